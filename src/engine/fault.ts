@@ -1,0 +1,62 @@
+/**
+ * Errors on their way between the wire and the endpoint that they end.
+ *
+ * @module
+ */
+
+import { AmqpError, type ErrorScope } from "../errors.ts";
+import type { ErrorFields } from "../codec/types.ts";
+
+/** What a violation by the peer ends: a connection, a session or a link. */
+export interface Endpoint {
+  /** Ends the endpoint with the performative of its scope, which carries `error`. */
+  fail(error: AmqpError): void;
+}
+
+/** A violation by the peer, found while its bytes were handled; `receive` turns it into close, end or detach. */
+export class Fault extends Error {
+  /** What ends. */
+  readonly endpoint: Endpoint;
+  /** What it ends with. */
+  readonly error: AmqpError;
+
+  /** Blames the peer for `error`, which ends `endpoint`. */
+  constructor(endpoint: Endpoint, error: AmqpError) {
+    super(error.message);
+    this.endpoint = endpoint;
+    this.error = error;
+  }
+}
+
+// An error must fit the 512 bytes that every peer accepts before an open was seen [transport 2.4.1].
+const MAX_DESCRIPTION_LENGTH = 200;
+const MAX_REMOTE_DESCRIPTION_LENGTH = 1_000;
+
+/** The `error` field of close, end, detach and rejected. */
+export function toErrorFields(error: AmqpError): ErrorFields {
+  const fields: ErrorFields = {
+    condition: error.condition,
+    description: error.message.length > MAX_DESCRIPTION_LENGTH
+      ? error.message.slice(0, MAX_DESCRIPTION_LENGTH)
+      : error.message,
+  };
+  if (error.info !== undefined) fields.info = error.info as ErrorFields["info"];
+  return fields;
+}
+
+/** The error that the peer reported for `what`, such as `Link "orders" detached`. */
+export function fromErrorFields(fields: ErrorFields, what: string, scope: ErrorScope): AmqpError {
+  const description = fields.description === undefined ? "" : `: ${printable(fields.description)}`;
+  return new AmqpError(fields.condition, `${what} by peer with ${printable(fields.condition)}${description}`, {
+    scope,
+    remote: true,
+    info: fields.info,
+  });
+}
+
+// The peer's text may hold terminal control sequences.
+function printable(text: string): string {
+  const cut = text.length > MAX_REMOTE_DESCRIPTION_LENGTH ? text.slice(0, MAX_REMOTE_DESCRIPTION_LENGTH) + "…" : text;
+  // deno-lint-ignore no-control-regex
+  return cut.replace(/[\x00-\x1f\x7f-\x9f]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`);
+}

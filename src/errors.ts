@@ -1,0 +1,164 @@
+/**
+ * The two kinds of failure that this module reports: the AMQP protocol's own, and the transport's below it.
+ *
+ * A mistake in how the module was called is a plain `TypeError` or `RangeError`.
+ *
+ * @module
+ */
+
+/** Error conditions of the specification, grouped by the scope in which they are used [transport 2.8.14–2.8.18]. */
+export const condition = {
+  internalError: "amqp:internal-error",
+  notFound: "amqp:not-found",
+  unauthorizedAccess: "amqp:unauthorized-access",
+  decodeError: "amqp:decode-error",
+  resourceLimitExceeded: "amqp:resource-limit-exceeded",
+  notAllowed: "amqp:not-allowed",
+  invalidField: "amqp:invalid-field",
+  notImplemented: "amqp:not-implemented",
+  resourceLocked: "amqp:resource-locked",
+  preconditionFailed: "amqp:precondition-failed",
+  resourceDeleted: "amqp:resource-deleted",
+  illegalState: "amqp:illegal-state",
+  frameSizeTooSmall: "amqp:frame-size-too-small",
+  connectionForced: "amqp:connection:forced",
+  framingError: "amqp:connection:framing-error",
+  connectionRedirect: "amqp:connection:redirect",
+  windowViolation: "amqp:session:window-violation",
+  errantLink: "amqp:session:errant-link",
+  handleInUse: "amqp:session:handle-in-use",
+  unattachedHandle: "amqp:session:unattached-handle",
+  detachForced: "amqp:link:detach-forced",
+  transferLimitExceeded: "amqp:link:transfer-limit-exceeded",
+  messageSizeExceeded: "amqp:link:message-size-exceeded",
+  linkRedirect: "amqp:link:redirect",
+  stolen: "amqp:link:stolen",
+  transactionUnknownId: "amqp:transaction:unknown-id",
+  transactionRollback: "amqp:transaction:rollback",
+  transactionTimeout: "amqp:transaction:timeout",
+} as const;
+
+/** What an {@linkcode AmqpError} ended: the whole connection, one session, one link, or one delivery. */
+export type ErrorScope = "connection" | "session" | "link" | "delivery";
+
+/** How an {@linkcode AmqpError} is built. */
+export interface AmqpErrorOptions {
+  /** What the error ended. Default: `"connection"`. */
+  scope?: ErrorScope;
+  /** True when the peer sent the error, false when it was found on this side. Default: false. */
+  remote?: boolean;
+  /** The error's `info` map as the peer sent it. */
+  info?: Readonly<Record<string, unknown>>;
+  /** Whether the same call may succeed later without a change. Default: derived from the condition. */
+  retryable?: boolean;
+  /** What led to this error. */
+  cause?: unknown;
+}
+
+/**
+ * An error of the AMQP protocol: a condition, what it ended, and which side reported it.
+ *
+ * @example
+ * ```ts
+ * import { AmqpError, condition } from "@webamqp/amqp";
+ *
+ * const error = new AmqpError(condition.notFound, "Cannot attach: no queue named \"orders\"", { scope: "link" });
+ * console.assert(error.condition === "amqp:not-found" && !error.retryable);
+ * ```
+ */
+export class AmqpError extends Error {
+  /** Always `"AmqpError"`, or the name of the subclass. */
+  override name = "AmqpError";
+  /** The symbol that names what went wrong, one of {@linkcode condition} or one that the peer made up. */
+  readonly condition: string;
+  /** What the error ended. */
+  readonly scope: ErrorScope;
+  /** True when the peer sent the error, false when it was found on this side. */
+  readonly remote: boolean;
+  /** The error's `info` map as the peer sent it. */
+  readonly info: Readonly<Record<string, unknown>> | undefined;
+  /** Whether the same call may succeed later without a change. */
+  readonly retryable: boolean;
+
+  /** Builds an error from its condition and a message of the form "Cannot do this: state". */
+  constructor(condition: string, message: string, options: AmqpErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.condition = condition;
+    this.scope = options.scope ?? "connection";
+    this.remote = options.remote ?? false;
+    this.info = options.info;
+    this.retryable = options.retryable ?? isRetryable(condition);
+  }
+}
+
+/** Why a transport could not be opened or broke; a stable string to branch on. */
+export type TransportErrorCode =
+  | "connect-failed"
+  | "handshake-failed"
+  | "subprotocol-mismatch"
+  | "connection-lost"
+  | "timeout"
+  | "protocol-violation"
+  | "not-supported"
+  | "proxy-failed"
+  | "proxy-authentication-failed";
+
+/** How a {@linkcode TransportError} is built. */
+export interface TransportErrorOptions {
+  /** The HTTP status of the failed handshake, where the runtime tells it. */
+  status?: number;
+  /** The WebSocket close code, where there was one. */
+  closeCode?: number;
+  /** Response headers of the failed handshake, where the runtime tells them. */
+  headers?: ReadonlyArray<readonly [string, string]>;
+  /** What led to this error. */
+  cause?: unknown;
+}
+
+/**
+ * An error below AMQP: the socket, the WebSocket handshake, the proxy.
+ *
+ * @example
+ * ```ts
+ * import { TransportError } from "@webamqp/amqp";
+ *
+ * const error = new TransportError("handshake-failed", "Cannot open WebSocket: status is 401", { status: 401 });
+ * console.assert(error.code === "handshake-failed" && error.status === 401);
+ * ```
+ */
+export class TransportError extends Error {
+  /** Always `"TransportError"`. */
+  override name = "TransportError";
+  /** Why it failed; stable, unlike the message. */
+  readonly code: TransportErrorCode;
+  /** The HTTP status of the failed handshake, where the runtime tells it. */
+  readonly status: number | undefined;
+  /** The WebSocket close code, where there was one. */
+  readonly closeCode: number | undefined;
+  /** Response headers of the failed handshake, where the runtime tells them. */
+  readonly headers: ReadonlyArray<readonly [string, string]> | undefined;
+
+  /** Builds an error from its code and a message of the form "Cannot do this: state". */
+  constructor(code: TransportErrorCode, message: string, options: TransportErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.status = options.status;
+    this.closeCode = options.closeCode;
+    this.headers = options.headers;
+  }
+}
+
+// Conditions that describe the peer's passing state rather than the request [transport 2.8.15–2.8.18].
+function isRetryable(symbol: string): boolean {
+  switch (symbol) {
+    case condition.internalError:
+    case condition.resourceLimitExceeded:
+    case condition.resourceLocked:
+    case condition.connectionForced:
+    case condition.detachForced:
+    case condition.transactionTimeout:
+      return true;
+    default:
+      return false;
+  }
+}
