@@ -1,0 +1,223 @@
+/**
+ * Holds src/ to its architecture: arrows point down only, each runtime is known to its adapter alone, and loading a
+ * file does nothing.
+ *
+ * @module
+ */
+
+import { assertEquals } from "@std/assert";
+import { fileURLToPath } from "node:url";
+import { buildSync } from "esbuild";
+import { test } from "./harness.ts";
+import { imports, list, parse, read, type Source } from "./source.ts";
+
+type Layer = "errors" | "codec" | "engine" | "transport" | "peer" | "entry";
+
+const BELOW: Readonly<Record<Layer, readonly Layer[]>> = {
+  errors: [],
+  codec: ["errors", "codec"],
+  engine: ["errors", "codec", "engine"],
+  transport: ["errors", "transport"],
+  peer: ["errors", "codec", "engine", "transport", "peer"],
+  entry: ["errors", "codec", "engine", "transport", "peer"],
+};
+
+const PACKAGES: readonly string[] = ["@std/bytes", "@std/encoding"];
+
+// What only one kind of runtime has, and the one file that may know of it.
+const ADAPTERS: ReadonlyArray<{ file: string; code: RegExp; string: RegExp }> = [
+  {
+    file: "src/transport/node.ts",
+    code: /\bprocess\s*\??\.|\bgetBuiltinModule\b|\bBuffer\b|\brequire\s*\(/,
+    string: /^node:/,
+  },
+  { file: "src/transport/deno.ts", code: /\bDeno\b/, string: /^npm:|^jsr:/ },
+  { file: "src/transport/bun.ts", code: /\bBun\b/, string: /^bun(:|$)/ },
+  { file: "src/transport/workers.ts", code: /\bWebSocketPair\b/, string: /^cloudflare:/ },
+];
+
+// What a client must not load: it would ride along in every edge function.
+const NOT_FOR_CLIENTS =
+  /^src\/(cli\.ts|transport\/(node|deno|bun|workers)\.ts|peer\/(acceptor|server|listen|broker|gateway|testing)\b)/;
+
+function layerOf(path: string): Layer {
+  const [, folder, file] = /^src\/(?:(\w+)\/.+|(\w+)\.ts)$/.exec(path) ?? [];
+  if (folder !== undefined && folder in BELOW) return folder as Layer;
+  return file === "errors" ? "errors" : "entry";
+}
+
+function resolve(specifier: string, from: string): string {
+  return new URL(specifier, `file:///${from}`).pathname.slice(1);
+}
+
+function arrowsUp(path: string, source: Source): string[] {
+  const layer = layerOf(path);
+  return imports(source).filter(({ specifier }) => {
+    if (specifier.startsWith(".")) return !BELOW[layer].includes(layerOf(resolve(specifier, path)));
+    return !PACKAGES.includes(specifier) && !ADAPTERS.some(({ string }) => string.test(specifier));
+  }).map(({ specifier }) => `${path} imports "${specifier}"`);
+}
+
+function runtimeTraces(path: string, source: Source): string[] {
+  const found: string[] = [];
+  for (const { file, code, string } of ADAPTERS) {
+    if (path === file) continue;
+    const trace = code.exec(source.code)?.[0] ?? source.strings.values().find((value) => string.test(value));
+    if (trace !== undefined) found.push(`${path} has ${JSON.stringify(trace)}, which belongs in ${file}`);
+  }
+  if (path !== "src/cli.ts" && /\bconsole\b/.test(source.code)) found.push(`${path} writes to the console`);
+  return found;
+}
+
+/** Every file that loading `entry` loads with it. */
+function loaded(entry: string, sources: ReadonlyMap<string, Source>): Set<string> {
+  const reached = new Set([entry]);
+  for (const path of reached) {
+    const source = sources.get(path);
+    if (source === undefined) continue;
+    for (const { specifier, kind } of imports(source)) {
+      if (kind === "static" && specifier.startsWith(".")) reached.add(resolve(specifier, path));
+    }
+  }
+  return reached;
+}
+
+// What esbuild leaves standing although it costs nothing: names of files, imports of packages, and constants that are
+// arithmetic, such as `256 * 1024`.
+const HARMLESS = /^(\/\/.*|import "[^"]+";|var (\w+ = (\b[A-Z][A-Z_\d]*\b|\b\d[\w.]*\b|[\s*+\-/%<|&])+(, |;$))+|)$/;
+
+/**
+ * What is left of files, or of a text, when a bundler has dropped all that loading them does not need.
+ *
+ * esbuild knows that `new Map()` and the like have no effect and would drop them although they cost time at load,
+ * so they are renamed to something that it knows nothing about.
+ */
+function workAtLoad(contents: string): string {
+  const constructors = [
+    "Map",
+    "Set",
+    "WeakMap",
+    "WeakSet",
+    "Date",
+    "Symbol",
+    "Array",
+    "Object",
+    "RegExp",
+    "Uint8Array",
+  ];
+  const { outputFiles } = buildSync({
+    stdin: { contents, loader: "ts", resolveDir: fileURLToPath(new URL("../", import.meta.url)) },
+    define: Object.fromEntries(constructors.map((name) => [name, "unknown"])),
+    bundle: true,
+    format: "esm",
+    target: "esnext",
+    treeShaking: true,
+    ignoreAnnotations: true,
+    minifySyntax: true,
+    external: ["node:*", "cloudflare:*", "@std/*"],
+    write: false,
+    logLevel: "silent",
+  });
+  return outputFiles[0].text.split("\n").filter((line) => !HARMLESS.test(line)).join("\n");
+}
+
+const sources = new Map([...list("src", ".ts"), "mod.ts"].map((path) => [path, parse(read(path))]));
+
+// esbuild starts a worker on first use, which deno would take for a leak of the test that was the first.
+workAtLoad("");
+
+test("layers: arrows point down only", () => {
+  assertEquals([...sources].flatMap(([path, source]) => arrowsUp(path, source)), []);
+});
+
+test("layers: each runtime is known to its adapter alone, the console to the command line", () => {
+  assertEquals([...sources].flatMap(([path, source]) => runtimeTraces(path, source)), []);
+});
+
+test("layers: a client loads neither servers nor adapters", () => {
+  assertEquals([...loaded("mod.ts", sources)].filter((path) => NOT_FOR_CLIENTS.test(path)), []);
+});
+
+test("layers: loading a file does nothing", () => {
+  const files = [...sources.keys()].filter((path) => path !== "src/cli.ts");
+  assertEquals(workAtLoad(files.map((path) => `import "./${path}";`).join("\n")), "");
+});
+
+test("layers: every kind of import is seen, and nothing in comments or strings", () => {
+  const source = parse(`
+    import { type A, b } from "./static.ts"; import type { C } from './type.ts'; import * as d from "./star.ts";
+    import "./bare.ts"; export * from "./again.ts"; export type { E } from "./again_type.ts"; import type f from "./f.ts";
+    const g = await import("./dynamic.ts"), h: typeof import("./h.ts") = 1 / 2, i = /["'\`/]/;
+    // import "./comment.ts"
+    /* import "./block.ts" */ const j = "import './quoted.ts'", k = \`import "./\${import("./inside.ts")}}" \${{}}\`;
+  `);
+  assertEquals(
+    imports(source).map(({ specifier, kind }) => `${kind} ${specifier}`).sort(),
+    [
+      "dynamic ./dynamic.ts",
+      "dynamic ./h.ts",
+      "dynamic ./inside.ts",
+      "static ./again.ts",
+      "static ./bare.ts",
+      "static ./star.ts",
+      "static ./static.ts",
+      "type ./again_type.ts",
+      "type ./f.ts",
+      "type ./type.ts",
+    ],
+  );
+});
+
+test("layers: planted breaches are found", () => {
+  assertEquals(arrowsUp("src/codec/a.ts", parse(`import type { B } from "../engine/b.ts";`)).length, 1);
+  assertEquals(arrowsUp("src/transport/a.ts", parse(`export * from "../codec/b.ts";`)).length, 1);
+  assertEquals(arrowsUp("src/errors.ts", parse(`import "./codec/b.ts";`)).length, 1);
+  assertEquals(arrowsUp("src/peer/a.ts", parse(`import "../../mod.ts"; import "left-pad";`)).length, 2);
+  assertEquals(
+    arrowsUp("src/engine/a.ts", parse(`import "./b.ts"; import "../codec/c.ts"; import "../errors.ts";`)),
+    [],
+  );
+
+  for (
+    const text of [
+      `import type * as Net from "node:net";`,
+      `const s = proc.getBuiltinModule?.("node:net");`,
+      `if (globalThis.process?.env) {}`,
+      `const b = Buffer.from([]);`,
+      `(globalThis as { Deno?: unknown }).Deno`,
+      `Bun.serve({})`,
+      `new WebSocketPair()`,
+      `console.log(1)`,
+    ]
+  ) assertEquals(runtimeTraces("src/peer/a.ts", parse(text)).length, 1, text);
+  assertEquals(
+    runtimeTraces("src/peer/a.ts", parse(`// Deno, Bun, console.log\nthrow new Error("No Deno, no Bun");`)),
+    [],
+  );
+});
+
+test("layers: work at load is told from plain literals and declarations", () => {
+  const idle = `
+    import { concat } from "@std/bytes";
+    const LIMIT = 64 * 1024, OTHER = 256 * 1024 - LIMIT, name: string = "x", table = { a: { b: [1, 2n, /x/] }, f: (x: number) => new Map([[x, concat([])]]) } as const;
+    class A extends Error { #x = new Map(); y: string[] = [].map(String); static z = 1; }
+    function f(): Date { return new Date(); }
+    type T2 = abstract new () => Error;
+    let cache: Map<string, string> | undefined;
+    type T = Map<string, string>;
+  `;
+  assertEquals(workAtLoad(idle), "");
+  for (
+    const text of [
+      "new Map()",
+      "new TextDecoder()",
+      "[1].map(String)",
+      "Object.freeze({})",
+      "/* @__PURE__ */ f()",
+      "{ a: [new Set()] }",
+      "class { static x = new WeakMap() }",
+      "[...other]",
+      "navigator.userAgent",
+    ]
+  ) assertEquals(workAtLoad(`const x = ${text};`) === "", false, text);
+});
