@@ -84,7 +84,8 @@ function loaded(entry: string, sources: ReadonlyMap<string, Source>): Set<string
 
 // What esbuild leaves standing although it costs nothing: names of files, imports of packages, and constants that are
 // arithmetic, such as `256 * 1024`.
-const HARMLESS = /^(\/\/.*|import [^;]*"[^"]+";|var (\w+ = (\b[A-Z][A-Z_\d]*\b|\b\d[\w.]*\b|[\s*+\-/%<|&])+(, |;$))+|)$/;
+const HARMLESS =
+  /^(\/\/.*|import [^;]*"[^"]+";|var (\w+ = (\b[A-Z][A-Z_\d]*\b|\b\d[\w.]*\b|[\s*+\-/%<|&])+(, |;$))+|)$/;
 
 /**
  * What is left of files, or of a text, when a bundler has dropped all that loading them does not need.
