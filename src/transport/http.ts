@@ -97,7 +97,7 @@ export class HeadParser<Head> {
         this.#surplus = bytes.subarray(input.at);
         return this.#parse(this.#startLine, this.#headers);
       } else if (this.#headers.length === this.#maxHeaderFields) {
-        throw violation(`more than ${this.#maxHeaderFields} header fields`);
+        throw httpViolation(`more than ${this.#maxHeaderFields} header fields`);
       } else {
         this.#headers.push(parseField(line));
       }
@@ -208,9 +208,11 @@ export class LineReader {
    */
   next(input: LineInput): string | undefined {
     while (input.at < input.bytes.length) {
-      if (this.#remaining-- === 0) throw violation("too many bytes");
+      if (this.#remaining-- === 0) throw httpViolation("too many bytes");
       const byte = input.bytes[input.at++]!;
-      if (this.#endsInCr !== (byte === 0x0a)) throw violation("CR and LF stand only together, at the end of a line");
+      if (this.#endsInCr !== (byte === 0x0a)) {
+        throw httpViolation("CR and LF stand only together, at the end of a line");
+      }
       if (byte === 0x0a) {
         const line = this.#line;
         this.#line = "";
@@ -221,9 +223,9 @@ export class LineReader {
         this.#endsInCr = true;
         continue;
       }
-      if (isControl(byte)) throw violation(`control character 0x${byte.toString(16).padStart(2, "0")}`);
+      if (isControl(byte)) throw httpViolation(`control character 0x${byte.toString(16).padStart(2, "0")}`);
       if (this.#line.length === this.#maxLineBytes) {
-        throw violation(`a line is longer than ${this.#maxLineBytes} bytes`);
+        throw httpViolation(`a line is longer than ${this.#maxLineBytes} bytes`);
       }
       this.#line += String.fromCharCode(byte);
     }
@@ -237,15 +239,20 @@ export function parseField(line: string): HeaderField {
   const name = line.slice(0, Math.max(colon, 0));
   // One check refuses a fold (the line starts with a space), a space before the colon and a line without a colon.
   // The line itself may be a secret and stays out of the error.
-  if (!isToken(name)) throw violation("a header field does not start with a name and a colon");
+  if (!isToken(name)) throw httpViolation("a header field does not start with a name and a colon");
   return [name, trim(line.slice(colon + 1))];
+}
+
+/** The error for what is not HTTP, or more of it than is wanted. */
+export function httpViolation(state: string): TransportError {
+  return new TransportError("protocol-violation", `Cannot read HTTP: ${state}`);
 }
 
 function parseRequest(line: string, headers: readonly HeaderField[]): RequestHead {
   const [method = "", target = "", version = "", ...more] = line.split(" ");
   if (!isToken(method) || !isTarget(target) || !isVersion(version) || more.length > 0) {
     // Not quoted: the query may carry a token.
-    throw violation("request line is not method, target and HTTP/1.0 or 1.1");
+    throw httpViolation("request line is not method, target and HTTP/1.0 or 1.1");
   }
   return { method, target, version, headers };
 }
@@ -256,7 +263,7 @@ function parseResponse(line: string, headers: readonly HeaderField[]): ResponseH
   // Servers in the field leave out the reason, and the space before it as well [rfc9112 4].
   const separated = line[8] === " " && (line.length === 12 || line[12] === " ");
   if (!isVersion(version) || !separated || !/^[1-9][0-9][0-9]$/.test(status)) {
-    throw violation(`status line is ${quote(line)}`);
+    throw httpViolation(`status line is ${quote(line)}`);
   }
   return { version, status: Number(status), reason: line.slice(13), headers };
 }
@@ -313,8 +320,4 @@ function isBlank(unit: number): boolean {
 // What the peer wrote goes into an error only escaped and cut.
 function quote(text: string): string {
   return JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}…` : text);
-}
-
-function violation(state: string): TransportError {
-  return new TransportError("protocol-violation", `Cannot read HTTP head: ${state}`);
 }

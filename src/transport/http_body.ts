@@ -5,10 +5,10 @@
  * @module
  */
 
-import { TransportError } from "../errors.ts";
 import {
   headerList,
   headerValues,
+  httpViolation,
   type LineInput,
   LineReader,
   MAX_HEAD_BYTES,
@@ -92,7 +92,7 @@ export class BodyReader {
    */
   end(): void {
     if (this.#state !== "reading") return;
-    if (this.#part !== "until-close") throw violation("connection ended before the body did");
+    if (this.#part !== "until-close") throw httpViolation("connection ended before the body did");
     this.#state = "complete";
   }
 
@@ -126,7 +126,7 @@ export class BodyReader {
       this.#part = this.#left === 0 ? "trailer" : "chunk-data";
       this.#lines = lineReader();
     } else if (this.#part === "chunk-end") {
-      if (line !== "") throw violation("a chunk is longer than its size");
+      if (line !== "") throw httpViolation("a chunk is longer than its size");
       this.#part = "chunk-size";
     } else if (line === "") {
       this.#state = "complete";
@@ -165,16 +165,16 @@ function bodyFraming(head: ResponseHead, method: string): { part: Part; length: 
   const lengths = headerValues(head.headers, "content-length");
   if (headerValues(head.headers, "transfer-encoding").length > 0) {
     // Two ways to find the end are how responses are smuggled; no proxy that can be trusted sends both [rfc9112 6.3].
-    if (lengths.length > 0) throw violation("both content-length and transfer-encoding are present");
+    if (lengths.length > 0) throw httpViolation("both content-length and transfer-encoding are present");
     const codings = headerList(head.headers, "transfer-encoding");
     if (codings.length !== 1 || codings[0]!.toLowerCase() !== "chunked") {
-      throw violation('transfer-encoding is not "chunked" alone');
+      throw httpViolation('transfer-encoding is not "chunked" alone');
     }
     return { part: "chunk-size", length: 0 };
   }
   if (lengths.length === 0) return { part: "until-close", length: 0 };
   // Fifteen digits stay an exact number.
-  if (lengths.length > 1 || !/^[0-9]{1,15}$/.test(lengths[0]!)) throw violation("content-length is not one number");
+  if (lengths.length > 1 || !/^[0-9]{1,15}$/.test(lengths[0]!)) throw httpViolation("content-length is not one number");
   const length = Number(lengths[0]);
   return { part: length === 0 ? "none" : "sized", length };
 }
@@ -182,15 +182,11 @@ function bodyFraming(head: ResponseHead, method: string): { part: Part; length: 
 function chunkSize(line: string): number {
   // Thirteen digits stay an exact number. Blanks behind them are common, an extension is ignored [rfc9112 7.1.1].
   const digits = /^([0-9A-Fa-f]{1,13})[\t ]*(?:;|$)/.exec(line)?.[1];
-  if (digits === undefined) throw violation("a chunk does not start with its size");
+  if (digits === undefined) throw httpViolation("a chunk does not start with its size");
   return Number.parseInt(digits, 16);
 }
 
 // Each chunk starts afresh, so that a long body is bounded by its cap and not by the number of its chunks.
 function lineReader(): LineReader {
   return new LineReader(MAX_LINE_BYTES, MAX_HEAD_BYTES);
-}
-
-function violation(state: string): TransportError {
-  return new TransportError("protocol-violation", `Cannot read HTTP body: ${state}`);
 }
