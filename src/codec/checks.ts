@@ -1,0 +1,103 @@
+/**
+ * Whether a JavaScript value fits a wire type; the one place that knows the ranges.
+ *
+ * @module
+ */
+
+import { quote } from "./text.ts";
+import type { PrimitiveType } from "./values.ts";
+
+/** The integer types that are a `number`. */
+export type IntegerType = "ubyte" | "ushort" | "uint" | "byte" | "short" | "int";
+
+/** The 64-bit types that are a `bigint`. */
+export type BigIntType = "ulong" | "long" | "timestamp";
+
+/** The types whose bytes are carried as they are. */
+export type OpaqueType = "decimal32" | "decimal64" | "decimal128" | "uuid";
+
+/** Whether a number is an integer that the type can hold. */
+export function fitsInteger(type: IntegerType, value: number): boolean {
+  switch (type) {
+    case "ubyte":
+      return (value & 0xff) === value;
+    case "ushort":
+      return (value & 0xffff) === value;
+    case "uint":
+      return value >>> 0 === value;
+    case "byte":
+      return value << 24 >> 24 === value;
+    case "short":
+      return value << 16 >> 16 === value;
+    case "int":
+      return (value | 0) === value;
+  }
+}
+
+/** Whether a bigint is an integer that the type can hold. */
+export function fitsBigInt(type: BigIntType, value: bigint): boolean {
+  return type === "ulong" ? BigInt.asUintN(64, value) === value : BigInt.asIntN(64, value) === value;
+}
+
+/** Gives the number back if it fits. */
+export function checkInteger(type: IntegerType, value: unknown): number {
+  if (typeof value !== "number" || !fitsInteger(type, value)) throw misfit(type, value);
+  return value;
+}
+
+/** Gives the integer back as a bigint if it fits; a `number` must be a safe integer. */
+export function checkBigInt(type: BigIntType, value: unknown): bigint {
+  const integer = typeof value === "number" && Number.isSafeInteger(value) ? BigInt(value) : value;
+  if (typeof integer !== "bigint" || !fitsBigInt(type, integer)) throw misfit(type, value);
+  return integer;
+}
+
+/** Gives the bytes back if they are as many as the type has. */
+export function checkLength(type: OpaqueType, bytes: unknown): Uint8Array {
+  const length = type === "decimal32" ? 4 : type === "decimal64" ? 8 : 16;
+  if (!(bytes instanceof Uint8Array) || bytes.length !== length) throw misfit(type, bytes);
+  return bytes;
+}
+
+/** Gives the text back if it is ASCII. */
+export function checkAscii(value: unknown): string {
+  if (typeof value !== "string") throw misfit("symbol", value);
+  for (let i = 0; i < value.length; i++) {
+    if (value.charCodeAt(i) > 0x7f) throw misfit("symbol", value);
+  }
+  return value;
+}
+
+/** The code point of a character, which may also be given as that. */
+export function checkChar(value: unknown): number {
+  const point = typeof value === "string" ? value.codePointAt(0) : value;
+  if (typeof point !== "number" || !isCharacter(point)) throw misfit("char", value);
+  if (typeof value === "string" && value !== String.fromCodePoint(point)) throw misfit("char", value);
+  return point;
+}
+
+/** Gives the text of a uuid back if it is one. */
+export function checkUuid(value: unknown): string {
+  if (typeof value === "string" && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(value)) return value;
+  throw misfit("uuid", value);
+}
+
+/** Whether a number is the code point of a character; half of a UTF-16 pair is none. */
+export function isCharacter(point: number): boolean {
+  return Number.isInteger(point) && point >= 0 && point <= 0x10ffff && (point < 0xd800 || point > 0xdfff);
+}
+
+/** The error for a value that a type cannot hold. */
+export function misfit(type: PrimitiveType, value: unknown): RangeError | TypeError {
+  const message = `Cannot encode ${type}: ${describe(value)} does not fit`;
+  return typeof value === "object" && !(value instanceof Uint8Array) ? new TypeError(message) : new RangeError(message);
+}
+
+// Only the kind of an object: its contents may be long, or nobody's business.
+function describe(value: unknown): string {
+  if (typeof value === "string") return quote(value);
+  if (typeof value === "function") return "a function";
+  if (value === null || typeof value !== "object") return String(value);
+  if (value instanceof Uint8Array) return `a binary of ${value.length} bytes`;
+  return `an object of class ${value.constructor?.name ?? "null"}`;
+}

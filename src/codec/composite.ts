@@ -1,0 +1,344 @@
+/**
+ * Composites to bytes, from bytes, and to text for people, all by the table of definitions.
+ *
+ * @module
+ */
+
+import { condition } from "../errors.ts";
+import { typeOf } from "./codes.ts";
+import {
+  anyForm,
+  codeOfName,
+  compositeForm,
+  enumerationForm,
+  type FieldPlan,
+  fieldsForm,
+  messageIdForm,
+  type Plan,
+  planAt,
+  planOf,
+  provides,
+  timestampForm,
+  uintForm,
+  unsettledForm,
+} from "./plans.ts";
+import { Reader } from "./reader.ts";
+import { ambiguousType, recall, remember } from "./remembered.ts";
+import { hex, hexByte, quote } from "./text.ts";
+import { AmqpArray, Described, Typed } from "./values.ts";
+import type { Composite, CompositeOf, Kind, WithDefaults } from "./types.ts";
+import { Writer } from "./writer.ts";
+
+export { print } from "./print.ts";
+
+/** A composite as this file sees it: values by the names of fields. */
+type FieldValues = Record<string, unknown>;
+
+/**
+ * Writes a composite that tells its kind; nothing is written if it throws.
+ *
+ * Only what is set is written: a field that equals its default is not left out, for a forwarder must be able to
+ * tell the two apart.
+ *
+ * @throws {TypeError} If a mandatory field is missing, or a field is of another type.
+ * @throws {RangeError} If the wire type of a field cannot hold its value.
+ */
+export function encodeComposite(writer: Writer, composite: Composite): void {
+  encodeAs(writer, composite.kind, composite);
+}
+
+/** Writes a composite of the kind given, as {@linkcode encodeComposite} does. */
+export function encodeAs<K extends Kind>(writer: Writer, kind: K, composite: CompositeOf<K>): void {
+  const start = writer.length;
+  try {
+    encodeFields(writer, planOf(kind), composite);
+  } catch (error) {
+    writer.truncate(start);
+    throw error;
+  }
+}
+
+/**
+ * Reads a composite that tells its kind.
+ *
+ * @throws {AmqpError} If there is none, a field is not of its type, or a mandatory one is missing.
+ */
+export function decodeComposite(reader: Reader): Composite {
+  const plan = readPlan(reader, reader.code());
+  if (plan === undefined || !plan.telling) throw reader.fail("the descriptor is not that of a known composite");
+  return decodeFields(reader, plan) as Composite;
+}
+
+/** Reads the fields of a composite whose descriptor was read already. */
+export function decodeAs<K extends Kind>(reader: Reader, kind: K): CompositeOf<K> {
+  return decodeFields(reader, planOf(kind)) as CompositeOf<K>;
+}
+
+/**
+ * Reads the descriptor of a described value that is a composite or a section.
+ *
+ * @returns The numeric descriptor, also for a symbolic one [types 1.4]; -1 for one that is not of the specification.
+ */
+export function readDescriptor(reader: Reader): number {
+  const code = reader.code();
+  switch (typeOf(code)) {
+    case "ulong":
+      return Number(reader.scalar(code));
+    case "symbol":
+      return codeOfName(reader.symbol(code)) ?? -1;
+    default:
+      reader.value(code);
+      return -1;
+  }
+}
+
+/** The same composite with its defaults filled in; nested composites stay as they are. */
+export function withDefaults<T extends Composite>(composite: T): WithDefaults<T>;
+/** The composite of the kind given with its defaults filled in. */
+export function withDefaults<K extends Kind>(composite: CompositeOf<K>, kind: K): WithDefaults<CompositeOf<K>, K>;
+export function withDefaults(composite: FieldValues & { kind?: Kind }, kind = composite.kind): FieldValues {
+  const filled: FieldValues = { ...composite };
+  for (const { key, defaultValue } of planOf(kind!).fields) {
+    if (defaultValue !== undefined) filled[key] ??= defaultValue;
+  }
+  return filled;
+}
+
+/** A composite as a described value, for places where any value may stand: a message body, an entry of a map. */
+export function toDescribed(composite: Composite): Described {
+  const writer = new Writer();
+  encodeComposite(writer, composite);
+  return new Reader(writer.take()).value() as Described;
+}
+
+/**
+ * The composite that a value is; undefined if it is not a described value, or the descriptor is not known.
+ *
+ * @throws {AmqpError} With scope `"delivery"` if the descriptor is known and the value not what it promises.
+ */
+export function fromDescribed(value: unknown): Composite | undefined {
+  if (!(value instanceof Described)) return undefined;
+  const writer = new Writer();
+  writer.value(value);
+  const reader = new Reader(writer.take(), undefined, "delivery");
+  const plan = readPlan(reader, reader.code());
+  return plan?.telling ? decodeFields(reader, plan) as Composite : undefined;
+}
+
+function encodeFields(writer: Writer, plan: Plan, composite: FieldValues): void {
+  writer.u8(0x00);
+  writer.u8(0x53);
+  writer.u8(plan.code);
+  const { fields } = plan;
+  const start = writer.open();
+  let count = 0;
+  for (let i = 0; i < fields.length; i++) {
+    const field = fields[i];
+    const value = composite[field.key];
+    if (isAbsent(value)) {
+      if (field.mandatory) throw new TypeError(`Cannot encode ${plan.kind}: field "${field.key}" is mandatory`);
+      continue;
+    }
+    // Nulls are written when a value follows them, so that none are trailing.
+    for (; count < i; count++) writer.u8(0x40);
+    count++;
+    try {
+      encodeField(writer, field, value, composite);
+    } catch (error) {
+      throw located(error, `${plan.kind}, field "${field.key}"`);
+    }
+  }
+  writer.close(start, 0xc0, count);
+}
+
+// An empty array of several values is the same as null [types 1.4].
+function isAbsent(value: unknown): value is null | undefined {
+  return value === undefined || value === null || Array.isArray(value) && value.length === 0;
+}
+
+function encodeField(writer: Writer, field: FieldPlan, value: unknown, composite: FieldValues): void {
+  if (field.multiple) {
+    if (!Array.isArray(value)) throw new TypeError("Cannot encode array: the value is not an array");
+    return writer.typed("array", new AmqpArray(field.type, value));
+  }
+  switch (field.form) {
+    case uintForm:
+      return writer.uint(value);
+    case timestampForm:
+      return writer.typed("timestamp", value instanceof Typed ? value.value : value);
+    case enumerationForm:
+      return encodeName(writer, field, value);
+    case fieldsForm:
+      return writer.record(value as Record<string, never>, "symbol");
+    case unsettledForm:
+      return encodeUnsettled(writer, value);
+    case compositeForm:
+      return encodeNested(writer, field.archetype, value);
+    case messageIdForm:
+      return encodeMessageId(writer, value);
+    case anyForm:
+      return writer.valueAs(recall(composite)?.values.get(field.key), value as never);
+    default:
+      return writer.typed(field.type, value);
+  }
+}
+
+function encodeName(writer: Writer, field: FieldPlan, value: unknown): void {
+  const index = field.names.indexOf(value as string);
+  if (index < 0) throw new RangeError(`Cannot encode ${field.archetype}: ${quote(String(value))} is not one`);
+  if (field.type === "symbol") writer.symbol(value);
+  else writer.typed(field.type, field.type === "boolean" ? index === 1 : index);
+}
+
+function encodeUnsettled(writer: Writer, value: unknown): void {
+  if (!(value instanceof Map)) throw new TypeError("Cannot encode map: the value is not a Map");
+  const start = writer.open();
+  for (const [tag, state] of value) {
+    writer.binary(tag);
+    if (state === null || state === undefined) writer.u8(0x40);
+    else encodeNested(writer, "deliveryState", state);
+  }
+  writer.close(start, 0xc1, 2 * value.size);
+}
+
+function encodeNested(writer: Writer, archetype: string, value: unknown): void {
+  if (typeof value !== "object") throw new TypeError(`Cannot encode ${archetype}: the value is not an object`);
+  const plan = planOf(archetype === "error" ? "error" : (value as Composite).kind);
+  if (!provides(plan, archetype)) throw new TypeError(`Cannot encode ${archetype}: "${plan.kind}" is not one`);
+  encodeFields(writer, plan, value as FieldValues);
+}
+
+function encodeMessageId(writer: Writer, value: unknown): void {
+  if (typeof value === "string") return writer.string(value);
+  if (typeof value === "bigint") return writer.typed("ulong", value);
+  if (value instanceof Uint8Array) return writer.binary(value);
+  if (value instanceof Typed && isMessageIdType(value.type)) return writer.typed(value.type, value.value);
+  throw new TypeError("Cannot encode message id: it is neither string, bigint, Uint8Array nor uuid");
+}
+
+function isMessageIdType(type: string | undefined): boolean {
+  return type === "ulong" || type === "uuid" || type === "binary" || type === "string";
+}
+
+function located(error: unknown, where: string): unknown {
+  if (error instanceof TypeError) return new TypeError(`${error.message} (${where})`, { cause: error });
+  if (error instanceof RangeError) return new RangeError(`${error.message} (${where})`, { cause: error });
+  return error;
+}
+
+function decodeFields(reader: Reader, plan: Plan): FieldValues {
+  const { subject, field: outerField, end } = reader;
+  reader.subject = plan.kind;
+  reader.field = undefined;
+  const { fields } = plan;
+  const count = reader.openList(reader.code());
+  if (count > fields.length) throw reader.fail(`there are ${count} fields instead of ${fields.length}`);
+  const composite: FieldValues = plan.telling ? { kind: plan.kind } : {};
+  let present = 0;
+  for (let i = 0; i < count; i++) {
+    const code = reader.code();
+    if (code === 0x40) continue;
+    const field = fields[i];
+    reader.field = field.key;
+    const value = field.multiple ? decodeSeveral(reader, field, code) : decodeField(reader, field, code, composite);
+    if (value === undefined) continue;
+    composite[field.key] = value;
+    present |= 1 << i;
+  }
+  reader.field = undefined;
+  if ((plan.mandatory & ~present) !== 0) throw missing(reader, plan, present);
+  reader.close(end);
+  reader.subject = subject;
+  reader.field = outerField;
+  return composite;
+}
+
+function missing(reader: Reader, plan: Plan, present: number): Error {
+  const field = plan.fields.find(({ mandatory }, i) => mandatory && (present & 1 << i) === 0);
+  return reader.fail(`field "${field?.key}" is mandatory`);
+}
+
+function decodeField(reader: Reader, field: FieldPlan, code: number, composite: FieldValues): unknown {
+  switch (field.form) {
+    case uintForm:
+      if (typeOf(code) !== "uint") throw mistyped(reader, code, "uint");
+      return reader.uint(code);
+    case timestampForm:
+      if (code !== 0x83) throw mistyped(reader, code, "timestamp");
+      return reader.timestamp();
+    case enumerationForm:
+      return decodeName(reader, field, code);
+    case fieldsForm:
+      return reader.record(code, "symbol");
+    case unsettledForm:
+      return decodeUnsettled(reader, code);
+    case compositeForm:
+      return decodeNested(reader, field.archetype, code);
+    case messageIdForm:
+      if (!isMessageIdType(typeOf(code))) throw mistyped(reader, code, "message-id");
+      return reader.value(code);
+    case anyForm: {
+      const type = ambiguousType(code);
+      if (type !== undefined) remember(composite).values.set(field.key, type);
+      return reader.value(code);
+    }
+    default:
+      if (typeOf(code) !== field.type) throw mistyped(reader, code, field.type);
+      return reader.scalar(code);
+  }
+}
+
+// One value may stand alone or in an array, and no value is an empty array [types 1.4].
+function decodeSeveral(reader: Reader, field: FieldPlan, code: number): unknown[] | undefined {
+  if (typeOf(code) === field.type) return [reader.scalar(code)];
+  const array = reader.value(code);
+  if (!(array instanceof AmqpArray) || array.descriptors.length > 0) throw mistyped(reader, code, field.type);
+  if (array.items.length === 0) return undefined;
+  if (array.type !== field.type) throw reader.fail(`the array is of ${array.type}, not ${field.type}`);
+  return array.items as unknown[];
+}
+
+function decodeName(reader: Reader, field: FieldPlan, code: number): string {
+  if (typeOf(code) !== field.type) throw mistyped(reader, code, field.type);
+  const value = reader.scalar(code);
+  const name = field.type === "symbol" ? field.names.find((name) => name === value) : field.names[Number(value)];
+  if (name !== undefined) return name;
+  throw reader.fail(`${quote(String(value))} is not a ${field.archetype}`, condition.invalidField);
+}
+
+function decodeUnsettled(reader: Reader, code: number): Map<Uint8Array, unknown> {
+  const { end } = reader;
+  const count = reader.openMap(code);
+  const unsettled = new Map<Uint8Array, unknown>();
+  const tags = new Set<string>();
+  for (let i = 0; i < count; i += 2) {
+    const tagCode = reader.code();
+    if (typeOf(tagCode) !== "binary") throw mistyped(reader, tagCode, "binary");
+    const tag = reader.binary(tagCode);
+    if (tags.size === tags.add(hex(tag)).size) throw reader.fail("a delivery tag occurs twice");
+    const stateCode = reader.code();
+    unsettled.set(tag, stateCode === 0x40 ? null : decodeNested(reader, "deliveryState", stateCode));
+  }
+  reader.close(end);
+  return unsettled;
+}
+
+function decodeNested(reader: Reader, archetype: string, code: number): FieldValues {
+  const plan = readPlan(reader, code);
+  if (plan !== undefined && provides(plan, archetype)) return decodeFields(reader, plan);
+  // An unknown kind of node is something that this side lacks, not something that the peer got wrong [messaging 3.5].
+  const isUnknownTerminus = plan === undefined && (archetype === "source" || archetype === "target");
+  throw reader.fail(
+    `the descriptor is not that of a known ${archetype}`,
+    isUnknownTerminus ? condition.notImplemented : condition.decodeError,
+  );
+}
+
+function readPlan(reader: Reader, code: number): Plan | undefined {
+  if (code !== 0x00) throw reader.fail(`constructor 0x${hexByte(code)} is not that of a described value`);
+  return planAt(readDescriptor(reader));
+}
+
+function mistyped(reader: Reader, code: number, type: string): Error {
+  return reader.fail(`constructor 0x${hexByte(code)} is not ${type}`);
+}

@@ -1,0 +1,306 @@
+/**
+ * The one place where the composites, sections and enumerations of AMQP 1.0 are told; types, encoding,
+ * decoding and printing are derived from it.
+ *
+ * @module
+ */
+
+/**
+ * Every composite type of the specification: key, numeric and symbolic descriptor, what it may stand for, and its
+ * fields in wire order [transport 2.7, messaging 3, transactions 4, security 5].
+ *
+ * A field reads `type`, then `[]` where several values are allowed, `!` where it is mandatory, `=x` for its default.
+ * A type is a primitive, a key of {@linkcode enumerations}, `fields` (a map keyed by symbols), `error`, or `*x`: any
+ * type that provides the archetype `x`. Restricted types that only rename a primitive stand as that primitive.
+ */
+export const definitions = {
+  open: {
+    code: 0x10,
+    name: "amqp:open:list",
+    provides: ["frame"],
+    fields: {
+      containerId: "string!",
+      hostname: "string",
+      maxFrameSize: "uint=4294967295",
+      channelMax: "ushort=65535",
+      idleTimeOut: "uint",
+      outgoingLocales: "symbol[]",
+      incomingLocales: "symbol[]",
+      offeredCapabilities: "symbol[]",
+      desiredCapabilities: "symbol[]",
+      properties: "fields",
+    },
+  },
+  begin: {
+    code: 0x11,
+    name: "amqp:begin:list",
+    provides: ["frame"],
+    fields: {
+      remoteChannel: "ushort",
+      nextOutgoingId: "uint!",
+      incomingWindow: "uint!",
+      outgoingWindow: "uint!",
+      handleMax: "uint=4294967295",
+      offeredCapabilities: "symbol[]",
+      desiredCapabilities: "symbol[]",
+      properties: "fields",
+    },
+  },
+  attach: {
+    code: 0x12,
+    name: "amqp:attach:list",
+    provides: ["frame"],
+    fields: {
+      name: "string!",
+      handle: "uint!",
+      role: "role!",
+      sndSettleMode: "senderSettleMode=mixed",
+      rcvSettleMode: "receiverSettleMode=first",
+      source: "*source",
+      target: "*target",
+      unsettled: "map",
+      incompleteUnsettled: "boolean=false",
+      initialDeliveryCount: "uint",
+      maxMessageSize: "ulong",
+      offeredCapabilities: "symbol[]",
+      desiredCapabilities: "symbol[]",
+      properties: "fields",
+    },
+  },
+  flow: {
+    code: 0x13,
+    name: "amqp:flow:list",
+    provides: ["frame"],
+    fields: {
+      nextIncomingId: "uint",
+      incomingWindow: "uint!",
+      nextOutgoingId: "uint!",
+      outgoingWindow: "uint!",
+      handle: "uint",
+      deliveryCount: "uint",
+      linkCredit: "uint",
+      available: "uint",
+      drain: "boolean=false",
+      echo: "boolean=false",
+      properties: "fields",
+    },
+  },
+  transfer: {
+    code: 0x14,
+    name: "amqp:transfer:list",
+    provides: ["frame"],
+    fields: {
+      handle: "uint!",
+      deliveryId: "uint",
+      deliveryTag: "binary",
+      messageFormat: "uint",
+      settled: "boolean",
+      more: "boolean=false",
+      rcvSettleMode: "receiverSettleMode",
+      state: "*deliveryState",
+      resume: "boolean=false",
+      aborted: "boolean=false",
+      batchable: "boolean=false",
+    },
+  },
+  disposition: {
+    code: 0x15,
+    name: "amqp:disposition:list",
+    provides: ["frame"],
+    fields: {
+      role: "role!",
+      first: "uint!",
+      last: "uint",
+      settled: "boolean=false",
+      state: "*deliveryState",
+      batchable: "boolean=false",
+    },
+  },
+  detach: {
+    code: 0x16,
+    name: "amqp:detach:list",
+    provides: ["frame"],
+    fields: { handle: "uint!", closed: "boolean=false", error: "error" },
+  },
+  end: { code: 0x17, name: "amqp:end:list", provides: ["frame"], fields: { error: "error" } },
+  close: { code: 0x18, name: "amqp:close:list", provides: ["frame"], fields: { error: "error" } },
+  error: {
+    code: 0x1d,
+    name: "amqp:error:list",
+    provides: [],
+    fields: { condition: "symbol!", description: "string", info: "fields" },
+  },
+  received: {
+    code: 0x23,
+    name: "amqp:received:list",
+    provides: ["deliveryState"],
+    fields: { sectionNumber: "uint!", sectionOffset: "ulong!" },
+  },
+  accepted: { code: 0x24, name: "amqp:accepted:list", provides: ["deliveryState", "outcome"], fields: {} },
+  rejected: {
+    code: 0x25,
+    name: "amqp:rejected:list",
+    provides: ["deliveryState", "outcome"],
+    fields: { error: "error" },
+  },
+  released: { code: 0x26, name: "amqp:released:list", provides: ["deliveryState", "outcome"], fields: {} },
+  modified: {
+    code: 0x27,
+    name: "amqp:modified:list",
+    provides: ["deliveryState", "outcome"],
+    fields: { deliveryFailed: "boolean", undeliverableHere: "boolean", messageAnnotations: "fields" },
+  },
+  source: {
+    code: 0x28,
+    name: "amqp:source:list",
+    provides: ["source"],
+    fields: {
+      address: "*address",
+      durable: "terminusDurability=none",
+      expiryPolicy: "terminusExpiryPolicy=session-end",
+      timeout: "uint=0",
+      dynamic: "boolean=false",
+      dynamicNodeProperties: "fields",
+      distributionMode: "symbol",
+      filter: "fields",
+      defaultOutcome: "*outcome",
+      outcomes: "symbol[]",
+      capabilities: "symbol[]",
+    },
+  },
+  target: {
+    code: 0x29,
+    name: "amqp:target:list",
+    provides: ["target"],
+    fields: {
+      address: "*address",
+      durable: "terminusDurability=none",
+      expiryPolicy: "terminusExpiryPolicy=session-end",
+      timeout: "uint=0",
+      dynamic: "boolean=false",
+      dynamicNodeProperties: "fields",
+      capabilities: "symbol[]",
+    },
+  },
+  deleteOnClose: { code: 0x2b, name: "amqp:delete-on-close:list", provides: ["lifetimePolicy"], fields: {} },
+  deleteOnNoLinks: { code: 0x2c, name: "amqp:delete-on-no-links:list", provides: ["lifetimePolicy"], fields: {} },
+  deleteOnNoMessages: {
+    code: 0x2d,
+    name: "amqp:delete-on-no-messages:list",
+    provides: ["lifetimePolicy"],
+    fields: {},
+  },
+  deleteOnNoLinksOrMessages: {
+    code: 0x2e,
+    name: "amqp:delete-on-no-links-or-messages:list",
+    provides: ["lifetimePolicy"],
+    fields: {},
+  },
+  coordinator: {
+    code: 0x30,
+    name: "amqp:coordinator:list",
+    provides: ["target"],
+    fields: { capabilities: "symbol[]" },
+  },
+  declare: { code: 0x31, name: "amqp:declare:list", provides: [], fields: { globalId: "*globalTxId" } },
+  discharge: { code: 0x32, name: "amqp:discharge:list", provides: [], fields: { txnId: "*txnId!", fail: "boolean" } },
+  declared: {
+    code: 0x33,
+    name: "amqp:declared:list",
+    provides: ["deliveryState", "outcome"],
+    fields: { txnId: "*txnId!" },
+  },
+  transactionalState: {
+    code: 0x34,
+    name: "amqp:transactional-state:list",
+    provides: ["deliveryState"],
+    fields: { txnId: "*txnId!", outcome: "*outcome" },
+  },
+  saslMechanisms: {
+    code: 0x40,
+    name: "amqp:sasl-mechanisms:list",
+    provides: ["saslFrame"],
+    fields: { saslServerMechanisms: "symbol[]!" },
+  },
+  saslInit: {
+    code: 0x41,
+    name: "amqp:sasl-init:list",
+    provides: ["saslFrame"],
+    fields: { mechanism: "symbol!", initialResponse: "binary", hostname: "string" },
+  },
+  saslChallenge: {
+    code: 0x42,
+    name: "amqp:sasl-challenge:list",
+    provides: ["saslFrame"],
+    fields: { challenge: "binary!" },
+  },
+  saslResponse: {
+    code: 0x43,
+    name: "amqp:sasl-response:list",
+    provides: ["saslFrame"],
+    fields: { response: "binary!" },
+  },
+  saslOutcome: {
+    code: 0x44,
+    name: "amqp:sasl-outcome:list",
+    provides: ["saslFrame"],
+    fields: { code: "saslCode!", additionalData: "binary" },
+  },
+  header: {
+    code: 0x70,
+    name: "amqp:header:list",
+    provides: ["section"],
+    fields: {
+      durable: "boolean=false",
+      priority: "ubyte=4",
+      ttl: "uint",
+      firstAcquirer: "boolean=false",
+      deliveryCount: "uint=0",
+    },
+  },
+  properties: {
+    code: 0x73,
+    name: "amqp:properties:list",
+    provides: ["section"],
+    fields: {
+      messageId: "*messageId",
+      userId: "binary",
+      to: "*address",
+      subject: "string",
+      replyTo: "*address",
+      correlationId: "*messageId",
+      contentType: "symbol",
+      contentEncoding: "symbol",
+      absoluteExpiryTime: "timestamp",
+      creationTime: "timestamp",
+      groupId: "string",
+      groupSequence: "uint",
+      replyToGroupId: "string",
+    },
+  },
+} as const;
+
+/** The message sections that are not composites: a descriptor over one primitive value [messaging 3.2]. */
+export const sections = {
+  deliveryAnnotations: { code: 0x71, name: "amqp:delivery-annotations:map" },
+  messageAnnotations: { code: 0x72, name: "amqp:message-annotations:map" },
+  applicationProperties: { code: 0x74, name: "amqp:application-properties:map" },
+  data: { code: 0x75, name: "amqp:data:binary" },
+  sequence: { code: 0x76, name: "amqp:amqp-sequence:list" },
+  value: { code: 0x77, name: "amqp:amqp-value:*" },
+  footer: { code: 0x78, name: "amqp:footer:map" },
+} as const;
+
+/**
+ * Restricted types with named values: the wire type, and the names in the order of their wire values.
+ *
+ * A boolean counts as 0 and 1; a symbol stands on the wire as its own name [transport 2.8, messaging 3.5, security 5.3.3].
+ */
+export const enumerations = {
+  role: { type: "boolean", values: ["sender", "receiver"] },
+  senderSettleMode: { type: "ubyte", values: ["unsettled", "settled", "mixed"] },
+  receiverSettleMode: { type: "ubyte", values: ["first", "second"] },
+  terminusDurability: { type: "uint", values: ["none", "configuration", "unsettled-state"] },
+  terminusExpiryPolicy: { type: "symbol", values: ["link-detach", "session-end", "connection-close", "never"] },
+  saslCode: { type: "ubyte", values: ["ok", "auth", "sys", "sys-perm", "sys-temp"] },
+} as const;

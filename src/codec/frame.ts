@@ -1,0 +1,235 @@
+/**
+ * The outermost layer: protocol headers and frames, cut out of a stream that arrives in arbitrary pieces.
+ *
+ * @module
+ */
+
+import { AmqpError, condition } from "../errors.ts";
+import { decodeComposite } from "./composite.ts";
+import { planOf, provides } from "./plans.ts";
+import { type CodecLimits, Reader } from "./reader.ts";
+import { hex, hexByte } from "./text.ts";
+import type { Performative, SaslFrameBody } from "./types.ts";
+import type { Writer } from "./writer.ts";
+
+/** What follows a protocol header: AMQP, TLS or SASL [transport 2.2]. */
+export type ProtocolId = 0 | 2 | 3;
+
+/** A protocol header as the peer sent it; nothing but the four letters was checked. */
+export interface ProtocolHeader {
+  /** A {@linkcode ProtocolId}, if the peer keeps to the specification. */
+  readonly id: number;
+  /** 1. */
+  readonly major: number;
+  /** 0. */
+  readonly minor: number;
+  /** 0. */
+  readonly revision: number;
+}
+
+/** One frame. */
+export interface Frame {
+  /** 0 is AMQP, 1 is SASL. */
+  readonly type: 0 | 1;
+  /** The number of the session; 0 in SASL frames. */
+  readonly channel: number;
+  /** What the frame says; nothing in an empty frame, which keeps the connection alive. */
+  readonly body: Performative | SaslFrameBody | undefined;
+  /** The part of a message that a transfer carries, as a view of what was pushed; undefined with any other body. */
+  readonly payload: Uint8Array | undefined;
+  /** The size of the whole frame in bytes. */
+  readonly size: number;
+}
+
+/** How a {@linkcode FrameDecoder} is made. */
+export interface FrameDecoderOptions {
+  /** The largest frame to accept, in bytes. */
+  readonly maxFrameSize: number;
+  /** How much decoding one frame may cost. */
+  readonly limits?: CodecLimits | undefined;
+}
+
+/** The smallest frame is its header alone [transport 2.3.1]. */
+const FRAME_HEADER_SIZE = 8;
+
+/** The eight bytes that begin a protocol. */
+export function protocolHeader(id: ProtocolId): Uint8Array<ArrayBuffer> {
+  return Uint8Array.of(0x41, 0x4d, 0x51, 0x50, id, 1, 0, 0);
+}
+
+/** Begins a frame of type 0 (AMQP) or 1 (SASL), and gives the place to {@linkcode endFrame}. */
+export function beginFrame(writer: Writer, type: 0 | 1, channel: number): number {
+  const start = writer.length;
+  writer.u32(0);
+  writer.u32(0x02000000 | type << 16 | channel);
+  return start;
+}
+
+/** Ends the frame that was begun at `start`: all that was written since is its body. */
+export function endFrame(writer: Writer, start: number): void {
+  writer.u32(writer.length - start, start);
+}
+
+/**
+ * Cuts a stream of bytes into protocol headers and frames.
+ *
+ * Nothing is copied when a frame arrives in one piece; one that arrives in several is gathered in memory that is
+ * used for this frame only, grows with what has arrived, and never beyond `maxFrameSize`. Either way payloads and
+ * binaries are views of that memory.
+ *
+ * @example
+ * ```ts
+ * import { FrameDecoder } from "./frame.ts";
+ *
+ * const decoder = new FrameDecoder({ maxFrameSize: 512 });
+ * decoder.push(Uint8Array.of(0, 0, 0, 8, 2, 0, 0, 0));
+ * console.assert(decoder.frame()?.size === 8 && decoder.frame() === undefined);
+ * ```
+ */
+export class FrameDecoder {
+  /** The largest frame to accept, in bytes; may be changed between frames. */
+  maxFrameSize: number;
+  readonly #limits: CodecLimits | undefined;
+  /** Pieces as they were pushed; `#position` is the first byte of the first one that was not used. */
+  readonly #pieces: Uint8Array[] = [];
+  #position = 0;
+  /** Reads the first piece; absent until a frame lies in it. */
+  #reader: Reader | undefined;
+  /** What was gathered from several pieces, and how much of it is filled. */
+  #gathered: Uint8Array = new Uint8Array(0);
+  #filled = 0;
+  #buffered = 0;
+
+  /** Starts with nothing to decode. */
+  constructor(options: FrameDecoderOptions) {
+    this.maxFrameSize = options.maxFrameSize;
+    this.#limits = options.limits;
+  }
+
+  /** How many bytes were pushed and are not part of a header or frame that was given out. */
+  get buffered(): number {
+    return this.#buffered;
+  }
+
+  /** Takes over the next bytes of the stream; ask for headers or frames until there are none before the next push. */
+  push(bytes: Uint8Array): void {
+    if (bytes.length === 0) return;
+    this.#pieces.push(bytes);
+    this.#buffered += bytes.length;
+  }
+
+  /**
+   * The protocol header that comes next; undefined while it is not complete.
+   *
+   * @throws {AmqpError} With condition `amqp:connection:framing-error` as soon as it cannot become one.
+   */
+  header(): ProtocolHeader | undefined {
+    const isComplete = this.#gather(8);
+    const bytes = this.#gathered.subarray(0, this.#filled);
+    const name = [0x41, 0x4d, 0x51, 0x50];
+    if (name.some((letter, i) => i < bytes.length && bytes[i] !== letter)) {
+      throw framingError("protocol header", `0x${hex(bytes)} does not begin with "AMQP"`);
+    }
+    if (!isComplete) return undefined;
+    const [id, major, minor, revision] = this.#release().subarray(4);
+    return { id, major, minor, revision };
+  }
+
+  /**
+   * The next frame; undefined while it is not complete.
+   *
+   * @throws {AmqpError} With condition `amqp:connection:framing-error` if the size or the frame's header is wrong;
+   * no frame can be found after that. With the condition that fits if the body is wrong; the next call goes on after
+   * that frame.
+   */
+  frame(): Frame | undefined {
+    const piece = this.#filled === 0 ? this.#pieces[0] : undefined;
+    if (piece !== undefined && piece.length - this.#position >= 4) {
+      const start = this.#position;
+      const size = this.#sizeAt(piece, start);
+      if (piece.length - start >= size) {
+        const reader = this.#reader ??= new Reader(piece, this.#limits);
+        this.#buffered -= size;
+        this.#skip(piece, size);
+        return decodeFrame(piece, start, size, reader);
+      }
+    }
+    if (!this.#gather(4) || !this.#gather(this.#sizeAt(this.#gathered, 0))) return undefined;
+    const frame = this.#release();
+    return decodeFrame(frame, 0, frame.length, new Reader(frame, this.#limits));
+  }
+
+  // Checked before anything is gathered for it.
+  #sizeAt(bytes: Uint8Array, at: number): number {
+    const size = (bytes[at] << 24 | bytes[at + 1] << 16 | bytes[at + 2] << 8 | bytes[at + 3]) >>> 0;
+    if (size < FRAME_HEADER_SIZE) throw framingError("frame", `a size of ${size} is below ${FRAME_HEADER_SIZE}`);
+    if (size > this.maxFrameSize) {
+      throw framingError("frame", `a size of ${size} is above the maximum of ${this.maxFrameSize}`);
+    }
+    return size;
+  }
+
+  // Moves what has arrived of the next `count` bytes together; true when that is all of them.
+  #gather(count: number): boolean {
+    while (this.#filled < count && this.#pieces.length > 0) {
+      const [piece] = this.#pieces;
+      const part = piece.subarray(this.#position, this.#position + count - this.#filled);
+      this.#makeRoom(this.#filled + part.length, count);
+      this.#gathered.set(part, this.#filled);
+      this.#filled += part.length;
+      this.#skip(piece, part.length);
+    }
+    return this.#filled >= count;
+  }
+
+  // Twice as much as there is, so that a trickle is not copied over and over, but not at once all that was announced.
+  #makeRoom(least: number, most: number): void {
+    if (least <= this.#gathered.length) return;
+    const room = new Uint8Array(Math.min(Math.max(least, 2 * this.#gathered.length), most));
+    room.set(this.#gathered.subarray(0, this.#filled));
+    this.#gathered = room;
+  }
+
+  // Gives away what was gathered, with its memory.
+  #release(): Uint8Array {
+    const bytes = this.#gathered.subarray(0, this.#filled);
+    this.#buffered -= this.#filled;
+    this.#gathered = new Uint8Array(0);
+    this.#filled = 0;
+    return bytes;
+  }
+
+  #skip(piece: Uint8Array, count: number): void {
+    this.#position += count;
+    if (this.#position < piece.length) return;
+    this.#pieces.shift();
+    this.#position = 0;
+    this.#reader = undefined;
+  }
+}
+
+function decodeFrame(bytes: Uint8Array, start: number, size: number, reader: Reader): Frame {
+  const offset = bytes[start + 4] * 4;
+  const type = bytes[start + 5];
+  if (offset < FRAME_HEADER_SIZE || offset > size) {
+    throw framingError("frame", `a data offset of ${offset} does not fit into a size of ${size}`);
+  }
+  if (type !== 0 && type !== 1) throw framingError("frame", `0x${hexByte(type)} is not a type of frame`);
+  // SASL has no channels, and what stands in their place is ignored [security 5.3.1].
+  const channel = type === 0 ? bytes[start + 6] << 8 | bytes[start + 7] : 0;
+  if (offset === size) return { type, channel, body: undefined, payload: undefined, size };
+  reader.window(start + offset, start + size);
+  const body = decodeComposite(reader);
+  if (!provides(planOf(body.kind), type === 0 ? "frame" : "saslFrame")) {
+    throw reader.fail(`"${body.kind}" is not the body of a frame of type ${type}`);
+  }
+  if (body.kind !== "transfer" && reader.remaining > 0) {
+    throw reader.fail(`${reader.remaining} bytes follow the ${body.kind}`);
+  }
+  const payload = body.kind === "transfer" ? reader.rest() : undefined;
+  return { type, channel, body: body as Performative | SaslFrameBody, payload, size };
+}
+
+function framingError(subject: string, problem: string): AmqpError {
+  return new AmqpError(condition.framingError, `Cannot decode ${subject}: ${problem}`);
+}

@@ -1,0 +1,306 @@
+/**
+ * Messages to bytes and from bytes: the sections in their order [messaging 3.2].
+ *
+ * @module
+ */
+
+import { type Body, bytesOf, DataBody, SequenceBody, textOf, ValueBody } from "./body.ts";
+import { typeOf } from "./codes.ts";
+import { decodeAs, encodeAs, readDescriptor } from "./composite.ts";
+import { definitions, sections } from "./definitions.ts";
+import { type CodecLimits, Reader } from "./reader.ts";
+import { ambiguousType, recall, remember } from "./remembered.ts";
+import { hexByte, quote } from "./text.ts";
+import type { Fields, Header, Properties } from "./types.ts";
+import { type PrimitiveType, type SimpleValue, Typed, type Value } from "./values.ts";
+import type { Writer } from "./writer.ts";
+
+export * from "./body.ts";
+
+/** A message: its sections, all of them optional. A message without a body is sent with the value null. */
+export interface Message {
+  /** How it is to be delivered. Absent, it has the defaults of the specification. */
+  header?: Header | undefined;
+  /** For the next node only. */
+  deliveryAnnotations?: Fields | undefined;
+  /** For the nodes on the way. */
+  messageAnnotations?: Fields | undefined;
+  /** The standard properties; not changed on the way. */
+  properties?: Properties | undefined;
+  /** The application's own properties; not changed on the way. */
+  applicationProperties?: { [key: string]: SimpleValue } | undefined;
+  /** What it carries; not changed on the way. */
+  body?: Body | undefined;
+  /** Hashes, signatures and the like over the message. */
+  footer?: Fields | undefined;
+}
+
+/** A message that was received. */
+export class DecodedMessage implements Message {
+  /** How it is to be delivered; undefined if the message has no header, which means its defaults. */
+  header: Header | undefined;
+  /** What the last node says of this delivery. */
+  deliveryAnnotations: Fields | undefined;
+  /** What the nodes on the way say of the message. */
+  messageAnnotations: Fields | undefined;
+  /** The standard properties. */
+  properties: Properties | undefined;
+  /** The application's own properties. Without prototype, so that any key is one. */
+  applicationProperties: { [key: string]: SimpleValue } | undefined;
+  /**
+   * What it carries: a `Uint8Array` for one data section, a {@linkcode DataBody} for several, a
+   * {@linkcode SequenceBody} for sequences, else the value itself; only a value that is a binary is kept apart from
+   * data in a {@linkcode ValueBody}. Null for a message without a body.
+   */
+  body: Body;
+  /** Hashes, signatures and the like over the message. */
+  footer: Fields | undefined;
+  /**
+   * The sections that may not be changed on the way, as they arrived: properties, application properties and body
+   * [messaging 3.2]. {@linkcode encodeMessage} takes them to forward the message.
+   */
+  readonly bare: Uint8Array;
+
+  /** Makes a message of its sections; `bare` is the encoding of the unchanging ones. */
+  constructor(sections: Message, bare: Uint8Array) {
+    this.header = sections.header;
+    this.deliveryAnnotations = sections.deliveryAnnotations;
+    this.messageAnnotations = sections.messageAnnotations;
+    this.properties = sections.properties;
+    this.applicationProperties = sections.applicationProperties;
+    this.body = sections.body ?? null;
+    this.footer = sections.footer;
+    this.bare = bare;
+  }
+
+  /**
+   * The body as text: a string as it is, bytes as UTF-8.
+   *
+   * @throws {TypeError} If it is neither.
+   */
+  text(): string {
+    return textOf(this.body);
+  }
+
+  /**
+   * The value of a body that holds JSON.
+   *
+   * @throws {TypeError} If it is neither text nor bytes.
+   * @throws {SyntaxError} If it is not JSON.
+   */
+  json(): unknown {
+    return JSON.parse(this.text());
+  }
+
+  /**
+   * The body as bytes: several data sections joined, a string as UTF-8.
+   *
+   * @throws {TypeError} If it is neither.
+   */
+  bytes(): Uint8Array {
+    return bytesOf(this.body);
+  }
+}
+
+/**
+ * Writes a message; nothing is written if it throws.
+ *
+ * With `bare`, the encoded sections of a message that is forwarded, those bytes stand in place of properties,
+ * application properties and body, so that they leave as they came.
+ *
+ * @throws {TypeError} If a value has no wire type, or is not allowed where it stands.
+ * @throws {RangeError} If a wire type cannot hold its value.
+ */
+export function encodeMessage(message: Message, writer: Writer, bare?: Uint8Array): void {
+  const start = writer.length;
+  try {
+    if (bare === undefined || bare.length === 0) {
+      encodeHead(message, writer);
+      encodeBody(message, writer);
+    } else {
+      encodeAnnotations(message, writer);
+      writer.append(bare);
+    }
+    encodeFooter(message, writer);
+  } catch (error) {
+    writer.truncate(start);
+    throw error;
+  }
+}
+
+/** Writes the sections before the body, for a message whose body follows in parts. */
+export function encodeHead(message: Message, writer: Writer): void {
+  encodeAnnotations(message, writer);
+  const { properties, applicationProperties, body } = message;
+  const contentType = properties?.contentType ?? (body instanceof DataBody ? body.contentType : undefined);
+  if (contentType !== properties?.contentType) encodeAs(writer, "properties", { ...properties, contentType });
+  else if (properties !== undefined) encodeAs(writer, "properties", properties);
+  if (applicationProperties === undefined) return;
+  for (const key of Object.keys(applicationProperties)) checkSimple(key, applicationProperties[key]);
+  beginSection(writer, sections.applicationProperties.code);
+  writer.record(applicationProperties, "string");
+}
+
+/** Writes one data section, for a message whose body follows in parts. */
+export function encodeData(chunk: Uint8Array, writer: Writer): void {
+  beginSection(writer, sections.data.code);
+  writer.binary(chunk);
+}
+
+/** Writes the section after the body, for a message whose body went in parts. */
+export function encodeFooter(message: Message, writer: Writer): void {
+  encodeFields(writer, sections.footer.code, message.footer);
+}
+
+/**
+ * Reads a whole message.
+ *
+ * Binaries and data are views of the bytes. A message without a body, which is not allowed, is taken as one with
+ * the value null.
+ *
+ * @throws {AmqpError} With scope `"delivery"` and condition `amqp:decode-error` if the bytes are not a message.
+ */
+export function decodeMessage(bytes: Uint8Array, limits?: CodecLimits): DecodedMessage {
+  const reader = new Reader(bytes, limits, "delivery");
+  const message: Message = {};
+  const body: BodyParts = { chunks: [], lists: [], value: null, type: undefined };
+  let bareStart = bytes.length;
+  let bareEnd = bytes.length;
+  let last = 0;
+  while (reader.remaining > 0) {
+    const start = reader.position;
+    const section = readSection(reader, last);
+    if (section >= definitions.properties.code) bareStart = Math.min(bareStart, start);
+    if (section === sections.footer.code) bareEnd = start;
+    decodeSection(reader, section, message, body);
+    last = section;
+  }
+  message.body = assembled(body);
+  const decoded = new DecodedMessage(message, bytes.subarray(bareStart, bareEnd));
+  if (body.type !== undefined) remember(decoded).values.set("body", body.type);
+  return decoded;
+}
+
+/** What the sections of a body held; at most one of the three kinds is not empty. */
+interface BodyParts {
+  readonly chunks: Uint8Array[];
+  readonly lists: Value[][];
+  value: Body;
+  type: PrimitiveType | undefined;
+}
+
+function assembled({ chunks, lists, value }: BodyParts): Body {
+  if (chunks.length > 0) return chunks.length === 1 ? chunks[0] : new DataBody(chunks);
+  return lists.length > 0 ? new SequenceBody(lists) : value;
+}
+
+function readSection(reader: Reader, last: number): number {
+  reader.subject = "message";
+  if (reader.code() !== 0x00) throw reader.fail("a section does not begin with a descriptor");
+  const section = readDescriptor(reader);
+  if (section < definitions.header.code || section > sections.footer.code) {
+    throw reader.fail("the descriptor is not that of a known section");
+  }
+  const isRepeated = section === last && (section === sections.data.code || section === sections.sequence.code);
+  if (section <= last && !isRepeated) throw reader.fail("a section occurs twice or out of order");
+  if (isBody(section) && isBody(last) && !isRepeated) throw reader.fail("the body is of two kinds");
+  return section;
+}
+
+function isBody(section: number): boolean {
+  return section >= sections.data.code && section <= sections.value.code;
+}
+
+function decodeSection(reader: Reader, section: number, message: Message, body: BodyParts): void {
+  switch (section) {
+    case definitions.header.code:
+      message.header = decodeAs(reader, "header");
+      break;
+    case sections.deliveryAnnotations.code:
+      message.deliveryAnnotations = reader.record(reader.code(), "symbol");
+      break;
+    case sections.messageAnnotations.code:
+      message.messageAnnotations = reader.record(reader.code(), "symbol");
+      break;
+    case definitions.properties.code:
+      message.properties = decodeAs(reader, "properties");
+      break;
+    case sections.applicationProperties.code:
+      message.applicationProperties = reader.record(reader.code(), "string") as { [key: string]: SimpleValue };
+      break;
+    case sections.data.code:
+      body.chunks.push(decodeData(reader));
+      break;
+    case sections.sequence.code:
+      body.lists.push(decodeSequence(reader));
+      break;
+    case sections.value.code:
+      decodeValue(reader, body);
+      break;
+    case sections.footer.code:
+      message.footer = reader.record(reader.code(), "symbol");
+  }
+}
+
+function decodeData(reader: Reader): Uint8Array {
+  const code = reader.code();
+  if (typeOf(code) !== "binary") throw reader.fail(`constructor 0x${hexByte(code)} of data is not binary`);
+  return reader.binary(code);
+}
+
+function decodeSequence(reader: Reader): Value[] {
+  const code = reader.code();
+  if (typeOf(code) !== "list") throw reader.fail(`constructor 0x${hexByte(code)} of a sequence is not list`);
+  return reader.value(code) as Value[];
+}
+
+function decodeValue(reader: Reader, body: BodyParts): void {
+  body.type = ambiguousType(reader.peek());
+  const value = reader.value();
+  body.value = value instanceof Uint8Array ? new ValueBody(value) : value;
+}
+
+function encodeAnnotations(message: Message, writer: Writer): void {
+  if (message.header !== undefined) encodeAs(writer, "header", message.header);
+  encodeFields(writer, sections.deliveryAnnotations.code, message.deliveryAnnotations);
+  encodeFields(writer, sections.messageAnnotations.code, message.messageAnnotations);
+}
+
+function encodeFields(writer: Writer, section: number, fields: Fields | undefined): void {
+  if (fields === undefined) return;
+  beginSection(writer, section);
+  writer.record(fields, "symbol");
+}
+
+function encodeBody(message: Message, writer: Writer): void {
+  const { body } = message;
+  if (body instanceof Uint8Array) return encodeData(body, writer);
+  if (body instanceof DataBody) {
+    // There is no body without a section, and no data is one without bytes.
+    for (const chunk of body.chunks.length > 0 ? body.chunks : [new Uint8Array(0)]) encodeData(chunk, writer);
+  } else if (body instanceof SequenceBody) {
+    for (const list of body.lists.length > 0 ? body.lists : [[]]) {
+      beginSection(writer, sections.sequence.code);
+      writer.typed("list", list);
+    }
+  } else {
+    beginSection(writer, sections.value.code);
+    if (body instanceof ValueBody) writer.value(body.value);
+    else writer.valueAs(recall(message)?.values.get("body"), body);
+  }
+}
+
+function beginSection(writer: Writer, section: number): void {
+  writer.u8(0x00);
+  writer.u8(0x53);
+  writer.u8(section);
+}
+
+// Application properties are for filters and routing, which know no compound values [messaging 3.2.5].
+function checkSimple(key: string, value: SimpleValue | undefined): void {
+  const type = value instanceof Typed ? value.type : undefined;
+  const isCompound = type === "list" || type === "map" || type === "array";
+  const isPlain = typeof value !== "object" || value === null || value instanceof Date || value instanceof Uint8Array;
+  if (type === undefined ? isPlain : !isCompound) return;
+  throw new TypeError(`Cannot encode application properties: ${quote(key)} is not a simple value`);
+}

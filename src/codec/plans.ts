@@ -1,0 +1,157 @@
+/**
+ * The table of definitions made ready for the hot path: each kind's fields as an array of small objects, built when
+ * the kind is first met.
+ *
+ * @module
+ */
+
+import { definitions, enumerations, sections } from "./definitions.ts";
+import type { Kind } from "./types.ts";
+import type { PrimitiveType } from "./values.ts";
+
+/** A definition made ready. */
+export interface Plan {
+  /** The key in the table. */
+  readonly kind: Kind;
+  /** The numeric descriptor. */
+  readonly code: number;
+  /** The archetypes that this kind provides. */
+  readonly provides: readonly string[];
+  /** Whether objects of this kind carry it. */
+  readonly telling: boolean;
+  /** The fields in wire order. */
+  readonly fields: readonly FieldPlan[];
+  /** One bit for every field that must be there. */
+  readonly mandatory: number;
+}
+
+/** A field made ready. */
+export interface FieldPlan {
+  /** The name. */
+  readonly key: string;
+  /** How it is encoded and decoded: one of the constants below. */
+  readonly form: number;
+  /** The wire type of the value, or of each of several values. */
+  readonly type: PrimitiveType;
+  /** What a composite in this field must provide, or the kind that it must be. */
+  readonly archetype: string;
+  /** The names of an enumeration, in the order of their wire values. */
+  readonly names: readonly string[];
+  /** Whether there may be several values. */
+  readonly multiple: boolean;
+  /** Whether there must be a value. */
+  readonly mandatory: boolean;
+  /** What an absent value stands for; undefined where it stands for nothing. */
+  readonly defaultValue: unknown;
+}
+
+/** A primitive. */
+export const plainForm = 0;
+/** A uint, the most frequent primitive. */
+export const uintForm = 1;
+/** A timestamp. */
+export const timestampForm = 2;
+/** A name that stands for a wire value. */
+export const enumerationForm = 3;
+/** A map keyed by symbols. */
+export const fieldsForm = 4;
+/** The map of unsettled deliveries. */
+export const unsettledForm = 5;
+/** A composite that provides an archetype. */
+export const compositeForm = 6;
+/** A message id, of one of four types. */
+export const messageIdForm = 7;
+/** Any value. */
+export const anyForm = 8;
+
+let plans: { [kind: string]: Plan | undefined } | undefined;
+let kindsByCode: (Kind | undefined)[] | undefined;
+let codesByName: Map<string, number> | undefined;
+
+/** The plan of a kind. */
+export function planOf(kind: Kind): Plan {
+  plans ??= Object.create(null) as NonNullable<typeof plans>;
+  return plans[kind] ??= makePlan(kind);
+}
+
+/** The plan of a numeric descriptor, undefined where the specification has no composite of that code. */
+export function planAt(code: number): Plan | undefined {
+  if (kindsByCode === undefined) {
+    kindsByCode = [];
+    for (const kind of Object.keys(definitions) as Kind[]) kindsByCode[definitions[kind].code] = kind;
+  }
+  const kind = kindsByCode[code];
+  return kind && planOf(kind);
+}
+
+/** The numeric descriptor for a symbolic one, of a composite or a section; undefined if the specification has none. */
+export function codeOfName(name: string): number | undefined {
+  if (codesByName === undefined) {
+    codesByName = new Map();
+    for (const table of [definitions, sections]) {
+      for (const { code, name } of Object.values(table)) codesByName.set(name, code);
+    }
+  }
+  return codesByName.get(name);
+}
+
+/** Whether a composite may stand where the archetype, or this very kind, is asked for. */
+export function provides(plan: Plan, archetype: string): boolean {
+  return plan.kind === archetype || plan.provides.includes(archetype);
+}
+
+function makePlan(kind: Kind): Plan {
+  const definition = definitions[kind];
+  if (definition === undefined) throw new TypeError(`Cannot encode composite: there is no kind "${kind}"`);
+  const fields = Object.entries(definition.fields).map(([key, field]) => makeField(key, field));
+  let mandatory = 0;
+  for (const [i, field] of fields.entries()) mandatory |= field.mandatory ? 1 << i : 0;
+  const telling = kind !== "error" && kind !== "header" && kind !== "properties";
+  return { kind, code: definition.code, provides: definition.provides, telling, fields, mandatory };
+}
+
+function makeField(key: string, field: string): FieldPlan {
+  const [, base, multiple, mandatory, byDefault] = /^([*\w]+)(\[\])?(!)?(?:=(.+))?$/.exec(field)!;
+  const names = base in enumerations ? enumerations[base as keyof typeof enumerations] : undefined;
+  return {
+    key,
+    form: formOf(base),
+    type: base === "*address" ? "string" : base === "*txnId" ? "binary" : names?.type ?? base as PrimitiveType,
+    archetype: base.replace("*", ""),
+    names: names?.values ?? [],
+    multiple: multiple !== undefined,
+    mandatory: mandatory !== undefined,
+    defaultValue: byDefault && defaultOf(base, byDefault),
+  };
+}
+
+function formOf(base: string): number {
+  if (base in enumerations) return enumerationForm;
+  switch (base) {
+    case "uint":
+      return uintForm;
+    case "timestamp":
+      return timestampForm;
+    case "fields":
+      return fieldsForm;
+    case "map":
+      return unsettledForm;
+    case "*messageId":
+      return messageIdForm;
+    case "*globalTxId":
+      return anyForm;
+    case "error":
+    case "*source":
+    case "*target":
+    case "*deliveryState":
+    case "*outcome":
+      return compositeForm;
+    default:
+      return plainForm;
+  }
+}
+
+function defaultOf(base: string, text: string): unknown {
+  if (base === "boolean") return text === "true";
+  return base in enumerations ? text : Number(text);
+}

@@ -1,0 +1,488 @@
+/**
+ * Bytes to values: a cursor that believes no number before it has compared it with what remains.
+ *
+ * @module
+ */
+
+import { AmqpError, condition, type ErrorScope } from "../errors.ts";
+import { isCharacter } from "./checks.ts";
+import { leastWidth, typeOf } from "./codes.ts";
+import { ambiguousType, recall, remember, type Remembered } from "./remembered.ts";
+import { formatUuid, hexByte, quote, shortAscii, utf8Decoder } from "./text.ts";
+import { AmqpArray, Described, type Fields, type PrimitiveType, type PrimitiveValues, Typed } from "./values.ts";
+import type { Value } from "./values.ts";
+import { encodingOf, MAX_ENCODED_DEPTH } from "./writer.ts";
+
+/** How much decoding may cost, whatever the bytes say. */
+export interface CodecLimits {
+  /** How deep compound and described values may nest. Default: {@linkcode MAX_DEPTH}; more than 1,000 counts as that. */
+  readonly maxDepth: number;
+  /** How many array elements without a byte of their own one frame or message may have. Default: {@linkcode MAX_ELEMENTS}. */
+  readonly maxElements: number;
+}
+
+/** Deeper than what any known peer nests, and far from what would overflow the stack. */
+export const MAX_DEPTH = 32;
+
+/** Such elements cost the sender nothing and us a slot each: seven bytes may announce 2^32 of them. */
+export const MAX_ELEMENTS = 65_536;
+
+/** Any primitive that is not compound, without a wrapper. */
+export type Scalar = PrimitiveValues[Exclude<PrimitiveType, "list" | "map" | "array">];
+
+/**
+ * Reads AMQP values from bytes, in order.
+ *
+ * Binaries are views of the bytes given, not copies. Every method throws an {@linkcode AmqpError} with condition
+ * `amqp:decode-error` when the bytes are not what they have to be; the reader is of no use after that.
+ */
+export class Reader {
+  readonly #bytes: Uint8Array;
+  readonly #maxDepth: number;
+  readonly #maxElements: number;
+  readonly #scope: ErrorScope;
+  #view: DataView | undefined;
+  #origin = 0;
+  #position = 0;
+  #end: number;
+  #depth = 0;
+  #elements = 0;
+
+  /** What is being decoded, for error messages. */
+  subject = "value";
+  /** Which field of the subject is being decoded, for error messages. */
+  field: string | undefined;
+
+  /** Starts at the first of the bytes; `scope` is what an error ends. */
+  constructor(bytes: Uint8Array, limits?: CodecLimits, scope: ErrorScope = "connection") {
+    this.#bytes = bytes;
+    this.#maxDepth = Math.min(limits?.maxDepth ?? MAX_DEPTH, MAX_ENCODED_DEPTH);
+    this.#maxElements = limits?.maxElements ?? MAX_ELEMENTS;
+    this.#scope = scope;
+    this.#end = bytes.length;
+  }
+
+  /** Where the next byte stands. */
+  get position(): number {
+    return this.#position;
+  }
+
+  /** Where the bytes that may be read end: those of the innermost open list, or all. */
+  get end(): number {
+    return this.#end;
+  }
+
+  /** How many bytes may still be read. */
+  get remaining(): number {
+    return this.#end - this.#position;
+  }
+
+  /** Turns the reader to another part of its bytes, the body of a frame, with all limits afresh. */
+  window(start: number, end: number): void {
+    this.subject = "frame";
+    this.field = undefined;
+    this.#origin = start;
+    this.#position = start;
+    this.#end = end;
+    this.#depth = 0;
+    this.#elements = 0;
+  }
+
+  /** The bytes that remain, as a view. */
+  rest(): Uint8Array {
+    return this.#bytes.subarray(this.#position, this.#end);
+  }
+
+  /** The error for a problem at this place; the caller throws it. */
+  fail(problem: string, symbol: string = condition.decodeError): AmqpError {
+    const field = this.field === undefined ? "" : `field ${quote(this.field)} `;
+    const where = `(${field}at byte ${this.#position - this.#origin})`;
+    return new AmqpError(symbol, `Cannot decode ${this.subject}: ${problem} ${where}`, { scope: this.#scope });
+  }
+
+  /** Reads a constructor code. */
+  code(): number {
+    return this.#u8();
+  }
+
+  /** The constructor code that comes next; at the end one that is no code. */
+  peek(): number {
+    return this.#position < this.#end ? this.#bytes[this.#position] : 0xff;
+  }
+
+  /** Reads a value of any type; `code` is its constructor if that was read already. */
+  value(code: number = this.#u8()): Value {
+    switch (code) {
+      case 0x00:
+        return this.#described();
+      case 0x45:
+      case 0xc0:
+      case 0xd0:
+        return this.#list(code);
+      case 0xc1:
+      case 0xd1:
+        return this.#map(code);
+      case 0xe0:
+      case 0xf0:
+        return this.#array(code);
+      case 0x73:
+      case 0x74:
+      case 0x84:
+      case 0x94:
+      case 0x98:
+      case 0xa3:
+      case 0xb3:
+        return new Typed(typeOf(code)!, this.scalar(code));
+      case 0x83:
+        return this.timestamp();
+      default:
+        return this.scalar(code);
+    }
+  }
+
+  /** Reads what follows the constructor of a type that is not compound. */
+  scalar(code: number): Scalar {
+    switch (code) {
+      case 0x40:
+        return null;
+      case 0x41:
+      case 0x42:
+      case 0x56:
+        return this.boolean(code);
+      case 0x50:
+        return this.#u8();
+      case 0x60:
+        return this.#u16();
+      case 0x43:
+      case 0x52:
+      case 0x70:
+        return this.uint(code);
+      case 0x44:
+        return 0n;
+      case 0x53:
+        return BigInt(this.#u8());
+      case 0x80:
+        return this.#dataView().getBigUint64(this.#advance(8));
+      case 0x51:
+      case 0x54:
+        return this.#u8() << 24 >> 24;
+      case 0x61:
+        return this.#u16() << 16 >> 16;
+      case 0x71:
+        return this.#u32() | 0;
+      case 0x55:
+        return BigInt(this.#u8() << 24 >> 24);
+      case 0x81:
+        return this.#dataView().getBigInt64(this.#advance(8));
+      case 0x72:
+        return this.#dataView().getFloat32(this.#advance(4));
+      case 0x82:
+        return this.#dataView().getFloat64(this.#advance(8));
+      case 0x74:
+      case 0x84:
+      case 0x94:
+        return this.#view8(leastWidth(code));
+      case 0x73:
+        return this.#char();
+      case 0x83:
+        return this.#time();
+      case 0x98:
+        return formatUuid(this.#bytes, this.#advance(16));
+      case 0xa0:
+      case 0xb0:
+        return this.binary(code);
+      case 0xa1:
+      case 0xb1:
+        return this.string(code);
+      case 0xa3:
+      case 0xb3:
+        return this.symbol(code);
+      default:
+        throw this.fail(`0x${hexByte(code)} is not the constructor of a type`);
+    }
+  }
+
+  /** Reads what follows the constructor of a boolean. */
+  boolean(code: number): boolean {
+    if (code !== 0x56) return code === 0x41;
+    const byte = this.#u8();
+    if (byte > 1) throw this.fail(`0x${hexByte(byte)} is not a boolean`);
+    return byte === 1;
+  }
+
+  /** Reads what follows the constructor of a uint. */
+  uint(code: number): number {
+    return code === 0x52 ? this.#u8() : code === 0x43 ? 0 : this.#u32();
+  }
+
+  /** Reads what follows the constructor of a binary, as a view of the bytes. */
+  binary(code: number): Uint8Array {
+    return this.#view8(code === 0xa0 ? this.#u8() : this.#u32());
+  }
+
+  /** Reads what follows the constructor of a string. */
+  string(code: number): string {
+    const length = code === 0xa1 ? this.#u8() : this.#u32();
+    const start = this.#advance(length);
+    const short = shortAscii(this.#bytes, start, length);
+    if (short !== undefined) return short;
+    try {
+      return utf8Decoder().decode(this.#bytes.subarray(start, start + length));
+    } catch {
+      throw this.fail("a string is not UTF-8");
+    }
+  }
+
+  /** Reads what follows the constructor of a symbol. */
+  symbol(code: number): string {
+    const length = code === 0xa3 ? this.#u8() : this.#u32();
+    const start = this.#advance(length);
+    const short = shortAscii(this.#bytes, start, length);
+    if (short !== undefined) return short;
+    for (let i = start; i < start + length; i++) {
+      if (this.#bytes[i] > 0x7f) throw this.fail("a symbol is not ASCII");
+    }
+    return utf8Decoder().decode(this.#bytes.subarray(start, start + length));
+  }
+
+  /** Reads what follows the constructor of a timestamp. */
+  timestamp(): Date | Typed<"timestamp"> {
+    const time = this.#time();
+    return typeof time === "bigint" ? new Typed("timestamp", time) : time;
+  }
+
+  /** Reads a map whose keys all are symbols or all are strings. */
+  record(code: number, keyType: "symbol" | "string"): Fields {
+    const outer = this.#end;
+    const count = this.openMap(code);
+    // No prototype: "__proto__" is a key like any other.
+    const record: Fields = Object.create(null);
+    let known: Remembered | undefined;
+    let order: string[] | undefined;
+    for (let i = 0; i < count; i += 2) {
+      const keyCode = this.#u8();
+      if (typeOf(keyCode) !== keyType) {
+        throw this.fail(`a map key has constructor 0x${hexByte(keyCode)}, not ${keyType}`);
+      }
+      const key = keyType === "symbol" ? this.symbol(keyCode) : this.string(keyCode);
+      if (key in record) throw this.fail(`map key ${quote(key)} occurs twice`);
+      // An object moves keys that are integers to the front.
+      if (order === undefined && isDigit(key.charCodeAt(0))) order = Object.keys(record);
+      order?.push(key);
+      const type = ambiguousType(this.peek());
+      record[key] = this.value();
+      if (type !== undefined) (known ??= remember(record)).values.set(key, type);
+    }
+    this.close(outer);
+    if (order !== undefined) remember(record).order = order;
+    return record;
+  }
+
+  /** Enters a list: gives the number of its values, and narrows the reader to them until {@linkcode close}. */
+  openList(code: number): number {
+    if (code !== 0x45 && code !== 0xc0 && code !== 0xd0) throw this.fail(`constructor 0x${hexByte(code)} is not list`);
+    if (code !== 0x45) return this.#open(code === 0xc0);
+    this.#descend();
+    this.#end = this.#position;
+    return 0;
+  }
+
+  /** Enters a map: gives the number of keys and values together, and narrows the reader as {@linkcode openList}. */
+  openMap(code: number): number {
+    if (code !== 0xc1 && code !== 0xd1) throw this.fail(`constructor 0x${hexByte(code)} is not map`);
+    const count = this.#open(code === 0xc1);
+    if (count % 2 !== 0) throw this.fail("a map has a key without a value");
+    return count;
+  }
+
+  /** Leaves a list or map, and widens the reader to the end that it had before. */
+  close(outer: number): void {
+    if (this.#position !== this.#end) throw this.fail(`a compound value is ${this.remaining} bytes too long`);
+    this.#end = outer;
+    this.#depth--;
+  }
+
+  #described(): Described {
+    this.#descend();
+    const descriptor = this.#descriptor();
+    const type = ambiguousType(this.peek());
+    const described = new Described(descriptor, this.value());
+    if (type !== undefined) remember(described).values.set("value", type);
+    this.#depth--;
+    return described;
+  }
+
+  // A bare bigint or string is a ulong or symbol here, so other types that are one in JavaScript are wrapped.
+  #descriptor(): Value {
+    const code = this.#u8();
+    const type = typeOf(code);
+    if (type === "ulong" || type === "symbol") return this.scalar(code);
+    const value = this.value(code);
+    if (typeof value !== "number" && typeof value !== "bigint" && typeof value !== "string") return value;
+    return new Typed(type!, value);
+  }
+
+  #list(code: number): Value[] {
+    const outer = this.#end;
+    const count = this.openList(code);
+    const list: Value[] = [];
+    let known: Remembered | undefined;
+    for (let i = 0; i < count; i++) {
+      const type = ambiguousType(this.peek());
+      list.push(this.value());
+      if (type !== undefined) (known ??= remember(list)).values.set(i, type);
+    }
+    this.close(outer);
+    return list;
+  }
+
+  #map(code: number): Map<Value, Value> {
+    const outer = this.#end;
+    const count = this.openMap(code);
+    const map = new Map<Value, Value>();
+    // A Map tells objects apart by identity, but two keys are equal when type and value are [types 1.6.23].
+    const objects = new Set<string>();
+    for (let i = 0; i < count; i += 2) {
+      const key = this.#key(map);
+      if (typeof key === "object" && key !== null && objects.size === objects.add(encodingOf(key)).size) {
+        throw this.fail("a map has equal keys");
+      }
+      const type = ambiguousType(this.peek());
+      map.set(key, this.value());
+      if (type !== undefined) remember(map).values.set(key, type);
+    }
+    this.close(outer);
+    return map;
+  }
+
+  #key(map: Map<Value, Value>): Value {
+    const code = this.peek();
+    const key = this.value();
+    if (typeof key === "object" && key !== null) return key;
+    const type = ambiguousType(code);
+    if (map.has(key)) {
+      if (recall(map)?.keys.get(key) === type) throw this.fail("a map has equal keys");
+      // An int 1 and a uint 1 are two keys, and only a wrapper keeps them two.
+      return new Typed(typeOf(code)!, key);
+    }
+    // A Map would make the key +0.
+    if (Object.is(key, -0)) return new Typed(typeOf(code)!, key);
+    if (type !== undefined) remember(map).keys.set(key, type);
+    return key;
+  }
+
+  #array(code: number): AmqpArray {
+    const outer = this.#end;
+    this.#descend();
+    const count = this.#enter(code === 0xe0);
+    const descriptors: Value[] = [];
+    let itemCode = this.#u8();
+    while (itemCode === 0x00) {
+      if (descriptors.length === this.#maxDepth) throw this.fail(`descriptors nest deeper than ${this.#maxDepth}`);
+      descriptors.push(this.#descriptor());
+      itemCode = this.#u8();
+    }
+    const type = typeOf(itemCode);
+    if (type === undefined) throw this.fail(`0x${hexByte(itemCode)} is not the constructor of a type`);
+    this.#expect(count, leastWidth(itemCode));
+    const items: PrimitiveValues[PrimitiveType][] = [];
+    for (let i = 0; i < count; i++) items.push(this.#item(itemCode));
+    this.close(outer);
+    return new AmqpArray(type, items, descriptors);
+  }
+
+  #item(code: number): PrimitiveValues[PrimitiveType] {
+    switch (code) {
+      case 0x45:
+      case 0xc0:
+      case 0xd0:
+        return this.#list(code);
+      case 0xc1:
+      case 0xd1:
+        return this.#map(code);
+      case 0xe0:
+      case 0xf0:
+        return this.#array(code);
+      default:
+        return this.scalar(code);
+    }
+  }
+
+  // Before the first element is made, so that a count costs nothing that the bytes do not pay for.
+  #expect(count: number, width: number): void {
+    if (width > 0) {
+      if (count > this.remaining / width) throw this.fail(`${count} elements do not fit in ${this.remaining} bytes`);
+      return;
+    }
+    this.#elements += count;
+    if (this.#elements > this.#maxElements) {
+      throw this.fail(`array elements without bytes are more than ${this.#maxElements}`);
+    }
+  }
+
+  #descend(): void {
+    if (++this.#depth > this.#maxDepth) throw this.fail(`values nest deeper than ${this.#maxDepth}`);
+  }
+
+  #open(small: boolean): number {
+    this.#descend();
+    const count = this.#enter(small);
+    this.#expect(count, 1);
+    return count;
+  }
+
+  // The size counts the bytes after itself, so the count is inside [types 1.6.22].
+  #enter(small: boolean): number {
+    const size = small ? this.#u8() : this.#u32();
+    if (size > this.remaining) throw this.fail(`a size of ${size} is beyond the ${this.remaining} bytes that remain`);
+    this.#end = this.#position + size;
+    return small ? this.#u8() : this.#u32();
+  }
+
+  #char(): string {
+    const point = this.#u32();
+    if (!isCharacter(point)) throw this.fail(`0x${point.toString(16)} is not a character`);
+    return String.fromCodePoint(point);
+  }
+
+  #time(): Date | bigint {
+    const time = this.#dataView().getBigInt64(this.#advance(8));
+    const date = new Date(Number(time));
+    return Number.isNaN(date.getTime()) ? time : date;
+  }
+
+  #view8(length: number): Uint8Array {
+    const start = this.#advance(length);
+    return this.#bytes.subarray(start, start + length);
+  }
+
+  #dataView(): DataView {
+    return this.#view ??= new DataView(this.#bytes.buffer, this.#bytes.byteOffset, this.#bytes.byteLength);
+  }
+
+  #u8(): number {
+    return this.#bytes[this.#advance(1)];
+  }
+
+  #u16(): number {
+    const at = this.#advance(2);
+    return this.#bytes[at] << 8 | this.#bytes[at + 1];
+  }
+
+  #u32(): number {
+    const at = this.#advance(4);
+    const bytes = this.#bytes;
+    return (bytes[at] << 24 | bytes[at + 1] << 16 | bytes[at + 2] << 8 | bytes[at + 3]) >>> 0;
+  }
+
+  #advance(length: number): number {
+    const start = this.#position;
+    if (length > this.#end - start) throw this.fail(`${length} bytes are needed, ${this.remaining} remain`);
+    this.#position = start + length;
+    return start;
+  }
+}
+
+function isDigit(unit: number): boolean {
+  return unit >= 0x30 && unit <= 0x39;
+}

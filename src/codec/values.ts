@@ -1,0 +1,345 @@
+/**
+ * What AMQP values are in TypeScript: plain ones, and wrappers for exact wire types.
+ *
+ * @module
+ */
+
+import { checkAscii, checkBigInt, checkChar, checkInteger, checkLength, checkUuid } from "./checks.ts";
+import { formatUuid, hex } from "./text.ts";
+
+/** What each primitive wire type holds, inside a {@linkcode Typed} or as an item of an {@linkcode AmqpArray}. */
+export interface PrimitiveValues {
+  /** No value. */
+  null: null;
+  /** True or false. */
+  boolean: boolean;
+  /** 8 bits, unsigned. */
+  ubyte: number;
+  /** 16 bits, unsigned. */
+  ushort: number;
+  /** 32 bits, unsigned. */
+  uint: number;
+  /** 64 bits, unsigned. */
+  ulong: bigint;
+  /** 8 bits, signed. */
+  byte: number;
+  /** 16 bits, signed. */
+  short: number;
+  /** 32 bits, signed. */
+  int: number;
+  /** 64 bits, signed. */
+  long: bigint;
+  /** IEEE 754 binary32. */
+  float: number;
+  /** IEEE 754 binary64. */
+  double: number;
+  /** IEEE 754 decimal32 as its four bytes. */
+  decimal32: Uint8Array;
+  /** IEEE 754 decimal64 as its eight bytes. */
+  decimal64: Uint8Array;
+  /** IEEE 754 decimal128 as its sixteen bytes. */
+  decimal128: Uint8Array;
+  /** One Unicode character, as a string of one code point. */
+  char: string;
+  /** Milliseconds since 1970; a `bigint` where a `Date` cannot reach. */
+  timestamp: Date | bigint;
+  /** Lower case, with hyphens. */
+  uuid: string;
+  /** Bytes. */
+  binary: Uint8Array;
+  /** Unicode text. */
+  string: string;
+  /** ASCII text from a constrained domain. */
+  symbol: string;
+  /** Values in a row. */
+  list: Value[];
+  /** Keys and values, in order. */
+  map: Map<Value, Value> | { [key: string]: Value };
+  /** Values of one wire type. */
+  array: AmqpArray;
+}
+
+/** The name of a primitive wire type [types 1.6]. */
+export type PrimitiveType = keyof PrimitiveValues;
+
+/**
+ * Anything that an AMQP value may be.
+ *
+ * A bare value has one documented wire type: `number` is a double, `bigint` a long, `string` a string, `Date` a
+ * timestamp, `Uint8Array` a binary, an array a list, a `Map` or a plain record (with string keys) a map. Any other
+ * wire type is asked for with a wrapper such as {@linkcode uint} or {@linkcode symbol}.
+ *
+ * Decoded integers and floats are plain `number`s (`bigint` for ulong and long): inside the container that they
+ * were decoded in, their wire type is remembered, so that encoding the container again gives the same types. A
+ * decoded list that is spliced keeps the wire types where they stood.
+ */
+export type Value =
+  | null
+  | boolean
+  | string
+  | number
+  | bigint
+  | Date
+  | Uint8Array
+  | Typed
+  | Described
+  | AmqpArray
+  | Value[]
+  | Map<Value, Value>
+  | { [key: string]: Value };
+
+/** A map keyed by symbols, such as properties, annotations and filters. Without prototype when decoded. */
+export type Fields = { [key: string]: Value };
+
+/** A value that application properties may hold: anything but lists, maps, arrays and described values. */
+export type SimpleValue = null | boolean | string | number | bigint | Date | Uint8Array | Typed;
+
+/**
+ * A value with the wire type that it is to have, or had.
+ *
+ * Made by the wrapper functions, which check that the value fits.
+ *
+ * @example
+ * ```ts
+ * import { uint } from "@webamqp/amqp";
+ *
+ * console.assert(uint(5).type === "uint" && uint(5).value === 5 && `${uint(5)}` === "5");
+ * ```
+ */
+export class Typed<T extends PrimitiveType = PrimitiveType> {
+  /** The wire type. */
+  readonly type: T;
+  /** The value, in the form that {@linkcode PrimitiveValues} gives for the type. */
+  readonly value: PrimitiveValues[T];
+
+  /** Puts a value under a wire type without checking it; encoding checks. */
+  constructor(type: T, value: PrimitiveValues[T]) {
+    this.type = type;
+    this.value = value;
+  }
+
+  /** The value as text; bytes as hex. */
+  toString(): string {
+    return this.value instanceof Uint8Array ? hex(this.value) : String(this.value);
+  }
+
+  /** The value for `JSON.stringify`: as it is where JSON has it, else as text. */
+  toJSON(): unknown {
+    return typeof this.value === "bigint" || this.value instanceof Uint8Array ? this.toString() : this.value;
+  }
+
+  /** The value, so that `uint(5) > 4` holds. */
+  valueOf(): PrimitiveValues[T] {
+    return this.value;
+  }
+}
+
+/**
+ * A value with a descriptor that says what it means [types 1.2].
+ *
+ * In the place of the descriptor a bare `bigint` is a ulong and a bare `string` a symbol, the two types that
+ * descriptors have in practice; a decoded descriptor of another numeric or string type is a {@linkcode Typed}.
+ */
+export class Described {
+  /** What the value means: a `bigint` (ulong) or `string` (symbol), or any other value. */
+  readonly descriptor: Value;
+  /** The value that is described. */
+  readonly value: Value;
+
+  /** Puts a value under a descriptor. */
+  constructor(descriptor: Value, value: Value) {
+    this.descriptor = descriptor;
+    this.value = value;
+  }
+}
+
+/**
+ * An AMQP array: values that all have one wire type, written once.
+ *
+ * The items are the plain values of that type, so an array of symbols holds strings.
+ */
+export class AmqpArray<T extends PrimitiveType = PrimitiveType> implements Iterable<PrimitiveValues[T]> {
+  /** The wire type of every item. */
+  readonly type: T;
+  /** The items. */
+  readonly items: readonly PrimitiveValues[T][];
+  /** The descriptors that every item has, outermost first; nearly always none. */
+  readonly descriptors: readonly Value[];
+
+  /** Puts items under one wire type without checking them; encoding checks. */
+  constructor(type: T, items: readonly PrimitiveValues[T][], descriptors: readonly Value[] = []) {
+    this.type = type;
+    this.items = items;
+    this.descriptors = descriptors;
+  }
+
+  /** Goes through the items. */
+  [Symbol.iterator](): Iterator<PrimitiveValues[T]> {
+    return this.items[Symbol.iterator]();
+  }
+
+  /** The items, for `JSON.stringify`. */
+  toJSON(): unknown {
+    return this.items;
+  }
+}
+
+/**
+ * A value of wire type ubyte.
+ *
+ * @throws {RangeError} If it is not an integer of 0 to 255.
+ */
+export function ubyte(value: number): Typed<"ubyte"> {
+  return new Typed("ubyte", checkInteger("ubyte", value));
+}
+
+/**
+ * A value of wire type ushort.
+ *
+ * @throws {RangeError} If it is not an integer of 0 to 65,535.
+ */
+export function ushort(value: number): Typed<"ushort"> {
+  return new Typed("ushort", checkInteger("ushort", value));
+}
+
+/**
+ * A value of wire type uint.
+ *
+ * @throws {RangeError} If it is not an integer of 0 to 4,294,967,295.
+ */
+export function uint(value: number): Typed<"uint"> {
+  return new Typed("uint", checkInteger("uint", value));
+}
+
+/**
+ * A value of wire type ulong.
+ *
+ * @throws {RangeError} If it is not an integer of 0 to 2^64-1, or a `number` that is not a safe integer.
+ */
+export function ulong(value: bigint | number): Typed<"ulong"> {
+  return new Typed("ulong", checkBigInt("ulong", value));
+}
+
+/**
+ * A value of wire type byte.
+ *
+ * @throws {RangeError} If it is not an integer of -128 to 127.
+ */
+export function byte(value: number): Typed<"byte"> {
+  return new Typed("byte", checkInteger("byte", value));
+}
+
+/**
+ * A value of wire type short.
+ *
+ * @throws {RangeError} If it is not an integer of -32,768 to 32,767.
+ */
+export function short(value: number): Typed<"short"> {
+  return new Typed("short", checkInteger("short", value));
+}
+
+/**
+ * A value of wire type int.
+ *
+ * @throws {RangeError} If it is not an integer of -2,147,483,648 to 2,147,483,647.
+ */
+export function int(value: number): Typed<"int"> {
+  return new Typed("int", checkInteger("int", value));
+}
+
+/**
+ * A value of wire type long, which a bare `bigint` has anyway.
+ *
+ * @throws {RangeError} If it is not an integer of -2^63 to 2^63-1, or a `number` that is not a safe integer.
+ */
+export function long(value: bigint | number): Typed<"long"> {
+  return new Typed("long", checkBigInt("long", value));
+}
+
+/** A value of wire type float, rounded to what a float can hold. */
+export function float(value: number): Typed<"float"> {
+  return new Typed("float", Math.fround(value));
+}
+
+/** A value of wire type double, which a bare `number` has anyway. */
+export function double(value: number): Typed<"double"> {
+  return new Typed("double", value);
+}
+
+/**
+ * A value of wire type decimal32, given as its four bytes.
+ *
+ * @throws {RangeError} If the length differs.
+ */
+export function decimal32(bytes: Uint8Array): Typed<"decimal32"> {
+  return new Typed("decimal32", checkLength("decimal32", bytes));
+}
+
+/**
+ * A value of wire type decimal64, given as its eight bytes.
+ *
+ * @throws {RangeError} If the length differs.
+ */
+export function decimal64(bytes: Uint8Array): Typed<"decimal64"> {
+  return new Typed("decimal64", checkLength("decimal64", bytes));
+}
+
+/**
+ * A value of wire type decimal128, given as its sixteen bytes.
+ *
+ * @throws {RangeError} If the length differs.
+ */
+export function decimal128(bytes: Uint8Array): Typed<"decimal128"> {
+  return new Typed("decimal128", checkLength("decimal128", bytes));
+}
+
+/**
+ * A value of wire type char: one character, or its code point.
+ *
+ * @throws {RangeError} If it is not exactly one Unicode character; a surrogate is none.
+ */
+export function char(value: string | number): Typed<"char"> {
+  return new Typed("char", String.fromCodePoint(checkChar(value)));
+}
+
+/**
+ * A value of wire type symbol.
+ *
+ * @throws {RangeError} If the text is not ASCII.
+ */
+export function symbol(value: string): Typed<"symbol"> {
+  return new Typed("symbol", checkAscii(value));
+}
+
+/**
+ * A value of wire type timestamp, in milliseconds since 1970; a bare `Date` has that type anyway.
+ *
+ * @throws {RangeError} If it is not a whole number of 64 bits, or an invalid `Date`.
+ */
+export function timestamp(value: Date | number | bigint): Typed<"timestamp"> {
+  return new Typed("timestamp", checkBigInt("timestamp", value instanceof Date ? value.getTime() : value));
+}
+
+/**
+ * A value of wire type uuid, given as text or as its sixteen bytes.
+ *
+ * @throws {RangeError} If it is neither.
+ */
+export function uuid(value: string | Uint8Array): Typed<"uuid"> {
+  if (typeof value !== "string") return new Typed("uuid", formatUuid(checkLength("uuid", value), 0));
+  return new Typed("uuid", checkUuid(value).toLowerCase());
+}
+
+/** A described value: `described(0x2bn, [])` for a numeric descriptor, `described("example:colour:int", int(3))`. */
+export function described(descriptor: Value, value: Value): Described {
+  return new Described(descriptor, value);
+}
+
+/** An array of one wire type: `array("symbol", ["a", "b"])`. The items are checked when it is encoded. */
+export function array<T extends PrimitiveType>(
+  type: T,
+  items: readonly PrimitiveValues[T][],
+  descriptors: readonly Value[] = [],
+): AmqpArray<T> {
+  return new AmqpArray(type, items, descriptors);
+}

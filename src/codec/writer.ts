@@ -1,0 +1,501 @@
+/**
+ * Values to bytes: an output that grows, and the smallest encoding of everything.
+ *
+ * @module
+ */
+
+import { checkAscii, checkInteger, misfit } from "./checks.ts";
+import { leastWidth } from "./codes.ts";
+import { checkFixed, codeFor, type FixedType, type FixedValue, isSmall } from "./fixed.ts";
+import { recall, type Remembered, stillFits } from "./remembered.ts";
+import { hex, utf8Encoder } from "./text.ts";
+import { AmqpArray, Described, type PrimitiveType, Typed, type Value } from "./values.ts";
+
+/** How deep values that are encoded may nest: far from what would overflow the stack, so that a cycle is an error. */
+export const MAX_ENCODED_DEPTH = 1000;
+
+/** What a bare value may be where a key or a field is optional: undefined is null. */
+export type Encodable = Value | undefined;
+
+/**
+ * Collects AMQP values as bytes.
+ *
+ * A method that throws may leave a part of its value behind; {@linkcode Writer.truncate} takes it away.
+ */
+export class Writer {
+  readonly #capacity: number;
+  #bytes: Uint8Array<ArrayBuffer>;
+  #view: DataView | undefined;
+  #length = 0;
+  #depth = 0;
+
+  /** Starts empty, with room for `capacity` bytes before the first growth. */
+  constructor(capacity = 256) {
+    this.#capacity = capacity;
+    this.#bytes = new Uint8Array(capacity);
+  }
+
+  /** How many bytes were written. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** The bytes written so far; valid until the next write. */
+  view(): Uint8Array<ArrayBuffer> {
+    return this.#bytes.subarray(0, this.#length);
+  }
+
+  /** Hands over the bytes written so far, and starts afresh on other memory. */
+  take(): Uint8Array<ArrayBuffer> {
+    const taken = this.view();
+    this.#bytes = new Uint8Array(0);
+    this.#view = undefined;
+    this.truncate(0);
+    return taken;
+  }
+
+  /** Takes back all bytes after the first `length`. */
+  truncate(length: number): void {
+    this.#length = length;
+    this.#depth = 0;
+  }
+
+  /** Writes bytes as they are. */
+  append(bytes: Uint8Array): void {
+    const at = this.#reserve(bytes.length);
+    this.#bytes.set(bytes, at);
+  }
+
+  /** Writes one byte as it is. */
+  u8(value: number): void {
+    // Before the array is read: it is another one after it grew.
+    const at = this.#reserve(1);
+    this.#bytes[at] = value;
+  }
+
+  /** Writes four bytes as they are, at the end or over what stands `at` an earlier place. */
+  u32(value: number, at: number = this.#reserve(4)): void {
+    const bytes = this.#bytes;
+    bytes[at] = value >>> 24;
+    bytes[at + 1] = value >>> 16;
+    bytes[at + 2] = value >>> 8;
+    bytes[at + 3] = value;
+  }
+
+  /**
+   * Writes a value of any type.
+   *
+   * @throws {TypeError} If there is no wire type for it.
+   * @throws {RangeError} If its wire type cannot hold it.
+   */
+  value(value: Encodable): void {
+    switch (typeof value) {
+      case "string":
+        return this.string(value);
+      case "number":
+        return this.typed("double", value);
+      case "bigint":
+        return this.typed("long", value);
+      case "boolean":
+        return this.boolean(value);
+      case "undefined":
+        return this.u8(0x40);
+      case "object":
+        return value === null ? this.u8(0x40) : this.#object(value);
+      default:
+        throw new TypeError(`Cannot encode value: there is no AMQP type for a ${typeof value}`);
+    }
+  }
+
+  /** Writes a value under the wire type that its place was decoded with, unless it does not fit any more. */
+  valueAs(type: PrimitiveType | undefined, value: Encodable): void {
+    if (type !== undefined && stillFits(type, value)) this.typed(type, value);
+    else this.value(value);
+  }
+
+  /**
+   * Writes a value as a primitive of the given type.
+   *
+   * @throws {TypeError} If it is of another kind.
+   * @throws {RangeError} If the type cannot hold it.
+   */
+  typed(type: PrimitiveType, value: unknown): void {
+    switch (type) {
+      case "null":
+        if (value !== null) throw misfit(type, value);
+        return this.u8(0x40);
+      case "boolean":
+        return this.boolean(value);
+      case "uint":
+        return this.uint(value);
+      case "string":
+        return this.string(value);
+      case "symbol":
+        return this.symbol(value);
+      case "binary":
+        return this.binary(value);
+      case "list":
+        return this.#compound(type, 0xc0, value);
+      case "map":
+        return this.#compound(type, 0xc1, value);
+      case "array":
+        return this.#compound(type, 0xe0, value);
+      default:
+        return this.#scalar(type, checkFixed(type, value));
+    }
+  }
+
+  /** Writes a boolean. */
+  boolean(value: unknown): void {
+    if (typeof value !== "boolean") throw misfit("boolean", value);
+    this.u8(value ? 0x41 : 0x42);
+  }
+
+  /** Writes a uint. */
+  uint(value: unknown): void {
+    const checked = checkInteger("uint", value);
+    if (checked > 0xff) {
+      this.u8(0x70);
+      this.u32(checked);
+    } else if (checked > 0) {
+      this.u8(0x52);
+      this.u8(checked);
+    } else {
+      this.u8(0x43);
+    }
+  }
+
+  /** Writes a string. */
+  string(value: unknown): void {
+    if (typeof value !== "string") throw misfit("string", value);
+    if (!this.#shortAscii(0xa1, value)) this.#sized(0xa1, utf8(value));
+  }
+
+  /** Writes a symbol. */
+  symbol(value: unknown): void {
+    if (typeof value === "string" && this.#shortAscii(0xa3, value)) return;
+    this.#sized(0xa3, utf8(checkAscii(value)));
+  }
+
+  /** Writes a binary. */
+  binary(value: unknown): void {
+    if (!(value instanceof Uint8Array)) throw misfit("binary", value);
+    this.#sized(0xa0, value);
+  }
+
+  /** Writes what stands as a descriptor: a bare bigint is a ulong there, a bare string a symbol. */
+  descriptor(value: Value): void {
+    this.u8(0x00);
+    if (typeof value === "bigint") this.typed("ulong", value);
+    else if (typeof value === "string") this.symbol(value);
+    else this.value(value);
+  }
+
+  /** Writes a record as a map whose keys all are symbols or all are strings. */
+  record(record: Readonly<Record<string, Encodable>>, keyType: "symbol" | "string"): void {
+    const start = this.open();
+    this.close(start, 0xc1, this.#record(record, keyType));
+  }
+
+  /** Begins a compound value, and gives the place to {@linkcode Writer.close}. */
+  open(): number {
+    this.#descend();
+    return this.#reserve(3);
+  }
+
+  /**
+   * Ends a compound value of `count` elements; `code` is the constructor that it has when it is small.
+   *
+   * Room was left for the header of a small one. Few are not, and those are moved.
+   */
+  close(start: number, code: number, count: number): void {
+    this.#depth--;
+    if (count === 0 && code === 0xc0) {
+      this.#bytes[start] = 0x45;
+      this.#length = start + 1;
+      return;
+    }
+    const length = this.#length - start - 3;
+    if (length < 0xff && count <= 0xff) {
+      this.#bytes[start] = code;
+      this.#bytes[start + 1] = length + 1;
+      this.#bytes[start + 2] = count;
+      return;
+    }
+    this.#reserve(6);
+    this.#bytes.copyWithin(start + 9, start + 3, start + 3 + length);
+    this.#bytes[start] = code + 0x10;
+    this.u32(length + 4, start + 1);
+    this.u32(count, start + 5);
+  }
+
+  #object(value: Exclude<Value, null | boolean | string | number | bigint>): void {
+    if (value instanceof Uint8Array) return this.binary(value);
+    if (value instanceof Typed) return this.typed(value.type, value.value);
+    if (Array.isArray(value)) return this.typed("list", value);
+    if (value instanceof Date) return this.typed("timestamp", value);
+    if (value instanceof AmqpArray) return this.typed("array", value);
+    if (!(value instanceof Described)) return this.typed("map", value);
+    this.#descend();
+    this.descriptor(value.descriptor);
+    this.valueAs(recall(value)?.values.get("value"), value.value);
+    this.#depth--;
+  }
+
+  #scalar(type: FixedType, value: FixedValue): void {
+    if (type === "ulong" && value === 0n) return this.u8(0x44);
+    const code = codeFor(type, isSmall(type, value));
+    this.u8(code);
+    this.#fixed(code, value);
+  }
+
+  #fixed(code: number, value: FixedValue): void {
+    if (typeof value === "object") return this.append(value);
+    const at = this.#reserve(leastWidth(code));
+    switch (code) {
+      case 0x60:
+      case 0x61:
+        return this.#dataView().setInt16(at, value as number);
+      case 0x70:
+      case 0x71:
+      case 0x73:
+        return this.u32(value as number, at);
+      case 0x72:
+        return this.#dataView().setFloat32(at, value as number);
+      case 0x80:
+      case 0x81:
+      case 0x83:
+        return this.#dataView().setBigInt64(at, value as bigint);
+      case 0x82:
+        return this.#dataView().setFloat64(at, value as number);
+      default:
+        this.#bytes[at] = Number(value);
+    }
+  }
+
+  #compound(type: VariableType, code: number, value: unknown): void {
+    const start = this.open();
+    this.close(start, code, this.#contents(type, value));
+  }
+
+  // Writes what follows the header of a value of variable size, and gives the count that goes into that of a
+  // compound one.
+  #contents(type: VariableType, value: unknown): number {
+    switch (type) {
+      case "list":
+        if (!Array.isArray(value)) throw misfit(type, value);
+        return this.#elements(value);
+      case "map":
+        return value instanceof Map ? this.#entries(value) : this.#record(value, "string");
+      case "array":
+        if (!(value instanceof AmqpArray)) throw misfit(type, value);
+        return this.#items(value);
+      case "binary":
+        if (!(value instanceof Uint8Array)) throw misfit(type, value);
+        this.append(value);
+        return 0;
+      case "string":
+        if (typeof value !== "string") throw misfit(type, value);
+        this.append(utf8(value));
+        return 0;
+      case "symbol":
+        this.append(utf8(checkAscii(value)));
+        return 0;
+    }
+  }
+
+  #elements(list: readonly Encodable[]): number {
+    const known = recall(list);
+    for (let i = 0; i < list.length; i++) this.valueAs(known?.values.get(i), list[i]);
+    return list.length;
+  }
+
+  #entries(map: ReadonlyMap<Value, Value>): number {
+    const known = recall(map);
+    // A Map tells objects apart by identity, but two keys are equal when type and value are [types 1.6.23].
+    const written = hasObjectKey(map) ? new Set<string>() : undefined;
+    for (const [key, value] of map) {
+      const start = this.#length;
+      this.valueAs(known?.keys.get(key), key);
+      if (written !== undefined && written.size === written.add(hex(this.#bytes.subarray(start, this.#length))).size) {
+        throw new TypeError("Cannot encode map: two keys are equal");
+      }
+      this.valueAs(known?.values.get(key), value);
+    }
+    return 2 * map.size;
+  }
+
+  #record(record: unknown, keyType: "symbol" | "string"): number {
+    if (!isRecord(record)) throw misfit("map", record);
+    const known = recall(record);
+    const keys = orderedKeys(record, known);
+    for (const key of keys) {
+      if (keyType === "symbol") this.symbol(key);
+      else this.string(key);
+      this.valueAs(known?.values.get(key), record[key]);
+    }
+    return 2 * keys.length;
+  }
+
+  #items(array: AmqpArray): number {
+    for (const descriptor of array.descriptors) this.descriptor(descriptor);
+    const { type, items } = array;
+    switch (type) {
+      case "null":
+        if (items.some((item) => item !== null)) {
+          throw new TypeError("Cannot encode array of null: an item is not null");
+        }
+        this.u8(0x40);
+        break;
+      case "string":
+      case "symbol":
+      case "binary":
+      case "list":
+      case "map":
+      case "array":
+        this.#variableItems(type, items);
+        break;
+      default:
+        this.#fixedItems(type, items);
+    }
+    return items.length;
+  }
+
+  #fixedItems(type: FixedType, items: readonly unknown[]): void {
+    const checked = items.map((item) => checkFixed(type, item));
+    // Never the forms without a byte: receivers are wary of counts that cost nothing.
+    const code = codeFor(type, checked.every((item) => isSmall(type, item)));
+    this.u8(code);
+    for (const item of checked) this.#fixed(code, item);
+  }
+
+  // Written with wide headers, and compacted at the end if all items are small: trying the narrow ones first would
+  // double the work with every level of nesting.
+  #variableItems(type: VariableType, items: readonly unknown[]): void {
+    const codeAt = this.#reserve(1);
+    const counted = type === "list" || type === "map" || type === "array";
+    let largest = 0;
+    this.#descend();
+    for (const item of items) {
+      const at = this.#reserve(counted ? 8 : 4);
+      const count = this.#contents(type, item);
+      const size = this.#length - at - 4;
+      this.u32(size, at);
+      if (counted) this.u32(count, at + 4);
+      largest = Math.max(largest, counted ? size - 3 : size, count);
+    }
+    this.#depth--;
+    this.#bytes[codeAt] = variableCodes[type] + (largest > 0xff ? 0x10 : 0);
+    if (largest <= 0xff) this.#narrow(codeAt + 1, counted);
+  }
+
+  // Turns the headers of small items from `start` to the end into narrow ones.
+  #narrow(start: number, counted: boolean): void {
+    const bytes = this.#bytes;
+    const view = this.#dataView();
+    let to = start;
+    for (let from = start; from < this.#length;) {
+      const next = from + 4 + view.getUint32(from);
+      // A count shrinks from four bytes to one, and the size that includes it with it.
+      const contents = from + (counted ? 7 : 4);
+      bytes[to++] = next - contents;
+      bytes.copyWithin(to, contents, next);
+      to += next - contents;
+      from = next;
+    }
+    this.#length = to;
+  }
+
+  // True when it was written. A loop is faster than an encoder for what names and addresses are long.
+  #shortAscii(code: number, text: string): boolean {
+    const length = text.length;
+    if (length > 64) return false;
+    const start = this.#length;
+    let at = this.#reserve(2 + length);
+    const bytes = this.#bytes;
+    bytes[at++] = code;
+    bytes[at++] = length;
+    for (let i = 0; i < length; i++) {
+      const unit = text.charCodeAt(i);
+      if (unit > 0x7f) {
+        this.#length = start;
+        return false;
+      }
+      bytes[at++] = unit;
+    }
+    return true;
+  }
+
+  #sized(code: number, bytes: Uint8Array): void {
+    if (bytes.length <= 0xff) {
+      this.u8(code);
+      this.u8(bytes.length);
+    } else {
+      this.u8(code + 0x10);
+      this.u32(bytes.length);
+    }
+    this.append(bytes);
+  }
+
+  #descend(): void {
+    if (++this.#depth <= MAX_ENCODED_DEPTH) return;
+    throw new RangeError(`Cannot encode value: it nests deeper than ${MAX_ENCODED_DEPTH}`);
+  }
+
+  #dataView(): DataView {
+    return this.#view ??= new DataView(this.#bytes.buffer);
+  }
+
+  // Every write takes its room here first, and only then looks at the array: it may be another one after growing.
+  #reserve(length: number): number {
+    const start = this.#length;
+    const end = start + length;
+    if (end > this.#bytes.length) this.#grow(end);
+    this.#length = end;
+    return start;
+  }
+
+  #grow(least: number): void {
+    const bytes = new Uint8Array(Math.max(this.#capacity, 2 * this.#bytes.length, least));
+    bytes.set(this.view());
+    this.#bytes = bytes;
+    this.#view = undefined;
+  }
+}
+
+/** A value's smallest encoding as text, which is the same for two values exactly when they are equal. */
+export function encodingOf(value: Value): string {
+  const writer = new Writer(64);
+  writer.value(value);
+  return hex(writer.view());
+}
+
+type VariableType = "string" | "symbol" | "binary" | "list" | "map" | "array";
+
+const variableCodes = { string: 0xa1, symbol: 0xa3, binary: 0xa0, list: 0xc0, map: 0xc1, array: 0xe0 } as const;
+
+// An encoder would quietly replace half a UTF-16 pair by U+FFFD.
+function utf8(text: string): Uint8Array {
+  if (!text.isWellFormed()) throw new RangeError("Cannot encode string: it has half of a UTF-16 pair");
+  return utf8Encoder().encode(text);
+}
+
+function hasObjectKey(map: ReadonlyMap<Value, Value>): boolean {
+  for (const key of map.keys()) {
+    if (typeof key === "object" && key !== null) return true;
+  }
+  return false;
+}
+
+// A root prototype of any realm, but not an instance of a class: that has no wire type.
+function isRecord(value: unknown): value is Record<string, Encodable> {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
+}
+
+function orderedKeys(record: object, known: Remembered | undefined): readonly string[] {
+  const keys = Object.keys(record);
+  if (known?.order === undefined) return keys;
+  return [...new Set([...known.order, ...keys])].filter((key) => Object.hasOwn(record, key));
+}
