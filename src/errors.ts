@@ -91,6 +91,37 @@ export class AmqpError extends Error {
   }
 }
 
+/** What became of a message that was not accepted. `"lost"`: the link ended before an outcome was known. */
+export type FailedOutcome = "rejected" | "released" | "modified" | "lost";
+
+/**
+ * The end of a send that was not accepted.
+ *
+ * `condition` is the peer's error where it gave one with a rejection, otherwise the symbol of the outcome, such as
+ * `amqp:released:list`. `retryable` is false for a rejection and for "undeliverable here", true otherwise; sending a
+ * lost message again may deliver it twice.
+ *
+ * @example
+ * ```ts
+ * import { OutcomeError } from "@webamqp/amqp";
+ *
+ * const error = new OutcomeError("released", "amqp:released:list", "Cannot send: message was released", { retryable: true });
+ * console.assert(error.outcome === "released" && error.scope === "delivery");
+ * ```
+ */
+export class OutcomeError extends AmqpError {
+  /** Always `"OutcomeError"`. */
+  override name = "OutcomeError";
+  /** What became of the message. */
+  readonly outcome: FailedOutcome;
+
+  /** Builds an error from the outcome, its condition and a message of the form "Cannot do this: state". */
+  constructor(outcome: FailedOutcome, condition: string, message: string, options: AmqpErrorOptions = {}) {
+    super(condition, message, { ...options, scope: "delivery" });
+    this.outcome = outcome;
+  }
+}
+
 /** Why a transport could not be opened or broke; a stable string to branch on. */
 export type TransportErrorCode =
   | "connect-failed"

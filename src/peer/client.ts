@@ -1,0 +1,221 @@
+/**
+ * Connecting as a client.
+ *
+ * @module
+ */
+
+import { AmqpError, condition, OutcomeError } from "../errors.ts";
+import type { Message } from "../codec/message.ts";
+import type { CodecLimits } from "../codec/reader.ts";
+import type { Accepted, Fields } from "../codec/types.ts";
+import type { ConnectionEndpoint } from "../engine/connection.ts";
+import type { EngineEvent, FrameTrace } from "../engine/events.ts";
+import type { SessionOptions } from "../engine/session.ts";
+import type { Channel } from "../transport/channel.ts";
+import { dial } from "../transport/websocket.ts";
+import { anonymous, plain, type SaslMechanism } from "./auth.ts";
+import { Connection } from "./connection.ts";
+import type { SendOptions } from "./sender.ts";
+import { codecLimits, randomName } from "./terms.ts";
+import { ignore, type WaitOptions } from "./wait.ts";
+
+/** Bounds of what a peer can cost; each has a default. */
+export interface ConnectionLimits extends Partial<CodecLimits> {
+  /** Milliseconds for the WebSocket handshake. Default: 30,000. */
+  handshakeTimeoutMs?: number;
+  /** Milliseconds for SASL and open. Default: 30,000. */
+  openTimeoutMs?: number;
+  /** Milliseconds that a close may go unanswered. Default: 5,000. */
+  closeTimeoutMs?: number;
+  /** Largest SASL frame taken, in bytes. Default: 65,536. */
+  saslFrameSize?: number;
+  /** Largest open frame sent, in bytes. Default: 512, which every peer takes. */
+  openFrameSize?: number;
+}
+
+/** What {@linkcode connect} takes. */
+export interface ConnectOptions extends WaitOptions {
+  /**
+   * How to authenticate: a mechanism, a function that gives one and is asked on every attempt, or null for a connection
+   * without SASL. Default: PLAIN with the user info of the URL, or ANONYMOUS without any.
+   */
+  auth?: SaslMechanism | null | (() => SaslMechanism | Promise<SaslMechanism>);
+  /** Names this container to the peer. Default: a random name. */
+  containerId?: string;
+  /** The virtual host. Default: the host of the URL. */
+  hostname?: string;
+  /** Largest frame taken, in bytes, at least 512. Default: 65,536. */
+  maxFrameSize?: number;
+  /** Highest channel that either side may use. Default: 255. */
+  channelMax?: number;
+  /** Idle time-out announced to the peer, in milliseconds; without a frame for twice as long it is given up. Default: 60,000; 0 for none. */
+  idleTimeOut?: number;
+  /** Connection properties. */
+  properties?: Fields;
+  /** Capabilities wanted of the peer. */
+  desiredCapabilities?: string[];
+  /** WebSocket subprotocols to offer. Default: `["amqp"]`; Azure wants `["AMQPWSB10"]`. */
+  subprotocols?: string[];
+  /** Terms of the session that links of the connection share. */
+  session?: SessionOptions;
+  /** Bounds of what the peer can cost. */
+  limits?: ConnectionLimits;
+  /** Told of every frame, secrets left out. */
+  trace?: (frame: FrameTrace) => void;
+}
+
+/** What {@linkcode publish} takes. */
+export type PublishOptions = ConnectOptions & Pick<SendOptions, "settled">;
+
+/**
+ * Connects to a broker over a WebSocket and opens an AMQP connection.
+ *
+ * User info in the URL is used for SASL PLAIN only; it is not sent with the HTTP request.
+ *
+ * @throws {TransportError} If the WebSocket cannot be opened.
+ * @throws {AmqpError} If the peer refuses the credentials or the connection.
+ * @throws {TypeError} If the URL is not one of a WebSocket.
+ *
+ * @example
+ * ```ts
+ * import { connect, plain } from "@webamqp/amqp";
+ *
+ * async function main() {
+ *   await using connection = await connect("wss://broker.example/amqp", { auth: plain("user", "secret") });
+ *   await connection.sender("orders").send({ body: "one coffee" });
+ * }
+ * ```
+ */
+export async function connect(url: string | URL, options: ConnectOptions = {}): Promise<Connection> {
+  const connection = await start(url, options);
+  try {
+    await connection.ready(options);
+  } catch (error) {
+    connection.destroy(error as Error);
+    throw error;
+  }
+  return connection;
+}
+
+/**
+ * Sends one message and closes: connection, session and link are opened in one flight, without a wait in between.
+ *
+ * @returns The outcome, or undefined with `settled`.
+ * @throws {OutcomeError} If the message was not accepted.
+ * @throws {TransportError | AmqpError} If it could not be sent.
+ *
+ * @example
+ * ```ts
+ * import { plain, publish } from "@webamqp/amqp";
+ *
+ * async function main() {
+ *   await publish("wss://broker.example/amqp", "orders", { body: "one coffee" }, { auth: plain("user", "secret") });
+ * }
+ * ```
+ */
+export async function publish(
+  url: string | URL,
+  address: string,
+  message: Message | Uint8Array,
+  options: PublishOptions = {},
+): Promise<Accepted | undefined> {
+  const connection = await start(url, options);
+  try {
+    return await connection.sender(address).send(message, options);
+  } catch (error) {
+    if (!(error instanceof OutcomeError)) connection.destroy(error as Error);
+    throw error;
+  } finally {
+    // The outcome is known; how the goodbye goes does not change it.
+    await connection.close(options).catch(ignore);
+  }
+}
+
+// Dials, and sends all that can be sent before the peer has said anything.
+async function start(url: string | URL, options: ConnectOptions): Promise<Connection> {
+  const target = new URL(url);
+  const mechanism = await mechanismOf(target, options.auth);
+  const limits = options.limits ?? {};
+  const channel = await dial(target, {
+    subprotocols: options.subprotocols,
+    signal: options.signal,
+    handshakeTimeoutMs: limits.handshakeTimeoutMs,
+  });
+  return openOver(channel, mechanism, { ...options, hostname: options.hostname ?? target.hostname });
+}
+
+/** A client's connection over a channel that is open already; nothing is waited for. Without a mechanism, without SASL. */
+export function openOver(
+  channel: Channel,
+  mechanism: SaslMechanism | undefined,
+  options: Omit<ConnectOptions, "auth" | "signal" | "subprotocols"> = {},
+): Connection {
+  const { hostname, limits = {} } = options;
+  return new Connection(
+    channel,
+    {
+      role: "client",
+      containerId: options.containerId ?? randomName(),
+      hostname,
+      maxFrameSize: options.maxFrameSize,
+      channelMax: options.channelMax,
+      idleTimeOut: options.idleTimeOut,
+      properties: options.properties,
+      desiredCapabilities: options.desiredCapabilities,
+      sasl: mechanism !== undefined,
+      saslMaxFrameSize: limits.saslFrameSize,
+      maxOpenSize: limits.openFrameSize,
+      openTimeoutMs: limits.openTimeoutMs,
+      closeTimeoutMs: limits.closeTimeoutMs,
+      session: options.session,
+      limits: codecLimits(limits),
+      trace: options.trace,
+    },
+    mechanism === undefined ? {} : { onsasl: (event, endpoint) => authenticate(event, endpoint, mechanism, hostname) },
+  );
+}
+
+async function mechanismOf(url: URL, auth: ConnectOptions["auth"]): Promise<SaslMechanism | undefined> {
+  if (auth === null) return undefined;
+  const mechanism = typeof auth === "function" ? await auth() : auth ?? fromUserInfo(url);
+  if (mechanism.needsPrivacy && url.protocol === "ws:" && !isLoopback(url.hostname)) {
+    throw new AmqpError(
+      condition.unauthorizedAccess,
+      `Cannot authenticate with ${mechanism.name} over ws: anyone on the way can read the secret, use wss or allowCleartext`,
+    );
+  }
+  return mechanism;
+}
+
+function fromUserInfo(url: URL): SaslMechanism {
+  return url.username === "" ? anonymous() : plain(decodeURIComponent(url.username), decodeURIComponent(url.password));
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host.endsWith(".localhost") || host === "[::1]" || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+async function authenticate(
+  event: EngineEvent,
+  endpoint: ConnectionEndpoint,
+  mechanism: SaslMechanism,
+  hostname: string | undefined,
+): Promise<void> {
+  if (event.kind === "saslMechanisms") {
+    if (!event.mechanisms.includes(mechanism.name)) {
+      throw new AmqpError(
+        condition.unauthorizedAccess,
+        `Cannot authenticate with ${mechanism.name}: server offers ${event.mechanisms.join(", ")}`,
+      );
+    }
+    endpoint.saslInit(mechanism.name, await mechanism.start(), hostname);
+  } else if (event.kind === "saslChallenge") {
+    if (mechanism.respond === undefined) {
+      throw new AmqpError(
+        condition.unauthorizedAccess,
+        `Cannot authenticate with ${mechanism.name}: server sent a challenge, which the mechanism has none of`,
+      );
+    }
+    endpoint.saslResponse(await mechanism.respond(event.challenge));
+  }
+}

@@ -1,0 +1,165 @@
+/**
+ * Joins an engine to a channel: bytes both ways, the one timer, back-pressure, events.
+ *
+ * @module
+ */
+
+import { AmqpError, condition, TransportError } from "../errors.ts";
+import type { ConnectionEndpoint } from "../engine/connection.ts";
+import type { EngineEvent } from "../engine/events.ts";
+import type { Channel, ChannelClose } from "../transport/channel.ts";
+import { Deferred } from "./wait.ts";
+
+/** Bytes that may wait in the channel before nothing more is written to it. */
+export const HIGH_WATER_BYTES = 1_048_576;
+
+// A flush waits until this many microtasks in a row brought nothing new: a `for await` loop over deliveries that are
+// there already settles one every few microtasks, and all of them shall leave in one message.
+const QUIET_TICKS = 10;
+// Work that never pauses is flushed all the same.
+const MAX_TICKS = 5_000;
+// setTimeout takes no more than 2^31-1 ms and fires at once beyond.
+const MAX_TIMER_MS = 0x7fffffff;
+
+/** Pumps one connection. */
+export class Driver {
+  /** Resolves when the channel has ended. */
+  readonly ended: Promise<ChannelClose>;
+  /** The WebSocket close code to end with once AMQP has said goodbye [wsb 4]. */
+  closeCode = 1000;
+
+  readonly #channel: Channel;
+  readonly #endpoint: ConnectionEndpoint;
+  readonly #onevent: (event: EngineEvent) => void;
+  readonly #onready: () => void;
+  readonly #ended = new Deferred<ChannelClose>();
+  #ticks = 0;
+  #quietTicks = 0;
+  #awake = false;
+  #congested = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #timerDue = Infinity;
+  #over = false;
+
+  /** Starts to pump; `onready` is told when a congested channel takes more. */
+  constructor(
+    channel: Channel,
+    endpoint: ConnectionEndpoint,
+    hooks: { onevent: (event: EngineEvent) => void; onready: () => void },
+  ) {
+    this.#channel = channel;
+    this.#endpoint = endpoint;
+    this.#onevent = hooks.onevent;
+    this.#onready = hooks.onready;
+    this.ended = this.#ended.promise;
+    channel.onbytes = (bytes) => {
+      this.#dispatch(endpoint.receive(bytes, now()));
+      this.wake();
+    };
+    channel.onclose = (close) => this.#onclose(close);
+    this.wake();
+  }
+
+  /** True while the channel holds more than it can send. */
+  get congested(): boolean {
+    return this.#congested;
+  }
+
+  /** Says that the engine may have something to write; it goes out when the current work pauses. */
+  wake(): void {
+    this.#quietTicks = 0;
+    if (this.#awake || this.#over) return;
+    this.#awake = true;
+    this.#ticks = 0;
+    queueMicrotask(this.#tick);
+  }
+
+  /** Drops the connection without a word; what waits on it ends with `cause`. */
+  destroy(cause: Error): void {
+    this.#dispatch(this.#endpoint.disconnect(cause));
+    this.#channel.close(this.closeCode);
+  }
+
+  readonly #tick = (): void => {
+    if (++this.#quietTicks < QUIET_TICKS && ++this.#ticks < MAX_TICKS) return queueMicrotask(this.#tick);
+    this.#awake = false;
+    this.#flush();
+  };
+
+  #flush(): void {
+    if (this.#over) return;
+    while (!this.#congested) {
+      const bytes = this.#endpoint.transmit(now());
+      if (bytes === undefined) break;
+      this.#channel.send(bytes);
+      if (this.#channel.bufferedAmount > HIGH_WATER_BYTES) this.#awaitReady();
+    }
+    this.#dispatch(this.#endpoint.events());
+    // Also when the peer does not read what is left for it: the channel bounds how long its own end may take.
+    if (this.#endpoint.finished) this.#channel.close(this.closeCode);
+    this.#armTimer();
+  }
+
+  #awaitReady(): void {
+    this.#congested = true;
+    this.#channel.ready().then(() => {
+      this.#congested = false;
+      if (this.#over) return;
+      this.#onready();
+      this.#flush();
+    });
+  }
+
+  #dispatch(events: EngineEvent[]): void {
+    for (let i = 0; i < events.length; i++) {
+      try {
+        this.#onevent(events[i]!);
+      } catch (error) {
+        this.#endpoint.fail(
+          error instanceof AmqpError
+            ? error
+            : new AmqpError(condition.internalError, "Cannot go on: internal fault", { cause: error }),
+        );
+        events.push(...this.#endpoint.events());
+      }
+    }
+  }
+
+  #onclose(close: ChannelClose): void {
+    if (this.#over) return;
+    this.#over = true;
+    clearTimeout(this.#timer);
+    const because = close.reason === "" ? "" : `, reason "${printable(close.reason)}"`;
+    this.#dispatch(this.#endpoint.disconnect(
+      new TransportError("connection-lost", `Cannot go on: connection ended with code ${close.code}${because}`, {
+        closeCode: close.code,
+        cause: close.cause,
+      }),
+    ));
+    this.#ended.resolve(close);
+  }
+
+  #armTimer(): void {
+    const due = this.#endpoint.nextTimeout() ?? Infinity;
+    // A deadline that moved away, as each frame moves the idle time-out, is looked at when the old one comes.
+    if (due >= this.#timerDue) return;
+    clearTimeout(this.#timer);
+    this.#timerDue = due;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#timerDue = Infinity;
+      this.#dispatch(this.#endpoint.tick(now()));
+      this.#flush();
+    }, Math.min(MAX_TIMER_MS, Math.max(0, due - now())));
+  }
+}
+
+function now(): number {
+  return performance.now();
+}
+
+// The peer's text may hold terminal control sequences.
+function printable(text: string): string {
+  // deno-lint-ignore no-control-regex
+  return text.replace(/[\x00-\x1f\x7f-\x9f]/g, "?");
+}

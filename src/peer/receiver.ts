@@ -1,0 +1,305 @@
+/**
+ * The receiving end of a link.
+ *
+ * @module
+ */
+
+import type { DeliveryState } from "../codec/types.ts";
+import type { IncomingDelivery } from "../engine/deliveries.ts";
+import type { ReceiverEndpoint } from "../engine/link.ts";
+import type { Connection } from "./connection.ts";
+import { Delivery } from "./delivery.ts";
+import { Link } from "./link.ts";
+import { abortable, Deferred, type WaitOptions } from "./wait.ts";
+
+/** Messages that a receiver holds or has asked for by default. */
+export const DEFAULT_CREDIT = 100;
+
+/** How a receiver works its messages off. */
+export interface ReceiveTerms {
+  /**
+   * How many messages may be on their way, waiting, or in work at a time; credit goes back to the sender when a message is
+   * settled. `"manual"` asks for none by itself: see {@linkcode Receiver.grant}. Default: {@linkcode DEFAULT_CREDIT}.
+   */
+  credit?: number | "manual";
+  /**
+   * `"auto"`: iterating accepts a message when the loop turns to the next, and releases it when the loop is left.
+   * `"manual"`: every message is settled by a call of its own. Default: `"auto"`.
+   */
+  settle?: "auto" | "manual";
+}
+
+/** How {@linkcode Receiver.serve} works. */
+export interface ServeOptions {
+  /** How many messages are handled at a time. Default: 1. */
+  concurrency?: number;
+  /** Ends it: no further message is taken, and `serve` returns when the handlers that run are done. */
+  signal?: AbortSignal;
+  /** Told when a handler failed, after its message was released. Default: not told. */
+  onerror?: (error: unknown, delivery: Delivery) => void;
+}
+
+/** Receives messages from one address; made by `receiver` of a connection or session. */
+export class Receiver extends Link implements AsyncIterable<Delivery> {
+  readonly #endpoint: ReceiverEndpoint;
+  readonly #credit: number;
+  readonly #automatic: boolean;
+  readonly #unsettled = new Set<IncomingDelivery>();
+  #buffer: Delivery[] = [];
+  #waiting: Deferred<Delivery | undefined>[] = [];
+  #drained: Deferred<void> | undefined;
+  #paused = false;
+  #serving = 0;
+  #served: Deferred<void> | undefined;
+  #ended: Error | undefined;
+
+  /** Built by the connection or session. */
+  constructor(connection: Connection, endpoint: ReceiverEndpoint, terms: ReceiveTerms) {
+    super(connection, endpoint);
+    this.#endpoint = endpoint;
+    this.#credit = terms.credit === "manual" ? 0 : terms.credit ?? DEFAULT_CREDIT;
+    this.#automatic = (terms.settle ?? "auto") === "auto";
+    if (this.#credit > 0) this.grant(this.#credit);
+  }
+
+  /** Messages that the sender may still send. */
+  get credit(): number {
+    return this.#endpoint.linkCredit;
+  }
+
+  /** Messages that have arrived and wait to be taken. */
+  get buffered(): number {
+    return this.#buffer.length;
+  }
+
+  /** Messages that the sender says it has ready; 0 when it does not say. */
+  get available(): number {
+    return this.#endpoint.available;
+  }
+
+  /** True while deliveries can be settled. */
+  get usable(): boolean {
+    return this.#ended === undefined && this.#endpoint.state === "attached";
+  }
+
+  /**
+   * Lets the sender send `credit` more messages on this link.
+   *
+   * Credit replaces, it does not add up: granting 10 twice allows 10, not 20. Call it only when the receiver was attached
+   * with `credit: "manual"`; otherwise the link tops itself up at half its window.
+   *
+   * @throws {AmqpError} With scope `"link"` if the link has ended.
+   * @throws {RangeError} If `credit` is not a whole number from 0 to 2^32-1.
+   */
+  grant(credit: number): void {
+    if (!Number.isInteger(credit) || credit < 0 || credit > 0xffffffff) {
+      throw new RangeError(`Cannot grant credit: ${credit} is not a whole number from 0 to 2^32-1`);
+    }
+    this.#endpoint.flow({ linkCredit: credit });
+    this.connection.wake();
+  }
+
+  /**
+   * Waits for the next message, which is then settled by a call on it.
+   *
+   * @throws {AmqpError} If the link, session or connection ends first.
+   */
+  async receive(options: WaitOptions = {}): Promise<Delivery> {
+    const delivery = await this.#take(options.signal);
+    if (delivery === undefined) throw this.endError("receive");
+    delivery.handleTaken();
+    return delivery;
+  }
+
+  /**
+   * The messages one by one, until the receiver is closed on this side.
+   *
+   * Turning to the next message accepts the last one, leaving the loop by `break` or a throw releases it, unless it was
+   * settled in the loop.
+   *
+   * @throws {AmqpError} If the link, session or connection is ended by the peer or fails.
+   */
+  async *[Symbol.asyncIterator](): AsyncGenerator<Delivery, void, void> {
+    for (;;) {
+      const delivery = await this.#take(undefined);
+      if (delivery === undefined) return;
+      if (!this.#automatic) delivery.handleTaken();
+      let processed = false;
+      try {
+        yield delivery;
+        processed = true;
+      } finally {
+        if (this.#automatic) delivery.settleByDefault(processed);
+      }
+    }
+  }
+
+  /** The messages as a stream; each is settled by a call on it. Cancelling the stream closes the link. */
+  get readable(): ReadableStream<Delivery> {
+    return new ReadableStream<Delivery>({
+      pull: async (controller) => {
+        const delivery = await this.#take(undefined);
+        if (delivery === undefined) return controller.close();
+        delivery.handleTaken();
+        controller.enqueue(delivery);
+      },
+      cancel: () => this.close(),
+    }, { highWaterMark: 0 });
+  }
+
+  /**
+   * Hands each message to `handler`, several at a time if so asked: accepted when the handler returns, released when it
+   * throws, unless the handler settled it.
+   *
+   * Returns when the receiver is closed on this side or `signal` is aborted, after the handlers that run are done.
+   *
+   * @throws {AmqpError} If the link, session or connection is ended by the peer or fails.
+   */
+  async serve(handler: (delivery: Delivery) => unknown, options: ServeOptions = {}): Promise<void> {
+    const concurrency = options.concurrency ?? 1;
+    const work = async () => {
+      for (;;) {
+        const delivery = await this.#take(options.signal, true);
+        if (delivery === undefined) return;
+        this.#serving++;
+        try {
+          await handler(delivery);
+          delivery.settleByDefault(true);
+        } catch (error) {
+          delivery.settleByDefault(false);
+          options.onerror?.(error, delivery);
+        } finally {
+          if (--this.#serving === 0) this.#served?.resolve();
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: concurrency }, work));
+  }
+
+  /**
+   * Has the sender send what it has ready, up to the credit it holds, and hand back the rest. Afterwards no more comes
+   * until the buffer is empty and another message is asked for.
+   *
+   * @throws {AmqpError} If the link, session or connection ends first.
+   */
+  async drain(options: WaitOptions = {}): Promise<void> {
+    await this.ready(options);
+    this.#paused = true;
+    if (this.#endpoint.linkCredit === 0 && !this.#endpoint.receiving) return;
+    this.#drained ??= new Deferred<void>();
+    this.#endpoint.flow({ drain: true });
+    this.connection.wake();
+    await abortable(this.#drained.promise, options.signal);
+  }
+
+  /** {@inheritDoc Link.idle} */
+  protected override idle(): Promise<void> {
+    if (this.#serving === 0) return Promise.resolve();
+    return (this.#served ??= new Deferred<void>()).promise;
+  }
+
+  /** {@inheritDoc Link.onclosing} */
+  protected override onclosing(): void {
+    // What nobody has taken goes back as if it had never been sent.
+    for (const delivery of this.#buffer) if (this.usable) delivery.release();
+    this.#buffer = [];
+    this.#finishWaiting((waiting) => waiting.resolve(undefined));
+  }
+
+  /** {@inheritDoc Link.onended} */
+  protected override onended(error: Error): void {
+    this.#ended = error;
+    this.#unsettled.clear();
+    this.#finishWaiting((waiting) => this.error === undefined ? waiting.resolve(undefined) : waiting.reject(error));
+    this.#drained?.reject(error);
+  }
+
+  /** @ignore Told by the connection. */
+  handleDelivery(incoming: IncomingDelivery): void {
+    const delivery = new Delivery(this, incoming, this.connection.limits);
+    this.#unsettled.add(incoming);
+    const waiting = this.#waiting.shift();
+    if (waiting !== undefined) return waiting.resolve(delivery);
+    this.#buffer.push(delivery);
+    // One that was on its way when the receiver began to close.
+    if (!this.open) this.onclosing();
+  }
+
+  /** @ignore Told by the connection: a delivery that had begun came to nothing, but used its credit. */
+  handleAborted(): void {
+    this.#topUp();
+  }
+
+  /** @ignore Told by the connection. */
+  handleDrained(): void {
+    this.#drained?.resolve();
+    this.#drained = undefined;
+  }
+
+  /** @ignore Told by the connection: the sender spoke of a delivery. */
+  handleDisposition(incoming: IncomingDelivery, _state: DeliveryState | undefined, settled: boolean): void {
+    // In two steps the delivery is done when the sender has settled what we told.
+    if (settled && incoming.state !== undefined) this.handleDone(incoming);
+  }
+
+  /** @ignore Told by a delivery: its outcome is on its way. */
+  handleTold(incoming: IncomingDelivery): void {
+    if (incoming.settled || incoming.remoteSettled) this.handleDone(incoming);
+    this.connection.wake();
+  }
+
+  /** @ignore Told by a delivery: nothing more is to be done for it. */
+  handleDone(incoming: IncomingDelivery): void {
+    if (this.#unsettled.delete(incoming)) this.#topUp();
+  }
+
+  async #take(signal: AbortSignal | undefined, endOnAbort = false): Promise<Delivery | undefined> {
+    if (signal?.aborted) {
+      if (endOnAbort) return undefined;
+      throw signal.reason;
+    }
+    const ready = this.#buffer.shift();
+    if (ready !== undefined) return ready;
+    if (this.#ended !== undefined) {
+      if (this.error === undefined) return undefined;
+      throw this.#ended;
+    }
+    if (!this.open) return undefined;
+    if (this.#paused) {
+      this.#paused = false;
+      this.#topUp();
+    }
+    const waiting = new Deferred<Delivery | undefined>();
+    this.#waiting.push(waiting);
+    if (signal === undefined) return waiting.promise;
+    const abort = () => {
+      const at = this.#waiting.indexOf(waiting);
+      // It has its delivery already, the news is just not there yet.
+      if (at < 0) return;
+      this.#waiting.splice(at, 1);
+      if (endOnAbort) waiting.resolve(undefined);
+      else waiting.reject(signal.reason);
+    };
+    signal.addEventListener("abort", abort, { once: true });
+    try {
+      return await waiting.promise;
+    } finally {
+      signal.removeEventListener("abort", abort);
+    }
+  }
+
+  #topUp(): void {
+    if (this.#credit === 0 || this.#paused || !this.usable || !this.open) return;
+    const granted = this.#endpoint.linkCredit;
+    const free = this.#credit - this.#unsettled.size - granted;
+    // At half the window one flow serves many messages; with none left a message can come no other way.
+    if (free * 2 < this.#credit && (granted > 0 || free <= 0)) return;
+    this.grant(granted + free);
+  }
+
+  #finishWaiting(finish: (waiting: Deferred<Delivery | undefined>) => void): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const one of waiting) finish(one);
+  }
+}

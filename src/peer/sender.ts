@@ -1,0 +1,320 @@
+/**
+ * The sending end of a link.
+ *
+ * @module
+ */
+
+import { AmqpError, condition, type FailedOutcome, OutcomeError } from "../errors.ts";
+import { encodeMessage, type Message } from "../codec/message.ts";
+import type { Accepted, DeliveryState } from "../codec/types.ts";
+import { Writer } from "../codec/writer.ts";
+import type { OutgoingDelivery } from "../engine/deliveries.ts";
+import { fromErrorFields } from "../engine/fault.ts";
+import type { SenderEndpoint } from "../engine/link.ts";
+import type { Connection } from "./connection.ts";
+import { Link } from "./link.ts";
+import { Deferred, type WaitOptions } from "./wait.ts";
+
+/** Messages of one `sendAll` or `writable` that may wait for their outcome at a time, whatever the credit. */
+export const MAX_IN_FLIGHT = 2_048;
+
+/** How a message is sent. */
+export interface SendOptions extends WaitOptions {
+  /** True sends it settled: at most once, no outcome. Default: false. */
+  settled?: boolean;
+  /** The format of a message that is given as bytes. Default: 0, AMQP's. */
+  messageFormat?: number;
+}
+
+interface Send {
+  readonly payload: Uint8Array;
+  readonly options: SendOptions;
+  readonly resolve: (outcome: Accepted | undefined) => void;
+  readonly reject: (reason: unknown) => void;
+  readonly abort: (() => void) | undefined;
+  delivery: OutgoingDelivery | undefined;
+}
+
+/** Sends messages to one address; made by `sender` of a connection or session. */
+export class Sender extends Link {
+  readonly #endpoint: SenderEndpoint;
+  readonly #writer = new Writer(1_024);
+  readonly #inFlight = new Map<OutgoingDelivery, Send>();
+  #queue: Send[] = [];
+  #nextTag = 0;
+  #changed: Deferred<void> | undefined;
+
+  /** Built by the connection or session. */
+  constructor(connection: Connection, endpoint: SenderEndpoint) {
+    super(connection, endpoint);
+    this.#endpoint = endpoint;
+  }
+
+  /** Messages that the receiver takes now. */
+  get credit(): number {
+    return this.#endpoint.sendable;
+  }
+
+  /** Messages that wait for credit or for their outcome. */
+  get pending(): number {
+    return this.#queue.length + this.#inFlight.size;
+  }
+
+  /**
+   * Sends one message: waits for credit, then for the outcome. Messages arrive in the order of the calls.
+   *
+   * Bytes are taken for an encoded message and go out unchanged. Aborting a message that has left already gives up the
+   * wait, not the message.
+   *
+   * @returns The outcome, or undefined for a message that was sent settled.
+   * @throws {OutcomeError} If the message was rejected, released, modified, or its outcome was lost with the link.
+   * @throws {AmqpError} If the link ended before the message left, or the message is larger than the receiver takes.
+   *
+   * @example
+   * ```ts
+   * import type { Sender } from "@webamqp/amqp";
+   *
+   * async function order(orders: Sender) {
+   *   const outcome = await orders.send({ body: "one coffee", properties: { messageId: "1" } });
+   *   console.assert(outcome?.kind === "accepted");
+   * }
+   * ```
+   */
+  send(message: Message | Uint8Array, options: SendOptions = {}): Promise<Accepted | undefined> {
+    const { signal } = options;
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (!this.open) return Promise.reject(this.endError("send"));
+    let payload: Uint8Array;
+    try {
+      payload = this.#encode(message);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return new Promise((resolve, reject) => {
+      const abort = signal && (() => this.#abort(send));
+      const send: Send = { payload, options, resolve, reject, abort, delivery: undefined };
+      if (abort !== undefined) signal!.addEventListener("abort", abort, { once: true });
+      this.#queue.push(send);
+      this.#pump();
+    });
+  }
+
+  /**
+   * Sends many messages and keeps the link full: the next is taken from `messages` as soon as there is credit for it.
+   *
+   * @returns How many messages there were, all of them accepted.
+   * @throws {OutcomeError | AmqpError} The first failure, once every message that was taken has an outcome.
+   */
+  async sendAll(
+    messages: Iterable<Message | Uint8Array> | AsyncIterable<Message | Uint8Array>,
+    options: SendOptions = {},
+  ): Promise<number> {
+    const flight = new Flight();
+    let count = 0;
+    for await (const message of messages) {
+      if (flight.failed) break;
+      count++;
+      flight.add(this.send(message, options));
+      await this.#room(flight);
+    }
+    await flight.finish();
+    return count;
+  }
+
+  /**
+   * A stream that sends what is written to it, with the link's credit as its back-pressure.
+   *
+   * It errors with the first message that is not accepted. Closing it waits for all outcomes; the link stays open.
+   */
+  get writable(): WritableStream<Message | Uint8Array> {
+    const flight = new Flight();
+    return new WritableStream({
+      write: (message, controller) => {
+        flight.add(
+          this.send(message).catch((error) => {
+            controller.error(error);
+            throw error;
+          }),
+        );
+        return this.#room(flight);
+      },
+      close: () => flight.finish(),
+    });
+  }
+
+  /** {@inheritDoc Link.idle} */
+  protected override async idle(): Promise<void> {
+    while (this.pending > 0) await this.#change();
+  }
+
+  /** {@inheritDoc Link.onattached} */
+  protected override onattached(): void {
+    this.#pump();
+  }
+
+  /** {@inheritDoc Link.onended} */
+  protected override onended(error: Error): void {
+    for (const send of this.#queue) this.#done(send, () => send.reject(error));
+    this.#queue = [];
+    for (const send of this.#inFlight.values()) {
+      this.#done(send, () =>
+        send.reject(
+          new OutcomeError(
+            "lost",
+            error instanceof AmqpError ? error.condition : condition.connectionForced,
+            `Cannot tell the outcome of a message on link "${this.name}": ${error.message}`,
+            { cause: error, retryable: true },
+          ),
+        ));
+    }
+    this.#inFlight.clear();
+    this.#notify();
+  }
+
+  /** @ignore Told by the connection: credit came, or the channel takes more. */
+  handleCredit(): void {
+    this.#pump();
+  }
+
+  /** @ignore Told by the connection: the last frame of a settled message was written. */
+  handleSent(delivery: OutgoingDelivery): void {
+    this.#settled(delivery, (send) => send.resolve(undefined));
+  }
+
+  /** @ignore Told by the connection. */
+  handleDisposition(delivery: OutgoingDelivery, state: DeliveryState | undefined, settled: boolean): void {
+    const outcome = state?.kind === "transactionalState" ? state.outcome : state;
+    if (!settled && (outcome === undefined || outcome.kind === "received")) return;
+    // The receiver that tells an outcome without settling waits for us to settle [transport 2.6.12].
+    if (!settled) {
+      delivery.settle(state);
+      this.connection.wake();
+    }
+    const final = outcome ?? this.remote?.source?.defaultOutcome;
+    this.#settled(delivery, (send) => {
+      if (final?.kind === "accepted") send.resolve(final);
+      else send.reject(this.#failure(final));
+    });
+  }
+
+  #encode(message: Message | Uint8Array): Uint8Array {
+    if (message instanceof Uint8Array) return message;
+    encodeMessage(message, this.#writer);
+    return this.#writer.take();
+  }
+
+  #pump(): void {
+    const queue = this.#queue;
+    let taken = 0;
+    while (taken < queue.length && this.#endpoint.sendable > 0 && !this.connection.congested) {
+      const send = queue[taken++]!;
+      try {
+        send.delivery = this.#endpoint.send(this.#tag(), send.payload, send.options);
+        this.#inFlight.set(send.delivery, send);
+      } catch (error) {
+        this.#done(send, () => send.reject(error));
+      }
+    }
+    if (taken > 0) {
+      queue.splice(0, taken);
+      this.connection.wake();
+      this.#notify();
+    }
+    if (queue.length > 0 && this.connection.congested) this.connection.awaitReady(this);
+    // With nothing to send, a receiver that drains gets its credit back.
+    if (queue.length === 0 && this.#endpoint.draining) {
+      this.#endpoint.drained();
+      this.connection.wake();
+    }
+  }
+
+  #tag(): Uint8Array {
+    const n = this.#nextTag;
+    this.#nextTag = (n + 1) >>> 0;
+    return Uint8Array.of(n >>> 24, n >>> 16, n >>> 8, n);
+  }
+
+  #abort(send: Send): void {
+    const at = this.#queue.indexOf(send);
+    if (at >= 0) this.#queue.splice(at, 1);
+    if (send.delivery !== undefined) {
+      send.delivery.abort();
+      this.#inFlight.delete(send.delivery);
+      this.connection.wake();
+    }
+    this.#done(send, () => send.reject(send.options.signal!.reason));
+    this.#notify();
+  }
+
+  #settled(delivery: OutgoingDelivery, settle: (send: Send) => void): void {
+    const send = this.#inFlight.get(delivery);
+    // One whose wait was aborted is settled with nobody left to tell.
+    if (send === undefined) return;
+    this.#inFlight.delete(delivery);
+    this.#done(send, () => settle(send));
+    this.#notify();
+  }
+
+  #done(send: Send, settle: () => void): void {
+    if (send.abort !== undefined) send.options.signal!.removeEventListener("abort", send.abort);
+    settle();
+  }
+
+  #failure(outcome: DeliveryState | undefined): OutcomeError {
+    const what = `Cannot send on link "${this.name}": message was`;
+    const fail = (kind: FailedOutcome, symbol: string, message: string, retryable: boolean): OutcomeError =>
+      new OutcomeError(kind, symbol, message, { remote: true, retryable });
+    switch (outcome?.kind) {
+      case "rejected": {
+        if (outcome.error === undefined) return fail("rejected", "amqp:rejected:list", `${what} rejected`, false);
+        const error = fromErrorFields(outcome.error, `${what} rejected`, "delivery");
+        return new OutcomeError("rejected", error.condition, error.message, { ...error, retryable: error.retryable });
+      }
+      case "released":
+        return fail("released", "amqp:released:list", `${what} released`, true);
+      case "modified":
+        return fail("modified", "amqp:modified:list", `${what} handed back modified`, !outcome.undeliverableHere);
+      default:
+        return fail("lost", condition.illegalState, `${what} settled without an outcome`, true);
+    }
+  }
+
+  async #room(flight: Flight): Promise<void> {
+    while (!flight.failed && this.open && (this.#queue.length > 0 || flight.size >= MAX_IN_FLIGHT)) {
+      await this.#change();
+    }
+  }
+
+  #change(): Promise<void> {
+    return (this.#changed ??= new Deferred<void>()).promise;
+  }
+
+  #notify(): void {
+    this.#changed?.resolve();
+    this.#changed = undefined;
+  }
+}
+
+/** Sends that run side by side, and the first that failed. */
+class Flight {
+  size = 0;
+  failed = false;
+  #error: unknown;
+  #idle: Deferred<void> | undefined;
+
+  add(send: Promise<unknown>): void {
+    this.size++;
+    send.catch((error) => {
+      if (this.failed) return;
+      this.failed = true;
+      this.#error = error;
+    }).then(() => {
+      if (--this.size === 0) this.#idle?.resolve();
+    });
+  }
+
+  async finish(): Promise<void> {
+    if (this.size > 0) await (this.#idle ??= new Deferred<void>()).promise;
+    if (this.failed) throw this.#error;
+  }
+}

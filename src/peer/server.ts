@@ -1,0 +1,227 @@
+/**
+ * Accepting AMQP connections over any channel.
+ *
+ * @module
+ */
+
+import { AmqpError, condition } from "../errors.ts";
+import type { CodecLimits } from "../codec/reader.ts";
+import type { Attach, Fields, Open } from "../codec/types.ts";
+import type { FrameTrace } from "../engine/events.ts";
+import type { LinkOptions, ReceiverEndpoint, SenderEndpoint } from "../engine/link.ts";
+import type { SessionOptions } from "../engine/session.ts";
+import type { Channel } from "../transport/channel.ts";
+import { Connection } from "./connection.ts";
+import type { CloseOptions } from "./link.ts";
+import type { Receiver, ReceiveTerms } from "./receiver.ts";
+import { SaslServer, type SaslServerOptions } from "./sasl_server.ts";
+import type { Sender } from "./sender.ts";
+import { codecLimits, DEFAULT_MAX_MESSAGE_SIZE, randomName } from "./terms.ts";
+
+export type { SaslServerOptions } from "./sasl_server.ts";
+
+/** A link that a peer wants to attach, to be accepted or refused. */
+export interface LinkRequest<Link, Terms> {
+  /** The connection it comes on. */
+  readonly connection: Connection;
+  /** The peer's attach. */
+  readonly attach: Readonly<Attach>;
+  /** The node's address; undefined for a dynamic node, or a target that each message names for itself. */
+  readonly address: string | undefined;
+  /** True when the peer wants a node made for it: accept with its address. */
+  readonly dynamic: boolean;
+  /** Accepts; what `terms` leaves out is as the peer wished. */
+  accept(terms?: Terms): Link;
+  /** Refuses, with the reason. */
+  refuse(error: AmqpError): void;
+}
+
+/** What this side attaches its end with, over the peer's wishes. */
+export interface AcceptTerms extends LinkOptions {
+  /** The address of the node that was made for a dynamic terminus. */
+  address?: string;
+}
+
+/** A peer that wants to receive: this side sends. */
+export type SenderRequest = LinkRequest<Sender, AcceptTerms>;
+/** A peer that wants to send: this side receives. */
+export type ReceiverRequest = LinkRequest<Receiver, AcceptTerms & ReceiveTerms>;
+
+/** How an {@linkcode Acceptor} treats those who connect. */
+export interface AcceptorOptions {
+  /** Names this container to its peers. Default: a random name. */
+  containerId?: string;
+  /** Who may connect. Default: anybody, anonymously. */
+  sasl?: SaslServerOptions;
+  /** Called when a peer has opened its connection; throwing closes it with the error. */
+  onConnection?: (connection: Connection) => void | Promise<void>;
+  /** Called when a peer wants to receive; throwing refuses with the error. Default: refused. */
+  onSender?: (request: SenderRequest) => void | Promise<void>;
+  /** Called when a peer wants to send; throwing refuses with the error. Default: refused. */
+  onReceiver?: (request: ReceiverRequest) => void | Promise<void>;
+  /** Largest frame taken, in bytes, at least 512. Default: 65,536. */
+  maxFrameSize?: number;
+  /** Highest channel that either side may use. Default: 255. */
+  channelMax?: number;
+  /** Idle time-out announced to peers, in milliseconds; 0 for none. Default: 60,000. */
+  idleTimeOut?: number;
+  /** Connection properties. */
+  properties?: Fields;
+  /** Capabilities offered. */
+  offeredCapabilities?: string[];
+  /** What to answer to an open, over the other options. */
+  answerOpen?: (open: Open) => Partial<Omit<Open, "kind">>;
+  /** Terms of the sessions that peers begin. */
+  session?: SessionOptions;
+  /** Milliseconds for SASL and open. Default: 30,000. */
+  openTimeoutMs?: number;
+  /** Milliseconds that a close may go unanswered. Default: 5,000. */
+  closeTimeoutMs?: number;
+  /** Bounds of what is decoded. */
+  limits?: Partial<CodecLimits>;
+  /** Told of every frame of every connection, secrets left out. */
+  trace?: (frame: FrameTrace) => void;
+}
+
+/** Accepts connections; made by {@linkcode acceptor}. */
+export interface Acceptor {
+  /** Takes over a channel whose peer is about to speak AMQP. */
+  accept(channel: Channel): Connection;
+  /** The connections that have not ended. */
+  readonly connections: ReadonlySet<Connection>;
+  /** Closes all connections and accepts no more. */
+  close(options?: CloseOptions): Promise<void>;
+  /** Closes all connections and accepts no more. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * Makes an acceptor: the server's side of AMQP, over whatever carries it.
+ *
+ * @example
+ * ```ts
+ * import { acceptor } from "@webamqp/amqp/server";
+ *
+ * const echo = acceptor({
+ *   onReceiver: (request) => {
+ *     void request.accept({ credit: 10 }).serve((delivery) => console.log(delivery.message.body));
+ *   },
+ * });
+ * await echo.close();
+ * ```
+ */
+export function acceptor(options: AcceptorOptions = {}): Acceptor {
+  const connections = new Set<Connection>();
+  const containerId = options.containerId ?? randomName();
+  let closing: Promise<void> | undefined;
+
+  function accept(channel: Channel): Connection {
+    const sasl = new SaslServer(options.sasl ?? {});
+    const connection = new Connection(channel, {
+      ...options,
+      role: "server",
+      limits: codecLimits(options.limits),
+      containerId,
+      sasl: { mechanisms: sasl.mechanisms, required: sasl.required },
+    }, {
+      onsasl: (event, endpoint) => sasl.handle(event, endpoint, (identity) => connection.identity = identity),
+      onattach: (link) => decide(connection, link, options),
+    });
+    connections.add(connection);
+    connection.closed.then(() => connections.delete(connection));
+    if (closing !== undefined) void connection.close({ error: goingAway() });
+    connection.ready().then(() => options.onConnection?.(connection)).catch((error) => {
+      if (connection.open) void connection.close({ error: asAmqpError(error, "open connection") });
+    });
+    return connection;
+  }
+
+  async function close(closeOptions: CloseOptions = {}): Promise<void> {
+    closing ??= Promise.all(
+      [...connections].map((connection) => connection.close({ error: goingAway(), ...closeOptions })),
+    ).then(() => {});
+    await closing;
+  }
+
+  return { accept, connections, close, [Symbol.asyncDispose]: () => close() };
+}
+
+function decide(connection: Connection, link: SenderEndpoint | ReceiverEndpoint, options: AcceptorOptions): void {
+  const request = link.role === "sender" ? senderRequest(connection, link) : receiverRequest(connection, link);
+  const hook = (link.role === "sender" ? options.onSender : options.onReceiver) as
+    | ((request: SenderRequest | ReceiverRequest) => void | Promise<void>)
+    | undefined;
+  if (hook === undefined) {
+    return link.refuse(
+      new AmqpError(condition.notImplemented, `Cannot attach link "${link.name}": no link of its direction is taken`, {
+        scope: "link",
+      }),
+    );
+  }
+  const fail = (error: unknown): void => {
+    // The hook may fail after it has accepted, or after the peer has gone.
+    if (link.state === "attachReceived") request.refuse(asAmqpError(error, `attach link "${link.name}"`));
+    else link.detach({ closed: true, error: asAmqpError(error, `keep link "${link.name}"`) });
+    connection.wake();
+  };
+  try {
+    const done = hook(request);
+    if (done instanceof Promise) done.catch(fail);
+  } catch (error) {
+    fail(error);
+  }
+}
+
+function senderRequest(connection: Connection, link: SenderEndpoint): SenderRequest {
+  const attach = link.remote!;
+  const { source } = attach;
+  return {
+    connection,
+    attach,
+    address: source?.address,
+    dynamic: source?.dynamic ?? false,
+    accept: ({ address, ...terms } = {}) => {
+      link.accept({
+        ...terms,
+        source: terms.source ?? (source && { ...source, address: address ?? source.address }),
+      });
+      return connection.adopt(link);
+    },
+    refuse: (error) => refuse(connection, link, error),
+  };
+}
+
+function receiverRequest(connection: Connection, link: ReceiverEndpoint): ReceiverRequest {
+  const attach = link.remote!;
+  const target = attach.target?.kind === "target" ? attach.target : undefined;
+  return {
+    connection,
+    attach,
+    address: target?.address,
+    dynamic: target?.dynamic ?? false,
+    accept: ({ address, ...terms } = {}) => {
+      link.accept({
+        ...terms,
+        target: terms.target ?? (target && { ...target, address: address ?? target.address }),
+        maxMessageSize: terms.maxMessageSize ?? BigInt(DEFAULT_MAX_MESSAGE_SIZE),
+      });
+      return connection.adopt(link, terms);
+    },
+    refuse: (error) => refuse(connection, link, error),
+  };
+}
+
+function refuse(connection: Connection, link: SenderEndpoint | ReceiverEndpoint, error: AmqpError): void {
+  link.refuse(error);
+  connection.wake();
+}
+
+function goingAway(): AmqpError {
+  return new AmqpError(condition.connectionForced, "Cannot keep connection: this side is going away");
+}
+
+// What a hook throws that is no AmqpError is this side's own affair: the peer learns that it failed, not why.
+function asAmqpError(error: unknown, doing: string): AmqpError {
+  if (error instanceof AmqpError) return error;
+  return new AmqpError(condition.internalError, `Cannot ${doing}: internal error`, { cause: error });
+}

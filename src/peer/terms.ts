@@ -1,0 +1,98 @@
+/**
+ * What links are attached with.
+ *
+ * @module
+ */
+
+import { type CodecLimits, MAX_DEPTH, MAX_ELEMENTS } from "../codec/reader.ts";
+import type { Fields, ReceiverSettleMode, SenderSettleMode, Source, Target } from "../codec/types.ts";
+import type { AttachOptions } from "../engine/link.ts";
+import type { ReceiveTerms } from "./receiver.ts";
+
+/** Largest message that a receiver takes by default, in bytes: 64 MiB. */
+export const DEFAULT_MAX_MESSAGE_SIZE: number = 64 * 1_024 * 1_024;
+
+/** What a sender and a receiver are attached with alike. */
+export interface LinkTerms {
+  /** The node's address at the peer. May be left out for a dynamic node, or a sender without a fixed target. */
+  address?: string;
+  /** Asks the peer to make a node for this link; its address is then that of the link. Default: false. */
+  dynamic?: boolean;
+  /** The link's name. Default: a random one. A name that is in use between the two containers takes the link over. */
+  name?: string;
+  /** Which deliveries are sent settled; the sender's word counts. Default: `"mixed"`. */
+  sndSettleMode?: SenderSettleMode;
+  /** `"second"` settles in two steps, the sender first; the receiver's word counts. Default: `"first"`. */
+  rcvSettleMode?: ReceiverSettleMode;
+  /** Further fields of the source. */
+  source?: Partial<Omit<Source, "kind">>;
+  /** Further fields of the target. */
+  target?: Partial<Omit<Target, "kind">>;
+  /** Capabilities wanted of the peer. */
+  desiredCapabilities?: string[];
+  /** Link properties. */
+  properties?: Fields;
+}
+
+/** What a sender is attached with. */
+export type SenderOptions = LinkTerms;
+
+/** What a receiver is attached with. */
+export interface ReceiverOptions extends LinkTerms, ReceiveTerms {
+  /** Largest message that this end takes, in bytes. Default: {@linkcode DEFAULT_MAX_MESSAGE_SIZE}. */
+  maxMessageSize?: number;
+  /** Filters at the source by their name, each a described value; compare `remote.source.filter` for those in force. */
+  filter?: Fields;
+}
+
+/** One object out of the two ways to name an address. */
+export function terms<T extends LinkTerms>(address: string | T, options?: T): T {
+  return typeof address === "string" ? { ...options, address } as T : address;
+}
+
+/** The attach of a sender. */
+export function senderAttach(options: SenderOptions, containerId: string): AttachOptions & { role: "sender" } {
+  return {
+    ...common(options),
+    role: "sender",
+    source: { kind: "source", address: containerId, ...options.source },
+    target: { kind: "target", address: options.address, dynamic: options.dynamic, ...options.target },
+  };
+}
+
+/** The attach of a receiver. */
+export function receiverAttach(options: ReceiverOptions, containerId: string): AttachOptions & { role: "receiver" } {
+  return {
+    ...common(options),
+    role: "receiver",
+    source: {
+      kind: "source",
+      address: options.address,
+      dynamic: options.dynamic,
+      filter: options.filter,
+      ...options.source,
+    },
+    target: { kind: "target", address: containerId, ...options.target },
+    maxMessageSize: BigInt(options.maxMessageSize ?? DEFAULT_MAX_MESSAGE_SIZE),
+  };
+}
+
+function common(options: LinkTerms): Omit<AttachOptions, "role"> {
+  return {
+    name: options.name ?? randomName(),
+    sndSettleMode: options.sndSettleMode,
+    rcvSettleMode: options.rcvSettleMode,
+    desiredCapabilities: options.desiredCapabilities,
+    properties: options.properties,
+  };
+}
+
+/** 128 random bits in hex: nobody can guess or meet it. */
+export function randomName(): string {
+  return crypto.randomUUID().replaceAll("-", "");
+}
+
+/** Bounds of decoding, with the default where none is given. */
+export function codecLimits(limits: Partial<CodecLimits> = {}): CodecLimits {
+  return { maxDepth: limits.maxDepth ?? MAX_DEPTH, maxElements: limits.maxElements ?? MAX_ELEMENTS };
+}

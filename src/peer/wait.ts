@@ -1,0 +1,59 @@
+/**
+ * Waiting that an AbortSignal can end.
+ *
+ * @module
+ */
+
+/** What a call that waits takes. */
+export interface WaitOptions {
+  /** Ends the wait: the call rejects with the signal's reason. */
+  signal?: AbortSignal | undefined;
+}
+
+/** Waits for `promise` or for `signal`, whichever comes first. The promise itself goes on. */
+export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  if (signal.aborted) {
+    promise.catch(ignore);
+    return Promise.reject(signal.reason);
+  }
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    signal.addEventListener("abort", abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}
+
+/** Waits for `promise`, but no longer than `ms`; true when it came to its end, in whatever way. */
+export function within(promise: Promise<unknown>, ms: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(false), ms);
+    promise.catch(ignore).then(() => {
+      clearTimeout(timer);
+      resolve(true);
+    });
+  });
+}
+
+/** A promise with its two ends outside, which nobody has to wait for. */
+export class Deferred<T> {
+  /** Settles once. */
+  readonly promise: Promise<T>;
+  /** Fulfils it. */
+  resolve!: (value: T) => void;
+  /** Rejects it. */
+  reject!: (reason: unknown) => void;
+
+  /** Starts pending. */
+  constructor() {
+    this.promise = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+    // Whoever waits gets the error; that nobody waits is no fault.
+    this.promise.catch(ignore);
+  }
+}
+
+/** Takes an error that is reported elsewhere. */
+export function ignore(): void {}
