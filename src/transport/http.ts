@@ -68,7 +68,7 @@ export class HeadParser<Head> {
   readonly #lines: LineReader;
   readonly #maxHeaderFields: number;
   readonly #headers: HeaderField[] = [];
-  #startLine: string | undefined;
+  #head: Head | undefined;
   #surplus: Uint8Array = new Uint8Array(0);
 
   /** Takes what makes a head out of its start line and fields. */
@@ -91,11 +91,12 @@ export class HeadParser<Head> {
   receive(bytes: Uint8Array): Head | undefined {
     const input: LineInput = { bytes, at: 0 };
     for (let line = this.#lines.next(input); line !== undefined; line = this.#lines.next(input)) {
-      if (this.#startLine === undefined) {
-        this.#startLine = line;
+      if (this.#head === undefined) {
+        // At once, so that what is no HTTP is not waited for; the fields join it as they come.
+        this.#head = this.#parse(line, this.#headers);
       } else if (line === "") {
         this.#surplus = bytes.subarray(input.at);
-        return this.#parse(this.#startLine, this.#headers);
+        return this.#head;
       } else if (this.#headers.length === this.#maxHeaderFields) {
         throw httpViolation(`more than ${this.#maxHeaderFields} header fields`);
       } else {

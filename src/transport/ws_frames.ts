@@ -48,7 +48,7 @@ export const MAX_FRAGMENTS: number = 65_536;
 /** What {@linkcode MaskKeys} needs of the runtime's `crypto`. */
 export interface RandomSource {
   /** Fills `array` with bytes that nobody can predict. */
-  getRandomValues(array: Uint8Array): unknown;
+  getRandomValues(array: Uint8Array<ArrayBuffer>): unknown;
 }
 
 /**
@@ -59,7 +59,7 @@ export interface RandomSource {
  */
 export class MaskKeys {
   readonly #random: RandomSource;
-  readonly #pool: Uint8Array = new Uint8Array(2048);
+  readonly #pool: Uint8Array<ArrayBuffer> = new Uint8Array(2048);
   #at: number = this.#pool.length;
 
   /** Takes the source, usually `globalThis.crypto`. */

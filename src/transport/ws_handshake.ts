@@ -29,7 +29,7 @@ import type { RandomSource } from "./ws_frames.ts";
 /** What the digest needs of the runtime's `crypto.subtle`. */
 export interface DigestSource {
   /** The digest of `data`. */
-  digest(algorithm: "SHA-1", data: Uint8Array): Promise<ArrayBuffer>;
+  digest(algorithm: "SHA-1", data: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer>;
 }
 
 /** What a client's handshake needs of the runtime's `crypto`. */

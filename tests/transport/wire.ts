@@ -36,7 +36,7 @@ export function* everyCut(bytes: Uint8Array): Generator<Uint8Array[]> {
 /** The bytes in pieces of random lengths, empty ones among them. */
 export function randomCut(bytes: Uint8Array, random: Random): Uint8Array[] {
   const pieces: Uint8Array[] = [];
-  const most = random.pick([1, 3, 20, 200, 70_000]);
+  const most = Math.max(random.pick([1, 3, 20, 200, 70_000]), Math.ceil(bytes.length / 500));
   for (let at = 0; at < bytes.length;) {
     const length = random.int(most + 1);
     pieces.push(inDirt(bytes.subarray(at, at + length)));
