@@ -85,8 +85,9 @@ export class MaskKeys {
 export function mask(bytes: Uint8Array, key: Uint8Array, phase: number): number {
   const length = bytes.length;
   let at = 0;
-  if (length >= 64) {
-    // Four bytes at a time. The word is made from bytes, so that the platform's byte order does not matter.
+  // Four bytes at a time, unless making the views costs more than they save. The word is made from bytes, so that the
+  // platform's byte order does not matter.
+  if (length >= 1_024) {
     while ((bytes.byteOffset + at) % 4 !== 0) bytes[at] = bytes[at]! ^ key[(phase + at++) & 3]!;
     const turned = new Uint8Array(4);
     for (let i = 0; i < 4; i++) turned[i] = key[(phase + at + i) & 3]!;

@@ -280,6 +280,7 @@ export function encodeUpgraded(
  * @throws {TypeError} If the status or a header field may not be sent.
  */
 export function encodeRefusal(status: number, text: string, headers: readonly HeaderField[] = []): Uint8Array {
+  checkFraming(headers);
   const body = new TextEncoder().encode(text);
   const head = encodeResponseHead({
     status,
@@ -344,12 +345,20 @@ function checkSubprotocols(names: readonly string[]): void {
   }
 }
 
-// Whoever sets these could change what the handshake means, or hide a second message in it.
+// Whoever sets these could hide a second message behind the first.
+function checkFraming(headers: readonly HeaderField[]): void {
+  forbid(headers, (name) => name === "connection" || name === "content-length" || name === "transfer-encoding");
+}
+
+// Nor may anybody change what the handshake means.
 function checkExtraHeaders(headers: readonly HeaderField[]): void {
-  const own = ["host", "upgrade", "connection", "content-length", "transfer-encoding"];
+  checkFraming(headers);
+  forbid(headers, (name) => name === "host" || name === "upgrade" || name.startsWith("sec-websocket-"));
+}
+
+function forbid(headers: readonly HeaderField[], isOurs: (name: string) => boolean): void {
   for (const [name] of headers) {
-    const lower = name.toLowerCase();
-    if (own.includes(lower) || lower.startsWith("sec-websocket-")) {
+    if (isOurs(name.toLowerCase())) {
       throw new TypeError(`Cannot set header ${JSON.stringify(name)}: it belongs to the handshake`);
     }
   }

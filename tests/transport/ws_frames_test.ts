@@ -149,8 +149,8 @@ test("ATK-19: keys come from the source that was handed in, each byte of it used
 
 test("WS-20: masking is byte i with key i modulo 4, at every length, alignment and phase", () => {
   const source = random(seed());
-  for (let round = 0; round < 3_000; round++) {
-    const length = source.int(source.pick([8, 100, 1_000]));
+  for (let round = 0; round < 2_000; round++) {
+    const length = source.int(source.pick([8, 100, 3_000]));
     const offset = source.int(9);
     const phase = source.int(4);
     const key = source.bytes(4);

@@ -469,6 +469,9 @@ test("ATK-15: an answer cannot be split by what goes into it", () => {
     assertThrows(() => encodeUpgraded(value, "amqp"), TypeError);
     assertThrows(() => encodeUpgraded(ACCEPT, value), TypeError);
   }
+  for (const name of ["Content-Length", "Transfer-Encoding", "Connection"]) {
+    assertThrows(() => encodeRefusal(401, "", [[name, "0"]]), TypeError, "belongs to the handshake");
+  }
   const splitting = text(encodeRefusal(400, "é\r\n\r\nHTTP/1.1 200 OK\r\n"));
   assert(splitting.includes("\r\nContent-Length: 23\r\n"));
 });
