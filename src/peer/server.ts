@@ -112,10 +112,12 @@ export interface Acceptor {
  */
 export function acceptor(options: AcceptorOptions = {}): Acceptor {
   const connections = new Set<Connection>();
-  const containerId = options.containerId ?? randomName();
+  let { containerId } = options;
   let closing: Promise<void> | undefined;
 
   function accept(channel: Channel): Connection {
+    // Not before: Workers have no randomness until a request comes.
+    containerId ??= randomName();
     const sasl = new SaslServer(options.sasl ?? {});
     const connection = new Connection(channel, {
       ...options,
