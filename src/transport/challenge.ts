@@ -194,11 +194,11 @@ function isAlphanumeric(code: number): boolean {
 }
 
 function isTokenCode(code: number): boolean {
-  return isAlphanumeric(code) || (code > 0x20 && code < 0x7f && "!#$%&'*+-.^_`|~".includes(String.fromCharCode(code)));
+  return isAlphanumeric(code) || "!#$%&'*+-.^_`|~".includes(String.fromCharCode(code));
 }
 
 function isToken68Code(code: number): boolean {
-  return isAlphanumeric(code) || (code > 0x20 && code < 0x7f && "-._~+/".includes(String.fromCharCode(code)));
+  return isAlphanumeric(code) || "-._~+/".includes(String.fromCharCode(code));
 }
 
 // Walks one field value; every step moves forward over what it read, so the work is linear in the value's length.
@@ -222,18 +222,14 @@ class Scanner {
     return this.#position >= this.#text.length || this.#code() === COMMA;
   }
 
-  /** Tells whether an equals sign comes next, blanks aside, and stays where it is. */
+  /** Passes blanks and tells whether an equals sign comes next. */
   atEquals(): boolean {
-    const start = this.#position;
     this.#skipBlanks();
-    const found = this.#code() === EQUALS;
-    this.#position = start;
-    return found;
+    return this.#code() === EQUALS;
   }
 
   skipEquals(): boolean {
-    this.#skipBlanks();
-    if (this.#code() !== EQUALS) return false;
+    if (!this.atEquals()) return false;
     this.#position++;
     this.#skipBlanks();
     return true;

@@ -109,7 +109,7 @@ function sameBits(a: Uint8Array | undefined, b: Uint8Array | undefined, bits: nu
 // Case and the dot of a fully qualified name mean nothing, brackets only help to find the port.
 function normalize(hostname: string): string {
   const name = hostname.toLowerCase().replace(/^\[([^\]]*)\]/, "$1");
-  return name.length > 1 && name.endsWith(".") ? name.slice(0, -1) : name;
+  return name.endsWith(".") ? name.slice(0, -1) : name;
 }
 
 /** The bytes of an IP address, 4 or 16; an IPv4 address inside IPv6 counts as IPv4. */
@@ -126,7 +126,7 @@ function parseIpv4(text: string): Uint8Array | undefined {
 function parseIpv6(text: string): Uint8Array | undefined {
   const halves = text.split("::");
   if (halves.length > 2) return undefined;
-  const [head, tail] = halves.map(parseGroups);
+  const [head, tail] = halves.map((half, index) => parseGroups(half, index === halves.length - 1));
   if (head === undefined || (halves.length === 2 && tail === undefined)) return undefined;
   const missing = 16 - head.length - (tail?.length ?? 0);
   // "::" stands for at least one group [rfc4291 2.2].
@@ -138,13 +138,13 @@ function parseIpv6(text: string): Uint8Array | undefined {
   return mapped ? bytes.subarray(12) : bytes;
 }
 
-// One side of "::", as bytes; only the very last group may be a dotted quad, which the total length then proves.
-function parseGroups(text: string): number[] | undefined {
+// One side of "::", as bytes; only the very last group of an address may be a dotted quad.
+function parseGroups(text: string, isLast: boolean): number[] | undefined {
   if (text === "") return [];
   const bytes: number[] = [];
   const groups = text.split(":");
   for (const [index, group] of groups.entries()) {
-    const quad = index === groups.length - 1 && group.includes(".") ? parseIpv4(group) : undefined;
+    const quad = isLast && index === groups.length - 1 && group.includes(".") ? parseIpv4(group) : undefined;
     if (quad !== undefined) {
       bytes.push(...quad);
     } else if (/^[0-9a-f]{1,4}$/.test(group)) {

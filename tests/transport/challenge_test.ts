@@ -100,6 +100,8 @@ test("PXY-11: what breaks off takes the rest of its value along, not what came b
   const broken = [
     'Digest realm="b, Basic realm=x',
     'Digest realm="b\\',
+    "Digest realm=a, nonce=",
+    "Digest realm a",
     "Digest realm=a nonce=c",
     'Digest realm="a"nonce="c"',
     'Digest realm="a" nonce="c"',
@@ -117,6 +119,7 @@ test("PXY-11: what breaks off takes the rest of its value along, not what came b
     ], value);
   }
   assertEquals(read('realm="no scheme", Basic realm="x"'), []);
+  assertEquals(read('Digest ==, Basic realm="x"'), []);
   assertEquals(read(`="x"`), []);
   assertEquals(read(`Basic realm=a, Digest ="b"`), [["basic", { realm: "a", digest: "b" }]]);
 });
@@ -221,7 +224,16 @@ test("DIG-9: a bare parameter list is read, and not read at all when malformed",
     ["qop", "auth"],
     ["nc", "00000001"],
   ]);
-  for (const value of ['nextnonce="a" b=c', "nextnonce=a, nextnonce=b", "Digest nextnonce=a", 'nextnonce="a', "=a"]) {
+  for (
+    const value of [
+      'nextnonce="a" b=c',
+      "nextnonce=a, nextnonce=b",
+      "Digest nextnonce=a",
+      'nextnonce="a',
+      "=a",
+      "nextnonce, qop=auth",
+    ]
+  ) {
     assertEquals(parseParams(value).size, 0, value);
   }
   assertEquals(parseParams("").size, 0);
