@@ -26,12 +26,21 @@ export interface SendOptions extends WaitOptions {
   messageFormat?: number;
 }
 
+/** Learns what becomes of one message; for a broker, which does without a promise for each. */
+export interface SendListener {
+  /** The receiver's word on it; undefined if it settled without one. */
+  onoutcome(state: DeliveryState | undefined): void;
+  /** It was sent settled, and its last frame is written: there will be no outcome. */
+  onsent(): void;
+  /** There will be no outcome. `left` is false when nothing of the message was written. */
+  onlost(error: unknown, left: boolean): void;
+}
+
 interface Send {
   readonly payload: Uint8Array;
   readonly options: SendOptions;
-  readonly resolve: (outcome: Accepted | undefined) => void;
-  readonly reject: (reason: unknown) => void;
-  readonly abort: (() => void) | undefined;
+  readonly listener: SendListener;
+  abort: (() => void) | undefined;
   delivery: OutgoingDelivery | undefined;
 }
 
@@ -50,9 +59,15 @@ export class Sender extends Link {
     this.#endpoint = endpoint;
   }
 
-  /** Messages that the receiver takes now. */
+  /**
+   * Called when the receiver may take more messages, or wants what there is and the rest of its credit back; what is sent
+   * in the call goes out before the credit is handed back.
+   */
+  oncredit: (() => void) | undefined;
+
+  /** Messages that the receiver takes now, beyond those that wait here. */
   get credit(): number {
-    return this.#endpoint.sendable;
+    return Math.max(0, this.#endpoint.sendable - this.#queue.length);
   }
 
   /** Messages that wait for credit or for their outcome. */
@@ -91,12 +106,30 @@ export class Sender extends Link {
       return Promise.reject(error);
     }
     return new Promise((resolve, reject) => {
-      const abort = signal && (() => this.#abort(send));
-      const send: Send = { payload, options, resolve, reject, abort, delivery: undefined };
-      if (abort !== undefined) signal!.addEventListener("abort", abort, { once: true });
+      const listener: SendListener = {
+        onoutcome: (state) => {
+          const final = state ?? this.remote?.source?.defaultOutcome;
+          if (final?.kind === "accepted") resolve(final);
+          else reject(this.#failure(final));
+        },
+        onsent: () => resolve(undefined),
+        onlost: (error, left) => reject(left ? this.#lost(error) : error),
+      };
+      const send: Send = { payload, options, listener, abort: undefined, delivery: undefined };
+      if (signal !== undefined) {
+        send.abort = () => this.#abort(send);
+        signal.addEventListener("abort", send.abort, { once: true });
+      }
       this.#queue.push(send);
       this.#pump();
     });
+  }
+
+  /** @ignore For a broker: sends an encoded message, and tells the listener in calls what becomes of it. */
+  forward(payload: Uint8Array, options: SendOptions, listener: SendListener): void {
+    if (!this.open) return listener.onlost(this.endError("send"), false);
+    this.#queue.push({ payload, options, listener, abort: undefined, delivery: undefined });
+    this.#pump();
   }
 
   /**
@@ -154,31 +187,25 @@ export class Sender extends Link {
 
   /** {@inheritDoc Link.onended} */
   protected override onended(error: Error): void {
-    for (const send of this.#queue) this.#done(send, () => send.reject(error));
+    const sends = [...this.#inFlight.values(), ...this.#queue];
     this.#queue = [];
-    for (const send of this.#inFlight.values()) {
-      this.#done(send, () =>
-        send.reject(
-          new OutcomeError(
-            "lost",
-            error instanceof AmqpError ? error.condition : condition.connectionForced,
-            `Cannot tell the outcome of a message on link "${this.name}": ${error.message}`,
-            { cause: error, retryable: true },
-          ),
-        ));
-    }
     this.#inFlight.clear();
+    for (const send of sends) {
+      this.#forget(send);
+      send.listener.onlost(error, send.delivery?.id !== undefined);
+    }
     this.#notify();
   }
 
   /** @ignore Told by the connection: credit came, or the channel takes more. */
   handleCredit(): void {
+    this.oncredit?.();
     this.#pump();
   }
 
   /** @ignore Told by the connection: the last frame of a settled message was written. */
   handleSent(delivery: OutgoingDelivery): void {
-    this.#settled(delivery, (send) => send.resolve(undefined));
+    this.#settled(delivery)?.onsent();
   }
 
   /** @ignore Told by the connection. */
@@ -190,11 +217,7 @@ export class Sender extends Link {
       delivery.settle(state);
       this.connection.wake();
     }
-    const final = outcome ?? this.remote?.source?.defaultOutcome;
-    this.#settled(delivery, (send) => {
-      if (final?.kind === "accepted") send.resolve(final);
-      else send.reject(this.#failure(final));
-    });
+    this.#settled(delivery)?.onoutcome(outcome);
   }
 
   #encode(message: Message | Uint8Array): Uint8Array {
@@ -205,6 +228,7 @@ export class Sender extends Link {
 
   #pump(): void {
     const queue = this.#queue;
+    const refused: [SendListener, unknown][] = [];
     let taken = 0;
     while (taken < queue.length && this.#endpoint.sendable > 0 && !this.connection.congested) {
       const send = queue[taken++]!;
@@ -212,20 +236,18 @@ export class Sender extends Link {
         send.delivery = this.#endpoint.send(this.#tag(), send.payload, send.options);
         this.#inFlight.set(send.delivery, send);
       } catch (error) {
-        this.#done(send, () => send.reject(error));
+        this.#forget(send);
+        refused.push([send.listener, error]);
       }
     }
     if (taken > 0) {
       queue.splice(0, taken);
       this.connection.wake();
       this.#notify();
+      // Only now: a listener may send again at once.
+      for (const [listener, error] of refused) listener.onlost(error, false);
     }
     if (queue.length > 0 && this.connection.congested) this.connection.awaitReady(this);
-    // With nothing to send, a receiver that drains gets its credit back.
-    if (queue.length === 0 && this.#endpoint.draining) {
-      this.#endpoint.drained();
-      this.connection.wake();
-    }
   }
 
   #tag(): Uint8Array {
@@ -242,22 +264,32 @@ export class Sender extends Link {
       this.#inFlight.delete(send.delivery);
       this.connection.wake();
     }
-    this.#done(send, () => send.reject(send.options.signal!.reason));
+    this.#forget(send);
+    send.listener.onlost(send.options.signal!.reason, false);
     this.#notify();
   }
 
-  #settled(delivery: OutgoingDelivery, settle: (send: Send) => void): void {
+  // Who waits for the outcome of a delivery that is settled now: nobody, if the wait was aborted.
+  #settled(delivery: OutgoingDelivery): SendListener | undefined {
     const send = this.#inFlight.get(delivery);
-    // One whose wait was aborted is settled with nobody left to tell.
-    if (send === undefined) return;
+    if (send === undefined) return undefined;
     this.#inFlight.delete(delivery);
-    this.#done(send, () => settle(send));
+    this.#forget(send);
     this.#notify();
+    return send.listener;
   }
 
-  #done(send: Send, settle: () => void): void {
+  #forget(send: Send): void {
     if (send.abort !== undefined) send.options.signal!.removeEventListener("abort", send.abort);
-    settle();
+  }
+
+  #lost(error: unknown): OutcomeError {
+    return new OutcomeError(
+      "lost",
+      error instanceof AmqpError ? error.condition : condition.connectionForced,
+      `Cannot tell the outcome of a message on link "${this.name}": ${(error as Error).message}`,
+      { cause: error, retryable: true },
+    );
   }
 
   #failure(outcome: DeliveryState | undefined): OutcomeError {
