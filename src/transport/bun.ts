@@ -1,0 +1,91 @@
+/**
+ * Accepts WebSockets under `Bun.serve`.
+ *
+ * @module
+ */
+
+import { type Accept, admit, refuseMalformed, type UpgradeInfo, type UpgradeOptions } from "./upgrade.ts";
+import { type Carrier, WebSocketChannel } from "./web_socket_channel.ts";
+
+export type { Accept, UpgradeInfo, UpgradeOptions } from "./upgrade.ts";
+
+/**
+ * Makes the part of `Bun.serve`'s options that upgrades to AMQP over WebSocket and refuses everything else.
+ *
+ * @example
+ * ```ts ignore
+ * Bun.serve({ port: 5673, ...handler((channel, { protocol }) => {}) });
+ * ```
+ */
+export function handler(accept: Accept, options: UpgradeOptions = {}): BunHandler {
+  return {
+    fetch(request, server): Response | undefined {
+      const protocol = admit(request, options);
+      if (typeof protocol !== "string") return protocol;
+      // Without the header Bun answers with whatever name the client put first.
+      const headers = { "sec-websocket-protocol": protocol };
+      const data: BunSocketData = { info: { protocol, request } };
+      return server.upgrade(request, { headers, data }) ? undefined : refuseMalformed();
+    },
+    websocket: {
+      // Idle time is AMQP's own affair [transport 2.4.5]; compression opens a door for bombs.
+      idleTimeout: 0,
+      perMessageDeflate: false,
+      open(socket): void {
+        const channel = new WebSocketChannel(carrierOf(socket), options);
+        socket.data.channel = channel;
+        channel.opened();
+        accept(channel, socket.data.info);
+      },
+      message: (socket, message) => socket.data.channel?.received(message),
+      drain: (socket) => socket.data.channel?.drained(),
+      close: (socket, code, reason) => socket.data.channel?.closed(code, reason),
+    },
+  };
+}
+
+function carrierOf(socket: BunSocket): Carrier {
+  return {
+    get bufferedAmount(): number {
+      return socket.getBufferedAmount();
+    },
+    send(message): boolean {
+      const written = socket.send(message);
+      // Bun drops what does not fit its backlog; holding the rest back from -1 on keeps it from coming to that.
+      if (written === 0) throw new Error("Bun has dropped a message");
+      return written > 0;
+    },
+    close: (code, reason) => socket.close(code, reason),
+    terminate: () => socket.terminate(),
+  };
+}
+
+/** The part of `Bun.serve`'s options that {@linkcode handler} makes. */
+export interface BunHandler {
+  /** Answers a request, unless it was upgraded. */
+  fetch(request: Request, server: BunServer): Response | undefined;
+  /** The settings and listeners of all sockets. */
+  websocket: {
+    idleTimeout: number;
+    perMessageDeflate: boolean;
+    open(socket: BunSocket): void;
+    message(socket: BunSocket, message: string | Uint8Array): void;
+    drain(socket: BunSocket): void;
+    close(socket: BunSocket, code: number, reason: string): void;
+  };
+}
+
+/** What is used of Bun's `Server`. */
+export type BunServer = {
+  upgrade(request: Request, options: { headers: Record<string, string>; data: BunSocketData }): boolean;
+};
+
+/** What is used of Bun's `ServerWebSocket`; its `send` gives 0 for dropped, -1 for queued. */
+export type BunSocket = Pick<Carrier, "close" | "terminate"> & {
+  readonly data: BunSocketData;
+  send(message: Uint8Array): number;
+  getBufferedAmount(): number;
+};
+
+/** What is kept with each socket. */
+export type BunSocketData = { readonly info: UpgradeInfo; channel?: WebSocketChannel };

@@ -1,0 +1,47 @@
+/**
+ * Accepts WebSockets in Cloudflare Workers.
+ *
+ * @module
+ */
+
+import { TransportError } from "../errors.ts";
+import { type Accept, admit, type UpgradeOptions } from "./upgrade.ts";
+import { webSocketChannel, type WebSocketLike } from "./websocket.ts";
+
+export type { Accept, UpgradeInfo, UpgradeOptions } from "./upgrade.ts";
+
+/**
+ * Makes a `fetch` handler that upgrades to AMQP over WebSocket and refuses everything else.
+ *
+ * @example
+ * ```ts ignore
+ * export default { fetch: handler((channel, { protocol }) => {}) };
+ * ```
+ *
+ * @throws {TransportError} With code `"not-supported"` outside Workers, when a request comes.
+ */
+export function handler(accept: Accept, options: UpgradeOptions = {}): (request: Request) => Response {
+  return (request) => {
+    const { WebSocketPair } = globalThis as { WebSocketPair?: WebSocketPairConstructor };
+    if (WebSocketPair === undefined) {
+      throw new TransportError("not-supported", "Cannot upgrade: runtime is not Cloudflare Workers");
+    }
+    const protocol = admit(request, options);
+    if (typeof protocol !== "string") return protocol;
+    const { 0: client, 1: server } = new WebSocketPair();
+    server.accept();
+    accept(webSocketChannel(server, options), { protocol, request });
+    const upgrade: WorkersResponseInit = {
+      status: 101,
+      headers: { "sec-websocket-protocol": protocol },
+      webSocket: client,
+    };
+    return new Response(null, upgrade);
+  };
+}
+
+type WebSocketPairConstructor = new () => { 0: WebSocketLike; 1: WebSocketLike & { accept(): void } };
+
+interface WorkersResponseInit extends ResponseInit {
+  webSocket: WebSocketLike;
+}
