@@ -39,7 +39,19 @@ export type { WaitOptions } from "./src/peer/wait.ts";
 
 export * from "./src/errors.ts";
 export * from "./src/codec/types.ts";
-export { type Body, data, type DecodedMessage, json, type Message, sequence, value } from "./src/codec/message.ts";
+export type { definitions, enumerations } from "./src/codec/definitions.ts";
+export {
+  type Body,
+  data,
+  type DataBody,
+  type DecodedMessage,
+  json,
+  type Message,
+  sequence,
+  type SequenceBody,
+  value,
+  type ValueBody,
+} from "./src/codec/message.ts";
 export { print } from "./src/codec/composite.ts";
 export type { CodecLimits } from "./src/codec/reader.ts";
 export type { FrameTrace } from "./src/engine/events.ts";

@@ -72,7 +72,12 @@ export class Connection {
     this.#hooks = hooks;
     this.limits = options.limits;
     this.#endpoint = new ConnectionEndpoint(options, performance.now());
-    if (options.role === "client") this.#endpoint.open();
+    try {
+      if (options.role === "client") this.#endpoint.open();
+    } catch (error) {
+      channel.close(1000);
+      throw error;
+    }
     this.#driver = new Driver(channel, this.#endpoint, {
       onevent: (event) => this.#handle(event),
       onready: () => this.#handleReady(),

@@ -18,6 +18,7 @@ import { SaslServer, type SaslServerOptions } from "./sasl_server.ts";
 import type { Sender } from "./sender.ts";
 import { codecLimits, DEFAULT_MAX_MESSAGE_SIZE, randomName } from "./terms.ts";
 
+export type { LinkOptions } from "../engine/link.ts";
 export type { SaslServerOptions } from "./sasl_server.ts";
 
 /** A link that a peer wants to attach, to be accepted or refused. */

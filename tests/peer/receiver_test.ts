@@ -1,0 +1,310 @@
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { AmqpError, condition } from "../../src/errors.ts";
+import type { Message } from "../../src/codec/message.ts";
+import type { Delivery } from "../../src/peer/delivery.ts";
+import type { OutcomeError } from "../../src/errors.ts";
+import type { Sender } from "../../src/peer/sender.ts";
+import { acceptor } from "../../src/peer/server.ts";
+import { test } from "../harness.ts";
+import { linkUp } from "./link_up.ts";
+
+/** A connection whose peer sends `messages` to every receiver, and what became of them. */
+function receiving(messages: readonly (Message | Uint8Array)[], settled = false) {
+  const outcomes: string[] = [];
+  const senders: Sender[] = [];
+  const server = acceptor({
+    onSender: (request) => {
+      const sender = request.accept();
+      senders.push(sender);
+      messages.forEach((message, i) =>
+        sender.send(message, { settled }).then(
+          () => outcomes[i] = "accepted",
+          (error: OutcomeError) => outcomes[i] = error.outcome,
+        )
+      );
+    },
+  });
+  return { connection: linkUp(server), outcomes, senders, server };
+}
+
+function numbered(count: number): Message[] {
+  return Array.from({ length: count }, (_, i) => ({ body: BigInt(i) }));
+}
+
+/** The peer's engine has answered once a round trip is over. */
+async function roundTrip(delivery: Delivery): Promise<void> {
+  await delivery.receiver.connection.session().ready();
+}
+
+test("iterating accepts a message when the loop turns, and releases the one in hand when it is left", async () => {
+  const { connection, outcomes } = receiving(numbered(10));
+  const receiver = connection.receiver("orders", { credit: 3 });
+  const bodies: unknown[] = [];
+  for await (const delivery of receiver) {
+    bodies.push(delivery.message.body);
+    assertEquals(outcomes.length <= bodies.length, true);
+    if (bodies.length === 5) break;
+  }
+  assertEquals(bodies, [0n, 1n, 2n, 3n, 4n]);
+  await receiver.close();
+  // Four accepted, the fifth released by break, what was fetched ahead released by close.
+  assertEquals(outcomes.slice(0, 5), ["accepted", "accepted", "accepted", "accepted", "released"]);
+  assertEquals(new Set(outcomes.slice(5)).has("accepted"), false);
+  await connection.close();
+});
+
+test("a throw in the loop releases the message and passes the error on", async () => {
+  const { connection, outcomes } = receiving(numbered(1));
+  const receiver = connection.receiver("orders");
+  await assertRejects(
+    async () => {
+      for await (const _ of receiver) throw new Error("work failed");
+    },
+    Error,
+    "work failed",
+  );
+  await receiver.close();
+  assertEquals(outcomes, ["released"]);
+  await connection.close();
+});
+
+test("MSG-12: what is settled in the loop is left as it is", async () => {
+  const { connection, outcomes } = receiving(numbered(5));
+  const receiver = connection.receiver("orders");
+  let turn = 0;
+  for await (const delivery of receiver) {
+    turn++;
+    if (turn === 1) delivery.accept();
+    if (turn === 2) delivery.reject({ condition: "shop:no", description: "not today" });
+    if (turn === 3) delivery.release();
+    if (turn === 4) delivery.modify({ deliveryFailed: true });
+    if (turn === 5) {
+      delivery.reject();
+      assertThrows(() => delivery.accept(), AmqpError, "it is rejected already");
+      break;
+    }
+  }
+  await receiver.close();
+  assertEquals(outcomes, ["accepted", "rejected", "released", "modified", "rejected"]);
+  await connection.close();
+});
+
+test("FLW-2: credit bounds what is on its way or in work, and comes back with the settlement", async () => {
+  const { connection, senders } = receiving(numbered(20));
+  const receiver = connection.receiver("orders", { credit: 4, settle: "manual" });
+  const held: Delivery[] = [];
+  for (let i = 0; i < 4; i++) held.push(await receiver.receive());
+  await roundTrip(held[0]!);
+  assertEquals([senders[0]!.credit, receiver.buffered, receiver.credit], [0, 0, 0]);
+  held[0]!.accept();
+  held.push(await receiver.receive());
+  assertEquals(held[4]!.message.body, 4n);
+  for (const delivery of held.slice(1)) delivery.accept();
+  for (let i = 5; i < 20; i++) {
+    const delivery = await receiver.receive();
+    assertEquals(delivery.message.body, BigInt(i));
+    delivery.accept();
+  }
+  await connection.close();
+});
+
+test("a held message does not stop the others, nor the other links", async () => {
+  const { connection } = receiving(numbered(200));
+  const slow = connection.receiver("slow", { credit: 5 });
+  const fast = connection.receiver("fast", { credit: 5 });
+  await slow.receive();
+  const bodies: unknown[] = [];
+  for await (const delivery of fast) if (bodies.push(delivery.message.body) === 200) break;
+  for (let i = 1; i < 150; i++) (await slow.receive()).accept();
+  await connection.close();
+});
+
+test("manual credit: nothing comes unasked, and what is granted replaces what was", async () => {
+  const { connection, senders } = receiving(numbered(10));
+  const receiver = connection.receiver("orders", { credit: "manual" });
+  await receiver.ready();
+  assertEquals(receiver.credit, 0);
+  receiver.grant(2);
+  receiver.grant(2);
+  (await receiver.receive()).accept();
+  const second = await receiver.receive();
+  second.accept();
+  await roundTrip(second);
+  assertEquals([receiver.credit, receiver.buffered, senders[0]!.credit], [0, 0, 0]);
+  assertThrows(() => receiver.grant(-1), RangeError);
+  assertThrows(() => receiver.grant(1.5), RangeError);
+  await connection.close();
+});
+
+test("FLW-5: drain takes what is there and hands back the rest of the credit", async () => {
+  const { connection, senders } = receiving(numbered(3));
+  const receiver = connection.receiver("orders", { credit: 10, settle: "manual" });
+  await receiver.drain();
+  assertEquals([receiver.buffered, receiver.credit, senders[0]!.credit], [3, 0, 0]);
+  for (let i = 0; i < 3; i++) (await receiver.receive()).accept();
+  // Asking for another takes up the credit again.
+  const next = receiver.receive();
+  void senders[0]!.send({ body: "late" });
+  const late = await next;
+  assertEquals(late.message.body, "late");
+  late.accept();
+  await connection.close();
+});
+
+test("draining an empty source ends at once, also twice and without credit", async () => {
+  const { connection } = receiving([]);
+  const receiver = connection.receiver("orders", { credit: 5 });
+  await Promise.all([receiver.drain(), receiver.drain()]);
+  await receiver.drain();
+  assertEquals(receiver.credit, 0);
+  await connection.close();
+});
+
+test("receive is aborted without losing the message that comes next", async () => {
+  const { connection, senders } = receiving([]);
+  const receiver = connection.receiver("orders");
+  const controller = new AbortController();
+  const first = receiver.receive({ signal: controller.signal });
+  const second = receiver.receive();
+  controller.abort(new Error("enough"));
+  await assertRejects(() => first, Error, "enough");
+  await receiver.ready();
+  void senders[0]!.send({ body: "for the second" });
+  const delivery = await second;
+  assertEquals(delivery.message.body, "for the second");
+  delivery.accept();
+  await assertRejects(() => receiver.receive({ signal: AbortSignal.abort(new Error("no")) }), Error, "no");
+  await connection.close();
+});
+
+test("serve handles as many at a time as asked, accepts on return, releases on throw", async () => {
+  const { connection, outcomes } = receiving(numbered(12));
+  const receiver = connection.receiver("jobs", { credit: 6 });
+  let running = 0;
+  let most = 0;
+  let done = 0;
+  const errors: unknown[] = [];
+  const controller = new AbortController();
+  await receiver.serve(async (delivery) => {
+    most = Math.max(most, ++running);
+    await roundTrip(delivery);
+    running--;
+    if (++done === 12) controller.abort();
+    if (delivery.message.body === 7n) throw new Error("seven");
+  }, { concurrency: 3, signal: controller.signal, onerror: (error) => errors.push((error as Error).message) });
+  await receiver.close();
+  assertEquals(most, 3);
+  assertEquals(errors, ["seven"]);
+  assertEquals(outcomes.filter((outcome) => outcome === "accepted").length, 11);
+  assertEquals(outcomes[7], "released");
+  await connection.close();
+});
+
+test("serve ends when the receiver is closed, after the handler that runs", async () => {
+  const { connection, outcomes } = receiving(numbered(1));
+  const receiver = connection.receiver("jobs");
+  let release = () => {};
+  const held = new Promise<void>((resolve) => release = resolve);
+  let started = () => {};
+  const running = new Promise<void>((resolve) => started = resolve);
+  const serving = receiver.serve(async () => {
+    started();
+    await held;
+  });
+  await running;
+  const closing = receiver.close();
+  release();
+  await Promise.all([serving, closing]);
+  assertEquals(outcomes, ["accepted"]);
+  await connection.close();
+});
+
+test("TYP-4: a message that cannot be decoded is rejected, not released", async () => {
+  const { connection, outcomes } = receiving([Uint8Array.of(0x00, 0x53, 0x77, 0xa1, 0xff, 0x41)]);
+  const receiver = connection.receiver("orders");
+  const error = await assertRejects(async () => {
+    for await (const delivery of receiver) delivery.message.body;
+  }, AmqpError);
+  assertEquals([error.condition, error.scope], [condition.decodeError, "delivery"]);
+  await receiver.close();
+  assertEquals(outcomes, ["rejected"]);
+  await connection.close();
+});
+
+test("TRF-5: messages that come settled need no settlement, and their credit comes back", async () => {
+  const { connection } = receiving(numbered(30), true);
+  const receiver = connection.receiver("log", { credit: 2 });
+  for (let i = 0; i < 10; i++) {
+    const delivery = await receiver.receive();
+    assertEquals([delivery.message.body, delivery.remoteSettled], [BigInt(i), true]);
+  }
+  let next = 10n;
+  for await (const delivery of receiver) {
+    assertEquals(delivery.message.body, next);
+    if (next++ === 29n) break;
+  }
+  await connection.close();
+});
+
+test("a readable hands out messages and closes the link when it is cancelled", async () => {
+  const { connection, outcomes } = receiving(numbered(5));
+  const receiver = connection.receiver("orders", { credit: 2 });
+  const reader = receiver.readable.getReader();
+  for (let i = 0; i < 3; i++) {
+    const { value } = await reader.read();
+    assertEquals(value!.message.body, BigInt(i));
+    value!.accept();
+  }
+  await reader.cancel();
+  assertEquals(receiver.open, false);
+  assertEquals(outcomes.slice(0, 3), ["accepted", "accepted", "accepted"]);
+  await connection.close();
+});
+
+test("iteration ends when the receiver is closed here, and throws when the peer ends it", async () => {
+  const { connection, senders } = receiving([]);
+  const ours = connection.receiver("a");
+  const loop = (async () => {
+    for await (const _ of ours);
+  })();
+  await ours.ready();
+  await ours.close();
+  await loop;
+  const theirs = connection.receiver("b");
+  const broken = (async () => {
+    for await (const _ of theirs);
+  })();
+  await theirs.ready();
+  void senders[1]!.close({ error: new AmqpError(condition.resourceDeleted, "queue was deleted", { scope: "link" }) });
+  const error = await assertRejects(() => broken, AmqpError, "queue was deleted");
+  assertEquals(error.condition, condition.resourceDeleted);
+  const silent = connection.receiver("c");
+  await silent.ready();
+  const waiting = silent.receive();
+  void senders[2]!.close();
+  assertEquals((await assertRejects(() => waiting, AmqpError)).condition, condition.detachForced);
+  await connection.close();
+});
+
+test("a message cannot be settled any more when its link has ended, and the loop does not mind", async () => {
+  const { connection } = receiving(numbered(2));
+  const receiver = connection.receiver("orders");
+  const error = await assertRejects(async () => {
+    for await (const delivery of receiver) {
+      connection.destroy(new Error("cable cut"));
+      assertThrows(() => delivery.accept(), AmqpError, "its link has ended");
+    }
+  }, Error);
+  assertEquals(error.message, "cable cut");
+  await connection.close();
+});
+
+test("DSP-2: in two steps a message counts against the credit until the sender has settled", async () => {
+  const { connection, outcomes } = receiving(numbered(6));
+  const receiver = connection.receiver("orders", { credit: 1, rcvSettleMode: "second" });
+  let count = 0;
+  for await (const _ of receiver) if (++count === 6) break;
+  await receiver.close();
+  assertEquals(outcomes.slice(0, 5), Array.from({ length: 5 }, () => "accepted"));
+  await connection.close();
+});
