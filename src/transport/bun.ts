@@ -33,15 +33,25 @@ export function handler(accept: Accept, options: UpgradeOptions = {}): BunHandle
       perMessageDeflate: false,
       open(socket): void {
         const channel = new WebSocketChannel(carrierOf(socket), options);
-        socket.data.channel = channel;
+        const data = dataOf(socket);
+        data.channel = channel;
         channel.opened();
-        accept(channel, socket.data.info);
+        accept(channel, data.info);
       },
-      message: (socket, message) => socket.data.channel?.received(message),
-      drain: (socket) => socket.data.channel?.drained(),
-      close: (socket, code, reason) => socket.data.channel?.closed(code, reason),
+      message: (socket, message) => dataOf(socket).channel?.received(message),
+      drain: (socket) => dataOf(socket).channel?.drained(),
+      close: (socket, code, reason) => dataOf(socket).channel?.closed(code, reason),
     },
   };
+}
+
+interface BunSocketData {
+  readonly info: UpgradeInfo;
+  channel?: WebSocketChannel;
+}
+
+function dataOf(socket: BunSocket): BunSocketData {
+  return socket.data as BunSocketData;
 }
 
 function carrierOf(socket: BunSocket): Carrier {
@@ -77,15 +87,14 @@ export interface BunHandler {
 
 /** What is used of Bun's `Server`. */
 export type BunServer = {
-  upgrade(request: Request, options: { headers: Record<string, string>; data: BunSocketData }): boolean;
+  upgrade(request: Request, options: { headers: Record<string, string>; data: unknown }): boolean;
 };
 
 /** What is used of Bun's `ServerWebSocket`; its `send` gives 0 for dropped, -1 for queued. */
-export type BunSocket = Pick<Carrier, "close" | "terminate"> & {
-  readonly data: BunSocketData;
+export type BunSocket = {
+  readonly data: unknown;
   send(message: Uint8Array): number;
+  close(code?: number, reason?: string): void;
+  terminate(): void;
   getBufferedAmount(): number;
 };
-
-/** What is kept with each socket. */
-export type BunSocketData = { readonly info: UpgradeInfo; channel?: WebSocketChannel };
