@@ -1,0 +1,263 @@
+/**
+ * Starts real HTTP proxies on 127.0.0.1, each with its own scratch folder, for checks against software that we did not
+ * write.
+ *
+ * Debian's packages are needed: `apt-get install -y squid apache2 apache2-utils tinyproxy openssl`. The daemons that
+ * those packages would start are not used. As root, squid and apache give up their rights to `proxy` and `www-data`.
+ *
+ * @module
+ */
+
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { chownSync, closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+/** The only user that the proxies know. */
+export const PROXY_USER: { readonly username: string; readonly password: string } = {
+  username: "puser",
+  password: "ppass",
+};
+
+/** What the proxies call what the user belongs to. */
+export const PROXY_REALM: string = "labrealm";
+
+/** A scheme that a proxy asks for. */
+export type AskedScheme = "basic" | "digest";
+
+/** A proxy that runs until it is stopped. */
+export interface RunningProxy extends AsyncDisposable {
+  /** `http://127.0.0.1:port`, or `https://localhost:port`; without credentials. */
+  readonly url: string;
+  /** The port on 127.0.0.1. */
+  readonly port: number;
+  /** The certificate to trust, for a proxy over TLS. */
+  readonly ca: string | undefined;
+  /** What it has logged so far. */
+  log(): string;
+}
+
+/** How squid is to behave. */
+export interface SquidOptions {
+  /** What it asks for, in this order. */
+  schemes: readonly AskedScheme[];
+  /** After how many uses a Digest nonce becomes stale. */
+  nonceMaxCount?: number;
+  /** Whether the proxy itself speaks TLS. Default: false. */
+  tls?: boolean;
+}
+
+/** Whether a command is there; a check can then say what it left out. */
+export function isInstalled(command: "squid" | "apache2" | "tinyproxy"): boolean {
+  return ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"].some((path) => existsSync(join(path, command)));
+}
+
+/** Squid: HTTP/1.1, keeps its connections, Basic and Digest with MD5. */
+export async function startSquid(options: SquidOptions): Promise<RunningProxy> {
+  const folder = scratch("proxy");
+  const port = await freePort();
+  const tls = options.tls ? certificate(folder) : undefined;
+  const programs: Record<AskedScheme, string> = {
+    basic: `/usr/lib/squid/basic_ncsa_auth ${basicFile(folder)}`,
+    digest: `/usr/lib/squid/digest_file_auth -c ${digestFile(folder)}`,
+  };
+  const lines = [
+    tls === undefined
+      ? `http_port 127.0.0.1:${port}`
+      : `https_port 127.0.0.1:${port} tls-cert=${tls.cert} tls-key=${tls.key}`,
+    `pid_filename ${join(folder, "squid.pid")}`,
+    `cache_log ${join(folder, "cache.log")}`,
+    `access_log stdio:${join(folder, "access.log")}`,
+    `coredump_dir ${folder}`,
+    "cache deny all",
+    "shutdown_lifetime 0 seconds",
+    "udp_outgoing_address 127.0.0.1",
+    "dns_nameservers 127.0.0.1",
+    "pinger_enable off",
+    "icp_port 0",
+  ];
+  for (const scheme of options.schemes) {
+    lines.push(`auth_param ${scheme} program ${programs[scheme]}`, `auth_param ${scheme} realm ${PROXY_REALM}`);
+    lines.push(`auth_param ${scheme} children 1`);
+  }
+  if (options.nonceMaxCount !== undefined) lines.push(`auth_param digest nonce_max_count ${options.nonceMaxCount}`);
+  lines.push("acl authed proxy_auth REQUIRED", "http_access allow authed", "http_access deny all");
+  const config = file(folder, "squid.conf", lines.join("\n") + "\n");
+  const logs = ["out.log", "cache.log", "access.log"];
+  // The name keeps the shared memory of several squids apart; only letters and digits are allowed in it.
+  const command = ["squid", "-N", "-n", `proxy${port}`, "-f", config];
+  return run({ command, folder, port, logs, ca: tls && readFileSync(tls.cert, "utf8") });
+}
+
+/** Apache with mod_proxy_connect: answers HTTP/1.0 to CONNECT, Basic or Digest with MD5. */
+export async function startApache(options: { scheme: AskedScheme }): Promise<RunningProxy> {
+  const folder = scratch("www-data");
+  const port = await freePort();
+  const isDigest = options.scheme === "digest";
+  const modules = ["mpm_event", "authn_core", "authz_core", "authn_file", "authz_user", "proxy", "proxy_connect"];
+  modules.push(isDigest ? "auth_digest" : "auth_basic");
+  const config = file(
+    folder,
+    "apache.conf",
+    [
+      ...modules.map((name) => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so`),
+      `ServerRoot ${folder}`,
+      `DefaultRuntimeDir ${folder}`,
+      `PidFile ${join(folder, "apache.pid")}`,
+      `ErrorLog ${join(folder, "error.log")}`,
+      "ServerName localhost",
+      `Listen 127.0.0.1:${port}`,
+      "User www-data",
+      "Group www-data",
+      "ProxyRequests On",
+      "AllowCONNECT 1-65535",
+      '<Proxy "*">',
+      `  AuthType ${isDigest ? "Digest" : "Basic"}`,
+      `  AuthName ${PROXY_REALM}`,
+      isDigest ? "  AuthDigestProvider file" : "  AuthBasicProvider file",
+      `  AuthUserFile ${isDigest ? digestFile(folder) : basicFile(folder)}`,
+      "  Require valid-user",
+      "</Proxy>",
+      "",
+    ].join("\n"),
+  );
+  const command = ["apache2", "-DFOREGROUND", "-d", folder, "-f", config];
+  return run({ command, folder, port, logs: ["out.log", "error.log"] });
+}
+
+/** Tinyproxy: Basic only, answers HTTP/1.0 and closes; a wrong password gives 401 instead of 407. */
+export async function startTinyproxy(): Promise<RunningProxy> {
+  const folder = scratch();
+  const port = await freePort();
+  const config = file(
+    folder,
+    "tinyproxy.conf",
+    [
+      `Port ${port}`,
+      "Listen 127.0.0.1",
+      "Timeout 60",
+      "MaxClients 20",
+      `LogFile "${join(folder, "tinyproxy.log")}"`,
+      `BasicAuth ${PROXY_USER.username} ${PROXY_USER.password}`,
+      "",
+    ].join("\n"),
+  );
+  return run({ command: ["tinyproxy", "-d", "-c", config], folder, port, logs: ["out.log", "tinyproxy.log"] });
+}
+
+interface Daemon {
+  command: string[];
+  folder: string;
+  port: number;
+  logs: string[];
+  ca?: string | undefined;
+}
+
+async function run({ command, folder, port, logs, ca }: Daemon): Promise<RunningProxy> {
+  const output = openSync(join(folder, "out.log"), "a");
+  const [program, ...parameters] = command;
+  const path = `${process.env.PATH}:/usr/sbin:/usr/local/sbin`;
+  const child = spawn(program, parameters, {
+    stdio: ["ignore", output, output],
+    env: { ...process.env, PATH: path },
+  });
+  closeSync(output);
+  const log = (): string =>
+    logs.map((name) => join(folder, name)).filter(existsSync).map((name) => readFileSync(name, "utf8")).join("");
+  const stop = async (): Promise<void> => {
+    await ended(child);
+    rmSync(folder, { recursive: true, force: true });
+  };
+  try {
+    await listening(port, child);
+  } catch (cause) {
+    const error = new Error(`Cannot start ${program}: ${log()}`, { cause });
+    await stop();
+    throw error;
+  }
+  const url = ca === undefined ? `http://127.0.0.1:${port}` : `https://localhost:${port}`;
+  return { url, port, ca, log, [Symbol.asyncDispose]: stop };
+}
+
+// The daemons do not say when they are ready, so the port is tried until one of them answers.
+async function listening(port: number, child: ChildProcess): Promise<void> {
+  let gone: unknown;
+  child.once("exit", (code) => gone ??= new Error(`it ended with code ${code}`));
+  child.once("error", (error) => gone ??= error);
+  const deadline = Date.now() + 20_000;
+  while (!(await answers(port))) {
+    if (gone !== undefined) throw gone;
+    if (Date.now() > deadline) throw new Error(`nothing listens on port ${port}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+function answers(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1");
+    socket.once("connect", () => socket.destroy());
+    socket.once("error", () => resolve(false));
+    socket.once("close", (hadError) => resolve(!hadError));
+  });
+}
+
+function ended(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return Promise.resolve();
+  return new Promise((resolve) => {
+    const force = setTimeout(() => child.kill("SIGKILL"), 5_000);
+    child.once("exit", () => {
+      clearTimeout(force);
+      resolve();
+    });
+    child.kill("SIGTERM");
+  });
+}
+
+// Free when looked at; whoever takes it before the daemon does makes the start fail, visibly.
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0));
+    });
+  });
+}
+
+function scratch(owner?: string): string {
+  const folder = mkdtempSync(join(tmpdir(), "proxy-"));
+  if (owner !== undefined && process.getuid?.() === 0) {
+    const id = (flag: string): number => Number(execFileSync("id", [flag, owner], { encoding: "utf8" }));
+    chownSync(folder, id("-u"), id("-g"));
+  }
+  return folder;
+}
+
+function file(folder: string, name: string, text: string): string {
+  const path = join(folder, name);
+  writeFileSync(path, text);
+  return path;
+}
+
+function basicFile(folder: string): string {
+  const { username, password } = PROXY_USER;
+  return file(folder, "basic.pw", execFileSync("htpasswd", ["-nb", username, password], { encoding: "utf8" }));
+}
+
+function digestFile(folder: string): string {
+  const { username, password } = PROXY_USER;
+  const ha1 = createHash("md5").update(`${username}:${PROXY_REALM}:${password}`).digest("hex");
+  return file(folder, "digest.pw", `${username}:${PROXY_REALM}:${ha1}\n`);
+}
+
+function certificate(folder: string): { cert: string; key: string } {
+  const cert = join(folder, "cert.pem");
+  const key = join(folder, "key.pem");
+  const subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];
+  const parameters = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", key, "-out", cert];
+  execFileSync("openssl", [...parameters, ...subject], { stdio: "ignore" });
+  return { cert, key };
+}
