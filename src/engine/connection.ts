@@ -1,5 +1,5 @@
 /**
- * A connection: protocol headers, SASL, open and close, sessions by channel, time [transport 2.4].
+ * A connection: open and close, sessions by channel, time [transport 2.4].
  *
  * Bytes and the time come in, bytes, events and a deadline go out. There is no socket, clock, promise or random number
  * in here, so two of these joined back to back in made-up time are a faithful simulation.
@@ -8,112 +8,55 @@
  */
 
 import { AmqpError, condition } from "../errors.ts";
-import { encodeComposite, withDefaults } from "../codec/composite.ts";
-import { beginFrame, endFrame, type Frame, FrameDecoder, type ProtocolHeader, protocolHeader } from "../codec/frame.ts";
-import type { CodecLimits } from "../codec/reader.ts";
-import type { Attach, Begin, Close, Fields, Open, Performative, Transfer } from "../codec/types.ts";
-import { Writer } from "../codec/writer.ts";
-import type { EngineEvent, FrameTrace } from "./events.ts";
+import { withDefaults } from "../codec/composite.ts";
+import { type Frame, FrameDecoder, protocolHeader } from "../codec/frame.ts";
+import type { Attach, Begin, Close, Open, Performative, Transfer } from "../codec/types.ts";
+import type { EngineEvent } from "./events.ts";
 import { type Endpoint, Fault, fromErrorFields, toErrorFields } from "./fault.ts";
+import { Handshake } from "./handshake.ts";
 import type { LinkEndpoint } from "./link.ts";
-import { DEFAULT_SASL_MAX_FRAME_SIZE, SaslEndpoint } from "./sasl.ts";
+import {
+  type ConnectionOptions,
+  DEFAULT_CHANNEL_MAX,
+  DEFAULT_CLOSE_TIMEOUT_MS,
+  DEFAULT_FLUSH_BYTES,
+  DEFAULT_IDLE_TIME_OUT,
+  DEFAULT_MAX_FRAME_SIZE,
+  DEFAULT_OPEN_TIMEOUT_MS,
+  DEFAULT_SASL_MAX_FRAME_SIZE,
+  MAX_PIPELINED_BYTES,
+  MIN_MAX_FRAME_SIZE,
+  MIN_PEER_IDLE_TIME_OUT,
+} from "./options.ts";
+import { Output } from "./output.ts";
+import type { SaslEndpoint } from "./sasl.ts";
 import { SessionEndpoint, type SessionOptions } from "./session.ts";
 import { type ConnectionState, type ConnectionStep, connectionTransitions } from "./states.ts";
 
-/** Largest frame that every peer takes, whatever it announced or will announce [transport 2.4.1]. */
-export const MIN_MAX_FRAME_SIZE = 512;
-/** Largest frame that we take by default, in bytes. */
-export const DEFAULT_MAX_FRAME_SIZE = 65_536;
-/** Highest channel by default: 256 sessions on a connection. */
-export const DEFAULT_CHANNEL_MAX = 255;
-/** Idle time-out that we announce by default, in milliseconds; the connection is given up after twice that. */
-export const DEFAULT_IDLE_TIME_OUT = 60_000;
-/** Shortest idle time-out of a peer that we agree to keep, in milliseconds; less would be a storm of empty frames. */
-export const MIN_PEER_IDLE_TIME_OUT = 100;
-/** How long the peer may take from the first byte to its open, in milliseconds. */
-export const DEFAULT_OPEN_TIMEOUT_MS = 30_000;
-/** How long the peer may take to answer a close, in milliseconds. */
-export const DEFAULT_CLOSE_TIMEOUT_MS = 5_000;
-/** Bytes that a client may send ahead while its credentials are looked at. */
-export const MAX_PIPELINED_BYTES = 65_536;
-/** One flush, in bytes: writing stops at the frame that passes it. */
-export const DEFAULT_FLUSH_BYTES = 65_536;
-
-/** The terms of our end of a connection. */
-export interface ConnectionOptions {
-  /** The client speaks first. */
-  role: "client" | "server";
-  /** Names this container to the peer. */
-  containerId: string;
-  /** The virtual host that the client wants. */
-  hostname?: string;
-  /** Largest frame that we take, in bytes, at least 512. Default: {@linkcode DEFAULT_MAX_FRAME_SIZE}. */
-  maxFrameSize?: number;
-  /** Highest channel that the peer may use. Default: {@linkcode DEFAULT_CHANNEL_MAX}. */
-  channelMax?: number;
-  /** Idle time-out to announce, in milliseconds, 0 for none. Default: {@linkcode DEFAULT_IDLE_TIME_OUT}. */
-  idleTimeOut?: number;
-  /** Connection properties. */
-  properties?: Fields;
-  /** Capabilities that this end offers. */
-  offeredCapabilities?: string[];
-  /** Capabilities that this end wants to use. */
-  desiredCapabilities?: string[];
-  /**
-   * The client's SASL: `true` to authenticate, `"pipelined"` to send what follows without waiting for the outcome.
-   * The server's: the mechanisms that it offers, and whether a client may do without.
-   * Default: no SASL.
-   */
-  sasl?: boolean | "pipelined" | { mechanisms: string[]; required: boolean };
-  /** Largest SASL frame that we take, in bytes. Default: {@linkcode DEFAULT_SASL_MAX_FRAME_SIZE}. */
-  saslMaxFrameSize?: number;
-  /** Terms of the sessions that the peer begins. */
-  session?: SessionOptions;
-  /** What the server answers to an open, over its own terms. */
-  answerOpen?: (open: Open) => Partial<Omit<Open, "kind">>;
-  /** Largest open frame that we send, in bytes. Default: {@linkcode MIN_MAX_FRAME_SIZE}, which every peer takes. */
-  maxOpenSize?: number;
-  /** Milliseconds until the peer's open. Default: {@linkcode DEFAULT_OPEN_TIMEOUT_MS}. */
-  openTimeoutMs?: number;
-  /** Milliseconds that a close may go unanswered. Default: {@linkcode DEFAULT_CLOSE_TIMEOUT_MS}. */
-  closeTimeoutMs?: number;
-  /** Bounds of what is decoded. */
-  limits?: CodecLimits;
-  /** Told of every frame. */
-  trace?: (frame: FrameTrace) => void;
-}
-
-interface DeferredFrame {
-  readonly channel: number;
-  readonly body: Performative;
-  readonly endpoint: SessionEndpoint | LinkEndpoint;
-}
+export * from "./options.ts";
 
 /** One end of a connection, either role. */
 export class ConnectionEndpoint implements Endpoint {
   /** Where it stands. */
   state: ConnectionState = "start";
+  /** Our open, once sent, with defaults filled in. */
+  local: Open | undefined;
   /** The peer's open, once received. */
   remote: Open | undefined;
 
   readonly #options: ConnectionOptions;
+  readonly #handshake: Handshake;
   readonly #decoder: FrameDecoder;
-  readonly #out = new Writer(4_096);
+  readonly #output: Output;
   #events: EngineEvent[] = [];
   #reported = false;
-
-  #sasl: SaslEndpoint | undefined;
-  #expects: "header" | "saslFrame" | "amqpFrame" = "header";
 
   readonly #byChannel = new Map<number, SessionEndpoint>();
   readonly #byRemoteChannel = new Map<number, SessionEndpoint>();
   #dirty = false;
   #turn = 0;
   #flushBytes = DEFAULT_FLUSH_BYTES;
-  readonly #full = (): boolean => this.#out.length >= this.#flushBytes;
-
-  #deferred: DeferredFrame[] | undefined;
-  #peerMaxFrameSize = MIN_MAX_FRAME_SIZE;
+  readonly #full = (): boolean => this.#output.writer.length >= this.#flushBytes;
 
   #now: number;
   #lastReceived: number;
@@ -124,23 +67,39 @@ export class ConnectionEndpoint implements Endpoint {
   /**
    * Starts an endpoint; a client with SASL has its protocol header ready to be sent.
    *
-   * @throws {RangeError} If `maxFrameSize` is below 512.
+   * @throws {RangeError} If `maxFrameSize` is below 512, or a list of SASL mechanisms is empty.
    */
   constructor(options: ConnectionOptions, now: number) {
     const maxFrameSize = options.maxFrameSize ?? DEFAULT_MAX_FRAME_SIZE;
     if (!(maxFrameSize >= MIN_MAX_FRAME_SIZE)) {
       throw new RangeError(`Cannot use maxFrameSize ${maxFrameSize}: it is below ${MIN_MAX_FRAME_SIZE}`);
     }
+    if (typeof options.sasl === "object" && options.sasl.mechanisms.length === 0) {
+      throw new RangeError("Cannot offer SASL: there are no mechanisms");
+    }
     this.#options = options;
     this.#now = this.#lastReceived = this.#lastSent = now;
     this.#openDeadline = now + (options.openTimeoutMs ?? DEFAULT_OPEN_TIMEOUT_MS);
+    this.#handshake = new Handshake(options);
     this.#decoder = new FrameDecoder({ maxFrameSize, limits: options.limits });
-    if (options.role === "client" && options.sasl) this.#sasl = new SaslEndpoint("client", options.trace);
+    this.#output = new Output(maxFrameSize, options.trace);
   }
 
   /** True when nothing more will be read or written but what `transmit` still holds. */
   get finished(): boolean {
     return this.state === "end";
+  }
+
+  /** True when no more frames of ours go out. */
+  get closing(): boolean {
+    const { state } = this;
+    return state === "closeSent" || state === "closePipe" || state === "openClosePipe" || state === "discarding" ||
+      state === "end";
+  }
+
+  /** Bytes that arrived and are not a whole frame yet, or wait for the SASL outcome. */
+  get buffered(): number {
+    return this.#decoder.buffered;
   }
 
   /** Sessions that are begun, or on their way in or out. */
@@ -160,36 +119,37 @@ export class ConnectionEndpoint implements Endpoint {
    * if it was sent already.
    */
   open(): void {
-    this.state = this.#next("sendHeader");
-    this.#out.append(protocolHeader(0));
+    // A server that is quick has its header here before ours is asked for, and ours was the answer.
+    if (this.state === "start") this.#sendHeader();
     this.#sendOpen({});
   }
 
   /**
    * Begins a session.
    *
-   * @throws {AmqpError} With `amqp:illegal-state` if the connection is closing, `amqp:resource-limit-exceeded` if either
-   * side takes no more sessions.
+   * @throws {AmqpError} With `amqp:illegal-state` if the connection is not open or is closing,
+   * `amqp:resource-limit-exceeded` if either side takes no more sessions.
    */
   begin(options: SessionOptions = {}): SessionEndpoint {
-    if (this.state !== "opened" && this.state !== "openSent" && this.state !== "openPipe") {
-      throw this.#illegal("begin session");
-    }
+    if (this.local === undefined || this.closing) throw this.#illegal("begin session");
     const session = this.#createSession(options);
-    this.#byChannel.set(session.channel, session);
     session.sendBegin();
+    this.#byChannel.set(session.channel, session);
     return session;
   }
 
   /** Closes in order; what waits to be settled is told first. Does nothing when it is closing already. */
   close(error?: AmqpError): void {
-    if (connectionTransitions[this.state].sendClose === undefined) {
+    const next = connectionTransitions[this.state].sendClose;
+    if (next === undefined) {
       // Nothing was opened that a close could end.
-      if (!this.#isClosing()) this.#finish(error);
+      if (!this.closing) this.#finish(error);
       return;
     }
     for (const session of this.#byChannel.values()) session.flush();
-    this.#sendClose(error);
+    this.#output.close({ kind: "close", error: error && toErrorFields(error) });
+    this.state = next;
+    this.#awaitClose();
   }
 
   /** Ends the connection because of `error`, found on this side; what still arrives is dropped [transport 2.4.7]. */
@@ -199,12 +159,11 @@ export class ConnectionEndpoint implements Endpoint {
     if (this.state === "headerExchanged" || this.state === "openReceived") this.#sendOpen({});
     const next = connectionTransitions[this.state].fail;
     if (next === undefined) return this.#finish(error);
-    if (this.state !== "closeSent" && this.state !== "closePipe") {
-      this.#writeNow(0, { kind: "close", error: toErrorFields(error) });
-    }
+    if (!this.closing) this.#output.close({ kind: "close", error: toErrorFields(error) });
     this.state = next;
-    this.#closeDeadline ??= this.#now + (this.#options.closeTimeoutMs ?? DEFAULT_CLOSE_TIMEOUT_MS);
+    this.#awaitClose();
     this.#report(error);
+    this.#dropSessions();
   }
 
   /** The transport has ended, in whatever way; `cause` is what the connection is reported closed with if it was not. */
@@ -213,17 +172,30 @@ export class ConnectionEndpoint implements Endpoint {
     return this.events();
   }
 
-  /** Chooses a mechanism; for the client, once the mechanisms are known or ahead of them. */
+  /**
+   * Chooses a mechanism; for the client, once the mechanisms are known or ahead of them.
+   *
+   * @throws {AmqpError} With `amqp:illegal-state` if it is not its turn.
+   */
   saslInit(mechanism: string, initialResponse: Uint8Array | undefined, hostname?: string): void {
     this.#requireSasl().send({ kind: "saslInit", mechanism, initialResponse, hostname });
   }
 
-  /** Answers a challenge; for the client. */
+  /**
+   * Answers a challenge; for the client.
+   *
+   * @throws {AmqpError} With `amqp:illegal-state` if it is not its turn.
+   */
   saslResponse(response: Uint8Array): void {
     this.#requireSasl().send({ kind: "saslResponse", response });
   }
 
-  /** Challenges the client; for the server. */
+  /**
+   * Challenges the client; for the server.
+   *
+   * @throws {AmqpError} With `amqp:illegal-state` if it is not its turn, `amqp:resource-limit-exceeded` if there were too
+   * many challenges.
+   */
   saslChallenge(challenge: Uint8Array): void {
     this.#requireSasl().send({ kind: "saslChallenge", challenge });
     this.#handle();
@@ -232,16 +204,20 @@ export class ConnectionEndpoint implements Endpoint {
   /**
    * Ends the exchange; for the server. With `"ok"` what the client sent ahead is taken now, so look at `events` after it;
    * with any other code the connection is over.
+   *
+   * @throws {AmqpError} With `amqp:illegal-state` if it is not its turn.
    */
   saslOutcome(code: "ok" | "auth" | "sys" | "sys-perm" | "sys-temp", additionalData?: Uint8Array): void {
-    this.#requireSasl().send({ kind: "saslOutcome", code, additionalData });
-    if (code !== "ok") {
-      return this.#finish(
-        new AmqpError(condition.unauthorizedAccess, `Cannot authenticate client: outcome is "${code}"`),
-      );
+    const sasl = this.#requireSasl();
+    sasl.send({ kind: "saslOutcome", code, additionalData });
+    if (code === "ok") {
+      // The outcome goes out ahead of the AMQP header.
+      this.#output.writer.append(sasl.out.take());
+      this.#authenticated();
+      this.#handle();
+    } else {
+      this.#finish(new AmqpError(condition.unauthorizedAccess, `Cannot authenticate client: outcome is "${code}"`));
     }
-    this.#endSasl();
-    this.#handle();
   }
 
   /** Takes bytes of the peer, however cut, and keeps views of them: the caller must not write to them again. */
@@ -249,7 +225,7 @@ export class ConnectionEndpoint implements Endpoint {
     this.#now = now;
     if (this.state === "end") return this.events();
     this.#decoder.push(bytes);
-    if (this.#sasl?.waiting && this.#decoder.buffered > MAX_PIPELINED_BYTES) {
+    if (this.#handshake.waiting && this.#decoder.buffered > MAX_PIPELINED_BYTES) {
       this.fail(new AmqpError(condition.resourceLimitExceeded, "Cannot authenticate: too much was sent ahead"));
     }
     this.#handle();
@@ -267,19 +243,25 @@ export class ConnectionEndpoint implements Endpoint {
   transmit(now: number, flushBytes: number = DEFAULT_FLUSH_BYTES): Uint8Array | undefined {
     this.#now = now;
     this.#flushBytes = flushBytes;
-    if (this.#sasl !== undefined && this.#sasl.out.length > 0) return this.#sasl.out.take();
-    if (this.#sasl !== undefined && this.#options.sasl !== "pipelined") return undefined;
+    const sasl = this.#handshake.sasl?.out;
+    if (sasl !== undefined && sasl.length > 0) return sasl.take();
+    if (this.#handshake.holding) return undefined;
     if (this.#dirty) {
       this.#dirty = false;
       for (const session of this.#byChannel.values()) if (session.dirty) session.flush();
     }
     if (this.state === "opened") this.#transmitTransfers();
-    if (this.#out.length === 0) return undefined;
+    const { writer } = this.#output;
+    if (writer.length === 0) return undefined;
     this.#lastSent = now;
-    return this.#out.take();
+    return writer.take();
   }
 
-  /** When `tick` must be called at the latest, or undefined for never. */
+  /**
+   * When `tick` must be called at the latest, or undefined for never.
+   *
+   * It moves with each `receive`, `transmit` and `tick`, and may lie further ahead than a timer of the platform reaches.
+   */
   nextTimeout(): number | undefined {
     if (this.state === "end") return undefined;
     let next = this.#closeDeadline ?? this.#openDeadline ?? Infinity;
@@ -290,31 +272,15 @@ export class ConnectionEndpoint implements Endpoint {
   /** Does what is due by time: keep-alive, idle time-out, an answer that never came. */
   tick(now: number): EngineEvent[] {
     this.#now = now;
-    if (this.#closeDeadline !== undefined && now >= this.#closeDeadline) {
-      this.#finish(
-        new AmqpError(condition.resourceLimitExceeded, "Cannot close connection: peer did not answer in time", {
-          retryable: true,
-        }),
-      );
-    } else if (this.#openDeadline !== undefined && now >= this.#openDeadline) {
-      this.#finish(
-        new AmqpError(
-          condition.resourceLimitExceeded,
-          `Cannot open connection: no open in time, state is ${this.state}`,
-          {
-            retryable: true,
-          },
-        ),
-      );
-    } else if (this.state === "opened") {
-      if (now >= this.#idleDeadline()) {
-        this.fail(
-          new AmqpError(condition.resourceLimitExceeded, "Cannot keep connection: idle time-out, no frame came"),
-        );
-      } else if (now >= this.#heartbeatDue() && this.#out.length === 0) {
-        endFrame(this.#out, beginFrame(this.#out, 0, 0));
-        this.#options.trace?.({ direction: "out", channel: 0, body: undefined, payloadBytes: 0 });
+    if (this.#closeDeadline !== undefined) {
+      if (now >= this.#closeDeadline) this.#finish(timedOut("Cannot close connection: peer did not answer in time"));
+    } else if (this.#openDeadline !== undefined) {
+      if (now >= this.#openDeadline) {
+        this.#finish(timedOut(`Cannot open connection: no open in time, state is ${this.state}`));
       }
+    } else if (this.state === "opened") {
+      if (now >= this.#idleDeadline()) this.fail(timedOut("Cannot keep connection: idle time-out, no frame came"));
+      else if (now >= this.#heartbeatDue()) this.#output.keepAlive();
     }
     return this.events();
   }
@@ -335,55 +301,26 @@ export class ConnectionEndpoint implements Endpoint {
    * @throws {AmqpError} With `amqp:frame-size-too-small` if the peer does not take a frame that large.
    */
   write(channel: number, body: Performative, endpoint: SessionEndpoint | LinkEndpoint): void {
-    if (this.#isClosing()) return;
-    if (this.#deferred !== undefined || (this.remote === undefined && channel > 0)) {
-      this.#defer(channel, body, endpoint);
-      return;
-    }
-    if (this.#writeNow(channel, body)) return;
-    if (this.remote === undefined) {
-      this.#defer(channel, body, endpoint);
-      return;
-    }
-    throw new AmqpError(
-      condition.frameSizeTooSmall,
-      `Cannot send ${body.kind}: it does not fit the peer's max-frame-size of ${this.#peerMaxFrameSize}`,
-      { scope: "link" },
-    );
+    this.#output.write(channel, body, endpoint);
   }
 
-  /** Writes one transfer with as much of `payload` as fits, and tells how much that was; for sessions. */
-  writeTransfer(channel: number, transfer: Transfer, payload: Uint8Array, endpoint: Endpoint): number {
-    const out = this.#out;
-    if (payload.length >= this.#peerMaxFrameSize) transfer.more = true;
-    let start = beginFrame(out, 0, channel);
-    encodeComposite(out, transfer);
-    let room = this.#peerMaxFrameSize - (out.length - start);
-    if (payload.length > room && !transfer.more) {
-      out.truncate(start);
-      transfer.more = true;
-      start = beginFrame(out, 0, channel);
-      encodeComposite(out, transfer);
-      room = this.#peerMaxFrameSize - (out.length - start);
-    }
-    if (room < 0 || (room === 0 && payload.length > 0)) {
-      out.truncate(start);
-      throw new Fault(
-        endpoint,
-        new AmqpError(
-          condition.frameSizeTooSmall,
-          `Cannot send transfer: it does not fit ${this.#peerMaxFrameSize} bytes`,
-          {
-            scope: "link",
-          },
-        ),
-      );
-    }
-    const part = payload.length > room ? payload.subarray(0, room) : payload;
-    out.append(part);
-    endFrame(out, start);
-    this.#options.trace?.({ direction: "out", channel, body: transfer, payloadBytes: part.length });
-    return part.length;
+  /**
+   * Checks that the peer takes a frame with this body; for sessions and links.
+   *
+   * @throws {AmqpError} With `amqp:frame-size-too-small` if it does not.
+   * @throws {TypeError | RangeError} If the body holds what AMQP cannot express.
+   */
+  check(body: Performative): void {
+    this.#output.check(body);
+  }
+
+  /**
+   * Writes one transfer with as much of `payload` as fits, and tells how much that was; for sessions.
+   *
+   * @throws {AmqpError} With `amqp:frame-size-too-small` if not a byte of payload fits.
+   */
+  writeTransfer(channel: number, transfer: Transfer, payload: Uint8Array): number {
+    return this.#output.transfer(channel, transfer, payload);
   }
 
   /** Drops a session that has ended both ways; for sessions. */
@@ -423,114 +360,84 @@ export class ConnectionEndpoint implements Endpoint {
   }
 
   #failConnection(error: AmqpError): void {
-    // What the decoder refused leaves no frame boundary to go on from.
-    if (this.state === "discarding" || this.#expects !== "amqpFrame") {
-      if (this.#options.role === "server" && this.state === "start" && this.#sasl === undefined) this.#offerHeader();
-      return this.#finish(error);
+    const { expects, wanted } = this.#handshake;
+    if (expects === "header" && this.#options.role === "server") {
+      // The header that we would have taken tells the peer what to try [transport 2.2].
+      this.#output.writer.append(protocolHeader(wanted));
     }
-    this.fail(error);
+    if (expects !== "amqpFrame") return this.#finish(error);
+    // While what arrives is dropped, a frame that cannot be decoded is no worse than any other; but without a frame
+    // boundary to go on from there is nothing more to wait for.
+    if (this.state !== "discarding") this.fail(error);
+    else if (error.condition === condition.framingError) this.#finish(error);
   }
 
   #handleOne(): boolean {
-    if (this.#expects === "header") {
+    const handshake = this.#handshake;
+    if (handshake.expects === "header") {
       const header = this.#decoder.header();
       if (header === undefined) return false;
-      this.#receiveHeader(header);
+      handshake.receiveHeader(header);
+      if (handshake.sasl === undefined) this.#receiveHeader();
+      else this.#decoder.maxFrameSize = this.#options.saslMaxFrameSize ?? DEFAULT_SASL_MAX_FRAME_SIZE;
       return true;
     }
-    if (this.#sasl?.waiting) return false;
+    if (handshake.waiting) return false;
     const frame = this.#decoder.frame();
     if (frame === undefined) return false;
-    if (this.#expects === "saslFrame") this.#receiveSasl(frame);
-    else this.#receiveFrame(frame);
+    if (handshake.expects === "amqpFrame") this.#receiveFrame(frame);
+    else {
+      const event = handshake.receiveFrame(frame);
+      if (event.kind === "saslSucceeded") this.#authenticated();
+      this.emit(event);
+    }
     return true;
   }
 
-  #receiveHeader(header: ProtocolHeader): void {
-    const supported = header.major === 1 && header.minor === 0 && header.revision === 0;
-    if (this.#options.role === "client") {
-      const wanted = this.#sasl === undefined ? 0 : 3;
-      if (!supported || header.id !== wanted) throw this.#headerError(header);
-    } else if (this.state === "start" && this.#sasl === undefined) {
-      const sasl = typeof this.#options.sasl === "object" ? this.#options.sasl : undefined;
-      if (supported && header.id === 3 && sasl !== undefined) {
-        this.#sasl = new SaslEndpoint("server", this.#options.trace);
-        this.#sasl.send({ kind: "saslMechanisms", saslServerMechanisms: sasl.mechanisms });
-      } else if (!supported || header.id !== 0 || sasl?.required) {
-        throw this.#headerError(header);
-      }
-    } else if (!supported || header.id !== 0) {
-      throw this.#headerError(header);
-    }
-    if (this.#sasl !== undefined) {
-      this.#expects = "saslFrame";
-      this.#decoder.maxFrameSize = this.#options.saslMaxFrameSize ?? DEFAULT_SASL_MAX_FRAME_SIZE;
-      return;
-    }
-    this.#expects = "amqpFrame";
-    this.state = this.#next("receiveHeader");
-    if (this.state === "headerReceived") {
-      this.#out.append(protocolHeader(0));
-      this.state = this.#next("sendHeader");
-    }
-  }
-
-  #receiveSasl(frame: Frame): void {
-    const body = frame.body;
-    if (frame.type !== 1 || body === undefined || !body.kind.startsWith("sasl")) {
-      throw new AmqpError(condition.framingError, "Cannot authenticate: frame is not of type SASL");
-    }
-    const event = this.#sasl!.receive(body as Parameters<SaslEndpoint["receive"]>[0]);
-    if (event.kind === "saslSucceeded") this.#endSasl();
-    this.emit(event);
-  }
-
-  #endSasl(): void {
-    const rest = this.#sasl!.out;
-    // The outcome itself must still go out, ahead of the AMQP header.
-    if (rest.length > 0) {
-      const behind = this.#out.length > 0 ? this.#out.take() : undefined;
-      this.#out.append(rest.take());
-      if (behind !== undefined) this.#out.append(behind);
-    }
-    this.#sasl = undefined;
-    this.#expects = "header";
+  #authenticated(): void {
+    this.#handshake.authenticated();
     this.#decoder.maxFrameSize = this.#options.maxFrameSize ?? DEFAULT_MAX_FRAME_SIZE;
+  }
+
+  #receiveHeader(): void {
+    this.state = this.#next("receiveHeader");
+    if (this.state === "headerReceived") this.#sendHeader();
   }
 
   #receiveFrame(frame: Frame): void {
     const { channel, payload } = frame;
     const body = frame.body as Performative | undefined;
-    this.#options.trace?.({ direction: "in", channel, body, payloadBytes: payload?.length ?? 0 });
     this.#lastReceived = this.#now;
     if (frame.type !== 0) throw new AmqpError(condition.framingError, "Cannot take frame: type is SASL, not AMQP");
-    if (body?.kind === "open") return this.#receiveOpen(body, channel);
+    this.#options.trace?.({ direction: "in", channel, body, payloadBytes: payload?.length ?? 0 });
     if (body?.kind === "close") return this.#receiveClose(body);
     if (this.state === "discarding") return;
+    if (body?.kind === "open") return this.#receiveOpen(body, channel);
     if (this.remote === undefined) throw this.#illegal(`take ${body?.kind ?? "empty frame"} before open`);
-    const channelMax = this.#options.channelMax ?? DEFAULT_CHANNEL_MAX;
+    const channelMax = this.local!.channelMax!;
     if (channel > channelMax) {
       throw new AmqpError(condition.framingError, `Cannot take frame: channel is ${channel}, above ${channelMax}`);
     }
     if (body === undefined) return;
     if (body.kind === "begin") return this.#receiveBegin(body, channel);
     const session = this.#byRemoteChannel.get(channel);
-    if (session === undefined) {
-      throw new AmqpError(condition.notAllowed, `Cannot take ${body.kind}: channel ${channel} has no session`);
-    }
-    session.receive(body, payload);
+    if (session !== undefined) return session.receive(body, payload);
+    // The peer may speak on a session that we could not answer any more because our close was under way.
+    if (this.closing) return;
+    throw new AmqpError(condition.notAllowed, `Cannot take ${body.kind}: channel ${channel} has no session`);
   }
 
   #receiveOpen(open: Open, channel: number): void {
     if (channel !== 0) throw new AmqpError(condition.framingError, `Cannot take open: channel is ${channel}, not 0`);
     this.state = this.#next("receiveOpen");
-    const { maxFrameSize, idleTimeOut } = withDefaults(open);
     this.remote = open;
-    if (maxFrameSize! < MIN_MAX_FRAME_SIZE) {
+    const { maxFrameSize, channelMax, idleTimeOut } = withDefaults(open);
+    if (maxFrameSize < MIN_MAX_FRAME_SIZE) {
       throw new AmqpError(condition.invalidField, `Cannot take open: max-frame-size is ${maxFrameSize}, below 512`);
     }
-    this.#peerMaxFrameSize = maxFrameSize!;
-    if (this.state === "openReceived") this.#sendOpen(this.#options.answerOpen?.(open) ?? {});
+    if (this.state === "openReceived") this.#sendOpen(this.#options.answerOpen?.(open) ?? {}, maxFrameSize);
+    // The answer may be stricter than our options.
+    this.#decoder.maxFrameSize = this.local!.maxFrameSize!;
     if (idleTimeOut !== undefined && idleTimeOut > 0 && idleTimeOut < MIN_PEER_IDLE_TIME_OUT) {
       throw new AmqpError(
         condition.notAllowed,
@@ -538,8 +445,8 @@ export class ConnectionEndpoint implements Endpoint {
       );
     }
     this.#openDeadline = undefined;
-    this.#lastReceived = this.#lastSent = this.#now;
-    this.#writeDeferred();
+    this.#lastSent = this.#now;
+    this.#output.peerOpened(maxFrameSize, channelMax);
     // An open that announces its own refusal is followed by the close that tells why.
     const failed = this.#options.role === "client" &&
       open.properties?.["amqp:connection-establishment-failed"] === true;
@@ -550,7 +457,7 @@ export class ConnectionEndpoint implements Endpoint {
     this.state = this.#next("receiveClose");
     if (this.state === "closeReceived") {
       for (const session of this.#byChannel.values()) session.flush();
-      this.#writeNow(0, { kind: "close" });
+      this.#output.close({ kind: "close" });
       this.state = this.#next("sendClose");
     }
     this.#finish(close.error && fromErrorFields(close.error, "Connection closed", "connection"));
@@ -562,7 +469,7 @@ export class ConnectionEndpoint implements Endpoint {
     }
     let session: SessionEndpoint | undefined;
     if (begin.remoteChannel === undefined) {
-      if (this.#isClosing()) return;
+      if (this.closing) return;
       session = this.#createSession(this.#options.session ?? {});
       this.#byChannel.set(session.channel, session);
     } else {
@@ -579,7 +486,7 @@ export class ConnectionEndpoint implements Endpoint {
   }
 
   #createSession(options: SessionOptions): SessionEndpoint {
-    const max = Math.min(this.remote?.channelMax ?? 0xffff, this.#options.channelMax ?? DEFAULT_CHANNEL_MAX);
+    const max = Math.min(this.remote?.channelMax ?? 0xffff, this.local!.channelMax!);
     let channel = 0;
     while (this.#byChannel.has(channel)) channel++;
     if (channel > max) {
@@ -588,87 +495,34 @@ export class ConnectionEndpoint implements Endpoint {
     return new SessionEndpoint(this, channel, options);
   }
 
-  #sendOpen(answer: Partial<Omit<Open, "kind">>): void {
+  #sendHeader(): void {
+    this.state = this.#next("sendHeader");
+    this.#output.writer.append(protocolHeader(0));
+  }
+
+  #sendOpen(answer: Partial<Omit<Open, "kind">>, peerMaxFrameSize: number = MIN_MAX_FRAME_SIZE): void {
+    const next = this.#next("sendOpen");
     const options = this.#options;
-    const idleTimeOut = options.idleTimeOut ?? DEFAULT_IDLE_TIME_OUT;
     const open: Open = {
       containerId: options.containerId,
       hostname: options.hostname,
       maxFrameSize: options.maxFrameSize ?? DEFAULT_MAX_FRAME_SIZE,
       channelMax: options.channelMax ?? DEFAULT_CHANNEL_MAX,
-      idleTimeOut: idleTimeOut === 0 ? undefined : idleTimeOut,
+      idleTimeOut: (options.idleTimeOut ?? DEFAULT_IDLE_TIME_OUT) || undefined,
       offeredCapabilities: options.offeredCapabilities,
       desiredCapabilities: options.desiredCapabilities,
       properties: options.properties,
       ...answer,
       kind: "open",
     };
-    const next = this.#next("sendOpen");
-    const limit = options.maxOpenSize ?? MIN_MAX_FRAME_SIZE;
-    const known = this.#peerMaxFrameSize;
-    this.#peerMaxFrameSize = Math.max(limit, known);
-    const fits = this.#writeNow(0, open);
-    this.#peerMaxFrameSize = known;
-    if (!fits) {
-      throw new AmqpError(
-        condition.frameSizeTooSmall,
-        `Cannot open connection: the open frame is larger than ${limit} bytes, shorten its properties`,
-      );
-    }
+    this.#output.open(open, Math.max(options.maxOpenSize ?? MIN_MAX_FRAME_SIZE, peerMaxFrameSize));
+    this.local = withDefaults(open);
     this.state = next;
   }
 
-  #sendClose(error: AmqpError | undefined): void {
-    this.#writeNow(0, { kind: "close", error: error && toErrorFields(error) });
-    this.state = this.#next("sendClose");
-    this.#closeDeadline = this.#now + (this.#options.closeTimeoutMs ?? DEFAULT_CLOSE_TIMEOUT_MS);
-  }
-
-  // The header that we would have taken tells the peer what to try [transport 2.2].
-  #offerHeader(): void {
-    this.#out.append(protocolHeader(typeof this.#options.sasl === "object" ? 3 : 0));
-  }
-
-  #defer(channel: number, body: Performative, endpoint: SessionEndpoint | LinkEndpoint): void {
-    (this.#deferred ??= []).push({ channel, body, endpoint });
-  }
-
-  #writeDeferred(): void {
-    const deferred = this.#deferred;
-    this.#deferred = undefined;
-    const channelMax = this.remote?.channelMax ?? 0xffff;
-    for (const { channel, body, endpoint } of deferred ?? []) {
-      if (endpoint.state === "ended" || endpoint.state === "detached") continue;
-      if (channel > channelMax) {
-        const session = endpoint instanceof SessionEndpoint ? endpoint : endpoint.session;
-        session.abandon(
-          new AmqpError(condition.resourceLimitExceeded, `Cannot begin session: peer takes only ${channelMax + 1}`, {
-            scope: "session",
-          }),
-        );
-      } else if (!this.#writeNow(channel, body)) {
-        endpoint.abandon(
-          new AmqpError(
-            condition.frameSizeTooSmall,
-            `Cannot send ${body.kind}: it does not fit the peer's max-frame-size of ${this.#peerMaxFrameSize}`,
-            { scope: "link" },
-          ),
-        );
-      }
-    }
-  }
-
-  #writeNow(channel: number, body: Performative): boolean {
-    const out = this.#out;
-    const start = beginFrame(out, 0, channel);
-    encodeComposite(out, body);
-    if (out.length - start > this.#peerMaxFrameSize) {
-      out.truncate(start);
-      return false;
-    }
-    endFrame(out, start);
-    this.#options.trace?.({ direction: "out", channel, body, payloadBytes: 0 });
-    return true;
+  #awaitClose(): void {
+    this.#openDeadline = undefined;
+    this.#closeDeadline ??= this.#now + (this.#options.closeTimeoutMs ?? DEFAULT_CLOSE_TIMEOUT_MS);
   }
 
   #transmitTransfers(): void {
@@ -686,34 +540,21 @@ export class ConnectionEndpoint implements Endpoint {
   }
 
   #idleDeadline(): number {
-    const idleTimeOut = this.#options.idleTimeOut ?? DEFAULT_IDLE_TIME_OUT;
+    const idleTimeOut = this.local?.idleTimeOut ?? 0;
     return idleTimeOut === 0 ? Infinity : this.#lastReceived + 2 * idleTimeOut;
   }
 
   #heartbeatDue(): number {
     const idleTimeOut = this.remote?.idleTimeOut ?? 0;
-    return idleTimeOut === 0 ? Infinity : this.#lastSent + idleTimeOut / 2;
-  }
-
-  #isClosing(): boolean {
-    switch (this.state) {
-      case "closeSent":
-      case "closePipe":
-      case "openClosePipe":
-      case "discarding":
-      case "end":
-        return true;
-      default:
-        return false;
-    }
+    // What waits to be sent already will do.
+    return idleTimeOut === 0 || this.#output.writer.length > 0 ? Infinity : this.#lastSent + idleTimeOut / 2;
   }
 
   #finish(error: Error | undefined): void {
-    if (this.state !== "end") this.state = "end";
+    this.state = "end";
     this.#closeDeadline = this.#openDeadline = undefined;
-    this.#byChannel.clear();
-    this.#byRemoteChannel.clear();
     this.#report(error);
+    this.#dropSessions();
   }
 
   #report(error: Error | undefined): void {
@@ -722,9 +563,16 @@ export class ConnectionEndpoint implements Endpoint {
     this.#reported = true;
   }
 
+  #dropSessions(): void {
+    for (const session of this.#byChannel.values()) session.drop();
+    this.#byChannel.clear();
+    this.#byRemoteChannel.clear();
+  }
+
   #requireSasl(): SaslEndpoint {
-    if (this.#sasl === undefined) throw this.#illegal("use SASL");
-    return this.#sasl;
+    const { sasl } = this.#handshake;
+    if (sasl === undefined || this.state === "end") throw this.#illegal("use SASL");
+    return sasl;
   }
 
   #next(step: ConnectionStep): ConnectionState {
@@ -733,15 +581,11 @@ export class ConnectionEndpoint implements Endpoint {
     return next;
   }
 
-  #headerError(header: ProtocolHeader): AmqpError {
-    const { id, major, minor, revision } = header;
-    return new AmqpError(
-      condition.framingError,
-      `Cannot agree on protocol: peer's header is AMQP ${id} ${major} ${minor} ${revision}`,
-    );
-  }
-
   #illegal(doing: string): AmqpError {
     return new AmqpError(condition.illegalState, `Cannot ${doing}: state of the connection is ${this.state}`);
   }
+}
+
+function timedOut(message: string): AmqpError {
+  return new AmqpError(condition.resourceLimitExceeded, message, { retryable: true });
 }

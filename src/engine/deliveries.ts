@@ -5,9 +5,23 @@
  */
 
 import { AmqpError, condition } from "../errors.ts";
-import type { DeliveryState, Disposition, Role } from "../codec/types.ts";
-import type { ReceiverEndpoint, SenderEndpoint } from "./link.ts";
+import type { DeliveryState } from "../codec/types.ts";
+import type { PartialDelivery } from "./partial.ts";
+import type { ReceiverEndpoint } from "./receiver.ts";
+import type { SenderEndpoint } from "./sender.ts";
 import { add, difference } from "./serial.ts";
+
+/** How a delivery is sent. */
+export interface SendOptions {
+  /** True sends it settled: at most once, no outcome. Default: false, or true on a link of settle mode `"settled"`. */
+  settled?: boolean;
+  /** The message format. Default: 0, an AMQP message. */
+  messageFormat?: number;
+  /** Delivery state on the first frame, such as that of a transaction. Default: none. */
+  state?: DeliveryState;
+  /** True takes up a delivery that the `unsettled` map of our attach names [transport 2.6.13]. Default: false. */
+  resume?: boolean;
+}
 
 /** A delivery that we send. */
 export class OutgoingDelivery {
@@ -15,10 +29,16 @@ export class OutgoingDelivery {
   readonly link: SenderEndpoint;
   /** Names the delivery on its link, 1 to 32 bytes. */
   readonly tag: Uint8Array;
+  /** The tag as a map key. */
+  readonly key: string;
   /** 0 for an AMQP message. */
   readonly messageFormat: number;
   /** The encoded message. */
   readonly payload: Uint8Array;
+  /** True if it goes out settled. */
+  readonly sentSettled: boolean;
+  /** True if it takes up one from before the link was attached. */
+  readonly resume: boolean;
   /** Number on its session; undefined until the first frame is written. */
   id: number | undefined;
   /** How much of `payload` has been written. */
@@ -38,33 +58,42 @@ export class OutgoingDelivery {
   constructor(link: SenderEndpoint, tag: Uint8Array, payload: Uint8Array, options: SendOptions) {
     this.link = link;
     this.tag = tag;
+    this.key = tagKey(tag);
     this.payload = payload;
     this.messageFormat = options.messageFormat ?? 0;
-    this.settled = options.settled ?? false;
+    this.sentSettled = this.settled = options.settled ?? false;
     this.state = options.state;
+    this.resume = options.resume ?? false;
   }
 
-  /** Settles it, which ends it on this side; the answer to an outcome when the receiver waits for us [transport 2.6.12]. */
+  /**
+   * Settles it, which ends it on this side; the answer to an outcome when the receiver waits for us [transport 2.6.12].
+   *
+   * The receiver is told when the last frame is out.
+   *
+   * @throws {TypeError} If `state` is `received`, which is the receiver's to tell [transport 2.7.6].
+   * @throws {AmqpError} With `amqp:frame-size-too-small` if the peer does not take so large a state.
+   */
   settle(state?: DeliveryState): void {
     if (this.settled) return;
+    if (state?.kind === "received") throw new TypeError('Cannot settle delivery: only a receiver tells "received"');
+    if (state !== undefined) {
+      this.link.session.checkState(state);
+      this.state = state;
+    }
     this.settled = true;
-    this.link.session.settleOutgoing(this, state);
+    this.link.session.settleOutgoing(this);
   }
 
   /** Gives up a delivery whose last frame is not written yet; false when it is too late. */
   abort(): boolean {
     return this.link.abort(this);
   }
-}
 
-/** How a delivery is sent. */
-export interface SendOptions {
-  /** True sends it settled: at most once, no outcome. Default: false. */
-  settled?: boolean;
-  /** The message format. Default: 0, an AMQP message. */
-  messageFormat?: number;
-  /** Delivery state on the first frame, such as that of a transaction. Default: none. */
-  state?: DeliveryState;
+  /** Notes that the receiver settled it; for sessions. */
+  settledByPeer(): void {
+    this.settled = true;
+  }
 }
 
 /** A delivery that we received in full. */
@@ -75,10 +104,14 @@ export class IncomingDelivery {
   readonly id: number;
   /** Names the delivery on its link. */
   readonly tag: Uint8Array;
+  /** The tag as a map key. */
+  readonly key: string;
   /** 0 for an AMQP message. */
   readonly messageFormat: number;
   /** The encoded message. */
   payload: Uint8Array;
+  /** True if it takes up one from before the link was attached; the payload starts where the sender was told to. */
+  readonly resume: boolean;
   /** True once the sender has settled it. */
   remoteSettled: boolean;
   /** The state that the sender told last, if any. */
@@ -89,40 +122,61 @@ export class IncomingDelivery {
   state: DeliveryState | undefined;
 
   /** Built by its link when the last frame arrived. */
-  constructor(link: ReceiverEndpoint, id: number, tag: Uint8Array, messageFormat: number, payload: Uint8Array) {
+  constructor(link: ReceiverEndpoint, arrived: PartialDelivery) {
     this.link = link;
-    this.id = id;
-    this.tag = tag;
-    this.messageFormat = messageFormat;
-    this.payload = payload;
-    this.remoteSettled = false;
+    this.id = arrived.id;
+    this.tag = arrived.tag;
+    this.key = arrived.key;
+    this.messageFormat = arrived.messageFormat;
+    this.payload = arrived.bytes();
+    this.resume = arrived.resume;
+    this.remoteSettled = arrived.settled;
+    this.remoteState = arrived.state;
   }
 
   /**
-   * Tells the sender our state of the delivery and, unless the link settles in two steps, settles it.
+   * Tells the sender our state of the delivery and, if it is an outcome and the link does not settle in two steps,
+   * settles it.
    *
    * In two steps (`rcvSettleMode` `"second"`) an outcome goes out unsettled, and the delivery is settled when the sender
    * settles it [transport 2.6.12].
    *
-   * @throws {AmqpError} With `amqp:illegal-state` if it is settled already.
+   * @throws {AmqpError} With `amqp:illegal-state` if it is settled already, `amqp:frame-size-too-small` if the peer does
+   * not take so large a state.
    */
-  update(state: DeliveryState, settled: boolean = this.link.rcvSettleMode === "first"): void {
+  update(
+    state: DeliveryState,
+    settled: boolean = this.link.rcvSettleMode === "first" && state.kind !== "received",
+  ): void {
     if (this.settled) {
       throw new AmqpError(condition.illegalState, "Cannot update delivery: it is settled", { scope: "delivery" });
     }
+    if (!this.remoteSettled) this.link.session.checkState(state);
     this.state = state;
-    if (settled || this.remoteSettled) this.settled = true;
+    this.settled = settled || this.remoteSettled;
     if (!this.remoteSettled) this.link.session.updateIncoming(this);
+  }
+
+  /** Notes that the sender settled it; for sessions. */
+  settledByPeer(): void {
+    this.remoteSettled = true;
+    // An outcome that was told has been heard; otherwise what is told from now on matters on this side only.
+    if (this.state !== undefined && this.state.kind !== "received") this.settled = true;
   }
 }
 
 /** Deliveries of one direction of a session by their id. */
-export class Unsettled<D> {
+export class Unsettled<D extends { readonly id: number | undefined }> {
   readonly #byId = new Map<number, D>();
 
   /** How many there are. */
   get size(): number {
     return this.#byId.size;
+  }
+
+  /** Whether it is held. */
+  has(delivery: D): boolean {
+    return delivery.id !== undefined && this.#byId.get(delivery.id) === delivery;
   }
 
   /** Adds one. */
@@ -131,8 +185,8 @@ export class Unsettled<D> {
   }
 
   /** Removes one. */
-  delete(id: number): void {
-    this.#byId.delete(id);
+  delete(delivery: D): void {
+    if (this.has(delivery)) this.#byId.delete(delivery.id!);
   }
 
   /** Removes all. */
@@ -162,76 +216,9 @@ export class Unsettled<D> {
   }
 }
 
-interface DispositionRange {
-  first: number;
-  last: number;
-  readonly settled: boolean;
-  readonly state: DeliveryState | undefined;
-}
-
-/** Dispositions of one role that wait to be written, joined to ranges. */
-export class DispositionBatch {
-  readonly #role: Role;
-  #ranges: DispositionRange[] = [];
-  // A delivery may be told twice when a state that is not its last came first; such updates keep their order.
-  #ordered = false;
-
-  /** Gathers dispositions told by `role`. */
-  constructor(role: Role) {
-    this.#role = role;
-  }
-
-  /** True when nothing waits. */
-  get empty(): boolean {
-    return this.#ranges.length === 0;
-  }
-
-  /** Adds one delivery's. */
-  add(id: number, state: DeliveryState | undefined, settled: boolean): void {
-    if (state?.kind === "received" || state?.kind === "transactionalState") this.#ordered = true;
-    const last = this.#ranges[this.#ranges.length - 1];
-    if (last !== undefined && id === add(last.last, 1) && alike(last, settled, state)) last.last = id;
-    else this.#ranges.push({ first: id, last: id, settled, state });
-  }
-
-  /** Hands out the performatives and forgets them. */
-  drain(write: (disposition: Disposition) => void): void {
-    const ranges = this.#ranges;
-    if (ranges.length === 0) return;
-    this.#ranges = [];
-    if (ranges.length > 1 && !this.#ordered) {
-      const base = ranges[0]!.first;
-      ranges.sort((a, b) => difference(a.first, base) - difference(b.first, base));
-    }
-    this.#ordered = false;
-    let current = ranges[0]!;
-    for (let i = 1; i < ranges.length; i++) {
-      const next = ranges[i]!;
-      if (next.first === add(current.last, 1) && alike(current, next.settled, next.state)) {
-        current.last = next.last;
-        continue;
-      }
-      write(this.#performative(current));
-      current = next;
-    }
-    write(this.#performative(current));
-  }
-
-  #performative(range: DispositionRange): Disposition {
-    return {
-      kind: "disposition",
-      role: this.#role,
-      first: range.first,
-      last: range.last === range.first ? undefined : range.last,
-      settled: range.settled || undefined,
-      state: range.state,
-    };
-  }
-}
-
-function alike(range: DispositionRange, settled: boolean, state: DeliveryState | undefined): boolean {
-  if (range.settled !== settled) return false;
-  if (range.state === state) return true;
-  // Outcomes without fields are equal when their kinds are.
-  return range.state?.kind === state?.kind && (state?.kind === "accepted" || state?.kind === "released");
+/** A delivery tag as a map key: one character a byte. */
+export function tagKey(tag: Uint8Array): string {
+  let key = "";
+  for (let i = 0; i < tag.length; i++) key += String.fromCharCode(tag[i]!);
+  return key;
 }

@@ -7,7 +7,8 @@
 import type { AmqpError } from "../errors.ts";
 import type { DeliveryState, Open, Performative, SaslFrameBody } from "../codec/types.ts";
 import type { IncomingDelivery, OutgoingDelivery } from "./deliveries.ts";
-import type { ReceiverEndpoint, SenderEndpoint } from "./link.ts";
+import type { ReceiverEndpoint } from "./receiver.ts";
+import type { SenderEndpoint } from "./sender.ts";
 import type { SessionEndpoint } from "./session.ts";
 
 /** One thing that happened, reported by `receive`, `tick` or `disconnect` of a connection endpoint. */
@@ -30,11 +31,14 @@ export type EngineEvent =
   | { readonly kind: "saslSucceeded"; readonly additionalData: Uint8Array | undefined }
   /** The peer's open arrived and ours has been sent. */
   | { readonly kind: "opened"; readonly open: Open }
-  /** The connection is of no more use; comes once, and nothing comes after it. `error` is absent after an orderly close. */
+  /**
+   * The connection, its sessions and links are of no more use; comes once, and nothing comes after it. `error` is absent
+   * after an orderly close.
+   */
   | { readonly kind: "closed"; readonly error: Error | undefined }
   /** A session is usable in both directions; `remote` when the peer began it. */
   | { readonly kind: "begun"; readonly session: SessionEndpoint; readonly remote: boolean }
-  /** The session and its links are of no more use; comes once. */
+  /** The session and its links, of which nothing more is reported, are of no more use; comes once. */
   | { readonly kind: "ended"; readonly session: SessionEndpoint; readonly error: AmqpError | undefined }
   /** The peer wants to attach a link: answer with `accept` or `refuse`, now or later. */
   | { readonly kind: "attachRequested"; readonly link: SenderEndpoint | ReceiverEndpoint }
@@ -47,15 +51,21 @@ export type EngineEvent =
     readonly closed: boolean;
     readonly error: AmqpError | undefined;
   }
-  /** The receiver granted, withdrew or wants drained: look at `sendable` and `draining`. */
+  /**
+   * The receiver granted, withdrew or wants drained: look at `sendable` and `draining`. When it drains, credit that is not
+   * used by the next `transmit` is handed back.
+   */
   | { readonly kind: "credit"; readonly link: SenderEndpoint }
-  /** The last frame of a delivery that was sent settled has been written. */
+  /** The last frame of a delivery that went out settled has been written. */
   | { readonly kind: "sent"; readonly delivery: OutgoingDelivery }
   /** The sender has used up or handed back all credit after a drain. */
   | { readonly kind: "drained"; readonly link: ReceiverEndpoint }
   /** A whole delivery arrived. */
   | { readonly kind: "delivery"; readonly link: ReceiverEndpoint; readonly delivery: IncomingDelivery }
-  /** A delivery that had begun was aborted by its sender; it used up one credit. */
+  /**
+   * A delivery came to nothing, but used up one credit: it was aborted by its sender, or resumed although we do not hold
+   * it.
+   */
   | { readonly kind: "aborted"; readonly link: ReceiverEndpoint }
   /** The peer told the state of a delivery, settled it, or both. */
   | {

@@ -28,7 +28,7 @@ export class Fault extends Error {
   }
 }
 
-// An error must fit the 512 bytes that every peer accepts before an open was seen [transport 2.4.1].
+// What an endpoint ends with should fit the 512 bytes that every peer takes [transport 2.4.1].
 const MAX_DESCRIPTION_LENGTH = 200;
 const MAX_REMOTE_DESCRIPTION_LENGTH = 1_000;
 
@@ -36,9 +36,8 @@ const MAX_REMOTE_DESCRIPTION_LENGTH = 1_000;
 export function toErrorFields(error: AmqpError): ErrorFields {
   const fields: ErrorFields = {
     condition: error.condition,
-    description: error.message.length > MAX_DESCRIPTION_LENGTH
-      ? error.message.slice(0, MAX_DESCRIPTION_LENGTH)
-      : error.message,
+    // Cut in the middle of a character, a text is none that can be encoded.
+    description: error.message.slice(0, MAX_DESCRIPTION_LENGTH).toWellFormed(),
   };
   if (error.info !== undefined) fields.info = error.info as ErrorFields["info"];
   return fields;

@@ -12,8 +12,6 @@ import { Writer } from "../codec/writer.ts";
 import type { EngineEvent, FrameTrace } from "./events.ts";
 import { type SaslState, saslTransitions } from "./states.ts";
 
-/** SASL frames that we take at most, in bytes; the specification's 512 is too small for tokens. */
-export const DEFAULT_SASL_MAX_FRAME_SIZE = 65_536;
 /** Challenges in one exchange; more is a peer that never comes to an end. */
 export const MAX_SASL_CHALLENGES = 16;
 
@@ -35,7 +33,7 @@ export class SaslEndpoint {
     this.out.append(protocolHeader(3));
   }
 
-  /** True while the client waits for the server to choose, or the server for its caller. */
+  /** True while the server waits for its caller. */
   get waiting(): boolean {
     return this.#role === "server" && this.state === "init";
   }
@@ -46,19 +44,27 @@ export class SaslEndpoint {
    * @throws {AmqpError} With `amqp:illegal-state` if it is not its turn.
    */
   send(body: SaslFrameBody): void {
-    this.#step(body);
+    const next = this.#next(body, this.#role);
     const start = beginFrame(this.out, 1, 0);
-    encodeComposite(this.out, body);
+    try {
+      encodeComposite(this.out, body);
+    } catch (error) {
+      this.out.truncate(start);
+      throw error;
+    }
     endFrame(this.out, start);
+    this.state = next;
     this.#trace?.({ direction: "out", channel: 0, body: withoutSecrets(body), payloadBytes: 0 });
   }
 
-  /** Takes a frame of the peer, which must be the other role's. */
+  /**
+   * Takes a frame of the peer.
+   *
+   * @throws {AmqpError} If it is not its turn, or says that authentication failed.
+   */
   receive(body: SaslFrameBody): EngineEvent {
     this.#trace?.({ direction: "in", channel: 0, body: withoutSecrets(body), payloadBytes: 0 });
-    const byServer = body.kind === "saslMechanisms" || body.kind === "saslChallenge" || body.kind === "saslOutcome";
-    if (byServer !== (this.#role === "client")) throw this.#illegal(body.kind);
-    this.#step(body);
+    this.state = this.#next(body, this.#role === "client" ? "server" : "client");
     switch (body.kind) {
       case "saslMechanisms":
         return { kind: "saslMechanisms", mechanisms: body.saslServerMechanisms };
@@ -83,8 +89,9 @@ export class SaslEndpoint {
     }
   }
 
-  #step(body: SaslFrameBody): void {
-    const next = saslTransitions[this.state][body.kind];
+  #next(body: SaslFrameBody, from: "client" | "server"): SaslState {
+    const byClient = body.kind === "saslInit" || body.kind === "saslResponse";
+    const next = byClient === (from === "client") ? saslTransitions[this.state][body.kind] : undefined;
     if (next === undefined) throw this.#illegal(body.kind);
     if (body.kind === "saslChallenge" && ++this.#challenges > MAX_SASL_CHALLENGES) {
       throw new AmqpError(
@@ -92,7 +99,7 @@ export class SaslEndpoint {
         `Cannot authenticate: over ${MAX_SASL_CHALLENGES} challenges`,
       );
     }
-    this.state = next;
+    return next;
   }
 
   #illegal(kind: string): AmqpError {

@@ -15,12 +15,17 @@ import type {
   Fields,
   Flow,
   Performative,
+  Role,
   Transfer,
 } from "../codec/types.ts";
 import type { ConnectionEndpoint } from "./connection.ts";
-import { DispositionBatch, type IncomingDelivery, type OutgoingDelivery, Unsettled } from "./deliveries.ts";
+import { type IncomingDelivery, type OutgoingDelivery, Unsettled } from "./deliveries.ts";
+import { DispositionBatch } from "./dispositions.ts";
 import { type Endpoint, Fault, fromErrorFields, toErrorFields } from "./fault.ts";
-import { type AttachOptions, type LinkEndpoint, ReceiverEndpoint, SenderEndpoint, tagKey } from "./link.ts";
+import { Handles } from "./handles.ts";
+import type { AttachOptions, LinkEndpoint } from "./link.ts";
+import { ReceiverEndpoint } from "./receiver.ts";
+import { SenderEndpoint } from "./sender.ts";
 import { add, difference } from "./serial.ts";
 import { type SessionState, type SessionStep, sessionTransitions } from "./states.ts";
 
@@ -63,6 +68,7 @@ export class SessionEndpoint implements Endpoint {
 
   readonly #options: SessionOptions;
   readonly #window: number;
+  readonly #handleMax: number;
   readonly #initialOutgoingId: number;
   #nextOutgoingId: number;
   #nextDeliveryId: number;
@@ -73,16 +79,13 @@ export class SessionEndpoint implements Endpoint {
   #flowDue = false;
   #reported = false;
 
-  readonly #byHandle = new Map<number, LinkEndpoint>();
-  readonly #byRemoteHandle = new Map<number, LinkEndpoint>();
-  readonly #awaiting = new Map<string, LinkEndpoint>();
-  // Handles of links that ended with an error: input for them is blamed differently. Bounded by handle-max.
-  readonly #errant = new Set<number>();
+  readonly #handles = new Handles();
   readonly #outgoing = new Unsettled<OutgoingDelivery>();
   readonly #incoming = new Unsettled<IncomingDelivery>();
   readonly #asSender = new DispositionBatch("sender");
   readonly #asReceiver = new DispositionBatch("receiver");
   readonly #output = new Set<SenderEndpoint>();
+  readonly #draining = new Set<SenderEndpoint>();
   readonly #flowLinks = new Set<LinkEndpoint>();
 
   /** Built by the connection. */
@@ -91,6 +94,7 @@ export class SessionEndpoint implements Endpoint {
     this.channel = channel;
     this.#options = options;
     this.#window = options.incomingWindow ?? DEFAULT_INCOMING_WINDOW;
+    this.#handleMax = options.handleMax ?? DEFAULT_HANDLE_MAX;
     this.#incomingWindow = this.#window;
     this.#initialOutgoingId = options.initialOutgoingId ?? 0;
     this.#nextOutgoingId = this.#initialOutgoingId;
@@ -114,12 +118,12 @@ export class SessionEndpoint implements Endpoint {
 
   /** Links that are attached, or on their way in or out. */
   get linkCount(): number {
-    return this.#byHandle.size;
+    return this.#handles.size;
   }
 
   /** The links of this session. */
-  links(): IterableIterator<LinkEndpoint> {
-    return this.#byHandle.values();
+  links(): IterableIterator<SenderEndpoint | ReceiverEndpoint> {
+    return this.#handles.links();
   }
 
   /** Writes our begin, first or as the answer. */
@@ -132,7 +136,7 @@ export class SessionEndpoint implements Endpoint {
       nextOutgoingId: this.#nextOutgoingId,
       incomingWindow: this.#window,
       outgoingWindow: MAX_UINT,
-      handleMax: options.handleMax ?? DEFAULT_HANDLE_MAX,
+      handleMax: this.#handleMax,
       offeredCapabilities: options.offeredCapabilities,
       desiredCapabilities: options.desiredCapabilities,
       properties: options.properties,
@@ -155,7 +159,9 @@ export class SessionEndpoint implements Endpoint {
   /**
    * Attaches a link.
    *
-   * @throws {AmqpError} With `amqp:illegal-state` if the session has ended or the name is being attached already,
+   * A link that was detached on this side may be attached again without waiting for the peer's answer.
+   *
+   * @throws {AmqpError} With `amqp:illegal-state` if the session has ended or a link of this name and role is attached,
    * `amqp:resource-limit-exceeded` if the peer takes no more links, `amqp:frame-size-too-small` if the attach is too large.
    */
   attach(options: AttachOptions & { role: "sender" }): SenderEndpoint;
@@ -163,63 +169,58 @@ export class SessionEndpoint implements Endpoint {
   attach(options: AttachOptions & { role: "receiver" }): ReceiverEndpoint;
   /** Attaches a link. */
   attach(options: AttachOptions): SenderEndpoint | ReceiverEndpoint {
-    if (this.state !== "mapped" && this.state !== "beginSent") {
-      throw this.#illegal(`attach link "${options.name}"`);
-    }
-    const key = linkKey(options.name, options.role);
-    for (const link of this.#byHandle.values()) {
-      if (linkKey(link.name, link.role) !== key) continue;
-      throw new AmqpError(condition.illegalState, `Cannot attach link "${options.name}": the name is in use`, {
+    const { name, role } = options;
+    if (!this.#writable || this.connection.closing) throw this.#illegal(`attach link "${name}"`);
+    for (const link of this.links()) {
+      if (link.name !== name || link.role !== role || link.state === "detachSent") continue;
+      throw new AmqpError(condition.illegalState, `Cannot attach link "${name}": the name is in use`, {
         scope: "link",
       });
     }
-    const link = this.#create(options.name, options.role);
-    this.#byHandle.set(link.handle, link);
-    this.#awaiting.set(key, link);
-    try {
-      link.sendAttach(options);
-    } catch (error) {
-      this.forgetLink(link);
-      throw error;
-    }
+    const link = this.#create(name, role);
+    // Not before it is written, which may fail.
+    link.sendAttach(options);
+    this.#handles.add(link);
+    this.#handles.expect(link);
     return link;
   }
 
   /** Ends the session, with an error or without. Does nothing when it has ended already. */
   end(error?: AmqpError): void {
-    if (this.state !== "mapped" && this.state !== "beginSent") return;
-    const end: End = { kind: "end" };
-    if (error !== undefined) end.error = toErrorFields(error);
+    if (!this.#writable) return;
     const next = this.#next("sendEnd");
-    this.write(end, this);
+    this.write({ kind: "end", error: error && toErrorFields(error) }, this);
     this.state = next;
     this.#clear();
   }
 
   /** Ends the session because of `error`, found on this side; what still arrives is dropped [transport 2.5.4]. */
   fail(error: AmqpError): void {
-    if (sessionTransitions[this.state].fail === undefined) return this.connection.fail(error);
-    if (this.state === "mapped") this.write({ kind: "end", error: toErrorFields(error) }, this);
-    this.state = "discarding";
+    const next = sessionTransitions[this.state].fail;
+    if (next === undefined) return this.connection.fail(error);
+    if (this.state !== next) this.write({ kind: "end", error: toErrorFields(error) }, this);
+    this.state = next;
     this.#clear();
     this.#report(error);
   }
 
   /** Ends a session whose begin could not be written. */
   abandon(error: AmqpError): void {
-    this.state = "ended";
-    this.#clear();
+    this.drop();
     this.connection.forgetSession(this);
     this.#report(error);
+  }
+
+  /** Ends the session along with its connection. */
+  drop(): void {
+    this.state = "ended";
+    this.#clear();
   }
 
   /** Takes one frame of this session. */
   receive(body: Performative, payload: Uint8Array | undefined): void {
     if (body.kind === "end") return this.#receiveEnd(body);
-    if (this.state !== "mapped") {
-      if (this.state === "discarding" || this.state === "endSent") return;
-      throw new Fault(this.connection, this.#illegal(`take ${body.kind}`));
-    }
+    if (this.state === "discarding" || this.state === "endSent") return;
     switch (body.kind) {
       case "transfer":
         return this.#receiveTransfer(body, payload!);
@@ -244,14 +245,17 @@ export class SessionEndpoint implements Endpoint {
 
   /** Writes what has been put off: dispositions, then one flow for each link whose credit changed. */
   flush(): void {
+    for (const link of this.#draining) link.drained();
+    this.#draining.clear();
     this.dirty = false;
-    if (this.state !== "mapped") return;
+    if (!this.#writable) return;
     this.#writeDispositions();
     for (const link of this.#flowLinks) {
-      // Credit given before our peer's begin or attach was seen waits for it: a flow needs its ids [transport 2.7.4].
-      if (link.state === "attached") this.#writeFlow(link);
+      // An answer that waits for our attach.
+      if (link.state === "attachReceived") continue;
+      this.#flowLinks.delete(link);
+      this.#writeFlow(link);
     }
-    this.#flowLinks.clear();
     if (this.#flowDue) this.#writeFlow(undefined);
   }
 
@@ -272,13 +276,23 @@ export class SessionEndpoint implements Endpoint {
   /** Called by a sender that has something to write, or may now. */
   queueOutput(link: SenderEndpoint): void {
     if (link.next() !== undefined) this.#output.add(link);
-    else link.drained();
+    else if (link.draining) {
+      // Only with the next flush, so that whoever hears of the credit can use it before it is handed back.
+      this.#draining.add(link);
+      this.markDirty();
+    }
   }
 
   /** Called by a link whose credit or counts the peer must hear of. */
   queueFlow(link: LinkEndpoint): void {
     this.#flowLinks.add(link);
-    this.#markDirty();
+    this.markDirty();
+  }
+
+  /** Notes that something was put off. */
+  markDirty(): void {
+    this.dirty = true;
+    this.connection.markDirty();
   }
 
   /** Counts a delivery that begins to arrive; ids are consecutive on a session [transport 2.7.5]. */
@@ -302,23 +316,46 @@ export class SessionEndpoint implements Endpoint {
     this.#incoming.set(delivery.id, delivery);
   }
 
+  /** Checks that the peer takes a disposition with this state. */
+  checkState(state: DeliveryState): void {
+    // Only these hold what a caller, or the peer, may make any size.
+    if (state.kind === "accepted" || state.kind === "released" || state.kind === "received") return;
+    this.connection.check({
+      kind: "disposition",
+      role: "receiver",
+      first: MAX_UINT,
+      last: MAX_UINT,
+      settled: true,
+      state,
+    });
+  }
+
   /** Tells the sender the state of a delivery that we received. */
   updateIncoming(delivery: IncomingDelivery): void {
+    // One whose link or session has ended is nothing to the peer any more.
+    if (!this.#incoming.has(delivery)) return;
     if (delivery.settled) {
-      this.#incoming.delete(delivery.id);
-      delivery.link.unsettled.delete(tagKey(delivery.tag));
+      this.#incoming.delete(delivery);
+      delivery.link.unsettled.delete(delivery.key);
     }
     this.#asReceiver.add(delivery.id, delivery.state, delivery.settled);
-    this.#markDirty();
+    this.markDirty();
   }
 
   /** Tells the receiver that we settled a delivery that we sent. */
-  settleOutgoing(delivery: OutgoingDelivery, state: DeliveryState | undefined): void {
-    delivery.link.unsettled.delete(tagKey(delivery.tag));
-    if (delivery.id === undefined) return;
-    this.#outgoing.delete(delivery.id);
-    this.#asSender.add(delivery.id, state, true);
-    this.#markDirty();
+  settleOutgoing(delivery: OutgoingDelivery): void {
+    // A receiver is told only once it knows the whole delivery; one whose link has ended is nothing to it any more.
+    if (!delivery.sent || !this.#outgoing.has(delivery)) return;
+    delivery.link.unsettled.delete(delivery.key);
+    this.#outgoing.delete(delivery);
+    this.#asSender.add(delivery.id!, delivery.state, true);
+    this.markDirty();
+  }
+
+  /** Drops a delivery that was aborted. */
+  forgetOutgoing(delivery: OutgoingDelivery): void {
+    delivery.link.unsettled.delete(delivery.key);
+    this.#outgoing.delete(delivery);
   }
 
   /** Drops what a link has queued. */
@@ -326,45 +363,41 @@ export class SessionEndpoint implements Endpoint {
     this.#flowLinks.delete(link);
     if (!(link instanceof SenderEndpoint)) return;
     this.#output.delete(link);
-    link.clearQueue();
+    this.#draining.delete(link);
   }
 
   /** Drops the unsettled deliveries of a link that is closed; those of a suspended one live on. */
   forgetDeliveries(link: LinkEndpoint): void {
-    for (const delivery of link.unsettled.values()) {
-      if (delivery.id === undefined) continue;
-      (link.role === "sender" ? this.#outgoing : this.#incoming).delete(delivery.id);
-    }
+    const deliveries: Unsettled<OutgoingDelivery | IncomingDelivery> = link.role === "sender"
+      ? this.#outgoing
+      : this.#incoming;
+    for (const delivery of link.unsettled.values()) deliveries.delete(delivery);
     link.unsettled.clear();
   }
 
   /** Drops a link that is detached both ways. */
-  forgetLink(link: LinkEndpoint, errant = false): void {
-    this.#byHandle.delete(link.handle);
-    if (this.#awaiting.get(linkKey(link.name, link.role)) === link) {
-      this.#awaiting.delete(linkKey(link.name, link.role));
-    }
-    if (link.remoteHandle === undefined) return;
-    this.#byRemoteHandle.delete(link.remoteHandle);
-    if (errant) this.#errant.add(link.remoteHandle);
+  forgetLink(link: LinkEndpoint): void {
+    this.#handles.delete(link);
   }
 
-  /** Notes that a link ends with an error of ours. */
-  noteErrant(link: LinkEndpoint): void {
-    if (link.remoteHandle !== undefined) this.#errant.add(link.remoteHandle);
+  /** Notes that a link ends with an error. */
+  blame(link: LinkEndpoint): void {
+    this.#handles.blame(link);
   }
 
-  /** Expects the peer's attach for a link that attaches again in order to close. */
-  awaitAnswer(link: LinkEndpoint): void {
-    if (link.remoteHandle !== undefined) this.#byRemoteHandle.delete(link.remoteHandle);
-    link.remoteHandle = undefined;
-    this.#awaiting.set(linkKey(link.name, link.role), link);
+  /** Expects the peer's attach for a link that attaches again in order to close; false when its name is taken by then. */
+  expectAgain(link: SenderEndpoint | ReceiverEndpoint): boolean {
+    for (const other of this.links()) if (other !== link && other.name === link.name) return false;
+    this.#handles.unbind(link);
+    this.#handles.expect(link);
+    return true;
   }
 
   /** Detaches the link that the peer attaches anew, if there is one [transport 2.6.1]. */
   steal(attach: Attach): void {
-    for (const link of this.#byHandle.values()) {
-      if (link.name !== attach.name || link.role === attach.role || link.state !== "attached") continue;
+    for (const link of this.links()) {
+      if (link.name !== attach.name || link.role === attach.role) continue;
+      if (link.state !== "attached" && link.state !== "attachReceived") continue;
       link.fail(
         new AmqpError(condition.stolen, `Cannot keep link "${link.name}": it was attached again`, { scope: "link" }),
       );
@@ -372,53 +405,47 @@ export class SessionEndpoint implements Endpoint {
   }
 
   #receiveEnd(end: End): void {
-    const next = sessionTransitions[this.state].receiveEnd;
-    if (next === undefined) throw new Fault(this.connection, this.#illegal("take end"));
-    this.state = next;
-    if (next === "endReceived") {
-      this.state = "ended";
-      this.#clear();
+    const answer = sessionTransitions[this.state].receiveEnd === "endReceived";
+    this.state = this.#next("receiveEnd");
+    this.#clear();
+    if (answer) {
       this.connection.write(this.channel, { kind: "end" }, this);
+      this.state = this.#next("sendEnd");
     }
     this.connection.forgetSession(this);
     this.#report(end.error && fromErrorFields(end.error, "Session ended", "session"));
   }
 
   #receiveAttach(attach: Attach): void {
-    const handleMax = this.#options.handleMax ?? DEFAULT_HANDLE_MAX;
-    if (attach.handle > handleMax) {
-      throw this.#connectionFault(condition.framingError, `handle is ${attach.handle}, above ${handleMax}`, "attach");
+    const { handle, name } = attach;
+    if (handle > this.#handleMax) {
+      throw this.#connectionFault(condition.framingError, `handle is ${handle}, above ${this.#handleMax}`);
     }
-    if (this.#byRemoteHandle.has(attach.handle)) {
-      throw this.#connectionFault(condition.handleInUse, `handle ${attach.handle} is in use`, "attach");
+    if (this.#handles.get(handle) !== undefined) {
+      throw this.#connectionFault(condition.handleInUse, `handle ${handle} is in use`);
+    }
+    if (attach.role === "sender" && attach.initialDeliveryCount === undefined) {
+      throw this.#fault(condition.invalidField, "Cannot take attach: initial-delivery-count is absent");
     }
     const role = attach.role === "sender" ? "receiver" : "sender";
-    if (attach.role === "sender" && attach.initialDeliveryCount === undefined) {
-      throw this.#fault(condition.invalidField, `Cannot take attach: initial-delivery-count is absent`);
-    }
-    this.#errant.delete(attach.handle);
-    const key = linkKey(attach.name, role);
-    const waiting = this.#awaiting.get(key);
-    if (waiting !== undefined) {
-      this.#awaiting.delete(key);
-      this.#byRemoteHandle.set(attach.handle, waiting);
-      waiting.receiveAttach(attach);
-      if (waiting.state === "attached" && this.#flowLinks.has(waiting)) this.#markDirty();
-      return;
+    const answered = this.#handles.answered(name, role);
+    if (answered !== undefined) {
+      this.#handles.bind(handle, answered);
+      return answered.receiveAttach(attach);
     }
     this.connection.steal(attach);
-    const link = this.#create(attach.name, role);
-    this.#byHandle.set(link.handle, link);
-    this.#byRemoteHandle.set(attach.handle, link);
+    const link = this.#createForPeer(name, role);
+    this.#handles.add(link);
+    this.#handles.bind(handle, link);
     link.receiveAttach(attach);
     this.connection.emit({ kind: "attachRequested", link });
   }
 
   #receiveDetach(detach: Detach): void {
-    const link = this.#byRemoteHandle.get(detach.handle);
+    const link = this.#handles.get(detach.handle);
     if (link !== undefined) return link.receiveDetach(detach);
-    if (this.#errant.has(detach.handle)) return;
-    throw this.#unattached(detach.handle, "detach");
+    // The one frame that may still come for it.
+    if (!this.#handles.isErrant(detach.handle)) throw this.#unattached(detach.handle, "detach");
   }
 
   #receiveTransfer(transfer: Transfer, payload: Uint8Array): void {
@@ -427,11 +454,12 @@ export class SessionEndpoint implements Endpoint {
     }
     this.#nextIncomingId = add(this.#nextIncomingId!, 1);
     this.#incomingWindow--;
+    // Told anew at half, so that neither does the sender have to wait nor does every transfer cost a flow.
     if (this.#incomingWindow <= this.#window >>> 1) {
       this.#flowDue = true;
-      this.#markDirty();
+      this.markDirty();
     }
-    const link = this.#byRemoteHandle.get(transfer.handle);
+    const link = this.#handles.get(transfer.handle);
     if (link === undefined) throw this.#unattached(transfer.handle, "transfer");
     if (!(link instanceof ReceiverEndpoint)) {
       throw this.#fault(condition.notAllowed, `Cannot take transfer: we are the sender on link "${link.name}"`);
@@ -440,20 +468,20 @@ export class SessionEndpoint implements Endpoint {
   }
 
   #receiveDisposition(disposition: Disposition): void {
-    const last = disposition.last ?? disposition.first;
-    const settled = disposition.settled ?? false;
-    const deliveries = disposition.role === "receiver" ? this.#outgoing : this.#incoming;
-    for (
-      const delivery of (deliveries as Unsettled<OutgoingDelivery | IncomingDelivery>).range(disposition.first, last)
-    ) {
-      if (disposition.state !== undefined) delivery.remoteState = disposition.state;
+    const { first, last = first, state, settled = false } = disposition;
+    const deliveries: Unsettled<OutgoingDelivery | IncomingDelivery> = disposition.role === "receiver"
+      ? this.#outgoing
+      : this.#incoming;
+    for (const delivery of deliveries.range(first, last)) {
+      // Settled here before its last frame was out: nobody waits for an outcome any more.
+      const done = delivery.settled;
+      if (state !== undefined) delivery.remoteState = state;
       if (settled) {
-        deliveries.delete(delivery.id!);
-        delivery.link.unsettled.delete(tagKey(delivery.tag));
-        if (disposition.role === "receiver") delivery.settled = true;
-        else (delivery as IncomingDelivery).remoteSettled = true;
+        deliveries.delete(delivery);
+        delivery.link.unsettled.delete(delivery.key);
+        delivery.settledByPeer();
       }
-      this.connection.emit({ kind: "disposition", delivery, state: disposition.state, settled });
+      if (!done) this.connection.emit({ kind: "disposition", delivery, state, settled });
     }
   }
 
@@ -464,16 +492,18 @@ export class SessionEndpoint implements Endpoint {
     const behind = difference(this.#nextOutgoingId, base);
     this.#remoteIncomingWindow = Math.max(0, Math.min(MAX_UINT, flow.incomingWindow - behind));
     if (flow.handle === undefined) {
-      if (flow.echo) this.#flowDue = true;
-    } else {
-      const link = this.#byRemoteHandle.get(flow.handle);
-      if (link === undefined) throw this.#unattached(flow.handle, "flow");
-      if (link.state === "attached") {
-        link.receiveFlow(flow);
-        if (flow.echo) this.queueFlow(link);
+      if (flow.echo) {
+        this.#flowDue = true;
+        this.markDirty();
       }
+      return;
     }
-    if (this.#flowDue) this.#markDirty();
+    const link = this.#handles.get(flow.handle);
+    if (link === undefined) throw this.#unattached(flow.handle, "flow");
+    // A receiver may give credit without waiting for our attach.
+    if (link.state !== "attached" && link.state !== "attachReceived") return;
+    link.receiveFlow(flow);
+    if (flow.echo) this.queueFlow(link);
   }
 
   #writeFlow(link: LinkEndpoint | undefined): void {
@@ -494,30 +524,38 @@ export class SessionEndpoint implements Endpoint {
   }
 
   #writeTransfer(link: SenderEndpoint, delivery: OutgoingDelivery): void {
+    const { payload, offset, aborted } = delivery;
     const transfer: Transfer = { kind: "transfer", handle: link.handle };
-    if (delivery.id === undefined) {
-      delivery.id = this.#nextDeliveryId;
-      this.#nextDeliveryId = add(this.#nextDeliveryId, 1);
-      link.begin();
-      if (!delivery.settled) this.#outgoing.set(delivery.id, delivery);
-      transfer.deliveryId = delivery.id;
+    const first = delivery.id === undefined;
+    if (first) {
+      transfer.deliveryId = this.#nextDeliveryId;
       transfer.deliveryTag = delivery.tag;
       transfer.messageFormat = delivery.messageFormat;
-      transfer.settled = delivery.settled || undefined;
+      transfer.settled = delivery.sentSettled || undefined;
       transfer.state = delivery.state;
+      transfer.resume = delivery.resume || undefined;
     }
-    if (delivery.aborted) {
-      transfer.aborted = true;
-      this.#outgoing.delete(delivery.id);
-      this.connection.writeTransfer(this.channel, transfer, delivery.payload.subarray(0, 0), link);
-      link.finish();
-    } else {
-      const rest = delivery.offset === 0 ? delivery.payload : delivery.payload.subarray(delivery.offset);
-      delivery.offset += this.connection.writeTransfer(this.channel, transfer, rest, link);
-      if (delivery.offset === delivery.payload.length) link.finish();
+    if (aborted) transfer.aborted = true;
+    const rest = offset === 0 && !aborted ? payload : payload.subarray(aborted ? payload.length : offset);
+    let written: number;
+    try {
+      written = this.connection.writeTransfer(this.channel, transfer, rest);
+    } catch (error) {
+      // Nothing was counted yet, so the ids stay without a gap.
+      throw error instanceof AmqpError ? new Fault(link, error) : error;
     }
     this.#nextOutgoingId = add(this.#nextOutgoingId, 1);
     this.#remoteIncomingWindow--;
+    if (first) {
+      delivery.id = this.#nextDeliveryId;
+      this.#nextDeliveryId = add(this.#nextDeliveryId, 1);
+      link.begin();
+      if (!delivery.sentSettled && !aborted) this.#outgoing.set(delivery.id, delivery);
+    }
+    delivery.offset += written;
+    if (written < rest.length) return;
+    link.finish();
+    if (delivery.settled) this.settleOutgoing(delivery);
   }
 
   #writeDispositions(): void {
@@ -526,45 +564,47 @@ export class SessionEndpoint implements Endpoint {
     if (!this.#asSender.empty) this.#asSender.drain((body) => this.connection.write(this.channel, body, this));
   }
 
-  #create(name: string, role: "sender" | "receiver"): SenderEndpoint | ReceiverEndpoint {
-    const max = Math.min(this.remote?.handleMax ?? MAX_UINT, this.#options.handleMax ?? DEFAULT_HANDLE_MAX);
-    let handle = 0;
-    while (this.#byHandle.has(handle)) handle++;
-    if (handle > max) {
+  #create(name: string, role: Role): SenderEndpoint | ReceiverEndpoint {
+    const handle = this.#handles.free();
+    if (handle > Math.min(this.remote?.handleMax ?? MAX_UINT, this.#handleMax)) {
       throw new AmqpError(
         condition.resourceLimitExceeded,
         `Cannot attach link "${name}": ${handle} links are attached`,
-        {
-          scope: "link",
-        },
+        { scope: "link" },
       );
     }
     return role === "sender" ? new SenderEndpoint(this, name, handle) : new ReceiverEndpoint(this, name, handle);
   }
 
-  #clear(): void {
-    for (const link of this.#byHandle.values()) {
-      link.state = "detached";
-      link.unsettled.clear();
-      this.forgetOutput(link);
+  // A peer that attaches more links than it takes itself leaves us no handle to answer with.
+  #createForPeer(name: string, role: Role): SenderEndpoint | ReceiverEndpoint {
+    try {
+      return this.#create(name, role);
+    } catch (error) {
+      throw error instanceof AmqpError ? this.#fault(error.condition, error.message) : error;
     }
-    this.#byHandle.clear();
-    this.#byRemoteHandle.clear();
-    this.#awaiting.clear();
-    this.#errant.clear();
+  }
+
+  #clear(): void {
+    for (const link of this.links()) link.drop();
+    this.#handles.clear();
     this.#outgoing.clear();
     this.#incoming.clear();
+    this.#output.clear();
+    this.#draining.clear();
+    this.#flowLinks.clear();
+    this.#asSender.clear();
+    this.#asReceiver.clear();
+  }
+
+  get #writable(): boolean {
+    return this.state === "mapped" || this.state === "beginSent";
   }
 
   #report(error: AmqpError | undefined): void {
     if (this.#reported) return;
     this.#reported = true;
     this.connection.emit({ kind: "ended", session: this, error });
-  }
-
-  #markDirty(): void {
-    this.dirty = true;
-    this.connection.markDirty();
   }
 
   #next(step: SessionStep): SessionState {
@@ -583,21 +623,16 @@ export class SessionEndpoint implements Endpoint {
     return new Fault(this, new AmqpError(symbol, `${message} (channel ${this.remoteChannel})`, { scope: "session" }));
   }
 
-  #connectionFault(symbol: string, state: string, body: string): Fault {
+  #connectionFault(symbol: string, state: string): Fault {
     return new Fault(
       this.connection,
-      new AmqpError(symbol, `Cannot take ${body}: ${state} (channel ${this.remoteChannel})`),
+      new AmqpError(symbol, `Cannot take attach: ${state} (channel ${this.remoteChannel})`),
     );
   }
 
   #unattached(handle: number, body: string): Fault {
-    return this.#errant.has(handle)
+    return this.#handles.isErrant(handle)
       ? this.#fault(condition.errantLink, `Cannot take ${body}: link of handle ${handle} ended with an error`)
       : this.#fault(condition.unattachedHandle, `Cannot take ${body}: handle ${handle} is not attached`);
   }
-}
-
-// One container may have a sender and a receiver of the same name.
-function linkKey(name: string, role: "sender" | "receiver"): string {
-  return `${role}:${name}`;
 }

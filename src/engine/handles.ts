@@ -1,0 +1,104 @@
+/**
+ * Which link has which handle.
+ *
+ * @module
+ */
+
+import type { Role } from "../codec/types.ts";
+import type { LinkEndpoint } from "./link.ts";
+import type { ReceiverEndpoint } from "./receiver.ts";
+import type { SenderEndpoint } from "./sender.ts";
+
+type Link = SenderEndpoint | ReceiverEndpoint;
+
+/** The links of one session: by our handle, by the peer's, and by name while the peer's answer is awaited. */
+export class Handles {
+  readonly #local = new Map<number, Link>();
+  readonly #remote = new Map<number, Link>();
+  readonly #awaiting = new Map<string, Link>();
+  // The peer's handles whose link ended with an error: input for them is blamed differently. Bounded by handle-max.
+  readonly #errant = new Set<number>();
+
+  /** How many links there are. */
+  get size(): number {
+    return this.#local.size;
+  }
+
+  /** The links. */
+  links(): IterableIterator<Link> {
+    return this.#local.values();
+  }
+
+  /** The lowest handle of ours that is free. */
+  free(): number {
+    let handle = 0;
+    while (this.#local.has(handle)) handle++;
+    return handle;
+  }
+
+  /** Adds a link under our handle. */
+  add(link: Link): void {
+    this.#local.set(link.handle, link);
+  }
+
+  /** Expects the peer's attach for a link. */
+  expect(link: Link): void {
+    this.#awaiting.set(keyOf(link.name, link.role), link);
+  }
+
+  /** The link of ours that an attach of the peer answers, which is then no longer awaited. */
+  answered(name: string, role: Role): Link | undefined {
+    const key = keyOf(name, role);
+    const link = this.#awaiting.get(key);
+    this.#awaiting.delete(key);
+    return link;
+  }
+
+  /** Gives a link the peer's handle. */
+  bind(handle: number, link: Link): void {
+    this.#remote.set(handle, link);
+    this.#errant.delete(handle);
+  }
+
+  /** The link of a handle of the peer. */
+  get(handle: number): Link | undefined {
+    return this.#remote.get(handle);
+  }
+
+  /** Takes the peer's handle from a link that attaches again. */
+  unbind(link: LinkEndpoint): void {
+    if (link.remoteHandle !== undefined) this.#remote.delete(link.remoteHandle);
+    link.remoteHandle = undefined;
+  }
+
+  /** Notes that a link ends with an error. */
+  blame(link: LinkEndpoint): void {
+    if (link.remoteHandle !== undefined) this.#errant.add(link.remoteHandle);
+  }
+
+  /** Whether the last link of a handle of the peer ended with an error. */
+  isErrant(handle: number): boolean {
+    return this.#errant.has(handle);
+  }
+
+  /** Drops a link that is detached both ways. */
+  delete(link: LinkEndpoint): void {
+    this.#local.delete(link.handle);
+    const key = keyOf(link.name, link.role);
+    if (this.#awaiting.get(key) === link) this.#awaiting.delete(key);
+    if (link.remoteHandle !== undefined) this.#remote.delete(link.remoteHandle);
+  }
+
+  /** Drops all. */
+  clear(): void {
+    this.#local.clear();
+    this.#remote.clear();
+    this.#awaiting.clear();
+    this.#errant.clear();
+  }
+}
+
+// One container may have a sender and a receiver of the same name.
+function keyOf(name: string, role: Role): string {
+  return `${role}:${name}`;
+}

@@ -1,0 +1,78 @@
+/**
+ * The terms of a connection, and what they are by default.
+ *
+ * @module
+ */
+
+import type { CodecLimits } from "../codec/reader.ts";
+import type { Fields, Open } from "../codec/types.ts";
+import type { FrameTrace } from "./events.ts";
+import type { SessionOptions } from "./session.ts";
+
+/** Largest frame that every peer takes, whatever it announced or will announce [transport 2.4.1]. */
+export const MIN_MAX_FRAME_SIZE = 512;
+/** Largest frame that we take by default, in bytes. */
+export const DEFAULT_MAX_FRAME_SIZE = 65_536;
+/** Highest channel by default: 256 sessions on a connection. */
+export const DEFAULT_CHANNEL_MAX = 255;
+/** Idle time-out that we announce by default, in milliseconds; the connection is given up after twice that. */
+export const DEFAULT_IDLE_TIME_OUT = 60_000;
+/** Shortest idle time-out of a peer that we agree to keep, in milliseconds; less would be a storm of empty frames. */
+export const MIN_PEER_IDLE_TIME_OUT = 100;
+/** How long the peer may take from the first byte to its open, in milliseconds. */
+export const DEFAULT_OPEN_TIMEOUT_MS = 30_000;
+/** How long the peer may take to answer a close, in milliseconds. */
+export const DEFAULT_CLOSE_TIMEOUT_MS = 5_000;
+/** Largest SASL frame that we take by default, in bytes; the specification's 512 is too small for tokens. */
+export const DEFAULT_SASL_MAX_FRAME_SIZE = 65_536;
+/** Bytes that a client may send ahead while its credentials are looked at. */
+export const MAX_PIPELINED_BYTES = 65_536;
+/** One flush, in bytes: writing stops at the frame that passes it. */
+export const DEFAULT_FLUSH_BYTES = 65_536;
+
+/** The terms of our end of a connection. */
+export interface ConnectionOptions {
+  /** The client speaks first. */
+  role: "client" | "server";
+  /** Names this container to the peer. */
+  containerId: string;
+  /** The virtual host that the client wants. */
+  hostname?: string;
+  /**
+   * Largest frame that we take, in bytes, at least 512; transfers that we send are no larger either, or one large message
+   * would keep all others waiting. Default: {@linkcode DEFAULT_MAX_FRAME_SIZE}.
+   */
+  maxFrameSize?: number;
+  /** Highest channel that the peer may use. Default: {@linkcode DEFAULT_CHANNEL_MAX}. */
+  channelMax?: number;
+  /** Idle time-out to announce, in milliseconds, 0 for none. Default: {@linkcode DEFAULT_IDLE_TIME_OUT}. */
+  idleTimeOut?: number;
+  /** Connection properties. */
+  properties?: Fields;
+  /** Capabilities that this end offers. */
+  offeredCapabilities?: string[];
+  /** Capabilities that this end wants to use. */
+  desiredCapabilities?: string[];
+  /**
+   * The client's SASL: `true` to authenticate, `"pipelined"` to send what follows without waiting for the outcome.
+   * The server's: the mechanisms that it offers, and whether a client may do without.
+   * Default: no SASL.
+   */
+  sasl?: boolean | "pipelined" | { mechanisms: string[]; required: boolean };
+  /** Largest SASL frame that we take, in bytes. Default: {@linkcode DEFAULT_SASL_MAX_FRAME_SIZE}. */
+  saslMaxFrameSize?: number;
+  /** Terms of the sessions that the peer begins. */
+  session?: SessionOptions;
+  /** What the server answers to an open, over its own terms; what it throws refuses the connection. */
+  answerOpen?: (open: Open) => Partial<Omit<Open, "kind">>;
+  /** Largest open frame that we send, in bytes. Default: {@linkcode MIN_MAX_FRAME_SIZE}, which every peer takes. */
+  maxOpenSize?: number;
+  /** Milliseconds until the peer's open. Default: {@linkcode DEFAULT_OPEN_TIMEOUT_MS}. */
+  openTimeoutMs?: number;
+  /** Milliseconds that a close may go unanswered. Default: {@linkcode DEFAULT_CLOSE_TIMEOUT_MS}. */
+  closeTimeoutMs?: number;
+  /** Bounds of what is decoded. */
+  limits?: CodecLimits;
+  /** Told of every frame. */
+  trace?: (frame: FrameTrace) => void;
+}

@@ -1,0 +1,182 @@
+/**
+ * Frames on their way out: how large they may be, and which must wait for the peer's open.
+ *
+ * @module
+ */
+
+import { AmqpError, condition } from "../errors.ts";
+import { encodeComposite } from "../codec/composite.ts";
+import { beginFrame, endFrame } from "../codec/frame.ts";
+import type { Performative, Transfer } from "../codec/types.ts";
+import { Writer } from "../codec/writer.ts";
+import type { FrameTrace } from "./events.ts";
+import { MIN_MAX_FRAME_SIZE } from "./options.ts";
+import type { LinkEndpoint } from "./link.ts";
+import type { SessionEndpoint } from "./session.ts";
+
+interface HeldFrame {
+  readonly channel: number;
+  readonly body: Performative;
+  readonly endpoint: SessionEndpoint | LinkEndpoint;
+}
+
+/** The frames of one connection that wait to be sent. */
+export class Output {
+  /** What goes out next. */
+  readonly writer: Writer = new Writer(4_096);
+
+  readonly #transferLimit: number;
+  readonly #trace: ((frame: FrameTrace) => void) | undefined;
+  #limit = MIN_MAX_FRAME_SIZE;
+  #opened = false;
+  #closed = false;
+  #held: HeldFrame[] = [];
+
+  /** Starts with what every peer takes; transfers never get larger than `transferLimit`. */
+  constructor(transferLimit: number, trace: ((frame: FrameTrace) => void) | undefined) {
+    this.#transferLimit = transferLimit;
+    this.#trace = trace;
+  }
+
+  /** Writes an open of at most `atLeast` bytes, or more if the peer is known to take more. */
+  open(body: Performative, atLeast: number): void {
+    if (this.#write(0, body, Math.max(atLeast, this.#limit))) return;
+    throw new AmqpError(
+      condition.frameSizeTooSmall,
+      `Cannot open connection: the open frame is larger than ${atLeast} bytes, shorten its properties`,
+    );
+  }
+
+  /** Writes a close, the last frame of all [transport 2.4.3]. */
+  close(body: Performative): void {
+    this.#write(0, body, this.#limit);
+    this.#closed = true;
+    this.#held = [];
+  }
+
+  /** Writes an empty frame, which keeps the connection alive [transport 2.4.5]. */
+  keepAlive(): void {
+    endFrame(this.writer, beginFrame(this.writer, 0, 0));
+    this.#trace?.({ direction: "out", channel: 0, body: undefined, payloadBytes: 0 });
+  }
+
+  /**
+   * Writes a frame of `endpoint`. Before the peer's open only what every peer takes goes out; the rest waits, and all that
+   * comes after it.
+   *
+   * @throws {AmqpError} With `amqp:frame-size-too-small` if the peer does not take a frame that large.
+   */
+  write(channel: number, body: Performative, endpoint: SessionEndpoint | LinkEndpoint): void {
+    if (this.#closed) return;
+    const first = this.#held.length === 0;
+    if (first && (this.#opened || channel === 0) && this.#write(channel, body, this.#limit)) return;
+    if (this.#opened) throw this.#tooLarge(body);
+    this.#held.push({ channel, body, endpoint });
+  }
+
+  /** Writes what has waited, now that the peer's limits are known. */
+  peerOpened(maxFrameSize: number, channelMax: number): void {
+    this.#limit = maxFrameSize;
+    this.#opened = true;
+    const held = this.#held;
+    this.#held = [];
+    for (const { channel, body, endpoint } of held) {
+      // Given up by one of the frames before it.
+      if (endpoint.state === "ended" || endpoint.state === "detached") continue;
+      if (channel > channelMax) {
+        endpoint.abandon(
+          new AmqpError(condition.resourceLimitExceeded, `Cannot begin session: peer takes only ${channelMax + 1}`, {
+            scope: "session",
+          }),
+        );
+      } else if (!this.#write(channel, body, this.#limit)) {
+        endpoint.abandon(this.#tooLarge(body));
+      }
+    }
+  }
+
+  /**
+   * Checks that the peer takes a frame with this body.
+   *
+   * @throws {AmqpError} With `amqp:frame-size-too-small` if it does not.
+   * @throws {TypeError | RangeError} If the body holds what AMQP cannot express.
+   */
+  check(body: Performative): void {
+    const start = this.#begin(0, body);
+    const size = this.writer.length - start;
+    this.writer.truncate(start);
+    if (size > this.#limit) throw this.#tooLarge(body);
+  }
+
+  /**
+   * Writes one transfer with as much of `payload` as fits, and tells how much that was.
+   *
+   * @throws {AmqpError} With `amqp:frame-size-too-small` if not a byte of payload fits.
+   */
+  transfer(channel: number, transfer: Transfer, payload: Uint8Array): number {
+    const { writer } = this;
+    const limit = Math.min(this.#limit, this.#transferLimit);
+    if (payload.length >= limit) transfer.more = true;
+    let start = this.#begin(channel, transfer);
+    let room = limit - (writer.length - start);
+    if (payload.length > room && !transfer.more) {
+      writer.truncate(start);
+      transfer.more = true;
+      start = this.#begin(channel, transfer);
+      room = limit - (writer.length - start);
+    }
+    if (room < 0 || (room === 0 && payload.length > 0)) {
+      writer.truncate(start);
+      throw this.#tooLarge(transfer);
+    }
+    const part = payload.length > room ? payload.subarray(0, room) : payload;
+    writer.append(part);
+    endFrame(writer, start);
+    this.#trace?.({ direction: "out", channel, body: transfer, payloadBytes: part.length });
+    return part.length;
+  }
+
+  #write(channel: number, body: Performative, limit: number): boolean {
+    const { writer } = this;
+    let sent = body;
+    let start = this.#begin(channel, sent);
+    // What an endpoint ends with must arrive, if need be with less of an explanation.
+    while (writer.length - start > limit && "error" in sent && sent.error !== undefined) {
+      writer.truncate(start);
+      const { condition, description, info } = sent.error;
+      sent = {
+        ...sent,
+        error: info !== undefined ? { condition, description } : description !== undefined ? { condition } : undefined,
+      };
+      start = this.#begin(channel, sent);
+    }
+    if (writer.length - start > limit) {
+      writer.truncate(start);
+      return false;
+    }
+    endFrame(writer, start);
+    this.#trace?.({ direction: "out", channel, body: sent, payloadBytes: 0 });
+    return true;
+  }
+
+  #begin(channel: number, body: Performative): number {
+    const start = beginFrame(this.writer, 0, channel);
+    try {
+      encodeComposite(this.writer, body);
+    } catch (error) {
+      // Half a frame would garble all that comes after it.
+      this.writer.truncate(start);
+      throw error;
+    }
+    return start;
+  }
+
+  #tooLarge(body: Performative): AmqpError {
+    const limit = body.kind === "transfer" ? Math.min(this.#limit, this.#transferLimit) : this.#limit;
+    return new AmqpError(
+      condition.frameSizeTooSmall,
+      `Cannot send ${body.kind}: it does not fit the peer's max-frame-size of ${limit}`,
+      { scope: body.kind === "disposition" ? "delivery" : "link" },
+    );
+  }
+}

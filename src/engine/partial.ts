@@ -1,0 +1,76 @@
+/**
+ * Deliveries on their way in, frame by frame.
+ *
+ * @module
+ */
+
+import type { DeliveryState, Transfer } from "../codec/types.ts";
+import { tagKey } from "./deliveries.ts";
+
+// A payload is handed on as a view of what the transport delivered. When it is a small part of something large it is
+// copied, or a peer could make us keep 16 MiB alive with one byte of message.
+const KEEP_VIEW_BYTES = 262_144;
+const FIRST_BUFFER_BYTES = 1_024;
+
+/** What has arrived of a delivery. */
+export class PartialDelivery {
+  /** Number on its session. */
+  readonly id: number;
+  /** Names the delivery on its link. */
+  readonly tag: Uint8Array;
+  /** The tag as a map key. */
+  readonly key: string;
+  /** 0 for an AMQP message. */
+  readonly messageFormat: number;
+  /** True if it takes up one from before the link was attached. */
+  readonly resume: boolean;
+  /** True once the sender has said that it is settled, which stays so [transport 2.7.5]. */
+  settled = false;
+  /** What the sender said last of its state. */
+  state: DeliveryState | undefined;
+  /** Frames without payload in a row. */
+  emptyFrames = 0;
+  /** Bytes of payload so far. */
+  size = 0;
+  #bytes: Uint8Array | undefined;
+
+  /** Starts with the first transfer of a delivery. */
+  constructor(id: number, tag: Uint8Array, transfer: Transfer) {
+    this.id = id;
+    // The tag outlives the frame.
+    this.tag = new Uint8Array(tag);
+    this.key = tagKey(tag);
+    this.messageFormat = transfer.messageFormat ?? 0;
+    this.resume = transfer.resume ?? false;
+  }
+
+  /** Whether `transfer` may be a part of this delivery: what it repeats must be the same [transport 2.7.5]. */
+  goesOn(transfer: Transfer): boolean {
+    const { deliveryId, deliveryTag, messageFormat } = transfer;
+    return (deliveryId === undefined || deliveryId === this.id) &&
+      (deliveryTag === undefined || tagKey(deliveryTag) === this.key) &&
+      (messageFormat === undefined || messageFormat === this.messageFormat);
+  }
+
+  /** Adds a payload; one growing buffer, so that many small frames cost no more than their bytes. */
+  append(payload: Uint8Array, more: boolean): void {
+    if (this.#bytes === undefined && !more) {
+      const small = payload.length < payload.buffer.byteLength / 4 && payload.buffer.byteLength > KEEP_VIEW_BYTES;
+      this.#bytes = small ? new Uint8Array(payload) : payload;
+    } else {
+      const needed = this.size + payload.length;
+      if (this.#bytes === undefined || this.#bytes.length < needed) {
+        const grown = new Uint8Array(Math.max(needed, this.size * 2, FIRST_BUFFER_BYTES));
+        if (this.#bytes !== undefined) grown.set(this.#bytes.subarray(0, this.size));
+        this.#bytes = grown;
+      }
+      this.#bytes.set(payload, this.size);
+    }
+    this.size += payload.length;
+  }
+
+  /** The payload so far. */
+  bytes(): Uint8Array {
+    return this.#bytes === undefined ? new Uint8Array(0) : this.#bytes.subarray(0, this.size);
+  }
+}
