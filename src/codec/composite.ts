@@ -8,6 +8,9 @@ import { condition } from "../errors.ts";
 import { typeOf } from "./codes.ts";
 import {
   anyForm,
+  archetypeName,
+  archetypes,
+  booleanForm,
   codeOfName,
   compositeForm,
   enumerationForm,
@@ -17,7 +20,6 @@ import {
   type Plan,
   planAt,
   planOf,
-  provides,
   timestampForm,
   uintForm,
   unsettledForm,
@@ -69,6 +71,11 @@ export function decodeComposite(reader: Reader): Composite {
   return decodeFields(reader, plan) as Composite;
 }
 
+/** Reads a composite that provides the archetype, given as its bit. */
+export function decodeProvider(reader: Reader, archetype: number): Composite {
+  return decodeNested(reader, archetype, reader.code()) as Composite;
+}
+
 /** Reads the fields of a composite whose descriptor was read already. */
 export function decodeAs<K extends Kind>(reader: Reader, kind: K): CompositeOf<K> {
   return decodeFields(reader, planOf(kind)) as CompositeOf<K>;
@@ -81,6 +88,7 @@ export function decodeAs<K extends Kind>(reader: Reader, kind: K): CompositeOf<K
  */
 export function readDescriptor(reader: Reader): number {
   const code = reader.code();
+  if (code === 0x53) return reader.code();
   switch (typeOf(code)) {
     case "ulong":
       return Number(reader.scalar(code));
@@ -185,7 +193,7 @@ function encodeField(writer: Writer, field: FieldPlan, value: unknown, composite
 
 function encodeName(writer: Writer, field: FieldPlan, value: unknown): void {
   const index = field.names.indexOf(value as string);
-  if (index < 0) throw new RangeError(`Cannot encode ${field.archetype}: ${quote(String(value))} is not one`);
+  if (index < 0) throw new RangeError(`Cannot encode ${field.base}: ${quote(String(value))} is not one`);
   if (field.type === "symbol") writer.symbol(value);
   else writer.typed(field.type, field.type === "boolean" ? index === 1 : index);
 }
@@ -196,15 +204,16 @@ function encodeUnsettled(writer: Writer, value: unknown): void {
   for (const [tag, state] of value) {
     writer.binary(tag);
     if (state === null || state === undefined) writer.u8(0x40);
-    else encodeNested(writer, "deliveryState", state);
+    else encodeNested(writer, archetypes.deliveryState, state);
   }
   writer.close(start, 0xc1, 2 * value.size);
 }
 
-function encodeNested(writer: Writer, archetype: string, value: unknown): void {
-  if (typeof value !== "object") throw new TypeError(`Cannot encode ${archetype}: the value is not an object`);
-  const plan = planOf(archetype === "error" ? "error" : (value as Composite).kind);
-  if (!provides(plan, archetype)) throw new TypeError(`Cannot encode ${archetype}: "${plan.kind}" is not one`);
+function encodeNested(writer: Writer, archetype: number, value: unknown): void {
+  const plan = planOf(archetype === archetypes.error ? "error" : (value as Composite).kind);
+  if ((plan.provides & archetype) === 0) {
+    throw new TypeError(`Cannot encode ${archetypeName(archetype)}: "${plan.kind}" is not one`);
+  }
   encodeFields(writer, plan, value as FieldValues);
 }
 
@@ -261,8 +270,11 @@ function missing(reader: Reader, plan: Plan, present: number): Error {
 function decodeField(reader: Reader, field: FieldPlan, code: number, composite: FieldValues): unknown {
   switch (field.form) {
     case uintForm:
-      if (typeOf(code) !== "uint") throw mistyped(reader, code, "uint");
+      if (code !== 0x52 && code !== 0x70 && code !== 0x43) throw mistyped(reader, code, "uint");
       return reader.uint(code);
+    case booleanForm:
+      if (code !== 0x41 && code !== 0x42 && code !== 0x56) throw mistyped(reader, code, "boolean");
+      return reader.boolean(code);
     case timestampForm:
       if (code !== 0x83) throw mistyped(reader, code, "timestamp");
       return reader.timestamp();
@@ -303,7 +315,7 @@ function decodeName(reader: Reader, field: FieldPlan, code: number): string {
   const value = reader.scalar(code);
   const name = field.type === "symbol" ? field.names.find((name) => name === value) : field.names[Number(value)];
   if (name !== undefined) return name;
-  throw reader.fail(`${quote(String(value))} is not a ${field.archetype}`, condition.invalidField);
+  throw reader.fail(`${quote(String(value))} is not a ${field.base}`, condition.invalidField);
 }
 
 function decodeUnsettled(reader: Reader, code: number): Map<Uint8Array, unknown> {
@@ -317,19 +329,19 @@ function decodeUnsettled(reader: Reader, code: number): Map<Uint8Array, unknown>
     const tag = reader.binary(tagCode);
     if (tags.size === tags.add(hex(tag)).size) throw reader.fail("a delivery tag occurs twice");
     const stateCode = reader.code();
-    unsettled.set(tag, stateCode === 0x40 ? null : decodeNested(reader, "deliveryState", stateCode));
+    unsettled.set(tag, stateCode === 0x40 ? null : decodeNested(reader, archetypes.deliveryState, stateCode));
   }
   reader.close(end);
   return unsettled;
 }
 
-function decodeNested(reader: Reader, archetype: string, code: number): FieldValues {
+function decodeNested(reader: Reader, archetype: number, code: number): FieldValues {
   const plan = readPlan(reader, code);
-  if (plan !== undefined && provides(plan, archetype)) return decodeFields(reader, plan);
+  if (plan !== undefined && (plan.provides & archetype) !== 0) return decodeFields(reader, plan);
   // An unknown kind of node is something that this side lacks, not something that the peer got wrong [messaging 3.5].
-  const isUnknownTerminus = plan === undefined && (archetype === "source" || archetype === "target");
+  const isUnknownTerminus = plan === undefined && (archetype & (archetypes.source | archetypes.target)) !== 0;
   throw reader.fail(
-    `the descriptor is not that of a known ${archetype}`,
+    `the descriptor is not that of a known ${archetypeName(archetype)}`,
     isUnknownTerminus ? condition.notImplemented : condition.decodeError,
   );
 }

@@ -5,8 +5,8 @@
  */
 
 import { AmqpError, condition } from "../errors.ts";
-import { decodeComposite } from "./composite.ts";
-import { planOf, provides } from "./plans.ts";
+import { decodeProvider } from "./composite.ts";
+import { archetypes } from "./plans.ts";
 import { type CodecLimits, Reader } from "./reader.ts";
 import { hex, hexByte } from "./text.ts";
 import type { Performative, SaslFrameBody } from "./types.ts";
@@ -219,10 +219,7 @@ function decodeFrame(bytes: Uint8Array, start: number, size: number, reader: Rea
   const channel = type === 0 ? bytes[start + 6] << 8 | bytes[start + 7] : 0;
   if (offset === size) return { type, channel, body: undefined, payload: undefined, size };
   reader.window(start + offset, start + size);
-  const body = decodeComposite(reader);
-  if (!provides(planOf(body.kind), type === 0 ? "frame" : "saslFrame")) {
-    throw reader.fail(`"${body.kind}" is not the body of a frame of type ${type}`);
-  }
+  const body = decodeProvider(reader, type === 0 ? archetypes.frame : archetypes.saslFrame);
   if (body.kind !== "transfer" && reader.remaining > 0) {
     throw reader.fail(`${reader.remaining} bytes follow the ${body.kind}`);
   }

@@ -15,8 +15,8 @@ export interface Plan {
   readonly kind: Kind;
   /** The numeric descriptor. */
   readonly code: number;
-  /** The archetypes that this kind provides. */
-  readonly provides: readonly string[];
+  /** One bit for every archetype that this kind provides, and one for the kind itself if a field asks for that. */
+  readonly provides: number;
   /** Whether objects of this kind carry it. */
   readonly telling: boolean;
   /** The fields in wire order. */
@@ -33,8 +33,10 @@ export interface FieldPlan {
   readonly form: number;
   /** The wire type of the value, or of each of several values. */
   readonly type: PrimitiveType;
-  /** What a composite in this field must provide, or the kind that it must be. */
-  readonly archetype: string;
+  /** What the table calls the type: an archetype, an enumeration, a primitive. */
+  readonly base: string;
+  /** The bit of the archetype that a composite in this field must provide. */
+  readonly archetype: number;
   /** The names of an enumeration, in the order of their wire values. */
   readonly names: readonly string[];
   /** Whether there may be several values. */
@@ -45,10 +47,12 @@ export interface FieldPlan {
   readonly defaultValue: unknown;
 }
 
-/** A primitive. */
+/** A primitive that has no form of its own below. */
 export const plainForm = 0;
 /** A uint, the most frequent primitive. */
 export const uintForm = 1;
+/** A boolean. */
+export const booleanForm = 9;
 /** A timestamp. */
 export const timestampForm = 2;
 /** A name that stands for a wire value. */
@@ -64,24 +68,32 @@ export const messageIdForm = 7;
 /** Any value. */
 export const anyForm = 8;
 
-let plans: { [kind: string]: Plan | undefined } | undefined;
-let kindsByCode: (Kind | undefined)[] | undefined;
+/** The archetypes that a composite can provide, as bits. An error is the one composite that is asked for by kind. */
+export const archetypes = {
+  frame: 1,
+  saslFrame: 2,
+  section: 4,
+  source: 8,
+  target: 16,
+  deliveryState: 32,
+  outcome: 64,
+  lifetimePolicy: 128,
+  error: 256,
+} as const;
+
+let byKind: { [kind: string]: Plan | undefined } | undefined;
+let byCode: (Plan | undefined)[] | undefined;
 let codesByName: Map<string, number> | undefined;
 
 /** The plan of a kind. */
 export function planOf(kind: Kind): Plan {
-  plans ??= Object.create(null) as NonNullable<typeof plans>;
-  return plans[kind] ??= makePlan(kind);
+  byKind ??= Object.create(null) as NonNullable<typeof byKind>;
+  return byKind[kind] ??= makePlan(kind);
 }
 
 /** The plan of a numeric descriptor, undefined where the specification has no composite of that code. */
 export function planAt(code: number): Plan | undefined {
-  if (kindsByCode === undefined) {
-    kindsByCode = [];
-    for (const kind of Object.keys(definitions) as Kind[]) kindsByCode[definitions[kind].code] = kind;
-  }
-  const kind = kindsByCode[code];
-  return kind && planOf(kind);
+  return byCode?.[code] ?? findPlan(code);
 }
 
 /** The numeric descriptor for a symbolic one, of a composite or a section; undefined if the specification has none. */
@@ -95,9 +107,17 @@ export function codeOfName(name: string): number | undefined {
   return codesByName.get(name);
 }
 
-/** Whether a composite may stand where the archetype, or this very kind, is asked for. */
-export function provides(plan: Plan, archetype: string): boolean {
-  return plan.kind === archetype || plan.provides.includes(archetype);
+/** The name of an archetype's bit. */
+export function archetypeName(archetype: number): string {
+  return Object.entries(archetypes).find(([, bit]) => bit === archetype)?.[0] ?? "composite";
+}
+
+function findPlan(code: number): Plan | undefined {
+  const kinds = Object.keys(definitions) as Kind[];
+  const kind = kinds.find((kind) => definitions[kind].code === code);
+  if (kind === undefined) return undefined;
+  byCode ??= [];
+  return byCode[code] = planOf(kind);
 }
 
 function makePlan(kind: Kind): Plan {
@@ -107,7 +127,9 @@ function makePlan(kind: Kind): Plan {
   let mandatory = 0;
   for (const [i, field] of fields.entries()) mandatory |= field.mandatory ? 1 << i : 0;
   const telling = kind !== "error" && kind !== "header" && kind !== "properties";
-  return { kind, code: definition.code, provides: definition.provides, telling, fields, mandatory };
+  let provides = kind === "error" ? archetypes.error : 0;
+  for (const archetype of definition.provides) provides |= archetypes[archetype];
+  return { kind, code: definition.code, provides, telling, fields, mandatory };
 }
 
 function makeField(key: string, field: string): FieldPlan {
@@ -117,7 +139,8 @@ function makeField(key: string, field: string): FieldPlan {
     key,
     form: formOf(base),
     type: base === "*address" ? "string" : base === "*txnId" ? "binary" : names?.type ?? base as PrimitiveType,
-    archetype: base.replace("*", ""),
+    base,
+    archetype: archetypes[base.replace("*", "") as keyof typeof archetypes] ?? 0,
     names: names?.values ?? [],
     multiple: multiple !== undefined,
     mandatory: mandatory !== undefined,
@@ -130,6 +153,8 @@ function formOf(base: string): number {
   switch (base) {
     case "uint":
       return uintForm;
+    case "boolean":
+      return booleanForm;
     case "timestamp":
       return timestampForm;
     case "fields":

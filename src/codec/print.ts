@@ -4,7 +4,7 @@
  * @module
  */
 
-import { compositeForm, enumerationForm, type FieldPlan, planOf, provides, unsettledForm } from "./plans.ts";
+import { archetypes, compositeForm, enumerationForm, type FieldPlan, planOf, unsettledForm } from "./plans.ts";
 import { hex, quote } from "./text.ts";
 import type { Composite, Kind, Unsettled } from "./types.ts";
 import { AmqpArray, Described, Typed } from "./values.ts";
@@ -32,7 +32,7 @@ function printComposite(kind: Kind, composite: object, level: number): string {
   for (const field of plan.fields) {
     const value = values[field.key];
     if (value === undefined || value === null) continue;
-    const isSecret = provides(plan, "saslFrame") && value instanceof Uint8Array;
+    const isSecret = (plan.provides & archetypes.saslFrame) !== 0 && value instanceof Uint8Array;
     parts.push(`${field.key}=${isSecret ? `<${value.length} bytes>` : printField(field, value, level + 1)}`);
   }
   return `${kind}(${parts.join(", ")})`;
@@ -43,7 +43,7 @@ function printField(field: FieldPlan, value: unknown, level: number): string {
     case enumerationForm:
       return printName(value);
     case compositeForm:
-      return printComposite(field.archetype === "error" ? "error" : (value as Composite).kind, value as object, level);
+      return printComposite(field.base === "error" ? "error" : (value as Composite).kind, value as object, level);
     case unsettledForm:
       return printEntries([...value as Unsettled], (state) => {
         return state === null ? "null" : printComposite(state.kind, state, level + 1);

@@ -8,7 +8,7 @@ import { AmqpError, condition, type ErrorScope } from "../errors.ts";
 import { isCharacter } from "./checks.ts";
 import { leastWidth, typeOf } from "./codes.ts";
 import { ambiguousType, recall, remember, type Remembered } from "./remembered.ts";
-import { formatUuid, hexByte, quote, shortAscii, utf8Decoder } from "./text.ts";
+import { formatUuid, hexByte, nameAscii, quote, shortAscii, utf8Decoder } from "./text.ts";
 import { AmqpArray, Described, type Fields, type PrimitiveType, type PrimitiveValues, Typed } from "./values.ts";
 import type { Value } from "./values.ts";
 import { encodingOf, MAX_ENCODED_DEPTH } from "./writer.ts";
@@ -224,25 +224,26 @@ export class Reader {
   string(code: number): string {
     const length = code === 0xa1 ? this.#u8() : this.#u32();
     const start = this.#advance(length);
-    const short = shortAscii(this.#bytes, start, length);
-    if (short !== undefined) return short;
-    try {
-      return utf8Decoder().decode(this.#bytes.subarray(start, start + length));
-    } catch {
-      throw this.fail("a string is not UTF-8");
-    }
+    return shortAscii(this.#bytes, start, length) ?? this.#utf8(start, length);
   }
 
   /** Reads what follows the constructor of a symbol. */
   symbol(code: number): string {
     const length = code === 0xa3 ? this.#u8() : this.#u32();
     const start = this.#advance(length);
-    const short = shortAscii(this.#bytes, start, length);
-    if (short !== undefined) return short;
+    const name = nameAscii(this.#bytes, start, length);
+    if (name !== undefined) return name;
     for (let i = start; i < start + length; i++) {
       if (this.#bytes[i] > 0x7f) throw this.fail("a symbol is not ASCII");
     }
-    return utf8Decoder().decode(this.#bytes.subarray(start, start + length));
+    return this.#utf8(start, length);
+  }
+
+  /** Reads what follows the constructor of a string that is a name, one that is likely to come again. */
+  name(code: number): string {
+    const length = code === 0xa1 ? this.#u8() : this.#u32();
+    const start = this.#advance(length);
+    return nameAscii(this.#bytes, start, length) ?? this.#utf8(start, length);
   }
 
   /** Reads what follows the constructor of a timestamp. */
@@ -264,7 +265,7 @@ export class Reader {
       if (typeOf(keyCode) !== keyType) {
         throw this.fail(`a map key has constructor 0x${hexByte(keyCode)}, not ${keyType}`);
       }
-      const key = keyType === "symbol" ? this.symbol(keyCode) : this.string(keyCode);
+      const key = keyType === "symbol" ? this.symbol(keyCode) : this.name(keyCode);
       if (key in record) throw this.fail(`map key ${quote(key)} occurs twice`);
       // An object moves keys that are integers to the front.
       if (order === undefined && isDigit(key.charCodeAt(0))) order = Object.keys(record);
@@ -439,6 +440,14 @@ export class Reader {
     return small ? this.#u8() : this.#u32();
   }
 
+  #utf8(start: number, length: number): string {
+    try {
+      return utf8Decoder().decode(this.#bytes.subarray(start, start + length));
+    } catch {
+      throw this.fail("a string is not UTF-8");
+    }
+  }
+
   #char(): string {
     const point = this.#u32();
     if (!isCharacter(point)) throw this.fail(`0x${point.toString(16)} is not a character`);
@@ -446,9 +455,10 @@ export class Reader {
   }
 
   #time(): Date | bigint {
-    const time = this.#dataView().getBigInt64(this.#advance(8));
-    const date = new Date(Number(time));
-    return Number.isNaN(date.getTime()) ? time : date;
+    const at = this.#position;
+    // Exact as far as a Date reaches, and without a bigint for every message.
+    const date = new Date((this.#u32() | 0) * 0x1_0000_0000 + this.#u32());
+    return Number.isNaN(date.getTime()) ? this.#dataView().getBigInt64(at) : date;
   }
 
   #view8(length: number): Uint8Array {

@@ -6,6 +6,7 @@
 
 let encoder: TextEncoder | undefined;
 let decoder: TextDecoder | undefined;
+let names: (string | undefined)[] | undefined;
 
 /** The one text encoder, made when first needed. */
 export function utf8Encoder(): TextEncoder {
@@ -42,6 +43,34 @@ export function shortAscii(bytes: Uint8Array, start: number, length: number): st
     text += String.fromCharCode(bytes[at]);
   }
   return text;
+}
+
+/**
+ * ASCII of a name as text, undefined when it is long or no ASCII.
+ *
+ * Keys of maps and symbols are few and come again and again: the last ones are kept, for a text that exists already
+ * costs neither memory nor, as the key of an object, a lookup among all strings of the program.
+ */
+export function nameAscii(bytes: Uint8Array, start: number, length: number): string | undefined {
+  if (length === 0 || length > 32) return undefined;
+  const last = start + length - 1;
+  const slot = (length * 7 + bytes[start] * 31 + bytes[last] * 5 + bytes[start + (length >> 1)]) & 0xff;
+  const kept = (names ??= [])[slot];
+  if (kept !== undefined && equalsAscii(kept, bytes, start, length)) return kept;
+  let text = "";
+  for (let at = start; at <= last; at++) {
+    if (bytes[at] > 0x7f) return undefined;
+    text += String.fromCharCode(bytes[at]);
+  }
+  return names[slot] = text;
+}
+
+function equalsAscii(text: string, bytes: Uint8Array, start: number, length: number): boolean {
+  if (text.length !== length) return false;
+  for (let i = 0; i < length; i++) {
+    if (text.charCodeAt(i) !== bytes[start + i]) return false;
+  }
+  return true;
 }
 
 /** Bytes as lower-case hex digits. */
