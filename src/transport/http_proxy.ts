@@ -25,6 +25,8 @@ export interface ProxyCredentialsRequest {
   readonly scheme: ProxyScheme;
   /** What the proxy says the credentials are for; untrusted text. */
   readonly realm: string | undefined;
+  /** Aborted when the attempt is given up; whoever owns the connection adds it. */
+  readonly signal?: AbortSignal;
 }
 
 /** Supplies credentials when a proxy asks for them; undefined gives up. */

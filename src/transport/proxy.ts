@@ -9,7 +9,7 @@
  */
 
 import { TransportError, type TransportErrorCode } from "../errors.ts";
-import { parseChallenges, type ProxyCredentials, type UsableChallenge } from "./challenge.ts";
+import { parseChallenges, type ProxyCredentials, type ProxyScheme, type UsableChallenge } from "./challenge.ts";
 import { hasToken, headerValues, type HeadLimits, type HeadParser, type ResponseHead, responseParser } from "./http.ts";
 import { BodyReader } from "./http_body.ts";
 import { formatAuthority, type HttpProxy, type ProxyCredentialsRequest } from "./http_proxy.ts";
@@ -87,6 +87,8 @@ export class ProxyTunnel {
   #interim = 0;
   #body: BodyReader | undefined;
   #challenge: UsableChallenge | undefined;
+  // What this tunnel's last request answered; what the proxy remembers may have come from another tunnel meanwhile.
+  #sent: ProxyScheme | undefined;
   // Whether the next request may go out on this connection, and whether an earlier one already did.
   #reusable = false;
   #reused = false;
@@ -193,6 +195,7 @@ export class ProxyTunnel {
   }
 
   #ask(now: number): void {
+    this.#sent = this.#proxy.answering;
     this.#output = this.#proxy.request(this.#target);
     this.#parser = responseParser(this.#limits);
     this.#interim = 0;
@@ -241,7 +244,7 @@ export class ProxyTunnel {
   #choose(head: ResponseHead): UsableChallenge {
     const values = headerValues(head.headers, "proxy-authenticate");
     const [best] = this.#proxy.rank(values);
-    const sent = this.#proxy.answering;
+    const sent = this.#sent;
     const stale = sent === "digest" && best?.scheme === "digest" && best.digest.stale;
     const known = this.#proxy.knowsCredentials(stale);
     // The same Basic answer again would only be refused again.
@@ -322,9 +325,9 @@ export class ProxyTunnel {
   }
 
   #refused(head: ResponseHead): TransportError {
-    const sent = this.#proxy.answering !== undefined;
     this.#proxy.forget();
-    const state = `status is ${head.status}, ${sent ? "credentials were refused" : "no credentials were sent"}`;
+    const what = this.#sent === undefined ? "no credentials were sent" : "credentials were refused";
+    const state = `status is ${head.status}, ${what}`;
     return this.#error("proxy-authentication-failed", state, head);
   }
 

@@ -123,7 +123,8 @@ export async function startApache(options: { scheme: AskedScheme }): Promise<Run
       "",
     ].join("\n"),
   );
-  const command = ["apache2", "-DFOREGROUND", "-d", folder, "-f", config];
+  // One process, not a parent with children: a child was seen to outlive its parent.
+  const command = ["apache2", "-X", "-d", folder, "-f", config];
   return run({ command, folder, port, logs: ["out.log", "error.log"] });
 }
 

@@ -491,6 +491,17 @@ test("PXY-12: Digest is preferred to Basic, the stronger hash to the weaker", ()
   assertEquals(answerIn(requests[1])?.nonce, "2");
 });
 
+test("PXY-11: names of fields and schemes are found in any case", () => {
+  const { requests, outcome } = converse([
+    challenge('pROXY-aUTHENTICATE: dIGEST REALM="labrealm", NONCE="n1", QOP="AUTH-INT, AUTH", ALGORITHM=md5'),
+    OPEN,
+  ]);
+  opened(outcome);
+  const answer = answerIn(requests[1]);
+  assert(answer !== null);
+  assertEquals([answer.algorithm, answer.qop, answer.response], ["md5", "auth", expectedResponse(answer)]);
+});
+
 test("PXY-12: Basic goes over a cleartext link only when the user allows it", () => {
   const offered = challenge(BASIC_ASKED);
   const plain = new HttpProxy(URL_WITH_USER, powers());
@@ -628,6 +639,19 @@ test("PXY-6: Basic, once asked for, goes with the next tunnel's first request", 
   const proxy = proxyOf();
   opened(converse([challenge(BASIC_ASKED), OPEN], { proxy }).outcome);
   assertStringIncludes(converse([OPEN], { proxy }).requests[0], BASIC);
+});
+
+test("PXY-6: tunnels that are opened at once do not take each other's answers for their own", () => {
+  for (const asked of [BASIC_ASKED, DIGEST_ASKED]) {
+    const proxy = proxyOf();
+    const tunnels = [1, 2, 3].map((port) => new ProxyTunnel({ proxy, hostname: "a", port }, 0));
+    for (const tunnel of tunnels) assertFalse(textOf(tunnel.transmit()).includes("Proxy-Authorization"));
+    for (const tunnel of tunnels) {
+      assertEquals(tunnel.receive(bytesOf(challenge(asked)), 0), undefined);
+      assertStringIncludes(textOf(tunnel.transmit()), "Proxy-Authorization");
+    }
+    for (const tunnel of tunnels) opened(tunnel.receive(bytesOf(OPEN), 0));
+  }
 });
 
 test("PXY-6: a callback is asked when the proxy asks, and told why", () => {
