@@ -1,0 +1,48 @@
+/**
+ * Bundles this package the way its users do for browsers and edge runtimes.
+ *
+ * @module
+ */
+
+import { fileURLToPath } from "node:url";
+import { buildSync } from "esbuild";
+
+/** One file that runs without any other. */
+export interface Bundle {
+  /** The minified code. */
+  readonly code: string;
+  /** Bytes that each source file has in it, the largest first. */
+  readonly sizes: ReadonlyArray<readonly [path: string, bytes: number]>;
+}
+
+const root = fileURLToPath(new URL("../", import.meta.url));
+
+/**
+ * Bundles and minifies the text of a module, whose relative imports start at the package's root.
+ *
+ * Call it when a test file loads, not in a test: esbuild starts a worker on first use, which deno takes for a leak.
+ */
+export function bundle(contents: string): Bundle {
+  const { outputFiles, metafile } = buildSync({
+    stdin: { contents, loader: "ts", resolveDir: root },
+    absWorkingDir: root,
+    bundle: true,
+    minify: true,
+    format: "esm",
+    // Nothing of Node is resolved for it, so an import of a built-in fails here.
+    platform: "browser",
+    target: "es2022",
+    metafile: true,
+    write: false,
+    logLevel: "error",
+  });
+  const [{ inputs }] = Object.values(metafile.outputs);
+  const sizes = Object.entries(inputs).map(([path, { bytesInOutput }]) => [path, bytesInOutput] as const);
+  return { code: outputFiles[0].text, sizes: sizes.filter(([, bytes]) => bytes > 0).sort((a, b) => b[1] - a[1]) };
+}
+
+/** How many bytes of it travel to a browser. */
+export async function gzipSize(code: string): Promise<number> {
+  const stream = new Blob([code]).stream().pipeThrough(new CompressionStream("gzip"));
+  return (await new Response(stream).arrayBuffer()).byteLength;
+}

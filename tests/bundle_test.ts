@@ -1,0 +1,37 @@
+/**
+ * Watches what a browser has to load: how much, and nothing of the accepting side or of any one runtime.
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import { bundle, gzipSize } from "./bundle.ts";
+import { test } from "./harness.ts";
+
+/**
+ * What a page may pay for both ways of being a client, in bytes on the wire: what they cost now and a little air.
+ *
+ * Two thirds of it run in any ordinary exchange of messages, the rest is what a peer or a user may also do.
+ */
+const LIMIT = 34 * 1_024;
+
+const client = bundle(`export { connect, publish } from "./mod.ts";`);
+const publisher = bundle(`export { publish } from "./mod.ts";`);
+
+test("bundle: connect and publish stay within the limit", async () => {
+  const [both, alone] = [await gzipSize(client.code), await gzipSize(publisher.code)];
+  const largest = client.sizes.slice(0, 12).map(([path, bytes]) => `${path} ${bytes}`).join(", ");
+  console.log(`connect and publish: ${both} bytes min+gzip; publish alone: ${alone}; before gzip: ${largest}`);
+  assert(both <= LIMIT, `${both} bytes, ${both - LIMIT} over the limit`);
+});
+
+test("bundle: a client has nothing of the accepting side", () => {
+  const accepting =
+    /\/(?:server|sasl_server|acceptor|broker|gateway|upgrade|testing|sniff|cli)\b|\/(?:deno|bun|node|workers)\.ts$/;
+  assertEquals(client.sizes.filter(([path]) => accepting.test(path)), []);
+});
+
+test("bundle: a client has nothing of one runtime", () => {
+  const traces = /node:|\b(?:process|Buffer|require|Deno|Bun|WebSocketPair|console)\b/g;
+  assertEquals(client.code.match(traces), null);
+});

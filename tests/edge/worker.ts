@@ -1,0 +1,87 @@
+/**
+ * A worker on both sides of AMQP: as a client it does what a request asks for, and under `/amqp` it accepts connections.
+ *
+ * @module
+ */
+
+import { AmqpError, condition, connect, publish, type Sender, TransportError } from "../../mod.ts";
+import { acceptor } from "../../src/peer/server.ts";
+import { handler } from "../../src/transport/workers.ts";
+
+/** What the worker is to do, as the query of a request; its body is that of the message. */
+export interface Task {
+  /** Which of the client's calls. */
+  readonly call: "publish" | "receive" | "request";
+  /** Whom to connect to. */
+  readonly url: string;
+  /** The node to send to or receive from. */
+  readonly address: string;
+  /** The subprotocol to offer. */
+  readonly subprotocol?: string;
+}
+
+/** What came of it. */
+export interface Report {
+  /** The outcome of what was published, or the text of what was received. */
+  readonly done?: string;
+  /** The class of the error. */
+  readonly error?: string;
+  /** Its condition or code. */
+  readonly code?: string;
+  /** The HTTP status, when that was the reason. */
+  readonly status?: number;
+  /** Its text. */
+  readonly message?: string;
+}
+
+// Workers must not wait or ask for randomness at load; neither `acceptor` nor `handler` does.
+const replies = new Map<string, Sender>();
+const greeter = acceptor({
+  sasl: { users: { guest: "welcome" } },
+  onSender: (request) => {
+    if (!request.dynamic) {
+      throw new AmqpError(condition.notFound, `Cannot send from "${request.address}": no such node`);
+    }
+    const address = crypto.randomUUID();
+    replies.set(address, request.accept({ address }));
+  },
+  onReceiver: (request) => {
+    void request.accept().serve(async ({ message }) => {
+      const { messageId, replyTo } = message.properties ?? {};
+      const body = `Hello, ${message.text()}`;
+      await replies.get(replyTo ?? "")?.send({ body, properties: { correlationId: messageId } });
+    });
+  },
+});
+const upgrade = handler((channel) => greeter.accept(channel));
+
+async function perform({ call, url, address, subprotocol = "amqp" }: Task, body: string): Promise<string> {
+  const options = { subprotocols: [subprotocol] };
+  if (call === "publish") {
+    const outcome = await publish(url, address, { body }, options);
+    return outcome?.kind ?? "settled";
+  }
+  await using connection = await connect(url, options);
+  if (call === "request") return (await connection.request(address, { body })).text();
+  const delivery = await connection.receiver(address).receive();
+  delivery.accept();
+  return delivery.message.text();
+}
+
+function describe(error: unknown): Report {
+  if (error instanceof AmqpError) return { error: error.name, code: error.condition, message: error.message };
+  if (!(error instanceof TransportError)) return { error: "Error", message: String(error) };
+  const { name, code, status, message } = error;
+  return { error: name, code, status, message };
+}
+
+export default {
+  async fetch(request: Request): Promise<Response> {
+    const { pathname, searchParams } = new URL(request.url);
+    if (pathname === "/amqp") return upgrade(request);
+    if (pathname !== "/task") return new Response("Not found\n", { status: 404 });
+    const task = Object.fromEntries(searchParams) as unknown as Task;
+    const report: Report = await perform(task, await request.text()).then((done) => ({ done }), describe);
+    return Response.json(report);
+  },
+};

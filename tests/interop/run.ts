@@ -1,0 +1,76 @@
+/**
+ * Runs this package against programs that it shares no code with, and prints what was run.
+ *
+ * `npm run interop` runs all suites, `npm run interop chromium` only that one. What they need is installed here and
+ * nowhere else.
+ *
+ * @module
+ */
+
+import process from "node:process";
+import type { Prepare } from "./suite.ts";
+
+/** A suite is a module of this folder; add further ones here. */
+const SUITES: Readonly<Record<string, () => Promise<{ prepare: Prepare }>>> = {
+  chromium: () => import("./chromium.ts"),
+};
+
+/** A program that hangs is a failure, not a reason to wait. */
+const CHECK_TIMEOUT_MS = 60_000;
+
+interface Row {
+  readonly peer: string;
+  readonly check: string;
+  readonly result: string;
+}
+
+async function runSuite(name: string, report: (row: Row) => void): Promise<void> {
+  const { prepare } = await SUITES[name]();
+  const suite = await prepare();
+  try {
+    for (const [check, run] of Object.entries(suite.checks)) {
+      const start = performance.now();
+      const result = await withinTime(run()).then(
+        () => `passed in ${Math.round(performance.now() - start)} ms`,
+        failure,
+      );
+      report({ peer: suite.peer, check, result });
+    }
+  } finally {
+    await suite.close();
+  }
+}
+
+// The stacks of foreign programs would tear the table.
+function failure(error: unknown): string {
+  return `FAILED: ${String(error).split("\n", 1)[0]}`;
+}
+
+function withinTime(run: Promise<void>): Promise<void> {
+  const { promise, reject } = Promise.withResolvers<void>();
+  const timer = setTimeout(() => reject(new Error(`No end within ${CHECK_TIMEOUT_MS} ms`)), CHECK_TIMEOUT_MS);
+  return Promise.race([run, promise]).finally(() => clearTimeout(timer));
+}
+
+function table(rows: readonly Row[]): string {
+  const all = [{ peer: "Peer", check: "Check", result: "Result" }, ...rows];
+  const widthOf = (key: keyof Row): number => Math.max(...all.map((row) => row[key].length));
+  const [peer, check] = [widthOf("peer"), widthOf("check")];
+  return all.map((row) => `${row.peer.padEnd(peer)}  ${row.check.padEnd(check)}  ${row.result}`).join("\n");
+}
+
+const chosen = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(SUITES);
+const unknown = chosen.filter((name) => !Object.hasOwn(SUITES, name));
+if (unknown.length > 0) {
+  console.error(`There is no suite ${unknown.join(", ")}; there are ${Object.keys(SUITES).join(", ")}`);
+  process.exit(2);
+}
+const rows: Row[] = [];
+for (const name of chosen) {
+  await runSuite(name, (row) => rows.push(row)).catch((error) => {
+    rows.push({ peer: name, check: "starts and ends", result: failure(error) });
+  });
+}
+const failed = rows.filter(({ result }) => result.startsWith("FAILED")).length;
+console.log(`${table(rows)}\n\n${rows.length - failed} passed, ${failed} failed`);
+process.exit(failed === 0 ? 0 : 1);
