@@ -81,11 +81,13 @@ export class SaslEndpoint {
         return { kind: "saslResponse", response: body.response };
       case "saslOutcome":
         if (body.code === "ok") return { kind: "saslSucceeded", additionalData: body.additionalData };
-        throw new AmqpError(condition.unauthorizedAccess, `Cannot authenticate: SASL outcome is "${body.code}"`, {
-          remote: true,
-          // Only this code says that the same credentials may do later [security 5.3.3.6].
-          retryable: body.code === "sys-temp",
-        });
+        throw new AmqpError(
+          // The others say that the server broke down over the credentials, not that they are wrong [security 5.3.3.6].
+          body.code === "auth" ? condition.unauthorizedAccess : condition.internalError,
+          `Cannot authenticate: SASL outcome is "${body.code}"`,
+          // Only this code says that the same credentials may do later.
+          { remote: true, retryable: body.code === "sys-temp" },
+        );
     }
   }
 
