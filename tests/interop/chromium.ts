@@ -8,6 +8,7 @@ import { assertEquals } from "@std/assert";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type Browser, chromium, type Page } from "playwright-core";
+import { publish } from "../../mod.ts";
 import { startBroker } from "../broker_server.ts";
 import { bundle } from "../bundle.ts";
 import { read } from "../source.ts";
@@ -150,6 +151,8 @@ function refusalChecks(page: Page, broker: Url & { readonly bareUrl: string }, c
       assertEquals(await failure(broker.url.replace("secret", "guess")), "amqp:unauthorized-access");
     },
     "origin that is not allowed is refused": async () => {
+      // A program has no origin, so it shows that only the page is kept out.
+      await publish(closed.url, "refused", { body: "one coffee" });
       assertEquals(await failure(closed.url), "connect-failed");
     },
     "subprotocol that is not spoken is refused": async () => {
