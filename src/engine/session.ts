@@ -76,6 +76,7 @@ export class SessionEndpoint implements Endpoint {
   #nextIncomingDeliveryId: number | undefined;
   #incomingWindow: number;
   #remoteIncomingWindow = 0;
+  #askedForWindow = false;
   #flowDue = false;
   #reported = false;
 
@@ -262,7 +263,8 @@ export class SessionEndpoint implements Endpoint {
   /** Writes transfers while the peer's window, the links' credit and `full` allow, one link after the other. */
   transmitTransfers(full: () => boolean): void {
     for (const link of this.#output) {
-      if (this.#remoteIncomingWindow === 0 || full()) return;
+      if (this.#remoteIncomingWindow === 0) return this.#askForWindow();
+      if (full()) return;
       const delivery = link.next();
       // One that cannot go on now is queued again by the flow that brings credit.
       this.#output.delete(link);
@@ -491,6 +493,7 @@ export class SessionEndpoint implements Endpoint {
     const base = flow.nextIncomingId ?? this.#initialOutgoingId;
     const behind = difference(this.#nextOutgoingId, base);
     this.#remoteIncomingWindow = Math.max(0, Math.min(MAX_UINT, flow.incomingWindow - behind));
+    if (this.#remoteIncomingWindow > 0) this.#askedForWindow = false;
     if (flow.handle === undefined) {
       if (flow.echo) {
         this.#flowDue = true;
@@ -506,7 +509,15 @@ export class SessionEndpoint implements Endpoint {
     if (flow.echo) this.queueFlow(link);
   }
 
-  #writeFlow(link: LinkEndpoint | undefined): void {
+  // Peers built on rhea look at their window only when a delivery is complete or a flow comes: one delivery of more
+  // transfers than the window takes would wait for ever. Asked once for each time that the window was found shut.
+  #askForWindow(): void {
+    if (this.#askedForWindow) return;
+    this.#askedForWindow = true;
+    this.#writeFlow(undefined, true);
+  }
+
+  #writeFlow(link: LinkEndpoint | undefined, echo?: true): void {
     this.#flowDue = false;
     this.#incomingWindow = this.#window;
     const flow: Flow = {
@@ -515,6 +526,7 @@ export class SessionEndpoint implements Endpoint {
       incomingWindow: this.#incomingWindow,
       nextOutgoingId: this.#nextOutgoingId,
       outgoingWindow: MAX_UINT,
+      echo,
     };
     if (link !== undefined) {
       flow.handle = link.handle;
