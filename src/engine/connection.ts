@@ -216,7 +216,8 @@ export class ConnectionEndpoint implements Endpoint {
       this.#authenticated();
       this.#handle();
     } else {
-      this.#finish(new AmqpError(condition.unauthorizedAccess, `Cannot authenticate client: outcome is "${code}"`));
+      const symbol = code === "auth" ? condition.unauthorizedAccess : condition.internalError;
+      this.#finish(new AmqpError(symbol, `Cannot authenticate client: outcome is "${code}"`));
     }
   }
 

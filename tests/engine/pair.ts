@@ -230,7 +230,6 @@ export class Pair {
       }
     }
     this.now = end;
-    this.run();
   }
 
   /** Cuts the connection: what is on its way is lost. */

@@ -1,0 +1,684 @@
+import { assert, assertEquals, assertLessOrEqual, assertThrows } from "@std/assert";
+import { AmqpError, condition } from "../../src/errors.ts";
+import { protocolHeader } from "../../src/codec/frame.ts";
+import { ConnectionEndpoint } from "../../src/engine/connection.ts";
+import { test } from "../harness.ts";
+import { Pair, scenario } from "./pair.ts";
+import { attach, begin, checkError, flow, frame, Script } from "./script.ts";
+
+const long = (length: number): string => "x".repeat(length);
+
+scenario("CON-1, FRM-1: header and open are exchanged, each once and first", (terms) => {
+  const pair = Pair.opened(terms);
+  for (const side of [pair.client, pair.server]) {
+    assertEquals(side.endpoint.state, "opened");
+    assertEquals(side.frames.map(({ direction, body }) => `${direction} ${body?.kind}`).sort(), [
+      "in open",
+      "out open",
+    ]);
+    assertEquals(side.endpoint.sessionCount, 0);
+  }
+  assertEquals(pair.client.endpoint.remote?.containerId, "server");
+  assertEquals(pair.server.endpoint.local?.containerId, "server");
+});
+
+test("FRM-2: the client's header goes out before anything was received, with the open behind it", () => {
+  const script = new Script({ role: "client" });
+  script.quiet();
+  script.endpoint.open();
+  assertEquals(script.expect("header").id, 0);
+  assertEquals(script.expect("open").containerId, "tested");
+  assertThrows(() => script.endpoint.open(), AmqpError, "Cannot sendOpen");
+});
+
+test("FRM-2: a server's header that comes before ours is taken, and ours follows", () => {
+  const script = new Script({ role: "client" });
+  script.header(0);
+  assertEquals(script.expect("header").id, 0);
+  script.endpoint.open();
+  script.expect("open");
+  script.send({ kind: "open", containerId: "script" });
+  script.one("opened");
+});
+
+test("FRM-3: a server answers a header that it does not support with one that it does, and ends", () => {
+  const offered = { mechanisms: ["PLAIN"], required: true };
+  const cases: [string, Uint8Array, ConstructorParameters<typeof ConnectionEndpoint>[0]["sasl"], number][] = [
+    ["another version", Uint8Array.of(0x41, 0x4d, 0x51, 0x50, 0, 0, 9, 1), undefined, 0],
+    ["SASL without SASL here", protocolHeader(3), undefined, 0],
+    ["no SASL where it is required", protocolHeader(0), offered, 3],
+    ["an unknown protocol", Uint8Array.of(0x41, 0x4d, 0x51, 0x50, 9, 1, 0, 0), { ...offered, required: false }, 3],
+    ["no header at all", new TextEncoder().encode("GET / HTTP/1.1\r\n"), undefined, 0],
+  ];
+  for (const [name, bytes, sasl, answer] of cases) {
+    for (const cut of [1, "whole"] as const) {
+      const script = new Script({ role: "server", sasl });
+      script.cut = cut;
+      script.raw(bytes);
+      checkError(script.one("closed").error, { condition: condition.framingError, scope: "connection" });
+      assert(script.endpoint.finished, name);
+      assertEquals(script.expect("header").id, answer, name);
+      script.quiet();
+    }
+  }
+});
+
+test("WSB-19: a server answers the TLS header with one that it supports, and we never send it", () => {
+  for (const sasl of [undefined, { mechanisms: ["ANONYMOUS"], required: false }]) {
+    const script = new Script({ role: "server", sasl });
+    script.header(2);
+    const { error } = script.one("closed");
+    checkError(error, { condition: condition.framingError, scope: "connection", text: "AMQP 2 1 0 0" });
+    assertEquals(script.expect("header").id, sasl === undefined ? 0 : 3);
+    assert(script.endpoint.finished);
+  }
+});
+
+test("FRM-4: the client's error carries the header that came instead", () => {
+  for (const id of [2, 3] as const) {
+    const script = new Script({ role: "client" });
+    script.endpoint.open();
+    script.header(id);
+    const { error } = script.one("closed");
+    checkError(error, { condition: condition.framingError, scope: "connection", text: `AMQP ${id} 1 0 0` });
+    assert(script.endpoint.finished);
+  }
+  const script = new Script({ role: "client" });
+  script.endpoint.open();
+  script.raw(Uint8Array.of(0x48, 0x54, 0x54, 0x50));
+  checkError(script.one("closed").error, { condition: condition.framingError, scope: "connection", text: "48545450" });
+});
+
+test("FRM-6: a frame whose size or data offset is impossible closes the connection", () => {
+  const bad: Record<string, number[]> = {
+    "size below 8": [0, 0, 0, 7, 2, 0, 0, 0],
+    "size 0": [0, 0, 0, 0, 2, 0, 0, 0],
+    "offset below 2": [0, 0, 0, 8, 1, 0, 0, 0],
+    "offset beyond size": [0, 0, 0, 8, 3, 0, 0, 0],
+  };
+  for (const [name, bytes] of Object.entries(bad)) {
+    for (const cut of [1, "whole"] as const) {
+      const script = Script.opened({ role: "server" });
+      script.cut = cut;
+      script.raw(Uint8Array.from(bytes));
+      assertEquals(script.expect("close").error?.condition, condition.framingError, name);
+      checkError(script.one("closed").error, { condition: condition.framingError, scope: "connection" });
+      script.quiet();
+    }
+  }
+});
+
+test("FRM-6: an extended header is ignored", () => {
+  const script = Script.opened({ role: "server" });
+  const plain = frame(begin());
+  const bytes = new Uint8Array(plain.length + 4);
+  bytes.set(plain.subarray(0, 8));
+  bytes.set(plain.subarray(8), 12);
+  bytes.fill(0xee, 8, 12);
+  bytes[3] = bytes.length;
+  bytes[4] = 3;
+  script.raw(bytes);
+  script.one("begun");
+});
+
+test("FRM-7, ATK-6: a frame above our max-frame-size closes before it is buffered", () => {
+  const script = Script.opened({ role: "server", maxFrameSize: 1_000 });
+  script.raw(Uint8Array.of(0, 0, 0x03, 0xe9));
+  script.closedWith(condition.framingError, "1001");
+  // Where the next frame begins is not known, so there is no point in waiting for a close.
+  assert(script.endpoint.finished);
+  assertLessOrEqual(script.endpoint.buffered, 4);
+});
+
+test("FRM-8: a frame of SASL or of an unknown type among those of AMQP closes the connection", () => {
+  for (const bytes of [frame({ kind: "saslInit", mechanism: "PLAIN" }), Uint8Array.of(0, 0, 0, 8, 2, 1, 0, 0)]) {
+    const script = Script.opened({ role: "server" });
+    script.raw(bytes);
+    script.closedWith(condition.framingError);
+  }
+  const script = Script.opened({ role: "server" });
+  script.raw(Uint8Array.of(0, 0, 0, 8, 2, 7, 0, 0));
+  script.closedWith(condition.framingError, "0x07");
+});
+
+test("FRM-9: bytes behind a performative that has no payload are a decode error", () => {
+  const script = Script.opened({ role: "server" });
+  script.send(begin(), { payload: Uint8Array.of(1) });
+  script.closedWith(condition.decodeError);
+});
+
+test("FRM-9: what cannot be decoded closes the connection, and the peer's close is still waited for", () => {
+  const script = Script.opened({ role: "server" });
+  const bad = Uint8Array.of(0, 0, 0, 12, 2, 0, 0, 0, 0, 0x53, 0x11, 0x99);
+  script.raw(bad);
+  script.closedWith(condition.decodeError);
+  script.raw(bad);
+  script.send(begin());
+  script.quiet();
+  assert(!script.endpoint.finished);
+  script.send({ kind: "close" });
+  assert(script.endpoint.finished);
+  script.quiet();
+  assertEquals(script.take("closed"), []);
+});
+
+test("FRM-10: an empty frame is taken on any valid channel, but not before the open", () => {
+  const script = Script.opened({ role: "server", channelMax: 7 });
+  script.send(undefined);
+  script.send(undefined, { channel: 7 });
+  script.quiet();
+  script.send(undefined, { channel: 8 });
+  script.closedWith(condition.framingError, "channel is 8, above 7");
+
+  const early = new Script({ role: "server" });
+  early.header(0);
+  early.send(undefined);
+  early.expect("header");
+  early.expect("open");
+  early.closedWith(condition.illegalState, "empty frame before open");
+});
+
+test("CON-1: a first frame that is no open closes the connection, with an open before the close", () => {
+  for (const body of [begin(), flow(), attach({ role: "sender" }), { kind: "close" } as const]) {
+    const script = new Script({ role: "server" });
+    script.header(0);
+    script.send(body);
+    script.expect("header");
+    script.expect("open");
+    script.closedWith(condition.illegalState);
+  }
+});
+
+test("CON-1: an open on another channel, or a second one, closes the connection", () => {
+  const other = new Script({ role: "server" });
+  other.header(0);
+  other.send({ kind: "open", containerId: "script" }, { channel: 1 });
+  other.expect("header");
+  other.expect("open");
+  other.closedWith(condition.framingError, "channel is 1");
+
+  const second = Script.opened({ role: "server" });
+  second.send({ kind: "open", containerId: "script" });
+  second.closedWith(condition.illegalState, "receiveOpen");
+});
+
+test("CON-2: an open above 512 bytes is refused here, unless the caller knows better", () => {
+  const properties = { text: long(500) };
+  const script = new Script({ role: "client", properties });
+  const error = assertThrows(() => script.endpoint.open(), AmqpError, "larger than 512");
+  assertEquals(error.condition, condition.frameSizeTooSmall);
+
+  const knowing = new Script({ role: "client", properties, maxOpenSize: 1_000 });
+  knowing.endpoint.open();
+  knowing.expect("header");
+  assertEquals(knowing.expect("open").properties?.text, long(500));
+});
+
+test("CON-2: a server's open may be as large as the client takes", () => {
+  const script = new Script({ role: "server", properties: { text: long(2_000) } });
+  script.header(0);
+  script.send({ kind: "open", containerId: "script", maxFrameSize: 4_000 });
+  script.expect("header");
+  script.expect("open");
+  script.one("opened");
+
+  const small = new Script({ role: "server", properties: { text: long(2_000) } });
+  small.header(0);
+  small.send({ kind: "open", containerId: "script", maxFrameSize: 512 });
+  checkError(small.one("closed").error, { condition: condition.frameSizeTooSmall, scope: "connection" });
+  assert(small.endpoint.finished);
+});
+
+test("CON-2, CON-8: what does not fit 512 bytes or channel 0 waits for the peer's open, in order", () => {
+  const script = new Script({ role: "client" });
+  const { endpoint } = script;
+  endpoint.open();
+  const first = endpoint.begin();
+  first.attach({ name: "small", role: "sender", target: { kind: "target" } });
+  first.attach({ name: long(600), role: "sender", target: { kind: "target" } });
+  first.attach({ name: "behind", role: "sender", target: { kind: "target" } });
+  const second = endpoint.begin();
+  second.attach({ name: "second", role: "sender", target: { kind: "target" } });
+  script.expect("header");
+  script.expect("open");
+  script.expect("begin");
+  assertEquals(script.expect("attach").name, "small");
+  script.quiet();
+  script.header(0);
+  script.quiet();
+  script.send({ kind: "open", containerId: "script" });
+  assertEquals(script.expect("attach").name, long(600));
+  assertEquals(script.expect("attach").name, "behind");
+  assertEquals(script.expect("begin").channel, 1);
+  assertEquals(script.expect("attach").channel, 1);
+  script.quiet();
+});
+
+test("CON-2: what waited and does not fit the peer's limits ends with an error, the rest goes out", () => {
+  const script = new Script({ role: "client" });
+  const { endpoint } = script;
+  endpoint.open();
+  const first = endpoint.begin();
+  const large = first.attach({ name: long(600), role: "sender", target: { kind: "target" } });
+  const small = first.attach({ name: "small", role: "sender", target: { kind: "target" } });
+  const second = endpoint.begin();
+  const lost = second.attach({ name: "lost", role: "sender", target: { kind: "target" } });
+  script.expect("header");
+  script.expect("open");
+  script.expect("begin");
+  script.header(0);
+  script.send({ kind: "open", containerId: "script", maxFrameSize: 512, channelMax: 0 });
+  assertEquals(script.expect("attach").name, "small");
+  script.quiet();
+  const { link, error } = script.one("detached");
+  assertEquals(link, large);
+  checkError(error, { condition: condition.frameSizeTooSmall, scope: "link", text: "512" });
+  const ended = script.one("ended");
+  assertEquals(ended.session, second);
+  checkError(ended.error, { condition: condition.resourceLimitExceeded, scope: "session", text: "only 1" });
+  assertEquals([large.state, small.state, lost.state], ["detached", "attachSent", "detached"]);
+  assertEquals([first.linkCount, endpoint.sessionCount], [1, 1]);
+});
+
+test("CON-3: a max-frame-size below 512 is refused, by both sides", () => {
+  for (const maxFrameSize of [0, 511]) {
+    assertThrows(
+      () => new ConnectionEndpoint({ role: "client", containerId: "x", maxFrameSize }, 0),
+      RangeError,
+      "below 512",
+    );
+    for (const role of ["client", "server"] as const) {
+      const script = new Script({ role });
+      if (role === "client") script.endpoint.open();
+      script.header(0);
+      script.send({ kind: "open", containerId: "script", maxFrameSize });
+      script.expect("header");
+      script.expect("open");
+      script.closedWith(condition.invalidField, `${maxFrameSize}`);
+    }
+  }
+});
+
+scenario("CON-3: with 512 both ways no frame is larger, whatever is sent", (terms) => {
+  const limits = { maxFrameSize: 512 };
+  const pair = Pair.opened(terms, { client: limits, server: limits });
+  const [sender, receiver] = pair.sender(pair.begin());
+  receiver.flow({ linkCredit: 1 });
+  pair.run();
+  sender.send(Uint8Array.of(1), new Uint8Array(5_000));
+  pair.run();
+  assertEquals(pair.server.one("delivery").delivery.payload.length, 5_000);
+  const parts = pair.client.frames.filter(({ body }) => body?.kind === "transfer").map(({ payloadBytes }) =>
+    payloadBytes
+  );
+  assertEquals(parts.reduce((sum, part) => sum + part), 5_000);
+  for (const part of parts) assertLessOrEqual(part, 504);
+});
+
+test("CON-4, ATK-8: our channel-max bounds the sessions of both sides", () => {
+  const script = Script.opened({ role: "server", channelMax: 1 });
+  script.send(begin(), { channel: 0 });
+  script.send(begin(), { channel: 1 });
+  assertEquals([script.expect("begin").remoteChannel, script.expect("begin").remoteChannel], [0, 1]);
+  const error = assertThrows(() => script.endpoint.begin(), AmqpError, "2 sessions are open");
+  assertEquals(error.condition, condition.resourceLimitExceeded);
+  script.send(begin(), { channel: 2 });
+  script.closedWith(condition.framingError, "channel is 2, above 1");
+});
+
+test("CON-4: the peer's channel-max bounds ours", () => {
+  const script = Script.opened({ role: "client" }, { channelMax: 2 });
+  for (let i = 0; i < 3; i++) assertEquals(script.endpoint.begin().channel, i);
+  assertThrows(() => script.endpoint.begin(), AmqpError, "3 sessions are open");
+  assertEquals(script.endpoint.sessionCount, 3);
+});
+
+test("CON-5: container-id is mandatory", () => {
+  const script = new Script({ role: "server" });
+  script.header(0);
+  // An open whose only field is null.
+  script.raw(Uint8Array.of(0, 0, 0, 15, 2, 0, 0, 0, 0, 0x53, 0x10, 0xc0, 2, 1, 0x40));
+  script.expect("header");
+  script.expect("open");
+  script.closedWith(condition.decodeError, "container");
+});
+
+test("CON-5: hostname, capabilities and properties go out and come in as given", () => {
+  const pair = Pair.opened({ cut: 3, firstId: 0 }, {
+    client: { hostname: "virtual", desiredCapabilities: ["a", "b"], properties: { product: "test" } },
+    server: { offeredCapabilities: ["b"], answerOpen: (open) => ({ properties: { seen: open.hostname! } }) },
+  });
+  const { remote } = pair.server.endpoint;
+  assertEquals([remote?.hostname, remote?.desiredCapabilities], ["virtual", ["a", "b"]]);
+  assertEquals(remote?.properties?.product, "test");
+  assertEquals(pair.client.endpoint.remote?.offeredCapabilities, ["b"]);
+  assertEquals(pair.client.endpoint.remote?.properties?.seen, "virtual");
+});
+
+test("CON-4: limits that the server's answer sets hold", () => {
+  const script = new Script({ role: "server", answerOpen: () => ({ channelMax: 3, maxFrameSize: 600 }) });
+  script.header(0);
+  script.send({ kind: "open", containerId: "script" });
+  script.expect("header");
+  assertEquals(script.expect("open").channelMax, 3);
+  script.one("opened");
+  script.send(begin(), { channel: 4 });
+  script.closedWith(condition.framingError, "channel is 4, above 3");
+});
+
+test("CON-5: a server that refuses an open says so in its close", () => {
+  const script = new Script({
+    role: "server",
+    answerOpen: () => {
+      throw new AmqpError(condition.notFound, "Cannot open connection: no such host");
+    },
+  });
+  script.header(0);
+  script.send({ kind: "open", containerId: "script", hostname: "nowhere" });
+  script.expect("header");
+  script.expect("open");
+  script.closedWith(condition.notFound, "no such host");
+  assertEquals(script.take("opened"), []);
+});
+
+test("EXT-7: an open that announces its refusal is not reported as opened, the close behind it tells why", () => {
+  const script = new Script({ role: "client" });
+  script.endpoint.open();
+  script.header(0);
+  script.send({
+    kind: "open",
+    containerId: "script",
+    properties: { "amqp:connection-establishment-failed": true },
+  });
+  assertEquals(script.events, []);
+  script.send({ kind: "close", error: { condition: condition.invalidField, description: "sole\nconnection" } });
+  checkError(script.one("closed").error, {
+    condition: condition.invalidField,
+    scope: "connection",
+    remote: true,
+    // The peer's text cannot write lines of its own into a log.
+    text: "sole\\x0aconnection",
+  });
+});
+
+test("CON-8, WSB-14: a server takes header, SASL, open, begin and attach in one piece", () => {
+  const script = new Script({ role: "server", sasl: { mechanisms: ["ANONYMOUS"], required: true } });
+  script.onevent = (event) => {
+    if (event.kind === "saslInit") script.endpoint.saslOutcome("ok");
+    if (event.kind === "attachRequested") event.link.accept();
+  };
+  const flight = [
+    protocolHeader(3),
+    frame({ kind: "saslInit", mechanism: "ANONYMOUS" }),
+    protocolHeader(0),
+    frame({ kind: "open", containerId: "script" }),
+    frame(begin()),
+    frame(attach({ role: "receiver" })),
+    frame(flow({ nextIncomingId: undefined, handle: 0, linkCredit: 5 })),
+  ];
+  const bytes = new Uint8Array(flight.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of flight) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  script.raw(bytes);
+  script.one("opened");
+  script.one("begun");
+  const { link } = script.one("attachRequested");
+  assertEquals(link.role, "sender");
+  assertEquals(link.linkCredit, 5);
+  assertEquals(script.rest().map(({ kind }) => kind), [
+    "header",
+    "saslMechanisms",
+    "saslOutcome",
+    "header",
+    "open",
+    "begin",
+    "attach",
+  ]);
+});
+
+scenario("CON-8: a client that pipelines has its first credit after one round trip", (terms) => {
+  const pair = new Pair(terms, { latencyMs: 50 });
+  pair.client.endpoint.open();
+  const session = pair.begin();
+  const receiver = session.attach({ name: "in", role: "receiver", source: { kind: "source" } });
+  receiver.flow({ linkCredit: 7 });
+  pair.server.onevent = (event) => {
+    if (event.kind === "attachRequested") event.link.accept({ initialDeliveryCount: terms.firstId });
+    if (event.kind === "credit" && event.link.sendable > 0) event.link.send(Uint8Array.of(1), Uint8Array.of(2));
+  };
+  pair.advance(99);
+  assertEquals(pair.client.events.map(({ kind }) => kind), []);
+  pair.advance(1);
+  assertEquals(pair.client.one("delivery").delivery.payload, Uint8Array.of(2));
+  assertEquals(receiver.linkCredit, 6);
+});
+
+test("CON-9: a frame that only the SASL layer knows, or that is for nobody, closes the connection", () => {
+  const script = Script.opened({ role: "server" });
+  script.send({ kind: "accepted" }, { type: 0 });
+  script.closedWith(condition.decodeError);
+});
+
+scenario("CON-10: close is answered by close, each side's last frame", (terms) => {
+  const pair = Pair.opened(terms);
+  pair.begin();
+  pair.run();
+  pair.client.endpoint.close();
+  assertEquals(pair.client.endpoint.state, "closeSent");
+  pair.run();
+  for (const side of [pair.client, pair.server]) {
+    assert(side.endpoint.finished);
+    assertEquals(side.one("closed").error, undefined);
+    assertEquals(side.endpoint.sessionCount, 0);
+    const out = side.frames.filter(({ direction }) => direction === "out").map(({ body }) => body?.kind);
+    assertEquals(out.indexOf("close"), out.length - 1);
+    assertEquals(side.endpoint.nextTimeout(), undefined);
+  }
+});
+
+scenario("CON-10: a close with an error reaches the peer with condition, description and info", (terms) => {
+  const pair = Pair.opened(terms);
+  pair.server.endpoint.close(
+    new AmqpError(condition.connectionRedirect, "Cannot serve here: moved", {
+      info: { hostname: "other", port: 5671 },
+    }),
+  );
+  pair.run();
+  const { error } = pair.client.one("closed");
+  checkError(error, { condition: condition.connectionRedirect, scope: "connection", remote: true, text: "moved" });
+  assert(error instanceof AmqpError);
+  assertEquals({ ...error.info }, { hostname: "other", port: 5671 });
+  assertEquals(pair.server.one("closed").error, undefined);
+});
+
+test("CON-10: an error that does not fit the frame is told with less of an explanation", () => {
+  const info = { text: long(600) };
+  for (
+    const [description, expected] of [["short", "short"], [long(600), long(200)], ["\u{10ffff}".repeat(300), undefined]]
+  ) {
+    const script = Script.opened({ role: "server" }, { maxFrameSize: 512 });
+    script.endpoint.close(new AmqpError(condition.internalError, description!, { info }));
+    const { error } = script.expect("close");
+    assertEquals(error?.condition, condition.internalError);
+    assertEquals(error?.info, undefined);
+    assertEquals(error?.description, expected ?? "\u{10ffff}".repeat(100));
+  }
+});
+
+test("CON-10: a text that was cut within a character, or never was one, is still told", () => {
+  for (const text of ["\u{10ffff}".repeat(99) + "x\u{10ffff}", "half \ud83d"]) {
+    const script = Script.opened({ role: "server" });
+    script.endpoint.fail(new AmqpError(condition.internalError, text));
+    assert(script.expect("close").error?.description?.isWellFormed());
+  }
+});
+
+test("CON-10: after a close for an error all but the peer's close is dropped", () => {
+  const script = Script.opened({ role: "server" });
+  script.endpoint.fail(new AmqpError(condition.internalError, "Cannot go on: test"));
+  script.closedWith(condition.internalError, "test");
+  assertEquals(script.endpoint.state, "discarding");
+  script.send({ kind: "open", containerId: "again" });
+  script.send(begin());
+  script.send(flow(), { channel: 65_535 });
+  script.send(undefined);
+  script.quiet();
+  assertEquals(script.events, []);
+  script.endpoint.fail(new AmqpError(condition.internalError, "Cannot go on: again"));
+  script.endpoint.close();
+  script.quiet();
+  script.send({ kind: "close" }, { channel: 9 });
+  assert(script.endpoint.finished);
+  script.quiet();
+  assertEquals(script.events, []);
+});
+
+test("CON-10: a close that nobody answers is given up after its time", () => {
+  const script = Script.opened({ role: "server", closeTimeoutMs: 700 });
+  script.now = 100;
+  script.endpoint.transmit(100);
+  script.endpoint.close();
+  assertEquals(script.endpoint.nextTimeout(), 800);
+  script.tick(799);
+  assertEquals(script.events, []);
+  script.tick(800);
+  const { error } = script.one("closed");
+  checkError(error, { condition: condition.resourceLimitExceeded, scope: "connection", text: "did not answer" });
+  assert(error instanceof AmqpError && error.retryable);
+  assert(script.endpoint.finished);
+});
+
+test("CON-10: close before the open ends at once, and does nothing twice", () => {
+  for (const role of ["client", "server"] as const) {
+    const script = new Script({ role });
+    script.endpoint.close();
+    assert(script.endpoint.finished);
+    assertEquals(script.endpoint.close(), undefined);
+    script.dispatch(script.endpoint.events());
+    assertEquals(script.one("closed").error, undefined);
+    script.quiet();
+    script.header(0);
+    script.quiet();
+  }
+});
+
+test("CON-10: close right behind the open is sent, and what waited for the peer's open is not", () => {
+  const script = new Script({ role: "client" });
+  script.endpoint.open();
+  script.endpoint.begin();
+  const second = script.endpoint.begin();
+  script.endpoint.close();
+  assertEquals(script.endpoint.state, "openClosePipe");
+  assertEquals(script.rest().map(({ kind }) => kind), ["header", "open", "begin", "close"]);
+  script.header(0);
+  assertEquals(script.endpoint.state, "closePipe");
+  script.send({ kind: "open", containerId: "script" });
+  assertEquals(script.endpoint.state, "closeSent");
+  script.quiet();
+  assertEquals(script.take("opened"), []);
+  script.send(begin({ remoteChannel: 0 }));
+  script.send({ kind: "close" });
+  assertEquals(script.one("closed").error, undefined);
+  assertEquals(second.state, "ended");
+});
+
+scenario("CON-11: both sides may close at the same time", (terms) => {
+  const pair = Pair.opened(terms, { latencyMs: 5 });
+  pair.client.endpoint.close();
+  pair.server.endpoint.close();
+  pair.run();
+  for (const side of [pair.client, pair.server]) {
+    assertEquals(side.one("closed").error, undefined);
+    assertEquals(side.sent("close").length, 1);
+    assert(side.endpoint.finished);
+  }
+});
+
+test("CON-11: what the peer says before it has seen our close is no error", () => {
+  const script = Script.begun();
+  script.endpoint.close();
+  script.expect("close");
+  script.send(begin(), { channel: 1 });
+  script.send(attach({ role: "sender" }), { channel: 1 });
+  script.send(flow(), { channel: 1 });
+  script.send(flow({ echo: true }));
+  script.quiet();
+  script.send({ kind: "close" });
+  assertEquals(script.one("closed").error, undefined);
+});
+
+test("CON-11: nothing can be begun, attached or authenticated once the connection closes", () => {
+  const script = Script.begun();
+  const [session] = script.endpoint.sessions();
+  script.endpoint.close();
+  for (const closed of [false, true]) {
+    if (closed) script.send({ kind: "close" });
+    for (
+      const call of [
+        () => script.endpoint.begin(),
+        () => session!.attach({ name: "late", role: "sender" }),
+        () => script.endpoint.saslOutcome("ok"),
+        () => script.endpoint.open(),
+      ]
+    ) assertEquals(assertThrows(call, AmqpError).condition, condition.illegalState);
+  }
+  const early = new Script({ role: "client" });
+  assertThrows(() => early.endpoint.begin(), AmqpError, "state of the connection is start");
+});
+
+scenario("WSB-27: a lost transport ends everything at once, with its cause, and only once", (terms) => {
+  const pair = Pair.opened(terms);
+  const [sender] = pair.sender(pair.begin());
+  const cause = new Error("gone");
+  pair.lose(cause);
+  for (const side of [pair.client, pair.server]) {
+    assertEquals(side.one("closed").error, cause);
+    assertEquals(side.endpoint.sessionCount, 0);
+    assertEquals(side.endpoint.disconnect(new Error("again")), []);
+    assertEquals(side.endpoint.receive(Uint8Array.of(1), 0), []);
+  }
+  assertEquals([sender.state, sender.session.state, sender.sendable], ["detached", "ended", 0]);
+});
+
+test("CON-9: the time until the peer's open is bounded, also while nothing at all comes", () => {
+  for (const role of ["client", "server"] as const) {
+    const script = new Script({ role, openTimeoutMs: 400 });
+    if (role === "client") script.endpoint.open();
+    assertEquals(script.endpoint.nextTimeout(), 400);
+    script.header(0);
+    script.tick(399);
+    assertEquals(script.events, []);
+    script.tick(400);
+    const { error } = script.one("closed");
+    checkError(error, { condition: condition.resourceLimitExceeded, scope: "connection", text: "no open in time" });
+    assert(script.endpoint.finished);
+  }
+});
+
+test("CON-9: a fault of a callback closes with internal-error instead of escaping", () => {
+  let broken = false;
+  const script = Script.opened({
+    role: "server",
+    trace: () => {
+      if (broken) throw new Error("the trace is broken");
+    },
+  });
+  broken = true;
+  const events = script.endpoint.receive(frame(begin()), 0);
+  assertEquals(events.map(({ kind }) => kind), ["closed"]);
+  assert(script.endpoint.finished);
+});
+
+test("CON-9: a frame that cannot be encoded leaves no half of it behind", () => {
+  const script = Script.opened({ role: "client" });
+  const bad = { role: "sender", name: "bad", properties: { key: Symbol() as unknown as string } } as const;
+  const session = script.endpoint.begin();
+  assertThrows(() => session.attach(bad));
+  assertThrows(() => script.endpoint.begin({ properties: { key: Symbol() as unknown as string } }));
+  assertEquals([session.linkCount, script.endpoint.sessionCount], [0, 1]);
+  session.attach({ name: "good", role: "sender" });
+  assertEquals(script.rest().map(({ kind }) => kind), ["begin", "attach"]);
+});
