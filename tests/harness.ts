@@ -13,6 +13,7 @@ interface Runtime {
 }
 
 const TIMEOUT_MS = 20_000;
+const LEAK_MS = 10_000;
 const runtime = globalThis as Runtime;
 
 /** Registers one test with the runtime's own runner; it fails when it takes longer than 20 seconds. */
@@ -26,7 +27,17 @@ async function registrar(): Promise<(name: string, body: Body) => void> {
     return (name, body) => bun.test(name, body, TIMEOUT_MS);
   }
   const node = await import("node:test");
+  node.after(exitOnLeak);
   return (name, body) => void node.test(name, { timeout: TIMEOUT_MS }, body);
+}
+
+// Node waits for whatever a test has left open, for ever; Deno's sanitizers would have said so.
+function exitOnLeak(): void {
+  const { process } = globalThis as { process?: { exitCode?: number; exit(code: number): never } };
+  setTimeout(() => {
+    console.error(`Cannot end: a test has left a socket, timer or process open for ${LEAK_MS} ms`);
+    process!.exit(1);
+  }, LEAK_MS).unref();
 }
 
 let chosen: number | undefined;
