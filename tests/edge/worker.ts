@@ -1,10 +1,12 @@
 /**
- * A worker on both sides of AMQP: as a client it does what a request asks for, and under `/amqp` it accepts connections.
+ * A worker on both sides of AMQP: as a client it does what a request asks for, under `/amqp` it accepts connections, and
+ * under `/hub` its broker does.
  *
  * @module
  */
 
 import { AmqpError, condition, connect, publish, type Sender, TransportError } from "../../mod.ts";
+import { Broker } from "../../src/peer/broker.ts";
 import { acceptor } from "../../src/peer/server.ts";
 import { handler } from "../../src/transport/workers.ts";
 
@@ -55,6 +57,25 @@ const greeter = acceptor({
 });
 const upgrade = handler((channel) => greeter.accept(channel));
 
+/** A broker, as a Durable Object: anywhere else, Workers keep what came with one request from touching another. */
+export class Hub {
+  /** Accepts connections. */
+  readonly fetch: (request: Request) => Response;
+
+  /** Starts with empty queues. */
+  constructor() {
+    const broker = new Broker();
+    this.fetch = handler((channel) => broker.accept(channel));
+  }
+}
+
+interface Env {
+  readonly HUB: {
+    idFromName(name: string): unknown;
+    get(id: unknown): { fetch(request: Request): Promise<Response> };
+  };
+}
+
 async function perform({ call, url, address, subprotocol = "amqp" }: Task, body: string): Promise<string> {
   const options = { subprotocols: [subprotocol] };
   if (call === "publish") {
@@ -76,8 +97,9 @@ function describe(error: unknown): Report {
 }
 
 export default {
-  async fetch(request: Request): Promise<Response> {
+  async fetch(request: Request, { HUB }: Env): Promise<Response> {
     const { pathname, searchParams } = new URL(request.url);
+    if (pathname === "/hub") return HUB.get(HUB.idFromName("hub")).fetch(request);
     if (pathname === "/amqp") return upgrade(request);
     if (pathname !== "/task") return new Response("Not found\n", { status: 404 });
     const task = Object.fromEntries(searchParams) as unknown as Task;

@@ -16,14 +16,16 @@ export interface WorkerConfig {
   /** The worker as one ES module. */
   readonly code: string;
   /** What the worker finds in its `env`. */
-  readonly bindings: Readonly<Record<string, string>>;
+  readonly bindings?: Readonly<Record<string, string>>;
+  /** Durable Objects that it finds there too: the classes that it exports for them, by name. */
+  readonly durableObjects?: Readonly<Record<string, string>>;
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
-  const { code, bindings }: WorkerConfig = JSON.parse(line);
+  const { code, ...config }: WorkerConfig = JSON.parse(line);
   const miniflare = new Miniflare({
     modules: [{ type: "ESModule", path: "worker.js", contents: code }],
-    bindings,
+    ...config,
     // Without `nodejs_compat`: what runs here runs on every edge runtime with WebSockets.
     compatibilityDate: "2026-04-01",
     host: "127.0.0.1",

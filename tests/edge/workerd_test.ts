@@ -12,8 +12,12 @@ import { bundle } from "../bundle.ts";
 import { test } from "../harness.ts";
 import type { Report, Task } from "./worker.ts";
 import { startWorker, type Worker } from "./workerd.ts";
+import type { WorkerConfig } from "./workerd_host.ts";
 
-const { code } = bundle(`export { default } from "./tests/edge/worker.ts";`);
+const config: WorkerConfig = {
+  code: bundle(`export * from "./tests/edge/worker.ts"; export { default } from "./tests/edge/worker.ts";`).code,
+  durableObjects: { HUB: "Hub" },
+};
 
 async function perform(worker: Worker, task: Task, body = ""): Promise<Report> {
   const url = new URL(`/task?${new URLSearchParams({ ...task })}`, worker.url);
@@ -23,7 +27,7 @@ async function perform(worker: Worker, task: Task, body = ""): Promise<Report> {
 
 test("workerd: a worker publishes, receives and makes a request", async () => {
   await using broker = await startBroker();
-  await using worker = await startWorker({ code, bindings: {} });
+  await using worker = await startWorker(config);
   const { url } = broker;
 
   assertEquals(await perform(worker, { call: "publish", url, address: "orders" }, "one coffee"), { done: "accepted" });
@@ -44,7 +48,7 @@ test("workerd: a worker publishes, receives and makes a request", async () => {
 
 test("workerd: a worker learns why it is refused", async () => {
   await using broker = await startBroker();
-  await using worker = await startWorker({ code, bindings: {} });
+  await using worker = await startWorker(config);
   const task: Task = { call: "publish", url: broker.url, address: "orders" };
 
   const wrongPassword = await perform(worker, { ...task, url: broker.url.replace("secret", "wrong") });
@@ -59,7 +63,7 @@ test("workerd: a worker learns why it is refused", async () => {
 });
 
 test("workerd: a worker accepts connections", async () => {
-  await using worker = await startWorker({ code, bindings: {} });
+  await using worker = await startWorker(config);
   const url = new URL("/amqp", worker.url).href.replace("http", "ws");
 
   await using connection = await connect(url, { auth: plain("guest", "welcome") });
@@ -75,4 +79,17 @@ test("workerd: a worker accepts connections", async () => {
   await assertRejects(() => connect(url, { auth: plain("guest", "wrong") }), AmqpError, "auth");
   await assertRejects(() => connect(url, { subprotocols: ["mqtt"] }), TransportError);
   await assertRejects(() => connect(new URL("/nowhere", url)), TransportError);
+});
+
+test("workerd: a broker in a Durable Object joins those who connect", async () => {
+  await using worker = await startWorker(config);
+  const url = new URL("/hub", worker.url).href.replace("http", "ws");
+  await using consumer = await connect(url);
+  const received = consumer.receiver("orders").receive();
+  await using producer = await connect(url);
+  const sent = producer.sender("orders").send({ body: "one coffee" });
+  const delivery = await received;
+  delivery.accept();
+  assertEquals(delivery.message.text(), "one coffee");
+  assertEquals(await sent, { kind: "accepted" });
 });

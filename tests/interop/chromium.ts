@@ -135,7 +135,7 @@ function clientChecks(page: Page, { url }: Url): Checks {
   };
 }
 
-function refusalChecks(page: Page, broker: Url & { readonly bareUrl: string }, closed: Url): Checks {
+function refusalChecks(page: Page, broker: Url, closed: Url): Checks {
   const failure = (url: string, subprotocol = "amqp"): Promise<string> =>
     page.evaluate(async ([url, subprotocol]) => {
       try {
