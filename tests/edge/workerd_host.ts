@@ -7,6 +7,9 @@
  * @module
  */
 
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { Miniflare } from "miniflare";
@@ -21,9 +24,14 @@ export interface WorkerConfig {
   readonly durableObjects?: Readonly<Record<string, string>>;
 }
 
+// A folder of our own, since `dispose` does not wait until its files are gone.
+const folder = mkdtempSync(join(tmpdir(), "workerd-"));
+process.env.TMPDIR = folder;
+
+let miniflare: Miniflare | undefined;
 for await (const line of createInterface({ input: process.stdin })) {
   const { code, ...config }: WorkerConfig = JSON.parse(line);
-  const miniflare = new Miniflare({
+  miniflare = new Miniflare({
     modules: [{ type: "ESModule", path: "worker.js", contents: code }],
     ...config,
     // Without `nodejs_compat`: what runs here runs on every edge runtime with WebSockets.
@@ -33,5 +41,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   });
   process.stdout.write(`${await miniflare.ready}\n`);
 }
-// On the way out miniflare kills workerd and removes its files; `dispose` would not wait for the latter.
+await miniflare?.dispose();
+rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+// Under deno, timers that miniflare has left would keep it alive for some seconds.
 process.exit();
