@@ -281,7 +281,8 @@ function decodeField(reader: Reader, field: FieldPlan, code: number, composite: 
     case enumerationForm:
       return decodeName(reader, field, code);
     case fieldsForm:
-      return reader.record(code, "symbol");
+      // rhea writes the keys of an error's info as strings; a message rejected so must not cost the connection.
+      return reader.record(code, "symbol", field.key === "info");
     case unsettledForm:
       return decodeUnsettled(reader, code);
     case compositeForm:

@@ -252,8 +252,8 @@ export class Reader {
     return typeof time === "bigint" ? new Typed("timestamp", time) : time;
   }
 
-  /** Reads a map whose keys all are symbols or all are strings. */
-  record(code: number, keyType: "symbol" | "string"): Fields {
+  /** Reads a map whose keys all are symbols or all are strings; `lenient` takes the other kind of key as well. */
+  record(code: number, keyType: "symbol" | "string", lenient = false): Fields {
     const outer = this.#end;
     const count = this.openMap(code);
     // No prototype: "__proto__" is a key like any other.
@@ -262,10 +262,11 @@ export class Reader {
     let order: string[] | undefined;
     for (let i = 0; i < count; i += 2) {
       const keyCode = this.#u8();
-      if (typeOf(keyCode) !== keyType) {
+      const found = typeOf(keyCode);
+      if (found !== keyType && !(lenient && (found === "symbol" || found === "string"))) {
         throw this.fail(`a map key has constructor 0x${hexByte(keyCode)}, not ${keyType}`);
       }
-      const key = keyType === "symbol" ? this.symbol(keyCode) : this.name(keyCode);
+      const key = found === "symbol" ? this.symbol(keyCode) : this.name(keyCode);
       if (key in record) throw this.fail(`map key ${quote(key)} occurs twice`);
       // An object moves keys that are integers to the front.
       if (order === undefined && isDigit(key.charCodeAt(0))) order = Object.keys(record);
