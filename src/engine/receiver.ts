@@ -98,6 +98,8 @@ export class ReceiverEndpoint extends LinkEndpoint {
       );
     }
     this.#count(ahead);
+    // Also when the drain was called off meanwhile: the credit is gone.
+    if (ahead > 0 && this.linkCredit === 0) this.draining = true;
     this.#checkDrained();
   }
 

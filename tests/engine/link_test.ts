@@ -1,0 +1,538 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { AmqpError, condition } from "../../src/errors.ts";
+import type { EngineEvent } from "../../src/engine/events.ts";
+import { test } from "../harness.ts";
+import { Pair, payload, scenario, type Side, tag } from "./pair.ts";
+import { attach, begin, checkError, flow, Script, transfer } from "./script.ts";
+
+const notFound = (): AmqpError =>
+  new AmqpError(condition.notFound, 'Cannot attach link "link": no such node', { scope: "link" });
+
+function refuseLinks(event: EngineEvent): void {
+  if (event.kind === "attachRequested") event.link.refuse(notFound());
+}
+
+function kinds(side: Side | Script): string[] {
+  return side.events.map(({ kind }) => kind);
+}
+
+scenario("LNK-1: what each side says in its attach reaches the other", (terms) => {
+  const pair = Pair.opened(terms);
+  pair.server.onevent = (event) => {
+    if (event.kind === "attachRequested") {
+      event.link.accept({ properties: { answer: 1 }, offeredCapabilities: ["c"], maxMessageSize: 1_000n });
+    }
+  };
+  const [sender, receiver] = pair.sender(pair.begin(), {
+    name: "näme",
+    source: { kind: "source", address: "from" },
+    target: { kind: "target", address: "to", durable: "configuration" },
+    desiredCapabilities: ["c", "d"],
+    properties: { ask: 2 },
+  });
+  assertEquals(pair.client.one("attached"), { kind: "attached", link: sender });
+  assertEquals(pair.server.one("attachRequested").link, receiver);
+  assertEquals([sender.state, receiver.state], ["attached", "attached"]);
+  const { remote } = receiver;
+  assertEquals([remote?.name, remote?.properties?.ask, remote?.desiredCapabilities], ["näme", 2, ["c", "d"]]);
+  assertEquals(remote?.target, { kind: "target", address: "to", durable: "configuration" });
+  // What the answer leaves out is as it was asked for.
+  assertEquals(sender.remote?.target, remote?.target);
+  assertEquals(sender.remote?.source, { kind: "source", address: "from" });
+  assertEquals([sender.remote?.properties?.answer, sender.remote?.offeredCapabilities], [1, ["c"]]);
+  assertEquals(sender.maxMessageSize, 1_000n);
+});
+
+scenario("LNK-1: a sender and a receiver of one name are two links", (terms) => {
+  const pair = Pair.opened(terms);
+  const session = pair.begin();
+  const [sender] = pair.sender(session, { name: "same" });
+  const [receiver] = pair.receiver(session, { name: "same" });
+  assertEquals([sender.state, receiver.state, session.linkCount], ["attached", "attached", 2]);
+  assertEquals([sender.handle, receiver.handle], [0, 1]);
+  for (const role of ["sender", "receiver"] as const) {
+    const error = assertThrows(() => session.attach({ name: "same", role: role as "sender" }), AmqpError, "in use");
+    assertEquals([error.condition, error.scope], [condition.illegalState, "link"]);
+  }
+});
+
+scenario(
+  "LNK-1: a link that is attached again is stolen from where it was, on the same session or another",
+  (terms) => {
+    for (const other of [false, true]) {
+      const pair = Pair.opened(terms);
+      const session = pair.begin();
+      const [old, oldReceiver] = pair.sender(session);
+      oldReceiver.flow({ linkCredit: 5 });
+      pair.run();
+      // The client's own engine would not do it on one session, so its link is hidden from it.
+      const thief = other ? pair.begin() : session;
+      if (!other) old.state = "detachSent";
+      pair.client.take("attached");
+      const stolen = thief.attach({
+        name: "link",
+        role: "sender",
+        target: { kind: "target" },
+        initialDeliveryCount: terms.firstId,
+      });
+      old.state = "attached";
+      pair.run();
+      const [ended] = pair.server.take("detached");
+      assertEquals(ended?.link, oldReceiver);
+      checkError(ended?.error, { condition: condition.stolen, scope: "link" });
+      const event = pair.client.one("detached");
+      assertEquals([event.link, event.closed], [old, true]);
+      checkError(event.error, { condition: condition.stolen, scope: "link", remote: true });
+      assertEquals(pair.client.one("attached").link, stolen);
+      assertEquals([stolen.state, old.state, oldReceiver.state], ["attached", "detached", "detached"]);
+      assertEquals(stolen.session.linkCount, 1);
+    }
+  },
+);
+
+test("LNK-1: a link that was not even answered is stolen too", () => {
+  const script = Script.begun();
+  script.onevent = () => {};
+  script.send(attach({ role: "sender" }));
+  const { link } = script.one("attachRequested");
+  script.send(attach({ role: "sender", handle: 1 }));
+  assertEquals(script.expect("attach").target, undefined);
+  assertEquals(script.expect("detach").error?.condition, condition.stolen);
+  assertEquals(script.one("detached").link, link);
+  script.one("attachRequested").link.accept();
+  assertEquals(script.expect("attach").handle, 1);
+});
+
+test("LNK-2: an attach on a handle in use closes the connection", () => {
+  const script = Script.begun();
+  script.send(attach({ role: "sender" }));
+  script.expect("attach");
+  script.send(attach({ role: "sender", name: "other" }));
+  script.closedWith(condition.handleInUse, "handle 0 is in use");
+});
+
+test("LNK-2: the lowest free handle is taken; the two directions number theirs independently", () => {
+  const script = Script.begun();
+  const [session] = script.endpoint.sessions();
+  const names = ["a", "b", "c"];
+  const [a] = names.map((name) => session!.attach({ name, role: "sender", target: { kind: "target" } }));
+  assertEquals(names.map(() => script.expect("attach").handle), [0, 1, 2]);
+  script.send(attach({ role: "receiver", name: "a", handle: 40 }));
+  script.send(attach({ role: "receiver", name: "b", handle: 0 }));
+  assertEquals(a!.remoteHandle, 40);
+  a!.detach({ closed: true });
+  assertEquals(script.expect("detach").handle, 0);
+  assertEquals(session!.attach({ name: "d", role: "sender" }).handle, 3);
+  script.send({ kind: "detach", handle: 40, closed: true });
+  assertEquals(session!.attach({ name: "e", role: "sender" }).handle, 0);
+});
+
+scenario("LNK-4: a refusal is an attach without the terminus, then a detach that tells why", (terms) => {
+  for (const role of ["sender", "receiver"] as const) {
+    const pair = Pair.opened(terms);
+    pair.server.onevent = refuseLinks;
+    const session = pair.begin();
+    const link = session.attach({
+      name: "link",
+      role: role as "sender",
+      source: { kind: "source", address: "from" },
+      target: { kind: "target", address: "to" },
+    });
+    pair.run();
+    const [answer] = pair.server.sent("attach");
+    // Only the end that was asked of the server is missing.
+    assertEquals(
+      [answer?.source?.kind, answer?.target?.kind],
+      role === "sender" ? ["source", undefined] : [undefined, "target"],
+    );
+    assertEquals(pair.client.take("attached"), []);
+    const event = pair.client.one("detached");
+    assertEquals([event.link, event.closed], [link, true]);
+    checkError(event.error, { condition: condition.notFound, scope: "link", remote: true, text: "no such node" });
+    assertEquals(pair.server.take("detached"), []);
+    for (const side of [pair.client, pair.server]) {
+      const [live] = side.endpoint.sessions();
+      assertEquals(live?.linkCount, 0);
+    }
+    assertEquals(session.state, "mapped");
+  }
+});
+
+test("LNK-4: success is not reported while the detach that refuses is still to come", () => {
+  const script = Script.opened({ role: "client" });
+  const session = script.endpoint.begin();
+  session.attach({ name: "link", role: "sender", target: { kind: "target" } });
+  script.send(begin({ remoteChannel: 0 }));
+  script.one("begun");
+  script.send(attach({ role: "receiver", target: undefined }));
+  assertEquals(script.events, []);
+  script.send({ kind: "detach", handle: 0, closed: true, error: { condition: condition.notFound } });
+  checkError(script.one("detached").error, { condition: condition.notFound, scope: "link", remote: true });
+});
+
+test("LNK-4: an attach is answered once, and not after the link is gone", () => {
+  const script = Script.begun();
+  script.onevent = () => {};
+  script.send(attach({ role: "sender" }));
+  const { link } = script.one("attachRequested");
+  link.accept();
+  for (const call of [() => link.accept(), () => link.refuse(notFound())]) {
+    assertEquals(assertThrows(call, AmqpError, "state is attached").condition, condition.illegalState);
+  }
+  script.send(attach({ role: "sender", name: "other", handle: 1 }));
+  const { link: gone } = script.one("attachRequested");
+  script.send({ kind: "detach", handle: 1, closed: true });
+  assertThrows(() => gone.accept(), AmqpError, "state is detached");
+  // Its attach is owed an answer all the same, which takes nothing.
+  script.expect("attach");
+  assertEquals(script.expect("attach").target, undefined);
+  assertEquals(script.expect("detach").closed, true);
+  assertEquals([script.one("detached").link, script.endpoint.state], [gone, "opened"]);
+});
+
+test("LNK-4: an answer that does not fit the frame leaves the link to be refused", () => {
+  const script = Script.opened({ role: "server" }, { maxFrameSize: 512 });
+  script.onevent = () => {};
+  script.send(begin());
+  script.send(attach({ role: "sender" }));
+  script.expect("begin");
+  const { link } = script.one("attachRequested");
+  const error = assertThrows(() => link.accept({ properties: { text: "x".repeat(600) } }), AmqpError, "does not fit");
+  assertEquals(error.condition, condition.frameSizeTooSmall);
+  link.refuse(error);
+  script.expect("attach");
+  assertEquals(script.expect("detach").error?.condition, condition.frameSizeTooSmall);
+});
+
+test("LNK-5: a sender's attach without initial-delivery-count ends the session, a receiver's is no matter", () => {
+  const script = Script.begun();
+  script.send(attach({ role: "receiver", initialDeliveryCount: 99 }));
+  assertEquals(script.expect("attach").initialDeliveryCount, 0);
+  script.send(attach({ role: "sender", name: "other", handle: 1, initialDeliveryCount: undefined }));
+  script.endedWith(condition.invalidField, "initial-delivery-count");
+});
+
+test("LNK-6: the sender's word on its settle mode counts, and the receiver's on its own", () => {
+  const modes = [
+    { wish: ["settled", "second"], fact: [undefined, undefined] },
+    { wish: ["settled", "second"], fact: ["unsettled", "first"] },
+    { wish: [undefined, undefined], fact: ["mixed", "second"] },
+  ] as const;
+  for (const { wish, fact } of modes) {
+    const pair = Pair.opened({ cut: "whole", firstId: 0 });
+    pair.server.onevent = (event) => {
+      if (event.kind === "attachRequested") event.link.accept({ sndSettleMode: fact[0], rcvSettleMode: fact[1] });
+    };
+    const session = pair.begin();
+    const [sender, receiver] = pair.sender(session, { sndSettleMode: wish[0], rcvSettleMode: wish[1] });
+    for (const link of [sender, receiver]) {
+      assertEquals(link.sndSettleMode, wish[0] ?? "mixed");
+      assertEquals(link.rcvSettleMode, fact[1] ?? wish[1] ?? "first");
+    }
+    const back = session.attach({ name: "back", role: "receiver", sndSettleMode: wish[0], rcvSettleMode: wish[1] });
+    pair.run();
+    assertEquals(back.sndSettleMode, fact[0] ?? wish[0] ?? "mixed");
+    assertEquals(back.rcvSettleMode, wish[1] ?? "first");
+  }
+});
+
+test("LNK-7, ATK-7: a receiver announces a limit unless told otherwise, and a larger delivery ends the link", () => {
+  const cases = [[undefined, 67_108_864n], [0n, 0n], [10n, 10n]] as const;
+  for (const [maxMessageSize, announced] of cases) {
+    const script = Script.begun();
+    script.onevent = (event) => {
+      if (event.kind === "attachRequested") event.link.accept({ maxMessageSize });
+    };
+    script.send(attach({ role: "sender" }));
+    assertEquals(script.expect("attach").maxMessageSize, announced);
+    const { link } = script.one("attachRequested");
+    assert(link.role === "receiver");
+    link.flow({ linkCredit: 5 });
+    script.expect("flow");
+    script.send(transfer(0), { payload: payload(10) });
+    assertEquals(script.one("delivery").delivery.payload.length, 10);
+    script.send(transfer(1, { more: true }), { payload: payload(6) });
+    script.send({ kind: "transfer", handle: 0 }, { payload: payload(5) });
+    if (announced !== 10n) script.one("delivery");
+    else script.detachedWith(condition.messageSizeExceeded, "more than 10 bytes");
+  }
+});
+
+test("LNK-7: we do not send more than the receiver takes", () => {
+  const pair = Pair.opened({ cut: "whole", firstId: 0 });
+  pair.server.onevent = (event) => {
+    if (event.kind === "attachRequested") event.link.accept({ maxMessageSize: 10n });
+  };
+  const [sender, receiver] = pair.sender(pair.begin());
+  receiver.flow({ linkCredit: 2 });
+  pair.run();
+  sender.send(tag(1), payload(10));
+  const error = assertThrows(() => sender.send(tag(2), payload(11)), AmqpError, "11 bytes, receiver takes 10");
+  assertEquals([error.condition, error.scope], [condition.messageSizeExceeded, "delivery"]);
+  pair.run();
+  assertEquals(pair.server.take("delivery").length, 1);
+});
+
+scenario("LNK-8: the unsettled maps of a link that is attached again reach the peer", (terms) => {
+  const pair = Pair.opened(terms);
+  const session = pair.begin();
+  const unsettled = new Map([[tag(1), null], [tag(2), { kind: "accepted" } as const]]);
+  const [, receiver] = pair.sender(session, { unsettled, incompleteUnsettled: true });
+  assertEquals([...receiver.remote!.unsettled!], [[tag(1), null], [tag(2), { kind: "accepted" }]]);
+  assertEquals(receiver.remote?.incompleteUnsettled, true);
+  const [, fresh] = pair.sender(session, { name: "new" });
+  assertEquals(fresh.remote?.unsettled, undefined);
+});
+
+scenario("LNK-9: while one side does not know all unsettled deliveries, the sender sends nothing new", (terms) => {
+  for (const ours of [true, false]) {
+    const pair = Pair.opened(terms);
+    pair.server.onevent = (event) => {
+      if (event.kind === "attachRequested") event.link.accept({ incompleteUnsettled: !ours });
+    };
+    const [sender, receiver] = pair.sender(pair.begin(), {
+      incompleteUnsettled: ours,
+      unsettled: new Map([[tag(1), null]]),
+    });
+    receiver.flow({ linkCredit: 5 });
+    pair.run();
+    assertEquals(sender.sendable, 0);
+    const error = assertThrows(() => sender.send(tag(2), payload(1)), AmqpError, "no credit");
+    assertEquals(error.condition, condition.transferLimitExceeded);
+    sender.send(tag(1), payload(1), { resume: true });
+    pair.run();
+    assertEquals(pair.client.sent("transfer").length, 1);
+    assertEquals(pair.client.take("detached"), []);
+  }
+});
+
+test("LNK-9: a new delivery where we said that our map is not complete ends the link", () => {
+  const script = Script.begun();
+  script.onevent = (event) => {
+    if (event.kind === "attachRequested") event.link.accept({ incompleteUnsettled: true });
+  };
+  script.send(attach({ role: "sender" }));
+  script.expect("attach");
+  const { link } = script.one("attachRequested");
+  assert(link.role === "receiver");
+  link.flow({ linkCredit: 5 });
+  script.expect("flow");
+  script.send(transfer(0), { payload: payload(1) });
+  script.detachedWith(condition.notAllowed, "not all known");
+});
+
+test("LNK-10, FLW-8: a frame for a handle that is not attached ends the session", () => {
+  for (const body of [transfer(0, { handle: 5 }), flow({ handle: 5 }), { kind: "detach", handle: 5 } as const]) {
+    const script = Script.begun();
+    script.send(body);
+    script.endedWith(condition.unattachedHandle, "handle 5 is not attached");
+  }
+});
+
+test("LNK-11: what comes for a link that ended with an error, on either side, ends the session; a detach does not", () => {
+  for (const ours of [true, false]) {
+    for (const body of [transfer(0), flow({ handle: 0 })]) {
+      const script = Script.begun();
+      script.send(attach({ role: "sender" }));
+      script.expect("attach");
+      const { link } = script.one("attachRequested");
+      if (ours) link.fail(notFound());
+      script.send({ kind: "detach", handle: 0, closed: true, error: ours ? undefined : { condition: "x:y" } });
+      script.expect("detach");
+      script.one("detached");
+      script.send({ kind: "detach", handle: 0, closed: true });
+      script.quiet();
+      script.send(body);
+      script.endedWith(condition.errantLink, "handle 0");
+    }
+  }
+});
+
+test("LNK-11: a handle is forgiven when it is attached again", () => {
+  const script = Script.begun();
+  script.onevent = refuseLinks;
+  script.send(attach({ role: "sender" }));
+  script.send({ kind: "detach", handle: 0, closed: true });
+  script.rest();
+  script.onevent = () => {};
+  script.send(attach({ role: "sender" }));
+  script.take("attachRequested")[1]!.link.accept();
+  script.send({ kind: "detach", handle: 0, closed: true });
+  script.rest();
+  script.send(flow({ handle: 0 }));
+  script.endedWith(condition.unattachedHandle);
+});
+
+scenario("LNK-12: a link is suspended or closed, and the answer is the same", (terms) => {
+  for (const closed of [true, false]) {
+    for (const ours of [true, false]) {
+      const pair = Pair.opened(terms);
+      const [sender, receiver] = pair.sender(pair.begin());
+      const error = new AmqpError(condition.detachForced, "Cannot keep link: test", { scope: "link" });
+      (ours ? sender : receiver).detach({ closed, error: closed ? error : undefined });
+      pair.run();
+      const [mine, theirs] = [pair.client.one("detached"), pair.server.one("detached")];
+      assertEquals([mine.closed, theirs.closed], [closed, closed]);
+      assertEquals([mine.link, theirs.link], [sender, receiver]);
+      const told = ours ? theirs : mine;
+      if (closed) checkError(told.error, { condition: condition.detachForced, scope: "link", remote: true });
+      else assertEquals(told.error, undefined);
+      assertEquals([sender.session.linkCount, receiver.session.linkCount], [0, 0]);
+      sender.detach({ closed: true });
+      sender.fail(error);
+      pair.run();
+      assertEquals([...pair.client.take("detached"), ...pair.server.take("detached")], []);
+      assertEquals(pair.client.sent("detach").length, 1);
+    }
+  }
+});
+
+scenario(
+  "LNK-12: both may detach at the same time, in any way; a suspend that crosses a close becomes a close",
+  (terms) => {
+    for (const ours of [true, false]) {
+      for (const theirs of [true, false]) {
+        const pair = Pair.opened(terms, { latencyMs: 5 });
+        const [sender, receiver] = pair.sender(pair.begin());
+        sender.detach({ closed: ours });
+        receiver.detach({ closed: theirs });
+        pair.run();
+        const [mine] = pair.client.take("detached");
+        const [other] = pair.server.take("detached");
+        assertEquals([mine?.closed, other?.closed], [ours || theirs, ours || theirs]);
+        assertEquals([sender.session.linkCount, receiver.session.linkCount], [0, 0]);
+        assertEquals([sender.session.state, receiver.session.state], ["mapped", "mapped"]);
+        // Attached once more to be closed by whoever had only suspended it, which is answered.
+        assertEquals(pair.client.sent("attach").length, ours === theirs ? 1 : 2);
+        assertEquals(pair.server.sent("attach").length, ours === theirs ? 1 : 2);
+        assertEquals(pair.client.sent("detach").at(-1)?.closed ?? false, ours || theirs);
+      }
+    }
+  },
+);
+
+scenario("LNK-12: a link may be attached again before its detach was answered", (terms) => {
+  for (const closed of [true, false]) {
+    const pair = Pair.opened(terms, { latencyMs: 5 });
+    const session = pair.begin();
+    const [sender] = pair.sender(session);
+    pair.client.take("attached");
+    sender.detach({ closed });
+    const again = session.attach({ name: "link", role: "sender", target: { kind: "target" } });
+    pair.run();
+    assertEquals(pair.client.one("detached").link, sender);
+    assertEquals(pair.client.one("attached").link, again);
+    assertEquals(session.linkCount, 1);
+    assertEquals([again.state, again.handle], ["attached", 1]);
+  }
+});
+
+scenario("LNK-12: a suspend that crosses a close is no matter when the link was attached anew already", (terms) => {
+  const pair = Pair.opened(terms, { latencyMs: 5 });
+  const session = pair.begin();
+  const [sender, receiver] = pair.sender(session);
+  pair.client.take("attached");
+  sender.detach({ closed: false });
+  receiver.detach({ closed: true });
+  const again = session.attach({ name: "link", role: "sender", target: { kind: "target" } });
+  pair.run();
+  assertEquals(pair.client.one("detached").closed, true);
+  assertEquals(pair.client.one("attached").link, again);
+  assertEquals([session.linkCount, again.state], [1, "attached"]);
+});
+
+scenario("LNK-12: a link may be detached before its attach was answered", (terms) => {
+  for (const closed of [true, false]) {
+    const pair = Pair.opened(terms);
+    const session = pair.begin();
+    const link = session.attach({ name: "link", role: "receiver", source: { kind: "source" } });
+    link.flow({ linkCredit: 3 });
+    link.detach({ closed });
+    assertEquals(link.state, "detachPipe");
+    const error = assertThrows(() => session.attach({ name: "link", role: "receiver" }), AmqpError, "in use");
+    assertEquals(error.condition, condition.illegalState);
+    pair.run();
+    assertEquals(kinds(pair.client), ["begun", "detached"]);
+    assertEquals([pair.client.one("detached").closed, pair.server.one("detached").closed], [closed, closed]);
+    assertEquals(session.linkCount, 0);
+  }
+});
+
+scenario("LNK-13: after our detach nothing goes out for the link, and what comes for it is dropped", (terms) => {
+  for (const closed of [true, false]) {
+    const pair = Pair.opened(terms, { latencyMs: 5 });
+    const session = pair.begin();
+    const [receiver, sender] = pair.receiver(session);
+    const [other, otherSource] = pair.receiver(session, { name: "other" });
+    receiver.flow({ linkCredit: 10 });
+    other.flow({ linkCredit: 10 });
+    pair.run();
+    sender.send(tag(1), payload(5));
+    otherSource.send(tag(1), payload(5));
+    receiver.flow({ linkCredit: 20 });
+    receiver.detach({ closed });
+    const flows = pair.client.sent("flow").length;
+    pair.run();
+    // Dropped, but counted: the other link's delivery has the next id.
+    assertEquals(pair.client.one("delivery").link, other);
+    otherSource.send(tag(2), payload(5));
+    pair.run();
+    assertEquals(pair.client.one("delivery").link, other);
+    assertEquals(pair.client.sent("flow").length, flows);
+    assertThrows(() => receiver.flow({ linkCredit: 1 }), AmqpError, "state is detached");
+    assertEquals(sender.unsettled.size, closed ? 0 : 1);
+    assertEquals(session.state, "mapped");
+  }
+});
+
+test("LNK-13: a sender that detaches drops what it has queued, and keeps what is not settled when it is suspended", () => {
+  for (const closed of [true, false]) {
+    const pair = Pair.opened({ cut: "whole", firstId: 0 }, { server: { session: { incomingWindow: 1 } } });
+    const [sender, receiver] = pair.sender(pair.begin());
+    receiver.flow({ linkCredit: 10 });
+    pair.run();
+    const sent = [1, 2, 3].map((n) => sender.send(tag(n), payload(5)));
+    const release = pair.hold(pair.client);
+    pair.run();
+    assertEquals(sender.queued, 2);
+    sender.detach({ closed });
+    assertEquals(sender.queued, 0);
+    assertThrows(() => sender.send(tag(4), payload(1)), AmqpError, "state is detachSent");
+    assertEquals([sender.abort(sent[0]!), sender.abort(sent[2]!)], [false, false]);
+    release();
+    assertEquals(pair.server.take("delivery").length, 1);
+    assertEquals(sender.unsettled.size, closed ? 0 : 3);
+    assertEquals(sender.session.unsettledCount, closed ? 0 : 1);
+  }
+});
+
+scenario("LNK-13: outcomes that were on their way when a sender closes are still told", (terms) => {
+  const pair = Pair.opened(terms, { latencyMs: 5 });
+  const [sender, receiver] = pair.sender(pair.begin());
+  receiver.flow({ linkCredit: 1 });
+  pair.run();
+  const delivery = sender.send(tag(1), payload(1));
+  pair.run();
+  pair.server.one("delivery").delivery.update({ kind: "accepted" });
+  sender.detach({ closed: true });
+  pair.run();
+  assertEquals([delivery.settled, delivery.remoteState?.kind], [true, "accepted"]);
+  assertEquals(kinds(pair.client).slice(-2), ["disposition", "detached"]);
+});
+
+test("ATK-8: links that attach and detach by the thousand leave nothing behind, and those at once are bounded", () => {
+  const script = Script.begun({ session: { handleMax: 9 } });
+  for (let i = 0; i < 3_000; i++) {
+    script.send(attach({ role: "sender", handle: i % 10 }));
+    script.send({ kind: "detach", handle: i % 10, closed: true, error: { condition: "x:y" } });
+    if (i % 100 === 0) script.rest();
+  }
+  const [session] = script.endpoint.sessions();
+  assertEquals([session!.linkCount, session!.unsettledCount], [0, 0]);
+  script.rest();
+  for (let i = 0; i < 10; i++) script.send(attach({ role: "sender", name: `${i}`, handle: i }));
+  assertEquals(session!.linkCount, 10);
+  script.rest();
+  script.send(attach({ role: "sender", name: "10", handle: 10 }));
+  script.closedWith(condition.framingError, "above 9");
+});
