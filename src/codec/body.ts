@@ -74,7 +74,7 @@ export function value(value: Value): ValueBody {
  */
 export function json(value: unknown): DataBody {
   const text = JSON.stringify(value);
-  if (text === undefined) throw new TypeError(`Cannot encode body: JSON has no form of a ${typeof value}`);
+  if (text === undefined) throw new TypeError(`Cannot encode body: JSON has no form of ${typeof value}`);
   return new DataBody([utf8Encoder().encode(text)], "application/json");
 }
 

@@ -28,7 +28,7 @@ import { Reader } from "./reader.ts";
 import { ambiguousType, recall, remember } from "./remembered.ts";
 import { hex, hexByte, quote } from "./text.ts";
 import { AmqpArray, Described, Typed } from "./values.ts";
-import type { Composite, CompositeOf, Kind, WithDefaults } from "./types.ts";
+import type { Composite, CompositeOf, FilledOf, Kind, WithDefaults } from "./types.ts";
 import { Writer } from "./writer.ts";
 
 export { print } from "./print.ts";
@@ -103,7 +103,7 @@ export function readDescriptor(reader: Reader): number {
 /** The same composite with its defaults filled in; nested composites stay as they are. */
 export function withDefaults<T extends Composite>(composite: T): WithDefaults<T>;
 /** The composite of the kind given with its defaults filled in. */
-export function withDefaults<K extends Kind>(composite: CompositeOf<K>, kind: K): WithDefaults<CompositeOf<K>, K>;
+export function withDefaults<K extends Kind>(composite: CompositeOf<K>, kind: K): FilledOf<CompositeOf<K>, K>;
 export function withDefaults(composite: FieldValues & { kind?: Kind }, kind = composite.kind): FieldValues {
   const filled: FieldValues = { ...composite };
   for (const { key, defaultValue } of planOf(kind!).fields) {

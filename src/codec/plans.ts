@@ -121,8 +121,8 @@ function findPlan(code: number): Plan | undefined {
 }
 
 function makePlan(kind: Kind): Plan {
+  if (!Object.hasOwn(definitions, kind)) throw new TypeError(`Cannot encode composite: there is no kind "${kind}"`);
   const definition = definitions[kind];
-  if (definition === undefined) throw new TypeError(`Cannot encode composite: there is no kind "${kind}"`);
   const fields = Object.entries(definition.fields).map(([key, field]) => makeField(key, field));
   let mandatory = 0;
   for (const [i, field] of fields.entries()) mandatory |= field.mandatory ? 1 << i : 0;

@@ -130,12 +130,18 @@ export type Provider<Archetype extends string> = {
 /** Any composite that tells its kind. */
 export type Composite = CompositeOf<Exclude<Kind, PlainKind>>;
 
+/** The fields of a table that have a default, set. */
+export type DefaultedFields<Table> = {
+  -readonly [F in MarkedFields<Table, `${string}=${string}`>]: FieldType<Table[F]>;
+};
+
+/** An object of the kind given in which every field that has a default is set. */
+export type FilledOf<T, K extends Kind> =
+  & Omit<T, keyof DefaultedFields<Definitions[K]["fields"]>>
+  & DefaultedFields<Definitions[K]["fields"]>;
+
 /** A composite in which every field that has a default is set; see `withDefaults`. */
-export type WithDefaults<T, K extends Kind = T extends { kind: infer Own extends Kind } ? Own : never> =
-  & T
-  & {
-    [F in MarkedFields<Definitions[K]["fields"], `${string}=${string}`> & keyof T]-?: Exclude<T[F], undefined>;
-  };
+export type WithDefaults<T extends Composite> = T extends { kind: infer K extends Kind } ? FilledOf<T, K> : never;
 
 /** Begins a connection [transport 2.7.1]. */
 export type Open = CompositeOf<"open">;
