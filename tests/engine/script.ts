@@ -227,6 +227,8 @@ export class Script {
 
   /** Checks that the connection still works. */
   alive(): void {
+    this.take("begun");
+    this.take("ended");
     this.send(begin(), { channel: 200 });
     this.expect("begin");
     this.one("begun");
