@@ -23,6 +23,7 @@ import { AmqpError, condition } from "../errors.ts";
 import { toDescribed } from "../codec/composite.ts";
 import type { Fields, Source, Target } from "../codec/types.ts";
 import type { Channel } from "../transport/channel.ts";
+import type { PeerInfo } from "../transport/info.ts";
 import { Budget } from "./broker/budget.ts";
 import { Consumer, failed } from "./broker/consumer.ts";
 import type { Envelope } from "./broker/envelope.ts";
@@ -147,8 +148,8 @@ export class Broker implements AsyncDisposable {
   }
 
   /** Takes over a channel whose peer is about to speak AMQP. */
-  accept(channel: Channel): Connection {
-    return this.#acceptor.accept(channel);
+  accept(channel: Channel, info?: PeerInfo): Connection {
+    return this.#acceptor.accept(channel, info);
   }
 
   /** The connections that have not ended. */

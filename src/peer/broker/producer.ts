@@ -22,23 +22,32 @@ export interface Sink {
   removeProducer(producer: Producer): void;
 }
 
+/** Where messages wait for room. */
+export interface Door {
+  /** Drops those whose producer has gone. */
+  forgetGone(): void;
+}
+
 /** What a message must fulfil before it goes anywhere; throws an AmqpError if it does not. */
 export type Inspection = (envelope: Envelope, producer: Producer) => void | Promise<void>;
 
 /** Messages that may be on their way on one link. */
-const WINDOW = 100;
-/** What a message is taken for before any was seen, in bytes. */
-const FIRST_GUESS_BYTES = 1_024;
+const WINDOW = 1_000;
+/** The same before the first has told how large they are. */
+const FIRST_WINDOW = 10;
+/** Short messages cost memory, too. */
+const MIN_BYTES = 256;
 
 /** One incoming link. */
 export class Producer {
   /** The link. */
   readonly receiver: Receiver;
   /** Bytes of the largest message so far. */
-  largest = FIRST_GUESS_BYTES;
-  /** Messages that wait outside a full queue. */
-  parked = 0;
+  largest = MIN_BYTES;
+  /** Messages that wait outside a full queue, and which. */
+  readonly parked: Map<Arrival, Door> = new Map();
 
+  #window = FIRST_WINDOW;
   readonly #sink: Sink;
   readonly #inspect: Inspection;
 
@@ -55,7 +64,7 @@ export class Producer {
   topUp(): void {
     if (!this.receiver.usable || !this.receiver.open) return;
     const { credit, buffered } = this.receiver;
-    const wanted = this.#sink.allow(this, Math.max(0, WINDOW - this.parked - buffered));
+    const wanted = this.#sink.allow(this, Math.max(0, this.#window - this.parked.size - buffered));
     if (wanted === 0 ? credit > 0 : credit * 2 <= wanted) this.receiver.grant(wanted);
   }
 
@@ -82,11 +91,13 @@ export class Producer {
     }
     await this.receiver.closed;
     this.#sink.removeProducer(this);
+    for (const door of new Set(this.parked.values())) door.forgetGone();
   }
 
   async #take(delivery: Delivery): Promise<void> {
     const { payload, messageFormat, tag } = delivery;
     if (payload.length > this.largest) this.largest = payload.length;
+    this.#window = WINDOW;
     let envelope: Envelope;
     try {
       envelope = new Envelope(payload, messageFormat, this.receiver.connection.limits);
@@ -134,13 +145,13 @@ export class Arrival {
   }
 
   /** It has to wait. */
-  park(): void {
-    this.producer.parked++;
+  park(door: Door): void {
+    this.producer.parked.set(this, door);
   }
 
   /** It waits no longer. */
   unpark(): void {
-    this.producer.parked--;
+    this.producer.parked.delete(this);
   }
 
   /** Tells the producer that it is taken. */

@@ -11,7 +11,7 @@ import { Backlog } from "./backlog.ts";
 import { Budget, type Waiter } from "./budget.ts";
 import type { Consumer } from "./consumer.ts";
 import { tooLarge } from "./envelope.ts";
-import type { Arrival, Producer, Sink } from "./producer.ts";
+import type { Arrival, Door, Producer, Sink } from "./producer.ts";
 import { Stored } from "./stored.ts";
 
 /** The terms of one queue. */
@@ -76,7 +76,7 @@ const MIN_SWEEP_MS = 50;
 const MAX_TIMER_MS = 0x7fffffff;
 
 /** A queue of one broker. */
-export class Queue implements Sink, Waiter {
+export class Queue implements Sink, Door, Waiter {
   /** Its address; that of the topic for the queue of a subscriber. */
   readonly address: string;
   /** What it was made for. */
@@ -146,7 +146,7 @@ export class Queue implements Sink, Waiter {
     if (!this.#house.outside.fits(bytes)) return arrival.refuse(full(this.address, arrival.tag));
     this.#house.outside.add(bytes);
     this.#outside.push(arrival);
-    arrival.park();
+    arrival.park(this);
     this.#awaitRoom();
   }
 
@@ -173,15 +173,21 @@ export class Queue implements Sink, Waiter {
     this.#producers.add(producer);
   }
 
-  /** Forgets a link that has ended, and what it had outside and would send again. */
+  /** {@inheritDoc Sink.removeProducer} */
   removeProducer(producer: Producer): void {
     this.#producers.delete(producer);
     this.#starved.delete(producer);
+    this.#restSweep();
+  }
+
+  /** {@inheritDoc Door.forgetGone} */
+  forgetGone(): void {
     this.#outside = this.#outside.filter((arrival) => {
-      if (arrival.gone) this.#house.outside.remove(arrival.bytes);
-      return !arrival.gone;
+      if (!arrival.gone) return true;
+      this.#leaveDoor(arrival);
+      return false;
     });
-    if (this.#outside.length + this.#starved.size === 0) clearTimeout(this.#sweepTimer);
+    this.#restSweep();
   }
 
   /** Adds a link that receives. */
@@ -247,20 +253,27 @@ export class Queue implements Sink, Waiter {
 
   /** {@inheritDoc Waiter.handleRoom} */
   handleRoom(): void {
-    clearTimeout(this.#sweepTimer);
-    this.#sweepTimer = undefined;
     const outside = this.#outside;
     let admitted = 0;
     for (const arrival of outside) {
       if (!arrival.gone && !this.#closed && !this.#budget.fits(arrival.bytes)) break;
       admitted++;
-      this.#house.outside.remove(arrival.bytes);
-      arrival.unpark();
+      this.#leaveDoor(arrival);
       if (this.#closed) arrival.refuse(this.#gone());
       else if (!arrival.gone) this.#admit(arrival);
     }
     outside.splice(0, admitted);
     if (outside.length > 0) this.#awaitRoom();
+    this.#topUpStarved();
+    this.#restSweep();
+  }
+
+  #leaveDoor(arrival: Arrival): void {
+    this.#house.outside.remove(arrival.bytes);
+    arrival.unpark();
+  }
+
+  #topUpStarved(): void {
     const starved = [...this.#starved];
     this.#starved.clear();
     for (const producer of starved) producer.topUp();
@@ -325,9 +338,16 @@ export class Queue implements Sink, Waiter {
     if (this.#nextExpiry === Infinity || this.#sweepTimer !== undefined) return;
     const delay = Math.max(MIN_SWEEP_MS, this.#nextExpiry - performance.now());
     this.#sweepTimer = setTimeout(() => {
+      this.#sweepTimer = undefined;
       this.#sweep();
       this.handleRoom();
     }, Math.min(MAX_TIMER_MS, delay));
+  }
+
+  #restSweep(): void {
+    if (this.#outside.length + this.#starved.size > 0) return;
+    clearTimeout(this.#sweepTimer);
+    this.#sweepTimer = undefined;
   }
 
   #sweep(): void {
