@@ -90,6 +90,7 @@ export abstract class LinkEndpoint implements Endpoint {
 
   #resumable: Set<string> | undefined;
   #closing = false;
+  #attachPending = false;
   #reported = false;
 
   /** Built by the session. */
@@ -208,9 +209,10 @@ export abstract class LinkEndpoint implements Endpoint {
     this.remoteHandle = attach.handle;
     this.onRemoteAttach(attach);
     if (this.state !== "attached") return;
+    this.#attachPending = true;
     // A terminus that is missing from the answer announces the detach that refuses the link [transport 2.6.3].
     const refused = this.role === "sender" ? attach.target === undefined : attach.source === undefined;
-    if (!refused) this.session.connection.emit({ kind: "attached", link: this.self() });
+    if (!refused) this.confirm();
   }
 
   /** Takes the peer's detach, and answers it. */
@@ -251,6 +253,16 @@ export abstract class LinkEndpoint implements Endpoint {
   protected onAccept(): void {}
   /** Called when nothing more is sent or taken. */
   protected abstract onStop(): void;
+
+  /**
+   * Reports, once, that the peer accepted our attach: by its answer, or by using the link after all. Peers built on rhea
+   * answer without a terminus unless they are told to name one.
+   */
+  protected confirm(): void {
+    if (!this.#attachPending || this.state !== "attached") return;
+    this.#attachPending = false;
+    this.session.connection.emit({ kind: "attached", link: this.self() });
+  }
 
   /** Reports the link's end, once. */
   protected report(closed: boolean, error: AmqpError | undefined): void {

@@ -66,6 +66,7 @@ export class ReceiverEndpoint extends LinkEndpoint {
     if (this.state !== "attached" && this.state !== "attachReceived") {
       return this.session.skipDelivery(transfer.deliveryId);
     }
+    this.confirm();
     const begun = this.#partial;
     if (begun !== undefined && !begun.goesOn(transfer)) {
       throw this.fault(condition.notAllowed, "Cannot take transfer: it differs from the delivery that has begun");
@@ -86,6 +87,7 @@ export class ReceiverEndpoint extends LinkEndpoint {
 
   /** {@inheritDoc LinkEndpoint.receiveFlow} */
   override receiveFlow(flow: Flow): void {
+    this.confirm();
     this.available = flow.available ?? 0;
     if (flow.deliveryCount === undefined || this.deliveryCount === undefined) return;
     // Unsigned, so that a count that went back is far too much. A sender moves its count on without deliveries only to

@@ -119,6 +119,7 @@ export class SenderEndpoint extends LinkEndpoint {
 
   /** {@inheritDoc LinkEndpoint.receiveFlow} */
   override receiveFlow(flow: Flow): void {
+    this.confirm();
     if (flow.linkCredit === undefined) return;
     // What the receiver has not seen when it wrote the flow is already counted by us [transport 2.6.7].
     const from = flow.deliveryCount ?? this.local?.initialDeliveryCount ?? this.deliveryCount;

@@ -183,7 +183,8 @@ export class Receiver extends Link implements AsyncIterable<Delivery> {
    * @throws {AmqpError} If the link, session or connection ends first.
    */
   async drain(options: WaitOptions = {}): Promise<void> {
-    await this.ready(options);
+    // Not once the link is accepted: a peer that does not say so may still drain.
+    if (!this.open) throw this.endError("drain");
     this.#paused = true;
     if (this.#endpoint.linkCredit === 0 && !this.#endpoint.receiving) return;
     this.#drained ??= new Deferred<void>();
