@@ -132,7 +132,7 @@ export class ConnectionEndpoint implements Endpoint {
    */
   begin(options: SessionOptions = {}): SessionEndpoint {
     if (this.local === undefined || this.closing) throw this.#illegal("begin session");
-    const session = this.#createSession(options);
+    const session = this.#createSession(options, Math.min(this.remote?.channelMax ?? 0xffff, this.local.channelMax!));
     session.sendBegin();
     this.#byChannel.set(session.channel, session);
     return session;
@@ -471,7 +471,7 @@ export class ConnectionEndpoint implements Endpoint {
     let session: SessionEndpoint | undefined;
     if (begin.remoteChannel === undefined) {
       if (this.closing) return;
-      session = this.#createSession(this.#options.session ?? {});
+      session = this.#createSession(this.#options.session ?? {}, this.remote!.channelMax ?? 0xffff);
       this.#byChannel.set(session.channel, session);
     } else {
       session = this.#byChannel.get(begin.remoteChannel);
@@ -486,11 +486,10 @@ export class ConnectionEndpoint implements Endpoint {
     session.receiveBegin(begin, channel);
   }
 
-  #createSession(options: SessionOptions): SessionEndpoint {
-    const max = Math.min(this.remote?.channelMax ?? 0xffff, this.local!.channelMax!);
+  #createSession(options: SessionOptions, most: number): SessionEndpoint {
     let channel = 0;
     while (this.#byChannel.has(channel)) channel++;
-    if (channel > max) {
+    if (channel > most) {
       throw new AmqpError(condition.resourceLimitExceeded, `Cannot begin session: ${channel} sessions are open`);
     }
     return new SessionEndpoint(this, channel, options);

@@ -178,7 +178,7 @@ export class SessionEndpoint implements Endpoint {
         scope: "link",
       });
     }
-    const link = this.#create(name, role);
+    const link = this.#create(name, role, Math.min(this.remote?.handleMax ?? MAX_UINT, this.#handleMax));
     // Not before it is written, which may fail.
     link.sendAttach(options);
     this.#handles.add(link);
@@ -576,9 +576,9 @@ export class SessionEndpoint implements Endpoint {
     if (!this.#asSender.empty) this.#asSender.drain((body) => this.connection.write(this.channel, body, this));
   }
 
-  #create(name: string, role: Role): SenderEndpoint | ReceiverEndpoint {
+  #create(name: string, role: Role, most: number): SenderEndpoint | ReceiverEndpoint {
     const handle = this.#handles.free();
-    if (handle > Math.min(this.remote?.handleMax ?? MAX_UINT, this.#handleMax)) {
+    if (handle > most) {
       throw new AmqpError(
         condition.resourceLimitExceeded,
         `Cannot attach link "${name}": ${handle} links are attached`,
@@ -588,10 +588,10 @@ export class SessionEndpoint implements Endpoint {
     return role === "sender" ? new SenderEndpoint(this, name, handle) : new ReceiverEndpoint(this, name, handle);
   }
 
-  // A peer that attaches more links than it takes itself leaves us no handle to answer with.
+  // The links of the peer are bounded by its own handles. One that attaches more than it takes leaves us none to answer.
   #createForPeer(name: string, role: Role): SenderEndpoint | ReceiverEndpoint {
     try {
-      return this.#create(name, role);
+      return this.#create(name, role, this.remote!.handleMax ?? MAX_UINT);
     } catch (error) {
       throw error instanceof AmqpError ? this.#fault(error.condition, error.message) : error;
     }
