@@ -26,6 +26,7 @@ export class SenderEndpoint extends LinkEndpoint {
   draining = false;
 
   #queue: OutgoingDelivery[] = [];
+  #drain = false;
   #maxMessageSize = Infinity;
   #available = 0;
   #incomplete = false;
@@ -125,7 +126,7 @@ export class SenderEndpoint extends LinkEndpoint {
     const from = flow.deliveryCount ?? this.local?.initialDeliveryCount ?? this.deliveryCount;
     const behind = difference(this.deliveryCount, from);
     this.linkCredit = Math.max(0, Math.min(MAX_UINT, flow.linkCredit - behind));
-    this.draining = flow.drain ?? false;
+    this.draining = this.#drain = flow.drain ?? false;
     this.session.queueOutput(this);
     if (this.state === "attached") this.session.connection.emit({ kind: "credit", link: this });
   }
@@ -135,7 +136,8 @@ export class SenderEndpoint extends LinkEndpoint {
     flow.deliveryCount = this.deliveryCount;
     flow.linkCredit = this.linkCredit;
     flow.available = Math.min(MAX_UINT, this.#available + this.#queue.length);
-    if (this.draining) flow.drain = true;
+    // Not ours to change: the answer to a drain repeats the flag, and rhea takes none without it [transport 2.6.7].
+    if (this.#drain) flow.drain = true;
   }
 
   /** {@inheritDoc LinkEndpoint.self} */
