@@ -57,3 +57,7 @@ export type { CodecLimits } from "./src/codec/reader.ts";
 export type { FrameTrace } from "./src/engine/events.ts";
 
 export type { Channel, ChannelClose } from "./src/transport/channel.ts";
+export type { TransportOptions } from "./src/transport/dial.ts";
+export type { SocketProxyOptions, TlsOptions } from "./src/transport/socket_dial.ts";
+export type { ProxyCredentialsCallback, ProxyCredentialsRequest, ProxyOptions } from "./src/transport/http_proxy.ts";
+export type { ProxyCredentials, ProxyScheme } from "./src/transport/challenge.ts";

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildSync } from "esbuild";
 
@@ -23,7 +24,30 @@ const root = fileURLToPath(new URL("../", import.meta.url));
  * Call it when a test file loads, not in a test: esbuild starts a worker on first use, which deno takes for a leak.
  */
 export function bundle(contents: string): Bundle {
-  const { outputFiles, metafile } = buildSync({
+  const { outputFiles, metafile } = build(contents);
+  const [{ inputs }] = Object.values(metafile.outputs);
+  return { code: outputFiles[0].text, sizes: sizesOf([inputs]) };
+}
+
+/** What of it is loaded at once when the bundler may put what is imported lazily into files of their own. */
+export function firstLoad(contents: string): Bundle {
+  const { outputFiles, metafile } = build(contents, { splitting: true, outdir: "out" });
+  const texts = new Map(outputFiles.map(({ path, text }) => [relative(root, path), text]));
+  const [entry] = Object.entries(metafile.outputs).find(([, { entryPoint }]) => entryPoint === "<stdin>")!;
+  const loaded = new Set([entry]);
+  for (const path of loaded) {
+    for (const { path: next, kind } of metafile.outputs[path].imports) {
+      if (kind === "import-statement") loaded.add(next);
+    }
+  }
+  return {
+    code: [...loaded].map((path) => texts.get(path)).join("\n"),
+    sizes: sizesOf([...loaded].map((path) => metafile.outputs[path].inputs)),
+  };
+}
+
+function build(contents: string, options: { splitting?: boolean; outdir?: string } = {}) {
+  return buildSync({
     stdin: { contents, loader: "ts", resolveDir: root },
     absWorkingDir: root,
     bundle: true,
@@ -35,10 +59,15 @@ export function bundle(contents: string): Bundle {
     metafile: true,
     write: false,
     logLevel: "error",
+    ...options,
   });
-  const [{ inputs }] = Object.values(metafile.outputs);
-  const sizes = Object.entries(inputs).map(([path, { bytesInOutput }]) => [path, bytesInOutput] as const);
-  return { code: outputFiles[0].text, sizes: sizes.filter(([, bytes]) => bytes > 0).sort((a, b) => b[1] - a[1]) };
+}
+
+function sizesOf(outputs: readonly Record<string, { bytesInOutput: number }>[]): Bundle["sizes"] {
+  const sizes = outputs.flatMap((inputs) =>
+    Object.entries(inputs).map(([path, { bytesInOutput }]) => [path, bytesInOutput] as const)
+  );
+  return sizes.filter(([, bytes]) => bytes > 0).sort((a, b) => b[1] - a[1]);
 }
 
 /** How many bytes of it travel to a browser. */

@@ -12,7 +12,8 @@ import type { ConnectionEndpoint } from "../engine/connection.ts";
 import type { EngineEvent, FrameTrace } from "../engine/events.ts";
 import type { SessionOptions } from "../engine/session.ts";
 import type { Channel } from "../transport/channel.ts";
-import { dial } from "../transport/websocket.ts";
+import { dialAny, type TransportOptions } from "../transport/dial.ts";
+import { parseUrl } from "../transport/target.ts";
 import { anonymous, plain, type SaslMechanism } from "./auth.ts";
 import { Connection } from "./connection.ts";
 import type { SendOptions } from "./sender.ts";
@@ -21,7 +22,7 @@ import { ignore, type WaitOptions } from "./wait.ts";
 
 /** Bounds of what a peer can cost; each has a default. */
 export interface ConnectionLimits extends Partial<CodecLimits> {
-  /** Milliseconds for the WebSocket handshake. Default: 30,000. */
+  /** Milliseconds for the WebSocket handshake; over sockets for each of TCP, TLS, proxy, handshake. Default: 20,000. */
   handshakeTimeoutMs?: number;
   /** Milliseconds for SASL and open. Default: 30,000. */
   openTimeoutMs?: number;
@@ -34,7 +35,7 @@ export interface ConnectionLimits extends Partial<CodecLimits> {
 }
 
 /** What {@linkcode connect} takes. */
-export interface ConnectOptions extends WaitOptions {
+export interface ConnectOptions extends WaitOptions, TransportOptions {
   /**
    * How to authenticate: a mechanism, a function that gives one and is asked on every attempt, or null for a connection
    * without SASL. Default: PLAIN with the user info of the URL, or ANONYMOUS without any.
@@ -68,13 +69,14 @@ export interface ConnectOptions extends WaitOptions {
 export type PublishOptions = ConnectOptions & Pick<SendOptions, "settled">;
 
 /**
- * Connects to a broker over a WebSocket and opens an AMQP connection.
+ * Connects to a broker and opens an AMQP connection: over a WebSocket for `ws:` and `wss:`, and where there are sockets also
+ * over TCP for `amqp:` and TLS for `amqps:`.
  *
  * User info in the URL is used for SASL PLAIN only; it is not sent with the HTTP request.
  *
- * @throws {TransportError} If the WebSocket cannot be opened.
+ * @throws {TransportError} If the WebSocket or socket cannot be opened, or this runtime cannot honour an option.
  * @throws {AmqpError} If the peer refuses the credentials or the connection.
- * @throws {TypeError} If the URL is not one of a WebSocket.
+ * @throws {TypeError} If the URL or an option cannot be used.
  *
  * @example
  * ```ts
@@ -133,13 +135,17 @@ export async function publish(
 
 // Dials, and sends all that can be sent before the peer has said anything.
 async function start(url: string | URL, options: ConnectOptions): Promise<Connection> {
-  const target = new URL(url);
+  const target = parseUrl(url);
   const mechanism = await mechanismOf(target, options.auth);
-  const limits = options.limits ?? {};
-  const channel = await dial(target, {
-    subprotocols: options.subprotocols,
-    signal: options.signal,
-    handshakeTimeoutMs: limits.handshakeTimeoutMs,
+  const { subprotocols, signal, transport, headers, tls, proxy, limits } = options;
+  const channel = await dialAny(target, {
+    subprotocols,
+    signal,
+    transport,
+    headers,
+    tls,
+    proxy,
+    handshakeTimeoutMs: limits?.handshakeTimeoutMs,
   });
   return openOver(channel, mechanism, { ...options, hostname: options.hostname ?? target.hostname });
 }
@@ -148,7 +154,7 @@ async function start(url: string | URL, options: ConnectOptions): Promise<Connec
 export function openOver(
   channel: Channel,
   mechanism: SaslMechanism | undefined,
-  options: Omit<ConnectOptions, "auth" | "signal" | "subprotocols"> = {},
+  options: Omit<ConnectOptions, "auth" | "signal" | "subprotocols" | keyof TransportOptions> = {},
 ): Connection {
   const { hostname, limits = {} } = options;
   return new Connection(
@@ -178,10 +184,10 @@ export function openOver(
 async function mechanismOf(url: URL, auth: ConnectOptions["auth"]): Promise<SaslMechanism | undefined> {
   if (auth === null) return undefined;
   const mechanism = typeof auth === "function" ? await auth() : auth ?? fromUserInfo(url);
-  if (mechanism.needsPrivacy && url.protocol === "ws:" && !isLoopback(url.hostname)) {
+  if (mechanism.needsPrivacy && isCleartext(url.protocol) && !isLoopback(url.hostname)) {
     throw new AmqpError(
       condition.unauthorizedAccess,
-      `Cannot authenticate with ${mechanism.name} over ws: anyone on the way can read the secret, use wss or allowCleartext`,
+      `Cannot authenticate with ${mechanism.name} over ${url.protocol} anyone on the way can read the secret, use TLS or allowCleartext`,
     );
   }
   return mechanism;
@@ -189,6 +195,10 @@ async function mechanismOf(url: URL, auth: ConnectOptions["auth"]): Promise<Sasl
 
 function fromUserInfo(url: URL): SaslMechanism {
   return url.username === "" ? anonymous() : plain(decodeURIComponent(url.username), decodeURIComponent(url.password));
+}
+
+function isCleartext(scheme: string): boolean {
+  return scheme === "ws:" || scheme === "amqp:";
 }
 
 function isLoopback(host: string): boolean {

@@ -7,6 +7,7 @@
 import { AmqpError, condition } from "../errors.ts";
 import type { ConnectionEndpoint } from "../engine/connection.ts";
 import type { EngineEvent } from "../engine/events.ts";
+import type { PeerInfo } from "../transport/info.ts";
 
 /** Who may connect, and how they prove it. */
 export interface SaslServerOptions {
@@ -15,10 +16,10 @@ export interface SaslServerOptions {
   /** Passwords by user name, or a function that says whether a user name and password belong together. */
   users?: Readonly<Record<string, string>> | ((username: string, password: string) => boolean | Promise<boolean>);
   /**
-   * Gives the identity that the layer below has proved, such as a TLS client certificate, or undefined to refuse. It gets
-   * the identity that the client asks to act as, empty for its own.
+   * Gives the identity that the layer below has proved, or undefined to refuse. It gets the identity that the client asks to
+   * act as, empty for its own, and what the carrier knows, such as a TLS client certificate.
    */
-  external?: (authorizationId: string) => string | undefined | Promise<string | undefined>;
+  external?: (authorizationId: string, info: PeerInfo) => string | undefined | Promise<string | undefined>;
 }
 
 /** The exchange of one connection. */
@@ -29,11 +30,13 @@ export class SaslServer {
   readonly required: boolean;
 
   readonly #options: SaslServerOptions;
+  readonly #info: PeerInfo;
   #mechanism = "";
 
-  /** Sets out what to offer. */
-  constructor(options: SaslServerOptions) {
+  /** Sets out what to offer to a client of whom this much is known. */
+  constructor(options: SaslServerOptions, info: PeerInfo = {}) {
     this.#options = options;
+    this.#info = info;
     const anonymous = options.anonymous ?? (options.users === undefined && options.external === undefined);
     this.mechanisms = [];
     if (options.external !== undefined) this.mechanisms.push("EXTERNAL");
@@ -80,7 +83,7 @@ export class SaslServer {
     if (this.#mechanism === "ANONYMOUS") return "";
     const text = decode(response);
     if (text === undefined) return undefined;
-    if (this.#mechanism === "EXTERNAL") return await this.#options.external?.(text);
+    if (this.#mechanism === "EXTERNAL") return await this.#options.external?.(text, this.#info);
     const parts = text.split("\0");
     if (parts.length !== 3 || parts[1] === "") return undefined;
     const [authorizationId, username, password] = parts as [string, string, string];

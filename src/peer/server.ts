@@ -11,6 +11,7 @@ import type { FrameTrace } from "../engine/events.ts";
 import type { LinkOptions, ReceiverEndpoint, SenderEndpoint } from "../engine/link.ts";
 import type { SessionOptions } from "../engine/session.ts";
 import type { Channel } from "../transport/channel.ts";
+import type { PeerInfo } from "../transport/info.ts";
 import { Connection } from "./connection.ts";
 import type { CloseOptions } from "./link.ts";
 import type { Receiver, ReceiveTerms } from "./receiver.ts";
@@ -19,6 +20,7 @@ import type { Sender } from "./sender.ts";
 import { codecLimits, DEFAULT_MAX_MESSAGE_SIZE, randomName } from "./terms.ts";
 
 export type { LinkOptions } from "../engine/link.ts";
+export type { PeerCertificate, PeerInfo } from "../transport/info.ts";
 export type { SaslServerOptions } from "./sasl_server.ts";
 
 /** A link that a peer wants to attach, to be accepted or refused. */
@@ -86,8 +88,8 @@ export interface AcceptorOptions {
 
 /** Accepts connections; made by {@linkcode acceptor}. */
 export interface Acceptor {
-  /** Takes over a channel whose peer is about to speak AMQP. */
-  accept(channel: Channel): Connection;
+  /** Takes over a channel whose peer is about to speak AMQP; `info` is for SASL EXTERNAL. */
+  accept(channel: Channel, info?: PeerInfo): Connection;
   /** The connections that have not ended. */
   readonly connections: ReadonlySet<Connection>;
   /** Closes all connections and accepts no more. */
@@ -116,10 +118,10 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
   let { containerId } = options;
   let closing: Promise<void> | undefined;
 
-  function accept(channel: Channel): Connection {
+  function accept(channel: Channel, info?: PeerInfo): Connection {
     // Not before: Workers have no randomness until a request comes.
     containerId ??= randomName();
-    const sasl = new SaslServer(options.sasl ?? {});
+    const sasl = new SaslServer(options.sasl ?? {}, info);
     const connection = new Connection(channel, {
       ...options,
       role: "server",

@@ -7,6 +7,7 @@
 import { TransportError } from "../errors.ts";
 import type { Channel } from "./channel.ts";
 import { checkSubprotocols } from "./subprotocols.ts";
+import { labelOf, type Target, targetOf } from "./target.ts";
 import { channelLimits, closeCarrier, guard, positive, WebSocketChannel } from "./web_socket_channel.ts";
 import type { WebSocketChannelOptions } from "./web_socket_channel.ts";
 
@@ -148,7 +149,7 @@ export function webSocketChannel(socket: WebSocketLike, options: WebSocketChanne
  * @throws What `signal` was aborted with.
  */
 export async function dial(url: string | URL, options: DialOptions = {}): Promise<DialedChannel> {
-  const target = targetOf(url);
+  const target = targetOf(url, ["ws:", "wss:"]);
   const subprotocols = checkSubprotocols(options.subprotocols);
   const timeoutMs = positive("handshakeTimeoutMs", options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS);
   channelLimits(options);
@@ -162,7 +163,7 @@ export async function dial(url: string | URL, options: DialOptions = {}): Promis
   }
   let socket: WebSocketLike;
   try {
-    socket = new WebSocket(target.href, [...subprotocols]);
+    socket = new WebSocket(target.url.href, [...subprotocols]);
   } catch (error) {
     throw openingFailed({ type: "error", error }, target);
   }
@@ -171,7 +172,7 @@ export async function dial(url: string | URL, options: DialOptions = {}): Promis
 
 function handshake(
   socket: WebSocketLike,
-  target: URL,
+  target: Target,
   options: DialOptions & Required<Pick<DialOptions, "subprotocols" | "handshakeTimeoutMs">>,
 ): Promise<DialedChannel> {
   const { signal, subprotocols, handshakeTimeoutMs } = options;
@@ -214,35 +215,17 @@ function handshake(
   });
 }
 
-function targetOf(url: string | URL): URL {
-  let target: URL;
-  try {
-    target = new URL(url);
-  } catch {
-    // Without the runtime's error: it holds the URL, which may hold a password.
-    throw new TypeError("Cannot open WebSocket: URL is not valid");
-  }
-  if (target.protocol !== "ws:" && target.protocol !== "wss:") {
-    throw new TypeError('Cannot open WebSocket: URL scheme is not "ws:" or "wss:"');
-  }
-  if (target.href.includes("#")) throw new TypeError("Cannot open WebSocket: URL has a fragment");
-  target.username = "";
-  target.password = "";
-  return target;
+function cannotOpen(target: Target): string {
+  return `Cannot open WebSocket to "${labelOf(target)}"`;
 }
 
-// Tokens travel in the query.
-function cannotOpen(target: URL): string {
-  return `Cannot open WebSocket to "${target.origin}${target.pathname}"`;
-}
-
-function mismatch(target: URL, protocol: string, offered: readonly string[]): TransportError {
+function mismatch(target: Target, protocol: string, offered: readonly string[]): TransportError {
   const chosen = protocol === "" ? "none" : JSON.stringify(protocol.slice(0, 64));
   const message = `${cannotOpen(target)}: server chose subprotocol ${chosen} of "${offered.join(", ")}"`;
   return new TransportError("subprotocol-mismatch", message);
 }
 
-function openingFailed(event: WebSocketEvent | undefined, target: URL): TransportError {
+function openingFailed(event: WebSocketEvent | undefined, target: Target): TransportError {
   const { reason, cause } = describe(event);
   // In the words of Deno and Bun, of Workers, and of the npm package `ws`.
   const status = /(?:status code: |received |server response: )([1-5]\d\d)\b/.exec(reason)?.[1];

@@ -1,0 +1,79 @@
+/**
+ * Which way to connect: the runtime's own WebSocket wherever it will do, sockets where an option needs them.
+ *
+ * @module
+ */
+
+import { TransportError } from "../errors.ts";
+import { isWorkers, runtimeName } from "./runtime.ts";
+import type { SocketDialOptions, SocketProxyOptions, TlsOptions } from "./socket_dial.ts";
+import { targetOf } from "./target.ts";
+import { dial, type DialedChannel } from "./websocket.ts";
+
+/** How a connection gets to its broker. */
+export interface TransportOptions {
+  /**
+   * `"websocket"`: the runtime's own WebSocket. `"socket"`: a socket of Node, Deno or Bun, with a WebSocket of this module
+   * over it for `ws:` and `wss:`. Default: `"auto"`, which takes the former unless `headers`, `tls`, `proxy` or the scheme
+   * need the latter.
+   */
+  transport?: "auto" | "websocket" | "socket";
+  /**
+   * Further header fields of the WebSocket handshake, such as `Authorization`. Where there are no sockets, only Cloudflare
+   * Workers can send them.
+   */
+  headers?: Readonly<Record<string, string>> | Iterable<readonly [name: string, value: string]>;
+  /** Trusted authorities, a client certificate, the name to ask for. Needs sockets. */
+  tls?: TlsOptions;
+  /**
+   * The HTTP proxy to go through, as a URL or with more about it; `"env"` for the one that the environment names. Needs
+   * sockets.
+   */
+  proxy?: string | URL | SocketProxyOptions;
+}
+
+/** How {@linkcode dialAny} connects. */
+export interface DialAnyOptions extends TransportOptions {
+  /** The WebSocket subprotocols to offer. Default: `["amqp"]` [wsb 2.1]. */
+  subprotocols?: readonly string[] | undefined;
+  /** Ends the attempt. */
+  signal?: AbortSignal | undefined;
+  /** How long the handshake, or each step of it, may take. Default: 20,000. */
+  handshakeTimeoutMs?: number | undefined;
+}
+
+/**
+ * Connects in the way that URL and options ask for.
+ *
+ * @throws {TypeError} If the URL or an option cannot be used, or `transport` rules out what another option needs.
+ * @throws {TransportError} With code `"not-supported"` if this runtime cannot do it, or as the chosen way throws.
+ */
+export async function dialAny(url: string | URL, options: DialAnyOptions = {}): Promise<DialedChannel> {
+  const { transport = "auto", subprotocols, signal, handshakeTimeoutMs } = options;
+  const target = targetOf(url, ["ws:", "wss:", "amqp:", "amqps:"]);
+  const need = needOf(target.scheme, options);
+  if (transport !== "socket") {
+    if (need === undefined) return await dial(target.url, { subprotocols, signal, handshakeTimeoutMs });
+    if (need === 'option "headers"' && isWorkers()) {
+      const { dialByFetch } = await import("./fetch_dial.ts");
+      return await dialByFetch(target.url, options as SocketDialOptions);
+    }
+    if (transport === "websocket") throw new TypeError(`Cannot connect: ${need} needs transport "socket"`);
+  }
+  // Not before it is needed: a page that connects by its own WebSocket never loads it.
+  const { dialSocket, hasSockets } = await import("./socket_dial.ts");
+  if (!hasSockets()) {
+    const what = need ?? 'transport "socket"';
+    throw new TransportError("not-supported", `Cannot use ${what}: ${runtimeName()} has no sockets`);
+  }
+  return await dialSocket(target.url, options as SocketDialOptions);
+}
+
+// What the runtime's own WebSocket cannot do. Headers last: they alone can be done without sockets somewhere.
+function needOf(scheme: string, options: TransportOptions): string | undefined {
+  if (scheme === "amqp:" || scheme === "amqps:") return `URL scheme "${scheme}"`;
+  for (const name of ["tls", "proxy", "headers"] as const) {
+    if (options[name] !== undefined) return `option "${name}"`;
+  }
+  return undefined;
+}

@@ -1,0 +1,272 @@
+/**
+ * Accepting on a socket: WebSocket and AMQP, each with and without TLS, all on one port.
+ *
+ * @module
+ */
+
+import { TransportError } from "../errors.ts";
+import type { Channel } from "./channel.ts";
+import type { PeerInfo } from "./info.ts";
+import type { RequestHead } from "./http.ts";
+import { hasSockets, listenTcp, type OnSecure, tlsAcceptor, type TlsServerOptions } from "./node.ts";
+import { HttpReception } from "./listen_http.ts";
+import type { WebSocketLimits } from "./rfc6455.ts";
+import { runtimeName } from "./runtime.ts";
+import { WebSocketSniffer } from "./sniff.ts";
+import { type PausableChannel, type Socket, StreamChannel } from "./socket.ts";
+import { checkSubprotocols } from "./subprotocols.ts";
+import { guard, positive } from "./web_socket_channel.ts";
+
+export type { TlsServerOptions } from "./node.ts";
+
+/** What a client can come with. */
+export type ListenScheme = "ws" | "wss" | "amqp" | "amqps";
+
+/** What is known of whoever has connected. */
+export interface ListenInfo extends PeerInfo {
+  /** What the client came with. */
+  readonly scheme: ListenScheme;
+  /** Whether TLS ends here. */
+  readonly secure: boolean;
+  /** The request that was upgraded, for a WebSocket. */
+  readonly request?: RequestHead | undefined;
+}
+
+/** Bounds of what clients can cost; each has a default. */
+export interface ListenLimits extends WebSocketLimits {
+  /** Connections at once; those above it are dropped. Default: 1,000. */
+  maxConnections?: number;
+  /** Connections at once that have not shown what they want; above it the oldest of them is dropped. Default: 100. */
+  maxHandshakes?: number;
+  /** Milliseconds from the first byte to a channel, with TLS and the WebSocket handshake. Default: 10,000. */
+  handshakeTimeoutMs?: number;
+}
+
+/** How {@linkcode listen} accepts. */
+export interface ListenOptions {
+  /** The port; 0 takes any that is free. */
+  port: number;
+  /** The address to listen at. Default: all of this machine. */
+  host?: string;
+  /** Takes over every channel: an acceptor or a broker. */
+  acceptor?: { accept(channel: Channel, info: PeerInfo): unknown };
+  /** Takes over every channel, instead of `acceptor`; sets `onbytes` and `onclose` before it returns. */
+  accept?: (channel: PausableChannel, info: ListenInfo) => void;
+  /** Our certificate, and which clients have to show theirs. Default: no TLS. */
+  tls?: TlsServerOptions;
+  /** What is spoken. Default: everything, TLS included where `tls` is given; `["amqps", "wss"]` leaves nothing in clear. */
+  schemes?: readonly ListenScheme[];
+  /** The WebSocket subprotocols accepted, most preferred first. Default: `["amqp"]` [wsb 2.1]. */
+  subprotocols?: readonly string[];
+  /** The paths at which WebSockets are accepted; others are answered with 404. Default: any. */
+  paths?: readonly string[] | ((path: string) => boolean);
+  /**
+   * Which web pages may connect, by their `Origin`: `"any"`, or a list such as `["https://app.example"]`. Default: none;
+   * programs send no `Origin` and are not concerned.
+   */
+  origins?: "any" | readonly string[];
+  /** The text that answers an ordinary GET, for those who watch over the service. Default: `"ok\\n"`. */
+  health?: string;
+  /** The longest WebSocket message that is sent; more bytes leave as several messages. Default: 65,535. */
+  maxMessageBytes?: number;
+  /** How long to wait for a client's part of the end without any progress. Default: 5,000. */
+  closeTimeoutMs?: number;
+  /** Bounds of what clients can cost. */
+  limits?: ListenLimits;
+}
+
+/** What came of connections so far. */
+export interface ListenCounters {
+  /** Connections that are there now. */
+  readonly connections: number;
+  /** Channels handed over since the start. */
+  readonly accepted: number;
+  /** Connections that were dropped or refused before that. */
+  readonly refused: number;
+}
+
+/** A port that is listened to; made by {@linkcode listen}. */
+export interface Listener extends AsyncDisposable {
+  /** The port. */
+  readonly port: number;
+  /** The address. */
+  readonly host: string;
+  /** What came of connections so far. */
+  readonly counters: ListenCounters;
+  /**
+   * Listens no longer, drops handshakes, and ends the channels with code 1001; resolves when all are gone. For AMQP's own
+   * goodbye close the acceptor first.
+   */
+  close(): Promise<void>;
+}
+
+// A thousand connections with their default windows are about what one process serves well.
+const MAX_CONNECTIONS = 1_000;
+
+// Each costs a socket and a head at most; whoever floods only drops those that are as slow.
+const MAX_HANDSHAKES = 100;
+
+// Half of what clients wait for.
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+
+/**
+ * Listens on one port for WebSocket and AMQP, in clear and over TLS, told apart by their first bytes.
+ *
+ * @example
+ * ```ts ignore
+ * import { Broker } from "@webamqp/amqp/broker";
+ * import { listen } from "@webamqp/amqp/node";
+ *
+ * const broker = new Broker();
+ * const listener = await listen({ port: 5672, acceptor: broker });
+ * ```
+ *
+ * @throws {TypeError} If neither or both of `acceptor` and `accept` are given, or another option cannot be used.
+ * @throws {TransportError} With code `"not-supported"` where there are no sockets.
+ * @throws What the system says if it does not give the port.
+ */
+export async function listen(options: ListenOptions): Promise<Listener> {
+  if ((options.acceptor === undefined) === (options.accept === undefined)) {
+    throw new TypeError('Cannot listen: give one of "acceptor" and "accept"');
+  }
+  checkSubprotocols(options.subprotocols);
+  for (const name of ["maxConnections", "maxHandshakes", "handshakeTimeoutMs"] as const) {
+    positive(name, options.limits?.[name] ?? 1);
+  }
+  if (!hasSockets()) throw new TransportError("not-supported", `Cannot listen: ${runtimeName()} has no sockets`);
+  const reception = new Reception(options);
+  const listener = await listenTcp(options, (socket) => reception.receive(socket));
+  const close = async (): Promise<void> => {
+    const closed = listener.close();
+    reception.close();
+    await closed;
+  };
+  return {
+    port: listener.port,
+    host: listener.host,
+    get counters(): ListenCounters {
+      return reception.counters;
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+// Where connections are until it is known what they want.
+class Reception {
+  readonly #options: ListenOptions;
+  readonly #schemes: readonly ListenScheme[];
+  readonly #acceptTls: ((socket: Socket, onsecure: OnSecure) => void) | undefined;
+  readonly #sockets = new Set<Socket>();
+  // In the order in which they came.
+  readonly #handshakes = new Map<Socket, ReturnType<typeof setTimeout>>();
+  readonly #channels = new Set<Channel>();
+  #accepted = 0;
+  #refused = 0;
+  #closed = false;
+
+  constructor(options: ListenOptions) {
+    this.#options = options;
+    this.#schemes = options.schemes ?? ["ws", "wss", "amqp", "amqps"];
+    this.#acceptTls = options.tls === undefined ? undefined : tlsAcceptor(options.tls);
+  }
+
+  get counters(): ListenCounters {
+    return { connections: this.#sockets.size, accepted: this.#accepted, refused: this.#refused };
+  }
+
+  receive(socket: Socket): void {
+    const { maxConnections = MAX_CONNECTIONS, maxHandshakes = MAX_HANDSHAKES, handshakeTimeoutMs } =
+      this.#options.limits ?? {};
+    if (this.#closed || this.#sockets.size >= maxConnections) {
+      this.#refused++;
+      return void socket.destroy();
+    }
+    if (this.#handshakes.size >= maxHandshakes) {
+      for (const [oldest] of this.#handshakes) {
+        oldest.destroy();
+        this.#settle(oldest);
+        break;
+      }
+    }
+    this.#sockets.add(socket);
+    this.#handshakes.set(socket, guard(handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS, () => socket.destroy()));
+    socket.on("close", () => {
+      this.#sockets.delete(socket);
+      if (this.#settle(socket)) this.#refused++;
+    });
+    this.#sniff(socket, { socket, secure: false });
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const channel of this.#channels) channel.close(1001);
+    for (const socket of this.#handshakes.keys()) socket.destroy();
+  }
+
+  #settle(socket: Socket): boolean {
+    clearTimeout(this.#handshakes.get(socket));
+    return this.#handshakes.delete(socket);
+  }
+
+  #sniff(socket: Socket, connection: Connection): void {
+    const sniffer = new WebSocketSniffer();
+    const pieces: Uint8Array[] = [];
+    const onend = (): void => void socket.destroy();
+    const ondata = (bytes: Uint8Array): void => {
+      pieces.push(bytes);
+      const opening = sniffer.receive(bytes);
+      if (opening === undefined) return;
+      socket.pause();
+      socket.off("data", ondata);
+      socket.off("end", onend);
+      for (const piece of pieces.reverse()) socket.unshift(piece);
+      if (opening === "tls" && !connection.secure && this.#acceptTls !== undefined) {
+        this.#acceptTls(socket, (secured, certificate) => {
+          this.#sniff(secured, { ...connection, secure: true, certificate });
+        });
+      } else if (opening === "http" && this.#speaks(connection.secure ? "wss" : "ws")) {
+        new HttpReception(socket, this.#options, (channel, request, protocol) => {
+          this.#hand(channel, connection, { scheme: connection.secure ? "wss" : "ws", request, protocol });
+        });
+      } else if ((opening === "amqp" || opening === "sasl") && this.#speaks(connection.secure ? "amqps" : "amqp")) {
+        const channel = new StreamChannel(socket, this.#options);
+        this.#hand(channel, connection, { scheme: connection.secure ? "amqps" : "amqp" });
+      } else {
+        socket.destroy();
+      }
+    };
+    socket.on("data", ondata);
+    socket.on("end", onend);
+    socket.resume();
+  }
+
+  #speaks(scheme: ListenScheme): boolean {
+    return this.#schemes.includes(scheme);
+  }
+
+  #hand(
+    channel: PausableChannel,
+    { socket, secure, certificate }: Connection,
+    info: Pick<ListenInfo, "scheme" | "request" | "protocol">,
+  ): void {
+    if (!this.#settle(socket)) return channel.close(1001);
+    this.#accepted++;
+    this.#channels.add(channel);
+    socket.on("close", () => this.#channels.delete(channel));
+    const { remoteAddress } = socket;
+    const whole: ListenInfo = { ...info, secure, remoteAddress, certificate };
+    try {
+      if (this.#options.accept !== undefined) this.#options.accept(channel, whole);
+      else this.#options.acceptor?.accept(channel, whole);
+    } catch {
+      // It has told nobody of this channel.
+      channel.close(1011);
+    }
+  }
+}
+
+// A connection, whose socket may carry TLS.
+interface Connection extends Pick<ListenInfo, "secure" | "certificate"> {
+  readonly socket: Socket;
+}

@@ -1,0 +1,108 @@
+import { TransportError } from "../errors.ts";
+import { hasToken, type RequestHead, requestParser } from "./http.ts";
+import type { ListenOptions } from "./listen.ts";
+import { WebSocketEndpoint } from "./rfc6455.ts";
+import type { PausableChannel, Socket } from "./socket.ts";
+import { SocketWebSocket } from "./socket_websocket.ts";
+import { checkSubprotocols } from "./subprotocols.ts";
+import { guard } from "./web_socket_channel.ts";
+import { acceptKey, encodeRefusal } from "./ws_handshake.ts";
+
+/** Takes over a channel whose WebSocket is open. */
+export type OnUpgraded = (channel: PausableChannel, request: RequestHead, protocol: string) => void;
+
+/** Answers one request on a connection: a WebSocket, a plain answer, or a refusal. */
+export class HttpReception {
+  readonly #socket: Socket;
+  readonly #options: ListenOptions;
+  readonly #onupgraded: OnUpgraded;
+  readonly #parser: ReturnType<typeof requestParser>;
+  readonly #pieces: Uint8Array[] = [];
+
+  /** Waits for the request's head. */
+  constructor(socket: Socket, options: ListenOptions, onupgraded: OnUpgraded) {
+    this.#socket = socket;
+    this.#options = options;
+    this.#onupgraded = onupgraded;
+    this.#parser = requestParser(options.limits);
+    socket.on("data", this.#ondata);
+    socket.on("end", this.#onend);
+    socket.resume();
+  }
+
+  readonly #onend = (): void => void this.#socket.destroy();
+
+  readonly #ondata = (bytes: Uint8Array): void => {
+    this.#pieces.push(new Uint8Array(bytes));
+    let head: RequestHead | undefined;
+    try {
+      head = this.#parser.receive(bytes);
+      if (head === undefined) return;
+    } catch (error) {
+      if (!(error instanceof TransportError)) throw error;
+      // The endpoint comes to the same end, and knows how to answer it.
+    }
+    this.#socket.off("data", this.#ondata);
+    this.#socket.off("end", this.#onend);
+    if (head !== undefined && !hasToken(head.headers, "upgrade", "websocket")) return this.#answer(head);
+    this.#upgrade();
+  };
+
+  // Somebody looks whether the service is there.
+  #answer({ method, target }: RequestHead): void {
+    const { health = "ok\n" } = this.#options;
+    const response = method !== "GET" && method !== "HEAD"
+      ? encodeRefusal(405, "Cannot answer: method is not GET\n", [["Allow", "GET"]])
+      : this.#isServed(target)
+      ? encodeRefusal(200, health)
+      : encodeRefusal(404, "Cannot answer: no such path\n");
+    const body = method === "HEAD" ? bodyLength(response) : 0;
+    this.#socket.write(response.subarray(0, response.length - body));
+    this.#end();
+  }
+
+  #upgrade(): void {
+    const { subprotocols, origins = [], limits, maxMessageBytes, closeTimeoutMs } = this.#options;
+    const endpoint = new WebSocketEndpoint({
+      role: "server",
+      policy: { subprotocols: checkSubprotocols(subprotocols), origins },
+      now: performance.now(),
+      limits: { closeTimeoutMs, maxSentMessageBytes: maxMessageBytes, ...limits },
+    });
+    const channel = new SocketWebSocket(this.#socket, endpoint, {
+      closeTimeoutMs,
+      onrequest: async ({ request: { head, key, subprotocol } }) => {
+        if (!this.#isServed(head.target)) return channel.refuse(404);
+        const accept = await acceptKey(key, crypto.subtle);
+        channel.accept(accept);
+        if (endpoint.state === "open") this.#onupgraded(channel, head, subprotocol);
+      },
+    });
+    for (const piece of this.#pieces.splice(0)) channel.receive(piece);
+  }
+
+  #isServed(target: string): boolean {
+    const { paths } = this.#options;
+    const path = target.split("?", 1)[0]!;
+    return paths === undefined || (typeof paths === "function" ? paths(path) : paths.includes(path));
+  }
+
+  // The peer ends last, so that it reads the answer whatever else it sends meanwhile.
+  #end(): void {
+    const socket = this.#socket;
+    const timer = guard(this.#options.closeTimeoutMs ?? CLOSE_TIMEOUT_MS, () => socket.destroy());
+    socket.on("close", () => clearTimeout(timer));
+    socket.on("data", () => {});
+    socket.resume();
+    socket.end();
+  }
+}
+
+// Time enough to read a few bytes.
+const CLOSE_TIMEOUT_MS = 5_000;
+
+// What follows the head.
+function bodyLength(response: Uint8Array): number {
+  const text = new TextDecoder("latin1").decode(response);
+  return response.length - (text.indexOf("\r\n\r\n") + 4);
+}
