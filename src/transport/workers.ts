@@ -1,6 +1,9 @@
 /**
  * Accepts WebSockets in Cloudflare Workers.
  *
+ * A Worker may use a WebSocket only while it handles the request that it came with. What serves one connection, such as
+ * an acceptor that forwards, runs anywhere; what joins several, such as a broker, belongs in a Durable Object.
+ *
  * @module
  */
 
