@@ -1,0 +1,96 @@
+/**
+ * What a benchmark is.
+ *
+ * @module
+ */
+
+/** Does something `count` times; a work that measures something itself returns it. */
+export type Work = (count: number) => void | number | Promise<void | number>;
+
+/** Prepares a work against the server at `url`, if there is one, with what its subject says. */
+export type Prepare = (url: string, argument: string) => Work | Promise<Work>;
+
+/** One that is compared with others: it can do some of the works, and serve the other side of them. */
+export interface Contender {
+  /** Its works by name. */
+  readonly works: Readonly<Record<string, Prepare>>;
+  /** Starts a server for all of its works, and gives its URL. */
+  serve?(): Promise<string>;
+}
+
+/**
+ * How a round of a work becomes a number: operations a second; the median and the 99th percentile of single
+ * operations, in microseconds; what the work returns; or how much the server's memory grew, in bytes per operation.
+ */
+export type Measure = "rate" | "latency" | "value" | "growth";
+
+/** One of the things that a bench measures in turn. */
+export interface Subject {
+  /** How rows name it. */
+  readonly name: string;
+  /** The file of the contender that works. */
+  readonly client: string;
+  /** The file of the contender that serves; none for a work that needs no server. */
+  readonly server?: string;
+  /** The work's name, if it is not that of the bench. */
+  readonly work?: string;
+  /** Handed to the work. */
+  readonly argument?: string;
+}
+
+/** A line of the table: one measured value over another, and what that ratio should be. */
+export interface Row {
+  /** What is told. */
+  readonly title: string;
+  /** The subject above the line; with `latency`, followed by `.p50` or `.p99`. */
+  readonly value: string;
+  /** The subject below the line; none for a value that stands for itself. */
+  readonly over?: string;
+  /** The most, or the least, that it should be; neither for a row that only tells. */
+  readonly most?: number;
+  /** The least that it should be. */
+  readonly least?: number;
+}
+
+/** A group of subjects that are measured in turn, and the rows that come of it. */
+export interface Bench {
+  /** Chosen by it. */
+  readonly name: string;
+  /** How rounds become numbers. */
+  readonly measure: Measure;
+  /** What the numbers count. */
+  readonly unit: string;
+  /** What numbers are multiplied with to be in that unit. Default: 1. */
+  readonly scale?: number;
+  /** Operations of a round where time does not decide how many. */
+  readonly count?: number;
+  /** True for processes of their own in every round, for what only happens once in a process. */
+  readonly fresh?: boolean;
+  /** Milliseconds that the bytes between client and server take on their way; 0 for none. */
+  readonly delayMs?: number;
+  /** What is measured. */
+  readonly subjects: readonly Subject[];
+  /** What is told. */
+  readonly rows: readonly Row[];
+}
+
+/** Bytes of a small message's body. */
+export const SMALL = 200;
+/** Bytes of a large message's body. */
+export const LARGE = 65_536;
+/** Small messages that wait for their outcome at a time. */
+export const WINDOW = 1_000;
+/** Large messages that wait for their outcome at a time. */
+export const LARGE_WINDOW = 64;
+/** Milliseconds each way of the slow network. */
+export const DELAY_MS = 25;
+
+/** A message as applications send them: an id, a type, a handful of properties, a short text. */
+export const sample = {
+  messageId: "b0a4c1de-5d0c-4b36-8f5e-0f6b6a4f1c11",
+  to: "orders",
+  subject: "order.created",
+  contentType: "application/json",
+  applicationProperties: { tenant: "acme", region: "eu-west-1", version: 3, urgent: true },
+  body: '{"order":4711,"item":"coffee","count":2}',
+} as const;

@@ -1,0 +1,146 @@
+/**
+ * This module, as a client and as a server.
+ *
+ * @module
+ */
+
+import { anonymous, connect, type Message, publish, type Sender } from "../../mod.ts";
+import { FrameDecoder } from "../../src/codec/frame.ts";
+import { decodeMessage, encodeMessage } from "../../src/codec/message.ts";
+import { Writer } from "../../src/codec/writer.ts";
+import { acceptor } from "../../src/peer/server.ts";
+import { serve as listen } from "../serve.ts";
+import { type Contender, LARGE, LARGE_WINDOW, type Prepare, sample, SMALL, WINDOW, type Work } from "./bench.ts";
+import { dispositionFrame, transferFrame } from "./frames.ts";
+import { heapBytes } from "./memory.ts";
+
+const message: Message = {
+  properties: {
+    messageId: sample.messageId,
+    to: sample.to,
+    subject: sample.subject,
+    contentType: sample.contentType,
+  },
+  applicationProperties: sample.applicationProperties,
+  body: sample.body,
+};
+
+/** Sends `count` messages of `size` bytes, `window` of them at a time, and waits for each outcome. */
+async function sending(senders: Sender[], size: number, window: number): Promise<Work> {
+  const body = new Uint8Array(size);
+  await Promise.all(senders.map((sender) => sender.ready()));
+  return async (count) => {
+    let left = count;
+    const lane = async (sender: Sender): Promise<void> => {
+      while (left-- > 0) await sender.send({ body });
+    };
+    await Promise.all(Array.from({ length: Math.min(window, count) }, (_, i) => lane(senders[i % senders.length]!)));
+  };
+}
+
+function sender(size: number, window: number): Prepare {
+  return async (url) => sending([(await connect(url)).sender("sink")], size, window);
+}
+
+/** Receives `count` messages of `size` bytes on a link of their own, and accepts each. */
+function receiver(size: number, credit: number): Prepare {
+  return async (url) => {
+    const connection = await connect(url);
+    return async (count) => {
+      const link = connection.receiver({ address: `${size}:${count}`, credit });
+      let received = 0;
+      for await (const delivery of link) {
+        void delivery.message.body;
+        if (++received === count) break;
+      }
+      await link.close();
+    };
+  };
+}
+
+const decodingFrame = (bytes: () => Uint8Array): Prepare => () => {
+  const many = bytes();
+  return (count) => {
+    const decoder = new FrameDecoder({ maxFrameSize: 65_536 });
+    for (let done = 0; done < count;) {
+      decoder.push(many);
+      while (decoder.frame() !== undefined) done++;
+    }
+  };
+};
+
+/** What the table calls `ours`. */
+export const contender: Contender = {
+  works: {
+    encode: () => (count) => {
+      const writer = new Writer(1_024);
+      for (let i = 0; i < count; i++) {
+        encodeMessage(message, writer);
+        writer.take();
+      }
+    },
+    decode: () => {
+      const writer = new Writer();
+      encodeMessage(message, writer);
+      const bytes = writer.take();
+      return (count) => {
+        for (let i = 0; i < count; i++) decodeMessage(bytes);
+      };
+    },
+    transfer: decodingFrame(() => transferFrame(100)),
+    disposition: decodingFrame(() => dispositionFrame(100)),
+    send: sender(SMALL, WINDOW),
+    receive: receiver(SMALL, WINDOW),
+    up: sender(LARGE, LARGE_WINDOW),
+    down: receiver(LARGE, LARGE_WINDOW),
+    latency: sender(SMALL, 1),
+    publish: (url, argument) => async () => {
+      const started = performance.now();
+      let outcome = started;
+      const ended = publish(url, "sink", { body: new Uint8Array(SMALL) }, {
+        auth: anonymous(),
+        trace: ({ direction, body }) => {
+          if (direction === "in" && body?.kind === "disposition") outcome = performance.now();
+        },
+      });
+      await ended;
+      return (argument === "to the end" ? performance.now() : outcome) - started;
+    },
+    idle: (url) => async (count) => {
+      for (let i = 0; i < count; i += 50) await Promise.all(Array.from({ length: 50 }, () => connect(url)));
+    },
+    unsettled: (url) => async (count) => {
+      const connection = await connect(url);
+      const link = connection.receiver({ address: `${SMALL}:${count}`, credit: count, settle: "manual" });
+      await link.ready();
+      const before = heapBytes();
+      const held: unknown[] = [];
+      while (held.length < 2 * count) {
+        const delivery = await link.receive();
+        held.push(delivery, delivery.message);
+      }
+      return (heapBytes() - before) / (held.length / 2);
+    },
+    links: async (url, argument) => {
+      const connection = await connect(url);
+      return await sending(Array.from({ length: Number(argument) }, () => connection.sender("sink")), SMALL, WINDOW);
+    },
+    connections: async (url, argument) => {
+      const senders: Sender[] = [];
+      while (senders.length < Number(argument)) senders.push((await connect(url)).sender("sink"));
+      return await sending(senders, SMALL, WINDOW);
+    },
+  },
+  async serve() {
+    const server = acceptor({
+      onReceiver: (request) => request.accept({ credit: WINDOW }).serve((delivery) => void delivery.message.body),
+      onSender: async (request) => {
+        const [size, count] = request.address!.split(":").map(Number) as [number, number];
+        const body = new Uint8Array(size);
+        const link = request.accept();
+        await link.sendAll(Array.from({ length: count }, () => ({ body }))).catch(() => {});
+      },
+    });
+    return (await listen((channel) => server.accept(channel))).url;
+  },
+};

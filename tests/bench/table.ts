@@ -1,0 +1,168 @@
+/**
+ * What is measured, and what it should come to.
+ *
+ * @module
+ */
+
+import { type Bench, DELAY_MS, LARGE, type Subject } from "./bench.ts";
+
+const alone: Subject[] = [{ name: "ours", client: "ours" }, { name: "rhea", client: "rhea" }];
+const everyPair: Subject[] = [
+  { name: "ours", client: "ours", server: "ours" },
+  { name: "rhea", client: "rhea", server: "rhea" },
+  { name: "raw", client: "raw", server: "raw" },
+  { name: "ours to rhea", client: "ours", server: "rhea" },
+  { name: "rhea to ours", client: "rhea", server: "ours" },
+];
+const withRaw: Subject[] = everyPair.slice(0, 3);
+const counts = ["1", "10", "100", "1000"];
+
+/** All benches, in the order in which they run. */
+export const benches: readonly Bench[] = [
+  codec("encode", "encode a small message", 8),
+  codec("decode", "decode a small message", 8),
+  codec("transfer", "decode a transfer frame, 200 B", 10),
+  codec("disposition", "decode a disposition frame", 10),
+  {
+    name: "send",
+    measure: "rate",
+    unit: "msg/s",
+    subjects: everyPair,
+    rows: [
+      { title: "send 200 B, 1,000 in flight", value: "ours", over: "rhea", least: 8 },
+      { title: "… our client, rhea's server", value: "ours to rhea", over: "rhea", least: 1.5 },
+      { title: "… rhea's client, our server", value: "rhea to ours", over: "rhea", least: 1.5 },
+      { title: "… against a raw WebSocket message each", value: "ours", over: "raw" },
+    ],
+  },
+  {
+    name: "receive",
+    measure: "rate",
+    unit: "msg/s",
+    subjects: everyPair,
+    rows: [
+      { title: "receive 200 B, credit 1,000, accept each", value: "ours", over: "rhea", least: 8 },
+      { title: "… our client, rhea's server", value: "ours to rhea", over: "rhea", least: 1.5 },
+      { title: "… rhea's client, our server", value: "rhea to ours", over: "rhea", least: 1.5 },
+      { title: "… against a raw WebSocket message each", value: "ours", over: "raw" },
+    ],
+  },
+  large("up", "send 64 KiB, 64 in flight"),
+  large("down", "receive 64 KiB, credit 64"),
+  {
+    name: "latency",
+    measure: "latency",
+    unit: "µs",
+    subjects: withRaw,
+    rows: [
+      { title: "one in flight, send to outcome, p50", value: "ours.p50", over: "raw.p50", most: 1.3 },
+      { title: "… p99", value: "ours.p99", over: "raw.p99" },
+      { title: "… p50 of rhea", value: "rhea.p50", over: "raw.p50" },
+    ],
+  },
+  {
+    name: "publish",
+    measure: "value",
+    unit: "round trips",
+    scale: 1 / (2 * DELAY_MS),
+    count: 1,
+    delayMs: DELAY_MS,
+    subjects: [
+      { name: "ours", client: "ours", server: "ours" },
+      { name: "ours, SASL ahead", client: "ours", server: "ours", argument: "pipelined" },
+      { name: "rhea", client: "rhea", server: "rhea" },
+      { name: "rhea, in turn", client: "rhea", server: "rhea", argument: "in turn" },
+    ],
+    rows: [
+      { title: "publish, dial to outcome", value: "ours", most: 6 },
+      { title: "… SASL ahead", value: "ours, SASL ahead", most: 4 },
+      { title: "… rhea", value: "rhea" },
+      { title: "… rhea, each step awaited as rhea-promise does", value: "rhea, in turn" },
+    ],
+  },
+  {
+    name: "idle",
+    measure: "growth",
+    unit: "KB",
+    scale: 1e-3,
+    count: 1_000,
+    fresh: true,
+    subjects: [
+      { name: "ours", client: "ours", server: "ours" },
+      { name: "rhea", client: "ours", server: "rhea" },
+      { name: "raw", client: "raw", server: "raw" },
+    ],
+    rows: [
+      { title: "server's RSS per idle connection, of 1,000", value: "ours", over: "rhea", most: 0.5 },
+      { title: "… against a raw WebSocket", value: "ours", over: "raw" },
+    ],
+  },
+  {
+    name: "unsettled",
+    measure: "value",
+    unit: "B",
+    count: 100_000,
+    fresh: true,
+    subjects: withRaw.slice(0, 2),
+    rows: [{ title: "bytes per unsettled delivery, of 100,000 of 200 B", value: "ours", over: "rhea", most: 0.5 }],
+  },
+  flat("links", "links on one connection"),
+  flat("connections", "connections"),
+  {
+    name: "import",
+    measure: "value",
+    unit: "ms",
+    count: 1,
+    fresh: true,
+    subjects: [
+      { name: "ours", client: "start", argument: "ours" },
+      { name: "rhea", client: "start", argument: "rhea" },
+    ],
+    rows: [{ title: "import in a new process", value: "ours", over: "rhea", most: 1 }],
+  },
+  {
+    name: "bundle",
+    measure: "value",
+    unit: "KB",
+    scale: 1e-3,
+    count: 1,
+    fresh: true,
+    subjects: ["publish", "connect", "everything"].map((name) => ({ name, client: "bundle", argument: name })),
+    rows: [
+      { title: "bundle of `publish`, min+gzip", value: "publish", most: 12 },
+      { title: "… `connect`", value: "connect", most: 20 },
+      { title: "… everything", value: "everything", most: 45 },
+    ],
+  },
+];
+
+function codec(name: string, title: string, least: number): Bench {
+  return { name, measure: "rate", unit: "1/s", subjects: alone, rows: [{ title, value: "ours", over: "rhea", least }] };
+}
+
+function large(name: string, title: string): Bench {
+  return {
+    name,
+    measure: "rate",
+    unit: "MB/s",
+    scale: LARGE / 1e6,
+    subjects: withRaw,
+    rows: [{ title, value: "ours", over: "raw", least: 0.8 }, { title: "… of rhea", value: "rhea", over: "raw" }],
+  };
+}
+
+// The cost of a message is one over the rate, so a ratio of costs has them the other way round.
+function flat(name: string, what: string): Bench {
+  return {
+    name,
+    measure: "rate",
+    unit: "msg/s",
+    subjects: counts.map((count) => ({ name: count, client: "ours", server: "ours", argument: count })),
+    rows: counts.slice(1).map((count) => ({
+      title: `cost per message, ${count} ${what} against 1`,
+      value: "1",
+      over: count,
+      most: 1.5,
+    })),
+  };
+}

@@ -1,0 +1,104 @@
+/**
+ * One side of a bench in a process of its own: it prints a line when it is ready, and one for each line that it reads.
+ *
+ * @module
+ */
+
+import process from "node:process";
+import { createInterface } from "node:readline";
+import type { Contender, Measure, Work } from "./bench.ts";
+import { residentBytes } from "./memory.ts";
+
+/** What a worker is told when it starts, as its one argument. */
+export type Start =
+  | { readonly role: "server"; readonly file: string }
+  | {
+    readonly role: "client";
+    readonly file: string;
+    readonly work: string;
+    readonly url: string;
+    readonly argument: string;
+  };
+
+/** What it is asked for in a line. */
+export interface Round {
+  /** How the round becomes numbers. */
+  readonly measure: Measure;
+  /** How many operations, where that is given. */
+  readonly count: number | undefined;
+  /** How long it shall take, where that decides. */
+  readonly ms: number;
+}
+
+/** What a round came to, one number or several with names of their own. */
+export type Result = Readonly<Record<string, number>>;
+
+let perRound = 1_000;
+
+const start: Start = JSON.parse(process.argv[2]!);
+const contender = await load(start.file);
+
+if (start.role === "server") {
+  say(await contender.serve!());
+  for await (const _ of createInterface({ input: process.stdin })) say(residentBytes());
+} else {
+  const work = await contender.works[start.work]!(start.url, start.argument);
+  say("ready");
+  for await (const line of createInterface({ input: process.stdin })) say(await round(work, JSON.parse(line)));
+}
+process.exit();
+
+// By name, so that a process loads nothing but what it measures.
+async function load(file: string): Promise<Contender> {
+  switch (file) {
+    case "ours":
+      return (await import("./ours.ts")).contender;
+    case "rhea":
+      return (await import("./rhea.ts")).contender;
+    case "raw":
+      return (await import("./raw.ts")).contender;
+    case "start":
+      return (await import("./start.ts")).contender;
+    default:
+      return (await import("./bundle.ts")).contender;
+  }
+}
+
+function say(message: unknown): void {
+  process.stdout.write(`${JSON.stringify(message)}\n`);
+}
+
+function round(work: Work, { measure, count, ms }: Round): Promise<Result> {
+  if (measure === "rate") return rate(work, ms);
+  return measure === "latency" ? latency(work, ms) : value(work, count!);
+}
+
+// As many operations as take about `ms`, which the rounds before tell: the clock is not looked at in between.
+async function rate(work: Work, ms: number): Promise<Result> {
+  for (;;) {
+    const count = perRound;
+    const started = performance.now();
+    await work(count);
+    const elapsed = performance.now() - started;
+    perRound = Math.max(100, Math.ceil(count * Math.min(10, ms / elapsed)));
+    if (elapsed > ms / 2) return { value: count / elapsed * 1e3 };
+  }
+}
+
+async function latency(work: Work, ms: number): Promise<Result> {
+  const samples: number[] = [];
+  const end = performance.now() + ms;
+  for (let before = performance.now(); before < end;) {
+    await work(1);
+    const after = performance.now();
+    samples.push((after - before) * 1e3);
+    before = after;
+  }
+  samples.sort((a, b) => a - b);
+  const quantile = (q: number): number => samples[Math.min(samples.length - 1, Math.floor(q * samples.length))]!;
+  return { p50: quantile(0.5), p99: quantile(0.99) };
+}
+
+async function value(work: Work, count: number): Promise<Result> {
+  return { value: await work(count) || 0 };
+}
