@@ -36,6 +36,7 @@ export type { Channel, ChannelClose } from "./transport/channel.ts";
 export type { HeaderField, HeadLimits, HttpVersion, RequestHead } from "./transport/http.ts";
 export type { ProxyCredentialsCallback, ProxyCredentialsRequest, ProxyOptions } from "./transport/http_proxy.ts";
 export type { PeerCertificate, PeerInfo } from "./transport/info.ts";
+export type { OriginPolicy } from "./transport/origins.ts";
 export type { WebSocketLimits } from "./transport/rfc6455.ts";
 export type { PausableChannel } from "./transport/socket.ts";
 export type { WebSocketChannelOptions } from "./transport/web_socket_channel.ts";

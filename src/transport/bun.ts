@@ -7,7 +7,7 @@
 import { type Accept, admit, refuseMalformed, type UpgradeInfo, type UpgradeOptions } from "./upgrade.ts";
 import { type Carrier, WebSocketChannel } from "./web_socket_channel.ts";
 
-export type { Accept, UpgradeInfo, UpgradeOptions } from "./upgrade.ts";
+export type { Accept, OriginPolicy, UpgradeInfo, UpgradeOptions } from "./upgrade.ts";
 
 /**
  * Makes the part of `Bun.serve`'s options that upgrades to AMQP over WebSocket and refuses everything else.

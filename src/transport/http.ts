@@ -8,6 +8,7 @@
  */
 
 import { TransportError } from "../errors.ts";
+import { elementsOf, isToken, trimBlanks } from "./tokens.ts";
 
 /** Most bytes of a head, its blank line included; far above what cookies and tokens need. */
 export const MAX_HEAD_BYTES: number = 16_384;
@@ -133,26 +134,13 @@ export function headerValues(headers: readonly HeaderField[], name: string): str
  * Only for lists of tokens: a comma inside a quoted string would be taken for a separator.
  */
 export function headerList(headers: readonly HeaderField[], name: string): string[] {
-  const elements: string[] = [];
-  for (const value of headerValues(headers, name)) {
-    // `split` on one character and a scan from both ends are linear, unlike the usual expression [ws CVE-2021-32640].
-    for (const element of value.split(",")) {
-      const trimmed = trim(element);
-      if (trimmed !== "") elements.push(trimmed);
-    }
-  }
-  return elements;
+  return headerValues(headers, name).flatMap(elementsOf);
 }
 
 /** Whether the list in the fields called `name` has `token`, whatever its case. */
 export function hasToken(headers: readonly HeaderField[], name: string, token: string): boolean {
   const wanted = token.toLowerCase();
   return headerList(headers, name).some((element) => element.toLowerCase() === wanted);
-}
-
-/** Whether `text` is a token: what a method, a field name and a subprotocol are made of [rfc9110 5.6.2]. */
-export function isToken(text: string): boolean {
-  return /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(text);
 }
 
 /**
@@ -241,7 +229,7 @@ export function parseField(line: string): HeaderField {
   // One check refuses a fold (the line starts with a space), a space before the colon and a line without a colon.
   // The line itself may be a secret and stays out of the error.
   if (!isToken(name)) throw httpViolation("a header field does not start with a name and a colon");
-  return [name, trim(line.slice(colon + 1))];
+  return [name, trimBlanks(line.slice(colon + 1))];
 }
 
 /** The error for what is not HTTP, or more of it than is wanted. */
@@ -303,19 +291,6 @@ function isFieldValue(text: string): boolean {
 
 function isControl(byte: number): boolean {
   return (byte < 0x20 && byte !== 0x09) || byte === 0x7f;
-}
-
-// Space and tab only: `String.trim` would also take 0xa0, which is the tail of many a UTF-8 sequence.
-function trim(text: string): string {
-  let start = 0;
-  let end = text.length;
-  while (start < end && isBlank(text.charCodeAt(start))) start++;
-  while (end > start && isBlank(text.charCodeAt(end - 1))) end--;
-  return text.slice(start, end);
-}
-
-function isBlank(unit: number): boolean {
-  return unit === 0x20 || unit === 0x09;
 }
 
 // What the peer wrote goes into an error only escaped and cut.

@@ -10,6 +10,7 @@ import type { PeerInfo } from "./info.ts";
 import type { RequestHead } from "./http.ts";
 import { hasSockets, listenTcp, type OnSecure, tlsAcceptor, type TlsServerOptions } from "./node.ts";
 import { HttpReception } from "./listen_http.ts";
+import type { OriginPolicy } from "./origins.ts";
 import type { WebSocketLimits } from "./rfc6455.ts";
 import { runtimeName } from "./runtime.ts";
 import { WebSocketSniffer } from "./sniff.ts";
@@ -60,11 +61,8 @@ export interface ListenOptions {
   subprotocols?: readonly string[];
   /** The paths at which WebSockets are accepted; others are answered with 404. Default: any. */
   paths?: readonly string[] | ((path: string) => boolean);
-  /**
-   * Which web pages may connect, by their `Origin`: `"any"`, or a list such as `["https://app.example"]`. Default: none;
-   * programs send no `Origin` and are not concerned.
-   */
-  origins?: "any" | readonly string[];
+  /** Which web pages may connect. Default: none; programs send no `Origin` and are not concerned. */
+  origins?: OriginPolicy;
   /** The text that answers an ordinary GET, for those who watch over the service. Default: `"ok\\n"`. */
   health?: string;
   /** The longest WebSocket message that is sent; more bytes leave as several messages. Default: 65,535. */

@@ -5,20 +5,19 @@
  */
 
 import type { Channel } from "./channel.ts";
-import { checkSubprotocols, tokensOf } from "./subprotocols.ts";
+import { isAllowedOrigin, type OriginPolicy } from "./origins.ts";
+import { checkSubprotocols } from "./subprotocols.ts";
+import { tokensOf } from "./tokens.ts";
 import type { WebSocketChannelOptions } from "./web_socket_channel.ts";
+
+export type { OriginPolicy } from "./origins.ts";
 
 /** Which upgrade requests are accepted, and how their channels carry bytes. */
 export interface UpgradeOptions extends WebSocketChannelOptions {
   /** The names accepted, most preferred first. Default: `["amqp"]` [wsb 2.1]. */
   subprotocols?: readonly string[];
-  /**
-   * Which web pages may connect, by their `Origin`: `"any"`, a list such as `["https://app.example"]`, or a test.
-   *
-   * Programs send no `Origin` and are not concerned. Default: none, since any page that a browser visits could
-   * otherwise reach a service on its user's network, with the user's cookies and client certificate.
-   */
-  origins?: "any" | readonly string[] | ((origin: string) => boolean);
+  /** Which web pages may connect. Default: none; programs send no `Origin` and are not concerned. */
+  origins?: OriginPolicy;
 }
 
 /** What is known of an accepted WebSocket besides its bytes. */
@@ -75,7 +74,7 @@ export function admit(request: RequestLike, options: UpgradeOptions = {}): strin
     });
   }
   const origin = headers.get("origin");
-  if (origin !== null && !isAllowed(origin, options.origins)) return refuse(403, "origin is not allowed");
+  if (origin !== null && !isAllowedOrigin(origin, options.origins)) return refuse(403, "origin is not allowed");
   const offered = tokensOf(headers.get("sec-websocket-protocol") ?? "");
   if (offered === undefined) return refuse(400, "Sec-WebSocket-Protocol is not a list of tokens");
   // Without a subprotocol nothing says that the peer speaks AMQP [wsb 2.1].
@@ -85,11 +84,6 @@ export function admit(request: RequestLike, options: UpgradeOptions = {}): strin
 /** The response to a request that the runtime itself would not upgrade. */
 export function refuseMalformed(): Response {
   return refuse(400, "not a WebSocket handshake");
-}
-
-function isAllowed(origin: string, origins: UpgradeOptions["origins"] = []): boolean {
-  if (typeof origins === "function") return origins(origin);
-  return origins === "any" || origins.includes(origin);
 }
 
 function hasToken(header: string | null, wanted: string): boolean {

@@ -11,7 +11,7 @@ import { TransportError } from "../errors.ts";
 import { type Accept, admit, type UpgradeOptions } from "./upgrade.ts";
 import { webSocketChannel, type WebSocketLike } from "./websocket.ts";
 
-export type { Accept, UpgradeInfo, UpgradeOptions } from "./upgrade.ts";
+export type { Accept, OriginPolicy, UpgradeInfo, UpgradeOptions } from "./upgrade.ts";
 
 /**
  * Makes a `fetch` handler that upgrades to AMQP over WebSocket and refuses everything else.

@@ -18,12 +18,14 @@ import {
   headerValues,
   type HeadLimits,
   type HeadParser,
-  isToken,
   type RequestHead,
   requestParser,
   type ResponseHead,
   responseParser,
 } from "./http.ts";
+import { isAllowedOrigin, type OriginPolicy } from "./origins.ts";
+import { checkSubprotocols } from "./subprotocols.ts";
+import { isToken } from "./tokens.ts";
 import type { RandomSource } from "./ws_frames.ts";
 
 /** What the digest needs of the runtime's `crypto.subtle`. */
@@ -67,7 +69,7 @@ export interface ClientHandshake {
  */
 export async function clientHandshake(options: ClientHandshakeOptions): Promise<ClientHandshake> {
   const { url, crypto, subprotocols = [], headers = [] } = options;
-  checkSubprotocols(subprotocols);
+  if (subprotocols.length > 0) checkSubprotocols(subprotocols);
   checkExtraHeaders(headers);
   const nonce = new Uint8Array(16);
   crypto.getRandomValues(nonce);
@@ -169,13 +171,8 @@ export class ClientUpgrade {
 export interface UpgradePolicy {
   /** The subprotocols that are spoken here, best first. If empty, none is chosen; else a client must offer one. */
   subprotocols: readonly string[];
-  /**
-   * The origins whose pages may connect, as in `https://app.example`, or `"any"`.
-   *
-   * A request without `Origin` does not come from a page and always passes. There is no default: with `"any"`, every
-   * page that a user visits can speak to this server with that user's cookies and client certificate.
-   */
-  origins: "any" | readonly string[];
+  /** The pages that may connect. A request without `Origin` does not come from a page and always passes. */
+  origins: OriginPolicy;
 }
 
 /** A request that may be accepted. */
@@ -210,9 +207,7 @@ export function checkUpgrade(head: RequestHead, policy: UpgradePolicy): UpgradeR
   // 22 digits and their padding are 16 bytes.
   if (keys.length !== 1 || !/^[A-Za-z0-9+/]{22}==$/.test(keys[0]!)) throw refused("not one key of 16 bytes");
   const origins = headerValues(headers, "origin");
-  if (policy.origins !== "any" && !origins.every((origin) => policy.origins.includes(origin))) {
-    throw refused("origin is not allowed", 403);
-  }
+  if (!origins.every((origin) => isAllowedOrigin(origin, policy.origins))) throw refused("origin is not allowed", 403);
   return { head, key: keys[0]!, subprotocol: chooseSubprotocol(headers, policy.subprotocols) };
 }
 
@@ -336,13 +331,6 @@ function chooseSubprotocol(headers: readonly HeaderField[], spoken: readonly str
   throw new TransportError("subprotocol-mismatch", `Cannot accept WebSocket: subprotocol is not ${list(spoken)}`, {
     status: 400,
   });
-}
-
-function checkSubprotocols(names: readonly string[]): void {
-  for (const [index, name] of names.entries()) {
-    if (!isToken(name)) throw new TypeError(`Cannot offer subprotocol ${JSON.stringify(name)}: name is no token`);
-    if (names.indexOf(name) !== index) throw new TypeError(`Cannot offer subprotocol "${name}": name is given twice`);
-  }
 }
 
 // Whoever sets these could hide a second message behind the first.

@@ -8,7 +8,6 @@ import {
   headerValues,
   type HeadLimits,
   type HeadParser,
-  isToken,
   MAX_HEAD_BYTES,
   MAX_HEADER_FIELDS,
   MAX_LINE_BYTES,
@@ -17,6 +16,7 @@ import {
   type ResponseHead,
   responseParser,
 } from "../../src/transport/http.ts";
+import { isToken } from "../../src/transport/tokens.ts";
 import { random, seed, test } from "../harness.ts";
 import { everyCut, latin1, randomCut, text } from "./wire.ts";
 

@@ -1,0 +1,33 @@
+/** Whether the text is a token: what a method, a field name and a subprotocol are made of [rfc9110 5.6.2]. */
+export function isToken(text: string): boolean {
+  return /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(text);
+}
+
+/**
+ * The elements of a comma-separated list; empty ones are allowed and mean nothing [rfc9110 5.6.1.2].
+ *
+ * Only for lists of tokens: a comma inside a quoted string would be taken for a separator.
+ */
+export function elementsOf(list: string): string[] {
+  // `split` on one character and a scan from both ends are linear, unlike the usual expression [ws CVE-2021-32640].
+  return list.split(",").map(trimBlanks).filter((element) => element !== "");
+}
+
+/** The tokens of a list, or undefined if anything in it is not one. */
+export function tokensOf(list: string): string[] | undefined {
+  const elements = elementsOf(list);
+  return elements.every(isToken) ? elements : undefined;
+}
+
+/** The text without spaces and tabs around it: `String.trim` would also take 0xa0, the tail of many a UTF-8 sequence. */
+export function trimBlanks(text: string): string {
+  let start = 0;
+  let end = text.length;
+  while (start < end && isBlank(text.charCodeAt(start))) start++;
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end--;
+  return text.slice(start, end);
+}
+
+function isBlank(unit: number): boolean {
+  return unit === 0x20 || unit === 0x09;
+}
