@@ -183,10 +183,10 @@ export class Connection {
    * @throws {OutcomeError} If the request was not accepted.
    * @throws {AmqpError} If a link or the connection ended before the answer came.
    */
-  request(address: string, message: Message, options: WaitOptions = {}): Promise<DecodedMessage> {
+  async request(address: string, message: Message, options: WaitOptions = {}): Promise<DecodedMessage> {
     this.#requireOpen("send request");
     this.#requester ??= new Requester(this);
-    return this.#requester.request(address, message, options);
+    return await this.#requester.request(address, message, options);
   }
 
   /** What happens to the connection from now on, up to and with its end. */
