@@ -12,7 +12,7 @@ import { publish } from "../../mod.ts";
 import { startBroker } from "../broker_server.ts";
 import { bundle } from "../bundle.ts";
 import { read } from "../source.ts";
-import { installDebian, type Suite } from "./suite.ts";
+import { installDebian, prepared, type Suite } from "./suite.ts";
 
 // In the page, where each function that is handed to `evaluate` runs.
 declare const webamqp: typeof import("../../mod.ts");
@@ -35,10 +35,9 @@ interface PageServer extends AsyncDisposable {
 }
 
 /** Installs Chromium; starts it, the page's server and two brokers, one of which does not let the page in. */
-export async function prepare(): Promise<Suite> {
-  installDebian("chromium", PROGRAM);
-  const running = new AsyncDisposableStack();
-  try {
+export function prepare(): Promise<Suite> {
+  return prepared(async (running) => {
+    installDebian("chromium", PROGRAM);
     const { origin } = running.use(await servePages());
     const broker = running.use(await startBroker({ origins: [origin] }));
     const closed = running.use(await startBroker({ origins: ["https://elsewhere.example"] }));
@@ -53,12 +52,8 @@ export async function prepare(): Promise<Suite> {
         ...refusalChecks(page, broker, closed),
         ...exampleChecks(browser, origin, broker),
       },
-      close: () => running.disposeAsync(),
     };
-  } catch (error) {
-    await running.disposeAsync();
-    throw error;
-  }
+  });
 }
 
 type Checks = Suite["checks"];

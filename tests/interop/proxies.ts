@@ -8,12 +8,11 @@
  * @module
  */
 
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chownSync, closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { connect, createServer } from "node:net";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { type Daemon, file, freePort, HOST, type RunningDaemon, scratch, startDaemon } from "./daemon.ts";
 
 /** The only user that the proxies know. */
 export const PROXY_USER: { readonly username: string; readonly password: string } = {
@@ -28,15 +27,13 @@ export const PROXY_REALM: string = "labrealm";
 export type AskedScheme = "basic" | "digest";
 
 /** A proxy that runs until it is stopped. */
-export interface RunningProxy extends AsyncDisposable {
+export interface RunningProxy extends RunningDaemon {
   /** `http://127.0.0.1:port`, or `https://localhost:port`; without credentials. */
   readonly url: string;
   /** The port on 127.0.0.1. */
   readonly port: number;
   /** The certificate to trust, for a proxy over TLS. */
   readonly ca: string | undefined;
-  /** What it has logged so far. */
-  log(): string;
 }
 
 /** How squid is to behave. */
@@ -47,11 +44,6 @@ export interface SquidOptions {
   nonceMaxCount?: number;
   /** Whether the proxy itself speaks TLS. Default: false. */
   tls?: boolean;
-}
-
-/** Whether a command is there; a check can then say what it left out. */
-export function isInstalled(command: "squid" | "apache2" | "tinyproxy"): boolean {
-  return ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"].some((path) => existsSync(join(path, command)));
 }
 
 /** Squid: HTTP/1.1, keeps its connections, Basic and Digest with MD5. */
@@ -87,8 +79,8 @@ export async function startSquid(options: SquidOptions): Promise<RunningProxy> {
   const config = file(folder, "squid.conf", lines.join("\n") + "\n");
   const logs = ["out.log", "cache.log", "access.log"];
   // The name keeps the shared memory of several squids apart; only letters and digits are allowed in it.
-  const command = ["squid", "-N", "-n", `proxy${port}`, "-f", config];
-  return run({ command, folder, port, logs, ca: tls && readFileSync(tls.cert, "utf8") });
+  const command: Daemon["command"] = ["squid", "-N", "-n", `proxy${port}`, "-f", config];
+  return run({ command, folder, port, logs }, tls && readFileSync(tls.cert, "utf8"));
 }
 
 /** Apache with mod_proxy_connect: answers HTTP/1.0 to CONNECT, Basic or Digest with MD5. */
@@ -124,7 +116,7 @@ export async function startApache(options: { scheme: AskedScheme }): Promise<Run
     ].join("\n"),
   );
   // One process, not a parent with children: a child was seen to outlive its parent.
-  const command = ["apache2", "-X", "-d", folder, "-f", config];
+  const command: Daemon["command"] = ["apache2", "-X", "-d", folder, "-f", config];
   return run({ command, folder, port, logs: ["out.log", "error.log"] });
 }
 
@@ -148,99 +140,10 @@ export async function startTinyproxy(): Promise<RunningProxy> {
   return run({ command: ["tinyproxy", "-d", "-c", config], folder, port, logs: ["out.log", "tinyproxy.log"] });
 }
 
-interface Daemon {
-  command: string[];
-  folder: string;
-  port: number;
-  logs: string[];
-  ca?: string | undefined;
-}
-
-async function run({ command, folder, port, logs, ca }: Daemon): Promise<RunningProxy> {
-  const output = openSync(join(folder, "out.log"), "a");
-  const [program, ...parameters] = command;
-  const path = `${process.env.PATH}:/usr/sbin:/usr/local/sbin`;
-  const child = spawn(program, parameters, {
-    stdio: ["ignore", output, output],
-    env: { ...process.env, PATH: path },
-  });
-  closeSync(output);
-  const log = (): string =>
-    logs.map((name) => join(folder, name)).filter(existsSync).map((name) => readFileSync(name, "utf8")).join("");
-  const stop = async (): Promise<void> => {
-    await ended(child);
-    rmSync(folder, { recursive: true, force: true });
-  };
-  try {
-    await listening(port, child);
-  } catch (cause) {
-    const error = new Error(`Cannot start ${program}: ${log()}`, { cause });
-    await stop();
-    throw error;
-  }
-  const url = ca === undefined ? `http://127.0.0.1:${port}` : `https://localhost:${port}`;
-  return { url, port, ca, log, [Symbol.asyncDispose]: stop };
-}
-
-// The daemons do not say when they are ready, so the port is tried until one of them answers.
-async function listening(port: number, child: ChildProcess): Promise<void> {
-  let gone: unknown;
-  child.once("exit", (code) => gone ??= new Error(`it ended with code ${code}`));
-  child.once("error", (error) => gone ??= error);
-  const deadline = Date.now() + 20_000;
-  while (!(await answers(port))) {
-    if (gone !== undefined) throw gone;
-    if (Date.now() > deadline) throw new Error(`nothing listens on port ${port}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
-
-function answers(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, "127.0.0.1");
-    socket.once("connect", () => socket.destroy());
-    socket.once("error", () => resolve(false));
-    socket.once("close", (hadError) => resolve(!hadError));
-  });
-}
-
-function ended(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return Promise.resolve();
-  return new Promise((resolve) => {
-    const force = setTimeout(() => child.kill("SIGKILL"), 5_000);
-    child.once("exit", () => {
-      clearTimeout(force);
-      resolve();
-    });
-    child.kill("SIGTERM");
-  });
-}
-
-// Free when looked at; whoever takes it before the daemon does makes the start fail, visibly.
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0));
-    });
-  });
-}
-
-function scratch(owner?: string): string {
-  const folder = mkdtempSync(join(tmpdir(), "proxy-"));
-  if (owner !== undefined && process.getuid?.() === 0) {
-    const id = (flag: string): number => Number(execFileSync("id", [flag, owner], { encoding: "utf8" }));
-    chownSync(folder, id("-u"), id("-g"));
-  }
-  return folder;
-}
-
-function file(folder: string, name: string, text: string): string {
-  const path = join(folder, name);
-  writeFileSync(path, text);
-  return path;
+async function run(daemon: Daemon & { readonly port: number }, ca?: string): Promise<RunningProxy> {
+  const running = await startDaemon(daemon);
+  const url = ca === undefined ? `http://${HOST}:${daemon.port}` : `https://localhost:${daemon.port}`;
+  return { ...running, url, port: daemon.port, ca };
 }
 
 function basicFile(folder: string): string {

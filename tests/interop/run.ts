@@ -13,6 +13,11 @@ import type { Prepare } from "./suite.ts";
 /** A suite is a module of this folder; add further ones here. */
 const SUITES: Readonly<Record<string, () => Promise<{ prepare: Prepare }>>> = {
   chromium: () => import("./chromium.ts"),
+  nginx: () => import("./nginx.ts"),
+  proton: () => import("./proton.ts"),
+  proxies: () => import("./tunnels.ts"),
+  rabbitmq: () => import("./rabbitmq.ts"),
+  ws: () => import("./ws.ts"),
 };
 
 /** A program that hangs is a failure, not a reason to wait. */
@@ -58,6 +63,9 @@ function table(rows: readonly Row[]): string {
   const [peer, check] = [widthOf("peer"), widthOf("check")];
   return all.map((row) => `${row.peer.padEnd(peer)}  ${row.check.padEnd(check)}  ${row.result}`).join("\n");
 }
+
+// Ends what the suites have started, too.
+process.once("SIGINT", () => process.exit(130));
 
 const chosen = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(SUITES);
 const unknown = chosen.filter((name) => !Object.hasOwn(SUITES, name));

@@ -1,0 +1,109 @@
+/**
+ * Our client.
+ *
+ * @module
+ */
+
+import { assertEquals } from "@std/assert";
+import { AmqpError, connect, type Connection, type ConnectOptions, TransportError } from "../../../mod.ts";
+import { isPattern, pattern } from "../pattern.ts";
+
+/** Where to connect; what of the options JSON can carry. */
+export interface Place {
+  /** The URL. */
+  readonly url: string;
+  /** Where messages are sent to and received from. */
+  readonly address: string;
+  /** How. */
+  readonly options?: Pick<ConnectOptions, "headers" | "tls" | "proxy" | "transport" | "maxFrameSize">;
+}
+
+/** What is told of an error. */
+export interface Failure {
+  /** The code or condition. */
+  readonly code: string;
+  /** The HTTP status, where there was one. */
+  readonly status: number | null;
+  /** The text. */
+  readonly message: string;
+}
+
+/** What our client can be asked to do. */
+export const client = {
+  /** Sends a message and receives it. */
+  roundTrip: (place: Place): Promise<void> =>
+    connected(place, async (connection) => {
+      const body = `one coffee at ${Date.now()}`;
+      const [delivery] = await Promise.all([
+        connection.receiver(place.address).receive(),
+        connection.sender(place.address).send({ body }),
+      ]);
+      assertEquals(delivery.message.text(), body);
+      delivery.accept();
+    }),
+
+  /** Sends four messages and settles what comes in these ways; tells what came, a `!` at what had come before. */
+  settle: (place: Place, ways: readonly ("accept" | "release" | "reject")[]): Promise<string[]> =>
+    connected(place, async (connection) => {
+      const sender = connection.sender(place.address);
+      for (const body of ["a", "b", "c", "d"]) await sender.send({ body });
+      const receiver = connection.receiver(place.address, { credit: 1 });
+      const seen: string[] = [];
+      for (const way of ways) {
+        const delivery = await receiver.receive();
+        const again = delivery.message.header?.firstAcquirer === false || delivery.message.header?.deliveryCount;
+        seen.push(`${delivery.message.text()}${again ? "!" : ""}`);
+        delivery[way]();
+      }
+      return seen;
+    }),
+
+  /** Sends and receives a body of this size; tells whether it is what was sent. */
+  large: (place: Place, size: number): Promise<boolean> =>
+    connected(place, async (connection) => {
+      const [delivery] = await Promise.all([
+        connection.receiver(place.address, { credit: 1 }).receive(),
+        connection.sender(place.address).send({ body: pattern(size) }),
+      ]);
+      delivery.accept();
+      return isPattern(delivery.message.bytes(), size);
+    }),
+
+  /** Sends and receives many messages at once; tells how many came, up to the first that was out of order. */
+  many: (place: Place, count: number): Promise<number> =>
+    connected(place, async (connection) => {
+      const bodies = Array.from({ length: count }, (_, i) => ({ body: `${i}` }));
+      const receive = async (): Promise<number> => {
+        let received = 0;
+        for await (const delivery of connection.receiver(place.address, { credit: 200 })) {
+          if (delivery.message.text() !== `${received}` || ++received === count) break;
+        }
+        return received;
+      };
+      const [received] = await Promise.all([receive(), connection.sender(place.address).sendAll(bodies)]);
+      return received;
+    }),
+
+  /** Connects, which has to fail. */
+  async failure({ url, options }: Omit<Place, "address">): Promise<Failure> {
+    try {
+      const connection = await connect(url, options);
+      await connection.close();
+    } catch (error) {
+      return failureOf(error);
+    }
+    throw new Error("It did not fail");
+  },
+};
+
+async function connected<T>({ url, options }: Place, use: (connection: Connection) => Promise<T>): Promise<T> {
+  await using connection = await connect(url, options);
+  return await use(connection);
+}
+
+function failureOf(error: unknown): Failure {
+  const { message } = error as Error;
+  if (error instanceof AmqpError) return { code: error.condition, status: null, message };
+  if (error instanceof TransportError) return { code: error.code, status: error.status ?? null, message };
+  return { code: String(error), status: null, message };
+}

@@ -1,0 +1,30 @@
+/**
+ * Our side as a program: reads one request in JSON a line, and answers each by one line when it is done. Ends with its
+ * input.
+ *
+ * @module
+ */
+
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { client } from "./client.ts";
+import { server } from "./server.ts";
+import { sockets } from "./sockets.ts";
+
+const actions = { ...client, ...server, ...sockets };
+
+/** All that our side can be asked to do; what goes in and out is carried by JSON. */
+export type Actions = typeof actions;
+
+async function answer(line: string): Promise<void> {
+  const { id, action, args } = JSON.parse(line) as { id: number; action: keyof Actions; args: unknown[] };
+  const act = actions[action] as (...args: unknown[]) => Promise<unknown>;
+  const reply = await act(...args).then(
+    (value) => ({ id, value }),
+    (error) => ({ id, error: String(error) }),
+  );
+  process.stdout.write(`${JSON.stringify(reply)}\n`);
+}
+
+for await (const line of createInterface({ input: process.stdin })) void answer(line);
+process.exit(0);

@@ -1,0 +1,77 @@
+/**
+ * RabbitMQ 3.10 with its plugin for AMQP 1.0, over TCP and behind our gateway.
+ *
+ * @module
+ */
+
+import { assertEquals } from "@std/assert";
+import { join } from "node:path";
+import { brokerChecks } from "./broker_checks.ts";
+import { file, freePort, HOST, scratch, startDaemon } from "./daemon.ts";
+import { onEach, startRuntimes } from "./runtimes.ts";
+import { debianVersion, installDebian, prepared, type Suite } from "./suite.ts";
+
+const PROGRAM = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+
+/** Installs RabbitMQ and starts a private one. */
+export function prepare(): Promise<Suite> {
+  return prepared(async (running) => {
+    installDebian("rabbitmq-server", PROGRAM);
+    const url = await startRabbit(running);
+    const runtimes = startRuntimes().map((runtime) => running.use(runtime));
+    return {
+      peer: `RabbitMQ ${debianVersion("rabbitmq-server")}`,
+      checks: onEach(runtimes, (runtime) => ({
+        ...brokerChecks(runtime, {
+          how: "TCP",
+          place: (name) => ({ url, address: `/queue/${runtime.name}-${name}` }),
+          redelivers: true,
+          many: 3_000,
+          large: 8_000_000,
+        }),
+        "TCP: wrong password": async () => {
+          const { code, message } = await runtime.call("failure", { url: url.replace(":guest@", ":guess@") });
+          assertEquals([code, message.includes("guess")], ["amqp:unauthorized-access", false]);
+        },
+      })),
+    };
+  });
+}
+
+async function startRabbit(running: AsyncDisposableStack): Promise<string> {
+  const folder = scratch();
+  const [port, epmdPort, distPort] = [await freePort(), await freePort(), await freePort()];
+  // Started here and not by RabbitMQ, which would leave it behind.
+  const epmd = ["epmd", "-address", HOST, "-port", `${epmdPort}`] as const;
+  running.use(await startDaemon({ command: epmd, folder: scratch(), port: epmdPort }));
+  const settings = [
+    `listeners.tcp.1 = ${HOST}:${port}`,
+    "default_user = guest",
+    "default_pass = guest",
+    "amqp1_0.default_user = none",
+    "amqp1_0.protocol_strict_mode = false",
+    "",
+  ];
+  file(folder, "rabbitmq.conf", settings.join("\n"));
+  running.use(
+    await startDaemon({
+      command: [PROGRAM],
+      folder,
+      port,
+      env: {
+        HOME: folder,
+        RABBITMQ_NODENAME: `interop${port}@localhost`,
+        RABBITMQ_CONFIG_FILE: join(folder, "rabbitmq"),
+        RABBITMQ_ENABLED_PLUGINS_FILE: file(folder, "enabled_plugins", "[rabbitmq_amqp1_0].\n"),
+        RABBITMQ_MNESIA_BASE: join(folder, "mnesia"),
+        RABBITMQ_LOG_BASE: join(folder, "log"),
+        RABBITMQ_PID_FILE: join(folder, "pid"),
+        ERL_EPMD_ADDRESS: HOST,
+        ERL_EPMD_PORT: `${epmdPort}`,
+        RABBITMQ_DIST_PORT: `${distPort}`,
+        RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +S 1:1",
+      },
+    }),
+  );
+  return `amqp://guest:guest@${HOST}:${port}`;
+}
