@@ -2,7 +2,8 @@ import { assert, assertEquals, assertLessOrEqual, assertThrows } from "@std/asse
 import { AmqpError, condition } from "../../src/errors.ts";
 import type { DeliveryState, Disposition } from "../../src/codec/types.ts";
 import type { LinkOptions } from "../../src/engine/link.ts";
-import { add } from "../../src/engine/serial.ts";
+import { Unsettled } from "../../src/engine/deliveries.ts";
+import { add, difference } from "../../src/engine/serial.ts";
 import { random, seed, test } from "../harness.ts";
 import { Pair, payload, scenario, tag, type Terms } from "./pair.ts";
 import { attach, begin, flow, Script, transfer } from "./script.ts";
@@ -78,6 +79,32 @@ scenario("DSP-1: a range covers its ends, wraps, and names what is there; a bare
   assertEquals(settle({ first: id(-5), last: id(100) }), [0, 4, 5]);
   assertEquals(session.unsettledCount, 0);
   script.alive();
+});
+
+test("DSP-1, SES-12: what a range names is the same however it is looked for", () => {
+  const { int, pick } = random(seed());
+  for (let run = 0; run < 2_000; run++) {
+    const base = pick([0, 0xfffffff0, 0x7ffffff0]);
+    const held = new Unsettled<{ id: number }>();
+    const ids = Array.from({ length: int(12) }, () => add(base, int(40)));
+    for (const id of ids) held.set(id, { id });
+    const [first, last] = [add(base, int(60) - 10), add(base, int(60) - 10)];
+    const expected: number[] = [];
+    const span = difference(last, first);
+    for (let i = 0; i <= span; i++) if (ids.includes(add(first, i))) expected.push(add(first, i));
+    const found = held.range(first, last).map(({ id }) => id);
+    assertEquals(found.sort(), expected.sort());
+  }
+});
+
+test("DSP-1: a state that settles and the same that does not are two frames", () => {
+  const { pair, sent, arrived } = delivered({ cut: "whole", firstId: 0 }, 3);
+  arrived[0]!.update({ kind: "accepted" });
+  arrived[1]!.update({ kind: "accepted" }, false);
+  arrived[2]!.update({ kind: "accepted" });
+  pair.run();
+  assertEquals(pair.server.sent("disposition").length, 3);
+  assertEquals(sent.map(({ settled }) => settled), [true, false, true]);
 });
 
 test("DSP-1, ATK-9: a range of 2^31 ids costs no more than what we hold", () => {

@@ -125,16 +125,31 @@ scenario("FLW-4, TRF-6: an aborted delivery uses its credit on both sides", (ter
   assertEquals([sender.deliveryCount, receiver.deliveryCount], [add(terms.firstId, 1), add(terms.firstId, 1)]);
 });
 
-scenario("FLW-4, ATK-11: more deliveries than there was credit for end the link", (terms) => {
+scenario("FLW-4: a sender may go over by as much as was granted, as RabbitMQ does when credit is renewed", (terms) => {
   const { script, receiver } = receiving(terms.firstId);
   receiver.flow({ linkCredit: 2 });
   script.expect("flow");
-  for (let i = 0; i < 2; i++) script.send(transfer(add(terms.firstId, i)), { payload: payload(1) });
+  for (let i = 0; i < 4; i++) script.send(transfer(add(terms.firstId, i)), { payload: payload(1) });
+  assertEquals(script.take("delivery").length, 4);
+  script.send(flow({ nextIncomingId: 0, handle: 0, deliveryCount: add(terms.firstId, 4), linkCredit: 0 }));
+  // What is granted next counts from there.
+  receiver.flow({ linkCredit: 1 });
+  const { deliveryCount, linkCredit } = script.expect("flow");
+  assertEquals([deliveryCount, linkCredit], [add(terms.firstId, 4), 1]);
+  script.send(transfer(add(terms.firstId, 4)), { payload: payload(1) });
+  assertEquals([receiver.linkCredit, script.take("delivery").length], [0, 1]);
+});
+
+scenario("FLW-4, ATK-11: deliveries beyond twice the credit end the link", (terms) => {
+  const { script, receiver } = receiving(terms.firstId);
+  receiver.flow({ linkCredit: 2 });
+  script.expect("flow");
+  for (let i = 0; i < 4; i++) script.send(transfer(add(terms.firstId, i)), { payload: payload(1) });
   assertEquals(receiver.linkCredit, 0);
   // Granted here, but not told yet.
   receiver.flow({ linkCredit: 5 });
-  script.send(transfer(add(terms.firstId, 2)), { payload: payload(1) });
-  assertEquals(script.take("delivery").length, 2);
+  script.send(transfer(add(terms.firstId, 4)), { payload: payload(1) });
+  assertEquals(script.take("delivery").length, 4);
   script.detachedWith(condition.transferLimitExceeded, "no credit");
 });
 
