@@ -32,6 +32,9 @@ export class ReceiverEndpoint extends LinkEndpoint {
   // Deliveries that the sender may begin by the most generous flow that it may have seen: withdrawing credit does not
   // call back what is on its way [transport 2.6.10].
   #allowed = 0;
+  // The most that was ever granted at once. Brokers that renew credit without counting what is already on its way to the
+  // wire, as RabbitMQ before 4.0 does, go over by as much; whoever goes further is out of bounds.
+  #largestGrant = 0;
   #maxMessageSize = Infinity;
   #partial: PartialDelivery | undefined;
   #echo = false;
@@ -93,7 +96,7 @@ export class ReceiverEndpoint extends LinkEndpoint {
     // Unsigned, so that a count that went back is far too much. A sender moves its count on without deliveries only to
     // hand back credit in a drain.
     const ahead = add(flow.deliveryCount, -this.deliveryCount);
-    if (ahead > this.#allowed) {
+    if (ahead > Math.max(0, this.#allowed)) {
       throw this.fault(
         condition.invalidField,
         `Cannot take flow: delivery-count ${flow.deliveryCount} is out of range`,
@@ -115,6 +118,7 @@ export class ReceiverEndpoint extends LinkEndpoint {
       this.#echo = false;
     }
     this.#allowed = Math.max(this.#allowed, this.linkCredit);
+    this.#largestGrant = Math.max(this.#largestGrant, this.linkCredit);
   }
 
   /** {@inheritDoc LinkEndpoint.self} */
@@ -155,7 +159,9 @@ export class ReceiverEndpoint extends LinkEndpoint {
         'Cannot take transfer: rcv-settle-mode "second" on a link of mode "first"',
       );
     }
-    if (this.#allowed === 0) throw this.fault(condition.transferLimitExceeded, "Cannot take transfer: no credit left");
+    if (this.#allowed <= -this.#largestGrant) {
+      throw this.fault(condition.transferLimitExceeded, "Cannot take transfer: no credit left");
+    }
     if (this.local?.incompleteUnsettled && !transfer.resume) {
       throw this.fault(condition.notAllowed, "Cannot take new delivery: unsettled deliveries are not all known yet");
     }
