@@ -11,7 +11,7 @@
  *
  * function start() {
  *   const broker = new Broker({ queue: { deadLetter: "dead-letters" } });
- *   Deno.serve({ hostname: "127.0.0.1", port: 5672 }, handler((channel) => broker.accept(channel)));
+ *   Deno.serve({ hostname: "127.0.0.1", port: 5672 }, handler((channel, info) => broker.accept(channel, info)));
  *   return broker;
  * }
  * ```

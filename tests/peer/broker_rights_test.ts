@@ -1,8 +1,10 @@
 import { assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
 import { AmqpError, condition, OutcomeError } from "../../src/errors.ts";
-import { plain } from "../../src/peer/auth.ts";
+import { external, plain } from "../../src/peer/auth.ts";
 import { Broker, type BrokerAction, type BrokerOptions } from "../../src/peer/broker.ts";
+import { openOver } from "../../src/peer/client.ts";
 import type { Link } from "../../src/peer/link.ts";
+import { channelPair } from "../../src/transport/pair.ts";
 import { test } from "../harness.ts";
 import { linkUp } from "./link_up.ts";
 
@@ -131,6 +133,19 @@ test("ATK-32: a peer that has gone before it was decided on leaves nothing behin
   allow(true);
   await new Promise((resolve) => setTimeout(resolve, 0));
   assertEquals(broker.queues(), []);
+});
+
+test("EXTERNAL learns what the carrier knows of the peer", async () => {
+  await using broker = new Broker({
+    sasl: { external: (_, { certificate }) => certificate?.subject.CN },
+    authorize: (identity) => identity === "alice",
+  });
+  const [client, accepted] = channelPair();
+  broker.accept(accepted, { certificate: { subject: { CN: "alice" }, subjectAltName: undefined, fingerprint: "" } });
+  await openOver(client, external()).sender("orders").send({ body: 1 });
+  const unknown = linkUp(broker, { auth: external() });
+  await assertRejects(() => unknown.ready(), AmqpError);
+  assertEquals(broker.messages, 1);
 });
 
 test("ATK-22: a link name in use on another connection is another link", async () => {

@@ -281,7 +281,7 @@ test("TRM-4: distribution mode copy shows the messages and leaves them", async (
   assertEquals(receiver.remote?.source?.distributionMode, "move");
 });
 
-test("FLW-4: a drain gets what there is and the rest of the credit back", async () => {
+test("FLW-5: a drain gets what there is and the rest of the credit back", async () => {
   await using at = house();
   const { producer, consumer } = at;
   await sendNumbers(producer, "orders", 3);

@@ -80,7 +80,8 @@ class Handover implements SendListener {
   }
 
   onoutcome(state: DeliveryState | undefined): void {
-    this.#settle(state ?? this.#consumer.defaultOutcome);
+    // It may be settled while it is still being received, too [messaging 3.4.1].
+    this.#settle(state === undefined || state.kind === "received" ? this.#consumer.defaultOutcome : state);
   }
 
   onsent(): void {

@@ -152,7 +152,9 @@ export class Queue implements Sink, Door, Waiter {
 
   /** How many messages a producer may send now, of the number that it would like to. */
   allow(producer: Producer, wanted: number): number {
-    const room = Math.max(0, this.#budget.room(producer.largest) - this.#outside.length);
+    // All of them at once shall not send much more than there is room for.
+    const share = Math.ceil(this.#budget.room(producer.largest) / Math.max(1, this.#producers.size));
+    const room = Math.max(0, share - this.#outside.length);
     if (room < wanted) {
       this.#starved.add(producer);
       this.#awaitRoom();
