@@ -177,6 +177,28 @@ test("WSB-27: what a rhea consumer held when its socket was cut goes to the next
   assertEquals(bodies, Array.from({ length: 10 }, (_, i) => `${i} ${i < 4 ? 1 : 0}`));
 });
 
+test("WSB-27: a rhea client that connects again by itself goes on where our broker was, on the links that it had", async () => {
+  await using server = await brokerServer();
+  await using client = await rheaClient(server.url, { reconnect: 10 });
+  const { connection } = client;
+  const receiver = connection.open_receiver("q");
+  const sender = connection.open_sender("q");
+  await once(sender, "sendable");
+  for (let round = 0; round < 3; round++) {
+    const taken = once(receiver, "message");
+    const accepted = once(sender, "accepted");
+    sender.send({ body: round });
+    assertEquals((await taken).message!.body, round);
+    await accepted;
+    const dropped = once(connection, "disconnected");
+    client.socket.terminate();
+    assertEquals((await dropped).reconnecting, true);
+    await once(sender, "sendable");
+  }
+  connection.set_reconnect(false);
+  assertEquals(server.acceptor.queue("q")?.consumers, 1);
+});
+
 test("FLW-5: a rhea consumer that drains an empty queue of our broker has its credit back, then waits anew", async () => {
   await using server = await brokerServer();
   await using client = await rheaClient(server.url);

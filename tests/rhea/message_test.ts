@@ -1,7 +1,19 @@
 import { assert, assertEquals } from "@std/assert";
 import { Buffer } from "node:buffer";
 import rhea, { type Message as RheaDecoded } from "rhea";
-import { connect, data, type DecodedMessage, json, type Message, sequence, symbol, uint, value } from "../../mod.ts";
+import {
+  connect,
+  data,
+  type DecodedMessage,
+  json,
+  type Message,
+  plain,
+  publish,
+  sequence,
+  symbol,
+  uint,
+  value,
+} from "../../mod.ts";
 import { type Body, DataBody, SequenceBody, ValueBody } from "../../src/codec/message.ts";
 import { test } from "../harness.ts";
 import { acceptorServer, type EventContext, once, rheaClient, type RheaMessage, rheaServer, sendAll } from "./rhea.ts";
@@ -84,7 +96,7 @@ test("MSG-2: rhea sees every kind of body that we send as that kind", async () =
     [symbol("s"), "s"],
   ];
   const seen = await toRhea(bodies.map(([body]) => ({ body })));
-  for (const [i, message] of seen.entries()) assertEquals(plain(message.body), plain(bodies[i]![1]));
+  for (const [i, message] of seen.entries()) assertEquals(bare(message.body), bare(bodies[i]![1]));
   assertEquals(seen.length, bodies.length);
   assertEquals(seen[3]!.content_type, "application/json");
 });
@@ -105,7 +117,7 @@ test("MSG-2: every kind of body that rhea sends is that kind here", async () => 
     [{ a: ["b"] }, new Map([["a", ["b"]]])],
   ];
   const seen = await fromRhea(bodies.map(([body]) => ({ body })));
-  for (const [i, message] of seen.entries()) assertEquals(plain(message.body), plain(bodies[i]![1]));
+  for (const [i, message] of seen.entries()) assertEquals(bare(message.body), bare(bodies[i]![1]));
   const [one, several, list, lists, binary, text] = seen.map(({ body }) => body);
   assert(one instanceof Uint8Array && several instanceof DataBody && binary instanceof ValueBody);
   assert(list instanceof SequenceBody && lists instanceof SequenceBody && typeof text === "string");
@@ -161,14 +173,14 @@ test("MSG-1, MSG-3, MSG-6: rhea reads every section and field that we write", as
     body: "body",
     footer: { "x-opt-hash": "h" },
   }]);
-  assertEquals(plain(seen), plain({ ...SECTIONS, footer: { "x-opt-hash": "h" } }));
+  assertEquals(bare(seen), bare({ ...SECTIONS, footer: { "x-opt-hash": "h" } }));
 });
 
 test("MSG-1, MSG-3, MSG-6: we read every section and field that rhea writes, up to the body", async () => {
   const [seen] = await fromRhea([SECTIONS]);
   assertEquals(seen!.header, { durable: true, priority: 9, ttl: 60_000, firstAcquirer: true, deliveryCount: 3 });
-  assertEquals(plain(seen!.deliveryAnnotations), { "x-opt-hop": 1.5 });
-  assertEquals(plain(seen!.messageAnnotations), { "x-opt-key": "k", "x-opt-list": ["a", [1.5]] });
+  assertEquals(bare(seen!.deliveryAnnotations), { "x-opt-hop": 1.5 });
+  assertEquals(bare(seen!.messageAnnotations), { "x-opt-key": "k", "x-opt-list": ["a", [1.5]] });
   assertEquals(seen!.properties, {
     messageId: "id",
     userId: new TextEncoder().encode("user"),
@@ -184,7 +196,7 @@ test("MSG-1, MSG-3, MSG-6: we read every section and field that rhea writes, up 
     groupSequence: 4_294_967_295,
     replyToGroupId: "reply-group",
   });
-  assertEquals(plain(seen!.applicationProperties), { text: "grüße", flag: true, number: 1.5 });
+  assertEquals(bare(seen!.applicationProperties), { text: "grüße", flag: true, number: 1.5 });
   assertEquals(seen!.body, "body");
 });
 
@@ -196,7 +208,7 @@ test("MSG-4: rhea gets back what it sent through us, section by section", async 
     { body: { __proto__: null, constructor: 1, nested: [0, -1, 1.5, 2 ** 40, -(2 ** 40)] } },
   ];
   const seen = await thereAndBack(messages);
-  for (const [i, message] of seen.entries()) assertEquals(plain(message), plain(messages[i]));
+  for (const [i, message] of seen.entries()) assertEquals(bare(message), bare(messages[i]));
 });
 
 test("MSG-1: a footer of rhea's, which it writes before the body, costs the message and not the link", async () => {
@@ -226,19 +238,38 @@ test("MSG-11: a message of another format passes as bytes, to rhea and from it",
   await using connection = await connect(server.url);
   await connection.sender("q").send(Uint8Array.of(1, 2, 3), { messageFormat: 0x8001_3700 });
   const { format, message } = await seen;
-  assertEquals([format, plain(message)], [0x8001_3700, [1, 2, 3]]);
+  assertEquals([format, bare(message)], [0x8001_3700, [1, 2, 3]]);
   const delivery = await connection.receiver("q").receive();
   assertEquals([delivery.messageFormat, delivery.message.body], [0x8001_3700, Uint8Array.of(9, 8)]);
 });
 
+test("WSB-24: publish brings rhea one message, and ends connection and socket in order", async () => {
+  for (const users of [undefined, () => true]) {
+    await using server = await rheaServer({}, users);
+    const seen: unknown[] = [];
+    server.container.on("message", ({ message }) => seen.push(message!.body));
+    server.container.on("connection_close", () => seen.push("close"));
+    const opened = once(server.container, "connection_open").then(() => {
+      const [socket] = server.sockets;
+      return new Promise<number>((resolve) => socket!.on("close", resolve));
+    });
+    const auth = users && plain("user", "secret");
+    assertEquals((await publish(server.url, "q", { body: "once" }, { auth }))?.kind, "accepted");
+    // Whichever side is first; rhea gives no code.
+    assert([1000, 1005].includes(await opened));
+    assertEquals(await publish(server.url, "q", { body: "settled" }, { auth, settled: true }), undefined);
+    assertEquals(seen, ["once", "close", "settled", "close"]);
+  }
+});
+
 /** The same as plain data, whatever carries it: rhea's values are Buffers, records and classes of its own. */
-function plain(value: unknown): unknown {
+function bare(value: unknown): unknown {
   if (value === undefined) return null;
   if (value instanceof Uint8Array) return [...value];
   if (value instanceof Date || value === null || typeof value !== "object") return value;
-  if (Array.isArray(value)) return value.map(plain);
+  if (Array.isArray(value)) return value.map(bare);
   const entries = value instanceof Map ? [...value] : Object.entries(value);
   return Object.fromEntries(
-    entries.filter(([, inner]) => typeof inner !== "function").map(([key, inner]) => [key, plain(inner)]),
+    entries.filter(([, inner]) => typeof inner !== "function").map(([key, inner]) => [key, bare(inner)]),
   );
 }

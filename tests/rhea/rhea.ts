@@ -30,9 +30,9 @@ export interface RheaServer extends AsyncDisposable {
 
 /** A rhea connection that was dialled. */
 export interface RheaClient extends AsyncDisposable {
-  /** The connection; `reconnect` is off. */
+  /** The connection. */
   readonly connection: Connection;
-  /** What carries it. */
+  /** What carries it, at the moment if it connects again. */
   readonly socket: WebSocket;
 }
 
@@ -89,14 +89,20 @@ export async function rheaServer(
   };
 }
 
-/** Dials with rhea; nothing is waited for. Without `options.username` it does without SASL. */
+/**
+ * Dials with rhea; nothing is waited for.
+ *
+ * Without `options.username` it does without SASL, without `options.reconnect` it does not connect again.
+ */
 export function rheaDial(url: string, options: RheaOptions = {}): RheaClient {
   const container = silent(rhea.create_container());
   let socket: WebSocket | undefined;
+  const ended: Promise<void>[] = [];
   class Kept extends WebSocket {
     constructor(url: string, protocols: string[], options: object) {
       super(url, protocols, options);
       socket = this;
+      ended.push(new Promise((resolve) => this.on("close", () => resolve())));
     }
   }
   const dial = container.websocket_connect(Kept as never);
@@ -105,14 +111,14 @@ export function rheaDial(url: string, options: RheaOptions = {}): RheaClient {
     reconnect: false,
     ...options,
   } as never);
-  const kept = socket!;
-  const closed = new Promise<void>((resolve) => kept.on("close", () => resolve()));
   return {
     connection,
-    socket: kept,
+    get socket() {
+      return socket!;
+    },
     async [Symbol.asyncDispose]() {
       connection.close();
-      await closed;
+      await Promise.all(ended);
     },
   };
 }

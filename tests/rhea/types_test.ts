@@ -115,6 +115,40 @@ function binaryRows(): Row[] {
   ];
 }
 
+/** An array of every type but arrays, which rhea cannot write. */
+function arrayRows(): Row[] {
+  const buffer = (length: number) => Buffer.from(counting(length));
+  const list = [wire.Str8("x"), wire.SmallUint(1)];
+  return [
+    row(array("symbol", ["a", "bc"]), wire.Array8(["a", "bc"], 0xa3)),
+    row(array("symbol", ["s".repeat(300)]), wire.Array32(["s".repeat(300)], 0xb3)),
+    row(array("string", ["ü", ""]), wire.Array8(["ü", ""], 0xa1)),
+    row(array("binary", [bytes(1), bytes()]), wire.Array8([Buffer.from([1]), buffer(0)], 0xa0)),
+    row(array("null", [null, null]), wire.Array8([null, null], 0x40)),
+    row(array("boolean", [true, false]), wire.Array8([1, 0], 0x56)),
+    row(array("ubyte", [0, 255]), wire.Array8([0, 255], 0x50)),
+    row(array("ushort", [0, 65_535]), wire.Array8([0, 65_535], 0x60)),
+    row(array("uint", []), wire.Array8([], 0x70)),
+    row(array("uint", [1, 4_294_967_295]), wire.Array32([1, 4_294_967_295], 0x70)),
+    row(array("uint", [1, 255]), wire.Array8([1, 255], 0x52)),
+    row(array("ulong", [1n, 2n ** 53n]), wire.Array8([1, 2 ** 53], 0x80)),
+    row(array("byte", [-1, 1]), wire.Array8([-1, 1], 0x51)),
+    row(array("short", [-1, 1]), wire.Array8([-1, 1], 0x61)),
+    row(array("int", [-1, 128]), wire.Array8([-1, 128], 0x71)),
+    row(array("long", [-1n, 2n]), wire.Array8([-1, 2], 0x81)),
+    row(array("float", [1.5, -0.5]), wire.Array8([1.5, -0.5], 0x72)),
+    row(array("double", [Math.PI]), wire.Array8([Math.PI], 0x82)),
+    row(array("decimal32", [counting(4)]), wire.Array8([buffer(4)], 0x74)),
+    row(array("decimal64", [counting(8)]), wire.Array8([buffer(8)], 0x84)),
+    row(array("decimal128", [counting(16)]), wire.Array8([buffer(16)], 0x94)),
+    row(array("char", ["A", "😀"]), wire.Array8([0x41, 0x1f600], 0x73)),
+    row(array("timestamp", [new Date(0), new Date(-1)]), wire.Array8([0, -1], 0x83)),
+    row(array("uuid", [UUID]), wire.Array8([UUID_BYTES], 0x98)),
+    row(array("list", [["x", uint(1)], []]), wire.Array32([list, []], 0xd0), array("list", [["x", 1], []])),
+    row(array("map", [new Map([["x", uint(1)]])]), wire.Array32([list], 0xd1), array("map", [new Map([["x", 1]])])),
+  ];
+}
+
 /** Lists, maps, arrays and described values. */
 function containerRows(): Row[] {
   const simple = [...simpleRows(), ...binaryRows()];
@@ -142,12 +176,7 @@ function containerRows(): Row[] {
       wire.Map32(simple.flatMap(({ theirs }, i) => [wire.SmallInt(i), theirs])),
       new Map(simple.map(({ decoded }, i) => [i, decoded])),
     ),
-    row(array("symbol", ["a", "bc"]), wire.Array8(["a", "bc"], 0xa3)),
-    row(array("uint", []), wire.Array8([], 0x70)),
-    row(array("uint", [1, 4_294_967_295]), wire.Array32([1, 4_294_967_295], 0x70)),
-    row(array("long", [-1n, 2n]), wire.Array8([-1, 2], 0x81)),
-    row(array("boolean", [true, false]), wire.Array8([1, 0], 0x56)),
-    row(array("uuid", [UUID]), wire.Array8([UUID_BYTES], 0x98)),
+    ...arrayRows(),
     row(described(7n, "x"), wire.described(wire.SmallUlong(7), wire.Str8("x"))),
     row(described("a:b", uint(9)), wire.described(wire.Sym8("a:b"), wire.SmallUint(9)), described("a:b", 9)),
   ];
