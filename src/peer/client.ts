@@ -41,6 +41,12 @@ export interface ConnectOptions extends WaitOptions, TransportOptions {
    * without SASL. Default: PLAIN with the user info of the URL, or ANONYMOUS without any.
    */
   auth?: SaslMechanism | null | (() => SaslMechanism | Promise<SaslMechanism>);
+  /**
+   * True sends the credentials, and all that follows, without waiting for what the server offers and says to them: two
+   * round trips less. Only for a server that is known to take it and the mechanism, which must have no challenge. Default:
+   * false.
+   */
+  pipelineSasl?: boolean;
   /** Names this container to the peer. Default: a random name. */
   containerId?: string;
   /** The virtual host. Default: the host of the URL. */
@@ -129,7 +135,7 @@ export async function publish(
     throw error;
   } finally {
     // The outcome is known; how the goodbye goes does not change it.
-    await connection.close(options).catch(ignore);
+    await connection.leave(options).catch(ignore);
   }
 }
 
@@ -137,6 +143,7 @@ export async function publish(
 async function start(url: string | URL, options: ConnectOptions): Promise<Connection> {
   const target = parseUrl(url);
   const mechanism = await mechanismOf(target, options.auth);
+  const initialResponse = options.pipelineSasl ? await mechanism?.start() : undefined;
   const { subprotocols, signal, transport, headers, tls, proxy, limits } = options;
   const channel = await dialAny(target, {
     subprotocols,
@@ -147,16 +154,26 @@ async function start(url: string | URL, options: ConnectOptions): Promise<Connec
     proxy,
     handshakeTimeoutMs: limits?.handshakeTimeoutMs,
   });
-  return openOver(channel, mechanism, { ...options, hostname: options.hostname ?? target.hostname });
+  return openOver(channel, mechanism, {
+    ...options,
+    initialResponse,
+    hostname: options.hostname ?? target.hostname,
+  });
+}
+
+/** What {@linkcode openOver} takes. */
+export interface OpenOptions extends Omit<ConnectOptions, "auth" | "signal" | "subprotocols" | keyof TransportOptions> {
+  /** What goes out with the choice of the mechanism where `pipelineSasl` does not wait for it. */
+  initialResponse?: Uint8Array | undefined;
 }
 
 /** A client's connection over a channel that is open already; nothing is waited for. Without a mechanism, without SASL. */
 export function openOver(
   channel: Channel,
   mechanism: SaslMechanism | undefined,
-  options: Omit<ConnectOptions, "auth" | "signal" | "subprotocols" | keyof TransportOptions> = {},
+  options: OpenOptions = {},
 ): Connection {
-  const { hostname, limits = {} } = options;
+  const { hostname, limits = {}, pipelineSasl = false, initialResponse } = options;
   return new Connection(
     channel,
     {
@@ -168,7 +185,7 @@ export function openOver(
       idleTimeOut: options.idleTimeOut,
       properties: options.properties,
       desiredCapabilities: options.desiredCapabilities,
-      sasl: mechanism !== undefined,
+      sasl: mechanism !== undefined && (pipelineSasl ? "pipelined" : true),
       saslMaxFrameSize: limits.saslFrameSize,
       maxOpenSize: limits.openFrameSize,
       openTimeoutMs: limits.openTimeoutMs,
@@ -177,7 +194,16 @@ export function openOver(
       limits: codecLimits(limits),
       trace: options.trace,
     },
-    mechanism === undefined ? {} : { onsasl: (event, endpoint) => authenticate(event, endpoint, mechanism, hostname) },
+    mechanism === undefined ? {} : {
+      onstart: (endpoint) => {
+        if (pipelineSasl) endpoint.saslInit(mechanism.name, initialResponse, hostname);
+      },
+      onsasl: (event, endpoint) => {
+        // Chosen already; a server that does not offer it says so with its outcome.
+        if (pipelineSasl && event.kind === "saslMechanisms") return;
+        return authenticate(event, endpoint, mechanism, hostname);
+      },
+    },
   );
 }
 

@@ -5,9 +5,15 @@
  */
 
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { DELAY_MS } from "./bench.ts";
+
+/** How many round trips fit into a time; what is left over is the work at both ends, and timers that are late. */
+export function roundTrips(elapsedMs: number): number {
+  return Math.floor(elapsedMs / (2 * DELAY_MS));
+}
 
 /** Relays TCP to the port of a URL, each way later by `delayMs`; a connection takes a round trip to be set up. */
-export async function startRelay(target: string, delayMs: number): Promise<{ url: string; close(): void }> {
+export async function startRelay(target: string, delayMs = DELAY_MS): Promise<{ url: string; close(): void }> {
   const { hostname, port } = new URL(target);
   const sockets = new Set<Socket>();
   const server = createServer((near) => {

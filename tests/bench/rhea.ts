@@ -10,6 +10,7 @@ import { setImmediate } from "node:timers";
 import rhea, { type Connection, type EventContext, type Sender } from "rhea";
 import { type Contender, LARGE, LARGE_WINDOW, type Prepare, sample, SMALL, WINDOW, type Work } from "./bench.ts";
 import { dispositionFrame, transferFrame } from "./frames.ts";
+import { roundTrips } from "./relay.ts";
 import { heapBytes } from "./memory.ts";
 import { Dialler, listen } from "./websockets.ts";
 
@@ -133,7 +134,7 @@ export const contender: Contender = {
       await once(link, "accepted");
       const elapsed = performance.now() - started;
       connection.close();
-      return elapsed;
+      return roundTrips(elapsed);
     },
     unsettled: async (url) => {
       // Its ring of deliveries would throw beyond 2,048.

@@ -64,7 +64,6 @@ export const benches: readonly Bench[] = [
     name: "publish",
     measure: "value",
     unit: "round trips",
-    scale: 1 / (2 * DELAY_MS),
     count: 1,
     delayMs: DELAY_MS,
     subjects: [
