@@ -446,7 +446,6 @@ export class ConnectionEndpoint implements Endpoint {
       );
     }
     this.#openDeadline = undefined;
-    this.#lastSent = this.#now;
     this.#output.peerOpened(maxFrameSize, channelMax);
     // An open that announces its own refusal is followed by the close that tells why.
     const failed = this.#options.role === "client" &&

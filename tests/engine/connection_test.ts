@@ -362,8 +362,14 @@ test("CON-4: limits that the server's answer sets hold", () => {
   script.expect("header");
   assertEquals(script.expect("open").channelMax, 3);
   script.one("opened");
-  script.send(begin(), { channel: 4 });
-  script.closedWith(condition.framingError, "channel is 4, above 3");
+  script.raw(Uint8Array.of(0, 0, 2, 0x59));
+  script.closedWith(condition.framingError, "601");
+  const other = new Script({ role: "server", answerOpen: () => ({ channelMax: 3, maxFrameSize: 600 }) });
+  other.header(0);
+  other.send({ kind: "open", containerId: "script" });
+  other.rest();
+  other.send(begin(), { channel: 4 });
+  other.closedWith(condition.framingError, "channel is 4, above 3");
 });
 
 test("CON-5: a server that refuses an open says so in its close", () => {
