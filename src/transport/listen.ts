@@ -79,7 +79,7 @@ export interface ListenCounters {
   readonly connections: number;
   /** Channels handed over since the start. */
   readonly accepted: number;
-  /** Connections that were dropped or refused before that. */
+  /** Connections that ended before that: refused, given up, or answered as plain HTTP. */
   readonly refused: number;
 }
 
@@ -182,8 +182,9 @@ class Reception {
     }
     if (this.#handshakes.size >= maxHandshakes) {
       for (const [oldest] of this.#handshakes) {
-        oldest.destroy();
         this.#settle(oldest);
+        this.#refused++;
+        oldest.destroy();
         break;
       }
     }
@@ -248,7 +249,7 @@ class Reception {
     { socket, secure, certificate }: Connection,
     info: Pick<ListenInfo, "scheme" | "request" | "protocol">,
   ): void {
-    if (!this.#settle(socket)) return channel.close(1001);
+    if (!this.#settle(socket) || this.#closed) return channel.close(1001);
     this.#accepted++;
     this.#channels.add(channel);
     socket.on("close", () => this.#channels.delete(channel));

@@ -76,7 +76,7 @@ export function connectTcp(hostname: string, port: number): Socket {
 export function connectTls(socket: Socket, hostname: string, options: TlsOptions & { alpn?: string[] }): Socket {
   const { isIP } = builtin<typeof Net>("net");
   const name = options.serverName ?? hostname;
-  return prepared(
+  const secured = prepared(
     builtin<typeof Tls>("tls").connect({
       socket: socket as unknown as Net.Socket,
       host: name,
@@ -88,6 +88,9 @@ export function connectTls(socket: Socket, hostname: string, options: TlsOptions
       ...(options.alpn === undefined ? {} : { ALPNProtocols: options.alpn }),
     }),
   );
+  // Where TLS fails, the runtimes leave what is below it open.
+  secured.on("close", () => socket.destroy());
+  return secured;
 }
 
 /** Listens, and hands over every socket. */
@@ -128,7 +131,7 @@ export type OnSecure = (socket: Socket, certificate: PeerCertificate | undefined
 export function tlsAcceptor(options: TlsServerOptions): (socket: Socket, onsecure: OnSecure) => void {
   const wanted = options.clientCertificate ?? (options.ca === undefined ? "none" : "request");
   // The runtimes do not tell which socket a secured one stands on, but both know where they come from.
-  const waiting = new Map<string, OnSecure>();
+  const waiting = new Map<string, { socket: Socket; onsecure: OnSecure }>();
   const server = builtin<typeof Tls>("tls").createServer({
     cert: options.cert,
     key: options.key,
@@ -140,16 +143,20 @@ export function tlsAcceptor(options: TlsServerOptions): (socket: Socket, onsecur
     rejectUnauthorized: false,
   }, (socket) => {
     const secured = prepared(socket);
-    const onsecure = waiting.get(pathOf(secured));
+    const entry = waiting.get(pathOf(secured));
     const certificate = wanted === "none" ? undefined : certificateOf(socket);
     const refused = certificate === undefined ? wanted === "require" : !socket.authorized;
-    if (onsecure === undefined || refused) return void secured.destroy();
-    onsecure(secured, certificate);
+    if (entry === undefined || refused) return void secured.destroy();
+    secured.on("close", () => entry.socket.destroy());
+    entry.onsecure(secured, certificate);
   });
-  server.on("tlsClientError", (_error, socket) => void socket.destroy());
+  server.on("tlsClientError", (_error, socket) => {
+    waiting.get(pathOf(socket as unknown as Socket))?.socket.destroy();
+    socket.destroy();
+  });
   return (socket, onsecure) => {
     const path = pathOf(socket);
-    waiting.set(path, onsecure);
+    waiting.set(path, { socket, onsecure });
     socket.on("close", () => waiting.delete(path));
     server.emit("connection", socket);
   };

@@ -84,6 +84,7 @@ export async function dialSocket(url: string | URL, options: SocketDialOptions =
   const { signal, tls = {} } = options;
   const steps = { signal, timeoutMs: positive("handshakeTimeoutMs", options.handshakeTimeoutMs ?? STEP_TIMEOUT_MS) };
   channelLimits(options);
+  checkTls(tls);
   const isWebSocket = target.scheme.startsWith("ws");
   const handshake = isWebSocket ? await prepareHandshake(target, options) : undefined;
   const proxy = proxyOf(target, options.proxy);
@@ -167,6 +168,16 @@ function proxyOf(target: Target, proxy: SocketDialOptions["proxy"]): HttpProxy |
     if (url === options.url) known.set(options, found);
   }
   return found;
+}
+
+// Not every runtime complains.
+function checkTls({ ca, cert, key }: TlsOptions): void {
+  if ((cert === undefined) !== (key === undefined)) throw new TypeError("Cannot use tls: cert and key come together");
+  const isPem = (text: string, what: string): boolean => text.includes("-----BEGIN ") && text.includes(`${what}-----`);
+  for (const one of [ca ?? [], cert ?? []].flat()) {
+    if (!isPem(one, "CERTIFICATE")) throw new TypeError("Cannot use tls: certificate is not PEM");
+  }
+  if (key !== undefined && !isPem(key, "PRIVATE KEY")) throw new TypeError("Cannot use tls: key is not PEM");
 }
 
 function proxyTls({ proxy, tls }: SocketDialOptions): TlsOptions {

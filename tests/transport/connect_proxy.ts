@@ -132,6 +132,8 @@ export async function connectProxy(options: ConnectProxyOptions = {}): Promise<C
   const server = options.tls === undefined
     ? createServer({ allowHalfOpen: true }, onsocket)
     : createTlsServer({ ...options.tls, allowHalfOpen: true }, onsocket);
+  // TLS that fails never gets as far as being served.
+  server.on("connection", keep);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
   const cut = (): void => {
