@@ -14,25 +14,31 @@ import { AmqpArray, Described, type PrimitiveType, Typed, type Value } from "./v
 /** How deep values that are encoded may nest: far from what would overflow the stack, so that a cycle is an error. */
 export const MAX_ENCODED_DEPTH = 1000;
 
+// Two flushes of a busy connection; one large message shall not make blocks for small ones as large.
+const MAX_AHEAD = 131_072;
+
 /** What a bare value may be where a key or a field is optional: undefined is null. */
 export type Encodable = Value | undefined;
 
 /**
  * Collects AMQP values as bytes.
  *
+ * Memory is taken in blocks, and what {@linkcode Writer.take} hands over are parts of them, one behind the other, so that
+ * small messages do without an allocation of their own.
+ *
  * A method that throws may leave a part of its value behind; {@linkcode Writer.truncate} takes it away.
  */
 export class Writer {
   readonly #capacity: number;
-  #bytes: Uint8Array<ArrayBuffer>;
+  #bytes: Uint8Array<ArrayBuffer> = new Uint8Array(0);
   #view: DataView | undefined;
   #length = 0;
+  #lastTaken = 0;
   #depth = 0;
 
-  /** Starts empty, with room for `capacity` bytes before the first growth. */
+  /** Starts empty; memory is taken when there is something to write, `capacity` bytes at a time or more. */
   constructor(capacity = 256) {
     this.#capacity = capacity;
-    this.#bytes = new Uint8Array(capacity);
   }
 
   /** How many bytes were written. */
@@ -45,11 +51,12 @@ export class Writer {
     return this.#bytes.subarray(0, this.#length);
   }
 
-  /** Hands over the bytes written so far, and starts afresh on other memory. */
+  /** Hands over the bytes written so far, and starts afresh behind them. */
   take(): Uint8Array<ArrayBuffer> {
     const taken = this.view();
-    this.#bytes = new Uint8Array(0);
+    this.#bytes = this.#bytes.subarray(this.#length);
     this.#view = undefined;
+    this.#lastTaken = this.#length;
     this.truncate(0);
     return taken;
   }
@@ -443,7 +450,7 @@ export class Writer {
   }
 
   #dataView(): DataView {
-    return this.#view ??= new DataView(this.#bytes.buffer);
+    return this.#view ??= new DataView(this.#bytes.buffer, this.#bytes.byteOffset);
   }
 
   // Every write takes its room here first, and only then looks at the array: it may be another one after growing.
@@ -456,7 +463,9 @@ export class Writer {
   }
 
   #grow(least: number): void {
-    const bytes = new Uint8Array(Math.max(this.#capacity, 2 * this.#bytes.length, least));
+    // What is taken next is likely to be as long as what was taken last.
+    const likely = Math.min(this.#lastTaken, MAX_AHEAD);
+    const bytes = new Uint8Array(Math.max(this.#capacity, likely, 2 * this.#length, least));
     bytes.set(this.view());
     this.#bytes = bytes;
     this.#view = undefined;

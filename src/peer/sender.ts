@@ -18,6 +18,9 @@ import { Deferred, type WaitOptions } from "./wait.ts";
 /** Messages of one `sendAll` or `writable` that may wait for their outcome at a time, whatever the credit. */
 export const MAX_IN_FLIGHT = 2_048;
 
+// Some dozens of small messages; one that is kept for long keeps no more memory alive than that.
+const BLOCK_BYTES = 16_384;
+
 /** How a message is sent. */
 export interface SendOptions extends WaitOptions {
   /** True sends it settled: at most once, no outcome. Default: false. */
@@ -47,7 +50,7 @@ interface Send {
 /** Sends messages to one address; made by `sender` of a connection or session. */
 export class Sender extends Link {
   readonly #endpoint: SenderEndpoint;
-  readonly #writer = new Writer(1_024);
+  readonly #writer = new Writer(BLOCK_BYTES);
   readonly #inFlight = new Map<OutgoingDelivery, Send>();
   #queue: Send[] = [];
   #nextTag = 0;
