@@ -5,13 +5,16 @@
  */
 
 import { assertEquals } from "@std/assert";
+import { createHash, X509Certificate } from "node:crypto";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { publish } from "../../mod.ts";
 import { startBroker } from "../broker_server.ts";
 import { bundle } from "../bundle.ts";
+import { keyPair } from "../pki.ts";
 import { read } from "../source.ts";
+import { onEach, type Runtime, startRuntimes } from "./runtimes.ts";
 import { installDebian, prepared, type Suite } from "./suite.ts";
 
 // In the page, where each function that is handed to `evaluate` runs.
@@ -41,16 +44,21 @@ export function prepare(): Promise<Suite> {
     const { origin } = running.use(await servePages());
     const broker = running.use(await startBroker({ origins: [origin] }));
     const closed = running.use(await startBroker({ origins: ["https://elsewhere.example"] }));
-    const browser = await chromium.launch({ executablePath: PROGRAM, args: ARGUMENTS });
+    const browser = await chromium.launch({
+      executablePath: PROGRAM,
+      args: [...ARGUMENTS, trusting(keyPair("server").cert)],
+    });
     running.defer(() => browser.close());
     const page = await browser.newPage();
     await page.goto(`${origin}/empty.html`);
+    const runtimes = startRuntimes().map((runtime) => running.use(runtime));
     return {
       peer: `Chromium ${browser.version()}`,
       checks: {
         ...clientChecks(page, broker),
         ...refusalChecks(page, broker, closed),
         ...exampleChecks(browser, origin, broker),
+        ...onEach(runtimes, (runtime) => listenerChecks(page, origin, runtime)),
       },
     };
   });
@@ -130,30 +138,62 @@ function clientChecks(page: Page, { url }: Url): Checks {
   };
 }
 
+function listenerChecks(page: Page, origin: string, runtime: Runtime): Checks {
+  const exchange = (url: string): Promise<string> =>
+    page.evaluate(async ([url, size]) => {
+      const connection = await webamqp.connect(url);
+      const body = Uint8Array.from({ length: size }, (_, i) => (i * 31) ^ (i >> 8));
+      await connection.sender("pages").send({ body });
+      const delivery = await connection.receiver("pages").receive();
+      delivery.accept();
+      await connection.close();
+      const received = delivery.message.bytes();
+      return received.length === size && received.every((byte, i) => byte === body[i]) ? "same" : "differs";
+    }, [url, MEGABYTE] as const);
+  return {
+    "our listener over wss and ws, 1 MB": async () => {
+      const port = await runtime.call("listen", { tls: keyPair("server"), origins: [origin] });
+      assertEquals(await exchange(`wss://user:secret@localhost:${port}/amqp`), "same");
+      assertEquals(await exchange(`ws://user:secret@127.0.0.1:${port}/amqp`), "same");
+    },
+    "our listener refuses pages it does not know": async () => {
+      const port = await runtime.call("listen", { tls: keyPair("server") });
+      assertEquals(await failure(page, `wss://user:secret@localhost:${port}`), "connect-failed");
+    },
+    "our listener's certificate of a rogue authority is refused": async () => {
+      const port = await runtime.call("listen", { tls: keyPair("rogue"), origins: [origin] });
+      assertEquals(await failure(page, `wss://user:secret@localhost:${port}`), "connect-failed");
+    },
+  };
+}
+
 function refusalChecks(page: Page, broker: Url, closed: Url): Checks {
-  const failure = (url: string, subprotocol = "amqp"): Promise<string> =>
-    page.evaluate(async ([url, subprotocol]) => {
-      try {
-        await webamqp.publish(url, "refused", { body: "one coffee" }, { subprotocols: [subprotocol] });
-      } catch (error) {
-        if (error instanceof webamqp.AmqpError) return error.condition;
-        return error instanceof webamqp.TransportError ? error.code : String(error);
-      }
-      return "none";
-    }, [url, subprotocol] as const);
   return {
     "wrong password is told": async () => {
-      assertEquals(await failure(broker.url.replace("secret", "guess")), "amqp:unauthorized-access");
+      assertEquals(await failure(page, broker.url.replace("secret", "guess")), "amqp:unauthorized-access");
     },
     "origin that is not allowed is refused": async () => {
       // A program has no origin, so it shows that only the page is kept out.
       await publish(closed.url, "refused", { body: "one coffee" });
-      assertEquals(await failure(closed.url), "connect-failed");
+      assertEquals(await failure(page, closed.url), "connect-failed");
     },
     "subprotocol that is not spoken is refused": async () => {
-      assertEquals(await failure(broker.url, "mqtt"), "connect-failed");
+      assertEquals(await failure(page, broker.url, "mqtt"), "connect-failed");
     },
   };
+}
+
+/** How publishing from the page fails. */
+function failure(page: Page, url: string, subprotocol = "amqp"): Promise<string> {
+  return page.evaluate(async ([url, subprotocol]) => {
+    try {
+      await webamqp.publish(url, "refused", { body: "one coffee" }, { subprotocols: [subprotocol] });
+    } catch (error) {
+      if (error instanceof webamqp.AmqpError) return error.condition;
+      return error instanceof webamqp.TransportError ? error.code : String(error);
+    }
+    return "none";
+  }, [url, subprotocol] as const);
 }
 
 function exampleChecks(browser: Browser, origin: string, { url }: Url): Checks {
@@ -167,6 +207,12 @@ function exampleChecks(browser: Browser, origin: string, { url }: Url): Checks {
       await page.close();
     },
   };
+}
+
+// The argument by which Chromium takes one certificate, by its key, whoever has signed it.
+function trusting(cert: string): string {
+  const key = new X509Certificate(cert).publicKey.export({ type: "spki", format: "der" });
+  return `--ignore-certificate-errors-spki-list=${createHash("sha256").update(key).digest("base64")}`;
 }
 
 async function servePages(): Promise<PageServer> {

@@ -1,14 +1,23 @@
 /**
- * Qpid Proton: its Python broker over TCP.
+ * Qpid Proton: its Python broker over TCP, and its C programs as clients of our listener.
  *
  * @module
  */
 
+import { assert, assertEquals } from "@std/assert";
+import { execFile, execFileSync } from "node:child_process";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { ca, keyPair } from "../pki.ts";
 import { freePort, HOST, type RunningDaemon, scratch, startDaemon } from "./daemon.ts";
 import { brokerChecks } from "./broker_checks.ts";
-import { onEach, startRuntimes } from "./runtimes.ts";
+import { onEach, type Runtime, startRuntimes } from "./runtimes.ts";
 import { debianVersion, installDebian, prepared, type Suite } from "./suite.ts";
 
+const C_EXAMPLES = "/usr/share/proton/examples/c";
+const C_LIBRARIES = ["-l:libqpid-proton-core.so.10", "-l:libqpid-proton-proactor.so.1", "-lpthread"];
+const MANY = 1_000;
 const BROKER = "/usr/share/proton/examples/python/broker.py";
 
 /** A broker of Proton that runs. */
@@ -21,20 +30,67 @@ export interface ProtonBroker extends RunningDaemon {
 export function prepare(): Promise<Suite> {
   return prepared(async (running) => {
     const { url } = running.use(await startProton());
+    const run = compile(running);
     const runtimes = startRuntimes().map((runtime) => running.use(runtime));
     return {
       peer: `Proton ${debianVersion("python3-qpid-proton")}`,
-      checks: onEach(runtimes, (runtime) =>
-        brokerChecks(runtime, {
+      checks: onEach(runtimes, (runtime) => ({
+        ...brokerChecks(runtime, {
           how: "TCP",
           place: (name) => ({ url, address: `${runtime.name}-${name}` }),
           // To this example, every outcome is the last.
           redelivers: false,
           many: 3_000,
           large: 5_000_000,
-        })),
+        }),
+        ...clientChecks(runtime, run),
+      })),
     };
   });
+}
+
+type Run = (program: "send" | "receive" | "send-ssl" | "send-abort", ...args: (string | number)[]) => Promise<string>;
+
+function clientChecks(runtime: Runtime, run: Run): Suite["checks"] {
+  return {
+    [`C client: ${MANY} messages in and out`]: async () => {
+      const port = await runtime.call("listen");
+      assertEquals(await run("send", HOST, port, "many", MANY), `${MANY} messages sent and acknowledged\n`);
+      const lines = (await run("receive", HOST, port, "many", MANY)).trim().split("\n");
+      assertEquals(lines.slice(-2), [`{"sequence"=${MANY}}`, `${MANY} messages received`]);
+    },
+    "C client: over TLS": async () => {
+      const port = await runtime.call("listen", { tls: keyPair("server"), schemes: ["amqps"] });
+      const text = await run("send-ssl", HOST, port, "secure", 3);
+      assert(
+        /^secure connection: .*CN=server.*TLS/s.test(text) && text.endsWith("3 messages sent and acknowledged\n"),
+        text,
+      );
+      const place = { url: `amqps://${HOST}:${port}`, address: "secure", options: { tls: { ca } } };
+      assertEquals(await runtime.call("receive", place, 2), [{ sequence: 1 }, { sequence: 2 }]);
+    },
+    "C client: what it aborts has never been": async () => {
+      const port = await runtime.call("listen");
+      assert((await run("send-abort", HOST, port, "aborted", 5)).includes("5 messages started and aborted"));
+      await runtime.call("send", { url: `ws://${HOST}:${port}`, address: "aborted" }, "one coffee");
+      assertEquals(await run("receive", HOST, port, "aborted", 1), '"one coffee"\n1 messages received\n');
+    },
+  };
+}
+
+function compile(running: AsyncDisposableStack): Run {
+  installDebian("gcc libc6-dev", "/usr/bin/gcc");
+  installDebian("libqpid-proton11-dev", "/usr/include/proton/proactor.h");
+  installDebian("libqpid-proton11-dev-examples", `${C_EXAMPLES}/send.c`);
+  const folder = scratch();
+  running.defer(() => rmSync(folder, { recursive: true }));
+  for (const name of ["send", "receive", "send-ssl", "send-abort"]) {
+    execFileSync("gcc", ["-O1", "-o", join(folder, name), `${C_EXAMPLES}/${name}.c`, ...C_LIBRARIES]);
+  }
+  return async (program, ...args) => {
+    const { stdout } = await promisify(execFile)(join(folder, program), args.map(String), { timeout: 20_000 });
+    return stdout;
+  };
 }
 
 /** Installs Proton's example broker, which lets everybody in, and starts it. */

@@ -8,6 +8,7 @@
  */
 
 import process from "node:process";
+import { stripVTControlCharacters } from "node:util";
 import type { Prepare } from "./suite.ts";
 
 /** A suite is a module of this folder; add further ones here. */
@@ -48,7 +49,8 @@ async function runSuite(name: string, report: (row: Row) => void): Promise<void>
 
 // The stacks of foreign programs would tear the table.
 function failure(error: unknown): string {
-  return `FAILED: ${String(error).split("\n", 1)[0]}`;
+  const lines = stripVTControlCharacters(String(error)).split("\n").map((line) => line.trim());
+  return `FAILED: ${lines.filter((line) => line !== "").join(" ").slice(0, 400)}`;
 }
 
 function withinTime(run: Promise<void>): Promise<void> {

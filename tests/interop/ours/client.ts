@@ -84,6 +84,23 @@ export const client = {
       return received;
     }),
 
+  /** Sends one message. */
+  send: (place: Place, body: string): Promise<void> =>
+    connected(place, async (connection) => {
+      await connection.sender(place.address).send({ body });
+    }),
+
+  /** Receives messages; tells their bodies, maps as objects. */
+  receive: (place: Place, count: number): Promise<unknown[]> =>
+    connected(place, async (connection) => {
+      const bodies: unknown[] = [];
+      for await (const { message: { body } } of connection.receiver(place.address)) {
+        bodies.push(body instanceof Map ? Object.fromEntries(body) : body);
+        if (bodies.length === count) break;
+      }
+      return bodies;
+    }),
+
   /** Connects, which has to fail. */
   async failure({ url, options }: Omit<Place, "address">): Promise<Failure> {
     try {
