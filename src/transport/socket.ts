@@ -158,6 +158,7 @@ export abstract class SocketChannel extends Inbound implements PausableChannel {
 
   /** Drops the socket when no byte leaves, and nothing else ends it, for a while. */
   protected watch(): void {
+    if (this.#gone) return;
     const buffered = this.bufferedAmount;
     clearTimeout(this.#timer);
     this.#timer = guard(this.#closeTimeoutMs, () => {
