@@ -343,11 +343,12 @@ export class Reader {
     const count = this.openMap(code);
     const map = new Map<Value, Value>();
     // A Map tells objects apart by identity, but two keys are equal when type and value are [types 1.6.23].
-    const objects = new Set<string>();
+    let objects: Set<string> | undefined;
     for (let i = 0; i < count; i += 2) {
       const key = this.#key(map);
-      if (typeof key === "object" && key !== null && objects.size === objects.add(encodingOf(key)).size) {
-        throw this.fail("a map has equal keys");
+      if (typeof key === "object" && key !== null) {
+        objects ??= new Set();
+        if (objects.size === objects.add(encodingOf(key)).size) throw this.fail("a map has equal keys");
       }
       const type = ambiguousType(this.peek());
       map.set(key, this.value());
@@ -363,13 +364,13 @@ export class Reader {
     if (typeof key === "object" && key !== null) return key;
     const type = ambiguousType(code);
     if (map.has(key)) {
-      if (recall(map)?.keys.get(key) === type) throw this.fail("a map has equal keys");
+      if (recall(map)?.keys?.get(key) === type) throw this.fail("a map has equal keys");
       // An int 1 and a uint 1 are two keys, and only a wrapper keeps them two.
       return new Typed(typeOf(code)!, key);
     }
     // A Map would make the key +0.
     if (Object.is(key, -0)) return new Typed(typeOf(code)!, key);
-    if (type !== undefined) remember(map).keys.set(key, type);
+    if (type !== undefined) (remember(map).keys ??= new Map()).set(key, type);
     return key;
   }
 

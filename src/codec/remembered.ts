@@ -13,8 +13,8 @@ import type { PrimitiveType } from "./values.ts";
 export interface Remembered {
   /** The wire types of values by index or key. */
   readonly values: Map<unknown, PrimitiveType>;
-  /** The wire types of a map's keys. */
-  readonly keys: Map<unknown, PrimitiveType>;
+  /** The wire types of a map's keys, if it has any that are special. */
+  keys: Map<unknown, PrimitiveType> | undefined;
   /** The keys of a record in wire order, where the record does not keep it. */
   order: readonly string[] | undefined;
 }
@@ -31,7 +31,7 @@ export function remember(container: object): Remembered {
   containers ??= new WeakMap();
   let known = containers.get(container);
   if (known === undefined) {
-    known = { values: new Map(), keys: new Map(), order: undefined };
+    known = { values: new Map(), keys: undefined, order: undefined };
     containers.set(container, known);
   }
   return known;

@@ -213,7 +213,7 @@ export class Writer {
   /**
    * Ends a compound value of `count` elements; `code` is the constructor that it has when it is small.
    *
-   * Room was left for the header of a small one. Few are not, and those are moved.
+   * Room was left for the header of a small one. Few are not, and those are moved; an empty list needs none.
    */
   close(start: number, code: number, count: number): void {
     this.#depth--;
@@ -323,7 +323,7 @@ export class Writer {
     const written = hasObjectKey(map) ? new Set<string>() : undefined;
     for (const [key, value] of map) {
       const start = this.#length;
-      this.valueAs(known?.keys.get(key), key);
+      this.valueAs(known?.keys?.get(key), key);
       if (written !== undefined && written.size === written.add(hex(this.#bytes.subarray(start, this.#length))).size) {
         throw new TypeError("Cannot encode map: two keys are equal");
       }
@@ -413,7 +413,7 @@ export class Writer {
     this.#length = to;
   }
 
-  // True when it was written. A loop is faster than an encoder for what names and addresses are long.
+  // True when it was written. For texts as short as names and addresses are, a loop is faster than an encoder.
   #shortAscii(code: number, text: string): boolean {
     const length = text.length;
     if (length > 64) return false;

@@ -12,6 +12,7 @@ import {
 import { Reader } from "../../src/codec/reader.ts";
 import {
   type Attach,
+  type Close,
   type Composite,
   Described,
   described,
@@ -133,6 +134,15 @@ test("TYP-9: a field that equals its default is told apart from one that is abse
   assertEquals(Object.keys(read("00 53 16 c0 02 01 43")), ["kind", "handle"]);
 });
 
+test("SASL-7: a response of no bytes is told apart from none", () => {
+  assertBothWays(`00 53 41 ${sized("c0", 2, "a3 01 58 a0 00")}`, {
+    kind: "saslInit",
+    mechanism: "X",
+    initialResponse: new Uint8Array(0),
+  });
+  assertBothWays(`00 53 41 ${sized("c0", 1, "a3 01 58")}`, { kind: "saslInit", mechanism: "X" });
+});
+
 test("TYP-9: a mandatory field that is null or absent is refused", () => {
   assertRefused("00 53 10 45", 'Cannot decode open: field "containerId" is mandatory');
   assertRefused("00 53 10 c0 02 01 40", 'Cannot decode open: field "containerId" is mandatory');
@@ -216,6 +226,14 @@ test("TYP-11: the keys of fields are symbols, not null, and not twice", () => {
   assertAmqpError(() => properties("45"), "constructor 0x45 is not map");
   const bad = { kind: "open", containerId: "c", properties: { é: 1 } } as const;
   assertThrows(() => write(bad), RangeError, '(open, field "properties")');
+});
+
+test("TYP-11: only the info of an error may have keys that are strings", () => {
+  const close = (map: string) => read(`00 53 18 ${sized("c0", 1, `00 53 1d ${sized("c0", 3, `a3 01 78 40 ${map}`)}`)}`);
+  const { error } = close("c1 09 04 a1 01 6b 41 a3 01 6c 42") as Close;
+  assertEquals({ ...error?.info }, { k: true, l: false });
+  assertAmqpError(() => close("c1 09 04 a1 01 6b 41 a3 01 6b 42"), 'map key "k" occurs twice');
+  assertAmqpError(() => close("c1 04 02 52 01 41"), "a map key has constructor 0x52, not symbol");
 });
 
 test("TYP-11: what stands for an archetype must provide it", () => {
