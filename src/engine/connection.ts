@@ -56,7 +56,7 @@ export class ConnectionEndpoint implements Endpoint {
   #dirty = false;
   #turn = 0;
   #flushBytes = DEFAULT_FLUSH_BYTES;
-  readonly #full = (): boolean => this.#output.writer.length >= this.#flushBytes;
+  readonly #full = (payloadBytes: number): boolean => this.#output.full(payloadBytes, this.#flushBytes);
 
   #now: number;
   #lastReceived: number;
@@ -82,7 +82,7 @@ export class ConnectionEndpoint implements Endpoint {
     this.#openDeadline = now + (options.openTimeoutMs ?? DEFAULT_OPEN_TIMEOUT_MS);
     this.#handshake = new Handshake(options);
     this.#decoder = new FrameDecoder({ maxFrameSize, limits: options.limits });
-    this.#output = new Output(maxFrameSize, options.trace);
+    this.#output = new Output(Math.min(maxFrameSize, DEFAULT_FLUSH_BYTES), options.trace);
   }
 
   /** True when nothing more will be read or written but what `transmit` still holds. */
@@ -240,7 +240,7 @@ export class ConnectionEndpoint implements Endpoint {
     return events;
   }
 
-  /** Hands out bytes to send, about `flushBytes` of them, or undefined when there are none. */
+  /** Hands out bytes to send, `flushBytes` of them unless one frame is larger, or undefined when there are none. */
   transmit(now: number, flushBytes: number = DEFAULT_FLUSH_BYTES): Uint8Array | undefined {
     this.#now = now;
     this.#flushBytes = flushBytes;
@@ -526,7 +526,7 @@ export class ConnectionEndpoint implements Endpoint {
 
   #transmitTransfers(): void {
     const sessions = [...this.#byChannel.values()];
-    for (let i = 0; i < sessions.length && !this.#full(); i++) {
+    for (let i = 0; i < sessions.length && !this.#full(0); i++) {
       // The session that filled the last flush comes last in the next.
       const session = sessions[(this.#turn + i) % sessions.length]!;
       try {

@@ -27,8 +27,8 @@ export const DEFAULT_CLOSE_TIMEOUT_MS = 5_000;
 export const DEFAULT_SASL_MAX_FRAME_SIZE = 65_536;
 /** Bytes that a client may send ahead while its credentials are looked at. */
 export const MAX_PIPELINED_BYTES = 65_536;
-/** One flush, in bytes: writing stops at the frame that passes it. */
-export const DEFAULT_FLUSH_BYTES = 65_536;
+/** One flush, in bytes: what fits into one WebSocket message that any host takes [wsb 2.4]. */
+export const DEFAULT_FLUSH_BYTES = 65_535;
 
 /** The terms of our end of a connection. */
 export interface ConnectionOptions {

@@ -14,6 +14,9 @@ import { MIN_MAX_FRAME_SIZE } from "./options.ts";
 import type { LinkEndpoint } from "./link.ts";
 import type { SessionEndpoint } from "./session.ts";
 
+// A transfer without state and properties has no more before its payload, be the tag as long as it may.
+const TRANSFER_HEAD_BYTES = 72;
+
 interface HeldFrame {
   readonly channel: number;
   readonly body: Performative;
@@ -36,6 +39,17 @@ export class Output {
   constructor(transferLimit: number, trace: ((frame: FrameTrace) => void) | undefined) {
     this.#transferLimit = transferLimit;
     this.#trace = trace;
+  }
+
+  /**
+   * True when the next transfer has no room in a flush of `flushBytes`; one frame always has.
+   *
+   * A flush leaves as one WebSocket message, so frames that arrive whole need not be put together again.
+   */
+  full(payloadBytes: number, flushBytes: number): boolean {
+    const { length } = this.writer;
+    const frameBytes = Math.min(payloadBytes + TRANSFER_HEAD_BYTES, this.#limit, this.#transferLimit);
+    return length > 0 && length + frameBytes > flushBytes;
   }
 
   /** Writes an open of at most `atLeast` bytes, or more if the peer is known to take more. */

@@ -261,11 +261,11 @@ export class SessionEndpoint implements Endpoint {
   }
 
   /** Writes transfers while the peer's window, the links' credit and `full` allow, one link after the other. */
-  transmitTransfers(full: () => boolean): void {
+  transmitTransfers(full: (payloadBytes: number) => boolean): void {
     for (const link of this.#output) {
       if (this.#remoteIncomingWindow === 0) return this.#askForWindow();
-      if (full()) return;
       const delivery = link.next();
+      if (full(delivery === undefined ? 0 : delivery.payload.length - delivery.offset)) return;
       // One that cannot go on now is queued again by the flow that brings credit.
       this.#output.delete(link);
       if (delivery === undefined) continue;
