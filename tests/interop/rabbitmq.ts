@@ -1,5 +1,5 @@
 /**
- * RabbitMQ 3.10 with its plugin for AMQP 1.0, over TCP and behind our gateway.
+ * RabbitMQ 3.10 with its plugin for AMQP 1.0, over TCP, over TLS and behind our gateway.
  *
  * @module
  */
@@ -7,6 +7,7 @@
 import { assertEquals } from "@std/assert";
 import { join } from "node:path";
 import { brokerChecks } from "./broker_checks.ts";
+import { ca, keyPair } from "../pki.ts";
 import { file, freePort, HOST, scratch, startDaemon } from "./daemon.ts";
 import { onEach, startRuntimes } from "./runtimes.ts";
 import { debianVersion, installDebian, prepared, type Suite } from "./suite.ts";
@@ -17,7 +18,7 @@ const PROGRAM = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 export function prepare(): Promise<Suite> {
   return prepared(async (running) => {
     installDebian("rabbitmq-server", PROGRAM);
-    const url = await startRabbit(running);
+    const { url, secureUrl } = await startRabbit(running);
     const runtimes = startRuntimes().map((runtime) => running.use(runtime));
     return {
       peer: `RabbitMQ ${debianVersion("rabbitmq-server")}`,
@@ -29,6 +30,8 @@ export function prepare(): Promise<Suite> {
           many: 3_000,
           large: 8_000_000,
         }),
+        "TLS: send and receive": () =>
+          runtime.call("roundTrip", { url: secureUrl, address: "/queue/secure", options: { tls: { ca } } }),
         "TCP: wrong password": async () => {
           const { code, message } = await runtime.call("failure", { url: url.replace(":guest@", ":guess@") });
           assertEquals([code, message.includes("guess")], ["amqp:unauthorized-access", false]);
@@ -38,14 +41,18 @@ export function prepare(): Promise<Suite> {
   });
 }
 
-async function startRabbit(running: AsyncDisposableStack): Promise<string> {
+async function startRabbit(running: AsyncDisposableStack): Promise<{ url: string; secureUrl: string }> {
   const folder = scratch();
-  const [port, epmdPort, distPort] = [await freePort(), await freePort(), await freePort()];
+  const [port, securePort, epmdPort, distPort] = await Promise.all(Array.from({ length: 4 }, freePort));
+  const { cert, key } = keyPair("server");
   // Started here and not by RabbitMQ, which would leave it behind.
   const epmd = ["epmd", "-address", HOST, "-port", `${epmdPort}`] as const;
   running.use(await startDaemon({ command: epmd, folder: scratch(), port: epmdPort }));
   const settings = [
     `listeners.tcp.1 = ${HOST}:${port}`,
+    `listeners.ssl.1 = ${HOST}:${securePort}`,
+    `ssl_options.certfile = ${file(folder, "server.pem", cert)}`,
+    `ssl_options.keyfile = ${file(folder, "server.key", key)}`,
     "default_user = guest",
     "default_pass = guest",
     "amqp1_0.default_user = none",
@@ -57,7 +64,8 @@ async function startRabbit(running: AsyncDisposableStack): Promise<string> {
     await startDaemon({
       command: [PROGRAM],
       folder,
-      port,
+      // The last that it opens.
+      port: securePort,
       env: {
         HOME: folder,
         RABBITMQ_NODENAME: `interop${port}@localhost`,
@@ -73,5 +81,8 @@ async function startRabbit(running: AsyncDisposableStack): Promise<string> {
       },
     }),
   );
-  return `amqp://guest:guest@${HOST}:${port}`;
+  return {
+    url: `amqp://guest:guest@${HOST}:${port}`,
+    secureUrl: `amqps://guest:guest@localhost:${securePort}`,
+  };
 }

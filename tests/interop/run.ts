@@ -18,6 +18,7 @@ const SUITES: Readonly<Record<string, () => Promise<{ prepare: Prepare }>>> = {
   proton: () => import("./proton.ts"),
   proxies: () => import("./tunnels.ts"),
   rabbitmq: () => import("./rabbitmq.ts"),
+  tshark: () => import("./tshark.ts"),
   ws: () => import("./ws.ts"),
 };
 
