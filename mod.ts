@@ -43,14 +43,14 @@ export type { definitions, enumerations } from "./src/codec/definitions.ts";
 export {
   type Body,
   data,
-  type DataBody,
-  type DecodedMessage,
+  DataBody,
+  DecodedMessage,
   json,
   type Message,
   sequence,
-  type SequenceBody,
+  SequenceBody,
   value,
-  type ValueBody,
+  ValueBody,
 } from "./src/codec/message.ts";
 export { print } from "./src/codec/composite.ts";
 export type { CodecLimits } from "./src/codec/reader.ts";
