@@ -26,7 +26,7 @@ interface HeldFrame {
 /** The frames of one connection that wait to be sent. */
 export class Output {
   /** What goes out next. */
-  readonly writer: Writer = new Writer(4_096);
+  readonly writer: Writer = new Writer(512);
 
   readonly #transferLimit: number;
   readonly #trace: ((frame: FrameTrace) => void) | undefined;
