@@ -8,7 +8,7 @@ import { TransportError } from "../errors.ts";
 import type { Channel } from "./channel.ts";
 import type { PeerInfo } from "./info.ts";
 import type { RequestHead } from "./http.ts";
-import { hasSockets, listenTcp, type OnSecure, tlsAcceptor, type TlsServerOptions } from "./node.ts";
+import { hasSockets, listenTcp, type OnSecure, tlsAcceptor } from "./node.ts";
 import { HttpReception } from "./listen_http.ts";
 import type { OriginPolicy } from "./origins.ts";
 import type { WebSocketLimits } from "./rfc6455.ts";
@@ -16,9 +16,10 @@ import { runtimeName } from "./runtime.ts";
 import { WebSocketSniffer } from "./sniff.ts";
 import { type PausableChannel, type Socket, StreamChannel } from "./socket.ts";
 import { checkSubprotocols } from "./subprotocols.ts";
+import { checkTls, type TlsServerOptions } from "./tls.ts";
 import { guard, positive } from "./web_socket_channel.ts";
 
-export type { TlsServerOptions } from "./node.ts";
+export type { TlsServerOptions } from "./tls.ts";
 
 /** What a client can come with. */
 export type ListenScheme = "ws" | "wss" | "amqp" | "amqps";
@@ -128,6 +129,12 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     throw new TypeError('Cannot listen: give one of "acceptor" and "accept"');
   }
   checkSubprotocols(options.subprotocols);
+  checkTls(options.tls ?? {});
+  const { ca, clientCertificate = "none" } = options.tls ?? {};
+  if (clientCertificate !== "none" && ca === undefined) {
+    // The runtime's own authorities certify anybody.
+    throw new TypeError("Cannot listen: client certificates need the authority that they come from, in tls.ca");
+  }
   for (const name of ["maxConnections", "maxHandshakes", "handshakeTimeoutMs"] as const) {
     positive(name, options.limits?.[name] ?? 1);
   }

@@ -15,33 +15,7 @@ import type { Hash } from "./digest.ts";
 import type { PeerCertificate } from "./info.ts";
 import { runtimeName } from "./runtime.ts";
 import type { Socket } from "./socket.ts";
-
-/** What TLS is set up with; certificates and keys are PEM. */
-export interface TlsOptions {
-  /** The authorities that are trusted, instead of the runtime's own. */
-  ca?: string | readonly string[];
-  /** Our certificate, with those that lead to its authority behind it. */
-  cert?: string;
-  /** The key of our certificate. */
-  key?: string;
-  /** The name that is asked for and that the peer's certificate must bear. Default: the host of the URL. */
-  serverName?: string;
-}
-
-/** What TLS is accepted with. */
-export interface TlsServerOptions {
-  /** Our certificate, with those that lead to its authority behind it; PEM. */
-  cert: string;
-  /** The key of our certificate; PEM. */
-  key: string;
-  /** The authorities whose client certificates are trusted; PEM. */
-  ca?: string | readonly string[];
-  /**
-   * Whether clients are asked for a certificate, which must then come from `ca`, and whether they can do without.
-   * Default: `"request"` with `ca`, else `"none"`.
-   */
-  clientCertificate?: "none" | "request" | "require";
-}
+import type { TlsOptions, TlsServerOptions } from "./tls.ts";
 
 /** A port that is listened to. */
 export interface TcpListener {
@@ -137,7 +111,6 @@ export function tlsAcceptor(options: TlsServerOptions): (socket: Socket, onsecur
     key: options.key,
     ca: options.ca as string | string[] | undefined,
     ALPNProtocols: ["http/1.1"],
-    allowHalfOpen: true,
     requestCert: wanted !== "none",
     // Judged below: a client without a certificate may be welcome, one with a bad certificate never is.
     rejectUnauthorized: false,
@@ -148,14 +121,14 @@ export function tlsAcceptor(options: TlsServerOptions): (socket: Socket, onsecur
     const refused = certificate === undefined ? wanted === "require" : !socket.authorized;
     if (entry === undefined || refused) return void secured.destroy();
     secured.on("close", () => entry.socket.destroy());
+    socket.allowHalfOpen = true;
     entry.onsecure(secured, certificate);
   });
-  server.on("tlsClientError", (_error, socket) => {
-    waiting.get(pathOf(socket as unknown as Socket))?.socket.destroy();
-    socket.destroy();
-  });
+  server.on("tlsClientError", (_error, socket) => void socket.destroy());
   return (socket, onsecure) => {
     const path = pathOf(socket);
+    // Until TLS stands, whoever ends its half has gone.
+    socket.allowHalfOpen = false;
     waiting.set(path, { socket, onsecure });
     socket.on("close", () => waiting.delete(path));
     server.emit("connection", socket);

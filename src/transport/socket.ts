@@ -15,6 +15,8 @@ export interface Socket {
   readonly writableLength: number;
   /** Whether it is gone. */
   readonly destroyed: boolean;
+  /** Whether our half stays open when the peer's has ended. */
+  allowHalfOpen: boolean;
   /** The peer's address. */
   readonly remoteAddress?: string | undefined;
   /** The peer's port. */

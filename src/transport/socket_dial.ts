@@ -7,7 +7,7 @@
 import { TransportError } from "../errors.ts";
 import { HttpProxy, type ProxyOptions } from "./http_proxy.ts";
 import type { HeaderField } from "./http.ts";
-import { environment, hash, type TlsOptions } from "./node.ts";
+import { environment, hash } from "./node.ts";
 import { proxyFromEnvironment } from "./proxy_env.ts";
 import { WebSocketEndpoint } from "./rfc6455.ts";
 import { type PausableChannel, type Socket, StreamChannel } from "./socket.ts";
@@ -15,10 +15,12 @@ import { openTcp, openTls, openTunnel, type StepOptions } from "./socket_steps.t
 import { SocketWebSocket } from "./socket_websocket.ts";
 import { checkSubprotocols } from "./subprotocols.ts";
 import { type Target, targetOf } from "./target.ts";
+import { checkTls, type TlsOptions } from "./tls.ts";
 import { channelLimits, positive, type WebSocketChannelOptions } from "./web_socket_channel.ts";
 import { clientHandshake } from "./ws_handshake.ts";
 
-export { hasSockets, type TlsOptions } from "./node.ts";
+export { hasSockets } from "./node.ts";
+export type { TlsOptions } from "./tls.ts";
 
 /** A proxy, and how TLS is set up with it where its URL starts with `https:`. */
 export interface SocketProxyOptions extends ProxyOptions {
@@ -168,16 +170,6 @@ function proxyOf(target: Target, proxy: SocketDialOptions["proxy"]): HttpProxy |
     if (url === options.url) known.set(options, found);
   }
   return found;
-}
-
-// Not every runtime complains.
-function checkTls({ ca, cert, key }: TlsOptions): void {
-  if ((cert === undefined) !== (key === undefined)) throw new TypeError("Cannot use tls: cert and key come together");
-  const isPem = (text: string, what: string): boolean => text.includes("-----BEGIN ") && text.includes(`${what}-----`);
-  for (const one of [ca ?? [], cert ?? []].flat()) {
-    if (!isPem(one, "CERTIFICATE")) throw new TypeError("Cannot use tls: certificate is not PEM");
-  }
-  if (key !== undefined && !isPem(key, "PRIVATE KEY")) throw new TypeError("Cannot use tls: key is not PEM");
 }
 
 function proxyTls({ proxy, tls }: SocketDialOptions): TlsOptions {

@@ -1,8 +1,9 @@
 import { TransportError } from "../errors.ts";
 import type { HttpProxy } from "./http_proxy.ts";
-import { connectTcp, connectTls, type TlsOptions } from "./node.ts";
+import { connectTcp, connectTls } from "./node.ts";
 import { type ProxyEvent, ProxyTunnel } from "./proxy.ts";
 import { reasonOf, type Socket } from "./socket.ts";
+import type { TlsOptions } from "./tls.ts";
 import { guard } from "./web_socket_channel.ts";
 
 /** What bounds every step on the way to a connection. */

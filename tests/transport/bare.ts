@@ -79,6 +79,7 @@ export class BareClient implements AsyncDisposable {
       this.heard += text(bytes);
       this.#change();
     });
+    socket.on("end", () => socket.end());
     this.ended = new Promise((resolve) => socket.on("close", () => resolve()));
     socket.on("close", () => this.#change());
   }

@@ -15,7 +15,7 @@ async function openSocket(scheme: ListenScheme, service: Service): Promise<Way> 
   const listener = await listen({ port: 0, host: "127.0.0.1", tls: keyPair("server"), acceptor: service });
   return {
     url: `${scheme}://localhost:${listener.port}`,
-    options: scheme.endsWith("s") ? { tls } : { transport: "socket" },
+    options: scheme === "wss" || scheme === "amqps" ? { tls } : { transport: "socket" },
     [Symbol.asyncDispose]: listener.close,
   };
 }
