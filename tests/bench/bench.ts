@@ -62,7 +62,7 @@ export interface Bench {
   readonly unit: string;
   /** What numbers are multiplied with to be in that unit. Default: 1. */
   readonly scale?: number;
-  /** Operations of a round where time does not decide how many. */
+  /** Operations of a round where time does not decide how many, and with `rate` the least that it may be. */
   readonly count?: number;
   /** True for processes of their own in every round, for what only happens once in a process. */
   readonly fresh?: boolean;
@@ -80,6 +80,8 @@ export const SMALL = 200;
 export const LARGE = 65_536;
 /** Small messages that wait for their outcome at a time. */
 export const WINDOW = 1_000;
+/** Small messages that wait for their outcome at a time on each of many links. */
+export const LINK_WINDOW = 32;
 /** Large messages that wait for their outcome at a time. */
 export const LARGE_WINDOW = 64;
 /** Milliseconds each way of the slow network. */

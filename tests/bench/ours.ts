@@ -9,8 +9,19 @@ import { FrameDecoder } from "../../src/codec/frame.ts";
 import { decodeMessage, encodeMessage } from "../../src/codec/message.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { acceptor } from "../../src/peer/server.ts";
-import { serve as listen } from "../serve.ts";
-import { type Contender, LARGE, LARGE_WINDOW, type Prepare, sample, SMALL, WINDOW, type Work } from "./bench.ts";
+import { listen } from "../../src/node.ts";
+import { serve } from "../serve.ts";
+import {
+  type Contender,
+  LARGE,
+  LARGE_WINDOW,
+  LINK_WINDOW,
+  type Prepare,
+  sample,
+  SMALL,
+  WINDOW,
+  type Work,
+} from "./bench.ts";
 import { dispositionFrame, transferFrame } from "./frames.ts";
 import { roundTrips } from "./relay.ts";
 import { heapBytes } from "./memory.ts";
@@ -40,13 +51,16 @@ async function sending(senders: Sender[], size: number, window: number): Promise
 }
 
 function sender(size: number, window: number): Prepare {
-  return async (url) => sending([(await connect(url)).sender("sink")], size, window);
+  return async (url, argument) => {
+    const connection = await connect(url, { transport: argument === "socket" ? "socket" : "auto" });
+    return await sending([connection.sender("sink")], size, window);
+  };
 }
 
 /** Receives `count` messages of `size` bytes on a link of their own, and accepts each. */
 function receiver(size: number, credit: number): Prepare {
-  return async (url) => {
-    const connection = await connect(url);
+  return async (url, argument) => {
+    const connection = await connect(url, { transport: argument === "socket" ? "socket" : "auto" });
     return async (count) => {
       const link = connection.receiver({ address: `${size}:${count}`, credit });
       let received = 0;
@@ -124,12 +138,16 @@ export const contender: Contender = {
     },
     links: async (url, argument) => {
       const connection = await connect(url);
-      return await sending(Array.from({ length: Number(argument) }, () => connection.sender("sink")), SMALL, WINDOW);
+      return await sending(
+        Array.from({ length: Number(argument) }, () => connection.sender("sink")),
+        SMALL,
+        LINK_WINDOW * Number(argument),
+      );
     },
     connections: async (url, argument) => {
       const senders: Sender[] = [];
       while (senders.length < Number(argument)) senders.push((await connect(url)).sender("sink"));
-      return await sending(senders, SMALL, WINDOW);
+      return await sending(senders, SMALL, LINK_WINDOW * senders.length);
     },
   },
   async serve() {
@@ -142,6 +160,9 @@ export const contender: Contender = {
         await link.sendAll(Array.from({ length: count }, () => ({ body }))).catch(() => {});
       },
     });
-    return (await listen((channel) => server.accept(channel))).url;
+    if ("Deno" in globalThis || "Bun" in globalThis) return (await serve((channel) => server.accept(channel))).url;
+    const limits = { maxConnections: 2_000 };
+    const { host, port } = await listen({ host: "127.0.0.1", port: 0, acceptor: server, limits });
+    return `ws://${host}:${port}`;
   },
 };

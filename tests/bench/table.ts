@@ -14,6 +14,7 @@ const everyPair: Subject[] = [
   { name: "ours to rhea", client: "ours", server: "rhea" },
   { name: "rhea to ours", client: "rhea", server: "ours" },
 ];
+const sockets: Subject = { name: "sockets", client: "ours", server: "ours", argument: "socket" };
 const withRaw: Subject[] = everyPair.slice(0, 3);
 const counts = ["1", "10", "100", "1000"];
 
@@ -27,24 +28,26 @@ export const benches: readonly Bench[] = [
     name: "send",
     measure: "rate",
     unit: "msg/s",
-    subjects: everyPair,
+    subjects: [...everyPair, sockets],
     rows: [
       { title: "send 200 B, 1,000 in flight", value: "ours", over: "rhea", least: 8 },
       { title: "… our client, rhea's server", value: "ours to rhea", over: "rhea", least: 1.5 },
       { title: "… rhea's client, our server", value: "rhea to ours", over: "rhea", least: 1.5 },
       { title: "… against a raw WebSocket message each", value: "ours", over: "raw" },
+      { title: "… our framing over sockets, against the runtime's WebSocket", value: "sockets", over: "ours" },
     ],
   },
   {
     name: "receive",
     measure: "rate",
     unit: "msg/s",
-    subjects: everyPair,
+    subjects: [...everyPair, sockets],
     rows: [
       { title: "receive 200 B, credit 1,000, accept each", value: "ours", over: "rhea", least: 8 },
       { title: "… our client, rhea's server", value: "ours to rhea", over: "rhea", least: 1.5 },
       { title: "… rhea's client, our server", value: "rhea to ours", over: "rhea", least: 1.5 },
       { title: "… against a raw WebSocket message each", value: "ours", over: "raw" },
+      { title: "… our framing over sockets, against the runtime's WebSocket", value: "sockets", over: "ours" },
     ],
   },
   large("up", "send 64 KiB, 64 in flight"),
@@ -145,8 +148,12 @@ function large(name: string, title: string): Bench {
     measure: "rate",
     unit: "MB/s",
     scale: LARGE / 1e6,
-    subjects: withRaw,
-    rows: [{ title, value: "ours", over: "raw", least: 0.8 }, { title: "… of rhea", value: "rhea", over: "raw" }],
+    subjects: [...withRaw, sockets],
+    rows: [
+      { title, value: "ours", over: "raw", least: 0.8 },
+      { title: "… of rhea", value: "rhea", over: "raw" },
+      { title: "… our framing over sockets, against the runtime's WebSocket", value: "sockets", over: "ours" },
+    ],
   };
 }
 
@@ -156,6 +163,8 @@ function flat(name: string, what: string): Bench {
     name,
     measure: "rate",
     unit: "msg/s",
+    // Enough for each of 1,000 links to have its window full.
+    count: 32_000,
     subjects: counts.map((count) => ({ name: count, client: "ours", server: "ours", argument: count })),
     rows: counts.slice(1).map((count) => ({
       title: `cost per message, ${count} ${what} against 1`,

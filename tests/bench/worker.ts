@@ -69,18 +69,18 @@ function say(message: unknown): void {
 }
 
 function round(work: Work, { measure, count, ms }: Round): Promise<Result> {
-  if (measure === "rate") return rate(work, ms);
+  if (measure === "rate") return rate(work, ms, count ?? 100);
   return measure === "latency" ? latency(work, ms) : value(work, count!);
 }
 
 // As many operations as take about `ms`, which the rounds before tell: the clock is not looked at in between.
-async function rate(work: Work, ms: number): Promise<Result> {
+async function rate(work: Work, ms: number, least: number): Promise<Result> {
   for (;;) {
-    const count = perRound;
+    const count = Math.max(perRound, least);
     const started = performance.now();
     await work(count);
     const elapsed = performance.now() - started;
-    perRound = Math.max(100, Math.ceil(count * Math.min(10, ms / elapsed)));
+    perRound = Math.ceil(count * Math.min(10, ms / elapsed));
     if (elapsed > ms / 2) return { value: count / elapsed * 1e3 };
   }
 }
