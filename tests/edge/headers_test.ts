@@ -1,0 +1,71 @@
+/**
+ * Headers of one's own in workerd, where `fetch` sends them.
+ *
+ * @module
+ */
+
+import { assertEquals } from "@std/assert";
+import { bundle } from "../bundle.ts";
+import { test } from "../harness.ts";
+import { startBroker } from "../broker_server.ts";
+import { rawServer } from "../transport/raw_peer.ts";
+import { startWorker } from "./workerd.ts";
+
+const { code } = bundle(`
+  import { publish } from "./mod.ts";
+
+  export default {
+    async fetch(request) {
+      const { url, options } = await request.json();
+      try {
+        return Response.json((await publish(url, "q", { body: 1 }, options)).kind);
+      } catch ({ name, code, status, message }) {
+        return Response.json({ name, code, status, message });
+      }
+    },
+  };
+`);
+
+test("workerd: headers are sent through fetch; what needs sockets is refused by name", async () => {
+  await using broker = await startBroker();
+  await using worker = await startWorker({ code });
+  const server = await rawServer((peer) => peer.path === "/mqtt" ? peer.accept("mqtt") : peer.refuse(401));
+  const ask = async (url: string, options: unknown): Promise<unknown> => {
+    const response = await fetch(worker.url, { method: "POST", body: JSON.stringify({ url, options }) });
+    return await response.json();
+  };
+  const headers = { Authorization: "Bearer t", "X-Own": "1" };
+
+  assertEquals(await ask(broker.url, { headers }), "accepted");
+  const refused = await ask(`${server.url}/x?y=z`, { headers });
+  const label = `Cannot open WebSocket to "${server.url}`;
+  assertEquals(refused, {
+    name: "TransportError",
+    code: "handshake-failed",
+    status: 401,
+    message: `${label}/x": status is 401`,
+  });
+  const { head } = server.peers[0]!;
+  assertEquals(head.startsWith("GET /x?y=z HTTP/1.1\r\n"), true);
+  for (const line of ["authorization: Bearer t", "x-own: 1", "sec-websocket-protocol: amqp"]) {
+    assertEquals(head.toLowerCase().includes(`\r\n${line.toLowerCase()}\r\n`), true, line);
+  }
+  assertEquals((await ask(`${server.url}/mqtt`, { headers }) as { code: string }).code, "subprotocol-mismatch");
+  const message = 'Cannot set header "host": it belongs to the handshake';
+  assertEquals(await ask(broker.url, { headers: { Host: "x" } }), { name: "TypeError", message });
+
+  for (
+    const [url, options, need] of [
+      ["amqps://x", {}, 'URL scheme "amqps:"'],
+      ["wss://x", { tls: {} }, 'option "tls"'],
+      ["ws://127.0.0.1", { headers, proxy: "http://y" }, 'option "proxy"'],
+    ] as const
+  ) {
+    assertEquals(await ask(url, options), {
+      name: "TransportError",
+      code: "not-supported",
+      message: `Cannot use ${need}: "Cloudflare-Workers" has no sockets`,
+    });
+  }
+  await server.close();
+});

@@ -1,0 +1,89 @@
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import process from "node:process";
+import { connect, TransportError } from "../../mod.ts";
+import { acceptor } from "../../src/peer/server.ts";
+import { dialAny, type DialAnyOptions } from "../../src/transport/dial.ts";
+import { listen } from "../../src/transport/listen.ts";
+import { test } from "../harness.ts";
+import { ca } from "../pki.ts";
+import { rawServer } from "./raw_peer.ts";
+
+/** What needs sockets, as the error names it. */
+const NEEDS: ReadonlyArray<readonly [url: string, options: DialAnyOptions, need: string]> = [
+  ["amqp://127.0.0.1:1", {}, 'URL scheme "amqp:"'],
+  ["amqps://127.0.0.1:1", {}, 'URL scheme "amqps:"'],
+  ["ws://127.0.0.1:1", { headers: { a: "b" } }, 'option "headers"'],
+  ["wss://127.0.0.1:1", { tls: { ca } }, 'option "tls"'],
+  ["ws://127.0.0.1:1", { proxy: "http://127.0.0.1:2" }, 'option "proxy"'],
+  ["ws://127.0.0.1:1", { headers: { a: "b" }, proxy: "env" }, 'option "proxy"'],
+];
+
+test("transport: the runtime's own WebSocket wherever it will do, a socket where an option needs it", async () => {
+  const server = await rawServer((peer) => peer.refuse(403));
+  const first = (): string =>
+    server.peers.at(-1)!.head.split("\r\n").filter((line) => /^x-own|^host/i.test(line)).join();
+  const ways: Array<[DialAnyOptions, boolean]> = [
+    [{}, false],
+    [{ transport: "websocket" }, false],
+    [{ headers: { "X-Own": "1" } }, true],
+    [{ transport: "socket", headers: [["X-Own", "1"]] }, true],
+  ];
+  for (const [options, own] of ways) {
+    await assertRejects(() => dialAny(server.url, options), TransportError);
+    assertEquals(first().includes("X-Own"), own);
+  }
+  await server.close();
+});
+
+test("transport: what websocket cannot do is a mistake, and names what needs a socket", async () => {
+  for (const [url, options, need] of NEEDS) {
+    const error = await assertRejects(() => dialAny(url, { ...options, transport: "websocket" }), TypeError);
+    assertEquals(error.message, `Cannot connect: ${need} needs transport "socket"`);
+  }
+});
+
+test("not-supported: where there are no sockets, an error names the runtime and what needs them", async () => {
+  const host = process as { getBuiltinModule?: unknown };
+  const original = host.getBuiltinModule;
+  try {
+    host.getBuiltinModule = undefined;
+    const socket = { transport: "socket" } as const;
+    for (const [url, options, need] of [...NEEDS, ["ws://127.0.0.1:1", socket, 'transport "socket"'] as const]) {
+      const error = await assertRejects(() => dialAny(url, options), TransportError);
+      assertEquals(error.code, "not-supported");
+      assertStringIncludes(error.message, `Cannot use ${need}: "`);
+      assertStringIncludes(error.message, navigator.userAgent);
+    }
+    const error = await assertRejects(() => listen({ port: 0, accept: () => {} }), TransportError);
+    assertEquals(error.code, "not-supported");
+  } finally {
+    host.getBuiltinModule = original;
+  }
+});
+
+test("ATK-28: PLAIN over amqp to another host is refused before anything is sent", async () => {
+  const error = await assertRejects(() => connect("amqp://user:s3cret@broker.invalid"));
+  assertStringIncludes((error as Error).message, "Cannot authenticate with PLAIN over amqp:");
+  assertEquals((error as Error).message.includes("s3cret"), false);
+});
+
+test("connect: user info of an amqp URL is used for PLAIN, its host for open", async () => {
+  const hosts: (string | undefined)[] = [];
+  const server = acceptor({
+    sasl: { users: { "me@home": "p:w" } },
+    onConnection: ({ remote, identity }) => void hosts.push(remote?.hostname, identity),
+  });
+  await using listener = await listen({ port: 0, host: "127.0.0.1", acceptor: server });
+  {
+    await using _ = await connect(`amqp://me%40home:p%3Aw@localhost:${listener.port}`);
+  }
+  assertEquals(hosts, ["localhost", "me@home"]);
+  await server.close();
+});
+
+test("ATK-14: a URL that cannot be used is not repeated", async () => {
+  for (const url of ["wss://user:s3cret@ broken", "s3cret", "ftp://user:s3cret@x", "wss://user:s3cret@x/#s3cret"]) {
+    const error = await assertRejects(() => connect(url), TypeError);
+    assertEquals(`${error.message}${error.stack}${error.cause}`.includes("s3cret@"), false, error.message);
+  }
+});
