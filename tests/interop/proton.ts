@@ -1,5 +1,5 @@
 /**
- * Qpid Proton: its Python broker over TCP, and its C programs as clients of our listener.
+ * Qpid Proton: its Python broker over TCP, and its C and Python clients at our listener.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { ca, keyPair } from "../pki.ts";
-import { freePort, HOST, type RunningDaemon, scratch, startDaemon } from "./daemon.ts";
+import { file, freePort, HOST, type RunningDaemon, scratch, startDaemon } from "./daemon.ts";
 import { brokerChecks } from "./broker_checks.ts";
 import { onEach, type Runtime, startRuntimes } from "./runtimes.ts";
 import { debianVersion, installDebian, prepared, type Suite } from "./suite.ts";
@@ -30,7 +30,16 @@ export interface ProtonBroker extends RunningDaemon {
 export function prepare(): Promise<Suite> {
   return prepared(async (running) => {
     const { url } = running.use(await startProton());
-    const run = compile(running);
+    const folder = scratch();
+    running.defer(() => rmSync(folder, { recursive: true }));
+    const run = compile(folder);
+    file(folder, "external.py", EXTERNAL);
+    file(folder, "ca.pem", ca);
+    for (const name of ["client", "rogue_client"] as const) {
+      const { cert, key } = keyPair(name);
+      file(folder, `${name}.pem`, cert);
+      file(folder, `${name}.key`, key);
+    }
     const runtimes = startRuntimes().map((runtime) => running.use(runtime));
     return {
       peer: `Proton ${debianVersion("python3-qpid-proton")}`,
@@ -44,6 +53,7 @@ export function prepare(): Promise<Suite> {
           large: 5_000_000,
         }),
         ...clientChecks(runtime, run),
+        ...certificateChecks(runtime, folder),
       })),
     };
   });
@@ -78,12 +88,62 @@ function clientChecks(runtime: Runtime, run: Run): Suite["checks"] {
   };
 }
 
-function compile(running: AsyncDisposableStack): Run {
+// Sends one message with a client certificate and prints what came of it.
+const EXTERNAL = `import sys
+from proton import Message, SSLDomain
+from proton.handlers import MessagingHandler
+from proton.reactor import Container
+
+class Client(MessagingHandler):
+    sent = False
+
+    def on_start(self, event):
+        domain = SSLDomain(SSLDomain.MODE_CLIENT)
+        domain.set_trusted_ca_db("ca.pem")
+        domain.set_peer_authentication(SSLDomain.VERIFY_PEER_NAME)
+        domain.set_credentials(sys.argv[2] + ".pem", sys.argv[2] + ".key", None)
+        connection = event.container.connect(sys.argv[1], ssl_domain=domain, allowed_mechs=sys.argv[3], reconnect=False)
+        event.container.create_sender(connection, "alice/orders")
+
+    def on_sendable(self, event):
+        if not self.sent:
+            event.sender.send(Message(body="one coffee"))
+        self.sent = True
+
+    def on_accepted(self, event):
+        print("accepted")
+        event.connection.close()
+
+    def on_link_error(self, event):
+        print(event.link.remote_condition.name)
+        event.connection.close()
+
+    def on_transport_error(self, event):
+        print("not connected")
+
+Container(Client()).run()
+`;
+
+function certificateChecks(runtime: Runtime, folder: string): Suite["checks"] {
+  const come = async (certificate: string, mechanism: string): Promise<string> => {
+    const tls = { ...keyPair("server"), ca, clientCertificate: "request" } as const;
+    const port = await runtime.call("listen", { tls });
+    const args = ["external.py", `amqps://localhost:${port}`, certificate, mechanism];
+    return (await promisify(execFile)("/usr/bin/python3", args, { cwd: folder, timeout: 20_000 })).stdout;
+  };
+  return {
+    "Python client: certificate as SASL EXTERNAL": async () => {
+      assertEquals(await come("client", "EXTERNAL"), "accepted\n");
+      assertEquals(await come("client", "ANONYMOUS"), "amqp:unauthorized-access\n");
+      assertEquals(await come("rogue_client", "EXTERNAL"), "not connected\n");
+    },
+  };
+}
+
+function compile(folder: string): Run {
   installDebian("gcc libc6-dev", "/usr/bin/gcc");
   installDebian("libqpid-proton11-dev", "/usr/include/proton/proactor.h");
   installDebian("libqpid-proton11-dev-examples", `${C_EXAMPLES}/send.c`);
-  const folder = scratch();
-  running.defer(() => rmSync(folder, { recursive: true }));
   for (const name of ["send", "receive", "send-ssl", "send-abort"]) {
     execFileSync("gcc", ["-O1", "-o", join(folder, name), `${C_EXAMPLES}/${name}.c`, ...C_LIBRARIES]);
   }

@@ -4,15 +4,30 @@
  * @module
  */
 
-import { listen, type ListenOptions } from "../../../src/node.ts";
+import { listen, type ListenOptions, type PeerInfo } from "../../../src/node.ts";
 import { Broker } from "../../../src/peer/broker.ts";
 import { HOST } from "../daemon.ts";
 
+/** How our listener is set up. */
+export interface Listening extends Pick<ListenOptions, "tls" | "schemes"> {
+  /** The pages that may connect. */
+  readonly origins?: string[];
+}
+
 /** What our servers can be asked to do; they run until the program ends. */
 export const server = {
-  /** Starts a broker that lets everybody in, besides one user by password; gives its port. */
-  async listen(options: Pick<ListenOptions, "tls" | "schemes"> & { origins?: string[] } = {}): Promise<number> {
-    const broker = new Broker({ sasl: { users: { user: "secret" }, anonymous: true } });
+  /**
+   * Starts a broker and gives its port. It lets everybody in, besides one user by password and, where certificates are asked
+   * for, whoever is named by one; only `alice` may use addresses that start with her name.
+   */
+  async listen(options: Listening = {}): Promise<number> {
+    const external = options.tls?.ca === undefined
+      ? {}
+      : { external: (_: string, { certificate }: PeerInfo): string | undefined => certificate?.subject.CN };
+    const broker = new Broker({
+      sasl: { users: { user: "secret" }, anonymous: true, ...external },
+      authorize: (identity, _action, address) => !address.startsWith("alice/") || identity === "alice",
+    });
     const { port } = await listen({ ...options, host: HOST, port: 0, acceptor: broker });
     return port;
   },
