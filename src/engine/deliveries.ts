@@ -61,7 +61,7 @@ export class OutgoingDelivery {
     this.key = tagKey(tag);
     this.payload = payload;
     this.messageFormat = options.messageFormat ?? 0;
-    this.sentSettled = this.settled = options.settled ?? false;
+    this.sentSettled = this.settled = link.sndSettleMode === "settled" || (options.settled ?? false);
     this.state = options.state;
     this.resume = options.resume ?? false;
   }

@@ -57,8 +57,7 @@ export class SenderEndpoint extends LinkEndpoint {
    * forbids it or there is no such delivery to resume.
    */
   send(tag: Uint8Array, payload: Uint8Array, options: SendOptions = {}): OutgoingDelivery {
-    const settled = this.sndSettleMode === "settled" || options.settled;
-    const delivery = new OutgoingDelivery(this, tag, payload, { ...options, settled });
+    const delivery = new OutgoingDelivery(this, tag, payload, options);
     this.#checkSend(delivery);
     if (!delivery.settled) this.unsettled.set(delivery.key, delivery);
     this.#queue.push(delivery);

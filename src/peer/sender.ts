@@ -109,15 +109,7 @@ export class Sender extends Link {
       return Promise.reject(error);
     }
     return new Promise((resolve, reject) => {
-      const listener: SendListener = {
-        onoutcome: (state) => {
-          const final = state ?? this.remote?.source?.defaultOutcome;
-          if (final?.kind === "accepted") resolve(final);
-          else reject(this.#failure(final));
-        },
-        onsent: () => resolve(undefined),
-        onlost: (error, left) => reject(left ? this.#lost(error) : error),
-      };
+      const listener = new Promised(this, resolve, reject);
       const send: Send = { payload, options, listener, abort: undefined, delivery: undefined };
       if (signal !== undefined) {
         send.abort = () => this.#abort(send);
@@ -286,34 +278,6 @@ export class Sender extends Link {
     if (send.abort !== undefined) send.options.signal!.removeEventListener("abort", send.abort);
   }
 
-  #lost(error: unknown): OutcomeError {
-    return new OutcomeError(
-      "lost",
-      error instanceof AmqpError ? error.condition : condition.connectionForced,
-      `Cannot tell the outcome of a message on link "${this.name}": ${(error as Error).message}`,
-      { cause: error, retryable: true },
-    );
-  }
-
-  #failure(outcome: DeliveryState | undefined): OutcomeError {
-    const what = `Cannot send on link "${this.name}": message was`;
-    const fail = (kind: FailedOutcome, symbol: string, message: string, retryable: boolean): OutcomeError =>
-      new OutcomeError(kind, symbol, message, { remote: true, retryable });
-    switch (outcome?.kind) {
-      case "rejected": {
-        if (outcome.error === undefined) return fail("rejected", "amqp:rejected:list", `${what} rejected`, false);
-        const error = fromErrorFields(outcome.error, `${what} rejected`, "delivery");
-        return new OutcomeError("rejected", error.condition, error.message, { ...error, retryable: error.retryable });
-      }
-      case "released":
-        return fail("released", "amqp:released:list", `${what} released`, true);
-      case "modified":
-        return fail("modified", "amqp:modified:list", `${what} handed back modified`, !outcome.undeliverableHere);
-      default:
-        return fail("lost", condition.illegalState, `${what} settled without an outcome`, true);
-    }
-  }
-
   async #room(flight: Flight): Promise<void> {
     while (!flight.failed && this.open && (this.#queue.length > 0 || flight.size >= MAX_IN_FLIGHT)) {
       await this.#change();
@@ -327,6 +291,33 @@ export class Sender extends Link {
   #notify(): void {
     this.#changed?.resolve();
     this.#changed = undefined;
+  }
+}
+
+/** Settles the promise of one send. A class and not three closures, for there is one of it for each message. */
+class Promised implements SendListener {
+  readonly #sender: Sender;
+  readonly #resolve: (outcome: Accepted | undefined) => void;
+  readonly #reject: (error: unknown) => void;
+
+  constructor(sender: Sender, resolve: (outcome: Accepted | undefined) => void, reject: (error: unknown) => void) {
+    this.#sender = sender;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  onoutcome(state: DeliveryState | undefined): void {
+    const final = state ?? this.#sender.remote?.source?.defaultOutcome;
+    if (final?.kind === "accepted") this.#resolve(final);
+    else this.#reject(failure(final, this.#sender.name));
+  }
+
+  onsent(): void {
+    this.#resolve(undefined);
+  }
+
+  onlost(error: unknown, left: boolean): void {
+    this.#reject(left ? lost(error, this.#sender.name) : error);
   }
 }
 
@@ -351,5 +342,33 @@ class Flight {
   async finish(): Promise<void> {
     if (this.size > 0) await (this.#idle ??= new Deferred<void>()).promise;
     if (this.failed) throw this.#error;
+  }
+}
+
+function lost(error: unknown, link: string): OutcomeError {
+  return new OutcomeError(
+    "lost",
+    error instanceof AmqpError ? error.condition : condition.connectionForced,
+    `Cannot tell the outcome of a message on link "${link}": ${(error as Error).message}`,
+    { cause: error, retryable: true },
+  );
+}
+
+function failure(outcome: DeliveryState | undefined, link: string): OutcomeError {
+  const what = `Cannot send on link "${link}": message was`;
+  const fail = (kind: FailedOutcome, symbol: string, message: string, retryable: boolean): OutcomeError =>
+    new OutcomeError(kind, symbol, message, { remote: true, retryable });
+  switch (outcome?.kind) {
+    case "rejected": {
+      if (outcome.error === undefined) return fail("rejected", "amqp:rejected:list", `${what} rejected`, false);
+      const error = fromErrorFields(outcome.error, `${what} rejected`, "delivery");
+      return new OutcomeError("rejected", error.condition, error.message, { ...error, retryable: error.retryable });
+    }
+    case "released":
+      return fail("released", "amqp:released:list", `${what} released`, true);
+    case "modified":
+      return fail("modified", "amqp:modified:list", `${what} handed back modified`, !outcome.undeliverableHere);
+    default:
+      return fail("lost", condition.illegalState, `${what} settled without an outcome`, true);
   }
 }
