@@ -25,6 +25,7 @@ interface Way {
   readonly refusal?: number;
 }
 
+const LARGE = 3_000_000;
 const STALE = "squid, a nonce for two uses";
 
 const WAYS: readonly Way[] = [
@@ -56,7 +57,10 @@ export function prepare(): Promise<Suite> {
     installDebian("curl", "/usr/bin/curl");
     const origin = running.use(await startOrigin());
     const proton = running.use(await startProton());
-    const ways = await Promise.all(WAYS.map(async (way) => ({ ...way, proxy: running.use(await way.start()) })));
+    const ways: Running[] = [];
+    // All at once, since squid takes its time to end.
+    running.defer(async () => void await Promise.all(ways.map(({ proxy }) => proxy[Symbol.asyncDispose]())));
+    await Promise.all(WAYS.map(async (way, i) => ways[i] = { ...way, proxy: await way.start() }));
     const runtimes = startRuntimes().map((runtime) => running.use(runtime));
     const versions = [["squid", "squid"], ["apache", "apache2"], ["tinyproxy", "tinyproxy"]] as const;
     return {
@@ -102,6 +106,11 @@ function tunnelChecks(runtime: Runtime, ways: readonly Running[], urls: Record<s
       }
     };
   }
+  const nested = ways.find(({ proxy }) => proxy.ca !== undefined)!;
+  checks[`${nested.name}: ${LARGE / 1e6} MB by TLS within TLS`] = async () => {
+    const options = { proxy: optionsOf(nested), tls: { ca } };
+    assert(await runtime.call("large", { url: urls.wss, address: `${runtime.name} large`, options }, LARGE));
+  };
   const stale = ways.find(({ name }) => name === STALE)!;
   checks["squid: stale nonces are renewed"] = async () => {
     const denied = (): number => stale.proxy.log().split("TCP_DENIED/407").length;
