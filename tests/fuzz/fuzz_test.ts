@@ -1,0 +1,23 @@
+import { random, seed, test } from "../harness.ts";
+import { targets } from "./targets.ts";
+
+const CASES: Readonly<Record<string, number>> = {
+  decoder: 2_000,
+  message: 2_000,
+  engine: 2_000,
+  splits: 500,
+  world: 30,
+};
+
+for (const [name, target] of Object.entries(targets)) {
+  test(`ATK-33, ATK-8: whatever arrives, the ${name} gives a result or an AMQP error`, () => {
+    const first = seed();
+    for (let i = 0; i < CASES[name]!; i++) {
+      try {
+        target(random(first + i));
+      } catch (error) {
+        throw new Error(`case ${first + i} of "${name}" failed, repeat it with SEED=${first + i}`, { cause: error });
+      }
+    }
+  });
+}
