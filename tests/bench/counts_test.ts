@@ -1,0 +1,157 @@
+/**
+ * What does not depend on the machine: how much goes over the wire for a thousand messages, and how often it is copied.
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import type { FrameTrace } from "../../src/engine/events.ts";
+import { acceptor } from "../../src/peer/server.ts";
+import type { Channel } from "../../src/transport/channel.ts";
+import { channelPair } from "../../src/transport/pair.ts";
+import { anonymous } from "../../src/peer/auth.ts";
+import { type OpenOptions, openOver } from "../../src/peer/client.ts";
+import type { Connection } from "../../src/peer/connection.ts";
+import { test } from "../harness.ts";
+
+const MESSAGES = 1_000;
+const SMALL = 200;
+const LARGE = 65_536;
+
+/** What went over the wire in one direction. */
+class Wire {
+  messages = 0;
+  bytes = 0;
+  largest = 0;
+  readonly frames: Record<string, number> = {};
+
+  count(bytes: Uint8Array): void {
+    this.messages++;
+    this.bytes += bytes.length;
+    this.largest = Math.max(this.largest, bytes.length);
+  }
+
+  reset(): void {
+    this.messages = this.bytes = this.largest = 0;
+    for (const kind of Object.keys(this.frames)) delete this.frames[kind];
+  }
+}
+
+interface Line {
+  readonly connection: Connection;
+  readonly up: Wire;
+  readonly down: Wire;
+  /** Turns in which the client had to wait for the server. */
+  readonly turns: () => number;
+}
+
+/** A client and an acceptor that sinks what it is sent and sends what it is asked for, over a counted line. */
+function line(options: OpenOptions = {}): Line {
+  const up = new Wire();
+  const down = new Wire();
+  let turns = 0;
+  let last: Wire | undefined;
+  const counted = (channel: Channel, wire: Wire): Channel => {
+    const send = channel.send.bind(channel);
+    channel.send = (bytes) => {
+      wire.count(bytes);
+      if (wire === up && last !== up) turns++;
+      last = wire;
+      send(bytes);
+    };
+    return channel;
+  };
+  const [near, far] = channelPair();
+  const server = acceptor({
+    onReceiver: (request) => request.accept({ credit: MESSAGES }).serve(() => {}),
+    onSender: async (request) => {
+      const body = new Uint8Array(SMALL);
+      await request.accept().sendAll(Array.from({ length: MESSAGES }, () => ({ body })));
+    },
+  });
+  server.accept(counted(far, down));
+  const trace = ({ direction, body }: FrameTrace): void => {
+    const { frames } = direction === "out" ? up : down;
+    if (body !== undefined) frames[body.kind] = (frames[body.kind] ?? 0) + 1;
+  };
+  const connection = openOver(counted(near, up), anonymous(), { trace, ...options });
+  return { connection, up, down, turns: () => turns };
+}
+
+test("bench: 1,000 sends leave in as few WebSocket messages as hold them", async () => {
+  const { connection, up, down } = line();
+  const sender = connection.sender("sink");
+  await sender.ready();
+  up.reset();
+  down.reset();
+  const body = new Uint8Array(SMALL);
+  await Promise.all(Array.from({ length: MESSAGES }, () => sender.send({ body })));
+  assertEquals(up.frames, { transfer: MESSAGES });
+  // 200 bytes, and 28 for the frame, the performative and the section.
+  assert(up.bytes <= MESSAGES * (SMALL + 40), `${up.bytes} bytes`);
+  assert(up.messages <= Math.ceil(up.bytes / 65_535) + 1, `${up.messages} WebSocket messages`);
+  assert(up.largest <= 65_535, `${up.largest} bytes in one`);
+  // One for each WebSocket message that came, at most.
+  assert(down.frames.disposition! <= up.messages, `${down.frames.disposition} dispositions`);
+  assert(down.messages <= up.messages + 1, `${down.messages} answers`);
+  await connection.close();
+});
+
+test("bench: 1,000 deliveries, accepted one by one, cost a handful of dispositions and flows", async () => {
+  const { connection, up, down } = line();
+  let received = 0;
+  for await (const _ of connection.receiver({ address: "source", credit: 100 })) {
+    if (++received === MESSAGES) break;
+  }
+  await connection.close();
+  assertEquals(down.frames.transfer, MESSAGES);
+  // One for each half of the credit, and those that open the link.
+  assert(up.frames.flow! <= 2 * MESSAGES / 100 + 2, `${up.frames.flow} flows`);
+  assert(up.frames.disposition! <= 2 * MESSAGES / 100 + 2, `${up.frames.disposition} dispositions`);
+  assert(up.messages <= 2 * MESSAGES / 100 + 10, `${up.messages} WebSocket messages`);
+});
+
+test("bench: no frame of a large message straddles WebSocket messages", async () => {
+  const { connection, up } = line();
+  const sender = connection.sender("sink");
+  await sender.ready();
+  up.reset();
+  const body = new Uint8Array(LARGE);
+  await Promise.all(Array.from({ length: 10 }, () => sender.send({ body })));
+  assert(up.largest <= 65_535, `${up.largest} bytes in one`);
+  assertEquals(up.frames, { transfer: 20 });
+  assertEquals(up.messages, 20);
+  await connection.close();
+});
+
+test("bench: a first message has its outcome after four turns, two of them for SASL", async () => {
+  const seen: number[] = [];
+  for (const pipelineSasl of [false, true]) {
+    const { connection, turns } = line({ pipelineSasl });
+    await connection.sender("sink").send({ body: "one" });
+    seen.push(turns());
+    await connection.close();
+  }
+  // SASL's header, its choice, the opening, the message; ahead of SASL the first three are one.
+  assertEquals(seen, [4, 2]);
+});
+
+test("bench: 1,000 encoded messages share a few blocks of memory", () => {
+  const writer = new Writer(16_384);
+  const blocks = new Set<ArrayBuffer>();
+  let bytes = 0;
+  for (let i = 0; i < MESSAGES; i++) {
+    encodeMessage({ body: new Uint8Array(SMALL) }, writer);
+    const message = writer.take();
+    blocks.add(message.buffer);
+    bytes += message.length;
+  }
+  assert(blocks.size <= Math.ceil(bytes / 16_384) + 1, `${blocks.size} blocks for ${bytes} bytes`);
+});
+
+test("bench: what arrives in whole frames is not copied", () => {
+  const arrived = transferFrame(100);
+  const decoder = new FrameDecoder({ maxFrameSize: LARGE });
+  decoder.push(arrived);
+  for (let i = 0; i < 100; i++) assertEquals(decoder.frame()!.payload!.buffer === arrived.buffer, true);
+});
