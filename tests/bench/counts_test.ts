@@ -5,14 +5,18 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
+import { FrameDecoder } from "../../src/codec/frame.ts";
+import { encodeMessage } from "../../src/codec/message.ts";
+import { Writer } from "../../src/codec/writer.ts";
 import type { FrameTrace } from "../../src/engine/events.ts";
-import { acceptor } from "../../src/peer/server.ts";
-import type { Channel } from "../../src/transport/channel.ts";
-import { channelPair } from "../../src/transport/pair.ts";
 import { anonymous } from "../../src/peer/auth.ts";
 import { type OpenOptions, openOver } from "../../src/peer/client.ts";
 import type { Connection } from "../../src/peer/connection.ts";
+import { acceptor } from "../../src/peer/server.ts";
+import type { Channel } from "../../src/transport/channel.ts";
+import { channelPair } from "../../src/transport/pair.ts";
 import { test } from "../harness.ts";
+import { transferFrame } from "./frames.ts";
 
 const MESSAGES = 1_000;
 const SMALL = 200;
