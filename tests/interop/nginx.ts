@@ -5,7 +5,7 @@
  * @module
  */
 
-import { assert, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { TlsOptions } from "../../src/node.ts";
 import { ca, keyPair } from "../pki.ts";
 import { file, freePort, HOST, scratch, startDaemon } from "./daemon.ts";
@@ -19,6 +19,7 @@ const SITES = {
   open: ["server"],
   mutual: ["server", "ssl_client_certificate ca.pem;", "ssl_verify_client on;"],
   bearer: ["server", 'if ($http_authorization != "Bearer token") { return 401; }'],
+  impatient: ["server", "proxy_read_timeout 1s;"],
   wrongHost: ["wrong_host"],
   expired: ["expired"],
   rogue: ["rogue"],
@@ -60,6 +61,13 @@ function checks(runtime: Runtime, urls: Urls): Suite["checks"] {
         address,
         options: { tls, headers: { Authorization: "Bearer token" } },
       }),
+    "wss that is cut when idle: told, and prevented": async () => {
+      const idle = (idleTimeOut: number, forMs: number) =>
+        runtime.call("idle", { url: urls.impatient, options: { tls, idleTimeOut } }, forMs);
+      // What nginx waits for are the broker's heartbeats.
+      const [broken, whole] = await Promise.all([idle(0, 10_000), idle(1_000, 2_500)]);
+      assertEquals([broken?.code, whole], ["connection-lost", null]);
+    },
   };
 }
 

@@ -15,7 +15,7 @@ export interface Place {
   /** Where messages are sent to and received from. */
   readonly address: string;
   /** How. */
-  readonly options?: Pick<ConnectOptions, "headers" | "tls" | "proxy" | "transport" | "maxFrameSize">;
+  readonly options?: Pick<ConnectOptions, "headers" | "tls" | "proxy" | "transport" | "idleTimeOut">;
 }
 
 /** What is told of an error. */
@@ -99,6 +99,16 @@ export const client = {
         if (bodies.length === count) break;
       }
       return bodies;
+    }),
+
+  /** Connects and does nothing until the connection breaks, or for so long; tells how it broke. */
+  idle: ({ url, options }: Omit<Place, "address">, forMs: number): Promise<Failure | null> =>
+    connected({ url, address: "", options }, async (connection) => {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const timer = setTimeout(resolve, forMs);
+      await Promise.race([connection.closed, promise]);
+      clearTimeout(timer);
+      return connection.error === undefined ? null : failureOf(connection.error);
     }),
 
   /** Connects, which has to fail. */
