@@ -78,11 +78,11 @@ export class OutgoingDelivery {
     if (this.settled) return;
     if (state?.kind === "received") throw new TypeError('Cannot settle delivery: only a receiver tells "received"');
     if (state !== undefined) {
-      this.link.session.checkState(state);
+      this.link.session.settlement.check(state);
       this.state = state;
     }
     this.settled = true;
-    this.link.session.settleOutgoing(this);
+    this.link.session.settlement.settle(this);
   }
 
   /** Gives up a delivery whose last frame is not written yet; false when it is too late. */
@@ -151,10 +151,10 @@ export class IncomingDelivery {
     if (this.settled) {
       throw new AmqpError(condition.illegalState, "Cannot update delivery: it is settled", { scope: "delivery" });
     }
-    if (!this.remoteSettled) this.link.session.checkState(state);
+    if (!this.remoteSettled) this.link.session.settlement.check(state);
     this.state = state;
     this.settled = settled || this.remoteSettled;
-    if (!this.remoteSettled) this.link.session.updateIncoming(this);
+    if (!this.remoteSettled) this.link.session.settlement.update(this);
   }
 
   /** Notes that the sender settled it; for sessions. */

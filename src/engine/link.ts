@@ -185,7 +185,7 @@ export abstract class LinkEndpoint implements Endpoint {
   fail(error: AmqpError): void {
     if (this.state === "detached") return;
     this.detach({ closed: true, error });
-    this.session.forgetDeliveries(this);
+    this.session.settlement.forgetLink(this);
     this.report(true, error);
   }
 
@@ -223,7 +223,7 @@ export abstract class LinkEndpoint implements Endpoint {
     if (this.state === "attachReceived") this.#answerWithoutTerminus();
     const crossed = this.state === "detachSent" && closed && !this.#closing;
     if (crossed && this.#closeAgain()) {
-      this.session.forgetDeliveries(this);
+      this.session.settlement.forgetLink(this);
       return this.report(true, error);
     }
     this.state = this.#next("receiveDetach");
@@ -233,7 +233,7 @@ export abstract class LinkEndpoint implements Endpoint {
       this.#stop();
     }
     if (error !== undefined) this.session.blame(this);
-    if (closed || this.#closing) this.session.forgetDeliveries(this);
+    if (closed || this.#closing) this.session.settlement.forgetLink(this);
     this.session.forgetLink(this);
     this.report(closed || this.#closing, error);
   }

@@ -196,10 +196,7 @@ export class ReceiverEndpoint extends LinkEndpoint {
 
   #complete(partial: PartialDelivery): void {
     const delivery = new IncomingDelivery(this, partial);
-    if (!partial.settled) {
-      this.session.addIncoming(delivery);
-      this.unsettled.set(delivery.key, delivery);
-    }
+    if (!partial.settled) this.session.settlement.arrived(delivery);
     this.session.connection.emit({ kind: "delivery", link: this, delivery });
   }
 

@@ -71,7 +71,7 @@ export class SenderEndpoint extends LinkEndpoint {
     if (at < 0 || delivery.aborted) return false;
     delivery.aborted = true;
     delivery.settled = true;
-    this.session.forgetOutgoing(delivery);
+    this.session.settlement.forget(delivery);
     // The peer must hear of one that it knows; the rest it never saw.
     if (delivery.id === undefined && !delivery.resume) this.#queue.splice(at, 1);
     this.session.queueOutput(this);
@@ -204,7 +204,7 @@ export class SenderEndpoint extends LinkEndpoint {
     if (state.kind === "received" && !delivery.resume) {
       throw this.#refusal(condition.notAllowed, 'only a receiver tells "received"');
     }
-    this.session.checkState(state);
+    this.session.settlement.check(state);
   }
 
   #refusal(symbol: string, state: string): AmqpError {

@@ -8,7 +8,6 @@ import { AmqpError, condition } from "../errors.ts";
 import type {
   Attach,
   Begin,
-  DeliveryState,
   Detach,
   Disposition,
   End,
@@ -19,15 +18,16 @@ import type {
   Transfer,
 } from "../codec/types.ts";
 import type { ConnectionEndpoint } from "./connection.ts";
-import { type IncomingDelivery, type OutgoingDelivery, Unsettled } from "./deliveries.ts";
-import { DispositionBatch } from "./dispositions.ts";
+import type { OutgoingDelivery } from "./deliveries.ts";
 import { type Endpoint, Fault, fromErrorFields, toErrorFields } from "./fault.ts";
 import { Handles } from "./handles.ts";
 import type { AttachOptions, LinkEndpoint } from "./link.ts";
 import { ReceiverEndpoint } from "./receiver.ts";
 import { SenderEndpoint } from "./sender.ts";
-import { add, difference } from "./serial.ts";
+import { add } from "./serial.ts";
+import { Settlement } from "./settlement.ts";
 import { type SessionState, type SessionStep, sessionTransitions } from "./states.ts";
+import { Windows } from "./windows.ts";
 
 /** Transfers that the peer may have in flight on a session before it hears of more. */
 export const DEFAULT_INCOMING_WINDOW = 2_048;
@@ -63,28 +63,21 @@ export class SessionEndpoint implements Endpoint {
   state: SessionState = "unmapped";
   /** The peer's begin, once received. */
   remote: Begin | undefined;
+  /** What is not settled on it. */
+  readonly settlement: Settlement = new Settlement(this);
   /** True while a flow or dispositions of this session wait to be written. */
   dirty = false;
 
   readonly #options: SessionOptions;
-  readonly #window: number;
   readonly #handleMax: number;
-  readonly #initialOutgoingId: number;
-  #nextOutgoingId: number;
+  readonly #windows: Windows;
   #nextDeliveryId: number;
-  #nextIncomingId: number | undefined;
   #nextIncomingDeliveryId: number | undefined;
-  #incomingWindow: number;
-  #remoteIncomingWindow = 0;
   #askedForWindow = false;
   #flowDue = false;
   #reported = false;
 
   readonly #handles = new Handles();
-  readonly #outgoing = new Unsettled<OutgoingDelivery>();
-  readonly #incoming = new Unsettled<IncomingDelivery>();
-  readonly #asSender = new DispositionBatch("sender");
-  readonly #asReceiver = new DispositionBatch("receiver");
   readonly #output = new Set<SenderEndpoint>();
   readonly #draining = new Set<SenderEndpoint>();
   readonly #flowLinks = new Set<LinkEndpoint>();
@@ -94,27 +87,24 @@ export class SessionEndpoint implements Endpoint {
     this.connection = connection;
     this.channel = channel;
     this.#options = options;
-    this.#window = options.incomingWindow ?? DEFAULT_INCOMING_WINDOW;
+    this.#windows = new Windows(options.incomingWindow ?? DEFAULT_INCOMING_WINDOW, options.initialOutgoingId ?? 0);
     this.#handleMax = options.handleMax ?? DEFAULT_HANDLE_MAX;
-    this.#incomingWindow = this.#window;
-    this.#initialOutgoingId = options.initialOutgoingId ?? 0;
-    this.#nextOutgoingId = this.#initialOutgoingId;
-    this.#nextDeliveryId = this.#initialOutgoingId;
+    this.#nextDeliveryId = this.#windows.initialOutgoingId;
   }
 
   /** Transfers that the peer still takes. */
   get remoteIncomingWindow(): number {
-    return this.#remoteIncomingWindow;
+    return this.#windows.outgoing;
   }
 
   /** Transfers that we still take without a new flow. */
   get incomingWindow(): number {
-    return this.#incomingWindow;
+    return this.#windows.incoming;
   }
 
   /** Deliveries, both ways, that are not settled. */
   get unsettledCount(): number {
-    return this.#outgoing.size + this.#incoming.size;
+    return this.settlement.size;
   }
 
   /** Links that are attached, or on their way in or out. */
@@ -131,12 +121,13 @@ export class SessionEndpoint implements Endpoint {
   sendBegin(): void {
     const next = this.#next("sendBegin");
     const options = this.#options;
+    const { nextOutgoingId, incomingWindow, outgoingWindow } = this.#windows.tell();
     this.write({
       kind: "begin",
       remoteChannel: this.remoteChannel,
-      nextOutgoingId: this.#nextOutgoingId,
-      incomingWindow: this.#window,
-      outgoingWindow: MAX_UINT,
+      nextOutgoingId,
+      incomingWindow,
+      outgoingWindow,
       handleMax: this.#handleMax,
       offeredCapabilities: options.offeredCapabilities,
       desiredCapabilities: options.desiredCapabilities,
@@ -150,8 +141,7 @@ export class SessionEndpoint implements Endpoint {
     this.state = this.#next("receiveBegin");
     this.remote = begin;
     this.remoteChannel = channel;
-    this.#nextIncomingId = begin.nextOutgoingId;
-    this.#remoteIncomingWindow = begin.incomingWindow;
+    this.#windows.begun(begin);
     const remote = this.state === "beginReceived";
     if (remote) this.sendBegin();
     if (this.state === "mapped") this.connection.emit({ kind: "begun", session: this, remote });
@@ -226,7 +216,7 @@ export class SessionEndpoint implements Endpoint {
       case "transfer":
         return this.#receiveTransfer(body, payload!);
       case "disposition":
-        return this.#receiveDisposition(body);
+        return this.settlement.receive(body);
       case "flow":
         return this.#receiveFlow(body);
       case "attach":
@@ -263,7 +253,7 @@ export class SessionEndpoint implements Endpoint {
   /** Writes transfers while the peer's window, the links' credit and `full` allow, one link after the other. */
   transmitTransfers(full: (payloadBytes: number) => boolean): void {
     for (const link of this.#output) {
-      if (this.#remoteIncomingWindow === 0) return this.#askForWindow();
+      if (this.#windows.outgoing === 0) return this.#askForWindow();
       const delivery = link.next();
       if (full(delivery === undefined ? 0 : delivery.payload.length - delivery.offset)) return;
       // One that cannot go on now is queued again by the flow that brings credit.
@@ -313,68 +303,12 @@ export class SessionEndpoint implements Endpoint {
     if (id !== undefined && id === this.#nextIncomingDeliveryId) this.#nextIncomingDeliveryId = add(id, 1);
   }
 
-  /** Keeps a delivery that arrived unsettled. */
-  addIncoming(delivery: IncomingDelivery): void {
-    this.#incoming.set(delivery.id, delivery);
-  }
-
-  /** Checks that the peer takes a disposition with this state. */
-  checkState(state: DeliveryState): void {
-    // Only these hold what a caller, or the peer, may make any size.
-    if (state.kind === "accepted" || state.kind === "released" || state.kind === "received") return;
-    this.connection.check({
-      kind: "disposition",
-      role: "receiver",
-      first: MAX_UINT,
-      last: MAX_UINT,
-      settled: true,
-      state,
-    });
-  }
-
-  /** Tells the sender the state of a delivery that we received. */
-  updateIncoming(delivery: IncomingDelivery): void {
-    // One whose link or session has ended is nothing to the peer any more.
-    if (!this.#incoming.has(delivery)) return;
-    if (delivery.settled) {
-      this.#incoming.delete(delivery);
-      delivery.link.unsettled.delete(delivery.key);
-    }
-    this.#asReceiver.add(delivery.id, delivery.state, delivery.settled);
-    this.markDirty();
-  }
-
-  /** Tells the receiver that we settled a delivery that we sent. */
-  settleOutgoing(delivery: OutgoingDelivery): void {
-    // A receiver is told only once it knows the whole delivery; one whose link has ended is nothing to it any more.
-    if (!delivery.sent || !this.#outgoing.has(delivery)) return;
-    delivery.link.unsettled.delete(delivery.key);
-    this.#outgoing.delete(delivery);
-    this.#asSender.add(delivery.id!, delivery.state, true);
-    this.markDirty();
-  }
-
-  /** Drops a delivery that was aborted. */
-  forgetOutgoing(delivery: OutgoingDelivery): void {
-    delivery.link.unsettled.delete(delivery.key);
-    this.#outgoing.delete(delivery);
-  }
-
   /** Drops what a link has queued. */
   forgetOutput(link: LinkEndpoint): void {
     this.#flowLinks.delete(link);
     if (!(link instanceof SenderEndpoint)) return;
     this.#output.delete(link);
     this.#draining.delete(link);
-  }
-
-  /** Drops the unsettled deliveries of a link that is closed; those of a suspended one live on. */
-  forgetDeliveries(link: LinkEndpoint): void {
-    const deliveries: Unsettled<OutgoingDelivery | IncomingDelivery> = link.role === "sender"
-      ? this.#outgoing
-      : this.#incoming;
-    for (const delivery of link.unsettled.values()) deliveries.delete(delivery);
-    link.unsettled.clear();
   }
 
   /** Drops a link that is detached both ways. */
@@ -451,13 +385,11 @@ export class SessionEndpoint implements Endpoint {
   }
 
   #receiveTransfer(transfer: Transfer, payload: Uint8Array): void {
-    if (this.#incomingWindow === 0) {
+    if (this.#windows.incoming === 0) {
       throw this.#fault(condition.windowViolation, "Cannot take transfer: incoming window is 0");
     }
-    this.#nextIncomingId = add(this.#nextIncomingId!, 1);
-    this.#incomingWindow--;
-    // Told anew at half, so that neither does the sender have to wait nor does every transfer cost a flow.
-    if (this.#incomingWindow <= this.#window >>> 1) {
+    this.#windows.received();
+    if (this.#windows.low) {
       this.#flowDue = true;
       this.markDirty();
     }
@@ -469,31 +401,9 @@ export class SessionEndpoint implements Endpoint {
     link.receiveTransfer(transfer, payload);
   }
 
-  #receiveDisposition(disposition: Disposition): void {
-    const { first, last = first, state, settled = false } = disposition;
-    const deliveries: Unsettled<OutgoingDelivery | IncomingDelivery> = disposition.role === "receiver"
-      ? this.#outgoing
-      : this.#incoming;
-    for (const delivery of deliveries.range(first, last)) {
-      // Settled here before its last frame was out: nobody waits for an outcome any more.
-      const done = delivery.settled;
-      if (state !== undefined) delivery.remoteState = state;
-      if (settled) {
-        deliveries.delete(delivery);
-        delivery.link.unsettled.delete(delivery.key);
-        delivery.settledByPeer();
-      }
-      if (!done) this.connection.emit({ kind: "disposition", delivery, state, settled });
-    }
-  }
-
   #receiveFlow(flow: Flow): void {
-    // The peer reports next-incoming-id as it stood when it wrote the flow; transfers of ours still in flight are not
-    // in it. Subtracting what we have sent since is what accounts for them [transport 2.5.6].
-    const base = flow.nextIncomingId ?? this.#initialOutgoingId;
-    const behind = difference(this.#nextOutgoingId, base);
-    this.#remoteIncomingWindow = Math.max(0, Math.min(MAX_UINT, flow.incomingWindow - behind));
-    if (this.#remoteIncomingWindow > 0) this.#askedForWindow = false;
+    this.#windows.heard(flow);
+    if (this.#windows.outgoing > 0) this.#askedForWindow = false;
     if (flow.handle === undefined) {
       if (flow.echo) {
         this.#flowDue = true;
@@ -519,13 +429,9 @@ export class SessionEndpoint implements Endpoint {
 
   #writeFlow(link: LinkEndpoint | undefined, echo?: true): void {
     this.#flowDue = false;
-    this.#incomingWindow = this.#window;
     const flow: Flow = {
       kind: "flow",
-      nextIncomingId: this.#nextIncomingId,
-      incomingWindow: this.#incomingWindow,
-      nextOutgoingId: this.#nextOutgoingId,
-      outgoingWindow: MAX_UINT,
+      ...this.#windows.tell(),
       echo,
     };
     if (link !== undefined) {
@@ -556,25 +462,23 @@ export class SessionEndpoint implements Endpoint {
       // Nothing was counted yet, so the ids stay without a gap.
       throw error instanceof AmqpError ? new Fault(link, error) : error;
     }
-    this.#nextOutgoingId = add(this.#nextOutgoingId, 1);
-    this.#remoteIncomingWindow--;
+    this.#windows.sent();
     if (first) {
       delivery.id = this.#nextDeliveryId;
       this.#nextDeliveryId = add(this.#nextDeliveryId, 1);
       link.begin();
-      if (!delivery.sentSettled && !aborted) this.#outgoing.set(delivery.id, delivery);
+      if (!delivery.sentSettled && !aborted) this.settlement.sent(delivery);
     }
     delivery.offset += written;
     if (written < rest.length) return;
     link.finish();
-    if (delivery.settled) this.settleOutgoing(delivery);
+    if (delivery.settled) this.settlement.settle(delivery);
   }
 
   #writeDispositions(): void {
-    if (this.state !== "mapped") return;
-    if (!this.#asReceiver.empty) this.#asReceiver.drain((body) => this.connection.write(this.channel, body, this));
-    if (!this.#asSender.empty) this.#asSender.drain((body) => this.connection.write(this.channel, body, this));
+    if (this.state === "mapped") this.settlement.write(this.#writeDisposition);
   }
+  readonly #writeDisposition = (body: Disposition): void => this.connection.write(this.channel, body, this);
 
   #create(name: string, role: Role, most: number): SenderEndpoint | ReceiverEndpoint {
     const handle = this.#handles.free();
@@ -600,13 +504,10 @@ export class SessionEndpoint implements Endpoint {
   #clear(): void {
     for (const link of this.links()) link.drop();
     this.#handles.clear();
-    this.#outgoing.clear();
-    this.#incoming.clear();
+    this.settlement.clear();
     this.#output.clear();
     this.#draining.clear();
     this.#flowLinks.clear();
-    this.#asSender.clear();
-    this.#asReceiver.clear();
   }
 
   get #writable(): boolean {

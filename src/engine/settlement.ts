@@ -1,0 +1,132 @@
+/**
+ * What is not settled on a session, and what is to be told of it [transport 2.6.12].
+ *
+ * @module
+ */
+
+import type { DeliveryState, Disposition } from "../codec/types.ts";
+import { type IncomingDelivery, type OutgoingDelivery, Unsettled } from "./deliveries.ts";
+import { DispositionBatch } from "./dispositions.ts";
+import type { LinkEndpoint } from "./link.ts";
+import type { SessionEndpoint } from "./session.ts";
+
+const MAX_UINT = 0xffffffff;
+
+/** The unsettled deliveries of one session, both directions, and the dispositions that wait to be written. */
+export class Settlement {
+  readonly #session: SessionEndpoint;
+  readonly #outgoing = new Unsettled<OutgoingDelivery>();
+  readonly #incoming = new Unsettled<IncomingDelivery>();
+  readonly #asSender = new DispositionBatch("sender");
+  readonly #asReceiver = new DispositionBatch("receiver");
+
+  /** Starts with nothing. */
+  constructor(session: SessionEndpoint) {
+    this.#session = session;
+  }
+
+  /** How many deliveries there are. */
+  get size(): number {
+    return this.#outgoing.size + this.#incoming.size;
+  }
+
+  /** Keeps a delivery whose first frame left unsettled. */
+  sent(delivery: OutgoingDelivery): void {
+    this.#outgoing.set(delivery.id!, delivery);
+  }
+
+  /** Keeps a delivery that arrived unsettled. */
+  arrived(delivery: IncomingDelivery): void {
+    this.#incoming.set(delivery.id, delivery);
+    delivery.link.unsettled.set(delivery.key, delivery);
+  }
+
+  /**
+   * Checks that the peer takes a disposition with this state.
+   *
+   * @throws {AmqpError} With `amqp:frame-size-too-small` if it does not.
+   * @throws {TypeError | RangeError} If the state holds what AMQP cannot express.
+   */
+  check(state: DeliveryState): void {
+    // Only the others hold what a caller, or the peer, may make any size.
+    if (state.kind === "accepted" || state.kind === "released" || state.kind === "received") return;
+    this.#session.connection.check({
+      kind: "disposition",
+      role: "receiver",
+      first: MAX_UINT,
+      last: MAX_UINT,
+      settled: true,
+      state,
+    });
+  }
+
+  /** Tells the sender the state of a delivery that we received. */
+  update(delivery: IncomingDelivery): void {
+    // One whose link or session has ended is nothing to the peer any more.
+    if (!this.#incoming.has(delivery)) return;
+    if (delivery.settled) {
+      this.#incoming.delete(delivery);
+      delivery.link.unsettled.delete(delivery.key);
+    }
+    this.#asReceiver.add(delivery.id, delivery.state, delivery.settled);
+    this.#session.markDirty();
+  }
+
+  /** Tells the receiver that we settled a delivery that we sent. */
+  settle(delivery: OutgoingDelivery): void {
+    // A receiver is told only once it knows the whole delivery; one whose link has ended is nothing to it any more.
+    if (!delivery.sent || !this.#outgoing.has(delivery)) return;
+    this.#outgoing.delete(delivery);
+    delivery.link.unsettled.delete(delivery.key);
+    this.#asSender.add(delivery.id!, delivery.state, true);
+    this.#session.markDirty();
+  }
+
+  /** Drops a delivery that was aborted. */
+  forget(delivery: OutgoingDelivery): void {
+    delivery.link.unsettled.delete(delivery.key);
+    this.#outgoing.delete(delivery);
+  }
+
+  /** Drops the deliveries of a link that is closed; those of a suspended one live on. */
+  forgetLink(link: LinkEndpoint): void {
+    const deliveries: Unsettled<OutgoingDelivery | IncomingDelivery> = link.role === "sender"
+      ? this.#outgoing
+      : this.#incoming;
+    for (const delivery of link.unsettled.values()) deliveries.delete(delivery);
+    link.unsettled.clear();
+  }
+
+  /** Takes what the peer tells of deliveries. */
+  receive(disposition: Disposition): void {
+    const { first, last = first, state, settled = false } = disposition;
+    const deliveries: Unsettled<OutgoingDelivery | IncomingDelivery> = disposition.role === "receiver"
+      ? this.#outgoing
+      : this.#incoming;
+    for (const delivery of deliveries.range(first, last)) {
+      // Settled here before its last frame was out: nobody waits for an outcome any more.
+      const done = delivery.settled;
+      if (state !== undefined) delivery.remoteState = state;
+      if (settled) {
+        deliveries.delete(delivery);
+        delivery.link.unsettled.delete(delivery.key);
+        delivery.settledByPeer();
+      }
+      if (!done) this.#session.connection.emit({ kind: "disposition", delivery, state, settled });
+    }
+  }
+
+  /** Hands out the dispositions that wait. */
+  write(write: (disposition: Disposition) => void): void {
+    if (!this.#asReceiver.empty) this.#asReceiver.drain(write);
+    if (!this.#asSender.empty) this.#asSender.drain(write);
+  }
+
+  /** Drops all. */
+  clear(): void {
+    this.#outgoing.clear();
+    this.#incoming.clear();
+    this.#asSender.clear();
+    this.#asReceiver.clear();
+  }
+}
