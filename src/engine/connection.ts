@@ -62,6 +62,7 @@ export class ConnectionEndpoint implements Endpoint {
   #lastReceived: number;
   #lastSent: number;
   #openDeadline: number | undefined;
+  // 0 when a close waits for the answer since nobody told us the time.
   #closeDeadline: number | undefined;
 
   /**
@@ -243,6 +244,7 @@ export class ConnectionEndpoint implements Endpoint {
   /** Hands out bytes to send, `flushBytes` of them unless one frame is larger, or undefined when there are none. */
   transmit(now: number, flushBytes: number = DEFAULT_FLUSH_BYTES): Uint8Array | undefined {
     this.#now = now;
+    this.#startClosing();
     this.#flushBytes = flushBytes;
     const sasl = this.#handshake.sasl?.out;
     if (sasl !== undefined && sasl.length > 0) return sasl.take();
@@ -273,6 +275,7 @@ export class ConnectionEndpoint implements Endpoint {
   /** Does what is due by time: keep-alive, idle time-out, an answer that never came. */
   tick(now: number): EngineEvent[] {
     this.#now = now;
+    this.#startClosing();
     if (this.#closeDeadline !== undefined) {
       if (now >= this.#closeDeadline) this.#finish(timedOut("Cannot close connection: peer did not answer in time"));
     } else if (this.#openDeadline !== undefined) {
@@ -521,7 +524,14 @@ export class ConnectionEndpoint implements Endpoint {
 
   #awaitClose(): void {
     this.#openDeadline = undefined;
-    this.#closeDeadline ??= this.#now + (this.#options.closeTimeoutMs ?? DEFAULT_CLOSE_TIMEOUT_MS);
+    this.#closeDeadline ??= 0;
+  }
+
+  // Commands are not told the time, so the peer's time to answer counts from the next call that is.
+  #startClosing(): void {
+    if (this.#closeDeadline === 0) {
+      this.#closeDeadline = this.#now + (this.#options.closeTimeoutMs ?? DEFAULT_CLOSE_TIMEOUT_MS);
+    }
   }
 
   #transmitTransfers(): void {
