@@ -152,25 +152,34 @@ export class Output {
 
   #write(channel: number, body: Performative, limit: number): boolean {
     const { writer } = this;
+    const start = writer.length;
     let sent = body;
-    let start = this.#begin(channel, sent);
-    // What an endpoint ends with must arrive, if need be with less of an explanation.
-    while (writer.length - start > limit && "error" in sent && sent.error !== undefined) {
-      writer.truncate(start);
+    while (!this.#fits(channel, sent, limit)) {
+      // What an endpoint ends with must arrive, if need be with less of an explanation.
+      if (!("error" in sent) || sent.error === undefined) return false;
       const { condition, description, info } = sent.error;
       sent = {
         ...sent,
         error: info !== undefined ? { condition, description } : description !== undefined ? { condition } : undefined,
       };
-      start = this.#begin(channel, sent);
-    }
-    if (writer.length - start > limit) {
-      writer.truncate(start);
-      return false;
     }
     endFrame(writer, start);
     this.#trace?.({ direction: "out", channel, body: sent, payloadBytes: 0 });
     return true;
+  }
+
+  #fits(channel: number, body: Performative, limit: number): boolean {
+    let start: number;
+    try {
+      start = this.#begin(channel, body);
+    } catch (error) {
+      // An error's info is whatever its thrower put there.
+      if ("error" in body && body.error !== undefined) return false;
+      throw error;
+    }
+    if (this.writer.length - start <= limit) return true;
+    this.writer.truncate(start);
+    return false;
   }
 
   #begin(channel: number, body: Performative): number {
