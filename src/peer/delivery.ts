@@ -116,10 +116,8 @@ export class Delivery {
 
   /** @ignore Settles for the user where the user did not; an end of the link in between is no error here. */
   settleByDefault(processed: boolean): void {
-    if (this.#outcome !== undefined || !this.receiver.usable) {
-      this.receiver.handleDone(this.#incoming);
-      return;
-    }
+    if (this.#outcome !== undefined) return;
+    if (!this.receiver.usable) return this.receiver.handleDone(this.#incoming);
     if (this.#undecodable !== undefined) this.reject(this.#undecodable);
     else if (processed) this.accept();
     else this.release();
@@ -138,9 +136,12 @@ export class Delivery {
         retryable: false,
       });
     }
-    if (state.kind !== "received") this.#outcome = state;
     if (state.kind === "received") this.#incoming.update(state, false);
-    else this.#incoming.update(state);
+    else {
+      // Which fails for a state that cannot be encoded; another may then be told instead.
+      this.#incoming.update(state);
+      this.#outcome = state;
+    }
     this.receiver.handleTold(this.#incoming);
   }
 }
