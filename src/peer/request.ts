@@ -12,10 +12,18 @@ import type { Sender } from "./sender.ts";
 import { randomName } from "./terms.ts";
 import { abortable, Deferred, ignore, type WaitOptions } from "./wait.ts";
 
+/** Senders that are kept for the next request to their address; one for every address ever asked would be too many. */
+export const MAX_IDLE_REQUEST_SENDERS = 32;
+
+interface Waiting {
+  readonly replies: Receiver;
+  readonly answer: Deferred<DecodedMessage>;
+}
+
 /** The requests of one connection: one reply node for all, one sender for each address. */
 export class Requester {
   readonly #connection: Connection;
-  readonly #waiting = new Map<string, Deferred<DecodedMessage>>();
+  readonly #waiting = new Map<string, Waiting>();
   readonly #senders = new Map<string, Sender>();
   #replies: Receiver | undefined;
 
@@ -30,14 +38,17 @@ export class Requester {
     signal?.throwIfAborted();
     const replies = this.#receiver();
     await replies.ready({ signal });
+    const replyTo = replies.address;
+    if (replyTo === undefined || !replies.open) throw replyError(replies);
     // Nobody else can guess it, so nobody else can answer.
     const messageId = randomName();
     const answer = new Deferred<DecodedMessage>();
-    this.#waiting.set(messageId, answer);
+    this.#waiting.set(messageId, { replies, answer });
     try {
       await this.#sender(address).send({
         ...message,
-        properties: { ...message.properties, messageId, replyTo: replies.address },
+        // Some answer with the id of the request, others with its correlation-id where it has one.
+        properties: { ...message.properties, messageId, correlationId: messageId, replyTo },
       }, { signal });
       return await abortable(answer.promise, signal);
     } finally {
@@ -47,11 +58,24 @@ export class Requester {
 
   #sender(address: string): Sender {
     let sender = this.#senders.get(address);
+    // Taken out and put back, the one that was used last stands last.
+    this.#senders.delete(address);
     if (sender === undefined || !sender.open) {
+      this.#dropIdle();
       sender = this.#connection.sender(address);
-      this.#senders.set(address, sender);
     }
+    this.#senders.set(address, sender);
     return sender;
+  }
+
+  #dropIdle(): void {
+    if (this.#senders.size < MAX_IDLE_REQUEST_SENDERS) return;
+    for (const [address, sender] of this.#senders) {
+      if (sender.open && sender.pending > 0) continue;
+      this.#senders.delete(address);
+      sender.close().catch(ignore);
+      return;
+    }
   }
 
   #receiver(): Receiver {
@@ -60,17 +84,20 @@ export class Requester {
     this.#replies = replies;
     replies.serve((delivery) => {
       const id = delivery.message.properties?.correlationId;
-      const answer = typeof id === "string" ? this.#waiting.get(id) : undefined;
-      answer?.resolve(delivery.message);
+      if (typeof id === "string") this.#waiting.get(id)?.answer.resolve(delivery.message);
     }).catch(ignore);
     replies.closed.then(() => this.#failAll(replies));
     return replies;
   }
 
   #failAll(replies: Receiver): void {
-    const error = replies.error ??
-      new AmqpError(condition.illegalState, "Cannot wait for answers: the reply link is closed", { scope: "link" });
-    for (const answer of this.#waiting.values()) answer.reject(error);
-    this.#waiting.clear();
+    const error = replyError(replies);
+    for (const waiting of this.#waiting.values()) if (waiting.replies === replies) waiting.answer.reject(error);
   }
+}
+
+function replyError(replies: Receiver): Error {
+  if (replies.error !== undefined) return replies.error;
+  const state = replies.open ? "the peer gave the reply node no address" : "the reply link is closed";
+  return new AmqpError(condition.illegalState, `Cannot wait for an answer: ${state}`, { scope: "link" });
 }
