@@ -15,12 +15,12 @@ import type { ReceiverEndpoint, SenderEndpoint } from "../engine/link.ts";
 import type { SessionEndpoint, SessionOptions } from "../engine/session.ts";
 import type { Channel } from "../transport/channel.ts";
 import { Driver } from "./driver.ts";
-import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS } from "./link.ts";
+import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, mayRetry } from "./link.ts";
 import { Receiver, type ReceiveTerms } from "./receiver.ts";
 import { Requester } from "./request.ts";
 import { Sender } from "./sender.ts";
 import { Session } from "./session.ts";
-import { receiverAttach, type ReceiverOptions, senderAttach, type SenderOptions, terms } from "./terms.ts";
+import { checkCredit, receiverAttach, type ReceiverOptions, senderAttach, type SenderOptions, terms } from "./terms.ts";
 import { abortable, Deferred, type WaitOptions } from "./wait.ts";
 
 /** Something that happened to a connection as a whole. */
@@ -34,6 +34,8 @@ export type ConnectionEvent =
 export interface ConnectionHooks {
   /** Says what is to be said before the peer has said anything. */
   onstart?: (endpoint: ConnectionEndpoint) => void;
+  /** Told that the peer has opened it, before any of its links are. */
+  onopen?: () => void;
   /** Does this side's part of a SASL exchange. */
   onsasl?: (event: EngineEvent, endpoint: ConnectionEndpoint) => void | Promise<void>;
   /** Decides on a link that the peer attaches; without it all are refused. */
@@ -73,8 +75,8 @@ export class Connection {
     this.#options = options;
     this.#hooks = hooks;
     this.limits = options.limits;
-    this.#endpoint = new ConnectionEndpoint(options, performance.now());
     try {
+      this.#endpoint = new ConnectionEndpoint({ ...options, trace: this.#guarded(options.trace) }, performance.now());
       hooks.onstart?.(this.#endpoint);
       if (options.role === "client") this.#endpoint.open();
     } catch (error) {
@@ -181,7 +183,7 @@ export class Connection {
   /**
    * Sends a request and waits for its answer, which the peer sends to a dynamic node of this connection.
    *
-   * The request's `messageId` and `replyTo` are set here.
+   * The request's `messageId`, `correlationId` and `replyTo` are set here.
    *
    * @throws {OutcomeError} If the request was not accepted.
    * @throws {AmqpError} If a link or the connection ended before the answer came.
@@ -197,7 +199,7 @@ export class Connection {
     const events = new EventQueue();
     if (this.#over) events.push({ kind: "closed", error: this.#error });
     else this.#listeners.add(events);
-    return events.iterate();
+    return events.iterate(() => this.#listeners.delete(events));
   }
 
   /**
@@ -222,7 +224,8 @@ export class Connection {
 
   /** Drops the connection without waiting for anything; whatever waits on it ends with `cause`. */
   destroy(cause: Error): void {
-    this.#driver.destroy(cause);
+    // A signal's reason may be anything.
+    this.#driver.destroy(cause instanceof Error ? cause : new Error(String(cause), { cause }));
   }
 
   /** @ignore For links and sessions: something waits to be written. */
@@ -245,6 +248,7 @@ export class Connection {
   /** @ignore For sessions. */
   attachReceiver(session: SessionEndpoint, options: ReceiverOptions): Receiver {
     this.#requireOpen("attach receiver");
+    checkCredit(options.credit);
     const endpoint = session.attach(receiverAttach(options, this.containerId));
     return this.adopt(endpoint, options);
   }
@@ -269,6 +273,12 @@ export class Connection {
     link?.handleEnded(error);
   }
 
+  /** @ignore For sessions whose end the peer never answers. */
+  dropSession(endpoint: SessionEndpoint, error?: Error): void {
+    this.#sessions.get(endpoint)?.handleEnded(error);
+    this.#sessions.delete(endpoint);
+  }
+
   /** @ignore Closes the links of one session, or all. */
   async closeLinks(options: CloseOptions, session?: SessionEndpoint): Promise<void> {
     const closing: Promise<void>[] = [];
@@ -283,8 +293,7 @@ export class Connection {
     if (!this.#over && links) await this.closeLinks({ timeoutMs });
     if (!this.#over) {
       if (options.error?.condition === condition.connectionForced) this.#driver.closeCode = 1001;
-      this.#endpoint.close(options.error);
-      this.wake();
+      this.#driver.close(options.error);
     }
     // The engine bounds the wait for the peer's close, the channel that for its own.
     await this.#driver.ended;
@@ -305,7 +314,7 @@ export class Connection {
     throw new AmqpError(
       cause instanceof AmqpError ? cause.condition : condition.illegalState,
       `Cannot ${doing}: connection is closed${cause === undefined ? "" : `, ${cause.message}`}`,
-      { cause, retryable: cause !== undefined },
+      { cause, retryable: mayRetry(cause) },
     );
   }
 
@@ -319,7 +328,8 @@ export class Connection {
         return this.#handleSasl(event);
       case "opened":
         this.#opened.resolve(event.open);
-        return this.#tell({ kind: "opened", remote: event.open });
+        this.#tell({ kind: "opened", remote: event.open });
+        return this.#hooks.onopen?.();
       case "closed":
         return this.#handleClosed(event.error);
       case "begun":
@@ -359,16 +369,24 @@ export class Connection {
           ? error
           : new AmqpError(condition.internalError, "Cannot authenticate: mechanism failed", { cause: error }),
       );
-      this.#drain();
+      this.wake();
     };
     const done = this.#hooks.onsasl?.(event, this.#endpoint);
-    done?.then(() => this.#drain(), fail);
+    // What the engine has to say after a call that came out of turn is heard with the next flush.
+    done?.then(() => this.wake(), fail);
   }
 
-  // What the engine has to say after a call that came out of turn.
-  #drain(): void {
-    for (const event of this.#endpoint.events()) this.#handle(event);
-    this.wake();
+  // A trace that throws ends the connection, but not in the middle of a frame.
+  #guarded(trace: EngineOptions["trace"]): EngineOptions["trace"] {
+    if (trace === undefined) return undefined;
+    return (frame) => {
+      try {
+        trace(frame);
+      } catch (cause) {
+        const error = new AmqpError(condition.internalError, "Cannot go on: trace failed", { cause });
+        queueMicrotask(() => this.destroy(error));
+      }
+    };
   }
 
   #handleAttach(endpoint: SenderEndpoint | ReceiverEndpoint): void {
@@ -380,11 +398,8 @@ export class Connection {
   }
 
   #handleSessionEnded(endpoint: SessionEndpoint, error: Error | undefined): void {
-    const ending = error ??
-      new AmqpError(condition.illegalState, "Session ended without an error", { scope: "session", remote: true });
     for (const link of [...this.#links.keys()]) if (link.session === endpoint) this.dropLink(link, error);
-    this.#sessions.get(endpoint)?.handleEnded(ending);
-    this.#sessions.delete(endpoint);
+    this.dropSession(endpoint, error);
     if (this.#defaultSession === endpoint) this.#defaultSession = undefined;
   }
 
@@ -397,8 +412,7 @@ export class Connection {
     this.#error = error;
     const ending = error ?? new AmqpError(condition.illegalState, "Connection closed");
     for (const link of [...this.#links.keys()]) this.dropLink(link, error);
-    for (const session of this.#sessions.values()) session.handleEnded(ending);
-    this.#sessions.clear();
+    for (const session of [...this.#sessions.keys()]) this.dropSession(session, error);
     this.#opened.reject(ending);
     this.#closed.resolve();
     this.#tell({ kind: "closed", error });
@@ -435,13 +449,17 @@ class EventQueue {
     this.#arrived.resolve();
   }
 
-  async *iterate(): AsyncGenerator<ConnectionEvent, void, void> {
-    for (;;) {
-      await this.#arrived.promise;
-      const event = this.#events.shift();
-      if (event === undefined) this.#arrived = new Deferred<void>();
-      else yield event;
-      if (event?.kind === "closed") return;
+  async *iterate(leave: () => void): AsyncGenerator<ConnectionEvent, void, void> {
+    try {
+      for (;;) {
+        await this.#arrived.promise;
+        const event = this.#events.shift();
+        if (event === undefined) this.#arrived = new Deferred<void>();
+        else yield event;
+        if (event?.kind === "closed") return;
+      }
+    } finally {
+      leave();
     }
   }
 }

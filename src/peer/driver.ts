@@ -8,7 +8,7 @@ import { AmqpError, condition, TransportError } from "../errors.ts";
 import type { ConnectionEndpoint } from "../engine/connection.ts";
 import type { EngineEvent } from "../engine/events.ts";
 import type { Channel, ChannelClose } from "../transport/channel.ts";
-import { Deferred } from "./wait.ts";
+import { Deferred, MAX_TIMER_MS } from "./wait.ts";
 
 /** Bytes that may wait in the channel before nothing more is written to it. */
 export const HIGH_WATER_BYTES = 1_048_576;
@@ -18,8 +18,6 @@ export const HIGH_WATER_BYTES = 1_048_576;
 const QUIET_TICKS = 10;
 // Work that never pauses is flushed all the same.
 const MAX_TICKS = 5_000;
-// setTimeout takes no more than 2^31-1 ms and fires at once beyond.
-const MAX_TIMER_MS = 0x7fffffff;
 
 /** Pumps one connection. */
 export class Driver {
@@ -74,6 +72,14 @@ export class Driver {
     queueMicrotask(this.#tick);
   }
 
+  /** Closes in order. */
+  close(error: AmqpError | undefined): void {
+    // The time for the answer counts from now, not from when the engine last had something to do.
+    this.#dispatch(this.#endpoint.tick(now()));
+    this.#endpoint.close(error);
+    this.wake();
+  }
+
   /** Drops the connection without a word; what waits on it ends with `cause`. */
   destroy(cause: Error): void {
     this.#dispatch(this.#endpoint.disconnect(cause));
@@ -86,7 +92,16 @@ export class Driver {
     this.#flush();
   };
 
+  // Nobody calls this who could take an error.
   #flush(): void {
+    try {
+      this.#flushNow();
+    } catch (error) {
+      this.destroy(internalFault(error));
+    }
+  }
+
+  #flushNow(): void {
     if (this.#over) return;
     while (!this.#congested) {
       const bytes = this.#endpoint.transmit(now());
@@ -115,11 +130,7 @@ export class Driver {
       try {
         this.#onevent(events[i]!);
       } catch (error) {
-        this.#endpoint.fail(
-          error instanceof AmqpError
-            ? error
-            : new AmqpError(condition.internalError, "Cannot go on: internal fault", { cause: error }),
-        );
+        this.#endpoint.fail(error instanceof AmqpError ? error : internalFault(error));
         events.push(...this.#endpoint.events());
       }
     }
@@ -152,6 +163,10 @@ export class Driver {
       this.#flush();
     }, Math.min(MAX_TIMER_MS, Math.max(0, due - now())));
   }
+}
+
+function internalFault(cause: unknown): AmqpError {
+  return new AmqpError(condition.internalError, "Cannot go on: internal fault", { cause });
 }
 
 function now(): number {

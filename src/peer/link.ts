@@ -21,6 +21,11 @@ export interface CloseOptions extends WaitOptions {
   error?: AmqpError;
 }
 
+/** Whether what ended with `cause` may do on a new link or connection. */
+export function mayRetry(cause: Error | undefined): boolean {
+  return cause instanceof AmqpError ? cause.retryable : cause !== undefined;
+}
+
 /** One end of a link, sending or receiving. */
 export abstract class Link {
   /** The connection it belongs to. */
@@ -116,7 +121,7 @@ export abstract class Link {
     return new AmqpError(
       cause instanceof AmqpError ? cause.condition : condition.illegalState,
       `Cannot ${doing} on link "${this.name}": ${state}`,
-      { scope: "link", cause, retryable: cause !== undefined },
+      { scope: "link", cause, retryable: mayRetry(cause) },
     );
   }
 

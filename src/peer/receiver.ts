@@ -5,12 +5,14 @@
  */
 
 import type { DeliveryState } from "../codec/types.ts";
+import { ChurnMap } from "../engine/churn.ts";
 import type { IncomingDelivery } from "../engine/deliveries.ts";
 import type { ReceiverEndpoint } from "../engine/link.ts";
 import type { Connection } from "./connection.ts";
 import { Delivery } from "./delivery.ts";
 import { Link } from "./link.ts";
-import { abortable, Deferred, type WaitOptions } from "./wait.ts";
+import { checkCredit } from "./terms.ts";
+import { abortable, Deferred, ignore, type WaitOptions } from "./wait.ts";
 
 /** Messages that a receiver holds or has asked for by default. */
 export const DEFAULT_CREDIT = 100;
@@ -44,7 +46,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery> {
   readonly #endpoint: ReceiverEndpoint;
   readonly #credit: number;
   readonly #automatic: boolean;
-  readonly #unsettled = new Set<IncomingDelivery>();
+  readonly #unsettled = new ChurnMap<IncomingDelivery, true>();
   #buffer: Delivery[] = [];
   #waiting: Deferred<Delivery | undefined>[] = [];
   #drained: Deferred<void> | undefined;
@@ -92,10 +94,9 @@ export class Receiver extends Link implements AsyncIterable<Delivery> {
    * @throws {RangeError} If `credit` is not a whole number from 0 to 2^32-1.
    */
   grant(credit: number): void {
-    if (!Number.isInteger(credit) || credit < 0 || credit > 0xffffffff) {
-      throw new RangeError(`Cannot grant credit: ${credit} is not a whole number from 0 to 2^32-1`);
-    }
-    this.#endpoint.flow({ linkCredit: credit });
+    checkCredit(credit);
+    // A drain that is under way is not called off: its end is waited for.
+    this.#endpoint.flow({ linkCredit: credit, drain: this.#drained !== undefined });
     this.connection.wake();
   }
 
@@ -153,13 +154,30 @@ export class Receiver extends Link implements AsyncIterable<Delivery> {
    *
    * Returns when the receiver is closed on this side or `signal` is aborted, after the handlers that run are done.
    *
+   * The promise need not be looked at: that nobody does is no unhandled rejection, so a peer that goes away ends no server.
+   *
    * @throws {AmqpError} If the link, session or connection is ended by the peer or fails.
+   * @throws {RangeError} If `concurrency` is not a whole number from 1.
+   * @throws What `onerror` throws, which ends it as an abort does.
    */
-  async serve(handler: (delivery: Delivery) => unknown, options: ServeOptions = {}): Promise<void> {
-    const concurrency = options.concurrency ?? 1;
+  serve(handler: (delivery: Delivery) => unknown, options: ServeOptions = {}): Promise<void> {
+    const serving = this.#serve(handler, options);
+    serving.catch(ignore);
+    return serving;
+  }
+
+  async #serve(handler: (delivery: Delivery) => unknown, options: ServeOptions): Promise<void> {
+    const { concurrency = 1, signal } = options;
+    if (!Number.isSafeInteger(concurrency) || concurrency < 1) {
+      throw new RangeError(`Cannot serve: concurrency ${concurrency} is not a whole number from 1`);
+    }
+    const stop = new AbortController();
+    const abort = () => stop.abort();
+    if (signal?.aborted) abort();
+    signal?.addEventListener("abort", abort, { once: true });
     const work = async () => {
       for (;;) {
-        const delivery = await this.#take(options.signal, true);
+        const delivery = await this.#take(stop.signal, true);
         if (delivery === undefined) return;
         this.#serving++;
         try {
@@ -173,16 +191,23 @@ export class Receiver extends Link implements AsyncIterable<Delivery> {
         }
       }
     };
-    await Promise.all(Array.from({ length: concurrency }, work));
+    try {
+      await Promise.all(Array.from({ length: concurrency }, work));
+    } finally {
+      // When one has failed, the others take no more.
+      abort();
+      signal?.removeEventListener("abort", abort);
+    }
   }
 
   /**
    * Has the sender send what it has ready, up to the credit it holds, and hand back the rest. Afterwards no more comes
-   * until the buffer is empty and another message is asked for.
+   * until the buffer is empty and somebody waits for a message.
    *
    * @throws {AmqpError} If the link, session or connection ends first.
    */
   async drain(options: WaitOptions = {}): Promise<void> {
+    options.signal?.throwIfAborted();
     // Not once the link is accepted: a peer that does not say so may still drain.
     if (!this.open) throw this.endError("drain");
     this.#paused = true;
@@ -211,6 +236,8 @@ export class Receiver extends Link implements AsyncIterable<Delivery> {
   protected override onended(error: Error): void {
     this.#ended = error;
     this.#unsettled.clear();
+    // The others cannot be settled any more: the sender hands them out again, and working on them would be for nothing.
+    this.#buffer = this.#buffer.filter((delivery) => delivery.remoteSettled);
     this.#finishWaiting((waiting) => this.error === undefined ? waiting.resolve(undefined) : waiting.reject(error));
     this.#drained?.reject(error);
   }
@@ -218,7 +245,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery> {
   /** @ignore Told by the connection. */
   handleDelivery(incoming: IncomingDelivery): void {
     const delivery = new Delivery(this, incoming, this.connection.limits);
-    this.#unsettled.add(incoming);
+    this.#unsettled.set(incoming, true);
     const waiting = this.#waiting.shift();
     if (waiting !== undefined) return waiting.resolve(delivery);
     this.#buffer.push(delivery);
@@ -235,6 +262,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery> {
   handleDrained(): void {
     this.#drained?.resolve();
     this.#drained = undefined;
+    this.#topUp();
   }
 
   /** @ignore Told by the connection: the sender spoke of a delivery. */
@@ -266,12 +294,12 @@ export class Receiver extends Link implements AsyncIterable<Delivery> {
       throw this.#ended;
     }
     if (!this.open) return undefined;
+    const waiting = new Deferred<Delivery | undefined>();
+    this.#waiting.push(waiting);
     if (this.#paused) {
       this.#paused = false;
       this.#topUp();
     }
-    const waiting = new Deferred<Delivery | undefined>();
-    this.#waiting.push(waiting);
     if (signal === undefined) return waiting.promise;
     const abort = () => {
       const at = this.#waiting.indexOf(waiting);
@@ -290,7 +318,9 @@ export class Receiver extends Link implements AsyncIterable<Delivery> {
   }
 
   #topUp(): void {
-    if (this.#credit === 0 || this.#paused || !this.usable || !this.open) return;
+    if (this.#credit === 0 || this.#drained !== undefined || !this.usable || !this.open) return;
+    // After a drain whoever waits has asked already.
+    if (this.#paused && this.#waiting.length === 0) return;
     const granted = this.#endpoint.linkCredit;
     const free = this.#credit - this.#unsettled.size - granted;
     // At half the window one flow serves many messages; with none left a message can come no other way.

@@ -17,7 +17,8 @@ import type { CloseOptions } from "./link.ts";
 import type { Receiver, ReceiveTerms } from "./receiver.ts";
 import { SaslServer, type SaslServerOptions } from "./sasl_server.ts";
 import type { Sender } from "./sender.ts";
-import { codecLimits, DEFAULT_MAX_MESSAGE_SIZE, randomName } from "./terms.ts";
+import { checkCredit, codecLimits, DEFAULT_MAX_MESSAGE_SIZE, randomName } from "./terms.ts";
+import { abortable, ignore } from "./wait.ts";
 
 export type { LinkOptions } from "../engine/link.ts";
 export type { PeerCertificate, PeerInfo } from "../transport/info.ts";
@@ -56,7 +57,7 @@ export interface AcceptorOptions {
   containerId?: string;
   /** Who may connect. Default: anybody, anonymously. */
   sasl?: SaslServerOptions;
-  /** Called when a peer has opened its connection; throwing closes it with the error. */
+  /** Called when a peer has opened its connection, before its links are; throwing closes it with the error. */
   onConnection?: (connection: Connection) => void | Promise<void>;
   /** Called when a peer wants to receive; throwing refuses with the error. Default: refused. */
   onSender?: (request: SenderRequest) => void | Promise<void>;
@@ -129,23 +130,27 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
       containerId,
       sasl: { mechanisms: sasl.mechanisms, required: sasl.required },
     }, {
+      onopen: () => {
+        const fail = (error: unknown): void => {
+          if (connection.open) connection.close({ error: asAmqpError(error, "open connection") }).catch(ignore);
+        };
+        guard(() => options.onConnection?.(connection), fail);
+      },
       onsasl: (event, endpoint) => sasl.handle(event, endpoint, (identity) => connection.identity = identity),
       onattach: (link) => decide(connection, link, options),
     });
     connections.add(connection);
     connection.closed.then(() => connections.delete(connection));
-    if (closing !== undefined) void connection.close({ error: goingAway() });
-    connection.ready().then(() => options.onConnection?.(connection)).catch((error) => {
-      if (connection.open) void connection.close({ error: asAmqpError(error, "open connection") });
-    });
+    if (closing !== undefined) connection.close({ error: goingAway() }).catch(ignore);
     return connection;
   }
 
-  async function close(closeOptions: CloseOptions = {}): Promise<void> {
+  function close({ signal, ...closeOptions }: CloseOptions = {}): Promise<void> {
+    // The signal ends this wait, not that of who closes again.
     closing ??= Promise.all(
       [...connections].map((connection) => connection.close({ error: goingAway(), ...closeOptions })),
     ).then(() => {});
-    await closing;
+    return abortable(closing, signal);
   }
 
   return { accept, connections, close, [Symbol.asyncDispose]: () => close() };
@@ -169,8 +174,13 @@ function decide(connection: Connection, link: SenderEndpoint | ReceiverEndpoint,
     else link.detach({ closed: true, error: asAmqpError(error, `keep link "${link.name}"`) });
     connection.wake();
   };
+  guard(() => hook(request), fail);
+}
+
+// A hook may fail at once or later.
+function guard(hook: () => void | Promise<void>, fail: (error: unknown) => void): void {
   try {
-    const done = hook(request);
+    const done = hook();
     if (done instanceof Promise) done.catch(fail);
   } catch (error) {
     fail(error);
@@ -205,6 +215,7 @@ function receiverRequest(connection: Connection, link: ReceiverEndpoint): Receiv
     address: target?.address,
     dynamic: target?.dynamic ?? false,
     accept: ({ address, ...terms } = {}) => {
+      checkCredit(terms.credit);
       link.accept({
         ...terms,
         target: terms.target ?? (target && { ...target, address: address ?? target.address }),

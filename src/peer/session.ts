@@ -4,10 +4,10 @@
  * @module
  */
 
-import type { AmqpError } from "../errors.ts";
+import { AmqpError, condition } from "../errors.ts";
 import type { SessionEndpoint, SessionOptions } from "../engine/session.ts";
 import type { Connection } from "./connection.ts";
-import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS } from "./link.ts";
+import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, mayRetry } from "./link.ts";
 import type { Receiver } from "./receiver.ts";
 import type { Sender } from "./sender.ts";
 import { type ReceiverOptions, type SenderOptions, terms } from "./terms.ts";
@@ -25,11 +25,22 @@ export class Session {
   readonly #ended = new Deferred<void>();
   #closing: Promise<void> | undefined;
   #over = false;
+  #error: Error | undefined;
 
   /** Built by the connection. */
   constructor(connection: Connection, endpoint: SessionEndpoint) {
     this.connection = connection;
     this.#endpoint = endpoint;
+  }
+
+  /** True until the session has ended or begins to close. */
+  get open(): boolean {
+    return !this.#over && this.#closing === undefined;
+  }
+
+  /** What the session ended with, if it was an error. */
+  get error(): Error | undefined {
+    return this.#error;
   }
 
   /** Resolves when the session has ended, in whatever way. */
@@ -46,13 +57,23 @@ export class Session {
     return abortable(this.#begun.promise, options.signal);
   }
 
-  /** Attaches a sender on this session; see {@linkcode Connection.sender}. */
+  /**
+   * Attaches a sender on this session; see {@linkcode Connection.sender}.
+   *
+   * @throws {AmqpError} If the session or connection has ended, or the peer takes no more links.
+   */
   sender(address: string | SenderOptions, options?: SenderOptions): Sender {
+    this.#requireOpen("attach sender");
     return this.connection.attachSender(this.#endpoint, terms(address, options));
   }
 
-  /** Attaches a receiver on this session; see {@linkcode Connection.receiver}. */
+  /**
+   * Attaches a receiver on this session; see {@linkcode Connection.receiver}.
+   *
+   * @throws {AmqpError} If the session or connection has ended, or the peer takes no more links.
+   */
   receiver(address: string | ReceiverOptions, options?: ReceiverOptions): Receiver {
+    this.#requireOpen("attach receiver");
     return this.connection.attachReceiver(this.#endpoint, terms(address, options));
   }
 
@@ -73,18 +94,39 @@ export class Session {
   }
 
   /** @ignore Told by the connection. */
-  handleEnded(error: Error): void {
+  handleEnded(error: Error | undefined): void {
+    if (this.#over) return;
     this.#over = true;
-    this.#begun.reject(error);
+    if (error === undefined && this.#closing === undefined && this.connection.open) {
+      error = new AmqpError(condition.illegalState, "Session ended by peer without an error", {
+        scope: "session",
+        remote: true,
+      });
+    }
+    this.#error = error;
+    this.#begun.reject(error ?? this.#endError("wait"));
     this.#ended.resolve();
+  }
+
+  #requireOpen(doing: string): void {
+    if (!this.open) throw this.#endError(doing);
+  }
+
+  #endError(doing: string): AmqpError {
+    const cause = this.#error;
+    return new AmqpError(
+      cause instanceof AmqpError ? cause.condition : condition.illegalState,
+      `Cannot ${doing}: session is closed${cause === undefined ? "" : `, ${cause.message}`}`,
+      { scope: "session", cause, retryable: mayRetry(cause) },
+    );
   }
 
   async #closeNow(options: CloseOptions): Promise<void> {
     const timeoutMs = options.timeoutMs ?? DEFAULT_CLOSE_WAIT_MS;
     await this.connection.closeLinks({ timeoutMs, error: options.error }, this.#endpoint);
     if (this.#over) return;
-    this.#endpoint.end(options.error as AmqpError | undefined);
+    this.#endpoint.end(options.error);
     this.connection.wake();
-    await within(this.#ended.promise, timeoutMs);
+    if (!await within(this.#ended.promise, timeoutMs)) this.connection.dropSession(this.#endpoint);
   }
 }

@@ -77,6 +77,16 @@ export function receiverAttach(options: ReceiverOptions, containerId: string): A
   };
 }
 
+/**
+ * Checks a receiver's credit, before its link is attached.
+ *
+ * @throws {RangeError} If it is neither `"manual"` nor a whole number from 0 to 2^32-1.
+ */
+export function checkCredit(credit: number | "manual" | undefined): void {
+  if (credit === undefined || credit === "manual" || credit === credit >>> 0) return;
+  throw new RangeError(`Cannot grant credit: ${credit} is not a whole number from 0 to 2^32-1`);
+}
+
 function common(options: LinkTerms): Omit<AttachOptions, "role"> {
   return {
     name: options.name ?? randomName(),

@@ -4,6 +4,9 @@
  * @module
  */
 
+/** Longest delay that `setTimeout` takes, in milliseconds; beyond it fires at once. */
+export const MAX_TIMER_MS = 0x7fffffff;
+
 /** What a call that waits takes. */
 export interface WaitOptions {
   /** Ends the wait: the call rejects with the signal's reason. */
@@ -27,7 +30,7 @@ export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefine
 /** Waits for `promise`, but no longer than `ms`; true when it came to its end, in whatever way. */
 export function within(promise: Promise<unknown>, ms: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve(false), ms);
+    const timer = setTimeout(() => resolve(false), Math.min(MAX_TIMER_MS, ms));
     promise.catch(ignore).then(() => {
       clearTimeout(timer);
       resolve(true);

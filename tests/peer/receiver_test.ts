@@ -308,3 +308,147 @@ test("DSP-2: in two steps a message counts against the credit until the sender h
   assertEquals(outcomes.slice(0, 5), Array.from({ length: 5 }, () => "accepted"));
   await connection.close();
 });
+
+test("FLW-5: whoever waits for a message gets the one that comes after a drain", async () => {
+  const { connection, senders } = receiving([]);
+  const receiver = connection.receiver("orders", { credit: 10 });
+  await receiver.ready();
+  const before = receiver.receive();
+  const drained = receiver.drain();
+  const after = receiver.receive();
+  await drained;
+  for (const body of ["one", "two"]) void senders[0]!.send({ body });
+  for (const waiting of [before, after]) (await waiting).accept();
+  await connection.close();
+});
+
+test("FLW-5: a drain comes to its end while credit is topped up", async () => {
+  const { connection, senders } = receiving(numbered(6), true);
+  const receiver = connection.receiver("orders", { credit: 10 });
+  await receiver.ready();
+  const drained = receiver.drain();
+  for (let i = 0; i < 6; i++) await receiver.receive();
+  const next = receiver.receive();
+  await drained;
+  void senders[0]!.send({ body: "late" }, { settled: true });
+  assertEquals((await next).message.body, "late");
+  await connection.close();
+});
+
+test("drain does nothing for a signal that is aborted already", async () => {
+  const { connection } = receiving([]);
+  const receiver = connection.receiver("orders", { credit: 10 });
+  await assertRejects(() => receiver.drain({ signal: AbortSignal.abort(new Error("no")) }), Error, "no");
+  assertEquals(receiver.credit, 10);
+  await connection.close();
+});
+
+test("an outcome that cannot be encoded leaves the message to be settled in another way", async () => {
+  const { connection, outcomes } = receiving(numbered(2));
+  const receiver = connection.receiver("orders");
+  const delivery = await receiver.receive();
+  const tooLarge = new AmqpError("shop:sold-out", "none left", { info: { list: "x".repeat(100_000) } });
+  assertEquals(assertThrows(() => delivery.reject(tooLarge), AmqpError).condition, condition.frameSizeTooSmall);
+  const noValue = new AmqpError("shop:sold-out", "none left", { info: { list: () => {} } });
+  assertThrows(() => delivery.reject(noValue), TypeError);
+  delivery.accept();
+  const controller = new AbortController();
+  await receiver.serve((delivery) => {
+    controller.abort();
+    delivery.reject(noValue);
+  }, { signal: controller.signal });
+  await receiver.close();
+  assertEquals(outcomes, ["accepted", "released"]);
+  await connection.close();
+});
+
+test("DSP-2: a message that the handler accepted counts, too, until the sender has settled", async () => {
+  const { connection } = receiving(numbered(4));
+  const receiver = connection.receiver("orders", { credit: 2, rcvSettleMode: "second" });
+  const controller = new AbortController();
+  await receiver.serve(async (delivery) => {
+    delivery.accept();
+    await Promise.resolve();
+    assertEquals(receiver.credit < 2, true);
+    if (delivery.message.body === 3n) controller.abort();
+  }, { signal: controller.signal });
+  await connection.close();
+});
+
+test("what has not been taken when the link breaks is not handed out, unless it came settled", async () => {
+  for (const settled of [false, true]) {
+    const { connection } = receiving(numbered(5), settled);
+    const receiver = connection.receiver("orders", { settle: "manual" });
+    const first = await receiver.receive();
+    await roundTrip(first);
+    connection.destroy(new Error("cable cut"));
+    let count = 1;
+    await assertRejects(
+      async () => {
+        for await (const _ of receiver) count++;
+      },
+      Error,
+      "cable cut",
+    );
+    assertEquals(count, settled ? 5 : 1);
+  }
+});
+
+test("a credit that is no whole number is refused before the link is attached", async () => {
+  const { connection, senders } = receiving([]);
+  for (const credit of [-1, 1.5, NaN, 2 ** 32]) {
+    assertThrows(() => connection.receiver("orders", { credit }), RangeError, "is not a whole number");
+  }
+  await connection.receiver("orders").ready();
+  assertEquals(senders.length, 1);
+  await connection.close();
+});
+
+test("serve refuses a concurrency that handles nothing", async () => {
+  const { connection } = receiving([]);
+  const receiver = connection.receiver("orders");
+  for (const concurrency of [0, -1, 1.5, NaN, Infinity]) {
+    await assertRejects(() => receiver.serve(() => {}, { concurrency }), RangeError, "concurrency");
+  }
+  await connection.close();
+});
+
+test("serve handles nothing more once onerror has thrown", async () => {
+  const { connection, senders, outcomes } = receiving(numbered(1));
+  const receiver = connection.receiver("orders");
+  let handled = 0;
+  const serving = receiver.serve(() => {
+    handled++;
+    throw new Error("handler failed");
+  }, {
+    concurrency: 2,
+    onerror: () => {
+      throw new Error("so did onerror");
+    },
+  });
+  await assertRejects(() => serving, Error, "so did onerror");
+  assertEquals(handled, 1);
+  void senders[0]!.send({ body: "next" });
+  (await receiver.receive()).accept();
+  await receiver.close();
+  assertEquals([handled, outcomes], [1, ["released"]]);
+  await connection.close();
+});
+
+test("ATK-32: a server that does not look at what serve returns outlives a client that vanishes", async () => {
+  let ended: Promise<void> | undefined;
+  const server = acceptor({
+    onReceiver: (request) => {
+      const receiver = request.accept();
+      ended = receiver.closed;
+      void receiver.serve(() => {});
+    },
+  });
+  const connection = linkUp(server);
+  await connection.sender("orders").send({ body: 1 });
+  connection.destroy(new Error("cable cut"));
+  await ended;
+  const other = linkUp(server);
+  assertEquals(await other.sender("orders").send({ body: 2 }), { kind: "accepted" });
+  await other.close();
+});
