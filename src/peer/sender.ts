@@ -8,12 +8,13 @@ import { AmqpError, condition, type FailedOutcome, OutcomeError } from "../error
 import { encodeMessage, type Message } from "../codec/message.ts";
 import type { Accepted, DeliveryState } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
+import { ChurnMap } from "../engine/churn.ts";
 import type { OutgoingDelivery } from "../engine/deliveries.ts";
 import { fromErrorFields } from "../engine/fault.ts";
 import type { SenderEndpoint } from "../engine/link.ts";
 import type { Connection } from "./connection.ts";
 import { Link } from "./link.ts";
-import { Deferred, type WaitOptions } from "./wait.ts";
+import { Deferred, ignore, type WaitOptions } from "./wait.ts";
 
 /** Messages of one `sendAll` or `writable` that may wait for their outcome at a time, whatever the credit. */
 export const MAX_IN_FLIGHT = 2_048;
@@ -51,10 +52,11 @@ interface Send {
 export class Sender extends Link {
   readonly #endpoint: SenderEndpoint;
   readonly #writer = new Writer(BLOCK_BYTES);
-  readonly #inFlight = new Map<OutgoingDelivery, Send>();
+  readonly #inFlight = new ChurnMap<OutgoingDelivery, Send>();
   #queue: Send[] = [];
   #nextTag = 0;
   #changed: Deferred<void> | undefined;
+  readonly #flights = new Set<Flight>();
 
   /** Built by the connection or session. */
   constructor(connection: Connection, endpoint: SenderEndpoint) {
@@ -130,23 +132,29 @@ export class Sender extends Link {
   /**
    * Sends many messages and keeps the link full: the next is taken from `messages` as soon as there is credit for it.
    *
+   * It also ends when `messages` has nothing to give at the time and the link ends or `signal` is aborted, which gives up
+   * `messages`.
+   *
    * @returns How many messages there were, all of them accepted.
    * @throws {OutcomeError | AmqpError} The first failure, once every message that was taken has an outcome.
+   * @throws What `messages` throws, or `signal` was aborted with.
    */
   async sendAll(
     messages: Iterable<Message | Uint8Array> | AsyncIterable<Message | Uint8Array>,
     options: SendOptions = {},
   ): Promise<number> {
+    const { signal } = options;
+    signal?.throwIfAborted();
     const flight = new Flight();
-    let count = 0;
-    for await (const message of messages) {
-      if (flight.failed) break;
-      count++;
-      flight.add(this.send(message, options));
-      await this.#room(flight);
+    const abort = (): void => flight.fail(signal!.reason);
+    signal?.addEventListener("abort", abort, { once: true });
+    this.#flights.add(flight);
+    try {
+      return await this.#sendEach(messages, options, flight);
+    } finally {
+      this.#flights.delete(flight);
+      signal?.removeEventListener("abort", abort);
     }
-    await flight.finish();
-    return count;
   }
 
   /**
@@ -157,16 +165,19 @@ export class Sender extends Link {
   get writable(): WritableStream<Message | Uint8Array> {
     const flight = new Flight();
     return new WritableStream({
+      start: (controller) => {
+        flight.onfailed = (error) => {
+          this.#flights.delete(flight);
+          controller.error(error);
+        };
+        this.#flights.add(flight);
+      },
       write: (message, controller) => {
-        flight.add(
-          this.send(message).catch((error) => {
-            controller.error(error);
-            throw error;
-          }),
-        );
+        flight.add(this.send(message, { signal: controller.signal }));
         return this.#room(flight);
       },
-      close: () => flight.finish(),
+      close: () => flight.finish(undefined).finally(() => this.#flights.delete(flight)),
+      abort: () => void this.#flights.delete(flight),
     });
   }
 
@@ -189,6 +200,8 @@ export class Sender extends Link {
       this.#forget(send);
       send.listener.onlost(error, send.delivery?.id !== undefined);
     }
+    // The others hear of it by their sends.
+    for (const flight of this.#flights) if (flight.size === 0) flight.fail(error);
     this.#notify();
   }
 
@@ -278,6 +291,33 @@ export class Sender extends Link {
     if (send.abort !== undefined) send.options.signal!.removeEventListener("abort", send.abort);
   }
 
+  async #sendEach(
+    messages: Iterable<Message | Uint8Array> | AsyncIterable<Message | Uint8Array>,
+    options: SendOptions,
+    flight: Flight,
+  ): Promise<number> {
+    let count = 0;
+    const source = Symbol.asyncIterator in messages
+      ? messages[Symbol.asyncIterator]()
+      : messages[Symbol.iterator]();
+    try {
+      while (!flight.failed) {
+        const next = await flight.unlessFailed(source.next());
+        if (next?.done) return await flight.finish(count);
+        if (next === undefined) break;
+        count++;
+        flight.add(this.send(next.value, options));
+        await this.#room(flight);
+      }
+    } catch (error) {
+      flight.fail(error);
+      return await flight.finish(count);
+    }
+    // Not waited for: a generator takes it only when what it waits for has come.
+    (async () => await source.return?.())().catch(ignore);
+    return await flight.finish(count);
+  }
+
   async #room(flight: Flight): Promise<void> {
     while (!flight.failed && this.open && (this.#queue.length > 0 || flight.size >= MAX_IN_FLIGHT)) {
       await this.#change();
@@ -325,24 +365,46 @@ class Promised implements SendListener {
 class Flight {
   size = 0;
   failed = false;
+  /** Told of the first failure. */
+  onfailed: ((error: unknown) => void) | undefined;
   #error: unknown;
   #idle: Deferred<void> | undefined;
 
   add(send: Promise<unknown>): void {
     this.size++;
-    send.catch((error) => {
-      if (this.failed) return;
-      this.failed = true;
-      this.#error = error;
-    }).then(() => {
-      if (--this.size === 0) this.#idle?.resolve();
+    send.then(this.#done, this.#lost);
+  }
+
+  fail(error: unknown): void {
+    if (this.failed) return;
+    this.failed = true;
+    this.#error = error;
+    this.onfailed?.(error);
+  }
+
+  /** What `coming` brings, or undefined as soon as something has failed. */
+  unlessFailed<T>(coming: T | PromiseLike<T>): Promise<T | undefined> {
+    return new Promise((resolve, reject) => {
+      this.onfailed = () => resolve(undefined);
+      Promise.resolve(coming).then(resolve, reject);
     });
   }
 
-  async finish(): Promise<void> {
+  /** Waits for what is under way. */
+  async finish<T>(result: T): Promise<T> {
     if (this.size > 0) await (this.#idle ??= new Deferred<void>()).promise;
     if (this.failed) throw this.#error;
+    return result;
   }
+
+  readonly #done = (): void => {
+    if (--this.size === 0) this.#idle?.resolve();
+  };
+
+  readonly #lost = (error: unknown): void => {
+    this.fail(error);
+    this.#done();
+  };
 }
 
 function lost(error: unknown, link: string): OutcomeError {

@@ -1,5 +1,6 @@
 import { assertEquals, assertInstanceOf, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import { AmqpError, condition, OutcomeError } from "../../src/errors.ts";
+import type { Message } from "../../src/codec/message.ts";
 import type { Receiver } from "../../src/peer/receiver.ts";
 import { acceptor, type ReceiverRequest } from "../../src/peer/server.ts";
 import { test } from "../harness.ts";
@@ -327,5 +328,125 @@ test("a message that cannot be encoded rejects its send and nothing else", async
   // deno-lint-ignore no-explicit-any
   await assertRejects(() => sender.send({ applicationProperties: { list: [] as any } }), TypeError);
   assertEquals(await sender.send({ body: "fine" }), { kind: "accepted" });
+  await connection.close();
+});
+
+/** An iterable that never has a message, and whether it was given up. */
+function silent() {
+  const state = { returned: false };
+  const messages: AsyncIterable<Message> = {
+    [Symbol.asyncIterator]: () => ({
+      next: () => new Promise<IteratorResult<Message>>(() => {}),
+      return: () => {
+        state.returned = true;
+        return new Promise<IteratorResult<Message>>(() => {});
+      },
+    }),
+  };
+  return { messages, state };
+}
+
+test("sendAll ends with its signal while there is nothing to send", async () => {
+  const { connection } = sending((request) => request.accept({ credit: 1 }));
+  const sender = connection.sender("orders");
+  const { messages, state } = silent();
+  const controller = new AbortController();
+  const all = sender.sendAll(messages, { signal: controller.signal });
+  await sender.ready();
+  controller.abort(new Error("enough"));
+  await assertRejects(() => all, Error, "enough");
+  assertEquals([state.returned, sender.open], [true, true]);
+  await assertRejects(() => sender.sendAll(messages, { signal: controller.signal }), Error, "enough");
+  await connection.close();
+});
+
+test("sendAll ends with its link while there is nothing to send", async () => {
+  const { connection, ends } = sending((request) => request.accept({ credit: 1 }));
+  const sender = connection.sender("orders");
+  const { messages, state } = silent();
+  const all = sender.sendAll(messages);
+  await sender.ready();
+  void ends[0]!.close({ error: new AmqpError(condition.resourceDeleted, "queue was deleted", { scope: "link" }) });
+  assertEquals((await assertRejects(() => all, AmqpError)).condition, condition.resourceDeleted);
+  assertEquals(state.returned, true);
+  await connection.close();
+});
+
+test("sendAll gives up its messages once one has failed, and passes on what they throw after the rest", async () => {
+  const { connection, ends } = sending((request) => request.accept({ credit: 10, settle: "manual" }));
+  const sender = connection.sender("orders");
+  let returned = false;
+  async function* endless() {
+    try {
+      for (let i = 0;; i++) yield { body: await Promise.resolve(i) };
+    } finally {
+      returned = true;
+    }
+  }
+  const all = sender.sendAll(endless());
+  await sender.ready();
+  for (let i = 0; i < 10; i++) (await ends[0]!.receive()).reject();
+  ends[0]!.serve(() => {});
+  assertEquals((await assertRejects(() => all, OutcomeError)).outcome, "rejected");
+  assertEquals(returned, true);
+  const other = connection.sender("more");
+  function* broken() {
+    yield { body: 1 };
+    throw new Error("out of paper");
+  }
+  let reported = false;
+  const some = assertRejects(() => other.sendAll(broken()), Error, "out of paper").then(() => reported = true);
+  await other.ready();
+  const delivery = await ends[1]!.receive();
+  assertEquals(reported, false);
+  delivery.accept();
+  await some;
+  await connection.close();
+});
+
+test("a writable can be aborted while its message waits for credit, and errors when the link ends", async () => {
+  const { connection } = sending((request) => request.accept({ credit: "manual" }));
+  const sender = connection.sender("orders");
+  const writer = sender.writable.getWriter();
+  const written = writer.write({ body: 1 });
+  written.catch(() => {});
+  await sender.ready();
+  await writer.abort(new Error("enough"));
+  assertEquals(sender.pending, 0);
+  const other = sender.writable.getWriter();
+  await other.ready;
+  const ended = assertRejects(() => other.closed, AmqpError);
+  await sender.close();
+  await ended;
+  await connection.close();
+});
+
+test("what is asked of a link that was refused is as final as the refusal", async () => {
+  const server = acceptor({
+    onReceiver: ({ address }) => {
+      throw new AmqpError(address === "busy" ? condition.resourceLocked : condition.notFound, "no", { scope: "link" });
+    },
+  });
+  const connection = linkUp(server);
+  for (const [address, retryable] of [["nowhere", false], ["busy", true]] as const) {
+    const sender = connection.sender(address);
+    await sender.closed;
+    assertEquals((await assertRejects(() => sender.send({ body: 1 }), AmqpError)).retryable, retryable);
+  }
+  await connection.close();
+});
+
+test("closing a sender waits without bound when so asked", async () => {
+  const { connection, ends } = sending((request) => request.accept({ credit: 5, settle: "manual" }));
+  const sender = connection.sender("orders");
+  const sent = sender.send({ body: 1 });
+  await sender.ready();
+  const delivery = await ends[0]!.receive();
+  const closing = sender.close({ timeoutMs: Infinity });
+  // A timer of no delay at all has had its turn after this.
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  delivery.accept();
+  assertEquals(await sent, { kind: "accepted" });
+  await closing;
   await connection.close();
 });
