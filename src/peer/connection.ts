@@ -293,7 +293,8 @@ export class Connection {
     if (!this.#over && links) await this.closeLinks({ timeoutMs });
     if (!this.#over) {
       if (options.error?.condition === condition.connectionForced) this.#driver.closeCode = 1001;
-      this.#driver.close(options.error);
+      this.#endpoint.close(options.error);
+      this.wake();
     }
     // The engine bounds the wait for the peer's close, the channel that for its own.
     await this.#driver.ended;

@@ -72,14 +72,6 @@ export class Driver {
     queueMicrotask(this.#tick);
   }
 
-  /** Closes in order. */
-  close(error: AmqpError | undefined): void {
-    // The time for the answer counts from now, not from when the engine last had something to do.
-    this.#dispatch(this.#endpoint.tick(now()));
-    this.#endpoint.close(error);
-    this.wake();
-  }
-
   /** Drops the connection without a word; what waits on it ends with `cause`. */
   destroy(cause: Error): void {
     this.#dispatch(this.#endpoint.disconnect(cause));
