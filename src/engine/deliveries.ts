@@ -6,6 +6,7 @@
 
 import { AmqpError, condition } from "../errors.ts";
 import type { DeliveryState } from "../codec/types.ts";
+import { ChurnMap } from "./churn.ts";
 import type { PartialDelivery } from "./partial.ts";
 import type { ReceiverEndpoint } from "./receiver.ts";
 import type { SenderEndpoint } from "./sender.ts";
@@ -167,7 +168,7 @@ export class IncomingDelivery {
 
 /** Deliveries of one direction of a session by their id. */
 export class Unsettled<D extends { readonly id: number | undefined }> {
-  readonly #byId = new Map<number, D>();
+  readonly #byId = new ChurnMap<number, D>();
 
   /** How many there are. */
   get size(): number {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ChurnMap } from "./churn.ts";
 import { AmqpError, condition } from "../errors.ts";
 import type {
   Attach,
@@ -86,7 +87,7 @@ export abstract class LinkEndpoint implements Endpoint {
   /** The peer's attach, once received. */
   remote: Attach | undefined;
   /** Deliveries that are not settled on both sides, by tag. */
-  readonly unsettled: Map<string, OutgoingDelivery | IncomingDelivery> = new Map();
+  readonly unsettled: ChurnMap<string, OutgoingDelivery | IncomingDelivery> = new ChurnMap();
 
   #resumable: Set<string> | undefined;
   #closing = false;
