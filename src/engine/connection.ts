@@ -11,6 +11,7 @@ import { AmqpError, condition } from "../errors.ts";
 import { withDefaults } from "../codec/composite.ts";
 import { type Frame, FrameDecoder, protocolHeader } from "../codec/frame.ts";
 import type { Attach, Begin, Close, Open, Performative, Transfer } from "../codec/types.ts";
+import { Clock } from "./clock.ts";
 import type { EngineEvent } from "./events.ts";
 import { type Endpoint, Fault, fromErrorFields, toErrorFields } from "./fault.ts";
 import { Handshake } from "./handshake.ts";
@@ -45,6 +46,7 @@ export class ConnectionEndpoint implements Endpoint {
   remote: Open | undefined;
 
   readonly #options: ConnectionOptions;
+  readonly #clock: Clock;
   readonly #handshake: Handshake;
   readonly #decoder: FrameDecoder;
   readonly #output: Output;
@@ -57,13 +59,6 @@ export class ConnectionEndpoint implements Endpoint {
   #turn = 0;
   #flushBytes = DEFAULT_FLUSH_BYTES;
   readonly #full = (payloadBytes: number): boolean => this.#output.full(payloadBytes, this.#flushBytes);
-
-  #now: number;
-  #lastReceived: number;
-  #lastSent: number;
-  #openDeadline: number | undefined;
-  // 0 when a close waits for the answer since nobody told us the time.
-  #closeDeadline: number | undefined;
 
   /**
    * Starts an endpoint; a client with SASL has its protocol header ready to be sent.
@@ -79,8 +74,11 @@ export class ConnectionEndpoint implements Endpoint {
       throw new RangeError("Cannot offer SASL: there are no mechanisms");
     }
     this.#options = options;
-    this.#now = this.#lastReceived = this.#lastSent = now;
-    this.#openDeadline = now + (options.openTimeoutMs ?? DEFAULT_OPEN_TIMEOUT_MS);
+    this.#clock = new Clock(
+      now,
+      options.openTimeoutMs ?? DEFAULT_OPEN_TIMEOUT_MS,
+      options.closeTimeoutMs ?? DEFAULT_CLOSE_TIMEOUT_MS,
+    );
     this.#handshake = new Handshake(options);
     this.#decoder = new FrameDecoder({ maxFrameSize, limits: options.limits });
     this.#output = new Output(Math.min(maxFrameSize, DEFAULT_FLUSH_BYTES), options.trace);
@@ -150,7 +148,7 @@ export class ConnectionEndpoint implements Endpoint {
     for (const session of this.#byChannel.values()) session.flush();
     this.#output.close({ kind: "close", error: error && toErrorFields(error) });
     this.state = next;
-    this.#awaitClose();
+    this.#clock.closing();
   }
 
   /** Ends the connection because of `error`, found on this side; what still arrives is dropped [transport 2.4.7]. */
@@ -162,7 +160,7 @@ export class ConnectionEndpoint implements Endpoint {
     if (next === undefined) return this.#finish(error);
     if (!this.closing) this.#output.close({ kind: "close", error: toErrorFields(error) });
     this.state = next;
-    this.#awaitClose();
+    this.#clock.closing();
     this.#report(error);
     this.#dropSessions();
   }
@@ -224,7 +222,7 @@ export class ConnectionEndpoint implements Endpoint {
 
   /** Takes bytes of the peer, however cut, and keeps views of them: the caller must not write to them again. */
   receive(bytes: Uint8Array, now: number): EngineEvent[] {
-    this.#now = now;
+    this.#clock.set(now);
     if (this.state === "end") return this.events();
     this.#decoder.push(bytes);
     if (this.#handshake.waiting && this.#decoder.buffered > MAX_PIPELINED_BYTES) {
@@ -243,8 +241,7 @@ export class ConnectionEndpoint implements Endpoint {
 
   /** Hands out bytes to send, `flushBytes` of them unless one frame is larger, or undefined when there are none. */
   transmit(now: number, flushBytes: number = DEFAULT_FLUSH_BYTES): Uint8Array | undefined {
-    this.#now = now;
-    this.#startClosing();
+    this.#clock.set(now);
     this.#flushBytes = flushBytes;
     const sasl = this.#handshake.sasl?.out;
     if (sasl !== undefined && sasl.length > 0) return sasl.take();
@@ -256,7 +253,7 @@ export class ConnectionEndpoint implements Endpoint {
     if (this.state === "opened") this.#transmitTransfers();
     const { writer } = this.#output;
     if (writer.length === 0) return undefined;
-    this.#lastSent = now;
+    this.#clock.sent();
     return writer.take();
   }
 
@@ -266,25 +263,24 @@ export class ConnectionEndpoint implements Endpoint {
    * It moves with each `receive`, `transmit` and `tick`, and may lie further ahead than a timer of the platform reaches.
    */
   nextTimeout(): number | undefined {
-    if (this.state === "end") return undefined;
-    let next = this.#closeDeadline ?? this.#openDeadline ?? Infinity;
-    if (this.state === "opened") next = Math.min(next, this.#idleDeadline(), this.#heartbeatDue());
-    return next === Infinity ? undefined : next;
+    return this.#clock.next(this.#output.writer.length > 0);
   }
 
   /** Does what is due by time: keep-alive, idle time-out, an answer that never came. */
   tick(now: number): EngineEvent[] {
-    this.#now = now;
-    this.#startClosing();
-    if (this.#closeDeadline !== undefined) {
-      if (now >= this.#closeDeadline) this.#finish(timedOut("Cannot close connection: peer did not answer in time"));
-    } else if (this.#openDeadline !== undefined) {
-      if (now >= this.#openDeadline) {
+    this.#clock.set(now);
+    switch (this.#clock.due(this.#output.writer.length > 0)) {
+      case "open":
         this.#finish(timedOut(`Cannot open connection: no open in time, state is ${this.state}`));
-      }
-    } else if (this.state === "opened") {
-      if (now >= this.#idleDeadline()) this.fail(timedOut("Cannot keep connection: idle time-out, no frame came"));
-      else if (now >= this.#heartbeatDue()) this.#output.keepAlive();
+        break;
+      case "close":
+        this.#finish(timedOut("Cannot close connection: peer did not answer in time"));
+        break;
+      case "idle":
+        this.fail(timedOut("Cannot keep connection: idle time-out, no frame came"));
+        break;
+      case "keepAlive":
+        this.#output.keepAlive();
     }
     return this.events();
   }
@@ -411,7 +407,7 @@ export class ConnectionEndpoint implements Endpoint {
   #receiveFrame(frame: Frame): void {
     const { channel, payload } = frame;
     const body = frame.body as Performative | undefined;
-    this.#lastReceived = this.#now;
+    this.#clock.received();
     if (frame.type !== 0) throw new AmqpError(condition.framingError, "Cannot take frame: type is SASL, not AMQP");
     this.#options.trace?.({ direction: "in", channel, body, payloadBytes: payload?.length ?? 0 });
     if (body?.kind === "close") return this.#receiveClose(body);
@@ -448,7 +444,7 @@ export class ConnectionEndpoint implements Endpoint {
         `Cannot take open: idle-time-out of ${idleTimeOut} ms is too short to keep`,
       );
     }
-    this.#openDeadline = undefined;
+    this.#clock.opened(this.local!.idleTimeOut, idleTimeOut);
     this.#output.peerOpened(maxFrameSize, channelMax);
     // An open that announces its own refusal is followed by the close that tells why.
     const failed = this.#options.role === "client" &&
@@ -522,18 +518,6 @@ export class ConnectionEndpoint implements Endpoint {
     this.state = next;
   }
 
-  #awaitClose(): void {
-    this.#openDeadline = undefined;
-    this.#closeDeadline ??= 0;
-  }
-
-  // Commands are not told the time, so the peer's time to answer counts from the next call that is.
-  #startClosing(): void {
-    if (this.#closeDeadline === 0) {
-      this.#closeDeadline = this.#now + (this.#options.closeTimeoutMs ?? DEFAULT_CLOSE_TIMEOUT_MS);
-    }
-  }
-
   #transmitTransfers(): void {
     const sessions = [...this.#byChannel.values()];
     for (let i = 0; i < sessions.length && !this.#full(0); i++) {
@@ -548,20 +532,9 @@ export class ConnectionEndpoint implements Endpoint {
     this.#turn++;
   }
 
-  #idleDeadline(): number {
-    const idleTimeOut = this.local?.idleTimeOut ?? 0;
-    return idleTimeOut === 0 ? Infinity : this.#lastReceived + 2 * idleTimeOut;
-  }
-
-  #heartbeatDue(): number {
-    const idleTimeOut = this.remote?.idleTimeOut ?? 0;
-    // What waits to be sent already will do.
-    return idleTimeOut === 0 || this.#output.writer.length > 0 ? Infinity : this.#lastSent + idleTimeOut / 2;
-  }
-
   #finish(error: Error | undefined): void {
     this.state = "end";
-    this.#closeDeadline = this.#openDeadline = undefined;
+    this.#clock.over();
     this.#report(error);
     this.#dropSessions();
   }

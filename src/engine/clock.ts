@@ -1,0 +1,101 @@
+/**
+ * What is due when on a connection: the peer's open, keep-alives, the idle time-out, the answer to a close.
+ *
+ * @module
+ */
+
+/** What has come due. */
+export type Due = "open" | "idle" | "keepAlive" | "close";
+
+/** The deadlines of one connection. It is told the time with every call that may move one. */
+export class Clock {
+  #phase: "opening" | "opened" | "closing" | "over" = "opening";
+  #now: number;
+  #lastReceived: number;
+  #lastSent: number;
+  // Of the peer's open, later of its close; unknown until the time of our close is told.
+  #deadline: number | undefined;
+  #localIdleTimeOut = 0;
+  #remoteIdleTimeOut = 0;
+  readonly #closeTimeoutMs: number;
+
+  /** Starts with the time that the peer has for its open. */
+  constructor(now: number, openTimeoutMs: number, closeTimeoutMs: number) {
+    this.#now = this.#lastReceived = this.#lastSent = now;
+    this.#deadline = now + openTimeoutMs;
+    this.#closeTimeoutMs = closeTimeoutMs;
+  }
+
+  /** Tells the time. */
+  set(now: number): void {
+    this.#now = now;
+    if (this.#phase === "closing") this.#deadline ??= now + this.#closeTimeoutMs;
+  }
+
+  /** Notes that a frame arrived. */
+  received(): void {
+    this.#lastReceived = this.#now;
+  }
+
+  /** Notes that something was sent. */
+  sent(): void {
+    this.#lastSent = this.#now;
+  }
+
+  /** Notes that both opens were exchanged, with the idle time-out that each side announced, 0 or absent for none. */
+  opened(local: number | undefined, remote: number | undefined): void {
+    if (this.#phase !== "opening") return;
+    this.#phase = "opened";
+    this.#localIdleTimeOut = local ?? 0;
+    this.#remoteIdleTimeOut = remote ?? 0;
+  }
+
+  /** Notes that a close was written. Commands are not told the time, so it counts from the next call that is. */
+  closing(): void {
+    if (this.#phase === "closing" || this.#phase === "over") return;
+    this.#phase = "closing";
+    this.#deadline = undefined;
+  }
+
+  /** Notes that nothing is waited for any more. */
+  over(): void {
+    this.#phase = "over";
+  }
+
+  /** When `due` must be asked at the latest; `pending` when something waits to be sent, which keeps alive as well. */
+  next(pending: boolean): number | undefined {
+    switch (this.#phase) {
+      case "opened": {
+        const next = Math.min(this.#idleDeadline, pending ? Infinity : this.#keepAliveDue);
+        return next === Infinity ? undefined : next;
+      }
+      case "over":
+        return undefined;
+      default:
+        return this.#deadline ?? this.#now;
+    }
+  }
+
+  /** What is due now, if anything. */
+  due(pending: boolean): Due | undefined {
+    switch (this.#phase) {
+      case "opened":
+        if (this.#now >= this.#idleDeadline) return "idle";
+        return !pending && this.#now >= this.#keepAliveDue ? "keepAlive" : undefined;
+      case "over":
+        return undefined;
+      default:
+        if (this.#now < this.#deadline!) return undefined;
+        return this.#phase === "opening" ? "open" : "close";
+    }
+  }
+
+  // What is announced is half of what is kept, so that the peer has time [transport 2.4.5].
+  get #idleDeadline(): number {
+    return this.#localIdleTimeOut === 0 ? Infinity : this.#lastReceived + 2 * this.#localIdleTimeOut;
+  }
+
+  get #keepAliveDue(): number {
+    return this.#remoteIdleTimeOut === 0 ? Infinity : this.#lastSent + this.#remoteIdleTimeOut / 2;
+  }
+}
