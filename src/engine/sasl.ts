@@ -109,7 +109,8 @@ export class SaslEndpoint {
   }
 }
 
-function withoutSecrets(body: SaslFrameBody): SaslFrameBody {
+/** The frame as it may be shown: without credentials and proofs. */
+export function withoutSecrets(body: SaslFrameBody): SaslFrameBody {
   const none = new Uint8Array(0);
   switch (body.kind) {
     case "saslInit":

@@ -92,6 +92,8 @@ export interface Listener extends AsyncDisposable {
   readonly host: string;
   /** What came of connections so far. */
   readonly counters: ListenCounters;
+  /** Listens no longer; whoever is connected stays. */
+  stop(): void;
   /**
    * Listens no longer, drops handshakes, and ends the channels with code 1001; resolves when all are gone. For AMQP's own
    * goodbye close the acceptor first.
@@ -141,8 +143,10 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   if (!hasSockets()) throw new TransportError("not-supported", `Cannot listen: ${runtimeName()} has no sockets`);
   const reception = new Reception(options);
   const listener = await listenTcp(options, (socket) => reception.receive(socket));
+  let closed: Promise<void> | undefined;
+  const stop = (): void => void (closed ??= listener.close());
   const close = async (): Promise<void> => {
-    const closed = listener.close();
+    stop();
     reception.close();
     await closed;
   };
@@ -152,6 +156,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     get counters(): ListenCounters {
       return reception.counters;
     },
+    stop,
     close,
     [Symbol.asyncDispose]: close,
   };

@@ -50,10 +50,12 @@ export interface PausableChannel extends Channel {
   /** Reads on. */
   resume(): void;
   /**
-   * Told that the peer will send nothing more but may still be reading; whoever sets it has to call `close`. Without it the
-   * channel ends by itself, one turn later. A WebSocket never tells.
+   * Told that the peer will send nothing more but may still be reading; whoever sets it has to call `close`, or `endHalf`
+   * for both halves to have ended. Without it the channel ends by itself, one turn later. A WebSocket never tells.
    */
   onend: (() => void) | undefined;
+  /** Ends our half, behind what was sent, and goes on reading; false where there are no halves, as in a WebSocket. */
+  endHalf(): boolean;
 }
 
 /** What every channel over a socket can be told. */
@@ -108,6 +110,8 @@ export abstract class SocketChannel extends Inbound implements PausableChannel {
   abstract send(bytes: Uint8Array): void;
   /** Ends the channel in order. */
   abstract close(code?: number, reason?: string): void;
+  /** Ends our half, if there are halves. */
+  abstract endHalf(): boolean;
   /** Bytes have come. */
   protected abstract received(bytes: Uint8Array): void;
   /** The peer's half has ended. */
@@ -195,6 +199,7 @@ export abstract class SocketChannel extends Inbound implements PausableChannel {
 /** Bytes over a socket as they are: AMQP over TCP or TLS. */
 export class StreamChannel extends SocketChannel {
   #state: "open" | "ending" | "closing" = "open";
+  #halfEnded = false;
   #code: number | undefined;
 
   /** Bytes that the operating system has not taken yet. */
@@ -204,7 +209,8 @@ export class StreamChannel extends SocketChannel {
 
   /** Queues bytes for sending and takes them over. */
   send(bytes: Uint8Array): void {
-    if (this.#state !== "closing" && bytes.length > 0 && !this.socket.destroyed) this.write(bytes);
+    if (this.#state === "closing" || this.#halfEnded || bytes.length === 0 || this.socket.destroyed) return;
+    this.write(bytes);
   }
 
   /** Ends our half once everything sent has left, and waits for the peer's; code and reason cannot be told to it. */
@@ -215,6 +221,13 @@ export class StreamChannel extends SocketChannel {
     this.drain();
     this.socket.end();
     this.watch();
+  }
+
+  /** Ends our half once everything sent has left; the peer's goes on. */
+  endHalf(): boolean {
+    this.#halfEnded = true;
+    this.socket.end();
+    return true;
   }
 
   /** Hands on what has come. */

@@ -64,6 +64,11 @@ export class SocketWebSocket extends SocketChannel {
     if (!this.#closeWhenEmpty()) this.watch();
   }
 
+  /** A WebSocket has no halves: whoever closes it says that it will read no more. */
+  endHalf(): boolean {
+    return false;
+  }
+
   /** Opens the WebSocket that was asked for, see {@linkcode WebSocketEndpoint.accept}. */
   accept(accept: string): void {
     this.#endpoint.accept(accept);

@@ -1,5 +1,6 @@
 import { ca, keyPair } from "../pki.ts";
 import { serve } from "../serve.ts";
+import { gateway } from "../../src/peer/gateway.ts";
 import { listen, type ListenScheme } from "../../src/transport/listen.ts";
 import { conformance, type Service, type Way } from "./conformance.ts";
 import { connectProxy, type ConnectProxyOptions, PROXY_USER } from "./connect_proxy.ts";
@@ -50,3 +51,25 @@ conformance({
   name: "amqps through a proxy over TLS",
   open: (service) => openTunnel("amqps", service, { auth: "basic", tls: keyPair("server") }),
 });
+
+async function openGateway(from: ListenScheme, to: ListenScheme, service: Service): Promise<Way> {
+  const way = await openSocket(to, service);
+  const running = await gateway({
+    listen: { port: 0, host: "127.0.0.1", tls: keyPair("server") },
+    target: way.url,
+    dial: { tls },
+    lingerMs: 50,
+  });
+  return {
+    url: `${from}://localhost:${running.port}`,
+    options: from === "ws" ? { transport: "websocket" } : { tls },
+    async [Symbol.asyncDispose](): Promise<void> {
+      await running.close();
+      await way[Symbol.asyncDispose]();
+    },
+  };
+}
+
+for (const [from, to] of [["ws", "amqp"], ["wss", "amqps"], ["amqp", "wss"]] as const) {
+  conformance({ name: `${from} through the gateway to ${to}`, open: (service) => openGateway(from, to, service) });
+}
