@@ -6,6 +6,7 @@
 
 import { ChurnMap } from "./churn.ts";
 import { AmqpError, condition } from "../errors.ts";
+import { quote } from "../codec/text.ts";
 import type {
   Attach,
   Coordinator,
@@ -219,7 +220,7 @@ export abstract class LinkEndpoint implements Endpoint {
   /** Takes the peer's detach, and answers it. */
   receiveDetach(detach: Detach): void {
     const closed = detach.closed ?? false;
-    const error = detach.error && fromErrorFields(detach.error, `Link "${this.name}" detached`, "link");
+    const error = detach.error && fromErrorFields(detach.error, `Link ${quote(this.name)} detached`, "link");
     // Gone before we answered: the answer is owed all the same.
     if (this.state === "attachReceived") this.#answerWithoutTerminus();
     const crossed = this.state === "detachSent" && closed && !this.#closing;
@@ -274,7 +275,7 @@ export abstract class LinkEndpoint implements Endpoint {
 
   /** Blames the peer for something that ends this link. */
   protected fault(symbol: string, message: string): Fault {
-    return new Fault(this, new AmqpError(symbol, `${message} (link "${this.name}")`, { scope: "link" }));
+    return new Fault(this, new AmqpError(symbol, `${message} (link ${quote(this.name)})`, { scope: "link" }));
   }
 
   /** Whether our attach names a delivery as not settled, so that it can be resumed [transport 2.6.13]. */
@@ -285,7 +286,7 @@ export abstract class LinkEndpoint implements Endpoint {
 
   /** What a call that comes too early or too late is answered with. */
   protected illegal(doing: string): AmqpError {
-    return new AmqpError(condition.illegalState, `Cannot ${doing} link "${this.name}": state is ${this.state}`, {
+    return new AmqpError(condition.illegalState, `Cannot ${doing} link ${quote(this.name)}: state is ${this.state}`, {
       scope: "link",
     });
   }

@@ -5,6 +5,7 @@
  */
 
 import { AmqpError, condition } from "../errors.ts";
+import { quote } from "../codec/text.ts";
 import type { Attach, Flow } from "../codec/types.ts";
 import { OutgoingDelivery, type SendOptions } from "./deliveries.ts";
 import { LinkEndpoint } from "./link.ts";
@@ -178,10 +179,12 @@ export class SenderEndpoint extends LinkEndpoint {
   #checkSend(delivery: OutgoingDelivery): void {
     const { tag, payload, messageFormat, state } = delivery;
     if (tag.length === 0 || tag.length > MAX_DELIVERY_TAG_BYTES) {
-      throw new RangeError(`Cannot send on link "${this.name}": delivery tag has ${tag.length} bytes, not 1 to 32`);
+      throw new RangeError(
+        `Cannot send on link ${quote(this.name)}: delivery tag has ${tag.length} bytes, not 1 to 32`,
+      );
     }
     if (messageFormat !== messageFormat >>> 0) {
-      throw new RangeError(`Cannot send on link "${this.name}": message format ${messageFormat} is no uint`);
+      throw new RangeError(`Cannot send on link ${quote(this.name)}: message format ${messageFormat} is no uint`);
     }
     if (this.state !== "attached") throw this.#refusal(condition.illegalState, `state is ${this.state}`);
     if ((delivery.resume ? this.#free : this.sendable) === 0) {
@@ -208,6 +211,6 @@ export class SenderEndpoint extends LinkEndpoint {
   }
 
   #refusal(symbol: string, state: string): AmqpError {
-    return new AmqpError(symbol, `Cannot send on link "${this.name}": ${state}`, { scope: "delivery" });
+    return new AmqpError(symbol, `Cannot send on link ${quote(this.name)}: ${state}`, { scope: "delivery" });
   }
 }

@@ -5,6 +5,7 @@
  */
 
 import { AmqpError, condition } from "../errors.ts";
+import { quote } from "../codec/text.ts";
 import type {
   Attach,
   Begin,
@@ -161,10 +162,10 @@ export class SessionEndpoint implements Endpoint {
   /** Attaches a link. */
   attach(options: AttachOptions): SenderEndpoint | ReceiverEndpoint {
     const { name, role } = options;
-    if (!this.#writable || this.connection.closing) throw this.#illegal(`attach link "${name}"`);
+    if (!this.#writable || this.connection.closing) throw this.#illegal(`attach link ${quote(name)}`);
     for (const link of this.links()) {
       if (link.name !== name || link.role !== role || link.state === "detachSent") continue;
-      throw new AmqpError(condition.illegalState, `Cannot attach link "${name}": the name is in use`, {
+      throw new AmqpError(condition.illegalState, `Cannot attach link ${quote(name)}: the name is in use`, {
         scope: "link",
       });
     }
@@ -335,7 +336,9 @@ export class SessionEndpoint implements Endpoint {
       if (link.name !== attach.name || link.role === attach.role) continue;
       if (link.state !== "attached" && link.state !== "attachReceived") continue;
       link.fail(
-        new AmqpError(condition.stolen, `Cannot keep link "${link.name}": it was attached again`, { scope: "link" }),
+        new AmqpError(condition.stolen, `Cannot keep link ${quote(link.name)}: it was attached again`, {
+          scope: "link",
+        }),
       );
     }
   }
@@ -396,7 +399,7 @@ export class SessionEndpoint implements Endpoint {
     const link = this.#handles.get(transfer.handle);
     if (link === undefined) throw this.#unattached(transfer.handle, "transfer");
     if (!(link instanceof ReceiverEndpoint)) {
-      throw this.#fault(condition.notAllowed, `Cannot take transfer: we are the sender on link "${link.name}"`);
+      throw this.#fault(condition.notAllowed, `Cannot take transfer: we are the sender on link ${quote(link.name)}`);
     }
     link.receiveTransfer(transfer, payload);
   }
@@ -485,7 +488,7 @@ export class SessionEndpoint implements Endpoint {
     if (handle > most) {
       throw new AmqpError(
         condition.resourceLimitExceeded,
-        `Cannot attach link "${name}": ${handle} links are attached`,
+        `Cannot attach link ${quote(name)}: ${handle} links are attached`,
         { scope: "link" },
       );
     }

@@ -6,6 +6,7 @@
 
 import { AmqpError, condition } from "../errors.ts";
 import type { CodecLimits } from "../codec/reader.ts";
+import { quote } from "../codec/text.ts";
 import type { DecodedMessage, Message } from "../codec/message.ts";
 import type { Open } from "../codec/types.ts";
 import { ConnectionEndpoint, type ConnectionOptions as EngineOptions } from "../engine/connection.ts";
@@ -394,7 +395,7 @@ export class Connection {
     if (this.#hooks.onattach !== undefined && this.open) return this.#hooks.onattach(endpoint);
     const why = this.open ? "this side takes no links" : "the connection is closing";
     endpoint.refuse(
-      new AmqpError(condition.notAllowed, `Cannot attach link "${endpoint.name}": ${why}`, { scope: "link" }),
+      new AmqpError(condition.notAllowed, `Cannot attach link ${quote(endpoint.name)}: ${why}`, { scope: "link" }),
     );
   }
 

@@ -5,6 +5,7 @@
  */
 
 import { AmqpError, condition } from "../errors.ts";
+import { quote } from "../codec/text.ts";
 import type { Attach } from "../codec/types.ts";
 import type { ReceiverEndpoint, SenderEndpoint } from "../engine/link.ts";
 import type { Connection } from "./connection.ts";
@@ -120,7 +121,7 @@ export abstract class Link {
     const state = cause === undefined ? "it is closed" : cause.message;
     return new AmqpError(
       cause instanceof AmqpError ? cause.condition : condition.illegalState,
-      `Cannot ${doing} on link "${this.name}": ${state}`,
+      `Cannot ${doing} on link ${quote(this.name)}: ${state}`,
       { scope: "link", cause, retryable: mayRetry(cause) },
     );
   }
@@ -137,7 +138,7 @@ export abstract class Link {
     this.#over = true;
     // A link of ours that the peer ended without a reason is an error to whoever waits on it; its own link is its own.
     if (error === undefined && this.#closing === undefined && !this.#accepted) {
-      error = new AmqpError(condition.detachForced, `Link "${this.name}" detached by peer without an error`, {
+      error = new AmqpError(condition.detachForced, `Link ${quote(this.name)} detached by peer without an error`, {
         scope: "link",
         remote: true,
       });

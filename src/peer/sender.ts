@@ -6,6 +6,7 @@
 
 import { AmqpError, condition, type FailedOutcome, OutcomeError } from "../errors.ts";
 import { encodeMessage, type Message } from "../codec/message.ts";
+import { quote } from "../codec/text.ts";
 import type { Accepted, DeliveryState } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
 import { ChurnMap } from "../engine/churn.ts";
@@ -297,9 +298,7 @@ export class Sender extends Link {
     flight: Flight,
   ): Promise<number> {
     let count = 0;
-    const source = Symbol.asyncIterator in messages
-      ? messages[Symbol.asyncIterator]()
-      : messages[Symbol.iterator]();
+    const source = Symbol.asyncIterator in messages ? messages[Symbol.asyncIterator]() : messages[Symbol.iterator]();
     try {
       while (!flight.failed) {
         const next = await flight.unlessFailed(source.next());
@@ -411,13 +410,13 @@ function lost(error: unknown, link: string): OutcomeError {
   return new OutcomeError(
     "lost",
     error instanceof AmqpError ? error.condition : condition.connectionForced,
-    `Cannot tell the outcome of a message on link "${link}": ${(error as Error).message}`,
+    `Cannot tell the outcome of a message on link ${quote(link)}: ${(error as Error).message}`,
     { cause: error, retryable: true },
   );
 }
 
 function failure(outcome: DeliveryState | undefined, link: string): OutcomeError {
-  const what = `Cannot send on link "${link}": message was`;
+  const what = `Cannot send on link ${quote(link)}: message was`;
   const fail = (kind: FailedOutcome, symbol: string, message: string, retryable: boolean): OutcomeError =>
     new OutcomeError(kind, symbol, message, { remote: true, retryable });
   switch (outcome?.kind) {

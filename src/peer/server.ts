@@ -6,6 +6,7 @@
 
 import { AmqpError, condition } from "../errors.ts";
 import type { CodecLimits } from "../codec/reader.ts";
+import { quote } from "../codec/text.ts";
 import type { Attach, Fields, Open } from "../codec/types.ts";
 import type { FrameTrace } from "../engine/events.ts";
 import type { LinkOptions, ReceiverEndpoint, SenderEndpoint } from "../engine/link.ts";
@@ -163,15 +164,19 @@ function decide(connection: Connection, link: SenderEndpoint | ReceiverEndpoint,
     | undefined;
   if (hook === undefined) {
     return link.refuse(
-      new AmqpError(condition.notImplemented, `Cannot attach link "${link.name}": no link of its direction is taken`, {
-        scope: "link",
-      }),
+      new AmqpError(
+        condition.notImplemented,
+        `Cannot attach link ${quote(link.name)}: no link of its direction is taken`,
+        {
+          scope: "link",
+        },
+      ),
     );
   }
   const fail = (error: unknown): void => {
     // The hook may fail after it has accepted, or after the peer has gone.
-    if (link.state === "attachReceived") request.refuse(asAmqpError(error, `attach link "${link.name}"`));
-    else link.detach({ closed: true, error: asAmqpError(error, `keep link "${link.name}"`) });
+    if (link.state === "attachReceived") request.refuse(asAmqpError(error, `attach link ${quote(link.name)}`));
+    else link.detach({ closed: true, error: asAmqpError(error, `keep link ${quote(link.name)}`) });
     connection.wake();
   };
   guard(() => hook(request), fail);

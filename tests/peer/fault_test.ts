@@ -326,3 +326,21 @@ test("ATK-18: a full channel holds back messages, not what ends them", async () 
     if (ending === "close") assertEquals((await held)!.includes("closed"), true);
   }
 });
+
+test("ATK-14: a link's name, which is the peer's choice, writes no terminal sequences into errors", async () => {
+  const ends: Sender[] = [];
+  const connection = linkUp(acceptor({ onSender: (request) => void ends.push(request.accept()) }));
+  const receiver = connection.receiver({ address: "orders", name: "orders\x1b[2J", settle: "manual" });
+  await receiver.ready();
+  const sent = ends[0]!.send({ body: 1 });
+  (await receiver.receive()).reject();
+  const failures = [await assertRejects(() => sent, AmqpError)];
+  const lost = ends[0]!.send({ body: 2 });
+  await receiver.receive();
+  connection.destroy(new Error("cable cut"));
+  failures.push(await assertRejects(() => lost, AmqpError));
+  failures.push(await assertRejects(() => ends[0]!.send({ body: 3 }), AmqpError));
+  for (const { message } of failures) {
+    assertEquals([message.includes("\x1b"), message.includes("orders")], [false, true]);
+  }
+});
