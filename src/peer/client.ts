@@ -7,6 +7,7 @@
 import { AmqpError, condition, OutcomeError } from "../errors.ts";
 import type { Message } from "../codec/message.ts";
 import type { CodecLimits } from "../codec/reader.ts";
+import { quote } from "../codec/text.ts";
 import type { Accepted, Fields } from "../codec/types.ts";
 import type { ConnectionEndpoint } from "../engine/connection.ts";
 import type { EngineEvent, FrameTrace } from "../engine/events.ts";
@@ -18,7 +19,7 @@ import { anonymous, plain, type SaslMechanism } from "./auth.ts";
 import { Connection } from "./connection.ts";
 import type { SendOptions } from "./sender.ts";
 import { codecLimits, randomName } from "./terms.ts";
-import { ignore, type WaitOptions } from "./wait.ts";
+import { abortable, ignore, type WaitOptions } from "./wait.ts";
 
 /** Bounds of what a peer can cost; each has a default. */
 export interface ConnectionLimits extends Partial<CodecLimits> {
@@ -142,9 +143,12 @@ export async function publish(
 // Dials, and sends all that can be sent before the peer has said anything.
 async function start(url: string | URL, options: ConnectOptions): Promise<Connection> {
   const target = parseUrl(url);
-  const mechanism = await mechanismOf(target, options.auth);
-  const initialResponse = options.pipelineSasl ? await mechanism?.start() : undefined;
   const { subprotocols, signal, transport, headers, tls, proxy, limits } = options;
+  signal?.throwIfAborted();
+  const mechanism = await abortable(mechanismOf(target, options.auth), signal);
+  const initialResponse = options.pipelineSasl
+    ? await abortable(Promise.resolve(mechanism?.start()), signal)
+    : undefined;
   const channel = await dialAny(target, {
     subprotocols,
     signal,
@@ -241,7 +245,7 @@ async function authenticate(
     if (!event.mechanisms.includes(mechanism.name)) {
       throw new AmqpError(
         condition.unauthorizedAccess,
-        `Cannot authenticate with ${mechanism.name}: server offers ${event.mechanisms.join(", ")}`,
+        `Cannot authenticate with ${mechanism.name}: server offers ${quote(event.mechanisms.join(", "), 200)}`,
       );
     }
     endpoint.saslInit(mechanism.name, await mechanism.start(), hostname);

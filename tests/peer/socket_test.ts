@@ -91,6 +91,20 @@ test("connect and publish end with their signal", async () => {
     await assertRejects(() => connect(url, { signal: aborted }), Error, "not now");
     await assertRejects(() => publish(url, "q", { body: 1 }, { signal: aborted }), Error, "not now");
   });
+  // Nobody who is asked for credentials says a word, and nobody is asked for nothing.
+  let asked = 0;
+  const auth = () => {
+    asked++;
+    return new Promise<never>(() => {});
+  };
+  const impatient = connect("ws://127.0.0.1:1", { auth, signal: AbortSignal.timeout(1) });
+  assertEquals((await assertRejects(() => impatient, Error)).name, "TimeoutError");
+  await assertRejects(
+    () => connect("ws://127.0.0.1:1", { auth, signal: AbortSignal.abort(new Error("no")) }),
+    Error,
+    "no",
+  );
+  assertEquals(asked, 1);
   // A server that never answers the attach.
   await withServer({ onReceiver: () => {} }, async (url) => {
     const controller = new AbortController();
