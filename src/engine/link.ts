@@ -223,6 +223,7 @@ export abstract class LinkEndpoint implements Endpoint {
     const error = detach.error && fromErrorFields(detach.error, `Link ${quote(this.name)} detached`, "link");
     // Gone before we answered: the answer is owed all the same.
     if (this.state === "attachReceived") this.#answerWithoutTerminus();
+    if (this.state === "detached") return;
     const crossed = this.state === "detachSent" && closed && !this.#closing;
     if (crossed && this.#closeAgain()) {
       this.session.settlement.forgetLink(this);
@@ -291,11 +292,25 @@ export abstract class LinkEndpoint implements Endpoint {
     });
   }
 
-  // Only the terminus at our end is ours to withhold.
   #answerWithoutTerminus(): void {
     const remote = this.remote!;
+    // Only the terminus at our end is ours to withhold.
     const theirs = this.role === "sender" ? { target: remote.target } : { source: remote.source };
-    this.sendAttach({ ...theirs, sndSettleMode: remote.sndSettleMode, rcvSettleMode: remote.rcvSettleMode });
+    try {
+      this.sendAttach({ ...theirs, sndSettleMode: remote.sndSettleMode, rcvSettleMode: remote.rcvSettleMode });
+    } catch {
+      this.#answerWithLeast();
+    }
+  }
+
+  #answerWithLeast(): void {
+    try {
+      this.sendAttach({});
+    } catch (error) {
+      // A name that the peer's own frames cannot hold: there is no way to say even that.
+      const { condition, message } = error as AmqpError;
+      this.session.fail(new AmqpError(condition, message, { scope: "session" }));
+    }
   }
 
   #sendDetach(error?: AmqpError): void {

@@ -79,8 +79,15 @@ export class SenderEndpoint extends LinkEndpoint {
     return true;
   }
 
-  /** Tells the receiver how many deliveries wait here, beside those in the queue. */
+  /**
+   * Tells the receiver how many deliveries wait here, beside those in the queue.
+   *
+   * @throws {RangeError} If `available` is not a whole number from 0 to 2^32-1.
+   */
   offer(available: number): void {
+    if (available !== available >>> 0) {
+      throw new RangeError(`Cannot offer deliveries: ${available} is not a whole number from 0 to ${MAX_UINT}`);
+    }
     this.#available = available;
     if (this.state === "attached") this.session.queueFlow(this);
   }

@@ -48,8 +48,8 @@ export class Settlement {
    * @throws {TypeError | RangeError} If the state holds what AMQP cannot express.
    */
   check(state: DeliveryState): void {
-    // Only the others hold what a caller, or the peer, may make any size.
-    if (state.kind === "accepted" || state.kind === "released" || state.kind === "received") return;
+    // There is nothing in these.
+    if (state.kind === "accepted" || state.kind === "released") return;
     this.#session.connection.check({
       kind: "disposition",
       role: "receiver",

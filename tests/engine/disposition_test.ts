@@ -397,6 +397,16 @@ test("DSP-7: a sender never tells received, but may where a delivery is resumed"
   assertEquals(pair.client.sent("transfer").at(-1)?.state, state);
 });
 
+test("TRF-10: a state that cannot be expressed is refused where it is told, and changes nothing", () => {
+  const { pair, arrived, sender } = delivered({ cut: "whole", firstId: 0 }, 1);
+  const bad = { kind: "received", sectionNumber: -1, sectionOffset: 0n } as const;
+  assertThrows(() => arrived[0]!.update(bad), RangeError);
+  assertThrows(() => sender.offer(-1), RangeError, "Cannot offer deliveries");
+  assertThrows(() => sender.offer(1.5), RangeError);
+  pair.run();
+  assertEquals([arrived[0]!.state, pair.client.endpoint.state], [undefined, "opened"]);
+});
+
 test("TRF-10: an outcome that the peer's frames cannot hold is refused, and may be told smaller", () => {
   const pair = Pair.opened({ cut: "whole", firstId: 0 }, { client: { maxFrameSize: 512 } });
   const [sender, receiver] = pair.sender(pair.begin());

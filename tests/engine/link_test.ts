@@ -204,6 +204,44 @@ test("LNK-4: an answer that does not fit the frame leaves the link to be refused
   assertEquals(script.expect("detach").error?.condition, condition.frameSizeTooSmall);
 });
 
+test("LNK-4: a link whose answer does not fit the peer's frames is refused with less, or takes its session with it", () => {
+  for (const length of [300, 480]) {
+    for (const gone of [false, true]) {
+      const script = Script.opened({ role: "server" }, { maxFrameSize: 512 });
+      script.onevent = () => {};
+      script.send(begin());
+      script.expect("begin");
+      const source = { kind: "source", address: "y".repeat(400) } as const;
+      script.send(attach({ role: "sender", name: "x".repeat(length), source }));
+      const { link } = script.one("attachRequested");
+      if (gone) script.send({ kind: "detach", handle: 0, closed: true });
+      else link.refuse(notFound());
+      script.dispatch(script.endpoint.events());
+      if (length === 300) {
+        const answer = script.expect("attach");
+        assertEquals([answer.source, answer.target], [undefined, undefined]);
+        script.expect("detach");
+        assertEquals(script.endpoint.sessionCount, 1);
+      } else {
+        script.one("begun");
+        script.endedWith(condition.frameSizeTooSmall, "does not fit");
+      }
+    }
+  }
+});
+
+test("LNK-8, ATK-10: a tag that the unsettled map names twice is a decode error, thousands of tags are not", () => {
+  const many = new Map(Array.from({ length: 5_000 }, (_, i) => [tag(i), null]));
+  const script = Script.begun();
+  script.send(attach({ role: "sender", unsettled: many }));
+  assertEquals(script.one("attachRequested").link.remote?.unsettled?.size, 5_000);
+  script.rest();
+  script.send(
+    attach({ role: "sender", name: "twice", handle: 1, unsettled: new Map([[tag(1), null], [tag(1), null]]) }),
+  );
+  script.closedWith(condition.decodeError);
+});
+
 test("LNK-5: a sender's attach without initial-delivery-count ends the session, a receiver's is no matter", () => {
   const script = Script.begun();
   script.send(attach({ role: "receiver", initialDeliveryCount: 99 }));
