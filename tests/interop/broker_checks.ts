@@ -14,7 +14,7 @@ export interface BrokerTerms {
   /** What stands in front of the checks' names. */
   readonly how: string;
   /** Where messages of that name go. */
-  place(name: string): Place;
+  place(name: string): Place | Promise<Place>;
   /** Whether it delivers again what was released. */
   readonly redelivers: boolean;
   /** How many messages to send. */
@@ -26,9 +26,9 @@ export interface BrokerTerms {
 /** Sending, receiving and settling, much and many. */
 export function brokerChecks(runtime: Runtime, { how, place, redelivers, many, large }: BrokerTerms): Suite["checks"] {
   return {
-    [`${how}: send and receive`]: () => runtime.call("roundTrip", place("one")),
+    [`${how}: send and receive`]: async () => await runtime.call("roundTrip", await place("one")),
     [`${how}: accept, release, reject`]: async () => {
-      const seen = await runtime.call("settle", place("settle"), [
+      const seen = await runtime.call("settle", await place("settle"), [
         "accept",
         "release",
         ...redelivers ? ["accept" as const] : [],
@@ -38,10 +38,10 @@ export function brokerChecks(runtime: Runtime, { how, place, redelivers, many, l
       assertEquals(seen, redelivers ? ["a", "b", "b!", "c", "d"] : ["a", "b", "c", "d"]);
     },
     [`${how}: ${many} messages`]: async () => {
-      assertEquals(await runtime.call("many", place("many"), many), many);
+      assertEquals(await runtime.call("many", await place("many"), many), many);
     },
     [`${how}: message of ${large / 1e6} MB`]: async () => {
-      assert(await runtime.call("large", place("large"), large));
+      assert(await runtime.call("large", await place("large"), large));
     },
   };
 }

@@ -14,6 +14,7 @@ import { startBroker } from "../broker_server.ts";
 import { bundle } from "../bundle.ts";
 import { keyPair } from "../pki.ts";
 import { read } from "../source.ts";
+import { startProton } from "./proton.ts";
 import { onEach, type Runtime, startRuntimes } from "./runtimes.ts";
 import { installDebian, prepared, type Suite } from "./suite.ts";
 
@@ -44,6 +45,7 @@ export function prepare(): Promise<Suite> {
     const { origin } = running.use(await servePages());
     const broker = running.use(await startBroker({ origins: [origin] }));
     const closed = running.use(await startBroker({ origins: ["https://elsewhere.example"] }));
+    const proton = running.use(await startProton());
     const browser = await chromium.launch({
       executablePath: PROGRAM,
       args: [...ARGUMENTS, trusting(keyPair("server").cert)],
@@ -58,7 +60,13 @@ export function prepare(): Promise<Suite> {
         ...clientChecks(page, broker),
         ...refusalChecks(page, broker, closed),
         ...exampleChecks(browser, origin, broker),
-        ...onEach(runtimes, (runtime) => listenerChecks(page, origin, runtime)),
+        ...onEach(runtimes, (runtime) => ({
+          ...listenerChecks(page, origin, runtime),
+          "our gateway to Proton over wss, 1 MB": async () => {
+            const port = await runtime.call("gateway", proton.url, { tls: keyPair("server"), origins: [origin] });
+            assertEquals(await exchange(page, `wss://localhost:${port}/amqp`), "same");
+          },
+        })),
       },
     };
   });
@@ -138,23 +146,28 @@ function clientChecks(page: Page, { url }: Url): Checks {
   };
 }
 
+/** Sends a large body from the page and receives it. */
+function exchange(page: Page, url: string): Promise<string> {
+  return page.evaluate(async ([url, size]) => {
+    const connection = await webamqp.connect(url);
+    const body = Uint8Array.from({ length: size }, (_, i) => (i * 31) ^ (i >> 8));
+    const [delivery] = await Promise.all([
+      connection.receiver("pages").receive(),
+      connection.sender("pages").send({ body }),
+    ]);
+    delivery.accept();
+    await connection.close();
+    const received = delivery.message.bytes();
+    return received.length === size && received.every((byte, i) => byte === body[i]) ? "same" : "differs";
+  }, [url, MEGABYTE] as const);
+}
+
 function listenerChecks(page: Page, origin: string, runtime: Runtime): Checks {
-  const exchange = (url: string): Promise<string> =>
-    page.evaluate(async ([url, size]) => {
-      const connection = await webamqp.connect(url);
-      const body = Uint8Array.from({ length: size }, (_, i) => (i * 31) ^ (i >> 8));
-      await connection.sender("pages").send({ body });
-      const delivery = await connection.receiver("pages").receive();
-      delivery.accept();
-      await connection.close();
-      const received = delivery.message.bytes();
-      return received.length === size && received.every((byte, i) => byte === body[i]) ? "same" : "differs";
-    }, [url, MEGABYTE] as const);
   return {
     "our listener over wss and ws, 1 MB": async () => {
       const port = await runtime.call("listen", { tls: keyPair("server"), origins: [origin] });
-      assertEquals(await exchange(`wss://user:secret@localhost:${port}/amqp`), "same");
-      assertEquals(await exchange(`ws://user:secret@127.0.0.1:${port}/amqp`), "same");
+      assertEquals(await exchange(page, `wss://user:secret@localhost:${port}/amqp`), "same");
+      assertEquals(await exchange(page, `ws://user:secret@127.0.0.1:${port}/amqp`), "same");
     },
     "our listener refuses pages it does not know": async () => {
       const port = await runtime.call("listen", { tls: keyPair("server") });

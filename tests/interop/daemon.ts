@@ -47,7 +47,10 @@ export async function startDaemon({ command, folder, port, logs = ["out.log"], e
     detached: true,
   });
   closeSync(output);
-  const leaveNothing = (): void => signal(child, "SIGKILL");
+  const leaveNothing = (): void => {
+    signal(child, "SIGKILL");
+    rmSync(folder, { recursive: true, force: true });
+  };
   process.once("exit", leaveNothing);
   const log = (): string =>
     logs.map((name) => join(folder, name)).filter(existsSync).map((name) => readFileSync(name, "utf8")).join("");

@@ -1,11 +1,11 @@
 /**
- * Qpid Proton: its Python broker over TCP, and its C and Python clients at our listener.
+ * Qpid Proton: its Python broker over TCP and behind our gateway, and its C and Python clients at our listener.
  *
  * @module
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { execFile, execFileSync } from "node:child_process";
+import { execFile, execFileSync, spawn } from "node:child_process";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -18,7 +18,8 @@ import { debianVersion, installDebian, prepared, type Suite } from "./suite.ts";
 const C_EXAMPLES = "/usr/share/proton/examples/c";
 const C_LIBRARIES = ["-l:libqpid-proton-core.so.10", "-l:libqpid-proton-proactor.so.1", "-lpthread"];
 const MANY = 1_000;
-const BROKER = "/usr/share/proton/examples/python/broker.py";
+const PYTHON_EXAMPLES = "/usr/share/proton/examples/python";
+const BROKER = `${PYTHON_EXAMPLES}/broker.py`;
 
 /** A broker of Proton that runs. */
 export interface ProtonBroker extends RunningDaemon {
@@ -52,8 +53,19 @@ export function prepare(): Promise<Suite> {
           many: 3_000,
           large: 5_000_000,
         }),
+        ...brokerChecks(runtime, {
+          how: "gateway, ws to TCP",
+          place: async (name) => ({
+            url: `ws://${HOST}:${await runtime.call("gateway", url)}`,
+            address: `${runtime.name}-gateway-${name}`,
+          }),
+          redelivers: false,
+          many: 3_000,
+          large: 5_000_000,
+        }),
         ...clientChecks(runtime, run),
         ...certificateChecks(runtime, folder),
+        ...requestChecks(runtime, url),
       })),
     };
   });
@@ -67,6 +79,13 @@ function clientChecks(runtime: Runtime, run: Run): Suite["checks"] {
       const port = await runtime.call("listen");
       assertEquals(await run("send", HOST, port, "many", MANY), `${MANY} messages sent and acknowledged\n`);
       const lines = (await run("receive", HOST, port, "many", MANY)).trim().split("\n");
+      assertEquals(lines.slice(-2), [`{"sequence"=${MANY}}`, `${MANY} messages received`]);
+    },
+    "C client: through our gateway, TCP to wss": async () => {
+      const broker = await runtime.call("listen", { tls: keyPair("server"), schemes: ["wss"] });
+      const port = await runtime.call("gateway", `wss://${HOST}:${broker}/amqp`, { dial: { ca } });
+      assertEquals(await run("send", HOST, port, "relayed", MANY), `${MANY} messages sent and acknowledged\n`);
+      const lines = (await run("receive", HOST, port, "relayed", MANY)).trim().split("\n");
       assertEquals(lines.slice(-2), [`{"sequence"=${MANY}}`, `${MANY} messages received`]);
     },
     "C client: over TLS": async () => {
@@ -84,6 +103,35 @@ function clientChecks(runtime: Runtime, run: Run): Suite["checks"] {
       assert((await run("send-abort", HOST, port, "aborted", 5)).includes("5 messages started and aborted"));
       await runtime.call("send", { url: `ws://${HOST}:${port}`, address: "aborted" }, "one coffee");
       assertEquals(await run("receive", HOST, port, "aborted", 1), '"one coffee"\n1 messages received\n');
+    },
+  };
+}
+
+function requestChecks(runtime: Runtime, proton: string): Suite["checks"] {
+  const python = (
+    name: string,
+    url: string,
+  ): string[] => [join(PYTHON_EXAMPLES, name), "-a", url.replace("amqp://", "")];
+  const ask = async (url: string): Promise<string> => {
+    const server = spawn("/usr/bin/python3", python("server.py", `${url}/${runtime.name}-ask`), { stdio: "ignore" });
+    try {
+      return await runtime.call("request", { url, address: `${runtime.name}-ask` }, "one coffee");
+    } finally {
+      server.kill();
+    }
+  };
+  return {
+    "request that Python answers, at its broker and at ours": async () => {
+      const ours = `amqp://${HOST}:${await runtime.call("listen")}`;
+      assertEquals([await ask(proton), await ask(ours)], ["ONE COFFEE", "ONE COFFEE"]);
+    },
+    "requests of Python that we answer": async () => {
+      const url = `amqp://${HOST}:${await runtime.call("listen")}`;
+      const client = promisify(execFile)("/usr/bin/python3", python("client.py", `${url}/answer`), { timeout: 20_000 });
+      await runtime.call("answer", { url, address: "answer" }, 4);
+      const lines = (await client).stdout.trim().split("\n");
+      assertEquals(lines.length, 4);
+      for (const line of lines) assertEquals(line.split(" => ")[0].toUpperCase(), line.split(" => ")[1]);
     },
   };
 }

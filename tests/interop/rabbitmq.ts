@@ -30,6 +30,21 @@ export function prepare(): Promise<Suite> {
           many: 3_000,
           large: 8_000_000,
         }),
+        ...brokerChecks(runtime, {
+          how: "gateway, ws to TCP",
+          place: async (name) => ({
+            url: `ws://guest:guest@${HOST}:${await runtime.call("gateway", url)}`,
+            address: `/queue/${runtime.name}-gateway-${name}`,
+          }),
+          redelivers: true,
+          many: 3_000,
+          large: 8_000_000,
+        }),
+        "gateway, wss to TLS: send and receive": async () => {
+          const port = await runtime.call("gateway", secureUrl, { tls: keyPair("server"), dial: { ca } });
+          const place = { url: `wss://guest:guest@localhost:${port}`, address: `/queue/${runtime.name}-secure` };
+          await runtime.call("roundTrip", { ...place, options: { tls: { ca } } });
+        },
         "TLS: send and receive": () =>
           runtime.call("roundTrip", { url: secureUrl, address: "/queue/secure", options: { tls: { ca } } }),
         "TCP: wrong password": async () => {

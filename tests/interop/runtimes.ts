@@ -70,6 +70,8 @@ function startRuntime(name: RuntimeName): Runtime {
     waiting.get(reply.id)?.(reply);
     waiting.delete(reply.id);
   });
+  // That it has ended is told to those who wait.
+  child.stdin.on("error", () => {});
   let calls = 0;
   return {
     name,

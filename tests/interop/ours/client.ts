@@ -101,6 +101,22 @@ export const client = {
       return bodies;
     }),
 
+  /** Sends a request; tells the answer. */
+  request: (place: Place, body: string): Promise<string> =>
+    connected(place, async (connection) => (await connection.request(place.address, { body })).text()),
+
+  /** Answers that many requests with their text in capitals. */
+  answer: (place: Place, count: number): Promise<void> =>
+    connected(place, async (connection) => {
+      const enough = new AbortController();
+      await connection.receiver(place.address).serve(async ({ message }) => {
+        const { replyTo, messageId } = message.properties ?? {};
+        const properties = { correlationId: messageId };
+        await connection.sender(replyTo!).send({ body: message.text().toUpperCase(), properties });
+        if (--count === 0) enough.abort();
+      }, { signal: enough.signal });
+    }),
+
   /** Connects and does nothing until the connection breaks, or for so long; tells how it broke. */
   idle: ({ url, options }: Omit<Place, "address">, forMs: number): Promise<Failure | null> =>
     connected({ url, address: "", options }, async (connection) => {

@@ -1,11 +1,12 @@
 /**
- * Our broker behind our listener.
+ * Our broker behind our listener, and our gateway.
  *
  * @module
  */
 
-import { listen, type ListenOptions, type PeerInfo } from "../../../src/node.ts";
+import { listen, type ListenOptions, type PeerInfo, type TlsOptions } from "../../../src/node.ts";
 import { Broker } from "../../../src/peer/broker.ts";
+import { gateway } from "../../../src/peer/gateway.ts";
 import { HOST } from "../daemon.ts";
 
 /** How our listener is set up. */
@@ -29,6 +30,12 @@ export const server = {
       authorize: (identity, _action, address) => !address.startsWith("alice/") || identity === "alice",
     });
     const { port } = await listen({ ...options, host: HOST, port: 0, acceptor: broker });
+    return port;
+  },
+
+  /** Starts a gateway to that URL and gives its port; `dial` is TLS to the target. */
+  async gateway(target: string, { dial, ...options }: Listening & { dial?: TlsOptions } = {}): Promise<number> {
+    const { port } = await gateway({ listen: { ...options, host: HOST, port: 0 }, target, dial: { tls: dial } });
     return port;
   },
 };
