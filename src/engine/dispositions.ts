@@ -26,11 +26,6 @@ export class DispositionBatch {
     this.#role = role;
   }
 
-  /** True when nothing waits. */
-  get empty(): boolean {
-    return this.#ranges.length === 0;
-  }
-
   /** Adds one delivery's. */
   add(id: number, state: DeliveryState | undefined, settled: boolean): void {
     if (state?.kind === "received" || state?.kind === "transactionalState") this.#ordered = true;

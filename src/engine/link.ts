@@ -348,9 +348,7 @@ export abstract class LinkEndpoint implements Endpoint {
 
   #next(step: LinkStep): LinkState {
     const next = linkTransitions[this.state][step];
-    if (next !== undefined) return next;
-    const error = this.illegal(step);
-    if (!step.startsWith("receive")) throw error;
-    throw new Fault(this.session, new AmqpError(error.condition, error.message, { scope: "session" }));
+    if (next === undefined) throw this.illegal(step);
+    return next;
   }
 }

@@ -186,10 +186,13 @@ export class SessionEndpoint implements Endpoint {
     this.#clear();
   }
 
-  /** Ends the session because of `error`, found on this side; what still arrives is dropped [transport 2.5.4]. */
+  /**
+   * Ends the session because of `error`, found on this side; what still arrives is dropped [transport 2.5.4]. Does nothing
+   * when it has ended already.
+   */
   fail(error: AmqpError): void {
     const next = sessionTransitions[this.state].fail;
-    if (next === undefined) return this.connection.fail(error);
+    if (next === undefined) return;
     if (this.state !== next) this.write({ kind: "end", error: toErrorFields(error) }, this);
     this.state = next;
     this.#clear();

@@ -118,8 +118,8 @@ export class Settlement {
 
   /** Hands out the dispositions that wait. */
   write(write: (disposition: Disposition) => void): void {
-    if (!this.#asReceiver.empty) this.#asReceiver.drain(write);
-    if (!this.#asSender.empty) this.#asSender.drain(write);
+    this.#asReceiver.drain(write);
+    this.#asSender.drain(write);
   }
 
   /** Drops all. */

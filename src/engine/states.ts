@@ -95,7 +95,7 @@ export const connectionTransitions: Transitions<ConnectionState, ConnectionStep>
 /** Transitions of a session. */
 export const sessionTransitions: Transitions<SessionState, SessionStep> = {
   unmapped: { sendBegin: "beginSent", receiveBegin: "beginReceived" },
-  beginSent: { receiveBegin: "mapped", sendEnd: "endPipe" },
+  beginSent: { receiveBegin: "mapped", sendEnd: "endPipe", fail: "endPipe" },
   beginReceived: { sendBegin: "mapped" },
   mapped: { sendEnd: "endSent", receiveEnd: "endReceived", fail: "discarding" },
   endPipe: { receiveBegin: "endSent" },

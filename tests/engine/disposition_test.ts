@@ -2,7 +2,7 @@ import { assert, assertEquals, assertLessOrEqual, assertThrows } from "@std/asse
 import { AmqpError, condition } from "../../src/errors.ts";
 import type { DeliveryState, Disposition } from "../../src/codec/types.ts";
 import type { LinkOptions } from "../../src/engine/link.ts";
-import { Unsettled } from "../../src/engine/deliveries.ts";
+import { type IncomingDelivery, Unsettled } from "../../src/engine/deliveries.ts";
 import { add, difference } from "../../src/engine/serial.ts";
 import { random, seed, test } from "../harness.ts";
 import { Pair, payload, scenario, tag, type Terms } from "./pair.ts";
@@ -200,6 +200,27 @@ scenario("DSP-1: a state that is not the last comes first, whatever else is told
     told.filter(({ delivery }) => delivery.id === add(terms.firstId, n)).map(({ state }) => state?.kind);
   assertEquals([of(0), of(1), of(2)], [["accepted"], ["received", "accepted"], ["received", "released"]]);
   assertEquals(pair.client.endpoint.sessionCount, 1);
+});
+
+test("DSP-1, DSP-3: deliveries come and go by the thousand and leave nothing behind", () => {
+  const pair = Pair.opened({ cut: "whole", firstId: 0xfffff000 });
+  const [sender, receiver] = pair.sender(pair.begin());
+  const kept = 5;
+  for (let i = 0, held: IncomingDelivery[] = []; i < 10_000; i++) {
+    receiver.flow({ linkCredit: 1 });
+    pair.run();
+    sender.send(tag(i), payload(1));
+    pair.run();
+    held.push(pair.server.one("delivery").delivery);
+    if (held.length > kept) held.shift()!.update({ kind: "accepted" });
+    if (i % 1_000 === 999) {
+      pair.run();
+      assertEquals(pair.client.take("disposition").length, i < 1_000 ? 1_000 - kept : 1_000);
+      assertEquals([sender.unsettled.size, receiver.unsettled.size], [kept, kept]);
+      assertEquals([...sender.unsettled.values()].map(({ id }) => id), held.map(({ id }) => id));
+      pair.client.frames.length = pair.server.frames.length = pair.client.events.length = 0;
+    }
+  }
 });
 
 scenario("DSP-2: in mode second the receiver tells, the sender settles, and only then the receiver does", (terms) => {

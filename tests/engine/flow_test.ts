@@ -69,6 +69,18 @@ scenario(
   },
 );
 
+test("FLW-2: a flow that tells no credit, or no count, changes none", () => {
+  const { script, sender } = sending();
+  script.send(flow({ handle: 0, linkCredit: 3, deliveryCount: 0 }));
+  script.send(flow({ handle: 0, available: 7 }));
+  assertEquals([sender.linkCredit, script.take("credit").length], [3, 1]);
+  const other = receiving(5);
+  other.receiver.flow({ linkCredit: 2 });
+  other.script.expect("flow");
+  other.script.send(flow({ handle: 0, available: 7 }));
+  assertEquals([other.receiver.linkCredit, other.receiver.deliveryCount, other.receiver.available], [2, 5, 7]);
+});
+
 scenario("FLW-3: deliveries that the receiver had not seen yet count against the credit that it gives", (terms) => {
   const { script, sender } = sending(terms);
   // Without a count, because our attach was not seen yet, it counts from our initial one.

@@ -167,6 +167,24 @@ test("SES-5: a session that we ended with an error drops what comes until the pe
   script.endedWith(condition.internalError, "test");
 });
 
+test("SES-5: a session may fail before its begin was answered, and does nothing once it has ended", () => {
+  const script = Script.opened({ role: "client" });
+  const session = script.endpoint.begin();
+  const error = new AmqpError(condition.internalError, "Cannot go on: test", { scope: "session" });
+  session.fail(error);
+  script.expect("begin");
+  assertEquals(script.expect("end").error?.condition, condition.internalError);
+  script.dispatch(script.endpoint.events());
+  assertEquals(script.one("ended").error, error);
+  session.fail(error);
+  session.end();
+  script.send(begin({ remoteChannel: 0 }));
+  script.send({ kind: "end" });
+  session.fail(error);
+  script.quiet();
+  assertEquals([script.events, script.endpoint.sessionCount, script.endpoint.state], [[], 0, "opened"]);
+});
+
 test("SES-5: a second end, or one for nothing, closes the connection", () => {
   const script = Script.begun();
   script.send({ kind: "end" });
