@@ -107,11 +107,15 @@ export interface Upgraded {
   readonly surplus: Uint8Array;
 }
 
+// A server has no reason to send more than one.
+const MAX_INTERIM_RESPONSES = 8;
+
 /** Reads and checks the response to a {@linkcode ClientHandshake}. */
 export class ClientUpgrade {
   readonly #handshake: ClientHandshake;
   readonly #limits: HeadLimits;
   #parser: HeadParser<ResponseHead>;
+  #interim = 0;
   #refusal: ResponseHead | undefined;
   #body: BodyReader | undefined;
 
@@ -143,8 +147,9 @@ export class ClientUpgrade {
         return { subprotocol: checkUpgraded(head, this.#handshake), headers: head.headers, surplus: rest };
       }
       // Other interim responses announce a final one [rfc9110 15.2].
-      if (head.status < 200) this.#parser = responseParser(this.#limits);
-      else this.#refusal = head;
+      if (head.status >= 200) this.#refusal = head;
+      else if (++this.#interim > MAX_INTERIM_RESPONSES) throw failed("too many interim responses");
+      else this.#parser = responseParser(this.#limits);
     }
     this.#readBody(this.#refusal, rest);
     return undefined;
