@@ -101,6 +101,11 @@ export class ConnectionEndpoint implements Endpoint {
     return this.#decoder.buffered;
   }
 
+  /** Bytes that wait for `transmit`: answers and the like, for messages are written only as they leave. */
+  get pendingBytes(): number {
+    return this.#output.writer.length;
+  }
+
   /** Sessions that are begun, or on their way in or out. */
   get sessionCount(): number {
     return this.#byChannel.size;

@@ -13,6 +13,9 @@ import { Deferred, MAX_TIMER_MS } from "./wait.ts";
 /** Bytes that may wait in the channel before nothing more is written to it. */
 export const HIGH_WATER_BYTES = 1_048_576;
 
+// Answers that may wait for a channel that takes no more; every honest peer stays far below.
+const MAX_PENDING_BYTES = 4 * HIGH_WATER_BYTES;
+
 // A flush waits until this many microtasks in a row brought nothing new: a `for await` loop over deliveries that are
 // there already settles one every few microtasks, and all of them shall leave in one message.
 const QUIET_TICKS = 10;
@@ -52,6 +55,7 @@ export class Driver {
     this.ended = this.#ended.promise;
     channel.onbytes = (bytes) => {
       this.#dispatch(endpoint.receive(bytes, now()));
+      if (this.#congested && endpoint.pendingBytes > MAX_PENDING_BYTES) this.destroy(unread());
       this.wake();
     };
     channel.onclose = (close) => this.#onclose(close);
@@ -155,6 +159,13 @@ export class Driver {
       this.#flush();
     }, Math.min(MAX_TIMER_MS, Math.max(0, due - now())));
   }
+}
+
+function unread(): AmqpError {
+  return new AmqpError(
+    condition.resourceLimitExceeded,
+    "Cannot keep connection: peer asks for ever more, but does not read the answers",
+  );
 }
 
 function internalFault(cause: unknown): AmqpError {

@@ -91,7 +91,11 @@ export abstract class Link {
     return abortable(this.#attached.promise, options.signal);
   }
 
-  /** Ends the link once what is in flight is done, or the time is up. Never fails because the link has ended already. */
+  /**
+   * Ends the link once what is in flight is done, or the time is up. Never fails because the link has ended already.
+   *
+   * It waits for the handlers of {@linkcode Receiver.serve}, so a handler must not wait for it.
+   */
   close(options: CloseOptions = {}): Promise<void> {
     return this.#end(true, options);
   }

@@ -175,8 +175,10 @@ function decide(connection: Connection, link: SenderEndpoint | ReceiverEndpoint,
   }
   const fail = (error: unknown): void => {
     // The hook may fail after it has accepted, or after the peer has gone.
-    if (link.state === "attachReceived") request.refuse(asAmqpError(error, `attach link ${quote(link.name)}`));
-    else link.detach({ closed: true, error: asAmqpError(error, `keep link ${quote(link.name)}`) });
+    if (link.state === "attachReceived") return request.refuse(asAmqpError(error, `attach link ${quote(link.name)}`));
+    const ending = asAmqpError(error, `keep link ${quote(link.name)}`);
+    link.detach({ closed: true, error: ending });
+    connection.dropLink(link, ending);
     connection.wake();
   };
   guard(() => hook(request), fail);

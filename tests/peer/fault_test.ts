@@ -344,3 +344,46 @@ test("ATK-14: a link's name, which is the peer's choice, writes no terminal sequ
     assertEquals([message.includes("\x1b"), message.includes("orders")], [false, true]);
   }
 });
+
+test("ATK-18: a peer that asks and asks but does not read is dropped", async () => {
+  const server = acceptor();
+  const [client, accepted] = channelPair();
+  let full = false;
+  const link = server.accept(
+    between(accepted, { buffered: () => full ? 1e9 : 0, ready: () => new Promise(() => {}) }),
+  );
+  const connection = openOver(client, undefined);
+  await connection.ready();
+  full = true;
+  let count = 0;
+  while (link.open && count < 1_000) {
+    connection.sender({ address: "orders", name: `${count++}${"x".repeat(30_000)}` }).ready().catch(() => {});
+    await new Promise((resolve) => setTimeout(resolve));
+  }
+  assertEquals((link.error as AmqpError).condition, condition.resourceLimitExceeded);
+  assertEquals(count < 300, true);
+  await connection.closed;
+});
+
+test("a hook that fails after it has accepted ends the link at once, whatever the peer says", async () => {
+  const ends: Sender[] = [];
+  const failed = new Deferred<void>();
+  const server = acceptor({
+    onSender: async (request) => {
+      ends.push(request.accept());
+      await failed.promise;
+      throw new AmqpError(condition.resourceDeleted, "queue was deleted", { scope: "link" });
+    },
+  });
+  const connection = linkUp(server);
+  const receiver = connection.receiver({ address: "orders", credit: "manual" });
+  await receiver.ready();
+  const waiting = ends[0]!.send({ body: 1 });
+  waiting.catch(() => {});
+  failed.resolve();
+  await receiver.closed;
+  assertEquals((receiver.error as AmqpError).condition, condition.resourceDeleted);
+  assertEquals((await assertRejects(() => waiting, AmqpError)).condition, condition.resourceDeleted);
+  assertEquals(ends[0]!.open, false);
+  await connection.close();
+});
