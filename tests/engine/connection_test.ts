@@ -85,6 +85,7 @@ test("FRM-4: the client's error carries the header that came instead", () => {
   }
   const script = new Script({ role: "client" });
   script.endpoint.open();
+  script.cut = "whole";
   script.raw(Uint8Array.of(0x48, 0x54, 0x54, 0x50));
   checkError(script.one("closed").error, { condition: condition.framingError, scope: "connection", text: "48545450" });
 });
