@@ -229,6 +229,8 @@ export class Receiver extends Link implements AsyncIterable<Delivery> {
     // What nobody has taken goes back as if it had never been sent.
     for (const delivery of this.#buffer) if (this.usable) delivery.release();
     this.#buffer = [];
+    // Nor is more to come while handlers are at work, only to go back.
+    if (this.usable && this.#endpoint.linkCredit > 0 && this.#drained === undefined) this.grant(0);
     this.#finishWaiting((waiting) => waiting.resolve(undefined));
   }
 

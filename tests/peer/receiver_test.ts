@@ -452,3 +452,27 @@ test("ATK-32: a server that does not look at what serve returns outlives a clien
   assertEquals(await other.sender("orders").send({ body: 2 }), { kind: "accepted" });
   await other.close();
 });
+
+test("a receiver that closes asks for no more while its handlers finish", async () => {
+  const { connection, senders, outcomes } = receiving(numbered(1));
+  const receiver = connection.receiver("orders", { credit: 10 });
+  let finish = () => {};
+  const held = new Promise<void>((resolve) => finish = resolve);
+  let started = (_: Delivery) => {};
+  const running = new Promise<Delivery>((resolve) => started = resolve);
+  void receiver.serve(async (delivery) => {
+    started(delivery);
+    await held;
+  });
+  const delivery = await running;
+  const closing = receiver.close();
+  await roundTrip(delivery);
+  assertEquals(senders[0]!.credit, 0);
+  const late = senders[0]!.send({ body: "late" });
+  finish();
+  await closing;
+  // It never left, so nobody has to wonder what became of it.
+  assertEquals((await assertRejects(() => late, AmqpError)).scope, "link");
+  assertEquals(outcomes, ["accepted"]);
+  await connection.close();
+});
