@@ -55,6 +55,9 @@ export interface ProxyOptions {
   headers?: Readonly<Record<string, string>>;
 }
 
+/** What answers a challenge: the value of the field for Basic, what makes one after the other for Digest. */
+export type ProxyAnswer = DigestSession | string;
+
 /** What the runtime must lend: hash functions and randomness. */
 export interface ProxyPowers {
   /** The hash functions for Digest. */
@@ -97,7 +100,7 @@ export class HttpProxy {
   readonly #fixed: ProxyCredentials | undefined;
   readonly #headers: readonly HeaderField[];
   #last: ProxyCredentials | undefined;
-  #answer: DigestSession | string | undefined;
+  #answer: ProxyAnswer | undefined;
 
   /**
    * Checks everything that can be checked before a connection is made.
@@ -131,11 +134,11 @@ export class HttpProxy {
   }
 
   /**
-   * Takes a challenge up: requests carry its answer from now on.
+   * Takes a challenge up: requests carry its answer from now on, which is also given back.
    *
    * @throws {TypeError} If the credentials cannot be carried by the challenge's scheme.
    */
-  accept(challenge: UsableChallenge, credentials?: ProxyCredentials): void {
+  accept(challenge: UsableChallenge, credentials?: ProxyCredentials): ProxyAnswer {
     const used = credentials ?? this.#fixed ?? this.#last;
     if (used === undefined) throw new TypeError("Cannot answer the proxy: no credentials are known");
     checkCredentials(used, [challenge.scheme]);
@@ -146,6 +149,7 @@ export class HttpProxy {
       cnonce: hex(this.#powers.random(16)),
       hash: this.#powers.hash,
     });
+    return this.#answer;
   }
 
   /** The scheme that the next request will carry an answer for, if any. */
@@ -168,10 +172,12 @@ export class HttpProxy {
     }
   }
 
-  /** The bytes of one CONNECT request for `target`, a `host:port`; each call counts as one more use of the nonce. */
-  request(target: string): Uint8Array {
+  /**
+   * The bytes of one CONNECT request for `target`, a `host:port`, with the answer that was taken up last unless another is
+   * given; each call counts as one more use of the nonce.
+   */
+  request(target: string, answer: ProxyAnswer | undefined = this.#answer): Uint8Array {
     const headers: HeaderField[] = [["Host", target], ...this.#headers];
-    const answer = this.#answer;
     if (answer !== undefined) {
       const value = typeof answer === "string" ? answer : answer.authorization({ method: "CONNECT", uri: target });
       headers.push(["Proxy-Authorization", value]);

@@ -12,7 +12,7 @@ import { TransportError, type TransportErrorCode } from "../errors.ts";
 import { parseChallenges, type ProxyCredentials, type ProxyScheme, type UsableChallenge } from "./challenge.ts";
 import { hasToken, headerValues, type HeadLimits, type HeadParser, type ResponseHead, responseParser } from "./http.ts";
 import { BodyReader } from "./http_body.ts";
-import { formatAuthority, type HttpProxy, type ProxyCredentialsRequest } from "./http_proxy.ts";
+import { formatAuthority, type HttpProxy, type ProxyAnswer, type ProxyCredentialsRequest } from "./http_proxy.ts";
 
 /** Most bytes of a challenge's body that are read to keep the connection; above that, a new one is cheaper. */
 export const MAX_CHALLENGE_BODY_BYTES: number = 65_536;
@@ -89,6 +89,9 @@ export class ProxyTunnel {
   #challenge: UsableChallenge | undefined;
   // What this tunnel's last request answered; what the proxy remembers may have come from another tunnel meanwhile.
   #sent: ProxyScheme | undefined;
+  // The answer to the challenge that this tunnel was given: others are given their own meanwhile, and what a proxy lets in
+  // once, or on one connection, is not for two.
+  #own: ProxyAnswer | undefined;
   // Whether the next request may go out on this connection, and whether an earlier one already did.
   #reusable = false;
   #reused = false;
@@ -195,8 +198,8 @@ export class ProxyTunnel {
   }
 
   #ask(now: number): void {
-    this.#sent = this.#proxy.answering;
-    this.#output = this.#proxy.request(this.#target);
+    this.#sent = this.#own === undefined ? this.#proxy.answering : this.#challenge?.scheme;
+    this.#output = this.#proxy.request(this.#target, this.#own);
     this.#parser = responseParser(this.#limits);
     this.#interim = 0;
     this.#heard = false;
@@ -284,7 +287,7 @@ export class ProxyTunnel {
 
   #answer(now: number, credentials?: ProxyCredentials): ProxyEvent | undefined {
     try {
-      this.#proxy.accept(this.#challenge!, credentials);
+      this.#own = this.#proxy.accept(this.#challenge!, credentials);
     } catch (cause) {
       const state = "status is 407, the credentials cannot be used";
       throw this.#error("proxy-authentication-failed", state, { status: 407 }, cause);

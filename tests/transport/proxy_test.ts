@@ -654,6 +654,23 @@ test("PXY-6: tunnels that are opened at once do not take each other's answers fo
   }
 });
 
+test("PXY-6: a tunnel answers the challenge that it was given, whatever others were given or refused meanwhile", () => {
+  const proxy = proxyOf();
+  const ask = (nonce: string): string =>
+    challenge(`Proxy-Authenticate: Digest realm="labrealm", nonce="${nonce}", qop="auth"`, "Connection: close");
+  const tunnels = ["n1", "n2", "n3"].map((nonce) => {
+    const tunnel = new ProxyTunnel({ proxy, hostname: "a", port: 1 }, 0);
+    tunnel.transmit();
+    assertEquals(tunnel.receive(bytesOf(ask(nonce)), 0)?.kind, "reconnect");
+    return { tunnel, nonce };
+  });
+  for (const { tunnel, nonce } of tunnels) {
+    tunnel.reconnected(0);
+    assertStringIncludes(textOf(tunnel.transmit()), `nonce="${nonce}"`);
+    failed(tunnel.receive(bytesOf(ask("n4")), 0));
+  }
+});
+
 test("PXY-6: a callback is asked when the proxy asks, and told why", () => {
   const proxy = proxyOf({ url: "http://proxy.example:3128", credentials: () => undefined });
   const asked = 'Proxy-Authenticate: Digest realm="Ã©t\\"s", nonce="n1", qop="auth"';
