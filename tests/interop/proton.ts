@@ -66,6 +66,7 @@ export function prepare(): Promise<Suite> {
         ...clientChecks(runtime, run),
         ...certificateChecks(runtime, folder),
         ...requestChecks(runtime, url),
+        ...deathChecks(runtime),
       })),
     };
   });
@@ -132,6 +133,24 @@ function requestChecks(runtime: Runtime, proton: string): Suite["checks"] {
       const lines = (await client).stdout.trim().split("\n");
       assertEquals(lines.length, 4);
       for (const line of lines) assertEquals(line.split(" => ")[0].toUpperCase(), line.split(" => ")[1]);
+    },
+  };
+}
+
+function deathChecks(runtime: Runtime): Suite["checks"] {
+  return {
+    "broker that dies is told, directly and by the gateway": async () => {
+      const broker = await startProton();
+      const gateway = `ws://${HOST}:${await runtime.call("gateway", broker.url)}`;
+      await Promise.all([
+        runtime.call("roundTrip", { url: broker.url, address: "before" }),
+        runtime.call("roundTrip", { url: gateway, address: "before" }),
+      ]);
+      const ends = Promise.all([broker.url, gateway].map((url) => runtime.call("idle", { url }, 10_000)));
+      // Both have connected once this has, for what is asked later is done later.
+      await runtime.call("roundTrip", { url: gateway, address: "between" });
+      await broker[Symbol.asyncDispose]();
+      assertEquals((await ends).map((end) => end?.code), ["connection-lost", "connection-lost"]);
     },
   };
 }

@@ -106,6 +106,10 @@ function tunnelChecks(runtime: Runtime, ways: readonly Running[], urls: Record<s
       }
     };
   }
+  for (const way of ways.filter(({ schemes }) => schemes[0] === "digest")) {
+    checks[`${way.name}: 10 tunnels at once, twice`] = () =>
+      runtime.call("tunnels", urls.ws, optionsOf(way), { turns: 2, atOnce: 10 });
+  }
   const nested = ways.find(({ proxy }) => proxy.ca !== undefined)!;
   checks[`${nested.name}: ${LARGE / 1e6} MB by TLS within TLS`] = async () => {
     const options = { proxy: optionsOf(nested), tls: { ca } };
@@ -115,7 +119,7 @@ function tunnelChecks(runtime: Runtime, ways: readonly Running[], urls: Record<s
   checks["squid: stale nonces are renewed"] = async () => {
     const denied = (): number => stale.proxy.log().split("TCP_DENIED/407").length;
     const before = denied();
-    await runtime.call("tunnels", urls.ws, optionsOf(stale), 8);
+    await runtime.call("tunnels", urls.ws, optionsOf(stale), { turns: 8, atOnce: 1 });
     assertGreaterOrEqual(denied() - before, 2);
   };
   return checks;

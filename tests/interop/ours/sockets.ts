@@ -41,13 +41,16 @@ export const sockets = {
   /** How the connection at that port ended. */
   ended: (port: number): Promise<Ended> => ends.get(port)!.ended,
 
-  /** Opens tunnels one after the other, by what is remembered of one proxy. */
-  async tunnels(url: string, proxy: ProxyOptions, count: number): Promise<void> {
-    for (let i = 0; i < count; i++) {
-      const channel = await dialSocket(url, { proxy });
-      const ended = new Promise((resolve) => channel.onclose = resolve);
-      channel.close();
-      await ended;
+  /** Opens tunnels by what is remembered of one proxy: so many in turn, each of them as many at once. */
+  async tunnels(url: string, proxy: ProxyOptions, { turns, atOnce }: { turns: number; atOnce: number }): Promise<void> {
+    for (let i = 0; i < turns; i++) {
+      const channels = await Promise.all(Array.from({ length: atOnce }, () => dialSocket(url, { proxy })));
+      await Promise.all(channels.map((channel) =>
+        new Promise((resolve) => {
+          channel.onclose = resolve;
+          channel.close();
+        })
+      ));
     }
   },
 };
