@@ -28,11 +28,14 @@ export const runtimes: Readonly<Record<string, Runtime>> = {
 export interface Child {
   /** What it said when it was ready. */
   readonly greeting: unknown;
-  /** Asks it for something, and waits for the answer. */
+  /** Asks it for something, and waits for the answer; undefined from one that has given none in time. */
   ask(question: unknown): Promise<unknown>;
   /** Ends it. */
   kill(): void;
 }
+
+// Many times what the longest round takes.
+const ANSWER_MS = 20_000;
 
 const started = new Set<ChildProcess>();
 process.on("exit", () => {
@@ -55,11 +58,18 @@ export async function startChild(runtime: string, start: Start): Promise<Child> 
     if (done) throw new Error(`Worker has ended: ${runtime} ${JSON.stringify(start)}`);
     return JSON.parse(value);
   };
+  let stuck = false;
   return {
     greeting: await read(),
-    ask(question) {
+    async ask(question) {
+      if (stuck) return undefined;
       child.stdin.write(`${JSON.stringify(question)}\n`);
-      return read();
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const late = new Promise<undefined>((resolve) => timer = setTimeout(() => resolve(undefined), ANSWER_MS));
+      const answer = await Promise.race([read().catch(() => undefined), late]);
+      clearTimeout(timer);
+      stuck = answer === undefined;
+      return answer;
     },
     // Its input ends with it, which ends one that a launcher script started.
     kill: () => {

@@ -126,7 +126,7 @@ export const contender: Contender = {
     },
     unsettled: (url) => async (count) => {
       const connection = await connect(url);
-      const link = connection.receiver({ address: `${SMALL}:${count}`, credit: count, settle: "manual" });
+      const link = connection.receiver({ address: `${SMALL}:${count}:${count}`, credit: count, settle: "manual" });
       await link.ready();
       const before = heapBytes();
       const held: unknown[] = [];
@@ -154,9 +154,11 @@ export const contender: Contender = {
     const server = acceptor({
       onReceiver: (request) => request.accept({ credit: WINDOW }).serve((delivery) => void delivery.message.body),
       onSender: async (request) => {
-        const [size, count] = request.address!.split(":").map(Number) as [number, number];
+        const [size, count, window] = request.address!.split(":").map(Number) as [number, number, number?];
         const body = new Uint8Array(size);
         const link = request.accept();
+        // More than sendAll lets wait for an outcome at a time.
+        if (window !== undefined) return void (await sending([link], size, window))(count);
         await link.sendAll(Array.from({ length: count }, () => ({ body }))).catch(() => {});
       },
     });

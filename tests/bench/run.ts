@@ -78,7 +78,8 @@ async function main(): Promise<void> {
 /** Measures the subjects of a bench in turn, round by round, so that what slows the machine slows all of them. */
 async function measure(runtime: string, bench: Bench): Promise<Figures> {
   const results = new Map<string, number[]>();
-  const note = (name: string, result: Result): void => {
+  const note = (name: string, result: Result | undefined): void => {
+    if (result === undefined) return;
     for (const [key, number] of Object.entries(result)) {
       const full = key === "value" ? name : `${name}.${key}`;
       if (!results.has(full)) results.set(full, []);
@@ -120,13 +121,13 @@ async function start(runtime: string, bench: Bench, subject: Subject): Promise<R
   return { subject, client, server, close };
 }
 
-async function once({ client, server }: Running, bench: Bench): Promise<Result> {
+async function once({ client, server }: Running, bench: Bench): Promise<Result | undefined> {
   const round: Round = {
     measure: bench.measure,
     count: options.quick ? Math.min(100, bench.count ?? 0) : bench.count,
     ms,
   };
-  if (bench.measure !== "growth") return await client.ask(round) as Result;
+  if (bench.measure !== "growth") return await client.ask(round) as Result | undefined;
   // The first connections bring code into memory that the others share.
   const first = { ...round, count: 50 };
   await client.ask(first);
@@ -141,8 +142,11 @@ function figure(numbers: number[]): Figure {
 }
 
 function line(bench: Bench, row: Row, figures: Figures): string {
-  const above = figures[row.value]!;
-  const below = row.over === undefined ? undefined : figures[row.over]!;
+  const above = figures[row.value];
+  const below = row.over === undefined ? undefined : figures[row.over];
+  if (above === undefined || (row.over !== undefined && below === undefined)) {
+    return `| ${row.title} | one of the two never finished |  |  |  |  |\n`;
+  }
   const ratio = below === undefined ? above.median : above.median / below.median;
   const aim = row.least !== undefined ? `≥ ${row.least}` : row.most !== undefined ? `≤ ${row.most}` : "";
   const met = row.least !== undefined ? ratio >= row.least : row.most !== undefined ? ratio <= row.most : undefined;
