@@ -15,7 +15,8 @@ test("SES-7, FLW-4, TRF-3, DSP-1: whatever both sides do, all that is sent arriv
         world.step();
         world.check();
       }
-      world.finish();
+      if (source.int(5) === 0) world.lose();
+      else world.finish();
     } catch (error) {
       throw new Error(`run ${run} of seed ${first}, repeat it with SEED=${first + run}`, { cause: error });
     }

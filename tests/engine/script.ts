@@ -90,7 +90,7 @@ export class Script {
   onevent: (event: EngineEvent) => void = acceptLinks;
   /** Virtual time in milliseconds. */
   now = 0;
-  /** How bytes are cut: by turns, so that every test is run each way sooner or later and all tests of a file together. */
+  /** How bytes are cut: each way by turns, so that all tests together cover them all. */
   cut: Cut = (["whole", 1, 3] as const)[made++ % 3]!;
 
   readonly #items: Item[] = [];

@@ -167,6 +167,31 @@ export class World {
     }
   }
 
+  /** Cuts the connection in the middle of everything; checks that it ends once on both sides and leaves nothing. */
+  lose(): void {
+    const cause = new Error("the transport has ended");
+    for (const side of this.#sides()) side.onevent = () => {};
+    this.pair.lose(cause);
+    for (const side of this.#sides()) {
+      assertEquals(side.one("closed").error, cause);
+      assertEquals([side.endpoint.sessionCount, side.endpoint.nextTimeout()], [0, undefined]);
+      side.events = [];
+    }
+    for (const link of this.#links) {
+      assertEquals([link.state, link.session.state, link.session.unsettledCount], ["detached", "ended", 0]);
+    }
+    // Whoever still holds on to something may call it, and is told or ignored.
+    for (let steps = 0; steps < 20; steps++) {
+      this.#update();
+      this.#settle();
+      this.#abort();
+      this.#flow();
+      this.#detach();
+    }
+    this.pair.run();
+    assertEquals(this.#sides().flatMap(({ events }) => events.map(({ kind }) => kind)), []);
+  }
+
   #checkDelivered(): void {
     for (const told of this.#deliveries) {
       const { outgoing, incoming, number } = told;

@@ -114,7 +114,8 @@ function fuzzWorld(random: Random): void {
     world.step();
     world.check();
   }
-  world.finish();
+  if (random.int(5) === 0) world.lose();
+  else world.finish();
 }
 
 /** One endpoint with a caller that answers at random, and a peer that sends anything. */
