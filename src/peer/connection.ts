@@ -392,6 +392,8 @@ export class Connection {
   }
 
   #handleAttach(endpoint: SenderEndpoint | ReceiverEndpoint): void {
+    // Its peer has given it up in the same breath, and has its answer.
+    if (endpoint.state !== "attachReceived") return;
     if (this.#hooks.onattach !== undefined && this.open) return this.#hooks.onattach(endpoint);
     const why = this.open ? "this side takes no links" : "the connection is closing";
     endpoint.refuse(

@@ -257,20 +257,20 @@ export class Receiver extends Link implements AsyncIterable<Delivery> {
 
   /** @ignore Told by the connection: a delivery that had begun came to nothing, but used its credit. */
   handleAborted(): void {
-    this.#topUp();
+    this.#topUpLater();
   }
 
   /** @ignore Told by the connection. */
   handleDrained(): void {
     this.#drained?.resolve();
     this.#drained = undefined;
-    this.#topUp();
+    this.#topUpLater();
   }
 
   /** @ignore Told by the connection: the sender spoke of a delivery. */
   handleDisposition(incoming: IncomingDelivery, _state: DeliveryState | undefined, settled: boolean): void {
     // In two steps the delivery is done when the sender has settled what we told.
-    if (settled && incoming.state !== undefined) this.handleDone(incoming);
+    if (settled && incoming.state !== undefined && this.#unsettled.delete(incoming)) this.#topUpLater();
   }
 
   /** @ignore Told by a delivery: its outcome is on its way. */
@@ -319,12 +319,18 @@ export class Receiver extends Link implements AsyncIterable<Delivery> {
     }
   }
 
+  // For events: messages that arrived with them are off the link's credit, but come to us only after them.
+  #topUpLater(): void {
+    queueMicrotask(() => this.#topUp());
+  }
+
   #topUp(): void {
     if (this.#credit === 0 || this.#drained !== undefined || !this.usable || !this.open) return;
     // After a drain whoever waits has asked already.
     if (this.#paused && this.#waiting.length === 0) return;
     const granted = this.#endpoint.linkCredit;
-    const free = this.#credit - this.#unsettled.size - granted;
+    const arriving = this.#endpoint.receiving ? 1 : 0;
+    const free = this.#credit - this.#unsettled.size - granted - arriving;
     // At half the window one flow serves many messages; with none left a message can come no other way.
     if (free * 2 < this.#credit && (granted > 0 || free <= 0)) return;
     this.grant(granted + free);

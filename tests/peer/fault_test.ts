@@ -5,6 +5,7 @@ import { plain } from "../../src/peer/auth.ts";
 import { openOver } from "../../src/peer/client.ts";
 import type { Connection } from "../../src/peer/connection.ts";
 import { MAX_IDLE_REQUEST_SENDERS } from "../../src/peer/request.ts";
+import type { Receiver } from "../../src/peer/receiver.ts";
 import type { Sender } from "../../src/peer/sender.ts";
 import { acceptor } from "../../src/peer/server.ts";
 import { Deferred } from "../../src/peer/wait.ts";
@@ -385,5 +386,51 @@ test("a hook that fails after it has accepted ends the link at once, whatever th
   assertEquals((receiver.error as AmqpError).condition, condition.resourceDeleted);
   assertEquals((await assertRejects(() => waiting, AmqpError)).condition, condition.resourceDeleted);
   assertEquals(ends[0]!.open, false);
+  await connection.close();
+});
+
+test("LNK-4: a link that is attached and given up in one breath disturbs nobody", async () => {
+  const server = acceptor({ onSender: (request) => void request.accept() });
+  const connection = linkUp(server);
+  const kept = connection.receiver("orders");
+  await kept.ready();
+  for (const link of [connection.sender("a"), connection.receiver("b")]) await link.close();
+  assertEquals([connection.open, kept.open], [true, true]);
+  const session = connection.session();
+  session.sender("c");
+  await session.close();
+  assertEquals([connection.open, kept.open], [true, true]);
+  await connection.close();
+});
+
+test("FLW-2: messages that arrive with a settlement, or in part, count against the credit", async () => {
+  const ends: Receiver[] = [];
+  const server = acceptor({ onReceiver: (request) => void ends.push(request.accept({ credit: 3, settle: "manual" })) });
+  const twoSteps = linkUp(server);
+  const sender = twoSteps.sender({ address: "orders", rcvSettleMode: "second" });
+  const first = sender.send({ body: 1 });
+  await sender.ready();
+  (await ends[0]!.receive()).accept();
+  await first;
+  // They leave together with our settlement of the first.
+  for (const body of [2, 3, 4]) sender.send({ body }).catch(() => {});
+  await ends[0]!.receive();
+  await ends[0]!.receive();
+  assertEquals(ends[0]!.credit, 1);
+  twoSteps.destroy(new Error("cable cut"));
+
+  const { connection, state } = congestible(server);
+  const slow = connection.sender("orders");
+  await slow.ready();
+  state.full = true;
+  const sent = [slow.send({ body: 1 }), slow.send({ body: new Uint8Array(500_000) })];
+  const small = await ends[1]!.receive();
+  small.accept();
+  assertEquals(ends[1]!.credit, 2);
+  state.room();
+  const large = await ends[1]!.receive();
+  assertEquals(large.message.bytes().length, 500_000);
+  large.accept();
+  await Promise.all(sent);
   await connection.close();
 });
