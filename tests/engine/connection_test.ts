@@ -344,7 +344,7 @@ test("CON-5: container-id is mandatory", () => {
   script.closedWith(condition.decodeError, "container");
 });
 
-test("CON-5: hostname, capabilities and properties go out and come in as given", () => {
+test("CON-5, CON-12, CON-13: hostname, capabilities, locales and properties come in as they were given", () => {
   const pair = Pair.opened({ cut: 3, firstId: 0 }, {
     client: { hostname: "virtual", desiredCapabilities: ["a", "b"], properties: { product: "test" } },
     server: { offeredCapabilities: ["b"], answerOpen: (open) => ({ properties: { seen: open.hostname! } }) },
@@ -354,6 +354,10 @@ test("CON-5: hostname, capabilities and properties go out and come in as given",
   assertEquals(remote?.properties?.product, "test");
   assertEquals(pair.client.endpoint.remote?.offeredCapabilities, ["b"]);
   assertEquals(pair.client.endpoint.remote?.properties?.seen, "virtual");
+  const locales = { outgoingLocales: ["de-AT", "en-US"], incomingLocales: ["fr"] };
+  const { endpoint } = Script.opened({ role: "server" }, locales);
+  assertEquals([endpoint.remote?.outgoingLocales, endpoint.remote?.incomingLocales], [["de-AT", "en-US"], ["fr"]]);
+  assertEquals([endpoint.local?.outgoingLocales, endpoint.local?.incomingLocales], [undefined, undefined]);
 });
 
 test("CON-4: limits that the server's answer sets hold", () => {

@@ -57,7 +57,7 @@ scenario("LNK-1: a sender and a receiver of one name are two links", (terms) => 
 });
 
 scenario(
-  "LNK-1: a link that is attached again is stolen from where it was, on the same session or another",
+  "LNK-1, LNK-3: a link that is attached again is stolen from where it was, on the same session or another",
   (terms) => {
     for (const other of [false, true]) {
       const pair = Pair.opened(terms);
