@@ -17,6 +17,8 @@ export interface BrokerTerms {
   place(name: string): Place | Promise<Place>;
   /** Whether it delivers again what was released. */
   readonly redelivers: boolean;
+  /** Whether it takes lists as bodies. */
+  readonly lists: boolean;
   /** How many messages to send. */
   readonly many: number;
   /** The bytes of a large message. */
@@ -24,9 +26,14 @@ export interface BrokerTerms {
 }
 
 /** Sending, receiving and settling, much and many. */
-export function brokerChecks(runtime: Runtime, { how, place, redelivers, many, large }: BrokerTerms): Suite["checks"] {
+export function brokerChecks(
+  runtime: Runtime,
+  { how, place, redelivers, lists, many, large }: BrokerTerms,
+): Suite["checks"] {
   return {
     [`${how}: send and receive`]: async () => await runtime.call("roundTrip", await place("one")),
+    [`${how}: sections and bodies come back unchanged`]: async () =>
+      await runtime.call("sections", await place("sections"), { lists }),
     [`${how}: accept, release, reject`]: async () => {
       const seen = await runtime.call("settle", await place("settle"), [
         "accept",

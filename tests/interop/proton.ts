@@ -50,6 +50,7 @@ export function prepare(): Promise<Suite> {
           place: (name) => ({ url, address: `${runtime.name}-${name}` }),
           // To this example, every outcome is the last.
           redelivers: false,
+          lists: true,
           many: 3_000,
           large: 5_000_000,
         }),
@@ -60,6 +61,7 @@ export function prepare(): Promise<Suite> {
             address: `${runtime.name}-gateway-${name}`,
           }),
           redelivers: false,
+          lists: true,
           many: 3_000,
           large: 5_000_000,
         }),
@@ -143,8 +145,8 @@ function deathChecks(runtime: Runtime): Suite["checks"] {
       const broker = await startProton();
       const gateway = `ws://${HOST}:${await runtime.call("gateway", broker.url)}`;
       await Promise.all([
-        runtime.call("roundTrip", { url: broker.url, address: "before" }),
-        runtime.call("roundTrip", { url: gateway, address: "before" }),
+        runtime.call("roundTrip", { url: broker.url, address: "directly" }),
+        runtime.call("roundTrip", { url: gateway, address: "by gateway" }),
       ]);
       const ends = Promise.all([broker.url, gateway].map((url) => runtime.call("idle", { url }, 10_000)));
       // Both have connected once this has, for what is asked later is done later.

@@ -27,6 +27,8 @@ export function prepare(): Promise<Suite> {
           how: "TCP",
           place: (name) => ({ url, address: `/queue/${runtime.name}-${name}` }),
           redelivers: true,
+          // It takes the items of a list for the fields of something, and breaks the connection.
+          lists: false,
           many: 3_000,
           large: 8_000_000,
         }),
@@ -37,6 +39,7 @@ export function prepare(): Promise<Suite> {
             address: `/queue/${runtime.name}-gateway-${name}`,
           }),
           redelivers: true,
+          lists: false,
           many: 3_000,
           large: 8_000_000,
         }),

@@ -5,7 +5,15 @@
  */
 
 import { assertEquals } from "@std/assert";
-import { AmqpError, connect, type Connection, type ConnectOptions, TransportError } from "../../../mod.ts";
+import {
+  AmqpError,
+  connect,
+  type Connection,
+  type ConnectOptions,
+  type DecodedMessage,
+  type Message,
+  TransportError,
+} from "../../../mod.ts";
 import { isPattern, pattern } from "../pattern.ts";
 
 /** Where to connect; what of the options JSON can carry. */
@@ -40,6 +48,39 @@ export const client = {
       ]);
       assertEquals(delivery.message.text(), body);
       delivery.accept();
+    }),
+
+  /** Sends what a message can hold and receives it unchanged; some brokers cannot take lists. */
+  sections: (place: Place, { lists }: { lists: boolean }): Promise<void> =>
+    connected(place, async (connection) => {
+      const [sender, receiver] = [connection.sender(place.address), connection.receiver(place.address)];
+      const exchanged = async (message: Message): Promise<DecodedMessage> => {
+        const [delivery] = await Promise.all([receiver.receive(), sender.send(message)]);
+        delivery.accept();
+        return delivery.message;
+      };
+      const { properties, applicationProperties } = await exchanged({
+        header: { durable: true },
+        properties: { messageId: 2n ** 40n, contentType: "text/plain", correlationId: "c", subject: "s", replyTo: "r" },
+        applicationProperties: { text: "é", yes: true, half: 0.5 },
+        body: "one coffee",
+      });
+      assertEquals([properties?.messageId, properties?.contentType], [2n ** 40n, "text/plain"]);
+      assertEquals([properties?.correlationId, properties?.subject, properties?.replyTo], ["c", "s", "r"]);
+      assertEquals({ ...applicationProperties }, { text: "é", yes: true, half: 0.5 });
+      const bodies = [
+        "é",
+        1.5,
+        -(2n ** 63n),
+        true,
+        null,
+        new Date(1),
+        new Map([["key", 1n]]),
+        new Uint8Array([0, 255]),
+      ];
+      for (const body of [...bodies, ...lists ? [[1, "two", [3n]]] : []]) {
+        assertEquals((await exchanged({ body })).body, body);
+      }
     }),
 
   /** Sends four messages and settles what comes in these ways; tells what came, a `!` at what had come before. */
