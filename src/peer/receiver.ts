@@ -25,7 +25,8 @@ export interface ReceiveTerms {
    */
   credit?: number | "manual";
   /**
-   * `"auto"`: iterating accepts a message when the loop turns to the next, and releases it when the loop is left.
+   * `"auto"`: iterating accepts a message when the loop turns to the next, and releases it when the loop is left;
+   * {@linkcode Receiver.serve} accepts it when the handler returns, and releases it when the handler throws.
    * `"manual"`: every message is settled by a call of its own. Default: `"auto"`.
    */
   settle?: "auto" | "manual";
@@ -150,7 +151,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery> {
 
   /**
    * Hands each message to `handler`, several at a time if so asked: accepted when the handler returns, released when it
-   * throws, unless the handler settled it.
+   * throws, unless the handler settled it or the receiver was attached with `settle: "manual"`.
    *
    * Returns when the receiver is closed on this side or `signal` is aborted, after the handlers that run are done.
    *
@@ -181,10 +182,11 @@ export class Receiver extends Link implements AsyncIterable<Delivery> {
         if (delivery === undefined) return;
         this.#serving++;
         try {
+          if (!this.#automatic) delivery.handleTaken();
           await handler(delivery);
-          delivery.settleByDefault(true);
+          if (this.#automatic) delivery.settleByDefault(true);
         } catch (error) {
-          delivery.settleByDefault(false);
+          if (this.#automatic) delivery.settleByDefault(false);
           options.onerror?.(error, delivery);
         } finally {
           if (--this.#serving === 0) this.#served?.resolve();

@@ -476,3 +476,26 @@ test("a receiver that closes asks for no more while its handlers finish", async 
   assertEquals(outcomes, ["accepted"]);
   await connection.close();
 });
+
+test("serve leaves settling to the handler where it is manual, and what came settled to nobody", async () => {
+  for (const settled of [false, true]) {
+    const { connection, outcomes } = receiving(numbered(4), settled);
+    const receiver = connection.receiver("orders", { credit: 2, settle: "manual" });
+    const held: Delivery[] = [];
+    const controller = new AbortController();
+    let handled = 0;
+    await receiver.serve((delivery) => {
+      held.push(delivery);
+      if (++handled === (settled ? 4 : 2)) controller.abort();
+      if (handled === 1) throw new Error("to be settled all the same");
+    }, { concurrency: 2, signal: controller.signal });
+    if (!settled) {
+      held[0]!.accept();
+      held[1]!.reject();
+    }
+    await receiver.close();
+    assertEquals(handled, settled ? 4 : 2);
+    if (!settled) assertEquals(outcomes.slice(0, 2), ["accepted", "rejected"]);
+    await connection.close();
+  }
+});

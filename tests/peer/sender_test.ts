@@ -386,7 +386,7 @@ test("sendAll gives up its messages once one has failed, and passes on what they
   const all = sender.sendAll(endless());
   await sender.ready();
   for (let i = 0; i < 10; i++) (await ends[0]!.receive()).reject();
-  ends[0]!.serve(() => {});
+  void ends[0]!.serve((delivery) => delivery.accept());
   assertEquals((await assertRejects(() => all, OutcomeError)).outcome, "rejected");
   assertEquals(returned, true);
   const other = connection.sender("more");
