@@ -259,7 +259,13 @@ export class ConnectionEndpoint implements Endpoint {
     const { writer } = this.#output;
     if (writer.length === 0) return undefined;
     this.#clock.sent();
-    return writer.take();
+    const bytes = writer.take();
+    try {
+      this.#output.tell();
+    } catch (error) {
+      this.#handleError(error);
+    }
+    return bytes;
   }
 
   /**

@@ -34,6 +34,7 @@ export class Output {
   #opened = false;
   #closed = false;
   #held: HeldFrame[] = [];
+  #untold: FrameTrace[] = [];
 
   /** Starts with what every peer takes; transfers never get larger than `transferLimit`. */
   constructor(transferLimit: number, trace: ((frame: FrameTrace) => void) | undefined) {
@@ -71,7 +72,7 @@ export class Output {
   /** Writes an empty frame, which keeps the connection alive [transport 2.4.5]. */
   keepAlive(): void {
     endFrame(this.writer, beginFrame(this.writer, 0, 0));
-    this.#trace?.({ direction: "out", channel: 0, body: undefined, payloadBytes: 0 });
+    this.#note(0, undefined, 0);
   }
 
   /**
@@ -146,8 +147,16 @@ export class Output {
     const part = payload.length > room ? payload.subarray(0, room) : payload;
     writer.append(part);
     endFrame(writer, start);
-    this.#trace?.({ direction: "out", channel, body: transfer, payloadBytes: part.length });
+    this.#note(channel, transfer, part.length);
     return part.length;
+  }
+
+  /** Tells of the frames that leave now: what has waited for SASL leaves after the frames of that. */
+  tell(): void {
+    const untold = this.#untold;
+    if (untold.length === 0) return;
+    this.#untold = [];
+    for (const frame of untold) this.#trace?.(frame);
   }
 
   #write(channel: number, body: Performative, limit: number): boolean {
@@ -164,7 +173,7 @@ export class Output {
       };
     }
     endFrame(writer, start);
-    this.#trace?.({ direction: "out", channel, body: sent, payloadBytes: 0 });
+    this.#note(channel, sent, 0);
     return true;
   }
 
@@ -180,6 +189,10 @@ export class Output {
     if (this.writer.length - start <= limit) return true;
     this.writer.truncate(start);
     return false;
+  }
+
+  #note(channel: number, body: Performative | undefined, payloadBytes: number): void {
+    if (this.#trace !== undefined) this.#untold.push({ direction: "out", channel, body, payloadBytes });
   }
 
   #begin(channel: number, body: Performative): number {

@@ -682,7 +682,9 @@ test("CON-9: a fault of a callback closes with internal-error instead of escapin
   broken = true;
   const events = script.endpoint.receive(frame(begin()), 0);
   assertEquals(events.map(({ kind }) => kind), ["closed"]);
-  assert(script.endpoint.finished);
+  const close = script.rest().at(-1)!;
+  assertEquals(close.kind === "close" && close.error?.condition, condition.internalError);
+  assertEquals(script.endpoint.state, "discarding");
 });
 
 test("CON-9: a frame that cannot be encoded leaves no half of it behind", () => {

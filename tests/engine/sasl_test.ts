@@ -39,10 +39,10 @@ scenario("SASL-2, WSB-18, FRM-5: mechanisms, init, outcome, then headers once mo
   pair.client.one("opened");
   pair.server.one("opened");
   assertEquals(pair.client.frames.map(({ direction, body }) => `${direction} ${body?.kind}`), [
-    "out open",
     "in saslMechanisms",
     "out saslInit",
     "in saslOutcome",
+    "out open",
     "in open",
   ]);
 });
