@@ -117,7 +117,8 @@ export class Receiver extends Link implements AsyncIterable<Delivery> {
    * The messages one by one, until the receiver is closed on this side.
    *
    * Turning to the next message accepts the last one, leaving the loop by `break` or a throw releases it, unless it was
-   * settled in the loop.
+   * settled in the loop. Closing the receiver ends the loop without waiting for it: a message that is in hand then and not
+   * settled goes back to the sender.
    *
    * @throws {AmqpError} If the link, session or connection is ended by the peer or fails.
    */
