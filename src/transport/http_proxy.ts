@@ -134,25 +134,30 @@ export class HttpProxy {
   }
 
   /**
-   * Takes a challenge up: requests carry its answer from now on, which is also given back.
+   * The answer to a challenge, for the requests of whoever was given it.
    *
    * @throws {TypeError} If the credentials cannot be carried by the challenge's scheme.
    */
-  accept(challenge: UsableChallenge, credentials?: ProxyCredentials): ProxyAnswer {
+  answer(challenge: UsableChallenge, credentials?: ProxyCredentials): ProxyAnswer {
     const used = credentials ?? this.#fixed ?? this.#last;
     if (used === undefined) throw new TypeError("Cannot answer the proxy: no credentials are known");
     checkCredentials(used, [challenge.scheme]);
     this.#last = used;
-    this.#answer = challenge.scheme === "basic" ? basicAuthorization(used) : new DigestSession(challenge.digest, {
+    if (challenge.scheme === "basic") return basicAuthorization(used);
+    return new DigestSession(challenge.digest, {
       username: used.username,
       password: used.password,
       cnonce: hex(this.#powers.random(16)),
       hash: this.#powers.hash,
     });
-    return this.#answer;
   }
 
-  /** The scheme that the next request will carry an answer for, if any. */
+  /** Takes note of an answer that the proxy has taken: first requests carry it from now on. */
+  remember(answer: ProxyAnswer): void {
+    this.#answer = answer;
+  }
+
+  /** The scheme of the answer that is remembered, if any. */
   get answering(): ProxyScheme | undefined {
     return this.#answer === undefined ? undefined : typeof this.#answer === "string" ? "basic" : "digest";
   }
@@ -173,7 +178,7 @@ export class HttpProxy {
   }
 
   /**
-   * The bytes of one CONNECT request for `target`, a `host:port`, with the answer that was taken up last unless another is
+   * The bytes of one CONNECT request for `target`, a `host:port`, with the answer that is remembered unless another is
    * given; each call counts as one more use of the nonce.
    */
   request(target: string, answer: ProxyAnswer | undefined = this.#answer): Uint8Array {

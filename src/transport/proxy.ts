@@ -223,6 +223,7 @@ export class ProxyTunnel {
 
   #judge(head: ResponseHead, rest: Uint8Array, now: number): ProxyEvent | undefined {
     if (head.status >= 200 && head.status < 300) {
+      if (this.#own !== undefined) this.#proxy.remember(this.#own);
       this.#proxy.renew(headerValues(head.headers, "proxy-authentication-info"));
       this.#finish();
       return { kind: "open", surplus: rest };
@@ -287,7 +288,7 @@ export class ProxyTunnel {
 
   #answer(now: number, credentials?: ProxyCredentials): ProxyEvent | undefined {
     try {
-      this.#own = this.#proxy.accept(this.#challenge!, credentials);
+      this.#own = this.#proxy.answer(this.#challenge!, credentials);
     } catch (cause) {
       const state = "status is 407, the credentials cannot be used";
       throw this.#error("proxy-authentication-failed", state, { status: 407 }, cause);

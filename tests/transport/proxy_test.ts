@@ -665,6 +665,9 @@ test("PXY-6: a tunnel answers the challenge that it was given, whatever others w
     return { tunnel, nonce };
   });
   for (const { tunnel, nonce } of tunnels) {
+    // A nonce may be good for one tunnel, so it is nobody else's before it has worked.
+    const late = new ProxyTunnel({ proxy, hostname: "a", port: 1 }, 0);
+    assertFalse(textOf(late.transmit()).includes("Proxy-Authorization"));
     tunnel.reconnected(0);
     assertStringIncludes(textOf(tunnel.transmit()), `nonce="${nonce}"`);
     failed(tunnel.receive(bytesOf(ask("n4")), 0));
