@@ -142,6 +142,8 @@ export interface TransportErrorOptions {
   closeCode?: number;
   /** Response headers of the failed handshake, where the runtime tells them. */
   headers?: ReadonlyArray<readonly [string, string]>;
+  /** The start of the failed handshake's response body, where it was read. */
+  body?: Uint8Array;
   /** What led to this error. */
   cause?: unknown;
 }
@@ -168,6 +170,8 @@ export class TransportError extends Error {
   readonly closeCode: number | undefined;
   /** Response headers of the failed handshake, where the runtime tells them. */
   readonly headers: ReadonlyArray<readonly [string, string]> | undefined;
+  /** The start of the failed handshake's response body, at most 8,192 bytes, where it was read; untrusted. */
+  readonly body: Uint8Array | undefined;
 
   /** Builds an error from its code and a message of the form "Cannot do this: state". */
   constructor(code: TransportErrorCode, message: string, options: TransportErrorOptions = {}) {
@@ -176,6 +180,7 @@ export class TransportError extends Error {
     this.status = options.status;
     this.closeCode = options.closeCode;
     this.headers = options.headers;
+    this.body = options.body;
   }
 }
 

@@ -22,6 +22,7 @@ export {
   type ListenOptions,
   type ListenScheme,
   type TlsServerOptions,
+  type UpgradeRefusal,
 } from "./transport/listen.ts";
 export {
   type DialedSocket,

@@ -7,7 +7,7 @@
 import { TransportError } from "../errors.ts";
 import type { Channel } from "./channel.ts";
 import type { PeerInfo } from "./info.ts";
-import type { RequestHead } from "./http.ts";
+import type { HeaderField, RequestHead } from "./http.ts";
 import { hasSockets, listenTcp, type OnSecure, tlsAcceptor } from "./node.ts";
 import { HttpReception } from "./listen_http.ts";
 import type { OriginPolicy } from "./origins.ts";
@@ -44,6 +44,14 @@ export interface ListenLimits extends WebSocketLimits {
   handshakeTimeoutMs?: number;
 }
 
+/** How a WebSocket is refused. */
+export interface UpgradeRefusal {
+  /** The HTTP status, 400 to 599. */
+  readonly status: number;
+  /** Further header fields, such as `WWW-Authenticate`. */
+  readonly headers?: readonly HeaderField[];
+}
+
 /** How {@linkcode listen} accepts. */
 export interface ListenOptions {
   /** The port; 0 takes any that is free. */
@@ -62,6 +70,14 @@ export interface ListenOptions {
   subprotocols?: readonly string[];
   /** The paths at which WebSockets are accepted; others are answered with 404. Default: any. */
   paths?: readonly string[] | ((path: string) => boolean);
+  /**
+   * Decides on a WebSocket before it is opened: undefined lets it in, else that is answered, such as 401 with
+   * `WWW-Authenticate`. A failure is answered with 500. Default: everybody is let in, to meet SASL.
+   */
+  authenticate?: (
+    request: RequestHead,
+    info: PeerInfo,
+  ) => UpgradeRefusal | undefined | Promise<UpgradeRefusal | undefined>;
   /** Which web pages may connect. Default: none; programs send no `Origin` and are not concerned. */
   origins?: OriginPolicy;
   /** The text that answers an ordinary GET, for those who watch over the service. Default: `"ok\\n"`. */
@@ -237,7 +253,9 @@ class Reception {
           this.#sniff(secured, { ...connection, secure: true, certificate });
         });
       } else if (opening === "http" && this.#speaks(connection.secure ? "wss" : "ws")) {
-        new HttpReception(socket, this.#options, (channel, request, protocol) => {
+        const { secure, certificate } = connection;
+        const peer: PeerInfo = { secure, certificate, remoteAddress: socket.remoteAddress };
+        new HttpReception(socket, this.#options, peer, (channel, request, protocol) => {
           this.#hand(channel, connection, { scheme: connection.secure ? "wss" : "ws", request, protocol });
         });
       } else if ((opening === "amqp" || opening === "sasl") && this.#speaks(connection.secure ? "amqps" : "amqp")) {

@@ -1,6 +1,7 @@
 import { TransportError } from "../errors.ts";
 import { hasToken, type RequestHead, requestParser } from "./http.ts";
-import type { ListenOptions } from "./listen.ts";
+import type { PeerInfo } from "./info.ts";
+import type { ListenOptions, UpgradeRefusal } from "./listen.ts";
 import { WebSocketEndpoint } from "./rfc6455.ts";
 import type { PausableChannel, Socket } from "./socket.ts";
 import { SocketWebSocket } from "./socket_websocket.ts";
@@ -15,14 +16,16 @@ export type OnUpgraded = (channel: PausableChannel, request: RequestHead, protoc
 export class HttpReception {
   readonly #socket: Socket;
   readonly #options: ListenOptions;
+  readonly #peer: PeerInfo;
   readonly #onupgraded: OnUpgraded;
   readonly #parser: ReturnType<typeof requestParser>;
   readonly #pieces: Uint8Array[] = [];
 
   /** Waits for the request's head. */
-  constructor(socket: Socket, options: ListenOptions, onupgraded: OnUpgraded) {
+  constructor(socket: Socket, options: ListenOptions, peer: PeerInfo, onupgraded: OnUpgraded) {
     this.#socket = socket;
     this.#options = options;
+    this.#peer = peer;
     this.#onupgraded = onupgraded;
     this.#parser = requestParser(options.limits);
     socket.on("data", this.#ondata);
@@ -73,12 +76,24 @@ export class HttpReception {
       closeTimeoutMs,
       onrequest: async ({ request: { head, key, subprotocol } }) => {
         if (!this.#isServed(head.target)) return channel.refuse(404);
+        const refusal = await this.#authenticate(head);
+        if (refusal !== undefined) return channel.refuse(refusal.status, refusal.headers);
         const accept = await acceptKey(key, crypto.subtle);
         channel.accept(accept);
         if (endpoint.state === "open") this.#onupgraded(channel, head, subprotocol);
       },
     });
     for (const piece of this.#pieces.splice(0)) channel.receive(piece);
+  }
+
+  async #authenticate(request: RequestHead): Promise<UpgradeRefusal | undefined> {
+    try {
+      const refusal = await this.#options.authenticate?.(request, this.#peer);
+      // Whatever else it gives is meant to keep the client out.
+      return refusal === undefined || isRefusal(refusal) ? refusal : { status: 500 };
+    } catch {
+      return { status: 500 };
+    }
   }
 
   #isServed(target: string): boolean {
@@ -96,6 +111,12 @@ export class HttpReception {
     socket.resume();
     socket.end();
   }
+}
+
+function isRefusal({ status, headers = [] }: UpgradeRefusal): boolean {
+  if (!Number.isInteger(status) || status < 400 || status > 599) return false;
+  encodeRefusal(status, "", headers);
+  return true;
 }
 
 // Time enough to read a few bytes.

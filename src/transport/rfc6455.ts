@@ -132,8 +132,6 @@ export interface CloseEvent {
   readonly reason: string;
   /** What went wrong, if something did; its `closeCode` is what was sent to the peer. */
   readonly error?: TransportError;
-  /** What was read of the body of the response that refused the handshake. */
-  readonly body?: Uint8Array;
 }
 
 /** What happened on a WebSocket. */
@@ -405,8 +403,7 @@ export class WebSocketEndpoint {
   }
 
   #report(error: TransportError, events: WebSocketEvent[]): void {
-    const body = this.#client?.body;
-    events.push({ kind: "close", code: closeCode.abnormal, reason: "", error, ...(body?.length ? { body } : {}) });
+    events.push({ kind: "close", code: closeCode.abnormal, reason: "", error });
   }
 
   #move(input: Input, now?: number): void {

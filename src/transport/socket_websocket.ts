@@ -5,6 +5,7 @@
  */
 
 import { TransportError } from "../errors.ts";
+import type { HeaderField } from "./http.ts";
 import type { OpenEvent, RequestEvent, WebSocketEndpoint, WebSocketEvent } from "./rfc6455.ts";
 import { reasonOf, type Socket, SocketChannel, type SocketChannelOptions } from "./socket.ts";
 import { guard } from "./web_socket_channel.ts";
@@ -76,9 +77,9 @@ export class SocketWebSocket extends SocketChannel {
   }
 
   /** Answers what was asked for with an HTTP error. */
-  refuse(status: number): void {
+  refuse(status: number, headers: readonly HeaderField[] = []): void {
     this.record({ code: closeCode.abnormal, reason: "" });
-    this.#endpoint.refuse(now(), status);
+    this.#endpoint.refuse(now(), status, headers);
     this.#turn([]);
   }
 

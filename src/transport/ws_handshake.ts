@@ -126,16 +126,11 @@ export class ClientUpgrade {
     this.#parser = responseParser(limits);
   }
 
-  /** What was read of the body of a refusal. */
-  get body(): Uint8Array {
-    return this.#body?.body ?? new Uint8Array(0);
-  }
-
   /**
    * Takes bytes and tells when the WebSocket is open.
    *
    * @throws {TransportError} With code `"handshake-failed"`, `"subprotocol-mismatch"`, or `"protocol-violation"` for
-   * what is not HTTP. A refusal carries its status and headers.
+   * what is not HTTP. A refusal carries its status, headers and the start of its body.
    */
   receive(bytes: Uint8Array): Upgraded | undefined {
     let rest = bytes;
@@ -157,7 +152,7 @@ export class ClientUpgrade {
 
   /** The refusal as far as it was read, for when the connection or the patience ends before its body does. */
   get refusal(): TransportError | undefined {
-    return this.#refusal && refusal(this.#refusal);
+    return this.#refusal && refusal(this.#refusal, this.#body);
   }
 
   // A body that cannot be read must not hide the status, so its violations only end it.
@@ -166,9 +161,9 @@ export class ClientUpgrade {
       this.#body ??= new BodyReader(head);
       if (this.#body.state === "reading") this.#body.receive(bytes);
     } catch (cause) {
-      throw refusal(head, cause);
+      throw refusal(head, this.#body, cause);
     }
-    if (this.#body.state !== "reading") throw refusal(head);
+    if (this.#body.state !== "reading") throw refusal(head, this.#body);
   }
 }
 
@@ -362,11 +357,12 @@ function list(names: readonly string[]): string {
   return names.length === 0 ? "none" : names.map((name) => JSON.stringify(name)).join(", ").slice(0, 100);
 }
 
-function refusal(head: ResponseHead, cause?: unknown): TransportError {
+function refusal(head: ResponseHead, reader: BodyReader | undefined, cause?: unknown): TransportError {
   const { status, headers } = head;
   return new TransportError("handshake-failed", `Cannot open WebSocket: status is ${status}`, {
     status,
     headers,
+    body: reader?.body.length ? reader.body : undefined,
     cause,
   });
 }

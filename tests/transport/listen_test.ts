@@ -155,6 +155,38 @@ test("ATK-20: paths may be a function, and pages are refused by default", async 
   await client.until(" 101 ");
 });
 
+test("WS-14: a WebSocket is authenticated before it is opened", async () => {
+  const seen: unknown[] = [];
+  await using listener = await start({
+    authenticate: async (request, { secure, remoteAddress }) => {
+      seen.push([secure, remoteAddress]);
+      const authorization = await Promise.resolve(request.headers.find(([name]) => name === "Authorization")?.[1]);
+      if (authorization === "Bearer good") return undefined;
+      if (authorization === "Bearer odd") return { status: 200 };
+      if (authorization === "Bearer split") return { status: 401, headers: [["X", "a\r\nSet-Cookie: b"]] };
+      if (authorization === "Bearer broken") throw new Error("secret of the house");
+      return { status: 401, headers: [["WWW-Authenticate", 'Bearer realm="orders"']] };
+    },
+  });
+  const refused = await ask(listener.port, upgrade("/"));
+  assertEquals(refused.startsWith("HTTP/1.1 401"), true);
+  assertStringIncludes(refused, 'WWW-Authenticate: Bearer realm="orders"\r\n');
+  assertEquals(seen, [[false, "127.0.0.1"]]);
+  for (const Authorization of ["Bearer odd", "Bearer split", "Bearer broken"]) {
+    const answer = await ask(listener.port, upgrade("/", { Authorization }));
+    assertEquals(answer.startsWith("HTTP/1.1 500"), true);
+    assertEquals(/secret|Set-Cookie/.test(answer), false);
+  }
+  const url = `ws://127.0.0.1:${listener.port}/`;
+  const error = await assertRejects(() => dialSocket(url), TransportError);
+  assertEquals([error.status, new TextDecoder().decode(error.body)], [401, "Refused with status 401\n"]);
+  const channel = await dialSocket(url, { headers: { Authorization: "Bearer good" } });
+  assertEquals(listener.accepted.length, 1);
+  const log = record(channel);
+  channel.close();
+  await log.closed;
+});
+
 test("EXTERNAL: the client's certificate says who it is", async () => {
   const identities: (string | undefined)[] = [];
   const server = acceptor({

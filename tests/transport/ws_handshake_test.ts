@@ -262,7 +262,7 @@ test("WS-8: a refusal tells status, headers and the beginning of the body, howev
       const error = failure(events);
       assertEquals([error.code, error.status, error.headers?.[0]], ["handshake-failed", 429, ["Retry-After", "7"]]);
       assertEquals(error.message, "Cannot open WebSocket: status is 429");
-      assertEquals(text(closeOf(events).body!), body);
+      assertEquals(text(failure(events).body!), body);
       assertEquals(endpoint.state, "closed");
     }
   }
@@ -272,16 +272,16 @@ test("WS-8: the status is told even if the body is endless, late, missing or non
   const endless = client();
   assertEquals(endless.receive(latin1("HTTP/1.1 503 x\r\n\r\n"), 0), []);
   const events = endless.receive(new Uint8Array(1_000_000), 0);
-  assertEquals([failure(events).status, closeOf(events).body?.length], [503, 8_192]);
+  assertEquals([failure(events).status, failure(events).body?.length], [503, 8_192]);
 
   const late = client();
   late.receive(latin1("HTTP/1.1 401 x\r\nContent-Length: 5\r\n\r\nab"), 0);
   const expired = late.tick(late.nextTimeout()!);
-  assertEquals([failure(expired).status, text(closeOf(expired).body!)], [401, "ab"]);
+  assertEquals([failure(expired).status, text(failure(expired).body!)], [401, "ab"]);
 
   for (const fields of ["Content-Length: x", "Transfer-Encoding: gzip", "Content-Length: 0"]) {
     const events = client().receive(latin1(`HTTP/1.1 404 x\r\n${fields}\r\n\r\n`), 0);
-    assertEquals([failure(events).status, closeOf(events).body], [404, undefined]);
+    assertEquals([failure(events).status, failure(events).body], [404, undefined]);
   }
 
   const moved = failure(client().receive(latin1("HTTP/1.1 302 x\r\nLocation: ws://o\r\nContent-Length: 0\r\n\r\n"), 0));

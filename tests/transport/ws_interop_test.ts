@@ -309,9 +309,9 @@ test("interop, our client, ws server: a refusal is told with its status and body
   });
   await once(server, "listening");
   const live = await dial((server.address() as AddressInfo).port);
-  const { error, body } = await live.closed();
+  const { error } = await live.closed();
   assertEquals([error?.code, error?.status], ["handshake-failed", 403]);
-  assertEquals(new TextDecoder().decode(body), "no entry");
+  assertEquals(new TextDecoder().decode(error?.body), "no entry");
   await new Promise((resolve) => server.close(resolve));
 });
 
