@@ -55,11 +55,7 @@ export class DecodedMessage implements Message {
   body: Body;
   /** Hashes, signatures and the like over the message. */
   footer: Fields | undefined;
-  /**
-   * The sections that may not be changed on the way, as they arrived: properties, application properties and body
-   * [messaging 3.2]. {@linkcode encodeMessage} takes them to forward the message.
-   */
-  readonly bare: Uint8Array;
+  readonly #bare: Uint8Array;
 
   /** Makes a message of its sections; `bare` is the encoding of the unchanging ones. */
   constructor(sections: Message, bare: Uint8Array) {
@@ -70,7 +66,15 @@ export class DecodedMessage implements Message {
     this.applicationProperties = sections.applicationProperties;
     this.body = sections.body ?? null;
     this.footer = sections.footer;
-    this.bare = bare;
+    this.#bare = bare;
+  }
+
+  /**
+   * The sections that may not be changed on the way, as they arrived: properties, application properties and body
+   * [messaging 3.2]. {@linkcode encodeMessage} takes them to forward the message.
+   */
+  get bare(): Uint8Array {
+    return this.#bare;
   }
 
   /**

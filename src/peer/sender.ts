@@ -15,7 +15,7 @@ import { fromErrorFields } from "../engine/fault.ts";
 import type { SenderEndpoint } from "../engine/link.ts";
 import type { Connection } from "./connection.ts";
 import { Link } from "./link.ts";
-import { Deferred, ignore, type WaitOptions } from "./wait.ts";
+import { Deferred, ignore, rejected, type WaitOptions } from "./wait.ts";
 
 /** Messages of one `sendAll` or `writable` that may wait for their outcome at a time, whatever the credit. */
 export const MAX_IN_FLIGHT = 2_048;
@@ -85,7 +85,7 @@ export class Sender extends Link {
    * Sends one message: waits for credit, then for the outcome. Messages arrive in the order of the calls.
    *
    * Bytes are taken for an encoded message and go out unchanged. Aborting a message that has left already gives up the
-   * wait, not the message.
+   * wait, not the message. A failure that nobody waits for is told nowhere else.
    *
    * @returns The outcome, or undefined for a message that was sent settled.
    * @throws {OutcomeError} If the message was rejected, released, modified, or its outcome was lost with the link.
@@ -103,24 +103,23 @@ export class Sender extends Link {
    */
   send(message: Message | Uint8Array, options: SendOptions = {}): Promise<Accepted | undefined> {
     const { signal } = options;
-    if (signal?.aborted) return Promise.reject(signal.reason);
-    if (!this.open) return Promise.reject(this.endError("send"));
+    if (signal?.aborted) return rejected(signal.reason);
+    if (!this.open) return rejected(this.endError("send"));
     let payload: Uint8Array;
     try {
       payload = this.#encode(message);
     } catch (error) {
-      return Promise.reject(error);
+      return rejected(error);
     }
-    return new Promise((resolve, reject) => {
-      const listener = new Promised(this, resolve, reject);
-      const send: Send = { payload, options, listener, abort: undefined, delivery: undefined };
-      if (signal !== undefined) {
-        send.abort = () => this.#abort(send);
-        signal.addEventListener("abort", send.abort, { once: true });
-      }
-      this.#queue.push(send);
-      this.#pump();
-    });
+    const listener = new Promised(this);
+    const send: Send = { payload, options, listener, abort: undefined, delivery: undefined };
+    if (signal !== undefined) {
+      send.abort = () => this.#abort(send);
+      signal.addEventListener("abort", send.abort, { once: true });
+    }
+    this.#queue.push(send);
+    this.#pump();
+    return listener.promise;
   }
 
   /** @ignore For a broker: sends an encoded message, and tells the listener in calls what becomes of it. */
@@ -335,14 +334,17 @@ export class Sender extends Link {
 
 /** Settles the promise of one send. A class and not three closures, for there is one of it for each message. */
 class Promised implements SendListener {
+  readonly promise: Promise<Accepted | undefined>;
   readonly #sender: Sender;
-  readonly #resolve: (outcome: Accepted | undefined) => void;
-  readonly #reject: (error: unknown) => void;
+  #resolve!: (outcome: Accepted | undefined) => void;
+  #rejected!: (error: unknown) => void;
 
-  constructor(sender: Sender, resolve: (outcome: Accepted | undefined) => void, reject: (error: unknown) => void) {
+  constructor(sender: Sender) {
     this.#sender = sender;
-    this.#resolve = resolve;
-    this.#reject = reject;
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#rejected = reject;
+    });
   }
 
   onoutcome(state: DeliveryState | undefined): void {
@@ -357,6 +359,12 @@ class Promised implements SendListener {
 
   onlost(error: unknown, left: boolean): void {
     this.#reject(left ? lost(error, this.#sender.name) : error);
+  }
+
+  // Whoever waits gets the error. That nobody does must not end the process, as an unhandled rejection would.
+  #reject(error: unknown): void {
+    this.promise.catch(ignore);
+    this.#rejected(error);
   }
 }
 

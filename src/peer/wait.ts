@@ -58,5 +58,12 @@ export class Deferred<T> {
   }
 }
 
+/** A rejected promise that nobody has to wait for. */
+export function rejected(reason: unknown): Promise<never> {
+  const promise = Promise.reject(reason);
+  promise.catch(ignore);
+  return promise;
+}
+
 /** Takes an error that is reported elsewhere. */
 export function ignore(): void {}

@@ -450,3 +450,22 @@ test("closing a sender waits without bound when so asked", async () => {
   await closing;
   await connection.close();
 });
+
+test("a failing send that nobody waits for does not end the process", async () => {
+  const { connection } = sending((request) => {
+    const receiver = request.accept({ credit: 1 });
+    void receiver.serve((delivery) => delivery.reject());
+    return receiver;
+  });
+  const sender = connection.sender("orders");
+  void sender.send({ body: "rejected" });
+  void sender.send({ applicationProperties: { key: Symbol() as unknown as string } });
+  void sender.send({ body: "aborted" }, { signal: AbortSignal.abort(new Error("no")) });
+  await assertRejects(() => sender.send({ body: "watched" }), OutcomeError);
+  void sender.send({ body: "lost" });
+  connection.destroy(new Error("cable cut"));
+  void sender.send({ body: "late" });
+  await connection.close();
+  // The runner fails a test after which a rejection is unhandled; a turn lets it see one.
+  await new Promise((resolve) => setTimeout(resolve));
+});
