@@ -9,6 +9,14 @@ export function isWorkers(): boolean {
   return userAgent() === "Cloudflare-Workers";
 }
 
+/**
+ * Whether this is Deno, whose WebSocket writes the head and the body of a message in two pieces and lets the system hold
+ * back the second: each message over 1 KiB that nothing follows takes 44 ms, over a socket of our own 0.3 ms.
+ */
+export function isDeno(): boolean {
+  return userAgent().startsWith("Deno/");
+}
+
 function userAgent(): string {
   return (globalThis as { navigator?: { userAgent?: string } }).navigator?.userAgent ?? "";
 }

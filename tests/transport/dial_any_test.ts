@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertNotEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import process from "node:process";
 import { connect, TransportError } from "../../mod.ts";
 import { acceptor } from "../../src/peer/server.ts";
@@ -32,6 +32,18 @@ test("transport: the runtime's own WebSocket wherever it will do, a socket where
     await assertRejects(() => dialAny(server.url, options), TransportError);
     assertEquals(first().includes("X-Own"), own);
   }
+  await server.close();
+});
+
+test("transport: auto takes a socket on Deno, whose own WebSocket holds messages back, and nowhere else", async () => {
+  const server = await rawServer((peer) => peer.refuse(403));
+  const fields = async (transport: DialAnyOptions["transport"]): Promise<string[]> => {
+    await assertRejects(() => dialAny(server.url, { transport }), TransportError);
+    return server.peers.at(-1)!.head.split("\r\n").map((line) => line.split(":", 1)[0]!.toLowerCase()).sort();
+  };
+  const [auto, native, own] = [await fields("auto"), await fields("websocket"), await fields("socket")];
+  assertNotEquals(native, own);
+  assertEquals(auto, navigator.userAgent.startsWith("Deno/") ? own : native);
   await server.close();
 });
 

@@ -289,7 +289,7 @@ test("ATK-18: what waits is counted, so that a sender can hold back; a small mes
   assert(pieces.length < 10, `${pieces.length} writes`);
 });
 
-// The Java classes that this replaces, and what they got wrong (spec.md 6.4).
+// The Java classes that this replaces, and what they got wrong.
 
 test("6.4: messages above 4 KiB and above 64 KiB pass in both directions", () => {
   const payload = random(seed()).bytes(300_000);
