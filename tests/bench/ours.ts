@@ -52,7 +52,7 @@ async function sending(senders: Sender[], size: number, window: number): Promise
 
 function sender(size: number, window: number): Prepare {
   return async (url, argument) => {
-    const connection = await connect(url, { transport: argument === "socket" ? "socket" : "auto" });
+    const connection = await connect(url, { transport: transportOf(argument) });
     return await sending([connection.sender("sink")], size, window);
   };
 }
@@ -60,7 +60,7 @@ function sender(size: number, window: number): Prepare {
 /** Receives `count` messages of `size` bytes on a link of their own, and accepts each. */
 function receiver(size: number, credit: number): Prepare {
   return async (url, argument) => {
-    const connection = await connect(url, { transport: argument === "socket" ? "socket" : "auto" });
+    const connection = await connect(url, { transport: transportOf(argument) });
     return async (count) => {
       const link = connection.receiver({ address: `${size}:${count}`, credit });
       let received = 0;
@@ -168,3 +168,7 @@ export const contender: Contender = {
     return `ws://${host}:${port}`;
   },
 };
+
+function transportOf(argument: string): "auto" | "websocket" | "socket" {
+  return argument === "socket" || argument === "websocket" ? argument : "auto";
+}
