@@ -21,6 +21,7 @@ import { attach, begin, flow, frame } from "../engine/script.ts";
 import { World } from "../engine/world.ts";
 import type { Random } from "../harness.ts";
 import { Frames, mutated } from "./generate.ts";
+import { fuzzChallenge, fuzzHead, fuzzWebSocket } from "./transport_targets.ts";
 
 /** Runs one random case. */
 export type Target = (random: Random) => void;
@@ -32,6 +33,9 @@ export const targets: Readonly<Record<string, Target>> = {
   engine: fuzzEngine,
   splits: fuzzSplits,
   world: fuzzWorld,
+  webSocket: fuzzWebSocket,
+  head: fuzzHead,
+  challenge: fuzzChallenge,
 };
 
 /** Spoilt frames in pieces are frames or AMQP errors, and never more is buffered than one frame may have. */
