@@ -8,6 +8,8 @@ import { assertEquals } from "@std/assert";
 import { bundle } from "../bundle.ts";
 import { test } from "../harness.ts";
 import { startBroker } from "../broker_server.ts";
+import { Broker } from "../../src/peer/broker.ts";
+import { listen } from "../../src/transport/listen.ts";
 import { rawServer } from "../transport/raw_peer.ts";
 import { startWorker } from "./workerd.ts";
 
@@ -68,4 +70,19 @@ test("workerd: headers are sent through fetch; what needs sockets is refused by 
     });
   }
   await server.close();
+});
+
+test("workerd: with nodejs_compat there are sockets, and AMQP over them", async () => {
+  const broker = new Broker({ sasl: { users: { user: "secret" } } });
+  await using listener = await listen({ port: 0, host: "127.0.0.1", acceptor: broker });
+  await using worker = await startWorker({ code, compatibilityFlags: ["nodejs_compat"] });
+  const ask = async (url: string, options: unknown): Promise<unknown> => {
+    const response = await fetch(worker.url, { method: "POST", body: JSON.stringify({ url, options }) });
+    return await response.json();
+  };
+  const host = `user:secret@127.0.0.1:${listener.port}`;
+  assertEquals(await ask(`amqp://${host}`, {}), "accepted");
+  assertEquals(await ask(`ws://${host}`, { transport: "socket" }), "accepted");
+  assertEquals(broker.queue("q")?.messages, 2);
+  await broker.close();
 });

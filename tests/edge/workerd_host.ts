@@ -18,6 +18,8 @@ import { Miniflare } from "miniflare";
 export interface WorkerConfig {
   /** The worker as one ES module. */
   readonly code: string;
+  /** What workerd is to do over what runs on every edge runtime, such as `nodejs_compat`. Default: nothing. */
+  readonly compatibilityFlags?: readonly string[];
   /** What the worker finds in its `env`. */
   readonly bindings?: Readonly<Record<string, string>>;
   /** Durable Objects that it finds there too: the classes that it exports for them, by name. */
@@ -30,11 +32,12 @@ process.env.TMPDIR = folder;
 
 let miniflare: Miniflare | undefined;
 for await (const line of createInterface({ input: process.stdin })) {
-  const { code, ...config }: WorkerConfig = JSON.parse(line);
+  const { code, compatibilityFlags = [], ...config }: WorkerConfig = JSON.parse(line);
   miniflare = new Miniflare({
     modules: [{ type: "ESModule", path: "worker.js", contents: code }],
     ...config,
-    // Without `nodejs_compat`: what runs here runs on every edge runtime with WebSockets.
+    // Without `nodejs_compat`, unless asked for: what runs here runs on every edge runtime with WebSockets.
+    compatibilityFlags: [...compatibilityFlags],
     compatibilityDate: "2026-04-01",
     host: "127.0.0.1",
     port: 0,
