@@ -5,6 +5,7 @@
  */
 
 import { AmqpError, condition, TransportError } from "../errors.ts";
+import { quote } from "../codec/text.ts";
 import type { ConnectionEndpoint } from "../engine/connection.ts";
 import type { EngineEvent } from "../engine/events.ts";
 import type { Channel, ChannelClose } from "../transport/channel.ts";
@@ -136,7 +137,7 @@ export class Driver {
     if (this.#over) return;
     this.#over = true;
     clearTimeout(this.#timer);
-    const because = close.reason === "" ? "" : `, reason "${printable(close.reason)}"`;
+    const because = close.reason === "" ? "" : `, reason ${quote(close.reason, 125)}`;
     this.#dispatch(this.#endpoint.disconnect(
       new TransportError("connection-lost", `Cannot go on: connection ended with code ${close.code}${because}`, {
         closeCode: close.code,
@@ -174,10 +175,4 @@ function internalFault(cause: unknown): AmqpError {
 
 function now(): number {
   return performance.now();
-}
-
-// The peer's text may hold terminal control sequences.
-function printable(text: string): string {
-  // deno-lint-ignore no-control-regex
-  return text.replace(/[\x00-\x1f\x7f-\x9f]/g, "?");
 }

@@ -18,7 +18,7 @@ import type { CloseOptions } from "./link.ts";
 import type { Receiver, ReceiveTerms } from "./receiver.ts";
 import { SaslServer, type SaslServerOptions } from "./sasl_server.ts";
 import type { Sender } from "./sender.ts";
-import { checkCredit, codecLimits, DEFAULT_MAX_MESSAGE_SIZE, randomName } from "./terms.ts";
+import { checkCredit, codecLimits, randomName } from "./terms.ts";
 import { abortable, ignore } from "./wait.ts";
 
 export type { LinkOptions } from "../engine/link.ts";
@@ -226,7 +226,6 @@ function receiverRequest(connection: Connection, link: ReceiverEndpoint): Receiv
       link.accept({
         ...terms,
         target: terms.target ?? (target && { ...target, address: address ?? target.address }),
-        maxMessageSize: terms.maxMessageSize ?? BigInt(DEFAULT_MAX_MESSAGE_SIZE),
       });
       return connection.adopt(link, terms);
     },

@@ -9,9 +9,6 @@ import type { Fields, ReceiverSettleMode, SenderSettleMode, Source, Target } fro
 import type { AttachOptions } from "../engine/link.ts";
 import type { ReceiveTerms } from "./receiver.ts";
 
-/** Largest message that a receiver takes by default, in bytes: 64 MiB. */
-export const DEFAULT_MAX_MESSAGE_SIZE: number = 64 * 1_024 * 1_024;
-
 /** What a sender and a receiver are attached with alike. */
 export interface LinkTerms {
   /** The node's address at the peer. May be left out for a dynamic node, or a sender without a fixed target. */
@@ -39,7 +36,7 @@ export type SenderOptions = LinkTerms;
 
 /** What a receiver is attached with. */
 export interface ReceiverOptions extends LinkTerms, ReceiveTerms {
-  /** Largest message that this end takes, in bytes. Default: {@linkcode DEFAULT_MAX_MESSAGE_SIZE}. */
+  /** Largest message that this end takes, in bytes. Default: 64 MiB for a receiver, none for a sender. */
   maxMessageSize?: number;
   /** Filters at the source by their name, each a described value; compare `remote.source.filter` for those in force. */
   filter?: Fields;
@@ -73,7 +70,7 @@ export function receiverAttach(options: ReceiverOptions, containerId: string): A
       ...options.source,
     },
     target: { kind: "target", address: containerId, ...options.target },
-    maxMessageSize: BigInt(options.maxMessageSize ?? DEFAULT_MAX_MESSAGE_SIZE),
+    maxMessageSize: options.maxMessageSize === undefined ? undefined : BigInt(options.maxMessageSize),
   };
 }
 
