@@ -195,12 +195,12 @@ export class Connection {
     return await this.#requester.request(address, message, options);
   }
 
-  /** What happens to the connection from now on, up to and with its end. */
-  events(): AsyncGenerator<ConnectionEvent, void, void> {
+  /** What happens to the connection from now on, up to and with its end; a signal that is aborted makes it throw. */
+  events(options: WaitOptions = {}): AsyncGenerator<ConnectionEvent, void, void> {
     const events = new EventQueue();
     if (this.#over) events.push({ kind: "closed", error: this.#error });
     else this.#listeners.add(events);
-    return events.iterate(() => this.#listeners.delete(events));
+    return events.iterate(options.signal, () => this.#listeners.delete(events));
   }
 
   /**
@@ -453,10 +453,10 @@ class EventQueue {
     this.#arrived.resolve();
   }
 
-  async *iterate(leave: () => void): AsyncGenerator<ConnectionEvent, void, void> {
+  async *iterate(signal: AbortSignal | undefined, leave: () => void): AsyncGenerator<ConnectionEvent, void, void> {
     try {
       for (;;) {
-        await this.#arrived.promise;
+        await abortable(this.#arrived.promise, signal);
         const event = this.#events.shift();
         if (event === undefined) this.#arrived = new Deferred<void>();
         else yield event;

@@ -229,6 +229,23 @@ test("a loop over events that was left is told nothing more", async () => {
   assertEquals((await events.next()).done, true);
 });
 
+test("a loop over events ends with its signal, before or while it waits", async () => {
+  const connection = linkUp(acceptor());
+  await connection.ready();
+  const stop = new AbortController();
+  const events = connection.events({ signal: stop.signal });
+  const next = events.next();
+  const reason = new Error("seen enough");
+  stop.abort(reason);
+  assertEquals(await next.catch((error) => error), reason);
+  assertEquals((await events.next()).done, true);
+  const late = connection.events({ signal: stop.signal });
+  assertEquals(await late.next().catch((error) => error), reason);
+  // The connection itself goes on.
+  assertEquals(connection.open, true);
+  await connection.close();
+});
+
 /** An acceptor that answers each request with `answer`. */
 function answering(
   answer: (request: DecodedMessage, replies: Sender) => void,
