@@ -35,7 +35,6 @@ export type { Sender, SendOptions } from "./src/peer/sender.ts";
 export type { Receiver, ReceiveTerms, ServeOptions } from "./src/peer/receiver.ts";
 export type { Delivery } from "./src/peer/delivery.ts";
 export type { LinkTerms, ReceiverOptions, SenderOptions } from "./src/peer/terms.ts";
-export type { WaitOptions } from "./src/peer/wait.ts";
 
 export * from "./src/errors.ts";
 export * from "./src/codec/types.ts";
@@ -56,6 +55,7 @@ export { print } from "./src/codec/composite.ts";
 export type { CodecLimits } from "./src/codec/reader.ts";
 export type { FrameTrace } from "./src/engine/events.ts";
 
+export type { WaitOptions } from "./src/transport/abort.ts";
 export type { Channel, ChannelClose } from "./src/transport/channel.ts";
 export type { TransportOptions } from "./src/transport/dial.ts";
 export type { SocketProxyOptions, TlsOptions } from "./src/transport/socket_dial.ts";

@@ -1,31 +1,15 @@
 /**
- * Waiting that an AbortSignal can end.
+ * Waiting, and not waiting, for promises.
  *
  * @module
  */
 
+import { ignore } from "../transport/abort.ts";
+
+export { abortable, ignore, type WaitOptions } from "../transport/abort.ts";
+
 /** Longest delay that `setTimeout` takes, in milliseconds; beyond it fires at once. */
 export const MAX_TIMER_MS = 0x7fffffff;
-
-/** What a call that waits takes. */
-export interface WaitOptions {
-  /** Ends the wait: the call rejects with the signal's reason. */
-  signal?: AbortSignal | undefined;
-}
-
-/** Waits for `promise` or for `signal`, whichever comes first. The promise itself goes on. */
-export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise;
-  if (signal.aborted) {
-    promise.catch(ignore);
-    return Promise.reject(signal.reason);
-  }
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason);
-    signal.addEventListener("abort", abort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-  });
-}
 
 /** Waits for `promise`, but no longer than `ms`; true when it came to its end, in whatever way. */
 export function within(promise: Promise<unknown>, ms: number): Promise<boolean> {
@@ -64,6 +48,3 @@ export function rejected(reason: unknown): Promise<never> {
   promise.catch(ignore);
   return promise;
 }
-
-/** Takes an error that is reported elsewhere. */
-export function ignore(): void {}
