@@ -42,6 +42,7 @@ import {
   type SenderRequest,
 } from "./server.ts";
 import { randomName } from "./terms.ts";
+import { abortable } from "./wait.ts";
 
 export type { QueueOptions, QueueStatus } from "./broker/queue.ts";
 export type { AcceptorOptions, SaslServerOptions } from "./server.ts";
@@ -197,9 +198,11 @@ export class Broker implements AsyncDisposable {
   }
 
   /** Closes all connections, accepts no more, and forgets all messages. Waits for no outcome unless a time is given. */
-  async close(options: CloseOptions = {}): Promise<void> {
-    await this.#acceptor.close({ timeoutMs: 0, ...options });
-    for (const address of [...this.#nodes.keys()]) this.delete(address);
+  close({ signal, ...options }: CloseOptions = {}): Promise<void> {
+    const closing = this.#acceptor.close({ timeoutMs: 0, ...options }).then(() => {
+      for (const address of [...this.#nodes.keys()]) this.delete(address);
+    });
+    return abortable(closing, signal);
   }
 
   /** Closes the broker. */

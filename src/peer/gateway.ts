@@ -24,7 +24,7 @@ import type { PausableChannel } from "../transport/socket.ts";
 import { type Scheme, type Target, targetOf } from "../transport/target.ts";
 import { FrameTracer } from "./gateway_trace.ts";
 import { type Direction, Relay } from "./gateway_relay.ts";
-import { within } from "./wait.ts";
+import { abortable, type WaitOptions, within } from "./wait.ts";
 
 /** A frame that passes through a gateway. */
 export interface GatewayTrace extends FrameTrace {
@@ -80,10 +80,16 @@ export interface Gateway extends AsyncDisposable {
   /** What came of connections so far. */
   readonly counters: GatewayCounters;
   /**
-   * Takes nobody new, gives those who are there `drainMs` milliseconds to come to their end, by default 10,000, and ends the
-   * rest in order.
+   * Takes nobody new, gives those who are there some time to come to their end, and ends the rest in order. A signal that is
+   * aborted ends the wait, not what is under way.
    */
-  close(options?: { drainMs?: number }): Promise<void>;
+  close(options?: GatewayCloseOptions): Promise<void>;
+}
+
+/** How a {@linkcode Gateway} is closed. */
+export interface GatewayCloseOptions extends WaitOptions {
+  /** Milliseconds for those who are there to come to their end. Default: 10,000. */
+  drainMs?: number;
 }
 
 // A broker's goodbye takes a round trip. Whoever went without one should not seem to be there for long.
@@ -164,15 +170,19 @@ class RunningGateway implements Gateway {
     };
   }
 
-  async close({ drainMs = DRAIN_MS }: { drainMs?: number } = {}): Promise<void> {
-    this.#listener!.stop();
-    await within(Promise.all(this.#relays), drainMs);
-    await this.#listener!.close();
-    await Promise.all(this.#relays);
+  close({ drainMs = DRAIN_MS, signal }: GatewayCloseOptions = {}): Promise<void> {
+    return abortable(this.#close(drainMs), signal);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  async #close(drainMs: number): Promise<void> {
+    this.#listener!.stop();
+    await within(Promise.all(this.#relays), drainMs);
+    await this.#listener!.close();
+    await Promise.all(this.#relays);
   }
 
   // One client, from its first byte to the end of both its sides.
@@ -199,7 +209,8 @@ class RunningGateway implements Gateway {
 
   async #reach(info: ListenInfo, signal: AbortSignal): Promise<PausableChannel> {
     const { target, dial = {} } = this.#options;
-    const url = typeof target === "function" ? await target(info) : target;
+    // What is looked up for a client that has gone is not waited for.
+    const url = typeof target === "function" ? await abortable(Promise.resolve(target(info)), signal) : target;
     if (url === undefined) throw new NotAllowed("Cannot lead client: there is no target for it");
     const place = placeOf(targetOf(url, SCHEMES));
     if (!this.#allowed.has(place)) throw new NotAllowed(`Cannot lead client: target "${place}" is not allowed`);

@@ -5,6 +5,7 @@
  */
 
 import { TransportError } from "../errors.ts";
+import { abortable, type WaitOptions } from "./abort.ts";
 import type { Channel } from "./channel.ts";
 import type { PeerInfo } from "./info.ts";
 import type { HeaderField, RequestHead } from "./http.ts";
@@ -114,7 +115,7 @@ export interface Listener extends AsyncDisposable {
    * Listens no longer, drops handshakes, and ends the channels with code 1001; resolves when all are gone. For AMQP's own
    * goodbye close the acceptor first.
    */
-  close(): Promise<void>;
+  close(options?: WaitOptions): Promise<void>;
 }
 
 // A thousand connections with their default windows are about what one process serves well.
@@ -161,10 +162,10 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   const listener = await listenTcp(options, (socket) => reception.receive(socket));
   let closed: Promise<void> | undefined;
   const stop = (): void => void (closed ??= listener.close());
-  const close = async (): Promise<void> => {
+  const close = ({ signal }: WaitOptions = {}): Promise<void> => {
     stop();
     reception.close();
-    await closed;
+    return abortable(closed!, signal);
   };
   return {
     port: listener.port,
@@ -174,7 +175,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     },
     stop,
     close,
-    [Symbol.asyncDispose]: close,
+    [Symbol.asyncDispose]: () => close(),
   };
 }
 

@@ -1,4 +1,5 @@
 import { TransportError } from "../errors.ts";
+import { abortable } from "./abort.ts";
 import type { HttpProxy } from "./http_proxy.ts";
 import { connectTcp, connectTls } from "./node.ts";
 import { type ProxyEvent, ProxyTunnel } from "./proxy.ts";
@@ -156,8 +157,11 @@ class Exchange {
   }
 
   async authenticate({ request }: Extract<ProxyEvent, { kind: "credentials" }>): Promise<void> {
+    const { proxy, signal } = this.#options;
     try {
-      this.#hear(this.#tunnel.authenticate(await this.#options.proxy.ask?.(request), now()));
+      // Somebody may have to type them, or never will.
+      const credentials = await abortable(Promise.resolve(proxy.ask?.(request)), signal);
+      this.#hear(this.#tunnel.authenticate(credentials, now()));
     } catch (error) {
       this.end();
       throw error;

@@ -256,6 +256,17 @@ test("closing the broker in the middle ends everything, and it takes nobody any 
   await broker.close();
 });
 
+test("closing the broker is aborted by its signal, and goes on", async () => {
+  const broker = new Broker();
+  const connection = linkUp(broker);
+  await connection.sender("orders").send({ body: 1 });
+  const reason = new Error("in a hurry");
+  assertEquals(await broker.close({ signal: AbortSignal.abort(reason) }).catch((error) => error), reason);
+  await connection.closed;
+  await broker.close();
+  assertEquals([broker.messages, broker.queues()], [0, []]);
+});
+
 test("clients that come and go in the middle of everything leave nothing behind", async () => {
   const broker = new Broker({ queues: { jobs: { maxMessages: 50 } } });
   const seen = new Set<number>();

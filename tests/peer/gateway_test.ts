@@ -263,6 +263,21 @@ test("gateway: a client that goes away while its target is looked for leaves not
   assertEquals([running.counters.opened, running.counters.failed], [0, 0]);
 });
 
+test("gateway: a target that is never found keeps neither client nor gateway", async () => {
+  const running = await gateway({ listen: here, target: () => new Promise<string>(() => {}), targets: [] });
+  const client = await BareClient.connect(running.port);
+  client.socket.write(SASL);
+  while (running.counters.relays === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  const reason = new Error("in a hurry");
+  const stop = new AbortController();
+  const closing = running.close({ signal: stop.signal });
+  stop.abort(reason);
+  assertEquals(await closing.catch((error) => error), reason);
+  await running.close({ drainMs: 0 });
+  await client.ended;
+  assertEquals([running.counters.relays, running.counters.failed], [0, 0]);
+});
+
 test("gateway: close drains, then ends what is left in order", async () => {
   const broker = new Broker();
   await using target = await listen({ ...here, acceptor: broker });

@@ -319,6 +319,18 @@ test("listen: close ends channels with 1001 and handshakes at once, and takes no
   await assertRejects(() => dialSocket(`amqp://127.0.0.1:${listener.port}`), TransportError);
 });
 
+test("listen: close is aborted by its signal, and goes on", async () => {
+  const listener = await start({ closeTimeoutMs: 20 });
+  // It never answers the goodbye.
+  await using client = await BareClient.connect(listener.port);
+  client.socket.write(upgrade("/"));
+  await client.until(" 101 ");
+  const reason = new Error("in a hurry");
+  assertEquals(await listener.close({ signal: AbortSignal.abort(reason) }).catch((error) => error), reason);
+  await listener.close();
+  await isLeft(listener, 0);
+});
+
 test("listen: a callback that throws ends its channel and nothing else", async () => {
   await using listener = await start({
     accept: () => {

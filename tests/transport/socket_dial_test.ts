@@ -264,6 +264,19 @@ test("proxy: a callback is asked for credentials, and what it throws ends the at
   await assertRejects(() => dialSocket(url, { proxy: { url: proxy.url, credentials } }), Error, "no password today");
 });
 
+test("proxy: a callback that never answers ends with the attempt", async () => {
+  await using proxy = await connectProxy({ auth: "digest" });
+  const reason = new Error("changed my mind");
+  const stop = new AbortController();
+  const credentials = (): Promise<undefined> => {
+    queueMicrotask(() => stop.abort(reason));
+    return new Promise(() => {});
+  };
+  const dialled = dialSocket("amqp://127.0.0.1:1", { signal: stop.signal, proxy: { url: proxy.url, credentials } });
+  assertEquals(await dialled.catch((error) => error), reason);
+  assertEquals(proxy.requests.length, 1);
+});
+
 test("PXY-8, ATK-28: the certificate of a proxy over TLS is checked too, against authorities of its own", async () => {
   await using server = await bareServer(echo);
   const url = `amqp://127.0.0.1:${server.port}`;
