@@ -6,37 +6,9 @@
  * @module
  */
 
-/** Error conditions of the specification, grouped by the scope in which they are used [transport 2.8.14–2.8.18]. */
-export const condition = {
-  internalError: "amqp:internal-error",
-  notFound: "amqp:not-found",
-  unauthorizedAccess: "amqp:unauthorized-access",
-  decodeError: "amqp:decode-error",
-  resourceLimitExceeded: "amqp:resource-limit-exceeded",
-  notAllowed: "amqp:not-allowed",
-  invalidField: "amqp:invalid-field",
-  notImplemented: "amqp:not-implemented",
-  resourceLocked: "amqp:resource-locked",
-  preconditionFailed: "amqp:precondition-failed",
-  resourceDeleted: "amqp:resource-deleted",
-  illegalState: "amqp:illegal-state",
-  frameSizeTooSmall: "amqp:frame-size-too-small",
-  connectionForced: "amqp:connection:forced",
-  framingError: "amqp:connection:framing-error",
-  connectionRedirect: "amqp:connection:redirect",
-  windowViolation: "amqp:session:window-violation",
-  errantLink: "amqp:session:errant-link",
-  handleInUse: "amqp:session:handle-in-use",
-  unattachedHandle: "amqp:session:unattached-handle",
-  detachForced: "amqp:link:detach-forced",
-  transferLimitExceeded: "amqp:link:transfer-limit-exceeded",
-  messageSizeExceeded: "amqp:link:message-size-exceeded",
-  linkRedirect: "amqp:link:redirect",
-  stolen: "amqp:link:stolen",
-  transactionUnknownId: "amqp:transaction:unknown-id",
-  transactionRollback: "amqp:transaction:rollback",
-  transactionTimeout: "amqp:transaction:timeout",
-} as const;
+import * as condition from "./condition.ts";
+
+export { condition };
 
 /** What an {@linkcode AmqpError} ended: the whole connection, one session, one link, or one delivery. */
 export type ErrorScope = "connection" | "session" | "link" | "delivery";

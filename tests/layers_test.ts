@@ -14,7 +14,7 @@ import { imports, list, parse, read, type Source } from "./source.ts";
 type Layer = "errors" | "codec" | "engine" | "transport" | "peer" | "entry";
 
 const BELOW: Readonly<Record<Layer, readonly Layer[]>> = {
-  errors: [],
+  errors: ["errors"],
   codec: ["errors", "codec"],
   engine: ["errors", "codec", "engine"],
   transport: ["errors", "transport"],
@@ -43,7 +43,7 @@ const NOT_FOR_CLIENTS =
 function layerOf(path: string): Layer {
   const [, folder, file] = /^src\/(?:(\w+)\/.+|(\w+)\.ts)$/.exec(path) ?? [];
   if (folder !== undefined && folder in BELOW) return folder as Layer;
-  return file === "errors" ? "errors" : "entry";
+  return file === "errors" || file === "condition" ? "errors" : "entry";
 }
 
 function resolve(specifier: string, from: string): string {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { condition } from "../errors.ts";
+import * as condition from "../condition.ts";
 import { typeOf } from "./codes.ts";
 import {
   anyForm,

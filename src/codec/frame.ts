@@ -4,7 +4,8 @@
  * @module
  */
 
-import { AmqpError, condition } from "../errors.ts";
+import * as condition from "../condition.ts";
+import { AmqpError } from "../errors.ts";
 import { decodeProvider } from "./composite.ts";
 import { archetypes } from "./plans.ts";
 import { type CodecLimits, Reader } from "./reader.ts";

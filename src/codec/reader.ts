@@ -4,7 +4,8 @@
  * @module
  */
 
-import { AmqpError, condition, type ErrorScope } from "../errors.ts";
+import * as condition from "../condition.ts";
+import { AmqpError, type ErrorScope } from "../errors.ts";
 import { isCharacter } from "./checks.ts";
 import { leastWidth, typeOf } from "./codes.ts";
 import { ambiguousType, recall, remember, type Remembered } from "./remembered.ts";

@@ -7,7 +7,8 @@
  * @module
  */
 
-import { AmqpError, condition } from "../errors.ts";
+import * as condition from "../condition.ts";
+import { AmqpError } from "../errors.ts";
 import { withDefaults } from "../codec/composite.ts";
 import { type Frame, FrameDecoder, protocolHeader } from "../codec/frame.ts";
 import type { Attach, Begin, Close, Open, Performative, Transfer } from "../codec/types.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { AmqpError, condition } from "../errors.ts";
+import * as condition from "../condition.ts";
+import { AmqpError } from "../errors.ts";
 import type { DeliveryState } from "../codec/types.ts";
 import { ChurnMap } from "./churn.ts";
 import type { PartialDelivery } from "./partial.ts";

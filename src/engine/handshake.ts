@@ -4,7 +4,8 @@
  * @module
  */
 
-import { AmqpError, condition } from "../errors.ts";
+import * as condition from "../condition.ts";
+import { AmqpError } from "../errors.ts";
 import type { Frame, ProtocolHeader, ProtocolId } from "../codec/frame.ts";
 import type { EngineEvent } from "./events.ts";
 import type { ConnectionOptions } from "./options.ts";

@@ -5,7 +5,8 @@
  */
 
 import { ChurnMap } from "./churn.ts";
-import { AmqpError, condition } from "../errors.ts";
+import * as condition from "../condition.ts";
+import { AmqpError } from "../errors.ts";
 import { quote } from "../codec/text.ts";
 import type {
   Attach,

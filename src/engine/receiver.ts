@@ -4,7 +4,7 @@
  * @module
  */
 
-import { condition } from "../errors.ts";
+import * as condition from "../condition.ts";
 import type { Attach, Flow, Transfer } from "../codec/types.ts";
 import { IncomingDelivery } from "./deliveries.ts";
 import { LinkEndpoint } from "./link.ts";

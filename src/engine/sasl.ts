@@ -4,7 +4,8 @@
  * @module
  */
 
-import { AmqpError, condition } from "../errors.ts";
+import * as condition from "../condition.ts";
+import { AmqpError } from "../errors.ts";
 import { encodeComposite } from "../codec/composite.ts";
 import { beginFrame, endFrame, protocolHeader } from "../codec/frame.ts";
 import type { SaslFrameBody } from "../codec/types.ts";

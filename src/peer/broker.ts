@@ -19,7 +19,8 @@
  * @module
  */
 
-import { AmqpError, condition } from "../errors.ts";
+import * as condition from "../condition.ts";
+import { AmqpError } from "../errors.ts";
 import { toDescribed } from "../codec/composite.ts";
 import type { Fields, Source, Target } from "../codec/types.ts";
 import type { Channel } from "../transport/channel.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { AmqpError, condition, OutcomeError } from "../errors.ts";
+import * as condition from "../condition.ts";
+import { AmqpError, OutcomeError } from "../errors.ts";
 import type { Message } from "../codec/message.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import { quote } from "../codec/text.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { AmqpError, condition } from "../errors.ts";
+import * as condition from "../condition.ts";
+import { AmqpError } from "../errors.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import { quote } from "../codec/text.ts";
 import type { DecodedMessage, Message } from "../codec/message.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { AmqpError, condition } from "../errors.ts";
+import * as condition from "../condition.ts";
+import { AmqpError } from "../errors.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import { DecodedMessage, decodeMessage } from "../codec/message.ts";
 import type { DeliveryState, ErrorFields, Modified } from "../codec/types.ts";

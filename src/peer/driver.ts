@@ -4,7 +4,8 @@
  * @module
  */
 
-import { AmqpError, condition, TransportError } from "../errors.ts";
+import * as condition from "../condition.ts";
+import { AmqpError, TransportError } from "../errors.ts";
 import { quote } from "../codec/text.ts";
 import type { ConnectionEndpoint } from "../engine/connection.ts";
 import type { EngineEvent } from "../engine/events.ts";

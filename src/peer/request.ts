@@ -4,7 +4,8 @@
  * @module
  */
 
-import { AmqpError, condition } from "../errors.ts";
+import * as condition from "../condition.ts";
+import { AmqpError } from "../errors.ts";
 import type { DecodedMessage, Message } from "../codec/message.ts";
 import type { Connection } from "./connection.ts";
 import type { Receiver } from "./receiver.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { AmqpError, condition } from "../errors.ts";
+import * as condition from "../condition.ts";
+import { AmqpError } from "../errors.ts";
 import type { ConnectionEndpoint } from "../engine/connection.ts";
 import type { EngineEvent } from "../engine/events.ts";
 import type { PeerInfo } from "../transport/info.ts";

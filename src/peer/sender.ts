@@ -4,7 +4,8 @@
  * @module
  */
 
-import { AmqpError, condition, type FailedOutcome, OutcomeError } from "../errors.ts";
+import * as condition from "../condition.ts";
+import { AmqpError, type FailedOutcome, OutcomeError } from "../errors.ts";
 import { encodeMessage, type Message } from "../codec/message.ts";
 import { quote } from "../codec/text.ts";
 import type { Accepted, DeliveryState } from "../codec/types.ts";

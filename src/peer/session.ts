@@ -4,7 +4,8 @@
  * @module
  */
 
-import { AmqpError, condition } from "../errors.ts";
+import * as condition from "../condition.ts";
+import { AmqpError } from "../errors.ts";
 import type { SessionEndpoint, SessionOptions } from "../engine/session.ts";
 import type { Connection } from "./connection.ts";
 import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, mayRetry } from "./link.ts";

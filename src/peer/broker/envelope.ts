@@ -4,7 +4,8 @@
  * @module
  */
 
-import { AmqpError, condition } from "../../errors.ts";
+import * as condition from "../../condition.ts";
+import { AmqpError } from "../../errors.ts";
 import { decodeAs, encodeAs, readDescriptor } from "../../codec/composite.ts";
 import { encodeMessage } from "../../codec/message.ts";
 import { type CodecLimits, Reader } from "../../codec/reader.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { AmqpError, condition } from "../../errors.ts";
+import * as condition from "../../condition.ts";
+import { AmqpError } from "../../errors.ts";
 import type { Delivery } from "../delivery.ts";
 import type { Receiver } from "../receiver.ts";
 import { ignore } from "../wait.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { AmqpError, condition } from "../../errors.ts";
+import * as condition from "../../condition.ts";
+import { AmqpError } from "../../errors.ts";
 import type { DeliveryState, ErrorFields } from "../../codec/types.ts";
 import type { Connection } from "../connection.ts";
 import { Backlog } from "./backlog.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { AmqpError, condition } from "../../errors.ts";
+import * as condition from "../../condition.ts";
+import { AmqpError } from "../../errors.ts";
 import type { Consumer } from "./consumer.ts";
 import type { Arrival, Producer, Sink } from "./producer.ts";
 import { type House, Queue, type QueueOptions } from "./queue.ts";
