@@ -163,7 +163,7 @@ export const contender: Contender = {
       },
     });
     if ("Deno" in globalThis || "Bun" in globalThis) return (await serve((channel) => server.accept(channel))).url;
-    const limits = { maxConnections: 2_000 };
+    const limits = { maxConnections: 4_000 };
     const { host, port } = await listen({ host: "127.0.0.1", port: 0, acceptor: server, limits });
     return `ws://${host}:${port}`;
   },
