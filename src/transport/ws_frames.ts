@@ -100,8 +100,19 @@ export function mask(bytes: Uint8Array, key: Uint8Array, phase: number): number 
   return (phase + length) & 3;
 }
 
-// Holds some eighty small frames per write; an idle connection keeps one of these.
+// Holds some eighty small frames per write.
 const SLAB_BYTES = 16_384;
+
+/** Memory that is written once, from its start to its end; what was handed over stays as it is. */
+interface Slab {
+  readonly bytes: Uint8Array;
+  /** How far it is written. */
+  end: number;
+}
+
+// What no encoder writes to right now. The next one that has something to write goes on behind its end, so that
+// connections with nothing to send have no memory for it, however many they are.
+let spare: Slab | undefined;
 
 /**
  * Writes frames, one behind the other, into as few pieces as possible.
@@ -110,16 +121,16 @@ const SLAB_BYTES = 16_384;
  */
 export class FrameEncoder {
   readonly #keys: MaskKeys | undefined;
-  readonly #key: Uint8Array = new Uint8Array(4);
+  readonly #key: Uint8Array | undefined;
   readonly #full: Uint8Array[] = [];
-  #slab: Uint8Array = new Uint8Array(0);
+  #slab: Slab | undefined;
   #start = 0;
-  #end = 0;
   #length = 0;
 
   /** With `keys` every frame is masked, as a client must; without, none is. */
   constructor(keys?: MaskKeys) {
     this.#keys = keys;
+    if (keys !== undefined) this.#key = new Uint8Array(4);
   }
 
   /** How many bytes wait for {@linkcode FrameEncoder.take}. */
@@ -129,62 +140,86 @@ export class FrameEncoder {
 
   /** Appends one whole, final frame. */
   frame(opcode: number, payload: Uint8Array): void {
-    const maskLength = this.#keys === undefined ? 0 : 4;
-    const lengthLength = payload.length < 126 ? 0 : payload.length < 65_536 ? 2 : 8;
-    this.#reserve(2 + lengthLength + maskLength + payload.length);
-    const maskBit = maskLength === 0 ? 0 : 0x80;
-    this.#byte(0x80 | opcode);
-    this.#byte(maskBit | (lengthLength === 0 ? payload.length : lengthLength === 2 ? 126 : 127));
+    const key = this.#key;
+    const { length } = payload;
+    const lengthLength = length < 126 ? 0 : length < 65_536 ? 2 : 8;
+    const slab = this.#reserve(2 + lengthLength + (key === undefined ? 0 : 4) + length);
+    const { bytes } = slab;
+    let at = slab.end;
+    bytes[at++] = 0x80 | opcode;
+    bytes[at++] = (key === undefined ? 0 : 0x80) | (lengthLength === 0 ? length : lengthLength === 2 ? 126 : 127);
     // By division: a shift counts modulo 32, so `>>> 56` would repeat the low word.
-    for (let i = lengthLength - 1; i >= 0; i--) this.#byte(Math.floor(payload.length / 2 ** (8 * i)) & 0xff);
-    if (this.#keys !== undefined) {
-      this.#keys.next(this.#key);
-      for (const byte of this.#key) this.#byte(byte);
+    for (let i = lengthLength - 1; i >= 0; i--) bytes[at++] = Math.floor(length / 2 ** (8 * i)) & 0xff;
+    if (key !== undefined) {
+      this.#keys!.next(key);
+      for (let i = 0; i < 4; i++) bytes[at++] = key[i]!;
     }
-    this.#slab.set(payload, this.#end);
-    if (this.#keys !== undefined) mask(this.#slab.subarray(this.#end, this.#end + payload.length), this.#key, 0);
-    this.#end += payload.length;
+    bytes.set(payload, at);
+    if (key !== undefined) mask(bytes.subarray(at, at + length), key, 0);
+    slab.end = at + length;
   }
 
   /** Appends bytes that are no frame: the heads of the handshake. */
   raw(bytes: Uint8Array): void {
-    this.#reserve(bytes.length);
-    this.#slab.set(bytes, this.#end);
-    this.#end += bytes.length;
+    const slab = this.#reserve(bytes.length);
+    slab.bytes.set(bytes, slab.end);
+    slab.end += bytes.length;
   }
 
   /** Hands over the next piece, always of whole frames; undefined when there is none. */
   take(): Uint8Array | undefined {
-    if (this.#full.length === 0) this.#seal();
-    const piece = this.#full.shift();
-    this.#length -= piece?.length ?? 0;
+    const piece = this.#full.shift() ?? this.#seal();
+    if (piece !== undefined) this.#length -= piece.length;
+    if (this.#length === 0) this.#release();
     return piece;
   }
 
   /** Drops what was not taken. */
   clear(): void {
     this.#full.length = 0;
-    this.#start = this.#end;
     this.#length = 0;
+    this.#release();
   }
 
-  #byte(byte: number): void {
-    this.#slab[this.#end++] = byte;
-  }
-
-  #reserve(size: number): void {
+  #reserve(size: number): Slab {
     this.#length += size;
-    if (this.#slab.length - this.#end >= size) return;
-    this.#seal();
-    this.#slab = new Uint8Array(Math.max(size, SLAB_BYTES));
-    this.#start = this.#end = 0;
+    if (this.#slab !== undefined && hasRoom(this.#slab, size)) return this.#slab;
+    const piece = this.#seal();
+    if (piece !== undefined) this.#full.push(piece);
+    const slab = spare !== undefined && hasRoom(spare, size) ? spare : newSlab(size);
+    if (slab === spare) spare = undefined;
+    this.#slab = slab;
+    this.#start = slab.end;
+    return slab;
   }
 
   // A piece that was handed over may still be on its way to the socket: the slab goes on behind it, never over it.
-  #seal(): void {
-    if (this.#end > this.#start) this.#full.push(this.#slab.subarray(this.#start, this.#end));
-    this.#start = this.#end;
+  #seal(): Uint8Array | undefined {
+    const slab = this.#slab;
+    if (slab === undefined || slab.end === this.#start) return undefined;
+    const piece = slab.bytes.subarray(this.#start, slab.end);
+    this.#start = slab.end;
+    return piece;
   }
+
+  // The roomier of two is worth keeping.
+  #release(): void {
+    const slab = this.#slab;
+    this.#slab = undefined;
+    if (slab !== undefined && roomOf(slab) > (spare === undefined ? 0 : roomOf(spare))) spare = slab;
+  }
+}
+
+function newSlab(size: number): Slab {
+  return { bytes: new Uint8Array(Math.max(size, SLAB_BYTES)), end: 0 };
+}
+
+function hasRoom(slab: Slab, size: number): boolean {
+  return size <= roomOf(slab);
+}
+
+function roomOf({ bytes, end }: Slab): number {
+  return bytes.length - end;
 }
 
 /** A part of a binary message, handed on as soon as it is there. */
@@ -224,20 +259,22 @@ export class FrameDecoder {
   readonly #masked: boolean;
   readonly #maxMessageBytes: number;
   readonly #maxFragments: number;
-  #bytes: Uint8Array = new Uint8Array(0);
+  #bytes: Uint8Array | undefined;
   #at = 0;
 
-  // The frame under way: at most 14 bytes of header, then its payload.
-  readonly #header: Uint8Array = new Uint8Array(14);
+  // The frame under way: at most 14 bytes of header, of which so many were read, then its payload.
   #headerLength = 0;
   #headerSize = 2;
+  #first = 0;
   #opcode = 0;
   #final = false;
+  #lengthSize = 0;
   #inPayload = false;
   #left = 0;
-  readonly #key: Uint8Array = new Uint8Array(4);
+  readonly #key: Uint8Array | undefined;
   #phase = 0;
-  readonly #control: Uint8Array = new Uint8Array(MAX_CONTROL_BYTES);
+  // Made for the first control frame, which most connections never see.
+  #control: Uint8Array | undefined;
   #controlLength = 0;
 
   // The message under way; control frames stand between its frames and leave it alone.
@@ -248,6 +285,7 @@ export class FrameDecoder {
   /** `masked` says what the peer must do: true when it is the client. */
   constructor(masked: boolean, limits: FrameLimits = {}) {
     this.#masked = masked;
+    if (masked) this.#key = new Uint8Array(4);
     this.#maxMessageBytes = limits.maxMessageBytes ?? MAX_MESSAGE_BYTES;
     this.#maxFragments = limits.maxFragments ?? MAX_FRAGMENTS;
   }
@@ -258,7 +296,8 @@ export class FrameDecoder {
    * @throws {TypeError} If {@linkcode FrameDecoder.next} has not read the previous ones to their end.
    */
   push(bytes: Uint8Array): void {
-    if (this.#at < this.#bytes.length) throw new TypeError("Cannot take bytes: those before were not read");
+    if (this.#bytes !== undefined) throw new TypeError("Cannot take bytes: those before were not read");
+    if (bytes.length === 0) return;
     this.#bytes = bytes;
     this.#at = 0;
   }
@@ -271,16 +310,14 @@ export class FrameDecoder {
   next(): PayloadPiece | ControlFrame | undefined {
     for (;;) {
       if (!this.#inPayload && !this.#readHeader()) return undefined;
-      const piece = this.#bytes.subarray(this.#at, this.#at + this.#left);
-      this.#at += piece.length;
-      this.#left -= piece.length;
+      const piece = this.#nextBytes();
       const complete = this.#left === 0;
       this.#inPayload = !complete;
       if (this.#opcode >= opcode.close) {
         const payload = this.#gatherControl(piece);
         if (complete) return { kind: "control", opcode: this.#opcode, payload };
       } else {
-        if (this.#masked) this.#phase = mask(piece, this.#key, this.#phase);
+        if (this.#key !== undefined) this.#phase = mask(piece, this.#key, this.#phase);
         const last = complete && this.#final;
         if (last) this.#inMessage = false;
         if (last || piece.length > 0) return { kind: "bytes", bytes: piece, last };
@@ -289,15 +326,29 @@ export class FrameDecoder {
     }
   }
 
-  // Byte by byte into fourteen bytes of our own, so that a header may be cut anywhere and needs no second way.
+  // As much of the payload as there is. What was read to its end is let go: a few bytes may be a view of many more.
+  #nextBytes(): Uint8Array {
+    const bytes = this.#bytes;
+    if (bytes === undefined) return new Uint8Array(0);
+    const piece = bytes.subarray(this.#at, this.#at + this.#left);
+    this.#left -= piece.length;
+    this.#at += piece.length;
+    if (this.#at === bytes.length) this.#bytes = undefined;
+    return piece;
+  }
+
+  // Byte by byte, so that a header may be cut anywhere and needs no second way.
   #readHeader(): boolean {
+    const bytes = this.#bytes;
     while (this.#headerLength < this.#headerSize) {
-      if (this.#at === this.#bytes.length) return false;
-      this.#header[this.#headerLength++] = this.#bytes[this.#at++]!;
-      if (this.#headerLength === 2) this.#firstTwoBytes(this.#header[0]!, this.#header[1]!);
+      if (bytes === undefined || this.#at === bytes.length) {
+        this.#bytes = undefined;
+        return false;
+      }
+      this.#headerByte(this.#headerLength++, bytes[this.#at++]!);
     }
-    this.#left = this.#payloadLength(this.#header[1]! & 0x7f);
-    if (this.#masked) this.#key.set(this.#header.subarray(this.#headerSize - 4, this.#headerSize));
+    if (this.#at === bytes!.length) this.#bytes = undefined;
+    this.#checkLength();
     this.#phase = 0;
     this.#controlLength = 0;
     this.#headerLength = 0;
@@ -305,6 +356,14 @@ export class FrameDecoder {
     this.#inPayload = true;
     if (this.#opcode < opcode.close) this.#countFragment();
     return true;
+  }
+
+  #headerByte(at: number, byte: number): void {
+    if (at === 0) this.#first = byte;
+    else if (at === 1) this.#firstTwoBytes(this.#first, byte);
+    else if (at >= 2 + this.#lengthSize) this.#key![at - 2 - this.#lengthSize] = byte;
+    else if (at === 2 && this.#lengthSize === 8 && byte >= 0x80) throw violation("length has its top bit set");
+    else this.#left = this.#left * 256 + byte;
   }
 
   #firstTwoBytes(first: number, second: number): void {
@@ -332,23 +391,15 @@ export class FrameDecoder {
       default:
         throw violation(`opcode 0x${this.#opcode.toString(16)} is reserved`);
     }
-    this.#headerSize = 2 + (length === 126 ? 2 : length === 127 ? 8 : 0) + (this.#masked ? 4 : 0);
+    this.#lengthSize = length === 126 ? 2 : length === 127 ? 8 : 0;
+    this.#left = this.#lengthSize === 0 ? length : 0;
+    this.#headerSize = 2 + this.#lengthSize + (this.#masked ? 4 : 0);
   }
 
-  #payloadLength(length: number): number {
-    if (length < 126) return length;
-    const view = new DataView(this.#header.buffer, this.#header.byteOffset);
-    if (length === 126) {
-      const short = view.getUint16(2);
-      if (short < 126) throw violation("length is not in its shortest form");
-      return short;
-    }
-    const high = view.getUint32(2);
-    const long = high * 2 ** 32 + view.getUint32(6);
-    if (high >= 2 ** 31) throw violation("length has its top bit set");
-    if (long < 65_536) throw violation("length is not in its shortest form");
-    if (long > Number.MAX_SAFE_INTEGER) throw violation("length is beyond 2^53", closeCode.tooBig);
-    return long;
+  #checkLength(): void {
+    const shortest = this.#lengthSize === 0 ? 0 : this.#lengthSize === 2 ? 126 : 65_536;
+    if (this.#left < shortest) throw violation("length is not in its shortest form");
+    if (this.#left > Number.MAX_SAFE_INTEGER) throw violation("length is beyond 2^53", closeCode.tooBig);
   }
 
   #countFragment(): void {
@@ -367,11 +418,12 @@ export class FrameDecoder {
   }
 
   #gatherControl(piece: Uint8Array): Uint8Array {
-    this.#control.set(piece, this.#controlLength);
-    const added = this.#control.subarray(this.#controlLength, this.#controlLength + piece.length);
-    if (this.#masked) this.#phase = mask(added, this.#key, this.#phase);
+    const control = this.#control ??= new Uint8Array(MAX_CONTROL_BYTES);
+    control.set(piece, this.#controlLength);
+    const added = control.subarray(this.#controlLength, this.#controlLength + piece.length);
+    if (this.#key !== undefined) this.#phase = mask(added, this.#key, this.#phase);
     this.#controlLength += piece.length;
-    return this.#control.subarray(0, this.#controlLength);
+    return control.subarray(0, this.#controlLength);
   }
 }
 

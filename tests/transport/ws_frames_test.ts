@@ -317,6 +317,22 @@ test("encoder: small frames leave together, in order, and no piece is written to
   assertEquals(first, hex("820100 820101 820102"));
 });
 
+test("encoder: connections take turns with their memory, and no two write to it at a time", () => {
+  const encoders = Array.from({ length: 1_000 }, () => new FrameEncoder());
+  const blocks = new Set<ArrayBufferLike>();
+  const taken: Uint8Array[] = [];
+  for (const [i, encoder] of encoders.entries()) {
+    encoder.frame(opcode.binary, Uint8Array.of(i >>> 8, i));
+    // A slow one: what it wrote waits while others write.
+    if (i === 500) continue;
+    taken[i] = encoder.take()!;
+    blocks.add(taken[i].buffer);
+  }
+  taken[500] = encoders[500]!.take()!;
+  assert(blocks.size <= 3, `${blocks.size} blocks of memory`);
+  for (const [i, bytes] of taken.entries()) assertEquals(bytes, Uint8Array.of(0x82, 2, i >>> 8, i));
+});
+
 test("encoder: what is dropped does not leave, and the caller's bytes stay as they are", () => {
   const encoder = new FrameEncoder(new MaskKeys(crypto));
   const payload = new Uint8Array(40_000);
