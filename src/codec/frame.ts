@@ -7,6 +7,7 @@
 import * as condition from "../condition.ts";
 import { AmqpError } from "../errors.ts";
 import { decodeProvider } from "./composite.ts";
+import { OrdinaryReader } from "./ordinary.ts";
 import { archetypes } from "./plans.ts";
 import { type CodecLimits, Reader } from "./reader.ts";
 import { hex, hexByte } from "./text.ts";
@@ -94,7 +95,8 @@ export class FrameDecoder {
   /** Pieces as they were pushed; `#position` is the first byte of the first one that was not used. */
   readonly #pieces: Uint8Array[] = [];
   #position = 0;
-  /** Reads the first piece; absent until a frame lies in it. */
+  /** Both read the first piece; absent until a frame lies in it that is for them. */
+  #ordinary: OrdinaryReader | undefined;
   #reader: Reader | undefined;
   /** What was gathered from several pieces, and how much of it is filled. */
   #gathered: Uint8Array = new Uint8Array(0);
@@ -149,10 +151,11 @@ export class FrameDecoder {
       const start = this.#position;
       const size = this.#sizeAt(piece, start);
       if (piece.length - start >= size) {
-        const reader = this.#reader ??= new Reader(piece, this.#limits);
+        const ordinary = ordinaryFrame(piece, start, size, this.#ordinary ??= new OrdinaryReader(piece));
+        const reader = ordinary === undefined ? this.#reader ??= new Reader(piece, this.#limits) : undefined;
         this.#buffered -= size;
         this.#skip(piece, size);
-        return decodeFrame(piece, start, size, reader);
+        return ordinary ?? decodeFrame(piece, start, size, reader!);
       }
     }
     if (!this.#gather(4) || !this.#gather(this.#sizeAt(this.#gathered, 0))) return undefined;
@@ -205,8 +208,20 @@ export class FrameDecoder {
     if (this.#position < piece.length) return;
     this.#pieces.shift();
     this.#position = 0;
+    this.#ordinary = undefined;
     this.#reader = undefined;
   }
+}
+
+function ordinaryFrame(bytes: Uint8Array, start: number, size: number, reader: OrdinaryReader): Frame | undefined {
+  // Of AMQP, without an extended header.
+  if (bytes[start + 4] !== 2 || bytes[start + 5] !== 0) return undefined;
+  const end = start + size;
+  const body = reader.performative(start + FRAME_HEADER_SIZE, end);
+  if (body === undefined) return undefined;
+  const channel = bytes[start + 6] << 8 | bytes[start + 7];
+  const payload = body.kind === "transfer" ? reader.view(reader.position, end) : undefined;
+  return { type: 0, channel, body, payload, size };
 }
 
 function decodeFrame(bytes: Uint8Array, start: number, size: number, reader: Reader): Frame {

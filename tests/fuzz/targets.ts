@@ -14,6 +14,7 @@ import { AmqpError, condition } from "../../src/errors.ts";
 import { ConnectionEndpoint, type ConnectionOptions } from "../../src/engine/connection.ts";
 import type { IncomingDelivery, OutgoingDelivery } from "../../src/engine/deliveries.ts";
 import type { EngineEvent } from "../../src/engine/events.ts";
+import { agree } from "../codec/ordinary.ts";
 import { randomValue } from "../codec/random_values.ts";
 import { sample } from "../codec/samples.ts";
 import { pieces } from "../engine/pair.ts";
@@ -29,6 +30,7 @@ export type Target = (random: Random) => void;
 /** All targets by name. */
 export const targets: Readonly<Record<string, Target>> = {
   decoder: fuzzDecoder,
+  ordinary: fuzzOrdinary,
   message: fuzzMessage,
   engine: fuzzEngine,
   splits: fuzzSplits,
@@ -59,6 +61,17 @@ function fuzzDecoder(random: Random): void {
   }
   const value = random.bytes(1 + random.int(40));
   attempt(() => new Reader(value).value());
+}
+
+/** A body that is read without the table is what the table gives. */
+function fuzzOrdinary(random: Random): void {
+  const bytes = new Frames(random).some("amqp");
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  for (let at = 0; at + 8 < bytes.length; at += Math.max(8, view.getUint32(at))) {
+    const body = bytes.subarray(at + 8, at + view.getUint32(at));
+    agree(body);
+    agree(mutated(random, body));
+  }
 }
 
 /** Spoilt messages are messages that can be encoded again, or AMQP errors. */

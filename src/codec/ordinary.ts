@@ -1,0 +1,151 @@
+/**
+ * The two performatives that come with every message, transfer and disposition, read without the table where they
+ * are encoded in the ordinary, smallest way.
+ *
+ * Anything else is left to the table: long forms, rare fields, whatever is wrong. Both give the same objects.
+ *
+ * @module
+ */
+
+import { definitions } from "./definitions.ts";
+import type { DeliveryState, Disposition, Transfer } from "./types.ts";
+
+/** Reads ordinary performatives from one array of bytes. */
+export class OrdinaryReader {
+  readonly #bytes: Uint8Array;
+  // A view made from these costs two thirds of one by subarray.
+  readonly #buffer: ArrayBufferLike;
+  readonly #offset: number;
+  #position = 0;
+  #left = 0;
+  #odd = false;
+
+  /** Prepares to read from these bytes. */
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+    this.#buffer = bytes.buffer;
+    this.#offset = bytes.byteOffset;
+  }
+
+  /** Where the performative that was read last ends. */
+  get position(): number {
+    return this.#position;
+  }
+
+  /** A view of some of the bytes. */
+  view(start: number, end: number): Uint8Array {
+    return new Uint8Array(this.#buffer, this.#offset + start, end - start);
+  }
+
+  /** The performative that stands there, if it is an ordinary one, and is followed by nothing but a payload. */
+  performative(start: number, end: number): Transfer | Disposition | undefined {
+    const bytes = this.#bytes;
+    // A described value, a ulong of one byte, and later a list with a size of one byte.
+    if (bytes[start] !== 0x00 || bytes[start + 1] !== 0x53 || bytes[start + 3] !== 0xc0) return undefined;
+    const stop = start + 5 + bytes[start + 4];
+    if (stop > end) return undefined;
+    this.#position = start + 6;
+    this.#left = bytes[start + 5];
+    this.#odd = false;
+    const code = bytes[start + 2];
+    const body = code === definitions.transfer.code
+      ? this.#transfer(stop)
+      : code === definitions.disposition.code && stop === end
+      ? this.#disposition()
+      : undefined;
+    // Fields that reached beyond the list were misread, but then the position tells.
+    return this.#odd || this.#left > 0 || this.#position !== stop ? undefined : body;
+  }
+
+  #transfer(stop: number): Transfer | undefined {
+    const handle = this.#uint();
+    const deliveryId = this.#uint();
+    const deliveryTag = this.#binary(stop);
+    const messageFormat = this.#uint();
+    const settled = this.#boolean();
+    const more = this.#boolean();
+    if (handle === undefined) return undefined;
+    let transfer: Transfer;
+    // An object is made in one go where most have the same fields.
+    if (deliveryId !== undefined && deliveryTag !== undefined && messageFormat !== undefined && settled !== undefined) {
+      transfer = { kind: "transfer", handle, deliveryId, deliveryTag, messageFormat, settled };
+    } else {
+      transfer = { kind: "transfer", handle };
+      if (deliveryId !== undefined) transfer.deliveryId = deliveryId;
+      if (deliveryTag !== undefined) transfer.deliveryTag = deliveryTag;
+      if (messageFormat !== undefined) transfer.messageFormat = messageFormat;
+      if (settled !== undefined) transfer.settled = settled;
+    }
+    if (more !== undefined) transfer.more = more;
+    return transfer;
+  }
+
+  #disposition(): Disposition | undefined {
+    const isReceiver = this.#boolean();
+    const first = this.#uint();
+    const last = this.#uint();
+    const settled = this.#boolean();
+    const state = this.#accepted();
+    if (isReceiver === undefined || first === undefined) return undefined;
+    const role = isReceiver ? "receiver" : "sender";
+    if (last !== undefined && settled !== undefined && state !== undefined) {
+      return { kind: "disposition", role, first, last, settled, state };
+    }
+    const disposition: Disposition = { kind: "disposition", role, first };
+    if (last !== undefined) disposition.last = last;
+    if (settled !== undefined) disposition.settled = settled;
+    if (state !== undefined) disposition.state = state;
+    return disposition;
+  }
+
+  // The constructor of the next field; that of null where there is none.
+  #code(): number {
+    return this.#left-- > 0 ? this.#bytes[this.#position++] : 0x40;
+  }
+
+  #uint(): number | undefined {
+    const code = this.#code();
+    switch (code) {
+      case 0x43:
+        return 0;
+      case 0x52:
+        return this.#bytes[this.#position++];
+      case 0x70: {
+        const bytes = this.#bytes;
+        const at = this.#position;
+        this.#position = at + 4;
+        return (bytes[at] << 24 | bytes[at + 1] << 16 | bytes[at + 2] << 8 | bytes[at + 3]) >>> 0;
+      }
+    }
+    return this.#none(code);
+  }
+
+  #boolean(): boolean | undefined {
+    const code = this.#code();
+    return code === 0x41 ? true : code === 0x42 ? false : this.#none(code);
+  }
+
+  #binary(stop: number): Uint8Array | undefined {
+    const code = this.#code();
+    if (code !== 0xa0) return this.#none(code);
+    const start = this.#position + 1;
+    const end = start + this.#bytes[this.#position];
+    this.#position = end;
+    // Also when the length was beyond the end of the array.
+    return end <= stop ? this.view(start, end) : this.#none(code);
+  }
+
+  #accepted(): DeliveryState | undefined {
+    const code = this.#code();
+    if (code !== 0x00) return this.#none(code);
+    const bytes = this.#bytes;
+    const at = this.#position;
+    this.#position = at + 3;
+    const isAccepted = bytes[at] === 0x53 && bytes[at + 1] === definitions.accepted.code && bytes[at + 2] === 0x45;
+    return isAccepted ? { kind: "accepted" } : this.#none(code);
+  }
+
+  #none(code: number): undefined {
+    if (code !== 0x40) this.#odd = true;
+  }
+}
