@@ -24,6 +24,7 @@ import {
   DEFAULT_FLUSH_BYTES,
   DEFAULT_IDLE_TIME_OUT,
   DEFAULT_MAX_FRAME_SIZE,
+  DEFAULT_MAX_LINKS,
   DEFAULT_OPEN_TIMEOUT_MS,
   DEFAULT_SASL_MAX_FRAME_SIZE,
   MAX_PIPELINED_BYTES,
@@ -341,9 +342,23 @@ export class ConnectionEndpoint implements Endpoint {
     if (session.remoteChannel !== undefined) this.#byRemoteChannel.delete(session.remoteChannel);
   }
 
-  /** Detaches the link of this connection that the peer attaches anew; for sessions. */
-  steal(attach: Attach): void {
-    for (const session of this.#byChannel.values()) session.steal(attach);
+  /**
+   * Makes way for a link that the peer attaches: the one of its name is detached; for sessions.
+   *
+   * @returns What to refuse it with instead, when there are too many.
+   * @throws {AmqpError} With `amqp:resource-limit-exceeded` if as many again were refused and are still there.
+   */
+  admit(attach: Attach): AmqpError | undefined {
+    const { maxLinks = DEFAULT_MAX_LINKS } = this.#options;
+    let count = 0;
+    for (const session of this.#byChannel.values()) count += session.linkCount;
+    if (count < maxLinks) {
+      for (const session of this.#byChannel.values()) session.steal(attach);
+      return undefined;
+    }
+    const error = new AmqpError(condition.resourceLimitExceeded, `Cannot take attach: ${count} links are attached`);
+    if (count >= 2 * maxLinks) throw error;
+    return error;
   }
 
   #handle(): void {

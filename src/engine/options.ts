@@ -15,6 +15,8 @@ export const MIN_MAX_FRAME_SIZE = 512;
 export const DEFAULT_MAX_FRAME_SIZE = 65_536;
 /** Highest channel by default: 256 sessions on a connection. */
 export const DEFAULT_CHANNEL_MAX = 255;
+/** Links on a connection by default: four sessions full of them. */
+export const DEFAULT_MAX_LINKS = 4_096;
 /** Idle time-out that we announce by default, in milliseconds; the connection is given up after twice that. */
 export const DEFAULT_IDLE_TIME_OUT = 60_000;
 /** Shortest idle time-out of a peer that we agree to keep, in milliseconds; less would be a storm of empty frames. */
@@ -45,6 +47,11 @@ export interface ConnectionOptions {
   maxFrameSize?: number;
   /** Highest channel that the peer may use. Default: {@linkcode DEFAULT_CHANNEL_MAX}. */
   channelMax?: number;
+  /**
+   * Links at a time on all sessions, from where on those that the peer attaches are refused. A peer that leaves as many
+   * refused ones attached is closed. Default: {@linkcode DEFAULT_MAX_LINKS}.
+   */
+  maxLinks?: number;
   /** Idle time-out to announce, in milliseconds, 0 for none. Default: {@linkcode DEFAULT_IDLE_TIME_OUT}. */
   idleTimeOut?: number;
   /** Connection properties. */

@@ -376,12 +376,13 @@ export class SessionEndpoint implements Endpoint {
       this.#handles.bind(handle, answered);
       return answered.receiveAttach(attach);
     }
-    this.connection.steal(attach);
+    const refusal = this.connection.admit(attach);
     const link = this.#createForPeer(name, role);
     this.#handles.add(link);
     this.#handles.bind(handle, link);
     link.receiveAttach(attach);
-    this.connection.emit({ kind: "attachRequested", link });
+    if (refusal) link.refuse(refusal);
+    else this.connection.emit({ kind: "attachRequested", link });
   }
 
   #receiveDetach(detach: Detach): void {

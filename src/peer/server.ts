@@ -69,6 +69,11 @@ export interface AcceptorOptions {
   maxFrameSize?: number;
   /** Highest channel that either side may use. Default: 255. */
   channelMax?: number;
+  /**
+   * Links at a time on all sessions of a connection. More are refused with `amqp:resource-limit-exceeded`, and a peer that
+   * leaves as many refused ones attached is closed. Default: 4,096.
+   */
+  maxLinks?: number;
   /** Idle time-out announced to peers, in milliseconds; 0 for none. Default: 60,000. */
   idleTimeOut?: number;
   /** Connection properties. */

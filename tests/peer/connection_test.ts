@@ -246,6 +246,19 @@ test("CON-4: no more sessions than the peer takes", async () => {
   await connection.close();
 });
 
+test("ATK-8: no more links than the accepting side takes, on whatever session", async () => {
+  const server = acceptor({ maxLinks: 2, onReceiver: (request) => void request.accept().serve(() => {}) });
+  const connection = linkUp(server);
+  const first = connection.sender("a");
+  await first.send({ body: 1 });
+  await connection.session().sender("b").send({ body: 2 });
+  const error = await assertRejects(() => connection.sender("c").send({ body: 3 }), AmqpError);
+  assertEquals([error.condition, error.remote, error.retryable], [condition.resourceLimitExceeded, true, true]);
+  await first.close();
+  await connection.sender("c").send({ body: 3 });
+  await connection.close();
+});
+
 /** An acceptor that answers requests to any address with what `answer` makes of them. */
 function responder(answer: (body: unknown) => unknown) {
   const replies = new Map<
