@@ -39,6 +39,8 @@ export interface ListenInfo extends PeerInfo {
 export interface ListenLimits extends WebSocketLimits {
   /** Connections at once; those above it are dropped. Default: 1,000. */
   maxConnections?: number;
+  /** Those of them from one address. Default: as many, for behind a reverse proxy all come from its address. */
+  maxConnectionsPerAddress?: number;
   /** Connections at once that have not shown what they want; above it the oldest of them is dropped. Default: 100. */
   maxHandshakes?: number;
   /** Milliseconds from the first byte to a channel, with TLS and the WebSocket handshake. Default: 10,000. */
@@ -154,7 +156,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     // The runtime's own authorities certify anybody.
     throw new TypeError("Cannot listen: client certificates need the authority that they come from, in tls.ca");
   }
-  for (const name of ["maxConnections", "maxHandshakes", "handshakeTimeoutMs"] as const) {
+  for (const name of ["maxConnections", "maxConnectionsPerAddress", "maxHandshakes", "handshakeTimeoutMs"] as const) {
     positive(name, options.limits?.[name] ?? 1);
   }
   if (!hasSockets()) throw new TransportError("not-supported", `Cannot listen: ${runtimeName()} has no sockets`);
@@ -185,6 +187,7 @@ class Reception {
   readonly #schemes: readonly ListenScheme[];
   readonly #acceptTls: ((socket: Socket, onsecure: OnSecure) => void) | undefined;
   readonly #sockets = new Set<Socket>();
+  readonly #addresses = new Map<string, number>();
   // In the order in which they came.
   readonly #handshakes = new Map<Socket, ReturnType<typeof setTimeout>>();
   readonly #channels = new Set<Channel>();
@@ -203,9 +206,16 @@ class Reception {
   }
 
   receive(socket: Socket): void {
-    const { maxConnections = MAX_CONNECTIONS, maxHandshakes = MAX_HANDSHAKES, handshakeTimeoutMs } =
-      this.#options.limits ?? {};
-    if (this.#closed || this.#sockets.size >= maxConnections) {
+    const {
+      maxConnections = MAX_CONNECTIONS,
+      maxConnectionsPerAddress = maxConnections,
+      maxHandshakes = MAX_HANDSHAKES,
+      handshakeTimeoutMs = HANDSHAKE_TIMEOUT_MS,
+    } = this.#options.limits ?? {};
+    // Unknown when it has gone already.
+    const { remoteAddress = "" } = socket;
+    const neighbours = this.#addresses.get(remoteAddress) ?? 0;
+    if (this.#closed || this.#sockets.size >= maxConnections || neighbours >= maxConnectionsPerAddress) {
       this.#refused++;
       return void socket.destroy();
     }
@@ -217,19 +227,29 @@ class Reception {
         break;
       }
     }
+    const connection: Connection = { socket, secure: false };
     this.#sockets.add(socket);
-    this.#handshakes.set(socket, guard(handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS, () => socket.destroy()));
+    this.#addresses.set(remoteAddress, neighbours + 1);
+    const late = (): void => void (connection.http === undefined ? socket.destroy() : connection.http.expire());
+    this.#handshakes.set(socket, guard(handshakeTimeoutMs, late));
     socket.on("close", () => {
       this.#sockets.delete(socket);
+      this.#vacate(remoteAddress);
       if (this.#settle(socket)) this.#refused++;
     });
-    this.#sniff(socket, { socket, secure: false });
+    this.#sniff(socket, connection);
   }
 
   close(): void {
     this.#closed = true;
     for (const channel of this.#channels) channel.close(1001);
     for (const socket of this.#handshakes.keys()) socket.destroy();
+  }
+
+  #vacate(address: string): void {
+    const left = this.#addresses.get(address)! - 1;
+    if (left > 0) this.#addresses.set(address, left);
+    else this.#addresses.delete(address);
   }
 
   #settle(socket: Socket): boolean {
@@ -251,12 +271,14 @@ class Reception {
       for (const piece of pieces.reverse()) socket.unshift(piece);
       if (opening === "tls" && !connection.secure && this.#acceptTls !== undefined) {
         this.#acceptTls(socket, (secured, certificate) => {
-          this.#sniff(secured, { ...connection, secure: true, certificate });
+          this.#sniff(secured, Object.assign(connection, { secure: true, certificate }));
         });
       } else if (opening === "http" && this.#speaks(connection.secure ? "wss" : "ws")) {
         const { secure, certificate } = connection;
         const peer: PeerInfo = { secure, certificate, remoteAddress: socket.remoteAddress };
-        new HttpReception(socket, this.#options, peer, (channel, request, protocol) => {
+        connection.http = new HttpReception(socket, this.#options, peer, (channel, request, protocol) => {
+          // Nothing that a channel at rest would keep.
+          connection.http = undefined;
           this.#hand(channel, connection, { scheme: connection.secure ? "wss" : "ws", request, protocol });
         });
       } else if ((opening === "amqp" || opening === "sasl") && this.#speaks(connection.secure ? "amqps" : "amqp")) {
@@ -296,7 +318,10 @@ class Reception {
   }
 }
 
-// A connection, whose socket may carry TLS.
-interface Connection extends Pick<ListenInfo, "secure" | "certificate"> {
+// A connection, whose socket may carry TLS, and what has turned out about it.
+interface Connection {
   readonly socket: Socket;
+  secure: boolean;
+  certificate?: PeerInfo["certificate"];
+  http?: HttpReception;
 }

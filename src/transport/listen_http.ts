@@ -20,6 +20,7 @@ export class HttpReception {
   readonly #onupgraded: OnUpgraded;
   readonly #parser: ReturnType<typeof requestParser>;
   readonly #pieces: Uint8Array[] = [];
+  #reading = true;
 
   /** Waits for the request's head. */
   constructor(socket: Socket, options: ListenOptions, peer: PeerInfo, onupgraded: OnUpgraded) {
@@ -31,6 +32,14 @@ export class HttpReception {
     socket.on("data", this.#ondata);
     socket.on("end", this.#onend);
     socket.resume();
+  }
+
+  /** The time for the handshake is over: who has sent no whole request is told so, all others are dropped. */
+  expire(): void {
+    if (!this.#reading) return void this.#socket.destroy();
+    this.#read();
+    this.#socket.write(encodeRefusal(408, "Cannot answer: request took too long\n"));
+    this.#end();
   }
 
   readonly #onend = (): void => void this.#socket.destroy();
@@ -45,11 +54,17 @@ export class HttpReception {
       if (!(error instanceof TransportError)) throw error;
       // The endpoint comes to the same end, and knows how to answer it.
     }
-    this.#socket.off("data", this.#ondata);
-    this.#socket.off("end", this.#onend);
+    this.#read();
     if (head !== undefined && !hasToken(head.headers, "upgrade", "websocket")) return this.#answer(head);
     this.#upgrade();
   };
+
+  // The request is here, or will never be.
+  #read(): void {
+    this.#reading = false;
+    this.#socket.off("data", this.#ondata);
+    this.#socket.off("end", this.#onend);
+  }
 
   // Somebody looks whether the service is there.
   #answer({ method, target }: RequestHead): void {

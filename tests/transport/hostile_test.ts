@@ -254,7 +254,7 @@ const ATTACKS: readonly Attack[] = [
     id: "ATK-16",
     sent: "half a head, then nothing",
     run: () => attackListener(HELLO, new Uint8Array(0), { timeoutMs: 80 }),
-    outcome: "dropped",
+    outcome: "status 408",
   },
   {
     id: "ATK-16",

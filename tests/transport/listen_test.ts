@@ -9,7 +9,7 @@ import { test } from "../harness.ts";
 import { ca, keyPair } from "../pki.ts";
 import { BareClient } from "./bare.ts";
 import { record } from "./channel_log.ts";
-import { latin1 } from "./wire.ts";
+import { latin1, text } from "./wire.ts";
 
 const KEY = "dGhlIHNhbXBsZSBub25jZQ==";
 const SASL = "AMQP\x03\x01\x00\x00";
@@ -253,17 +253,28 @@ test("listen: TLS that fails is dropped, and leaves nothing", async () => {
   assertEquals([listener.counters.accepted, listener.counters.refused], [0, 2]);
 });
 
-test("ATK-16: a handshake that takes too long is dropped, at every stage", async () => {
+test("ATK-16: a handshake that takes too long is dropped, at every stage, and a request is told why", async () => {
   await using listener = await start({ tls: keyPair("server"), limits: { handshakeTimeoutMs: 60 } });
   const beginnings = ["", "AM", "G", "GET / HTTP/1.1\r\nX: ", "\x16", "\x16\x03\x01\x02\x00\x01"];
   const before = performance.now();
-  await Promise.all(beginnings.map((bytes) => ask(listener.port, latin1(bytes))));
+  const answers = await Promise.all(beginnings.map((bytes) => ask(listener.port, latin1(bytes))));
+  assertEquals(answers.map((answer) => answer.split(" ", 2).join(" ")), [
+    "",
+    "",
+    "HTTP/1.1 408",
+    "HTTP/1.1 408",
+    "",
+    "",
+  ]);
   const secure = connectTls({ port: listener.port, host: "localhost", ca });
+  const told: Uint8Array[] = [];
   await new Promise<void>((resolve) => {
+    secure.on("data", (bytes: Uint8Array) => told.push(bytes));
     secure.on("error", () => {});
     secure.on("close", () => resolve());
     secure.on("secureConnect", () => secure.write("GET / HTTP/1.1\r\n"));
   });
+  assertStringIncludes(told.map(text).join(""), "HTTP/1.1 408 \r\nConnection: close\r\n");
   assert(performance.now() - before >= 100);
   await isLeft(listener, 0);
   assertEquals(listener.counters, { connections: 0, accepted: 0, refused: 7 });
@@ -292,6 +303,19 @@ test("ATK-8: connections above the limit are dropped, and make room when they en
   await three.until(SASL);
   assertEquals(listener.counters, { connections: 2, accepted: 3, refused: 1 });
   await two[Symbol.asyncDispose]();
+});
+
+test("ATK-8: connections from one address above its limit are dropped, and make room when they end", async () => {
+  await using listener = await start({ limits: { maxConnectionsPerAddress: 1 } });
+  for (let turn = 1; turn <= 2; turn++) {
+    await using client = await BareClient.connect(listener.port);
+    client.socket.write(SASL);
+    await client.until(SASL);
+    await (await BareClient.connect(listener.port)).ended;
+    assertEquals(listener.counters, { connections: 1, accepted: turn, refused: turn });
+    await client[Symbol.asyncDispose]();
+    await isLeft(listener, 0);
+  }
 });
 
 test("ATK-8: who says nothing makes room for who comes next", async () => {
@@ -349,6 +373,7 @@ test("listen: options that cannot be used, and ports that are taken, reject", as
   await assertRejects(() => listen({ ...base, acceptor: acceptor(), accept: () => {} }), TypeError);
   await assertRejects(() => start({ subprotocols: ["a b"] }), TypeError);
   await assertRejects(() => start({ limits: { maxConnections: 0 } }), RangeError);
+  await assertRejects(() => start({ limits: { maxConnectionsPerAddress: 0 } }), RangeError);
   await assertRejects(() => start({ tls: { cert: "x", key: "y" } }));
   await assertRejects(() => start({ tls: { ...keyPair("server"), clientCertificate: "request" } }), TypeError);
   await using listener = await start();
