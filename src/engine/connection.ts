@@ -11,12 +11,13 @@ import * as condition from "../condition.ts";
 import { AmqpError } from "../errors.ts";
 import { withDefaults } from "../codec/composite.ts";
 import { type Frame, FrameDecoder, protocolHeader } from "../codec/frame.ts";
-import type { Attach, Begin, Close, Open, Performative, Transfer } from "../codec/types.ts";
+import type { Attach, Begin, Close, Open, Performative, SaslFrameBody, Transfer } from "../codec/types.ts";
+import { Writer } from "../codec/writer.ts";
 import { Clock } from "./clock.ts";
 import type { EngineEvent } from "./events.ts";
 import { type Endpoint, Fault, fromErrorFields, toErrorFields } from "./fault.ts";
-import { Handshake } from "./handshake.ts";
-import type { LinkEndpoint } from "./link.ts";
+import type { Handshake } from "./handshake.ts";
+import type { LinkEndpoint, ReceiverEndpoint, SenderEndpoint } from "./link.ts";
 import {
   type ConnectionOptions,
   DEFAULT_CHANNEL_MAX,
@@ -27,12 +28,10 @@ import {
   DEFAULT_MAX_LINKS,
   DEFAULT_OPEN_TIMEOUT_MS,
   DEFAULT_SASL_MAX_FRAME_SIZE,
-  MAX_PIPELINED_BYTES,
   MIN_MAX_FRAME_SIZE,
   MIN_PEER_IDLE_TIME_OUT,
 } from "./options.ts";
 import { Output } from "./output.ts";
-import type { SaslEndpoint } from "./sasl.ts";
 import { SessionEndpoint, type SessionOptions } from "./session.ts";
 import { type ConnectionState, type ConnectionStep, connectionTransitions } from "./states.ts";
 
@@ -46,10 +45,11 @@ export class ConnectionEndpoint implements Endpoint {
   local: Open | undefined;
   /** The peer's open, once received. */
   remote: Open | undefined;
+  /** What comes before AMQP. */
+  readonly handshake: Handshake;
 
   readonly #options: ConnectionOptions;
   readonly #clock: Clock;
-  readonly #handshake: Handshake;
   readonly #decoder: FrameDecoder;
   readonly #output: Output;
   #events: EngineEvent[] = [];
@@ -65,15 +65,12 @@ export class ConnectionEndpoint implements Endpoint {
   /**
    * Starts an endpoint; a client with SASL has its protocol header ready to be sent.
    *
-   * @throws {RangeError} If `maxFrameSize` is below 512, or a list of SASL mechanisms is empty.
+   * @throws {RangeError} If `maxFrameSize` is below 512.
    */
   constructor(options: ConnectionOptions, now: number) {
     const maxFrameSize = options.maxFrameSize ?? DEFAULT_MAX_FRAME_SIZE;
     if (!(maxFrameSize >= MIN_MAX_FRAME_SIZE)) {
       throw new RangeError(`Cannot use maxFrameSize ${maxFrameSize}: it is below ${MIN_MAX_FRAME_SIZE}`);
-    }
-    if (typeof options.sasl === "object" && options.sasl.mechanisms.length === 0) {
-      throw new RangeError("Cannot offer SASL: there are no mechanisms");
     }
     this.#options = options;
     this.#clock = new Clock(
@@ -81,9 +78,13 @@ export class ConnectionEndpoint implements Endpoint {
       options.openTimeoutMs ?? DEFAULT_OPEN_TIMEOUT_MS,
       options.closeTimeoutMs ?? DEFAULT_CLOSE_TIMEOUT_MS,
     );
-    this.#handshake = new Handshake(options);
+    const { handshake } = options;
+    this.handshake = handshake;
+    handshake.trace = options.trace;
     this.#decoder = new FrameDecoder({ maxFrameSize, limits: options.limits });
-    this.#output = new Output(Math.min(maxFrameSize, DEFAULT_FLUSH_BYTES), options.trace);
+    // A server has nothing to say in AMQP before SASL is over, so what it says of both goes one way.
+    const writer = handshake.client ? new Writer(512) : handshake.out;
+    this.#output = new Output(Math.min(maxFrameSize, DEFAULT_FLUSH_BYTES), options.trace, writer);
   }
 
   /** True when nothing more will be read or written but what `transmit` still holds. */
@@ -179,52 +180,17 @@ export class ConnectionEndpoint implements Endpoint {
   }
 
   /**
-   * Chooses a mechanism; for the client, once the mechanisms are known or ahead of them.
-   *
-   * @throws {AmqpError} With `amqp:illegal-state` if it is not its turn.
-   */
-  saslInit(mechanism: string, initialResponse: Uint8Array | undefined, hostname?: string): void {
-    this.#requireSasl().send({ kind: "saslInit", mechanism, initialResponse, hostname });
-  }
-
-  /**
-   * Answers a challenge; for the client.
-   *
-   * @throws {AmqpError} With `amqp:illegal-state` if it is not its turn.
-   */
-  saslResponse(response: Uint8Array): void {
-    this.#requireSasl().send({ kind: "saslResponse", response });
-  }
-
-  /**
-   * Challenges the client; for the server.
+   * Sends a frame of SASL. A server's outcome `"ok"` takes what the client has sent ahead, so look at `events` after it; with
+   * any other the connection is over.
    *
    * @throws {AmqpError} With `amqp:illegal-state` if it is not its turn, `amqp:resource-limit-exceeded` if there were too
    * many challenges.
    */
-  saslChallenge(challenge: Uint8Array): void {
-    this.#requireSasl().send({ kind: "saslChallenge", challenge });
-    this.#handle();
-  }
-
-  /**
-   * Ends the exchange; for the server. With `"ok"` what the client sent ahead is taken now, so look at `events` after it;
-   * with any other code the connection is over.
-   *
-   * @throws {AmqpError} With `amqp:illegal-state` if it is not its turn.
-   */
-  saslOutcome(code: "ok" | "auth" | "sys" | "sys-perm" | "sys-temp", additionalData?: Uint8Array): void {
-    const sasl = this.#requireSasl();
-    sasl.send({ kind: "saslOutcome", code, additionalData });
-    if (code === "ok") {
-      // The outcome goes out ahead of the AMQP header.
-      this.#output.writer.append(sasl.out.take());
-      this.#authenticated();
-      this.#handle();
-    } else {
-      const symbol = code === "auth" ? condition.unauthorizedAccess : condition.internalError;
-      this.#finish(new AmqpError(symbol, `Cannot authenticate client: outcome is "${code}"`));
-    }
+  sasl(body: SaslFrameBody): void {
+    if (this.state === "end") throw this.#illegal("use SASL");
+    const error = this.handshake.send(body);
+    if (error === undefined) this.#handle();
+    else this.#finish(error);
   }
 
   /** Takes bytes of the peer, however cut, and keeps views of them: the caller must not write to them again. */
@@ -232,9 +198,6 @@ export class ConnectionEndpoint implements Endpoint {
     this.#clock.set(now);
     if (this.state === "end") return this.events();
     this.#decoder.push(bytes);
-    if (this.#handshake.waiting && this.#decoder.buffered > MAX_PIPELINED_BYTES) {
-      this.fail(new AmqpError(condition.resourceLimitExceeded, "Cannot authenticate: too much was sent ahead"));
-    }
     this.#handle();
     return this.events();
   }
@@ -250,9 +213,9 @@ export class ConnectionEndpoint implements Endpoint {
   transmit(now: number, flushBytes: number = DEFAULT_FLUSH_BYTES): Uint8Array | undefined {
     this.#clock.set(now);
     this.#flushBytes = flushBytes;
-    const sasl = this.#handshake.sasl?.out;
-    if (sasl !== undefined && sasl.length > 0) return sasl.take();
-    if (this.#handshake.holding) return undefined;
+    const { client, out, holding } = this.handshake;
+    if (client && out.length > 0) return out.take();
+    if (client && holding) return undefined;
     if (this.#dirty) {
       this.#dirty = false;
       for (const session of this.#byChannel.values()) if (session.dirty) session.flush();
@@ -343,20 +306,19 @@ export class ConnectionEndpoint implements Endpoint {
   }
 
   /**
-   * Makes way for a link that the peer attaches: the one of its name is detached; for sessions.
+   * Makes our end of a link that the peer attaches; for sessions.
    *
-   * @returns What to refuse it with instead, when there are too many.
-   * @throws {AmqpError} With `amqp:resource-limit-exceeded` if as many again were refused and are still there.
+   * @returns What to refuse it with instead, where this side takes none or there are too many.
+   * @throws {AmqpError} The same, if as many again were refused and are still there.
    */
-  admit(attach: Attach): AmqpError | undefined {
-    const { maxLinks = DEFAULT_MAX_LINKS } = this.#options;
+  takeLink(session: SessionEndpoint, attach: Attach, handle: number): SenderEndpoint | ReceiverEndpoint | AmqpError {
+    const { maxLinks = DEFAULT_MAX_LINKS, takeLink } = this.#options;
     let count = 0;
     for (const session of this.#byChannel.values()) count += session.linkCount;
-    if (count < maxLinks) {
-      for (const session of this.#byChannel.values()) session.steal(attach);
-      return undefined;
-    }
-    const error = new AmqpError(condition.resourceLimitExceeded, `Cannot take attach: ${count} links are attached`);
+    if (takeLink !== undefined && count < maxLinks) return takeLink(session, attach, handle);
+    const error = takeLink === undefined
+      ? new AmqpError(condition.notAllowed, "Cannot take attach: this side takes no links")
+      : new AmqpError(condition.resourceLimitExceeded, `Cannot take attach: ${count} links are attached`);
     if (count >= 2 * maxLinks) throw error;
     return error;
   }
@@ -387,12 +349,7 @@ export class ConnectionEndpoint implements Endpoint {
   }
 
   #failConnection(error: AmqpError): void {
-    const { expects, wanted } = this.#handshake;
-    if (expects === "header" && this.#options.role === "server") {
-      // The header that we would have taken tells the peer what to try [transport 2.2].
-      this.#output.writer.append(protocolHeader(wanted));
-    }
-    if (expects !== "amqpFrame") return this.#finish(error);
+    if (this.handshake.expects !== "amqpFrame") return this.#finish(error);
     // While what arrives is dropped, a frame that cannot be decoded is no worse than any other; but without a frame
     // boundary to go on from there is nothing more to wait for.
     if (this.state !== "discarding") this.fail(error);
@@ -400,30 +357,23 @@ export class ConnectionEndpoint implements Endpoint {
   }
 
   #handleOne(): boolean {
-    const handshake = this.#handshake;
-    if (handshake.expects === "header") {
-      const header = this.#decoder.header();
-      if (header === undefined) return false;
-      handshake.receiveHeader(header);
-      if (handshake.sasl === undefined) this.#receiveHeader();
-      else this.#decoder.maxFrameSize = this.#options.saslMaxFrameSize ?? DEFAULT_SASL_MAX_FRAME_SIZE;
-      return true;
-    }
-    if (handshake.waiting) return false;
+    if (this.handshake.expects !== "amqpFrame") return this.#shakeHands(this.handshake);
     const frame = this.#decoder.frame();
-    if (frame === undefined) return false;
-    if (handshake.expects === "amqpFrame") this.#receiveFrame(frame);
-    else {
-      const event = handshake.receiveFrame(frame);
-      if (event.kind === "saslSucceeded") this.#authenticated();
-      this.emit(event);
-    }
-    return true;
+    if (frame !== undefined) this.#receiveFrame(frame);
+    return frame !== undefined;
   }
 
-  #authenticated(): void {
-    this.#handshake.authenticated();
-    this.#decoder.maxFrameSize = this.#options.maxFrameSize ?? DEFAULT_MAX_FRAME_SIZE;
+  #shakeHands(handshake: Handshake): boolean {
+    const { maxFrameSize = DEFAULT_MAX_FRAME_SIZE, saslMaxFrameSize = DEFAULT_SASL_MAX_FRAME_SIZE } = this.#options;
+    if (handshake.expects === "header") {
+      const id = handshake.receiveHeader(this.#decoder);
+      this.#decoder.maxFrameSize = id === 0 ? maxFrameSize : saslMaxFrameSize;
+      if (id === 0) this.#receiveHeader();
+      return id !== undefined;
+    }
+    const frame = handshake.waiting(this.#decoder.buffered) ? undefined : this.#decoder.frame();
+    if (frame !== undefined) this.emit(handshake.receive(frame));
+    return frame !== undefined;
   }
 
   #receiveHeader(): void {
@@ -474,7 +424,7 @@ export class ConnectionEndpoint implements Endpoint {
     this.#clock.opened(this.local!.idleTimeOut, idleTimeOut);
     this.#output.peerOpened(maxFrameSize, channelMax);
     // An open that announces its own refusal is followed by the close that tells why.
-    const failed = this.#options.role === "client" &&
+    const failed = this.handshake.client &&
       open.properties?.["amqp:connection-establishment-failed"] === true;
     if (this.state === "opened" && !failed) this.emit({ kind: "opened", open });
   }
@@ -576,12 +526,6 @@ export class ConnectionEndpoint implements Endpoint {
     for (const session of this.#byChannel.values()) session.drop();
     this.#byChannel.clear();
     this.#byRemoteChannel.clear();
-  }
-
-  #requireSasl(): SaslEndpoint {
-    const { sasl } = this.#handshake;
-    if (sasl === undefined || this.state === "end") throw this.#illegal("use SASL");
-    return sasl;
   }
 
   #next(step: ConnectionStep): ConnectionState {

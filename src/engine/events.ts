@@ -7,28 +7,18 @@
 import type { AmqpError } from "../errors.ts";
 import type { DeliveryState, Open, Performative, SaslFrameBody } from "../codec/types.ts";
 import type { IncomingDelivery, OutgoingDelivery } from "./deliveries.ts";
+import type { LinkEndpoint } from "./link.ts";
 import type { ReceiverEndpoint } from "./receiver.ts";
 import type { SenderEndpoint } from "./sender.ts";
 import type { SessionEndpoint } from "./session.ts";
 
 /** One thing that happened, reported by `receive`, `tick` or `disconnect` of a connection endpoint. */
 export type EngineEvent =
-  /** The server offers these SASL mechanisms, best first by its own order: answer with `saslInit`. */
-  | { readonly kind: "saslMechanisms"; readonly mechanisms: readonly string[] }
-  /** The server challenges: answer with `saslResponse`. */
-  | { readonly kind: "saslChallenge"; readonly challenge: Uint8Array }
-  /** The client chose a mechanism: answer with `saslChallenge` or `saslOutcome`. */
-  | {
-    readonly kind: "saslInit";
-    readonly mechanism: string;
-    /** Absent is not the same as empty. */
-    readonly initialResponse: Uint8Array | undefined;
-    readonly hostname: string | undefined;
-  }
-  /** The client answers a challenge: answer with `saslChallenge` or `saslOutcome`. */
-  | { readonly kind: "saslResponse"; readonly response: Uint8Array }
-  /** The server ended the SASL exchange with success; the caller may still refuse by closing. */
-  | { readonly kind: "saslSucceeded"; readonly additionalData: Uint8Array | undefined }
+  /**
+   * A frame of SASL: the server's mechanisms and challenges, the client's init and responses are each to be answered; an
+   * outcome comes only in success, and the caller may still refuse by closing.
+   */
+  | SaslFrameBody
   /** The peer's open arrived and ours has been sent. */
   | { readonly kind: "opened"; readonly open: Open }
   /**
@@ -43,11 +33,11 @@ export type EngineEvent =
   /** The peer wants to attach a link: answer with `accept` or `refuse`, now or later. */
   | { readonly kind: "attachRequested"; readonly link: SenderEndpoint | ReceiverEndpoint }
   /** The peer answered our attach, and accepted it. */
-  | { readonly kind: "attached"; readonly link: SenderEndpoint | ReceiverEndpoint }
+  | { readonly kind: "attached"; readonly link: LinkEndpoint }
   /** The link is of no more use; comes once. `closed` false means suspended: the terminus lives on. */
   | {
     readonly kind: "detached";
-    readonly link: SenderEndpoint | ReceiverEndpoint;
+    readonly link: LinkEndpoint;
     readonly closed: boolean;
     readonly error: AmqpError | undefined;
   }

@@ -6,16 +6,12 @@
 
 import type { Role } from "../codec/types.ts";
 import type { LinkEndpoint } from "./link.ts";
-import type { ReceiverEndpoint } from "./receiver.ts";
-import type { SenderEndpoint } from "./sender.ts";
-
-type Link = SenderEndpoint | ReceiverEndpoint;
 
 /** The links of one session: by our handle, by the peer's, and by name while the peer's answer is awaited. */
 export class Handles {
-  readonly #local = new Map<number, Link>();
-  readonly #remote = new Map<number, Link>();
-  readonly #awaiting = new Map<string, Link>();
+  readonly #local = new Map<number, LinkEndpoint>();
+  readonly #remote = new Map<number, LinkEndpoint>();
+  readonly #awaiting = new Map<string, LinkEndpoint>();
   // The peer's handles whose link ended with an error: input for them is blamed differently. Bounded by handle-max.
   readonly #errant = new Set<number>();
 
@@ -25,7 +21,7 @@ export class Handles {
   }
 
   /** The links. */
-  links(): IterableIterator<Link> {
+  links(): IterableIterator<LinkEndpoint> {
     return this.#local.values();
   }
 
@@ -37,17 +33,17 @@ export class Handles {
   }
 
   /** Adds a link under our handle. */
-  add(link: Link): void {
+  add(link: LinkEndpoint): void {
     this.#local.set(link.handle, link);
   }
 
   /** Expects the peer's attach for a link. */
-  expect(link: Link): void {
+  expect(link: LinkEndpoint): void {
     this.#awaiting.set(keyOf(link.name, link.role), link);
   }
 
   /** The link of ours that an attach of the peer answers, which is then no longer awaited. */
-  answered(name: string, role: Role): Link | undefined {
+  answered(name: string, role: Role): LinkEndpoint | undefined {
     const key = keyOf(name, role);
     const link = this.#awaiting.get(key);
     this.#awaiting.delete(key);
@@ -55,13 +51,13 @@ export class Handles {
   }
 
   /** Gives a link the peer's handle. */
-  bind(handle: number, link: Link): void {
+  bind(handle: number, link: LinkEndpoint): void {
     this.#remote.set(handle, link);
     this.#errant.delete(handle);
   }
 
   /** The link of a handle of the peer. */
-  get(handle: number): Link | undefined {
+  get(handle: number): LinkEndpoint | undefined {
     return this.#remote.get(handle);
   }
 

@@ -20,6 +20,7 @@ import type {
   SenderSettleMode,
   Source,
   Target,
+  Transfer,
 } from "../codec/types.ts";
 import { type IncomingDelivery, type OutgoingDelivery, tagKey } from "./deliveries.ts";
 import { type Endpoint, Fault, fromErrorFields, toErrorFields } from "./fault.ts";
@@ -66,8 +67,6 @@ export interface LinkOptions {
 export interface AttachOptions extends LinkOptions {
   /** Names the link between the two containers. */
   name: string;
-  /** Which end ours is. */
-  role: Role;
 }
 
 /** What both ends have in common. */
@@ -140,33 +139,13 @@ export abstract class LinkEndpoint implements Endpoint {
   }
 
   /**
-   * Accepts the peer's attach. What `options` leaves out is as the peer wished: its source, target and settle modes.
-   *
-   * @throws {AmqpError} With `amqp:illegal-state` if the link no longer waits for an answer,
-   * `amqp:frame-size-too-small` if the answer is too large.
-   */
-  accept(options: LinkOptions = {}): void {
-    const remote = this.#awaitsAnswer("accept");
-    this.sendAttach({
-      ...options,
-      source: options.source === undefined ? remote.source : options.source,
-      target: options.target === undefined ? remote.target : options.target,
-      sndSettleMode: options.sndSettleMode ?? remote.sndSettleMode,
-      rcvSettleMode: options.rcvSettleMode ?? remote.rcvSettleMode,
-    });
-    // Something may have been asked for ahead of our answer.
-    this.session.markDirty();
-    this.onAccept();
-  }
-
-  /**
    * Refuses the peer's attach: an answer without the terminus that was asked for, then a detach with `error`
    * [transport 2.6.3].
    *
    * @throws {AmqpError} With `amqp:illegal-state` if the link no longer waits for an answer.
    */
   refuse(error: AmqpError): void {
-    this.#awaitsAnswer("refuse");
+    this.awaitsAnswer("refuse");
     this.#reported = true;
     this.detach({ closed: true, error });
   }
@@ -218,6 +197,16 @@ export abstract class LinkEndpoint implements Endpoint {
     if (!refused) this.confirm();
   }
 
+  /**
+   * The peer's attach, which waits for our answer.
+   *
+   * @throws {AmqpError} With `amqp:illegal-state` if it does not, or no longer.
+   */
+  awaitsAnswer(doing: string): Attach {
+    if (this.state !== "attachReceived" || this.remote === undefined) throw this.illegal(doing);
+    return this.remote;
+  }
+
   /** Takes the peer's detach, and answers it. */
   receiveDetach(detach: Detach): void {
     const closed = detach.closed ?? false;
@@ -242,19 +231,19 @@ export abstract class LinkEndpoint implements Endpoint {
     this.report(closed || this.#closing, error);
   }
 
+  /** Takes one transfer; one that comes for a link that takes no more is only counted. */
+  receiveTransfer(transfer: Transfer, _payload: Uint8Array): void {
+    this.session.skipDelivery(transfer.deliveryId);
+  }
+
   /** Takes the peer's flow. */
   abstract receiveFlow(flow: Flow): void;
   /** Fills in the part of a flow that describes this link. */
   abstract describe(flow: Flow): void;
-  /** This endpoint with its role in its type. */
-  abstract self(): SenderEndpoint | ReceiverEndpoint;
-
   /** Called when our attach was written. */
   protected abstract onLocalAttach(attach: Attach): void;
   /** Called when the peer's attach arrived. */
   protected abstract onRemoteAttach(attach: Attach): void;
-  /** Called when the peer's attach was accepted. */
-  protected onAccept(): void {}
   /** Called when nothing more is sent or taken. */
   protected abstract onStop(): void;
 
@@ -265,14 +254,14 @@ export abstract class LinkEndpoint implements Endpoint {
   protected confirm(): void {
     if (!this.#attachPending || this.state !== "attached") return;
     this.#attachPending = false;
-    this.session.connection.emit({ kind: "attached", link: this.self() });
+    this.session.connection.emit({ kind: "attached", link: this });
   }
 
   /** Reports the link's end, once. */
   protected report(closed: boolean, error: AmqpError | undefined): void {
     if (this.#reported) return;
     this.#reported = true;
-    this.session.connection.emit({ kind: "detached", link: this.self(), closed, error });
+    this.session.connection.emit({ kind: "detached", link: this, closed, error });
   }
 
   /** Blames the peer for something that ends this link. */
@@ -328,7 +317,7 @@ export abstract class LinkEndpoint implements Endpoint {
 
   // Our suspend crossed the peer's close: it is attached again, to be closed [transport 2.6.6].
   #closeAgain(): boolean {
-    if (!this.session.expectAgain(this.self())) return false;
+    if (!this.session.expectAgain(this)) return false;
     this.#closing = true;
     this.state = "unattached";
     this.session.write(this.local!, this);
@@ -338,13 +327,8 @@ export abstract class LinkEndpoint implements Endpoint {
   }
 
   #stop(): void {
-    this.session.forgetOutput(this);
+    this.session.forgetFlow(this);
     this.onStop();
-  }
-
-  #awaitsAnswer(doing: string): Attach {
-    if (this.state !== "attachReceived" || this.remote === undefined) throw this.illegal(doing);
-    return this.remote;
   }
 
   #next(step: LinkStep): LinkState {

@@ -7,7 +7,8 @@
 import type { CodecLimits } from "../codec/reader.ts";
 import type { Fields, Open } from "../codec/types.ts";
 import type { FrameTrace } from "./events.ts";
-import type { SessionOptions } from "./session.ts";
+import type { Handshake } from "./handshake.ts";
+import type { SessionOptions, TakeLink } from "./session.ts";
 
 /** Largest frame that every peer takes, whatever it announced or will announce [transport 2.4.1]. */
 export const MIN_MAX_FRAME_SIZE = 512;
@@ -27,15 +28,13 @@ export const DEFAULT_OPEN_TIMEOUT_MS = 30_000;
 export const DEFAULT_CLOSE_TIMEOUT_MS = 5_000;
 /** Largest SASL frame that we take by default, in bytes; the specification's 512 is too small for tokens. */
 export const DEFAULT_SASL_MAX_FRAME_SIZE = 65_536;
-/** Bytes that a client may send ahead while its credentials are looked at. */
-export const MAX_PIPELINED_BYTES = 65_536;
 /** One flush, in bytes: what fits into one WebSocket message that any host takes [wsb 2.4]. */
 export const DEFAULT_FLUSH_BYTES = 65_535;
 
 /** The terms of our end of a connection. */
 export interface ConnectionOptions {
-  /** The client speaks first. */
-  role: "client" | "server";
+  /** What comes before AMQP, and with it which side this is: a `ClientHandshake` or a `ServerHandshake`. */
+  handshake: Handshake;
   /** Names this container to the peer. */
   containerId: string;
   /** The virtual host that the client wants. */
@@ -60,16 +59,12 @@ export interface ConnectionOptions {
   offeredCapabilities?: string[];
   /** Capabilities that this end wants to use. */
   desiredCapabilities?: string[];
-  /**
-   * The client's SASL: `true` to authenticate, `"pipelined"` to send what follows without waiting for the outcome.
-   * The server's: the mechanisms that it offers, and whether a client may do without.
-   * Default: no SASL.
-   */
-  sasl?: boolean | "pipelined" | { mechanisms: string[]; required: boolean };
   /** Largest SASL frame that we take, in bytes. Default: {@linkcode DEFAULT_SASL_MAX_FRAME_SIZE}. */
   saslMaxFrameSize?: number;
   /** Terms of the sessions that the peer begins. */
   session?: SessionOptions;
+  /** Makes our end of a link that the peer attaches, such as `takeLink` does. Default: such links are refused. */
+  takeLink?: TakeLink;
   /** What the server answers to an open, over its own terms; what it throws refuses the connection. */
   answerOpen?: (open: Open) => Partial<Omit<Open, "kind">>;
   /** Largest open frame that we send, in bytes. Default: {@linkcode MIN_MAX_FRAME_SIZE}, which every peer takes. */

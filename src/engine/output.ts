@@ -9,7 +9,7 @@ import { AmqpError } from "../errors.ts";
 import { encodeComposite } from "../codec/composite.ts";
 import { beginFrame, endFrame } from "../codec/frame.ts";
 import type { Performative, Transfer } from "../codec/types.ts";
-import { Writer } from "../codec/writer.ts";
+import type { Writer } from "../codec/writer.ts";
 import type { FrameTrace } from "./events.ts";
 import { MIN_MAX_FRAME_SIZE } from "./options.ts";
 import type { LinkEndpoint } from "./link.ts";
@@ -27,7 +27,7 @@ interface HeldFrame {
 /** The frames of one connection that wait to be sent. */
 export class Output {
   /** What goes out next. */
-  readonly writer: Writer = new Writer(512);
+  readonly writer: Writer;
 
   readonly #transferLimit: number;
   readonly #trace: ((frame: FrameTrace) => void) | undefined;
@@ -38,7 +38,8 @@ export class Output {
   #untold: FrameTrace[] = [];
 
   /** Starts with what every peer takes; transfers never get larger than `transferLimit`. */
-  constructor(transferLimit: number, trace: ((frame: FrameTrace) => void) | undefined) {
+  constructor(transferLimit: number, trace: ((frame: FrameTrace) => void) | undefined, writer: Writer) {
+    this.writer = writer;
     this.#transferLimit = transferLimit;
     this.#trace = trace;
   }

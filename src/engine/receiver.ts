@@ -65,9 +65,9 @@ export class ReceiverEndpoint extends LinkEndpoint {
   }
 
   /** Takes one transfer of this link [transport 2.7.5]; for sessions. */
-  receiveTransfer(transfer: Transfer, payload: Uint8Array): void {
+  override receiveTransfer(transfer: Transfer, payload: Uint8Array): void {
     if (this.state !== "attached" && this.state !== "attachReceived") {
-      return this.session.skipDelivery(transfer.deliveryId);
+      return super.receiveTransfer(transfer, payload);
     }
     this.confirm();
     const begun = this.#partial;
@@ -119,11 +119,6 @@ export class ReceiverEndpoint extends LinkEndpoint {
     }
     this.#allowed = Math.max(this.#allowed, this.linkCredit);
     this.#largestGrant = Math.max(this.#largestGrant, this.linkCredit);
-  }
-
-  /** {@inheritDoc LinkEndpoint.self} */
-  override self(): ReceiverEndpoint {
-    return this;
   }
 
   /** {@inheritDoc LinkEndpoint.onLocalAttach} */

@@ -148,11 +148,6 @@ export class SenderEndpoint extends LinkEndpoint {
     if (this.#drain) flow.drain = true;
   }
 
-  /** {@inheritDoc LinkEndpoint.self} */
-  override self(): SenderEndpoint {
-    return this;
-  }
-
   /** {@inheritDoc LinkEndpoint.onLocalAttach} */
   protected override onLocalAttach(attach: Attach): void {
     this.deliveryCount = attach.initialDeliveryCount ?? 0;
@@ -166,15 +161,10 @@ export class SenderEndpoint extends LinkEndpoint {
     this.#maxMessageSize = Number(attach.maxMessageSize ?? 0n) || Infinity;
   }
 
-  /** {@inheritDoc LinkEndpoint.onAccept} */
-  protected override onAccept(): void {
-    this.session.queueOutput(this);
-    this.session.connection.emit({ kind: "credit", link: this });
-  }
-
   /** {@inheritDoc LinkEndpoint.onStop} */
   protected override onStop(): void {
     this.#queue = [];
+    this.session.forgetOutput(this);
   }
 
   // A delivery that has begun is still in the queue, but its credit is used already.

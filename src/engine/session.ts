@@ -7,25 +7,15 @@
 import * as condition from "../condition.ts";
 import { AmqpError } from "../errors.ts";
 import { quote } from "../codec/text.ts";
-import type {
-  Attach,
-  Begin,
-  Detach,
-  Disposition,
-  End,
-  Fields,
-  Flow,
-  Performative,
-  Role,
-  Transfer,
-} from "../codec/types.ts";
+import type { Attach, Begin, Detach, Disposition, End, Fields, Flow, Performative, Transfer } from "../codec/types.ts";
 import type { ConnectionEndpoint } from "./connection.ts";
 import type { OutgoingDelivery } from "./deliveries.ts";
 import { type Endpoint, Fault, fromErrorFields, toErrorFields } from "./fault.ts";
 import { Handles } from "./handles.ts";
 import type { AttachOptions, LinkEndpoint } from "./link.ts";
-import { ReceiverEndpoint } from "./receiver.ts";
-import { SenderEndpoint } from "./sender.ts";
+import type { ReceiverEndpoint } from "./receiver.ts";
+import { RefusedEndpoint } from "./refused.ts";
+import type { SenderEndpoint } from "./sender.ts";
 import { add } from "./serial.ts";
 import { Settlement } from "./settlement.ts";
 import { type SessionState, type SessionStep, sessionTransitions } from "./states.ts";
@@ -52,6 +42,16 @@ export interface SessionOptions {
   /** Session properties. */
   properties?: Fields;
 }
+
+/** A kind of link: `SenderEndpoint` or `ReceiverEndpoint`. */
+export type LinkClass<L extends LinkEndpoint> = new (session: SessionEndpoint, name: string, handle: number) => L;
+
+/** Makes our end of a link that the peer attaches. */
+export type TakeLink = (
+  session: SessionEndpoint,
+  attach: Attach,
+  handle: number,
+) => SenderEndpoint | ReceiverEndpoint;
 
 /** One end of a session. */
 export class SessionEndpoint implements Endpoint {
@@ -115,7 +115,7 @@ export class SessionEndpoint implements Endpoint {
   }
 
   /** The links of this session. */
-  links(): IterableIterator<SenderEndpoint | ReceiverEndpoint> {
+  links(): IterableIterator<LinkEndpoint> {
     return this.#handles.links();
   }
 
@@ -157,20 +157,17 @@ export class SessionEndpoint implements Endpoint {
    * @throws {AmqpError} With `amqp:illegal-state` if the session has ended or a link of this name and role is attached,
    * `amqp:resource-limit-exceeded` if the peer takes no more links, `amqp:frame-size-too-small` if the attach is too large.
    */
-  attach(options: AttachOptions & { role: "sender" }): SenderEndpoint;
-  /** Attaches a link. */
-  attach(options: AttachOptions & { role: "receiver" }): ReceiverEndpoint;
-  /** Attaches a link. */
-  attach(options: AttachOptions): SenderEndpoint | ReceiverEndpoint {
-    const { name, role } = options;
+  attach<L extends LinkEndpoint>(Link: LinkClass<L>, options: AttachOptions): L {
+    const { name } = options;
     if (!this.#writable || this.connection.closing) throw this.#illegal(`attach link ${quote(name)}`);
-    for (const link of this.links()) {
-      if (link.name !== name || link.role !== role || link.state === "detachSent") continue;
+    const handle = this.#freeHandle(name, Math.min(this.remote?.handleMax ?? MAX_UINT, this.#handleMax));
+    const link = new Link(this, name, handle);
+    for (const other of this.links()) {
+      if (other.name !== name || other.role !== link.role || other.state === "detachSent") continue;
       throw new AmqpError(condition.illegalState, `Cannot attach link ${quote(name)}: the name is in use`, {
         scope: "link",
       });
     }
-    const link = this.#create(name, role, Math.min(this.remote?.handleMax ?? MAX_UINT, this.#handleMax));
     // Not before it is written, which may fail.
     link.sendAttach(options);
     this.#handles.add(link);
@@ -308,10 +305,13 @@ export class SessionEndpoint implements Endpoint {
     if (id !== undefined && id === this.#nextIncomingDeliveryId) this.#nextIncomingDeliveryId = add(id, 1);
   }
 
-  /** Drops what a link has queued. */
-  forgetOutput(link: LinkEndpoint): void {
+  /** Drops the flow that a link has queued. */
+  forgetFlow(link: LinkEndpoint): void {
     this.#flowLinks.delete(link);
-    if (!(link instanceof SenderEndpoint)) return;
+  }
+
+  /** Drops what a sender has queued. */
+  forgetOutput(link: SenderEndpoint): void {
     this.#output.delete(link);
     this.#draining.delete(link);
   }
@@ -327,24 +327,11 @@ export class SessionEndpoint implements Endpoint {
   }
 
   /** Expects the peer's attach for a link that attaches again in order to close; false when its name is taken by then. */
-  expectAgain(link: SenderEndpoint | ReceiverEndpoint): boolean {
+  expectAgain(link: LinkEndpoint): boolean {
     for (const other of this.links()) if (other !== link && other.name === link.name) return false;
     this.#handles.unbind(link);
     this.#handles.expect(link);
     return true;
-  }
-
-  /** Detaches the link that the peer attaches anew, if there is one [transport 2.6.1]. */
-  steal(attach: Attach): void {
-    for (const link of this.links()) {
-      if (link.name !== attach.name || link.role === attach.role) continue;
-      if (link.state !== "attached" && link.state !== "attachReceived") continue;
-      link.fail(
-        new AmqpError(condition.stolen, `Cannot keep link ${quote(link.name)}: it was attached again`, {
-          scope: "link",
-        }),
-      );
-    }
   }
 
   #receiveEnd(end: End): void {
@@ -376,13 +363,13 @@ export class SessionEndpoint implements Endpoint {
       this.#handles.bind(handle, answered);
       return answered.receiveAttach(attach);
     }
-    const refusal = this.connection.admit(attach);
-    const link = this.#createForPeer(name, role);
+    const ours = this.#handleForPeer(name);
+    const taken = this.connection.takeLink(this, attach, ours);
+    const link = taken instanceof AmqpError ? new RefusedEndpoint(this, name, ours, role, taken) : taken;
     this.#handles.add(link);
     this.#handles.bind(handle, link);
     link.receiveAttach(attach);
-    if (refusal) link.refuse(refusal);
-    else this.connection.emit({ kind: "attachRequested", link });
+    if (link === taken) this.connection.emit({ kind: "attachRequested", link: taken });
   }
 
   #receiveDetach(detach: Detach): void {
@@ -403,7 +390,7 @@ export class SessionEndpoint implements Endpoint {
     }
     const link = this.#handles.get(transfer.handle);
     if (link === undefined) throw this.#unattached(transfer.handle, "transfer");
-    if (!(link instanceof ReceiverEndpoint)) {
+    if (link.role === "sender") {
       throw this.#fault(condition.notAllowed, `Cannot take transfer: we are the sender on link ${quote(link.name)}`);
     }
     link.receiveTransfer(transfer, payload);
@@ -488,22 +475,20 @@ export class SessionEndpoint implements Endpoint {
   }
   readonly #writeDisposition = (body: Disposition): void => this.connection.write(this.channel, body, this);
 
-  #create(name: string, role: Role, most: number): SenderEndpoint | ReceiverEndpoint {
+  #freeHandle(name: string, most: number): number {
     const handle = this.#handles.free();
-    if (handle > most) {
-      throw new AmqpError(
-        condition.resourceLimitExceeded,
-        `Cannot attach link ${quote(name)}: ${handle} links are attached`,
-        { scope: "link" },
-      );
-    }
-    return role === "sender" ? new SenderEndpoint(this, name, handle) : new ReceiverEndpoint(this, name, handle);
+    if (handle <= most) return handle;
+    throw new AmqpError(
+      condition.resourceLimitExceeded,
+      `Cannot attach link ${quote(name)}: ${handle} links are attached`,
+      { scope: "link" },
+    );
   }
 
   // The links of the peer are bounded by its own handles. One that attaches more than it takes leaves us none to answer.
-  #createForPeer(name: string, role: Role): SenderEndpoint | ReceiverEndpoint {
+  #handleForPeer(name: string): number {
     try {
-      return this.#create(name, role, this.remote!.handleMax ?? MAX_UINT);
+      return this.#freeHandle(name, this.remote!.handleMax ?? MAX_UINT);
     } catch (error) {
       throw error instanceof AmqpError ? this.#fault(error.condition, error.message) : error;
     }

@@ -10,6 +10,7 @@ import type { Message } from "../codec/message.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import { quote } from "../codec/text.ts";
 import type { Accepted, Fields } from "../codec/types.ts";
+import { ClientHandshake } from "../engine/client_handshake.ts";
 import type { ConnectionEndpoint } from "../engine/connection.ts";
 import type { EngineEvent, FrameTrace } from "../engine/events.ts";
 import type { SessionOptions } from "../engine/session.ts";
@@ -182,7 +183,7 @@ export function openOver(
   return new Connection(
     channel,
     {
-      role: "client",
+      handshake: new ClientHandshake(mechanism !== undefined && (pipelineSasl ? "pipelined" : true)),
       containerId: options.containerId ?? randomName(),
       hostname,
       maxFrameSize: options.maxFrameSize,
@@ -190,7 +191,6 @@ export function openOver(
       idleTimeOut: options.idleTimeOut,
       properties: options.properties,
       desiredCapabilities: options.desiredCapabilities,
-      sasl: mechanism !== undefined && (pipelineSasl ? "pipelined" : true),
       saslMaxFrameSize: limits.saslFrameSize,
       maxOpenSize: limits.openFrameSize,
       openTimeoutMs: limits.openTimeoutMs,
@@ -201,7 +201,7 @@ export function openOver(
     },
     mechanism === undefined ? {} : {
       onstart: (endpoint) => {
-        if (pipelineSasl) endpoint.saslInit(mechanism.name, initialResponse, hostname);
+        if (pipelineSasl) endpoint.sasl({ kind: "saslInit", mechanism: mechanism.name, initialResponse, hostname });
       },
       onsasl: (event, endpoint) => {
         // Chosen already; a server that does not offer it says so with its outcome.
@@ -243,13 +243,15 @@ async function authenticate(
   hostname: string | undefined,
 ): Promise<void> {
   if (event.kind === "saslMechanisms") {
-    if (!event.mechanisms.includes(mechanism.name)) {
+    const { saslServerMechanisms } = event;
+    if (!saslServerMechanisms.includes(mechanism.name)) {
       throw new AmqpError(
         condition.unauthorizedAccess,
-        `Cannot authenticate with ${mechanism.name}: server offers ${quote(event.mechanisms.join(", "), 200)}`,
+        `Cannot authenticate with ${mechanism.name}: server offers ${quote(saslServerMechanisms.join(", "), 200)}`,
       );
     }
-    endpoint.saslInit(mechanism.name, await mechanism.start(), hostname);
+    const initialResponse = await mechanism.start();
+    endpoint.sasl({ kind: "saslInit", mechanism: mechanism.name, initialResponse, hostname });
   } else if (event.kind === "saslChallenge") {
     if (mechanism.respond === undefined) {
       throw new AmqpError(
@@ -257,6 +259,6 @@ async function authenticate(
         `Cannot authenticate with ${mechanism.name}: server sent a challenge, which the mechanism has none of`,
       );
     }
-    endpoint.saslResponse(await mechanism.respond(event.challenge));
+    endpoint.sasl({ kind: "saslResponse", response: await mechanism.respond(event.challenge) });
   }
 }

@@ -7,13 +7,14 @@
 import * as condition from "../condition.ts";
 import { AmqpError } from "../errors.ts";
 import type { CodecLimits } from "../codec/reader.ts";
-import { quote } from "../codec/text.ts";
 import type { DecodedMessage, Message } from "../codec/message.ts";
 import type { Open } from "../codec/types.ts";
 import { ConnectionEndpoint, type ConnectionOptions as EngineOptions } from "../engine/connection.ts";
 import type { IncomingDelivery, OutgoingDelivery } from "../engine/deliveries.ts";
 import type { EngineEvent } from "../engine/events.ts";
-import type { ReceiverEndpoint, SenderEndpoint } from "../engine/link.ts";
+import type { LinkEndpoint } from "../engine/link.ts";
+import { ReceiverEndpoint } from "../engine/receiver.ts";
+import { SenderEndpoint } from "../engine/sender.ts";
 import type { SessionEndpoint, SessionOptions } from "../engine/session.ts";
 import type { Channel } from "../transport/channel.ts";
 import { Driver } from "./driver.ts";
@@ -40,7 +41,7 @@ export interface ConnectionHooks {
   onopen?: () => void;
   /** Does this side's part of a SASL exchange. */
   onsasl?: (event: EngineEvent, endpoint: ConnectionEndpoint) => void | Promise<void>;
-  /** Decides on a link that the peer attaches; without it all are refused. */
+  /** Decides on a link that the peer attaches. */
   onattach?: (link: SenderEndpoint | ReceiverEndpoint) => void;
 }
 
@@ -62,7 +63,7 @@ export class Connection {
   readonly #driver: Driver;
   readonly #opened = new Deferred<Open>();
   readonly #closed = new Deferred<void>();
-  readonly #links = new Map<SenderEndpoint | ReceiverEndpoint, Sender | Receiver>();
+  readonly #links = new Map<LinkEndpoint, Sender | Receiver>();
   readonly #sessions = new Map<SessionEndpoint, Session>();
   readonly #waitingForRoom = new Set<Sender>();
   readonly #listeners = new Set<EventQueue>();
@@ -80,7 +81,7 @@ export class Connection {
     try {
       this.#endpoint = new ConnectionEndpoint({ ...options, trace: this.#guarded(options.trace) }, performance.now());
       hooks.onstart?.(this.#endpoint);
-      if (options.role === "client") this.#endpoint.open();
+      if (options.handshake.client) this.#endpoint.open();
     } catch (error) {
       channel.close(1000);
       throw error;
@@ -243,7 +244,7 @@ export class Connection {
   /** @ignore For sessions. */
   attachSender(session: SessionEndpoint, options: SenderOptions): Sender {
     this.#requireOpen("attach sender");
-    const endpoint = session.attach(senderAttach(options, this.containerId));
+    const endpoint = session.attach(SenderEndpoint, senderAttach(options, this.containerId));
     return this.adopt(endpoint);
   }
 
@@ -251,7 +252,7 @@ export class Connection {
   attachReceiver(session: SessionEndpoint, options: ReceiverOptions): Receiver {
     this.#requireOpen("attach receiver");
     checkCredit(options.credit);
-    const endpoint = session.attach(receiverAttach(options, this.containerId));
+    const endpoint = session.attach(ReceiverEndpoint, receiverAttach(options, this.containerId));
     return this.adopt(endpoint, options);
   }
 
@@ -268,7 +269,7 @@ export class Connection {
   }
 
   /** @ignore For links whose detach the peer never answers. */
-  dropLink(endpoint: SenderEndpoint | ReceiverEndpoint, error?: Error): void {
+  dropLink(endpoint: LinkEndpoint, error?: Error): void {
     const link = this.#links.get(endpoint);
     this.#links.delete(endpoint);
     if (link instanceof Sender) this.#waitingForRoom.delete(link);
@@ -327,7 +328,7 @@ export class Connection {
       case "saslChallenge":
       case "saslInit":
       case "saslResponse":
-      case "saslSucceeded":
+      case "saslOutcome":
         return this.#handleSasl(event);
       case "opened":
         this.#opened.resolve(event.open);
@@ -340,7 +341,7 @@ export class Connection {
       case "ended":
         return this.#handleSessionEnded(event.session, event.error);
       case "attachRequested":
-        return this.#handleAttach(event.link);
+        return this.#hooks.onattach?.(event.link);
       case "attached":
         return this.#links.get(event.link)?.handleAttached();
       case "detached":
@@ -392,16 +393,6 @@ export class Connection {
     };
   }
 
-  #handleAttach(endpoint: SenderEndpoint | ReceiverEndpoint): void {
-    // Its peer has given it up in the same breath, and has its answer.
-    if (endpoint.state !== "attachReceived") return;
-    if (this.#hooks.onattach !== undefined && this.open) return this.#hooks.onattach(endpoint);
-    const why = this.open ? "this side takes no links" : "the connection is closing";
-    endpoint.refuse(
-      new AmqpError(condition.notAllowed, `Cannot attach link ${quote(endpoint.name)}: ${why}`, { scope: "link" }),
-    );
-  }
-
   #handleSessionEnded(endpoint: SessionEndpoint, error: Error | undefined): void {
     for (const link of [...this.#links.keys()]) if (link.session === endpoint) this.dropLink(link, error);
     this.dropSession(endpoint, error);
@@ -410,7 +401,7 @@ export class Connection {
 
   #handleClosed(error: Error | undefined): void {
     // A client whose server says goodbye is left without what it wanted; a server whose client does so is done.
-    if (error === undefined && this.#closing === undefined && this.#options.role === "client") {
+    if (error === undefined && this.#closing === undefined && this.#options.handshake.client) {
       error = new AmqpError(condition.connectionForced, "Connection closed by peer without an error", { remote: true });
     }
     this.#over = true;

@@ -1,7 +1,7 @@
 import { type Frame, FrameDecoder } from "../codec/frame.ts";
 import type { SaslFrameBody } from "../codec/types.ts";
 import type { FrameTrace } from "../engine/events.ts";
-import { withoutSecrets } from "../engine/sasl.ts";
+import { withoutSecrets } from "../engine/secrets.ts";
 import type { Direction } from "./gateway_relay.ts";
 
 // What the peers have agreed on is not known; above this, tracing a direction ends.

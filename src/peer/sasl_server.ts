@@ -56,9 +56,11 @@ export class SaslServer {
     if (event.kind === "saslInit") {
       this.#mechanism = event.mechanism;
       response = event.initialResponse;
-      if (!this.mechanisms.includes(event.mechanism)) return endpoint.saslOutcome("auth");
+      if (!this.mechanisms.includes(event.mechanism)) return endpoint.sasl({ kind: "saslOutcome", code: "auth" });
       // A client may keep its response for an empty challenge [rfc4422 3.3].
-      if (response === undefined && event.mechanism !== "ANONYMOUS") return endpoint.saslChallenge(new Uint8Array(0));
+      if (response === undefined && event.mechanism !== "ANONYMOUS") {
+        return endpoint.sasl({ kind: "saslChallenge", challenge: new Uint8Array(0) });
+      }
     } else if (event.kind === "saslResponse") {
       response = event.response;
     } else {
@@ -68,15 +70,15 @@ export class SaslServer {
     try {
       identity = await this.#verify(response ?? new Uint8Array(0));
     } catch (error) {
-      endpoint.saslOutcome("sys-temp");
+      endpoint.sasl({ kind: "saslOutcome", code: "sys-temp" });
       throw new AmqpError(condition.internalError, "Cannot authenticate client: internal error", { cause: error });
     }
     // The transport may have ended while the credentials were looked at.
     if (endpoint.finished) return;
     // One reply for an unknown user and a wrong password.
-    if (identity === undefined) return endpoint.saslOutcome("auth");
+    if (identity === undefined) return endpoint.sasl({ kind: "saslOutcome", code: "auth" });
     identify(identity === "" ? undefined : identity);
-    endpoint.saslOutcome("ok");
+    endpoint.sasl({ kind: "saslOutcome", code: "ok" });
   }
 
   // The identity, empty for nobody in particular, or undefined for a refusal.

@@ -10,7 +10,9 @@ import type { CodecLimits } from "../codec/reader.ts";
 import { quote } from "../codec/text.ts";
 import type { Attach, Fields, Open } from "../codec/types.ts";
 import type { FrameTrace } from "../engine/events.ts";
+import { accept as acceptLink, takeLink } from "../engine/accept.ts";
 import type { LinkOptions, ReceiverEndpoint, SenderEndpoint } from "../engine/link.ts";
+import { ServerHandshake } from "../engine/server_handshake.ts";
 import type { SessionOptions } from "../engine/session.ts";
 import type { Channel } from "../transport/channel.ts";
 import type { PeerInfo } from "../transport/info.ts";
@@ -132,10 +134,10 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
     const sasl = new SaslServer(options.sasl ?? {}, info);
     const connection = new Connection(channel, {
       ...options,
-      role: "server",
+      handshake: new ServerHandshake({ mechanisms: sasl.mechanisms, required: sasl.required }),
+      takeLink,
       limits: codecLimits(options.limits),
       containerId,
-      sasl: { mechanisms: sasl.mechanisms, required: sasl.required },
     }, {
       onopen: () => {
         const fail = (error: unknown): void => {
@@ -164,20 +166,15 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
 }
 
 function decide(connection: Connection, link: SenderEndpoint | ReceiverEndpoint, options: AcceptorOptions): void {
+  // Its peer has given it up in the same breath, and has its answer.
+  if (link.state !== "attachReceived") return;
+  if (!connection.open) return link.refuse(refusal(link.name, condition.notAllowed, "the connection is closing"));
   const request = link.role === "sender" ? senderRequest(connection, link) : receiverRequest(connection, link);
   const hook = (link.role === "sender" ? options.onSender : options.onReceiver) as
     | ((request: SenderRequest | ReceiverRequest) => void | Promise<void>)
     | undefined;
   if (hook === undefined) {
-    return link.refuse(
-      new AmqpError(
-        condition.notImplemented,
-        `Cannot attach link ${quote(link.name)}: no link of its direction is taken`,
-        {
-          scope: "link",
-        },
-      ),
-    );
+    return link.refuse(refusal(link.name, condition.notImplemented, "no link of its direction is taken"));
   }
   const fail = (error: unknown): void => {
     // The hook may fail after it has accepted, or after the peer has gone.
@@ -209,7 +206,7 @@ function senderRequest(connection: Connection, link: SenderEndpoint): SenderRequ
     address: source?.address,
     dynamic: source?.dynamic ?? false,
     accept: ({ address, ...terms } = {}) => {
-      link.accept({
+      acceptLink(link, {
         ...terms,
         source: terms.source ?? (source && { ...source, address: address ?? source.address }),
       });
@@ -229,7 +226,7 @@ function receiverRequest(connection: Connection, link: ReceiverEndpoint): Receiv
     dynamic: target?.dynamic ?? false,
     accept: ({ address, ...terms } = {}) => {
       checkCredit(terms.credit);
-      link.accept({
+      acceptLink(link, {
         ...terms,
         target: terms.target ?? (target && { ...target, address: address ?? target.address }),
       });
@@ -242,6 +239,10 @@ function receiverRequest(connection: Connection, link: ReceiverEndpoint): Receiv
 function refuse(connection: Connection, link: SenderEndpoint | ReceiverEndpoint, error: AmqpError): void {
   link.refuse(error);
   connection.wake();
+}
+
+function refusal(name: string, symbol: string, why: string): AmqpError {
+  return new AmqpError(symbol, `Cannot attach link ${quote(name)}: ${why}`, { scope: "link" });
 }
 
 function goingAway(): AmqpError {

@@ -48,20 +48,18 @@ export function terms<T extends LinkTerms>(address: string | T, options?: T): T 
 }
 
 /** The attach of a sender. */
-export function senderAttach(options: SenderOptions, containerId: string): AttachOptions & { role: "sender" } {
+export function senderAttach(options: SenderOptions, containerId: string): AttachOptions {
   return {
     ...common(options),
-    role: "sender",
     source: { kind: "source", address: containerId, ...options.source },
     target: { kind: "target", address: options.address, dynamic: options.dynamic, ...options.target },
   };
 }
 
 /** The attach of a receiver. */
-export function receiverAttach(options: ReceiverOptions, containerId: string): AttachOptions & { role: "receiver" } {
+export function receiverAttach(options: ReceiverOptions, containerId: string): AttachOptions {
   return {
     ...common(options),
-    role: "receiver",
     source: {
       kind: "source",
       address: options.address,
@@ -84,7 +82,7 @@ export function checkCredit(credit: number | "manual" | undefined): void {
   throw new RangeError(`Cannot grant credit: ${credit} is not a whole number from 0 to 2^32-1`);
 }
 
-function common(options: LinkTerms): Omit<AttachOptions, "role"> {
+function common(options: LinkTerms): AttachOptions {
   return {
     name: options.name ?? randomName(),
     sndSettleMode: options.sndSettleMode,

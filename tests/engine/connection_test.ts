@@ -1,9 +1,10 @@
 import { assert, assertEquals, assertLessOrEqual, assertThrows } from "@std/assert";
 import { AmqpError, condition } from "../../src/errors.ts";
 import { protocolHeader } from "../../src/codec/frame.ts";
-import { ConnectionEndpoint } from "../../src/engine/connection.ts";
 import { test } from "../harness.ts";
 import { Pair, scenario } from "./pair.ts";
+import { accept } from "../../src/engine/accept.ts";
+import { attachLink, endpointOf, type EndpointOptions, saslOutcome } from "./endpoint.ts";
 import { attach, begin, checkError, flow, frame, Script } from "./script.ts";
 
 const long = (length: number): string => "x".repeat(length);
@@ -43,7 +44,7 @@ test("FRM-2: a server's header that comes before ours is taken, and ours follows
 
 test("FRM-3: a server answers a header that it does not support with one that it does, and ends", () => {
   const offered = { mechanisms: ["PLAIN"], required: true };
-  const cases: [string, Uint8Array, ConstructorParameters<typeof ConnectionEndpoint>[0]["sasl"], number][] = [
+  const cases: [string, Uint8Array, EndpointOptions["sasl"], number][] = [
     ["another version", Uint8Array.of(0x41, 0x4d, 0x51, 0x50, 0, 0, 9, 1), undefined, 0],
     ["SASL without SASL here", protocolHeader(3), undefined, 0],
     ["no SASL where it is required", protocolHeader(0), offered, 3],
@@ -235,11 +236,11 @@ test("CON-2, CON-8: what does not fit 512 bytes or channel 0 waits for the peer'
   const { endpoint } = script;
   endpoint.open();
   const first = endpoint.begin();
-  first.attach({ name: "small", role: "sender", target: { kind: "target" } });
-  first.attach({ name: long(600), role: "sender", target: { kind: "target" } });
-  first.attach({ name: "behind", role: "sender", target: { kind: "target" } });
+  attachLink(first, { name: "small", role: "sender", target: { kind: "target" } });
+  attachLink(first, { name: long(600), role: "sender", target: { kind: "target" } });
+  attachLink(first, { name: "behind", role: "sender", target: { kind: "target" } });
   const second = endpoint.begin();
-  second.attach({ name: "second", role: "sender", target: { kind: "target" } });
+  attachLink(second, { name: "second", role: "sender", target: { kind: "target" } });
   script.expect("header");
   script.expect("open");
   script.expect("begin");
@@ -260,10 +261,10 @@ test("CON-2: what waited and does not fit the peer's limits ends with an error, 
   const { endpoint } = script;
   endpoint.open();
   const first = endpoint.begin();
-  const large = first.attach({ name: long(600), role: "sender", target: { kind: "target" } });
-  const small = first.attach({ name: "small", role: "sender", target: { kind: "target" } });
+  const large = attachLink(first, { name: long(600), role: "sender", target: { kind: "target" } });
+  const small = attachLink(first, { name: "small", role: "sender", target: { kind: "target" } });
   const second = endpoint.begin();
-  const lost = second.attach({ name: "lost", role: "sender", target: { kind: "target" } });
+  const lost = attachLink(second, { name: "lost", role: "sender", target: { kind: "target" } });
   script.expect("header");
   script.expect("open");
   script.expect("begin");
@@ -284,7 +285,7 @@ test("CON-2: what waited and does not fit the peer's limits ends with an error, 
 test("CON-3: a max-frame-size below 512 is refused, by both sides", () => {
   for (const maxFrameSize of [0, 511]) {
     assertThrows(
-      () => new ConnectionEndpoint({ role: "client", containerId: "x", maxFrameSize }, 0),
+      () => endpointOf({ role: "client", containerId: "x", maxFrameSize }),
       RangeError,
       "below 512",
     );
@@ -415,8 +416,8 @@ test("EXT-7: an open that announces its refusal is not reported as opened, the c
 test("CON-8, WSB-14: a server takes header, SASL, open, begin and attach in one piece", () => {
   const script = new Script({ role: "server", sasl: { mechanisms: ["ANONYMOUS"], required: true } });
   script.onevent = (event) => {
-    if (event.kind === "saslInit") script.endpoint.saslOutcome("ok");
-    if (event.kind === "attachRequested") event.link.accept();
+    if (event.kind === "saslInit") saslOutcome(script.endpoint, "ok");
+    if (event.kind === "attachRequested") accept(event.link);
   };
   const flight = [
     protocolHeader(3),
@@ -454,10 +455,10 @@ scenario("CON-8: a client that pipelines has its first credit after one round tr
   const pair = new Pair(terms, { latencyMs: 50 });
   pair.client.endpoint.open();
   const session = pair.begin();
-  const receiver = session.attach({ name: "in", role: "receiver", source: { kind: "source" } });
+  const receiver = attachLink(session, { name: "in", role: "receiver", source: { kind: "source" } });
   receiver.flow({ linkCredit: 7 });
   pair.server.onevent = (event) => {
-    if (event.kind === "attachRequested") event.link.accept({ initialDeliveryCount: terms.firstId });
+    if (event.kind === "attachRequested") accept(event.link, { initialDeliveryCount: terms.firstId });
     if (event.kind === "credit" && event.link.sendable > 0) event.link.send(Uint8Array.of(1), Uint8Array.of(2));
   };
   pair.advance(99);
@@ -632,8 +633,8 @@ test("CON-11: nothing can be begun, attached or authenticated once the connectio
     for (
       const call of [
         () => script.endpoint.begin(),
-        () => session!.attach({ name: "late", role: "sender" }),
-        () => script.endpoint.saslOutcome("ok"),
+        () => attachLink(session!, { name: "late", role: "sender" }),
+        () => saslOutcome(script.endpoint, "ok"),
         () => script.endpoint.open(),
       ]
     ) assertEquals(assertThrows(call, AmqpError).condition, condition.illegalState);
@@ -691,9 +692,9 @@ test("CON-9: a frame that cannot be encoded leaves no half of it behind", () => 
   const script = Script.opened({ role: "client" });
   const bad = { role: "sender", name: "bad", properties: { key: Symbol() as unknown as string } } as const;
   const session = script.endpoint.begin();
-  assertThrows(() => session.attach(bad));
+  assertThrows(() => attachLink(session, bad));
   assertThrows(() => script.endpoint.begin({ properties: { key: Symbol() as unknown as string } }));
   assertEquals([session.linkCount, script.endpoint.sessionCount], [0, 1]);
-  session.attach({ name: "good", role: "sender" });
+  attachLink(session, { name: "good", role: "sender" });
   assertEquals(script.rest().map(({ kind }) => kind), ["begin", "attach"]);
 });

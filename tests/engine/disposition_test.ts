@@ -6,6 +6,7 @@ import { type IncomingDelivery, Unsettled } from "../../src/engine/deliveries.ts
 import { add, difference } from "../../src/engine/serial.ts";
 import { random, seed, test } from "../harness.ts";
 import { Pair, payload, scenario, tag, type Terms } from "./pair.ts";
+import { attachLink } from "./endpoint.ts";
 import { attach, begin, flow, Script, transfer } from "./script.ts";
 
 /** A pair with a sender at the client, the receiver at the server, and so many deliveries that have arrived. */
@@ -51,7 +52,7 @@ scenario("DSP-1, DSP-3: every outcome reaches the sender as it was given, and se
 scenario("DSP-1: a range covers its ends, wraps, and names what is there; a bare first names one", (terms) => {
   const script = Script.opened({ role: "client" });
   const session = script.endpoint.begin({ initialOutgoingId: terms.firstId });
-  const sender = session.attach({ name: "link", role: "sender", target: { kind: "target" } });
+  const sender = attachLink(session, { name: "link", role: "sender", target: { kind: "target" } });
   script.send(begin({ remoteChannel: 0 }));
   script.send(attach({ role: "receiver" }));
   script.send(flow({ nextIncomingId: terms.firstId, handle: 0, linkCredit: 9 }));
@@ -324,7 +325,7 @@ scenario(
   (terms) => {
     const script = Script.opened({ role: "client" }, { maxFrameSize: 512 });
     const session = script.endpoint.begin({ initialOutgoingId: terms.firstId });
-    const sender = session.attach({ name: "link", role: "sender", target: { kind: "target" } });
+    const sender = attachLink(session, { name: "link", role: "sender", target: { kind: "target" } });
     script.send(begin({ remoteChannel: 0 }));
     script.send(attach({ role: "receiver" }));
     const room = (count: number): void =>

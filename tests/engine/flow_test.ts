@@ -5,13 +5,15 @@ import type { SenderEndpoint } from "../../src/engine/sender.ts";
 import { add } from "../../src/engine/serial.ts";
 import { test } from "../harness.ts";
 import { Pair, payload, scenario, tag, type Terms } from "./pair.ts";
+import { accept } from "../../src/engine/accept.ts";
+import { attachLink } from "./endpoint.ts";
 import { attach, begin, flow, Script, transfer } from "./script.ts";
 
 /** A script whose peer is a receiver on our sender. */
 function sending(terms: Pick<Terms, "firstId"> = { firstId: 0 }): { script: Script; sender: SenderEndpoint } {
   const script = Script.opened({ role: "client" });
   const session = script.endpoint.begin({ initialOutgoingId: terms.firstId });
-  const sender = session.attach({
+  const sender = attachLink(session, {
     name: "link",
     role: "sender",
     target: { kind: "target" },
@@ -340,7 +342,7 @@ test("FLW-7: an echo ahead of our answer to the attach is answered behind it", (
   assert(link.role === "sender");
   assertEquals([link.linkCredit, link.sendable], [4, 0]);
   assertEquals(script.take("credit"), []);
-  link.accept({ initialDeliveryCount: 7 });
+  accept(link, { initialDeliveryCount: 7 });
   script.expect("attach");
   const answer = script.expect("flow");
   assertEquals([answer.linkCredit, answer.deliveryCount], [4, 7]);
@@ -353,7 +355,7 @@ test("FLW-5: a drain ahead of our answer to the attach is answered behind it", (
   script.send(attach({ role: "receiver" }));
   script.send(flow({ handle: 0, linkCredit: 4, drain: true }));
   script.quiet();
-  script.one("attachRequested").link.accept();
+  accept(script.one("attachRequested").link);
   script.expect("attach");
   const answer = script.expect("flow");
   assertEquals([answer.linkCredit, answer.deliveryCount], [0, 4]);

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import { condition } from "../../src/errors.ts";
 import { test } from "../harness.ts";
 import { Pair, payload, scenario, tag } from "./pair.ts";
+import { linksOf } from "./endpoint.ts";
 import { attach, flow, Script, transfer } from "./script.ts";
 
 scenario("SES-9: a delivery that nobody settles, and a link without credit, keep no other link waiting", (terms) => {
@@ -54,7 +55,7 @@ scenario("SES-9: sessions take turns, also when each could fill every flush", (t
   const pair = Pair.opened(terms);
   const links = ["a", "b", "c"].map((name) => pair.sender(pair.begin(), { name })[0]);
   for (const session of pair.server.endpoint.sessions()) {
-    for (const link of session.links()) if (link.role === "receiver") link.flow({ linkCredit: 100 });
+    for (const link of linksOf(session)) if (link.role === "receiver") link.flow({ linkCredit: 100 });
   }
   pair.run();
   for (const link of links) for (let i = 0; i < 30; i++) link.send(tag(i), payload(100));

@@ -3,6 +3,8 @@ import { AmqpError, condition } from "../../src/errors.ts";
 import type { EngineEvent } from "../../src/engine/events.ts";
 import { test } from "../harness.ts";
 import { Pair, payload, scenario, type Side, tag } from "./pair.ts";
+import { accept } from "../../src/engine/accept.ts";
+import { attachLink } from "./endpoint.ts";
 import { attach, begin, checkError, flow, Script, transfer } from "./script.ts";
 
 const notFound = (): AmqpError =>
@@ -20,7 +22,7 @@ scenario("LNK-1: what each side says in its attach reaches the other", (terms) =
   const pair = Pair.opened(terms);
   pair.server.onevent = (event) => {
     if (event.kind === "attachRequested") {
-      event.link.accept({ properties: { answer: 1 }, offeredCapabilities: ["c"], maxMessageSize: 1_000n });
+      accept(event.link, { properties: { answer: 1 }, offeredCapabilities: ["c"], maxMessageSize: 1_000n });
     }
   };
   const [sender, receiver] = pair.sender(pair.begin(), {
@@ -51,7 +53,11 @@ scenario("LNK-1: a sender and a receiver of one name are two links", (terms) => 
   assertEquals([sender.state, receiver.state, session.linkCount], ["attached", "attached", 2]);
   assertEquals([sender.handle, receiver.handle], [0, 1]);
   for (const role of ["sender", "receiver"] as const) {
-    const error = assertThrows(() => session.attach({ name: "same", role: role as "sender" }), AmqpError, "in use");
+    const error = assertThrows(
+      () => attachLink(session, { name: "same", role: role as "sender" }),
+      AmqpError,
+      "in use",
+    );
     assertEquals([error.condition, error.scope], [condition.illegalState, "link"]);
   }
 });
@@ -69,7 +75,7 @@ scenario(
       const thief = other ? pair.begin() : session;
       if (!other) old.state = "detachSent";
       pair.client.take("attached");
-      const stolen = thief.attach({
+      const stolen = attachLink(thief, {
         name: "link",
         role: "sender",
         target: { kind: "target" },
@@ -99,7 +105,7 @@ test("LNK-1: a link that was not even answered is stolen too", () => {
   assertEquals(script.expect("attach").target, undefined);
   assertEquals(script.expect("detach").error?.condition, condition.stolen);
   assertEquals(script.one("detached").link, link);
-  script.one("attachRequested").link.accept();
+  accept(script.one("attachRequested").link);
   assertEquals(script.expect("attach").handle, 1);
 });
 
@@ -115,16 +121,16 @@ test("LNK-2: the lowest free handle is taken; the two directions number theirs i
   const script = Script.begun();
   const [session] = script.endpoint.sessions();
   const names = ["a", "b", "c"];
-  const [a] = names.map((name) => session!.attach({ name, role: "sender", target: { kind: "target" } }));
+  const [a] = names.map((name) => attachLink(session!, { name, role: "sender", target: { kind: "target" } }));
   assertEquals(names.map(() => script.expect("attach").handle), [0, 1, 2]);
   script.send(attach({ role: "receiver", name: "a", handle: 40 }));
   script.send(attach({ role: "receiver", name: "b", handle: 0 }));
   assertEquals(a!.remoteHandle, 40);
   a!.detach({ closed: true });
   assertEquals(script.expect("detach").handle, 0);
-  assertEquals(session!.attach({ name: "d", role: "sender" }).handle, 3);
+  assertEquals(attachLink(session!, { name: "d", role: "sender" }).handle, 3);
   script.send({ kind: "detach", handle: 40, closed: true });
-  assertEquals(session!.attach({ name: "e", role: "sender" }).handle, 0);
+  assertEquals(attachLink(session!, { name: "e", role: "sender" }).handle, 0);
 });
 
 scenario("LNK-4: a refusal is an attach without the terminus, then a detach that tells why", (terms) => {
@@ -132,7 +138,7 @@ scenario("LNK-4: a refusal is an attach without the terminus, then a detach that
     const pair = Pair.opened(terms);
     pair.server.onevent = refuseLinks;
     const session = pair.begin();
-    const link = session.attach({
+    const link = attachLink(session, {
       name: "link",
       role: role as "sender",
       source: { kind: "source", address: "from" },
@@ -161,7 +167,7 @@ scenario("LNK-4: a refusal is an attach without the terminus, then a detach that
 test("LNK-4: success is not reported while the detach that refuses is still to come", () => {
   const script = Script.opened({ role: "client" });
   const session = script.endpoint.begin();
-  session.attach({ name: "link", role: "sender", target: { kind: "target" } });
+  attachLink(session, { name: "link", role: "sender", target: { kind: "target" } });
   script.send(begin({ remoteChannel: 0 }));
   script.one("begun");
   script.send(attach({ role: "receiver", target: undefined }));
@@ -170,19 +176,44 @@ test("LNK-4: success is not reported while the detach that refuses is still to c
   checkError(script.one("detached").error, { condition: condition.notFound, scope: "link", remote: true });
 });
 
+test("LNK-4: a side that takes no links refuses those of its peer, whatever comes for them, and keeps its own", () => {
+  const script = Script.begun({ takeLink: undefined });
+  const [session] = script.endpoint.sessions();
+  const ours = attachLink(session!, { name: "same", role: "sender", target: { kind: "target" } });
+  script.expect("attach");
+  script.send(attach({ role: "receiver", name: "same", handle: 7 }));
+  script.one("attached");
+  for (const role of ["sender", "receiver"] as const) {
+    script.send(attach({ role, name: "same", handle: 0 }));
+    const answer = script.expect("attach");
+    assertEquals([answer.name, answer.role], ["same", role === "sender" ? "receiver" : "sender"]);
+    assertEquals(role === "sender" ? answer.target : answer.source, undefined);
+    assertEquals(script.expect("detach").error?.condition, condition.notAllowed);
+    // Sent before the refusal was seen.
+    script.send(flow({ handle: 0, linkCredit: 3, deliveryCount: 0, echo: true }));
+    if (role === "sender") script.send(transfer(0));
+    script.quiet();
+    script.send({ kind: "detach", handle: 0, closed: true });
+    script.quiet();
+    assertEquals([ours.state, session!.linkCount], ["attached", 1]);
+  }
+  assertEquals(script.events, []);
+  script.alive();
+});
+
 test("LNK-4: an attach is answered once, and not after the link is gone", () => {
   const script = Script.begun();
   script.onevent = () => {};
   script.send(attach({ role: "sender" }));
   const { link } = script.one("attachRequested");
-  link.accept();
-  for (const call of [() => link.accept(), () => link.refuse(notFound())]) {
+  accept(link);
+  for (const call of [() => accept(link), () => link.refuse(notFound())]) {
     assertEquals(assertThrows(call, AmqpError, "state is attached").condition, condition.illegalState);
   }
   script.send(attach({ role: "sender", name: "other", handle: 1 }));
   const { link: gone } = script.one("attachRequested");
   script.send({ kind: "detach", handle: 1, closed: true });
-  assertThrows(() => gone.accept(), AmqpError, "state is detached");
+  assertThrows(() => accept(gone), AmqpError, "state is detached");
   // Its attach is owed an answer all the same, which takes nothing.
   script.expect("attach");
   assertEquals(script.expect("attach").target, undefined);
@@ -197,7 +228,7 @@ test("LNK-4: an answer that does not fit the frame leaves the link to be refused
   script.send(attach({ role: "sender" }));
   script.expect("begin");
   const { link } = script.one("attachRequested");
-  const error = assertThrows(() => link.accept({ properties: { text: "x".repeat(600) } }), AmqpError, "does not fit");
+  const error = assertThrows(() => accept(link, { properties: { text: "x".repeat(600) } }), AmqpError, "does not fit");
   assertEquals(error.condition, condition.frameSizeTooSmall);
   link.refuse(error);
   script.expect("attach");
@@ -259,7 +290,7 @@ test("LNK-6: the sender's word on its settle mode counts, and the receiver's on 
   for (const { wish, fact } of modes) {
     const pair = Pair.opened({ cut: "whole", firstId: 0 });
     pair.server.onevent = (event) => {
-      if (event.kind === "attachRequested") event.link.accept({ sndSettleMode: fact[0], rcvSettleMode: fact[1] });
+      if (event.kind === "attachRequested") accept(event.link, { sndSettleMode: fact[0], rcvSettleMode: fact[1] });
     };
     const session = pair.begin();
     const [sender, receiver] = pair.sender(session, { sndSettleMode: wish[0], rcvSettleMode: wish[1] });
@@ -267,7 +298,12 @@ test("LNK-6: the sender's word on its settle mode counts, and the receiver's on 
       assertEquals(link.sndSettleMode, wish[0] ?? "mixed");
       assertEquals(link.rcvSettleMode, fact[1] ?? wish[1] ?? "first");
     }
-    const back = session.attach({ name: "back", role: "receiver", sndSettleMode: wish[0], rcvSettleMode: wish[1] });
+    const back = attachLink(session, {
+      name: "back",
+      role: "receiver",
+      sndSettleMode: wish[0],
+      rcvSettleMode: wish[1],
+    });
     pair.run();
     assertEquals(back.sndSettleMode, fact[0] ?? wish[0] ?? "mixed");
     assertEquals(back.rcvSettleMode, wish[1] ?? "first");
@@ -279,7 +315,7 @@ test("LNK-7, ATK-7: a receiver announces a limit unless told otherwise, and a la
   for (const [maxMessageSize, announced] of cases) {
     const script = Script.begun();
     script.onevent = (event) => {
-      if (event.kind === "attachRequested") event.link.accept({ maxMessageSize });
+      if (event.kind === "attachRequested") accept(event.link, { maxMessageSize });
     };
     script.send(attach({ role: "sender" }));
     assertEquals(script.expect("attach").maxMessageSize, announced);
@@ -299,7 +335,7 @@ test("LNK-7, ATK-7: a receiver announces a limit unless told otherwise, and a la
 test("LNK-7: we do not send more than the receiver takes", () => {
   const pair = Pair.opened({ cut: "whole", firstId: 0 });
   pair.server.onevent = (event) => {
-    if (event.kind === "attachRequested") event.link.accept({ maxMessageSize: 10n });
+    if (event.kind === "attachRequested") accept(event.link, { maxMessageSize: 10n });
   };
   const [sender, receiver] = pair.sender(pair.begin());
   receiver.flow({ linkCredit: 2 });
@@ -326,7 +362,7 @@ scenario("LNK-9: while one side does not know all unsettled deliveries, the send
   for (const ours of [true, false]) {
     const pair = Pair.opened(terms);
     pair.server.onevent = (event) => {
-      if (event.kind === "attachRequested") event.link.accept({ incompleteUnsettled: !ours });
+      if (event.kind === "attachRequested") accept(event.link, { incompleteUnsettled: !ours });
     };
     const [sender, receiver] = pair.sender(pair.begin(), {
       incompleteUnsettled: ours,
@@ -347,7 +383,7 @@ scenario("LNK-9: while one side does not know all unsettled deliveries, the send
 test("LNK-9: a new delivery where we said that our map is not complete ends the link", () => {
   const script = Script.begun();
   script.onevent = (event) => {
-    if (event.kind === "attachRequested") event.link.accept({ incompleteUnsettled: true });
+    if (event.kind === "attachRequested") accept(event.link, { incompleteUnsettled: true });
   };
   script.send(attach({ role: "sender" }));
   script.expect("attach");
@@ -394,7 +430,7 @@ test("LNK-11: a handle is forgiven when it is attached again", () => {
   script.rest();
   script.onevent = () => {};
   script.send(attach({ role: "sender" }));
-  script.take("attachRequested")[1]!.link.accept();
+  accept(script.take("attachRequested")[1]!.link);
   script.send({ kind: "detach", handle: 0, closed: true });
   script.rest();
   script.send(flow({ handle: 0 }));
@@ -456,7 +492,7 @@ scenario("LNK-12: a link may be attached again before its detach was answered", 
     const [sender] = pair.sender(session);
     pair.client.take("attached");
     sender.detach({ closed });
-    const again = session.attach({ name: "link", role: "sender", target: { kind: "target" } });
+    const again = attachLink(session, { name: "link", role: "sender", target: { kind: "target" } });
     pair.run();
     assertEquals(pair.client.one("detached").link, sender);
     assertEquals(pair.client.one("attached").link, again);
@@ -472,7 +508,7 @@ scenario("LNK-12: a suspend that crosses a close is no matter when the link was 
   pair.client.take("attached");
   sender.detach({ closed: false });
   receiver.detach({ closed: true });
-  const again = session.attach({ name: "link", role: "sender", target: { kind: "target" } });
+  const again = attachLink(session, { name: "link", role: "sender", target: { kind: "target" } });
   pair.run();
   assertEquals(pair.client.one("detached").closed, true);
   assertEquals(pair.client.one("attached").link, again);
@@ -483,11 +519,11 @@ scenario("LNK-12: a link may be detached before its attach was answered", (terms
   for (const closed of [true, false]) {
     const pair = Pair.opened(terms);
     const session = pair.begin();
-    const link = session.attach({ name: "link", role: "receiver", source: { kind: "source" } });
+    const link = attachLink(session, { name: "link", role: "receiver", source: { kind: "source" } });
     link.flow({ linkCredit: 3 });
     link.detach({ closed });
     assertEquals(link.state, "detachPipe");
-    const error = assertThrows(() => session.attach({ name: "link", role: "receiver" }), AmqpError, "in use");
+    const error = assertThrows(() => attachLink(session, { name: "link", role: "receiver" }), AmqpError, "in use");
     assertEquals(error.condition, condition.illegalState);
     pair.run();
     assertEquals(kinds(pair.client), ["begun", "detached"]);

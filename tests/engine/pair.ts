@@ -8,13 +8,15 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { ConnectionEndpoint, type ConnectionOptions } from "../../src/engine/connection.ts";
+import type { ConnectionEndpoint } from "../../src/engine/connection.ts";
 import type { EngineEvent, FrameTrace } from "../../src/engine/events.ts";
 import type { AttachOptions } from "../../src/engine/link.ts";
 import type { ReceiverEndpoint } from "../../src/engine/receiver.ts";
 import type { SenderEndpoint } from "../../src/engine/sender.ts";
 import type { SessionEndpoint, SessionOptions } from "../../src/engine/session.ts";
 import type { Performative, SaslFrameBody } from "../../src/codec/types.ts";
+import { accept } from "../../src/engine/accept.ts";
+import { attachLink, endpointOf, type EndpointOptions, linksOf } from "./endpoint.ts";
 import { type Random, test } from "../harness.ts";
 
 /** How bytes are cut into pieces: of so many bytes, not at all, or at random. */
@@ -78,12 +80,12 @@ export class Side {
   readonly arriving: { at: number; bytes: Uint8Array }[] = [];
 
   /** Starts an endpoint. */
-  constructor(options: ConnectionOptions) {
+  constructor(options: EndpointOptions) {
     const trace = (frame: FrameTrace): void => {
       this.frames.push(frame);
       options.trace?.(frame);
     };
-    this.endpoint = new ConnectionEndpoint({ ...options, trace }, 0);
+    this.endpoint = endpointOf({ ...options, trace });
   }
 
   /** Hands events on, those included that handling them caused. */
@@ -119,15 +121,15 @@ export class Side {
 
 /** Accepts every link that the peer attaches. */
 export function acceptLinks(event: EngineEvent): void {
-  if (event.kind === "attachRequested" && event.link.state === "attachReceived") event.link.accept();
+  if (event.kind === "attachRequested" && event.link.state === "attachReceived") accept(event.link);
 }
 
 /** How a pair is made. */
 export interface PairOptions {
   /** Terms of the client. */
-  readonly client?: Partial<ConnectionOptions>;
+  readonly client?: Partial<EndpointOptions>;
   /** Terms of the server. */
-  readonly server?: Partial<ConnectionOptions>;
+  readonly server?: Partial<EndpointOptions>;
   /** How long a byte travels. */
   readonly latencyMs?: number;
   /** Bytes of one flush. */
@@ -176,7 +178,7 @@ export class Pair {
 
   /** Attaches a sender at the client, with the receiver that the server made of it. */
   sender(session: SessionEndpoint, options: Partial<AttachOptions> = {}): [SenderEndpoint, ReceiverEndpoint] {
-    const link = session.attach({
+    const link = attachLink(session, {
       name: "link",
       source: { kind: "source" },
       target: { kind: "target" },
@@ -192,10 +194,10 @@ export class Pair {
   receiver(session: SessionEndpoint, options: Partial<AttachOptions> = {}): [ReceiverEndpoint, SenderEndpoint] {
     const { onevent } = this.server;
     this.server.onevent = (event) => {
-      if (event.kind === "attachRequested") event.link.accept({ initialDeliveryCount: this.#terms.firstId });
+      if (event.kind === "attachRequested") accept(event.link, { initialDeliveryCount: this.#terms.firstId });
       else onevent(event);
     };
-    const link = session.attach({
+    const link = attachLink(session, {
       name: "link",
       source: { kind: "source" },
       target: { kind: "target" },
@@ -301,7 +303,7 @@ export class Pair {
   #counterpart(name: string, role: "sender"): SenderEndpoint;
   #counterpart(name: string, role: "receiver" | "sender"): ReceiverEndpoint | SenderEndpoint {
     for (const session of this.server.endpoint.sessions()) {
-      for (const link of session.links()) if (link.name === name && link.role === role) return link;
+      for (const link of linksOf(session)) if (link.name === name && link.role === role) return link;
     }
     throw new Error(`the server has no ${role} "${name}"`);
   }

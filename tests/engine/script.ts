@@ -10,8 +10,9 @@ import { beginFrame, endFrame, FrameDecoder, protocolHeader, type ProtocolId } f
 import type { Attach, Begin, Composite, Flow, Performative, SaslFrameBody, Transfer } from "../../src/codec/types.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { AmqpError, type ErrorScope } from "../../src/errors.ts";
-import { ConnectionEndpoint, type ConnectionOptions } from "../../src/engine/connection.ts";
+import type { ConnectionEndpoint } from "../../src/engine/connection.ts";
 import type { EngineEvent } from "../../src/engine/events.ts";
+import { endpointOf, type EndpointOptions } from "./endpoint.ts";
 import { acceptLinks, type Cut, pieces } from "./pair.ts";
 
 /** A protocol header or frame that the endpoint wrote. */
@@ -97,12 +98,12 @@ export class Script {
   #rest: Uint8Array = new Uint8Array(0);
 
   /** Starts an endpoint; nothing is sent yet. */
-  constructor(options: Partial<ConnectionOptions> & { role: "client" | "server" }) {
-    this.endpoint = new ConnectionEndpoint({ containerId: "tested", ...options }, 0);
+  constructor(options: EndpointOptions) {
+    this.endpoint = endpointOf(options);
   }
 
   /** An endpoint with which headers and opens were exchanged. */
-  static opened(options: Partial<ConnectionOptions> & { role: "client" | "server" }, open: object = {}): Script {
+  static opened(options: EndpointOptions, open: object = {}): Script {
     const script = new Script(options);
     if (options.role === "client") script.endpoint.open();
     script.header(0);
@@ -114,7 +115,7 @@ export class Script {
   }
 
   /** A server with a session that the script has begun on its channel 0. */
-  static begun(options: Partial<ConnectionOptions> = {}, fields: Partial<Begin> = {}): Script {
+  static begun(options: Partial<EndpointOptions> = {}, fields: Partial<Begin> = {}): Script {
     const script = Script.opened({ ...options, role: "server" });
     script.send(begin(fields));
     script.expect("begin");

@@ -3,6 +3,7 @@ import { AmqpError, condition } from "../../src/errors.ts";
 import { add, difference } from "../../src/engine/serial.ts";
 import { test } from "../harness.ts";
 import { Pair, payload, scenario, tag } from "./pair.ts";
+import { attachLink } from "./endpoint.ts";
 import { attach, begin, checkError, flow, Script, transfer } from "./script.ts";
 
 scenario("SES-1: a begin that starts names no channel, one that answers names the peer's", (terms) => {
@@ -87,8 +88,12 @@ test("SES-4: the peer's handle-max, and ours, bound the links that we attach", (
     const script = Script.opened({ role: "client" });
     const session = script.endpoint.begin({ handleMax: ours });
     script.send(begin({ remoteChannel: 0, handleMax: theirs }));
-    for (const name of ["a", "b"]) session.attach({ name, role: "sender" });
-    const error = assertThrows(() => session.attach({ name: "c", role: "sender" }), AmqpError, "2 links are attached");
+    for (const name of ["a", "b"]) attachLink(session, { name, role: "sender" });
+    const error = assertThrows(
+      () => attachLink(session, { name: "c", role: "sender" }),
+      AmqpError,
+      "2 links are attached",
+    );
     assertEquals([error.condition, error.scope], [condition.resourceLimitExceeded, "link"]);
     assertEquals(session.linkCount, 2);
   }
@@ -123,7 +128,11 @@ scenario("SES-5: an end is answered by an end, and takes the links with it", (te
     pair.run();
     assertEquals(pair.client.sent("detach"), []);
     assertThrows(() => receiver.flow({ linkCredit: 1 }), AmqpError, "state is detached");
-    assertThrows(() => session.attach({ name: "late", role: "sender" }), AmqpError, "state of the session is ended");
+    assertThrows(
+      () => attachLink(session, { name: "late", role: "sender" }),
+      AmqpError,
+      "state of the session is ended",
+    );
   }
 });
 
@@ -215,7 +224,7 @@ scenario("SES-6, SES-7: each transfer frame takes one id and one of the window, 
 scenario("SES-8: what is in flight counts against the window that the peer told", (terms) => {
   const script = Script.opened({ role: "client" });
   const session = script.endpoint.begin({ initialOutgoingId: terms.firstId });
-  const sender = session.attach({ name: "link", role: "sender", target: { kind: "target" } });
+  const sender = attachLink(session, { name: "link", role: "sender", target: { kind: "target" } });
   script.send(begin({ remoteChannel: 0, incomingWindow: 10 }));
   script.send(attach({ role: "receiver" }));
   script.send(flow({ nextIncomingId: terms.firstId, handle: 0, linkCredit: 100, incomingWindow: 10 }));
@@ -258,7 +267,7 @@ scenario("SES-9, SES-11: with windows of 1, 2 and 3 all arrives, in order, and n
 test("SES-9: nothing is sent into a shut window; it is asked for once, and sending resumes with it", () => {
   const script = Script.opened({ role: "client" });
   const session = script.endpoint.begin();
-  const sender = session.attach({ name: "link", role: "sender", target: { kind: "target" } });
+  const sender = attachLink(session, { name: "link", role: "sender", target: { kind: "target" } });
   script.send(begin({ remoteChannel: 0, incomingWindow: 2 }));
   script.send(attach({ role: "receiver" }));
   script.send(flow({ handle: 0, linkCredit: 100, incomingWindow: 2 }));
@@ -294,7 +303,7 @@ test("SES-9: a transfer beyond our window ends the session", () => {
 scenario("SES-10: a flow names the next incoming id once the peer's begin was seen, and not before", (terms) => {
   const script = Script.opened({ role: "client" });
   const session = script.endpoint.begin();
-  const receiver = session.attach({ name: "link", role: "receiver", source: { kind: "source" } });
+  const receiver = attachLink(session, { name: "link", role: "receiver", source: { kind: "source" } });
   receiver.flow({ linkCredit: 1 });
   script.expect("begin");
   script.expect("attach");

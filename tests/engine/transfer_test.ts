@@ -6,13 +6,15 @@ import type { ReceiverEndpoint } from "../../src/engine/receiver.ts";
 import { add } from "../../src/engine/serial.ts";
 import { test } from "../harness.ts";
 import { Pair, payload, scenario, tag } from "./pair.ts";
+import { accept } from "../../src/engine/accept.ts";
+import { attachLink } from "./endpoint.ts";
 import { attach, begin, flow, frame, Script, transfer } from "./script.ts";
 
 /** A script whose peer is a sender on our receiver, which gave it credit. */
 function receiving(options: LinkOptions = {}): { script: Script; receiver: ReceiverEndpoint } {
   const script = Script.begun();
   script.onevent = (event) => {
-    if (event.kind === "attachRequested") event.link.accept(options);
+    if (event.kind === "attachRequested") accept(event.link, options);
   };
   script.send(attach({ role: "sender" }));
   script.expect("attach");
@@ -286,7 +288,7 @@ scenario("TRF-6: an outcome that comes for a delivery which is being aborted is 
   const limits = { maxFrameSize: 512 };
   const script = Script.opened({ role: "client", ...limits });
   const session = script.endpoint.begin({ initialOutgoingId: terms.firstId });
-  const sender = session.attach({ name: "link", role: "sender", target: { kind: "target" } });
+  const sender = attachLink(session, { name: "link", role: "sender", target: { kind: "target" } });
   script.send(begin({ remoteChannel: 0 }));
   script.send(attach({ role: "receiver" }));
   script.send(flow({ nextIncomingId: terms.firstId, handle: 0, linkCredit: 5, incomingWindow: 1 }));
@@ -368,7 +370,7 @@ scenario("TRF-9: payloads around every limit are split into frames that fit and 
 test("TRF-9: every frame that is written fits the peer, to the byte", () => {
   const script = Script.opened({ role: "client", maxFrameSize: 4_096 }, { maxFrameSize: 600 });
   const session = script.endpoint.begin();
-  const sender = session.attach({ name: "link", role: "sender", target: { kind: "target" } });
+  const sender = attachLink(session, { name: "link", role: "sender", target: { kind: "target" } });
   script.send(begin({ remoteChannel: 0, incomingWindow: 100_000 }));
   script.send(attach({ role: "receiver" }));
   script.send(flow({ handle: 0, linkCredit: 1_000, incomingWindow: 100_000 }));
@@ -392,7 +394,7 @@ test("TRF-9: our own frames stay moderate although the peer takes any", () => {
   const script = Script.opened({ role: "client" });
   assertEquals(script.endpoint.remote?.maxFrameSize, undefined);
   const session = script.endpoint.begin();
-  const sender = session.attach({ name: "link", role: "sender", target: { kind: "target" } });
+  const sender = attachLink(session, { name: "link", role: "sender", target: { kind: "target" } });
   script.send(begin({ remoteChannel: 0 }));
   script.send(attach({ role: "receiver" }));
   script.send(flow({ handle: 0, linkCredit: 5 }));
@@ -491,7 +493,7 @@ scenario("RES-1: deliveries that both sides hold are resumed, others are refused
   const pair = Pair.opened(terms);
   const unsettled = new Map([[tag(1), null], [tag(2), null]]);
   pair.server.onevent = (event) => {
-    if (event.kind === "attachRequested") event.link.accept({ unsettled: new Map([[tag(1), null], [tag(3), null]]) });
+    if (event.kind === "attachRequested") accept(event.link, { unsettled: new Map([[tag(1), null], [tag(3), null]]) });
   };
   const [sender, receiver] = pair.sender(pair.begin(), { unsettled });
   receiver.flow({ linkCredit: 5 });
@@ -516,7 +518,7 @@ scenario("RES-1: deliveries that both sides hold are resumed, others are refused
 scenario("RES-1: a delivery that cannot be resumed is aborted by name", (terms) => {
   const pair = Pair.opened(terms);
   pair.server.onevent = (event) => {
-    if (event.kind === "attachRequested") event.link.accept({ unsettled: new Map([[tag(1), null]]) });
+    if (event.kind === "attachRequested") accept(event.link, { unsettled: new Map([[tag(1), null]]) });
   };
   const [sender, receiver] = pair.sender(pair.begin(), { unsettled: new Map([[tag(1), null]]) });
   receiver.flow({ linkCredit: 5 });

@@ -14,6 +14,8 @@ import type { ReceiverEndpoint } from "../../src/engine/receiver.ts";
 import type { SenderEndpoint } from "../../src/engine/sender.ts";
 import type { SessionEndpoint } from "../../src/engine/session.ts";
 import type { Random } from "../harness.ts";
+import { accept } from "../../src/engine/accept.ts";
+import { attachLink, linksOf } from "./endpoint.ts";
 import { Pair, payload, type Side, tag } from "./pair.ts";
 
 // Small, so that names meet, are stolen and cross.
@@ -121,7 +123,7 @@ export class World {
         assertGreaterOrEqual(session.remoteIncomingWindow, 0);
         // Each name as a sender and a receiver, both again while the old ones detach.
         assertLessOrEqual(session.linkCount, 64);
-        for (const link of session.links()) {
+        for (const link of linksOf(session)) {
           assertGreaterOrEqual(link.linkCredit, 0);
           if (link.role === "sender") assertGreaterOrEqual(link.sendable, 0);
         }
@@ -217,8 +219,8 @@ export class World {
       );
       assertEquals(other?.remoteChannel, session.channel);
       assertEquals(session.linkCount, other?.linkCount);
-      for (const link of session.links()) {
-        const [peer] = [...other!.links()].filter(({ handle }) => handle === link.remoteHandle);
+      for (const link of linksOf(session)) {
+        const [peer] = linksOf(other!).filter(({ handle }) => handle === link.remoteHandle);
         assertEquals([peer?.remoteHandle, peer?.name, peer?.state], [link.handle, link.name, link.state]);
         assertEquals([link.unsettled.size, peer?.unsettled.size], [0, 0]);
         assertEquals([link.linkCredit, link.deliveryCount], [peer?.linkCredit, peer?.deliveryCount]);
@@ -254,8 +256,8 @@ export class World {
     };
     this.#attempt(() => {
       const link = role === "sender"
-        ? session.attach({ ...options, role: "sender" })
-        : session.attach({ ...options, role: "receiver" });
+        ? attachLink(session, { ...options, role: "sender" })
+        : attachLink(session, { ...options, role: "receiver" });
       this.#links.push(link);
       if (link.role === "receiver" && int(2) === 0) link.flow({ linkCredit: int(20) });
     });
@@ -270,7 +272,7 @@ export class World {
         link.refuse(new AmqpError(condition.notFound, "Cannot attach link: refused at random", { scope: "link" }));
       } else {
         this.#links.push(link);
-        link.accept({
+        accept(link, {
           sndSettleMode: pick<SenderSettleMode | undefined>([undefined, "mixed", "settled", "unsettled"]),
           rcvSettleMode: pick<ReceiverSettleMode | undefined>([undefined, "first", "second"]),
           initialDeliveryCount: this.#firstId(),

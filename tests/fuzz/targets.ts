@@ -11,7 +11,7 @@ import { Reader } from "../../src/codec/reader.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { print } from "../../src/codec/composite.ts";
 import { AmqpError, condition } from "../../src/errors.ts";
-import { ConnectionEndpoint, type ConnectionOptions } from "../../src/engine/connection.ts";
+import type { ConnectionEndpoint } from "../../src/engine/connection.ts";
 import type { IncomingDelivery, OutgoingDelivery } from "../../src/engine/deliveries.ts";
 import type { EngineEvent } from "../../src/engine/events.ts";
 import { agree } from "../codec/ordinary.ts";
@@ -22,6 +22,17 @@ import { attach, begin, flow, frame } from "../engine/script.ts";
 import { World } from "../engine/world.ts";
 import type { Random } from "../harness.ts";
 import { Frames, mutated } from "./generate.ts";
+import { accept } from "../../src/engine/accept.ts";
+import {
+  attachLink,
+  endpointOf,
+  type EndpointOptions,
+  linksOf,
+  saslChallenge,
+  saslInit,
+  saslOutcome,
+  saslResponse,
+} from "../engine/endpoint.ts";
 import { fuzzChallenge, fuzzHead, fuzzWebSocket } from "./transport_targets.ts";
 
 /** Runs one random case. */
@@ -108,7 +119,7 @@ function fuzzSplits(random: Random): void {
   const bytes = [protocolHeader(0), frame({ kind: "open", containerId: "peer" }), frame(begin())];
   for (let count = random.int(6); count > 0; count--) bytes.push(frames.some("amqp"));
   const outcomes = ["whole", 1, random].map((cut) => {
-    const endpoint = new ConnectionEndpoint({ role, containerId: "tested" }, 0);
+    const endpoint = endpointOf({ role, containerId: "tested" });
     if (role === "client") endpoint.open();
     const kinds: string[] = [];
     for (const part of bytes) {
@@ -154,7 +165,7 @@ class Tested {
     this.#frames = new Frames(random);
     this.#role = random.pick(["client", "server"] as const);
     this.#sasl = random.int(4) === 0;
-    const options: ConnectionOptions = {
+    const options: EndpointOptions = {
       role: this.#role,
       containerId: "tested",
       maxFrameSize: random.pick([512, 4_096]),
@@ -167,7 +178,7 @@ class Tested {
         ? random.pick([true, "pipelined"] as const)
         : { mechanisms: ["PLAIN"], required: random.int(2) === 0 };
     }
-    this.endpoint = new ConnectionEndpoint(options, 0);
+    this.endpoint = endpointOf(options);
   }
 
   /** Brings the endpoint into one of its phases, by what a peer rightly says. */
@@ -241,17 +252,17 @@ class Tested {
         this.#closed++;
         return;
       case "saslMechanisms":
-        return this.#act(() => this.endpoint.saslInit("PLAIN", undefined));
+        return this.#act(() => saslInit(this.endpoint, "PLAIN", undefined));
       case "saslInit":
       case "saslResponse":
-        return this.#act(() => int(3) > 0 ? this.endpoint.saslOutcome("ok") : this.endpoint.saslChallenge(tag()));
+        return this.#act(() => int(3) > 0 ? saslOutcome(this.endpoint, "ok") : saslChallenge(this.endpoint, tag()));
       case "saslChallenge":
-        return this.#act(() => this.endpoint.saslResponse(tag()));
+        return this.#act(() => saslResponse(this.endpoint, tag()));
       case "attachRequested":
         if (int(8) === 0) return;
         return this.#act(() => {
           if (int(6) === 0) return event.link.refuse(anError());
-          event.link.accept({ maxMessageSize: int(2) === 0 ? 1_000n : undefined });
+          accept(event.link, { maxMessageSize: int(2) === 0 ? 1_000n : undefined });
           if (event.link.role === "receiver") event.link.flow({ linkCredit: 1 + int(20) });
         });
       case "credit":
@@ -274,7 +285,7 @@ class Tested {
           return void this.endpoint.begin();
         case 1:
           for (const session of this.endpoint.sessions()) {
-            session.attach({ name: pick(["in", "out", "mine"]), role: pick(["sender", "receiver"]) as "sender" });
+            attachLink(session, { name: pick(["in", "out", "mine"]), role: pick(["sender", "receiver"]) as "sender" });
           }
           return;
         case 2:
@@ -288,12 +299,12 @@ class Tested {
           return this.#outgoing.forEach((delivery) => void delivery.abort());
         case 5:
           for (const session of this.endpoint.sessions()) {
-            for (const link of session.links()) link.detach({ closed: int(2) === 0 });
+            for (const link of linksOf(session)) link.detach({ closed: int(2) === 0 });
           }
           return;
         case 6:
           for (const session of this.endpoint.sessions()) {
-            for (const link of session.links()) {
+            for (const link of linksOf(session)) {
               if (link.role === "receiver") link.flow({ linkCredit: int(9), drain: int(2) === 0 });
             }
           }
@@ -344,7 +355,7 @@ class Tested {
       assertLessOrEqual(session.linkCount, 1_100);
       assertLessOrEqual(session.unsettledCount, this.#transfers + this.#outgoing.length);
       assert(session.incomingWindow >= 0 && session.remoteIncomingWindow >= 0);
-      for (const link of session.links()) {
+      for (const link of linksOf(session)) {
         assert(link.linkCredit >= 0);
         if (link.role === "sender") assert(link.sendable >= 0 && link.queued <= this.#outgoing.length);
       }

@@ -1,0 +1,57 @@
+/**
+ * Links that the peer attaches, on a side that takes them.
+ *
+ * @module
+ */
+
+import * as condition from "../condition.ts";
+import { AmqpError } from "../errors.ts";
+import { quote } from "../codec/text.ts";
+import type { Attach } from "../codec/types.ts";
+import type { LinkOptions } from "./link.ts";
+import { ReceiverEndpoint } from "./receiver.ts";
+import { SenderEndpoint } from "./sender.ts";
+import type { SessionEndpoint } from "./session.ts";
+
+/** Makes our end of a link that the peer attaches, which is then to be accepted or refused. */
+export function takeLink(session: SessionEndpoint, attach: Attach, handle: number): SenderEndpoint | ReceiverEndpoint {
+  steal(session, attach);
+  return attach.role === "sender"
+    ? new ReceiverEndpoint(session, attach.name, handle)
+    : new SenderEndpoint(session, attach.name, handle);
+}
+
+/**
+ * Accepts the peer's attach. What `options` leaves out is as the peer wished: its source, target and settle modes.
+ *
+ * @throws {AmqpError} With `amqp:illegal-state` if the link no longer waits for an answer, `amqp:frame-size-too-small` if
+ * the answer is too large.
+ */
+export function accept(link: SenderEndpoint | ReceiverEndpoint, options: LinkOptions = {}): void {
+  const remote = link.awaitsAnswer("accept");
+  link.sendAttach({
+    ...options,
+    source: options.source === undefined ? remote.source : options.source,
+    target: options.target === undefined ? remote.target : options.target,
+    sndSettleMode: options.sndSettleMode ?? remote.sndSettleMode,
+    rcvSettleMode: options.rcvSettleMode ?? remote.rcvSettleMode,
+  });
+  // Something may have been asked for ahead of our answer.
+  link.session.markDirty();
+  if (link.role === "receiver") return;
+  link.session.queueOutput(link);
+  link.session.connection.emit({ kind: "credit", link });
+}
+
+// A link belongs to whoever attached it last [transport 2.6.1].
+function steal({ connection }: SessionEndpoint, { name, role }: Attach): void {
+  for (const session of connection.sessions()) {
+    for (const link of session.links()) {
+      if (link.name !== name || link.role === role) continue;
+      if (link.state !== "attached" && link.state !== "attachReceived") continue;
+      link.fail(
+        new AmqpError(condition.stolen, `Cannot keep link ${quote(name)}: it was attached again`, { scope: "link" }),
+      );
+    }
+  }
+}

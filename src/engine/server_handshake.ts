@@ -1,0 +1,83 @@
+/**
+ * The server's part in what comes before AMQP.
+ *
+ * @module
+ */
+
+import * as condition from "../condition.ts";
+import { AmqpError } from "../errors.ts";
+import { type FrameDecoder, protocolHeader } from "../codec/frame.ts";
+import type { SaslFrameBody } from "../codec/types.ts";
+import { Handshake } from "./handshake.ts";
+
+/** Bytes that a client may send ahead while its credentials are looked at. */
+export const MAX_PIPELINED_BYTES = 65_536;
+
+/** What a server offers of SASL. */
+export interface SaslOffer {
+  /** The mechanisms, best first. */
+  mechanisms: string[];
+  /** Whether a client cannot do without. */
+  required: boolean;
+}
+
+/** Answers what the client says. */
+export class ServerHandshake extends Handshake {
+  /** Always false. */
+  override readonly client = false;
+  readonly #offer: SaslOffer | undefined;
+
+  /**
+   * Waits for the client's header; without an offer there is no SASL.
+   *
+   * @throws {RangeError} If the offer has no mechanisms.
+   */
+  constructor(offer?: SaslOffer) {
+    super(offer !== undefined);
+    if (offer?.mechanisms.length === 0) throw new RangeError("Cannot offer SASL: there are no mechanisms");
+    this.#offer = offer;
+  }
+
+  /** True while our caller looks at the client's credentials. */
+  override waiting(buffered: number): boolean {
+    if (this.state !== "init") return false;
+    if (buffered <= MAX_PIPELINED_BYTES) return true;
+    throw new AmqpError(condition.resourceLimitExceeded, "Cannot authenticate: too much was sent ahead");
+  }
+
+  /** {@inheritDoc Handshake.receiveHeader} */
+  override receiveHeader(decoder: FrameDecoder): number | undefined {
+    let id: number | undefined;
+    try {
+      id = super.receiveHeader(decoder);
+    } catch (error) {
+      // The header that we would have taken tells the peer what to try [transport 2.2].
+      this.out.append(protocolHeader(this.holding ? 3 : 0));
+      throw error;
+    }
+    if (id === 0) this.state = "done";
+    if (id === 3) {
+      this.out.append(protocolHeader(3));
+      this.send({ kind: "saslMechanisms", saslServerMechanisms: this.#offer!.mechanisms });
+    }
+    return id;
+  }
+
+  /** {@inheritDoc Handshake.send} */
+  override send(body: SaslFrameBody): AmqpError | undefined {
+    super.send(body);
+    if (body.kind !== "saslOutcome") return undefined;
+    if (body.code === "ok") {
+      // Headers are exchanged again [security 5.2].
+      this.expects = "header";
+      return undefined;
+    }
+    const symbol = body.code === "auth" ? condition.unauthorizedAccess : condition.internalError;
+    return new AmqpError(symbol, `Cannot authenticate client: outcome is "${body.code}"`);
+  }
+
+  /** {@inheritDoc Handshake.takes} */
+  protected override takes(id: number): boolean {
+    return super.takes(id) || (id === 0 && this.#offer?.required === false);
+  }
+}

@@ -1,0 +1,75 @@
+/**
+ * Endpoints as tests want them: either role by its name, with or without SASL, links taken by both; and commands in short.
+ *
+ * @module
+ */
+
+import type { Role, SaslOutcome } from "../../src/codec/types.ts";
+import { takeLink } from "../../src/engine/accept.ts";
+import { ClientHandshake } from "../../src/engine/client_handshake.ts";
+import { ConnectionEndpoint, type ConnectionOptions } from "../../src/engine/connection.ts";
+import type { AttachOptions } from "../../src/engine/link.ts";
+import { ReceiverEndpoint } from "../../src/engine/receiver.ts";
+import { SenderEndpoint } from "../../src/engine/sender.ts";
+import { type SaslOffer, ServerHandshake } from "../../src/engine/server_handshake.ts";
+import type { SessionEndpoint } from "../../src/engine/session.ts";
+
+/** The terms of an endpoint. */
+export interface EndpointOptions extends Partial<Omit<ConnectionOptions, "handshake">> {
+  /** The client speaks first. */
+  role: "client" | "server";
+  /** How the client authenticates, or what the server offers. Default: no SASL. */
+  sasl?: boolean | "pipelined" | SaslOffer | undefined;
+}
+
+/** Makes an endpoint at time 0. */
+export function endpointOf({ role, sasl, ...options }: EndpointOptions): ConnectionEndpoint {
+  const offer = typeof sasl === "object" ? sasl : undefined;
+  const handshake = role === "client"
+    ? new ClientHandshake(offer === undefined && sasl as boolean)
+    : new ServerHandshake(offer);
+  return new ConnectionEndpoint({ containerId: "tested", takeLink, ...options, handshake }, 0);
+}
+
+/** Attaches a link of the given role. */
+export function attachLink(session: SessionEndpoint, options: AttachOptions & { role: "sender" }): SenderEndpoint;
+/** Attaches a link of the given role. */
+export function attachLink(session: SessionEndpoint, options: AttachOptions & { role: "receiver" }): ReceiverEndpoint;
+/** Attaches a link of the given role. */
+export function attachLink(session: SessionEndpoint, { role, ...options }: AttachOptions & { role: Role }) {
+  return role === "sender" ? session.attach(SenderEndpoint, options) : session.attach(ReceiverEndpoint, options);
+}
+
+/** Sends the client's choice of a mechanism. */
+export function saslInit(
+  endpoint: ConnectionEndpoint,
+  mechanism: string,
+  initialResponse: Uint8Array | undefined,
+  hostname?: string,
+): void {
+  endpoint.sasl({ kind: "saslInit", mechanism, initialResponse, hostname });
+}
+
+/** Sends the client's answer to a challenge. */
+export function saslResponse(endpoint: ConnectionEndpoint, response: Uint8Array): void {
+  endpoint.sasl({ kind: "saslResponse", response });
+}
+
+/** Sends a challenge of the server. */
+export function saslChallenge(endpoint: ConnectionEndpoint, challenge: Uint8Array): void {
+  endpoint.sasl({ kind: "saslChallenge", challenge });
+}
+
+/** Sends the server's last word. */
+export function saslOutcome(
+  endpoint: ConnectionEndpoint,
+  code: SaslOutcome["code"],
+  additionalData?: Uint8Array,
+): void {
+  endpoint.sasl({ kind: "saslOutcome", code, additionalData });
+}
+
+/** The links of a session, all of which are senders or receivers where links of the peer are taken. */
+export function linksOf(session: SessionEndpoint): (SenderEndpoint | ReceiverEndpoint)[] {
+  return [...session.links()] as (SenderEndpoint | ReceiverEndpoint)[];
+}
