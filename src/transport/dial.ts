@@ -19,8 +19,8 @@ export interface TransportOptions {
    */
   transport?: "auto" | "websocket" | "socket";
   /**
-   * Further header fields of the WebSocket handshake, such as `Authorization`. Where there are no sockets, only Cloudflare
-   * Workers can send them.
+   * Further header fields of the WebSocket handshake, such as `Authorization`. With `ws:` they go out in clear, where anyone
+   * on the way can read them. Where there are no sockets, only Cloudflare Workers can send them.
    */
   headers?: Readonly<Record<string, string>> | Iterable<readonly [name: string, value: string]>;
   /** Trusted authorities, a client certificate, the name to ask for. Needs sockets. */

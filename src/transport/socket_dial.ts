@@ -32,7 +32,7 @@ export interface SocketProxyOptions extends ProxyOptions {
 export interface SocketDialOptions extends WebSocketChannelOptions {
   /** The WebSocket subprotocols to offer, one of which the server must choose. Default: `["amqp"]` [wsb 2.1]. */
   subprotocols?: readonly string[];
-  /** Further header fields of the WebSocket handshake, such as `Authorization`. */
+  /** Further header fields of the WebSocket handshake, such as `Authorization`; in clear with `ws:`, as asked. */
   headers?: Readonly<Record<string, string>> | Iterable<readonly [name: string, value: string]>;
   /** Trusted authorities, a client certificate, the name to ask for. */
   tls?: TlsOptions;
