@@ -186,11 +186,11 @@ class Reception {
   readonly #options: ListenOptions;
   readonly #schemes: readonly ListenScheme[];
   readonly #acceptTls: ((socket: Socket, onsecure: OnSecure) => void) | undefined;
-  readonly #sockets = new Set<Socket>();
+  // Each with its channel, once it has one.
+  readonly #sockets = new Map<Socket, Channel | undefined>();
   readonly #addresses = new Map<string, number>();
   // In the order in which they came.
   readonly #handshakes = new Map<Socket, ReturnType<typeof setTimeout>>();
-  readonly #channels = new Set<Channel>();
   #accepted = 0;
   #refused = 0;
   #closed = false;
@@ -228,7 +228,7 @@ class Reception {
       }
     }
     const connection: Connection = { socket, secure: false };
-    this.#sockets.add(socket);
+    this.#sockets.set(socket, undefined);
     this.#addresses.set(remoteAddress, neighbours + 1);
     const late = (): void => void (connection.http === undefined ? socket.destroy() : connection.http.expire());
     this.#handshakes.set(socket, guard(handshakeTimeoutMs, late));
@@ -242,7 +242,7 @@ class Reception {
 
   close(): void {
     this.#closed = true;
-    for (const channel of this.#channels) channel.close(1001);
+    for (const channel of this.#sockets.values()) channel?.close(1001);
     for (const socket of this.#handshakes.keys()) socket.destroy();
   }
 
@@ -304,8 +304,7 @@ class Reception {
   ): void {
     if (!this.#settle(socket) || this.#closed) return channel.close(1001);
     this.#accepted++;
-    this.#channels.add(channel);
-    socket.on("close", () => this.#channels.delete(channel));
+    this.#sockets.set(socket, channel);
     const { remoteAddress } = socket;
     const whole: ListenInfo = { ...info, secure, remoteAddress, certificate };
     try {

@@ -11,6 +11,7 @@ import type * as Crypto from "node:crypto";
 import type * as Net from "node:net";
 import type * as Tls from "node:tls";
 import { TransportError } from "../errors.ts";
+import { ignore } from "./abort.ts";
 import type { Hash } from "./digest.ts";
 import type { PeerCertificate } from "./info.ts";
 import { runtimeName } from "./runtime.ts";
@@ -167,7 +168,7 @@ function builtin<Module>(name: string): Module {
 
 function prepared(socket: Net.Socket): Socket {
   // An error that nobody listens to would end the process; each owner registers a listener that does more.
-  socket.on("error", () => {});
+  socket.on("error", ignore);
   socket.setNoDelay(true);
   socket.setKeepAlive(true, KEEP_ALIVE_MS);
   return socket as unknown as Socket;

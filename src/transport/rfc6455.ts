@@ -152,8 +152,9 @@ const transitions: { readonly [state in WebSocketState]: { readonly [input in In
 /** One end of a WebSocket: a state machine that never reads a clock and never touches a socket. */
 export class WebSocketEndpoint {
   readonly #role: "client" | "server";
-  readonly #client: ClientUpgrade | undefined;
-  readonly #server: ServerUpgrade | undefined;
+  // What was exchanged to open it is let go when it is open.
+  #client: ClientUpgrade | undefined;
+  #server: ServerUpgrade | undefined;
   readonly #limits: WebSocketLimits;
   readonly #encoder: FrameEncoder;
   readonly #decoder: FrameDecoder;
@@ -202,12 +203,12 @@ export class WebSocketEndpoint {
    * `accept` comes from {@linkcode acceptKey}; `headers` go into the response. Does nothing if the client has gone
    * meanwhile.
    *
-   * @throws {TypeError} If there was no request, or a header field may not be sent.
+   * @throws {TypeError} If there was no request yet, or a header field may not be sent.
    */
   accept(accept: string, headers: readonly HeaderField[] = []): void {
+    if (this.#state !== "connecting") return;
     const request = this.#server?.request;
     if (request === undefined) throw new TypeError("Cannot accept: there is no request");
-    if (this.#state !== "connecting") return;
     this.#encoder.raw(encodeUpgraded(accept, request.subprotocol, headers));
     this.#move("upgraded");
   }
@@ -217,11 +218,11 @@ export class WebSocketEndpoint {
    *
    * Does nothing if the client has gone meanwhile.
    *
-   * @throws {TypeError} If there was no request, or the status or a header field may not be sent.
+   * @throws {TypeError} If there was no request yet, or the status or a header field may not be sent.
    */
   refuse(now: number, status: number, headers: readonly HeaderField[] = []): void {
-    if (this.#server?.request === undefined) throw new TypeError("Cannot refuse: there is no request");
     if (this.#state !== "connecting") return;
+    if (this.#server?.request === undefined) throw new TypeError("Cannot refuse: there is no request");
     this.#encoder.raw(encodeRefusal(status, `Refused with status ${status}\n`, headers));
     this.#move("refused", now);
   }
@@ -410,6 +411,7 @@ export class WebSocketEndpoint {
     const next = transitions[this.#state][input];
     if (next === undefined) throw new TypeError(`Cannot go on: "${input}" in state "${this.#state}"`);
     this.#state = next;
+    if (next === "open") this.#client = this.#server = undefined;
     this.#pong = undefined;
     this.#outputEnded = next === "ending" || next === "closed";
     // Both waits that come after the handshake are for the peer to let go.

@@ -22,7 +22,8 @@ export interface HandshakeHooks {
 /** Pumps a {@linkcode WebSocketEndpoint} over a socket. */
 export class SocketWebSocket extends SocketChannel {
   readonly #endpoint: WebSocketEndpoint;
-  readonly #hooks: HandshakeHooks;
+  // Let go with the handshake, and all that only it needed.
+  #hooks: HandshakeHooks | undefined;
   #scheduled = false;
   #outputEnded = false;
   #closing: { code: number; reason: string } | undefined;
@@ -73,6 +74,7 @@ export class SocketWebSocket extends SocketChannel {
   /** Opens the WebSocket that was asked for, see {@linkcode WebSocketEndpoint.accept}. */
   accept(accept: string): void {
     this.#endpoint.accept(accept);
+    this.#hooks = undefined;
     this.#turn([]);
   }
 
@@ -123,8 +125,11 @@ export class SocketWebSocket extends SocketChannel {
   #heed(events: readonly WebSocketEvent[]): void {
     for (const event of events) {
       if (event.kind === "bytes") this.deliver(event.bytes);
-      else if (event.kind === "open") this.#hooks.onopen?.(event);
-      else if (event.kind === "request") this.#hooks.onrequest?.(event);
+      else if (event.kind === "open") {
+        const hooks = this.#hooks;
+        this.#hooks = undefined;
+        hooks?.onopen?.(event);
+      } else if (event.kind === "request") this.#hooks?.onrequest?.(event);
       else if (event.kind === "close") {
         const { code, reason, error } = event;
         this.record({ code: error?.closeCode ?? code, reason, ...(error === undefined ? {} : { cause: error }) });
@@ -166,6 +171,7 @@ export class SocketWebSocket extends SocketChannel {
     if (due === this.#due) return;
     this.#due = due;
     clearTimeout(this.#timer);
+    this.#timer = undefined;
     if (due === undefined) return;
     this.#timer = guard(Math.max(0, due - now()), () => {
       this.#due = undefined;
