@@ -33,16 +33,18 @@ export type ConnectionEvent =
   /** It has ended; `error` is absent after an orderly close of this side. */
   | { readonly kind: "closed"; readonly error: Error | undefined };
 
-/** What a connection leaves to the side that it is on. */
+/** What connections leave to the side that they are on. An acceptor has one of these for all of its connections. */
 export interface ConnectionHooks {
   /** Says what is to be said before the peer has said anything. */
   onstart?: (endpoint: ConnectionEndpoint) => void;
   /** Told that the peer has opened it, before any of its links are. */
-  onopen?: () => void;
+  onopen?: (connection: Connection) => void;
   /** Does this side's part of a SASL exchange. */
-  onsasl?: (event: EngineEvent, endpoint: ConnectionEndpoint) => void | Promise<void>;
+  onsasl?: (event: EngineEvent, endpoint: ConnectionEndpoint, connection: Connection) => void | Promise<void>;
   /** Decides on a link that the peer attaches. */
-  onattach?: (link: SenderEndpoint | ReceiverEndpoint) => void;
+  onattach?: (link: SenderEndpoint | ReceiverEndpoint, connection: Connection) => void;
+  /** Told that it has ended, in whatever way. */
+  onclosed?: (connection: Connection) => void;
 }
 
 /**
@@ -65,8 +67,8 @@ export class Connection {
   readonly #closed = new Deferred<void>();
   readonly #links = new Map<LinkEndpoint, Sender | Receiver>();
   readonly #sessions = new Map<SessionEndpoint, Session>();
-  readonly #waitingForRoom = new Set<Sender>();
-  readonly #listeners = new Set<EventQueue>();
+  #waitingForRoom: Set<Sender> | undefined;
+  #listeners: Set<EventQueue> | undefined;
   #defaultSession: SessionEndpoint | undefined;
   #requester: Requester | undefined;
   #closing: Promise<void> | undefined;
@@ -79,7 +81,11 @@ export class Connection {
     this.#hooks = hooks;
     this.limits = options.limits;
     try {
-      this.#endpoint = new ConnectionEndpoint({ ...options, trace: this.#guarded(options.trace) }, performance.now());
+      this.#endpoint = new ConnectionEndpoint(
+        // As it is, it is shared by all connections of an acceptor.
+        options.trace === undefined ? options : { ...options, trace: this.#guarded(options.trace) },
+        performance.now(),
+      );
       hooks.onstart?.(this.#endpoint);
       if (options.handshake.client) this.#endpoint.open();
     } catch (error) {
@@ -201,8 +207,8 @@ export class Connection {
   events(options: WaitOptions = {}): AsyncGenerator<ConnectionEvent, void, void> {
     const events = new EventQueue();
     if (this.#over) events.push({ kind: "closed", error: this.#error });
-    else this.#listeners.add(events);
-    return events.iterate(options.signal, () => this.#listeners.delete(events));
+    else (this.#listeners ??= new Set()).add(events);
+    return events.iterate(options.signal, () => this.#listeners?.delete(events));
   }
 
   /**
@@ -238,7 +244,7 @@ export class Connection {
 
   /** @ignore For senders: tells `sender` when the channel takes more. */
   awaitReady(sender: Sender): void {
-    this.#waitingForRoom.add(sender);
+    (this.#waitingForRoom ??= new Set()).add(sender);
   }
 
   /** @ignore For sessions. */
@@ -272,7 +278,7 @@ export class Connection {
   dropLink(endpoint: LinkEndpoint, error?: Error): void {
     const link = this.#links.get(endpoint);
     this.#links.delete(endpoint);
-    if (link instanceof Sender) this.#waitingForRoom.delete(link);
+    if (link instanceof Sender) this.#waitingForRoom?.delete(link);
     link?.handleEnded(error);
   }
 
@@ -333,7 +339,7 @@ export class Connection {
       case "opened":
         this.#opened.resolve(event.open);
         this.#tell({ kind: "opened", remote: event.open });
-        return this.#hooks.onopen?.();
+        return this.#hooks.onopen?.(this);
       case "closed":
         return this.#handleClosed(event.error);
       case "begun":
@@ -341,7 +347,7 @@ export class Connection {
       case "ended":
         return this.#handleSessionEnded(event.session, event.error);
       case "attachRequested":
-        return this.#hooks.onattach?.(event.link);
+        return this.#hooks.onattach?.(event.link, this);
       case "attached":
         return this.#links.get(event.link)?.handleAttached();
       case "detached":
@@ -375,7 +381,7 @@ export class Connection {
       );
       this.wake();
     };
-    const done = this.#hooks.onsasl?.(event, this.#endpoint);
+    const done = this.#hooks.onsasl?.(event, this.#endpoint, this);
     // What the engine has to say after a call that came out of turn is heard with the next flush.
     done?.then(() => this.wake(), fail);
   }
@@ -411,14 +417,15 @@ export class Connection {
     for (const session of [...this.#sessions.keys()]) this.dropSession(session, error);
     this.#opened.reject(ending);
     this.#closed.resolve();
+    this.#hooks.onclosed?.(this);
     this.#tell({ kind: "closed", error });
     this.wake();
   }
 
   #handleReady(): void {
-    const senders = [...this.#waitingForRoom];
-    this.#waitingForRoom.clear();
-    for (const sender of senders) sender.handleCredit();
+    const senders = this.#waitingForRoom;
+    this.#waitingForRoom = undefined;
+    for (const sender of senders ?? []) sender.handleCredit();
   }
 
   #senderOf(endpoint: SenderEndpoint): Sender | undefined {
@@ -430,8 +437,8 @@ export class Connection {
   }
 
   #tell(event: ConnectionEvent): void {
-    for (const listener of this.#listeners) listener.push(event);
-    if (event.kind === "closed") this.#listeners.clear();
+    for (const listener of this.#listeners ?? []) listener.push(event);
+    if (event.kind === "closed") this.#listeners = undefined;
   }
 }
 

@@ -26,8 +26,6 @@ const MAX_TICKS = 5_000;
 
 /** Pumps one connection. */
 export class Driver {
-  /** Resolves when the channel has ended. */
-  readonly ended: Promise<ChannelClose>;
   /** The WebSocket close code to end with once AMQP has said goodbye [wsb 4]. */
   closeCode = 1000;
 
@@ -54,7 +52,6 @@ export class Driver {
     this.#endpoint = endpoint;
     this.#onevent = hooks.onevent;
     this.#onready = hooks.onready;
-    this.ended = this.#ended.promise;
     channel.onbytes = (bytes) => {
       this.#dispatch(endpoint.receive(bytes, now()));
       if (this.#congested && endpoint.pendingBytes > MAX_PENDING_BYTES) this.destroy(unread());
@@ -62,6 +59,11 @@ export class Driver {
     };
     channel.onclose = (close) => this.#onclose(close);
     this.wake();
+  }
+
+  /** Resolves when the channel has ended. */
+  get ended(): Promise<ChannelClose> {
+    return this.#ended.promise;
   }
 
   /** True while the channel holds more than it can send. */

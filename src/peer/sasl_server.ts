@@ -8,6 +8,7 @@ import * as condition from "../condition.ts";
 import { AmqpError } from "../errors.ts";
 import type { ConnectionEndpoint } from "../engine/connection.ts";
 import type { EngineEvent } from "../engine/events.ts";
+import type { SaslOffer } from "../engine/server_handshake.ts";
 import type { PeerInfo } from "../transport/info.ts";
 
 /** Who may connect, and how they prove it. */
@@ -23,27 +24,28 @@ export interface SaslServerOptions {
   external?: (authorizationId: string, info: PeerInfo) => string | undefined | Promise<string | undefined>;
 }
 
+/** What is offered to all clients. */
+export function saslOffer(options: SaslServerOptions = {}): SaslOffer {
+  const anonymous = options.anonymous ?? (options.users === undefined && options.external === undefined);
+  const mechanisms: string[] = [];
+  if (options.external !== undefined) mechanisms.push("EXTERNAL");
+  if (options.users !== undefined) mechanisms.push("PLAIN");
+  if (anonymous) mechanisms.push("ANONYMOUS");
+  return { mechanisms, required: !anonymous };
+}
+
 /** The exchange of one connection. */
 export class SaslServer {
-  /** What is offered, best first. */
-  readonly mechanisms: string[];
-  /** True when a client cannot do without SASL. */
-  readonly required: boolean;
-
   readonly #options: SaslServerOptions;
+  readonly #mechanisms: readonly string[];
   readonly #info: PeerInfo;
   #mechanism = "";
 
-  /** Sets out what to offer to a client of whom this much is known. */
-  constructor(options: SaslServerOptions, info: PeerInfo = {}) {
+  /** Starts the exchange with a client that is offered these mechanisms, and of whom this much is known. */
+  constructor(options: SaslServerOptions, mechanisms: readonly string[], info: PeerInfo = {}) {
     this.#options = options;
+    this.#mechanisms = mechanisms;
     this.#info = info;
-    const anonymous = options.anonymous ?? (options.users === undefined && options.external === undefined);
-    this.mechanisms = [];
-    if (options.external !== undefined) this.mechanisms.push("EXTERNAL");
-    if (options.users !== undefined) this.mechanisms.push("PLAIN");
-    if (anonymous) this.mechanisms.push("ANONYMOUS");
-    this.required = !anonymous;
   }
 
   /** Answers one frame of the client; `identify` gets who it is. */
@@ -56,7 +58,7 @@ export class SaslServer {
     if (event.kind === "saslInit") {
       this.#mechanism = event.mechanism;
       response = event.initialResponse;
-      if (!this.mechanisms.includes(event.mechanism)) return endpoint.sasl({ kind: "saslOutcome", code: "auth" });
+      if (!this.#mechanisms.includes(event.mechanism)) return endpoint.sasl({ kind: "saslOutcome", code: "auth" });
       // A client may keep its response for an empty challenge [rfc4422 3.3].
       if (response === undefined && event.mechanism !== "ANONYMOUS") {
         return endpoint.sasl({ kind: "saslChallenge", challenge: new Uint8Array(0) });

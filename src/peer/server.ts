@@ -11,15 +11,16 @@ import { quote } from "../codec/text.ts";
 import type { Attach, Fields, Open } from "../codec/types.ts";
 import type { FrameTrace } from "../engine/events.ts";
 import { accept as acceptLink, takeLink } from "../engine/accept.ts";
+import type { ConnectionOptions as EngineOptions } from "../engine/connection.ts";
 import type { LinkOptions, ReceiverEndpoint, SenderEndpoint } from "../engine/link.ts";
 import { ServerHandshake } from "../engine/server_handshake.ts";
 import type { SessionOptions } from "../engine/session.ts";
 import type { Channel } from "../transport/channel.ts";
 import type { PeerInfo } from "../transport/info.ts";
-import { Connection } from "./connection.ts";
+import { Connection, type ConnectionHooks } from "./connection.ts";
 import type { CloseOptions } from "./link.ts";
 import type { Receiver, ReceiveTerms } from "./receiver.ts";
-import { SaslServer, type SaslServerOptions } from "./sasl_server.ts";
+import { saslOffer, SaslServer, type SaslServerOptions } from "./sasl_server.ts";
 import type { Sender } from "./sender.ts";
 import { checkCredit, codecLimits, randomName } from "./terms.ts";
 import { abortable, ignore } from "./wait.ts";
@@ -125,31 +126,40 @@ export interface Acceptor {
  */
 export function acceptor(options: AcceptorOptions = {}): Acceptor {
   const connections = new Set<Connection>();
-  let { containerId } = options;
+  // Until they are open; what is known of a peer is not kept any longer.
+  const authenticating = new Map<Connection, SaslServer>();
+  const offer = saslOffer(options.sasl);
+  let engineOptions: Omit<EngineOptions, "handshake"> | undefined;
   let closing: Promise<void> | undefined;
 
+  const hooks: ConnectionHooks = {
+    onopen: (connection) => {
+      authenticating.delete(connection);
+      const fail = (error: unknown): void => {
+        if (connection.open) connection.close({ error: asAmqpError(error, "open connection") }).catch(ignore);
+      };
+      guard(() => options.onConnection?.(connection), fail);
+    },
+    onsasl: (event, endpoint, connection) =>
+      authenticating.get(connection)?.handle(event, endpoint, (identity) => connection.identity = identity),
+    onattach: (link, connection) => decide(connection, link, options),
+    onclosed: (connection) => {
+      authenticating.delete(connection);
+      connections.delete(connection);
+    },
+  };
+
   function accept(channel: Channel, info?: PeerInfo): Connection {
-    // Not before: Workers have no randomness until a request comes.
-    containerId ??= randomName();
-    const sasl = new SaslServer(options.sasl ?? {}, info);
-    const connection = new Connection(channel, {
+    engineOptions ??= {
       ...options,
-      handshake: new ServerHandshake({ mechanisms: sasl.mechanisms, required: sasl.required }),
       takeLink,
       limits: codecLimits(options.limits),
-      containerId,
-    }, {
-      onopen: () => {
-        const fail = (error: unknown): void => {
-          if (connection.open) connection.close({ error: asAmqpError(error, "open connection") }).catch(ignore);
-        };
-        guard(() => options.onConnection?.(connection), fail);
-      },
-      onsasl: (event, endpoint) => sasl.handle(event, endpoint, (identity) => connection.identity = identity),
-      onattach: (link) => decide(connection, link, options),
-    });
+      // Not before: Workers have no randomness until a request comes.
+      containerId: options.containerId ?? randomName(),
+    };
+    const connection = new Connection(channel, { ...engineOptions, handshake: new ServerHandshake(offer) }, hooks);
     connections.add(connection);
-    connection.closed.then(() => connections.delete(connection));
+    authenticating.set(connection, new SaslServer(options.sasl ?? {}, offer.mechanisms, info));
     if (closing !== undefined) connection.close({ error: goingAway() }).catch(ignore);
     return connection;
   }

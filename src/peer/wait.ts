@@ -22,23 +22,40 @@ export function within(promise: Promise<unknown>, ms: number): Promise<boolean> 
   });
 }
 
-/** A promise with its two ends outside, which nobody has to wait for. */
+/** A promise with its two ends outside, which nobody has to wait for; it costs little before somebody does. */
 export class Deferred<T> {
-  /** Settles once. */
-  readonly promise: Promise<T>;
-  /** Fulfils it. */
-  resolve!: (value: T) => void;
-  /** Rejects it. */
-  reject!: (reason: unknown) => void;
+  #promise: Promise<T> | undefined;
+  #ends: { resolve: (value: T) => void; reject: (reason: unknown) => void } | undefined;
+  #outcome: { readonly value: T } | { readonly reason: unknown } | undefined;
 
-  /** Starts pending. */
-  constructor() {
-    this.promise = new Promise((resolve, reject) => {
-      this.resolve = resolve;
-      this.reject = reject;
-    });
-    // Whoever waits gets the error; that nobody waits is no fault.
-    this.promise.catch(ignore);
+  /** Settles once. */
+  get promise(): Promise<T> {
+    if (this.#promise === undefined) {
+      this.#promise = new Promise((resolve, reject) => this.#ends = { resolve, reject });
+      // Whoever waits gets the error; that nobody waits is no fault.
+      this.#promise.catch(ignore);
+      this.#settle();
+    }
+    return this.#promise;
+  }
+
+  /** Fulfils it. */
+  resolve(value: T): void {
+    this.#outcome ??= { value };
+    this.#settle();
+  }
+
+  /** Rejects it. */
+  reject(reason: unknown): void {
+    this.#outcome ??= { reason };
+    this.#settle();
+  }
+
+  #settle(): void {
+    if (this.#ends === undefined || this.#outcome === undefined) return;
+    if ("value" in this.#outcome) this.#ends.resolve(this.#outcome.value);
+    else this.#ends.reject(this.#outcome.reason);
+    this.#ends = undefined;
   }
 }
 
