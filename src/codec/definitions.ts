@@ -6,8 +6,9 @@
  */
 
 /**
- * Every composite type of the specification: key, numeric and symbolic descriptor, what it may stand for, and its
- * fields in wire order [transport 2.7, messaging 3, transactions 4, security 5].
+ * Every composite type of the specification: key, numeric descriptor, what it may stand for, and its fields in wire
+ * order [transport 2.7, messaging 3, transactions 4, security 5]. The symbolic descriptor follows from the key: that of
+ * `saslInit` is `amqp:sasl-init:list`.
  *
  * A field reads `type`, then `[]` where several values are allowed, `!` where it is mandatory, `=x` for its default.
  * A type is a primitive, a key of {@linkcode enumerations}, `fields` (a map keyed by symbols), `error`, or `*x`: any
@@ -16,7 +17,6 @@
 export const definitions = {
   open: {
     code: 0x10,
-    name: "amqp:open:list",
     provides: ["frame"],
     fields: {
       containerId: "string!",
@@ -33,7 +33,6 @@ export const definitions = {
   },
   begin: {
     code: 0x11,
-    name: "amqp:begin:list",
     provides: ["frame"],
     fields: {
       remoteChannel: "ushort",
@@ -48,7 +47,6 @@ export const definitions = {
   },
   attach: {
     code: 0x12,
-    name: "amqp:attach:list",
     provides: ["frame"],
     fields: {
       name: "string!",
@@ -69,7 +67,6 @@ export const definitions = {
   },
   flow: {
     code: 0x13,
-    name: "amqp:flow:list",
     provides: ["frame"],
     fields: {
       nextIncomingId: "uint",
@@ -87,7 +84,6 @@ export const definitions = {
   },
   transfer: {
     code: 0x14,
-    name: "amqp:transfer:list",
     provides: ["frame"],
     fields: {
       handle: "uint!",
@@ -105,7 +101,6 @@ export const definitions = {
   },
   disposition: {
     code: 0x15,
-    name: "amqp:disposition:list",
     provides: ["frame"],
     fields: {
       role: "role!",
@@ -118,41 +113,35 @@ export const definitions = {
   },
   detach: {
     code: 0x16,
-    name: "amqp:detach:list",
     provides: ["frame"],
     fields: { handle: "uint!", closed: "boolean=false", error: "error" },
   },
-  end: { code: 0x17, name: "amqp:end:list", provides: ["frame"], fields: { error: "error" } },
-  close: { code: 0x18, name: "amqp:close:list", provides: ["frame"], fields: { error: "error" } },
+  end: { code: 0x17, provides: ["frame"], fields: { error: "error" } },
+  close: { code: 0x18, provides: ["frame"], fields: { error: "error" } },
   error: {
     code: 0x1d,
-    name: "amqp:error:list",
     provides: [],
     fields: { condition: "symbol!", description: "string", info: "fields" },
   },
   received: {
     code: 0x23,
-    name: "amqp:received:list",
     provides: ["deliveryState"],
     fields: { sectionNumber: "uint!", sectionOffset: "ulong!" },
   },
-  accepted: { code: 0x24, name: "amqp:accepted:list", provides: ["deliveryState", "outcome"], fields: {} },
+  accepted: { code: 0x24, provides: ["deliveryState", "outcome"], fields: {} },
   rejected: {
     code: 0x25,
-    name: "amqp:rejected:list",
     provides: ["deliveryState", "outcome"],
     fields: { error: "error" },
   },
-  released: { code: 0x26, name: "amqp:released:list", provides: ["deliveryState", "outcome"], fields: {} },
+  released: { code: 0x26, provides: ["deliveryState", "outcome"], fields: {} },
   modified: {
     code: 0x27,
-    name: "amqp:modified:list",
     provides: ["deliveryState", "outcome"],
     fields: { deliveryFailed: "boolean", undeliverableHere: "boolean", messageAnnotations: "fields" },
   },
   source: {
     code: 0x28,
-    name: "amqp:source:list",
     provides: ["source"],
     fields: {
       address: "*address",
@@ -170,7 +159,6 @@ export const definitions = {
   },
   target: {
     code: 0x29,
-    name: "amqp:target:list",
     provides: ["target"],
     fields: {
       address: "*address",
@@ -182,73 +170,62 @@ export const definitions = {
       capabilities: "symbol[]",
     },
   },
-  deleteOnClose: { code: 0x2b, name: "amqp:delete-on-close:list", provides: ["lifetimePolicy"], fields: {} },
-  deleteOnNoLinks: { code: 0x2c, name: "amqp:delete-on-no-links:list", provides: ["lifetimePolicy"], fields: {} },
+  deleteOnClose: { code: 0x2b, provides: ["lifetimePolicy"], fields: {} },
+  deleteOnNoLinks: { code: 0x2c, provides: ["lifetimePolicy"], fields: {} },
   deleteOnNoMessages: {
     code: 0x2d,
-    name: "amqp:delete-on-no-messages:list",
     provides: ["lifetimePolicy"],
     fields: {},
   },
   deleteOnNoLinksOrMessages: {
     code: 0x2e,
-    name: "amqp:delete-on-no-links-or-messages:list",
     provides: ["lifetimePolicy"],
     fields: {},
   },
   coordinator: {
     code: 0x30,
-    name: "amqp:coordinator:list",
     provides: ["target"],
     fields: { capabilities: "symbol[]" },
   },
-  declare: { code: 0x31, name: "amqp:declare:list", provides: [], fields: { globalId: "*globalTxId" } },
-  discharge: { code: 0x32, name: "amqp:discharge:list", provides: [], fields: { txnId: "*txnId!", fail: "boolean" } },
+  declare: { code: 0x31, provides: [], fields: { globalId: "*globalTxId" } },
+  discharge: { code: 0x32, provides: [], fields: { txnId: "*txnId!", fail: "boolean" } },
   declared: {
     code: 0x33,
-    name: "amqp:declared:list",
     provides: ["deliveryState", "outcome"],
     fields: { txnId: "*txnId!" },
   },
   transactionalState: {
     code: 0x34,
-    name: "amqp:transactional-state:list",
     provides: ["deliveryState"],
     fields: { txnId: "*txnId!", outcome: "*outcome" },
   },
   saslMechanisms: {
     code: 0x40,
-    name: "amqp:sasl-mechanisms:list",
     provides: ["saslFrame"],
     fields: { saslServerMechanisms: "symbol[]!" },
   },
   saslInit: {
     code: 0x41,
-    name: "amqp:sasl-init:list",
     provides: ["saslFrame"],
     fields: { mechanism: "symbol!", initialResponse: "binary", hostname: "string" },
   },
   saslChallenge: {
     code: 0x42,
-    name: "amqp:sasl-challenge:list",
     provides: ["saslFrame"],
     fields: { challenge: "binary!" },
   },
   saslResponse: {
     code: 0x43,
-    name: "amqp:sasl-response:list",
     provides: ["saslFrame"],
     fields: { response: "binary!" },
   },
   saslOutcome: {
     code: 0x44,
-    name: "amqp:sasl-outcome:list",
     provides: ["saslFrame"],
     fields: { code: "saslCode!", additionalData: "binary" },
   },
   header: {
     code: 0x70,
-    name: "amqp:header:list",
     provides: ["section"],
     fields: {
       durable: "boolean=false",
@@ -260,7 +237,6 @@ export const definitions = {
   },
   properties: {
     code: 0x73,
-    name: "amqp:properties:list",
     provides: ["section"],
     fields: {
       messageId: "*messageId",

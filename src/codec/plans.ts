@@ -83,7 +83,6 @@ export const archetypes = {
 
 let byKind: { [kind: string]: Plan | undefined } | undefined;
 let byCode: (Plan | undefined)[] | undefined;
-let codesByName: Map<string, number> | undefined;
 
 /** The plan of a kind. */
 export function planOf(kind: Kind): Plan {
@@ -98,13 +97,9 @@ export function planAt(code: number): Plan | undefined {
 
 /** The numeric descriptor for a symbolic one, of a composite or a section; undefined if the specification has none. */
 export function codeOfName(name: string): number | undefined {
-  if (codesByName === undefined) {
-    codesByName = new Map();
-    for (const table of [definitions, sections]) {
-      for (const { code, name } of Object.values(table)) codesByName.set(name, code);
-    }
-  }
-  return codesByName.get(name);
+  const kind = /^amqp:([a-z-]+):list$/.exec(name)?.[1].replace(/-(.)/g, (_, first: string) => first.toUpperCase());
+  if (kind !== undefined && Object.hasOwn(definitions, kind)) return definitions[kind as Kind].code;
+  return Object.values(sections).find((section) => section.name === name)?.code;
 }
 
 /** The name of an archetype's bit. */

@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { decodeAs, encodeAs, readDescriptor } from "../../src/codec/composite.ts";
+import { codeOfName } from "../../src/codec/plans.ts";
 import { definitions, enumerations, sections } from "../../src/codec/definitions.ts";
 import type { CompositeOf, Described, Kind, Value } from "../../src/codec/types.ts";
 import { Reader } from "../../src/codec/reader.ts";
@@ -44,7 +45,8 @@ test("TYP-9 MSG-3: the table of composites is that of the specification", () => 
   for (const { name, code, descriptor, provides, fields } of composites) {
     const definition = definitions[camelCase(name) as Kind];
     assertEquals(definition.code, code);
-    assertEquals<string>(definition.name, descriptor);
+    assertEquals(codeOfName(descriptor), code);
+    assertEquals(codeOfName(descriptor.replace("-", "_")), descriptor.includes("-") ? undefined : code);
     assertEquals<readonly string[]>(definition.provides, provides.map(camelCase));
     const expected = fields.map(expectedField).map(([field, type]) => {
       return [field, type + (name === "header" && headerDefaults[field] || "")];
