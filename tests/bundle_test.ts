@@ -13,7 +13,7 @@ import { test } from "./harness.ts";
  *
  * Two thirds of it run in any ordinary exchange of messages, the rest is what a peer or a user may also do.
  */
-const LIMIT = 36_600;
+const LIMIT = 36_200;
 
 const client = firstLoad(`export { connect, publish } from "./mod.ts";`);
 const publisher = firstLoad(`export { publish } from "./mod.ts";`);

@@ -20,7 +20,7 @@ import type { Channel } from "../transport/channel.ts";
 import { Driver } from "./driver.ts";
 import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, mayRetry } from "./link.ts";
 import { Receiver, type ReceiveTerms } from "./receiver.ts";
-import { Requester } from "./request.ts";
+import type { Requester } from "./request.ts";
 import { Sender } from "./sender.ts";
 import { Session } from "./session.ts";
 import { checkCredit, receiverAttach, type ReceiverOptions, senderAttach, type SenderOptions, terms } from "./terms.ts";
@@ -199,6 +199,7 @@ export class Connection {
    */
   async request(address: string, message: Message, options: WaitOptions = {}): Promise<DecodedMessage> {
     this.#requireOpen("send request");
+    const { Requester } = await import("./request.ts");
     this.#requester ??= new Requester(this);
     return await this.#requester.request(address, message, options);
   }

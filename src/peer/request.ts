@@ -1,5 +1,5 @@
 /**
- * Requests and answers over a dynamic reply node.
+ * Requests and answers over a dynamic reply node. Loaded when it is first used: few programs ask, and who does waits anyway.
  *
  * @module
  */

@@ -15,11 +15,9 @@ import type { OutgoingDelivery } from "../engine/deliveries.ts";
 import { fromErrorFields } from "../engine/fault.ts";
 import type { SenderEndpoint } from "../engine/link.ts";
 import type { Connection } from "./connection.ts";
+import type { Flight, FlightSink } from "./flight.ts";
 import { Link } from "./link.ts";
 import { Deferred, ignore, rejected, type WaitOptions } from "./wait.ts";
-
-/** Messages of one `sendAll` or `writable` that may wait for their outcome at a time, whatever the credit. */
-export const MAX_IN_FLIGHT = 2_048;
 
 // Some dozens of small messages; one that is kept for long keeps no more memory alive than that.
 const BLOCK_BYTES = 16_384;
@@ -58,7 +56,8 @@ export class Sender extends Link {
   #queue: Send[] = [];
   #nextTag = 0;
   #changed: Deferred<void> | undefined;
-  readonly #flights = new Set<Flight>();
+  /** @ignore Sends that run side by side, for which it is a fault when the link ends while they have nothing to send. */
+  readonly flights: Set<Flight> = new Set();
 
   /** Built by the connection or session. */
   constructor(connection: Connection, endpoint: SenderEndpoint) {
@@ -144,18 +143,8 @@ export class Sender extends Link {
     messages: Iterable<Message | Uint8Array> | AsyncIterable<Message | Uint8Array>,
     options: SendOptions = {},
   ): Promise<number> {
-    const { signal } = options;
-    signal?.throwIfAborted();
-    const flight = new Flight();
-    const abort = (): void => flight.fail(signal!.reason);
-    signal?.addEventListener("abort", abort, { once: true });
-    this.#flights.add(flight);
-    try {
-      return await this.#sendEach(messages, options, flight);
-    } finally {
-      this.#flights.delete(flight);
-      signal?.removeEventListener("abort", abort);
-    }
+    const { sendEach } = await this.#flightModule();
+    return await sendEach(this, messages, options);
   }
 
   /**
@@ -164,27 +153,31 @@ export class Sender extends Link {
    * It errors with the first message that is not accepted. Closing it waits for all outcomes; the link stays open.
    */
   get writable(): WritableStream<Message | Uint8Array> {
-    const flight = new Flight();
+    let sink: FlightSink;
     return new WritableStream({
-      start: (controller) => {
-        flight.onfailed = (error) => {
-          this.#flights.delete(flight);
-          controller.error(error);
-        };
-        this.#flights.add(flight);
+      start: async (controller) => {
+        const { FlightSink } = await this.#flightModule();
+        sink = new FlightSink(this, controller);
       },
-      write: (message, controller) => {
-        flight.add(this.send(message, { signal: controller.signal }));
-        return this.#room(flight);
-      },
-      close: () => flight.finish(undefined).finally(() => this.#flights.delete(flight)),
-      abort: () => void this.#flights.delete(flight),
+      write: (message, controller) => sink.write(message, controller),
+      close: () => sink.close(),
+      abort: () => sink.abort(),
     });
+  }
+
+  /** @ignore Messages that have not left the queue. */
+  get queued(): number {
+    return this.#queue.length;
+  }
+
+  /** @ignore Waits until one more has left the queue, has its outcome, or has none to expect. */
+  change(): Promise<void> {
+    return (this.#changed ??= new Deferred<void>()).promise;
   }
 
   /** {@inheritDoc Link.idle} */
   protected override async idle(): Promise<void> {
-    while (this.pending > 0) await this.#change();
+    while (this.pending > 0) await this.change();
   }
 
   /** {@inheritDoc Link.onattached} */
@@ -202,7 +195,7 @@ export class Sender extends Link {
       send.listener.onlost(error, send.delivery?.id !== undefined);
     }
     // The others hear of it by their sends.
-    for (const flight of this.#flights) if (flight.size === 0) flight.fail(error);
+    for (const flight of this.flights) if (flight.size === 0) flight.fail(error);
     this.#notify();
   }
 
@@ -227,6 +220,13 @@ export class Sender extends Link {
       this.connection.wake();
     }
     this.#settled(delivery)?.onoutcome(outcome);
+  }
+
+  // Loading it takes a while in which the link may end, and nobody would tell a flight that starts after that.
+  async #flightModule(): Promise<typeof import("./flight.ts")> {
+    const module = await import("./flight.ts");
+    if (!this.open) throw this.endError("send");
+    return module;
   }
 
   #encode(message: Message | Uint8Array): Uint8Array {
@@ -292,41 +292,6 @@ export class Sender extends Link {
     if (send.abort !== undefined) send.options.signal!.removeEventListener("abort", send.abort);
   }
 
-  async #sendEach(
-    messages: Iterable<Message | Uint8Array> | AsyncIterable<Message | Uint8Array>,
-    options: SendOptions,
-    flight: Flight,
-  ): Promise<number> {
-    let count = 0;
-    const source = Symbol.asyncIterator in messages ? messages[Symbol.asyncIterator]() : messages[Symbol.iterator]();
-    try {
-      while (!flight.failed) {
-        const next = await flight.unlessFailed(source.next());
-        if (next?.done) return await flight.finish(count);
-        if (next === undefined) break;
-        count++;
-        flight.add(this.send(next.value, options));
-        await this.#room(flight);
-      }
-    } catch (error) {
-      flight.fail(error);
-      return await flight.finish(count);
-    }
-    // Not waited for: a generator takes it only when what it waits for has come.
-    (async () => await source.return?.())().catch(ignore);
-    return await flight.finish(count);
-  }
-
-  async #room(flight: Flight): Promise<void> {
-    while (!flight.failed && this.open && (this.#queue.length > 0 || flight.size >= MAX_IN_FLIGHT)) {
-      await this.#change();
-    }
-  }
-
-  #change(): Promise<void> {
-    return (this.#changed ??= new Deferred<void>()).promise;
-  }
-
   #notify(): void {
     this.#changed?.resolve();
     this.#changed = undefined;
@@ -367,52 +332,6 @@ class Promised implements SendListener {
     this.promise.catch(ignore);
     this.#rejected(error);
   }
-}
-
-/** Sends that run side by side, and the first that failed. */
-class Flight {
-  size = 0;
-  failed = false;
-  /** Told of the first failure. */
-  onfailed: ((error: unknown) => void) | undefined;
-  #error: unknown;
-  #idle: Deferred<void> | undefined;
-
-  add(send: Promise<unknown>): void {
-    this.size++;
-    send.then(this.#done, this.#lost);
-  }
-
-  fail(error: unknown): void {
-    if (this.failed) return;
-    this.failed = true;
-    this.#error = error;
-    this.onfailed?.(error);
-  }
-
-  /** What `coming` brings, or undefined as soon as something has failed. */
-  unlessFailed<T>(coming: T | PromiseLike<T>): Promise<T | undefined> {
-    return new Promise((resolve, reject) => {
-      this.onfailed = () => resolve(undefined);
-      Promise.resolve(coming).then(resolve, reject);
-    });
-  }
-
-  /** Waits for what is under way. */
-  async finish<T>(result: T): Promise<T> {
-    if (this.size > 0) await (this.#idle ??= new Deferred<void>()).promise;
-    if (this.failed) throw this.#error;
-    return result;
-  }
-
-  readonly #done = (): void => {
-    if (--this.size === 0) this.#idle?.resolve();
-  };
-
-  readonly #lost = (error: unknown): void => {
-    this.fail(error);
-    this.#done();
-  };
 }
 
 function lost(error: unknown, link: string): OutcomeError {

@@ -421,6 +421,19 @@ test("a writable can be aborted while its message waits for credit, and errors w
   await connection.close();
 });
 
+test("sendAll and a writable fail on a link that ends before they have begun, and take nothing", async () => {
+  const { connection } = sending((request) => request.accept({ credit: 1 }));
+  const sender = connection.sender("orders");
+  await sender.ready();
+  const { messages, state } = silent();
+  const all = assertRejects(() => sender.sendAll(messages), AmqpError, "it is closed");
+  const stream = assertRejects(() => sender.writable.getWriter().closed, AmqpError, "it is closed");
+  await sender.close();
+  await Promise.all([all, stream]);
+  assertEquals(state.returned, false);
+  await connection.close();
+});
+
 test("what is asked of a link that was refused is as final as the refusal", async () => {
   const server = acceptor({
     onReceiver: ({ address }) => {

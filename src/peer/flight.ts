@@ -1,0 +1,149 @@
+/**
+ * Sending many messages side by side. A file of its own, which loads when it is first used: few programs do, and what is
+ * sent so can wait for it.
+ *
+ * @module
+ */
+
+import type { Message } from "../codec/message.ts";
+import type { Sender, SendOptions } from "./sender.ts";
+import { Deferred, ignore } from "./wait.ts";
+
+/** Messages of one `sendAll` or `writable` that may wait for their outcome at a time, whatever the credit. */
+export const MAX_IN_FLIGHT = 2_048;
+
+type Messages = Iterable<Message | Uint8Array> | AsyncIterable<Message | Uint8Array>;
+
+/** What `sendAll` of a sender does. */
+export async function sendEach(sender: Sender, messages: Messages, options: SendOptions): Promise<number> {
+  const { signal } = options;
+  signal?.throwIfAborted();
+  const flight = new Flight(sender);
+  const abort = (): void => flight.fail(signal!.reason);
+  signal?.addEventListener("abort", abort, { once: true });
+  try {
+    return await send(messages, options, flight);
+  } finally {
+    flight.leave();
+    signal?.removeEventListener("abort", abort);
+  }
+}
+
+/** What `writable` of a sender writes to. */
+export class FlightSink implements UnderlyingSink<Message | Uint8Array> {
+  readonly #flight: Flight;
+
+  /** Starts with nothing under way; `controller` errors with the first failure. */
+  constructor(sender: Sender, controller: WritableStreamDefaultController) {
+    this.#flight = new Flight(sender);
+    this.#flight.onfailed = (error) => {
+      this.#flight.leave();
+      controller.error(error);
+    };
+  }
+
+  /** Sends one message, and waits until there is room for the next. */
+  write(message: Message | Uint8Array, { signal }: WritableStreamDefaultController): Promise<void> {
+    this.#flight.send(message, { signal });
+    return this.#flight.room();
+  }
+
+  /** Waits for all outcomes. */
+  close(): Promise<void> {
+    return this.#flight.finish(undefined).finally(() => this.#flight.leave());
+  }
+
+  /** Gives up. */
+  abort(): void {
+    this.#flight.leave();
+  }
+}
+
+async function send(messages: Messages, options: SendOptions, flight: Flight): Promise<number> {
+  let count = 0;
+  const source = Symbol.asyncIterator in messages ? messages[Symbol.asyncIterator]() : messages[Symbol.iterator]();
+  try {
+    while (!flight.failed) {
+      const next = await flight.unlessFailed(source.next());
+      if (next?.done) return await flight.finish(count);
+      if (next === undefined) break;
+      count++;
+      flight.send(next.value, options);
+      await flight.room();
+    }
+  } catch (error) {
+    flight.fail(error);
+    return await flight.finish(count);
+  }
+  // Not waited for: a generator takes it only when what it waits for has come.
+  (async () => await source.return?.())().catch(ignore);
+  return await flight.finish(count);
+}
+
+/** Sends that run side by side, and the first that failed. */
+export class Flight {
+  /** How many have no outcome yet. */
+  size = 0;
+  /** Whether one has failed. */
+  failed = false;
+  /** Told of the first failure. */
+  onfailed: ((error: unknown) => void) | undefined;
+  readonly #sender: Sender;
+  #error: unknown;
+  #idle: Deferred<void> | undefined;
+
+  /** Starts; the sender tells it when its link ends. */
+  constructor(sender: Sender) {
+    this.#sender = sender;
+    sender.flights.add(this);
+  }
+
+  /** Sends one more. */
+  send(message: Message | Uint8Array, options: SendOptions): void {
+    this.size++;
+    this.#sender.send(message, options).then(this.#done, this.#lost);
+  }
+
+  /** Waits until the next can be sent. */
+  async room(): Promise<void> {
+    const sender = this.#sender;
+    while (!this.failed && sender.open && (sender.queued > 0 || this.size >= MAX_IN_FLIGHT)) await sender.change();
+  }
+
+  /** Wants to hear of nothing more. */
+  leave(): void {
+    this.#sender.flights.delete(this);
+  }
+
+  /** Notes a failure. */
+  fail(error: unknown): void {
+    if (this.failed) return;
+    this.failed = true;
+    this.#error = error;
+    this.onfailed?.(error);
+  }
+
+  /** What `coming` brings, or undefined as soon as something has failed. */
+  unlessFailed<T>(coming: T | PromiseLike<T>): Promise<T | undefined> {
+    return new Promise((resolve, reject) => {
+      this.onfailed = () => resolve(undefined);
+      Promise.resolve(coming).then(resolve, reject);
+    });
+  }
+
+  /** Waits for what is under way. */
+  async finish<T>(result: T): Promise<T> {
+    if (this.size > 0) await (this.#idle ??= new Deferred<void>()).promise;
+    if (this.failed) throw this.#error;
+    return result;
+  }
+
+  readonly #done = (): void => {
+    if (--this.size === 0) this.#idle?.resolve();
+  };
+
+  readonly #lost = (error: unknown): void => {
+    this.fail(error);
+    this.#done();
+  };
+}
