@@ -186,10 +186,11 @@ export class FrameDecoder {
     return this.#filled >= count;
   }
 
-  // Twice as much as there is, so that a trickle is not copied over and over, but not at once all that was announced.
+  // Twice as much as there is, so that a trickle is not copied over and over, and a frame of which half has arrived is moved
+  // once; but not at once all that was announced.
   #makeRoom(least: number, most: number): void {
     if (least <= this.#gathered.length) return;
-    const room = new Uint8Array(Math.min(Math.max(least, 2 * this.#gathered.length), most));
+    const room = new Uint8Array(Math.min(2 * least, most));
     room.set(this.#gathered.subarray(0, this.#filled));
     this.#gathered = room;
   }

@@ -84,7 +84,7 @@ export class ConnectionEndpoint implements Endpoint {
     this.#decoder = new FrameDecoder({ maxFrameSize, limits: options.limits });
     // A server has nothing to say in AMQP before SASL is over, so what it says of both goes one way.
     const writer = handshake.client ? new Writer(512) : handshake.out;
-    this.#output = new Output(Math.min(maxFrameSize, DEFAULT_FLUSH_BYTES), options.trace, writer);
+    this.#output = new Output(Math.min(maxFrameSize, DEFAULT_MAX_FRAME_SIZE), options.trace, writer);
   }
 
   /** True when nothing more will be read or written but what `transmit` still holds. */

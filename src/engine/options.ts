@@ -12,8 +12,8 @@ import type { SessionOptions, TakeLink } from "./session.ts";
 
 /** Largest frame that every peer takes, whatever it announced or will announce [transport 2.4.1]. */
 export const MIN_MAX_FRAME_SIZE = 512;
-/** Largest frame that we take by default, in bytes. */
-export const DEFAULT_MAX_FRAME_SIZE = 65_536;
+/** Largest frame that we take by default, in bytes: a body of 64 KiB, which many have, arrives in one. */
+export const DEFAULT_MAX_FRAME_SIZE = 131_072;
 /** Highest channel by default: 256 sessions on a connection. */
 export const DEFAULT_CHANNEL_MAX = 255;
 /** Links on a connection by default: four sessions full of them. */

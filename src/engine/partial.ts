@@ -52,7 +52,10 @@ export class PartialDelivery {
       (messageFormat === undefined || messageFormat === this.messageFormat);
   }
 
-  /** Adds a payload; one growing buffer, so that many small frames cost no more than their bytes. */
+  /**
+   * Adds a payload; one growing buffer, so that many small frames cost no more than their bytes. The last one makes it as
+   * large as what there is, and no larger.
+   */
   append(payload: Uint8Array, more: boolean): void {
     if (this.#bytes === undefined && !more) {
       const small = payload.length < payload.buffer.byteLength / 4 && payload.buffer.byteLength > KEEP_VIEW_BYTES;
@@ -60,7 +63,7 @@ export class PartialDelivery {
     } else {
       const needed = this.size + payload.length;
       if (this.#bytes === undefined || this.#bytes.length < needed) {
-        const grown = new Uint8Array(Math.max(needed, this.size * 2, FIRST_BUFFER_BYTES));
+        const grown = new Uint8Array(more ? Math.max(needed, this.size * 2, FIRST_BUFFER_BYTES) : needed);
         if (this.#bytes !== undefined) grown.set(this.#bytes.subarray(0, this.size));
         this.#bytes = grown;
       }

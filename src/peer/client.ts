@@ -54,7 +54,7 @@ export interface ConnectOptions extends WaitOptions, TransportOptions {
   containerId?: string;
   /** The virtual host. Default: the host of the URL. */
   hostname?: string;
-  /** Largest frame taken, in bytes, at least 512. Default: 65,536. */
+  /** Largest frame taken, in bytes, at least 512. Default: 131,072. */
   maxFrameSize?: number;
   /** Highest channel that either side may use. Default: 255. */
   channelMax?: number;

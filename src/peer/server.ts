@@ -68,7 +68,7 @@ export interface AcceptorOptions {
   onSender?: (request: SenderRequest) => void | Promise<void>;
   /** Called when a peer wants to send; throwing refuses with the error. Default: refused. */
   onReceiver?: (request: ReceiverRequest) => void | Promise<void>;
-  /** Largest frame taken, in bytes, at least 512. Default: 65,536. */
+  /** Largest frame taken, in bytes, at least 512. Default: 131,072. */
   maxFrameSize?: number;
   /** Highest channel that either side may use. Default: 255. */
   channelMax?: number;

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertLessOrEqual, assertThrows } from "@std/assert";
 import { AmqpError, condition } from "../../src/errors.ts";
 import type { Transfer } from "../../src/codec/types.ts";
+import { DEFAULT_MAX_FRAME_SIZE } from "../../src/engine/options.ts";
 import type { LinkOptions } from "../../src/engine/link.ts";
 import type { ReceiverEndpoint } from "../../src/engine/receiver.ts";
 import { add } from "../../src/engine/serial.ts";
@@ -400,9 +401,9 @@ test("TRF-9: our own frames stay moderate although the peer takes any", () => {
   script.send(flow({ handle: 0, linkCredit: 5 }));
   script.rest();
   sender.send(tag(1), new Uint8Array(1_000_000));
-  // One flush holds about as much as was asked for, not the whole delivery.
+  // One flush holds about as much as was asked for, but one frame at least, and not the whole delivery.
   const flushed = script.endpoint.transmit(0, 10_000)!;
-  assertLessOrEqual(flushed.length, 65_536);
+  assertLessOrEqual(flushed.length, DEFAULT_MAX_FRAME_SIZE);
 });
 
 test("TRF-10: a transfer whose performative alone does not fit ends its link, not the others, and takes no id", () => {
@@ -538,4 +539,12 @@ test("RES-1: a resumed delivery of many frames that we do not hold costs no memo
   script.send(more(), { payload: payload(900) });
   script.one("aborted");
   assertEquals([receiver.session.unsettledCount, script.take("delivery").length], [0, 0]);
+});
+
+test("TRF-9: a delivery in two frames is put together in no more memory than it has bytes", () => {
+  const { script } = receiving();
+  script.send(transfer(0, { more: true }), { payload: payload(5_000) });
+  script.send(more(), { payload: payload(100) });
+  const { delivery } = script.one("delivery");
+  assertEquals([delivery.payload.length, delivery.payload.buffer.byteLength], [5_100, 5_100]);
 });

@@ -347,7 +347,7 @@ test("an outcome that cannot be encoded leaves the message to be settled in anot
   const { connection, outcomes } = receiving(numbered(2));
   const receiver = connection.receiver("orders");
   const delivery = await receiver.receive();
-  const tooLarge = new AmqpError("shop:sold-out", "none left", { info: { list: "x".repeat(100_000) } });
+  const tooLarge = new AmqpError("shop:sold-out", "none left", { info: { list: "x".repeat(200_000) } });
   assertEquals(assertThrows(() => delivery.reject(tooLarge), AmqpError).condition, condition.frameSizeTooSmall);
   const noValue = new AmqpError("shop:sold-out", "none left", { info: { list: () => {} } });
   assertThrows(() => delivery.reject(noValue), TypeError);
