@@ -87,6 +87,8 @@ export interface AcceptorOptions {
   answerOpen?: (open: Open) => Partial<Omit<Open, "kind">>;
   /** Terms of the sessions that peers begin. */
   session?: SessionOptions;
+  /** Largest SASL frame taken, in bytes. Default: 65,536. */
+  saslFrameSize?: number;
   /** Milliseconds for SASL and open. Default: 30,000. */
   openTimeoutMs?: number;
   /** Milliseconds that a close may go unanswered. Default: 5,000. */
@@ -153,6 +155,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
     engineOptions ??= {
       ...options,
       takeLink,
+      saslMaxFrameSize: options.saslFrameSize,
       limits: codecLimits(options.limits),
       // Not before: Workers have no randomness until a request comes.
       containerId: options.containerId ?? randomName(),

@@ -71,6 +71,16 @@ test("SASL-1: a server that requires SASL refuses a client without it", async ()
   await connection.close();
 });
 
+test("ATK-13: a SASL frame is no larger than the server says", async () => {
+  const server = acceptor({ saslFrameSize: 512, sasl: { users: () => true } });
+  const fits = linkUp(server, { auth: plain("alice", "x".repeat(400)) });
+  await fits.ready();
+  await fits.close();
+  const large = linkUp(server, { auth: plain("alice", "x".repeat(500)) });
+  await assertRejects(() => large.ready());
+  await large.close();
+});
+
 test("EXTERNAL: the layer below gives the identity, or refuses", async () => {
   const identities: (string | undefined)[] = [];
   const server = acceptor({
