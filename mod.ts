@@ -55,7 +55,7 @@ export { print } from "./src/codec/composite.ts";
 export type { CodecLimits } from "./src/codec/reader.ts";
 export type { FrameTrace } from "./src/engine/events.ts";
 
-export type { WaitOptions } from "./src/transport/abort.ts";
+export type { WaitOptions } from "./src/transport/wait.ts";
 export type { Channel, ChannelClose } from "./src/transport/channel.ts";
 export type { TransportOptions } from "./src/transport/dial.ts";
 export type { SocketProxyOptions, TlsOptions } from "./src/transport/socket_dial.ts";

@@ -32,7 +32,7 @@ export {
   type TlsOptions,
 } from "./transport/socket_dial.ts";
 
-export type { WaitOptions } from "./transport/abort.ts";
+export type { WaitOptions } from "./transport/wait.ts";
 export type { ProxyCredentials, ProxyScheme } from "./transport/challenge.ts";
 export type { Channel, ChannelClose } from "./transport/channel.ts";
 export type { HeaderField, HeadLimits, HttpVersion, RequestHead } from "./transport/http.ts";

@@ -4,12 +4,9 @@
  * @module
  */
 
-import { ignore } from "../transport/abort.ts";
+import { ignore, MAX_TIMER_MS } from "../transport/wait.ts";
 
-export { abortable, ignore, type WaitOptions } from "../transport/abort.ts";
-
-/** Longest delay that `setTimeout` takes, in milliseconds; beyond it fires at once. */
-export const MAX_TIMER_MS = 0x7fffffff;
+export { abortable, ignore, MAX_TIMER_MS, type WaitOptions } from "../transport/wait.ts";
 
 /** Waits for `promise`, but no longer than `ms`; true when it came to its end, in whatever way. */
 export function within(promise: Promise<unknown>, ms: number): Promise<boolean> {

@@ -5,7 +5,7 @@
  */
 
 import { TransportError } from "../errors.ts";
-import { abortable, type WaitOptions } from "./abort.ts";
+import { abortable, type WaitOptions } from "./wait.ts";
 import type { Channel } from "./channel.ts";
 import type { PeerInfo } from "./info.ts";
 import type { HeaderField, RequestHead } from "./http.ts";

@@ -11,7 +11,7 @@ import type * as Crypto from "node:crypto";
 import type * as Net from "node:net";
 import type * as Tls from "node:tls";
 import { TransportError } from "../errors.ts";
-import { ignore } from "./abort.ts";
+import { ignore } from "./wait.ts";
 import type { Hash } from "./digest.ts";
 import type { PeerCertificate } from "./info.ts";
 import { runtimeName } from "./runtime.ts";

@@ -1,5 +1,5 @@
 import { TransportError } from "../errors.ts";
-import { abortable } from "./abort.ts";
+import { abortable } from "./wait.ts";
 import type { HttpProxy } from "./http_proxy.ts";
 import { connectTcp, connectTls } from "./node.ts";
 import { type ProxyEvent, ProxyTunnel } from "./proxy.ts";

@@ -1,6 +1,7 @@
 import { TransportError } from "../errors.ts";
 import type { Channel, ChannelClose } from "./channel.ts";
 import { Inbound } from "./inbound.ts";
+import { MAX_TIMER_MS } from "./wait.ts";
 
 /** How bytes are carried over a WebSocket. */
 export interface WebSocketChannelOptions {
@@ -268,9 +269,6 @@ function bytesOf(data: unknown): Uint8Array | undefined {
   if (typeof data !== "object" || data === null || !("byteLength" in data)) return undefined;
   return new Uint8Array(data as ArrayBuffer);
 }
-
-// setTimeout fires at once for more.
-const MAX_TIMER_MS = 0x7FFFFFFF;
 
 type Timer = ReturnType<typeof setTimeout>;
 

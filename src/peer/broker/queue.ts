@@ -8,6 +8,7 @@ import * as condition from "../../condition.ts";
 import { AmqpError } from "../../errors.ts";
 import type { DeliveryState, ErrorFields } from "../../codec/types.ts";
 import type { Connection } from "../connection.ts";
+import { MAX_TIMER_MS } from "../wait.ts";
 import { Backlog } from "./backlog.ts";
 import { Budget, type Waiter } from "./budget.ts";
 import type { Consumer } from "./consumer.ts";
@@ -74,7 +75,6 @@ const MAX_MESSAGES = 100_000;
 const MAX_BYTES = 64 * 1_024 * 1_024;
 // Looking for expired messages costs a walk through all of them.
 const MIN_SWEEP_MS = 50;
-const MAX_TIMER_MS = 0x7fffffff;
 
 /** A queue of one broker. */
 export class Queue implements Sink, Door, Waiter {

@@ -1,3 +1,6 @@
+/** Longest delay that `setTimeout` takes, in milliseconds; beyond it fires at once. */
+export const MAX_TIMER_MS = 0x7fffffff;
+
 /** What a call that waits takes. */
 export interface WaitOptions {
   /** Ends the wait: the call rejects with the signal's reason. */
