@@ -116,16 +116,6 @@ export class Reader {
     switch (code) {
       case 0x00:
         return this.#described();
-      case 0x45:
-      case 0xc0:
-      case 0xd0:
-        return this.#list(code);
-      case 0xc1:
-      case 0xd1:
-        return this.#map(code);
-      case 0xe0:
-      case 0xf0:
-        return this.#array(code);
       case 0x73:
       case 0x74:
       case 0x84:
@@ -137,7 +127,7 @@ export class Reader {
       case 0x83:
         return this.timestamp();
       default:
-        return this.scalar(code);
+        return this.#primitive(code);
     }
   }
 
@@ -390,12 +380,13 @@ export class Reader {
     if (type === undefined) throw this.fail(`0x${hexByte(itemCode)} is not the constructor of a type`);
     this.#expect(count, leastWidth(itemCode));
     const items: PrimitiveValues[PrimitiveType][] = [];
-    for (let i = 0; i < count; i++) items.push(this.#item(itemCode));
+    for (let i = 0; i < count; i++) items.push(this.#primitive(itemCode));
     this.close(outer);
     return new AmqpArray(type, items, descriptors);
   }
 
-  #item(code: number): PrimitiveValues[PrimitiveType] {
+  // Bare, as an item of an array is.
+  #primitive(code: number): Exclude<PrimitiveValues[PrimitiveType], Typed> {
     switch (code) {
       case 0x45:
       case 0xc0:
