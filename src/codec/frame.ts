@@ -6,6 +6,7 @@
 
 import * as condition from "../condition.ts";
 import { AmqpError } from "../errors.ts";
+import { uint32At } from "./bytes.ts";
 import { decodeProvider } from "./composite.ts";
 import { OrdinaryReader } from "./ordinary.ts";
 import { archetypes } from "./plans.ts";
@@ -165,7 +166,7 @@ export class FrameDecoder {
 
   // Checked before anything is gathered for it.
   #sizeAt(bytes: Uint8Array, at: number): number {
-    const size = (bytes[at] << 24 | bytes[at + 1] << 16 | bytes[at + 2] << 8 | bytes[at + 3]) >>> 0;
+    const size = uint32At(bytes, at);
     if (size < FRAME_HEADER_SIZE) throw framingError("frame", `a size of ${size} is below ${FRAME_HEADER_SIZE}`);
     if (size > this.maxFrameSize) {
       throw framingError("frame", `a size of ${size} is above the maximum of ${this.maxFrameSize}`);

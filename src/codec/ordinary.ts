@@ -7,6 +7,7 @@
  * @module
  */
 
+import { uint32At } from "./bytes.ts";
 import { definitions } from "./definitions.ts";
 import type { DeliveryState, Disposition, Transfer } from "./types.ts";
 
@@ -110,12 +111,9 @@ export class OrdinaryReader {
         return 0;
       case 0x52:
         return this.#bytes[this.#position++];
-      case 0x70: {
-        const bytes = this.#bytes;
-        const at = this.#position;
-        this.#position = at + 4;
-        return (bytes[at] << 24 | bytes[at + 1] << 16 | bytes[at + 2] << 8 | bytes[at + 3]) >>> 0;
-      }
+      case 0x70:
+        this.#position += 4;
+        return uint32At(this.#bytes, this.#position - 4);
     }
     return this.#none(code);
   }

@@ -6,10 +6,11 @@
 
 import * as condition from "../condition.ts";
 import { AmqpError, type ErrorScope } from "../errors.ts";
+import { loaded, uint32At } from "./bytes.ts";
 import { isCharacter } from "./checks.ts";
 import { leastWidth, typeOf } from "./codes.ts";
 import { ambiguousType, recall, remember, type Remembered } from "./remembered.ts";
-import { formatUuid, hexByte, nameAscii, quote, shortAscii, utf8Decoder } from "./text.ts";
+import { decodeUtf8, formatUuid, hexByte, quote, shortAscii } from "./text.ts";
 import { AmqpArray, Described, type Fields, type PrimitiveType, type PrimitiveValues, Typed } from "./values.ts";
 import type { Value } from "./values.ts";
 import { encodingOf, MAX_ENCODED_DEPTH } from "./writer.ts";
@@ -42,7 +43,6 @@ export class Reader {
   readonly #maxDepth: number;
   readonly #maxElements: number;
   readonly #scope: ErrorScope;
-  #view: DataView | undefined;
   #origin = 0;
   #position = 0;
   #end: number;
@@ -153,7 +153,7 @@ export class Reader {
       case 0x53:
         return BigInt(this.#u8());
       case 0x80:
-        return this.#dataView().getBigUint64(this.#advance(8));
+        return loaded(this.#bytes, this.#advance(8), 8).getBigUint64(0);
       case 0x51:
       case 0x54:
         return this.#u8() << 24 >> 24;
@@ -164,11 +164,11 @@ export class Reader {
       case 0x55:
         return BigInt(this.#u8() << 24 >> 24);
       case 0x81:
-        return this.#dataView().getBigInt64(this.#advance(8));
+        return loaded(this.#bytes, this.#advance(8), 8).getBigInt64(0);
       case 0x72:
-        return this.#dataView().getFloat32(this.#advance(4));
+        return loaded(this.#bytes, this.#advance(4), 4).getFloat32(0);
       case 0x82:
-        return this.#dataView().getFloat64(this.#advance(8));
+        return loaded(this.#bytes, this.#advance(8), 8).getFloat64(0);
       case 0x74:
       case 0x84:
       case 0x94:
@@ -222,19 +222,12 @@ export class Reader {
   symbol(code: number): string {
     const length = code === 0xa3 ? this.#u8() : this.#u32();
     const start = this.#advance(length);
-    const name = nameAscii(this.#bytes, start, length);
-    if (name !== undefined) return name;
+    const text = shortAscii(this.#bytes, start, length);
+    if (text !== undefined) return text;
     for (let i = start; i < start + length; i++) {
       if (this.#bytes[i] > 0x7f) throw this.fail("a symbol is not ASCII");
     }
     return this.#utf8(start, length);
-  }
-
-  /** Reads what follows the constructor of a string that is a name, one that is likely to come again. */
-  name(code: number): string {
-    const length = code === 0xa1 ? this.#u8() : this.#u32();
-    const start = this.#advance(length);
-    return nameAscii(this.#bytes, start, length) ?? this.#utf8(start, length);
   }
 
   /** Reads what follows the constructor of a timestamp. */
@@ -253,17 +246,19 @@ export class Reader {
     let order: string[] | undefined;
     for (let i = 0; i < count; i += 2) {
       const keyCode = this.#u8();
-      const found = typeOf(keyCode);
-      if (found !== keyType && !(lenient && (found === "symbol" || found === "string"))) {
+      const isSymbol = keyCode === 0xa3 || keyCode === 0xb3;
+      const isString = keyCode === 0xa1 || keyCode === 0xb1;
+      if (!(keyType === "symbol" ? isSymbol : isString) && !(lenient && (isSymbol || isString))) {
         throw this.fail(`a map key has constructor 0x${hexByte(keyCode)}, not ${keyType}`);
       }
-      const key = found === "symbol" ? this.symbol(keyCode) : this.name(keyCode);
+      const key = isSymbol ? this.symbol(keyCode) : this.string(keyCode);
       if (key in record) throw this.fail(`map key ${quote(key)} occurs twice`);
       // An object moves keys that are integers to the front.
       if (order === undefined && isDigit(key.charCodeAt(0))) order = Object.keys(record);
       order?.push(key);
-      const type = ambiguousType(this.peek());
-      record[key] = this.value();
+      const code = this.#u8();
+      const type = ambiguousType(code);
+      record[key] = this.value(code);
       if (type !== undefined) (known ??= remember(record)).values.set(key, type);
     }
     this.close(outer);
@@ -435,11 +430,9 @@ export class Reader {
   }
 
   #utf8(start: number, length: number): string {
-    try {
-      return utf8Decoder().decode(this.#bytes.subarray(start, start + length));
-    } catch {
-      throw this.fail("a string is not UTF-8");
-    }
+    const text = decodeUtf8(this.#bytes.subarray(start, start + length));
+    if (text === undefined) throw this.fail("a string is not UTF-8");
+    return text;
   }
 
   #char(): string {
@@ -452,16 +445,12 @@ export class Reader {
     const at = this.#position;
     // Exact as far as a Date reaches, and without a bigint for every message.
     const date = new Date((this.#u32() | 0) * 0x1_0000_0000 + this.#u32());
-    return Number.isNaN(date.getTime()) ? this.#dataView().getBigInt64(at) : date;
+    return Number.isNaN(date.getTime()) ? loaded(this.#bytes, at, 8).getBigInt64(0) : date;
   }
 
   #view8(length: number): Uint8Array {
     const start = this.#advance(length);
     return this.#bytes.subarray(start, start + length);
-  }
-
-  #dataView(): DataView {
-    return this.#view ??= new DataView(this.#bytes.buffer, this.#bytes.byteOffset, this.#bytes.byteLength);
   }
 
   #u8(): number {
@@ -474,9 +463,7 @@ export class Reader {
   }
 
   #u32(): number {
-    const at = this.#advance(4);
-    const bytes = this.#bytes;
-    return (bytes[at] << 24 | bytes[at + 1] << 16 | bytes[at + 2] << 8 | bytes[at + 3]) >>> 0;
+    return uint32At(this.#bytes, this.#advance(4));
   }
 
   #advance(length: number): number {

@@ -6,7 +6,10 @@
 
 let encoder: TextEncoder | undefined;
 let decoder: TextDecoder | undefined;
-let names: (string | undefined)[] | undefined;
+let kept: { readonly texts: (string | undefined)[]; readonly spelt: Uint8Array } | undefined;
+
+/** Longer texts than this are rarely the same twice. */
+const LONGEST_KEPT = 32;
 
 /** The one text encoder, made when first needed. */
 export function utf8Encoder(): TextEncoder {
@@ -14,61 +17,53 @@ export function utf8Encoder(): TextEncoder {
 }
 
 /**
- * The one decoder for strings on the wire, made when first needed: it throws on invalid UTF-8, and keeps a byte
- * order mark, which is an ordinary character there [types 1.6.20].
+ * UTF-8 as text, undefined if it is none. A byte order mark is kept, it is an ordinary character there [types 1.6.20].
  */
-export function utf8Decoder(): TextDecoder {
-  return decoder ??= new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+export function decodeUtf8(bytes: Uint8Array): string | undefined {
+  // Deno takes twice as long when it is to throw, so invalid bytes are found by what stands for them.
+  const text = (decoder ??= new TextDecoder("utf-8", { ignoreBOM: true })).decode(bytes);
+  return text.includes("\ufffd") && !isUtf8(bytes) ? undefined : text;
+}
+
+// Asked where the text has the character that stands for invalid bytes, which may also have come as itself.
+function isUtf8(bytes: Uint8Array): boolean {
+  try {
+    new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /**
- * ASCII of a few bytes as text, undefined when it is long or no ASCII: below this length the loop is faster than
- * the call of a decoder on every runtime.
- */
-export function shortAscii(bytes: Uint8Array, start: number, length: number): string | undefined {
-  if (length > 16) return undefined;
-  const end = start + length;
-  let text = "";
-  let at = start;
-  for (; at + 4 <= end; at += 4) {
-    const a = bytes[at];
-    const b = bytes[at + 1];
-    const c = bytes[at + 2];
-    const d = bytes[at + 3];
-    if ((a | b | c | d) > 0x7f) return undefined;
-    text += String.fromCharCode(a, b, c, d);
-  }
-  for (; at < end; at++) {
-    if (bytes[at] > 0x7f) return undefined;
-    text += String.fromCharCode(bytes[at]);
-  }
-  return text;
-}
-
-/**
- * ASCII of a name as text, undefined when it is long or no ASCII.
+ * ASCII of a few bytes as text, undefined when it is long or no ASCII.
  *
- * Keys of maps and symbols are few and come again and again: the last ones are kept, for a text that exists already
+ * Names, addresses, and most short texts come again and again: the last ones are kept, for a text that exists already
  * costs neither memory nor, as the key of an object, a lookup among all strings of the program.
  */
-export function nameAscii(bytes: Uint8Array, start: number, length: number): string | undefined {
-  if (length === 0 || length > 32) return undefined;
+export function shortAscii(bytes: Uint8Array, start: number, length: number): string | undefined {
+  if (length > LONGEST_KEPT) return undefined;
+  if (length === 0) return "";
   const last = start + length - 1;
   const slot = (length * 7 + bytes[start] * 31 + bytes[last] * 5 + bytes[start + (length >> 1)]) & 0xff;
-  const kept = (names ??= [])[slot];
-  if (kept !== undefined && equalsAscii(kept, bytes, start, length)) return kept;
+  const { texts, spelt } = kept ??= { texts: [], spelt: new Uint8Array(LONGEST_KEPT << 8) };
+  const found = texts[slot];
+  if (found !== undefined && found.length === length && equals(spelt, slot * LONGEST_KEPT, bytes, start, length)) {
+    return found;
+  }
   let text = "";
   for (let at = start; at <= last; at++) {
     if (bytes[at] > 0x7f) return undefined;
     text += String.fromCharCode(bytes[at]);
   }
-  return names[slot] = text;
+  for (let i = 0; i < length; i++) spelt[slot * LONGEST_KEPT + i] = bytes[start + i];
+  return texts[slot] = text;
 }
 
-function equalsAscii(text: string, bytes: Uint8Array, start: number, length: number): boolean {
-  if (text.length !== length) return false;
+// Bytes with bytes: to look at the characters of a text takes twice as long.
+function equals(kept: Uint8Array, at: number, bytes: Uint8Array, start: number, length: number): boolean {
   for (let i = 0; i < length; i++) {
-    if (text.charCodeAt(i) !== bytes[start + i]) return false;
+    if (kept[at + i] !== bytes[start + i]) return false;
   }
   return true;
 }

@@ -4,8 +4,8 @@
  * @module
  */
 
+import { scratchView, uint32At } from "./bytes.ts";
 import { checkAscii, checkInteger, misfit } from "./checks.ts";
-import { leastWidth } from "./codes.ts";
 import { checkFixed, codeFor, type FixedType, type FixedValue, isSmall } from "./fixed.ts";
 import { recall, type Remembered, stillFits } from "./remembered.ts";
 import { hex, utf8Encoder } from "./text.ts";
@@ -31,7 +31,6 @@ export type Encodable = Value | undefined;
 export class Writer {
   readonly #capacity: number;
   #bytes: Uint8Array<ArrayBuffer> = new Uint8Array(0);
-  #view: DataView | undefined;
   #length = 0;
   #lastTaken = 0;
   #depth = 0;
@@ -55,7 +54,6 @@ export class Writer {
   take(): Uint8Array<ArrayBuffer> {
     const taken = this.view();
     this.#bytes = this.#bytes.subarray(this.#length);
-    this.#view = undefined;
     this.#lastTaken = this.#length;
     this.truncate(0);
     return taken;
@@ -258,26 +256,36 @@ export class Writer {
 
   #fixed(code: number, value: FixedValue): void {
     if (typeof value === "object") return this.append(value);
-    const at = this.#reserve(leastWidth(code));
+    const view = scratchView();
     switch (code) {
       case 0x60:
       case 0x61:
-        return this.#dataView().setInt16(at, value as number);
+        view.setInt16(0, value as number);
+        return this.#copy(view, 2);
       case 0x70:
       case 0x71:
       case 0x73:
-        return this.u32(value as number, at);
+        return this.u32(value as number);
       case 0x72:
-        return this.#dataView().setFloat32(at, value as number);
+        view.setFloat32(0, value as number);
+        return this.#copy(view, 4);
       case 0x80:
       case 0x81:
       case 0x83:
-        return this.#dataView().setBigInt64(at, value as bigint);
+        view.setBigInt64(0, value as bigint);
+        return this.#copy(view, 8);
       case 0x82:
-        return this.#dataView().setFloat64(at, value as number);
+        view.setFloat64(0, value as number);
+        return this.#copy(view, 8);
       default:
-        this.#bytes[at] = Number(value);
+        return this.u8(Number(value));
     }
+  }
+
+  #copy(view: DataView, width: number): void {
+    const at = this.#reserve(width);
+    const bytes = this.#bytes;
+    for (let i = 0; i < width; i++) bytes[at + i] = view.getUint8(i);
   }
 
   #compound(type: VariableType, code: number, value: unknown): void {
@@ -399,10 +407,9 @@ export class Writer {
   // Turns the headers of small items from `start` to the end into narrow ones.
   #narrow(start: number, counted: boolean): void {
     const bytes = this.#bytes;
-    const view = this.#dataView();
     let to = start;
     for (let from = start; from < this.#length;) {
-      const next = from + 4 + view.getUint32(from);
+      const next = from + 4 + uint32At(bytes, from);
       // A count shrinks from four bytes to one, and the size that includes it with it.
       const contents = from + (counted ? 7 : 4);
       bytes[to++] = next - contents;
@@ -449,10 +456,6 @@ export class Writer {
     throw new RangeError(`Cannot encode value: it nests deeper than ${MAX_ENCODED_DEPTH}`);
   }
 
-  #dataView(): DataView {
-    return this.#view ??= new DataView(this.#bytes.buffer, this.#bytes.byteOffset);
-  }
-
   // Every write takes its room here first, and only then looks at the array: it may be another one after growing.
   #reserve(length: number): number {
     const start = this.#length;
@@ -468,7 +471,6 @@ export class Writer {
     const bytes = new Uint8Array(Math.max(this.#capacity, likely, 2 * this.#length, least));
     bytes.set(this.view());
     this.#bytes = bytes;
-    this.#view = undefined;
   }
 }
 

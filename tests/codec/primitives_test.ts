@@ -197,6 +197,22 @@ test("TYP-7 ATK-27: a string that is not UTF-8 is refused", () => {
   assertRefused("c0 06 02 a1 02 e2 82 ac", "a string is not UTF-8");
 });
 
+test("TYP-7 ATK-27: the character that stands for invalid bytes may come as itself, and hides none", () => {
+  for (const text of ["\ufffd", "a\ufffd".repeat(50)]) assertEquals(decode(encode(text)), text);
+  assertRefused("a1 04 ef bf bd ff", "a string is not UTF-8");
+});
+
+test("TYP-3: texts that are kept for the next time are not taken for each other", () => {
+  // The same length, first, middle and last character, and what is left of a longer one.
+  const texts = ["abXcdYefg", "axXcdYxfg", "abXcdYefgh", "abXcd", "a", "b", "", "k".repeat(32), "k".repeat(33)];
+  for (let round = 0; round < 2; round++) {
+    for (const text of texts) assertEquals([decode(encode(text)), decode(encode(symbol(text)))], [text, symbol(text)]);
+  }
+  // Nor is what was no text.
+  assertRefused("a1 05 61 62 80 63 64", "a string is not UTF-8");
+  assertEquals(decode("a1 05 61 62 58 63 64"), "abXcd");
+});
+
 test("TYP-7: a byte order mark is a character like any other", () => {
   assertEquals(decode("a1 04 ef bb bf 41"), "\ufeffA");
   assertEquals(encode("\ufeffA"), "a104efbbbf41");

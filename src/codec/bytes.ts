@@ -1,0 +1,28 @@
+/**
+ * Numbers of several bytes, most significant byte first.
+ *
+ * @module
+ */
+
+let scratch: DataView | undefined;
+
+/** The unsigned number of four bytes that stands there. */
+export function uint32At(bytes: Uint8Array, at: number): number {
+  return (bytes[at] << 24 | bytes[at + 1] << 16 | bytes[at + 2] << 8 | bytes[at + 3]) >>> 0;
+}
+
+/**
+ * Eight bytes to put the parts of a number into, or the number to take its parts from; another call may change them.
+ *
+ * There is one for all: a view over each message for the one double in it costs five times the copy.
+ */
+export function scratchView(): DataView {
+  return scratch ??= new DataView(new ArrayBuffer(8));
+}
+
+/** The bytes that stand there as a view; valid until the next call. */
+export function loaded(bytes: Uint8Array, at: number, width: 4 | 8): DataView {
+  const view = scratchView();
+  for (let i = 0; i < width; i++) view.setUint8(i, bytes[at + i]);
+  return view;
+}
