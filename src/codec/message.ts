@@ -12,7 +12,7 @@ import { type CodecLimits, Reader } from "./reader.ts";
 import { ambiguousType, recall, remember } from "./remembered.ts";
 import { hexByte, quote } from "./text.ts";
 import type { Fields, Header, Properties } from "./types.ts";
-import { type PrimitiveType, type SimpleValue, Typed, type Value } from "./values.ts";
+import { type SimpleValue, Typed, type Value } from "./values.ts";
 import type { Writer } from "./writer.ts";
 
 export * from "./body.ts";
@@ -55,18 +55,32 @@ export class DecodedMessage implements Message {
   body: Body;
   /** Hashes, signatures and the like over the message. */
   footer: Fields | undefined;
-  readonly #bare: Uint8Array;
+  readonly #bytes: Uint8Array;
+  readonly #bareStart: number;
+  readonly #bareEnd: number;
 
-  /** Makes a message of its sections; `bare` is the encoding of the unchanging ones. */
-  constructor(sections: Message, bare: Uint8Array) {
-    this.header = sections.header;
-    this.deliveryAnnotations = sections.deliveryAnnotations;
-    this.messageAnnotations = sections.messageAnnotations;
-    this.properties = sections.properties;
-    this.applicationProperties = sections.applicationProperties;
-    this.body = sections.body ?? null;
-    this.footer = sections.footer;
-    this.#bare = bare;
+  /** Decodes a message, as {@linkcode decodeMessage} does. */
+  constructor(bytes: Uint8Array, limits?: CodecLimits) {
+    this.header = undefined;
+    this.deliveryAnnotations = undefined;
+    this.messageAnnotations = undefined;
+    this.properties = undefined;
+    this.applicationProperties = undefined;
+    this.body = null;
+    this.footer = undefined;
+    const reader = new Reader(bytes, limits, "delivery");
+    let bareStart = bytes.length;
+    let bareEnd = bytes.length;
+    for (let last = 0, start = 0; reader.remaining > 0; start = reader.position) {
+      const section = readSection(reader, last);
+      if (section >= definitions.properties.code && last < definitions.properties.code) bareStart = start;
+      if (section === sections.footer.code) bareEnd = start;
+      decodeSection(reader, section, this);
+      last = section;
+    }
+    this.#bytes = bytes;
+    this.#bareStart = bareStart;
+    this.#bareEnd = bareEnd;
   }
 
   /**
@@ -74,7 +88,7 @@ export class DecodedMessage implements Message {
    * [messaging 3.2]. {@linkcode encodeMessage} takes them to forward the message.
    */
   get bare(): Uint8Array {
-    return this.#bare;
+    return this.#bytes.subarray(this.#bareStart, this.#bareEnd);
   }
 
   /**
@@ -165,37 +179,7 @@ export function encodeFooter(message: Message, writer: Writer): void {
  * @throws {AmqpError} With scope `"delivery"` and condition `amqp:decode-error` if the bytes are not a message.
  */
 export function decodeMessage(bytes: Uint8Array, limits?: CodecLimits): DecodedMessage {
-  const reader = new Reader(bytes, limits, "delivery");
-  const message: Message = {};
-  const body: BodyParts = { chunks: [], lists: [], value: null, type: undefined };
-  let bareStart = bytes.length;
-  let bareEnd = bytes.length;
-  let last = 0;
-  while (reader.remaining > 0) {
-    const start = reader.position;
-    const section = readSection(reader, last);
-    if (section >= definitions.properties.code) bareStart = Math.min(bareStart, start);
-    if (section === sections.footer.code) bareEnd = start;
-    decodeSection(reader, section, message, body);
-    last = section;
-  }
-  message.body = assembled(body);
-  const decoded = new DecodedMessage(message, bytes.subarray(bareStart, bareEnd));
-  if (body.type !== undefined) remember(decoded).values.set("body", body.type);
-  return decoded;
-}
-
-/** What the sections of a body held; at most one of the three kinds is not empty. */
-interface BodyParts {
-  readonly chunks: Uint8Array[];
-  readonly lists: Value[][];
-  value: Body;
-  type: PrimitiveType | undefined;
-}
-
-function assembled({ chunks, lists, value }: BodyParts): Body {
-  if (chunks.length > 0) return chunks.length === 1 ? chunks[0] : new DataBody(chunks);
-  return lists.length > 0 ? new SequenceBody(lists) : value;
+  return new DecodedMessage(bytes, limits);
 }
 
 function readSection(reader: Reader, last: number): number {
@@ -215,7 +199,7 @@ function isBody(section: number): boolean {
   return section >= sections.data.code && section <= sections.value.code;
 }
 
-function decodeSection(reader: Reader, section: number, message: Message, body: BodyParts): void {
+function decodeSection(reader: Reader, section: number, message: DecodedMessage): void {
   switch (section) {
     case definitions.header.code:
       message.header = decodeAs(reader, "header");
@@ -233,13 +217,13 @@ function decodeSection(reader: Reader, section: number, message: Message, body: 
       message.applicationProperties = reader.record(reader.code(), "string") as { [key: string]: SimpleValue };
       break;
     case sections.data.code:
-      body.chunks.push(decodeData(reader));
+      message.body = joinedData(message.body, decodeData(reader));
       break;
     case sections.sequence.code:
-      body.lists.push(decodeSequence(reader));
+      message.body = joinedSequence(message.body, decodeSequence(reader));
       break;
     case sections.value.code:
-      decodeValue(reader, body);
+      message.body = decodeValue(reader, message);
       break;
     case sections.footer.code:
       message.footer = reader.record(reader.code(), "symbol");
@@ -248,8 +232,16 @@ function decodeSection(reader: Reader, section: number, message: Message, body: 
 
 function decodeData(reader: Reader): Uint8Array {
   const code = reader.code();
-  if (typeOf(code) !== "binary") throw reader.fail(`constructor 0x${hexByte(code)} of data is not binary`);
+  if (code !== 0xa0 && code !== 0xb0) throw reader.fail(`constructor 0x${hexByte(code)} of data is not binary`);
   return reader.binary(code);
+}
+
+// Null is the body of a message whose first section this is.
+function joinedData(body: Body, chunk: Uint8Array): Body {
+  if (body === null) return chunk;
+  if (!(body instanceof DataBody)) return new DataBody([body as Uint8Array, chunk]);
+  (body.chunks as Uint8Array[]).push(chunk);
+  return body;
 }
 
 function decodeSequence(reader: Reader): Value[] {
@@ -258,10 +250,18 @@ function decodeSequence(reader: Reader): Value[] {
   return reader.value(code) as Value[];
 }
 
-function decodeValue(reader: Reader, body: BodyParts): void {
-  body.type = ambiguousType(reader.peek());
-  const value = reader.value();
-  body.value = value instanceof Uint8Array ? new ValueBody(value) : value;
+function joinedSequence(body: Body, list: Value[]): Body {
+  if (!(body instanceof SequenceBody)) return new SequenceBody([list]);
+  (body.lists as Value[][]).push(list);
+  return body;
+}
+
+function decodeValue(reader: Reader, message: DecodedMessage): Body {
+  const code = reader.code();
+  const type = ambiguousType(code);
+  if (type !== undefined) remember(message).values.set("body", type);
+  const value = reader.value(code);
+  return value instanceof Uint8Array ? new ValueBody(value) : value;
 }
 
 function encodeAnnotations(message: Message, writer: Writer): void {

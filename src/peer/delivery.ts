@@ -149,5 +149,7 @@ export class Delivery {
 
 // Only its format tells what the bytes mean [messaging 3.2.16].
 function rawMessage(payload: Uint8Array): DecodedMessage {
-  return new DecodedMessage({ body: payload }, new Uint8Array(0));
+  const message = new DecodedMessage(new Uint8Array(0));
+  message.body = payload;
+  return message;
 }

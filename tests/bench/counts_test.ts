@@ -6,7 +6,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { FrameDecoder } from "../../src/codec/frame.ts";
-import { encodeMessage } from "../../src/codec/message.ts";
+import { decodeMessage, encodeMessage } from "../../src/codec/message.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import type { FrameTrace } from "../../src/engine/events.ts";
 import { anonymous } from "../../src/peer/auth.ts";
@@ -158,4 +158,18 @@ test("bench: what arrives in whole frames is not copied", () => {
   const decoder = new FrameDecoder({ maxFrameSize: LARGE });
   decoder.push(arrived);
   for (let i = 0; i < 100; i++) assertEquals(decoder.frame()!.payload!.buffer === arrived.buffer, true);
+});
+
+test("bench: a decoded message makes one view of its bytes, that of its body", () => {
+  const writer = new Writer();
+  encodeMessage({ header: { durable: true }, properties: { to: "orders" }, body: new Uint8Array(SMALL) }, writer);
+  const bytes = writer.take();
+  let views = 0;
+  bytes.subarray = (start, end) => {
+    views++;
+    return Uint8Array.prototype.subarray.call(bytes, start, end) as Uint8Array<ArrayBuffer>;
+  };
+  const message = decodeMessage(bytes);
+  assertEquals([views, message.bytes().length], [1, SMALL]);
+  assertEquals([message.bare.length, views], [SMALL + 21, 2]);
 });
