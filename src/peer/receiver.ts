@@ -118,7 +118,8 @@ export class Receiver extends Link implements AsyncIterable<Delivery> {
    *
    * Turning to the next message accepts the last one, leaving the loop by `break` or a throw releases it, unless it was
    * settled in the loop. Closing the receiver ends the loop without waiting for it: a message that is in hand then and not
-   * settled goes back to the sender.
+   * settled goes back to the sender. So a signal ends the loop by closing the receiver; to keep that, use
+   * {@linkcode receive}, which takes one.
    *
    * @throws {AmqpError} If the link, session or connection is ended by the peer or fails.
    */
