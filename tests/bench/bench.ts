@@ -74,6 +74,8 @@ export interface Bench {
   readonly rows: readonly Row[];
 }
 
+/** Stands for this module where one is to be loaded. */
+export const OURS = "ours";
 /** Bytes of a small message's body. */
 export const SMALL = 200;
 /** Bytes of a large message's body. */

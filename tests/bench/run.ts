@@ -10,8 +10,9 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { arch, cpus, totalmem } from "node:os";
 import process from "node:process";
 import { parseArgs } from "node:util";
-import type { Bench, Row, Subject } from "./bench.ts";
+import { type Bench, OURS, type Row, type Subject } from "./bench.ts";
 import { type Child, runtimes, startChild } from "./children.ts";
+import { publish } from "./published.ts";
 import { startRelay } from "./relay.ts";
 import { benches } from "./table.ts";
 import type { Result, Round } from "./worker.ts";
@@ -47,6 +48,8 @@ const { values: options, positionals } = parseArgs({
 // Enough to see that everything works; the numbers mean little.
 const rounds = options.quick ? 1 : Number(options.rounds);
 const ms = options.quick ? 20 : Number(options.ms);
+
+let published: string | undefined;
 
 const heading =
   "| what | ours (min – max) | against (min – max) | ratio | aim | met |\n| --- | ---: | ---: | ---: | ---: | --- |\n";
@@ -112,13 +115,19 @@ async function start(runtime: string, bench: Bench, subject: Subject): Promise<R
   const server = serverFile === undefined ? undefined : await startChild(runtime, { role: "server", file: serverFile });
   const relay = bench.delayMs === undefined ? undefined : await startRelay(server!.greeting as string, bench.delayMs);
   const url = relay?.url ?? server?.greeting as string | undefined ?? "";
-  const client = await startChild(runtime, { role: "client", file, work, url, argument });
+  const client = await startChild(runtime, { role: "client", file, work, url, argument: loadable(runtime, argument) });
   const close = (): void => {
     client.kill();
     server?.kill();
     relay?.close();
   };
   return { subject, client, server, close };
+}
+
+// Deno and Bun load TypeScript as it is published; Node would strip the types of every file each time.
+function loadable(runtime: string, argument: string): string {
+  if (argument !== OURS) return argument;
+  return runtime === "node" ? published ??= publish() : new URL("../../mod.ts", import.meta.url).href;
 }
 
 async function once({ client, server }: Running, bench: Bench): Promise<Result | undefined> {

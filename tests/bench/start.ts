@@ -9,10 +9,9 @@ import type { Contender } from "./bench.ts";
 /** What the table calls `start`. */
 export const contender: Contender = {
   works: {
-    import: (_url, argument) => async () => {
+    import: (_url, module) => async () => {
       const started = performance.now();
-      if (argument === "rhea") await import("rhea");
-      else await import("../../mod.ts");
+      await import(module);
       return performance.now() - started;
     },
   },

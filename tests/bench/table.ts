@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Bench, DELAY_MS, LARGE, type Subject } from "./bench.ts";
+import { type Bench, DELAY_MS, LARGE, OURS, type Subject } from "./bench.ts";
 
 const alone: Subject[] = [{ name: "ours", client: "ours" }, { name: "rhea", client: "rhea" }];
 const everyPair: Subject[] = [
@@ -118,7 +118,7 @@ export const benches: readonly Bench[] = [
     count: 1,
     fresh: true,
     subjects: [
-      { name: "ours", client: "start", argument: "ours" },
+      { name: "ours", client: "start", argument: OURS },
       { name: "rhea", client: "start", argument: "rhea" },
     ],
     rows: [{ title: "import in a new process", value: "ours", over: "rhea", most: 1 }],
