@@ -13,6 +13,7 @@ import { withDefaults } from "../codec/composite.ts";
 import { type Frame, FrameDecoder, protocolHeader } from "../codec/frame.ts";
 import type { Attach, Begin, Close, Open, Performative, SaslFrameBody, Transfer } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
+import { ChurnMap } from "./churn.ts";
 import { Clock } from "./clock.ts";
 import type { EngineEvent } from "./events.ts";
 import { type Endpoint, Fault, fromErrorFields, toErrorFields } from "./fault.ts";
@@ -55,8 +56,8 @@ export class ConnectionEndpoint implements Endpoint {
   #events: EngineEvent[] = [];
   #reported = false;
 
-  readonly #byChannel = new Map<number, SessionEndpoint>();
-  readonly #byRemoteChannel = new Map<number, SessionEndpoint>();
+  readonly #byChannel = new ChurnMap<number, SessionEndpoint>();
+  readonly #byRemoteChannel = new ChurnMap<number, SessionEndpoint>();
   #dirty = false;
   #turn = 0;
   #flushBytes = DEFAULT_FLUSH_BYTES;
@@ -78,7 +79,7 @@ export class ConnectionEndpoint implements Endpoint {
       options.openTimeoutMs ?? DEFAULT_OPEN_TIMEOUT_MS,
       options.closeTimeoutMs ?? DEFAULT_CLOSE_TIMEOUT_MS,
     );
-    const { handshake } = options;
+    const handshake = options.handshake();
     this.handshake = handshake;
     handshake.trace = options.trace;
     this.#decoder = new FrameDecoder({ maxFrameSize, limits: options.limits });
@@ -115,7 +116,7 @@ export class ConnectionEndpoint implements Endpoint {
   }
 
   /** The sessions of this connection. */
-  sessions(): IterableIterator<SessionEndpoint> {
+  sessions(): Iterable<SessionEndpoint> {
     return this.#byChannel.values();
   }
 

@@ -33,8 +33,8 @@ export const DEFAULT_FLUSH_BYTES = 65_535;
 
 /** The terms of our end of a connection. */
 export interface ConnectionOptions {
-  /** What comes before AMQP, and with it which side this is: a `ClientHandshake` or a `ServerHandshake`. */
-  handshake: Handshake;
+  /** Makes what comes before AMQP, and with it which side this is: a `ClientHandshake` or a `ServerHandshake`. */
+  handshake: () => Handshake;
   /** Names this container to the peer. */
   containerId: string;
   /** The virtual host that the client wants. */

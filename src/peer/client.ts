@@ -183,7 +183,7 @@ export function openOver(
   return new Connection(
     channel,
     {
-      handshake: new ClientHandshake(mechanism !== undefined && (pipelineSasl ? "pipelined" : true)),
+      handshake: () => new ClientHandshake(mechanism !== undefined && (pipelineSasl ? "pipelined" : true)),
       containerId: options.containerId ?? randomName(),
       hostname,
       maxFrameSize: options.maxFrameSize,

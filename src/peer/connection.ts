@@ -9,6 +9,7 @@ import { AmqpError } from "../errors.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import type { DecodedMessage, Message } from "../codec/message.ts";
 import type { Open } from "../codec/types.ts";
+import { ChurnMap } from "../engine/churn.ts";
 import { ConnectionEndpoint, type ConnectionOptions as EngineOptions } from "../engine/connection.ts";
 import type { IncomingDelivery, OutgoingDelivery } from "../engine/deliveries.ts";
 import type { EngineEvent } from "../engine/events.ts";
@@ -65,8 +66,8 @@ export class Connection {
   readonly #driver: Driver;
   readonly #opened = new Deferred<Open>();
   readonly #closed = new Deferred<void>();
-  readonly #links = new Map<LinkEndpoint, Sender | Receiver>();
-  readonly #sessions = new Map<SessionEndpoint, Session>();
+  readonly #links = new ChurnMap<LinkEndpoint, Sender | Receiver>();
+  readonly #sessions = new ChurnMap<SessionEndpoint, Session>();
   #waitingForRoom: Set<Sender> | undefined;
   #listeners: Set<EventQueue> | undefined;
   #defaultSession: SessionEndpoint | undefined;
@@ -87,7 +88,7 @@ export class Connection {
         performance.now(),
       );
       hooks.onstart?.(this.#endpoint);
-      if (options.handshake.client) this.#endpoint.open();
+      if (this.#endpoint.handshake.client) this.#endpoint.open();
     } catch (error) {
       channel.close(1000);
       throw error;
@@ -408,7 +409,7 @@ export class Connection {
 
   #handleClosed(error: Error | undefined): void {
     // A client whose server says goodbye is left without what it wanted; a server whose client does so is done.
-    if (error === undefined && this.#closing === undefined && this.#options.handshake.client) {
+    if (error === undefined && this.#closing === undefined && this.#endpoint.handshake.client) {
       error = new AmqpError(condition.connectionForced, "Connection closed by peer without an error", { remote: true });
     }
     this.#over = true;

@@ -131,7 +131,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
   // Until they are open; what is known of a peer is not kept any longer.
   const authenticating = new Map<Connection, SaslServer>();
   const offer = saslOffer(options.sasl);
-  let engineOptions: Omit<EngineOptions, "handshake"> | undefined;
+  let engineOptions: EngineOptions | undefined;
   let closing: Promise<void> | undefined;
 
   const hooks: ConnectionHooks = {
@@ -154,13 +154,14 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
   function accept(channel: Channel, info?: PeerInfo): Connection {
     engineOptions ??= {
       ...options,
+      handshake: () => new ServerHandshake(offer),
       takeLink,
       saslMaxFrameSize: options.saslFrameSize,
       limits: codecLimits(options.limits),
       // Not before: Workers have no randomness until a request comes.
       containerId: options.containerId ?? randomName(),
     };
-    const connection = new Connection(channel, { ...engineOptions, handshake: new ServerHandshake(offer) }, hooks);
+    const connection = new Connection(channel, engineOptions, hooks);
     connections.add(connection);
     authenticating.set(connection, new SaslServer(options.sasl ?? {}, offer.mechanisms, info));
     if (closing !== undefined) connection.close({ error: goingAway() }).catch(ignore);

@@ -25,9 +25,8 @@ export interface EndpointOptions extends Partial<Omit<ConnectionOptions, "handsh
 /** Makes an endpoint at time 0. */
 export function endpointOf({ role, sasl, ...options }: EndpointOptions): ConnectionEndpoint {
   const offer = typeof sasl === "object" ? sasl : undefined;
-  const handshake = role === "client"
-    ? new ClientHandshake(offer === undefined && sasl as boolean)
-    : new ServerHandshake(offer);
+  const handshake = () =>
+    role === "client" ? new ClientHandshake(offer === undefined && sasl as boolean) : new ServerHandshake(offer);
   return new ConnectionEndpoint({ containerId: "tested", takeLink, ...options, handshake }, 0);
 }
 
