@@ -5,7 +5,7 @@
  */
 
 import { TransportError } from "../errors.ts";
-import { isDeno, isWorkers, runtimeName } from "./runtime.ts";
+import { isWorkers, prefersSockets, runtimeName } from "./runtime.ts";
 import type { SocketDialOptions, SocketProxyOptions, TlsOptions } from "./socket_dial.ts";
 import { targetOf } from "./target.ts";
 import { dial, type DialedChannel } from "./websocket.ts";
@@ -15,7 +15,9 @@ export interface TransportOptions {
   /**
    * `"websocket"`: the runtime's own WebSocket. `"socket"`: a socket of Node, Deno or Bun, with a WebSocket of this module
    * over it for `ws:` and `wss:`. Default: `"auto"`, which takes the former unless `headers`, `tls`, `proxy` or the scheme
-   * need the latter, or this is Deno, whose own WebSocket takes 44 ms for a message that a socket carries in 0.3.
+   * need the latter, or this is Deno, whose own WebSocket takes 44 ms for a message that a socket carries in 0.3, or Node,
+   * whose own takes almost twice as long for large messages. On Node a dispatcher that was set for `fetch`, as
+   * `NODE_USE_ENV_PROXY` does, is heeded by its own WebSocket, which is therefore taken then.
    */
   transport?: "auto" | "websocket" | "socket";
   /**
@@ -52,10 +54,9 @@ export async function dialAny(url: string | URL, options: DialAnyOptions = {}): 
   const { transport = "auto", subprotocols, signal, handshakeTimeoutMs } = options;
   const target = targetOf(url, ["ws:", "wss:", "amqp:", "amqps:"]);
   const need = needOf(target.scheme, options);
+  const native = (): Promise<DialedChannel> => dial(target.url, { subprotocols, signal, handshakeTimeoutMs });
   if (transport !== "socket") {
-    if (need === undefined && (transport === "websocket" || !isDeno())) {
-      return await dial(target.url, { subprotocols, signal, handshakeTimeoutMs });
-    }
+    if (need === undefined && (transport === "websocket" || !prefersSockets())) return await native();
     if (need === 'option "headers"' && isWorkers()) {
       const { dialByFetch } = await import("./fetch_dial.ts");
       return await dialByFetch(target.url, options as SocketDialOptions);
@@ -65,6 +66,7 @@ export async function dialAny(url: string | URL, options: DialAnyOptions = {}): 
   // Not before it is needed: a page that connects by its own WebSocket never loads it.
   const { dialSocket, hasSockets } = await import("./socket_dial.ts");
   if (!hasSockets()) {
+    if (need === undefined && transport === "auto") return await native();
     const what = need ?? 'transport "socket"';
     throw new TransportError("not-supported", `Cannot use ${what}: ${runtimeName()} has no sockets`);
   }

@@ -35,7 +35,7 @@ test("transport: the runtime's own WebSocket wherever it will do, a socket where
   await server.close();
 });
 
-test("transport: auto takes a socket on Deno, whose own WebSocket holds messages back, and nowhere else", async () => {
+test("transport: auto takes a socket on Deno and Node, whose own WebSockets are slow, and nowhere else", async () => {
   const server = await rawServer((peer) => peer.refuse(403));
   const fields = async (transport: DialAnyOptions["transport"]): Promise<string[]> => {
     await assertRejects(() => dialAny(server.url, { transport }), TransportError);
@@ -43,7 +43,56 @@ test("transport: auto takes a socket on Deno, whose own WebSocket holds messages
   };
   const [auto, native, own] = [await fields("auto"), await fields("websocket"), await fields("socket")];
   assertNotEquals(native, own);
-  assertEquals(auto, navigator.userAgent.startsWith("Deno/") ? own : native);
+  assertEquals(auto, /^(Deno|Node\.js)\//.test(navigator.userAgent) ? own : native);
+  await server.close();
+});
+
+test("transport: auto takes Node's own WebSocket where that has a dispatcher of the program's or the environment's", async () => {
+  const isNode = navigator.userAgent.startsWith("Node.js/");
+  const server = await rawServer((peer) => peer.refuse(403));
+  const host = globalThis as { [key: symbol]: unknown };
+  const key = Symbol.for("undici.globalDispatcher.1");
+  // Node makes its own when its WebSocket is used for the first time.
+  await assertRejects(() => dialAny(server.url, { transport: "websocket" }), TransportError);
+  const original = host[key];
+  let asked = 0;
+  const terms = Symbol("options");
+  class Agent {
+    readonly [terms]: { connect: unknown };
+    constructor(connect?: unknown) {
+      this[terms] = { connect };
+    }
+    dispatch(): boolean {
+      asked++;
+      throw new Error("Not today");
+    }
+  }
+  class ProxyAgent extends Agent {}
+  try {
+    const cases = [[new Agent(), false], [new Agent({ ca }), true], [new ProxyAgent(), true]] as const;
+    for (const [dispatcher, own] of cases) {
+      asked = 0;
+      if (isNode) host[key] = dispatcher;
+      await assertRejects(() => dialAny(server.url), TransportError);
+      assertEquals(asked > 0, isNode && own);
+    }
+  } finally {
+    if (isNode) host[key] = original;
+  }
+  await server.close();
+});
+
+test("transport: auto does with the runtime's own WebSocket where there are no sockets", async () => {
+  const server = await rawServer((peer) => peer.refuse(403));
+  const host = process as { getBuiltinModule?: unknown };
+  const { getBuiltinModule } = host;
+  try {
+    host.getBuiltinModule = undefined;
+    const error = await assertRejects(() => dialAny(server.url), TransportError);
+    assertNotEquals(error.code, "not-supported");
+  } finally {
+    host.getBuiltinModule = getBuiltinModule;
+  }
   await server.close();
 });
 
