@@ -29,6 +29,7 @@ export {
 } from "./src/peer/client.ts";
 export { anonymous, external, plain, type SaslMechanism } from "./src/peer/auth.ts";
 export type { Connection, ConnectionEvent } from "./src/peer/connection.ts";
+export type { ConnectionBase } from "./src/peer/connection_base.ts";
 export type { Session, SessionOptions } from "./src/peer/session.ts";
 export type { CloseOptions, Link } from "./src/peer/link.ts";
 export type { Sender, SendOptions } from "./src/peer/sender.ts";

@@ -14,6 +14,8 @@ import { test } from "./harness.ts";
  * Two thirds of it run in any ordinary exchange of messages, the rest is what a peer or a user may also do.
  */
 const LIMIT = 36_200;
+/** The same for publishing one message, as an edge function does, which needs nothing of what receives. */
+const PUBLISH_LIMIT = 32_000;
 
 const client = firstLoad(`export { connect, publish } from "./mod.ts";`);
 const publisher = firstLoad(`export { publish } from "./mod.ts";`);
@@ -27,6 +29,7 @@ test("bundle: connect and publish stay within the limit", async () => {
   console.log(`connect and publish: ${both} bytes min+gzip; publish alone: ${alone}; in one file with sockets: ${one}`);
   console.log(`before gzip: ${largest}`);
   assert(both <= LIMIT, `${both} bytes, ${both - LIMIT} over the limit`);
+  assert(alone <= PUBLISH_LIMIT, `${alone} bytes of publish, ${alone - PUBLISH_LIMIT} over the limit`);
 });
 
 test("bundle: a client has nothing of the accepting side", () => {
@@ -36,6 +39,14 @@ test("bundle: a client has nothing of the accepting side", () => {
   const words = /Cannot authenticate client|Cannot offer SASL|attached again|sent ahead/g;
   assertEquals(client.code.match(words), null);
   assertEquals(client.sizes.filter(([path]) => accepting.test(path)), []);
+});
+
+test("bundle: a program that publishes has nothing of what receives", () => {
+  const receiving = /\/(?:receiver|delivery|partial|request|flight|session|connection)\.ts$/;
+  // The engine's own, which every link needs.
+  const ours = ["src/engine/connection.ts", "src/engine/session.ts"];
+  assertEquals(publisher.sizes.map(([path]) => path).filter((path) => receiving.test(path)).sort(), ours);
+  assertEquals(publisher.code.match(/class DecodedMessage|Cannot take flow|Cannot settle delivery: it is/g), null);
 });
 
 test("bundle: one file for everything imports nothing that a bundler or a runtime would have to find", () => {

@@ -11,16 +11,18 @@ import type { CodecLimits } from "../codec/reader.ts";
 import { quote } from "../codec/text.ts";
 import type { Accepted, Fields } from "../codec/types.ts";
 import { ClientHandshake } from "../engine/client_handshake.ts";
-import type { ConnectionEndpoint } from "../engine/connection.ts";
+import type { ConnectionEndpoint, ConnectionOptions as EngineOptions } from "../engine/connection.ts";
 import type { EngineEvent, FrameTrace } from "../engine/events.ts";
+import { SenderEndpoint } from "../engine/sender.ts";
 import type { SessionOptions } from "../engine/session.ts";
 import type { Channel } from "../transport/channel.ts";
 import { dialAny, type TransportOptions } from "../transport/dial.ts";
 import { parseUrl } from "../transport/target.ts";
 import { anonymous, plain, type SaslMechanism } from "./auth.ts";
 import { Connection } from "./connection.ts";
-import type { SendOptions } from "./sender.ts";
-import { codecLimits, randomName } from "./terms.ts";
+import { ConnectionBase, type ConnectionHooks } from "./connection_base.ts";
+import { Sender, type SendOptions } from "./sender.ts";
+import { codecLimits, randomName, senderAttach } from "./terms.ts";
 import { abortable, ignore, type WaitOptions } from "./wait.ts";
 
 /** Bounds of what a peer can cost; each has a default. */
@@ -98,7 +100,7 @@ export type PublishOptions = ConnectOptions & Pick<SendOptions, "settled">;
  * ```
  */
 export async function connect(url: string | URL, options: ConnectOptions = {}): Promise<Connection> {
-  const connection = await start(url, options);
+  const connection = await start(Connection, url, options);
   try {
     await connection.ready(options);
   } catch (error) {
@@ -130,20 +132,29 @@ export async function publish(
   message: Message | Uint8Array,
   options: PublishOptions = {},
 ): Promise<Accepted | undefined> {
-  const connection = await start(url, options);
+  const connection = await start(ConnectionBase, url, options);
   try {
-    return await connection.sender(address).send(message, options);
+    return await senderTo(address, connection).send(message, options);
   } catch (error) {
     if (!(error instanceof OutcomeError)) connection.destroy(error as Error);
     throw error;
   } finally {
     // The outcome is known; how the goodbye goes does not change it.
-    await connection.leave(options).catch(ignore);
+    await connection.close(options).catch(ignore);
   }
 }
 
+// A sender that nobody else gets to see, and so neither that its connection is no more than the base of one.
+function senderTo(address: string, connection: ConnectionBase): Sender {
+  const endpoint = connection.defaultSession().attach(
+    SenderEndpoint,
+    senderAttach({ address }, connection.containerId),
+  );
+  return connection.addLink(endpoint, new Sender(connection as Connection, endpoint));
+}
+
 // Dials, and sends all that can be sent before the peer has said anything.
-async function start(url: string | URL, options: ConnectOptions): Promise<Connection> {
+async function start<C>(Class: ConnectionClass<C>, url: string | URL, options: ConnectOptions): Promise<C> {
   const target = parseUrl(url);
   const { subprotocols, signal, transport, headers, tls, proxy, limits } = options;
   signal?.throwIfAborted();
@@ -160,7 +171,7 @@ async function start(url: string | URL, options: ConnectOptions): Promise<Connec
     proxy,
     handshakeTimeoutMs: limits?.handshakeTimeoutMs,
   });
-  return openOver(channel, mechanism, {
+  return open(Class, channel, mechanism, {
     ...options,
     initialResponse,
     hostname: options.hostname ?? target.hostname,
@@ -179,8 +190,19 @@ export function openOver(
   mechanism: SaslMechanism | undefined,
   options: OpenOptions = {},
 ): Connection {
+  return open(Connection, channel, mechanism, options);
+}
+
+type ConnectionClass<C> = new (channel: Channel, options: EngineOptions, hooks: ConnectionHooks) => C;
+
+function open<C>(
+  Class: ConnectionClass<C>,
+  channel: Channel,
+  mechanism: SaslMechanism | undefined,
+  options: OpenOptions,
+): C {
   const { hostname, limits = {}, pipelineSasl = false, initialResponse } = options;
-  return new Connection(
+  return new Class(
     channel,
     {
       handshake: () => new ClientHandshake(mechanism !== undefined && (pipelineSasl ? "pipelined" : true)),

@@ -17,7 +17,8 @@ import { ServerHandshake } from "../engine/server_handshake.ts";
 import type { SessionOptions } from "../engine/session.ts";
 import type { Channel } from "../transport/channel.ts";
 import type { PeerInfo } from "../transport/info.ts";
-import { Connection, type ConnectionHooks } from "./connection.ts";
+import { Connection } from "./connection.ts";
+import type { ConnectionHooks } from "./connection_base.ts";
 import type { CloseOptions } from "./link.ts";
 import type { Receiver, ReceiveTerms } from "./receiver.ts";
 import { saslOffer, SaslServer, type SaslServerOptions } from "./sasl_server.ts";
@@ -135,17 +136,17 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
   let closing: Promise<void> | undefined;
 
   const hooks: ConnectionHooks = {
-    onopen: (connection) => {
+    onopen: (connection: Connection) => {
       authenticating.delete(connection);
       const fail = (error: unknown): void => {
         if (connection.open) connection.close({ error: asAmqpError(error, "open connection") }).catch(ignore);
       };
       guard(() => options.onConnection?.(connection), fail);
     },
-    onsasl: (event, endpoint, connection) =>
+    onsasl: (event, endpoint, connection: Connection) =>
       authenticating.get(connection)?.handle(event, endpoint, (identity) => connection.identity = identity),
-    onattach: (link, connection) => decide(connection, link, options),
-    onclosed: (connection) => {
+    onattach: (link, connection: Connection) => decide(connection, link, options),
+    onclosed: (connection: Connection) => {
       authenticating.delete(connection);
       connections.delete(connection);
     },
