@@ -42,7 +42,7 @@ import {
   type ReceiverRequest,
   type SenderRequest,
 } from "./server.ts";
-import { randomName } from "./terms.ts";
+import { randomName } from "./random_name.ts";
 import { abortable } from "./wait.ts";
 
 export type { QueueOptions, QueueStatus } from "./broker/queue.ts";

@@ -22,7 +22,8 @@ import { anonymous, plain, type SaslMechanism } from "./auth.ts";
 import { Connection } from "./connection.ts";
 import { ConnectionBase, type ConnectionHooks } from "./connection_base.ts";
 import { Sender, type SendOptions } from "./sender.ts";
-import { codecLimits, randomName, senderAttach } from "./terms.ts";
+import { randomName } from "./random_name.ts";
+import { codecLimits, senderAttach } from "./terms.ts";
 import { abortable, ignore, type WaitOptions } from "./wait.ts";
 
 /** Bounds of what a peer can cost; each has a default. */

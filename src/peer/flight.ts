@@ -7,7 +7,6 @@
 
 import type { Message } from "../codec/message.ts";
 import type { Sender, SendOptions } from "./sender.ts";
-import { Deferred, ignore } from "./wait.ts";
 
 /** Messages of one `sendAll` or `writable` that may wait for their outcome at a time, whatever the credit. */
 export const MAX_IN_FLIGHT = 2_048;
@@ -76,7 +75,7 @@ async function send(messages: Messages, options: SendOptions, flight: Flight): P
     return await flight.finish(count);
   }
   // Not waited for: a generator takes it only when what it waits for has come.
-  (async () => await source.return?.())().catch(ignore);
+  (async () => await source.return?.())().catch(() => {});
   return await flight.finish(count);
 }
 
@@ -90,7 +89,7 @@ export class Flight {
   onfailed: ((error: unknown) => void) | undefined;
   readonly #sender: Sender;
   #error: unknown;
-  #idle: Deferred<void> | undefined;
+  #finish: (() => void) | undefined;
 
   /** Starts; the sender tells it when its link ends. */
   constructor(sender: Sender) {
@@ -131,15 +130,15 @@ export class Flight {
     });
   }
 
-  /** Waits for what is under way. */
+  /** Waits for what is under way; to be called once. */
   async finish<T>(result: T): Promise<T> {
-    if (this.size > 0) await (this.#idle ??= new Deferred<void>()).promise;
+    if (this.size > 0) await new Promise<void>((resolve) => this.#finish = resolve);
     if (this.failed) throw this.#error;
     return result;
   }
 
   readonly #done = (): void => {
-    if (--this.size === 0) this.#idle?.resolve();
+    if (--this.size === 0) this.#finish?.();
   };
 
   readonly #lost = (error: unknown): void => {

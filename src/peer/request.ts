@@ -10,7 +10,7 @@ import type { DecodedMessage, Message } from "../codec/message.ts";
 import type { Connection } from "./connection.ts";
 import type { Receiver } from "./receiver.ts";
 import type { Sender } from "./sender.ts";
-import { randomName } from "./terms.ts";
+import { randomName } from "./random_name.ts";
 import { abortable, Deferred, ignore, type WaitOptions } from "./wait.ts";
 
 /** Senders that are kept for the next request to their address; one for every address ever asked would be too many. */

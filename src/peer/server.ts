@@ -23,7 +23,8 @@ import type { CloseOptions } from "./link.ts";
 import type { Receiver, ReceiveTerms } from "./receiver.ts";
 import { saslOffer, SaslServer, type SaslServerOptions } from "./sasl_server.ts";
 import type { Sender } from "./sender.ts";
-import { checkCredit, codecLimits, randomName } from "./terms.ts";
+import { randomName } from "./random_name.ts";
+import { checkCredit, codecLimits } from "./terms.ts";
 import { abortable, ignore } from "./wait.ts";
 
 export type { LinkOptions } from "../engine/link.ts";

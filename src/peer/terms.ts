@@ -7,6 +7,7 @@
 import { type CodecLimits, MAX_DEPTH, MAX_ELEMENTS } from "../codec/reader.ts";
 import type { Fields, ReceiverSettleMode, SenderSettleMode, Source, Target } from "../codec/types.ts";
 import type { AttachOptions } from "../engine/link.ts";
+import { randomName } from "./random_name.ts";
 import type { ReceiveTerms } from "./receiver.ts";
 
 /** What a sender and a receiver are attached with alike. */
@@ -90,12 +91,6 @@ function common(options: LinkTerms): AttachOptions {
     desiredCapabilities: options.desiredCapabilities,
     properties: options.properties,
   };
-}
-
-/** 128 random bits in hex: nobody can guess or meet it. */
-export function randomName(): string {
-  // A random UUID would have only 122.
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** Bounds of decoding, with the default where none is given. */

@@ -58,13 +58,13 @@ export async function dialAny(url: string | URL, options: DialAnyOptions = {}): 
   if (transport !== "socket") {
     if (need === undefined && (transport === "websocket" || !prefersSockets())) return await native();
     if (need === 'option "headers"' && isWorkers()) {
-      const { dialByFetch } = await import("./fetch_dial.ts");
+      const { dialByFetch } = await import("./other_dial.ts");
       return await dialByFetch(target.url, options as SocketDialOptions);
     }
     if (transport === "websocket") throw new TypeError(`Cannot connect: ${need} needs transport "socket"`);
   }
   // Not before it is needed: a page that connects by its own WebSocket never loads it.
-  const { dialSocket, hasSockets } = await import("./socket_dial.ts");
+  const { dialSocket, hasSockets } = await import("./other_dial.ts");
   if (!hasSockets()) {
     if (need === undefined && transport === "auto") return await native();
     const what = need ?? 'transport "socket"';

@@ -8,7 +8,8 @@
  */
 
 import { TransportError } from "../errors.ts";
-import { elementsOf, isToken, trimBlanks } from "./tokens.ts";
+import { isToken } from "./token.ts";
+import { elementsOf, trimBlanks } from "./tokens.ts";
 
 /** Most bytes of a head, its blank line included; far above what cookies and tokens need. */
 export const MAX_HEAD_BYTES: number = 16_384;

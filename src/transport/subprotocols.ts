@@ -1,4 +1,4 @@
-import { isToken } from "./tokens.ts";
+import { isToken } from "./token.ts";
 
 /** The registered name of AMQP 1.0 over WebSocket [wsb 2.1]. */
 const DEFAULT_SUBPROTOCOL = "amqp";

@@ -1,7 +1,4 @@
-/** Whether the text is a token: what a method, a field name and a subprotocol are made of [rfc9110 5.6.2]. */
-export function isToken(text: string): boolean {
-  return /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(text);
-}
+import { isToken } from "./token.ts";
 
 /**
  * The elements of a comma-separated list; empty ones are allowed and mean nothing [rfc9110 5.6.1.2].

@@ -25,7 +25,7 @@ import {
 } from "./http.ts";
 import { isAllowedOrigin, type OriginPolicy } from "./origins.ts";
 import { checkSubprotocols } from "./subprotocols.ts";
-import { isToken } from "./tokens.ts";
+import { isToken } from "./token.ts";
 import type { RandomSource } from "./ws_frames.ts";
 
 /** What the digest needs of the runtime's `crypto.subtle`. */

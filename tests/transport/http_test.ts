@@ -16,7 +16,7 @@ import {
   type ResponseHead,
   responseParser,
 } from "../../src/transport/http.ts";
-import { isToken } from "../../src/transport/tokens.ts";
+import { isToken } from "../../src/transport/token.ts";
 import { random, seed, test } from "../harness.ts";
 import { everyCut, latin1, randomCut, text } from "./wire.ts";
 

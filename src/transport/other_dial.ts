@@ -1,0 +1,8 @@
+/**
+ * The ways to connect other than by the runtime's own WebSocket, in one file that loads where one of them is needed.
+ *
+ * @module
+ */
+
+export { dialByFetch } from "./fetch_dial.ts";
+export { dialSocket, hasSockets } from "./socket_dial.ts";
