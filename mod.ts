@@ -31,7 +31,8 @@ export { anonymous, external, plain, type SaslMechanism } from "./src/peer/auth.
 export type { Connection, ConnectionEvent } from "./src/peer/connection.ts";
 export type { ConnectionBase } from "./src/peer/connection_base.ts";
 export type { Session, SessionOptions } from "./src/peer/session.ts";
-export type { CloseOptions, Link } from "./src/peer/link.ts";
+export type { Link } from "./src/peer/link.ts";
+export type { CloseOptions, Lifetime } from "./src/peer/lifetime.ts";
 export type { Sender, SendOptions } from "./src/peer/sender.ts";
 export type { Receiver, ReceiveTerms, ServeOptions } from "./src/peer/receiver.ts";
 export type { Delivery } from "./src/peer/delivery.ts";

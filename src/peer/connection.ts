@@ -102,11 +102,6 @@ export class Connection extends ConnectionBase {
     return events.iterate(options.signal, leave);
   }
 
-  /** Closes the connection. */
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
-  }
-
   /** @ignore For sessions. */
   attachSender(session: SessionEndpoint, options: SenderOptions): Sender {
     this.requireOpen("attach sender");

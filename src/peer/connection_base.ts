@@ -7,7 +7,7 @@
  */
 
 import * as condition from "../condition.ts";
-import { AmqpError } from "../errors.ts";
+import { AmqpError, type ErrorScope } from "../errors.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import type { Open } from "../codec/types.ts";
 import { ChurnMap } from "../engine/churn.ts";
@@ -18,11 +18,10 @@ import type { LinkEndpoint, ReceiverEndpoint, SenderEndpoint } from "../engine/l
 import type { SessionEndpoint, SessionOptions } from "../engine/session.ts";
 import type { Channel } from "../transport/channel.ts";
 import { Driver } from "./driver.ts";
-import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, mayRetry } from "./link.ts";
+import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, Lifetime } from "./lifetime.ts";
 import type { Receiver } from "./receiver.ts";
 import type { Sender } from "./sender.ts";
 import type { Session } from "./session.ts";
-import { abortable, Deferred, type WaitOptions } from "./wait.ts";
 
 /** Something that happened to a connection as a whole. */
 export type ConnectionEvent =
@@ -50,7 +49,7 @@ export interface ConnectionHooks {
 }
 
 /** One connection, as its links and sessions see it. */
-export class ConnectionBase {
+export class ConnectionBase extends Lifetime {
   /** What is decoded on it, at most. */
   readonly limits: CodecLimits | undefined;
 
@@ -58,19 +57,15 @@ export class ConnectionBase {
   readonly #hooks: ConnectionHooks;
   readonly #endpoint: ConnectionEndpoint;
   readonly #driver: Driver;
-  readonly #opened = new Deferred<Open>();
-  readonly #closed = new Deferred<void>();
   readonly #links = new ChurnMap<LinkEndpoint, Sender | Receiver>();
   readonly #sessions = new ChurnMap<SessionEndpoint, Session>();
   #waitingForRoom: Set<Sender> | undefined;
   #listeners: Set<(event: ConnectionEvent) => void> | undefined;
   #defaultSession: SessionEndpoint | undefined;
-  #closing: Promise<void> | undefined;
-  #over = false;
-  #error: Error | undefined;
 
   /** Takes over `channel` and starts; the client's open goes out with what is asked for in the same turn. */
   constructor(channel: Channel, options: EngineOptions, hooks: ConnectionHooks) {
+    super();
     this.#options = options;
     this.#hooks = hooks;
     this.limits = options.limits;
@@ -102,42 +97,17 @@ export class ConnectionBase {
     return this.#endpoint.remote;
   }
 
-  /** True until the connection has ended or begins to close. */
-  get open(): boolean {
-    return !this.#over && this.#closing === undefined;
-  }
-
-  /** What the connection ended with, if it was an error. */
-  get error(): Error | undefined {
-    return this.#error;
-  }
-
-  /** Resolves when the connection has ended, in whatever way. */
-  get closed(): Promise<void> {
-    return this.#closed.promise;
-  }
-
   /** True while more is written than leaves. */
   get congested(): boolean {
     return this.#driver.congested;
   }
 
   /**
-   * Waits until the peer has opened the connection.
-   *
-   * @throws {AmqpError | TransportError} If it ended first.
-   */
-  async ready(options: WaitOptions = {}): Promise<void> {
-    await abortable(this.#opened.promise, options.signal);
-  }
-
-  /**
    * Closes the connection: waits for sends in flight and running handlers, hands back messages that nobody took, then says
    * goodbye. Never fails because the connection has ended already.
    */
-  close(options: CloseOptions = {}): Promise<void> {
-    this.#closing ??= this.#closeNow(options);
-    return abortable(this.#closing, options.signal);
+  override close(options: CloseOptions = {}): Promise<void> {
+    return this.closeBy(() => this.#close(options), options);
   }
 
   /** Drops the connection without waiting for anything; whatever waits on it ends with `cause`. */
@@ -154,21 +124,6 @@ export class ConnectionBase {
   /** @ignore For senders: tells `sender` when the channel takes more. */
   awaitReady(sender: Sender): void {
     (this.#waitingForRoom ??= new Set()).add(sender);
-  }
-
-  /**
-   * @ignore For sessions and links, before they begin something.
-   *
-   * @throws {AmqpError} If the connection has ended or begins to close.
-   */
-  requireOpen(doing: string): void {
-    if (this.open) return;
-    const cause = this.#error;
-    throw new AmqpError(
-      cause instanceof AmqpError ? cause.condition : condition.illegalState,
-      `Cannot ${doing}: connection is closed${cause === undefined ? "" : `, ${cause.message}`}`,
-      { cause, retryable: mayRetry(cause) },
-    );
   }
 
   /** @ignore The session of all links that do not ask for one of their own. */
@@ -222,7 +177,7 @@ export class ConnectionBase {
 
   /** Tells `listener` from now on what happens to the connection, and gives a function that ends that. */
   protected listen(listener: (event: ConnectionEvent) => void): () => void {
-    if (this.#over) listener({ kind: "closed", error: this.#error });
+    if (this.over) listener({ kind: "closed", error: this.error });
     else (this.#listeners ??= new Set()).add(listener);
     return () => void this.#listeners?.delete(listener);
   }
@@ -232,9 +187,14 @@ export class ConnectionBase {
     return undefined;
   }
 
-  async #closeNow(options: CloseOptions): Promise<void> {
-    if (!this.#over) await this.beforeClose(options.timeoutMs ?? DEFAULT_CLOSE_WAIT_MS);
-    if (!this.#over) {
+  /** {@inheritDoc Lifetime.describe} */
+  protected override describe(): { label: string; scope: ErrorScope } {
+    return { label: "connection", scope: "connection" };
+  }
+
+  async #close(options: CloseOptions): Promise<void> {
+    if (!this.over) await this.beforeClose(options.timeoutMs ?? DEFAULT_CLOSE_WAIT_MS);
+    if (!this.over) {
       if (options.error?.condition === condition.connectionForced) this.#driver.closeCode = 1001;
       this.#endpoint.close(options.error);
       this.wake();
@@ -252,7 +212,7 @@ export class ConnectionBase {
       case "saslOutcome":
         return this.#handleSasl(event);
       case "opened":
-        this.#opened.resolve(event.open);
+        this.begin();
         this.#tell({ kind: "opened", remote: event.open });
         return this.#hooks.onopen?.(this);
       case "closed":
@@ -322,16 +282,12 @@ export class ConnectionBase {
 
   #handleClosed(error: Error | undefined): void {
     // A client whose server says goodbye is left without what it wanted; a server whose client does so is done.
-    if (error === undefined && this.#closing === undefined && this.#endpoint.handshake.client) {
+    if (error === undefined && this.open && this.#endpoint.handshake.client) {
       error = new AmqpError(condition.connectionForced, "Connection closed by peer without an error", { remote: true });
     }
-    this.#over = true;
-    this.#error = error;
-    const ending = error ?? new AmqpError(condition.illegalState, "Connection closed");
+    this.end(error);
     for (const link of [...this.#links.keys()]) this.dropLink(link, error);
     for (const session of [...this.#sessions.keys()]) this.dropSession(session, error);
-    this.#opened.reject(ending);
-    this.#closed.resolve();
     this.#hooks.onclosed?.(this);
     this.#tell({ kind: "closed", error });
     this.wake();

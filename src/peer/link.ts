@@ -5,48 +5,31 @@
  */
 
 import * as condition from "../condition.ts";
-import { AmqpError } from "../errors.ts";
+import { AmqpError, type ErrorScope } from "../errors.ts";
 import { quote } from "../codec/text.ts";
 import type { Attach } from "../codec/types.ts";
 import type { ReceiverEndpoint, SenderEndpoint } from "../engine/link.ts";
 import type { Connection } from "./connection.ts";
-import { abortable, Deferred, type WaitOptions, within } from "./wait.ts";
+import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, Lifetime } from "./lifetime.ts";
+import { within } from "./wait.ts";
 
-/** How long closing waits for messages in flight and for the peer's answer by default, in milliseconds. */
-export const DEFAULT_CLOSE_WAIT_MS = 5_000;
-
-/** How something is closed. */
-export interface CloseOptions extends WaitOptions {
-  /** Milliseconds to wait for what is in flight, and again for the peer's answer. Default: 5,000. */
-  timeoutMs?: number;
-  /** Tells the peer why. Default: an orderly close. */
-  error?: AmqpError;
-}
-
-/** Whether what ended with `cause` may do on a new link or connection. */
-export function mayRetry(cause: Error | undefined): boolean {
-  return cause instanceof AmqpError ? cause.retryable : cause !== undefined;
-}
+export type { CloseOptions };
 
 /** One end of a link, sending or receiving. */
-export abstract class Link {
+export abstract class Link extends Lifetime {
   /** The connection it belongs to. */
   readonly connection: Connection;
 
   readonly #endpoint: SenderEndpoint | ReceiverEndpoint;
   readonly #accepted: boolean;
-  readonly #attached = new Deferred<void>();
-  readonly #detached = new Deferred<void>();
-  #closing: Promise<void> | undefined;
-  #error: Error | undefined;
-  #over = false;
 
   /** Built by the connection or session. */
   constructor(connection: Connection, endpoint: SenderEndpoint | ReceiverEndpoint) {
+    super();
     this.connection = connection;
     this.#endpoint = endpoint;
     this.#accepted = endpoint.remote !== undefined;
-    if (endpoint.state === "attached") this.#attached.resolve();
+    if (endpoint.state === "attached") this.begin();
   }
 
   /** The link's name, which tells it from others between the same two containers. */
@@ -68,47 +51,18 @@ export abstract class Link {
     return terminus !== undefined && "address" in terminus ? terminus.address : undefined;
   }
 
-  /** True until the link has ended. */
-  get open(): boolean {
-    return !this.#over && this.#closing === undefined;
-  }
-
-  /** What the link ended with, if it was an error. */
-  get error(): Error | undefined {
-    return this.#error;
-  }
-
-  /** Resolves when the link has ended, in whatever way. */
-  get closed(): Promise<void> {
-    return this.#detached.promise;
-  }
-
-  /**
-   * Waits until the peer has accepted the link.
-   *
-   * @throws {AmqpError} If the peer refused it, or the link, session or connection ended first.
-   */
-  ready(options: WaitOptions = {}): Promise<void> {
-    return abortable(this.#attached.promise, options.signal);
-  }
-
   /**
    * Ends the link once what is in flight is done, or the time is up. Never fails because the link has ended already.
    *
    * It waits for the handlers of {@linkcode Receiver.serve}, so a handler must not wait for it.
    */
-  close(options: CloseOptions = {}): Promise<void> {
-    return this.#end(true, options);
+  override close(options: CloseOptions = {}): Promise<void> {
+    return this.closeBy(() => this.#close(true, options), options);
   }
 
   /** Suspends the link: both sides keep the terminus and what is not settled, as far as they can. */
   detach(options: CloseOptions = {}): Promise<void> {
-    return this.#end(false, options);
-  }
-
-  /** Closes the link. */
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
+    return this.closeBy(() => this.#close(false, options), options);
   }
 
   /** Waits until nothing is in flight any more. */
@@ -120,54 +74,38 @@ export abstract class Link {
   /** Called when the peer accepted the link. */
   protected onattached(): void {}
 
-  /** What a call after the end is answered with. */
-  protected endError(doing: string): Error {
-    const cause = this.#error;
-    const state = cause === undefined ? "it is closed" : cause.message;
-    return new AmqpError(
-      cause instanceof AmqpError ? cause.condition : condition.illegalState,
-      `Cannot ${doing} on link ${quote(this.name)}: ${state}`,
-      { scope: "link", cause, retryable: mayRetry(cause) },
-    );
+  /** {@inheritDoc Lifetime.describe} */
+  protected override describe(): { label: string; scope: ErrorScope } {
+    return { label: `link ${quote(this.name)}`, scope: "link" };
   }
 
   /** @ignore Told by the connection. */
   handleAttached(): void {
-    this.#attached.resolve();
+    this.begin();
     this.onattached();
   }
 
   /** @ignore Told by the connection, when the link, its session or the connection ended. */
   handleEnded(error: Error | undefined): void {
-    if (this.#over) return;
-    this.#over = true;
+    if (this.over) return;
     // A link of ours that the peer ended without a reason is an error to whoever waits on it; its own link is its own.
-    if (error === undefined && this.#closing === undefined && !this.#accepted) {
+    if (error === undefined && this.open && !this.#accepted) {
       error = new AmqpError(condition.detachForced, `Link ${quote(this.name)} detached by peer without an error`, {
         scope: "link",
         remote: true,
       });
     }
-    this.#error = error;
-    const ending = this.endError("wait");
-    this.#attached.reject(error ?? ending);
-    this.onended(error ?? ending);
-    this.#detached.resolve();
+    this.onended(this.end(error));
   }
 
-  #end(closed: boolean, options: CloseOptions): Promise<void> {
-    this.#closing ??= this.#endNow(closed, options);
-    return abortable(this.#closing, options.signal);
-  }
-
-  async #endNow(closed: boolean, options: CloseOptions): Promise<void> {
-    if (this.#over) return;
+  async #close(closed: boolean, options: CloseOptions): Promise<void> {
+    if (this.over) return;
     const timeoutMs = options.timeoutMs ?? DEFAULT_CLOSE_WAIT_MS;
     this.onclosing();
-    await within(Promise.race([this.idle(), this.#detached.promise]), timeoutMs);
-    if (this.#over) return;
+    await within(Promise.race([this.idle(), this.closed]), timeoutMs);
+    if (this.over) return;
     this.#endpoint.detach({ closed, error: options.error });
     this.connection.wake();
-    if (!await within(this.#detached.promise, timeoutMs)) this.connection.dropLink(this.#endpoint);
+    if (!await within(this.closed, timeoutMs)) this.connection.dropLink(this.#endpoint);
   }
 }

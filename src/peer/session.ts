@@ -5,57 +5,29 @@
  */
 
 import * as condition from "../condition.ts";
-import { AmqpError } from "../errors.ts";
+import { AmqpError, type ErrorScope } from "../errors.ts";
 import type { SessionEndpoint, SessionOptions } from "../engine/session.ts";
 import type { Connection } from "./connection.ts";
-import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, mayRetry } from "./link.ts";
+import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, Lifetime } from "./lifetime.ts";
 import type { Receiver } from "./receiver.ts";
 import type { Sender } from "./sender.ts";
 import { type ReceiverOptions, type SenderOptions, terms } from "./terms.ts";
-import { abortable, Deferred, type WaitOptions, within } from "./wait.ts";
+import { within } from "./wait.ts";
 
 export type { SessionOptions };
 
 /** A session: links that share a flow-control window and a sequence of deliveries. */
-export class Session {
+export class Session extends Lifetime {
   /** The connection it is multiplexed on. */
   readonly connection: Connection;
 
   readonly #endpoint: SessionEndpoint;
-  readonly #begun = new Deferred<void>();
-  readonly #ended = new Deferred<void>();
-  #closing: Promise<void> | undefined;
-  #over = false;
-  #error: Error | undefined;
 
   /** Built by the connection. */
   constructor(connection: Connection, endpoint: SessionEndpoint) {
+    super();
     this.connection = connection;
     this.#endpoint = endpoint;
-  }
-
-  /** True until the session has ended or begins to close. */
-  get open(): boolean {
-    return !this.#over && this.#closing === undefined;
-  }
-
-  /** What the session ended with, if it was an error. */
-  get error(): Error | undefined {
-    return this.#error;
-  }
-
-  /** Resolves when the session has ended, in whatever way. */
-  get closed(): Promise<void> {
-    return this.#ended.promise;
-  }
-
-  /**
-   * Waits until the peer has begun its side.
-   *
-   * @throws {AmqpError} If the session or connection ended first.
-   */
-  ready(options: WaitOptions = {}): Promise<void> {
-    return abortable(this.#begun.promise, options.signal);
   }
 
   /**
@@ -64,7 +36,7 @@ export class Session {
    * @throws {AmqpError} If the session or connection has ended, or the peer takes no more links.
    */
   sender(address: string | SenderOptions, options?: SenderOptions): Sender {
-    this.#requireOpen("attach sender");
+    this.requireOpen("attach sender");
     return this.connection.attachSender(this.#endpoint, terms(address, options));
   }
 
@@ -74,60 +46,43 @@ export class Session {
    * @throws {AmqpError} If the session or connection has ended, or the peer takes no more links.
    */
   receiver(address: string | ReceiverOptions, options?: ReceiverOptions): Receiver {
-    this.#requireOpen("attach receiver");
+    this.requireOpen("attach receiver");
     return this.connection.attachReceiver(this.#endpoint, terms(address, options));
   }
 
   /** Closes the links of the session, then ends it. Never fails because it has ended already. */
-  close(options: CloseOptions = {}): Promise<void> {
-    this.#closing ??= this.#closeNow(options);
-    return abortable(this.#closing, options.signal);
-  }
-
-  /** Ends the session. */
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
+  override close(options: CloseOptions = {}): Promise<void> {
+    return this.closeBy(() => this.#close(options), options);
   }
 
   /** @ignore Told by the connection. */
   handleBegun(): void {
-    this.#begun.resolve();
+    this.begin();
   }
 
   /** @ignore Told by the connection. */
   handleEnded(error: Error | undefined): void {
-    if (this.#over) return;
-    this.#over = true;
-    if (error === undefined && this.#closing === undefined && this.connection.open) {
+    if (this.over) return;
+    if (error === undefined && this.open && this.connection.open) {
       error = new AmqpError(condition.illegalState, "Session ended by peer without an error", {
         scope: "session",
         remote: true,
       });
     }
-    this.#error = error;
-    this.#begun.reject(error ?? this.#endError("wait"));
-    this.#ended.resolve();
+    this.end(error);
   }
 
-  #requireOpen(doing: string): void {
-    if (!this.open) throw this.#endError(doing);
+  /** {@inheritDoc Lifetime.describe} */
+  protected override describe(): { label: string; scope: ErrorScope } {
+    return { label: "session", scope: "session" };
   }
 
-  #endError(doing: string): AmqpError {
-    const cause = this.#error;
-    return new AmqpError(
-      cause instanceof AmqpError ? cause.condition : condition.illegalState,
-      `Cannot ${doing}: session is closed${cause === undefined ? "" : `, ${cause.message}`}`,
-      { scope: "session", cause, retryable: mayRetry(cause) },
-    );
-  }
-
-  async #closeNow(options: CloseOptions): Promise<void> {
+  async #close(options: CloseOptions): Promise<void> {
     const timeoutMs = options.timeoutMs ?? DEFAULT_CLOSE_WAIT_MS;
     await this.connection.closeLinks({ timeoutMs, error: options.error }, this.#endpoint);
-    if (this.#over) return;
+    if (this.over) return;
     this.#endpoint.end(options.error);
     this.connection.wake();
-    if (!await within(this.#ended.promise, timeoutMs)) this.connection.dropSession(this.#endpoint);
+    if (!await within(this.closed, timeoutMs)) this.connection.dropSession(this.#endpoint);
   }
 }

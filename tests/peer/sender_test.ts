@@ -189,7 +189,7 @@ test("closing a sender waits for what is in flight", async () => {
   const delivery = await ends[0]!.receive();
   let closed = false;
   const closing = sender.close().then(() => closed = true);
-  await assertRejects(() => sender.send({ body: 2 }), AmqpError, "it is closed");
+  await assertRejects(() => sender.send({ body: 2 }), AmqpError, "is closed");
   assertEquals(closed, false);
   delivery.accept();
   assertEquals(await sent, { kind: "accepted" });
@@ -426,8 +426,8 @@ test("sendAll and a writable fail on a link that ends before they have begun, an
   const sender = connection.sender("orders");
   await sender.ready();
   const { messages, state } = silent();
-  const all = assertRejects(() => sender.sendAll(messages), AmqpError, "it is closed");
-  const stream = assertRejects(() => sender.writable.getWriter().closed, AmqpError, "it is closed");
+  const all = assertRejects(() => sender.sendAll(messages), AmqpError, "is closed");
+  const stream = assertRejects(() => sender.writable.getWriter().closed, AmqpError, "is closed");
   await sender.close();
   await Promise.all([all, stream]);
   assertEquals(state.returned, false);
