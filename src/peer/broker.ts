@@ -149,8 +149,8 @@ export class Broker implements AsyncDisposable {
     });
   }
 
-  /** Takes over a channel whose peer is about to speak AMQP. */
-  accept(channel: Channel, info?: PeerInfo): Connection {
+  /** Takes over a channel whose peer is about to speak AMQP; undefined if it has closed it, as an acceptor does. */
+  accept(channel: Channel, info?: PeerInfo): Connection | undefined {
     return this.#acceptor.accept(channel, info);
   }
 

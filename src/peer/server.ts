@@ -74,6 +74,8 @@ export interface AcceptorOptions {
   maxFrameSize?: number;
   /** Highest channel that either side may use. Default: 255. */
   channelMax?: number;
+  /** Connections at a time; the channels of more are closed at once with code 1013, try again later. Default: 10,000. */
+  maxConnections?: number;
   /**
    * Links at a time on all sessions of a connection. More are refused with `amqp:resource-limit-exceeded`, and a peer that
    * leaves as many refused ones attached is closed. Default: 4,096.
@@ -103,8 +105,12 @@ export interface AcceptorOptions {
 
 /** Accepts connections; made by {@linkcode acceptor}. */
 export interface Acceptor {
-  /** Takes over a channel whose peer is about to speak AMQP; `info` is for SASL EXTERNAL. */
-  accept(channel: Channel, info?: PeerInfo): Connection;
+  /**
+   * Takes over a channel whose peer is about to speak AMQP; `info` is for SASL EXTERNAL.
+   *
+   * @returns Undefined for a channel that it has closed, since it has no room for a connection or was closed itself.
+   */
+  accept(channel: Channel, info?: PeerInfo): Connection | undefined;
   /** The connections that have not ended. */
   readonly connections: ReadonlySet<Connection>;
   /** Closes all connections and accepts no more. */
@@ -112,6 +118,13 @@ export interface Acceptor {
   /** Closes all connections and accepts no more. */
   [Symbol.asyncDispose](): Promise<void>;
 }
+
+// Some hundreds of megabytes at rest, on the runtime that needs most for each.
+const MAX_CONNECTIONS = 10_000;
+
+// WebSocket close codes [rfc6455 7.4.1, 11.7].
+const GOING_AWAY = 1001;
+const TRY_AGAIN_LATER = 1013;
 
 /**
  * Makes an acceptor: the server's side of AMQP, over whatever carries it.
@@ -129,6 +142,7 @@ export interface Acceptor {
  * ```
  */
 export function acceptor(options: AcceptorOptions = {}): Acceptor {
+  const { maxConnections = MAX_CONNECTIONS } = options;
   const connections = new Set<Connection>();
   // Until they are open; what is known of a peer is not kept any longer.
   const authenticating = new Map<Connection, SaslServer>();
@@ -153,7 +167,10 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
     },
   };
 
-  function accept(channel: Channel, info?: PeerInfo): Connection {
+  function accept(channel: Channel, info?: PeerInfo): Connection | undefined {
+    // Before anything is made for it.
+    if (closing !== undefined) return void channel.close(GOING_AWAY);
+    if (connections.size >= maxConnections) return void channel.close(TRY_AGAIN_LATER, "Too many connections");
     engineOptions ??= {
       ...options,
       handshake: () => new ServerHandshake(offer),
@@ -166,7 +183,6 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
     const connection = new Connection(channel, engineOptions, hooks);
     connections.add(connection);
     authenticating.set(connection, new SaslServer(options.sasl ?? {}, offer.mechanisms, info));
-    if (closing !== undefined) connection.close({ error: goingAway() }).catch(ignore);
     return connection;
   }
 

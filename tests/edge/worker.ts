@@ -64,7 +64,7 @@ export class Hub {
 
   /** Starts with empty queues. */
   constructor() {
-    const broker = new Broker();
+    const broker = new Broker({ maxConnections: 2 });
     this.fetch = handler((channel) => broker.accept(channel));
   }
 }

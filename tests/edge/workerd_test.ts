@@ -81,7 +81,7 @@ test("workerd: a worker accepts connections", async () => {
   await assertRejects(() => connect(new URL("/nowhere", url)), TransportError);
 });
 
-test("workerd: a broker in a Durable Object joins those who connect", async () => {
+test("workerd: a broker in a Durable Object joins those who connect, as many as it takes", async () => {
   await using worker = await startWorker(config);
   const url = new URL("/hub", worker.url).href.replace("http", "ws");
   await using consumer = await connect(url);
@@ -92,4 +92,6 @@ test("workerd: a broker in a Durable Object joins those who connect", async () =
   delivery.accept();
   assertEquals(delivery.message.text(), "one coffee");
   assertEquals(await sent, { kind: "accepted" });
+  const third = await assertRejects(() => connect(url), TransportError);
+  assertEquals(third.closeCode, 1013);
 });

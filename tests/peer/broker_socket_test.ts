@@ -1,5 +1,5 @@
-import { assertEquals, assertInstanceOf } from "@std/assert";
-import { AmqpError, condition } from "../../src/errors.ts";
+import { assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
+import { AmqpError, condition, TransportError } from "../../src/errors.ts";
 import { Broker } from "../../src/peer/broker.ts";
 import { connect } from "../../src/peer/client.ts";
 import { test } from "../harness.ts";
@@ -51,5 +51,18 @@ test("over real WebSockets: requests, a topic, large messages, and a broker that
   assertInstanceOf(client.error, AmqpError);
   assertEquals(client.error.condition, condition.connectionForced);
   assertEquals([broker.messages, broker.bytes, broker.connections.size], [0, 0, 0]);
+  await server.close();
+});
+
+test("ATK-8: over real WebSockets, who is one too many is told to try again later, and may then come in", async () => {
+  await using broker = new Broker({ maxConnections: 1 });
+  const server = await serve((channel) => void broker.accept(channel));
+  const first = await connect(server.url);
+  const error = await assertRejects(() => connect(server.url), TransportError);
+  // What runs the server may not let it send 1013.
+  assertEquals([error.code, error.closeCode! % 1_000, broker.connections.size], ["connection-lost", 13, 1]);
+  await first.close();
+  await until(() => broker.connections.size === 0);
+  await (await connect(server.url)).close();
   await server.close();
 });

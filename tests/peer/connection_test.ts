@@ -5,8 +5,10 @@ import type { FrameTrace } from "../../src/engine/events.ts";
 import { external, plain } from "../../src/peer/auth.ts";
 import type { Connection, ConnectionEvent } from "../../src/peer/connection.ts";
 import { acceptor } from "../../src/peer/server.ts";
+import type { Channel } from "../../src/transport/channel.ts";
 import { channelPair } from "../../src/transport/pair.ts";
 import { test } from "../harness.ts";
+import { record } from "../transport/channel_log.ts";
 import { linkUp } from "./link_up.ts";
 
 /** An acceptor with one user, and who got in. */
@@ -191,6 +193,43 @@ test("WSB-30: an acceptor that closes tells its clients that it goes away", asyn
   const error = await assertRejects(() => late.ready(), TransportError);
   assertEquals(error.closeCode, 1001);
   await late.close();
+});
+
+test("ATK-8: connections above the limit are closed before anything is made for them, and make room when they end", async () => {
+  const server = acceptor({ maxConnections: 2 });
+  const connections = [linkUp(server), linkUp(server)];
+  const [near, far] = channelPair();
+  assertEquals(server.accept(far), undefined);
+  const log = record(near);
+  const { code, reason } = await log.closed;
+  assertEquals([code, reason, log.received], [1013, "Too many connections", 0]);
+  const error = await assertRejects(() => linkUp(server).ready(), TransportError);
+  assertEquals(error.closeCode, 1013);
+  assertEquals(server.connections.size, 2);
+  await connections[0]!.close();
+  connections.push(linkUp(server));
+  await Promise.all(connections.slice(1).map((connection) => connection.ready()));
+  await server.close();
+  assertEquals(server.connections.size, 0);
+});
+
+test("ATK-8: an acceptor takes ten thousand connections unless told otherwise", async () => {
+  const server = acceptor();
+  // All that it asks of a channel before its client has said anything.
+  const mute = (): Channel => ({
+    bufferedAmount: 0,
+    onbytes: undefined,
+    onclose: undefined,
+    send: () => {},
+    ready: () => Promise.resolve(),
+    close(code = 1000): void {
+      this.onclose?.({ code, reason: "" });
+    },
+  });
+  for (let i = 0; i < 10_000; i++) server.accept(mute());
+  assertEquals([server.connections.size, server.accept(mute())], [10_000, undefined]);
+  await server.close({ timeoutMs: 0 });
+  assertEquals(server.connections.size, 0);
 });
 
 test("onConnection refuses by throwing, with its error or without telling it", async () => {

@@ -369,7 +369,7 @@ test("ATK-18: a peer that asks and asks but does not read is dropped", async () 
   let full = false;
   const link = server.accept(
     between(accepted, { buffered: () => full ? 1e9 : 0, ready: () => new Promise(() => {}) }),
-  );
+  )!;
   const connection = openOver(client, undefined);
   await connection.ready();
   full = true;
