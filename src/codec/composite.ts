@@ -138,11 +138,12 @@ function encodeFields(writer: Writer, plan: Plan, composite: FieldValues): void 
   writer.u8(0x53);
   writer.u8(plan.code);
   const { fields } = plan;
+  const values = plan.values?.(composite as never);
   const start = writer.open();
   let count = 0;
   for (let i = 0; i < fields.length; i++) {
     const field = fields[i];
-    const value = composite[field.key];
+    const value = values === undefined ? composite[field.key] : values[i];
     if (isAbsent(value)) {
       if (field.mandatory) throw new TypeError(`Cannot encode ${plan.kind}: field "${field.key}" is mandatory`);
       continue;

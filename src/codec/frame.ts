@@ -70,7 +70,7 @@ export function beginFrame(writer: Writer, type: 0 | 1, channel: number): number
 
 /** Ends the frame that was begun at `start`: all that was written since is its body. */
 export function endFrame(writer: Writer, start: number): void {
-  writer.u32(writer.length - start, start);
+  writer.overwrite32(writer.length - start, start);
 }
 
 /**

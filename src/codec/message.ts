@@ -154,9 +154,8 @@ export function encodeHead(message: Message, writer: Writer): void {
   if (contentType !== properties?.contentType) encodeAs(writer, "properties", { ...properties, contentType });
   else if (properties !== undefined) encodeAs(writer, "properties", properties);
   if (applicationProperties === undefined) return;
-  for (const key of Object.keys(applicationProperties)) checkSimple(key, applicationProperties[key]);
   beginSection(writer, sections.applicationProperties.code);
-  writer.record(applicationProperties, "string");
+  writer.record(applicationProperties, "string", checkSimple);
 }
 
 /** Writes one data section, for a message whose body follows in parts. */
@@ -302,9 +301,7 @@ function beginSection(writer: Writer, section: number): void {
 
 // Application properties are for filters and routing, which know no compound values [messaging 3.2.5].
 function checkSimple(key: string, value: SimpleValue | undefined): void {
-  const type = value instanceof Typed ? value.type : undefined;
-  const isCompound = type === "list" || type === "map" || type === "array";
-  const isPlain = typeof value !== "object" || value === null || value instanceof Date || value instanceof Uint8Array;
-  if (type === undefined ? isPlain : !isCompound) return;
+  if (typeof value !== "object" || value === null || value instanceof Date || value instanceof Uint8Array) return;
+  if (value instanceof Typed && value.type !== "list" && value.type !== "map" && value.type !== "array") return;
   throw new TypeError(`Cannot encode application properties: ${quote(key)} is not a simple value`);
 }

@@ -6,7 +6,7 @@
  */
 
 import { definitions, enumerations, sections } from "./definitions.ts";
-import type { Kind } from "./types.ts";
+import type { Kind, Properties, Transfer } from "./types.ts";
 import type { PrimitiveType } from "./values.ts";
 
 /** A definition made ready. */
@@ -23,6 +23,8 @@ export interface Plan {
   readonly fields: readonly FieldPlan[];
   /** One bit for every field that must be there. */
   readonly mandatory: number;
+  /** The values of a composite in wire order, for kinds of many fields that come with every message. */
+  readonly values: ((composite: never) => unknown[]) | undefined;
 }
 
 /** A field made ready. */
@@ -124,8 +126,41 @@ function makePlan(kind: Kind): Plan {
   const telling = kind !== "error" && kind !== "header" && kind !== "properties";
   let provides = kind === "error" ? archetypes.error : 0;
   for (const archetype of definition.provides) provides |= archetypes[archetype];
-  return { kind, code: definition.code, provides, telling, fields, mandatory };
+  const values = valuesOf[kind as keyof typeof valuesOf];
+  return { kind, code: definition.code, provides, telling, fields, mandatory, values };
 }
+
+// To ask an object for each name in turn takes longer than all the rest of encoding it; written out, it is nearly free.
+const valuesOf = {
+  transfer: (c: Transfer): unknown[] => [
+    c.handle,
+    c.deliveryId,
+    c.deliveryTag,
+    c.messageFormat,
+    c.settled,
+    c.more,
+    c.rcvSettleMode,
+    c.state,
+    c.resume,
+    c.aborted,
+    c.batchable,
+  ],
+  properties: (c: Properties): unknown[] => [
+    c.messageId,
+    c.userId,
+    c.to,
+    c.subject,
+    c.replyTo,
+    c.correlationId,
+    c.contentType,
+    c.contentEncoding,
+    c.absoluteExpiryTime,
+    c.creationTime,
+    c.groupId,
+    c.groupSequence,
+    c.replyToGroupId,
+  ],
+};
 
 function makeField(key: string, field: string): FieldPlan {
   const [, base, multiple, mandatory, byDefault] = /^([*\w]+)(\[\])?(!)?(?:=(.+))?$/.exec(field)!;

@@ -1,9 +1,10 @@
 /**
- * Values to bytes: an output that grows, and the smallest encoding of everything.
+ * Values to bytes: the smallest encoding of everything.
  *
  * @module
  */
 
+import { ByteWriter } from "./byte_writer.ts";
 import { scratchView, uint32At } from "./bytes.ts";
 import { checkAscii, checkInteger, misfit } from "./checks.ts";
 import { checkFixed, codeFor, type FixedType, type FixedValue, isSmall } from "./fixed.ts";
@@ -14,77 +15,21 @@ import { AmqpArray, Described, type PrimitiveType, Typed, type Value } from "./v
 /** How deep values that are encoded may nest: far from what would overflow the stack, so that a cycle is an error. */
 export const MAX_ENCODED_DEPTH = 1000;
 
-// Two flushes of a busy connection; one large message shall not make blocks for small ones as large.
-const MAX_AHEAD = 131_072;
-
 /** What a bare value may be where a key or a field is optional: undefined is null. */
 export type Encodable = Value | undefined;
 
 /**
  * Collects AMQP values as bytes.
  *
- * Memory is taken in blocks, and what {@linkcode Writer.take} hands over are parts of them, one behind the other, so that
- * small messages do without an allocation of their own.
- *
  * A method that throws may leave a part of its value behind; {@linkcode Writer.truncate} takes it away.
  */
-export class Writer {
-  readonly #capacity: number;
-  #bytes: Uint8Array<ArrayBuffer> = new Uint8Array(0);
-  #length = 0;
-  #lastTaken = 0;
+export class Writer extends ByteWriter {
   #depth = 0;
 
-  /** Starts empty; memory is taken when there is something to write, `capacity` bytes at a time or more. */
-  constructor(capacity = 256) {
-    this.#capacity = capacity;
-  }
-
-  /** How many bytes were written. */
-  get length(): number {
-    return this.#length;
-  }
-
-  /** The bytes written so far; valid until the next write. */
-  view(): Uint8Array<ArrayBuffer> {
-    return this.#bytes.subarray(0, this.#length);
-  }
-
-  /** Hands over the bytes written so far, and starts afresh behind them. */
-  take(): Uint8Array<ArrayBuffer> {
-    const taken = this.view();
-    this.#bytes = this.#bytes.subarray(this.#length);
-    this.#lastTaken = this.#length;
-    this.truncate(0);
-    return taken;
-  }
-
   /** Takes back all bytes after the first `length`. */
-  truncate(length: number): void {
-    this.#length = length;
+  override truncate(length: number): void {
+    super.truncate(length);
     this.#depth = 0;
-  }
-
-  /** Writes bytes as they are. */
-  append(bytes: Uint8Array): void {
-    const at = this.#reserve(bytes.length);
-    this.#bytes.set(bytes, at);
-  }
-
-  /** Writes one byte as it is. */
-  u8(value: number): void {
-    // Before the array is read: it is another one after it grew.
-    const at = this.#reserve(1);
-    this.#bytes[at] = value;
-  }
-
-  /** Writes four bytes as they are, at the end or over what stands `at` an earlier place. */
-  u32(value: number, at: number = this.#reserve(4)): void {
-    const bytes = this.#bytes;
-    bytes[at] = value >>> 24;
-    bytes[at + 1] = value >>> 16;
-    bytes[at + 2] = value >>> 8;
-    bytes[at + 3] = value;
   }
 
   /**
@@ -173,13 +118,12 @@ export class Writer {
   /** Writes a string. */
   string(value: unknown): void {
     if (typeof value !== "string") throw misfit("string", value);
-    if (!this.#shortAscii(0xa1, value)) this.#sized(0xa1, utf8(value));
+    if (!this.ascii(0xa1, value)) this.#sized(0xa1, utf8(value));
   }
 
   /** Writes a symbol. */
   symbol(value: unknown): void {
-    if (typeof value === "string" && this.#shortAscii(0xa3, value)) return;
-    this.#sized(0xa3, utf8(checkAscii(value)));
+    if (typeof value !== "string" || !this.ascii(0xa3, value)) throw misfit("symbol", value);
   }
 
   /** Writes a binary. */
@@ -196,16 +140,20 @@ export class Writer {
     else this.value(value);
   }
 
-  /** Writes a record as a map whose keys all are symbols or all are strings. */
-  record(record: Readonly<Record<string, Encodable>>, keyType: "symbol" | "string"): void {
+  /** Writes a record as a map whose keys all are symbols or all are strings; `check` throws for what it may not hold. */
+  record<T extends Encodable>(
+    record: Readonly<Record<string, T>>,
+    keyType: "symbol" | "string",
+    check?: (key: string, value: T) => void,
+  ): void {
     const start = this.open();
-    this.close(start, 0xc1, this.#record(record, keyType));
+    this.close(start, 0xc1, this.#record(record, keyType, check as (key: string, value: Encodable) => void));
   }
 
   /** Begins a compound value, and gives the place to {@linkcode Writer.close}. */
   open(): number {
     this.#descend();
-    return this.#reserve(3);
+    return this.reserve(3) - this.start;
   }
 
   /**
@@ -213,25 +161,27 @@ export class Writer {
    *
    * Room was left for the header of a small one. Few are not, and those are moved; an empty list needs none.
    */
-  close(start: number, code: number, count: number): void {
+  close(position: number, code: number, count: number): void {
     this.#depth--;
+    let start = this.start + position;
     if (count === 0 && code === 0xc0) {
-      this.#bytes[start] = 0x45;
-      this.#length = start + 1;
+      this.bytes[start] = 0x45;
+      this.end = start + 1;
       return;
     }
-    const length = this.#length - start - 3;
+    const length = this.end - start - 3;
     if (length < 0xff && count <= 0xff) {
-      this.#bytes[start] = code;
-      this.#bytes[start + 1] = length + 1;
-      this.#bytes[start + 2] = count;
+      this.bytes[start] = code;
+      this.bytes[start + 1] = length + 1;
+      this.bytes[start + 2] = count;
       return;
     }
-    this.#reserve(6);
-    this.#bytes.copyWithin(start + 9, start + 3, start + 3 + length);
-    this.#bytes[start] = code + 0x10;
-    this.u32(length + 4, start + 1);
-    this.u32(count, start + 5);
+    this.reserve(6);
+    start = this.start + position;
+    this.bytes.copyWithin(start + 9, start + 3, start + 3 + length);
+    this.bytes[start] = code + 0x10;
+    this.overwrite32(length + 4, position + 1);
+    this.overwrite32(count, position + 5);
   }
 
   #object(value: Exclude<Value, null | boolean | string | number | bigint>): void {
@@ -261,31 +211,25 @@ export class Writer {
       case 0x60:
       case 0x61:
         view.setInt16(0, value as number);
-        return this.#copy(view, 2);
+        return this.copy(view, 2);
       case 0x70:
       case 0x71:
       case 0x73:
         return this.u32(value as number);
       case 0x72:
         view.setFloat32(0, value as number);
-        return this.#copy(view, 4);
+        return this.copy(view, 4);
       case 0x80:
       case 0x81:
       case 0x83:
         view.setBigInt64(0, value as bigint);
-        return this.#copy(view, 8);
+        return this.copy(view, 8);
       case 0x82:
         view.setFloat64(0, value as number);
-        return this.#copy(view, 8);
+        return this.copy(view, 8);
       default:
         return this.u8(Number(value));
     }
-  }
-
-  #copy(view: DataView, width: number): void {
-    const at = this.#reserve(width);
-    const bytes = this.#bytes;
-    for (let i = 0; i < width; i++) bytes[at + i] = view.getUint8(i);
   }
 
   #compound(type: VariableType, code: number, value: unknown): void {
@@ -330,9 +274,9 @@ export class Writer {
     // A Map tells objects apart by identity, but two keys are equal when type and value are [types 1.6.23].
     const written = hasObjectKey(map) ? new Set<string>() : undefined;
     for (const [key, value] of map) {
-      const start = this.#length;
+      const start = this.length;
       this.valueAs(known?.keys?.get(key), key);
-      if (written !== undefined && written.size === written.add(hex(this.#bytes.subarray(start, this.#length))).size) {
+      if (written !== undefined && written.size === written.add(hex(this.view().subarray(start))).size) {
         throw new TypeError("Cannot encode map: two keys are equal");
       }
       this.valueAs(known?.values.get(key), value);
@@ -340,14 +284,17 @@ export class Writer {
     return 2 * map.size;
   }
 
-  #record(record: unknown, keyType: "symbol" | "string"): number {
+  #record(record: unknown, keyType: "symbol" | "string", check?: (key: string, value: Encodable) => void): number {
     if (!isRecord(record)) throw misfit("map", record);
     const known = recall(record);
     const keys = orderedKeys(record, known);
     for (const key of keys) {
+      const value = record[key];
+      check?.(key, value);
       if (keyType === "symbol") this.symbol(key);
       else this.string(key);
-      this.valueAs(known?.values.get(key), record[key]);
+      if (known === undefined) this.value(value);
+      else this.valueAs(known.values.get(key), value);
     }
     return 2 * keys.length;
   }
@@ -387,28 +334,28 @@ export class Writer {
   // Written with wide headers, and compacted at the end if all items are small: trying the narrow ones first would
   // double the work with every level of nesting.
   #variableItems(type: VariableType, items: readonly unknown[]): void {
-    const codeAt = this.#reserve(1);
+    const codeAt = this.reserve(1) - this.start;
     const counted = type === "list" || type === "map" || type === "array";
     let largest = 0;
     this.#descend();
     for (const item of items) {
-      const at = this.#reserve(counted ? 8 : 4);
+      const at = this.reserve(counted ? 8 : 4) - this.start;
       const count = this.#contents(type, item);
-      const size = this.#length - at - 4;
-      this.u32(size, at);
-      if (counted) this.u32(count, at + 4);
+      const size = this.length - at - 4;
+      this.overwrite32(size, at);
+      if (counted) this.overwrite32(count, at + 4);
       largest = Math.max(largest, counted ? size - 3 : size, count);
     }
     this.#depth--;
-    this.#bytes[codeAt] = variableCodes[type] + (largest > 0xff ? 0x10 : 0);
-    if (largest <= 0xff) this.#narrow(codeAt + 1, counted);
+    this.bytes[this.start + codeAt] = variableCodes[type] + (largest > 0xff ? 0x10 : 0);
+    if (largest <= 0xff) this.#narrow(this.start + codeAt + 1, counted);
   }
 
   // Turns the headers of small items from `start` to the end into narrow ones.
   #narrow(start: number, counted: boolean): void {
-    const bytes = this.#bytes;
+    const bytes = this.bytes;
     let to = start;
-    for (let from = start; from < this.#length;) {
+    for (let from = start; from < this.end;) {
       const next = from + 4 + uint32At(bytes, from);
       // A count shrinks from four bytes to one, and the size that includes it with it.
       const contents = from + (counted ? 7 : 4);
@@ -417,60 +364,17 @@ export class Writer {
       to += next - contents;
       from = next;
     }
-    this.#length = to;
-  }
-
-  // True when it was written. For texts as short as names and addresses are, a loop is faster than an encoder.
-  #shortAscii(code: number, text: string): boolean {
-    const length = text.length;
-    if (length > 64) return false;
-    const start = this.#length;
-    let at = this.#reserve(2 + length);
-    const bytes = this.#bytes;
-    bytes[at++] = code;
-    bytes[at++] = length;
-    for (let i = 0; i < length; i++) {
-      const unit = text.charCodeAt(i);
-      if (unit > 0x7f) {
-        this.#length = start;
-        return false;
-      }
-      bytes[at++] = unit;
-    }
-    return true;
+    this.end = to;
   }
 
   #sized(code: number, bytes: Uint8Array): void {
-    if (bytes.length <= 0xff) {
-      this.u8(code);
-      this.u8(bytes.length);
-    } else {
-      this.u8(code + 0x10);
-      this.u32(bytes.length);
-    }
+    this.header(code, bytes.length);
     this.append(bytes);
   }
 
   #descend(): void {
     if (++this.#depth <= MAX_ENCODED_DEPTH) return;
     throw new RangeError(`Cannot encode value: it nests deeper than ${MAX_ENCODED_DEPTH}`);
-  }
-
-  // Every write takes its room here first, and only then looks at the array: it may be another one after growing.
-  #reserve(length: number): number {
-    const start = this.#length;
-    const end = start + length;
-    if (end > this.#bytes.length) this.#grow(end);
-    this.#length = end;
-    return start;
-  }
-
-  #grow(least: number): void {
-    // What is taken next is likely to be as long as what was taken last.
-    const likely = Math.min(this.#lastTaken, MAX_AHEAD);
-    const bytes = new Uint8Array(Math.max(this.#capacity, likely, 2 * this.#length, least));
-    bytes.set(this.view());
-    this.#bytes = bytes;
   }
 }
 

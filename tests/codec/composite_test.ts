@@ -9,6 +9,8 @@ import {
   toDescribed,
   withDefaults,
 } from "../../src/codec/composite.ts";
+import { definitions } from "../../src/codec/definitions.ts";
+import { planOf } from "../../src/codec/plans.ts";
 import { Reader } from "../../src/codec/reader.ts";
 import {
   type Attach,
@@ -450,4 +452,12 @@ test("TYP-9: a symbolic descriptor is looked up among composites and sections", 
   assertEquals(code("a3 01 78"), -1);
   assertEquals(code("40"), -1);
   assertEquals(code("c0 01 00"), -1);
+});
+
+test("TYP-9: the fields that are asked for by name are all of the table's, in its order", () => {
+  for (const kind of ["transfer", "properties"] as const) {
+    const keys = Object.keys(definitions[kind].fields);
+    const composite = Object.fromEntries(keys.map((key) => [key, key]));
+    assertEquals(planOf(kind).values!(composite as never), keys);
+  }
 });

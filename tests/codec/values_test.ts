@@ -70,7 +70,7 @@ test("Writer: bytes are handed over, and what comes next stands elsewhere", () =
   writer.u32(0x0708090a);
   assertEquals(writer.length, 10);
   assertEquals(hex(writer.view()), "0102030405060708090a");
-  writer.u32(0xffffffff, 1);
+  writer.overwrite32(0xffffffff, 1);
   writer.truncate(6);
   const taken = writer.take();
   assertEquals(hex(taken), "01ffffffff06");
