@@ -32,7 +32,7 @@ export class OutgoingDelivery {
   /** Names the delivery on its link, 1 to 32 bytes. */
   readonly tag: Uint8Array;
   /** The tag as a map key. */
-  readonly key: string;
+  readonly key: TagKey;
   /** 0 for an AMQP message. */
   readonly messageFormat: number;
   /** The encoded message. */
@@ -55,6 +55,8 @@ export class OutgoingDelivery {
   state: DeliveryState | undefined;
   /** The state that the receiver told last, if any. */
   remoteState: DeliveryState | undefined;
+  /** What the user of the link keeps of it. */
+  context: unknown;
 
   /** Prepares a delivery; nothing is written yet. */
   constructor(link: SenderEndpoint, tag: Uint8Array, payload: Uint8Array, options: SendOptions) {
@@ -107,7 +109,7 @@ export class IncomingDelivery {
   /** Names the delivery on its link. */
   readonly tag: Uint8Array;
   /** The tag as a map key. */
-  readonly key: string;
+  readonly key: TagKey;
   /** 0 for an AMQP message. */
   readonly messageFormat: number;
   /** The encoded message. */
@@ -122,6 +124,8 @@ export class IncomingDelivery {
   settled = false;
   /** The state that we told last, if any. */
   state: DeliveryState | undefined;
+  /** What the user of the link keeps of it. */
+  context: unknown;
 
   /** Built by its link when the last frame arrived. */
   constructor(link: ReceiverEndpoint, arrived: PartialDelivery) {
@@ -186,9 +190,9 @@ export class Unsettled<D extends { readonly id: number | undefined }> {
     this.#byId.set(id, delivery);
   }
 
-  /** Removes one. */
-  delete(delivery: D): void {
-    if (this.has(delivery)) this.#byId.delete(delivery.id!);
+  /** Removes one; false when it is not held. */
+  delete(delivery: D): boolean {
+    return this.has(delivery) && this.#byId.delete(delivery.id!);
   }
 
   /** Removes all. */
@@ -218,8 +222,12 @@ export class Unsettled<D extends { readonly id: number | undefined }> {
   }
 }
 
-/** A delivery tag as a map key: one character a byte. */
-export function tagKey(tag: Uint8Array): string {
+/** A delivery tag as a map key. */
+export type TagKey = number | string;
+
+/** A delivery tag as a map key: a number for one of four bytes, as counters make them, else one character a byte. */
+export function tagKey(tag: Uint8Array): TagKey {
+  if (tag.length === 4) return tag[0]! << 24 | tag[1]! << 16 | tag[2]! << 8 | tag[3]!;
   let key = "";
   for (let i = 0; i < tag.length; i++) key += String.fromCharCode(tag[i]!);
   return key;

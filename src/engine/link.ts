@@ -22,7 +22,7 @@ import type {
   Target,
   Transfer,
 } from "../codec/types.ts";
-import { type IncomingDelivery, type OutgoingDelivery, tagKey } from "./deliveries.ts";
+import { type IncomingDelivery, type OutgoingDelivery, type TagKey, tagKey } from "./deliveries.ts";
 import { type Endpoint, Fault, fromErrorFields, toErrorFields } from "./fault.ts";
 import type { ReceiverEndpoint } from "./receiver.ts";
 import type { SenderEndpoint } from "./sender.ts";
@@ -88,9 +88,9 @@ export abstract class LinkEndpoint implements Endpoint {
   /** The peer's attach, once received. */
   remote: Attach | undefined;
   /** Deliveries that are not settled on both sides, by tag. */
-  readonly unsettled: ChurnMap<string, OutgoingDelivery | IncomingDelivery> = new ChurnMap();
+  readonly unsettled: ChurnMap<TagKey, OutgoingDelivery | IncomingDelivery> = new ChurnMap();
 
-  #resumable: Set<string> | undefined;
+  #resumable: Set<TagKey> | undefined;
   #closing = false;
   #attachPending = false;
   #reported = false;
@@ -270,7 +270,7 @@ export abstract class LinkEndpoint implements Endpoint {
   }
 
   /** Whether our attach names a delivery as not settled, so that it can be resumed [transport 2.6.13]. */
-  protected resumable(key: string): boolean {
+  protected resumable(key: TagKey): boolean {
     this.#resumable ??= new Set(Array.from(this.local?.unsettled?.keys() ?? [], tagKey));
     return this.#resumable.has(key);
   }

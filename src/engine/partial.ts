@@ -5,7 +5,7 @@
  */
 
 import type { DeliveryState, Transfer } from "../codec/types.ts";
-import { tagKey } from "./deliveries.ts";
+import { type TagKey, tagKey } from "./deliveries.ts";
 
 // A payload is handed on as a view of what the transport delivered. When it is a small part of something large it is
 // copied, or a peer could make us keep 16 MiB alive with one byte of message.
@@ -19,7 +19,7 @@ export class PartialDelivery {
   /** Names the delivery on its link. */
   readonly tag: Uint8Array;
   /** The tag as a map key. */
-  readonly key: string;
+  readonly key: TagKey;
   /** 0 for an AMQP message. */
   readonly messageFormat: number;
   /** True if it takes up one from before the link was attached. */
@@ -74,6 +74,7 @@ export class PartialDelivery {
 
   /** The payload so far. */
   bytes(): Uint8Array {
+    if (this.#bytes?.length === this.size) return this.#bytes;
     return this.#bytes === undefined ? new Uint8Array(0) : this.#bytes.subarray(0, this.size);
   }
 }

@@ -9,6 +9,7 @@ import { AmqpError } from "../errors.ts";
 import { quote } from "../codec/text.ts";
 import type { Attach, Flow } from "../codec/types.ts";
 import { OutgoingDelivery, type SendOptions } from "./deliveries.ts";
+import { Fifo } from "./fifo.ts";
 import { LinkEndpoint } from "./link.ts";
 import { add, difference } from "./serial.ts";
 
@@ -27,7 +28,7 @@ export class SenderEndpoint extends LinkEndpoint {
   /** True when the receiver wants its credit used up or handed back. */
   draining = false;
 
-  #queue: OutgoingDelivery[] = [];
+  readonly #queue = new Fifo<OutgoingDelivery>();
   #drain = false;
   #maxMessageSize = Infinity;
   #available = 0;
@@ -69,13 +70,12 @@ export class SenderEndpoint extends LinkEndpoint {
 
   /** Gives up a delivery that is not written in full; false when it is too late. */
   abort(delivery: OutgoingDelivery): boolean {
-    const at = this.#queue.indexOf(delivery);
-    if (at < 0 || delivery.aborted) return false;
+    if (delivery.sent || delivery.aborted || !this.#queue.has(delivery)) return false;
     delivery.aborted = true;
     delivery.settled = true;
     this.session.settlement.forget(delivery);
     // The peer must hear of one that it knows; the rest it never saw.
-    if (delivery.id === undefined && !delivery.resume) this.#queue.splice(at, 1);
+    if (delivery.id === undefined && !delivery.resume) this.#queue.remove(delivery);
     this.session.queueOutput(this);
     return true;
   }
@@ -108,7 +108,7 @@ export class SenderEndpoint extends LinkEndpoint {
 
   /** The next delivery that may have a frame written, if any; for sessions. */
   next(): OutgoingDelivery | undefined {
-    const delivery = this.#queue[0];
+    const delivery = this.#queue.first;
     if (delivery === undefined || this.state !== "attached") return undefined;
     return delivery.id === undefined && this.linkCredit === 0 ? undefined : delivery;
   }
@@ -163,14 +163,14 @@ export class SenderEndpoint extends LinkEndpoint {
 
   /** {@inheritDoc LinkEndpoint.onStop} */
   protected override onStop(): void {
-    this.#queue = [];
+    this.#queue.clear();
     this.session.forgetOutput(this);
   }
 
   // A delivery that has begun is still in the queue, but its credit is used already.
   get #free(): number {
     if (this.state !== "attached") return 0;
-    const begun = this.#queue.length > 0 && this.#queue[0]!.id !== undefined ? 1 : 0;
+    const begun = this.#queue.first?.id === undefined ? 0 : 1;
     return Math.max(0, this.linkCredit - this.#queue.length + begun);
   }
 

@@ -255,15 +255,20 @@ export class SessionEndpoint implements Endpoint {
   /** Writes transfers while the peer's window, the links' credit and `full` allow, one link after the other. */
   transmitTransfers(full: (payloadBytes: number) => boolean): void {
     for (const link of this.#output) {
-      if (this.#windows.outgoing === 0) return this.#askForWindow();
-      const delivery = link.next();
-      if (full(delivery === undefined ? 0 : delivery.payload.length - delivery.offset)) return;
+      let delivery = link.next();
+      const begun = delivery !== undefined;
+      while (delivery !== undefined) {
+        if (this.#windows.outgoing === 0) return this.#askForWindow();
+        if (full(delivery.payload.length - delivery.offset)) return;
+        this.#writeTransfer(link, delivery);
+        delivery = link.next();
+        // While it is the only one nobody waits for its turn.
+        if (this.#output.size > 1) break;
+      }
       // One that cannot go on now is queued again by the flow that brings credit.
       this.#output.delete(link);
-      if (delivery === undefined) continue;
-      this.#writeTransfer(link, delivery);
-      if (link.next() !== undefined) this.#output.add(link);
-      else link.drained();
+      if (delivery !== undefined) this.#output.add(link);
+      else if (begun) link.drained();
     }
   }
 

@@ -63,11 +63,10 @@ export class Settlement {
   /** Tells the sender the state of a delivery that we received. */
   update(delivery: IncomingDelivery): void {
     // One whose link or session has ended is nothing to the peer any more.
-    if (!this.#incoming.has(delivery)) return;
     if (delivery.settled) {
-      this.#incoming.delete(delivery);
+      if (!this.#incoming.delete(delivery)) return;
       delivery.link.unsettled.delete(delivery.key);
-    }
+    } else if (!this.#incoming.has(delivery)) return;
     this.#asReceiver.add(delivery.id, delivery.state, delivery.settled);
     this.#session.markDirty();
   }
@@ -75,8 +74,7 @@ export class Settlement {
   /** Tells the receiver that we settled a delivery that we sent. */
   settle(delivery: OutgoingDelivery): void {
     // A receiver is told only once it knows the whole delivery; one whose link has ended is nothing to it any more.
-    if (!delivery.sent || !this.#outgoing.has(delivery)) return;
-    this.#outgoing.delete(delivery);
+    if (!delivery.sent || !this.#outgoing.delete(delivery)) return;
     delivery.link.unsettled.delete(delivery.key);
     this.#asSender.add(delivery.id!, delivery.state, true);
     this.#session.markDirty();
