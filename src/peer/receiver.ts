@@ -5,8 +5,8 @@
  */
 
 import type { DeliveryState } from "../codec/types.ts";
-import { ChurnMap } from "../engine/churn.ts";
 import type { IncomingDelivery } from "../engine/deliveries.ts";
+import { Fifo } from "../engine/fifo.ts";
 import type { ReceiverEndpoint } from "../engine/link.ts";
 import type { Connection } from "./connection.ts";
 import { Delivery } from "./delivery.ts";
@@ -47,9 +47,10 @@ export class Receiver extends Link implements AsyncIterable<Delivery> {
   readonly #endpoint: ReceiverEndpoint;
   readonly #credit: number;
   readonly #automatic: boolean;
-  readonly #unsettled = new ChurnMap<IncomingDelivery, true>();
-  #buffer: Delivery[] = [];
-  #waiting: Deferred<Delivery | undefined>[] = [];
+  // Deliveries that have come and are not done, each of which knows that it is one of them.
+  #unsettled = 0;
+  readonly #buffer = new Fifo<Delivery>();
+  readonly #waiting = new Fifo<Deferred<Delivery | undefined>>();
   #drained: Deferred<void> | undefined;
   #paused = false;
   #serving = 0;
@@ -125,7 +126,8 @@ export class Receiver extends Link implements AsyncIterable<Delivery> {
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<Delivery, void, void> {
     for (;;) {
-      const delivery = await this.#take(undefined);
+      // One that is there already is not waited for.
+      const delivery = this.#buffer.shift() ?? await this.#take(undefined);
       if (delivery === undefined) return;
       if (!this.#automatic) delivery.handleTaken();
       let processed = false;
@@ -174,18 +176,31 @@ export class Receiver extends Link implements AsyncIterable<Delivery> {
     if (!Number.isSafeInteger(concurrency) || concurrency < 1) {
       throw new RangeError(`Cannot serve: concurrency ${concurrency} is not a whole number from 1`);
     }
-    const stop = new AbortController();
-    const abort = () => stop.abort();
-    if (signal?.aborted) abort();
-    signal?.addEventListener("abort", abort, { once: true });
+    let stopped = signal?.aborted ?? false;
+    const idle = new Set<Deferred<Delivery | undefined>>();
+    const stop = (): void => {
+      stopped = true;
+      for (const waiting of idle) if (this.#waiting.remove(waiting)) waiting.resolve(undefined);
+    };
+    signal?.addEventListener("abort", stop, { once: true });
+    const next = async (): Promise<Delivery | undefined> => {
+      if (this.#over()) return undefined;
+      const waiting = this.#wait();
+      idle.add(waiting);
+      const delivery = await waiting.promise;
+      idle.delete(waiting);
+      return delivery;
+    };
     const work = async () => {
-      for (;;) {
-        const delivery = await this.#take(stop.signal, true);
+      while (!stopped) {
+        const delivery = this.#buffer.shift() ?? await next();
         if (delivery === undefined) return;
         this.#serving++;
         try {
           if (!this.#automatic) delivery.handleTaken();
-          await handler(delivery);
+          const handling = handler(delivery);
+          // A handler that has nothing to wait for is not waited for.
+          if (handling !== undefined) await handling;
           if (this.#automatic) delivery.settleByDefault(true);
         } catch (error) {
           if (this.#automatic) delivery.settleByDefault(false);
@@ -196,11 +211,13 @@ export class Receiver extends Link implements AsyncIterable<Delivery> {
       }
     };
     try {
+      // No handler is called before `serve` has returned.
+      await undefined;
       await Promise.all(Array.from({ length: concurrency }, work));
     } finally {
       // When one has failed, the others take no more.
-      abort();
-      signal?.removeEventListener("abort", abort);
+      stop();
+      signal?.removeEventListener("abort", stop);
     }
   }
 
@@ -231,8 +248,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery> {
   /** {@inheritDoc Link.onclosing} */
   protected override onclosing(): void {
     // What nobody has taken goes back as if it had never been sent.
-    for (const delivery of this.#buffer) if (this.usable) delivery.release();
-    this.#buffer = [];
+    for (const delivery of this.#buffer.clear()) if (this.usable) delivery.release();
     // Nor is more to come while handlers are at work, only to go back.
     if (this.usable && this.#endpoint.linkCredit > 0 && this.#drained === undefined) this.grant(0);
     this.#finishWaiting((waiting) => waiting.resolve(undefined));
@@ -241,9 +257,8 @@ export class Receiver extends Link implements AsyncIterable<Delivery> {
   /** {@inheritDoc Link.onended} */
   protected override onended(error: Error): void {
     this.#ended = error;
-    this.#unsettled.clear();
     // The others cannot be settled any more: the sender hands them out again, and working on them would be for nothing.
-    this.#buffer = this.#buffer.filter((delivery) => delivery.remoteSettled);
+    for (const delivery of this.#buffer.clear()) if (delivery.remoteSettled) this.#buffer.push(delivery);
     this.#finishWaiting((waiting) => this.error === undefined ? waiting.resolve(undefined) : waiting.reject(error));
     this.#drained?.reject(error);
   }
@@ -251,7 +266,8 @@ export class Receiver extends Link implements AsyncIterable<Delivery> {
   /** @ignore Told by the connection. */
   handleDelivery(incoming: IncomingDelivery): void {
     const delivery = new Delivery(this, incoming, this.connection.limits);
-    this.#unsettled.set(incoming, true);
+    incoming.context = this;
+    this.#unsettled++;
     const waiting = this.#waiting.shift();
     if (waiting !== undefined) return waiting.resolve(delivery);
     this.#buffer.push(delivery);
@@ -274,7 +290,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery> {
   /** @ignore Told by the connection: the sender spoke of a delivery. */
   handleDisposition(incoming: IncomingDelivery, _state: DeliveryState | undefined, settled: boolean): void {
     // In two steps the delivery is done when the sender has settled what we told.
-    if (settled && incoming.state !== undefined && this.#unsettled.delete(incoming)) this.#topUpLater();
+    if (settled && incoming.state !== undefined && this.#done(incoming)) this.#topUpLater();
   }
 
   /** @ignore Told by a delivery: its outcome is on its way. */
@@ -285,42 +301,48 @@ export class Receiver extends Link implements AsyncIterable<Delivery> {
 
   /** @ignore Told by a delivery: nothing more is to be done for it. */
   handleDone(incoming: IncomingDelivery): void {
-    if (this.#unsettled.delete(incoming)) this.#topUp();
+    if (this.#done(incoming)) this.#topUp();
   }
 
-  async #take(signal: AbortSignal | undefined, endOnAbort = false): Promise<Delivery | undefined> {
-    if (signal?.aborted) {
-      if (endOnAbort) return undefined;
-      throw signal.reason;
-    }
+  #done(incoming: IncomingDelivery): boolean {
+    if (incoming.context === undefined) return false;
+    incoming.context = undefined;
+    this.#unsettled--;
+    return true;
+  }
+
+  async #take(signal: AbortSignal | undefined): Promise<Delivery | undefined> {
+    signal?.throwIfAborted();
     const ready = this.#buffer.shift();
     if (ready !== undefined) return ready;
-    if (this.#ended !== undefined) {
-      if (this.error === undefined) return undefined;
-      throw this.#ended;
-    }
-    if (!this.open) return undefined;
-    const waiting = new Deferred<Delivery | undefined>();
-    this.#waiting.push(waiting);
-    if (this.#paused) {
-      this.#paused = false;
-      this.#topUp();
-    }
+    if (this.#over()) return undefined;
+    const waiting = this.#wait();
     if (signal === undefined) return waiting.promise;
-    const abort = () => {
-      const at = this.#waiting.indexOf(waiting);
-      // It has its delivery already, the news is just not there yet.
-      if (at < 0) return;
-      this.#waiting.splice(at, 1);
-      if (endOnAbort) waiting.resolve(undefined);
-      else waiting.reject(signal.reason);
-    };
+    // It may have its delivery already, the news is just not there yet.
+    const abort = () => this.#waiting.remove(waiting) && waiting.reject(signal.reason);
     signal.addEventListener("abort", abort, { once: true });
     try {
       return await waiting.promise;
     } finally {
       signal.removeEventListener("abort", abort);
     }
+  }
+
+  // Whether it would be in vain to wait for a message; a link that did not end in order says why.
+  #over(): boolean {
+    if (this.#ended === undefined) return !this.open;
+    if (this.error !== undefined) throw this.#ended;
+    return true;
+  }
+
+  #wait(): Deferred<Delivery | undefined> {
+    const waiting = new Deferred<Delivery | undefined>();
+    this.#waiting.push(waiting);
+    if (this.#paused) {
+      this.#paused = false;
+      this.#topUp();
+    }
+    return waiting;
   }
 
   // For events: messages that arrived with them are off the link's credit, but come to us only after them.
@@ -334,15 +356,13 @@ export class Receiver extends Link implements AsyncIterable<Delivery> {
     if (this.#paused && this.#waiting.length === 0) return;
     const granted = this.#endpoint.linkCredit;
     const arriving = this.#endpoint.receiving ? 1 : 0;
-    const free = this.#credit - this.#unsettled.size - granted - arriving;
+    const free = this.#credit - this.#unsettled - granted - arriving;
     // At half the window one flow serves many messages; with none left a message can come no other way.
     if (free * 2 < this.#credit && (granted > 0 || free <= 0)) return;
     this.grant(granted + free);
   }
 
   #finishWaiting(finish: (waiting: Deferred<Delivery | undefined>) => void): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const one of waiting) finish(one);
+    for (const waiting of this.#waiting.clear()) finish(waiting);
   }
 }

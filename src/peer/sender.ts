@@ -10,8 +10,8 @@ import { encodeMessage, type Message } from "../codec/message.ts";
 import { quote } from "../codec/text.ts";
 import type { Accepted, DeliveryState } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
-import { ChurnMap } from "../engine/churn.ts";
 import type { OutgoingDelivery } from "../engine/deliveries.ts";
+import { Fifo } from "../engine/fifo.ts";
 import { fromErrorFields } from "../engine/fault.ts";
 import type { SenderEndpoint } from "../engine/link.ts";
 import type { Connection } from "./connection.ts";
@@ -40,20 +40,67 @@ export interface SendListener {
   onlost(error: unknown, left: boolean): void;
 }
 
-interface Send {
+// A class, so that there is one shape of it for each of many messages.
+class Send {
   readonly payload: Uint8Array;
   readonly options: SendOptions;
   readonly listener: SendListener;
   abort: (() => void) | undefined;
   delivery: OutgoingDelivery | undefined;
+  // Its neighbours among those that wait for their outcome.
+  before: Send | undefined;
+  after: Send | undefined;
+
+  constructor(payload: Uint8Array, options: SendOptions, listener: SendListener) {
+    this.payload = payload;
+    this.options = options;
+    this.listener = listener;
+  }
+}
+
+// What waits for an outcome, in the order of sending. Deliveries know their place in it, so nothing is looked up.
+class InFlight {
+  size = 0;
+  #first: Send | undefined;
+  #last: Send | undefined;
+
+  add(send: Send, delivery: OutgoingDelivery): void {
+    send.delivery = delivery;
+    delivery.context = send;
+    send.before = this.#last;
+    if (this.#last === undefined) this.#first = send;
+    else this.#last.after = send;
+    this.#last = send;
+    this.size++;
+  }
+
+  take(delivery: OutgoingDelivery): Send | undefined {
+    const send = delivery.context as Send | undefined;
+    if (send === undefined) return undefined;
+    delivery.context = undefined;
+    const { before, after } = send;
+    if (before === undefined) this.#first = after;
+    else before.after = after;
+    if (after === undefined) this.#last = before;
+    else after.before = before;
+    send.before = send.after = undefined;
+    this.size--;
+    return send;
+  }
+
+  clear(): Send[] {
+    const sends: Send[] = [];
+    while (this.#first !== undefined) sends.push(this.take(this.#first.delivery!)!);
+    return sends;
+  }
 }
 
 /** Sends messages to one address; made by `sender` of a connection or session. */
 export class Sender extends Link {
   readonly #endpoint: SenderEndpoint;
   readonly #writer = new Writer(BLOCK_BYTES);
-  readonly #inFlight = new ChurnMap<OutgoingDelivery, Send>();
-  #queue: Send[] = [];
+  readonly #inFlight = new InFlight();
+  readonly #queue = new Fifo<Send>();
   #nextTag = 0;
   #changed: Deferred<void> | undefined;
   /** @ignore Sends that run side by side, for which it is a fault when the link ends while they have nothing to send. */
@@ -112,7 +159,7 @@ export class Sender extends Link {
       return rejected(error);
     }
     const listener = new Promised(this);
-    const send: Send = { payload, options, listener, abort: undefined, delivery: undefined };
+    const send = new Send(payload, options, listener);
     if (signal !== undefined) {
       send.abort = () => this.#abort(send);
       signal.addEventListener("abort", send.abort, { once: true });
@@ -125,7 +172,7 @@ export class Sender extends Link {
   /** @ignore For a broker: sends an encoded message, and tells the listener in calls what becomes of it. */
   forward(payload: Uint8Array, options: SendOptions, listener: SendListener): void {
     if (!this.open) return listener.onlost(this.endError("send"), false);
-    this.#queue.push({ payload, options, listener, abort: undefined, delivery: undefined });
+    this.#queue.push(new Send(payload, options, listener));
     this.#pump();
   }
 
@@ -187,10 +234,7 @@ export class Sender extends Link {
 
   /** {@inheritDoc Link.onended} */
   protected override onended(error: Error): void {
-    const sends = [...this.#inFlight.values(), ...this.#queue];
-    this.#queue = [];
-    this.#inFlight.clear();
-    for (const send of sends) {
+    for (const send of [...this.#inFlight.clear(), ...this.#queue.clear()]) {
       this.#forget(send);
       send.listener.onlost(error, send.delivery?.id !== undefined);
     }
@@ -237,24 +281,22 @@ export class Sender extends Link {
 
   #pump(): void {
     const queue = this.#queue;
-    const refused: [SendListener, unknown][] = [];
-    let taken = 0;
-    while (taken < queue.length && this.#endpoint.sendable > 0 && !this.connection.congested) {
-      const send = queue[taken++]!;
+    let refused: [SendListener, unknown][] | undefined;
+    const waiting = queue.length;
+    while (queue.length > 0 && this.#endpoint.sendable > 0 && !this.connection.congested) {
+      const send = queue.shift()!;
       try {
-        send.delivery = this.#endpoint.send(this.#tag(), send.payload, send.options);
-        this.#inFlight.set(send.delivery, send);
+        this.#inFlight.add(send, this.#endpoint.send(this.#tag(), send.payload, send.options));
       } catch (error) {
         this.#forget(send);
-        refused.push([send.listener, error]);
+        (refused ??= []).push([send.listener, error]);
       }
     }
-    if (taken > 0) {
-      queue.splice(0, taken);
+    if (queue.length < waiting) {
       this.connection.wake();
       this.#notify();
       // Only now: a listener may send again at once.
-      for (const [listener, error] of refused) listener.onlost(error, false);
+      if (refused !== undefined) { for (const [listener, error] of refused) listener.onlost(error, false); }
     }
     if (queue.length > 0 && this.connection.congested) this.connection.awaitReady(this);
   }
@@ -262,15 +304,20 @@ export class Sender extends Link {
   #tag(): Uint8Array {
     const n = this.#nextTag;
     this.#nextTag = (n + 1) >>> 0;
-    return Uint8Array.of(n >>> 24, n >>> 16, n >>> 8, n);
+    // Written one by one: `of` would take several times as long.
+    const tag = new Uint8Array(4);
+    tag[0] = n >>> 24;
+    tag[1] = n >>> 16;
+    tag[2] = n >>> 8;
+    tag[3] = n;
+    return tag;
   }
 
   #abort(send: Send): void {
-    const at = this.#queue.indexOf(send);
-    if (at >= 0) this.#queue.splice(at, 1);
-    if (send.delivery !== undefined) {
+    if (send.delivery === undefined) this.#queue.remove(send);
+    else {
       send.delivery.abort();
-      this.#inFlight.delete(send.delivery);
+      this.#inFlight.take(send.delivery);
       this.connection.wake();
     }
     this.#forget(send);
@@ -280,9 +327,8 @@ export class Sender extends Link {
 
   // Who waits for the outcome of a delivery that is settled now: nobody, if the wait was aborted.
   #settled(delivery: OutgoingDelivery): SendListener | undefined {
-    const send = this.#inFlight.get(delivery);
+    const send = this.#inFlight.take(delivery);
     if (send === undefined) return undefined;
-    this.#inFlight.delete(delivery);
     this.#forget(send);
     this.#notify();
     return send.listener;

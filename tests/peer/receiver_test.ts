@@ -499,3 +499,24 @@ test("serve leaves settling to the handler where it is manual, and what came set
     await connection.close();
   }
 });
+
+test("serve hands over in one go what is there when its handler has nothing to wait for, and stops at once", async () => {
+  const { connection, outcomes } = receiving(numbered(10));
+  const receiver = connection.receiver("orders");
+  // All have come once the first is here: they fit into one message.
+  await roundTrip(await receiver.receive());
+  assertEquals(receiver.buffered, 9);
+  const stop = new AbortController();
+  const seen: unknown[] = [];
+  const served = receiver.serve(({ message }) => {
+    queueMicrotask(() => seen.push("turn"));
+    seen.push(message.body);
+    if (message.body === 5n) stop.abort();
+  }, { signal: stop.signal });
+  assertEquals(seen, []);
+  await served;
+  assertEquals([seen.slice(0, 6), receiver.buffered], [[1n, 2n, 3n, 4n, 5n, "turn"], 4]);
+  await receiver.close();
+  assertEquals(outcomes.slice(1), [...Array(5).fill("accepted"), ...Array(4).fill("released")]);
+  await connection.close();
+});
