@@ -41,11 +41,6 @@ export class Fifo<T> {
     return item;
   }
 
-  /** Whether the item waits here. */
-  has(item: T): boolean {
-    return this.#items.includes(item, this.#head);
-  }
-
   /** Removes an item from wherever it is; false when it is not there. */
   remove(item: T): boolean {
     const at = this.#items.indexOf(item, this.#head);

@@ -70,7 +70,7 @@ export class SenderEndpoint extends LinkEndpoint {
 
   /** Gives up a delivery that is not written in full; false when it is too late. */
   abort(delivery: OutgoingDelivery): boolean {
-    if (delivery.sent || delivery.aborted || !this.#queue.has(delivery)) return false;
+    if (delivery.sent || delivery.aborted || this.state !== "attached") return false;
     delivery.aborted = true;
     delivery.settled = true;
     this.session.settlement.forget(delivery);
