@@ -32,11 +32,14 @@ export function handler(accept: Accept, options: UpgradeOptions = {}): BunHandle
       idleTimeout: 0,
       perMessageDeflate: false,
       open(socket): void {
-        const channel = new WebSocketChannel(carrierOf(socket), options);
+        const channel = new WebSocketChannel(new BunCarrier(socket), options);
         const data = dataOf(socket);
+        const { info } = data;
+        // The request goes its way: as long as the connection it would cost many times what the channel does.
+        data.info = undefined;
         data.channel = channel;
         channel.opened();
-        accept(channel, data.info);
+        if (info !== undefined) accept(channel, info);
       },
       message: (socket, message) => dataOf(socket).channel?.received(message),
       drain: (socket) => dataOf(socket).channel?.drained(),
@@ -46,7 +49,7 @@ export function handler(accept: Accept, options: UpgradeOptions = {}): BunHandle
 }
 
 interface BunSocketData {
-  readonly info: UpgradeInfo;
+  info: UpgradeInfo | undefined;
   channel?: WebSocketChannel;
 }
 
@@ -54,20 +57,31 @@ function dataOf(socket: BunSocket): BunSocketData {
   return socket.data as BunSocketData;
 }
 
-function carrierOf(socket: BunSocket): Carrier {
-  return {
-    get bufferedAmount(): number {
-      return socket.getBufferedAmount();
-    },
-    send(message): boolean {
-      const written = socket.send(message);
-      // Bun drops what does not fit its backlog; holding the rest back from -1 on keeps it from coming to that.
-      if (written === 0) throw new Error("Bun has dropped a message");
-      return written > 0;
-    },
-    close: (code, reason) => socket.close(code, reason),
-    terminate: () => socket.terminate(),
-  };
+class BunCarrier implements Carrier {
+  readonly #socket: BunSocket;
+
+  constructor(socket: BunSocket) {
+    this.#socket = socket;
+  }
+
+  get bufferedAmount(): number {
+    return this.#socket.getBufferedAmount();
+  }
+
+  send(message: Uint8Array): boolean {
+    const written = this.#socket.send(message);
+    // Bun drops what does not fit its backlog; holding the rest back from -1 on keeps it from coming to that.
+    if (written === 0) throw new Error("Bun has dropped a message");
+    return written > 0;
+  }
+
+  close(code?: number, reason?: string): void {
+    this.#socket.close(code, reason);
+  }
+
+  terminate(): void {
+    this.#socket.terminate();
+  }
 }
 
 /** The part of `Bun.serve`'s options that {@linkcode handler} makes. */

@@ -8,7 +8,7 @@ import { TransportError } from "../errors.ts";
 import type { Channel } from "./channel.ts";
 import { checkSubprotocols } from "./subprotocols.ts";
 import { labelOf, type Target, targetOf } from "./target.ts";
-import { channelLimits, closeCarrier, guard, positive, WebSocketChannel } from "./web_socket_channel.ts";
+import { type Carrier, channelLimits, closeCarrier, guard, positive, WebSocketChannel } from "./web_socket_channel.ts";
 import type { WebSocketChannelOptions } from "./web_socket_channel.ts";
 
 export type { WebSocketChannelOptions } from "./web_socket_channel.ts";
@@ -99,17 +99,7 @@ const CLOSED = 3;
  * @throws {RangeError} If an option is not a positive number.
  */
 export function webSocketChannel(socket: WebSocketLike, options: WebSocketChannelOptions = {}): Channel {
-  const channel = new WebSocketChannel({
-    get bufferedAmount(): number {
-      return socket.bufferedAmount ?? 0;
-    },
-    send(message: Uint8Array<ArrayBuffer>): boolean {
-      socket.send(message);
-      return true;
-    },
-    close: (code, reason) => socket.close(code, reason),
-    terminate: () => socket.terminate?.(),
-  }, options);
+  const channel = new WebSocketChannel(new SocketCarrier(socket), options);
   socket.binaryType = "arraybuffer";
   // Listeners stay: a socket may report an error after its end, and `ws` throws one that nobody listens to.
   socket.addEventListener("open", () => channel.opened());
@@ -126,6 +116,31 @@ export function webSocketChannel(socket: WebSocketLike, options: WebSocketChanne
   if (socket.readyState === OPEN) channel.opened();
   else if (socket.readyState === CLOSED) channel.closed();
   return channel;
+}
+
+class SocketCarrier implements Carrier {
+  readonly #socket: WebSocketLike;
+
+  constructor(socket: WebSocketLike) {
+    this.#socket = socket;
+  }
+
+  get bufferedAmount(): number {
+    return this.#socket.bufferedAmount ?? 0;
+  }
+
+  send(message: Uint8Array<ArrayBuffer>): boolean {
+    this.#socket.send(message);
+    return true;
+  }
+
+  close(code?: number, reason?: string): void {
+    this.#socket.close(code, reason);
+  }
+
+  terminate(): void {
+    this.#socket.terminate?.();
+  }
 }
 
 /**

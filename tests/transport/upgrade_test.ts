@@ -159,6 +159,11 @@ test("WSB-3: under Bun the chosen name is set, not left to the client's first", 
   assertEquals(handler.websocket.idleTimeout, 0);
 });
 
+test("adapters: under Bun nothing of the request outlives the upgrade but what its taker keeps", () => {
+  const { socket } = bunConnection(() => {});
+  assertEquals(Object.values(socket.data as Record<string, unknown>).filter((value) => value !== undefined).length, 1);
+});
+
 test("WSB-8: under Bun a request that Bun itself would not upgrade is refused with 400", () => {
   const request = { method: "GET", headers: new Headers(HANDSHAKE) } as Request;
   assertEquals(bunHandler(() => {}).fetch(request, { upgrade: () => false })?.status, 400);
