@@ -56,7 +56,7 @@ export class HttpReception {
     }
     this.#read();
     if (head !== undefined && !hasToken(head.headers, "upgrade", "websocket")) return this.#answer(head);
-    this.#upgrade();
+    this.#upgrade(head);
   };
 
   // The request is here, or will never be.
@@ -79,7 +79,7 @@ export class HttpReception {
     this.#end();
   }
 
-  #upgrade(): void {
+  #upgrade(head: RequestHead | undefined): void {
     const { subprotocols, origins = [], limits, maxMessageBytes, closeTimeoutMs } = this.#options;
     const endpoint = new WebSocketEndpoint({
       role: "server",
@@ -98,7 +98,8 @@ export class HttpReception {
         if (endpoint.state === "open") this.#onupgraded(channel, head, subprotocol);
       },
     });
-    for (const piece of this.#pieces.splice(0)) channel.receive(piece);
+    if (head !== undefined) return channel.receiveRequest(head, this.#parser.surplus);
+    for (const piece of this.#pieces) channel.receive(piece);
   }
 
   async #authenticate(request: RequestHead): Promise<UpgradeRefusal | undefined> {

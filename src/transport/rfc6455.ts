@@ -15,7 +15,7 @@
  */
 
 import { TransportError } from "../errors.ts";
-import type { HeaderField, HeadLimits } from "./http.ts";
+import type { HeaderField, HeadLimits, RequestHead } from "./http.ts";
 import {
   closeCode,
   decodeClose,
@@ -275,6 +275,19 @@ export class WebSocketEndpoint {
     if (this.#state !== "open") return;
     this.#encoder.frame(opcode.close, encodeClose({ code, reason }));
     this.#move("closeSent", now);
+  }
+
+  /** Takes the request that a client has sent, for whoever read it to see what it wants, and the bytes behind it. */
+  receiveRequest(head: RequestHead, surplus: Uint8Array, now: number): WebSocketEvent[] {
+    const events: WebSocketEvent[] = [];
+    try {
+      const request = this.#server?.take(head, surplus);
+      if (request !== undefined) events.push({ kind: "request", request });
+    } catch (error) {
+      if (!(error instanceof TransportError)) throw error;
+      this.#fail(error, now, events);
+    }
+    return events;
   }
 
   /** Takes what the socket received, and with it the bytes' memory: masked payload is unmasked in place. */

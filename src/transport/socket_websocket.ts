@@ -5,7 +5,7 @@
  */
 
 import { TransportError } from "../errors.ts";
-import type { HeaderField } from "./http.ts";
+import type { HeaderField, RequestHead } from "./http.ts";
 import type { OpenEvent, RequestEvent, WebSocketEndpoint, WebSocketEvent } from "./rfc6455.ts";
 import { reasonOf, type Socket, SocketChannel, type SocketChannelOptions } from "./socket.ts";
 import { guard } from "./web_socket_channel.ts";
@@ -83,6 +83,11 @@ export class SocketWebSocket extends SocketChannel {
     this.record({ code: closeCode.abnormal, reason: "" });
     this.#endpoint.refuse(now(), status, headers);
     this.#turn([]);
+  }
+
+  /** Takes a request that was read before this channel took over, and the bytes behind it. */
+  receiveRequest(head: RequestHead, surplus: Uint8Array): void {
+    this.#turn(this.#endpoint.receiveRequest(head, surplus, now()));
   }
 
   /** Takes bytes that were read before this channel took over. */

@@ -235,7 +235,15 @@ export class ServerUpgrade {
    */
   receive(bytes: Uint8Array): UpgradeRequest | undefined {
     const head = this.#request === undefined ? this.#parser.receive(bytes) : undefined;
-    const early = this.#request === undefined ? this.#parser.surplus : bytes;
+    return this.take(head, this.#request === undefined ? this.#parser.surplus : bytes);
+  }
+
+  /**
+   * Takes a head that was read already, and the bytes behind it.
+   *
+   * @throws {TransportError} As {@linkcode checkUpgrade} does.
+   */
+  take(head: RequestHead | undefined, early: Uint8Array): UpgradeRequest | undefined {
     // A client must wait for the answer [rfc6455 4.1]; one that does not may be hiding a second request.
     if (early.length > 0) throw refused("bytes before the answer");
     if (head !== undefined) this.#request = checkUpgrade(head, this.#policy);
