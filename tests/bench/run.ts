@@ -112,7 +112,9 @@ async function measure(runtime: string, bench: Bench): Promise<Figures> {
 
 async function start(runtime: string, bench: Bench, subject: Subject): Promise<Running> {
   const { client: file, server: serverFile, work = bench.name, argument = "" } = subject;
-  const server = serverFile === undefined ? undefined : await startChild(runtime, { role: "server", file: serverFile });
+  const server = serverFile === undefined
+    ? undefined
+    : await startChild(runtime, { role: "server", file: serverFile }, bench.measure === "growth");
   const relay = bench.delayMs === undefined ? undefined : await startRelay(server!.greeting as string, bench.delayMs);
   const url = relay?.url ?? server?.greeting as string | undefined ?? "";
   const client = await startChild(runtime, { role: "client", file, work, url, argument: loadable(runtime, argument) });
@@ -137,7 +139,7 @@ async function once({ client, server }: Running, bench: Bench): Promise<Result |
     ms,
   };
   if (bench.measure !== "growth") return await client.ask(round) as Result | undefined;
-  // As many as are counted bring code into memory that all share, and make heaps as large as they get.
+  // As many as are counted bring code into memory that all share.
   await client.ask(round);
   const before = await server!.ask({}) as number;
   await client.ask(round);
