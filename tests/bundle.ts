@@ -19,12 +19,13 @@ export interface Bundle {
 const root = fileURLToPath(new URL("../", import.meta.url));
 
 /**
- * Bundles and minifies the text of a module, whose relative imports start at the package's root.
+ * Bundles and minifies the text of a module, whose relative imports start at the package's root; what is `external` is left
+ * out.
  *
  * Call it when a test file loads, not in a test: esbuild starts a worker on first use, which deno takes for a leak.
  */
-export function bundle(contents: string): Bundle {
-  const { outputFiles, metafile } = build(contents);
+export function bundle(contents: string, external: string[] = []): Bundle {
+  const { outputFiles, metafile } = build(contents, { external });
   const [{ inputs }] = Object.values(metafile.outputs);
   return { code: outputFiles[0].text, sizes: sizesOf([inputs]) };
 }
@@ -46,7 +47,7 @@ export function firstLoad(contents: string): Bundle {
   };
 }
 
-function build(contents: string, options: { splitting?: boolean; outdir?: string } = {}) {
+function build(contents: string, options: { splitting?: boolean; outdir?: string; external?: string[] } = {}) {
   return buildSync({
     stdin: { contents, loader: "ts", resolveDir: root },
     absWorkingDir: root,

@@ -130,11 +130,12 @@ export const benches: readonly Bench[] = [
     scale: 1e-3,
     count: 1,
     fresh: true,
-    subjects: ["publish", "connect", "everything"].map((name) => ({ name, client: "bundle", argument: name })),
+    subjects: ["publish", "connect", "everything", "rhea"].map((name) => ({ name, client: "bundle", argument: name })),
     rows: [
       { title: "bundle of `publish`, min+gzip", value: "publish", most: 12 },
       { title: "… `connect`", value: "connect", most: 20 },
       { title: "… everything", value: "everything", most: 45 },
+      { title: "… rhea, without the polyfills that it needs", value: "rhea" },
     ],
   },
 ];
