@@ -157,21 +157,13 @@ function senderTo(address: string, connection: ConnectionBase): Sender {
 // Dials, and sends all that can be sent before the peer has said anything.
 async function start<C>(Class: ConnectionClass<C>, url: string | URL, options: ConnectOptions): Promise<C> {
   const target = parseUrl(url);
-  const { subprotocols, signal, transport, headers, tls, proxy, limits } = options;
+  const { signal, limits } = options;
   signal?.throwIfAborted();
   const mechanism = await abortable(mechanismOf(target, options.auth), signal);
   const initialResponse = options.pipelineSasl
     ? await abortable(Promise.resolve(mechanism?.start()), signal)
     : undefined;
-  const channel = await dialAny(target, {
-    subprotocols,
-    signal,
-    transport,
-    headers,
-    tls,
-    proxy,
-    handshakeTimeoutMs: limits?.handshakeTimeoutMs,
-  });
+  const channel = await dialAny(target, { ...options, handshakeTimeoutMs: limits?.handshakeTimeoutMs });
   return open(Class, channel, mechanism, {
     ...options,
     initialResponse,

@@ -64,9 +64,9 @@ export async function dialAny(url: string | URL, options: DialAnyOptions = {}): 
     if (transport === "websocket") throw new TypeError(`Cannot connect: ${need} needs transport "socket"`);
   }
   // Not before it is needed: a page that connects by its own WebSocket never loads it.
-  const { dialSocket, hasSockets } = await import("./other_dial.ts");
+  const { dialSocket, hasOwnDispatcher, hasSockets } = await import("./other_dial.ts");
+  if (need === undefined && transport === "auto" && (!hasSockets() || hasOwnDispatcher())) return await native();
   if (!hasSockets()) {
-    if (need === undefined && transport === "auto") return await native();
     const what = need ?? 'transport "socket"';
     throw new TransportError("not-supported", `Cannot use ${what}: ${runtimeName()} has no sockets`);
   }

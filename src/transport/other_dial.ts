@@ -4,5 +4,6 @@
  * @module
  */
 
+export { hasOwnDispatcher } from "./dispatcher.ts";
 export { dialByFetch } from "./fetch_dial.ts";
 export { dialSocket, hasSockets } from "./socket_dial.ts";
