@@ -7,7 +7,7 @@ import type { PausableChannel, Socket } from "./socket.ts";
 import { SocketWebSocket } from "./socket_websocket.ts";
 import { checkSubprotocols } from "./subprotocols.ts";
 import { guard } from "./web_socket_channel.ts";
-import { acceptKey, encodeRefusal } from "./ws_handshake.ts";
+import { acceptKey, encodeRefusal, ServerUpgrade } from "./ws_handshake.ts";
 
 /** Takes over a channel whose WebSocket is open. */
 export type OnUpgraded = (channel: PausableChannel, request: RequestHead, protocol: string) => void;
@@ -81,9 +81,10 @@ export class HttpReception {
 
   #upgrade(head: RequestHead | undefined): void {
     const { subprotocols, origins = [], limits, maxMessageBytes, closeTimeoutMs } = this.#options;
+    const policy = { subprotocols: checkSubprotocols(subprotocols), origins };
     const endpoint = new WebSocketEndpoint({
       role: "server",
-      policy: { subprotocols: checkSubprotocols(subprotocols), origins },
+      upgrade: new ServerUpgrade(policy, limits),
       now: performance.now(),
       limits: { closeTimeoutMs, maxSentMessageBytes: maxMessageBytes, ...limits },
     });

@@ -30,15 +30,7 @@ import {
   type PayloadPiece,
   type RandomSource,
 } from "./ws_frames.ts";
-import {
-  type ClientHandshake,
-  ClientUpgrade,
-  encodeRefusal,
-  encodeUpgraded,
-  ServerUpgrade,
-  type UpgradePolicy,
-  type UpgradeRequest,
-} from "./ws_handshake.ts";
+import { type ClientHandshake, ClientUpgrade, type ServerUpgrade, type UpgradeRequest } from "./ws_handshake.ts";
 
 /** Most milliseconds from the first byte to an open WebSocket; brokers want their tokens within this time as well. */
 export const HANDSHAKE_TIMEOUT_MS: number = 20_000;
@@ -82,8 +74,8 @@ export interface ClientEndpointOptions {
 export interface ServerEndpointOptions {
   /** Which end this is. */
   role: "server";
-  /** Whom to let in. */
-  policy: UpgradePolicy;
+  /** Whom to let in. Made by the caller, so that a client does not load it. */
+  upgrade: ServerUpgrade;
   /** The time, on the clock of all later calls, in milliseconds. */
   now: number;
   /** Limits other than the defaults. */
@@ -177,7 +169,7 @@ export class WebSocketEndpoint {
       this.#encoder.raw(options.handshake.request);
     } else {
       this.#encoder = new FrameEncoder();
-      this.#server = new ServerUpgrade(options.policy, limits);
+      this.#server = options.upgrade;
     }
     this.#deadline = options.now + (limits.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS);
   }
@@ -207,9 +199,7 @@ export class WebSocketEndpoint {
    */
   accept(accept: string, headers: readonly HeaderField[] = []): void {
     if (this.#state !== "connecting") return;
-    const request = this.#server?.request;
-    if (request === undefined) throw new TypeError("Cannot accept: there is no request");
-    this.#encoder.raw(encodeUpgraded(accept, request.subprotocol, headers));
+    this.#encoder.raw(this.#requireServer("accept").accept(accept, headers));
     this.#move("upgraded");
   }
 
@@ -222,8 +212,7 @@ export class WebSocketEndpoint {
    */
   refuse(now: number, status: number, headers: readonly HeaderField[] = []): void {
     if (this.#state !== "connecting") return;
-    if (this.#server?.request === undefined) throw new TypeError("Cannot refuse: there is no request");
-    this.#encoder.raw(encodeRefusal(status, `Refused with status ${status}\n`, headers));
+    this.#encoder.raw(this.#requireServer("refuse").refuse(status, headers));
     this.#move("refused", now);
   }
 
@@ -348,6 +337,11 @@ export class WebSocketEndpoint {
     return events;
   }
 
+  #requireServer(doing: string): ServerUpgrade {
+    if (this.#server?.request === undefined) throw new TypeError(`Cannot ${doing}: there is no request`);
+    return this.#server;
+  }
+
   get #receiving(): boolean {
     return this.#state === "open" || this.#state === "closing";
   }
@@ -402,7 +396,7 @@ export class WebSocketEndpoint {
   #fail(error: TransportError, now: number, events: WebSocketEvent[]): void {
     this.#report(error, events);
     if (this.#server !== undefined && this.#state === "connecting") {
-      this.#encoder.raw(encodeRefusal(error.status ?? 400, `${error.message}\n`, error.headers));
+      this.#encoder.raw(this.#server.answer(error));
       this.#move("refused", now);
     } else {
       if (this.#state === "open") this.#lastFrame(error.closeCode ?? closeCode.protocolError);

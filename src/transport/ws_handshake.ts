@@ -249,6 +249,29 @@ export class ServerUpgrade {
     if (head !== undefined) this.#request = checkUpgrade(head, this.#policy);
     return head && this.#request;
   }
+
+  /**
+   * The response that opens the WebSocket.
+   *
+   * @throws {TypeError} If a header field may not be sent.
+   */
+  accept(accept: string, headers: readonly HeaderField[]): Uint8Array {
+    return encodeUpgraded(accept, this.#request!.subprotocol, headers);
+  }
+
+  /**
+   * The response that refuses.
+   *
+   * @throws {TypeError} If the status or a header field may not be sent.
+   */
+  refuse(status: number, headers: readonly HeaderField[]): Uint8Array {
+    return encodeRefusal(status, `Refused with status ${status}\n`, headers);
+  }
+
+  /** The response to what is no request to open a WebSocket, or none that may be accepted. */
+  answer({ status = 400, message, headers }: TransportError): Uint8Array {
+    return encodeRefusal(status, `${message}\n`, headers);
+  }
 }
 
 /**

@@ -13,6 +13,7 @@ import {
   type WebSocketEvent,
   type WebSocketLimits,
 } from "../../src/transport/rfc6455.ts";
+import { ServerUpgrade } from "../../src/transport/ws_handshake.ts";
 import { latin1 } from "./wire.ts";
 
 /** A client's end that is open; its mask keys are all zero, so that its frames can be read in hex. */
@@ -34,7 +35,12 @@ export function openClient(limits?: WebSocketLimits): WebSocketEndpoint {
 /** A server's end that is open. */
 export function openServer(limits?: WebSocketLimits): WebSocketEndpoint {
   const policy = { subprotocols: [], origins: "any" } as const;
-  const endpoint = new WebSocketEndpoint({ role: "server", policy, now: 0, limits });
+  const endpoint = new WebSocketEndpoint({
+    role: "server",
+    upgrade: new ServerUpgrade(policy, limits),
+    now: 0,
+    limits,
+  });
   const request = "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
   assertEquals(endpoint.receive(latin1(request), 0).map(({ kind }) => kind), ["request"]);

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertFalse, assertThrows } from "@std/assert";
 import { concat } from "@std/bytes";
 import { encodeHex } from "@std/encoding";
 import { WebSocketEndpoint, type WebSocketEvent, type WebSocketLimits } from "../../src/transport/rfc6455.ts";
-import { acceptKey, clientHandshake } from "../../src/transport/ws_handshake.ts";
+import { acceptKey, clientHandshake, ServerUpgrade } from "../../src/transport/ws_handshake.ts";
 import { type Random, random, seed, test } from "../harness.ts";
 import { closeOf, flush, openClient, openServer, summary } from "./endpoints.ts";
 import { everyCut, hex, latin1, randomCut } from "./wire.ts";
@@ -258,7 +258,7 @@ test("WS-35: each failure has its code: 1002 protocol, 1003 text, 1007 UTF-8, 10
 
 test("close: before it is open there is nobody to tell", () => {
   const policy = { subprotocols: [], origins: "any" } as const;
-  const endpoint = new WebSocketEndpoint({ role: "server", policy, now: 0 });
+  const endpoint = new WebSocketEndpoint({ role: "server", upgrade: new ServerUpgrade(policy), now: 0 });
   endpoint.close(0);
   assertEquals([endpoint.state, flush(endpoint).length, endpoint.nextTimeout(), endpoint.end()], [
     "closed",
@@ -326,7 +326,7 @@ async function joined(source: Random, limits?: WebSocketLimits): Promise<Wire> {
   const handshake = await clientHandshake({ url: new URL("wss://h/$x"), crypto, subprotocols: ["amqp"] });
   const client = new WebSocketEndpoint({ role: "client", handshake, random: crypto, now: 0, limits });
   const policy = { subprotocols: ["amqp"], origins: [] };
-  const server = new WebSocketEndpoint({ role: "server", policy, now: 0, limits });
+  const server = new WebSocketEndpoint({ role: "server", upgrade: new ServerUpgrade(policy, limits), now: 0, limits });
   const wire = new Wire(client, server, source);
   wire.run();
   const [event] = wire.heard.server.splice(0);

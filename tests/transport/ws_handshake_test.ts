@@ -10,6 +10,7 @@ import {
   type ClientHandshakeOptions,
   encodeRefusal,
   encodeUpgraded,
+  ServerUpgrade,
   type UpgradePolicy,
 } from "../../src/transport/ws_handshake.ts";
 import { random, seed, test } from "../harness.ts";
@@ -379,7 +380,7 @@ test("WSB-8 and WSB-9: the server's first choice among those offered; none is re
 
 /** A server's end that has received a good request. */
 function asked(): { server: WebSocketEndpoint; events: WebSocketEvent[] } {
-  const server = new WebSocketEndpoint({ role: "server", policy: POLICY, now: 0 });
+  const server = new WebSocketEndpoint({ role: "server", upgrade: new ServerUpgrade(POLICY), now: 0 });
   const fields = REQUEST.map(([name, value]) => `${name}: ${value}\r\n`).join("");
   return { server, events: server.receive(latin1(`GET /$x HTTP/1.1\r\n${fields}\r\n`), 0) };
 }
@@ -406,7 +407,7 @@ test("WS-14: an answer that comes when the client has gone does nothing, one wit
   server.accept(ACCEPT);
   server.refuse(0, 403);
   assertEquals([flush(server).length, server.state], [0, "closed"]);
-  const fresh = new WebSocketEndpoint({ role: "server", policy: POLICY, now: 0 });
+  const fresh = new WebSocketEndpoint({ role: "server", upgrade: new ServerUpgrade(POLICY), now: 0 });
   assertThrows(() => fresh.accept(ACCEPT), TypeError);
   assertThrows(() => fresh.refuse(0, 400), TypeError);
   assertThrows(() => client().accept(ACCEPT), TypeError);
@@ -444,7 +445,7 @@ test("WS-17 and ATK-16: a request over the limits or with smuggled lines gets a 
       `${base}\r\nGET /evil HTTP/1.1\r\n`,
     ]
   ) {
-    const server = new WebSocketEndpoint({ role: "server", policy: POLICY, now: 0 });
+    const server = new WebSocketEndpoint({ role: "server", upgrade: new ServerUpgrade(POLICY), now: 0 });
     const events = server.receive(latin1(request), 0);
     assertEquals(events.map(({ kind }) => kind), ["close"]);
     const answer = text(flush(server));
@@ -479,7 +480,7 @@ test("ATK-15: an answer cannot be split by what goes into it", () => {
 test("ATK-16: slow heads run into the time limit, on both sides", () => {
   const server = new WebSocketEndpoint({
     role: "server",
-    policy: POLICY,
+    upgrade: new ServerUpgrade(POLICY),
     now: 1_000,
     limits: { handshakeTimeoutMs: 500 },
   });
@@ -496,7 +497,9 @@ test("handshake: whatever arrives, it opens, waits, or ends in one close; the cu
     server: latin1(`GET / HTTP/1.1\r\n${REQUEST.map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n`),
   };
   const outcome = (role: "client" | "server", pieces: Uint8Array[]): unknown => {
-    const endpoint = role === "client" ? client() : new WebSocketEndpoint({ role, policy: POLICY, now: 0 });
+    const endpoint = role === "client"
+      ? client()
+      : new WebSocketEndpoint({ role, upgrade: new ServerUpgrade(POLICY), now: 0 });
     const events = pieces.flatMap((piece) => endpoint.receive(piece, 0));
     const closes = events.filter(({ kind }) => kind === "close");
     assert(closes.length <= 1 && (closes.length === 0 || events.at(-1) === closes[0]));

@@ -10,7 +10,7 @@ import {
   type WebSocketEvent,
   type WebSocketLimits,
 } from "../../src/transport/rfc6455.ts";
-import { acceptKey, clientHandshake } from "../../src/transport/ws_handshake.ts";
+import { acceptKey, clientHandshake, ServerUpgrade } from "../../src/transport/ws_handshake.ts";
 import { test } from "../harness.ts";
 import { latin1 } from "./wire.ts";
 
@@ -166,7 +166,12 @@ async function listen(limits?: WebSocketLimits): Promise<{ server: Server; port:
   const server = createServer({ allowHalfOpen: true });
   const live = once(server, "connection").then(([socket]) => {
     const policy = { subprotocols: ["amqp"], origins: [] };
-    const endpoint = new WebSocketEndpoint({ role: "server", policy, now: performance.now(), limits });
+    const endpoint = new WebSocketEndpoint({
+      role: "server",
+      upgrade: new ServerUpgrade(policy, limits),
+      now: performance.now(),
+      limits,
+    });
     return new Live(endpoint, socket as Socket);
   });
   server.listen(0, "127.0.0.1");
