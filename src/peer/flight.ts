@@ -89,6 +89,7 @@ export class Flight {
   onfailed: ((error: unknown) => void) | undefined;
   readonly #sender: Sender;
   #error: unknown;
+  #landed: (() => void) | undefined;
   #finish: (() => void) | undefined;
 
   /** Starts; the sender tells it when its link ends. */
@@ -106,7 +107,10 @@ export class Flight {
   /** Waits until the next can be sent. */
   async room(): Promise<void> {
     const sender = this.#sender;
-    while (!this.failed && sender.open && (sender.queued > 0 || this.size >= MAX_IN_FLIGHT)) await sender.change();
+    while (!this.failed && sender.open && (sender.queued > 0 || this.size >= MAX_IN_FLIGHT)) {
+      // The sender tells of an outcome before it is counted here.
+      await (sender.queued > 0 ? sender.change() : new Promise<void>((resolve) => this.#landed = resolve));
+    }
   }
 
   /** Wants to hear of nothing more. */
@@ -138,6 +142,7 @@ export class Flight {
   }
 
   readonly #done = (): void => {
+    this.#landed?.();
     if (--this.size === 0) this.#finish?.();
   };
 

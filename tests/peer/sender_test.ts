@@ -1,7 +1,9 @@
 import { assertEquals, assertInstanceOf, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import { AmqpError, condition, OutcomeError } from "../../src/errors.ts";
 import type { Message } from "../../src/codec/message.ts";
+import { MAX_IN_FLIGHT } from "../../src/peer/flight.ts";
 import type { Receiver } from "../../src/peer/receiver.ts";
+import type { Sender } from "../../src/peer/sender.ts";
 import { acceptor, type ReceiverRequest } from "../../src/peer/server.ts";
 import { test } from "../harness.ts";
 import { linkUp, type LinkUpOptions } from "./link_up.ts";
@@ -244,6 +246,34 @@ test("sendAll takes no message before there is room for it", async () => {
   assertEquals(await all, 100);
   await connection.close();
   await rest;
+});
+
+test("sendAll and a writable go on when all that is under way has its outcome, at once or one by one", async () => {
+  const ways = {
+    sendAll: (sender: Sender, messages: Message[]): Promise<unknown> => sender.sendAll(messages),
+    writable: (sender: Sender, messages: Message[]): Promise<unknown> => {
+      const writer = sender.writable.getWriter();
+      for (const message of messages) writer.write(message).catch(() => {});
+      return writer.close();
+    },
+  };
+  for (const send of Object.values(ways)) {
+    const { connection, ends } = sending((request) => request.accept({ credit: 10_000, settle: "manual" }));
+    const sender = connection.sender("orders");
+    await sender.ready();
+    const all = send(sender, Array.from({ length: MAX_IN_FLIGHT + 5 }, (_, body) => ({ body })));
+    const held = [];
+    while (held.length < MAX_IN_FLIGHT) held.push(await ends[0]!.receive());
+    assertEquals(sender.pending, MAX_IN_FLIGHT);
+    held.shift()!.accept();
+    held.push(await ends[0]!.receive());
+    assertEquals(sender.pending, MAX_IN_FLIGHT);
+    for (const delivery of held) delivery.accept();
+    const rest = ends[0]!.serve((delivery) => delivery.accept());
+    await all;
+    await connection.close();
+    await rest;
+  }
 });
 
 test("sendAll stops at the first failure and reports it after the rest is settled", async () => {
