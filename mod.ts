@@ -33,7 +33,7 @@ export type { ConnectionBase } from "./src/peer/connection_base.ts";
 export type { Session, SessionOptions } from "./src/peer/session.ts";
 export type { Link } from "./src/peer/link.ts";
 export type { CloseOptions, Lifetime } from "./src/peer/lifetime.ts";
-export type { Sender, SendOptions } from "./src/peer/sender.ts";
+export type { Sender, SendOptions, SendTerms } from "./src/peer/sender.ts";
 export type { Receiver, ReceiveTerms, ServeOptions } from "./src/peer/receiver.ts";
 export type { Delivery } from "./src/peer/delivery.ts";
 export type { LinkTerms, ReceiverOptions, SenderOptions } from "./src/peer/terms.ts";

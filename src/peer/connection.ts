@@ -11,7 +11,7 @@ import type { SessionEndpoint, SessionOptions } from "../engine/session.ts";
 import { ConnectionBase, type ConnectionEvent } from "./connection_base.ts";
 import { Receiver, type ReceiveTerms } from "./receiver.ts";
 import type { Requester } from "./request.ts";
-import { Sender } from "./sender.ts";
+import { Sender, type SendTerms } from "./sender.ts";
 import { Session } from "./session.ts";
 import { checkCredit, receiverAttach, type ReceiverOptions, senderAttach, type SenderOptions, terms } from "./terms.ts";
 import { abortable, Deferred, type WaitOptions } from "./wait.ts";
@@ -106,7 +106,7 @@ export class Connection extends ConnectionBase {
   attachSender(session: SessionEndpoint, options: SenderOptions): Sender {
     this.requireOpen("attach sender");
     const endpoint = session.attach(SenderEndpoint, senderAttach(options, this.containerId));
-    return this.adopt(endpoint);
+    return this.adopt(endpoint, options);
   }
 
   /** @ignore For sessions. */
@@ -118,12 +118,12 @@ export class Connection extends ConnectionBase {
   }
 
   /** @ignore Makes a link of this connection's user out of the engine's. */
-  adopt(endpoint: SenderEndpoint): Sender;
+  adopt(endpoint: SenderEndpoint, terms: SendTerms): Sender;
   /** @ignore Makes a link of this connection's user out of the engine's. */
   adopt(endpoint: ReceiverEndpoint, terms: ReceiveTerms): Receiver;
   /** @ignore Makes a link of this connection's user out of the engine's. */
-  adopt(endpoint: SenderEndpoint | ReceiverEndpoint, terms: ReceiveTerms = {}): Sender | Receiver {
-    const link = endpoint.role === "sender" ? new Sender(this, endpoint) : new Receiver(this, endpoint, terms);
+  adopt(endpoint: SenderEndpoint | ReceiverEndpoint, terms: SendTerms & ReceiveTerms): Sender | Receiver {
+    const link = endpoint.role === "sender" ? new Sender(this, endpoint, terms) : new Receiver(this, endpoint, terms);
     return this.addLink(endpoint, link);
   }
 

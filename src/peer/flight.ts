@@ -8,7 +8,7 @@
 import type { Message } from "../codec/message.ts";
 import type { Sender, SendOptions } from "./sender.ts";
 
-/** Messages of one `sendAll` or `writable` that may wait for their outcome at a time, whatever the credit. */
+/** Messages that may wait for their outcome at a time by default: enough for a fast peer that is far away. */
 export const MAX_IN_FLIGHT = 2_048;
 
 type Messages = Iterable<Message | Uint8Array> | AsyncIterable<Message | Uint8Array>;
@@ -88,13 +88,20 @@ export class Flight {
   /** Told of the first failure. */
   onfailed: ((error: unknown) => void) | undefined;
   readonly #sender: Sender;
+  readonly #most: number;
   #error: unknown;
   #landed: (() => void) | undefined;
   #finish: (() => void) | undefined;
 
-  /** Starts; the sender tells it when its link ends. */
+  /**
+   * Starts; the sender tells it when its link ends.
+   *
+   * @throws {RangeError} If the sender's `maxInFlight` is below 1.
+   */
   constructor(sender: Sender) {
     this.#sender = sender;
+    this.#most = sender.maxInFlight ?? MAX_IN_FLIGHT;
+    if (!(this.#most >= 1)) throw new RangeError(`Cannot send: option "maxInFlight" is ${this.#most}`);
     sender.flights.add(this);
   }
 
@@ -107,7 +114,7 @@ export class Flight {
   /** Waits until the next can be sent. */
   async room(): Promise<void> {
     const sender = this.#sender;
-    while (!this.failed && sender.open && (sender.queued > 0 || this.size >= MAX_IN_FLIGHT)) {
+    while (!this.failed && sender.open && (sender.queued > 0 || this.size >= this.#most)) {
       // The sender tells of an outcome before it is counted here.
       await (sender.queued > 0 ? sender.change() : new Promise<void>((resolve) => this.#landed = resolve));
     }

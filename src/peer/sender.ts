@@ -22,6 +22,15 @@ import { Deferred, ignore, rejected, type WaitOptions } from "./wait.ts";
 // Some dozens of small messages; one that is kept for long keeps no more memory alive than that.
 const BLOCK_BYTES = 16_384;
 
+/** How a sender sends many messages side by side. */
+export interface SendTerms {
+  /**
+   * Messages of one `sendAll` or `writable` that may wait for their outcome at a time, whatever the credit. All of them are
+   * kept in memory until then, and a round trip brings no more than as many. Default: 2,048.
+   */
+  maxInFlight?: number;
+}
+
 /** How a message is sent. */
 export interface SendOptions extends WaitOptions {
   /** True sends it settled: at most once, no outcome. Default: false. */
@@ -105,11 +114,14 @@ export class Sender extends Link {
   #changed: Deferred<void> | undefined;
   /** @ignore Sends that run side by side, for which it is a fault when the link ends while they have nothing to send. */
   readonly flights: Set<Flight> = new Set();
+  /** @ignore What it was made with, for flights. */
+  readonly maxInFlight: number | undefined;
 
   /** Built by the connection or session. */
-  constructor(connection: Connection, endpoint: SenderEndpoint) {
+  constructor(connection: Connection, endpoint: SenderEndpoint, terms: SendTerms = {}) {
     super(connection, endpoint);
     this.#endpoint = endpoint;
+    this.maxInFlight = terms.maxInFlight;
   }
 
   /**

@@ -22,7 +22,7 @@ import type { ConnectionHooks } from "./connection_base.ts";
 import type { CloseOptions } from "./link.ts";
 import type { Receiver, ReceiveTerms } from "./receiver.ts";
 import { saslOffer, SaslServer, type SaslServerOptions } from "./sasl_server.ts";
-import type { Sender } from "./sender.ts";
+import type { Sender, SendTerms } from "./sender.ts";
 import { randomName } from "./random_name.ts";
 import { checkCredit, codecLimits } from "./terms.ts";
 import { abortable, ignore } from "./wait.ts";
@@ -54,7 +54,7 @@ export interface AcceptTerms extends LinkOptions {
 }
 
 /** A peer that wants to receive: this side sends. */
-export type SenderRequest = LinkRequest<Sender, AcceptTerms>;
+export type SenderRequest = LinkRequest<Sender, AcceptTerms & SendTerms>;
 /** A peer that wants to send: this side receives. */
 export type ReceiverRequest = LinkRequest<Receiver, AcceptTerms & ReceiveTerms>;
 
@@ -242,7 +242,7 @@ function senderRequest(connection: Connection, link: SenderEndpoint): SenderRequ
         ...terms,
         source: terms.source ?? (source && { ...source, address: address ?? source.address }),
       });
-      return connection.adopt(link);
+      return connection.adopt(link, terms);
     },
     refuse: (error) => refuse(connection, link, error),
   };

@@ -9,6 +9,7 @@ import type { Fields, ReceiverSettleMode, SenderSettleMode, Source, Target } fro
 import type { AttachOptions } from "../engine/link.ts";
 import { randomName } from "./random_name.ts";
 import type { ReceiveTerms } from "./receiver.ts";
+import type { SendTerms } from "./sender.ts";
 
 /** What a sender and a receiver are attached with alike. */
 export interface LinkTerms {
@@ -33,7 +34,7 @@ export interface LinkTerms {
 }
 
 /** What a sender is attached with. */
-export type SenderOptions = LinkTerms;
+export type SenderOptions = LinkTerms & SendTerms;
 
 /** What a receiver is attached with. */
 export interface ReceiverOptions extends LinkTerms, ReceiveTerms {

@@ -248,7 +248,7 @@ test("sendAll takes no message before there is room for it", async () => {
   await rest;
 });
 
-test("sendAll and a writable go on when all that is under way has its outcome, at once or one by one", async () => {
+test("sendAll and a writable have as many messages under way as their sender says, and go on with every outcome", async () => {
   const ways = {
     sendAll: (sender: Sender, messages: Message[]): Promise<unknown> => sender.sendAll(messages),
     writable: (sender: Sender, messages: Message[]): Promise<unknown> => {
@@ -258,22 +258,34 @@ test("sendAll and a writable go on when all that is under way has its outcome, a
     },
   };
   for (const send of Object.values(ways)) {
-    const { connection, ends } = sending((request) => request.accept({ credit: 10_000, settle: "manual" }));
-    const sender = connection.sender("orders");
-    await sender.ready();
-    const all = send(sender, Array.from({ length: MAX_IN_FLIGHT + 5 }, (_, body) => ({ body })));
-    const held = [];
-    while (held.length < MAX_IN_FLIGHT) held.push(await ends[0]!.receive());
-    assertEquals(sender.pending, MAX_IN_FLIGHT);
-    held.shift()!.accept();
-    held.push(await ends[0]!.receive());
-    assertEquals(sender.pending, MAX_IN_FLIGHT);
-    for (const delivery of held) delivery.accept();
-    const rest = ends[0]!.serve((delivery) => delivery.accept());
-    await all;
-    await connection.close();
-    await rest;
+    for (const [maxInFlight, most] of [[undefined, MAX_IN_FLIGHT], [3, 3], [1, 1]] as const) {
+      const { connection, ends } = sending((request) => request.accept({ credit: 10_000, settle: "manual" }));
+      const sender = connection.sender("orders", { maxInFlight });
+      await sender.ready();
+      const all = send(sender, Array.from({ length: most + 5 }, (_, body) => ({ body })));
+      const held = [];
+      while (held.length < most) held.push(await ends[0]!.receive());
+      assertEquals(sender.pending, most);
+      held.shift()!.accept();
+      held.push(await ends[0]!.receive());
+      assertEquals(sender.pending, most);
+      for (const delivery of held) delivery.accept();
+      const rest = ends[0]!.serve((delivery) => delivery.accept());
+      await all;
+      await connection.close();
+      await rest;
+    }
   }
+});
+
+test("sendAll and a writable refuse to wait for ever", async () => {
+  const { connection } = sending((request) => request.accept());
+  for (const maxInFlight of [0, NaN]) {
+    const sender = connection.sender("orders", { maxInFlight });
+    await assertRejects(() => sender.sendAll([{ body: 1 }]), RangeError, "maxInFlight");
+    await assertRejects(() => sender.writable.getWriter().closed, RangeError, "maxInFlight");
+  }
+  await connection.close();
 });
 
 test("sendAll stops at the first failure and reports it after the rest is settled", async () => {
