@@ -11,6 +11,9 @@ let kept: { readonly texts: (string | undefined)[]; readonly spelt: Uint8Array }
 /** Longer texts than this are rarely the same twice. */
 const LONGEST_KEPT = 32;
 
+/** Up to here V8 is faster by a loop than by the call of a decoder, by a third; JavaScriptCore is slower by as much. */
+const LONGEST_LOOP = 48;
+
 /** The one text encoder, made when first needed. */
 export function utf8Encoder(): TextEncoder {
   return encoder ??= new TextEncoder();
@@ -42,7 +45,7 @@ function isUtf8(bytes: Uint8Array): boolean {
  * costs neither memory nor, as the key of an object, a lookup among all strings of the program.
  */
 export function shortAscii(bytes: Uint8Array, start: number, length: number): string | undefined {
-  if (length > LONGEST_KEPT) return undefined;
+  if (length > LONGEST_KEPT) return length > LONGEST_LOOP ? undefined : asciiOf(bytes, start, length);
   if (length === 0) return "";
   const last = start + length - 1;
   const slot = (length * 7 + bytes[start] * 31 + bytes[last] * 5 + bytes[start + (length >> 1)]) & 0xff;
@@ -51,13 +54,28 @@ export function shortAscii(bytes: Uint8Array, start: number, length: number): st
   if (found !== undefined && found.length === length && equals(spelt, slot * LONGEST_KEPT, bytes, start, length)) {
     return found;
   }
-  let text = "";
-  for (let at = start; at <= last; at++) {
-    if (bytes[at] > 0x7f) return undefined;
-    text += String.fromCharCode(bytes[at]);
-  }
+  const text = asciiOf(bytes, start, length);
+  if (text === undefined) return undefined;
   for (let i = 0; i < length; i++) spelt[slot * LONGEST_KEPT + i] = bytes[start + i];
   return texts[slot] = text;
+}
+
+function asciiOf(b: Uint8Array, start: number, length: number): string | undefined {
+  const end = start + length;
+  let bits = 0;
+  for (let at = start; at < end; at++) bits |= b[at];
+  if (bits > 0x7f) return undefined;
+  let text = "";
+  let i = start;
+  for (; i + 16 <= end; i += 16) {
+    // deno-fmt-ignore
+    text += String.fromCharCode(
+      b[i], b[i + 1], b[i + 2], b[i + 3], b[i + 4], b[i + 5], b[i + 6], b[i + 7],
+      b[i + 8], b[i + 9], b[i + 10], b[i + 11], b[i + 12], b[i + 13], b[i + 14], b[i + 15],
+    );
+  }
+  for (; i < end; i++) text += String.fromCharCode(b[i]);
+  return text;
 }
 
 // Bytes with bytes: to look at the characters of a text takes twice as long.
