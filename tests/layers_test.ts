@@ -43,7 +43,7 @@ const NOT_FOR_CLIENTS =
 function layerOf(path: string): Layer {
   const [, folder, file] = /^src\/(?:(\w+)\/.+|(\w+)\.ts)$/.exec(path) ?? [];
   if (folder !== undefined && folder in BELOW) return folder as Layer;
-  return file === "errors" || file === "condition" ? "errors" : "entry";
+  return file === "errors" || file === "condition" || file === "blocks" ? "errors" : "entry";
 }
 
 function resolve(specifier: string, from: string): string {

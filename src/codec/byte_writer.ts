@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isBlock, MIN_BLOCK_BYTES, takeBlock } from "../blocks.ts";
 import { utf8Encoder } from "./text.ts";
 
 // Two flushes of a busy connection; one large message shall not make blocks for small ones as large.
@@ -43,11 +44,18 @@ export class ByteWriter {
     return this.bytes.subarray(this.start, this.end);
   }
 
-  /** Hands over the bytes written so far, and starts afresh behind them. */
+  /**
+   * Hands over the bytes written so far, and starts afresh behind them. So many that they needed a block of their own may
+   * be given to `giveBlock` when nobody reads them any more.
+   */
   take(): Uint8Array<ArrayBuffer> {
     const taken = this.view();
     this.#lastTaken = taken.length;
     this.start = this.end;
+    if (isBlock(this.bytes)) {
+      this.bytes = new Uint8Array(0);
+      this.start = 0;
+    }
     this.truncate(0);
     return taken;
   }
@@ -147,7 +155,10 @@ export class ByteWriter {
     const written = this.view();
     // What is taken next is likely to be as long as what was taken last.
     const likely = Math.min(this.#lastTaken, MAX_AHEAD);
-    this.bytes = new Uint8Array(Math.max(this.#capacity, likely, 2 * written.length, least));
+    const size = Math.max(this.#capacity, likely, 2 * written.length, least);
+    // Who told how much it will be may keep it for long, and wants no more than that.
+    const exact = size < MIN_BLOCK_BYTES || size === this.#capacity;
+    this.bytes = exact ? new Uint8Array(size) : takeBlock(size);
     this.bytes.set(written);
     this.start = 0;
     this.end = written.length;

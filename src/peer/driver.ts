@@ -4,6 +4,7 @@
  * @module
  */
 
+import { giveBlock } from "../blocks.ts";
 import * as condition from "../condition.ts";
 import { AmqpError, TransportError } from "../errors.ts";
 import { quote } from "../codec/text.ts";
@@ -106,7 +107,7 @@ export class Driver {
     while (!this.#congested) {
       const bytes = this.#endpoint.transmit(now());
       if (bytes === undefined) break;
-      this.#channel.send(bytes);
+      if (this.#channel.send(bytes) === true) giveBlock(bytes);
       if (this.#channel.bufferedAmount > HIGH_WATER_BYTES) this.#awaitReady();
     }
     this.#dispatch(this.#endpoint.events());

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { giveBlock } from "../blocks.ts";
 import * as condition from "../condition.ts";
 import { AmqpError, type FailedOutcome, OutcomeError } from "../errors.ts";
 import { encodeMessage, type Message } from "../codec/message.ts";
@@ -56,6 +57,8 @@ class Send {
   readonly listener: SendListener;
   abort: (() => void) | undefined;
   delivery: OutgoingDelivery | undefined;
+  // Whether the payload was encoded here, so that nobody else has it.
+  own = false;
   // Its neighbours among those that wait for their outcome.
   before: Send | undefined;
   after: Send | undefined;
@@ -172,6 +175,7 @@ export class Sender extends Link {
     }
     const listener = new Promised(this);
     const send = new Send(payload, options, listener);
+    send.own = payload !== message;
     if (signal !== undefined) {
       send.abort = () => this.#abort(send);
       signal.addEventListener("abort", send.abort, { once: true });
@@ -343,6 +347,8 @@ export class Sender extends Link {
     if (send === undefined) return undefined;
     this.#forget(send);
     this.#notify();
+    // A peer may settle what it has not seen to its end.
+    if (send.own && delivery.sent) giveBlock(send.payload);
     return send.listener;
   }
 

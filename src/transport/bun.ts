@@ -58,6 +58,7 @@ function dataOf(socket: BunSocket): BunSocketData {
 }
 
 class BunCarrier implements Carrier {
+  readonly copies = true;
   readonly #socket: BunSocket;
 
   constructor(socket: BunSocket) {

@@ -21,8 +21,11 @@ export interface ChannelClose {
  * over; what arrived earlier is kept for them. `onclose` is called exactly once, after the last `onbytes`.
  */
 export interface Channel {
-  /** Queues bytes for sending and takes them over: the caller must not write to them again. Ignored once closed. */
-  send(bytes: Uint8Array): void;
+  /**
+   * Queues bytes for sending and takes them over: the caller must not write to them again, unless the answer is true, by
+   * which a channel says that it has copied them. Ignored once closed.
+   */
+  send(bytes: Uint8Array): boolean | void;
   /** Ends the channel in order: what was sent before still goes out. Calling it again does nothing. */
   close(code?: number, reason?: string): void;
   /** Bytes accepted by `send` that have not left yet. */

@@ -6,7 +6,7 @@
 
 import { TransportError } from "../errors.ts";
 import { type Accept, admit, refuseMalformed, type UpgradeOptions } from "./upgrade.ts";
-import { webSocketChannel, type WebSocketLike } from "./websocket.ts";
+import { channelOver, type WebSocketLike } from "./websocket.ts";
 
 export type { Accept, OriginPolicy, UpgradeInfo, UpgradeOptions } from "./upgrade.ts";
 
@@ -33,7 +33,7 @@ export function handler(accept: Accept, options: UpgradeOptions = {}): (request:
     } catch {
       return refuseMalformed();
     }
-    accept(webSocketChannel(upgraded.socket, options), { protocol, request });
+    accept(channelOver(upgraded.socket, options, true), { protocol, request });
     return upgraded.response;
   };
 }

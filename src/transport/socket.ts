@@ -23,8 +23,8 @@ export interface Socket {
   readonly remotePort?: number | undefined;
   /** Our own address. */
   readonly localAddress?: string | undefined;
-  /** Queues bytes; false asks to wait for `drain`. */
-  write(bytes: Uint8Array): boolean;
+  /** Queues bytes; false asks to wait for `drain`. `written` is told when they have left, or why they have not. */
+  write(bytes: Uint8Array, written?: (error?: Error | null) => void): boolean;
   /** Ends our half, behind what was written. */
   end(): unknown;
   /** Drops it. */
@@ -107,7 +107,7 @@ export abstract class SocketChannel extends Inbound implements PausableChannel {
   /** Bytes accepted by `send` that have not left yet. */
   abstract get bufferedAmount(): number;
   /** Queues bytes for sending and takes them over. */
-  abstract send(bytes: Uint8Array): void;
+  abstract send(bytes: Uint8Array): boolean | void;
   /** Ends the channel in order. */
   abstract close(code?: number, reason?: string): void;
   /** Ends our half, if there are halves. */
@@ -146,8 +146,8 @@ export abstract class SocketChannel extends Inbound implements PausableChannel {
   }
 
   /** Writes, and takes note of whether there is room for more. */
-  protected write(bytes: Uint8Array): void {
-    this.writable = this.socket.write(bytes);
+  protected write(bytes: Uint8Array, written?: (error?: Error | null) => void): void {
+    this.writable = this.socket.write(bytes, written);
   }
 
   /** Remembers how the channel came to its end, which is told when the socket is gone; the first call counts. */

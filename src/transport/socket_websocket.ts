@@ -4,6 +4,7 @@
  * @module
  */
 
+import { giveBlock, isBlock } from "../blocks.ts";
 import { TransportError } from "../errors.ts";
 import type { HeaderField, RequestHead } from "./http.ts";
 import type { OpenEvent, RequestEvent, WebSocketEndpoint, WebSocketEvent } from "./rfc6455.ts";
@@ -43,11 +44,11 @@ export class SocketWebSocket extends SocketChannel {
     return this.socket.destroyed ? 0 : this.#endpoint.bufferedAmount + this.socket.writableLength;
   }
 
-  /** Queues bytes for sending; all of one turn leave together. */
-  send(bytes: Uint8Array): void {
-    if (this.#closing !== undefined || this.socket.destroyed) return;
+  /** Queues a copy of bytes for sending; all of one turn leave together. */
+  send(bytes: Uint8Array): true {
+    if (this.#closing !== undefined || this.socket.destroyed) return true;
     this.#endpoint.sendBinary(bytes);
-    if (this.#scheduled) return;
+    if (this.#scheduled) return true;
     this.#scheduled = true;
     queueMicrotask(() => {
       this.#scheduled = false;
@@ -55,6 +56,7 @@ export class SocketWebSocket extends SocketChannel {
       // Whatever the system takes at once is followed by no event.
       this.wake();
     });
+    return true;
   }
 
   /** Starts the closing handshake once everything sent has left; nothing is received from now on. */
@@ -147,7 +149,8 @@ export class SocketWebSocket extends SocketChannel {
     while (this.writable && !this.socket.destroyed) {
       const bytes = this.#endpoint.transmit();
       if (bytes === undefined) break;
-      this.write(bytes);
+      // One that failed may be on its way all the same, where a system takes bytes in its own time.
+      this.write(bytes, isBlock(bytes) ? (error) => void (error || giveBlock(bytes)) : undefined);
     }
     if (this.#endpoint.outputEnded && this.#endpoint.bufferedAmount === 0 && !this.#outputEnded) {
       this.#outputEnded = true;

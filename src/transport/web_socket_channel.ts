@@ -15,6 +15,8 @@ export interface WebSocketChannelOptions {
 export interface Carrier {
   /** Bytes that were sent and have not left yet. */
   readonly bufferedAmount: number;
+  /** Whether `send` copies what it is given. */
+  readonly copies?: boolean;
   /** Sends one message; false asks to hold the next ones until {@linkcode WebSocketChannel.drained} is called. */
   send(message: Uint8Array): boolean;
   /** Starts the closing handshake; throws for a code that the runtime does not let a program send. */
@@ -70,13 +72,15 @@ export class WebSocketChannel extends Inbound implements Channel {
   }
 
   /** Queues bytes for sending, in messages of at most `maxMessageBytes`, and takes them over. */
-  send(bytes: Uint8Array): void {
+  send(bytes: Uint8Array): boolean {
     const step = this.#maxMessageBytes;
+    const waiting = this.#queue.length;
     if (bytes.length <= step) {
       if (bytes.length > 0) this.#write(bytes);
-      return;
+    } else {
+      for (let start = 0; start < bytes.length; start += step) this.#write(bytes.subarray(start, start + step));
     }
-    for (let start = 0; start < bytes.length; start += step) this.#write(bytes.subarray(start, start + step));
+    return this.#carrier.copies === true && this.#queue.length === waiting;
   }
 
   /**

@@ -99,7 +99,12 @@ const CLOSED = 3;
  * @throws {RangeError} If an option is not a positive number.
  */
 export function webSocketChannel(socket: WebSocketLike, options: WebSocketChannelOptions = {}): Channel {
-  const channel = new WebSocketChannel(new SocketCarrier(socket), options);
+  return channelOver(socket, options, false);
+}
+
+/** Like {@linkcode webSocketChannel}; `copies` says that the socket copies what it sends at once, as the platform's do. */
+export function channelOver(socket: WebSocketLike, options: WebSocketChannelOptions, copies: boolean): Channel {
+  const channel = new WebSocketChannel(new SocketCarrier(socket, copies), options);
   socket.binaryType = "arraybuffer";
   // Listeners stay: a socket may report an error after its end, and `ws` throws one that nobody listens to.
   socket.addEventListener("open", () => channel.opened());
@@ -119,9 +124,11 @@ export function webSocketChannel(socket: WebSocketLike, options: WebSocketChanne
 }
 
 class SocketCarrier implements Carrier {
+  readonly copies: boolean;
   readonly #socket: WebSocketLike;
 
-  constructor(socket: WebSocketLike) {
+  constructor(socket: WebSocketLike, copies: boolean) {
+    this.copies = copies;
     this.#socket = socket;
   }
 
@@ -192,7 +199,7 @@ function handshake(
 ): Promise<DialedChannel> {
   const { signal, subprotocols, handshakeTimeoutMs } = options;
   return new Promise((resolve, reject) => {
-    const channel = webSocketChannel(socket, options);
+    const channel = channelOver(socket, options, options.webSocket === undefined && isPlatforms(socket));
     let pending = true;
     let failure: WebSocketEvent | undefined;
     const settle = (): void => {
@@ -228,6 +235,11 @@ function handshake(
       reject(openingFailed(failure, target));
     };
   });
+}
+
+// A stand-in that a program has put in its place may keep what it is given, and send it later.
+function isPlatforms(socket: WebSocketLike): boolean {
+  return Function.prototype.toString.call(socket.constructor).includes("[native code]");
 }
 
 function cannotOpen(target: Target): string {

@@ -7,6 +7,7 @@
  * @module
  */
 
+import { isBlock, MIN_BLOCK_BYTES, takeBlock } from "../blocks.ts";
 import { TransportError } from "../errors.ts";
 
 /** What a frame is [rfc6455 5.2]; the other values are reserved. */
@@ -103,6 +104,9 @@ export function mask(bytes: Uint8Array, key: Uint8Array, phase: number): number 
 // Holds some eighty small frames per write.
 const SLAB_BYTES = 16_384;
 
+// What does not fit into one message follows in another, and shall leave together with it.
+const TAIL_BYTES = 2_048;
+
 /** Memory that is written once, from its start to its end; what was handed over stays as it is. */
 interface Slab {
   readonly bytes: Uint8Array;
@@ -193,12 +197,14 @@ export class FrameEncoder {
     return slab;
   }
 
-  // A piece that was handed over may still be on its way to the socket: the slab goes on behind it, never over it.
+  // A piece that was handed over may still be on its way to the socket: the slab goes on behind it, never over it. A block
+  // goes with its piece, and may be given back when that has left.
   #seal(): Uint8Array | undefined {
     const slab = this.#slab;
     if (slab === undefined || slab.end === this.#start) return undefined;
     const piece = slab.bytes.subarray(this.#start, slab.end);
     this.#start = slab.end;
+    if (isBlock(slab.bytes)) this.#slab = undefined;
     return piece;
   }
 
@@ -206,12 +212,15 @@ export class FrameEncoder {
   #release(): void {
     const slab = this.#slab;
     this.#slab = undefined;
-    if (slab !== undefined && roomOf(slab) > (spare === undefined ? 0 : roomOf(spare))) spare = slab;
+    if (slab !== undefined && !isBlock(slab.bytes) && roomOf(slab) > (spare === undefined ? 0 : roomOf(spare))) {
+      spare = slab;
+    }
   }
 }
 
 function newSlab(size: number): Slab {
-  return { bytes: new Uint8Array(Math.max(size, SLAB_BYTES)), end: 0 };
+  const bytes = size < MIN_BLOCK_BYTES ? new Uint8Array(Math.max(size, SLAB_BYTES)) : takeBlock(size + TAIL_BYTES);
+  return { bytes, end: 0 };
 }
 
 function hasRoom(slab: Slab, size: number): boolean {
