@@ -4,7 +4,13 @@
  * @module
  */
 
+let nothing: Uint8Array<ArrayBuffer> | undefined;
 let scratch: DataView | undefined;
+
+/** No bytes; one for all, since an array of none takes 200 bytes in V8. */
+export function noBytes(): Uint8Array<ArrayBuffer> {
+  return nothing ??= new Uint8Array(0);
+}
 
 /** The unsigned number of four bytes that stands there. */
 export function uint32At(bytes: Uint8Array, at: number): number {

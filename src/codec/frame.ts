@@ -6,7 +6,7 @@
 
 import * as condition from "../condition.ts";
 import { AmqpError } from "../errors.ts";
-import { uint32At } from "./bytes.ts";
+import { noBytes, uint32At } from "./bytes.ts";
 import { decodeProvider } from "./composite.ts";
 import { OrdinaryReader } from "./ordinary.ts";
 import { archetypes } from "./plans.ts";
@@ -100,7 +100,7 @@ export class FrameDecoder {
   #ordinary: OrdinaryReader | undefined;
   #reader: Reader | undefined;
   /** What was gathered from several pieces, and how much of it is filled. */
-  #gathered: Uint8Array = new Uint8Array(0);
+  #gathered: Uint8Array = noBytes();
   #filled = 0;
   #buffered = 0;
 
@@ -200,7 +200,7 @@ export class FrameDecoder {
   #release(): Uint8Array {
     const bytes = this.#gathered.subarray(0, this.#filled);
     this.#buffered -= this.#filled;
-    this.#gathered = new Uint8Array(0);
+    this.#gathered = noBytes();
     this.#filled = 0;
     return bytes;
   }
