@@ -5,12 +5,20 @@
  */
 
 import { isBlock, MIN_BLOCK_BYTES, takeBlock } from "../blocks.ts";
+import { noBytes } from "./bytes.ts";
 import { utf8Encoder } from "./text.ts";
 
 // Two flushes of a busy connection; one large message shall not make blocks for small ones as large.
 const MAX_AHEAD = 131_072;
 
+// What opens a connection takes a few hundred bytes.
+const MOST_SHARED = 4_096;
+
 const LONGEST_LOOP = 48;
+
+// The rest of a block that no writer writes to, and where it begins.
+let spare: Uint8Array<ArrayBuffer> | undefined;
+let spareStart = 0;
 
 /**
  * Collects bytes.
@@ -20,7 +28,7 @@ const LONGEST_LOOP = 48;
  */
 export class ByteWriter {
   /** The block, another one after growing: a position that is kept is counted from {@linkcode ByteWriter.start}. */
-  protected bytes: Uint8Array<ArrayBuffer> = new Uint8Array(0);
+  protected bytes: Uint8Array<ArrayBuffer> = noBytes();
   /** Where that begins which was not taken. */
   protected start = 0;
   /** Where it ends. */
@@ -53,11 +61,26 @@ export class ByteWriter {
     this.#lastTaken = taken.length;
     this.start = this.end;
     if (isBlock(this.bytes)) {
-      this.bytes = new Uint8Array(0);
+      this.bytes = noBytes();
       this.start = 0;
     }
     this.truncate(0);
     return taken;
+  }
+
+  /**
+   * Leaves the rest of a small block to whichever writer needs memory next, as long as there is nothing to write: of
+   * connections that say little, however many they are, none has any. A busy one goes on with its own.
+   */
+  release(): void {
+    if (this.length > 0 || this.bytes.length > MOST_SHARED) return;
+    const room = this.bytes.length - this.end;
+    if (room > (spare === undefined ? 0 : spare.length - spareStart)) {
+      spare = this.bytes;
+      spareStart = this.end;
+    }
+    this.bytes = noBytes();
+    this.start = this.end = 0;
   }
 
   /** Takes back all bytes after the first `length`. */
@@ -155,6 +178,12 @@ export class ByteWriter {
     const written = this.view();
     // What is taken next is likely to be as long as what was taken last.
     const likely = Math.min(this.#lastTaken, MAX_AHEAD);
+    if (written.length === 0 && spare !== undefined && spare.length - spareStart >= Math.max(likely, least)) {
+      this.bytes = spare;
+      this.start = this.end = spareStart;
+      spare = undefined;
+      return;
+    }
     const size = Math.max(this.#capacity, likely, 2 * written.length, least);
     // Who told how much it will be may keep it for long, and wants no more than that.
     const exact = size < MIN_BLOCK_BYTES || size === this.#capacity;

@@ -223,7 +223,10 @@ export class ConnectionEndpoint implements Endpoint {
     }
     if (this.state === "opened") this.#transmitTransfers();
     const { writer } = this.#output;
-    if (writer.length === 0) return undefined;
+    if (writer.length === 0) {
+      writer.release();
+      return undefined;
+    }
     this.#clock.sent();
     const bytes = writer.take();
     try {

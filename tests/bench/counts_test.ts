@@ -153,6 +153,25 @@ test("bench: 1,000 encoded messages share a few blocks of memory", () => {
   assert(blocks.size <= Math.ceil(bytes / 16_384) + 1, `${blocks.size} blocks for ${bytes} bytes`);
 });
 
+test("bench: 1,000 writers that have nothing to write share a few blocks of memory, and write over nothing", () => {
+  const writers = Array.from({ length: MESSAGES }, () => new Writer(512));
+  const blocks = new Set<ArrayBuffer>();
+  const taken: Uint8Array<ArrayBuffer>[] = [];
+  for (const [i, writer] of writers.entries()) {
+    writer.u32(i);
+    // One that is not done keeps its memory.
+    writer.release();
+    if (i === 500) continue;
+    taken[i] = writer.take();
+    writer.release();
+    blocks.add(taken[i].buffer);
+  }
+  writers[500]!.u32(500);
+  taken[500] = writers[500]!.take().subarray(4);
+  assert(blocks.size <= 4 * MESSAGES / 512 + 2, `${blocks.size} blocks`);
+  for (const [i, bytes] of taken.entries()) assertEquals(bytes, Uint8Array.of(0, 0, i >>> 8, i));
+});
+
 test("bench: what arrives in whole frames is not copied", () => {
   const arrived = transferFrame(100);
   const decoder = new FrameDecoder({ maxFrameSize: LARGE });
