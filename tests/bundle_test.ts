@@ -9,13 +9,14 @@ import { bundle, firstLoad, gzipSize } from "./bundle.ts";
 import { test } from "./harness.ts";
 
 /**
- * What a page may pay for both ways of being a client, in bytes on the wire: what they cost now and a little air.
+ * What a page may pay for both ways of being a client, in bytes on the wire: what they cost now and a little air, for
+ * each runtime packs a little differently.
  *
  * Two thirds of it run in any ordinary exchange of messages, the rest is what a peer or a user may also do.
  */
-const LIMIT = 36_900;
+const LIMIT = 37_300;
 /** The same for publishing one message, as an edge function does, which needs nothing of what receives. */
-const PUBLISH_LIMIT = 32_500;
+const PUBLISH_LIMIT = 33_000;
 
 const client = firstLoad(`export { connect, publish } from "./mod.ts";`);
 const publisher = firstLoad(`export { publish } from "./mod.ts";`);

@@ -100,6 +100,19 @@ export function readDescriptor(reader: Reader): number {
   }
 }
 
+/** What a composite of the kind given takes of an object that may have more, such as the options of whoever sends it. */
+export function fieldsOf<K extends Kind>(
+  kind: K,
+  from: { readonly [F in keyof CompositeOf<K>]?: CompositeOf<K>[F] | null },
+): Partial<CompositeOf<K>> {
+  const found: FieldValues = {};
+  for (const { key } of planOf(kind).fields) {
+    const value = (from as FieldValues)[key] ?? undefined;
+    if (value !== undefined) found[key] = value;
+  }
+  return found as Partial<CompositeOf<K>>;
+}
+
 /** The same composite with its defaults filled in; nested composites stay as they are. */
 export function withDefaults<T extends Composite>(composite: T): WithDefaults<T>;
 /** The composite of the kind given with its defaults filled in. */

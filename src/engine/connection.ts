@@ -9,7 +9,7 @@
 
 import * as condition from "../condition.ts";
 import { AmqpError } from "../errors.ts";
-import { withDefaults } from "../codec/composite.ts";
+import { fieldsOf, withDefaults } from "../codec/composite.ts";
 import { type Frame, FrameDecoder, protocolHeader } from "../codec/frame.ts";
 import type { Attach, Begin, Close, Open, Performative, SaslFrameBody, Transfer } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
@@ -483,14 +483,11 @@ export class ConnectionEndpoint implements Endpoint {
     const next = this.#next("sendOpen");
     const options = this.#options;
     const open: Open = {
+      ...fieldsOf("open", options),
       containerId: options.containerId,
-      hostname: options.hostname,
       maxFrameSize: options.maxFrameSize ?? DEFAULT_MAX_FRAME_SIZE,
       channelMax: options.channelMax ?? DEFAULT_CHANNEL_MAX,
       idleTimeOut: (options.idleTimeOut ?? DEFAULT_IDLE_TIME_OUT) || undefined,
-      offeredCapabilities: options.offeredCapabilities,
-      desiredCapabilities: options.desiredCapabilities,
-      properties: options.properties,
       ...answer,
       kind: "open",
     };

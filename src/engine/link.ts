@@ -7,6 +7,7 @@
 import { ChurnMap } from "./churn.ts";
 import * as condition from "../condition.ts";
 import { AmqpError } from "../errors.ts";
+import { fieldsOf } from "../codec/composite.ts";
 import { quote } from "../codec/text.ts";
 import type {
   Attach,
@@ -114,22 +115,15 @@ export abstract class LinkEndpoint implements Endpoint {
 
   /** Writes our attach, first or as the answer. */
   sendAttach(options: LinkOptions): void {
+    const sends = this.role === "sender";
     const attach: Attach = {
+      ...fieldsOf("attach", options),
       kind: "attach",
       name: this.name,
       handle: this.handle,
       role: this.role,
-      sndSettleMode: options.sndSettleMode,
-      rcvSettleMode: options.rcvSettleMode,
-      source: options.source ?? undefined,
-      target: options.target ?? undefined,
-      unsettled: options.unsettled,
-      incompleteUnsettled: options.incompleteUnsettled,
-      initialDeliveryCount: this.role === "sender" ? options.initialDeliveryCount ?? 0 : undefined,
-      maxMessageSize: options.maxMessageSize ?? (this.role === "receiver" ? DEFAULT_MAX_MESSAGE_SIZE : undefined),
-      offeredCapabilities: options.offeredCapabilities,
-      desiredCapabilities: options.desiredCapabilities,
-      properties: options.properties,
+      initialDeliveryCount: sends ? options.initialDeliveryCount ?? 0 : undefined,
+      maxMessageSize: options.maxMessageSize ?? (sends ? undefined : DEFAULT_MAX_MESSAGE_SIZE),
     };
     const next = this.#next("sendAttach");
     this.session.write(attach, this);

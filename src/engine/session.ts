@@ -6,6 +6,7 @@
 
 import * as condition from "../condition.ts";
 import { AmqpError } from "../errors.ts";
+import { fieldsOf } from "../codec/composite.ts";
 import { quote } from "../codec/text.ts";
 import type { Attach, Begin, Detach, Disposition, End, Fields, Flow, Performative, Transfer } from "../codec/types.ts";
 import type { ConnectionEndpoint } from "./connection.ts";
@@ -122,18 +123,15 @@ export class SessionEndpoint implements Endpoint {
   /** Writes our begin, first or as the answer. */
   sendBegin(): void {
     const next = this.#next("sendBegin");
-    const options = this.#options;
     const { nextOutgoingId, incomingWindow, outgoingWindow } = this.#windows.tell();
     this.write({
+      ...fieldsOf("begin", this.#options),
       kind: "begin",
       remoteChannel: this.remoteChannel,
       nextOutgoingId,
       incomingWindow,
       outgoingWindow,
       handleMax: this.#handleMax,
-      offeredCapabilities: options.offeredCapabilities,
-      desiredCapabilities: options.desiredCapabilities,
-      properties: options.properties,
     }, this);
     this.state = next;
   }

@@ -51,26 +51,24 @@ export function terms<T extends LinkTerms>(address: string | T, options?: T): T 
 
 /** The attach of a sender. */
 export function senderAttach(options: SenderOptions, containerId: string): AttachOptions {
+  const { name = randomName(), address, dynamic, source, target } = options;
   return {
-    ...common(options),
-    source: { kind: "source", address: containerId, ...options.source },
-    target: { kind: "target", address: options.address, dynamic: options.dynamic, ...options.target },
+    ...options,
+    name,
+    source: { kind: "source", address: containerId, ...source },
+    target: { kind: "target", address, dynamic, ...target },
   };
 }
 
 /** The attach of a receiver. */
 export function receiverAttach(options: ReceiverOptions, containerId: string): AttachOptions {
+  const { name = randomName(), address, dynamic, filter, source, target, maxMessageSize } = options;
   return {
-    ...common(options),
-    source: {
-      kind: "source",
-      address: options.address,
-      dynamic: options.dynamic,
-      filter: options.filter,
-      ...options.source,
-    },
-    target: { kind: "target", address: containerId, ...options.target },
-    maxMessageSize: options.maxMessageSize === undefined ? undefined : BigInt(options.maxMessageSize),
+    ...options,
+    name,
+    source: { kind: "source", address, dynamic, filter, ...source },
+    target: { kind: "target", address: containerId, ...target },
+    maxMessageSize: maxMessageSize === undefined ? undefined : BigInt(maxMessageSize),
   };
 }
 
@@ -82,16 +80,6 @@ export function receiverAttach(options: ReceiverOptions, containerId: string): A
 export function checkCredit(credit: number | "manual" | undefined): void {
   if (credit === undefined || credit === "manual" || credit === credit >>> 0) return;
   throw new RangeError(`Cannot grant credit: ${credit} is not a whole number from 0 to 2^32-1`);
-}
-
-function common(options: LinkTerms): AttachOptions {
-  return {
-    name: options.name ?? randomName(),
-    sndSettleMode: options.sndSettleMode,
-    rcvSettleMode: options.rcvSettleMode,
-    desiredCapabilities: options.desiredCapabilities,
-    properties: options.properties,
-  };
 }
 
 /** Bounds of decoding, with the default where none is given. */
