@@ -65,18 +65,13 @@ export class OrdinaryReader {
     const messageFormat = this.#uint();
     const settled = this.#boolean();
     const more = this.#boolean();
-    if (handle === undefined) return undefined;
-    let transfer: Transfer;
-    // An object is made in one go where most have the same fields.
-    if (deliveryId !== undefined && deliveryTag !== undefined && messageFormat !== undefined && settled !== undefined) {
-      transfer = { kind: "transfer", handle, deliveryId, deliveryTag, messageFormat, settled };
-    } else {
-      transfer = { kind: "transfer", handle };
-      if (deliveryId !== undefined) transfer.deliveryId = deliveryId;
-      if (deliveryTag !== undefined) transfer.deliveryTag = deliveryTag;
-      if (messageFormat !== undefined) transfer.messageFormat = messageFormat;
-      if (settled !== undefined) transfer.settled = settled;
+    // The first of a delivery has these; an object is made in one go where all fields are known.
+    if (handle === undefined || deliveryId === undefined || deliveryTag === undefined || messageFormat === undefined) {
+      return undefined;
     }
+    const transfer: Transfer = settled === undefined
+      ? { kind: "transfer", handle, deliveryId, deliveryTag, messageFormat }
+      : { kind: "transfer", handle, deliveryId, deliveryTag, messageFormat, settled };
     if (more !== undefined) transfer.more = more;
     return transfer;
   }
@@ -87,16 +82,13 @@ export class OrdinaryReader {
     const last = this.#uint();
     const settled = this.#boolean();
     const state = this.#accepted();
-    if (isReceiver === undefined || first === undefined) return undefined;
-    const role = isReceiver ? "receiver" : "sender";
-    if (last !== undefined && settled !== undefined && state !== undefined) {
-      return { kind: "disposition", role, first, last, settled, state };
+    if (isReceiver === undefined || first === undefined || settled === undefined || state === undefined) {
+      return undefined;
     }
-    const disposition: Disposition = { kind: "disposition", role, first };
-    if (last !== undefined) disposition.last = last;
-    if (settled !== undefined) disposition.settled = settled;
-    if (state !== undefined) disposition.state = state;
-    return disposition;
+    const role = isReceiver ? "receiver" : "sender";
+    return last === undefined
+      ? { kind: "disposition", role, first, settled, state }
+      : { kind: "disposition", role, first, last, settled, state };
   }
 
   // The constructor of the next field; that of null where there is none.
