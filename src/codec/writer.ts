@@ -84,6 +84,8 @@ export class Writer extends ByteWriter {
         return this.symbol(value);
       case "binary":
         return this.binary(value);
+      case "timestamp":
+        return this.timestamp(value);
       case "list":
         return this.#compound(type, 0xc0, value);
       case "map":
@@ -113,6 +115,16 @@ export class Writer extends ByteWriter {
     } else {
       this.u8(0x43);
     }
+  }
+
+  /** Writes a timestamp: a date, or milliseconds since 1970. */
+  timestamp(value: unknown): void {
+    const time = value instanceof Date ? value.getTime() : NaN;
+    // What a date reaches is exact as a number; this spares three bigints for each message that tells its time.
+    if (Number.isNaN(time)) return this.#scalar("timestamp", checkFixed("timestamp", value));
+    this.u8(0x83);
+    this.u32(Math.floor(time / 0x1_0000_0000));
+    this.u32(time);
   }
 
   /** Writes a string. */

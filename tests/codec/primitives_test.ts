@@ -77,6 +77,7 @@ const smallest: [hex: string, decoded: Value, encoded?: Value][] = [
   ["83 ff ff ff ff ff ff ff ff", new Date(-1)],
   ["83 00 00 01 89 6d 4e b0 00", new Date(0x1896d4eb000), timestamp(0x1896d4eb000)],
   ["83 00 1e b2 08 c2 dc 00 00", new Date(8.64e15)],
+  ["83 ff e1 4d f7 3d 24 00 00", new Date(-8.64e15)],
   ["83 00 1e b2 08 c2 dc 00 01", new Typed("timestamp", 8640000000000001n)],
   ["83 80 00 00 00 00 00 00 00", timestamp(-9223372036854775808n)],
   ["98 00112233 4455 6677 8899 aabbccddeeff", uuid("00112233-4455-6677-8899-AABBCCDDEEFF")],
