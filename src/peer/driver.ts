@@ -22,8 +22,17 @@ const MAX_PENDING_BYTES = 4 * HIGH_WATER_BYTES;
 // A flush waits until this many microtasks in a row brought nothing new: a `for await` loop over deliveries that are
 // there already settles one every few microtasks, and all of them shall leave in one message.
 const QUIET_TICKS = 10;
-// Work that never pauses is flushed all the same.
+// Work that goes on for longer is flushed at the end of the turn, rather than asked about after each microtask.
+const BUSY_TICKS = 32;
+// Where the end of the turn is not told, work that never pauses is flushed all the same.
 const MAX_TICKS = 5_000;
+
+// A flush that follows another within this time waits for the end of the turn. Runtimes that hand over the WebSocket
+// messages of one read one by one would have each answered alone otherwise, at the cost of a message for both sides. With
+// one message in flight no two flushes come that close.
+const CLOSE_MS = 0.025;
+// What may have arrived in a turn before the answers leave: the peer should have something to do meanwhile.
+const MAX_BEHIND_BYTES = 65_536;
 
 /** Pumps one connection. */
 export class Driver {
@@ -35,8 +44,12 @@ export class Driver {
   readonly #onevent: (event: EngineEvent) => void;
   readonly #onready: () => void;
   readonly #ended = new Deferred<ChannelClose>();
+  // Node, Deno and Bun have it, Workers and browsers mostly not.
+  readonly #atEndOfTurn = (globalThis as { setImmediate?: (call: () => void) => unknown }).setImmediate;
   #ticks = 0;
   #quietTicks = 0;
+  #flushedAt = -Infinity;
+  #behindBytes = 0;
   #awake = false;
   #congested = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -54,6 +67,8 @@ export class Driver {
     this.#onevent = hooks.onevent;
     this.#onready = hooks.onready;
     channel.onbytes = (bytes) => {
+      if (this.#behindBytes > MAX_BEHIND_BYTES) this.#flush();
+      this.#behindBytes += bytes.length;
       this.#dispatch(endpoint.receive(bytes, now()));
       if (this.#congested && endpoint.pendingBytes > MAX_PENDING_BYTES) this.destroy(unread());
       this.wake();
@@ -88,7 +103,15 @@ export class Driver {
   }
 
   readonly #tick = (): void => {
-    if (++this.#quietTicks < QUIET_TICKS && ++this.#ticks < MAX_TICKS) return queueMicrotask(this.#tick);
+    const atEndOfTurn = this.#atEndOfTurn;
+    const busy = ++this.#quietTicks < QUIET_TICKS;
+    if (busy && ++this.#ticks < (atEndOfTurn === undefined ? MAX_TICKS : BUSY_TICKS)) {
+      queueMicrotask(this.#tick);
+    } else if (atEndOfTurn !== undefined && (busy || now() - this.#flushedAt < CLOSE_MS)) {
+      atEndOfTurn(this.#endTurn);
+    } else this.#endTurn();
+  };
+  readonly #endTurn = (): void => {
     this.#awake = false;
     this.#flush();
   };
@@ -104,9 +127,12 @@ export class Driver {
 
   #flushNow(): void {
     if (this.#over) return;
+    this.#behindBytes = 0;
     while (!this.#congested) {
-      const bytes = this.#endpoint.transmit(now());
+      const sendingAt = now();
+      const bytes = this.#endpoint.transmit(sendingAt);
       if (bytes === undefined) break;
+      this.#flushedAt = sendingAt;
       if (this.#channel.send(bytes) === true) giveBlock(bytes);
       if (this.#channel.bufferedAmount > HIGH_WATER_BYTES) this.#awaitReady();
     }

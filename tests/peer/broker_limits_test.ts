@@ -11,7 +11,7 @@ test("ATK-18: a full queue gives its producers no credit, and takes them up agai
   const { producer, consumer, broker } = at;
   const sender = producer.sender("orders");
   const all = Promise.all(range(0, 1_000).map((i) => sender.send({ body: BigInt(i) })));
-  await until(() => broker.queue("orders")!.messages === 10 && sender.credit === 0);
+  await until(() => broker.queue("orders")!.messages === 10 && sender.credit === 0 && sender.pending === 990);
   assertEquals([broker.messages, sender.pending], [10, 990]);
   const seen: number[] = [];
   let most = 0;
