@@ -6,6 +6,7 @@
 
 import type { DeliveryState, Transfer } from "../codec/types.ts";
 import { type TagKey, tagKey } from "./deliveries.ts";
+import { MAX_DELIVERY_TAG_BYTES } from "./sender.ts";
 
 // A payload is handed on as a view of what the transport delivered. When it is a small part of something large it is
 // copied, or a peer could make us keep 16 MiB alive with one byte of message.
@@ -16,8 +17,6 @@ const FIRST_BUFFER_BYTES = 1_024;
 export class PartialDelivery {
   /** Number on its session. */
   readonly id: number;
-  /** Names the delivery on its link. */
-  readonly tag: Uint8Array;
   /** The tag as a map key. */
   readonly key: TagKey;
   /** 0 for an AMQP message. */
@@ -37,8 +36,6 @@ export class PartialDelivery {
   /** Starts with the first transfer of a delivery. */
   constructor(id: number, tag: Uint8Array, transfer: Transfer) {
     this.id = id;
-    // The tag outlives the frame.
-    this.tag = new Uint8Array(tag);
     this.key = tagKey(tag);
     this.messageFormat = transfer.messageFormat ?? 0;
     this.resume = transfer.resume ?? false;
@@ -48,7 +45,8 @@ export class PartialDelivery {
   goesOn(transfer: Transfer): boolean {
     const { deliveryId, deliveryTag, messageFormat } = transfer;
     return (deliveryId === undefined || deliveryId === this.id) &&
-      (deliveryTag === undefined || tagKey(deliveryTag) === this.key) &&
+      (deliveryTag === undefined ||
+        (deliveryTag.length <= MAX_DELIVERY_TAG_BYTES && tagKey(deliveryTag) === this.key)) &&
       (messageFormat === undefined || messageFormat === this.messageFormat);
   }
 

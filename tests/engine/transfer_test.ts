@@ -78,7 +78,8 @@ test("TRF-1: what a later frame repeats must be the same", () => {
   same.script.send(transfer(3, { more: true }), { payload: payload(1) });
   same.script.send(more(), { payload: payload(1) });
   assertEquals(same.script.one("delivery").delivery.payload.length, 3);
-  for (const other of [{ deliveryId: 4 }, { deliveryTag: Uint8Array.of(9) }, { messageFormat: 1 }]) {
+  const others = [{ deliveryId: 4 }, { deliveryTag: Uint8Array.of(9) }, { deliveryTag: new Uint8Array(130_000) }];
+  for (const other of [...others, { messageFormat: 1 }]) {
     const { script, receiver } = receiving();
     script.send(transfer(3, { more: true }), { payload: payload(1) });
     assert(receiver.receiving);
@@ -103,6 +104,15 @@ test("TRF-2: a tag has at most 32 bytes and names one unsettled delivery of its 
   twice.script.rest();
   twice.script.send(transfer(2, { deliveryTag: tag(1) }), { payload: payload(1) });
   twice.script.detachedWith(condition.notAllowed, "unsettled delivery");
+});
+
+test("TRF-2: a tag of any length and any bytes is given out as it came", () => {
+  const { script } = receiving();
+  for (let length = 1; length <= 32; length++) {
+    const deliveryTag = Uint8Array.from({ length }, (_, i) => 255 - 31 * i);
+    script.send(transfer(length - 1, { deliveryTag }), { payload: payload(1) });
+    assertEquals(script.one("delivery").delivery.tag, deliveryTag);
+  }
 });
 
 test("TRF-2: an empty tag will do for what comes settled", () => {
