@@ -10,7 +10,7 @@ import { type FrameDecoder, protocolHeader } from "../codec/frame.ts";
 import type { SaslFrameBody } from "../codec/types.ts";
 import { Handshake } from "./handshake.ts";
 
-/** Bytes that a client may send ahead while its credentials are looked at. */
+/** Bytes that a client may send ahead by default while its credentials are looked at: an open and some hundred links. */
 export const MAX_PIPELINED_BYTES = 65_536;
 
 /** What a server offers of SASL. */
@@ -26,22 +26,25 @@ export class ServerHandshake extends Handshake {
   /** Always false. */
   override readonly client = false;
   readonly #offer: SaslOffer | undefined;
+  readonly #maxPipelinedBytes: number;
 
   /**
-   * Waits for the client's header; without an offer there is no SASL.
+   * Waits for the client's header; without an offer there is no SASL. With one, `maxPipelinedBytes` bounds what the client
+   * may send ahead while its credentials are looked at.
    *
    * @throws {RangeError} If the offer has no mechanisms.
    */
-  constructor(offer?: SaslOffer) {
+  constructor(offer?: SaslOffer, maxPipelinedBytes: number = MAX_PIPELINED_BYTES) {
     super(offer !== undefined);
     if (offer?.mechanisms.length === 0) throw new RangeError("Cannot offer SASL: there are no mechanisms");
     this.#offer = offer;
+    this.#maxPipelinedBytes = maxPipelinedBytes;
   }
 
   /** True while our caller looks at the client's credentials. */
   override waiting(buffered: number): boolean {
     if (this.state !== "init") return false;
-    if (buffered <= MAX_PIPELINED_BYTES) return true;
+    if (buffered <= this.#maxPipelinedBytes) return true;
     throw new AmqpError(condition.resourceLimitExceeded, "Cannot authenticate: too much was sent ahead");
   }
 

@@ -93,6 +93,8 @@ export interface AcceptorOptions {
   session?: SessionOptions;
   /** Largest SASL frame taken, in bytes. Default: 65,536. */
   saslFrameSize?: number;
+  /** Bytes that a client may send ahead while its credentials are looked at. Default: 65,536. */
+  maxPipelinedBytes?: number;
   /** Milliseconds for SASL and open. Default: 30,000. */
   openTimeoutMs?: number;
   /** Milliseconds that a close may go unanswered. Default: 5,000. */
@@ -173,7 +175,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
     if (connections.size >= maxConnections) return void channel.close(TRY_AGAIN_LATER, "Too many connections");
     engineOptions ??= {
       ...options,
-      handshake: () => new ServerHandshake(offer),
+      handshake: () => new ServerHandshake(offer, options.maxPipelinedBytes),
       takeLink,
       saslMaxFrameSize: options.saslFrameSize,
       limits: codecLimits(options.limits),

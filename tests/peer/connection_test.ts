@@ -83,6 +83,17 @@ test("ATK-13: a SASL frame is no larger than the server says", async () => {
   await large.close();
 });
 
+test("ATK-13: a client sends no more ahead of the outcome of SASL than the server says", async () => {
+  for (const [maxPipelinedBytes, containerId, fits] of [[512, "a", true], [512, "a".repeat(600), false]] as const) {
+    const server = acceptor({ maxPipelinedBytes });
+    const connection = linkUp(server, { pipelineSasl: true, containerId, limits: { openFrameSize: 2_048 } });
+    if (fits) await connection.ready();
+    else await assertRejects(() => connection.ready(), TransportError, "connection ended");
+    await connection.close();
+    assertEquals(server.connections.size, 0);
+  }
+});
+
 test("EXTERNAL: the layer below gives the identity, or refuses", async () => {
   const identities: (string | undefined)[] = [];
   const server = acceptor({
