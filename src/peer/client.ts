@@ -11,7 +11,7 @@ import type { CodecLimits } from "../codec/reader.ts";
 import { quote } from "../codec/text.ts";
 import type { Accepted, Fields } from "../codec/types.ts";
 import { ClientHandshake } from "../engine/client_handshake.ts";
-import type { ConnectionEndpoint, ConnectionOptions as EngineOptions } from "../engine/connection.ts";
+import type { ConnectionEndpoint } from "../engine/connection.ts";
 import type { EngineEvent, FrameTrace } from "../engine/events.ts";
 import { SenderEndpoint } from "../engine/sender.ts";
 import type { SessionOptions } from "../engine/session.ts";
@@ -20,7 +20,7 @@ import { dialAny, type TransportOptions } from "../transport/dial.ts";
 import { parseUrl } from "../transport/target.ts";
 import { anonymous, plain, type SaslMechanism } from "./auth.ts";
 import { Connection } from "./connection.ts";
-import { ConnectionBase, type ConnectionHooks } from "./connection_base.ts";
+import { ConnectionBase, type ConnectionHooks, type ConnectionTerms } from "./connection_base.ts";
 import { Sender, type SendOptions } from "./sender.ts";
 import { randomName } from "./random_name.ts";
 import { codecLimits, senderAttach } from "./terms.ts";
@@ -38,6 +38,11 @@ export interface ConnectionLimits extends Partial<CodecLimits> {
   saslFrameSize?: number;
   /** Largest open frame sent, in bytes. Default: 512, which every peer takes. */
   openFrameSize?: number;
+  /**
+   * Bytes that may wait in the WebSocket or socket before sends pause; fewer than 262,144 count as those. A peer that goes on
+   * without reading its answers is dropped when four times as many wait. Default: 1,048,576.
+   */
+  maxBufferedBytes?: number;
 }
 
 /** What {@linkcode connect} takes. */
@@ -186,7 +191,7 @@ export function openOver(
   return open(Connection, channel, mechanism, options);
 }
 
-type ConnectionClass<C> = new (channel: Channel, options: EngineOptions, hooks: ConnectionHooks) => C;
+type ConnectionClass<C> = new (channel: Channel, options: ConnectionTerms, hooks: ConnectionHooks) => C;
 
 function open<C>(
   Class: ConnectionClass<C>,
@@ -208,6 +213,7 @@ function open<C>(
       desiredCapabilities: options.desiredCapabilities,
       saslMaxFrameSize: limits.saslFrameSize,
       maxOpenSize: limits.openFrameSize,
+      maxBufferedBytes: limits.maxBufferedBytes,
       openTimeoutMs: limits.openTimeoutMs,
       closeTimeoutMs: limits.closeTimeoutMs,
       session: options.session,

@@ -48,12 +48,18 @@ export interface ConnectionHooks {
   onclosed?(connection: ConnectionBase): void;
 }
 
+/** The terms of a connection: those of its engine, and what may wait in its channel. */
+export interface ConnectionTerms extends EngineOptions {
+  /** Bytes that may wait in the channel before sends pause. Default: 1 MiB. */
+  maxBufferedBytes?: number;
+}
+
 /** One connection, as its links and sessions see it. */
 export class ConnectionBase extends Lifetime {
   /** What is decoded on it, at most. */
   readonly limits: CodecLimits | undefined;
 
-  readonly #options: EngineOptions;
+  readonly #options: ConnectionTerms;
   readonly #hooks: ConnectionHooks;
   readonly #endpoint: ConnectionEndpoint;
   readonly #driver: Driver;
@@ -64,7 +70,7 @@ export class ConnectionBase extends Lifetime {
   #defaultSession: SessionEndpoint | undefined;
 
   /** Takes over `channel` and starts; the client's open goes out with what is asked for in the same turn. */
-  constructor(channel: Channel, options: EngineOptions, hooks: ConnectionHooks) {
+  constructor(channel: Channel, options: ConnectionTerms, hooks: ConnectionHooks) {
     super();
     this.#options = options;
     this.#hooks = hooks;
@@ -84,6 +90,7 @@ export class ConnectionBase extends Lifetime {
     this.#driver = new Driver(channel, this.#endpoint, {
       onevent: (event) => this.#handle(event),
       onready: () => this.#handleReady(),
+      maxBufferedBytes: options.maxBufferedBytes,
     });
   }
 

@@ -13,11 +13,13 @@ import type { EngineEvent } from "../engine/events.ts";
 import type { Channel, ChannelClose } from "../transport/channel.ts";
 import { Deferred, MAX_TIMER_MS } from "./wait.ts";
 
-/** Bytes that may wait in the channel before nothing more is written to it. */
-export const HIGH_WATER_BYTES = 1_048_576;
+/** Bytes that may wait in the channel by default before nothing more is written to it. */
+export const MAX_BUFFERED_BYTES = 1_048_576;
+// The least that can be asked for instead: from there on channels say at once that they are ready for more.
+const MIN_BUFFERED_BYTES = 262_144;
 
-// Answers that may wait for a channel that takes no more; every honest peer stays far below.
-const MAX_PENDING_BYTES = 4 * HIGH_WATER_BYTES;
+// Answers that may wait, as a multiple, for a channel that takes no more; every honest peer stays far below.
+const MOST_PENDING = 4;
 
 // A flush waits until this many microtasks in a row brought nothing new: a `for await` loop over deliveries that are
 // there already settles one every few microtasks, and all of them shall leave in one message.
@@ -43,6 +45,7 @@ export class Driver {
   readonly #endpoint: ConnectionEndpoint;
   readonly #onevent: (event: EngineEvent) => void;
   readonly #onready: () => void;
+  readonly #maxBufferedBytes: number;
   readonly #ended = new Deferred<ChannelClose>();
   // Node, Deno and Bun have it, Workers and browsers mostly not.
   readonly #atEndOfTurn = (globalThis as { setImmediate?: (call: () => void) => unknown }).setImmediate;
@@ -60,17 +63,18 @@ export class Driver {
   constructor(
     channel: Channel,
     endpoint: ConnectionEndpoint,
-    hooks: { onevent: (event: EngineEvent) => void; onready: () => void },
+    options: { onevent: (event: EngineEvent) => void; onready: () => void; maxBufferedBytes?: number | undefined },
   ) {
     this.#channel = channel;
     this.#endpoint = endpoint;
-    this.#onevent = hooks.onevent;
-    this.#onready = hooks.onready;
+    this.#onevent = options.onevent;
+    this.#onready = options.onready;
+    this.#maxBufferedBytes = Math.max(options.maxBufferedBytes ?? MAX_BUFFERED_BYTES, MIN_BUFFERED_BYTES);
     channel.onbytes = (bytes) => {
       if (this.#behindBytes > MAX_BEHIND_BYTES) this.#flush();
       this.#behindBytes += bytes.length;
       this.#dispatch(endpoint.receive(bytes, now()));
-      if (this.#congested && endpoint.pendingBytes > MAX_PENDING_BYTES) this.destroy(unread());
+      if (this.#congested && endpoint.pendingBytes > MOST_PENDING * this.#maxBufferedBytes) this.destroy(unread());
       this.wake();
     };
     channel.onclose = (close) => this.#onclose(close);
@@ -134,7 +138,7 @@ export class Driver {
       if (bytes === undefined) break;
       this.#flushedAt = sendingAt;
       if (this.#channel.send(bytes) === true) giveBlock(bytes);
-      if (this.#channel.bufferedAmount > HIGH_WATER_BYTES) this.#awaitReady();
+      if (this.#channel.bufferedAmount > this.#maxBufferedBytes) this.#awaitReady();
     }
     this.#dispatch(this.#endpoint.events());
     // Also when the peer does not read what is left for it: the channel bounds how long its own end may take.

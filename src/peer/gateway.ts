@@ -65,6 +65,11 @@ export interface GatewayOptions {
   dial?: Omit<SocketDialOptions, "signal">;
   /** How long to wait for more from one side after the other has ended its half, in milliseconds. Default: 1,000. */
   lingerMs?: number;
+  /**
+   * Bytes that may wait in one side of a relay before the other is no longer read; fewer than 262,144 count as those.
+   * Default: 1,048,576.
+   */
+  maxBufferedBytes?: number;
   /** Told of what went wrong with one client: its target is not allowed or not reached. */
   onError?: (error: unknown, info: ListenInfo) => void;
   /** Told of every frame, secrets of SASL left out. Reading frames costs time that is otherwise not spent. */
@@ -107,7 +112,7 @@ const INTERNAL_ERROR = 1011;
  * Listens, and joins each client with a connection of its own to a target: a WebSocket in and TCP or TLS out, the reverse,
  * or any other two.
  *
- * A side that takes its time holds the other back, so that a relay never keeps more than about a mebibyte each way.
+ * A side that takes its time holds the other back, so that a relay never keeps much more than `maxBufferedBytes` each way.
  *
  * @throws {TypeError} If a URL or another option cannot be used.
  * @throws {TransportError} With code `"not-supported"` where there are no sockets.
@@ -202,6 +207,7 @@ class RunningGateway implements Gateway {
     this.#opened++;
     const relay = new Relay(client, upstream, {
       lingerMs: this.#options.lingerMs ?? LINGER_MS,
+      maxBufferedBytes: this.#options.maxBufferedBytes,
       onbytes: this.#watcher(++this.#count),
     });
     await relay.ended;

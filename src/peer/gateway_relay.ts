@@ -2,7 +2,7 @@ import type { ChannelClose } from "../transport/channel.ts";
 import type { PausableChannel } from "../transport/socket.ts";
 import { guard } from "../transport/web_socket_channel.ts";
 import { isCloseCode } from "../transport/ws_frames.ts";
-import { HIGH_WATER_BYTES } from "./driver.ts";
+import { MAX_BUFFERED_BYTES } from "./driver.ts";
 import { Deferred } from "./wait.ts";
 
 /** `"in"` from the client to its target, `"out"` back. */
@@ -12,6 +12,8 @@ export type Direction = "in" | "out";
 export interface RelayOptions {
   /** How long to wait for more from one side after the other has ended its half. */
   lingerMs: number;
+  /** Bytes that may wait in one side before the other is no longer read. Default: 1 MiB. */
+  maxBufferedBytes?: number | undefined;
   /** Told of bytes before they go on. */
   onbytes: (direction: Direction, bytes: Uint8Array) => void;
 }
@@ -46,11 +48,12 @@ export class Relay {
         to.close();
       });
     };
+    const { maxBufferedBytes = MAX_BUFFERED_BYTES } = this.#options;
     from.onbytes = (bytes) => {
       this.#options.onbytes(direction, bytes);
       to.send(bytes);
       if (this.#timer !== undefined) linger();
-      if (to.bufferedAmount <= HIGH_WATER_BYTES) return;
+      if (to.bufferedAmount <= maxBufferedBytes) return;
       from.pause();
       to.ready().then(() => from.resume());
     };

@@ -11,14 +11,13 @@ import { quote } from "../codec/text.ts";
 import type { Attach, Fields, Open } from "../codec/types.ts";
 import type { FrameTrace } from "../engine/events.ts";
 import { accept as acceptLink, takeLink } from "../engine/accept.ts";
-import type { ConnectionOptions as EngineOptions } from "../engine/connection.ts";
 import type { LinkOptions, ReceiverEndpoint, SenderEndpoint } from "../engine/link.ts";
 import { ServerHandshake } from "../engine/server_handshake.ts";
 import type { SessionOptions } from "../engine/session.ts";
 import type { Channel } from "../transport/channel.ts";
 import type { PeerInfo } from "../transport/info.ts";
 import { Connection } from "./connection.ts";
-import type { ConnectionHooks } from "./connection_base.ts";
+import type { ConnectionHooks, ConnectionTerms } from "./connection_base.ts";
 import type { CloseOptions } from "./link.ts";
 import type { Receiver, ReceiveTerms } from "./receiver.ts";
 import { saslOffer, SaslServer, type SaslServerOptions } from "./sasl_server.ts";
@@ -95,6 +94,11 @@ export interface AcceptorOptions {
   saslFrameSize?: number;
   /** Bytes that a client may send ahead while its credentials are looked at. Default: 65,536. */
   maxPipelinedBytes?: number;
+  /**
+   * Bytes that may wait in the channel of a connection before sends pause; fewer than 262,144 count as those. A peer that
+   * goes on without reading its answers is dropped when four times as many wait. Default: 1,048,576.
+   */
+  maxBufferedBytes?: number;
   /** Milliseconds for SASL and open. Default: 30,000. */
   openTimeoutMs?: number;
   /** Milliseconds that a close may go unanswered. Default: 5,000. */
@@ -149,7 +153,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
   // Until they are open; what is known of a peer is not kept any longer.
   const authenticating = new Map<Connection, SaslServer>();
   const offer = saslOffer(options.sasl);
-  let engineOptions: EngineOptions | undefined;
+  let engineOptions: ConnectionTerms | undefined;
   let closing: Promise<void> | undefined;
 
   const hooks: ConnectionHooks = {

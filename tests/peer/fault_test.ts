@@ -363,24 +363,55 @@ test("ATK-14: a link's name, which is the peer's choice, writes no terminal sequ
   }
 });
 
-test("ATK-18: a peer that asks and asks but does not read is dropped", async () => {
-  const server = acceptor();
-  const [client, accepted] = channelPair();
-  let full = false;
-  const link = server.accept(
-    between(accepted, { buffered: () => full ? 1e9 : 0, ready: () => new Promise(() => {}) }),
-  )!;
-  const connection = openOver(client, undefined);
-  await connection.ready();
-  full = true;
-  let count = 0;
-  while (link.open && count < 1_000) {
-    connection.sender({ address: "orders", name: `${count++}${"x".repeat(30_000)}` }).ready().catch(() => {});
-    await new Promise((resolve) => setTimeout(resolve));
+test("ATK-18: a peer that asks and asks but does not read is dropped, as soon as this side says", async () => {
+  // Each question and its answer have some 30,000 bytes.
+  for (const [maxBufferedBytes, least, most] of [[undefined, 130, 150], [300_000, 30, 50]] as const) {
+    const server = acceptor({ maxBufferedBytes });
+    const [client, accepted] = channelPair();
+    let full = false;
+    const link = server.accept(
+      between(accepted, { buffered: () => full ? 1e9 : 0, ready: () => new Promise(() => {}) }),
+    )!;
+    const connection = openOver(client, undefined);
+    await connection.ready();
+    full = true;
+    let count = 0;
+    while (link.open && count < 1_000) {
+      connection.sender({ address: "orders", name: `${count++}${"x".repeat(30_000)}` }).ready().catch(() => {});
+      await new Promise((resolve) => setTimeout(resolve));
+    }
+    assertEquals((link.error as AmqpError).condition, condition.resourceLimitExceeded);
+    assertEquals([count >= least, count <= most], [true, true], `${count}`);
+    await connection.closed;
   }
-  assertEquals((link.error as AmqpError).condition, condition.resourceLimitExceeded);
-  assertEquals(count < 300, true);
-  await connection.closed;
+});
+
+test("ATK-18: no more than the limit waits in a channel that takes nothing, and one flush", async () => {
+  for (const [maxBufferedBytes, limit] of [[undefined, 1_048_576], [400_000, 400_000], [1, 262_144]] as const) {
+    const [client, accepted] = channelPair();
+    acceptor({ onReceiver: (request) => void request.accept({ credit: 1_000 }) }).accept(accepted);
+    let waiting: number | undefined;
+    const connection = openOver(
+      between(client, {
+        send: (bytes) => {
+          if (waiting !== undefined) waiting += bytes.length;
+          client.send(bytes);
+        },
+        buffered: () => waiting ?? 0,
+        ready: () => new Promise(() => {}),
+      }),
+      undefined,
+      { limits: { maxBufferedBytes } },
+    );
+    const sender = connection.sender("orders");
+    await sender.ready();
+    waiting = 0;
+    for (let i = 0; i < 100; i++) sender.send({ body: new Uint8Array(50_000) }).catch(() => {});
+    while (!connection.congested) await new Promise((resolve) => setTimeout(resolve));
+    assertEquals([waiting > limit, waiting < limit + 100_000], [true, true], `${waiting} of ${limit}`);
+    connection.destroy(new Error("enough"));
+    await connection.closed;
+  }
 });
 
 test("a hook that fails after it has accepted ends the link at once, whatever the peer says", async () => {

@@ -3,7 +3,10 @@ import type { Socket } from "node:net";
 import { connect, plain, publish, TransportError } from "../../mod.ts";
 import { Broker } from "../../src/peer/broker.ts";
 import { gateway, type GatewayOptions, type GatewayTrace } from "../../src/peer/gateway.ts";
+import { Relay } from "../../src/peer/gateway_relay.ts";
 import { listen } from "../../src/transport/listen.ts";
+import { channelPair } from "../../src/transport/pair.ts";
+import type { PausableChannel } from "../../src/transport/socket.ts";
 import { dialSocket } from "../../src/transport/socket_dial.ts";
 import { random, seed, test } from "../harness.ts";
 import { ca, keyPair } from "../pki.ts";
@@ -130,6 +133,25 @@ test("ATK-18: gateway: a side that does not read holds the other back", async ()
     await client[Symbol.asyncDispose]();
     target.destroy();
     await running.close();
+  }
+});
+
+test("ATK-18: gateway: what a relay keeps is no more than its limit and the last piece", () => {
+  for (const [maxBufferedBytes, limit] of [[undefined, MIB], [300_000, 300_000]] as const) {
+    const fake = { ...channelPair()[0], pause: () => {}, resume: () => {}, onend: undefined, endHalf: () => true };
+    let [waiting, paused] = [0, false];
+    const from: PausableChannel = { ...fake, pause: () => void (paused = true) };
+    const to: PausableChannel = {
+      ...fake,
+      send: (bytes) => void (waiting += bytes.length),
+      ready: () => new Promise(() => {}),
+      get bufferedAmount(): number {
+        return waiting;
+      },
+    };
+    new Relay(from, to, { lingerMs: 1, maxBufferedBytes, onbytes: () => {} });
+    while (!paused) from.onbytes!(new Uint8Array(1_000));
+    assertEquals(waiting, Math.floor(limit / 1_000) * 1_000 + 1_000);
   }
 });
 
