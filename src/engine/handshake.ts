@@ -16,7 +16,7 @@ import type { FrameTrace } from "./events.ts";
 import { withoutSecrets } from "./secrets.ts";
 import { type SaslState, saslTransitions } from "./states.ts";
 
-/** Challenges in one exchange; more is a peer that never comes to an end. */
+/** Challenges in one exchange. Mechanisms have a few, so it is no option: more is a peer that never comes to an end. */
 export const MAX_SASL_CHALLENGES = 16;
 
 /** What one side of one connection does before AMQP. */

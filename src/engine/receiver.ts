@@ -12,7 +12,10 @@ import { PartialDelivery } from "./partial.ts";
 import { MAX_DELIVERY_TAG_BYTES } from "./sender.ts";
 import { add } from "./serial.ts";
 
-/** Frames without payload that a delivery may have in a row; more is a peer that only burns our time. */
+/**
+ * Frames without payload that a delivery may have in a row. Nobody has a reason for more than one, so it is no option: more is
+ * a peer that only burns our time.
+ */
 export const MAX_EMPTY_TRANSFERS = 100;
 const MAX_UINT = 0xffffffff;
 

@@ -4,7 +4,8 @@ import type { FrameTrace } from "../engine/events.ts";
 import { withoutSecrets } from "../engine/secrets.ts";
 import type { Direction } from "./gateway_relay.ts";
 
-// What the peers have agreed on is not known; above this, tracing a direction ends.
+// What the peers have agreed on is not known; above this, far beyond what anybody announces, tracing a direction ends. The
+// bytes go on all the same.
 const MAX_FRAME_BYTES = 16 * 1_024 * 1_024;
 
 /** Reads along in both directions of one connection. */

@@ -13,7 +13,10 @@ import type { Sender } from "./sender.ts";
 import { randomName } from "./random_name.ts";
 import { abortable, Deferred, ignore, type WaitOptions } from "./wait.ts";
 
-/** Senders that are kept for the next request to their address; one for every address ever asked would be too many. */
+/**
+ * Senders that are kept for the next request to their address; one for every address ever asked would be too many. It refuses
+ * nothing, so it is no option: who asks more addresses in turn attaches again, which is a round trip more.
+ */
 export const MAX_IDLE_REQUEST_SENDERS = 32;
 
 interface Waiting {

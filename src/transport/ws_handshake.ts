@@ -107,7 +107,7 @@ export interface Upgraded {
   readonly surplus: Uint8Array;
 }
 
-// A server has no reason to send more than one.
+// A server has no reason to send more than one, so it is no option.
 const MAX_INTERIM_RESPONSES = 8;
 
 /** Reads and checks the response to a {@linkcode ClientHandshake}. */
