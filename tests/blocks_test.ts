@@ -6,6 +6,7 @@ import { listen } from "../src/node.ts";
 import { acceptor } from "../src/peer/server.ts";
 import type { Socket } from "../src/transport/socket.ts";
 import { SocketWebSocket } from "../src/transport/socket_websocket.ts";
+import { WebSocketChannel } from "../src/transport/web_socket_channel.ts";
 import { webSocketChannel } from "../src/transport/websocket.ts";
 import { test } from "./harness.ts";
 import { serve } from "./serve.ts";
@@ -75,7 +76,8 @@ test("blocks: a socket's memory is used again when the system has taken the byte
     };
     const channel = new SocketWebSocket(socket as unknown as Socket, openServer());
     const bytes = new Uint8Array(65_000).fill(1);
-    assertEquals(channel.send(bytes), true);
+    channel.send(bytes);
+    assertEquals(channel.copied, true);
     // It was copied: the caller may go on with its own.
     bytes.fill(2);
     await Promise.resolve();
@@ -91,8 +93,30 @@ test("blocks: a WebSocket that is not the platform's own may keep what it is giv
   const socket = new FakeSocket();
   const channel = webSocketChannel(socket);
   const bytes = new Uint8Array(40_000);
-  assertEquals(channel.send(bytes), false);
+  channel.send(bytes);
+  assertEquals(channel.copied, false);
   assertStrictEquals(socket.sent[0], bytes);
+});
+
+test("blocks: what waits in a channel is not copied yet", () => {
+  const sent: Uint8Array[] = [];
+  let room = true;
+  const send = (message: Uint8Array): boolean => sent.push(message) > 0 && room;
+  const carrier = { copies: true, bufferedAmount: 0, send, close() {}, terminate() {} };
+  const channel = new WebSocketChannel(carrier);
+  const steps: Array<[act: () => void, copied: boolean, sent: number]> = [
+    [() => channel.send(new Uint8Array(5)), false, 0],
+    [() => channel.opened(), true, 1],
+    [() => channel.send(new Uint8Array(100_000)), true, 3],
+    [() => room = false, true, 3],
+    [() => channel.send(new Uint8Array(100_000)), false, 4],
+    [() => room = true, false, 4],
+    [() => channel.drained(), true, 5],
+  ];
+  for (const [act, copied, count] of steps) {
+    act();
+    assertEquals([channel.copied, sent.length], [copied, count]);
+  }
 });
 
 for (const carrier of ["our own WebSocket", "the runtime's WebSocket"]) {

@@ -137,7 +137,8 @@ export class Driver {
       const bytes = this.#endpoint.transmit(sendingAt);
       if (bytes === undefined) break;
       this.#flushedAt = sendingAt;
-      if (this.#channel.send(bytes) === true) giveBlock(bytes);
+      this.#channel.send(bytes);
+      if (this.#channel.copied === true) giveBlock(bytes);
       if (this.#channel.bufferedAmount > this.#maxBufferedBytes) this.#awaitReady();
     }
     this.#dispatch(this.#endpoint.events());

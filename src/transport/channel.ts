@@ -22,10 +22,12 @@ export interface ChannelClose {
  */
 export interface Channel {
   /**
-   * Queues bytes for sending and takes them over: the caller must not write to them again, unless the answer is true, by
-   * which a channel says that it has copied them. Ignored once closed.
+   * Queues bytes for sending and takes them over: the caller must not write to them again, unless `copied` tells that it may.
+   * Ignored once closed.
    */
-  send(bytes: Uint8Array): boolean | void;
+  send(bytes: Uint8Array): void;
+  /** True when the channel has copied all that it was given to send, whose memory is the caller's again. Default: false. */
+  readonly copied?: boolean;
   /** Ends the channel in order: what was sent before still goes out. Calling it again does nothing. */
   close(code?: number, reason?: string): void;
   /** Bytes accepted by `send` that have not left yet. */

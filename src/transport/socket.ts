@@ -107,7 +107,7 @@ export abstract class SocketChannel extends Inbound implements PausableChannel {
   /** Bytes accepted by `send` that have not left yet. */
   abstract get bufferedAmount(): number;
   /** Queues bytes for sending and takes them over. */
-  abstract send(bytes: Uint8Array): boolean | void;
+  abstract send(bytes: Uint8Array): void;
   /** Ends the channel in order. */
   abstract close(code?: number, reason?: string): void;
   /** Ends our half, if there are halves. */

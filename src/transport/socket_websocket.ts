@@ -22,6 +22,8 @@ export interface HandshakeHooks {
 
 /** Pumps a {@linkcode WebSocketEndpoint} over a socket. */
 export class SocketWebSocket extends SocketChannel {
+  /** Always true. */
+  readonly copied = true;
   readonly #endpoint: WebSocketEndpoint;
   // Let go with the handshake, and all that only it needed.
   #hooks: HandshakeHooks | undefined;
@@ -45,10 +47,10 @@ export class SocketWebSocket extends SocketChannel {
   }
 
   /** Queues a copy of bytes for sending; all of one turn leave together. */
-  send(bytes: Uint8Array): true {
-    if (this.#closing !== undefined || this.socket.destroyed) return true;
+  send(bytes: Uint8Array): void {
+    if (this.#closing !== undefined || this.socket.destroyed) return;
     this.#endpoint.sendBinary(bytes);
-    if (this.#scheduled) return true;
+    if (this.#scheduled) return;
     this.#scheduled = true;
     queueMicrotask(() => {
       this.#scheduled = false;
@@ -56,7 +58,6 @@ export class SocketWebSocket extends SocketChannel {
       // Whatever the system takes at once is followed by no event.
       this.wake();
     });
-    return true;
   }
 
   /** Starts the closing handshake once everything sent has left; nothing is received from now on. */

@@ -72,15 +72,18 @@ export class WebSocketChannel extends Inbound implements Channel {
   }
 
   /** Queues bytes for sending, in messages of at most `maxMessageBytes`, and takes them over. */
-  send(bytes: Uint8Array): boolean {
+  send(bytes: Uint8Array): void {
     const step = this.#maxMessageBytes;
-    const waiting = this.#queue.length;
     if (bytes.length <= step) {
       if (bytes.length > 0) this.#write(bytes);
-    } else {
-      for (let start = 0; start < bytes.length; start += step) this.#write(bytes.subarray(start, start + step));
+      return;
     }
-    return this.#carrier.copies === true && this.#queue.length === waiting;
+    for (let start = 0; start < bytes.length; start += step) this.#write(bytes.subarray(start, start + step));
+  }
+
+  /** Whether nothing waits here that was sent, and the carrier copies. */
+  get copied(): boolean {
+    return this.#writable && this.#carrier.copies === true;
   }
 
   /**
