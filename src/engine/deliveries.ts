@@ -197,6 +197,11 @@ export class Unsettled<D extends { readonly id: number | undefined }> {
     return this.has(delivery) && this.#byId.delete(delivery.id!);
   }
 
+  /** Removes the one that is held with this id. */
+  remove(id: number): void {
+    this.#byId.delete(id);
+  }
+
   /** Removes all. */
   clear(): void {
     this.#byId.clear();
@@ -235,7 +240,7 @@ export function tagKey(tag: Uint8Array): TagKey {
 }
 
 /** The delivery tag of a map key. */
-function tagOf(key: TagKey): Uint8Array {
+export function tagOf(key: TagKey): Uint8Array {
   if (typeof key === "number") return Uint8Array.of(key >>> 24, key >>> 16, key >>> 8, key);
   return Uint8Array.from(key, (unit) => unit.charCodeAt(0));
 }

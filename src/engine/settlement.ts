@@ -106,7 +106,7 @@ export class Settlement {
       const done = delivery.settled;
       if (state !== undefined) delivery.remoteState = state;
       if (settled) {
-        deliveries.delete(delivery);
+        deliveries.remove(delivery.id!);
         delivery.link.unsettled.delete(delivery.key);
         delivery.settledByPeer();
       }

@@ -61,14 +61,19 @@ export class FlightSink implements UnderlyingSink<Message | Uint8Array> {
 async function send(messages: Messages, options: SendOptions, flight: Flight): Promise<number> {
   let count = 0;
   const source = Symbol.asyncIterator in messages ? messages[Symbol.asyncIterator]() : messages[Symbol.iterator]();
+  // What is there already is not waited for, as long as there is room for it.
+  const ready = !(Symbol.asyncIterator in messages);
   try {
     while (!flight.failed) {
-      const next = await flight.unlessFailed(source.next());
+      const coming = source.next();
+      const next = ready && flight.free
+        ? coming as IteratorResult<Message | Uint8Array>
+        : await flight.unlessFailed(coming);
       if (next?.done) return await flight.finish(count);
       if (next === undefined) break;
       count++;
       flight.send(next.value, options);
-      await flight.room();
+      if (!flight.free) await flight.room();
     }
   } catch (error) {
     flight.fail(error);
@@ -111,10 +116,16 @@ export class Flight {
     this.#sender.send(message, options).then(this.#done, this.#lost);
   }
 
-  /** Waits until the next can be sent. */
+  /** Whether the next can be sent at once. */
+  get free(): boolean {
+    const sender = this.#sender;
+    return !this.failed && sender.open && sender.queued === 0 && this.size < this.#most;
+  }
+
+  /** Waits until the next can be sent, or nothing can any more. */
   async room(): Promise<void> {
     const sender = this.#sender;
-    while (!this.failed && sender.open && (sender.queued > 0 || this.size >= this.#most)) {
+    while (!this.free && !this.failed && sender.open) {
       // The sender tells of an outcome before it is counted here.
       await (sender.queued > 0 ? sender.change() : new Promise<void>((resolve) => this.#landed = resolve));
     }

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertLessOrEqual, assertThrows } from "@std/asse
 import { AmqpError, condition } from "../../src/errors.ts";
 import type { DeliveryState, Disposition } from "../../src/codec/types.ts";
 import type { LinkOptions } from "../../src/engine/link.ts";
-import { type IncomingDelivery, Unsettled } from "../../src/engine/deliveries.ts";
+import { type IncomingDelivery, tagKey, tagOf, Unsettled } from "../../src/engine/deliveries.ts";
 import { add, difference } from "../../src/engine/serial.ts";
 import { random, seed, test } from "../harness.ts";
 import { Pair, payload, scenario, tag, type Terms } from "./pair.ts";
@@ -445,4 +445,18 @@ test("TRF-10: an outcome that the peer's frames cannot hold is refused, and may 
   arrived.update({ kind: "rejected", error: { condition: "x:bad" } });
   pair.run();
   assertEquals(delivery.remoteState?.kind, "rejected");
+});
+
+test("TRF-2: a map key tells every two tags apart, and has all of the tag in it", () => {
+  const { bytes } = random(seed());
+  const tags = [
+    Uint8Array.of(0, 0, 0, 1),
+    Uint8Array.of(1),
+    Uint8Array.of(255, 255, 255, 255),
+    Uint8Array.of(0, 0, 0, 0),
+  ];
+  for (let length = 1; length <= 32; length++) for (let i = 0; i < 20; i++) tags.push(bytes(length));
+  const keys = new Map(tags.map((tag) => [tagKey(tag), tag]));
+  assertEquals(keys.size, new Set(tags.map(String)).size);
+  for (const [key, tag] of keys) assertEquals(tagOf(key), tag);
 });

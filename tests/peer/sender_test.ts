@@ -524,3 +524,25 @@ test("a failing send that nobody waits for does not end the process", async () =
   // The runner fails a test after which a rejection is unhandled; a turn lets it see one.
   await new Promise((resolve) => setTimeout(resolve));
 });
+
+test("sendAll takes of an endless source no more than there is room for, and ends with the link", async () => {
+  const { connection, ends } = sending((request) => request.accept({ credit: 10, settle: "manual" }));
+  const sender = connection.sender("orders");
+  let [taken, returned] = [0, false];
+  function* endless() {
+    try {
+      for (;;) yield { body: ++taken };
+    } finally {
+      returned = true;
+    }
+  }
+  const all = assertRejects(() => sender.sendAll(endless()), OutcomeError, "outcome");
+  await sender.ready();
+  await ends[0]!.receive();
+  // The one that waits for credit is the last.
+  assertEquals([taken, sender.pending], [11, 11]);
+  await connection.close({ timeoutMs: 1 });
+  await all;
+  assertEquals([taken, returned], [11, true]);
+  await assertRejects(() => sender.sendAll(endless()), AmqpError, "closed");
+});
