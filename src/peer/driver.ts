@@ -46,6 +46,7 @@ export class Driver {
   readonly #onevent: (event: EngineEvent) => void;
   readonly #onready: () => void;
   readonly #maxBufferedBytes: number;
+  readonly #now: () => number;
   readonly #ended = new Deferred<ChannelClose>();
   // Node, Deno and Bun have it, Workers and browsers mostly not.
   readonly #atEndOfTurn = (globalThis as { setImmediate?: (call: () => void) => unknown }).setImmediate;
@@ -59,21 +60,27 @@ export class Driver {
   #timerDue = Infinity;
   #over = false;
 
-  /** Starts to pump; `onready` is told when a congested channel takes more. */
+  /** Starts to pump; `onready` is told when a congested channel takes more; `now` tells the time in milliseconds. */
   constructor(
     channel: Channel,
     endpoint: ConnectionEndpoint,
-    options: { onevent: (event: EngineEvent) => void; onready: () => void; maxBufferedBytes?: number | undefined },
+    options: {
+      onevent: (event: EngineEvent) => void;
+      onready: () => void;
+      maxBufferedBytes?: number | undefined;
+      now?: () => number;
+    },
   ) {
     this.#channel = channel;
     this.#endpoint = endpoint;
     this.#onevent = options.onevent;
     this.#onready = options.onready;
+    this.#now = options.now ?? now;
     this.#maxBufferedBytes = Math.max(options.maxBufferedBytes ?? MAX_BUFFERED_BYTES, MIN_BUFFERED_BYTES);
     channel.onbytes = (bytes) => {
       if (this.#behindBytes > MAX_BEHIND_BYTES) this.#flush();
       this.#behindBytes += bytes.length;
-      this.#dispatch(endpoint.receive(bytes, now()));
+      this.#dispatch(endpoint.receive(bytes, this.#now()));
       if (this.#congested && endpoint.pendingBytes > MOST_PENDING * this.#maxBufferedBytes) this.destroy(unread());
       this.wake();
     };
@@ -111,7 +118,7 @@ export class Driver {
     const busy = ++this.#quietTicks < QUIET_TICKS;
     if (busy && ++this.#ticks < (atEndOfTurn === undefined ? MAX_TICKS : BUSY_TICKS)) {
       queueMicrotask(this.#tick);
-    } else if (atEndOfTurn !== undefined && (busy || now() - this.#flushedAt < CLOSE_MS)) {
+    } else if (atEndOfTurn !== undefined && (busy || this.#now() - this.#flushedAt < CLOSE_MS)) {
       atEndOfTurn(this.#endTurn);
     } else this.#endTurn();
   };
@@ -133,7 +140,7 @@ export class Driver {
     if (this.#over) return;
     this.#behindBytes = 0;
     while (!this.#congested) {
-      const sendingAt = now();
+      const sendingAt = this.#now();
       const bytes = this.#endpoint.transmit(sendingAt);
       if (bytes === undefined) break;
       this.#flushedAt = sendingAt;
@@ -191,9 +198,9 @@ export class Driver {
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       this.#timerDue = Infinity;
-      this.#dispatch(this.#endpoint.tick(now()));
+      this.#dispatch(this.#endpoint.tick(this.#now()));
       this.#flush();
-    }, Math.min(MAX_TIMER_MS, Math.max(0, due - now())));
+    }, Math.min(MAX_TIMER_MS, Math.max(0, due - this.#now())));
   }
 }
 
