@@ -99,11 +99,13 @@ export class Flight {
   #finish: (() => void) | undefined;
 
   /**
-   * Starts; the sender tells it when its link ends.
+   * Starts; the sender tells it when its link ends, which it may have done while this file was loaded.
    *
+   * @throws {AmqpError} If the link has ended.
    * @throws {RangeError} If the sender's `maxInFlight` is below 1.
    */
   constructor(sender: Sender) {
+    sender.requireOpen("send");
     this.#sender = sender;
     this.#most = sender.maxInFlight ?? MAX_IN_FLIGHT;
     if (!(this.#most >= 1)) throw new RangeError(`Cannot send: option "maxInFlight" is ${this.#most}`);
@@ -147,6 +149,7 @@ export class Flight {
   /** What `coming` brings, or undefined as soon as something has failed. */
   unlessFailed<T>(coming: T | PromiseLike<T>): Promise<T | undefined> {
     return new Promise((resolve, reject) => {
+      if (this.failed) return resolve(undefined);
       this.onfailed = () => resolve(undefined);
       Promise.resolve(coming).then(resolve, reject);
     });

@@ -206,7 +206,7 @@ export class Sender extends Link {
     messages: Iterable<Message | Uint8Array> | AsyncIterable<Message | Uint8Array>,
     options: SendOptions = {},
   ): Promise<number> {
-    const { sendEach } = await this.#flightModule();
+    const { sendEach } = await import("./flight.ts");
     return await sendEach(this, messages, options);
   }
 
@@ -216,15 +216,16 @@ export class Sender extends Link {
    * It errors with the first message that is not accepted. Closing it waits for all outcomes; the link stays open.
    */
   get writable(): WritableStream<Message | Uint8Array> {
-    let sink: FlightSink;
+    let sink: FlightSink | undefined;
     return new WritableStream({
       start: async (controller) => {
-        const { FlightSink } = await this.#flightModule();
+        const { FlightSink } = await import("./flight.ts");
         sink = new FlightSink(this, controller);
       },
-      write: (message, controller) => sink.write(message, controller),
-      close: () => sink.close(),
-      abort: () => sink.abort(),
+      write: (message, controller) => sink!.write(message, controller),
+      close: () => sink!.close(),
+      // It never came to one if the link ended while it was loaded.
+      abort: () => sink?.abort(),
     });
   }
 
@@ -280,13 +281,6 @@ export class Sender extends Link {
       this.connection.wake();
     }
     this.#settled(delivery)?.onoutcome(outcome);
-  }
-
-  // Loading it takes a while in which the link may end, and nobody would tell a flight that starts after that.
-  async #flightModule(): Promise<typeof import("./flight.ts")> {
-    const module = await import("./flight.ts");
-    if (!this.open) throw this.endError("send");
-    return module;
   }
 
   #encode(message: Message | Uint8Array): Uint8Array {

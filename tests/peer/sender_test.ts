@@ -288,6 +288,51 @@ test("sendAll and a writable refuse to wait for ever", async () => {
   await connection.close();
 });
 
+test("sendAll and a writable end with a link that ends while they start", async () => {
+  const never = {
+    [Symbol.asyncIterator]: () => ({ next: () => new Promise<IteratorResult<Message>>(() => {}) }),
+  };
+  // The code for them is loaded in some number of microtasks.
+  for (let microtasks = 0; microtasks < 20; microtasks++) {
+    const { connection } = sending((request) => request.accept());
+    const sender = connection.sender("orders");
+    await sender.ready();
+    const all = assertRejects(() => sender.sendAll(never), AmqpError, "gone");
+    const writer = sender.writable.getWriter();
+    const closed = assertRejects(() => writer.closed, AmqpError, "gone");
+    for (let i = 0; i < microtasks; i++) await undefined;
+    connection.destroy(new AmqpError(condition.connectionForced, "gone"));
+    await all;
+    await closed;
+  }
+});
+
+test("a writable whose link ends while it starts can be aborted", async () => {
+  const { connection } = sending((request) => request.accept());
+  const sender = connection.sender("orders");
+  await sender.ready();
+  const { writable } = sender;
+  connection.destroy(new Error("gone"));
+  await writable.abort("enough");
+});
+
+test("sendAll ends when its signal is aborted by what it sends", async () => {
+  const { connection } = sending((request) => request.accept());
+  const sender = connection.sender("orders");
+  await sender.ready();
+  const controller = new AbortController();
+  const messages = {
+    [Symbol.asyncIterator]: () => ({
+      next: () => {
+        controller.abort(new Error("enough"));
+        return new Promise<IteratorResult<Message>>(() => {});
+      },
+    }),
+  };
+  await assertRejects(() => sender.sendAll(messages, { signal: controller.signal }), Error, "enough");
+  await connection.close();
+});
+
 test("sendAll stops at the first failure and reports it after the rest is settled", async () => {
   let seen = 0;
   const { connection } = sending((request) => {
