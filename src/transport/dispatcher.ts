@@ -1,3 +1,5 @@
+import { isNode } from "./runtime.ts";
+
 /**
  * Whether something speaks for Node's own WebSocket, although a socket of ours is faster.
  *
@@ -6,9 +8,22 @@
  * TLS, is there for a reason.
  */
 export function hasOwnDispatcher(): boolean {
-  const dispatcher = (globalThis as { [key: symbol]: unknown })[Symbol.for("undici.globalDispatcher.1")];
-  if (typeof dispatcher !== "object" || dispatcher === null) return false;
+  if (!isNode()) return false;
+  const host = globalThis as { [key: symbol]: Dispatcher | undefined };
+  const first = host[Symbol.for("undici.globalDispatcher.1")];
+  // From its version 8 on undici keeps its own elsewhere, and wraps it here for those before it.
+  const dispatcher = first?.constructor.name === "Dispatcher1Wrapper"
+    ? host[Symbol.for("undici.globalDispatcher.2")]
+    : first;
+  if (dispatcher === undefined) return false;
   const key = Object.getOwnPropertySymbols(dispatcher).find(({ description }) => description === "options");
   if (dispatcher.constructor.name !== "Agent" || key === undefined) return true;
-  return (dispatcher as { [key: symbol]: { connect?: unknown } })[key]?.connect !== undefined;
+  // Composed with interceptors, it answers with a `dispatch` that is not its class's.
+  const { dispatch } = Object.getPrototypeOf(dispatcher) as Dispatcher;
+  return dispatcher.dispatch !== dispatch || dispatcher[key]?.connect !== undefined;
+}
+
+interface Dispatcher {
+  readonly dispatch: unknown;
+  readonly [key: symbol]: { readonly connect?: unknown } | undefined;
 }

@@ -9,6 +9,11 @@ export function isWorkers(): boolean {
   return userAgent() === "Cloudflare-Workers";
 }
 
+/** Whether this is Node. */
+export function isNode(): boolean {
+  return userAgent().startsWith("Node.js/");
+}
+
 /**
  * Whether a socket of our own carries messages better than this runtime's WebSocket.
  *
@@ -17,8 +22,7 @@ export function isWorkers(): boolean {
  * a tenth longer, large ones almost twice as long.
  */
 export function prefersSockets(): boolean {
-  const agent = userAgent();
-  return agent.startsWith("Deno/") || agent.startsWith("Node.js/");
+  return isNode() || userAgent().startsWith("Deno/");
 }
 
 function userAgent(): string {

@@ -2,6 +2,7 @@ import { assertEquals, assertNotEquals, assertRejects, assertStringIncludes } fr
 import process from "node:process";
 import { connect, TransportError } from "../../mod.ts";
 import { acceptor } from "../../src/peer/server.ts";
+import { hasOwnDispatcher } from "../../src/transport/dispatcher.ts";
 import { dialAny, type DialAnyOptions } from "../../src/transport/dial.ts";
 import { listen } from "../../src/transport/listen.ts";
 import { test } from "../harness.ts";
@@ -68,16 +69,35 @@ test("transport: auto takes Node's own WebSocket where that has a dispatcher of 
     }
   }
   class ProxyAgent extends Agent {}
+  // What undici's `compose` and its version 8 make of an agent.
+  const composed = new Proxy(new Agent(), {
+    get: (agent, name) => name === "dispatch" ? () => agent.dispatch() : Reflect.get(agent, name),
+  });
+  class Dispatcher1Wrapper extends Agent {}
+  const next = Symbol.for("undici.globalDispatcher.2");
+  const originalNext = host[next];
   try {
-    const cases = [[new Agent(), false], [new Agent({ ca }), true], [new ProxyAgent(), true]] as const;
-    for (const [dispatcher, own] of cases) {
+    const cases = [
+      [new Agent(), false],
+      [new Agent({ ca }), true],
+      [new ProxyAgent(), true],
+      [composed, true],
+      [new Dispatcher1Wrapper(), false, new Agent()],
+      [new Dispatcher1Wrapper(), true, new ProxyAgent()],
+    ] as const;
+    for (const [dispatcher, own, wrapped] of cases) {
       asked = 0;
-      if (isNode) host[key] = dispatcher;
+      host[key] = dispatcher;
+      host[next] = wrapped;
       await assertRejects(() => dialAny(server.url), TransportError);
       assertEquals(asked > 0, isNode && own);
+      // Deno and Bun do not connect by it, whoever has set it there.
+      assertEquals(hasOwnDispatcher(), isNode && own);
     }
   } finally {
-    if (isNode) host[key] = original;
+    host[key] = original;
+    if (originalNext === undefined) delete host[next];
+    else host[next] = originalNext;
   }
   await server.close();
 });
