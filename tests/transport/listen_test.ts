@@ -254,7 +254,7 @@ test("listen: TLS that fails is dropped, and leaves nothing", async () => {
 });
 
 test("ATK-16: a handshake that takes too long is dropped, at every stage, and a request is told why", async () => {
-  await using listener = await start({ tls: keyPair("server"), limits: { handshakeTimeoutMs: 60 } });
+  await using listener = await start({ tls: keyPair("server"), limits: { handshakeTimeoutMs: 500 } });
   const beginnings = ["", "AM", "G", "GET / HTTP/1.1\r\nX: ", "\x16", "\x16\x03\x01\x02\x00\x01"];
   const before = performance.now();
   const answers = await Promise.all(beginnings.map((bytes) => ask(listener.port, latin1(bytes))));
@@ -275,14 +275,14 @@ test("ATK-16: a handshake that takes too long is dropped, at every stage, and a 
     secure.on("secureConnect", () => secure.write("GET / HTTP/1.1\r\n"));
   });
   assertStringIncludes(told.map(text).join(""), "HTTP/1.1 408 \r\nConnection: close\r\n");
-  assert(performance.now() - before >= 100);
+  assert(performance.now() - before >= 900);
   await isLeft(listener, 0);
   assertEquals(listener.counters, { connections: 0, accepted: 0, refused: 7 });
   // Whoever was accepted stays.
   await using client = await BareClient.connect(listener.port);
   client.socket.write(SASL);
   await client.until(SASL);
-  await new Promise((resolve) => setTimeout(resolve, 80));
+  await new Promise((resolve) => setTimeout(resolve, 600));
   client.socket.write("more");
   await client.until("more");
 });
