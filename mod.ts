@@ -26,19 +26,19 @@ export {
   type ConnectOptions,
   publish,
   type PublishOptions,
-} from "./src/peer/client.ts";
-export { anonymous, external, plain, type SaslMechanism } from "./src/peer/auth.ts";
-export type { Connection, ConnectionEvent } from "./src/peer/connection.ts";
-export type { ConnectionBase } from "./src/peer/connection_base.ts";
-export type { Session, SessionOptions } from "./src/peer/session.ts";
-export type { Link } from "./src/peer/link.ts";
-export type { CloseOptions, Lifetime } from "./src/peer/lifetime.ts";
-export type { Sender, SendOptions, SendTerms } from "./src/peer/sender.ts";
-export type { Receiver, ReceiveTerms, ServeOptions } from "./src/peer/receiver.ts";
-export type { Delivery } from "./src/peer/delivery.ts";
-export type { LinkTerms, ReceiverOptions, SenderOptions } from "./src/peer/terms.ts";
+} from "./src/client/connect.ts";
+export { anonymous, external, plain, type SaslMechanism } from "./src/sasl/mechanisms.ts";
+export type { Connection, ConnectionEvent } from "./src/client/connection.ts";
+export type { ConnectionBase } from "./src/client/connection_base.ts";
+export type { Session, SessionOptions } from "./src/client/session.ts";
+export type { Link } from "./src/client/link.ts";
+export type { CloseOptions, Lifetime } from "./src/client/lifetime.ts";
+export type { Sender, SendOptions, SendTerms } from "./src/client/sender.ts";
+export type { Receiver, ReceiveTerms, ServeOptions } from "./src/client/receiver.ts";
+export type { Delivery } from "./src/client/delivery.ts";
+export type { LinkTerms, ReceiverOptions, SenderOptions } from "./src/client/terms.ts";
 
-export * from "./src/errors.ts";
+export * from "./src/base/errors.ts";
 export * from "./src/codec/types.ts";
 export type { definitions, enumerations } from "./src/codec/definitions.ts";
 export {
@@ -57,9 +57,13 @@ export { print } from "./src/codec/composite.ts";
 export type { CodecLimits } from "./src/codec/reader.ts";
 export type { FrameTrace } from "./src/engine/events.ts";
 
-export type { WaitOptions } from "./src/transport/wait.ts";
+export type { WaitOptions } from "./src/base/wait.ts";
 export type { Channel, ChannelClose } from "./src/transport/channel.ts";
 export type { TransportOptions } from "./src/transport/dial.ts";
-export type { SocketProxyOptions, TlsOptions } from "./src/transport/socket_dial.ts";
-export type { ProxyCredentialsCallback, ProxyCredentialsRequest, ProxyOptions } from "./src/transport/http_proxy.ts";
-export type { ProxyCredentials, ProxyScheme } from "./src/transport/challenge.ts";
+export type { SocketProxyOptions, TlsOptions } from "./src/transport/socket/dial.ts";
+export type {
+  ProxyCredentialsCallback,
+  ProxyCredentialsRequest,
+  ProxyOptions,
+} from "./src/transport/proxy/http_proxy.ts";
+export type { ProxyCredentials, ProxyScheme } from "./src/transport/proxy/challenge.ts";

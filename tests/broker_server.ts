@@ -4,8 +4,8 @@
  * @module
  */
 
-import { Broker } from "../src/peer/broker.ts";
-import type { UpgradeOptions } from "../src/transport/upgrade.ts";
+import { Broker } from "../src/broker/broker.ts";
+import type { UpgradeOptions } from "../src/transport/websocket/upgrade.ts";
 import { serve } from "./serve.ts";
 
 /** A broker that runs. */

@@ -6,9 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { main } from "../examples/demo.ts";
-import { Broker, type BrokerOptions } from "../src/peer/broker.ts";
-import { connect } from "../src/peer/client.ts";
-import type { Connection } from "../src/peer/connection.ts";
+import { Broker, type BrokerOptions } from "../src/broker/broker.ts";
+import { connect } from "../src/client/connect.ts";
+import type { Connection } from "../src/client/connection.ts";
 import { random, seed, test } from "./harness.ts";
 import { serve } from "./serve.ts";
 

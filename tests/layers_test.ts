@@ -11,15 +11,19 @@ import { buildSync } from "esbuild";
 import { test } from "./harness.ts";
 import { imports, list, parse, read, type Source } from "./source.ts";
 
-type Layer = "errors" | "codec" | "engine" | "transport" | "peer" | "entry";
-
-const BELOW: Readonly<Record<Layer, readonly Layer[]>> = {
-  errors: ["errors"],
-  codec: ["errors", "codec"],
-  engine: ["errors", "codec", "engine"],
-  transport: ["errors", "transport"],
-  peer: ["errors", "codec", "engine", "transport", "peer"],
-  entry: ["errors", "codec", "engine", "transport", "peer"],
+// What the files of each folder may import; `entry` is mod.ts.
+const BELOW: Readonly<Record<string, readonly string[]>> = {
+  base: [],
+  codec: ["base"],
+  engine: ["base", "codec"],
+  sasl: ["base", "codec"],
+  transport: ["base"],
+  recovery: ["base", "codec"],
+  client: ["base", "codec", "engine", "sasl", "transport", "recovery"],
+  server: ["base", "codec", "engine", "sasl", "transport", "client"],
+  broker: ["base", "codec", "engine", "sasl", "transport", "client", "server"],
+  gateway: ["base", "codec", "engine", "transport"],
+  entry: ["base", "codec", "engine", "sasl", "transport", "recovery", "client"],
 };
 
 const PACKAGES: readonly string[] = ["@std/bytes", "@std/encoding"];
@@ -27,23 +31,21 @@ const PACKAGES: readonly string[] = ["@std/bytes", "@std/encoding"];
 // What only one kind of runtime has, and the one file that may know of it.
 const ADAPTERS: ReadonlyArray<{ file: string; code: RegExp; string: RegExp }> = [
   {
-    file: "src/transport/node.ts",
+    file: "src/transport/runtime/node.ts",
     code: /\bprocess\s*\??\.|\bgetBuiltinModule\b|\bBuffer\b|\brequire\s*\(/,
     string: /^node:/,
   },
-  { file: "src/transport/deno.ts", code: /\bDeno\b/, string: /^npm:|^jsr:/ },
-  { file: "src/transport/bun.ts", code: /\bBun\b/, string: /^bun(:|$)/ },
-  { file: "src/transport/workers.ts", code: /\bWebSocketPair\b/, string: /^cloudflare:/ },
+  { file: "src/transport/runtime/deno.ts", code: /\bDeno\b/, string: /^npm:|^jsr:/ },
+  { file: "src/transport/runtime/bun.ts", code: /\bBun\b/, string: /^bun(:|$)/ },
+  { file: "src/transport/runtime/workers.ts", code: /\bWebSocketPair\b/, string: /^cloudflare:/ },
 ];
 
 // What a client must not load: it would ride along in every edge function.
 const NOT_FOR_CLIENTS =
-  /^src\/(cli\.ts|transport\/(node|deno|bun|workers)\.ts|peer\/(acceptor|server|listen|broker|gateway|testing)\b)/;
+  /^src\/(server|broker|gateway|azure|telemetry|testing|cli|transport\/runtime\/(node|deno|bun|workers))\b/;
 
-function layerOf(path: string): Layer {
-  const [, folder, file] = /^src\/(?:(\w+)\/.+|(\w+)\.ts)$/.exec(path) ?? [];
-  if (folder !== undefined && folder in BELOW) return folder as Layer;
-  return file === "errors" || file === "condition" || file === "blocks" ? "errors" : "entry";
+function layerOf(path: string): string {
+  return /^src\/(\w+)\//.exec(path)?.[1] ?? "entry";
 }
 
 function resolve(specifier: string, from: string): string {
@@ -53,7 +55,10 @@ function resolve(specifier: string, from: string): string {
 function arrowsUp(path: string, source: Source): string[] {
   const layer = layerOf(path);
   return imports(source).filter(({ specifier }) => {
-    if (specifier.startsWith(".")) return !BELOW[layer].includes(layerOf(resolve(specifier, path)));
+    if (specifier.startsWith(".")) {
+      const other = layerOf(resolve(specifier, path));
+      return other !== layer && !BELOW[layer]?.includes(other);
+    }
     return !PACKAGES.includes(specifier) && !ADAPTERS.some(({ string }) => string.test(specifier));
   }).map(({ specifier }) => `${path} imports "${specifier}"`);
 }
@@ -65,7 +70,7 @@ function runtimeTraces(path: string, source: Source): string[] {
     const trace = code.exec(source.code)?.[0] ?? source.strings.values().find((value) => string.test(value));
     if (trace !== undefined) found.push(`${path} has ${JSON.stringify(trace)}, which belongs in ${file}`);
   }
-  if (path !== "src/cli.ts" && /\bconsole\b/.test(source.code)) found.push(`${path} writes to the console`);
+  if (path !== "src/cli/main.ts" && /\bconsole\b/.test(source.code)) found.push(`${path} writes to the console`);
   return found;
 }
 
@@ -140,7 +145,7 @@ test("layers: a client loads neither servers nor adapters", () => {
 });
 
 test("layers: loading a file does nothing", () => {
-  const files = [...sources.keys()].filter((path) => path !== "src/cli.ts");
+  const files = [...sources.keys()].filter((path) => path !== "src/cli/main.ts");
   // What is imported lazily is looked at by itself, and so is what loads it: in one bundle with the place that imports it,
   // esbuild would wrap it in something that runs.
   const lazy = files.flatMap((path) =>
@@ -183,10 +188,10 @@ test("layers: every kind of import is seen, and nothing in comments or strings",
 test("layers: planted breaches are found", () => {
   assertEquals(arrowsUp("src/codec/a.ts", parse(`import type { B } from "../engine/b.ts";`)).length, 1);
   assertEquals(arrowsUp("src/transport/a.ts", parse(`export * from "../codec/b.ts";`)).length, 1);
-  assertEquals(arrowsUp("src/errors.ts", parse(`import "./codec/b.ts";`)).length, 1);
-  assertEquals(arrowsUp("src/peer/a.ts", parse(`import "../../mod.ts"; import "left-pad";`)).length, 2);
+  assertEquals(arrowsUp("src/base/errors.ts", parse(`import "../codec/b.ts";`)).length, 1);
+  assertEquals(arrowsUp("src/client/a.ts", parse(`import "../../mod.ts"; import "left-pad";`)).length, 2);
   assertEquals(
-    arrowsUp("src/engine/a.ts", parse(`import "./b.ts"; import "../codec/c.ts"; import "../errors.ts";`)),
+    arrowsUp("src/engine/a.ts", parse(`import "./b.ts"; import "../codec/c.ts"; import "../base/errors.ts";`)),
     [],
   );
 
@@ -201,9 +206,9 @@ test("layers: planted breaches are found", () => {
       `new WebSocketPair()`,
       `console.log(1)`,
     ]
-  ) assertEquals(runtimeTraces("src/peer/a.ts", parse(text)).length, 1, text);
+  ) assertEquals(runtimeTraces("src/client/a.ts", parse(text)).length, 1, text);
   assertEquals(
-    runtimeTraces("src/peer/a.ts", parse(`// Deno, Bun, console.log\nthrow new Error("No Deno, no Bun");`)),
+    runtimeTraces("src/client/a.ts", parse(`// Deno, Bun, console.log\nthrow new Error("No Deno, no Bun");`)),
     [],
   );
 });

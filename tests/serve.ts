@@ -5,10 +5,10 @@
  */
 
 import type { AddressInfo } from "node:net";
-import { type BunHandler, handler as bunHandler } from "../src/transport/bun.ts";
-import { handler as denoHandler } from "../src/transport/deno.ts";
-import { type Accept, admit, type UpgradeOptions } from "../src/transport/upgrade.ts";
-import { webSocketChannel } from "../src/transport/websocket.ts";
+import { type BunHandler, handler as bunHandler } from "../src/transport/runtime/bun.ts";
+import { handler as denoHandler } from "../src/transport/runtime/deno.ts";
+import { type Accept, admit, type UpgradeOptions } from "../src/transport/websocket/upgrade.ts";
+import { webSocketChannel } from "../src/transport/websocket/standard.ts";
 
 /** A server that runs. */
 export interface TestServer {

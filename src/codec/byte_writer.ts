@@ -4,7 +4,7 @@
  * @module
  */
 
-import { isBlock, MIN_BLOCK_BYTES, takeBlock } from "../blocks.ts";
+import { isBlock, MIN_BLOCK_BYTES, takeBlock } from "../base/pool.ts";
 import { noBytes } from "./bytes.ts";
 import { utf8Encoder } from "./text.ts";
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import * as condition from "../condition.ts";
+import * as condition from "../base/condition.ts";
 import { typeOf } from "./codes.ts";
 import {
   anyForm,
@@ -25,7 +25,7 @@ import {
   unsettledForm,
 } from "./plans.ts";
 import { Reader } from "./reader.ts";
-import { ambiguousType, recall, remember } from "./remembered.ts";
+import { ambiguousType, recall, remember } from "./wire_types.ts";
 import { hex, hexByte, quote } from "./text.ts";
 import { AmqpArray, Described, Typed } from "./values.ts";
 import type { Composite, CompositeOf, FilledOf, Kind, WithDefaults } from "./types.ts";

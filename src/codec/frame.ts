@@ -4,11 +4,11 @@
  * @module
  */
 
-import * as condition from "../condition.ts";
-import { AmqpError } from "../errors.ts";
+import * as condition from "../base/condition.ts";
+import { AmqpError } from "../base/errors.ts";
 import { noBytes, uint32At } from "./bytes.ts";
 import { decodeProvider } from "./composite.ts";
-import { OrdinaryReader } from "./ordinary.ts";
+import { OrdinaryReader } from "./fast_path.ts";
 import { archetypes } from "./plans.ts";
 import { type CodecLimits, Reader } from "./reader.ts";
 import { hex, hexByte } from "./text.ts";

@@ -4,12 +4,12 @@
  * @module
  */
 
-import * as condition from "../condition.ts";
-import { AmqpError, type ErrorScope } from "../errors.ts";
+import * as condition from "../base/condition.ts";
+import { AmqpError, type ErrorScope } from "../base/errors.ts";
 import { loaded, uint32At } from "./bytes.ts";
 import { isCharacter } from "./checks.ts";
 import { leastWidth, typeOf } from "./codes.ts";
-import { ambiguousType, recall, remember, type Remembered } from "./remembered.ts";
+import { ambiguousType, recall, remember, type Remembered } from "./wire_types.ts";
 import { decodeUtf8, formatUuid, hexByte, quote, shortAscii } from "./text.ts";
 import { AmqpArray, Described, type Fields, type PrimitiveType, type PrimitiveValues, Typed } from "./values.ts";
 import type { Value } from "./values.ts";

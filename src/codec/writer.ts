@@ -7,8 +7,8 @@
 import { ByteWriter } from "./byte_writer.ts";
 import { scratchView, uint32At } from "./bytes.ts";
 import { checkAscii, checkInteger, misfit } from "./checks.ts";
-import { checkFixed, codeFor, type FixedType, type FixedValue, isSmall } from "./fixed.ts";
-import { recall, type Remembered, stillFits } from "./remembered.ts";
+import { checkFixed, codeFor, type FixedType, type FixedValue, isSmall } from "./fixed_width.ts";
+import { recall, type Remembered, stillFits } from "./wire_types.ts";
 import { hex, utf8Encoder } from "./text.ts";
 import { AmqpArray, Described, type PrimitiveType, Typed, type Value } from "./values.ts";
 

@@ -7,13 +7,13 @@
  * @module
  */
 
-import * as condition from "../condition.ts";
-import { AmqpError } from "../errors.ts";
+import * as condition from "../base/condition.ts";
+import { AmqpError } from "../base/errors.ts";
 import { fieldsOf, withDefaults } from "../codec/composite.ts";
 import { type Frame, FrameDecoder, protocolHeader } from "../codec/frame.ts";
 import type { Attach, Begin, Close, Open, Performative, SaslFrameBody, Transfer } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
-import { ChurnMap } from "./churn.ts";
+import { ChurnMap } from "../base/churn_map.ts";
 import { Clock } from "./clock.ts";
 import type { EngineEvent } from "./events.ts";
 import { type Endpoint, Fault, fromErrorFields, toErrorFields } from "./fault.ts";

@@ -4,11 +4,11 @@
  * @module
  */
 
-import * as condition from "../condition.ts";
-import { AmqpError } from "../errors.ts";
+import * as condition from "../base/condition.ts";
+import { AmqpError } from "../base/errors.ts";
 import type { DeliveryState } from "../codec/types.ts";
-import { ChurnMap } from "./churn.ts";
-import type { PartialDelivery } from "./partial.ts";
+import { ChurnMap } from "../base/churn_map.ts";
+import type { PartialDelivery } from "./incoming_transfers.ts";
 import type { ReceiverEndpoint } from "./receiver.ts";
 import type { SenderEndpoint } from "./sender.ts";
 import { add, difference } from "./serial.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { AmqpError } from "../errors.ts";
+import type { AmqpError } from "../base/errors.ts";
 import type { DeliveryState, Open, Performative, SaslFrameBody } from "../codec/types.ts";
 import type { IncomingDelivery, OutgoingDelivery } from "./deliveries.ts";
 import type { LinkEndpoint } from "./link.ts";

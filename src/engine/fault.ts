@@ -4,7 +4,7 @@
  * @module
  */
 
-import { AmqpError, type ErrorScope } from "../errors.ts";
+import { AmqpError, type ErrorScope } from "../base/errors.ts";
 import type { ErrorFields } from "../codec/types.ts";
 
 /** What a violation by the peer ends: a connection, a session or a link. */

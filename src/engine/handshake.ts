@@ -6,8 +6,8 @@
  * @module
  */
 
-import * as condition from "../condition.ts";
-import { AmqpError } from "../errors.ts";
+import * as condition from "../base/condition.ts";
+import { AmqpError } from "../base/errors.ts";
 import { encodeComposite } from "../codec/composite.ts";
 import { beginFrame, endFrame, type Frame, type FrameDecoder } from "../codec/frame.ts";
 import type { SaslFrameBody } from "../codec/types.ts";

@@ -4,9 +4,9 @@
  * @module
  */
 
-import { ChurnMap } from "./churn.ts";
-import * as condition from "../condition.ts";
-import { AmqpError } from "../errors.ts";
+import { ChurnMap } from "../base/churn_map.ts";
+import * as condition from "../base/condition.ts";
+import { AmqpError } from "../base/errors.ts";
 import { fieldsOf } from "../codec/composite.ts";
 import { quote } from "../codec/text.ts";
 import type {

@@ -4,11 +4,11 @@
  * @module
  */
 
-import * as condition from "../condition.ts";
+import * as condition from "../base/condition.ts";
 import type { Attach, Flow, Transfer } from "../codec/types.ts";
 import { IncomingDelivery } from "./deliveries.ts";
 import { LinkEndpoint } from "./link.ts";
-import { PartialDelivery } from "./partial.ts";
+import { PartialDelivery } from "./incoming_transfers.ts";
 import { MAX_DELIVERY_TAG_BYTES } from "./sender.ts";
 import { add } from "./serial.ts";
 

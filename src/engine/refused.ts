@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { AmqpError } from "../errors.ts";
+import type { AmqpError } from "../base/errors.ts";
 import type { Role } from "../codec/types.ts";
 import { LinkEndpoint } from "./link.ts";
 import type { SessionEndpoint } from "./session.ts";

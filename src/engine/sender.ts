@@ -4,12 +4,12 @@
  * @module
  */
 
-import * as condition from "../condition.ts";
-import { AmqpError } from "../errors.ts";
+import * as condition from "../base/condition.ts";
+import { AmqpError } from "../base/errors.ts";
 import { quote } from "../codec/text.ts";
 import type { Attach, Flow } from "../codec/types.ts";
 import { OutgoingDelivery, type SendOptions } from "./deliveries.ts";
-import { Fifo } from "./fifo.ts";
+import { Fifo } from "../base/fifo.ts";
 import { LinkEndpoint } from "./link.ts";
 import { add, difference } from "./serial.ts";
 

@@ -4,8 +4,8 @@
  * @module
  */
 
-import * as condition from "../condition.ts";
-import { AmqpError } from "../errors.ts";
+import * as condition from "../base/condition.ts";
+import { AmqpError } from "../base/errors.ts";
 import { type FrameDecoder, protocolHeader } from "../codec/frame.ts";
 import type { SaslFrameBody } from "../codec/types.ts";
 import { Handshake } from "./handshake.ts";

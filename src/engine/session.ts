@@ -4,8 +4,8 @@
  * @module
  */
 
-import * as condition from "../condition.ts";
-import { AmqpError } from "../errors.ts";
+import * as condition from "../base/condition.ts";
+import { AmqpError } from "../base/errors.ts";
 import { fieldsOf } from "../codec/composite.ts";
 import { quote } from "../codec/text.ts";
 import type { Attach, Begin, Detach, Disposition, End, Fields, Flow, Performative, Transfer } from "../codec/types.ts";

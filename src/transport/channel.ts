@@ -4,6 +4,9 @@
  * @module
  */
 
+/** Bytes that may wait in a channel by default before nothing more is written to it. */
+export const MAX_BUFFERED_BYTES = 1_048_576;
+
 /** Why and how a {@linkcode Channel} ended. */
 export interface ChannelClose {
   /** The WebSocket close code, 1006 when the carrier broke without one, 1005 when the peer gave none. */

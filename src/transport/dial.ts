@@ -4,11 +4,11 @@
  * @module
  */
 
-import { TransportError } from "../errors.ts";
-import { isWorkers, prefersSockets, runtimeName } from "./runtime.ts";
-import type { SocketDialOptions, SocketProxyOptions, TlsOptions } from "./socket_dial.ts";
+import { TransportError } from "../base/errors.ts";
+import { isWorkers, prefersSockets, runtimeName } from "./runtime/detect.ts";
+import type { SocketDialOptions, SocketProxyOptions, TlsOptions } from "./socket/dial.ts";
 import { targetOf } from "./target.ts";
-import { dial, type DialedChannel } from "./websocket.ts";
+import { dial, type DialedChannel } from "./websocket/standard.ts";
 
 /** How a connection gets to its broker. */
 export interface TransportOptions {

@@ -4,6 +4,6 @@
  * @module
  */
 
-export { hasOwnDispatcher } from "./dispatcher.ts";
-export { dialByFetch } from "./fetch_dial.ts";
-export { dialSocket, hasSockets } from "./socket_dial.ts";
+export { hasOwnDispatcher } from "./runtime/dispatcher.ts";
+export { dialByFetch } from "./websocket/fetch_dial.ts";
+export { dialSocket, hasSockets } from "./socket/dial.ts";

@@ -9,8 +9,8 @@ import { type Frame, FrameDecoder } from "../../src/codec/frame.ts";
 import { decodeMessage, encodeMessage } from "../../src/codec/message.ts";
 import type { Disposition, Transfer } from "../../src/codec/types.ts";
 import { Writer } from "../../src/codec/writer.ts";
-import { acceptor } from "../../src/peer/server.ts";
-import { listen } from "../../src/node.ts";
+import { acceptor } from "../../src/server/acceptor.ts";
+import { listen } from "../../src/transport/sockets.ts";
 import { serve } from "../serve.ts";
 import {
   type Contender,

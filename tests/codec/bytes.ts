@@ -9,7 +9,7 @@ import { decodeHex, encodeHex } from "@std/encoding";
 import { type CodecLimits, Reader } from "../../src/codec/reader.ts";
 import type { Value } from "../../src/codec/types.ts";
 import { Writer } from "../../src/codec/writer.ts";
-import { AmqpError, condition } from "../../src/errors.ts";
+import { AmqpError, condition } from "../../src/base/errors.ts";
 
 /** Bytes of hex digits; blanks are for the reader. They lie in the middle of a larger buffer full of other bytes. */
 export function wire(text: string): Uint8Array {

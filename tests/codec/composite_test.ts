@@ -29,7 +29,7 @@ import {
   uuid,
 } from "../../src/codec/types.ts";
 import { Writer } from "../../src/codec/writer.ts";
-import { condition } from "../../src/errors.ts";
+import { condition } from "../../src/base/errors.ts";
 import { test } from "../harness.ts";
 import { assertAmqpError, compact, sized, wire, written } from "./bytes.ts";
 

@@ -4,7 +4,7 @@ import { codeOfName } from "../../src/codec/plans.ts";
 import { definitions, enumerations, sections } from "../../src/codec/definitions.ts";
 import type { CompositeOf, Described, Kind, Value } from "../../src/codec/types.ts";
 import { Reader } from "../../src/codec/reader.ts";
-import { condition } from "../../src/errors.ts";
+import { condition } from "../../src/base/errors.ts";
 import { test } from "../harness.ts";
 import { decode, wire, written } from "./bytes.ts";
 import { sample, sampleField } from "./samples.ts";

@@ -4,7 +4,7 @@ import { encodeComposite } from "../../src/codec/composite.ts";
 import { beginFrame, endFrame, type Frame, FrameDecoder, protocolHeader } from "../../src/codec/frame.ts";
 import type { Composite, Performative, Transfer } from "../../src/codec/types.ts";
 import { Writer } from "../../src/codec/writer.ts";
-import { AmqpError, condition } from "../../src/errors.ts";
+import { AmqpError, condition } from "../../src/base/errors.ts";
 import { test } from "../harness.ts";
 import { amidst, assertAmqpError, compact, sized, wire, written } from "./bytes.ts";
 import { sample } from "./samples.ts";

@@ -7,7 +7,7 @@ import { data, decodeMessage, encodeMessage, type Message } from "../../src/code
 import { Reader } from "../../src/codec/reader.ts";
 import type { Composite, Kind } from "../../src/codec/types.ts";
 import { Writer } from "../../src/codec/writer.ts";
-import { AmqpError } from "../../src/errors.ts";
+import { AmqpError } from "../../src/base/errors.ts";
 import { type Random, random, seed, test } from "../harness.ts";
 import { amidst } from "./bytes.ts";
 import { randomValue } from "./random_values.ts";

@@ -8,8 +8,8 @@ import { assertEquals } from "@std/assert";
 import { bundle } from "../bundle.ts";
 import { test } from "../harness.ts";
 import { startBroker } from "../broker_server.ts";
-import { Broker } from "../../src/peer/broker.ts";
-import { listen } from "../../src/transport/listen.ts";
+import { Broker } from "../../src/broker/broker.ts";
+import { listen } from "../../src/transport/socket/listen.ts";
 import { rawServer } from "../transport/raw_peer.ts";
 import { startWorker } from "./workerd.ts";
 

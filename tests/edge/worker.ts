@@ -6,9 +6,9 @@
  */
 
 import { AmqpError, condition, connect, publish, type Sender, TransportError } from "../../mod.ts";
-import { Broker } from "../../src/peer/broker.ts";
-import { acceptor } from "../../src/peer/server.ts";
-import { handler } from "../../src/transport/workers.ts";
+import { Broker } from "../../src/broker/broker.ts";
+import { acceptor } from "../../src/server/acceptor.ts";
+import { handler } from "../../src/transport/runtime/workers.ts";
 
 /** What the worker is to do, as the query of a request; its body is that of the message. */
 export interface Task {

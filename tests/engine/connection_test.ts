@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertLessOrEqual, assertThrows } from "@std/assert";
-import { AmqpError, condition } from "../../src/errors.ts";
+import { AmqpError, condition } from "../../src/base/errors.ts";
 import { protocolHeader } from "../../src/codec/frame.ts";
 import { test } from "../harness.ts";
 import { Pair, scenario } from "./pair.ts";

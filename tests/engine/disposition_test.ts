@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertLessOrEqual, assertThrows } from "@std/assert";
-import { AmqpError, condition } from "../../src/errors.ts";
+import { AmqpError, condition } from "../../src/base/errors.ts";
 import type { DeliveryState, Disposition } from "../../src/codec/types.ts";
 import type { LinkOptions } from "../../src/engine/link.ts";
 import { type IncomingDelivery, tagKey, tagOf, Unsettled } from "../../src/engine/deliveries.ts";

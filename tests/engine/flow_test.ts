@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { AmqpError, condition } from "../../src/errors.ts";
+import { AmqpError, condition } from "../../src/base/errors.ts";
 import type { ReceiverEndpoint } from "../../src/engine/receiver.ts";
 import type { SenderEndpoint } from "../../src/engine/sender.ts";
 import { add } from "../../src/engine/serial.ts";

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
-import { condition } from "../../src/errors.ts";
+import { condition } from "../../src/base/errors.ts";
 import { test } from "../harness.ts";
 import { Pair, payload, scenario, tag } from "./pair.ts";
 import { linksOf } from "./endpoint.ts";

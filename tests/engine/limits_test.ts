@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { condition } from "../../src/errors.ts";
+import { condition } from "../../src/base/errors.ts";
 import type { Composite } from "../../src/codec/types.ts";
 import { test } from "../harness.ts";
 import { attach, begin, flow, Script, transfer } from "./script.ts";

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { AmqpError, condition } from "../../src/errors.ts";
+import { AmqpError, condition } from "../../src/base/errors.ts";
 import type { EngineEvent } from "../../src/engine/events.ts";
 import { test } from "../harness.ts";
 import { Pair, payload, scenario, type Side, tag } from "./pair.ts";

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { AmqpError, condition } from "../../src/errors.ts";
+import { AmqpError, condition } from "../../src/base/errors.ts";
 import type { ConnectionEndpoint } from "../../src/engine/connection.ts";
 import type { SaslFrameBody } from "../../src/codec/types.ts";
 import type { EngineEvent } from "../../src/engine/events.ts";

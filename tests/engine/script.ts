@@ -9,7 +9,7 @@ import { encodeComposite } from "../../src/codec/composite.ts";
 import { beginFrame, endFrame, FrameDecoder, protocolHeader, type ProtocolId } from "../../src/codec/frame.ts";
 import type { Attach, Begin, Composite, Flow, Performative, SaslFrameBody, Transfer } from "../../src/codec/types.ts";
 import { Writer } from "../../src/codec/writer.ts";
-import { AmqpError, type ErrorScope } from "../../src/errors.ts";
+import { AmqpError, type ErrorScope } from "../../src/base/errors.ts";
 import type { ConnectionEndpoint } from "../../src/engine/connection.ts";
 import type { EngineEvent } from "../../src/engine/events.ts";
 import { endpointOf, type EndpointOptions } from "./endpoint.ts";

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
-import { AmqpError, condition } from "../../src/errors.ts";
+import { AmqpError, condition } from "../../src/base/errors.ts";
 import { test } from "../harness.ts";
 import { Pair, scenario } from "./pair.ts";
 import { checkError, flow, frame, Script } from "./script.ts";

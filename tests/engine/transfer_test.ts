@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertLessOrEqual, assertThrows } from "@std/assert";
-import { AmqpError, condition } from "../../src/errors.ts";
+import { AmqpError, condition } from "../../src/base/errors.ts";
 import type { Transfer } from "../../src/codec/types.ts";
 import { DEFAULT_MAX_FRAME_SIZE } from "../../src/engine/options.ts";
 import type { LinkOptions } from "../../src/engine/link.ts";

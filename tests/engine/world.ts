@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals, assertGreaterOrEqual, assertLessOrEqual } from "@std/assert";
-import { AmqpError, condition } from "../../src/errors.ts";
+import { AmqpError, condition } from "../../src/base/errors.ts";
 import type { DeliveryState, ReceiverSettleMode, SenderSettleMode } from "../../src/codec/types.ts";
 import type { IncomingDelivery, OutgoingDelivery } from "../../src/engine/deliveries.ts";
 import type { EngineEvent } from "../../src/engine/events.ts";

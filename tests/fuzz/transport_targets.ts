@@ -6,10 +6,10 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { TransportError } from "../../src/errors.ts";
-import { parseChallenges, parseParams } from "../../src/transport/challenge.ts";
-import { requestParser, responseParser } from "../../src/transport/http.ts";
-import { FrameDecoder, FrameEncoder, MaskKeys, opcode } from "../../src/transport/ws_frames.ts";
+import { TransportError } from "../../src/base/errors.ts";
+import { parseChallenges, parseParams } from "../../src/transport/proxy/challenge.ts";
+import { requestParser, responseParser } from "../../src/transport/http/head.ts";
+import { FrameDecoder, FrameEncoder, MaskKeys, opcode } from "../../src/transport/websocket/frames.ts";
 import { pieces } from "../engine/pair.ts";
 import type { Random } from "../harness.ts";
 import { mutated } from "./generate.ts";

@@ -6,7 +6,7 @@
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import type { TlsOptions } from "../../src/node.ts";
+import type { TlsOptions } from "../../src/transport/sockets.ts";
 import { ca, keyPair } from "../pki.ts";
 import { file, freePort, HOST, scratch, startDaemon } from "./daemon.ts";
 import { type Origin, startOrigin } from "./origin.ts";

@@ -8,8 +8,8 @@ import { createServer } from "node:http";
 import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { type WebSocket, WebSocketServer } from "ws";
-import { Broker } from "../../src/peer/broker.ts";
-import { webSocketChannel } from "../../src/transport/websocket.ts";
+import { Broker } from "../../src/broker/broker.ts";
+import { webSocketChannel } from "../../src/transport/websocket/standard.ts";
 import { keyPair } from "../pki.ts";
 import { HOST } from "./daemon.ts";
 

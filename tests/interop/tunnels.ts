@@ -7,7 +7,7 @@
 import { assert, assertEquals, assertGreaterOrEqual } from "@std/assert";
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
-import type { ProxyScheme, SocketProxyOptions } from "../../src/node.ts";
+import type { ProxyScheme, SocketProxyOptions } from "../../src/transport/sockets.ts";
 import { ca } from "../pki.ts";
 import { type Origin, startOrigin } from "./origin.ts";
 import { startProton } from "./proton.ts";

@@ -6,7 +6,7 @@ import rhea, {
   type Receiver as RheaReceiver,
 } from "rhea";
 import { connect, plain } from "../../mod.ts";
-import { Broker, type BrokerOptions } from "../../src/peer/broker.ts";
+import { Broker, type BrokerOptions } from "../../src/broker/broker.ts";
 import { random, seed, test } from "../harness.ts";
 import {
   type AcceptorServer,

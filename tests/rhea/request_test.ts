@@ -2,7 +2,7 @@ import { assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import { Buffer } from "node:buffer";
 import type { Connection as RheaConnection, Container, Message as RheaMessage, Sender as RheaSender } from "rhea";
 import { AmqpError, connect, OutcomeError, type Sender } from "../../mod.ts";
-import { Broker } from "../../src/peer/broker.ts";
+import { Broker } from "../../src/broker/broker.ts";
 import { test } from "../harness.ts";
 import { acceptorServer, once, rheaClient, rheaServer } from "./rhea.ts";
 

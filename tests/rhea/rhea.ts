@@ -7,7 +7,7 @@
 import type { AddressInfo } from "node:net";
 import rhea, { type Connection, type Container, type EventContext, type Message, type Sender } from "rhea";
 import { WebSocket, WebSocketServer } from "ws";
-import { type Acceptor, acceptor, type AcceptorOptions } from "../../src/peer/server.ts";
+import { type Acceptor, acceptor, type AcceptorOptions } from "../../src/server/acceptor.ts";
 import { serve } from "../serve.ts";
 
 export type { EventContext };

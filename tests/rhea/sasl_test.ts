@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { Connection } from "rhea";
 import { AmqpError, anonymous, connect, plain, TransportError } from "../../mod.ts";
-import type { Connection as OurConnection } from "../../src/peer/connection.ts";
-import type { SaslServerOptions } from "../../src/peer/sasl_server.ts";
+import type { Connection as OurConnection } from "../../src/client/connection.ts";
+import type { SaslServerOptions } from "../../src/server/sasl.ts";
 import { test } from "../harness.ts";
 import { acceptorServer, once, rheaClient, rheaDial, type RheaOptions, rheaServer } from "./rhea.ts";
 

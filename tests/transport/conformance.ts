@@ -15,8 +15,8 @@ import {
   publish,
   TransportError,
 } from "../../mod.ts";
-import { Broker } from "../../src/peer/broker.ts";
-import { acceptor } from "../../src/peer/server.ts";
+import { Broker } from "../../src/broker/broker.ts";
+import { acceptor } from "../../src/server/acceptor.ts";
 import type { Channel } from "../../src/transport/channel.ts";
 import type { PeerInfo } from "../../src/transport/info.ts";
 import { random, seed, test } from "../harness.ts";

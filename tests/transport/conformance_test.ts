@@ -1,9 +1,9 @@
 import { ca, keyPair } from "../pki.ts";
 import { serve } from "../serve.ts";
-import { gateway } from "../../src/peer/gateway.ts";
-import { listen, type ListenScheme } from "../../src/transport/listen.ts";
+import { gateway } from "../../src/gateway/gateway.ts";
+import { listen, type ListenScheme } from "../../src/transport/socket/listen.ts";
 import { conformance, type Service, type Way } from "./conformance.ts";
-import { connectProxy, type ConnectProxyOptions, PROXY_USER } from "./connect_proxy.ts";
+import { connectProxy, type ConnectProxyOptions, PROXY_USER } from "./proxy/connect_proxy.ts";
 
 const tls = { ca };
 

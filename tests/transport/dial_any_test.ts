@@ -1,10 +1,10 @@
 import { assertEquals, assertNotEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import process from "node:process";
 import { connect, TransportError } from "../../mod.ts";
-import { acceptor } from "../../src/peer/server.ts";
-import { hasOwnDispatcher } from "../../src/transport/dispatcher.ts";
+import { acceptor } from "../../src/server/acceptor.ts";
+import { hasOwnDispatcher } from "../../src/transport/runtime/dispatcher.ts";
 import { dialAny, type DialAnyOptions } from "../../src/transport/dial.ts";
-import { listen } from "../../src/transport/listen.ts";
+import { listen } from "../../src/transport/socket/listen.ts";
 import { test } from "../harness.ts";
 import { ca } from "../pki.ts";
 import { rawServer } from "./raw_peer.ts";

@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
-import { TransportError } from "../../src/errors.ts";
-import { dial, type DialOptions } from "../../src/transport/websocket.ts";
+import { TransportError } from "../../src/base/errors.ts";
+import { dial, type DialOptions } from "../../src/transport/websocket/standard.ts";
 import { test } from "../harness.ts";
 import { record } from "./channel_log.ts";
-import { alive, FakeSocket } from "./fake_socket.ts";
+import { alive, FakeSocket } from "./socket/fake_socket.ts";
 
 const URL_WITH_SECRETS = "wss://user:password@broker.example/amqp/$servicebus?sig=secret&x=1";
 

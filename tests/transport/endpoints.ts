@@ -12,8 +12,8 @@ import {
   WebSocketEndpoint,
   type WebSocketEvent,
   type WebSocketLimits,
-} from "../../src/transport/rfc6455.ts";
-import { ServerUpgrade } from "../../src/transport/ws_handshake.ts";
+} from "../../src/transport/websocket/rfc6455.ts";
+import { ServerUpgrade } from "../../src/transport/websocket/handshake.ts";
 import { latin1 } from "./wire.ts";
 
 /** A client's end that is open; its mask keys are all zero, so that its frames can be read in hex. */

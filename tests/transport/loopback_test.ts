@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertStrictEquals } from "@std/assert";
-import { TransportError } from "../../src/errors.ts";
+import { TransportError } from "../../src/base/errors.ts";
 import type { Channel } from "../../src/transport/channel.ts";
-import { dial } from "../../src/transport/websocket.ts";
+import { dial } from "../../src/transport/websocket/standard.ts";
 import { random, seed, test } from "../harness.ts";
 import { serve } from "../serve.ts";
 import { type ChannelLog, record } from "./channel_log.ts";

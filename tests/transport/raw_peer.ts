@@ -7,7 +7,7 @@
 import { createHash } from "node:crypto";
 import { connect, createServer, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
-import { FrameDecoder, FrameEncoder, MaskKeys } from "../../src/transport/ws_frames.ts";
+import { FrameDecoder, FrameEncoder, MaskKeys } from "../../src/transport/websocket/frames.ts";
 import { latin1, text } from "./wire.ts";
 
 const HOST = "127.0.0.1";

@@ -4,9 +4,9 @@
  * @module
  */
 
-import { listen, type ListenOptions, type PeerInfo, type TlsOptions } from "../../../src/node.ts";
-import { Broker } from "../../../src/peer/broker.ts";
-import { gateway } from "../../../src/peer/gateway.ts";
+import { listen, type ListenOptions, type PeerInfo, type TlsOptions } from "../../../src/transport/sockets.ts";
+import { Broker } from "../../../src/broker/broker.ts";
+import { gateway } from "../../../src/gateway/gateway.ts";
 import { HOST } from "../daemon.ts";
 
 /** How our listener is set up. */

@@ -4,7 +4,13 @@
  * @module
  */
 
-import { type ChannelClose, dialSocket, listen, type PausableChannel, type ProxyOptions } from "../../../src/node.ts";
+import {
+  type ChannelClose,
+  dialSocket,
+  listen,
+  type PausableChannel,
+  type ProxyOptions,
+} from "../../../src/transport/sockets.ts";
 import { HOST } from "../daemon.ts";
 import { pattern } from "../pattern.ts";
 

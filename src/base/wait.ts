@@ -1,0 +1,86 @@
+/**
+ * Waiting, and not waiting, for promises.
+ *
+ * @module
+ */
+
+/** Longest delay that `setTimeout` takes, in milliseconds; beyond it fires at once. */
+export const MAX_TIMER_MS = 0x7fffffff;
+
+/** What a call that waits takes. */
+export interface WaitOptions {
+  /** Ends the wait: the call rejects with the signal's reason. */
+  signal?: AbortSignal | undefined;
+}
+
+/** Waits for `promise` or for `signal`, whichever comes first. The promise itself goes on. */
+export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  if (signal.aborted) {
+    promise.catch(ignore);
+    return Promise.reject(signal.reason);
+  }
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    signal.addEventListener("abort", abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}
+
+/** Takes an error that is reported elsewhere. */
+export function ignore(): void {}
+
+/** Waits for `promise`, but no longer than `ms`; true when it came to its end, in whatever way. */
+export function within(promise: Promise<unknown>, ms: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(false), Math.min(MAX_TIMER_MS, ms));
+    promise.catch(ignore).then(() => {
+      clearTimeout(timer);
+      resolve(true);
+    });
+  });
+}
+
+/** A promise with its two ends outside, which nobody has to wait for; it costs little before somebody does. */
+export class Deferred<T> {
+  #promise: Promise<T> | undefined;
+  #ends: { resolve: (value: T) => void; reject: (reason: unknown) => void } | undefined;
+  #outcome: { readonly value: T } | { readonly reason: unknown } | undefined;
+
+  /** Settles once. */
+  get promise(): Promise<T> {
+    if (this.#promise === undefined) {
+      this.#promise = new Promise((resolve, reject) => this.#ends = { resolve, reject });
+      // Whoever waits gets the error; that nobody waits is no fault.
+      this.#promise.catch(ignore);
+      this.#settle();
+    }
+    return this.#promise;
+  }
+
+  /** Fulfils it. */
+  resolve(value: T): void {
+    this.#outcome ??= { value };
+    this.#settle();
+  }
+
+  /** Rejects it. */
+  reject(reason: unknown): void {
+    this.#outcome ??= { reason };
+    this.#settle();
+  }
+
+  #settle(): void {
+    if (this.#ends === undefined || this.#outcome === undefined) return;
+    if ("value" in this.#outcome) this.#ends.resolve(this.#outcome.value);
+    else this.#ends.reject(this.#outcome.reason);
+    this.#ends = undefined;
+  }
+}
+
+/** A rejected promise that nobody has to wait for. */
+export function rejected(reason: unknown): Promise<never> {
+  const promise = Promise.reject(reason);
+  promise.catch(ignore);
+  return promise;
+}

@@ -1,0 +1,285 @@
+/**
+ * Connecting as a client.
+ *
+ * @module
+ */
+
+import * as condition from "../base/condition.ts";
+import { AmqpError, OutcomeError } from "../base/errors.ts";
+import type { Message } from "../codec/message.ts";
+import type { CodecLimits } from "../codec/reader.ts";
+import { quote } from "../codec/text.ts";
+import type { Accepted, Fields } from "../codec/types.ts";
+import { ClientHandshake } from "../engine/client_handshake.ts";
+import type { ConnectionEndpoint } from "../engine/connection.ts";
+import type { EngineEvent, FrameTrace } from "../engine/events.ts";
+import { SenderEndpoint } from "../engine/sender.ts";
+import type { SessionOptions } from "../engine/session.ts";
+import type { Channel } from "../transport/channel.ts";
+import { dialAny, type TransportOptions } from "../transport/dial.ts";
+import { parseUrl } from "../transport/target.ts";
+import { anonymous, plain, type SaslMechanism } from "../sasl/mechanisms.ts";
+import { Connection } from "./connection.ts";
+import { ConnectionBase, type ConnectionHooks, type ConnectionTerms } from "./connection_base.ts";
+import { Sender, type SendOptions } from "./sender.ts";
+import { randomName } from "./random_name.ts";
+import { codecLimits, senderAttach } from "./terms.ts";
+import { abortable, ignore, type WaitOptions } from "../base/wait.ts";
+
+/** Bounds of what a peer can cost; each has a default. */
+export interface ConnectionLimits extends Partial<CodecLimits> {
+  /** Milliseconds for the WebSocket handshake; over sockets for each of TCP, TLS, proxy, handshake. Default: 20,000. */
+  handshakeTimeoutMs?: number;
+  /** Milliseconds for SASL and open. Default: 30,000. */
+  openTimeoutMs?: number;
+  /** Milliseconds that a close may go unanswered. Default: 5,000. */
+  closeTimeoutMs?: number;
+  /** Largest SASL frame taken, in bytes. Default: 65,536. */
+  saslFrameSize?: number;
+  /** Largest open frame sent, in bytes. Default: 512, which every peer takes. */
+  openFrameSize?: number;
+  /**
+   * Bytes that may wait in the WebSocket or socket before sends pause; fewer than 262,144 count as those. A peer that goes on
+   * without reading its answers is dropped when four times as many wait. Default: 1,048,576.
+   */
+  maxBufferedBytes?: number;
+}
+
+/** What {@linkcode connect} takes. */
+export interface ConnectOptions extends WaitOptions, TransportOptions {
+  /**
+   * How to authenticate: a mechanism, a function that gives one and is asked on every attempt, or null for a connection
+   * without SASL. Default: PLAIN with the user info of the URL, or ANONYMOUS without any.
+   */
+  auth?: SaslMechanism | null | (() => SaslMechanism | Promise<SaslMechanism>);
+  /**
+   * True sends the credentials, and all that follows, without waiting for what the server offers and says to them: two
+   * round trips less. Only for a server that is known to take it and the mechanism, which must have no challenge. Default:
+   * false.
+   */
+  pipelineSasl?: boolean;
+  /** Names this container to the peer. Default: a random name. */
+  containerId?: string;
+  /** The virtual host. Default: the host of the URL. */
+  hostname?: string;
+  /** Largest frame taken, in bytes, at least 512. Default: 131,072. */
+  maxFrameSize?: number;
+  /** Highest channel that either side may use. Default: 255. */
+  channelMax?: number;
+  /** Idle time-out announced to the peer, in milliseconds; without a frame for twice as long it is given up. Default: 60,000; 0 for none. */
+  idleTimeOut?: number;
+  /** Connection properties. */
+  properties?: Fields;
+  /** Capabilities wanted of the peer. */
+  desiredCapabilities?: string[];
+  /** WebSocket subprotocols to offer. Default: `["amqp"]`; Azure wants `["AMQPWSB10"]`. */
+  subprotocols?: string[];
+  /** Terms of the session that links of the connection share. */
+  session?: SessionOptions;
+  /** Bounds of what the peer can cost. */
+  limits?: ConnectionLimits;
+  /** Told of every frame, secrets left out. */
+  trace?: (frame: FrameTrace) => void;
+}
+
+/** What {@linkcode publish} takes. */
+export type PublishOptions = ConnectOptions & Pick<SendOptions, "settled">;
+
+/**
+ * Connects to a broker and opens an AMQP connection: over a WebSocket for `ws:` and `wss:`, and where there are sockets also
+ * over TCP for `amqp:` and TLS for `amqps:`.
+ *
+ * User info in the URL is used for SASL PLAIN only; it is not sent with the HTTP request.
+ *
+ * @throws {TransportError} If the WebSocket or socket cannot be opened, or this runtime cannot honour an option.
+ * @throws {AmqpError} If the peer refuses the credentials or the connection.
+ * @throws {TypeError} If the URL or an option cannot be used.
+ *
+ * @example
+ * ```ts
+ * import { connect, plain } from "@webamqp/amqp";
+ *
+ * async function main() {
+ *   await using connection = await connect("wss://broker.example/amqp", { auth: plain("user", "secret") });
+ *   await connection.sender("orders").send({ body: "one coffee" });
+ * }
+ * ```
+ */
+export async function connect(url: string | URL, options: ConnectOptions = {}): Promise<Connection> {
+  const connection = await start(Connection, url, options);
+  try {
+    await connection.ready(options);
+  } catch (error) {
+    connection.destroy(error as Error);
+    throw error;
+  }
+  return connection;
+}
+
+/**
+ * Sends one message and closes: connection, session and link are opened in one flight, without a wait in between.
+ *
+ * @returns The outcome, or undefined with `settled`.
+ * @throws {OutcomeError} If the message was not accepted.
+ * @throws {TransportError | AmqpError} If it could not be sent.
+ *
+ * @example
+ * ```ts
+ * import { plain, publish } from "@webamqp/amqp";
+ *
+ * async function main() {
+ *   await publish("wss://broker.example/amqp", "orders", { body: "one coffee" }, { auth: plain("user", "secret") });
+ * }
+ * ```
+ */
+export async function publish(
+  url: string | URL,
+  address: string,
+  message: Message | Uint8Array,
+  options: PublishOptions = {},
+): Promise<Accepted | undefined> {
+  const connection = await start(ConnectionBase, url, options);
+  try {
+    return await senderTo(address, connection).send(message, options);
+  } catch (error) {
+    if (!(error instanceof OutcomeError)) connection.destroy(error as Error);
+    throw error;
+  } finally {
+    // The outcome is known; how the goodbye goes does not change it.
+    await connection.close(options).catch(ignore);
+  }
+}
+
+// A sender that nobody else gets to see, and so neither that its connection is no more than the base of one.
+function senderTo(address: string, connection: ConnectionBase): Sender {
+  const endpoint = connection.defaultSession().attach(
+    SenderEndpoint,
+    senderAttach({ address }, connection.containerId),
+  );
+  return connection.addLink(endpoint, new Sender(connection as Connection, endpoint));
+}
+
+// Dials, and sends all that can be sent before the peer has said anything.
+async function start<C>(Class: ConnectionClass<C>, url: string | URL, options: ConnectOptions): Promise<C> {
+  const target = parseUrl(url);
+  const { signal, limits } = options;
+  signal?.throwIfAborted();
+  const mechanism = await abortable(mechanismOf(target, options.auth), signal);
+  const initialResponse = options.pipelineSasl
+    ? await abortable(Promise.resolve(mechanism?.start()), signal)
+    : undefined;
+  const channel = await dialAny(target, { ...options, handshakeTimeoutMs: limits?.handshakeTimeoutMs });
+  return open(Class, channel, mechanism, {
+    ...options,
+    initialResponse,
+    hostname: options.hostname ?? target.hostname,
+  });
+}
+
+/** What {@linkcode openOver} takes. */
+export interface OpenOptions extends Omit<ConnectOptions, "auth" | "signal" | "subprotocols" | keyof TransportOptions> {
+  /** What goes out with the choice of the mechanism where `pipelineSasl` does not wait for it. */
+  initialResponse?: Uint8Array | undefined;
+}
+
+/** A client's connection over a channel that is open already; nothing is waited for. Without a mechanism, without SASL. */
+export function openOver(
+  channel: Channel,
+  mechanism: SaslMechanism | undefined,
+  options: OpenOptions = {},
+): Connection {
+  return open(Connection, channel, mechanism, options);
+}
+
+type ConnectionClass<C> = new (channel: Channel, options: ConnectionTerms, hooks: ConnectionHooks) => C;
+
+function open<C>(
+  Class: ConnectionClass<C>,
+  channel: Channel,
+  mechanism: SaslMechanism | undefined,
+  options: OpenOptions,
+): C {
+  const { hostname, limits = {}, pipelineSasl = false, initialResponse } = options;
+  return new Class(
+    channel,
+    {
+      handshake: () => new ClientHandshake(mechanism !== undefined && (pipelineSasl ? "pipelined" : true)),
+      containerId: options.containerId ?? randomName(),
+      hostname,
+      maxFrameSize: options.maxFrameSize,
+      channelMax: options.channelMax,
+      idleTimeOut: options.idleTimeOut,
+      properties: options.properties,
+      desiredCapabilities: options.desiredCapabilities,
+      saslMaxFrameSize: limits.saslFrameSize,
+      maxOpenSize: limits.openFrameSize,
+      maxBufferedBytes: limits.maxBufferedBytes,
+      openTimeoutMs: limits.openTimeoutMs,
+      closeTimeoutMs: limits.closeTimeoutMs,
+      session: options.session,
+      limits: codecLimits(limits),
+      trace: options.trace,
+    },
+    mechanism === undefined ? {} : {
+      onstart: (endpoint) => {
+        if (pipelineSasl) endpoint.sasl({ kind: "saslInit", mechanism: mechanism.name, initialResponse, hostname });
+      },
+      onsasl: (event, endpoint) => {
+        // Chosen already; a server that does not offer it says so with its outcome.
+        if (pipelineSasl && event.kind === "saslMechanisms") return;
+        return authenticate(event, endpoint, mechanism, hostname);
+      },
+    },
+  );
+}
+
+async function mechanismOf(url: URL, auth: ConnectOptions["auth"]): Promise<SaslMechanism | undefined> {
+  if (auth === null) return undefined;
+  const mechanism = typeof auth === "function" ? await auth() : auth ?? fromUserInfo(url);
+  if (mechanism.needsPrivacy && isCleartext(url.protocol) && !isLoopback(url.hostname)) {
+    throw new AmqpError(
+      condition.unauthorizedAccess,
+      `Cannot authenticate with ${mechanism.name} over ${url.protocol} anyone on the way can read the secret, use TLS or allowCleartext`,
+    );
+  }
+  return mechanism;
+}
+
+function fromUserInfo(url: URL): SaslMechanism {
+  return url.username === "" ? anonymous() : plain(decodeURIComponent(url.username), decodeURIComponent(url.password));
+}
+
+function isCleartext(scheme: string): boolean {
+  return scheme === "ws:" || scheme === "amqp:";
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host.endsWith(".localhost") || host === "[::1]" || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+async function authenticate(
+  event: EngineEvent,
+  endpoint: ConnectionEndpoint,
+  mechanism: SaslMechanism,
+  hostname: string | undefined,
+): Promise<void> {
+  if (event.kind === "saslMechanisms") {
+    const { saslServerMechanisms } = event;
+    if (!saslServerMechanisms.includes(mechanism.name)) {
+      throw new AmqpError(
+        condition.unauthorizedAccess,
+        `Cannot authenticate with ${mechanism.name}: server offers ${quote(saslServerMechanisms.join(", "), 200)}`,
+      );
+    }
+    const initialResponse = await mechanism.start();
+    endpoint.sasl({ kind: "saslInit", mechanism: mechanism.name, initialResponse, hostname });
+  } else if (event.kind === "saslChallenge") {
+    if (mechanism.respond === undefined) {
+      throw new AmqpError(
+        condition.unauthorizedAccess,
+        `Cannot authenticate with ${mechanism.name}: server sent a challenge, which the mechanism has none of`,
+      );
+    }
+    endpoint.sasl({ kind: "saslResponse", response: await mechanism.respond(event.challenge) });
+  }
+}

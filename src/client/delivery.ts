@@ -1,0 +1,155 @@
+/**
+ * A received message and what is told about it.
+ *
+ * @module
+ */
+
+import * as condition from "../base/condition.ts";
+import { AmqpError } from "../base/errors.ts";
+import type { CodecLimits } from "../codec/reader.ts";
+import { DecodedMessage, decodeMessage } from "../codec/message.ts";
+import type { DeliveryState, ErrorFields, Modified } from "../codec/types.ts";
+import type { IncomingDelivery } from "../engine/deliveries.ts";
+import { toErrorFields } from "../engine/fault.ts";
+import type { Receiver } from "./receiver.ts";
+
+/**
+ * One message in motion, from its arrival until it is settled.
+ *
+ * It ends in one of four outcomes, told by {@linkcode accept}, {@linkcode reject}, {@linkcode release} or
+ * {@linkcode modify}; the first call counts, and credit goes back to the sender with it.
+ */
+export class Delivery {
+  /** The receiver that it came on. */
+  readonly receiver: Receiver;
+
+  readonly #incoming: IncomingDelivery;
+  readonly #limits: CodecLimits | undefined;
+  #message: DecodedMessage | undefined;
+  #undecodable: AmqpError | undefined;
+  #outcome: DeliveryState | undefined;
+
+  /** Built by its receiver. */
+  constructor(receiver: Receiver, incoming: IncomingDelivery, limits: CodecLimits | undefined) {
+    this.receiver = receiver;
+    this.#incoming = incoming;
+    this.#limits = limits;
+  }
+
+  /**
+   * The message, decoded when first asked for. Of a message format other than AMQP's it has the raw bytes as its body.
+   *
+   * A delivery whose message cannot be decoded is rejected with the error, not released, by whatever settles it for you.
+   *
+   * @throws {AmqpError} With `amqp:decode-error` and scope `"delivery"` if the bytes are no AMQP message.
+   */
+  get message(): DecodedMessage {
+    if (this.#message === undefined) {
+      if (this.#undecodable !== undefined) throw this.#undecodable;
+      try {
+        this.#message = this.messageFormat === 0 ? decodeMessage(this.payload, this.#limits) : rawMessage(this.payload);
+      } catch (error) {
+        if (error instanceof AmqpError) this.#undecodable = error;
+        throw error;
+      }
+    }
+    return this.#message;
+  }
+
+  /** The encoded message, for handing on unchanged. */
+  get payload(): Uint8Array {
+    return this.#incoming.payload;
+  }
+
+  /** 0 for an AMQP message; the upper three bytes name the format, the lowest its version. */
+  get messageFormat(): number {
+    return this.#incoming.messageFormat;
+  }
+
+  /** Names the delivery on its link, 1 to 32 bytes of the sender's choice. */
+  get tag(): Uint8Array {
+    return this.#incoming.tag;
+  }
+
+  /** True when the sender sent it settled, or has settled it since: what we tell makes no difference to it. */
+  get remoteSettled(): boolean {
+    return this.#incoming.remoteSettled;
+  }
+
+  /** What was told about it, if anything. */
+  get outcome(): DeliveryState | undefined {
+    return this.#outcome;
+  }
+
+  /** Tells the sender that the message was processed. */
+  accept(): void {
+    this.#settle({ kind: "accepted" });
+  }
+
+  /** Tells the sender that the message is invalid, and why: a broker moves it to a dead-letter queue or drops it. */
+  reject(error?: AmqpError | ErrorFields): void {
+    this.#settle({ kind: "rejected", error: error instanceof AmqpError ? toErrorFields(error) : error });
+  }
+
+  /** Hands the message back as if it had never been delivered. */
+  release(): void {
+    this.#settle({ kind: "released" });
+  }
+
+  /** Hands the message back changed: `deliveryFailed` counts the attempt, `undeliverableHere` keeps it from coming again. */
+  modify(changes: Omit<Modified, "kind"> = {}): void {
+    this.#settle({ kind: "modified", ...changes });
+  }
+
+  /**
+   * Tells an intermediate or transactional state, without settling when it is not an outcome.
+   *
+   * @throws {AmqpError} With `amqp:illegal-state` if an outcome was told already or the link has ended.
+   */
+  update(state: DeliveryState): void {
+    this.#settle(state);
+  }
+
+  /** @ignore Handed to a caller who settles by calls: one that came settled owes none, and its credit goes back now. */
+  handleTaken(): void {
+    if (this.#incoming.remoteSettled) this.receiver.handleDone(this.#incoming);
+  }
+
+  /** @ignore Settles for the user where the user did not; an end of the link in between is no error here. */
+  settleByDefault(processed: boolean): void {
+    if (this.#outcome !== undefined) return;
+    if (!this.receiver.usable) return this.receiver.handleDone(this.#incoming);
+    if (this.#undecodable !== undefined) this.reject(this.#undecodable);
+    else if (processed) this.accept();
+    else this.release();
+  }
+
+  #settle(state: DeliveryState): void {
+    if (this.#outcome !== undefined) {
+      throw new AmqpError(condition.illegalState, `Cannot settle delivery: it is ${this.#outcome.kind} already`, {
+        scope: "delivery",
+      });
+    }
+    if (!this.receiver.usable) {
+      throw new AmqpError(condition.illegalState, "Cannot settle delivery: its link has ended", {
+        scope: "delivery",
+        cause: this.receiver.error,
+        retryable: false,
+      });
+    }
+    if (state.kind === "received") this.#incoming.update(state, false);
+    else {
+      // Which fails for a state that cannot be encoded; another may then be told instead.
+      this.#incoming.update(state);
+      this.#outcome = state;
+    }
+    this.receiver.handleTold(this.#incoming);
+  }
+}
+
+// Only its format tells what the bytes mean [messaging 3.2.16].
+function rawMessage(payload: Uint8Array): DecodedMessage {
+  const message = new DecodedMessage(new Uint8Array(0));
+  message.body = payload;
+  return message;
+}

@@ -1,0 +1,218 @@
+/**
+ * Joins an engine to a channel: bytes both ways, the one timer, back-pressure, events.
+ *
+ * @module
+ */
+
+import { giveBlock } from "../base/pool.ts";
+import * as condition from "../base/condition.ts";
+import { AmqpError, TransportError } from "../base/errors.ts";
+import { quote } from "../codec/text.ts";
+import type { ConnectionEndpoint } from "../engine/connection.ts";
+import type { EngineEvent } from "../engine/events.ts";
+import { type Channel, type ChannelClose, MAX_BUFFERED_BYTES } from "../transport/channel.ts";
+import { Deferred, MAX_TIMER_MS } from "../base/wait.ts";
+
+// The least that can be asked for instead: from there on channels say at once that they are ready for more.
+const MIN_BUFFERED_BYTES = 262_144;
+
+// Answers that may wait, as a multiple, for a channel that takes no more; every honest peer stays far below.
+const MOST_PENDING = 4;
+
+// A flush waits until this many microtasks in a row brought nothing new: a `for await` loop over deliveries that are
+// there already settles one every few microtasks, and all of them shall leave in one message.
+const QUIET_TICKS = 10;
+// Work that goes on for longer is flushed at the end of the turn, rather than asked about after each microtask.
+const BUSY_TICKS = 32;
+// Where the end of the turn is not told, work that never pauses is flushed all the same.
+const MAX_TICKS = 5_000;
+
+// A flush that follows another within this time waits for the end of the turn. Runtimes that hand over the WebSocket
+// messages of one read one by one would have each answered alone otherwise, at the cost of a message for both sides. With
+// one message in flight no two flushes come that close.
+const CLOSE_MS = 0.025;
+// What may have arrived in a turn before the answers leave: the peer should have something to do meanwhile.
+const MAX_BEHIND_BYTES = 65_536;
+
+/** Pumps one connection. */
+export class Driver {
+  /** The WebSocket close code to end with once AMQP has said goodbye [wsb 4]. */
+  closeCode = 1000;
+
+  readonly #channel: Channel;
+  readonly #endpoint: ConnectionEndpoint;
+  readonly #onevent: (event: EngineEvent) => void;
+  readonly #onready: () => void;
+  readonly #maxBufferedBytes: number;
+  readonly #now: () => number;
+  readonly #ended = new Deferred<ChannelClose>();
+  // Node, Deno and Bun have it, Workers and browsers mostly not.
+  readonly #atEndOfTurn = (globalThis as { setImmediate?: (call: () => void) => unknown }).setImmediate;
+  #ticks = 0;
+  #quietTicks = 0;
+  #flushedAt = -Infinity;
+  #behindBytes = 0;
+  #awake = false;
+  #congested = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #timerDue = Infinity;
+  #over = false;
+
+  /** Starts to pump; `onready` is told when a congested channel takes more; `now` tells the time in milliseconds. */
+  constructor(
+    channel: Channel,
+    endpoint: ConnectionEndpoint,
+    options: {
+      onevent: (event: EngineEvent) => void;
+      onready: () => void;
+      maxBufferedBytes?: number | undefined;
+      now?: () => number;
+    },
+  ) {
+    this.#channel = channel;
+    this.#endpoint = endpoint;
+    this.#onevent = options.onevent;
+    this.#onready = options.onready;
+    this.#now = options.now ?? now;
+    this.#maxBufferedBytes = Math.max(options.maxBufferedBytes ?? MAX_BUFFERED_BYTES, MIN_BUFFERED_BYTES);
+    channel.onbytes = (bytes) => {
+      if (this.#behindBytes > MAX_BEHIND_BYTES) this.#flush();
+      this.#behindBytes += bytes.length;
+      this.#dispatch(endpoint.receive(bytes, this.#now()));
+      if (this.#congested && endpoint.pendingBytes > MOST_PENDING * this.#maxBufferedBytes) this.destroy(unread());
+      this.wake();
+    };
+    channel.onclose = (close) => this.#onclose(close);
+    this.wake();
+  }
+
+  /** Resolves when the channel has ended. */
+  get ended(): Promise<ChannelClose> {
+    return this.#ended.promise;
+  }
+
+  /** True while the channel holds more than it can send. */
+  get congested(): boolean {
+    return this.#congested;
+  }
+
+  /** Says that the engine may have something to write; it goes out when the current work pauses. */
+  wake(): void {
+    this.#quietTicks = 0;
+    if (this.#awake || this.#over) return;
+    this.#awake = true;
+    this.#ticks = 0;
+    queueMicrotask(this.#tick);
+  }
+
+  /** Drops the connection without a word; what waits on it ends with `cause`. */
+  destroy(cause: Error): void {
+    this.#dispatch(this.#endpoint.disconnect(cause));
+    this.#channel.close(this.closeCode);
+  }
+
+  readonly #tick = (): void => {
+    const atEndOfTurn = this.#atEndOfTurn;
+    const busy = ++this.#quietTicks < QUIET_TICKS;
+    if (busy && ++this.#ticks < (atEndOfTurn === undefined ? MAX_TICKS : BUSY_TICKS)) {
+      queueMicrotask(this.#tick);
+    } else if (atEndOfTurn !== undefined && (busy || this.#now() - this.#flushedAt < CLOSE_MS)) {
+      atEndOfTurn(this.#endTurn);
+    } else this.#endTurn();
+  };
+  readonly #endTurn = (): void => {
+    this.#awake = false;
+    this.#flush();
+  };
+
+  // Nobody calls this who could take an error.
+  #flush(): void {
+    try {
+      this.#flushNow();
+    } catch (error) {
+      this.destroy(internalFault(error));
+    }
+  }
+
+  #flushNow(): void {
+    if (this.#over) return;
+    this.#behindBytes = 0;
+    while (!this.#congested) {
+      const sendingAt = this.#now();
+      const bytes = this.#endpoint.transmit(sendingAt);
+      if (bytes === undefined) break;
+      this.#flushedAt = sendingAt;
+      this.#channel.send(bytes);
+      if (this.#channel.copied === true) giveBlock(bytes);
+      if (this.#channel.bufferedAmount > this.#maxBufferedBytes) this.#awaitReady();
+    }
+    this.#dispatch(this.#endpoint.events());
+    // Also when the peer does not read what is left for it: the channel bounds how long its own end may take.
+    if (this.#endpoint.finished) this.#channel.close(this.closeCode);
+    this.#armTimer();
+  }
+
+  #awaitReady(): void {
+    this.#congested = true;
+    this.#channel.ready().then(() => {
+      this.#congested = false;
+      if (this.#over) return;
+      this.#onready();
+      this.#flush();
+    });
+  }
+
+  #dispatch(events: EngineEvent[]): void {
+    for (let i = 0; i < events.length; i++) {
+      try {
+        this.#onevent(events[i]!);
+      } catch (error) {
+        this.#endpoint.fail(error instanceof AmqpError ? error : internalFault(error));
+        events.push(...this.#endpoint.events());
+      }
+    }
+  }
+
+  #onclose(close: ChannelClose): void {
+    if (this.#over) return;
+    this.#over = true;
+    clearTimeout(this.#timer);
+    const because = close.reason === "" ? "" : `, reason ${quote(close.reason, 125)}`;
+    this.#dispatch(this.#endpoint.disconnect(
+      new TransportError("connection-lost", `Cannot go on: connection ended with code ${close.code}${because}`, {
+        closeCode: close.code,
+        cause: close.cause,
+      }),
+    ));
+    this.#ended.resolve(close);
+  }
+
+  #armTimer(): void {
+    const due = this.#endpoint.nextTimeout() ?? Infinity;
+    // A deadline that moved away, as each frame moves the idle time-out, is looked at when the old one comes.
+    if (due >= this.#timerDue) return;
+    clearTimeout(this.#timer);
+    this.#timerDue = due;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#timerDue = Infinity;
+      this.#dispatch(this.#endpoint.tick(this.#now()));
+      this.#flush();
+    }, Math.min(MAX_TIMER_MS, Math.max(0, due - this.#now())));
+  }
+}
+
+function unread(): AmqpError {
+  return new AmqpError(
+    condition.resourceLimitExceeded,
+    "Cannot keep connection: peer asks for ever more, but does not read the answers",
+  );
+}
+
+function internalFault(cause: unknown): AmqpError {
+  return new AmqpError(condition.internalError, "Cannot go on: internal fault", { cause });
+}
+
+function now(): number {
+  return performance.now();
+}

@@ -1,0 +1,112 @@
+/**
+ * What connections, sessions and links have in common: each begins, is closed by its user, and ends once.
+ *
+ * @module
+ */
+
+import * as condition from "../base/condition.ts";
+import { AmqpError, type ErrorScope } from "../base/errors.ts";
+import { abortable, Deferred, type WaitOptions } from "../base/wait.ts";
+
+/** How long closing waits for messages in flight and for the peer's answer by default, in milliseconds. */
+export const DEFAULT_CLOSE_WAIT_MS = 5_000;
+
+/** How something is closed. */
+export interface CloseOptions extends WaitOptions {
+  /** Milliseconds to wait for what is in flight, and again for the peer's answer. Default: 5,000. */
+  timeoutMs?: number;
+  /** Tells the peer why. Default: an orderly close. */
+  error?: AmqpError;
+}
+
+/** A connection, session or link, from its beginning to its end. */
+export abstract class Lifetime {
+  readonly #begun = new Deferred<void>();
+  readonly #ended = new Deferred<void>();
+  #closing: Promise<void> | undefined;
+  #over = false;
+  #error: Error | undefined;
+
+  /** True until it has ended or begins to close. */
+  get open(): boolean {
+    return !this.#over && this.#closing === undefined;
+  }
+
+  /** What it ended with, if it was an error. */
+  get error(): Error | undefined {
+    return this.#error;
+  }
+
+  /** Resolves when it has ended, in whatever way. */
+  get closed(): Promise<void> {
+    return this.#ended.promise;
+  }
+
+  /**
+   * Waits until the peer has begun its side.
+   *
+   * @throws {AmqpError | TransportError} If the peer refused, or it ended first.
+   */
+  ready(options: WaitOptions = {}): Promise<void> {
+    return abortable(this.#begun.promise, options.signal);
+  }
+
+  /** Ends it in order. Never fails because it has ended already. */
+  abstract close(options?: CloseOptions): Promise<void>;
+
+  /** Ends it in order. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /**
+   * @ignore Before something is begun on it.
+   *
+   * @throws {AmqpError} If it has ended or begins to close.
+   */
+  requireOpen(doing: string): void {
+    if (!this.open) throw this.endError(doing);
+  }
+
+  /** What it is in an error, and how much ends with it. */
+  protected abstract describe(): { label: string; scope: ErrorScope };
+
+  /** What a call after the end is answered with. */
+  protected endError(doing: string): AmqpError {
+    const { label, scope } = this.describe();
+    const cause = this.#error;
+    const known = cause instanceof AmqpError;
+    return new AmqpError(
+      known ? cause.condition : condition.illegalState,
+      `Cannot ${doing}: ${label} is closed${cause === undefined ? "" : `, ${cause.message}`}`,
+      // Whether it may do on a new one.
+      { scope, cause, retryable: known ? cause.retryable : cause !== undefined },
+    );
+  }
+
+  /** True once it has ended. */
+  protected get over(): boolean {
+    return this.#over;
+  }
+
+  /** Notes that the peer has begun its side. */
+  protected begin(): void {
+    this.#begun.resolve();
+  }
+
+  /** Closes it by `work`, unless that was begun already, and waits for its end or the signal. */
+  protected closeBy(work: () => Promise<void>, { signal }: CloseOptions): Promise<void> {
+    this.#closing ??= work();
+    return abortable(this.#closing, signal);
+  }
+
+  /** Notes the end, and gives what those who wait learn of it. */
+  protected end(error: Error | undefined): Error {
+    this.#over = true;
+    this.#error = error;
+    const ending = error ?? this.endError("wait");
+    this.#begun.reject(ending);
+    this.#ended.resolve();
+    return ending;
+  }
+}

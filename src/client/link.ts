@@ -1,0 +1,111 @@
+/**
+ * What senders and receivers have in common.
+ *
+ * @module
+ */
+
+import * as condition from "../base/condition.ts";
+import { AmqpError, type ErrorScope } from "../base/errors.ts";
+import { quote } from "../codec/text.ts";
+import type { Attach } from "../codec/types.ts";
+import type { ReceiverEndpoint, SenderEndpoint } from "../engine/link.ts";
+import type { Connection } from "./connection.ts";
+import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, Lifetime } from "./lifetime.ts";
+import { within } from "../base/wait.ts";
+
+export type { CloseOptions };
+
+/** One end of a link, sending or receiving. */
+export abstract class Link extends Lifetime {
+  /** The connection it belongs to. */
+  readonly connection: Connection;
+
+  readonly #endpoint: SenderEndpoint | ReceiverEndpoint;
+  readonly #accepted: boolean;
+
+  /** Built by the connection or session. */
+  constructor(connection: Connection, endpoint: SenderEndpoint | ReceiverEndpoint) {
+    super();
+    this.connection = connection;
+    this.#endpoint = endpoint;
+    this.#accepted = endpoint.remote !== undefined;
+    if (endpoint.state === "attached") this.begin();
+  }
+
+  /** The link's name, which tells it from others between the same two containers. */
+  get name(): string {
+    return this.#endpoint.name;
+  }
+
+  /** What the peer's attach said, once it came. */
+  get remote(): Readonly<Attach> | undefined {
+    return this.#endpoint.remote;
+  }
+
+  /** The node's address: the one asked for, or the one that was made up for a dynamic node. */
+  get address(): string | undefined {
+    const { local, remote, role } = this.#endpoint;
+    // The node stands at the side that accepted the link, and that side's attach says which it is.
+    const attach = this.#accepted ? local : remote ?? local;
+    const terminus = (role === "sender") === this.#accepted ? attach?.source : attach?.target;
+    return terminus !== undefined && "address" in terminus ? terminus.address : undefined;
+  }
+
+  /**
+   * Ends the link once what is in flight is done, or the time is up. Never fails because the link has ended already.
+   *
+   * It waits for the handlers of {@linkcode Receiver.serve}, so a handler must not wait for it.
+   */
+  override close(options: CloseOptions = {}): Promise<void> {
+    return this.closeBy(() => this.#close(true, options), options);
+  }
+
+  /** Suspends the link: both sides keep the terminus and what is not settled, as far as they can. */
+  detach(options: CloseOptions = {}): Promise<void> {
+    return this.closeBy(() => this.#close(false, options), options);
+  }
+
+  /** Waits until nothing is in flight any more. */
+  protected abstract idle(): Promise<void>;
+  /** Called once, when the link has ended. */
+  protected abstract onended(error: Error): void;
+  /** Called when the link begins to close, before it waits. */
+  protected onclosing(): void {}
+  /** Called when the peer accepted the link. */
+  protected onattached(): void {}
+
+  /** {@inheritDoc Lifetime.describe} */
+  protected override describe(): { label: string; scope: ErrorScope } {
+    return { label: `link ${quote(this.name)}`, scope: "link" };
+  }
+
+  /** @ignore Told by the connection. */
+  handleAttached(): void {
+    this.begin();
+    this.onattached();
+  }
+
+  /** @ignore Told by the connection, when the link, its session or the connection ended. */
+  handleEnded(error: Error | undefined): void {
+    if (this.over) return;
+    // A link of ours that the peer ended without a reason is an error to whoever waits on it; its own link is its own.
+    if (error === undefined && this.open && !this.#accepted) {
+      error = new AmqpError(condition.detachForced, `Link ${quote(this.name)} detached by peer without an error`, {
+        scope: "link",
+        remote: true,
+      });
+    }
+    this.onended(this.end(error));
+  }
+
+  async #close(closed: boolean, options: CloseOptions): Promise<void> {
+    if (this.over) return;
+    const timeoutMs = options.timeoutMs ?? DEFAULT_CLOSE_WAIT_MS;
+    this.onclosing();
+    await within(Promise.race([this.idle(), this.closed]), timeoutMs);
+    if (this.over) return;
+    this.#endpoint.detach({ closed, error: options.error });
+    this.connection.wake();
+    if (!await within(this.closed, timeoutMs)) this.connection.dropLink(this.#endpoint);
+  }
+}

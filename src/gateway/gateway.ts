@@ -1,0 +1,253 @@
+/**
+ * A gateway between WebSocket and TCP: clients on the one, brokers that speak only the other.
+ *
+ * Bytes go through as they come. Nothing of AMQP is read unless it is traced, so credentials and everything else pass
+ * from end to end.
+ *
+ * @example
+ * ```ts ignore
+ * import { gateway } from "@webamqp/amqp/gateway";
+ *
+ * await using running = await gateway({
+ *   listen: { port: 443, schemes: ["wss"], tls: { cert, key }, origins: ["https://app.example"] },
+ *   target: "amqps://broker.example:5671",
+ * });
+ * ```
+ *
+ * @module
+ */
+
+import type { FrameTrace } from "../engine/events.ts";
+import { listen, type Listener, type ListenInfo, type ListenOptions } from "../transport/socket/listen.ts";
+import { dialSocket, type SocketDialOptions } from "../transport/socket/dial.ts";
+import type { PausableChannel } from "../transport/socket/socket.ts";
+import { type Scheme, type Target, targetOf } from "../transport/target.ts";
+import { FrameTracer } from "./trace.ts";
+import { type Direction, Relay } from "./relay.ts";
+import { abortable, type WaitOptions, within } from "../base/wait.ts";
+
+/** A frame that passes through a gateway. */
+export interface GatewayTrace extends FrameTrace {
+  /** Numbers the relay, from 1. */
+  readonly relay: number;
+  /** `"in"` from the client, `"out"` to it. */
+  readonly direction: "in" | "out";
+}
+
+/** What came of connections through a gateway so far. */
+export interface GatewayCounters {
+  /** Clients that are connected to their target, or waiting for it. */
+  readonly relays: number;
+  /** Relays whose target was reached, since the start. */
+  readonly opened: number;
+  /** Clients whose target was not allowed, or could not be reached. */
+  readonly failed: number;
+  /** Connections that never became a channel, see the listener's counters. */
+  readonly refused: number;
+  /** Bytes from clients to targets. */
+  readonly bytesIn: number;
+  /** Bytes from targets to clients. */
+  readonly bytesOut: number;
+}
+
+/** What a {@linkcode gateway} joins, and how. */
+export interface GatewayOptions {
+  /** Where clients come in, and how many. */
+  listen: Omit<ListenOptions, "acceptor" | "accept">;
+  /** Where they are led: a URL, or a function that finds one for a client and gives undefined to turn it away. */
+  target: string | URL | ((info: ListenInfo) => string | URL | undefined | Promise<string | URL | undefined>);
+  /**
+   * Where they may be led at all, as URLs of which scheme, host and port count. Needed where `target` is a function: what
+   * that makes of a client's words must not become a way into the network behind the gateway.
+   */
+  targets?: readonly (string | URL)[];
+  /** How targets are connected to: `tls`, `headers`, `proxy`. A client's subprotocol is offered on unless named here. */
+  dial?: Omit<SocketDialOptions, "signal">;
+  /** How long to wait for more from one side after the other has ended its half, in milliseconds. Default: 1,000. */
+  lingerMs?: number;
+  /**
+   * Bytes that may wait in one side of a relay before the other is no longer read; fewer than 262,144 count as those.
+   * Default: 1,048,576.
+   */
+  maxBufferedBytes?: number;
+  /** Told of what went wrong with one client: its target is not allowed or not reached. */
+  onError?: (error: unknown, info: ListenInfo) => void;
+  /** Told of every frame, secrets of SASL left out. Reading frames costs time that is otherwise not spent. */
+  trace?: (frame: GatewayTrace) => void;
+}
+
+/** A gateway that runs; made by {@linkcode gateway}. */
+export interface Gateway extends AsyncDisposable {
+  /** The port. */
+  readonly port: number;
+  /** The address. */
+  readonly host: string;
+  /** What came of connections so far. */
+  readonly counters: GatewayCounters;
+  /**
+   * Takes nobody new, gives those who are there some time to come to their end, and ends the rest in order. A signal that is
+   * aborted ends the wait, not what is under way.
+   */
+  close(options?: GatewayCloseOptions): Promise<void>;
+}
+
+/** How a {@linkcode Gateway} is closed. */
+export interface GatewayCloseOptions extends WaitOptions {
+  /** Milliseconds for those who are there to come to their end. Default: 10,000. */
+  drainMs?: number;
+}
+
+// A broker's goodbye takes a round trip. Whoever went without one should not seem to be there for long.
+const LINGER_MS = 1_000;
+
+// Relays last as long as their clients like: time for a message in flight, and no more.
+const DRAIN_MS = 10_000;
+
+const SCHEMES: readonly Scheme[] = ["ws:", "wss:", "amqp:", "amqps:"];
+
+const POLICY_VIOLATION = 1008;
+const INTERNAL_ERROR = 1011;
+
+/**
+ * Listens, and joins each client with a connection of its own to a target: a WebSocket in and TCP or TLS out, the reverse,
+ * or any other two.
+ *
+ * A side that takes its time holds the other back, so that a relay never keeps much more than `maxBufferedBytes` each way.
+ *
+ * @throws {TypeError} If a URL or another option cannot be used.
+ * @throws {TransportError} With code `"not-supported"` where there are no sockets.
+ * @throws What the system says if it does not give the port.
+ */
+export async function gateway(options: GatewayOptions): Promise<Gateway> {
+  const running = new RunningGateway(options);
+  await running.start();
+  return running;
+}
+
+class RunningGateway implements Gateway {
+  readonly #options: GatewayOptions;
+  readonly #allowed: ReadonlySet<string>;
+  readonly #relays = new Set<Promise<void>>();
+  #listener: Listener | undefined;
+  #count = 0;
+  #opened = 0;
+  #failed = 0;
+  #bytesIn = 0;
+  #bytesOut = 0;
+
+  constructor(options: GatewayOptions) {
+    const { target } = options;
+    if (typeof target === "function" && options.targets === undefined) {
+      throw new TypeError('Cannot make gateway: a function as target needs "targets"');
+    }
+    const allowed = options.targets ?? [target as string | URL];
+    this.#allowed = new Set(allowed.map((url) => placeOf(targetOf(url, SCHEMES))));
+    if (typeof target !== "function" && !this.#allowed.has(placeOf(targetOf(target, SCHEMES)))) {
+      throw new TypeError('Cannot make gateway: target is not among "targets"');
+    }
+    this.#options = options;
+  }
+
+  async start(): Promise<void> {
+    const accept = (channel: PausableChannel, info: ListenInfo): void => {
+      const relay = this.#lead(channel, info).finally(() => this.#relays.delete(relay));
+      this.#relays.add(relay);
+    };
+    this.#listener = await listen({ ...this.#options.listen, accept });
+  }
+
+  get port(): number {
+    return this.#listener!.port;
+  }
+
+  get host(): string {
+    return this.#listener!.host;
+  }
+
+  get counters(): GatewayCounters {
+    return {
+      relays: this.#relays.size,
+      opened: this.#opened,
+      failed: this.#failed,
+      refused: this.#listener!.counters.refused,
+      bytesIn: this.#bytesIn,
+      bytesOut: this.#bytesOut,
+    };
+  }
+
+  close({ drainMs = DRAIN_MS, signal }: GatewayCloseOptions = {}): Promise<void> {
+    return abortable(this.#close(drainMs), signal);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(drainMs: number): Promise<void> {
+    this.#listener!.stop();
+    await within(Promise.all(this.#relays), drainMs);
+    await this.#listener!.close();
+    await Promise.all(this.#relays);
+  }
+
+  // One client, from its first byte to the end of both its sides.
+  async #lead(client: PausableChannel, info: ListenInfo): Promise<void> {
+    // What it sends waits in its own socket until there is somebody to read it.
+    client.pause();
+    const gone = new AbortController();
+    client.onclose = () => gone.abort();
+    let upstream: PausableChannel;
+    try {
+      upstream = await this.#reach(info, gone.signal);
+    } catch (error) {
+      if (!gone.signal.aborted) this.#turnAway(client, error, info);
+      return;
+    }
+    if (gone.signal.aborted) return upstream.close();
+    this.#opened++;
+    const relay = new Relay(client, upstream, {
+      lingerMs: this.#options.lingerMs ?? LINGER_MS,
+      maxBufferedBytes: this.#options.maxBufferedBytes,
+      onbytes: this.#watcher(++this.#count),
+    });
+    await relay.ended;
+  }
+
+  async #reach(info: ListenInfo, signal: AbortSignal): Promise<PausableChannel> {
+    const { target, dial = {} } = this.#options;
+    // What is looked up for a client that has gone is not waited for.
+    const url = typeof target === "function" ? await abortable(Promise.resolve(target(info)), signal) : target;
+    if (url === undefined) throw new NotAllowed("Cannot lead client: there is no target for it");
+    const place = placeOf(targetOf(url, SCHEMES));
+    if (!this.#allowed.has(place)) throw new NotAllowed(`Cannot lead client: target "${place}" is not allowed`);
+    const subprotocols = dial.subprotocols ?? (info.protocol === undefined ? undefined : [info.protocol]);
+    return await dialSocket(url, { ...dial, ...(subprotocols && { subprotocols }), signal });
+  }
+
+  #turnAway(client: PausableChannel, error: unknown, info: ListenInfo): void {
+    this.#failed++;
+    client.close(error instanceof NotAllowed ? POLICY_VIOLATION : INTERNAL_ERROR);
+    try {
+      this.#options.onError?.(error, info);
+    } catch {
+      // It is where errors are told; there is nowhere left to tell this one.
+    }
+  }
+
+  #watcher(relay: number): (direction: Direction, bytes: Uint8Array) => void {
+    const { trace } = this.#options;
+    const tracer = trace && new FrameTracer((frame) => trace({ ...frame, relay }));
+    return (direction, bytes) => {
+      if (direction === "in") this.#bytesIn += bytes.length;
+      else this.#bytesOut += bytes.length;
+      tracer?.read(direction, bytes);
+    };
+  }
+}
+
+// A client that may not go where it wants to.
+class NotAllowed extends TypeError {}
+
+function placeOf({ scheme, hostname, port }: Target): string {
+  return `${scheme}//${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
+}

@@ -1,0 +1,77 @@
+import type { ChannelClose } from "../transport/channel.ts";
+import type { PausableChannel } from "../transport/socket/socket.ts";
+import { guard } from "../transport/websocket/web_socket_channel.ts";
+import { isCloseCode } from "../transport/websocket/frames.ts";
+import { MAX_BUFFERED_BYTES } from "../transport/channel.ts";
+import { Deferred } from "../base/wait.ts";
+
+/** `"in"` from the client to its target, `"out"` back. */
+export type Direction = "in" | "out";
+
+/** What a {@linkcode Relay} needs besides its two sides. */
+export interface RelayOptions {
+  /** How long to wait for more from one side after the other has ended its half. */
+  lingerMs: number;
+  /** Bytes that may wait in one side before the other is no longer read. Default: 1 MiB. */
+  maxBufferedBytes?: number | undefined;
+  /** Told of bytes before they go on. */
+  onbytes: (direction: Direction, bytes: Uint8Array) => void;
+}
+
+const NO_STATUS = 1005;
+const NORMAL = 1000;
+const INTERNAL_ERROR = 1011;
+
+/** Two channels joined, each held back by the other. */
+export class Relay {
+  /** Resolves when both sides have ended. */
+  readonly ended: Promise<void>;
+  readonly #options: RelayOptions;
+  readonly #ended = new Deferred<void>();
+  #open = 2;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  /** Joins two channels that are paused, or have just been opened. */
+  constructor(client: PausableChannel, target: PausableChannel, options: RelayOptions) {
+    this.#options = options;
+    this.ended = this.#ended.promise;
+    this.#join("in", client, target);
+    this.#join("out", target, client);
+    client.resume();
+  }
+
+  #join(direction: Direction, from: PausableChannel, to: PausableChannel): void {
+    const linger = (): void => {
+      clearTimeout(this.#timer);
+      this.#timer = guard(this.#options.lingerMs, () => {
+        from.close();
+        to.close();
+      });
+    };
+    const { maxBufferedBytes = MAX_BUFFERED_BYTES } = this.#options;
+    from.onbytes = (bytes) => {
+      this.#options.onbytes(direction, bytes);
+      to.send(bytes);
+      if (this.#timer !== undefined) linger();
+      if (to.bufferedAmount <= maxBufferedBytes) return;
+      from.pause();
+      to.ready().then(() => from.resume());
+    };
+    from.onend = () => {
+      // A WebSocket cannot say that it only listens from now on: its answer is waited for before it is closed.
+      to.endHalf();
+      linger();
+    };
+    from.onclose = (close) => {
+      to.close(...passedOn(close));
+      if (--this.#open > 0) return;
+      clearTimeout(this.#timer);
+      this.#ended.resolve();
+    };
+  }
+}
+
+function passedOn({ code, reason }: ChannelClose): [code: number, reason: string] {
+  if (isCloseCode(code)) return [code, reason];
+  return [code === NO_STATUS ? NORMAL : INTERNAL_ERROR, ""];
+}

@@ -1,0 +1,63 @@
+import { type Frame, FrameDecoder } from "../codec/frame.ts";
+import type { SaslFrameBody } from "../codec/types.ts";
+import type { FrameTrace } from "../engine/events.ts";
+import { withoutSecrets } from "../engine/secrets.ts";
+import type { Direction } from "./relay.ts";
+
+// What the peers have agreed on is not known; above this, far beyond what anybody announces, tracing a direction ends. The
+// bytes go on all the same.
+const MAX_FRAME_BYTES = 16 * 1_024 * 1_024;
+
+/** Reads along in both directions of one connection. */
+export class FrameTracer {
+  readonly #onframe: (frame: FrameTrace) => void;
+  readonly #streams: Record<Direction, Stream> = { in: newStream(), out: newStream() };
+
+  /** Tells frames to `onframe`. */
+  constructor(onframe: (frame: FrameTrace) => void) {
+    this.#onframe = onframe;
+  }
+
+  /** Takes bytes of one direction, which somebody else owns. What is not AMQP ends the tracing of its direction. */
+  read(direction: Direction, bytes: Uint8Array): void {
+    const stream = this.#streams[direction];
+    if (stream.over) return;
+    stream.decoder.push(bytes);
+    try {
+      for (let frame = next(stream); frame !== undefined; frame = next(stream)) {
+        if (frame === "header") continue;
+        const { channel, payload, body } = frame;
+        const shown = body && frame.type === 1 ? withoutSecrets(body as SaslFrameBody) : body;
+        this.#onframe({ direction, channel, body: shown, payloadBytes: payload?.length ?? 0 });
+      }
+    } catch {
+      stream.over = true;
+    }
+  }
+}
+
+interface Stream {
+  readonly decoder: FrameDecoder;
+  // Whether only a protocol header can come next, or with SASL either that or a frame.
+  expects: "header" | "either" | "frame";
+  over: boolean;
+}
+
+function newStream(): Stream {
+  return { decoder: new FrameDecoder({ maxFrameSize: MAX_FRAME_BYTES }), expects: "header", over: false };
+}
+
+function next(stream: Stream): Frame | "header" | undefined {
+  if (stream.expects === "frame") return stream.decoder.frame();
+  if (stream.expects === "either") {
+    try {
+      return stream.decoder.frame();
+    } catch {
+      // "AMQP" read as a size is far above the limit: it was the header behind SASL.
+    }
+  }
+  const header = stream.decoder.header();
+  if (header === undefined) return undefined;
+  stream.expects = header.id === 3 ? "either" : "frame";
+  return "header";
+}

@@ -1,0 +1,294 @@
+/**
+ * Accepting AMQP connections over any channel.
+ *
+ * @module
+ */
+
+import * as condition from "../base/condition.ts";
+import { AmqpError } from "../base/errors.ts";
+import type { CodecLimits } from "../codec/reader.ts";
+import { quote } from "../codec/text.ts";
+import type { Attach, Fields, Open } from "../codec/types.ts";
+import type { FrameTrace } from "../engine/events.ts";
+import { accept as acceptLink, takeLink } from "../engine/accept.ts";
+import type { LinkOptions, ReceiverEndpoint, SenderEndpoint } from "../engine/link.ts";
+import { ServerHandshake } from "../engine/server_handshake.ts";
+import type { SessionOptions } from "../engine/session.ts";
+import type { Channel } from "../transport/channel.ts";
+import type { PeerInfo } from "../transport/info.ts";
+import { Connection } from "../client/connection.ts";
+import type { ConnectionHooks, ConnectionTerms } from "../client/connection_base.ts";
+import type { CloseOptions } from "../client/link.ts";
+import type { Receiver, ReceiveTerms } from "../client/receiver.ts";
+import { saslOffer, SaslServer, type SaslServerOptions } from "./sasl.ts";
+import type { Sender, SendTerms } from "../client/sender.ts";
+import { randomName } from "../client/random_name.ts";
+import { checkCredit, codecLimits } from "../client/terms.ts";
+import { abortable, ignore } from "../base/wait.ts";
+
+export type { LinkOptions } from "../engine/link.ts";
+export type { PeerCertificate, PeerInfo } from "../transport/info.ts";
+export type { SaslServerOptions } from "./sasl.ts";
+
+/** A link that a peer wants to attach, to be accepted or refused. */
+export interface LinkRequest<Link, Terms> {
+  /** The connection it comes on. */
+  readonly connection: Connection;
+  /** The peer's attach. */
+  readonly attach: Readonly<Attach>;
+  /** The node's address; undefined for a dynamic node, or a target that each message names for itself. */
+  readonly address: string | undefined;
+  /** True when the peer wants a node made for it: accept with its address. */
+  readonly dynamic: boolean;
+  /** Accepts; what `terms` leaves out is as the peer wished. */
+  accept(terms?: Terms): Link;
+  /** Refuses, with the reason. */
+  refuse(error: AmqpError): void;
+}
+
+/** What this side attaches its end with, over the peer's wishes. */
+export interface AcceptTerms extends LinkOptions {
+  /** The address of the node that was made for a dynamic terminus. */
+  address?: string;
+}
+
+/** A peer that wants to receive: this side sends. */
+export type SenderRequest = LinkRequest<Sender, AcceptTerms & SendTerms>;
+/** A peer that wants to send: this side receives. */
+export type ReceiverRequest = LinkRequest<Receiver, AcceptTerms & ReceiveTerms>;
+
+/** How an {@linkcode Acceptor} treats those who connect. */
+export interface AcceptorOptions {
+  /** Names this container to its peers. Default: a random name. */
+  containerId?: string;
+  /** Who may connect. Default: anybody, anonymously. */
+  sasl?: SaslServerOptions;
+  /** Called when a peer has opened its connection, before its links are; throwing closes it with the error. */
+  onConnection?: (connection: Connection) => void | Promise<void>;
+  /** Called when a peer wants to receive; throwing refuses with the error. Default: refused. */
+  onSender?: (request: SenderRequest) => void | Promise<void>;
+  /** Called when a peer wants to send; throwing refuses with the error. Default: refused. */
+  onReceiver?: (request: ReceiverRequest) => void | Promise<void>;
+  /** Largest frame taken, in bytes, at least 512. Default: 131,072. */
+  maxFrameSize?: number;
+  /** Highest channel that either side may use. Default: 255. */
+  channelMax?: number;
+  /** Connections at a time; the channels of more are closed at once with code 1013, try again later. Default: 10,000. */
+  maxConnections?: number;
+  /**
+   * Links at a time on all sessions of a connection. More are refused with `amqp:resource-limit-exceeded`, and a peer that
+   * leaves as many refused ones attached is closed. Default: 4,096.
+   */
+  maxLinks?: number;
+  /** Idle time-out announced to peers, in milliseconds; 0 for none. Default: 60,000. */
+  idleTimeOut?: number;
+  /** Connection properties. */
+  properties?: Fields;
+  /** Capabilities offered. */
+  offeredCapabilities?: string[];
+  /** What to answer to an open, over the other options. */
+  answerOpen?: (open: Open) => Partial<Omit<Open, "kind">>;
+  /** Terms of the sessions that peers begin. */
+  session?: SessionOptions;
+  /** Largest SASL frame taken, in bytes. Default: 65,536. */
+  saslFrameSize?: number;
+  /** Bytes that a client may send ahead while its credentials are looked at. Default: 65,536. */
+  maxPipelinedBytes?: number;
+  /**
+   * Bytes that may wait in the channel of a connection before sends pause; fewer than 262,144 count as those. A peer that
+   * goes on without reading its answers is dropped when four times as many wait. Default: 1,048,576.
+   */
+  maxBufferedBytes?: number;
+  /** Milliseconds for SASL and open. Default: 30,000. */
+  openTimeoutMs?: number;
+  /** Milliseconds that a close may go unanswered. Default: 5,000. */
+  closeTimeoutMs?: number;
+  /** Bounds of what is decoded. */
+  limits?: Partial<CodecLimits>;
+  /** Told of every frame of every connection, secrets left out. */
+  trace?: (frame: FrameTrace) => void;
+}
+
+/** Accepts connections; made by {@linkcode acceptor}. */
+export interface Acceptor {
+  /**
+   * Takes over a channel whose peer is about to speak AMQP; `info` is for SASL EXTERNAL.
+   *
+   * @returns Undefined for a channel that it has closed, since it has no room for a connection or was closed itself.
+   */
+  accept(channel: Channel, info?: PeerInfo): Connection | undefined;
+  /** The connections that have not ended. */
+  readonly connections: ReadonlySet<Connection>;
+  /** Closes all connections and accepts no more. */
+  close(options?: CloseOptions): Promise<void>;
+  /** Closes all connections and accepts no more. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+// Some hundreds of megabytes at rest, on the runtime that needs most for each.
+const MAX_CONNECTIONS = 10_000;
+
+// WebSocket close codes [rfc6455 7.4.1, 11.7].
+const GOING_AWAY = 1001;
+const TRY_AGAIN_LATER = 1013;
+
+/**
+ * Makes an acceptor: the server's side of AMQP, over whatever carries it.
+ *
+ * @example
+ * ```ts
+ * import { acceptor } from "@webamqp/amqp/server";
+ *
+ * const echo = acceptor({
+ *   onReceiver: (request) => {
+ *     void request.accept({ credit: 10 }).serve((delivery) => console.log(delivery.message.body));
+ *   },
+ * });
+ * await echo.close();
+ * ```
+ */
+export function acceptor(options: AcceptorOptions = {}): Acceptor {
+  const { maxConnections = MAX_CONNECTIONS } = options;
+  const connections = new Set<Connection>();
+  // Until they are open; what is known of a peer is not kept any longer.
+  const authenticating = new Map<Connection, SaslServer>();
+  const offer = saslOffer(options.sasl);
+  let engineOptions: ConnectionTerms | undefined;
+  let closing: Promise<void> | undefined;
+
+  const hooks: ConnectionHooks = {
+    onopen: (connection: Connection) => {
+      authenticating.delete(connection);
+      const fail = (error: unknown): void => {
+        if (connection.open) connection.close({ error: asAmqpError(error, "open connection") }).catch(ignore);
+      };
+      guard(() => options.onConnection?.(connection), fail);
+    },
+    onsasl: (event, endpoint, connection: Connection) =>
+      authenticating.get(connection)?.handle(event, endpoint, (identity) => connection.identity = identity),
+    onattach: (link, connection: Connection) => decide(connection, link, options),
+    onclosed: (connection: Connection) => {
+      authenticating.delete(connection);
+      connections.delete(connection);
+    },
+  };
+
+  function accept(channel: Channel, info?: PeerInfo): Connection | undefined {
+    // Before anything is made for it.
+    if (closing !== undefined) return void channel.close(GOING_AWAY);
+    if (connections.size >= maxConnections) return void channel.close(TRY_AGAIN_LATER, "Too many connections");
+    engineOptions ??= {
+      ...options,
+      handshake: () => new ServerHandshake(offer, options.maxPipelinedBytes),
+      takeLink,
+      saslMaxFrameSize: options.saslFrameSize,
+      limits: codecLimits(options.limits),
+      // Not before: Workers have no randomness until a request comes.
+      containerId: options.containerId ?? randomName(),
+    };
+    const connection = new Connection(channel, engineOptions, hooks);
+    connections.add(connection);
+    authenticating.set(connection, new SaslServer(options.sasl ?? {}, offer.mechanisms, info));
+    return connection;
+  }
+
+  function close({ signal, ...closeOptions }: CloseOptions = {}): Promise<void> {
+    // The signal ends this wait, not that of who closes again.
+    closing ??= Promise.all(
+      [...connections].map((connection) => connection.close({ error: goingAway(), ...closeOptions })),
+    ).then(() => {});
+    return abortable(closing, signal);
+  }
+
+  return { accept, connections, close, [Symbol.asyncDispose]: () => close() };
+}
+
+function decide(connection: Connection, link: SenderEndpoint | ReceiverEndpoint, options: AcceptorOptions): void {
+  // Its peer has given it up in the same breath, and has its answer.
+  if (link.state !== "attachReceived") return;
+  if (!connection.open) return link.refuse(refusal(link.name, condition.notAllowed, "the connection is closing"));
+  const request = link.role === "sender" ? senderRequest(connection, link) : receiverRequest(connection, link);
+  const hook = (link.role === "sender" ? options.onSender : options.onReceiver) as
+    | ((request: SenderRequest | ReceiverRequest) => void | Promise<void>)
+    | undefined;
+  if (hook === undefined) {
+    return link.refuse(refusal(link.name, condition.notImplemented, "no link of its direction is taken"));
+  }
+  const fail = (error: unknown): void => {
+    // The hook may fail after it has accepted, or after the peer has gone.
+    if (link.state === "attachReceived") return request.refuse(asAmqpError(error, `attach link ${quote(link.name)}`));
+    const ending = asAmqpError(error, `keep link ${quote(link.name)}`);
+    link.detach({ closed: true, error: ending });
+    connection.dropLink(link, ending);
+    connection.wake();
+  };
+  guard(() => hook(request), fail);
+}
+
+// A hook may fail at once or later.
+function guard(hook: () => void | Promise<void>, fail: (error: unknown) => void): void {
+  try {
+    const done = hook();
+    if (done instanceof Promise) done.catch(fail);
+  } catch (error) {
+    fail(error);
+  }
+}
+
+function senderRequest(connection: Connection, link: SenderEndpoint): SenderRequest {
+  const attach = link.remote!;
+  const { source } = attach;
+  return {
+    connection,
+    attach,
+    address: source?.address,
+    dynamic: source?.dynamic ?? false,
+    accept: ({ address, ...terms } = {}) => {
+      acceptLink(link, {
+        ...terms,
+        source: terms.source ?? (source && { ...source, address: address ?? source.address }),
+      });
+      return connection.adopt(link, terms);
+    },
+    refuse: (error) => refuse(connection, link, error),
+  };
+}
+
+function receiverRequest(connection: Connection, link: ReceiverEndpoint): ReceiverRequest {
+  const attach = link.remote!;
+  const target = attach.target?.kind === "target" ? attach.target : undefined;
+  return {
+    connection,
+    attach,
+    address: target?.address,
+    dynamic: target?.dynamic ?? false,
+    accept: ({ address, ...terms } = {}) => {
+      checkCredit(terms.credit);
+      acceptLink(link, {
+        ...terms,
+        target: terms.target ?? (target && { ...target, address: address ?? target.address }),
+      });
+      return connection.adopt(link, terms);
+    },
+    refuse: (error) => refuse(connection, link, error),
+  };
+}
+
+function refuse(connection: Connection, link: SenderEndpoint | ReceiverEndpoint, error: AmqpError): void {
+  link.refuse(error);
+  connection.wake();
+}
+
+function refusal(name: string, symbol: string, why: string): AmqpError {
+  return new AmqpError(symbol, `Cannot attach link ${quote(name)}: ${why}`, { scope: "link" });
+}
+
+function goingAway(): AmqpError {
+  return new AmqpError(condition.connectionForced, "Cannot keep connection: this side is going away");
+}
+
+// What a hook throws that is no AmqpError is this side's own affair: the peer learns that it failed, not why.
+function asAmqpError(error: unknown, doing: string): AmqpError {
+  if (error instanceof AmqpError) return error;
+  return new AmqpError(condition.internalError, `Cannot ${doing}: internal error`, { cause: error });
+}

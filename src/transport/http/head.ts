@@ -1,0 +1,316 @@
+/**
+ * HTTP/1.x heads without I/O, as far as a WebSocket upgrade and a proxy's CONNECT need them.
+ *
+ * Strict on purpose: whatever two parsers could understand differently (a bare LF, a folded field, a space before the
+ * colon) is refused rather than repaired, because a head that reads in two ways is how requests are smuggled.
+ *
+ * @module
+ */
+
+import { TransportError } from "../../base/errors.ts";
+import { isToken } from "./token.ts";
+import { elementsOf, trimBlanks } from "./tokens.ts";
+
+/** Most bytes of a head, its blank line included; far above what cookies and tokens need. */
+export const MAX_HEAD_BYTES: number = 16_384;
+
+/** Most bytes of one line of a head; a bearer token of several KiB still fits. */
+export const MAX_LINE_BYTES: number = 8_192;
+
+/** Most header fields of a head; real handshakes carry fewer than thirty. */
+export const MAX_HEADER_FIELDS: number = 100;
+
+/** What a head may cost before it is refused. */
+export interface HeadLimits {
+  /** Most bytes of the head. Default: {@linkcode MAX_HEAD_BYTES}. */
+  maxHeadBytes?: number;
+  /** Most bytes of one line. Default: {@linkcode MAX_LINE_BYTES}. */
+  maxLineBytes?: number;
+  /** Most header fields. Default: {@linkcode MAX_HEADER_FIELDS}. */
+  maxHeaderFields?: number;
+}
+
+/** One header field as it was written; each code unit of the value is one byte of it. */
+export type HeaderField = readonly [name: string, value: string];
+
+/** The versions that are spoken here. */
+export type HttpVersion = "HTTP/1.0" | "HTTP/1.1";
+
+/** The head of a request. */
+export interface RequestHead {
+  /** The method, case kept. */
+  readonly method: string;
+  /** The request target as sent: `/path?query`, or `host:port` of a CONNECT. */
+  readonly target: string;
+  /** The version that the client speaks. */
+  readonly version: HttpVersion;
+  /** The header fields in the order sent. */
+  readonly headers: readonly HeaderField[];
+}
+
+/** The head of a response. */
+export interface ResponseHead {
+  /** The version that the server speaks. */
+  readonly version: HttpVersion;
+  /** The status, 100 to 999. */
+  readonly status: number;
+  /** The reason phrase, often empty; untrusted and without meaning [rfc9112 4]. */
+  readonly reason: string;
+  /** The header fields in the order sent. */
+  readonly headers: readonly HeaderField[];
+}
+
+/**
+ * Reads one head from bytes that arrive in any pieces, and holds no more of them than the limits allow.
+ *
+ * Made by {@linkcode requestParser} and {@linkcode responseParser}.
+ */
+export class HeadParser<Head> {
+  readonly #parse: (startLine: string, headers: readonly HeaderField[]) => Head;
+  readonly #lines: LineReader;
+  readonly #maxHeaderFields: number;
+  readonly #headers: HeaderField[] = [];
+  #head: Head | undefined;
+  #surplus: Uint8Array = new Uint8Array(0);
+
+  /** Takes what makes a head out of its start line and fields. */
+  constructor(parse: (startLine: string, headers: readonly HeaderField[]) => Head, limits: HeadLimits = {}) {
+    this.#parse = parse;
+    this.#lines = new LineReader(limits.maxLineBytes ?? MAX_LINE_BYTES, limits.maxHeadBytes ?? MAX_HEAD_BYTES);
+    this.#maxHeaderFields = limits.maxHeaderFields ?? MAX_HEADER_FIELDS;
+  }
+
+  /** The bytes behind the blank line, once the head is there; they belong to whatever follows it. */
+  get surplus(): Uint8Array {
+    return this.#surplus;
+  }
+
+  /**
+   * Takes bytes and returns the head once its blank line has come; not to be called again after that.
+   *
+   * @throws {TransportError} With code `"protocol-violation"`.
+   */
+  receive(bytes: Uint8Array): Head | undefined {
+    const input: LineInput = { bytes, at: 0 };
+    for (let line = this.#lines.next(input); line !== undefined; line = this.#lines.next(input)) {
+      if (this.#head === undefined) {
+        // At once, so that what is no HTTP is not waited for; the fields join it as they come.
+        this.#head = this.#parse(line, this.#headers);
+      } else if (line === "") {
+        this.#surplus = bytes.subarray(input.at);
+        return this.#head;
+      } else if (this.#headers.length === this.#maxHeaderFields) {
+        throw httpViolation(`more than ${this.#maxHeaderFields} header fields`);
+      } else {
+        this.#headers.push(parseField(line));
+      }
+    }
+    return undefined;
+  }
+}
+
+/** A parser for the head of one request. */
+export function requestParser(limits?: HeadLimits): HeadParser<RequestHead> {
+  return new HeadParser(parseRequest, limits);
+}
+
+/** A parser for the head of one response. */
+export function responseParser(limits?: HeadLimits): HeadParser<ResponseHead> {
+  return new HeadParser(parseResponse, limits);
+}
+
+/** The values of every field called `name`, in the order sent; case of the name does not matter. */
+export function headerValues(headers: readonly HeaderField[], name: string): string[] {
+  const wanted = name.toLowerCase();
+  const values: string[] = [];
+  for (const [field, value] of headers) {
+    if (field.length === wanted.length && field.toLowerCase() === wanted) values.push(value);
+  }
+  return values;
+}
+
+/**
+ * The elements of a comma-separated list, over all fields called `name`; empty elements are left out.
+ *
+ * Only for lists of tokens: a comma inside a quoted string would be taken for a separator.
+ */
+export function headerList(headers: readonly HeaderField[], name: string): string[] {
+  return headerValues(headers, name).flatMap(elementsOf);
+}
+
+/** Whether the list in the fields called `name` has `token`, whatever its case. */
+export function hasToken(headers: readonly HeaderField[], name: string, token: string): boolean {
+  const wanted = token.toLowerCase();
+  return headerList(headers, name).some((element) => element.toLowerCase() === wanted);
+}
+
+/**
+ * Writes the head of an HTTP/1.1 request.
+ *
+ * @throws {TypeError} If the method, the target or a field could end its line or be read as something else.
+ */
+export function encodeRequestHead(head: Omit<RequestHead, "version">): Uint8Array {
+  if (!isToken(head.method)) throw new TypeError(`Cannot write request: method ${quote(head.method)} is no token`);
+  if (!isTarget(head.target)) {
+    throw new TypeError("Cannot write request: target is empty or holds a space, a control or a non-ASCII character");
+  }
+  return encodeHead(`${head.method} ${head.target} HTTP/1.1`, head.headers);
+}
+
+/**
+ * Writes the head of an HTTP/1.1 response.
+ *
+ * @throws {TypeError} If the status, the reason or a field could end its line or be read as something else.
+ */
+export function encodeResponseHead(head: Omit<ResponseHead, "version">): Uint8Array {
+  if (!(Number.isInteger(head.status) && head.status >= 100 && head.status <= 999)) {
+    throw new TypeError(`Cannot write response: status ${head.status} is not within 100 to 999`);
+  }
+  if (!isFieldValue(head.reason)) throw new TypeError("Cannot write response: reason holds a control character");
+  return encodeHead(`HTTP/1.1 ${head.status} ${head.reason}`, head.headers);
+}
+
+/** Bytes and how far they have been read. */
+export interface LineInput {
+  /** What arrived. */
+  readonly bytes: Uint8Array;
+  /** Index of the first byte not yet read. */
+  at: number;
+}
+
+// As many arguments as any engine takes.
+const MAX_RUN_BYTES = 1_024;
+
+/** Cuts bytes into lines that end in CRLF, over any number of pieces; it holds at most one line. */
+export class LineReader {
+  readonly #maxLineBytes: number;
+  #remaining: number;
+  #line = "";
+  #endsInCr = false;
+
+  /** Takes the most bytes of one line, its ending not counted, and of all lines together, endings counted. */
+  constructor(maxLineBytes: number, maxBytes: number) {
+    this.#maxLineBytes = maxLineBytes;
+    this.#remaining = maxBytes;
+  }
+
+  /**
+   * The next line without its ending, one code unit per byte, or undefined when `input` was used up before.
+   *
+   * @throws {TransportError} With code `"protocol-violation"`.
+   */
+  next(input: LineInput): string | undefined {
+    while (input.at < input.bytes.length) {
+      if (this.#readText(input)) continue;
+      if (this.#remaining-- === 0) throw httpViolation("too many bytes");
+      const byte = input.bytes[input.at++]!;
+      if (this.#endsInCr !== (byte === 0x0a)) {
+        throw httpViolation("CR and LF stand only together, at the end of a line");
+      }
+      if (byte === 0x0a) {
+        const line = this.#line;
+        this.#line = "";
+        this.#endsInCr = false;
+        return line;
+      }
+      if (byte === 0x0d) {
+        this.#endsInCr = true;
+        continue;
+      }
+      if (isControl(byte)) throw httpViolation(`control character 0x${byte.toString(16).padStart(2, "0")}`);
+      throw httpViolation(`a line is longer than ${this.#maxLineBytes} bytes`);
+    }
+    return undefined;
+  }
+
+  // What is plain text and within the limits, many bytes at a time; false where a byte needs to be looked at by itself.
+  #readText(input: LineInput): boolean {
+    if (this.#endsInCr) return false;
+    const { bytes, at } = input;
+    const most = Math.min(MAX_RUN_BYTES, this.#remaining, this.#maxLineBytes - this.#line.length, bytes.length - at);
+    let length = 0;
+    while (length < most && !isControl(bytes[at + length]!)) length++;
+    if (length === 0) return false;
+    // Spread, it would be an iterator's result for each byte.
+    this.#line += String.fromCharCode.apply(undefined, bytes.subarray(at, at + length) as unknown as number[]);
+    this.#remaining -= length;
+    input.at += length;
+    return true;
+  }
+}
+
+/** Reads one header field from its line; also used for the trailer of a chunked body. */
+export function parseField(line: string): HeaderField {
+  const colon = line.indexOf(":");
+  const name = line.slice(0, Math.max(colon, 0));
+  // One check refuses a fold (the line starts with a space), a space before the colon and a line without a colon.
+  // The line itself may be a secret and stays out of the error.
+  if (!isToken(name)) throw httpViolation("a header field does not start with a name and a colon");
+  return [name, trimBlanks(line.slice(colon + 1))];
+}
+
+/** The error for what is not HTTP, or more of it than is wanted. */
+export function httpViolation(state: string): TransportError {
+  return new TransportError("protocol-violation", `Cannot read HTTP: ${state}`);
+}
+
+function parseRequest(line: string, headers: readonly HeaderField[]): RequestHead {
+  const [method = "", target = "", version = "", ...more] = line.split(" ");
+  if (!isToken(method) || !isTarget(target) || !isVersion(version) || more.length > 0) {
+    // Not quoted: the query may carry a token.
+    throw httpViolation("request line is not method, target and HTTP/1.0 or 1.1");
+  }
+  return { method, target, version, headers };
+}
+
+function parseResponse(line: string, headers: readonly HeaderField[]): ResponseHead {
+  const version = line.slice(0, 8);
+  const status = line.slice(9, 12);
+  // Servers in the field leave out the reason, and the space before it as well [rfc9112 4].
+  const separated = line[8] === " " && (line.length === 12 || line[12] === " ");
+  if (!isVersion(version) || !separated || !/^[1-9][0-9][0-9]$/.test(status)) {
+    throw httpViolation(`status line is ${quote(line)}`);
+  }
+  return { version, status: Number(status), reason: line.slice(13), headers };
+}
+
+function encodeHead(startLine: string, headers: readonly HeaderField[]): Uint8Array {
+  let text = `${startLine}\r\n`;
+  for (const [name, value] of headers) {
+    if (!isToken(name)) throw new TypeError(`Cannot write header ${quote(name)}: name is no token`);
+    // The value may be a secret: the error tells only whose it is.
+    if (!isFieldValue(value)) {
+      throw new TypeError(`Cannot write header "${name}": value holds a control character or one above 0xff`);
+    }
+    text += `${name}: ${value}\r\n`;
+  }
+  text += "\r\n";
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  return bytes;
+}
+
+function isVersion(text: string): text is HttpVersion {
+  return text === "HTTP/1.1" || text === "HTTP/1.0";
+}
+
+function isTarget(text: string): boolean {
+  return /^[!-~]+$/.test(text);
+}
+
+function isFieldValue(text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit > 0xff || isControl(unit)) return false;
+  }
+  return true;
+}
+
+function isControl(byte: number): boolean {
+  return (byte < 0x20 && byte !== 0x09) || byte === 0x7f;
+}
+
+// What the peer wrote goes into an error only escaped and cut.
+function quote(text: string): string {
+  return JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}…` : text);
+}

@@ -1,0 +1,377 @@
+/**
+ * The CONNECT exchange with an HTTP proxy, without I/O: bytes and the time go in, bytes and events come out.
+ *
+ * One exchange asks for one tunnel. It goes round at most three times: a request without an answer (or with the one that
+ * worked last time), one with the answer to the proxy's challenge, and one more when only the nonce was too old. Where
+ * the proxy does not keep its connection, the next round takes place on a new one.
+ *
+ * @module
+ */
+
+import { TransportError, type TransportErrorCode } from "../../base/errors.ts";
+import { parseChallenges, type ProxyCredentials, type ProxyScheme, type UsableChallenge } from "./challenge.ts";
+import {
+  hasToken,
+  headerValues,
+  type HeadLimits,
+  type HeadParser,
+  type ResponseHead,
+  responseParser,
+} from "../http/head.ts";
+import { BodyReader } from "../http/body.ts";
+import { formatAuthority, type HttpProxy, type ProxyAnswer, type ProxyCredentialsRequest } from "./http_proxy.ts";
+
+/** Most bytes of a challenge's body that are read to keep the connection; above that, a new one is cheaper. */
+export const MAX_CHALLENGE_BODY_BYTES: number = 65_536;
+
+/** Most interim responses before the final one; a proxy has no reason to send more than one. */
+export const MAX_INTERIM_RESPONSES: number = 8;
+
+/** Milliseconds that one step may take; a proxy answers only after it has reached the target, or given up. */
+export const PROXY_STEP_TIMEOUT_MS: number = 30_000;
+
+/** What a tunnel may cost before it is given up. */
+export interface ProxyLimits extends HeadLimits {
+  /** Most bytes of a challenge's body to read. Default: {@linkcode MAX_CHALLENGE_BODY_BYTES}. */
+  maxBodyBytes?: number;
+  /** Most interim responses to one request. Default: {@linkcode MAX_INTERIM_RESPONSES}. */
+  maxInterimResponses?: number;
+  /** Milliseconds for each answer and each reconnection. Default: {@linkcode PROXY_STEP_TIMEOUT_MS}. */
+  stepTimeoutMs?: number;
+}
+
+/** Which tunnel to open. */
+export interface ProxyTunnelOptions {
+  /** The proxy; share it between tunnels so that what it has asked for once is remembered. */
+  readonly proxy: HttpProxy;
+  /** The target's name or address, which the proxy looks up; IPv6 with or without brackets. */
+  readonly hostname: string;
+  /** The target's port. */
+  readonly port: number;
+  /** What the proxy may send at most. */
+  readonly limits?: ProxyLimits;
+}
+
+/**
+ * What the owner of the connection has to do.
+ *
+ * - `open`: the tunnel is there; `surplus` is what the target has already sent through it.
+ * - `reconnect`: drop the connection, make a new one to the proxy, then call `reconnected`.
+ * - `credentials`: ask the proxy's callback, then call `authenticate`.
+ * - `failed`: drop the connection; `error` says why.
+ */
+export type ProxyEvent =
+  | { readonly kind: "open"; readonly surplus: Uint8Array }
+  | { readonly kind: "reconnect" }
+  | { readonly kind: "credentials"; readonly request: ProxyCredentialsRequest }
+  | { readonly kind: "failed"; readonly error: TransportError };
+
+/**
+ * One CONNECT exchange. Every method returns at most one event; after `open` or `failed` it is over.
+ *
+ * @example
+ * ```ts
+ * import { HttpProxy } from "./http_proxy.ts";
+ * import { ProxyTunnel } from "./connect.ts";
+ *
+ * const powers = { hash: () => undefined, random: (length: number) => crypto.getRandomValues(new Uint8Array(length)) };
+ * const proxy = new HttpProxy("http://proxy.example:3128", powers);
+ * const tunnel = new ProxyTunnel({ proxy, hostname: "broker.example", port: 443 }, 0);
+ * console.assert(tunnel.transmit().length > 0); // to be written to a connection to the proxy
+ * const event = tunnel.receive(new TextEncoder().encode("HTTP/1.1 200\r\n\r\n"), 1);
+ * console.assert(event?.kind === "open");
+ * ```
+ */
+export class ProxyTunnel {
+  readonly #proxy: HttpProxy;
+  readonly #target: string;
+  readonly #limits: ProxyLimits;
+  // answer → body → (credentials) → answer, or through reconnect to answer; done from anywhere.
+  #state: "answer" | "body" | "credentials" | "reconnect" | "done" = "answer";
+  #output: Uint8Array = new Uint8Array(0);
+  #deadline: number | undefined;
+  #parser: HeadParser<ResponseHead>;
+  #interim = 0;
+  #body: BodyReader | undefined;
+  #challenge: UsableChallenge | undefined;
+  // What this tunnel's last request answered; what the proxy remembers may have come from another tunnel meanwhile.
+  #sent: ProxyScheme | undefined;
+  // The answer to the challenge that this tunnel was given: others are given their own meanwhile, and what a proxy lets in
+  // once, or on one connection, is not for two.
+  #own: ProxyAnswer | undefined;
+  // Whether the next request may go out on this connection, and whether an earlier one already did.
+  #reusable = false;
+  #reused = false;
+  // Whether the proxy has said anything since the last request.
+  #heard = false;
+  #answered = false;
+  #renewed = false;
+
+  /**
+   * Prepares the first request for a connection that is already made; `now` is in milliseconds, of any clock.
+   *
+   * @throws {TypeError} If the target's name or port cannot stand in a request.
+   */
+  constructor(options: ProxyTunnelOptions, now: number) {
+    this.#proxy = options.proxy;
+    this.#target = formatAuthority(options.hostname, options.port);
+    this.#limits = options.limits ?? {};
+    this.#parser = responseParser(this.#limits);
+    this.#ask(now);
+  }
+
+  /** The bytes to write to the proxy now; empty when there is nothing to write. */
+  transmit(): Uint8Array {
+    const output = this.#output;
+    this.#output = new Uint8Array(0);
+    return output;
+  }
+
+  /** Takes bytes from the proxy, in any pieces. Bytes after `open` belong to the tunnel and not in here. */
+  receive(bytes: Uint8Array, now: number): ProxyEvent | undefined {
+    if (bytes.length === 0) return undefined;
+    switch (this.#state) {
+      case "answer":
+        return this.#guard(() => this.#readHead(bytes, now));
+      case "body":
+        return this.#guard(() => this.#readBody(bytes, now));
+      case "credentials":
+        // Sent without being asked: it would be taken for the reply to the answer.
+        this.#reusable = false;
+        return undefined;
+      default:
+        return undefined;
+    }
+  }
+
+  /** Says that the connection has ended, in order or not. */
+  end(now: number): ProxyEvent | undefined {
+    switch (this.#state) {
+      case "answer":
+        // A proxy may close a kept connection at any time; then it has not seen the request [rfc9112 9.3.1].
+        if (this.#reused && !this.#heard) return this.#reconnect(now);
+        return this.#fail(this.#error("proxy-failed", "the proxy closed the connection before it answered"));
+      case "body":
+        this.#reusable = false;
+        return this.#guard(() => this.#takeUp(now));
+      case "credentials":
+        this.#reusable = false;
+        return undefined;
+      default:
+        return undefined;
+    }
+  }
+
+  /**
+   * Goes on after `credentials`; undefined gives up.
+   *
+   * @throws {TypeError} If they were not asked for.
+   */
+  authenticate(credentials: ProxyCredentials | undefined, now: number): ProxyEvent | undefined {
+    if (this.#state !== "credentials") throw new TypeError("Cannot authenticate: no credentials were asked for");
+    return this.#guard(() => {
+      if (credentials === undefined) {
+        throw this.#error("proxy-authentication-failed", "status is 407, no credentials were given", { status: 407 });
+      }
+      return this.#answer(now, credentials);
+    });
+  }
+
+  /**
+   * Goes on after `reconnect`, on a new connection.
+   *
+   * @throws {TypeError} If no new connection was asked for.
+   */
+  reconnected(now: number): void {
+    if (this.#state !== "reconnect") throw new TypeError("Cannot go on: no new connection was asked for");
+    this.#reused = false;
+    this.#ask(now);
+  }
+
+  /** When `tick` is to be called; undefined while nothing is being waited for that has a limit. */
+  nextTimeout(): number | undefined {
+    return this.#deadline;
+  }
+
+  /** Gives up when the step at hand has taken too long. */
+  tick(now: number): ProxyEvent | undefined {
+    if (this.#deadline === undefined || now < this.#deadline) return undefined;
+    const what = this.#state === "reconnect" ? "no new connection" : "no answer";
+    return this.#fail(this.#error("timeout", `${what} within ${this.#stepTimeoutMs} ms`));
+  }
+
+  get #stepTimeoutMs(): number {
+    return this.#limits.stepTimeoutMs ?? PROXY_STEP_TIMEOUT_MS;
+  }
+
+  #ask(now: number): void {
+    this.#sent = this.#own === undefined ? this.#proxy.answering : this.#challenge?.scheme;
+    this.#output = this.#proxy.request(this.#target, this.#own);
+    this.#parser = responseParser(this.#limits);
+    this.#interim = 0;
+    this.#heard = false;
+    this.#state = "answer";
+    this.#deadline = now + this.#stepTimeoutMs;
+  }
+
+  #readHead(bytes: Uint8Array, now: number): ProxyEvent | undefined {
+    this.#heard = true;
+    let rest = bytes;
+    for (let head = this.#parser.receive(rest); head !== undefined; head = this.#parser.receive(rest)) {
+      rest = this.#parser.surplus;
+      if (head.status >= 200 || head.status === 101) return this.#judge(head, rest, now);
+      if (++this.#interim > (this.#limits.maxInterimResponses ?? MAX_INTERIM_RESPONSES)) {
+        throw this.#error("proxy-failed", "too many interim responses", head);
+      }
+      this.#parser = responseParser(this.#limits);
+    }
+    return undefined;
+  }
+
+  #judge(head: ResponseHead, rest: Uint8Array, now: number): ProxyEvent | undefined {
+    if (head.status >= 200 && head.status < 300) {
+      if (this.#own !== undefined) this.#proxy.remember(this.#own);
+      this.#proxy.renew(headerValues(head.headers, "proxy-authentication-info"));
+      this.#finish();
+      return { kind: "open", surplus: rest };
+    }
+    if (head.status === 407) {
+      this.#challenge = this.#choose(head);
+      this.#reusable = keepsConnection(head);
+      if (!this.#reusable) return this.#takeUp(now);
+      this.#body = new BodyReader(head, {
+        method: "CONNECT",
+        maxBodyBytes: this.#limits.maxBodyBytes ?? MAX_CHALLENGE_BODY_BYTES,
+      });
+      this.#state = "body";
+      return this.#readBody(rest, now);
+    }
+    // Some proxies refuse a wrong password with the status that is meant for origin servers.
+    if (head.status === 401) throw this.#refused(head);
+    throw this.#error("proxy-failed", `status is ${head.status}`, head);
+  }
+
+  // Decides whether to answer at all; at most once for each challenge, and once more for a stale nonce.
+  #choose(head: ResponseHead): UsableChallenge {
+    const values = headerValues(head.headers, "proxy-authenticate");
+    const [best] = this.#proxy.rank(values);
+    const sent = this.#sent;
+    const stale = sent === "digest" && best?.scheme === "digest" && best.digest.stale;
+    const known = this.#proxy.knowsCredentials(stale);
+    // The same Basic answer again would only be refused again.
+    const repeated = sent === "basic" && best?.scheme === "basic" && known;
+    if (stale ? this.#renewed : this.#answered || repeated) throw this.#refused(head);
+    if (best === undefined) throw this.#unanswerable(head, values);
+    if (!known && this.#proxy.ask === undefined) {
+      throw this.#error("proxy-authentication-failed", "status is 407, no credentials are set", head);
+    }
+    this.#answered = true;
+    this.#renewed = stale;
+    return best;
+  }
+
+  #readBody(bytes: Uint8Array, now: number): ProxyEvent | undefined {
+    const body = this.#body!;
+    const surplus = body.state === "complete" ? bytes : undefined;
+    if (surplus === undefined && body.receive(bytes) === "reading") return undefined;
+    // More than the body is a response to nothing: the connection is out of step.
+    this.#reusable = body.state === "complete" && (surplus ?? body.surplus).length === 0;
+    return this.#takeUp(now);
+  }
+
+  #takeUp(now: number): ProxyEvent | undefined {
+    this.#body = undefined;
+    const challenge = this.#challenge!;
+    if (this.#proxy.knowsCredentials(this.#renewed)) return this.#answer(now);
+    this.#state = "credentials";
+    // Somebody may have to type them.
+    this.#deadline = undefined;
+    const realm = challenge.scheme === "basic" ? challenge.realm : challenge.digest.realm;
+    return {
+      kind: "credentials",
+      request: { proxy: this.#proxy.authority, scheme: challenge.scheme, realm: realm && decodeText(realm) },
+    };
+  }
+
+  #answer(now: number, credentials?: ProxyCredentials): ProxyEvent | undefined {
+    try {
+      this.#own = this.#proxy.answer(this.#challenge!, credentials);
+    } catch (cause) {
+      const state = "status is 407, the credentials cannot be used";
+      throw this.#error("proxy-authentication-failed", state, { status: 407 }, cause);
+    }
+    if (!this.#reusable) return this.#reconnect(now);
+    this.#reused = true;
+    this.#ask(now);
+    return undefined;
+  }
+
+  #reconnect(now: number): ProxyEvent {
+    this.#state = "reconnect";
+    this.#output = new Uint8Array(0);
+    this.#deadline = now + this.#stepTimeoutMs;
+    return { kind: "reconnect" };
+  }
+
+  #finish(): void {
+    this.#state = "done";
+    this.#output = new Uint8Array(0);
+    this.#deadline = undefined;
+  }
+
+  #fail(error: TransportError): ProxyEvent {
+    this.#finish();
+    return { kind: "failed", error };
+  }
+
+  // Turns what went wrong inside into the event that carries it.
+  #guard(step: () => ProxyEvent | undefined): ProxyEvent | undefined {
+    try {
+      return step();
+    } catch (error) {
+      if (!(error instanceof TransportError)) throw error;
+      if (error.code !== "protocol-violation") return this.#fail(error);
+      return this.#fail(this.#error("proxy-failed", "the answer is not valid HTTP", undefined, error));
+    }
+  }
+
+  #refused(head: ResponseHead): TransportError {
+    this.#proxy.forget();
+    const what = this.#sent === undefined ? "no credentials were sent" : "credentials were refused";
+    const state = `status is ${head.status}, ${what}`;
+    return this.#error("proxy-authentication-failed", state, head);
+  }
+
+  #unanswerable(head: ResponseHead, values: readonly string[]): TransportError {
+    const offered = [...new Set(parseChallenges(values).map(({ scheme }) => scheme))];
+    const state = offered.includes("basic") && !this.#proxy.schemes.includes("basic")
+      ? 'Basic would show the password on an unencrypted link and is not allowed by "schemes"'
+      // The names are tokens and safe to print, but nothing bounds their length.
+      : `no challenge can be answered (${JSON.stringify(offered.join(", ").slice(0, 60))})`;
+    return this.#error("proxy-authentication-failed", `status is 407, ${state}`, head);
+  }
+
+  #error(
+    code: TransportErrorCode,
+    state: string,
+    head?: { status: number; headers?: ResponseHead["headers"] },
+    cause?: unknown,
+  ): TransportError {
+    const message = `Cannot open tunnel through "${this.#proxy.authority}": ${state}`;
+    return new TransportError(code, message, { status: head?.status, headers: head?.headers, cause });
+  }
+}
+
+// Without a length the body ends with the connection, whatever the head says.
+function keepsConnection({ version, headers }: ResponseHead): boolean {
+  const says = (token: string): boolean =>
+    hasToken(headers, "connection", token) || hasToken(headers, "proxy-connection", token);
+  const hasLength = headerValues(headers, "content-length").length > 0 ||
+    headerValues(headers, "transfer-encoding").length > 0;
+  return hasLength && !says("close") && (version === "HTTP/1.1" || says("keep-alive"));
+}
+
+// Header text has one character per byte; shown to a person, it is most likely UTF-8.
+function decodeText(text: string): string {
+  return new TextDecoder().decode(Uint8Array.from(text, (char) => char.charCodeAt(0)));
+}

@@ -1,0 +1,300 @@
+/**
+ * One HTTP proxy: where it is, what may be sent to it, and what it has asked for so far.
+ *
+ * @module
+ */
+
+import {
+  basicAuthorization,
+  checkCredentials,
+  parseChallenges,
+  parseParams,
+  type ProxyCredentials,
+  type ProxyScheme,
+  rankChallenges,
+  type UsableChallenge,
+} from "./challenge.ts";
+import { DigestSession, type Hash } from "./digest.ts";
+import { encodeRequestHead, type HeaderField } from "../http/head.ts";
+
+/** What a callback for credentials is told. */
+export interface ProxyCredentialsRequest {
+  /** The proxy that asks, as `host:port`. */
+  readonly proxy: string;
+  /** The scheme that will be used; with `"basic"` the proxy learns the password. */
+  readonly scheme: ProxyScheme;
+  /** What the proxy says the credentials are for; untrusted text. */
+  readonly realm: string | undefined;
+  /** Aborted when the attempt is given up; whoever owns the connection adds it. */
+  readonly signal?: AbortSignal;
+}
+
+/** Supplies credentials when a proxy asks for them; undefined gives up. */
+export type ProxyCredentialsCallback = (
+  request: ProxyCredentialsRequest,
+) => ProxyCredentials | undefined | Promise<ProxyCredentials | undefined>;
+
+/** How a proxy is reached and what it may be told. */
+export interface ProxyOptions {
+  /** `http://host:port` or, for TLS to the proxy itself, `https://host:port`; may hold user info. */
+  url: string | URL;
+  /** The user's name. Default: the URL's. */
+  username?: string;
+  /** The password. Default: the URL's. */
+  password?: string;
+  /** Asked whenever the proxy asks, instead of a fixed name and password. */
+  credentials?: ProxyCredentialsCallback;
+  /**
+   * The schemes that may be answered. Default: `["digest"]`, with `"basic"` only for an `https:` proxy, because
+   * Basic shows the password to everybody on the way. Naming `"basic"` allows it on an `http:` proxy as well.
+   */
+  schemes?: readonly ProxyScheme[];
+  /** Whether Basic is sent with the first request already, which saves a round trip. Default: false. */
+  preemptive?: boolean;
+  /** Further header fields for the proxy, for example `User-Agent`. */
+  headers?: Readonly<Record<string, string>>;
+}
+
+/** What answers a challenge: the value of the field for Basic, what makes one after the other for Digest. */
+export type ProxyAnswer = DigestSession | string;
+
+/** What the runtime must lend: hash functions and randomness. */
+export interface ProxyPowers {
+  /** The hash functions for Digest. */
+  readonly hash: Hash;
+  /** Cryptographically strong random bytes. */
+  readonly random: (length: number) => Uint8Array;
+}
+
+/**
+ * A proxy's address and rules, and what is remembered of its last challenge.
+ *
+ * Keep one for all connections through a proxy: the answer to the last challenge then travels with the next request, which
+ * saves a round trip and keeps Digest's nonce count. Credentials, user-supplied header fields and everything derived from
+ * them are private: inspecting, printing or serialising it shows only the address.
+ *
+ * @example
+ * ```ts
+ * import { HttpProxy } from "./http_proxy.ts";
+ *
+ * const powers = { hash: () => undefined, random: (length: number) => crypto.getRandomValues(new Uint8Array(length)) };
+ * const proxy = new HttpProxy({ url: "http://user:secret@proxy.example:3128", schemes: ["digest", "basic"] }, powers);
+ * console.assert(proxy.authority === "proxy.example:3128" && `${proxy}` === "http://proxy.example:3128");
+ * ```
+ */
+export class HttpProxy {
+  /** The proxy's name or address, IPv6 without brackets. */
+  readonly hostname: string;
+  /** The proxy's port. */
+  readonly port: number;
+  /** Whether the link to the proxy itself is TLS. */
+  readonly secure: boolean;
+  /** `host:port`, the only form in which errors name the proxy. */
+  readonly authority: string;
+  /** The schemes that may be answered on this link. */
+  readonly schemes: readonly ProxyScheme[];
+  /** Supplies credentials when the proxy asks, where they are not fixed. */
+  readonly ask: ProxyCredentialsCallback | undefined;
+
+  readonly #powers: ProxyPowers;
+  readonly #fixed: ProxyCredentials | undefined;
+  readonly #headers: readonly HeaderField[];
+  #last: ProxyCredentials | undefined;
+  #answer: ProxyAnswer | undefined;
+
+  /**
+   * Checks everything that can be checked before a connection is made.
+   *
+   * @throws {TypeError} If the URL, the credentials, the schemes or a header field cannot be used.
+   */
+  constructor(input: string | URL | ProxyOptions, powers: ProxyPowers) {
+    const options: ProxyOptions = typeof input === "string" || input instanceof URL ? { url: input } : input;
+    const url = parseUrl(options.url);
+    this.hostname = url.hostname.replace(/^\[|\]$/g, "");
+    this.secure = url.protocol === "https:";
+    this.port = url.port === "" ? (this.secure ? 443 : 80) : Number(url.port);
+    this.authority = formatAuthority(this.hostname, this.port);
+    this.schemes = readSchemes(options.schemes ?? (this.secure ? ["digest", "basic"] : ["digest"]));
+    this.ask = options.credentials;
+    this.#powers = powers;
+    this.#fixed = fixedCredentials(url, options);
+    this.#headers = readHeaders(options.headers ?? {});
+    if (this.#fixed !== undefined) checkCredentials(this.#fixed, this.schemes);
+    if (options.preemptive) this.#answer = this.#preemptive();
+  }
+
+  /** Whether an answer can be given without asking anybody; to a stale nonce, the last credentials are given again. */
+  knowsCredentials(stale: boolean): boolean {
+    return this.#fixed !== undefined || (stale && this.#last !== undefined);
+  }
+
+  /** The challenges in the values of `Proxy-Authenticate` that can and may be answered, best first. */
+  rank(values: readonly string[]): UsableChallenge[] {
+    return rankChallenges(parseChallenges(values), { schemes: this.schemes, hash: this.#powers.hash });
+  }
+
+  /**
+   * The answer to a challenge, for the requests of whoever was given it.
+   *
+   * @throws {TypeError} If the credentials cannot be carried by the challenge's scheme.
+   */
+  answer(challenge: UsableChallenge, credentials?: ProxyCredentials): ProxyAnswer {
+    const used = credentials ?? this.#fixed ?? this.#last;
+    if (used === undefined) throw new TypeError("Cannot answer the proxy: no credentials are known");
+    checkCredentials(used, [challenge.scheme]);
+    this.#last = used;
+    if (challenge.scheme === "basic") return basicAuthorization(used);
+    return new DigestSession(challenge.digest, {
+      username: used.username,
+      password: used.password,
+      cnonce: hex(this.#powers.random(16)),
+      hash: this.#powers.hash,
+    });
+  }
+
+  /** Takes note of an answer that the proxy has taken: first requests carry it from now on. */
+  remember(answer: ProxyAnswer): void {
+    this.#answer = answer;
+  }
+
+  /** The scheme of the answer that is remembered, if any. */
+  get answering(): ProxyScheme | undefined {
+    return this.#answer === undefined ? undefined : typeof this.#answer === "string" ? "basic" : "digest";
+  }
+
+  /** Drops what is remembered: the next request goes without an answer. */
+  forget(): void {
+    this.#answer = undefined;
+    this.#last = undefined;
+  }
+
+  /** Takes the nonce for the next request from the values of `Proxy-Authentication-Info` [rfc7616 3.5]. */
+  renew(values: readonly string[]): void {
+    if (!(this.#answer instanceof DigestSession)) return;
+    for (const value of values) {
+      const nonce = parseParams(value).get("nextnonce");
+      if (nonce !== undefined) this.#answer.renew(nonce);
+    }
+  }
+
+  /**
+   * The bytes of one CONNECT request for `target`, a `host:port`, with the answer that is remembered unless another is
+   * given; each call counts as one more use of the nonce.
+   */
+  request(target: string, answer: ProxyAnswer | undefined = this.#answer): Uint8Array {
+    const headers: HeaderField[] = [["Host", target], ...this.#headers];
+    if (answer !== undefined) {
+      const value = typeof answer === "string" ? answer : answer.authorization({ method: "CONNECT", uri: target });
+      headers.push(["Proxy-Authorization", value]);
+    }
+    return encodeRequestHead({ method: "CONNECT", target, headers });
+  }
+
+  /** The proxy's URL without user info. */
+  toString(): string {
+    return `${this.secure ? "https" : "http"}://${this.authority}`;
+  }
+
+  /** The proxy's URL without user info. */
+  toJSON(): string {
+    return this.toString();
+  }
+
+  #preemptive(): string {
+    if (this.#fixed === undefined || !this.schemes.includes("basic")) {
+      throw new TypeError('Cannot use proxy: preemptive needs a user name, a password and "basic" among the schemes');
+    }
+    return basicAuthorization(this.#fixed);
+  }
+}
+
+/**
+ * `host:port` as a request target: an IPv6 address in brackets, the port always there [rfc9110 9.3.6].
+ *
+ * @throws {TypeError} If the name holds anything but the characters of a name in ASCII, or the port is out of range.
+ */
+export function formatAuthority(hostname: string, port: number): string {
+  const bare = hostname.replace(/^\[(.*)\]$/, "$1");
+  const isIpv6 = bare.includes(":");
+  // Narrower than a URL's registered name on purpose; a zone means nothing to another machine.
+  if (!(isIpv6 ? /^[0-9A-Fa-f:.]+$/ : /^[0-9A-Za-z._~-]+$/).test(bare)) {
+    throw new TypeError("Cannot open tunnel: host is neither an address nor a name in ASCII");
+  }
+  if (!Number.isInteger(port) || port < 1 || port > 65_535) {
+    throw new TypeError(`Cannot open tunnel: port ${port} is not within 1 to 65535`);
+  }
+  return `${isIpv6 ? `[${bare}]` : bare}:${port}`;
+}
+
+function parseUrl(input: string | URL): URL {
+  let url: URL;
+  try {
+    url = new URL(input);
+  } catch {
+    // Neither the text nor the runtime's error, which quotes it: it may hold a password.
+    throw new TypeError("Cannot use proxy: url cannot be parsed");
+  }
+  if (url.protocol !== "http:" && url.protocol !== "https:") {
+    throw new TypeError(`Cannot use proxy: url starts with "${url.protocol}" and not with "http:" or "https:"`);
+  }
+  return url;
+}
+
+function fixedCredentials(url: URL, options: ProxyOptions): ProxyCredentials | undefined {
+  const username = options.username ?? decodeUserInfo(url.username);
+  const password = options.password ?? decodeUserInfo(url.password);
+  if (username === undefined && password === undefined) return undefined;
+  if (username === undefined) throw new TypeError("Cannot use proxy: a password is set but no user name");
+  if (options.credentials !== undefined) {
+    throw new TypeError("Cannot use proxy: credentials are both set and left to a callback");
+  }
+  return { username, password: password ?? "" };
+}
+
+function decodeUserInfo(text: string): string | undefined {
+  if (text === "") return undefined;
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new TypeError("Cannot use proxy: user info in url is not percent-encoded UTF-8");
+  }
+}
+
+function readSchemes(schemes: readonly ProxyScheme[]): readonly ProxyScheme[] {
+  for (const scheme of schemes) {
+    if (scheme !== "basic" && scheme !== "digest") {
+      throw new TypeError(`Cannot use proxy: scheme "${scheme}" is neither "basic" nor "digest"`);
+    }
+  }
+  return [...schemes];
+}
+
+// Ours to set, or about the body that a CONNECT does not have, or meant for the target and not for the proxy.
+const RESERVED_HEADERS: readonly string[] = [
+  "authorization",
+  "connection",
+  "content-length",
+  "expect",
+  "host",
+  "proxy-authorization",
+  "transfer-encoding",
+  "upgrade",
+];
+
+function readHeaders(headers: Readonly<Record<string, string>>): readonly HeaderField[] {
+  const fields = Object.entries(headers);
+  for (const [name] of fields) {
+    if (RESERVED_HEADERS.includes(name.toLowerCase())) {
+      throw new TypeError(`Cannot use proxy: header "${name}" cannot be set`);
+    }
+  }
+  // Written once for its checks, so that a bad field shows before a connection is made.
+  encodeRequestHead({ method: "CONNECT", target: "x:1", headers: fields });
+  return fields;
+}
+
+function hex(bytes: Uint8Array): string {
+  let text = "";
+  for (const byte of bytes) text += byte.toString(16).padStart(2, "0");
+  return text;
+}

@@ -1,0 +1,46 @@
+/**
+ * Accepts WebSockets under `Deno.serve`.
+ *
+ * @module
+ */
+
+import { TransportError } from "../../base/errors.ts";
+import { type Accept, admit, refuseMalformed, type UpgradeOptions } from "../websocket/upgrade.ts";
+import { channelOver, type WebSocketLike } from "../websocket/standard.ts";
+
+export type { Accept, OriginPolicy, UpgradeInfo, UpgradeOptions } from "../websocket/upgrade.ts";
+
+/**
+ * Makes a request handler that upgrades to AMQP over WebSocket and refuses everything else.
+ *
+ * @example
+ * ```ts ignore
+ * Deno.serve({ port: 5673 }, handler((channel, { protocol }) => {}));
+ * ```
+ *
+ * @throws {TransportError} With code `"not-supported"` outside Deno, when a request comes.
+ */
+export function handler(accept: Accept, options: UpgradeOptions = {}): (request: Request) => Response {
+  return (request) => {
+    const { Deno } = globalThis as { Deno?: DenoGlobal };
+    if (Deno === undefined) throw new TransportError("not-supported", "Cannot upgrade: runtime is not Deno");
+    const protocol = admit(request, options);
+    if (typeof protocol !== "string") return protocol;
+    let upgraded: ReturnType<DenoGlobal["upgradeWebSocket"]>;
+    try {
+      // Idle time is AMQP's own affair; Deno's pings would end a peer that is merely busy [transport 2.4.5].
+      upgraded = Deno.upgradeWebSocket(request, { protocol, idleTimeout: 0 });
+    } catch {
+      return refuseMalformed();
+    }
+    accept(channelOver(upgraded.socket, options, true), { protocol, request });
+    return upgraded.response;
+  };
+}
+
+interface DenoGlobal {
+  upgradeWebSocket(
+    request: Request,
+    options: { protocol: string; idleTimeout: number },
+  ): { socket: WebSocketLike; response: Response };
+}

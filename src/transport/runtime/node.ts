@@ -1,0 +1,182 @@
+/**
+ * Sockets, TLS, hashes and the environment, from the built-in modules that Node, Deno and Bun share.
+ *
+ * The only file that knows of them. They are asked for when they are needed and by no import, so that bundles for
+ * browsers and Workers hold no trace that would have to be resolved.
+ *
+ * @module
+ */
+
+import type * as Crypto from "node:crypto";
+import type * as Net from "node:net";
+import type * as Tls from "node:tls";
+import { TransportError } from "../../base/errors.ts";
+import { ignore } from "../../base/wait.ts";
+import type { Hash } from "../proxy/digest.ts";
+import type { PeerCertificate } from "../info.ts";
+import { runtimeName } from "./detect.ts";
+import type { Socket } from "../socket/socket.ts";
+import type { TlsOptions, TlsServerOptions } from "../socket/tls.ts";
+
+/** A port that is listened to. */
+export interface TcpListener {
+  /** The port, also when any was asked for. */
+  readonly port: number;
+  /** The address. */
+  readonly host: string;
+  /** Listens no longer; resolves when all sockets are gone. */
+  close(): Promise<void>;
+}
+
+// A peer that is gone without a word is found after about two of these, also while nothing is read from it.
+const KEEP_ALIVE_MS = 60_000;
+
+interface Process {
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  getBuiltinModule?(id: string): unknown;
+}
+
+/** Whether this runtime has sockets. */
+export function hasSockets(): boolean {
+  return host().getBuiltinModule?.("node:net") !== undefined;
+}
+
+/** Starts to connect. */
+export function connectTcp(hostname: string, port: number): Socket {
+  const socket = builtin<typeof Net>("net").connect({ host: hostname, port, allowHalfOpen: true });
+  return prepared(socket);
+}
+
+/** Starts TLS over a connected socket; `hostname` is whose certificate is expected unless the options name another. */
+export function connectTls(socket: Socket, hostname: string, options: TlsOptions & { alpn?: string[] }): Socket {
+  const { isIP } = builtin<typeof Net>("net");
+  const name = options.serverName ?? hostname;
+  const secured = prepared(
+    builtin<typeof Tls>("tls").connect({
+      socket: socket as unknown as Net.Socket,
+      host: name,
+      // An address is checked against the certificate, but it cannot be asked for [rfc6066 3].
+      ...(isIP(name) === 0 ? { servername: name } : {}),
+      ca: options.ca as string | string[] | undefined,
+      cert: options.cert,
+      key: options.key,
+      ...(options.alpn === undefined ? {} : { ALPNProtocols: options.alpn }),
+    }),
+  );
+  // Where TLS fails, the runtimes leave what is below it open.
+  secured.on("close", () => socket.destroy());
+  return secured;
+}
+
+/** Listens, and hands over every socket. */
+export async function listenTcp(
+  address: { host?: string; port: number },
+  onsocket: (socket: Socket) => void,
+): Promise<TcpListener> {
+  const server = builtin<typeof Net>("net").createServer({ allowHalfOpen: true }, (socket) => {
+    onsocket(prepared(socket));
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen({ port: address.port, host: address.host }, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+  // Accepting may fail later too, as when there are no more file descriptors; the next attempt may do better.
+  server.on("error", () => {});
+  const bound = server.address() as Net.AddressInfo;
+  return {
+    port: bound.port,
+    host: bound.address,
+    close: () => new Promise((resolve) => server.close(() => resolve())),
+  };
+}
+
+/** Told of a socket on which TLS has been accepted. */
+export type OnSecure = (socket: Socket, certificate: PeerCertificate | undefined) => void;
+
+/**
+ * Makes what accepts TLS on a connected socket; what was read of it must have been given back.
+ *
+ * A socket on which TLS fails is dropped. How long it takes is for the owner of the socket to bound.
+ *
+ * @throws If certificate and key cannot be used.
+ */
+export function tlsAcceptor(options: TlsServerOptions): (socket: Socket, onsecure: OnSecure) => void {
+  const wanted = options.clientCertificate ?? (options.ca === undefined ? "none" : "request");
+  // The runtimes do not tell which socket a secured one stands on, but both know where they come from.
+  const waiting = new Map<string, { socket: Socket; onsecure: OnSecure }>();
+  const server = builtin<typeof Tls>("tls").createServer({
+    cert: options.cert,
+    key: options.key,
+    ca: options.ca as string | string[] | undefined,
+    ALPNProtocols: ["http/1.1"],
+    requestCert: wanted !== "none",
+    // Judged below: a client without a certificate may be welcome, one with a bad certificate never is.
+    rejectUnauthorized: false,
+  }, (socket) => {
+    const secured = prepared(socket);
+    const entry = waiting.get(pathOf(secured));
+    const certificate = wanted === "none" ? undefined : certificateOf(socket);
+    const refused = certificate === undefined ? wanted === "require" : !socket.authorized;
+    if (entry === undefined || refused) return void secured.destroy();
+    secured.on("close", () => entry.socket.destroy());
+    socket.allowHalfOpen = true;
+    entry.onsecure(secured, certificate);
+  });
+  server.on("tlsClientError", (_error, socket) => void socket.destroy());
+  return (socket, onsecure) => {
+    const path = pathOf(socket);
+    // Until TLS stands, whoever ends its half has gone.
+    socket.allowHalfOpen = false;
+    waiting.set(path, { socket, onsecure });
+    socket.on("close", () => waiting.delete(path));
+    server.emit("connection", socket);
+  };
+}
+
+function pathOf({ remoteAddress, remotePort, localAddress }: Socket): string {
+  return `${remoteAddress} ${remotePort} ${localAddress}`;
+}
+
+/** The runtime's hash functions, as Digest needs them. */
+export function hash(...[algorithm, bytes]: Parameters<Hash>): Uint8Array | undefined {
+  const names = { "MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512-256" } as const;
+  try {
+    return new Uint8Array(builtin<typeof Crypto>("crypto").createHash(names[algorithm]).update(bytes).digest());
+  } catch {
+    // Where rules on cryptography are strict, MD5 is not there.
+    return undefined;
+  }
+}
+
+/** The environment variables. */
+export function environment(): Readonly<Record<string, string | undefined>> {
+  return host().env ?? {};
+}
+
+function host(): Process {
+  return (globalThis as { process?: Process }).process ?? {};
+}
+
+function builtin<Module>(name: string): Module {
+  const module = host().getBuiltinModule?.(`node:${name}`);
+  if (module !== undefined) return module as Module;
+  throw new TransportError("not-supported", `Cannot use sockets: ${runtimeName()} has none`);
+}
+
+function prepared(socket: Net.Socket): Socket {
+  // An error that nobody listens to would end the process; each owner registers a listener that does more.
+  socket.on("error", ignore);
+  socket.setNoDelay(true);
+  socket.setKeepAlive(true, KEEP_ALIVE_MS);
+  return socket as unknown as Socket;
+}
+
+function certificateOf(socket: Tls.TLSSocket): PeerCertificate | undefined {
+  const { subject, subjectaltname, fingerprint256 } = socket.getPeerCertificate() ?? {};
+  if (subject === undefined) return undefined;
+  const names = Object.entries(subject).map(([name, value]) => [name, [value].flat().join("\n")]);
+  return { subject: Object.fromEntries(names), subjectAltName: subjectaltname, fingerprint: fingerprint256 };
+}

@@ -1,0 +1,179 @@
+/**
+ * Connecting over sockets of our own: AMQP or WebSocket, over TCP or TLS, through a proxy or not.
+ *
+ * @module
+ */
+
+import { TransportError } from "../../base/errors.ts";
+import { HttpProxy, type ProxyOptions } from "../proxy/http_proxy.ts";
+import type { HeaderField } from "../http/head.ts";
+import { environment, hash } from "../runtime/node.ts";
+import { proxyFromEnvironment } from "../proxy/environment.ts";
+import { WebSocketEndpoint } from "../websocket/rfc6455.ts";
+import { type PausableChannel, type Socket, StreamChannel } from "./socket.ts";
+import { openTcp, openTls, openTunnel, type StepOptions } from "./steps.ts";
+import { SocketWebSocket } from "../websocket/own.ts";
+import { checkSubprotocols } from "../websocket/subprotocols.ts";
+import { type Target, targetOf } from "../target.ts";
+import { checkTls, type TlsOptions } from "./tls.ts";
+import { channelLimits, positive, type WebSocketChannelOptions } from "../websocket/web_socket_channel.ts";
+import { clientHandshake } from "../websocket/handshake.ts";
+
+export { hasSockets } from "../runtime/node.ts";
+export type { TlsOptions } from "./tls.ts";
+
+/** A proxy, and how TLS is set up with it where its URL starts with `https:`. */
+export interface SocketProxyOptions extends ProxyOptions {
+  /** TLS to the proxy itself. Default: only `ca` of the connection's own `tls`. */
+  tls?: TlsOptions;
+}
+
+/** How {@linkcode dialSocket} connects. */
+export interface SocketDialOptions extends WebSocketChannelOptions {
+  /** The WebSocket subprotocols to offer, one of which the server must choose. Default: `["amqp"]` [wsb 2.1]. */
+  subprotocols?: readonly string[];
+  /** Further header fields of the WebSocket handshake, such as `Authorization`; in clear with `ws:`, as asked. */
+  headers?: Readonly<Record<string, string>> | Iterable<readonly [name: string, value: string]>;
+  /** Trusted authorities, a client certificate, the name to ask for. */
+  tls?: TlsOptions;
+  /**
+   * The HTTP proxy to go through: its URL, or more about it. `"env"` as URL means the one that the environment names
+   * (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`), if it names one.
+   */
+  proxy?: string | URL | SocketProxyOptions;
+  /** Ends the attempt. */
+  signal?: AbortSignal;
+  /** How long each step may take: TCP, TLS, each answer of a proxy, the WebSocket handshake. Default: 20,000. */
+  handshakeTimeoutMs?: number;
+}
+
+/** A {@linkcode Channel} over a socket. */
+export interface DialedSocket extends PausableChannel {
+  /** The WebSocket subprotocol that the server chose; empty without a WebSocket. */
+  readonly protocol: string;
+}
+
+// Each step alone: a name, a distant handshake, a proxy that first has to reach the target.
+const STEP_TIMEOUT_MS = 20_000;
+
+/**
+ * Connects over a socket and hands it over as a {@linkcode Channel}: `amqp:` and `amqps:` as they are, `ws:` and `wss:` with
+ * the WebSocket handshake done. TLS to the target is inside the tunnel where there is a proxy.
+ *
+ * User info in the URL is not sent. Errors name host and port, and neither query nor credentials.
+ *
+ * @example
+ * ```ts
+ * import { dialSocket } from "./dial.ts";
+ *
+ * async function main() {
+ *   const channel = await dialSocket("wss://broker.example/amqp", {
+ *     headers: { Authorization: "Bearer …" },
+ *     proxy: { url: "http://proxy.example:3128", username: "user", password: "secret" },
+ *   });
+ *   channel.close();
+ * }
+ * ```
+ *
+ * @throws {TypeError} If the URL or an option cannot be used.
+ * @throws {TransportError} With code `"connect-failed"` for TCP and TLS, `"proxy-failed"` or
+ *   `"proxy-authentication-failed"` for the proxy, `"handshake-failed"` with the HTTP status or `"subprotocol-mismatch"`
+ *   for the WebSocket, `"timeout"` for any, `"not-supported"` where there are no sockets.
+ * @throws What `signal` was aborted with, or what a credentials callback has thrown.
+ */
+export async function dialSocket(url: string | URL, options: SocketDialOptions = {}): Promise<DialedSocket> {
+  const target = targetOf(url, ["ws:", "wss:", "amqp:", "amqps:"]);
+  const { signal, tls = {} } = options;
+  const steps = { signal, timeoutMs: positive("handshakeTimeoutMs", options.handshakeTimeoutMs ?? STEP_TIMEOUT_MS) };
+  channelLimits(options);
+  checkTls(tls);
+  const isWebSocket = target.scheme.startsWith("ws");
+  const handshake = isWebSocket ? await prepareHandshake(target, options) : undefined;
+  const proxy = proxyOf(target, options.proxy);
+  signal?.throwIfAborted();
+
+  let socket = proxy === undefined
+    ? await openTcp(target.hostname, target.port, steps)
+    : await openTunnel({ ...steps, proxy, tls: proxyTls(options), hostname: target.hostname, port: target.port });
+  if (target.secure) {
+    const alpn = isWebSocket ? { alpn: ["http/1.1"] } : {};
+    socket = await openTls(socket, target.hostname, { ...steps, tls: { ...tls, ...alpn } });
+  }
+  if (handshake === undefined) {
+    return Object.assign(new StreamChannel(socket, options), { protocol: "" });
+  }
+  return await openWebSocket(socket, handshake, { ...options, ...steps });
+}
+
+function prepareHandshake(target: Target, options: SocketDialOptions): ReturnType<typeof clientHandshake> {
+  const subprotocols = checkSubprotocols(options.subprotocols);
+  return clientHandshake({ url: target.url, crypto, subprotocols, headers: headerFields(options.headers) });
+}
+
+function headerFields(headers: SocketDialOptions["headers"] = []): HeaderField[] {
+  const entries = Symbol.iterator in headers ? headers : Object.entries(headers);
+  return [...entries as Iterable<readonly [string, string]>].map(([name, value]) => [name, value]);
+}
+
+function openWebSocket(
+  socket: Socket,
+  handshake: Awaited<ReturnType<typeof clientHandshake>>,
+  options: SocketDialOptions & StepOptions,
+): Promise<DialedSocket> {
+  const { signal, timeoutMs, closeTimeoutMs, maxMessageBytes } = options;
+  return new Promise((resolve, reject) => {
+    const endpoint = new WebSocketEndpoint({
+      role: "client",
+      handshake,
+      random: crypto,
+      now: performance.now(),
+      limits: { handshakeTimeoutMs: timeoutMs, closeTimeoutMs, maxSentMessageBytes: maxMessageBytes },
+    });
+    const settle = (): void => {
+      signal?.removeEventListener("abort", abort);
+      channel.onclose = undefined;
+    };
+    const abort = (): void => {
+      settle();
+      channel.close();
+      reject(signal?.reason);
+    };
+    const channel = new SocketWebSocket(socket, endpoint, {
+      closeTimeoutMs,
+      onopen: ({ subprotocol }) => {
+        settle();
+        resolve(Object.assign(channel, { protocol: subprotocol }));
+      },
+    });
+    channel.onclose = ({ cause }) => {
+      settle();
+      reject(cause ?? new TransportError("connect-failed", "Cannot open WebSocket: connection ended"));
+    };
+    signal?.addEventListener("abort", abort);
+    if (signal?.aborted) abort();
+  });
+}
+
+// Connections that are given the same options share what their proxy has asked for, which saves each a round trip.
+let known: WeakMap<SocketProxyOptions, HttpProxy> | undefined;
+
+function proxyOf(target: Target, proxy: SocketDialOptions["proxy"]): HttpProxy | undefined {
+  if (proxy === undefined) return undefined;
+  const options: SocketProxyOptions = typeof proxy === "string" || proxy instanceof URL ? { url: proxy } : proxy;
+  const url = options.url === "env" ? proxyFromEnvironment(environment(), target) : options.url;
+  if (url === undefined) return undefined;
+  let found = url === options.url ? known?.get(options) : undefined;
+  if (found === undefined) {
+    const random = (length: number): Uint8Array => crypto.getRandomValues(new Uint8Array(length));
+    found = new HttpProxy({ ...options, url }, { hash, random });
+    known ??= new WeakMap();
+    if (url === options.url) known.set(options, found);
+  }
+  return found;
+}
+
+function proxyTls({ proxy, tls }: SocketDialOptions): TlsOptions {
+  const own = typeof proxy === "object" && "tls" in proxy ? proxy.tls : undefined;
+  // Our certificate is for the target.
+  return own ?? (tls?.ca === undefined ? {} : { ca: tls.ca });
+}

@@ -1,0 +1,146 @@
+import { TransportError } from "../../base/errors.ts";
+import { hasToken, type RequestHead, requestParser } from "../http/head.ts";
+import type { PeerInfo } from "../info.ts";
+import type { ListenOptions, UpgradeRefusal } from "./listen.ts";
+import { WebSocketEndpoint } from "../websocket/rfc6455.ts";
+import type { PausableChannel, Socket } from "./socket.ts";
+import { SocketWebSocket } from "../websocket/own.ts";
+import { checkSubprotocols } from "../websocket/subprotocols.ts";
+import { guard } from "../websocket/web_socket_channel.ts";
+import { acceptKey, encodeRefusal, ServerUpgrade } from "../websocket/handshake.ts";
+
+/** Takes over a channel whose WebSocket is open. */
+export type OnUpgraded = (channel: PausableChannel, request: RequestHead, protocol: string) => void;
+
+/** Answers one request on a connection: a WebSocket, a plain answer, or a refusal. */
+export class HttpReception {
+  readonly #socket: Socket;
+  readonly #options: ListenOptions;
+  readonly #peer: PeerInfo;
+  readonly #onupgraded: OnUpgraded;
+  readonly #parser: ReturnType<typeof requestParser>;
+  readonly #pieces: Uint8Array[] = [];
+  #reading = true;
+
+  /** Waits for the request's head. */
+  constructor(socket: Socket, options: ListenOptions, peer: PeerInfo, onupgraded: OnUpgraded) {
+    this.#socket = socket;
+    this.#options = options;
+    this.#peer = peer;
+    this.#onupgraded = onupgraded;
+    this.#parser = requestParser(options.limits);
+    socket.on("data", this.#ondata);
+    socket.on("end", this.#onend);
+    socket.resume();
+  }
+
+  /** The time for the handshake is over: who has sent no whole request is told so, all others are dropped. */
+  expire(): void {
+    if (!this.#reading) return void this.#socket.destroy();
+    this.#read();
+    this.#socket.write(encodeRefusal(408, "Cannot answer: request took too long\n"));
+    this.#end();
+  }
+
+  readonly #onend = (): void => void this.#socket.destroy();
+
+  readonly #ondata = (bytes: Uint8Array): void => {
+    this.#pieces.push(new Uint8Array(bytes));
+    let head: RequestHead | undefined;
+    try {
+      head = this.#parser.receive(bytes);
+      if (head === undefined) return;
+    } catch (error) {
+      if (!(error instanceof TransportError)) throw error;
+      // The endpoint comes to the same end, and knows how to answer it.
+    }
+    this.#read();
+    if (head !== undefined && !hasToken(head.headers, "upgrade", "websocket")) return this.#answer(head);
+    this.#upgrade(head);
+  };
+
+  // The request is here, or will never be.
+  #read(): void {
+    this.#reading = false;
+    this.#socket.off("data", this.#ondata);
+    this.#socket.off("end", this.#onend);
+  }
+
+  // Somebody looks whether the service is there.
+  #answer({ method, target }: RequestHead): void {
+    const { health = "ok\n" } = this.#options;
+    const response = method !== "GET" && method !== "HEAD"
+      ? encodeRefusal(405, "Cannot answer: method is not GET\n", [["Allow", "GET"]])
+      : this.#isServed(target)
+      ? encodeRefusal(200, health)
+      : encodeRefusal(404, "Cannot answer: no such path\n");
+    const body = method === "HEAD" ? bodyLength(response) : 0;
+    this.#socket.write(response.subarray(0, response.length - body));
+    this.#end();
+  }
+
+  #upgrade(head: RequestHead | undefined): void {
+    const { subprotocols, origins = [], limits, maxMessageBytes, closeTimeoutMs } = this.#options;
+    const policy = { subprotocols: checkSubprotocols(subprotocols), origins };
+    const endpoint = new WebSocketEndpoint({
+      role: "server",
+      upgrade: new ServerUpgrade(policy, limits),
+      now: performance.now(),
+      limits: { closeTimeoutMs, maxSentMessageBytes: maxMessageBytes, ...limits },
+    });
+    const channel = new SocketWebSocket(this.#socket, endpoint, {
+      closeTimeoutMs,
+      onrequest: async ({ request: { head, key, subprotocol } }) => {
+        if (!this.#isServed(head.target)) return channel.refuse(404);
+        const refusal = await this.#authenticate(head);
+        if (refusal !== undefined) return channel.refuse(refusal.status, refusal.headers);
+        const accept = await acceptKey(key, crypto.subtle);
+        channel.accept(accept);
+        if (endpoint.state === "open") this.#onupgraded(channel, head, subprotocol);
+      },
+    });
+    if (head !== undefined) return channel.receiveRequest(head, this.#parser.surplus);
+    for (const piece of this.#pieces) channel.receive(piece);
+  }
+
+  async #authenticate(request: RequestHead): Promise<UpgradeRefusal | undefined> {
+    try {
+      const refusal = await this.#options.authenticate?.(request, this.#peer);
+      // Whatever else it gives is meant to keep the client out.
+      return refusal === undefined || isRefusal(refusal) ? refusal : { status: 500 };
+    } catch {
+      return { status: 500 };
+    }
+  }
+
+  #isServed(target: string): boolean {
+    const { paths } = this.#options;
+    const path = target.split("?", 1)[0]!;
+    return paths === undefined || (typeof paths === "function" ? paths(path) : paths.includes(path));
+  }
+
+  // The peer ends last, so that it reads the answer whatever else it sends meanwhile.
+  #end(): void {
+    const socket = this.#socket;
+    const timer = guard(this.#options.closeTimeoutMs ?? CLOSE_TIMEOUT_MS, () => socket.destroy());
+    socket.on("close", () => clearTimeout(timer));
+    socket.on("data", () => {});
+    socket.resume();
+    socket.end();
+  }
+}
+
+function isRefusal({ status, headers = [] }: UpgradeRefusal): boolean {
+  if (!Number.isInteger(status) || status < 400 || status > 599) return false;
+  encodeRefusal(status, "", headers);
+  return true;
+}
+
+// Time enough to read a few bytes.
+const CLOSE_TIMEOUT_MS = 5_000;
+
+// What follows the head.
+function bodyLength(response: Uint8Array): number {
+  const text = new TextDecoder("latin1").decode(response);
+  return response.length - (text.indexOf("\r\n\r\n") + 4);
+}

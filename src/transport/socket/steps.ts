@@ -1,0 +1,213 @@
+import { TransportError } from "../../base/errors.ts";
+import { abortable } from "../../base/wait.ts";
+import type { HttpProxy } from "../proxy/http_proxy.ts";
+import { connectTcp, connectTls } from "../runtime/node.ts";
+import { type ProxyEvent, ProxyTunnel } from "../proxy/connect.ts";
+import { reasonOf, type Socket } from "./socket.ts";
+import type { TlsOptions } from "./tls.ts";
+import { guard } from "../websocket/web_socket_channel.ts";
+
+/** What bounds every step on the way to a connection. */
+export interface StepOptions {
+  /** Ends the attempt. */
+  signal: AbortSignal | undefined;
+  /** How long each step may take. */
+  timeoutMs: number;
+}
+
+/** Connects. */
+export async function openTcp(hostname: string, port: number, options: StepOptions): Promise<Socket> {
+  const socket = connectTcp(hostname, port);
+  const what = `connect to "${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}"`;
+  await step(socket, { event: "connect", what, ...options });
+  return socket;
+}
+
+/** Starts TLS over a connected socket, and checks that the peer is who it should be. */
+export async function openTls(
+  socket: Socket,
+  hostname: string,
+  options: StepOptions & { tls: TlsOptions & { alpn?: string[] } },
+): Promise<Socket> {
+  let secured: Socket;
+  try {
+    secured = connectTls(socket, hostname, options.tls);
+  } catch (cause) {
+    socket.destroy();
+    // A runtime's complaint about a key could quote it; it stays in the cause.
+    throw new TypeError("Cannot use tls: certificate, key or ca cannot be read", { cause });
+  }
+  const what = `open TLS to "${options.tls.serverName ?? hostname}"`;
+  await step(secured, { event: "secureConnect", what, ...options });
+  return secured;
+}
+
+// Waits for an event, and drops the socket when something else comes first.
+function step(
+  socket: Socket,
+  { event, what, signal, timeoutMs }: StepOptions & { event: "connect" | "secureConnect"; what: string },
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = (): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+      socket.off(event, done);
+      socket.off("error", broken);
+      socket.off("close", ended);
+    };
+    const fail = (reason: unknown): void => {
+      settle();
+      socket.destroy();
+      reject(reason);
+    };
+    const done = (): void => {
+      settle();
+      resolve();
+    };
+    const abort = (): void => fail(signal?.reason);
+    const broken = (cause: Error): void => {
+      fail(new TransportError("connect-failed", `Cannot ${what}: ${reasonOf(cause)}`, { cause }));
+    };
+    const ended = (): void => fail(new TransportError("connect-failed", `Cannot ${what}: connection ended`));
+    const timer = guard(timeoutMs, () => {
+      fail(new TransportError("timeout", `Cannot ${what}: no answer within ${timeoutMs} ms`));
+    });
+    socket.on(event, done);
+    socket.on("error", broken);
+    socket.on("close", ended);
+    signal?.addEventListener("abort", abort);
+    if (signal?.aborted) abort();
+  });
+}
+
+/** Where a tunnel leads. */
+export interface TunnelOptions extends StepOptions {
+  /** The proxy that opens it. */
+  proxy: HttpProxy;
+  /** TLS to the proxy itself. */
+  tls: TlsOptions;
+  /** The target's name or address. */
+  hostname: string;
+  /** The target's port. */
+  port: number;
+}
+
+/** Opens a tunnel through a proxy, with as many connections to it as that takes. */
+export async function openTunnel(options: TunnelOptions): Promise<Socket> {
+  const { proxy, hostname, port, timeoutMs } = options;
+  let connection = await openProxy(options);
+  const tunnel = new ProxyTunnel({ proxy, hostname, port, limits: { stepTimeoutMs: timeoutMs } }, now());
+  let exchange = new Exchange(connection, tunnel, options);
+  for (;;) {
+    const event = await exchange.next();
+    switch (event.kind) {
+      case "open":
+        exchange.detach();
+        if (event.surplus.length > 0) connection.unshift(event.surplus);
+        return connection;
+      case "credentials":
+        await exchange.authenticate(event);
+        break;
+      case "reconnect":
+        exchange.end();
+        connection = await openProxy(options);
+        tunnel.reconnected(now());
+        exchange = new Exchange(connection, tunnel, options);
+        break;
+      case "failed":
+        exchange.end();
+        throw event.error;
+    }
+  }
+}
+
+async function openProxy(options: TunnelOptions): Promise<Socket> {
+  const { proxy } = options;
+  const socket = await openTcp(proxy.hostname, proxy.port, options);
+  return proxy.secure ? await openTls(socket, proxy.hostname, options) : socket;
+}
+
+// One connection to the proxy, as far as the tunnel on it is not open yet.
+class Exchange {
+  readonly #socket: Socket;
+  readonly #tunnel: ProxyTunnel;
+  readonly #options: TunnelOptions;
+  readonly #heard: ProxyEvent[] = [];
+  #waiting: { resolve: (event: ProxyEvent) => void; reject: (reason: unknown) => void } | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(socket: Socket, tunnel: ProxyTunnel, options: TunnelOptions) {
+    this.#socket = socket;
+    this.#tunnel = tunnel;
+    this.#options = options;
+    socket.on("data", this.#ondata);
+    socket.on("end", this.#onend);
+    socket.on("close", this.#onend);
+    options.signal?.addEventListener("abort", this.#onabort);
+    this.#hear(undefined);
+  }
+
+  next(): Promise<ProxyEvent> {
+    return new Promise((resolve, reject) => {
+      this.#waiting = { resolve, reject };
+      if (this.#options.signal?.aborted) return this.#onabort();
+      const event = this.#heard.shift();
+      if (event !== undefined) this.#hear(event);
+    });
+  }
+
+  async authenticate({ request }: Extract<ProxyEvent, { kind: "credentials" }>): Promise<void> {
+    const { proxy, signal } = this.#options;
+    try {
+      // Somebody may have to type them, or never will.
+      const credentials = await abortable(Promise.resolve(proxy.ask?.(request)), signal);
+      this.#hear(this.#tunnel.authenticate(credentials, now()));
+    } catch (error) {
+      this.end();
+      throw error;
+    }
+  }
+
+  /** Leaves the socket to somebody else. */
+  detach(): void {
+    clearTimeout(this.#timer);
+    this.#options.signal?.removeEventListener("abort", this.#onabort);
+    this.#socket.off("data", this.#ondata);
+    this.#socket.off("end", this.#onend);
+    this.#socket.off("close", this.#onend);
+  }
+
+  end(): void {
+    this.detach();
+    this.#socket.destroy();
+  }
+
+  readonly #ondata = (bytes: Uint8Array): void => this.#hear(this.#tunnel.receive(new Uint8Array(bytes), now()));
+  readonly #onend = (): void => this.#hear(this.#tunnel.end(now()));
+  readonly #onabort = (): void => {
+    this.end();
+    this.#waiting?.reject(this.#options.signal?.reason);
+  };
+
+  #hear(event: ProxyEvent | undefined): void {
+    if (event !== undefined) {
+      // Not a byte further: what follows belongs to the tunnel's other end.
+      if (event.kind === "open") {
+        this.#socket.pause();
+        this.detach();
+      }
+      if (this.#waiting === undefined) this.#heard.push(event);
+      else this.#waiting.resolve(event);
+      this.#waiting = undefined;
+    }
+    const output = this.#tunnel.transmit();
+    if (output.length > 0) this.#socket.write(output);
+    clearTimeout(this.#timer);
+    const due = this.#tunnel.nextTimeout();
+    if (due !== undefined) this.#timer = guard(Math.max(0, due - now()), () => this.#hear(this.#tunnel.tick(now())));
+  }
+}
+
+function now(): number {
+  return performance.now();
+}

@@ -1,0 +1,45 @@
+/**
+ * Sockets of Node, Deno and Bun: listening on one port for WebSocket and AMQP, and dialling without AMQP.
+ *
+ * @example
+ * ```ts ignore
+ * import { Broker } from "@webamqp/amqp/broker";
+ * import { listen } from "@webamqp/amqp/node";
+ *
+ * const broker = new Broker({ sasl: { users: { user: "secret" } } });
+ * await using listener = await listen({ port: 5672, acceptor: broker });
+ * ```
+ *
+ * @module
+ */
+
+export {
+  listen,
+  type ListenCounters,
+  type Listener,
+  type ListenInfo,
+  type ListenLimits,
+  type ListenOptions,
+  type ListenScheme,
+  type TlsServerOptions,
+  type UpgradeRefusal,
+} from "./socket/listen.ts";
+export {
+  type DialedSocket,
+  dialSocket,
+  type SocketDialOptions,
+  type SocketProxyOptions,
+  type TlsOptions,
+} from "./socket/dial.ts";
+
+export type { WaitOptions } from "../base/wait.ts";
+export type { ProxyCredentials, ProxyScheme } from "./proxy/challenge.ts";
+export type { Channel, ChannelClose } from "./channel.ts";
+export type { HeaderField, HeadLimits, HttpVersion, RequestHead } from "./http/head.ts";
+export type { ProxyCredentialsCallback, ProxyCredentialsRequest, ProxyOptions } from "./proxy/http_proxy.ts";
+export type { PeerCertificate, PeerInfo } from "./info.ts";
+export type { OriginPolicy } from "./websocket/origins.ts";
+export type { WebSocketLimits } from "./websocket/rfc6455.ts";
+export type { PausableChannel } from "./socket/socket.ts";
+export type { WebSocketChannelOptions } from "./websocket/web_socket_channel.ts";
+export type { FrameLimits } from "./websocket/frames.ts";

@@ -1,0 +1,84 @@
+/**
+ * A WebSocket with headers of one's own, where `fetch` opens it: in Cloudflare Workers.
+ *
+ * @module
+ */
+
+import { TransportError } from "../../base/errors.ts";
+import type { SocketDialOptions } from "../socket/dial.ts";
+import { checkSubprotocols } from "./subprotocols.ts";
+import { type DialedChannel, webSocketChannel, type WebSocketLike } from "./standard.ts";
+import { guard } from "./web_socket_channel.ts";
+
+// As for any other WebSocket.
+const HANDSHAKE_TIMEOUT_MS = 20_000;
+
+/**
+ * Opens a WebSocket by `fetch`.
+ *
+ * @throws {TypeError} If a header or subprotocol cannot be sent.
+ * @throws {TransportError} With code `"handshake-failed"` and the status, `"subprotocol-mismatch"`, `"timeout"`, or
+ *   `"connect-failed"`.
+ * @throws What `signal` was aborted with.
+ */
+export async function dialByFetch(url: URL, options: SocketDialOptions): Promise<DialedChannel> {
+  const subprotocols = checkSubprotocols(options.subprotocols);
+  const headers = new Headers(options.headers as Record<string, string>);
+  for (const name of headers.keys()) {
+    if (/^(?:connection|host|upgrade|content-length|transfer-encoding|sec-websocket-.*)$/.test(name)) {
+      throw new TypeError(`Cannot set header "${name}": it belongs to the handshake`);
+    }
+  }
+  headers.set("upgrade", "websocket");
+  headers.set("sec-websocket-protocol", subprotocols.join(", "));
+  const label = `Cannot open WebSocket to "${url.origin}${url.pathname}"`;
+  const response = await request(url, headers, { ...options, label });
+  const { webSocket } = response;
+  if (webSocket == null) {
+    await response.body?.cancel();
+    const { status } = response;
+    throw new TransportError("handshake-failed", `${label}: status is ${status}`, {
+      status,
+      headers: [...response.headers],
+    });
+  }
+  webSocket.accept();
+  const channel = webSocketChannel(webSocket, options);
+  const protocol = response.headers.get("sec-websocket-protocol") ?? "";
+  if (!subprotocols.includes(protocol)) {
+    channel.close(1002);
+    const chosen = JSON.stringify(protocol.slice(0, 64));
+    const message = `${label}: server chose subprotocol ${chosen} of "${subprotocols.join(", ")}"`;
+    throw new TransportError("subprotocol-mismatch", message);
+  }
+  return Object.assign(channel, { protocol });
+}
+
+async function request(
+  url: URL,
+  headers: Headers,
+  { signal, handshakeTimeoutMs = HANDSHAKE_TIMEOUT_MS, label }: SocketDialOptions & { label: string },
+): Promise<UpgradeResponse> {
+  signal?.throwIfAborted();
+  const controller = new AbortController();
+  const abort = (): void => controller.abort(signal?.reason);
+  const timer = guard(handshakeTimeoutMs, () => {
+    controller.abort(new TransportError("timeout", `${label}: no answer within ${handshakeTimeoutMs} ms`));
+  });
+  signal?.addEventListener("abort", abort);
+  try {
+    // A redirect could lead the headers to somebody else.
+    const init: RequestInit = { headers, redirect: "manual", signal: controller.signal };
+    return await fetch(url.href.replace(/^ws/, "http"), init) as UpgradeResponse;
+  } catch (cause) {
+    if (controller.signal.aborted) throw controller.signal.reason;
+    throw new TransportError("connect-failed", `${label}: ${(cause as Error).message}`, { cause });
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", abort);
+  }
+}
+
+interface UpgradeResponse extends Response {
+  readonly webSocket?: (WebSocketLike & { accept(): void }) | null;
+}

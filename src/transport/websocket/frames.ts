@@ -1,0 +1,483 @@
+/**
+ * WebSocket frames without I/O: the layout of [rfc6455 5], for both directions and both roles.
+ *
+ * Nothing here waits for a whole frame or message: a payload is handed on as it arrives, so that memory is bounded by
+ * what one read brings, whatever length a peer announces.
+ *
+ * @module
+ */
+
+import { isBlock, MIN_BLOCK_BYTES, takeBlock } from "../../base/pool.ts";
+import { TransportError } from "../../base/errors.ts";
+
+/** What a frame is [rfc6455 5.2]; the other values are reserved. */
+export const opcode = {
+  continuation: 0x0,
+  text: 0x1,
+  binary: 0x2,
+  close: 0x8,
+  ping: 0x9,
+  pong: 0xa,
+} as const;
+
+/** The close codes that have a meaning here [rfc6455 7.4.1]; the last three never stand in a frame. */
+export const closeCode = {
+  normal: 1000,
+  goingAway: 1001,
+  protocolError: 1002,
+  unsupportedData: 1003,
+  invalidPayload: 1007,
+  policyViolation: 1008,
+  tooBig: 1009,
+  internalError: 1011,
+  serviceRestart: 1012,
+  tryAgainLater: 1013,
+  noStatus: 1005,
+  abnormal: 1006,
+  tlsFailure: 1015,
+} as const;
+
+/** Most payload bytes of a ping, pong or close frame [rfc6455 5.5]. */
+export const MAX_CONTROL_BYTES = 125;
+
+/** Most bytes of one message; nothing is gathered, so this only stops a message that has no end. */
+export const MAX_MESSAGE_BYTES: number = 134_217_728;
+
+/** Most frames of one message; a message of the full size in pieces of 4 KiB takes half of them. */
+export const MAX_FRAGMENTS: number = 65_536;
+
+/** What {@linkcode MaskKeys} needs of the runtime's `crypto`. */
+export interface RandomSource {
+  /** Fills `array` with bytes that nobody can predict. */
+  getRandomValues(array: Uint8Array<ArrayBuffer>): unknown;
+}
+
+/**
+ * Mask keys, each used once.
+ *
+ * They keep a page's script from choosing the bytes that a proxy sees, which only works while they cannot be predicted:
+ * hence a cryptographic source [rfc6455 10.3], and a pool, because asking it for four bytes at a time is slow.
+ */
+export class MaskKeys {
+  readonly #random: RandomSource;
+  readonly #pool: Uint8Array<ArrayBuffer> = new Uint8Array(2048);
+  #at: number = this.#pool.length;
+
+  /** Takes the source, usually `globalThis.crypto`. */
+  constructor(random: RandomSource) {
+    this.#random = random;
+  }
+
+  /** Writes a fresh key into the first four bytes of `key`. */
+  next(key: Uint8Array): void {
+    if (this.#at === this.#pool.length) {
+      this.#random.getRandomValues(this.#pool);
+      this.#at = 0;
+    }
+    for (let i = 0; i < 4; i++) key[i] = this.#pool[this.#at++]!;
+  }
+}
+
+/**
+ * Masks or unmasks `bytes` in place, which is the same [rfc6455 5.3].
+ *
+ * `phase` counts the bytes of the frame's payload that came before, and the result is the phase of what comes next.
+ */
+export function mask(bytes: Uint8Array, key: Uint8Array, phase: number): number {
+  const length = bytes.length;
+  let at = 0;
+  // Four bytes at a time, unless making the views costs more than they save. The word is made from bytes, so that the
+  // platform's byte order does not matter.
+  if (length >= 1_024) {
+    while ((bytes.byteOffset + at) % 4 !== 0) bytes[at] = bytes[at]! ^ key[(phase + at++) & 3]!;
+    const turned = new Uint8Array(4);
+    for (let i = 0; i < 4; i++) turned[i] = key[(phase + at + i) & 3]!;
+    const word = new Int32Array(turned.buffer)[0]!;
+    const words = new Int32Array(bytes.buffer, bytes.byteOffset + at, (length - at) >>> 2);
+    for (let i = 0; i < words.length; i++) words[i] = words[i]! ^ word;
+    at += 4 * words.length;
+  }
+  for (; at < length; at++) bytes[at] = bytes[at]! ^ key[(phase + at) & 3]!;
+  return (phase + length) & 3;
+}
+
+// Holds some eighty small frames per write.
+const SLAB_BYTES = 16_384;
+
+// What does not fit into one message follows in another, and shall leave together with it.
+const TAIL_BYTES = 2_048;
+
+/** Memory that is written once, from its start to its end; what was handed over stays as it is. */
+interface Slab {
+  readonly bytes: Uint8Array;
+  /** How far it is written. */
+  end: number;
+}
+
+// What no encoder writes to right now. The next one that has something to write goes on behind its end, so that
+// connections with nothing to send have no memory for it, however many they are.
+let spare: Slab | undefined;
+
+/**
+ * Writes frames, one behind the other, into as few pieces as possible.
+ *
+ * Payloads are copied: the caller keeps its bytes, and masking happens in the copy.
+ */
+export class FrameEncoder {
+  readonly #keys: MaskKeys | undefined;
+  readonly #key: Uint8Array | undefined;
+  readonly #full: Uint8Array[] = [];
+  #slab: Slab | undefined;
+  #start = 0;
+  #length = 0;
+
+  /** With `keys` every frame is masked, as a client must; without, none is. */
+  constructor(keys?: MaskKeys) {
+    this.#keys = keys;
+    if (keys !== undefined) this.#key = new Uint8Array(4);
+  }
+
+  /** How many bytes wait for {@linkcode FrameEncoder.take}. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Appends one whole, final frame. */
+  frame(opcode: number, payload: Uint8Array): void {
+    const key = this.#key;
+    const { length } = payload;
+    const lengthLength = length < 126 ? 0 : length < 65_536 ? 2 : 8;
+    const slab = this.#reserve(2 + lengthLength + (key === undefined ? 0 : 4) + length);
+    const { bytes } = slab;
+    let at = slab.end;
+    bytes[at++] = 0x80 | opcode;
+    bytes[at++] = (key === undefined ? 0 : 0x80) | (lengthLength === 0 ? length : lengthLength === 2 ? 126 : 127);
+    // By division: a shift counts modulo 32, so `>>> 56` would repeat the low word.
+    for (let i = lengthLength - 1; i >= 0; i--) bytes[at++] = Math.floor(length / 2 ** (8 * i)) & 0xff;
+    if (key !== undefined) {
+      this.#keys!.next(key);
+      for (let i = 0; i < 4; i++) bytes[at++] = key[i]!;
+    }
+    bytes.set(payload, at);
+    if (key !== undefined) mask(bytes.subarray(at, at + length), key, 0);
+    slab.end = at + length;
+  }
+
+  /** Appends bytes that are no frame: the heads of the handshake. */
+  raw(bytes: Uint8Array): void {
+    const slab = this.#reserve(bytes.length);
+    slab.bytes.set(bytes, slab.end);
+    slab.end += bytes.length;
+  }
+
+  /** Hands over the next piece, always of whole frames; undefined when there is none. */
+  take(): Uint8Array | undefined {
+    const piece = this.#full.shift() ?? this.#seal();
+    if (piece !== undefined) this.#length -= piece.length;
+    if (this.#length === 0) this.#release();
+    return piece;
+  }
+
+  /** Drops what was not taken. */
+  clear(): void {
+    this.#full.length = 0;
+    this.#length = 0;
+    this.#release();
+  }
+
+  #reserve(size: number): Slab {
+    this.#length += size;
+    if (this.#slab !== undefined && hasRoom(this.#slab, size)) return this.#slab;
+    const piece = this.#seal();
+    if (piece !== undefined) this.#full.push(piece);
+    const slab = spare !== undefined && hasRoom(spare, size) ? spare : newSlab(size);
+    if (slab === spare) spare = undefined;
+    this.#slab = slab;
+    this.#start = slab.end;
+    return slab;
+  }
+
+  // A piece that was handed over may still be on its way to the socket: the slab goes on behind it, never over it. A block
+  // goes with its piece, and may be given back when that has left.
+  #seal(): Uint8Array | undefined {
+    const slab = this.#slab;
+    if (slab === undefined || slab.end === this.#start) return undefined;
+    const piece = slab.bytes.subarray(this.#start, slab.end);
+    this.#start = slab.end;
+    if (isBlock(slab.bytes)) this.#slab = undefined;
+    return piece;
+  }
+
+  // The roomier of two is worth keeping.
+  #release(): void {
+    const slab = this.#slab;
+    this.#slab = undefined;
+    if (slab !== undefined && !isBlock(slab.bytes) && roomOf(slab) > (spare === undefined ? 0 : roomOf(spare))) {
+      spare = slab;
+    }
+  }
+}
+
+function newSlab(size: number): Slab {
+  const bytes = size < MIN_BLOCK_BYTES ? new Uint8Array(Math.max(size, SLAB_BYTES)) : takeBlock(size + TAIL_BYTES);
+  return { bytes, end: 0 };
+}
+
+function hasRoom(slab: Slab, size: number): boolean {
+  return size <= roomOf(slab);
+}
+
+function roomOf({ bytes, end }: Slab): number {
+  return bytes.length - end;
+}
+
+/** A part of a binary message, handed on as soon as it is there. */
+export interface PayloadPiece {
+  /** Tells the pieces apart. */
+  readonly kind: "bytes";
+  /** The next bytes, a view of what was received. */
+  readonly bytes: Uint8Array;
+  /** Whether the message ends with them. */
+  readonly last: boolean;
+}
+
+/** A whole control frame. */
+export interface ControlFrame {
+  /** Tells the pieces apart. */
+  readonly kind: "control";
+  /** Close, ping or pong. */
+  readonly opcode: number;
+  /** The payload; overwritten by the next control frame. */
+  readonly payload: Uint8Array;
+}
+
+/** What a {@linkcode FrameDecoder} lets through. */
+export interface FrameLimits {
+  /** Most bytes of one message. Default: {@linkcode MAX_MESSAGE_BYTES}. */
+  maxMessageBytes?: number;
+  /** Most frames of one message. Default: {@linkcode MAX_FRAGMENTS}. */
+  maxFragments?: number;
+}
+
+/**
+ * Reads frames from bytes that arrive in any pieces.
+ *
+ * Every violation is a {@linkcode TransportError} whose `closeCode` is the one to fail the connection with.
+ */
+export class FrameDecoder {
+  readonly #masked: boolean;
+  readonly #maxMessageBytes: number;
+  readonly #maxFragments: number;
+  #bytes: Uint8Array | undefined;
+  #at = 0;
+
+  // The frame under way: at most 14 bytes of header, of which so many were read, then its payload.
+  #headerLength = 0;
+  #headerSize = 2;
+  #first = 0;
+  #opcode = 0;
+  #final = false;
+  #lengthSize = 0;
+  #inPayload = false;
+  #left = 0;
+  readonly #key: Uint8Array | undefined;
+  #phase = 0;
+  // Made for the first control frame, which most connections never see.
+  #control: Uint8Array | undefined;
+  #controlLength = 0;
+
+  // The message under way; control frames stand between its frames and leave it alone.
+  #inMessage = false;
+  #messageBytes = 0;
+  #fragments = 0;
+
+  /** `masked` says what the peer must do: true when it is the client. */
+  constructor(masked: boolean, limits: FrameLimits = {}) {
+    this.#masked = masked;
+    if (masked) this.#key = new Uint8Array(4);
+    this.#maxMessageBytes = limits.maxMessageBytes ?? MAX_MESSAGE_BYTES;
+    this.#maxFragments = limits.maxFragments ?? MAX_FRAGMENTS;
+  }
+
+  /**
+   * Takes bytes over: masked ones are unmasked where they are.
+   *
+   * @throws {TypeError} If {@linkcode FrameDecoder.next} has not read the previous ones to their end.
+   */
+  push(bytes: Uint8Array): void {
+    if (this.#bytes !== undefined) throw new TypeError("Cannot take bytes: those before were not read");
+    if (bytes.length === 0) return;
+    this.#bytes = bytes;
+    this.#at = 0;
+  }
+
+  /**
+   * The next piece of a message or control frame, or undefined when more bytes are needed.
+   *
+   * @throws {TransportError} With code `"protocol-violation"` and the `closeCode` to send.
+   */
+  next(): PayloadPiece | ControlFrame | undefined {
+    for (;;) {
+      if (!this.#inPayload && !this.#readHeader()) return undefined;
+      const piece = this.#nextBytes();
+      const complete = this.#left === 0;
+      this.#inPayload = !complete;
+      if (this.#opcode >= opcode.close) {
+        const payload = this.#gatherControl(piece);
+        if (complete) return { kind: "control", opcode: this.#opcode, payload };
+      } else {
+        if (this.#key !== undefined) this.#phase = mask(piece, this.#key, this.#phase);
+        const last = complete && this.#final;
+        if (last) this.#inMessage = false;
+        if (last || piece.length > 0) return { kind: "bytes", bytes: piece, last };
+      }
+      if (!complete) return undefined;
+    }
+  }
+
+  // As much of the payload as there is. What was read to its end is let go: a few bytes may be a view of many more.
+  #nextBytes(): Uint8Array {
+    const bytes = this.#bytes;
+    if (bytes === undefined) return new Uint8Array(0);
+    const piece = bytes.subarray(this.#at, this.#at + this.#left);
+    this.#left -= piece.length;
+    this.#at += piece.length;
+    if (this.#at === bytes.length) this.#bytes = undefined;
+    return piece;
+  }
+
+  // Byte by byte, so that a header may be cut anywhere and needs no second way.
+  #readHeader(): boolean {
+    const bytes = this.#bytes;
+    while (this.#headerLength < this.#headerSize) {
+      if (bytes === undefined || this.#at === bytes.length) {
+        this.#bytes = undefined;
+        return false;
+      }
+      this.#headerByte(this.#headerLength++, bytes[this.#at++]!);
+    }
+    if (this.#at === bytes!.length) this.#bytes = undefined;
+    this.#checkLength();
+    this.#phase = 0;
+    this.#controlLength = 0;
+    this.#headerLength = 0;
+    this.#headerSize = 2;
+    this.#inPayload = true;
+    if (this.#opcode < opcode.close) this.#countFragment();
+    return true;
+  }
+
+  #headerByte(at: number, byte: number): void {
+    if (at === 0) this.#first = byte;
+    else if (at === 1) this.#firstTwoBytes(this.#first, byte);
+    else if (at >= 2 + this.#lengthSize) this.#key![at - 2 - this.#lengthSize] = byte;
+    else if (at === 2 && this.#lengthSize === 8 && byte >= 0x80) throw violation("length has its top bit set");
+    else this.#left = this.#left * 256 + byte;
+  }
+
+  #firstTwoBytes(first: number, second: number): void {
+    this.#final = first >= 0x80;
+    this.#opcode = first & 0x0f;
+    const length = second & 0x7f;
+    if ((first & 0x70) !== 0) throw violation("a reserved bit is set though no extension was agreed");
+    if (second >= 0x80 !== this.#masked) throw violation(this.#masked ? "frame is not masked" : "frame is masked");
+    switch (this.#opcode) {
+      case opcode.continuation:
+        if (!this.#inMessage) throw violation("continuation of no message");
+        break;
+      case opcode.text:
+        // AMQP rides in binary messages only [wsb 2.4].
+        throw violation("text message", closeCode.unsupportedData);
+      case opcode.binary:
+        if (this.#inMessage) throw violation("new message within another");
+        break;
+      case opcode.close:
+      case opcode.ping:
+      case opcode.pong:
+        if (!this.#final) throw violation("control frame is fragmented");
+        if (length > MAX_CONTROL_BYTES) throw violation(`control frame is longer than ${MAX_CONTROL_BYTES} bytes`);
+        break;
+      default:
+        throw violation(`opcode 0x${this.#opcode.toString(16)} is reserved`);
+    }
+    this.#lengthSize = length === 126 ? 2 : length === 127 ? 8 : 0;
+    this.#left = this.#lengthSize === 0 ? length : 0;
+    this.#headerSize = 2 + this.#lengthSize + (this.#masked ? 4 : 0);
+  }
+
+  #checkLength(): void {
+    const shortest = this.#lengthSize === 0 ? 0 : this.#lengthSize === 2 ? 126 : 65_536;
+    if (this.#left < shortest) throw violation("length is not in its shortest form");
+    if (this.#left > Number.MAX_SAFE_INTEGER) throw violation("length is beyond 2^53", closeCode.tooBig);
+  }
+
+  #countFragment(): void {
+    if (this.#opcode === opcode.binary) {
+      this.#inMessage = true;
+      this.#messageBytes = 0;
+      this.#fragments = 0;
+    }
+    this.#messageBytes += this.#left;
+    if (this.#messageBytes > this.#maxMessageBytes) {
+      throw violation(`message is longer than ${this.#maxMessageBytes} bytes`, closeCode.tooBig);
+    }
+    if (++this.#fragments > this.#maxFragments) {
+      throw violation(`message has more than ${this.#maxFragments} fragments`, closeCode.policyViolation);
+    }
+  }
+
+  #gatherControl(piece: Uint8Array): Uint8Array {
+    const control = this.#control ??= new Uint8Array(MAX_CONTROL_BYTES);
+    control.set(piece, this.#controlLength);
+    const added = control.subarray(this.#controlLength, this.#controlLength + piece.length);
+    if (this.#key !== undefined) this.#phase = mask(added, this.#key, this.#phase);
+    this.#controlLength += piece.length;
+    return control.subarray(0, this.#controlLength);
+  }
+}
+
+/** A close frame's payload, read. */
+export interface CloseStatus {
+  /** The code, {@linkcode closeCode}`.noStatus` when the payload is empty. */
+  readonly code: number;
+  /** The reason; untrusted. */
+  readonly reason: string;
+}
+
+/**
+ * Reads the payload of a close frame.
+ *
+ * @throws {TransportError} With code `"protocol-violation"` and the `closeCode` to send.
+ */
+export function decodeClose(payload: Uint8Array): CloseStatus {
+  if (payload.length === 0) return { code: closeCode.noStatus, reason: "" };
+  if (payload.length === 1) throw violation("close code is cut");
+  const code = payload[0]! * 256 + payload[1]!;
+  if (!isCloseCode(code)) throw violation(`close code ${code} may not be sent`);
+  try {
+    const reason = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(payload.subarray(2));
+    return { code, reason };
+  } catch (cause) {
+    throw violation("close reason is not UTF-8", closeCode.invalidPayload, cause);
+  }
+}
+
+/** Writes the payload of a close frame; a reason too long is cut between two characters, no code gives no payload. */
+export function encodeClose(status: CloseStatus): Uint8Array {
+  if (status.code === closeCode.noStatus) return new Uint8Array(0);
+  const payload = new Uint8Array(MAX_CONTROL_BYTES);
+  payload[0] = status.code >>> 8;
+  payload[1] = status.code & 0xff;
+  const { written } = new TextEncoder().encodeInto(status.reason, payload.subarray(2));
+  return payload.subarray(0, 2 + written);
+}
+
+/** Whether `code` may stand in a close frame [rfc6455 7.4]. */
+export function isCloseCode(code: number): boolean {
+  if (code >= 3000) return code <= 4999;
+  return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014);
+}
+
+function violation(state: string, code: number = closeCode.protocolError, cause?: unknown): TransportError {
+  return new TransportError("protocol-violation", `Cannot read WebSocket frame: ${state}`, { closeCode: code, cause });
+}

@@ -1,0 +1,428 @@
+/**
+ * WebSocket over any ordered stream of bytes, without I/O and for both roles [rfc6455].
+ *
+ * A {@linkcode WebSocketEndpoint} is what stands between a socket and a channel:
+ *
+ * ```
+ *   socket bytes ─ receive(bytes, now) ─▶ events      sendBinary, ping, close ─▶ transmit() ─ socket bytes
+ *   socket end ─── end() ───────────────▶ events      nextTimeout() ─ tick(now) ─▶ events
+ * ```
+ *
+ * After each of these calls, write what `transmit()` gives until it gives nothing; then, if `outputEnded`, end the
+ * socket's sending half, and if the state is `"closed"`, destroy the socket.
+ *
+ * @module
+ */
+
+import { TransportError } from "../../base/errors.ts";
+import type { HeaderField, HeadLimits, RequestHead } from "../http/head.ts";
+import {
+  closeCode,
+  decodeClose,
+  encodeClose,
+  FrameDecoder,
+  FrameEncoder,
+  type FrameLimits,
+  isCloseCode,
+  MaskKeys,
+  MAX_CONTROL_BYTES,
+  opcode,
+  type PayloadPiece,
+  type RandomSource,
+} from "./frames.ts";
+import { type ClientHandshake, ClientUpgrade, type ServerUpgrade, type UpgradeRequest } from "./handshake.ts";
+
+/** Most milliseconds from the first byte to an open WebSocket; brokers want their tokens within this time as well. */
+export const HANDSHAKE_TIMEOUT_MS: number = 20_000;
+
+/** Most milliseconds to wait for a peer that was told to close; one that does not read never answers. */
+export const CLOSE_TIMEOUT_MS: number = 5_000;
+
+/** Most bytes of one message that is sent: what the smallest common frame limit of brokers lets through. */
+export const MAX_SENT_MESSAGE_BYTES: number = 65_535;
+
+/** Most control frames per second; a peer that sends more is not measuring round trips. */
+export const MAX_CONTROL_RATE: number = 1_000;
+
+/** What a peer may cost, and how long it may take. */
+export interface WebSocketLimits extends HeadLimits, FrameLimits {
+  /** Most milliseconds for the handshake. Default: {@linkcode HANDSHAKE_TIMEOUT_MS}. */
+  handshakeTimeoutMs?: number;
+  /** Most milliseconds between `close` and the end, and between both close frames and the end. Default: {@linkcode CLOSE_TIMEOUT_MS}. */
+  closeTimeoutMs?: number;
+  /** Most bytes of a message that is sent; longer ones are cut. Default: {@linkcode MAX_SENT_MESSAGE_BYTES}. */
+  maxSentMessageBytes?: number;
+  /** Most control frames per second. Default: {@linkcode MAX_CONTROL_RATE}. */
+  maxControlRate?: number;
+}
+
+/** How a client's end is built. */
+export interface ClientEndpointOptions {
+  /** Which end this is. */
+  role: "client";
+  /** The request to send, see {@linkcode clientHandshake}. */
+  handshake: ClientHandshake;
+  /** Where mask keys come from: the runtime's `crypto`. */
+  random: RandomSource;
+  /** The time, on the clock of all later calls, in milliseconds. */
+  now: number;
+  /** Limits other than the defaults. */
+  limits?: WebSocketLimits;
+}
+
+/** How a server's end is built. */
+export interface ServerEndpointOptions {
+  /** Which end this is. */
+  role: "server";
+  /** Whom to let in. Made by the caller, so that a client does not load it. */
+  upgrade: ServerUpgrade;
+  /** The time, on the clock of all later calls, in milliseconds. */
+  now: number;
+  /** Limits other than the defaults. */
+  limits?: WebSocketLimits;
+}
+
+/**
+ * How far a WebSocket is: `"closing"` has sent a close frame and waits for the peer's, `"ending"` waits for the end of
+ * the socket, `"closed"` has nothing more to do.
+ */
+export type WebSocketState = "connecting" | "open" | "closing" | "ending" | "closed";
+
+/** A client is connected. */
+export interface OpenEvent {
+  /** Tells the events apart. */
+  readonly kind: "open";
+  /** The subprotocol that the server chose. */
+  readonly subprotocol: string;
+  /** The header fields of the response. */
+  readonly headers: readonly HeaderField[];
+}
+
+/** A server was asked to connect; answer with `accept` or `refuse`. */
+export interface RequestEvent {
+  /** Tells the events apart. */
+  readonly kind: "request";
+  /** What is asked, already checked against the policy. */
+  readonly request: UpgradeRequest;
+}
+
+/** The peer answered a ping. */
+export interface PongEvent {
+  /** Tells the events apart. */
+  readonly kind: "pong";
+  /** The payload of the ping. */
+  readonly bytes: Uint8Array;
+}
+
+/** The WebSocket is over; the last event, and the only one of its kind. */
+export interface CloseEvent {
+  /** Tells the events apart. */
+  readonly kind: "close";
+  /** The code that the peer sent, 1005 if it sent none, 1006 if there was no close frame. */
+  readonly code: number;
+  /** The peer's reason; untrusted. */
+  readonly reason: string;
+  /** What went wrong, if something did; its `closeCode` is what was sent to the peer. */
+  readonly error?: TransportError;
+}
+
+/** What happened on a WebSocket. */
+export type WebSocketEvent = OpenEvent | RequestEvent | PayloadPiece | PongEvent | CloseEvent;
+
+type Input = "upgraded" | "refused" | "closeSent" | "closeReceived" | "failed" | "ended" | "expired";
+
+// Every legal step. It does not know which role we play: both close alike, and only the order in which the two
+// let go of the socket differs.
+const transitions: { readonly [state in WebSocketState]: { readonly [input in Input]?: WebSocketState } } = {
+  connecting: { upgraded: "open", refused: "ending", failed: "closed", ended: "closed", expired: "closed" },
+  open: { closeSent: "closing", closeReceived: "ending", failed: "ending", ended: "closed" },
+  closing: { closeReceived: "ending", failed: "ending", ended: "closed", expired: "closed" },
+  ending: { ended: "closed", expired: "closed" },
+  closed: {},
+};
+
+/** One end of a WebSocket: a state machine that never reads a clock and never touches a socket. */
+export class WebSocketEndpoint {
+  readonly #role: "client" | "server";
+  // What was exchanged to open it is let go when it is open.
+  #client: ClientUpgrade | undefined;
+  #server: ServerUpgrade | undefined;
+  readonly #limits: WebSocketLimits;
+  readonly #encoder: FrameEncoder;
+  readonly #decoder: FrameDecoder;
+  #state: WebSocketState = "connecting";
+  #outputEnded = false;
+  #deadline: number | undefined;
+  #pong: Uint8Array | undefined;
+  #controlSecond = -Infinity;
+  #controlCount = 0;
+
+  /** Begins the handshake: a client has its request to transmit, a server waits for one. */
+  constructor(options: ClientEndpointOptions | ServerEndpointOptions) {
+    const limits = options.limits ?? {};
+    this.#role = options.role;
+    this.#limits = limits;
+    this.#decoder = new FrameDecoder(options.role === "server", limits);
+    if (options.role === "client") {
+      this.#encoder = new FrameEncoder(new MaskKeys(options.random));
+      this.#client = new ClientUpgrade(options.handshake, limits);
+      this.#encoder.raw(options.handshake.request);
+    } else {
+      this.#encoder = new FrameEncoder();
+      this.#server = options.upgrade;
+    }
+    this.#deadline = options.now + (limits.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS);
+  }
+
+  /** How far it is. */
+  get state(): WebSocketState {
+    return this.#state;
+  }
+
+  /** Whether nothing more will be sent: once `transmit()` gives nothing, the socket's sending half is to be ended. */
+  get outputEnded(): boolean {
+    return this.#outputEnded;
+  }
+
+  /** How many bytes wait for `transmit`. */
+  get bufferedAmount(): number {
+    return this.#encoder.length;
+  }
+
+  /**
+   * Opens the WebSocket that a `request` event asked for.
+   *
+   * `accept` comes from {@linkcode acceptKey}; `headers` go into the response. Does nothing if the client has gone
+   * meanwhile.
+   *
+   * @throws {TypeError} If there was no request yet, or a header field may not be sent.
+   */
+  accept(accept: string, headers: readonly HeaderField[] = []): void {
+    if (this.#state !== "connecting") return;
+    this.#encoder.raw(this.#requireServer("accept").accept(accept, headers));
+    this.#move("upgraded");
+  }
+
+  /**
+   * Answers a `request` event with an HTTP error, for example 401 with `WWW-Authenticate`; no `close` event follows.
+   *
+   * Does nothing if the client has gone meanwhile.
+   *
+   * @throws {TypeError} If there was no request yet, or the status or a header field may not be sent.
+   */
+  refuse(now: number, status: number, headers: readonly HeaderField[] = []): void {
+    if (this.#state !== "connecting") return;
+    this.#encoder.raw(this.#requireServer("refuse").refuse(status, headers));
+    this.#move("refused", now);
+  }
+
+  /**
+   * Queues bytes, as one message or as several if they are too many for one; they are copied.
+   *
+   * Does nothing once the WebSocket is closing.
+   *
+   * @throws {TypeError} Before the WebSocket is open.
+   */
+  sendBinary(bytes: Uint8Array): void {
+    if (this.#state === "connecting") throw new TypeError("Cannot send: WebSocket is not open yet");
+    if (this.#state !== "open") return;
+    const most = this.#limits.maxSentMessageBytes ?? MAX_SENT_MESSAGE_BYTES;
+    for (let at = 0; at < bytes.length; at += most) {
+      this.#encoder.frame(opcode.binary, bytes.subarray(at, at + most));
+    }
+  }
+
+  /**
+   * Queues a ping; a `pong` event with the same payload will tell its answer.
+   *
+   * Does nothing once the WebSocket is closing.
+   *
+   * @throws {TypeError} Before the WebSocket is open.
+   * @throws {RangeError} If the payload is longer than 125 bytes.
+   */
+  ping(payload: Uint8Array = new Uint8Array(0)): void {
+    if (payload.length > MAX_CONTROL_BYTES) {
+      throw new RangeError(`Cannot ping: ${payload.length} bytes are more than ${MAX_CONTROL_BYTES}`);
+    }
+    if (this.#state === "connecting") throw new TypeError("Cannot ping: WebSocket is not open yet");
+    if (this.#state === "open") this.#encoder.frame(opcode.ping, payload);
+  }
+
+  /**
+   * Begins to close: what was queued still goes out, and bytes still come in until the peer has answered.
+   *
+   * A `reason` of more than 123 bytes is cut. Before the WebSocket is open there is nobody to tell: the state becomes
+   * `"closed"` without a `close` event. Does nothing once the WebSocket is closing.
+   *
+   * @throws {RangeError} If `code` may not be sent.
+   */
+  close(now: number, code: number = closeCode.normal, reason: string = ""): void {
+    if (!Number.isInteger(code) || !isCloseCode(code)) {
+      throw new RangeError(`Cannot close: code ${code} may not be sent`);
+    }
+    if (this.#state === "connecting") this.#move("failed", now);
+    if (this.#state !== "open") return;
+    this.#encoder.frame(opcode.close, encodeClose({ code, reason }));
+    this.#move("closeSent", now);
+  }
+
+  /** Takes the request that a client has sent, for whoever read it to see what it wants, and the bytes behind it. */
+  receiveRequest(head: RequestHead, surplus: Uint8Array, now: number): WebSocketEvent[] {
+    const events: WebSocketEvent[] = [];
+    try {
+      const request = this.#server?.take(head, surplus);
+      if (request !== undefined) events.push({ kind: "request", request });
+    } catch (error) {
+      if (!(error instanceof TransportError)) throw error;
+      this.#fail(error, now, events);
+    }
+    return events;
+  }
+
+  /** Takes what the socket received, and with it the bytes' memory: masked payload is unmasked in place. */
+  receive(bytes: Uint8Array, now: number): WebSocketEvent[] {
+    const events: WebSocketEvent[] = [];
+    try {
+      const frames = this.#state === "connecting" ? this.#receiveHandshake(bytes, events) : bytes;
+      if (this.#receiving) this.#decoder.push(frames);
+      while (this.#receiving && this.#receivePiece(now, events));
+    } catch (error) {
+      if (!(error instanceof TransportError)) throw error;
+      this.#fail(error, now, events);
+    }
+    return events;
+  }
+
+  /** Says that the socket has ended or broke, and why. */
+  end(cause?: unknown): WebSocketEvent[] {
+    const events: WebSocketEvent[] = [];
+    if (this.#state === "closed") return events;
+    if (this.#state !== "ending") {
+      const state = this.#state === "connecting" ? "during the handshake" : "without a close frame";
+      const error = new TransportError("connection-lost", `Cannot read WebSocket: connection ended ${state}`, {
+        cause,
+      });
+      this.#report(this.#client?.refusal ?? error, events);
+    }
+    this.#move("ended");
+    return events;
+  }
+
+  /** The next bytes for the socket, small frames together in one piece; undefined when there are none. */
+  transmit(): Uint8Array | undefined {
+    // Only now, so that one pong answers all pings since the socket last took something [rfc6455 5.5.3]: a flood of
+    // pings to a peer that does not read costs one payload.
+    if (this.#pong !== undefined) {
+      this.#encoder.frame(opcode.pong, this.#pong);
+      this.#pong = undefined;
+    }
+    return this.#encoder.take();
+  }
+
+  /** When to call `tick` at the latest; undefined when nothing waits for time to pass. */
+  nextTimeout(): number | undefined {
+    return this.#deadline;
+  }
+
+  /** Tells the time; what is overdue is given up. */
+  tick(now: number): WebSocketEvent[] {
+    const events: WebSocketEvent[] = [];
+    if (this.#deadline === undefined || now < this.#deadline) return events;
+    if (this.#state !== "ending") {
+      const what = this.#state === "connecting" ? "handshake took" : "peer has not answered the close frame for";
+      const error = new TransportError("timeout", `Cannot wait for WebSocket: ${what} too long`);
+      this.#report(this.#client?.refusal ?? error, events);
+    }
+    this.#move("expired");
+    return events;
+  }
+
+  #requireServer(doing: string): ServerUpgrade {
+    if (this.#server?.request === undefined) throw new TypeError(`Cannot ${doing}: there is no request`);
+    return this.#server;
+  }
+
+  get #receiving(): boolean {
+    return this.#state === "open" || this.#state === "closing";
+  }
+
+  // Returns the bytes behind the handshake.
+  #receiveHandshake(bytes: Uint8Array, events: WebSocketEvent[]): Uint8Array {
+    const request = this.#server?.receive(bytes);
+    if (request !== undefined) events.push({ kind: "request", request });
+    const upgraded = this.#client?.receive(bytes);
+    if (upgraded === undefined) return bytes;
+    this.#move("upgraded");
+    events.push({ kind: "open", subprotocol: upgraded.subprotocol, headers: upgraded.headers });
+    return upgraded.surplus;
+  }
+
+  // Reads one piece of a message or one control frame; false when more bytes are needed.
+  #receivePiece(now: number, events: WebSocketEvent[]): boolean {
+    const piece = this.#decoder.next();
+    if (piece === undefined) return false;
+    if (piece.kind === "bytes") {
+      events.push(piece);
+      return true;
+    }
+    this.#countControl(now);
+    // The decoder uses the payload's memory again: keep a copy.
+    if (piece.opcode === opcode.close) this.#receiveClose(piece.payload, now, events);
+    else if (piece.opcode === opcode.pong) events.push({ kind: "pong", bytes: new Uint8Array(piece.payload) });
+    else if (this.#state === "open") this.#pong = new Uint8Array(piece.payload);
+    return true;
+  }
+
+  #countControl(now: number): void {
+    if (now - this.#controlSecond >= 1_000) {
+      this.#controlSecond = now;
+      this.#controlCount = 0;
+    }
+    const most = this.#limits.maxControlRate ?? MAX_CONTROL_RATE;
+    if (++this.#controlCount <= most) return;
+    const message = `Cannot read WebSocket: more than ${most} control frames within a second`;
+    throw new TransportError("protocol-violation", message, { closeCode: closeCode.policyViolation });
+  }
+
+  #receiveClose(payload: Uint8Array, now: number, events: WebSocketEvent[]): void {
+    const { code, reason } = decodeClose(payload);
+    if (this.#state === "open") this.#lastFrame(code);
+    this.#move("closeReceived", now);
+    // The server lets go of the socket first, so that the waiting state of TCP is not the client's [rfc6455 7.1.1].
+    this.#outputEnded = this.#role === "server";
+    events.push({ kind: "close", code, reason });
+  }
+
+  #fail(error: TransportError, now: number, events: WebSocketEvent[]): void {
+    this.#report(error, events);
+    if (this.#server !== undefined && this.#state === "connecting") {
+      this.#encoder.raw(this.#server.answer(error));
+      this.#move("refused", now);
+    } else {
+      if (this.#state === "open") this.#lastFrame(error.closeCode ?? closeCode.protocolError);
+      this.#move("failed", now);
+    }
+  }
+
+  // A close frame that nothing more may precede: the peer would not read it [rfc6455 5.5.1].
+  #lastFrame(code: number): void {
+    this.#encoder.clear();
+    this.#encoder.frame(opcode.close, encodeClose({ code, reason: "" }));
+  }
+
+  #report(error: TransportError, events: WebSocketEvent[]): void {
+    events.push({ kind: "close", code: closeCode.abnormal, reason: "", error });
+  }
+
+  #move(input: Input, now?: number): void {
+    const next = transitions[this.#state][input];
+    if (next === undefined) throw new TypeError(`Cannot go on: "${input}" in state "${this.#state}"`);
+    this.#state = next;
+    if (next === "open") this.#client = this.#server = undefined;
+    this.#pong = undefined;
+    this.#outputEnded = next === "ending" || next === "closed";
+    // Both waits that come after the handshake are for the peer to let go.
+    const waits = now !== undefined && (next === "closing" || next === "ending");
+    this.#deadline = waits ? now + (this.#limits.closeTimeoutMs ?? CLOSE_TIMEOUT_MS) : undefined;
+  }
+}

@@ -1,0 +1,287 @@
+/**
+ * Any standard WebSocket as a {@linkcode Channel}, and dialling one.
+ *
+ * @module
+ */
+
+import { TransportError } from "../../base/errors.ts";
+import type { Channel } from "../channel.ts";
+import { checkSubprotocols } from "./subprotocols.ts";
+import { labelOf, type Target, targetOf } from "../target.ts";
+import { type Carrier, channelLimits, closeCarrier, guard, positive, WebSocketChannel } from "./web_socket_channel.ts";
+import type { WebSocketChannelOptions } from "./web_socket_channel.ts";
+
+export type { WebSocketChannelOptions } from "./web_socket_channel.ts";
+
+/**
+ * What this module needs of a WebSocket; those of browsers, Deno, Bun, Node, Workers and the npm package `ws` have it.
+ *
+ * Events are taken by their fields, since not every runtime has a class for each of them.
+ */
+export interface WebSocketLike {
+  /** Set to `"arraybuffer"` at once. */
+  binaryType: string;
+  /** 0 connecting, 1 open, 2 closing, 3 closed. */
+  readonly readyState: number;
+  /** The subprotocol that the server chose; some runtimes give null for none. */
+  readonly protocol?: string | null;
+  /** Bytes that `send` took and that have not left yet. */
+  readonly bufferedAmount?: number;
+  /** Sends one binary message. */
+  send(data: Uint8Array<ArrayBuffer>): void;
+  /** Starts the closing handshake. */
+  close(code?: number, reason?: string): void;
+  /** Registers a listener. */
+  addEventListener(type: "open" | "message" | "error" | "close", listener: (event: WebSocketEvent) => void): void;
+  /** Drops the connection without a closing handshake; only some have it. */
+  terminate?(): void;
+}
+
+/** The fields of open, message, error and close events that are read here, each there or not. */
+export interface WebSocketEvent {
+  /** Which of the four. */
+  readonly type: string;
+  /** Of a message: its payload. */
+  readonly data?: unknown;
+  /** Of an error: what happened, in the runtime's words. */
+  readonly message?: string;
+  /** Of an error: what happened. */
+  readonly error?: unknown;
+  /** Of a close: the status code. */
+  readonly code?: number;
+  /** Of a close: the peer's reason text. */
+  readonly reason?: string;
+}
+
+/** A class whose instances are WebSockets that connect at once. */
+export type WebSocketConstructor = new (url: string, subprotocols: string[]) => WebSocketLike;
+
+/** How {@linkcode dial} connects. */
+export interface DialOptions extends WebSocketChannelOptions {
+  /** The names to offer, exactly one of which the server must choose. Default: `["amqp"]` [wsb 2.1]. */
+  subprotocols?: readonly string[];
+  /** Ends the attempt. */
+  signal?: AbortSignal;
+  /** How long the handshake may take. Default: 20,000. */
+  handshakeTimeoutMs?: number;
+  /** What to dial with. Default: the global WebSocket. */
+  webSocket?: WebSocketConstructor;
+}
+
+/** A {@linkcode Channel} over a WebSocket whose subprotocol was agreed. */
+export interface DialedChannel extends Channel {
+  /** The subprotocol that the server chose. */
+  readonly protocol: string;
+}
+
+// Names, TCP, TLS and HTTP in turn, each with a retransmission or two.
+const HANDSHAKE_TIMEOUT_MS = 20_000;
+
+const CONNECTING = 0;
+const OPEN = 1;
+const CLOSED = 3;
+
+/**
+ * Wraps a standard WebSocket, open or still connecting, as a {@linkcode Channel} that owns it from then on.
+ *
+ * Call it in the turn in which the socket was made or accepted, before a message can arrive. A text message ends the
+ * channel with code 1003. Where the runtime does not let a program send one of the codes 1001 to 1014, the peer gets
+ * that code plus 3000.
+ *
+ * @example
+ * ```ts
+ * import { webSocketChannel } from "./standard.ts";
+ *
+ * const channel = webSocketChannel(new WebSocket("ws://127.0.0.1:5673", "amqp"));
+ * channel.onbytes = (bytes) => channel.send(bytes);
+ * ```
+ *
+ * @throws {RangeError} If an option is not a positive number.
+ */
+export function webSocketChannel(socket: WebSocketLike, options: WebSocketChannelOptions = {}): Channel {
+  return channelOver(socket, options, false);
+}
+
+/** Like {@linkcode webSocketChannel}; `copies` says that the socket copies what it sends at once, as the platform's do. */
+export function channelOver(socket: WebSocketLike, options: WebSocketChannelOptions, copies: boolean): Channel {
+  const channel = new WebSocketChannel(new SocketCarrier(socket, copies), options);
+  socket.binaryType = "arraybuffer";
+  // Listeners stay: a socket may report an error after its end, and `ws` throws one that nobody listens to.
+  socket.addEventListener("open", () => channel.opened());
+  socket.addEventListener("message", (event) => channel.received(event.data));
+  socket.addEventListener(
+    "error",
+    (event) => channel.failed(connectionLost(event), socket.readyState === CLOSED),
+  );
+  socket.addEventListener("close", (event) => {
+    // Workers leave the answer to the peer's close frame to the program.
+    if (socket.readyState !== CLOSED) closeCarrier(socket, event.code ?? 1000, "");
+    channel.closed(event.code, event.reason);
+  });
+  if (socket.readyState === OPEN) channel.opened();
+  else if (socket.readyState === CLOSED) channel.closed();
+  return channel;
+}
+
+class SocketCarrier implements Carrier {
+  readonly copies: boolean;
+  readonly #socket: WebSocketLike;
+
+  constructor(socket: WebSocketLike, copies: boolean) {
+    this.copies = copies;
+    this.#socket = socket;
+  }
+
+  get bufferedAmount(): number {
+    return this.#socket.bufferedAmount ?? 0;
+  }
+
+  send(message: Uint8Array<ArrayBuffer>): boolean {
+    this.#socket.send(message);
+    return true;
+  }
+
+  close(code?: number, reason?: string): void {
+    this.#socket.close(code, reason);
+  }
+
+  terminate(): void {
+    this.#socket.terminate?.();
+  }
+}
+
+/**
+ * Opens a WebSocket and hands it over as a {@linkcode Channel} once the server has chosen one of the subprotocols.
+ *
+ * User info in the URL is not sent. Errors name the URL without user info and query. Why an attempt failed is for most
+ * runtimes a secret: only Deno, Bun and Workers tell the HTTP status, browsers and Node tell nothing at all.
+ *
+ * @example
+ * ```ts
+ * import { dial } from "./standard.ts";
+ *
+ * const channel = await dial("wss://broker.example/amqp", { signal: AbortSignal.timeout(5_000) });
+ * channel.close();
+ * ```
+ *
+ * @throws {TypeError} If the URL is not a WebSocket URL, has a fragment, or a subprotocol is not a token.
+ * @throws {RangeError} If a numeric option is not positive.
+ * @throws {TransportError} With code `"handshake-failed"` and the HTTP status, `"connect-failed"` where the runtime
+ *   tells no status, `"subprotocol-mismatch"`, `"timeout"`, or `"not-supported"` without a global WebSocket.
+ * @throws What `signal` was aborted with.
+ */
+export async function dial(url: string | URL, options: DialOptions = {}): Promise<DialedChannel> {
+  const target = targetOf(url, ["ws:", "wss:"]);
+  const subprotocols = checkSubprotocols(options.subprotocols);
+  const timeoutMs = positive("handshakeTimeoutMs", options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS);
+  channelLimits(options);
+  options.signal?.throwIfAborted();
+  const WebSocket = options.webSocket ?? (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket;
+  if (WebSocket === undefined) {
+    throw new TransportError(
+      "not-supported",
+      "Cannot open WebSocket: runtime has none, Node needs version 22 or later",
+    );
+  }
+  let socket: WebSocketLike;
+  try {
+    socket = new WebSocket(target.url.href, [...subprotocols]);
+  } catch (error) {
+    throw openingFailed({ type: "error", error }, target);
+  }
+  return await handshake(socket, target, { ...options, subprotocols, handshakeTimeoutMs: timeoutMs });
+}
+
+function handshake(
+  socket: WebSocketLike,
+  target: Target,
+  options: DialOptions & Required<Pick<DialOptions, "subprotocols" | "handshakeTimeoutMs">>,
+): Promise<DialedChannel> {
+  const { signal, subprotocols, handshakeTimeoutMs } = options;
+  return new Promise((resolve, reject) => {
+    const channel = channelOver(socket, options, options.webSocket === undefined && isPlatforms(socket));
+    let pending = true;
+    let failure: WebSocketEvent | undefined;
+    const settle = (): void => {
+      pending = false;
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+      channel.onclose = undefined;
+    };
+    const giveUp = (reason: unknown): void => {
+      if (!pending) return;
+      settle();
+      channel.close(1002);
+      // The channel itself waits for the open that a server's side is about to have.
+      if (socket.readyState === CONNECTING) closeCarrier(socket, 1000, "");
+      reject(reason);
+    };
+    const abort = (): void => giveUp(signal?.reason);
+    const timer = guard(handshakeTimeoutMs, () => {
+      giveUp(new TransportError("timeout", `${cannotOpen(target)}: no answer within ${handshakeTimeoutMs} ms`));
+    });
+    signal?.addEventListener("abort", abort);
+    socket.addEventListener("error", (event) => failure = event);
+    socket.addEventListener("open", () => {
+      if (!pending) return;
+      // Deno and Workers open whatever the server chose [wsb 2.1].
+      const protocol = socket.protocol ?? "";
+      if (!subprotocols.includes(protocol)) return giveUp(mismatch(target, protocol, subprotocols));
+      settle();
+      resolve(Object.assign(channel, { protocol }));
+    });
+    channel.onclose = () => {
+      settle();
+      reject(openingFailed(failure, target));
+    };
+  });
+}
+
+// A stand-in that a program has put in its place may keep what it is given, and send it later.
+function isPlatforms(socket: WebSocketLike): boolean {
+  return Function.prototype.toString.call(socket.constructor).includes("[native code]");
+}
+
+function cannotOpen(target: Target): string {
+  return `Cannot open WebSocket to "${labelOf(target)}"`;
+}
+
+function mismatch(target: Target, protocol: string, offered: readonly string[]): TransportError {
+  const chosen = protocol === "" ? "none" : JSON.stringify(protocol.slice(0, 64));
+  const message = `${cannotOpen(target)}: server chose subprotocol ${chosen} of "${offered.join(", ")}"`;
+  return new TransportError("subprotocol-mismatch", message);
+}
+
+function openingFailed(event: WebSocketEvent | undefined, target: Target): TransportError {
+  const { reason, cause } = describe(event);
+  // In the words of Deno and Bun, of Workers, and of the npm package `ws`.
+  const status = /(?:status code: |received |server response: )([1-5]\d\d)\b/.exec(reason)?.[1];
+  if (status !== undefined) {
+    const message = `${cannotOpen(target)}: status is ${status}`;
+    return new TransportError("handshake-failed", message, { status: Number(status), cause });
+  }
+  const code = /\b(?:client protocol|subprotocol)\b/i.test(reason) ? "subprotocol-mismatch" : "connect-failed";
+  return new TransportError(code, `${cannotOpen(target)}: ${reason}`, { cause });
+}
+
+function connectionLost(event: WebSocketEvent): TransportError {
+  const { reason, cause } = describe(event);
+  return new TransportError("connection-lost", `Connection lost: ${reason}`, { cause });
+}
+
+// What the runtime tells of an error, without any URL in it: tokens and passwords travel there, and Bun's texts and
+// error objects hold the whole one.
+function describe(event: WebSocketEvent | undefined): { reason: string; cause: unknown } {
+  const error = event?.error;
+  const [message, stack] = error instanceof Error ? [error.message, error.stack] : ["", ""];
+  const reason = (event?.message || message)
+    .replace(
+      /^(?:Uncaught )?(?:\w*Error: )?(?:failed to connect to WebSocket: |WebSocket connection to \S+ failed: )?/,
+      "",
+    )
+    .replace(/\bwss?:\/\/\S+/gi, "(URL)");
+  return {
+    reason: reason || "runtime does not tell why",
+    cause: /\bwss?:\/\//i.test(message + stack) ? undefined : error,
+  };
+}

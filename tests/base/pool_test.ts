@@ -1,0 +1,161 @@
+import { assert, assertEquals, assertNotStrictEquals, assertStrictEquals } from "@std/assert";
+import { connect } from "../../mod.ts";
+import { giveBlock, takeBlock } from "../../src/base/pool.ts";
+import { Writer } from "../../src/codec/writer.ts";
+import { listen } from "../../src/transport/sockets.ts";
+import { acceptor } from "../../src/server/acceptor.ts";
+import type { Socket } from "../../src/transport/socket/socket.ts";
+import { SocketWebSocket } from "../../src/transport/websocket/own.ts";
+import { WebSocketChannel } from "../../src/transport/websocket/web_socket_channel.ts";
+import { webSocketChannel } from "../../src/transport/websocket/standard.ts";
+import { test } from "../harness.ts";
+import { serve } from "../serve.ts";
+import { openServer } from "../transport/endpoints.ts";
+import { FakeSocket } from "../transport/socket/fake_socket.ts";
+
+// A size that nothing else here asks for.
+const SIZE = 1_000_000;
+
+/** Whether the next who asks for as much gets the memory of `bytes`. */
+function isSpare(bytes: Uint8Array): boolean {
+  const block = takeBlock(bytes.length);
+  return block.buffer === bytes.buffer;
+}
+
+test("blocks: memory that was given back is taken by who needs about as much, and by one only", () => {
+  const block = takeBlock(SIZE);
+  assert(block.length >= SIZE && block.length < SIZE + 4_096);
+  giveBlock(block.subarray(0, 7));
+  assertNotStrictEquals(takeBlock(SIZE / 2).buffer, block.buffer);
+  assertNotStrictEquals(takeBlock(SIZE * 2).buffer, block.buffer);
+  assertStrictEquals(takeBlock(SIZE - 10_000).buffer, block.buffer);
+  assertNotStrictEquals(takeBlock(SIZE).buffer, block.buffer);
+});
+
+test("blocks: what is a part of something, or small, is not used again", () => {
+  const large = new Uint8Array(SIZE);
+  giveBlock(large.subarray(1));
+  assert(!isSpare(large));
+  const small = new Uint8Array(1_000);
+  giveBlock(small);
+  assert(!isSpare(small));
+});
+
+test("blocks: no more than 8 MiB are kept, and the oldest go first", () => {
+  const given = Array.from({ length: 20 }, () => new Uint8Array(SIZE));
+  for (const block of given) giveBlock(block);
+  const taken = new Set(given.map(() => takeBlock(SIZE).buffer));
+  const kept = given.map(({ buffer }) => taken.has(buffer));
+  assertEquals(kept.filter((is) => is).length, Math.floor(8 * 1_048_576 / SIZE));
+  assertEquals(kept.indexOf(true), kept.length - 8);
+});
+
+test("blocks: what a writer hands over shares memory with nothing if it is large", () => {
+  const writer = new Writer(16_384);
+  const pieces = [10, 20, 40_000, 30, 70_000, 70_000, 5].map((length) => {
+    writer.append(new Uint8Array(length).fill(length & 0xff));
+    return writer.take();
+  });
+  for (const piece of pieces) assert(piece.every((byte) => byte === (piece.length & 0xff)));
+  const large = pieces.filter(({ length }) => length > 32_768);
+  for (const one of large) {
+    assertEquals(one.byteOffset, 0);
+    assertEquals(pieces.filter(({ buffer }) => buffer === one.buffer).length, 1);
+  }
+});
+
+test("blocks: a socket's memory is used again when the system has taken the bytes, and not if that failed", async () => {
+  for (const error of [undefined, new Error("gone")]) {
+    const written: Array<{ bytes: Uint8Array; tell: ((error?: Error | null) => void) | undefined }> = [];
+    const socket = {
+      writableLength: 0,
+      destroyed: false,
+      write: (bytes: Uint8Array, tell?: (error?: Error | null) => void) => written.push({ bytes, tell }) > 0,
+      on() {},
+      resume() {},
+    };
+    const channel = new SocketWebSocket(socket as unknown as Socket, openServer());
+    const bytes = new Uint8Array(65_000).fill(1);
+    channel.send(bytes);
+    assertEquals(channel.copied, true);
+    // It was copied: the caller may go on with its own.
+    bytes.fill(2);
+    await Promise.resolve();
+    const { bytes: piece, tell } = written[0]!;
+    assertEquals(piece.subarray(4, 65_004), new Uint8Array(65_000).fill(1));
+    assert(!isSpare(piece));
+    tell!(error);
+    assertEquals(isSpare(piece), error === undefined);
+  }
+});
+
+test("blocks: a WebSocket that is not the platform's own may keep what it is given", () => {
+  const socket = new FakeSocket();
+  const channel = webSocketChannel(socket);
+  const bytes = new Uint8Array(40_000);
+  channel.send(bytes);
+  assertEquals(channel.copied, false);
+  assertStrictEquals(socket.sent[0], bytes);
+});
+
+test("blocks: what waits in a channel is not copied yet", () => {
+  const sent: Uint8Array[] = [];
+  let room = true;
+  const send = (message: Uint8Array): boolean => sent.push(message) > 0 && room;
+  const carrier = { copies: true, bufferedAmount: 0, send, close() {}, terminate() {} };
+  const channel = new WebSocketChannel(carrier);
+  const steps: Array<[act: () => void, copied: boolean, sent: number]> = [
+    [() => channel.send(new Uint8Array(5)), false, 0],
+    [() => channel.opened(), true, 1],
+    [() => channel.send(new Uint8Array(100_000)), true, 3],
+    [() => room = false, true, 3],
+    [() => channel.send(new Uint8Array(100_000)), false, 4],
+    [() => room = true, false, 4],
+    [() => channel.drained(), true, 5],
+  ];
+  for (const [act, copied, count] of steps) {
+    act();
+    assertEquals([channel.copied, sent.length], [copied, count]);
+  }
+});
+
+for (const carrier of ["our own WebSocket", "the runtime's WebSocket"]) {
+  test(`blocks: large messages of many sizes, side by side, arrive as they were when they were sent, over ${carrier}`, async () => {
+    const sizes = Array.from({ length: 120 }, (_, i) => 20_000 + (i * 7_919) % 120_000);
+    const wrong: number[] = [];
+    const check = (body: unknown): void => {
+      if (!(body instanceof Uint8Array) || body.some((byte) => byte !== (body.length & 0xff))) wrong.push(1);
+    };
+    const endpoint = acceptor({
+      onReceiver: (request) => request.accept({ credit: 64 }).serve(({ message }) => check(message.body)),
+      onSender: async (request) => {
+        await request.accept().sendAll(sizes.map((size) => ({ body: new Uint8Array(size).fill(size & 0xff) })));
+      },
+    });
+    const ours = carrier === "our own WebSocket";
+    const { url, close } = ours ? await listening(endpoint) : await serve((channel) => endpoint.accept(channel));
+    const connection = await connect(url, { transport: ours ? "socket" : "websocket" });
+    const sender = connection.sender("up");
+    for (let round = 0; round < 3; round++) {
+      await Promise.all(sizes.map((size) => {
+        const body = new Uint8Array(size).fill(size & 0xff);
+        const sent = sender.send({ body });
+        body.fill(0x55);
+        return sent;
+      }));
+    }
+    const held: unknown[] = [];
+    const receiver = connection.receiver({ address: "down", credit: 64 });
+    for await (const { message } of receiver) if (held.push(message.body) === sizes.length) break;
+    for (const body of held) check(body);
+    assertEquals(wrong, []);
+    await connection.close();
+    await endpoint.close();
+    await close();
+  });
+}
+
+async function listening(server: ReturnType<typeof acceptor>): Promise<{ url: string; close(): Promise<void> }> {
+  const listener = await listen({ host: "127.0.0.1", port: 0, acceptor: server });
+  return { url: `ws://127.0.0.1:${listener.port}`, close: () => listener.close() };
+}

@@ -1,0 +1,67 @@
+/**
+ * A broker with two clients, and what its tests have in common.
+ *
+ * @module
+ */
+
+import { encodeMessage, type Message } from "../../src/codec/message.ts";
+import { Writer } from "../../src/codec/writer.ts";
+import { Broker, type BrokerOptions } from "../../src/broker/broker.ts";
+import type { Connection } from "../../src/client/connection.ts";
+import type { Delivery } from "../../src/client/delivery.ts";
+import type { Receiver } from "../../src/client/receiver.ts";
+import { linkUp, type LinkUpOptions } from "../client/link_up.ts";
+
+/** A broker and two clients. */
+export interface House extends AsyncDisposable {
+  readonly broker: Broker;
+  readonly producer: Connection;
+  readonly consumer: Connection;
+}
+
+/** Sets up a broker and two clients, all of which end with the test. */
+export function house(options: BrokerOptions = {}, clients: LinkUpOptions = {}): House {
+  const broker = new Broker(options);
+  return {
+    broker,
+    producer: linkUp(broker, clients),
+    consumer: linkUp(broker, clients),
+    [Symbol.asyncDispose]: () => broker.close(),
+  };
+}
+
+/** A message as bytes. */
+export function encoded(message: Message): Uint8Array {
+  const writer = new Writer();
+  encodeMessage(message, writer);
+  return writer.take();
+}
+
+/** Sends the numbers from `from` on, and waits until all are accepted. */
+export async function sendNumbers(connection: Connection, address: string, count: number, from = 0): Promise<void> {
+  const sender = connection.sender(address);
+  await Promise.all(range(from, from + count).map((i) => sender.send({ body: BigInt(i) })));
+  await sender.close();
+}
+
+/** The next deliveries, none of them settled. */
+export async function take(receiver: Receiver, count: number): Promise<Delivery[]> {
+  const deliveries: Delivery[] = [];
+  while (deliveries.length < count) deliveries.push(await receiver.receive());
+  return deliveries;
+}
+
+/** The numbers that deliveries carry. */
+export function numbers(deliveries: readonly Delivery[]): number[] {
+  return deliveries.map((delivery) => Number(delivery.message.body));
+}
+
+/** The whole numbers from `from` to before `to`. */
+export function range(from: number, to: number): number[] {
+  return Array.from({ length: to - from }, (_, i) => from + i);
+}
+
+/** Lets the event loop turn until something that the other side does has come true. */
+export async function until(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 0));
+}

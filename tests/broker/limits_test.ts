@@ -1,0 +1,308 @@
+import { assertEquals, assertInstanceOf, assertLessOrEqual, assertRejects } from "@std/assert";
+import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
+import { Broker } from "../../src/broker/broker.ts";
+import { Envelope } from "../../src/broker/envelope.ts";
+import { test } from "../harness.ts";
+import { encoded, house, numbers, range, sendNumbers, take, until } from "./broker_house.ts";
+import { linkUp } from "../client/link_up.ts";
+
+test("ATK-18: a full queue gives its producers no credit, and takes them up again in order", async () => {
+  await using at = house({ queues: { orders: { maxMessages: 10 } } });
+  const { producer, consumer, broker } = at;
+  const sender = producer.sender("orders");
+  const all = Promise.all(range(0, 1_000).map((i) => sender.send({ body: BigInt(i) })));
+  await until(() => broker.queue("orders")!.messages === 10 && sender.credit === 0 && sender.pending === 990);
+  assertEquals([broker.messages, sender.pending], [10, 990]);
+  const seen: number[] = [];
+  let most = 0;
+  for await (const delivery of consumer.receiver("orders", { credit: 3 })) {
+    const { messages, unsettled } = broker.queue("orders")!;
+    most = Math.max(most, messages + unsettled);
+    seen.push(Number(delivery.message.body));
+    if (seen.length === 1_000) break;
+  }
+  await all;
+  assertEquals(seen, range(0, 1_000));
+  assertLessOrEqual(most, 10);
+});
+
+test("ATK-18: producers of a small queue share it, whatever had set out waits outside", async () => {
+  await using at = house({ queues: { orders: { maxMessages: 5 } } });
+  const { broker, consumer } = at;
+  const producers = range(0, 10).map(() => linkUp(broker));
+  const all = Promise.all(producers.map((producer, i) => sendNumbers(producer, "orders", 50, 100 * i)));
+  await until(() => broker.queue("orders")!.messages === 5 && broker.queue("orders")!.waiting > 0);
+  assertEquals(broker.messages, 5);
+  const receiver = consumer.receiver("orders", { credit: 2 });
+  const seen: number[] = [];
+  const served = receiver.serve((delivery) => void seen.push(Number(delivery.message.body)));
+  await all;
+  await until(() => seen.length === 500);
+  assertEquals(broker.queue("orders")!.waiting, 0);
+  await receiver.close();
+  await served;
+  // Each producer's messages are in order, and all are there.
+  for (const i of range(0, 10)) {
+    assertEquals(seen.filter((n) => n >= 100 * i && n < 100 * i + 100), range(100 * i, 100 * i + 50));
+  }
+});
+
+test("ATK-18: bytes are limited as well as messages, and credit follows the size of messages", async () => {
+  const maxBytes = 1_000_000;
+  await using at = house({ queue: { maxBytes } });
+  const { producer, consumer, broker } = at;
+  const sender = producer.sender("orders");
+  const body = new Uint8Array(100_000);
+  const all = Promise.all(range(0, 100).map(() => sender.send({ body })));
+  await until(() => broker.queue("orders")?.messages === 9 && sender.credit === 0);
+  const receiver = consumer.receiver("orders", { credit: 2 });
+  for (let i = 0; i < 100; i++) {
+    const delivery = await receiver.receive();
+    assertLessOrEqual(broker.bytes, maxBytes);
+    assertLessOrEqual(broker.queue("orders")!.waiting, 10);
+    delivery.accept();
+  }
+  await all;
+});
+
+test("a message that can never fit is refused, at the link where that says so", async () => {
+  await using at = house({ maxMessageSize: 10_000, queues: { small: { maxBytes: 1_000 } } });
+  const { producer, broker } = at;
+  const body = "x".repeat(2_000);
+  const small = producer.sender("small");
+  assertEquals((await assertRejects(() => small.send({ body }), AmqpError)).condition, condition.messageSizeExceeded);
+  assertEquals(small.remote?.maxMessageSize, 1_000n);
+  const anonymous = producer.sender({});
+  const error = await assertRejects(() => anonymous.send({ properties: { to: "small" }, body }), OutcomeError);
+  assertEquals([error.outcome, error.condition], ["rejected", condition.resourceLimitExceeded]);
+  assertEquals(anonymous.remote?.maxMessageSize, 10_000n);
+  await anonymous.send({ properties: { to: "large" }, body });
+  assertEquals(broker.messages, 1);
+});
+
+test("ATK-18: what all queues hold together is limited, and room in one is room for another", async () => {
+  await using at = house({ maxMessages: 20 });
+  const { producer, consumer, broker } = at;
+  await sendNumbers(producer, "a", 20);
+  const sender = producer.sender("b");
+  const waiting = sender.send({ body: 0n });
+  await sender.ready();
+  await until(() => broker.queue("b") !== undefined);
+  assertEquals([sender.credit, broker.queue("b")!.messages], [0, 0]);
+  (await consumer.receiver("a", { credit: 1 }).receive()).accept();
+  await waiting;
+  assertEquals([broker.queue("a")!.messages, broker.queue("b")!.messages, broker.messages], [18, 1, 20]);
+});
+
+test("ATK-18: what cannot wait outside a full queue any more is rejected, and may be sent again", async () => {
+  await using at = house({ maxMessageSize: 1_000, maxBytes: 4_000 });
+  const { producer, consumer, broker } = at;
+  // Without a fixed target there is no telling for which queue the credit would be used.
+  const sender = producer.sender({});
+  const message = { properties: { to: "orders" }, body: new Uint8Array(900) };
+  const results = range(0, 20).map(() => sender.send(message).then(() => "accepted", (error) => error));
+  const refused = await Promise.all(results.slice(5));
+  for (const error of refused) {
+    assertInstanceOf(error, OutcomeError);
+    assertEquals([error.condition, error.retryable], [condition.resourceLimitExceeded, true]);
+  }
+  const { messages, waiting } = broker.queue("orders")!;
+  assertEquals([messages, waiting], [4, 1]);
+  (await consumer.receiver("orders", { credit: 1 }).receive()).accept();
+  assertEquals(await Promise.all(results.slice(0, 5)), Array(5).fill("accepted"));
+  assertEquals(await sender.send({ ...message, properties: { to: "orders" }, body: null }), { kind: "accepted" });
+});
+
+test("a link that names its target for each message is not stopped by one full queue", async () => {
+  await using at = house({ queues: { full: { maxMessages: 1 } } });
+  const { producer, broker } = at;
+  const sender = producer.sender({});
+  await sender.send({ properties: { to: "full" } });
+  const waiting = sender.send({ properties: { to: "full" } });
+  for (let i = 0; i < 500; i++) await sender.send({ properties: { to: "other" } });
+  assertEquals([broker.queue("other")!.messages, broker.queue("full")!.waiting], [500, 1]);
+  broker.purge("full");
+  assertEquals(await waiting, { kind: "accepted" });
+});
+
+test("what waits outside goes with its producer, unless it was sent settled", async () => {
+  await using at = house({ queues: { full: { maxMessages: 1 } } });
+  const { broker, consumer } = at;
+  await sendNumbers(at.producer, "full", 1);
+  const producer = linkUp(broker);
+  const sender = producer.sender({});
+  const lost = sender.send({ properties: { to: "full" }, body: 1n });
+  await sender.send({ properties: { to: "full" }, body: 2n }, { settled: true });
+  await until(() => broker.queue("full")!.waiting === 2);
+  producer.destroy(new Error("cable cut"));
+  await assertRejects(() => lost, OutcomeError);
+  await until(() => broker.queue("full")!.waiting === 1);
+  const receiver = consumer.receiver("full", { credit: 1 });
+  for (const expected of [0, 2]) {
+    const delivery = await receiver.receive();
+    assertEquals(numbers([delivery]), [expected]);
+    delivery.accept();
+  }
+  await receiver.close();
+  const { messages, unsettled, waiting, bytes } = broker.queue("full")!;
+  assertEquals([messages, unsettled, waiting, bytes], [0, 0, 0, 0]);
+});
+
+test("MSG-10: expired messages make room for a producer that waits, without any consumer", async () => {
+  await using at = house({ queues: { audit: { maxMessages: 3 } } });
+  const { producer, broker } = at;
+  const sender = producer.sender("audit");
+  for (let i = 0; i < 10; i++) await sender.send({ header: { ttl: 20 }, body: BigInt(i) });
+  assertEquals(broker.queue("audit")!.dropped >= 7, true);
+  await producer.close();
+});
+
+test("MSG-10: a dead-letter queue that is full drops what comes", async () => {
+  await using at = house({ queues: { a: { deadLetter: "b" }, b: { maxMessages: 2, deadLetter: "b" } } });
+  const { producer, consumer, broker } = at;
+  await sendNumbers(producer, "a", 5);
+  const receiver = consumer.receiver("a", { credit: 5 });
+  for (const delivery of await take(receiver, 5)) delivery.reject();
+  await receiver.close();
+  assertEquals([broker.queue("a")!.dropped, broker.queue("b")!.messages, broker.messages], [3, 2, 2]);
+});
+
+test("ATK-8: queues are limited in number, and make place when nobody uses them", async () => {
+  await using at = house({ maxQueues: 3, queues: { kept: {} } });
+  const { producer, consumer, broker } = at;
+  await sendNumbers(producer, "a", 1);
+  const user = consumer.receiver("b");
+  await user.ready();
+  for (const link of [producer.sender("c"), consumer.receiver("topic/c"), consumer.receiver({ dynamic: true })]) {
+    const error = await assertRejects(() => link.ready(), AmqpError);
+    assertEquals(error.condition, condition.resourceLimitExceeded);
+  }
+  await user.close();
+  await producer.sender("c").ready();
+  assertEquals(broker.queues().map((queue) => queue.address), ["kept", "a", "c"]);
+});
+
+test("ATK-8: addresses that come and go leave nothing behind", async () => {
+  await using at = house({ maxQueues: 10 });
+  const { consumer, producer, broker } = at;
+  for (let i = 0; i < 100; i++) {
+    const node = consumer.receiver({ dynamic: true });
+    await node.ready();
+    await producer.sender(node.address!).send({ body: i });
+    await node.close();
+    await producer.sender(`topic/${i}`).close();
+    await consumer.receiver(`queue ${i}`).close();
+  }
+  assertLessOrEqual(broker.queues().length, 10);
+  assertEquals([broker.messages, broker.bytes], [0, 0]);
+});
+
+test("ATK-18: a short message does not keep alive the large piece of memory that it came in", () => {
+  const bytes = encoded({ body: "one" });
+  const chunk = new Uint8Array(65_536);
+  chunk.set(bytes, 1_000);
+  const part = chunk.subarray(1_000, 1_000 + bytes.length);
+  const { payload } = new Envelope(part, 0, undefined);
+  assertEquals(payload, bytes);
+  assertLessOrEqual(payload.buffer.byteLength, 1_000);
+  // One that is most of what it came in stays where it is.
+  const large = new Uint8Array(encoded({ body: new Uint8Array(30_000) }));
+  assertEquals(new Envelope(large, 0, undefined).payload, large);
+});
+
+test("purge drops what waits, delete drops all and ends the links", async () => {
+  await using at = house();
+  const { producer, consumer, broker } = at;
+  const sender = producer.sender("orders");
+  for (let i = 0; i < 5; i++) await sender.send({ body: BigInt(i) });
+  const receiver = consumer.receiver("orders", { credit: 2, settle: "manual" });
+  const [held] = await take(receiver, 2);
+  assertEquals([broker.purge("orders"), broker.purge("orders"), broker.purge("nothing")], [3, 0, 0]);
+  assertEquals([broker.queue("orders")!.messages, broker.messages], [0, 2]);
+  held!.release();
+  await until(() => broker.queue("orders")!.messages + broker.queue("orders")!.unsettled === 2);
+  assertEquals([broker.delete("orders"), broker.delete("orders")], [true, false]);
+  await Promise.all([sender.closed, receiver.closed]);
+  for (const { error } of [sender, receiver]) {
+    assertInstanceOf(error, AmqpError);
+    assertEquals([error.condition, error.remote], [condition.resourceDeleted, true]);
+  }
+  assertEquals([broker.messages, broker.bytes, broker.queue("orders")], [0, 0, undefined]);
+  // The connections go on, and the address is as good as new.
+  await producer.sender("orders").send({ body: 7n });
+  assertEquals(numbers([await consumer.receiver("orders").receive()]), [7]);
+});
+
+test("closing the broker in the middle ends everything, and it takes nobody any more", async () => {
+  const at = house({ queues: { full: { maxMessages: 10 } } });
+  const { broker, producer, consumer } = at;
+  const sender = producer.sender("full");
+  const sends = range(0, 100).map((i) => sender.send({ body: BigInt(i) }).then(() => "accepted", (error) => error));
+  const receiver = consumer.receiver("full", { credit: 5, settle: "manual" });
+  await take(receiver, 3);
+  const started = performance.now();
+  await broker.close();
+  assertLessOrEqual(performance.now() - started, 1_000);
+  await Promise.all([producer.closed, consumer.closed]);
+  const results = await Promise.all(sends);
+  assertEquals(results.slice(0, 10), Array(10).fill("accepted"));
+  for (const error of results.slice(10)) assertInstanceOf(error, AmqpError);
+  assertInstanceOf(producer.error, AmqpError);
+  assertEquals([producer.error.condition, producer.error.remote], [condition.connectionForced, true]);
+  assertEquals([broker.messages, broker.bytes, broker.queues(), broker.connections.size], [0, 0, [], 0]);
+  const late = linkUp(broker);
+  await assertRejects(() => late.ready());
+  await late.close();
+  await broker.close();
+});
+
+test("closing the broker is aborted by its signal, and goes on", async () => {
+  const broker = new Broker();
+  const connection = linkUp(broker);
+  await connection.sender("orders").send({ body: 1 });
+  const reason = new Error("in a hurry");
+  assertEquals(await broker.close({ signal: AbortSignal.abort(reason) }).catch((error) => error), reason);
+  await connection.closed;
+  await broker.close();
+  assertEquals([broker.messages, broker.queues()], [0, []]);
+});
+
+test("clients that come and go in the middle of everything leave nothing behind", async () => {
+  const broker = new Broker({ queues: { jobs: { maxMessages: 50 } } });
+  const seen = new Set<number>();
+  const worker = linkUp(broker);
+  const receiver = worker.receiver("jobs", { credit: 10 });
+  const served = receiver.serve((delivery) => void seen.add(Number(delivery.message.body)));
+  const accepted: number[] = [];
+  for (let round = 0; round < 20; round++) {
+    const client = linkUp(broker);
+    const thief = linkUp(broker);
+    await thief.receiver("jobs", { credit: 20, settle: "manual" }).ready();
+    const sender = client.sender("jobs");
+    const sends = range(0, 50).map(async (i) => {
+      await sender.send({ body: BigInt(100 * round + i) });
+      accepted.push(100 * round + i);
+    });
+    await Promise.all(sends.slice(0, 1 + round * 2));
+    client.destroy(new Error("cable cut"));
+    thief.destroy(new Error("cable cut"));
+    await Promise.allSettled(sends);
+  }
+  await until(() => accepted.every((i) => seen.has(i)) && broker.messages === 0);
+  await receiver.close();
+  await served;
+  await worker.close();
+  await until(() => broker.connections.size === 0);
+  const { bytes, ...status } = broker.queue("jobs")!;
+  assertEquals(status, {
+    address: "jobs",
+    messages: 0,
+    unsettled: 0,
+    waiting: 0,
+    consumers: 0,
+    producers: 0,
+    dropped: 0,
+  });
+  assertEquals([bytes, broker.bytes], [0, 0]);
+  await broker.close();
+});

@@ -1,0 +1,195 @@
+import { assertEquals, assertInstanceOf, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
+import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
+import type { Message } from "../../src/codec/message.ts";
+import { test } from "../harness.ts";
+import { house, numbers, range, take, until } from "./broker_house.ts";
+import { linkUp } from "../client/link_up.ts";
+
+test("a topic copies each message to those who listen at the time", async () => {
+  await using at = house({ topics: ["news/*", "alerts"] });
+  const { producer, consumer, broker } = at;
+  const sender = producer.sender("news/today");
+  await sender.send({ body: "nobody hears" });
+  const a = consumer.receiver("news/today", { credit: 10 });
+  const b = linkUp(broker).receiver("news/today", { credit: 10 });
+  const other = consumer.receiver("news/tomorrow", { credit: 10 });
+  await Promise.all([a.ready(), b.ready(), other.ready()]);
+  for (let i = 0; i < 3; i++) await sender.send({ body: BigInt(i) });
+  assertEquals(numbers(await take(a, 3)), [0, 1, 2]);
+  assertEquals(numbers(await take(b, 3)), [0, 1, 2]);
+  await other.drain();
+  assertEquals(other.buffered, 0);
+  assertEquals(a.remote?.source?.distributionMode, "copy");
+  await b.close();
+  await sender.send({ body: 3n });
+  assertEquals(numbers(await take(a, 1)), [3]);
+  assertEquals([broker.queue("news/today"), broker.queues().length], [undefined, 0]);
+  await a.close();
+  assertEquals([broker.messages, broker.bytes], [0, 0]);
+  // The name of a topic without a star is that topic alone.
+  await producer.sender("alerts/2").send({ body: "queued" });
+  assertEquals(broker.queue("alerts/2")!.messages, 1);
+});
+
+test("a subscriber that falls too far behind is dropped with a reason, and nobody else", async () => {
+  await using at = house({ queue: { maxMessages: 5 } });
+  const { producer, consumer, broker } = at;
+  const slow = consumer.receiver("topic/a", { credit: 1, settle: "manual" });
+  const quick = consumer.receiver("topic/a", { credit: 100 });
+  await Promise.all([slow.ready(), quick.ready()]);
+  const sender = producer.sender("topic/a");
+  const seen: number[] = [];
+  const served = quick.serve((delivery) => void seen.push(Number(delivery.message.body)));
+  for (let i = 0; i < 20; i++) await sender.send({ body: BigInt(i) });
+  await slow.closed;
+  assertInstanceOf(slow.error, AmqpError);
+  assertEquals(slow.error.condition, condition.resourceLimitExceeded);
+  await until(() => seen.length === 20);
+  await quick.close();
+  await served;
+  assertEquals([broker.messages, broker.bytes], [0, 0]);
+});
+
+test("a message that a subscriber cannot take does not stay", async () => {
+  await using at = house();
+  const { producer, consumer, broker } = at;
+  const small = consumer.receiver("topic/a", { credit: 5, maxMessageSize: 100 });
+  await small.ready();
+  const sender = producer.sender("topic/a");
+  await sender.send({ body: "x".repeat(1_000) });
+  await sender.send({ body: "y" });
+  assertEquals((await small.receive()).message.body, "y");
+  assertEquals(broker.messages, 1);
+});
+
+test("a message larger than a consumer takes waits for another one", async () => {
+  await using at = house();
+  const { producer, consumer, broker } = at;
+  const sender = producer.sender("orders");
+  for (let i = 0; i < 3_000; i++) void sender.send({ body: "x".repeat(200) });
+  await sender.send({ body: "y" });
+  const small = consumer.receiver("orders", { credit: 5, maxMessageSize: 100 });
+  assertEquals((await small.receive()).message.body, "y");
+  const large = consumer.receiver("orders", { credit: 1 });
+  assertEquals((await large.receive()).message.text().length, 200);
+  assertEquals(broker.queue("orders")!.unsettled, 2);
+});
+
+test("TRM-2: a dynamic node has a random address, and goes away with the link that made it", async () => {
+  await using at = house();
+  const { producer, consumer, broker } = at;
+  const node = consumer.receiver({ dynamic: true });
+  const twin = consumer.receiver({ dynamic: true });
+  await Promise.all([node.ready(), twin.ready()]);
+  const address = node.address!;
+  assertMatch(address, /^dynamic\/[0-9a-f]{32}$/);
+  assertEquals(address === twin.address, false);
+  const source = node.remote!.source!;
+  assertEquals(source.dynamic, true);
+  assertStringIncludes(
+    JSON.stringify(source.dynamicNodeProperties, (_, v) => typeof v === "bigint" ? `${v}` : v),
+    "43",
+  );
+  const sender = producer.sender(address);
+  await sender.send({ body: "hello" });
+  assertEquals((await node.receive()).message.body, "hello");
+  await node.close();
+  await sender.closed;
+  assertInstanceOf(sender.error, AmqpError);
+  assertEquals(sender.error.condition, condition.resourceDeleted);
+  assertEquals([broker.queue(address), broker.messages], [undefined, 0]);
+  const late = producer.sender(address);
+  const error = await assertRejects(() => late.ready(), AmqpError);
+  assertEquals(error.condition, condition.notFound);
+});
+
+test("ATK-23: nobody but the maker's connection receives from a dynamic node", async () => {
+  await using at = house();
+  const { producer, consumer } = at;
+  const node = consumer.receiver({ dynamic: true });
+  await node.ready();
+  const spy = producer.receiver(node.address!);
+  const error = await assertRejects(() => spy.ready(), AmqpError);
+  assertEquals(error.condition, condition.unauthorizedAccess);
+  await consumer.receiver(node.address!).ready();
+});
+
+test("TRM-2: a sender may have a dynamic node made, too", async () => {
+  await using at = house();
+  const sender = at.producer.sender({ dynamic: true });
+  await sender.ready();
+  assertMatch(sender.address!, /^dynamic\//);
+  await sender.send({ body: "x" });
+  assertEquals((await at.producer.receiver(sender.address!).receive()).message.body, "x");
+  await at.producer.close();
+  await until(() => at.broker.queues().length === 0);
+});
+
+test("a request is answered over a dynamic node", async () => {
+  await using at = house();
+  const { producer, consumer, broker } = at;
+  const service = consumer.receiver("double");
+  const replies = consumer.sender({});
+  void service.serve(async ({ message }) => {
+    const { replyTo, messageId } = message.properties!;
+    const body = 2n * (message.body as bigint);
+    await replies.send({ properties: { to: replyTo, correlationId: messageId }, body });
+  }, { concurrency: 4 });
+  const answers = await Promise.all(range(0, 50).map((i) => producer.request("double", { body: BigInt(i) })));
+  assertEquals(answers.map((answer) => answer.body), range(0, 50).map((i) => BigInt(2 * i)));
+  await Promise.all([producer.close(), consumer.close()]);
+  assertEquals([broker.messages, broker.queues().map((queue) => queue.address)], [0, ["double"]]);
+});
+
+test("EXT-1: messages on a link without a target go where each of them says", async () => {
+  await using at = house({ topics: ["news"] });
+  const { producer, consumer, broker } = at;
+  const listener = consumer.receiver("news", { credit: 1 });
+  await Promise.all([producer.ready(), listener.ready()]);
+  assertEquals(producer.remote?.offeredCapabilities, ["ANONYMOUS-RELAY"]);
+  const sender = producer.sender({});
+  await sender.send({ properties: { to: "a" }, body: 1 });
+  await sender.send({ properties: { to: "b" }, body: 2 });
+  await sender.send({ properties: { to: "news" }, body: 3 });
+  assertEquals(sender.address, undefined);
+  assertEquals([broker.queue("a")!.messages, broker.queue("b")!.messages], [1, 1]);
+  assertEquals((await listener.receive()).message.body, 3);
+});
+
+test("EXT-1: what cannot be routed is rejected, and names its delivery", async () => {
+  await using at = house({ autoCreate: false, queues: { a: {} } });
+  const sender = at.producer.sender({});
+  const cases: Message[] = [{ body: 1 }, { properties: { to: "" } }, { properties: { to: "nowhere" } }];
+  for (const message of cases) {
+    const error = await assertRejects(() => sender.send(message), OutcomeError);
+    assertEquals([error.outcome, error.condition], ["rejected", condition.notFound]);
+    assertInstanceOf(error.info?.["delivery-tag"], Uint8Array);
+  }
+  await sender.send({ properties: { to: "a" } });
+  await sender.send({ properties: { to: "nowhere" } }, { settled: true });
+  await sender.closed;
+  assertInstanceOf(sender.error, AmqpError);
+  assertEquals(sender.error.condition, condition.notFound);
+  assertInstanceOf(sender.error.info?.["delivery-tag"], Uint8Array);
+});
+
+test("autoCreate: false refuses addresses that nobody has set up", async () => {
+  await using at = house({ autoCreate: false, queues: { orders: {} }, topics: ["news/*"] });
+  const { producer, consumer, broker } = at;
+  await producer.sender("orders").send({ body: 1 });
+  await producer.sender("news/x").send({ body: 1 });
+  for (const link of [producer.sender("other"), consumer.receiver("other")]) {
+    const error = await assertRejects(() => link.ready(), AmqpError);
+    assertEquals([error.condition, error.remote], [condition.notFound, true]);
+  }
+  assertEquals(broker.queues().map((queue) => queue.address), ["orders"]);
+});
+
+test("TRM-8: links without a node, and transactions, are refused with a reason", async () => {
+  await using at = house();
+  const { consumer, producer } = at;
+  const nameless = consumer.receiver({});
+  assertEquals((await assertRejects(() => nameless.ready(), AmqpError)).condition, condition.notFound);
+  await producer.ready();
+  assertEquals(producer.open, true);
+});

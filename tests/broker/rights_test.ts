@@ -1,0 +1,171 @@
+import { assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
+import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
+import { external, plain } from "../../src/sasl/mechanisms.ts";
+import { Broker, type BrokerAction, type BrokerOptions } from "../../src/broker/broker.ts";
+import { openOver } from "../../src/client/connect.ts";
+import type { Link } from "../../src/client/link.ts";
+import { channelPair } from "../../src/transport/pair.ts";
+import { test } from "../harness.ts";
+import { linkUp } from "../client/link_up.ts";
+
+const users = { shop: "secret", kitchen: "hot" };
+
+async function refusal(link: Link): Promise<string> {
+  return (await assertRejects(() => link.ready(), AmqpError)).condition;
+}
+
+test("ATK-24: only who is known gets in, and every link is asked for", async () => {
+  const asked: [string | undefined, BrokerAction, string][] = [];
+  await using broker = new Broker({
+    sasl: { users },
+    authorize: (...question) => {
+      asked.push(question);
+      const [identity, action, address] = question;
+      return identity === "shop" ? action !== "receive" : address === "orders" && action === "receive";
+    },
+  });
+  const nobody = linkUp(broker);
+  await assertRejects(() => nobody.ready(), AmqpError);
+  const wrong = linkUp(broker, { auth: plain("shop", "hot") });
+  assertEquals((await assertRejects(() => wrong.ready(), AmqpError)).condition, condition.unauthorizedAccess);
+  const shop = linkUp(broker, { auth: plain("shop", "secret") });
+  const kitchen = linkUp(broker, { auth: plain("kitchen", "hot") });
+  await shop.sender("orders").send({ body: "one coffee" });
+  assertEquals((await kitchen.receiver("orders").receive()).message.body, "one coffee");
+  assertEquals(await refusal(shop.receiver("orders")), condition.unauthorizedAccess);
+  assertEquals(await refusal(kitchen.sender("orders")), condition.unauthorizedAccess);
+  assertEquals(await refusal(kitchen.receiver({ dynamic: true })), condition.unauthorizedAccess);
+  assertEquals([shop.open, kitchen.open], [true, true]);
+  const dynamic = shop.receiver({ dynamic: true });
+  await dynamic.ready();
+  assertEquals(asked.map(([identity, action]) => `${identity} ${action}`), [
+    "shop send",
+    "kitchen receive",
+    "shop receive",
+    "kitchen send",
+    "kitchen create",
+    "shop create",
+  ]);
+  assertEquals(asked[5]![2], dynamic.address);
+  await Promise.all([nobody.close(), wrong.close()]);
+});
+
+for (const kind of ["at once", "later"] as const) {
+  test(`ATK-24: every message on a link without a target is asked for, answered ${kind}`, async () => {
+    const answer = (allowed: boolean) => kind === "at once" ? allowed : Promise.resolve(allowed);
+    await using broker = new Broker({
+      authorize: (_, action, address) => answer(action === "send" && address === "mine"),
+    });
+    const sender = linkUp(broker).sender({});
+    const results = ["mine", "yours", "mine", "yours", "mine"].map((to, i) =>
+      sender.send({ properties: { to }, body: BigInt(i) }).then(
+        () => "accepted",
+        (error: OutcomeError) => error.condition,
+      )
+    );
+    const refused = condition.unauthorizedAccess;
+    assertEquals(await Promise.all(results), ["accepted", refused, "accepted", refused, "accepted"]);
+    assertEquals([broker.queue("mine")!.messages, broker.queue("yours")], [3, undefined]);
+  });
+}
+
+test("ATK-24: a user-id that is not the sender's own is refused where there are users", async () => {
+  const userId = (name: string) => ({ properties: { userId: new TextEncoder().encode(name) } });
+  await using broker = new Broker({ sasl: { users, anonymous: true } });
+  const shop = linkUp(broker, { auth: plain("shop", "secret") }).sender("orders");
+  await shop.send(userId("shop"));
+  await shop.send({ body: "none" });
+  const error = await assertRejects(() => shop.send(userId("kitchen")), OutcomeError);
+  assertEquals([error.outcome, error.condition], ["rejected", condition.unauthorizedAccess]);
+  const nobody = linkUp(broker).sender("orders");
+  await nobody.send({ body: "none" });
+  await assertRejects(() => nobody.send(userId("shop")), OutcomeError);
+  // Where nobody proves who he is, it says nothing anyway.
+  await using open = new Broker();
+  await linkUp(open).sender("orders").send(userId("whoever"));
+});
+
+test("ATK-32: a hook that fails refuses, says nothing of why, and breaks nothing else", async () => {
+  const failing: BrokerOptions["authorize"][] = [
+    () => {
+      throw new Error("database password is hunter2");
+    },
+    () => Promise.reject(new Error("database password is hunter2")),
+  ];
+  for (const authorize of failing) {
+    await using broker = new Broker({
+      authorize: (identity, action, address) => address === "free" || authorize!(identity, action, address),
+    });
+    const connection = linkUp(broker);
+    for (const link of [connection.sender("a"), connection.receiver("a"), connection.receiver({ dynamic: true })]) {
+      const error = await assertRejects(() => link.ready(), AmqpError);
+      assertEquals([error.condition, error.message.includes("hunter2")], [condition.internalError, false]);
+    }
+    const sender = connection.sender({});
+    const error = await assertRejects(() => sender.send({ properties: { to: "a" } }), OutcomeError);
+    assertEquals([error.condition, error.message.includes("hunter2")], [condition.internalError, false]);
+    await sender.send({ properties: { to: "free" } });
+    await connection.sender("free").send({});
+    assertEquals(broker.queues().map((queue) => queue.address), ["free"]);
+  }
+});
+
+test("ATK-32: a peer that has gone before it was decided on leaves nothing behind", async () => {
+  let decide = (_: boolean): void => {};
+  const asked = new Promise<void>((resolve) => {
+    decide = () => resolve();
+  });
+  let allow = (_: boolean): void => {};
+  await using broker = new Broker({
+    authorize: () =>
+      new Promise((resolve) => {
+        allow = resolve;
+        decide(true);
+      }),
+  });
+  const connection = linkUp(broker);
+  const receiver = connection.receiver({ dynamic: true });
+  await asked;
+  await receiver.close({ timeoutMs: 0 });
+  connection.destroy(new Error("gone"));
+  await connection.closed;
+  for (const accepted of [...broker.connections]) await accepted.closed;
+  allow(true);
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  assertEquals(broker.queues(), []);
+});
+
+test("EXTERNAL learns what the carrier knows of the peer", async () => {
+  await using broker = new Broker({
+    sasl: { external: (_, { certificate }) => certificate?.subject.CN },
+    authorize: (identity) => identity === "alice",
+  });
+  const [client, accepted] = channelPair();
+  broker.accept(accepted, { certificate: { subject: { CN: "alice" }, subjectAltName: undefined, fingerprint: "" } });
+  await openOver(client, external()).sender("orders").send({ body: 1 });
+  const unknown = linkUp(broker, { auth: external() });
+  await assertRejects(() => unknown.ready(), AmqpError);
+  assertEquals(broker.messages, 1);
+});
+
+test("ATK-22: a link name in use on another connection is another link", async () => {
+  await using broker = new Broker();
+  const [a, b] = [linkUp(broker, { containerId: "same" }), linkUp(broker, { containerId: "same" })];
+  const first = a.receiver({ address: "orders", name: "link", credit: 1 });
+  const second = b.sender({ address: "orders", name: "link" });
+  await second.send({ body: "x" });
+  assertEquals((await first.receive()).message.body, "x");
+  const thief = b.receiver({ address: "orders", name: "link", credit: 1 });
+  await thief.ready();
+  assertEquals([first.open, second.open, thief.open], [true, true, true]);
+});
+
+test("TRM-8: transactions are refused as not there", async () => {
+  await using broker = new Broker();
+  const connection = linkUp(broker);
+  const link = connection.sender({ target: { kind: "coordinator" } as never });
+  const error = await assertRejects(() => link.ready(), AmqpError);
+  assertEquals(error.condition, condition.notImplemented);
+  assertStringIncludes(error.message, "transactions");
+  assertInstanceOf(connection.sender("x"), Object);
+});

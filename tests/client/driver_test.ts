@@ -1,0 +1,98 @@
+import { assertEquals } from "@std/assert";
+import type { ConnectionEndpoint } from "../../src/engine/connection.ts";
+import { Driver } from "../../src/client/driver.ts";
+import type { Channel } from "../../src/transport/channel.ts";
+import { test } from "../harness.ts";
+
+/** A driver whose engine answers every byte by itself. */
+function driven() {
+  let pending: number[] = [];
+  const sent: number[][] = [];
+  const channel = {
+    send(bytes: Uint8Array) {
+      sent.push([...bytes]);
+    },
+    close() {},
+    bufferedAmount: 0,
+    ready: () => Promise.resolve(),
+    onbytes: undefined,
+    onclose: undefined,
+  } as Channel;
+  const endpoint = {
+    receive(bytes: Uint8Array) {
+      for (const byte of bytes) pending.push(byte);
+      return [];
+    },
+    transmit: () => {
+      const bytes = pending.length === 0 ? undefined : Uint8Array.from(pending);
+      pending = [];
+      return bytes;
+    },
+    events: () => [],
+    nextTimeout: () => undefined,
+    pendingBytes: 0,
+    finished: false,
+  } as unknown as ConnectionEndpoint;
+  const clock = { now: 1_000 };
+  const driver = new Driver(channel, endpoint, { onevent() {}, onready() {}, now: () => clock.now });
+  return {
+    driver,
+    sent,
+    clock,
+    receive: (first: number, length = 1) => channel.onbytes!(new Uint8Array(length).fill(first)),
+  };
+}
+
+async function microtasks(count: number): Promise<void> {
+  for (let i = 0; i < count; i++) await undefined;
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve));
+}
+
+test("an answer leaves in the turn of its message, those that follow closely leave together at the end of theirs", async () => {
+  const { sent, receive, clock } = driven();
+  for (const apart of [1, 0.03]) {
+    clock.now += apart;
+    receive(1);
+    await microtasks(20);
+    assertEquals(sent.splice(0), [[1]]);
+  }
+  clock.now += 0.01;
+  receive(2);
+  await microtasks(20);
+  receive(3);
+  await microtasks(20);
+  assertEquals(sent, []);
+  // A timer may be earlier than what waits for the end of the turn, but not twice.
+  await turn();
+  await turn();
+  assertEquals(sent, [[2, 3]]);
+});
+
+test("work that goes on in a turn is flushed at its end, or when much has come", async () => {
+  const { driver, sent, receive } = driven();
+  await turn();
+  receive(1);
+  for (let i = 0; i < 1_000; i++) {
+    driver.wake();
+    await undefined;
+  }
+  assertEquals(sent, []);
+  await turn();
+  await turn();
+  assertEquals(sent, [[1]]);
+  receive(2);
+  for (let i = 0; i < 50; i++) {
+    driver.wake();
+    await undefined;
+  }
+  receive(2, 66_000);
+  assertEquals(sent, [[1]]);
+  receive(3);
+  assertEquals([sent.length, sent[1]!.length], [2, 66_001]);
+  await turn();
+  await turn();
+  assertEquals(sent[2], [3]);
+});

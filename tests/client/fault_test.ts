@@ -1,0 +1,484 @@
+import { assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
+import { AmqpError, condition } from "../../src/base/errors.ts";
+import type { DecodedMessage } from "../../src/codec/message.ts";
+import { plain } from "../../src/sasl/mechanisms.ts";
+import { openOver } from "../../src/client/connect.ts";
+import type { Connection } from "../../src/client/connection.ts";
+import { MAX_IDLE_REQUEST_SENDERS } from "../../src/client/request.ts";
+import type { Receiver } from "../../src/client/receiver.ts";
+import type { Sender } from "../../src/client/sender.ts";
+import { acceptor } from "../../src/server/acceptor.ts";
+import { Deferred } from "../../src/base/wait.ts";
+import type { Channel } from "../../src/transport/channel.ts";
+import { channelPair } from "../../src/transport/pair.ts";
+import { test } from "../harness.ts";
+import { linkUp } from "./link_up.ts";
+
+/** A channel with something in between. */
+function between(
+  channel: Channel,
+  changes: Partial<Pick<Channel, "send" | "close" | "ready">> & { buffered?: () => number },
+) {
+  return {
+    send: (bytes: Uint8Array) => changes.send === undefined ? channel.send(bytes) : changes.send(bytes),
+    close: (code?: number) => changes.close === undefined ? channel.close(code) : changes.close(code),
+    get bufferedAmount() {
+      return changes.buffered?.() ?? channel.bufferedAmount;
+    },
+    ready: () => changes.ready?.() ?? channel.ready(),
+    get onbytes() {
+      return channel.onbytes;
+    },
+    set onbytes(listener) {
+      channel.onbytes = listener;
+    },
+    get onclose() {
+      return channel.onclose;
+    },
+    set onclose(listener) {
+      channel.onclose = listener;
+    },
+  } satisfies Channel;
+}
+
+/** A client whose channel says that it is full, until it is told that it has room. */
+function congestible(server: { accept(channel: Channel): unknown }) {
+  const [client, accepted] = channelPair();
+  const state = { full: false, room: () => {} };
+  const ready = new Promise<void>((resolve) =>
+    state.room = () => {
+      state.full = false;
+      resolve();
+    }
+  );
+  server.accept(accepted);
+  const connection = openOver(
+    between(client, { buffered: () => state.full ? 1e9 : 0, ready: () => ready }),
+    undefined,
+    { limits: { closeTimeoutMs: 20 } },
+  );
+  return { connection, state };
+}
+
+test("CON-10: the peer's time to answer a close counts from the close", async () => {
+  const [client, accepted] = channelPair();
+  const later = (action: () => void) => void setTimeout(action, 2);
+  acceptor().accept(between(accepted, {
+    send: (bytes) => later(() => accepted.send(bytes)),
+    close: (code) => later(() => accepted.close(code)),
+  }));
+  const connection = openOver(client, undefined, { limits: { closeTimeoutMs: 5_000 } });
+  await connection.ready();
+  const now = performance.now;
+  performance.now = () => now.call(performance) + 10_000;
+  try {
+    await connection.close();
+  } finally {
+    performance.now = now;
+  }
+  assertEquals(connection.error, undefined);
+});
+
+test("an option that the engine refuses leaves no channel open", async () => {
+  const [client, peer] = channelPair();
+  const ended = new Promise((resolve) => peer.onclose = resolve);
+  assertThrows(() => openOver(client, undefined, { maxFrameSize: 100 }), RangeError);
+  await ended;
+});
+
+test("ATK-32: a trace that throws ends its connection with what it threw", async () => {
+  for (const direction of ["in", "out"]) {
+    const connection = linkUp(acceptor({ onSender: (request) => void request.accept() }), {
+      trace: (frame) => {
+        if (frame.direction === direction && frame.body?.kind === "flow") throw new Error("disk is full");
+      },
+    });
+    const receiver = connection.receiver("orders");
+    if (direction === "in") await receiver.drain().catch(() => {});
+    await connection.closed;
+    assertEquals((connection.error as AmqpError).condition, condition.internalError);
+    assertEquals((connection.error!.cause as Error).message, "disk is full");
+    await connection.close();
+  }
+});
+
+test("ATK-32: an error that cannot be encoded still refuses what it was thrown at", async () => {
+  const error = new AmqpError(condition.notFound, "no such queue", { scope: "link", info: { why: () => {} } });
+  const server = acceptor({
+    onSender: () => {
+      throw error;
+    },
+    onReceiver: () => Promise.reject(error),
+    onConnection: (connection) => {
+      if (connection.remote!.hostname === "elsewhere") throw error;
+    },
+  });
+  const connection = linkUp(server, { hostname: "here" });
+  for (const link of [connection.sender("a"), connection.receiver("b")]) {
+    assertEquals((await assertRejects(() => link.ready(), AmqpError)).condition, condition.notFound);
+  }
+  await connection.close({ error });
+  assertEquals(connection.error, undefined);
+  const other = linkUp(server, { hostname: "elsewhere" });
+  await other.closed;
+  assertEquals((other.error as AmqpError).condition, condition.notFound);
+});
+
+test("onConnection comes before the links that were attached ahead of it", async () => {
+  const order: string[] = [];
+  const server = acceptor({
+    onConnection: (connection) => {
+      order.push("connection");
+      if (connection.remote!.hostname === "elsewhere") throw new AmqpError(condition.notAllowed, "not here");
+    },
+    onSender: (request) => {
+      order.push("link");
+      request.accept();
+    },
+  });
+  const welcome = linkUp(server, { hostname: "here" });
+  await welcome.receiver("orders").ready();
+  const refused = linkUp(server, { hostname: "elsewhere" });
+  await assertRejects(() => refused.receiver("orders").ready(), AmqpError);
+  assertEquals(order, ["connection", "link", "connection"]);
+  await welcome.close();
+});
+
+test("an acceptor whose close was given up on can be waited for again", async () => {
+  const server = acceptor();
+  const connection = linkUp(server);
+  await connection.ready();
+  await assertRejects(() => server.close({ signal: AbortSignal.abort(new Error("no time")) }), Error, "no time");
+  await server.close();
+  assertEquals(server.connections.size, 0);
+  await connection.closed;
+});
+
+test("ATK-32: hooks that answer when the peer has gone do no harm", async () => {
+  const asked = new Deferred<void>();
+  const late: Promise<unknown>[] = [];
+  const looking = new Deferred<void>();
+  const server = acceptor({
+    onSender: (request) => {
+      late.push(asked.promise.then(() => assertThrows(() => request.accept(), AmqpError)));
+    },
+    onReceiver: (request) => {
+      late.push(asked.promise.then(() => assertThrows(() => request.refuse(new AmqpError("a:b", "no")), AmqpError)));
+    },
+  });
+  const attaching = linkUp(server);
+  for (const link of [attaching.receiver("a"), attaching.sender("b")]) link.ready().catch(() => {});
+  await attaching.session().ready();
+  const slow = acceptor({
+    sasl: {
+      users: async () => {
+        looking.resolve();
+        await asked.promise;
+        return true;
+      },
+    },
+  });
+  const authenticating = linkUp(slow, { auth: plain("user", "secret") });
+  await looking.promise;
+  const peers = [...server.connections, ...slow.connections];
+  for (const connection of [attaching, authenticating]) connection.destroy(new Error("cable cut"));
+  await Promise.all(peers.map((peer) => peer.closed));
+  asked.resolve();
+  await Promise.all(late);
+  assertEquals([late.length, server.connections.size, slow.connections.size], [2, 0, 0]);
+});
+
+test("a session that is closing takes no more links, and tells what it ended with", async () => {
+  const connection = linkUp(acceptor({ onReceiver: (request) => void request.accept() }));
+  const session = connection.session();
+  const sender = session.sender("orders");
+  await sender.ready();
+  assertEquals([session.open, session.error], [true, undefined]);
+  const closing = session.close();
+  assertThrows(() => session.sender("more"), AmqpError, "session is closed");
+  assertThrows(() => session.receiver("more"), AmqpError, "session is closed");
+  await closing;
+  assertEquals([session.open, session.error, sender.open], [false, undefined, false]);
+  const broken = connection.session();
+  await broken.ready();
+  connection.destroy(new Error("cable cut"));
+  assertEquals([broken.open, broken.error?.message], [false, "cable cut"]);
+  assertThrows(() => broken.sender("more"), AmqpError, "cable cut");
+});
+
+test("destroy takes whatever a signal was aborted with", async () => {
+  for (const reason of ["enough", null]) {
+    const connection = linkUp(acceptor());
+    const sent = connection.sender("orders").send({ body: 1 });
+    connection.destroy(reason as unknown as Error);
+    assertInstanceOf(await sent.catch((error) => error), Error);
+    assertThrows(() => connection.sender("more"), AmqpError, "connection is closed");
+  }
+});
+
+test("a loop over events that was left is told nothing more", async () => {
+  const connection = linkUp(acceptor());
+  for await (const event of connection.events()) {
+    assertEquals(event.kind, "opened");
+    break;
+  }
+  const events = connection.events();
+  const next = events.next();
+  await connection.close();
+  assertEquals((await next).value?.kind, "closed");
+  assertEquals((await events.next()).done, true);
+});
+
+test("a loop over events ends with its signal, before or while it waits", async () => {
+  const connection = linkUp(acceptor());
+  await connection.ready();
+  const stop = new AbortController();
+  const events = connection.events({ signal: stop.signal });
+  const next = events.next();
+  const reason = new Error("seen enough");
+  stop.abort(reason);
+  assertEquals(await next.catch((error) => error), reason);
+  assertEquals((await events.next()).done, true);
+  const late = connection.events({ signal: stop.signal });
+  assertEquals(await late.next().catch((error) => error), reason);
+  // The connection itself goes on.
+  assertEquals(connection.open, true);
+  await connection.close();
+});
+
+/** An acceptor that answers each request with `answer`. */
+function answering(
+  answer: (request: DecodedMessage, replies: Sender) => void,
+  address: string | undefined = "replies",
+) {
+  const replies: Sender[] = [];
+  const attached: string[] = [];
+  const server = acceptor({
+    onSender: (request) => void replies.push(request.accept({ address })),
+    onReceiver: (request) => {
+      attached.push(request.address!);
+      void request.accept().serve((delivery) => answer(delivery.message, replies.at(-1)!));
+    },
+  });
+  return { server, replies, attached };
+}
+
+test("MGT-1: an answer is found by the id of the request, also when it comes as its correlation-id", async () => {
+  for (const field of ["messageId", "correlationId"] as const) {
+    const { server } = answering((request, replies) => {
+      void replies.send({ properties: { correlationId: request.properties![field] }, body: request.body });
+    });
+    const connection = linkUp(server);
+    const answer = await connection.request("echo", { properties: { correlationId: "mine" }, body: "hello" });
+    assertEquals(answer.body, "hello");
+    await connection.close();
+  }
+});
+
+test("MGT-1: a reply link that is refused, without an address, or lost ends its requests only", async () => {
+  const refusing = linkUp(acceptor());
+  assertEquals(
+    (await assertRejects(() => refusing.request("echo", { body: 1 }), AmqpError)).condition,
+    condition.notImplemented,
+  );
+  await refusing.close();
+  let asked = () => {};
+  const nameless = linkUp(acceptor({ onSender: (request) => void request.accept(), onReceiver: () => {} }));
+  await assertRejects(() => nameless.request("echo", { body: 1 }), AmqpError, "no address");
+  await nameless.close();
+  const { server, replies } = answering((request, sender) => {
+    if (request.body === "void") return asked();
+    void sender.send({ properties: { correlationId: request.properties!.messageId }, body: request.body });
+  });
+  const connection = linkUp(server);
+  const arrived = new Promise<void>((resolve) => asked = resolve);
+  const lost = connection.request("echo", { body: "void" });
+  lost.catch(() => {});
+  await arrived;
+  await replies[0]!.close({ error: new AmqpError(condition.resourceDeleted, "node was deleted", { scope: "link" }) });
+  assertEquals((await assertRejects(() => lost, AmqpError)).condition, condition.resourceDeleted);
+  assertEquals((await connection.request("echo", { body: "again" })).body, "again");
+  assertEquals(replies.length, 2);
+  await connection.close();
+});
+
+test("ATK-8: requests to ever new addresses keep a bounded number of links", async () => {
+  const { server, attached } = answering((request, replies) => {
+    void replies.send({ properties: { correlationId: request.properties!.messageId } });
+  });
+  const connection: Connection = linkUp(server, { session: { handleMax: MAX_IDLE_REQUEST_SENDERS + 4 } });
+  for (let i = 0; i < 3 * MAX_IDLE_REQUEST_SENDERS; i++) await connection.request(`node ${i}`, { body: i });
+  await connection.request(`node ${3 * MAX_IDLE_REQUEST_SENDERS - 1}`, { body: "again" });
+  assertEquals(attached.length, 3 * MAX_IDLE_REQUEST_SENDERS);
+  await connection.close();
+});
+
+test("ATK-18: a full channel holds back messages, not what ends them", async () => {
+  const server = acceptor({ onReceiver: (request) => void request.accept({ credit: 10 }).serve(() => {}) });
+  for (const ending of ["room", "abort", "destroy", "close"] as const) {
+    const { connection, state } = congestible(server);
+    const sender = connection.sender("orders");
+    assertEquals(await sender.send({ body: 0 }), { kind: "accepted" });
+    state.full = true;
+    const controller = new AbortController();
+    // The one that finds the channel full, and one that is held back for it.
+    const first = sender.send({ body: 1 });
+    assertEquals(await first, { kind: "accepted" });
+    assertEquals(connection.congested, true);
+    const held = sender.send({ body: 2 }, { signal: controller.signal }).then(
+      (outcome) => outcome?.kind,
+      (error: Error) => error.message,
+    );
+    if (ending === "room") {
+      state.room();
+      assertEquals(await held, "accepted");
+    } else if (ending === "abort") {
+      controller.abort(new Error("enough"));
+      assertEquals(await held, "enough");
+    } else if (ending === "destroy") {
+      connection.destroy(new Error("cable cut"));
+      assertEquals(await held, "cable cut");
+    }
+    if (ending !== "close") state.room();
+    await connection.close({ timeoutMs: 10 });
+    if (ending === "close") assertEquals((await held)!.includes("closed"), true);
+  }
+});
+
+test("ATK-14: a link's name, which is the peer's choice, writes no terminal sequences into errors", async () => {
+  const ends: Sender[] = [];
+  const connection = linkUp(acceptor({ onSender: (request) => void ends.push(request.accept()) }));
+  const receiver = connection.receiver({ address: "orders", name: "orders\x1b[2J", settle: "manual" });
+  await receiver.ready();
+  const sent = ends[0]!.send({ body: 1 });
+  (await receiver.receive()).reject();
+  const failures = [await assertRejects(() => sent, AmqpError)];
+  const lost = ends[0]!.send({ body: 2 });
+  await receiver.receive();
+  connection.destroy(new Error("cable cut"));
+  failures.push(await assertRejects(() => lost, AmqpError));
+  failures.push(await assertRejects(() => ends[0]!.send({ body: 3 }), AmqpError));
+  for (const { message } of failures) {
+    assertEquals([message.includes("\x1b"), message.includes("orders")], [false, true]);
+  }
+});
+
+test("ATK-18: a peer that asks and asks but does not read is dropped, as soon as this side says", async () => {
+  // Each question and its answer have some 30,000 bytes.
+  for (const [maxBufferedBytes, least, most] of [[undefined, 130, 150], [300_000, 30, 50]] as const) {
+    const server = acceptor({ maxBufferedBytes });
+    const [client, accepted] = channelPair();
+    let full = false;
+    const link = server.accept(
+      between(accepted, { buffered: () => full ? 1e9 : 0, ready: () => new Promise(() => {}) }),
+    )!;
+    const connection = openOver(client, undefined);
+    await connection.ready();
+    full = true;
+    let count = 0;
+    while (link.open && count < 1_000) {
+      connection.sender({ address: "orders", name: `${count++}${"x".repeat(30_000)}` }).ready().catch(() => {});
+      await new Promise((resolve) => setTimeout(resolve));
+    }
+    assertEquals((link.error as AmqpError).condition, condition.resourceLimitExceeded);
+    assertEquals([count >= least, count <= most], [true, true], `${count}`);
+    await connection.closed;
+  }
+});
+
+test("ATK-18: no more than the limit waits in a channel that takes nothing, and one flush", async () => {
+  for (const [maxBufferedBytes, limit] of [[undefined, 1_048_576], [400_000, 400_000], [1, 262_144]] as const) {
+    const [client, accepted] = channelPair();
+    acceptor({ onReceiver: (request) => void request.accept({ credit: 1_000 }) }).accept(accepted);
+    let waiting: number | undefined;
+    const connection = openOver(
+      between(client, {
+        send: (bytes) => {
+          if (waiting !== undefined) waiting += bytes.length;
+          client.send(bytes);
+        },
+        buffered: () => waiting ?? 0,
+        ready: () => new Promise(() => {}),
+      }),
+      undefined,
+      { limits: { maxBufferedBytes } },
+    );
+    const sender = connection.sender("orders");
+    await sender.ready();
+    waiting = 0;
+    for (let i = 0; i < 100; i++) sender.send({ body: new Uint8Array(50_000) }).catch(() => {});
+    while (!connection.congested) await new Promise((resolve) => setTimeout(resolve));
+    assertEquals([waiting > limit, waiting < limit + 100_000], [true, true], `${waiting} of ${limit}`);
+    connection.destroy(new Error("enough"));
+    await connection.closed;
+  }
+});
+
+test("a hook that fails after it has accepted ends the link at once, whatever the peer says", async () => {
+  const ends: Sender[] = [];
+  const failed = new Deferred<void>();
+  const server = acceptor({
+    onSender: async (request) => {
+      ends.push(request.accept());
+      await failed.promise;
+      throw new AmqpError(condition.resourceDeleted, "queue was deleted", { scope: "link" });
+    },
+  });
+  const connection = linkUp(server);
+  const receiver = connection.receiver({ address: "orders", credit: "manual" });
+  await receiver.ready();
+  const waiting = ends[0]!.send({ body: 1 });
+  waiting.catch(() => {});
+  failed.resolve();
+  await receiver.closed;
+  assertEquals((receiver.error as AmqpError).condition, condition.resourceDeleted);
+  assertEquals((await assertRejects(() => waiting, AmqpError)).condition, condition.resourceDeleted);
+  assertEquals(ends[0]!.open, false);
+  await connection.close();
+});
+
+test("LNK-4: a link that is attached and given up in one breath disturbs nobody", async () => {
+  const server = acceptor({ onSender: (request) => void request.accept() });
+  const connection = linkUp(server);
+  const kept = connection.receiver("orders");
+  await kept.ready();
+  for (const link of [connection.sender("a"), connection.receiver("b")]) await link.close();
+  assertEquals([connection.open, kept.open], [true, true]);
+  const session = connection.session();
+  session.sender("c");
+  await session.close();
+  assertEquals([connection.open, kept.open], [true, true]);
+  await connection.close();
+});
+
+test("FLW-2: messages that arrive with a settlement, or in part, count against the credit", async () => {
+  const ends: Receiver[] = [];
+  const server = acceptor({ onReceiver: (request) => void ends.push(request.accept({ credit: 3, settle: "manual" })) });
+  const twoSteps = linkUp(server);
+  const sender = twoSteps.sender({ address: "orders", rcvSettleMode: "second" });
+  const first = sender.send({ body: 1 });
+  await sender.ready();
+  (await ends[0]!.receive()).accept();
+  await first;
+  // They leave together with our settlement of the first.
+  for (const body of [2, 3, 4]) sender.send({ body }).catch(() => {});
+  await ends[0]!.receive();
+  await ends[0]!.receive();
+  assertEquals(ends[0]!.credit, 1);
+  twoSteps.destroy(new Error("cable cut"));
+
+  const { connection, state } = congestible(server);
+  const slow = connection.sender("orders");
+  await slow.ready();
+  state.full = true;
+  const sent = [slow.send({ body: 1 }), slow.send({ body: new Uint8Array(500_000) })];
+  const small = await ends[1]!.receive();
+  small.accept();
+  assertEquals(ends[1]!.credit, 2);
+  state.room();
+  const large = await ends[1]!.receive();
+  assertEquals(large.message.bytes().length, 500_000);
+  large.accept();
+  await Promise.all(sent);
+  await connection.close();
+});

@@ -1,0 +1,26 @@
+/**
+ * A client and an accepting side joined in memory, without a socket.
+ *
+ * @module
+ */
+
+import { anonymous, type SaslMechanism } from "../../src/sasl/mechanisms.ts";
+import { type ConnectOptions, openOver } from "../../src/client/connect.ts";
+import type { Connection } from "../../src/client/connection.ts";
+import type { Channel } from "../../src/transport/channel.ts";
+import { channelPair, type ChannelPairOptions } from "../../src/transport/pair.ts";
+
+/** How the two are joined. */
+export interface LinkUpOptions extends Omit<ConnectOptions, "auth" | "signal" | "subprotocols"> {
+  /** The client's mechanism, null for none. Default: ANONYMOUS. */
+  auth?: SaslMechanism | null;
+  /** How bytes are cut on their way, and the like. */
+  pair?: ChannelPairOptions;
+}
+
+/** Connects a new client to `server`, an acceptor or a broker; nothing is waited for. */
+export function linkUp(server: { accept(channel: Channel): unknown }, options: LinkUpOptions = {}): Connection {
+  const [client, accepted] = channelPair(options.pair);
+  server.accept(accepted);
+  return openOver(client, options.auth === null ? undefined : options.auth ?? anonymous(), options);
+}

@@ -1,0 +1,593 @@
+import { assertEquals, assertInstanceOf, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
+import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
+import type { Message } from "../../src/codec/message.ts";
+import { MAX_IN_FLIGHT } from "../../src/client/send_all.ts";
+import type { Receiver } from "../../src/client/receiver.ts";
+import type { Sender } from "../../src/client/sender.ts";
+import { acceptor, type ReceiverRequest } from "../../src/server/acceptor.ts";
+import { test } from "../harness.ts";
+import { linkUp, type LinkUpOptions } from "./link_up.ts";
+
+/** A connection whose peer takes every sender with `take`, and the peer's end of the last one. */
+function sending(take: (request: ReceiverRequest) => Receiver, options: LinkUpOptions = {}) {
+  const ends: Receiver[] = [];
+  const server = acceptor({ onReceiver: (request) => void ends.push(take(request)) });
+  const connection = linkUp(server, options);
+  return { connection, ends, server };
+}
+
+test("send waits for the attach, the credit and the outcome, in the order of the calls", async () => {
+  const bodies: unknown[] = [];
+  const { connection } = sending((request) => {
+    const receiver = request.accept({ credit: 3 });
+    void receiver.serve((delivery) => void bodies.push(delivery.message.body));
+    return receiver;
+  });
+  const sender = connection.sender("orders");
+  const outcomes = await Promise.all(Array.from({ length: 20 }, (_, i) => sender.send({ body: BigInt(i) })));
+  assertEquals(outcomes, Array.from({ length: 20 }, () => ({ kind: "accepted" as const })));
+  assertEquals(bodies, Array.from({ length: 20 }, (_, i) => BigInt(i)));
+  assertEquals(sender.pending, 0);
+  await connection.close();
+});
+
+test("MSG-12: rejected, released and modified outcomes throw an OutcomeError that tells which", async () => {
+  const { connection } = sending((request) => {
+    const receiver = request.accept({ credit: 10 });
+    void receiver.serve((delivery) => {
+      switch (delivery.message.body) {
+        case "reject":
+          return delivery.reject(new AmqpError("shop:sold-out", "none left", { info: { left: 0n } }));
+        case "reject plainly":
+          return delivery.reject();
+        case "release":
+          return delivery.release();
+        case "modify":
+          return delivery.modify({ deliveryFailed: true });
+        case "modify, not here":
+          return delivery.modify({ undeliverableHere: true });
+        case "throw":
+          throw new Error("handler failed");
+      }
+    });
+    return receiver;
+  });
+  const sender = connection.sender("orders");
+  const expected: [string, string, string, boolean][] = [
+    ["reject", "rejected", "shop:sold-out", false],
+    ["reject plainly", "rejected", "amqp:rejected:list", false],
+    ["release", "released", "amqp:released:list", true],
+    ["modify", "modified", "amqp:modified:list", true],
+    ["modify, not here", "modified", "amqp:modified:list", false],
+    ["throw", "released", "amqp:released:list", true],
+  ];
+  for (const [body, outcome, symbol, retryable] of expected) {
+    const error = await assertRejects(() => sender.send({ body }), OutcomeError);
+    assertEquals([error.outcome, error.condition, error.retryable, error.remote], [outcome, symbol, retryable, true]);
+    if (body === "reject") assertEquals({ ...error.info }, { left: 0n });
+  }
+  await connection.close();
+});
+
+test("TRF-5: a settled send resolves without an outcome once it is written", async () => {
+  const bodies: unknown[] = [];
+  const { connection } = sending((request) => {
+    const receiver = request.accept({ credit: 2 });
+    void receiver.serve((delivery) => {
+      assertEquals(delivery.remoteSettled, true);
+      bodies.push(delivery.message.body);
+    });
+    return receiver;
+  });
+  const sender = connection.sender("log");
+  for (let i = 0; i < 10; i++) assertStrictEquals(await sender.send({ body: `${i}` }, { settled: true }), undefined);
+  await connection.close();
+  assertEquals(bodies.length, 10);
+});
+
+test("DSP-2: a receiver that settles second gets the sender's settlement first", async () => {
+  let told = 0;
+  const { connection } = sending((request) => {
+    const receiver = request.accept({ credit: 1, rcvSettleMode: "second" });
+    void receiver.serve(() => void told++);
+    return receiver;
+  });
+  const sender = connection.sender({ address: "orders", rcvSettleMode: "second" });
+  // With a credit of one, the second message can only leave after the first was settled on both sides.
+  for (let i = 0; i < 5; i++) assertEquals(await sender.send({ body: "x" }), { kind: "accepted" });
+  assertEquals(told, 5);
+  await connection.close();
+});
+
+test("a send is aborted while it waits for credit, and the next ones still leave", async () => {
+  const bodies: unknown[] = [];
+  const { connection, ends } = sending((request) => request.accept({ credit: "manual" }));
+  const sender = connection.sender("orders");
+  await sender.ready();
+  const controller = new AbortController();
+  const first = sender.send({ body: "first" }, { signal: controller.signal });
+  const second = sender.send({ body: "second" });
+  controller.abort(new Error("changed my mind"));
+  await assertRejects(() => first, Error, "changed my mind");
+  assertEquals(sender.pending, 1);
+  ends[0]!.grant(5);
+  const delivery = await ends[0]!.receive();
+  bodies.push(delivery.message.body);
+  delivery.accept();
+  await second;
+  assertEquals(bodies, ["second"]);
+  assertEquals(ends[0]!.credit, 4);
+  await connection.close();
+});
+
+test("an aborted signal rejects at once, and a send without a reason to wait leaves no listener", async () => {
+  const { connection } = sending((request) => {
+    const receiver = request.accept({ credit: 5 });
+    void receiver.serve(() => {});
+    return receiver;
+  });
+  const sender = connection.sender("orders");
+  await assertRejects(() => sender.send({ body: 1 }, { signal: AbortSignal.abort(new Error("no")) }), Error, "no");
+  const controller = new AbortController();
+  await sender.send({ body: 1 }, { signal: controller.signal });
+  controller.abort();
+  await sender.send({ body: 2 });
+  await connection.close();
+});
+
+test("LNK-4: a refused sender rejects ready, queued sends and later ones with the peer's error", async () => {
+  const server = acceptor({
+    onReceiver: () => {
+      throw new AmqpError(condition.notFound, "Cannot attach: no such queue", { scope: "link" });
+    },
+  });
+  const connection = linkUp(server);
+  const sender = connection.sender("nowhere");
+  const queued = sender.send({ body: 1 });
+  const error = await assertRejects(() => sender.ready(), AmqpError, "no such queue");
+  assertEquals([error.condition, error.remote, error.scope], [condition.notFound, true, "link"]);
+  assertEquals((await assertRejects(() => queued, AmqpError)).condition, condition.notFound);
+  assertEquals((await assertRejects(() => sender.send({ body: 2 }), AmqpError)).condition, condition.notFound);
+  assertInstanceOf(sender.error, AmqpError);
+  // The connection and its other links go on.
+  assertEquals(connection.open, true);
+  await connection.close();
+});
+
+test("LNK-7: a message larger than the receiver takes is refused before it leaves", async () => {
+  const { connection } = sending((request) => request.accept({ credit: 5, maxMessageSize: 100n }));
+  const sender = connection.sender("small");
+  const error = await assertRejects(() => sender.send({ body: new Uint8Array(200) }), AmqpError, "receiver takes 100");
+  assertEquals(error.condition, condition.messageSizeExceeded);
+  await connection.close();
+});
+
+test("what is in flight when the connection breaks is lost, what was still queued has not left", async () => {
+  const { connection, ends } = sending((request) => request.accept({ credit: 2, settle: "manual" }));
+  const sender = connection.sender("orders");
+  const inFlight = sender.send({ body: 1 });
+  const alsoInFlight = sender.send({ body: 2 });
+  const queued = sender.send({ body: 3 });
+  const results = Promise.allSettled([inFlight, alsoInFlight, queued]);
+  await sender.ready();
+  await ends[0]!.receive();
+  await ends[0]!.receive();
+  connection.destroy(new Error("cable cut"));
+  const reasons = (await results).map((result) => (result as PromiseRejectedResult).reason);
+  assertInstanceOf(reasons[0], OutcomeError);
+  assertEquals([reasons[0].outcome, reasons[0].retryable], ["lost", true]);
+  assertInstanceOf(reasons[1], OutcomeError);
+  assertEquals(reasons[2].message, "cable cut");
+  assertEquals(connection.error?.message, "cable cut");
+  assertThrows(() => connection.sender("more"), AmqpError, "connection is closed");
+  await connection.close();
+});
+
+test("closing a sender waits for what is in flight", async () => {
+  const { connection, ends } = sending((request) => request.accept({ credit: 5, settle: "manual" }));
+  const sender = connection.sender("orders");
+  const sent = sender.send({ body: 1 });
+  await sender.ready();
+  const delivery = await ends[0]!.receive();
+  let closed = false;
+  const closing = sender.close().then(() => closed = true);
+  await assertRejects(() => sender.send({ body: 2 }), AmqpError, "is closed");
+  assertEquals(closed, false);
+  delivery.accept();
+  assertEquals(await sent, { kind: "accepted" });
+  await closing;
+  assertEquals(sender.open, false);
+  await connection.close();
+});
+
+test("closing a sender gives up on an outcome that does not come in time", async () => {
+  const { connection } = sending((request) => request.accept({ credit: 5, settle: "manual" }));
+  const sender = connection.sender("orders");
+  const sent = sender.send({ body: 1 });
+  await sender.ready();
+  await sender.close({ timeoutMs: 20 });
+  assertEquals((await assertRejects(() => sent, OutcomeError)).outcome, "lost");
+  await connection.close();
+});
+
+test("sendAll keeps the link full and counts what was accepted", async () => {
+  let received = 0;
+  const { connection } = sending((request) => {
+    const receiver = request.accept({ credit: 50 });
+    void receiver.serve(() => void received++);
+    return receiver;
+  });
+  function* messages() {
+    for (let i = 0; i < 1_000; i++) yield { body: i };
+  }
+  assertEquals(await connection.sender("orders").sendAll(messages()), 1_000);
+  assertEquals(received, 1_000);
+  await connection.close();
+});
+
+test("sendAll takes no message before there is room for it", async () => {
+  const { connection, ends } = sending((request) => request.accept({ credit: "manual" }));
+  let taken = 0;
+  async function* messages() {
+    for (let i = 0; i < 100; i++) {
+      taken++;
+      yield { body: await Promise.resolve(i) };
+    }
+  }
+  const sender = connection.sender("orders");
+  await sender.ready();
+  const all = sender.sendAll(messages());
+  ends[0]!.grant(3);
+  for (let i = 0; i < 3; i++) (await ends[0]!.receive()).accept();
+  // One more than there was credit for: it is the one that waits.
+  assertEquals(taken <= 4, true);
+  ends[0]!.grant(1_000);
+  const rest = ends[0]!.serve(() => {});
+  assertEquals(await all, 100);
+  await connection.close();
+  await rest;
+});
+
+test("sendAll and a writable have as many messages under way as their sender says, and go on with every outcome", async () => {
+  const ways = {
+    sendAll: (sender: Sender, messages: Message[]): Promise<unknown> => sender.sendAll(messages),
+    writable: (sender: Sender, messages: Message[]): Promise<unknown> => {
+      const writer = sender.writable.getWriter();
+      for (const message of messages) writer.write(message).catch(() => {});
+      return writer.close();
+    },
+  };
+  for (const send of Object.values(ways)) {
+    for (const [maxInFlight, most] of [[undefined, MAX_IN_FLIGHT], [3, 3], [1, 1]] as const) {
+      const { connection, ends } = sending((request) => request.accept({ credit: 10_000, settle: "manual" }));
+      const sender = connection.sender("orders", { maxInFlight });
+      await sender.ready();
+      const all = send(sender, Array.from({ length: most + 5 }, (_, body) => ({ body })));
+      const held = [];
+      while (held.length < most) held.push(await ends[0]!.receive());
+      assertEquals(sender.pending, most);
+      held.shift()!.accept();
+      held.push(await ends[0]!.receive());
+      assertEquals(sender.pending, most);
+      for (const delivery of held) delivery.accept();
+      const rest = ends[0]!.serve((delivery) => delivery.accept());
+      await all;
+      await connection.close();
+      await rest;
+    }
+  }
+});
+
+test("sendAll and a writable refuse to wait for ever", async () => {
+  const { connection } = sending((request) => request.accept());
+  for (const maxInFlight of [0, NaN]) {
+    const sender = connection.sender("orders", { maxInFlight });
+    await assertRejects(() => sender.sendAll([{ body: 1 }]), RangeError, "maxInFlight");
+    await assertRejects(() => sender.writable.getWriter().closed, RangeError, "maxInFlight");
+  }
+  await connection.close();
+});
+
+test("sendAll and a writable end with a link that ends while they start", async () => {
+  const never = {
+    [Symbol.asyncIterator]: () => ({ next: () => new Promise<IteratorResult<Message>>(() => {}) }),
+  };
+  // The code for them is loaded in some number of microtasks.
+  for (let microtasks = 0; microtasks < 20; microtasks++) {
+    const { connection } = sending((request) => request.accept());
+    const sender = connection.sender("orders");
+    await sender.ready();
+    const all = assertRejects(() => sender.sendAll(never), AmqpError, "gone");
+    const writer = sender.writable.getWriter();
+    const closed = assertRejects(() => writer.closed, AmqpError, "gone");
+    for (let i = 0; i < microtasks; i++) await undefined;
+    connection.destroy(new AmqpError(condition.connectionForced, "gone"));
+    await all;
+    await closed;
+  }
+});
+
+test("a writable whose link ends while it starts can be aborted", async () => {
+  const { connection } = sending((request) => request.accept());
+  const sender = connection.sender("orders");
+  await sender.ready();
+  const { writable } = sender;
+  connection.destroy(new Error("gone"));
+  await writable.abort("enough");
+});
+
+test("sendAll ends when its signal is aborted by what it sends", async () => {
+  const { connection } = sending((request) => request.accept());
+  const sender = connection.sender("orders");
+  await sender.ready();
+  const controller = new AbortController();
+  const messages = {
+    [Symbol.asyncIterator]: () => ({
+      next: () => {
+        controller.abort(new Error("enough"));
+        return new Promise<IteratorResult<Message>>(() => {});
+      },
+    }),
+  };
+  await assertRejects(() => sender.sendAll(messages, { signal: controller.signal }), Error, "enough");
+  await connection.close();
+});
+
+test("sendAll stops at the first failure and reports it after the rest is settled", async () => {
+  let seen = 0;
+  const { connection } = sending((request) => {
+    const receiver = request.accept({ credit: 5 });
+    void receiver.serve((delivery) => {
+      if (++seen === 3) delivery.reject();
+    });
+    return receiver;
+  });
+  let taken = 0;
+  function* messages() {
+    for (let i = 0; i < 1_000; i++) {
+      taken++;
+      yield { body: i };
+    }
+  }
+  const error = await assertRejects(() => connection.sender("orders").sendAll(messages()), OutcomeError);
+  assertEquals(error.outcome, "rejected");
+  assertEquals(taken < 1_000, true);
+  await connection.close();
+});
+
+test("a writable sends what is piped into it and waits for all outcomes when it ends", async () => {
+  const bodies: unknown[] = [];
+  const { connection } = sending((request) => {
+    const receiver = request.accept({ credit: 4 });
+    void receiver.serve((delivery) => void bodies.push(delivery.message.body));
+    return receiver;
+  });
+  const source = new ReadableStream<{ body: string }>({
+    start(controller) {
+      for (let i = 0; i < 30; i++) controller.enqueue({ body: `${i}` });
+      controller.close();
+    },
+  });
+  const sender = connection.sender("orders");
+  await source.pipeTo(sender.writable);
+  assertEquals(bodies, Array.from({ length: 30 }, (_, i) => `${i}`));
+  assertEquals(sender.open, true);
+  await connection.close();
+});
+
+test("a writable errors with the first message that is not accepted", async () => {
+  const { connection } = sending((request) => {
+    const receiver = request.accept({ credit: 1 });
+    void receiver.serve((delivery) => delivery.reject());
+    return receiver;
+  });
+  const writer = connection.sender("orders").writable.getWriter();
+  writer.closed.catch(() => {});
+  await assertRejects(async () => {
+    for (;;) {
+      await writer.ready;
+      await writer.write({ body: 1 });
+    }
+  }, OutcomeError);
+  await connection.close();
+});
+
+test("MSG-4: bytes are sent unchanged, with their message format", async () => {
+  const { connection, ends } = sending((request) => request.accept({ credit: 1 }));
+  const sender = connection.sender("raw");
+  const sent = sender.send(Uint8Array.of(1, 2, 3), { messageFormat: 0x80013700 });
+  await sender.ready();
+  const delivery = await ends[0]!.receive();
+  assertEquals([delivery.messageFormat, [...delivery.payload]], [0x80013700, [1, 2, 3]]);
+  assertEquals(delivery.message.body, Uint8Array.of(1, 2, 3));
+  delivery.accept();
+  await sent;
+  await connection.close();
+});
+
+test("a message that cannot be encoded rejects its send and nothing else", async () => {
+  const { connection } = sending((request) => {
+    const receiver = request.accept({ credit: 10 });
+    void receiver.serve(() => {});
+    return receiver;
+  });
+  const sender = connection.sender("orders");
+  // deno-lint-ignore no-explicit-any
+  await assertRejects(() => sender.send({ applicationProperties: { list: [] as any } }), TypeError);
+  assertEquals(await sender.send({ body: "fine" }), { kind: "accepted" });
+  await connection.close();
+});
+
+/** An iterable that never has a message, and whether it was given up. */
+function silent() {
+  const state = { returned: false };
+  const messages: AsyncIterable<Message> = {
+    [Symbol.asyncIterator]: () => ({
+      next: () => new Promise<IteratorResult<Message>>(() => {}),
+      return: () => {
+        state.returned = true;
+        return new Promise<IteratorResult<Message>>(() => {});
+      },
+    }),
+  };
+  return { messages, state };
+}
+
+test("sendAll ends with its signal while there is nothing to send", async () => {
+  const { connection } = sending((request) => request.accept({ credit: 1 }));
+  const sender = connection.sender("orders");
+  const { messages, state } = silent();
+  const controller = new AbortController();
+  const all = sender.sendAll(messages, { signal: controller.signal });
+  await sender.ready();
+  controller.abort(new Error("enough"));
+  await assertRejects(() => all, Error, "enough");
+  assertEquals([state.returned, sender.open], [true, true]);
+  await assertRejects(() => sender.sendAll(messages, { signal: controller.signal }), Error, "enough");
+  await connection.close();
+});
+
+test("sendAll ends with its link while there is nothing to send", async () => {
+  const { connection, ends } = sending((request) => request.accept({ credit: 1 }));
+  const sender = connection.sender("orders");
+  const { messages, state } = silent();
+  const all = sender.sendAll(messages);
+  await sender.ready();
+  void ends[0]!.close({ error: new AmqpError(condition.resourceDeleted, "queue was deleted", { scope: "link" }) });
+  assertEquals((await assertRejects(() => all, AmqpError)).condition, condition.resourceDeleted);
+  assertEquals(state.returned, true);
+  await connection.close();
+});
+
+test("sendAll gives up its messages once one has failed, and passes on what they throw after the rest", async () => {
+  const { connection, ends } = sending((request) => request.accept({ credit: 10, settle: "manual" }));
+  const sender = connection.sender("orders");
+  let returned = false;
+  async function* endless() {
+    try {
+      for (let i = 0;; i++) yield { body: await Promise.resolve(i) };
+    } finally {
+      returned = true;
+    }
+  }
+  const all = sender.sendAll(endless());
+  await sender.ready();
+  for (let i = 0; i < 10; i++) (await ends[0]!.receive()).reject();
+  void ends[0]!.serve((delivery) => delivery.accept());
+  assertEquals((await assertRejects(() => all, OutcomeError)).outcome, "rejected");
+  assertEquals(returned, true);
+  const other = connection.sender("more");
+  function* broken() {
+    yield { body: 1 };
+    throw new Error("out of paper");
+  }
+  let reported = false;
+  const some = assertRejects(() => other.sendAll(broken()), Error, "out of paper").then(() => reported = true);
+  await other.ready();
+  const delivery = await ends[1]!.receive();
+  assertEquals(reported, false);
+  delivery.accept();
+  await some;
+  await connection.close();
+});
+
+test("a writable can be aborted while its message waits for credit, and errors when the link ends", async () => {
+  const { connection } = sending((request) => request.accept({ credit: "manual" }));
+  const sender = connection.sender("orders");
+  const writer = sender.writable.getWriter();
+  const written = writer.write({ body: 1 });
+  written.catch(() => {});
+  await sender.ready();
+  await writer.abort(new Error("enough"));
+  assertEquals(sender.pending, 0);
+  const other = sender.writable.getWriter();
+  await other.ready;
+  const ended = assertRejects(() => other.closed, AmqpError);
+  await sender.close();
+  await ended;
+  await connection.close();
+});
+
+test("sendAll and a writable fail on a link that ends before they have begun, and take nothing", async () => {
+  const { connection } = sending((request) => request.accept({ credit: 1 }));
+  const sender = connection.sender("orders");
+  await sender.ready();
+  const { messages, state } = silent();
+  const all = assertRejects(() => sender.sendAll(messages), AmqpError, "is closed");
+  const stream = assertRejects(() => sender.writable.getWriter().closed, AmqpError, "is closed");
+  await sender.close();
+  await Promise.all([all, stream]);
+  assertEquals(state.returned, false);
+  await connection.close();
+});
+
+test("what is asked of a link that was refused is as final as the refusal", async () => {
+  const server = acceptor({
+    onReceiver: ({ address }) => {
+      throw new AmqpError(address === "busy" ? condition.resourceLocked : condition.notFound, "no", { scope: "link" });
+    },
+  });
+  const connection = linkUp(server);
+  for (const [address, retryable] of [["nowhere", false], ["busy", true]] as const) {
+    const sender = connection.sender(address);
+    await sender.closed;
+    assertEquals((await assertRejects(() => sender.send({ body: 1 }), AmqpError)).retryable, retryable);
+  }
+  await connection.close();
+});
+
+test("closing a sender waits without bound when so asked", async () => {
+  const { connection, ends } = sending((request) => request.accept({ credit: 5, settle: "manual" }));
+  const sender = connection.sender("orders");
+  const sent = sender.send({ body: 1 });
+  await sender.ready();
+  const delivery = await ends[0]!.receive();
+  const closing = sender.close({ timeoutMs: Infinity });
+  // A timer of no delay at all has had its turn after this.
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  delivery.accept();
+  assertEquals(await sent, { kind: "accepted" });
+  await closing;
+  await connection.close();
+});
+
+test("a failing send that nobody waits for does not end the process", async () => {
+  const { connection } = sending((request) => {
+    const receiver = request.accept({ credit: 1 });
+    void receiver.serve((delivery) => delivery.reject());
+    return receiver;
+  });
+  const sender = connection.sender("orders");
+  void sender.send({ body: "rejected" });
+  void sender.send({ applicationProperties: { key: Symbol() as unknown as string } });
+  void sender.send({ body: "aborted" }, { signal: AbortSignal.abort(new Error("no")) });
+  await assertRejects(() => sender.send({ body: "watched" }), OutcomeError);
+  void sender.send({ body: "lost" });
+  connection.destroy(new Error("cable cut"));
+  void sender.send({ body: "late" });
+  await connection.close();
+  // The runner fails a test after which a rejection is unhandled; a turn lets it see one.
+  await new Promise((resolve) => setTimeout(resolve));
+});
+
+test("sendAll takes of an endless source no more than there is room for, and ends with the link", async () => {
+  const { connection, ends } = sending((request) => request.accept({ credit: 10, settle: "manual" }));
+  const sender = connection.sender("orders");
+  let [taken, returned] = [0, false];
+  function* endless() {
+    try {
+      for (;;) yield { body: ++taken };
+    } finally {
+      returned = true;
+    }
+  }
+  const all = assertRejects(() => sender.sendAll(endless()), OutcomeError, "outcome");
+  await sender.ready();
+  await ends[0]!.receive();
+  // The one that waits for credit is the last.
+  assertEquals([taken, sender.pending], [11, 11]);
+  await connection.close({ timeoutMs: 1 });
+  await all;
+  assertEquals([taken, returned], [11, true]);
+  await assertRejects(() => sender.sendAll(endless()), AmqpError, "closed");
+});

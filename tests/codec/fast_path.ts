@@ -1,0 +1,30 @@
+/**
+ * Compares what is read without the table of definitions with what the table gives.
+ *
+ * @module
+ */
+
+import { assertEquals } from "@std/assert";
+import { decodeProvider } from "../../src/codec/composite.ts";
+import { OrdinaryReader } from "../../src/codec/fast_path.ts";
+import { archetypes } from "../../src/codec/plans.ts";
+import { Reader } from "../../src/codec/reader.ts";
+import { amidst } from "./bytes.ts";
+
+/** Asserts that both agree on a frame's body, or that it is left to the table; tells whether it was not. */
+export function agree(body: Uint8Array): boolean {
+  // With more behind it that would be misread if lengths were not checked.
+  const bytes = amidst(Uint8Array.from([0x52, ...body, 0x52, 0x41, 0x43, 0x43, 0x43]));
+  const end = 1 + body.length;
+  const ordinary = new OrdinaryReader(bytes);
+  const found = ordinary.performative(1, end);
+  if (found === undefined) return false;
+  const reader = new Reader(bytes);
+  reader.window(1, end);
+  const expected = decodeProvider(reader, archetypes.frame);
+  assertEquals<unknown>(found, expected);
+  assertEquals(Object.keys(found), Object.keys(expected));
+  assertEquals(ordinary.position, reader.position);
+  if (found.kind !== "transfer") assertEquals(reader.remaining, 0);
+  return true;
+}

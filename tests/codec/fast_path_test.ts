@@ -1,0 +1,95 @@
+import { assert, assertEquals } from "@std/assert";
+import { encodeComposite } from "../../src/codec/composite.ts";
+import type { Performative } from "../../src/codec/types.ts";
+import { Writer } from "../../src/codec/writer.ts";
+import { mutated } from "../fuzz/generate.ts";
+import { type Random, random, seed, test } from "../harness.ts";
+import { wire } from "./bytes.ts";
+import { agree } from "./fast_path.ts";
+
+/** Forms of each type of field: ordinary ones, long ones, wrong ones. */
+const forms = {
+  uint: ["43", "52 00", "52 ff", "70 00000000", "70 ffffffff", "40", "53 01", "52"],
+  binary: ["a0 00", "a0 03 010203", "b0 00000002 0102", "40", "a0 ff 01", "a3 01 61"],
+  boolean: ["41", "42", "56 00", "56 01", "40", "56 02", "43"],
+  mode: ["40", "50 00", "50 02"],
+  state: [
+    "00 53 24 45",
+    "00 53 24 c0 01 00",
+    "00 53 26 45",
+    "00 80 0000000000000024 45",
+    "00 a3 12 616d71703a61636365707465643a6c697374 45",
+    "00 53 23 c0 04 02 52 05 44",
+    "40",
+    "00 53 75 a0 00",
+  ],
+} as const;
+
+const fields = {
+  14: "uint uint binary uint boolean boolean mode state boolean boolean boolean boolean",
+  15: "boolean uint uint boolean state boolean boolean",
+} as const;
+
+/** A performative put together of such forms, mostly of ordinary ones. */
+function performative(source: Random): Uint8Array {
+  const code = source.pick(["14", "14", "15", "15"] as const);
+  const all = fields[code].split(" ") as (keyof typeof forms)[];
+  const most = source.int(10) === 0 ? all.length : Math.min(all.length, code === "14" ? 6 : 5);
+  const parts = all.slice(0, source.int(4) > 0 ? most - source.int(2) : source.int(most + 1)).map((type) => {
+    return source.int(5) > 0 ? forms[type][0] : source.pick<string>(forms[type]);
+  });
+  const contents = wire(parts.join(""));
+  const count = source.int(20) === 0 ? source.int(8) : parts.length;
+  const size = source.int(20) === 0 ? source.int(40) : contents.length + 1;
+  const head = source.int(20) === 0
+    ? Uint8Array.of(0, 0x53, Number.parseInt(code, 16), 0xd0, 0, 0, 0, size + 3, 0, 0, 0, count)
+    : Uint8Array.of(0, 0x53, Number.parseInt(code, 16), 0xc0, size, count);
+  return Uint8Array.from([...head, ...contents]);
+}
+
+test("TYP-1 ATK-33: what is read without the table is what the table gives, for any form of any field", () => {
+  const source = random(seed());
+  let ordinary = 0;
+  for (let i = 0; i < 20_000; i++) {
+    const body = performative(source);
+    const bytes = Uint8Array.from([...body, ...source.bytes(source.int(3))]);
+    if (agree(source.int(3) > 0 ? bytes : mutated(source, bytes))) ordinary++;
+  }
+  assert(ordinary > 2_000, `only ${ordinary} were ordinary`);
+});
+
+test("TYP-1: what this module writes of accepted deliveries is ordinary", () => {
+  const deliveryTag = Uint8Array.of(1, 2, 3, 4);
+  const accepted = { kind: "accepted" } as const;
+  const bodies: Performative[] = [
+    { kind: "transfer", handle: 0, deliveryId: 300, deliveryTag, messageFormat: 0 },
+    { kind: "transfer", handle: 0, deliveryId: 300, deliveryTag, messageFormat: 0, settled: false },
+    {
+      kind: "transfer",
+      handle: 4_000_000_000,
+      deliveryId: 0,
+      deliveryTag,
+      messageFormat: 0,
+      settled: true,
+      more: true,
+    },
+    { kind: "transfer", handle: 7, deliveryId: 0, deliveryTag, messageFormat: 0x800, more: true },
+    { kind: "disposition", role: "receiver", first: 0, last: 4_294_967_295, settled: true, state: accepted },
+    { kind: "disposition", role: "receiver", first: 7, settled: true, state: accepted },
+    { kind: "disposition", role: "sender", first: 7, settled: true, state: accepted },
+  ];
+  for (const body of bodies) {
+    const writer = new Writer();
+    encodeComposite(writer, body);
+    assert(agree(writer.take()), JSON.stringify(body));
+  }
+});
+
+test("TYP-4: a frame that is cut anywhere is never ordinary", () => {
+  for (
+    const text of ["00 53 14 c0 0b 05 43 70 00000100 a0 01 07 43 42", "00 53 15 c0 09 05 41 52 05 52 06 41 00 53 24 45"]
+  ) {
+    const bytes = wire(text);
+    for (let length = 0; length < bytes.length; length++) assertEquals(agree(bytes.subarray(0, length)), false);
+  }
+});

@@ -1,0 +1,393 @@
+import { assert, assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
+import { connect as connectTls } from "node:tls";
+import { AmqpError, connect, external, plain, TransportError } from "../../../mod.ts";
+import { acceptor } from "../../../src/server/acceptor.ts";
+import type { Channel } from "../../../src/transport/channel.ts";
+import { listen, type Listener, type ListenInfo, type ListenOptions } from "../../../src/transport/socket/listen.ts";
+import { dialSocket } from "../../../src/transport/socket/dial.ts";
+import { test } from "../../harness.ts";
+import { ca, keyPair } from "../../pki.ts";
+import { BareClient } from "../bare.ts";
+import { record } from "../channel_log.ts";
+import { latin1, text } from "../wire.ts";
+
+const KEY = "dGhlIHNhbXBsZSBub25jZQ==";
+const SASL = "AMQP\x03\x01\x00\x00";
+
+/** Listens, and keeps what was accepted. */
+async function start(
+  options: Partial<ListenOptions> = {},
+): Promise<Listener & { accepted: Array<{ channel: Channel; info: ListenInfo }> }> {
+  const accepted: Array<{ channel: Channel; info: ListenInfo }> = [];
+  const listener = await listen({
+    port: 0,
+    host: "127.0.0.1",
+    accept: (channel, info) => {
+      accepted.push({ channel, info });
+      channel.onbytes = (bytes) => channel.send(bytes);
+    },
+    ...options,
+  });
+  return Object.assign(listener, { accepted });
+}
+
+/** Waits until only so many connections are left. */
+async function isLeft(listener: Listener, count: number): Promise<void> {
+  while (listener.counters.connections > count) await new Promise((resolve) => setTimeout(resolve, 1));
+}
+
+function upgrade(path: string, fields: Record<string, string> = {}): Uint8Array<ArrayBuffer> {
+  const all: Record<string, string> = {
+    "Host": "x",
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": KEY,
+    "Sec-WebSocket-Protocol": "amqp",
+    ...fields,
+  };
+  const lines = Object.entries(all).filter(([, value]) => value !== "").map(([name, value]) => `${name}: ${value}\r\n`);
+  return latin1(`GET ${path} HTTP/1.1\r\n${lines.join("")}\r\n`);
+}
+
+/** Sends bytes and gives all that comes back until the server ends. */
+async function ask(port: number, request: Uint8Array | string): Promise<string> {
+  await using client = await BareClient.connect(port);
+  client.socket.write(request as Uint8Array);
+  await client.ended;
+  return client.heard;
+}
+
+test("listen: one port tells WebSocket, WSS, AMQP and AMQPS apart, with and without SASL", async () => {
+  const listener = await start({ tls: keyPair("server"), subprotocols: ["amqp", "AMQPWSB10"] });
+  for (const scheme of ["ws", "wss", "amqp", "amqps"] as const) {
+    for (const header of [SASL, "AMQP\x00\x01\x00\x00"]) {
+      const channel = await dialSocket(`${scheme}://localhost:${listener.port}/p?q`, {
+        tls: { ca },
+        subprotocols: ["AMQPWSB10"],
+      });
+      const log = record(channel);
+      channel.send(latin1(header));
+      await log.until(8);
+      assertEquals(log.bytes(), latin1(header));
+      const { info } = listener.accepted.pop()!;
+      const isWebSocket = scheme.startsWith("ws");
+      assertEquals([info.scheme, info.secure], [scheme, scheme === "wss" || scheme === "amqps"]);
+      assertEquals([info.protocol, info.request?.target], isWebSocket ? ["AMQPWSB10", "/p?q"] : [undefined, undefined]);
+      assertEquals([info.remoteAddress, info.certificate], ["127.0.0.1", undefined]);
+      channel.close();
+      await log.closed;
+    }
+  }
+  assertEquals(listener.counters.accepted, 8);
+  await listener.close();
+});
+
+test("listen: first bytes may come one by one, and TLS or a request in any pieces", async () => {
+  await using listener = await start();
+  for (const bytes of [latin1(SASL), upgrade("/")]) {
+    await using client = await BareClient.connect(listener.port);
+    for (const byte of bytes) {
+      client.socket.write(Uint8Array.of(byte));
+      await new Promise((resolve) => setTimeout(resolve, 0));
+    }
+    await client.until(bytes.length === 8 ? SASL : "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n");
+  }
+});
+
+test("listen: schemes that are not served are dropped without a word", async () => {
+  await using listener = await start({ tls: keyPair("server"), schemes: ["wss"] });
+  for (const bytes of [SASL, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "\x80\x2e\x01", "SSH-2.0-x\r\n"]) {
+    assertEquals(await ask(listener.port, bytes), "");
+  }
+  const error = await assertRejects(
+    () => dialSocket(`wss://localhost:${listener.port}`, { tls: { ca }, subprotocols: ["mqtt"] }),
+    TransportError,
+  );
+  assertEquals(error.status, 400);
+  await using clear = await start();
+  assertEquals(await ask(clear.port, Uint8Array.of(0x16, 3, 1, 0, 5)), "");
+});
+
+test("listen: an ordinary GET gets a plain answer, other requests get theirs", async () => {
+  await using listener = await start({
+    paths: ["/amqp", "/health"],
+    health: "fine\n",
+    origins: ["https://app.example"],
+  });
+  const { port } = listener;
+  const cases: ReadonlyArray<readonly [request: Uint8Array | string, status: number, fragment: string]> = [
+    ["GET /health HTTP/1.1\r\nHost: x\r\n\r\n", 200, "Content-Length: 5\r\n\r\nfine\n"],
+    ["GET /amqp?x HTTP/1.0\r\n\r\n", 200, "fine\n"],
+    ["GET / HTTP/1.1\r\nHost: x\r\n\r\n", 404, "no such path"],
+    ["POST /amqp HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", 405, "Allow: GET\r\n"],
+    ["GET /amqp HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n", 200, "fine\n"],
+    [upgrade("/"), 404, "Connection: close\r\n"],
+    [upgrade("/amqp", { Origin: "https://evil.example" }), 403, "origin is not allowed"],
+    [upgrade("/amqp", { "Sec-WebSocket-Protocol": "mqtt" }), 400, "subprotocol is not"],
+    [upgrade("/amqp", { "Sec-WebSocket-Protocol": "" }), 400, "subprotocol is not"],
+    [upgrade("/amqp", { "Sec-WebSocket-Version": "8" }), 426, "Sec-WebSocket-Version: 13\r\n"],
+    [upgrade("/amqp", { "Sec-WebSocket-Key": "short" }), 400, "key"],
+    ["GET /amqp HTTP/3.0\r\n\r\n", 400, ""],
+    ["GET /amqp\r\n", 400, ""],
+  ];
+  for (const [request, status, fragment] of cases) {
+    const answer = await ask(port, request);
+    assertStringIncludes(answer, `HTTP/1.1 ${status} \r\n`);
+    assertStringIncludes(answer, fragment);
+  }
+  const head = await ask(port, "HEAD /health HTTP/1.1\r\nHost: x\r\n\r\n");
+  assert(head.endsWith("Content-Length: 5\r\n\r\n"), head);
+  for (const origin of ["", "https://app.example"]) {
+    await using client = await BareClient.connect(port);
+    client.socket.write(upgrade("/amqp", { Origin: origin }));
+    await client.until("HTTP/1.1 101 ");
+  }
+  assertEquals(listener.counters.accepted, 2);
+});
+
+test("ATK-20: paths may be a function, and pages are refused by default", async () => {
+  await using listener = await start({ paths: (path) => path.startsWith("/a") });
+  assertStringIncludes(await ask(listener.port, upgrade("/b")), " 404 ");
+  assertStringIncludes(await ask(listener.port, upgrade("/a", { Origin: "http://127.0.0.1" })), " 403 ");
+  await using client = await BareClient.connect(listener.port);
+  client.socket.write(upgrade("/abc"));
+  await client.until(" 101 ");
+});
+
+test("WS-14: a WebSocket is authenticated before it is opened", async () => {
+  const seen: unknown[] = [];
+  await using listener = await start({
+    authenticate: async (request, { secure, remoteAddress }) => {
+      seen.push([secure, remoteAddress]);
+      const authorization = await Promise.resolve(request.headers.find(([name]) => name === "Authorization")?.[1]);
+      if (authorization === "Bearer good") return undefined;
+      if (authorization === "Bearer odd") return { status: 200 };
+      if (authorization === "Bearer split") return { status: 401, headers: [["X", "a\r\nSet-Cookie: b"]] };
+      if (authorization === "Bearer broken") throw new Error("secret of the house");
+      return { status: 401, headers: [["WWW-Authenticate", 'Bearer realm="orders"']] };
+    },
+  });
+  const refused = await ask(listener.port, upgrade("/"));
+  assertEquals(refused.startsWith("HTTP/1.1 401"), true);
+  assertStringIncludes(refused, 'WWW-Authenticate: Bearer realm="orders"\r\n');
+  assertEquals(seen, [[false, "127.0.0.1"]]);
+  for (const Authorization of ["Bearer odd", "Bearer split", "Bearer broken"]) {
+    const answer = await ask(listener.port, upgrade("/", { Authorization }));
+    assertEquals(answer.startsWith("HTTP/1.1 500"), true);
+    assertEquals(/secret|Set-Cookie/.test(answer), false);
+  }
+  const url = `ws://127.0.0.1:${listener.port}/`;
+  const error = await assertRejects(() => dialSocket(url), TransportError);
+  assertEquals([error.status, new TextDecoder().decode(error.body)], [401, "Refused with status 401\n"]);
+  const channel = await dialSocket(url, { headers: { Authorization: "Bearer good" } });
+  assertEquals(listener.accepted.length, 1);
+  const log = record(channel);
+  channel.close();
+  await log.closed;
+});
+
+test("EXTERNAL: the client's certificate says who it is", async () => {
+  const identities: (string | undefined)[] = [];
+  const server = acceptor({
+    sasl: {
+      external: (wanted, { certificate }) => {
+        const name = certificate?.subject.CN;
+        return wanted === "" || wanted === name ? name : undefined;
+      },
+    },
+    onConnection: (connection) => void identities.push(connection.identity),
+  });
+  await using listener = await listen({
+    port: 0,
+    host: "127.0.0.1",
+    acceptor: server,
+    tls: { ...keyPair("server"), ca },
+  });
+  for (const scheme of ["wss", "amqps"]) {
+    const url = `${scheme}://localhost:${listener.port}`;
+    {
+      await using _ = await connect(url, { auth: external(), tls: { ca, ...keyPair("client") } });
+    }
+    await assertRejects(() => connect(url, { auth: external("bob"), tls: { ca, ...keyPair("client") } }), AmqpError);
+    await assertRejects(() => connect(url, { auth: external(), tls: { ca } }), AmqpError);
+    await assertRejects(
+      () => connect(url, { auth: external(), tls: { ca, ...keyPair("rogue_client") } }),
+      TransportError,
+    );
+  }
+  assertEquals(identities, ["alice", "alice"]);
+  await server.close();
+});
+
+test("tls: clients can be required to show a certificate", async () => {
+  await using listener = await start({ tls: { ...keyPair("server"), ca, clientCertificate: "require" } });
+  const url = `amqps://localhost:${listener.port}`;
+  const channel = await dialSocket(url, { tls: { ca, ...keyPair("client") } });
+  const log = record(channel);
+  channel.send(latin1(SASL));
+  await log.until(8);
+  const { certificate } = listener.accepted[0]!.info;
+  assertEquals({ ...certificate!.subject }, { O: "webamqp tests", CN: "alice" });
+  assertEquals(certificate!.subjectAltName, "email:alice@elsewhere.example");
+  assert(/^([0-9A-F]{2}:){31}[0-9A-F]{2}$/.test(certificate!.fingerprint));
+  channel.close();
+  await log.closed;
+  for (const tls of [{ ca }, { ca, ...keyPair("rogue_client") }]) {
+    // With TLS 1.3 the client may think that it is connected before it is refused.
+    const refused = await dialSocket(url, { tls }).catch(() => undefined);
+    if (refused !== undefined) assertEquals((await record(refused).closed).code === 1000, false);
+  }
+  assertEquals(listener.accepted.length, 1);
+});
+
+test("listen: TLS that fails is dropped, and leaves nothing", async () => {
+  await using listener = await start({ tls: keyPair("server") });
+  await ask(listener.port, Uint8Array.of(0x16, 3, 1, 0, 5, 1, 2, 3, 4, 5, 6, 7, 8));
+  const secure = connectTls({ port: listener.port, host: "127.0.0.1" });
+  await new Promise<void>((resolve) => {
+    secure.on("error", () => {});
+    secure.on("close", () => resolve());
+  });
+  await isLeft(listener, 0);
+  assertEquals([listener.counters.accepted, listener.counters.refused], [0, 2]);
+});
+
+test("ATK-16: a handshake that takes too long is dropped, at every stage, and a request is told why", async () => {
+  await using listener = await start({ tls: keyPair("server"), limits: { handshakeTimeoutMs: 500 } });
+  const beginnings = ["", "AM", "G", "GET / HTTP/1.1\r\nX: ", "\x16", "\x16\x03\x01\x02\x00\x01"];
+  const before = performance.now();
+  const answers = await Promise.all(beginnings.map((bytes) => ask(listener.port, latin1(bytes))));
+  assertEquals(answers.map((answer) => answer.split(" ", 2).join(" ")), [
+    "",
+    "",
+    "HTTP/1.1 408",
+    "HTTP/1.1 408",
+    "",
+    "",
+  ]);
+  const secure = connectTls({ port: listener.port, host: "localhost", ca });
+  const told: Uint8Array[] = [];
+  await new Promise<void>((resolve) => {
+    secure.on("data", (bytes: Uint8Array) => told.push(bytes));
+    secure.on("error", () => {});
+    secure.on("close", () => resolve());
+    secure.on("secureConnect", () => secure.write("GET / HTTP/1.1\r\n"));
+  });
+  assertStringIncludes(told.map(text).join(""), "HTTP/1.1 408 \r\nConnection: close\r\n");
+  assert(performance.now() - before >= 900);
+  await isLeft(listener, 0);
+  assertEquals(listener.counters, { connections: 0, accepted: 0, refused: 7 });
+  // Whoever was accepted stays.
+  await using client = await BareClient.connect(listener.port);
+  client.socket.write(SASL);
+  await client.until(SASL);
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  client.socket.write("more");
+  await client.until("more");
+});
+
+test("ATK-8: connections above the limit are dropped, and make room when they end", async () => {
+  await using listener = await start({ limits: { maxConnections: 2 } });
+  const one = await BareClient.connect(listener.port);
+  const two = await BareClient.connect(listener.port);
+  for (const client of [one, two]) {
+    client.socket.write(SASL);
+    await client.until(SASL);
+  }
+  await (await BareClient.connect(listener.port)).ended;
+  await one[Symbol.asyncDispose]();
+  await isLeft(listener, 1);
+  await using three = await BareClient.connect(listener.port);
+  three.socket.write(SASL);
+  await three.until(SASL);
+  assertEquals(listener.counters, { connections: 2, accepted: 3, refused: 1 });
+  await two[Symbol.asyncDispose]();
+});
+
+test("ATK-8: connections from one address above its limit are dropped, and make room when they end", async () => {
+  await using listener = await start({ limits: { maxConnectionsPerAddress: 1 } });
+  for (let turn = 1; turn <= 2; turn++) {
+    await using client = await BareClient.connect(listener.port);
+    client.socket.write(SASL);
+    await client.until(SASL);
+    await (await BareClient.connect(listener.port)).ended;
+    assertEquals(listener.counters, { connections: 1, accepted: turn, refused: turn });
+    await client[Symbol.asyncDispose]();
+    await isLeft(listener, 0);
+  }
+});
+
+test("ATK-8: who says nothing makes room for who comes next", async () => {
+  await using listener = await start({ limits: { maxHandshakes: 2 } });
+  const mute = await Promise.all([BareClient.connect(listener.port), BareClient.connect(listener.port)]);
+  await using speaking = await BareClient.connect(listener.port);
+  speaking.socket.write(SASL);
+  await speaking.until(SASL);
+  await Promise.any(mute.map((client) => client.ended));
+  assertEquals(listener.counters.refused, 1);
+  for (const client of mute) await client[Symbol.asyncDispose]();
+});
+
+test("listen: close ends channels with 1001 and handshakes at once, and takes nobody new", async () => {
+  const listener = await start();
+  const channel = await dialSocket(`ws://127.0.0.1:${listener.port}`);
+  const log = record(channel);
+  const mute = await BareClient.connect(listener.port);
+  mute.socket.write("GET /");
+  const accepted = record(listener.accepted[0]!.channel);
+  await Promise.all([listener.close(), listener[Symbol.asyncDispose]()]);
+  assertEquals((await log.closed).code, 1001);
+  assertEquals((await accepted.closed).code, 1001);
+  await mute.ended;
+  await assertRejects(() => dialSocket(`amqp://127.0.0.1:${listener.port}`), TransportError);
+});
+
+test("listen: close is aborted by its signal, and goes on", async () => {
+  const listener = await start({ closeTimeoutMs: 20 });
+  // It never answers the goodbye.
+  await using client = await BareClient.connect(listener.port);
+  client.socket.write(upgrade("/"));
+  await client.until(" 101 ");
+  const reason = new Error("in a hurry");
+  assertEquals(await listener.close({ signal: AbortSignal.abort(reason) }).catch((error) => error), reason);
+  await listener.close();
+  await isLeft(listener, 0);
+});
+
+test("listen: a callback that throws ends its channel and nothing else", async () => {
+  await using listener = await start({
+    accept: () => {
+      throw new Error("not today");
+    },
+  });
+  for (let i = 0; i < 2; i++) {
+    const channel = await dialSocket(`ws://127.0.0.1:${listener.port}`);
+    assertEquals((await record(channel).closed).code, 1011);
+  }
+});
+
+test("listen: options that cannot be used, and ports that are taken, reject", async () => {
+  const base = { port: 0, host: "127.0.0.1" };
+  await assertRejects(() => listen(base), TypeError);
+  await assertRejects(() => listen({ ...base, acceptor: acceptor(), accept: () => {} }), TypeError);
+  await assertRejects(() => start({ subprotocols: ["a b"] }), TypeError);
+  await assertRejects(() => start({ limits: { maxConnections: 0 } }), RangeError);
+  await assertRejects(() => start({ limits: { maxConnectionsPerAddress: 0 } }), RangeError);
+  await assertRejects(() => start({ tls: { cert: "x", key: "y" } }));
+  await assertRejects(() => start({ tls: { ...keyPair("server"), clientCertificate: "request" } }), TypeError);
+  await using listener = await start();
+  await assertRejects(() => start({ port: listener.port }));
+});
+
+test("listen: credentials over TLS reach the acceptor on every way in", async () => {
+  const server = acceptor({ sasl: { users: { user: "secret" } } });
+  await using listener = await listen({ ...{ port: 0, host: "127.0.0.1" }, acceptor: server, tls: keyPair("server") });
+  for (const scheme of ["wss", "amqps"]) {
+    const url = `${scheme}://user:secret@localhost:${listener.port}`;
+    await using connection = await connect(url, { tls: { ca } });
+    assertInstanceOf(connection.remote, Object);
+    await assertRejects(() => connect(url, { tls: { ca }, auth: plain("user", "no") }), AmqpError);
+  }
+  await server.close();
+});
