@@ -5,7 +5,7 @@
  */
 
 import type { Consumer } from "./consumer.ts";
-import type { Stored } from "./stored.ts";
+import type { QueuedMessage } from "./queued_message.ts";
 
 // Removing from the front of a long array moves all of it: taken entries are dropped in bulk.
 const MIN_TAKEN = 1_024;
@@ -13,9 +13,9 @@ const MIN_TAKEN = 1_024;
 /** The messages of a queue that nobody holds. */
 export class Backlog {
   // Those that nobody has held yet, from #head on; all of them are behind all of those that came back.
-  #fresh: Stored[] = [];
+  #fresh: QueuedMessage[] = [];
   #head = 0;
-  #returned: Stored[] = [];
+  #returned: QueuedMessage[] = [];
 
   /** How many there are. */
   get size(): number {
@@ -23,12 +23,12 @@ export class Backlog {
   }
 
   /** Adds one at the end. */
-  push(message: Stored): void {
+  push(message: QueuedMessage): void {
     this.#fresh.push(message);
   }
 
   /** Puts one back at its place. */
-  restore(message: Stored): void {
+  restore(message: QueuedMessage): void {
     const returned = this.#returned;
     const at = indexAfter(returned, 0, message.place);
     if (at === returned.length) returned.push(message);
@@ -36,7 +36,7 @@ export class Backlog {
   }
 
   /** Takes the first that a consumer may have. */
-  take(consumer: Consumer): Stored | undefined {
+  take(consumer: Consumer): QueuedMessage | undefined {
     const returned = this.#returned;
     for (let i = 0; i < returned.length; i++) {
       const message = returned[i]!;
@@ -55,15 +55,15 @@ export class Backlog {
   }
 
   /** The first that is behind `place`, which stays where it is. */
-  after(place: number): Stored | undefined {
+  after(place: number): QueuedMessage | undefined {
     const returned = this.#returned[indexAfter(this.#returned, 0, place)];
     return returned ?? this.#fresh[indexAfter(this.#fresh, this.#head, place)];
   }
 
   /** Takes out all that `which` picks, in order. */
-  extract(which: (message: Stored) => boolean): Stored[] {
-    const out: Stored[] = [];
-    const stays = (message: Stored): boolean => {
+  extract(which: (message: QueuedMessage) => boolean): QueuedMessage[] {
+    const out: QueuedMessage[] = [];
+    const stays = (message: QueuedMessage): boolean => {
       const picked = which(message);
       if (picked) out.push(message);
       return !picked;
@@ -76,7 +76,7 @@ export class Backlog {
 }
 
 // Where in an ascending list the first message behind `place` stands, or would stand.
-function indexAfter(messages: readonly Stored[], from: number, place: number): number {
+function indexAfter(messages: readonly QueuedMessage[], from: number, place: number): number {
   let low = from;
   let high = messages.length;
   while (low < high) {

@@ -27,9 +27,9 @@ import type { Channel } from "../transport/channel.ts";
 import type { PeerInfo } from "../transport/info.ts";
 import { Budget } from "./budget.ts";
 import { Consumer, failed } from "./consumer.ts";
-import type { Envelope } from "./envelope.ts";
+import type { EncodedMessage } from "./encoded_message.ts";
 import { Producer } from "./producer.ts";
-import { type House, Queue, type QueueOptions, type QueueStatus } from "./queue.ts";
+import { type NodeHost, Queue, type QueueOptions, type QueueStatus } from "./queue.ts";
 import { destination, Relay } from "./relay.ts";
 import { Topic } from "./topic.ts";
 import type { Connection } from "../client/connection.ts";
@@ -123,7 +123,7 @@ const OUTCOMES = ["amqp:accepted:list", "amqp:rejected:list", "amqp:released:lis
 export class Broker implements AsyncDisposable {
   readonly #options: BrokerOptions;
   readonly #acceptor: Acceptor;
-  readonly #house: House;
+  readonly #host: NodeHost;
   readonly #nodes = new Map<string, Queue | Topic>();
   readonly #relay = new Relay((address) => this.#find(address));
 
@@ -131,14 +131,14 @@ export class Broker implements AsyncDisposable {
   constructor(options: BrokerOptions = {}) {
     this.#options = options;
     const { maxMessages = MAX_MESSAGES, maxBytes = MAX_BYTES } = options;
-    this.#house = {
+    this.#host = {
       budget: new Budget(maxMessages, maxBytes),
-      // What had set out before a queue was full; a quarter more at most, but always some message.
-      outside: new Budget(maxMessages, Math.max(this.#maxMessageSize, maxBytes / 4)),
-      bury: (message, address) => this.#grave(address)?.push(message) ?? false,
+      // Messages that were on their way when a queue became full; a quarter more at most, but always some message.
+      waiting: new Budget(maxMessages, Math.max(this.#maxMessageSize, maxBytes / 4)),
+      deadLetter: (message, address) => this.#deadLetterQueue(address)?.push(message) ?? false,
     };
     for (const [address, terms] of Object.entries(options.queues ?? {})) {
-      this.#nodes.set(address, new Queue(this.#house, address, terms));
+      this.#nodes.set(address, new Queue(this.#host, address, terms));
     }
     this.#acceptor = acceptor({
       ...options,
@@ -161,12 +161,12 @@ export class Broker implements AsyncDisposable {
 
   /** Messages in all queues together, those with consumers included. */
   get messages(): number {
-    return this.#house.budget.messages;
+    return this.#host.budget.messages;
   }
 
   /** Bytes in all queues together. */
   get bytes(): number {
-    return this.#house.budget.bytes;
+    return this.#host.budget.bytes;
   }
 
   /** What is in a queue; undefined if there is none of that address. */
@@ -232,7 +232,7 @@ export class Broker implements AsyncDisposable {
       settle: "manual",
       maxMessageSize: BigInt(Math.min(this.#maxMessageSize, largest)),
     });
-    const inspect = (envelope: Envelope) => this.#inspect(envelope, connection, anonymous);
+    const inspect = (encoded: EncodedMessage) => this.#inspect(encoded, connection, anonymous);
     new Producer(receiver, sink, inspect);
     if (dynamic) receiver.closed.then(() => this.delete(address));
   }
@@ -293,16 +293,16 @@ export class Broker implements AsyncDisposable {
     return typeof allowed === "boolean" ? check(allowed) : allowed.then(check);
   }
 
-  #inspect(envelope: Envelope, connection: Connection, anonymous: boolean): void | Promise<void> {
+  #inspect(encoded: EncodedMessage, connection: Connection, anonymous: boolean): void | Promise<void> {
     const { durable, sasl } = this.#options;
-    if (durable === "reject" && envelope.header?.durable) {
+    if (durable === "reject" && encoded.header?.durable) {
       throw new AmqpError(
         condition.preconditionFailed,
         "Cannot keep durable message: messages are kept in memory only",
       );
     }
     if (sasl?.users !== undefined || sasl?.external !== undefined) {
-      const { userId } = envelope.properties;
+      const { userId } = encoded.properties;
       if (userId !== undefined && new TextDecoder().decode(userId) !== connection.identity) {
         throw new AmqpError(
           condition.unauthorizedAccess,
@@ -310,7 +310,7 @@ export class Broker implements AsyncDisposable {
         );
       }
     }
-    if (anonymous) return this.#authorize(connection, "send", destination(envelope.properties.to));
+    if (anonymous) return this.#authorize(connection, "send", destination(encoded.properties.to));
   }
 
   #find(address: string): Queue | Topic {
@@ -318,24 +318,24 @@ export class Broker implements AsyncDisposable {
     if (node !== undefined) return node;
     const { topics = ["topic/*"], autoCreate = true, queue = {} } = this.#options;
     if (topics.some((topic) => matches(topic, address))) {
-      return this.#add(address, new Topic(this.#house, address, queue));
+      return this.#add(address, new Topic(this.#host, address, queue));
     }
     if (autoCreate && !address.startsWith(DYNAMIC)) {
-      return this.#add(address, new Queue(this.#house, address, queue, { passing: true }));
+      return this.#add(address, new Queue(this.#host, address, queue, { passing: true }));
     }
     throw refusal(condition.notFound, `there is no "${address}"`);
   }
 
   // Where dead letters go, unless there is no such queue and no place for one.
-  #grave(address: string): Queue | undefined {
+  #deadLetterQueue(address: string): Queue | undefined {
     const node = this.#nodes.get(address);
     if (node !== undefined) return node instanceof Queue ? node : undefined;
     if (!this.#hasPlace()) return undefined;
-    return this.#add(address, new Queue(this.#house, address, this.#options.queue ?? {}, { passing: true }));
+    return this.#add(address, new Queue(this.#host, address, this.#options.queue ?? {}, { passing: true }));
   }
 
   #makeDynamic(owner: Connection, address: string): Queue {
-    return this.#add(address, new Queue(this.#house, address, this.#options.queue ?? {}, { owner }));
+    return this.#add(address, new Queue(this.#host, address, this.#options.queue ?? {}, { owner }));
   }
 
   #add<Node extends Queue | Topic>(address: string, node: Node): Node {

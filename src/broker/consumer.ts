@@ -8,14 +8,14 @@ import type { AmqpError } from "../base/errors.ts";
 import type { DeliveryState, Modified, Outcome } from "../codec/types.ts";
 import type { Sender, SendListener } from "../client/sender.ts";
 import { ignore } from "../base/wait.ts";
-import type { Stored } from "./stored.ts";
+import type { QueuedMessage } from "./queued_message.ts";
 
 /** What a consumer takes messages from. */
-export interface Supply {
+export interface ConsumerSource {
   /** A consumer may have credit. */
   serve(consumer: Consumer): void;
   /** A consumer has settled a message. */
-  settle(message: Stored, consumer: Consumer, outcome: DeliveryState): void;
+  settle(message: QueuedMessage, consumer: Consumer, outcome: DeliveryState): void;
 }
 
 /** One outgoing link. */
@@ -27,14 +27,14 @@ export class Consumer {
   /** How far it has looked. */
   place = 0;
 
-  readonly #supply: Supply;
+  readonly #source: ConsumerSource;
 
   /** Starts to take messages as the peer gives credit. */
-  constructor(sender: Sender, supply: Supply, browses: boolean) {
+  constructor(sender: Sender, source: ConsumerSource, browses: boolean) {
     this.sender = sender;
     this.browses = browses;
-    this.#supply = supply;
-    sender.oncredit = () => supply.serve(this);
+    this.#source = source;
+    sender.oncredit = () => source.serve(this);
   }
 
   /** Whether it takes a message now. */
@@ -44,11 +44,11 @@ export class Consumer {
   }
 
   /** Sends it a message. */
-  deliver(message: Stored): void {
-    const handover = this.browses ? new Glance() : new Handover(message, this, this.#supply);
+  deliver(message: QueuedMessage): void {
+    const listener = this.browses ? new BrowsedDelivery() : new ConsumedDelivery(message, this, this.#source);
     this.place = message.place;
-    const { messageFormat } = message.envelope;
-    this.sender.forward(message.encoded(performance.now()), { messageFormat }, handover);
+    const { messageFormat } = message.encoded;
+    this.sender.forward(message.toSend(performance.now()), { messageFormat }, listener);
   }
 
   /** What becomes of messages whose outcome the peer does not tell. */
@@ -68,15 +68,15 @@ export function failed(): Modified {
 }
 
 /** One message with one consumer. */
-class Handover implements SendListener {
-  readonly #message: Stored;
+class ConsumedDelivery implements SendListener {
+  readonly #message: QueuedMessage;
   readonly #consumer: Consumer;
-  readonly #supply: Supply;
+  readonly #source: ConsumerSource;
 
-  constructor(message: Stored, consumer: Consumer, supply: Supply) {
+  constructor(message: QueuedMessage, consumer: Consumer, source: ConsumerSource) {
     this.#message = message;
     this.#consumer = consumer;
-    this.#supply = supply;
+    this.#source = source;
   }
 
   onoutcome(state: DeliveryState | undefined): void {
@@ -97,12 +97,12 @@ class Handover implements SendListener {
   }
 
   #settle(outcome: DeliveryState): void {
-    this.#supply.settle(this.#message, this.#consumer, outcome);
+    this.#source.settle(this.#message, this.#consumer, outcome);
   }
 }
 
 /** One message that a consumer looks at: what it says of it changes nothing. */
-class Glance implements SendListener {
+class BrowsedDelivery implements SendListener {
   onoutcome(): void {}
   onsent(): void {}
   onlost(): void {}

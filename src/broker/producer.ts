@@ -9,7 +9,7 @@ import { AmqpError } from "../base/errors.ts";
 import type { Delivery } from "../client/delivery.ts";
 import type { Receiver } from "../client/receiver.ts";
 import { ignore } from "../base/wait.ts";
-import { deliveryError, Envelope } from "./envelope.ts";
+import { deliveryError, EncodedMessage } from "./encoded_message.ts";
 
 /** Where messages go: a queue, a topic, or what picks one of them for each message. */
 export interface Sink {
@@ -24,13 +24,13 @@ export interface Sink {
 }
 
 /** Where messages wait for room. */
-export interface Door {
+export interface Waitlist {
   /** Drops those whose producer has gone. */
   forgetGone(): void;
 }
 
 /** What a message must fulfil before it goes anywhere; throws an AmqpError if it does not. */
-export type Inspection = (envelope: Envelope, producer: Producer) => void | Promise<void>;
+export type Inspection = (encoded: EncodedMessage, producer: Producer) => void | Promise<void>;
 
 /** Messages that may be on their way on one link. */
 const WINDOW = 1_000;
@@ -45,8 +45,8 @@ export class Producer {
   readonly receiver: Receiver;
   /** Bytes of the largest message so far. */
   largest = MIN_BYTES;
-  /** Messages that wait outside a full queue, and which. */
-  readonly parked: Map<Arrival, Door> = new Map();
+  /** Messages of this link that no queue has room for yet, and where each of them waits. */
+  readonly waiting: Map<Arrival, Waitlist> = new Map();
 
   #window = FIRST_WINDOW;
   readonly #sink: Sink;
@@ -65,7 +65,7 @@ export class Producer {
   topUp(): void {
     if (!this.receiver.usable || !this.receiver.open) return;
     const { credit, buffered } = this.receiver;
-    const wanted = this.#sink.allow(this, Math.max(0, this.#window - this.parked.size - buffered));
+    const wanted = this.#sink.allow(this, Math.max(0, this.#window - this.waiting.size - buffered));
     if (wanted === 0 ? credit > 0 : credit * 2 <= wanted) this.receiver.grant(wanted);
   }
 
@@ -92,17 +92,17 @@ export class Producer {
     }
     await this.receiver.closed;
     this.#sink.removeProducer(this);
-    for (const door of new Set(this.parked.values())) door.forgetGone();
+    for (const waitlist of new Set(this.waiting.values())) waitlist.forgetGone();
   }
 
   async #take(delivery: Delivery): Promise<void> {
     const { payload, messageFormat, tag } = delivery;
     if (payload.length > this.largest) this.largest = payload.length;
     this.#window = WINDOW;
-    let envelope: Envelope;
+    let encoded: EncodedMessage;
     try {
-      envelope = new Envelope(payload, messageFormat, this.receiver.connection.limits);
-      const inspected = this.#inspect(envelope, this);
+      encoded = new EncodedMessage(payload, messageFormat, this.receiver.connection.limits);
+      const inspected = this.#inspect(encoded, this);
       if (inspected !== undefined) await inspected;
     } catch (error) {
       const { condition: symbol, message } = error instanceof AmqpError
@@ -110,29 +110,29 @@ export class Producer {
         : new AmqpError(condition.internalError, "Cannot take message: internal error");
       return refuse(this, delivery, deliveryError(symbol, message, tag, error));
     }
-    this.#sink.publish(new Arrival(this, delivery, envelope));
+    this.#sink.publish(new Arrival(this, delivery, encoded));
   }
 }
 
 /** A message that has arrived on a link and is not taken yet. */
 export class Arrival {
   /** The message. */
-  readonly envelope: Envelope;
+  readonly encoded: EncodedMessage;
   /** The link that it came on. */
   readonly producer: Producer;
 
   readonly #delivery: Delivery;
 
   /** Made by its link. */
-  constructor(producer: Producer, delivery: Delivery, envelope: Envelope) {
+  constructor(producer: Producer, delivery: Delivery, encoded: EncodedMessage) {
     this.producer = producer;
-    this.envelope = envelope;
+    this.encoded = encoded;
     this.#delivery = delivery;
   }
 
   /** What it counts for. */
   get bytes(): number {
-    return this.envelope.payload.length;
+    return this.encoded.payload.length;
   }
 
   /** Names the delivery on its link. */
@@ -146,13 +146,13 @@ export class Arrival {
   }
 
   /** It has to wait. */
-  park(door: Door): void {
-    this.producer.parked.set(this, door);
+  wait(waitlist: Waitlist): void {
+    this.producer.waiting.set(this, waitlist);
   }
 
   /** It waits no longer. */
-  unpark(): void {
-    this.producer.parked.delete(this);
+  stopWaiting(): void {
+    this.producer.waiting.delete(this);
   }
 
   /** Tells the producer that it is taken. */

@@ -12,9 +12,9 @@ import { MAX_TIMER_MS } from "../base/wait.ts";
 import { Backlog } from "./backlog.ts";
 import { Budget, type Waiter } from "./budget.ts";
 import type { Consumer } from "./consumer.ts";
-import { tooLarge } from "./envelope.ts";
-import type { Arrival, Door, Producer, Sink } from "./producer.ts";
-import { Stored } from "./stored.ts";
+import { tooLarge } from "./encoded_message.ts";
+import type { Arrival, Producer, Sink, Waitlist } from "./producer.ts";
+import { QueuedMessage } from "./queued_message.ts";
 
 /** The terms of one queue. */
 export interface QueueOptions {
@@ -41,7 +41,7 @@ export interface QueueStatus {
   readonly unsettled: number;
   /** Bytes of both. */
   readonly bytes: number;
-  /** Messages of producers that wait outside because the queue is full; they are not accepted yet. */
+  /** Messages of producers that the queue has no room for; they are not accepted yet. */
   readonly waiting: number;
   /** Links that receive, browsers included. */
   readonly consumers: number;
@@ -62,13 +62,13 @@ export interface QueueKind {
 }
 
 /** What a queue needs of its broker. */
-export interface House {
+export interface NodeHost {
   /** What all queues keep together. */
   readonly budget: Budget;
-  /** What waits outside of all queues together. */
-  readonly outside: Budget;
+  /** Messages that no queue has room for yet, of all queues together. */
+  readonly waiting: Budget;
   /** Moves a message to another queue; false if that cannot take it. */
-  bury(message: Stored, address: string): boolean;
+  deadLetter(message: QueuedMessage, address: string): boolean;
 }
 
 const MAX_MESSAGES = 100_000;
@@ -77,13 +77,13 @@ const MAX_BYTES = 64 * 1_024 * 1_024;
 const MIN_SWEEP_MS = 50;
 
 /** A queue of one broker. */
-export class Queue implements Sink, Door, Waiter {
+export class Queue implements Sink, Waitlist, Waiter {
   /** Its address; that of the topic for the queue of a subscriber. */
   readonly address: string;
   /** What it was made for. */
   readonly kind: QueueKind;
 
-  readonly #house: House;
+  readonly #host: NodeHost;
   readonly #options: QueueOptions;
   readonly #budget: Budget;
   readonly #backlog = new Backlog();
@@ -93,7 +93,7 @@ export class Queue implements Sink, Door, Waiter {
   readonly #ready = new Set<Consumer>();
   readonly #producers = new Set<Producer>();
   readonly #starved = new Set<Producer>();
-  #outside: Arrival[] = [];
+  #waiting: Arrival[] = [];
   #lastPlace = 0;
   #unsettled = 0;
   #dropped = 0;
@@ -103,12 +103,12 @@ export class Queue implements Sink, Door, Waiter {
   #closed = false;
 
   /** Made by the broker. */
-  constructor(house: House, address: string, options: QueueOptions, kind: QueueKind = {}) {
-    this.#house = house;
+  constructor(host: NodeHost, address: string, options: QueueOptions, kind: QueueKind = {}) {
+    this.#host = host;
     this.address = address;
     this.#options = options;
     this.kind = kind;
-    this.#budget = new Budget(options.maxMessages ?? MAX_MESSAGES, options.maxBytes ?? MAX_BYTES, house.budget);
+    this.#budget = new Budget(options.maxMessages ?? MAX_MESSAGES, options.maxBytes ?? MAX_BYTES, host.budget);
   }
 
   /** What is in it. */
@@ -119,7 +119,7 @@ export class Queue implements Sink, Door, Waiter {
       messages: this.#backlog.size,
       unsettled: this.#unsettled,
       bytes: this.#budget.bytes,
-      waiting: this.#outside.length,
+      waiting: this.#waiting.length,
       consumers: this.#consumers.size + this.#browsers.size,
       producers: this.#producers.size,
       dropped: this.#dropped,
@@ -130,7 +130,7 @@ export class Queue implements Sink, Door, Waiter {
   get unused(): boolean {
     this.#sweep();
     const links = this.#consumers.size + this.#browsers.size + this.#producers.size;
-    return links === 0 && this.#budget.messages === 0 && this.#outside.length === 0;
+    return links === 0 && this.#budget.messages === 0 && this.#waiting.length === 0;
   }
 
   /** The largest message that it ever takes. */
@@ -143,11 +143,11 @@ export class Queue implements Sink, Door, Waiter {
     const { bytes } = arrival;
     if (this.#closed) return arrival.refuse(this.#gone());
     if (bytes > this.largest) return arrival.refuse(tooLarge(bytes, this.largest, arrival.tag));
-    if (this.#outside.length === 0 && this.#budget.fits(bytes)) return this.#admit(arrival);
-    if (!this.#house.outside.fits(bytes)) return arrival.refuse(full(this.address, arrival.tag));
-    this.#house.outside.add(bytes);
-    this.#outside.push(arrival);
-    arrival.park(this);
+    if (this.#waiting.length === 0 && this.#budget.fits(bytes)) return this.#admit(arrival);
+    if (!this.#host.waiting.fits(bytes)) return arrival.refuse(full(this.address, arrival.tag));
+    this.#host.waiting.add(bytes);
+    this.#waiting.push(arrival);
+    arrival.wait(this);
     this.#awaitRoom();
   }
 
@@ -155,7 +155,7 @@ export class Queue implements Sink, Door, Waiter {
   allow(producer: Producer, wanted: number): number {
     // All of them at once shall not send much more than there is room for.
     const share = Math.ceil(this.#budget.room(producer.largest) / Math.max(1, this.#producers.size));
-    const room = Math.max(0, share - this.#outside.length);
+    const room = Math.max(0, share - this.#waiting.length);
     if (room < wanted) {
       this.#starved.add(producer);
       this.#awaitRoom();
@@ -164,7 +164,7 @@ export class Queue implements Sink, Door, Waiter {
   }
 
   /** Adds a message at the end; false if it does not fit. */
-  push(message: Stored): boolean {
+  push(message: QueuedMessage): boolean {
     if (this.#closed || !this.#budget.fits(message.bytes)) return false;
     this.#append(message);
     this.#dispatch();
@@ -183,11 +183,11 @@ export class Queue implements Sink, Door, Waiter {
     this.#restSweep();
   }
 
-  /** {@inheritDoc Door.forgetGone} */
+  /** {@inheritDoc Waitlist.forgetGone} */
   forgetGone(): void {
-    this.#outside = this.#outside.filter((arrival) => {
+    this.#waiting = this.#waiting.filter((arrival) => {
       if (!arrival.gone) return true;
-      this.#leaveDoor(arrival);
+      this.#leaveWaitlist(arrival);
       return false;
     });
     this.#restSweep();
@@ -213,7 +213,7 @@ export class Queue implements Sink, Door, Waiter {
   }
 
   /** A consumer has settled a message. */
-  settle(message: Stored, consumer: Consumer, outcome: DeliveryState): void {
+  settle(message: QueuedMessage, consumer: Consumer, outcome: DeliveryState): void {
     if (this.#closed) return;
     this.#unsettled--;
     switch (outcome.kind) {
@@ -256,24 +256,24 @@ export class Queue implements Sink, Door, Waiter {
 
   /** {@inheritDoc Waiter.handleRoom} */
   handleRoom(): void {
-    const outside = this.#outside;
+    const waiting = this.#waiting;
     let admitted = 0;
-    for (const arrival of outside) {
+    for (const arrival of waiting) {
       if (!arrival.gone && !this.#closed && !this.#budget.fits(arrival.bytes)) break;
       admitted++;
-      this.#leaveDoor(arrival);
+      this.#leaveWaitlist(arrival);
       if (this.#closed) arrival.refuse(this.#gone());
       else if (!arrival.gone) this.#admit(arrival);
     }
-    outside.splice(0, admitted);
-    if (outside.length > 0) this.#awaitRoom();
+    waiting.splice(0, admitted);
+    if (waiting.length > 0) this.#awaitRoom();
     this.#topUpStarved();
     this.#restSweep();
   }
 
-  #leaveDoor(arrival: Arrival): void {
-    this.#house.outside.remove(arrival.bytes);
-    arrival.unpark();
+  #leaveWaitlist(arrival: Arrival): void {
+    this.#host.waiting.remove(arrival.bytes);
+    arrival.stopWaiting();
   }
 
   #topUpStarved(): void {
@@ -283,14 +283,14 @@ export class Queue implements Sink, Door, Waiter {
   }
 
   #admit(arrival: Arrival): void {
-    this.#append(new Stored(arrival.envelope, performance.now()));
+    this.#append(new QueuedMessage(arrival.encoded, performance.now()));
     arrival.accept();
     this.#dispatch();
-    // What is on its way fits outside; nothing more shall set out.
+    // Messages on their way may still wait; no more of them shall be sent.
     if (!this.#budget.fits(1)) { for (const producer of this.#producers) producer.topUp(); }
   }
 
-  #append(message: Stored): void {
+  #append(message: QueuedMessage): void {
     message.place = ++this.#lastPlace;
     this.#budget.add(message.bytes);
     this.#backlog.push(message);
@@ -318,7 +318,7 @@ export class Queue implements Sink, Door, Waiter {
     this.#dispatching = false;
   }
 
-  #take(consumer: Consumer): Stored | undefined {
+  #take(consumer: Consumer): QueuedMessage | undefined {
     for (;;) {
       const message = this.#backlog.take(consumer);
       if (message === undefined || !isExpired(message)) return message;
@@ -348,7 +348,7 @@ export class Queue implements Sink, Door, Waiter {
   }
 
   #restSweep(): void {
-    if (this.#outside.length + this.#starved.size > 0) return;
+    if (this.#waiting.length + this.#starved.size > 0) return;
     clearTimeout(this.#sweepTimer);
     this.#sweepTimer = undefined;
   }
@@ -364,11 +364,11 @@ export class Queue implements Sink, Door, Waiter {
     for (const message of expired) this.#discard(message);
   }
 
-  #discard(message: Stored, error?: ErrorFields): void {
+  #discard(message: QueuedMessage, error?: ErrorFields): void {
     this.#budget.remove(message.bytes);
     const { deadLetter } = this.#options;
-    message.bury(error);
-    if (deadLetter !== undefined && deadLetter !== this.address && this.#house.bury(message, deadLetter)) return;
+    message.becomeDeadLetter(error);
+    if (deadLetter !== undefined && deadLetter !== this.address && this.#host.deadLetter(message, deadLetter)) return;
     this.#dropped++;
   }
 
@@ -379,7 +379,7 @@ export class Queue implements Sink, Door, Waiter {
   }
 }
 
-function isExpired(message: Stored): boolean {
+function isExpired(message: QueuedMessage): boolean {
   return message.expires !== Infinity && message.expires <= performance.now();
 }
 

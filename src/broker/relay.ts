@@ -6,7 +6,7 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
-import { deliveryError } from "./envelope.ts";
+import { deliveryError } from "./encoded_message.ts";
 import type { Arrival, Producer, Sink } from "./producer.ts";
 
 /** Where messages go whose link has no fixed target. */
@@ -22,7 +22,7 @@ export class Relay implements Sink {
   publish(arrival: Arrival): void {
     let sink: Sink;
     try {
-      sink = this.#find(arrival.envelope.properties.to ?? "");
+      sink = this.#find(arrival.encoded.properties.to ?? "");
     } catch (error) {
       if (!(error instanceof AmqpError)) throw error;
       return arrival.refuse(deliveryError(error.condition, error.message, arrival.tag));

@@ -8,22 +8,22 @@ import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import type { Consumer } from "./consumer.ts";
 import type { Arrival, Producer, Sink } from "./producer.ts";
-import { type House, Queue, type QueueOptions } from "./queue.ts";
-import { Stored } from "./stored.ts";
+import { type NodeHost, Queue, type QueueOptions } from "./queue.ts";
+import { QueuedMessage } from "./queued_message.ts";
 
 /** A topic of one broker. */
 export class Topic implements Sink {
   /** Its address. */
   readonly address: string;
 
-  readonly #house: House;
+  readonly #host: NodeHost;
   readonly #options: QueueOptions;
   readonly #subscribers = new Map<Consumer, Queue>();
   readonly #producers = new Set<Producer>();
 
   /** Made by the broker; `options` are the terms of each subscriber's queue. */
-  constructor(house: House, address: string, options: QueueOptions) {
-    this.#house = house;
+  constructor(host: NodeHost, address: string, options: QueueOptions) {
+    this.#host = host;
     this.address = address;
     this.#options = options;
   }
@@ -40,14 +40,14 @@ export class Topic implements Sink {
 
   /** A queue for one subscriber. */
   queue(): Queue {
-    return new Queue(this.#house, this.address, this.#options, { single: true });
+    return new Queue(this.#host, this.address, this.#options, { single: true });
   }
 
   /** Copies a message to every subscriber; one that has fallen too far behind is dropped instead. */
   publish(arrival: Arrival): void {
     const now = performance.now();
     for (const [consumer, queue] of this.#subscribers) {
-      if (!queue.push(new Stored(arrival.envelope, now))) this.#drop(consumer, queue);
+      if (!queue.push(new QueuedMessage(arrival.encoded, now))) this.#drop(consumer, queue);
     }
     arrival.accept();
   }

@@ -3,11 +3,11 @@ import { decodeHex } from "@std/encoding";
 import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
 import { type Header, symbol, uint, ulong } from "../../src/codec/types.ts";
 import { test } from "../harness.ts";
-import { encoded, house, numbers, range, sendNumbers, take, until } from "./broker_house.ts";
+import { encoded, numbers, range, sendNumbers, setUp, take, until } from "./set_up.ts";
 import { linkUp } from "../client/link_up.ts";
 
 test("a message waits in a queue until somebody receives it, and is gone once accepted", async () => {
-  await using at = house();
+  await using at = setUp();
   const { broker, producer, consumer } = at;
   assertEquals(await producer.sender("orders").send({ body: "one coffee" }), { kind: "accepted" });
   const { bytes, ...status } = broker.queue("orders")!;
@@ -30,7 +30,7 @@ test("a message waits in a queue until somebody receives it, and is gone once ac
 });
 
 test("a queue is first in, first out, for 10,000 messages from several links", async () => {
-  await using at = house();
+  await using at = setUp();
   const { broker, producer, consumer } = at;
   const seen: number[] = [];
   const receiver = consumer.receiver("orders", { credit: 200 });
@@ -48,7 +48,7 @@ test("a queue is first in, first out, for 10,000 messages from several links", a
 });
 
 test("10,000 messages that nobody waits for are kept and come in order", async () => {
-  await using at = house();
+  await using at = setUp();
   const { broker, producer, consumer } = at;
   await sendNumbers(producer, "orders", 10_000);
   assertEquals(broker.queue("orders")!.messages, 10_000);
@@ -61,7 +61,7 @@ test("10,000 messages that nobody waits for are kept and come in order", async (
 });
 
 test("competing consumers each get a message in turn", async () => {
-  await using at = house();
+  await using at = setUp();
   const { producer, consumer, broker } = at;
   const a = consumer.receiver("orders", { credit: 20, settle: "manual" });
   const b = linkUp(broker).receiver("orders", { credit: 20, settle: "manual" });
@@ -77,7 +77,7 @@ test("competing consumers each get a message in turn", async () => {
 });
 
 test("a consumer without credit gets nothing, and the others get its share", async () => {
-  await using at = house();
+  await using at = setUp();
   const { producer, consumer, broker } = at;
   const a = consumer.receiver("orders", { credit: "manual" });
   const b = consumer.receiver("orders", { credit: "manual" });
@@ -91,7 +91,7 @@ test("a consumer without credit gets nothing, and the others get its share", asy
 });
 
 test("MSG-12: released messages come back at their place, the count of deliveries unchanged", async () => {
-  await using at = house();
+  await using at = setUp();
   const { producer, consumer } = at;
   await sendNumbers(producer, "orders", 5);
   const receiver = consumer.receiver("orders", { credit: "manual" });
@@ -107,7 +107,7 @@ test("MSG-12: released messages come back at their place, the count of deliverie
 });
 
 test("MSG-12: modified counts a failed delivery and merges annotations, their types kept", async () => {
-  await using at = house();
+  await using at = setUp();
   const { producer, consumer } = at;
   const messageAnnotations = { "x-opt-a": uint(1), "x-opt-b": "old", "x-opt-c": symbol("c") };
   await producer.sender("orders").send({ header: { priority: 7 }, messageAnnotations, body: "x" });
@@ -136,7 +136,7 @@ test("MSG-12: modified counts a failed delivery and merges annotations, their ty
 });
 
 test("MSG-12: undeliverable here goes to another link, and not to this one again", async () => {
-  await using at = house();
+  await using at = setUp();
   const { producer, consumer, broker } = at;
   await sendNumbers(producer, "orders", 3);
   const picky = consumer.receiver("orders", { credit: 1, settle: "manual" });
@@ -152,7 +152,7 @@ test("MSG-12: undeliverable here goes to another link, and not to this one again
 });
 
 test("MSG-12: rejected messages are dropped without a dead-letter queue", async () => {
-  await using at = house();
+  await using at = setUp();
   const { producer, consumer, broker } = at;
   await sendNumbers(producer, "orders", 1);
   const receiver = consumer.receiver("orders", { credit: 1 });
@@ -163,7 +163,7 @@ test("MSG-12: rejected messages are dropped without a dead-letter queue", async 
 });
 
 test("MSG-9: a rejected message goes to the dead-letter queue with the reason, once", async () => {
-  await using at = house({ queue: { deadLetter: "dead" } });
+  await using at = setUp({ queue: { deadLetter: "dead" } });
   const { producer, consumer, broker } = at;
   await producer.sender("orders").send({ header: { ttl: 60_000 }, properties: { messageId: "m1" }, body: "bad" });
   const error = new AmqpError("shop:sold-out", "none left", { scope: "delivery", info: { left: uint(0) } });
@@ -183,7 +183,7 @@ test("MSG-9: a rejected message goes to the dead-letter queue with the reason, o
 });
 
 test("a queue has a dead-letter queue of its own, and gives up after so many attempts", async () => {
-  await using at = house({ queues: { orders: { deadLetter: "failed orders", maxDeliveries: 3 } } });
+  await using at = setUp({ queues: { orders: { deadLetter: "failed orders", maxDeliveries: 3 } } });
   const { producer, consumer, broker } = at;
   await producer.sender("orders").send({ body: "poison" });
   const receiver = consumer.receiver("orders", { credit: 1 });
@@ -198,7 +198,7 @@ test("a queue has a dead-letter queue of its own, and gives up after so many att
 });
 
 test("what a consumer holds when its connection breaks comes back in order as a failed attempt", async () => {
-  await using at = house();
+  await using at = setUp();
   const { producer, consumer, broker } = at;
   await sendNumbers(producer, "orders", 20);
   const receiver = consumer.receiver("orders", { credit: 10, settle: "manual" });
@@ -217,7 +217,7 @@ test("what a consumer holds when its connection breaks comes back in order as a 
 });
 
 test("what a consumer holds when its link or session ends comes back too", async () => {
-  await using at = house();
+  await using at = setUp();
   const { producer, consumer } = at;
   await sendNumbers(producer, "orders", 4);
   const held = consumer.receiver("orders", { credit: 2, settle: "manual" });
@@ -233,7 +233,7 @@ test("what a consumer holds when its link or session ends comes back too", async
 });
 
 test("TRM-6: messages left unsettled have the default outcome that the source asked for", async () => {
-  await using at = house();
+  await using at = setUp();
   const { producer, consumer, broker } = at;
   await sendNumbers(producer, "orders", 2);
   const receiver = consumer.receiver({
@@ -252,7 +252,7 @@ test("TRM-6: messages left unsettled have the default outcome that the source as
 });
 
 test("messages that a closing receiver had not handed out come back uncounted", async () => {
-  await using at = house();
+  await using at = setUp();
   const { producer, consumer, broker } = at;
   await sendNumbers(producer, "orders", 10);
   const receiver = consumer.receiver("orders", { credit: 10 });
@@ -264,7 +264,7 @@ test("messages that a closing receiver had not handed out come back uncounted", 
 });
 
 test("TRM-4: distribution mode copy shows the messages and leaves them", async () => {
-  await using at = house();
+  await using at = setUp();
   const { producer, consumer, broker } = at;
   await sendNumbers(producer, "orders", 5);
   const browser = consumer.receiver({ address: "orders", credit: 10, source: { distributionMode: "copy" } });
@@ -282,7 +282,7 @@ test("TRM-4: distribution mode copy shows the messages and leaves them", async (
 });
 
 test("FLW-5: a drain gets what there is and the rest of the credit back", async () => {
-  await using at = house();
+  await using at = setUp();
   const { producer, consumer } = at;
   await sendNumbers(producer, "orders", 3);
   const receiver = consumer.receiver("orders", { credit: "manual" });
@@ -301,7 +301,7 @@ test("FLW-5: a drain gets what there is and the rest of the credit back", async 
 });
 
 test("settled deliveries: at most once, into the broker and out of it", async () => {
-  await using at = house();
+  await using at = setUp();
   const { producer, consumer, broker } = at;
   const sender = producer.sender("log");
   assertEquals(await sender.send({ body: 1n }, { settled: true }), undefined);
@@ -313,7 +313,7 @@ test("settled deliveries: at most once, into the broker and out of it", async ()
 });
 
 test("DSP-2: a consumer may settle second", async () => {
-  await using at = house();
+  await using at = setUp();
   const { producer, consumer, broker } = at;
   const sender = producer.sender({ address: "orders", rcvSettleMode: "second" });
   await Promise.all(range(0, 5).map((i) => sender.send({ body: BigInt(i) })));
@@ -327,7 +327,7 @@ test("DSP-2: a consumer may settle second", async () => {
 });
 
 test("MSG-4: the message is forwarded byte for byte, its header only when it has to change", async () => {
-  await using at = house();
+  await using at = setUp();
   const { producer, consumer } = at;
   const plain = encoded({
     header: { durable: true, priority: 9 },
@@ -356,7 +356,7 @@ test("MSG-4: the message is forwarded byte for byte, its header only when it has
 });
 
 test("MSG-1: delivery annotations are for one hop", async () => {
-  await using at = house();
+  await using at = setUp();
   const { producer, consumer } = at;
   const message = { properties: { subject: "s" }, body: "x" };
   await producer.sender("orders").send({ deliveryAnnotations: { "x-opt-hop": true }, ...message });
@@ -365,7 +365,7 @@ test("MSG-1: delivery annotations are for one hop", async () => {
 });
 
 test("MSG-11: a message of another format is handed on as it is", async () => {
-  await using at = house();
+  await using at = setUp();
   const { producer, consumer } = at;
   const bytes = Uint8Array.of(0xff, 0, 1, 2);
   await producer.sender("raw").send(bytes, { messageFormat: 0x80013700 });
@@ -376,7 +376,7 @@ test("MSG-11: a message of another format is handed on as it is", async () => {
 });
 
 test("MSG-1: bytes that are no message are rejected", async () => {
-  await using at = house();
+  await using at = setUp();
   const { producer, broker } = at;
   const sender = producer.sender("orders");
   for (const hex of ["01", "005370d0", "005324", "0053714043", "005372c1010000537045"]) {
@@ -389,7 +389,7 @@ test("MSG-1: bytes that are no message are rejected", async () => {
 });
 
 test("MSG-3: first-acquirer does not stay true when a message is delivered again", async () => {
-  await using at = house();
+  await using at = setUp();
   const { producer, consumer } = at;
   await producer.sender("orders").send({ header: { firstAcquirer: true }, body: "x" });
   const receiver = consumer.receiver("orders", { credit: 1 });
@@ -401,7 +401,7 @@ test("MSG-3: first-acquirer does not stay true when a message is delivered again
 });
 
 test("MSG-10: expired messages are not delivered, others with what is left of their time", async () => {
-  await using at = house();
+  await using at = setUp();
   const { producer, consumer, broker } = at;
   const sender = producer.sender("orders");
   await sender.send({ header: { ttl: 1 }, body: "short" });
@@ -417,7 +417,7 @@ test("MSG-10: expired messages are not delivered, others with what is left of th
 });
 
 test("MSG-10: what has expired goes to the dead-letter queue, where it stays", async () => {
-  await using at = house({ queue: { deadLetter: "dead" } });
+  await using at = setUp({ queue: { deadLetter: "dead" } });
   const { producer, consumer } = at;
   await producer.sender("orders").send({ header: { ttl: 0 }, body: "late" });
   const receiver = consumer.receiver("orders", { credit: 1 });
@@ -427,11 +427,11 @@ test("MSG-10: what has expired goes to the dead-letter queue, where it stays", a
 });
 
 test("MSG-13: durable messages are taken, or rejected on request", async () => {
-  await using at = house();
+  await using at = setUp();
   assertEquals(at.producer.remote, undefined);
   await at.producer.sender("orders").send({ header: { durable: true }, body: "x" });
   assertEquals(at.producer.remote?.properties?.storage, "memory");
-  await using strict = house({ durable: "reject" });
+  await using strict = setUp({ durable: "reject" });
   const sender = strict.producer.sender("orders");
   const error = await assertRejects(() => sender.send({ header: { durable: true }, body: "x" }), OutcomeError);
   assertEquals(error.condition, condition.preconditionFailed);

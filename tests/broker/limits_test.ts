@@ -1,13 +1,13 @@
 import { assertEquals, assertInstanceOf, assertLessOrEqual, assertRejects } from "@std/assert";
 import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
 import { Broker } from "../../src/broker/broker.ts";
-import { Envelope } from "../../src/broker/envelope.ts";
+import { EncodedMessage } from "../../src/broker/encoded_message.ts";
 import { test } from "../harness.ts";
-import { encoded, house, numbers, range, sendNumbers, take, until } from "./broker_house.ts";
+import { encoded, numbers, range, sendNumbers, setUp, take, until } from "./set_up.ts";
 import { linkUp } from "../client/link_up.ts";
 
 test("ATK-18: a full queue gives its producers no credit, and takes them up again in order", async () => {
-  await using at = house({ queues: { orders: { maxMessages: 10 } } });
+  await using at = setUp({ queues: { orders: { maxMessages: 10 } } });
   const { producer, consumer, broker } = at;
   const sender = producer.sender("orders");
   const all = Promise.all(range(0, 1_000).map((i) => sender.send({ body: BigInt(i) })));
@@ -27,7 +27,7 @@ test("ATK-18: a full queue gives its producers no credit, and takes them up agai
 });
 
 test("ATK-18: producers of a small queue share it, whatever had set out waits outside", async () => {
-  await using at = house({ queues: { orders: { maxMessages: 5 } } });
+  await using at = setUp({ queues: { orders: { maxMessages: 5 } } });
   const { broker, consumer } = at;
   const producers = range(0, 10).map(() => linkUp(broker));
   const all = Promise.all(producers.map((producer, i) => sendNumbers(producer, "orders", 50, 100 * i)));
@@ -49,7 +49,7 @@ test("ATK-18: producers of a small queue share it, whatever had set out waits ou
 
 test("ATK-18: bytes are limited as well as messages, and credit follows the size of messages", async () => {
   const maxBytes = 1_000_000;
-  await using at = house({ queue: { maxBytes } });
+  await using at = setUp({ queue: { maxBytes } });
   const { producer, consumer, broker } = at;
   const sender = producer.sender("orders");
   const body = new Uint8Array(100_000);
@@ -66,7 +66,7 @@ test("ATK-18: bytes are limited as well as messages, and credit follows the size
 });
 
 test("a message that can never fit is refused, at the link where that says so", async () => {
-  await using at = house({ maxMessageSize: 10_000, queues: { small: { maxBytes: 1_000 } } });
+  await using at = setUp({ maxMessageSize: 10_000, queues: { small: { maxBytes: 1_000 } } });
   const { producer, broker } = at;
   const body = "x".repeat(2_000);
   const small = producer.sender("small");
@@ -81,7 +81,7 @@ test("a message that can never fit is refused, at the link where that says so", 
 });
 
 test("ATK-18: what all queues hold together is limited, and room in one is room for another", async () => {
-  await using at = house({ maxMessages: 20 });
+  await using at = setUp({ maxMessages: 20 });
   const { producer, consumer, broker } = at;
   await sendNumbers(producer, "a", 20);
   const sender = producer.sender("b");
@@ -95,7 +95,7 @@ test("ATK-18: what all queues hold together is limited, and room in one is room 
 });
 
 test("ATK-18: what cannot wait outside a full queue any more is rejected, and may be sent again", async () => {
-  await using at = house({ maxMessageSize: 1_000, maxBytes: 4_000 });
+  await using at = setUp({ maxMessageSize: 1_000, maxBytes: 4_000 });
   const { producer, consumer, broker } = at;
   // Without a fixed target there is no telling for which queue the credit would be used.
   const sender = producer.sender({});
@@ -114,7 +114,7 @@ test("ATK-18: what cannot wait outside a full queue any more is rejected, and ma
 });
 
 test("a link that names its target for each message is not stopped by one full queue", async () => {
-  await using at = house({ queues: { full: { maxMessages: 1 } } });
+  await using at = setUp({ queues: { full: { maxMessages: 1 } } });
   const { producer, broker } = at;
   const sender = producer.sender({});
   await sender.send({ properties: { to: "full" } });
@@ -126,7 +126,7 @@ test("a link that names its target for each message is not stopped by one full q
 });
 
 test("what waits outside goes with its producer, unless it was sent settled", async () => {
-  await using at = house({ queues: { full: { maxMessages: 1 } } });
+  await using at = setUp({ queues: { full: { maxMessages: 1 } } });
   const { broker, consumer } = at;
   await sendNumbers(at.producer, "full", 1);
   const producer = linkUp(broker);
@@ -149,7 +149,7 @@ test("what waits outside goes with its producer, unless it was sent settled", as
 });
 
 test("MSG-10: expired messages make room for a producer that waits, without any consumer", async () => {
-  await using at = house({ queues: { audit: { maxMessages: 3 } } });
+  await using at = setUp({ queues: { audit: { maxMessages: 3 } } });
   const { producer, broker } = at;
   const sender = producer.sender("audit");
   for (let i = 0; i < 10; i++) await sender.send({ header: { ttl: 20 }, body: BigInt(i) });
@@ -158,7 +158,7 @@ test("MSG-10: expired messages make room for a producer that waits, without any 
 });
 
 test("MSG-10: a dead-letter queue that is full drops what comes", async () => {
-  await using at = house({ queues: { a: { deadLetter: "b" }, b: { maxMessages: 2, deadLetter: "b" } } });
+  await using at = setUp({ queues: { a: { deadLetter: "b" }, b: { maxMessages: 2, deadLetter: "b" } } });
   const { producer, consumer, broker } = at;
   await sendNumbers(producer, "a", 5);
   const receiver = consumer.receiver("a", { credit: 5 });
@@ -168,7 +168,7 @@ test("MSG-10: a dead-letter queue that is full drops what comes", async () => {
 });
 
 test("ATK-8: queues are limited in number, and make place when nobody uses them", async () => {
-  await using at = house({ maxQueues: 3, queues: { kept: {} } });
+  await using at = setUp({ maxQueues: 3, queues: { kept: {} } });
   const { producer, consumer, broker } = at;
   await sendNumbers(producer, "a", 1);
   const user = consumer.receiver("b");
@@ -183,7 +183,7 @@ test("ATK-8: queues are limited in number, and make place when nobody uses them"
 });
 
 test("ATK-8: addresses that come and go leave nothing behind", async () => {
-  await using at = house({ maxQueues: 10 });
+  await using at = setUp({ maxQueues: 10 });
   const { consumer, producer, broker } = at;
   for (let i = 0; i < 100; i++) {
     const node = consumer.receiver({ dynamic: true });
@@ -202,16 +202,16 @@ test("ATK-18: a short message does not keep alive the large piece of memory that
   const chunk = new Uint8Array(65_536);
   chunk.set(bytes, 1_000);
   const part = chunk.subarray(1_000, 1_000 + bytes.length);
-  const { payload } = new Envelope(part, 0, undefined);
+  const { payload } = new EncodedMessage(part, 0, undefined);
   assertEquals(payload, bytes);
   assertLessOrEqual(payload.buffer.byteLength, 1_000);
   // One that is most of what it came in stays where it is.
   const large = new Uint8Array(encoded({ body: new Uint8Array(30_000) }));
-  assertEquals(new Envelope(large, 0, undefined).payload, large);
+  assertEquals(new EncodedMessage(large, 0, undefined).payload, large);
 });
 
 test("purge drops what waits, delete drops all and ends the links", async () => {
-  await using at = house();
+  await using at = setUp();
   const { producer, consumer, broker } = at;
   const sender = producer.sender("orders");
   for (let i = 0; i < 5; i++) await sender.send({ body: BigInt(i) });
@@ -234,7 +234,7 @@ test("purge drops what waits, delete drops all and ends the links", async () => 
 });
 
 test("closing the broker in the middle ends everything, and it takes nobody any more", async () => {
-  const at = house({ queues: { full: { maxMessages: 10 } } });
+  const at = setUp({ queues: { full: { maxMessages: 10 } } });
   const { broker, producer, consumer } = at;
   const sender = producer.sender("full");
   const sends = range(0, 100).map((i) => sender.send({ body: BigInt(i) }).then(() => "accepted", (error) => error));

@@ -2,11 +2,11 @@ import { assertEquals, assertInstanceOf, assertMatch, assertRejects, assertStrin
 import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
 import type { Message } from "../../src/codec/message.ts";
 import { test } from "../harness.ts";
-import { house, numbers, range, take, until } from "./broker_house.ts";
+import { numbers, range, setUp, take, until } from "./set_up.ts";
 import { linkUp } from "../client/link_up.ts";
 
 test("a topic copies each message to those who listen at the time", async () => {
-  await using at = house({ topics: ["news/*", "alerts"] });
+  await using at = setUp({ topics: ["news/*", "alerts"] });
   const { producer, consumer, broker } = at;
   const sender = producer.sender("news/today");
   await sender.send({ body: "nobody hears" });
@@ -32,7 +32,7 @@ test("a topic copies each message to those who listen at the time", async () => 
 });
 
 test("a subscriber that falls too far behind is dropped with a reason, and nobody else", async () => {
-  await using at = house({ queue: { maxMessages: 5 } });
+  await using at = setUp({ queue: { maxMessages: 5 } });
   const { producer, consumer, broker } = at;
   const slow = consumer.receiver("topic/a", { credit: 1, settle: "manual" });
   const quick = consumer.receiver("topic/a", { credit: 100 });
@@ -51,7 +51,7 @@ test("a subscriber that falls too far behind is dropped with a reason, and nobod
 });
 
 test("a message that a subscriber cannot take does not stay", async () => {
-  await using at = house();
+  await using at = setUp();
   const { producer, consumer, broker } = at;
   const small = consumer.receiver("topic/a", { credit: 5, maxMessageSize: 100 });
   await small.ready();
@@ -63,7 +63,7 @@ test("a message that a subscriber cannot take does not stay", async () => {
 });
 
 test("a message larger than a consumer takes waits for another one", async () => {
-  await using at = house();
+  await using at = setUp();
   const { producer, consumer, broker } = at;
   const sender = producer.sender("orders");
   for (let i = 0; i < 3_000; i++) void sender.send({ body: "x".repeat(200) });
@@ -76,7 +76,7 @@ test("a message larger than a consumer takes waits for another one", async () =>
 });
 
 test("TRM-2: a dynamic node has a random address, and goes away with the link that made it", async () => {
-  await using at = house();
+  await using at = setUp();
   const { producer, consumer, broker } = at;
   const node = consumer.receiver({ dynamic: true });
   const twin = consumer.receiver({ dynamic: true });
@@ -104,7 +104,7 @@ test("TRM-2: a dynamic node has a random address, and goes away with the link th
 });
 
 test("ATK-23: nobody but the maker's connection receives from a dynamic node", async () => {
-  await using at = house();
+  await using at = setUp();
   const { producer, consumer } = at;
   const node = consumer.receiver({ dynamic: true });
   await node.ready();
@@ -115,7 +115,7 @@ test("ATK-23: nobody but the maker's connection receives from a dynamic node", a
 });
 
 test("TRM-2: a sender may have a dynamic node made, too", async () => {
-  await using at = house();
+  await using at = setUp();
   const sender = at.producer.sender({ dynamic: true });
   await sender.ready();
   assertMatch(sender.address!, /^dynamic\//);
@@ -126,7 +126,7 @@ test("TRM-2: a sender may have a dynamic node made, too", async () => {
 });
 
 test("a request is answered over a dynamic node", async () => {
-  await using at = house();
+  await using at = setUp();
   const { producer, consumer, broker } = at;
   const service = consumer.receiver("double");
   const replies = consumer.sender({});
@@ -142,7 +142,7 @@ test("a request is answered over a dynamic node", async () => {
 });
 
 test("EXT-1: messages on a link without a target go where each of them says", async () => {
-  await using at = house({ topics: ["news"] });
+  await using at = setUp({ topics: ["news"] });
   const { producer, consumer, broker } = at;
   const listener = consumer.receiver("news", { credit: 1 });
   await Promise.all([producer.ready(), listener.ready()]);
@@ -157,7 +157,7 @@ test("EXT-1: messages on a link without a target go where each of them says", as
 });
 
 test("EXT-1: what cannot be routed is rejected, and names its delivery", async () => {
-  await using at = house({ autoCreate: false, queues: { a: {} } });
+  await using at = setUp({ autoCreate: false, queues: { a: {} } });
   const sender = at.producer.sender({});
   const cases: Message[] = [{ body: 1 }, { properties: { to: "" } }, { properties: { to: "nowhere" } }];
   for (const message of cases) {
@@ -174,7 +174,7 @@ test("EXT-1: what cannot be routed is rejected, and names its delivery", async (
 });
 
 test("autoCreate: false refuses addresses that nobody has set up", async () => {
-  await using at = house({ autoCreate: false, queues: { orders: {} }, topics: ["news/*"] });
+  await using at = setUp({ autoCreate: false, queues: { orders: {} }, topics: ["news/*"] });
   const { producer, consumer, broker } = at;
   await producer.sender("orders").send({ body: 1 });
   await producer.sender("news/x").send({ body: 1 });
@@ -186,7 +186,7 @@ test("autoCreate: false refuses addresses that nobody has set up", async () => {
 });
 
 test("TRM-8: links without a node, and transactions, are refused with a reason", async () => {
-  await using at = house();
+  await using at = setUp();
   const { consumer, producer } = at;
   const nameless = consumer.receiver({});
   assertEquals((await assertRejects(() => nameless.ready(), AmqpError)).condition, condition.notFound);

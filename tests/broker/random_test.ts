@@ -3,7 +3,7 @@ import { Broker } from "../../src/broker/broker.ts";
 import type { Connection } from "../../src/client/connection.ts";
 import type { Delivery } from "../../src/client/delivery.ts";
 import { type Random, random, seed, test } from "../harness.ts";
-import { range, sendNumbers } from "./broker_house.ts";
+import { range, sendNumbers } from "./set_up.ts";
 import { linkUp } from "../client/link_up.ts";
 
 /** What has been told of each message. */

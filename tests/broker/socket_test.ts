@@ -4,7 +4,7 @@ import { Broker } from "../../src/broker/broker.ts";
 import { connect } from "../../src/client/connect.ts";
 import { test } from "../harness.ts";
 import { serve } from "../serve.ts";
-import { range, until } from "./broker_house.ts";
+import { range, until } from "./set_up.ts";
 
 test("over real WebSockets: 10,000 messages through a queue, none lost, none twice", async () => {
   await using broker = new Broker();

@@ -13,14 +13,14 @@ import type { Receiver } from "../../src/client/receiver.ts";
 import { linkUp, type LinkUpOptions } from "../client/link_up.ts";
 
 /** A broker and two clients. */
-export interface House extends AsyncDisposable {
+export interface Setup extends AsyncDisposable {
   readonly broker: Broker;
   readonly producer: Connection;
   readonly consumer: Connection;
 }
 
 /** Sets up a broker and two clients, all of which end with the test. */
-export function house(options: BrokerOptions = {}, clients: LinkUpOptions = {}): House {
+export function setUp(options: BrokerOptions = {}, clients: LinkUpOptions = {}): Setup {
   const broker = new Broker(options);
   return {
     broker,

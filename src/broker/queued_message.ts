@@ -5,13 +5,13 @@
  */
 
 import type { ErrorFields, Fields, Header, Modified } from "../codec/types.ts";
-import type { Consumer } from "./consumer.ts";
-import { type Envelope, errorValue, mergeFields } from "./envelope.ts";
+
+import { type EncodedMessage, errorValue, mergeFields } from "./encoded_message.ts";
 
 /** A message in a queue, with what has happened to it there. */
-export class Stored {
+export class QueuedMessage {
   /** The message as it came. */
-  readonly envelope: Envelope;
+  readonly encoded: EncodedMessage;
   /** Its place in the queue. */
   place = 0;
 
@@ -21,19 +21,19 @@ export class Stored {
   #failures = 0;
   #annotations: Fields | undefined;
   #rejection: ErrorFields | undefined;
-  #refusedBy: WeakSet<Consumer> | undefined;
+  #refusedBy: WeakSet<object> | undefined;
 
   /** Starts the message's time to live [messaging 3.2.1]. */
-  constructor(envelope: Envelope, now: number) {
-    this.envelope = envelope;
-    const ttl = envelope.header?.ttl;
+  constructor(encoded: EncodedMessage, now: number) {
+    this.encoded = encoded;
+    const ttl = encoded.header?.ttl;
     this.#lives = ttl !== undefined;
     this.#expires = ttl === undefined ? Infinity : now + ttl;
   }
 
   /** What it counts for. */
   get bytes(): number {
-    return this.envelope.payload.length;
+    return this.encoded.payload.length;
   }
 
   /** When it expires, by the clock that it was made with. */
@@ -43,7 +43,7 @@ export class Stored {
 
   /** Attempts to deliver it that failed, here and before. */
   get deliveryCount(): number {
-    return (this.envelope.header?.deliveryCount ?? 0) + this.#failures;
+    return (this.encoded.header?.deliveryCount ?? 0) + this.#failures;
   }
 
   /** Counts an attempt that failed. */
@@ -52,43 +52,43 @@ export class Stored {
   }
 
   /** Keeps it from a consumer from now on. */
-  keepFrom(consumer: Consumer): void {
+  keepFrom(consumer: object): void {
     (this.#refusedBy ??= new WeakSet()).add(consumer);
   }
 
   /** Whether a consumer may have it. */
-  suits(consumer: Consumer): boolean {
+  suits(consumer: object): boolean {
     return this.#refusedBy === undefined || !this.#refusedBy.has(consumer);
   }
 
   /** Merges what a receiver has changed [messaging 3.4.5]. */
   modify(changes: Modified): void {
     if (changes.deliveryFailed) this.fail();
-    if (changes.messageAnnotations === undefined || this.envelope.messageFormat !== 0) return;
-    mergeFields(this.#annotations ??= this.envelope.messageAnnotations(), changes.messageAnnotations);
+    if (changes.messageAnnotations === undefined || this.encoded.messageFormat !== 0) return;
+    mergeFields(this.#annotations ??= this.encoded.messageAnnotations(), changes.messageAnnotations);
   }
 
   /** Moves it to a dead-letter queue: it no longer expires, and anybody may have it. */
-  bury(rejection: ErrorFields | undefined): void {
+  becomeDeadLetter(rejection: ErrorFields | undefined): void {
     this.#rejection = rejection;
     this.#expires = Infinity;
     this.#refusedBy = undefined;
   }
 
   /** The bytes to send now, those that came unless something has to be changed in front of the bare message. */
-  encoded(now: number): Uint8Array {
-    const { envelope } = this;
+  toSend(now: number): Uint8Array {
+    const { encoded } = this;
     const header = this.#header(now);
     this.#acquired = true;
-    const same = header === envelope.header && this.#annotations === undefined && this.#rejection === undefined;
-    if (envelope.messageFormat !== 0 || (same && !envelope.annotated)) return envelope.payload;
+    const same = header === encoded.header && this.#annotations === undefined && this.#rejection === undefined;
+    if (encoded.messageFormat !== 0 || (same && !encoded.annotated)) return encoded.payload;
     // Where the reason of a rejection stands is written down [messaging 3.4.3].
     const deliveryAnnotations = this.#rejection && { rejected: errorValue(this.#rejection) };
-    return envelope.changed({ header, deliveryAnnotations, messageAnnotations: this.#annotations });
+    return encoded.changed({ header, deliveryAnnotations, messageAnnotations: this.#annotations });
   }
 
   #header(now: number): Header | undefined {
-    const { header } = this.envelope;
+    const { header } = this.encoded;
     const again = this.#acquired && header?.firstAcquirer === true;
     if (!this.#lives && !again && this.#failures === 0) return header;
     return {

@@ -32,7 +32,7 @@ export interface Changes {
 }
 
 /** An encoded message, of which no more is decoded than a node on its way needs. */
-export class Envelope {
+export class EncodedMessage {
   /** The whole of it, as it came. */
   readonly payload: Uint8Array;
   /** 0 for an AMQP message; of any other nothing is known but its bytes. */
