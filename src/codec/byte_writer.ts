@@ -4,21 +4,14 @@
  * @module
  */
 
-import { isBlock, MIN_BLOCK_BYTES, takeBlock } from "../base/pool.ts";
+import { isBlock, leaveSlab, lend, MIN_BLOCK_BYTES, takeBlock, takeSlab } from "../base/pool.ts";
 import { noBytes } from "./bytes.ts";
 import { utf8Encoder } from "./text.ts";
 
 // Two flushes of a busy connection; one large message shall not make blocks for small ones as large.
 const MAX_AHEAD = 131_072;
 
-// What opens a connection takes a few hundred bytes.
-const MOST_SHARED = 4_096;
-
 const LONGEST_LOOP = 48;
-
-// The rest of a block that no writer writes to, and where it begins.
-let spare: Uint8Array<ArrayBuffer> | undefined;
-let spareStart = 0;
 
 /**
  * Collects bytes.
@@ -61,6 +54,7 @@ export class ByteWriter {
     this.#lastTaken = taken.length;
     this.start = this.end;
     if (isBlock(this.bytes)) {
+      lend(taken);
       this.bytes = noBytes();
       this.start = 0;
     }
@@ -69,16 +63,12 @@ export class ByteWriter {
   }
 
   /**
-   * Leaves the rest of a small block to whichever writer needs memory next, as long as there is nothing to write: of
-   * connections that say little, however many they are, none has any. A busy one goes on with its own.
+   * Leaves the rest of its slab to whichever writer needs memory next, as long as there is nothing to write: of
+   * connections that say little, however many they are, none has any.
    */
   release(): void {
-    if (this.length > 0 || this.bytes.length > MOST_SHARED) return;
-    const room = this.bytes.length - this.end;
-    if (room > (spare === undefined ? 0 : spare.length - spareStart)) {
-      spare = this.bytes;
-      spareStart = this.end;
-    }
+    if (this.length > 0 || this.bytes.length === 0) return;
+    leaveSlab({ bytes: this.bytes, end: this.end });
     this.bytes = noBytes();
     this.start = this.end = 0;
   }
@@ -178,10 +168,10 @@ export class ByteWriter {
     const written = this.view();
     // What is taken next is likely to be as long as what was taken last.
     const likely = Math.min(this.#lastTaken, MAX_AHEAD);
-    if (written.length === 0 && spare !== undefined && spare.length - spareStart >= Math.max(likely, least)) {
-      this.bytes = spare;
-      this.start = this.end = spareStart;
-      spare = undefined;
+    const slab = written.length === 0 ? takeSlab(Math.max(likely, least)) : undefined;
+    if (slab !== undefined) {
+      this.bytes = slab.bytes;
+      this.start = this.end = slab.end;
       return;
     }
     const size = Math.max(this.#capacity, likely, 2 * written.length, least);

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertNotStrictEquals, assertStrictEquals } from "@std/assert";
 import { connect } from "../../mod.ts";
-import { giveBlock, takeBlock } from "../../src/base/pool.ts";
+import { giveBlock, lend, takeBlock } from "../../src/base/pool.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { listen } from "../../src/transport/sockets.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
@@ -25,24 +25,51 @@ function isSpare(bytes: Uint8Array): boolean {
 test("blocks: memory that was given back is taken by who needs about as much, and by one only", () => {
   const block = takeBlock(SIZE);
   assert(block.length >= SIZE && block.length < SIZE + 4_096);
-  giveBlock(block.subarray(0, 7));
+  giveBlock(lend(block.subarray(0, 7)));
   assertNotStrictEquals(takeBlock(SIZE / 2).buffer, block.buffer);
   assertNotStrictEquals(takeBlock(SIZE * 2).buffer, block.buffer);
   assertStrictEquals(takeBlock(SIZE - 10_000).buffer, block.buffer);
   assertNotStrictEquals(takeBlock(SIZE).buffer, block.buffer);
 });
 
-test("blocks: what is a part of something, or small, is not used again", () => {
+test("blocks: what was never lent is not taken back, be it the same memory", () => {
   const large = new Uint8Array(SIZE);
-  giveBlock(large.subarray(1));
+  assertEquals(giveBlock(large), false);
   assert(!isSpare(large));
-  const small = new Uint8Array(1_000);
-  giveBlock(small);
-  assert(!isSpare(small));
+  const view = lend(large.subarray(0, 10));
+  assertEquals(giveBlock(large.subarray(0, 10)), false);
+  assert(!isSpare(large));
+  assertEquals(giveBlock(view), true);
+  assert(isSpare(large));
+});
+
+test("blocks: one that is given back twice has one owner all the same", () => {
+  const view = lend(takeBlock(SIZE).subarray(0, 10));
+  assertEquals([giveBlock(view), giveBlock(view)], [true, false]);
+  const taken = takeBlock(SIZE);
+  assertStrictEquals(taken.buffer, view.buffer);
+  assertNotStrictEquals(takeBlock(SIZE).buffer, view.buffer);
+  // The one who gave it back before does not own it any more: it is somebody else's now.
+  assertEquals(giveBlock(view), false);
+  assertNotStrictEquals(takeBlock(SIZE).buffer, view.buffer);
+});
+
+test("slabs: what one writer leaves is written on by the next, behind all that was handed out", () => {
+  const first = new Writer(4_096);
+  first.append(Uint8Array.of(1, 2, 3));
+  const taken = first.take();
+  first.release();
+  const second = new Writer(16);
+  second.append(Uint8Array.of(4, 5));
+  // Another writer has the slab now, so the first one begins elsewhere.
+  first.append(Uint8Array.of(6));
+  assertStrictEquals(second.take().buffer, taken.buffer);
+  assertNotStrictEquals(first.take().buffer, taken.buffer);
+  assertEquals(taken, Uint8Array.of(1, 2, 3));
 });
 
 test("blocks: no more than 8 MiB are kept, and the oldest go first", () => {
-  const given = Array.from({ length: 20 }, () => new Uint8Array(SIZE));
+  const given = Array.from({ length: 20 }, () => lend(new Uint8Array(SIZE)));
   for (const block of given) giveBlock(block);
   const taken = new Set(given.map(() => takeBlock(SIZE).buffer));
   const kept = given.map(({ buffer }) => taken.has(buffer));

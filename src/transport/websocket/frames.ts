@@ -7,7 +7,7 @@
  * @module
  */
 
-import { isBlock, MIN_BLOCK_BYTES, takeBlock } from "../../base/pool.ts";
+import { isBlock, leaveSlab, lend, MIN_BLOCK_BYTES, roomOf, type Slab, takeBlock, takeSlab } from "../../base/pool.ts";
 import { TransportError } from "../../base/errors.ts";
 
 /** What a frame is [rfc6455 5.2]; the other values are reserved. */
@@ -107,17 +107,6 @@ const SLAB_BYTES = 16_384;
 // What does not fit into one message follows in another, and shall leave together with it.
 const TAIL_BYTES = 2_048;
 
-/** Memory that is written once, from its start to its end; what was handed over stays as it is. */
-interface Slab {
-  readonly bytes: Uint8Array;
-  /** How far it is written. */
-  end: number;
-}
-
-// What no encoder writes to right now. The next one that has something to write goes on behind its end, so that
-// connections with nothing to send have no memory for it, however many they are.
-let spare: Slab | undefined;
-
 /**
  * Writes frames, one behind the other, into as few pieces as possible.
  *
@@ -187,11 +176,10 @@ export class FrameEncoder {
 
   #reserve(size: number): Slab {
     this.#length += size;
-    if (this.#slab !== undefined && hasRoom(this.#slab, size)) return this.#slab;
+    if (this.#slab !== undefined && roomOf(this.#slab) >= size) return this.#slab;
     const piece = this.#seal();
     if (piece !== undefined) this.#full.push(piece);
-    const slab = spare !== undefined && hasRoom(spare, size) ? spare : newSlab(size);
-    if (slab === spare) spare = undefined;
+    const slab = takeSlab(size) ?? newSlab(size);
     this.#slab = slab;
     this.#start = slab.end;
     return slab;
@@ -204,31 +192,20 @@ export class FrameEncoder {
     if (slab === undefined || slab.end === this.#start) return undefined;
     const piece = slab.bytes.subarray(this.#start, slab.end);
     this.#start = slab.end;
-    if (isBlock(slab.bytes)) this.#slab = undefined;
-    return piece;
+    if (!isBlock(slab.bytes)) return piece;
+    this.#slab = undefined;
+    return lend(piece);
   }
 
-  // The roomier of two is worth keeping.
   #release(): void {
-    const slab = this.#slab;
+    if (this.#slab !== undefined) leaveSlab(this.#slab);
     this.#slab = undefined;
-    if (slab !== undefined && !isBlock(slab.bytes) && roomOf(slab) > (spare === undefined ? 0 : roomOf(spare))) {
-      spare = slab;
-    }
   }
 }
 
 function newSlab(size: number): Slab {
   const bytes = size < MIN_BLOCK_BYTES ? new Uint8Array(Math.max(size, SLAB_BYTES)) : takeBlock(size + TAIL_BYTES);
   return { bytes, end: 0 };
-}
-
-function hasRoom(slab: Slab, size: number): boolean {
-  return size <= roomOf(slab);
-}
-
-function roomOf({ bytes, end }: Slab): number {
-  return bytes.length - end;
 }
 
 /** A part of a binary message, handed on as soon as it is there. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { giveBlock, isBlock } from "../../base/pool.ts";
+import { giveBlock, isLent } from "../../base/pool.ts";
 import { TransportError } from "../../base/errors.ts";
 import type { HeaderField, RequestHead } from "../http/head.ts";
 import type { OpenEvent, RequestEvent, WebSocketEndpoint, WebSocketEvent } from "./rfc6455.ts";
@@ -151,7 +151,7 @@ export class SocketWebSocket extends SocketChannel {
       const bytes = this.#endpoint.transmit();
       if (bytes === undefined) break;
       // One that failed may be on its way all the same, where a system takes bytes in its own time.
-      this.write(bytes, isBlock(bytes) ? (error) => void (error || giveBlock(bytes)) : undefined);
+      this.write(bytes, isLent(bytes) ? (error) => void (error || giveBlock(bytes)) : undefined);
     }
     if (this.#endpoint.outputEnded && this.#endpoint.bufferedAmount === 0 && !this.#outputEnded) {
       this.#outputEnded = true;
