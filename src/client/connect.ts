@@ -8,7 +8,7 @@ import * as condition from "../base/condition.ts";
 import { AmqpError, OutcomeError } from "../base/errors.ts";
 import type { Message } from "../codec/message.ts";
 import type { CodecLimits } from "../codec/reader.ts";
-import { quote } from "../codec/text.ts";
+import { quote } from "../base/text.ts";
 import type { Accepted, Fields } from "../codec/types.ts";
 import { ClientHandshake } from "../engine/client_handshake.ts";
 import type { ConnectionEndpoint } from "../engine/connection.ts";

@@ -7,7 +7,7 @@
 import { giveBlock } from "../base/pool.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError, TransportError } from "../base/errors.ts";
-import { quote } from "../codec/text.ts";
+import { quote } from "../base/text.ts";
 import type { ConnectionEndpoint } from "../engine/connection.ts";
 import type { EngineEvent } from "../engine/events.ts";
 import { type Channel, type ChannelClose, MAX_BUFFERED_BYTES } from "../transport/channel.ts";

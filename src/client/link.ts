@@ -6,7 +6,7 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError, type ErrorScope } from "../base/errors.ts";
-import { quote } from "../codec/text.ts";
+import { quote } from "../base/text.ts";
 import type { Attach } from "../codec/types.ts";
 import type { ReceiverEndpoint, SenderEndpoint } from "../engine/link.ts";
 import type { Connection } from "./connection.ts";

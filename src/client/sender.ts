@@ -8,7 +8,7 @@ import { giveBlock } from "../base/pool.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError, type FailedOutcome, OutcomeError } from "../base/errors.ts";
 import { encodeMessage, type Message } from "../codec/message.ts";
-import { quote } from "../codec/text.ts";
+import { quote } from "../base/text.ts";
 import type { Accepted, DeliveryState } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
 import type { OutgoingDelivery } from "../engine/deliveries.ts";

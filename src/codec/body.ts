@@ -4,7 +4,8 @@
  * @module
  */
 
-import { utf8Encoder } from "./text.ts";
+import { concat } from "@std/bytes";
+import { utf8 } from "../base/text.ts";
 import type { Value } from "./values.ts";
 
 /** A body of data sections: bytes, in one or more chunks that mean the same as one. */
@@ -75,16 +76,16 @@ export function value(value: Value): ValueBody {
 export function json(value: unknown): DataBody {
   const text = JSON.stringify(value);
   if (text === undefined) throw new TypeError(`Cannot encode body: JSON has no form of ${typeof value}`);
-  return new DataBody([utf8Encoder().encode(text)], "application/json");
+  return new DataBody([utf8(text)], "application/json");
 }
 
 /** The bytes of a body that is data, a binary, or text; no body has none. */
 export function bytesOf(body: Body): Uint8Array {
   const plain = body instanceof ValueBody ? body.value : body;
   if (plain instanceof Uint8Array) return plain;
-  if (plain instanceof DataBody) return joined(plain.chunks);
+  if (plain instanceof DataBody) return plain.chunks.length === 1 ? plain.chunks[0] : concat(plain.chunks);
   if (plain === null) return new Uint8Array(0);
-  if (typeof plain === "string") return utf8Encoder().encode(plain);
+  if (typeof plain === "string") return utf8(plain);
   throw new TypeError("Cannot read body as bytes: it is neither data nor text");
 }
 
@@ -93,15 +94,4 @@ export function textOf(body: Body): string {
   const plain = body instanceof ValueBody ? body.value : body;
   // Not the decoder for strings on the wire: like that of a Response, this one forgives.
   return typeof plain === "string" ? plain : new TextDecoder().decode(bytesOf(plain));
-}
-
-function joined(chunks: readonly Uint8Array[]): Uint8Array {
-  if (chunks.length === 1) return chunks[0];
-  const bytes = new Uint8Array(chunks.reduce((length, chunk) => length + chunk.length, 0));
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.length;
-  }
-  return bytes;
 }

@@ -5,8 +5,8 @@
  */
 
 import { isBlock, leaveSlab, lend, MIN_BLOCK_BYTES, takeBlock, takeSlab } from "../base/pool.ts";
-import { noBytes } from "./bytes.ts";
-import { utf8Encoder } from "./text.ts";
+import { noBytes } from "./primitives.ts";
+import { utf8Encoder } from "../base/text.ts";
 
 // Two flushes of a busy connection; one large message shall not make blocks for small ones as large.
 const MAX_AHEAD = 131_072;

@@ -4,8 +4,11 @@
  * @module
  */
 
-import { quote } from "./text.ts";
+import { quote } from "../base/text.ts";
 import type { PrimitiveType } from "./values.ts";
+
+/** The largest uint; also the span of serial numbers [rfc1982]. */
+export const MAX_UINT = 0xffffffff;
 
 /** The integer types that are a `number`. */
 export type IntegerType = "ubyte" | "ushort" | "uint" | "byte" | "short" | "int";

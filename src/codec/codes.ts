@@ -6,9 +6,6 @@
 
 import type { PrimitiveType } from "./values.ts";
 
-/** The code that says that a descriptor and another constructor follow [types 1.2]. */
-export const described = 0x00;
-
 /** The wire type of a constructor code, undefined where there is none. */
 export function typeOf(code: number): PrimitiveType | undefined {
   switch (code) {

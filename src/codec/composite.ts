@@ -26,7 +26,7 @@ import {
 } from "./plans.ts";
 import { Reader } from "./reader.ts";
 import { ambiguousType, recall, remember } from "./wire_types.ts";
-import { hex, hexByte, quote } from "./text.ts";
+import { hex, hexByte, quote } from "../base/text.ts";
 import { AmqpArray, Described, Typed } from "./values.ts";
 import type { Composite, CompositeOf, FilledOf, Kind, WithDefaults } from "./types.ts";
 import { Writer } from "./writer.ts";

@@ -5,7 +5,7 @@
  */
 
 import { checkBigInt, checkChar, checkInteger, checkLength, checkUuid, misfit } from "./checks.ts";
-import { parseUuid } from "./text.ts";
+import { parseUuid } from "./primitives.ts";
 import type { PrimitiveType } from "./values.ts";
 
 /** The types whose values all have the same width, apart from shorter forms of small integers. */

@@ -6,12 +6,12 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
-import { noBytes, uint32At } from "./bytes.ts";
+import { noBytes, uint32At } from "./primitives.ts";
 import { decodeProvider } from "./composite.ts";
-import { OrdinaryReader } from "./fast_path.ts";
+import { FastPathReader } from "./fast_path.ts";
 import { archetypes } from "./plans.ts";
 import { type CodecLimits, Reader } from "./reader.ts";
-import { hex, hexByte } from "./text.ts";
+import { hex, hexByte } from "../base/text.ts";
 import type { Performative, SaslFrameBody } from "./types.ts";
 import type { Writer } from "./writer.ts";
 
@@ -97,7 +97,7 @@ export class FrameDecoder {
   readonly #pieces: Uint8Array[] = [];
   #position = 0;
   /** Both read the first piece; absent until a frame lies in it that is for them. */
-  #ordinary: OrdinaryReader | undefined;
+  #fastReader: FastPathReader | undefined;
   #reader: Reader | undefined;
   /** What was gathered from several pieces, and how much of it is filled. */
   #gathered: Uint8Array = noBytes();
@@ -152,7 +152,7 @@ export class FrameDecoder {
       const start = this.#position;
       const size = this.#sizeAt(piece, start);
       if (piece.length - start >= size) {
-        const ordinary = ordinaryFrame(piece, start, size, this.#ordinary ??= new OrdinaryReader(piece));
+        const ordinary = ordinaryFrame(piece, start, size, this.#fastReader ??= new FastPathReader(piece));
         const reader = ordinary === undefined ? this.#reader ??= new Reader(piece, this.#limits) : undefined;
         this.#buffered -= size;
         this.#skip(piece, size);
@@ -210,12 +210,12 @@ export class FrameDecoder {
     if (this.#position < piece.length) return;
     this.#pieces.shift();
     this.#position = 0;
-    this.#ordinary = undefined;
+    this.#fastReader = undefined;
     this.#reader = undefined;
   }
 }
 
-function ordinaryFrame(bytes: Uint8Array, start: number, size: number, reader: OrdinaryReader): Frame | undefined {
+function ordinaryFrame(bytes: Uint8Array, start: number, size: number, reader: FastPathReader): Frame | undefined {
   // Of AMQP, without an extended header.
   if (bytes[start + 4] !== 2 || bytes[start + 5] !== 0) return undefined;
   const end = start + size;

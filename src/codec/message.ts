@@ -10,7 +10,7 @@ import { decodeAs, encodeAs, readDescriptor } from "./composite.ts";
 import { definitions, sections } from "./definitions.ts";
 import { type CodecLimits, Reader } from "./reader.ts";
 import { ambiguousType, recall, remember } from "./wire_types.ts";
-import { hexByte, quote } from "./text.ts";
+import { hexByte, quote } from "../base/text.ts";
 import type { Fields, Header, Properties } from "./types.ts";
 import { type SimpleValue, Typed, type Value } from "./values.ts";
 import type { Writer } from "./writer.ts";

@@ -5,7 +5,7 @@
  */
 
 import { archetypes, compositeForm, enumerationForm, type FieldPlan, planOf, unsettledForm } from "./plans.ts";
-import { hex, quote } from "./text.ts";
+import { hex, quote } from "../base/text.ts";
 import type { Composite, Kind, Unsettled } from "./types.ts";
 import { AmqpArray, Described, Typed } from "./values.ts";
 

@@ -6,11 +6,11 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError, type ErrorScope } from "../base/errors.ts";
-import { loaded, uint32At } from "./bytes.ts";
+import { decodeUtf8, formatUuid, loaded, shortAscii, uint32At } from "./primitives.ts";
 import { isCharacter } from "./checks.ts";
 import { leastWidth, typeOf } from "./codes.ts";
-import { ambiguousType, recall, remember, type Remembered } from "./wire_types.ts";
-import { decodeUtf8, formatUuid, hexByte, quote, shortAscii } from "./text.ts";
+import { ambiguousType, recall, remember, type WireTypes } from "./wire_types.ts";
+import { hexByte, quote } from "../base/text.ts";
 import { AmqpArray, Described, type Fields, type PrimitiveType, type PrimitiveValues, Typed } from "./values.ts";
 import type { Value } from "./values.ts";
 import { encodingOf, MAX_ENCODED_DEPTH } from "./writer.ts";
@@ -246,7 +246,7 @@ export class Reader {
     const count = this.openMap(code);
     // No prototype: "__proto__" is a key like any other.
     const record: Fields = { ...nothing, __proto__: null };
-    let known: Remembered | undefined;
+    let known: WireTypes | undefined;
     let order: string[] | undefined;
     for (let i = 0; i < count; i += 2) {
       const keyCode = this.#u8();
@@ -318,7 +318,7 @@ export class Reader {
     const outer = this.#end;
     const count = this.openList(code);
     const list: Value[] = [];
-    let known: Remembered | undefined;
+    let known: WireTypes | undefined;
     for (let i = 0; i < count; i++) {
       const type = ambiguousType(this.peek());
       list.push(this.value());

@@ -5,7 +5,8 @@
  */
 
 import { checkAscii, checkBigInt, checkChar, checkInteger, checkLength, checkUuid } from "./checks.ts";
-import { formatUuid, hex } from "./text.ts";
+import { hex } from "../base/text.ts";
+import { formatUuid } from "./primitives.ts";
 
 /** What each primitive wire type holds, inside a {@linkcode Typed} or as an item of an {@linkcode AmqpArray}. */
 export interface PrimitiveValues {

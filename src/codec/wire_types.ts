@@ -10,7 +10,7 @@ import { fitsBigInt, fitsInteger } from "./checks.ts";
 import type { PrimitiveType } from "./values.ts";
 
 /** What is known of one container. */
-export interface Remembered {
+export interface WireTypes {
   /** The wire types of values by index or key. */
   readonly values: Map<unknown, PrimitiveType>;
   /** The wire types of a map's keys, if it has any that are special. */
@@ -19,15 +19,15 @@ export interface Remembered {
   order: readonly string[] | undefined;
 }
 
-let containers: WeakMap<object, Remembered> | undefined;
+let containers: WeakMap<object, WireTypes> | undefined;
 
 /** What is known of a container; undefined for one that was not decoded, or that holds nothing special. */
-export function recall(container: object): Remembered | undefined {
+export function recall(container: object): WireTypes | undefined {
   return containers?.get(container);
 }
 
 /** The place to note what is known of a container. */
-export function remember(container: object): Remembered {
+export function remember(container: object): WireTypes {
   containers ??= new WeakMap();
   let known = containers.get(container);
   if (known === undefined) {

@@ -5,11 +5,11 @@
  */
 
 import { ByteWriter } from "./byte_writer.ts";
-import { scratchView, uint32At } from "./bytes.ts";
+import { scratchView, uint32At } from "./primitives.ts";
 import { checkAscii, checkInteger, misfit } from "./checks.ts";
 import { checkFixed, codeFor, type FixedType, type FixedValue, isSmall } from "./fixed_width.ts";
-import { recall, type Remembered, stillFits } from "./wire_types.ts";
-import { hex, utf8Encoder } from "./text.ts";
+import { recall, stillFits, type WireTypes } from "./wire_types.ts";
+import { hex, utf8 } from "../base/text.ts";
 import { AmqpArray, Described, type PrimitiveType, Typed, type Value } from "./values.ts";
 
 /** How deep values that are encoded may nest: far from what would overflow the stack, so that a cycle is an error. */
@@ -130,7 +130,7 @@ export class Writer extends ByteWriter {
   /** Writes a string. */
   string(value: unknown): void {
     if (typeof value !== "string") throw misfit("string", value);
-    if (!this.ascii(0xa1, value)) this.#sized(0xa1, utf8(value));
+    if (!this.ascii(0xa1, value)) this.#sized(0xa1, wellFormed(value));
   }
 
   /** Writes a symbol. */
@@ -267,7 +267,7 @@ export class Writer extends ByteWriter {
         return 0;
       case "string":
         if (typeof value !== "string") throw misfit(type, value);
-        this.append(utf8(value));
+        this.append(wellFormed(value));
         return 0;
       case "symbol":
         this.append(utf8(checkAscii(value)));
@@ -402,9 +402,9 @@ type VariableType = "string" | "symbol" | "binary" | "list" | "map" | "array";
 const variableCodes = { string: 0xa1, symbol: 0xa3, binary: 0xa0, list: 0xc0, map: 0xc1, array: 0xe0 } as const;
 
 // An encoder would quietly replace half a UTF-16 pair by U+FFFD.
-function utf8(text: string): Uint8Array {
+function wellFormed(text: string): Uint8Array {
   if (!text.isWellFormed()) throw new RangeError("Cannot encode string: it has half of a UTF-16 pair");
-  return utf8Encoder().encode(text);
+  return utf8(text);
 }
 
 function hasObjectKey(map: ReadonlyMap<Value, Value>): boolean {
@@ -421,7 +421,7 @@ function isRecord(value: unknown): value is Record<string, Encodable> {
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
-function orderedKeys(record: object, known: Remembered | undefined): readonly string[] {
+function orderedKeys(record: object, known: WireTypes | undefined): readonly string[] {
   const keys = Object.keys(record);
   if (known?.order === undefined) return keys;
   return [...new Set([...known.order, ...keys])].filter((key) => Object.hasOwn(record, key));

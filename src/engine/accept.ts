@@ -6,7 +6,7 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
-import { quote } from "../codec/text.ts";
+import { quote } from "../base/text.ts";
 import type { Attach } from "../codec/types.ts";
 import type { LinkOptions } from "./link.ts";
 import { ReceiverEndpoint } from "./receiver.ts";

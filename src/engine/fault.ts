@@ -5,6 +5,7 @@
  */
 
 import { AmqpError, type ErrorScope } from "../base/errors.ts";
+import { printable } from "../base/text.ts";
 import type { ErrorFields } from "../codec/types.ts";
 
 /** What a violation by the peer ends: a connection, a session or a link. */
@@ -30,7 +31,6 @@ export class Fault extends Error {
 
 // What an endpoint ends with should fit the 512 bytes that every peer takes [transport 2.4.1].
 const MAX_DESCRIPTION_LENGTH = 200;
-const MAX_REMOTE_DESCRIPTION_LENGTH = 1_000;
 
 /** The `error` field of close, end, detach and rejected. */
 export function toErrorFields(error: AmqpError): ErrorFields {
@@ -51,11 +51,4 @@ export function fromErrorFields(fields: ErrorFields, what: string, scope: ErrorS
     remote: true,
     info: fields.info,
   });
-}
-
-// The peer's text may hold terminal control sequences.
-function printable(text: string): string {
-  const cut = text.length > MAX_REMOTE_DESCRIPTION_LENGTH ? text.slice(0, MAX_REMOTE_DESCRIPTION_LENGTH) + "…" : text;
-  // deno-lint-ignore no-control-regex
-  return cut.replace(/[\x00-\x1f\x7f-\x9f]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`);
 }

@@ -8,7 +8,7 @@ import { ChurnMap } from "../base/churn_map.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { fieldsOf } from "../codec/composite.ts";
-import { quote } from "../codec/text.ts";
+import { quote } from "../base/text.ts";
 import type {
   Attach,
   Coordinator,

@@ -7,6 +7,7 @@
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { encodeComposite } from "../codec/composite.ts";
+import { MAX_TRANSFER_HEAD_BYTES } from "../codec/fast_path.ts";
 import { beginFrame, endFrame } from "../codec/frame.ts";
 import type { Performative, Transfer } from "../codec/types.ts";
 import type { Writer } from "../codec/writer.ts";
@@ -14,9 +15,6 @@ import type { FrameTrace } from "./events.ts";
 import { MIN_MAX_FRAME_SIZE } from "./options.ts";
 import type { LinkEndpoint } from "./link.ts";
 import type { SessionEndpoint } from "./session.ts";
-
-// A transfer without state and properties has no more before its payload, be the tag as long as it may.
-const TRANSFER_HEAD_BYTES = 72;
 
 interface HeldFrame {
   readonly channel: number;
@@ -51,7 +49,7 @@ export class Output {
    */
   full(payloadBytes: number, flushBytes: number): boolean {
     const { length } = this.writer;
-    const frameBytes = Math.min(payloadBytes + TRANSFER_HEAD_BYTES, this.#limit, this.#transferLimit);
+    const frameBytes = Math.min(payloadBytes + MAX_TRANSFER_HEAD_BYTES, this.#limit, this.#transferLimit);
     return length > 0 && length + frameBytes > flushBytes;
   }
 

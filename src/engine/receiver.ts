@@ -5,6 +5,7 @@
  */
 
 import * as condition from "../base/condition.ts";
+import { MAX_UINT } from "../codec/checks.ts";
 import type { Attach, Flow, Transfer } from "../codec/types.ts";
 import { IncomingDelivery } from "./deliveries.ts";
 import { LinkEndpoint } from "./link.ts";
@@ -17,7 +18,6 @@ import { add } from "./serial.ts";
  * a peer that only burns our time.
  */
 export const MAX_EMPTY_TRANSFERS = 100;
-const MAX_UINT = 0xffffffff;
 
 /** Our end of a link on which we receive. */
 export class ReceiverEndpoint extends LinkEndpoint {

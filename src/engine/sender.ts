@@ -6,7 +6,8 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
-import { quote } from "../codec/text.ts";
+import { quote } from "../base/text.ts";
+import { MAX_UINT } from "../codec/checks.ts";
 import type { Attach, Flow } from "../codec/types.ts";
 import { OutgoingDelivery, type SendOptions } from "./deliveries.ts";
 import { Fifo } from "../base/fifo.ts";
@@ -15,7 +16,6 @@ import { add, difference } from "./serial.ts";
 
 /** Longest delivery tag [transport 2.8.7]. */
 export const MAX_DELIVERY_TAG_BYTES = 32;
-const MAX_UINT = 0xffffffff;
 
 /** Our end of a link on which we send. */
 export class SenderEndpoint extends LinkEndpoint {

@@ -6,8 +6,9 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
+import { MAX_UINT } from "../codec/checks.ts";
 import { fieldsOf } from "../codec/composite.ts";
-import { quote } from "../codec/text.ts";
+import { quote } from "../base/text.ts";
 import type { Attach, Begin, Detach, Disposition, End, Fields, Flow, Performative, Transfer } from "../codec/types.ts";
 import type { ConnectionEndpoint } from "./connection.ts";
 import type { OutgoingDelivery } from "./deliveries.ts";
@@ -26,7 +27,6 @@ import { Windows } from "./windows.ts";
 export const DEFAULT_INCOMING_WINDOW = 2_048;
 /** Highest handle by default: 1,024 links on a session in each direction. */
 export const DEFAULT_HANDLE_MAX = 1_023;
-const MAX_UINT = 0xffffffff;
 
 /** The terms of our end of a session. */
 export interface SessionOptions {

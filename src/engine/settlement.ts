@@ -4,13 +4,12 @@
  * @module
  */
 
+import { MAX_UINT } from "../codec/checks.ts";
 import type { DeliveryState, Disposition } from "../codec/types.ts";
 import { type IncomingDelivery, type OutgoingDelivery, Unsettled } from "./deliveries.ts";
 import { DispositionBatch } from "./dispositions.ts";
 import type { LinkEndpoint } from "./link.ts";
 import type { SessionEndpoint } from "./session.ts";
-
-const MAX_UINT = 0xffffffff;
 
 /** The unsettled deliveries of one session, both directions, and the dispositions that wait to be written. */
 export class Settlement {

@@ -4,10 +4,9 @@
  * @module
  */
 
+import { MAX_UINT } from "../codec/checks.ts";
 import type { Begin, Flow } from "../codec/types.ts";
 import { add, difference } from "./serial.ts";
-
-const MAX_UINT = 0xffffffff;
 
 /** Counts the transfers of one session and how many more each side takes. */
 export class Windows {

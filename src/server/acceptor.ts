@@ -7,7 +7,7 @@
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import type { CodecLimits } from "../codec/reader.ts";
-import { quote } from "../codec/text.ts";
+import { quote } from "../base/text.ts";
 import type { Attach, Fields, Open } from "../codec/types.ts";
 import type { FrameTrace } from "../engine/events.ts";
 import { accept as acceptLink, takeLink } from "../engine/accept.ts";

@@ -6,7 +6,7 @@
 
 import { assertEquals } from "@std/assert";
 import { decodeProvider } from "../../src/codec/composite.ts";
-import { OrdinaryReader } from "../../src/codec/fast_path.ts";
+import { FastPathReader } from "../../src/codec/fast_path.ts";
 import { archetypes } from "../../src/codec/plans.ts";
 import { Reader } from "../../src/codec/reader.ts";
 import { amidst } from "./bytes.ts";
@@ -16,7 +16,7 @@ export function agree(body: Uint8Array): boolean {
   // With more behind it that would be misread if lengths were not checked.
   const bytes = amidst(Uint8Array.from([0x52, ...body, 0x52, 0x41, 0x43, 0x43, 0x43]));
   const end = 1 + body.length;
-  const ordinary = new OrdinaryReader(bytes);
+  const ordinary = new FastPathReader(bytes);
   const found = ordinary.performative(1, end);
   if (found === undefined) return false;
   const reader = new Reader(bytes);

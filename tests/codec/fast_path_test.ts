@@ -1,11 +1,17 @@
 import { assert, assertEquals } from "@std/assert";
 import { encodeComposite } from "../../src/codec/composite.ts";
-import type { Performative } from "../../src/codec/types.ts";
+import { MAX_UINT } from "../../src/codec/checks.ts";
+import { definitions } from "../../src/codec/definitions.ts";
+import { MAX_TRANSFER_HEAD_BYTES, valuesInOrder } from "../../src/codec/fast_path.ts";
+import { beginFrame, endFrame } from "../../src/codec/frame.ts";
+import type { Performative, Transfer } from "../../src/codec/types.ts";
+import { MAX_DELIVERY_TAG_BYTES } from "../../src/engine/sender.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { mutated } from "../fuzz/generate.ts";
 import { type Random, random, seed, test } from "../harness.ts";
 import { wire } from "./bytes.ts";
 import { agree } from "./fast_path.ts";
+import { sampleField } from "./samples.ts";
 
 /** Forms of each type of field: ordinary ones, long ones, wrong ones. */
 const forms = {
@@ -92,4 +98,26 @@ test("TYP-4: a frame that is cut anywhere is never ordinary", () => {
     const bytes = wire(text);
     for (let length = 0; length < bytes.length; length++) assertEquals(agree(bytes.subarray(0, length)), false);
   }
+});
+
+test("definitions: the fields that are written out beside the table are those of the table, in its order", () => {
+  for (const [kind, inOrder] of Object.entries(valuesInOrder)) {
+    const fields = Object.keys(definitions[kind as keyof typeof valuesInOrder].fields);
+    const named = Object.fromEntries(fields.map((field) => [field, field]));
+    assertEquals(inOrder(named as never), fields);
+  }
+});
+
+test("definitions: the largest head of a transfer without a state is as large as the table makes it", () => {
+  const transfer: Record<string, unknown> = { kind: "transfer" };
+  for (const [field, type] of Object.entries(definitions.transfer.fields)) {
+    if (field === "deliveryTag") transfer[field] = new Uint8Array(MAX_DELIVERY_TAG_BYTES);
+    else if (/^uint/.test(type)) transfer[field] = MAX_UINT;
+    else if (field !== "state") transfer[field] = sampleField(type);
+  }
+  const writer = new Writer();
+  const start = beginFrame(writer, 0, 65_535);
+  encodeComposite(writer, transfer as unknown as Transfer);
+  endFrame(writer, start);
+  assertEquals(writer.length, MAX_TRANSFER_HEAD_BYTES);
 });

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertFalse, assertLess, assertMatch, assertStringIncludes } from "@std/assert";
 import { print } from "../../src/codec/composite.ts";
 import { definitions } from "../../src/codec/definitions.ts";
-import { quote } from "../../src/codec/text.ts";
+import { quote } from "../../src/base/text.ts";
 import {
   array,
   type Composite,

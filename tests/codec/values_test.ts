@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertInstanceOf, assertStrictEquals } from "@std/assert";
-import { hex, parseUuid } from "../../src/codec/text.ts";
+import { hex } from "../../src/base/text.ts";
+import { parseUuid } from "../../src/codec/primitives.ts";
 import {
   AmqpArray,
   array,

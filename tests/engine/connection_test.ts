@@ -409,7 +409,7 @@ test("EXT-7: an open that announces its refusal is not reported as opened, the c
     scope: "connection",
     remote: true,
     // The peer's text cannot write lines of its own into a log.
-    text: "sole\\x0aconnection",
+    text: "sole\\u{a}connection",
   });
 });
 

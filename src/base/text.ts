@@ -1,0 +1,49 @@
+/**
+ * Text for people and bytes for texts: quoting, escaping, hex, UTF-8.
+ *
+ * @module
+ */
+
+let encoder: TextEncoder | undefined;
+
+/** The one text encoder, made when first needed. */
+export function utf8Encoder(): TextEncoder {
+  return encoder ??= new TextEncoder();
+}
+
+/** A text as UTF-8; half of a UTF-16 pair becomes U+FFFD. */
+export function utf8(text: string): Uint8Array<ArrayBuffer> {
+  return utf8Encoder().encode(text);
+}
+
+// Not that of @std/encoding: a client loads this first, and theirs brings 600 bytes (gzip) of alphabets along for one line.
+/** Bytes as lower-case hex digits. */
+export function hex(bytes: Uint8Array): string {
+  let text = "";
+  for (const byte of bytes) text += hexByte(byte);
+  return text;
+}
+
+/** One byte as two lower-case hex digits. */
+export function hexByte(byte: number): string {
+  return (byte < 0x10 ? "0" : "") + byte.toString(16);
+}
+
+/** Text in double quotes on one line, escaped and cut as {@linkcode printable} does; quotes and backslashes are escaped too. */
+export function quote(text: string, longest = 80): string {
+  return `"${printable(text, longest, /["\\\p{C}\u2028\u2029]/gu)}"`;
+}
+
+/**
+ * Text on one line: control, bidi and line-separating characters escaped, so that a peer's text can write neither lines nor
+ * terminal sequences into a log, and cut so that it cannot flood one.
+ */
+export function printable(text: string, longest = 1_000, unsafe = /[\p{C}\u2028\u2029]/gu): string {
+  const shown = text.length > longest ? `${text.slice(0, longest)}…` : text;
+  return shown.replace(unsafe, escape);
+}
+
+function escape(character: string): string {
+  if (character === '"' || character === "\\") return `\\${character}`;
+  return `\\u{${character.codePointAt(0)!.toString(16)}}`;
+}
