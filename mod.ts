@@ -30,12 +30,12 @@ export {
 export { anonymous, external, plain, type SaslMechanism } from "./src/sasl/mechanisms.ts";
 export type { Connection, ConnectionEvent } from "./src/client/connection.ts";
 export type { ConnectionBase } from "./src/client/connection_base.ts";
-export type { Session, SessionOptions } from "./src/client/session.ts";
-export type { Link } from "./src/client/link.ts";
+export type { Session, SessionConnection, SessionOptions } from "./src/client/session.ts";
+export type { Link, LinkConnection } from "./src/client/link.ts";
 export type { CloseOptions, Lifetime } from "./src/client/lifetime.ts";
 export type { Sender, SendOptions, SendTerms } from "./src/client/sender.ts";
 export type { Receiver, ReceiveTerms, ServeOptions } from "./src/client/receiver.ts";
-export type { Delivery } from "./src/client/delivery.ts";
+export type { Delivery, DeliveryReceiver } from "./src/client/delivery.ts";
 export type { LinkTerms, ReceiverOptions, SenderOptions } from "./src/client/terms.ts";
 
 export * from "./src/base/errors.ts";

@@ -42,7 +42,7 @@ import {
   type ReceiverRequest,
   type SenderRequest,
 } from "../server/acceptor.ts";
-import { randomName } from "../client/random_name.ts";
+import { randomName } from "../base/environment.ts";
 import { abortable } from "../base/wait.ts";
 
 export type { QueueOptions, QueueStatus } from "./queue.ts";

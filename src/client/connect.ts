@@ -6,6 +6,7 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError, OutcomeError } from "../base/errors.ts";
+import { randomName } from "../base/environment.ts";
 import type { Message } from "../codec/message.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import { quote } from "../base/text.ts";
@@ -22,7 +23,6 @@ import { anonymous, plain, type SaslMechanism } from "../sasl/mechanisms.ts";
 import { Connection } from "./connection.ts";
 import { ConnectionBase, type ConnectionHooks, type ConnectionTerms } from "./connection_base.ts";
 import { Sender, type SendOptions } from "./sender.ts";
-import { randomName } from "./random_name.ts";
 import { codecLimits, senderAttach } from "./terms.ts";
 import { abortable, ignore, type WaitOptions } from "../base/wait.ts";
 
@@ -150,13 +150,12 @@ export async function publish(
   }
 }
 
-// A sender that nobody else gets to see, and so neither that its connection is no more than the base of one.
 function senderTo(address: string, connection: ConnectionBase): Sender {
   const endpoint = connection.defaultSession().attach(
     SenderEndpoint,
     senderAttach({ address }, connection.containerId),
   );
-  return connection.addLink(endpoint, new Sender(connection as Connection, endpoint));
+  return connection.addLink(endpoint, new Sender(connection, endpoint));
 }
 
 // Dials, and sends all that can be sent before the peer has said anything.

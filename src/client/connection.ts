@@ -9,11 +9,11 @@ import { ReceiverEndpoint } from "../engine/receiver.ts";
 import { SenderEndpoint } from "../engine/sender.ts";
 import type { SessionEndpoint, SessionOptions } from "../engine/session.ts";
 import { ConnectionBase, type ConnectionEvent } from "./connection_base.ts";
-import { Receiver, type ReceiveTerms } from "./receiver.ts";
+import { checkCredit, Receiver, type ReceiveTerms } from "./receiver.ts";
 import type { Requester } from "./request.ts";
 import { Sender, type SendTerms } from "./sender.ts";
 import { Session } from "./session.ts";
-import { checkCredit, receiverAttach, type ReceiverOptions, senderAttach, type SenderOptions, terms } from "./terms.ts";
+import { receiverAttach, type ReceiverOptions, senderAttach, type SenderOptions, terms } from "./terms.ts";
 import { abortable, Deferred, type WaitOptions } from "../base/wait.ts";
 
 export type { ConnectionEvent };
@@ -25,9 +25,6 @@ export type { ConnectionEvent };
  * once with the error.
  */
 export class Connection extends ConnectionBase {
-  /** Who the peer authenticated as, on the accepting side; undefined for nobody in particular. */
-  identity: string | undefined;
-
   #requester: Requester | undefined;
 
   /**

@@ -19,6 +19,7 @@ import type { SessionEndpoint, SessionOptions } from "../engine/session.ts";
 import type { Channel } from "../transport/channel.ts";
 import { Driver } from "./driver.ts";
 import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, Lifetime } from "./lifetime.ts";
+import type { LinkConnection } from "./link.ts";
 import type { Receiver } from "./receiver.ts";
 import type { Sender } from "./sender.ts";
 import type { Session } from "./session.ts";
@@ -55,7 +56,9 @@ export interface ConnectionTerms extends EngineOptions {
 }
 
 /** One connection, as its links and sessions see it. */
-export class ConnectionBase extends Lifetime {
+export class ConnectionBase extends Lifetime implements LinkConnection {
+  /** Who the peer authenticated as, on the accepting side; undefined for nobody in particular. */
+  identity: string | undefined;
   /** What is decoded on it, at most. */
   readonly limits: CodecLimits | undefined;
 
@@ -65,7 +68,7 @@ export class ConnectionBase extends Lifetime {
   readonly #driver: Driver;
   readonly #links = new ChurnMap<LinkEndpoint, Sender | Receiver>();
   readonly #sessions = new ChurnMap<SessionEndpoint, Session>();
-  #waitingForRoom: Set<Sender> | undefined;
+  #waitingForRoom: Set<{ handleCredit(): void }> | undefined;
   #listeners: Set<(event: ConnectionEvent) => void> | undefined;
   #defaultSession: SessionEndpoint | undefined;
 
@@ -129,7 +132,7 @@ export class ConnectionBase extends Lifetime {
   }
 
   /** @ignore For senders: tells `sender` when the channel takes more. */
-  awaitReady(sender: Sender): void {
+  awaitReady(sender: { handleCredit(): void }): void {
     (this.#waitingForRoom ??= new Set()).add(sender);
   }
 

@@ -11,7 +11,17 @@ import { DecodedMessage, decodeMessage } from "../codec/message.ts";
 import type { DeliveryState, ErrorFields, Modified } from "../codec/types.ts";
 import type { IncomingDelivery } from "../engine/deliveries.ts";
 import { toErrorFields } from "../engine/fault.ts";
-import type { Receiver } from "./receiver.ts";
+import type { Link } from "./link.ts";
+
+/** The receiver of a delivery: what its user finds there, and what the delivery asks of it. */
+export interface DeliveryReceiver extends Link {
+  /** True while deliveries can be settled. */
+  readonly usable: boolean;
+  /** @ignore The outcome of a delivery is on its way. */
+  handleTold(incoming: IncomingDelivery): void;
+  /** @ignore Nothing more is to be done for a delivery. */
+  handleDone(incoming: IncomingDelivery): void;
+}
 
 /**
  * One message in motion, from its arrival until it is settled.
@@ -21,7 +31,7 @@ import type { Receiver } from "./receiver.ts";
  */
 export class Delivery {
   /** The receiver that it came on. */
-  readonly receiver: Receiver;
+  readonly receiver: DeliveryReceiver;
 
   readonly #incoming: IncomingDelivery;
   readonly #limits: CodecLimits | undefined;
@@ -30,7 +40,7 @@ export class Delivery {
   #outcome: DeliveryState | undefined;
 
   /** Built by its receiver. */
-  constructor(receiver: Receiver, incoming: IncomingDelivery, limits: CodecLimits | undefined) {
+  constructor(receiver: DeliveryReceiver, incoming: IncomingDelivery, limits: CodecLimits | undefined) {
     this.receiver = receiver;
     this.#incoming = incoming;
     this.#limits = limits;

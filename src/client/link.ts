@@ -7,24 +7,44 @@
 import * as condition from "../base/condition.ts";
 import { AmqpError, type ErrorScope } from "../base/errors.ts";
 import { quote } from "../base/text.ts";
-import type { Attach } from "../codec/types.ts";
+import type { CodecLimits } from "../codec/reader.ts";
+import type { Attach, Open } from "../codec/types.ts";
 import type { ReceiverEndpoint, SenderEndpoint } from "../engine/link.ts";
-import type { Connection } from "./connection.ts";
 import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, Lifetime } from "./lifetime.ts";
 import { within } from "../base/wait.ts";
 
 export type { CloseOptions };
 
+/** The connection of a link: what its user finds there, and what the link asks of it. */
+export interface LinkConnection extends Lifetime {
+  /** The name of this container. */
+  readonly containerId: string;
+  /** Who the peer authenticated as, on the accepting side; undefined for nobody in particular. */
+  readonly identity: string | undefined;
+  /** What the peer said of itself when it opened the connection, once it has. */
+  readonly remote: Readonly<Open> | undefined;
+  /** What is decoded on it, at most. */
+  readonly limits: CodecLimits | undefined;
+  /** True while more is written than leaves. */
+  readonly congested: boolean;
+  /** @ignore Something waits to be written. */
+  wake(): void;
+  /** @ignore Tells `sender` when the channel takes more. */
+  awaitReady(sender: { handleCredit(): void }): void;
+  /** @ignore Ends a link whose detach the peer never answers. */
+  dropLink(endpoint: SenderEndpoint | ReceiverEndpoint, error?: Error): void;
+}
+
 /** One end of a link, sending or receiving. */
 export abstract class Link extends Lifetime {
   /** The connection it belongs to. */
-  readonly connection: Connection;
+  readonly connection: LinkConnection;
 
   readonly #endpoint: SenderEndpoint | ReceiverEndpoint;
   readonly #accepted: boolean;
 
   /** Built by the connection or session. */
-  constructor(connection: Connection, endpoint: SenderEndpoint | ReceiverEndpoint) {
+  constructor(connection: LinkConnection, endpoint: SenderEndpoint | ReceiverEndpoint) {
     super();
     this.connection = connection;
     this.#endpoint = endpoint;

@@ -8,10 +8,8 @@ import type { DeliveryState } from "../codec/types.ts";
 import type { IncomingDelivery } from "../engine/deliveries.ts";
 import { Fifo } from "../base/fifo.ts";
 import type { ReceiverEndpoint } from "../engine/link.ts";
-import type { Connection } from "./connection.ts";
-import { Delivery } from "./delivery.ts";
-import { Link } from "./link.ts";
-import { checkCredit } from "./terms.ts";
+import { Delivery, type DeliveryReceiver } from "./delivery.ts";
+import { Link, type LinkConnection } from "./link.ts";
 import { abortable, Deferred, ignore, type WaitOptions } from "../base/wait.ts";
 
 /** Messages that a receiver holds or has asked for by default. */
@@ -32,6 +30,16 @@ export interface ReceiveTerms {
   settle?: "auto" | "manual";
 }
 
+/**
+ * Checks a receiver's credit, before its link is attached.
+ *
+ * @throws {RangeError} If it is neither `"manual"` nor a whole number from 0 to 2^32-1.
+ */
+export function checkCredit(credit: number | "manual" | undefined): void {
+  if (credit === undefined || credit === "manual" || credit === credit >>> 0) return;
+  throw new RangeError(`Cannot grant credit: ${credit} is not a whole number from 0 to 2^32-1`);
+}
+
 /** How {@linkcode Receiver.serve} works. */
 export interface ServeOptions {
   /** How many messages are handled at a time. Default: 1. */
@@ -43,7 +51,7 @@ export interface ServeOptions {
 }
 
 /** Receives messages from one address; made by `receiver` of a connection or session. */
-export class Receiver extends Link implements AsyncIterable<Delivery> {
+export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryReceiver {
   readonly #endpoint: ReceiverEndpoint;
   readonly #credit: number;
   readonly #automatic: boolean;
@@ -58,7 +66,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery> {
   #ended: Error | undefined;
 
   /** Built by the connection or session. */
-  constructor(connection: Connection, endpoint: ReceiverEndpoint, terms: ReceiveTerms) {
+  constructor(connection: LinkConnection, endpoint: ReceiverEndpoint, terms: ReceiveTerms) {
     super(connection, endpoint);
     this.#endpoint = endpoint;
     this.#credit = terms.credit === "manual" ? 0 : terms.credit ?? DEFAULT_CREDIT;

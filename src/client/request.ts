@@ -6,11 +6,11 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
+import { randomName } from "../base/environment.ts";
 import type { DecodedMessage, Message } from "../codec/message.ts";
-import type { Connection } from "./connection.ts";
 import type { Receiver } from "./receiver.ts";
 import type { Sender } from "./sender.ts";
-import { randomName } from "./random_name.ts";
+import type { ReceiverOptions } from "./terms.ts";
 import { abortable, Deferred, ignore, type WaitOptions } from "../base/wait.ts";
 
 /**
@@ -19,6 +19,14 @@ import { abortable, Deferred, ignore, type WaitOptions } from "../base/wait.ts";
  */
 export const MAX_IDLE_REQUEST_SENDERS = 32;
 
+/** The connection of requests: what they ask of it. */
+export interface RequestConnection {
+  /** Attaches a sender. */
+  sender(address: string): Sender;
+  /** Attaches a receiver. */
+  receiver(options: ReceiverOptions): Receiver;
+}
+
 interface Waiting {
   readonly replies: Receiver;
   readonly answer: Deferred<DecodedMessage>;
@@ -26,13 +34,13 @@ interface Waiting {
 
 /** The requests of one connection: one reply node for all, one sender for each address. */
 export class Requester {
-  readonly #connection: Connection;
+  readonly #connection: RequestConnection;
   readonly #waiting = new Map<string, Waiting>();
   readonly #senders = new Map<string, Sender>();
   #replies: Receiver | undefined;
 
   /** Built by its connection. */
-  constructor(connection: Connection) {
+  constructor(connection: RequestConnection) {
     this.#connection = connection;
   }
 

@@ -6,15 +6,39 @@
  */
 
 import type { Message } from "../codec/message.ts";
-import type { Sender, SendOptions } from "./sender.ts";
+import type { WaitOptions } from "../base/wait.ts";
 
 /** Messages that may wait for their outcome at a time by default: enough for a fast peer that is far away. */
 export const MAX_IN_FLIGHT = 2_048;
 
+/** How each of them is sent. */
+export interface FlightOptions extends WaitOptions {
+  /** True sends it settled. */
+  settled?: boolean;
+}
+
+/** The sender of a flight: what the flight asks of it. */
+export interface FlightSender {
+  /** True until the link has ended or begins to close. */
+  readonly open: boolean;
+  /** Messages that have not left the queue. */
+  readonly queued: number;
+  /** Messages that may wait for their outcome at a time. */
+  readonly maxInFlight: number | undefined;
+  /** Those who hear when the link ends. */
+  readonly flights: Set<Flight>;
+  /** Throws if the link has ended. */
+  requireOpen(doing: string): void;
+  /** Sends one message. */
+  send(message: Message | Uint8Array, options: FlightOptions): Promise<unknown>;
+  /** Waits until something has changed. */
+  change(): Promise<void>;
+}
+
 type Messages = Iterable<Message | Uint8Array> | AsyncIterable<Message | Uint8Array>;
 
 /** What `sendAll` of a sender does. */
-export async function sendEach(sender: Sender, messages: Messages, options: SendOptions): Promise<number> {
+export async function sendEach(sender: FlightSender, messages: Messages, options: FlightOptions): Promise<number> {
   const { signal } = options;
   signal?.throwIfAborted();
   const flight = new Flight(sender);
@@ -33,7 +57,7 @@ export class FlightSink implements UnderlyingSink<Message | Uint8Array> {
   readonly #flight: Flight;
 
   /** Starts with nothing under way; `controller` errors with the first failure. */
-  constructor(sender: Sender, controller: WritableStreamDefaultController) {
+  constructor(sender: FlightSender, controller: WritableStreamDefaultController) {
     this.#flight = new Flight(sender);
     this.#flight.onfailed = (error) => {
       this.#flight.leave();
@@ -58,7 +82,7 @@ export class FlightSink implements UnderlyingSink<Message | Uint8Array> {
   }
 }
 
-async function send(messages: Messages, options: SendOptions, flight: Flight): Promise<number> {
+async function send(messages: Messages, options: FlightOptions, flight: Flight): Promise<number> {
   let count = 0;
   const source = Symbol.asyncIterator in messages ? messages[Symbol.asyncIterator]() : messages[Symbol.iterator]();
   // What is there already is not waited for, as long as there is room for it.
@@ -92,7 +116,7 @@ export class Flight {
   failed = false;
   /** Told of the first failure. */
   onfailed: ((error: unknown) => void) | undefined;
-  readonly #sender: Sender;
+  readonly #sender: FlightSender;
   readonly #most: number;
   #error: unknown;
   #landed: (() => void) | undefined;
@@ -104,7 +128,7 @@ export class Flight {
    * @throws {AmqpError} If the link has ended.
    * @throws {RangeError} If the sender's `maxInFlight` is below 1.
    */
-  constructor(sender: Sender) {
+  constructor(sender: FlightSender) {
     sender.requireOpen("send");
     this.#sender = sender;
     this.#most = sender.maxInFlight ?? MAX_IN_FLIGHT;
@@ -113,7 +137,7 @@ export class Flight {
   }
 
   /** Sends one more. */
-  send(message: Message | Uint8Array, options: SendOptions): void {
+  send(message: Message | Uint8Array, options: FlightOptions): void {
     this.size++;
     this.#sender.send(message, options).then(this.#done, this.#lost);
   }

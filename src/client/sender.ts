@@ -15,9 +15,8 @@ import type { OutgoingDelivery } from "../engine/deliveries.ts";
 import { Fifo } from "../base/fifo.ts";
 import { fromErrorFields } from "../engine/fault.ts";
 import type { SenderEndpoint } from "../engine/link.ts";
-import type { Connection } from "./connection.ts";
 import type { Flight, FlightSink } from "./send_all.ts";
-import { Link } from "./link.ts";
+import { Link, type LinkConnection } from "./link.ts";
 import { Deferred, ignore, rejected, type WaitOptions } from "../base/wait.ts";
 
 // Some dozens of small messages; one that is kept for long keeps no more memory alive than that.
@@ -121,7 +120,7 @@ export class Sender extends Link {
   readonly maxInFlight: number | undefined;
 
   /** Built by the connection or session. */
-  constructor(connection: Connection, endpoint: SenderEndpoint, terms: SendTerms = {}) {
+  constructor(connection: LinkConnection, endpoint: SenderEndpoint, terms: SendTerms = {}) {
     super(connection, endpoint);
     this.#endpoint = endpoint;
     this.maxInFlight = terms.maxInFlight;

@@ -7,8 +7,8 @@
 import * as condition from "../base/condition.ts";
 import { AmqpError, type ErrorScope } from "../base/errors.ts";
 import type { SessionEndpoint, SessionOptions } from "../engine/session.ts";
-import type { Connection } from "./connection.ts";
 import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, Lifetime } from "./lifetime.ts";
+import type { LinkConnection } from "./link.ts";
 import type { Receiver } from "./receiver.ts";
 import type { Sender } from "./sender.ts";
 import { type ReceiverOptions, type SenderOptions, terms } from "./terms.ts";
@@ -16,15 +16,27 @@ import { within } from "../base/wait.ts";
 
 export type { SessionOptions };
 
+/** The connection of a session: what its user finds there, and what the session asks of it. */
+export interface SessionConnection extends LinkConnection {
+  /** @ignore Attaches a sender on a session. */
+  attachSender(session: SessionEndpoint, options: SenderOptions): Sender;
+  /** @ignore Attaches a receiver on a session. */
+  attachReceiver(session: SessionEndpoint, options: ReceiverOptions): Receiver;
+  /** @ignore Closes the links of a session. */
+  closeLinks(options: CloseOptions, session: SessionEndpoint): Promise<void>;
+  /** @ignore Ends a session whose end the peer never answers. */
+  dropSession(endpoint: SessionEndpoint, error?: Error): void;
+}
+
 /** A session: links that share a flow-control window and a sequence of deliveries. */
 export class Session extends Lifetime {
   /** The connection it is multiplexed on. */
-  readonly connection: Connection;
+  readonly connection: SessionConnection;
 
   readonly #endpoint: SessionEndpoint;
 
   /** Built by the connection. */
-  constructor(connection: Connection, endpoint: SessionEndpoint) {
+  constructor(connection: SessionConnection, endpoint: SessionEndpoint) {
     super();
     this.connection = connection;
     this.#endpoint = endpoint;

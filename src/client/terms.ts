@@ -4,10 +4,10 @@
  * @module
  */
 
+import { randomName } from "../base/environment.ts";
 import { type CodecLimits, MAX_DEPTH, MAX_ELEMENTS } from "../codec/reader.ts";
 import type { Fields, ReceiverSettleMode, SenderSettleMode, Source, Target } from "../codec/types.ts";
 import type { AttachOptions } from "../engine/link.ts";
-import { randomName } from "./random_name.ts";
 import type { ReceiveTerms } from "./receiver.ts";
 import type { SendTerms } from "./sender.ts";
 
@@ -70,16 +70,6 @@ export function receiverAttach(options: ReceiverOptions, containerId: string): A
     target: { kind: "target", address: containerId, ...target },
     maxMessageSize: maxMessageSize === undefined ? undefined : BigInt(maxMessageSize),
   };
-}
-
-/**
- * Checks a receiver's credit, before its link is attached.
- *
- * @throws {RangeError} If it is neither `"manual"` nor a whole number from 0 to 2^32-1.
- */
-export function checkCredit(credit: number | "manual" | undefined): void {
-  if (credit === undefined || credit === "manual" || credit === credit >>> 0) return;
-  throw new RangeError(`Cannot grant credit: ${credit} is not a whole number from 0 to 2^32-1`);
 }
 
 /** Bounds of decoding, with the default where none is given. */

@@ -5,6 +5,7 @@
  */
 
 import * as condition from "../base/condition.ts";
+import { randomName } from "../base/environment.ts";
 import { AmqpError } from "../base/errors.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import { quote } from "../base/text.ts";
@@ -19,11 +20,10 @@ import type { PeerInfo } from "../transport/info.ts";
 import { Connection } from "../client/connection.ts";
 import type { ConnectionHooks, ConnectionTerms } from "../client/connection_base.ts";
 import type { CloseOptions } from "../client/link.ts";
-import type { Receiver, ReceiveTerms } from "../client/receiver.ts";
+import { checkCredit, type Receiver, type ReceiveTerms } from "../client/receiver.ts";
 import { saslOffer, SaslServer, type SaslServerOptions } from "./sasl.ts";
 import type { Sender, SendTerms } from "../client/sender.ts";
-import { randomName } from "../client/random_name.ts";
-import { checkCredit, codecLimits } from "../client/terms.ts";
+import { codecLimits } from "../client/terms.ts";
 import { abortable, ignore } from "../base/wait.ts";
 
 export type { LinkOptions } from "../engine/link.ts";

@@ -1,6 +1,7 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { AmqpError, condition } from "../../src/base/errors.ts";
 import type { Message } from "../../src/codec/message.ts";
+import type { Connection } from "../../src/client/connection.ts";
 import type { Delivery } from "../../src/client/delivery.ts";
 import type { OutcomeError } from "../../src/base/errors.ts";
 import type { Sender } from "../../src/client/sender.ts";
@@ -33,7 +34,7 @@ function numbered(count: number): Message[] {
 
 /** The peer's engine has answered once a round trip is over. */
 async function roundTrip(delivery: Delivery): Promise<void> {
-  await delivery.receiver.connection.session().ready();
+  await (delivery.receiver.connection as Connection).session().ready();
 }
 
 test("iterating accepts a message when the loop turns, and releases the one in hand when it is left", async () => {

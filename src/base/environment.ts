@@ -1,3 +1,9 @@
+/**
+ * What a program takes from where it runs: here, randomness.
+ *
+ * @module
+ */
+
 /** 128 random bits in hex: nobody can guess or meet it. */
 export function randomName(): string {
   // A random UUID would have only 122.
