@@ -14,7 +14,7 @@ interface Manifest {
   readonly license: string;
   readonly exports: Readonly<Record<string, string>>;
   readonly imports: Readonly<Record<string, string>>;
-  readonly links: readonly string[];
+  readonly workspace: readonly string[];
   readonly tasks: Readonly<Record<string, string>>;
   readonly scripts: Readonly<Record<string, string>>;
   readonly devDependencies: Readonly<Record<string, string>>;
@@ -32,7 +32,7 @@ const npm = manifest("package.json");
 const standIns = list("compat/std", "/package.json").map((path) => path.slice(0, -"/package.json".length));
 
 test("manifests: deno.json and jsr.json describe one package", () => {
-  for (const key of ["name", "version", "license", "exports", "imports"] as const) {
+  for (const key of ["name", "version", "license", "exports", "imports", "workspace", "publish"] as const) {
     assertEquals(jsr[key], deno[key], key);
   }
   // By its exports the package finds itself under node and bun: the examples import it by name.
@@ -50,14 +50,14 @@ test("manifests: what is exported exists and is published", () => {
 test("manifests: each stand-in for @std serves deno and npm alike", () => {
   const std = Object.keys(deno.imports).filter((name) => name.startsWith("@std/")).sort();
   assertEquals(standIns.map((folder) => manifest(`${folder}/package.json`).name), std);
-  assertEquals([...deno.links].sort(), standIns.map((folder) => `./${folder}`));
+  assertEquals([...deno.workspace].sort(), standIns.map((folder) => `./${folder}`));
   for (const folder of standIns) {
     const forDeno = manifest(`${folder}/deno.json`), forNpm = manifest(`${folder}/package.json`);
     const { name, version } = forNpm;
     assertEquals([forDeno.name, forDeno.version], [name, version]);
     assertEquals(forDeno.imports, { "deno-std/": `npm:/deno-std@${npm.devDependencies["deno-std"]}/` });
     assertEquals(npm.devDependencies[name], `file:./${folder}`);
-    // What deno links must satisfy what is asked of JSR, or deno goes looking there.
+    // What stands in must satisfy what is asked of JSR, or deno goes looking there.
     assertEquals(deno.imports[name], `jsr:${name}@^${version.split(".")[0]}`);
   }
 });

@@ -44,7 +44,7 @@ export class Producer {
   /** The link. */
   readonly receiver: Receiver;
   /** Bytes of the largest message so far. */
-  largest = MIN_BYTES;
+  largest: number = MIN_BYTES;
   /** Messages of this link that no queue has room for yet, and where each of them waits. */
   readonly waiting: Map<Arrival, Waitlist> = new Map();
 

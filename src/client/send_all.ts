@@ -53,11 +53,11 @@ export async function sendEach(sender: FlightSender, messages: Messages, options
 }
 
 /** What `writable` of a sender writes to. */
-export class FlightSink implements UnderlyingSink<Message | Uint8Array> {
+export class FlightSink {
   readonly #flight: Flight;
 
   /** Starts with nothing under way; `controller` errors with the first failure. */
-  constructor(sender: FlightSender, controller: WritableStreamDefaultController) {
+  constructor(sender: FlightSender, controller: { error(reason: unknown): void }) {
     this.#flight = new Flight(sender);
     this.#flight.onfailed = (error) => {
       this.#flight.leave();
@@ -66,7 +66,7 @@ export class FlightSink implements UnderlyingSink<Message | Uint8Array> {
   }
 
   /** Sends one message, and waits until there is room for the next. */
-  write(message: Message | Uint8Array, { signal }: WritableStreamDefaultController): Promise<void> {
+  write(message: Message | Uint8Array, { signal }: { readonly signal: AbortSignal }): Promise<void> {
     this.#flight.send(message, { signal });
     return this.#flight.room();
   }

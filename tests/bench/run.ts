@@ -12,7 +12,7 @@ import process from "node:process";
 import { parseArgs } from "node:util";
 import { type Bench, OURS, type Row, type Subject } from "./bench.ts";
 import { type Child, runtimes, startChild } from "./children.ts";
-import { publish } from "./published.ts";
+import { install } from "../published.ts";
 import { startRelay } from "./relay.ts";
 import { benches } from "./table.ts";
 import type { Result, Round } from "./worker.ts";
@@ -129,7 +129,9 @@ async function start(runtime: string, bench: Bench, subject: Subject): Promise<R
 // Deno and Bun load TypeScript as it is published; Node would strip the types of every file each time.
 function loadable(runtime: string, argument: string): string {
   if (argument !== OURS) return argument;
-  return runtime === "node" ? published ??= publish() : new URL("../../mod.ts", import.meta.url).href;
+  return runtime === "node"
+    ? published ??= install({ declarations: false }).main
+    : new URL("../../mod.ts", import.meta.url).href;
 }
 
 async function once({ client, server }: Running, bench: Bench): Promise<Result | undefined> {
