@@ -38,7 +38,7 @@ export function quote(text: string, longest = 80): string {
  * Text on one line: control, bidi and line-separating characters escaped, so that a peer's text can write neither lines nor
  * terminal sequences into a log, and cut so that it cannot flood one.
  */
-export function printable(text: string, longest = 1_000, unsafe = /[\p{C}\u2028\u2029]/gu): string {
+export function printable(text: string, longest = 1_000, unsafe: RegExp = /[\p{C}\u2028\u2029]/gu): string {
   const shown = text.length > longest ? `${text.slice(0, longest)}…` : text;
   return shown.replace(unsafe, escape);
 }

@@ -13,7 +13,7 @@ export function roundTrips(elapsedMs: number): number {
 }
 
 /** Relays TCP to the port of a URL, each way later by `delayMs`; a connection takes a round trip to be set up. */
-export async function startRelay(target: string, delayMs = DELAY_MS): Promise<{ url: string; close(): void }> {
+export async function startRelay(target: string, delayMs: number = DELAY_MS): Promise<{ url: string; close(): void }> {
   const { hostname, port } = new URL(target);
   const sockets = new Set<Socket>();
   const server = createServer((near) => {

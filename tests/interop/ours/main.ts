@@ -11,7 +11,7 @@ import { client } from "./client.ts";
 import { server } from "./server.ts";
 import { sockets } from "./sockets.ts";
 
-const actions = { ...client, ...server, ...sockets };
+const actions: typeof client & typeof server & typeof sockets = { ...client, ...server, ...sockets };
 
 /** All that our side can be asked to do; what goes in and out is carried by JSON. */
 export type Actions = typeof actions;

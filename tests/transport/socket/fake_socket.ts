@@ -21,7 +21,7 @@ export class FakeSocket implements WebSocketLike {
   /** Every call of `close` that was allowed. */
   readonly closes: unknown[][] = [];
   terminated = 0;
-  allows = strict;
+  allows: typeof strict = strict;
   /** Thrown by `send`. */
   refusal: Error | undefined;
   readonly #listeners: Record<string, Array<(event: WebSocketEvent) => void>> = {};
