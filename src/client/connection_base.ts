@@ -10,11 +10,13 @@ import * as condition from "../base/condition.ts";
 import { AmqpError, type ErrorScope } from "../base/errors.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import type { Open } from "../codec/types.ts";
-import { ChurnMap } from "../base/churn_map.ts";
+import { ChurnMap } from "../base/collections.ts";
 import { ConnectionEndpoint, type ConnectionOptions as EngineOptions } from "../engine/connection.ts";
 import type { IncomingDelivery, OutgoingDelivery } from "../engine/deliveries.ts";
 import type { EngineEvent } from "../engine/events.ts";
-import type { LinkEndpoint, ReceiverEndpoint, SenderEndpoint } from "../engine/link.ts";
+import type { LinkEndpoint } from "../engine/link.ts";
+import type { ReceiverEndpoint } from "../engine/receiver.ts";
+import type { SenderEndpoint } from "../engine/sender.ts";
 import type { SessionEndpoint, SessionOptions } from "../engine/session.ts";
 import type { Channel } from "../transport/channel.ts";
 import { Driver } from "./driver.ts";
@@ -240,7 +242,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
       case "credit":
         return this.#senderOf(event.link)?.handleCredit();
       case "sent":
-        return this.#senderOf(event.delivery.link)?.handleSent(event.delivery);
+        return this.#senderOf(event.link)?.handleSent(event.delivery);
       case "drained":
         return this.#receiverOf(event.link)?.handleDrained();
       case "aborted":
@@ -248,11 +250,11 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
       case "delivery":
         return this.#receiverOf(event.link)?.handleDelivery(event.delivery);
       case "disposition": {
-        const { delivery, state, settled } = event;
-        if (delivery.link.role === "sender") {
-          return this.#senderOf(delivery.link)?.handleDisposition(delivery as OutgoingDelivery, state, settled);
+        const { link, delivery, state, settled } = event;
+        if (link.role === "sender") {
+          return this.#senderOf(link)?.handleDisposition(delivery as OutgoingDelivery, state, settled);
         }
-        return this.#receiverOf(delivery.link)?.handleDisposition(delivery as IncomingDelivery, state, settled);
+        return this.#receiverOf(link)?.handleDisposition(delivery as IncomingDelivery, state, settled);
       }
     }
   }

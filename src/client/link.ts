@@ -9,7 +9,8 @@ import { AmqpError, type ErrorScope } from "../base/errors.ts";
 import { quote } from "../base/text.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import type { Attach, Open } from "../codec/types.ts";
-import type { ReceiverEndpoint, SenderEndpoint } from "../engine/link.ts";
+import type { ReceiverEndpoint } from "../engine/receiver.ts";
+import type { SenderEndpoint } from "../engine/sender.ts";
 import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, Lifetime } from "./lifetime.ts";
 import { within } from "../base/wait.ts";
 

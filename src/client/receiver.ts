@@ -6,8 +6,8 @@
 
 import type { DeliveryState } from "../codec/types.ts";
 import type { IncomingDelivery } from "../engine/deliveries.ts";
-import { Fifo } from "../base/fifo.ts";
-import type { ReceiverEndpoint } from "../engine/link.ts";
+import { Fifo } from "../base/collections.ts";
+import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import { Delivery, type DeliveryReceiver } from "./delivery.ts";
 import { Link, type LinkConnection } from "./link.ts";
 import { abortable, Deferred, ignore, type WaitOptions } from "../base/wait.ts";

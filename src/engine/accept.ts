@@ -36,11 +36,7 @@ export function accept(link: SenderEndpoint | ReceiverEndpoint, options: LinkOpt
     sndSettleMode: options.sndSettleMode ?? remote.sndSettleMode,
     rcvSettleMode: options.rcvSettleMode ?? remote.rcvSettleMode,
   });
-  // Something may have been asked for ahead of our answer.
-  link.session.markDirty();
-  if (link.role === "receiver") return;
-  link.session.queueOutput(link);
-  link.session.connection.emit({ kind: "credit", link });
+  link.accepted();
 }
 
 // A link belongs to whoever attached it last [transport 2.6.1].

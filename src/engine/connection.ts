@@ -13,12 +13,12 @@ import { fieldsOf, withDefaults } from "../codec/composite.ts";
 import { type Frame, FrameDecoder, protocolHeader } from "../codec/frame.ts";
 import type { Attach, Begin, Close, Open, Performative, SaslFrameBody, Transfer } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
-import { ChurnMap } from "../base/churn_map.ts";
+import { Channels } from "./channels.ts";
 import { Clock } from "./clock.ts";
 import type { EngineEvent } from "./events.ts";
-import { type Endpoint, Fault, fromErrorFields, toErrorFields } from "./fault.ts";
+import { Fault, type FrameEndpoint, fromErrorFields, toErrorFields } from "./fault.ts";
 import type { Handshake } from "./handshake.ts";
-import type { LinkEndpoint, ReceiverEndpoint, SenderEndpoint } from "./link.ts";
+import { type LinkEndpoint, RefusedEndpoint } from "./link.ts";
 import {
   type ConnectionOptions,
   DEFAULT_CHANNEL_MAX,
@@ -33,13 +33,13 @@ import {
   MIN_PEER_IDLE_TIME_OUT,
 } from "./options.ts";
 import { Output } from "./output.ts";
-import { SessionEndpoint, type SessionOptions } from "./session.ts";
+import type { SessionConnection, SessionEndpoint, SessionOptions } from "./session.ts";
 import { type ConnectionState, type ConnectionStep, connectionTransitions } from "./states.ts";
 
 export * from "./options.ts";
 
 /** One end of a connection, either role. */
-export class ConnectionEndpoint implements Endpoint {
+export class ConnectionEndpoint implements SessionConnection {
   /** Where it stands. */
   state: ConnectionState = "start";
   /** Our open, once sent, with defaults filled in. */
@@ -56,11 +56,10 @@ export class ConnectionEndpoint implements Endpoint {
   #events: EngineEvent[] = [];
   #reported = false;
 
-  readonly #byChannel = new ChurnMap<number, SessionEndpoint>();
-  readonly #byRemoteChannel = new ChurnMap<number, SessionEndpoint>();
+  readonly #channels = new Channels(this);
   #dirty = false;
-  #turn = 0;
   #flushBytes = DEFAULT_FLUSH_BYTES;
+  readonly #onerror = (error: unknown): void => this.#handleError(error);
   readonly #full = (payloadBytes: number): boolean => this.#output.full(payloadBytes, this.#flushBytes);
 
   /**
@@ -112,12 +111,12 @@ export class ConnectionEndpoint implements Endpoint {
 
   /** Sessions that are begun, or on their way in or out. */
   get sessionCount(): number {
-    return this.#byChannel.size;
+    return this.#channels.size;
   }
 
   /** The sessions of this connection. */
   sessions(): Iterable<SessionEndpoint> {
-    return this.#byChannel.values();
+    return this.#channels.sessions();
   }
 
   /**
@@ -140,10 +139,7 @@ export class ConnectionEndpoint implements Endpoint {
    */
   begin(options: SessionOptions = {}): SessionEndpoint {
     if (this.local === undefined || this.closing) throw this.#illegal("begin session");
-    const session = this.#createSession(options, Math.min(this.remote?.channelMax ?? 0xffff, this.local.channelMax!));
-    session.sendBegin();
-    this.#byChannel.set(session.channel, session);
-    return session;
+    return this.#channels.begin(options, Math.min(this.remote?.channelMax ?? 0xffff, this.local.channelMax!));
   }
 
   /** Closes in order; what waits to be settled is told first. Does nothing when it is closing already. */
@@ -154,7 +150,7 @@ export class ConnectionEndpoint implements Endpoint {
       if (!this.closing) this.#finish(error);
       return;
     }
-    for (const session of this.#byChannel.values()) session.flush();
+    this.#channels.flush(true);
     this.#output.close({ kind: "close", error: error && toErrorFields(error) });
     this.state = next;
     this.#clock.closing();
@@ -171,7 +167,7 @@ export class ConnectionEndpoint implements Endpoint {
     this.state = next;
     this.#clock.closing();
     this.#report(error);
-    this.#dropSessions();
+    this.#channels.drop();
   }
 
   /** The transport has ended, in whatever way; `cause` is what the connection is reported closed with if it was not. */
@@ -219,9 +215,9 @@ export class ConnectionEndpoint implements Endpoint {
     if (client && holding) return undefined;
     if (this.#dirty) {
       this.#dirty = false;
-      for (const session of this.#byChannel.values()) if (session.dirty) session.flush();
+      this.#channels.flush(false);
     }
-    if (this.state === "opened") this.#transmitTransfers();
+    if (this.state === "opened") this.#channels.transmit(this.#full, this.#onerror);
     const { writer } = this.#output;
     if (writer.length === 0) {
       writer.release();
@@ -280,7 +276,7 @@ export class ConnectionEndpoint implements Endpoint {
    *
    * @throws {AmqpError} With `amqp:frame-size-too-small` if the peer does not take a frame that large.
    */
-  write(channel: number, body: Performative, endpoint: SessionEndpoint | LinkEndpoint): void {
+  write(channel: number, body: Performative, endpoint: FrameEndpoint): void {
     this.#output.write(channel, body, endpoint);
   }
 
@@ -305,26 +301,24 @@ export class ConnectionEndpoint implements Endpoint {
 
   /** Drops a session that has ended both ways; for sessions. */
   forgetSession(session: SessionEndpoint): void {
-    this.#byChannel.delete(session.channel);
-    if (session.remoteChannel !== undefined) this.#byRemoteChannel.delete(session.remoteChannel);
+    this.#channels.forget(session);
   }
 
   /**
-   * Makes our end of a link that the peer attaches; for sessions.
+   * Makes our end of a link that the peer attaches; for sessions. Where this side takes none or there are too many it
+   * refuses by itself.
    *
-   * @returns What to refuse it with instead, where this side takes none or there are too many.
-   * @throws {AmqpError} The same, if as many again were refused and are still there.
+   * @throws {AmqpError} What to refuse it with, if as many again were refused and are still there.
    */
-  takeLink(session: SessionEndpoint, attach: Attach, handle: number): SenderEndpoint | ReceiverEndpoint | AmqpError {
+  takeLink(session: SessionEndpoint, attach: Attach, handle: number): LinkEndpoint {
     const { maxLinks = DEFAULT_MAX_LINKS, takeLink } = this.#options;
-    let count = 0;
-    for (const session of this.#byChannel.values()) count += session.linkCount;
+    const count = this.#channels.linkCount;
     if (takeLink !== undefined && count < maxLinks) return takeLink(session, attach, handle);
     const error = takeLink === undefined
       ? new AmqpError(condition.notAllowed, "Cannot take attach: this side takes no links")
       : new AmqpError(condition.resourceLimitExceeded, `Cannot take attach: ${count} links are attached`);
     if (count >= 2 * maxLinks) throw error;
-    return error;
+    return new RefusedEndpoint(session, attach, handle, error);
   }
 
   #handle(): void {
@@ -401,7 +395,7 @@ export class ConnectionEndpoint implements Endpoint {
     }
     if (body === undefined) return;
     if (body.kind === "begin") return this.#receiveBegin(body, channel);
-    const session = this.#byRemoteChannel.get(channel);
+    const session = this.#channels.get(channel);
     if (session !== undefined) return session.receive(body, payload);
     // The peer may speak on a session that we could not answer any more because our close was under way.
     if (this.closing) return;
@@ -436,7 +430,7 @@ export class ConnectionEndpoint implements Endpoint {
   #receiveClose(close: Close): void {
     this.state = this.#next("receiveClose");
     if (this.state === "closeReceived") {
-      for (const session of this.#byChannel.values()) session.flush();
+      this.#channels.flush(true);
       this.#output.close({ kind: "close" });
       this.state = this.#next("sendClose");
     }
@@ -444,34 +438,9 @@ export class ConnectionEndpoint implements Endpoint {
   }
 
   #receiveBegin(begin: Begin, channel: number): void {
-    if (this.#byRemoteChannel.has(channel)) {
-      throw new AmqpError(condition.notAllowed, `Cannot take begin: channel ${channel} is in use`);
-    }
-    let session: SessionEndpoint | undefined;
-    if (begin.remoteChannel === undefined) {
-      if (this.closing) return;
-      session = this.#createSession(this.#options.session ?? {}, this.remote!.channelMax ?? 0xffff);
-      this.#byChannel.set(session.channel, session);
-    } else {
-      session = this.#byChannel.get(begin.remoteChannel);
-      if (session === undefined || session.remoteChannel !== undefined) {
-        throw new AmqpError(
-          condition.notAllowed,
-          `Cannot take begin: we began no session on channel ${begin.remoteChannel}`,
-        );
-      }
-    }
-    this.#byRemoteChannel.set(channel, session);
-    session.receiveBegin(begin, channel);
-  }
-
-  #createSession(options: SessionOptions, most: number): SessionEndpoint {
-    let channel = 0;
-    while (this.#byChannel.has(channel)) channel++;
-    if (channel > most) {
-      throw new AmqpError(condition.resourceLimitExceeded, `Cannot begin session: ${channel} sessions are open`);
-    }
-    return new SessionEndpoint(this, channel, options);
+    if (begin.remoteChannel !== undefined) return this.#channels.answered(begin, channel);
+    if (this.closing) return;
+    this.#channels.begun(begin, channel, this.#options.session ?? {}, this.remote!.channelMax ?? 0xffff);
   }
 
   #sendHeader(): void {
@@ -496,37 +465,17 @@ export class ConnectionEndpoint implements Endpoint {
     this.state = next;
   }
 
-  #transmitTransfers(): void {
-    const sessions = [...this.#byChannel.values()];
-    for (let i = 0; i < sessions.length && !this.#full(0); i++) {
-      // The session that filled the last flush comes last in the next.
-      const session = sessions[(this.#turn + i) % sessions.length]!;
-      try {
-        session.transmitTransfers(this.#full);
-      } catch (error) {
-        this.#handleError(error);
-      }
-    }
-    this.#turn++;
-  }
-
   #finish(error: Error | undefined): void {
     this.state = "end";
     this.#clock.over();
     this.#report(error);
-    this.#dropSessions();
+    this.#channels.drop();
   }
 
   #report(error: Error | undefined): void {
     if (this.#reported) return;
     this.#events.push({ kind: "closed", error });
     this.#reported = true;
-  }
-
-  #dropSessions(): void {
-    for (const session of this.#byChannel.values()) session.drop();
-    this.#byChannel.clear();
-    this.#byRemoteChannel.clear();
   }
 
   #next(step: ConnectionStep): ConnectionState {

@@ -6,15 +6,68 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
-import type { DeliveryState } from "../codec/types.ts";
-import { ChurnMap } from "../base/churn_map.ts";
-import type { PartialDelivery } from "./incoming_transfers.ts";
-import type { ReceiverEndpoint } from "./receiver.ts";
-import type { SenderEndpoint } from "./sender.ts";
-import { add, difference } from "./serial.ts";
+import type { DeliveryState, ReceiverSettleMode, SenderSettleMode } from "../codec/types.ts";
+import { ChurnMap } from "../base/collections.ts";
+import type { LinkState } from "./states.ts";
+import { add, difference } from "./windows.ts";
+
+/** Longest delivery tag [transport 2.8.7]. */
+export const MAX_DELIVERY_TAG_BYTES = 32;
+
+/** What a delivery asks of the link that it travels on, whichever way. */
+interface DeliveryLink {
+  /** The link's name. */
+  readonly name: string;
+  /** Where the link stands. */
+  readonly state: LinkState;
+  /** Deliveries of the link that are not settled on both sides, by tag. */
+  readonly unsettled: { delete(key: TagKey): boolean };
+  /** Checks that the peer takes a disposition with this state. */
+  check(state: DeliveryState): void;
+}
+
+/** What a delivery asks of the link that sends it. */
+export interface SendingLink extends DeliveryLink {
+  /** Which deliveries are sent settled. */
+  readonly sndSettleMode: SenderSettleMode;
+  /** Tells the receiver that `delivery` is settled. */
+  settle(delivery: OutgoingDelivery): void;
+  /** Gives up `delivery`; false when it is too late. */
+  abort(delivery: OutgoingDelivery): boolean;
+  /** Reports what the receiver told of `delivery`. */
+  handleDisposition(delivery: OutgoingDelivery, state: DeliveryState | undefined, settled: boolean): void;
+}
+
+/** What a delivery asks of the link that it came on. */
+export interface ReceivingLink extends DeliveryLink {
+  /** Whether an outcome settles at once. */
+  readonly rcvSettleMode: ReceiverSettleMode;
+  /** Tells the sender the state of `delivery`. */
+  update(delivery: IncomingDelivery): void;
+  /** Reports what the sender told of `delivery`. */
+  handleDisposition(delivery: IncomingDelivery, state: DeliveryState | undefined, settled: boolean): void;
+}
+
+/** What has arrived of a delivery, by the time that it is whole. */
+export interface ArrivedDelivery {
+  /** Number on its session. */
+  readonly id: number;
+  /** The tag as a map key. */
+  readonly key: TagKey;
+  /** 0 for an AMQP message. */
+  readonly messageFormat: number;
+  /** True if it takes up one from before the link was attached. */
+  readonly resume: boolean;
+  /** True if the sender has settled it. */
+  readonly settled: boolean;
+  /** What the sender said last of its state. */
+  readonly state: DeliveryState | undefined;
+  /** The payload. */
+  bytes(): Uint8Array;
+}
 
 /** How a delivery is sent. */
-export interface SendOptions {
+export interface DeliveryOptions {
   /** True sends it settled: at most once, no outcome. Default: false, or true on a link of settle mode `"settled"`. */
   settled?: boolean;
   /** The message format. Default: 0, an AMQP message. */
@@ -28,7 +81,7 @@ export interface SendOptions {
 /** A delivery that we send. */
 export class OutgoingDelivery {
   /** The link it travels on. */
-  readonly link: SenderEndpoint;
+  readonly link: SendingLink;
   /** Names the delivery on its link, 1 to 32 bytes. */
   readonly tag: Uint8Array;
   /** The tag as a map key. */
@@ -59,7 +112,7 @@ export class OutgoingDelivery {
   context: unknown;
 
   /** Prepares a delivery; nothing is written yet. */
-  constructor(link: SenderEndpoint, tag: Uint8Array, payload: Uint8Array, options: SendOptions) {
+  constructor(link: SendingLink, tag: Uint8Array, payload: Uint8Array, options: DeliveryOptions) {
     this.link = link;
     this.tag = tag;
     this.key = tagKey(tag);
@@ -82,11 +135,11 @@ export class OutgoingDelivery {
     if (this.settled) return;
     if (state?.kind === "received") throw new TypeError('Cannot settle delivery: only a receiver tells "received"');
     if (state !== undefined) {
-      this.link.session.settlement.check(state);
+      this.link.check(state);
       this.state = state;
     }
     this.settled = true;
-    this.link.session.settlement.settle(this);
+    this.link.settle(this);
   }
 
   /** Gives up a delivery whose last frame is not written yet; false when it is too late. */
@@ -103,7 +156,7 @@ export class OutgoingDelivery {
 /** A delivery that we received in full. */
 export class IncomingDelivery {
   /** The link it came on. */
-  readonly link: ReceiverEndpoint;
+  readonly link: ReceivingLink;
   /** Number on its session. */
   readonly id: number;
   /** The tag as a map key. */
@@ -126,7 +179,7 @@ export class IncomingDelivery {
   context: unknown;
 
   /** Built by its link when the last frame arrived. */
-  constructor(link: ReceiverEndpoint, arrived: PartialDelivery) {
+  constructor(link: ReceivingLink, arrived: ArrivedDelivery) {
     this.link = link;
     this.id = arrived.id;
     this.key = arrived.key;
@@ -159,10 +212,10 @@ export class IncomingDelivery {
     if (this.settled) {
       throw new AmqpError(condition.illegalState, "Cannot update delivery: it is settled", { scope: "delivery" });
     }
-    if (!this.remoteSettled) this.link.session.settlement.check(state);
+    if (!this.remoteSettled) this.link.check(state);
     this.state = state;
     this.settled = settled || this.remoteSettled;
-    if (!this.remoteSettled) this.link.session.settlement.update(this);
+    if (!this.remoteSettled) this.link.update(this);
   }
 
   /** Notes that the sender settled it; for sessions. */
@@ -174,7 +227,7 @@ export class IncomingDelivery {
 }
 
 /** Deliveries of one direction of a session by their id. */
-export class Unsettled<D extends { readonly id: number | undefined }> {
+export class DeliveriesById<D extends { readonly id: number | undefined }> {
   readonly #byId = new ChurnMap<number, D>();
 
   /** How many there are. */

@@ -5,7 +5,7 @@
  */
 
 import type { DeliveryState, Disposition, Role } from "../codec/types.ts";
-import { add, difference } from "./serial.ts";
+import { add, difference } from "./windows.ts";
 
 interface DispositionRange {
   first: number;

@@ -14,6 +14,14 @@ export interface Endpoint {
   fail(error: AmqpError): void;
 }
 
+/** What writes frames: a session or a link. */
+export interface FrameEndpoint extends Endpoint {
+  /** Where the endpoint stands; `"ended"` and `"detached"` when nothing more is to be written. */
+  readonly state: string;
+  /** Ends an endpoint whose begin or attach could not be written. */
+  abandon(error: AmqpError): void;
+}
+
 /** A violation by the peer, found while its bytes were handled; `receive` turns it into close, end or detach. */
 export class Fault extends Error {
   /** What ends. */

@@ -13,7 +13,7 @@ import { beginFrame, endFrame, type Frame, type FrameDecoder } from "../codec/fr
 import type { SaslFrameBody } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
 import type { FrameTrace } from "./events.ts";
-import { withoutSecrets } from "./secrets.ts";
+import { withoutSecrets } from "./events.ts";
 import { type SaslState, saslTransitions } from "./states.ts";
 
 /** Challenges in one exchange. Mechanisms have a few, so it is no option: more is a peer that never comes to an end. */

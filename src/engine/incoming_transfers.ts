@@ -5,16 +5,15 @@
  */
 
 import type { DeliveryState, Transfer } from "../codec/types.ts";
-import { type TagKey, tagKey } from "./deliveries.ts";
-import { MAX_DELIVERY_TAG_BYTES } from "./sender.ts";
+import { MAX_DELIVERY_TAG_BYTES, type TagKey, tagKey } from "./deliveries.ts";
 
 // A payload is handed on as a view of what the transport delivered. When it is a small part of something large it is
 // copied, or a peer could make us keep 16 MiB alive with one byte of message.
 const KEEP_VIEW_BYTES = 262_144;
 const FIRST_BUFFER_BYTES = 1_024;
 
-/** What has arrived of a delivery. */
-export class PartialDelivery {
+/** The transfers that have arrived of one delivery. */
+export class IncomingTransfers {
   /** Number on its session. */
   readonly id: number;
   /** The tag as a map key. */

@@ -4,18 +4,20 @@
  * @module
  */
 
-import { ChurnMap } from "../base/churn_map.ts";
+import { ChurnMap } from "../base/collections.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { fieldsOf } from "../codec/composite.ts";
 import { quote } from "../base/text.ts";
 import type {
   Attach,
+  Begin,
   Coordinator,
   DeliveryState,
   Detach,
   Fields,
   Flow,
+  Performative,
   ReceiverSettleMode,
   Role,
   SenderSettleMode,
@@ -24,13 +26,9 @@ import type {
   Transfer,
 } from "../codec/types.ts";
 import { type IncomingDelivery, type OutgoingDelivery, type TagKey, tagKey } from "./deliveries.ts";
-import { type Endpoint, Fault, fromErrorFields, toErrorFields } from "./fault.ts";
-import type { ReceiverEndpoint } from "./receiver.ts";
-import type { SenderEndpoint } from "./sender.ts";
-import type { SessionEndpoint } from "./session.ts";
-import { type LinkState, type LinkStep, linkTransitions } from "./states.ts";
-
-export type { ReceiverEndpoint, SenderEndpoint };
+import { type Endpoint, Fault, type FrameEndpoint, fromErrorFields, toErrorFields } from "./fault.ts";
+import type { Settlement } from "./settlement.ts";
+import { type LinkState, type LinkStep, linkTransitions, type SessionState } from "./states.ts";
 
 /** Largest message that a receiver takes by default, in bytes; without a limit one delivery could fill the memory. */
 export const DEFAULT_MAX_MESSAGE_SIZE = 67_108_864n;
@@ -70,12 +68,62 @@ export interface AttachOptions extends LinkOptions {
   name: string;
 }
 
+/** What a link of either kind reports. */
+export type LinkEvent =
+  /** The peer answered our attach, and accepted it. */
+  | { readonly kind: "attached"; readonly link: LinkEndpoint }
+  /** The link is of no more use; comes once. `closed` false means suspended: the terminus lives on. */
+  | {
+    readonly kind: "detached";
+    readonly link: LinkEndpoint;
+    readonly closed: boolean;
+    readonly error: AmqpError | undefined;
+  };
+
+/** What a link asks of its session. */
+export interface LinkSession extends Endpoint {
+  /** Where the session stands. */
+  readonly state: SessionState;
+  /** The peer's begin, once received. */
+  readonly remote: Begin | undefined;
+  /** What is not settled on the session. */
+  readonly settlement: Settlement;
+  /** Transfers that the peer still takes. */
+  readonly remoteIncomingWindow: number;
+  /** Transfers that this side still takes without a new flow. */
+  readonly incomingWindow: number;
+  /** Deliveries, both ways, that are not settled. */
+  readonly unsettledCount: number;
+  /** Links that are attached, or on their way in or out. */
+  readonly linkCount: number;
+  /** Ends the session, with an error or without. */
+  end(error?: AmqpError): void;
+  /** Reports something. */
+  emit(event: LinkEvent): void;
+  /** Writes a frame of `link`, after the dispositions that were told before it. */
+  write(body: Performative, link: LinkEndpoint): void;
+  /** Notes that the peer must hear of the credit or counts of `link`. */
+  queueFlow(link: LinkEndpoint): void;
+  /** Drops the flow that `link` has queued. */
+  forgetFlow(link: LinkEndpoint): void;
+  /** Drops a link that is detached both ways. */
+  forgetLink(link: LinkEndpoint): void;
+  /** Notes that `link` ends with an error. */
+  blame(link: LinkEndpoint): void;
+  /** Expects the peer's attach for a link that attaches again in order to close; false when its name is taken by then. */
+  expectAgain(link: LinkEndpoint): boolean;
+  /** Notes that something was put off. */
+  markDirty(): void;
+  /** Counts a delivery that begins to arrive on a link that takes no more. */
+  skipDelivery(id: number | undefined): void;
+}
+
 /** What both ends have in common. */
-export abstract class LinkEndpoint implements Endpoint {
+export abstract class LinkEndpoint implements FrameEndpoint {
   /** Which end ours is. */
   abstract readonly role: Role;
   /** The session it is attached to. */
-  readonly session: SessionEndpoint;
+  readonly session: LinkSession;
   /** Names the link between the two containers. */
   readonly name: string;
   /** Our number for it. */
@@ -97,7 +145,7 @@ export abstract class LinkEndpoint implements Endpoint {
   #reported = false;
 
   /** Built by the session. */
-  constructor(session: SessionEndpoint, name: string, handle: number) {
+  constructor(session: LinkSession, name: string, handle: number) {
     this.session = session;
     this.name = name;
     this.handle = handle;
@@ -111,6 +159,11 @@ export abstract class LinkEndpoint implements Endpoint {
   /** In force once attached: the receiver's word counts [transport 2.6.6]. */
   get rcvSettleMode(): ReceiverSettleMode {
     return (this.role === "receiver" ? this.local : this.remote)?.rcvSettleMode ?? "first";
+  }
+
+  /** Checks that the peer takes a disposition with this state; for deliveries. */
+  check(state: DeliveryState): void {
+    this.session.settlement.check(state);
   }
 
   /** Writes our attach, first or as the answer. */
@@ -130,6 +183,12 @@ export abstract class LinkEndpoint implements Endpoint {
     this.local = attach;
     this.state = next;
     this.onLocalAttach(attach);
+  }
+
+  /** Goes on once this side has accepted the peer's attach. */
+  accepted(): void {
+    // Something may have been asked for ahead of our answer.
+    this.session.markDirty();
   }
 
   /**
@@ -248,14 +307,14 @@ export abstract class LinkEndpoint implements Endpoint {
   protected confirm(): void {
     if (!this.#attachPending || this.state !== "attached") return;
     this.#attachPending = false;
-    this.session.connection.emit({ kind: "attached", link: this });
+    this.session.emit({ kind: "attached", link: this });
   }
 
   /** Reports the link's end, once. */
   protected report(closed: boolean, error: AmqpError | undefined): void {
     if (this.#reported) return;
     this.#reported = true;
-    this.session.connection.emit({ kind: "detached", link: this, closed, error });
+    this.session.emit({ kind: "detached", link: this, closed, error });
   }
 
   /** Blames the peer for something that ends this link. */
@@ -330,4 +389,35 @@ export abstract class LinkEndpoint implements Endpoint {
     if (next === undefined) throw this.illegal(step);
     return next;
   }
+}
+
+/** A link of the peer that is refused without asking anybody; what still comes for it is dropped. */
+export class RefusedEndpoint extends LinkEndpoint {
+  /** Which end ours would be. */
+  override readonly role: Role;
+  readonly #error: AmqpError;
+
+  /** Made when the peer's attach arrives. */
+  constructor(session: LinkSession, attach: Attach, handle: number, error: AmqpError) {
+    super(session, attach.name, handle);
+    this.role = attach.role === "sender" ? "receiver" : "sender";
+    this.#error = error;
+  }
+
+  /** {@inheritDoc LinkEndpoint.receiveFlow} */
+  override receiveFlow(): void {}
+
+  /** {@inheritDoc LinkEndpoint.describe} */
+  override describe(): void {}
+
+  /** {@inheritDoc LinkEndpoint.onLocalAttach} */
+  protected override onLocalAttach(): void {}
+
+  /** {@inheritDoc LinkEndpoint.onRemoteAttach} */
+  protected override onRemoteAttach(): void {
+    this.refuse(this.#error);
+  }
+
+  /** {@inheritDoc LinkEndpoint.onStop} */
+  protected override onStop(): void {}
 }

@@ -12,14 +12,13 @@ import { beginFrame, endFrame } from "../codec/frame.ts";
 import type { Performative, Transfer } from "../codec/types.ts";
 import type { Writer } from "../codec/writer.ts";
 import type { FrameTrace } from "./events.ts";
+import type { FrameEndpoint } from "./fault.ts";
 import { MIN_MAX_FRAME_SIZE } from "./options.ts";
-import type { LinkEndpoint } from "./link.ts";
-import type { SessionEndpoint } from "./session.ts";
 
 interface HeldFrame {
   readonly channel: number;
   readonly body: Performative;
-  readonly endpoint: SessionEndpoint | LinkEndpoint;
+  readonly endpoint: FrameEndpoint;
 }
 
 /** The frames of one connection that wait to be sent. */
@@ -81,7 +80,7 @@ export class Output {
    *
    * @throws {AmqpError} With `amqp:frame-size-too-small` if the peer does not take a frame that large.
    */
-  write(channel: number, body: Performative, endpoint: SessionEndpoint | LinkEndpoint): void {
+  write(channel: number, body: Performative, endpoint: FrameEndpoint): void {
     if (this.#closed) return;
     const first = this.#held.length === 0;
     if (first && (this.#opened || channel === 0) && this.#write(channel, body, this.#limit)) return;

@@ -6,12 +6,11 @@
 
 import * as condition from "../base/condition.ts";
 import { MAX_UINT } from "../codec/checks.ts";
-import type { Attach, Flow, Transfer } from "../codec/types.ts";
-import { IncomingDelivery } from "./deliveries.ts";
-import { LinkEndpoint } from "./link.ts";
-import { PartialDelivery } from "./incoming_transfers.ts";
-import { MAX_DELIVERY_TAG_BYTES } from "./sender.ts";
-import { add } from "./serial.ts";
+import type { Attach, DeliveryState, Flow, Transfer } from "../codec/types.ts";
+import { IncomingDelivery, MAX_DELIVERY_TAG_BYTES, type ReceivingLink } from "./deliveries.ts";
+import { IncomingTransfers } from "./incoming_transfers.ts";
+import { LinkEndpoint, type LinkEvent, type LinkSession } from "./link.ts";
+import { add } from "./windows.ts";
 
 /**
  * Frames without payload that a delivery may have in a row. Nobody has a reason for more than one, so it is no option: more is
@@ -19,8 +18,39 @@ import { add } from "./serial.ts";
  */
 export const MAX_EMPTY_TRANSFERS = 100;
 
+/** What a receiver reports. */
+export type ReceiverEvent =
+  | LinkEvent
+  /** The sender has used up or handed back all credit after a drain. */
+  | { readonly kind: "drained"; readonly link: ReceiverEndpoint }
+  /** A whole delivery arrived. */
+  | { readonly kind: "delivery"; readonly link: ReceiverEndpoint; readonly delivery: IncomingDelivery }
+  /**
+   * A delivery came to nothing, but used up one credit: it was aborted by its sender, or resumed although we do not hold
+   * it.
+   */
+  | { readonly kind: "aborted"; readonly link: ReceiverEndpoint }
+  /** The sender told the state of a delivery, settled it, or both. */
+  | {
+    readonly kind: "disposition";
+    readonly link: ReceiverEndpoint;
+    readonly delivery: IncomingDelivery;
+    readonly state: DeliveryState | undefined;
+    readonly settled: boolean;
+  };
+
+/** What a receiver asks of its session. */
+export interface ReceiverSession extends LinkSession {
+  /** Reports something. */
+  emit(event: ReceiverEvent): void;
+  /** Counts a delivery that begins to arrive; ids are consecutive on a session [transport 2.7.5]. */
+  countDelivery(id: number): void;
+}
+
 /** Our end of a link on which we receive. */
-export class ReceiverEndpoint extends LinkEndpoint {
+export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
+  /** The session it is attached to. */
+  declare readonly session: ReceiverSession;
   /** Always `"receiver"`. */
   override readonly role = "receiver";
   /** Deliveries begun so far, by the sender's count; undefined until its attach arrived. */
@@ -39,12 +69,12 @@ export class ReceiverEndpoint extends LinkEndpoint {
   // wire, as RabbitMQ before 4.0 does, go over by as much; whoever goes further is out of bounds.
   #largestGrant = 0;
   #maxMessageSize = Infinity;
-  #partial: PartialDelivery | undefined;
+  #arriving: IncomingTransfers | undefined;
   #echo = false;
 
   /** True while a delivery has arrived in part. */
   get receiving(): boolean {
-    return this.#partial !== undefined;
+    return this.#arriving !== undefined;
   }
 
   /**
@@ -67,27 +97,37 @@ export class ReceiverEndpoint extends LinkEndpoint {
     this.session.queueFlow(this);
   }
 
+  /** Tells the sender the state of a delivery; for deliveries. */
+  update(delivery: IncomingDelivery): void {
+    this.session.settlement.update(delivery);
+  }
+
+  /** Reports what the sender told of a delivery; for deliveries. */
+  handleDisposition(delivery: IncomingDelivery, state: DeliveryState | undefined, settled: boolean): void {
+    this.session.emit({ kind: "disposition", link: this, delivery, state, settled });
+  }
+
   /** Takes one transfer of this link [transport 2.7.5]; for sessions. */
   override receiveTransfer(transfer: Transfer, payload: Uint8Array): void {
     if (this.state !== "attached" && this.state !== "attachReceived") {
       return super.receiveTransfer(transfer, payload);
     }
     this.confirm();
-    const begun = this.#partial;
+    const begun = this.#arriving;
     if (begun !== undefined && !begun.goesOn(transfer)) {
       throw this.fault(condition.notAllowed, "Cannot take transfer: it differs from the delivery that has begun");
     }
-    const partial = begun ?? this.#begin(transfer);
+    const arriving = begun ?? this.#begin(transfer);
     // What we do not hold cannot be resumed [transport 2.6.13].
-    const ignored = partial.resume && !this.resumable(partial.key);
+    const ignored = arriving.resume && !this.resumable(arriving.key);
     if (!transfer.aborted) {
-      this.#check(partial, transfer, payload.length);
-      if (!ignored) partial.append(payload, transfer.more ?? false);
+      this.#check(arriving, transfer, payload.length);
+      if (!ignored) arriving.append(payload, transfer.more ?? false);
     }
-    this.#partial = transfer.more && !transfer.aborted ? partial : undefined;
-    if (this.#partial !== undefined) return;
-    if (transfer.aborted || ignored) this.session.connection.emit({ kind: "aborted", link: this });
-    else this.#complete(partial);
+    this.#arriving = transfer.more && !transfer.aborted ? arriving : undefined;
+    if (this.#arriving !== undefined) return;
+    if (transfer.aborted || ignored) this.session.emit({ kind: "aborted", link: this });
+    else this.#complete(arriving);
     this.#checkDrained();
   }
 
@@ -136,10 +176,10 @@ export class ReceiverEndpoint extends LinkEndpoint {
 
   /** {@inheritDoc LinkEndpoint.onStop} */
   protected override onStop(): void {
-    this.#partial = undefined;
+    this.#arriving = undefined;
   }
 
-  #begin(transfer: Transfer): PartialDelivery {
+  #begin(transfer: Transfer): IncomingTransfers {
     const { deliveryId, deliveryTag } = transfer;
     if (deliveryId === undefined || deliveryTag === undefined) {
       throw this.fault(
@@ -164,27 +204,27 @@ export class ReceiverEndpoint extends LinkEndpoint {
       throw this.fault(condition.notAllowed, "Cannot take new delivery: unsettled deliveries are not all known yet");
     }
     this.#count(1);
-    const partial = new PartialDelivery(deliveryId, deliveryTag, transfer);
-    if (this.unsettled.has(partial.key)) {
+    const arriving = new IncomingTransfers(deliveryId, deliveryTag, transfer);
+    if (this.unsettled.has(arriving.key)) {
       throw this.fault(condition.notAllowed, "Cannot take transfer: delivery-tag is that of an unsettled delivery");
     }
-    return partial;
+    return arriving;
   }
 
-  #check(partial: PartialDelivery, transfer: Transfer, length: number): void {
-    if (transfer.settled) partial.settled = true;
-    if (transfer.state !== undefined) partial.state = transfer.state;
+  #check(arriving: IncomingTransfers, transfer: Transfer, length: number): void {
+    if (transfer.settled) arriving.settled = true;
+    if (transfer.state !== undefined) arriving.state = transfer.state;
     if (transfer.settled && this.sndSettleMode === "unsettled") {
       throw this.fault(condition.notAllowed, 'Cannot take transfer: settled on a link of mode "unsettled"');
     }
-    if (!partial.settled && !transfer.more && this.sndSettleMode === "settled") {
+    if (!arriving.settled && !transfer.more && this.sndSettleMode === "settled") {
       throw this.fault(condition.notAllowed, 'Cannot take delivery: not settled on a link of mode "settled"');
     }
-    partial.emptyFrames = length === 0 ? partial.emptyFrames + 1 : 0;
-    if (partial.emptyFrames > MAX_EMPTY_TRANSFERS) {
+    arriving.emptyFrames = length === 0 ? arriving.emptyFrames + 1 : 0;
+    if (arriving.emptyFrames > MAX_EMPTY_TRANSFERS) {
       throw this.fault(condition.resourceLimitExceeded, "Cannot take transfer: too many in a row carry nothing");
     }
-    if (partial.size + length > this.#maxMessageSize) {
+    if (arriving.size + length > this.#maxMessageSize) {
       throw this.fault(
         condition.messageSizeExceeded,
         `Cannot take delivery: it has more than ${this.#maxMessageSize} bytes`,
@@ -192,10 +232,13 @@ export class ReceiverEndpoint extends LinkEndpoint {
     }
   }
 
-  #complete(partial: PartialDelivery): void {
-    const delivery = new IncomingDelivery(this, partial);
-    if (!partial.settled) this.session.settlement.arrived(delivery);
-    this.session.connection.emit({ kind: "delivery", link: this, delivery });
+  #complete(arriving: IncomingTransfers): void {
+    const delivery = new IncomingDelivery(this, arriving);
+    if (!arriving.settled) {
+      this.unsettled.set(delivery.key, delivery);
+      this.session.settlement.arrived(delivery);
+    }
+    this.session.emit({ kind: "delivery", link: this, delivery });
   }
 
   #count(deliveries: number): void {
@@ -205,8 +248,8 @@ export class ReceiverEndpoint extends LinkEndpoint {
   }
 
   #checkDrained(): void {
-    if (!this.draining || this.linkCredit > 0 || this.#partial !== undefined) return;
+    if (!this.draining || this.linkCredit > 0 || this.#arriving !== undefined) return;
     this.draining = false;
-    this.session.connection.emit({ kind: "drained", link: this });
+    this.session.emit({ kind: "drained", link: this });
   }
 }

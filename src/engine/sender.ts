@@ -8,17 +8,45 @@ import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { quote } from "../base/text.ts";
 import { MAX_UINT } from "../codec/checks.ts";
-import type { Attach, Flow } from "../codec/types.ts";
-import { OutgoingDelivery, type SendOptions } from "./deliveries.ts";
-import { Fifo } from "../base/fifo.ts";
-import { LinkEndpoint } from "./link.ts";
-import { add, difference } from "./serial.ts";
+import type { Attach, DeliveryState, Flow } from "../codec/types.ts";
+import { type DeliveryOptions, MAX_DELIVERY_TAG_BYTES, OutgoingDelivery, type SendingLink } from "./deliveries.ts";
+import { Fifo } from "../base/collections.ts";
+import { LinkEndpoint, type LinkEvent, type LinkSession } from "./link.ts";
+import { add, difference } from "./windows.ts";
 
-/** Longest delivery tag [transport 2.8.7]. */
-export const MAX_DELIVERY_TAG_BYTES = 32;
+/** What a sender reports. */
+export type SenderEvent =
+  | LinkEvent
+  /**
+   * The receiver granted, withdrew or wants drained: look at `sendable` and `draining`. When it drains, credit that is not
+   * used by the next `transmit` is handed back.
+   */
+  | { readonly kind: "credit"; readonly link: SenderEndpoint }
+  /** The last frame of a delivery that went out settled has been written. */
+  | { readonly kind: "sent"; readonly link: SenderEndpoint; readonly delivery: OutgoingDelivery }
+  /** The receiver told the state of a delivery, settled it, or both. */
+  | {
+    readonly kind: "disposition";
+    readonly link: SenderEndpoint;
+    readonly delivery: OutgoingDelivery;
+    readonly state: DeliveryState | undefined;
+    readonly settled: boolean;
+  };
+
+/** What a sender asks of its session. */
+export interface SenderSession extends LinkSession {
+  /** Reports something. */
+  emit(event: SenderEvent): void;
+  /** Notes that `link` has something to write, or may now. */
+  queueOutput(link: SenderEndpoint): void;
+  /** Drops what `link` has queued. */
+  forgetOutput(link: SenderEndpoint): void;
+}
 
 /** Our end of a link on which we send. */
-export class SenderEndpoint extends LinkEndpoint {
+export class SenderEndpoint extends LinkEndpoint implements SendingLink {
+  /** The session it is attached to. */
+  declare readonly session: SenderSession;
   /** Always `"sender"`. */
   override readonly role = "sender";
   /** Deliveries begun so far, as a serial number. */
@@ -59,13 +87,23 @@ export class SenderEndpoint extends LinkEndpoint {
    * `amqp:illegal-state` if the link is not attached or the tag is in use, `amqp:not-allowed` if the link's settle mode
    * forbids it or there is no such delivery to resume.
    */
-  send(tag: Uint8Array, payload: Uint8Array, options: SendOptions = {}): OutgoingDelivery {
+  send(tag: Uint8Array, payload: Uint8Array, options: DeliveryOptions = {}): OutgoingDelivery {
     const delivery = new OutgoingDelivery(this, tag, payload, options);
     this.#checkSend(delivery);
     if (!delivery.settled) this.unsettled.set(delivery.key, delivery);
     this.#queue.push(delivery);
     this.session.queueOutput(this);
     return delivery;
+  }
+
+  /** Tells the receiver that a delivery is settled; for deliveries. */
+  settle(delivery: OutgoingDelivery): void {
+    this.session.settlement.settle(delivery);
+  }
+
+  /** Reports what the receiver told of a delivery; for deliveries. */
+  handleDisposition(delivery: OutgoingDelivery, state: DeliveryState | undefined, settled: boolean): void {
+    this.session.emit({ kind: "disposition", link: this, delivery, state, settled });
   }
 
   /** Gives up a delivery that is not written in full; false when it is too late. */
@@ -106,6 +144,13 @@ export class SenderEndpoint extends LinkEndpoint {
     this.session.queueFlow(this);
   }
 
+  /** Goes on once this side has accepted the peer's attach. */
+  override accepted(): void {
+    super.accepted();
+    this.session.queueOutput(this);
+    this.session.emit({ kind: "credit", link: this });
+  }
+
   /** The next delivery that may have a frame written, if any; for sessions. */
   next(): OutgoingDelivery | undefined {
     const delivery = this.#queue.first;
@@ -123,7 +168,7 @@ export class SenderEndpoint extends LinkEndpoint {
   finish(): void {
     const delivery = this.#queue.shift()!;
     delivery.sent = true;
-    if (delivery.sentSettled && !delivery.aborted) this.session.connection.emit({ kind: "sent", delivery });
+    if (delivery.sentSettled && !delivery.aborted) this.session.emit({ kind: "sent", link: this, delivery });
   }
 
   /** {@inheritDoc LinkEndpoint.receiveFlow} */
@@ -136,7 +181,7 @@ export class SenderEndpoint extends LinkEndpoint {
     this.linkCredit = Math.max(0, Math.min(MAX_UINT, flow.linkCredit - behind));
     this.draining = this.#drain = flow.drain ?? false;
     this.session.queueOutput(this);
-    if (this.state === "attached") this.session.connection.emit({ kind: "credit", link: this });
+    if (this.state === "attached") this.session.emit({ kind: "credit", link: this });
   }
 
   /** {@inheritDoc LinkEndpoint.describe} */

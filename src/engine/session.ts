@@ -9,19 +9,16 @@ import { AmqpError } from "../base/errors.ts";
 import { MAX_UINT } from "../codec/checks.ts";
 import { fieldsOf } from "../codec/composite.ts";
 import { quote } from "../base/text.ts";
-import type { Attach, Begin, Detach, Disposition, End, Fields, Flow, Performative, Transfer } from "../codec/types.ts";
-import type { ConnectionEndpoint } from "./connection.ts";
-import type { OutgoingDelivery } from "./deliveries.ts";
-import { type Endpoint, Fault, fromErrorFields, toErrorFields } from "./fault.ts";
+import type { Attach, Begin, Detach, End, Fields, Flow, Performative, Transfer } from "../codec/types.ts";
+import { type Endpoint, Fault, type FrameEndpoint, fromErrorFields, toErrorFields } from "./fault.ts";
 import { Handles } from "./handles.ts";
 import type { AttachOptions, LinkEndpoint } from "./link.ts";
-import type { ReceiverEndpoint } from "./receiver.ts";
-import { RefusedEndpoint } from "./refused.ts";
-import type { SenderEndpoint } from "./sender.ts";
-import { add } from "./serial.ts";
+import type { ReceiverEndpoint, ReceiverEvent, ReceiverSession } from "./receiver.ts";
+import type { SenderEndpoint, SenderEvent, SenderSession } from "./sender.ts";
+import { type OutputConnection, SessionOutput } from "./session_output.ts";
 import { Settlement } from "./settlement.ts";
 import { type SessionState, type SessionStep, sessionTransitions } from "./states.ts";
-import { Windows } from "./windows.ts";
+import { add } from "./windows.ts";
 
 /** Transfers that the peer may have in flight on a session before it hears of more. */
 export const DEFAULT_INCOMING_WINDOW = 2_048;
@@ -54,10 +51,39 @@ export type TakeLink = (
   handle: number,
 ) => SenderEndpoint | ReceiverEndpoint;
 
+/** What a session or one of its links reports. */
+export type SessionEvent =
+  | SenderEvent
+  | ReceiverEvent
+  /** A session is usable in both directions; `remote` when the peer began it. */
+  | { readonly kind: "begun"; readonly session: SessionEndpoint; readonly remote: boolean }
+  /** The session and its links, of which nothing more is reported, are of no more use; comes once. */
+  | { readonly kind: "ended"; readonly session: SessionEndpoint; readonly error: AmqpError | undefined }
+  /** The peer wants to attach a link: answer with `accept` or `refuse`, now or later. */
+  | { readonly kind: "attachRequested"; readonly link: SenderEndpoint | ReceiverEndpoint };
+
+/** What a session asks of its connection. */
+export interface SessionConnection extends Endpoint, OutputConnection {
+  /** True when no more frames of ours go out. */
+  readonly closing: boolean;
+  /** The sessions of the connection. */
+  sessions(): Iterable<SessionEndpoint>;
+  /** Reports something. */
+  emit(event: SessionEvent): void;
+  /** Checks that the peer takes a frame with this body. */
+  check(body: Performative): void;
+  /** Notes that a session has something put off to write. */
+  markDirty(): void;
+  /** Drops a session that has ended both ways. */
+  forgetSession(session: SessionEndpoint): void;
+  /** Makes our end of a link that the peer attaches. */
+  takeLink(session: SessionEndpoint, attach: Attach, handle: number): LinkEndpoint;
+}
+
 /** One end of a session. */
-export class SessionEndpoint implements Endpoint {
+export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSession {
   /** The connection that it is multiplexed on. */
-  readonly connection: ConnectionEndpoint;
+  readonly connection: SessionConnection;
   /** Our number for it. */
   readonly channel: number;
   /** The peer's number for it, once its begin arrived. */
@@ -73,36 +99,32 @@ export class SessionEndpoint implements Endpoint {
 
   readonly #options: SessionOptions;
   readonly #handleMax: number;
-  readonly #windows: Windows;
-  #nextDeliveryId: number;
+  readonly #output: SessionOutput;
+  readonly #handles = new Handles();
   #nextIncomingDeliveryId: number | undefined;
-  #askedForWindow = false;
-  #flowDue = false;
   #reported = false;
 
-  readonly #handles = new Handles();
-  readonly #output = new Set<SenderEndpoint>();
-  readonly #draining = new Set<SenderEndpoint>();
-  readonly #flowLinks = new Set<LinkEndpoint>();
-
   /** Built by the connection. */
-  constructor(connection: ConnectionEndpoint, channel: number, options: SessionOptions) {
+  constructor(connection: SessionConnection, channel: number, options: SessionOptions) {
     this.connection = connection;
     this.channel = channel;
     this.#options = options;
-    this.#windows = new Windows(options.incomingWindow ?? DEFAULT_INCOMING_WINDOW, options.initialOutgoingId ?? 0);
     this.#handleMax = options.handleMax ?? DEFAULT_HANDLE_MAX;
-    this.#nextDeliveryId = this.#windows.initialOutgoingId;
+    this.#output = new SessionOutput(
+      this,
+      options.incomingWindow ?? DEFAULT_INCOMING_WINDOW,
+      options.initialOutgoingId ?? 0,
+    );
   }
 
   /** Transfers that the peer still takes. */
   get remoteIncomingWindow(): number {
-    return this.#windows.outgoing;
+    return this.#output.windows.remoteIncomingWindow;
   }
 
   /** Transfers that we still take without a new flow. */
   get incomingWindow(): number {
-    return this.#windows.incoming;
+    return this.#output.windows.incomingWindow;
   }
 
   /** Deliveries, both ways, that are not settled. */
@@ -123,7 +145,7 @@ export class SessionEndpoint implements Endpoint {
   /** Writes our begin, first or as the answer. */
   sendBegin(): void {
     const next = this.#next("sendBegin");
-    const { nextOutgoingId, incomingWindow, outgoingWindow } = this.#windows.tell();
+    const { nextOutgoingId, incomingWindow, outgoingWindow } = this.#output.windows.tell();
     this.write({
       ...fieldsOf("begin", this.#options),
       kind: "begin",
@@ -141,7 +163,7 @@ export class SessionEndpoint implements Endpoint {
     this.state = this.#next("receiveBegin");
     this.remote = begin;
     this.remoteChannel = channel;
-    this.#windows.begun(begin);
+    this.#output.windows.begun(begin);
     const remote = this.state === "beginReceived";
     if (remote) this.sendBegin();
     if (this.state === "mapped") this.connection.emit({ kind: "begun", session: this, remote });
@@ -229,67 +251,47 @@ export class SessionEndpoint implements Endpoint {
   }
 
   /** Writes a frame, after the dispositions that were told before it. */
-  write(body: Performative, endpoint: SessionEndpoint | LinkEndpoint): void {
-    this.#writeDispositions();
+  write(body: Performative, endpoint: FrameEndpoint): void {
+    this.#output.writeDispositions();
     this.connection.write(this.channel, body, endpoint);
   }
 
-  /** Writes what has been put off: dispositions, then one flow for each link whose credit changed. */
+  /** Writes what has been put off. */
   flush(): void {
-    for (const link of this.#draining) link.drained();
-    this.#draining.clear();
+    this.#output.drain();
     this.dirty = false;
-    if (!this.#writable) return;
-    this.#writeDispositions();
-    for (const link of this.#flowLinks) {
-      // An answer that waits for our attach.
-      if (link.state === "attachReceived") continue;
-      this.#flowLinks.delete(link);
-      this.#writeFlow(link);
-    }
-    if (this.#flowDue) this.#writeFlow(undefined);
+    if (this.#writable) this.#output.flush();
   }
 
-  /** Writes transfers while the peer's window, the links' credit and `full` allow, one link after the other. */
+  /** Writes transfers while the peer's window, the links' credit and `full` allow. */
   transmitTransfers(full: (payloadBytes: number) => boolean): void {
-    for (const link of this.#output) {
-      let delivery = link.next();
-      const begun = delivery !== undefined;
-      while (delivery !== undefined) {
-        if (this.#windows.outgoing === 0) return this.#askForWindow();
-        if (full(delivery.payload.length - delivery.offset)) return;
-        this.#writeTransfer(link, delivery);
-        delivery = link.next();
-        // While it is the only one nobody waits for its turn.
-        if (this.#output.size > 1) break;
-      }
-      // One that cannot go on now is queued again by the flow that brings credit.
-      this.#output.delete(link);
-      if (delivery !== undefined) this.#output.add(link);
-      else if (begun) link.drained();
-    }
-  }
-
-  /** Called by a sender that has something to write, or may now. */
-  queueOutput(link: SenderEndpoint): void {
-    if (link.next() !== undefined) this.#output.add(link);
-    else if (link.draining) {
-      // Only with the next flush, so that whoever hears of the credit can use it before it is handed back.
-      this.#draining.add(link);
-      this.markDirty();
-    }
-  }
-
-  /** Called by a link whose credit or counts the peer must hear of. */
-  queueFlow(link: LinkEndpoint): void {
-    this.#flowLinks.add(link);
-    this.markDirty();
+    this.#output.transmit(full);
   }
 
   /** Notes that something was put off. */
   markDirty(): void {
     this.dirty = true;
     this.connection.markDirty();
+  }
+
+  /** Reports something; for links. */
+  emit(event: SenderEvent | ReceiverEvent): void {
+    this.connection.emit(event);
+  }
+
+  /** Checks that the peer takes a frame with this body; for what is not settled. */
+  check(body: Performative): void {
+    this.connection.check(body);
+  }
+
+  /** Called by a sender that has something to write, or may now. */
+  queueOutput(link: SenderEndpoint): void {
+    this.#output.queueOutput(link);
+  }
+
+  /** Called by a link whose credit or counts the peer must hear of. */
+  queueFlow(link: LinkEndpoint): void {
+    this.#output.queueFlow(link);
   }
 
   /** Counts a delivery that begins to arrive; ids are consecutive on a session [transport 2.7.5]. */
@@ -310,13 +312,12 @@ export class SessionEndpoint implements Endpoint {
 
   /** Drops the flow that a link has queued. */
   forgetFlow(link: LinkEndpoint): void {
-    this.#flowLinks.delete(link);
+    this.#output.forgetFlow(link);
   }
 
   /** Drops what a sender has queued. */
   forgetOutput(link: SenderEndpoint): void {
-    this.#output.delete(link);
-    this.#draining.delete(link);
+    this.#output.forgetOutput(link);
   }
 
   /** Drops a link that is detached both ways. */
@@ -367,12 +368,12 @@ export class SessionEndpoint implements Endpoint {
       return answered.receiveAttach(attach);
     }
     const ours = this.#handleForPeer(name);
-    const taken = this.connection.takeLink(this, attach, ours);
-    const link = taken instanceof AmqpError ? new RefusedEndpoint(this, name, ours, role, taken) : taken;
+    const link = this.connection.takeLink(this, attach, ours);
     this.#handles.add(link);
     this.#handles.bind(handle, link);
     link.receiveAttach(attach);
-    if (link === taken) this.connection.emit({ kind: "attachRequested", link: taken });
+    if (link.state !== "attachReceived") return;
+    this.connection.emit({ kind: "attachRequested", link: link as SenderEndpoint | ReceiverEndpoint });
   }
 
   #receiveDetach(detach: Detach): void {
@@ -383,14 +384,10 @@ export class SessionEndpoint implements Endpoint {
   }
 
   #receiveTransfer(transfer: Transfer, payload: Uint8Array): void {
-    if (this.#windows.incoming === 0) {
+    if (this.incomingWindow === 0) {
       throw this.#fault(condition.windowViolation, "Cannot take transfer: incoming window is 0");
     }
-    this.#windows.received();
-    if (this.#windows.low) {
-      this.#flowDue = true;
-      this.markDirty();
-    }
+    this.#output.received();
     const link = this.#handles.get(transfer.handle);
     if (link === undefined) throw this.#unattached(transfer.handle, "transfer");
     if (link.role === "sender") {
@@ -400,15 +397,8 @@ export class SessionEndpoint implements Endpoint {
   }
 
   #receiveFlow(flow: Flow): void {
-    this.#windows.heard(flow);
-    if (this.#windows.outgoing > 0) this.#askedForWindow = false;
-    if (flow.handle === undefined) {
-      if (flow.echo) {
-        this.#flowDue = true;
-        this.markDirty();
-      }
-      return;
-    }
+    this.#output.heard(flow);
+    if (flow.handle === undefined) return;
     const link = this.#handles.get(flow.handle);
     if (link === undefined) throw this.#unattached(flow.handle, "flow");
     // A receiver may give credit without waiting for our attach.
@@ -416,67 +406,6 @@ export class SessionEndpoint implements Endpoint {
     link.receiveFlow(flow);
     if (flow.echo) this.queueFlow(link);
   }
-
-  // Peers built on rhea look at their window only when a delivery is complete or a flow comes: one delivery of more
-  // transfers than the window takes would wait for ever. Asked once for each time that the window was found shut.
-  #askForWindow(): void {
-    if (this.#askedForWindow) return;
-    this.#askedForWindow = true;
-    this.#writeFlow(undefined, true);
-  }
-
-  #writeFlow(link: LinkEndpoint | undefined, echo?: true): void {
-    this.#flowDue = false;
-    const flow: Flow = {
-      kind: "flow",
-      ...this.#windows.tell(),
-      echo,
-    };
-    if (link !== undefined) {
-      flow.handle = link.handle;
-      link.describe(flow);
-    }
-    this.connection.write(this.channel, flow, this);
-  }
-
-  #writeTransfer(link: SenderEndpoint, delivery: OutgoingDelivery): void {
-    const { payload, offset, aborted } = delivery;
-    const transfer: Transfer = { kind: "transfer", handle: link.handle };
-    const first = delivery.id === undefined;
-    if (first) {
-      transfer.deliveryId = this.#nextDeliveryId;
-      transfer.deliveryTag = delivery.tag;
-      transfer.messageFormat = delivery.messageFormat;
-      transfer.settled = delivery.sentSettled || undefined;
-      transfer.state = delivery.state;
-      transfer.resume = delivery.resume || undefined;
-    }
-    if (aborted) transfer.aborted = true;
-    const rest = offset === 0 && !aborted ? payload : payload.subarray(aborted ? payload.length : offset);
-    let written: number;
-    try {
-      written = this.connection.writeTransfer(this.channel, transfer, rest);
-    } catch (error) {
-      // Nothing was counted yet, so the ids stay without a gap.
-      throw error instanceof AmqpError ? new Fault(link, error) : error;
-    }
-    this.#windows.sent();
-    if (first) {
-      delivery.id = this.#nextDeliveryId;
-      this.#nextDeliveryId = add(this.#nextDeliveryId, 1);
-      link.begin();
-      if (!delivery.sentSettled && !aborted) this.settlement.sent(delivery);
-    }
-    delivery.offset += written;
-    if (written < rest.length) return;
-    link.finish();
-    if (delivery.settled) this.settlement.settle(delivery);
-  }
-
-  #writeDispositions(): void {
-    if (this.state === "mapped") this.settlement.write(this.#writeDisposition);
-  }
-  readonly #writeDisposition = (body: Disposition): void => this.connection.write(this.channel, body, this);
 
   #freeHandle(name: string, most: number): number {
     const handle = this.#handles.free();
@@ -502,8 +431,6 @@ export class SessionEndpoint implements Endpoint {
     this.#handles.clear();
     this.settlement.clear();
     this.#output.clear();
-    this.#draining.clear();
-    this.#flowLinks.clear();
   }
 
   get #writable(): boolean {

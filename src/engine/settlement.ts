@@ -5,22 +5,34 @@
  */
 
 import { MAX_UINT } from "../codec/checks.ts";
-import type { DeliveryState, Disposition } from "../codec/types.ts";
-import { type IncomingDelivery, type OutgoingDelivery, Unsettled } from "./deliveries.ts";
+import type { DeliveryState, Disposition, Role } from "../codec/types.ts";
+import { DeliveriesById, type IncomingDelivery, type OutgoingDelivery } from "./deliveries.ts";
 import { DispositionBatch } from "./dispositions.ts";
-import type { LinkEndpoint } from "./link.ts";
-import type { SessionEndpoint } from "./session.ts";
+
+/** What settlement asks of its session. */
+export interface SettlementSession {
+  /** Checks that the peer takes a frame with this body. */
+  check(disposition: Disposition): void;
+  /** Notes that dispositions wait to be written. */
+  markDirty(): void;
+}
+
+/** What settlement asks of a link whose deliveries are to be dropped. */
+interface SettlementLink {
+  readonly role: Role;
+  readonly unsettled: { values(): Iterable<OutgoingDelivery | IncomingDelivery>; clear(): void };
+}
 
 /** The unsettled deliveries of one session, both directions, and the dispositions that wait to be written. */
 export class Settlement {
-  readonly #session: SessionEndpoint;
-  readonly #outgoing = new Unsettled<OutgoingDelivery>();
-  readonly #incoming = new Unsettled<IncomingDelivery>();
+  readonly #session: SettlementSession;
+  readonly #outgoing = new DeliveriesById<OutgoingDelivery>();
+  readonly #incoming = new DeliveriesById<IncomingDelivery>();
   readonly #asSender = new DispositionBatch("sender");
   readonly #asReceiver = new DispositionBatch("receiver");
 
   /** Starts with nothing. */
-  constructor(session: SessionEndpoint) {
+  constructor(session: SettlementSession) {
     this.#session = session;
   }
 
@@ -37,7 +49,6 @@ export class Settlement {
   /** Keeps a delivery that arrived unsettled. */
   arrived(delivery: IncomingDelivery): void {
     this.#incoming.set(delivery.id, delivery);
-    delivery.link.unsettled.set(delivery.key, delivery);
   }
 
   /**
@@ -49,7 +60,7 @@ export class Settlement {
   check(state: DeliveryState): void {
     // There is nothing in these.
     if (state.kind === "accepted" || state.kind === "released") return;
-    this.#session.connection.check({
+    this.#session.check({
       kind: "disposition",
       role: "receiver",
       first: MAX_UINT,
@@ -86,8 +97,8 @@ export class Settlement {
   }
 
   /** Drops the deliveries of a link that is closed; those of a suspended one live on. */
-  forgetLink(link: LinkEndpoint): void {
-    const deliveries: Unsettled<OutgoingDelivery | IncomingDelivery> = link.role === "sender"
+  forgetLink(link: SettlementLink): void {
+    const deliveries: DeliveriesById<OutgoingDelivery | IncomingDelivery> = link.role === "sender"
       ? this.#outgoing
       : this.#incoming;
     for (const delivery of link.unsettled.values()) deliveries.delete(delivery);
@@ -97,7 +108,7 @@ export class Settlement {
   /** Takes what the peer tells of deliveries. */
   receive(disposition: Disposition): void {
     const { first, last = first, state, settled = false } = disposition;
-    const deliveries: Unsettled<OutgoingDelivery | IncomingDelivery> = disposition.role === "receiver"
+    const deliveries: DeliveriesById<OutgoingDelivery | IncomingDelivery> = disposition.role === "receiver"
       ? this.#outgoing
       : this.#incoming;
     for (const delivery of deliveries.range(first, last)) {
@@ -109,7 +120,8 @@ export class Settlement {
         delivery.link.unsettled.delete(delivery.key);
         delivery.settledByPeer();
       }
-      if (!done) this.#session.connection.emit({ kind: "disposition", delivery, state, settled });
+      // Each kind of delivery has a link of its kind.
+      if (!done) delivery.link.handleDisposition(delivery as OutgoingDelivery & IncomingDelivery, state, settled);
     }
   }
 

@@ -1,19 +1,18 @@
 /**
- * Transfer ids and windows of a session, both directions [transport 2.5.6].
+ * Transfer ids and windows of a session, both directions [transport 2.5.6], and the serial numbers that they are.
  *
  * @module
  */
 
 import { MAX_UINT } from "../codec/checks.ts";
 import type { Begin, Flow } from "../codec/types.ts";
-import { add, difference } from "./serial.ts";
 
 /** Counts the transfers of one session and how many more each side takes. */
 export class Windows {
   /** Transfers that we still take without a new flow. */
-  incoming: number;
+  incomingWindow: number;
   /** Transfers that the peer still takes. */
-  outgoing = 0;
+  remoteIncomingWindow = 0;
   /** Where our transfer ids start. */
   readonly initialOutgoingId: number;
 
@@ -23,31 +22,31 @@ export class Windows {
 
   /** Starts with the terms of our end. */
   constructor(window: number, initialOutgoingId: number) {
-    this.#window = this.incoming = window;
+    this.#window = this.incomingWindow = window;
     this.initialOutgoingId = this.#nextOutgoingId = initialOutgoingId;
   }
 
   /** True when the peer should be told anew: at half, so that it need not wait and not every transfer costs a flow. */
   get low(): boolean {
-    return this.incoming <= this.#window >>> 1;
+    return this.incomingWindow <= this.#window >>> 1;
   }
 
   /** Takes what the peer's begin says. */
   begun(begin: Begin): void {
     this.#nextIncomingId = begin.nextOutgoingId;
-    this.outgoing = begin.incomingWindow;
+    this.remoteIncomingWindow = begin.incomingWindow;
   }
 
   /** Counts a transfer that we sent. */
   sent(): void {
     this.#nextOutgoingId = add(this.#nextOutgoingId, 1);
-    this.outgoing--;
+    this.remoteIncomingWindow--;
   }
 
   /** Counts a transfer that arrived. */
   received(): void {
     this.#nextIncomingId = add(this.#nextIncomingId!, 1);
-    this.incoming--;
+    this.incomingWindow--;
   }
 
   /** Takes what a flow of the peer says. */
@@ -55,12 +54,12 @@ export class Windows {
     // The peer reports next-incoming-id as it stood when it wrote the flow; transfers of ours still in flight are not
     // in it. Subtracting what we have sent since is what accounts for them.
     const behind = difference(this.#nextOutgoingId, flow.nextIncomingId ?? this.initialOutgoingId);
-    this.outgoing = Math.max(0, Math.min(MAX_UINT, flow.incomingWindow - behind));
+    this.remoteIncomingWindow = Math.max(0, Math.min(MAX_UINT, flow.incomingWindow - behind));
   }
 
   /** What a begin or flow of ours tells; the window is open again with it. */
   tell(): Pick<Flow, "nextIncomingId" | "incomingWindow" | "nextOutgoingId" | "outgoingWindow"> {
-    this.incoming = this.#window;
+    this.incomingWindow = this.#window;
     return {
       nextIncomingId: this.#nextIncomingId,
       incomingWindow: this.#window,
@@ -69,4 +68,19 @@ export class Windows {
       outgoingWindow: MAX_UINT,
     };
   }
+}
+
+/** The serial number `n` after [rfc1982] `a`; `n` may be negative. */
+export function add(a: number, n: number): number {
+  return (a + n) >>> 0;
+}
+
+/**
+ * How far `a` lies after `b`: negative when `a` comes first.
+ *
+ * At a distance of 2^31 the order is undefined [rfc1982 3.2]; the answer there is -2^31 both ways round, so a caller that
+ * asks for "not negative" refuses it.
+ */
+export function difference(a: number, b: number): number {
+  return (a - b) | 0;
 }

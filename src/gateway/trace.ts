@@ -1,7 +1,7 @@
 import { type Frame, FrameDecoder } from "../codec/frame.ts";
 import type { SaslFrameBody } from "../codec/types.ts";
 import type { FrameTrace } from "../engine/events.ts";
-import { withoutSecrets } from "../engine/secrets.ts";
+import { withoutSecrets } from "../engine/events.ts";
 import type { Direction } from "./relay.ts";
 
 // What the peers have agreed on is not known; above this, far beyond what anybody announces, tracing a direction ends. The

@@ -5,7 +5,7 @@ import { definitions } from "../../src/codec/definitions.ts";
 import { MAX_TRANSFER_HEAD_BYTES, valuesInOrder } from "../../src/codec/fast_path.ts";
 import { beginFrame, endFrame } from "../../src/codec/frame.ts";
 import type { Performative, Transfer } from "../../src/codec/types.ts";
-import { MAX_DELIVERY_TAG_BYTES } from "../../src/engine/sender.ts";
+import { MAX_DELIVERY_TAG_BYTES } from "../../src/engine/deliveries.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { mutated } from "../fuzz/generate.ts";
 import { type Random, random, seed, test } from "../harness.ts";

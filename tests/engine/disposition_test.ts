@@ -2,8 +2,8 @@ import { assert, assertEquals, assertLessOrEqual, assertThrows } from "@std/asse
 import { AmqpError, condition } from "../../src/base/errors.ts";
 import type { DeliveryState, Disposition } from "../../src/codec/types.ts";
 import type { LinkOptions } from "../../src/engine/link.ts";
-import { type IncomingDelivery, tagKey, tagOf, Unsettled } from "../../src/engine/deliveries.ts";
-import { add, difference } from "../../src/engine/serial.ts";
+import { DeliveriesById, type IncomingDelivery, tagKey, tagOf } from "../../src/engine/deliveries.ts";
+import { add, difference } from "../../src/engine/windows.ts";
 import { random, seed, test } from "../harness.ts";
 import { Pair, payload, scenario, tag, type Terms } from "./pair.ts";
 import { attachLink } from "./endpoint.ts";
@@ -86,7 +86,7 @@ test("DSP-1, SES-12: what a range names is the same however it is looked for", (
   const { int, pick } = random(seed());
   for (let run = 0; run < 2_000; run++) {
     const base = pick([0, 0xfffffff0, 0x7ffffff0]);
-    const held = new Unsettled<{ id: number }>();
+    const held = new DeliveriesById<{ id: number }>();
     const ids = Array.from({ length: int(12) }, () => add(base, int(40)));
     for (const id of ids) held.set(id, { id });
     const [first, last] = [add(base, int(60) - 10), add(base, int(60) - 10)];

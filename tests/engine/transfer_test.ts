@@ -4,7 +4,7 @@ import type { Transfer } from "../../src/codec/types.ts";
 import { DEFAULT_MAX_FRAME_SIZE } from "../../src/engine/options.ts";
 import type { LinkOptions } from "../../src/engine/link.ts";
 import type { ReceiverEndpoint } from "../../src/engine/receiver.ts";
-import { add } from "../../src/engine/serial.ts";
+import { add } from "../../src/engine/windows.ts";
 import { test } from "../harness.ts";
 import { Pair, payload, scenario, tag } from "./pair.ts";
 import { accept } from "../../src/engine/accept.ts";
@@ -243,7 +243,7 @@ scenario("TRF-5: our sender keeps to the mode of its link", (terms) => {
   pair.run();
   const arrived = pair.server.take("delivery").map(({ link, delivery }) => `${link.name} ${delivery.remoteSettled}`);
   assertEquals(arrived.sort(), ["mixed false", "mixed true", "settled true", "unsettled false"]);
-  assertEquals(pair.client.take("sent").map(({ delivery }) => delivery.link.name).sort(), ["mixed", "settled"]);
+  assertEquals(pair.client.take("sent").map(({ link }) => link.name).sort(), ["mixed", "settled"]);
   assertEquals(session.unsettledCount, 2);
 });
 

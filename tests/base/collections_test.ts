@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { Fifo } from "../../src/base/fifo.ts";
+import { Fifo } from "../../src/base/collections.ts";
 import { random, seed, test } from "../harness.ts";
 
 test("a fifo does what an array does, whatever the order of pushing, taking and removing", () => {

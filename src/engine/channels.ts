@@ -1,0 +1,128 @@
+/**
+ * The sessions of a connection, by the channels of both sides.
+ *
+ * @module
+ */
+
+import { ChurnMap } from "../base/collections.ts";
+import * as condition from "../base/condition.ts";
+import { AmqpError } from "../base/errors.ts";
+import type { Begin } from "../codec/types.ts";
+import { type SessionConnection, SessionEndpoint, type SessionOptions } from "./session.ts";
+
+/** The sessions of one connection. */
+export class Channels {
+  readonly #connection: SessionConnection;
+  readonly #local = new ChurnMap<number, SessionEndpoint>();
+  readonly #remote = new ChurnMap<number, SessionEndpoint>();
+  #turn = 0;
+
+  /** Starts without a session. */
+  constructor(connection: SessionConnection) {
+    this.#connection = connection;
+  }
+
+  /** Sessions that are begun, or on their way in or out. */
+  get size(): number {
+    return this.#local.size;
+  }
+
+  /** Links of all sessions. */
+  get linkCount(): number {
+    let count = 0;
+    for (const session of this.#local.values()) count += session.linkCount;
+    return count;
+  }
+
+  /** The sessions. */
+  sessions(): Iterable<SessionEndpoint> {
+    return this.#local.values();
+  }
+
+  /** The session of a channel of the peer. */
+  get(remoteChannel: number): SessionEndpoint | undefined {
+    return this.#remote.get(remoteChannel);
+  }
+
+  /**
+   * Begins a session on the lowest channel that is free.
+   *
+   * @throws {AmqpError} With `amqp:resource-limit-exceeded` if that is above `channelMax`.
+   */
+  begin(options: SessionOptions, channelMax: number): SessionEndpoint {
+    const session = this.#create(options, channelMax);
+    session.sendBegin();
+    this.#local.set(session.channel, session);
+    return session;
+  }
+
+  /** Takes the peer's begin that answers one of ours; one that no begin of ours waits for is a violation. */
+  answered(begin: Begin, channel: number): void {
+    this.#requireFree(channel);
+    const session = this.#local.get(begin.remoteChannel!);
+    if (session === undefined || session.remoteChannel !== undefined) {
+      throw new AmqpError(
+        condition.notAllowed,
+        `Cannot take begin: we began no session on channel ${begin.remoteChannel}`,
+      );
+    }
+    this.#remote.set(channel, session);
+    session.receiveBegin(begin, channel);
+  }
+
+  /** Takes a begin of the peer's own, which is answered on the lowest channel that is free. */
+  begun(begin: Begin, channel: number, options: SessionOptions, channelMax: number): void {
+    this.#requireFree(channel);
+    const session = this.#create(options, channelMax);
+    this.#local.set(session.channel, session);
+    this.#remote.set(channel, session);
+    session.receiveBegin(begin, channel);
+  }
+
+  /** Drops a session that has ended both ways. */
+  forget(session: SessionEndpoint): void {
+    this.#local.delete(session.channel);
+    if (session.remoteChannel !== undefined) this.#remote.delete(session.remoteChannel);
+  }
+
+  /** Ends all sessions along with the connection. */
+  drop(): void {
+    for (const session of this.#local.values()) session.drop();
+    this.#local.clear();
+    this.#remote.clear();
+  }
+
+  /** Writes what sessions have put off; `all` also of those that say they have nothing. */
+  flush(all: boolean): void {
+    for (const session of this.#local.values()) if (all || session.dirty) session.flush();
+  }
+
+  /** Writes transfers until a flush is `full`; what a session cannot write is told to `onerror`. */
+  transmit(full: (payloadBytes: number) => boolean, onerror: (error: unknown) => void): void {
+    const sessions = [...this.#local.values()];
+    for (let i = 0; i < sessions.length && !full(0); i++) {
+      // The session that filled the last flush comes last in the next.
+      const session = sessions[(this.#turn + i) % sessions.length]!;
+      try {
+        session.transmitTransfers(full);
+      } catch (error) {
+        onerror(error);
+      }
+    }
+    this.#turn++;
+  }
+
+  #requireFree(channel: number): void {
+    if (!this.#remote.has(channel)) return;
+    throw new AmqpError(condition.notAllowed, `Cannot take begin: channel ${channel} is in use`);
+  }
+
+  #create(options: SessionOptions, channelMax: number): SessionEndpoint {
+    let channel = 0;
+    while (this.#local.has(channel)) channel++;
+    if (channel > channelMax) {
+      throw new AmqpError(condition.resourceLimitExceeded, `Cannot begin session: ${channel} sessions are open`);
+    }
+    return new SessionEndpoint(this.#connection, channel, options);
+  }
+}

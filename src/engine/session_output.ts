@@ -1,0 +1,211 @@
+/**
+ * What a session writes by and by: transfers while windows allow, flows and dispositions once for all that changed.
+ *
+ * @module
+ */
+
+import { AmqpError } from "../base/errors.ts";
+import type { Disposition, Flow, Performative, Transfer } from "../codec/types.ts";
+import type { OutgoingDelivery } from "./deliveries.ts";
+import { Fault, type FrameEndpoint } from "./fault.ts";
+import type { LinkEndpoint } from "./link.ts";
+import type { SenderEndpoint } from "./sender.ts";
+import type { Settlement } from "./settlement.ts";
+import { add, Windows } from "./windows.ts";
+
+/** What the output of a session asks of its connection. */
+export interface OutputConnection {
+  /** Writes a frame. */
+  write(channel: number, body: Performative, endpoint: FrameEndpoint): void;
+  /** Writes one transfer with as much of `payload` as fits, and tells how much that was. */
+  writeTransfer(channel: number, transfer: Transfer, payload: Uint8Array): number;
+}
+
+/** What the output of a session asks of the session. */
+export interface OutputSession extends FrameEndpoint {
+  /** The session's channel. */
+  readonly channel: number;
+  /** The connection that the session is multiplexed on. */
+  readonly connection: OutputConnection;
+  /** What is not settled on the session. */
+  readonly settlement: Settlement;
+  /** Notes that something waits to be written. */
+  markDirty(): void;
+}
+
+/** The output of one session. */
+export class SessionOutput {
+  /** Windows and transfer ids, both directions. */
+  readonly windows: Windows;
+
+  readonly #session: OutputSession;
+  readonly #links = new Set<SenderEndpoint>();
+  readonly #draining = new Set<SenderEndpoint>();
+  readonly #flows = new Set<LinkEndpoint>();
+  #nextDeliveryId: number;
+  #askedForWindow = false;
+  #flowDue = false;
+
+  /** Starts with the terms of our end. */
+  constructor(session: OutputSession, incomingWindow: number, initialOutgoingId: number) {
+    this.#session = session;
+    this.windows = new Windows(incomingWindow, initialOutgoingId);
+    this.#nextDeliveryId = initialOutgoingId;
+  }
+
+  /** Counts a transfer that arrived. */
+  received(): void {
+    this.windows.received();
+    if (this.windows.low) this.#owe();
+  }
+
+  /** Takes the session's part of a flow. */
+  heard(flow: Flow): void {
+    this.windows.heard(flow);
+    if (this.windows.remoteIncomingWindow > 0) this.#askedForWindow = false;
+    if (flow.handle === undefined && flow.echo) this.#owe();
+  }
+
+  /** Queues a sender that has something to write, or may now. */
+  queueOutput(link: SenderEndpoint): void {
+    if (link.next() !== undefined) this.#links.add(link);
+    else if (link.draining) {
+      // Only with the next flush, so that whoever hears of the credit can use it before it is handed back.
+      this.#draining.add(link);
+      this.#session.markDirty();
+    }
+  }
+
+  /** Queues a flow for a link whose credit or counts the peer must hear of. */
+  queueFlow(link: LinkEndpoint): void {
+    this.#flows.add(link);
+    this.#session.markDirty();
+  }
+
+  /** Drops the flow that a link has queued. */
+  forgetFlow(link: LinkEndpoint): void {
+    this.#flows.delete(link);
+  }
+
+  /** Drops what a sender has queued. */
+  forgetOutput(link: SenderEndpoint): void {
+    this.#links.delete(link);
+    this.#draining.delete(link);
+  }
+
+  /** Hands back the credit of links that are drained. */
+  drain(): void {
+    for (const link of this.#draining) link.drained();
+    this.#draining.clear();
+  }
+
+  /** Writes what has been put off: dispositions, then one flow for each link whose credit changed. */
+  flush(): void {
+    this.writeDispositions();
+    for (const link of this.#flows) {
+      // An answer that waits for our attach.
+      if (link.state === "attachReceived") continue;
+      this.#flows.delete(link);
+      this.#writeFlow(link);
+    }
+    if (this.#flowDue) this.#writeFlow(undefined);
+  }
+
+  /** Writes the dispositions that wait. */
+  writeDispositions(): void {
+    if (this.#session.state === "mapped") this.#session.settlement.write(this.#writeDisposition);
+  }
+
+  /** Writes transfers while the peer's window, the links' credit and `full` allow, one link after the other. */
+  transmit(full: (payloadBytes: number) => boolean): void {
+    for (const link of this.#links) {
+      let delivery = link.next();
+      const begun = delivery !== undefined;
+      while (delivery !== undefined) {
+        if (this.windows.remoteIncomingWindow === 0) return this.#askForWindow();
+        if (full(delivery.payload.length - delivery.offset)) return;
+        this.#writeTransfer(link, delivery);
+        delivery = link.next();
+        // While it is the only one nobody waits for its turn.
+        if (this.#links.size > 1) break;
+      }
+      // One that cannot go on now is queued again by the flow that brings credit.
+      this.#links.delete(link);
+      if (delivery !== undefined) this.#links.add(link);
+      else if (begun) link.drained();
+    }
+  }
+
+  /** Drops all. */
+  clear(): void {
+    this.#links.clear();
+    this.#draining.clear();
+    this.#flows.clear();
+  }
+
+  readonly #writeDisposition = (body: Disposition): void => {
+    this.#session.connection.write(this.#session.channel, body, this.#session);
+  };
+
+  #owe(): void {
+    this.#flowDue = true;
+    this.#session.markDirty();
+  }
+
+  // Peers built on rhea look at their window only when a delivery is complete or a flow comes: one delivery of more
+  // transfers than the window takes would wait for ever. Asked once for each time that the window was found shut.
+  #askForWindow(): void {
+    if (this.#askedForWindow) return;
+    this.#askedForWindow = true;
+    this.#writeFlow(undefined, true);
+  }
+
+  #writeFlow(link: LinkEndpoint | undefined, echo?: true): void {
+    this.#flowDue = false;
+    const flow: Flow = {
+      kind: "flow",
+      ...this.windows.tell(),
+      echo,
+    };
+    if (link !== undefined) {
+      flow.handle = link.handle;
+      link.describe(flow);
+    }
+    this.#session.connection.write(this.#session.channel, flow, link ?? this.#session);
+  }
+
+  #writeTransfer(link: SenderEndpoint, delivery: OutgoingDelivery): void {
+    const { payload, offset, aborted } = delivery;
+    const { settlement, connection, channel } = this.#session;
+    const transfer: Transfer = { kind: "transfer", handle: link.handle };
+    const first = delivery.id === undefined;
+    if (first) {
+      transfer.deliveryId = this.#nextDeliveryId;
+      transfer.deliveryTag = delivery.tag;
+      transfer.messageFormat = delivery.messageFormat;
+      transfer.settled = delivery.sentSettled || undefined;
+      transfer.state = delivery.state;
+      transfer.resume = delivery.resume || undefined;
+    }
+    if (aborted) transfer.aborted = true;
+    const rest = offset === 0 && !aborted ? payload : payload.subarray(aborted ? payload.length : offset);
+    let written: number;
+    try {
+      written = connection.writeTransfer(channel, transfer, rest);
+    } catch (error) {
+      // Nothing was counted yet, so the ids stay without a gap.
+      throw error instanceof AmqpError ? new Fault(link, error) : error;
+    }
+    this.windows.sent();
+    if (first) {
+      delivery.id = this.#nextDeliveryId;
+      this.#nextDeliveryId = add(this.#nextDeliveryId, 1);
+      link.begin();
+      if (!delivery.sentSettled && !aborted) settlement.sent(delivery);
+    }
+    delivery.offset += written;
+    if (written < rest.length) return;
+    link.finish();
+    if (delivery.settled) settlement.settle(delivery);
+  }
+}
