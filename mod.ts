@@ -57,6 +57,7 @@ export { print } from "./src/codec/composite.ts";
 export type { CodecLimits } from "./src/codec/reader.ts";
 export type { FrameTrace } from "./src/engine/events.ts";
 
+export { type Environment, systemEnvironment } from "./src/base/environment.ts";
 export type { WaitOptions } from "./src/base/wait.ts";
 export type { Channel, ChannelClose } from "./src/transport/channel.ts";
 export type { TransportOptions } from "./src/transport/dial.ts";

@@ -116,6 +116,8 @@ export interface TransportErrorOptions {
   headers?: ReadonlyArray<readonly [string, string]>;
   /** The start of the failed handshake's response body, where it was read. */
   body?: Uint8Array;
+  /** Whether the same call may succeed later without a change. Default: derived from the code and the status. */
+  retryable?: boolean;
   /** What led to this error. */
   cause?: unknown;
 }
@@ -138,6 +140,8 @@ export class TransportError extends Error {
   readonly code: TransportErrorCode;
   /** The HTTP status of the failed handshake, where the runtime tells it. */
   readonly status: number | undefined;
+  /** Whether the same call may succeed later without a change. */
+  readonly retryable: boolean;
   /** The WebSocket close code, where there was one. */
   readonly closeCode: number | undefined;
   /** Response headers of the failed handshake, where the runtime tells them. */
@@ -149,10 +153,27 @@ export class TransportError extends Error {
   constructor(code: TransportErrorCode, message: string, options: TransportErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
+    this.retryable = options.retryable ?? mayPass(code, options.status);
     this.status = options.status;
     this.closeCode = options.closeCode;
     this.headers = options.headers;
     this.body = options.body;
+  }
+}
+
+// Trouble on the way passes, a refusal stands; one with a status passes where HTTP says so [rfc9110 15.5.9, 15.6, rfc6585 4].
+function mayPass(code: TransportErrorCode, status: number | undefined): boolean {
+  switch (code) {
+    case "handshake-failed":
+    case "proxy-failed":
+      return status === undefined || status === 408 || status === 429 ||
+        status >= 500 && status !== 501 && status !== 505;
+    case "subprotocol-mismatch":
+    case "not-supported":
+    case "proxy-authentication-failed":
+      return false;
+    default:
+      return true;
   }
 }
 

@@ -4,8 +4,9 @@
  * @module
  */
 
-/** Longest delay that `setTimeout` takes, in milliseconds; beyond it fires at once. */
-export const MAX_TIMER_MS = 0x7fffffff;
+import { type Environment, MAX_TIMER_MS, systemEnvironment } from "./environment.ts";
+
+export { MAX_TIMER_MS };
 
 /** What a call that waits takes. */
 export interface WaitOptions {
@@ -31,11 +32,12 @@ export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefine
 export function ignore(): void {}
 
 /** Waits for `promise`, but no longer than `ms`; true when it came to its end, in whatever way. */
-export function within(promise: Promise<unknown>, ms: number): Promise<boolean> {
+export function within(promise: Promise<unknown>, ms: number, environment?: Environment): Promise<boolean> {
+  const clock = environment ?? systemEnvironment;
   return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve(false), Math.min(MAX_TIMER_MS, ms));
+    const timer = clock.setTimer(() => resolve(false), ms);
     promise.catch(ignore).then(() => {
-      clearTimeout(timer);
+      clock.clearTimer(timer);
       resolve(true);
     });
   });

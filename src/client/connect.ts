@@ -6,7 +6,7 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError, OutcomeError } from "../base/errors.ts";
-import { randomName } from "../base/environment.ts";
+import { type Environment, randomName } from "../base/environment.ts";
 import type { Message } from "../codec/message.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import { quote } from "../base/text.ts";
@@ -78,6 +78,8 @@ export interface ConnectOptions extends WaitOptions, TransportOptions {
   session?: SessionOptions;
   /** Bounds of what the peer can cost. */
   limits?: ConnectionLimits;
+  /** Where it runs; another one makes time and chance repeatable in tests. Default: the runtime's clock, timers and randomness. */
+  environment?: Environment;
   /** Told of every frame, secrets left out. */
   trace?: (frame: FrameTrace) => void;
 }
@@ -153,7 +155,7 @@ export async function publish(
 function senderTo(address: string, connection: ConnectionBase): Sender {
   const endpoint = connection.defaultSession().attach(
     SenderEndpoint,
-    senderAttach({ address }, connection.containerId),
+    senderAttach({ address }, connection),
   );
   return connection.addLink(endpoint, new Sender(connection, endpoint));
 }
@@ -203,7 +205,8 @@ function open<C>(
     channel,
     {
       handshake: () => new ClientHandshake(mechanism !== undefined && (pipelineSasl ? "pipelined" : true)),
-      containerId: options.containerId ?? randomName(),
+      environment: options.environment,
+      containerId: options.containerId ?? randomName(options.environment),
       hostname,
       maxFrameSize: options.maxFrameSize,
       channelMax: options.channelMax,

@@ -102,7 +102,7 @@ export class Connection extends ConnectionBase {
   /** @ignore For sessions. */
   attachSender(session: SessionEndpoint, options: SenderOptions): Sender {
     this.requireOpen("attach sender");
-    const endpoint = session.attach(SenderEndpoint, senderAttach(options, this.containerId));
+    const endpoint = session.attach(SenderEndpoint, senderAttach(options, this));
     return this.adopt(endpoint, options);
   }
 
@@ -110,7 +110,7 @@ export class Connection extends ConnectionBase {
   attachReceiver(session: SessionEndpoint, options: ReceiverOptions): Receiver {
     this.requireOpen("attach receiver");
     checkCredit(options.credit);
-    const endpoint = session.attach(ReceiverEndpoint, receiverAttach(options, this.containerId));
+    const endpoint = session.attach(ReceiverEndpoint, receiverAttach(options, this));
     return this.adopt(endpoint, options);
   }
 

@@ -7,6 +7,7 @@
  */
 
 import * as condition from "../base/condition.ts";
+import { type Environment, systemEnvironment } from "../base/environment.ts";
 import { AmqpError, type ErrorScope } from "../base/errors.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import type { Open } from "../codec/types.ts";
@@ -55,12 +56,16 @@ export interface ConnectionHooks {
 export interface ConnectionTerms extends EngineOptions {
   /** Bytes that may wait in the channel before sends pause. Default: 1 MiB. */
   maxBufferedBytes?: number;
+  /** Where it runs. Default: the runtime's own. */
+  environment?: Environment;
 }
 
 /** One connection, as its links and sessions see it. */
 export class ConnectionBase extends Lifetime implements LinkConnection {
   /** Who the peer authenticated as, on the accepting side; undefined for nobody in particular. */
   identity: string | undefined;
+  /** Where it runs: time, timers, randomness. */
+  readonly environment: Environment;
   /** What is decoded on it, at most. */
   readonly limits: CodecLimits | undefined;
 
@@ -80,11 +85,12 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     this.#options = options;
     this.#hooks = hooks;
     this.limits = options.limits;
+    this.environment = options.environment ?? systemEnvironment;
     try {
       this.#endpoint = new ConnectionEndpoint(
         // As it is, it is shared by all connections of an acceptor.
         options.trace === undefined ? options : { ...options, trace: this.#guarded(options.trace) },
-        performance.now(),
+        this.environment.now(),
       );
       hooks.onstart?.(this.#endpoint);
       if (this.#endpoint.handshake.client) this.#endpoint.open();
@@ -96,6 +102,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
       onevent: (event) => this.#handle(event),
       onready: () => this.#handleReady(),
       maxBufferedBytes: options.maxBufferedBytes,
+      environment: this.environment,
     });
   }
 
@@ -281,7 +288,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
         trace(frame);
       } catch (cause) {
         const error = new AmqpError(condition.internalError, "Cannot go on: trace failed", { cause });
-        queueMicrotask(() => this.destroy(error));
+        Promise.resolve().then(() => this.destroy(error));
       }
     };
   }

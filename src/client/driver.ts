@@ -6,12 +6,13 @@
 
 import { giveBlock } from "../base/pool.ts";
 import * as condition from "../base/condition.ts";
+import { type Environment, systemEnvironment } from "../base/environment.ts";
 import { AmqpError, TransportError } from "../base/errors.ts";
 import { quote } from "../base/text.ts";
 import type { ConnectionEndpoint } from "../engine/connection.ts";
 import type { EngineEvent } from "../engine/events.ts";
 import { type Channel, type ChannelClose, MAX_BUFFERED_BYTES } from "../transport/channel.ts";
-import { Deferred, MAX_TIMER_MS } from "../base/wait.ts";
+import { Deferred } from "../base/wait.ts";
 
 // The least that can be asked for instead: from there on channels say at once that they are ready for more.
 const MIN_BUFFERED_BYTES = 262_144;
@@ -44,21 +45,21 @@ export class Driver {
   readonly #onevent: (event: EngineEvent) => void;
   readonly #onready: () => void;
   readonly #maxBufferedBytes: number;
-  readonly #now: () => number;
+  readonly #environment: Environment;
   readonly #ended = new Deferred<ChannelClose>();
-  // Node, Deno and Bun have it, Workers and browsers mostly not.
-  readonly #atEndOfTurn = (globalThis as { setImmediate?: (call: () => void) => unknown }).setImmediate;
+  // Its callbacks are microtasks, as those of `queueMicrotask`, which some fake timers replace.
+  readonly #soon = Promise.resolve();
   #ticks = 0;
   #quietTicks = 0;
   #flushedAt = -Infinity;
   #behindBytes = 0;
   #awake = false;
   #congested = false;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  #timer: unknown;
   #timerDue = Infinity;
   #over = false;
 
-  /** Starts to pump; `onready` is told when a congested channel takes more; `now` tells the time in milliseconds. */
+  /** Starts to pump; `onready` is told when a congested channel takes more. */
   constructor(
     channel: Channel,
     endpoint: ConnectionEndpoint,
@@ -66,19 +67,19 @@ export class Driver {
       onevent: (event: EngineEvent) => void;
       onready: () => void;
       maxBufferedBytes?: number | undefined;
-      now?: () => number;
+      environment?: Environment | undefined;
     },
   ) {
     this.#channel = channel;
     this.#endpoint = endpoint;
     this.#onevent = options.onevent;
     this.#onready = options.onready;
-    this.#now = options.now ?? now;
+    this.#environment = options.environment ?? systemEnvironment;
     this.#maxBufferedBytes = Math.max(options.maxBufferedBytes ?? MAX_BUFFERED_BYTES, MIN_BUFFERED_BYTES);
     channel.onbytes = (bytes) => {
       if (this.#behindBytes > MAX_BEHIND_BYTES) this.#flush();
       this.#behindBytes += bytes.length;
-      this.#dispatch(endpoint.receive(bytes, this.#now()));
+      this.#dispatch(endpoint.receive(bytes, this.#environment.now()));
       if (this.#congested && endpoint.pendingBytes > MOST_PENDING * this.#maxBufferedBytes) this.destroy(unread());
       this.wake();
     };
@@ -102,7 +103,7 @@ export class Driver {
     if (this.#awake || this.#over) return;
     this.#awake = true;
     this.#ticks = 0;
-    queueMicrotask(this.#tick);
+    this.#soon.then(this.#tick);
   }
 
   /** Drops the connection without a word; what waits on it ends with `cause`. */
@@ -112,13 +113,15 @@ export class Driver {
   }
 
   readonly #tick = (): void => {
-    const atEndOfTurn = this.#atEndOfTurn;
+    const environment = this.#environment;
     const busy = ++this.#quietTicks < QUIET_TICKS;
-    if (busy && ++this.#ticks < (atEndOfTurn === undefined ? MAX_TICKS : BUSY_TICKS)) {
-      queueMicrotask(this.#tick);
-    } else if (atEndOfTurn !== undefined && (busy || this.#now() - this.#flushedAt < CLOSE_MS)) {
-      atEndOfTurn(this.#endTurn);
-    } else this.#endTurn();
+    const ticks = ++this.#ticks;
+    if (busy && ticks < BUSY_TICKS) this.#soon.then(this.#tick);
+    else if (
+      (busy || environment.now() - this.#flushedAt < CLOSE_MS) && environment.endOfTurn(this.#endTurn)
+    ) return;
+    else if (busy && ticks < MAX_TICKS) this.#soon.then(this.#tick);
+    else this.#endTurn();
   };
   readonly #endTurn = (): void => {
     this.#awake = false;
@@ -138,7 +141,7 @@ export class Driver {
     if (this.#over) return;
     this.#behindBytes = 0;
     while (!this.#congested) {
-      const sendingAt = this.#now();
+      const sendingAt = this.#environment.now();
       const bytes = this.#endpoint.transmit(sendingAt);
       if (bytes === undefined) break;
       this.#flushedAt = sendingAt;
@@ -176,7 +179,7 @@ export class Driver {
   #onclose(close: ChannelClose): void {
     if (this.#over) return;
     this.#over = true;
-    clearTimeout(this.#timer);
+    this.#environment.clearTimer(this.#timer);
     const because = close.reason === "" ? "" : `, reason ${quote(close.reason, 125)}`;
     this.#dispatch(this.#endpoint.disconnect(
       new TransportError("connection-lost", `Cannot go on: connection ended with code ${close.code}${because}`, {
@@ -191,14 +194,14 @@ export class Driver {
     const due = this.#endpoint.nextTimeout() ?? Infinity;
     // A deadline that moved away, as each frame moves the idle time-out, is looked at when the old one comes.
     if (due >= this.#timerDue) return;
-    clearTimeout(this.#timer);
+    this.#environment.clearTimer(this.#timer);
     this.#timerDue = due;
-    this.#timer = setTimeout(() => {
+    this.#timer = this.#environment.setTimer(() => {
       this.#timer = undefined;
       this.#timerDue = Infinity;
-      this.#dispatch(this.#endpoint.tick(this.#now()));
+      this.#dispatch(this.#endpoint.tick(this.#environment.now()));
       this.#flush();
-    }, Math.min(MAX_TIMER_MS, Math.max(0, due - this.#now())));
+    }, due - this.#environment.now());
   }
 }
 
@@ -211,8 +214,4 @@ function unread(): AmqpError {
 
 function internalFault(cause: unknown): AmqpError {
   return new AmqpError(condition.internalError, "Cannot go on: internal fault", { cause });
-}
-
-function now(): number {
-  return performance.now();
 }

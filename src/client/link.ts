@@ -5,6 +5,7 @@
  */
 
 import * as condition from "../base/condition.ts";
+import type { Environment } from "../base/environment.ts";
 import { AmqpError, type ErrorScope } from "../base/errors.ts";
 import { quote } from "../base/text.ts";
 import type { CodecLimits } from "../codec/reader.ts";
@@ -24,6 +25,8 @@ export interface LinkConnection extends Lifetime {
   readonly identity: string | undefined;
   /** What the peer said of itself when it opened the connection, once it has. */
   readonly remote: Readonly<Open> | undefined;
+  /** Where it runs: time, timers, randomness. */
+  readonly environment: Environment;
   /** What is decoded on it, at most. */
   readonly limits: CodecLimits | undefined;
   /** True while more is written than leaves. */
@@ -122,11 +125,12 @@ export abstract class Link extends Lifetime {
   async #close(closed: boolean, options: CloseOptions): Promise<void> {
     if (this.over) return;
     const timeoutMs = options.timeoutMs ?? DEFAULT_CLOSE_WAIT_MS;
+    const { environment } = this.connection;
     this.onclosing();
-    await within(Promise.race([this.idle(), this.closed]), timeoutMs);
+    await within(Promise.race([this.idle(), this.closed]), timeoutMs, environment);
     if (this.over) return;
     this.#endpoint.detach({ closed, error: options.error });
     this.connection.wake();
-    if (!await within(this.closed, timeoutMs)) this.connection.dropLink(this.#endpoint);
+    if (!await within(this.closed, timeoutMs, environment)) this.connection.dropLink(this.#endpoint);
   }
 }

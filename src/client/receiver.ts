@@ -355,7 +355,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
 
   // For events: messages that arrived with them are off the link's credit, but come to us only after them.
   #topUpLater(): void {
-    queueMicrotask(() => this.#topUp());
+    Promise.resolve().then(() => this.#topUp());
   }
 
   #topUp(): void {

@@ -6,7 +6,7 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
-import { randomName } from "../base/environment.ts";
+import { type Environment, randomName } from "../base/environment.ts";
 import type { DecodedMessage, Message } from "../codec/message.ts";
 import type { Receiver } from "./receiver.ts";
 import type { Sender } from "./sender.ts";
@@ -21,6 +21,8 @@ export const MAX_IDLE_REQUEST_SENDERS = 32;
 
 /** The connection of requests: what they ask of it. */
 export interface RequestConnection {
+  /** Where it runs. */
+  readonly environment: Environment;
   /** Attaches a sender. */
   sender(address: string): Sender;
   /** Attaches a receiver. */
@@ -53,7 +55,7 @@ export class Requester {
     const replyTo = replies.address;
     if (replyTo === undefined || !replies.open) throw replyError(replies);
     // Nobody else can guess it, so nobody else can answer.
-    const messageId = randomName();
+    const messageId = randomName(this.#connection.environment);
     const answer = new Deferred<DecodedMessage>();
     this.#waiting.set(messageId, { replies, answer });
     try {

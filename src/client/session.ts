@@ -95,6 +95,6 @@ export class Session extends Lifetime {
     if (this.over) return;
     this.#endpoint.end(options.error);
     this.connection.wake();
-    if (!await within(this.closed, timeoutMs)) this.connection.dropSession(this.#endpoint);
+    if (!await within(this.closed, timeoutMs, this.connection.environment)) this.connection.dropSession(this.#endpoint);
   }
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { randomName } from "../base/environment.ts";
+import { type Environment, randomName } from "../base/environment.ts";
 import { type CodecLimits, MAX_DEPTH, MAX_ELEMENTS } from "../codec/reader.ts";
 import type { Fields, ReceiverSettleMode, SenderSettleMode, Source, Target } from "../codec/types.ts";
 import type { AttachOptions } from "../engine/link.ts";
@@ -49,9 +49,17 @@ export function terms<T extends LinkTerms>(address: string | T, options?: T): T 
   return typeof address === "string" ? { ...options, address } as T : address;
 }
 
+/** What attaches a link: its name, and where it runs. */
+export interface Container {
+  /** Names it to the peer. */
+  readonly containerId: string;
+  /** Where it runs. */
+  readonly environment: Environment;
+}
+
 /** The attach of a sender. */
-export function senderAttach(options: SenderOptions, containerId: string): AttachOptions {
-  const { name = randomName(), address, dynamic, source, target } = options;
+export function senderAttach(options: SenderOptions, { containerId, environment }: Container): AttachOptions {
+  const { name = randomName(environment), address, dynamic, source, target } = options;
   return {
     ...options,
     name,
@@ -61,8 +69,8 @@ export function senderAttach(options: SenderOptions, containerId: string): Attac
 }
 
 /** The attach of a receiver. */
-export function receiverAttach(options: ReceiverOptions, containerId: string): AttachOptions {
-  const { name = randomName(), address, dynamic, filter, source, target, maxMessageSize } = options;
+export function receiverAttach(options: ReceiverOptions, { containerId, environment }: Container): AttachOptions {
+  const { name = randomName(environment), address, dynamic, filter, source, target, maxMessageSize } = options;
   return {
     ...options,
     name,

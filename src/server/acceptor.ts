@@ -5,7 +5,7 @@
  */
 
 import * as condition from "../base/condition.ts";
-import { randomName } from "../base/environment.ts";
+import { type Environment, randomName } from "../base/environment.ts";
 import { AmqpError } from "../base/errors.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import { quote } from "../base/text.ts";
@@ -107,6 +107,8 @@ export interface AcceptorOptions {
   closeTimeoutMs?: number;
   /** Bounds of what is decoded. */
   limits?: Partial<CodecLimits>;
+  /** Where it runs; another one makes time and chance repeatable in tests. Default: the runtime's clock, timers and randomness. */
+  environment?: Environment;
   /** Told of every frame of every connection, secrets left out. */
   trace?: (frame: FrameTrace) => void;
 }
@@ -186,7 +188,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
       saslMaxFrameSize: options.saslFrameSize,
       limits: codecLimits(options.limits),
       // Not before: Workers have no randomness until a request comes.
-      containerId: options.containerId ?? randomName(),
+      containerId: options.containerId ?? randomName(options.environment),
     };
     const connection = new Connection(channel, engineOptions, hooks);
     connections.add(connection);

@@ -61,7 +61,7 @@ export abstract class Inbound {
   #schedule(): void {
     if (this.#scheduled || !(this.#hasBytesToHand() || this.#hasEndToTell())) return;
     this.#scheduled = true;
-    queueMicrotask(() => this.#flush());
+    Promise.resolve().then(() => this.#flush());
   }
 
   #flush(): void {

@@ -2,6 +2,7 @@ import { assertEquals } from "@std/assert";
 import type { ConnectionEndpoint } from "../../src/engine/connection.ts";
 import { Driver } from "../../src/client/driver.ts";
 import type { Channel } from "../../src/transport/channel.ts";
+import { systemEnvironment } from "../../src/base/environment.ts";
 import { test } from "../harness.ts";
 
 /** A driver whose engine answers every byte by itself. */
@@ -34,7 +35,11 @@ function driven() {
     finished: false,
   } as unknown as ConnectionEndpoint;
   const clock = { now: 1_000 };
-  const driver = new Driver(channel, endpoint, { onevent() {}, onready() {}, now: () => clock.now });
+  const driver = new Driver(channel, endpoint, {
+    onevent() {},
+    onready() {},
+    environment: { ...systemEnvironment, now: () => clock.now },
+  });
   return {
     driver,
     sent,

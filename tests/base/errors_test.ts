@@ -1,0 +1,23 @@
+import { assertEquals } from "@std/assert";
+import { TransportError, type TransportErrorCode } from "../../src/base/errors.ts";
+import { test } from "../harness.ts";
+
+test("trouble of the transport is retryable where waiting may help: not for what was refused", () => {
+  const retryable = (code: TransportErrorCode, status?: number): boolean =>
+    new TransportError(code, "Cannot connect", status === undefined ? {} : { status }).retryable;
+  const passing: TransportErrorCode[] = [
+    "connect-failed",
+    "connection-lost",
+    "timeout",
+    "handshake-failed",
+    "proxy-failed",
+  ];
+  for (const code of passing) assertEquals(retryable(code), true, code);
+  const standing: TransportErrorCode[] = ["subprotocol-mismatch", "not-supported", "proxy-authentication-failed"];
+  for (const code of standing) assertEquals(retryable(code), false, code);
+  for (const status of [408, 429, 500, 502, 503, 504]) assertEquals(retryable("handshake-failed", status), true);
+  for (const status of [200, 301, 400, 401, 403, 404, 426, 501, 505]) {
+    assertEquals(retryable("handshake-failed", status), false, `${status}`);
+  }
+  assertEquals(new TransportError("timeout", "Cannot connect", { retryable: false }).retryable, false);
+});
