@@ -27,7 +27,8 @@ export {
   publish,
   type PublishOptions,
 } from "./src/client/connect.ts";
-export { anonymous, external, plain, type SaslMechanism } from "./src/sasl/mechanisms.ts";
+export { anonymous, external, plain } from "./src/sasl/mechanisms.ts";
+export type { SaslAuth, SaslExchange, SaslMechanism, SaslTarget } from "./src/sasl/mechanism.ts";
 export type { Connection, ConnectionEvent } from "./src/client/connection.ts";
 export type { ConnectionBase } from "./src/client/connection_base.ts";
 export type { Session, SessionConnection, SessionOptions } from "./src/client/session.ts";

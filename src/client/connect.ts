@@ -4,22 +4,21 @@
  * @module
  */
 
-import * as condition from "../base/condition.ts";
-import { AmqpError, OutcomeError } from "../base/errors.ts";
+import { OutcomeError } from "../base/errors.ts";
 import { type Environment, randomName } from "../base/environment.ts";
 import type { Message } from "../codec/message.ts";
 import type { CodecLimits } from "../codec/reader.ts";
-import { quote } from "../base/text.ts";
-import type { Accepted, Fields } from "../codec/types.ts";
+import type { Accepted, Fields, SaslFrameBody } from "../codec/types.ts";
 import { ClientHandshake } from "../engine/client_handshake.ts";
-import type { ConnectionEndpoint } from "../engine/connection.ts";
-import type { EngineEvent, FrameTrace } from "../engine/events.ts";
+import type { FrameTrace } from "../engine/events.ts";
 import { SenderEndpoint } from "../engine/sender.ts";
 import type { SessionOptions } from "../engine/session.ts";
 import type { Channel } from "../transport/channel.ts";
 import { dialAny, type TransportOptions } from "../transport/dial.ts";
 import { parseUrl } from "../transport/target.ts";
-import { anonymous, plain, type SaslMechanism } from "../sasl/mechanisms.ts";
+import { SaslClient } from "../sasl/client.ts";
+import type { SaslAuth, SaslMechanism } from "../sasl/mechanism.ts";
+import { anonymous, plain } from "../sasl/mechanisms.ts";
 import { Connection } from "./connection.ts";
 import { ConnectionBase, type ConnectionHooks, type ConnectionTerms } from "./connection_base.ts";
 import { Sender, type SendOptions } from "./sender.ts";
@@ -48,10 +47,11 @@ export interface ConnectionLimits extends Partial<CodecLimits> {
 /** What {@linkcode connect} takes. */
 export interface ConnectOptions extends WaitOptions, TransportOptions {
   /**
-   * How to authenticate: a mechanism, a function that gives one and is asked on every attempt, or null for a connection
-   * without SASL. Default: PLAIN with the user info of the URL, or ANONYMOUS without any.
+   * How to authenticate: a mechanism, several of them, the one to prefer first, a function that gives them and is asked on
+   * every attempt, or null for a connection without SASL. Default: PLAIN with the user info of the URL, or ANONYMOUS without
+   * any.
    */
-  auth?: SaslMechanism | null | (() => SaslMechanism | Promise<SaslMechanism>);
+  auth?: SaslAuth | null | (() => SaslAuth | null | Promise<SaslAuth | null>);
   /**
    * True sends the credentials, and all that follows, without waiting for what the server offers and says to them: two
    * round trips less. Only for a server that is known to take it and the mechanism, which must have no challenge. Default:
@@ -165,31 +165,34 @@ async function start<C>(Class: ConnectionClass<C>, url: string | URL, options: C
   const target = parseUrl(url);
   const { signal, limits } = options;
   signal?.throwIfAborted();
-  const mechanism = await abortable(mechanismOf(target, options.auth), signal);
-  const initialResponse = options.pipelineSasl
-    ? await abortable(Promise.resolve(mechanism?.start()), signal)
-    : undefined;
-  const channel = await dialAny(target, { ...options, handshakeTimeoutMs: limits?.handshakeTimeoutMs });
-  return open(Class, channel, mechanism, {
-    ...options,
-    initialResponse,
-    hostname: options.hostname ?? target.hostname,
+  const hostname = options.hostname ?? target.hostname;
+  const auth = await abortable(authOf(target, options.auth), signal);
+  const sasl = auth === null ? undefined : new SaslClient(auth, {
+    hostname,
+    port: Number(target.port) || undefined,
+    secure: isSecure(target),
   });
+  const saslInit = options.pipelineSasl ? await abortable(Promise.resolve(sasl?.begin()), signal) : undefined;
+  const channel = await dialAny(target, { ...options, handshakeTimeoutMs: limits?.handshakeTimeoutMs });
+  return open(Class, channel, sasl, { ...options, saslInit, hostname });
 }
 
 /** What {@linkcode openOver} takes. */
-export interface OpenOptions extends Omit<ConnectOptions, "auth" | "signal" | "subprotocols" | keyof TransportOptions> {
-  /** What goes out with the choice of the mechanism where `pipelineSasl` does not wait for it. */
-  initialResponse?: Uint8Array | undefined;
+export interface OpenOptions
+  extends Omit<ConnectOptions, "auth" | "pipelineSasl" | "signal" | "subprotocols" | keyof TransportOptions> {
+  /** The choice of the mechanism, where `pipelineSasl` does not wait for what the server offers. */
+  saslInit?: SaslFrameBody | undefined;
 }
 
-/** A client's connection over a channel that is open already; nothing is waited for. Without a mechanism, without SASL. */
+/** A client's connection over a channel that is open already; nothing is waited for. Without `auth`, without SASL. */
 export function openOver(
   channel: Channel,
-  mechanism: SaslMechanism | undefined,
+  auth: SaslAuth | SaslClient | undefined,
   options: OpenOptions = {},
 ): Connection {
-  return open(Connection, channel, mechanism, options);
+  const { hostname } = options;
+  const fresh = auth !== undefined && !(auth instanceof SaslClient);
+  return open(Connection, channel, fresh ? new SaslClient(auth, { hostname, secure: true }) : auth, options);
 }
 
 type ConnectionClass<C> = new (channel: Channel, options: ConnectionTerms, hooks: ConnectionHooks) => C;
@@ -197,14 +200,14 @@ type ConnectionClass<C> = new (channel: Channel, options: ConnectionTerms, hooks
 function open<C>(
   Class: ConnectionClass<C>,
   channel: Channel,
-  mechanism: SaslMechanism | undefined,
+  sasl: SaslClient | undefined,
   options: OpenOptions,
 ): C {
-  const { hostname, limits = {}, pipelineSasl = false, initialResponse } = options;
+  const { hostname, limits = {}, saslInit } = options;
   return new Class(
     channel,
     {
-      handshake: () => new ClientHandshake(mechanism !== undefined && (pipelineSasl ? "pipelined" : true)),
+      handshake: () => new ClientHandshake(sasl !== undefined && (saslInit ? "pipelined" : true), true),
       environment: options.environment,
       containerId: options.containerId ?? randomName(options.environment),
       hostname,
@@ -222,66 +225,31 @@ function open<C>(
       limits: codecLimits(limits),
       trace: options.trace,
     },
-    mechanism === undefined ? {} : {
+    sasl === undefined ? {} : {
       onstart: (endpoint) => {
-        if (pipelineSasl) endpoint.sasl({ kind: "saslInit", mechanism: mechanism.name, initialResponse, hostname });
+        if (saslInit !== undefined) endpoint.sasl(saslInit);
       },
-      onsasl: (event, endpoint) => {
-        // Chosen already; a server that does not offer it says so with its outcome.
-        if (pipelineSasl && event.kind === "saslMechanisms") return;
-        return authenticate(event, endpoint, mechanism, hostname);
+      onsasl: async (frame, endpoint) => {
+        const answer = await sasl.handle(frame);
+        if (answer !== undefined) endpoint.sasl(answer);
+        if (frame.kind === "saslOutcome") endpoint.confirmSasl();
       },
     },
   );
 }
 
-async function mechanismOf(url: URL, auth: ConnectOptions["auth"]): Promise<SaslMechanism | undefined> {
-  if (auth === null) return undefined;
-  const mechanism = typeof auth === "function" ? await auth() : auth ?? fromUserInfo(url);
-  if (mechanism.needsPrivacy && isCleartext(url.protocol) && !isLoopback(url.hostname)) {
-    throw new AmqpError(
-      condition.unauthorizedAccess,
-      `Cannot authenticate with ${mechanism.name} over ${url.protocol} anyone on the way can read the secret, use TLS or allowCleartext`,
-    );
-  }
-  return mechanism;
+async function authOf(url: URL, auth: ConnectOptions["auth"]): Promise<SaslAuth | null> {
+  return typeof auth === "function" ? await auth() : auth === undefined ? fromUserInfo(url) : auth;
 }
 
 function fromUserInfo(url: URL): SaslMechanism {
   return url.username === "" ? anonymous() : plain(decodeURIComponent(url.username), decodeURIComponent(url.password));
 }
 
-function isCleartext(scheme: string): boolean {
-  return scheme === "ws:" || scheme === "amqp:";
+function isSecure({ protocol, hostname }: URL): boolean {
+  return protocol === "wss:" || protocol === "amqps:" || isLoopback(hostname);
 }
 
 function isLoopback(host: string): boolean {
   return host === "localhost" || host.endsWith(".localhost") || host === "[::1]" || /^127(\.\d{1,3}){3}$/.test(host);
-}
-
-async function authenticate(
-  event: EngineEvent,
-  endpoint: ConnectionEndpoint,
-  mechanism: SaslMechanism,
-  hostname: string | undefined,
-): Promise<void> {
-  if (event.kind === "saslMechanisms") {
-    const { saslServerMechanisms } = event;
-    if (!saslServerMechanisms.includes(mechanism.name)) {
-      throw new AmqpError(
-        condition.unauthorizedAccess,
-        `Cannot authenticate with ${mechanism.name}: server offers ${quote(saslServerMechanisms.join(", "), 200)}`,
-      );
-    }
-    const initialResponse = await mechanism.start();
-    endpoint.sasl({ kind: "saslInit", mechanism: mechanism.name, initialResponse, hostname });
-  } else if (event.kind === "saslChallenge") {
-    if (mechanism.respond === undefined) {
-      throw new AmqpError(
-        condition.unauthorizedAccess,
-        `Cannot authenticate with ${mechanism.name}: server sent a challenge, which the mechanism has none of`,
-      );
-    }
-    endpoint.sasl({ kind: "saslResponse", response: await mechanism.respond(event.challenge) });
-  }
 }

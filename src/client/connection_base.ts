@@ -10,7 +10,7 @@ import * as condition from "../base/condition.ts";
 import { type Environment, systemEnvironment } from "../base/environment.ts";
 import { AmqpError, type ErrorScope } from "../base/errors.ts";
 import type { CodecLimits } from "../codec/reader.ts";
-import type { Open } from "../codec/types.ts";
+import type { Open, SaslFrameBody } from "../codec/types.ts";
 import { ChurnMap } from "../base/collections.ts";
 import { ConnectionEndpoint, type ConnectionOptions as EngineOptions } from "../engine/connection.ts";
 import type { IncomingDelivery, OutgoingDelivery } from "../engine/deliveries.ts";
@@ -45,7 +45,7 @@ export interface ConnectionHooks {
   /** Told that the peer has opened it, before any of its links are. */
   onopen?(connection: ConnectionBase): void;
   /** Does this side's part of a SASL exchange. */
-  onsasl?(event: EngineEvent, endpoint: ConnectionEndpoint, connection: ConnectionBase): void | Promise<void>;
+  onsasl?(frame: SaslFrameBody, endpoint: ConnectionEndpoint, connection: ConnectionBase): void | Promise<void>;
   /** Decides on a link that the peer attaches. */
   onattach?(link: SenderEndpoint | ReceiverEndpoint, connection: ConnectionBase): void;
   /** Told that it has ended, in whatever way. */
@@ -266,7 +266,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     }
   }
 
-  #handleSasl(event: EngineEvent): void {
+  #handleSasl(frame: SaslFrameBody): void {
     const fail = (error: unknown) => {
       this.#endpoint.fail(
         error instanceof AmqpError
@@ -275,7 +275,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
       );
       this.wake();
     };
-    const done = this.#hooks.onsasl?.(event, this.#endpoint, this);
+    const done = this.#hooks.onsasl?.(frame, this.#endpoint, this);
     // What the engine has to say after a call that came out of turn is heard with the next flush.
     done?.then(() => this.wake(), fail);
   }

@@ -6,26 +6,63 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
-import { type Frame, protocolHeader } from "../codec/frame.ts";
+import { type Frame, type FrameDecoder, protocolHeader } from "../codec/frame.ts";
 import type { SaslFrameBody } from "../codec/types.ts";
 import { Handshake } from "./handshake.ts";
+
+// A header, an open and some answers; what a server sends while its own proof is looked at.
+const MAX_UNCONFIRMED_BYTES = 65_536;
+
+// What the codes say [security 5.3.3.6].
+const REFUSALS = {
+  auth: "server refuses the credentials",
+  sys: "server failed over it",
+  "sys-perm": "server failed over it for good",
+  "sys-temp": "server failed over it for now, try again",
+};
 
 /** Speaks first: with the header of SASL if that is wanted, otherwise with AMQP at once. */
 export class ClientHandshake extends Handshake {
   /** Always true. */
   override readonly client = true;
   readonly #pipelined: boolean;
+  #unconfirmed: boolean;
+  #mechanism = "SASL";
 
-  /** With SASL the header is ready to be sent; `"pipelined"` sends what follows without waiting for the outcome. */
-  constructor(sasl: boolean | "pipelined" = false) {
+  /**
+   * With SASL the header is ready to be sent; `"pipelined"` sends what follows without waiting for the outcome. With
+   * `confirms` an outcome that is ok counts only once {@linkcode confirm} says so, as the mechanism may want to check it.
+   */
+  constructor(sasl: boolean | "pipelined" = false, confirms = false) {
     super(sasl !== false);
     this.#pipelined = sasl === "pipelined";
+    this.#unconfirmed = confirms && sasl !== false;
     if (sasl) this.out.append(protocolHeader(3));
   }
 
   /** {@inheritDoc Handshake.holding} */
   override get holding(): boolean {
-    return !this.#pipelined && super.holding;
+    return !this.#pipelined && (this.#unconfirmed || super.holding);
+  }
+
+  /** {@inheritDoc Handshake.confirm} */
+  override confirm(): void {
+    this.#unconfirmed = false;
+  }
+
+  /** {@inheritDoc Handshake.receiveHeader} */
+  override receiveHeader(decoder: FrameDecoder): number | undefined {
+    if (this.state === "done" && this.#unconfirmed) {
+      if (decoder.buffered <= MAX_UNCONFIRMED_BYTES) return undefined;
+      throw new AmqpError(condition.resourceLimitExceeded, "Cannot authenticate: server sent too much ahead");
+    }
+    return super.receiveHeader(decoder);
+  }
+
+  /** {@inheritDoc Handshake.send} */
+  override send(body: SaslFrameBody): AmqpError | undefined {
+    if (body.kind === "saslInit") this.#mechanism = body.mechanism;
+    return super.send(body);
   }
 
   /** {@inheritDoc Handshake.receive} */
@@ -36,7 +73,7 @@ export class ClientHandshake extends Handshake {
       throw new AmqpError(
         // The others say that the server broke down over the credentials, not that they are wrong [security 5.3.3.6].
         body.code === "auth" ? condition.unauthorizedAccess : condition.internalError,
-        `Cannot authenticate: SASL outcome is "${body.code}"`,
+        `Cannot authenticate with ${this.#mechanism}: ${REFUSALS[body.code]}, SASL outcome is "${body.code}"`,
         // Only this code says that the same credentials may do later.
         { remote: true, retryable: body.code === "sys-temp" },
       );

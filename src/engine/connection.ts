@@ -190,6 +190,12 @@ export class ConnectionEndpoint implements SessionConnection {
     else this.#finish(error);
   }
 
+  /** Says that the client's mechanism takes the outcome for good, where the handshake waits for that. */
+  confirmSasl(): void {
+    this.handshake.confirm();
+    if (this.state !== "end") this.#handle();
+  }
+
   /** Takes bytes of the peer, however cut, and keeps views of them: the caller must not write to them again. */
   receive(bytes: Uint8Array, now: number): EngineEvent[] {
     this.#clock.set(now);

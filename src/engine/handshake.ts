@@ -43,6 +43,9 @@ export abstract class Handshake {
     return this.state !== "done";
   }
 
+  /** Says that the mechanism takes the outcome for good. */
+  confirm(): void {}
+
   /** True while what has arrived must wait. */
   waiting(_buffered: number): boolean {
     return false;

@@ -1,23 +1,18 @@
 /**
- * SASL mechanisms of the client.
+ * The client's side of the mechanisms that every client may need: ANONYMOUS, PLAIN, EXTERNAL.
  *
  * @module
  */
 
-/** How a client authenticates; made by {@linkcode anonymous}, {@linkcode plain}, {@linkcode external}. */
-export interface SaslMechanism {
-  /** The mechanism's registered name. */
-  readonly name: string;
-  /** True if someone who reads along learns the secret; such a mechanism is used over TLS or on this machine only. */
-  readonly needsPrivacy: boolean;
-  /** The response that goes out with the choice of the mechanism; undefined for none, which differs from empty. */
-  start(): Uint8Array | undefined | Promise<Uint8Array | undefined>;
-  /** Answers a challenge. Absent when the mechanism has none. */
-  respond?(challenge: Uint8Array): Uint8Array | Promise<Uint8Array>;
-}
+import { utf8 } from "../base/text.ts";
+import type { SaslMechanism } from "./mechanism.ts";
 
 /**
  * No identity [rfc4505].
+ *
+ * `trace` tells the server's operator something about the client, such as a mail address; it proves nothing.
+ *
+ * @throws {RangeError} If `trace` is longer than 255 characters or holds a NUL.
  *
  * @example
  * ```ts
@@ -30,16 +25,16 @@ export function anonymous(trace = ""): SaslMechanism {
   if (trace.length > 255 || trace.includes("\0")) {
     throw new RangeError("Cannot use trace of ANONYMOUS: it is longer than 255 characters or holds NUL");
   }
-  return { name: "ANONYMOUS", needsPrivacy: false, start: () => new TextEncoder().encode(trace) };
+  return single("ANONYMOUS", false, trace);
 }
 
 /**
  * User name and password [rfc4616].
  *
- * They travel in clear inside the connection, so over `ws:` they are refused unless the host is this machine;
- * `allowCleartext` lifts that.
+ * They travel in clear inside the connection, so over `ws:` and `amqp:` they are refused unless the host is this machine;
+ * `allowCleartext` lifts that. `credentials` of `./sasl` uses SCRAM where the server has it, which does not show the password.
  *
- * @throws {RangeError} If either holds a NUL, or the user name is empty.
+ * @throws {RangeError} If a part holds a NUL, or the user name is empty.
  *
  * @example
  * ```ts
@@ -53,15 +48,11 @@ export function plain(
   password: string,
   options: { authorizationId?: string; allowCleartext?: boolean } = {},
 ): SaslMechanism {
-  const authorizationId = options.authorizationId ?? "";
-  if (username === "" || `${authorizationId}${username}${password}`.includes("\0")) {
+  const text = `${options.authorizationId ?? ""}\0${username}\0${password}`;
+  if (username === "" || text.split("\0").length !== 3) {
     throw new RangeError("Cannot use PLAIN: user name is empty, or a part holds NUL");
   }
-  return {
-    name: "PLAIN",
-    needsPrivacy: options.allowCleartext !== true,
-    start: () => new TextEncoder().encode(`${authorizationId}\0${username}\0${password}`),
-  };
+  return single("PLAIN", options.allowCleartext !== true, text);
 }
 
 /**
@@ -75,5 +66,16 @@ export function plain(
  * ```
  */
 export function external(authorizationId = ""): SaslMechanism {
-  return { name: "EXTERNAL", needsPrivacy: false, start: () => new TextEncoder().encode(authorizationId) };
+  return single("EXTERNAL", false, authorizationId);
+}
+
+// Mechanisms that say all they have to say at once; an empty text too, since an absent one costs a round trip.
+function single(name: string, needsPrivacy: boolean, text: string): SaslMechanism {
+  return {
+    name,
+    needsPrivacy,
+    *exchange() {
+      yield utf8(text);
+    },
+  };
 }

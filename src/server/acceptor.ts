@@ -23,7 +23,8 @@ import { Connection } from "../client/connection.ts";
 import type { ConnectionHooks, ConnectionTerms } from "../client/connection_base.ts";
 import type { CloseOptions } from "../client/link.ts";
 import { checkCredit, type Receiver, type ReceiveTerms } from "../client/receiver.ts";
-import { saslOffer, SaslServer, type SaslServerOptions } from "./sasl.ts";
+import { SaslServer } from "../sasl/server.ts";
+import { saslMechanisms, type SaslServerOptions } from "./sasl.ts";
 import type { Sender, SendTerms } from "../client/sender.ts";
 import { codecLimits } from "../client/terms.ts";
 import { abortable, ignore } from "../base/wait.ts";
@@ -31,6 +32,8 @@ import { abortable, ignore } from "../base/wait.ts";
 export type { LinkOptions } from "../engine/link.ts";
 export type { PeerCertificate, PeerInfo } from "../transport/info.ts";
 export type { SaslServerOptions } from "./sasl.ts";
+export type { SaslIdentity, SaslServerExchange, SaslServerMechanism } from "../sasl/mechanism.ts";
+export type { CheckPassword, IdentifyExternal } from "../sasl/server_mechanisms.ts";
 
 /** A link that a peer wants to attach, to be accepted or refused. */
 export interface LinkRequest<Link, Terms> {
@@ -155,8 +158,10 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
   const { maxConnections = MAX_CONNECTIONS } = options;
   const connections = new Set<Connection>();
   // Until they are open; what is known of a peer is not kept any longer.
-  const authenticating = new Map<Connection, SaslServer>();
-  const offer = saslOffer(options.sasl);
+  const authenticating = new Map<Connection, SaslServer<PeerInfo>>();
+  const mechanisms = saslMechanisms(options.sasl);
+  const names = mechanisms.map(({ name }) => name);
+  const offer = { mechanisms: names, required: !names.includes("ANONYMOUS") };
   let engineOptions: ConnectionTerms | undefined;
   let closing: Promise<void> | undefined;
 
@@ -168,8 +173,15 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
       };
       guard(() => options.onConnection?.(connection), fail);
     },
-    onsasl: (event, endpoint, connection: Connection) =>
-      authenticating.get(connection)?.handle(event, endpoint, (identity) => connection.identity = identity),
+    onsasl: async (frame, endpoint, connection: Connection) => {
+      const sasl = authenticating.get(connection);
+      const answer = await sasl?.handle(frame);
+      // The transport may have ended while the credentials were looked at.
+      if (sasl === undefined || answer === undefined || endpoint.finished) return;
+      connection.identity = sasl.identity;
+      endpoint.sasl(answer);
+      if (sasl.error !== undefined) throw sasl.error;
+    },
     onattach: (link, connection: Connection) => decide(connection, link, options),
     onclosed: (connection: Connection) => {
       authenticating.delete(connection);
@@ -192,7 +204,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
     };
     const connection = new Connection(channel, engineOptions, hooks);
     connections.add(connection);
-    authenticating.set(connection, new SaslServer(options.sasl ?? {}, offer.mechanisms, info));
+    authenticating.set(connection, new SaslServer(mechanisms, info ?? {}));
     return connection;
   }
 

@@ -2,7 +2,8 @@ import { assertEquals, assertInstanceOf, assertRejects, assertStringIncludes, as
 import { AmqpError, condition, TransportError } from "../../src/base/errors.ts";
 import { print } from "../../src/codec/composite.ts";
 import type { FrameTrace } from "../../src/engine/events.ts";
-import { external, plain } from "../../src/sasl/mechanisms.ts";
+import { SaslClient } from "../../src/sasl/client.ts";
+import { anonymous, external, plain } from "../../src/sasl/mechanisms.ts";
 import type { Connection, ConnectionEvent } from "../../src/client/connection.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
 import type { Channel } from "../../src/transport/channel.ts";
@@ -86,7 +87,9 @@ test("ATK-13: a SASL frame is no larger than the server says", async () => {
 test("ATK-13: a client sends no more ahead of the outcome of SASL than the server says", async () => {
   for (const [maxPipelinedBytes, containerId, fits] of [[512, "a", true], [512, "a".repeat(600), false]] as const) {
     const server = acceptor({ maxPipelinedBytes });
-    const connection = linkUp(server, { pipelineSasl: true, containerId, limits: { openFrameSize: 2_048 } });
+    const auth = new SaslClient(anonymous(), { hostname: undefined, secure: true });
+    const saslInit = await auth.begin();
+    const connection = linkUp(server, { auth, saslInit, containerId, limits: { openFrameSize: 2_048 } });
     if (fits) await connection.ready();
     else await assertRejects(() => connection.ready(), TransportError, "connection ended");
     await connection.close();

@@ -4,16 +4,18 @@
  * @module
  */
 
-import { anonymous, type SaslMechanism } from "../../src/sasl/mechanisms.ts";
-import { type ConnectOptions, openOver } from "../../src/client/connect.ts";
+import { anonymous } from "../../src/sasl/mechanisms.ts";
+import type { SaslClient } from "../../src/sasl/client.ts";
+import type { SaslAuth } from "../../src/sasl/mechanism.ts";
+import { type OpenOptions, openOver } from "../../src/client/connect.ts";
 import type { Connection } from "../../src/client/connection.ts";
 import type { Channel } from "../../src/transport/channel.ts";
 import { channelPair, type ChannelPairOptions } from "../../src/transport/pair.ts";
 
 /** How the two are joined. */
-export interface LinkUpOptions extends Omit<ConnectOptions, "auth" | "signal" | "subprotocols"> {
+export interface LinkUpOptions extends OpenOptions {
   /** The client's mechanism, null for none. Default: ANONYMOUS. */
-  auth?: SaslMechanism | null;
+  auth?: SaslAuth | SaslClient | null;
   /** How bytes are cut on their way, and the like. */
   pair?: ChannelPairOptions;
 }

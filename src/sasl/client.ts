@@ -1,0 +1,114 @@
+/**
+ * The client's part in a SASL exchange: it picks a mechanism, answers challenges, and hears the outcome.
+ *
+ * @module
+ */
+
+import * as condition from "../base/condition.ts";
+import { AmqpError } from "../base/errors.ts";
+import { quote } from "../base/text.ts";
+import type { SaslFrameBody } from "../codec/types.ts";
+import type { SaslAuth, SaslExchange, SaslMechanism, SaslTarget } from "./mechanism.ts";
+
+/** One exchange, from the mechanisms that the program has to the outcome. */
+export class SaslClient {
+  readonly #mechanisms: readonly SaslMechanism[];
+  readonly #target: SaslTarget;
+  #mechanism: SaslMechanism | undefined;
+  #exchange: SaslExchange | undefined;
+  #done = false;
+
+  /**
+   * Takes the mechanisms that may be used, the one to prefer first, and where to.
+   *
+   * @throws {TypeError} If one of them is no mechanism.
+   * @throws {AmqpError} If each would show its secret to those on the way.
+   */
+  constructor(auth: SaslAuth, target: SaslTarget) {
+    const mechanisms = [auth].flat() as SaslMechanism[];
+    if (mechanisms.length === 0 || mechanisms.some((mechanism) => typeof mechanism?.exchange !== "function")) {
+      throw new TypeError(
+        "Cannot authenticate: auth is no SASL mechanism, use plain(user, password) or another function that makes one",
+      );
+    }
+    this.#mechanisms = mechanisms.filter((mechanism) => target.secure || !mechanism.needsPrivacy);
+    this.#target = target;
+    if (this.#mechanisms.length === 0) {
+      throw refusal(
+        namesOf(mechanisms),
+        "anyone on the way can read the secret, use wss: or amqps:, or SCRAM, or allowCleartext",
+      );
+    }
+  }
+
+  /** The names of the mechanisms that may be used, for errors. */
+  get names(): string {
+    return namesOf(this.#mechanisms);
+  }
+
+  /**
+   * Begins with the first mechanism before the server has said what it offers; the rest are not tried.
+   *
+   * @throws {unknown} What the mechanism throws.
+   */
+  begin(): Promise<SaslFrameBody> {
+    return this.#begin(this.#mechanisms[0]!);
+  }
+
+  /**
+   * Takes a frame of the server, and gives the answer to it; undefined where there is none.
+   *
+   * @throws {AmqpError} If the server offers nothing that may be used, or it says that all is well before the mechanism does.
+   */
+  async handle(frame: SaslFrameBody): Promise<SaslFrameBody | undefined> {
+    switch (frame.kind) {
+      case "saslMechanisms": {
+        // Begun already; a server that does not offer the mechanism says so with its outcome.
+        if (this.#exchange !== undefined) return undefined;
+        const offered = frame.saslServerMechanisms;
+        // Our order counts: the server's may have been changed on its way.
+        const mechanism = this.#mechanisms.find(({ name }) => offered.includes(name));
+        if (mechanism === undefined) {
+          throw refusal(this.names, `server offers ${quote(offered.join(", "), 200)}`);
+        }
+        return await this.#begin(mechanism);
+      }
+      case "saslChallenge": {
+        if (this.#done) {
+          throw refusal(this.#mechanism!.name, "server sent a challenge, which the mechanism has none of");
+        }
+        const response = await this.#next(frame.challenge);
+        // What the server has proved in a challenge is acknowledged with nothing [rfc5802 5, rfc4422 3.5].
+        return { kind: "saslResponse", response: response ?? new Uint8Array(0) };
+      }
+      case "saslOutcome":
+        if (frame.code !== "ok" || this.#done) return undefined;
+        await this.#next(frame.additionalData);
+        if (!this.#done) {
+          throw refusal(this.#mechanism!.name, "server said yes before the mechanism had come to its end");
+        }
+    }
+    return undefined;
+  }
+
+  async #begin(mechanism: SaslMechanism): Promise<SaslFrameBody> {
+    this.#mechanism = mechanism;
+    this.#exchange = mechanism.exchange(this.#target);
+    const initialResponse = await this.#next(undefined);
+    return { kind: "saslInit", mechanism: mechanism.name, initialResponse, hostname: this.#target.hostname };
+  }
+
+  async #next(said: Uint8Array | undefined): Promise<Uint8Array | undefined> {
+    const { done, value } = await this.#exchange!.next(said);
+    this.#done = done === true;
+    return value as Uint8Array | undefined;
+  }
+}
+
+function namesOf(mechanisms: readonly SaslMechanism[]): string {
+  return mechanisms.map(({ name }) => name).join(", ");
+}
+
+function refusal(name: string, why: string): AmqpError {
+  return new AmqpError(condition.unauthorizedAccess, `Cannot authenticate with ${name}: ${why}`);
+}

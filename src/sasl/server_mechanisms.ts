@@ -1,0 +1,55 @@
+/**
+ * The server's side of ANONYMOUS, PLAIN and EXTERNAL.
+ *
+ * @module
+ */
+
+import { decodeUtf8 } from "../codec/primitives.ts";
+import type { SaslServerMechanism } from "./mechanism.ts";
+
+/** Lets everybody in, as nobody in particular; what a client says of itself is not looked at. */
+export function anonymousServer(): SaslServerMechanism {
+  return {
+    name: "ANONYMOUS",
+    // deno-lint-ignore require-yield
+    *exchange() {
+      return { identity: undefined };
+    },
+  };
+}
+
+/** Says whether a user name and a password belong together. */
+export type CheckPassword = (username: string, password: string) => boolean | Promise<boolean>;
+
+/** Lets in those whose password `check` takes [rfc4616]; acting as somebody else is not offered. */
+export function plainServer(check: CheckPassword): SaslServerMechanism {
+  return {
+    name: "PLAIN",
+    async *exchange(initialResponse) {
+      const parts = decodeUtf8(initialResponse ?? (yield new Uint8Array(0)))?.split("\0");
+      if (parts?.length !== 3) return undefined;
+      const [authorizationId, username, password] = parts as [string, string, string];
+      if (username === "" || (authorizationId !== "" && authorizationId !== username)) return undefined;
+      return await check(username, password) === true ? { identity: username } : undefined;
+    },
+  };
+}
+
+/** Gives the identity that the layer below has proved, or undefined to refuse. */
+export type IdentifyExternal<Peer> = (
+  authorizationId: string,
+  peer: Peer,
+) => string | undefined | Promise<string | undefined>;
+
+/** Lets in those whom `identify` knows by what the layer below says of them [rfc4422 A]. */
+export function externalServer<Peer>(identify: IdentifyExternal<Peer>): SaslServerMechanism<Peer> {
+  return {
+    name: "EXTERNAL",
+    async *exchange(initialResponse, peer) {
+      const authorizationId = decodeUtf8(initialResponse ?? (yield new Uint8Array(0)));
+      const identity = authorizationId === undefined ? undefined : await identify(authorizationId, peer);
+      // An empty name is no name: it would pass for nobody in particular.
+      return identity === undefined || identity === "" ? undefined : { identity };
+    },
+  };
+}
