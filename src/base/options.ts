@@ -1,39 +1,32 @@
 /**
  * Checks of the options of a call: names that do not exist and values of the wrong kind are refused, and the error says what
- * was meant.
+ * was meant, and what was given by its kind, never by its content, which may be a secret.
  *
  * @module
  */
 
 /**
  * What each option of `T` takes, in words that an error can show and that the check reads: the results of `typeof`, `array`,
- * `null`, and literal strings in quotes, such as `number or "manual"`. An empty text takes anything.
+ * `null`, and literal strings in quotes, such as `number or "manual"`. An empty text takes anything; an object holds the
+ * kinds of options within the option.
  */
-export type OptionKinds<T> = { readonly [K in keyof Required<T>]: string };
+export type OptionKinds<T> = { readonly [K in keyof Required<T>]: string | Kinds };
+
+/** The kinds of some options, see {@linkcode OptionKinds}. */
+export interface Kinds {
+  readonly [name: string]: string | Kinds;
+}
 
 // What other libraries call it, where no spelling leads to our name.
 const ELSEWHERE: Readonly<Record<string, string>> = {
   creditwindow: "credit",
   prefetch: "credit",
-  maxconcurrentcalls: "concurrency",
   autoaccept: "settle",
-  autosettle: "settle",
-  ack: "settle",
   username: "auth",
-  user: "auth",
   password: "auth",
-  credentials: "auth",
   users: "sasl",
   heartbeat: "idleTimeOut",
-  protocols: "subprotocols",
-  ca: "tls",
-  cert: "tls",
-  host: "hostname",
-  vhost: "hostname",
-  timeout: "signal",
-  logger: "log",
-  queue: "address",
-  topic: "address",
+  hostname: "host",
 };
 
 /**
@@ -41,20 +34,39 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
  *
  * @throws {TypeError} If they are no object, one of them does not exist, or its value is of another kind.
  */
-export function checkOptions(doing: string, options: unknown, kinds: Readonly<Record<string, string>>): void {
+export function checkOptions(doing: string, options: unknown, kinds: Kinds, within = ""): void {
   if (options === undefined) return;
+  const fail = (state: string): never => {
+    throw new TypeError(`Cannot ${doing}: ${state}`);
+  };
   if (typeOf(options) !== "object") {
-    throw new TypeError(`Cannot ${doing}: options are ${describeKind(options)}, not an object`);
+    fail(`options${within && ` of "${within.slice(0, -1)}"`} are ${describeKind(options)}, not an object`);
   }
-  for (const name of Object.keys(options as object)) {
-    if (!Object.hasOwn(kinds, name)) throw unknownOption(doing, name, Object.keys(kinds));
-    const value = (options as Record<string, unknown>)[name];
-    const kind = kinds[name];
-    const text = typeof value === "string" ? `"${value.slice(0, 32)}"` : undefined;
-    if (value === undefined || kind === "" || kind.includes(typeOf(value)) || text && kind.includes(text)) continue;
-    const given = text !== undefined && kind.includes('"') ? text : describeKind(value);
-    throw new TypeError(`Cannot ${doing}: option "${name}" is ${given}, not ${kind}`);
+  for (const [name, value] of Object.entries(options as object)) {
+    const option = `option "${within}${name.slice(0, 64)}"`;
+    if (!Object.hasOwn(kinds, name)) {
+      const names = Object.keys(kinds);
+      const near = meant(name, names);
+      fail(`there is no ${option}, ${near === undefined ? `but ${names.join(", ")}` : `"${near}" is meant`}`);
+    }
+    const kind = kinds[name]!;
+    if (typeof kind === "object") checkOptions(doing, value, kind, `${within}${name}.`);
+    else if (value !== undefined && kind !== "" && !kind.includes(typeOf(value))) {
+      const text = typeof value === "string" && kind.includes('"') && `"${value.slice(0, 32)}"`;
+      if (!text || !kind.includes(text)) fail(`${option} is ${text || describeKind(value)}, not ${kind}`);
+    }
   }
+}
+
+/**
+ * Checks the address of a node.
+ *
+ * @throws {TypeError} If it is no text, or an empty one.
+ */
+export function checkAddress(doing: string, address: unknown): void {
+  if (typeof address === "string" && address !== "") return;
+  const given = address === "" ? "empty" : describeKind(address);
+  throw new TypeError(`Cannot ${doing}: address is ${given}, give the name of a queue or another node as a string`);
 }
 
 /**
@@ -94,14 +106,6 @@ export function describeKind(value: unknown): string {
     return keys.length === 0 ? "an empty object" : `an object with ${keys.join(", ")}`;
   }
   return `${type === "array" ? "an" : "a"} ${type}`;
-}
-
-function unknownOption(doing: string, name: string, names: readonly string[]): TypeError {
-  const near = meant(name, names);
-  const instead = near === undefined
-    ? `there are ${names.map((name) => `"${name}"`).join(", ")}`
-    : `"${near}" is meant`;
-  return new TypeError(`Cannot ${doing}: there is no option "${name.slice(0, 64)}", ${instead}`);
 }
 
 function typeOf(value: unknown): string {

@@ -21,6 +21,7 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
+import { checkOptions, type OptionKinds } from "../base/options.ts";
 import { toDescribed } from "../codec/composite.ts";
 import type { Fields, Source, Target } from "../codec/types.ts";
 import type { Channel } from "../transport/channel.ts";
@@ -42,7 +43,9 @@ import {
   type ReceiverRequest,
   type SenderRequest,
 } from "../server/acceptor.ts";
+import { ACCEPTOR_KINDS } from "../server/kinds.ts";
 import { randomName } from "../base/environment.ts";
+import { quote } from "../base/text.ts";
 import { abortable } from "../base/wait.ts";
 
 export type { QueueOptions, QueueStatus } from "./queue.ts";
@@ -80,6 +83,25 @@ export interface BrokerOptions extends Omit<AcceptorOptions, "onSender" | "onRec
   /** Most bytes in all queues together. Default: 256 MiB. */
   maxBytes?: number;
 }
+
+const QUEUE_KINDS: OptionKinds<QueueOptions> = {
+  deadLetter: "string",
+  maxDeliveries: "number",
+  maxMessages: "number",
+  maxBytes: "number",
+};
+const BROKER_KINDS: OptionKinds<Omit<BrokerOptions, keyof AcceptorOptions>> = {
+  queues: "object",
+  queue: QUEUE_KINDS,
+  autoCreate: "boolean",
+  topics: "array",
+  authorize: "function",
+  durable: '"accept" or "reject"',
+  maxMessageSize: "number",
+  maxQueues: "number",
+  maxMessages: "number",
+  maxBytes: "number",
+};
 
 const DYNAMIC = "dynamic/";
 const MAX_MESSAGE_SIZE = 16 * 1_024 * 1_024;
@@ -129,6 +151,10 @@ export class Broker implements AsyncDisposable {
 
   /** Makes the queues that `options` names; nothing listens yet. */
   constructor(options: BrokerOptions = {}) {
+    checkOptions("make broker", options, { ...ACCEPTOR_KINDS, ...BROKER_KINDS });
+    for (const [address, terms] of Object.entries(options.queues ?? {})) {
+      checkOptions(`make queue ${quote(address)}`, terms, QUEUE_KINDS);
+    }
     this.#options = options;
     const { maxMessages = MAX_MESSAGES, maxBytes = MAX_BYTES } = options;
     this.#host = {
@@ -141,7 +167,7 @@ export class Broker implements AsyncDisposable {
       this.#nodes.set(address, new Queue(this.#host, address, terms));
     }
     this.#acceptor = acceptor({
-      ...options,
+      ...Object.fromEntries(Object.entries(options).filter(([name]) => Object.hasOwn(ACCEPTOR_KINDS, name))),
       offeredCapabilities: ["ANONYMOUS-RELAY", ...options.offeredCapabilities ?? []],
       properties: { product: "webamqp", storage: "memory", ...options.properties },
       onSender: (request) => this.#handleSender(request),

@@ -22,7 +22,8 @@ import { anonymous, plain } from "../sasl/mechanisms.ts";
 import { Connection } from "./connection.ts";
 import { ConnectionBase, type ConnectionHooks, type ConnectionTerms } from "./connection_base.ts";
 import { Sender, type SendOptions } from "./sender.ts";
-import { codecLimits, senderAttach } from "./terms.ts";
+import { checkAddress, checkOptions, describeKind, type OptionKinds } from "../base/options.ts";
+import { CODEC_LIMIT_KINDS, codecLimits, senderAttach, SESSION_KINDS } from "./terms.ts";
 import { abortable, ignore, type WaitOptions } from "../base/wait.ts";
 
 /** Bounds of what a peer can cost; each has a default. */
@@ -84,6 +85,38 @@ export interface ConnectOptions extends WaitOptions, TransportOptions {
   trace?: (frame: FrameTrace) => void;
 }
 
+function connectKinds(): OptionKinds<ConnectOptions> {
+  return {
+    auth: "object, array, function or null",
+    signal: "object",
+    pipelineSasl: "boolean",
+    containerId: "string",
+    hostname: "string",
+    maxFrameSize: "number",
+    channelMax: "number",
+    idleTimeOut: "number",
+    properties: "object",
+    desiredCapabilities: "array",
+    subprotocols: "array",
+    session: SESSION_KINDS,
+    limits: {
+      ...CODEC_LIMIT_KINDS,
+      handshakeTimeoutMs: "number",
+      openTimeoutMs: "number",
+      closeTimeoutMs: "number",
+      saslFrameSize: "number",
+      openFrameSize: "number",
+      maxBufferedBytes: "number",
+    } satisfies OptionKinds<ConnectionLimits>,
+    trace: "function",
+    environment: "object",
+    transport: '"auto", "websocket" or "socket"',
+    headers: "object or array",
+    tls: "object",
+    proxy: "string or object",
+  };
+}
+
 /** What {@linkcode publish} takes. */
 export type PublishOptions = ConnectOptions & Pick<SendOptions, "settled">;
 
@@ -108,6 +141,7 @@ export type PublishOptions = ConnectOptions & Pick<SendOptions, "settled">;
  * ```
  */
 export async function connect(url: string | URL, options: ConnectOptions = {}): Promise<Connection> {
+  checkOptions("connect", options, connectKinds());
   const connection = await start(Connection, url, options);
   try {
     await connection.ready(options);
@@ -124,6 +158,7 @@ export async function connect(url: string | URL, options: ConnectOptions = {}): 
  * @returns The outcome, or undefined with `settled`.
  * @throws {OutcomeError} If the message was not accepted.
  * @throws {TransportError | AmqpError} If it could not be sent.
+ * @throws {TypeError} If an argument or option cannot be used.
  *
  * @example
  * ```ts
@@ -140,6 +175,8 @@ export async function publish(
   message: Message | Uint8Array,
   options: PublishOptions = {},
 ): Promise<Accepted | undefined> {
+  checkOptions("publish", options, { ...connectKinds(), settled: "boolean" });
+  checkAddress("publish", address);
   const connection = await start(ConnectionBase, url, options);
   try {
     return await senderTo(address, connection).send(message, options);
@@ -239,7 +276,14 @@ function open<C>(
 }
 
 async function authOf(url: URL, auth: ConnectOptions["auth"]): Promise<SaslAuth | null> {
-  return typeof auth === "function" ? await auth() : auth === undefined ? fromUserInfo(url) : auth;
+  const given = typeof auth === "function" ? await auth() : auth === undefined ? fromUserInfo(url) : auth;
+  for (const one of given === null ? [] : [given].flat()) {
+    if (typeof one?.exchange === "function") continue;
+    throw new TypeError(
+      `Cannot connect: option "auth" is ${describeKind(one)}, not a mechanism such as plain(user, password)`,
+    );
+  }
+  return given;
 }
 
 function fromUserInfo(url: URL): SaslMechanism {

@@ -13,7 +13,15 @@ import { checkCredit, Receiver, type ReceiveTerms } from "./receiver.ts";
 import type { Requester } from "./request.ts";
 import { Sender, type SendTerms } from "./sender.ts";
 import { Session } from "./session.ts";
-import { receiverAttach, type ReceiverOptions, senderAttach, type SenderOptions, terms } from "./terms.ts";
+import {
+  receiverAttach,
+  type ReceiverOptions,
+  senderAttach,
+  type SenderOptions,
+  SESSION_KINDS,
+  terms,
+} from "./terms.ts";
+import { checkOptions } from "../base/options.ts";
 import { abortable, Deferred, type WaitOptions } from "../base/wait.ts";
 
 export type { ConnectionEvent };
@@ -43,7 +51,7 @@ export class Connection extends ConnectionBase {
    * ```
    */
   sender(address: string | SenderOptions, options?: SenderOptions): Sender {
-    return this.attachSender(this.defaultSession(), terms(address, options));
+    return this.attachSender(this.defaultSession(), terms("sender", address, options));
   }
 
   /**
@@ -62,15 +70,17 @@ export class Connection extends ConnectionBase {
    * ```
    */
   receiver(address: string | ReceiverOptions, options?: ReceiverOptions): Receiver {
-    return this.attachReceiver(this.defaultSession(), terms(address, options));
+    return this.attachReceiver(this.defaultSession(), terms("receiver", address, options));
   }
 
   /**
    * Begins a session of its own, for links that shall not share the window of the others.
    *
    * @throws {AmqpError} If the connection has ended, or either side takes no more sessions.
+   * @throws {TypeError} If an option does not exist or is of the wrong kind.
    */
   session(options: SessionOptions = {}): Session {
+    checkOptions("begin session", options, SESSION_KINDS);
     const endpoint = this.beginSession(options);
     const session = new Session(this, endpoint);
     this.addSession(endpoint, session);

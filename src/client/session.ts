@@ -49,7 +49,7 @@ export class Session extends Lifetime {
    */
   sender(address: string | SenderOptions, options?: SenderOptions): Sender {
     this.requireOpen("attach sender");
-    return this.connection.attachSender(this.#endpoint, terms(address, options));
+    return this.connection.attachSender(this.#endpoint, terms("sender", address, options));
   }
 
   /**
@@ -59,7 +59,7 @@ export class Session extends Lifetime {
    */
   receiver(address: string | ReceiverOptions, options?: ReceiverOptions): Receiver {
     this.requireOpen("attach receiver");
-    return this.connection.attachReceiver(this.#endpoint, terms(address, options));
+    return this.connection.attachReceiver(this.#endpoint, terms("receiver", address, options));
   }
 
   /** Closes the links of the session, then ends it. Never fails because it has ended already. */

@@ -8,13 +8,18 @@ import { type Environment, randomName } from "../base/environment.ts";
 import { type CodecLimits, MAX_DEPTH, MAX_ELEMENTS } from "../codec/reader.ts";
 import type { Fields, ReceiverSettleMode, SenderSettleMode, Source, Target } from "../codec/types.ts";
 import type { AttachOptions } from "../engine/link.ts";
+import type { SessionOptions } from "../engine/session.ts";
+import { checkAddress, checkOptions, type OptionKinds } from "../base/options.ts";
 import type { ReceiveTerms } from "./receiver.ts";
 import type { SendTerms } from "./sender.ts";
 
 /** What a sender and a receiver are attached with alike. */
 export interface LinkTerms {
-  /** The node's address at the peer. May be left out for a dynamic node, or a sender without a fixed target. */
-  address?: string;
+  /**
+   * The node's address at the peer. Left out for a dynamic node; left out or null for a sender without a fixed target, each of
+   * whose messages names its own in property `to`.
+   */
+  address?: string | null | undefined;
   /** Asks the peer to make a node for this link; its address is then that of the link. Default: false. */
   dynamic?: boolean;
   /** The link's name. Default: a random one. A name that is in use between the two containers takes the link over. */
@@ -44,9 +49,37 @@ export interface ReceiverOptions extends LinkTerms, ReceiveTerms {
   filter?: Fields;
 }
 
-/** One object out of the two ways to name an address. */
-export function terms<T extends LinkTerms>(address: string | T, options?: T): T {
-  return typeof address === "string" ? { ...options, address } as T : address;
+const LINK_KINDS: OptionKinds<LinkTerms> = {
+  address: "string or null",
+  dynamic: "boolean",
+  name: "string",
+  sndSettleMode: '"mixed", "settled" or "unsettled"',
+  rcvSettleMode: '"first" or "second"',
+  source: "object",
+  target: "object",
+  desiredCapabilities: "array",
+  properties: "object",
+};
+
+/**
+ * One checked object out of the two ways to name an address.
+ *
+ * @throws {TypeError} If there is no address where one is needed, or an option does not exist or is of the wrong kind.
+ */
+export function terms<T extends LinkTerms>(role: "sender" | "receiver", address: string | T, options?: T): T {
+  const doing = `attach ${role}`;
+  const isObject = typeof address === "object" && address !== null;
+  if (!isObject) checkAddress(doing, address);
+  else if (options !== undefined) throw new TypeError(`Cannot ${doing}: both arguments are options, give one of them`);
+  const given = isObject ? address : options;
+  checkOptions(doing, given, role === "sender" ? senderKinds() : receiverKinds());
+  if (!isObject) return { ...options, address } as T;
+  const { dynamic, source, target } = address;
+  const node = role === "sender" ? target : source;
+  // A sender without a fixed target leaves the key out; null says that none is meant.
+  const free = address.address === null || role === "sender" && !("address" in address);
+  if (!free && !dynamic && node?.address === undefined && !node?.dynamic) checkAddress(doing, address.address);
+  return address;
 }
 
 /** What attaches a link: its name, and where it runs. */
@@ -59,7 +92,8 @@ export interface Container {
 
 /** The attach of a sender. */
 export function senderAttach(options: SenderOptions, { containerId, environment }: Container): AttachOptions {
-  const { name = randomName(environment), address, dynamic, source, target } = options;
+  const { name = randomName(environment), dynamic, source, target } = options;
+  const address = options.address ?? undefined;
   return {
     ...options,
     name,
@@ -70,7 +104,8 @@ export function senderAttach(options: SenderOptions, { containerId, environment 
 
 /** The attach of a receiver. */
 export function receiverAttach(options: ReceiverOptions, { containerId, environment }: Container): AttachOptions {
-  const { name = randomName(environment), address, dynamic, filter, source, target, maxMessageSize } = options;
+  const { name = randomName(environment), dynamic, filter, source, target, maxMessageSize } = options;
+  const address = options.address ?? undefined;
   return {
     ...options,
     name,
@@ -79,6 +114,33 @@ export function receiverAttach(options: ReceiverOptions, { containerId, environm
     maxMessageSize: maxMessageSize === undefined ? undefined : BigInt(maxMessageSize),
   };
 }
+
+function senderKinds(): OptionKinds<SenderOptions> {
+  return { ...LINK_KINDS, maxInFlight: "number" };
+}
+
+function receiverKinds(): OptionKinds<ReceiverOptions> {
+  return {
+    ...LINK_KINDS,
+    credit: 'number or "manual"',
+    settle: '"auto" or "manual"',
+    maxMessageSize: "number or bigint",
+    filter: "object",
+  };
+}
+
+/** Kinds of the bounds of decoding. */
+export const CODEC_LIMIT_KINDS: OptionKinds<CodecLimits> = { maxDepth: "number", maxElements: "number" };
+
+/** Kinds of the options of a session. */
+export const SESSION_KINDS: OptionKinds<SessionOptions> = {
+  incomingWindow: "number",
+  handleMax: "number",
+  initialOutgoingId: "number",
+  desiredCapabilities: "array",
+  offeredCapabilities: "array",
+  properties: "object",
+};
 
 /** Bounds of decoding, with the default where none is given. */
 export function codecLimits(limits: Partial<CodecLimits> = {}): CodecLimits {

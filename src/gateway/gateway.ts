@@ -24,6 +24,7 @@ import type { PausableChannel } from "../transport/socket/socket.ts";
 import { type Scheme, type Target, targetOf } from "../transport/target.ts";
 import { FrameTracer } from "./trace.ts";
 import { type Direction, Relay } from "./relay.ts";
+import { checkOptions, type OptionKinds } from "../base/options.ts";
 import { abortable, type WaitOptions, within } from "../base/wait.ts";
 
 /** A frame that passes through a gateway. */
@@ -75,6 +76,17 @@ export interface GatewayOptions {
   /** Told of every frame, secrets of SASL left out. Reading frames costs time that is otherwise not spent. */
   trace?: (frame: GatewayTrace) => void;
 }
+
+const GATEWAY_KINDS: OptionKinds<GatewayOptions> = {
+  listen: "object",
+  target: "string, object or function",
+  targets: "array",
+  dial: "object",
+  lingerMs: "number",
+  maxBufferedBytes: "number",
+  onError: "function",
+  trace: "function",
+};
 
 /** A gateway that runs; made by {@linkcode gateway}. */
 export interface Gateway extends AsyncDisposable {
@@ -136,6 +148,7 @@ class RunningGateway implements Gateway {
   #bytesOut = 0;
 
   constructor(options: GatewayOptions) {
+    checkOptions("make gateway", options, GATEWAY_KINDS);
     const { target } = options;
     if (typeof target === "function" && options.targets === undefined) {
       throw new TypeError('Cannot make gateway: a function as target needs "targets"');

@@ -7,6 +7,7 @@
 import * as condition from "../base/condition.ts";
 import { type Environment, randomName } from "../base/environment.ts";
 import { AmqpError } from "../base/errors.ts";
+import { checkOptions, type OptionKinds } from "../base/options.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import { quote } from "../base/text.ts";
 import type { Attach, Fields, Open } from "../codec/types.ts";
@@ -23,10 +24,11 @@ import { Connection } from "../client/connection.ts";
 import type { ConnectionHooks, ConnectionTerms } from "../client/connection_base.ts";
 import type { CloseOptions } from "../client/link.ts";
 import { checkCredit, type Receiver, type ReceiveTerms } from "../client/receiver.ts";
+import { ACCEPTOR_KINDS } from "./kinds.ts";
 import { SaslServer } from "../sasl/server.ts";
-import { saslMechanisms, type SaslServerOptions } from "./sasl.ts";
+import { SASL_KINDS, saslMechanisms, type SaslServerOptions } from "./sasl.ts";
 import type { Sender, SendTerms } from "../client/sender.ts";
-import { codecLimits } from "../client/terms.ts";
+import { CODEC_LIMIT_KINDS, codecLimits, SESSION_KINDS } from "../client/terms.ts";
 import { abortable, ignore } from "../base/wait.ts";
 
 export type { LinkOptions } from "../engine/link.ts";
@@ -142,6 +144,8 @@ const TRY_AGAIN_LATER = 1013;
 /**
  * Makes an acceptor: the server's side of AMQP, over whatever carries it.
  *
+ * @throws {TypeError} If an option does not exist or is of the wrong kind.
+ *
  * @example
  * ```ts
  * import { acceptor } from "@webamqp/amqp/server";
@@ -155,6 +159,15 @@ const TRY_AGAIN_LATER = 1013;
  * ```
  */
 export function acceptor(options: AcceptorOptions = {}): Acceptor {
+  const kinds: OptionKinds<AcceptorOptions> = {
+    ...ACCEPTOR_KINDS,
+    onSender: "function",
+    onReceiver: "function",
+    sasl: SASL_KINDS,
+    session: SESSION_KINDS,
+    limits: CODEC_LIMIT_KINDS,
+  };
+  checkOptions("make acceptor", options, kinds);
   const { maxConnections = MAX_CONNECTIONS } = options;
   const connections = new Set<Connection>();
   // Until they are open; what is known of a peer is not kept any longer.

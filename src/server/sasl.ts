@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { OptionKinds } from "../base/options.ts";
 import type { SaslServerMechanism } from "../sasl/mechanism.ts";
 import {
   anonymousServer,
@@ -28,6 +29,14 @@ export interface SaslServerOptions {
   /** Further mechanisms, offered before the others. */
   mechanisms?: readonly SaslServerMechanism<PeerInfo>[];
 }
+
+/** Kinds of these options. */
+export const SASL_KINDS: OptionKinds<SaslServerOptions> = {
+  anonymous: "boolean",
+  users: "object or function",
+  external: "function",
+  mechanisms: "array",
+};
 
 /** The mechanisms that are offered to all clients, the one to prefer first. */
 export function saslMechanisms(options: SaslServerOptions = {}): SaslServerMechanism<PeerInfo>[] {

@@ -26,6 +26,7 @@ test("options: a name that does not exist is refused, and the one that was meant
       ["crdit", "credit"],
       ["credit_window", "credit"],
       ["prefetch", "credit"],
+      ["password", "auth"],
       ["autoaccept", "settle"],
       ["username", "auth"],
       ["concurency", "concurrency"],
@@ -39,8 +40,8 @@ test("options: a name that does not exist is refused, and the one that was meant
 test("options: where nothing is near, all that there are are named", () => {
   assertEquals(
     refused({ banana: undefined }),
-    'Cannot connect: there is no option "banana", there are "credit", "settle", "auth", "idleTimeOut", ' +
-      '"desiredCapabilities", "concurrency", "signal", "source"',
+    'Cannot connect: there is no option "banana", but credit, settle, auth, idleTimeOut, desiredCapabilities, ' +
+      "concurrency, signal, source",
   );
   // Names that every object inherits are none of ours, nor is a synonym of one that this call does not have.
   for (const name of ["constructor", "toString", "__proto__x"]) refused({ [name]: 1 });

@@ -188,7 +188,7 @@ test("autoCreate: false refuses addresses that nobody has set up", async () => {
 test("TRM-8: links without a node, and transactions, are refused with a reason", async () => {
   await using at = setUp();
   const { consumer, producer } = at;
-  const nameless = consumer.receiver({});
+  const nameless = consumer.receiver({ address: null });
   assertEquals((await assertRejects(() => nameless.ready(), AmqpError)).condition, condition.notFound);
   await producer.ready();
   assertEquals(producer.open, true);

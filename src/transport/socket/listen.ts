@@ -17,6 +17,7 @@ import { runtimeName } from "../runtime/detect.ts";
 import { WebSocketSniffer } from "./sniff.ts";
 import { type PausableChannel, type Socket, StreamChannel } from "./socket.ts";
 import { checkSubprotocols } from "../websocket/subprotocols.ts";
+import { checkOptions, type OptionKinds } from "../../base/options.ts";
 import { checkTls, type TlsServerOptions } from "./tls.ts";
 import { guard, positive } from "../websocket/web_socket_channel.ts";
 
@@ -93,6 +94,43 @@ export interface ListenOptions {
   limits?: ListenLimits;
 }
 
+const LIMIT_KINDS: OptionKinds<ListenLimits> = {
+  maxConnections: "number",
+  maxConnectionsPerAddress: "number",
+  maxHandshakes: "number",
+  handshakeTimeoutMs: "number",
+  closeTimeoutMs: "number",
+  maxSentMessageBytes: "number",
+  maxControlRate: "number",
+  maxMessageBytes: "number",
+  maxFragments: "number",
+  maxHeadBytes: "number",
+  maxLineBytes: "number",
+  maxHeaderFields: "number",
+};
+const TLS_KINDS: OptionKinds<TlsServerOptions> = {
+  cert: "string",
+  key: "string",
+  ca: "string or array",
+  clientCertificate: '"none", "request" or "require"',
+};
+const LISTEN_KINDS: OptionKinds<ListenOptions> = {
+  port: "number",
+  host: "string",
+  acceptor: "object",
+  accept: "function",
+  tls: TLS_KINDS,
+  schemes: "array",
+  subprotocols: "array",
+  paths: "array or function",
+  authenticate: "function",
+  origins: "",
+  health: "string",
+  maxMessageBytes: "number",
+  closeTimeoutMs: "number",
+  limits: LIMIT_KINDS,
+};
+
 /** What came of connections so far. */
 export interface ListenCounters {
   /** Connections that are there now. */
@@ -146,6 +184,7 @@ const HANDSHAKE_TIMEOUT_MS = 10_000;
  * @throws What the system says if it does not give the port.
  */
 export async function listen(options: ListenOptions): Promise<Listener> {
+  checkOptions("listen", options, LISTEN_KINDS);
   if ((options.acceptor === undefined) === (options.accept === undefined)) {
     throw new TypeError('Cannot listen: give one of "acceptor" and "accept"');
   }

@@ -1,0 +1,109 @@
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { Broker } from "../../src/broker/broker.ts";
+import { connect, publish } from "../../src/client/connect.ts";
+import { gateway } from "../../src/gateway/gateway.ts";
+import { acceptor } from "../../src/server/acceptor.ts";
+import { listen } from "../../src/transport/socket/listen.ts";
+import { test } from "../harness.ts";
+import { linkUp } from "./link_up.ts";
+
+// As programs in JavaScript call it, whom no type holds back.
+// deno-lint-ignore no-explicit-any
+type Loose = (...parameters: any[]) => any;
+
+const URL = "ws://127.0.0.1:9";
+
+async function refused(call: () => unknown): Promise<string> {
+  // deno-lint-ignore require-await
+  return (await assertRejects(async () => call(), TypeError)).message;
+}
+
+test("options: every call that takes some refuses a name that it does not have", async () => {
+  const broker = new Broker();
+  const connection = linkUp(broker);
+  const name = { nonsense: 1 };
+  const calls: [string, () => unknown][] = [
+    ["connect", () => (connect as Loose)(URL, name)],
+    ["publish", () => (publish as Loose)(URL, "orders", {}, name)],
+    ["attach sender", () => (connection.sender as Loose).call(connection, "orders", name)],
+    ["attach receiver", () => (connection.receiver as Loose).call(connection, { address: "orders", ...name })],
+    ["begin session", () => (connection.session as Loose).call(connection, name)],
+    ["make acceptor", () => (acceptor as Loose)(name)],
+    ["make broker", () => new (Broker as unknown as new (options: unknown) => unknown)(name)],
+    ["make gateway", () => (gateway as Loose)({ listen: { port: 0 }, target: URL, ...name })],
+    ["listen", () => (listen as Loose)({ port: 0, acceptor: broker, ...name })],
+  ];
+  for (const [doing, call] of calls) {
+    assertEquals((await refused(call)).split(", ")[0], `Cannot ${doing}: there is no option "nonsense"`);
+  }
+  await connection.close();
+});
+
+test("options: what is within an option is checked as well", async () => {
+  assertEquals(
+    await refused(() => (connect as Loose)(URL, { limits: { maxDepht: 1 } })),
+    'Cannot connect: there is no option "limits.maxDepht", "maxDepth" is meant',
+  );
+  assertEquals(
+    await refused(() => acceptor({ sasl: { user: { a: "b" } } as unknown as Record<string, never> })),
+    'Cannot make acceptor: there is no option "sasl.user", "users" is meant',
+  );
+  assertEquals(
+    await refused(() => new Broker({ queues: { orders: { deadletter: "x" } as Record<string, unknown> } })),
+    'Cannot make queue "orders": there is no option "deadletter", "deadLetter" is meant',
+  );
+  assertEquals(
+    await refused(() => new Broker({ users: {} } as unknown as Record<string, never>)),
+    'Cannot make broker: there is no option "users", "sasl" is meant',
+  );
+  assertEquals(
+    await refused(() => (listen as Loose)({ port: 0, hostname: "localhost" })),
+    'Cannot listen: there is no option "hostname", "host" is meant',
+  );
+});
+
+test("addresses: what is no address, or none at all, is refused where it is given", async () => {
+  const connection = linkUp(new Broker());
+  const [sender, receiver] = [connection.sender.bind(connection), connection.receiver.bind(connection)] as Loose[];
+  const why = ", give the name of a queue or another node as a string";
+  const attach = async (link: Loose, ...given: unknown[]) => await refused(() => link(...given));
+  assertEquals(await attach(sender, undefined), `Cannot attach sender: address is undefined${why}`);
+  assertEquals(await attach(receiver, undefined), `Cannot attach receiver: address is undefined${why}`);
+  assertEquals(await attach(sender, ""), `Cannot attach sender: address is empty${why}`);
+  assertEquals(await attach(sender, 5), `Cannot attach sender: address is a number${why}`);
+  assertEquals(await attach(sender, { address: undefined }), `Cannot attach sender: address is undefined${why}`);
+  assertEquals(await attach(receiver, { credit: 5 }), `Cannot attach receiver: address is undefined${why}`);
+  assertEquals(
+    await attach(sender, { address: "orders" }, {}),
+    "Cannot attach sender: both arguments are options, give one of them",
+  );
+  assertEquals(
+    await refused(() => (publish as Loose)(URL, undefined, {})),
+    `Cannot publish: address is undefined${why}`,
+  );
+  assertEquals(
+    await refused(() => (publish as Loose)(URL, { body: 1 }, "orders")),
+    `Cannot publish: address is an object with "body"${why}`,
+  );
+  // Without a fixed target, and where the peer makes the node, there is none to give.
+  assertThrows(() => receiver({}), TypeError);
+  for (const options of [{}, { address: null }, { dynamic: true }]) sender(options);
+  receiver({ dynamic: true });
+  await connection.close();
+});
+
+test("options: an auth that is no mechanism is named by what it is, without its content", async () => {
+  const because = ", not a mechanism such as plain(user, password)";
+  assertEquals(
+    await refused(() => (connect as Loose)(URL, { auth: { username: "user", password: "secret" } })),
+    `Cannot connect: option "auth" is an object with "username", "password"${because}`,
+  );
+  assertEquals(
+    await refused(() => (connect as Loose)(URL, { auth: () => undefined })),
+    `Cannot connect: option "auth" is undefined${because}`,
+  );
+  assertEquals(
+    await refused(() => (connect as Loose)(URL, { auth: "PLAIN" })),
+    'Cannot connect: option "auth" is a string, not object, array, function or null',
+  );
+});
