@@ -22,7 +22,7 @@ import { listen, type Listener, type ListenInfo, type ListenOptions } from "../t
 import { dialSocket, type SocketDialOptions } from "../transport/socket/dial.ts";
 import type { PausableChannel } from "../transport/socket/socket.ts";
 import { type Scheme, type Target, targetOf } from "../transport/target.ts";
-import { FrameTracer } from "./trace.ts";
+import { FrameTracer } from "../trace/frame_tracer.ts";
 import { type Direction, Relay } from "./relay.ts";
 import { checkOptions, type OptionKinds } from "../base/options.ts";
 import { abortable, type WaitOptions, within } from "../base/wait.ts";

@@ -115,7 +115,13 @@ export interface AcceptorOptions {
   /** Where it runs; another one makes time and chance repeatable in tests. Default: the runtime's clock, timers and randomness. */
   environment?: Environment;
   /** Told of every frame of every connection, secrets left out. */
-  trace?: (frame: FrameTrace) => void;
+  trace?: (frame: AcceptorTrace) => void;
+}
+
+/** A frame of one of an acceptor's connections. */
+export interface AcceptorTrace extends FrameTrace {
+  /** Numbers the connection, from 1 in the order of coming. */
+  readonly connection: number;
 }
 
 /** Accepts connections; made by {@linkcode acceptor}. */
@@ -176,6 +182,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
   const names = mechanisms.map(({ name }) => name);
   const offer = { mechanisms: names, required: !names.includes("ANONYMOUS") };
   let engineOptions: ConnectionTerms | undefined;
+  let accepted = 0;
   let closing: Promise<void> | undefined;
 
   const hooks: ConnectionHooks = {
@@ -208,6 +215,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
     if (connections.size >= maxConnections) return void channel.close(TRY_AGAIN_LATER, "Too many connections");
     engineOptions ??= {
       ...options,
+      trace: undefined,
       handshake: () => new ServerHandshake(offer, options.maxPipelinedBytes),
       takeLink,
       saslMaxFrameSize: options.saslFrameSize,
@@ -215,7 +223,10 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
       // Not before: Workers have no randomness until a request comes.
       containerId: options.containerId ?? randomName(options.environment),
     };
-    const connection = new Connection(channel, engineOptions, hooks);
+    const { trace } = options;
+    const number = ++accepted;
+    const traced = trace && { ...engineOptions, trace: (frame: FrameTrace) => trace({ ...frame, connection: number }) };
+    const connection = new Connection(channel, traced ?? engineOptions, hooks);
     connections.add(connection);
     authenticating.set(connection, new SaslServer(mechanisms, info ?? {}));
     return connection;

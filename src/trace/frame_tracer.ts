@@ -1,8 +1,13 @@
+/**
+ * Finds the frames in bytes that pass by.
+ *
+ * @module
+ */
+
 import { type Frame, FrameDecoder } from "../codec/frame.ts";
 import type { SaslFrameBody } from "../codec/types.ts";
-import type { FrameTrace } from "../engine/events.ts";
-import { withoutSecrets } from "../engine/events.ts";
-import type { Direction } from "./relay.ts";
+import { type FrameTrace, withoutSecrets } from "../engine/events.ts";
+import type { Direction } from "./tracker.ts";
 
 // What the peers have agreed on is not known; above this, far beyond what anybody announces, tracing a direction ends. The
 // bytes go on all the same.
@@ -11,11 +16,13 @@ const MAX_FRAME_BYTES = 16 * 1_024 * 1_024;
 /** Reads along in both directions of one connection. */
 export class FrameTracer {
   readonly #onframe: (frame: FrameTrace) => void;
+  readonly #onerror: ((direction: Direction, error: Error) => void) | undefined;
   readonly #streams: Record<Direction, Stream> = { in: newStream(), out: newStream() };
 
-  /** Tells frames to `onframe`. */
-  constructor(onframe: (frame: FrameTrace) => void) {
+  /** Tells frames to `onframe`, and to `onerror` what ends the tracing of a direction. */
+  constructor(onframe: (frame: FrameTrace) => void, onerror?: (direction: Direction, error: Error) => void) {
     this.#onframe = onframe;
+    this.#onerror = onerror;
   }
 
   /** Takes bytes of one direction, which somebody else owns. What is not AMQP ends the tracing of its direction. */
@@ -30,8 +37,9 @@ export class FrameTracer {
         const shown = body && frame.type === 1 ? withoutSecrets(body as SaslFrameBody) : body;
         this.#onframe({ direction, channel, body: shown, payloadBytes: payload?.length ?? 0 });
       }
-    } catch {
+    } catch (error) {
       stream.over = true;
+      this.#onerror?.(direction, error as Error);
     }
   }
 }

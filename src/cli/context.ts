@@ -1,0 +1,103 @@
+/**
+ * What a command works with: its flags, its arguments, its terminal.
+ *
+ * @module
+ */
+
+import { type Terminal, UsageError } from "./terminal.ts";
+
+/** What a command is run with. */
+export interface Context {
+  /** Its flags. */
+  readonly flags: Flags;
+  /** Its arguments. */
+  readonly args: readonly string[];
+  /** Where it reads and writes. */
+  readonly terminal: Terminal;
+  /** Aborted by Ctrl-C: end in order. */
+  readonly signal: AbortSignal;
+}
+
+/** What may be given for a flag. */
+export type Given = string | boolean | readonly (string | boolean)[] | undefined;
+
+/** The flags that were given, on the command line or in the environment. */
+export class Flags {
+  readonly #values: Readonly<Record<string, Given>>;
+
+  /** Takes what was parsed. */
+  constructor(values: Readonly<Record<string, Given>>) {
+    this.#values = values;
+  }
+
+  /** Whether a flag without a value is given. */
+  on(name: string): boolean {
+    return this.#values[name] === true;
+  }
+
+  /** The value of a flag. */
+  text(name: string): string | undefined {
+    return this.#values[name] as string | undefined;
+  }
+
+  /** The values of a flag that may be given several times. */
+  texts(name: string): readonly string[] {
+    return (this.#values[name] ?? []) as readonly string[];
+  }
+
+  /** The value of a flag that is a whole number from `least`. */
+  number(name: string, least = 0): number | undefined {
+    const text = this.text(name);
+    if (text === undefined) return undefined;
+    const number = Number(text);
+    if (text.trim() !== "" && Number.isSafeInteger(number) && number >= least) return number;
+    throw new UsageError(`--${name} "${text}" is not a whole number from ${least}`);
+  }
+
+  /** The value of a flag in seconds, as milliseconds. */
+  milliseconds(name: string): number | undefined {
+    const text = this.text(name);
+    if (text === undefined) return undefined;
+    const seconds = Number(text);
+    if (text.trim() !== "" && seconds > 0 && seconds <= 2_000_000) return seconds * 1_000;
+    throw new UsageError(`--${name} "${text}" is not a number of seconds`);
+  }
+
+  /** The values of a flag of the form `NAME=VALUE`. */
+  pairs(name: string, separator = "="): [name: string, value: string][] {
+    return this.texts(name).map((text) => {
+      const at = text.indexOf(separator);
+      if (at < 1) throw new UsageError(`--${name} "${text}" is not of the form NAME${separator}VALUE`);
+      return [text.slice(0, at), text.slice(at + 1)];
+    });
+  }
+}
+
+/** The URL of a command that connects, which stands first or is a flag, and the arguments behind it. */
+export function splitUrl(
+  { flags, args }: Pick<Context, "flags" | "args">,
+): { url: string | undefined; rest: readonly string[] } {
+  if (args[0]?.includes("://")) return { url: args[0], rest: args.slice(1) };
+  return { url: flags.text("url"), rest: args };
+}
+
+/** The URL and the address that a command needs, and the arguments behind them. */
+export function addressed(context: Context): { url: string; address: string; rest: readonly string[] } {
+  const { url, rest } = splitUrl(context);
+  const [address, ...others] = rest;
+  if (address === undefined || address === "") throw new UsageError("ADDRESS is missing");
+  if (url === undefined) throw new UsageError("URL is missing: as the first argument, --url or WEBAMQP_URL");
+  return { url, address, rest: others };
+}
+
+/**
+ * Where to listen: `5672`, `:5672`, `0.0.0.0:5672`, `[::1]:5672`.
+ *
+ * @throws {UsageError} If it is nothing of that.
+ */
+export function hostAndPort(text: string): { host: string; port: number } {
+  const match = /^(?:(?:\[([^\]]+)\]|([^:]*)):)?(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65_535) throw new UsageError(`"${text}" is not of the form [HOST:]PORT`);
+  return { host: match[1] ?? (match[2] || "127.0.0.1"), port };
+}

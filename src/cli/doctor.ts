@@ -1,0 +1,309 @@
+/**
+ * `webamqp doctor`.
+ *
+ * @module
+ */
+
+import { lookup } from "node:dns/promises";
+import { connect as connectTcp, isIP } from "node:net";
+import { connect as connectTls, type TLSSocket } from "node:tls";
+import { AmqpError, connect, type Connection, type ConnectOptions, TransportError } from "../../mod.ts";
+import { dialSocket, type SocketDialOptions } from "../transport/sockets.ts";
+import { connectOptions } from "./connecting.ts";
+import { type Context, splitUrl } from "./context.ts";
+import { deadline, type Terminal, UsageError } from "./terminal.ts";
+
+const STEP_MS = 10_000;
+
+interface Target {
+  readonly url: string;
+  readonly hostname: string;
+  readonly port: number;
+  readonly secure: boolean;
+  readonly websocket: boolean;
+}
+
+interface Step {
+  readonly name: string;
+  readonly what: string;
+  /** Gives what it has found out. */
+  run(signal: AbortSignal): Promise<string>;
+}
+
+/** Tries one step after another, and ends with the first that fails. */
+export async function doctor(context: Context): Promise<number> {
+  const { flags, terminal, signal } = context;
+  const { url, rest } = splitUrl(context);
+  if (url === undefined) throw new UsageError("URL is missing: as the first argument, --url or WEBAMQP_URL");
+  const options = await connectOptions(flags);
+  const timeoutMs = flags.milliseconds("timeout") ?? STEP_MS;
+  const report = new Report(terminal, flags.on("json"));
+  const target = targetOf(url);
+  const open: Connection[] = [];
+  try {
+    for (const step of stepsOf(target, options, rest[0], open)) {
+      const start = performance.now();
+      const late = deadline(timeoutMs);
+      try {
+        const stop = AbortSignal.any([signal, late.signal]);
+        await report.passed(step, await orAbort(step.run(stop), stop), performance.now() - start);
+      } catch (error) {
+        if (signal.aborted) throw signal.reason;
+        const reason = late.signal.aborted ? new Error(`no answer in ${timeoutMs / 1_000} s`) : error as Error;
+        await report.failed(step, reason, performance.now() - start, adviceFor(step, reason, target));
+        return 1;
+      } finally {
+        late.stop();
+      }
+    }
+    await report.done();
+    return 0;
+  } finally {
+    for (const connection of open) await connection.close({ timeoutMs: 1_000 });
+  }
+}
+
+function orAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+    work.then(resolve, reject);
+  });
+}
+
+function targetOf(text: string): Target {
+  let url: URL;
+  try {
+    url = new URL(text);
+  } catch {
+    throw new UsageError("URL is not valid; a password in it must have / ? # @ : percent-encoded");
+  }
+  const ports: Record<string, number> = { "ws:": 80, "wss:": 443, "amqp:": 5672, "amqps:": 5671 };
+  const port = ports[url.protocol];
+  if (port === undefined) throw new UsageError(`URL scheme is "${url.protocol}", not ws:, wss:, amqp: or amqps:`);
+  return {
+    url: text,
+    hostname: url.hostname.replace(/^\[|\]$/g, ""),
+    port: url.port === "" ? port : Number(url.port),
+    secure: url.protocol === "wss:" || url.protocol === "amqps:",
+    websocket: url.protocol === "ws:" || url.protocol === "wss:",
+  };
+}
+
+function stepsOf(target: Target, options: ConnectOptions, address: string | undefined, open: Connection[]): Step[] {
+  const { url, hostname, port, secure, websocket } = target;
+  const steps: Step[] = [];
+  const direct = options.proxy === undefined;
+  const place = direct ? { hostname, port } : proxyPlace(options.proxy as string);
+  if (place !== undefined) {
+    steps.push(dnsStep(place.hostname), tcpStep(place, direct ? "TCP" : "TCP to the proxy"));
+    if (secure && direct) steps.push(tlsStep(target, options));
+  }
+  const how = direct ? "" : " through the proxy";
+  steps.push({
+    name: websocket ? "upgrade" : "socket",
+    what: websocket ? `WebSocket handshake${how}` : `${secure ? "TLS" : "TCP"} socket${how}`,
+    async run(signal) {
+      const { headers, tls, proxy, subprotocols } = options;
+      const channel = await dialSocket(url, { headers, tls, proxy, subprotocols, signal } as SocketDialOptions);
+      const { protocol } = channel;
+      channel.close();
+      return websocket ? `subprotocol "${protocol}"` : "connected";
+    },
+  });
+  let connection: Connection | undefined;
+  let mechanisms = "";
+  let authenticated = false;
+  steps.push({
+    name: "sasl",
+    what: "SASL and open",
+    async run(signal) {
+      const trace: ConnectOptions["trace"] = ({ body }) => {
+        if (body?.kind === "saslMechanisms") mechanisms = body.saslServerMechanisms.join(", ");
+        if (body?.kind === "saslOutcome") authenticated = body.code === "ok";
+      };
+      try {
+        connection = await connect(url, { ...options, signal, trace });
+      } catch (error) {
+        const offered = mechanisms === "" ? "" : `; server offers ${mechanisms}`;
+        const where = authenticated ? "after SASL: " : "";
+        throw Object.assign(new Error(`${where}${(error as Error).message}${offered}`), { cause: error });
+      }
+      open.push(connection);
+      const { containerId, properties } = connection.remote ?? { containerId: "" };
+      const product = [properties?.product, properties?.version].filter((text) => typeof text === "string").join(" ");
+      const sasl = mechanisms === "" ? "without SASL" : `server offers ${mechanisms}`;
+      return `${sasl}; peer "${containerId}"${product === "" ? "" : `, ${product}`}`;
+    },
+  });
+  if (address === undefined) return steps;
+  for (const role of ["sender", "receiver"] as const) {
+    steps.push({
+      name: role,
+      what: `link to ${role === "sender" ? "send to" : "receive from"} "${address}"`,
+      async run(signal) {
+        const link = role === "sender" ? connection!.sender(address) : connection!.receiver(address, { credit: 0 });
+        await link.ready({ signal });
+        const most = link.remote?.maxMessageSize;
+        const detail = role === "sender" && most !== undefined && most > 0n ? `, messages up to ${most} bytes` : "";
+        await link.close();
+        return `attached${detail}`;
+      },
+    });
+  }
+  return steps;
+}
+
+function proxyPlace(proxy: string): { hostname: string; port: number } | undefined {
+  if (proxy === "env") return undefined;
+  const { hostname, port, protocol } = new URL(proxy);
+  return { hostname, port: port === "" ? protocol === "https:" ? 443 : 80 : Number(port) };
+}
+
+function dnsStep(hostname: string): Step {
+  return {
+    name: "dns",
+    what: `name "${hostname}"`,
+    async run() {
+      if (isIP(hostname) !== 0) return "is an address";
+      const found = await lookup(hostname, { all: true });
+      return found.map(({ address }) => address).join(", ");
+    },
+  };
+}
+
+function tcpStep({ hostname, port }: { hostname: string; port: number }, what: string): Step {
+  return {
+    name: "tcp",
+    what: `${what}, port ${port}`,
+    run: (signal) =>
+      new Promise((resolve, reject) => {
+        const socket = connectTcp({ host: hostname, port });
+        signal.addEventListener("abort", () => socket.destroy(), { once: true });
+        socket.once("error", reject);
+        socket.once("connect", () => {
+          const { remoteAddress } = socket;
+          socket.destroy();
+          resolve(`connected to ${remoteAddress}`);
+        });
+      }),
+  };
+}
+
+function tlsStep({ hostname, port }: Target, { tls }: ConnectOptions): Step {
+  const { ca, cert, key, serverName = hostname } = (tls ?? {}) as { [name: string]: string | undefined };
+  return {
+    name: "tls",
+    what: `TLS with "${serverName}"`,
+    run: (signal) =>
+      new Promise((resolve, reject) => {
+        const named = isIP(serverName) === 0 ? { servername: serverName } : {};
+        const socket: TLSSocket = connectTls({
+          host: hostname,
+          port,
+          ca,
+          cert,
+          key,
+          ...named,
+          rejectUnauthorized: true,
+        });
+        signal.addEventListener("abort", () => socket.destroy(), { once: true });
+        socket.once("error", reject);
+        socket.once("secureConnect", () => {
+          const { subject, valid_to: until } = socket.getPeerCertificate();
+          const protocol = socket.getProtocol();
+          socket.destroy();
+          resolve(
+            `${protocol ?? "TLS"}, certificate of ${subject?.CN ?? "(no name)"}${
+              until ? `, valid until ${until}` : ""
+            }`,
+          );
+        });
+      }),
+  };
+}
+
+// What to look at next, by the step that failed.
+function adviceFor(step: Step, error: Error, target: Target): string {
+  const cause = error.cause ?? error;
+  const { code = "" } = cause as { code?: string };
+  switch (step.name) {
+    case "dns":
+      return "Look at the spelling of the host, and whether this machine may ask a name server; behind a proxy, give --proxy.";
+    case "tcp":
+      if (code === "ECONNREFUSED") return "Nothing listens at that port: is the broker running, is it the right port?";
+      return "A firewall may drop it: try port 443 with wss:, or --proxy.";
+    case "tls":
+      if (/SELF_SIGNED|UNABLE_TO_(VERIFY|GET)|UnknownIssuer/i.test(`${code} ${error.message}`)) {
+        return "The certificate is of an authority that is not trusted here: give its file with --ca.";
+      }
+      if (/ALTNAME|NotValidForName/i.test(`${code} ${error.message}`)) return "The certificate is for another name.";
+      return `Does port ${target.port} speak TLS at all? Try ${target.websocket ? "ws:" : "amqp:"} to see.`;
+    case "upgrade":
+      if (cause instanceof TransportError && cause.status !== undefined) {
+        if (cause.status === 401 || cause.status === 403) {
+          return "The server wants --header, or refuses this Origin or path.";
+        }
+        if (cause.status === 404) {
+          return "The path is wrong: many brokers have one, such as /amqp or /$servicebus/websocket.";
+        }
+        if (cause.status === 407) return "The proxy wants user name and password: put them into --proxy.";
+      }
+      if (cause instanceof TransportError && cause.code === "subprotocol-mismatch") {
+        return "Try --subprotocol AMQPWSB10 for Azure.";
+      }
+      return "Does a WebSocket server listen there? Try amqp: for a broker that speaks TCP.";
+    case "sasl":
+      if (cause instanceof AmqpError && cause.condition === "amqp:unauthorized-access") {
+        return "User name or password are wrong, or the mechanism: see --user, --password, --mechanism.";
+      }
+      return "The server spoke no AMQP 1.0 here, or closed: look at its log.";
+    default:
+      return "The broker refuses the link: does the address exist, and may this user use it?";
+  }
+}
+
+class Report {
+  readonly #terminal: Terminal;
+  readonly #json: boolean;
+
+  constructor(terminal: Terminal, json: boolean) {
+    this.#terminal = terminal;
+    this.#json = json;
+  }
+
+  passed(step: Step, found: string, ms: number): Promise<void> {
+    return this.#line(
+      { step: step.name, ok: true, ms: round(ms), found },
+      `ok    ${pad(step.what)} ${time(ms)}  ${found}`,
+    );
+  }
+
+  failed(step: Step, error: Error, ms: number, advice: string): Promise<void> {
+    const text = `FAIL  ${pad(step.what)} ${time(ms)}  ${messageOf(error)}\n      ${advice}`;
+    return this.#line({ step: step.name, ok: false, ms: round(ms), error: messageOf(error), advice }, text);
+  }
+
+  async done(): Promise<void> {
+    if (!this.#json) await this.#terminal.write("All is well\n");
+  }
+
+  #line(json: unknown, text: string): Promise<void> {
+    return this.#terminal.write(`${this.#json ? JSON.stringify(json) : text}\n`);
+  }
+}
+
+function messageOf(error: Error): string {
+  return error.message || (error as { code?: string }).code || String(error);
+}
+
+function pad(text: string): string {
+  return text.padEnd(36);
+}
+
+function time(ms: number): string {
+  return `${ms.toFixed(1)} ms`.padStart(10);
+}
+
+function round(ms: number): number {
+  return Math.round(ms * 10) / 10;
+}

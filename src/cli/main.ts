@@ -1,0 +1,109 @@
+/**
+ * The command line: send, receive, browse, run a broker or a gateway, watch frames, measure, and find out what is wrong.
+ *
+ *     deno run -A jsr:@webamqp/amqp/cli send ws://localhost:5672 orders "one coffee"
+ *
+ * On Node and Bun the same file of the installed package is run: `node node_modules/@webamqp/amqp/src/cli/main.js`.
+ *
+ * @example Run a command from a program
+ * ```ts
+ * import { main } from "@webamqp/amqp/cli";
+ *
+ * console.assert(await main(["help"]) === 0);
+ * ```
+ *
+ * @module
+ */
+
+import { realpathSync } from "node:fs";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { parse } from "./arguments.ts";
+import { type Command, commands } from "./commands.ts";
+import type { Context } from "./context.ts";
+import { commandHelp, connectionHelp, overview } from "./help.ts";
+import { BrokenPipe, Interrupted, interruptible, type Terminal, terminal, UsageError } from "./terminal.ts";
+
+type Program = (context: Context) => Promise<number>;
+
+// Each is loaded when it is called.
+const programs: Readonly<Record<string, () => Promise<Program>>> = {
+  send: async () => (await import("./send.ts")).send,
+  receive: async () => (await import("./receive.ts")).receive,
+  browse: async () => (await import("./receive.ts")).browse,
+  drain: async () => (await import("./receive.ts")).drain,
+  request: async () => (await import("./request.ts")).request,
+  respond: async () => (await import("./request.ts")).respond,
+  broker: async () => (await import("./servers.ts")).broker,
+  gateway: async () => (await import("./servers.ts")).gateway,
+  trace: async () => (await import("./trace.ts")).trace,
+  bench: async () => (await import("./bench.ts")).bench,
+  doctor: async () => (await import("./doctor.ts")).doctor,
+  completion: async () => (await import("./completion.ts")).completion,
+};
+
+/**
+ * Runs one command with the words that follow `webamqp`, and gives what the process is to exit with: 0 done, 1 failed,
+ * 2 called wrongly, 3 time was up, 130 after Ctrl-C.
+ *
+ * @example
+ * ```ts
+ * import { main } from "@webamqp/amqp/cli";
+ *
+ * console.assert(await main(["send", "--help"]) === 0);
+ * ```
+ */
+export async function main(words: readonly string[]): Promise<number> {
+  const here = terminal();
+  try {
+    return await run(words, here);
+  } catch (error) {
+    if (error instanceof BrokenPipe) return 0;
+    if (error instanceof Interrupted) return error.status;
+    if (error instanceof UsageError) {
+      const command = Object.hasOwn(commands, words[0] ?? "") ? `${words[0]} ` : "";
+      here.tell(`webamqp: ${error.message}\nSee webamqp ${command}--help`);
+      return 2;
+    }
+    here.tell(`webamqp: ${error instanceof Error ? error.message : String(error)}`);
+    // What cannot be asked for is a mistake of the caller's, such as a URL with another scheme.
+    return error instanceof TypeError || error instanceof RangeError ? 2 : 1;
+  }
+}
+
+async function run(words: readonly string[], terminal: Terminal): Promise<number> {
+  const [name, ...rest] = words;
+  if (name === undefined || name === "help" || name === "--help" || name === "-h") {
+    await terminal.write(`${helpOn(rest[0])}\n`);
+    return name === undefined ? 2 : 0;
+  }
+  const command = commandOf(name);
+  const end = rest.indexOf("--");
+  if ((end < 0 ? rest : rest.slice(0, end)).some((word) => word === "--help" || word === "-h")) {
+    await terminal.write(`${commandHelp(name, command)}\n`);
+    return 0;
+  }
+  const { flags, args } = parse(command, rest, terminal.env);
+  const work = await programs[name]!();
+  return await interruptible((signal) => work({ flags, args, terminal, signal }));
+}
+
+function helpOn(topic: string | undefined): string {
+  if (topic === undefined) return overview();
+  return topic === "connection" ? connectionHelp() : commandHelp(topic, commandOf(topic));
+}
+
+function commandOf(name: string): Command {
+  if (Object.hasOwn(commands, name)) return commands[name]!;
+  const near = Object.keys(commands).find((known) => known.startsWith(name.slice(0, 3)));
+  throw new UsageError(`there is no command "${name}"${near === undefined ? "" : `, did you mean "${near}"?`}`);
+}
+
+// `import.meta.main` is not yet known to all Nodes that run this.
+function isMain(): boolean {
+  const { main } = import.meta as { main?: boolean };
+  if (main !== undefined) return main;
+  return process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url);
+}
+
+if (isMain()) process.exitCode = await main(process.argv.slice(2));

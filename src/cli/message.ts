@@ -1,0 +1,229 @@
+/**
+ * Messages from text and JSON, and to text and JSON.
+ *
+ * @module
+ */
+
+import {
+  type Body,
+  data,
+  DataBody,
+  type DecodedMessage,
+  type Message,
+  sequence,
+  SequenceBody,
+  type SimpleValue,
+  value,
+  ValueBody,
+} from "../../mod.ts";
+import { fromJson, type Json, toJson } from "../trace/json.ts";
+import type { Flags } from "./context.ts";
+import { UsageError } from "./terminal.ts";
+
+const HEADER: Readonly<Record<string, "boolean" | "number">> = {
+  durable: "boolean",
+  priority: "number",
+  ttl: "number",
+  firstAcquirer: "boolean",
+  deliveryCount: "number",
+};
+const PROPERTIES: Readonly<Record<string, "string" | "symbol" | "binary" | "number" | "date">> = {
+  messageId: "string",
+  userId: "binary",
+  to: "string",
+  subject: "string",
+  replyTo: "string",
+  correlationId: "string",
+  contentType: "symbol",
+  contentEncoding: "symbol",
+  absoluteExpiryTime: "date",
+  creationTime: "date",
+  groupId: "string",
+  groupSequence: "number",
+  replyToGroupId: "string",
+};
+
+/** The sections that `--set` and `--property` make; the same for all messages of a command. */
+export function sectionsOf(flags: Flags): Message {
+  const header: Record<string, unknown> = {}, properties: Record<string, unknown> = {};
+  for (const [given, text] of flags.pairs("set")) {
+    const name = given.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
+    if (Object.hasOwn(HEADER, name)) header[name] = field(given, HEADER[name]!, text);
+    else if (Object.hasOwn(PROPERTIES, name)) properties[name] = field(given, PROPERTIES[name]!, text);
+    else {
+      const known = [...Object.keys(HEADER), ...Object.keys(PROPERTIES)].join(", ");
+      throw new UsageError(`--set "${given}" is not one of ${known}`);
+    }
+  }
+  const own = flags.pairs("property");
+  return {
+    ...(Object.keys(header).length > 0 && { header }),
+    ...(Object.keys(properties).length > 0 && { properties }),
+    ...(own.length > 0 && { applicationProperties: Object.fromEntries(own.map(([key, text]) => [key, simple(text)])) }),
+  };
+}
+
+function field(name: string, type: string, text: string): unknown {
+  switch (type) {
+    case "boolean":
+      if (text === "true" || text === "false") return text === "true";
+      throw new UsageError(`--set ${name} "${text}" is not true or false`);
+    case "number": {
+      const number = Number(text);
+      if (text !== "" && number === number >>> 0) return number;
+      throw new UsageError(`--set ${name} "${text}" is not a whole number from 0 to 2^32-1`);
+    }
+    case "date": {
+      const date = new Date(text);
+      if (!Number.isNaN(date.getTime())) return date;
+      throw new UsageError(`--set ${name} "${text}" is not a date`);
+    }
+    case "binary":
+      return new TextEncoder().encode(text);
+    default:
+      return text;
+  }
+}
+
+// `true`, `5` and `1.5` are what they look like; whatever else is text.
+function simple(text: string): SimpleValue {
+  if (text === "true" || text === "false") return text === "true";
+  return /^-?(0|[1-9]\d{0,14})(\.\d+)?$/.test(text) ? Number(text) : text;
+}
+
+const SECTIONS = [
+  "header",
+  "deliveryAnnotations",
+  "messageAnnotations",
+  "properties",
+  "applicationProperties",
+  "body",
+  "data",
+  "sequence",
+  "footer",
+];
+
+/**
+ * The message that one line of JSON stands for: an object whose keys are sections, or any value as a body. Data comes as
+ * `data` in base64, `text` beside it being for readers.
+ *
+ * @throws {UsageError} If it is not JSON, or a section is not what it should be.
+ */
+export function messageOfJson(line: string): Message {
+  let json: Json;
+  try {
+    json = JSON.parse(line);
+  } catch (error) {
+    throw new UsageError(`the line is not JSON: ${(error as Error).message}`);
+  }
+  if (json === null || typeof json !== "object" || Array.isArray(json) || !isMessage(json)) {
+    return { body: fromJson(json) };
+  }
+  const message: Record<string, unknown> = {};
+  for (const name of ["header", "deliveryAnnotations", "messageAnnotations", "applicationProperties", "footer"]) {
+    if (json[name] !== undefined) message[name] = fromJson(json[name]);
+  }
+  if (json.properties !== undefined) message.properties = propertiesOf(json.properties);
+  return { ...message, body: bodyOf(json) } as Message;
+}
+
+function isMessage(json: { [key: string]: Json }): boolean {
+  const keys = Object.keys(json).filter((key) => key !== "text");
+  return keys.length > 0 && keys.every((key) => SECTIONS.includes(key));
+}
+
+function propertiesOf(json: Json): unknown {
+  const properties = fromJson(json) as Record<string, unknown>;
+  for (const name of ["absoluteExpiryTime", "creationTime"]) {
+    const text = properties[name];
+    if (typeof text === "string") properties[name] = new Date(text);
+  }
+  return properties;
+}
+
+function bodyOf(json: { [key: string]: Json }): Body {
+  if (json.data !== undefined) {
+    const chunks = (Array.isArray(json.data) ? json.data : [json.data]).map((text) => ofBase64(String(text)));
+    return chunks.length === 1 ? chunks[0]! : data(chunks);
+  }
+  if (json.sequence !== undefined) return sequence(fromJson(json.sequence) as []);
+  const body = json.body === undefined ? null : fromJson(json.body);
+  // Of its own, a binary would be data.
+  return body instanceof Uint8Array ? value(body) : body;
+}
+
+/** A message as the JSON that {@linkcode messageOfJson} reads. */
+export function messageToJson(message: DecodedMessage): Json {
+  const { header, deliveryAnnotations, messageAnnotations, properties, applicationProperties, footer } = message;
+  const sections = { header, deliveryAnnotations, messageAnnotations, applicationProperties, footer };
+  const json = toJson(sections) as { [key: string]: Json };
+  if (properties !== undefined) json.properties = propertiesToJson(properties as Record<string, unknown>);
+  return { ...json, ...bodyToJson(message.body) };
+}
+
+function propertiesToJson(properties: Record<string, unknown>): Json {
+  const json: { [key: string]: Json } = {};
+  for (const [name, field] of Object.entries(properties)) {
+    if (field === undefined || field === null) continue;
+    // An id is a ulong, for there are no others among ids [messaging 3.2.11].
+    if (typeof field === "bigint") json[name] = { $ulong: String(field) };
+    else json[name] = field instanceof Date ? field.toISOString() : toJson(field);
+  }
+  return json;
+}
+
+function bodyToJson(body: Body): { [key: string]: Json } {
+  if (body instanceof Uint8Array) return { data: base64(body), ...readable(body) };
+  if (body instanceof DataBody) return { data: body.chunks.map(base64), ...readable(...body.chunks) };
+  if (body instanceof SequenceBody) return { sequence: toJson(body.lists) };
+  return { body: toJson(body instanceof ValueBody ? body.value : body) };
+}
+
+function readable(...chunks: Uint8Array[]): { text?: string } {
+  try {
+    const decoder = new TextDecoder("utf-8", { fatal: true });
+    return { text: chunks.map((chunk) => decoder.decode(chunk, { stream: true })).join("") + decoder.decode() };
+  } catch {
+    return {};
+  }
+}
+
+/** The body of a message as text to look at: text and UTF-8 as they are, values as JSON, other bytes in hexadecimal. */
+export function bodyText({ body }: DecodedMessage): string {
+  if (typeof body === "string") return body;
+  const json = bodyToJson(body);
+  if (typeof json.text === "string") return json.text;
+  if (json.data !== undefined) {
+    const bytes = body instanceof DataBody ? body.chunks : [body as Uint8Array];
+    return `(${bytes.reduce((sum, { length }) => sum + length, 0)} bytes) ${json.data}`;
+  }
+  return JSON.stringify(json.body ?? json.sequence ?? null);
+}
+
+/** All sections of a message as lines to look at. */
+export function describe(message: DecodedMessage): string {
+  const { header, deliveryAnnotations, messageAnnotations, properties, applicationProperties, footer } = message;
+  const lines: string[] = [];
+  const sections = { header, deliveryAnnotations, messageAnnotations, properties, applicationProperties, footer };
+  for (const [section, fields] of Object.entries(sections)) {
+    if (fields === undefined) continue;
+    for (const [name, content] of Object.entries(toJson(fields, { exact: false }) as { [key: string]: Json })) {
+      lines.push(`${section}.${name}: ${typeof content === "string" ? content : JSON.stringify(content)}`);
+    }
+  }
+  return [...lines, bodyText(message), ""].join("\n");
+}
+
+function base64(bytes: Uint8Array): string {
+  let text = "";
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return btoa(text);
+}
+
+function ofBase64(text: string): Uint8Array {
+  try {
+    return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  } catch {
+    throw new UsageError(`data "${text.slice(0, 20)}" is not base64`);
+  }
+}

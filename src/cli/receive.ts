@@ -1,0 +1,138 @@
+/**
+ * `webamqp receive`, `browse` and `drain`.
+ *
+ * @module
+ */
+
+import type { DecodedMessage, Delivery, Receiver } from "../../mod.ts";
+import { open } from "./connecting.ts";
+import { addressed, type Context, type Flags } from "./context.ts";
+import { bodyText, describe, messageToJson } from "./message.ts";
+import { watchdog } from "./send.ts";
+import { count, counted, deadline, showProgress, type Terminal } from "./terminal.ts";
+
+const WINDOW = 64;
+
+/** Receives messages, and accepts each that was printed. */
+export async function receive(context: Context): Promise<number> {
+  const { flags, terminal, signal } = context;
+  const { url, address } = addressed(context);
+  const most = flags.number("count", 1) ?? Infinity;
+  const window = flags.number("credit", 1) ?? WINDOW;
+  await using opened = await open(context, url);
+  const receiver = opened.connection.receiver(address, { credit: "manual", settle: "manual" });
+  await receiver.ready({ signal });
+  const counter = new Counter(terminal, () => `credit ${receiver.credit}`);
+  const watch = watchdog(flags.milliseconds("timeout"), () => counter.messages);
+  try {
+    while (counter.messages < most) {
+      topUp(receiver, window, most - counter.messages);
+      const delivery = await receiver.receive({ signal: AbortSignal.any([signal, watch.signal]) });
+      await counter.take(delivery, flags);
+      delivery.accept();
+    }
+  } catch (error) {
+    if (!signal.aborted && !watch.signal.aborted) throw error;
+  } finally {
+    watch.stop();
+    counter.end();
+  }
+  await receiver.close();
+  if (signal.aborted && Number.isFinite(most)) throw signal.reason;
+  return watch.signal.aborted && Number.isFinite(most) ? 3 : 0;
+}
+
+/** Prints what is in a queue, and leaves it there. */
+export function browse(context: Context): Promise<number> {
+  return sweep(context, true, "seen");
+}
+
+/** Takes what is in a queue. */
+export function drain(context: Context): Promise<number> {
+  return sweep(context, false, "removed");
+}
+
+// Credit, then a drain: what is there comes, and when less came than was asked for, that was all.
+async function sweep(context: Context, browses: boolean, what: string): Promise<number> {
+  const { flags, terminal, signal } = context;
+  const { url, address } = addressed(context);
+  const most = flags.number("count", 1) ?? Infinity;
+  const timeoutMs = flags.milliseconds("timeout");
+  await using opened = await open(context, url);
+  const receiver = opened.connection.receiver(address, {
+    credit: "manual",
+    settle: "manual",
+    ...(browses && { source: { distributionMode: "copy" } }),
+  });
+  await receiver.ready({ signal });
+  const counter = new Counter(terminal, () => "");
+  try {
+    for (;;) {
+      const asked = Math.min(WINDOW, most - counter.messages);
+      if (asked === 0) break;
+      receiver.grant(asked);
+      const late = deadline(timeoutMs);
+      await receiver.drain({ signal: AbortSignal.any([signal, late.signal]) }).finally(late.stop);
+      const came = receiver.buffered;
+      for (let i = 0; i < came; i++) {
+        const delivery = await receiver.receive();
+        if (browses || flags.on("print")) await counter.take(delivery, flags);
+        else counter.messages++;
+        delivery.accept();
+      }
+      if (came < asked) break;
+    }
+  } finally {
+    counter.end();
+    terminal.tell(`${counted(counter.messages, "message")} ${what}`);
+  }
+  await receiver.close();
+  return 0;
+}
+
+function topUp(receiver: Receiver, window: number, wanted: number): void {
+  const coming = receiver.credit + receiver.buffered;
+  if (coming >= wanted || coming * 2 > window) return;
+  receiver.grant(Math.min(window, wanted) - receiver.buffered);
+}
+
+/** Prints messages and counts them. */
+class Counter {
+  messages = 0;
+  bytes = 0;
+  readonly #terminal: Terminal;
+  readonly #hide: () => void;
+  readonly #start = performance.now();
+
+  constructor(terminal: Terminal, state: () => string) {
+    this.#terminal = terminal;
+    this.#hide = showProgress(terminal, () => {
+      const rate = this.messages / Math.max(0.001, (performance.now() - this.#start) / 1_000);
+      return `${count(this.messages)} received  ${count(rate)}/s  ${state()}`;
+    });
+  }
+
+  async take(delivery: Delivery, flags: Flags): Promise<void> {
+    this.messages++;
+    await printMessage(delivery.message, flags, this.#terminal);
+  }
+
+  end(): void {
+    this.#hide();
+  }
+}
+
+/** Writes a message as the flags `--json`, `--raw` and `--full` ask. */
+export function printMessage(message: DecodedMessage, flags: Flags, terminal: Terminal): Promise<void> {
+  if (flags.on("json")) return terminal.write(`${JSON.stringify(messageToJson(message))}\n`);
+  if (flags.on("raw")) return terminal.write(rawBody(message));
+  return terminal.write(`${flags.on("full") ? describe(message) : bodyText(message)}\n`);
+}
+
+function rawBody(message: DecodedMessage): Uint8Array | string {
+  try {
+    return message.bytes();
+  } catch {
+    return bodyText(message);
+  }
+}

@@ -1,0 +1,251 @@
+/**
+ * `webamqp send`.
+ *
+ * @module
+ */
+
+import { createReadStream } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { type Message, OutcomeError, type Sender } from "../../mod.ts";
+import { open } from "./connecting.ts";
+import { addressed, type Context, type Flags } from "./context.ts";
+import { messageOfJson, sectionsOf } from "./message.ts";
+import { bytesOfStream, count, counted, linesOf, showProgress, type Terminal, UsageError } from "./terminal.ts";
+
+// As many as a sender keeps side by side by default.
+const MOST_PENDING = 2_048;
+const DEFAULT_SIZE = 100;
+
+/** Sends messages, and waits for their outcomes. */
+export async function send(context: Context): Promise<number> {
+  const { flags, terminal, signal } = context;
+  const { url, address, rest } = addressed(context);
+  const source = messagesOf(flags, rest, terminal);
+  await using opened = await open(context, url);
+  const sender = opened.connection.sender(address);
+  await sender.ready({ signal });
+  const tally = new Tally(source.total);
+  const hide = showProgress(terminal, () => tally.line(sender));
+  const watch = watchdog(flags.milliseconds("timeout"), () => tally.outcomes);
+  try {
+    await sendEach(sender, source.messages, {
+      settled: flags.on("settled"),
+      goOn: flags.on("keep-going"),
+      signal: AbortSignal.any([signal, watch.signal]),
+      tally,
+    });
+    await sender.close({ signal });
+  } finally {
+    watch.stop();
+    hide();
+    if (flags.on("json")) await terminal.write(`${JSON.stringify(tally.summary())}\n`);
+    else terminal.tell(tally.toString());
+  }
+  if (signal.aborted) throw signal.reason;
+  return watch.signal.aborted ? 3 : tally.failed > 0 ? 1 : 0;
+}
+
+interface Sending {
+  readonly settled: boolean;
+  readonly goOn: boolean;
+  readonly signal: AbortSignal;
+  readonly tally: Tally;
+}
+
+async function sendEach(sender: Sender, messages: AsyncIterable<Message>, sending: Sending): Promise<void> {
+  const { settled, goOn, signal, tally } = sending;
+  const pending = new Set<Promise<void>>();
+  let failure: unknown;
+  const track = async (message: Message): Promise<void> => {
+    try {
+      await sender.send(message, { settled, signal });
+      tally.count("accepted");
+    } catch (error) {
+      if (signal.aborted) return;
+      tally.count(error instanceof OutcomeError ? error.outcome : "failed");
+      tally.firstError ??= (error as Error).message;
+      if (!goOn || !(error instanceof OutcomeError)) failure ??= error;
+    }
+  };
+  const stopped = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+  for await (const message of until(messages, stopped)) {
+    if (signal.aborted || failure !== undefined) break;
+    tally.sent++;
+    const sent = track(message).finally(() => pending.delete(sent));
+    pending.add(sent);
+    if (pending.size >= MOST_PENDING) await Promise.race(pending);
+  }
+  await Promise.all(pending);
+  if (failure !== undefined && !(failure instanceof OutcomeError)) throw failure;
+}
+
+/** The items of an iterable, until something else happens. */
+async function* until<T>(items: AsyncIterable<T>, stopped: Promise<void>): AsyncGenerator<T, void, void> {
+  const iterator = items[Symbol.asyncIterator]();
+  for (;;) {
+    const next = await Promise.race([iterator.next(), stopped]);
+    if (next === undefined || next.done) return;
+    yield next.value;
+  }
+}
+
+/** Aborts its signal when `moved` has not changed for that long. */
+export function watchdog(timeoutMs: number | undefined, moved: () => number): { signal: AbortSignal; stop(): void } {
+  const controller = new AbortController();
+  if (timeoutMs === undefined) return { signal: controller.signal, stop() {} };
+  let last = moved(), at = performance.now();
+  const timer = setInterval(() => {
+    if (moved() !== last) {
+      last = moved();
+      at = performance.now();
+    } else if (performance.now() - at >= timeoutMs) {
+      controller.abort(new Error("time is up"));
+    }
+  }, Math.min(100, timeoutMs / 4));
+  return { signal: controller.signal, stop: () => clearInterval(timer) };
+}
+
+interface Messages {
+  readonly messages: AsyncIterable<Message>;
+  readonly total: number | undefined;
+}
+
+function messagesOf(flags: Flags, texts: readonly string[], terminal: Terminal): Messages {
+  const sections = sectionsOf(flags);
+  const ways = ["file", "lines", "json-lines"].filter((name) => flags.text(name) !== undefined);
+  if (ways.length + (texts.length > 0 ? 1 : 0) > 1) {
+    throw new UsageError("messages come from one of TEXT, --file, --lines, --json-lines");
+  }
+  const times = flags.number("count"), size = flags.number("size");
+  if (ways.length === 1 && size !== undefined) throw new UsageError(`--size and --${ways[0]} exclude each other`);
+  const lines = flags.text("lines"), jsonLines = flags.text("json-lines"), file = flags.text("file");
+  if (jsonLines !== undefined) {
+    return { messages: fromJsonLines(inputOf(jsonLines, terminal), sections), total: undefined };
+  }
+  if (lines !== undefined) return { messages: fromLines(inputOf(lines, terminal), sections), total: undefined };
+  if (file !== undefined) return { messages: fromFile(file, terminal, sections, times ?? 1), total: times ?? 1 };
+  if (texts.length > 0) {
+    return {
+      messages: repeat(texts.map((body) => ({ ...sections, body })), times ?? 1),
+      total: texts.length * (times ?? 1),
+    };
+  }
+  if (times !== undefined || size !== undefined) {
+    const body = Uint8Array.from({ length: size ?? DEFAULT_SIZE }, (_, i) => 0x61 + i % 26);
+    return { messages: repeat([{ ...sections, body }], times ?? 1), total: times ?? 1 };
+  }
+  if (terminal.typed) throw new UsageError("TEXT is missing, or --file, --lines, --json-lines, --count");
+  return { messages: fromLines(terminal.input, sections), total: undefined };
+}
+
+/** A file's bytes as they come; `-` is the input. */
+export function inputOf(path: string, terminal: Terminal): AsyncIterable<Uint8Array> {
+  return path === "-" ? terminal.input : createReadStream(path);
+}
+
+async function* repeat(messages: readonly Message[], times: number): AsyncGenerator<Message, void, void> {
+  for (let i = 0; i < times; i++) yield* messages;
+}
+
+async function* fromLines(input: AsyncIterable<Uint8Array>, sections: Message): AsyncGenerator<Message, void, void> {
+  for await (const body of linesOf(input)) yield { ...sections, body };
+}
+
+async function* fromJsonLines(
+  input: AsyncIterable<Uint8Array>,
+  sections: Message,
+): AsyncGenerator<Message, void, void> {
+  let number = 0;
+  for await (const line of linesOf(input)) {
+    number++;
+    if (line.trim() === "") continue;
+    const message = located(number, () => messageOfJson(line));
+    const { header, properties, applicationProperties } = message;
+    yield {
+      ...message,
+      ...((header ?? sections.header) !== undefined && { header: { ...sections.header, ...header } }),
+      ...((properties ?? sections.properties) !== undefined &&
+        { properties: { ...sections.properties, ...properties } }),
+      ...((applicationProperties ?? sections.applicationProperties) !== undefined &&
+        { applicationProperties: { ...sections.applicationProperties, ...applicationProperties } }),
+    };
+  }
+}
+
+function located<T>(line: number, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw new UsageError(`line ${line}: ${(error as Error).message}`);
+  }
+}
+
+async function* fromFile(
+  path: string,
+  terminal: Terminal,
+  sections: Message,
+  times: number,
+): AsyncGenerator<Message, void, void> {
+  const body = path === "-" ? await bytesOfStream(terminal.input) : new Uint8Array(await readFile(path));
+  yield* repeat([{ ...sections, body }], times);
+}
+
+/** Counts what became of messages. */
+class Tally {
+  sent = 0;
+  outcomes = 0;
+  firstError: string | undefined;
+  readonly #counts: Record<string, number> = {};
+  readonly #total: number | undefined;
+  readonly #start = performance.now();
+
+  constructor(total: number | undefined) {
+    this.#total = total;
+  }
+
+  /** Messages that were not accepted. */
+  get failed(): number {
+    return this.outcomes - (this.#counts.accepted ?? 0);
+  }
+
+  count(outcome: string): void {
+    this.outcomes++;
+    this.#counts[outcome] = (this.#counts[outcome] ?? 0) + 1;
+  }
+
+  line(sender: Sender): string {
+    const seconds = this.#seconds();
+    const rate = this.outcomes / seconds;
+    const left = this.#total === undefined ? undefined : (this.#total - this.outcomes) / rate;
+    const eta = left !== undefined && Number.isFinite(left) ? `  ETA ${Math.ceil(left)} s` : "";
+    const of = this.#total === undefined ? "" : ` of ${count(this.#total)}`;
+    return `${count(this.sent)}${of} sent  ${count(rate)}/s  credit ${sender.credit}  ${this.#outcomes()}${eta}`;
+  }
+
+  summary(): Record<string, unknown> {
+    const seconds = Math.round(this.#seconds() * 1_000) / 1_000;
+    return {
+      sent: this.sent,
+      ...this.#counts,
+      seconds,
+      ...(this.firstError !== undefined && { error: this.firstError }),
+    };
+  }
+
+  toString(): string {
+    const seconds = this.#seconds();
+    const rate = this.sent > 1 ? `, ${count(this.sent / seconds)}/s` : "";
+    const error = this.firstError === undefined ? "" : `\n${this.firstError}`;
+    return `${counted(this.sent, "message")} sent: ${this.#outcomes() || "no outcome"} (${
+      seconds.toFixed(2)
+    } s${rate})${error}`;
+  }
+
+  #outcomes(): string {
+    return Object.entries(this.#counts).map(([name, n]) => `${count(n)} ${name}`).join(", ");
+  }
+
+  #seconds(): number {
+    return Math.max(0.001, (performance.now() - this.#start) / 1_000);
+  }
+}

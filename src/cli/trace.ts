@@ -1,0 +1,109 @@
+/**
+ * `webamqp trace`.
+ *
+ * @module
+ */
+
+import { readFile, writeFile } from "node:fs/promises";
+import { basename } from "node:path";
+import { type FrameTrace, print } from "../../mod.ts";
+import { gateway, type GatewayTrace } from "../gateway/gateway.ts";
+import { traceCapture } from "../trace/capture.ts";
+import { jsonLines, TRACE_SCHEMA, type TraceEvent } from "../trace/writer.ts";
+import { commandLabel, contentOf } from "./connecting.ts";
+import { type Context, splitUrl } from "./context.ts";
+import { announce, listenOptions, untilInterrupted } from "./servers.ts";
+import { bytesOfStream, counted, UsageError } from "./terminal.ts";
+import { openViewer, traceFile } from "./trace_file.ts";
+
+/** Watches frames: those between clients and a broker, or those of a capture. */
+export function trace(context: Context): Promise<number> {
+  const from = context.flags.text("from");
+  if (from !== undefined) return convert(context, from);
+  return watch(context);
+}
+
+// A gateway names directions as seen from itself; a trace is read as the client saw it.
+function fromClient(frame: GatewayTrace): GatewayTrace {
+  return { ...frame, direction: frame.direction === "in" ? "out" : "in" };
+}
+
+async function watch(context: Context): Promise<number> {
+  const { flags, terminal, signal } = context;
+  const target = flags.text("target") ?? splitUrl(context).url;
+  if (target === undefined) throw new UsageError("TARGET is missing: the URL of the broker, or --from FILE");
+  const options = await listenOptions(flags);
+  const ca = await contentOf(flags, "ca");
+  const file = await traceFile(context, `${commandLabel(target)}`, "network");
+  let frames = 0;
+  const lines = flags.on("json") ? jsonLines((line) => void terminal.write(line), { vantage: "network" }) : undefined;
+  const quiet = file !== undefined && flags.text("out") !== undefined;
+  const running = await gateway({
+    listen: options,
+    target,
+    dial: { ...(ca !== undefined && { tls: { ca } }) },
+    onError: (error) => terminal.tell(`webamqp: ${(error as Error).message}`),
+    trace: (passing) => {
+      const frame = fromClient(passing);
+      frames++;
+      file?.writer(frame);
+      if (lines !== undefined) lines(frame);
+      else if (!quiet) void terminal.write(`${lineOf(frame, frame.relay)}\n`);
+    },
+  });
+  if (!flags.on("json")) await announce("Gateway", running, context, options.tls !== undefined);
+  await untilInterrupted(signal);
+  await running.close({ drainMs: 0 });
+  terminal.tell(counted(frames, "frame"));
+  await file?.finish();
+  return 0;
+}
+
+// A capture, or a trace as it is.
+async function convert(context: Context, path: string): Promise<number> {
+  const { flags, terminal } = context;
+  const bytes = new Uint8Array(path === "-" ? await bytesOfStream(terminal.input) : await readFile(path));
+  const lines: string[] = [];
+  if (isTrace(bytes)) {
+    for (const line of new TextDecoder().decode(bytes).split("\n")) line === "" || lines.push(`${line}\n`);
+  } else traceCapture(bytes, (line) => void lines.push(line), { title: basename(path) });
+  const out = flags.text("out");
+  if (out !== undefined) await writeFile(out, lines.join(""));
+  if (flags.on("view")) await openViewer(lines.join(""), terminal);
+  if (flags.on("json")) { for (const line of lines) await terminal.write(line); }
+  else if (out === undefined && !flags.on("view")) {
+    for (const line of lines.slice(1)) await terminal.write(`${textOf(JSON.parse(line))}\n`);
+  }
+  const frames = lines.filter((line) => line.includes('"name":"amqp:')).length;
+  terminal.tell(counted(frames, "frame"));
+  return frames > 0 ? 0 : 1;
+}
+
+function isTrace(bytes: Uint8Array): boolean {
+  return new TextDecoder().decode(bytes.subarray(0, 200)).includes(TRACE_SCHEMA);
+}
+
+function lineOf({ direction, channel, body, payloadBytes }: FrameTrace, connection: number): string {
+  return line(connection, direction === "out", channel, body === undefined ? "(empty)" : print(body), payloadBytes);
+}
+
+function textOf({ time, name, data }: TraceEvent): string {
+  const { connection, channel = 0, frame, payload = 0, faults = [], event, ...more } = data;
+  const at = (time / 1_000).toFixed(6);
+  if (event !== undefined) return `${at} ${connection}     ${event}: ${Object.values(more).join(" ")}`;
+  const { kind = "(empty)", ...fields } = frame ?? {};
+  const shown = Object.entries(fields).map(([field, value]) => `${field}=${JSON.stringify(value)}`).join(", ");
+  const text = line(
+    connection,
+    name === "amqp:frame_sent",
+    channel,
+    frame === undefined ? kind : `${kind}(${shown})`,
+    payload,
+  );
+  return `${at} ${text}${faults.map(({ clause, text }) => `\n    ! ${text} [${clause}]`).join("")}`;
+}
+
+// Numbered by connection, "->" towards the broker.
+function line(connection: number, out: boolean, channel: number, text: string, payload: number): string {
+  return `${connection} ${out ? "->" : "<-"} [${channel}] ${text}${payload > 0 ? ` +${payload} bytes` : ""}`;
+}

@@ -1,0 +1,102 @@
+/**
+ * The trace that a command writes, and the viewer it is shown in.
+ *
+ * @module
+ */
+
+import { spawn } from "node:child_process";
+import { createWriteStream } from "node:fs";
+import { mkdtemp, readFile, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { jsonLines, type TraceOptions, type TraceWriter } from "../trace/writer.ts";
+import type { Context } from "./context.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** A trace that is being written. */
+export interface TraceFile {
+  /** Takes the frames. */
+  readonly writer: TraceWriter;
+  /** Ends the file, and opens the viewer if that was asked for. */
+  finish(): Promise<void>;
+}
+
+// A viewer that opens more has nothing to show that a person could look through.
+const MOST_VIEWED = 1_000_000;
+
+/** Begins the trace that the flags `--trace` (or `--out`) and `--view` ask for, if they do. */
+export async function traceFile(
+  { flags, terminal }: Pick<Context, "flags" | "terminal">,
+  title: string,
+  vantage: NonNullable<TraceOptions["vantage"]>,
+  onLine?: (line: string) => void,
+): Promise<TraceFile | undefined> {
+  const path = flags.text("trace") ?? flags.text("out");
+  const view = flags.on("view");
+  if (path === undefined && !view && onLine === undefined) return undefined;
+  const file = path === undefined ? undefined : createWriteStream(path);
+  if (file !== undefined) {
+    await new Promise((resolve, reject) => file.once("open", resolve).once("error", reject));
+  }
+  const kept: string[] = [];
+  const writer = jsonLines((line) => {
+    file?.write(line);
+    if (view && kept.length < MOST_VIEWED) kept.push(line);
+    onLine?.(line);
+  }, { title, vantage });
+  return {
+    writer,
+    async finish() {
+      if (file !== undefined) await new Promise<void>((resolve) => file.end(() => resolve()));
+      if (view) await openViewer(kept.join(""), terminal);
+    },
+  };
+}
+
+/** Writes the viewer with a trace in it, opens it in the browser, and tells where it is. */
+export async function openViewer(trace: string, terminal: Pick<Terminal, "tell" | "env">): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "webamqp-"));
+  const path = join(folder, "trace.html");
+  await writeFile(path, await viewerWith(trace));
+  const url = pathToFileURL(path).href;
+  terminal.tell(`Viewer: ${url}`);
+  const [program, ...args] = opener(terminal.env);
+  if (program === undefined) return;
+  const child = spawn(program, [...args, url], { stdio: "ignore", detached: true });
+  // Where there is no desktop, its address is told and enough.
+  child.on("error", () => {});
+  child.unref();
+}
+
+function opener(env: Terminal["env"]): string[] {
+  if (env.BROWSER !== undefined) return env.BROWSER === "" ? [] : [env.BROWSER];
+  switch (process.platform) {
+    case "darwin":
+      return ["open"];
+    case "win32":
+      return ["explorer.exe"];
+    default:
+      return ["xdg-open"];
+  }
+}
+
+/** The viewer as one HTML file that shows `trace`. */
+export async function viewerWith(trace: string): Promise<string> {
+  const page = await viewerPage();
+  // Inside a script nothing else could end it.
+  const text = trace.replaceAll("<", "\\u003c");
+  return page.replace('<script type="application/jsonl" id="trace">', (tag) => tag + text);
+}
+
+/** The viewer as one HTML file, in which a trace can be dropped. */
+export async function viewerPage(): Promise<string> {
+  try {
+    const { default: text } = await import("./viewer.html", { with: { type: "text" } }) as { default: string };
+    return text;
+  } catch {
+    // Node reads only code that way.
+    return await readFile(fileURLToPath(new URL("./viewer.html", import.meta.url)), "utf8");
+  }
+}

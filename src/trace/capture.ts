@@ -1,0 +1,280 @@
+/**
+ * Captures of bytes as frames: TCP streams out of pcap and pcapng files, hexadecimal text, bare bytes.
+ *
+ * A stream may hold AMQP, or a WebSocket upgrade and AMQP in its frames. What is encrypted or compressed is told and left.
+ *
+ * @module
+ */
+
+import type { FrameTrace } from "../engine/events.ts";
+import { FrameDecoder as WebSocketDecoder } from "../transport/websocket/frames.ts";
+import { FrameTracer } from "./frame_tracer.ts";
+import { bytesOf } from "./json.ts";
+import { readPackets, type Segment } from "./pcap.ts";
+import type { Direction } from "./tracker.ts";
+import { jsonLines, type TraceWriter } from "./writer.ts";
+
+/** Told of what a capture holds, in its order. */
+export interface CaptureListener {
+  /** A frame of a connection, seen at `time`, in milliseconds since 1970 or from 0 where the capture tells no time. */
+  onframe(frame: FrameTrace, connection: number, time: number): void;
+  /** Something about a connection. */
+  onevent(event: string, detail: string, connection: number, time: number): void;
+}
+
+/**
+ * Writes a capture as a trace, its events in the order of their times.
+ *
+ * @throws {TypeError} If it is no capture.
+ */
+export function traceCapture(
+  bytes: Uint8Array<ArrayBuffer>,
+  write: (line: string) => void,
+  options: { title: string },
+): void {
+  const events: { time: number; tell: (writer: TraceWriter) => void }[] = [];
+  readCapture(bytes, {
+    onframe: (frame, connection, time) =>
+      void events.push({ time, tell: (writer) => writer({ ...frame, connection }) }),
+    onevent: (event, detail, connection, time) =>
+      void events.push({ time, tell: (writer) => writer.transport({ event, connection, detail }) }),
+  });
+  events.sort((a, b) => a.time - b.time);
+  let now = events[0]?.time ?? 0;
+  const writer = jsonLines(write, { ...options, vantage: "network", now: () => now, start: new Date(now) });
+  for (const { time, tell } of events) {
+    now = time;
+    tell(writer);
+  }
+}
+
+/**
+ * Reads a capture.
+ *
+ * @throws {TypeError} If it is none.
+ */
+export function readCapture(bytes: Uint8Array<ArrayBuffer>, listener: CaptureListener): void {
+  const packets = readPackets(bytes);
+  if (packets !== undefined) return readStreams(packets, listener);
+  const stream = new CapturedStream(1, listener);
+  if (startsWith(bytes, "AMQP") || startsWith(bytes, "GET ")) return stream.push("out", bytes, 0);
+  let time = 0;
+  for (const { direction, bytes: piece } of hexLines(new TextDecoder().decode(bytes))) {
+    stream.push(direction, piece, time++);
+  }
+}
+
+/**
+ * Hexadecimal text: what one side sent, or with `>` and `<` (or `out` and `in`) before each line both. Offsets as in `xxd` and
+ * what stands behind `#` or `|` mean nothing.
+ */
+function hexLines(text: string): { direction: Direction; bytes: Uint8Array<ArrayBuffer> }[] {
+  const found: { direction: Direction; bytes: Uint8Array<ArrayBuffer> }[] = [];
+  for (const line of text.split("\n")) {
+    const match = /^\s*(?:(>|<|out\b|in\b)\s*:?)?\s*(?:[\da-f]{4,8}:\s)?([^#|]*)/i.exec(line)!;
+    // The text column of xxd and hexdump stands behind two spaces.
+    const digits = match[2]!.split(/\s{2,}(?=\S*[^\s\da-f]|\S+\s*$)/i)[0]!;
+    if (digits.trim() === "") continue;
+    const direction = match[1] === "<" || match[1]?.toLowerCase() === "in" ? "in" : "out";
+    found.push({ direction, bytes: bytesOf(digits) });
+  }
+  if (found.length === 0) throw new TypeError("Cannot read capture: it is neither pcap, pcapng, hexadecimal nor AMQP");
+  return found;
+}
+
+function startsWith(bytes: Uint8Array, text: string): boolean {
+  return new TextDecoder("latin1").decode(bytes.subarray(0, text.length)) === text;
+}
+
+/** What one connection carries: it finds out what that is, and hands on the frames. */
+class CapturedStream {
+  readonly #number: number;
+  readonly #listener: CaptureListener;
+  readonly #tracer: FrameTracer;
+  readonly #kinds: Record<Direction, "unknown" | "amqp" | "head" | "websocket" | "other"> = {
+    in: "unknown",
+    out: "unknown",
+  };
+  readonly #heads: Record<Direction, Uint8Array<ArrayBuffer>> = { in: new Uint8Array(0), out: new Uint8Array(0) };
+  readonly #sockets: Partial<Record<Direction, WebSocketDecoder>> = {};
+  #time = 0;
+
+  constructor(number: number, listener: CaptureListener) {
+    this.#number = number;
+    this.#listener = listener;
+    this.#tracer = new FrameTracer(
+      (frame) => listener.onframe(frame, number, this.#time),
+      (direction, error) => this.#tell("not AMQP", `${direction}: ${error.message}`),
+    );
+  }
+
+  push(direction: Direction, bytes: Uint8Array<ArrayBuffer>, time: number): void {
+    this.#time = time;
+    switch (this.#kinds[direction]) {
+      case "amqp":
+        return this.#tracer.read(direction, bytes);
+      case "websocket":
+        return this.#unwrap(direction, bytes);
+      case "other":
+        return;
+      default:
+        return this.#begin(direction, joined(this.#heads[direction], bytes), time);
+    }
+  }
+
+  gap(direction: Direction, missing: number, time: number): void {
+    this.#time = time;
+    this.#kinds[direction] = "other";
+    this.#tell("gap", `${direction}: ${missing} bytes were not captured, what follows cannot be read`);
+  }
+
+  #begin(direction: Direction, bytes: Uint8Array<ArrayBuffer>, time: number): void {
+    this.#heads[direction] = bytes;
+    if (bytes.length < 4) return;
+    if (startsWith(bytes, "AMQP")) return this.#become(direction, "amqp", bytes, time);
+    if (!startsWith(bytes, "GET ") && !startsWith(bytes, "HTTP")) {
+      const isTls = bytes[0] === 0x16 && bytes[1] === 0x03;
+      this.#become(direction, "other", bytes, time);
+      return this.#tell(
+        isTls ? "encrypted" : "not AMQP",
+        `${direction}: ${isTls ? "TLS" : "begins with neither AMQP nor HTTP"}`,
+      );
+    }
+    const end = new TextDecoder("latin1").decode(bytes).indexOf("\r\n\r\n");
+    if (end < 0) return;
+    const head = new TextDecoder("latin1").decode(bytes.subarray(0, end));
+    this.#tell(direction === "out" ? "upgrade asked" : "upgrade answered", head.split("\r\n")[0]!.replace(/\?\S*/, ""));
+    this.#become(direction, "websocket", bytes.subarray(end + 4), time);
+  }
+
+  #become(
+    direction: Direction,
+    kind: "amqp" | "websocket" | "other",
+    rest: Uint8Array<ArrayBuffer>,
+    time: number,
+  ): void {
+    this.#kinds[direction] = kind;
+    this.#heads[direction] = new Uint8Array(0);
+    this.push(direction, rest, time);
+  }
+
+  #unwrap(direction: Direction, bytes: Uint8Array<ArrayBuffer>): void {
+    const decoder = this.#sockets[direction] ??= new WebSocketDecoder(direction === "out");
+    try {
+      // Bytes are unmasked in place.
+      decoder.push(bytes.slice());
+      for (let piece = decoder.next(); piece !== undefined; piece = decoder.next()) {
+        if (piece.kind === "bytes") this.#tracer.read(direction, piece.bytes.slice());
+      }
+    } catch (error) {
+      this.#kinds[direction] = "other";
+      this.#tell("not readable", `${direction}: ${(error as Error).message}`);
+    }
+  }
+
+  #tell(event: string, detail: string): void {
+    this.#listener.onevent(event, detail, this.#number, this.#time);
+  }
+}
+
+// What one side has sent, put in order.
+interface Half {
+  next: number | undefined;
+  readonly waiting: Map<number, Uint8Array<ArrayBuffer>>;
+}
+
+interface TcpStream {
+  readonly client: string;
+  readonly stream: CapturedStream;
+  readonly halves: Record<Direction, Half>;
+}
+
+// Segments that wait for one before them; a capture that lost that one will not bring it any more.
+const MOST_WAITING = 1_000;
+
+function readStreams(segments: Iterable<Segment>, listener: CaptureListener): void {
+  const streams = new Map<string, TcpStream>();
+  let count = 0;
+  let last = 0;
+  for (const segment of segments) {
+    const key = segment.from < segment.to ? `${segment.from} ${segment.to}` : `${segment.to} ${segment.from}`;
+    let tcp = streams.get(key);
+    last = segment.time;
+    // A port that is used again.
+    if (tcp === undefined || segment.syn && !segment.ack && tcp.halves.out.next !== segment.sequence + 1) {
+      if (!segment.syn && segment.bytes.length === 0) continue;
+      const client = segment.syn && segment.ack ? segment.to : clientOf(segment);
+      tcp = { client, stream: new CapturedStream(++count, listener), halves: { in: half(), out: half() } };
+      streams.set(key, tcp);
+      listener.onevent(
+        "connection",
+        `${client} to ${client === segment.from ? segment.to : segment.from}`,
+        count,
+        last,
+      );
+    }
+    const direction = segment.from === tcp.client ? "out" : "in";
+    takeSegment(tcp, direction, segment);
+  }
+  for (const tcp of streams.values()) {
+    for (const direction of ["out", "in"] as const) skipGap(tcp, direction, last);
+  }
+}
+
+function half(): Half {
+  return { next: undefined, waiting: new Map() };
+}
+
+// Who has the higher port, where the beginning was not captured and the bytes do not say it.
+function clientOf({ from, to, bytes, syn }: Segment): string {
+  if (syn || startsWith(bytes, "GET ")) return from;
+  const port = (end: string): number => Number(end.slice(end.lastIndexOf(":") + 1));
+  return port(from) > port(to) ? from : to;
+}
+
+function takeSegment(tcp: TcpStream, direction: Direction, { sequence, bytes, syn, time }: Segment): void {
+  const own = tcp.halves[direction];
+  if (syn) own.next = (sequence + 1) >>> 0;
+  if (bytes.length === 0) return;
+  own.next ??= sequence;
+  const ahead = (sequence - own.next) | 0;
+  if (ahead > 0) {
+    own.waiting.set(sequence, bytes);
+    if (own.waiting.size > MOST_WAITING) skipGap(tcp, direction, time);
+    return;
+  }
+  if (-ahead >= bytes.length) return;
+  deliver(tcp, direction, bytes.subarray(-ahead), time);
+  for (let found = true; found;) {
+    found = false;
+    for (const [start, piece] of own.waiting) {
+      const offset = (own.next! - start) | 0;
+      if (offset < 0) continue;
+      own.waiting.delete(start);
+      if (offset < piece.length) deliver(tcp, direction, piece.subarray(offset), time);
+      found = true;
+    }
+  }
+}
+
+function deliver(tcp: TcpStream, direction: Direction, bytes: Uint8Array<ArrayBuffer>, time: number): void {
+  const own = tcp.halves[direction];
+  own.next = (own.next! + bytes.length) >>> 0;
+  tcp.stream.push(direction, bytes, time);
+}
+
+function skipGap(tcp: TcpStream, direction: Direction, time: number): void {
+  const own = tcp.halves[direction];
+  if (own.waiting.size === 0) return;
+  const missing = Math.min(...[...own.waiting.keys()].map((start) => (start - own.next!) >>> 0));
+  own.waiting.clear();
+  tcp.stream.gap(direction, missing, time);
+}
+
+function joined(a: Uint8Array<ArrayBuffer>, b: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  if (a.length === 0) return b;
+  const bytes = new Uint8Array(a.length + b.length);
+  bytes.set(a);
+  bytes.set(b, a.length);
+  return bytes;
+}
