@@ -33,7 +33,9 @@ import { abortable, ignore } from "../base/wait.ts";
 
 export type { LinkOptions } from "../engine/link.ts";
 export type { PeerCertificate, PeerInfo } from "../transport/info.ts";
-export type { SaslServerOptions } from "./sasl.ts";
+export type { SaslServerOptions, UserTable } from "./sasl.ts";
+export type { ScramHash, ScramKeys } from "../sasl/scram_keys.ts";
+export type { FindScramKeys } from "../sasl/scram_server.ts";
 export type { SaslIdentity, SaslServerExchange, SaslServerMechanism } from "../sasl/mechanism.ts";
 export type { CheckPassword, IdentifyExternal } from "../sasl/server_mechanisms.ts";
 

@@ -4,8 +4,20 @@
  * @module
  */
 
+import { randomName } from "../base/environment.ts";
 import type { OptionKinds } from "../base/options.ts";
+import { utf8 } from "../base/text.ts";
 import type { SaslServerMechanism } from "../sasl/mechanism.ts";
+import {
+  equalBytes,
+  hmac,
+  MIN_ITERATIONS,
+  SALT_LENGTH,
+  type ScramHash,
+  type ScramKeys,
+  scramKeys,
+} from "../sasl/scram_keys.ts";
+import { type FindScramKeys, scramServer } from "../sasl/scram_server.ts";
 import {
   anonymousServer,
   type CheckPassword,
@@ -15,12 +27,20 @@ import {
 } from "../sasl/server_mechanisms.ts";
 import type { PeerInfo } from "../transport/info.ts";
 
+/** Passwords by user name, or the keys that `scramKeys` of `./sasl` makes of them. */
+export type UserTable = Readonly<Record<string, string | ScramKeys>>;
+
 /** Who may connect, and how they prove it. */
 export interface SaslServerOptions {
   /** Lets in those who give no identity. Default: true unless another option says who may connect. */
   anonymous?: boolean;
-  /** Passwords by user name, or a function that says whether a user name and password belong together. */
-  users?: Readonly<Record<string, string>> | CheckPassword;
+  /**
+   * Passwords or their SCRAM keys by user name, for PLAIN and SCRAM; or a function that says whether a user name and password
+   * belong together, for PLAIN alone.
+   */
+  users?: UserTable | CheckPassword;
+  /** Gives the SCRAM keys of a user, undefined for none: for SCRAM-SHA-256, and for PLAIN unless `users` has it. */
+  scram?: FindScramKeys;
   /**
    * Gives the identity that the layer below has proved, or undefined to refuse. It gets the identity that the client asks to
    * act as, empty for its own, and what the carrier knows, such as a TLS client certificate.
@@ -34,32 +54,81 @@ export interface SaslServerOptions {
 export const SASL_KINDS: OptionKinds<SaslServerOptions> = {
   anonymous: "boolean",
   users: "object or function",
+  scram: "function",
   external: "function",
   mechanisms: "array",
 };
+
+// SHA-1 only where there are keys of it.
+const HASHES = ["SHA-512", "SHA-256", "SHA-1"] as const;
 
 /** The mechanisms that are offered to all clients, the one to prefer first. */
 export function saslMechanisms(options: SaslServerOptions = {}): SaslServerMechanism<PeerInfo>[] {
   const { anonymous, users, external, mechanisms = [] } = options;
   const offered = [...mechanisms];
   if (external !== undefined) offered.push(externalServer(external));
-  if (users !== undefined) offered.push(plainServer(typeof users === "function" ? users : passwordsOf(users)));
+  const table = typeof users === "object" ? users : undefined;
+  const find = options.scram ?? (table && keysOf(table));
+  if (find !== undefined) {
+    for (const hash of table === undefined ? ["SHA-256"] as const : hashesOf(table)) {
+      offered.push(scramServer(hash, find));
+    }
+  }
+  const check = typeof users === "function" ? users : table === undefined ? find && checkOf(find) : checkIn(table);
+  if (check !== undefined) offered.push(plainServer(check));
   if (anonymous ?? offered.length === 0) offered.push(anonymousServer());
   return offered;
 }
 
-function passwordsOf(users: Readonly<Record<string, string>>): CheckPassword {
-  return (username, password) => {
+function hashesOf(users: UserTable): ScramHash[] {
+  const all = Object.values(users);
+  const ofPasswords = (hash: ScramHash) => hash !== "SHA-1" && all.some((user) => typeof user === "string");
+  return HASHES.filter((hash) =>
+    ofPasswords(hash) || all.some((user) => typeof user === "object" && user.hash === hash)
+  );
+}
+
+// Keys are made of passwords as often as they are asked for, of the unknown user's, which nobody has, as well: so both cost
+// the same.
+function keysOf(users: UserTable): FindScramKeys {
+  let secret: string | undefined;
+  return async (username, hash) => {
+    const user = Object.hasOwn(users, username) ? users[username]! : undefined;
+    if (typeof user === "object") return user;
+    secret ??= randomName();
+    const salt = (await hmac("SHA-256", utf8(secret), username)).subarray(0, SALT_LENGTH);
+    const keys = { hash, iterations: MIN_ITERATIONS, salt };
+    // A password that SCRAM does not allow is nobody's; PLAIN takes it.
+    return await scramKeys(user ?? secret, keys).catch(() => undefined);
+  };
+}
+
+function checkIn(users: UserTable): CheckPassword {
+  return async (username, password) => {
     const known = Object.hasOwn(users, username);
     // The work is the same for a name that is not there.
-    const same = equalTexts(password, known ? users[username]! : username);
+    const user = known ? users[username]! : Object.values(users)[0] ?? "";
+    const same = typeof user === "string" ? equalTexts(password, user) : await hasPassword(user, password);
     return known && same;
   };
 }
 
+function checkOf(find: FindScramKeys): CheckPassword {
+  let decoy: Promise<ScramKeys> | undefined;
+  return async (username, password) => {
+    const found = await find(username, "SHA-256");
+    const same = await hasPassword(found ?? await (decoy ??= scramKeys(randomName())), password);
+    return found !== undefined && same;
+  };
+}
+
+async function hasPassword(keys: ScramKeys, password: string): Promise<boolean> {
+  // A password that cannot be prepared is wrong.
+  const given = await scramKeys(password, keys).catch(() => undefined);
+  return given !== undefined && equalBytes(given.storedKey, keys.storedKey);
+}
+
 // Time does not tell how many characters were right.
 function equalTexts(given: string, wanted: string): boolean {
-  let different = given.length ^ wanted.length;
-  for (let i = 0; i < given.length; i++) different |= given.charCodeAt(i) ^ wanted.charCodeAt(i % (wanted.length || 1));
-  return different === 0;
+  return equalBytes(utf8(given), utf8(wanted));
 }

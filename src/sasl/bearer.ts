@@ -1,0 +1,126 @@
+/**
+ * OAuth 2.0 tokens: OAUTHBEARER [rfc7628] and the older XOAUTH2, on both sides.
+ *
+ * @module
+ */
+
+import * as condition from "../base/condition.ts";
+import { AmqpError } from "../base/errors.ts";
+import { quote, utf8 } from "../base/text.ts";
+import { decodeUtf8 } from "../codec/primitives.ts";
+import type { SaslExchange, SaslMechanism, SaslServerExchange, SaslServerMechanism } from "./mechanism.ts";
+
+/** A token, or what gives one; asked on every attempt to connect, so that it can give a fresh one. */
+export type Token = string | (() => string | Promise<string>);
+
+/** How a client uses a token. */
+export interface BearerOptions {
+  /** The user that the token is for. Default: none for OAUTHBEARER, empty for XOAUTH2. */
+  username?: string;
+  /** Uses it also where anyone on the way can read it. Default: false. */
+  allowCleartext?: boolean;
+}
+
+/**
+ * A bearer token as OAUTHBEARER [rfc7628].
+ *
+ * @example
+ * ```ts
+ * import { oauthbearer } from "@webamqp/amqp/sasl";
+ *
+ * console.assert(oauthbearer(() => Promise.resolve("a token")).needsPrivacy);
+ * ```
+ */
+export function oauthbearer(token: Token, options: BearerOptions = {}): SaslMechanism {
+  const user = options.username?.replaceAll("=", "=3D").replaceAll(",", "=2C");
+  return mechanism("OAUTHBEARER", token, options, (secret, { hostname, port }) => {
+    const host = hostname === undefined ? "" : `host=${hostname}\x01`;
+    const at = port === undefined ? "" : `port=${port}\x01`;
+    return `n,${user === undefined ? "" : `a=${user}`},\x01${host}${at}auth=Bearer ${secret}\x01\x01`;
+  });
+}
+
+/**
+ * A bearer token as XOAUTH2.
+ *
+ * @example
+ * ```ts
+ * import { xoauth2 } from "@webamqp/amqp/sasl";
+ *
+ * console.assert(xoauth2("a token", { username: "user" }).name === "XOAUTH2");
+ * ```
+ */
+export function xoauth2(token: Token, options: BearerOptions = {}): SaslMechanism {
+  const { username = "" } = options;
+  return mechanism("XOAUTH2", token, options, (secret) => `user=${username}\x01auth=Bearer ${secret}\x01\x01`);
+}
+
+/** Gives the identity that a token stands for, or undefined to refuse it; `username` is what the client says, if anything. */
+export type VerifyToken = (
+  token: string,
+  username: string | undefined,
+) => string | undefined | Promise<string | undefined>;
+
+/** Lets in those whose token `verify` takes, by OAUTHBEARER. */
+export function oauthbearerServer(verify: VerifyToken): SaslServerMechanism {
+  return {
+    name: "OAUTHBEARER",
+    exchange: (initialResponse) => serverExchange(initialResponse, verify, /^[ny],(?:a=([^,]*))?,$/),
+  };
+}
+
+/** Lets in those whose token `verify` takes, by XOAUTH2. */
+export function xoauth2Server(verify: VerifyToken): SaslServerMechanism {
+  return {
+    name: "XOAUTH2",
+    exchange: (initialResponse) => serverExchange(initialResponse, verify, /^user=(.*)$/),
+  };
+}
+
+function mechanism(
+  name: string,
+  token: Token,
+  options: BearerOptions,
+  format: (secret: string, target: Parameters<SaslMechanism["exchange"]>[0]) => string,
+): SaslMechanism {
+  if (/\p{Cc}/u.test(options.username ?? "")) {
+    throw new RangeError(`Cannot use ${name}: user name holds a control character`);
+  }
+  return {
+    name,
+    needsPrivacy: options.allowCleartext !== true,
+    async *exchange(target): SaslExchange {
+      const secret = typeof token === "function" ? await token() : token;
+      if (typeof secret !== "string" || !/^[\x21-\x7e]+$/.test(secret)) {
+        throw new TypeError(`Cannot use ${name}: token is not printable ASCII`);
+      }
+      const said = yield utf8(format(secret, target));
+      if (said === undefined || said.length === 0) return;
+      // A refusal comes as a challenge that says why; the answer has the server go on to its outcome [rfc7628 3.2.3].
+      const after = yield name === "XOAUTH2" ? new Uint8Array(0) : Uint8Array.of(1);
+      const why = `Cannot authenticate with ${name}: server says ${quote(decodeUtf8(said) ?? "", 200)}`;
+      if (after === undefined) throw new AmqpError(condition.unauthorizedAccess, why);
+    },
+  };
+}
+
+async function* serverExchange(
+  initialResponse: Uint8Array | undefined,
+  verify: VerifyToken,
+  header: RegExp,
+): SaslServerExchange {
+  const [head, ...fields] = decodeUtf8(initialResponse ?? (yield new Uint8Array(0)))?.split("\x01") ?? [""];
+  const start = header.exec(head!);
+  const token = fields.map((field) => /^auth=Bearer +([\x21-\x7e]+)$/i.exec(field)?.[1]).find((found) =>
+    found !== undefined
+  );
+  const whole = fields.length > 2 && fields.slice(-2).join("") === "";
+  const username = start?.[1]?.replaceAll("=2C", ",").replaceAll("=3D", "=");
+  if (start !== null && token !== undefined && whole) {
+    const identity = await verify(token, username === "" ? undefined : username);
+    if (identity !== undefined && identity !== "") return { identity };
+  }
+  // The client hears why in the words of the mechanism, and then again as SASL's outcome.
+  yield utf8(JSON.stringify({ status: "invalid_token", schemes: "bearer" }));
+  return undefined;
+}

@@ -1,0 +1,73 @@
+/**
+ * One value for several mechanisms: the strongest that the server offers is used.
+ *
+ * @module
+ */
+
+import { type BearerOptions, oauthbearer, type Token, xoauth2 } from "./bearer.ts";
+import type { SaslMechanism } from "./mechanism.ts";
+import { plain } from "./mechanisms.ts";
+import { scram, type ScramOptions } from "./scram.ts";
+import type { ScramHash } from "./scram_keys.ts";
+
+/** How a user name and a password may be used. */
+export interface CredentialsOptions extends Pick<ScramOptions, "authorizationId" | "minIterations" | "maxIterations"> {
+  /** The weakest mechanism that may be used. Default: `"PLAIN"`. */
+  floor?: `SCRAM-${ScramHash}` | "PLAIN";
+  /**
+   * Lets PLAIN be used where anyone on the way can read the password, or have the server seem to offer nothing better.
+   * Default: false, so that over `ws:` and `amqp:` to another host nothing below SCRAM is used.
+   */
+  allowCleartext?: boolean;
+}
+
+/**
+ * User name and password, by the strongest mechanism that the server offers: SCRAM-SHA-512, SCRAM-SHA-256, SCRAM-SHA-1, PLAIN.
+ *
+ * The order is ours, whatever order the server names them in. PLAIN, which shows the password to the server, is used over TLS
+ * and on this machine only.
+ *
+ * @throws {RangeError} If a part is empty or holds characters that SASLprep does not allow, or there is no such floor.
+ *
+ * @example
+ * ```ts
+ * import { connect } from "@webamqp/amqp";
+ * import { credentials } from "@webamqp/amqp/sasl";
+ *
+ * async function main() {
+ *   const auth = credentials("user", "pencil", { floor: "SCRAM-SHA-256" });
+ *   await using connection = await connect("wss://broker.example/amqp", { auth });
+ *   await connection.sender("orders").send({ body: "one coffee" });
+ * }
+ * ```
+ */
+export function credentials(username: string, password: string, options: CredentialsOptions = {}): SaslMechanism[] {
+  const { floor = "PLAIN" } = options;
+  const mechanisms = [
+    ...(["SHA-512", "SHA-256", "SHA-1"] as const).map((hash) => scram(username, password, { ...options, hash })),
+    plain(username, password, options),
+  ];
+  const weakest = mechanisms.findIndex(({ name }) => name === floor);
+  if (weakest < 0) {
+    throw new RangeError(`Cannot use credentials: floor is none of ${mechanisms.map(({ name }) => name).join(", ")}`);
+  }
+  return mechanisms.slice(0, weakest + 1);
+}
+
+/**
+ * A bearer token, by OAUTHBEARER or else XOAUTH2, whichever the server offers.
+ *
+ * @example
+ * ```ts
+ * import { connect } from "@webamqp/amqp";
+ * import { bearer } from "@webamqp/amqp/sasl";
+ *
+ * async function main(freshToken: () => Promise<string>) {
+ *   await using connection = await connect("wss://broker.example/amqp", { auth: bearer(freshToken) });
+ *   await connection.sender("orders").send({ body: "one coffee" });
+ * }
+ * ```
+ */
+export function bearer(token: Token, options: BearerOptions = {}): SaslMechanism[] {
+  return [oauthbearer(token, options), xoauth2(token, options)];
+}

@@ -1,0 +1,125 @@
+/**
+ * The client's side of SCRAM: it proves that it has the password without showing it, and has the server prove the same
+ * [rfc5802, rfc7677].
+ *
+ * @module
+ */
+
+import { encodeBase64 } from "@std/encoding";
+import * as condition from "../base/condition.ts";
+import { randomName } from "../base/environment.ts";
+import { AmqpError } from "../base/errors.ts";
+import { quote, utf8 } from "../base/text.ts";
+import { decodeUtf8 } from "../codec/primitives.ts";
+import type { SaslMechanism } from "./mechanism.ts";
+import { saslprep } from "./saslprep.ts";
+import {
+  digest,
+  equalBytes,
+  fromBase64,
+  hmac,
+  MIN_ITERATIONS,
+  type SaltedKeys,
+  saltedKeys,
+  type ScramHash,
+  xor,
+} from "./scram_keys.ts";
+
+/** Iterations that a client computes at most by default: about half a second. */
+export const MAX_ITERATIONS = 1_000_000;
+
+/** How a client uses SCRAM. */
+export interface ScramOptions {
+  /** The hash function. Default: `"SHA-256"`. */
+  hash?: ScramHash;
+  /** Whom to act as. Default: the user. */
+  authorizationId?: string;
+  /** Fewer iterations than this are refused: they would make the password easy to guess. Default: 4,096. */
+  minIterations?: number;
+  /** More iterations than this are refused: the server asks for work without end. Default: 1,000,000. */
+  maxIterations?: number;
+  /** What makes the exchange unlike any other, of printable ASCII without a comma. Default: 128 random bits. */
+  nonce?: string;
+}
+
+/**
+ * User name and password, neither of which is shown: SCRAM-SHA-256 or one of its relatives.
+ *
+ * It may be used over `ws:` and `amqp:`; the messages of the connection can then be read and changed on their way all the same.
+ *
+ * @throws {RangeError} If a part is empty or holds characters that SASLprep does not allow.
+ *
+ * @example
+ * ```ts
+ * import { connect } from "@webamqp/amqp";
+ * import { scram } from "@webamqp/amqp/sasl";
+ *
+ * async function main() {
+ *   await using connection = await connect("wss://broker.example/amqp", { auth: scram("user", "pencil") });
+ *   await connection.sender("orders").send({ body: "one coffee" });
+ * }
+ * ```
+ */
+export function scram(username: string, password: string, options: ScramOptions = {}): SaslMechanism {
+  const { hash = "SHA-256", minIterations = MIN_ITERATIONS, maxIterations = MAX_ITERATIONS } = options;
+  const name = `SCRAM-${hash}`;
+  const user = escapeName(saslprep(username, "user name"));
+  const secret = saslprep(password, "password");
+  const { authorizationId } = options;
+  // No channel binding: what carries the connection does not show its TLS [rfc5802 6].
+  const gs2 = `n,${authorizationId === undefined ? "" : `a=${escapeName(authorizationId)}`},`;
+  let kept: { salt: string; iterations: number; keys: Promise<SaltedKeys> } | undefined;
+
+  function keysFor(salt: string, iterations: number): Promise<SaltedKeys> {
+    if (kept?.salt !== salt || kept.iterations !== iterations) {
+      kept = { salt, iterations, keys: saltedKeys(hash, secret, fromBase64(salt), iterations) };
+    }
+    return kept.keys;
+  }
+
+  function refuse(why: string): AmqpError {
+    return new AmqpError(condition.unauthorizedAccess, `Cannot authenticate with ${name}: ${why}`);
+  }
+
+  return {
+    name,
+    needsPrivacy: false,
+    async *exchange() {
+      const nonce = options.nonce ?? randomName();
+      const clientFirst = `n=${user},r=${nonce}`;
+      const first = yield utf8(gs2 + clientFirst);
+      if (first === undefined) throw refuse("server said yes without a proof");
+      const serverFirst = decodeUtf8(first) ?? "";
+      // Whatever else comes after these three may be ignored, what comes before may not [rfc5802 5.1].
+      const parts = /^r=([\x21-\x2b\x2d-\x7e]+),s=([A-Za-z\d+/]+={0,2}),i=([1-9]\d{0,9})(,.*)?$/.exec(serverFirst);
+      if (parts === null || fromBase64(parts[2]!).length === 0) throw refuse("server's first message is malformed");
+      const [, together, salt, count] = parts as unknown as [string, string, string, string];
+      if (!together.startsWith(nonce) || together.length === nonce.length) {
+        throw refuse("server's nonce does not go on from this side's");
+      }
+      const iterations = Number(count);
+      if (iterations < minIterations || iterations > maxIterations) {
+        throw refuse(`server asks for ${iterations} iterations, not ${minIterations} to ${maxIterations}`);
+      }
+
+      const { clientKey, serverKey } = await keysFor(salt, iterations);
+      const withoutProof = `c=${encodeBase64(gs2)},r=${together}`;
+      const message = `${clientFirst},${serverFirst},${withoutProof}`;
+      const proof = xor(clientKey, await hmac(hash, await digest(hash, clientKey), message));
+      const wanted = await hmac(hash, serverKey, message);
+      const final = yield utf8(`${withoutProof},p=${encodeBase64(proof)}`);
+
+      if (final === undefined) throw refuse("server said yes without a proof");
+      const serverFinal = decodeUtf8(final) ?? "";
+      if (serverFinal.startsWith("e=")) throw refuse(`server says ${quote(serverFinal.slice(2))}`);
+      const signature = /^v=([A-Za-z\d+/]+={0,2})(,.*)?$/.exec(serverFinal)?.[1];
+      if (signature === undefined || !equalBytes(fromBase64(signature), wanted)) {
+        throw refuse("server's proof is wrong, it does not have the password's keys");
+      }
+    },
+  };
+}
+
+function escapeName(name: string): string {
+  return name.replaceAll("=", "=3D").replaceAll(",", "=2C");
+}

@@ -1,0 +1,94 @@
+/**
+ * The server's side of SCRAM [rfc5802, rfc7677].
+ *
+ * @module
+ */
+
+import { encodeBase64 } from "@std/encoding";
+import { randomName } from "../base/environment.ts";
+import { utf8 } from "../base/text.ts";
+import { decodeUtf8 } from "../codec/primitives.ts";
+import type { SaslServerMechanism } from "./mechanism.ts";
+import {
+  DEFAULT_ITERATIONS,
+  digest,
+  equalBytes,
+  fromBase64,
+  hmac,
+  SALT_LENGTH,
+  type ScramHash,
+  type ScramKeys,
+  xor,
+} from "./scram_keys.ts";
+
+/** Gives the keys of a user for a hash function, undefined for one who is unknown or has none of it. */
+export type FindScramKeys = (
+  username: string,
+  hash: ScramHash,
+) => ScramKeys | undefined | Promise<ScramKeys | undefined>;
+
+/** How a server uses SCRAM. */
+export interface ScramServerOptions {
+  /**
+   * Iterations and bytes of salt that unknown users are told, so that they cannot be told from known ones: what the keys of
+   * the known ones have. Default: 16,384 and 16, as {@linkcode scramKeys} makes them.
+   */
+  decoy?: { iterations?: number; saltLength?: number };
+  /** Goes on from the client's nonce, of printable ASCII without a comma. Default: 128 random bits. */
+  nonce?: string;
+}
+
+// A user name in SCRAM has `=2C` for a comma and `=3D` for an equals sign, and no other of the two.
+const CLIENT_FIRST = /^(?:n|y),(?:a=((?:[^,=]|=2C|=3D)+))?,n=((?:[^,=]|=2C|=3D)+),r=([\x21-\x2b\x2d-\x7e]+)(?:,.*)?$/s;
+const CLIENT_FINAL = /^(c=([A-Za-z\d+/]+={0,2}),r=([\x21-\x2b\x2d-\x7e]+)(?:,[^,]*)*),p=([A-Za-z\d+/]+={0,2})$/s;
+
+/** Lets in those who prove that they have the password that `find` has the keys of; acting as somebody else is not offered. */
+export function scramServer(
+  hash: ScramHash,
+  find: FindScramKeys,
+  options: ScramServerOptions = {},
+): SaslServerMechanism {
+  const { iterations: decoyIterations = DEFAULT_ITERATIONS, saltLength = SALT_LENGTH } = options.decoy ?? {};
+  let secret: string | undefined;
+
+  // An unknown user is asked the same question each time, and goes through all that a known one does.
+  async function decoy(username: string): Promise<ScramKeys> {
+    const bytes = await hmac("SHA-512", utf8(secret ??= randomName()), username);
+    const [salt, storedKey] = [bytes.subarray(0, saltLength), await digest(hash, bytes)];
+    return { hash, salt, iterations: decoyIterations, storedKey, serverKey: storedKey };
+  }
+
+  return {
+    name: `SCRAM-${hash}`,
+    async *exchange(initialResponse) {
+      const first = decodeUtf8(initialResponse ?? (yield new Uint8Array(0))) ?? "";
+      const parts = CLIENT_FIRST.exec(first);
+      if (parts === null) return undefined;
+      const [, authorizationId, user, clientNonce] = parts as unknown as [string, string | undefined, string, string];
+      const username = unescapeName(user);
+      const stranger = await decoy(username);
+      const found = await find(username, hash);
+      const known = found?.hash === hash &&
+        (authorizationId === undefined || unescapeName(authorizationId) === username);
+      const { salt, iterations, storedKey, serverKey } = known ? found : stranger;
+
+      const nonce = `${clientNonce}${options.nonce ?? randomName()}`;
+      const serverFirst = `r=${nonce},s=${encodeBase64(salt)},i=${iterations}`;
+      const final = CLIENT_FINAL.exec(decodeUtf8(yield utf8(serverFirst)) ?? "");
+      if (final === null) return undefined;
+      const [, withoutProof, binding, repeated, proof] = final as unknown as [string, string, string, string, string];
+      const bare = first.indexOf(",", first.indexOf(",") + 1) + 1;
+      const message = `${first.slice(bare)},${serverFirst},${withoutProof}`;
+      const given = fromBase64(proof);
+      const clientKey = xor(await hmac(hash, storedKey, message), given);
+      const proved = equalBytes(await digest(hash, clientKey), storedKey) && given.length === storedKey.length;
+      const additionalData = utf8(`v=${encodeBase64(await hmac(hash, serverKey, message))}`);
+      const same = repeated === nonce && binding === encodeBase64(first.slice(0, bare));
+      return known && proved && same ? { identity: username, additionalData } : undefined;
+    },
+  };
+}
+
+function unescapeName(name: string): string {
+  return name.replaceAll("=2C", ",").replaceAll("=3D", "=");
+}
