@@ -15,7 +15,7 @@ import { SenderEndpoint } from "../engine/sender.ts";
 import type { SessionOptions } from "../engine/session.ts";
 import type { Channel } from "../transport/channel.ts";
 import { dialAny, type TransportOptions } from "../transport/dial.ts";
-import { parseUrl } from "../transport/target.ts";
+import { parseUrl } from "../transport/url.ts";
 import { SaslClient } from "../sasl/client.ts";
 import type { SaslAuth, SaslMechanism } from "../sasl/mechanism.ts";
 import { anonymous, plain } from "../sasl/mechanisms.ts";

@@ -17,13 +17,14 @@
  * @module
  */
 
+import { closeCode } from "../transport/websocket/frames.ts";
 import type { FrameTrace } from "../engine/events.ts";
 import { listen, type Listener, type ListenInfo, type ListenOptions } from "../transport/socket/listen.ts";
 import { dialSocket, type SocketDialOptions } from "../transport/socket/dial.ts";
 import type { PausableChannel } from "../transport/socket/socket.ts";
-import { type Scheme, type Target, targetOf } from "../transport/target.ts";
+import { readUrl, type RemoteUrl, type Scheme } from "../transport/url.ts";
+import { ChannelRelay, type Direction } from "./relay.ts";
 import { FrameTracer } from "../trace/frame_tracer.ts";
-import { type Direction, Relay } from "./relay.ts";
 import { checkOptions, type OptionKinds } from "../base/options.ts";
 import { abortable, type WaitOptions, within } from "../base/wait.ts";
 
@@ -55,10 +56,10 @@ export interface GatewayCounters {
 export interface GatewayOptions {
   /** Where clients come in, and how many. */
   listen: Omit<ListenOptions, "acceptor" | "accept">;
-  /** Where they are led: a URL, or a function that finds one for a client and gives undefined to turn it away. */
+  /** Where clients are connected to: a URL, or a function that finds one for a client and gives undefined to turn it away. */
   target: string | URL | ((info: ListenInfo) => string | URL | undefined | Promise<string | URL | undefined>);
   /**
-   * Where they may be led at all, as URLs of which scheme, host and port count. Needed where `target` is a function: what
+   * Where clients may be connected to at all, as URLs of which scheme, host and port count. Needed where `target` is a function: what
    * that makes of a client's words must not become a way into the network behind the gateway.
    */
   targets?: readonly (string | URL)[];
@@ -117,9 +118,6 @@ const DRAIN_MS = 10_000;
 
 const SCHEMES: readonly Scheme[] = ["ws:", "wss:", "amqp:", "amqps:"];
 
-const POLICY_VIOLATION = 1008;
-const INTERNAL_ERROR = 1011;
-
 /**
  * Listens, and joins each client with a connection of its own to a target: a WebSocket in and TCP or TLS out, the reverse,
  * or any other two.
@@ -154,8 +152,8 @@ class RunningGateway implements Gateway {
       throw new TypeError('Cannot make gateway: a function as target needs "targets"');
     }
     const allowed = options.targets ?? [target as string | URL];
-    this.#allowed = new Set(allowed.map((url) => placeOf(targetOf(url, SCHEMES))));
-    if (typeof target !== "function" && !this.#allowed.has(placeOf(targetOf(target, SCHEMES)))) {
+    this.#allowed = new Set(allowed.map((url) => placeOf(readUrl(url, SCHEMES))));
+    if (typeof target !== "function" && !this.#allowed.has(placeOf(readUrl(target, SCHEMES)))) {
       throw new TypeError('Cannot make gateway: target is not among "targets"');
     }
     this.#options = options;
@@ -163,7 +161,7 @@ class RunningGateway implements Gateway {
 
   async start(): Promise<void> {
     const accept = (channel: PausableChannel, info: ListenInfo): void => {
-      const relay = this.#lead(channel, info).finally(() => this.#relays.delete(relay));
+      const relay = this.#serve(channel, info).finally(() => this.#relays.delete(relay));
       this.#relays.add(relay);
     };
     this.#listener = await listen({ ...this.#options.listen, accept });
@@ -204,42 +202,42 @@ class RunningGateway implements Gateway {
   }
 
   // One client, from its first byte to the end of both its sides.
-  async #lead(client: PausableChannel, info: ListenInfo): Promise<void> {
+  async #serve(client: PausableChannel, info: ListenInfo): Promise<void> {
     // What it sends waits in its own socket until there is somebody to read it.
     client.pause();
     const gone = new AbortController();
     client.onclose = () => gone.abort();
     let upstream: PausableChannel;
     try {
-      upstream = await this.#reach(info, gone.signal);
+      upstream = await this.#dial(info, gone.signal);
     } catch (error) {
-      if (!gone.signal.aborted) this.#turnAway(client, error, info);
+      if (!gone.signal.aborted) this.#refuse(client, error, info);
       return;
     }
     if (gone.signal.aborted) return upstream.close();
     this.#opened++;
-    const relay = new Relay(client, upstream, {
+    const relay = new ChannelRelay(client, upstream, {
       lingerMs: this.#options.lingerMs ?? LINGER_MS,
       maxBufferedBytes: this.#options.maxBufferedBytes,
-      onbytes: this.#watcher(++this.#count),
+      onbytes: this.#observer(++this.#count),
     });
     await relay.ended;
   }
 
-  async #reach(info: ListenInfo, signal: AbortSignal): Promise<PausableChannel> {
+  async #dial(info: ListenInfo, signal: AbortSignal): Promise<PausableChannel> {
     const { target, dial = {} } = this.#options;
     // What is looked up for a client that has gone is not waited for.
     const url = typeof target === "function" ? await abortable(Promise.resolve(target(info)), signal) : target;
-    if (url === undefined) throw new NotAllowed("Cannot lead client: there is no target for it");
-    const place = placeOf(targetOf(url, SCHEMES));
-    if (!this.#allowed.has(place)) throw new NotAllowed(`Cannot lead client: target "${place}" is not allowed`);
+    if (url === undefined) throw new NotAllowed("Cannot connect client: there is no target for it");
+    const place = placeOf(readUrl(url, SCHEMES));
+    if (!this.#allowed.has(place)) throw new NotAllowed(`Cannot connect client: target "${place}" is not allowed`);
     const subprotocols = dial.subprotocols ?? (info.protocol === undefined ? undefined : [info.protocol]);
     return await dialSocket(url, { ...dial, ...(subprotocols && { subprotocols }), signal });
   }
 
-  #turnAway(client: PausableChannel, error: unknown, info: ListenInfo): void {
+  #refuse(client: PausableChannel, error: unknown, info: ListenInfo): void {
     this.#failed++;
-    client.close(error instanceof NotAllowed ? POLICY_VIOLATION : INTERNAL_ERROR);
+    client.close(error instanceof NotAllowed ? closeCode.policyViolation : closeCode.internalError);
     try {
       this.#options.onError?.(error, info);
     } catch {
@@ -247,7 +245,7 @@ class RunningGateway implements Gateway {
     }
   }
 
-  #watcher(relay: number): (direction: Direction, bytes: Uint8Array) => void {
+  #observer(relay: number): (direction: Direction, bytes: Uint8Array) => void {
     const { trace } = this.#options;
     const tracer = trace && new FrameTracer((frame) => trace({ ...frame, relay }));
     return (direction, bytes) => {
@@ -261,6 +259,6 @@ class RunningGateway implements Gateway {
 // A client that may not go where it wants to.
 class NotAllowed extends TypeError {}
 
-function placeOf({ scheme, hostname, port }: Target): string {
+function placeOf({ scheme, hostname, port }: RemoteUrl): string {
   return `${scheme}//${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
 }

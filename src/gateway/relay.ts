@@ -1,14 +1,12 @@
-import type { ChannelClose } from "../transport/channel.ts";
+import { closeCode } from "../transport/websocket/frames.ts";
+import { type ChannelClose, guard, isCloseCode, MAX_BUFFERED_BYTES } from "../transport/channel.ts";
 import type { PausableChannel } from "../transport/socket/socket.ts";
-import { guard } from "../transport/websocket/web_socket_channel.ts";
-import { isCloseCode } from "../transport/websocket/frames.ts";
-import { MAX_BUFFERED_BYTES } from "../transport/channel.ts";
 import { Deferred } from "../base/wait.ts";
 
 /** `"in"` from the client to its target, `"out"` back. */
 export type Direction = "in" | "out";
 
-/** What a {@linkcode Relay} needs besides its two sides. */
+/** What a {@linkcode ChannelRelay} needs besides its two sides. */
 export interface RelayOptions {
   /** How long to wait for more from one side after the other has ended its half. */
   lingerMs: number;
@@ -18,12 +16,8 @@ export interface RelayOptions {
   onbytes: (direction: Direction, bytes: Uint8Array) => void;
 }
 
-const NO_STATUS = 1005;
-const NORMAL = 1000;
-const INTERNAL_ERROR = 1011;
-
 /** Two channels joined, each held back by the other. */
-export class Relay {
+export class ChannelRelay {
   /** Resolves when both sides have ended. */
   readonly ended: Promise<void>;
   readonly #options: RelayOptions;
@@ -73,5 +67,5 @@ export class Relay {
 
 function passedOn({ code, reason }: ChannelClose): [code: number, reason: string] {
   if (isCloseCode(code)) return [code, reason];
-  return [code === NO_STATUS ? NORMAL : INTERNAL_ERROR, ""];
+  return [code === closeCode.noStatus ? closeCode.normal : closeCode.internalError, ""];
 }

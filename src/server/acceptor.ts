@@ -18,8 +18,7 @@ import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import type { SenderEndpoint } from "../engine/sender.ts";
 import { ServerHandshake } from "../engine/server_handshake.ts";
 import type { SessionOptions } from "../engine/session.ts";
-import type { Channel } from "../transport/channel.ts";
-import type { PeerInfo } from "../transport/info.ts";
+import type { Channel, PeerInfo } from "../transport/channel.ts";
 import { Connection } from "../client/connection.ts";
 import type { ConnectionHooks, ConnectionTerms } from "../client/connection_base.ts";
 import type { CloseOptions } from "../client/link.ts";
@@ -32,7 +31,7 @@ import { CODEC_LIMIT_KINDS, codecLimits, SESSION_KINDS } from "../client/terms.t
 import { abortable, ignore } from "../base/wait.ts";
 
 export type { LinkOptions } from "../engine/link.ts";
-export type { PeerCertificate, PeerInfo } from "../transport/info.ts";
+export type { PeerCertificate, PeerInfo } from "../transport/channel.ts";
 export type { SaslServerOptions, UserTable } from "./sasl.ts";
 export type { ScramHash, ScramKeys } from "../sasl/scram_keys.ts";
 export type { FindScramKeys } from "../sasl/scram_server.ts";

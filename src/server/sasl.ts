@@ -25,7 +25,7 @@ import {
   type IdentifyExternal,
   plainServer,
 } from "../sasl/server_mechanisms.ts";
-import type { PeerInfo } from "../transport/info.ts";
+import type { PeerInfo } from "../transport/channel.ts";
 
 /** Passwords by user name, or the keys that `scramKeys` of `./sasl` makes of them. */
 export type UserTable = Readonly<Record<string, string | ScramKeys>>;

@@ -7,7 +7,7 @@
  */
 
 import type { FrameTrace } from "../engine/events.ts";
-import { FrameDecoder as WebSocketDecoder } from "../transport/websocket/frames.ts";
+import { WebSocketFrameDecoder } from "../transport/websocket/frames.ts";
 import { FrameTracer } from "./frame_tracer.ts";
 import { bytesOf } from "./json.ts";
 import { readPackets, type Segment } from "./pcap.ts";
@@ -96,7 +96,7 @@ class CapturedStream {
     out: "unknown",
   };
   readonly #heads: Record<Direction, Uint8Array<ArrayBuffer>> = { in: new Uint8Array(0), out: new Uint8Array(0) };
-  readonly #sockets: Partial<Record<Direction, WebSocketDecoder>> = {};
+  readonly #sockets: Partial<Record<Direction, WebSocketFrameDecoder>> = {};
   #time = 0;
 
   constructor(number: number, listener: CaptureListener) {
@@ -159,7 +159,7 @@ class CapturedStream {
   }
 
   #unwrap(direction: Direction, bytes: Uint8Array<ArrayBuffer>): void {
-    const decoder = this.#sockets[direction] ??= new WebSocketDecoder(direction === "out");
+    const decoder = this.#sockets[direction] ??= new WebSocketFrameDecoder(direction === "out");
     try {
       // Bytes are unmasked in place.
       decoder.push(bytes.slice());

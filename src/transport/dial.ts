@@ -4,10 +4,9 @@
  * @module
  */
 
-import { TransportError } from "../base/errors.ts";
-import { isWorkers, prefersSockets, runtimeName } from "./runtime/detect.ts";
+import { isWorkers, prefersSockets } from "./runtime/detect.ts";
 import type { SocketDialOptions, SocketProxyOptions, TlsOptions } from "./socket/dial.ts";
-import { targetOf } from "./target.ts";
+import { readUrl } from "./url.ts";
 import { dial, type DialedChannel } from "./websocket/standard.ts";
 
 /** How a connection gets to its broker. */
@@ -53,23 +52,22 @@ export interface DialAnyOptions extends TransportOptions {
  */
 export async function dialAny(url: string | URL, options: DialAnyOptions = {}): Promise<DialedChannel> {
   const { transport = "auto", subprotocols, signal, handshakeTimeoutMs } = options;
-  const target = targetOf(url, ["ws:", "wss:", "amqp:", "amqps:"]);
+  const target = readUrl(url, ["ws:", "wss:", "amqp:", "amqps:"]);
   const need = needOf(target.scheme, options);
   const native = (): Promise<DialedChannel> => dial(target.url, { subprotocols, signal, handshakeTimeoutMs });
   if (transport !== "socket") {
     if (need === undefined && (transport === "websocket" || !prefersSockets())) return await native();
     if (need === 'option "headers"' && isWorkers()) {
-      const { dialByFetch } = await import("./other_dial.ts");
+      const { dialByFetch } = await import("./websocket/fetch_dial.ts");
       return await dialByFetch(target.url, options as SocketDialOptions);
     }
     if (transport === "websocket") throw new TypeError(`Cannot connect: ${need} needs transport "socket"`);
   }
   // Not before it is needed: a page that connects by its own WebSocket never loads it.
-  const { dialSocket, hasOwnDispatcher, hasSockets } = await import("./other_dial.ts");
+  const { dialSocket, hasOwnDispatcher, hasSockets, noSockets } = await import("./socket/dial.ts");
   if (need === undefined && transport === "auto" && (!hasSockets() || hasOwnDispatcher())) return await native();
   if (!hasSockets()) {
-    const what = need ?? 'transport "socket"';
-    throw new TransportError("not-supported", `Cannot use ${what}: ${runtimeName()} has no sockets`);
+    throw noSockets(need ?? 'transport "socket"');
   }
   return await dialSocket(target.url, options as SocketDialOptions);
 }

@@ -4,8 +4,7 @@
  * @module
  */
 
-import type { Channel } from "./channel.ts";
-import { Inbound } from "./inbound.ts";
+import { type Channel, Inbound } from "./channel.ts";
 
 /** How {@linkcode channelPair} carries bytes. */
 export interface ChannelPairOptions {

@@ -14,6 +14,7 @@
  */
 
 export {
+  type HttpServiceOptions,
   listen,
   type ListenCounters,
   type Listener,
@@ -37,8 +38,8 @@ export type { ProxyCredentials, ProxyScheme } from "./proxy/challenge.ts";
 export type { Channel, ChannelClose } from "./channel.ts";
 export type { HeaderField, HeadLimits, HttpVersion, RequestHead } from "./http/head.ts";
 export type { ProxyCredentialsCallback, ProxyCredentialsRequest, ProxyOptions } from "./proxy/http_proxy.ts";
-export type { PeerCertificate, PeerInfo } from "./info.ts";
-export type { OriginPolicy } from "./websocket/origins.ts";
+export type { PeerCertificate, PeerInfo } from "./channel.ts";
+export type { OriginPolicy } from "./websocket/upgrade.ts";
 export type { WebSocketLimits } from "./websocket/rfc6455.ts";
 export type { PausableChannel } from "./socket/socket.ts";
 export type { WebSocketChannelOptions } from "./websocket/web_socket_channel.ts";

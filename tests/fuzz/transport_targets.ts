@@ -9,7 +9,12 @@ import { assert, assertEquals } from "@std/assert";
 import { TransportError } from "../../src/base/errors.ts";
 import { parseChallenges, parseParams } from "../../src/transport/proxy/challenge.ts";
 import { requestParser, responseParser } from "../../src/transport/http/head.ts";
-import { FrameDecoder, FrameEncoder, MaskKeys, opcode } from "../../src/transport/websocket/frames.ts";
+import {
+  MaskKeys,
+  opcode,
+  WebSocketFrameDecoder,
+  WebSocketFrameEncoder,
+} from "../../src/transport/websocket/frames.ts";
 import { pieces } from "../engine/pair.ts";
 import type { Random } from "../harness.ts";
 import { mutated } from "./generate.ts";
@@ -23,7 +28,7 @@ const HEADS = [
 /** Spoilt WebSocket frames are pieces of messages or a violation, and no more comes out than went in. */
 export function fuzzWebSocket(random: Random): void {
   const masked = random.int(2) === 0;
-  const encoder = new FrameEncoder(masked ? new MaskKeys(crypto) : undefined);
+  const encoder = new WebSocketFrameEncoder(masked ? new MaskKeys(crypto) : undefined);
   for (let count = 1 + random.int(5); count > 0; count--) {
     const payload = random.bytes(random.int(random.pick([2, 126, 300])));
     const control = random.int(4) === 0;
@@ -66,7 +71,7 @@ export function fuzzChallenge(random: Random): void {
 }
 
 function framesOf(masked: boolean, parts: readonly Uint8Array[]): { bytes: number; end: string } {
-  const decoder = new FrameDecoder(masked, { maxMessageBytes: 500, maxFragments: 10 });
+  const decoder = new WebSocketFrameDecoder(masked, { maxMessageBytes: 500, maxFragments: 10 });
   let bytes = 0;
   const end = attempt(() => {
     for (const part of parts) {

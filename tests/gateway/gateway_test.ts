@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import { connect, plain, publish, TransportError } from "../../mod.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import { gateway, type GatewayOptions, type GatewayTrace } from "../../src/gateway/gateway.ts";
-import { Relay } from "../../src/gateway/relay.ts";
+import { ChannelRelay } from "../../src/gateway/relay.ts";
 import { listen } from "../../src/transport/socket/listen.ts";
 import { channelPair } from "../../src/transport/pair.ts";
 import type { PausableChannel } from "../../src/transport/socket/socket.ts";
@@ -149,7 +149,7 @@ test("ATK-18: gateway: what a relay keeps is no more than its limit and the last
         return waiting;
       },
     };
-    new Relay(from, to, { lingerMs: 1, maxBufferedBytes, onbytes: () => {} });
+    new ChannelRelay(from, to, { lingerMs: 1, maxBufferedBytes, onbytes: () => {} });
     while (!paused) from.onbytes!(new Uint8Array(1_000));
     assertEquals(waiting, Math.floor(limit / 1_000) * 1_000 + 1_000);
   }

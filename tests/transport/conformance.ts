@@ -17,8 +17,7 @@ import {
 } from "../../mod.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
-import type { Channel } from "../../src/transport/channel.ts";
-import type { PeerInfo } from "../../src/transport/info.ts";
+import type { Channel, PeerInfo } from "../../src/transport/channel.ts";
 import { random, seed, test } from "../harness.ts";
 
 /** Whatever takes over channels. */

@@ -2,7 +2,7 @@ import { assertEquals, assertNotEquals, assertRejects, assertStringIncludes } fr
 import process from "node:process";
 import { connect, TransportError } from "../../mod.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
-import { hasOwnDispatcher } from "../../src/transport/runtime/dispatcher.ts";
+import { hasOwnDispatcher } from "../../src/transport/runtime/node.ts";
 import { dialAny, type DialAnyOptions } from "../../src/transport/dial.ts";
 import { listen } from "../../src/transport/socket/listen.ts";
 import { test } from "../harness.ts";

@@ -9,11 +9,11 @@ import { concat } from "@std/bytes";
 import { encodeHex } from "@std/encoding";
 import {
   type CloseEvent,
+  type EndpointEvent,
   WebSocketEndpoint,
-  type WebSocketEvent,
   type WebSocketLimits,
 } from "../../src/transport/websocket/rfc6455.ts";
-import { ServerUpgrade } from "../../src/transport/websocket/handshake.ts";
+import { ServerUpgrade } from "../../src/transport/websocket/upgrade.ts";
 import { latin1 } from "./wire.ts";
 
 /** A client's end that is open; its mask keys are all zero, so that its frames can be read in hex. */
@@ -58,7 +58,7 @@ export function flush(endpoint: WebSocketEndpoint): Uint8Array {
 }
 
 /** The close among events; there has to be one, and it has to be the last. */
-export function closeOf(events: readonly WebSocketEvent[]): CloseEvent {
+export function closeOf(events: readonly EndpointEvent[]): CloseEvent {
   const last = events.at(-1);
   assert(last?.kind === "close", `the last event is ${last?.kind}`);
   assertEquals(events.filter(({ kind }) => kind === "close").length, 1);
@@ -66,7 +66,7 @@ export function closeOf(events: readonly WebSocketEvent[]): CloseEvent {
 }
 
 /** Events in a form that does not depend on how payloads were cut: `.` ends a message. */
-export function summary(events: readonly WebSocketEvent[]): string[] {
+export function summary(events: readonly EndpointEvent[]): string[] {
   const lines: string[] = [];
   let open = false;
   for (const event of events) {
@@ -83,7 +83,7 @@ export function summary(events: readonly WebSocketEvent[]): string[] {
   return lines;
 }
 
-function describe(event: Exclude<WebSocketEvent, { kind: "bytes" }>): string {
+function describe(event: Exclude<EndpointEvent, { kind: "bytes" }>): string {
   switch (event.kind) {
     case "pong":
       return `pong ${encodeHex(event.bytes)}`;

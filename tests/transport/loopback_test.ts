@@ -90,7 +90,7 @@ test("WSB-8: a client without a known name is refused with 400, and the status i
 test("WS-11, WS-12: a plain request is refused with 426 and a short text", async () => {
   const server = await serve(() => assert(false, "accepted"));
   const get = await fetch(server.url.replace("ws:", "http:"));
-  assertEquals([get.status, await get.text()], [426, "Cannot upgrade: a WebSocket is required\n"]);
+  assertEquals([get.status, await get.text()], [426, "Cannot accept WebSocket: a WebSocket is required\n"]);
   const post = await fetch(server.url.replace("ws:", "http:"), { method: "POST", body: "x" });
   assertEquals([post.status, post.headers.get("allow")], [405, "GET"]);
   await post.body?.cancel();

@@ -5,9 +5,8 @@
  */
 
 import { createHash } from "node:crypto";
-import { connect, createServer, type Socket } from "node:net";
-import type { AddressInfo } from "node:net";
-import { FrameDecoder, FrameEncoder, MaskKeys } from "../../src/transport/websocket/frames.ts";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { MaskKeys, WebSocketFrameDecoder, WebSocketFrameEncoder } from "../../src/transport/websocket/frames.ts";
 import { latin1, text } from "./wire.ts";
 
 const HOST = "127.0.0.1";
@@ -25,15 +24,15 @@ export class RawPeer {
   readonly controls: Array<{ opcode: number; payload: Uint8Array }> = [];
   /** Resolves when the socket is gone. */
   readonly ended: Promise<void>;
-  readonly #decoder: FrameDecoder;
-  readonly #encoder: FrameEncoder;
+  readonly #decoder: WebSocketFrameDecoder;
+  readonly #encoder: WebSocketFrameEncoder;
   #change: () => void = () => {};
 
   /** Reads what the other end sends; `onhead` is called once its head is complete. */
   constructor(socket: Socket, role: "client" | "server", onhead: (peer: RawPeer) => void) {
     this.socket = socket;
-    this.#decoder = new FrameDecoder(role === "server", { maxFragments: Infinity, maxMessageBytes: Infinity });
-    this.#encoder = new FrameEncoder(role === "client" ? new MaskKeys(crypto) : undefined);
+    this.#decoder = new WebSocketFrameDecoder(role === "server", { maxFragments: Infinity, maxMessageBytes: Infinity });
+    this.#encoder = new WebSocketFrameEncoder(role === "client" ? new MaskKeys(crypto) : undefined);
     this.ended = new Promise((resolve) => socket.on("close", () => resolve()));
     socket.on("error", () => {});
     socket.on("close", () => this.#change());

@@ -8,8 +8,7 @@
  */
 
 import { TransportError } from "../../base/errors.ts";
-import { isToken } from "./token.ts";
-import { elementsOf, trimBlanks } from "./tokens.ts";
+import { elementsOf, hasToken, isControl, isToken, trimBlanks } from "./tokens.ts";
 
 /** Most bytes of a head, its blank line included; far above what cookies and tokens need. */
 export const MAX_HEAD_BYTES: number = 16_384;
@@ -19,6 +18,9 @@ export const MAX_LINE_BYTES: number = 8_192;
 
 /** Most header fields of a head; real handshakes carry fewer than thirty. */
 export const MAX_HEADER_FIELDS: number = 100;
+
+/** Most interim responses before the final one; nobody has a reason to send more than one. */
+export const MAX_INTERIM_RESPONSES: number = 8;
 
 /** What a head may cost before it is refused. */
 export interface HeadLimits {
@@ -139,9 +141,8 @@ export function headerList(headers: readonly HeaderField[], name: string): strin
 }
 
 /** Whether the list in the fields called `name` has `token`, whatever its case. */
-export function hasToken(headers: readonly HeaderField[], name: string, token: string): boolean {
-  const wanted = token.toLowerCase();
-  return headerList(headers, name).some((element) => element.toLowerCase() === wanted);
+export function headerHasToken(headers: readonly HeaderField[], name: string, token: string): boolean {
+  return headerValues(headers, name).some((value) => hasToken(value, token));
 }
 
 /**
@@ -217,7 +218,7 @@ export class LineReader {
         this.#endsInCr = true;
         continue;
       }
-      if (isControl(byte)) throw httpViolation(`control character 0x${byte.toString(16).padStart(2, "0")}`);
+      if (isForbidden(byte)) throw httpViolation(`control character 0x${byte.toString(16).padStart(2, "0")}`);
       throw httpViolation(`a line is longer than ${this.#maxLineBytes} bytes`);
     }
     return undefined;
@@ -229,7 +230,7 @@ export class LineReader {
     const { bytes, at } = input;
     const most = Math.min(MAX_RUN_BYTES, this.#remaining, this.#maxLineBytes - this.#line.length, bytes.length - at);
     let length = 0;
-    while (length < most && !isControl(bytes[at + length]!)) length++;
+    while (length < most && !isForbidden(bytes[at + length]!)) length++;
     if (length === 0) return false;
     // Spread, it would be an iterator's result for each byte.
     this.#line += String.fromCharCode.apply(undefined, bytes.subarray(at, at + length) as unknown as number[]);
@@ -285,6 +286,11 @@ function encodeHead(startLine: string, headers: readonly HeaderField[]): Uint8Ar
     text += `${name}: ${value}\r\n`;
   }
   text += "\r\n";
+  return latin1Bytes(text);
+}
+
+/** The bytes of a text that has one code unit for each of them. */
+export function latin1Bytes(text: string): Uint8Array {
   const bytes = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
   return bytes;
@@ -298,16 +304,18 @@ function isTarget(text: string): boolean {
   return /^[!-~]+$/.test(text);
 }
 
-function isFieldValue(text: string): boolean {
+/** Whether a text may stand in a field: no control character but the tab, no code unit above `highest`. */
+export function isFieldValue(text: string, highest = 0xff): boolean {
   for (let i = 0; i < text.length; i++) {
     const unit = text.charCodeAt(i);
-    if (unit > 0xff || isControl(unit)) return false;
+    if (unit > highest || isForbidden(unit)) return false;
   }
   return true;
 }
 
-function isControl(byte: number): boolean {
-  return (byte < 0x20 && byte !== 0x09) || byte === 0x7f;
+// A tab is a blank within a line.
+function isForbidden(byte: number): boolean {
+  return isControl(byte) && byte !== 0x09;
 }
 
 // What the peer wrote goes into an error only escaped and cut.

@@ -1,4 +1,13 @@
-import { isToken } from "./token.ts";
+/**
+ * Tokens and lists of them, as header fields carry them; the names of WebSocket subprotocols are such tokens.
+ *
+ * @module
+ */
+
+/** Whether the text is a token: what a method, a field name and a subprotocol are made of [rfc9110 5.6.2]. */
+export function isToken(text: string): boolean {
+  return /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(text);
+}
 
 /**
  * The elements of a comma-separated list; empty ones are allowed and mean nothing [rfc9110 5.6.1.2].
@@ -16,6 +25,12 @@ export function tokensOf(list: string): string[] | undefined {
   return elements.every(isToken) ? elements : undefined;
 }
 
+/** Whether a comma-separated list has `token`, whatever its case. */
+export function hasToken(list: string, token: string): boolean {
+  const wanted = token.toLowerCase();
+  return elementsOf(list).some((element) => element.toLowerCase() === wanted);
+}
+
 /** The text without spaces and tabs around it: `String.trim` would also take 0xa0, the tail of many a UTF-8 sequence. */
 export function trimBlanks(text: string): string {
   let start = 0;
@@ -25,6 +40,29 @@ export function trimBlanks(text: string): string {
   return text.slice(start, end);
 }
 
-function isBlank(unit: number): boolean {
+/** Whether it is a space or a tab, the only blanks within a field. */
+export function isBlank(unit: number): boolean {
   return unit === 0x20 || unit === 0x09;
+}
+
+/** Whether it is a control character, a tab included. */
+export function isControl(unit: number): boolean {
+  return unit < 0x20 || unit === 0x7f;
+}
+
+/** The registered name of AMQP 1.0 over WebSocket [wsb 2.1]. */
+const DEFAULT_SUBPROTOCOL = "amqp";
+
+/**
+ * The names to offer or accept, in order of preference, when the caller gave these.
+ *
+ * @throws {TypeError} If a name is not a token, comes twice, or there is none: a WebSocket without subprotocol is not AMQP.
+ */
+export function checkSubprotocols(names: readonly string[] = [DEFAULT_SUBPROTOCOL]): readonly string[] {
+  if (names.length === 0) throw new TypeError("Cannot use subprotocols: list is empty");
+  for (const [index, name] of names.entries()) {
+    if (!isToken(name)) throw new TypeError(`Cannot use subprotocol ${JSON.stringify(name)}: it is not a token`);
+    if (names.indexOf(name) < index) throw new TypeError(`Cannot use subprotocol "${name}": it is listed twice`);
+  }
+  return names;
 }

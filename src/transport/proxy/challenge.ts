@@ -4,6 +4,8 @@
  * @module
  */
 
+import { encodeBase64 } from "@std/encoding";
+import { isBlank, isControl } from "../http/tokens.ts";
 import { type DigestChallenge, type DigestHash, type Hash, readDigestChallenge } from "./digest.ts";
 
 /** An authentication scheme that this module can answer. */
@@ -96,10 +98,7 @@ export function rankChallenges(challenges: readonly Challenge[], options: RankOp
  */
 export function basicAuthorization(credentials: ProxyCredentials): string {
   checkCredentials(credentials, ["basic"]);
-  const bytes = new TextEncoder().encode(`${credentials.username}:${credentials.password}`);
-  let binary = "";
-  for (const byte of bytes) binary += String.fromCharCode(byte);
-  return `Basic ${btoa(binary)}`;
+  return `Basic ${encodeBase64(`${credentials.username}:${credentials.password}`)}`;
 }
 
 /**
@@ -179,14 +178,6 @@ function hasControl(text: string): boolean {
     if (isControl(text.charCodeAt(i))) return true;
   }
   return false;
-}
-
-function isControl(code: number): boolean {
-  return code < 0x20 || code === 0x7f;
-}
-
-function isBlank(code: number): boolean {
-  return code === 0x20 || code === 0x09;
 }
 
 function isAlphanumeric(code: number): boolean {

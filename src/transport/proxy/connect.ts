@@ -11,10 +11,12 @@
 import { TransportError, type TransportErrorCode } from "../../base/errors.ts";
 import { parseChallenges, type ProxyCredentials, type ProxyScheme, type UsableChallenge } from "./challenge.ts";
 import {
-  hasToken,
+  headerHasToken,
   headerValues,
   type HeadLimits,
   type HeadParser,
+  latin1Bytes,
+  MAX_INTERIM_RESPONSES,
   type ResponseHead,
   responseParser,
 } from "../http/head.ts";
@@ -23,9 +25,6 @@ import { formatAuthority, type HttpProxy, type ProxyAnswer, type ProxyCredential
 
 /** Most bytes of a challenge's body that are read to keep the connection; above that, a new one is cheaper. */
 export const MAX_CHALLENGE_BODY_BYTES: number = 65_536;
-
-/** Most interim responses before the final one; a proxy has no reason to send more than one. */
-export const MAX_INTERIM_RESPONSES: number = 8;
 
 /** Milliseconds that one step may take; a proxy answers only after it has reached the target, or given up. */
 export const PROXY_STEP_TIMEOUT_MS: number = 30_000;
@@ -365,7 +364,7 @@ export class ProxyTunnel {
 // Without a length the body ends with the connection, whatever the head says.
 function keepsConnection({ version, headers }: ResponseHead): boolean {
   const says = (token: string): boolean =>
-    hasToken(headers, "connection", token) || hasToken(headers, "proxy-connection", token);
+    headerHasToken(headers, "connection", token) || headerHasToken(headers, "proxy-connection", token);
   const hasLength = headerValues(headers, "content-length").length > 0 ||
     headerValues(headers, "transfer-encoding").length > 0;
   return hasLength && !says("close") && (version === "HTTP/1.1" || says("keep-alive"));
@@ -373,5 +372,5 @@ function keepsConnection({ version, headers }: ResponseHead): boolean {
 
 // Header text has one character per byte; shown to a person, it is most likely UTF-8.
 function decodeText(text: string): string {
-  return new TextDecoder().decode(Uint8Array.from(text, (char) => char.charCodeAt(0)));
+  return new TextDecoder().decode(latin1Bytes(text));
 }

@@ -4,7 +4,9 @@
  * @module
  */
 
+import { encodeHex } from "@std/encoding";
 import { TransportError } from "../../base/errors.ts";
+import { isFieldValue, latin1Bytes } from "../http/head.ts";
 
 /** A hash function by the name that the challenge gives it. */
 export type DigestHash = "MD5" | "SHA-256" | "SHA-512-256";
@@ -75,7 +77,7 @@ export function readDigestChallenge(params: ReadonlyMap<string, string>): Digest
   const opaque = params.get("opaque");
   if (realm === undefined || nonce === undefined) return undefined;
   // All three travel back: nothing that could end the header line may be in them.
-  if (!isEchoable(realm) || !isEchoable(nonce) || !isEchoable(opaque ?? "")) return undefined;
+  if (!isFieldValue(realm) || !isFieldValue(nonce) || !isFieldValue(opaque ?? "")) return undefined;
   const spelt = params.get("algorithm");
   const algorithm = readAlgorithm(spelt ?? "MD5");
   if (algorithm === undefined) return undefined;
@@ -138,9 +140,11 @@ export class DigestSession {
     this.#cnonce = options.cnonce;
     this.#nonce = challenge.nonce;
     this.#user = this.#userParams(options.username);
-    const secret = this.#digest(joined(utf8(options.username), latin1(challenge.realm), utf8(options.password)));
+    const secret = this.#digest(joined(utf8(options.username), latin1Bytes(challenge.realm), utf8(options.password)));
     // Once per session, over the first pair of nonces, also when the nonce is renewed later [rfc7616 3.4.2].
-    this.#ha1 = challenge.session ? this.#digest(latin1(`${secret}:${challenge.nonce}:${options.cnonce}`)) : secret;
+    this.#ha1 = challenge.session
+      ? this.#digest(latin1Bytes(`${secret}:${challenge.nonce}:${options.cnonce}`))
+      : secret;
   }
 
   /** The `Proxy-Authorization` value for one more request; the nonce count rises with each call. */
@@ -149,41 +153,41 @@ export class DigestSession {
     const nc = (++this.#count).toString(16).padStart(8, "0");
     const covered = `${request.method}:${request.uri}`;
     const ha2 = this.#digest(
-      latin1(qop === "auth-int" ? `${covered}:${this.#digest(request.body ?? new Uint8Array(0))}` : covered),
+      latin1Bytes(qop === "auth-int" ? `${covered}:${this.#digest(request.body ?? new Uint8Array(0))}` : covered),
     );
     const bound = qop === undefined ? this.#nonce : `${this.#nonce}:${nc}:${this.#cnonce}:${qop}`;
-    const response = this.#digest(latin1(`${this.#ha1}:${bound}:${ha2}`));
+    const response = this.#digest(latin1Bytes(`${this.#ha1}:${bound}:${ha2}`));
     // Quoted or bare as the RFC has it: some proxies compare the bare ones by the letter [rfc7616 3.4].
     const params = [
       this.#user,
-      `realm=${quote(realm)}`,
-      `nonce=${quote(this.#nonce)}`,
-      `uri=${quote(request.uri)}`,
-      `response=${quote(response)}`,
+      `realm=${quotedString(realm)}`,
+      `nonce=${quotedString(this.#nonce)}`,
+      `uri=${quotedString(request.uri)}`,
+      `response=${quotedString(response)}`,
     ];
     if (algorithm !== undefined) params.push(`algorithm=${algorithm}`);
-    if (opaque !== undefined) params.push(`opaque=${quote(opaque)}`);
+    if (opaque !== undefined) params.push(`opaque=${quotedString(opaque)}`);
     if (qop !== undefined) params.push(`qop=${qop}`, `nc=${nc}`);
-    if (qop !== undefined || session) params.push(`cnonce=${quote(this.#cnonce)}`);
+    if (qop !== undefined || session) params.push(`cnonce=${quotedString(this.#cnonce)}`);
     if (userhash) params.push("userhash=true");
     return `Digest ${params.join(", ")}`;
   }
 
   /** Goes on with the nonce that the proxy announced for the next request; one that could not be sent back is ignored. */
   renew(nonce: string): void {
-    if (!isEchoable(nonce)) return;
+    if (!isFieldValue(nonce)) return;
     this.#nonce = nonce;
     this.#count = 0;
   }
 
   #userParams(username: string): string {
     const { realm, userhash, utf8: declared } = this.#challenge;
-    if (!isEchoable(username, Infinity)) {
+    if (!isFieldValue(username, Infinity)) {
       throw new TypeError("Cannot start Digest: user name must not hold control characters");
     }
-    if (userhash) return `username="${this.#digest(joined(utf8(username), latin1(realm)))}"`;
+    if (userhash) return `username="${this.#digest(joined(utf8(username), latin1Bytes(realm)))}"`;
     if (declared && !/^[ -~]*$/.test(username)) return `username*=UTF-8''${extended(utf8(username))}`;
-    return `username=${quote(binary(utf8(username)))}`;
+    return `username=${quotedString(binary(utf8(username)))}`;
   }
 
   #digest(bytes: Uint8Array): string {
@@ -192,9 +196,7 @@ export class DigestSession {
     if (digest === undefined) {
       throw new TransportError("not-supported", `Cannot answer Digest challenge: this runtime lacks "${hash}"`);
     }
-    let hex = "";
-    for (const byte of digest) hex += byte.toString(16).padStart(2, "0");
-    return hex;
+    return encodeHex(digest);
   }
 }
 
@@ -209,15 +211,7 @@ function isTrue(value: string | undefined): boolean {
   return value?.toLowerCase() === "true";
 }
 
-function isEchoable(text: string, limit = 0xff): boolean {
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    if ((code < 0x20 && code !== 0x09) || code === 0x7f || code > limit) return false;
-  }
-  return true;
-}
-
-function quote(text: string): string {
+function quotedString(text: string): string {
   return `"${text.replace(/["\\]/g, "\\$&")}"`;
 }
 
@@ -233,12 +227,6 @@ function extended(bytes: Uint8Array): string {
 
 function utf8(text: string): Uint8Array {
   return new TextEncoder().encode(text);
-}
-
-function latin1(text: string): Uint8Array {
-  const bytes = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
-  return bytes;
 }
 
 function binary(bytes: Uint8Array): string {

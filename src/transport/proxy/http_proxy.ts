@@ -4,6 +4,7 @@
  * @module
  */
 
+import { encodeHex } from "@std/encoding";
 import {
   basicAuthorization,
   checkCredentials,
@@ -147,7 +148,7 @@ export class HttpProxy {
     return new DigestSession(challenge.digest, {
       username: used.username,
       password: used.password,
-      cnonce: hex(this.#powers.random(16)),
+      cnonce: encodeHex(this.#powers.random(16)),
       hash: this.#powers.hash,
     });
   }
@@ -291,10 +292,4 @@ function readHeaders(headers: Readonly<Record<string, string>>): readonly Header
   // Written once for its checks, so that a bad field shows before a connection is made.
   encodeRequestHead({ method: "CONNECT", target: "x:1", headers: fields });
   return fields;
-}
-
-function hex(bytes: Uint8Array): string {
-  let text = "";
-  for (const byte of bytes) text += byte.toString(16).padStart(2, "0");
-  return text;
 }

@@ -1,7 +1,18 @@
-/** The runtime's name as it gives it itself, for errors. */
+/**
+ * Which runtime this is, as far as dialling has to know.
+ *
+ * @module
+ */
+
+/** The runtime's name, for errors: as it gives it itself, or that it is a browser. */
 export function runtimeName(): string {
   const agent = userAgent();
-  return agent === "" ? "this runtime" : JSON.stringify(agent.slice(0, 100));
+  return agent === "" ? "this runtime" : isBrowser() ? "a browser" : JSON.stringify(agent.slice(0, 100));
+}
+
+/** Whether this is a browser. */
+export function isBrowser(): boolean {
+  return userAgent().startsWith("Mozilla/");
 }
 
 /** Whether this is Cloudflare Workers, where `fetch` is what opens a WebSocket with headers. */

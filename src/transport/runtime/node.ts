@@ -13,8 +13,8 @@ import type * as Tls from "node:tls";
 import { TransportError } from "../../base/errors.ts";
 import { ignore } from "../../base/wait.ts";
 import type { Hash } from "../proxy/digest.ts";
-import type { PeerCertificate } from "../info.ts";
-import { runtimeName } from "./detect.ts";
+import type { PeerCertificate } from "../channel.ts";
+import { isBrowser, isNode, isWorkers, runtimeName } from "./detect.ts";
 import type { Socket } from "../socket/socket.ts";
 import type { TlsOptions, TlsServerOptions } from "../socket/tls.ts";
 
@@ -39,6 +39,39 @@ interface Process {
 /** Whether this runtime has sockets. */
 export function hasSockets(): boolean {
   return host().getBuiltinModule?.("node:net") !== undefined;
+}
+
+/** The error for what needs sockets where there are none. */
+export function noSockets(what: string): TransportError {
+  const remedy = isWorkers()
+    ? "connect with dialSocket of ./workers, or by ws: or wss:"
+    : isBrowser()
+    ? "connect by ws: or wss: without it, to a broker or gateway that takes WebSockets"
+    : "connect by ws: or wss: without it, or run on Node, Deno or Bun";
+  return new TransportError("not-supported", `Cannot use ${what}: ${runtimeName()} has no sockets; ${remedy}`);
+}
+
+/**
+ * Whether something speaks for Node's own WebSocket, although a socket of ours is faster.
+ *
+ * It connects through the dispatcher of Node's `fetch`, which is made on first use unless there is one already. One that goes
+ * through the proxies of the environment (NODE_USE_ENV_PROXY), or that the program has set with a proxy or with terms of
+ * TLS, is there for a reason.
+ */
+export function hasOwnDispatcher(): boolean {
+  if (!isNode()) return false;
+  const host = globalThis as { [key: symbol]: Dispatcher | undefined };
+  const first = host[Symbol.for("undici.globalDispatcher.1")];
+  // From its version 8 on undici keeps its own elsewhere, and wraps it here for those before it.
+  const dispatcher = first?.constructor.name === "Dispatcher1Wrapper"
+    ? host[Symbol.for("undici.globalDispatcher.2")]
+    : first;
+  if (dispatcher === undefined) return false;
+  const key = Object.getOwnPropertySymbols(dispatcher).find(({ description }) => description === "options");
+  if (dispatcher.constructor.name !== "Agent" || key === undefined) return true;
+  // Composed with interceptors, it answers with a `dispatch` that is not its class's.
+  const { dispatch } = Object.getPrototypeOf(dispatcher) as Dispatcher;
+  return dispatcher.dispatch !== dispatch || dispatcher[key]?.connect !== undefined;
 }
 
 /** Starts to connect. */
@@ -163,7 +196,7 @@ function host(): Process {
 function builtin<Module>(name: string): Module {
   const module = host().getBuiltinModule?.(`node:${name}`);
   if (module !== undefined) return module as Module;
-  throw new TransportError("not-supported", `Cannot use sockets: ${runtimeName()} has none`);
+  throw noSockets("sockets");
 }
 
 function prepared(socket: Net.Socket): Socket {
@@ -179,4 +212,9 @@ function certificateOf(socket: Tls.TLSSocket): PeerCertificate | undefined {
   if (subject === undefined) return undefined;
   const names = Object.entries(subject).map(([name, value]) => [name, [value].flat().join("\n")]);
   return { subject: Object.fromEntries(names), subjectAltName: subjectaltname, fingerprint: fingerprint256 };
+}
+
+interface Dispatcher {
+  readonly dispatch: unknown;
+  readonly [key: symbol]: { readonly connect?: unknown } | undefined;
 }

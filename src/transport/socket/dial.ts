@@ -13,13 +13,14 @@ import { WebSocketEndpoint } from "../websocket/rfc6455.ts";
 import { type PausableChannel, type Socket, StreamChannel } from "./socket.ts";
 import { openTcp, openTls, openTunnel, type StepOptions } from "./steps.ts";
 import { SocketWebSocket } from "../websocket/own.ts";
-import { checkSubprotocols } from "../websocket/subprotocols.ts";
-import { type Target, targetOf } from "../target.ts";
+import { checkSubprotocols } from "../http/tokens.ts";
+import { readUrl, type RemoteUrl } from "../url.ts";
 import { checkTls, type TlsOptions } from "./tls.ts";
-import { channelLimits, positive, type WebSocketChannelOptions } from "../websocket/web_socket_channel.ts";
-import { clientHandshake } from "../websocket/handshake.ts";
+import { channelLimits, type WebSocketChannelOptions } from "../websocket/web_socket_channel.ts";
+import { HANDSHAKE_TIMEOUT_MS, positive } from "../channel.ts";
+import { prepareUpgrade } from "../websocket/handshake.ts";
 
-export { hasSockets } from "../runtime/node.ts";
+export { hasOwnDispatcher, hasSockets, noSockets } from "../runtime/node.ts";
 export type { TlsOptions } from "./tls.ts";
 
 /** A proxy, and how TLS is set up with it where its URL starts with `https:`. */
@@ -53,9 +54,6 @@ export interface DialedSocket extends PausableChannel {
   readonly protocol: string;
 }
 
-// Each step alone: a name, a distant handshake, a proxy that first has to reach the target.
-const STEP_TIMEOUT_MS = 20_000;
-
 /**
  * Connects over a socket and hands it over as a {@linkcode Channel}: `amqp:` and `amqps:` as they are, `ws:` and `wss:` with
  * the WebSocket handshake done. TLS to the target is inside the tunnel where there is a proxy.
@@ -82,9 +80,12 @@ const STEP_TIMEOUT_MS = 20_000;
  * @throws What `signal` was aborted with, or what a credentials callback has thrown.
  */
 export async function dialSocket(url: string | URL, options: SocketDialOptions = {}): Promise<DialedSocket> {
-  const target = targetOf(url, ["ws:", "wss:", "amqp:", "amqps:"]);
+  const target = readUrl(url, ["ws:", "wss:", "amqp:", "amqps:"]);
   const { signal, tls = {} } = options;
-  const steps = { signal, timeoutMs: positive("handshakeTimeoutMs", options.handshakeTimeoutMs ?? STEP_TIMEOUT_MS) };
+  const steps = {
+    signal,
+    timeoutMs: positive("handshakeTimeoutMs", options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS),
+  };
   channelLimits(options);
   checkTls(tls);
   const isWebSocket = target.scheme.startsWith("ws");
@@ -105,9 +106,9 @@ export async function dialSocket(url: string | URL, options: SocketDialOptions =
   return await openWebSocket(socket, handshake, { ...options, ...steps });
 }
 
-function prepareHandshake(target: Target, options: SocketDialOptions): ReturnType<typeof clientHandshake> {
+function prepareHandshake(target: RemoteUrl, options: SocketDialOptions): ReturnType<typeof prepareUpgrade> {
   const subprotocols = checkSubprotocols(options.subprotocols);
-  return clientHandshake({ url: target.url, crypto, subprotocols, headers: headerFields(options.headers) });
+  return prepareUpgrade({ url: target.url, crypto, subprotocols, headers: headerFields(options.headers) });
 }
 
 function headerFields(headers: SocketDialOptions["headers"] = []): HeaderField[] {
@@ -117,7 +118,7 @@ function headerFields(headers: SocketDialOptions["headers"] = []): HeaderField[]
 
 function openWebSocket(
   socket: Socket,
-  handshake: Awaited<ReturnType<typeof clientHandshake>>,
+  handshake: Awaited<ReturnType<typeof prepareUpgrade>>,
   options: SocketDialOptions & StepOptions,
 ): Promise<DialedSocket> {
   const { signal, timeoutMs, closeTimeoutMs, maxMessageBytes } = options;
@@ -157,7 +158,7 @@ function openWebSocket(
 // Connections that are given the same options share what their proxy has asked for, which saves each a round trip.
 let known: WeakMap<SocketProxyOptions, HttpProxy> | undefined;
 
-function proxyOf(target: Target, proxy: SocketDialOptions["proxy"]): HttpProxy | undefined {
+function proxyOf(target: RemoteUrl, proxy: SocketDialOptions["proxy"]): HttpProxy | undefined {
   if (proxy === undefined) return undefined;
   const options: SocketProxyOptions = typeof proxy === "string" || proxy instanceof URL ? { url: proxy } : proxy;
   const url = options.url === "env" ? proxyFromEnvironment(environment(), target) : options.url;

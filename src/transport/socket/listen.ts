@@ -4,23 +4,19 @@
  * @module
  */
 
-import { TransportError } from "../../base/errors.ts";
 import { abortable, type WaitOptions } from "../../base/wait.ts";
-import type { Channel } from "../channel.ts";
-import type { PeerInfo } from "../info.ts";
-import type { HeaderField, RequestHead } from "../http/head.ts";
-import { hasSockets, listenTcp, type OnSecure, tlsAcceptor } from "../runtime/node.ts";
-import { HttpReception } from "./listen_http.ts";
-import type { OriginPolicy } from "../websocket/origins.ts";
+import { type Channel, guard, type PeerInfo, positive } from "../channel.ts";
+import type { RequestHead } from "../http/head.ts";
+import { hasSockets, listenTcp, noSockets, type OnSecure, tlsAcceptor } from "../runtime/node.ts";
+import { HttpExchange, type HttpServiceOptions } from "./listen_http.ts";
 import type { WebSocketLimits } from "../websocket/rfc6455.ts";
-import { runtimeName } from "../runtime/detect.ts";
 import { WebSocketSniffer } from "./sniff.ts";
 import { type PausableChannel, type Socket, StreamChannel } from "./socket.ts";
-import { checkSubprotocols } from "../websocket/subprotocols.ts";
+import { checkSubprotocols } from "../http/tokens.ts";
 import { checkOptions, type OptionKinds } from "../../base/options.ts";
 import { checkTls, type TlsServerOptions } from "./tls.ts";
-import { guard, positive } from "../websocket/web_socket_channel.ts";
 
+export type { HttpServiceOptions, UpgradeRefusal } from "./listen_http.ts";
 export type { TlsServerOptions } from "./tls.ts";
 
 /** What a client can come with. */
@@ -48,16 +44,8 @@ export interface ListenLimits extends WebSocketLimits {
   handshakeTimeoutMs?: number;
 }
 
-/** How a WebSocket is refused. */
-export interface UpgradeRefusal {
-  /** The HTTP status, 400 to 599. */
-  readonly status: number;
-  /** Further header fields, such as `WWW-Authenticate`. */
-  readonly headers?: readonly HeaderField[];
-}
-
 /** How {@linkcode listen} accepts. */
-export interface ListenOptions {
+export interface ListenOptions extends HttpServiceOptions {
   /** The port; 0 takes any that is free. */
   port: number;
   /** The address to listen at. Default: all of this machine. */
@@ -70,26 +58,6 @@ export interface ListenOptions {
   tls?: TlsServerOptions;
   /** What is spoken. Default: everything, TLS included where `tls` is given; `["amqps", "wss"]` leaves nothing in clear. */
   schemes?: readonly ListenScheme[];
-  /** The WebSocket subprotocols accepted, most preferred first. Default: `["amqp"]` [wsb 2.1]. */
-  subprotocols?: readonly string[];
-  /** The paths at which WebSockets are accepted; others are answered with 404. Default: any. */
-  paths?: readonly string[] | ((path: string) => boolean);
-  /**
-   * Decides on a WebSocket before it is opened: undefined lets it in, else that is answered, such as 401 with
-   * `WWW-Authenticate`. A failure is answered with 500. Default: everybody is let in, to meet SASL.
-   */
-  authenticate?: (
-    request: RequestHead,
-    info: PeerInfo,
-  ) => UpgradeRefusal | undefined | Promise<UpgradeRefusal | undefined>;
-  /** Which web pages may connect. Default: none; programs send no `Origin` and are not concerned. */
-  origins?: OriginPolicy;
-  /** The text that answers an ordinary GET, for those who watch over the service. Default: `"ok\\n"`. */
-  health?: string;
-  /** The longest WebSocket message that is sent; more bytes leave as several messages. Default: 65,535. */
-  maxMessageBytes?: number;
-  /** How long to wait for a client's part of the end without any progress. Default: 5,000. */
-  closeTimeoutMs?: number;
   /** Bounds of what clients can cost. */
   limits?: ListenLimits;
 }
@@ -165,7 +133,7 @@ const MAX_CONNECTIONS = 1_000;
 const MAX_HANDSHAKES = 100;
 
 // Half of what clients wait for.
-const HANDSHAKE_TIMEOUT_MS = 10_000;
+const ACCEPT_TIMEOUT_MS = 10_000;
 
 /**
  * Listens on one port for WebSocket and AMQP, in clear and over TLS, told apart by their first bytes.
@@ -198,21 +166,21 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   for (const name of ["maxConnections", "maxConnectionsPerAddress", "maxHandshakes", "handshakeTimeoutMs"] as const) {
     positive(name, options.limits?.[name] ?? 1);
   }
-  if (!hasSockets()) throw new TransportError("not-supported", `Cannot listen: ${runtimeName()} has no sockets`);
-  const reception = new Reception(options);
-  const listener = await listenTcp(options, (socket) => reception.receive(socket));
+  if (!hasSockets()) throw noSockets("listen");
+  const incoming = new IncomingConnections(options);
+  const listener = await listenTcp(options, (socket) => incoming.receive(socket));
   let closed: Promise<void> | undefined;
   const stop = (): void => void (closed ??= listener.close());
   const close = ({ signal }: WaitOptions = {}): Promise<void> => {
     stop();
-    reception.close();
+    incoming.close();
     return abortable(closed!, signal);
   };
   return {
     port: listener.port,
     host: listener.host,
     get counters(): ListenCounters {
-      return reception.counters;
+      return incoming.counters;
     },
     stop,
     close,
@@ -221,7 +189,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
 }
 
 // Where connections are until it is known what they want.
-class Reception {
+class IncomingConnections {
   readonly #options: ListenOptions;
   readonly #schemes: readonly ListenScheme[];
   readonly #acceptTls: ((socket: Socket, onsecure: OnSecure) => void) | undefined;
@@ -249,7 +217,7 @@ class Reception {
       maxConnections = MAX_CONNECTIONS,
       maxConnectionsPerAddress = maxConnections,
       maxHandshakes = MAX_HANDSHAKES,
-      handshakeTimeoutMs = HANDSHAKE_TIMEOUT_MS,
+      handshakeTimeoutMs = ACCEPT_TIMEOUT_MS,
     } = this.#options.limits ?? {};
     // Unknown when it has gone already.
     const { remoteAddress = "" } = socket;
@@ -315,7 +283,7 @@ class Reception {
       } else if (opening === "http" && this.#speaks(connection.secure ? "wss" : "ws")) {
         const { secure, certificate } = connection;
         const peer: PeerInfo = { secure, certificate, remoteAddress: socket.remoteAddress };
-        connection.http = new HttpReception(socket, this.#options, peer, (channel, request, protocol) => {
+        connection.http = new HttpExchange(socket, this.#options, peer, (channel, request, protocol) => {
           // Nothing that a channel at rest would keep.
           connection.http = undefined;
           this.#hand(channel, connection, { scheme: connection.secure ? "wss" : "ws", request, protocol });
@@ -361,5 +329,5 @@ interface Connection {
   readonly socket: Socket;
   secure: boolean;
   certificate?: PeerInfo["certificate"];
-  http?: HttpReception;
+  http?: HttpExchange;
 }

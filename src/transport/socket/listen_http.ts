@@ -1,21 +1,54 @@
 import { TransportError } from "../../base/errors.ts";
-import { hasToken, type RequestHead, requestParser } from "../http/head.ts";
-import type { PeerInfo } from "../info.ts";
-import type { ListenOptions, UpgradeRefusal } from "./listen.ts";
-import { WebSocketEndpoint } from "../websocket/rfc6455.ts";
+import { checkSubprotocols } from "../http/tokens.ts";
+import { type HeaderField, headerHasToken, type RequestHead, requestParser } from "../http/head.ts";
+import { CLOSE_TIMEOUT_MS, guard, type PeerInfo } from "../channel.ts";
+import { WebSocketEndpoint, type WebSocketLimits } from "../websocket/rfc6455.ts";
 import type { PausableChannel, Socket } from "./socket.ts";
 import { SocketWebSocket } from "../websocket/own.ts";
-import { checkSubprotocols } from "../websocket/subprotocols.ts";
-import { guard } from "../websocket/web_socket_channel.ts";
-import { acceptKey, encodeRefusal, ServerUpgrade } from "../websocket/handshake.ts";
+import { acceptKey } from "../websocket/handshake.ts";
+import { encodeRefusal, type OriginPolicy, ServerUpgrade } from "../websocket/upgrade.ts";
+
+/** How a WebSocket is refused. */
+export interface UpgradeRefusal {
+  /** The HTTP status, 400 to 599. */
+  readonly status: number;
+  /** Further header fields, such as `WWW-Authenticate`. */
+  readonly headers?: readonly HeaderField[];
+}
+
+/** How HTTP is answered, and which WebSockets are opened. */
+export interface HttpServiceOptions {
+  /** The WebSocket subprotocols accepted, most preferred first. Default: `["amqp"]` [wsb 2.1]. */
+  subprotocols?: readonly string[];
+  /** The paths at which WebSockets are accepted; others are answered with 404. Default: any. */
+  paths?: readonly string[] | ((path: string) => boolean);
+  /**
+   * Decides on a WebSocket before it is opened: undefined lets it in, else that is answered, such as 401 with
+   * `WWW-Authenticate`. A failure is answered with 500. Default: everybody is let in, to meet SASL.
+   */
+  authenticate?: (
+    request: RequestHead,
+    info: PeerInfo,
+  ) => UpgradeRefusal | undefined | Promise<UpgradeRefusal | undefined>;
+  /** Which web pages may connect. Default: none; programs send no `Origin` and are not concerned. */
+  origins?: OriginPolicy;
+  /** The text that answers an ordinary GET, for those who watch over the service. Default: `"ok\\n"`. */
+  health?: string;
+  /** The longest WebSocket message that is sent; more bytes leave as several messages. Default: 65,535. */
+  maxMessageBytes?: number;
+  /** How long to wait for a client's part of the end without any progress. Default: 5,000. */
+  closeTimeoutMs?: number;
+  /** Bounds of what a request and its WebSocket can cost. */
+  limits?: WebSocketLimits;
+}
 
 /** Takes over a channel whose WebSocket is open. */
 export type OnUpgraded = (channel: PausableChannel, request: RequestHead, protocol: string) => void;
 
 /** Answers one request on a connection: a WebSocket, a plain answer, or a refusal. */
-export class HttpReception {
+export class HttpExchange {
   readonly #socket: Socket;
-  readonly #options: ListenOptions;
+  readonly #options: HttpServiceOptions;
   readonly #peer: PeerInfo;
   readonly #onupgraded: OnUpgraded;
   readonly #parser: ReturnType<typeof requestParser>;
@@ -23,7 +56,7 @@ export class HttpReception {
   #reading = true;
 
   /** Waits for the request's head. */
-  constructor(socket: Socket, options: ListenOptions, peer: PeerInfo, onupgraded: OnUpgraded) {
+  constructor(socket: Socket, options: HttpServiceOptions, peer: PeerInfo, onupgraded: OnUpgraded) {
     this.#socket = socket;
     this.#options = options;
     this.#peer = peer;
@@ -55,7 +88,7 @@ export class HttpReception {
       // The endpoint comes to the same end, and knows how to answer it.
     }
     this.#read();
-    if (head !== undefined && !hasToken(head.headers, "upgrade", "websocket")) return this.#answer(head);
+    if (head !== undefined && !headerHasToken(head.headers, "upgrade", "websocket")) return this.#answer(head);
     this.#upgrade(head);
   };
 
@@ -135,9 +168,6 @@ function isRefusal({ status, headers = [] }: UpgradeRefusal): boolean {
   encodeRefusal(status, "", headers);
   return true;
 }
-
-// Time enough to read a few bytes.
-const CLOSE_TIMEOUT_MS = 5_000;
 
 // What follows the head.
 function bodyLength(response: Uint8Array): number {

@@ -5,9 +5,7 @@
  */
 
 import { TransportError } from "../../base/errors.ts";
-import type { Channel, ChannelClose } from "../channel.ts";
-import { Inbound } from "../inbound.ts";
-import { guard } from "../websocket/web_socket_channel.ts";
+import { type Channel, type ChannelClose, CLOSE_TIMEOUT_MS, guard, Inbound, LOW_WATER_BYTES } from "../channel.ts";
 
 /** What is used of a socket of `node:net` or `node:tls`, which only `node.ts` may name. */
 export interface Socket {
@@ -64,13 +62,6 @@ export interface SocketChannelOptions {
   closeTimeoutMs?: number;
 }
 
-// Below this, a peer at 100 MB/s does not run dry before more is written. Far above what a socket queues without asking to
-// wait, so that whoever waits for `ready` is woken by `drain`.
-const LOW_WATER = 256 * 1024;
-
-// Long enough for a round trip around the world under load.
-const CLOSE_TIMEOUT_MS = 5_000;
-
 /** What channels over sockets share: reading, waiting for room, and an end that is certain. */
 export abstract class SocketChannel extends Inbound implements PausableChannel {
   /** Told when the peer's half has ended; see {@linkcode PausableChannel}. */
@@ -121,7 +112,7 @@ export abstract class SocketChannel extends Inbound implements PausableChannel {
 
   /** Resolves when at most 256 KiB wait, or the channel ended. */
   ready(): Promise<void> {
-    if (this.#gone || this.bufferedAmount <= LOW_WATER) return Promise.resolve();
+    if (this.#gone || this.bufferedAmount <= LOW_WATER_BYTES) return Promise.resolve();
     if (this.#waiting === undefined) {
       let resolve = (): void => {};
       const promise = new Promise<void>((settle) => resolve = settle);
@@ -178,7 +169,7 @@ export abstract class SocketChannel extends Inbound implements PausableChannel {
 
   /** Wakes whoever waits for `ready`, if it is time. */
   protected wake(): void {
-    if (this.#waiting === undefined || (!this.#gone && this.bufferedAmount > LOW_WATER)) return;
+    if (this.#waiting === undefined || (!this.#gone && this.bufferedAmount > LOW_WATER_BYTES)) return;
     this.#waiting.resolve();
     this.#waiting = undefined;
   }

@@ -5,7 +5,7 @@ import { connectTcp, connectTls } from "../runtime/node.ts";
 import { type ProxyEvent, ProxyTunnel } from "../proxy/connect.ts";
 import { reasonOf, type Socket } from "./socket.ts";
 import type { TlsOptions } from "./tls.ts";
-import { guard } from "../websocket/web_socket_channel.ts";
+import { guard } from "../channel.ts";
 
 /** What bounds every step on the way to a connection. */
 export interface StepOptions {

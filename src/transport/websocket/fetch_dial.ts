@@ -6,12 +6,10 @@
 
 import { TransportError } from "../../base/errors.ts";
 import type { SocketDialOptions } from "../socket/dial.ts";
-import { checkSubprotocols } from "./subprotocols.ts";
+import { checkSubprotocols } from "../http/tokens.ts";
+import { checkExtraHeaders } from "./handshake.ts";
 import { type DialedChannel, webSocketChannel, type WebSocketLike } from "./standard.ts";
-import { guard } from "./web_socket_channel.ts";
-
-// As for any other WebSocket.
-const HANDSHAKE_TIMEOUT_MS = 20_000;
+import { guard, HANDSHAKE_TIMEOUT_MS } from "../channel.ts";
 
 /**
  * Opens a WebSocket by `fetch`.
@@ -24,11 +22,7 @@ const HANDSHAKE_TIMEOUT_MS = 20_000;
 export async function dialByFetch(url: URL, options: SocketDialOptions): Promise<DialedChannel> {
   const subprotocols = checkSubprotocols(options.subprotocols);
   const headers = new Headers(options.headers as Record<string, string>);
-  for (const name of headers.keys()) {
-    if (/^(?:connection|host|upgrade|content-length|transfer-encoding|sec-websocket-.*)$/.test(name)) {
-      throw new TypeError(`Cannot set header "${name}": it belongs to the handshake`);
-    }
-  }
+  checkExtraHeaders([...headers]);
   headers.set("upgrade", "websocket");
   headers.set("sec-websocket-protocol", subprotocols.join(", "));
   const label = `Cannot open WebSocket to "${url.origin}${url.pathname}"`;

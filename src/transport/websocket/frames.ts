@@ -9,6 +9,7 @@
 
 import { isBlock, leaveSlab, lend, MIN_BLOCK_BYTES, roomOf, type Slab, takeBlock, takeSlab } from "../../base/pool.ts";
 import { TransportError } from "../../base/errors.ts";
+import { isCloseCode } from "../channel.ts";
 
 /** What a frame is [rfc6455 5.2]; the other values are reserved. */
 export const opcode = {
@@ -112,7 +113,7 @@ const TAIL_BYTES = 2_048;
  *
  * Payloads are copied: the caller keeps its bytes, and masking happens in the copy.
  */
-export class FrameEncoder {
+export class WebSocketFrameEncoder {
   readonly #keys: MaskKeys | undefined;
   readonly #key: Uint8Array | undefined;
   readonly #full: Uint8Array[] = [];
@@ -126,7 +127,7 @@ export class FrameEncoder {
     if (keys !== undefined) this.#key = new Uint8Array(4);
   }
 
-  /** How many bytes wait for {@linkcode FrameEncoder.take}. */
+  /** How many bytes wait for {@linkcode WebSocketFrameEncoder.take}. */
   get length(): number {
     return this.#length;
   }
@@ -228,7 +229,7 @@ export interface ControlFrame {
   readonly payload: Uint8Array;
 }
 
-/** What a {@linkcode FrameDecoder} lets through. */
+/** What a {@linkcode WebSocketFrameDecoder} lets through. */
 export interface FrameLimits {
   /** Most bytes of one message. Default: {@linkcode MAX_MESSAGE_BYTES}. */
   maxMessageBytes?: number;
@@ -241,7 +242,7 @@ export interface FrameLimits {
  *
  * Every violation is a {@linkcode TransportError} whose `closeCode` is the one to fail the connection with.
  */
-export class FrameDecoder {
+export class WebSocketFrameDecoder {
   readonly #masked: boolean;
   readonly #maxMessageBytes: number;
   readonly #maxFragments: number;
@@ -279,7 +280,7 @@ export class FrameDecoder {
   /**
    * Takes bytes over: masked ones are unmasked where they are.
    *
-   * @throws {TypeError} If {@linkcode FrameDecoder.next} has not read the previous ones to their end.
+   * @throws {TypeError} If {@linkcode WebSocketFrameDecoder.next} has not read the previous ones to their end.
    */
   push(bytes: Uint8Array): void {
     if (this.#bytes !== undefined) throw new TypeError("Cannot take bytes: those before were not read");
@@ -447,12 +448,6 @@ export function encodeClose(status: CloseStatus): Uint8Array {
   payload[1] = status.code & 0xff;
   const { written } = new TextEncoder().encodeInto(status.reason, payload.subarray(2));
   return payload.subarray(0, 2 + written);
-}
-
-/** Whether `code` may stand in a close frame [rfc6455 7.4]. */
-export function isCloseCode(code: number): boolean {
-  if (code >= 3000) return code <= 4999;
-  return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014);
 }
 
 function violation(state: string, code: number = closeCode.protocolError, cause?: unknown): TransportError {

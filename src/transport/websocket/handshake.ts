@@ -1,5 +1,5 @@
 /**
- * The opening handshake of WebSocket without I/O: [rfc6455 4] for both roles.
+ * A client's side of the opening handshake of WebSocket, without I/O [rfc6455 4.1].
  *
  * The digest in it is the one step that runtimes offer only as a promise. Both roles take it before they need it, the
  * client when it makes its request, the server while it authenticates, so that all that reads bytes stays synchronous.
@@ -7,25 +7,22 @@
  * @module
  */
 
+import { encodeBase64 } from "@std/encoding";
 import { TransportError } from "../../base/errors.ts";
 import { BodyReader } from "../http/body.ts";
 import {
   encodeRequestHead,
-  encodeResponseHead,
-  hasToken,
   type HeaderField,
+  headerHasToken,
   headerList,
   headerValues,
   type HeadLimits,
   type HeadParser,
-  type RequestHead,
-  requestParser,
+  MAX_INTERIM_RESPONSES,
   type ResponseHead,
   responseParser,
 } from "../http/head.ts";
-import { isAllowedOrigin, type OriginPolicy } from "./origins.ts";
-import { checkSubprotocols } from "./subprotocols.ts";
-import { isToken } from "../http/token.ts";
+import { checkSubprotocols } from "../http/tokens.ts";
 import type { RandomSource } from "./frames.ts";
 
 /** What the digest needs of the runtime's `crypto.subtle`. */
@@ -41,7 +38,7 @@ export interface CryptoSource extends RandomSource {
 }
 
 /** What a client asks for. */
-export interface ClientHandshakeOptions {
+export interface PrepareUpgradeOptions {
   /** Where to; only host, path and query are used, whatever the scheme. User info never goes on the wire. */
   url: URL;
   /** The runtime's `crypto`. */
@@ -53,7 +50,7 @@ export interface ClientHandshakeOptions {
 }
 
 /** A request that is ready to be sent, and what its answer must be. */
-export interface ClientHandshake {
+export interface PreparedUpgrade {
   /** The head to send. */
   readonly request: Uint8Array;
   /** The only right `Sec-WebSocket-Accept`. */
@@ -67,13 +64,13 @@ export interface ClientHandshake {
  *
  * @throws {TypeError} If a subprotocol or a header field may not be sent.
  */
-export async function clientHandshake(options: ClientHandshakeOptions): Promise<ClientHandshake> {
+export async function prepareUpgrade(options: PrepareUpgradeOptions): Promise<PreparedUpgrade> {
   const { url, crypto, subprotocols = [], headers = [] } = options;
   if (subprotocols.length > 0) checkSubprotocols(subprotocols);
   checkExtraHeaders(headers);
   const nonce = new Uint8Array(16);
   crypto.getRandomValues(nonce);
-  const key = base64(nonce);
+  const key = encodeBase64(nonce);
   const offer: HeaderField[] = subprotocols.length > 0 ? [["Sec-WebSocket-Protocol", subprotocols.join(", ")]] : [];
   const request = encodeRequestHead({
     method: "GET",
@@ -94,7 +91,7 @@ export async function clientHandshake(options: ClientHandshakeOptions): Promise<
 /** The `Sec-WebSocket-Accept` that answers `key` [rfc6455 4.2.2]. */
 export async function acceptKey(key: string, subtle: DigestSource): Promise<string> {
   const text = new TextEncoder().encode(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`);
-  return base64(new Uint8Array(await subtle.digest("SHA-1", text)));
+  return encodeBase64(new Uint8Array(await subtle.digest("SHA-1", text)));
 }
 
 /** What a client's handshake came to. */
@@ -107,12 +104,9 @@ export interface Upgraded {
   readonly surplus: Uint8Array;
 }
 
-// A server has no reason to send more than one, so it is no option.
-const MAX_INTERIM_RESPONSES = 8;
-
-/** Reads and checks the response to a {@linkcode ClientHandshake}. */
+/** Reads and checks the response to a {@linkcode PreparedUpgrade}. */
 export class ClientUpgrade {
-  readonly #handshake: ClientHandshake;
+  readonly #handshake: PreparedUpgrade;
   readonly #limits: HeadLimits;
   #parser: HeadParser<ResponseHead>;
   #interim = 0;
@@ -120,7 +114,7 @@ export class ClientUpgrade {
   #body: BodyReader | undefined;
 
   /** Waits for the response to `handshake`. */
-  constructor(handshake: ClientHandshake, limits: HeadLimits = {}) {
+  constructor(handshake: PreparedUpgrade, limits: HeadLimits = {}) {
     this.#handshake = handshake;
     this.#limits = limits;
     this.#parser = responseParser(limits);
@@ -167,165 +161,8 @@ export class ClientUpgrade {
   }
 }
 
-/** What a server lets in. */
-export interface UpgradePolicy {
-  /** The subprotocols that are spoken here, best first. If empty, none is chosen; else a client must offer one. */
-  subprotocols: readonly string[];
-  /** The pages that may connect. A request without `Origin` does not come from a page and always passes. */
-  origins: OriginPolicy;
-}
-
-/** A request that may be accepted. */
-export interface UpgradeRequest {
-  /** The head as it was sent. */
-  readonly head: RequestHead;
-  /** The key to answer, see {@linkcode acceptKey}. */
-  readonly key: string;
-  /** The subprotocol to choose, `""` if the policy names none. */
-  readonly subprotocol: string;
-}
-
-/**
- * Checks a request to open a WebSocket.
- *
- * @throws {TransportError} With code `"handshake-failed"` or `"subprotocol-mismatch"`, and with the status and headers
- * to answer.
- */
-export function checkUpgrade(head: RequestHead, policy: UpgradePolicy): UpgradeRequest {
-  const { headers } = head;
-  if (head.method !== "GET") throw refused("method is not GET");
-  if (head.version !== "HTTP/1.1") throw refused("version is not HTTP/1.1");
-  if (headerValues(headers, "host").length !== 1) throw refused("not one host field");
-  if (!hasToken(headers, "upgrade", "websocket")) throw refused("upgrade field does not name websocket");
-  if (!hasToken(headers, "connection", "upgrade")) throw refused("connection field does not name upgrade");
-  if (headerValues(headers, "transfer-encoding").length > 0) throw refused("request has a body");
-  if (headerValues(headers, "content-length").some((length) => length !== "0")) throw refused("request has a body");
-  const versions = headerValues(headers, "sec-websocket-version");
-  if (versions.length !== 1) throw refused("not one sec-websocket-version field");
-  if (versions[0] !== "13") throw refused("version is not 13", 426, [["Sec-WebSocket-Version", "13"]]);
-  const keys = headerValues(headers, "sec-websocket-key");
-  // 22 digits and their padding are 16 bytes.
-  if (keys.length !== 1 || !/^[A-Za-z0-9+/]{22}==$/.test(keys[0]!)) throw refused("not one key of 16 bytes");
-  const origins = headerValues(headers, "origin");
-  if (!origins.every((origin) => isAllowedOrigin(origin, policy.origins))) throw refused("origin is not allowed", 403);
-  return { head, key: keys[0]!, subprotocol: chooseSubprotocol(headers, policy.subprotocols) };
-}
-
-/** Reads a request to open a WebSocket, and checks that nothing follows it. */
-export class ServerUpgrade {
-  readonly #parser: HeadParser<RequestHead>;
-  readonly #policy: UpgradePolicy;
-  #request: UpgradeRequest | undefined;
-
-  /** Waits for a request that `policy` lets in. */
-  constructor(policy: UpgradePolicy, limits: HeadLimits = {}) {
-    this.#parser = requestParser(limits);
-    this.#policy = policy;
-  }
-
-  /** The request, once it is there. */
-  get request(): UpgradeRequest | undefined {
-    return this.#request;
-  }
-
-  /**
-   * Takes bytes and returns the request once it is there.
-   *
-   * @throws {TransportError} As {@linkcode checkUpgrade} does, with code `"protocol-violation"` for what is not HTTP.
-   */
-  receive(bytes: Uint8Array): UpgradeRequest | undefined {
-    const head = this.#request === undefined ? this.#parser.receive(bytes) : undefined;
-    return this.take(head, this.#request === undefined ? this.#parser.surplus : bytes);
-  }
-
-  /**
-   * Takes a head that was read already, and the bytes behind it.
-   *
-   * @throws {TransportError} As {@linkcode checkUpgrade} does.
-   */
-  take(head: RequestHead | undefined, early: Uint8Array): UpgradeRequest | undefined {
-    // A client must wait for the answer [rfc6455 4.1]; one that does not may be hiding a second request.
-    if (early.length > 0) throw refused("bytes before the answer");
-    if (head !== undefined) this.#request = checkUpgrade(head, this.#policy);
-    return head && this.#request;
-  }
-
-  /**
-   * The response that opens the WebSocket.
-   *
-   * @throws {TypeError} If a header field may not be sent.
-   */
-  accept(accept: string, headers: readonly HeaderField[]): Uint8Array {
-    return encodeUpgraded(accept, this.#request!.subprotocol, headers);
-  }
-
-  /**
-   * The response that refuses.
-   *
-   * @throws {TypeError} If the status or a header field may not be sent.
-   */
-  refuse(status: number, headers: readonly HeaderField[]): Uint8Array {
-    return encodeRefusal(status, `Refused with status ${status}\n`, headers);
-  }
-
-  /** The response to what is no request to open a WebSocket, or none that may be accepted. */
-  answer({ status = 400, message, headers }: TransportError): Uint8Array {
-    return encodeRefusal(status, `${message}\n`, headers);
-  }
-}
-
-/**
- * Writes the response that opens the WebSocket.
- *
- * @throws {TypeError} If a header field may not be sent.
- */
-export function encodeUpgraded(
-  accept: string,
-  subprotocol: string,
-  headers: readonly HeaderField[] = [],
-): Uint8Array {
-  checkExtraHeaders(headers);
-  const chosen: HeaderField[] = subprotocol === "" ? [] : [["Sec-WebSocket-Protocol", subprotocol]];
-  return encodeResponseHead({
-    status: 101,
-    // Without meaning in HTTP, but clients in the field compare it.
-    reason: "Switching Protocols",
-    headers: [
-      ["Upgrade", "websocket"],
-      ["Connection", "Upgrade"],
-      ["Sec-WebSocket-Accept", accept],
-      ...chosen,
-      ...headers,
-    ],
-  });
-}
-
-/**
- * Writes a response that refuses, with `text` as its body; the connection ends behind it.
- *
- * @throws {TypeError} If the status or a header field may not be sent.
- */
-export function encodeRefusal(status: number, text: string, headers: readonly HeaderField[] = []): Uint8Array {
-  checkFraming(headers);
-  const body = new TextEncoder().encode(text);
-  const head = encodeResponseHead({
-    status,
-    reason: "",
-    headers: [
-      ["Connection", "close"],
-      ["Content-Type", "text/plain; charset=utf-8"],
-      ["Content-Length", `${body.length}`],
-      ...headers,
-    ],
-  });
-  const response = new Uint8Array(head.length + body.length);
-  response.set(head);
-  response.set(body, head.length);
-  return response;
-}
-
 // Checks a 101 and returns the chosen subprotocol [rfc6455 4.1].
-function checkUpgraded(head: ResponseHead, handshake: ClientHandshake): string {
+function checkUpgraded(head: ResponseHead, handshake: PreparedUpgrade): string {
   const { headers } = head;
   const { subprotocols } = handshake;
   if (head.version !== "HTTP/1.1") throw failed("version of the response is not HTTP/1.1");
@@ -333,7 +170,7 @@ function checkUpgraded(head: ResponseHead, handshake: ClientHandshake): string {
   if (upgrades.length !== 1 || upgrades[0]!.toLowerCase() !== "websocket") {
     throw failed("upgrade field is not websocket");
   }
-  if (!hasToken(headers, "connection", "upgrade")) throw failed("connection field does not name upgrade");
+  if (!headerHasToken(headers, "connection", "upgrade")) throw failed("connection field does not name upgrade");
   const accepts = headerValues(headers, "sec-websocket-accept");
   if (accepts.length !== 1 || accepts[0] !== handshake.accept) {
     throw failed("sec-websocket-accept does not fit the key");
@@ -347,30 +184,27 @@ function checkUpgraded(head: ResponseHead, handshake: ClientHandshake): string {
   if (!offered || chosen.length > 1) {
     throw new TransportError(
       "subprotocol-mismatch",
-      `Cannot open WebSocket: server chose subprotocol ${list(chosen)}, offered was ${list(subprotocols)}`,
+      `Cannot open WebSocket: server chose subprotocol ${listNames(chosen)}, offered was ${listNames(subprotocols)}`,
     );
   }
   return subprotocol;
 }
 
-function chooseSubprotocol(headers: readonly HeaderField[], spoken: readonly string[]): string {
-  const offered = headerList(headers, "sec-websocket-protocol");
-  if (!offered.every(isToken)) throw refused("sec-websocket-protocol is not a list of tokens");
-  if (spoken.length === 0) return "";
-  const chosen = spoken.find((name) => offered.includes(name));
-  if (chosen !== undefined) return chosen;
-  throw new TransportError("subprotocol-mismatch", `Cannot accept WebSocket: subprotocol is not ${list(spoken)}`, {
-    status: 400,
-  });
-}
-
-// Whoever sets these could hide a second message behind the first.
-function checkFraming(headers: readonly HeaderField[]): void {
+/**
+ * Refuses header fields that could hide a second message behind the first.
+ *
+ * @throws {TypeError} For such a field.
+ */
+export function checkFraming(headers: readonly HeaderField[]): void {
   forbid(headers, (name) => name === "connection" || name === "content-length" || name === "transfer-encoding");
 }
 
-// Nor may anybody change what the handshake means.
-function checkExtraHeaders(headers: readonly HeaderField[]): void {
+/**
+ * Refuses header fields that would change what the handshake means.
+ *
+ * @throws {TypeError} For such a field.
+ */
+export function checkExtraHeaders(headers: readonly HeaderField[]): void {
   checkFraming(headers);
   forbid(headers, (name) => name === "host" || name === "upgrade" || name.startsWith("sec-websocket-"));
 }
@@ -383,8 +217,8 @@ function forbid(headers: readonly HeaderField[], isOurs: (name: string) => boole
   }
 }
 
-// What the peer wrote goes into an error only escaped and cut.
-function list(names: readonly string[]): string {
+/** Names that the peer wrote, for an error: escaped and cut. */
+export function listNames(names: readonly string[]): string {
   return names.length === 0 ? "none" : names.map((name) => JSON.stringify(name)).join(", ").slice(0, 100);
 }
 
@@ -400,12 +234,4 @@ function refusal(head: ResponseHead, reader: BodyReader | undefined, cause?: unk
 
 function failed(state: string): TransportError {
   return new TransportError("handshake-failed", `Cannot open WebSocket: ${state}`);
-}
-
-function refused(state: string, status: number = 400, headers: readonly HeaderField[] = []): TransportError {
-  return new TransportError("handshake-failed", `Cannot accept WebSocket: ${state}`, { status, headers });
-}
-
-function base64(bytes: Uint8Array): string {
-  return btoa(String.fromCharCode(...bytes));
 }

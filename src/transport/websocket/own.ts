@@ -4,13 +4,13 @@
  * @module
  */
 
+import { closeCode } from "./frames.ts";
 import { giveBlock, isLent } from "../../base/pool.ts";
 import { TransportError } from "../../base/errors.ts";
 import type { HeaderField, RequestHead } from "../http/head.ts";
-import type { OpenEvent, RequestEvent, WebSocketEndpoint, WebSocketEvent } from "./rfc6455.ts";
+import type { EndpointEvent, OpenEvent, RequestEvent, WebSocketEndpoint } from "./rfc6455.ts";
 import { reasonOf, type Socket, SocketChannel, type SocketChannelOptions } from "../socket/socket.ts";
-import { guard } from "./web_socket_channel.ts";
-import { closeCode, isCloseCode } from "./frames.ts";
+import { guard, isCloseCode } from "../channel.ts";
 
 /** What happens before a WebSocket is open. */
 export interface HandshakeHooks {
@@ -125,12 +125,12 @@ export class SocketWebSocket extends SocketChannel {
     this.#heed(this.#endpoint.end());
   }
 
-  #turn(events: readonly WebSocketEvent[]): void {
+  #turn(events: readonly EndpointEvent[]): void {
     this.#heed(events);
     this.#flush();
   }
 
-  #heed(events: readonly WebSocketEvent[]): void {
+  #heed(events: readonly EndpointEvent[]): void {
     for (const event of events) {
       if (event.kind === "bytes") this.deliver(event.bytes);
       else if (event.kind === "open") {

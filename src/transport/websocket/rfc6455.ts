@@ -16,30 +16,22 @@
 
 import { TransportError } from "../../base/errors.ts";
 import type { HeaderField, HeadLimits, RequestHead } from "../http/head.ts";
+import { CLOSE_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS, isCloseCode, MAX_SENT_MESSAGE_BYTES } from "../channel.ts";
 import {
   closeCode,
   decodeClose,
   encodeClose,
-  FrameDecoder,
-  FrameEncoder,
   type FrameLimits,
-  isCloseCode,
   MaskKeys,
   MAX_CONTROL_BYTES,
   opcode,
   type PayloadPiece,
   type RandomSource,
+  WebSocketFrameDecoder,
+  WebSocketFrameEncoder,
 } from "./frames.ts";
-import { type ClientHandshake, ClientUpgrade, type ServerUpgrade, type UpgradeRequest } from "./handshake.ts";
-
-/** Most milliseconds from the first byte to an open WebSocket; brokers want their tokens within this time as well. */
-export const HANDSHAKE_TIMEOUT_MS: number = 20_000;
-
-/** Most milliseconds to wait for a peer that was told to close; one that does not read never answers. */
-export const CLOSE_TIMEOUT_MS: number = 5_000;
-
-/** Most bytes of one message that is sent: what the smallest common frame limit of brokers lets through. */
-export const MAX_SENT_MESSAGE_BYTES: number = 65_535;
+import { ClientUpgrade, type PreparedUpgrade } from "./handshake.ts";
+import type { ServerUpgrade, UpgradeRequest } from "./upgrade.ts";
 
 /** Most control frames per second; a peer that sends more is not measuring round trips. */
 export const MAX_CONTROL_RATE: number = 1_000;
@@ -60,8 +52,8 @@ export interface WebSocketLimits extends HeadLimits, FrameLimits {
 export interface ClientEndpointOptions {
   /** Which end this is. */
   role: "client";
-  /** The request to send, see {@linkcode clientHandshake}. */
-  handshake: ClientHandshake;
+  /** The request to send, see {@linkcode prepareUpgrade}. */
+  handshake: PreparedUpgrade;
   /** Where mask keys come from: the runtime's `crypto`. */
   random: RandomSource;
   /** The time, on the clock of all later calls, in milliseconds. */
@@ -127,7 +119,7 @@ export interface CloseEvent {
 }
 
 /** What happened on a WebSocket. */
-export type WebSocketEvent = OpenEvent | RequestEvent | PayloadPiece | PongEvent | CloseEvent;
+export type EndpointEvent = OpenEvent | RequestEvent | PayloadPiece | PongEvent | CloseEvent;
 
 type Input = "upgraded" | "refused" | "closeSent" | "closeReceived" | "failed" | "ended" | "expired";
 
@@ -148,8 +140,8 @@ export class WebSocketEndpoint {
   #client: ClientUpgrade | undefined;
   #server: ServerUpgrade | undefined;
   readonly #limits: WebSocketLimits;
-  readonly #encoder: FrameEncoder;
-  readonly #decoder: FrameDecoder;
+  readonly #encoder: WebSocketFrameEncoder;
+  readonly #decoder: WebSocketFrameDecoder;
   #state: WebSocketState = "connecting";
   #outputEnded = false;
   #deadline: number | undefined;
@@ -162,13 +154,13 @@ export class WebSocketEndpoint {
     const limits = options.limits ?? {};
     this.#role = options.role;
     this.#limits = limits;
-    this.#decoder = new FrameDecoder(options.role === "server", limits);
+    this.#decoder = new WebSocketFrameDecoder(options.role === "server", limits);
     if (options.role === "client") {
-      this.#encoder = new FrameEncoder(new MaskKeys(options.random));
+      this.#encoder = new WebSocketFrameEncoder(new MaskKeys(options.random));
       this.#client = new ClientUpgrade(options.handshake, limits);
       this.#encoder.raw(options.handshake.request);
     } else {
-      this.#encoder = new FrameEncoder();
+      this.#encoder = new WebSocketFrameEncoder();
       this.#server = options.upgrade;
     }
     this.#deadline = options.now + (limits.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS);
@@ -267,8 +259,8 @@ export class WebSocketEndpoint {
   }
 
   /** Takes the request that a client has sent, for whoever read it to see what it wants, and the bytes behind it. */
-  receiveRequest(head: RequestHead, surplus: Uint8Array, now: number): WebSocketEvent[] {
-    const events: WebSocketEvent[] = [];
+  receiveRequest(head: RequestHead, surplus: Uint8Array, now: number): EndpointEvent[] {
+    const events: EndpointEvent[] = [];
     try {
       const request = this.#server?.take(head, surplus);
       if (request !== undefined) events.push({ kind: "request", request });
@@ -280,8 +272,8 @@ export class WebSocketEndpoint {
   }
 
   /** Takes what the socket received, and with it the bytes' memory: masked payload is unmasked in place. */
-  receive(bytes: Uint8Array, now: number): WebSocketEvent[] {
-    const events: WebSocketEvent[] = [];
+  receive(bytes: Uint8Array, now: number): EndpointEvent[] {
+    const events: EndpointEvent[] = [];
     try {
       const frames = this.#state === "connecting" ? this.#receiveHandshake(bytes, events) : bytes;
       if (this.#receiving) this.#decoder.push(frames);
@@ -294,8 +286,8 @@ export class WebSocketEndpoint {
   }
 
   /** Says that the socket has ended or broke, and why. */
-  end(cause?: unknown): WebSocketEvent[] {
-    const events: WebSocketEvent[] = [];
+  end(cause?: unknown): EndpointEvent[] {
+    const events: EndpointEvent[] = [];
     if (this.#state === "closed") return events;
     if (this.#state !== "ending") {
       const state = this.#state === "connecting" ? "during the handshake" : "without a close frame";
@@ -325,8 +317,8 @@ export class WebSocketEndpoint {
   }
 
   /** Tells the time; what is overdue is given up. */
-  tick(now: number): WebSocketEvent[] {
-    const events: WebSocketEvent[] = [];
+  tick(now: number): EndpointEvent[] {
+    const events: EndpointEvent[] = [];
     if (this.#deadline === undefined || now < this.#deadline) return events;
     if (this.#state !== "ending") {
       const what = this.#state === "connecting" ? "handshake took" : "peer has not answered the close frame for";
@@ -347,7 +339,7 @@ export class WebSocketEndpoint {
   }
 
   // Returns the bytes behind the handshake.
-  #receiveHandshake(bytes: Uint8Array, events: WebSocketEvent[]): Uint8Array {
+  #receiveHandshake(bytes: Uint8Array, events: EndpointEvent[]): Uint8Array {
     const request = this.#server?.receive(bytes);
     if (request !== undefined) events.push({ kind: "request", request });
     const upgraded = this.#client?.receive(bytes);
@@ -358,7 +350,7 @@ export class WebSocketEndpoint {
   }
 
   // Reads one piece of a message or one control frame; false when more bytes are needed.
-  #receivePiece(now: number, events: WebSocketEvent[]): boolean {
+  #receivePiece(now: number, events: EndpointEvent[]): boolean {
     const piece = this.#decoder.next();
     if (piece === undefined) return false;
     if (piece.kind === "bytes") {
@@ -384,7 +376,7 @@ export class WebSocketEndpoint {
     throw new TransportError("protocol-violation", message, { closeCode: closeCode.policyViolation });
   }
 
-  #receiveClose(payload: Uint8Array, now: number, events: WebSocketEvent[]): void {
+  #receiveClose(payload: Uint8Array, now: number, events: EndpointEvent[]): void {
     const { code, reason } = decodeClose(payload);
     if (this.#state === "open") this.#lastFrame(code);
     this.#move("closeReceived", now);
@@ -393,7 +385,7 @@ export class WebSocketEndpoint {
     events.push({ kind: "close", code, reason });
   }
 
-  #fail(error: TransportError, now: number, events: WebSocketEvent[]): void {
+  #fail(error: TransportError, now: number, events: EndpointEvent[]): void {
     this.#report(error, events);
     if (this.#server !== undefined && this.#state === "connecting") {
       this.#encoder.raw(this.#server.answer(error));
@@ -410,7 +402,7 @@ export class WebSocketEndpoint {
     this.#encoder.frame(opcode.close, encodeClose({ code, reason: "" }));
   }
 
-  #report(error: TransportError, events: WebSocketEvent[]): void {
+  #report(error: TransportError, events: EndpointEvent[]): void {
     events.push({ kind: "close", code: closeCode.abnormal, reason: "", error });
   }
 

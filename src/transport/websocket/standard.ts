@@ -5,11 +5,16 @@
  */
 
 import { TransportError } from "../../base/errors.ts";
-import type { Channel } from "../channel.ts";
-import { checkSubprotocols } from "./subprotocols.ts";
-import { labelOf, type Target, targetOf } from "../target.ts";
-import { type Carrier, channelLimits, closeCarrier, guard, positive, WebSocketChannel } from "./web_socket_channel.ts";
-import type { WebSocketChannelOptions } from "./web_socket_channel.ts";
+import { type Channel, guard, HANDSHAKE_TIMEOUT_MS, positive } from "../channel.ts";
+import { checkSubprotocols } from "../http/tokens.ts";
+import { labelOf, readUrl, type RemoteUrl } from "../url.ts";
+import {
+  type Carrier,
+  channelLimits,
+  closeCarrier,
+  WebSocketChannel,
+  type WebSocketChannelOptions,
+} from "./web_socket_channel.ts";
 
 export type { WebSocketChannelOptions } from "./web_socket_channel.ts";
 
@@ -73,9 +78,6 @@ export interface DialedChannel extends Channel {
   /** The subprotocol that the server chose. */
   readonly protocol: string;
 }
-
-// Names, TCP, TLS and HTTP in turn, each with a retransmission or two.
-const HANDSHAKE_TIMEOUT_MS = 20_000;
 
 const CONNECTING = 0;
 const OPEN = 1;
@@ -171,7 +173,7 @@ class SocketCarrier implements Carrier {
  * @throws What `signal` was aborted with.
  */
 export async function dial(url: string | URL, options: DialOptions = {}): Promise<DialedChannel> {
-  const target = targetOf(url, ["ws:", "wss:"]);
+  const target = readUrl(url, ["ws:", "wss:"]);
   const subprotocols = checkSubprotocols(options.subprotocols);
   const timeoutMs = positive("handshakeTimeoutMs", options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS);
   channelLimits(options);
@@ -194,7 +196,7 @@ export async function dial(url: string | URL, options: DialOptions = {}): Promis
 
 function handshake(
   socket: WebSocketLike,
-  target: Target,
+  target: RemoteUrl,
   options: DialOptions & Required<Pick<DialOptions, "subprotocols" | "handshakeTimeoutMs">>,
 ): Promise<DialedChannel> {
   const { signal, subprotocols, handshakeTimeoutMs } = options;
@@ -242,17 +244,17 @@ function isPlatforms(socket: WebSocketLike): boolean {
   return Function.prototype.toString.call(socket.constructor).includes("[native code]");
 }
 
-function cannotOpen(target: Target): string {
+function cannotOpen(target: RemoteUrl): string {
   return `Cannot open WebSocket to "${labelOf(target)}"`;
 }
 
-function mismatch(target: Target, protocol: string, offered: readonly string[]): TransportError {
+function mismatch(target: RemoteUrl, protocol: string, offered: readonly string[]): TransportError {
   const chosen = protocol === "" ? "none" : JSON.stringify(protocol.slice(0, 64));
   const message = `${cannotOpen(target)}: server chose subprotocol ${chosen} of "${offered.join(", ")}"`;
   return new TransportError("subprotocol-mismatch", message);
 }
 
-function openingFailed(event: WebSocketEvent | undefined, target: Target): TransportError {
+function openingFailed(event: WebSocketEvent | undefined, target: RemoteUrl): TransportError {
   const { reason, cause } = describe(event);
   // In the words of Deno and Bun, of Workers, and of the npm package `ws`.
   const status = /(?:status code: |received |server response: )([1-5]\d\d)\b/.exec(reason)?.[1];

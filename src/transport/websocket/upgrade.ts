@@ -1,16 +1,28 @@
 /**
- * The checks that every accepting adapter makes before it upgrades an HTTP request to a WebSocket.
+ * The accepting side of the opening handshake of WebSocket: the one set of rules by which every adapter, and the server of
+ * this module over sockets, lets a request in [rfc6455 4.2].
  *
  * @module
  */
 
+import { concat } from "@std/bytes";
+import { TransportError } from "../../base/errors.ts";
 import type { Channel } from "../channel.ts";
-import { isAllowedOrigin, type OriginPolicy } from "./origins.ts";
-import { checkSubprotocols } from "./subprotocols.ts";
-import { tokensOf } from "../http/tokens.ts";
+import {
+  encodeResponseHead,
+  type HeaderField,
+  headerValues,
+  type HeadLimits,
+  type HeadParser,
+  type RequestHead,
+  requestParser,
+} from "../http/head.ts";
+import { checkSubprotocols, hasToken, tokensOf } from "../http/tokens.ts";
+import { checkExtraHeaders, checkFraming, listNames } from "./handshake.ts";
 import type { WebSocketChannelOptions } from "./web_socket_channel.ts";
 
-export type { OriginPolicy } from "./origins.ts";
+/** Which web pages may connect, by their `Origin`: any, a list such as `["https://app.example"]`, or a test. */
+export type OriginPolicy = "any" | readonly string[] | ((origin: string) => boolean);
 
 /** Which upgrade requests are accepted, and how their channels carry bytes. */
 export interface UpgradeOptions extends WebSocketChannelOptions {
@@ -39,11 +51,56 @@ export interface RequestLike {
   readonly headers: { get(name: string): string | null };
 }
 
+/** What a server lets in. */
+export interface UpgradePolicy {
+  /** The subprotocols that are spoken here, best first. If empty, none is chosen; else a client must offer one. */
+  subprotocols: readonly string[];
+  /** The pages that may connect. A request without `Origin` does not come from a page and always passes. Default: none. */
+  origins?: OriginPolicy | undefined;
+}
+
 /**
- * Gives the subprotocol to upgrade with, or the response to refuse with.
+ * Checks a request to open a WebSocket and chooses the subprotocol, `""` if the policy names none.
  *
  * Chosen is the first of the accepted names that the request offers, as a whole and in this case of letters. What only
- * concerns the WebSocket handshake (`Sec-WebSocket-Key`) is left to the runtime's own upgrade.
+ * concerns the WebSocket handshake (`Sec-WebSocket-Key`) is left to whoever answers it; a front end may have read
+ * `Connection` and `Sec-WebSocket-Version` and hide them from the program.
+ *
+ * @throws {TransportError} With code `"handshake-failed"` or `"subprotocol-mismatch"`, and with the status and headers
+ * to answer. Nothing of the request is repeated: it may have come through a page of another origin.
+ */
+export function chooseSubprotocol(request: RequestLike, policy: UpgradePolicy): string {
+  const { method, headers } = request;
+  if (method !== "GET") throw refused("method is not GET", 405, [["Allow", "GET"]]);
+  const upgrade: HeaderField = ["Upgrade", "websocket"];
+  if (!hasToken(headers.get("upgrade") ?? "", "websocket")) throw refused("a WebSocket is required", 426, [upgrade]);
+  const connection = headers.get("connection");
+  if (connection !== null && !hasToken(connection, "upgrade")) throw refused('Connection does not name "upgrade"');
+  const version = headers.get("sec-websocket-version");
+  if (version !== null && version !== "13") {
+    throw refused("WebSocket version is not 13", 426, [upgrade, ["Sec-WebSocket-Version", "13"]]);
+  }
+  const origin = headers.get("origin");
+  if (origin !== null && !isAllowedOrigin(origin, policy.origins)) throw refused("origin is not allowed", 403);
+  const offered = tokensOf(headers.get("sec-websocket-protocol") ?? "");
+  if (offered === undefined) throw refused("Sec-WebSocket-Protocol is not a list of tokens");
+  if (policy.subprotocols.length === 0) return "";
+  const chosen = policy.subprotocols.find((name) => offered.includes(name));
+  if (chosen !== undefined) return chosen;
+  // Without a subprotocol nothing says that the peer speaks AMQP [wsb 2.1].
+  const state = `subprotocol is not ${listNames(policy.subprotocols)}`;
+  throw new TransportError("subprotocol-mismatch", `Cannot accept WebSocket: ${state}`, { status: 400 });
+}
+
+// By default no page may connect: any page that a browser visits could otherwise reach a service on its user's network,
+// with the user's cookies and client certificate.
+function isAllowedOrigin(origin: string, origins: OriginPolicy = []): boolean {
+  if (typeof origins === "function") return origins(origin);
+  return origins === "any" || origins.includes(origin);
+}
+
+/**
+ * Gives the subprotocol to upgrade with, or the response to refuse with; for adapters whose runtime upgrades.
  *
  * @example
  * ```ts
@@ -55,42 +112,170 @@ export interface RequestLike {
  *
  * @throws {TypeError} If an accepted name is not a token.
  */
-export function admit(request: RequestLike, options: UpgradeOptions = {}): string | Response {
-  const accepted = checkSubprotocols(options.subprotocols);
-  const { method, headers } = request;
-  if (method !== "GET") return refuse(405, "method is not GET", { allow: "GET" });
-  if (!hasToken(headers.get("upgrade"), "websocket")) {
-    return refuse(426, "a WebSocket is required", { upgrade: "websocket", connection: "Upgrade" });
+export function admit(request: RequestLike, { subprotocols, origins }: UpgradeOptions = {}): string | Response {
+  const policy = { subprotocols: checkSubprotocols(subprotocols), origins };
+  try {
+    return chooseSubprotocol(request, policy);
+  } catch (error) {
+    if (!(error instanceof TransportError)) throw error;
+    const { message, status = 400, headers = [] } = error;
+    const response = new Response(`${message}\n`, { status, headers: headers.map(([name, value]) => [name, value]) });
+    // Whoever sends the one names it in the other [rfc9110 7.8].
+    if (response.headers.has("upgrade")) response.headers.set("connection", "Upgrade");
+    return response;
   }
-  // A front end that hides the field from the program has read it.
-  const connection = headers.get("connection");
-  if (connection !== null && !hasToken(connection, "upgrade")) return refuse(400, 'Connection lacks "upgrade"');
-  const version = headers.get("sec-websocket-version");
-  if (version !== null && version !== "13") {
-    return refuse(426, "WebSocket version is not 13", {
-      "upgrade": "websocket",
-      "connection": "Upgrade",
-      "sec-websocket-version": "13",
-    });
-  }
-  const origin = headers.get("origin");
-  if (origin !== null && !isAllowedOrigin(origin, options.origins)) return refuse(403, "origin is not allowed");
-  const offered = tokensOf(headers.get("sec-websocket-protocol") ?? "");
-  if (offered === undefined) return refuse(400, "Sec-WebSocket-Protocol is not a list of tokens");
-  // Without a subprotocol nothing says that the peer speaks AMQP [wsb 2.1].
-  return accepted.find((name) => offered.includes(name)) ?? refuse(400, "no accepted subprotocol is offered");
 }
 
 /** The response to a request that the runtime itself would not upgrade. */
 export function refuseMalformed(): Response {
-  return refuse(400, "not a WebSocket handshake");
+  return new Response("Cannot accept WebSocket: request is no WebSocket handshake\n", { status: 400 });
 }
 
-function hasToken(header: string | null, wanted: string): boolean {
-  return tokensOf(header ?? "")?.some((token) => token.toLowerCase() === wanted) ?? false;
+/** A request that may be accepted. */
+export interface UpgradeRequest {
+  /** The head as it was sent. */
+  readonly head: RequestHead;
+  /** The key to answer, see {@linkcode acceptKey}. */
+  readonly key: string;
+  /** The subprotocol to choose, `""` if the policy names none. */
+  readonly subprotocol: string;
 }
 
-// Nothing of the request is repeated: it may have come through a page of another origin.
-function refuse(status: number, why: string, headers: Record<string, string> = {}): Response {
-  return new Response(`Cannot upgrade: ${why}\n`, { status, headers });
+/**
+ * Checks a request to open a WebSocket over a connection of our own, where every field must be there.
+ *
+ * @throws {TransportError} As {@linkcode chooseSubprotocol} does.
+ */
+export function checkUpgrade(head: RequestHead, policy: UpgradePolicy): UpgradeRequest {
+  const { headers, method } = head;
+  const values = (name: string): string[] => headerValues(headers, name);
+  const joined = { get: (name: string) => values(name).length === 0 ? null : values(name).join(", ") };
+  const subprotocol = chooseSubprotocol({ method, headers: joined }, policy);
+  if (head.version !== "HTTP/1.1") throw refused("version is not HTTP/1.1");
+  for (const name of ["Host", "Sec-WebSocket-Version"]) {
+    if (values(name).length !== 1) throw refused(`request has not one ${name} field`);
+  }
+  if (values("connection").length === 0) throw refused('Connection does not name "upgrade"');
+  const hasBody = values("transfer-encoding").length > 0 || values("content-length").some((length) => length !== "0");
+  if (hasBody) throw refused("request has a body");
+  const keys = values("sec-websocket-key");
+  // 22 digits and their padding are 16 bytes.
+  if (keys.length !== 1 || !/^[A-Za-z0-9+/]{22}==$/.test(keys[0]!)) {
+    throw refused("request has not one key of 16 bytes");
+  }
+  return { head, key: keys[0]!, subprotocol };
+}
+
+/** Reads a request to open a WebSocket, and checks that nothing follows it. */
+export class ServerUpgrade {
+  readonly #parser: HeadParser<RequestHead>;
+  readonly #policy: UpgradePolicy;
+  #request: UpgradeRequest | undefined;
+
+  /** Waits for a request that `policy` lets in. */
+  constructor(policy: UpgradePolicy, limits: HeadLimits = {}) {
+    this.#parser = requestParser(limits);
+    this.#policy = policy;
+  }
+
+  /** The request, once it is there. */
+  get request(): UpgradeRequest | undefined {
+    return this.#request;
+  }
+
+  /**
+   * Takes bytes and returns the request once it is there.
+   *
+   * @throws {TransportError} As {@linkcode checkUpgrade} does, with code `"protocol-violation"` for what is not HTTP.
+   */
+  receive(bytes: Uint8Array): UpgradeRequest | undefined {
+    const head = this.#request === undefined ? this.#parser.receive(bytes) : undefined;
+    return this.take(head, this.#request === undefined ? this.#parser.surplus : bytes);
+  }
+
+  /**
+   * Takes a head that was read already, and the bytes behind it.
+   *
+   * @throws {TransportError} As {@linkcode checkUpgrade} does.
+   */
+  take(head: RequestHead | undefined, early: Uint8Array): UpgradeRequest | undefined {
+    // A client must wait for the answer [rfc6455 4.1]; one that does not may be hiding a second request.
+    if (early.length > 0) throw refused("bytes before the answer");
+    if (head !== undefined) this.#request = checkUpgrade(head, this.#policy);
+    return head && this.#request;
+  }
+
+  /**
+   * The response that opens the WebSocket.
+   *
+   * @throws {TypeError} If a header field may not be sent.
+   */
+  accept(accept: string, headers: readonly HeaderField[]): Uint8Array {
+    return encodeUpgraded(accept, this.#request!.subprotocol, headers);
+  }
+
+  /**
+   * The response that refuses.
+   *
+   * @throws {TypeError} If the status or a header field may not be sent.
+   */
+  refuse(status: number, headers: readonly HeaderField[]): Uint8Array {
+    return encodeRefusal(status, `Refused with status ${status}\n`, headers);
+  }
+
+  /** The response to what is no request to open a WebSocket, or none that may be accepted. */
+  answer({ status = 400, message, headers }: TransportError): Uint8Array {
+    return encodeRefusal(status, `${message}\n`, headers);
+  }
+}
+
+/**
+ * Writes the response that opens the WebSocket.
+ *
+ * @throws {TypeError} If a header field may not be sent.
+ */
+export function encodeUpgraded(
+  accept: string,
+  subprotocol: string,
+  headers: readonly HeaderField[] = [],
+): Uint8Array {
+  checkExtraHeaders(headers);
+  const chosen: HeaderField[] = subprotocol === "" ? [] : [["Sec-WebSocket-Protocol", subprotocol]];
+  return encodeResponseHead({
+    status: 101,
+    // Without meaning in HTTP, but clients in the field compare it.
+    reason: "Switching Protocols",
+    headers: [
+      ["Upgrade", "websocket"],
+      ["Connection", "Upgrade"],
+      ["Sec-WebSocket-Accept", accept],
+      ...chosen,
+      ...headers,
+    ],
+  });
+}
+
+/**
+ * Writes a response that refuses, with `text` as its body; the connection ends behind it.
+ *
+ * @throws {TypeError} If the status or a header field may not be sent.
+ */
+export function encodeRefusal(status: number, text: string, headers: readonly HeaderField[] = []): Uint8Array {
+  checkFraming(headers);
+  const body = new TextEncoder().encode(text);
+  const head = encodeResponseHead({
+    status,
+    reason: "",
+    headers: [
+      ["Connection", headerValues(headers, "upgrade").length > 0 ? "close, Upgrade" : "close"],
+      ["Content-Type", "text/plain; charset=utf-8"],
+      ["Content-Length", `${body.length}`],
+      ...headers,
+    ],
+  });
+  return concat([head, body]);
+}
+
+function refused(state: string, status: number = 400, headers: readonly HeaderField[] = []): TransportError {
+  return new TransportError("handshake-failed", `Cannot accept WebSocket: ${state}`, { status, headers });
 }

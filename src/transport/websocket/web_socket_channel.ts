@@ -1,7 +1,15 @@
 import { TransportError } from "../../base/errors.ts";
-import type { Channel, ChannelClose } from "../channel.ts";
-import { Inbound } from "../inbound.ts";
-import { MAX_TIMER_MS } from "../../base/wait.ts";
+import {
+  type Channel,
+  type ChannelClose,
+  CLOSE_TIMEOUT_MS,
+  guard,
+  Inbound,
+  isCloseCode,
+  LOW_WATER_BYTES,
+  MAX_SENT_MESSAGE_BYTES,
+  positive,
+} from "../channel.ts";
 
 /** How bytes are carried over a WebSocket. */
 export interface WebSocketChannelOptions {
@@ -24,15 +32,6 @@ export interface Carrier {
   /** Drops the connection, where the runtime can. */
   terminate(): void;
 }
-
-// What hosts of the Workers kind and common gateways take at least [wsb 2.4].
-const MAX_MESSAGE_BYTES = 65_535;
-
-// What keeps a fast link busy between the first looks at bufferedAmount, and little to hold for each of many slow ones.
-const LOW_WATER = 256 * 1024;
-
-// Long enough for a round trip around the world under load; a peer that is gone never answers.
-const CLOSE_TIMEOUT_MS = 5_000;
 
 // No API tells that bufferedAmount fell: look often at first, then rarely enough to cost nothing.
 const MAX_LOOK_MS = 32;
@@ -103,7 +102,7 @@ export class WebSocketChannel extends Inbound implements Channel {
 
   /** Resolves when at most 256 KiB wait, or the channel ended. */
   ready(): Promise<void> {
-    if (this.bufferedAmount <= LOW_WATER) return Promise.resolve();
+    if (this.bufferedAmount <= LOW_WATER_BYTES) return Promise.resolve();
     if (this.#waiting === undefined) {
       let resolve = (): void => {};
       const promise = new Promise<void>((settle) => resolve = settle);
@@ -219,7 +218,7 @@ export class WebSocketChannel extends Inbound implements Channel {
   #look(delay: number): void {
     clearTimeout(this.#lookTimer);
     const buffered = this.bufferedAmount;
-    if (this.#waiting !== undefined && buffered <= LOW_WATER) {
+    if (this.#waiting !== undefined && buffered <= LOW_WATER_BYTES) {
       this.#waiting.resolve();
       this.#waiting = undefined;
     }
@@ -249,9 +248,8 @@ export class WebSocketChannel extends Inbound implements Channel {
  */
 export function closeCarrier(carrier: Pick<Carrier, "close">, code: number, reason: string): void {
   const cut = cutReason(reason);
-  const sendable = code === 1000 || (code >= 1001 && code <= 1003) || (code >= 1007 && code <= 1014);
   const attempts: [number?, string?][] = [[code, cut], [code + 3000, cut], []];
-  for (const attempt of sendable || code >= 3000 ? attempts : attempts.slice(2)) {
+  for (const attempt of isCloseCode(code) ? attempts : attempts.slice(2)) {
     try {
       return carrier.close(...attempt);
     } catch {
@@ -279,26 +277,10 @@ function bytesOf(data: unknown): Uint8Array | undefined {
 
 type Timer = ReturnType<typeof setTimeout>;
 
-/**
- * Starts a timer that guards a live socket. The socket keeps the process alive as long as there is something to guard,
- * so the timer itself does not, where the runtime can be told so.
- */
-export function guard(ms: number, fire: () => void): Timer {
-  const timer = setTimeout(fire, Math.min(ms, MAX_TIMER_MS));
-  (timer as unknown as { unref?: () => void }).unref?.();
-  return timer;
-}
-
 /** The options with their defaults, checked. */
 export function channelLimits(options: WebSocketChannelOptions): Required<WebSocketChannelOptions> {
   return {
-    maxMessageBytes: Math.floor(positive("maxMessageBytes", options.maxMessageBytes ?? MAX_MESSAGE_BYTES)),
+    maxMessageBytes: Math.floor(positive("maxMessageBytes", options.maxMessageBytes ?? MAX_SENT_MESSAGE_BYTES)),
     closeTimeoutMs: positive("closeTimeoutMs", options.closeTimeoutMs ?? CLOSE_TIMEOUT_MS),
   };
-}
-
-/** Checks an option that counts something. */
-export function positive(name: string, value: number): number {
-  if (value >= 1) return value;
-  throw new RangeError(`Cannot open channel: option "${name}" is ${value}`);
 }

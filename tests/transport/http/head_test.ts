@@ -3,7 +3,7 @@ import { TransportError } from "../../../src/base/errors.ts";
 import {
   encodeRequestHead,
   encodeResponseHead,
-  hasToken,
+  headerHasToken,
   headerList,
   headerValues,
   type HeadLimits,
@@ -16,7 +16,7 @@ import {
   type ResponseHead,
   responseParser,
 } from "../../../src/transport/http/head.ts";
-import { isToken } from "../../../src/transport/http/token.ts";
+import { isToken } from "../../../src/transport/http/tokens.ts";
 import { random, seed, test } from "../../harness.ts";
 import { everyCut, latin1, randomCut, text } from "../wire.ts";
 
@@ -182,12 +182,12 @@ test("WS-5: names and tokens are found whatever their case, over repeated fields
   const headers = [["Connection", "keep-alive , Upgrade,"], ["CONNECTION", "\tx\t"], ["Other", "y"]] as const;
   assertEquals(headerValues(headers, "connection"), ["keep-alive , Upgrade,", "\tx\t"]);
   assertEquals(headerList(headers, "Connection"), ["keep-alive", "Upgrade", "x"]);
-  assert(hasToken(headers, "connection", "upgrade"));
-  assert(hasToken(headers, "connection", "X"));
-  assertFalse(hasToken(headers, "connection", "up"));
-  assertFalse(hasToken(headers, "connection", "alive"));
+  assert(headerHasToken(headers, "connection", "upgrade"));
+  assert(headerHasToken(headers, "connection", "X"));
+  assertFalse(headerHasToken(headers, "connection", "up"));
+  assertFalse(headerHasToken(headers, "connection", "alive"));
   assertEquals(headerValues(headers, "none"), []);
-  assertFalse(hasToken([["Connection", "upgrade\xa0"]], "connection", "upgrade"));
+  assertFalse(headerHasToken([["Connection", "upgrade\xa0"]], "connection", "upgrade"));
 });
 
 test("WS-16: a long list of blanks and commas is read in linear time", () => {

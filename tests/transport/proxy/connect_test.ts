@@ -1,3 +1,4 @@
+import { MAX_INTERIM_RESPONSES } from "../../../src/transport/http/head.ts";
 import { assert, assertEquals, assertFalse, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { createHash } from "node:crypto";
 import { inspect } from "node:util";
@@ -10,12 +11,7 @@ import {
   type ProxyOptions,
   type ProxyPowers,
 } from "../../../src/transport/proxy/http_proxy.ts";
-import {
-  MAX_INTERIM_RESPONSES,
-  type ProxyEvent,
-  type ProxyLimits,
-  ProxyTunnel,
-} from "../../../src/transport/proxy/connect.ts";
+import { type ProxyEvent, type ProxyLimits, ProxyTunnel } from "../../../src/transport/proxy/connect.ts";
 import { random, seed, test } from "../../harness.ts";
 
 const NODE_NAMES = { "MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512-256" } as const;

@@ -101,7 +101,7 @@ test("WSB-3, WSB-27: the adapter for Workers upgrades with a known name, carries
 
 test("WSB-8, WS-12: the adapter for Workers refuses everything else", () => {
   assertEquals(seen.refused, true);
-  assertEquals(seen.plain, [426, "Cannot upgrade: a WebSocket is required\n"]);
+  assertEquals(seen.plain, [426, "Cannot accept WebSocket: a WebSocket is required\n"]);
 });
 
 test("WS-36: Workers dial, and tell the status of a handshake that failed", () => {

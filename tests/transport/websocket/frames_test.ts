@@ -5,16 +5,16 @@ import { TransportError } from "../../../src/base/errors.ts";
 import {
   decodeClose,
   encodeClose,
-  FrameDecoder,
-  FrameEncoder,
   type FrameLimits,
-  isCloseCode,
   mask,
   MaskKeys,
   MAX_FRAGMENTS,
   MAX_MESSAGE_BYTES,
   opcode,
+  WebSocketFrameDecoder,
+  WebSocketFrameEncoder,
 } from "../../../src/transport/websocket/frames.ts";
+import { isCloseCode } from "../../../src/transport/channel.ts";
 import { type Random, random, seed, test } from "../../harness.ts";
 import { everyCut, hex, latin1, randomCut } from "../wire.ts";
 
@@ -24,7 +24,7 @@ const KEY = hex("37fa213d");
 
 /** What a decoder made of the pieces, in a form that does not depend on the cut: `.` ends a message. */
 function decode(masked: boolean, pieces: Iterable<Uint8Array>, limits?: FrameLimits): string[] {
-  const decoder = new FrameDecoder(masked, limits);
+  const decoder = new WebSocketFrameDecoder(masked, limits);
   const found: string[] = [];
   let open = false;
   for (const bytes of pieces) {
@@ -62,12 +62,12 @@ function frame(first: number, payload: Uint8Array, masked: boolean): Uint8Array<
 }
 
 function encodeOne(code: number, payload: Uint8Array, keys?: MaskKeys): Uint8Array {
-  const encoder = new FrameEncoder(keys);
+  const encoder = new WebSocketFrameEncoder(keys);
   encoder.frame(code, payload);
   return takeAll(encoder);
 }
 
-function takeAll(encoder: FrameEncoder): Uint8Array {
+function takeAll(encoder: WebSocketFrameEncoder): Uint8Array {
   const pieces: Uint8Array[] = [];
   for (let piece = encoder.take(); piece !== undefined; piece = encoder.take()) pieces.push(piece);
   return concat(pieces);
@@ -113,7 +113,7 @@ test("WS-19: an unmasked frame to a server and a masked one to a client fail wit
 });
 
 test("WS-19: a client masks every frame, empty and control ones too, each with a fresh key", () => {
-  const encoder = new FrameEncoder(new MaskKeys(crypto));
+  const encoder = new WebSocketFrameEncoder(new MaskKeys(crypto));
   const seen = new Set<string>();
   for (let i = 0; i < 2_000; i++) {
     encoder.frame([opcode.binary, opcode.ping, opcode.pong, opcode.close][i % 4]!, new Uint8Array(i % 3));
@@ -231,7 +231,7 @@ test("WS-25: a new message within another, and a continuation of none, fail with
 });
 
 test("WSB-15: each fragment, and each part of one that a read brings, is handed on at once and uncopied", () => {
-  const decoder = new FrameDecoder(false);
+  const decoder = new WebSocketFrameDecoder(false);
   const first = hex("02 04 aabb");
   decoder.push(first);
   const piece = decoder.next();
@@ -245,7 +245,7 @@ test("WSB-15: each fragment, and each part of one that a read brings, is handed 
 });
 
 test("WS-28: a control frame of two bytes at the end of a read is handled at once", () => {
-  const decoder = new FrameDecoder(false);
+  const decoder = new WebSocketFrameDecoder(false);
   decoder.push(hex("82 01 aa 88 00"));
   assertEquals(decoder.next(), { kind: "bytes", bytes: hex("aa"), last: true });
   assertEquals(decoder.next(), { kind: "control", opcode: opcode.close, payload: new Uint8Array(0) });
@@ -253,7 +253,7 @@ test("WS-28: a control frame of two bytes at the end of a read is handled at onc
 });
 
 test("decoder: bytes that were not read to their end are not lost without a word", () => {
-  const decoder = new FrameDecoder(false);
+  const decoder = new WebSocketFrameDecoder(false);
   decoder.push(hex("82 00 82 00"));
   decoder.next();
   assertThrows(() => decoder.push(hex("82")), TypeError);
@@ -261,7 +261,7 @@ test("decoder: bytes that were not read to their end are not lost without a word
 
 test("ATK-17: fragments of size 0 and 1 without end are stopped by their number", () => {
   for (const fragment of ["00 00", "00 01 aa"]) {
-    const decoder = new FrameDecoder(false, { maxFragments: 100 });
+    const decoder = new WebSocketFrameDecoder(false, { maxFragments: 100 });
     decoder.push(hex("02 00"));
     assertEquals(decoder.next(), undefined);
     let read = 1;
@@ -305,7 +305,7 @@ test("WS-31: a reason is UTF-8 or fails with 1007, and is cut between two charac
 });
 
 test("encoder: small frames leave together, in order, and no piece is written to again", () => {
-  const encoder = new FrameEncoder();
+  const encoder = new WebSocketFrameEncoder();
   for (let i = 0; i < 3; i++) encoder.frame(opcode.binary, Uint8Array.of(i));
   assertEquals(encoder.length, 9);
   const first = encoder.take()!;
@@ -318,7 +318,7 @@ test("encoder: small frames leave together, in order, and no piece is written to
 });
 
 test("encoder: connections take turns with their memory, and no two write to it at a time", () => {
-  const encoders = Array.from({ length: 1_000 }, () => new FrameEncoder());
+  const encoders = Array.from({ length: 1_000 }, () => new WebSocketFrameEncoder());
   const blocks = new Set<ArrayBufferLike>();
   const taken: Uint8Array[] = [];
   for (const [i, encoder] of encoders.entries()) {
@@ -334,7 +334,7 @@ test("encoder: connections take turns with their memory, and no two write to it 
 });
 
 test("encoder: what is dropped does not leave, and the caller's bytes stay as they are", () => {
-  const encoder = new FrameEncoder(new MaskKeys(crypto));
+  const encoder = new WebSocketFrameEncoder(new MaskKeys(crypto));
   const payload = new Uint8Array(40_000);
   encoder.frame(opcode.binary, payload);
   encoder.frame(opcode.binary, payload);
@@ -398,7 +398,7 @@ test("frames: long ones are read alike at any cut", () => {
 test("frames: what is written is read, at any cut", () => {
   const source = random(seed());
   for (let round = 0; round < 300; round++) {
-    const encoder = new FrameEncoder(round % 2 === 0 ? new MaskKeys(crypto) : undefined);
+    const encoder = new WebSocketFrameEncoder(round % 2 === 0 ? new MaskKeys(crypto) : undefined);
     const payloads = Array.from(
       { length: 1 + source.int(20) },
       () => source.bytes(source.int(source.pick([3, 200, 2_000]))),

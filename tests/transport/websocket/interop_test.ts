@@ -1,16 +1,17 @@
+import { closeCode } from "../../../src/transport/websocket/frames.ts";
 import { assert, assertEquals } from "@std/assert";
 import { concat } from "@std/bytes";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { type RawData, WebSocket, WebSocketServer } from "ws";
-import { closeCode } from "../../../src/transport/websocket/frames.ts";
 import {
   type CloseEvent,
+  type EndpointEvent,
   WebSocketEndpoint,
-  type WebSocketEvent,
   type WebSocketLimits,
 } from "../../../src/transport/websocket/rfc6455.ts";
-import { acceptKey, clientHandshake, ServerUpgrade } from "../../../src/transport/websocket/handshake.ts";
+import { acceptKey, prepareUpgrade } from "../../../src/transport/websocket/handshake.ts";
+import { ServerUpgrade } from "../../../src/transport/websocket/upgrade.ts";
 import { test } from "../../harness.ts";
 import { latin1 } from "../wire.ts";
 
@@ -20,7 +21,7 @@ const MIB = 1_048_576;
 class Live {
   readonly endpoint: WebSocketEndpoint;
   readonly socket: Socket;
-  readonly heard: WebSocketEvent[] = [];
+  readonly heard: EndpointEvent[] = [];
   readonly #gone: Promise<unknown>;
   #waiting: (() => void) | undefined;
 
@@ -35,7 +36,7 @@ class Live {
   }
 
   /** Takes events and writes what there is to write; to be called after every command. */
-  turn(events: readonly WebSocketEvent[]): void {
+  turn(events: readonly EndpointEvent[]): void {
     this.heard.push(...events);
     for (let bytes = this.endpoint.transmit(); bytes !== undefined; bytes = this.endpoint.transmit()) {
       this.socket.write(bytes);
@@ -56,10 +57,10 @@ class Live {
   }
 
   /** Takes the first event of a kind out of what is heard, now or later. */
-  async next<Kind extends WebSocketEvent["kind"]>(kind: Kind): Promise<WebSocketEvent & { kind: Kind }> {
+  async next<Kind extends EndpointEvent["kind"]>(kind: Kind): Promise<EndpointEvent & { kind: Kind }> {
     for (;;) {
       const index = this.heard.findIndex((event) => event.kind === kind);
-      if (index >= 0) return this.heard.splice(index, 1)[0] as WebSocketEvent & { kind: Kind };
+      if (index >= 0) return this.heard.splice(index, 1)[0] as EndpointEvent & { kind: Kind };
       assert(!this.heard.some((event) => event.kind === "close"), `closed while waiting for ${kind}`);
       await new Promise<void>((resolve) => this.#waiting = resolve);
     }
@@ -132,7 +133,7 @@ async function withServer(
 
 async function dial(port: number, limits?: WebSocketLimits): Promise<Live> {
   const url = new URL(`ws://127.0.0.1:${port}/$amqp`);
-  const handshake = await clientHandshake({ url, crypto, subprotocols: ["amqp", "AMQPWSB10"] });
+  const handshake = await prepareUpgrade({ url, crypto, subprotocols: ["amqp", "AMQPWSB10"] });
   const socket = connect(port, "127.0.0.1");
   const endpoint = new WebSocketEndpoint({ role: "client", handshake, random: crypto, now: performance.now(), limits });
   return new Live(endpoint, socket);

@@ -2,11 +2,12 @@ import { assert, assertEquals, assertFalse, assertThrows } from "@std/assert";
 import { concat } from "@std/bytes";
 import { encodeHex } from "@std/encoding";
 import {
+  type EndpointEvent,
   WebSocketEndpoint,
-  type WebSocketEvent,
   type WebSocketLimits,
 } from "../../../src/transport/websocket/rfc6455.ts";
-import { acceptKey, clientHandshake, ServerUpgrade } from "../../../src/transport/websocket/handshake.ts";
+import { acceptKey, prepareUpgrade } from "../../../src/transport/websocket/handshake.ts";
+import { ServerUpgrade } from "../../../src/transport/websocket/upgrade.ts";
 import { type Random, random, seed, test } from "../../harness.ts";
 import { closeOf, flush, openClient, openServer, summary } from "../endpoints.ts";
 import { everyCut, hex, latin1, randomCut } from "../wire.ts";
@@ -327,7 +328,7 @@ test("6.4: a close frame is answered, and a ping too, with a whole frame, masked
 
 /** Two endpoints that have shaken hands over a wire that cuts at random. */
 async function joined(source: Random, limits?: WebSocketLimits): Promise<Wire> {
-  const handshake = await clientHandshake({ url: new URL("wss://h/$x"), crypto, subprotocols: ["amqp"] });
+  const handshake = await prepareUpgrade({ url: new URL("wss://h/$x"), crypto, subprotocols: ["amqp"] });
   const client = new WebSocketEndpoint({ role: "client", handshake, random: crypto, now: 0, limits });
   const policy = { subprotocols: ["amqp"], origins: [] };
   const server = new WebSocketEndpoint({ role: "server", upgrade: new ServerUpgrade(policy, limits), now: 0, limits });
@@ -345,7 +346,7 @@ async function joined(source: Random, limits?: WebSocketLimits): Promise<Wire> {
 
 /** Carries bytes between two endpoints as sockets do, until neither has more to say. */
 class Wire {
-  readonly heard: { client: WebSocketEvent[]; server: WebSocketEvent[] } = { client: [], server: [] };
+  readonly heard: { client: EndpointEvent[]; server: EndpointEvent[] } = { client: [], server: [] };
   readonly #ended = new Set<"client" | "server">();
   readonly client: WebSocketEndpoint;
   readonly server: WebSocketEndpoint;

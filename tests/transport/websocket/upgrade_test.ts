@@ -87,7 +87,7 @@ test("WS-12: refusals carry what HTTP requires, and nothing of the request", asy
   const version = refusal({ ...HANDSHAKE, "sec-websocket-version": "99" });
   assertEquals(version.headers.get("sec-websocket-version"), "13");
   const reflected = refusal({ ...HANDSHAKE, "origin": "https://evil.example", "sec-websocket-protocol": "evil" });
-  assertEquals(await reflected.text(), "Cannot upgrade: origin is not allowed\n");
+  assertEquals(await reflected.text(), "Cannot accept WebSocket: origin is not allowed\n");
 });
 
 test("ATK-20, WS-13: pages are refused unless their origin is allowed, programs are not concerned", () => {

@@ -5,7 +5,7 @@ const DEFAULT_PORTS = { "ws:": 80, "wss:": 443, "amqp:": 5672, "amqps:": 5671 } 
 export type Scheme = keyof typeof DEFAULT_PORTS;
 
 /** Where to connect to, without any secret. */
-export interface Target {
+export interface RemoteUrl {
   /** The URL without user info. */
   readonly url: URL;
   /** The scheme with its colon. */
@@ -24,7 +24,7 @@ export interface Target {
  * @throws {TypeError} If it is not a URL, has another scheme than those given, a fragment or no host. Its text stays out of
  * the error, since it may hold a password.
  */
-export function targetOf(input: string | URL, schemes: readonly Scheme[]): Target {
+export function readUrl(input: string | URL, schemes: readonly Scheme[]): RemoteUrl {
   const url = parseUrl(input);
   const scheme = schemes.find((scheme) => scheme === url.protocol);
   if (scheme === undefined) {
@@ -45,7 +45,7 @@ export function targetOf(input: string | URL, schemes: readonly Scheme[]): Targe
 }
 
 /** The target's URL for people and errors: tokens travel in the query, and are left out. */
-export function labelOf({ url }: Target): string {
+export function labelOf({ url }: RemoteUrl): string {
   return `${url.protocol}//${url.host}${url.pathname}`;
 }
 
