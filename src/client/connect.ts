@@ -15,7 +15,7 @@ import { SenderEndpoint } from "../engine/sender.ts";
 import type { SessionOptions } from "../engine/session.ts";
 import type { Channel } from "../transport/channel.ts";
 import { dialAny, type TransportOptions } from "../transport/dial.ts";
-import { parseUrl } from "../transport/url.ts";
+import { parseUrl, readUrl } from "../transport/url.ts";
 import { SaslClient } from "../sasl/client.ts";
 import type { SaslAuth, SaslMechanism } from "../sasl/mechanism.ts";
 import { anonymous, plain } from "../sasl/mechanisms.ts";
@@ -200,6 +200,8 @@ function senderTo(address: string, connection: ConnectionBase): Sender {
 // Dials, and sends all that can be sent before the peer has said anything.
 async function start<C>(Class: ConnectionClass<C>, url: string | URL, options: ConnectOptions): Promise<C> {
   const target = parseUrl(url);
+  // Before anything is asked of whoever has the credentials.
+  readUrl(target);
   const { signal, limits } = options;
   signal?.throwIfAborted();
   const hostname = options.hostname ?? target.hostname;

@@ -22,7 +22,7 @@ import type { FrameTrace } from "../engine/events.ts";
 import { listen, type Listener, type ListenInfo, type ListenOptions } from "../transport/socket/listen.ts";
 import { dialSocket, type SocketDialOptions } from "../transport/socket/dial.ts";
 import type { PausableChannel } from "../transport/socket/socket.ts";
-import { readUrl, type RemoteUrl, type Scheme } from "../transport/url.ts";
+import { readUrl, type RemoteUrl } from "../transport/url.ts";
 import { ChannelRelay, type Direction } from "./relay.ts";
 import { FrameTracer } from "../trace/frame_tracer.ts";
 import { checkOptions, type OptionKinds } from "../base/options.ts";
@@ -116,8 +116,6 @@ const LINGER_MS = 1_000;
 // Relays last as long as their clients like: time for a message in flight, and no more.
 const DRAIN_MS = 10_000;
 
-const SCHEMES: readonly Scheme[] = ["ws:", "wss:", "amqp:", "amqps:"];
-
 /**
  * Listens, and joins each client with a connection of its own to a target: a WebSocket in and TCP or TLS out, the reverse,
  * or any other two.
@@ -152,8 +150,8 @@ class RunningGateway implements Gateway {
       throw new TypeError('Cannot make gateway: a function as target needs "targets"');
     }
     const allowed = options.targets ?? [target as string | URL];
-    this.#allowed = new Set(allowed.map((url) => placeOf(readUrl(url, SCHEMES))));
-    if (typeof target !== "function" && !this.#allowed.has(placeOf(readUrl(target, SCHEMES)))) {
+    this.#allowed = new Set(allowed.map((url) => placeOf(readUrl(url))));
+    if (typeof target !== "function" && !this.#allowed.has(placeOf(readUrl(target)))) {
       throw new TypeError('Cannot make gateway: target is not among "targets"');
     }
     this.#options = options;
@@ -229,7 +227,7 @@ class RunningGateway implements Gateway {
     // What is looked up for a client that has gone is not waited for.
     const url = typeof target === "function" ? await abortable(Promise.resolve(target(info)), signal) : target;
     if (url === undefined) throw new NotAllowed("Cannot connect client: there is no target for it");
-    const place = placeOf(readUrl(url, SCHEMES));
+    const place = placeOf(readUrl(url));
     if (!this.#allowed.has(place)) throw new NotAllowed(`Cannot connect client: target "${place}" is not allowed`);
     const subprotocols = dial.subprotocols ?? (info.protocol === undefined ? undefined : [info.protocol]);
     return await dialSocket(url, { ...dial, ...(subprotocols && { subprotocols }), signal });

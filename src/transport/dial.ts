@@ -52,7 +52,7 @@ export interface DialAnyOptions extends TransportOptions {
  */
 export async function dialAny(url: string | URL, options: DialAnyOptions = {}): Promise<DialedChannel> {
   const { transport = "auto", subprotocols, signal, handshakeTimeoutMs } = options;
-  const target = readUrl(url, ["ws:", "wss:", "amqp:", "amqps:"]);
+  const target = readUrl(url);
   const need = needOf(target.scheme, options);
   const native = (): Promise<DialedChannel> => dial(target.url, { subprotocols, signal, handshakeTimeoutMs });
   if (transport !== "socket") {

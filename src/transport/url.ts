@@ -4,6 +4,8 @@ const DEFAULT_PORTS = { "ws:": 80, "wss:": 443, "amqp:": 5672, "amqps:": 5671 } 
 /** A scheme of a URL that can be connected to. */
 export type Scheme = keyof typeof DEFAULT_PORTS;
 
+const SCHEMES: readonly Scheme[] = ["ws:", "wss:", "amqp:", "amqps:"];
+
 /** Where to connect to, without any secret. */
 export interface RemoteUrl {
   /** The URL without user info. */
@@ -24,7 +26,7 @@ export interface RemoteUrl {
  * @throws {TypeError} If it is not a URL, has another scheme than those given, a fragment or no host. Its text stays out of
  * the error, since it may hold a password.
  */
-export function readUrl(input: string | URL, schemes: readonly Scheme[]): RemoteUrl {
+export function readUrl(input: string | URL, schemes: readonly Scheme[] = SCHEMES): RemoteUrl {
   const url = parseUrl(input);
   const scheme = schemes.find((scheme) => scheme === url.protocol);
   if (scheme === undefined) {

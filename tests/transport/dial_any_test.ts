@@ -144,7 +144,7 @@ test("not-supported: where there are no sockets, an error names the runtime and 
 
 test("ATK-28: PLAIN over amqp to another host is refused before anything is sent", async () => {
   const error = await assertRejects(() => connect("amqp://user:s3cret@broker.invalid"));
-  assertStringIncludes((error as Error).message, "Cannot authenticate with PLAIN over amqp:");
+  assertStringIncludes((error as Error).message, "Cannot authenticate with PLAIN");
   assertEquals((error as Error).message.includes("s3cret"), false);
 });
 

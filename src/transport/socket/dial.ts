@@ -80,7 +80,7 @@ export interface DialedSocket extends PausableChannel {
  * @throws What `signal` was aborted with, or what a credentials callback has thrown.
  */
 export async function dialSocket(url: string | URL, options: SocketDialOptions = {}): Promise<DialedSocket> {
-  const target = readUrl(url, ["ws:", "wss:", "amqp:", "amqps:"]);
+  const target = readUrl(url);
   const { signal, tls = {} } = options;
   const steps = {
     signal,
