@@ -17,6 +17,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   codec: ["base"],
   engine: ["base", "codec"],
   sasl: ["base", "codec"],
+  filters: ["base", "codec"],
   transport: ["base"],
   recovery: ["base", "codec"],
   client: ["base", "codec", "engine", "sasl", "transport", "recovery"],

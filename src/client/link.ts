@@ -97,6 +97,10 @@ export abstract class Link extends Lifetime {
   protected onclosing(): void {}
   /** Called when the peer accepted the link. */
   protected onattached(): void {}
+  /** What is wrong with the terms on which the peer accepted the link, if anything. */
+  protected checkAttached(): AmqpError | undefined {
+    return undefined;
+  }
 
   /** {@inheritDoc Lifetime.describe} */
   protected override describe(): { label: string; scope: ErrorScope } {
@@ -105,6 +109,11 @@ export abstract class Link extends Lifetime {
 
   /** @ignore Told by the connection. */
   handleAttached(): void {
+    const error = this.checkAttached();
+    if (error !== undefined) {
+      this.#endpoint.detach({ closed: true, error });
+      return this.connection.dropLink(this.#endpoint, error);
+    }
     this.begin();
     this.onattached();
   }

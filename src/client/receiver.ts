@@ -4,11 +4,13 @@
  * @module
  */
 
+import type { AmqpError } from "../base/errors.ts";
 import type { DeliveryState } from "../codec/types.ts";
 import type { IncomingDelivery } from "../engine/deliveries.ts";
 import { Fifo } from "../base/collections.ts";
 import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import { Delivery, type DeliveryReceiver } from "./delivery.ts";
+import { filterDifference } from "./filter_check.ts";
 import { Link, type LinkConnection } from "./link.ts";
 import { abortable, Deferred, ignore, type WaitOptions } from "../base/wait.ts";
 
@@ -28,6 +30,11 @@ export interface ReceiveTerms {
    * `"manual"`: every message is settled by a call of its own. Default: `"auto"`.
    */
   settle?: "auto" | "manual";
+  /**
+   * What happens when the peer does not apply a filter that was asked for: the link ends with an error, or unfiltered messages
+   * are taken. Default: `"error"`.
+   */
+  filterMismatch?: "error" | "ignore";
 }
 
 /**
@@ -55,6 +62,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   readonly #endpoint: ReceiverEndpoint;
   readonly #credit: number;
   readonly #automatic: boolean;
+  readonly #filterMismatch: "error" | "ignore";
   // Deliveries that have come and are not done, each of which knows that it is one of them.
   #unsettled = 0;
   readonly #buffer = new Fifo<Delivery>();
@@ -71,6 +79,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     this.#endpoint = endpoint;
     this.#credit = terms.credit === "manual" ? 0 : terms.credit ?? DEFAULT_CREDIT;
     this.#automatic = (terms.settle ?? "auto") === "auto";
+    this.#filterMismatch = terms.filterMismatch ?? "error";
     if (this.#credit > 0) this.grant(this.#credit);
   }
 
@@ -260,6 +269,12 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     // Nor is more to come while handlers are at work, only to go back.
     if (this.usable && this.#endpoint.linkCredit > 0 && this.#drained === undefined) this.grant(0);
     this.#finishWaiting((waiting) => waiting.resolve(undefined));
+  }
+
+  /** {@inheritDoc Link.checkAttached} */
+  protected override checkAttached(): AmqpError | undefined {
+    if (this.#filterMismatch === "ignore") return undefined;
+    return filterDifference(this.#endpoint.local, this.#endpoint.remote);
   }
 
   /** {@inheritDoc Link.onended} */

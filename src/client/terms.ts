@@ -45,7 +45,7 @@ export type SenderOptions = LinkTerms & SendTerms;
 export interface ReceiverOptions extends LinkTerms, ReceiveTerms {
   /** Largest message that this end takes, in bytes. Default: 64 MiB for a receiver, none for a sender. */
   maxMessageSize?: number;
-  /** Filters at the source by their name, each a described value; compare `remote.source.filter` for those in force. */
+  /** Filters at the source by their name, each a described value; `./filters` has functions that make them. */
   filter?: Fields;
 }
 
@@ -126,6 +126,7 @@ function receiverKinds(): OptionKinds<ReceiverOptions> {
     settle: '"auto" or "manual"',
     maxMessageSize: "number or bigint",
     filter: "object",
+    filterMismatch: '"error" or "ignore"',
   };
 }
 

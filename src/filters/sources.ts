@@ -1,0 +1,124 @@
+/**
+ * What a receiver may ask of its source beside filters: subscriptions that outlive the link, browsing, dynamic nodes.
+ *
+ * Each function gives options to spread into those of a receiver.
+ *
+ * @module
+ */
+
+import type { Source } from "../codec/types.ts";
+import { array, described, type Fields, long, timestamp } from "../codec/values.ts";
+
+/** Options of a receiver that describe its source. */
+export interface SourceTerms {
+  /** The link's name, which a subscription is known by. */
+  name?: string;
+  /** Fields of the source. */
+  source: Partial<Omit<Source, "kind">>;
+}
+
+/** How a subscription is shared. */
+export interface SubscriptionOptions {
+  /** Lets several receivers share it, each message going to one of them. Default: false. */
+  shared?: boolean;
+  /** Shares it also between connections of other container ids. Default: false. */
+  global?: boolean;
+  /** Tells the receivers of one connection that share it apart: 1 for the first, and so on. Default: 1. */
+  instance?: number;
+}
+
+/**
+ * A subscription to a topic that is kept while nobody receives: what comes meanwhile waits for it.
+ *
+ * It is known by its name and the connection's `containerId`, which must then be the same every time. `detach()` of the receiver
+ * leaves it, `close()` ends it for good.
+ *
+ * @example
+ * ```ts
+ * import { connect } from "@webamqp/amqp";
+ * import { durableSubscription } from "@webamqp/amqp/filters";
+ *
+ * async function main() {
+ *   await using connection = await connect("wss://broker.example/amqp", { containerId: "billing" });
+ *   const prices = connection.receiver("prices", durableSubscription("billing-prices"));
+ *   const delivery = await prices.receive();
+ *   delivery.accept();
+ *   await prices.detach();
+ * }
+ * ```
+ */
+export function durableSubscription(name: string, options: SubscriptionOptions = {}): SourceTerms {
+  return {
+    name: options.shared === true ? linkName(name, options, "") : name,
+    source: { ...capabilities(options), durable: "unsettled-state", expiryPolicy: "never" },
+  };
+}
+
+/** A subscription to a topic that several receivers share while at least one of them is attached. */
+export function sharedSubscription(name: string, options: Omit<SubscriptionOptions, "shared"> = {}): SourceTerms {
+  return { name: linkName(name, options, "volatile"), source: capabilities({ ...options, shared: true }) };
+}
+
+/** Reads without taking: messages stay for others. */
+export function browse(): SourceTerms {
+  return { source: { distributionMode: "copy" } };
+}
+
+/** When the peer deletes a node that it made for a link: with the link, or once it has no links, messages, or neither. */
+export type NodeLifetime = "close" | "no-links" | "no-messages" | "no-links-or-messages";
+
+/**
+ * Properties of a dynamic node, for the source or target of a link with `dynamic: true` [messaging 3.5.10].
+ *
+ * @example
+ * ```ts
+ * import type { Connection } from "@webamqp/amqp";
+ * import { nodeProperties } from "@webamqp/amqp/filters";
+ *
+ * function inbox(connection: Connection) {
+ *   return connection.receiver({ dynamic: true, source: { dynamicNodeProperties: nodeProperties("no-links") } });
+ * }
+ * ```
+ */
+export function nodeProperties(lifetime: NodeLifetime, supportedDistModes?: readonly ("move" | "copy")[]): Fields {
+  const codes = { close: 0x2bn, "no-links": 0x2cn, "no-messages": 0x2dn, "no-links-or-messages": 0x2en };
+  const properties: Fields = { "lifetime-policy": described(codes[lifetime], []) };
+  if (supportedDistModes !== undefined) properties["supported-dist-modes"] = array("symbol", supportedDistModes);
+  return properties;
+}
+
+/**
+ * Message annotation that has a broker deliver a message later: at a moment, or so many milliseconds after it came.
+ *
+ * For brokers with the capability `DELAYED_DELIVERY`, such as Artemis and the one of `./broker`; Service Bus has an annotation of
+ * its own, which `serviceBus` asks for.
+ *
+ * @example
+ * ```ts
+ * import type { Connection } from "@webamqp/amqp";
+ * import { delayed } from "@webamqp/amqp/filters";
+ *
+ * async function remind(connection: Connection) {
+ *   await connection.sender("reminders").send({ messageAnnotations: delayed(60_000), body: "tea is ready" });
+ * }
+ * ```
+ */
+export function delayed(when: Date | number, options: { serviceBus?: boolean } = {}): Fields {
+  if (options.serviceBus === true) {
+    const at = typeof when === "number" ? new Date(Date.now() + when) : when;
+    return { "x-opt-scheduled-enqueue-time": timestamp(at) };
+  }
+  if (typeof when === "number") return { "x-opt-delivery-delay": long(when) };
+  return { "x-opt-delivery-time": long(when.getTime()) };
+}
+
+function capabilities({ shared, global }: SubscriptionOptions): Partial<Omit<Source, "kind">> {
+  return shared === true ? { capabilities: global === true ? ["shared", "global"] : ["shared"] } : {};
+}
+
+// The names that qpid-jms gives such links, and brokers read the subscription's from.
+function linkName(name: string, { global, instance = 1 }: SubscriptionOptions, kind: "" | "volatile"): string {
+  const number = kind === "" && instance === 1 ? "" : String(instance);
+  const suffix = [global === true ? "global" : "", kind].filter((part) => part !== "").join("-") + number;
+  return suffix === "" ? name : `${name}|${suffix}`;
+}
