@@ -42,6 +42,8 @@ export interface DialAnyOptions extends TransportOptions {
   signal?: AbortSignal | undefined;
   /** How long the handshake, or each step of it, may take. Default: 20,000. */
   handshakeTimeoutMs?: number | undefined;
+  /** How long the peer's part of the end may take without any progress. Default: 5,000. */
+  closeTimeoutMs?: number | undefined;
 }
 
 /**
@@ -51,10 +53,11 @@ export interface DialAnyOptions extends TransportOptions {
  * @throws {TransportError} With code `"not-supported"` if this runtime cannot do it, or as the chosen way throws.
  */
 export async function dialAny(url: string | URL, options: DialAnyOptions = {}): Promise<DialedChannel> {
-  const { transport = "auto", subprotocols, signal, handshakeTimeoutMs } = options;
+  const { transport = "auto", subprotocols, signal, handshakeTimeoutMs, closeTimeoutMs } = options;
   const target = readUrl(url);
   const need = needOf(target.scheme, options);
-  const native = (): Promise<DialedChannel> => dial(target.url, { subprotocols, signal, handshakeTimeoutMs });
+  const native = (): Promise<DialedChannel> =>
+    dial(target.url, { subprotocols, signal, handshakeTimeoutMs, closeTimeoutMs });
   if (transport !== "socket") {
     if (need === undefined && (transport === "websocket" || !prefersSockets())) return await native();
     if (need === 'option "headers"' && isWorkers()) {
