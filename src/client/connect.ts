@@ -212,7 +212,11 @@ async function start<C>(Class: ConnectionClass<C>, url: string | URL, options: C
     secure: isSecure(target),
   });
   const saslInit = options.pipelineSasl ? await abortable(Promise.resolve(sasl?.begin()), signal) : undefined;
-  const channel = await dialAny(target, { ...options, handshakeTimeoutMs: limits?.handshakeTimeoutMs });
+  const channel = await dialAny(target, {
+    ...options,
+    handshakeTimeoutMs: limits?.handshakeTimeoutMs,
+    closeTimeoutMs: limits?.closeTimeoutMs,
+  });
   return open(Class, channel, sasl, { ...options, saslInit, hostname });
 }
 

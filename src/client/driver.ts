@@ -39,6 +39,8 @@ const MAX_BEHIND_BYTES = 65_536;
 export class Driver {
   /** The WebSocket close code to end with once AMQP has said goodbye [wsb 4]. */
   closeCode = 1000;
+  /** How long the channel may take to end, once it is told to. Default: as it was made. */
+  closeTimeoutMs: number | undefined;
 
   readonly #channel: Channel;
   readonly #endpoint: ConnectionEndpoint;
@@ -109,7 +111,7 @@ export class Driver {
   /** Drops the connection without a word; what waits on it ends with `cause`. */
   destroy(cause: Error): void {
     this.#dispatch(this.#endpoint.disconnect(cause));
-    this.#channel.close(this.closeCode);
+    this.#channel.close(this.closeCode, "", this.closeTimeoutMs);
   }
 
   readonly #tick = (): void => {
@@ -151,7 +153,7 @@ export class Driver {
     }
     this.#dispatch(this.#endpoint.events());
     // Also when the peer does not read what is left for it: the channel bounds how long its own end may take.
-    if (this.#endpoint.finished) this.#channel.close(this.closeCode);
+    if (this.#endpoint.finished) this.#channel.close(this.closeCode, "", this.closeTimeoutMs);
     this.#armTimer();
   }
 

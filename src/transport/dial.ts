@@ -17,7 +17,8 @@ export interface TransportOptions {
    * need the latter, or this is Deno, whose own WebSocket takes 44 ms for a message that a socket carries in 0.3, or Node,
    * whose own takes almost twice as long for large messages. On Node a dispatcher that was set for `fetch`, as
    * `NODE_USE_ENV_PROXY` does, is heeded by its own WebSocket, which is therefore taken then. A global `WebSocket` that the
-   * program has replaced is taken by `"websocket"` everywhere.
+   * program has replaced is taken by `"websocket"` everywhere. The own ones of Bun and Node may offer `permessage-deflate`,
+   * which no program can forbid them; `"socket"` never does, and no adapter of this module accepts it.
    */
   transport?: "auto" | "websocket" | "socket";
   /**
