@@ -11,7 +11,6 @@ import { connect } from "../src/client/connect.ts";
 import type { Connection } from "../src/client/connection.ts";
 import { random, seed, test } from "./harness.ts";
 import { serve } from "./serve.ts";
-import { pinnedDeno } from "./source.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 
@@ -147,7 +146,7 @@ test("demo: the embedded broker is there on every runtime", async () => {
 
 test("demo: the task of the package exits with the result", async () => {
   for (const [args, expected] of [[[], 0], [["LICENSE"], 0], [["no such file"], 1]] as const) {
-    const child = spawn(pinnedDeno(), ["run", "--quiet", "-A", "examples/demo.ts", ...args], {
+    const child = spawn(join(root, "node_modules/.bin/deno"), ["run", "--quiet", "-A", "examples/demo.ts", ...args], {
       cwd: root,
       stdio: ["ignore", "pipe", "inherit"],
     });

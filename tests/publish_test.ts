@@ -15,15 +15,17 @@ import { startBroker } from "./broker_server.ts";
 import { test } from "./harness.ts";
 import { start } from "./program.ts";
 import { install } from "./published.ts";
-import { list, pinnedDeno } from "./source.ts";
+import { list } from "./source.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
+// The program itself: what stands in `.bin` needs Node where npm has not installed it.
+const deno = join(root, list("node_modules/@deno", "/deno")[0]!);
 const ALONE = ["CHANGELOG.md", "LICENSE", "README.md", "deno.json", "jsr.json", "mod.ts"];
 
 for (const manifest of ["deno.json", "jsr.json"]) {
   test(`publish: with ${manifest} the module, its manifests and its texts go out, and nothing else`, () => {
     const args = ["publish", "--dry-run", "--allow-dirty", "--no-check", "--config", manifest];
-    const { stdout, stderr, status } = spawnSync(pinnedDeno(), args, {
+    const { stdout, stderr, status } = spawnSync(deno, args, {
       cwd: root,
       encoding: "utf8",
       env: { ...process.env, NO_COLOR: "1" },

@@ -5,7 +5,6 @@
  */
 
 import { readdirSync, readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 
 const root = new URL("../", import.meta.url);
 
@@ -142,11 +141,4 @@ export function imports(source: Source): Import[] {
   take(/\bimport\s*["']/g, () => "static");
   take(/\bimport\s*\(\s*["'`]/g, () => "dynamic");
   return found;
-}
-
-/**
- * The pinned Deno itself, as a path for a process; what stands in `node_modules/.bin` needs Node where npm has not installed it.
- */
-export function pinnedDeno(): string {
-  return fileURLToPath(new URL(list("node_modules/@deno", "/deno")[0]!, root));
 }

@@ -6,9 +6,12 @@
 
 /** Waits until there is room again. */
 export interface Waiter {
-  /** There may be room now; asked for once more if it does not do. */
+  /** There may be room now; a waiter that needs more asks again. */
   handleRoom(): void;
 }
+
+// Waiters in a row that get nothing out of new room before the others have to wait for more.
+const MAX_DISAPPOINTED = 16;
 
 /** Counts messages and bytes against their limits, its own and those of the whole that it is a part of. */
 export class Budget {
@@ -16,6 +19,8 @@ export class Budget {
   messages = 0;
   /** Their bytes. */
   bytes = 0;
+  /** Bytes of other things that are kept beside messages, such as the addresses of nodes. */
+  reserved = 0;
   /** Most messages that are kept. */
   readonly maxMessages: number;
   /** Most bytes that are kept. */
@@ -34,8 +39,19 @@ export class Budget {
 
   /** Whether a message of that many bytes fits now. */
   fits(bytes: number): boolean {
-    if (this.messages >= this.maxMessages || this.bytes + bytes > this.maxBytes) return false;
-    return this.#whole === undefined || this.#whole.fits(bytes);
+    return this.fitsHere(bytes) && (this.#whole === undefined || this.#whole.fitsHere(bytes));
+  }
+
+  /** The same, whatever the whole has room for. */
+  fitsHere(bytes: number): boolean {
+    return this.messages < this.maxMessages && this.bytes + this.reserved + bytes <= this.maxBytes;
+  }
+
+  /** Keeps bytes of something else than messages; false if there are too many. */
+  reserve(bytes: number): boolean {
+    if (this.bytes + this.reserved + bytes > this.maxBytes) return false;
+    this.reserved += bytes;
+    return true;
   }
 
   /** The largest message that fits when nothing else is kept. */
@@ -47,30 +63,36 @@ export class Budget {
   room(bytes: number): number {
     const own = Math.min(
       this.maxMessages - this.messages,
-      Math.floor((this.maxBytes - this.bytes) / Math.max(1, bytes)),
+      Math.floor((this.maxBytes - this.bytes - this.reserved) / Math.max(1, bytes)),
     );
-    return Math.min(own, this.#whole?.room(bytes) ?? Infinity);
+    return Math.max(0, Math.min(own, this.#whole?.room(bytes) ?? Infinity));
   }
 
-  /** Counts one more message, or several. */
-  add(bytes: number, messages = 1): void {
+  /** Counts one more message, or several; what is shared with other parts of the whole counts there once. */
+  add(bytes: number, bytesOfWhole: number = bytes, messages = 1): void {
     this.messages += messages;
     this.bytes += bytes;
-    this.#whole?.add(bytes, messages);
+    this.#whole?.add(bytesOfWhole, bytesOfWhole, messages);
   }
 
   /** Counts one message less, or several, and wakes whoever waits for room. */
-  remove(bytes: number, messages = 1): void {
+  remove(bytes: number, bytesOfWhole: number = bytes, messages = 1): void {
     this.messages -= messages;
     this.bytes -= bytes;
     this.#wake();
-    this.#whole?.remove(bytes, messages);
+    this.#whole?.remove(bytesOfWhole, bytesOfWhole, messages);
   }
 
-  /** Calls `waiter` once, when something was removed here or from the whole. */
-  whenRoom(waiter: Waiter): void {
-    this.#waiting.add(waiter);
-    this.#whole?.whenRoom(waiter);
+  /** Calls `waiter` once, when something was removed from what has no room for `bytes`. */
+  whenRoom(waiter: Waiter, bytes: number): void {
+    if (this.#whole === undefined || !this.fitsHere(bytes)) this.#waiting.add(waiter);
+    else this.#whole.whenRoom(waiter, bytes);
+  }
+
+  /** Calls `waiter` no more. */
+  forget(waiter: Waiter): void {
+    this.#waiting.delete(waiter);
+    this.#whole?.forget(waiter);
   }
 
   // One disposition settles many messages: the waiting hear of all of them at once.
@@ -79,9 +101,20 @@ export class Budget {
     this.#waking = true;
     queueMicrotask(() => {
       this.#waking = false;
-      const waiting = [...this.#waiting];
-      this.#waiting.clear();
-      for (const waiter of waiting) waiter.handleRoom();
+      this.#serve();
     });
+  }
+
+  // In turns, as long as there is something to give: a thousand queues shall not all look at room for one message.
+  #serve(): void {
+    let disappointed = 0;
+    for (let turns = this.#waiting.size; turns > 0 && disappointed < MAX_DISAPPOINTED && this.fitsHere(1); turns--) {
+      const waiter = this.#waiting.values().next().value;
+      if (waiter === undefined) return;
+      this.#waiting.delete(waiter);
+      const { messages } = this;
+      waiter.handleRoom();
+      if (this.#waiting.has(waiter) && messages === this.messages) disappointed++;
+    }
   }
 }

@@ -4,11 +4,13 @@
  * @module
  */
 
-import type { AmqpError } from "../base/errors.ts";
+import { AmqpError } from "../base/errors.ts";
 import type { DeliveryState, Modified, Outcome } from "../codec/types.ts";
 import type { Sender, SendListener } from "../client/sender.ts";
 import { ignore } from "../base/wait.ts";
+import type { EncodedMessage } from "./encoded_message.ts";
 import type { QueuedMessage } from "./queued_message.ts";
+import { SortedMessages } from "./sorted_messages.ts";
 
 /** What a consumer takes messages from. */
 export interface ConsumerSource {
@@ -18,22 +20,57 @@ export interface ConsumerSource {
   settle(message: QueuedMessage, consumer: Consumer, outcome: DeliveryState): void;
 }
 
+/** Which messages a consumer is to get; a filter of its link [messaging 3.5.8]. */
+export type MessageFilter = (message: EncodedMessage) => boolean;
+
+/**
+ * Which of the messages that a consumer held count as failed attempts when its connection is lost. One of them may be why
+ * its process ended, most likely the oldest; the others it has probably never looked at.
+ */
+export type LossCount = "oldest" | "all" | "none";
+
+/** How a consumer takes messages. */
+export interface ConsumerOptions {
+  /** True if it looks at messages without taking them. */
+  readonly browses?: boolean;
+  /** Which messages it wants; undefined for all. */
+  readonly filter?: MessageFilter | undefined;
+  /** What counts as failed when its connection is lost. */
+  readonly lossCount?: LossCount | undefined;
+  /** Tells the time. */
+  now(): number;
+}
+
+// Messages that came back behind the place up to which a consumer has looked; with more of them it looks at all again.
+const MAX_BEHIND = 1_024;
+
 /** One outgoing link. */
 export class Consumer {
   /** The link. */
   readonly sender: Sender;
   /** True if it looks at messages without taking them. */
   readonly browses: boolean;
-  /** How far it has looked. */
-  place = 0;
+  /** True if there are messages that it does not get, so that it has to look for those that it does. */
+  selective: boolean;
+  /** The rank up to which it has looked for messages. */
+  cursor: number = -Infinity;
 
   readonly #source: ConsumerSource;
+  readonly #filter: MessageFilter | undefined;
+  readonly #lossCount: LossCount;
+  readonly #now: () => number;
+  #behind: SortedMessages<QueuedMessage> | undefined;
+  #countedLoss = false;
 
   /** Starts to take messages as the peer gives credit. */
-  constructor(sender: Sender, source: ConsumerSource, browses: boolean) {
+  constructor(sender: Sender, source: ConsumerSource, options: ConsumerOptions) {
     this.sender = sender;
-    this.browses = browses;
+    this.browses = options.browses ?? false;
     this.#source = source;
+    this.#filter = options.filter;
+    this.selective = options.filter !== undefined;
+    this.#lossCount = options.lossCount ?? "oldest";
+    this.#now = options.now;
     sender.oncredit = () => source.serve(this);
   }
 
@@ -43,22 +80,75 @@ export class Consumer {
     return this.sender.open && this.sender.connection.open && this.sender.credit > 0;
   }
 
+  /** Whether it gets this message at all. */
+  suits(message: QueuedMessage): boolean {
+    return !message.isKeptFrom(this) && (this.#filter === undefined || this.#filter(message.encoded));
+  }
+
+  /** Keeps a message from it from now on. */
+  refuse(message: QueuedMessage): void {
+    message.keepFrom(this);
+    this.selective = true;
+  }
+
+  /** Notes a message that it gets, for the case that it has looked for messages further than there. */
+  note(message: QueuedMessage): void {
+    if (message.rank > this.cursor) return;
+    this.#behind ??= new SortedMessages();
+    if (this.#behind.size >= MAX_BEHIND) return this.lookAgain();
+    this.#behind.insert(message);
+  }
+
+  /** The first message that was noted, which is forgotten by that; undefined if there is none. */
+  takeNoted(): QueuedMessage | undefined {
+    return this.#behind?.shift();
+  }
+
+  /** Looks at all messages once more. */
+  lookAgain(): void {
+    this.cursor = -Infinity;
+    this.#behind = undefined;
+  }
+
   /** Sends it a message. */
   deliver(message: QueuedMessage): void {
     const listener = this.browses ? new BrowsedDelivery() : new ConsumedDelivery(message, this, this.#source);
-    this.place = message.place;
+    let payload: Uint8Array;
+    try {
+      payload = message.toSend(this.#now());
+    } catch (error) {
+      // Whatever is wrong with it: the queue and its consumers go on without this message.
+      const description = error instanceof AmqpError ? error.message : "Cannot encode message";
+      return listener.onfault({ kind: "rejected", error: { condition: "amqp:internal-error", description } });
+    }
     const { messageFormat } = message.encoded;
-    this.sender.forward(message.toSend(performance.now()), { messageFormat }, listener);
+    this.sender.forward(payload, { messageFormat }, listener);
   }
 
-  /** What becomes of messages whose outcome the peer does not tell. */
+  /** What becomes of messages that the peer settles without an outcome. */
   get defaultOutcome(): Outcome {
     return this.sender.remote?.source?.defaultOutcome ?? failed();
+  }
+
+  /** What becomes of the next message, oldest first, that it held when its link ended. */
+  outcomeOfEnd(): Outcome {
+    const outcome = this.defaultOutcome;
+    // A peer that asks for this means attempts that have failed, and a link that ends in order says of none that it has.
+    if (outcome.kind !== "modified" || !outcome.deliveryFailed) return outcome;
+    const counts = this.#isLost && (this.#lossCount === "all" || (this.#lossCount === "oldest" && !this.#countedLoss));
+    this.#countedLoss = true;
+    return counts ? outcome : { ...outcome, deliveryFailed: false };
   }
 
   /** Ends the link because of `error`. */
   end(error: AmqpError): void {
     this.sender.close({ error, timeoutMs: 0 }).catch(ignore);
+  }
+
+  // True when the peer has not said that it goes.
+  get #isLost(): boolean {
+    const { error } = this.sender;
+    return error !== undefined && !(error instanceof AmqpError && error.remote);
   }
 }
 
@@ -89,11 +179,15 @@ class ConsumedDelivery implements SendListener {
   }
 
   onlost(_error: unknown, left: boolean): void {
-    // It may have been worked on, and it may be what the consumer failed over.
-    if (left) this.#settle(this.#consumer.defaultOutcome);
+    if (left) this.#settle(this.#consumer.outcomeOfEnd());
     // The link goes on, but not with this message: it is larger than the peer takes.
     else if (this.#consumer.sender.open) this.#settle({ kind: "modified", undeliverableHere: true });
     else this.#settle({ kind: "released" });
+  }
+
+  /** It was never sent. */
+  onfault(outcome: Outcome): void {
+    this.#settle(outcome);
   }
 
   #settle(outcome: DeliveryState): void {
@@ -106,4 +200,5 @@ class BrowsedDelivery implements SendListener {
   onoutcome(): void {}
   onsent(): void {}
   onlost(): void {}
+  onfault(): void {}
 }

@@ -12,20 +12,20 @@ import { type CodecLimits, Reader } from "../codec/reader.ts";
 import { recall, remember } from "../codec/wire_types.ts";
 import type { ErrorFields, Fields, Header, Properties, Value } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
+import type { Slab } from "./slab.ts";
 
 const HEADER = 0x70;
 const DELIVERY_ANNOTATIONS = 0x71;
 const MESSAGE_ANNOTATIONS = 0x72;
 const PROPERTIES = 0x73;
-
-// A payload is a view of what the transport delivered: a short one must not keep all of that alive for long.
-const MAX_SLACK_BYTES = 1_024;
+const APPLICATION_PROPERTIES = 0x74;
+const FOOTER = 0x78;
 
 /** What is changed of a message when it is sent on. */
 export interface Changes {
   /** The header; undefined for none. */
   readonly header: Header | undefined;
-  /** For the next node only; those that the message came with were for us. */
+  /** For the next node only; those that the message came with were for this one. */
   readonly deliveryAnnotations: Fields | undefined;
   /** Annotations that replace all the message has; undefined leaves them as they are. */
   readonly messageAnnotations: Fields | undefined;
@@ -33,29 +33,34 @@ export interface Changes {
 
 /** An encoded message, of which no more is decoded than a node on its way needs. */
 export class EncodedMessage {
-  /** The whole of it, as it came. */
-  readonly payload: Uint8Array;
   /** 0 for an AMQP message; of any other nothing is known but its bytes. */
   readonly messageFormat: number;
   /** How it is to be delivered; undefined for a message without a header. */
   readonly header: Readonly<Header> | undefined;
   /** True when it has delivery annotations. */
   readonly annotated: boolean;
+  /** How many bytes it has. */
+  readonly length: number;
+  /** The container that it came from, where somebody may ask for that. */
+  origin: string | undefined;
+  /** How many queues hold it; the broker counts its bytes once. */
+  holders = 0;
 
+  readonly #block: Uint8Array;
+  readonly #start: number;
   readonly #limits: CodecLimits | undefined;
-  #properties: Properties | undefined;
   // Where the message annotations begin, if there are any, and where the bare message does.
   readonly #annotationsAt: number;
   readonly #bareAt: number;
 
   /**
-   * Reads the sections in front of the bare message.
+   * Reads the sections in front of the bare message. Short messages are copied to `slab`, since a payload is a view of what
+   * the transport delivered, all of which it would keep alive.
    *
    * @throws {AmqpError} With scope `"delivery"` and condition `amqp:decode-error` if they are no AMQP message's.
    */
-  constructor(payload: Uint8Array, messageFormat: number, limits: CodecLimits | undefined) {
-    const wasteful = payload.length + MAX_SLACK_BYTES < payload.buffer.byteLength / 4;
-    this.payload = wasteful ? new Uint8Array(payload) : payload;
+  constructor(bytes: Uint8Array, messageFormat: number, limits: CodecLimits | undefined, slab: Slab) {
+    const payload = messageFormat === 0 ? inOrder(bytes) : bytes;
     this.messageFormat = messageFormat;
     this.#limits = limits;
     let header: Header | undefined;
@@ -63,32 +68,70 @@ export class EncodedMessage {
     let annotationsAt = 0;
     let bareAt = 0;
     if (messageFormat === 0) {
-      const reader = this.#reader();
-      for (let last = 0; reader.remaining > 0; bareAt = reader.position) {
+      const reader = readerOf(payload, 0, payload.length, limits);
+      for (; reader.remaining > 0; bareAt = reader.position) {
         const section = openSection(reader);
         if (section >= PROPERTIES) break;
-        if (section <= last) throw reader.fail("a section occurs twice or out of order");
-        last = section;
         annotationsAt = bareAt;
         if (section === HEADER) header = decodeAs(reader, "header");
-        else reader.record(reader.code(), "symbol");
+        else reader.record(reader.code(), "symbol", true);
         if (section === DELIVERY_ANNOTATIONS) annotated = true;
         if (section !== MESSAGE_ANNOTATIONS) annotationsAt = reader.position;
       }
     }
+    const { block, start } = slab.keep(payload);
+    this.#block = block;
+    this.#start = start;
+    this.length = payload.length;
     this.header = header;
     this.annotated = annotated;
     this.#annotationsAt = annotationsAt;
     this.#bareAt = bareAt;
   }
 
+  /** All of it, as it came; a view. */
+  get payload(): Uint8Array {
+    const { length } = this;
+    if (this.#start === 0 && this.#block.length === length) return this.#block;
+    return this.#block.subarray(this.#start, this.#start + length);
+  }
+
   /**
-   * The standard properties, decoded when first asked for.
+   * The standard properties, decoded anew with each call.
    *
    * @throws {AmqpError} With `amqp:decode-error` if they are none.
    */
   get properties(): Properties {
-    return this.#properties ??= this.#decodeProperties();
+    const reader = this.#reader(this.#bareAt);
+    if (this.messageFormat !== 0 || reader.remaining === 0 || openSection(reader) !== PROPERTIES) return {};
+    return decodeAs(reader, "properties");
+  }
+
+  /** How many of the standard properties there are, empty ones in the middle included: those behind are not set. */
+  get propertyCount(): number {
+    const at = this.#start + this.#bareAt;
+    const bytes = this.#block;
+    if (this.messageFormat !== 0 || this.length - this.#bareAt < 4 || bytes[at + 1] !== 0x53) return Infinity;
+    if (bytes[at + 2] !== PROPERTIES) return 0;
+    const constructor = bytes[at + 3];
+    return constructor === 0x45 ? 0 : constructor === 0xc0 ? bytes[at + 5]! : Infinity;
+  }
+
+  /**
+   * The application properties, decoded anew with each call.
+   *
+   * @throws {AmqpError} With `amqp:decode-error` if they are none.
+   */
+  applicationProperties(): Fields {
+    const reader = this.#reader(this.#bareAt);
+    if (this.messageFormat !== 0) return Object.create(null);
+    while (reader.remaining > 0) {
+      const section = openSection(reader);
+      if (section === APPLICATION_PROPERTIES) return reader.record(reader.code(), "string", true);
+      if (section > APPLICATION_PROPERTIES) break;
+      decodeAs(reader, "properties");
+    }
+    return Object.create(null);
   }
 
   /** The message annotations, decoded anew with each call, so that they are the caller's own. */
@@ -96,30 +139,36 @@ export class EncodedMessage {
     if (this.#annotationsAt === this.#bareAt) return Object.create(null);
     const reader = this.#reader(this.#annotationsAt);
     openSection(reader);
-    return reader.record(reader.code(), "symbol");
+    return reader.record(reader.code(), "symbol", true);
+  }
+
+  /** Whether the message annotations hold these ASCII characters anywhere, which is quicker than to decode them. */
+  annotationsMention(text: string): boolean {
+    const bytes = this.#block;
+    const end = this.#start + this.#bareAt - text.length;
+    const first = text.charCodeAt(0);
+    for (let at = this.#start + this.#annotationsAt; at <= end; at++) {
+      if (bytes[at] !== first) continue;
+      let i = 1;
+      while (i < text.length && bytes[at + i] === text.charCodeAt(i)) i++;
+      if (i === text.length) return true;
+    }
+    return false;
   }
 
   /** The message with its front changed; the bare message and the footer stay as they are, byte for byte. */
   changed(changes: Changes): Uint8Array {
     const { header, deliveryAnnotations, messageAnnotations } = changes;
-    const rest = this.payload.subarray(messageAnnotations === undefined ? this.#annotationsAt : this.#bareAt);
-    if (rest.length === 0) return this.payload;
+    const { payload } = this;
+    const rest = payload.subarray(messageAnnotations === undefined ? this.#annotationsAt : this.#bareAt);
+    if (rest.length === 0) return payload;
     const writer = new Writer(rest.length + 64);
     encodeMessage({ header, deliveryAnnotations, messageAnnotations }, writer, rest);
     return writer.take();
   }
 
-  #decodeProperties(): Properties {
-    const reader = this.#reader(this.#bareAt);
-    if (this.messageFormat !== 0 || reader.remaining === 0 || openSection(reader) !== PROPERTIES) return {};
-    return decodeAs(reader, "properties");
-  }
-
-  #reader(start = 0): Reader {
-    const reader = new Reader(this.payload, this.#limits, "delivery");
-    reader.window(start, this.payload.length);
-    reader.subject = "message";
-    return reader;
+  #reader(start: number): Reader {
+    return readerOf(this.#block, this.#start + start, this.#start + this.length, this.#limits);
   }
 }
 
@@ -133,11 +182,22 @@ export function mergeFields(fields: Fields, added: Readonly<Fields>): void {
   }
 }
 
-/** An error as it stands among annotations, a described value [messaging 3.4.3]. */
+/**
+ * An error as it stands among annotations, a described value [messaging 3.4.3]; without what cannot be encoded of it, which
+ * its sender's library may have put there.
+ */
 export function errorValue(error: ErrorFields): Value {
-  const writer = new Writer(64);
-  encodeAs(writer, "error", error);
-  return new Reader(writer.take()).value();
+  const { condition, description } = error;
+  for (const fields of [error, { condition, description }, { condition }]) {
+    try {
+      const writer = new Writer(64);
+      encodeAs(writer, "error", fields);
+      return new Reader(writer.take()).value();
+    } catch {
+      // The next has less.
+    }
+  }
+  return null;
 }
 
 /** The error for a message that cannot be taken, which names it where the link may end with it [anonterm 2.2.2]. */
@@ -154,9 +214,94 @@ export function tooLarge(bytes: number, largest: number, tag: Uint8Array): AmqpE
   );
 }
 
+function readerOf(bytes: Uint8Array, start: number, end: number, limits: CodecLimits | undefined): Reader {
+  const reader = new Reader(bytes, limits, "delivery");
+  reader.window(start, end);
+  reader.subject = "message";
+  return reader;
+}
+
 function openSection(reader: Reader): number {
   if (reader.code() !== 0x00) throw reader.fail("a section does not begin with a descriptor");
   const section = readDescriptor(reader);
-  if (section < HEADER || section > 0x78) throw reader.fail("the descriptor is not that of a known section");
+  if (section < HEADER || section > FOOTER) throw reader.fail("the descriptor is not that of a known section");
   return section;
+}
+
+// The sections in the order that the specification has. Some libraries write delivery annotations or the footer elsewhere.
+function inOrder(payload: Uint8Array): Uint8Array {
+  let last = 0;
+  for (let start = 0; start < payload.length;) {
+    const { section, end } = sectionAt(payload, start);
+    // Only data and sequences come several times [messaging 3.2].
+    if (section < last || (section === last && section !== 0x75 && section !== 0x76)) return sorted(payload);
+    last = section;
+    start = end;
+  }
+  return payload;
+}
+
+function sorted(payload: Uint8Array): Uint8Array {
+  const ranges: (Section & { readonly start: number })[] = [];
+  for (let start = 0; start < payload.length; start = ranges.at(-1)!.end) {
+    ranges.push({ start, ...sectionAt(payload, start) });
+  }
+  ranges.sort((a, b) => a.section - b.section);
+  const bytes = new Uint8Array(payload.length);
+  let length = 0;
+  for (const [i, { section, start, end }] of ranges.entries()) {
+    const repeats = section === ranges[i - 1]?.section;
+    if (repeats && section !== 0x75 && section !== 0x76) {
+      throw readerOf(payload, start, end, undefined).fail("a section occurs twice");
+    }
+    bytes.set(payload.subarray(start, end), length);
+    length += end - start;
+  }
+  return bytes;
+}
+
+interface Section {
+  readonly section: number;
+  readonly end: number;
+}
+
+function sectionAt(payload: Uint8Array, start: number): Section {
+  let section = 0;
+  let end = start + 3;
+  // Nearly everybody writes the short form of the descriptor.
+  if (payload[start] === 0x00 && payload[start + 1] === 0x53) section = payload[start + 2] ?? 0;
+  if (section < HEADER || section > FOOTER) {
+    const reader = readerOf(payload, start, payload.length, undefined);
+    section = openSection(reader);
+    end = reader.position;
+  }
+  end = valueEnd(payload, end);
+  if (end > payload.length) throw readerOf(payload, start, payload.length, undefined).fail("a section is cut off");
+  return { section, end };
+}
+
+// Where the value that begins at `at` ends; behind the bytes if it is cut off. The width of a value follows from the upper
+// half of its constructor [types 1.2].
+function valueEnd(bytes: Uint8Array, at: number): number {
+  let missing = 1;
+  while (missing > 0) {
+    if (at >= bytes.length) return Infinity;
+    const constructor = bytes[at++]!;
+    if (constructor === 0x00) {
+      // A descriptor and a value.
+      missing++;
+      continue;
+    }
+    missing--;
+    const kind = constructor >> 4;
+    if (kind >= 0xa) {
+      const wide = kind % 2 === 1;
+      if (at + (wide ? 4 : 1) > bytes.length) return Infinity;
+      const size = wide
+        ? bytes[at]! * 0x1000000 + (bytes[at + 1]! << 16 | bytes[at + 2]! << 8 | bytes[at + 3]!)
+        : bytes[at]!;
+      at += (wide ? 4 : 1) + size;
+    } else at += kind <= 4 ? 0 : 1 << kind - 5;
+  }
+  return at;
 }

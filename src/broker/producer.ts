@@ -9,18 +9,30 @@ import { AmqpError } from "../base/errors.ts";
 import type { Delivery } from "../client/delivery.ts";
 import type { Receiver } from "../client/receiver.ts";
 import { ignore } from "../base/wait.ts";
+import { Fifo } from "../base/collections.ts";
 import { deliveryError, EncodedMessage } from "./encoded_message.ts";
+import type { Slab } from "./slab.ts";
 
 /** Where messages go: a queue, a topic, or what picks one of them for each message. */
 export interface Sink {
   /** Takes a message, now or later, or refuses it. */
   publish(arrival: Arrival): void;
+  /** Keeps a place for a message of a transaction; undefined if there is none. */
+  reserve(encoded: EncodedMessage): Reservation | undefined;
   /** How many messages a producer may send now, of the number that it would like to. */
   allow(producer: Producer, wanted: number): number;
   /** Adds a link that sends here. */
   addProducer(producer: Producer): void;
   /** Forgets a link that has ended. */
   removeProducer(producer: Producer): void;
+}
+
+/** A place that is kept for a message of a transaction. */
+export interface Reservation {
+  /** Puts the message there. */
+  commit(): void;
+  /** Gives the place back. */
+  rollback(): void;
 }
 
 /** Where messages wait for room. */
@@ -31,6 +43,14 @@ export interface Waitlist {
 
 /** What a message must fulfil before it goes anywhere; throws an AmqpError if it does not. */
 export type Inspection = (encoded: EncodedMessage, producer: Producer) => void | Promise<void>;
+
+/** What is kept of an incoming link. */
+export interface ProducerOptions {
+  /** Looks at each message first. */
+  readonly inspect: Inspection;
+  /** Memory for short messages. */
+  readonly slab: Slab;
+}
 
 /** Messages that may be on their way on one link. */
 const WINDOW = 1_000;
@@ -45,27 +65,39 @@ export class Producer {
   readonly receiver: Receiver;
   /** Bytes of the largest message so far. */
   largest: number = MIN_BYTES;
-  /** Messages of this link that no queue has room for yet, and where each of them waits. */
-  readonly waiting: Map<Arrival, Waitlist> = new Map();
+  /** Messages of this link that wait for room. */
+  waiting = 0;
 
   #window = FIRST_WINDOW;
   readonly #sink: Sink;
-  readonly #inspect: Inspection;
+  readonly #options: ProducerOptions;
+  readonly #waitlists = new Set<Waitlist>();
+  // Deliveries behind one that is still looked at.
+  readonly #behind = new Fifo<Delivery>();
+  #inspecting = false;
 
   /** Starts to take messages. */
-  constructor(receiver: Receiver, sink: Sink, inspect: Inspection) {
+  constructor(receiver: Receiver, sink: Sink, options: ProducerOptions) {
     this.receiver = receiver;
     this.#sink = sink;
-    this.#inspect = inspect;
+    this.#options = options;
     sink.addProducer(this);
-    void this.#run();
+    receiver.ondelivery = (delivery) => {
+      if (this.#inspecting) this.#behind.push(delivery);
+      else this.#take(delivery);
+    };
+    receiver.closed.then(() => {
+      sink.removeProducer(this);
+      for (const waitlist of this.#waitlists) waitlist.forgetGone();
+    });
+    this.topUp();
   }
 
   /** Grants what the sink has room for, as soon as it is worth a frame. */
   topUp(): void {
     if (!this.receiver.usable || !this.receiver.open) return;
-    const { credit, buffered } = this.receiver;
-    const wanted = this.#sink.allow(this, Math.max(0, this.#window - this.waiting.size - buffered));
+    const { credit } = this.receiver;
+    const wanted = this.#sink.allow(this, Math.max(0, this.#window - this.waiting - this.#behind.length));
     if (wanted === 0 ? credit > 0 : credit * 2 <= wanted) this.receiver.grant(wanted);
   }
 
@@ -75,42 +107,54 @@ export class Producer {
     return source?.outcomes === undefined || source.outcomes.includes("amqp:rejected:list");
   }
 
+  /** One of its messages waits for room. */
+  handleWaiting(waitlist: Waitlist): void {
+    this.waiting++;
+    this.#waitlists.add(waitlist);
+  }
+
   /** Ends the link because of `error`. */
   end(error: AmqpError): void {
     this.receiver.close({ error, timeoutMs: 0 }).catch(ignore);
   }
 
-  async #run(): Promise<void> {
-    this.topUp();
-    try {
-      for await (const delivery of this.receiver) {
-        await this.#take(delivery);
-        this.topUp();
-      }
-    } catch {
-      // The peer ended the link, or all of the connection is over: there is nobody to tell.
-    }
-    await this.receiver.closed;
-    this.#sink.removeProducer(this);
-    for (const waitlist of new Set(this.waiting.values())) waitlist.forgetGone();
-  }
-
-  async #take(delivery: Delivery): Promise<void> {
-    const { payload, messageFormat, tag } = delivery;
+  #take(delivery: Delivery): void {
+    delivery.handleTaken();
+    const { payload, messageFormat } = delivery;
     if (payload.length > this.largest) this.largest = payload.length;
     this.#window = WINDOW;
-    let encoded: EncodedMessage;
     try {
-      encoded = new EncodedMessage(payload, messageFormat, this.receiver.connection.limits);
-      const inspected = this.#inspect(encoded, this);
-      if (inspected !== undefined) await inspected;
+      const encoded = new EncodedMessage(
+        payload,
+        messageFormat,
+        this.receiver.connection.limits,
+        this.#options.slab,
+      );
+      const inspected = this.#options.inspect(encoded, this);
+      if (inspected === undefined) this.#sink.publish(new Arrival(this, delivery, encoded));
+      else this.#await(inspected, delivery, encoded);
     } catch (error) {
-      const { condition: symbol, message } = error instanceof AmqpError
-        ? error
-        : new AmqpError(condition.internalError, "Cannot take message: internal error");
-      return refuse(this, delivery, deliveryError(symbol, message, tag, error));
+      this.#refuse(delivery, error);
     }
-    this.#sink.publish(new Arrival(this, delivery, encoded));
+    this.topUp();
+  }
+
+  #await(inspected: Promise<void>, delivery: Delivery, encoded: EncodedMessage): void {
+    this.#inspecting = true;
+    inspected.then(() => this.#sink.publish(new Arrival(this, delivery, encoded)))
+      .catch((error) => this.#refuse(delivery, error))
+      .then(() => {
+        this.#inspecting = false;
+        for (let next; !this.#inspecting && (next = this.#behind.shift()) !== undefined;) this.#take(next);
+        this.topUp();
+      });
+  }
+
+  #refuse(delivery: Delivery, error: unknown): void {
+    const { condition: symbol, message } = error instanceof AmqpError
+      ? error
+      : new AmqpError(condition.internalError, "Cannot take message: internal error");
+    refuse(this, delivery, deliveryError(symbol, message, delivery.tag, error));
   }
 }
 
@@ -130,11 +174,6 @@ export class Arrival {
     this.#delivery = delivery;
   }
 
-  /** What it counts for. */
-  get bytes(): number {
-    return this.encoded.payload.length;
-  }
-
   /** Names the delivery on its link. */
   get tag(): Uint8Array {
     return this.#delivery.tag;
@@ -143,16 +182,6 @@ export class Arrival {
   /** True when its producer will send it again, for it cannot learn any more that it has arrived. */
   get gone(): boolean {
     return !this.#delivery.remoteSettled && !this.producer.receiver.usable;
-  }
-
-  /** It has to wait. */
-  wait(waitlist: Waitlist): void {
-    this.producer.waiting.set(this, waitlist);
-  }
-
-  /** It waits no longer. */
-  stopWaiting(): void {
-    this.producer.waiting.delete(this);
   }
 
   /** Tells the producer that it is taken. */

@@ -5,16 +5,21 @@
  */
 
 import * as condition from "../base/condition.ts";
+import type { Environment } from "../base/environment.ts";
 import { AmqpError } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import { quote } from "../base/text.ts";
 import type { DeliveryState, ErrorFields } from "../codec/types.ts";
-import type { Connection } from "../client/connection.ts";
-import { MAX_TIMER_MS } from "../base/wait.ts";
-import { Backlog } from "./backlog.ts";
 import { Budget, type Waiter } from "./budget.ts";
-import type { Consumer } from "./consumer.ts";
-import { tooLarge } from "./encoded_message.ts";
-import type { Arrival, Producer, Sink, Waitlist } from "./producer.ts";
-import { QueuedMessage } from "./queued_message.ts";
+import type { Consumer, LossCount } from "./consumer.ts";
+import { Dispatcher, type DispatchQueue } from "./dispatcher.ts";
+import { type EncodedMessage, tooLarge } from "./encoded_message.ts";
+import type { Arrival, Producer, Reservation, Sink, Waitlist } from "./producer.ts";
+import { HeldMessages, MESSAGE_BYTES, QueuedMessage } from "./queued_message.ts";
+import { deliverAt, expiresAt, groupOf } from "./schedule.ts";
+import type { Slab } from "./slab.ts";
+import { SortedMessages } from "./sorted_messages.ts";
+import { WaitingMessages } from "./waiting_messages.ts";
 
 /** The terms of one queue. */
 export interface QueueOptions {
@@ -25,9 +30,14 @@ export interface QueueOptions {
   deadLetter?: string;
   /** Failed attempts after which a message is treated as rejected. Default: no limit. */
   maxDeliveries?: number;
+  /**
+   * Which of the messages that a consumer held count as failed attempts when its connection is lost: the oldest of each
+   * link, which may be what its process ended over, all, or none. After an orderly end none do. Default: `"oldest"`.
+   */
+  lossCount?: LossCount;
   /** Most messages that the queue keeps, those with consumers included. Default: 100,000. */
   maxMessages?: number;
-  /** Most bytes that the queue keeps, those with consumers included. Default: 64 MiB. */
+  /** Most bytes that the queue keeps, those with consumers included, and 256 for each message. Default: 64 MiB. */
   maxBytes?: number;
 }
 
@@ -35,13 +45,13 @@ export interface QueueOptions {
 export interface QueueStatus {
   /** The queue's address. */
   readonly address: string;
-  /** Messages that wait for a consumer. */
+  /** Messages that wait for a consumer, or for the time at which they may be delivered. */
   readonly messages: number;
   /** Messages that consumers hold and have not settled. */
   readonly unsettled: number;
-  /** Bytes of both. */
+  /** Bytes of both, and 256 for each message. */
   readonly bytes: number;
-  /** Messages of producers that the queue has no room for; they are not accepted yet. */
+  /** Messages of producers for which the queue has no room yet; they are not accepted yet. */
   readonly waiting: number;
   /** Links that receive, browsers included. */
   readonly consumers: number;
@@ -53,53 +63,70 @@ export interface QueueStatus {
 
 /** What a queue was made for. */
 export interface QueueKind {
-  /** It goes away when it is unused and its place is needed. */
+  /** It goes away when it is unused for a while, or its place is needed. */
   readonly passing?: boolean;
   /** It has this one consumer for all its life: what is not for that one is for nobody. */
   readonly single?: boolean;
   /** The only connection that may receive from it. */
-  readonly owner?: Connection;
+  readonly owner?: object;
 }
 
-/** What a queue needs of its broker. */
+/** What a node asks of its broker. */
 export interface NodeHost {
   /** What all queues keep together. */
   readonly budget: Budget;
   /** Messages that no queue has room for yet, of all queues together. */
   readonly waiting: Budget;
+  /** Memory for short messages. */
+  readonly slab: Slab;
+  /** Time and timers. */
+  readonly environment: Environment;
+  /** Where it is told that producers wait. */
+  readonly log: Log;
   /** Moves a message to another queue; false if that cannot take it. */
   deadLetter(message: QueuedMessage, address: string): boolean;
+  /** A node has become unused. */
+  noteUnused(node: { readonly address: string }): void;
 }
 
 const MAX_MESSAGES = 100_000;
 const MAX_BYTES = 64 * 1_024 * 1_024;
 // Looking for expired messages costs a walk through all of them.
 const MIN_SWEEP_MS = 50;
+// Delayed messages that come due within the same millisecond keep their order.
+const DELAYED_PER_MS = 65_536;
+
+interface Delayed {
+  readonly rank: number;
+  readonly message: QueuedMessage;
+}
 
 /** A queue of one broker. */
-export class Queue implements Sink, Waitlist, Waiter {
+export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
   /** Its address; that of the topic for the queue of a subscriber. */
   readonly address: string;
   /** What it was made for. */
   readonly kind: QueueKind;
+  /** What becomes of messages when the connection of a consumer is lost. */
+  readonly lossCount: LossCount | undefined;
 
   readonly #host: NodeHost;
   readonly #options: QueueOptions;
   readonly #budget: Budget;
-  readonly #backlog = new Backlog();
-  readonly #consumers = new Set<Consumer>();
-  readonly #browsers = new Set<Consumer>();
-  // Those that may have credit, the one whose turn is next first.
-  readonly #ready = new Set<Consumer>();
+  readonly #dispatcher = new Dispatcher(this);
+  readonly #delayed = new SortedMessages<Delayed>();
   readonly #producers = new Set<Producer>();
+  // Producers that have credit, and producers that want more.
+  readonly #granted = new Set<Producer>();
   readonly #starved = new Set<Producer>();
-  #waiting: Arrival[] = [];
+  readonly #waiting: WaitingMessages;
+  readonly #held = new HeldMessages();
   #lastPlace = 0;
-  #unsettled = 0;
   #dropped = 0;
   #nextExpiry = Infinity;
-  #sweepTimer: ReturnType<typeof setTimeout> | undefined;
-  #dispatching = false;
+  #sweepTimer: unknown;
+  #delayTimer: unknown;
+  #delayDue = Infinity;
   #closed = false;
 
   /** Made by the broker. */
@@ -108,7 +135,9 @@ export class Queue implements Sink, Waitlist, Waiter {
     this.address = address;
     this.#options = options;
     this.kind = kind;
+    this.lossCount = options.lossCount;
     this.#budget = new Budget(options.maxMessages ?? MAX_MESSAGES, options.maxBytes ?? MAX_BYTES, host.budget);
+    this.#waiting = new WaitingMessages(host.waiting);
   }
 
   /** What is in it. */
@@ -116,59 +145,109 @@ export class Queue implements Sink, Waitlist, Waiter {
     this.#sweep();
     return {
       address: this.address,
-      messages: this.#backlog.size,
-      unsettled: this.#unsettled,
+      messages: this.#dispatcher.size + this.#delayed.size,
+      unsettled: this.#held.size,
       bytes: this.#budget.bytes,
-      waiting: this.#waiting.length,
-      consumers: this.#consumers.size + this.#browsers.size,
+      waiting: this.#waiting.size,
+      consumers: this.#dispatcher.linkCount,
       producers: this.#producers.size,
       dropped: this.#dropped,
     };
   }
 
+  /** Messages that it holds, for whomever. */
+  get size(): number {
+    return this.#budget.messages;
+  }
+
+  /** Bytes that it holds. */
+  get bytes(): number {
+    return this.#budget.bytes;
+  }
+
   /** True when nothing would be missing without it. */
   get unused(): boolean {
+    if (this.#dispatcher.linkCount + this.#producers.size + this.#waiting.size > 0) return false;
     this.#sweep();
-    const links = this.#consumers.size + this.#browsers.size + this.#producers.size;
-    return links === 0 && this.#budget.messages === 0 && this.#waiting.length === 0;
+    return this.#budget.messages === 0;
   }
 
   /** The largest message that it ever takes. */
   get largest(): number {
-    return this.#budget.largest;
+    return Math.max(0, this.#budget.largest - MESSAGE_BYTES);
+  }
+
+  /** How many messages of that length it has room for, whatever the broker has room for. */
+  room(length: number): number {
+    return this.#budget.room(MESSAGE_BYTES + length);
+  }
+
+  /** Whether it has room for a message, whatever the broker has room for. */
+  takes(encoded: EncodedMessage): boolean {
+    return this.#budget.fitsHere(MESSAGE_BYTES + encoded.length);
+  }
+
+  /** Calls `waiter` once, when something has left this queue that has no room for so many bytes. */
+  whenRoom(waiter: Waiter, bytes: number): void {
+    if (!this.#budget.fitsHere(bytes)) this.#budget.whenRoom(waiter, bytes);
   }
 
   /** Takes a message of a producer, now or when there is room for it. */
   publish(arrival: Arrival): void {
-    const { bytes } = arrival;
+    const { encoded: { length } } = arrival;
     if (this.#closed) return arrival.refuse(this.#gone());
-    if (bytes > this.largest) return arrival.refuse(tooLarge(bytes, this.largest, arrival.tag));
-    if (this.#waiting.length === 0 && this.#budget.fits(bytes)) return this.#admit(arrival);
-    if (!this.#host.waiting.fits(bytes)) return arrival.refuse(full(this.address, arrival.tag));
-    this.#host.waiting.add(bytes);
-    this.#waiting.push(arrival);
-    arrival.wait(this);
-    this.#awaitRoom();
+    if (length > this.largest) return arrival.refuse(tooLarge(length, this.largest, arrival.tag));
+    if (this.#waiting.size === 0 && this.#budget.fits(MESSAGE_BYTES + length)) return this.#admit(arrival);
+    if (!this.#waiting.add(arrival, this)) return arrival.refuse(full(this.address, arrival.tag));
+    this.#awaitRoom(MESSAGE_BYTES + length);
   }
 
   /** How many messages a producer may send now, of the number that it would like to. */
   allow(producer: Producer, wanted: number): number {
     // All of them at once shall not send much more than there is room for.
-    const share = Math.ceil(this.#budget.room(producer.largest) / Math.max(1, this.#producers.size));
-    const room = Math.max(0, share - this.#waiting.length);
+    const bytes = MESSAGE_BYTES + producer.largest;
+    const share = Math.ceil(this.#budget.room(bytes) / Math.max(1, this.#producers.size));
+    const room = Math.min(wanted, Math.max(0, share - this.#waiting.size));
     if (room < wanted) {
       this.#starved.add(producer);
-      this.#awaitRoom();
+      this.#awaitRoom(bytes);
     }
-    return Math.min(wanted, room);
+    if (room > 0) this.#granted.add(producer);
+    else this.#granted.delete(producer);
+    return room;
   }
 
-  /** Adds a message at the end; false if it does not fit. */
+  /** Takes a message that nobody waits to hear of; false if there is no room for it. */
   push(message: QueuedMessage): boolean {
     if (this.#closed || !this.#budget.fits(message.bytes)) return false;
     this.#append(message);
-    this.#dispatch();
+    this.#dispatcher.run();
     return true;
+  }
+
+  /** Takes a copy of what was published to a topic; false if too much waits here already, whatever the broker has room for. */
+  copy(encoded: EncodedMessage): boolean {
+    if (this.#closed || !this.#budget.fitsHere(MESSAGE_BYTES + encoded.length)) return false;
+    this.#append(new QueuedMessage(encoded, expiresAt(encoded, this.#host.environment.now())));
+    this.#dispatcher.run();
+    return true;
+  }
+
+  /** {@inheritDoc Sink.reserve} */
+  reserve(encoded: EncodedMessage): Reservation | undefined {
+    const message = new QueuedMessage(encoded, expiresAt(encoded, this.#host.environment.now()));
+    if (this.#closed || !this.#budget.fits(message.bytes)) return undefined;
+    this.#count(message);
+    return {
+      commit: () => {
+        if (this.#closed) return;
+        this.#line(message);
+        this.#dispatcher.run();
+      },
+      rollback: () => {
+        if (!this.#closed) this.#discount(message);
+      },
+    };
   }
 
   /** Adds a link that sends here. */
@@ -176,188 +255,233 @@ export class Queue implements Sink, Waitlist, Waiter {
     this.#producers.add(producer);
   }
 
-  /** {@inheritDoc Sink.removeProducer} */
+  /** Forgets a link that sent here. */
   removeProducer(producer: Producer): void {
     this.#producers.delete(producer);
+    this.#granted.delete(producer);
     this.#starved.delete(producer);
     this.#restSweep();
-  }
-
-  /** {@inheritDoc Waitlist.forgetGone} */
-  forgetGone(): void {
-    this.#waiting = this.#waiting.filter((arrival) => {
-      if (!arrival.gone) return true;
-      this.#leaveWaitlist(arrival);
-      return false;
-    });
-    this.#restSweep();
+    this.#noteUnused();
   }
 
   /** Adds a link that receives. */
   addConsumer(consumer: Consumer): void {
-    (consumer.browses ? this.#browsers : this.#consumers).add(consumer);
+    this.#dispatcher.add(consumer);
   }
 
   /** Forgets a link that has ended; what it held has come back by then. */
   removeConsumer(consumer: Consumer): void {
-    this.#consumers.delete(consumer);
-    this.#browsers.delete(consumer);
-    this.#ready.delete(consumer);
+    this.#dispatcher.remove(consumer);
+    this.#noteUnused();
   }
 
   /** A consumer may have credit. */
   serve(consumer: Consumer): void {
-    if (consumer.browses) return this.#show(consumer);
-    if (this.#consumers.has(consumer)) this.#ready.add(consumer);
-    this.#dispatch();
+    this.#dispatcher.serve(consumer);
   }
 
   /** A consumer has settled a message. */
   settle(message: QueuedMessage, consumer: Consumer, outcome: DeliveryState): void {
-    if (this.#closed) return;
-    this.#unsettled--;
+    if (!this.#held.delete(message)) return;
     switch (outcome.kind) {
       case "accepted":
-        this.#budget.remove(message.bytes);
-        return;
+        this.#discount(message);
+        return this.#noteUnused();
       case "rejected":
         message.fail();
         return this.#discard(message, outcome.error);
       case "modified":
-        message.modify(outcome);
+        this.#discount(message);
+        message.modify(outcome, this.#host.slab, this.#budget.largest);
+        this.#count(message);
         if (outcome.deliveryFailed && message.deliveryCount >= (this.#options.maxDeliveries ?? Infinity)) {
           return this.#discard(message);
         }
         if (outcome.undeliverableHere && this.kind.single) return this.#discard(message);
-        if (outcome.undeliverableHere) message.keepFrom(consumer);
+        if (outcome.undeliverableHere) this.#dispatcher.refuse(message, consumer);
     }
-    this.#backlog.restore(message);
+    this.#dispatcher.insert(message, false);
     this.#nextExpiry = Math.min(this.#nextExpiry, message.expires);
-    this.#dispatch();
+    this.#dispatcher.run();
   }
 
   /** Drops what waits for a consumer; gives how many messages those were. */
   purge(): number {
-    const messages = this.#backlog.extract(() => true);
-    for (const { bytes } of messages) this.#budget.remove(bytes);
+    const messages = this.#dispatcher.extract(() => true);
+    for (const { message } of this.#delayed.extract(() => true)) messages.push(message);
+    for (const message of messages) this.#discount(message);
     return messages.length;
   }
 
   /** Drops everything, and ends the links with `error`. */
   close(error: AmqpError): void {
     if (this.#closed) return;
-    this.#closed = true;
     this.purge();
-    this.#budget.remove(this.#budget.bytes, this.#budget.messages);
-    this.#unsettled = 0;
+    this.#closed = true;
+    for (let message = this.#held.first; message !== undefined; message = this.#held.first) {
+      this.#held.delete(message);
+      this.#discount(message);
+    }
+    this.#host.environment.clearTimer(this.#delayTimer);
     this.handleRoom();
-    for (const link of [...this.#consumers, ...this.#browsers, ...this.#producers]) link.end(error);
+    this.#budget.forget(this);
+    for (const link of [...this.#dispatcher.links, ...this.#producers]) link.end(error);
   }
 
   /** {@inheritDoc Waiter.handleRoom} */
   handleRoom(): void {
     const waiting = this.#waiting;
-    let admitted = 0;
-    for (const arrival of waiting) {
-      if (!arrival.gone && !this.#closed && !this.#budget.fits(arrival.bytes)) break;
-      admitted++;
-      this.#leaveWaitlist(arrival);
+    for (let arrival = waiting.first; arrival !== undefined; arrival = waiting.first) {
+      if (!arrival.gone && !this.#closed && !this.#budget.fits(MESSAGE_BYTES + arrival.encoded.length)) break;
+      waiting.shift();
       if (this.#closed) arrival.refuse(this.#gone());
       else if (!arrival.gone) this.#admit(arrival);
     }
-    waiting.splice(0, admitted);
-    if (waiting.length > 0) this.#awaitRoom();
-    this.#topUpStarved();
-    this.#restSweep();
-  }
-
-  #leaveWaitlist(arrival: Arrival): void {
-    this.#host.waiting.remove(arrival.bytes);
-    arrival.stopWaiting();
-  }
-
-  #topUpStarved(): void {
+    const first = waiting.first;
+    if (first !== undefined) this.#awaitRoom(MESSAGE_BYTES + first.encoded.length);
     const starved = [...this.#starved];
     this.#starved.clear();
     for (const producer of starved) producer.topUp();
+    this.#restSweep();
+  }
+
+  /** {@inheritDoc Waitlist.forgetGone} */
+  forgetGone(): void {
+    this.#waiting.forgetGone();
+    this.handleRoom();
+    this.#noteUnused();
+  }
+
+  /** {@inheritDoc DispatchQueue.isExpired} */
+  isExpired(message: QueuedMessage): boolean {
+    return message.expires !== Infinity && message.expires <= this.#host.environment.now();
+  }
+
+  /** {@inheritDoc DispatchQueue.dropExpired} */
+  dropExpired(message: QueuedMessage): boolean {
+    const expired = this.isExpired(message);
+    if (expired) this.#discard(message);
+    return expired;
+  }
+
+  /** {@inheritDoc DispatchQueue.acquired} */
+  acquired(message: QueuedMessage): void {
+    this.#held.add(message);
+  }
+
+  /** {@inheritDoc DispatchQueue.later} */
+  later(call: () => void): void {
+    const { environment } = this.#host;
+    if (!environment.endOfTurn(call)) environment.setTimer(call, 0);
   }
 
   #admit(arrival: Arrival): void {
-    this.#append(new QueuedMessage(arrival.encoded, performance.now()));
+    const { encoded } = arrival;
+    this.#append(new QueuedMessage(encoded, expiresAt(encoded, this.#host.environment.now())));
     arrival.accept();
-    this.#dispatch();
+    this.#dispatcher.run();
     // Messages on their way may still wait; no more of them shall be sent.
-    if (!this.#budget.fits(1)) { for (const producer of this.#producers) producer.topUp(); }
+    if (this.#granted.size === 0 || this.#budget.fits(MESSAGE_BYTES + 1)) return;
+    const granted = [...this.#granted];
+    this.#granted.clear();
+    for (const producer of granted) producer.topUp();
   }
 
   #append(message: QueuedMessage): void {
-    message.place = ++this.#lastPlace;
-    this.#budget.add(message.bytes);
-    this.#backlog.push(message);
+    this.#count(message);
+    this.#line(message);
+  }
+
+  // Puts a message that is counted already at the end of its line, or keeps it until it may be delivered.
+  #line(message: QueuedMessage): void {
+    const now = this.#host.environment.now();
+    const due = deliverAt(message.encoded, now);
+    if (due !== undefined && due > now) return this.#delay(message, due);
+    message.line(++this.#lastPlace);
+    message.group = groupOf(message.encoded);
+    this.#dispatcher.insert(message, true);
     this.#nextExpiry = Math.min(this.#nextExpiry, message.expires);
   }
 
-  // One message to each consumer in turn, as long as there are both.
-  #dispatch(): void {
-    // A message that a consumer cannot take comes back in the middle of it, and is seen by the next round.
-    if (this.#dispatching) return;
-    this.#dispatching = true;
-    for (const browser of this.#browsers) this.#show(browser);
-    let idle = 0;
-    while (this.#backlog.size > 0 && idle < this.#ready.size) {
-      const consumer = this.#ready.values().next().value!;
-      this.#ready.delete(consumer);
-      if (!consumer.wants) continue;
-      this.#ready.add(consumer);
-      const message = this.#take(consumer);
-      idle = message === undefined ? idle + 1 : 0;
-      if (message === undefined) continue;
-      this.#unsettled++;
-      consumer.deliver(message);
-    }
-    this.#dispatching = false;
+  #delay(message: QueuedMessage, due: number): void {
+    const rank = Math.ceil(due) * DELAYED_PER_MS + ++this.#lastPlace % DELAYED_PER_MS;
+    this.#delayed.insert({ rank, message });
+    if (due >= this.#delayDue) return;
+    const { environment } = this.#host;
+    environment.clearTimer(this.#delayTimer);
+    this.#delayDue = due;
+    this.#delayTimer = environment.setTimer(() => this.#lineDue(), due - environment.now());
   }
 
-  #take(consumer: Consumer): QueuedMessage | undefined {
-    for (;;) {
-      const message = this.#backlog.take(consumer);
-      if (message === undefined || !isExpired(message)) return message;
-      this.#discard(message);
+  // Lines up the delayed messages whose time has come.
+  #lineDue(): void {
+    const { environment } = this.#host;
+    this.#delayDue = Infinity;
+    const now = environment.now();
+    for (let next = this.#delayed.first; next !== undefined; next = this.#delayed.first) {
+      const due = Math.floor(next.rank / DELAYED_PER_MS);
+      if (due > now) {
+        this.#delayDue = due;
+        this.#delayTimer = environment.setTimer(() => this.#lineDue(), due - now);
+        break;
+      }
+      const { message } = this.#delayed.shift()!;
+      message.line(++this.#lastPlace);
+      message.group = groupOf(message.encoded);
+      this.#dispatcher.insert(message, true);
+      this.#nextExpiry = Math.min(this.#nextExpiry, message.expires);
     }
+    this.#dispatcher.run();
   }
 
-  #show(browser: Consumer): void {
-    while (browser.wants) {
-      const message = this.#backlog.after(browser.place);
-      if (message === undefined) return;
-      if (isExpired(message)) browser.place = message.place;
-      else browser.deliver(message);
-    }
+  // A message that several subscribers of a topic have is in memory once.
+  #count({ bytes, encoded }: QueuedMessage): void {
+    this.#budget.add(bytes, encoded.holders++ === 0 ? bytes : MESSAGE_BYTES);
   }
 
-  // Expired messages are dropped when their turn comes. Earlier only if somebody waits for the room that they take.
-  #awaitRoom(): void {
-    this.#budget.whenRoom(this);
+  #discount({ bytes, encoded }: QueuedMessage): void {
+    this.#budget.remove(bytes, --encoded.holders === 0 ? bytes : MESSAGE_BYTES);
+  }
+
+  #awaitRoom(bytes: number): void {
+    const { environment } = this.#host;
+    if (!this.#budget.fits(bytes)) this.#tellFull(bytes);
+    this.#budget.whenRoom(this, bytes);
+    // Expired messages are dropped when their turn comes; earlier only if somebody waits for the room that they take.
     if (this.#nextExpiry === Infinity || this.#sweepTimer !== undefined) return;
-    const delay = Math.max(MIN_SWEEP_MS, this.#nextExpiry - performance.now());
-    this.#sweepTimer = setTimeout(() => {
+    const delay = Math.max(MIN_SWEEP_MS, this.#nextExpiry - environment.now());
+    this.#sweepTimer = environment.setTimer(() => {
       this.#sweepTimer = undefined;
       this.#sweep();
       this.handleRoom();
-    }, Math.min(MAX_TIMER_MS, delay));
+    }, delay);
+  }
+
+  #tellFull(bytes: number): void {
+    const { address } = this;
+    const own = !this.#budget.fitsHere(bytes);
+    const budget = own ? this.#budget : this.#host.budget;
+    const holds = `${own ? "it" : "the broker"} holds ${budget.messages} messages of ${budget.bytes} bytes`;
+    this.#host.log.tell({
+      level: "warning",
+      code: "producer-held",
+      message: `Cannot take more messages for ${quote(address)}: ${holds}; its producers wait; ` +
+        'consume them, or raise "maxMessages" or "maxBytes"',
+      address,
+    });
   }
 
   #restSweep(): void {
-    if (this.#waiting.length + this.#starved.size > 0) return;
-    clearTimeout(this.#sweepTimer);
+    if (this.#sweepTimer === undefined || this.#waiting.size + this.#starved.size > 0) return;
+    this.#host.environment.clearTimer(this.#sweepTimer);
     this.#sweepTimer = undefined;
   }
 
   #sweep(): void {
-    const now = performance.now();
+    const now = this.#host.environment.now();
     if (now < this.#nextExpiry) return;
     this.#nextExpiry = Infinity;
-    const expired = this.#backlog.extract((message) => {
+    const expired = this.#dispatcher.extract((message) => {
       if (message.expires > now) this.#nextExpiry = Math.min(this.#nextExpiry, message.expires);
       return message.expires <= now;
     });
@@ -365,26 +489,28 @@ export class Queue implements Sink, Waitlist, Waiter {
   }
 
   #discard(message: QueuedMessage, error?: ErrorFields): void {
-    this.#budget.remove(message.bytes);
+    this.#discount(message);
     const { deadLetter } = this.#options;
-    message.becomeDeadLetter(error);
-    if (deadLetter !== undefined && deadLetter !== this.address && this.#host.deadLetter(message, deadLetter)) return;
-    this.#dropped++;
+    const moved = deadLetter !== undefined && deadLetter !== this.address &&
+      this.#host.deadLetter(message.deadLetter(error), deadLetter);
+    if (!moved) this.#dropped++;
+    this.#noteUnused();
+  }
+
+  #noteUnused(): void {
+    const links = this.#dispatcher.linkCount + this.#producers.size + this.#waiting.size;
+    if (links === 0 && this.#budget.messages === 0 && !this.#closed) this.#host.noteUnused(this);
   }
 
   #gone(): AmqpError {
-    return new AmqpError(condition.resourceDeleted, `Cannot send to "${this.address}": it was deleted`, {
+    return new AmqpError(condition.resourceDeleted, `Cannot send to ${quote(this.address)}: it was deleted`, {
       scope: "delivery",
     });
   }
 }
 
-function isExpired(message: QueuedMessage): boolean {
-  return message.expires !== Infinity && message.expires <= performance.now();
-}
-
 function full(address: string, tag: Uint8Array): AmqpError {
-  return new AmqpError(condition.resourceLimitExceeded, `Cannot send to "${address}": it is full`, {
+  return new AmqpError(condition.resourceLimitExceeded, `Cannot send to ${quote(address)}: it is full`, {
     scope: "delivery",
     info: { "delivery-tag": new Uint8Array(tag) },
   });

@@ -4,46 +4,62 @@
  * @module
  */
 
-import type { ErrorFields, Fields, Header, Modified } from "../codec/types.ts";
+import type { ErrorFields, Header, Modified } from "../codec/types.ts";
+import { EncodedMessage, errorValue, mergeFields } from "./encoded_message.ts";
+import type { Slab } from "./slab.ts";
+import type { Ranked } from "./sorted_messages.ts";
 
-import { type EncodedMessage, errorValue, mergeFields } from "./encoded_message.ts";
+/** What a message costs beside its bytes, counted as bytes. */
+export const MESSAGE_BYTES = 256;
+
+const MAX_UINT = 0xffffffff;
+const DEFAULT_PRIORITY = 4;
+const HIGHEST_PRIORITY = 9;
+// More messages than a queue sees in its life.
+const RANKS_OF_PRIORITY = 2 ** 48;
 
 /** A message in a queue, with what has happened to it there. */
-export class QueuedMessage {
-  /** The message as it came. */
-  readonly encoded: EncodedMessage;
+export class QueuedMessage implements Ranked {
+  /** The message. */
+  encoded: EncodedMessage;
   /** Its place in the queue. */
-  place = 0;
+  rank = 0;
+  /** True while it waits for a consumer. */
+  available = false;
+  /** Which of the queue's groups it belongs to; -1 for none. */
+  group = -1;
+  /** When it expires, by the broker's clock; Infinity for never. */
+  expires: number;
+  /** Its neighbours among those that consumers hold. */
+  before: QueuedMessage | undefined;
+  /** {@inheritDoc before} */
+  after: QueuedMessage | undefined;
 
-  #expires: number;
-  #lives: boolean;
   #acquired = false;
   #failures = 0;
-  #annotations: Fields | undefined;
   #rejection: ErrorFields | undefined;
   #refusedBy: WeakSet<object> | undefined;
 
-  /** Starts the message's time to live [messaging 3.2.1]. */
-  constructor(encoded: EncodedMessage, now: number) {
+  /** Puts a message that expires then into a queue. */
+  constructor(encoded: EncodedMessage, expires: number) {
     this.encoded = encoded;
-    const ttl = encoded.header?.ttl;
-    this.#lives = ttl !== undefined;
-    this.#expires = ttl === undefined ? Infinity : now + ttl;
+    this.expires = expires;
   }
 
   /** What it counts for. */
   get bytes(): number {
-    return this.encoded.payload.length;
-  }
-
-  /** When it expires, by the clock that it was made with. */
-  get expires(): number {
-    return this.#expires;
+    return MESSAGE_BYTES + this.encoded.length;
   }
 
   /** Attempts to deliver it that failed, here and before. */
   get deliveryCount(): number {
-    return (this.encoded.header?.deliveryCount ?? 0) + this.#failures;
+    return Math.min(MAX_UINT, (this.encoded.header?.deliveryCount ?? 0) + this.#failures);
+  }
+
+  /** Puts it behind all messages of its priority that came before, the last of which was the `n`th of the queue. */
+  line(n: number): void {
+    const priority = Math.min(HIGHEST_PRIORITY, this.encoded.header?.priority ?? DEFAULT_PRIORITY);
+    this.rank = (DEFAULT_PRIORITY - priority) * RANKS_OF_PRIORITY + n;
   }
 
   /** Counts an attempt that failed. */
@@ -56,23 +72,39 @@ export class QueuedMessage {
     (this.#refusedBy ??= new WeakSet()).add(consumer);
   }
 
-  /** Whether a consumer may have it. */
-  suits(consumer: object): boolean {
-    return this.#refusedBy === undefined || !this.#refusedBy.has(consumer);
+  /** Whether it is kept from a consumer. */
+  isKeptFrom(consumer: object): boolean {
+    return this.#refusedBy !== undefined && this.#refusedBy.has(consumer);
   }
 
-  /** Merges what a receiver has changed [messaging 3.4.5]. */
-  modify(changes: Modified): void {
+  /**
+   * Merges what a receiver has changed [messaging 3.4.5]. Annotations that cannot be encoded, or with which the message would
+   * have more than `most` bytes, are left out.
+   */
+  modify(changes: Modified, slab: Slab, most: number): void {
     if (changes.deliveryFailed) this.fail();
-    if (changes.messageAnnotations === undefined || this.encoded.messageFormat !== 0) return;
-    mergeFields(this.#annotations ??= this.encoded.messageAnnotations(), changes.messageAnnotations);
+    const { encoded } = this;
+    if (changes.messageAnnotations === undefined || encoded.messageFormat !== 0) return;
+    try {
+      const messageAnnotations = encoded.messageAnnotations();
+      mergeFields(messageAnnotations, changes.messageAnnotations);
+      const { header } = encoded;
+      const changed = encoded.changed({ header, deliveryAnnotations: undefined, messageAnnotations });
+      if (MESSAGE_BYTES + changed.length > most) return;
+      this.encoded = new EncodedMessage(changed, 0, undefined, slab);
+      this.encoded.origin = encoded.origin;
+    } catch {
+      // The peer's annotations are what cannot be encoded: its own message goes on without them.
+    }
   }
 
-  /** Moves it to a dead-letter queue: it no longer expires, and anybody may have it. */
-  becomeDeadLetter(rejection: ErrorFields | undefined): void {
-    this.#rejection = rejection;
-    this.#expires = Infinity;
-    this.#refusedBy = undefined;
+  /** What is put into a dead-letter queue for it: it no longer expires, and anybody may have it. */
+  deadLetter(rejection: ErrorFields | undefined): QueuedMessage {
+    const message = new QueuedMessage(this.encoded, Infinity);
+    message.#rejection = rejection;
+    message.#failures = this.#failures;
+    message.#acquired = this.#acquired;
+    return message;
   }
 
   /** The bytes to send now, those that came unless something has to be changed in front of the bare message. */
@@ -80,23 +112,54 @@ export class QueuedMessage {
     const { encoded } = this;
     const header = this.#header(now);
     this.#acquired = true;
-    const same = header === encoded.header && this.#annotations === undefined && this.#rejection === undefined;
+    const same = header === encoded.header && this.#rejection === undefined;
     if (encoded.messageFormat !== 0 || (same && !encoded.annotated)) return encoded.payload;
     // Where the reason of a rejection stands is written down [messaging 3.4.3].
     const deliveryAnnotations = this.#rejection && { rejected: errorValue(this.#rejection) };
-    return encoded.changed({ header, deliveryAnnotations, messageAnnotations: this.#annotations });
+    return encoded.changed({ header, deliveryAnnotations, messageAnnotations: undefined });
   }
 
   #header(now: number): Header | undefined {
     const { header } = this.encoded;
     const again = this.#acquired && header?.firstAcquirer === true;
-    if (!this.#lives && !again && this.#failures === 0) return header;
+    if (header?.ttl === undefined && !again && this.#failures === 0) return header;
     return {
       ...header,
       // What remains of it [messaging 3.2.1]; a dead letter has no end.
-      ttl: this.#expires === Infinity ? undefined : Math.max(0, Math.round(this.#expires - now)),
+      ttl: header?.ttl === undefined || this.expires === Infinity
+        ? undefined
+        : Math.min(MAX_UINT, Math.max(0, Math.round(this.expires - now))),
       firstAcquirer: again ? false : header?.firstAcquirer,
       deliveryCount: this.deliveryCount === 0 ? header?.deliveryCount : this.deliveryCount,
     };
+  }
+}
+
+/** The messages of a queue that consumers hold. Messages know their neighbours, so that nothing is looked up. */
+export class HeldMessages {
+  /** How many there are. */
+  size = 0;
+  /** One of them. */
+  first: QueuedMessage | undefined;
+
+  /** Adds one. */
+  add(message: QueuedMessage): void {
+    const { first } = this;
+    message.after = first;
+    if (first !== undefined) first.before = message;
+    this.first = message;
+    this.size++;
+  }
+
+  /** Removes one; false if it is not there. */
+  delete(message: QueuedMessage): boolean {
+    const { before, after } = message;
+    if (before === undefined && this.first !== message) return false;
+    if (before === undefined) this.first = after;
+    else before.after = after;
+    if (after !== undefined) after.before = before;
+    message.before = message.after = undefined;
+    this.size--;
+    return true;
   }
 }

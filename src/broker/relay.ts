@@ -6,28 +6,34 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
-import { deliveryError } from "./encoded_message.ts";
-import type { Arrival, Producer, Sink } from "./producer.ts";
+import { deliveryError, type EncodedMessage } from "./encoded_message.ts";
+import type { Nodes, NodeType } from "./nodes.ts";
+import type { Arrival, Producer, Reservation, Sink } from "./producer.ts";
 
 /** Where messages go whose link has no fixed target. */
 export class Relay implements Sink {
-  readonly #find: (address: string) => Sink;
+  readonly #nodes: Nodes;
 
-  /** Looks nodes up with `find`, which throws an AmqpError for those that are not there. */
-  constructor(find: (address: string) => Sink) {
-    this.#find = find;
+  /** Hands messages to the nodes of a broker. */
+  constructor(nodes: Nodes) {
+    this.#nodes = nodes;
   }
 
   /** Hands a message to the node that it names; that it may go there was checked before. */
   publish(arrival: Arrival): void {
     let sink: Sink;
     try {
-      sink = this.#find(arrival.encoded.properties.to ?? "");
+      sink = this.#find(arrival.encoded);
     } catch (error) {
       if (!(error instanceof AmqpError)) throw error;
       return arrival.refuse(deliveryError(error.condition, error.message, arrival.tag));
     }
     sink.publish(arrival);
+  }
+
+  /** {@inheritDoc Sink.reserve} */
+  reserve(encoded: EncodedMessage): Reservation | undefined {
+    return this.#find(encoded).reserve(encoded);
   }
 
   /** {@inheritDoc Sink.allow} */
@@ -40,6 +46,11 @@ export class Relay implements Sink {
 
   /** {@inheritDoc Sink.removeProducer} */
   removeProducer(): void {}
+
+  #find(encoded: EncodedMessage): Sink {
+    const address = encoded.properties.to ?? "";
+    return this.#nodes.get(address) ?? this.#nodes.find(address, typeNamed(encoded));
+  }
 }
 
 /** The address that a message on such a link names. */
@@ -48,4 +59,12 @@ export function destination(to: string | undefined): string {
   throw new AmqpError(condition.notFound, 'Cannot route message: its property "to" names no address', {
     scope: "delivery",
   });
+}
+
+// What JMS clients say of a destination that may not be there yet: 0 and 2 are queues, 1 and 3 topics.
+function typeNamed(encoded: EncodedMessage): NodeType | undefined {
+  if (!encoded.annotationsMention("x-opt-jms-dest")) return undefined;
+  const type = encoded.messageAnnotations()["x-opt-jms-dest"];
+  const number = Number((type as { value?: unknown } | undefined)?.value ?? type);
+  return number === 1 || number === 3 ? "topic" : number === 0 || number === 2 ? "queue" : undefined;
 }

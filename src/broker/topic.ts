@@ -1,60 +1,106 @@
 /**
- * A topic: hands each message to all who listen at the time.
+ * A topic: hands each message to all who have subscribed.
  *
  * @module
  */
 
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
+import { quote } from "../base/text.ts";
+import type { Waiter } from "./budget.ts";
 import type { Consumer } from "./consumer.ts";
-import type { Arrival, Producer, Sink } from "./producer.ts";
+import type { EncodedMessage } from "./encoded_message.ts";
+import { deliveryError, tooLarge } from "./encoded_message.ts";
+import type { Arrival, Producer, Reservation, Sink, Waitlist } from "./producer.ts";
 import { type NodeHost, Queue, type QueueOptions } from "./queue.ts";
-import { QueuedMessage } from "./queued_message.ts";
+import { MESSAGE_BYTES } from "./queued_message.ts";
+import { Subscription, type SubscriptionOptions } from "./subscription.ts";
+import { WaitingMessages } from "./waiting_messages.ts";
+
+// What a subscriber has to hold of all that the broker may hold to be the reason that there is no room.
+const GREEDY_SHARE = 1 / 4;
 
 /** A topic of one broker. */
-export class Topic implements Sink {
+export class Topic implements Sink, Waitlist, Waiter {
   /** Its address. */
   readonly address: string;
+  /** The only connection that may subscribe. */
+  readonly owner: object | undefined;
 
   readonly #host: NodeHost;
   readonly #options: QueueOptions;
-  readonly #subscribers = new Map<Consumer, Queue>();
+  readonly #subscriptions = new Map<string, Subscription>();
   readonly #producers = new Set<Producer>();
+  readonly #starved = new Set<Producer>();
+  readonly #waiting: WaitingMessages;
+  // The queues of subscribers take any message that the topic takes.
+  readonly #largest: number;
+  #closed = false;
 
   /** Made by the broker; `options` are the terms of each subscriber's queue. */
-  constructor(host: NodeHost, address: string, options: QueueOptions) {
+  constructor(host: NodeHost, address: string, options: QueueOptions, owner?: object) {
     this.#host = host;
     this.address = address;
     this.#options = options;
+    this.owner = owner;
+    this.#waiting = new WaitingMessages(host.waiting);
+    this.#largest = this.#queue().largest;
   }
 
   /** True when nothing would be missing without it. */
   get unused(): boolean {
-    return this.#subscribers.size + this.#producers.size === 0;
+    return this.#subscriptions.size + this.#producers.size + this.#waiting.size === 0;
   }
 
   /** The largest message that it ever takes. */
   get largest(): number {
-    return this.queue().largest;
+    return this.#largest;
   }
 
-  /** A queue for one subscriber. */
-  queue(): Queue {
-    return new Queue(this.#host, this.address, this.#options, { single: true });
+  /** The subscription of a name; undefined if there is none. */
+  subscription(name: string): Subscription | undefined {
+    return this.#subscriptions.get(name);
   }
 
-  /** Copies a message to every subscriber; one that has fallen too far behind is dropped instead. */
+  /** Copies a message to every subscription that wants it, now or when there is room for it. */
   publish(arrival: Arrival): void {
-    const now = performance.now();
-    for (const [consumer, queue] of this.#subscribers) {
-      if (!queue.push(new QueuedMessage(arrival.encoded, now))) this.#drop(consumer, queue);
+    const { length } = arrival.encoded;
+    if (this.#closed) return arrival.refuse(this.#gone());
+    if (length > this.largest) return arrival.refuse(tooLarge(length, this.largest, arrival.tag));
+    if (this.#waiting.size === 0 && this.#copy(arrival)) return;
+    if (this.#waiting.add(arrival, this)) return this.#awaitRoom(MESSAGE_BYTES + length);
+    arrival.refuse(deliveryError(condition.resourceLimitExceeded, this.#full(), arrival.tag));
+  }
+
+  /** {@inheritDoc Sink.reserve} */
+  reserve(encoded: EncodedMessage): Reservation | undefined {
+    const reservations: Reservation[] = [];
+    for (const { queue } of this.#wanting(encoded)) {
+      const reservation = queue.reserve(encoded);
+      if (reservation !== undefined) {
+        reservations.push(reservation);
+        continue;
+      }
+      for (const other of reservations) other.rollback();
+      return undefined;
     }
-    arrival.accept();
+    return {
+      commit: () => reservations.forEach((reservation) => reservation.commit()),
+      rollback: () => reservations.forEach((reservation) => reservation.rollback()),
+    };
   }
 
   /** {@inheritDoc Sink.allow} */
-  allow(_producer: Producer, wanted: number): number {
-    return wanted;
+  allow(producer: Producer, wanted: number): number {
+    const bytes = MESSAGE_BYTES + producer.largest;
+    let room = this.#waiting.size > 0 ? 0 : this.#host.budget.room(bytes);
+    for (const { lasting, queue } of this.#subscriptions.values()) {
+      if (lasting) room = Math.min(room, queue.room(producer.largest));
+    }
+    if (room >= wanted) return wanted;
+    this.#starved.add(producer);
+    this.#awaitRoom(bytes);
+    return room;
   }
 
   /** {@inheritDoc Sink.addProducer} */
@@ -65,36 +111,177 @@ export class Topic implements Sink {
   /** {@inheritDoc Sink.removeProducer} */
   removeProducer(producer: Producer): void {
     this.#producers.delete(producer);
+    this.#starved.delete(producer);
+    this.#noteUnused();
   }
 
-  /** Adds a link with the queue that was made for it. */
-  subscribe(consumer: Consumer, queue: Queue): void {
-    this.#subscribers.set(consumer, queue);
-    queue.addConsumer(consumer);
+  /** Makes a subscription, without links yet. */
+  subscribe(options: SubscriptionOptions): Subscription {
+    const subscription = new Subscription(options, this.#queue(options.shared));
+    this.#subscriptions.set(options.name, subscription);
+    return subscription;
   }
 
-  /** Forgets a link that has ended, and what waited for it. */
-  unsubscribe(consumer: Consumer): void {
-    const queue = this.#subscribers.get(consumer);
-    this.#subscribers.delete(consumer);
-    queue?.close(new AmqpError(condition.resourceDeleted, "Subscription ended"));
+  /** Adds a link to a subscription. */
+  listen(subscription: Subscription, consumer: Consumer): void {
+    this.#host.environment.clearTimer(subscription.timer);
+    subscription.consumers.add(consumer);
+    subscription.queue.addConsumer(consumer);
+  }
+
+  /** Forgets a link that has ended, for good or not; what it held has come back by then. */
+  leave(subscription: Subscription, consumer: Consumer, forGood: boolean): void {
+    subscription.consumers.delete(consumer);
+    subscription.queue.removeConsumer(consumer);
+    if (subscription.consumers.size > 0 || this.#subscriptions.get(subscription.options.name) !== subscription) return;
+    const { policy, timeoutMs } = subscription.options.expiry;
+    if (forGood || (policy !== "never" && timeoutMs === 0)) return this.unsubscribe(subscription);
+    if (policy === "never") return;
+    subscription.timer = this.#host.environment.setTimer(() => this.unsubscribe(subscription), timeoutMs);
+  }
+
+  /** Ends a subscription, and drops what waits there. */
+  unsubscribe(subscription: Subscription): void {
+    this.#host.environment.clearTimer(subscription.timer);
+    if (this.#subscriptions.get(subscription.options.name) !== subscription) return;
+    this.#subscriptions.delete(subscription.options.name);
+    subscription.onended?.();
+    subscription.queue.close(
+      new AmqpError(condition.resourceDeleted, `Cannot keep link: subscription to ${quote(this.address)} has ended`, {
+        scope: "link",
+      }),
+    );
+    this.handleRoom();
+    this.#noteUnused();
   }
 
   /** Ends the links with `error`. */
   close(error: AmqpError): void {
-    for (const queue of this.#subscribers.values()) queue.close(error);
+    this.#closed = true;
+    for (const subscription of this.#subscriptions.values()) {
+      this.#host.environment.clearTimer(subscription.timer);
+      subscription.onended?.();
+      subscription.queue.close(error);
+    }
+    this.#subscriptions.clear();
     for (const producer of this.#producers) producer.end(error);
-    this.#subscribers.clear();
+    this.handleRoom();
+    this.#host.budget.forget(this);
   }
 
-  #drop(consumer: Consumer, queue: Queue): void {
-    this.#subscribers.delete(consumer);
-    queue.close(
-      new AmqpError(
-        condition.resourceLimitExceeded,
-        `Cannot keep subscription to "${this.address}": too many messages wait`,
-        { scope: "link" },
-      ),
-    );
+  /** {@inheritDoc Waiter.handleRoom} */
+  handleRoom(): void {
+    for (let arrival = this.#waiting.first; arrival !== undefined; arrival = this.#waiting.first) {
+      if (this.#closed) this.#waiting.shift()!.refuse(this.#gone());
+      else if (arrival.gone || this.#copy(arrival)) this.#waiting.shift();
+      else break;
+    }
+    const { first } = this.#waiting;
+    if (first !== undefined) this.#awaitRoom(MESSAGE_BYTES + first.encoded.length);
+    const starved = [...this.#starved];
+    this.#starved.clear();
+    for (const producer of starved) producer.topUp();
+  }
+
+  /** {@inheritDoc Waitlist.forgetGone} */
+  forgetGone(): void {
+    this.#waiting.forgetGone();
+    this.handleRoom();
+    this.#noteUnused();
+  }
+
+  // Copies a message to all who want it; false if it has to wait. Who listens too slowly goes, unless what waits for him is to
+  // outlast him; when the whole broker is full nobody goes but a subscriber that is the reason.
+  #copy(arrival: Arrival): boolean {
+    const { encoded } = arrival;
+    let wanting = this.#wanting(encoded);
+    if (wanting.some(({ lasting, queue }) => lasting && !queue.takes(encoded))) return false;
+    while (wanting.length > 0 && !this.#host.budget.fitsHere(MESSAGE_BYTES * wanting.length + encoded.length)) {
+      const greedy = this.#greediest();
+      if (greedy === undefined) return false;
+      this.#drop(greedy);
+      wanting = wanting.filter((subscription) => subscription !== greedy);
+      if (wanting.length === 0) return this.#refuse(arrival);
+    }
+    let copies = 0;
+    for (const subscription of wanting) {
+      if (subscription.queue.copy(encoded)) copies++;
+      else this.#drop(subscription);
+    }
+    // A sender shall not hear that a message was taken which nobody got.
+    if (copies === 0 && wanting.length > 0) return this.#refuse(arrival);
+    arrival.accept();
+    return true;
+  }
+
+  #wanting(encoded: EncodedMessage): Subscription[] {
+    const wanting: Subscription[] = [];
+    for (const subscription of this.#subscriptions.values()) {
+      const { filter } = subscription.options.filters;
+      if (filter === undefined || filter(encoded)) wanting.push(subscription);
+    }
+    return wanting;
+  }
+
+  #greediest(): Subscription | undefined {
+    const { maxBytes, maxMessages } = this.#host.budget;
+    let greediest: Subscription | undefined;
+    for (const subscription of this.#subscriptions.values()) {
+      const { bytes, size } = subscription.queue;
+      if (bytes < maxBytes * GREEDY_SHARE && size < maxMessages * GREEDY_SHARE) continue;
+      if (subscription.lasting || bytes < (greediest?.queue.bytes ?? 0)) continue;
+      greediest = subscription;
+    }
+    return greediest;
+  }
+
+  #drop(subscription: Subscription): void {
+    const message = `Cannot keep subscription to ${quote(this.address)}: too many messages wait`;
+    const { name } = subscription.options;
+    this.#subscriptions.delete(name);
+    subscription.onended?.();
+    subscription.queue.close(new AmqpError(condition.resourceLimitExceeded, message, { scope: "link" }));
+    this.#host.log.tell({
+      level: "warning",
+      code: "refused",
+      message: `${message}; consume faster, or raise "maxMessages" or "maxBytes"`,
+      address: this.address,
+    });
+  }
+
+  #refuse(arrival: Arrival): true {
+    arrival.refuse(deliveryError(condition.resourceLimitExceeded, this.#full(), arrival.tag));
+    return true;
+  }
+
+  #awaitRoom(bytes: number): void {
+    const { log, budget } = this.#host;
+    for (const { lasting, queue } of this.#subscriptions.values()) if (lasting) queue.whenRoom(this, bytes);
+    budget.whenRoom(this, bytes);
+    if (this.#waiting.size === 0 && budget.fitsHere(bytes)) return;
+    log.tell({ level: "warning", code: "producer-held", message: this.#full(), address: this.address });
+  }
+
+  #full(): string {
+    const { messages, bytes } = this.#host.budget;
+    return `Cannot take more messages for ${
+      quote(this.address)
+    }: a lasting subscription or the broker is full, which holds ` +
+      `${messages} messages of ${bytes} bytes; consume them, or raise "maxMessages" or "maxBytes"`;
+  }
+
+  // What is not for the one subscriber is for nobody, unless others share the subscription.
+  #queue(shared = false): Queue {
+    return new Queue(this.#host, this.address, this.#options, { single: !shared });
+  }
+
+  #noteUnused(): void {
+    if (this.unused && !this.#closed) this.#host.noteUnused(this);
+  }
+
+  #gone(): AmqpError {
+    return new AmqpError(condition.resourceDeleted, `Cannot send to ${quote(this.address)}: it was deleted`, {
+      scope: "delivery",
+    });
   }
 }

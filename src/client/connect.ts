@@ -212,11 +212,7 @@ async function start<C>(Class: ConnectionClass<C>, url: string | URL, options: C
     secure: isSecure(target),
   });
   const saslInit = options.pipelineSasl ? await abortable(Promise.resolve(sasl?.begin()), signal) : undefined;
-  const channel = await dialAny(target, {
-    ...options,
-    handshakeTimeoutMs: limits?.handshakeTimeoutMs,
-    closeTimeoutMs: limits?.closeTimeoutMs,
-  });
+  const channel = await dialAny(target, { ...options, handshakeTimeoutMs: limits?.handshakeTimeoutMs });
   return open(Class, channel, sasl, { ...options, saslInit, hostname });
 }
 

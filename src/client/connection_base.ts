@@ -8,8 +8,7 @@
 
 import * as condition from "../base/condition.ts";
 import { type Environment, systemEnvironment } from "../base/environment.ts";
-import { AmqpError, type ErrorScope, TransportError } from "../base/errors.ts";
-import { within } from "../base/wait.ts";
+import { AmqpError, type ErrorScope } from "../base/errors.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import type { Open, SaslFrameBody } from "../codec/types.ts";
 import { ChurnMap } from "../base/collections.ts";
@@ -216,16 +215,10 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     if (!this.over) await this.beforeClose(options.timeoutMs ?? DEFAULT_CLOSE_WAIT_MS);
     if (!this.over) {
       if (options.error?.condition === condition.connectionForced) this.#driver.closeCode = 1001;
-      this.#driver.closeTimeoutMs = options.timeoutMs;
       this.#endpoint.close(options.error);
       this.wake();
     }
-    // The engine bounds the wait for the peer's close, the channel that for its own; a time that was given bounds both.
-    const { timeoutMs } = options;
-    if (timeoutMs !== undefined && !await within(this.#driver.ended, timeoutMs, this.environment)) {
-      this.#driver.closeTimeoutMs = 0;
-      this.#driver.destroy(new TransportError("timeout", `Cannot close connection: no answer within ${timeoutMs} ms`));
-    }
+    // The engine bounds the wait for the peer's close, the channel that for its own.
     await this.#driver.ended;
   }
 

@@ -39,8 +39,6 @@ const MAX_BEHIND_BYTES = 65_536;
 export class Driver {
   /** The WebSocket close code to end with once AMQP has said goodbye [wsb 4]. */
   closeCode = 1000;
-  /** How long the channel may take to end, once it is told to. Default: as it was made. */
-  closeTimeoutMs: number | undefined;
 
   readonly #channel: Channel;
   readonly #endpoint: ConnectionEndpoint;
@@ -111,7 +109,7 @@ export class Driver {
   /** Drops the connection without a word; what waits on it ends with `cause`. */
   destroy(cause: Error): void {
     this.#dispatch(this.#endpoint.disconnect(cause));
-    this.#channel.close(this.closeCode, "", this.closeTimeoutMs);
+    this.#channel.close(this.closeCode);
   }
 
   readonly #tick = (): void => {
@@ -153,7 +151,7 @@ export class Driver {
     }
     this.#dispatch(this.#endpoint.events());
     // Also when the peer does not read what is left for it: the channel bounds how long its own end may take.
-    if (this.#endpoint.finished) this.#channel.close(this.closeCode, "", this.closeTimeoutMs);
+    if (this.#endpoint.finished) this.#channel.close(this.closeCode);
     this.#armTimer();
   }
 

@@ -89,6 +89,11 @@ export abstract class Link extends Lifetime {
     return this.closeBy(() => this.#close(false, options), options);
   }
 
+  /** @ignore True once the link has ended for good, rather than was suspended or lost. */
+  get endedForGood(): boolean {
+    return this.#endpoint.closed;
+  }
+
   /** Waits until nothing is in flight any more. */
   protected abstract idle(): Promise<void>;
   /** Called once, when the link has ended. */

@@ -83,6 +83,9 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     if (this.#credit > 0) this.grant(this.#credit);
   }
 
+  /** @ignore For a broker: takes each delivery in a call, so that none is buffered or waited for. */
+  ondelivery: ((delivery: Delivery) => void) | undefined;
+
   /** Messages that the sender may still send. */
   get credit(): number {
     return this.#endpoint.linkCredit;
@@ -291,6 +294,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     const delivery = new Delivery(this, incoming, this.connection.limits);
     incoming.context = this;
     this.#unsettled++;
+    if (this.ondelivery !== undefined && this.open) return this.ondelivery(delivery);
     const waiting = this.#waiting.shift();
     if (waiting !== undefined) return waiting.resolve(delivery);
     this.#buffer.push(delivery);

@@ -137,6 +137,11 @@ export class Sender extends Link {
     return Math.max(0, this.#endpoint.sendable - this.#queue.length);
   }
 
+  /** @ignore True while the receiver waits for what there is, and for the rest of its credit. */
+  get draining(): boolean {
+    return this.#endpoint.draining;
+  }
+
   /** Messages that wait for credit or for their outcome. */
   get pending(): number {
     return this.#queue.length + this.#inFlight.size;

@@ -139,6 +139,9 @@ export abstract class LinkEndpoint implements FrameEndpoint {
   /** Deliveries that are not settled on both sides, by tag. */
   readonly unsettled: ChurnMap<TagKey, OutgoingDelivery | IncomingDelivery> = new ChurnMap();
 
+  /** True once the link has ended for good, rather than was suspended or lost. */
+  closed = false;
+
   #resumable: Set<TagKey> | undefined;
   #closing = false;
   #attachPending = false;
@@ -314,6 +317,7 @@ export abstract class LinkEndpoint implements FrameEndpoint {
   protected report(closed: boolean, error: AmqpError | undefined): void {
     if (this.#reported) return;
     this.#reported = true;
+    this.closed = closed;
     this.session.emit({ kind: "detached", link: this, closed, error });
   }
 

@@ -9,6 +9,7 @@ import { type Environment, randomName } from "../base/environment.ts";
 import { AmqpError } from "../base/errors.ts";
 import { checkOptions, type OptionKinds } from "../base/options.ts";
 import type { CodecLimits } from "../codec/reader.ts";
+import type { LogOption } from "../base/log.ts";
 import { quote } from "../base/text.ts";
 import type { Attach, Fields, Open } from "../codec/types.ts";
 import type { FrameTrace } from "../engine/events.ts";
@@ -30,6 +31,7 @@ import type { Sender, SendTerms } from "../client/sender.ts";
 import { CODEC_LIMIT_KINDS, codecLimits, SESSION_KINDS } from "../client/terms.ts";
 import { abortable, ignore } from "../base/wait.ts";
 
+export type { LogCode, LogEntry, LogOption } from "../base/log.ts";
 export type { LinkOptions } from "../engine/link.ts";
 export type { PeerCertificate, PeerInfo } from "../transport/channel.ts";
 export type { SaslServerOptions, UserTable } from "./sasl.ts";
@@ -113,6 +115,8 @@ export interface AcceptorOptions {
   closeTimeoutMs?: number;
   /** Bounds of what is decoded. */
   limits?: Partial<CodecLimits>;
+  /** Told what a program should know of although no call of its own fails for it. Default: the console; null for nobody. */
+  log?: LogOption;
   /** Where it runs; another one makes time and chance repeatable in tests. Default: the runtime's clock, timers and randomness. */
   environment?: Environment;
   /** Told of every frame of every connection, secrets left out. */
@@ -125,6 +129,12 @@ export interface AcceptorTrace extends FrameTrace {
   readonly connection: number;
 }
 
+/** A peer that need not prove who it is, as one in this process. */
+export interface TrustedPeer {
+  /** Who it is; undefined for nobody in particular. */
+  readonly identity?: string | undefined;
+}
+
 /** Accepts connections; made by {@linkcode acceptor}. */
 export interface Acceptor {
   /**
@@ -132,7 +142,7 @@ export interface Acceptor {
    *
    * @returns Undefined for a channel that it has closed, since it has no room for a connection or was closed itself.
    */
-  accept(channel: Channel, info?: PeerInfo): Connection | undefined;
+  accept(channel: Channel, info?: PeerInfo, trusted?: TrustedPeer): Connection | undefined;
   /** The connections that have not ended. */
   readonly connections: ReadonlySet<Connection>;
   /** Closes all connections and accepts no more. */
@@ -210,7 +220,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
     },
   };
 
-  function accept(channel: Channel, info?: PeerInfo): Connection | undefined {
+  function accept(channel: Channel, info?: PeerInfo, trusted?: TrustedPeer): Connection | undefined {
     // Before anything is made for it.
     if (closing !== undefined) return void channel.close(GOING_AWAY);
     if (connections.size >= maxConnections) return void channel.close(TRY_AGAIN_LATER, "Too many connections");
@@ -226,10 +236,13 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
     };
     const { trace } = options;
     const number = ++accepted;
-    const traced = trace && { ...engineOptions, trace: (frame: FrameTrace) => trace({ ...frame, connection: number }) };
-    const connection = new Connection(channel, traced ?? engineOptions, hooks);
+    let terms = engineOptions;
+    if (trace !== undefined) terms = { ...terms, trace: (frame) => trace({ ...frame, connection: number }) };
+    if (trusted !== undefined) terms = { ...terms, handshake: () => new ServerHandshake() };
+    const connection = new Connection(channel, terms, hooks);
     connections.add(connection);
-    authenticating.set(connection, new SaslServer(mechanisms, info ?? {}));
+    if (trusted === undefined) authenticating.set(connection, new SaslServer(mechanisms, info ?? {}));
+    else connection.identity = trusted.identity;
     return connection;
   }
 

@@ -25,6 +25,7 @@ export const ACCEPTOR_KINDS = {
   openTimeoutMs: "number",
   closeTimeoutMs: "number",
   limits: "object",
+  log: "function or null",
   trace: "function",
   environment: "object",
 } as const;

@@ -21,9 +21,7 @@ export {
   type ListenInfo,
   type ListenLimits,
   type ListenOptions,
-  type ListenRefusal,
   type ListenScheme,
-  type RefusalReason,
   type TlsServerOptions,
   type UpgradeRefusal,
 } from "./socket/listen.ts";

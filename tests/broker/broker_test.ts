@@ -197,7 +197,7 @@ test("a queue has a dead-letter queue of its own, and gives up after so many att
   assertEquals(broker.queue("orders")!.messages, 0);
 });
 
-test("what a consumer holds when its connection breaks comes back in order as a failed attempt", async () => {
+test("what a consumer holds when its connection breaks comes back in order, the oldest as a failed attempt", async () => {
   await using at = setUp();
   const { producer, consumer, broker } = at;
   await sendNumbers(producer, "orders", 20);
@@ -212,11 +212,11 @@ test("what a consumer holds when its connection breaks comes back in order as a 
   const all = await take(other, 19);
   assertEquals(numbers(all), [0, 1, 2, ...range(4, 20)]);
   const counts = all.map((delivery) => delivery.message.header?.deliveryCount ?? 0);
-  // Message 10 was on its way when number 3 was accepted.
-  assertEquals(counts, [...Array(10).fill(1), ...Array(9).fill(0)]);
+  // The oldest alone: it may be why the connection is gone, the others were hardly looked at.
+  assertEquals(counts, [1, ...Array(18).fill(0)]);
 });
 
-test("what a consumer holds when its link or session ends comes back too", async () => {
+test("what a consumer holds when its link or session ends in order comes back, and has not failed", async () => {
   await using at = setUp();
   const { producer, consumer } = at;
   await sendNumbers(producer, "orders", 4);
@@ -229,7 +229,7 @@ test("what a consumer holds when its link or session ends comes back too", async
   await session.close();
   const last = await take(consumer.receiver("orders", { credit: 4, settle: "manual" }), 4);
   assertEquals(numbers(last), [0, 1, 2, 3]);
-  assertEquals(last.map((delivery) => delivery.message.header?.deliveryCount), [2, 2, 1, 1]);
+  assertEquals(last.map((delivery) => delivery.message.header?.deliveryCount), Array(4).fill(undefined));
 });
 
 test("TRM-6: messages left unsettled have the default outcome that the source asked for", async () => {
@@ -379,7 +379,7 @@ test("MSG-1: bytes that are no message are rejected", async () => {
   await using at = setUp();
   const { producer, broker } = at;
   const sender = producer.sender("orders");
-  for (const hex of ["01", "005370d0", "005324", "0053714043", "005372c1010000537045"]) {
+  for (const hex of ["01", "005370d0", "005324", "0053714043", "0053704500537045"]) {
     const bytes = decodeHex(hex);
     const error = await assertRejects(() => sender.send(bytes), OutcomeError);
     assertEquals([error.outcome, error.condition], ["rejected", condition.decodeError]);

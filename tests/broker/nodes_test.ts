@@ -146,7 +146,7 @@ test("EXT-1: messages on a link without a target go where each of them says", as
   const { producer, consumer, broker } = at;
   const listener = consumer.receiver("news", { credit: 1 });
   await Promise.all([producer.ready(), listener.ready()]);
-  assertEquals(producer.remote?.offeredCapabilities, ["ANONYMOUS-RELAY"]);
+  assertEquals(producer.remote?.offeredCapabilities, ["ANONYMOUS-RELAY", "DELAYED_DELIVERY", "SHARED-SUBS"]);
   const sender = producer.sender({});
   await sender.send({ properties: { to: "a" }, body: 1 });
   await sender.send({ properties: { to: "b" }, body: 2 });

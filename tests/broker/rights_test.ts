@@ -18,9 +18,8 @@ test("ATK-24: only who is known gets in, and every link is asked for", async () 
   const asked: [string | undefined, BrokerAction, string][] = [];
   await using broker = new Broker({
     sasl: { users },
-    authorize: (...question) => {
-      asked.push(question);
-      const [identity, action, address] = question;
+    authorize: (identity, action, address) => {
+      asked.push([identity, action, address]);
       return identity === "shop" ? action !== "receive" : address === "orders" && action === "receive";
     },
   });
@@ -94,7 +93,7 @@ test("ATK-32: a hook that fails refuses, says nothing of why, and breaks nothing
   ];
   for (const authorize of failing) {
     await using broker = new Broker({
-      authorize: (identity, action, address) => address === "free" || authorize!(identity, action, address),
+      authorize: (identity, action, address, peer) => address === "free" || authorize!(identity, action, address, peer),
     });
     const connection = linkUp(broker);
     for (const link of [connection.sender("a"), connection.receiver("a"), connection.receiver({ dynamic: true })]) {

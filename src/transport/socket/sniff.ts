@@ -20,13 +20,13 @@ const SASL = 3;
  *
  * @example
  * ```ts
- * import { Sniffer } from "./sniff.ts";
+ * import { WebSocketSniffer } from "./sniff.ts";
  *
- * const sniffer = new Sniffer();
+ * const sniffer = new WebSocketSniffer();
  * console.assert(sniffer.receive(new TextEncoder().encode("GE")) === "http");
  * ```
  */
-export class Sniffer {
+export class WebSocketSniffer {
   readonly #seen: Uint8Array = new Uint8Array(5);
   #length = 0;
 

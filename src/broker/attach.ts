@@ -1,0 +1,339 @@
+/**
+ * Links that peers attach to the nodes of a broker, and what they ask of them.
+ *
+ * @module
+ */
+
+import * as condition from "../base/condition.ts";
+import { type Environment, randomName } from "../base/environment.ts";
+import type { AmqpError } from "../base/errors.ts";
+import { quote } from "../base/text.ts";
+import { toDescribed } from "../codec/composite.ts";
+import { Described, type Fields, type ReceiverSettleMode, type Source, type Target } from "../codec/types.ts";
+import type { Connection } from "../client/connection.ts";
+import type { LinkRequest, ReceiverRequest, SenderRequest } from "../server/acceptor.ts";
+import type { Budget } from "./budget.ts";
+import { Consumer, failed } from "./consumer.ts";
+import { type Filters, readFilters } from "./filters.ts";
+import { DYNAMIC, type Nodes, type NodeType, refusal } from "./nodes.ts";
+import { Producer, type Sink } from "./producer.ts";
+import { Queue } from "./queue.ts";
+import type { Relay } from "./relay.ts";
+import type { Rights } from "./rights.ts";
+import type { Slab } from "./slab.ts";
+import type { Expiry, Subscription } from "./subscription.ts";
+import type { Topic } from "./topic.ts";
+
+/** What links of a broker share. */
+export interface AttachContext {
+  readonly nodes: Nodes;
+  readonly relay: Relay;
+  readonly rights: Rights;
+  readonly slab: Slab;
+  readonly environment: Environment;
+  /** Largest message that is taken, in bytes. */
+  readonly maxMessageSize: number;
+  /** Whether a peer that asks for it settles in two steps. */
+  readonly settleModes: readonly ReceiverSettleMode[];
+  /** What all that is kept counts against. */
+  readonly budget: Budget;
+  /** The topics of subscriptions that have a name, which no other has. */
+  readonly subscriptions: Map<string, Topic>;
+  /** Most of them. */
+  readonly maxSubscriptions: number;
+}
+
+/** What the capabilities of a terminus say of its node. */
+const CAPABILITIES: Readonly<Record<string, NodeType>> = {
+  "queue": "queue",
+  "topic": "topic",
+  "temporary-queue": "queue",
+  "temporary-topic": "topic",
+};
+
+const OUTCOMES = ["amqp:accepted:list", "amqp:rejected:list", "amqp:released:list", "amqp:modified:list"];
+// What the names of subscriptions begin with that end with their links.
+const UNNAMED = "link\n";
+const DELAYED_DELIVERY = "DELAYED_DELIVERY";
+const DELETE_ON_CLOSE = ["amqp:delete-on-close:list", 0x2bn];
+
+/** A link on which a peer sends. */
+export async function attachProducer(context: AttachContext, request: ReceiverRequest): Promise<void> {
+  const { nodes, relay, rights, environment } = context;
+  const { connection, attach, dynamic } = request;
+  const wish = attach.target;
+  if (wish === undefined) throw refusal(condition.invalidField, "it has no target");
+  if (wish.kind === "coordinator") throw refusal(condition.notImplemented, "there are no transactions");
+  const type = typeOf(wish);
+  checkLifetime(wish.dynamicNodeProperties);
+  const address = dynamic ? DYNAMIC + randomName(environment) : request.address ?? "";
+  const relayed = address === "";
+  if (!relayed) await rights.authorize(connection, dynamic ? "create" : "send", address);
+  const sink: Sink & { readonly largest?: number } = relayed
+    ? relay
+    : dynamic
+    ? nodes.makeDynamic(address, connection, type ?? "queue")
+    : nodes.find(address, type);
+  const target: Target = {
+    kind: "target",
+    address: relayed ? undefined : address,
+    expiryPolicy: "link-detach",
+    ...dynamicTerms(dynamic),
+    capabilities: known(wish.capabilities),
+  };
+  const receiver = accept(context, request, {
+    target,
+    credit: "manual" as const,
+    settle: "manual" as const,
+    maxMessageSize: BigInt(Math.min(context.maxMessageSize, sink.largest ?? Infinity)),
+    offeredCapabilities: attach.desiredCapabilities?.filter((one) => one === DELAYED_DELIVERY),
+  });
+  // Somebody who listens may not want what comes from here.
+  const origin = originOf(connection);
+  new Producer(receiver, sink, {
+    inspect: (encoded) => {
+      encoded.origin = origin;
+      return rights.inspect(encoded, connection, relayed);
+    },
+    slab: context.slab,
+  });
+  if (dynamic) receiver.closed.then(() => nodes.delete(address));
+}
+
+/** A link on which a peer receives. */
+export async function attachConsumer(context: AttachContext, request: SenderRequest): Promise<void> {
+  const { nodes, rights, environment } = context;
+  const { connection, attach, dynamic } = request;
+  const wish = attach.source;
+  if (wish === undefined) return recall(context, request);
+  const type = typeOf(wish);
+  checkLifetime(wish.dynamicNodeProperties);
+  const filters = readFilters(wish.filter, originOf(connection));
+  const address = dynamic ? DYNAMIC + randomName(environment) : request.address ?? "";
+  if (address === "") throw refusal(condition.notFound, "its source names no address");
+  await rights.authorize(connection, dynamic ? "create" : "receive", address);
+  const node = dynamic ? nodes.makeDynamic(address, connection, type ?? "queue") : nodes.find(address, type);
+  const owner = node instanceof Queue ? node.kind.owner : node.owner;
+  if ((owner ?? connection) !== connection) {
+    throw refusal(condition.unauthorizedAccess, `${quote(address)} belongs to another connection`);
+  }
+  if (node instanceof Queue) attachToQueue(context, request, { node, wish, filters, address });
+  else attachToTopic(context, request, { node, wish, filters, address });
+}
+
+interface Wanted<Node> {
+  readonly node: Node;
+  readonly wish: Readonly<Source>;
+  readonly filters: Filters;
+  readonly address: string;
+}
+
+function attachToQueue(context: AttachContext, request: SenderRequest, wanted: Wanted<Queue>): void {
+  const { node, wish, filters, address } = wanted;
+  const mode = wish.distributionMode ?? "move";
+  if (mode !== "move" && mode !== "copy") throw unknownMode(mode);
+  if (wish.capabilities?.includes("shared")) throw refusal(condition.notImplemented, "a queue has no subscriptions");
+  const source: Source = {
+    ...sourceTerms(request, wish, filters, address),
+    expiryPolicy: "link-detach",
+    distributionMode: mode,
+  };
+  const sender = accept(context, request, { source });
+  const consumer = new Consumer(sender, node, {
+    browses: mode === "copy",
+    filter: filters.filter,
+    lossCount: node.lossCount,
+    now: context.environment.now,
+  });
+  node.addConsumer(consumer);
+  sender.closed.then(() => {
+    node.removeConsumer(consumer);
+    if (request.dynamic) context.nodes.delete(address);
+  });
+}
+
+function attachToTopic(context: AttachContext, request: SenderRequest, wanted: Wanted<Topic>): void {
+  const { node, wish, filters, address } = wanted;
+  const mode = wish.distributionMode ?? "copy";
+  // To move a message out of a topic is to take it out of one's own subscription.
+  if (mode !== "move" && mode !== "copy") throw unknownMode(mode);
+  const shared = wish.capabilities?.includes("shared") ?? false;
+  const expiry = expiryOf(wish);
+  const name = subscriptionName(request, shared, expiry);
+  const subscription = subscribe(context, node, { name, filters, shared, expiry });
+  const source: Source = {
+    ...sourceTerms(request, wish, filters, address),
+    durable: wish.durable,
+    expiryPolicy: expiry.policy,
+    timeout: wish.timeout,
+    distributionMode: "copy",
+  };
+  let sender;
+  try {
+    sender = accept(context, request, { source });
+  } catch (error) {
+    if (subscription.consumers.size === 0 && !subscription.lasting) node.unsubscribe(subscription);
+    throw error;
+  }
+  const { queue } = subscription;
+  // What is not wanted does not come into the queue of a subscription.
+  const consumer = new Consumer(sender, queue, { lossCount: queue.lossCount, now: context.environment.now });
+  node.listen(subscription, consumer);
+  const { connection } = request;
+  sender.closed.then(() => {
+    node.leave(subscription, consumer, sender.endedForGood);
+    if (request.dynamic) context.nodes.delete(address);
+    if (expiry.policy !== "connection-close" || sender.endedForGood) return;
+    connection.closed.then(() => {
+      if (subscription.consumers.size === 0) node.unsubscribe(subscription);
+    });
+  });
+}
+
+// The subscription that a link is for, an old one or a new one.
+function subscribe(
+  context: AttachContext,
+  topic: Topic,
+  options: { name: string; filters: Filters; shared: boolean; expiry: Expiry },
+): Subscription {
+  const { name, filters, shared } = options;
+  const old = findSubscription(context, name);
+  if (old !== undefined) {
+    const { subscription } = old;
+    const same = old.topic === topic && subscription.options.shared === shared &&
+      subscription.options.filters.key === filters.key;
+    if (subscription.consumers.size > 0 && !(same && shared)) {
+      throw refusal(condition.resourceLocked, "its subscription has a link already");
+    }
+    if (same) return subscription;
+    // As JMS has it: who asks for a subscription with other terms under an old name wants the old one gone.
+    old.topic.unsubscribe(subscription);
+  }
+  if (name.startsWith(UNNAMED)) return topic.subscribe(options);
+  const { subscriptions, budget, maxSubscriptions } = context;
+  const bytes = 2 * name.length;
+  if (subscriptions.size >= maxSubscriptions || !budget.reserve(bytes)) {
+    throw refusal(condition.resourceLimitExceeded, "there are too many subscriptions");
+  }
+  const subscription = topic.subscribe(options);
+  subscriptions.set(name, topic);
+  subscription.onended = () => {
+    subscriptions.delete(name);
+    budget.reserved -= bytes;
+  };
+  return subscription;
+}
+
+// A peer that names no source asks for what its link was attached to before [transport 2.6.3].
+function recall(context: AttachContext, request: SenderRequest): void {
+  const { attach } = request;
+  const shared = attach.name.includes("|");
+  const found = findSubscription(context, lastingName(request, attach.name.endsWith("|global"), shared));
+  if (found === undefined) throw refusal(condition.notFound, "there is no subscription of its name");
+  const { topic, subscription } = found;
+  if (subscription.consumers.size > 0) throw refusal(condition.resourceLocked, "its subscription has a link already");
+  const { filters, expiry } = subscription.options;
+  const source: Source = {
+    ...sourceTerms(request, { kind: "source" }, filters, topic.address),
+    durable: "unsettled-state",
+    expiryPolicy: expiry.policy,
+    distributionMode: "copy",
+    capabilities: ["topic"],
+  };
+  const sender = accept(context, request, { source });
+  const consumer = new Consumer(sender, subscription.queue, { now: context.environment.now });
+  topic.listen(subscription, consumer);
+  sender.closed.then(() => topic.leave(subscription, consumer, sender.endedForGood));
+}
+
+function findSubscription(
+  { subscriptions }: AttachContext,
+  name: string,
+): { topic: Topic; subscription: Subscription } | undefined {
+  const topic = subscriptions.get(name);
+  const subscription = topic?.subscription(name);
+  return topic === undefined || subscription === undefined ? undefined : { topic, subscription };
+}
+
+// A subscription outlives its link, or is shared, under the link's name; any other belongs to the link alone.
+function subscriptionName(request: SenderRequest, shared: boolean, expiry: Expiry): string {
+  const { source, name } = request.attach;
+  const lasts = expiry.policy !== "link-detach" || expiry.timeoutMs > 0;
+  if (!shared && !lasts) return UNNAMED + randomName();
+  return lastingName(request, source?.capabilities?.includes("global") ?? false, shared, name);
+}
+
+// The links of a shared subscription are called as it is, with something behind a bar.
+function lastingName(request: SenderRequest, global: boolean, shared: boolean, name = request.attach.name): string {
+  const own = shared ? name.split("|")[0]! : name;
+  return global ? `global\n${own}` : `container\n${originOf(request.connection)}\n${own}`;
+}
+
+// Who proves to be somebody else has another container, whatever its name [amqp 2.4.1].
+function originOf({ identity, remote }: Connection): string {
+  return JSON.stringify([identity ?? null, remote?.containerId]);
+}
+
+function expiryOf({ expiryPolicy, timeout = 0 }: Source): Expiry {
+  const timeoutMs = timeout * 1_000;
+  if (expiryPolicy === "never" || expiryPolicy === "connection-close") return { policy: expiryPolicy, timeoutMs };
+  // A session ends when its link does, as far as a terminus is concerned; the answer says so.
+  return { policy: "link-detach", timeoutMs };
+}
+
+function sourceTerms(request: SenderRequest, wish: Source, filters: Filters, address: string): Source {
+  return {
+    kind: "source",
+    address,
+    ...dynamicTerms(request.dynamic),
+    filter: filters.inForce,
+    defaultOutcome: wish.defaultOutcome ?? failed(),
+    outcomes: OUTCOMES,
+    capabilities: known(wish.capabilities),
+  };
+}
+
+function accept<Link, Terms>(
+  { nodes, settleModes }: AttachContext,
+  request: LinkRequest<Link, Terms>,
+  terms: Terms & { source?: Source; target?: Target },
+): Link {
+  const { rcvSettleMode = "first" } = request.attach;
+  try {
+    return request.accept({ ...terms, rcvSettleMode: settleModes.includes(rcvSettleMode) ? rcvSettleMode : "first" });
+  } catch (error) {
+    // The peer has gone in the meantime.
+    if (request.dynamic) nodes.delete((terms.source ?? terms.target)!.address!);
+    throw error;
+  }
+}
+
+function typeOf(terminus: Source | Target): NodeType | undefined {
+  const types = (terminus.capabilities ?? []).map((capability) => CAPABILITIES[capability]);
+  return types.find((type) => type !== undefined);
+}
+
+// Capabilities that are in force. Others are left out of the answer, which says that they are not [messaging 3.5.3].
+function known(capabilities: readonly string[] | undefined): string[] | undefined {
+  const found = capabilities?.filter((one) => Object.hasOwn(CAPABILITIES, one) || one === "shared" || one === "global");
+  return found === undefined || found.length === 0 ? undefined : found;
+}
+
+function dynamicTerms(dynamic: boolean): { dynamic?: boolean; dynamicNodeProperties?: Fields } {
+  if (!dynamic) return {};
+  return { dynamic, dynamicNodeProperties: { "lifetime-policy": toDescribed({ kind: "deleteOnClose" }) } };
+}
+
+function checkLifetime(properties: Fields | undefined): void {
+  const policy = properties?.["lifetime-policy"];
+  if (policy === undefined || policy === null) return;
+  if (policy instanceof Described && DELETE_ON_CLOSE.includes(policy.descriptor as string | bigint)) return;
+  throw refusal(
+    condition.notImplemented,
+    "a dynamic node lives as long as its link, and no other lifetime-policy is known",
+  );
+}
+
+function unknownMode(mode: string): AmqpError {
+  return refusal(condition.notImplemented, `distribution mode ${quote(mode)} is not known`);
+}

@@ -1,0 +1,194 @@
+/**
+ * Handing the messages of a queue to its consumers.
+ *
+ * @module
+ */
+
+import type { Consumer } from "./consumer.ts";
+import type { QueuedMessage } from "./queued_message.ts";
+import { SortedMessages } from "./sorted_messages.ts";
+
+/** What a dispatcher asks of its queue. */
+export interface DispatchQueue {
+  /** Drops a message whose time is over; false for all others. */
+  dropExpired(message: QueuedMessage): boolean;
+  /** Whether the time of a message is over. */
+  isExpired(message: QueuedMessage): boolean;
+  /** A message is about to go to a consumer. */
+  acquired(message: QueuedMessage): void;
+  /** Calls `call` when others have had their turn. */
+  later(call: () => void): void;
+}
+
+/**
+ * Groups of messages that a queue tells apart. Groups that share one of these share a consumer, which keeps their order all
+ * the same; so that what is kept does not grow with the names that producers make up.
+ */
+export const GROUPS = 1_024;
+
+// Messages that are looked at or handed out in a row before others have their turn: some milliseconds.
+const MAX_STEPS = 4_096;
+
+/** The messages of a queue that nobody holds, and those who want them. */
+export class Dispatcher {
+  readonly #queue: DispatchQueue;
+  readonly #available = new SortedMessages<QueuedMessage>();
+  readonly #consumers = new Set<Consumer>();
+  readonly #browsers = new Set<Consumer>();
+  // Consumers that look for messages, so that they have to hear of those that come behind the place where they look.
+  readonly #selective = new Set<Consumer>();
+  // Consumers that may have credit, in round-robin order.
+  readonly #ready = new Set<Consumer>();
+  // Which consumer has which group.
+  #groups: (Consumer | undefined)[] | undefined;
+  #steps = 0;
+  #running = false;
+  #later = false;
+
+  /** Starts without messages and consumers. */
+  constructor(queue: DispatchQueue) {
+    this.#queue = queue;
+  }
+
+  /** Messages that wait. */
+  get size(): number {
+    return this.#available.size;
+  }
+
+  /** Links that take messages, and links that look at them. */
+  get links(): Iterable<Consumer> {
+    return [...this.#consumers, ...this.#browsers];
+  }
+
+  /** How many links there are. */
+  get linkCount(): number {
+    return this.#consumers.size + this.#browsers.size;
+  }
+
+  /** Adds a link. */
+  add(consumer: Consumer): void {
+    (consumer.browses ? this.#browsers : this.#consumers).add(consumer);
+    if (!consumer.browses && (consumer.selective || this.#groups !== undefined)) this.#selective.add(consumer);
+  }
+
+  /** Forgets a link that has ended; what it held has come back by then. */
+  remove(consumer: Consumer): void {
+    this.#consumers.delete(consumer);
+    this.#browsers.delete(consumer);
+    this.#selective.delete(consumer);
+    this.#ready.delete(consumer);
+    if (this.#groups?.includes(consumer) !== true) return;
+    this.#groups = this.#groups.map((other) => other === consumer ? undefined : other);
+    for (const other of this.#consumers) other.lookAgain();
+    this.run();
+  }
+
+  /** A link may have credit. */
+  serve(consumer: Consumer): void {
+    if (this.#consumers.has(consumer)) this.#ready.add(consumer);
+    this.run();
+  }
+
+  /** Adds a message at its place, a new one or one that came back. */
+  insert(message: QueuedMessage, isNew: boolean): void {
+    message.available = true;
+    this.#available.insert(message);
+    if (message.group >= 0 && this.#groups === undefined) {
+      this.#groups = [];
+      for (const consumer of this.#consumers) this.#selective.add(consumer);
+    }
+    for (const consumer of this.#selective) if (this.#suits(consumer, message)) consumer.note(message);
+    // What came back was shown before it was taken.
+    if (isNew) { for (const browser of this.#browsers) if (browser.suits(message)) browser.note(message); }
+  }
+
+  /** Keeps a message from a consumer from now on. */
+  refuse(message: QueuedMessage, consumer: Consumer): void {
+    consumer.refuse(message);
+    if (this.#consumers.has(consumer)) this.#selective.add(consumer);
+  }
+
+  /** Takes out all messages that `which` picks, in order. */
+  extract(which: (message: QueuedMessage) => boolean): QueuedMessage[] {
+    const messages = this.#available.extract(which);
+    for (const message of messages) message.available = false;
+    return messages;
+  }
+
+  /** Hands one message to each consumer in turn, as long as there are both. */
+  run(): void {
+    // A message that a consumer cannot take comes back in the middle of it, and is seen by the next round.
+    if (this.#running) return;
+    this.#running = true;
+    this.#steps = MAX_STEPS;
+    try {
+      for (const browser of this.#browsers) this.#show(browser);
+      let idle = 0;
+      while (this.#available.size > 0 && idle < this.#ready.size) {
+        const consumer = this.#ready.values().next().value!;
+        this.#ready.delete(consumer);
+        if (!consumer.wants) continue;
+        this.#ready.add(consumer);
+        const message = this.#take(consumer);
+        idle = message === undefined ? idle + 1 : 0;
+        if (message === undefined) continue;
+        this.#queue.acquired(message);
+        consumer.deliver(message);
+      }
+    } finally {
+      this.#running = false;
+    }
+    if (this.#steps <= 0) this.#goOnLater();
+  }
+
+  #goOnLater(): void {
+    if (this.#later) return;
+    this.#later = true;
+    this.#queue.later(() => {
+      this.#later = false;
+      this.run();
+    });
+  }
+
+  #take(consumer: Consumer): QueuedMessage | undefined {
+    const looks = this.#selective.has(consumer);
+    while (this.#step(consumer)) {
+      const message = looks ? this.#look(consumer) : this.#available.first;
+      if (message === undefined) return undefined;
+      if (looks && !(message.available && this.#suits(consumer, message))) continue;
+      this.#available.delete(message);
+      message.available = false;
+      if (this.#queue.dropExpired(message)) continue;
+      if (message.group >= 0) this.#groups![message.group] = consumer;
+      return message;
+    }
+    return undefined;
+  }
+
+  #show(browser: Consumer): void {
+    while (browser.wants && this.#step(browser)) {
+      const message = this.#look(browser);
+      if (message === undefined) return;
+      if (message.available && browser.suits(message) && !this.#queue.isExpired(message)) browser.deliver(message);
+    }
+  }
+
+  // The next message that a consumer has not looked at, or not since it came back.
+  #look(consumer: Consumer): QueuedMessage | undefined {
+    const noted = consumer.takeNoted();
+    if (noted !== undefined) return noted;
+    const message = this.#available.after(consumer.cursor);
+    if (message !== undefined) consumer.cursor = message.rank;
+    return message;
+  }
+
+  // A drain is answered when this turn is over, so that all there is must have been looked at by then.
+  #step(consumer: Consumer): boolean {
+    return --this.#steps >= 0 || consumer.sender.draining;
+  }
+
+  #suits(consumer: Consumer, message: QueuedMessage): boolean {
+    const owner = message.group < 0 ? undefined : this.#groups?.[message.group];
+    return (owner === undefined || owner === consumer) && consumer.suits(message);
+  }
+}

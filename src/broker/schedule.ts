@@ -1,0 +1,52 @@
+/**
+ * What messages say of when and to whom they are to be delivered.
+ *
+ * @module
+ */
+
+import type { EncodedMessage } from "./encoded_message.ts";
+import { GROUPS } from "./dispatcher.ts";
+
+// Where these stand among the standard properties [messaging 3.2.4].
+const ABSOLUTE_EXPIRY_TIME = 8;
+const GROUP_ID = 10;
+
+/** When a message expires, by a clock that shows `now`; Infinity for never. */
+export function expiresAt(message: EncodedMessage, now: number): number {
+  const ttl = message.header?.ttl;
+  if (ttl !== undefined) return now + ttl;
+  if (message.propertyCount <= ABSOLUTE_EXPIRY_TIME) return Infinity;
+  const time = message.properties.absoluteExpiryTime;
+  return time instanceof Date ? now + time.getTime() - Date.now() : Infinity;
+}
+
+/**
+ * The earliest time, by a clock that shows `now`, at which a message may be delivered; undefined for any. The annotations are
+ * those of JMS clients, the time before the delay where there are both.
+ */
+export function deliverAt(message: EncodedMessage, now: number): number | undefined {
+  if (!message.annotationsMention("x-opt-delivery-")) return undefined;
+  const annotations = message.messageAnnotations();
+  const time = milliseconds(annotations["x-opt-delivery-time"]);
+  if (time !== undefined) return now + time - Date.now();
+  const delay = milliseconds(annotations["x-opt-delivery-delay"]);
+  return delay === undefined ? undefined : now + delay;
+}
+
+/** Which of the groups that a queue tells apart a message belongs to; -1 for none. */
+export function groupOf(message: EncodedMessage): number {
+  if (message.propertyCount <= GROUP_ID) return -1;
+  const { groupId } = message.properties;
+  if (groupId === undefined) return -1;
+  let hash = 0;
+  for (let i = 0; i < groupId.length; i++) hash = (Math.imul(hash, 31) + groupId.charCodeAt(i)) | 0;
+  return (hash >>> 0) % GROUPS;
+}
+
+function milliseconds(value: unknown): number | undefined {
+  if (value instanceof Date) return value.getTime();
+  if (typeof value === "bigint") return Number(value);
+  if (typeof value === "number") return value;
+  const inner = (value as { value?: unknown } | undefined)?.value;
+  return inner === undefined ? undefined : milliseconds(inner);
+}

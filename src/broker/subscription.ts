@@ -1,0 +1,55 @@
+/**
+ * What somebody wants of a topic, and the queue in which it waits.
+ *
+ * @module
+ */
+
+import type { TerminusExpiryPolicy } from "../codec/types.ts";
+import type { Consumer } from "./consumer.ts";
+import type { Filters } from "./filters.ts";
+import type { Queue } from "./queue.ts";
+
+/** How long a subscription lasts that nobody listens to [messaging 3.5.6]. */
+export interface Expiry {
+  /** What starts the timer. */
+  readonly policy: TerminusExpiryPolicy;
+  /** Milliseconds from then on. */
+  readonly timeoutMs: number;
+}
+
+/** The terms of a subscription. */
+export interface SubscriptionOptions {
+  /** Names it among those of its topic. */
+  readonly name: string;
+  /** What it lets through. */
+  readonly filters: Filters;
+  /** True if several links may listen, each of which gets a part. */
+  readonly shared: boolean;
+  /** How long it lasts without a link. */
+  readonly expiry: Expiry;
+}
+
+/** One subscription. */
+export class Subscription {
+  /** Its terms. */
+  readonly options: SubscriptionOptions;
+  /** What waits for those who listen. */
+  readonly queue: Queue;
+  /** The links that listen. */
+  readonly consumers: Set<Consumer> = new Set();
+  /** Ends it when nobody has listened for long enough. */
+  timer: unknown;
+  /** Told when it has ended. */
+  onended: (() => void) | undefined;
+
+  /** Made by its topic. */
+  constructor(options: SubscriptionOptions, queue: Queue) {
+    this.options = options;
+    this.queue = queue;
+  }
+
+  /** True if it goes on when nobody listens, so that nothing may be dropped because a listener is slow. */
+  get lasting(): boolean {
+    return this.options.expiry.policy === "never";
+  }
+}

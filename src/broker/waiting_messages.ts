@@ -1,0 +1,61 @@
+/**
+ * Messages that have arrived and that there is no room for yet.
+ *
+ * @module
+ */
+
+import { Fifo } from "../base/collections.ts";
+import type { Budget } from "./budget.ts";
+import type { Arrival, Waitlist } from "./producer.ts";
+import { MESSAGE_BYTES } from "./queued_message.ts";
+
+/** The messages that wait for one node, in order. */
+export class WaitingMessages {
+  readonly #budget: Budget;
+  readonly #arrivals = new Fifo<Arrival>();
+
+  /** Counts what waits in `budget`. */
+  constructor(budget: Budget) {
+    this.#budget = budget;
+  }
+
+  /** How many there are. */
+  get size(): number {
+    return this.#arrivals.length;
+  }
+
+  /** The first. */
+  get first(): Arrival | undefined {
+    return this.#arrivals.first;
+  }
+
+  /** Adds one at the end of the list of `waitlist`; false if too many wait. */
+  add(arrival: Arrival, waitlist: Waitlist): boolean {
+    const bytes = MESSAGE_BYTES + arrival.encoded.length;
+    if (!this.#budget.fits(bytes)) return false;
+    this.#budget.add(bytes);
+    this.#arrivals.push(arrival);
+    arrival.producer.handleWaiting(waitlist);
+    return true;
+  }
+
+  /** Takes out the first. */
+  shift(): Arrival | undefined {
+    const arrival = this.#arrivals.shift();
+    if (arrival !== undefined) this.#release(arrival);
+    return arrival;
+  }
+
+  /** Drops those whose producer has gone. */
+  forgetGone(): void {
+    for (const arrival of this.#arrivals.clear()) {
+      if (arrival.gone) this.#release(arrival);
+      else this.#arrivals.push(arrival);
+    }
+  }
+
+  #release(arrival: Arrival): void {
+    this.#budget.remove(MESSAGE_BYTES + arrival.encoded.length);
+    arrival.producer.waiting--;
+  }
+}
