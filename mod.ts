@@ -31,6 +31,7 @@ export { anonymous, external, plain } from "./src/sasl/mechanisms.ts";
 export type { SaslAuth, SaslExchange, SaslMechanism, SaslTarget } from "./src/sasl/mechanism.ts";
 export type { Connection, ConnectionEvent } from "./src/client/connection.ts";
 export type { ConnectionBase } from "./src/client/connection_base.ts";
+export type { Transaction, TransactionState } from "./src/client/transaction.ts";
 export type { Session, SessionConnection, SessionOptions } from "./src/client/session.ts";
 export type { Link, LinkConnection } from "./src/client/link.ts";
 export type { CloseOptions, Lifetime } from "./src/client/lifetime.ts";

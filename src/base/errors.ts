@@ -94,6 +94,38 @@ export class OutcomeError extends AmqpError {
   }
 }
 
+/**
+ * The end of a transaction that was not committed.
+ *
+ * `outcome` says what became of it: `"rolled-back"` means that nothing of it took effect, `"in-doubt"` that the connection was
+ * lost while it was committed, so that it is not known.
+ *
+ * @example
+ * ```ts
+ * import { condition, TransactionError } from "@webamqp/amqp";
+ *
+ * const error = new TransactionError("rolled-back", condition.transactionTimeout, "Cannot commit transaction: too late");
+ * console.assert(error.outcome === "rolled-back" && error instanceof Error);
+ * ```
+ */
+export class TransactionError extends AmqpError {
+  /** Always `"TransactionError"`. */
+  override name = "TransactionError";
+  /** What became of the transaction. */
+  readonly outcome: "rolled-back" | "in-doubt";
+
+  /** Builds an error from the outcome, its condition and a message of the form "Cannot do this: state". */
+  constructor(
+    outcome: "rolled-back" | "in-doubt",
+    condition: string,
+    message: string,
+    options: AmqpErrorOptions = {},
+  ) {
+    super(condition, message, { scope: "link", ...options });
+    this.outcome = outcome;
+  }
+}
+
 /** Why a transport could not be opened or broke; a stable string to branch on. */
 export type TransportErrorCode =
   | "connect-failed"

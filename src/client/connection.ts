@@ -21,6 +21,7 @@ import {
   SESSION_KINDS,
   terms,
 } from "./terms.ts";
+import type { Coordinator, Transaction } from "./transaction.ts";
 import { checkOptions } from "../base/options.ts";
 import { abortable, Deferred, type WaitOptions } from "../base/wait.ts";
 
@@ -34,6 +35,7 @@ export type { ConnectionEvent };
  */
 export class Connection extends ConnectionBase {
   #requester: Requester | undefined;
+  #coordinator: Coordinator | undefined;
 
   /**
    * Attaches a sender. It can be used at once: messages wait until the peer has accepted it and gives credit.
@@ -100,6 +102,35 @@ export class Connection extends ConnectionBase {
     const { Requester } = await import("./request.ts");
     this.#requester ??= new Requester(this);
     return await this.#requester.request(address, message, options);
+  }
+
+  /**
+   * Begins a local transaction: what is sent and settled in it takes effect together, or not at all.
+   *
+   * Its senders and receivers are those of the connection. Leaving its scope rolls it back unless it was committed.
+   *
+   * @throws {AmqpError} If the peer has no coordinator of transactions, refuses, or the connection has ended.
+   *
+   * @example
+   * ```ts
+   * import type { Connection } from "@webamqp/amqp";
+   *
+   * async function transfer(connection: Connection) {
+   *   const orders = connection.receiver("orders");
+   *   const bills = connection.sender("bills");
+   *   const delivery = await orders.receive();
+   *   await using transaction = await connection.transaction();
+   *   transaction.send(bills, { body: "a bill" });
+   *   transaction.accept(delivery);
+   *   await transaction.commit();
+   * }
+   * ```
+   */
+  async transaction(options: WaitOptions = {}): Promise<Transaction> {
+    this.requireOpen("begin transaction");
+    const { Coordinator } = await import("./transaction.ts");
+    this.#coordinator ??= new Coordinator(this);
+    return await this.#coordinator.begin(options);
   }
 
   /** What happens to the connection from now on, up to and with its end; a signal that is aborted makes it throw. */

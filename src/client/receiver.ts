@@ -259,6 +259,23 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     await abortable(this.#drained.promise, options.signal);
   }
 
+  /** @ignore For transactions: has messages acquired in one, and gives those that came. */
+  async acquire(txnId: Uint8Array, count: number, options: WaitOptions): Promise<Delivery[]> {
+    if (this.#credit !== 0) {
+      throw new TypeError(
+        'Cannot acquire in transaction: the receiver gives credit by itself, attach it with credit "manual"',
+      );
+    }
+    checkCredit(count);
+    await this.ready(options);
+    this.#endpoint.flow({ linkCredit: count, properties: { "txn-id": txnId } });
+    await this.drain(options);
+    if (this.usable) this.#endpoint.flow({ properties: {} });
+    const acquired: Delivery[] = [];
+    while (this.buffered > 0) acquired.push(await this.receive(options));
+    return acquired;
+  }
+
   /** {@inheritDoc Link.idle} */
   protected override idle(): Promise<void> {
     if (this.#serving === 0) return Promise.resolve();

@@ -37,6 +37,8 @@ export interface SendOptions extends WaitOptions {
   settled?: boolean;
   /** The format of a message that is given as bytes. Default: 0, AMQP's. */
   messageFormat?: number;
+  /** The delivery state that the message arrives with, such as that of a transaction. Default: none. */
+  state?: DeliveryState;
 }
 
 /** Learns what becomes of one message; for a broker, which does without a promise for each. */

@@ -6,7 +6,7 @@
 
 import { type Environment, randomName } from "../base/environment.ts";
 import { type CodecLimits, MAX_DEPTH, MAX_ELEMENTS } from "../codec/reader.ts";
-import type { Fields, ReceiverSettleMode, SenderSettleMode, Source, Target } from "../codec/types.ts";
+import type { Coordinator, Fields, ReceiverSettleMode, SenderSettleMode, Source, Target } from "../codec/types.ts";
 import type { AttachOptions } from "../engine/link.ts";
 import type { SessionOptions } from "../engine/session.ts";
 import { checkAddress, checkOptions, type OptionKinds } from "../base/options.ts";
@@ -30,8 +30,8 @@ export interface LinkTerms {
   rcvSettleMode?: ReceiverSettleMode;
   /** Further fields of the source. */
   source?: Partial<Omit<Source, "kind">>;
-  /** Further fields of the target. */
-  target?: Partial<Omit<Target, "kind">>;
+  /** Further fields of the target, or the coordinator of transactions in its place. */
+  target?: Partial<Omit<Target, "kind">> | Coordinator;
   /** Capabilities wanted of the peer. */
   desiredCapabilities?: string[];
   /** Link properties. */
@@ -75,7 +75,7 @@ export function terms<T extends LinkTerms>(role: "sender" | "receiver", address:
   checkOptions(doing, given, role === "sender" ? senderKinds() : receiverKinds());
   if (!isObject) return { ...options, address } as T;
   const { dynamic, source, target } = address;
-  const node = role === "sender" ? target : source;
+  const node = role === "receiver" ? source : isCoordinator(target) ? undefined : target;
   // A sender without a fixed target leaves the key out; null says that none is meant.
   const free = address.address === null || role === "sender" && !("address" in address);
   if (!free && !dynamic && node?.address === undefined && !node?.dynamic) checkAddress(doing, address.address);
@@ -98,7 +98,7 @@ export function senderAttach(options: SenderOptions, { containerId, environment 
     ...options,
     name,
     source: { kind: "source", address: containerId, ...source },
-    target: { kind: "target", address, dynamic, ...target },
+    target: isCoordinator(target) ? target : { kind: "target", address, dynamic, ...target },
   };
 }
 
@@ -110,9 +110,13 @@ export function receiverAttach(options: ReceiverOptions, { containerId, environm
     ...options,
     name,
     source: { kind: "source", address, dynamic, filter, ...source },
-    target: { kind: "target", address: containerId, ...target },
+    target: isCoordinator(target) ? target : { kind: "target", address: containerId, ...target },
     maxMessageSize: maxMessageSize === undefined ? undefined : BigInt(maxMessageSize),
   };
+}
+
+function isCoordinator(target: LinkTerms["target"]): target is Coordinator {
+  return target !== undefined && "kind" in target && target.kind === "coordinator";
 }
 
 function senderKinds(): OptionKinds<SenderOptions> {

@@ -6,7 +6,7 @@
 
 import * as condition from "../base/condition.ts";
 import { MAX_UINT } from "../codec/checks.ts";
-import type { Attach, DeliveryState, Flow, Transfer } from "../codec/types.ts";
+import type { Attach, DeliveryState, Fields, Flow, Transfer } from "../codec/types.ts";
 import { IncomingDelivery, MAX_DELIVERY_TAG_BYTES, type ReceivingLink } from "./deliveries.ts";
 import { IncomingTransfers } from "./incoming_transfers.ts";
 import { LinkEndpoint, type LinkEvent, type LinkSession } from "./link.ts";
@@ -71,6 +71,7 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
   #maxMessageSize = Infinity;
   #arriving: IncomingTransfers | undefined;
   #echo = false;
+  #properties: Fields | undefined;
 
   /** True while a delivery has arrived in part. */
   get receiving(): boolean {
@@ -80,12 +81,13 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
   /**
    * Lets the sender begin `linkCredit` more deliveries; replaces what was granted before.
    *
-   * With `drain` the sender must use the credit at once or hand it back, told by the event `drained`.
+   * With `drain` the sender must use the credit at once or hand it back, told by the event `drained`. `properties` go out with
+   * this flow and those after it, until others are given.
    *
    * @throws {RangeError} If `linkCredit` is not a whole number from 0 to 2^32-1.
    * @throws {AmqpError} With `amqp:illegal-state` if the link is not attached.
    */
-  flow(options: { linkCredit?: number; drain?: boolean; echo?: boolean }): void {
+  flow(options: { linkCredit?: number; drain?: boolean; echo?: boolean; properties?: Fields }): void {
     const { linkCredit = this.linkCredit, drain = false, echo = false } = options;
     if (linkCredit !== linkCredit >>> 0) {
       throw new RangeError(`Cannot grant credit: ${linkCredit} is not a whole number from 0 to ${MAX_UINT}`);
@@ -94,6 +96,7 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     this.linkCredit = linkCredit;
     this.draining = drain;
     if (echo) this.#echo = true;
+    if (options.properties !== undefined) this.#properties = options.properties;
     this.session.queueFlow(this);
   }
 
@@ -156,6 +159,7 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     flow.deliveryCount = this.deliveryCount;
     flow.linkCredit = this.linkCredit;
     if (this.draining) flow.drain = true;
+    if (this.#properties !== undefined) flow.properties = this.#properties;
     if (this.#echo) {
       flow.echo = true;
       this.#echo = false;

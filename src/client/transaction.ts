@@ -1,0 +1,300 @@
+/**
+ * Local transactions of a client [transactions 4]. Loaded when the first one is begun.
+ *
+ * @module
+ */
+
+import * as condition from "../base/condition.ts";
+import { AmqpError, TransactionError } from "../base/errors.ts";
+import { printable } from "../base/text.ts";
+import { abortable, ignore, rejected, type WaitOptions } from "../base/wait.ts";
+import { encodeMessage, type Message, value } from "../codec/message.ts";
+import type { Accepted, DeliveryState, ErrorFields, Modified, Outcome } from "../codec/types.ts";
+import { described, type Value } from "../codec/values.ts";
+import { Writer } from "../codec/writer.ts";
+import { toErrorFields } from "../engine/fault.ts";
+import type { Delivery } from "./delivery.ts";
+import type { Receiver } from "./receiver.ts";
+import type { Sender, SendOptions } from "./sender.ts";
+import type { SenderOptions } from "./terms.ts";
+
+/** Where a transaction stands. */
+export type TransactionState = "open" | "committed" | "rolled-back" | "in-doubt";
+
+/** The connection of transactions: what they ask of it. */
+export interface TransactionConnection {
+  /** Attaches a sender. */
+  sender(options: SenderOptions): Sender;
+}
+
+/** The control link to the peer's coordinator, which the transactions of a connection share. */
+export class Coordinator {
+  readonly #connection: TransactionConnection;
+  #control: Sender | undefined;
+
+  /** Built by its connection. */
+  constructor(connection: TransactionConnection) {
+    this.#connection = connection;
+  }
+
+  /** Begins a transaction. */
+  async begin(options: WaitOptions): Promise<Transaction> {
+    const control = this.#link();
+    await control.ready(options);
+    checkCoordinator(control);
+    const state = await this.#ask(control, described(DECLARE, []), options);
+    if (state?.kind === "declared") return new Transaction(this, control, state.txnId);
+    throw refusal("Cannot begin transaction", state);
+  }
+
+  /** Ends a transaction; gives what it was refused with, if it was. */
+  async discharge(
+    control: Sender,
+    txnId: Uint8Array,
+    fail: boolean,
+    options: WaitOptions,
+  ): Promise<AmqpError | undefined> {
+    const state = await this.#ask(control, described(DISCHARGE, [txnId, fail]), options);
+    if (state?.kind === "accepted") return undefined;
+    return refusal(`Cannot ${fail ? "roll back" : "commit"} transaction`, state);
+  }
+
+  #link(): Sender {
+    if (this.#control?.open) return this.#control;
+    return this.#control = this.#connection.sender({
+      target: { kind: "coordinator", capabilities: [LOCAL, "amqp:multi-txns-per-ssn", "amqp:multi-ssns-per-txn"] },
+      source: { outcomes: ["amqp:accepted:list", "amqp:rejected:list", "amqp:declared:list"] },
+    });
+  }
+
+  // The raw state: a declaration has an outcome of its own.
+  #ask(control: Sender, body: Value, { signal }: WaitOptions): Promise<DeliveryState | undefined> {
+    const writer = new Writer(64);
+    encodeMessage({ body: value(body) }, writer);
+    const answer = new Promise<DeliveryState | undefined>((resolve, reject) => {
+      control.forward(writer.take(), {}, {
+        onoutcome: resolve,
+        onsent: () => resolve(undefined),
+        onlost: (error, left) => reject(left ? new Unanswered(error) : error),
+      });
+    });
+    answer.catch(ignore);
+    return abortable(answer, signal);
+  }
+}
+
+/**
+ * A local transaction: messages sent and outcomes told in it take effect together when it is committed, or not at all.
+ *
+ * Made by `transaction()` of a connection. Leaving its scope, or the loss of the connection, rolls it back.
+ */
+export class Transaction implements AsyncDisposable {
+  readonly #coordinator: Coordinator;
+  readonly #control: Sender;
+  readonly #id: Uint8Array;
+  readonly #sends = new Set<Promise<unknown>>();
+  #failure: unknown;
+  #state: TransactionState = "open";
+  #ending: Promise<void> | undefined;
+  #committing: Promise<void> | undefined;
+
+  /** @ignore Built by the coordinator. */
+  constructor(coordinator: Coordinator, control: Sender, id: Uint8Array) {
+    this.#coordinator = coordinator;
+    this.#control = control;
+    this.#id = id;
+    control.closed.then(() => {
+      // The end of the control link rolls back what is open [transactions 4.3].
+      if (this.#ending === undefined) this.#state = "rolled-back";
+    });
+  }
+
+  /** Names the transaction to the peer, at most 32 bytes. */
+  get id(): Uint8Array {
+    return this.#id;
+  }
+
+  /** Where it stands. */
+  get state(): TransactionState {
+    return this.#state;
+  }
+
+  /**
+   * Sends a message in the transaction: it becomes visible to others with the commit.
+   *
+   * @returns What the message will come to if the transaction is committed.
+   * @throws {OutcomeError} If the message was refused; the transaction can then only be rolled back.
+   * @throws {TransactionError} If the transaction has ended.
+   */
+  send(
+    sender: Sender,
+    message: Message | Uint8Array,
+    options: Omit<SendOptions, "settled" | "state"> = {},
+  ): Promise<Accepted | undefined> {
+    this.#requireOpen("send in");
+    const sent = sender.send(message, { ...options, state: { kind: "transactionalState", txnId: this.#id } });
+    this.#sends.add(sent);
+    sent.catch((error) => this.#failure ??= error).finally(() => this.#sends.delete(sent));
+    return sent;
+  }
+
+  /** Accepts a message when the transaction is committed; a rollback hands it back. */
+  accept(delivery: Delivery): void {
+    this.#settle(delivery, { kind: "accepted" });
+  }
+
+  /** Rejects a message when the transaction is committed. */
+  reject(delivery: Delivery, error?: AmqpError | ErrorFields): void {
+    this.#settle(delivery, { kind: "rejected", error: error instanceof AmqpError ? toErrorFields(error) : error });
+  }
+
+  /** Hands a message back when the transaction is committed. */
+  release(delivery: Delivery): void {
+    this.#settle(delivery, { kind: "released" });
+  }
+
+  /** Hands a message back changed when the transaction is committed. */
+  modify(delivery: Delivery, changes: Omit<Modified, "kind"> = {}): void {
+    this.#settle(delivery, { kind: "modified", ...changes });
+  }
+
+  /**
+   * Has up to `count` messages acquired in the transaction, and waits until so many have come or the sender has no more. A
+   * rollback hands them back. The receiver must have been attached with `credit: "manual"`.
+   *
+   * Few brokers do this; others send the messages as if there was no transaction.
+   *
+   * @throws {TransactionError} If the transaction has ended.
+   */
+  async acquire(receiver: Receiver, count: number, options: WaitOptions = {}): Promise<Delivery[]> {
+    this.#requireOpen("acquire in");
+    return await receiver.acquire(this.#id, count, options);
+  }
+
+  /**
+   * Makes all of it take effect. Waits first for what is still being sent, and rolls back if any of it was refused.
+   *
+   * @throws {TransactionError} If it was rolled back, or is in doubt because the connection was lost while it was committed.
+   */
+  commit(options: WaitOptions = {}): Promise<void> {
+    if (this.#committing === undefined) {
+      if (this.#state !== "open" || this.#ending !== undefined) return rejected(this.#ended("commit"));
+      this.#ending = this.#committing = this.#commit(options);
+    }
+    return abortable(this.#committing, options.signal);
+  }
+
+  /** Undoes all of it. Does nothing if it was rolled back already. */
+  rollback(options: WaitOptions = {}): Promise<void> {
+    if (this.#state === "rolled-back") return Promise.resolve();
+    if (this.#state === "committed" || this.#state === "in-doubt") {
+      return rejected(this.#ended("roll back"));
+    }
+    return abortable(this.#ending = this.#rollBack(this.#ending, options), options.signal);
+  }
+
+  /** Rolls it back unless it has ended; never fails. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#ending === undefined) await this.rollback().catch(ignore);
+    else await this.#ending.catch(ignore);
+  }
+
+  async #commit(options: WaitOptions): Promise<void> {
+    await Promise.allSettled(this.#sends);
+    if (this.#failure !== undefined) {
+      await this.#rollBack(undefined, options);
+      const why = this.#failure instanceof Error ? this.#failure.message : String(this.#failure);
+      throw new TransactionError("rolled-back", condition.transactionRollback, `Cannot commit transaction: ${why}`, {
+        cause: this.#failure,
+      });
+    }
+    let refused: AmqpError | undefined;
+    try {
+      refused = await this.#coordinator.discharge(this.#control, this.#id, false, options);
+    } catch (error) {
+      throw this.#lost(error);
+    }
+    if (refused === undefined) return void (this.#state = "committed");
+    this.#state = "rolled-back";
+    throw new TransactionError("rolled-back", refused.condition, refused.message, {
+      remote: true,
+      info: refused.info,
+      retryable: true,
+    });
+  }
+
+  async #rollBack(before: Promise<void> | undefined, options: WaitOptions): Promise<void> {
+    await before?.catch(ignore);
+    if (this.#state !== "open") return;
+    // An error leaves nothing of it either: the peer undoes what it does not know how to end.
+    await this.#coordinator.discharge(this.#control, this.#id, true, options).catch(ignore);
+    this.#state = "rolled-back";
+  }
+
+  // The commit had left, and its answer will not come; or it had not, and there was none.
+  #lost(error: unknown): TransactionError {
+    const doubt = error instanceof Unanswered || !(error instanceof AmqpError);
+    this.#state = doubt ? "in-doubt" : "rolled-back";
+    const cause = error instanceof Unanswered ? error.cause : error;
+    const symbol = cause instanceof AmqpError ? cause.condition : condition.connectionForced;
+    const what = doubt
+      ? "its answer was lost, so whether it took effect is not known"
+      : "its link had ended, so it was rolled back";
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const message = `Cannot commit transaction: ${what}; ${why}`;
+    return new TransactionError(this.#state, symbol, message, { cause, retryable: !doubt });
+  }
+
+  #settle(delivery: Delivery, outcome: Outcome): void {
+    this.#requireOpen("settle in");
+    delivery.update({ kind: "transactionalState", txnId: this.#id, outcome });
+  }
+
+  #requireOpen(doing: string): void {
+    if (this.#state !== "open" || this.#ending !== undefined) throw this.#ended(doing);
+  }
+
+  #ended(doing: string): TransactionError {
+    const { error } = this.#control;
+    const state = this.#state === "open" ? "ending" : this.#state;
+    const why = error === undefined ? "" : `, ${error.message}`;
+    const symbol = error instanceof AmqpError ? error.condition : condition.illegalState;
+    const outcome = this.#state === "in-doubt" ? "in-doubt" : "rolled-back";
+    return new TransactionError(outcome, symbol, `Cannot ${doing} transaction: it is ${state}${why}`, { cause: error });
+  }
+}
+
+const DECLARE = 0x31n;
+const DISCHARGE = 0x32n;
+const LOCAL = "amqp:local-transactions";
+
+// A control message that had left when its link ended.
+class Unanswered extends Error {
+  override readonly cause: unknown;
+
+  constructor(cause: unknown) {
+    super();
+    this.cause = cause;
+  }
+}
+
+// What a coordinator can do stands in its answer; one that says nothing is taken at its word that it is one.
+function checkCoordinator({ remote }: Sender): void {
+  const target = remote?.target;
+  const listed = target?.kind === "coordinator" ? target.capabilities ?? [] : undefined;
+  if (listed !== undefined && (listed.length === 0 || listed.includes(LOCAL))) return;
+  throw new AmqpError(condition.notImplemented, "Cannot begin transaction: peer has no coordinator of local ones", {
+    scope: "link",
+  });
+}
+
+function refusal(doing: string, state: DeliveryState | undefined): AmqpError {
+  const error = state?.kind === "rejected" ? state.error : undefined;
+  const description = error?.description === undefined ? "" : `: ${printable(error.description)}`;
+  const what = error === undefined ? `peer answered with ${state?.kind ?? "nothing"}` : printable(error.condition);
+  return new AmqpError(error?.condition ?? condition.transactionRollback, `${doing}: ${what}${description}`, {
+    scope: "link",
+    remote: true,
+    ...error?.info === undefined ? {} : { info: error.info },
+  });
+}

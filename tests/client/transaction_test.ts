@@ -1,0 +1,232 @@
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { AmqpError, OutcomeError, TransactionError } from "../../src/base/errors.ts";
+import { hex } from "../../src/base/text.ts";
+import type { DeliveryState, Outcome } from "../../src/codec/types.ts";
+import type { Described } from "../../src/codec/values.ts";
+import type { Connection } from "../../src/client/connection.ts";
+import type { Delivery } from "../../src/client/delivery.ts";
+import type { FrameTrace } from "../../src/engine/events.ts";
+import { acceptor, type AcceptorOptions } from "../../src/server/acceptor.ts";
+import { test } from "../harness.ts";
+import { linkUp } from "./link_up.ts";
+
+/** A peer that has a coordinator, and tells what it was asked. */
+interface Peer {
+  readonly connection: Connection;
+  readonly said: string[];
+  readonly frames: FrameTrace[];
+}
+
+const ID = Uint8Array.of(7, 7);
+
+/** How the scripted peer answers; it lets go of everything unless told otherwise. */
+interface Script {
+  declare?: (delivery: Delivery) => void;
+  discharge?: (delivery: Delivery, fail: boolean) => void;
+  posted?: () => Outcome | undefined;
+  capabilities?: string[];
+}
+
+function peer(script: Script = {}): Peer {
+  const said: string[] = [];
+  const frames: FrameTrace[] = [];
+  const { declare = (delivery) => delivery.update({ kind: "declared", txnId: ID } as DeliveryState) } = script;
+  const options: AcceptorOptions = {
+    onReceiver: (request) => {
+      const { target } = request.attach;
+      if (target?.kind !== "coordinator") {
+        void request.accept({ credit: 10 }).serve((delivery) => {
+          said.push(`post ${delivery.message.body}`);
+          delivery.update({
+            kind: "transactionalState",
+            txnId: ID,
+            outcome: (script.posted ?? (() => ({ kind: "accepted" })))(),
+          });
+        }, { concurrency: 10 });
+        return;
+      }
+      const capabilities = script.capabilities ?? target.capabilities;
+      void request.accept({ credit: 10, target: { ...target, capabilities } }).serve((delivery) => {
+        const { descriptor, value } = delivery.message.body as Described;
+        if (descriptor === 0x31n) {
+          said.push("declare");
+          return declare(delivery);
+        }
+        const [txnId, fail] = value as [Uint8Array, boolean];
+        said.push(`${fail ? "rollback" : "commit"} ${hex(txnId)}`);
+        if (script.discharge === undefined) delivery.accept();
+        else script.discharge(delivery, fail);
+      }, { concurrency: 10 });
+    },
+    onSender: async (request) => {
+      const sender = request.accept();
+      await sender.sendAll([{ body: "one" }, { body: "two" }]).catch(() => {});
+    },
+  };
+  const server = acceptor(options);
+  return { connection: linkUp(server, { trace: (frame) => void frames.push(frame) }), said, frames };
+}
+
+test("TXN-1, TXN-2, TXN-3, TXN-5: sends in a transaction carry its id, and take effect with the commit", async () => {
+  const { connection, said, frames } = peer();
+  const sender = connection.sender("bills");
+  {
+    await using transaction = await connection.transaction();
+    assertEquals([transaction.state, transaction.id], ["open", ID]);
+    assertEquals((await transaction.send(sender, { body: "a" }))?.kind, "accepted");
+    // Nobody waits for this one but the commit.
+    transaction.send(sender, { body: "b" });
+    await transaction.commit();
+    assertEquals(transaction.state, "committed");
+    await transaction.commit();
+  }
+  assertEquals(said, ["declare", "post a", "post b", "commit 0707"]);
+  const attach = frames.find(({ body }) => body?.kind === "attach" && body.target?.kind === "coordinator")!.body;
+  assert(attach?.kind === "attach" && attach.target?.kind === "coordinator" && attach.role === "sender");
+  assertEquals(attach.target.capabilities?.[0], "amqp:local-transactions");
+  const states = frames.flatMap(({ direction, body }) =>
+    direction === "out" && body?.kind === "transfer" ? [[body.state?.kind, body.settled ?? false]] : []
+  );
+  assertEquals(states, [
+    [undefined, false],
+    ["transactionalState", false],
+    ["transactionalState", false],
+    [undefined, false],
+  ]);
+  await connection.close();
+});
+
+test("TXN-6: outcomes in a transaction carry its id, each of them", async () => {
+  const { connection, said, frames } = peer();
+  const receiver = connection.receiver("orders", { credit: 4 });
+  const [one, two] = [await receiver.receive(), await receiver.receive()];
+  const transaction = await connection.transaction();
+  transaction.accept(one);
+  transaction.modify(two, { deliveryFailed: true });
+  await assertRejects(async () => await one.accept(), AmqpError, "it is transactionalState already");
+  await transaction.commit();
+  const told = frames.flatMap(({ direction, body }) =>
+    direction === "out" && body?.kind === "disposition" && body.role === "receiver" ? [body.state] : []
+  );
+  assertEquals(told, [
+    { kind: "transactionalState", txnId: ID, outcome: { kind: "accepted" } },
+    { kind: "transactionalState", txnId: ID, outcome: { kind: "modified", deliveryFailed: true } },
+  ]);
+  const order = frames.filter(({ direction, body }) =>
+    direction === "out" && (body?.kind === "transfer" || body?.kind === "disposition" && body.role === "receiver")
+  ).map(({ body }) => body!.kind);
+  assertEquals(order.slice(-3), ["disposition", "disposition", "transfer"]);
+  assertEquals(said.at(-1), "commit 0707");
+  await connection.close();
+});
+
+test("TXN-3: what is left without a commit is rolled back, once", async () => {
+  const { connection, said } = peer();
+  {
+    await using transaction = await connection.transaction();
+    await transaction.send(connection.sender("bills"), { body: "a" });
+  }
+  const second = await connection.transaction();
+  await second.rollback();
+  await second.rollback();
+  await second[Symbol.asyncDispose]();
+  assertEquals(second.state, "rolled-back");
+  for (const late of [() => second.commit(), async () => await second.send(connection.sender("x"), { body: 1 })]) {
+    const error = await assertRejects(async () => await late(), TransactionError, "it is rolled-back");
+    assertEquals(error.outcome, "rolled-back");
+  }
+  assertEquals(said, ["declare", "post a", "rollback 0707", "declare", "rollback 0707"]);
+  await connection.close();
+});
+
+test("TXN-5: a refused message fails its send, and the commit becomes a rollback that says why", async () => {
+  const { connection, said } = peer({
+    posted: () => ({ kind: "rejected", error: { condition: "amqp:precondition-failed", description: "no room" } }),
+  });
+  const transaction = await connection.transaction();
+  const sent = transaction.send(connection.sender("bills"), { body: "a" });
+  const error = await assertRejects(() => transaction.commit(), TransactionError, "Cannot commit transaction");
+  assertEquals([error.outcome, error.condition, transaction.state], [
+    "rolled-back",
+    "amqp:transaction:rollback",
+    "rolled-back",
+  ]);
+  assert(error.cause instanceof OutcomeError);
+  await assertRejects(() => sent, OutcomeError);
+  assertEquals(said, ["declare", "post a", "rollback 0707"]);
+  await connection.close();
+});
+
+test("TXN-4, TXN-10: what the coordinator refuses is an error with its condition", async () => {
+  const rejected = (condition: string) => (delivery: Delivery) =>
+    delivery.reject({ condition, description: "too late" });
+  const late = peer({ discharge: rejected("amqp:transaction:timeout") });
+  const transaction = await late.connection.transaction();
+  const error = await assertRejects(() => transaction.commit(), TransactionError, "amqp:transaction:timeout: too late");
+  assertEquals([error.condition, error.outcome, error.remote], ["amqp:transaction:timeout", "rolled-back", true]);
+  await late.connection.close();
+
+  const full = peer({ declare: rejected("amqp:resource-limit-exceeded") });
+  const refused = await assertRejects(() => full.connection.transaction(), AmqpError, "Cannot begin transaction");
+  assertEquals(refused.condition, "amqp:resource-limit-exceeded");
+  await full.connection.close();
+
+  const odd = peer({ declare: (delivery) => delivery.accept() });
+  await assertRejects(() => odd.connection.transaction(), AmqpError, "peer answered with accepted");
+  await odd.connection.close();
+});
+
+test("TXN-1, TXN-9: a peer that has no coordinator, or none of local transactions, says so at the beginning", async () => {
+  const unable = peer({ capabilities: ["amqp:distributed-transactions"] });
+  await assertRejects(() => unable.connection.transaction(), AmqpError, "no coordinator of local ones");
+  await unable.connection.close();
+  const silent = peer({ capabilities: [] });
+  assertEquals((await silent.connection.transaction()).state, "open");
+  await silent.connection.close();
+  const none = linkUp(acceptor());
+  const error = await assertRejects(() => none.transaction(), AmqpError);
+  assertEquals(error.condition, "amqp:not-implemented");
+  await none.close();
+});
+
+test("TXN-8: a connection that is lost before the commit rolls back, during it leaves it in doubt", async () => {
+  const before = peer();
+  const early = await before.connection.transaction();
+  before.connection.destroy(new Error("cable"));
+  const error = await assertRejects(() => early.commit(), TransactionError, "rolled");
+  assertEquals([error.outcome, early.state], ["rolled-back", "rolled-back"]);
+  await early.rollback();
+
+  const during: Peer = peer({ discharge: () => during.connection.destroy(new Error("cable")) });
+  const doubtful = await during.connection.transaction();
+  const doubt = await assertRejects(() => doubtful.commit(), TransactionError, "whether it took effect is not known");
+  assertEquals([doubt.outcome, doubt.retryable, doubtful.state], ["in-doubt", false, "in-doubt"]);
+  assertStringIncludes(doubt.message, "cable");
+  await assertRejects(() => doubtful.rollback(), TransactionError, "it is in-doubt");
+  await doubtful[Symbol.asyncDispose]();
+
+  // A rollback needs no answer: what is not committed is not there.
+  const back: Peer = peer({ discharge: () => back.connection.destroy(new Error("cable")) });
+  const undone = await back.connection.transaction();
+  await undone.rollback();
+  assertEquals(undone.state, "rolled-back");
+});
+
+test("TXN-7: acquiring names the transaction in the flow, and ends with what the sender has", async () => {
+  const { connection, frames } = peer();
+  const receiver = connection.receiver("orders", { credit: "manual" });
+  const transaction = await connection.transaction();
+  const acquired = await transaction.acquire(receiver, 5);
+  assertEquals(acquired.map(({ message }) => message.body), ["one", "two"]);
+  for (const delivery of acquired) transaction.accept(delivery);
+  await transaction.commit();
+  const flow = frames.find(({ direction, body }) =>
+    direction === "out" && body?.kind === "flow" && body.linkCredit === 5
+  );
+  assert(flow?.body?.kind === "flow");
+  assertEquals([flow.body.properties?.["txn-id"], flow.body.drain], [ID, true]);
+  const automatic = connection.receiver("orders", { credit: 1 });
+  const other = await connection.transaction();
+  await assertRejects(() => other.acquire(automatic, 1), TypeError, 'attach it with credit "manual"');
+  await connection.close();
+});
