@@ -6,11 +6,12 @@
 
 import * as condition from "../base/condition.ts";
 import { type Environment, randomName } from "../base/environment.ts";
-import type { AmqpError } from "../base/errors.ts";
+import { AmqpError } from "../base/errors.ts";
 import { quote } from "../base/text.ts";
 import { toDescribed } from "../codec/composite.ts";
 import { Described, type Fields, type ReceiverSettleMode, type Source, type Target } from "../codec/types.ts";
 import type { Connection } from "../client/connection.ts";
+import type { Sender } from "../client/sender.ts";
 import type { LinkRequest, ReceiverRequest, SenderRequest } from "../server/acceptor.ts";
 import type { Budget } from "./budget.ts";
 import { Consumer, failed } from "./consumer.ts";
@@ -181,9 +182,9 @@ function attachToTopic(context: AttachContext, request: SenderRequest, wanted: W
   node.listen(subscription, consumer);
   const { connection } = request;
   sender.closed.then(() => {
-    node.leave(subscription, consumer, sender.endedForGood);
+    node.leave(subscription, consumer, wasClosed(sender));
     if (request.dynamic) context.nodes.delete(address);
-    if (expiry.policy !== "connection-close" || sender.endedForGood) return;
+    if (expiry.policy !== "connection-close") return;
     connection.closed.then(() => {
       if (subscription.consumers.size === 0) node.unsubscribe(subscription);
     });
@@ -202,7 +203,7 @@ function subscribe(
     const { subscription } = old;
     const same = old.topic === topic && subscription.options.shared === shared &&
       subscription.options.filters.key === filters.key;
-    if (subscription.consumers.size > 0 && !(same && shared)) {
+    if (subscription.busy && !(same && shared)) {
       throw refusal(condition.resourceLocked, "its subscription has a link already");
     }
     if (same) return subscription;
@@ -231,7 +232,7 @@ function recall(context: AttachContext, request: SenderRequest): void {
   const found = findSubscription(context, lastingName(request, attach.name.endsWith("|global"), shared));
   if (found === undefined) throw refusal(condition.notFound, "there is no subscription of its name");
   const { topic, subscription } = found;
-  if (subscription.consumers.size > 0) throw refusal(condition.resourceLocked, "its subscription has a link already");
+  if (subscription.busy) throw refusal(condition.resourceLocked, "its subscription has a link already");
   const { filters, expiry } = subscription.options;
   const source: Source = {
     ...sourceTerms(request, { kind: "source" }, filters, topic.address),
@@ -243,7 +244,12 @@ function recall(context: AttachContext, request: SenderRequest): void {
   const sender = accept(context, request, { source });
   const consumer = new Consumer(sender, subscription.queue, { now: context.environment.now });
   topic.listen(subscription, consumer);
-  sender.closed.then(() => topic.leave(subscription, consumer, sender.endedForGood));
+  sender.closed.then(() => topic.leave(subscription, consumer, wasClosed(sender)));
+}
+
+// Whether the peer has ended a link for good: one that was lost, suspended or taken over is taken up again.
+function wasClosed({ endedForGood, error }: Sender): boolean {
+  return endedForGood && (error === undefined || (error instanceof AmqpError && error.remote));
 }
 
 function findSubscription(
@@ -295,7 +301,7 @@ function sourceTerms(request: SenderRequest, wish: Source, filters: Filters, add
 
 function accept<Link, Terms>(
   { nodes, settleModes }: AttachContext,
-  request: LinkRequest<Link, Terms>,
+  request: LinkRequest<"sender" | "receiver", Link, Terms>,
   terms: Terms & { source?: Source; target?: Target },
 ): Link {
   const { rcvSettleMode = "first" } = request.attach;

@@ -48,6 +48,12 @@ export class Subscription {
     this.queue = queue;
   }
 
+  /** True while a link listens. */
+  get busy(): boolean {
+    for (const { sender } of this.consumers) if (sender.open) return true;
+    return false;
+  }
+
   /** True if it goes on when nobody listens, so that nothing may be dropped because a listener is slow. */
   get lasting(): boolean {
     return this.options.expiry.policy === "never";

@@ -41,7 +41,9 @@ export type { SaslIdentity, SaslServerExchange, SaslServerMechanism } from "../s
 export type { CheckPassword, IdentifyExternal } from "../sasl/server_mechanisms.ts";
 
 /** A link that a peer wants to attach, to be accepted or refused. */
-export interface LinkRequest<Link, Terms> {
+export interface LinkRequest<Role extends "sender" | "receiver", Link, Terms> {
+  /** What this side would be: `"sender"` for a peer that wants to receive. */
+  readonly role: Role;
   /** The connection it comes on. */
   readonly connection: Connection;
   /** The peer's attach. */
@@ -63,9 +65,9 @@ export interface AcceptTerms extends LinkOptions {
 }
 
 /** A peer that wants to receive: this side sends. */
-export type SenderRequest = LinkRequest<Sender, AcceptTerms & SendTerms>;
+export type SenderRequest = LinkRequest<"sender", Sender, AcceptTerms & SendTerms>;
 /** A peer that wants to send: this side receives. */
-export type ReceiverRequest = LinkRequest<Receiver, AcceptTerms & ReceiveTerms>;
+export type ReceiverRequest = LinkRequest<"receiver", Receiver, AcceptTerms & ReceiveTerms>;
 
 /** How an {@linkcode Acceptor} treats those who connect. */
 export interface AcceptorOptions {
@@ -293,6 +295,7 @@ function senderRequest(connection: Connection, link: SenderEndpoint): SenderRequ
   const attach = link.remote!;
   const { source } = attach;
   return {
+    role: "sender",
     connection,
     attach,
     address: source?.address,
@@ -312,6 +315,7 @@ function receiverRequest(connection: Connection, link: ReceiverEndpoint): Receiv
   const attach = link.remote!;
   const target = attach.target?.kind === "target" ? attach.target : undefined;
   return {
+    role: "receiver",
     connection,
     attach,
     address: target?.address,
