@@ -27,13 +27,16 @@ export {
   publish,
   type PublishOptions,
 } from "./src/client/connect.ts";
+export type { Asked, AttemptOptions, Dial } from "./src/client/attempt.ts";
+export type { ReconnectOptions } from "./src/client/reconnect.ts";
+export type { RetryOptions } from "./src/recovery/retry.ts";
 export { anonymous, external, plain } from "./src/sasl/mechanisms.ts";
 export type { SaslAuth, SaslExchange, SaslMechanism, SaslTarget } from "./src/sasl/mechanism.ts";
-export type { Connection, ConnectionEvent } from "./src/client/connection.ts";
+export type { Connection, ConnectionEvent, ConnectionState } from "./src/client/connection.ts";
 export type { ConnectionBase } from "./src/client/connection_base.ts";
 export type { Transaction, TransactionState } from "./src/client/transaction.ts";
-export type { Session, SessionConnection, SessionOptions } from "./src/client/session.ts";
-export type { Link, LinkConnection } from "./src/client/link.ts";
+export type { Session, SessionConnection, SessionOptions, SharedSession } from "./src/client/session.ts";
+export type { Interruption, Link, LinkConnection } from "./src/client/link.ts";
 export type { CloseOptions, Lifetime } from "./src/client/lifetime.ts";
 export type { Sender, SendOptions, SendTerms } from "./src/client/sender.ts";
 export type { Receiver, ReceiveTerms, ServeOptions } from "./src/client/receiver.ts";
@@ -62,7 +65,7 @@ export type { FrameTrace } from "./src/engine/events.ts";
 export { type Environment, systemEnvironment } from "./src/base/environment.ts";
 export type { WaitOptions } from "./src/base/wait.ts";
 export type { Channel, ChannelClose } from "./src/transport/channel.ts";
-export type { TransportOptions } from "./src/transport/dial.ts";
+export type { DialAnyOptions, TransportOptions } from "./src/transport/dial.ts";
 export type { SocketProxyOptions, TlsOptions } from "./src/transport/socket/dial.ts";
 export type {
   ProxyCredentialsCallback,

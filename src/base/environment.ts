@@ -55,3 +55,11 @@ export function randomFraction(environment: Environment): number {
   environment.random(bytes);
   return new DataView(bytes.buffer).getUint32(0) / 0x1_0000_0000;
 }
+
+/** Calls `call` whenever the runtime says that the network is back, and gives a function that ends that. */
+export function listenOnline(call: () => void): () => void {
+  // Browsers tell, and what is built like them.
+  const global = globalThis as Partial<EventTarget>;
+  global.addEventListener?.("online", call);
+  return () => global.removeEventListener?.("online", call);
+}

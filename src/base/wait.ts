@@ -60,6 +60,11 @@ export class Deferred<T> {
     return this.#promise;
   }
 
+  /** Whether it has its outcome. */
+  get settled(): boolean {
+    return this.#outcome !== undefined;
+  }
+
   /** Fulfils it. */
   resolve(value: T): void {
     this.#outcome ??= { value };

@@ -4,27 +4,29 @@
  * @module
  */
 
-import { OutcomeError } from "../base/errors.ts";
-import { type Environment, randomName } from "../base/environment.ts";
+import { type Environment, randomFraction, randomName, systemEnvironment } from "../base/environment.ts";
+import { OutcomeError, TransportError } from "../base/errors.ts";
+import { checkAddress, checkOptions, type OptionKinds } from "../base/options.ts";
+import { quote } from "../base/text.ts";
+import { abortable, ignore, type WaitOptions, within } from "../base/wait.ts";
 import type { Message } from "../codec/message.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import type { Accepted, Fields, SaslFrameBody } from "../codec/types.ts";
 import { ClientHandshake } from "../engine/client_handshake.ts";
 import type { FrameTrace } from "../engine/events.ts";
-import { SenderEndpoint } from "../engine/sender.ts";
 import type { SessionOptions } from "../engine/session.ts";
-import type { Channel } from "../transport/channel.ts";
-import { dialAny, type TransportOptions } from "../transport/dial.ts";
-import { parseUrl, readUrl } from "../transport/url.ts";
+import { checkRetry, isPassing, Retry, type RetryOptions } from "../recovery/retry.ts";
 import { SaslClient } from "../sasl/client.ts";
-import type { SaslAuth, SaslMechanism } from "../sasl/mechanism.ts";
-import { anonymous, plain } from "../sasl/mechanisms.ts";
+import type { SaslAuth } from "../sasl/mechanism.ts";
+import { anonymous } from "../sasl/mechanisms.ts";
+import type { Channel } from "../transport/channel.ts";
+import { parseUrl, readUrl } from "../transport/url.ts";
+import { attempt, type AttemptOptions, CallbackFailure, loginTerms } from "./attempt.ts";
 import { Connection } from "./connection.ts";
-import { ConnectionBase, type ConnectionHooks, type ConnectionTerms } from "./connection_base.ts";
+import { ConnectionBase, type ConnectionTerms } from "./connection_base.ts";
+import { type ReconnectOptions, Reconnector } from "./reconnect.ts";
 import { Sender, type SendOptions } from "./sender.ts";
-import { checkAddress, checkOptions, describeKind, type OptionKinds } from "../base/options.ts";
 import { CODEC_LIMIT_KINDS, codecLimits, senderAttach, SESSION_KINDS } from "./terms.ts";
-import { abortable, ignore, type WaitOptions } from "../base/wait.ts";
 
 /** Bounds of what a peer can cost; each has a default. */
 export interface ConnectionLimits extends Partial<CodecLimits> {
@@ -46,23 +48,14 @@ export interface ConnectionLimits extends Partial<CodecLimits> {
 }
 
 /** What {@linkcode connect} takes. */
-export interface ConnectOptions extends WaitOptions, TransportOptions {
+export interface ConnectOptions extends WaitOptions, AttemptOptions {
   /**
-   * How to authenticate: a mechanism, several of them, the one to prefer first, a function that gives them and is asked on
-   * every attempt, or null for a connection without SASL. Default: PLAIN with the user info of the URL, or ANONYMOUS without
-   * any.
+   * How a connection that is lost is made anew: back-off with full jitter, 250 ms to 30 s, without end; false ends it with the
+   * error. Everything that the program holds lives on meanwhile. Default: `{}`.
    */
-  auth?: SaslAuth | null | (() => SaslAuth | null | Promise<SaslAuth | null>);
-  /**
-   * True sends the credentials, and all that follows, without waiting for what the server offers and says to them: two
-   * round trips less. Only for a server that is known to take it and the mechanism, which must have no challenge. Default:
-   * false.
-   */
-  pipelineSasl?: boolean;
+  reconnect?: ReconnectOptions | false;
   /** Names this container to the peer. Default: a random name. */
   containerId?: string;
-  /** The virtual host. Default: the host of the URL. */
-  hostname?: string;
   /** Largest frame taken, in bytes, at least 512. Default: 131,072. */
   maxFrameSize?: number;
   /** Highest channel that either side may use. Default: 255. */
@@ -73,8 +66,6 @@ export interface ConnectOptions extends WaitOptions, TransportOptions {
   properties?: Fields;
   /** Capabilities wanted of the peer. */
   desiredCapabilities?: string[];
-  /** WebSocket subprotocols to offer. Default: `["amqp"]`; Azure wants `["AMQPWSB10"]`. */
-  subprotocols?: string[];
   /** Terms of the session that links of the connection share. */
   session?: SessionOptions;
   /** Bounds of what the peer can cost. */
@@ -111,24 +102,37 @@ function connectKinds(): OptionKinds<ConnectOptions> {
     trace: "function",
     environment: "object",
     transport: '"auto", "websocket" or "socket"',
-    headers: "object or array",
-    tls: "object",
+    headers: "object, array or function",
+    tls: "object or function",
+    dial: "function",
+    reconnect: "object or boolean",
     proxy: "string or object",
   };
 }
 
 /** What {@linkcode publish} takes. */
-export type PublishOptions = ConnectOptions & Pick<SendOptions, "settled">;
+export interface PublishOptions extends Omit<ConnectOptions, "reconnect">, Pick<SendOptions, "settled"> {
+  /** How further attempts are made while there is time; false makes one only. Default: `{}`. */
+  reconnect?: RetryOptions | false;
+  /** Milliseconds for all of it, further attempts included. Default: 30,000. */
+  timeoutMs?: number;
+}
+
+/** How long {@linkcode publish} may take by default, in milliseconds. */
+export const PUBLISH_TIMEOUT_MS = 30_000;
 
 /**
  * Connects to a broker and opens an AMQP connection: over a WebSocket for `ws:` and `wss:`, and where there are sockets also
- * over TCP for `amqp:` and TLS for `amqps:`.
+ * over TCP for `amqp:` and TLS for `amqps:`; or over a channel that is open already.
  *
- * User info in the URL is used for SASL PLAIN only; it is not sent with the HTTP request.
+ * A connection that is lost is made anew, and everything that the program holds goes on: see `reconnect`. Of several URLs,
+ * the servers of one service, each is tried in turn. User info in the URL is used for SASL PLAIN only; it is not sent with the
+ * HTTP request.
  *
  * @throws {TransportError} If the WebSocket or socket cannot be opened, or this runtime cannot honour an option.
  * @throws {AmqpError} If the peer refuses the credentials or the connection.
- * @throws {TypeError} If the URL or an option cannot be used.
+ * @throws {TypeError} If the URL or an option cannot be used, such as `reconnect` with a channel.
+ * @throws {RangeError} If a number is out of range.
  *
  * @example
  * ```ts
@@ -140,24 +144,37 @@ export type PublishOptions = ConnectOptions & Pick<SendOptions, "settled">;
  * }
  * ```
  */
-export async function connect(url: string | URL, options: ConnectOptions = {}): Promise<Connection> {
+export async function connect(
+  where: string | URL | readonly (string | URL)[] | Channel,
+  options: ConnectOptions = {},
+): Promise<Connection> {
   checkOptions("connect", options, connectKinds());
-  const connection = await start(Connection, url, options);
-  try {
-    await connection.ready(options);
-  } catch (error) {
-    connection.destroy(error as Error);
-    throw error;
+  const { signal, reconnect } = options;
+  if (isChannel(where)) {
+    if (reconnect) throw new TypeError('Cannot connect: a channel cannot be dialled again, leave out "reconnect"');
+    const { auth = anonymous(), hostname } = options;
+    const given = typeof auth === "function" ? await abortable(Promise.resolve(auth()), signal) : auth;
+    return await opened(openOver(where, given ?? undefined, { ...options, hostname }), undefined, signal);
   }
-  return connection;
+  if (reconnect) checkRetry(reconnect);
+  signal?.throwIfAborted();
+  const policy = reconnect === false ? undefined : reconnect ?? {};
+  const urls = urlsOf(where);
+  const terms = connectionTerms(options);
+  const list = policy?.shuffle ? shuffled(urls, terms.environment) : urls;
+  const reconnector = new Reconnector(list, options, policy);
+  return await opened(new Connection(terms, reconnector.hooks), reconnector, signal);
 }
 
 /**
  * Sends one message and closes: connection, session and link are opened in one flight, without a wait in between.
  *
+ * Trouble that passes is tried again until the time is up. A message whose outcome was lost then goes out again, and may
+ * arrive twice; one that is sent `settled` goes out once.
+ *
  * @returns The outcome, or undefined with `settled`.
  * @throws {OutcomeError} If the message was not accepted.
- * @throws {TransportError | AmqpError} If it could not be sent.
+ * @throws {TransportError | AmqpError} If it could not be sent, also for want of time.
  * @throws {TypeError} If an argument or option cannot be used.
  *
  * @example
@@ -170,16 +187,58 @@ export async function connect(url: string | URL, options: ConnectOptions = {}): 
  * ```
  */
 export async function publish(
-  url: string | URL,
+  url: string | URL | readonly (string | URL)[],
   address: string,
   message: Message | Uint8Array,
   options: PublishOptions = {},
 ): Promise<Accepted | undefined> {
-  checkOptions("publish", options, { ...connectKinds(), settled: "boolean" });
+  checkOptions("publish", options, { ...connectKinds(), settled: "boolean", timeoutMs: "number" });
   checkAddress("publish", address);
-  const connection = await start(ConnectionBase, url, options);
+  const { signal, reconnect, timeoutMs = PUBLISH_TIMEOUT_MS } = options;
+  signal?.throwIfAborted();
+  const urls = urlsOf(url);
+  const terms = connectionTerms(options);
+  const { environment } = terms;
+  const retry = new Retry(reconnect === false ? { maxAttempts: 0 } : reconnect ?? {}, urls.length);
+  const ending = new AbortController();
+  const ended = new Promise<void>((resolve) => ending.signal.onabort = () => resolve());
+  const abort = (): void => ending.abort(signal!.reason);
+  signal?.addEventListener("abort", abort);
+  const timer = environment.setTimer(() => {
+    ending.abort(new TransportError("timeout", `Cannot publish to ${quote(address)}: no outcome in ${timeoutMs} ms`));
+  }, timeoutMs);
   try {
-    return await senderTo(address, connection).send(message, options);
+    for (;;) {
+      try {
+        ending.signal.throwIfAborted();
+        const target = urls[retry.attempts % urls.length]!;
+        const { channel, login } = await attempt(target, options, ending.signal);
+        const connection = new ConnectionBase(terms, {});
+        connection.attach(channel, login);
+        return await sendOver(connection, address, message, { settled: options.settled, signal: ending.signal });
+      } catch (error) {
+        const final = error instanceof CallbackFailure ? error.cause : error;
+        const decided = error instanceof OutcomeError && (error.outcome !== "lost" || options.settled);
+        const delayMs = retry.next(environment.now(), randomFraction(environment));
+        if (ending.signal.aborted || decided || !isPassing(final) || delayMs === undefined) throw final;
+        await within(ended, delayMs, environment);
+      }
+    }
+  } finally {
+    environment.clearTimer(timer);
+    signal?.removeEventListener("abort", abort);
+  }
+}
+
+async function sendOver(
+  connection: ConnectionBase,
+  address: string,
+  message: Message | Uint8Array,
+  options: SendOptions,
+): Promise<Accepted | undefined> {
+  try {
+    const sender = new Sender(connection, senderAttach({ address }, connection));
+    return await connection.addLink(sender, connection.defaultSession()).send(message, options);
   } catch (error) {
     if (!(error instanceof OutcomeError)) connection.destroy(error as Error);
     throw error;
@@ -189,37 +248,31 @@ export async function publish(
   }
 }
 
-function senderTo(address: string, connection: ConnectionBase): Sender {
-  const endpoint = connection.defaultSession().attach(
-    SenderEndpoint,
-    senderAttach({ address }, connection),
-  );
-  return connection.addLink(endpoint, new Sender(connection, endpoint));
-}
-
-// Dials, and sends all that can be sent before the peer has said anything.
-async function start<C>(Class: ConnectionClass<C>, url: string | URL, options: ConnectOptions): Promise<C> {
-  const target = parseUrl(url);
-  // Before anything is asked of whoever has the credentials.
-  readUrl(target);
-  const { signal, limits } = options;
-  signal?.throwIfAborted();
-  const hostname = options.hostname ?? target.hostname;
-  const auth = await abortable(authOf(target, options.auth), signal);
-  const sasl = auth === null ? undefined : new SaslClient(auth, {
-    hostname,
-    port: Number(target.port) || undefined,
-    secure: isSecure(target),
-  });
-  const saslInit = options.pipelineSasl ? await abortable(Promise.resolve(sasl?.begin()), signal) : undefined;
-  const channel = await dialAny(target, { ...options, handshakeTimeoutMs: limits?.handshakeTimeoutMs });
-  return open(Class, channel, sasl, { ...options, saslInit, hostname });
+// The connection once the peer has opened it.
+async function opened(
+  connection: Connection,
+  reconnector: Reconnector | undefined,
+  signal: AbortSignal | undefined,
+): Promise<Connection> {
+  const abort = (): void => connection.destroy(signal!.reason);
+  signal?.addEventListener("abort", abort, { once: true });
+  try {
+    await reconnector?.open(connection);
+    await connection.ready({ signal });
+  } catch (error) {
+    connection.destroy(error as Error);
+    throw error instanceof CallbackFailure ? error.cause : error;
+  } finally {
+    signal?.removeEventListener("abort", abort);
+  }
+  return connection;
 }
 
 /** What {@linkcode openOver} takes. */
-export interface OpenOptions
-  extends Omit<ConnectOptions, "auth" | "pipelineSasl" | "signal" | "subprotocols" | keyof TransportOptions> {
-  /** The choice of the mechanism, where `pipelineSasl` does not wait for what the server offers. */
+export interface OpenOptions extends Omit<ConnectOptions, keyof AttemptOptions | "reconnect" | "signal"> {
+  /** The virtual host. */
+  hostname?: string;
+  /** The choice of the mechanism, where it does not wait for what the server offers. */
   saslInit?: SaslFrameBody | undefined;
 }
 
@@ -229,73 +282,48 @@ export function openOver(
   auth: SaslAuth | SaslClient | undefined,
   options: OpenOptions = {},
 ): Connection {
-  const { hostname } = options;
+  const { hostname, saslInit } = options;
   const fresh = auth !== undefined && !(auth instanceof SaslClient);
-  return open(Connection, channel, fresh ? new SaslClient(auth, { hostname, secure: true }) : auth, options);
+  const sasl = fresh ? new SaslClient(auth, { hostname, secure: true }) : auth;
+  const connection = new Connection(connectionTerms(options), {});
+  connection.attach(channel, { ...loginTerms(sasl, saslInit), hostname });
+  return connection;
 }
 
-type ConnectionClass<C> = new (channel: Channel, options: ConnectionTerms, hooks: ConnectionHooks) => C;
-
-function open<C>(
-  Class: ConnectionClass<C>,
-  channel: Channel,
-  sasl: SaslClient | undefined,
-  options: OpenOptions,
-): C {
-  const { hostname, limits = {}, saslInit } = options;
-  return new Class(
-    channel,
-    {
-      handshake: () => new ClientHandshake(sasl !== undefined && (saslInit ? "pipelined" : true), true),
-      environment: options.environment,
-      containerId: options.containerId ?? randomName(options.environment),
-      hostname,
-      maxFrameSize: options.maxFrameSize,
-      channelMax: options.channelMax,
-      idleTimeOut: options.idleTimeOut,
-      properties: options.properties,
-      desiredCapabilities: options.desiredCapabilities,
-      saslMaxFrameSize: limits.saslFrameSize,
-      maxOpenSize: limits.openFrameSize,
-      maxBufferedBytes: limits.maxBufferedBytes,
-      openTimeoutMs: limits.openTimeoutMs,
-      closeTimeoutMs: limits.closeTimeoutMs,
-      session: options.session,
-      limits: codecLimits(limits),
-      trace: options.trace,
-    },
-    sasl === undefined ? {} : {
-      onstart: (endpoint) => {
-        if (saslInit !== undefined) endpoint.sasl(saslInit);
-      },
-      onsasl: async (frame, endpoint) => {
-        const answer = await sasl.handle(frame);
-        if (answer !== undefined) endpoint.sasl(answer);
-        if (frame.kind === "saslOutcome") endpoint.confirmSasl();
-      },
-    },
-  );
+// Checked before anything is asked of whoever has the credentials.
+function urlsOf(where: string | URL | readonly (string | URL)[]): URL[] {
+  const urls = [where].flat().map(parseUrl);
+  if (urls.length === 0) throw new TypeError("Cannot connect: the list of URLs is empty");
+  for (const url of urls) readUrl(url);
+  return urls;
 }
 
-async function authOf(url: URL, auth: ConnectOptions["auth"]): Promise<SaslAuth | null> {
-  const given = typeof auth === "function" ? await auth() : auth === undefined ? fromUserInfo(url) : auth;
-  for (const one of given === null ? [] : [given].flat()) {
-    if (typeof one?.exchange === "function") continue;
-    throw new TypeError(
-      `Cannot connect: option "auth" is ${describeKind(one)}, not a mechanism such as plain(user, password)`,
-    );
-  }
-  return given;
+interface ClientTerms extends ConnectionTerms {
+  readonly environment: Environment;
 }
 
-function fromUserInfo(url: URL): SaslMechanism {
-  return url.username === "" ? anonymous() : plain(decodeURIComponent(url.username), decodeURIComponent(url.password));
+function connectionTerms(options: Omit<ConnectOptions, keyof AttemptOptions>): ClientTerms {
+  const { limits = {}, environment = systemEnvironment } = options;
+  return {
+    ...options,
+    // Each attempt has its own.
+    handshake: () => new ClientHandshake(),
+    environment,
+    containerId: options.containerId ?? randomName(environment),
+    saslMaxFrameSize: limits.saslFrameSize,
+    maxOpenSize: limits.openFrameSize,
+    maxBufferedBytes: limits.maxBufferedBytes,
+    openTimeoutMs: limits.openTimeoutMs,
+    closeTimeoutMs: limits.closeTimeoutMs,
+    limits: codecLimits(limits),
+  };
 }
 
-function isSecure({ protocol, hostname }: URL): boolean {
-  return protocol === "wss:" || protocol === "amqps:" || isLoopback(hostname);
+function isChannel(where: unknown): where is Channel {
+  return typeof (where as Partial<Channel> | undefined)?.send === "function";
 }
 
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host.endsWith(".localhost") || host === "[::1]" || /^127(\.\d{1,3}){3}$/.test(host);
+function shuffled<T>(list: readonly T[], environment: Environment): T[] {
+  const left = [...list];
+  return list.map(() => left.splice(Math.floor(randomFraction(environment) * left.length), 1)[0]!);
 }

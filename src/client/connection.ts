@@ -4,15 +4,25 @@
  * @module
  */
 
+import * as condition from "../base/condition.ts";
+import { AmqpError } from "../base/errors.ts";
 import type { DecodedMessage, Message } from "../codec/message.ts";
-import { ReceiverEndpoint } from "../engine/receiver.ts";
-import { SenderEndpoint } from "../engine/sender.ts";
+import type { Open } from "../codec/types.ts";
+import type { IncomingDelivery } from "../engine/deliveries.ts";
+import type { EngineEvent } from "../engine/events.ts";
+import { isPassing } from "../recovery/retry.ts";
+import type { Channel } from "../transport/channel.ts";
+import type { ReceiverEndpoint } from "../engine/receiver.ts";
+import type { SenderEndpoint } from "../engine/sender.ts";
 import type { SessionEndpoint, SessionOptions } from "../engine/session.ts";
-import { ConnectionBase, type ConnectionEvent } from "./connection_base.ts";
+import { type Attachment, type AttachmentTerms, ConnectionBase } from "./connection_base.ts";
+import { type ConnectionEvent, type ConnectionState, EventQueue } from "./events.ts";
+import type { CloseOptions } from "./lifetime.ts";
+import type { Link } from "./link.ts";
 import { checkCredit, Receiver, type ReceiveTerms } from "./receiver.ts";
 import type { Requester } from "./request.ts";
 import { Sender, type SendTerms } from "./sender.ts";
-import { Session } from "./session.ts";
+import { Session, type SharedSession } from "./session.ts";
 import {
   receiverAttach,
   type ReceiverOptions,
@@ -23,9 +33,9 @@ import {
 } from "./terms.ts";
 import type { Coordinator, Transaction } from "./transaction.ts";
 import { checkOptions } from "../base/options.ts";
-import { abortable, Deferred, type WaitOptions } from "../base/wait.ts";
+import type { WaitOptions } from "../base/wait.ts";
 
-export type { ConnectionEvent };
+export type { ConnectionEvent, ConnectionState };
 
 /**
  * One AMQP connection: sessions and links over one WebSocket.
@@ -34,8 +44,20 @@ export type { ConnectionEvent };
  * once with the error.
  */
 export class Connection extends ConnectionBase {
+  readonly #queues = new Set<EventQueue>();
   #requester: Requester | undefined;
   #coordinator: Coordinator | undefined;
+  #opened = false;
+  // What becomes of messages that were in motion when something was lost.
+  #returning = { resent: 0, lost: 0, redelivered: 0 };
+
+  /** Where it stands: `"interrupted"` while a lost one is made anew. */
+  get state(): ConnectionState {
+    if (this.over) return "closed";
+    if (!this.open) return "closing";
+    if (!this.#opened) return "connecting";
+    return this.attachment?.opened ? "open" : "interrupted";
+  }
 
   /**
    * Attaches a sender. It can be used at once: messages wait until the peer has accepted it and gives credit.
@@ -83,9 +105,8 @@ export class Connection extends ConnectionBase {
    */
   session(options: SessionOptions = {}): Session {
     checkOptions("begin session", options, SESSION_KINDS);
-    const endpoint = this.beginSession(options);
-    const session = new Session(this, endpoint);
-    this.addSession(endpoint, session);
+    const session = new Session(this, options);
+    this.addSession(session.shared);
     return session;
   }
 
@@ -135,24 +156,23 @@ export class Connection extends ConnectionBase {
 
   /** What happens to the connection from now on, up to and with its end; a signal that is aborted makes it throw. */
   events(options: WaitOptions = {}): AsyncGenerator<ConnectionEvent, void, void> {
-    const events = new EventQueue();
-    const leave = this.listen((event) => events.push(event));
-    return events.iterate(options.signal, leave);
+    const queue = new EventQueue();
+    if (this.over) queue.push({ kind: "closed", error: this.error });
+    else this.#queues.add(queue);
+    return queue.iterate(options.signal, () => this.#queues.delete(queue));
   }
 
   /** @ignore For sessions. */
-  attachSender(session: SessionEndpoint, options: SenderOptions): Sender {
+  attachSender(session: SharedSession, options: SenderOptions): Sender {
     this.requireOpen("attach sender");
-    const endpoint = session.attach(SenderEndpoint, senderAttach(options, this));
-    return this.adopt(endpoint, options);
+    return this.addLink(new Sender(this, senderAttach(options, this), options), session);
   }
 
   /** @ignore For sessions. */
-  attachReceiver(session: SessionEndpoint, options: ReceiverOptions): Receiver {
+  attachReceiver(session: SharedSession, options: ReceiverOptions): Receiver {
     this.requireOpen("attach receiver");
     checkCredit(options.credit);
-    const endpoint = session.attach(ReceiverEndpoint, receiverAttach(options, this));
-    return this.adopt(endpoint, options);
+    return this.addLink(new Receiver(this, receiverAttach(options, this), options), session);
   }
 
   /** @ignore Makes a link of this connection's user out of the engine's. */
@@ -162,36 +182,160 @@ export class Connection extends ConnectionBase {
   /** @ignore Makes a link of this connection's user out of the engine's. */
   adopt(endpoint: SenderEndpoint | ReceiverEndpoint, terms: SendTerms & ReceiveTerms): Sender | Receiver {
     const link = endpoint.role === "sender" ? new Sender(this, endpoint, terms) : new Receiver(this, endpoint, terms);
-    return this.addLink(endpoint, link);
+    this.attachment?.links.set(endpoint, link);
+    this.links.set(link, undefined);
+    this.wake();
+    return link;
+  }
+
+  /** @ignore Attaches a link again that the peer had ended, or with a new attachment; one that cannot be ends. */
+  attachAgain(link: Link): void {
+    const { attachment } = this;
+    const session = this.links.get(link);
+    if (session === undefined || attachment === undefined || link.carried) return;
+    try {
+      this.attachLink(link, session, attachment);
+    } catch (error) {
+      this.loseLink(link, error as Error);
+    }
+  }
+
+  /** @ignore Closes the links of one session, or all. */
+  async closeLinks(options: CloseOptions, session?: SharedSession): Promise<void> {
+    const closing: Promise<void>[] = [];
+    for (const [link, on] of this.links) {
+      if (session === undefined || on === session) closing.push(link.close(options));
+    }
+    await Promise.all(closing);
+  }
+
+  /** @ignore Tells those who listen to `events`. */
+  tell(event: ConnectionEvent): void {
+    for (const queue of this.#queues) queue.push(event);
+  }
+
+  /** @ignore {@inheritDoc ConnectionBase.attach} */
+  override attach(channel: Channel, terms?: AttachmentTerms): void {
+    super.attach(channel, terms);
+    for (const session of [...this.sessions]) {
+      try {
+        this.beginSession(session, this.attachment!);
+      } catch (error) {
+        this.endSession(session, error as Error);
+      }
+    }
+    for (const link of [...this.links.keys()]) this.attachAgain(link);
+  }
+
+  /** @ignore {@inheritDoc ConnectionBase.finish} */
+  override finish(error: Error | undefined): void {
+    if (this.over) return;
+    super.finish(error);
+    this.tell({ kind: "closed", error });
+    this.#queues.clear();
   }
 
   /** {@inheritDoc ConnectionBase.beforeClose} */
   protected override beforeClose(timeoutMs: number): Promise<void> {
     return this.closeLinks({ timeoutMs });
   }
-}
 
-/** Events between their happening and their being asked for. */
-class EventQueue {
-  readonly #events: ConnectionEvent[] = [];
-  #arrived = new Deferred<void>();
-
-  push(event: ConnectionEvent): void {
-    this.#events.push(event);
-    this.#arrived.resolve();
+  /** @ignore {@inheritDoc ConnectionBase.handle} */
+  protected override handle(attachment: Attachment, event: EngineEvent): void {
+    switch (event.kind) {
+      case "opened":
+        this.#handleOpened(event.open);
+        break;
+      case "begun":
+        return attachment.sessions.get(event.session)?.session?.handleBegun();
+      case "attachRequested":
+        return this.hooks.onattach?.(event.link, this);
+    }
+    super.handle(attachment, event);
   }
 
-  async *iterate(signal: AbortSignal | undefined, leave: () => void): AsyncGenerator<ConnectionEvent, void, void> {
-    try {
-      for (;;) {
-        await abortable(this.#arrived.promise, signal);
-        const event = this.#events.shift();
-        if (event === undefined) this.#arrived = new Deferred<void>();
-        else yield event;
-        if (event?.kind === "closed") return;
-      }
-    } finally {
-      leave();
+  /** @ignore {@inheritDoc ConnectionBase.handleLink} */
+  protected override handleLink(link: Link, event: EngineEvent): void {
+    const receiver = link as Receiver;
+    switch (event.kind) {
+      case "drained":
+        return receiver.handleDrained();
+      case "aborted":
+        return receiver.handleAborted();
+      case "delivery":
+        return receiver.handleDelivery(event.delivery);
+      case "disposition":
+        if (event.link.role === "sender") break;
+        return receiver.handleDisposition(event.delivery as IncomingDelivery, event.state, event.settled);
     }
+    super.handleLink(link, event);
+  }
+
+  /** @ignore {@inheritDoc ConnectionBase.handleSessionEnded} */
+  protected override handleSessionEnded(
+    attachment: Attachment,
+    endpoint: SessionEndpoint,
+    error: AmqpError | undefined,
+  ): void {
+    const shared = attachment.sessions.get(endpoint);
+    if (shared === undefined || shared.session?.open === false) {
+      return super.handleSessionEnded(attachment, endpoint, error);
+    }
+    attachment.sessions.delete(endpoint);
+    shared.endpoint = undefined;
+    const ending = error ?? new AmqpError(condition.detachForced, "Session ended by peer without an error", {
+      scope: "session",
+      remote: true,
+    });
+    for (const [key, link] of [...attachment.links]) {
+      if (key.session !== endpoint) continue;
+      attachment.links.delete(key);
+      this.loseLink(link, ending);
+    }
+    // It is begun again with the first of its links that is attached again.
+    for (const on of this.links.values()) if (on === shared) return shared.session?.handleInterrupted();
+    this.endSession(shared, error);
+  }
+
+  /** @ignore What the peer ends for a reason that passes lives on, if this side has it so. */
+  protected override loseLink(link: Link, error: Error | undefined): void {
+    const ending = link.endingOf(error);
+    if (ending !== undefined && link.returns && this.hooks.onlinklost?.(this, link, ending)) {
+      return this.#interrupt(link, ending);
+    }
+    const { open } = link;
+    this.endLink(link, ending);
+    if (open && ending !== undefined) this.tell({ kind: "linkLost", link, error: ending });
+  }
+
+  /** @ignore {@inheritDoc ConnectionBase.survives} */
+  protected override survives(attachment: Attachment, error: Error): boolean {
+    if (!this.hooks.onlost?.(this, error)) return false;
+    this.interrupt();
+    if (attachment.opened) this.tell({ kind: "interrupted", cause: error, retryable: isPassing(error) });
+    for (const link of [...this.links.keys()]) {
+      if (link.returns) this.#interrupt(link, error);
+      else this.endLink(link, error);
+    }
+    for (const shared of [...this.sessions]) {
+      shared.endpoint = undefined;
+      if (shared.session?.open === false) this.endSession(shared, error);
+      else shared.session?.handleInterrupted();
+    }
+    return true;
+  }
+
+  #handleOpened(remote: Open): void {
+    this.tell(this.#opened ? { kind: "resumed", remote, ...this.#returning } : { kind: "opened", remote });
+    this.#returning = { resent: 0, lost: 0, redelivered: 0 };
+    this.#opened = true;
+  }
+
+  #interrupt(link: Link, error: Error): void {
+    const { resent = 0, lost = 0, redelivered = 0 } = link.handleInterrupted(error);
+    const sum = this.#returning;
+    sum.resent += resent;
+    sum.lost += lost;
+    sum.redelivered += redelivered;
   }
 }

@@ -1,5 +1,6 @@
 /**
- * What a connection is below its links: the engine and its driver, who is told of what, and the end.
+ * What a connection is below its links: who is told of what, the end, and what carries it: an attachment, that is an engine
+ * and its driver over one channel, which is lost with the channel and may be followed by another.
  *
  * It makes no links by itself, so that a program that only publishes does without what receives.
  *
@@ -7,32 +8,24 @@
  */
 
 import * as condition from "../base/condition.ts";
+import { ChurnMap } from "../base/collections.ts";
 import { type Environment, systemEnvironment } from "../base/environment.ts";
 import { AmqpError, type ErrorScope } from "../base/errors.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import type { Open, SaslFrameBody } from "../codec/types.ts";
-import { ChurnMap } from "../base/collections.ts";
 import { ConnectionEndpoint, type ConnectionOptions as EngineOptions } from "../engine/connection.ts";
-import type { IncomingDelivery, OutgoingDelivery } from "../engine/deliveries.ts";
+import type { OutgoingDelivery } from "../engine/deliveries.ts";
 import type { EngineEvent } from "../engine/events.ts";
 import type { LinkEndpoint } from "../engine/link.ts";
 import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import type { SenderEndpoint } from "../engine/sender.ts";
-import type { SessionEndpoint, SessionOptions } from "../engine/session.ts";
+import type { SessionEndpoint } from "../engine/session.ts";
 import type { Channel } from "../transport/channel.ts";
 import { Driver } from "./driver.ts";
 import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, Lifetime } from "./lifetime.ts";
-import type { LinkConnection } from "./link.ts";
-import type { Receiver } from "./receiver.ts";
+import type { Link, LinkConnection } from "./link.ts";
 import type { Sender } from "./sender.ts";
-import type { Session } from "./session.ts";
-
-/** Something that happened to a connection as a whole. */
-export type ConnectionEvent =
-  /** The peer has opened it; `remote` is what it said of itself. */
-  | { readonly kind: "opened"; readonly remote: Open }
-  /** It has ended; `error` is absent after an orderly close of this side. */
-  | { readonly kind: "closed"; readonly error: Error | undefined };
+import type { SharedSession } from "./session.ts";
 
 /**
  * What connections leave to the side that they are on. An acceptor has one of these for all of its connections.
@@ -40,14 +33,16 @@ export type ConnectionEvent =
  * They are methods, so that a side may ask for the kind of connection that it makes.
  */
 export interface ConnectionHooks {
-  /** Says what is to be said before the peer has said anything. */
-  onstart?(endpoint: ConnectionEndpoint): void;
   /** Told that the peer has opened it, before any of its links are. */
   onopen?(connection: ConnectionBase): void;
   /** Does this side's part of a SASL exchange. */
   onsasl?(frame: SaslFrameBody, endpoint: ConnectionEndpoint, connection: ConnectionBase): void | Promise<void>;
   /** Decides on a link that the peer attaches. */
   onattach?(link: SenderEndpoint | ReceiverEndpoint, connection: ConnectionBase): void;
+  /** Told that what carried it is lost; true if it is to live on until there is another channel. */
+  onlost?(connection: ConnectionBase, error: Error): boolean;
+  /** Told that the peer has ended a link that it had accepted; true if the link is to live on until it is attached again. */
+  onlinklost?(connection: ConnectionBase, link: Link, error: Error): boolean;
   /** Told that it has ended, in whatever way. */
   onclosed?(connection: ConnectionBase): void;
 }
@@ -60,6 +55,27 @@ export interface ConnectionTerms extends EngineOptions {
   environment?: Environment;
 }
 
+/** How one channel is taken over: terms that are no others', and what is said first. */
+export interface AttachmentTerms extends Partial<Pick<EngineOptions, "handshake" | "hostname">> {
+  /** Says what is to be said before the peer has said anything. */
+  onstart?(endpoint: ConnectionEndpoint): void;
+  /** Does this side's part of a SASL exchange, instead of that of the hooks. */
+  onsasl?(frame: SaslFrameBody, endpoint: ConnectionEndpoint): void | Promise<void>;
+}
+
+/** What carries a connection at the moment. */
+export interface Attachment {
+  readonly terms: AttachmentTerms;
+  readonly endpoint: ConnectionEndpoint;
+  readonly driver: Driver;
+  readonly links: ChurnMap<LinkEndpoint, Link>;
+  readonly sessions: ChurnMap<SessionEndpoint, SharedSession>;
+  /** Whether the peer has opened it. */
+  opened?: boolean;
+  /** Whether this side has closed it. */
+  goodbye?: boolean;
+}
+
 /** One connection, as its links and sessions see it. */
 export class ConnectionBase extends Lifetime implements LinkConnection {
   /** Who the peer authenticated as, on the accepting side; undefined for nobody in particular. */
@@ -70,40 +86,26 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
   readonly limits: CodecLimits | undefined;
 
   readonly #options: ConnectionTerms;
-  readonly #hooks: ConnectionHooks;
-  readonly #endpoint: ConnectionEndpoint;
-  readonly #driver: Driver;
-  readonly #links = new ChurnMap<LinkEndpoint, Sender | Receiver>();
-  readonly #sessions = new ChurnMap<SessionEndpoint, Session>();
+  /** @ignore What this side is told of. */
+  protected readonly hooks: ConnectionHooks;
+  /** @ignore Its links, and which session each is on, in the order in which they were made. */
+  protected readonly links: ChurnMap<Link, SharedSession | undefined> = new ChurnMap();
+  /** @ignore Its sessions. */
+  protected readonly sessions: Set<SharedSession> = new Set();
+  /** @ignore What carries it. */
+  protected attachment: Attachment | undefined;
+  #remote: Open | undefined;
   #waitingForRoom: Set<{ handleCredit(): void }> | undefined;
-  #listeners: Set<(event: ConnectionEvent) => void> | undefined;
-  #defaultSession: SessionEndpoint | undefined;
+  #defaultSession: SharedSession | undefined;
 
-  /** Takes over `channel` and starts; the client's open goes out with what is asked for in the same turn. */
-  constructor(channel: Channel, options: ConnectionTerms, hooks: ConnectionHooks) {
+  /** Prepares a connection that nothing carries yet. */
+  constructor(options: ConnectionTerms, hooks: ConnectionHooks) {
     super();
-    this.#options = options;
-    this.#hooks = hooks;
+    // As it is, it is shared by all connections of an acceptor.
+    this.#options = options.trace === undefined ? options : { ...options, trace: this.#guarded(options.trace) };
+    this.hooks = hooks;
     this.limits = options.limits;
     this.environment = options.environment ?? systemEnvironment;
-    try {
-      this.#endpoint = new ConnectionEndpoint(
-        // As it is, it is shared by all connections of an acceptor.
-        options.trace === undefined ? options : { ...options, trace: this.#guarded(options.trace) },
-        this.environment.now(),
-      );
-      hooks.onstart?.(this.#endpoint);
-      if (this.#endpoint.handshake.client) this.#endpoint.open();
-    } catch (error) {
-      channel.close(1000);
-      throw error;
-    }
-    this.#driver = new Driver(channel, this.#endpoint, {
-      onevent: (event) => this.#handle(event),
-      onready: () => this.#handleReady(),
-      maxBufferedBytes: options.maxBufferedBytes,
-      environment: this.environment,
-    });
   }
 
   /** The name of this container. */
@@ -113,12 +115,12 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
 
   /** What the peer said of itself when it opened the connection, once it has. */
   get remote(): Readonly<Open> | undefined {
-    return this.#endpoint.remote;
+    return this.attachment?.endpoint.remote ?? this.#remote;
   }
 
   /** True while more is written than leaves. */
   get congested(): boolean {
-    return this.#driver.congested;
+    return this.attachment?.driver.congested ?? false;
   }
 
   /**
@@ -132,12 +134,15 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
   /** Drops the connection without waiting for anything; whatever waits on it ends with `cause`. */
   destroy(cause: Error): void {
     // A signal's reason may be anything.
-    this.#driver.destroy(cause instanceof Error ? cause : new Error(String(cause), { cause }));
+    const error = cause instanceof Error ? cause : new Error(String(cause), { cause });
+    const attachment = this.attachment;
+    this.finish(error);
+    attachment?.driver.destroy(error);
   }
 
   /** @ignore For links and sessions: something waits to be written. */
   wake(): void {
-    this.#driver.wake();
+    this.attachment?.driver.wake();
   }
 
   /** @ignore For senders: tells `sender` when the channel takes more. */
@@ -145,60 +150,87 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     (this.#waitingForRoom ??= new Set()).add(sender);
   }
 
-  /** @ignore The session of all links that do not ask for one of their own. */
-  defaultSession(): SessionEndpoint {
-    this.requireOpen("attach link");
-    return this.#defaultSession ??= this.beginSession(this.#options.session);
+  /**
+   * @ignore Takes over `channel` and starts; the client's open, its sessions and links go out with what is asked for in the
+   * same turn.
+   */
+  attach(channel: Channel, terms: AttachmentTerms = {}): void {
+    let endpoint: ConnectionEndpoint;
+    try {
+      const { handshake, hostname } = terms;
+      const options = handshake === undefined ? this.#options : { ...this.#options, handshake, hostname };
+      endpoint = new ConnectionEndpoint(options, this.environment.now());
+      terms.onstart?.(endpoint);
+      if (endpoint.handshake.client) endpoint.open();
+    } catch (error) {
+      channel.close(1000);
+      throw error;
+    }
+    const driver = new Driver(channel, endpoint, {
+      onevent: (event) => {
+        // What the last attachment still has to tell concerns nobody.
+        if (attachment === this.attachment) this.handle(attachment, event);
+      },
+      onready: () => attachment === this.attachment && this.#handleReady(),
+      maxBufferedBytes: this.#options.maxBufferedBytes,
+      environment: this.environment,
+    });
+    const attachment: Attachment = { terms, endpoint, driver, links: new ChurnMap(), sessions: new ChurnMap() };
+    this.attachment = attachment;
   }
 
-  /** @ignore Tells `link` from now on what happens to its endpoint. */
-  addLink<L extends Sender | Receiver>(endpoint: LinkEndpoint, link: L): L {
-    this.#links.set(endpoint, link);
-    this.wake();
+  /** @ignore The session of all links that do not ask for one of their own. */
+  defaultSession(): SharedSession {
+    this.requireOpen("attach link");
+    const { session: options = {} } = this.#options;
+    return this.#defaultSession ??= this.addSession({ options, endpoint: undefined, session: undefined });
+  }
+
+  /** @ignore Keeps `session`, which is begun on each attachment. */
+  addSession(session: SharedSession): SharedSession {
+    this.requireOpen("begin session");
+    if (this.attachment !== undefined) this.beginSession(session, this.attachment);
+    this.sessions.add(session);
+    return session;
+  }
+
+  /** @ignore Keeps `link`, which is attached on each attachment, on `session`. */
+  addLink<L extends Link>(link: L, session: SharedSession): L {
+    if (this.attachment !== undefined) this.attachLink(link, session, this.attachment);
+    this.links.set(link, session);
     return link;
   }
 
-  /** @ignore For links whose detach the peer never answers. */
+  /** @ignore Ends the link of an endpoint. */
   dropLink(endpoint: LinkEndpoint, error?: Error): void {
-    const link = this.#links.get(endpoint);
-    this.#links.delete(endpoint);
+    const link = this.attachment?.links.get(endpoint);
+    this.attachment?.links.delete(endpoint);
+    if (link !== undefined) this.endLink(link, error);
+  }
+
+  /** @ignore Forgets a link, which ends. */
+  endLink(link: Link, error?: Error): void {
+    this.links.delete(link);
     this.#waitingForRoom?.delete(link as Sender);
-    link?.handleEnded(error);
+    link.handleEnded(error);
   }
 
-  /** @ignore For sessions whose end the peer never answers. */
-  dropSession(endpoint: SessionEndpoint, error?: Error): void {
-    this.#sessions.get(endpoint)?.handleEnded(error);
-    this.#sessions.delete(endpoint);
+  /** @ignore Forgets a session, which ends. */
+  endSession(shared: SharedSession, error?: Error): void {
+    this.sessions.delete(shared);
+    if (this.#defaultSession === shared) this.#defaultSession = undefined;
+    shared.session?.handleEnded(error);
   }
 
-  /** @ignore Closes the links of one session, or all. */
-  async closeLinks(options: CloseOptions, session?: SessionEndpoint): Promise<void> {
-    const closing: Promise<void>[] = [];
-    for (const [endpoint, link] of this.#links) {
-      if (session === undefined || endpoint.session === session) closing.push(link.close(options));
-    }
-    await Promise.all(closing);
-  }
-
-  /** @ignore Begins a session. */
-  protected beginSession(options: SessionOptions = {}): SessionEndpoint {
-    this.requireOpen("begin session");
-    const endpoint = this.#endpoint.begin(options);
-    this.wake();
-    return endpoint;
-  }
-
-  /** @ignore Tells `session` from now on what happens to its endpoint. */
-  protected addSession(endpoint: SessionEndpoint, session: Session): void {
-    this.#sessions.set(endpoint, session);
-  }
-
-  /** Tells `listener` from now on what happens to the connection, and gives a function that ends that. */
-  protected listen(listener: (event: ConnectionEvent) => void): () => void {
-    if (this.over) listener({ kind: "closed", error: this.error });
-    else (this.#listeners ??= new Set()).add(listener);
-    return () => void this.#listeners?.delete(listener);
+  /** @ignore Ends it, and all that is on it. */
+  finish(error: Error | undefined): void {
+    if (this.over) return;
+    this.#remote = this.remote;
+    this.attachment = undefined;
+    this.end(error);
+    for (const link of [...this.links.keys()]) this.endLink(link, error);
+    for (const session of [...this.sessions]) this.endSession(session, error);
+    this.hooks.onclosed?.(this);
   }
 
   /** What is done before the goodbye. */
@@ -213,71 +245,86 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
 
   async #close(options: CloseOptions): Promise<void> {
     if (!this.over) await this.beforeClose(options.timeoutMs ?? DEFAULT_CLOSE_WAIT_MS);
-    if (!this.over) {
-      if (options.error?.condition === condition.connectionForced) this.#driver.closeCode = 1001;
-      this.#endpoint.close(options.error);
-      this.wake();
-    }
+    const attachment = this.attachment;
+    if (attachment === undefined) return this.finish(undefined);
+    attachment.goodbye = true;
+    if (options.error?.condition === condition.connectionForced) attachment.driver.closeCode = 1001;
+    attachment.endpoint.close(options.error);
+    this.wake();
     // The engine bounds the wait for the peer's close, the channel that for its own.
-    await this.#driver.ended;
+    await attachment.driver.ended;
   }
 
-  #handle(event: EngineEvent): void {
+  /** @ignore Begins a session. */
+  protected beginSession(session: SharedSession, attachment: Attachment): void {
+    const endpoint = attachment.endpoint.begin(session.options);
+    attachment.sessions.set(endpoint, session);
+    session.endpoint = endpoint;
+    attachment.driver.wake();
+  }
+
+  /** @ignore Attaches a link. */
+  protected attachLink(link: Link, session: SharedSession, attachment: Attachment): void {
+    if (session.endpoint === undefined) this.beginSession(session, attachment);
+    attachment.links.set(link.attachOn(session.endpoint!), link);
+    attachment.driver.wake();
+  }
+
+  /** @ignore Told by the engine. */
+  protected handle(attachment: Attachment, event: EngineEvent): void {
     switch (event.kind) {
       case "saslMechanisms":
       case "saslChallenge":
       case "saslInit":
       case "saslResponse":
       case "saslOutcome":
-        return this.#handleSasl(event);
+        return this.#handleSasl(attachment, event);
       case "opened":
+        attachment.opened = true;
         this.begin();
-        this.#tell({ kind: "opened", remote: event.open });
-        return this.#hooks.onopen?.(this);
+        return this.hooks.onopen?.(this);
       case "closed":
-        return this.#handleClosed(event.error);
-      case "begun":
-        return this.#sessions.get(event.session)?.handleBegun();
+        return this.#handleClosed(attachment, event.error);
       case "ended":
-        return this.#handleSessionEnded(event.session, event.error);
-      case "attachRequested":
-        return this.#hooks.onattach?.(event.link, this);
+        return this.handleSessionEnded(attachment, event.session, event.error);
+    }
+    if (!("link" in event)) return;
+    const link = attachment.links.get(event.link);
+    if (event.kind === "detached") attachment.links.delete(event.link);
+    if (link !== undefined) this.handleLink(link, event);
+  }
+
+  /** @ignore Told by the engine of one link. */
+  protected handleLink(link: Link, event: EngineEvent): void {
+    const sender = link as Sender;
+    switch (event.kind) {
       case "attached":
-        return this.#links.get(event.link)?.handleAttached();
+        return link.handleAttached();
       case "detached":
-        return this.dropLink(event.link, event.error);
+        return this.loseLink(link, event.error);
       case "credit":
-        return this.#senderOf(event.link)?.handleCredit();
+        return sender.handleCredit();
       case "sent":
-        return this.#senderOf(event.link)?.handleSent(event.delivery);
-      case "drained":
-        return this.#receiverOf(event.link)?.handleDrained();
-      case "aborted":
-        return this.#receiverOf(event.link)?.handleAborted();
-      case "delivery":
-        return this.#receiverOf(event.link)?.handleDelivery(event.delivery);
-      case "disposition": {
-        const { link, delivery, state, settled } = event;
-        if (link.role === "sender") {
-          return this.#senderOf(link)?.handleDisposition(delivery as OutgoingDelivery, state, settled);
-        }
-        return this.#receiverOf(link)?.handleDisposition(delivery as IncomingDelivery, state, settled);
-      }
+        return sender.handleSent(event.delivery);
+      case "disposition":
+        return sender.handleDisposition(event.delivery as OutgoingDelivery, event.state, event.settled);
     }
   }
 
-  #handleSasl(frame: SaslFrameBody): void {
+  #handleSasl({ endpoint, driver, terms }: Attachment, frame: SaslFrameBody): void {
     const fail = (error: unknown) => {
-      this.#endpoint.fail(
+      endpoint.fail(
         error instanceof AmqpError
           ? error
           : new AmqpError(condition.internalError, "Cannot authenticate: mechanism failed", { cause: error }),
       );
-      this.wake();
+      driver.wake();
     };
-    const done = this.#hooks.onsasl?.(frame, this.#endpoint, this);
+    const done = terms.onsasl === undefined
+      ? this.hooks.onsasl?.(frame, endpoint, this)
+      : terms.onsasl(frame, endpoint);
     // What the engine has to say after a call that came out of turn is heard with the next flush.
-    done?.then(() => this.wake(), fail);
+    done?.then(() => driver.wake(), fail);
   }
 
   // A trace that throws ends the connection, but not in the middle of a frame.
@@ -287,47 +334,45 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
       try {
         trace(frame);
       } catch (cause) {
-        const error = new AmqpError(condition.internalError, "Cannot go on: trace failed", { cause });
+        const error = new AmqpError(condition.internalError, "Cannot go on: trace failed", { cause, retryable: false });
         Promise.resolve().then(() => this.destroy(error));
       }
     };
   }
 
-  #handleSessionEnded(endpoint: SessionEndpoint, error: Error | undefined): void {
-    for (const link of [...this.#links.keys()]) if (link.session === endpoint) this.dropLink(link, error);
-    this.dropSession(endpoint, error);
-    if (this.#defaultSession === endpoint) this.#defaultSession = undefined;
+  /** @ignore The session of an endpoint has ended, and its links with it. */
+  protected handleSessionEnded(attachment: Attachment, endpoint: SessionEndpoint, error: AmqpError | undefined): void {
+    const shared = attachment.sessions.get(endpoint);
+    attachment.sessions.delete(endpoint);
+    for (const key of [...attachment.links.keys()]) if (key.session === endpoint) this.dropLink(key, error);
+    if (shared !== undefined) this.endSession(shared, error);
   }
 
-  #handleClosed(error: Error | undefined): void {
+  /** @ignore The peer has ended a link. */
+  protected loseLink(link: Link, error: Error | undefined): void {
+    this.endLink(link, error);
+  }
+
+  /** @ignore What carried it is lost; true if it lives on. */
+  protected survives(_attachment: Attachment, _error: Error): boolean {
+    return false;
+  }
+
+  #handleClosed(attachment: Attachment, error: Error | undefined): void {
     // A client whose server says goodbye is left without what it wanted; a server whose client does so is done.
-    if (error === undefined && this.open && this.#endpoint.handshake.client) {
+    if (error === undefined && this.open && attachment.endpoint.handshake.client) {
       error = new AmqpError(condition.connectionForced, "Connection closed by peer without an error", { remote: true });
     }
-    this.end(error);
-    for (const link of [...this.#links.keys()]) this.dropLink(link, error);
-    for (const session of [...this.#sessions.keys()]) this.dropSession(session, error);
-    this.#hooks.onclosed?.(this);
-    this.#tell({ kind: "closed", error });
-    this.wake();
+    this.#remote = this.remote;
+    this.attachment = undefined;
+    // The goodbye of the engine is still to be written.
+    attachment.driver.wake();
+    if (error === undefined || attachment.goodbye || !this.survives(attachment, error)) this.finish(error);
   }
 
   #handleReady(): void {
     const senders = this.#waitingForRoom;
     this.#waitingForRoom = undefined;
     for (const sender of senders ?? []) sender.handleCredit();
-  }
-
-  #senderOf(endpoint: SenderEndpoint): Sender | undefined {
-    return this.#links.get(endpoint) as Sender | undefined;
-  }
-
-  #receiverOf(endpoint: ReceiverEndpoint): Receiver | undefined {
-    return this.#links.get(endpoint) as Receiver | undefined;
-  }
-
-  #tell(event: ConnectionEvent): void {
-    for (const listener of this.#listeners ?? []) listener(event);
-    if (event.kind === "closed") this.#listeners = undefined;
   }
 }

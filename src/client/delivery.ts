@@ -17,6 +17,8 @@ import type { Link } from "./link.ts";
 export interface DeliveryReceiver extends Link {
   /** True while deliveries can be settled. */
   readonly usable: boolean;
+  /** @ignore Whether a delivery can still be settled. */
+  holds(incoming: IncomingDelivery): boolean;
   /** @ignore The outcome of a delivery is on its way. */
   handleTold(incoming: IncomingDelivery): void;
   /** @ignore Nothing more is to be done for a delivery. */
@@ -86,6 +88,11 @@ export class Delivery {
     return this.#incoming.remoteSettled;
   }
 
+  /** @ignore True while it can be settled. */
+  get usable(): boolean {
+    return this.receiver.holds(this.#incoming);
+  }
+
   /** What was told about it, if anything. */
   get outcome(): DeliveryState | undefined {
     return this.#outcome;
@@ -128,7 +135,7 @@ export class Delivery {
   /** @ignore Settles for the user where the user did not; an end of the link in between is no error here. */
   settleByDefault(processed: boolean): void {
     if (this.#outcome !== undefined) return;
-    if (!this.receiver.usable) return this.receiver.handleDone(this.#incoming);
+    if (!this.usable) return this.receiver.handleDone(this.#incoming);
     if (this.#undecodable !== undefined) this.reject(this.#undecodable);
     else if (processed) this.accept();
     else this.release();
@@ -140,7 +147,7 @@ export class Delivery {
         scope: "delivery",
       });
     }
-    if (!this.receiver.usable) {
+    if (!this.usable) {
       throw new AmqpError(condition.illegalState, "Cannot settle delivery: its link has ended", {
         scope: "delivery",
         cause: this.receiver.error,

@@ -21,7 +21,7 @@ export interface CloseOptions extends WaitOptions {
 
 /** A connection, session or link, from its beginning to its end. */
 export abstract class Lifetime {
-  readonly #begun = new Deferred<void>();
+  #begun = new Deferred<void>();
   readonly #ended = new Deferred<void>();
   #closing: Promise<void> | undefined;
   #over = false;
@@ -43,7 +43,7 @@ export abstract class Lifetime {
   }
 
   /**
-   * Waits until the peer has begun its side.
+   * Waits until the peer has begun its side; after an interruption, until it has done so again.
    *
    * @throws {AmqpError | TransportError} If the peer refused, or it ended first.
    */
@@ -98,6 +98,11 @@ export abstract class Lifetime {
   protected closeBy(work: () => Promise<void>, { signal }: CloseOptions): Promise<void> {
     this.#closing ??= work();
     return abortable(this.#closing, signal);
+  }
+
+  /** Notes that the peer's side is gone for now; `ready` waits for the next. */
+  protected interrupt(): void {
+    if (this.#begun.settled) this.#begun = new Deferred<void>();
   }
 
   /** Notes the end, and gives what those who wait learn of it. */

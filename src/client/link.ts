@@ -9,9 +9,11 @@ import type { Environment } from "../base/environment.ts";
 import { AmqpError, type ErrorScope } from "../base/errors.ts";
 import { quote } from "../base/text.ts";
 import type { CodecLimits } from "../codec/reader.ts";
-import type { Attach, Open } from "../codec/types.ts";
+import type { Attach, Open, Role } from "../codec/types.ts";
+import type { AttachOptions } from "../engine/link.ts";
 import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import type { SenderEndpoint } from "../engine/sender.ts";
+import type { SessionEndpoint } from "../engine/session.ts";
 import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, Lifetime } from "./lifetime.ts";
 import { within } from "../base/wait.ts";
 
@@ -35,8 +37,18 @@ export interface LinkConnection extends Lifetime {
   wake(): void;
   /** @ignore Tells `sender` when the channel takes more. */
   awaitReady(sender: { handleCredit(): void }): void;
-  /** @ignore Ends a link whose detach the peer never answers. */
-  dropLink(endpoint: SenderEndpoint | ReceiverEndpoint, error?: Error): void;
+  /** @ignore Forgets a link, which ends. */
+  endLink(link: Link, error?: Error): void;
+}
+
+/** What becomes of the messages of a link that nothing carries any more. */
+export interface Interruption {
+  /** Messages without an outcome that go out again. */
+  readonly resent?: number;
+  /** Messages without an outcome that do not. */
+  readonly lost?: number;
+  /** Messages that were received and not settled, and will come again. */
+  readonly redelivered?: number;
 }
 
 /** One end of a link, sending or receiving. */
@@ -44,35 +56,42 @@ export abstract class Link extends Lifetime {
   /** The connection it belongs to. */
   readonly connection: LinkConnection;
 
-  readonly #endpoint: SenderEndpoint | ReceiverEndpoint;
-  readonly #accepted: boolean;
+  // Absent for a link that the peer has attached: only the peer can attach it again.
+  readonly #terms: AttachOptions | undefined;
+  // Absent until it is attached; the last one stays while the connection is interrupted.
+  #endpoint: SenderEndpoint | ReceiverEndpoint | undefined;
+  /** @ignore When the peer has accepted it, if it has since it was attached last. */
+  attachedAt: number | undefined;
+  /** @ignore Whether the peer has accepted it once. */
+  attachedBefore = false;
 
-  /** Built by the connection or session. */
-  constructor(connection: LinkConnection, endpoint: SenderEndpoint | ReceiverEndpoint) {
+  /** Built by the connection or session: from how it is to be attached, or around what the peer has attached. */
+  constructor(connection: LinkConnection, from: AttachOptions | SenderEndpoint | ReceiverEndpoint) {
     super();
     this.connection = connection;
-    this.#endpoint = endpoint;
-    this.#accepted = endpoint.remote !== undefined;
-    if (endpoint.state === "attached") this.begin();
+    if ("role" in from) this.#endpoint = from;
+    else this.#terms = from;
+    if (this.#endpoint?.state === "attached") this.begin();
   }
 
   /** The link's name, which tells it from others between the same two containers. */
   get name(): string {
-    return this.#endpoint.name;
+    return (this.#terms ?? this.#endpoint!).name;
   }
 
   /** What the peer's attach said, once it came. */
   get remote(): Readonly<Attach> | undefined {
-    return this.#endpoint.remote;
+    return this.#endpoint?.remote;
   }
 
   /** The node's address: the one asked for, or the one that was made up for a dynamic node. */
   get address(): string | undefined {
-    const { local, remote, role } = this.#endpoint;
+    const { local, remote } = this.#endpoint ?? {};
+    const accepted = this.#terms === undefined;
     // The node stands at the side that accepted the link, and that side's attach says which it is.
-    const attach = this.#accepted ? local : remote ?? local;
-    const terminus = (role === "sender") === this.#accepted ? attach?.source : attach?.target;
-    return terminus !== undefined && "address" in terminus ? terminus.address : undefined;
+    const attach = accepted ? local : remote ?? local ?? this.#terms;
+    const terminus = (this.role === "sender") === accepted ? attach?.source : attach?.target;
+    return terminus && "address" in terminus ? terminus.address : undefined;
   }
 
   /**
@@ -91,13 +110,19 @@ export abstract class Link extends Lifetime {
 
   /** @ignore True once the link has ended for good, rather than was suspended or lost. */
   get endedForGood(): boolean {
-    return this.#endpoint.closed;
+    return this.#endpoint?.closed ?? false;
   }
 
+  /** Which end of the link this is. */
+  protected abstract readonly role: Role;
+  /** @ignore Attaches it on `session`. */
+  protected abstract attachAs(terms: AttachOptions, session: SessionEndpoint): SenderEndpoint | ReceiverEndpoint;
   /** Waits until nothing is in flight any more. */
   protected abstract idle(): Promise<void>;
   /** Called once, when the link has ended. */
   protected abstract onended(error: Error): void;
+  /** Called when what carried it is gone, while the link itself lives on. */
+  protected abstract oninterrupted(error: Error): Interruption;
   /** Called when the link begins to close, before it waits. */
   protected onclosing(): void {}
   /** Called when the peer accepted the link. */
@@ -112,28 +137,56 @@ export abstract class Link extends Lifetime {
     return { label: `link ${quote(this.name)}`, scope: "link" };
   }
 
+  /** @ignore Whether it is to be attached again: it is ours and in use. */
+  get returns(): boolean {
+    return this.#terms !== undefined && this.open;
+  }
+
+  /** @ignore Whether it is attached, or on its way. */
+  get carried(): boolean {
+    return this.#endpoint !== undefined && this.#endpoint.state !== "detached";
+  }
+
+  /** @ignore Attaches it, for the first time or again. */
+  attachOn(session: SessionEndpoint): SenderEndpoint | ReceiverEndpoint {
+    this.attachedAt = undefined;
+    return this.#endpoint = this.attachAs(this.#terms!, session);
+  }
+
+  /** @ignore What carried it is gone, but is to come back. */
+  handleInterrupted(error: Error): Interruption {
+    this.interrupt();
+    return this.oninterrupted(error);
+  }
+
+  /**
+   * @ignore What its end with `error` means. A link of ours that the peer ended without a reason is an error to whoever waits
+   * on it; its own link is its own.
+   */
+  endingOf(error: Error | undefined): Error | undefined {
+    if (error !== undefined || !this.open || this.#terms === undefined) return error;
+    return new AmqpError(condition.detachForced, `Link ${quote(this.name)} detached by peer without an error`, {
+      scope: "link",
+      remote: true,
+    });
+  }
+
   /** @ignore Told by the connection. */
   handleAttached(): void {
     const error = this.checkAttached();
     if (error !== undefined) {
-      this.#endpoint.detach({ closed: true, error });
-      return this.connection.dropLink(this.#endpoint, error);
+      this.#endpoint?.detach({ closed: true, error });
+      return this.connection.endLink(this, error);
     }
+    this.attachedAt = this.connection.environment.now();
+    this.attachedBefore = true;
     this.begin();
     this.onattached();
   }
 
   /** @ignore Told by the connection, when the link, its session or the connection ended. */
   handleEnded(error: Error | undefined): void {
-    if (this.over) return;
-    // A link of ours that the peer ended without a reason is an error to whoever waits on it; its own link is its own.
-    if (error === undefined && this.open && !this.#accepted) {
-      error = new AmqpError(condition.detachForced, `Link ${quote(this.name)} detached by peer without an error`, {
-        scope: "link",
-        remote: true,
-      });
-    }
-    this.onended(this.end(error));
+    if (!this.over) this.onended(this.end(this.endingOf(error)));
   }
 
   async #close(closed: boolean, options: CloseOptions): Promise<void> {
@@ -143,8 +196,13 @@ export abstract class Link extends Lifetime {
     this.onclosing();
     await within(Promise.race([this.idle(), this.closed]), timeoutMs, environment);
     if (this.over) return;
-    this.#endpoint.detach({ closed, error: options.error });
+    const endpoint = this.#endpoint;
+    endpoint?.detach({ closed, error: options.error });
     this.connection.wake();
-    if (!await within(this.closed, timeoutMs, environment)) this.connection.dropLink(this.#endpoint);
+    // Of one that nothing carries at the moment the peer has lost sight.
+    if (endpoint !== undefined && endpoint.state !== "detached" && await within(this.closed, timeoutMs, environment)) {
+      return;
+    }
+    this.connection.endLink(this);
   }
 }

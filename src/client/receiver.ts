@@ -8,10 +8,12 @@ import type { AmqpError } from "../base/errors.ts";
 import type { DeliveryState } from "../codec/types.ts";
 import type { IncomingDelivery } from "../engine/deliveries.ts";
 import { Fifo } from "../base/collections.ts";
-import type { ReceiverEndpoint } from "../engine/receiver.ts";
+import type { AttachOptions } from "../engine/link.ts";
+import { ReceiverEndpoint } from "../engine/receiver.ts";
+import type { SessionEndpoint } from "../engine/session.ts";
 import { Delivery, type DeliveryReceiver } from "./delivery.ts";
 import { filterDifference } from "./filter_check.ts";
-import { Link, type LinkConnection } from "./link.ts";
+import { type Interruption, Link, type LinkConnection } from "./link.ts";
 import { abortable, Deferred, ignore, type WaitOptions } from "../base/wait.ts";
 
 /** Messages that a receiver holds or has asked for by default. */
@@ -59,7 +61,11 @@ export interface ServeOptions {
 
 /** Receives messages from one address; made by `receiver` of a connection or session. */
 export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryReceiver {
-  readonly #endpoint: ReceiverEndpoint;
+  /** Always `"receiver"`. */
+  protected override readonly role = "receiver";
+  #endpoint: ReceiverEndpoint | undefined;
+  // What is granted once the link is attached again.
+  #owed: number;
   readonly #credit: number;
   readonly #automatic: boolean;
   readonly #filterMismatch: "error" | "ignore";
@@ -74,13 +80,13 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   #ended: Error | undefined;
 
   /** Built by the connection or session. */
-  constructor(connection: LinkConnection, endpoint: ReceiverEndpoint, terms: ReceiveTerms) {
-    super(connection, endpoint);
-    this.#endpoint = endpoint;
+  constructor(connection: LinkConnection, from: AttachOptions | ReceiverEndpoint, terms: ReceiveTerms) {
+    super(connection, from);
     this.#credit = terms.credit === "manual" ? 0 : terms.credit ?? DEFAULT_CREDIT;
     this.#automatic = (terms.settle ?? "auto") === "auto";
     this.#filterMismatch = terms.filterMismatch ?? "error";
-    if (this.#credit > 0) this.grant(this.#credit);
+    this.#owed = this.#credit;
+    if ("role" in from) this.#carry(from);
   }
 
   /** @ignore For a broker: takes each delivery in a call, so that none is buffered or waited for. */
@@ -88,7 +94,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
 
   /** Messages that the sender may still send. */
   get credit(): number {
-    return this.#endpoint.linkCredit;
+    return this.#endpoint?.linkCredit ?? 0;
   }
 
   /** Messages that have arrived and wait to be taken. */
@@ -98,12 +104,12 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
 
   /** Messages that the sender says it has ready; 0 when it does not say. */
   get available(): number {
-    return this.#endpoint.available;
+    return this.#endpoint?.available ?? 0;
   }
 
   /** True while deliveries can be settled. */
   get usable(): boolean {
-    return this.#ended === undefined && this.#endpoint.state === "attached";
+    return this.#ended === undefined && this.#endpoint?.state === "attached";
   }
 
   /**
@@ -117,8 +123,10 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
    */
   grant(credit: number): void {
     checkCredit(credit);
+    const endpoint = this.#endpoint;
+    if (this.open && (endpoint === undefined || endpoint.state === "detached")) this.#owed = credit;
     // A drain that is under way is not called off: its end is waited for.
-    this.#endpoint.flow({ linkCredit: credit, drain: this.#drained !== undefined });
+    else endpoint!.flow({ linkCredit: credit, drain: this.#drained !== undefined });
     this.connection.wake();
   }
 
@@ -252,9 +260,12 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     // Not once the link is accepted: a peer that does not say so may still drain.
     if (!this.open) throw this.endError("drain");
     this.#paused = true;
-    if (this.#endpoint.linkCredit === 0 && !this.#endpoint.receiving) return;
+    const endpoint = this.#endpoint;
+    // Nothing is on its way.
+    if (endpoint === undefined || endpoint.state === "detached") return;
+    if (endpoint.linkCredit === 0 && !endpoint.receiving) return;
     this.#drained ??= new Deferred<void>();
-    this.#endpoint.flow({ drain: true });
+    endpoint.flow({ drain: true });
     this.connection.wake();
     await abortable(this.#drained.promise, options.signal);
   }
@@ -268,12 +279,48 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     }
     checkCredit(count);
     await this.ready(options);
-    this.#endpoint.flow({ linkCredit: count, properties: { "txn-id": txnId } });
+    this.#endpoint!.flow({ linkCredit: count, properties: { "txn-id": txnId } });
     await this.drain(options);
-    if (this.usable) this.#endpoint.flow({ properties: {} });
+    if (this.usable) this.#endpoint!.flow({ properties: {} });
     const acquired: Delivery[] = [];
     while (this.buffered > 0) acquired.push(await this.receive(options));
     return acquired;
+  }
+
+  /** @ignore {@inheritDoc Link.attachAs} */
+  protected override attachAs(terms: AttachOptions, session: SessionEndpoint): ReceiverEndpoint {
+    const again = this.#endpoint !== undefined;
+    const endpoint = session.attach(ReceiverEndpoint, terms);
+    // The flow of one that is attached again waits for the peer's attach: the peer may hold the former link still, and would
+    // end the session over a flow for a handle that it does not know yet.
+    if (again) this.#endpoint = endpoint;
+    else this.#carry(endpoint);
+    return endpoint;
+  }
+
+  /** {@inheritDoc Link.onattached} */
+  protected override onattached(): void {
+    // After a drain whoever waits next asks for it.
+    if (this.#owed > 0 && !(this.#paused && this.#waiting.length === 0)) this.grant(this.#owed);
+    this.#owed = 0;
+  }
+
+  /** {@inheritDoc Link.oninterrupted} */
+  protected override oninterrupted(): Interruption {
+    this.#owed = this.#credit > 0 ? this.#credit : this.#owed || this.credit;
+    const arrived = this.#unsettled;
+    // What has come counts no more: the sender hands it out again, but for what it has sent settled.
+    this.#unsettled = 0;
+    for (const delivery of this.#buffer.clear()) if (delivery.remoteSettled) this.#buffer.push(delivery);
+    this.#drained?.resolve();
+    this.#drained = undefined;
+    return { redelivered: arrived - this.#buffer.length };
+  }
+
+  #carry(endpoint: ReceiverEndpoint): void {
+    this.#endpoint = endpoint;
+    if (this.#owed > 0) this.grant(this.#owed);
+    this.#owed = 0;
   }
 
   /** {@inheritDoc Link.idle} */
@@ -285,16 +332,16 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   /** {@inheritDoc Link.onclosing} */
   protected override onclosing(): void {
     // What nobody has taken goes back as if it had never been sent.
-    for (const delivery of this.#buffer.clear()) if (this.usable) delivery.release();
+    for (const delivery of this.#buffer.clear()) if (delivery.usable) delivery.release();
     // Nor is more to come while handlers are at work, only to go back.
-    if (this.usable && this.#endpoint.linkCredit > 0 && this.#drained === undefined) this.grant(0);
+    if (this.usable && this.credit > 0 && this.#drained === undefined) this.grant(0);
     this.#finishWaiting((waiting) => waiting.resolve(undefined));
   }
 
   /** {@inheritDoc Link.checkAttached} */
   protected override checkAttached(): AmqpError | undefined {
     if (this.#filterMismatch === "ignore") return undefined;
-    return filterDifference(this.#endpoint.local, this.#endpoint.remote);
+    return filterDifference(this.#endpoint?.local, this.remote);
   }
 
   /** {@inheritDoc Link.onended} */
@@ -337,6 +384,11 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     if (settled && incoming.state !== undefined && this.#done(incoming)) this.#topUpLater();
   }
 
+  /** @ignore Asked by a delivery: whether it can still be settled. */
+  holds(incoming: IncomingDelivery): boolean {
+    return this.usable && incoming.link === this.#endpoint;
+  }
+
   /** @ignore Told by a delivery: its outcome is on its way. */
   handleTold(incoming: IncomingDelivery): void {
     if (incoming.settled || incoming.remoteSettled) this.handleDone(incoming);
@@ -349,7 +401,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   }
 
   #done(incoming: IncomingDelivery): boolean {
-    if (incoming.context === undefined) return false;
+    if (incoming.context === undefined || incoming.link !== this.#endpoint) return false;
     incoming.context = undefined;
     this.#unsettled--;
     return true;
@@ -398,8 +450,8 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     if (this.#credit === 0 || this.#drained !== undefined || !this.usable || !this.open) return;
     // After a drain whoever waits has asked already.
     if (this.#paused && this.#waiting.length === 0) return;
-    const granted = this.#endpoint.linkCredit;
-    const arriving = this.#endpoint.receiving ? 1 : 0;
+    const granted = this.credit;
+    const arriving = this.#endpoint!.receiving ? 1 : 0;
     const free = this.#credit - this.#unsettled - granted - arriving;
     // At half the window one flow serves many messages; with none left a message can come no other way.
     if (free * 2 < this.#credit && (granted > 0 || free <= 0)) return;

@@ -14,9 +14,11 @@ import { Writer } from "../codec/writer.ts";
 import type { OutgoingDelivery } from "../engine/deliveries.ts";
 import { Fifo } from "../base/collections.ts";
 import { fromErrorFields } from "../engine/fault.ts";
-import type { SenderEndpoint } from "../engine/sender.ts";
+import type { AttachOptions } from "../engine/link.ts";
+import { SenderEndpoint } from "../engine/sender.ts";
+import type { SessionEndpoint } from "../engine/session.ts";
 import type { Flight, FlightSink } from "./send_all.ts";
-import { Link, type LinkConnection } from "./link.ts";
+import { type Interruption, Link, type LinkConnection } from "./link.ts";
 import { Deferred, ignore, rejected, type WaitOptions } from "../base/wait.ts";
 
 // Some dozens of small messages; one that is kept for long keeps no more memory alive than that.
@@ -110,7 +112,9 @@ class InFlight {
 
 /** Sends messages to one address; made by `sender` of a connection or session. */
 export class Sender extends Link {
-  readonly #endpoint: SenderEndpoint;
+  /** Always `"sender"`. */
+  protected override readonly role = "sender";
+  #endpoint: SenderEndpoint | undefined;
   readonly #writer = new Writer(BLOCK_BYTES);
   readonly #inFlight = new InFlight();
   readonly #queue = new Fifo<Send>();
@@ -122,9 +126,9 @@ export class Sender extends Link {
   readonly maxInFlight: number | undefined;
 
   /** Built by the connection or session. */
-  constructor(connection: LinkConnection, endpoint: SenderEndpoint, terms: SendTerms = {}) {
-    super(connection, endpoint);
-    this.#endpoint = endpoint;
+  constructor(connection: LinkConnection, from: AttachOptions | SenderEndpoint, terms: SendTerms = {}) {
+    super(connection, from);
+    if ("role" in from) this.#endpoint = from;
     this.maxInFlight = terms.maxInFlight;
   }
 
@@ -136,12 +140,12 @@ export class Sender extends Link {
 
   /** Messages that the receiver takes now, beyond those that wait here. */
   get credit(): number {
-    return Math.max(0, this.#endpoint.sendable - this.#queue.length);
+    return Math.max(0, (this.#endpoint?.sendable ?? 0) - this.#queue.length);
   }
 
   /** @ignore True while the receiver waits for what there is, and for the rest of its credit. */
   get draining(): boolean {
-    return this.#endpoint.draining;
+    return this.#endpoint?.draining ?? false;
   }
 
   /** Messages that wait for credit or for their outcome. */
@@ -245,6 +249,22 @@ export class Sender extends Link {
     return (this.#changed ??= new Deferred<void>()).promise;
   }
 
+  /** @ignore {@inheritDoc Link.attachAs} */
+  protected override attachAs(terms: AttachOptions, session: SessionEndpoint): SenderEndpoint {
+    return this.#endpoint = session.attach(SenderEndpoint, terms);
+  }
+
+  /** {@inheritDoc Link.oninterrupted} */
+  protected override oninterrupted(error: Error): Interruption {
+    const lost = this.#inFlight.clear();
+    for (const send of lost) {
+      this.#forget(send);
+      send.listener.onlost(error, send.delivery?.id !== undefined);
+    }
+    this.#notify();
+    return { lost: lost.length };
+  }
+
   /** {@inheritDoc Link.idle} */
   protected override async idle(): Promise<void> {
     while (this.pending > 0) await this.change();
@@ -299,10 +319,11 @@ export class Sender extends Link {
     const queue = this.#queue;
     let refused: [SendListener, unknown][] | undefined;
     const waiting = queue.length;
-    while (queue.length > 0 && this.#endpoint.sendable > 0 && !this.connection.congested) {
+    const endpoint = this.#endpoint;
+    while (endpoint !== undefined && queue.length > 0 && endpoint.sendable > 0 && !this.connection.congested) {
       const send = queue.shift()!;
       try {
-        this.#inFlight.add(send, this.#endpoint.send(this.#tag(), send.payload, send.options));
+        this.#inFlight.add(send, endpoint.send(this.#tag(), send.payload, send.options));
       } catch (error) {
         this.#forget(send);
         (refused ??= []).push([send.listener, error]);

@@ -19,13 +19,23 @@ export type { SessionOptions };
 /** The connection of a session: what its user finds there, and what the session asks of it. */
 export interface SessionConnection extends LinkConnection {
   /** @ignore Attaches a sender on a session. */
-  attachSender(session: SessionEndpoint, options: SenderOptions): Sender;
+  attachSender(session: SharedSession, options: SenderOptions): Sender;
   /** @ignore Attaches a receiver on a session. */
-  attachReceiver(session: SessionEndpoint, options: ReceiverOptions): Receiver;
+  attachReceiver(session: SharedSession, options: ReceiverOptions): Receiver;
   /** @ignore Closes the links of a session. */
-  closeLinks(options: CloseOptions, session: SessionEndpoint): Promise<void>;
-  /** @ignore Ends a session whose end the peer never answers. */
-  dropSession(endpoint: SessionEndpoint, error?: Error): void;
+  closeLinks(options: CloseOptions, session: SharedSession): Promise<void>;
+  /** @ignore Forgets a session, which ends. */
+  endSession(session: SharedSession, error?: Error): void;
+}
+
+/** A session as its connection keeps it: what it is begun with, again and again, and what stands for it now. */
+export interface SharedSession {
+  /** Its terms. */
+  readonly options: SessionOptions;
+  /** @ignore The engine's session, while there is one. */
+  endpoint: SessionEndpoint | undefined;
+  /** The session of the user, if it is no more than the one that all links share. */
+  readonly session: Session | undefined;
 }
 
 /** A session: links that share a flow-control window and a sequence of deliveries. */
@@ -33,13 +43,18 @@ export class Session extends Lifetime {
   /** The connection it is multiplexed on. */
   readonly connection: SessionConnection;
 
-  readonly #endpoint: SessionEndpoint;
+  readonly #shared: SharedSession;
 
   /** Built by the connection. */
-  constructor(connection: SessionConnection, endpoint: SessionEndpoint) {
+  constructor(connection: SessionConnection, options: SessionOptions) {
     super();
     this.connection = connection;
-    this.#endpoint = endpoint;
+    this.#shared = { options, endpoint: undefined, session: this };
+  }
+
+  /** @ignore For the connection. */
+  get shared(): SharedSession {
+    return this.#shared;
   }
 
   /**
@@ -49,7 +64,7 @@ export class Session extends Lifetime {
    */
   sender(address: string | SenderOptions, options?: SenderOptions): Sender {
     this.requireOpen("attach sender");
-    return this.connection.attachSender(this.#endpoint, terms("sender", address, options));
+    return this.connection.attachSender(this.#shared, terms("sender", address, options));
   }
 
   /**
@@ -59,7 +74,7 @@ export class Session extends Lifetime {
    */
   receiver(address: string | ReceiverOptions, options?: ReceiverOptions): Receiver {
     this.requireOpen("attach receiver");
-    return this.connection.attachReceiver(this.#endpoint, terms("receiver", address, options));
+    return this.connection.attachReceiver(this.#shared, terms("receiver", address, options));
   }
 
   /** Closes the links of the session, then ends it. Never fails because it has ended already. */
@@ -70,6 +85,11 @@ export class Session extends Lifetime {
   /** @ignore Told by the connection. */
   handleBegun(): void {
     this.begin();
+  }
+
+  /** @ignore Told by the connection: it is to be begun again. */
+  handleInterrupted(): void {
+    this.interrupt();
   }
 
   /** @ignore Told by the connection. */
@@ -91,10 +111,15 @@ export class Session extends Lifetime {
 
   async #close(options: CloseOptions): Promise<void> {
     const timeoutMs = options.timeoutMs ?? DEFAULT_CLOSE_WAIT_MS;
-    await this.connection.closeLinks({ timeoutMs, error: options.error }, this.#endpoint);
+    await this.connection.closeLinks({ timeoutMs, error: options.error }, this.#shared);
     if (this.over) return;
-    this.#endpoint.end(options.error);
+    const { endpoint } = this.#shared;
+    endpoint?.end(options.error);
     this.connection.wake();
-    if (!await within(this.closed, timeoutMs, this.connection.environment)) this.connection.dropSession(this.#endpoint);
+    if (
+      endpoint !== undefined && endpoint.state !== "ended" &&
+      await within(this.closed, timeoutMs, this.connection.environment)
+    ) return;
+    this.connection.endSession(this.#shared);
   }
 }

@@ -6,6 +6,7 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
+import { describeKind } from "../base/options.ts";
 import { quote } from "../base/text.ts";
 import type { SaslFrameBody } from "../codec/types.ts";
 import type { SaslAuth, SaslExchange, SaslMechanism, SaslTarget } from "./mechanism.ts";
@@ -26,10 +27,10 @@ export class SaslClient {
    */
   constructor(auth: SaslAuth, target: SaslTarget) {
     const mechanisms = [auth].flat() as SaslMechanism[];
-    if (mechanisms.length === 0 || mechanisms.some((mechanism) => typeof mechanism?.exchange !== "function")) {
-      throw new TypeError(
-        "Cannot authenticate: auth is no SASL mechanism, use plain(user, password) or another function that makes one",
-      );
+    const wrong = mechanisms.findIndex((mechanism) => typeof mechanism?.exchange !== "function");
+    if (wrong >= 0 || mechanisms.length === 0) {
+      const given = describeKind(mechanisms[wrong]);
+      throw new TypeError(`Cannot connect: option "auth" is ${given}, not a mechanism such as plain(user, password)`);
     }
     this.#mechanisms = mechanisms.filter((mechanism) => target.secure || !mechanism.needsPrivacy);
     this.#target = target;

@@ -241,7 +241,8 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
     let terms = engineOptions;
     if (trace !== undefined) terms = { ...terms, trace: (frame) => trace({ ...frame, connection: number }) };
     if (trusted !== undefined) terms = { ...terms, handshake: () => new ServerHandshake() };
-    const connection = new Connection(channel, terms, hooks);
+    const connection = new Connection(terms, hooks);
+    connection.attach(channel);
     connections.add(connection);
     if (trusted === undefined) authenticating.set(connection, new SaslServer(mechanisms, info ?? {}));
     else connection.identity = trusted.identity;

@@ -28,10 +28,13 @@ test("over real WebSockets: 10,000 messages through a queue, none lost, none twi
   await server.close();
 });
 
+// A broker that goes away is the end of it.
+const once = { reconnect: false } as const;
+
 test("over real WebSockets: requests, a topic, large messages, and a broker that goes away", async () => {
   await using broker = new Broker();
   const server = await serve((channel) => void broker.accept(channel));
-  const [client, service] = await Promise.all([connect(server.url), connect(server.url)]);
+  const [client, service] = await Promise.all([connect(server.url, once), connect(server.url, once)]);
   const replies = service.sender({});
   void service.receiver("echo").serve(async ({ message }) => {
     const { replyTo: to, messageId: correlationId } = message.properties!;

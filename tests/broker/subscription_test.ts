@@ -32,7 +32,7 @@ function durable(
 
 // Attaches to whatever a link of that name was attached to before.
 function recall(connection: Connection, name: string): Receiver {
-  const endpoint = connection.defaultSession().attach(ReceiverEndpoint, { name, target: { kind: "target" } });
+  const endpoint = connection.defaultSession().endpoint!.attach(ReceiverEndpoint, { name, target: { kind: "target" } });
   return connection.adopt(endpoint, { credit: "manual" });
 }
 

@@ -150,7 +150,7 @@ test("WSB-27: a server that vanishes ends what waits, on its own connection only
     onConnection: (connection) => void accepted.push(connection),
     onSender: (request) => void request.accept(),
   }, async (url) => {
-    const first = await connect(url);
+    const first = await connect(url, { reconnect: false });
     await using second = await connect(url);
     const receiver = first.receiver("a");
     await receiver.ready();

@@ -77,7 +77,7 @@ interface Env {
 }
 
 async function perform({ call, url, address, subprotocol = "amqp" }: Task, body: string): Promise<string> {
-  const options = { subprotocols: [subprotocol] };
+  const options = { subprotocols: [subprotocol], reconnect: false as const };
   if (call === "publish") {
     const outcome = await publish(url, address, { body }, options);
     return outcome?.kind ?? "settled";

@@ -200,7 +200,7 @@ function refusalChecks(page: Page, broker: Url, closed: Url): Checks {
 function failure(page: Page, url: string, subprotocol = "amqp"): Promise<string> {
   return page.evaluate(async ([url, subprotocol]) => {
     try {
-      await webamqp.publish(url, "refused", { body: "one coffee" }, { subprotocols: [subprotocol] });
+      await webamqp.publish(url, "refused", { body: "one coffee" }, { subprotocols: [subprotocol], reconnect: false });
     } catch (error) {
       if (error instanceof webamqp.AmqpError) return error.condition;
       return error instanceof webamqp.TransportError ? error.code : String(error);

@@ -1,0 +1,188 @@
+/**
+ * What keeps a connection of ours alive: it is dialled, and when it is lost dialled again, and a link that the peer ends for
+ * a reason that passes is attached again.
+ *
+ * @module
+ */
+
+import { listenOnline, randomFraction } from "../base/environment.ts";
+import { Deferred, ignore } from "../base/wait.ts";
+import { isPassing, isRefusedLogin, mayReturn, Retry, type RetryOptions } from "../recovery/retry.ts";
+import { asksAgain, attempt, type AttemptOptions, CallbackFailure } from "./attempt.ts";
+import type { Connection } from "./connection.ts";
+import type { ConnectionHooks } from "./connection_base.ts";
+import type { Link } from "./link.ts";
+
+/** How a connection that is lost is made anew, and a link that is lost attached again. */
+export interface ReconnectOptions extends RetryOptions {
+  /** True tries the servers of a list in random order. Default: in the order of the list. */
+  shuffle?: boolean;
+  /** True waits for the first connection in the same way; otherwise each server is tried once. Default: false. */
+  initial?: boolean;
+}
+
+/** Makes one connection, again and again. */
+export class Reconnector {
+  /** What the connection tells this of. */
+  readonly hooks: ConnectionHooks = {
+    onopen: () => this.#onopen(),
+    onlost: (_, error) => this.#onlost(error),
+    onlinklost: (_, link, error) => this.#onlinklost(link, error),
+    onclosed: () => this.#stop(),
+  };
+  readonly #urls: readonly URL[];
+  readonly #options: AttemptOptions;
+  readonly #policy: ReconnectOptions | undefined;
+  readonly #retry: Retry;
+  readonly #stopped = new AbortController();
+  readonly #links = new WeakMap<Link, Retry>();
+  readonly #timers = new Set<unknown>();
+  #connection!: Connection;
+  // Of the attempt that is under way: resolves when the peer has opened, rejects when it is lost before.
+  #opening: Deferred<void> | undefined;
+  #openedAt: number | undefined;
+  #turn = 0;
+  #askedAgain = false;
+
+  /** Prepares to dial `urls` in turn; without a policy each is tried once, and what is lost later stays lost. */
+  constructor(
+    urls: readonly URL[],
+    options: AttemptOptions,
+    policy: ReconnectOptions | undefined,
+  ) {
+    this.#urls = urls;
+    this.#options = options;
+    this.#policy = policy;
+    this.#retry = new Retry(policy ?? {}, urls.length);
+  }
+
+  /** Opens `connection` for the first time; the error is that of the last attempt. */
+  async open(connection: Connection): Promise<void> {
+    this.#connection = connection;
+    if (this.#policy?.initial) {
+      this.#retry.lost(connection.environment.now(), undefined);
+      await this.#again(undefined);
+      return;
+    }
+    for (const url of this.#urls) {
+      const error = await this.#try(url);
+      this.#turn++;
+      if (connection.state === "closed") return;
+      if (error === undefined) return;
+      if (url === this.#urls.at(-1) || !this.#mayPass(error, true)) return connection.finish(error);
+    }
+  }
+
+  #onopen(): void {
+    this.#openedAt = this.#connection.environment.now();
+    this.#askedAgain = false;
+    this.#opening?.resolve();
+  }
+
+  #onlost(error: Error): boolean {
+    const opening = this.#opening;
+    if (opening !== undefined && !opening.settled) {
+      opening.reject(error);
+      return true;
+    }
+    const heldSince = this.#openedAt;
+    if (this.#policy === undefined || heldSince === undefined || !this.#mayPass(error, false)) return false;
+    this.#retry.lost(this.#connection.environment.now(), heldSince);
+    this.#openedAt = undefined;
+    // Not before the connection has told what it has lost.
+    Promise.resolve().then(() => this.#again(error)).catch(ignore);
+    return true;
+  }
+
+  // The one loop: it ends when the peer has opened, or the connection has ended.
+  async #again(last: Error | undefined): Promise<void> {
+    const connection = this.#connection;
+    const { environment } = connection;
+    for (;;) {
+      const delayMs = this.#retry.next(environment.now(), randomFraction(environment));
+      if (delayMs === undefined) return connection.finish(last);
+      const url = this.#urls[this.#turn++ % this.#urls.length]!;
+      const { protocol, host, pathname } = url;
+      const attempt = this.#retry.attempts;
+      connection.tell({ kind: "reconnecting", attempt, delayMs, url: `${protocol}//${host}${pathname}` });
+      await this.#sleep(delayMs);
+      if (connection.state === "closed") return;
+      const error = await this.#try(url);
+      if (error === undefined || connection.state as string === "closed") return;
+      if (!this.#mayPass(error, false)) return connection.finish(error);
+      last = error;
+    }
+  }
+
+  // What kept it from opening, if anything did.
+  async #try(url: URL): Promise<Error | undefined> {
+    const connection = this.#connection;
+    const opening = this.#opening = new Deferred<void>();
+    try {
+      const { signal } = this.#stopped;
+      const { channel, login } = await attempt(url, this.#options, signal);
+      // It was given up while the channel opened.
+      if (connection.state === "closed") return void channel.close();
+      connection.attach(channel, login);
+      await opening.promise;
+      return undefined;
+    } catch (error) {
+      return error as Error;
+    } finally {
+      this.#opening = undefined;
+    }
+  }
+
+  // Whether another attempt may do.
+  #mayPass(error: Error, first: boolean): boolean {
+    // What the program's own callback throws is as passing as the network that it asks, unless it says otherwise.
+    if (error instanceof CallbackFailure) {
+      return !first && (error.cause as { retryable?: unknown })?.retryable !== false;
+    }
+    if (isPassing(error)) return true;
+    // A token may have expired: a fresh one is worth one more attempt.
+    if (this.#askedAgain || !isRefusedLogin(error) || !asksAgain(this.#options)) return false;
+    return this.#askedAgain = true;
+  }
+
+  #onlinklost(link: Link, error: Error): boolean {
+    const { environment } = this.#connection;
+    if (this.#policy === undefined || !link.attachedBefore || !mayReturn(error)) return false;
+    let retry = this.#links.get(link);
+    if (retry === undefined) this.#links.set(link, retry = new Retry(this.#policy));
+    retry.lost(environment.now(), link.attachedAt);
+    const delayMs = retry.next(environment.now(), randomFraction(environment));
+    if (delayMs === undefined) return false;
+    const timer = environment.setTimer(() => {
+      this.#timers.delete(timer);
+      this.#connection.attachAgain(link);
+    }, delayMs);
+    this.#timers.add(timer);
+    return true;
+  }
+
+  #sleep(ms: number): Promise<void> {
+    const { environment } = this.#connection;
+    const { signal } = this.#stopped;
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        environment.clearTimer(timer);
+        signal.removeEventListener("abort", wake);
+        leave();
+        resolve();
+      };
+      const timer = environment.setTimer(wake, ms);
+      signal.addEventListener("abort", wake);
+      // Whoever hears that the network is back need not wait any longer.
+      const leave = listenOnline(wake);
+      if (signal.aborted) wake();
+    });
+  }
+
+  #stop(): void {
+    this.#stopped.abort();
+    this.#opening?.reject(new Error("closed"));
+    for (const timer of this.#timers) this.#connection.environment.clearTimer(timer);
+    this.#timers.clear();
+  }
+}

@@ -1,0 +1,130 @@
+/**
+ * A world in which time passes only when nothing else happens, and servers come and go: for what would take minutes of real
+ * time, or real sockets.
+ *
+ * @module
+ */
+
+import { type Environment, systemEnvironment } from "../../src/base/environment.ts";
+import { TransportError } from "../../src/base/errors.ts";
+import type { Channel } from "../../src/transport/channel.ts";
+import { channelPair } from "../../src/transport/pair.ts";
+import { random } from "../harness.ts";
+
+/** A clock that jumps to the next timer whenever everybody waits. */
+export class VirtualTime implements Environment {
+  #now = 1_000;
+  readonly #timers = new Map<object, { at: number; call: () => void }>();
+  readonly #random;
+
+  /** Starts at one second; `seed` decides what is random. */
+  constructor(seed = 1) {
+    this.#random = random(seed);
+  }
+
+  /** Timers that are set. */
+  get pending(): number {
+    return this.#timers.size;
+  }
+
+  now(): number {
+    return this.#now;
+  }
+
+  setTimer(call: () => void, ms: number): unknown {
+    const timer = {};
+    this.#timers.set(timer, { at: this.#now + Math.max(0, ms), call });
+    return timer;
+  }
+
+  clearTimer(timer: unknown): void {
+    this.#timers.delete(timer as object);
+  }
+
+  endOfTurn(): boolean {
+    return false;
+  }
+
+  random(bytes: Uint8Array<ArrayBuffer>): void {
+    bytes.set(this.#random.bytes(bytes.length));
+  }
+
+  /** Waits for `promise`, for which time passes as it must. */
+  async wait<T>(promise: Promise<T>): Promise<T> {
+    let settled = false;
+    promise.then(() => settled = true, () => settled = true);
+    await turn();
+    while (!settled) {
+      this.#jump(Infinity);
+      await turn();
+    }
+    return await promise;
+  }
+
+  /** Lets `ms` milliseconds pass. */
+  async pass(ms: number): Promise<void> {
+    const end = this.#now + ms;
+    await turn();
+    while (this.#jump(end)) await turn();
+    this.#now = end;
+  }
+
+  #jump(end: number): boolean {
+    let first: [object, { at: number; call: () => void }] | undefined;
+    for (const entry of this.#timers) if (first === undefined || entry[1].at < first[1].at) first = entry;
+    if (first === undefined || first[1].at > end) {
+      if (end === Infinity) throw new Error("Cannot wait: nothing will ever happen");
+      return false;
+    }
+    this.#timers.delete(first[0]);
+    this.#now = Math.max(this.#now, first[1].at);
+    first[1].call();
+    return true;
+  }
+}
+
+/** Lets everything that waits for no timer happen. */
+export async function turn(): Promise<void> {
+  // The turns of the runtime, for what is loaded when it is first used.
+  for (let i = 0; i < 3; i++) {
+    for (let j = 0; j < 300; j++) await undefined;
+    await new Promise<void>((resolve) => systemEnvironment.setTimer(resolve, 0));
+  }
+}
+
+/** Servers by their host, which can be taken down and put up. */
+export class VirtualNetwork {
+  /** Hosts that were dialled, in order. */
+  readonly dialled: string[] = [];
+  readonly #servers = new Map<string, (channel: Channel) => unknown>();
+  readonly #channels = new Map<string, Set<Channel>>();
+
+  /** Puts up the server of a host. */
+  up(host: string, accept: (channel: Channel) => unknown): void {
+    this.#servers.set(host, accept);
+  }
+
+  /** Takes it down: nobody gets in, and who is in is cut off. */
+  down(host: string): void {
+    this.#servers.delete(host);
+    this.cut(host);
+  }
+
+  /** Cuts off who is in. */
+  cut(host: string): void {
+    for (const channel of this.#channels.get(host) ?? []) channel.close(1006);
+    this.#channels.delete(host);
+  }
+
+  /** Opens a channel to a server, or fails as a network does. */
+  readonly dial = (url: URL): Channel => {
+    this.dialled.push(url.host);
+    const accept = this.#servers.get(url.host);
+    if (accept === undefined) throw new TransportError("connect-failed", `Cannot connect to "${url.host}": refused`);
+    const [near, far] = channelPair();
+    const channels = this.#channels.get(url.host) ?? new Set();
+    this.#channels.set(url.host, channels.add(near));
+    accept(far);
+    return near;
+  };
+}
