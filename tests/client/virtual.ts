@@ -27,9 +27,7 @@ export class VirtualTime implements Environment {
     return this.#timers.size;
   }
 
-  now(): number {
-    return this.#now;
-  }
+  readonly now = (): number => this.#now;
 
   setTimer(call: () => void, ms: number): unknown {
     const timer = {};
