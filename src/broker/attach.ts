@@ -14,6 +14,7 @@ import type { Connection } from "../client/connection.ts";
 import type { Sender } from "../client/sender.ts";
 import type { LinkRequest, ReceiverRequest, SenderRequest } from "../server/acceptor.ts";
 import type { Budget } from "./budget.ts";
+import { attachCoordinator } from "./coordinator.ts";
 import { Consumer, failed } from "./consumer.ts";
 import { type Filters, readFilters } from "./filters.ts";
 import { DYNAMIC, type Nodes, type NodeType, refusal } from "./nodes.ts";
@@ -24,6 +25,7 @@ import type { Rights } from "./rights.ts";
 import type { Slab } from "./slab.ts";
 import type { Expiry, Subscription } from "./subscription.ts";
 import type { Topic } from "./topic.ts";
+import { Transactions, type TransactionsOptions } from "./transactions.ts";
 
 /** What links of a broker share. */
 export interface AttachContext {
@@ -42,6 +44,10 @@ export interface AttachContext {
   readonly subscriptions: Map<string, Topic>;
   /** Most of them. */
   readonly maxSubscriptions: number;
+  /** The transactions of connections that have any. */
+  readonly transactions: WeakMap<Connection, Transactions>;
+  /** Bounds of the transactions of a connection. */
+  readonly transactionBounds: TransactionsOptions;
 }
 
 /** What the capabilities of a terminus say of its node. */
@@ -64,7 +70,7 @@ export async function attachProducer(context: AttachContext, request: ReceiverRe
   const { connection, attach, dynamic } = request;
   const wish = attach.target;
   if (wish === undefined) throw refusal(condition.invalidField, "it has no target");
-  if (wish.kind === "coordinator") throw refusal(condition.notImplemented, "there are no transactions");
+  if (wish.kind === "coordinator") return attachCoordinator(transactionsOf(context, connection), request);
   const type = typeOf(wish);
   checkLifetime(wish.dynamicNodeProperties);
   const address = dynamic ? DYNAMIC + randomName(environment) : request.address ?? "";
@@ -97,6 +103,7 @@ export async function attachProducer(context: AttachContext, request: ReceiverRe
       return rights.inspect(encoded, connection, relayed);
     },
     slab: context.slab,
+    transactions: transactionsOf(context, connection),
   });
   if (dynamic) receiver.closed.then(() => nodes.delete(address));
 }
@@ -122,6 +129,12 @@ export async function attachConsumer(context: AttachContext, request: SenderRequ
   else attachToTopic(context, request, { node, wish, filters, address });
 }
 
+function transactionsOf({ transactions, transactionBounds }: AttachContext, connection: Connection): Transactions {
+  let found = transactions.get(connection);
+  if (found === undefined) transactions.set(connection, found = new Transactions(transactionBounds));
+  return found;
+}
+
 interface Wanted<Node> {
   readonly node: Node;
   readonly wish: Readonly<Source>;
@@ -144,6 +157,7 @@ function attachToQueue(context: AttachContext, request: SenderRequest, wanted: W
     browses: mode === "copy",
     filter: filters.filter,
     lossCount: node.lossCount,
+    transactions: transactionsOf(context, request.connection),
     now: context.environment.now,
   });
   node.addConsumer(consumer);
@@ -178,7 +192,11 @@ function attachToTopic(context: AttachContext, request: SenderRequest, wanted: W
   }
   const { queue } = subscription;
   // What is not wanted does not come into the queue of a subscription.
-  const consumer = new Consumer(sender, queue, { lossCount: queue.lossCount, now: context.environment.now });
+  const consumer = new Consumer(sender, queue, {
+    lossCount: queue.lossCount,
+    transactions: transactionsOf(context, request.connection),
+    now: context.environment.now,
+  });
   node.listen(subscription, consumer);
   const { connection } = request;
   sender.closed.then(() => {
@@ -242,7 +260,10 @@ function recall(context: AttachContext, request: SenderRequest): void {
     capabilities: ["topic"],
   };
   const sender = accept(context, request, { source });
-  const consumer = new Consumer(sender, subscription.queue, { now: context.environment.now });
+  const consumer = new Consumer(sender, subscription.queue, {
+    transactions: transactionsOf(context, request.connection),
+    now: context.environment.now,
+  });
   topic.listen(subscription, consumer);
   sender.closed.then(() => topic.leave(subscription, consumer, wasClosed(sender)));
 }

@@ -93,6 +93,10 @@ export interface BrokerOptions extends Omit<AcceptorOptions, "onSender" | "onRec
   maxQueues?: number;
   /** Milliseconds for which a queue or topic that was made for whoever used it is kept unused. Default: 300,000. */
   idleQueueMs?: number;
+  /** Most transactions that a connection has open at a time. Default: 100. */
+  maxTransactions?: number;
+  /** Milliseconds after which a transaction is rolled back. Default: 60,000. */
+  transactionTimeoutMs?: number;
   /** Most messages in all queues together. Default: 1,000,000. */
   maxMessages?: number;
   /** Most bytes in all queues together. Default: 256 MiB. */
@@ -118,6 +122,8 @@ const BROKER_KINDS: OptionKinds<Omit<BrokerOptions, keyof AcceptorOptions>> = {
   maxMessageSize: "number",
   maxQueues: "number",
   idleQueueMs: "number",
+  maxTransactions: "number",
+  transactionTimeoutMs: "number",
   maxMessages: "number",
   maxBytes: "number",
 };
@@ -127,6 +133,8 @@ const MAX_QUEUES = 10_000;
 const MAX_MESSAGES = 1_000_000;
 const MAX_BYTES = 256 * 1_024 * 1_024;
 const IDLE_QUEUE_MS = 300_000;
+const MAX_TRANSACTIONS = 100;
+const TRANSACTION_TIMEOUT_MS = 60_000;
 
 /** How {@linkcode Broker.connect} connects. */
 export interface InProcessOptions {
@@ -161,6 +169,8 @@ export interface InProcessOptions {
  * - A full queue stops its producers by giving them no credit; a message that can never fit is rejected.
  * - Messages expire by the `ttl` in their header or their `absolute-expiry-time`, and wait for the time that the annotations
  *   `x-opt-delivery-time` or `x-opt-delivery-delay` say. Those of one `group-id` go to one consumer while it is there.
+ * - Transactions cover sends and outcomes on all links of their connection: uncommitted messages have their place, and
+ *   nobody gets them before the commit. A rollback hands messages back as attempts that failed.
  * - Filters are JMS selectors and no-local. What else a link asks for is refused, or left out of the answer.
  *
  * With `sasl.users` or `sasl.external`, a message whose property `user-id` is not that of its sender is rejected.
@@ -228,6 +238,12 @@ export class Broker implements AsyncDisposable {
       budget: this.#budget,
       subscriptions: new Map(),
       maxSubscriptions: maxQueues,
+      transactions: new WeakMap(),
+      transactionBounds: {
+        max: options.maxTransactions ?? MAX_TRANSACTIONS,
+        timeoutMs: options.transactionTimeoutMs ?? TRANSACTION_TIMEOUT_MS,
+        environment,
+      },
     };
     // A node of the program's own, if that is what a link is for.
     const handled = async (request: SenderRequest | ReceiverRequest, action: "send" | "receive"): Promise<boolean> => {

@@ -5,12 +5,14 @@
  */
 
 import { AmqpError } from "../base/errors.ts";
-import type { DeliveryState, Modified, Outcome } from "../codec/types.ts";
+import type { DeliveryState, Modified, Outcome, TransactionalState } from "../codec/types.ts";
 import type { Sender, SendListener } from "../client/sender.ts";
 import { ignore } from "../base/wait.ts";
 import type { EncodedMessage } from "./encoded_message.ts";
 import type { QueuedMessage } from "./queued_message.ts";
+import type { OutgoingDelivery } from "../engine/deliveries.ts";
 import { SortedMessages } from "./sorted_messages.ts";
+import type { Transactions } from "./transactions.ts";
 
 /** What a consumer takes messages from. */
 export interface ConsumerSource {
@@ -37,6 +39,8 @@ export interface ConsumerOptions {
   readonly filter?: MessageFilter | undefined;
   /** What counts as failed when its connection is lost. */
   readonly lossCount?: LossCount | undefined;
+  /** The transactions of its connection. */
+  readonly transactions: Transactions;
   /** Tells the time. */
   now(): number;
 }
@@ -59,6 +63,8 @@ export class Consumer {
   readonly #filter: MessageFilter | undefined;
   readonly #lossCount: LossCount;
   readonly #now: () => number;
+  /** The transactions of its connection. */
+  readonly transactions: Transactions;
   #behind: SortedMessages<QueuedMessage> | undefined;
   #countedLoss = false;
 
@@ -71,6 +77,7 @@ export class Consumer {
     this.selective = options.filter !== undefined;
     this.#lossCount = options.lossCount ?? "oldest";
     this.#now = options.now;
+    this.transactions = options.transactions;
     sender.oncredit = () => source.serve(this);
   }
 
@@ -172,6 +179,22 @@ class ConsumedDelivery implements SendListener {
   onoutcome(state: DeliveryState | undefined): void {
     // It may be settled while it is still being received, too [messaging 3.4.1].
     this.#settle(state === undefined || state.kind === "received" ? this.#consumer.defaultOutcome : state);
+  }
+
+  onprovisional(state: TransactionalState, settled: boolean, delivery: OutgoingDelivery): void {
+    const { outcome = this.#consumer.defaultOutcome, txnId } = state;
+    const { sender, transactions } = this.#consumer;
+    if (!settled) sender.conclude(delivery, state);
+    try {
+      transactions.get(txnId).add({
+        commit: () => this.#settle(outcome),
+        // It was delivered, so that whoever gets it next is told that he is not the first.
+        rollback: () => this.#settle(failed()),
+      });
+    } catch (error) {
+      this.#settle(failed());
+      this.#consumer.end(error as AmqpError);
+    }
   }
 
   onsent(): void {

@@ -12,6 +12,7 @@ import { ignore } from "../base/wait.ts";
 import { Fifo } from "../base/collections.ts";
 import { deliveryError, EncodedMessage } from "./encoded_message.ts";
 import type { Slab } from "./slab.ts";
+import type { Transactions } from "./transactions.ts";
 
 /** Where messages go: a queue, a topic, or what picks one of them for each message. */
 export interface Sink {
@@ -50,6 +51,8 @@ export interface ProducerOptions {
   readonly inspect: Inspection;
   /** Memory for short messages. */
   readonly slab: Slab;
+  /** The transactions of its connection. */
+  readonly transactions: Transactions;
 }
 
 /** Messages that may be on their way on one link. */
@@ -131,7 +134,7 @@ export class Producer {
         this.#options.slab,
       );
       const inspected = this.#options.inspect(encoded, this);
-      if (inspected === undefined) this.#sink.publish(new Arrival(this, delivery, encoded));
+      if (inspected === undefined) this.#publish(delivery, encoded);
       else this.#await(inspected, delivery, encoded);
     } catch (error) {
       this.#refuse(delivery, error);
@@ -139,9 +142,26 @@ export class Producer {
     this.topUp();
   }
 
+  #publish(delivery: Delivery, encoded: EncodedMessage): void {
+    const { remoteState } = delivery;
+    if (remoteState?.kind !== "transactionalState") return this.#sink.publish(new Arrival(this, delivery, encoded));
+    const { txnId } = remoteState;
+    const transaction = this.#options.transactions.get(txnId);
+    const reservation = this.#sink.reserve(encoded);
+    if (reservation === undefined) {
+      throw new AmqpError(
+        condition.resourceLimitExceeded,
+        "Cannot send in transaction: there is no room for the message",
+      );
+    }
+    transaction.add(reservation);
+    if (delivery.remoteSettled || !this.receiver.usable) return;
+    delivery.update({ kind: "transactionalState", txnId, outcome: { kind: "accepted" } });
+  }
+
   #await(inspected: Promise<void>, delivery: Delivery, encoded: EncodedMessage): void {
     this.#inspecting = true;
-    inspected.then(() => this.#sink.publish(new Arrival(this, delivery, encoded)))
+    inspected.then(() => this.#publish(delivery, encoded))
       .catch((error) => this.#refuse(delivery, error))
       .then(() => {
         this.#inspecting = false;

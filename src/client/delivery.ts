@@ -93,6 +93,11 @@ export class Delivery {
     return this.receiver.holds(this.#incoming);
   }
 
+  /** What the sender told of it last, such as that it belongs to a transaction. */
+  get remoteState(): DeliveryState | undefined {
+    return this.#incoming.remoteState;
+  }
+
   /** What was told about it, if anything. */
   get outcome(): DeliveryState | undefined {
     return this.#outcome;

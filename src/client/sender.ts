@@ -9,7 +9,7 @@ import * as condition from "../base/condition.ts";
 import { AmqpError, type FailedOutcome, OutcomeError } from "../base/errors.ts";
 import { encodeMessage, type Message } from "../codec/message.ts";
 import { quote } from "../base/text.ts";
-import type { Accepted, DeliveryState } from "../codec/types.ts";
+import type { Accepted, DeliveryState, TransactionalState } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
 import type { OutgoingDelivery } from "../engine/deliveries.ts";
 import { Fifo } from "../base/collections.ts";
@@ -47,6 +47,8 @@ export interface SendOptions extends WaitOptions {
 export interface SendListener {
   /** The receiver's word on it; undefined if it settled without one. */
   onoutcome(state: DeliveryState | undefined): void;
+  /** What the receiver wants to come of it with the commit of a transaction; not told, it is an outcome. */
+  onprovisional?(state: TransactionalState, settled: boolean, delivery: OutgoingDelivery): void;
   /** It was sent settled, and its last frame is written: there will be no outcome. */
   onsent(): void;
   /** There will be no outcome. `left` is false when nothing of the message was written. */
@@ -292,6 +294,13 @@ export class Sender extends Link {
     this.#pump();
   }
 
+  /** @ignore Settles a message of which the receiver told something provisional. */
+  conclude(delivery: OutgoingDelivery, state: DeliveryState): void {
+    delivery.settle(state);
+    this.#settled(delivery);
+    this.connection.wake();
+  }
+
   /** @ignore Told by the connection: the last frame of a settled message was written. */
   handleSent(delivery: OutgoingDelivery): void {
     this.#settled(delivery)?.onsent();
@@ -299,6 +308,11 @@ export class Sender extends Link {
 
   /** @ignore Told by the connection. */
   handleDisposition(delivery: OutgoingDelivery, state: DeliveryState | undefined, settled: boolean): void {
+    const listener = (delivery.context as Send | undefined)?.listener;
+    if (state?.kind === "transactionalState" && listener?.onprovisional !== undefined) {
+      if (settled) this.#settled(delivery);
+      return listener.onprovisional(state, settled, delivery);
+    }
     const outcome = state?.kind === "transactionalState" ? state.outcome : state;
     if (!settled && (outcome === undefined || outcome.kind === "received")) return;
     // The receiver that tells an outcome without settling waits for us to settle [transport 2.6.12].

@@ -1,4 +1,4 @@
-import { assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
 import { external, plain } from "../../src/sasl/mechanisms.ts";
 import { Broker, type BrokerAction, type BrokerOptions } from "../../src/broker/broker.ts";
@@ -159,12 +159,18 @@ test("ATK-22: a link name in use on another connection is another link", async (
   assertEquals([first.open, second.open, thief.open], [true, true, true]);
 });
 
-test("TRM-8: transactions are refused as not there", async () => {
+test("TXN-1: the coordinator says what it can do, and takes nothing that is no request", async () => {
   await using broker = new Broker();
   const connection = linkUp(broker);
-  const link = connection.sender({ target: { kind: "coordinator" } as never });
-  const error = await assertRejects(() => link.ready(), AmqpError);
-  assertEquals(error.condition, condition.notImplemented);
-  assertStringIncludes(error.message, "transactions");
-  assertInstanceOf(connection.sender("x"), Object);
+  const link = connection.sender({ target: { kind: "coordinator" } });
+  await link.ready();
+  assertEquals(link.remote?.target, {
+    kind: "coordinator",
+    capabilities: ["amqp:local-transactions", "amqp:multi-txns-per-ssn", "amqp:multi-ssns-per-txn"],
+  });
+  const error = await assertRejects(() => link.send({ body: "begin" }), OutcomeError);
+  assertEquals([error.outcome, error.condition], ["rejected", condition.invalidField]);
+  await link.send({ body: "begin" }, { settled: true });
+  await link.closed;
+  assertEquals((link.error as AmqpError).condition, condition.notAllowed);
 });
