@@ -38,6 +38,7 @@ export type { Transaction, TransactionState } from "./src/client/transaction.ts"
 export type { Session, SessionConnection, SessionOptions, SharedSession } from "./src/client/session.ts";
 export type { Interruption, Link, LinkConnection } from "./src/client/link.ts";
 export type { CloseOptions, Lifetime } from "./src/client/lifetime.ts";
+export { SendAbortedError, type SendOutcome } from "./src/client/outcome.ts";
 export type { Sender, SendOptions, SendTerms } from "./src/client/sender.ts";
 export type { Receiver, ReceiveTerms, ServeOptions } from "./src/client/receiver.ts";
 export type { Delivery, DeliveryReceiver } from "./src/client/delivery.ts";

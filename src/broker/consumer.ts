@@ -6,11 +6,12 @@
 
 import { AmqpError } from "../base/errors.ts";
 import type { DeliveryState, Modified, Outcome, TransactionalState } from "../codec/types.ts";
-import type { Sender, SendListener } from "../client/sender.ts";
+import { outcomeOf, type SendListener } from "../client/outcome.ts";
+import type { Sender } from "../client/sender.ts";
 import { ignore } from "../base/wait.ts";
 import type { EncodedMessage } from "./encoded_message.ts";
 import type { QueuedMessage } from "./queued_message.ts";
-import type { OutgoingDelivery } from "../engine/deliveries.ts";
+import type { OutgoingDelivery } from "../engine/outgoing.ts";
 import { SortedMessages } from "./sorted_messages.ts";
 import type { Transactions } from "./transactions.ts";
 
@@ -177,8 +178,7 @@ class ConsumedDelivery implements SendListener {
   }
 
   onoutcome(state: DeliveryState | undefined): void {
-    // It may be settled while it is still being received, too [messaging 3.4.1].
-    this.#settle(state === undefined || state.kind === "received" ? this.#consumer.defaultOutcome : state);
+    this.#settle(outcomeOf(state, this.#consumer.defaultOutcome)!);
   }
 
   onprovisional(state: TransactionalState, settled: boolean, delivery: OutgoingDelivery): void {

@@ -14,10 +14,10 @@ import { AmqpError, type ErrorScope } from "../base/errors.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import type { Open, SaslFrameBody } from "../codec/types.ts";
 import { ConnectionEndpoint, type ConnectionOptions as EngineOptions } from "../engine/connection.ts";
-import type { OutgoingDelivery } from "../engine/deliveries.ts";
 import type { EngineEvent } from "../engine/events.ts";
 import type { LinkEndpoint } from "../engine/link.ts";
 import type { ReceiverEndpoint } from "../engine/receiver.ts";
+import type { OutgoingDelivery } from "../engine/outgoing.ts";
 import type { SenderEndpoint } from "../engine/sender.ts";
 import type { SessionEndpoint } from "../engine/session.ts";
 import type { Channel } from "../transport/channel.ts";
@@ -95,7 +95,6 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
   /** @ignore What carries it. */
   protected attachment: Attachment | undefined;
   #remote: Open | undefined;
-  #waitingForRoom: Set<{ handleCredit(): void }> | undefined;
   #defaultSession: SharedSession | undefined;
 
   /** Prepares a connection that nothing carries yet. */
@@ -145,11 +144,6 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     this.attachment?.driver.wake();
   }
 
-  /** @ignore For senders: tells `sender` when the channel takes more. */
-  awaitReady(sender: { handleCredit(): void }): void {
-    (this.#waitingForRoom ??= new Set()).add(sender);
-  }
-
   /**
    * @ignore Takes over `channel` and starts; the client's open, its sessions and links go out with what is asked for in the
    * same turn.
@@ -171,7 +165,6 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
         // What the last attachment still has to tell concerns nobody.
         if (attachment === this.attachment) this.handle(attachment, event);
       },
-      onready: () => attachment === this.attachment && this.#handleReady(),
       maxBufferedBytes: this.#options.maxBufferedBytes,
       environment: this.environment,
     });
@@ -211,7 +204,6 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
   /** @ignore Forgets a link, which ends. */
   endLink(link: Link, error?: Error): void {
     this.links.delete(link);
-    this.#waitingForRoom?.delete(link as Sender);
     link.handleEnded(error);
   }
 
@@ -304,6 +296,8 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
         return this.loseLink(link, event.error);
       case "credit":
         return sender.handleCredit();
+      case "refused":
+        return sender.handleRefused(event.delivery, event.error);
       case "sent":
         return sender.handleSent(event.delivery);
       case "disposition":
@@ -368,11 +362,5 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     // The goodbye of the engine is still to be written.
     attachment.driver.wake();
     if (error === undefined || attachment.goodbye || !this.survives(attachment, error)) this.finish(error);
-  }
-
-  #handleReady(): void {
-    const senders = this.#waitingForRoom;
-    this.#waitingForRoom = undefined;
-    for (const sender of senders ?? []) sender.handleCredit();
   }
 }

@@ -43,7 +43,6 @@ export class Driver {
   readonly #channel: Channel;
   readonly #endpoint: ConnectionEndpoint;
   readonly #onevent: (event: EngineEvent) => void;
-  readonly #onready: () => void;
   readonly #maxBufferedBytes: number;
   readonly #environment: Environment;
   readonly #ended = new Deferred<ChannelClose>();
@@ -59,13 +58,12 @@ export class Driver {
   #timerDue = Infinity;
   #over = false;
 
-  /** Starts to pump; `onready` is told when a congested channel takes more. */
+  /** Starts to pump. */
   constructor(
     channel: Channel,
     endpoint: ConnectionEndpoint,
     options: {
       onevent: (event: EngineEvent) => void;
-      onready: () => void;
       maxBufferedBytes?: number | undefined;
       environment?: Environment | undefined;
     },
@@ -73,7 +71,6 @@ export class Driver {
     this.#channel = channel;
     this.#endpoint = endpoint;
     this.#onevent = options.onevent;
-    this.#onready = options.onready;
     this.#environment = options.environment ?? systemEnvironment;
     this.#maxBufferedBytes = Math.max(options.maxBufferedBytes ?? MAX_BUFFERED_BYTES, MIN_BUFFERED_BYTES);
     channel.onbytes = (bytes) => {
@@ -160,7 +157,6 @@ export class Driver {
     this.#channel.ready().then(() => {
       this.#congested = false;
       if (this.#over) return;
-      this.#onready();
       this.#flush();
     });
   }
@@ -208,7 +204,7 @@ export class Driver {
 function unread(): AmqpError {
   return new AmqpError(
     condition.resourceLimitExceeded,
-    "Cannot keep connection: peer asks for ever more, but does not read the answers",
+    "Cannot keep connection: peer does not read the answers to what it sends",
   );
 }
 

@@ -31,12 +31,8 @@ export interface LinkConnection extends Lifetime {
   readonly environment: Environment;
   /** What is decoded on it, at most. */
   readonly limits: CodecLimits | undefined;
-  /** True while more is written than leaves. */
-  readonly congested: boolean;
   /** @ignore Something waits to be written. */
   wake(): void;
-  /** @ignore Tells `sender` when the channel takes more. */
-  awaitReady(sender: { handleCredit(): void }): void;
   /** @ignore Forgets a link, which ends. */
   endLink(link: Link, error?: Error): void;
 }

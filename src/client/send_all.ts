@@ -5,8 +5,10 @@
  * @module
  */
 
-import type { Message } from "../codec/message.ts";
 import type { WaitOptions } from "../base/wait.ts";
+import type { Message } from "../codec/message.ts";
+import type { DeliveryState } from "../codec/types.ts";
+import { failure, lost, outcomeOf, type SendingSender, type SendListener } from "./outcome.ts";
 
 /** Messages that may wait for their outcome at a time by default: enough for a fast peer that is far away. */
 export const MAX_IN_FLIGHT = 2_048;
@@ -18,19 +20,21 @@ export interface FlightOptions extends WaitOptions {
 }
 
 /** The sender of a flight: what the flight asks of it. */
-export interface FlightSender {
+export interface FlightSender extends SendingSender {
   /** True until the link has ended or begins to close. */
   readonly open: boolean;
-  /** Messages that have not left the queue. */
-  readonly queued: number;
+  /** Messages that the receiver takes now, beyond those that wait. */
+  readonly credit: number;
   /** Messages that may wait for their outcome at a time. */
   readonly maxInFlight: number | undefined;
   /** Those who hear when the link ends. */
   readonly flights: Set<Flight>;
   /** Throws if the link has ended. */
   requireOpen(doing: string): void;
-  /** Sends one message. */
-  send(message: Message | Uint8Array, options: FlightOptions): Promise<unknown>;
+  /** Queues one message. */
+  push(message: Message | Uint8Array, options: FlightOptions, listener: SendListener): void;
+  /** Gives up all messages of `listener`. */
+  abandon(listener: SendListener): void;
   /** Waits until something has changed. */
   change(): Promise<void>;
 }
@@ -42,7 +46,7 @@ export async function sendEach(sender: FlightSender, messages: Messages, options
   const { signal } = options;
   signal?.throwIfAborted();
   const flight = new Flight(sender);
-  const abort = (): void => flight.fail(signal!.reason);
+  const abort = (): void => flight.abort(signal!.reason);
   signal?.addEventListener("abort", abort, { once: true });
   try {
     return await send(messages, options, flight);
@@ -57,8 +61,10 @@ export class FlightSink {
   readonly #flight: Flight;
 
   /** Starts with nothing under way; `controller` errors with the first failure. */
-  constructor(sender: FlightSender, controller: { error(reason: unknown): void }) {
+  constructor(sender: FlightSender, controller: { readonly signal: AbortSignal; error(reason: unknown): void }) {
     this.#flight = new Flight(sender);
+    // The stream itself tells of it only when the write that is under way has ended.
+    controller.signal.addEventListener("abort", () => this.abort(controller.signal.reason), { once: true });
     this.#flight.onfailed = (error) => {
       this.#flight.leave();
       controller.error(error);
@@ -66,19 +72,21 @@ export class FlightSink {
   }
 
   /** Sends one message, and waits until there is room for the next. */
-  write(message: Message | Uint8Array, { signal }: { readonly signal: AbortSignal }): Promise<void> {
-    this.#flight.send(message, { signal });
+  write(message: Message | Uint8Array): Promise<void> {
+    this.#flight.send(message, {});
     return this.#flight.room();
   }
 
   /** Waits for all outcomes. */
   close(): Promise<void> {
-    return this.#flight.finish(undefined).finally(() => this.#flight.leave());
+    return this.#flight.finish(undefined);
   }
 
   /** Gives up. */
-  abort(): void {
+  abort(reason: unknown): void {
     this.#flight.leave();
+    this.#flight.onfailed = undefined;
+    this.#flight.abort(reason);
   }
 }
 
@@ -109,7 +117,7 @@ async function send(messages: Messages, options: FlightOptions, flight: Flight):
 }
 
 /** Sends that run side by side, and the first that failed. */
-export class Flight {
+export class Flight implements SendListener {
   /** How many have no outcome yet. */
   size = 0;
   /** Whether one has failed. */
@@ -119,7 +127,6 @@ export class Flight {
   readonly #sender: FlightSender;
   readonly #most: number;
   #error: unknown;
-  #landed: (() => void) | undefined;
   #finish: (() => void) | undefined;
 
   /**
@@ -138,23 +145,25 @@ export class Flight {
 
   /** Sends one more. */
   send(message: Message | Uint8Array, options: FlightOptions): void {
-    this.size++;
-    this.#sender.send(message, options).then(this.#done, this.#lost);
+    // It may have failed while the message was waited for.
+    if (this.failed) return;
+    try {
+      this.#sender.push(message, options, this);
+      this.size++;
+    } catch (error) {
+      this.fail(error);
+    }
   }
 
   /** Whether the next can be sent at once. */
   get free(): boolean {
     const sender = this.#sender;
-    return !this.failed && sender.open && sender.queued === 0 && this.size < this.#most;
+    return !this.failed && sender.open && sender.credit > 0 && this.size < this.#most;
   }
 
   /** Waits until the next can be sent, or nothing can any more. */
   async room(): Promise<void> {
-    const sender = this.#sender;
-    while (!this.free && !this.failed && sender.open) {
-      // The sender tells of an outcome before it is counted here.
-      await (sender.queued > 0 ? sender.change() : new Promise<void>((resolve) => this.#landed = resolve));
-    }
+    while (!this.free && !this.failed) await this.#sender.change();
   }
 
   /** Wants to hear of nothing more. */
@@ -170,6 +179,13 @@ export class Flight {
     this.onfailed?.(error);
   }
 
+  /** Gives up what is under way. */
+  abort(reason: unknown): void {
+    this.fail(reason);
+    this.#sender.abandon(this);
+    this.#land(this.size);
+  }
+
   /** What `coming` brings, or undefined as soon as something has failed. */
   unlessFailed<T>(coming: T | PromiseLike<T>): Promise<T | undefined> {
     return new Promise((resolve, reject) => {
@@ -181,18 +197,33 @@ export class Flight {
 
   /** Waits for what is under way; to be called once. */
   async finish<T>(result: T): Promise<T> {
+    // That the link begins to close changes nothing any more.
+    this.leave();
     if (this.size > 0) await new Promise<void>((resolve) => this.#finish = resolve);
     if (this.failed) throw this.#error;
     return result;
   }
 
-  readonly #done = (): void => {
-    this.#landed?.();
-    if (--this.size === 0) this.#finish?.();
-  };
+  /** One has an outcome. */
+  onoutcome(state: DeliveryState | undefined): void {
+    const outcome = outcomeOf(state, this.#sender.remote?.source?.defaultOutcome);
+    if (outcome?.kind !== "accepted") this.fail(failure(outcome, this.#sender.name));
+    this.#land(1);
+  }
 
-  readonly #lost = (error: unknown): void => {
-    this.fail(error);
-    this.#done();
-  };
+  /** One was sent settled. */
+  onsent(): void {
+    this.#land(1);
+  }
+
+  /** One has no outcome to expect. */
+  onlost(error: unknown, left: boolean): void {
+    this.fail(left ? lost(error, this.#sender.name) : error);
+    this.#land(1);
+  }
+
+  #land(count: number): void {
+    this.size -= count;
+    if (this.size === 0) this.#finish?.();
+  }
 }

@@ -120,7 +120,7 @@ function isCoordinator(target: LinkTerms["target"]): target is Coordinator {
 }
 
 function senderKinds(): OptionKinds<SenderOptions> {
-  return { ...LINK_KINDS, maxInFlight: "number" };
+  return { ...LINK_KINDS, maxInFlight: "number", recovery: '"resend" or "fail"' };
 }
 
 function receiverKinds(): OptionKinds<ReceiverOptions> {

@@ -104,7 +104,7 @@ export class Channels {
       // The session that filled the last flush comes last in the next.
       const session = sessions[(this.#turn + i) % sessions.length]!;
       try {
-        session.transmitTransfers(full);
+        session.output.transmit(full);
       } catch (error) {
         onerror(error);
       }

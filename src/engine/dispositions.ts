@@ -18,7 +18,7 @@ interface DispositionRange {
 export class DispositionBatch {
   readonly #role: Role;
   #ranges: DispositionRange[] = [];
-  // A delivery may be told twice when a state that is not its last came first; such updates keep their order.
+  // What is told of a delivery twice keeps its order.
   #ordered = false;
 
   /** Gathers dispositions told by `role`. */
@@ -26,9 +26,9 @@ export class DispositionBatch {
     this.#role = role;
   }
 
-  /** Adds one delivery's. */
-  add(id: number, state: DeliveryState | undefined, settled: boolean): void {
-    if (state?.kind === "received" || state?.kind === "transactionalState") this.#ordered = true;
+  /** Adds one delivery's; `again` if something was told of the delivery before. */
+  add(id: number, state: DeliveryState | undefined, settled: boolean, again: boolean): void {
+    if (again) this.#ordered = true;
     const last = this.#ranges[this.#ranges.length - 1];
     if (last !== undefined && id === add(last.last, 1) && alike(last, settled, state)) last.last = id;
     else this.#ranges.push({ first: id, last: id, settled, state });

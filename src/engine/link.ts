@@ -4,7 +4,6 @@
  * @module
  */
 
-import { ChurnMap } from "../base/collections.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { fieldsOf } from "../codec/composite.ts";
@@ -25,7 +24,6 @@ import type {
   Target,
   Transfer,
 } from "../codec/types.ts";
-import { type IncomingDelivery, type OutgoingDelivery, type TagKey, tagKey } from "./deliveries.ts";
 import { type Endpoint, Fault, type FrameEndpoint, fromErrorFields, toErrorFields } from "./fault.ts";
 import type { Settlement } from "./settlement.ts";
 import { type LinkState, type LinkStep, linkTransitions, type SessionState } from "./states.ts";
@@ -80,6 +78,14 @@ export type LinkEvent =
     readonly error: AmqpError | undefined;
   };
 
+/** What a link asks of the output of its session. */
+export interface LinkOutput {
+  /** Queues a flow for a link whose credit or counts the peer must hear of. */
+  queueFlow(link: LinkEndpoint): void;
+  /** Drops what a link has queued. */
+  forget(link: LinkEndpoint): void;
+}
+
 /** What a link asks of its session. */
 export interface LinkSession extends Endpoint {
   /** Where the session stands. */
@@ -88,6 +94,8 @@ export interface LinkSession extends Endpoint {
   readonly remote: Begin | undefined;
   /** What is not settled on the session. */
   readonly settlement: Settlement;
+  /** What the session is to write. */
+  readonly output: LinkOutput;
   /** Transfers that the peer still takes. */
   readonly remoteIncomingWindow: number;
   /** Transfers that this side still takes without a new flow. */
@@ -102,10 +110,6 @@ export interface LinkSession extends Endpoint {
   emit(event: LinkEvent): void;
   /** Writes a frame of `link`, after the dispositions that were told before it. */
   write(body: Performative, link: LinkEndpoint): void;
-  /** Notes that the peer must hear of the credit or counts of `link`. */
-  queueFlow(link: LinkEndpoint): void;
-  /** Drops the flow that `link` has queued. */
-  forgetFlow(link: LinkEndpoint): void;
   /** Drops a link that is detached both ways. */
   forgetLink(link: LinkEndpoint): void;
   /** Notes that `link` ends with an error. */
@@ -136,13 +140,9 @@ export abstract class LinkEndpoint implements FrameEndpoint {
   local: Attach | undefined;
   /** The peer's attach, once received. */
   remote: Attach | undefined;
-  /** Deliveries that are not settled on both sides, by tag. */
-  readonly unsettled: ChurnMap<TagKey, OutgoingDelivery | IncomingDelivery> = new ChurnMap();
-
   /** True once the link has ended for good, rather than was suspended or lost. */
   closed = false;
 
-  #resumable: Set<TagKey> | undefined;
   #closing = false;
   #attachPending = false;
   #reported = false;
@@ -162,11 +162,6 @@ export abstract class LinkEndpoint implements FrameEndpoint {
   /** In force once attached: the receiver's word counts [transport 2.6.6]. */
   get rcvSettleMode(): ReceiverSettleMode {
     return (this.role === "receiver" ? this.local : this.remote)?.rcvSettleMode ?? "first";
-  }
-
-  /** Checks that the peer takes a disposition with this state; for deliveries. */
-  check(state: DeliveryState): void {
-    this.session.settlement.check(state);
   }
 
   /** Writes our attach, first or as the answer. */
@@ -223,7 +218,7 @@ export abstract class LinkEndpoint implements FrameEndpoint {
   fail(error: AmqpError): void {
     if (this.state === "detached") return;
     this.detach({ closed: true, error });
-    this.session.settlement.forgetLink(this);
+    this.forgetUnsettled();
     this.report(true, error);
   }
 
@@ -272,7 +267,7 @@ export abstract class LinkEndpoint implements FrameEndpoint {
     if (this.state === "detached") return;
     const crossed = this.state === "detachSent" && closed && !this.#closing;
     if (crossed && this.#closeAgain()) {
-      this.session.settlement.forgetLink(this);
+      this.forgetUnsettled();
       return this.report(true, error);
     }
     this.state = this.#next("receiveDetach");
@@ -282,7 +277,7 @@ export abstract class LinkEndpoint implements FrameEndpoint {
       this.#stop();
     }
     if (error !== undefined) this.session.blame(this);
-    if (closed || this.#closing) this.session.settlement.forgetLink(this);
+    if (closed || this.#closing) this.forgetUnsettled();
     this.session.forgetLink(this);
     this.report(closed || this.#closing, error);
   }
@@ -300,6 +295,8 @@ export abstract class LinkEndpoint implements FrameEndpoint {
   protected abstract onLocalAttach(attach: Attach): void;
   /** Called when the peer's attach arrived. */
   protected abstract onRemoteAttach(attach: Attach): void;
+  /** Drops the deliveries of a link that is closed; those of a suspended one live on. */
+  protected abstract forgetUnsettled(): void;
   /** Called when nothing more is sent or taken. */
   protected abstract onStop(): void;
 
@@ -324,12 +321,6 @@ export abstract class LinkEndpoint implements FrameEndpoint {
   /** Blames the peer for something that ends this link. */
   protected fault(symbol: string, message: string): Fault {
     return new Fault(this, new AmqpError(symbol, `${message} (link ${quote(this.name)})`, { scope: "link" }));
-  }
-
-  /** Whether our attach names a delivery as not settled, so that it can be resumed [transport 2.6.13]. */
-  protected resumable(key: TagKey): boolean {
-    this.#resumable ??= new Set(Array.from(this.local?.unsettled?.keys() ?? [], tagKey));
-    return this.#resumable.has(key);
   }
 
   /** What a call that comes too early or too late is answered with. */
@@ -384,7 +375,7 @@ export abstract class LinkEndpoint implements FrameEndpoint {
   }
 
   #stop(): void {
-    this.session.forgetFlow(this);
+    this.session.output.forget(this);
     this.onStop();
   }
 
@@ -421,6 +412,9 @@ export class RefusedEndpoint extends LinkEndpoint {
   protected override onRemoteAttach(): void {
     this.refuse(this.#error);
   }
+
+  /** {@inheritDoc LinkEndpoint.forgetUnsettled} */
+  protected override forgetUnsettled(): void {}
 
   /** {@inheritDoc LinkEndpoint.onStop} */
   protected override onStop(): void {}

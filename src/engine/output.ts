@@ -57,7 +57,7 @@ export class Output {
     if (this.#write(0, body, Math.max(atLeast, this.#limit))) return;
     throw new AmqpError(
       condition.frameSizeTooSmall,
-      `Cannot open connection: the open frame is larger than ${atLeast} bytes, shorten its properties`,
+      `Cannot open connection: open is larger than ${atLeast} bytes, shorten its properties`,
     );
   }
 
@@ -191,7 +191,12 @@ export class Output {
   }
 
   #note(channel: number, body: Performative | undefined, payloadBytes: number): void {
-    if (this.#trace !== undefined) this.#untold.push({ direction: "out", channel, body, payloadBytes });
+    if (this.#trace === undefined) return;
+    // The memory of a tag is used again.
+    const shown = body?.kind === "transfer" && body.deliveryTag !== undefined
+      ? { ...body, deliveryTag: body.deliveryTag.slice() }
+      : body;
+    this.#untold.push({ direction: "out", channel, body: shown, payloadBytes });
   }
 
   #begin(channel: number, body: Performative): number {

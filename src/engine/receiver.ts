@@ -4,10 +4,11 @@
  * @module
  */
 
+import { ChurnMap } from "../base/collections.ts";
 import * as condition from "../base/condition.ts";
 import { MAX_UINT } from "../codec/checks.ts";
 import type { Attach, DeliveryState, Fields, Flow, Transfer } from "../codec/types.ts";
-import { IncomingDelivery, MAX_DELIVERY_TAG_BYTES, type ReceivingLink } from "./deliveries.ts";
+import { IncomingDelivery, MAX_DELIVERY_TAG_BYTES, type ReceivingLink, type TagKey, tagKey } from "./deliveries.ts";
 import { IncomingTransfers } from "./incoming_transfers.ts";
 import { LinkEndpoint, type LinkEvent, type LinkSession } from "./link.ts";
 import { add } from "./windows.ts";
@@ -62,6 +63,9 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
   /** True while a drain is under way. */
   draining = false;
 
+  /** Deliveries that are not settled on both sides, by tag. */
+  readonly unsettled: ChurnMap<TagKey, IncomingDelivery> = new ChurnMap();
+
   // Deliveries that the sender may begin by the most generous flow that it may have seen: withdrawing credit does not
   // call back what is on its way [transport 2.6.10].
   #allowed = 0;
@@ -72,6 +76,7 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
   #arriving: IncomingTransfers | undefined;
   #echo = false;
   #properties: Fields | undefined;
+  #resumable: Set<TagKey> | undefined;
 
   /** True while a delivery has arrived in part. */
   get receiving(): boolean {
@@ -97,12 +102,18 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     this.draining = drain;
     if (echo) this.#echo = true;
     if (options.properties !== undefined) this.#properties = options.properties;
-    this.session.queueFlow(this);
+    this.session.output.queueFlow(this);
   }
 
   /** Tells the sender the state of a delivery; for deliveries. */
-  update(delivery: IncomingDelivery): void {
-    this.session.settlement.update(delivery);
+  update(delivery: IncomingDelivery, again: boolean): void {
+    if (delivery.settled) this.forget(delivery);
+    this.session.settlement.update(delivery, again);
+  }
+
+  /** Drops what the link holds of a delivery; for deliveries. */
+  forget(delivery: IncomingDelivery): void {
+    if (this.unsettled.get(delivery.key) === delivery) this.unsettled.delete(delivery.key);
   }
 
   /** Reports what the sender told of a delivery; for deliveries. */
@@ -122,7 +133,7 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     }
     const arriving = begun ?? this.#begin(transfer);
     // What we do not hold cannot be resumed [transport 2.6.13].
-    const ignored = arriving.resume && !this.resumable(arriving.key);
+    const ignored = arriving.resume && !this.#isResumable(arriving.key);
     if (!transfer.aborted) {
       this.#check(arriving, transfer, payload.length);
       if (!ignored) arriving.append(payload, transfer.more ?? false);
@@ -178,9 +189,21 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     this.deliveryCount = attach.initialDeliveryCount;
   }
 
+  /** {@inheritDoc LinkEndpoint.forgetUnsettled} */
+  protected override forgetUnsettled(): void {
+    for (const delivery of this.unsettled.values()) this.session.settlement.forget(delivery);
+    this.unsettled.clear();
+  }
+
   /** {@inheritDoc LinkEndpoint.onStop} */
   protected override onStop(): void {
     this.#arriving = undefined;
+  }
+
+  // Whether our attach names a delivery as not settled, so that it can be resumed [transport 2.6.13].
+  #isResumable(key: TagKey): boolean {
+    this.#resumable ??= new Set(Array.from(this.local?.unsettled?.keys() ?? [], tagKey));
+    return this.#resumable.has(key);
   }
 
   #begin(transfer: Transfer): IncomingTransfers {

@@ -99,7 +99,8 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
 
   readonly #options: SessionOptions;
   readonly #handleMax: number;
-  readonly #output: SessionOutput;
+  /** What it writes by and by. */
+  readonly output: SessionOutput;
   readonly #handles = new Handles();
   #nextIncomingDeliveryId: number | undefined;
   #reported = false;
@@ -110,7 +111,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     this.channel = channel;
     this.#options = options;
     this.#handleMax = options.handleMax ?? DEFAULT_HANDLE_MAX;
-    this.#output = new SessionOutput(
+    this.output = new SessionOutput(
       this,
       options.incomingWindow ?? DEFAULT_INCOMING_WINDOW,
       options.initialOutgoingId ?? 0,
@@ -119,12 +120,12 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
 
   /** Transfers that the peer still takes. */
   get remoteIncomingWindow(): number {
-    return this.#output.windows.remoteIncomingWindow;
+    return this.output.windows.remoteIncomingWindow;
   }
 
   /** Transfers that we still take without a new flow. */
   get incomingWindow(): number {
-    return this.#output.windows.incomingWindow;
+    return this.output.windows.incomingWindow;
   }
 
   /** Deliveries, both ways, that are not settled. */
@@ -145,7 +146,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   /** Writes our begin, first or as the answer. */
   sendBegin(): void {
     const next = this.#next("sendBegin");
-    const { nextOutgoingId, incomingWindow, outgoingWindow } = this.#output.windows.tell();
+    const { nextOutgoingId, incomingWindow, outgoingWindow } = this.output.windows.tell();
     this.write({
       ...fieldsOf("begin", this.#options),
       kind: "begin",
@@ -163,7 +164,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     this.state = this.#next("receiveBegin");
     this.remote = begin;
     this.remoteChannel = channel;
-    this.#output.windows.begun(begin);
+    this.output.windows.begun(begin);
     const remote = this.state === "beginReceived";
     if (remote) this.sendBegin();
     if (this.state === "mapped") this.connection.emit({ kind: "begun", session: this, remote });
@@ -252,20 +253,15 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
 
   /** Writes a frame, after the dispositions that were told before it. */
   write(body: Performative, endpoint: FrameEndpoint): void {
-    this.#output.writeDispositions();
+    this.output.writeDispositions();
     this.connection.write(this.channel, body, endpoint);
   }
 
   /** Writes what has been put off. */
   flush(): void {
-    this.#output.drain();
+    this.output.drain();
     this.dirty = false;
-    if (this.#writable) this.#output.flush();
-  }
-
-  /** Writes transfers while the peer's window, the links' credit and `full` allow. */
-  transmitTransfers(full: (payloadBytes: number) => boolean): void {
-    this.#output.transmit(full);
+    if (this.#writable) this.output.flush();
   }
 
   /** Notes that something was put off. */
@@ -284,16 +280,6 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     this.connection.check(body);
   }
 
-  /** Called by a sender that has something to write, or may now. */
-  queueOutput(link: SenderEndpoint): void {
-    this.#output.queueOutput(link);
-  }
-
-  /** Called by a link whose credit or counts the peer must hear of. */
-  queueFlow(link: LinkEndpoint): void {
-    this.#output.queueFlow(link);
-  }
-
   /** Counts a delivery that begins to arrive; ids are consecutive on a session [transport 2.7.5]. */
   countDelivery(id: number): void {
     if (this.#nextIncomingDeliveryId !== undefined && id !== this.#nextIncomingDeliveryId) {
@@ -308,16 +294,6 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   /** Counts a delivery that begins to arrive on a link that takes no more. */
   skipDelivery(id: number | undefined): void {
     if (id !== undefined && id === this.#nextIncomingDeliveryId) this.#nextIncomingDeliveryId = add(id, 1);
-  }
-
-  /** Drops the flow that a link has queued. */
-  forgetFlow(link: LinkEndpoint): void {
-    this.#output.forgetFlow(link);
-  }
-
-  /** Drops what a sender has queued. */
-  forgetOutput(link: SenderEndpoint): void {
-    this.#output.forgetOutput(link);
   }
 
   /** Drops a link that is detached both ways. */
@@ -387,7 +363,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     if (this.incomingWindow === 0) {
       throw this.#fault(condition.windowViolation, "Cannot take transfer: incoming window is 0");
     }
-    this.#output.received();
+    this.output.received();
     const link = this.#handles.get(transfer.handle);
     if (link === undefined) throw this.#unattached(transfer.handle, "transfer");
     if (link.role === "sender") {
@@ -397,14 +373,14 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   }
 
   #receiveFlow(flow: Flow): void {
-    this.#output.heard(flow);
+    this.output.heard(flow);
     if (flow.handle === undefined) return;
     const link = this.#handles.get(flow.handle);
     if (link === undefined) throw this.#unattached(flow.handle, "flow");
     // A receiver may give credit without waiting for our attach.
     if (link.state !== "attached" && link.state !== "attachReceived") return;
     link.receiveFlow(flow);
-    if (flow.echo) this.queueFlow(link);
+    if (flow.echo) this.output.queueFlow(link);
   }
 
   #freeHandle(name: string, most: number): number {
@@ -430,7 +406,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     for (const link of this.links()) link.drop();
     this.#handles.clear();
     this.settlement.clear();
-    this.#output.clear();
+    this.output.clear();
   }
 
   get #writable(): boolean {

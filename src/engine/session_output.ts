@@ -6,9 +6,9 @@
 
 import { AmqpError } from "../base/errors.ts";
 import type { Disposition, Flow, Performative, Transfer } from "../codec/types.ts";
-import type { OutgoingDelivery } from "./deliveries.ts";
 import { Fault, type FrameEndpoint } from "./fault.ts";
 import type { LinkEndpoint } from "./link.ts";
+import { type OutgoingDelivery, writeTag } from "./outgoing.ts";
 import type { SenderEndpoint } from "./sender.ts";
 import type { Settlement } from "./settlement.ts";
 import { add, Windows } from "./windows.ts";
@@ -42,6 +42,8 @@ export class SessionOutput {
   readonly #links = new Set<SenderEndpoint>();
   readonly #draining = new Set<SenderEndpoint>();
   readonly #flows = new Set<LinkEndpoint>();
+  // Of the frame that is written now.
+  readonly #tag = new Uint8Array(4);
   #nextDeliveryId: number;
   #askedForWindow = false;
   #flowDue = false;
@@ -82,15 +84,11 @@ export class SessionOutput {
     this.#session.markDirty();
   }
 
-  /** Drops the flow that a link has queued. */
-  forgetFlow(link: LinkEndpoint): void {
+  /** Drops what a link has queued. */
+  forget(link: LinkEndpoint): void {
     this.#flows.delete(link);
-  }
-
-  /** Drops what a sender has queued. */
-  forgetOutput(link: SenderEndpoint): void {
-    this.#links.delete(link);
-    this.#draining.delete(link);
+    this.#links.delete(link as SenderEndpoint);
+    this.#draining.delete(link as SenderEndpoint);
   }
 
   /** Hands back the credit of links that are drained. */
@@ -181,13 +179,15 @@ export class SessionOutput {
     const first = delivery.id === undefined;
     if (first) {
       transfer.deliveryId = this.#nextDeliveryId;
-      transfer.deliveryTag = delivery.tag;
+      const tag = delivery.link.number(delivery);
+      transfer.deliveryTag = typeof tag === "number" ? writeTag(this.#tag, tag) : tag;
       transfer.messageFormat = delivery.messageFormat;
       transfer.settled = delivery.sentSettled || undefined;
       transfer.state = delivery.state;
       transfer.resume = delivery.resume || undefined;
     }
     if (aborted) transfer.aborted = true;
+    else if (!delivery.whole) transfer.more = true;
     const rest = offset === 0 && !aborted ? payload : payload.subarray(aborted ? payload.length : offset);
     let written: number;
     try {
@@ -198,14 +198,12 @@ export class SessionOutput {
     }
     this.windows.sent();
     if (first) {
-      delivery.id = this.#nextDeliveryId;
+      link.begin(delivery, this.#nextDeliveryId);
       this.#nextDeliveryId = add(this.#nextDeliveryId, 1);
-      link.begin();
       if (!delivery.sentSettled && !aborted) settlement.sent(delivery);
     }
     delivery.offset += written;
-    if (written < rest.length) return;
-    link.finish();
-    if (delivery.settled) settlement.settle(delivery);
+    if (written < rest.length || (transfer.more && !aborted)) return;
+    link.finish(delivery);
   }
 }

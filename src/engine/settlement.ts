@@ -5,9 +5,11 @@
  */
 
 import { MAX_UINT } from "../codec/checks.ts";
-import type { DeliveryState, Disposition, Role } from "../codec/types.ts";
-import { DeliveriesById, type IncomingDelivery, type OutgoingDelivery } from "./deliveries.ts";
+import type { DeliveryState, Disposition } from "../codec/types.ts";
+import type { IncomingDelivery } from "./deliveries.ts";
+import { DeliveriesById } from "./deliveries_by_id.ts";
 import { DispositionBatch } from "./dispositions.ts";
+import type { OutgoingDelivery } from "./outgoing.ts";
 
 /** What settlement asks of its session. */
 export interface SettlementSession {
@@ -15,12 +17,6 @@ export interface SettlementSession {
   check(disposition: Disposition): void;
   /** Notes that dispositions wait to be written. */
   markDirty(): void;
-}
-
-/** What settlement asks of a link whose deliveries are to be dropped. */
-interface SettlementLink {
-  readonly role: Role;
-  readonly unsettled: { values(): Iterable<OutgoingDelivery | IncomingDelivery>; clear(): void };
 }
 
 /** The unsettled deliveries of one session, both directions, and the dispositions that wait to be written. */
@@ -70,59 +66,39 @@ export class Settlement {
     });
   }
 
-  /** Tells the sender the state of a delivery that we received. */
-  update(delivery: IncomingDelivery): void {
+  /** Tells the sender the state of a delivery that we received; `again` if it was told one before. */
+  update(delivery: IncomingDelivery, again: boolean): void {
     // One whose link or session has ended is nothing to the peer any more.
-    if (delivery.settled) {
-      if (!this.#incoming.delete(delivery)) return;
-      delivery.link.unsettled.delete(delivery.key);
-    } else if (!this.#incoming.has(delivery)) return;
-    this.#asReceiver.add(delivery.id, delivery.state, delivery.settled);
+    const held = delivery.settled ? this.#incoming.delete(delivery) : this.#incoming.get(delivery.id) === delivery;
+    if (!held) return;
+    this.#asReceiver.add(delivery.id, delivery.state, delivery.settled, again);
     this.#session.markDirty();
   }
 
   /** Tells the receiver that we settled a delivery that we sent. */
   settle(delivery: OutgoingDelivery): void {
-    // A receiver is told only once it knows the whole delivery; one whose link has ended is nothing to it any more.
-    if (!delivery.sent || !this.#outgoing.delete(delivery)) return;
-    delivery.link.unsettled.delete(delivery.key);
-    this.#asSender.add(delivery.id!, delivery.state, true);
+    // One whose link has ended, or that the receiver has settled, is nothing to it any more.
+    if (!this.#outgoing.delete(delivery)) return;
+    this.#asSender.add(delivery.id!, delivery.state, true, false);
     this.#session.markDirty();
   }
 
-  /** Drops a delivery that was aborted. */
-  forget(delivery: OutgoingDelivery): void {
-    delivery.link.unsettled.delete(delivery.key);
-    this.#outgoing.delete(delivery);
-  }
-
-  /** Drops the deliveries of a link that is closed; those of a suspended one live on. */
-  forgetLink(link: SettlementLink): void {
-    const deliveries: DeliveriesById<OutgoingDelivery | IncomingDelivery> = link.role === "sender"
-      ? this.#outgoing
-      : this.#incoming;
-    for (const delivery of link.unsettled.values()) deliveries.delete(delivery);
-    link.unsettled.clear();
+  /** Drops a delivery. */
+  forget(delivery: OutgoingDelivery | IncomingDelivery): void {
+    // It is one of them at most.
+    this.#outgoing.delete(delivery as OutgoingDelivery);
+    this.#incoming.delete(delivery as IncomingDelivery);
   }
 
   /** Takes what the peer tells of deliveries. */
-  receive(disposition: Disposition): void {
-    const { first, last = first, state, settled = false } = disposition;
-    const deliveries: DeliveriesById<OutgoingDelivery | IncomingDelivery> = disposition.role === "receiver"
+  receive({ role, first, last = first, state, settled = false }: Disposition): void {
+    const deliveries: DeliveriesById<OutgoingDelivery | IncomingDelivery> = role === "receiver"
       ? this.#outgoing
       : this.#incoming;
-    for (const delivery of deliveries.range(first, last)) {
-      // Settled here before its last frame was out: nobody waits for an outcome any more.
-      const done = delivery.settled;
-      if (state !== undefined) delivery.remoteState = state;
-      if (settled) {
-        deliveries.remove(delivery.id!);
-        delivery.link.unsettled.delete(delivery.key);
-        delivery.settledByPeer();
-      }
-      // Each kind of delivery has a link of its kind.
-      if (!done) delivery.link.handleDisposition(delivery as OutgoingDelivery & IncomingDelivery, state, settled);
-    }
+    if (first === last) {
+      const delivery = deliveries.get(first);
+      if (delivery !== undefined) tell(deliveries, delivery, state, settled);
+    } else for (const delivery of deliveries.range(first, last)) tell(deliveries, delivery, state, settled);
   }
 
   /** Hands out the dispositions that wait. */
@@ -138,4 +114,20 @@ export class Settlement {
     this.#asSender.clear();
     this.#asReceiver.clear();
   }
+}
+
+function tell<D extends OutgoingDelivery | IncomingDelivery>(
+  deliveries: DeliveriesById<D>,
+  delivery: D,
+  state: DeliveryState | undefined,
+  settled: boolean,
+): void {
+  // Settled here before its last frame was out: nobody waits for an outcome any more.
+  const done = delivery.settled;
+  if (state !== undefined) delivery.remoteState = state;
+  if (settled) {
+    deliveries.delete(delivery);
+    delivery.settledByPeer();
+  }
+  if (!done) delivery.handleDisposition(state, settled);
 }

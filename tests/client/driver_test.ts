@@ -37,7 +37,6 @@ function driven() {
   const clock = { now: 1_000 };
   const driver = new Driver(channel, endpoint, {
     onevent() {},
-    onready() {},
     environment: { ...systemEnvironment, now: () => clock.now },
   });
   return {

@@ -4,7 +4,7 @@ import { protocolHeader } from "../../src/codec/frame.ts";
 import { test } from "../harness.ts";
 import { Pair, scenario } from "./pair.ts";
 import { accept } from "../../src/engine/accept.ts";
-import { attachLink, endpointOf, type EndpointOptions, saslOutcome } from "./endpoint.ts";
+import { attachLink, endpointOf, type EndpointOptions, saslOutcome, sendOn } from "./endpoint.ts";
 import { attach, begin, checkError, flow, frame, Script } from "./script.ts";
 
 const long = (length: number): string => "x".repeat(length);
@@ -307,7 +307,7 @@ scenario("CON-3: with 512 both ways no frame is larger, whatever is sent", (term
   const [sender, receiver] = pair.sender(pair.begin());
   receiver.flow({ linkCredit: 1 });
   pair.run();
-  sender.send(Uint8Array.of(1), new Uint8Array(5_000));
+  sendOn(sender, Uint8Array.of(1), new Uint8Array(5_000));
   pair.run();
   assertEquals(pair.server.one("delivery").delivery.payload.length, 5_000);
   const parts = pair.client.frames.filter(({ body }) => body?.kind === "transfer").map(({ payloadBytes }) =>
@@ -459,7 +459,7 @@ scenario("CON-8: a client that pipelines has its first credit after one round tr
   receiver.flow({ linkCredit: 7 });
   pair.server.onevent = (event) => {
     if (event.kind === "attachRequested") accept(event.link, { initialDeliveryCount: terms.firstId });
-    if (event.kind === "credit" && event.link.sendable > 0) event.link.send(Uint8Array.of(1), Uint8Array.of(2));
+    if (event.kind === "credit" && event.link.sendable > 0) sendOn(event.link, Uint8Array.of(1), Uint8Array.of(2));
   };
   pair.advance(99);
   assertEquals(pair.client.events.map(({ kind }) => kind), []);

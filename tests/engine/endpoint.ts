@@ -4,12 +4,14 @@
  * @module
  */
 
+import { assert } from "@std/assert";
 import type { Role, SaslOutcome } from "../../src/codec/types.ts";
 import { takeLink } from "../../src/engine/accept.ts";
 import { ClientHandshake } from "../../src/engine/client_handshake.ts";
 import { ConnectionEndpoint, type ConnectionOptions } from "../../src/engine/connection.ts";
 import type { AttachOptions } from "../../src/engine/link.ts";
 import { ReceiverEndpoint } from "../../src/engine/receiver.ts";
+import type { DeliveryOptions, OutgoingDelivery } from "../../src/engine/outgoing.ts";
 import { SenderEndpoint } from "../../src/engine/sender.ts";
 import { type SaslOffer, ServerHandshake } from "../../src/engine/server_handshake.ts";
 import type { SessionEndpoint } from "../../src/engine/session.ts";
@@ -71,4 +73,23 @@ export function saslOutcome(
 /** The links of a session, all of which are senders or receivers where links of the peer are taken. */
 export function linksOf(session: SessionEndpoint): (SenderEndpoint | ReceiverEndpoint)[] {
   return [...session.links()] as (SenderEndpoint | ReceiverEndpoint)[];
+}
+
+/** How many deliveries of a link are not done. */
+export function unsettledOf(link: SenderEndpoint | ReceiverEndpoint): number {
+  return link.role === "sender" ? link.outgoing.size : link.unsettled.size;
+}
+
+/** Sends a delivery that has credit. */
+export function sendOn(
+  sender: SenderEndpoint,
+  tag: Uint8Array,
+  payload: Uint8Array,
+  options: DeliveryOptions = {},
+): OutgoingDelivery {
+  assert(sender.sendable > 0 || options.resume, `${sender.sendable} credit, state is ${sender.state}`);
+  const delivery = sender.outgoing.push(payload, { ...options, tag });
+  // What nobody keeps anything of is not sent again.
+  delivery.context = tag;
+  return delivery;
 }

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import { condition } from "../../src/base/errors.ts";
 import { test } from "../harness.ts";
 import { Pair, payload, scenario, tag } from "./pair.ts";
-import { linksOf } from "./endpoint.ts";
+import { linksOf, sendOn } from "./endpoint.ts";
 import { attach, flow, Script, transfer } from "./script.ts";
 
 scenario("SES-9: a delivery that nobody settles, and a link without credit, keep no other link waiting", (terms) => {
@@ -14,18 +14,18 @@ scenario("SES-9: a delivery that nobody settles, and a link without credit, keep
   holder.flow({ linkCredit: 3 });
   taker.flow({ linkCredit: 100 });
   pair.run();
-  for (let i = 0; i < 3; i++) held.send(tag(i), payload(1));
+  for (let i = 0; i < 3; i++) sendOn(held, tag(i), payload(1));
   pair.run();
   assertEquals(pair.server.take("delivery").length, 3);
   assertEquals(starved.sendable, 0);
   for (let i = 0; i < 50; i++) {
-    const sent = quick.send(tag(i), payload(1));
+    const sent = sendOn(quick, tag(i), payload(1));
     pair.run();
     pair.server.one("delivery").delivery.update({ kind: "accepted" });
     pair.run();
     assert(sent.settled);
   }
-  assertEquals([held.unsettled.size, session.unsettledCount], [3, 3]);
+  assertEquals([held.outgoing.size, session.unsettledCount], [3, 3]);
 });
 
 scenario("TRF-4: a large delivery lets those of other links and sessions pass", (terms) => {
@@ -37,11 +37,11 @@ scenario("TRF-4: a large delivery lets those of other links and sessions pass", 
   const [other, three] = pair.sender(pair.begin(), { name: "other" });
   for (const receiver of [one, two, three]) receiver.flow({ linkCredit: 5 });
   pair.run();
-  large.send(tag(1), payload(20_000));
+  sendOn(large, tag(1), payload(20_000));
   pair.client.endpoint.transmit(pair.now, 1);
   const arrived: string[] = [];
-  same.send(tag(1), payload(1));
-  other.send(tag(1), payload(1));
+  sendOn(same, tag(1), payload(1));
+  sendOn(other, tag(1), payload(1));
   for (let flushes = 0; flushes < 4; flushes++) {
     const bytes = pair.client.endpoint.transmit(pair.now, 1_024)!;
     assertLessOrEqual(bytes.length, 1_024 + 512);
@@ -58,7 +58,7 @@ scenario("SES-9: sessions take turns, also when each could fill every flush", (t
     for (const link of linksOf(session)) if (link.role === "receiver") link.flow({ linkCredit: 100 });
   }
   pair.run();
-  for (const link of links) for (let i = 0; i < 30; i++) link.send(tag(i), payload(100));
+  for (const link of links) for (let i = 0; i < 30; i++) sendOn(link, tag(i), payload(100));
   for (let flushes = 0; flushes < 12; flushes++) pair.client.endpoint.transmit(pair.now, 500);
   const left = links.map(({ queued }) => queued);
   assertLessOrEqual(Math.max(...left) - Math.min(...left), 5);
@@ -73,10 +73,10 @@ scenario("SES-9: a session whose window is shut keeps no other waiting", (terms)
   second.flow({ linkCredit: 100 });
   pair.run();
   const release = pair.hold(pair.client);
-  for (let i = 0; i < 10; i++) blocked.send(tag(i), payload(1));
+  for (let i = 0; i < 10; i++) sendOn(blocked, tag(i), payload(1));
   pair.run();
   assertEquals([pair.server.take("delivery").length, blocked.session.remoteIncomingWindow], [3, 0]);
-  for (let i = 0; i < 3; i++) free.send(tag(i), payload(1));
+  for (let i = 0; i < 3; i++) sendOn(free, tag(i), payload(1));
   pair.run();
   assertEquals(pair.server.take("delivery").map(({ link }) => link), [second, second, second]);
   release();
@@ -91,18 +91,18 @@ test("LNK-11, SES-5: a link that fails takes nothing with it, a session that fai
   const [far, farReceiver] = pair.sender(pair.begin(), { name: "far" });
   for (const receiver of [badReceiver, goodReceiver, farReceiver]) receiver.flow({ linkCredit: 10 });
   pair.run();
-  for (const link of [bad, good, far]) link.send(tag(1), payload(5));
+  for (const link of [bad, good, far]) sendOn(link, tag(1), payload(5));
   pair.run();
   pair.server.take("delivery");
   // A delivery on its way while the link ends at its receiver.
-  bad.send(tag(2), payload(5));
+  sendOn(bad, tag(2), payload(5));
   badReceiver.detach({ closed: true });
-  good.send(tag(2), payload(5));
+  sendOn(good, tag(2), payload(5));
   pair.run();
   assertEquals(pair.server.one("delivery").link, goodReceiver);
   assertEquals([bad.state, good.state, session.unsettledCount], ["detached", "attached", 2]);
   session.end();
-  far.send(tag(2), payload(5));
+  sendOn(far, tag(2), payload(5));
   pair.run();
   assertEquals(pair.server.one("delivery").link, farReceiver);
   assertEquals([good.state, far.state], ["detached", "attached"]);

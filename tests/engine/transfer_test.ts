@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertLessOrEqual, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertInstanceOf, assertLessOrEqual, assertThrows } from "@std/assert";
 import { AmqpError, condition } from "../../src/base/errors.ts";
 import type { Transfer } from "../../src/codec/types.ts";
 import { DEFAULT_MAX_FRAME_SIZE } from "../../src/engine/options.ts";
@@ -8,7 +8,7 @@ import { add } from "../../src/engine/windows.ts";
 import { test } from "../harness.ts";
 import { Pair, payload, scenario, tag } from "./pair.ts";
 import { accept } from "../../src/engine/accept.ts";
-import { attachLink } from "./endpoint.ts";
+import { attachLink, sendOn } from "./endpoint.ts";
 import { attach, begin, flow, frame, Script, transfer } from "./script.ts";
 
 /** A script whose peer is a sender on our receiver, which gave it credit. */
@@ -36,8 +36,8 @@ scenario("TRF-1: the first frame of a delivery carries id, tag and format, the o
   const [sender, receiver] = pair.sender(pair.begin());
   receiver.flow({ linkCredit: 2 });
   pair.run();
-  sender.send(tag(1), payload(1_200), { messageFormat: 0x80013700 });
-  sender.send(tag(2), payload(0));
+  sendOn(sender, tag(1), payload(1_200), { messageFormat: 0x80013700 });
+  sendOn(sender, tag(2), payload(0));
   pair.run();
   const [first, ...others] = pair.client.sent("transfer");
   assertEquals([first?.deliveryId, first?.deliveryTag, first?.messageFormat, first?.more], [
@@ -128,22 +128,22 @@ test("TRF-2: our own tags and formats are checked before anything is queued", ()
   const [sender, receiver] = pair.sender(pair.begin());
   receiver.flow({ linkCredit: 10 });
   pair.run();
-  assertThrows(() => sender.send(new Uint8Array(0), payload(1)), RangeError, "0 bytes, not 1 to 32");
-  assertThrows(() => sender.send(new Uint8Array(33), payload(1)), RangeError, "33 bytes");
+  assertThrows(() => sendOn(sender, new Uint8Array(0), payload(1)), RangeError, "0 bytes, not 1 to 32");
+  assertThrows(() => sendOn(sender, new Uint8Array(33), payload(1)), RangeError, "33 bytes");
   for (const messageFormat of [-1, 0.5, 2 ** 32]) {
-    assertThrows(() => sender.send(tag(1), payload(1), { messageFormat }), RangeError, "no uint");
+    assertThrows(() => sendOn(sender, tag(1), payload(1), { messageFormat }), RangeError, "no uint");
   }
-  const first = sender.send(tag(1), payload(1));
-  const error = assertThrows(() => sender.send(tag(1), payload(1)), AmqpError, "tag is in use");
+  const first = sendOn(sender, tag(1), payload(1));
+  const error = assertThrows(() => sendOn(sender, tag(1), payload(1)), AmqpError, "tag is in use");
   assertEquals([error.condition, error.scope], [condition.illegalState, "delivery"]);
-  sender.send(tag(2), payload(1), { settled: true });
-  sender.send(tag(2), payload(1), { settled: true });
+  sendOn(sender, tag(2), payload(1), { settled: true });
+  sendOn(sender, tag(2), payload(1), { settled: true });
   pair.run();
   for (const { delivery } of pair.server.take("delivery")) delivery.update({ kind: "released" });
   pair.run();
   assert(first.settled);
-  sender.send(tag(1), payload(1));
-  assertEquals([sender.queued, sender.unsettled.size], [1, 1]);
+  sendOn(sender, tag(1), payload(1));
+  assertEquals([sender.queued, sender.outgoing.size], [1, 1]);
 });
 
 test("TRF-3: delivery ids follow each other on a session, over all its links", () => {
@@ -172,8 +172,8 @@ scenario("TRF-4: deliveries of one link follow each other, those of several take
   for (const [, receiver] of links) receiver.flow({ linkCredit: 2 });
   pair.run();
   for (const [sender] of links) {
-    sender.send(tag(1), payload(2_000, sender.handle));
-    sender.send(tag(2), payload(700, sender.handle + 9));
+    sendOn(sender, tag(1), payload(2_000, sender.handle));
+    sendOn(sender, tag(2), payload(700, sender.handle + 9));
   }
   pair.run();
   assertEquals(pair.client.sent("transfer").slice(0, 6).map(({ handle }) => handle), [0, 1, 2, 0, 1, 2]);
@@ -233,12 +233,15 @@ scenario("TRF-5: our sender keeps to the mode of its link", (terms) => {
   const [mixed, three] = pair.sender(session, { name: "mixed" });
   for (const receiver of [one, two, three]) receiver.flow({ linkCredit: 2 });
   pair.run();
-  const quick = settled.send(tag(1), payload(1), { settled: false });
-  const error = assertThrows(() => unsettled.send(tag(1), payload(1), { settled: true }), AmqpError, "settle mode");
+  const quick = sendOn(settled, tag(1), payload(1), { settled: false });
+  sendOn(unsettled, tag(1), payload(1), { settled: true });
+  pair.run();
+  const { error } = pair.client.one("refused");
+  assert(error.message.includes("settle mode"));
   assertEquals([error.condition, error.scope], [condition.notAllowed, "delivery"]);
-  unsettled.send(tag(1), payload(1));
-  mixed.send(tag(1), payload(1), { settled: true });
-  mixed.send(tag(2), payload(1));
+  sendOn(unsettled, tag(1), payload(1));
+  sendOn(mixed, tag(1), payload(1), { settled: true });
+  sendOn(mixed, tag(2), payload(1));
   assert(quick.settled);
   pair.run();
   const arrived = pair.server.take("delivery").map(({ link, delivery }) => `${link.name} ${delivery.remoteSettled}`);
@@ -255,17 +258,18 @@ scenario(
     const [sender, receiver] = pair.sender(pair.begin());
     receiver.flow({ linkCredit: 10 });
     pair.run();
-    const done = sender.send(tag(0), payload(1));
+    const done = sendOn(sender, tag(0), payload(1));
     pair.run();
-    const begun = sender.send(tag(1), payload(5_000));
-    const waiting = sender.send(tag(2), payload(5));
-    const last = sender.send(tag(3), payload(7));
+    const begun = sendOn(sender, tag(1), payload(5_000));
+    const waiting = sendOn(sender, tag(2), payload(5));
+    const last = sendOn(sender, tag(3), payload(7));
     const release = pair.hold(pair.client);
     pair.run();
     assert(begun.id !== undefined && !begun.sent && waiting.id === undefined);
     assertEquals([done.abort(), begun.abort(), waiting.abort(), waiting.abort()], [false, true, true, false]);
     for (const delivery of [begun, waiting]) assert(delivery.settled && delivery.aborted);
-    assertEquals(sender.unsettled.size, 2);
+    // The one that has begun is to be ended first.
+    assertEquals(sender.outgoing.size, 3);
     release();
     assertEquals(pair.server.take("delivery").map(({ delivery }) => delivery.payload), [payload(1), payload(7)]);
     pair.server.one("aborted");
@@ -303,7 +307,7 @@ scenario("TRF-6: an outcome that comes for a delivery which is being aborted is 
   script.send(begin({ remoteChannel: 0 }));
   script.send(attach({ role: "receiver" }));
   script.send(flow({ nextIncomingId: terms.firstId, handle: 0, linkCredit: 5, incomingWindow: 1 }));
-  const delivery = sender.send(tag(1), payload(2_000));
+  const delivery = sendOn(sender, tag(1), payload(2_000));
   script.rest();
   assert(delivery.id === terms.firstId && delivery.abort());
   script.send({
@@ -336,7 +340,7 @@ scenario("TRF-8: the state of a transfer reaches the receiver with the delivery"
   receiver.flow({ linkCredit: 2 });
   pair.run();
   const state = { kind: "transactionalState", txnId: Uint8Array.of(7) } as const;
-  sender.send(tag(1), payload(1), { state });
+  sendOn(sender, tag(1), payload(1), { state });
   pair.run();
   assertEquals(pair.server.one("delivery").delivery.remoteState, state);
 });
@@ -365,8 +369,8 @@ scenario("TRF-9: payloads around every limit are split into frames that fit and 
   ];
   const few = terms.cut === "whole" ? sizes : sizes.filter((_, i) => i % 9 === 0);
   for (const [i, size] of few.entries()) {
-    sender.send(tag(i), payload(size, i));
-    source.send(tag(i), payload(size, i));
+    sendOn(sender, tag(i), payload(size, i));
+    sendOn(source, tag(i), payload(size, i));
   }
   pair.run();
   for (const [side, peer, limit] of [[pair.client, pair.server, 512], [pair.server, pair.client, 700]] as const) {
@@ -387,7 +391,7 @@ test("TRF-9: every frame that is written fits the peer, to the byte", () => {
   script.send(flow({ handle: 0, linkCredit: 1_000, incomingWindow: 100_000 }));
   script.rest();
   for (let size = 560; size < 620; size++) {
-    sender.send(tag(size), payload(size));
+    sendOn(sender, tag(size), payload(size));
     const frames = script.rest();
     const sizes = frames.map((item) => item.kind === "transfer" ? item.size : 0);
     for (const one of sizes.slice(0, -1)) assertEquals(one, 600);
@@ -410,7 +414,7 @@ test("TRF-9: our own frames stay moderate although the peer takes any", () => {
   script.send(attach({ role: "receiver" }));
   script.send(flow({ handle: 0, linkCredit: 5 }));
   script.rest();
-  sender.send(tag(1), new Uint8Array(1_000_000));
+  sendOn(sender, tag(1), new Uint8Array(1_000_000));
   // One flush holds about as much as was asked for, but one frame at least, and not the whole delivery.
   const flushed = script.endpoint.transmit(0, 10_000)!;
   assertLessOrEqual(flushed.length, DEFAULT_MAX_FRAME_SIZE);
@@ -423,19 +427,22 @@ test("TRF-10: a transfer whose performative alone does not fit ends its link, no
   receiver.flow({ linkCredit: 5 });
   pair.run();
   const state = { kind: "transactionalState", txnId: new Uint8Array(600) } as const;
-  const error = assertThrows(() => sender.send(tag(1), payload(1), { state }), AmqpError, "does not fit");
+  sendOn(sender, tag(1), payload(1), { state });
+  pair.run();
+  const { error } = pair.client.one("refused");
+  assert(error.message.includes("does not fit"));
   assertEquals([error.condition, error.scope], [condition.frameSizeTooSmall, "delivery"]);
-  assertEquals([sender.queued, sender.unsettled.size], [0, 0]);
+  assertEquals([sender.queued, sender.outgoing.size], [0, 0]);
   // As a disposition it would fit, as a transfer with its tag it does not.
   const large = { kind: "transactionalState", txnId: new Uint8Array(455) } as const;
-  sender.send(new Uint8Array(32).fill(7), payload(1), { state: large });
+  sendOn(sender, new Uint8Array(32).fill(7), payload(1), { state: large });
   const [other, otherReceiver] = pair.sender(session, { name: "other" });
   const event = pair.client.one("detached");
   assertEquals([event.link, (event.error as AmqpError).condition], [sender, condition.frameSizeTooSmall]);
   pair.server.one("detached");
   otherReceiver.flow({ linkCredit: 1 });
   pair.run();
-  other.send(tag(1), payload(1));
+  sendOn(other, tag(1), payload(1));
   pair.run();
   assertEquals(pair.server.one("delivery").delivery.id, 0);
   assertEquals([session.state, session.unsettledCount], ["mapped", 1]);
@@ -447,8 +454,10 @@ test("TRF-10: a state that cannot be expressed is refused where it is given", ()
   receiver.flow({ linkCredit: 5 });
   pair.run();
   const state = { kind: "modified", messageAnnotations: { bad: Symbol() as unknown as string } } as const;
-  assertThrows(() => sender.send(tag(1), payload(1), { state }), TypeError);
-  const delivery = sender.send(tag(1), payload(1));
+  sendOn(sender, tag(1), payload(1), { state });
+  pair.run();
+  assertInstanceOf(pair.client.one("refused").error, TypeError);
+  const delivery = sendOn(sender, tag(1), payload(1));
   pair.run();
   assertThrows(() => pair.server.one("delivery").delivery.update(state), TypeError);
   assertThrows(() => delivery.settle(state), TypeError);
@@ -500,7 +509,7 @@ test("ATK-6: a small payload does not keep a large piece of the stream alive", (
   }
 });
 
-scenario("RES-1: deliveries that both sides hold are resumed, others are refused here and ignored there", (terms) => {
+scenario("RES-1: deliveries that both sides hold are resumed, others are ignored", (terms) => {
   const pair = Pair.opened(terms);
   const unsettled = new Map([[tag(1), null], [tag(2), null]]);
   pair.server.onevent = (event) => {
@@ -509,10 +518,8 @@ scenario("RES-1: deliveries that both sides hold are resumed, others are refused
   const [sender, receiver] = pair.sender(pair.begin(), { unsettled });
   receiver.flow({ linkCredit: 5 });
   pair.run();
-  const held = sender.send(tag(1), payload(5), { resume: true });
-  const unknown = sender.send(tag(2), payload(6), { resume: true, state: { kind: "accepted" }, settled: true });
-  const error = assertThrows(() => sender.send(tag(3), payload(1), { resume: true }), AmqpError, "no such delivery");
-  assertEquals([error.condition, error.scope], [condition.notAllowed, "delivery"]);
+  const held = sendOn(sender, tag(1), payload(5), { resume: true });
+  const unknown = sendOn(sender, tag(2), payload(6), { resume: true, state: { kind: "accepted" }, settled: true });
   pair.run();
   assertEquals(pair.client.sent("transfer").map(({ resume }) => resume), [true, true]);
   const { delivery } = pair.server.one("delivery");
@@ -522,7 +529,7 @@ scenario("RES-1: deliveries that both sides hold are resumed, others are refused
   assertEquals([receiver.linkCredit, sender.linkCredit], [3, 3]);
   delivery.update({ kind: "accepted" });
   pair.run();
-  assertEquals([held.settled, unknown.settled, sender.unsettled.size], [true, true, 0]);
+  assertEquals([held.settled, unknown.settled, sender.outgoing.size], [true, true, 0]);
   assertEquals([sender.session.unsettledCount, receiver.session.unsettledCount], [0, 0]);
 });
 
@@ -534,7 +541,7 @@ scenario("RES-1: a delivery that cannot be resumed is aborted by name", (terms) 
   const [sender, receiver] = pair.sender(pair.begin(), { unsettled: new Map([[tag(1), null]]) });
   receiver.flow({ linkCredit: 5 });
   pair.run();
-  assert(sender.send(tag(1), payload(0), { resume: true }).abort());
+  assert(sendOn(sender, tag(1), payload(0), { resume: true }).abort());
   pair.run();
   const [resuming] = pair.client.sent("transfer");
   assertEquals([resuming?.deliveryTag, resuming?.resume, resuming?.aborted], [tag(1), true, true]);

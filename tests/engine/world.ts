@@ -7,7 +7,8 @@
 import { assert, assertEquals, assertGreaterOrEqual, assertLessOrEqual } from "@std/assert";
 import { AmqpError, condition } from "../../src/base/errors.ts";
 import type { DeliveryState, ReceiverSettleMode, SenderSettleMode } from "../../src/codec/types.ts";
-import type { IncomingDelivery, OutgoingDelivery } from "../../src/engine/deliveries.ts";
+import type { IncomingDelivery } from "../../src/engine/deliveries.ts";
+import type { OutgoingDelivery } from "../../src/engine/outgoing.ts";
 import type { EngineEvent } from "../../src/engine/events.ts";
 import type { LinkEndpoint } from "../../src/engine/link.ts";
 import type { ReceiverEndpoint } from "../../src/engine/receiver.ts";
@@ -15,7 +16,7 @@ import type { SenderEndpoint } from "../../src/engine/sender.ts";
 import type { SessionEndpoint } from "../../src/engine/session.ts";
 import type { Random } from "../harness.ts";
 import { accept } from "../../src/engine/accept.ts";
-import { attachLink, linksOf } from "./endpoint.ts";
+import { attachLink, linksOf, sendOn, unsettledOf } from "./endpoint.ts";
 import { Pair, payload, type Side, tag } from "./pair.ts";
 
 // Small, so that names meet, are stolen and cross.
@@ -25,6 +26,7 @@ const MAX_SESSIONS = 3;
 /** What the world knows of one delivery. */
 interface Told {
   readonly number: number;
+  readonly link: SenderEndpoint;
   readonly outgoing: OutgoingDelivery;
   readonly size: number;
   incoming?: IncomingDelivery;
@@ -196,9 +198,9 @@ export class World {
 
   #checkDelivered(): void {
     for (const told of this.#deliveries) {
-      const { outgoing, incoming, number } = told;
+      const { link, outgoing, incoming, number } = told;
       // What was under way when its link ended may have got lost.
-      if (outgoing.link.state !== "attached") continue;
+      if (link.state !== "attached") continue;
       if (outgoing.aborted) {
         assertEquals(incoming, undefined);
         continue;
@@ -222,7 +224,7 @@ export class World {
       for (const link of linksOf(session)) {
         const [peer] = linksOf(other!).filter(({ handle }) => handle === link.remoteHandle);
         assertEquals([peer?.remoteHandle, peer?.name, peer?.state], [link.handle, link.name, link.state]);
-        assertEquals([link.unsettled.size, peer?.unsettled.size], [0, 0]);
+        assertEquals([unsettledOf(link), peer && unsettledOf(peer)], [0, 0]);
         assertEquals([link.linkCredit, link.deliveryCount], [peer?.linkCredit, peer?.deliveryCount]);
         const sender = link.role === "sender" ? link : peer as SenderEndpoint;
         assertEquals(sender.queued, 0);
@@ -297,10 +299,9 @@ export class World {
   #send(): void {
     const { int, pick } = this.#random;
     const ready = this.#links.filter((link): link is SenderEndpoint => link.role === "sender" && link.sendable > 0);
-    // Now and then on one that is not ready, or no more.
-    const link = int(10) === 0 || ready.length === 0 ? this.#pickLink("sender") : pick(ready);
-    if (link?.role !== "sender") return;
-    for (let count = 1 + int(4); count > 0; count--) this.#sendOne(link);
+    if (ready.length === 0) return;
+    const link = pick(ready);
+    for (let count = 1 + int(4); count > 0 && link.sendable > 0; count--) this.#sendOne(link);
   }
 
   #sendOne(link: SenderEndpoint): void {
@@ -311,8 +312,8 @@ export class World {
     bytes.set(tag(number));
     this.#attempt(() => {
       const settled = link.sndSettleMode !== "unsettled" && int(3) === 0;
-      const outgoing = link.send(tag(number), bytes, { settled });
-      const told: Told = { number, outgoing, size, given: [], heard: 0, settled: false };
+      const outgoing = sendOn(link, tag(number), bytes, { settled });
+      const told: Told = { number, link, outgoing, size, given: [], heard: 0, settled: false };
       this.#deliveries.push(told);
       this.#byOutgoing.set(outgoing, told);
     });
@@ -347,11 +348,11 @@ export class World {
     const { remoteState } = outgoing;
     // Mostly as the answer to an outcome, now and then without waiting for one.
     if (remoteState === undefined ? int(10) > 0 : remoteState.kind === "received") return;
-    outgoing.settle(int(2) === 0 ? undefined : remoteState);
+    outgoing.settle(int(2) === 0 || remoteState?.kind === "received" ? undefined : remoteState);
   }
 
   #abort(): void {
-    const open = this.#deliveries.filter(({ outgoing }) => !outgoing.sent && outgoing.link.state === "attached");
+    const open = this.#deliveries.filter(({ link, outgoing }) => !outgoing.sent && link.state === "attached");
     // Preferably one of which the peer has seen a part.
     const begun = open.find(({ outgoing }) => outgoing.id !== undefined);
     if (open.length > 0) (begun ?? this.#random.pick(open)).outgoing.abort();

@@ -12,7 +12,8 @@ import { Writer } from "../../src/codec/writer.ts";
 import { print } from "../../src/codec/composite.ts";
 import { AmqpError, condition } from "../../src/base/errors.ts";
 import type { ConnectionEndpoint } from "../../src/engine/connection.ts";
-import type { IncomingDelivery, OutgoingDelivery } from "../../src/engine/deliveries.ts";
+import type { IncomingDelivery } from "../../src/engine/deliveries.ts";
+import type { OutgoingDelivery } from "../../src/engine/outgoing.ts";
 import type { EngineEvent } from "../../src/engine/events.ts";
 import { agree } from "../codec/fast_path.ts";
 import { randomValue } from "../codec/random_values.ts";
@@ -32,6 +33,7 @@ import {
   saslInit,
   saslOutcome,
   saslResponse,
+  sendOn,
 } from "../engine/endpoint.ts";
 import { fuzzChallenge, fuzzHead, fuzzWebSocket } from "./transport_targets.ts";
 
@@ -268,7 +270,7 @@ class Tested {
       case "credit":
         return this.#act(() => {
           if (event.link.sendable === 0) return;
-          this.#outgoing.push(event.link.send(this.#random.bytes(4), this.#random.bytes(int(1_500))));
+          this.#outgoing.push(sendOn(event.link, this.#random.bytes(4), this.#random.bytes(int(1_500))));
         });
       case "delivery":
         this.#transfers++;
