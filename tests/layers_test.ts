@@ -18,6 +18,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   engine: ["base", "codec"],
   sasl: ["base", "codec"],
   filters: ["base", "codec"],
+  azure: ["base", "codec", "sasl", "client"],
   transport: ["base"],
   recovery: ["base", "codec"],
   client: ["base", "codec", "engine", "sasl", "transport", "recovery"],

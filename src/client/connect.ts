@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { ClaimsOptions } from "./claims.ts";
 import { type Environment, randomFraction, randomName, systemEnvironment } from "../base/environment.ts";
 import { OutcomeError, TransportError } from "../base/errors.ts";
 import { checkAddress, checkOptions, type OptionKinds } from "../base/options.ts";
@@ -54,6 +55,8 @@ export interface ConnectOptions extends WaitOptions, AttemptOptions {
    * error. Everything that the program holds lives on meanwhile. Default: `{}`.
    */
   reconnect?: ReconnectOptions | false;
+  /** Tokens for a peer that wants some on its `$cbs` node before links attach, such as Azure. Default: none. */
+  claims?: ClaimsOptions;
   /** Names this container to the peer. Default: a random name. */
   containerId?: string;
   /** Largest frame taken, in bytes, at least 512. Default: 131,072. */
@@ -81,6 +84,7 @@ function connectKinds(): OptionKinds<ConnectOptions> {
     auth: "object, array, function or null",
     signal: "object",
     pipelineSasl: "boolean",
+    claims: "object",
     containerId: "string",
     hostname: "string",
     maxFrameSize: "number",
@@ -111,7 +115,7 @@ function connectKinds(): OptionKinds<ConnectOptions> {
 }
 
 /** What {@linkcode publish} takes. */
-export interface PublishOptions extends Omit<ConnectOptions, "reconnect">, Pick<SendOptions, "settled"> {
+export interface PublishOptions extends Omit<ConnectOptions, "reconnect" | "claims">, Pick<SendOptions, "settled"> {
   /** How further attempts are made while there is time; false makes one only. Default: `{}`. */
   reconnect?: RetryOptions | false;
   /** Milliseconds for all of it, further attempts included. Default: 30,000. */
@@ -154,7 +158,8 @@ export async function connect(
     if (reconnect) throw new TypeError('Cannot connect: a channel cannot be dialled again, leave out "reconnect"');
     const { auth = anonymous(), hostname } = options;
     const given = typeof auth === "function" ? await abortable(Promise.resolve(auth()), signal) : auth;
-    return await opened(openOver(where, given ?? undefined, { ...options, hostname }), undefined, signal);
+    const connection = openOver(where, given ?? undefined, { ...options, hostname });
+    return await opened(await withClaims(connection, options), undefined, signal);
   }
   if (reconnect) checkRetry(reconnect);
   signal?.throwIfAborted();
@@ -163,7 +168,7 @@ export async function connect(
   const terms = connectionTerms(options);
   const list = policy?.shuffle ? shuffled(urls, terms.environment) : urls;
   const reconnector = new Reconnector(list, options, policy);
-  return await opened(new Connection(terms, reconnector.hooks), reconnector, signal);
+  return await opened(await withClaims(new Connection(terms, reconnector.hooks), options), reconnector, signal);
 }
 
 /**
@@ -192,7 +197,8 @@ export async function publish(
   message: Message | Uint8Array,
   options: PublishOptions = {},
 ): Promise<Accepted | undefined> {
-  checkOptions("publish", options, { ...connectKinds(), settled: "boolean", timeoutMs: "number" });
+  const { claims: _, ...kinds } = connectKinds();
+  checkOptions("publish", options, { ...kinds, settled: "boolean", timeoutMs: "number" });
   checkAddress("publish", address);
   const { signal, reconnect, timeoutMs = PUBLISH_TIMEOUT_MS } = options;
   signal?.throwIfAborted();
@@ -228,6 +234,12 @@ export async function publish(
     environment.clearTimer(timer);
     signal?.removeEventListener("abort", abort);
   }
+}
+
+// Loaded before anything is dialled, so that a connection made anew need not wait for it.
+async function withClaims(connection: Connection, { claims }: ConnectOptions): Promise<Connection> {
+  if (claims !== undefined) connection.claims = new (await import("./claims.ts")).Claims(connection, claims);
+  return connection;
 }
 
 async function sendOver(

@@ -94,6 +94,8 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
   protected readonly sessions: Set<SharedSession> = new Set();
   /** @ignore What carries it. */
   protected attachment: Attachment | undefined;
+  /** @ignore Gives tokens to the peer before links attach. */
+  claims: { beforeAttach(link: Link, attachment: unknown): Promise<void> | undefined } | undefined;
   #remote: Open | undefined;
   #defaultSession: SharedSession | undefined;
 
@@ -257,6 +259,16 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
 
   /** @ignore Attaches a link. */
   protected attachLink(link: Link, session: SharedSession, attachment: Attachment): void {
+    const waits = this.claims?.beforeAttach(link, attachment);
+    if (waits === undefined) return this.#attachNow(link, session, attachment);
+    const stillWaits = (): boolean => this.attachment === attachment && this.links.has(link) && !link.carried;
+    waits.then(
+      () => stillWaits() && this.#attachNow(link, session, attachment),
+      (error) => stillWaits() && this.endLink(link, error),
+    );
+  }
+
+  #attachNow(link: Link, session: SharedSession, attachment: Attachment): void {
     if (session.endpoint === undefined) this.beginSession(session, attachment);
     attachment.links.set(link.attachOn(session.endpoint!), link);
     attachment.driver.wake();

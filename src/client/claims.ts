@@ -1,0 +1,290 @@
+/**
+ * Claims-based security: tokens that a program gives a peer's `$cbs` node before its links attach, and again before they expire.
+ *
+ * Loaded by connections that are given the option `claims`.
+ *
+ * @module
+ */
+
+import * as condition from "../base/condition.ts";
+import { type Environment, randomFraction, randomName } from "../base/environment.ts";
+import { AmqpError } from "../base/errors.ts";
+import { printable, quote } from "../base/text.ts";
+import { Deferred, ignore } from "../base/wait.ts";
+import type { DecodedMessage, Message } from "../codec/message.ts";
+import type { Open } from "../codec/types.ts";
+import type { Receiver } from "./receiver.ts";
+import type { Sender } from "./sender.ts";
+import type { ReceiverOptions } from "./terms.ts";
+
+/** A token that proves what a program may do at one audience. */
+export interface ClaimsToken {
+  /** The token. */
+  readonly token: string;
+  /** What kind it is, such as `"jwt"` or `"servicebus.windows.net:sastoken"`. */
+  readonly type: string;
+  /** When it expires; a fresh one is put in time. Default: it does not. */
+  readonly expiresAt?: Date;
+}
+
+/** Where the tokens of a connection come from. */
+export interface ClaimsOptions {
+  /** Gives a token for an audience; asked before the first link that needs it, before one expires, and after a reconnect. */
+  token: (audience: string) => ClaimsToken | Promise<ClaimsToken>;
+  /** The audience of an address; undefined where no token is needed. Default: the address. */
+  audience?: (address: string) => string | undefined;
+  /**
+   * How tokens are put: by Azure's request and response, or by the message of the OASIS draft whose outcome is the answer.
+   * `"auto"` waits for the peer's open, and takes the second where the peer offers `AMQP_CBS_V1_0`. Default: `"auto"`.
+   */
+  variant?: "put-token" | "set-token" | "auto";
+  /** Told when a token could not be renewed; it is tried again until the old one expires. Default: not told. */
+  onerror?: (error: unknown, audience: string) => void;
+}
+
+/** A link that needs a token. */
+export interface ClaimsLink {
+  /** The node's address. */
+  readonly address: string | undefined;
+  /** False once it ends. */
+  readonly open: boolean;
+}
+
+/** The connection of tokens: what they ask of it. */
+export interface ClaimsConnection {
+  /** Where it runs. */
+  readonly environment: Environment;
+  /** What the peer said of itself when it opened the connection, once it has. */
+  readonly remote: Readonly<Open> | undefined;
+  /** Resolves when it has ended. */
+  readonly closed: Promise<void>;
+  /** Waits until the peer has opened it. */
+  ready(): Promise<void>;
+  /** Attaches a sender. */
+  sender(address: string): Sender;
+  /** Attaches a receiver. */
+  receiver(address: string, options: ReceiverOptions): Receiver;
+}
+
+/** How much of a token's life may pass before a fresh one is put, at most; a tenth less at random. */
+export const RENEW_AT = 0.85;
+
+/** Milliseconds before a token is renewed, at the least, and after which a failed renewal is tried again at first. */
+export const MIN_RENEW_MS = 1_000;
+
+/** Milliseconds after which a failed renewal is tried again, at the most. */
+export const MAX_RETRY_MS = 30_000;
+
+/** Milliseconds that the peer may take to answer. */
+export const ANSWER_MS = 30_000;
+
+const NODE = "$cbs";
+
+// What is known of one audience.
+interface Grant {
+  readonly links: Set<ClaimsLink>;
+  // What carried the connection when the token was put.
+  attachment: unknown;
+  put: Promise<void>;
+  timer: unknown;
+  failures: number;
+  // Counts what was put: what an older one comes to does not matter any more.
+  turn: number;
+}
+
+/** The tokens of one connection. */
+export class Claims {
+  readonly #connection: ClaimsConnection;
+  readonly #options: ClaimsOptions;
+  readonly #grants = new Map<string, Grant>();
+  readonly #waiting = new Map<string, Deferred<DecodedMessage>>();
+  #sender: Sender | undefined;
+  #receiver: Receiver | undefined;
+
+  /** Built by its connection. */
+  constructor(connection: ClaimsConnection, options: ClaimsOptions) {
+    this.#connection = connection;
+    this.#options = options;
+    connection.closed.then(() => {
+      for (const { timer } of this.#grants.values()) connection.environment.clearTimer(timer);
+      this.#grants.clear();
+    });
+  }
+
+  /**
+   * What a link has to wait for before it attaches, undefined for nothing. `attachment` is what carries the connection at the
+   * time: on another one the peer knows no tokens.
+   */
+  beforeAttach(link: ClaimsLink, attachment: unknown): Promise<void> | undefined {
+    const { address } = link;
+    if (address === undefined || address === NODE || address === this.#nodeName) return undefined;
+    const audience = (this.#options.audience ?? same)(address);
+    if (audience === undefined) return undefined;
+    let grant = this.#grants.get(audience);
+    if (grant === undefined) {
+      grant = {
+        links: new Set(),
+        attachment: undefined,
+        put: Promise.resolve(),
+        timer: undefined,
+        failures: 0,
+        turn: 0,
+      };
+      this.#grants.set(audience, grant);
+    }
+    for (const other of grant.links) if (!other.open) grant.links.delete(other);
+    grant.links.add(link);
+    if (grant.attachment !== attachment) {
+      grant.attachment = attachment;
+      const put = grant.put = this.#put(audience, grant);
+      // A failure is told to the links that wait; the next one asks again.
+      put.catch(() => grant.put === put && (grant.attachment = undefined));
+    }
+    return grant.put;
+  }
+
+  async #put(audience: string, grant: Grant): Promise<void> {
+    const turn = ++grant.turn;
+    this.#connection.environment.clearTimer(grant.timer);
+    const given = await this.#options.token(audience);
+    const lifeMs = given.expiresAt === undefined ? Infinity : given.expiresAt.getTime() - Date.now();
+    if (!(lifeMs > 0)) {
+      throw new AmqpError(
+        condition.unauthorizedAccess,
+        `Cannot put token for ${quote(audience)}: it has expired already`,
+        {
+          scope: "link",
+        },
+      );
+    }
+    if (await this.#variant() === "set-token") await this.#setToken(audience, given);
+    else await this.#putToken(audience, given);
+    if (turn !== grant.turn) return;
+    grant.failures = 0;
+    if (lifeMs === Infinity) return;
+    const share = RENEW_AT - 0.1 * randomFraction(this.#connection.environment);
+    this.#renewAfter(Math.max(MIN_RENEW_MS, lifeMs * share), audience, grant);
+  }
+
+  #renewAfter(ms: number, audience: string, grant: Grant): void {
+    grant.timer = this.#connection.environment.setTimer(() => this.#renew(audience, grant), ms);
+  }
+
+  #renew(audience: string, grant: Grant): void {
+    if (this.#grants.get(audience) !== grant) return;
+    // Who needs it again asks again.
+    if (![...grant.links].some(({ open }) => open)) return void this.#grants.delete(audience);
+    const turn = grant.turn + 1;
+    this.#put(audience, grant).catch((error) => {
+      if (this.#grants.get(audience) !== grant || turn !== grant.turn) return;
+      this.#options.onerror?.(error, audience);
+      const most = Math.min(MAX_RETRY_MS, MIN_RENEW_MS * 2 ** grant.failures++);
+      this.#renewAfter(most * (0.5 + 0.5 * randomFraction(this.#connection.environment)), audience, grant);
+    });
+  }
+
+  async #variant(): Promise<"put-token" | "set-token"> {
+    const { variant = "auto" } = this.#options;
+    if (variant !== "auto") return variant;
+    await this.#connection.ready();
+    const offered = this.#connection.remote?.offeredCapabilities ?? [];
+    return offered.includes("AMQP_CBS_V1_0") ? "set-token" : "put-token";
+  }
+
+  // [cbs CSD01]: the outcome is the answer.
+  async #setToken(audience: string, { token, type }: ClaimsToken): Promise<void> {
+    const applicationProperties = { "token-type": type };
+    try {
+      await this.#node().send({ properties: { subject: "set-token" }, applicationProperties, body: token });
+    } catch (error) {
+      const cause = error as AmqpError;
+      throw new AmqpError(cause.condition, `Cannot set token for ${quote(audience)}: ${cause.message}`, {
+        scope: "link",
+        remote: cause.remote,
+        retryable: cause.retryable,
+        cause,
+      });
+    }
+  }
+
+  async #putToken(audience: string, { token, type, expiresAt }: ClaimsToken): Promise<void> {
+    const { environment } = this.#connection;
+    const sender = this.#node();
+    const receiver = this.#answers();
+    const messageId = randomName(environment);
+    const answer = new Deferred<DecodedMessage>();
+    this.#waiting.set(messageId, answer);
+    const late = environment.setTimer(
+      () => answer.reject(refusal(audience, condition.illegalState, `no answer in ${ANSWER_MS} ms`, true)),
+      ANSWER_MS,
+    );
+    try {
+      const message: Message = {
+        properties: { messageId, replyTo: receiver.name },
+        applicationProperties: { operation: "put-token", type, name: audience },
+        body: token,
+      };
+      if (expiresAt !== undefined) message.applicationProperties!.expiration = expiresAt;
+      // A refused request has no answer.
+      sender.send(message).catch((error) => answer.reject(error));
+      checkAnswer(audience, await answer.promise);
+    } finally {
+      environment.clearTimer(late);
+      this.#waiting.delete(messageId);
+    }
+  }
+
+  get #nodeName(): string {
+    const named = this.#connection.remote?.properties?.["cbs-node"];
+    return typeof named === "string" ? named : NODE;
+  }
+
+  #node(): Sender {
+    if (this.#sender?.open) return this.#sender;
+    return this.#sender = this.#connection.sender(this.#nodeName);
+  }
+
+  #answers(): Receiver {
+    if (this.#receiver?.open) return this.#receiver;
+    // Its name is the address that answers go to.
+    const name = randomName(this.#connection.environment);
+    const receiver = this.#connection.receiver(NODE, { name, target: { address: name } });
+    this.#receiver = receiver;
+    receiver.serve(({ message }) => {
+      const id = message.properties?.correlationId;
+      if (typeof id === "string") this.#waiting.get(id)?.resolve(message);
+    }).catch(ignore);
+    receiver.closed.then(() => {
+      const error = receiver.error ??
+        refusal("its audience", condition.illegalState, "the link for answers was closed", true);
+      for (const waiting of this.#waiting.values()) waiting.reject(error);
+    });
+    return receiver;
+  }
+}
+
+function same(address: string): string {
+  return address;
+}
+
+function checkAnswer(audience: string, { applicationProperties = {} }: DecodedMessage): void {
+  const read = (name: string, other: string): unknown => applicationProperties[name] ?? applicationProperties[other];
+  const status = Number(read("status-code", "statusCode"));
+  if (status >= 200 && status < 300) return;
+  const named = read("error-condition", "errorCondition");
+  const symbol = named === undefined ? conditionOf(status) : String(named);
+  const description = String(read("status-description", "statusDescription") ?? "");
+  const why = `status is ${status}${description === "" ? "" : `, ${printable(description, 500)}`}`;
+  throw refusal(audience, symbol, why, status >= 500, true);
+}
+
+function conditionOf(status: number): string {
+  if (status === 401 || status === 403) return condition.unauthorizedAccess;
+  if (status === 404) return condition.notFound;
+  return status >= 500 ? condition.internalError : condition.notAllowed;
+}
+
+function refusal(audience: string, symbol: string, why: string, retryable: boolean, remote = false): AmqpError {
+  const message = `Cannot put token for ${quote(audience)}: ${why}`;
+  return new AmqpError(symbol, message, { scope: "link", remote, retryable });
+}

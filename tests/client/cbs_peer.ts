@@ -1,0 +1,98 @@
+/**
+ * A peer that wants a token before links attach, in either of the two ways.
+ *
+ * @module
+ */
+
+import { AmqpError } from "../../src/base/errors.ts";
+import type { Environment } from "../../src/base/environment.ts";
+import type { Connection } from "../../src/client/connection.ts";
+import type { Delivery } from "../../src/client/delivery.ts";
+import type { Sender } from "../../src/client/sender.ts";
+import { int } from "../../src/codec/values.ts";
+import { type Acceptor, acceptor } from "../../src/server/acceptor.ts";
+
+/** A token as the peer got it. */
+export interface PutToken {
+  readonly audience: unknown;
+  readonly type: unknown;
+  readonly token: unknown;
+  readonly expiration?: unknown;
+}
+
+/** The peer, and what it heard, in order. */
+export interface CbsPeer extends Acceptor {
+  /** Tokens as `token TOKEN for AUDIENCE`, and links as `attach ADDRESS`. */
+  readonly heard: string[];
+  /** All that came with the last token. */
+  last: PutToken | undefined;
+}
+
+/** How the peer answers a token: a status, and a condition that goes with it; undefined for no answer. */
+export type Answer = (put: PutToken) => { status: number; condition?: string; camel?: boolean } | undefined;
+
+/** Starts a peer. */
+export function cbsPeer(
+  { answer = () => ({ status: 202 }), offer = false, environment }: {
+    answer?: Answer;
+    offer?: boolean;
+    environment?: Environment;
+  } = {},
+): CbsPeer {
+  const heard: string[] = [];
+  const replies = new WeakMap<Connection, Map<string, Sender>>();
+  const peer: CbsPeer = Object.assign(
+    acceptor({
+      environment,
+      ...offer ? { offeredCapabilities: ["AMQP_CBS_V1_0"], properties: { "cbs-node": "$tokens" } } : {},
+      onSender: (request) => {
+        const sender = request.accept();
+        if (request.address !== "$cbs") return void heard.push(`attach ${request.address}`);
+        const { target } = request.attach;
+        const known = replies.get(request.connection) ?? new Map<string, Sender>();
+        replies.set(request.connection, known.set(target?.kind === "target" ? target.address! : "", sender));
+      },
+      onReceiver: (request) => {
+        const node = request.address === "$cbs" || request.address === "$tokens";
+        if (!node) heard.push(`attach ${request.address}`);
+        const handle = (delivery: Delivery): Promise<void> | void => {
+          if (request.address === "$cbs") return putToken(request.connection, delivery);
+          if (request.address === "$tokens") return setToken(delivery);
+        };
+        void request.accept({ credit: 10 }).serve(handle).catch(() => {});
+      },
+    }),
+    { heard, last: undefined },
+  );
+
+  function hear(put: PutToken): ReturnType<Answer> {
+    peer.last = put;
+    heard.push(`token ${put.token} for ${put.audience}`);
+    return answer(put);
+  }
+
+  async function putToken(connection: Connection, { message }: Delivery): Promise<void> {
+    const { name, type, expiration, operation } = message.applicationProperties!;
+    if (operation !== "put-token") throw new Error(`operation is ${operation}`);
+    const answered = hear({ audience: name, type, token: message.body, expiration });
+    if (answered === undefined) return;
+    const [code, text] = answered.camel ? ["statusCode", "errorCondition"] : ["status-code", "error-condition"];
+    await replies.get(connection)!.get(message.properties!.replyTo!)!.send({
+      properties: { correlationId: message.properties!.messageId },
+      applicationProperties: {
+        [code]: int(answered.status),
+        "status-description": "so it is",
+        ...answered.condition === undefined ? {} : { [text]: answered.condition },
+      },
+    });
+  }
+
+  function setToken(delivery: Delivery): void {
+    const { properties, applicationProperties, body } = delivery.message;
+    const answered = hear({ audience: properties?.subject, type: applicationProperties?.["token-type"], token: body });
+    if (answered!.status < 300) delivery.accept();
+    else delivery.reject(new AmqpError(answered!.condition!, "no"));
+  }
+
+  return peer;
+}

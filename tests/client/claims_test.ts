@@ -1,0 +1,190 @@
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { AmqpError } from "../../src/base/errors.ts";
+import { ANSWER_MS, type ClaimsOptions } from "../../src/client/claims.ts";
+import { connect, publish } from "../../src/client/connect.ts";
+import { test } from "../harness.ts";
+import { type Answer, type CbsPeer, cbsPeer } from "./cbs_peer.ts";
+import { turn, VirtualNetwork, VirtualTime } from "./virtual.ts";
+
+const later = (ms: number): Date => new Date(Date.now() + ms);
+
+/** A connection with tokens, to a peer that answers them so. */
+async function world(claims: Partial<ClaimsOptions> = {}, options: { answer?: Answer; offer?: boolean } = {}) {
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  const peer: CbsPeer = cbsPeer({ ...options, environment: time });
+  network.up("a", (channel) => peer.accept(channel));
+  let asked = 0;
+  const connection = await time.wait(connect("ws://a/", {
+    environment: time,
+    dial: network.dial,
+    claims: {
+      token: (audience) => ({ token: `t${++asked}:${audience}`, type: "jwt", expiresAt: later(100_000) }),
+      ...claims,
+    },
+  }));
+  const end = async (): Promise<void> => {
+    await time.wait(connection.close());
+    await time.wait(peer.close());
+    await time.pass(0);
+    assertEquals(time.pending, 0);
+  };
+  return { time, network, peer, connection, end };
+}
+
+test("CBS-1, CBS-3, CBS-8: a token is put before the first link to its audience, and once for all of them", async () => {
+  const { time, peer, connection, end } = await world({ audience: (address) => `sb://a/${address}` });
+  const sender = connection.sender("orders");
+  const receiver = connection.receiver("orders");
+  const other = connection.sender("bills");
+  await time.wait(Promise.all([sender.ready(), receiver.ready(), other.ready()]));
+  const orders = ["token t1:sb://a/orders for sb://a/orders", "attach orders", "attach orders"];
+  assertEquals(peer.heard.filter((said) => said.includes("orders")), orders);
+  const bills = ["token t2:sb://a/bills for sb://a/bills", "attach bills"];
+  assertEquals(peer.heard.filter((said) => said.includes("bills")), bills);
+  assertEquals([peer.last?.type, peer.last?.expiration instanceof Date], ["jwt", true]);
+  await time.wait(sender.send({ body: 1 }));
+  assertEquals(peer.heard.length, 5);
+  await end();
+});
+
+test("CBS-7, CBS-8: a peer that offers the OASIS variant gets the token by a message whose outcome is the answer", async () => {
+  const { time, peer, connection, end } = await world({}, { offer: true });
+  await time.wait(connection.sender("orders").ready());
+  assertEquals(peer.heard, ["token t1:orders for set-token", "attach orders"]);
+  assertEquals(peer.last?.type, "jwt");
+  await end();
+  const refused = await world({}, {
+    offer: true,
+    answer: () => ({ status: 401, condition: "amqp:unauthorized-access" }),
+  });
+  const link = refused.connection.sender("orders");
+  const error = await assertRejects(() => refused.time.wait(link.ready()), AmqpError, 'Cannot set token for "orders"');
+  assertEquals([error.condition, error.scope, refused.peer.heard.length], ["amqp:unauthorized-access", "link", 1]);
+  await refused.end();
+});
+
+test("CBS-3: what the peer answers decides, in both spellings, and a refusal is asked again by the next link", async () => {
+  let status = 401;
+  const { time, peer, connection, end } = await world({}, {
+    answer: () => ({ status, ...status === 404 ? { condition: "amqp:not-found", camel: true } : {} }),
+  });
+  const failed = async (): Promise<AmqpError> => {
+    const link = connection.sender("orders");
+    return await assertRejects(() => time.wait(link.ready()), AmqpError, 'Cannot put token for "orders"');
+  };
+  const first = await failed();
+  assertEquals([first.condition, first.remote, first.retryable], ["amqp:unauthorized-access", true, false]);
+  assertStringIncludes(first.message, "status is 401, so it is");
+  status = 404;
+  assertEquals((await failed()).condition, "amqp:not-found");
+  status = 503;
+  const passing = await failed();
+  assertEquals([passing.condition, passing.retryable], ["amqp:internal-error", true]);
+  status = 200;
+  await time.wait(connection.sender("orders").ready());
+  assertEquals(peer.heard.length, 5);
+  await end();
+});
+
+test("CBS-6: a token is renewed before it expires, while links need it, and links stay", async () => {
+  const { time, peer, connection, end } = await world();
+  const sender = connection.sender("orders");
+  await time.wait(sender.ready());
+  await time.pass(74_000);
+  assertEquals(peer.heard.length, 2);
+  await time.pass(12_000);
+  assertEquals(peer.heard[2], "token t2:orders for orders");
+  await time.pass(86_000);
+  assertEquals(peer.heard[3], "token t3:orders for orders");
+  assert(sender.open);
+  await time.wait(sender.close());
+  await time.pass(400_000);
+  assertEquals(peer.heard.length, 4);
+  await end();
+});
+
+test("CBS-6: a renewal that fails is told and tried again, at growing intervals", async () => {
+  let broken = false;
+  const errors: string[] = [];
+  const { time, peer, connection, end } = await world({
+    token: () => {
+      if (broken) throw new Error("directory is down");
+      return { token: "t", type: "jwt", expiresAt: later(100_000) };
+    },
+    onerror: (error, audience) => errors.push(`${audience}: ${(error as Error).message}`),
+  });
+  await time.wait(connection.sender("orders").ready());
+  broken = true;
+  await time.pass(100_000);
+  assert(errors.length >= 3 && errors.length < 12, String(errors.length));
+  assertEquals(errors[0], "orders: directory is down");
+  broken = false;
+  await time.pass(31_000);
+  assertEquals(peer.heard.filter((said) => said.startsWith("token")).length, 2);
+  await end();
+});
+
+test("CBS-6: after a reconnect tokens are put again before links attach again", async () => {
+  const { time, network, peer, connection, end } = await world();
+  const sender = connection.sender("orders");
+  await time.wait(sender.ready());
+  assertEquals(peer.heard, ["token t1:orders for orders", "attach orders"]);
+  network.cut("a");
+  await turn();
+  await time.wait(sender.send({ body: 1 }));
+  assertEquals(peer.heard, [
+    "token t1:orders for orders",
+    "attach orders",
+    "token t2:orders for orders",
+    "attach orders",
+  ]);
+  // The old renewal is gone, the new one comes in time.
+  await time.pass(86_000);
+  assertEquals(peer.heard.length, 5);
+  await end();
+});
+
+test("CBS-6, ATK-13: hostile times of tokens neither spin nor pass", async () => {
+  const short = await world({ token: () => ({ token: "t", type: "jwt", expiresAt: later(50) }) });
+  await short.time.wait(short.connection.sender("orders").ready());
+  await short.time.pass(10_000);
+  const puts = short.peer.heard.filter((said) => said.startsWith("token")).length;
+  assert(puts >= 9 && puts <= 11, String(puts));
+  await short.end();
+  for (const expiresAt of [later(-1), new Date(NaN)]) {
+    const { time, connection, peer, end } = await world({ token: () => ({ token: "t", type: "jwt", expiresAt }) });
+    await assertRejects(() => time.wait(connection.sender("orders").ready()), AmqpError, "it has expired already");
+    assertEquals(peer.heard, []);
+    await end();
+  }
+  const long = await world({ token: () => ({ token: "t", type: "jwt" }) });
+  await long.time.wait(long.connection.sender("orders").ready());
+  await long.time.pass(1e6);
+  assertEquals(long.peer.heard.filter((said) => said.startsWith("token")).length, 1);
+  await long.end();
+});
+
+test("CBS-1: a peer that never answers fails the link after a while; a link closed meanwhile attaches no more", async () => {
+  const { time, connection, peer, end } = await world({}, { answer: () => undefined });
+  const link = connection.sender("orders");
+  const gone = connection.sender("orders");
+  await time.pass(10);
+  const closing = gone.close();
+  const error = await assertRejects(() => time.wait(link.ready()), AmqpError, `no answer in ${ANSWER_MS} ms`);
+  assertEquals(error.retryable, true);
+  await time.wait(closing);
+  assertEquals(peer.heard.filter((said) => said.startsWith("attach")), []);
+  await end();
+});
+
+test("CBS-1: a link without an audience, or an address, needs no token; publish has none", async () => {
+  const { time, peer, connection, end } = await world({
+    audience: (address) => address === "open" ? undefined : address,
+  });
+  await time.wait(Promise.all([connection.sender("open").ready(), connection.sender({ address: null }).ready()]));
+  assertEquals(peer.heard, ["attach open", "attach undefined"]);
+  const claims = { token: () => ({ token: "p", type: "jwt" }) };
+  await assertRejects(() => publish("ws://a/", "orders", { body: 1 }, { claims } as never), TypeError, '"claims"');
+  await end();
+});
