@@ -18,6 +18,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   engine: ["base", "codec"],
   sasl: ["base", "codec"],
   filters: ["base", "codec"],
+  management: ["base", "codec", "client"],
   azure: ["base", "codec", "sasl", "client"],
   transport: ["base"],
   recovery: ["base", "codec"],

@@ -1,0 +1,267 @@
+/**
+ * AMQP Management: requests to the management node of a container, queue or topic, and what it answers.
+ *
+ * @example
+ * ```ts
+ * import { connect } from "@webamqp/amqp";
+ * import { management } from "@webamqp/amqp/management";
+ *
+ * async function main() {
+ *   await using connection = await connect("wss://broker.example/amqp");
+ *   await using node = management(connection, "$management");
+ *   const { body } = await node.request({ operation: "READ", type: "org.example:queue", name: "orders" });
+ *   console.log(body);
+ * }
+ * ```
+ *
+ * @module
+ */
+
+import * as condition from "../base/condition.ts";
+import { randomName } from "../base/environment.ts";
+import { AmqpError, type AmqpErrorOptions } from "../base/errors.ts";
+import { printable, quote } from "../base/text.ts";
+import { abortable, Deferred, ignore, type WaitOptions } from "../base/wait.ts";
+import type { Body, DecodedMessage, Message } from "../codec/message.ts";
+import type { SimpleValue, Value } from "../codec/values.ts";
+import type { Connection } from "../client/connection.ts";
+import type { Receiver } from "../client/receiver.ts";
+import type { Sender } from "../client/sender.ts";
+
+/** What is asked of a management node. */
+export interface ManagementRequest {
+  /** What to do, such as `"READ"` or `"com.microsoft:renew-lock"`. */
+  operation: string;
+  /** The type of the entity. */
+  type?: string;
+  /** The name of the entity. */
+  name?: string;
+  /** The identity of the entity, in the place of its name. */
+  identity?: string;
+  /** Languages for texts in the answer, the one to prefer first, separated by spaces. */
+  locales?: string;
+  /** Further application properties. */
+  applicationProperties?: Readonly<Record<string, SimpleValue>>;
+  /** The body. Default: an empty map. */
+  body?: Body;
+}
+
+/** What a management node answered. */
+export interface ManagementResponse {
+  /** The status, from 200 to 299. */
+  readonly status: number;
+  /** What the node says about the status. */
+  readonly description: string | undefined;
+  /** The body of the answer. */
+  readonly body: DecodedMessage["body"];
+  /** All of the answer. */
+  readonly message: DecodedMessage;
+}
+
+/** How long an answer is waited for. */
+export interface ManagementOptions extends WaitOptions {
+  /** Milliseconds until the request is given up. Default: 30,000. */
+  timeoutMs?: number;
+}
+
+/** How a management node is reached. */
+export interface ManagementTerms {
+  /**
+   * Where answers go: to this link by a name that nobody can guess, or to a node that the peer makes. Default: `"link"`.
+   */
+  replyTo?: "link" | "dynamic";
+}
+
+/** What a query gives. */
+export interface QueryResult {
+  /** The names of the attributes. */
+  readonly attributeNames: string[];
+  /** A row for each entity: its values in the order of the names. */
+  readonly results: Value[][];
+}
+
+/** An answer with another status than those of success. */
+export class ManagementError extends AmqpError {
+  /** Always `"ManagementError"`. */
+  override name = "ManagementError";
+  /** The status, as in HTTP. */
+  readonly status: number;
+
+  /** Builds an error from the status, its condition and a message of the form "Cannot do this: state". */
+  constructor(status: number, condition: string, message: string, options: AmqpErrorOptions = {}) {
+    super(condition, message, { scope: "delivery", remote: true, retryable: status >= 500, ...options });
+    this.status = status;
+  }
+}
+
+/** Milliseconds that an answer is waited for by default. */
+export const MANAGEMENT_TIMEOUT_MS = 30_000;
+
+/**
+ * Opens the management node of `node`: its address followed by `/$management`, unless it ends so already.
+ *
+ * Links are attached with the first request, and again when they have ended.
+ */
+export function management(connection: Connection, node: string, terms: ManagementTerms = {}): Management {
+  const address = node.endsWith("$management") ? node : `${node}/$management`;
+  return new Management(connection, address, terms.replyTo ?? "link");
+}
+
+/** A management node; made by {@linkcode management}. */
+export class Management implements AsyncDisposable {
+  /** Its address. */
+  readonly address: string;
+
+  readonly #connection: Connection;
+  readonly #replyTo: "link" | "dynamic";
+  readonly #waiting = new Map<string, Deferred<DecodedMessage>>();
+  #sender: Sender | undefined;
+  #receiver: Receiver | undefined;
+
+  /** @ignore */
+  constructor(connection: Connection, address: string, replyTo: "link" | "dynamic") {
+    this.#connection = connection;
+    this.address = address;
+    this.#replyTo = replyTo;
+  }
+
+  /**
+   * Asks, and waits for the answer. Many may be asked at a time.
+   *
+   * @throws {ManagementError} If the status of the answer is none of success.
+   * @throws {OutcomeError | AmqpError} If the request was refused, or no answer can come or comes in time.
+   */
+  async request(request: ManagementRequest, options: ManagementOptions = {}): Promise<ManagementResponse> {
+    const { signal, timeoutMs = MANAGEMENT_TIMEOUT_MS } = options;
+    signal?.throwIfAborted();
+    const { environment } = this.#connection;
+    const messageId = randomName(environment);
+    const answer = new Deferred<DecodedMessage>();
+    this.#waiting.set(messageId, answer);
+    const late = environment.setTimer(() => answer.reject(this.#late(request, timeoutMs)), timeoutMs);
+    try {
+      const replyTo = await abortable(Promise.race([this.#replies(), answer.promise.then(() => "")]), signal);
+      const message = messageOf(request, messageId, replyTo);
+      this.#requests().send(message, { signal }).catch((error) => answer.reject(error));
+      return responseOf(request, this.address, await abortable(answer.promise, signal));
+    } finally {
+      environment.clearTimer(late);
+      this.#waiting.delete(messageId);
+    }
+  }
+
+  /** Makes an entity; gives its attributes, a `Map` as a rule. */
+  async create(type: string, name: string, attributes: Readonly<Record<string, Value>> = {}): Promise<unknown> {
+    return (await this.request({ operation: "CREATE", type, name, body: { ...attributes } })).body;
+  }
+
+  /** Gives the attributes of an entity. */
+  async read(type: string, name: string): Promise<unknown> {
+    return (await this.request({ operation: "READ", type, name })).body;
+  }
+
+  /** Changes attributes of an entity; gives all of them. */
+  async update(type: string, name: string, attributes: Readonly<Record<string, Value>>): Promise<unknown> {
+    return (await this.request({ operation: "UPDATE", type, name, body: { ...attributes } })).body;
+  }
+
+  /** Deletes an entity. */
+  async delete(type: string, name: string): Promise<void> {
+    await this.request({ operation: "DELETE", type, name });
+  }
+
+  /** Lists attributes of all entities, or those of one type; all attributes where none are named. */
+  async query(
+    { entityType, attributeNames = [], offset, count }: {
+      entityType?: string;
+      attributeNames?: readonly string[];
+      offset?: number;
+      count?: number;
+    } = {},
+  ): Promise<QueryResult> {
+    const given = { entityType, offset, count };
+    const applicationProperties: Record<string, SimpleValue> = {};
+    for (const [name, value] of Object.entries(given)) if (value !== undefined) applicationProperties[name] = value;
+    const body = { attributeNames: [...attributeNames] };
+    const response = await this.request({ operation: "QUERY", applicationProperties, body });
+    const found = response.body instanceof Map
+      ? Object.fromEntries(response.body)
+      : response.body as Partial<QueryResult>;
+    return { attributeNames: found?.attributeNames ?? [], results: found?.results ?? [] };
+  }
+
+  /** Detaches its links. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([this.#sender?.close(), this.#receiver?.close()]);
+  }
+
+  #requests(): Sender {
+    if (this.#sender?.open) return this.#sender;
+    return this.#sender = this.#connection.sender(this.address);
+  }
+
+  async #replies(): Promise<string> {
+    let receiver = this.#receiver;
+    if (receiver?.open !== true) {
+      const name = randomName(this.#connection.environment);
+      receiver = this.#receiver = this.#replyTo === "dynamic"
+        ? this.#connection.receiver({ dynamic: true })
+        : this.#connection.receiver(this.address, { name, target: { address: name } });
+      const replies = receiver;
+      replies.serve(({ message }) => {
+        const id = message.properties?.correlationId;
+        // What names no request of ours, or one that was given up, is dropped.
+        if (typeof id === "string") this.#waiting.get(id)?.resolve(message);
+      }).catch(ignore);
+      replies.closed.then(() => {
+        const error = replies.error ??
+          new AmqpError(condition.illegalState, "Cannot wait for an answer: the link for answers was closed", {
+            scope: "link",
+          });
+        for (const waiting of this.#waiting.values()) waiting.reject(error);
+      });
+    }
+    if (this.#replyTo === "link") return receiver.name;
+    await receiver.ready();
+    return receiver.address ?? "";
+  }
+
+  #late({ operation }: ManagementRequest, timeoutMs: number): AmqpError {
+    const what = `Cannot do ${quote(operation)} at ${quote(this.address)}: no answer in ${timeoutMs} ms`;
+    return new AmqpError(condition.illegalState, what, { scope: "delivery", retryable: true });
+  }
+}
+
+function messageOf(request: ManagementRequest, messageId: string, replyTo: string): Message {
+  const { operation, type, name, identity, locales, applicationProperties, body } = request;
+  const properties: Record<string, SimpleValue> = { ...applicationProperties, operation };
+  for (const [key, value] of Object.entries({ type, name, identity, locales })) {
+    if (value !== undefined) properties[key] = value;
+  }
+  return {
+    properties: { messageId, replyTo },
+    applicationProperties: properties,
+    body: body === undefined ? {} : body,
+  };
+}
+
+function responseOf({ operation }: ManagementRequest, address: string, message: DecodedMessage): ManagementResponse {
+  const given = message.applicationProperties ?? {};
+  const read = (name: string, other: string): unknown => given[name] ?? given[other];
+  const status = Number(read("statusCode", "status-code"));
+  const description = read("statusDescription", "status-description");
+  const text = description === undefined || description === null ? undefined : String(description);
+  if (status >= 200 && status < 300) return { status, description: text, body: message.body, message };
+  const named = read("errorCondition", "error-condition");
+  const symbolic = named === undefined || named === null ? conditionOf(status) : String(named);
+  const what = `Cannot do ${quote(operation)} at ${quote(address)}`;
+  const why = text === undefined ? "" : `, ${printable(text, 500)}`;
+  throw new ManagementError(status, symbolic, `${what}: status is ${status}${why}`);
+}
+
+function conditionOf(status: number): string {
+  if (status === 401 || status === 403) return condition.unauthorizedAccess;
+  if (status === 404) return condition.notFound;
+  if (status === 501) return condition.notImplemented;
+  return status >= 500 ? condition.internalError : condition.notAllowed;
+}

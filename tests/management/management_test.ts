@@ -1,0 +1,163 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { AmqpError } from "../../src/base/errors.ts";
+import type { Sender } from "../../src/client/sender.ts";
+import type { DecodedMessage, Message } from "../../src/codec/message.ts";
+import { int } from "../../src/codec/values.ts";
+import { management, ManagementError } from "../../src/management/management.ts";
+import { type Acceptor, acceptor } from "../../src/server/acceptor.ts";
+import { linkUp } from "../client/link_up.ts";
+import { test } from "../harness.ts";
+
+type Respond = (asked: DecodedMessage) => Message | undefined;
+
+/** A container with a management node that answers so. */
+function managed(respond: Respond, at: string[] = []): Acceptor {
+  const replies = new Map<string, Sender>();
+  return acceptor({
+    onSender: (request) => {
+      const { target } = request.attach;
+      const address = request.dynamic ? "made-up" : request.address;
+      at.push(`from ${address}`);
+      const sender = request.accept(request.dynamic ? { address } : {});
+      replies.set(request.dynamic ? "made-up" : target?.kind === "target" ? target.address! : "", sender);
+    },
+    onReceiver: (request) => {
+      at.push(`to ${request.address}`);
+      void request.accept({ credit: 10 }).serve(({ message }) => {
+        const answer = respond(message);
+        const correlationId = message.properties!.messageId;
+        if (answer === undefined) return;
+        replies.get(message.properties!.replyTo!)!.send({
+          properties: { correlationId },
+          ...answer,
+        });
+      }, { concurrency: 10 }).catch(() => {});
+    },
+  });
+}
+
+const ok = (body: Message["body"], more: Message = {}): Message => ({
+  applicationProperties: { statusCode: int(200), statusDescription: "OK" },
+  body,
+  ...more,
+});
+
+test("MGT-1, MGT-2: a request names operation, type and name, and gets the answer that names it", async () => {
+  const asked: DecodedMessage[] = [];
+  const at: string[] = [];
+  const connection = linkUp(managed((message) => {
+    asked.push(message);
+    return ok({ depth: 3 });
+  }, at));
+  await using node = management(connection, "orders");
+  const { status, description, body } = await node.request({
+    operation: "READ",
+    type: "queue",
+    name: "orders",
+    locales: "de en",
+    applicationProperties: { security_token: "t" },
+  });
+  assertEquals([status, description, body], [200, "OK", new Map([["depth", 3]])]);
+  assertEquals({ ...asked[0]!.applicationProperties }, {
+    security_token: "t",
+    operation: "READ",
+    type: "queue",
+    name: "orders",
+    locales: "de en",
+  });
+  assertEquals([asked[0]!.properties?.replyTo?.length, asked[0]!.body], [32, new Map()]);
+  assertEquals(at.sort(), ["from orders/$management", "to orders/$management"]);
+  await node.request({ operation: "GET-TYPES" });
+  assertEquals(at.length, 2);
+  await connection.close();
+});
+
+test("MGT-1: many requests at a time each get their own answer, in whatever order", async () => {
+  const held: [string, (body: unknown) => void][] = [];
+  const replies = managed(({ properties, applicationProperties }) => {
+    held.push([String(properties!.messageId), () => applicationProperties!.name]);
+    return ok(applicationProperties!.name as string);
+  });
+  const connection = linkUp(replies);
+  const node = management(connection, "$management");
+  const names = Array.from({ length: 20 }, (_, i) => `n${i}`);
+  const answers = await Promise.all(names.map((name) => node.request({ operation: "READ", name })));
+  assertEquals(answers.map(({ body }) => body), names);
+  assertEquals(new Set(held.map(([id]) => id)).size, 20);
+  await connection.close();
+});
+
+test("MGT-2: other statuses are errors with status and condition, in both spellings", async () => {
+  const answers: [Message["applicationProperties"], number, string, boolean][] = [
+    [{ statusCode: int(404), statusDescription: "no such queue" }, 404, "amqp:not-found", false],
+    [{ "status-code": int(401) }, 401, "amqp:unauthorized-access", false],
+    [
+      { "status-code": int(410), "error-condition": "com.microsoft:message-lock-lost" },
+      410,
+      "com.microsoft:message-lock-lost",
+      false,
+    ],
+    [{ statusCode: int(503), errorCondition: "com.microsoft:server-busy" }, 503, "com.microsoft:server-busy", true],
+    [{ statusCode: int(501) }, 501, "amqp:not-implemented", true],
+    [{}, NaN, "amqp:not-allowed", false],
+  ];
+  for (const [applicationProperties, status, condition, retryable] of answers) {
+    const connection = linkUp(managed(() => ({ applicationProperties, body: null })));
+    const node = management(connection, "q");
+    const error = await assertRejects(
+      () => node.read("queue", "q"),
+      ManagementError,
+      'Cannot do "READ" at "q/$management"',
+    );
+    assertEquals([error.status, error.condition, error.retryable, error.remote], [status, condition, retryable, true]);
+    await connection.close();
+  }
+});
+
+test("MGT-2: create, update, delete and query say what they do", async () => {
+  const said: unknown[] = [];
+  const connection = linkUp(managed(({ applicationProperties, body }) => {
+    said.push([
+      applicationProperties!.operation,
+      applicationProperties!.count ?? null,
+      Object.fromEntries(body as Map<string, unknown>),
+    ]);
+    return ok(
+      applicationProperties!.operation === "QUERY" ? { attributeNames: ["name"], results: [["a"], ["b"]] } : { a: 1 },
+    );
+  }));
+  const node = management(connection, "$management", { replyTo: "dynamic" });
+  assertEquals(await node.create("queue", "q", { a: 1 }), new Map([["a", 1]]));
+  await node.update("queue", "q", { a: 2 });
+  await node.delete("queue", "q");
+  assertEquals(await node.query({ entityType: "queue", attributeNames: ["name"], count: 2 }), {
+    attributeNames: ["name"],
+    results: [["a"], ["b"]],
+  });
+  assertEquals(said, [
+    ["CREATE", null, { a: 1 }],
+    ["UPDATE", null, { a: 2 }],
+    ["DELETE", null, {}],
+    ["QUERY", 2, { attributeNames: ["name"] }],
+  ]);
+  await connection.close();
+});
+
+test("MGT-1: no answer, an answer to nobody, an abort, a node that is not there", async () => {
+  const strange = linkUp(managed(() => ok(1, { properties: { correlationId: "somebody else" } })));
+  const node = management(strange, "q");
+  const error = await assertRejects(
+    () => node.request({ operation: "READ" }, { timeoutMs: 20 }),
+    AmqpError,
+    "no answer in 20 ms",
+  );
+  assertEquals([error.retryable, error.scope], [true, "delivery"]);
+  const stop = new AbortController();
+  const asking = node.request({ operation: "READ" }, { signal: stop.signal });
+  stop.abort(new Error("enough"));
+  await assertRejects(() => asking, Error, "enough");
+  await strange.close();
+  const none = linkUp(acceptor());
+  await assertRejects(() => management(none, "q").request({ operation: "READ" }), AmqpError);
+  await none.close();
+});
