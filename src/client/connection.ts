@@ -282,7 +282,7 @@ export class Connection extends ConnectionBase {
       return super.handleSessionEnded(attachment, endpoint, error);
     }
     attachment.sessions.delete(endpoint);
-    shared.endpoint = undefined;
+    detach(shared);
     const ending = error ?? new AmqpError(condition.detachForced, "Session ended by peer without an error", {
       scope: "session",
       remote: true,
@@ -318,7 +318,7 @@ export class Connection extends ConnectionBase {
       else this.endLink(link, error);
     }
     for (const shared of [...this.sessions]) {
-      shared.endpoint = undefined;
+      detach(shared);
       if (shared.session?.open === false) this.endSession(shared, error);
       else shared.session?.handleInterrupted();
     }
@@ -338,4 +338,10 @@ export class Connection extends ConnectionBase {
     sum.lost += lost;
     sum.redelivered += redelivered;
   }
+}
+
+function detach(shared: SharedSession): void {
+  const begin = shared.endpoint?.remote;
+  if (begin !== undefined) shared.knownHandleMax = begin.handleMax ?? 0xffffffff;
+  shared.endpoint = undefined;
 }

@@ -251,7 +251,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
 
   /** @ignore Begins a session. */
   protected beginSession(session: SharedSession, attachment: Attachment): void {
-    const endpoint = attachment.endpoint.begin(session.options);
+    const endpoint = attachment.endpoint.begin(session.options, session.knownHandleMax);
     attachment.sessions.set(endpoint, session);
     session.endpoint = endpoint;
     attachment.driver.wake();

@@ -146,7 +146,10 @@ export abstract class Link extends Lifetime {
   /** @ignore Attaches it, for the first time or again. */
   attachOn(session: SessionEndpoint): SenderEndpoint | ReceiverEndpoint {
     this.attachedAt = undefined;
-    return this.#endpoint = this.attachAs(this.#terms!, session);
+    const terms = this.#terms!;
+    // The peer may still have it attached elsewhere.
+    const flowAfterAttach = terms.flowAfterAttach || this.attachedBefore;
+    return this.#endpoint = this.attachAs({ ...terms, flowAfterAttach }, session);
   }
 
   /** @ignore What carried it is gone, but is to come back. */

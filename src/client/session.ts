@@ -34,6 +34,8 @@ export interface SharedSession {
   readonly options: SessionOptions;
   /** @ignore The engine's session, while there is one. */
   endpoint: SessionEndpoint | undefined;
+  /** @ignore Highest handle that the peer took the last time: as many links go out along with the begin the next time. */
+  knownHandleMax?: number;
   /** The session of the user, if it is no more than the one that all links share. */
   readonly session: Session | undefined;
 }

@@ -82,6 +82,8 @@ export function terms<T extends LinkTerms>(role: "sender" | "receiver", address:
   return address;
 }
 
+const OUTCOMES = ["amqp:accepted:list", "amqp:rejected:list", "amqp:released:list", "amqp:modified:list"];
+
 /** What attaches a link: its name, and where it runs. */
 export interface Container {
   /** Names it to the peer. */
@@ -97,7 +99,15 @@ export function senderAttach(options: SenderOptions, { containerId, environment 
   return {
     ...options,
     name,
-    source: { kind: "source", address: containerId, ...source },
+    // A peer takes no other outcome than those that are named, and the default for what it settles without one.
+    source: {
+      kind: "source",
+      address: containerId,
+      outcomes: OUTCOMES,
+      defaultOutcome: { kind: "released" },
+      ...source,
+    },
+    flowAfterAttach: options.name !== undefined,
     target: isCoordinator(target) ? target : { kind: "target", address, dynamic, ...target },
   };
 }
@@ -110,6 +120,7 @@ export function receiverAttach(options: ReceiverOptions, { containerId, environm
     ...options,
     name,
     source: { kind: "source", address, dynamic, filter, ...source },
+    flowAfterAttach: options.name !== undefined,
     target: isCoordinator(target) ? target : { kind: "target", address: containerId, ...target },
     maxMessageSize: maxMessageSize === undefined ? undefined : BigInt(maxMessageSize),
   };

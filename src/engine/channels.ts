@@ -49,8 +49,8 @@ export class Channels {
    *
    * @throws {AmqpError} With `amqp:resource-limit-exceeded` if that is above `channelMax`.
    */
-  begin(options: SessionOptions, channelMax: number): SessionEndpoint {
-    const session = this.#create(options, channelMax);
+  begin(options: SessionOptions, channelMax: number, knownHandleMax: number): SessionEndpoint {
+    const session = this.#create(options, channelMax, knownHandleMax);
     session.sendBegin();
     this.#local.set(session.channel, session);
     return session;
@@ -117,12 +117,12 @@ export class Channels {
     throw new AmqpError(condition.notAllowed, `Cannot take begin: channel ${channel} is in use`);
   }
 
-  #create(options: SessionOptions, channelMax: number): SessionEndpoint {
+  #create(options: SessionOptions, channelMax: number, knownHandleMax = 0): SessionEndpoint {
     let channel = 0;
     while (this.#local.has(channel)) channel++;
     if (channel > channelMax) {
       throw new AmqpError(condition.resourceLimitExceeded, `Cannot begin session: ${channel} sessions are open`);
     }
-    return new SessionEndpoint(this.#connection, channel, options);
+    return new SessionEndpoint(this.#connection, channel, options, knownHandleMax);
   }
 }

@@ -7,12 +7,18 @@
 /** What has come due. */
 export type Due = "open" | "idle" | "keepAlive" | "close";
 
+// A time-out is looked at twice, so far apart: timers come before what has arrived meanwhile, where a program was busy, a
+// machine slept or a page was frozen.
+const SECOND_LOOK_MS = 1_000;
+
 /** The deadlines of one connection. It is told the time with every call that may move one. */
 export class Clock {
   #phase: "opening" | "opened" | "closing" | "over" = "opening";
   #now: number;
   #lastReceived: number;
   #lastSent: number;
+  // When the peer was found silent for too long.
+  #suspectedAt: number | undefined;
   // Of the peer's open, later of its close; unknown until the time of our close is told.
   #deadline: number | undefined;
   #localIdleTimeOut = 0;
@@ -35,6 +41,7 @@ export class Clock {
   /** Notes that a frame arrived. */
   received(): void {
     this.#lastReceived = this.#now;
+    this.#suspectedAt = undefined;
   }
 
   /** Notes that something was sent. */
@@ -80,7 +87,10 @@ export class Clock {
   due(pending: boolean): Due | undefined {
     switch (this.#phase) {
       case "opened":
-        if (this.#now >= this.#idleDeadline) return "idle";
+        if (this.#now >= this.#idleDeadline) {
+          if (this.#suspectedAt !== undefined) return "idle";
+          this.#suspectedAt = this.#now;
+        }
         return !pending && this.#now >= this.#keepAliveDue ? "keepAlive" : undefined;
       case "over":
         return undefined;
@@ -92,7 +102,9 @@ export class Clock {
 
   // What is announced is half of what is kept, so that the peer has time [transport 2.4.5].
   get #idleDeadline(): number {
-    return this.#localIdleTimeOut === 0 ? Infinity : this.#lastReceived + 2 * this.#localIdleTimeOut;
+    if (this.#localIdleTimeOut === 0) return Infinity;
+    if (this.#suspectedAt !== undefined) return this.#suspectedAt + Math.min(SECOND_LOOK_MS, this.#localIdleTimeOut);
+    return this.#lastReceived + 2 * this.#localIdleTimeOut;
   }
 
   get #keepAliveDue(): number {

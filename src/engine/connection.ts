@@ -132,14 +132,16 @@ export class ConnectionEndpoint implements SessionConnection {
   }
 
   /**
-   * Begins a session.
+   * Begins a session. Links with a handle above `knownHandleMax`, which the peer is known to take, such as from an earlier
+   * connection, wait for its begin.
    *
    * @throws {AmqpError} With `amqp:illegal-state` if the connection is not open or is closing,
    * `amqp:resource-limit-exceeded` if either side takes no more sessions.
    */
-  begin(options: SessionOptions = {}): SessionEndpoint {
+  begin(options: SessionOptions = {}, knownHandleMax: number = 0): SessionEndpoint {
     if (this.local === undefined || this.closing) throw this.#illegal("begin session");
-    return this.#channels.begin(options, Math.min(this.remote?.channelMax ?? 0xffff, this.local.channelMax!));
+    const channelMax = Math.min(this.remote?.channelMax ?? 0xffff, this.local.channelMax!);
+    return this.#channels.begin(options, channelMax, knownHandleMax);
   }
 
   /** Closes in order; what waits to be settled is told first. Does nothing when it is closing already. */

@@ -21,7 +21,7 @@ export interface ReceivingLink {
   /** Whether an outcome settles at once. */
   readonly rcvSettleMode: ReceiverSettleMode;
   /** The session of the link. */
-  readonly session: { readonly settlement: { check(state: DeliveryState): void } };
+  readonly session: { readonly settlement: { fit(state: DeliveryState): DeliveryState } };
   /** Tells the sender the state of `delivery`; `again` if it was told one before. */
   update(delivery: IncomingDelivery, again: boolean): void;
   /** Drops what the link holds of `delivery`. */
@@ -107,9 +107,8 @@ export class IncomingDelivery {
     if (this.settled) {
       throw new AmqpError(condition.illegalState, "Cannot update delivery: it is settled", { scope: "delivery" });
     }
-    if (!this.remoteSettled) this.link.session.settlement.check(state);
     const again = this.state !== undefined;
-    this.state = state;
+    this.state = this.remoteSettled ? state : this.link.session.settlement.fit(state);
     this.settled = settled || this.remoteSettled;
     if (!this.remoteSettled) this.link.update(this, again);
   }

@@ -62,6 +62,11 @@ export interface LinkOptions {
 
 /** How a link is attached from this side. */
 export interface AttachOptions extends LinkOptions {
+  /**
+   * True keeps flows back until the peer has attached: one whose link of this name is still attached to another session takes
+   * a flow before its answer for a violation. Default: false.
+   */
+  flowAfterAttach?: boolean;
   /** Names the link between the two containers. */
   name: string;
 }
@@ -143,6 +148,7 @@ export abstract class LinkEndpoint implements FrameEndpoint {
   /** True once the link has ended for good, rather than was suspended or lost. */
   closed = false;
 
+  #patient = false;
   #closing = false;
   #attachPending = false;
   #reported = false;
@@ -159,13 +165,24 @@ export abstract class LinkEndpoint implements FrameEndpoint {
     return (this.role === "sender" ? this.local : this.remote)?.sndSettleMode ?? "mixed";
   }
 
-  /** In force once attached: the receiver's word counts [transport 2.6.6]. */
+  /**
+   * What was agreed: in two steps only if both sides said so, or the one would wait for the other for ever
+   * [transport 2.6.6].
+   */
   get rcvSettleMode(): ReceiverSettleMode {
-    return (this.role === "receiver" ? this.local : this.remote)?.rcvSettleMode ?? "first";
+    const { local, remote } = this;
+    const both = local?.rcvSettleMode === "second" && (remote === undefined || remote.rcvSettleMode === "second");
+    return both ? "second" : "first";
+  }
+
+  /** Whether flows of the link go out now. */
+  get flows(): boolean {
+    return this.state !== "attachReceived" && !(this.#patient && this.state === "attachSent");
   }
 
   /** Writes our attach, first or as the answer. */
-  sendAttach(options: LinkOptions): void {
+  sendAttach(options: LinkOptions & { readonly flowAfterAttach?: boolean }): void {
+    this.#patient = options.flowAfterAttach ?? false;
     const sends = this.role === "sender";
     const attach: Attach = {
       ...fieldsOf("attach", options),
@@ -242,6 +259,7 @@ export abstract class LinkEndpoint implements FrameEndpoint {
     this.remoteHandle = attach.handle;
     this.onRemoteAttach(attach);
     if (this.state !== "attached") return;
+    if (this.#patient) this.session.markDirty();
     this.#attachPending = true;
     // A terminus that is missing from the answer announces the detach that refuses the link [transport 2.6.3].
     const refused = this.role === "sender" ? attach.target === undefined : attach.source === undefined;

@@ -152,7 +152,9 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     if (flow.deliveryCount === undefined || this.deliveryCount === undefined) return;
     // Unsigned, so that a count that went back is far too much. A sender moves its count on without deliveries only to
     // hand back credit in a drain.
-    const ahead = add(flow.deliveryCount, -this.deliveryCount);
+    let ahead = add(flow.deliveryCount, -this.deliveryCount);
+    // Proton counts a delivery when its last frame is out, we and the specification when it begins.
+    if (ahead === MAX_UINT && this.#arriving !== undefined) ahead = 0;
     if (ahead > Math.max(0, this.#allowed)) {
       throw this.fault(
         condition.invalidField,
@@ -218,7 +220,7 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     if (deliveryTag.length > MAX_DELIVERY_TAG_BYTES) {
       throw this.fault(condition.invalidField, `Cannot take transfer: delivery-tag has ${deliveryTag.length} bytes`);
     }
-    if (transfer.rcvSettleMode === "second" && this.rcvSettleMode === "first" && !transfer.settled) {
+    if (transfer.rcvSettleMode === "second" && this.local?.rcvSettleMode !== "second" && !transfer.settled) {
       throw this.fault(
         condition.invalidField,
         'Cannot take transfer: rcv-settle-mode "second" on a link of mode "first"',

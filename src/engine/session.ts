@@ -99,14 +99,20 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
 
   readonly #options: SessionOptions;
   readonly #handleMax: number;
+  readonly #knownHandleMax: number;
   /** What it writes by and by. */
   readonly output: SessionOutput;
   readonly #handles = new Handles();
+  // Of links that the peer may not take, until its begin tells.
+  #held: { readonly body: Performative; readonly link: LinkEndpoint }[] = [];
   #nextIncomingDeliveryId: number | undefined;
   #reported = false;
 
-  /** Built by the connection. */
-  constructor(connection: SessionConnection, channel: number, options: SessionOptions) {
+  /**
+   * Built by the connection. Links with a handle above `knownHandleMax`, which the peer is known to take, wait for its begin.
+   */
+  constructor(connection: SessionConnection, channel: number, options: SessionOptions, knownHandleMax: number) {
+    this.#knownHandleMax = knownHandleMax;
     this.connection = connection;
     this.channel = channel;
     this.#options = options;
@@ -167,7 +173,9 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     this.output.windows.begun(begin);
     const remote = this.state === "beginReceived";
     if (remote) this.sendBegin();
-    if (this.state === "mapped") this.connection.emit({ kind: "begun", session: this, remote });
+    if (this.state !== "mapped") return;
+    this.#release(begin.handleMax ?? MAX_UINT);
+    this.connection.emit({ kind: "begun", session: this, remote });
   }
 
   /**
@@ -253,8 +261,15 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
 
   /** Writes a frame, after the dispositions that were told before it. */
   write(body: Performative, endpoint: FrameEndpoint): void {
+    if (this.holds(endpoint)) return void this.#held.push({ body, link: endpoint as LinkEndpoint });
     this.output.writeDispositions();
     this.connection.write(this.channel, body, endpoint);
+  }
+
+  /** Whether frames of `endpoint` wait for the peer's begin. */
+  holds(endpoint: FrameEndpoint): boolean {
+    return this.remote === undefined && "handle" in endpoint &&
+      (endpoint.handle as number) > this.#knownHandleMax;
   }
 
   /** Writes what has been put off. */
@@ -312,6 +327,23 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     this.#handles.unbind(link);
     this.#handles.expect(link);
     return true;
+  }
+
+  // A link that the peer does not take is none of the others' concern.
+  #release(handleMax: number): void {
+    const held = this.#held;
+    this.#held = [];
+    for (const { body, link } of held) {
+      if (link.state === "detached") continue;
+      try {
+        if (link.handle > handleMax) throw tooMany(link.name, handleMax + 1);
+        this.connection.write(this.channel, body, link);
+      } catch (error) {
+        if (!(error instanceof AmqpError)) throw error;
+        link.abandon(error);
+      }
+    }
+    if (held.length > 0) this.markDirty();
   }
 
   #receiveEnd(end: End): void {
@@ -386,11 +418,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   #freeHandle(name: string, most: number): number {
     const handle = this.#handles.free();
     if (handle <= most) return handle;
-    throw new AmqpError(
-      condition.resourceLimitExceeded,
-      `Cannot attach link ${quote(name)}: ${handle} links are attached`,
-      { scope: "link" },
-    );
+    throw tooMany(name, handle);
   }
 
   // The links of the peer are bounded by its own handles. One that attaches more than it takes leaves us none to answer.
@@ -405,6 +433,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   #clear(): void {
     for (const link of this.links()) link.drop();
     this.#handles.clear();
+    this.#held = [];
     this.settlement.clear();
     this.output.clear();
   }
@@ -447,4 +476,12 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
       ? this.#fault(condition.errantLink, `Cannot take ${body}: link of handle ${handle} ended with an error`)
       : this.#fault(condition.unattachedHandle, `Cannot take ${body}: handle ${handle} is not attached`);
   }
+}
+
+function tooMany(name: string, count: number): AmqpError {
+  return new AmqpError(
+    condition.resourceLimitExceeded,
+    `Cannot attach link ${quote(name)}: ${count} links are attached`,
+    { scope: "link" },
+  );
 }

@@ -31,6 +31,8 @@ export interface OutputSession extends FrameEndpoint {
   readonly settlement: Settlement;
   /** Notes that something waits to be written. */
   markDirty(): void;
+  /** Whether frames of `link` wait for the peer's begin. */
+  holds(link: FrameEndpoint): boolean;
 }
 
 /** The output of one session. */
@@ -101,8 +103,7 @@ export class SessionOutput {
   flush(): void {
     this.writeDispositions();
     for (const link of this.#flows) {
-      // An answer that waits for our attach.
-      if (link.state === "attachReceived") continue;
+      if (!link.flows || this.#session.holds(link)) continue;
       this.#flows.delete(link);
       this.#writeFlow(link);
     }

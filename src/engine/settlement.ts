@@ -66,6 +66,31 @@ export class Settlement {
     });
   }
 
+  /**
+   * The state as far as the peer takes it: of an error that cannot be written the description or the condition is left.
+   *
+   * @throws {AmqpError} With `amqp:frame-size-too-small` if the peer does not take even that.
+   * @throws {TypeError | RangeError} If the state holds what AMQP cannot express, and is no error.
+   */
+  fit(state: DeliveryState): DeliveryState {
+    if (state.kind !== "rejected" || state.error === undefined) {
+      this.check(state);
+      return state;
+    }
+    const { condition, description } = state.error;
+    for (const error of [state.error, { condition, description }, { condition }]) {
+      try {
+        // One that fits stays the same object, so that ranges of it are told at once.
+        const fitting: DeliveryState = error === state.error ? state : { kind: "rejected", error };
+        this.check(fitting);
+        return fitting;
+      } catch {
+        // With less of an explanation it may do.
+      }
+    }
+    return { kind: "rejected" };
+  }
+
   /** Tells the sender the state of a delivery that we received; `again` if it was told one before. */
   update(delivery: IncomingDelivery, again: boolean): void {
     // One whose link or session has ended is nothing to the peer any more.

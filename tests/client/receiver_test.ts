@@ -348,15 +348,16 @@ test("an outcome that cannot be encoded leaves the message to be settled in anot
   const { connection, outcomes } = receiving(numbered(2));
   const receiver = connection.receiver("orders");
   const delivery = await receiver.receive();
-  const tooLarge = new AmqpError("shop:sold-out", "none left", { info: { list: "x".repeat(200_000) } });
-  assertEquals(assertThrows(() => delivery.reject(tooLarge), AmqpError).condition, condition.frameSizeTooSmall);
-  const noValue = new AmqpError("shop:sold-out", "none left", { info: { list: () => {} } });
-  assertThrows(() => delivery.reject(noValue), TypeError);
+  const annotation = { "x-opt-a": "x".repeat(200_000) };
+  const refused = assertThrows(() => delivery.modify({ messageAnnotations: annotation }), AmqpError);
+  assertEquals(refused.condition, condition.frameSizeTooSmall);
+  const noValue = { messageAnnotations: { "x-opt-a": () => {} } } as unknown as Parameters<typeof delivery.modify>[0];
+  assertThrows(() => delivery.modify(noValue), TypeError);
   delivery.accept();
   const controller = new AbortController();
   await receiver.serve((delivery) => {
     controller.abort();
-    delivery.reject(noValue);
+    delivery.modify(noValue);
   }, { signal: controller.signal });
   await receiver.close();
   assertEquals(outcomes, ["accepted", "released"]);

@@ -3,6 +3,7 @@ import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
 import type { Message } from "../../src/codec/message.ts";
 import { MAX_IN_FLIGHT } from "../../src/client/send_all.ts";
 import type { Receiver } from "../../src/client/receiver.ts";
+import { SendAbortedError } from "../../src/client/outcome.ts";
 import type { Sender } from "../../src/client/sender.ts";
 import { acceptor, type ReceiverRequest } from "../../src/server/acceptor.ts";
 import { test } from "../harness.ts";
@@ -589,4 +590,140 @@ test("sendAll takes of an endless source no more than there is room for, and end
   await all;
   assertEquals([taken, returned], [10, true]);
   await assertRejects(() => sender.sendAll(endless()), AmqpError, "closed");
+});
+
+test("ATK-36: aborting 40,000 queued sends by one signal looks at each once, and takes its listener away", async () => {
+  const { connection } = sending((request) => request.accept({ credit: "manual" }));
+  const sender = connection.sender("orders");
+  await sender.ready();
+  const controller = new AbortController();
+  const { signal } = controller;
+  let [added, removed] = [0, 0];
+  const { addEventListener, removeEventListener } = signal;
+  signal.addEventListener = (...given: Parameters<typeof addEventListener>) => {
+    added++;
+    return addEventListener.apply(signal, given);
+  };
+  signal.removeEventListener = (...given: Parameters<typeof removeEventListener>) => {
+    removed++;
+    return removeEventListener.apply(signal, given);
+  };
+  const sends = Array.from({ length: 40_000 }, () => sender.send(new Uint8Array(1), { signal }));
+  const results = Promise.allSettled(sends);
+  assertEquals([added, sender.pending], [1, 40_000]);
+  controller.abort(new Error("enough"));
+  const errors = (await results).map((result) => (result as PromiseRejectedResult).reason as SendAbortedError);
+  assertEquals(
+    new Set(errors.map(({ sent, cause }) => `${sent} ${(cause as Error).message}`)),
+    new Set(["false enough"]),
+  );
+  assertEquals([added, removed, sender.pending], [1, 0, 0]);
+  await connection.close();
+});
+
+test("a signal that is not aborted is left alone once its messages have their outcomes", async () => {
+  const { connection } = sending((request) => {
+    const receiver = request.accept({ credit: 10 });
+    void receiver.serve(() => {});
+    return receiver;
+  });
+  const { signal } = new AbortController();
+  let listening = 0;
+  const { addEventListener, removeEventListener } = signal;
+  signal.addEventListener = (...given: Parameters<typeof addEventListener>) => {
+    listening++;
+    return addEventListener.apply(signal, given);
+  };
+  signal.removeEventListener = (...given: Parameters<typeof removeEventListener>) => {
+    listening--;
+    return removeEventListener.apply(signal, given);
+  };
+  const sender = connection.sender("orders");
+  const sends = [1, 2, 3].map((n) => sender.send({ body: n }, { signal }));
+  assertEquals(listening, 1);
+  await Promise.all(sends);
+  assertEquals(listening, 0);
+  await connection.close();
+});
+
+test("an aborted send tells by its error whether the message had left, named as its reason", async () => {
+  const { connection, ends } = sending((request) => request.accept({ credit: 1 }));
+  const sender = connection.sender("orders");
+  const controller = new AbortController();
+  const { signal } = controller;
+  const [left, kept] = [sender.send({ body: 1 }, { signal }), sender.send({ body: 2 }, { signal })];
+  const errors = Promise.allSettled([left, kept]);
+  await sender.ready();
+  await ends[0]!.receive();
+  const reason = new DOMException("too slow", "TimeoutError");
+  controller.abort(reason);
+  for (const [i, result] of (await errors).entries()) {
+    const error = (result as PromiseRejectedResult).reason;
+    assertInstanceOf(error, SendAbortedError);
+    assertEquals([error.name, error.sent, error.cause], ["TimeoutError", i === 0, reason]);
+  }
+  await connection.close({ timeoutMs: 1 });
+});
+
+test("sendAll of an endless source ends when its sender is closed on this side", async () => {
+  const { connection } = sending((request) => {
+    const receiver = request.accept({ credit: 10 });
+    void receiver.serve(() => {});
+    return receiver;
+  });
+  const sender = connection.sender("orders");
+  let returned = false;
+  async function* endless() {
+    try {
+      for (let i = 0; i < 5; i++) yield { body: i };
+      await new Promise(() => {});
+    } finally {
+      returned = true;
+    }
+  }
+  const all = assertRejects(() => sender.sendAll(endless()), AmqpError, "is closed");
+  await sender.send({ body: "one more" });
+  await sender.close();
+  await all;
+  assertEquals([sender.pending, returned], [0, false]);
+  await connection.close();
+});
+
+test("a message that a link does not take ends alone, and the next goes", async () => {
+  const { connection } = sending((request) => {
+    const receiver = request.accept({ credit: 10, maxMessageSize: 100n });
+    void receiver.serve(() => {});
+    return receiver;
+  });
+  const sender = connection.sender("orders");
+  const [large, small] = await Promise.allSettled([sender.send(new Uint8Array(101)), sender.send({ body: 1 })]);
+  assertEquals((large as PromiseRejectedResult).reason.condition, condition.messageSizeExceeded);
+  assertEquals(small.status, "fulfilled");
+  await connection.close();
+});
+
+test("DSP-2: an outcome told in two steps is echoed by its kind alone", async () => {
+  const seen: unknown[] = [];
+  const { connection } = sending((request) => {
+    const receiver = request.accept({ credit: 10, rcvSettleMode: "second" });
+    void receiver.serve((delivery) => delivery.reject(new AmqpError("shop:sold-out", "x".repeat(150))));
+    return receiver;
+  }, {
+    trace: ({ direction, body }) => {
+      if (direction === "out" && body?.kind === "disposition") seen.push([body.settled, body.state]);
+    },
+  });
+  const sender = connection.sender({ address: "orders", rcvSettleMode: "second" });
+  await assertRejects(() => sender.send({ body: 1 }), OutcomeError, "xxx");
+  await connection.close();
+  assertEquals(seen, [[true, { kind: "rejected" }]]);
+});
+
+test("TRM-6: a sender names all outcomes, and the one for what is settled without", async () => {
+  const { connection, ends } = sending((request) => request.accept({ credit: 1 }));
+  await connection.sender("orders").ready();
+  const source = ends[0]!.remote?.source;
+  assertEquals(source?.outcomes?.length, 4);
+  assertEquals(source?.defaultOutcome, { kind: "released" });
+  await connection.close();
 });

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertLessOrEqual, assertThrows } from "@std/assert";
 import { AmqpError, condition } from "../../src/base/errors.ts";
-import type { DeliveryState, Disposition } from "../../src/codec/types.ts";
+import type { DeliveryState, Disposition, Fields } from "../../src/codec/types.ts";
 import type { LinkOptions } from "../../src/engine/link.ts";
 import { type IncomingDelivery, tagKey, tagOf } from "../../src/engine/deliveries.ts";
 import { DeliveriesById } from "../../src/engine/deliveries_by_id.ts";
@@ -425,7 +425,7 @@ test("TRF-10: a state that cannot be expressed is refused where it is told, and 
   assertEquals([arrived[0]!.state, pair.client.endpoint.state], [undefined, "opened"]);
 });
 
-test("TRF-10: an outcome that the peer's frames cannot hold is refused, and may be told smaller", () => {
+test("TRF-10, ATK-39: of an error that cannot be told the description or the condition is left, any other outcome is refused", () => {
   const pair = Pair.opened({ cut: "whole", firstId: 0 }, { client: { maxFrameSize: 512 } });
   const [sender, receiver] = pair.sender(pair.begin());
   receiver.flow({ linkCredit: 5 });
@@ -435,12 +435,25 @@ test("TRF-10: an outcome that the peer's frames cannot hold is refused, and may 
   const { delivery: arrived } = pair.server.one("delivery");
   const description = "x".repeat(600);
   const large = { kind: "rejected", error: { condition: "x:bad", description } } as const;
-  const error = assertThrows(() => arrived.update(large), AmqpError, "max-frame-size of 512");
-  assertEquals([error.condition, error.scope], [condition.frameSizeTooSmall, "delivery"]);
-  assertEquals([arrived.settled, arrived.state], [false, undefined]);
-  arrived.update({ kind: "rejected", error: { condition: "x:bad" } });
+  arrived.update(large);
   pair.run();
-  assertEquals(delivery.remoteState?.kind, "rejected");
+  assertEquals(delivery.remoteState, { kind: "rejected", error: { condition: "x:bad" } });
+  const info = { "käse": () => {} } as unknown as Fields;
+  const second = sendOn(sender, tag(2), payload(1));
+  pair.run();
+  pair.server.one("delivery").delivery.update({
+    kind: "rejected",
+    error: { condition: "x:bad", description: "b", info },
+  });
+  pair.run();
+  assertEquals(second.remoteState, { kind: "rejected", error: { condition: "x:bad", description: "b" } });
+  const annotated = { kind: "modified", messageAnnotations: { "x-opt-a": description } } as const;
+  sendOn(sender, tag(3), payload(1));
+  pair.run();
+  const { delivery: third } = pair.server.one("delivery");
+  const error = assertThrows(() => third.update(annotated), AmqpError, "max-frame-size of 512");
+  assertEquals([error.condition, error.scope], [condition.frameSizeTooSmall, "delivery"]);
+  assertEquals([third.settled, third.state], [false, undefined]);
 });
 
 test("TRF-2: a map key tells every two tags apart, and has all of the tag in it", () => {
