@@ -63,7 +63,7 @@ export function asksAgain({ auth, headers, tls }: AttemptOptions): boolean {
  */
 export async function attempt(
   url: URL,
-  options: AttemptOptions & { readonly limits?: { readonly handshakeTimeoutMs?: number } },
+  options: AttemptOptions & { readonly limits?: Pick<DialAnyOptions, "handshakeTimeoutMs" | "closeTimeoutMs"> },
   signal: AbortSignal,
 ): Promise<{ channel: Channel; login: AttachmentTerms }> {
   const hostname = options.hostname ?? url.hostname;
@@ -76,13 +76,15 @@ export async function attempt(
   const saslInit = options.pipelineSasl && sasl ? await abortable(sasl.begin(), signal) : undefined;
   const headers = await ask(options.headers, signal);
   const tls = await ask(options.tls, signal);
+  const { handshakeTimeoutMs, closeTimeoutMs } = options.limits ?? {};
   const dial: Dial = options.dial ?? dialAny;
   const channel = await dial(readUrl(url).url, {
     ...options,
     headers,
     tls,
     signal,
-    handshakeTimeoutMs: options.limits?.handshakeTimeoutMs,
+    handshakeTimeoutMs,
+    closeTimeoutMs,
   });
   return { channel, login: { ...loginTerms(sasl, saslInit), hostname } };
 }

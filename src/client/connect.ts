@@ -252,7 +252,7 @@ async function sendOver(
     const sender = new Sender(connection, senderAttach({ address }, connection));
     return await connection.addLink(sender, connection.defaultSession()).send(message, options);
   } catch (error) {
-    if (!(error instanceof OutcomeError)) connection.destroy(error as Error);
+    if (!(error instanceof OutcomeError)) connection.abandon(error as Error);
     throw error;
   } finally {
     // The outcome is known; how the goodbye goes does not change it.
@@ -266,16 +266,13 @@ async function opened(
   reconnector: Reconnector | undefined,
   signal: AbortSignal | undefined,
 ): Promise<Connection> {
-  const abort = (): void => connection.destroy(signal!.reason);
-  signal?.addEventListener("abort", abort, { once: true });
   try {
-    await reconnector?.open(connection);
+    await abortable(reconnector?.open(connection) ?? Promise.resolve(), signal);
     await connection.ready({ signal });
   } catch (error) {
-    connection.destroy(error as Error);
+    // A signal's reason may be anything.
+    connection.abandon(error instanceof Error ? error : new Error(String(error), { cause: error }));
     throw error instanceof CallbackFailure ? error.cause : error;
-  } finally {
-    signal?.removeEventListener("abort", abort);
   }
   return connection;
 }

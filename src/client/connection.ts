@@ -7,7 +7,7 @@
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import type { DecodedMessage, Message } from "../codec/message.ts";
-import type { Open } from "../codec/types.ts";
+import type { Accepted, Open } from "../codec/types.ts";
 import type { IncomingDelivery } from "../engine/deliveries.ts";
 import type { EngineEvent } from "../engine/events.ts";
 import { isPassing } from "../recovery/retry.ts";
@@ -17,11 +17,12 @@ import type { SenderEndpoint } from "../engine/sender.ts";
 import type { SessionEndpoint, SessionOptions } from "../engine/session.ts";
 import { type Attachment, type AttachmentTerms, ConnectionBase } from "./connection_base.ts";
 import { type ConnectionEvent, type ConnectionState, EventQueue } from "./events.ts";
+import { KeptSenders } from "./kept_senders.ts";
 import type { CloseOptions } from "./lifetime.ts";
 import type { Link } from "./link.ts";
 import { checkCredit, Receiver, type ReceiveTerms } from "./receiver.ts";
 import type { Requester } from "./request.ts";
-import { Sender, type SendTerms } from "./sender.ts";
+import { Sender, type SendOptions, type SendTerms } from "./sender.ts";
 import { Session, type SharedSession } from "./session.ts";
 import {
   receiverAttach,
@@ -33,7 +34,7 @@ import {
 } from "./terms.ts";
 import type { Coordinator, Transaction } from "./transaction.ts";
 import { checkOptions } from "../base/options.ts";
-import type { WaitOptions } from "../base/wait.ts";
+import { abortable, rejected, type WaitOptions } from "../base/wait.ts";
 
 export type { ConnectionEvent, ConnectionState };
 
@@ -46,6 +47,7 @@ export type { ConnectionEvent, ConnectionState };
 export class Connection extends ConnectionBase {
   readonly #queues = new Set<EventQueue>();
   #requester: Requester | undefined;
+  #kept: KeptSenders | undefined;
   #coordinator: Coordinator | undefined;
   #opened = false;
   // What becomes of messages that were in motion when something was lost.
@@ -154,6 +156,45 @@ export class Connection extends ConnectionBase {
     return await this.#coordinator.begin(options);
   }
 
+  /**
+   * Sends one message to `address`, over a sender that is kept for the next one to the same address: at most 256 are, and an
+   * idle one for a minute.
+   *
+   * @returns The outcome, or undefined for a message that was sent settled.
+   * @throws {OutcomeError} If the message was rejected, released, modified, or its outcome was lost.
+   * @throws {AmqpError} If the link was refused, or the connection ended before the message left.
+   *
+   * @example
+   * ```ts
+   * import type { Connection } from "@webamqp/amqp";
+   *
+   * async function order(connection: Connection) {
+   *   await connection.send("orders", { body: "one coffee" });
+   * }
+   * ```
+   */
+  send(address: string, message: Message | Uint8Array, options: SendOptions = {}): Promise<Accepted | undefined> {
+    try {
+      return (this.#kept ??= new KeptSenders(this)).get(address).send(message, options);
+    } catch (error) {
+      return rejected(error);
+    }
+  }
+
+  /**
+   * Ends in order what the connection does, such as when a program is asked to stop: receivers take no more, handlers that run
+   * come to their end and may still send, then sends get their outcomes, and the connection is closed.
+   *
+   * Without `timeoutMs` it waits for handlers as long as they take.
+   */
+  async drain(options: Omit<CloseOptions, "error"> = {}): Promise<void> {
+    const { timeoutMs = Infinity, signal } = options;
+    const closing: Promise<void>[] = [];
+    for (const link of this.links.keys()) if (link instanceof Receiver) closing.push(link.close({ timeoutMs }));
+    await abortable(Promise.all(closing), signal);
+    await this.close({ timeoutMs, signal });
+  }
+
   /** What happens to the connection from now on, up to and with its end; a signal that is aborted makes it throw. */
   events(options: WaitOptions = {}): AsyncGenerator<ConnectionEvent, void, void> {
     const queue = new EventQueue();
@@ -231,6 +272,7 @@ export class Connection extends ConnectionBase {
   override finish(error: Error | undefined): void {
     if (this.over) return;
     super.finish(error);
+    this.#kept?.clear();
     this.tell({ kind: "closed", error });
     this.#queues.clear();
   }

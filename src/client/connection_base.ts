@@ -10,7 +10,8 @@
 import * as condition from "../base/condition.ts";
 import { ChurnMap } from "../base/collections.ts";
 import { type Environment, systemEnvironment } from "../base/environment.ts";
-import { AmqpError, type ErrorScope } from "../base/errors.ts";
+import { AmqpError, type ErrorScope, TransportError } from "../base/errors.ts";
+import { within } from "../base/wait.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import type { Open, SaslFrameBody } from "../codec/types.ts";
 import { ConnectionEndpoint, type ConnectionOptions as EngineOptions } from "../engine/connection.ts";
@@ -141,6 +142,15 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     attachment?.driver.destroy(error);
   }
 
+  /** @ignore Ends it with `error`, and says so to the peer, without waiting for its answer. */
+  abandon(error: Error): void {
+    const attachment = this.attachment;
+    this.finish(error);
+    attachment?.endpoint.close();
+    attachment?.driver.flush();
+    attachment?.driver.destroy(error);
+  }
+
   /** @ignore For links and sessions: something waits to be written. */
   wake(): void {
     this.attachment?.driver.wake();
@@ -242,11 +252,18 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     const attachment = this.attachment;
     if (attachment === undefined) return this.finish(undefined);
     attachment.goodbye = true;
-    if (options.error?.condition === condition.connectionForced) attachment.driver.closeCode = 1001;
-    attachment.endpoint.close(options.error);
-    this.wake();
-    // The engine bounds the wait for the peer's close, the channel that for its own.
-    await attachment.driver.ended;
+    const { driver, endpoint } = attachment;
+    const { timeoutMs = Infinity } = options;
+    if (options.error?.condition === condition.connectionForced) driver.closeCode = 1001;
+    if (timeoutMs !== Infinity) driver.closeTimeoutMs = timeoutMs;
+    endpoint.close(options.error);
+    driver.wake();
+    // The engine bounds the wait for the peer's close, the channel that for its own; a time that was given bounds both.
+    if (!await within(driver.ended, timeoutMs, this.environment)) {
+      driver.closeTimeoutMs = 0;
+      driver.destroy(new TransportError("timeout", `Cannot close connection: no answer within ${timeoutMs} ms`));
+    }
+    await driver.ended;
   }
 
   /** @ignore Begins a session. */

@@ -39,6 +39,8 @@ const MAX_BEHIND_BYTES = 65_536;
 export class Driver {
   /** The WebSocket close code to end with once AMQP has said goodbye [wsb 4]. */
   closeCode = 1000;
+  /** How long the channel may take to end, once it is told to. Default: as it was made. */
+  closeTimeoutMs: number | undefined;
 
   readonly #channel: Channel;
   readonly #endpoint: ConnectionEndpoint;
@@ -74,7 +76,7 @@ export class Driver {
     this.#environment = options.environment ?? systemEnvironment;
     this.#maxBufferedBytes = Math.max(options.maxBufferedBytes ?? MAX_BUFFERED_BYTES, MIN_BUFFERED_BYTES);
     channel.onbytes = (bytes) => {
-      if (this.#behindBytes > MAX_BEHIND_BYTES) this.#flush();
+      if (this.#behindBytes > MAX_BEHIND_BYTES) this.flush();
       this.#behindBytes += bytes.length;
       this.#dispatch(endpoint.receive(bytes, this.#environment.now()));
       if (this.#congested && endpoint.pendingBytes > MOST_PENDING * this.#maxBufferedBytes) this.destroy(unread());
@@ -106,7 +108,7 @@ export class Driver {
   /** Drops the connection without a word; what waits on it ends with `cause`. */
   destroy(cause: Error): void {
     this.#dispatch(this.#endpoint.disconnect(cause));
-    this.#channel.close(this.closeCode);
+    this.#channel.close(this.closeCode, "", this.closeTimeoutMs);
   }
 
   readonly #tick = (): void => {
@@ -122,11 +124,11 @@ export class Driver {
   };
   readonly #endTurn = (): void => {
     this.#awake = false;
-    this.#flush();
+    this.flush();
   };
 
-  // Nobody calls this who could take an error.
-  #flush(): void {
+  /** Writes what there is to write; nobody calls this who could take an error. */
+  flush(): void {
     try {
       this.#flushNow();
     } catch (error) {
@@ -148,7 +150,7 @@ export class Driver {
     }
     this.#dispatch(this.#endpoint.events());
     // Also when the peer does not read what is left for it: the channel bounds how long its own end may take.
-    if (this.#endpoint.finished) this.#channel.close(this.closeCode);
+    if (this.#endpoint.finished) this.#channel.close(this.closeCode, "", this.closeTimeoutMs);
     this.#armTimer();
   }
 
@@ -157,7 +159,7 @@ export class Driver {
     this.#channel.ready().then(() => {
       this.#congested = false;
       if (this.#over) return;
-      this.#flush();
+      this.flush();
     });
   }
 
@@ -196,7 +198,7 @@ export class Driver {
       this.#timer = undefined;
       this.#timerDue = Infinity;
       this.#dispatch(this.#endpoint.tick(this.#environment.now()));
-      this.#flush();
+      this.flush();
     }, due - this.#environment.now());
   }
 }

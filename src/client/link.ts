@@ -196,10 +196,11 @@ export abstract class Link extends Lifetime {
     await within(Promise.race([this.idle(), this.closed]), timeoutMs, environment);
     if (this.over) return;
     const endpoint = this.#endpoint;
+    const answerMs = timeoutMs === Infinity ? DEFAULT_CLOSE_WAIT_MS : timeoutMs;
     endpoint?.detach({ closed, error: options.error });
     this.connection.wake();
     // Of one that nothing carries at the moment the peer has lost sight.
-    if (endpoint !== undefined && endpoint.state !== "detached" && await within(this.closed, timeoutMs, environment)) {
+    if (endpoint !== undefined && endpoint.state !== "detached" && await within(this.closed, answerMs, environment)) {
       return;
     }
     this.connection.endLink(this);

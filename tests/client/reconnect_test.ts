@@ -1,9 +1,19 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { AmqpError, condition, OutcomeError, TransportError } from "../../src/base/errors.ts";
 import { Broker } from "../../src/broker/broker.ts";
-import { connect, type ConnectOptions } from "../../src/client/connect.ts";
+import { connect, type ConnectOptions, publish } from "../../src/client/connect.ts";
 import type { Connection, ConnectionEvent } from "../../src/client/connection.ts";
+import type { Sender } from "../../src/client/sender.ts";
+import type { ConnectionEndpoint } from "../../src/engine/connection.ts";
+import { plain } from "../../src/sasl/mechanisms.ts";
+import { acceptor, type AcceptorOptions } from "../../src/server/acceptor.ts";
+import { channelPair } from "../../src/transport/pair.ts";
 import { test } from "../harness.ts";
 import { VirtualNetwork, VirtualTime } from "./virtual.ts";
+
+function engineOf(connection: Connection): ConnectionEndpoint {
+  return (connection as unknown as { attachment: { endpoint: ConnectionEndpoint } }).attachment.endpoint;
+}
 
 /** A client, the time that it lives in, and a broker behind each of two hosts. */
 async function world(options: ConnectOptions = {}, hosts: string[] = ["a"]) {
@@ -61,4 +71,313 @@ test("a consumer survives the restart of its broker, and says what happened", as
   assert(told.slice(1, -1).length > 2 && told.slice(1, -1).every((kind) => kind === "reconnecting"));
   await end(connection, time);
   assertEquals(connection.state, "closed");
+});
+
+test("handlers go on across a restart: what was in work comes again", async () => {
+  const { time, network, brokers, connection } = await world();
+  const done: unknown[] = [];
+  const attempts: unknown[] = [];
+  let finish = (): void => {};
+  const held = new Promise<void>((resolve) => finish = resolve);
+  void connection.receiver("orders").serve(async ({ message }) => {
+    attempts.push(message.body);
+    if (attempts.length === 1) await held;
+    done.push(message.body);
+  });
+  const sender = connection.sender("orders");
+  await time.wait(Promise.all([sender.send({ body: "a" }), sender.send({ body: "b" })]));
+  await time.pass(1);
+  assertEquals(attempts, ["a"]);
+  // The broker lives on, the way to it does not.
+  network.cut("a");
+  await time.pass(2_000);
+  finish();
+  await time.pass(1_000);
+  assertEquals(attempts.toSorted(), ["a", "a", "b"]);
+  assertEquals(done.toSorted(), ["a", "a", "b"]);
+  assertEquals(brokers.get("a")!.messages, 0);
+  await end(connection, time);
+});
+
+test("a list of servers is tried in turn, from the one after that which was lost", async () => {
+  const { time, network, connection, events } = await world({}, ["a", "b", "c"]);
+  assertEquals(network.dialled, ["a"]);
+  network.down("a");
+  network.down("b");
+  await time.wait(connection.sender("orders").send({ body: 1 }));
+  assertEquals(network.dialled, ["a", "b", "c"]);
+  const tried = events.flatMap((event) => event.kind === "reconnecting" ? [`${event.attempt} ${event.url}`] : []);
+  assertEquals(tried, ["1 ws://b/", "2 ws://c/"]);
+  await end(connection, time);
+});
+
+test("connecting tries each server once, and fails with the last error; `initial` goes on", async () => {
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  const options = { environment: time, dial: network.dial };
+  await assertRejects(() => time.wait(connect(["ws://a/", "ws://b/"], options)), TransportError, '"b"');
+  assertEquals(network.dialled, ["a", "b"]);
+  const connecting = connect(["ws://a/", "ws://b/"], { ...options, reconnect: { initial: true } });
+  await time.pass(60_000);
+  const broker = new Broker();
+  network.up("b", (channel) => broker.accept(channel));
+  const connection = await time.wait(connecting);
+  assertEquals(connection.state, "open");
+  // Twice in a row at once would be no pause at all.
+  assert(network.dialled.length > 6 && network.dialled.length < 30, `${network.dialled.length}`);
+  await end(connection, time);
+  await assertRejects(
+    () => time.wait(connect("ws://c/", { ...options, reconnect: { initial: true, maxAttempts: 3 } })),
+    TransportError,
+  );
+  await assertRejects(
+    () => time.wait(connect("ws://c/", { ...options, reconnect: { initial: true, timeoutMs: 5_000 } })),
+    TransportError,
+  );
+  assertEquals(time.pending, 0);
+});
+
+test("a server that takes everybody and drops them at once is called with growing pauses", async () => {
+  const { time, network, connection } = await world();
+  network.up("a", (channel) => {
+    const server = acceptor({
+      onConnection: (connection) => void Promise.resolve().then(() => connection.destroy(new Error())),
+    });
+    server.accept(channel);
+  });
+  network.cut("a");
+  const before = network.dialled.length;
+  await time.pass(300_000);
+  const calls = network.dialled.length - before;
+  assert(calls > 5 && calls < 60, `${calls} calls in five minutes`);
+  await end(connection, time);
+});
+
+test("credentials that expire are asked for again, and are final only when the fresh ones are refused", async () => {
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  let valid = "one";
+  const server = acceptor({
+    environment: time,
+    sasl: { users: (_, password) => password === valid },
+    onReceiver: (request) => void request.accept().serve(() => {}),
+  });
+  network.up("a", (channel) => server.accept(channel));
+  const given: string[] = [];
+  let next = ["one"];
+  const connection = await time.wait(connect("ws://localhost/", {
+    environment: time,
+    dial: () => network.dial(new URL("ws://a/")),
+    auth: () => {
+      given.push(next[0]!);
+      return plain("user", next.length > 1 ? next.shift()! : next[0]!);
+    },
+  }));
+  valid = "two";
+  next = ["one", "two"];
+  network.cut("a");
+  await time.wait(connection.sender("q").send({ body: 1 }));
+  assertEquals([given, connection.state], [["one", "one", "two"], "open"]);
+  valid = "three";
+  network.cut("a");
+  await time.wait(connection.closed);
+  assertEquals(given, ["one", "one", "two", "two", "two"]);
+  assert(connection.error instanceof AmqpError);
+  assertEquals([connection.error.condition, connection.state], [condition.unauthorizedAccess, "closed"]);
+  assertEquals(time.pending, 0);
+});
+
+test("closing, or giving up, ends the back-off and everything that waits", async () => {
+  for (const how of ["close", "destroy"] as const) {
+    const { time, network, connection, kinds } = await world();
+    network.down("a");
+    await time.pass(100_000);
+    const sending = connection.sender("orders").send({ body: 1 });
+    sending.catch(() => {});
+    const receiving = connection.receiver("orders").receive();
+    receiving.catch(() => {});
+    if (how === "destroy") connection.destroy(new Error("enough"));
+    else await time.wait(connection.close({ timeoutMs: 100 }));
+    await assertRejects(() => time.wait(sending));
+    await assertRejects(() => time.wait(receiving));
+    await time.pass(0);
+    assertEquals([connection.state, kinds().at(-1), time.pending], ["closed", "closed", 0]);
+    const { length } = network.dialled;
+    await time.pass(100_000);
+    assertEquals(network.dialled.length, length);
+  }
+});
+
+test("without reconnecting, and after a goodbye of its own, what is lost stays lost", async () => {
+  const { time, network, connection, kinds } = await world({ reconnect: false });
+  network.cut("a");
+  await time.wait(connection.closed);
+  assertEquals([connection.state, kinds()], ["closed", ["closed"]]);
+  assert(connection.error instanceof TransportError);
+  await time.pass(10_000);
+  assertEquals(network.dialled.length, 1);
+});
+
+/** A client of a scripted server, whose links it can end. */
+async function scripted(options: AcceptorOptions) {
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  const server = acceptor({ environment: time, ...options } as AcceptorOptions);
+  network.up("a", (channel) => server.accept(channel));
+  const connection = await time.wait(connect("ws://a/", { environment: time, dial: network.dial }));
+  const events: ConnectionEvent[] = [];
+  void (async () => {
+    for await (const event of connection.events()) events.push(event);
+  })();
+  return { time, network, server, connection, events };
+}
+
+test("a link that the peer ends for a reason that passes is attached again, one that it refuses ends alone", async () => {
+  const senders: Sender[] = [];
+  let refuse: AmqpError | undefined = undefined;
+  const { time, connection, events } = await scripted({
+    onSender: (request) => {
+      if (refuse !== undefined && request.address === "orders") throw refuse;
+      senders.push(request.accept());
+    },
+  });
+  const receiver = connection.receiver({ address: "orders", name: "mine", credit: 5 });
+  const other = connection.receiver("other");
+  await time.wait(Promise.all([receiver.ready(), other.ready()]));
+  const receiving = receiver.receive();
+  const detach = (symbol: string): Promise<void> =>
+    senders.at(-1)!.close({ error: new AmqpError(symbol, "Cannot go on: node moves", { scope: "link" }) });
+  for (const symbol of [condition.detachForced, condition.resourceDeleted]) {
+    const at = senders.length;
+    await time.wait(senders.find((sender) => sender.address === "orders" && sender.open)!.close({
+      error: new AmqpError(symbol, "Cannot go on: node moves", { scope: "link" }),
+    }));
+    await time.wait(receiver.ready());
+    await time.pass(1);
+    assertEquals([senders.length, senders.at(-1)!.name, senders.at(-1)!.credit], [at + 1, "mine", 5]);
+  }
+  void senders.at(-1)!.send({ body: "still here" });
+  assertEquals((await time.wait(receiving)).message.body, "still here");
+  refuse = new AmqpError(condition.unauthorizedAccess, "Cannot attach: not any more", { scope: "link" });
+  await time.wait(detach(condition.detachForced));
+  await time.wait(receiver.closed);
+  assertEquals((receiver.error as AmqpError).condition, condition.unauthorizedAccess);
+  await time.pass(1);
+  assertEquals(events.map(({ kind }) => kind), ["linkLost"]);
+  assertEquals([connection.state, other.open], ["open", true]);
+  await end(connection, time);
+});
+
+test("a session that the peer ends for a reason that passes is begun again with its links", async () => {
+  const accepted: Connection[] = [];
+  const { time, connection } = await scripted({
+    onConnection: (connection) => void accepted.push(connection),
+    onReceiver: (request) => void request.accept().serve(() => {}),
+  });
+  const session = connection.session();
+  const sender = session.sender("orders");
+  await time.wait(sender.send({ body: 1 }));
+  for (const endpoint of engineOf(accepted[0]!).sessions()) {
+    endpoint.end(new AmqpError(condition.resourceLimitExceeded, "Cannot go on: restarting", { scope: "session" }));
+  }
+  accepted[0]!.wake();
+  await time.pass(1);
+  await time.wait(sender.send({ body: 2 }));
+  await time.wait(session.ready());
+  assertEquals([session.open, sender.open], [true, true]);
+  await end(connection, time);
+});
+
+test("a dynamic node is made anew", async () => {
+  const { time, network, connection } = await world();
+  const receiver = connection.receiver({ dynamic: true });
+  await time.wait(receiver.ready());
+  const first = receiver.address!;
+  network.cut("a");
+  await time.pass(1);
+  await time.wait(receiver.ready());
+  assert(receiver.address !== undefined && receiver.address !== first);
+  const receiving = receiver.receive();
+  await time.wait(connection.sender(receiver.address).send({ body: "here" }));
+  assertEquals((await time.wait(receiving)).message.body, "here");
+  await end(connection, time);
+});
+
+test("what is closed while nothing carries it is closed, and comes back no more", async () => {
+  const { time, network, start, connection } = await world();
+  const receiver = connection.receiver("orders");
+  const session = connection.session();
+  const sender = session.sender("orders");
+  await time.wait(Promise.all([receiver.ready(), session.ready(), sender.ready()]));
+  network.down("a");
+  await time.pass(1);
+  await Promise.all([receiver.close(), session.close()]);
+  assertEquals([receiver.error, session.error, sender.open], [undefined, undefined, false]);
+  const broker = start("a");
+  await time.wait(connection.ready());
+  await time.pass(1);
+  assertEquals([broker.connections.size, connection.state], [1, "open"]);
+  await end(connection, time);
+});
+
+test("a channel that is open already carries a connection once", async () => {
+  const time = new VirtualTime();
+  const broker = new Broker();
+  const [near, far] = channelPair();
+  broker.accept(far);
+  const connection = await time.wait(connect(near, { environment: time }));
+  await time.wait(connection.sender("q").send({ body: 1 }));
+  near.close(1006);
+  await time.wait(connection.closed);
+  assertEquals(connection.state, "closed");
+  const [other] = channelPair();
+  await assertRejects(() => connect(other, { reconnect: {} }), TypeError, "cannot be dialled again");
+});
+
+test("publish tries again until its time is up, a message that was refused or sent settled but once", async () => {
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  const options = { environment: time, dial: network.dial };
+  const publishing = publish("ws://a/", "orders", { body: 1 }, options);
+  await time.pass(5_000);
+  const broker = new Broker({ queues: { orders: {} } });
+  network.up("a", (channel) => broker.accept(channel));
+  assertEquals(await time.wait(publishing), { kind: "accepted" });
+  assertEquals([broker.messages, time.pending], [1, 0]);
+  network.down("a");
+  const late = await assertRejects(
+    () => time.wait(publish("ws://a/", "orders", { body: 1 }, { ...options, timeoutMs: 3_000 })),
+    TransportError,
+  );
+  assertEquals(late.code === "timeout" || late.code === "connect-failed", true);
+  await assertRejects(
+    () => time.wait(publish("ws://a/", "orders", { body: 1 }, { ...options, reconnect: false })),
+    TransportError,
+  );
+  let connections = 0;
+  const server = acceptor({
+    onReceiver: (request) => void request.accept().serve((delivery) => delivery.reject()),
+    onConnection: () => void connections++,
+  });
+  network.up("a", (channel) => server.accept(channel));
+  await assertRejects(() => time.wait(publish("ws://a/", "orders", { body: 1 }, options)), OutcomeError, "rejected");
+  assertEquals([connections, time.pending], [1, 0]);
+});
+
+test("a message whose outcome was lost is published again", async () => {
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  let deliveries = 0;
+  const server = acceptor({
+    onReceiver: (request) => {
+      void request.accept({ settle: "manual" }).serve((delivery) => {
+        if (++deliveries === 1) network.cut("a");
+        else delivery.accept();
+      });
+    },
+  });
+  network.up("a", (channel) => server.accept(channel));
+  const options = { environment: time, dial: network.dial };
+  assertEquals(await time.wait(publish("ws://a/", "orders", { body: 1 }, options)), { kind: "accepted" });
+  assertEquals([deliveries, time.pending], [2, 0]);
 });

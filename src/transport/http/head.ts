@@ -186,7 +186,9 @@ const MAX_RUN_BYTES = 1_024;
 export class LineReader {
   readonly #maxLineBytes: number;
   #remaining: number;
-  #line = "";
+  // One buffer and not a text that grows: a line that comes byte by byte costs what it weighs.
+  #line: Uint8Array<ArrayBuffer> = new Uint8Array(256);
+  #length = 0;
   #endsInCr = false;
 
   /** Takes the most bytes of one line, its ending not counted, and of all lines together, endings counted. */
@@ -209,10 +211,8 @@ export class LineReader {
         throw httpViolation("CR and LF stand only together, at the end of a line");
       }
       if (byte === 0x0a) {
-        const line = this.#line;
-        this.#line = "";
         this.#endsInCr = false;
-        return line;
+        return this.#takeLine();
       }
       if (byte === 0x0d) {
         this.#endsInCr = true;
@@ -228,15 +228,31 @@ export class LineReader {
   #readText(input: LineInput): boolean {
     if (this.#endsInCr) return false;
     const { bytes, at } = input;
-    const most = Math.min(MAX_RUN_BYTES, this.#remaining, this.#maxLineBytes - this.#line.length, bytes.length - at);
+    const most = Math.min(this.#remaining, this.#maxLineBytes - this.#length, bytes.length - at);
     let length = 0;
     while (length < most && !isForbidden(bytes[at + length]!)) length++;
     if (length === 0) return false;
-    // Spread, it would be an iterator's result for each byte.
-    this.#line += String.fromCharCode.apply(undefined, bytes.subarray(at, at + length) as unknown as number[]);
+    if (this.#length + length > this.#line.length) {
+      const line = new Uint8Array(2 * (this.#length + length));
+      line.set(this.#line.subarray(0, this.#length));
+      this.#line = line;
+    }
+    this.#line.set(bytes.subarray(at, at + length), this.#length);
+    this.#length += length;
     this.#remaining -= length;
     input.at += length;
     return true;
+  }
+
+  #takeLine(): string {
+    let text = "";
+    for (let at = 0; at < this.#length; at += MAX_RUN_BYTES) {
+      const run = this.#line.subarray(at, Math.min(this.#length, at + MAX_RUN_BYTES));
+      // Spread, it would be an iterator's result for each byte.
+      text += String.fromCharCode.apply(undefined, run as unknown as number[]);
+    }
+    this.#length = 0;
+    return text;
   }
 }
 

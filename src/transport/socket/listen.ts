@@ -6,11 +6,12 @@
 
 import { abortable, type WaitOptions } from "../../base/wait.ts";
 import { type Channel, guard, type PeerInfo, positive } from "../channel.ts";
-import type { RequestHead } from "../http/head.ts";
+import type { HeaderField, RequestHead } from "../http/head.ts";
+import { encodeRefusal } from "../websocket/upgrade.ts";
 import { hasSockets, listenTcp, noSockets, type OnSecure, tlsAcceptor } from "../runtime/node.ts";
 import { HttpExchange, type HttpServiceOptions } from "./listen_http.ts";
 import type { WebSocketLimits } from "../websocket/rfc6455.ts";
-import { WebSocketSniffer } from "./sniff.ts";
+import { Sniffer } from "./sniff.ts";
 import { type PausableChannel, type Socket, StreamChannel } from "./socket.ts";
 import { checkSubprotocols } from "../http/tokens.ts";
 import { checkOptions, type OptionKinds } from "../../base/options.ts";
@@ -38,10 +39,42 @@ export interface ListenLimits extends WebSocketLimits {
   maxConnections?: number;
   /** Those of them from one address. Default: as many, for behind a reverse proxy all come from its address. */
   maxConnectionsPerAddress?: number;
-  /** Connections at once that have not shown what they want; above it the oldest of them is dropped. Default: 100. */
+  /** Handshakes at once; who comes above it waits in line, unread, until one of them is over. Default: 100. */
   maxHandshakes?: number;
-  /** Milliseconds from the first byte to a channel, with TLS and the WebSocket handshake. Default: 10,000. */
+  /** Connections that wait in line; those above it are dropped. Default: 1,000. */
+  maxWaiting?: number;
+  /**
+   * Milliseconds to wait in line. After it, who speaks HTTP in clear is answered with 503 and `Retry-After`, others are dropped.
+   * Default: 5,000.
+   */
+  waitTimeoutMs?: number;
+  /**
+   * Milliseconds for the handshake, TLS and WebSocket together. While others wait in line, who keeps a handshake waiting for
+   * its own bytes has 2,000 at most. Default: 10,000.
+   */
   handshakeTimeoutMs?: number;
+}
+
+/**
+ * Why a connection ended before it was a channel: too many at once, from one address, or in line; its time in line or for its
+ * handshake was over; it spoke nothing that is served; or it was answered as HTTP.
+ */
+export type RefusalReason =
+  | "connections"
+  | "connections-per-address"
+  | "waiting"
+  | "waited"
+  | "handshake-timeout"
+  | "unknown-protocol"
+  | "answered"
+  | "closed";
+
+/** A connection that never became a channel. */
+export interface ListenRefusal {
+  /** Why. */
+  readonly reason: RefusalReason;
+  /** Where it came from, which may be a front end's address. */
+  readonly remoteAddress: string | undefined;
 }
 
 /** How {@linkcode listen} accepts. */
@@ -54,6 +87,8 @@ export interface ListenOptions extends HttpServiceOptions {
   acceptor?: { accept(channel: Channel, info: PeerInfo): unknown };
   /** Takes over every channel, instead of `acceptor`; sets `onbytes` and `onclose` before it returns. */
   accept?: (channel: PausableChannel, info: ListenInfo) => void;
+  /** Told of each connection that ends before it is a channel, such as one that a limit turned away. */
+  onRefused?: (refusal: ListenRefusal) => void;
   /** Our certificate, and which clients have to show theirs. Default: no TLS. */
   tls?: TlsServerOptions;
   /** What is spoken. Default: everything, TLS included where `tls` is given; `["amqps", "wss"]` leaves nothing in clear. */
@@ -66,6 +101,8 @@ const LIMIT_KINDS: OptionKinds<ListenLimits> = {
   maxConnections: "number",
   maxConnectionsPerAddress: "number",
   maxHandshakes: "number",
+  maxWaiting: "number",
+  waitTimeoutMs: "number",
   handshakeTimeoutMs: "number",
   closeTimeoutMs: "number",
   maxSentMessageBytes: "number",
@@ -86,6 +123,7 @@ const LISTEN_KINDS: OptionKinds<ListenOptions> = {
   port: "number",
   host: "string",
   acceptor: "object",
+  onRefused: "function",
   accept: "function",
   tls: TLS_KINDS,
   schemes: "array",
@@ -129,8 +167,29 @@ export interface Listener extends AsyncDisposable {
 // A thousand connections with their default windows are about what one process serves well.
 const MAX_CONNECTIONS = 1_000;
 
-// Each costs a socket and a head at most; whoever floods only drops those that are as slow.
+// Each costs a head at most, or a TLS handshake.
 const MAX_HANDSHAKES = 100;
+
+// Each costs a socket that nobody reads.
+const MAX_WAITING = 1_000;
+
+// As long as a person looks at a page that does not come.
+const WAIT_TIMEOUT_MS = 5_000;
+
+// Time enough to read one answer.
+const REFUSAL_TIMEOUT_MS = 1_000;
+
+// While others wait: a distant client's round trips for TLS and its request, and no more for those that are silent.
+const SHARED_TIMEOUT_MS = 2_000;
+
+const COUNTS = [
+  "maxConnections",
+  "maxConnectionsPerAddress",
+  "maxHandshakes",
+  "maxWaiting",
+  "waitTimeoutMs",
+  "handshakeTimeoutMs",
+] as const;
 
 // Half of what clients wait for.
 const ACCEPT_TIMEOUT_MS = 10_000;
@@ -163,7 +222,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     // The runtime's own authorities certify anybody.
     throw new TypeError("Cannot listen: client certificates need the authority that they come from, in tls.ca");
   }
-  for (const name of ["maxConnections", "maxConnectionsPerAddress", "maxHandshakes", "handshakeTimeoutMs"] as const) {
+  for (const name of COUNTS) {
     positive(name, options.limits?.[name] ?? 1);
   }
   if (!hasSockets()) throw noSockets("listen");
@@ -196,8 +255,10 @@ class IncomingConnections {
   // Each with its channel, once it has one.
   readonly #sockets = new Map<Socket, Channel | undefined>();
   readonly #addresses = new Map<string, number>();
-  // In the order in which they came.
-  readonly #handshakes = new Map<Socket, ReturnType<typeof setTimeout>>();
+  // Those whose handshake is under way, and those that wait for theirs, each in the order in which they came.
+  readonly #handshakes = new Map<Socket, Connection>();
+  readonly #waiting = new Map<Socket, ReturnType<typeof setTimeout>>();
+  #sharedTimer: ReturnType<typeof setTimeout> | undefined;
   #accepted = 0;
   #refused = 0;
   #closed = false;
@@ -213,44 +274,118 @@ class IncomingConnections {
   }
 
   receive(socket: Socket): void {
-    const {
-      maxConnections = MAX_CONNECTIONS,
-      maxConnectionsPerAddress = maxConnections,
-      maxHandshakes = MAX_HANDSHAKES,
-      handshakeTimeoutMs = ACCEPT_TIMEOUT_MS,
-    } = this.#options.limits ?? {};
+    const { maxConnections = MAX_CONNECTIONS, maxConnectionsPerAddress = maxConnections } = this.#limits;
     // Unknown when it has gone already.
     const { remoteAddress = "" } = socket;
     const neighbours = this.#addresses.get(remoteAddress) ?? 0;
-    if (this.#closed || this.#sockets.size >= maxConnections || neighbours >= maxConnectionsPerAddress) {
-      this.#refused++;
+    const tooMany = this.#closed
+      ? "closed"
+      : this.#sockets.size >= maxConnections
+      ? "connections"
+      : neighbours >= maxConnectionsPerAddress
+      ? "connections-per-address"
+      : this.#isFull && this.#waiting.size >= (this.#limits.maxWaiting ?? MAX_WAITING)
+      ? "waiting"
+      : undefined;
+    if (tooMany !== undefined) {
+      this.#refuse(tooMany, socket);
       return void socket.destroy();
     }
-    if (this.#handshakes.size >= maxHandshakes) {
-      for (const [oldest] of this.#handshakes) {
-        this.#settle(oldest);
-        this.#refused++;
-        oldest.destroy();
-        break;
-      }
-    }
-    const connection: Connection = { socket, secure: false };
     this.#sockets.set(socket, undefined);
     this.#addresses.set(remoteAddress, neighbours + 1);
-    const late = (): void => void (connection.http === undefined ? socket.destroy() : connection.http.expire());
-    this.#handshakes.set(socket, guard(handshakeTimeoutMs, late));
     socket.on("close", () => {
       this.#sockets.delete(socket);
       this.#vacate(remoteAddress);
-      if (this.#settle(socket)) this.#refused++;
+      clearTimeout(this.#waiting.get(socket));
+      const connection = this.#handshakes.get(socket);
+      if (this.#waiting.delete(socket)) this.#refuse("closed", socket);
+      else if (connection !== undefined) {
+        const { reason, http } = connection;
+        this.#settle(socket);
+        this.#refuse(reason === "closed" && http?.reading === false ? "answered" : reason, socket);
+      }
     });
-    this.#sniff(socket, connection);
+    if (!this.#isFull) return this.#begin(socket);
+    // Unread, it costs next to nothing, and what it has sent so far stays with the system.
+    socket.pause();
+    const { waitTimeoutMs = WAIT_TIMEOUT_MS } = this.#limits;
+    this.#waiting.set(socket, guard(waitTimeoutMs, () => this.#turnAway(socket, waitTimeoutMs)));
+    this.#share();
   }
 
   close(): void {
     this.#closed = true;
+    clearTimeout(this.#sharedTimer);
     for (const channel of this.#sockets.values()) channel?.close(1001);
-    for (const socket of this.#handshakes.keys()) socket.destroy();
+    for (const socket of [...this.#handshakes.keys(), ...this.#waiting.keys()]) socket.destroy();
+  }
+
+  get #limits(): ListenLimits {
+    return this.#options.limits ?? {};
+  }
+
+  get #isFull(): boolean {
+    return this.#handshakes.size >= (this.#limits.maxHandshakes ?? MAX_HANDSHAKES);
+  }
+
+  #begin(socket: Socket): void {
+    const connection: Connection = { socket, secure: false, since: performance.now(), reason: "closed" };
+    connection.timer = guard(this.#limits.handshakeTimeoutMs ?? ACCEPT_TIMEOUT_MS, () => this.#expire(connection));
+    this.#handshakes.set(socket, connection);
+    this.#sniff(socket, connection);
+  }
+
+  #expire(connection: Connection): void {
+    connection.reason = "handshake-timeout";
+    if (connection.http === undefined) connection.socket.destroy();
+    else connection.http.expire();
+  }
+
+  // As long as somebody waits, a handshake that waits for bytes of its client gives its place up early.
+  #share(): void {
+    if (this.#sharedTimer !== undefined || this.#waiting.size === 0 || this.#closed) return;
+    const slow = this.#handshakes.values().find(({ http, ended }) => !ended && http?.reading !== false);
+    if (slow === undefined) return;
+    this.#sharedTimer = guard(Math.max(0, slow.since + SHARED_TIMEOUT_MS - performance.now()), () => {
+      this.#sharedTimer = undefined;
+      const { since, http } = slow;
+      const isSlow = this.#handshakes.has(slow.socket) && http?.reading !== false;
+      if (this.#waiting.size > 0 && isSlow && performance.now() - since >= SHARED_TIMEOUT_MS - 1) {
+        slow.ended = true;
+        this.#expire(slow);
+      }
+      this.#share();
+    });
+  }
+
+  // Its turn has not come in time. Where it speaks HTTP it learns when to come again.
+  #turnAway(socket: Socket, waitedMs: number): void {
+    this.#waiting.delete(socket);
+    this.#refuse("waited", socket);
+    if (!this.#speaks("ws")) return void socket.destroy();
+    const timer = guard(REFUSAL_TIMEOUT_MS, () => socket.destroy());
+    socket.on("close", () => clearTimeout(timer));
+    const sniffer = new Sniffer();
+    let answered = false;
+    socket.on("data", (bytes) => {
+      const opening = answered ? undefined : sniffer.receive(bytes);
+      if (opening === undefined) return;
+      if (opening !== "http") return void socket.destroy();
+      answered = true;
+      const retryAfter: HeaderField = ["Retry-After", `${Math.ceil(waitedMs / 1_000)}`];
+      socket.write(encodeRefusal(503, "Cannot accept connection: too many wait for their handshake\n", [retryAfter]));
+      socket.end();
+    });
+    socket.resume();
+  }
+
+  #refuse(reason: RefusalReason, { remoteAddress }: Socket): void {
+    this.#refused++;
+    try {
+      this.#options.onRefused?.({ reason, remoteAddress });
+    } catch {
+      // Whom it tells may fail as it likes; nobody waits for it here.
+    }
   }
 
   #vacate(address: string): void {
@@ -259,13 +394,23 @@ class IncomingConnections {
     else this.#addresses.delete(address);
   }
 
+  // The handshake is over, and the next in line has its turn.
   #settle(socket: Socket): boolean {
-    clearTimeout(this.#handshakes.get(socket));
-    return this.#handshakes.delete(socket);
+    const connection = this.#handshakes.get(socket);
+    if (connection === undefined) return false;
+    clearTimeout(connection.timer);
+    this.#handshakes.delete(socket);
+    for (const [next, timer] of this.#waiting) {
+      if (this.#closed || this.#isFull) break;
+      this.#waiting.delete(next);
+      clearTimeout(timer);
+      this.#begin(next);
+    }
+    return true;
   }
 
   #sniff(socket: Socket, connection: Connection): void {
-    const sniffer = new WebSocketSniffer();
+    const sniffer = new Sniffer();
     const pieces: Uint8Array[] = [];
     const onend = (): void => void socket.destroy();
     const ondata = (bytes: Uint8Array): void => {
@@ -292,6 +437,7 @@ class IncomingConnections {
         const channel = new StreamChannel(socket, this.#options);
         this.#hand(channel, connection, { scheme: connection.secure ? "amqps" : "amqp" });
       } else {
+        connection.reason = "unknown-protocol";
         socket.destroy();
       }
     };
@@ -330,4 +476,10 @@ interface Connection {
   secure: boolean;
   certificate?: PeerInfo["certificate"];
   http?: HttpExchange;
+  timer?: ReturnType<typeof setTimeout>;
+  // When its handshake began, and whether it had to give up its place.
+  readonly since: number;
+  ended?: boolean;
+  // Why it ended, if it ends before it is a channel.
+  reason: RefusalReason;
 }

@@ -52,7 +52,6 @@ export class HttpExchange {
   readonly #peer: PeerInfo;
   readonly #onupgraded: OnUpgraded;
   readonly #parser: ReturnType<typeof requestParser>;
-  readonly #pieces: Uint8Array[] = [];
   #reading = true;
 
   /** Waits for the request's head. */
@@ -67,6 +66,11 @@ export class HttpExchange {
     socket.resume();
   }
 
+  /** Whether bytes of the client are waited for. */
+  get reading(): boolean {
+    return this.#reading;
+  }
+
   /** The time for the handshake is over: who has sent no whole request is told so, all others are dropped. */
   expire(): void {
     if (!this.#reading) return void this.#socket.destroy();
@@ -78,17 +82,18 @@ export class HttpExchange {
   readonly #onend = (): void => void this.#socket.destroy();
 
   readonly #ondata = (bytes: Uint8Array): void => {
-    this.#pieces.push(new Uint8Array(bytes));
     let head: RequestHead | undefined;
     try {
       head = this.#parser.receive(bytes);
       if (head === undefined) return;
     } catch (error) {
       if (!(error instanceof TransportError)) throw error;
-      // The endpoint comes to the same end, and knows how to answer it.
+      this.#read();
+      this.#socket.write(encodeRefusal(400, `${error.message}\n`));
+      return this.#end();
     }
     this.#read();
-    if (head !== undefined && !headerHasToken(head.headers, "upgrade", "websocket")) return this.#answer(head);
+    if (!headerHasToken(head.headers, "upgrade", "websocket")) return this.#answer(head);
     this.#upgrade(head);
   };
 
@@ -112,7 +117,7 @@ export class HttpExchange {
     this.#end();
   }
 
-  #upgrade(head: RequestHead | undefined): void {
+  #upgrade(head: RequestHead): void {
     const { subprotocols, origins = [], limits, maxMessageBytes, closeTimeoutMs } = this.#options;
     const policy = { subprotocols: checkSubprotocols(subprotocols), origins };
     const endpoint = new WebSocketEndpoint({
@@ -132,8 +137,7 @@ export class HttpExchange {
         if (endpoint.state === "open") this.#onupgraded(channel, head, subprotocol);
       },
     });
-    if (head !== undefined) return channel.receiveRequest(head, this.#parser.surplus);
-    for (const piece of this.#pieces) channel.receive(piece);
+    channel.receiveRequest(head, this.#parser.surplus);
   }
 
   async #authenticate(request: RequestHead): Promise<UpgradeRefusal | undefined> {

@@ -20,13 +20,13 @@ const SASL = 3;
  *
  * @example
  * ```ts
- * import { WebSocketSniffer } from "./sniff.ts";
+ * import { Sniffer } from "./sniff.ts";
  *
- * const sniffer = new WebSocketSniffer();
+ * const sniffer = new Sniffer();
  * console.assert(sniffer.receive(new TextEncoder().encode("GE")) === "http");
  * ```
  */
-export class WebSocketSniffer {
+export class Sniffer {
   readonly #seen: Uint8Array = new Uint8Array(5);
   #length = 0;
 

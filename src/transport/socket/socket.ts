@@ -5,7 +5,15 @@
  */
 
 import { TransportError } from "../../base/errors.ts";
-import { type Channel, type ChannelClose, CLOSE_TIMEOUT_MS, guard, Inbound, LOW_WATER_BYTES } from "../channel.ts";
+import {
+  type Channel,
+  type ChannelClose,
+  CLOSE_TIMEOUT_MS,
+  guard,
+  Inbound,
+  later,
+  LOW_WATER_BYTES,
+} from "../channel.ts";
 
 /** What is used of a socket of `node:net` or `node:tls`, which only `node.ts` may name. */
 export interface Socket {
@@ -74,6 +82,7 @@ export abstract class SocketChannel extends Inbound implements PausableChannel {
   #close: ChannelClose | undefined;
   #gone = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #limit: ReturnType<typeof setTimeout> | undefined;
   #waiting: { promise: Promise<void>; resolve: () => void } | undefined;
 
   /** Takes over a connected socket that nobody else listens to. */
@@ -92,15 +101,15 @@ export abstract class SocketChannel extends Inbound implements PausableChannel {
     socket.on("close", () => this.#finish());
     // On its way here it may have been paused, and it may have broken.
     socket.resume();
-    if (socket.destroyed) queueMicrotask(() => this.#finish());
+    if (socket.destroyed) Promise.resolve().then(() => this.#finish());
   }
 
   /** Bytes accepted by `send` that have not left yet. */
   abstract get bufferedAmount(): number;
   /** Queues bytes for sending and takes them over. */
   abstract send(bytes: Uint8Array): void;
-  /** Ends the channel in order. */
-  abstract close(code?: number, reason?: string): void;
+  /** Ends the channel in order, see {@linkcode Channel.close}. */
+  abstract close(code?: number, reason?: string, timeoutMs?: number): void;
   /** Ends our half, if there are halves. */
   abstract endHalf(): boolean;
   /** Bytes have come. */
@@ -160,11 +169,22 @@ export abstract class SocketChannel extends Inbound implements PausableChannel {
     clearTimeout(this.#timer);
     this.#timer = guard(this.#closeTimeoutMs, () => {
       // As long as bytes leave, the peer is slow and not gone.
-      if (this.bufferedAmount < buffered) return this.watch();
-      const message = `Cannot close connection: no answer within ${this.#closeTimeoutMs} ms`;
-      this.record({ code: 1006, reason: "", cause: new TransportError("timeout", message, { closeCode: 1006 }) });
-      this.socket.destroy();
+      if (this.bufferedAmount < buffered) this.watch();
+      else this.#giveUp(this.#closeTimeoutMs);
     });
+  }
+
+  /** Drops the socket after a time, whatever happens; undefined sets no limit. */
+  protected limit(timeoutMs: number | undefined): void {
+    if (this.#gone || timeoutMs === undefined) return;
+    clearTimeout(this.#limit);
+    this.#limit = guard(timeoutMs, () => this.#giveUp(timeoutMs));
+  }
+
+  #giveUp(timeoutMs: number): void {
+    const message = `Cannot close connection: no answer within ${timeoutMs} ms`;
+    this.record({ code: 1006, reason: "", cause: new TransportError("timeout", message, { closeCode: 1006 }) });
+    this.socket.destroy();
   }
 
   /** Wakes whoever waits for `ready`, if it is time. */
@@ -178,6 +198,7 @@ export abstract class SocketChannel extends Inbound implements PausableChannel {
     if (this.#gone) return;
     this.#gone = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#limit);
     this.wake();
     this.gone();
     this.end(this.#close ?? lost());
@@ -205,7 +226,8 @@ export class StreamChannel extends SocketChannel {
   }
 
   /** Ends our half once everything sent has left, and waits for the peer's; code and reason cannot be told to it. */
-  close(code = 1000): void {
+  close(code = 1000, _reason = "", timeoutMs?: number): void {
+    this.limit(timeoutMs);
     if (this.#state === "closing") return;
     this.#code ??= code;
     this.#state = "closing";
@@ -233,7 +255,7 @@ export class StreamChannel extends SocketChannel {
     this.#code = 1005;
     if (this.onend !== undefined) return this.onend();
     // What was received last may still be answered: a peer that says goodbye and ends its half waits for the reply.
-    setTimeout(() => this.close(), 0);
+    later(() => this.close());
   }
 
   /** Nothing waits here. */

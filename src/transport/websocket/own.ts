@@ -52,7 +52,7 @@ export class SocketWebSocket extends SocketChannel {
     this.#endpoint.sendBinary(bytes);
     if (this.#scheduled) return;
     this.#scheduled = true;
-    queueMicrotask(() => {
+    Promise.resolve().then(() => {
       this.#scheduled = false;
       this.#flush();
       // Whatever the system takes at once is followed by no event.
@@ -61,7 +61,8 @@ export class SocketWebSocket extends SocketChannel {
   }
 
   /** Starts the closing handshake once everything sent has left; nothing is received from now on. */
-  close(code: number = closeCode.normal, reason = ""): void {
+  close(code: number = closeCode.normal, reason = "", timeoutMs?: number): void {
+    this.limit(timeoutMs);
     if (this.#closing !== undefined) return;
     this.#closing = { code: isCloseCode(code) ? code : closeCode.normal, reason };
     this.drain();

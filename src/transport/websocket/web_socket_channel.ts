@@ -6,6 +6,7 @@ import {
   guard,
   Inbound,
   isCloseCode,
+  later,
   LOW_WATER_BYTES,
   MAX_SENT_MESSAGE_BYTES,
   positive,
@@ -53,8 +54,10 @@ export class WebSocketChannel extends Inbound implements Channel {
   #closing: { code: number; reason: string } | undefined;
   #failure: { code: number; cause: unknown } | undefined;
   #closeTimer: Timer | undefined;
+  #limitTimer: Timer | undefined;
   #waiting: { promise: Promise<void>; resolve: () => void } | undefined;
-  #lookTimer: Timer | undefined;
+  #cancelLook: (() => void) | undefined;
+  #cancelEnd: (() => void) | undefined;
 
   /** Starts a channel whose carrier is still connecting. */
   constructor(carrier: Carrier, options: WebSocketChannelOptions = {}) {
@@ -90,9 +93,13 @@ export class WebSocketChannel extends Inbound implements Channel {
    *
    * A reason longer than 123 bytes of UTF-8 is cut.
    */
-  close(code = 1000, reason = ""): void {
+  close(code = 1000, reason = "", timeoutMs?: number): void {
     this.discard();
     this.mute();
+    if (timeoutMs !== undefined && this.#state !== "closed") {
+      clearTimeout(this.#limitTimer);
+      this.#limitTimer = guard(timeoutMs, () => this.#giveUp(timeoutMs));
+    }
     if (this.#state !== "open") return;
     this.#state = "closing";
     this.#closing = { code, reason };
@@ -158,7 +165,7 @@ export class WebSocketChannel extends Inbound implements Channel {
     // follows, in a turn of its own, with a code worth waiting for.
     if (!ended && this.#connected) return this.#awaitClose();
     clearTimeout(this.#closeTimer);
-    this.#closeTimer = setTimeout(() => this.closed(), 0);
+    this.#cancelEnd = later(() => this.closed());
   }
 
   /** For the carrier: the WebSocket has ended. Deno gives code 0 where others give 1006. */
@@ -205,18 +212,22 @@ export class WebSocketChannel extends Inbound implements Channel {
     clearTimeout(this.#closeTimer);
     this.#closeTimer = guard(this.#closeTimeoutMs, () => {
       // As long as bytes leave, the peer is slow and not gone.
-      if (this.#failure === undefined && this.bufferedAmount < buffered) return this.#awaitClose();
-      const message = `Cannot close WebSocket: no answer within ${this.#closeTimeoutMs} ms`;
-      this.#failure ??= { code: 1006, cause: new TransportError("timeout", message, { closeCode: 1006 }) };
-      if (this.#closing !== undefined) this.#sendClose(this.#closing);
-      this.#carrier.terminate();
-      this.#finish({ reason: "", ...this.#failure });
+      if (this.#failure === undefined && this.bufferedAmount < buffered) this.#awaitClose();
+      else this.#giveUp(this.#closeTimeoutMs);
     });
+  }
+
+  #giveUp(timeoutMs: number): void {
+    const message = `Cannot close WebSocket: no answer within ${timeoutMs} ms`;
+    this.#failure ??= { code: 1006, cause: new TransportError("timeout", message, { closeCode: 1006 }) };
+    if (this.#closing !== undefined) this.#sendClose(this.#closing);
+    this.#carrier.terminate();
+    this.#finish({ reason: "", ...this.#failure });
   }
 
   // Does what waits for bytes to leave, and looks again as long as something does.
   #look(delay: number): void {
-    clearTimeout(this.#lookTimer);
+    this.#cancelLook?.();
     const buffered = this.bufferedAmount;
     if (this.#waiting !== undefined && buffered <= LOW_WATER_BYTES) {
       this.#waiting.resolve();
@@ -226,7 +237,7 @@ export class WebSocketChannel extends Inbound implements Channel {
     // all has left: Deno says from then on that nothing waits, which hides whether a slow peer makes progress.
     if (this.#closing !== undefined && this.#connected && buffered === 0) this.#sendClose(this.#closing);
     if ((this.#waiting === undefined && this.#closing === undefined) || !this.#writable) return;
-    this.#lookTimer = setTimeout(() => this.#look(Math.min(MAX_LOOK_MS, delay * 2 || 1)), delay);
+    this.#cancelLook = later(() => this.#look(Math.min(MAX_LOOK_MS, delay * 2 || 1)), delay);
   }
 
   #finish(close: ChannelClose): void {
@@ -234,6 +245,8 @@ export class WebSocketChannel extends Inbound implements Channel {
     this.#state = "closed";
     this.#dropQueue();
     clearTimeout(this.#closeTimer);
+    clearTimeout(this.#limitTimer);
+    this.#cancelEnd?.();
     this.#closing = undefined;
     this.#look(0);
     this.end(close);

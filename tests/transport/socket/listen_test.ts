@@ -329,6 +329,62 @@ test("ATK-8: who says nothing makes room for who comes next", async () => {
   for (const client of mute) await client[Symbol.asyncDispose]();
 });
 
+test("ATK-8: a burst of connections waits in line for its handshake, and all get through", async () => {
+  await using listener = await start({ limits: { maxHandshakes: 3 } });
+  const url = `ws://127.0.0.1:${listener.port}`;
+  const channels = await Promise.all(Array.from({ length: 150 }, () => dialSocket(url)));
+  assertEquals(listener.counters, { connections: 150, accepted: 150, refused: 0 });
+  for (const channel of channels) channel.close();
+  await isLeft(listener, 0);
+});
+
+test("ATK-8: who waits too long gets 503 and Retry-After, who comes above the line is dropped; both are told of", async () => {
+  const refused: string[] = [];
+  await using listener = await start({
+    limits: { maxHandshakes: 1, maxWaiting: 2, waitTimeoutMs: 200 },
+    onRefused: ({ reason, remoteAddress }) => void refused.push(`${reason} ${remoteAddress}`),
+  });
+  await using slow = await BareClient.connect(listener.port);
+  slow.socket.write("GET / HT");
+  while (listener.counters.connections < 1) await new Promise((resolve) => setTimeout(resolve, 1));
+  const waiting = [ask(listener.port, upgrade("/")), ask(listener.port, SASL)];
+  while (listener.counters.connections < 3) await new Promise((resolve) => setTimeout(resolve, 1));
+  assertEquals(await ask(listener.port, upgrade("/")), "");
+  const [http, amqp] = await Promise.all(waiting);
+  assertStringIncludes(http!, "HTTP/1.1 503 ");
+  assertStringIncludes(http!, "\r\nRetry-After: 1\r\n");
+  assertEquals(amqp, "");
+  assertEquals(refused, ["waiting 127.0.0.1", "waited 127.0.0.1", "waited 127.0.0.1"]);
+  slow.socket.destroy();
+  await isLeft(listener, 0);
+  assertEquals(refused.slice(3), ["closed 127.0.0.1"]);
+  assertEquals(listener.counters.refused, 4);
+});
+
+test("listen: onRefused tells why, and may throw", async () => {
+  const refused: string[] = [];
+  await using listener = await start({
+    limits: { handshakeTimeoutMs: 200 },
+    onRefused: ({ reason }) => {
+      refused.push(reason);
+      throw new Error("nobody hears this");
+    },
+  });
+  await ask(listener.port, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  await ask(listener.port, "\x00\x01\x02");
+  await ask(listener.port, "GET / HT");
+  await isLeft(listener, 0);
+  assertEquals(refused, ["answered", "unknown-protocol", "handshake-timeout"]);
+});
+
+test("ATK-16: a head that comes in many pieces is read", async () => {
+  await using listener = await start();
+  const request = upgrade("/", { "X-Long": "x".repeat(8_000) });
+  await using client = await BareClient.connect(listener.port);
+  for (let at = 0; at < request.length; at += 100) client.socket.write(request.subarray(at, at + 100));
+  while (listener.counters.accepted === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+});
+
 test("listen: close ends channels with 1001 and handshakes at once, and takes nobody new", async () => {
   const listener = await start();
   const channel = await dialSocket(`ws://127.0.0.1:${listener.port}`);

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { type Opening, WebSocketSniffer } from "../../../src/transport/socket/sniff.ts";
+import { type Opening, Sniffer } from "../../../src/transport/socket/sniff.ts";
 import { test } from "../../harness.ts";
 import { everyCut, hex, latin1 } from "../wire.ts";
 
@@ -26,7 +26,7 @@ const OPENINGS: ReadonlyArray<readonly [name: string, bytes: Uint8Array, opening
 test("sniffer: every opening is told from the others, at any cut, and stays what it is", () => {
   for (const [name, bytes, opening] of OPENINGS) {
     for (const pieces of everyCut(bytes)) {
-      const sniffer = new WebSocketSniffer();
+      const sniffer = new Sniffer();
       const told = pieces.map((piece) => sniffer.receive(piece)).filter((one) => one !== undefined);
       assertEquals(told[0], opening, name);
     }
@@ -35,14 +35,14 @@ test("sniffer: every opening is told from the others, at any cut, and stays what
 
 test("sniffer: it decides on the first byte that decides", () => {
   const decided = OPENINGS.map(([, bytes]) => {
-    const sniffer = new WebSocketSniffer();
+    const sniffer = new Sniffer();
     return bytes.findIndex((_, index) => sniffer.receive(bytes.subarray(index, index + 1)) !== undefined);
   });
   assertEquals(decided, [1, 0, 1, 0, 0, 0, 1, 3, 0, 4, 4, 4, 4, 0, 0, 0, 0]);
 });
 
 test("sniffer: nothing tells nothing", () => {
-  const sniffer = new WebSocketSniffer();
+  const sniffer = new Sniffer();
   assertEquals(sniffer.receive(new Uint8Array(0)), undefined);
   assertEquals(sniffer.receive(latin1("AMQ")), undefined);
 });
