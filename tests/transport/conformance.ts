@@ -165,7 +165,7 @@ export function conformance({ name, open }: Transport): void {
         return server.accept(channel);
       },
     });
-    const connection = await connect(way.url, way.options);
+    const connection = await connect(way.url, { ...way.options, reconnect: false });
     const receiver = connection.receiver("q");
     await receiver.ready();
     const waiting = receiver.receive();
