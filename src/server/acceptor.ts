@@ -24,6 +24,7 @@ import { Connection } from "../client/connection.ts";
 import type { ConnectionHooks, ConnectionTerms } from "../client/connection_base.ts";
 import type { CloseOptions } from "../client/link.ts";
 import { checkCredit, type Receiver, type ReceiveTerms } from "../client/receiver.ts";
+import { Containers } from "./containers.ts";
 import { ACCEPTOR_KINDS } from "./kinds.ts";
 import { SaslServer } from "../sasl/server.ts";
 import { SASL_KINDS, saslMechanisms, type SaslServerOptions } from "./sasl.ts";
@@ -195,12 +196,15 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
   const names = mechanisms.map(({ name }) => name);
   const offer = { mechanisms: names, required: !names.includes("ANONYMOUS") };
   let engineOptions: ConnectionTerms | undefined;
+  const containers = new Containers();
   let accepted = 0;
   let closing: Promise<void> | undefined;
 
   const hooks: ConnectionHooks = {
     onopen: (connection: Connection) => {
       authenticating.delete(connection);
+      const refused = containers.refusal(connection);
+      if (refused !== undefined) return void connection.close({ error: refused }).catch(ignore);
       const fail = (error: unknown): void => {
         if (connection.open) connection.close({ error: asAmqpError(error, "open connection") }).catch(ignore);
       };
@@ -215,7 +219,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
       endpoint.sasl(answer);
       if (sasl.error !== undefined) throw sasl.error;
     },
-    onattach: (link, connection: Connection) => decide(connection, link, options),
+    onattach: (link, connection: Connection) => decide(connection, link, options, containers),
     onclosed: (connection: Connection) => {
       authenticating.delete(connection);
       connections.delete(connection);
@@ -238,7 +242,22 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
     };
     const { trace } = options;
     const number = ++accepted;
-    let terms = engineOptions;
+    let terms: ConnectionTerms = {
+      ...engineOptions,
+      answerOpen: (open) => {
+        const { offeredCapabilities = [], properties, ...answer } = options.answerOpen?.(open) ?? {};
+        const sole = containers.open(connection, open);
+        return {
+          ...answer,
+          offeredCapabilities: [
+            ...options.offeredCapabilities ?? [],
+            ...offeredCapabilities,
+            ...sole.offeredCapabilities ?? [],
+          ],
+          properties: { ...options.properties, ...properties, ...sole.properties },
+        };
+      },
+    };
     if (trace !== undefined) terms = { ...terms, trace: (frame) => trace({ ...frame, connection: number }) };
     if (trusted !== undefined) terms = { ...terms, handshake: () => new ServerHandshake() };
     const connection = new Connection(terms, hooks);
@@ -260,11 +279,19 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
   return { accept, connections, close, [Symbol.asyncDispose]: () => close() };
 }
 
-function decide(connection: Connection, link: SenderEndpoint | ReceiverEndpoint, options: AcceptorOptions): void {
+function decide(
+  connection: Connection,
+  link: SenderEndpoint | ReceiverEndpoint,
+  options: AcceptorOptions,
+  containers: Containers,
+): void {
   // Its peer has given it up in the same breath, and has its answer.
   if (link.state !== "attachReceived") return;
   if (!connection.open) return link.refuse(refusal(link.name, condition.notAllowed, "the connection is closing"));
-  const request = link.role === "sender" ? senderRequest(connection, link) : receiverRequest(connection, link);
+  containers.takeOver(connection, link);
+  const request = link.role === "sender"
+    ? senderRequest(connection, link, containers)
+    : receiverRequest(connection, link, containers);
   const hook = (link.role === "sender" ? options.onSender : options.onReceiver) as
     | ((request: SenderRequest | ReceiverRequest) => void | Promise<void>)
     | undefined;
@@ -292,7 +319,11 @@ function guard(hook: () => void | Promise<void>, fail: (error: unknown) => void)
   }
 }
 
-function senderRequest(connection: Connection, link: SenderEndpoint): SenderRequest {
+function senderRequest(
+  connection: Connection,
+  link: SenderEndpoint,
+  containers: Containers,
+): SenderRequest {
   const attach = link.remote!;
   const { source } = attach;
   return {
@@ -304,15 +335,23 @@ function senderRequest(connection: Connection, link: SenderEndpoint): SenderRequ
     accept: ({ address, ...terms } = {}) => {
       acceptLink(link, {
         ...terms,
+        // Who asks for two steps may wait for ever for the second [TRM-10].
+        rcvSettleMode: terms.rcvSettleMode ?? "first",
         source: terms.source ?? (source && { ...source, address: address ?? source.address }),
       });
-      return connection.adopt(link, terms);
+      const adopted = connection.adopt(link, terms);
+      containers.remember(connection, link, adopted.closed);
+      return adopted;
     },
     refuse: (error) => refuse(connection, link, error),
   };
 }
 
-function receiverRequest(connection: Connection, link: ReceiverEndpoint): ReceiverRequest {
+function receiverRequest(
+  connection: Connection,
+  link: ReceiverEndpoint,
+  containers: Containers,
+): ReceiverRequest {
   const attach = link.remote!;
   const target = attach.target?.kind === "target" ? attach.target : undefined;
   return {
@@ -325,9 +364,12 @@ function receiverRequest(connection: Connection, link: ReceiverEndpoint): Receiv
       checkCredit(terms.credit);
       acceptLink(link, {
         ...terms,
+        rcvSettleMode: terms.rcvSettleMode ?? "first",
         target: terms.target ?? (target && { ...target, address: address ?? target.address }),
       });
-      return connection.adopt(link, terms);
+      const adopted = connection.adopt(link, terms);
+      containers.remember(connection, link, adopted.closed);
+      return adopted;
     },
     refuse: (error) => refuse(connection, link, error),
   };

@@ -1,5 +1,6 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
+import { symbol, uint } from "../../src/codec/types.ts";
 import { external, plain } from "../../src/sasl/mechanisms.ts";
 import { Broker, type BrokerAction, type BrokerOptions } from "../../src/broker/broker.ts";
 import { openOver } from "../../src/client/connect.ts";
@@ -147,16 +148,49 @@ test("EXTERNAL learns what the carrier knows of the peer", async () => {
   assertEquals(broker.messages, 1);
 });
 
-test("ATK-22: a link name in use on another connection is another link", async () => {
-  await using broker = new Broker();
-  const [a, b] = [linkUp(broker, { containerId: "same" }), linkUp(broker, { containerId: "same" })];
+test("ATK-22: a container takes its link over from a connection that it has lost, and nobody else does", async () => {
+  await using broker = new Broker({ sasl: { users, anonymous: true } });
+  const same = { containerId: "same", auth: plain("shop", "secret") };
+  const [a, b] = [linkUp(broker, same), linkUp(broker, same)];
   const first = a.receiver({ address: "orders", name: "link", credit: 1 });
-  const second = b.sender({ address: "orders", name: "link" });
-  await second.send({ body: "x" });
-  assertEquals((await first.receive()).message.body, "x");
-  const thief = b.receiver({ address: "orders", name: "link", credit: 1 });
-  await thief.ready();
-  assertEquals([first.open, second.open, thief.open], [true, true, true]);
+  const sends = b.sender({ address: "orders", name: "link" });
+  await sends.send({ body: "x" });
+  const held = await first.receive();
+  assertEquals(held.message.body, "x");
+  const strangers = [
+    linkUp(broker, { containerId: "same" }),
+    linkUp(broker, { containerId: "same", auth: plain("kitchen", "hot") }),
+    linkUp(broker, { containerId: "other", auth: plain("shop", "secret") }),
+  ].map((connection) => connection.receiver({ address: "other", name: "link", credit: 1 }));
+  await Promise.all(strangers.map((link) => link.ready()));
+  assertEquals([first.open, sends.open], [true, true]);
+  const again = b.receiver({ address: "orders", name: "link", credit: 1 });
+  const delivery = await again.receive();
+  assertEquals([delivery.message.body, delivery.message.header?.deliveryCount], ["x", 1]);
+  await first.closed;
+  assertEquals((first.error as AmqpError).condition, condition.stolen);
+  assertEquals([sends.open, again.open, ...strangers.map((link) => link.open)], [true, true, true, true, true]);
+});
+
+test("EXT-6: a container that is to have one connection has one", async () => {
+  await using broker = new Broker();
+  const desiredCapabilities = ["sole-connection-for-container"];
+  const first = await broker.connect({ containerId: "c", desiredCapabilities });
+  assertEquals(first.remote?.offeredCapabilities?.includes("sole-connection-for-container"), true);
+  assertEquals(Object.hasOwn(first.remote!.properties!, "sole-connection-detection-policy"), true);
+  for (const more of [{ desiredCapabilities }, {}]) {
+    const error = await assertRejects(() => broker.connect({ containerId: "c", ...more }), AmqpError);
+    assertEquals([error.condition, error.info?.["invalid-field"]], [condition.invalidField, symbol("container-id")]);
+  }
+  await broker.connect({ containerId: "c", identity: "somebody" });
+  const properties = { "sole-connection-enforcement-policy": uint(1) };
+  const second = await broker.connect({ containerId: "c", desiredCapabilities, properties });
+  await first.closed;
+  const { error } = first;
+  assertInstanceOf(error, AmqpError);
+  assertEquals([error.condition, error.info?.["sole-connection-enforcement"]], [condition.resourceLocked, true]);
+  await second.close();
+  await (await broker.connect({ containerId: "c" })).close();
 });
 
 test("TXN-1: the coordinator says what it can do, and takes nothing that is no request", async () => {

@@ -453,7 +453,14 @@ test("LNK-4: a link that is attached and given up in one breath disturbs nobody"
 
 test("FLW-2: messages that arrive with a settlement, or in part, count against the credit", async () => {
   const ends: Receiver[] = [];
-  const server = acceptor({ onReceiver: (request) => void ends.push(request.accept({ credit: 3, settle: "manual" })) });
+  const server = acceptor({
+    onReceiver: (request) => {
+      const { rcvSettleMode } = request.attach;
+      ends.push(
+        request.accept({ credit: 3, settle: "manual", ...rcvSettleMode === undefined ? {} : { rcvSettleMode } }),
+      );
+    },
+  });
   const twoSteps = linkUp(server);
   const sender = twoSteps.sender({ address: "orders", rcvSettleMode: "second" });
   const first = sender.send({ body: 1 });

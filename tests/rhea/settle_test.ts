@@ -134,12 +134,12 @@ for (const rcv of RCV_MODES) {
     assertEquals(heard, [...told, ...told]);
   });
 
-  test(`DSP-2, DSP-3, LNK-6: a rhea client to our acceptor, rcv-settle-mode ${rcv} as it wishes`, async () => {
+  test(`DSP-2, DSP-3, LNK-6: a rhea client to our acceptor, rcv-settle-mode ${rcv} as it wishes and the hook agrees`, async () => {
     let second: () => void = () => {};
     const done = new Promise<void>((resolve) => second = resolve);
     await using server = await acceptorServer({
       onReceiver: (request) =>
-        request.accept({ credit: 1 }).serve(({ message }) => {
+        request.accept({ credit: 1, rcvSettleMode: rcv }).serve(({ message }) => {
           if (message.body === 2) second();
         }),
     });
