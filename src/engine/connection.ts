@@ -54,6 +54,9 @@ export class ConnectionEndpoint implements SessionConnection {
   readonly #decoder: FrameDecoder;
   readonly #output: Output;
   #events: EngineEvent[] = [];
+  // What is wrong with the peer's open, until it is known whether its close comes right behind: so Broker-J refuses, with an
+  // open of zeros, and it is the close that tells why.
+  #openFault: AmqpError | undefined;
   #reported = false;
 
   readonly #channels = new Channels(this);
@@ -332,7 +335,10 @@ export class ConnectionEndpoint implements SessionConnection {
   #handle(): void {
     while (this.state !== "end") {
       try {
-        if (!this.#handleOne()) return;
+        if (!this.#handleOne()) {
+          if (this.#openFault !== undefined) this.#failOpen();
+          return;
+        }
       } catch (error) {
         this.#handleError(error);
       }
@@ -352,6 +358,12 @@ export class ConnectionEndpoint implements SessionConnection {
     } catch (second) {
       this.#finish(second instanceof Error ? second : new Error(String(second)));
     }
+  }
+
+  #failOpen(): void {
+    const fault = this.#openFault!;
+    this.#openFault = undefined;
+    this.#handleError(fault);
   }
 
   #failConnection(error: AmqpError): void {
@@ -394,6 +406,7 @@ export class ConnectionEndpoint implements SessionConnection {
     if (frame.type !== 0) throw new AmqpError(condition.framingError, "Cannot take frame: type is SASL, not AMQP");
     this.#options.trace?.({ direction: "in", channel, body, payloadBytes: payload?.length ?? 0 });
     if (body?.kind === "close") return this.#receiveClose(body);
+    if (this.#openFault !== undefined) this.#failOpen();
     if (this.state === "discarding") return;
     if (body?.kind === "open") return this.#receiveOpen(body, channel);
     if (this.remote === undefined) throw this.#illegal(`take ${body?.kind ?? "empty frame"} before open`);
@@ -416,7 +429,9 @@ export class ConnectionEndpoint implements SessionConnection {
     this.remote = open;
     const { maxFrameSize, channelMax, idleTimeOut } = withDefaults(open);
     if (maxFrameSize < MIN_MAX_FRAME_SIZE) {
-      throw new AmqpError(condition.invalidField, `Cannot take open: max-frame-size is ${maxFrameSize}, below 512`);
+      const doing = `Cannot take open: max-frame-size is ${maxFrameSize}, below 512`;
+      this.#openFault = new AmqpError(condition.invalidField, doing);
+      return;
     }
     if (this.state === "openReceived") this.#sendOpen(this.#options.answerOpen?.(open) ?? {}, maxFrameSize);
     // The answer may be stricter than our options.

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertLessOrEqual, assertThrows } from "@std/assert";
+import { concat } from "@std/bytes";
 import { AmqpError, condition } from "../../src/base/errors.ts";
 import { protocolHeader } from "../../src/codec/frame.ts";
 import { test } from "../harness.ts";
@@ -302,6 +303,22 @@ test("CON-3: a max-frame-size below 512 is refused, by both sides", () => {
       script.closedWith(condition.invalidField, `${maxFrameSize}`);
     }
   }
+});
+
+test("CON-3: an open of zeros with a close right behind it ends with the error of the close, as Broker-J refuses", () => {
+  const script = new Script({ role: "client" });
+  script.endpoint.open();
+  script.header(0);
+  const error = { condition: condition.notFound, description: "Unknown hostname" };
+  script.cut = "whole";
+  script.raw(concat([frame({ kind: "open", containerId: "x", maxFrameSize: 0 }), frame({ kind: "close", error })]));
+  assertEquals(script.take("opened"), []);
+  checkError(script.one("closed").error, {
+    condition: condition.notFound,
+    scope: "connection",
+    remote: true,
+    text: "Unknown hostname",
+  });
 });
 
 scenario("CON-3: with 512 both ways no frame is larger, whatever is sent", (terms) => {
