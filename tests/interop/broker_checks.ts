@@ -15,10 +15,14 @@ export interface BrokerTerms {
   readonly how: string;
   /** Where messages of that name go. */
   place(name: string): Place | Promise<Place>;
-  /** Whether it delivers again what was released. */
-  readonly redelivers: boolean;
+  /** Whether it delivers again what was released, and whether it then says that it came before. */
+  readonly redelivers: boolean | "unmarked";
+  /** Whether a rejected message does not come again. Default: true. */
+  readonly rejects?: boolean;
   /** Whether it takes lists as bodies. */
   readonly lists: boolean;
+  /** Whether it takes messages that are to survive a restart. Default: true. */
+  readonly durable?: boolean;
   /** How many messages to send. */
   readonly many: number;
   /** The bytes of a large message. */
@@ -28,21 +32,22 @@ export interface BrokerTerms {
 /** Sending, receiving and settling, much and many. */
 export function brokerChecks(
   runtime: Runtime,
-  { how, place, redelivers, lists, many, large }: BrokerTerms,
+  { how, place, redelivers, rejects = true, lists, durable, many, large }: BrokerTerms,
 ): Suite["checks"] {
   return {
     [`${how}: send and receive`]: async () => await runtime.call("roundTrip", await place("one")),
     [`${how}: sections and bodies come back unchanged`]: async () =>
-      await runtime.call("sections", await place("sections"), { lists }),
+      await runtime.call("sections", await place("sections"), { lists, durable }),
     [`${how}: accept, release, reject`]: async () => {
       const seen = await runtime.call("settle", await place("settle"), [
         "accept",
         "release",
         ...redelivers ? ["accept" as const] : [],
-        "reject",
+        rejects ? "reject" : "accept",
         "accept",
       ]);
-      assertEquals(seen, redelivers ? ["a", "b", "b!", "c", "d"] : ["a", "b", "c", "d"]);
+      const again = redelivers === "unmarked" ? ["b"] : redelivers ? ["b!"] : [];
+      assertEquals(seen, ["a", "b", ...again, "c", "d"]);
     },
     [`${how}: ${many} messages`]: async () => {
       assertEquals(await runtime.call("many", await place("many"), many), many);

@@ -32,6 +32,8 @@ export interface Daemon {
 export interface RunningDaemon extends AsyncDisposable {
   /** What it has logged so far. */
   log(): string;
+  /** Ends it without a word; its folder stays until it is disposed of. */
+  kill(): Promise<void>;
 }
 
 /** Starts a daemon and waits until it answers on its port. */
@@ -66,7 +68,12 @@ export async function startDaemon({ command, folder, port, logs = ["out.log"], e
     await stop();
     throw error;
   }
-  return { log, [Symbol.asyncDispose]: stop };
+  const kill = async (): Promise<void> => {
+    const gone = new Promise((resolve) => child.once("exit", resolve));
+    signal(child, "SIGKILL");
+    await gone;
+  };
+  return { log, kill, [Symbol.asyncDispose]: stop };
 }
 
 // The daemons do not say when they are ready, so the port is tried until one of them answers.

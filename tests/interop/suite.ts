@@ -48,3 +48,8 @@ export function debianVersion(name: string): string {
   const version = execFileSync("dpkg-query", ["--show", "--showformat=${Version}", name], { encoding: "utf8" });
   return version.replace(/^\d+:|[-+~].*$/g, "");
 }
+
+/** A suite that cannot be run here, and why. */
+export class Skipped extends Error {
+  override readonly name = "Skipped";
+}

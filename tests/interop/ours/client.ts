@@ -12,8 +12,12 @@ import {
   type ConnectOptions,
   type DecodedMessage,
   type Message,
+  type Receiver,
+  type ReceiverOptions,
   TransportError,
 } from "../../../mod.ts";
+import { browse, durableSubscription, selector, sharedSubscription } from "../../../src/filters/mod.ts";
+import { scram } from "../../../src/sasl/mod.ts";
 import { isPattern, pattern } from "../pattern.ts";
 
 /** Where to connect; what of the options JSON can carry. */
@@ -23,7 +27,15 @@ export interface Place {
   /** Where messages are sent to and received from. */
   readonly address: string;
   /** How. */
-  readonly options?: Pick<ConnectOptions, "headers" | "tls" | "proxy" | "transport" | "idleTimeOut">;
+  readonly options?: PlaceOptions;
+}
+
+/** What JSON can carry of how to connect. */
+export interface PlaceOptions extends Pick<ConnectOptions, "tls" | "proxy" | "transport" | "idleTimeOut" | "hostname"> {
+  /** Headers of the upgrade. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** User name and password for SCRAM. */
+  readonly scram?: readonly [username: string, password: string];
 }
 
 /** What is told of an error. */
@@ -51,7 +63,10 @@ export const client = {
     }),
 
   /** Sends what a message can hold and receives it unchanged; some brokers cannot take lists. */
-  sections: (place: Place, { lists }: { lists: boolean }): Promise<void> =>
+  sections: (
+    place: Place,
+    { lists, durable = true }: { lists: boolean; durable?: boolean | undefined },
+  ): Promise<void> =>
     connected(place, async (connection) => {
       const [sender, receiver] = [connection.sender(place.address), connection.receiver(place.address)];
       const exchanged = async (message: Message): Promise<DecodedMessage> => {
@@ -60,7 +75,7 @@ export const client = {
         return delivery.message;
       };
       const { properties, applicationProperties } = await exchanged({
-        header: { durable: true },
+        header: { durable },
         properties: { messageId: 2n ** 40n, contentType: "text/plain", correlationId: "c", subject: "s", replyTo: "r" },
         applicationProperties: { text: "é", yes: true, half: 0.5 },
         body: "one coffee",
@@ -117,6 +132,7 @@ export const client = {
       const receive = async (): Promise<number> => {
         let received = 0;
         for await (const delivery of connection.receiver(place.address, { credit: 200 })) {
+          delivery.accept();
           if (delivery.message.text() !== `${received}` || ++received === count) break;
         }
         return received;
@@ -135,8 +151,11 @@ export const client = {
   receive: (place: Place, count: number): Promise<unknown[]> =>
     connected(place, async (connection) => {
       const bodies: unknown[] = [];
-      for await (const { message: { body } } of connection.receiver(place.address)) {
+      for await (const delivery of connection.receiver(place.address)) {
+        const { body } = delivery.message;
         bodies.push(body instanceof Map ? Object.fromEntries(body) : body);
+        // Leaving the loop by `break` would hand the last one back.
+        delivery.accept();
         if (bodies.length === count) break;
       }
       return bodies;
@@ -168,10 +187,149 @@ export const client = {
       return connection.error === undefined ? null : failureOf(connection.error);
     }),
 
+  /** Sends 1 to 4, and receives those that the selector takes. */
+  select: (place: Place, expression: string): Promise<string[]> =>
+    connected(place, async (connection) => {
+      const sender = connection.sender(place.address);
+      for (const n of [1, 2, 3, 4]) await sender.send({ body: `${n}`, applicationProperties: { n } });
+      return await texts(connection, { address: place.address, source: { filter: selector(expression) } }, 2);
+    }),
+
+  /** Looks at a queue, then takes what is in it. */
+  look: (place: Place): Promise<{ seen: string[]; taken: string[] }> =>
+    connected(place, async (connection) => {
+      const sender = connection.sender(place.address);
+      for (const body of ["a", "b"]) await sender.send({ body });
+      const seen = await texts(connection, { address: place.address, ...browse() }, 2);
+      return { seen, taken: await texts(connection, { address: place.address }, 2) };
+    }),
+
+  /** Subscribes, goes away while something is published, comes back; tells what waited. */
+  async subscribe({ url, address, options }: Place): Promise<string[]> {
+    const terms = { address, ...durableSubscription("interop") };
+    terms.source = { ...terms.source, capabilities: [...terms.source.capabilities ?? [], "topic"] };
+    const containerId = `interop-${address}`;
+    const first = await connect(url, { ...optionsOf(options), containerId });
+    const subscription = first.receiver(terms);
+    await subscription.ready();
+    await subscription.detach();
+    await first.sender({ address, target: { capabilities: ["topic"] } }).send({ body: "while away" });
+    await first.close();
+    await using second = await connect(url, { ...optionsOf(options), containerId });
+    return await texts(second, terms, 1);
+  },
+
+  /** Publishes to two who share a subscription; tells how many came to both together. */
+  share: (place: Place, count: number): Promise<number> =>
+    connected(place, async (connection) => {
+      const terms = (instance: number): ReceiverOptions => {
+        const { name, source } = sharedSubscription("interop", { instance });
+        const capabilities = [...source.capabilities ?? [], "topic"];
+        return { address: place.address, name: name!, source: { ...source, capabilities } };
+      };
+      let received = 0;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const receivers = [1, 2].map((instance) => connection.receiver(terms(instance)));
+      await Promise.all(receivers.map((receiver) => receiver.ready()));
+      for (const receiver of receivers) void receiver.serve(() => ++received === count ? resolve() : undefined);
+      const sender = connection.sender({ address: place.address, target: { capabilities: ["topic"] } });
+      await sender.sendAll(Array.from({ length: count }, (_, n) => ({ body: `${n}` })));
+      await promise;
+      return received;
+    }),
+
+  /** Takes a message and sends one in a transaction; tells what is in the queue after it. */
+  transact: (place: Place, commit: boolean): Promise<string[]> =>
+    connected(place, async (connection) => {
+      const transaction = await connection.transaction();
+      await transaction.send(connection.sender(place.address), { body: "in" });
+      await (commit ? transaction.commit() : transaction.rollback());
+      const receiver = connection.receiver({ address: place.address, credit: "manual" });
+      const found = await drained(receiver);
+      await receiver.close();
+      return found;
+    }),
+
+  /** Sends that many and drains for them. */
+  drain: (place: Place, count: number): Promise<number> =>
+    connected(place, async (connection) => {
+      await connection.sender(place.address).sendAll(Array.from({ length: count }, (_, n) => ({ body: `${n}` })));
+      const receiver = connection.receiver({ address: place.address, credit: "manual" });
+      return (await drained(receiver)).length;
+    }),
+
+  /** Sends one that expires and one that does not; tells what is left when the former has. */
+  expire: (place: Place): Promise<string[]> =>
+    connected(place, async (connection) => {
+      const sender = connection.sender(place.address);
+      await sender.send({ body: "goes", header: { ttl: 100 } });
+      await sender.send({ body: "stays" });
+      // Brokers look by their own clock, and none says when it has looked.
+      await new Promise((resolve) => setTimeout(resolve, 1_500));
+      return await drained(connection.receiver({ address: place.address, credit: "manual" }));
+    }),
+
+  /** Hands a message back as a failed attempt; tells the counts that it comes with. */
+  attempts: (place: Place): Promise<number[]> =>
+    connected(place, async (connection) => {
+      await connection.sender(place.address).send({ body: "again" });
+      const receiver = connection.receiver({ address: place.address, credit: 1 });
+      const first = await receiver.receive();
+      const counts = [first.message.header?.deliveryCount ?? 0];
+      first.modify({ deliveryFailed: true });
+      const second = await receiver.receive();
+      counts.push(second.message.header?.deliveryCount ?? 0);
+      second.accept();
+      return counts;
+    }),
+
+  /** One message through each of many queues at the same time. */
+  wide: (place: Place, count: number): Promise<number> =>
+    connected(place, async (connection) => {
+      const through = async (n: number): Promise<void> => {
+        const address = `${place.address}-${n}`;
+        const receiver = connection.receiver({ address, credit: 1 });
+        await connection.sender(address).send({ body: `${n}` });
+        const delivery = await receiver.receive();
+        assertEquals(delivery.message.text(), `${n}`);
+        delivery.accept();
+      };
+      await Promise.all(Array.from({ length: count }, (_, n) => through(n)));
+      return count;
+    }),
+
+  /** Sends messages one by one, slowly enough that a broker can be killed meanwhile; tells how many were accepted. */
+  async keepSending({ url, address, options }: Place, count: number): Promise<number> {
+    await using connection = await connect(url, {
+      ...optionsOf(options),
+      reconnect: { initial: true, initialDelayMs: 100 },
+    });
+    const sender = connection.sender(address);
+    let accepted = 0;
+    for (let n = 0; n < count; n++) {
+      await sender.send({ header: { durable: true }, body: `${n}` });
+      accepted++;
+    }
+    return accepted;
+  },
+
+  /** Takes all that is in a queue, until nothing more comes for a second. */
+  receiveAll: (place: Place): Promise<string[]> =>
+    connected(place, async (connection) => {
+      const receiver = connection.receiver(place.address);
+      const all: string[] = [];
+      for (;;) {
+        const delivery = await receiver.receive({ signal: AbortSignal.timeout(1_000) }).catch(() => undefined);
+        if (delivery === undefined) return all;
+        all.push(delivery.message.text());
+        delivery.accept();
+      }
+    }),
+
   /** Connects, which has to fail. */
   async failure({ url, options }: Omit<Place, "address">): Promise<Failure> {
     try {
-      const connection = await connect(url, options);
+      const connection = await connect(url, optionsOf(options));
       await connection.close();
     } catch (error) {
       return failureOf(error);
@@ -180,8 +338,39 @@ export const client = {
   },
 };
 
+// That many messages, each accepted.
+async function texts(connection: Connection, terms: ReceiverOptions, count: number): Promise<string[]> {
+  const receiver = connection.receiver(terms);
+  const found: string[] = [];
+  while (found.length < count) {
+    const delivery = await receiver.receive();
+    found.push(delivery.message.text());
+    delivery.accept();
+  }
+  await receiver.close();
+  return found;
+}
+
+// What is there now.
+async function drained(receiver: Receiver): Promise<string[]> {
+  await receiver.ready();
+  receiver.grant(50);
+  await receiver.drain();
+  const found: string[] = [];
+  while (receiver.buffered > 0) {
+    const delivery = await receiver.receive();
+    found.push(delivery.message.text());
+    delivery.accept();
+  }
+  return found;
+}
+
+function optionsOf({ scram: login, ...options }: PlaceOptions = {}): ConnectOptions {
+  return login === undefined ? options : { ...options, auth: scram(login[0], login[1]) };
+}
+
 async function connected<T>({ url, options }: Place, use: (connection: Connection) => Promise<T>): Promise<T> {
-  await using connection = await connect(url, options);
+  await using connection = await connect(url, optionsOf(options));
   return await use(connection);
 }
 

@@ -12,7 +12,7 @@ import { HOST } from "../daemon.ts";
 /** How our listener is set up. */
 export interface Listening extends Pick<ListenOptions, "tls" | "schemes"> {
   /** The pages that may connect. */
-  readonly origins?: string[];
+  readonly origins?: string[] | "any";
 }
 
 /** What our servers can be asked to do; they run until the program ends. */

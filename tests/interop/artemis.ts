@@ -1,0 +1,79 @@
+/**
+ * ActiveMQ Artemis, over TCP and WebSocket, and two of them behind a list of URLs.
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import { brokerChecks } from "./broker_checks.ts";
+import { freePort, HOST, type RunningDaemon, scratch, startDaemon } from "./daemon.ts";
+import { jars, java } from "./maven.ts";
+import { jmsChecks } from "./jms_checks.ts";
+import { onEach, startRuntimes } from "./runtimes.ts";
+import { prepared, type Suite } from "./suite.ts";
+
+const VERSION = "2.40.0";
+
+/** Starts an Artemis whose journal is in the folder. */
+export async function startArtemis(port: number, folder: string): Promise<RunningDaemon> {
+  const classPath = jars(`artemis-${VERSION}`, [
+    `org.apache.activemq:artemis-server:${VERSION}`,
+    `org.apache.activemq:artemis-amqp-protocol:${VERSION}`,
+    "org.slf4j:slf4j-nop:2.0.16",
+  ]);
+  return await startDaemon({ command: java(classPath, "Artemis.java", [`${port}`, folder]), folder: scratch(), port });
+}
+
+/** Brings Artemis and starts it. */
+export function prepare(): Promise<Suite> {
+  return prepared(async (running) => {
+    const port = await freePort();
+    running.use(await startArtemis(port, scratch()));
+    const runtimes = startRuntimes().map((runtime) => running.use(runtime));
+    const login = `user:secret@${HOST}:${port}`;
+    const terms = { redelivers: "unmarked", lists: true, many: 3_000, large: 20_000_000 } as const;
+    return {
+      peer: `ActiveMQ Artemis ${VERSION}`,
+      checks: {
+        ...onEach(runtimes, (runtime) => ({
+          ...brokerChecks(runtime, {
+            how: "TCP",
+            place: (name) => ({ url: `amqp://${login}`, address: `${runtime.name}-${name}` }),
+            ...terms,
+          }),
+          ...brokerChecks(runtime, {
+            how: "WebSocket",
+            place: (name) => ({ url: `ws://${login}/`, address: `${runtime.name}-ws-${name}` }),
+            ...terms,
+          }),
+          ...jmsChecks(runtime, {
+            place: (name) => ({ url: `ws://${login}/`, address: `${runtime.name}-jms-${name}` }),
+            topic: (name) => ({ url: `ws://${login}/`, address: `${runtime.name}-topic-${name}` }),
+          }),
+          "wrong password": async () => {
+            const { code, message } = await runtime.call("failure", { url: `amqp://user:guess@${HOST}:${port}` });
+            assertEquals([code, message.includes("guess")], ["amqp:unauthorized-access", false]);
+          },
+          "killed and started again: the connection comes back, nothing that was accepted is lost": async () => {
+            const folder = scratch();
+            const port = await freePort();
+            const url = `ws://user:secret@${HOST}:${port}/`;
+            let broker = await startArtemis(port, folder);
+            try {
+              const sending = runtime.call("keepSending", { url, address: "orders" }, 400);
+              await runtime.call("receive", { url, address: "orders" }, 50);
+              await broker.kill();
+              broker = await startArtemis(port, folder);
+              const accepted = await sending;
+              const received = await runtime.call("receiveAll", { url, address: "orders" });
+              assertEquals(accepted, 400);
+              assert(new Set(received).size >= 350, `only ${new Set(received).size} of 350 are there`);
+            } finally {
+              await broker[Symbol.asyncDispose]();
+            }
+          },
+        })),
+      },
+    };
+  });
+}
