@@ -176,9 +176,9 @@ export class EncodedMessage {
 export function mergeFields(fields: Fields, added: Readonly<Fields>): void {
   for (const key of Object.keys(added)) {
     fields[key] = added[key]!;
-    const type = recall(added)?.values.get(key);
-    if (type !== undefined) remember(fields).values.set(key, type);
-    else recall(fields)?.values.delete(key);
+    const type = recall(added)?.get(key);
+    if (type !== undefined) remember(fields).set(key, type);
+    else recall(fields)?.delete(key);
   }
 }
 

@@ -160,5 +160,6 @@ export const SESSION_KINDS: OptionKinds<SessionOptions> = {
 
 /** Bounds of decoding, with the default where none is given. */
 export function codecLimits(limits: Partial<CodecLimits> = {}): CodecLimits {
-  return { maxDepth: limits.maxDepth ?? MAX_DEPTH, maxElements: limits.maxElements ?? MAX_ELEMENTS };
+  const { maxDepth = MAX_DEPTH, maxElements = MAX_ELEMENTS, maxValues, maxFrameValues, strict } = limits;
+  return { maxDepth, maxElements, maxValues, maxFrameValues, strict };
 }

@@ -64,11 +64,16 @@ export function checkLength(type: OpaqueType, bytes: unknown): Uint8Array {
 
 /** Gives the text back if it is ASCII. */
 export function checkAscii(value: unknown): string {
-  if (typeof value !== "string") throw misfit("symbol", value);
-  for (let i = 0; i < value.length; i++) {
-    if (value.charCodeAt(i) > 0x7f) throw misfit("symbol", value);
-  }
+  if (typeof value !== "string" || !isAscii(value)) throw misfit("symbol", value);
   return value;
+}
+
+/** Whether a text is ASCII. */
+export function isAscii(text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    if (text.charCodeAt(i) > 0x7f) return false;
+  }
+  return true;
 }
 
 /** The code point of a character, which may also be given as that. */

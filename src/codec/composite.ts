@@ -5,6 +5,7 @@
  */
 
 import * as condition from "../base/condition.ts";
+import { fitsInteger, type IntegerType, isAscii } from "./checks.ts";
 import { typeOf } from "./codes.ts";
 import {
   anyForm,
@@ -25,9 +26,10 @@ import {
   unsettledForm,
 } from "./plans.ts";
 import { Reader } from "./reader.ts";
-import { ambiguousType, recall, remember } from "./wire_types.ts";
-import { hex, hexByte, quote } from "../base/text.ts";
-import { AmqpArray, Described, Typed } from "./values.ts";
+import { ambiguousType, recall, stillFits, type WireTypes } from "./wire_types.ts";
+import { hex, hexByte, quote, utf8 } from "../base/text.ts";
+import { decodeUtf8 } from "./primitives.ts";
+import { AmqpArray, Described, type PrimitiveType, Typed } from "./values.ts";
 import type { Composite, CompositeOf, FilledOf, Kind, WithDefaults } from "./types.ts";
 import { Writer } from "./writer.ts";
 
@@ -46,14 +48,22 @@ type FieldValues = Record<string, unknown>;
  * @throws {RangeError} If the wire type of a field cannot hold its value.
  */
 export function encodeComposite(writer: Writer, composite: Composite): void {
-  encodeAs(writer, composite.kind, composite);
+  encodeAs(writer, composite.kind, composite, undefined);
 }
 
-/** Writes a composite of the kind given, as {@linkcode encodeComposite} does. */
-export function encodeAs<K extends Kind>(writer: Writer, kind: K, composite: CompositeOf<K>): void {
+/**
+ * Writes a composite of the kind given, as {@linkcode encodeComposite} does; `known` are the wire types that its fields came
+ * with, if those were not the table's.
+ */
+export function encodeAs<K extends Kind>(
+  writer: Writer,
+  kind: K,
+  composite: CompositeOf<K>,
+  known: WireTypes | undefined = recall(composite),
+): void {
   const start = writer.length;
   try {
-    encodeFields(writer, planOf(kind), composite);
+    encodeFields(writer, planOf(kind), composite, known);
   } catch (error) {
     writer.truncate(start);
     throw error;
@@ -146,7 +156,7 @@ export function fromDescribed(value: unknown): Composite | undefined {
   return plan?.telling ? decodeFields(reader, plan) as Composite : undefined;
 }
 
-function encodeFields(writer: Writer, plan: Plan, composite: FieldValues): void {
+function encodeFields(writer: Writer, plan: Plan, composite: FieldValues, known?: WireTypes): void {
   writer.u8(0x00);
   writer.u8(0x53);
   writer.u8(plan.code);
@@ -164,8 +174,9 @@ function encodeFields(writer: Writer, plan: Plan, composite: FieldValues): void 
     // Nulls are written when a value follows them, so that none are trailing.
     for (; count < i; count++) writer.u8(0x40);
     count++;
+    const type = known?.get(field.key);
     try {
-      encodeField(writer, field, value, composite);
+      if (type === undefined || !encodeLike(writer, type, value)) encodeField(writer, field, value, composite);
     } catch (error) {
       throw located(error, `${plan.kind}, field "${field.key}"`);
     }
@@ -199,10 +210,29 @@ function encodeField(writer: Writer, field: FieldPlan, value: unknown, composite
     case messageIdForm:
       return encodeMessageId(writer, value);
     case anyForm:
-      return writer.valueAs(recall(composite)?.values.get(field.key), value as never);
+      return writer.valueAs(recall(composite)?.get(field.key), value as never);
     default:
       return writer.typed(field.type, value);
   }
+}
+
+// Writes a field with the type that it came with, which was not that of the table; false when the value has changed so that it
+// does not fit any more.
+function encodeLike(writer: Writer, type: PrimitiveType, value: unknown): boolean {
+  const plain = value instanceof Date ? value.getTime() : value instanceof Uint8Array ? decodeUtf8(value) : value;
+  const isNumber = typeof plain === "number" || typeof plain === "bigint";
+  const given = !isNumber || !isInteger(type)
+    ? plain
+    : type === "ulong" || type === "long"
+    ? toBigInt(plain)
+    : Number(plain);
+  if (type !== "long" ? !stillFits(type, given) : typeof given !== "bigint") return false;
+  writer.typed(type, given);
+  return true;
+}
+
+function toBigInt(value: number | bigint): bigint | undefined {
+  return Number.isSafeInteger(Number(value)) || typeof value === "bigint" ? BigInt(value) : undefined;
 }
 
 function encodeName(writer: Writer, field: FieldPlan, value: unknown): void {
@@ -284,35 +314,68 @@ function missing(reader: Reader, plan: Plan, present: number): Error {
 function decodeField(reader: Reader, field: FieldPlan, code: number, composite: FieldValues): unknown {
   switch (field.form) {
     case uintForm:
-      if (code !== 0x52 && code !== 0x70 && code !== 0x43) throw mistyped(reader, code, "uint");
+      if (code !== 0x52 && code !== 0x70 && code !== 0x43) return decodeLike(reader, field, code, composite);
       return reader.uint(code);
     case booleanForm:
       if (code !== 0x41 && code !== 0x42 && code !== 0x56) throw mistyped(reader, code, "boolean");
       return reader.boolean(code);
     case timestampForm:
-      if (code !== 0x83) throw mistyped(reader, code, "timestamp");
+      if (code !== 0x83) return decodeLike(reader, field, code, composite);
       return reader.timestamp();
     case enumerationForm:
       return decodeName(reader, field, code);
     case fieldsForm:
-      // rhea writes the keys of an error's info as strings; a message rejected so must not cost the connection.
-      return reader.record(code, "symbol", field.key === "info");
+      // rhea writes the keys of an error's info as strings; a message rejected so must not cost the connection. The annotations
+      // of a modified message go into the message, where they are read as generously.
+      return reader.record(code, "symbol", field.key === "info" || field.key === "messageAnnotations");
     case unsettledForm:
       return decodeUnsettled(reader, code);
     case compositeForm:
       return decodeNested(reader, field.archetype, code);
     case messageIdForm:
-      if (!isMessageIdType(typeOf(code))) throw mistyped(reader, code, "message-id");
+      if (!isMessageIdType(typeOf(code))) return decodeLike(reader, field, code, composite);
       return reader.value(code);
     case anyForm: {
       const type = ambiguousType(code);
-      if (type !== undefined) remember(composite).values.set(field.key, type);
+      if (type !== undefined) reader.remember(composite).set(field.key, type);
       return reader.value(code);
     }
     default:
-      if (typeOf(code) !== field.type) throw mistyped(reader, code, field.type);
+      if (typeOf(code) !== field.type) return decodeLike(reader, field, code, composite);
       return reader.scalar(code);
   }
+}
+
+// A field that came with a type that is not that of the table, but says the same: a symbol for a string, an int for a uint.
+// In a message only, and the type is noted, so that it is written back as it came.
+function decodeLike(reader: Reader, field: FieldPlan, code: number, composite: FieldValues): unknown {
+  const type = typeOf(code);
+  const wanted = field.form === messageIdForm ? "message-id" : field.type;
+  if (!reader.generous || type === undefined) throw mistyped(reader, code, wanted);
+  const isText = type === "string" || type === "symbol";
+  if (!isText && !isInteger(type)) throw mistyped(reader, code, wanted);
+  const value = likeness(field, reader.scalar(code) as string | number | bigint);
+  if (value === undefined) throw mistyped(reader, code, wanted);
+  reader.remember(composite).set(field.key, type);
+  return value;
+}
+
+function likeness({ form, type }: FieldPlan, value: string | number | bigint): unknown {
+  if (typeof value === "string") {
+    if (type === "binary") return utf8(value);
+    return form === messageIdForm || type === "string" || type === "symbol" && isAscii(value) ? value : undefined;
+  }
+  if (form === messageIdForm) return BigInt(value);
+  if (form === timestampForm) {
+    const date = new Date(Number(value));
+    return Number.isNaN(date.getTime()) ? undefined : date;
+  }
+  const number = Number(value);
+  return isInteger(type) && fitsInteger(type as IntegerType, number) ? number : undefined;
+}
+
+function isInteger(type: PrimitiveType): boolean {
+  return /^(u?(byte|short|int|long))$/.test(type);
 }
 
 // One value may stand alone or in an array, and no value is an empty array [types 1.4].

@@ -10,7 +10,7 @@ import { noBytes, uint32At } from "./primitives.ts";
 import { decodeProvider } from "./composite.ts";
 import { FastPathReader } from "./fast_path.ts";
 import { archetypes } from "./plans.ts";
-import { type CodecLimits, Reader } from "./reader.ts";
+import { type CodecLimits, MAX_DEPTH, MAX_ELEMENTS, MAX_FRAME_VALUES, Reader } from "./reader.ts";
 import { hex, hexByte } from "../base/text.ts";
 import type { Performative, SaslFrameBody } from "./types.ts";
 import type { Writer } from "./writer.ts";
@@ -92,7 +92,7 @@ export function endFrame(writer: Writer, start: number): void {
 export class FrameDecoder {
   /** The largest frame to accept, in bytes; may be changed between frames. */
   maxFrameSize: number;
-  readonly #limits: CodecLimits | undefined;
+  readonly #limits: CodecLimits;
   /** Pieces as they were pushed; `#position` is the first byte of the first one that was not used. */
   readonly #pieces: Uint8Array[] = [];
   #position = 0;
@@ -107,8 +107,13 @@ export class FrameDecoder {
   /** Starts with nothing to decode. */
   constructor(options: FrameDecoderOptions) {
     this.maxFrameSize = options.maxFrameSize;
-    this.#limits = options.limits;
+    const { maxDepth = MAX_DEPTH, maxElements = MAX_ELEMENTS, maxFrameValues = MAX_FRAME_VALUES } = options.limits ??
+      {};
+    this.#limits = { maxDepth, maxElements, maxValues: maxFrameValues };
   }
+
+  /** What the body of the frame that was given out last takes in memory, in units of about 32 bytes: for whoever keeps it. */
+  weight = 0;
 
   /** How many bytes were pushed and are not part of a header or frame that was given out. */
   get buffered(): number {
@@ -152,16 +157,23 @@ export class FrameDecoder {
       const start = this.#position;
       const size = this.#sizeAt(piece, start);
       if (piece.length - start >= size) {
+        this.weight = 0;
         const ordinary = ordinaryFrame(piece, start, size, this.#fastReader ??= new FastPathReader(piece));
         const reader = ordinary === undefined ? this.#reader ??= new Reader(piece, this.#limits) : undefined;
         this.#buffered -= size;
         this.#skip(piece, size);
-        return ordinary ?? decodeFrame(piece, start, size, reader!);
+        return ordinary ?? this.#decode(piece, start, size, reader!);
       }
     }
     if (!this.#gather(4) || !this.#gather(this.#sizeAt(this.#gathered, 0))) return undefined;
     const frame = this.#release();
-    return decodeFrame(frame, 0, frame.length, new Reader(frame, this.#limits));
+    return this.#decode(frame, 0, frame.length, new Reader(frame, this.#limits));
+  }
+
+  #decode(bytes: Uint8Array, start: number, size: number, reader: Reader): Frame {
+    const frame = decodeFrame(bytes, start, size, reader);
+    this.weight = frame.body === undefined ? 0 : reader.weight;
+    return frame;
   }
 
   // Checked before anything is gathered for it.

@@ -4,15 +4,17 @@
  * @module
  */
 
+import { concat } from "@std/bytes";
 import { type Body, bytesOf, DataBody, SequenceBody, textOf, ValueBody } from "./body.ts";
 import { typeOf } from "./codes.ts";
 import { decodeAs, encodeAs, readDescriptor } from "./composite.ts";
 import { definitions, sections } from "./definitions.ts";
 import { type CodecLimits, Reader } from "./reader.ts";
-import { ambiguousType, recall, remember } from "./wire_types.ts";
+import { ambiguousType, originOf, recall, setOrigin, type WireTypes } from "./wire_types.ts";
 import { hexByte, quote } from "../base/text.ts";
 import type { Fields, Header, Properties } from "./types.ts";
-import { type SimpleValue, Typed, type Value } from "./values.ts";
+import { noBytes } from "./primitives.ts";
+import { Described, type PrimitiveType, type SimpleValue, Typed, type Value } from "./values.ts";
 import type { Writer } from "./writer.ts";
 
 export * from "./body.ts";
@@ -33,6 +35,31 @@ export interface Message {
   body?: Body | undefined;
   /** Hashes, signatures and the like over the message. */
   footer?: Fields | undefined;
+}
+
+/** What was decoded: a copy's sections take the wire types from here, unless they are the very ones that came. */
+class Origin {
+  readonly #message: Message;
+  // As they were, whatever becomes of the message.
+  readonly #sections: Partial<Message>;
+
+  constructor(message: Message) {
+    this.#message = message;
+    this.#sections = { ...message };
+  }
+
+  get body(): PrimitiveType | undefined {
+    return recall(this.#message)?.get("body");
+  }
+
+  types(section: keyof Message): WireTypes | undefined {
+    const decoded = this.#sections[section];
+    return typeof decoded === "object" && decoded !== null ? recall(decoded) : undefined;
+  }
+}
+
+function typesOf(message: Message, section: keyof Message): WireTypes | undefined {
+  return recall(message[section] as object) ?? originOf<Origin>(message)?.types(section);
 }
 
 /** A message that was received. */
@@ -71,20 +98,25 @@ export class DecodedMessage implements Message {
     const reader = new Reader(bytes, limits, "delivery");
     let bareStart = bytes.length;
     let bareEnd = bytes.length;
+    let seen = 0;
+    let inOrder = true;
     for (let last = 0, start = 0; reader.remaining > 0; start = reader.position) {
-      const section = readSection(reader, last);
+      const section = readSection(reader, last, seen);
       if (section >= definitions.properties.code && last < definitions.properties.code) bareStart = start;
       if (section === sections.footer.code) bareEnd = start;
+      if (section < last) inOrder = false;
       decodeSection(reader, section, this);
+      seen |= bitOf(section);
       last = section;
     }
-    this.#bytes = bytes;
-    this.#bareStart = bareStart;
-    this.#bareEnd = bareEnd;
+    if (reader.noted) setOrigin(this, new Origin(this));
+    this.#bytes = inOrder ? bytes : bareOf(bytes);
+    this.#bareStart = inOrder ? bareStart : 0;
+    this.#bareEnd = inOrder ? bareEnd : this.#bytes.length;
   }
 
   /**
-   * The sections that may not be changed on the way, as they arrived: properties, application properties and body
+   * The sections that may not be changed on the way, each as it arrived: properties, application properties and body
    * [messaging 3.2]. {@linkcode encodeMessage} takes them to forward the message.
    */
   get bare(): Uint8Array {
@@ -152,10 +184,10 @@ export function encodeHead(message: Message, writer: Writer): void {
   const { properties, applicationProperties, body } = message;
   const contentType = properties?.contentType ?? (body instanceof DataBody ? body.contentType : undefined);
   if (contentType !== properties?.contentType) encodeAs(writer, "properties", { ...properties, contentType });
-  else if (properties !== undefined) encodeAs(writer, "properties", properties);
+  else if (properties !== undefined) encodeAs(writer, "properties", properties, typesOf(message, "properties"));
   if (applicationProperties === undefined) return;
   beginSection(writer, sections.applicationProperties.code);
-  writer.record(applicationProperties, "string", checkSimple);
+  writer.record(applicationProperties, "string", checkSimple, typesOf(message, "applicationProperties"));
 }
 
 /** Writes one data section, for a message whose body follows in parts. */
@@ -166,7 +198,7 @@ export function encodeData(chunk: Uint8Array, writer: Writer): void {
 
 /** Writes the section after the body, for a message whose body went in parts. */
 export function encodeFooter(message: Message, writer: Writer): void {
-  encodeFields(writer, sections.footer.code, message.footer);
+  encodeFields(writer, "footer", message);
 }
 
 /**
@@ -181,7 +213,46 @@ export function decodeMessage(bytes: Uint8Array, limits?: CodecLimits): DecodedM
   return new DecodedMessage(bytes, limits);
 }
 
-function readSection(reader: Reader, last: number): number {
+/**
+ * The message with its sections in the order of the specification, each as it came; the same array if they are in order.
+ *
+ * @throws {AmqpError} With scope `"delivery"` and condition `amqp:decode-error` if the bytes are no sections, or one occurs
+ * twice.
+ */
+export function sectionsInOrder(bytes: Uint8Array): Uint8Array {
+  const parts = sectionsOf(bytes);
+  const isInOrder = parts.every(({ section }, i) => i === 0 || section >= parts[i - 1].section);
+  return isInOrder ? bytes : concat(sorted(parts).map(({ part }) => part));
+}
+
+// Each section with its bytes; nothing of them is decoded.
+function sectionsOf(bytes: Uint8Array): { section: number; part: Uint8Array }[] {
+  const reader = new Reader(bytes, undefined, "delivery");
+  const parts: { section: number; part: Uint8Array }[] = [];
+  let seen = 0;
+  for (let last = 0; reader.remaining > 0;) {
+    const start = reader.position;
+    const section = readSection(reader, last, seen);
+    reader.skip();
+    parts.push({ section, part: bytes.subarray(start, reader.position) });
+    seen |= bitOf(section);
+    last = section;
+  }
+  return parts;
+}
+
+function sorted<T extends { section: number }>(parts: readonly T[]): T[] {
+  return [...parts].sort((a, b) => a.section - b.section);
+}
+
+function bareOf(bytes: Uint8Array): Uint8Array {
+  const bare = sectionsOf(bytes).filter(({ section }) =>
+    section >= definitions.properties.code && section !== sections.footer.code
+  );
+  return concat(sorted(bare).map(({ part }) => part));
+}
+
+function readSection(reader: Reader, last: number, seen: number): number {
   reader.subject = "message";
   if (reader.code() !== 0x00) throw reader.fail("a section does not begin with a descriptor");
   const section = readDescriptor(reader);
@@ -189,9 +260,16 @@ function readSection(reader: Reader, last: number): number {
     throw reader.fail("the descriptor is not that of a known section");
   }
   const isRepeated = section === last && (section === sections.data.code || section === sections.sequence.code);
-  if (section <= last && !isRepeated) throw reader.fail("a section occurs twice or out of order");
-  if (isBody(section) && isBody(last) && !isRepeated) throw reader.fail("the body is of two kinds");
+  if ((seen & bitOf(section)) !== 0 && !isRepeated) throw reader.fail("a section occurs twice");
+  if (section < last && !reader.generous) throw reader.fail("a section is out of order");
+  if (isBody(section) && (seen & BODY_BITS & ~bitOf(section)) !== 0) throw reader.fail("the body is of two kinds");
   return section;
+}
+
+const BODY_BITS = 1 << 5 | 1 << 6 | 1 << 7;
+
+function bitOf(section: number): number {
+  return 1 << section - definitions.header.code;
 }
 
 function isBody(section: number): boolean {
@@ -199,6 +277,8 @@ function isBody(section: number): boolean {
 }
 
 function decodeSection(reader: Reader, section: number, message: DecodedMessage): void {
+  // Some write null for a section that they have nothing to say in.
+  if (reader.generous && reader.peek() === 0x40 && !isBody(section)) return void reader.code();
   switch (section) {
     case definitions.header.code:
       message.header = decodeAs(reader, "header");
@@ -216,7 +296,7 @@ function decodeSection(reader: Reader, section: number, message: DecodedMessage)
       message.applicationProperties = reader.record(reader.code(), "string") as { [key: string]: SimpleValue };
       break;
     case sections.data.code:
-      message.body = joinedData(message.body, decodeData(reader));
+      message.body = joinedData(message.body, decodeData(reader, message));
       break;
     case sections.sequence.code:
       message.body = joinedSequence(message.body, decodeSequence(reader));
@@ -229,8 +309,12 @@ function decodeSection(reader: Reader, section: number, message: DecodedMessage)
   }
 }
 
-function decodeData(reader: Reader): Uint8Array {
+function decodeData(reader: Reader, message: DecodedMessage): Uint8Array {
   const code = reader.code();
+  if (code === 0x40 && reader.generous) {
+    reader.remember(message).set("body", "null");
+    return noBytes();
+  }
   if (code !== 0xa0 && code !== 0xb0) throw reader.fail(`constructor 0x${hexByte(code)} of data is not binary`);
   return reader.binary(code);
 }
@@ -258,26 +342,35 @@ function joinedSequence(body: Body, list: Value[]): Body {
 function decodeValue(reader: Reader, message: DecodedMessage): Body {
   const code = reader.code();
   const type = ambiguousType(code);
-  if (type !== undefined) remember(message).values.set("body", type);
+  if (type !== undefined) reader.remember(message).set("body", type);
   const value = reader.value(code);
   return value instanceof Uint8Array ? new ValueBody(value) : value;
 }
 
 function encodeAnnotations(message: Message, writer: Writer): void {
-  if (message.header !== undefined) encodeAs(writer, "header", message.header);
-  encodeFields(writer, sections.deliveryAnnotations.code, message.deliveryAnnotations);
-  encodeFields(writer, sections.messageAnnotations.code, message.messageAnnotations);
+  if (message.header !== undefined) encodeAs(writer, "header", message.header, typesOf(message, "header"));
+  encodeFields(writer, "deliveryAnnotations", message);
+  encodeFields(writer, "messageAnnotations", message);
 }
 
-function encodeFields(writer: Writer, section: number, fields: Fields | undefined): void {
+function encodeFields(
+  writer: Writer,
+  section: "deliveryAnnotations" | "messageAnnotations" | "footer",
+  message: Message,
+): void {
+  const fields = message[section];
   if (fields === undefined) return;
-  beginSection(writer, section);
-  writer.record(fields, "symbol");
+  beginSection(writer, sections[section].code);
+  writer.record(fields, "symbol", undefined, typesOf(message, section));
 }
 
 function encodeBody(message: Message, writer: Writer): void {
   const { body } = message;
-  if (body instanceof Uint8Array) return encodeData(body, writer);
+  if (body instanceof Uint8Array) {
+    if (body.length > 0 || originOf<Origin>(message)?.body !== "null") return encodeData(body, writer);
+    beginSection(writer, sections.data.code);
+    return writer.value(null);
+  }
   if (body instanceof DataBody) {
     // There is no body without a section, and no data is one without bytes.
     for (const chunk of body.chunks.length > 0 ? body.chunks : [new Uint8Array(0)]) encodeData(chunk, writer);
@@ -289,7 +382,7 @@ function encodeBody(message: Message, writer: Writer): void {
   } else {
     beginSection(writer, sections.value.code);
     if (body instanceof ValueBody) writer.value(body.value);
-    else writer.valueAs(recall(message)?.values.get("body"), body);
+    else writer.valueAs(originOf<Origin>(message)?.body, body);
   }
 }
 
@@ -302,6 +395,7 @@ function beginSection(writer: Writer, section: number): void {
 // Application properties are for filters and routing, which know no compound values [messaging 3.2.5].
 function checkSimple(key: string, value: SimpleValue | undefined): void {
   if (typeof value !== "object" || value === null || value instanceof Date || value instanceof Uint8Array) return;
+  if (value instanceof Described) return;
   if (value instanceof Typed && value.type !== "list" && value.type !== "map" && value.type !== "array") return;
   throw new TypeError(`Cannot encode application properties: ${quote(key)} is not a simple value`);
 }

@@ -5,8 +5,6 @@
  * @module
  */
 
-import { hexByte } from "../base/text.ts";
-
 let decoder: TextDecoder | undefined;
 let kept: { readonly texts: (string | undefined)[]; readonly spelt: Uint8Array } | undefined;
 let nothing: Uint8Array<ArrayBuffer> | undefined;
@@ -121,10 +119,16 @@ export function parseUuid(text: string): Uint8Array {
 
 /** Sixteen bytes as the text of a uuid. */
 export function formatUuid(bytes: Uint8Array, offset: number): string {
-  let text = "";
+  const digits: number[] = [];
   for (let i = 0; i < 16; i++) {
-    if (i === 4 || i === 6 || i === 8 || i === 10) text += "-";
-    text += hexByte(bytes[offset + i]);
+    if (i === 4 || i === 6 || i === 8 || i === 10) digits.push(0x2d);
+    const byte = bytes[offset + i];
+    digits.push(hexDigit(byte >> 4), hexDigit(byte & 0xf));
   }
-  return text;
+  // In one go: a text that grows letter by letter is a chain of 36 parts in V8, and takes 700 bytes.
+  return String.fromCharCode(...digits);
+}
+
+function hexDigit(value: number): number {
+  return value < 10 ? 0x30 + value : 0x57 + value;
 }

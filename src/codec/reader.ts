@@ -21,6 +21,18 @@ export interface CodecLimits {
   readonly maxDepth: number;
   /** How many array elements without a byte of their own one frame or message may have. Default: {@linkcode MAX_ELEMENTS}. */
   readonly maxElements: number;
+  /**
+   * How many values one message may have, heavy ones counted several times: about 32 bytes of memory each. Default:
+   * {@linkcode MAX_VALUES}.
+   */
+  readonly maxValues?: number | undefined;
+  /** The same of one frame without its payload. Default: {@linkcode MAX_FRAME_VALUES}. */
+  readonly maxFrameValues?: number | undefined;
+  /**
+   * True refuses messages that are readable but not by the letter: keys of annotations that are strings or ulongs, sections
+   * in another order, null in a data section, a symbol where a string belongs. Default: false.
+   */
+  readonly strict?: boolean | undefined;
 }
 
 /** Deeper than what any known peer nests, and far from what would overflow the stack. */
@@ -28,6 +40,24 @@ export const MAX_DEPTH = 32;
 
 /** Such elements cost the sender nothing and us a slot each: seven bytes may announce 2^32 of them. */
 export const MAX_ELEMENTS = 65_536;
+
+/** Two hundred thousand records of five fields; 256 MiB of memory, whatever the shape: four bytes can become 500. */
+export const MAX_VALUES = 8_388_608;
+
+/** An attach that tells of ten thousand unsettled deliveries; all other frames have a few dozen values. */
+export const MAX_FRAME_VALUES = 131_072;
+
+/** No engine's Map holds more entries. */
+const MAX_MAP_ENTRIES = 0xff_ffff;
+
+// What values weigh beside their place in a container, in units of 32 bytes: measured by tests/fuzz/weight.ts on V8.
+const EMPTY_WEIGHT = 2;
+const LIST_WEIGHT = 6;
+const MAP_WEIGHT = 8;
+const ENTRY_WEIGHT = 3;
+const BINARY_WEIGHT = 4;
+const OBJECT_WEIGHT = 2;
+const TYPES_WEIGHT = 14;
 
 // An object that is begun by copying another stays an ordinary one to V8; one of Object.create(null) is a hash table,
 // which takes twice the time to fill, and four times the memory.
@@ -46,13 +76,19 @@ export class Reader {
   readonly #bytes: Uint8Array;
   readonly #maxDepth: number;
   readonly #maxElements: number;
+  readonly #maxValues: number;
   readonly #scope: ErrorScope;
   #origin = 0;
   #position = 0;
   #end: number;
   #depth = 0;
   #elements = 0;
+  #values = 0;
 
+  /** Whether a message is read although it is not by the letter. */
+  readonly generous: boolean;
+  /** Whether a wire type was noted, because the decoded value alone would be encoded with another one. */
+  noted = false;
   /** What is being decoded, for error messages. */
   subject = "value";
   /** Which field of the subject is being decoded, for error messages. */
@@ -63,7 +99,9 @@ export class Reader {
     this.#bytes = bytes;
     this.#maxDepth = Math.min(limits?.maxDepth ?? MAX_DEPTH, MAX_ENCODED_DEPTH);
     this.#maxElements = limits?.maxElements ?? MAX_ELEMENTS;
+    this.#maxValues = limits?.maxValues ?? MAX_VALUES;
     this.#scope = scope;
+    this.generous = scope === "delivery" && limits?.strict !== true;
     this.#end = bytes.length;
   }
 
@@ -91,6 +129,12 @@ export class Reader {
     this.#end = end;
     this.#depth = 0;
     this.#elements = 0;
+    this.#values = 0;
+  }
+
+  /** What was decoded so far, in units of about 32 bytes of memory. */
+  get weight(): number {
+    return this.#values;
   }
 
   /** The bytes that remain, as a view. */
@@ -127,12 +171,25 @@ export class Reader {
       case 0x98:
       case 0xa3:
       case 0xb3:
+        this.#weigh(OBJECT_WEIGHT);
         return new Typed(typeOf(code)!, this.scalar(code));
       case 0x83:
         return this.timestamp();
       default:
         return this.#primitive(code);
     }
+  }
+
+  /** Passes over a value without making anything of it; `code` is its constructor if that was read already. */
+  skip(code: number = this.#u8()): void {
+    while (code === 0x00) {
+      this.skip();
+      code = this.#u8();
+    }
+    if (typeOf(code) === undefined) throw this.fail(`0x${hexByte(code)} is not the constructor of a type`);
+    const width = leastWidth(code);
+    if (code < 0xa0) this.#advance(width);
+    else this.#advance(width === 1 ? this.#u8() : this.#u32());
   }
 
   /** Reads what follows the constructor of a type that is not compound. */
@@ -240,8 +297,11 @@ export class Reader {
     return typeof time === "bigint" ? new Typed("timestamp", time) : time;
   }
 
-  /** Reads a map whose keys all are symbols or all are strings; `lenient` takes the other kind of key as well. */
-  record(code: number, keyType: "symbol" | "string", lenient = false): Fields {
+  /**
+   * Reads a map whose keys all are symbols or all are strings; `lenient` takes the other kind of key as well, and ulongs,
+   * which become their digits.
+   */
+  record(code: number, keyType: "symbol" | "string", lenient = this.generous): Fields {
     const outer = this.#end;
     const count = this.openMap(code);
     // No prototype: "__proto__" is a key like any other.
@@ -250,30 +310,42 @@ export class Reader {
     let order: string[] | undefined;
     for (let i = 0; i < count; i += 2) {
       const keyCode = this.#u8();
-      const isSymbol = keyCode === 0xa3 || keyCode === 0xb3;
-      const isString = keyCode === 0xa1 || keyCode === 0xb1;
-      if (!(keyType === "symbol" ? isSymbol : isString) && !(lenient && (isSymbol || isString))) {
+      const type = typeOf(keyCode);
+      const isOther = type !== keyType;
+      if (isOther && !(lenient && (type === "symbol" || type === "string" || type === "ulong"))) {
         throw this.fail(`a map key has constructor 0x${hexByte(keyCode)}, not ${keyType}`);
       }
-      const key = isSymbol ? this.symbol(keyCode) : this.string(keyCode);
+      const key = type === "symbol" ? this.symbol(keyCode) : String(this.scalar(keyCode));
       if (key in record) throw this.fail(`map key ${quote(key)} occurs twice`);
       // An object moves keys that are integers to the front.
       if (order === undefined && isDigit(key.charCodeAt(0))) order = Object.keys(record);
       order?.push(key);
-      const code = this.#u8();
-      const type = ambiguousType(code);
-      record[key] = this.value(code);
-      if (type !== undefined) (known ??= remember(record)).values.set(key, type);
+      const valueType = ambiguousType(this.peek());
+      record[key] = this.value();
+      if (valueType === undefined && !isOther) continue;
+      known ??= this.remember(record);
+      if (valueType !== undefined) known.set(key, valueType);
+      if (isOther) (known.keys ??= new Map()).set(key, type!);
     }
     this.close(outer);
-    if (order !== undefined) remember(record).order = order;
+    if (order !== undefined) (known ?? this.remember(record)).order = order;
     return record;
+  }
+
+  /** The place to note the wire types of a container that is being decoded. */
+  remember(container: object): WireTypes {
+    this.noted = true;
+    const known = recall(container);
+    if (known !== undefined) return known;
+    this.#weigh(TYPES_WEIGHT);
+    return remember(container);
   }
 
   /** Enters a list: gives the number of its values, and narrows the reader to them until {@linkcode close}. */
   openList(code: number): number {
     if (code !== 0x45 && code !== 0xc0 && code !== 0xd0) throw this.fail(`constructor 0x${hexByte(code)} is not list`);
-    if (code !== 0x45) return this.#open(code === 0xc0);
+    if (code !== 0x45) return this.#open(code === 0xc0, LIST_WEIGHT, 1);
+    this.#weigh(EMPTY_WEIGHT);
     this.#descend();
     this.#end = this.#position;
     return 0;
@@ -282,8 +354,9 @@ export class Reader {
   /** Enters a map: gives the number of keys and values together, and narrows the reader as {@linkcode openList}. */
   openMap(code: number): number {
     if (code !== 0xc1 && code !== 0xd1) throw this.fail(`constructor 0x${hexByte(code)} is not map`);
-    const count = this.#open(code === 0xc1);
+    const count = this.#open(code === 0xc1, MAP_WEIGHT, ENTRY_WEIGHT);
     if (count % 2 !== 0) throw this.fail("a map has a key without a value");
+    if (count / 2 > MAX_MAP_ENTRIES) throw this.fail(`a map of ${count / 2} entries is more than a Map holds`);
     return count;
   }
 
@@ -295,11 +368,12 @@ export class Reader {
   }
 
   #described(): Described {
+    this.#weigh(OBJECT_WEIGHT);
     this.#descend();
     const descriptor = this.#descriptor();
     const type = ambiguousType(this.peek());
     const described = new Described(descriptor, this.value());
-    if (type !== undefined) remember(described).values.set("value", type);
+    if (type !== undefined) this.remember(described).set("value", type);
     this.#depth--;
     return described;
   }
@@ -319,11 +393,22 @@ export class Reader {
     const count = this.openList(code);
     const list: Value[] = [];
     let known: WireTypes | undefined;
+    // As long as all items have the same type, one note is enough.
+    let same = true;
+    const first = count > 0 ? ambiguousType(this.peek()) : undefined;
     for (let i = 0; i < count; i++) {
       const type = ambiguousType(this.peek());
+      if (same && type !== first) {
+        same = false;
+        if (first !== undefined) {
+          known = this.remember(list);
+          for (let k = 0; k < i; k++) this.#note(known, k, first);
+        }
+      }
       list.push(this.value());
-      if (type !== undefined) (known ??= remember(list)).values.set(i, type);
+      if (!same && type !== undefined) this.#note(known ??= this.remember(list), i, type);
     }
+    if (same && first !== undefined) this.remember(list).setAll(count, first);
     this.close(outer);
     return list;
   }
@@ -342,7 +427,7 @@ export class Reader {
       }
       const type = ambiguousType(this.peek());
       map.set(key, this.value());
-      if (type !== undefined) remember(map).values.set(key, type);
+      if (type !== undefined) this.#note(this.remember(map), key, type);
     }
     this.close(outer);
     return map;
@@ -360,7 +445,10 @@ export class Reader {
     }
     // A Map would make the key +0.
     if (Object.is(key, -0)) return new Typed(typeOf(code)!, key);
-    if (type !== undefined) (remember(map).keys ??= new Map()).set(key, type);
+    if (type !== undefined) {
+      this.#weigh(ENTRY_WEIGHT);
+      (this.remember(map).keys ??= new Map()).set(key, type);
+    }
     return key;
   }
 
@@ -368,6 +456,7 @@ export class Reader {
     const outer = this.#end;
     this.#descend();
     const count = this.#enter(code === 0xe0);
+    this.#weigh(LIST_WEIGHT);
     const descriptors: Value[] = [];
     let itemCode = this.#u8();
     while (itemCode === 0x00) {
@@ -378,6 +467,7 @@ export class Reader {
     const type = typeOf(itemCode);
     if (type === undefined) throw this.fail(`0x${hexByte(itemCode)} is not the constructor of a type`);
     this.#expect(count, leastWidth(itemCode));
+    this.#weigh(count);
     const items: PrimitiveValues[PrimitiveType][] = [];
     for (let i = 0; i < count; i++) items.push(this.#primitive(itemCode));
     this.close(outer);
@@ -418,11 +508,24 @@ export class Reader {
     if (++this.#depth > this.#maxDepth) throw this.fail(`values nest deeper than ${this.#maxDepth}`);
   }
 
-  #open(small: boolean): number {
+  #open(small: boolean, weight: number, each: number): number {
     this.#descend();
     const count = this.#enter(small);
     this.#expect(count, 1);
+    this.#weigh(weight + each * count);
     return count;
+  }
+
+  // Counts memory before it is taken: bytes must not multiply.
+  #weigh(weight: number): void {
+    this.#values += weight;
+    if (this.#values <= this.#maxValues) return;
+    throw this.fail(`the values weigh more than ${this.#maxValues}`, condition.resourceLimitExceeded);
+  }
+
+  #note(known: WireTypes, place: unknown, type: PrimitiveType): void {
+    this.#weigh(1);
+    known.set(place, type);
   }
 
   // The size counts the bytes after itself, so the count is inside [types 1.6.22].
@@ -446,6 +549,7 @@ export class Reader {
   }
 
   #time(): Date | bigint {
+    this.#weigh(BINARY_WEIGHT);
     const at = this.#position;
     // Exact as far as a Date reaches, and without a bigint for every message.
     const date = new Date((this.#u32() | 0) * 0x1_0000_0000 + this.#u32());
@@ -453,6 +557,7 @@ export class Reader {
   }
 
   #view8(length: number): Uint8Array {
+    this.#weigh(BINARY_WEIGHT);
     const start = this.#advance(length);
     return this.#bytes.subarray(start, start + length);
   }

@@ -92,8 +92,8 @@ export type Value =
 /** A map keyed by symbols, such as properties, annotations and filters. Without prototype when decoded. */
 export type Fields = { [key: string]: Value };
 
-/** A value that application properties may hold: anything but lists, maps, arrays and described values. */
-export type SimpleValue = null | boolean | string | number | bigint | Date | Uint8Array | Typed;
+/** A value that application properties may hold: anything but lists, maps and arrays. */
+export type SimpleValue = null | boolean | string | number | bigint | Date | Uint8Array | Typed | Described;
 
 /**
  * A value with the wire type that it is to have, or had.

@@ -1,25 +1,53 @@
 /**
  * The wire types that decoded containers had, where their JavaScript values do not tell: a uint and a double are
- * both a `number`. Kept beside the containers, so that those are ordinary arrays, maps and records, and consulted
- * when such a container is encoded again.
+ * both a `number`. Consulted when such a container is encoded again.
+ *
+ * They are kept beside the containers, so that those are ordinary arrays, maps and records. A message carries what its
+ * copies need under a symbol, which a spread takes along: `{ ...message, applicationProperties: {
+ * ...message.applicationProperties, retry: 1 } }` keeps the types of all that came.
  *
  * @module
  */
 
-import { fitsBigInt, fitsInteger } from "./checks.ts";
+import { fitsBigInt, fitsInteger, isAscii } from "./checks.ts";
 import type { PrimitiveType } from "./values.ts";
 
 /** What is known of one container. */
-export interface WireTypes {
-  /** The wire types of values by index or key. */
-  readonly values: Map<unknown, PrimitiveType>;
+export class WireTypes {
   /** The wire types of a map's keys, if it has any that are special. */
-  keys: Map<unknown, PrimitiveType> | undefined;
+  keys: Map<unknown, PrimitiveType> | undefined = undefined;
   /** The keys of a record in wire order, where the record does not keep it. */
-  order: readonly string[] | undefined;
+  order: readonly string[] | undefined = undefined;
+  #values: Map<unknown, PrimitiveType> | undefined;
+  // That of the first `#count` items of a list, all of which had the same.
+  #every: PrimitiveType | undefined;
+  #count = 0;
+
+  /** The wire type of the value at an index or key. */
+  get(place: unknown): PrimitiveType | undefined {
+    if (this.#every !== undefined && (place as number) < this.#count) return this.#every;
+    return this.#values?.get(place);
+  }
+
+  /** Notes the wire type of the value at an index or key. */
+  set(place: unknown, type: PrimitiveType): void {
+    (this.#values ??= new Map()).set(place, type);
+  }
+
+  /** Forgets the wire type of the value at a key. */
+  delete(place: unknown): void {
+    this.#values?.delete(place);
+  }
+
+  /** Notes that all items of a list have the same wire type: without an entry for each. */
+  setAll(count: number, type: PrimitiveType): void {
+    this.#every = type;
+    this.#count = count;
+  }
 }
 
 let containers: WeakMap<object, WireTypes> | undefined;
+let originKey: symbol | undefined;
 
 /** What is known of a container; undefined for one that was not decoded, or that holds nothing special. */
 export function recall(container: object): WireTypes | undefined {
@@ -30,11 +58,18 @@ export function recall(container: object): WireTypes | undefined {
 export function remember(container: object): WireTypes {
   containers ??= new WeakMap();
   let known = containers.get(container);
-  if (known === undefined) {
-    known = { values: new Map(), keys: undefined, order: undefined };
-    containers.set(container, known);
-  }
+  if (known === undefined) containers.set(container, known = new WireTypes());
   return known;
+}
+
+/** What a message, or a spread copy of one, was when it was decoded; undefined where no value in it is special. */
+export function originOf<T>(message: object): T | undefined {
+  return originKey === undefined ? undefined : (message as { [key: symbol]: T | undefined })[originKey];
+}
+
+/** Has a message, and its spread copies, carry what it was when it was decoded. */
+export function setOrigin(message: object, origin: object): void {
+  (message as { [key: symbol]: object })[originKey ??= Symbol("origin")] = origin;
 }
 
 /** The wire type of a constructor code, if the decoded value alone would be encoded with another one. */
@@ -80,6 +115,10 @@ export function stillFits(type: PrimitiveType, value: unknown): boolean {
       return typeof value === "number" && (Math.fround(value) === value || Number.isNaN(value));
     case "ulong":
       return typeof value === "bigint" && fitsBigInt(type, value);
+    case "string":
+      return typeof value === "string" && value.isWellFormed();
+    case "symbol":
+      return typeof value === "string" && isAscii(value);
     default:
       return false;
   }

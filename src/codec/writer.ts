@@ -152,14 +152,18 @@ export class Writer extends ByteWriter {
     else this.value(value);
   }
 
-  /** Writes a record as a map whose keys all are symbols or all are strings; `check` throws for what it may not hold. */
+  /**
+   * Writes a record as a map whose keys all are symbols or all are strings; `check` throws for what it may not hold, `known`
+   * are the wire types that its values and keys came with.
+   */
   record<T extends Encodable>(
     record: Readonly<Record<string, T>>,
     keyType: "symbol" | "string",
     check?: (key: string, value: T) => void,
+    known: WireTypes | undefined = recall(record),
   ): void {
     const start = this.open();
-    this.close(start, 0xc1, this.#record(record, keyType, check as (key: string, value: Encodable) => void));
+    this.close(start, 0xc1, this.#record(record, keyType, known, check as (key: string, value: Encodable) => void));
   }
 
   /** Begins a compound value, and gives the place to {@linkcode Writer.close}. */
@@ -205,7 +209,7 @@ export class Writer extends ByteWriter {
     if (!(value instanceof Described)) return this.typed("map", value);
     this.#descend();
     this.descriptor(value.descriptor);
-    this.valueAs(recall(value)?.values.get("value"), value.value);
+    this.valueAs(recall(value)?.get("value"), value.value);
     this.#depth--;
   }
 
@@ -257,7 +261,7 @@ export class Writer extends ByteWriter {
         if (!Array.isArray(value)) throw misfit(type, value);
         return this.#elements(value);
       case "map":
-        return value instanceof Map ? this.#entries(value) : this.#record(value, "string");
+        return value instanceof Map ? this.#entries(value) : this.#record(value, "string", undefined);
       case "array":
         if (!(value instanceof AmqpArray)) throw misfit(type, value);
         return this.#items(value);
@@ -277,7 +281,7 @@ export class Writer extends ByteWriter {
 
   #elements(list: readonly Encodable[]): number {
     const known = recall(list);
-    for (let i = 0; i < list.length; i++) this.valueAs(known?.values.get(i), list[i]);
+    for (let i = 0; i < list.length; i++) this.valueAs(known?.get(i), list[i]);
     return list.length;
   }
 
@@ -291,24 +295,34 @@ export class Writer extends ByteWriter {
       if (written !== undefined && written.size === written.add(hex(this.view().subarray(start))).size) {
         throw new TypeError("Cannot encode map: two keys are equal");
       }
-      this.valueAs(known?.values.get(key), value);
+      this.valueAs(known?.get(key), value);
     }
     return 2 * map.size;
   }
 
-  #record(record: unknown, keyType: "symbol" | "string", check?: (key: string, value: Encodable) => void): number {
+  #record(
+    record: unknown,
+    keyType: "symbol" | "string",
+    known: WireTypes | undefined,
+    check?: (key: string, value: Encodable) => void,
+  ): number {
     if (!isRecord(record)) throw misfit("map", record);
-    const known = recall(record);
     const keys = orderedKeys(record, known);
     for (const key of keys) {
       const value = record[key];
       check?.(key, value);
-      if (keyType === "symbol") this.symbol(key);
-      else this.string(key);
+      this.#key(known?.keys?.get(key) ?? keyType, key);
       if (known === undefined) this.value(value);
-      else this.valueAs(known.values.get(key), value);
+      else this.valueAs(known.get(key), value);
     }
     return 2 * keys.length;
+  }
+
+  // Keys of the kind that the record has, but for those that came as another kind.
+  #key(type: PrimitiveType, key: string): void {
+    if (type === "ulong") this.typed(type, BigInt(key));
+    else if (type === "symbol") this.symbol(key);
+    else this.string(key);
   }
 
   #items(array: AmqpArray): number {

@@ -29,12 +29,21 @@ import {
   uuid,
   type Value,
 } from "../../src/codec/types.ts";
+import type { CodecLimits } from "../../src/codec/reader.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { test } from "../harness.ts";
 import { amidst, assertAmqpError, compact, sized, wire, written } from "./bytes.ts";
 
-function read(hex: string): DecodedMessage {
-  return decodeMessage(wire(hex));
+const strict = { maxDepth: 32, maxElements: 65_536, strict: true };
+
+function read(hex: string, limits?: CodecLimits): DecodedMessage {
+  return decodeMessage(wire(hex), limits);
+}
+
+/** The sections alone, without what a message carries beside them. */
+function sections(message: Message): Message {
+  const { header, deliveryAnnotations, messageAnnotations, properties, applicationProperties, body, footer } = message;
+  return { header, deliveryAnnotations, messageAnnotations, properties, applicationProperties, body, footer };
 }
 
 function write(message: Message, bare?: Uint8Array): string {
@@ -46,8 +55,8 @@ function there(message: Message): DecodedMessage {
   return read(write(message));
 }
 
-function assertRefused(hex: string, includes: string): void {
-  const error = assertAmqpError(() => read(hex), includes);
+function assertRefused(hex: string, includes: string, limits?: CodecLimits): void {
+  const error = assertAmqpError(() => read(hex, limits), includes);
   assertEquals(error.scope, "delivery");
 }
 
@@ -90,9 +99,13 @@ test("MSG-1: descriptors of sections may be symbols", () => {
 test("MSG-1: a section that is repeated, out of order or unknown is refused", () => {
   const all = [header, deliveryAnnotations, messageAnnotations, properties, applicationProperties, body, footer];
   for (const [i, first] of all.entries()) {
-    assertRefused(first + first, "Cannot decode message: a section occurs twice or out of order");
-    for (const second of all.slice(0, i)) assertRefused(first + second, "a section occurs twice or out of order");
-    for (const second of all.slice(i + 1)) read(first + second);
+    assertRefused(first + first, "Cannot decode message: a section occurs twice");
+    for (const second of all.slice(0, i)) {
+      assertRefused(first + second, "a section is out of order", strict);
+      assertRefused(first + second + first, "a section occurs twice");
+      assertEquals(sections(read(first + second)), sections(read(second + first)));
+    }
+    for (const second of all.slice(i + 1)) read(first + second, strict);
   }
   assertRefused(body + "00 53 79 c1 01 00", "the descriptor is not that of a known section");
   assertRefused("00 53 24 45", "the descriptor is not that of a known section");
@@ -106,22 +119,23 @@ test("MSG-2: a body is of one kind only", () => {
   const kinds = ["00 53 75 a0 00", "00 53 76 45", "00 53 77 40"];
   for (const [i, first] of kinds.entries()) {
     for (const second of kinds.slice(i + 1)) assertRefused(first + second, "the body is of two kinds");
-    for (const second of kinds.slice(0, i)) assertRefused(first + second, "a section occurs twice or out of order");
+    for (const second of kinds.slice(0, i)) assertRefused(first + second, "the body is of two kinds");
   }
   assertRefused("00 53 77 40 00 53 77 40", "a section occurs twice");
 });
 
 test("MSG-2: a section holds what its kind says", () => {
   assertRefused("00 53 75 a1 00", "constructor 0xa1 of data is not binary");
-  assertRefused("00 53 75 40", "constructor 0x40 of data is not binary");
+  assertRefused("00 53 75 40", "constructor 0x40 of data is not binary", strict);
   assertRefused("00 53 76 c1 01 00", "constructor 0xc1 of a sequence is not list");
   assertRefused("00 53 70 c1 01 00", "Cannot decode header: constructor 0xc1 is not list");
   assertRefused(
     "00 53 73 c0 03 01 52 05",
     'Cannot decode properties: constructor 0x52 is not message-id (field "messageId"',
+    strict,
   );
   assertRefused("00 53 72 45", "Cannot decode message: constructor 0x45 is not map");
-  assertRefused("00 53 74 40", "constructor 0x40 is not map");
+  assertRefused("00 53 74 40", "constructor 0x40 is not map", strict);
 });
 
 test("MSG-2: no body is taken as null, and never sent", () => {
@@ -245,7 +259,7 @@ test("MSG-7: application properties have string keys and simple values", () => {
     "": "empty",
   });
   assertEquals(there({ applicationProperties: simple }).applicationProperties, simple);
-  const compound = [[], new Map(), {}, array("ubyte", []), described(1n, 1), array("ubyte", [])];
+  const compound = [[], new Map(), {}, array("ubyte", []), array("ubyte", [])];
   for (const value of compound) {
     const message = { applicationProperties: { "a\nb": value } } as unknown as Message;
     assertThrows(
@@ -254,7 +268,7 @@ test("MSG-7: application properties have string keys and simple values", () => {
       'Cannot encode application properties: "a\\u{a}b" is not a simple value',
     );
   }
-  assertRefused("00 53 74 c1 05 02 a3 01 61 41", "a map key has constructor 0xa3, not string");
+  assertRefused("00 53 74 c1 05 02 a3 01 61 41", "a map key has constructor 0xa3, not string", strict);
   assertRefused("00 53 74 c1 03 02 40 41", "a map key has constructor 0x40, not string");
   // What others send in spite of the rule is read all the same.
   assertEquals<unknown>(read("00 53 74 c1 05 02 a1 01 61 45").applicationProperties?.a, []);
@@ -270,8 +284,8 @@ test("MSG-7: application properties keep their types", () => {
 test("MSG-8: annotations have symbol keys, and unknown ones are kept", () => {
   const annotations = fields({ "x-opt-a": 1.5, other: "x" });
   assertEquals(there({ messageAnnotations: annotations }).messageAnnotations, annotations);
-  assertRefused("00 53 72 c1 05 02 a1 01 61 41", "a map key has constructor 0xa1, not symbol");
-  assertRefused("00 53 72 c1 04 02 53 05 41", "a map key has constructor 0x53, not symbol");
+  assertRefused("00 53 72 c1 05 02 a1 01 61 41", "a map key has constructor 0xa1, not symbol", strict);
+  assertRefused("00 53 72 c1 04 02 53 05 41", "a map key has constructor 0x53, not symbol", strict);
   assertThrows(() => write({ messageAnnotations: { é: 1 } }), RangeError, "Cannot encode symbol");
 });
 

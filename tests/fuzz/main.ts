@@ -1,6 +1,8 @@
 /**
  * Fuzzes for as long as it is told to: `tests/fuzz/main.ts --seconds 60 --seed 1 --target engine`.
  *
+ * `--target weight` measures what decoding takes per byte of input instead, worst shapes first.
+ *
  * Each target runs one case after the other, all in turn unless one is named; a case is repeated by `--seconds 0` and its
  * own seed. It ends with status 1 at the first case that fails.
  *
@@ -11,6 +13,7 @@ import { parseArgs } from "node:util";
 import process from "node:process";
 import { random } from "../harness.ts";
 import { targets } from "./targets.ts";
+import { printWeights } from "./weight.ts";
 
 const { values } = parseArgs({
   options: {
@@ -19,6 +22,10 @@ const { values } = parseArgs({
     target: { type: "string" },
   },
 });
+if (values.target === "weight") {
+  printWeights();
+  process.exit();
+}
 const first = Number(values.seed) >>> 0;
 const chosen = Object.entries(targets).filter(([name]) => values.target === undefined || name === values.target);
 if (chosen.length === 0) throw new RangeError(`Cannot fuzz "${values.target}": targets are ${Object.keys(targets)}`);
@@ -43,6 +50,7 @@ do {
   }
   cases++;
 } while (performance.now() < deadline);
+if ("gc" in globalThis) printWeights();
 for (const [name, count] of counts) {
   console.log(`${name}: ${count} cases, ${Math.round(1_000 * count / spent.get(name)!)} a second`);
 }

@@ -211,18 +211,23 @@ test("MSG-4: rhea gets back what it sent through us, section by section", async 
   for (const [i, message] of seen.entries()) assertEquals(bare(message), bare(messages[i]));
 });
 
-test("MSG-1: a footer of rhea's, which it writes before the body, costs the message and not the link", async () => {
-  await using server = await acceptorServer({
-    onReceiver: (request) => request.accept().serve(({ message }) => message),
-  });
-  await using client = await rheaClient(server.url);
-  const sender = client.connection.open_sender("q");
-  const outcomes: unknown[] = [];
-  sender.on("rejected", ({ delivery }) => outcomes.push(delivery!.remote_state!.error!.condition));
-  const accepted = once(sender, "accepted");
-  sendAll(sender, [{ body: "a", footer: { "x-opt-hash": "h" } }, { body: "b" }]);
-  await accepted;
-  assertEquals(outcomes, ["amqp:decode-error"]);
+test("MSG-1: a footer of rhea's, which it writes before the body, is read; limits.strict rejects the message and not the link", async () => {
+  for (const strict of [false, true]) {
+    const footers: unknown[] = [];
+    await using server = await acceptorServer({
+      limits: { strict },
+      onReceiver: (request) => request.accept().serve(({ message }) => void footers.push({ ...message.footer })),
+    });
+    await using client = await rheaClient(server.url);
+    const sender = client.connection.open_sender("q");
+    const outcomes: unknown[] = [];
+    sender.on("rejected", ({ delivery }) => outcomes.push(delivery!.remote_state!.error!.condition));
+    sender.on("accepted", () => outcomes.push("accepted"));
+    sendAll(sender, [{ body: "a", footer: { "x-opt-hash": "h" } }, { body: "b" }]);
+    while (outcomes.length < 2) await once(sender, "settled");
+    assertEquals(outcomes, [strict ? "amqp:decode-error" : "accepted", "accepted"]);
+    assertEquals(footers, strict ? [{}] : [{ "x-opt-hash": "h" }, {}]);
+  }
 });
 
 test("MSG-11: a message of another format passes as bytes, to rhea and from it", async () => {
