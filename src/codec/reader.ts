@@ -301,7 +301,7 @@ export class Reader {
    * Reads a map whose keys all are symbols or all are strings; `lenient` takes the other kind of key as well, and ulongs,
    * which become their digits.
    */
-  record(code: number, keyType: "symbol" | "string", lenient = this.generous): Fields {
+  record(code: number, keyType: "symbol" | "string", lenient: boolean = this.generous): Fields {
     const outer = this.#end;
     const count = this.openMap(code);
     // No prototype: "__proto__" is a key like any other.
