@@ -146,7 +146,13 @@ function receiverKinds(): OptionKinds<ReceiverOptions> {
 }
 
 /** Kinds of the bounds of decoding. */
-export const CODEC_LIMIT_KINDS: OptionKinds<CodecLimits> = { maxDepth: "number", maxElements: "number" };
+export const CODEC_LIMIT_KINDS: OptionKinds<CodecLimits> = {
+  maxDepth: "number",
+  maxElements: "number",
+  maxValues: "number",
+  maxFrameValues: "number",
+  strict: "boolean",
+};
 
 /** Kinds of the options of a session. */
 export const SESSION_KINDS: OptionKinds<SessionOptions> = {
