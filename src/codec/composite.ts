@@ -5,7 +5,6 @@
  */
 
 import * as condition from "../base/condition.ts";
-import { fitsInteger, type IntegerType, isAscii } from "./checks.ts";
 import { typeOf } from "./codes.ts";
 import {
   anyForm,
@@ -26,10 +25,9 @@ import {
   unsettledForm,
 } from "./plans.ts";
 import { Reader } from "./reader.ts";
-import { ambiguousType, recall, stillFits, type WireTypes } from "./wire_types.ts";
-import { hex, hexByte, quote, utf8 } from "../base/text.ts";
-import { decodeUtf8 } from "./primitives.ts";
-import { AmqpArray, Described, type PrimitiveType, Typed } from "./values.ts";
+import { ambiguousType, recall, type WireTypes } from "./wire_types.ts";
+import { hex, hexByte, quote } from "../base/text.ts";
+import { AmqpArray, Described, Typed } from "./values.ts";
 import type { Composite, CompositeOf, FilledOf, Kind, WithDefaults } from "./types.ts";
 import { Writer } from "./writer.ts";
 
@@ -174,9 +172,8 @@ function encodeFields(writer: Writer, plan: Plan, composite: FieldValues, known?
     // Nulls are written when a value follows them, so that none are trailing.
     for (; count < i; count++) writer.u8(0x40);
     count++;
-    const type = known?.get(field.key);
     try {
-      if (type === undefined || !encodeLike(writer, type, value)) encodeField(writer, field, value, composite);
+      if (!known?.writeField?.(writer, known.get(field.key), value)) encodeField(writer, field, value, composite);
     } catch (error) {
       throw located(error, `${plan.kind}, field "${field.key}"`);
     }
@@ -214,25 +211,6 @@ function encodeField(writer: Writer, field: FieldPlan, value: unknown, composite
     default:
       return writer.typed(field.type, value);
   }
-}
-
-// Writes a field with the type that it came with, which was not that of the table; false when the value has changed so that it
-// does not fit any more.
-function encodeLike(writer: Writer, type: PrimitiveType, value: unknown): boolean {
-  const plain = value instanceof Date ? value.getTime() : value instanceof Uint8Array ? decodeUtf8(value) : value;
-  const isNumber = typeof plain === "number" || typeof plain === "bigint";
-  const given = !isNumber || !isInteger(type)
-    ? plain
-    : type === "ulong" || type === "long"
-    ? toBigInt(plain)
-    : Number(plain);
-  if (type !== "long" ? !stillFits(type, given) : typeof given !== "bigint") return false;
-  writer.typed(type, given);
-  return true;
-}
-
-function toBigInt(value: number | bigint): bigint | undefined {
-  return Number.isSafeInteger(Number(value)) || typeof value === "bigint" ? BigInt(value) : undefined;
 }
 
 function encodeName(writer: Writer, field: FieldPlan, value: unknown): void {
@@ -314,13 +292,13 @@ function missing(reader: Reader, plan: Plan, present: number): Error {
 function decodeField(reader: Reader, field: FieldPlan, code: number, composite: FieldValues): unknown {
   switch (field.form) {
     case uintForm:
-      if (code !== 0x52 && code !== 0x70 && code !== 0x43) return decodeLike(reader, field, code, composite);
+      if (code !== 0x52 && code !== 0x70 && code !== 0x43) return otherwise(reader, field, code, composite);
       return reader.uint(code);
     case booleanForm:
       if (code !== 0x41 && code !== 0x42 && code !== 0x56) throw mistyped(reader, code, "boolean");
       return reader.boolean(code);
     case timestampForm:
-      if (code !== 0x83) return decodeLike(reader, field, code, composite);
+      if (code !== 0x83) return otherwise(reader, field, code, composite);
       return reader.timestamp();
     case enumerationForm:
       return decodeName(reader, field, code);
@@ -333,7 +311,7 @@ function decodeField(reader: Reader, field: FieldPlan, code: number, composite: 
     case compositeForm:
       return decodeNested(reader, field.archetype, code);
     case messageIdForm:
-      if (!isMessageIdType(typeOf(code))) return decodeLike(reader, field, code, composite);
+      if (!isMessageIdType(typeOf(code))) return otherwise(reader, field, code, composite);
       return reader.value(code);
     case anyForm: {
       const type = ambiguousType(code);
@@ -341,41 +319,15 @@ function decodeField(reader: Reader, field: FieldPlan, code: number, composite: 
       return reader.value(code);
     }
     default:
-      if (typeOf(code) !== field.type) return decodeLike(reader, field, code, composite);
+      if (typeOf(code) !== field.type) return otherwise(reader, field, code, composite);
       return reader.scalar(code);
   }
 }
 
-// A field that came with a type that is not that of the table, but says the same: a symbol for a string, an int for a uint.
-// In a message only, and the type is noted, so that it is written back as it came.
-function decodeLike(reader: Reader, field: FieldPlan, code: number, composite: FieldValues): unknown {
-  const type = typeOf(code);
-  const wanted = field.form === messageIdForm ? "message-id" : field.type;
-  if (!reader.generous || type === undefined) throw mistyped(reader, code, wanted);
-  const isText = type === "string" || type === "symbol";
-  if (!isText && !isInteger(type)) throw mistyped(reader, code, wanted);
-  const value = likeness(field, reader.scalar(code) as string | number | bigint);
-  if (value === undefined) throw mistyped(reader, code, wanted);
-  reader.remember(composite).set(field.key, type);
+function otherwise(reader: Reader, field: FieldPlan, code: number, composite: FieldValues): unknown {
+  const value = reader.likeness?.(reader, field, code, composite);
+  if (value === undefined) throw mistyped(reader, code, field.form === messageIdForm ? "message-id" : field.type);
   return value;
-}
-
-function likeness({ form, type }: FieldPlan, value: string | number | bigint): unknown {
-  if (typeof value === "string") {
-    if (type === "binary") return utf8(value);
-    return form === messageIdForm || type === "string" || type === "symbol" && isAscii(value) ? value : undefined;
-  }
-  if (form === messageIdForm) return BigInt(value);
-  if (form === timestampForm) {
-    const date = new Date(Number(value));
-    return Number.isNaN(date.getTime()) ? undefined : date;
-  }
-  const number = Number(value);
-  return isInteger(type) && fitsInteger(type as IntegerType, number) ? number : undefined;
-}
-
-function isInteger(type: PrimitiveType): boolean {
-  return /^(u?(byte|short|int|long))$/.test(type);
 }
 
 // One value may stand alone or in an array, and no value is an empty array [types 1.4].

@@ -4,12 +4,12 @@
  * @module
  */
 
-import { concat } from "@std/bytes";
 import { type Body, bytesOf, DataBody, SequenceBody, textOf, ValueBody } from "./body.ts";
 import { typeOf } from "./codes.ts";
-import { decodeAs, encodeAs, readDescriptor } from "./composite.ts";
+import { decodeAs, encodeAs } from "./composite.ts";
 import { definitions, sections } from "./definitions.ts";
-import { type CodecLimits, Reader } from "./reader.ts";
+import { bareOf, bitOf, isBody, messageReader, readSection } from "./generous.ts";
+import type { CodecLimits, Reader } from "./reader.ts";
 import { ambiguousType, originOf, recall, setOrigin, type WireTypes } from "./wire_types.ts";
 import { hexByte, quote } from "../base/text.ts";
 import type { Fields, Header, Properties } from "./types.ts";
@@ -95,7 +95,7 @@ export class DecodedMessage implements Message {
     this.applicationProperties = undefined;
     this.body = null;
     this.footer = undefined;
-    const reader = new Reader(bytes, limits, "delivery");
+    const reader = messageReader(bytes, limits);
     let bareStart = bytes.length;
     let bareEnd = bytes.length;
     let seen = 0;
@@ -211,69 +211,6 @@ export function encodeFooter(message: Message, writer: Writer): void {
  */
 export function decodeMessage(bytes: Uint8Array, limits?: CodecLimits): DecodedMessage {
   return new DecodedMessage(bytes, limits);
-}
-
-/**
- * The message with its sections in the order of the specification, each as it came; the same array if they are in order.
- *
- * @throws {AmqpError} With scope `"delivery"` and condition `amqp:decode-error` if the bytes are no sections, or one occurs
- * twice.
- */
-export function sectionsInOrder(bytes: Uint8Array): Uint8Array {
-  const parts = sectionsOf(bytes);
-  const isInOrder = parts.every(({ section }, i) => i === 0 || section >= parts[i - 1].section);
-  return isInOrder ? bytes : concat(sorted(parts).map(({ part }) => part));
-}
-
-// Each section with its bytes; nothing of them is decoded.
-function sectionsOf(bytes: Uint8Array): { section: number; part: Uint8Array }[] {
-  const reader = new Reader(bytes, undefined, "delivery");
-  const parts: { section: number; part: Uint8Array }[] = [];
-  let seen = 0;
-  for (let last = 0; reader.remaining > 0;) {
-    const start = reader.position;
-    const section = readSection(reader, last, seen);
-    reader.skip();
-    parts.push({ section, part: bytes.subarray(start, reader.position) });
-    seen |= bitOf(section);
-    last = section;
-  }
-  return parts;
-}
-
-function sorted<T extends { section: number }>(parts: readonly T[]): T[] {
-  return [...parts].sort((a, b) => a.section - b.section);
-}
-
-function bareOf(bytes: Uint8Array): Uint8Array {
-  const bare = sectionsOf(bytes).filter(({ section }) =>
-    section >= definitions.properties.code && section !== sections.footer.code
-  );
-  return concat(sorted(bare).map(({ part }) => part));
-}
-
-function readSection(reader: Reader, last: number, seen: number): number {
-  reader.subject = "message";
-  if (reader.code() !== 0x00) throw reader.fail("a section does not begin with a descriptor");
-  const section = readDescriptor(reader);
-  if (section < definitions.header.code || section > sections.footer.code) {
-    throw reader.fail("the descriptor is not that of a known section");
-  }
-  const isRepeated = section === last && (section === sections.data.code || section === sections.sequence.code);
-  if ((seen & bitOf(section)) !== 0 && !isRepeated) throw reader.fail("a section occurs twice");
-  if (section < last && !reader.generous) throw reader.fail("a section is out of order");
-  if (isBody(section) && (seen & BODY_BITS & ~bitOf(section)) !== 0) throw reader.fail("the body is of two kinds");
-  return section;
-}
-
-const BODY_BITS = 1 << 5 | 1 << 6 | 1 << 7;
-
-function bitOf(section: number): number {
-  return 1 << section - definitions.header.code;
-}
-
-function isBody(section: number): boolean {
-  return section >= sections.data.code && section <= sections.value.code;
 }
 
 function decodeSection(reader: Reader, section: number, message: DecodedMessage): void {

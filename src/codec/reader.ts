@@ -9,6 +9,7 @@ import { AmqpError, type ErrorScope } from "../base/errors.ts";
 import { decodeUtf8, formatUuid, loaded, shortAscii, uint32At } from "./primitives.ts";
 import { isCharacter } from "./checks.ts";
 import { leastWidth, typeOf } from "./codes.ts";
+import type { FieldPlan } from "./plans.ts";
 import { ambiguousType, recall, remember, type WireTypes } from "./wire_types.ts";
 import { hexByte, quote } from "../base/text.ts";
 import { AmqpArray, Described, type Fields, type PrimitiveType, type PrimitiveValues, Typed } from "./values.ts";
@@ -63,6 +64,9 @@ const TYPES_WEIGHT = 14;
 // which takes twice the time to fill, and four times the memory.
 const nothing = {};
 
+/** The value of a field of a composite that has another type than the table says; undefined if it cannot be one. */
+export type Likeness = (reader: Reader, field: FieldPlan, code: number, composite: object) => unknown;
+
 /** Any primitive that is not compound, without a wrapper. */
 export type Scalar = PrimitiveValues[Exclude<PrimitiveType, "list" | "map" | "array">];
 
@@ -85,8 +89,8 @@ export class Reader {
   #elements = 0;
   #values = 0;
 
-  /** Whether a message is read although it is not by the letter. */
-  readonly generous: boolean;
+  /** Reads a field that has another type than the table says, in messages that may be not by the letter. */
+  likeness: Likeness | undefined;
   /** Whether a wire type was noted, because the decoded value alone would be encoded with another one. */
   noted = false;
   /** What is being decoded, for error messages. */
@@ -101,7 +105,6 @@ export class Reader {
     this.#maxElements = limits?.maxElements ?? MAX_ELEMENTS;
     this.#maxValues = limits?.maxValues ?? MAX_VALUES;
     this.#scope = scope;
-    this.generous = scope === "delivery" && limits?.strict !== true;
     this.#end = bytes.length;
   }
 
@@ -130,6 +133,11 @@ export class Reader {
     this.#depth = 0;
     this.#elements = 0;
     this.#values = 0;
+  }
+
+  /** Whether what is not by the letter is read all the same. */
+  get generous(): boolean {
+    return this.likeness !== undefined;
   }
 
   /** What was decoded so far, in units of about 32 bytes of memory. */
@@ -178,18 +186,6 @@ export class Reader {
       default:
         return this.#primitive(code);
     }
-  }
-
-  /** Passes over a value without making anything of it; `code` is its constructor if that was read already. */
-  skip(code: number = this.#u8()): void {
-    while (code === 0x00) {
-      this.skip();
-      code = this.#u8();
-    }
-    if (typeOf(code) === undefined) throw this.fail(`0x${hexByte(code)} is not the constructor of a type`);
-    const width = leastWidth(code);
-    if (code < 0xa0) this.#advance(width);
-    else this.#advance(width === 1 ? this.#u8() : this.#u32());
   }
 
   /** Reads what follows the constructor of a type that is not compound. */
@@ -393,22 +389,11 @@ export class Reader {
     const count = this.openList(code);
     const list: Value[] = [];
     let known: WireTypes | undefined;
-    // As long as all items have the same type, one note is enough.
-    let same = true;
-    const first = count > 0 ? ambiguousType(this.peek()) : undefined;
     for (let i = 0; i < count; i++) {
       const type = ambiguousType(this.peek());
-      if (same && type !== first) {
-        same = false;
-        if (first !== undefined) {
-          known = this.remember(list);
-          for (let k = 0; k < i; k++) this.#note(known, k, first);
-        }
-      }
       list.push(this.value());
-      if (!same && type !== undefined) this.#note(known ??= this.remember(list), i, type);
+      if (type !== undefined) this.#note(known ??= this.remember(list), i, type);
     }
-    if (same && first !== undefined) this.remember(list).setAll(count, first);
     this.close(outer);
     return list;
   }

@@ -11,6 +11,7 @@
 
 import { fitsBigInt, fitsInteger, isAscii } from "./checks.ts";
 import type { PrimitiveType } from "./values.ts";
+import type { Writer } from "./writer.ts";
 
 /** What is known of one container. */
 export class WireTypes {
@@ -18,31 +19,31 @@ export class WireTypes {
   keys: Map<unknown, PrimitiveType> | undefined = undefined;
   /** The keys of a record in wire order, where the record does not keep it. */
   order: readonly string[] | undefined = undefined;
+  /**
+   * Writes a field of a composite with a type that is not that of the table; false if the type does not hold the value. Set
+   * where a field came so.
+   */
+  writeField: ((writer: Writer, type: PrimitiveType | undefined, value: unknown) => boolean) | undefined = undefined;
   #values: Map<unknown, PrimitiveType> | undefined;
-  // That of the first `#count` items of a list, all of which had the same.
-  #every: PrimitiveType | undefined;
+  // Of a list the first items, which mostly all have the same type, take no entries.
+  #first: PrimitiveType | undefined;
   #count = 0;
 
   /** The wire type of the value at an index or key. */
   get(place: unknown): PrimitiveType | undefined {
-    if (this.#every !== undefined && (place as number) < this.#count) return this.#every;
-    return this.#values?.get(place);
+    const isFirst = typeof place === "number" && place < this.#count && place >>> 0 === place;
+    return isFirst ? this.#first : this.#values?.get(place);
   }
 
   /** Notes the wire type of the value at an index or key. */
   set(place: unknown, type: PrimitiveType): void {
-    (this.#values ??= new Map()).set(place, type);
+    if (place === this.#count && type === (this.#first ??= type)) this.#count++;
+    else (this.#values ??= new Map()).set(place, type);
   }
 
   /** Forgets the wire type of the value at a key. */
   delete(place: unknown): void {
     this.#values?.delete(place);
-  }
-
-  /** Notes that all items of a list have the same wire type: without an entry for each. */
-  setAll(count: number, type: PrimitiveType): void {
-    this.#every = type;
-    this.#count = count;
   }
 }
 

@@ -5,13 +5,8 @@
  */
 
 import { assertEquals, assertNotStrictEquals, assertThrows } from "@std/assert";
-import {
-  type DecodedMessage,
-  decodeMessage,
-  encodeMessage,
-  type Message,
-  sectionsInOrder,
-} from "../../src/codec/message.ts";
+import { sectionsInOrder } from "../../src/codec/generous.ts";
+import { type DecodedMessage, decodeMessage, encodeMessage, type Message } from "../../src/codec/message.ts";
 import { described, type Properties } from "../../src/codec/types.ts";
 import { AmqpError } from "../../src/base/errors.ts";
 import { test } from "../harness.ts";
