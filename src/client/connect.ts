@@ -11,6 +11,7 @@ import { checkAddress, checkOptions, type OptionKinds } from "../base/options.ts
 import { quote } from "../base/text.ts";
 import { abortable, ignore, type WaitOptions, within } from "../base/wait.ts";
 import type { Message } from "../codec/message.ts";
+import { FastPathReader } from "../codec/fast_path.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import type { Accepted, Fields, SaslFrameBody } from "../codec/types.ts";
 import { ClientHandshake } from "../engine/client_handshake.ts";
@@ -165,7 +166,7 @@ export async function connect(
   signal?.throwIfAborted();
   const policy = reconnect === false ? undefined : reconnect ?? {};
   const urls = urlsOf(where);
-  const terms = connectionTerms(options);
+  const terms = { ...connectionTerms(options), fastPath: FastPathReader };
   const list = policy?.shuffle ? shuffled(urls, terms.environment) : urls;
   const reconnector = new Reconnector(list, options, policy);
   return await opened(await withClaims(new Connection(terms, reconnector.hooks), options), reconnector, signal);
@@ -294,7 +295,7 @@ export function openOver(
   const { hostname, saslInit } = options;
   const fresh = auth !== undefined && !(auth instanceof SaslClient);
   const sasl = fresh ? new SaslClient(auth, { hostname, secure: true }) : auth;
-  const connection = new Connection(connectionTerms(options), {});
+  const connection = new Connection({ ...connectionTerms(options), fastPath: FastPathReader }, {});
   connection.attach(channel, { ...loginTerms(sasl, saslInit), hostname });
   return connection;
 }

@@ -10,6 +10,7 @@
 
 import { uint32At } from "./primitives.ts";
 import { definitions } from "./definitions.ts";
+import type { Frame } from "./frame.ts";
 import type { DeliveryState, Disposition, Properties, Transfer } from "./types.ts";
 
 /**
@@ -76,6 +77,18 @@ export class FastPathReader {
   /** A view of some of the bytes. */
   view(start: number, end: number): Uint8Array {
     return new Uint8Array(this.#buffer, this.#offset + start, end - start);
+  }
+
+  /** The frame that stands there, if it is one of AMQP with an ordinary performative, and without an extended header. */
+  frame(start: number, size: number): Frame | undefined {
+    const bytes = this.#bytes;
+    if (bytes[start + 4] !== 2 || bytes[start + 5] !== 0) return undefined;
+    const end = start + size;
+    const body = this.performative(start + 8, end);
+    if (body === undefined) return undefined;
+    const channel = bytes[start + 6] << 8 | bytes[start + 7];
+    const payload = body.kind === "transfer" ? this.view(this.#position, end) : undefined;
+    return { type: 0, channel, body, payload, size };
   }
 
   /** The performative that stands there, if it is an ordinary one, and is followed by nothing but a payload. */

@@ -8,7 +8,6 @@ import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { noBytes, uint32At } from "./primitives.ts";
 import { decodeProvider } from "./composite.ts";
-import { FastPathReader } from "./fast_path.ts";
 import { archetypes } from "./plans.ts";
 import { type CodecLimits, MAX_DEPTH, MAX_ELEMENTS, MAX_FRAME_VALUES, Reader } from "./reader.ts";
 import { hex, hexByte } from "../base/text.ts";
@@ -44,12 +43,17 @@ export interface Frame {
   readonly size: number;
 }
 
+/** Makes what reads ordinary frames from one array of bytes, and leaves the others; see fast_path.ts. */
+export type FastPath = new (bytes: Uint8Array) => { frame(start: number, size: number): Frame | undefined };
+
 /** How a {@linkcode FrameDecoder} is made. */
 export interface FrameDecoderOptions {
   /** The largest frame to accept, in bytes. */
   readonly maxFrameSize: number;
   /** How much decoding one frame may cost. */
   readonly limits?: CodecLimits | undefined;
+  /** What reads the frames that come with every message; without it the table does. Default: nothing. */
+  readonly fastPath?: FastPath | undefined;
 }
 
 /** The smallest frame is its header alone [transport 2.3.1]. */
@@ -93,11 +97,12 @@ export class FrameDecoder {
   /** The largest frame to accept, in bytes; may be changed between frames. */
   maxFrameSize: number;
   readonly #limits: CodecLimits;
+  readonly #fastPath: FastPath | undefined;
   /** Pieces as they were pushed; `#position` is the first byte of the first one that was not used. */
   readonly #pieces: Uint8Array[] = [];
   #position = 0;
   /** Both read the first piece; absent until a frame lies in it that is for them. */
-  #fastReader: FastPathReader | undefined;
+  #fastReader: InstanceType<FastPath> | undefined;
   #reader: Reader | undefined;
   /** What was gathered from several pieces, and how much of it is filled. */
   #gathered: Uint8Array = noBytes();
@@ -109,6 +114,7 @@ export class FrameDecoder {
     this.maxFrameSize = options.maxFrameSize;
     const { maxDepth = MAX_DEPTH, maxElements = MAX_ELEMENTS, maxFrameValues = MAX_FRAME_VALUES } = options.limits ??
       {};
+    this.#fastPath = options.fastPath;
     this.#limits = { maxDepth, maxElements, maxValues: maxFrameValues };
   }
 
@@ -158,7 +164,8 @@ export class FrameDecoder {
       const size = this.#sizeAt(piece, start);
       if (piece.length - start >= size) {
         this.weight = 0;
-        const ordinary = ordinaryFrame(piece, start, size, this.#fastReader ??= new FastPathReader(piece));
+        if (this.#fastPath !== undefined) this.#fastReader ??= new this.#fastPath(piece);
+        const ordinary = this.#fastReader?.frame(start, size);
         const reader = ordinary === undefined ? this.#reader ??= new Reader(piece, this.#limits) : undefined;
         this.#buffered -= size;
         this.#skip(piece, size);
@@ -225,17 +232,6 @@ export class FrameDecoder {
     this.#fastReader = undefined;
     this.#reader = undefined;
   }
-}
-
-function ordinaryFrame(bytes: Uint8Array, start: number, size: number, reader: FastPathReader): Frame | undefined {
-  // Of AMQP, without an extended header.
-  if (bytes[start + 4] !== 2 || bytes[start + 5] !== 0) return undefined;
-  const end = start + size;
-  const body = reader.performative(start + FRAME_HEADER_SIZE, end);
-  if (body === undefined) return undefined;
-  const channel = bytes[start + 6] << 8 | bytes[start + 7];
-  const payload = body.kind === "transfer" ? reader.view(reader.position, end) : undefined;
-  return { type: 0, channel, body, payload, size };
 }
 
 function decodeFrame(bytes: Uint8Array, start: number, size: number, reader: Reader): Frame {

@@ -9,6 +9,7 @@
  * @module
  */
 
+import { typeOf } from "./codes.ts";
 import { fitsBigInt, fitsInteger, isAscii } from "./checks.ts";
 import type { PrimitiveType } from "./values.ts";
 import type { Writer } from "./writer.ts";
@@ -75,30 +76,17 @@ export function setOrigin(message: object, origin: object): void {
 
 /** The wire type of a constructor code, if the decoded value alone would be encoded with another one. */
 export function ambiguousType(code: number): PrimitiveType | undefined {
-  switch (code) {
-    case 0x50:
-      return "ubyte";
-    case 0x60:
-      return "ushort";
-    case 0x43:
-    case 0x52:
-    case 0x70:
-      return "uint";
-    case 0x51:
-      return "byte";
-    case 0x61:
-      return "short";
-    case 0x54:
-    case 0x71:
-      return "int";
-    case 0x72:
-      return "float";
-    case 0x44:
-    case 0x53:
-    case 0x80:
-      return "ulong";
-    default:
-      return undefined;
+  const type = typeOf(code);
+  switch (type) {
+    case "ubyte":
+    case "ushort":
+    case "uint":
+    case "byte":
+    case "short":
+    case "int":
+    case "float":
+    case "ulong":
+      return type;
   }
 }
 

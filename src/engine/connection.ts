@@ -84,7 +84,7 @@ export class ConnectionEndpoint implements SessionConnection {
     const handshake = options.handshake();
     this.handshake = handshake;
     handshake.trace = options.trace;
-    this.#decoder = new FrameDecoder({ maxFrameSize, limits: options.limits });
+    this.#decoder = new FrameDecoder({ maxFrameSize, limits: options.limits, fastPath: options.fastPath });
     // A server has nothing to say in AMQP before SASL is over, so what it says of both goes one way.
     const writer = handshake.client ? new Writer(512) : handshake.out;
     this.#output = new Output(Math.min(maxFrameSize, DEFAULT_MAX_FRAME_SIZE), options.trace, writer);

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { FastPath } from "../codec/frame.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import type { Fields, Open } from "../codec/types.ts";
 import type { FrameTrace } from "./events.ts";
@@ -75,6 +76,8 @@ export interface ConnectionOptions {
   closeTimeoutMs?: number;
   /** Bounds of what is decoded. */
   limits?: CodecLimits;
+  /** What reads the frames that come with every message; for connections that see many. Default: the table of definitions. */
+  fastPath?: FastPath | undefined;
   /** Told of every frame. */
   trace?: (frame: FrameTrace) => void;
 }

@@ -8,6 +8,7 @@ import * as condition from "../base/condition.ts";
 import { type Environment, randomName } from "../base/environment.ts";
 import { AmqpError } from "../base/errors.ts";
 import { checkOptions, type OptionKinds } from "../base/options.ts";
+import { FastPathReader } from "../codec/fast_path.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import type { LogOption } from "../base/log.ts";
 import { quote } from "../base/text.ts";
@@ -237,6 +238,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
       takeLink,
       saslMaxFrameSize: options.saslFrameSize,
       limits: codecLimits(options.limits),
+      fastPath: FastPathReader,
       // Not before: Workers have no randomness until a request comes.
       containerId: options.containerId ?? randomName(options.environment),
     };
