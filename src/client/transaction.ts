@@ -42,7 +42,9 @@ export class Coordinator {
     const control = this.#link();
     await control.ready(options);
     checkCoordinator(control);
-    const state = await this.#ask(control, described(DECLARE, []), options);
+    const state = await this.#ask(control, described(DECLARE, []), options).catch((error) => {
+      throw error instanceof Unanswered ? error.cause : error;
+    });
     if (state?.kind === "declared") return new Transaction(this, control, state.txnId);
     throw refusal("Cannot begin transaction", state);
   }
@@ -62,6 +64,8 @@ export class Coordinator {
   #link(): Sender {
     if (this.#control?.open) return this.#control;
     return this.#control = this.#connection.sender({
+      // What was asked on a connection that is gone must not be asked again on the next.
+      recovery: "fail",
       target: { kind: "coordinator", capabilities: [LOCAL, "amqp:multi-txns-per-ssn", "amqp:multi-ssns-per-txn"] },
       source: { outcomes: ["amqp:accepted:list", "amqp:rejected:list", "amqp:declared:list"] },
     });

@@ -197,7 +197,8 @@ export class Management implements AsyncDisposable {
 
   #requests(): Sender {
     if (this.#sender?.open) return this.#sender;
-    return this.#sender = this.#connection.sender(this.address);
+    // Not every request may be done twice.
+    return this.#sender = this.#connection.sender(this.address, { recovery: "fail" });
   }
 
   async #replies(): Promise<string> {

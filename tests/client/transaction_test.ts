@@ -3,11 +3,14 @@ import { AmqpError, OutcomeError, TransactionError } from "../../src/base/errors
 import { hex } from "../../src/base/text.ts";
 import type { DeliveryState, Outcome } from "../../src/codec/types.ts";
 import type { Described } from "../../src/codec/values.ts";
+import { Broker } from "../../src/broker/broker.ts";
+import { connect } from "../../src/client/connect.ts";
 import type { Connection } from "../../src/client/connection.ts";
 import type { Delivery } from "../../src/client/delivery.ts";
 import type { FrameTrace } from "../../src/engine/events.ts";
 import { acceptor, type AcceptorOptions } from "../../src/server/acceptor.ts";
 import { test } from "../harness.ts";
+import { VirtualNetwork, VirtualTime } from "./virtual.ts";
 import { linkUp } from "./link_up.ts";
 
 /** A peer that has a coordinator, and tells what it was asked. */
@@ -229,4 +232,44 @@ test("TXN-7: acquiring names the transaction in the flow, and ends with what the
   const other = await connection.transaction();
   await assertRejects(() => other.acquire(automatic, 1), TypeError, 'attach it with credit "manual"');
   await connection.close();
+});
+
+test("TXN-8: a connection that comes back brings no transaction with it, and no commit goes out twice", async () => {
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  const broker = new Broker({ queues: { bills: {} }, environment: time } as object);
+  network.up("a", (channel) => broker.accept(channel));
+  const connection = await time.wait(connect("ws://a/", { environment: time, dial: network.dial }));
+  const sender = connection.sender("bills");
+  const lost = await time.wait(connection.transaction());
+  await time.wait(lost.send(sender, { body: "never" }));
+  network.cut("a");
+  await time.pass(60_000);
+  assertEquals(connection.state, "open");
+  const error = await assertRejects(() => time.wait(lost.commit()), TransactionError, "unknown");
+  assertEquals([error.outcome, error.condition], ["rolled-back", "amqp:transaction:unknown-id"]);
+
+  const doubtful = await time.wait(connection.transaction());
+  await time.wait(doubtful.send(sender, { body: "perhaps" }));
+  const committing = doubtful.commit();
+  for (let i = 0; i < 30; i++) await undefined;
+  network.cut("a");
+  const doubt = await time.wait(committing.then(() => undefined, (thrown) => thrown));
+  // It depends on the turn in which the answer came.
+  if (doubt !== undefined) assertEquals([doubt.outcome, doubt.name], ["in-doubt", "TransactionError"]);
+
+  await time.pass(60_000);
+  const fresh = await time.wait(connection.transaction());
+  await time.wait(fresh.send(sender, { body: "at last" }));
+  await time.wait(fresh.commit());
+  const receiver = connection.receiver("bills");
+  const bodies: unknown[] = [];
+  while (bodies.at(-1) !== "at last") {
+    const delivery = await time.wait(receiver.receive());
+    bodies.push(delivery.message.body);
+    delivery.accept();
+  }
+  assert(!bodies.includes("never") && bodies.filter((body) => body === "perhaps").length < 2, String(bodies));
+  await time.wait(connection.close());
+  await time.wait(broker.close());
 });
