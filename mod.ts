@@ -60,6 +60,7 @@ export {
   value,
   ValueBody,
 } from "./src/codec/message.ts";
+export { type Batch, batch, BATCH_FORMAT, type BatchOptions, unbatch } from "./src/codec/batch.ts";
 export { print } from "./src/codec/composite.ts";
 export type { CodecLimits } from "./src/codec/reader.ts";
 export type { FrameTrace } from "./src/engine/events.ts";

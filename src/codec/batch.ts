@@ -1,0 +1,97 @@
+/**
+ * Many messages in one: message format 0x80013700, which Service Bus and Event Hubs take apart again.
+ *
+ * @module
+ */
+
+import type { CodecLimits } from "./reader.ts";
+import { DataBody } from "./body.ts";
+import { DecodedMessage, encodeData, encodeHead, encodeMessage, type Message } from "./message.ts";
+import { Writer } from "./writer.ts";
+
+/** The message format of a batch. */
+export const BATCH_FORMAT = 0x80013700;
+
+/** What a batch may be. */
+export interface BatchOptions {
+  /** Largest size of the whole, in bytes: that of the sender's `remote.maxMessageSize`. Default: no limit. */
+  maxMessageSize?: number | bigint | undefined;
+  /** Sections of the whole before its body, such as the annotation of a partition key. Default: none. */
+  head?: Omit<Message, "body" | "footer">;
+}
+
+/** Messages that travel as one; made by {@linkcode batch}. */
+export interface Batch {
+  /** The encoded whole, to be given to `send` with the message format. */
+  readonly payload: Uint8Array;
+  /** {@linkcode BATCH_FORMAT}. */
+  readonly messageFormat: number;
+  /** How many messages are in it: less than were given where no more fit. */
+  readonly count: number;
+}
+
+/**
+ * Puts messages into one, as many as fit: the rest begins at `count`.
+ *
+ * @throws {RangeError} If there are none, or the first one does not fit.
+ *
+ * @example
+ * ```ts
+ * import { batch, type Sender } from "@webamqp/amqp";
+ *
+ * async function report(events: Sender, readings: number[]) {
+ *   await events.ready();
+ *   const messages = readings.map((body) => ({ body }));
+ *   for (let at = 0; at < messages.length;) {
+ *     const { payload, messageFormat, count } = batch(messages.slice(at), events.remote);
+ *     await events.send(payload, { messageFormat });
+ *     at += count;
+ *   }
+ * }
+ * ```
+ */
+export function batch(messages: readonly Message[], options: BatchOptions = {}): Batch {
+  // Zero is no limit, as in an attach.
+  const most = Number(options.maxMessageSize ?? 0) || Infinity;
+  const whole = new Writer(1_024);
+  if (options.head !== undefined) encodeHead(options.head, whole);
+  let count = 0;
+  for (const message of messages) {
+    const one = new Writer(1_024);
+    encodeMessage(message, one);
+    const before = whole.length;
+    encodeData(one.take(), whole);
+    if (whole.length > most) {
+      whole.truncate(before);
+      break;
+    }
+    count++;
+  }
+  if (count === 0) {
+    const why = messages.length === 0 ? "there are no messages" : `the first message does not fit into ${most} bytes`;
+    throw new RangeError(`Cannot make batch: ${why}`);
+  }
+  return { payload: whole.take(), messageFormat: BATCH_FORMAT, count };
+}
+
+/**
+ * The messages of a delivery: those of a batch, or the one that it is.
+ *
+ * @throws {AmqpError} With `amqp:decode-error` if the bytes are no AMQP message, or one in the batch is none.
+ * @throws {TypeError} If it is of another message format.
+ */
+export function unbatch(
+  delivery: { readonly messageFormat: number; readonly payload: Uint8Array },
+  limits?: CodecLimits,
+): DecodedMessage[] {
+  const { messageFormat, payload } = delivery;
+  // The lowest byte is the version [transport 2.8.11].
+  if (messageFormat >>> 8 !== BATCH_FORMAT >>> 8) {
+    if (messageFormat === 0) return [new DecodedMessage(payload, limits)];
+    throw new TypeError(`Cannot take batch apart: message format is 0x${messageFormat.toString(16)}`);
+  }
+  const { body } = new DecodedMessage(payload, limits);
+  const chunks = body instanceof DataBody ? body.chunks : body instanceof Uint8Array ? [body] : undefined;
+  if (chunks === undefined) throw new TypeError("Cannot take batch apart: its body is not of data sections");
+  return chunks.map((chunk) => new DecodedMessage(chunk, limits));
+}
