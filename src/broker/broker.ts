@@ -42,12 +42,14 @@ import { ACCEPTOR_KINDS } from "../server/kinds.ts";
 import { abortable } from "../base/wait.ts";
 import { attachConsumer, type AttachContext, attachProducer } from "./attach.ts";
 import { Budget } from "./budget.ts";
+import { CLAIMS_NODE, ClaimsNode, type VerifyToken } from "./claims.ts";
 import { Nodes } from "./nodes.ts";
 import { Queue, type QueueOptions, type QueueStatus } from "./queue.ts";
 import { Relay } from "./relay.ts";
 import { type Authorize, Rights } from "./rights.ts";
 import { Slab } from "./slab.ts";
 
+export type { PutToken, VerifyToken } from "./claims.ts";
 export type { LossCount } from "./consumer.ts";
 export type { QueueOptions, QueueStatus } from "./queue.ts";
 export type { Authorize, BrokerAction, BrokerPeer } from "./rights.ts";
@@ -77,6 +79,12 @@ export interface BrokerOptions extends Omit<AcceptorOptions, "onSender" | "onRec
    * link without a fixed target, and for each dynamic node. Default: everybody may do anything.
    */
   authorize?: Authorize;
+  /**
+   * Looks at the tokens that peers put at the node `$cbs`. With it a link needs a good token whose audience is its address, or
+   * a URL with that path; `authorize` then decides by `peer.audiences` instead, if it is given. A connection whose last token
+   * expires loses its links. Default: there is no such node.
+   */
+  verifyToken?: VerifyToken;
   /**
    * Which ways to settle are agreed to. Default: `["first"]`, whatever a peer asks for: a receiver settles when it tells its
    * outcome. With `"second"` among them, who asks for two steps gets them.
@@ -117,6 +125,7 @@ const BROKER_KINDS: OptionKinds<Omit<BrokerOptions, keyof AcceptorOptions>> = {
   topics: "array",
   nodes: "object",
   authorize: "function",
+  verifyToken: "function",
   settleModes: "array",
   durable: '"accept" or "reject"',
   maxMessageSize: "number",
@@ -222,7 +231,9 @@ export class Broker implements AsyncDisposable {
       environment,
       log: new Log(options.log, environment.now),
     });
+    const claims = options.verifyToken && new ClaimsNode(options.verifyToken, environment);
     const rights = new Rights({
+      claims,
       authorize: options.authorize,
       hasUsers: sasl !== undefined && Object.keys(sasl).some((one) => one !== "anonymous"),
       refusesDurable: options.durable === "reject",
@@ -245,9 +256,13 @@ export class Broker implements AsyncDisposable {
         environment,
       },
     };
-    // A node of the program's own, if that is what a link is for.
+    // The node of tokens or one of the program's own, if that is what a link is for.
     const handled = async (request: SenderRequest | ReceiverRequest, action: "send" | "receive"): Promise<boolean> => {
       const { address = "", connection } = request;
+      if (claims !== undefined && address === CLAIMS_NODE) {
+        claims.attach(request);
+        return true;
+      }
       if (options.nodes === undefined || !Object.hasOwn(options.nodes, address)) return false;
       await rights.authorize(connection, action, address);
       await options.nodes[address]!(request);

@@ -8,6 +8,7 @@ import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { quote } from "../base/text.ts";
 import type { Connection } from "../client/connection.ts";
+import type { ClaimsNode } from "./claims.ts";
 import type { EncodedMessage } from "./encoded_message.ts";
 import { destination } from "./relay.ts";
 
@@ -20,6 +21,8 @@ export interface BrokerPeer {
   readonly hostname: string | undefined;
   /** The name of its container. */
   readonly containerId: string | undefined;
+  /** What it has put good tokens for at `$cbs`, by the audiences that it named. */
+  readonly audiences: readonly string[];
   /** Its connection. */
   readonly connection: Connection;
 }
@@ -38,6 +41,8 @@ export interface RightsOptions {
   readonly authorize: Authorize | undefined;
   /** True if peers prove who they are, so that a user-id can be false. */
   readonly hasUsers: boolean;
+  /** The tokens of peers; undefined if none are asked for. */
+  readonly claims: ClaimsNode | undefined;
   /** True if messages that must survive a restart are refused. */
   readonly refusesDurable: boolean;
 }
@@ -57,8 +62,8 @@ export class Rights {
    * @throws {AmqpError} With `amqp:unauthorized-access` if it may not.
    */
   authorize(connection: Connection, action: BrokerAction, address: string): void | Promise<void> {
-    const { authorize } = this.#options;
-    if (authorize === undefined) return;
+    const { authorize, claims } = this.#options;
+    if (authorize === undefined && claims === undefined) return;
     const check = (allowed: boolean): void => {
       if (allowed === true) return;
       const who = connection.identity === undefined ? "anonymous" : quote(connection.identity);
@@ -67,7 +72,10 @@ export class Rights {
       });
     };
     const { hostname, containerId } = connection.remote ?? {};
-    const allowed = authorize(connection.identity, action, address, { hostname, containerId, connection });
+    const audiences = claims?.audiences(connection) ?? [];
+    const allowed = authorize === undefined
+      ? action === "create" ? audiences.length > 0 : claims!.covers(connection, address)
+      : authorize(connection.identity, action, address, { hostname, containerId, audiences, connection });
     return typeof allowed === "boolean" ? check(allowed) : allowed.then(check);
   }
 

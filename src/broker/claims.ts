@@ -1,0 +1,182 @@
+/**
+ * The node `$cbs`: tokens that peers put, and what they may do with them [cbs].
+ *
+ * @module
+ */
+
+import * as condition from "../base/condition.ts";
+import type { Environment } from "../base/environment.ts";
+import { AmqpError } from "../base/errors.ts";
+import { int } from "../codec/types.ts";
+import type { Connection } from "../client/connection.ts";
+import type { Delivery } from "../client/delivery.ts";
+import type { Sender } from "../client/sender.ts";
+import { ignore } from "../base/wait.ts";
+import type { ReceiverRequest, SenderRequest } from "../server/acceptor.ts";
+
+/** The address of the node. */
+export const CLAIMS_NODE = "$cbs";
+
+/** A token as a peer has put it. */
+export interface PutToken {
+  /** What kind it is, such as `"jwt"` or `"servicebus.windows.net:sastoken"`. */
+  readonly type: string;
+  /** What it is for, as the peer says; empty for a token that says so itself. */
+  readonly audience: string;
+  /** The token. It is a secret. */
+  readonly token: string;
+  /** Who the peer authenticated as; undefined for nobody in particular. */
+  readonly identity: string | undefined;
+}
+
+/** Says of a token whether it is good: false, true, or the time at which it expires. */
+export type VerifyToken = (token: PutToken) => boolean | Date | Promise<boolean | Date>;
+
+// What a connection may have put at a time.
+const MAX_CLAIMS = 1_000;
+const MAX_TOKEN_BYTES = 262_144n;
+const CREDIT = 100;
+
+/** The tokens of one connection. */
+class Claims {
+  // Audiences, each with the time at which its token expires.
+  readonly #audiences = new Map<string, number>();
+
+  put(audience: string, expires: number): boolean {
+    if (!this.#audiences.has(audience) && this.#audiences.size >= MAX_CLAIMS) return false;
+    this.#audiences.set(audience, expires);
+    return true;
+  }
+
+  delete(audience: string): void {
+    this.#audiences.delete(audience);
+  }
+
+  valid(now: number): string[] {
+    for (const [audience, expires] of this.#audiences) if (expires <= now) this.#audiences.delete(audience);
+    return [...this.#audiences.keys()];
+  }
+}
+
+/** Takes tokens, and knows which are good. */
+export class ClaimsNode {
+  readonly #verify: VerifyToken;
+  readonly #environment: Environment;
+  readonly #claims = new WeakMap<Connection, Claims>();
+  // Where answers go: links of one connection by the address that requests name.
+  readonly #answers = new WeakMap<Connection, Map<string, Sender>>();
+
+  /** Has each token looked at by `verify`. */
+  constructor(verify: VerifyToken, environment: Environment) {
+    this.#verify = verify;
+    this.#environment = environment;
+  }
+
+  /** What a connection has good tokens for. */
+  audiences(connection: Connection): string[] {
+    return this.#claims.get(connection)?.valid(this.#environment.now()) ?? [];
+  }
+
+  /** Whether a connection has a token for an address. */
+  covers(connection: Connection, address: string): boolean {
+    return this.audiences(connection).some((audience) => {
+      // Azure's audiences are URLs whose path is the address.
+      const path = audience.replace(/^[a-z+]+:\/\/[^/]*\//i, "");
+      return path === "" || path === address || address.startsWith(path + "/");
+    });
+  }
+
+  /** Takes a link on which tokens come, or on which answers go. */
+  attach(request: SenderRequest | ReceiverRequest): void {
+    const { connection } = request;
+    if (request.role === "sender") {
+      const answers = request.accept();
+      const address = answers.remote?.target?.kind === "target" ? answers.remote.target.address : undefined;
+      const links = this.#answers.get(connection) ?? new Map<string, Sender>();
+      this.#answers.set(connection, links);
+      for (const name of [address, answers.name]) if (name !== undefined) links.set(name, answers);
+      answers.closed.then(() => {
+        for (const [name, link] of links) if (link === answers) links.delete(name);
+      });
+      return;
+    }
+    const receiver = request.accept({ credit: CREDIT, settle: "manual", maxMessageSize: MAX_TOKEN_BYTES });
+    receiver.ondelivery = (delivery) => {
+      delivery.handleTaken();
+      this.#take(connection, delivery).catch(ignore);
+    };
+  }
+
+  async #take(connection: Connection, delivery: Delivery): Promise<void> {
+    let failure: { status: number; error: AmqpError } | undefined;
+    try {
+      await this.#handle(connection, delivery);
+    } catch (error) {
+      failure = error instanceof AmqpError
+        ? { status: error.condition === condition.unauthorizedAccess ? 401 : 400, error }
+        // The callback's own affair: the peer learns that it failed, not why.
+        : { status: 500, error: new AmqpError(condition.internalError, "Cannot take token: internal error") };
+    }
+    const link = this.#answerTo(connection, delivery);
+    if (!delivery.remoteSettled && delivery.usable) {
+      // Who waits for an answer has it there; an outcome is one, too, for who does not.
+      if (failure === undefined || link !== undefined) delivery.accept();
+      else delivery.reject(failure.error);
+    }
+    if (link === undefined) return;
+    await link.send({
+      properties: { correlationId: delivery.message.properties?.messageId },
+      applicationProperties: {
+        "status-code": int(failure?.status ?? 200),
+        "status-description": failure?.error.message ?? "OK",
+        ...failure && { "error-condition": failure.error.condition },
+      },
+      body: null,
+    });
+  }
+
+  #answerTo(connection: Connection, delivery: Delivery): Sender | undefined {
+    try {
+      return this.#answers.get(connection)?.get(delivery.message.properties?.replyTo ?? "");
+    } catch {
+      // What cannot be read names nobody to answer to.
+      return undefined;
+    }
+  }
+
+  async #handle(connection: Connection, delivery: Delivery): Promise<void> {
+    const { properties = {}, applicationProperties = {}, body } = delivery.message;
+    const operation = properties.subject === "set-token" ? "set-token" : applicationProperties.operation;
+    const audience = operation === "set-token" ? "" : applicationProperties.name;
+    if (typeof audience !== "string") throw invalid('property "name" is not a string');
+    const claims = this.#claims.get(connection) ?? new Claims();
+    this.#claims.set(connection, claims);
+    if (operation === "delete-token") return claims.delete(audience);
+    if (operation !== "put-token" && operation !== "set-token") throw invalid("its operation is not known");
+    const type = applicationProperties[operation === "set-token" ? "token-type" : "type"];
+    if (typeof type !== "string" || typeof body !== "string") throw invalid("its type or body is not a string");
+    const good = await this.#verify({ type, audience, token: body, identity: connection.identity });
+    if (good === false) throw new AmqpError(condition.unauthorizedAccess, "Cannot take token: it is not good");
+    const now = this.#environment.now();
+    const lasts = good instanceof Date ? good.getTime() - Date.now() : Infinity;
+    if (!(lasts > 0)) throw new AmqpError(condition.unauthorizedAccess, "Cannot take token: it has expired");
+    if (!claims.put(audience, now + lasts)) throw invalid("there are too many");
+    if (lasts !== Infinity) this.#expire(connection, claims, lasts);
+  }
+
+  // A connection that is left without a token loses its links [CBS-6].
+  #expire(connection: Connection, claims: Claims, lasts: number): void {
+    const timer = this.#environment.setTimer(() => {
+      if (claims.valid(this.#environment.now()).length > 0 || !connection.open) return;
+      const error = new AmqpError(condition.unauthorizedAccess, "Cannot keep link: the last token has expired", {
+        scope: "link",
+      });
+      connection.closeLinks({ error, timeoutMs: 0 }).catch(ignore);
+    }, lasts);
+    connection.closed.then(() => this.#environment.clearTimer(timer));
+  }
+}
+
+function invalid(problem: string): AmqpError {
+  return new AmqpError(condition.invalidField, `Cannot take token: ${problem}`);
+}

@@ -1,0 +1,61 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
+import { Broker, type PutToken } from "../../src/broker/broker.ts";
+import { Claims } from "../../src/client/claims.ts";
+import { test } from "../harness.ts";
+
+test("CBS-1, CBS-3: a link needs a token whose audience is its address, which the broker has verified", async () => {
+  const seen: PutToken[] = [];
+  await using broker = new Broker({
+    verifyToken: (put) => {
+      seen.push(put);
+      return put.token === "good";
+    },
+  });
+  const nobody = await broker.connect();
+  const refused = nobody.sender("orders");
+  assertEquals((await assertRejects(() => refused.ready(), AmqpError)).condition, condition.unauthorizedAccess);
+  const client = await broker.connect({ identity: "me" });
+  client.claims = new Claims(client, {
+    token: () => ({ token: "good", type: "jwt" }),
+    audience: (address) => `amqps://broker.example/${address}`,
+  });
+  await client.sender("orders").send({ body: 1n });
+  assertEquals(seen, [{ type: "jwt", audience: "amqps://broker.example/orders", token: "good", identity: "me" }]);
+  const liar = await broker.connect();
+  liar.claims = new Claims(liar, { token: () => ({ token: "bad", type: "jwt" }) });
+  const failed = liar.sender("orders");
+  assertEquals((await assertRejects(() => failed.ready(), AmqpError)).condition, condition.unauthorizedAccess);
+});
+
+test("CBS-7: a token may also be set, with the outcome as the answer", async () => {
+  await using broker = new Broker({ verifyToken: ({ token }) => token === "good" });
+  const client = await broker.connect();
+  const node = client.sender("$cbs");
+  const set = (body: string) =>
+    node.send({ properties: { subject: "set-token" }, applicationProperties: { "token-type": "jwt" }, body });
+  const error = await assertRejects(() => set("bad"), OutcomeError);
+  assertEquals([error.outcome, error.condition], ["rejected", condition.unauthorizedAccess]);
+  await set("good");
+  await client.sender("orders").send({ body: 1n });
+});
+
+test("CBS-6: links end with the last token, and authorize sees which there are", async () => {
+  const seen: (readonly string[])[] = [];
+  await using broker = new Broker({
+    verifyToken: () => new Date(Date.now() + 60),
+    authorize: (_identity, _action, _address, { audiences }) => seen.push(audiences) > 0,
+  });
+  const client = await broker.connect();
+  const node = client.sender("$cbs");
+  const put = (applicationProperties: Record<string, string>) => node.send({ applicationProperties, body: "t" });
+  await put({ operation: "put-token", type: "jwt", name: "a" });
+  for (const wrong of [{ operation: "steal-token", type: "jwt", name: "a" }, { operation: "put-token", name: "a" }]) {
+    assertEquals((await assertRejects(() => put(wrong as never), OutcomeError)).condition, condition.invalidField);
+  }
+  const link = client.sender("orders");
+  await link.ready();
+  assertEquals(seen, [["a"]]);
+  await link.closed;
+  assertEquals((link.error as AmqpError).condition, condition.unauthorizedAccess);
+});
