@@ -68,7 +68,7 @@ export type { FrameTrace } from "./src/engine/events.ts";
 export { type Environment, systemEnvironment } from "./src/base/environment.ts";
 export type { WaitOptions } from "./src/base/wait.ts";
 export type { Channel, ChannelClose } from "./src/transport/channel.ts";
-export type { DialAnyOptions, TransportOptions } from "./src/transport/dial.ts";
+export type { DialAnyOptions, HeaderFields, TransportOptions } from "./src/transport/dial.ts";
 export type { SocketProxyOptions, TlsOptions } from "./src/transport/socket/dial.ts";
 export type {
   ProxyCredentialsCallback,

@@ -191,6 +191,12 @@ export class TransportError extends Error {
     this.headers = options.headers;
     this.body = options.body;
   }
+
+  /** Milliseconds after which the server asks to come again, where its refusal says so in seconds (`Retry-After`). */
+  get retryAfterMs(): number | undefined {
+    const seconds = Number(this.headers?.find(([name]) => name.toLowerCase() === "retry-after")?.[1]);
+    return seconds >= 0 ? seconds * 1_000 : undefined;
+  }
 }
 
 // Trouble on the way passes, a refusal stands; one with a status passes where HTTP says so [rfc9110 15.5.9, 15.6, rfc6585 4].

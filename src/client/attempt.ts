@@ -12,7 +12,7 @@ import type { SaslAuth, SaslMechanism } from "../sasl/mechanism.ts";
 import { anonymous, plain } from "../sasl/mechanisms.ts";
 import type { Channel } from "../transport/channel.ts";
 import { dialAny, type DialAnyOptions, type TransportOptions } from "../transport/dial.ts";
-import { readUrl } from "../transport/url.ts";
+import { readUrl, userInfoOf } from "../transport/url.ts";
 import type { AttachmentTerms } from "./connection_base.ts";
 
 /** A value, or a function that gives it and is asked on every attempt. */
@@ -41,8 +41,8 @@ export interface AttemptOptions extends Omit<TransportOptions, "headers" | "tls"
   pipelineSasl?: boolean;
   /** The virtual host. Default: the host of the URL. */
   hostname?: string;
-  /** WebSocket subprotocols to offer. Default: `["amqp"]`; Azure wants `["AMQPWSB10"]`. */
-  subprotocols?: string[];
+  /** WebSocket subprotocols to offer, none with `[]`. Default: `["amqp"]`; Azure wants `["AMQPWSB10"]`. */
+  subprotocols?: readonly string[];
   /** Opens the channel instead of what the runtime has, such as in a test that needs no network. */
   dial?: Dial;
 }
@@ -114,7 +114,8 @@ async function ask<T>(option: Asked<T>, signal: AbortSignal): Promise<T> {
 }
 
 function fromUserInfo(url: URL): SaslMechanism {
-  return url.username === "" ? anonymous() : plain(decodeURIComponent(url.username), decodeURIComponent(url.password));
+  const user = userInfoOf(url);
+  return user === undefined ? anonymous() : plain(user.username, user.password);
 }
 
 function isSecure({ protocol, hostname }: URL): boolean {

@@ -22,7 +22,7 @@ import { SaslClient } from "../sasl/client.ts";
 import type { SaslAuth } from "../sasl/mechanism.ts";
 import { anonymous } from "../sasl/mechanisms.ts";
 import type { Channel } from "../transport/channel.ts";
-import { parseUrl, readUrl } from "../transport/url.ts";
+import { explained, parseUrl, readUrl } from "../transport/url.ts";
 import { attempt, type AttemptOptions, CallbackFailure, loginTerms } from "./attempt.ts";
 import { Connection } from "./connection.ts";
 import { ConnectionBase, type ConnectionTerms } from "./connection_base.ts";
@@ -165,7 +165,7 @@ export async function connect(
   if (reconnect) checkRetry(reconnect);
   signal?.throwIfAborted();
   const policy = reconnect === false ? undefined : reconnect ?? {};
-  const urls = urlsOf(where);
+  const urls = await urlsOf(where);
   const terms = { ...connectionTerms(options), fastPath: FastPathReader };
   const list = policy?.shuffle ? shuffled(urls, terms.environment) : urls;
   const reconnector = new Reconnector(list, options, policy);
@@ -203,7 +203,7 @@ export async function publish(
   checkAddress("publish", address);
   const { signal, reconnect, timeoutMs = PUBLISH_TIMEOUT_MS } = options;
   signal?.throwIfAborted();
-  const urls = urlsOf(url);
+  const urls = await urlsOf(url);
   const terms = connectionTerms(options);
   const { environment } = terms;
   const retry = new Retry(reconnect === false ? { maxAttempts: 0 } : reconnect ?? {}, urls.length);
@@ -301,10 +301,18 @@ export function openOver(
 }
 
 // Checked before anything is asked of whoever has the credentials.
-function urlsOf(where: string | URL | readonly (string | URL)[]): URL[] {
-  const urls = [where].flat().map(parseUrl);
+async function urlsOf(where: string | URL | readonly (string | URL)[]): Promise<URL[]> {
+  const urls: URL[] = [];
+  for (const one of [where].flat()) {
+    try {
+      const url = parseUrl(one);
+      readUrl(url);
+      urls.push(url);
+    } catch (error) {
+      throw await explained(one, error);
+    }
+  }
   if (urls.length === 0) throw new TypeError("Cannot connect: the list of URLs is empty");
-  for (const url of urls) readUrl(url);
   return urls;
 }
 

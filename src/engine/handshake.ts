@@ -63,7 +63,9 @@ export abstract class Handshake {
     if (major !== 1 || minor !== 0 || revision !== 0 || !this.takes(id)) {
       throw new AmqpError(
         condition.framingError,
-        `Cannot agree on protocol: peer's header is AMQP ${id} ${major} ${minor} ${revision}`,
+        `Cannot agree on protocol: peer's header is AMQP ${id} ${major} ${minor} ${revision}${
+          major === 0 ? ", it speaks AMQP 0-9-1 and not 1.0" : ""
+        }`,
       );
     }
     this.expects = id === 0 ? "amqpFrame" : "saslFrame";

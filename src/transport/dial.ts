@@ -9,6 +9,9 @@ import type { SocketDialOptions, SocketProxyOptions, TlsOptions } from "./socket
 import { readUrl } from "./url.ts";
 import { dial, type DialedChannel } from "./websocket/standard.ts";
 
+/** Header fields, by name or as pairs. */
+export type HeaderFields = Readonly<Record<string, string>> | Iterable<readonly [name: string, value: string]>;
+
 /** How a connection gets to its broker. */
 export interface TransportOptions {
   /**
@@ -25,7 +28,7 @@ export interface TransportOptions {
    * Further header fields of the WebSocket handshake, such as `Authorization`. With `ws:` they go out in clear, where anyone
    * on the way can read them. Where there are no sockets, only Cloudflare Workers can send them.
    */
-  headers?: Readonly<Record<string, string>> | Iterable<readonly [name: string, value: string]>;
+  headers?: HeaderFields;
   /** Trusted authorities, a client certificate, the name to ask for. Needs sockets. */
   tls?: TlsOptions;
   /**
@@ -37,7 +40,7 @@ export interface TransportOptions {
 
 /** How {@linkcode dialAny} connects. */
 export interface DialAnyOptions extends TransportOptions {
-  /** The WebSocket subprotocols to offer. Default: `["amqp"]` [wsb 2.1]. */
+  /** The WebSocket subprotocols to offer, none with `[]`. Default: `["amqp"]` [wsb 2.1]. */
   subprotocols?: readonly string[] | undefined;
   /** Ends the attempt. */
   signal?: AbortSignal | undefined;

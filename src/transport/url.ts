@@ -1,3 +1,10 @@
+/**
+ * Where to connect to, and as what: URLs of brokers, and the names of WebSocket subprotocols. What a token is stands here too,
+ * since a client loads this first and no more of HTTP.
+ *
+ * @module
+ */
+
 /** The schemes of what AMQP rides on, and the ports that they stand for [transport 2.1, wsb 2.1]. */
 const DEFAULT_PORTS = { "ws:": 80, "wss:": 443, "amqp:": 5672, "amqps:": 5671 } as const;
 
@@ -29,11 +36,11 @@ export interface RemoteUrl {
 export function readUrl(input: string | URL, schemes: readonly Scheme[] = SCHEMES): RemoteUrl {
   const url = parseUrl(input);
   const scheme = schemes.find((scheme) => scheme === url.protocol);
-  if (scheme === undefined) {
-    throw new TypeError(`Cannot connect: URL scheme is not ${schemes.map((name) => `"${name}"`).join(" or ")}`);
+  // A "/", "?" or "#" in a password ends the host for a URL: "Root:12/c=@localhost" would dial "root".
+  const misread = url.username === "" && url.port !== "" && `${url.pathname}${url.search}`.includes("@");
+  if (scheme === undefined || url.hostname === "" || url.href.includes("#") || misread) {
+    throw new TypeError(`Cannot connect: URL is not ${schemes.join(" or ")} and a host, without "#" and "@" behind it`);
   }
-  if (url.href.includes("#")) throw new TypeError("Cannot connect: URL has a fragment");
-  if (url.hostname === "") throw new TypeError("Cannot connect: URL has no host");
   url.username = "";
   url.password = "";
   return {
@@ -46,8 +53,27 @@ export function readUrl(input: string | URL, schemes: readonly Scheme[] = SCHEME
   };
 }
 
+/**
+ * The user name and password in a URL, decoded; undefined where there is no user name.
+ *
+ * @throws {TypeError} If they are not percent-encoded UTF-8.
+ */
+export function userInfoOf({ username, password }: URL): { username: string; password: string } | undefined {
+  if (username === "") return undefined;
+  try {
+    return { username: decodeURIComponent(username), password: decodeURIComponent(password) };
+  } catch {
+    throw new TypeError('Cannot connect: user info in URL is not percent-encoded UTF-8; write "%" as "%25"');
+  }
+}
+
+/** What is wrong with a URL that cannot be used, in more words; the error itself where they cannot be had. */
+export async function explained(input: unknown, error: unknown): Promise<unknown> {
+  return await import("./url_mistakes.ts").then(({ explain }) => explain(input) ?? error, () => error);
+}
+
 /** The target's URL for people and errors: tokens travel in the query, and are left out. */
-export function labelOf({ url }: RemoteUrl): string {
+export function labelOf(url: URL): string {
   return `${url.protocol}//${url.host}${url.pathname}`;
 }
 
@@ -63,4 +89,31 @@ export function parseUrl(input: string | URL): URL {
     // Without the runtime's error: it quotes the URL.
     throw new TypeError("Cannot connect: URL is not valid");
   }
+}
+
+/** Whether the text is a token: what a method, a field name and a subprotocol are made of [rfc9110 5.6.2]. */
+export function isToken(text: string): boolean {
+  return /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(text);
+}
+
+/** The registered name of AMQP 1.0 over WebSocket [wsb 2.1]. */
+const DEFAULT_SUBPROTOCOL = "amqp";
+
+/**
+ * The names to offer or accept, in order of preference, when the caller gave these. None may be offered, for relays that choose
+ * none; who accepts has to name one, since without it nothing says that the peer speaks AMQP.
+ *
+ * @throws {TypeError} If a name is not a token or comes twice.
+ */
+export function checkSubprotocols(names: readonly string[] = [DEFAULT_SUBPROTOCOL]): readonly string[] {
+  for (const [index, name] of names.entries()) {
+    if (!isToken(name)) throw new TypeError(`Cannot use subprotocol ${JSON.stringify(name)}: it is not a token`);
+    if (names.indexOf(name) < index) throw new TypeError(`Cannot use subprotocol "${name}": it is listed twice`);
+  }
+  return names;
+}
+
+/** Whether a server's choice is one of those that were offered, or none of none. */
+export function isChosen(name: string, offered: readonly string[]): boolean {
+  return offered.length === 0 ? name === "" : offered.includes(name);
 }

@@ -130,7 +130,7 @@ test("WSB-33: only WebSocket URLs without a fragment are dialled", async () => {
 });
 
 test("WSB-6, ATK-15: names that are no tokens are refused before anything is sent", async () => {
-  for (const subprotocols of [[], [""], ["a b"], ["a,b"], ["a\r\nb"], ["amqp\u00e9"], ["amqp", "amqp"]]) {
+  for (const subprotocols of [[""], ["a b"], ["a,b"], ["a\r\nb"], ["amqp\u00e9"], ["amqp", "amqp"]]) {
     await assertRejects(() => dial("ws://h/", { subprotocols, webSocket: FakeSocket }), TypeError, "subprotocol");
   }
 });

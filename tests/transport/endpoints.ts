@@ -18,7 +18,7 @@ import { latin1 } from "./wire.ts";
 
 /** A client's end that is open; its mask keys are all zero, so that its frames can be read in hex. */
 export function openClient(limits?: WebSocketLimits): WebSocketEndpoint {
-  const handshake = { request: latin1("GET"), accept: "x", subprotocols: [] };
+  const handshake = { request: latin1("GET"), accept: "x", subprotocols: [], label: "ws://broker.example/" };
   const endpoint = new WebSocketEndpoint({
     role: "client",
     handshake,

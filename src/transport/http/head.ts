@@ -7,8 +7,10 @@
  * @module
  */
 
+import { quote } from "../../base/text.ts";
+import { isToken } from "../url.ts";
 import { TransportError } from "../../base/errors.ts";
-import { elementsOf, hasToken, isControl, isToken, trimBlanks } from "./tokens.ts";
+import { elementsOf, hasToken, isControl, trimBlanks } from "./tokens.ts";
 
 /** Most bytes of a head, its blank line included; far above what cookies and tokens need. */
 export const MAX_HEAD_BYTES: number = 16_384;
@@ -286,7 +288,7 @@ function parseResponse(line: string, headers: readonly HeaderField[]): ResponseH
   // Servers in the field leave out the reason, and the space before it as well [rfc9112 4].
   const separated = line[8] === " " && (line.length === 12 || line[12] === " ");
   if (!isVersion(version) || !separated || !/^[1-9][0-9][0-9]$/.test(status)) {
-    throw httpViolation(`status line is ${quote(line)}`);
+    throw httpViolation(`status line is ${quote(line, 40)}`);
   }
   return { version, status: Number(status), reason: line.slice(13), headers };
 }
@@ -332,9 +334,4 @@ export function isFieldValue(text: string, highest = 0xff): boolean {
 // A tab is a blank within a line.
 function isForbidden(byte: number): boolean {
   return isControl(byte) && byte !== 0x09;
-}
-
-// What the peer wrote goes into an error only escaped and cut.
-function quote(text: string): string {
-  return JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}…` : text);
 }

@@ -1,13 +1,10 @@
 /**
- * Tokens and lists of them, as header fields carry them; the names of WebSocket subprotocols are such tokens.
+ * Lists of tokens, as header fields carry them.
  *
  * @module
  */
 
-/** Whether the text is a token: what a method, a field name and a subprotocol are made of [rfc9110 5.6.2]. */
-export function isToken(text: string): boolean {
-  return /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(text);
-}
+import { isToken } from "../url.ts";
 
 /**
  * The elements of a comma-separated list; empty ones are allowed and mean nothing [rfc9110 5.6.1.2].
@@ -48,21 +45,4 @@ export function isBlank(unit: number): boolean {
 /** Whether it is a control character, a tab included. */
 export function isControl(unit: number): boolean {
   return unit < 0x20 || unit === 0x7f;
-}
-
-/** The registered name of AMQP 1.0 over WebSocket [wsb 2.1]. */
-const DEFAULT_SUBPROTOCOL = "amqp";
-
-/**
- * The names to offer or accept, in order of preference, when the caller gave these.
- *
- * @throws {TypeError} If a name is not a token, comes twice, or there is none: a WebSocket without subprotocol is not AMQP.
- */
-export function checkSubprotocols(names: readonly string[] = [DEFAULT_SUBPROTOCOL]): readonly string[] {
-  if (names.length === 0) throw new TypeError("Cannot use subprotocols: list is empty");
-  for (const [index, name] of names.entries()) {
-    if (!isToken(name)) throw new TypeError(`Cannot use subprotocol ${JSON.stringify(name)}: it is not a token`);
-    if (names.indexOf(name) < index) throw new TypeError(`Cannot use subprotocol "${name}": it is listed twice`);
-  }
-  return names;
 }

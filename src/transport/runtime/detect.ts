@@ -4,17 +4,6 @@
  * @module
  */
 
-/** The runtime's name, for errors: as it gives it itself, or that it is a browser. */
-export function runtimeName(): string {
-  const agent = userAgent();
-  return agent === "" ? "this runtime" : isBrowser() ? "a browser" : JSON.stringify(agent.slice(0, 100));
-}
-
-/** Whether this is a browser. */
-export function isBrowser(): boolean {
-  return userAgent().startsWith("Mozilla/");
-}
-
 /** Whether this is Cloudflare Workers, where `fetch` is what opens a WebSocket with headers. */
 export function isWorkers(): boolean {
   return userAgent() === "Cloudflare-Workers";
@@ -36,6 +25,7 @@ export function prefersSockets(): boolean {
   return isNode() || userAgent().startsWith("Deno/");
 }
 
-function userAgent(): string {
+/** What the runtime calls itself; empty where it does not say. */
+export function userAgent(): string {
   return (globalThis as { navigator?: { userAgent?: string } }).navigator?.userAgent ?? "";
 }

@@ -14,7 +14,7 @@ import { TransportError } from "../../base/errors.ts";
 import { ignore } from "../../base/wait.ts";
 import type { Hash } from "../proxy/digest.ts";
 import type { PeerCertificate } from "../channel.ts";
-import { isBrowser, isNode, isWorkers, runtimeName } from "./detect.ts";
+import { isNode, isWorkers, userAgent } from "./detect.ts";
 import type { Socket } from "../socket/socket.ts";
 import type { TlsOptions, TlsServerOptions } from "../socket/tls.ts";
 
@@ -39,6 +39,16 @@ interface Process {
 /** Whether this runtime has sockets. */
 export function hasSockets(): boolean {
   return host().getBuiltinModule?.("node:net") !== undefined;
+}
+
+// As the runtime gives it itself, or that it is a browser.
+function runtimeName(): string {
+  const agent = userAgent();
+  return agent === "" ? "this runtime" : isBrowser() ? "a browser" : JSON.stringify(agent.slice(0, 100));
+}
+
+function isBrowser(): boolean {
+  return userAgent().startsWith("Mozilla/");
 }
 
 /** The error for what needs sockets where there are none. */

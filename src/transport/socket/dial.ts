@@ -13,8 +13,7 @@ import { WebSocketEndpoint } from "../websocket/rfc6455.ts";
 import { type PausableChannel, type Socket, StreamChannel } from "./socket.ts";
 import { openTcp, openTls, openTunnel, type StepOptions } from "./steps.ts";
 import { SocketWebSocket } from "../websocket/own.ts";
-import { checkSubprotocols } from "../http/tokens.ts";
-import { readUrl, type RemoteUrl } from "../url.ts";
+import { checkSubprotocols, readUrl, type RemoteUrl } from "../url.ts";
 import { checkTls, type TlsOptions } from "./tls.ts";
 import { channelLimits, type WebSocketChannelOptions } from "../websocket/web_socket_channel.ts";
 import { HANDSHAKE_TIMEOUT_MS, positive } from "../channel.ts";
@@ -31,7 +30,7 @@ export interface SocketProxyOptions extends ProxyOptions {
 
 /** How {@linkcode dialSocket} connects. */
 export interface SocketDialOptions extends WebSocketChannelOptions {
-  /** The WebSocket subprotocols to offer, one of which the server must choose. Default: `["amqp"]` [wsb 2.1]. */
+  /** The WebSocket subprotocols to offer, one of which the server must choose; none with `[]`. Default: `["amqp"]` [wsb 2.1]. */
   subprotocols?: readonly string[];
   /** Further header fields of the WebSocket handshake, such as `Authorization`; in clear with `ws:`, as asked. */
   headers?: Readonly<Record<string, string>> | Iterable<readonly [name: string, value: string]>;
@@ -98,7 +97,7 @@ export async function dialSocket(url: string | URL, options: SocketDialOptions =
     : await openTunnel({ ...steps, proxy, tls: proxyTls(options), hostname: target.hostname, port: target.port });
   if (target.secure) {
     const alpn = isWebSocket ? { alpn: ["http/1.1"] } : {};
-    socket = await openTls(socket, target.hostname, { ...steps, tls: { ...tls, ...alpn } });
+    socket = await openTls(socket, target.hostname, target.port, { ...steps, tls: { ...tls, ...alpn } });
   }
   if (handshake === undefined) {
     return Object.assign(new StreamChannel(socket, options), { protocol: "" });

@@ -7,13 +7,12 @@
 import { abortable, type WaitOptions } from "../../base/wait.ts";
 import { type Channel, guard, type PeerInfo, positive } from "../channel.ts";
 import type { HeaderField, RequestHead } from "../http/head.ts";
-import { encodeRefusal } from "../websocket/upgrade.ts";
+import { acceptedSubprotocols, encodeRefusal } from "../websocket/upgrade.ts";
 import { hasSockets, listenTcp, noSockets, type OnSecure, tlsAcceptor } from "../runtime/node.ts";
 import { HttpExchange, type HttpServiceOptions } from "./listen_http.ts";
 import type { WebSocketLimits } from "../websocket/rfc6455.ts";
 import { Sniffer } from "./sniff.ts";
 import { type PausableChannel, type Socket, StreamChannel } from "./socket.ts";
-import { checkSubprotocols } from "../http/tokens.ts";
 import { checkOptions, type OptionKinds } from "../../base/options.ts";
 import { checkTls, type TlsServerOptions } from "./tls.ts";
 
@@ -215,7 +214,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   if ((options.acceptor === undefined) === (options.accept === undefined)) {
     throw new TypeError('Cannot listen: give one of "acceptor" and "accept"');
   }
-  checkSubprotocols(options.subprotocols);
+  acceptedSubprotocols(options.subprotocols);
   checkTls(options.tls ?? {});
   const { ca, clientCertificate = "none" } = options.tls ?? {};
   if (clientCertificate !== "none" && ca === undefined) {

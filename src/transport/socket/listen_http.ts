@@ -1,12 +1,11 @@
 import { TransportError } from "../../base/errors.ts";
-import { checkSubprotocols } from "../http/tokens.ts";
 import { type HeaderField, headerHasToken, type RequestHead, requestParser } from "../http/head.ts";
 import { CLOSE_TIMEOUT_MS, guard, type PeerInfo } from "../channel.ts";
 import { WebSocketEndpoint, type WebSocketLimits } from "../websocket/rfc6455.ts";
 import type { PausableChannel, Socket } from "./socket.ts";
 import { SocketWebSocket } from "../websocket/own.ts";
 import { acceptKey } from "../websocket/handshake.ts";
-import { encodeRefusal, type OriginPolicy, ServerUpgrade } from "../websocket/upgrade.ts";
+import { acceptedSubprotocols, encodeRefusal, type OriginPolicy, ServerUpgrade } from "../websocket/upgrade.ts";
 
 /** How a WebSocket is refused. */
 export interface UpgradeRefusal {
@@ -119,7 +118,7 @@ export class HttpExchange {
 
   #upgrade(head: RequestHead): void {
     const { subprotocols, origins = [], limits, maxMessageBytes, closeTimeoutMs } = this.#options;
-    const policy = { subprotocols: checkSubprotocols(subprotocols), origins };
+    const policy = { subprotocols: acceptedSubprotocols(subprotocols), origins };
     const endpoint = new WebSocketEndpoint({
       role: "server",
       upgrade: new ServerUpgrade(policy, limits),

@@ -1,4 +1,5 @@
 import { TransportError } from "../../base/errors.ts";
+import { quote } from "../../base/text.ts";
 import { abortable } from "../../base/wait.ts";
 import type { HttpProxy } from "../proxy/http_proxy.ts";
 import { connectTcp, connectTls } from "../runtime/node.ts";
@@ -18,7 +19,7 @@ export interface StepOptions {
 /** Connects. */
 export async function openTcp(hostname: string, port: number, options: StepOptions): Promise<Socket> {
   const socket = connectTcp(hostname, port);
-  const what = `connect to "${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}"`;
+  const what = `connect to "${placeOf(hostname, port)}"`;
   await step(socket, { event: "connect", what, ...options });
   return socket;
 }
@@ -27,6 +28,7 @@ export async function openTcp(hostname: string, port: number, options: StepOptio
 export async function openTls(
   socket: Socket,
   hostname: string,
+  port: number,
   options: StepOptions & { tls: TlsOptions & { alpn?: string[] } },
 ): Promise<Socket> {
   let secured: Socket;
@@ -37,7 +39,9 @@ export async function openTls(
     // A runtime's complaint about a key could quote it; it stays in the cause.
     throw new TypeError("Cannot use tls: certificate, key or ca cannot be read", { cause });
   }
-  const what = `open TLS to "${options.tls.serverName ?? hostname}"`;
+  const { serverName } = options.tls;
+  const named = serverName === undefined || serverName === hostname ? "" : ` as ${quote(serverName)}`;
+  const what = `open TLS to "${placeOf(hostname, port)}"${named}`;
   await step(secured, { event: "secureConnect", what, ...options });
   return secured;
 }
@@ -66,9 +70,14 @@ function step(
     };
     const abort = (): void => fail(signal?.reason);
     const broken = (cause: Error): void => {
-      fail(new TransportError("connect-failed", `Cannot ${what}: ${reasonOf(cause)}`, { cause }));
+      const reason = reasonOf(cause);
+      const [remedy, passes] = remedyFor(`${reason} ${cause.message}`, event);
+      const options = { cause, ...(passes ? {} : { retryable: false }) };
+      fail(new TransportError("connect-failed", `Cannot ${what}: ${reason}${remedy}`, options));
     };
-    const ended = (): void => fail(new TransportError("connect-failed", `Cannot ${what}: connection ended`));
+    const ended = (): void => {
+      fail(new TransportError("connect-failed", `Cannot ${what}: connection ended${remedyFor("", event)[0]}`));
+    };
     const timer = guard(timeoutMs, () => {
       fail(new TransportError("timeout", `Cannot ${what}: no answer within ${timeoutMs} ms`));
     });
@@ -78,6 +87,33 @@ function step(
     signal?.addEventListener("abort", abort);
     if (signal?.aborted) abort();
   });
+}
+
+function placeOf(hostname: string, port: number): string {
+  return `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
+}
+
+// What to do about it, in the words of OpenSSL (Node), BoringSSL (Bun) and rustls (Deno), and whether it may pass by itself.
+function remedyFor(text: string, event: "connect" | "secureConnect"): [remedy: string, passes: boolean] {
+  if (event === "connect") {
+    if (/ECONNREFUSED/.test(text)) return [", nothing listens there or something on the way refuses", true];
+    if (/ENOTFOUND|EAI_/.test(text)) return [", the host's name cannot be looked up", true];
+    return ["", true];
+  }
+  if (/ALTNAME|NotValidForName|not valid for name|does not match/i.test(text)) {
+    return ["; the certificate is for another name, give that in tls.serverName if it is the right one", false];
+  }
+  if (/EXPIRED|certificate has expired|NOT_YET_VALID/i.test(text)) return ["; the certificate is out of date", false];
+  if (/SELF_SIGNED|UNABLE_TO_(?:GET|VERIFY)|UnknownIssuer|self[- ]signed|CaUsedAsEndEntity/i.test(text)) {
+    return ["; give the authority that its certificate comes from in tls.ca", false];
+  }
+  if (/WRONG_VERSION|wrong version|InvalidContentType|packet length too long|http request/i.test(text)) {
+    return ["; the port speaks no TLS, connect by ws: or amqp: if that is meant", false];
+  }
+  if (text === "" || /ECONNRESET|UnexpectedEof|unexpected end|eof|disconnected before/i.test(text)) {
+    return ["; does this port speak TLS? ws: and amqp: do without", true];
+  }
+  return ["", true];
 }
 
 /** Where a tunnel leads. */
@@ -124,7 +160,7 @@ export async function openTunnel(options: TunnelOptions): Promise<Socket> {
 async function openProxy(options: TunnelOptions): Promise<Socket> {
   const { proxy } = options;
   const socket = await openTcp(proxy.hostname, proxy.port, options);
-  return proxy.secure ? await openTls(socket, proxy.hostname, options) : socket;
+  return proxy.secure ? await openTls(socket, proxy.hostname, proxy.port, options) : socket;
 }
 
 // One connection to the proxy, as far as the tunnel on it is not open yet.

@@ -4,9 +4,10 @@
  * @module
  */
 
+import { checkSubprotocols, isChosen } from "../url.ts";
 import { TransportError } from "../../base/errors.ts";
+import { quote } from "../../base/text.ts";
 import type { SocketDialOptions } from "../socket/dial.ts";
-import { checkSubprotocols } from "../http/tokens.ts";
 import { checkExtraHeaders } from "./handshake.ts";
 import { type DialedChannel, webSocketChannel, type WebSocketLike } from "./standard.ts";
 import { guard, HANDSHAKE_TIMEOUT_MS } from "../channel.ts";
@@ -24,7 +25,7 @@ export async function dialByFetch(url: URL, options: SocketDialOptions): Promise
   const headers = new Headers(options.headers as Record<string, string>);
   checkExtraHeaders([...headers]);
   headers.set("upgrade", "websocket");
-  headers.set("sec-websocket-protocol", subprotocols.join(", "));
+  if (subprotocols.length > 0) headers.set("sec-websocket-protocol", subprotocols.join(", "));
   const label = `Cannot open WebSocket to "${url.origin}${url.pathname}"`;
   const response = await request(url, headers, { ...options, label });
   const { webSocket } = response;
@@ -39,9 +40,9 @@ export async function dialByFetch(url: URL, options: SocketDialOptions): Promise
   webSocket.accept();
   const channel = webSocketChannel(webSocket, options);
   const protocol = response.headers.get("sec-websocket-protocol") ?? "";
-  if (!subprotocols.includes(protocol)) {
+  if (!isChosen(protocol, subprotocols)) {
     channel.close(1002);
-    const chosen = JSON.stringify(protocol.slice(0, 64));
+    const chosen = quote(protocol, 64);
     const message = `${label}: server chose subprotocol ${chosen} of "${subprotocols.join(", ")}"`;
     throw new TransportError("subprotocol-mismatch", message);
   }

@@ -7,8 +7,10 @@
  * @module
  */
 
+import { checkSubprotocols, labelOf } from "../url.ts";
 import { encodeBase64 } from "@std/encoding";
 import { TransportError } from "../../base/errors.ts";
+import { quote } from "../../base/text.ts";
 import { BodyReader } from "../http/body.ts";
 import {
   encodeRequestHead,
@@ -22,7 +24,6 @@ import {
   type ResponseHead,
   responseParser,
 } from "../http/head.ts";
-import { checkSubprotocols } from "../http/tokens.ts";
 import type { RandomSource } from "./frames.ts";
 
 /** What the digest needs of the runtime's `crypto.subtle`. */
@@ -57,6 +58,8 @@ export interface PreparedUpgrade {
   readonly accept: string;
   /** What was offered. */
   readonly subprotocols: readonly string[];
+  /** The URL for errors, without user info and query. */
+  readonly label: string;
 }
 
 /**
@@ -85,7 +88,7 @@ export async function prepareUpgrade(options: PrepareUpgradeOptions): Promise<Pr
       ...headers,
     ],
   });
-  return { request, accept: await acceptKey(key, crypto.subtle), subprotocols };
+  return { request, accept: await acceptKey(key, crypto.subtle), subprotocols, label: labelOf(url) };
 }
 
 /** The `Sec-WebSocket-Accept` that answers `key` [rfc6455 4.2.2]. */
@@ -137,8 +140,9 @@ export class ClientUpgrade {
       }
       // Other interim responses announce a final one [rfc9110 15.2].
       if (head.status >= 200) this.#refusal = head;
-      else if (++this.#interim > MAX_INTERIM_RESPONSES) throw failed("too many interim responses");
-      else this.#parser = responseParser(this.#limits);
+      else if (++this.#interim > MAX_INTERIM_RESPONSES) {
+        throw failed("too many interim responses", this.#handshake.label);
+      } else this.#parser = responseParser(this.#limits);
     }
     this.#readBody(this.#refusal, rest);
     return undefined;
@@ -146,7 +150,7 @@ export class ClientUpgrade {
 
   /** The refusal as far as it was read, for when the connection or the patience ends before its body does. */
   get refusal(): TransportError | undefined {
-    return this.#refusal && refusal(this.#refusal, this.#body);
+    return this.#refusal && refusal(this.#handshake, this.#refusal, this.#body);
   }
 
   // A body that cannot be read must not hide the status, so its violations only end it.
@@ -155,9 +159,9 @@ export class ClientUpgrade {
       this.#body ??= new BodyReader(head);
       if (this.#body.state === "reading") this.#body.receive(bytes);
     } catch (cause) {
-      throw refusal(head, this.#body, cause);
+      throw refusal(this.#handshake, head, this.#body, cause);
     }
-    if (this.#body.state !== "reading") throw refusal(head, this.#body);
+    if (this.#body.state !== "reading") throw refusal(this.#handshake, head, this.#body);
   }
 }
 
@@ -165,18 +169,20 @@ export class ClientUpgrade {
 function checkUpgraded(head: ResponseHead, handshake: PreparedUpgrade): string {
   const { headers } = head;
   const { subprotocols } = handshake;
-  if (head.version !== "HTTP/1.1") throw failed("version of the response is not HTTP/1.1");
+  if (head.version !== "HTTP/1.1") throw failed("version of the response is not HTTP/1.1", handshake.label);
   const upgrades = headerValues(headers, "upgrade");
   if (upgrades.length !== 1 || upgrades[0]!.toLowerCase() !== "websocket") {
-    throw failed("upgrade field is not websocket");
+    throw failed("upgrade field is not websocket", handshake.label);
   }
-  if (!headerHasToken(headers, "connection", "upgrade")) throw failed("connection field does not name upgrade");
+  if (!headerHasToken(headers, "connection", "upgrade")) {
+    throw failed("connection field does not name upgrade", handshake.label);
+  }
   const accepts = headerValues(headers, "sec-websocket-accept");
   if (accepts.length !== 1 || accepts[0] !== handshake.accept) {
-    throw failed("sec-websocket-accept does not fit the key");
+    throw failed("sec-websocket-accept does not fit the key", handshake.label);
   }
   if (headerList(headers, "sec-websocket-extensions").length > 0) {
-    throw failed("an extension was chosen, none was offered");
+    throw failed("an extension was chosen, none was offered", handshake.label);
   }
   const chosen = headerList(headers, "sec-websocket-protocol");
   const [subprotocol = ""] = chosen;
@@ -184,7 +190,9 @@ function checkUpgraded(head: ResponseHead, handshake: PreparedUpgrade): string {
   if (!offered || chosen.length > 1) {
     throw new TransportError(
       "subprotocol-mismatch",
-      `Cannot open WebSocket: server chose subprotocol ${listNames(chosen)}, offered was ${listNames(subprotocols)}`,
+      `Cannot open WebSocket to "${handshake.label}": server chose subprotocol ${listNames(chosen)}, offered was ${
+        listNames(subprotocols)
+      }`,
     );
   }
   return subprotocol;
@@ -219,19 +227,31 @@ function forbid(headers: readonly HeaderField[], isOurs: (name: string) => boole
 
 /** Names that the peer wrote, for an error: escaped and cut. */
 export function listNames(names: readonly string[]): string {
-  return names.length === 0 ? "none" : names.map((name) => JSON.stringify(name)).join(", ").slice(0, 100);
+  return names.length === 0 ? "none" : names.slice(0, 5).map((name) => quote(name, 40)).join(", ");
 }
 
-function refusal(head: ResponseHead, reader: BodyReader | undefined, cause?: unknown): TransportError {
+function refusal(
+  { label }: PreparedUpgrade,
+  head: ResponseHead,
+  reader: BodyReader | undefined,
+  cause?: unknown,
+): TransportError {
   const { status, headers } = head;
-  return new TransportError("handshake-failed", `Cannot open WebSocket: status is ${status}`, {
-    status,
-    headers,
-    body: reader?.body.length ? reader.body : undefined,
-    cause,
-  });
+  const body = reader?.body.length ? reader.body : undefined;
+  const message = `Cannot open WebSocket to "${label}": status is ${status}${answerOf(headers, body)}`;
+  return new TransportError("handshake-failed", message, { status, headers, body, cause });
 }
 
-function failed(state: string): TransportError {
-  return new TransportError("handshake-failed", `Cannot open WebSocket: ${state}`);
+// What the server says, where it says it in plain text.
+function answerOf(headers: readonly HeaderField[], body: Uint8Array | undefined): string {
+  const type = headerValues(headers, "content-type")[0] ?? "text/plain";
+  const location = headerValues(headers, "location")[0];
+  if (location !== undefined) return `, elsewhere: ${quote(location.replace(/\?.*$/s, ""), 200)}`;
+  if (body === undefined || !/^text\/plain|json/i.test(type)) return "";
+  return `, server says ${quote(new TextDecoder().decode(body).trim().replace(/\s+/g, " "), 200)}`;
+}
+
+function failed(state: string, label?: string): TransportError {
+  const where = label === undefined ? "" : ` to "${label}"`;
+  return new TransportError("handshake-failed", `Cannot open WebSocket${where}: ${state}`);
 }

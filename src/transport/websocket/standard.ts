@@ -5,9 +5,9 @@
  */
 
 import { TransportError } from "../../base/errors.ts";
+import { quote } from "../../base/text.ts";
 import { type Channel, guard, HANDSHAKE_TIMEOUT_MS, positive } from "../channel.ts";
-import { checkSubprotocols } from "../http/tokens.ts";
-import { labelOf, readUrl, type RemoteUrl } from "../url.ts";
+import { checkSubprotocols, isChosen, labelOf, readUrl, type RemoteUrl } from "../url.ts";
 import {
   type Carrier,
   channelLimits,
@@ -228,7 +228,7 @@ function handshake(
       if (!pending) return;
       // Deno and Workers open whatever the server chose [wsb 2.1].
       const protocol = socket.protocol ?? "";
-      if (!subprotocols.includes(protocol)) return giveUp(mismatch(target, protocol, subprotocols));
+      if (!isChosen(protocol, subprotocols)) return giveUp(mismatch(target, protocol, subprotocols));
       settle();
       resolve(Object.assign(channel, { protocol }));
     });
@@ -245,11 +245,11 @@ function isPlatforms(socket: WebSocketLike): boolean {
 }
 
 function cannotOpen(target: RemoteUrl): string {
-  return `Cannot open WebSocket to "${labelOf(target)}"`;
+  return `Cannot open WebSocket to "${labelOf(target.url)}"`;
 }
 
 function mismatch(target: RemoteUrl, protocol: string, offered: readonly string[]): TransportError {
-  const chosen = protocol === "" ? "none" : JSON.stringify(protocol.slice(0, 64));
+  const chosen = protocol === "" ? "none" : quote(protocol, 64);
   const message = `${cannotOpen(target)}: server chose subprotocol ${chosen} of "${offered.join(", ")}"`;
   return new TransportError("subprotocol-mismatch", message);
 }
@@ -283,7 +283,12 @@ function describe(event: WebSocketEvent | undefined): { reason: string; cause: u
     )
     .replace(/\bwss?:\/\/\S+/gi, "(URL)");
   return {
-    reason: reason || "runtime does not tell why",
+    // Bun's word for refused, unknown and untrusted alike; browsers and Node say nothing.
+    reason: /^failed to connect$|^$/i.test(reason)
+      ? `${
+        reason || "runtime does not tell why"
+      }; refused, unknown or not trusted: transport "socket" or a browser's console tells`
+      : reason,
     cause: /\bwss?:\/\//i.test(message + stack) ? undefined : error,
   };
 }

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { checkSubprotocols } from "../url.ts";
 import { concat } from "@std/bytes";
 import { TransportError } from "../../base/errors.ts";
 import type { Channel } from "../channel.ts";
@@ -17,7 +18,7 @@ import {
   type RequestHead,
   requestParser,
 } from "../http/head.ts";
-import { checkSubprotocols, hasToken, tokensOf } from "../http/tokens.ts";
+import { hasToken, tokensOf } from "../http/tokens.ts";
 import { checkExtraHeaders, checkFraming, listNames } from "./handshake.ts";
 import type { WebSocketChannelOptions } from "./web_socket_channel.ts";
 
@@ -113,7 +114,7 @@ function isAllowedOrigin(origin: string, origins: OriginPolicy = []): boolean {
  * @throws {TypeError} If an accepted name is not a token.
  */
 export function admit(request: RequestLike, { subprotocols, origins }: UpgradeOptions = {}): string | Response {
-  const policy = { subprotocols: checkSubprotocols(subprotocols), origins };
+  const policy = { subprotocols: acceptedSubprotocols(subprotocols), origins };
   try {
     return chooseSubprotocol(request, policy);
   } catch (error) {
@@ -124,6 +125,16 @@ export function admit(request: RequestLike, { subprotocols, origins }: UpgradeOp
     if (response.headers.has("upgrade")) response.headers.set("connection", "Upgrade");
     return response;
   }
+}
+
+/**
+ * The names to accept, checked.
+ *
+ * @throws {TypeError} If one is not a token or comes twice, or there is none: without it nothing says that a client speaks AMQP.
+ */
+export function acceptedSubprotocols(names: readonly string[] | undefined): readonly string[] {
+  if (names?.length === 0) throw new TypeError("Cannot use subprotocols: list is empty");
+  return checkSubprotocols(names);
 }
 
 /** The response to a request that the runtime itself would not upgrade. */

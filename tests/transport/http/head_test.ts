@@ -1,3 +1,4 @@
+import { isToken } from "../../../src/transport/url.ts";
 import { assert, assertEquals, assertFalse, assertThrows } from "@std/assert";
 import { TransportError } from "../../../src/base/errors.ts";
 import {
@@ -16,7 +17,6 @@ import {
   type ResponseHead,
   responseParser,
 } from "../../../src/transport/http/head.ts";
-import { isToken } from "../../../src/transport/http/tokens.ts";
 import { random, seed, test } from "../../harness.ts";
 import { everyCut, latin1, randomCut, text } from "../wire.ts";
 

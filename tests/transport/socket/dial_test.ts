@@ -33,7 +33,7 @@ test("ATK-28: a certificate is refused that is for another host, has ended, or c
     for (const scheme of ["amqps", "wss"]) {
       const error = await failure(`${scheme}://localhost:${server.port}`, { tls: { ca } });
       assertEquals(error.code, "connect-failed", name);
-      assertStringIncludes(error.message, 'Cannot open TLS to "localhost": ');
+      assertStringIncludes(error.message, 'Cannot open TLS to "localhost:');
     }
   }
   await using server = await bareServer(echo, keyPair("server"));
@@ -139,7 +139,10 @@ test("PXY-9: every step has a time limit of its own", async () => {
   const proxy = `http://127.0.0.1:${mute.port}`;
   assertEquals((await failure(`ws://127.0.0.1:${mute.port}`, options)).code, "timeout");
   const tls = await failure(`amqps://127.0.0.1:${mute.port}`, options);
-  assertEquals([tls.code, tls.message], ["timeout", 'Cannot open TLS to "127.0.0.1": no answer within 60 ms']);
+  assertEquals([tls.code, tls.message], [
+    "timeout",
+    `Cannot open TLS to "127.0.0.1:${mute.port}": no answer within 60 ms`,
+  ]);
   const tunnel = await failure("amqp://127.0.0.1:1", { ...options, proxy });
   assertEquals(tunnel.code, "timeout");
   assertStringIncludes(tunnel.message, "Cannot open tunnel through");
@@ -176,7 +179,10 @@ test("connect: nobody there is connect-failed, with host, port and why", async (
   const { port, ...server } = await bareServer(() => {});
   await server[Symbol.asyncDispose]();
   const error = await failure(`amqp://user:s3cret@127.0.0.1:${port}/?k=s3cret`);
-  assertEquals([error.code, error.message], ["connect-failed", `Cannot connect to "127.0.0.1:${port}": ECONNREFUSED`]);
+  assertEquals([error.code, error.message], [
+    "connect-failed",
+    `Cannot connect to "127.0.0.1:${port}": ECONNREFUSED, nothing listens there or something on the way refuses`,
+  ]);
   assertEquals((await failure("amqp://nowhere.invalid")).code, "connect-failed");
 });
 

@@ -142,7 +142,7 @@ test("ping: the payload comes back; too long, too early and too late", () => {
   endpoint.ping();
   endpoint.sendBinary(hex("aa"));
   assertEquals(flush(endpoint).length, 0);
-  const handshake = { request: latin1("GET"), accept: "x", subprotocols: [] };
+  const handshake = { request: latin1("GET"), accept: "x", subprotocols: [], label: "ws://broker.example/" };
   const early = new WebSocketEndpoint({ role: "client", handshake, random: crypto, now: 0 });
   assertThrows(() => early.ping(), TypeError);
   assertThrows(() => early.sendBinary(hex("aa")), TypeError);
@@ -315,7 +315,7 @@ test("6.4: data after a ping, continuations, and pongs behind each other do not 
 
 test("6.4: a close frame is answered, and a ping too, with a whole frame, masked by a client", () => {
   const keys = { getRandomValues: (array: Uint8Array) => array.fill(0x5a) };
-  const handshake = { request: latin1("GET"), accept: "x", subprotocols: [] };
+  const handshake = { request: latin1("GET"), accept: "x", subprotocols: [], label: "ws://broker.example/" };
   const client = new WebSocketEndpoint({ role: "client", handshake, random: keys, now: 0 });
   flush(client);
   client.receive(

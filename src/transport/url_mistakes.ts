@@ -1,0 +1,57 @@
+/**
+ * What people give for a URL that is none, and what they should have written. Loaded only when that has happened.
+ *
+ * @module
+ */
+
+const SCHEMES = '"wss:", "ws:", "amqps:" or "amqp:"';
+
+// What other libraries and tools call it.
+const MEANT: Readonly<Record<string, string>> = {
+  "http:": "ws:",
+  "https:": "wss:",
+  "tcp:": "amqp:",
+  "ssl:": "amqps:",
+  "tls:": "amqps:",
+  "amqp+ssl:": "amqps:",
+  "amqpws:": "ws:",
+  "amqpwss:": "wss:",
+};
+
+/** The error for a URL that cannot be used; undefined for one that seems to be fine. The text of the URL stays out of it. */
+export function explain(input: unknown): TypeError | undefined {
+  const state = stateOf(input);
+  return state === undefined ? undefined : new TypeError(`Cannot connect: ${state}`);
+}
+
+function stateOf(input: unknown): string | undefined {
+  if (input instanceof URL) return stateOfText(input.href);
+  if (typeof input === "string") return stateOfText(input.trim());
+  const hint = typeof input === "object" && input !== null && ("host" in input || "hostname" in input)
+    ? ', such as "amqps://host:port" for a host and a port'
+    : ', such as "wss://host/path"';
+  return `URL is ${input === null ? "null" : Array.isArray(input) ? "an array" : typeof input} and not a string${hint}`;
+}
+
+function stateOfText(text: string): string | undefined {
+  if (text === "") return 'URL is empty; write one such as "wss://host/path"';
+  if (/^endpoint=|;sharedaccesskey/i.test(text)) {
+    return 'this is a connection string and not a URL; give it to "azure" of @webamqp/amqp/azure';
+  }
+  const scheme = /^([a-z][a-z\d+.-]*:)\/\//i.exec(text)?.[1]?.toLowerCase();
+  if (scheme === undefined) return `URL has no scheme; write ${SCHEMES} and "//" before its host`;
+  if (scheme === "sb:") return 'URL scheme is "sb:"; give the connection string to "azure" of @webamqp/amqp/azure';
+  if (!["ws:", "wss:", "amqp:", "amqps:"].includes(scheme)) {
+    const meant = MEANT[scheme];
+    return `URL scheme "${scheme.slice(0, 20)}" is not ${SCHEMES}${meant === undefined ? "" : `; write "${meant}"`}`;
+  }
+  const rest = text.slice(scheme.length + 2);
+  const end = rest.search(/[/?#]/);
+  const [authority, behind] = end < 0 ? [rest, ""] : [rest.slice(0, end), rest.slice(end)];
+  if (!authority.includes("@") && behind.includes("@") && authority.includes(":")) {
+    return 'URL has "/", "?" or "#" in its user name or password; write them as "%2F", "%3F" and "%23", an "@" of a path as "%40"';
+  }
+  if (behind.includes("#")) return 'URL has a fragment; write "#" as "%23"';
+  if (authority.slice(authority.lastIndexOf("@") + 1) === "") return "URL has no host";
+  return /\s/.test(text) ? "URL holds a blank" : undefined;
+}

@@ -1,0 +1,97 @@
+/**
+ * What goes wrong while connecting says where, why, and what to do.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { connect, TransportError } from "../../mod.ts";
+import { listen } from "../../src/transport/socket/listen.ts";
+import { test } from "../harness.ts";
+import { keyPair } from "../pki.ts";
+
+const MISTAKES: ReadonlyArray<readonly [url: unknown, ...texts: string[]]> = [
+  ["http://host/", 'URL scheme "http:" is not', 'write "ws:"'],
+  ["https://host/", 'write "wss:"'],
+  ["tcp://host:5672", 'write "amqp:"'],
+  ["sb://host/", "@webamqp/amqp/azure"],
+  ["mqtt://host/", 'URL scheme "mqtt:" is not "wss:", "ws:", "amqps:" or "amqp:"'],
+  ["localhost:5672", "URL has no scheme"],
+  ["broker.example/path", "URL has no scheme"],
+  ["user:s3cret@broker.example", "URL has no scheme"],
+  ["", "URL is empty"],
+  [undefined, "URL is undefined and not a string"],
+  [null, "URL is null"],
+  [5672, "and not a string"],
+  [{ host: "h", port: 5672 }, '"amqps://host:port"'],
+  ["Endpoint=sb://x.example/;SharedAccessKeyName=a;SharedAccessKey=s3cret=", "connection string", "azure"],
+  ["wss://Root:12/c=s3cret@localhost", 'URL has "/", "?" or "#" in its user name or password', "%2F"],
+  ["wss://root:s3cret/c=@localhost", 'URL has "/", "?" or "#" in its user name or password', "%2F"],
+  ["wss://root:s3cret#c@localhost", "%23"],
+  ["wss://root:s3cret?c@localhost", "%3F"],
+  ["wss://u:%E0%A4%A@localhost", "user info in URL is not percent-encoded UTF-8"],
+  ["wss://host/path#part", "URL has a fragment"],
+  ["wss://", "URL has no host"],
+];
+
+test("connect: a URL that cannot be used is a TypeError that says what to write, and nothing secret", async () => {
+  for (const [url, ...texts] of MISTAKES) {
+    const error = await assertRejects(() => connect(url as string), TypeError);
+    for (const text of ["Cannot connect: ", ...texts]) assertStringIncludes(error.message, text);
+    assert(!`${error.message}${error.stack}`.includes("s3cret"), error.message);
+  }
+});
+
+test("connect: TLS that fails names host, port and what to do, and whether it may pass by itself", async () => {
+  await using secure = await listen({ port: 0, host: "127.0.0.1", accept: () => {}, tls: keyPair("server") });
+  await using clear = await listen({ port: 0, host: "127.0.0.1", accept: () => {} });
+  const untrusted = await assertRejects(() => connect(`amqps://localhost:${secure.port}`), TransportError);
+  assertStringIncludes(untrusted.message, `Cannot open TLS to "localhost:${secure.port}": `);
+  assertStringIncludes(untrusted.message, "tls.ca");
+  assertEquals([untrusted.code, untrusted.retryable], ["connect-failed", false]);
+  const noTls = await assertRejects(() => connect(`amqps://localhost:${clear.port}`), TransportError);
+  assertStringIncludes(noTls.message, `Cannot open TLS to "localhost:${clear.port}": `);
+  assertStringIncludes(noTls.message, "does this port speak TLS? ws: and amqp: do without");
+});
+
+test("connect: a refused WebSocket names its URL, the status, what the server says, and when to come again", async () => {
+  await using listener = await listen({
+    port: 0,
+    host: "127.0.0.1",
+    accept: () => {},
+    authenticate: () => ({ status: 503, headers: [["Retry-After", "7"]] }),
+  });
+  const url = `ws://127.0.0.1:${listener.port}`;
+  const refused = await assertRejects(
+    () => connect(`${url}/path?token=s3cret`, { transport: "socket" }),
+    TransportError,
+  );
+  assertStringIncludes(refused.message, `Cannot open WebSocket to "${url}/path": status is 503, server says "`);
+  assert(!refused.message.includes("s3cret"));
+  assertEquals([refused.status, refused.retryable, refused.retryAfterMs], [503, true, 7_000]);
+  const other = { subprotocols: ["mqtt"], transport: "socket" } as const;
+  const mismatch = await assertRejects(() => connect(url, other), TransportError);
+  assertStringIncludes(mismatch.message, 'server says "Cannot accept WebSocket: subprotocol is not \\"amqp\\"');
+});
+
+test("connect: subprotocols may be none, headers and tls a function that is asked on every attempt", async () => {
+  let asked = 0;
+  const seen: unknown[] = [];
+  await using listener = await listen({
+    port: 0,
+    host: "127.0.0.1",
+    accept: () => {},
+    authenticate: ({ headers }) => {
+      seen.push(headers.find(([name]) => name.toLowerCase() === "x-token")?.[1]);
+      return { status: 401 };
+    },
+  });
+  const url = `ws://127.0.0.1:${listener.port}`;
+  const headers = () => Promise.resolve({ "X-Token": `${++asked}` });
+  for (let i = 0; i < 2; i++) await assertRejects(() => connect(url, { headers }), TransportError, "401");
+  assertEquals(seen, ["1", "2"]);
+  const error = await assertRejects(() => connect(url, { headers: () => Promise.reject(new Error("no token")) }));
+  assertEquals((error as Error).message, "no token");
+  const none = await assertRejects(() => connect(url, { subprotocols: [], transport: "socket" }), TransportError);
+  assertStringIncludes(none.message, "subprotocol is not");
+});
