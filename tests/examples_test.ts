@@ -32,3 +32,47 @@ test("examples: worker.ts publishes what is posted", async () => {
   assertEquals(delivery.message.text(), "one coffee");
   delivery.accept();
 });
+
+test("examples: service.ts works a queue off, and ends in order when it is told to", async () => {
+  await using broker = await startBroker();
+  const connection = await connect(broker.url);
+  for (let n = 0; n < 3; n++) await connection.sender("orders").send({ body: `order ${n}` });
+  const program = start("examples/service.ts", [broker.url]);
+  const lines = [];
+  for (let n = 0; n < 4; n++) lines.push((await program.lines.next()).value);
+  assertEquals(lines, ["ready", "order 0", "order 1", "order 2"]);
+  program.terminate();
+  assertEquals(await program.lines.next(), { value: "done", done: false });
+  assertEquals(await program.end(), 0);
+  await connection.close();
+});
+
+test("examples: durable_object.ts keeps one connection for all requests", async () => {
+  await using broker = await startBroker();
+  const { code } = bundle(
+    `export * from "./examples/durable_object.ts"; export { default } from "./examples/durable_object.ts";`,
+  );
+  await using worker = await startWorker({
+    code,
+    bindings: { AMQP_URL: broker.url },
+    durableObjects: { PUBLISHER: "Publisher" },
+  });
+  const texts = [];
+  for (const body of ["one coffee", "one tea"]) {
+    texts.push(await (await fetch(worker.url, { method: "POST", body })).text());
+  }
+  assertEquals(texts, ["1 sent\n", "2 sent\n"]);
+});
+
+if (runtime === "bun") {
+  test("examples: bun_server.ts publishes what is posted", async () => {
+    await using broker = await startBroker();
+    const program = start("examples/bun_server.ts", [broker.url]);
+    const url = (await program.lines.next()).value;
+    const response = await fetch(url, { method: "POST", body: "one coffee" });
+    assertEquals([response.status, await response.text()], [202, "accepted\n"]);
+    assertEquals(await (await fetch(url)).json(), { connection: "open" });
+    program.terminate();
+    await program.end();
+  });
+}

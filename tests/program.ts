@@ -19,6 +19,8 @@ export interface Program {
   readonly lines: AsyncIterator<string>;
   /** Ends its input, waits until it has ended, and gives its exit status; null if a signal ended it. */
   end(): Promise<number | null>;
+  /** Tells it to end, as a supervisor does. */
+  terminate(): void;
 }
 
 const root = new URL("../", import.meta.url);
@@ -35,6 +37,8 @@ export function start(path: string, args: readonly string[] = []): Program {
   return {
     input: child.stdin,
     lines,
+    // Not by the child's own method, after which Deno reports a signal as the end whatever the end was.
+    terminate: () => void process.kill(child.pid!, "SIGTERM"),
     async end(): Promise<number | null> {
       child.stdin.end();
       // Output that nobody reads would keep it from ending.
