@@ -5,8 +5,9 @@
  */
 
 import { concat } from "@std/bytes";
-import { utf8 } from "../base/text.ts";
-import type { Value } from "./values.ts";
+import { hex, utf8 } from "../base/text.ts";
+import { decodeUtf8 } from "./primitives.ts";
+import { AmqpArray, Described, Typed, type Value } from "./values.ts";
 
 /** A body of data sections: bytes, in one or more chunks that mean the same as one. */
 export class DataBody {
@@ -80,18 +81,92 @@ export function json(value: unknown): DataBody {
 }
 
 /** The bytes of a body that is data, a binary, or text; no body has none. */
-export function bytesOf(body: Body): Uint8Array {
+export function bytesOf(body: Body, what = "bytes"): Uint8Array {
   const plain = body instanceof ValueBody ? body.value : body;
   if (plain instanceof Uint8Array) return plain;
   if (plain instanceof DataBody) return plain.chunks.length === 1 ? plain.chunks[0] : concat(plain.chunks);
   if (plain === null) return new Uint8Array(0);
   if (typeof plain === "string") return utf8(plain);
-  throw new TypeError("Cannot read body as bytes: it is neither data nor text");
+  const [kind, call] = kindOf(plain);
+  throw new TypeError(`Cannot read body as ${what}: it is ${kind}, ${call}`);
 }
 
 /** The text of a body that is text, or bytes that are taken as UTF-8. */
 export function textOf(body: Body): string {
   const plain = body instanceof ValueBody ? body.value : body;
   // Not the decoder for strings on the wire: like that of a Response, this one forgives.
-  return typeof plain === "string" ? plain : new TextDecoder().decode(bytesOf(plain));
+  return typeof plain === "string" ? plain : new TextDecoder().decode(bytesOf(plain, "text"));
+}
+
+/** What a body says as plain values. */
+export function jsonOf(body: Body): unknown {
+  const plain = body instanceof ValueBody ? body.value : body;
+  if (typeof plain !== "string" && !(plain instanceof Uint8Array) && !(plain instanceof DataBody)) {
+    return plainOf(plain);
+  }
+  const text = textOf(plain);
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    const state = text === "" ? "it is empty" : (error as Error).message;
+    throw new SyntaxError(`Cannot read body as JSON: ${state}, text() and bytes() give it as it is`, { cause: error });
+  }
+}
+
+/** A body or section as people can read it, and as `JSON.stringify` takes it. */
+export function shownBody(body: unknown): unknown {
+  return JSON.parse(
+    JSON.stringify(plainOf(body as Body), (_, value) => {
+      if (typeof value === "bigint") return String(value);
+      return value;
+    }) ?? "null",
+  );
+}
+
+function plainOf(value: unknown): unknown {
+  if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : value;
+  if (typeof value !== "object" || value === null || value instanceof Date) return value;
+  if (value instanceof Uint8Array) return readable(value);
+  if (value instanceof DataBody) return readable(bytesOf(value));
+  if (value instanceof SequenceBody) return plainOf(value.lists.flat());
+  if (value instanceof ValueBody || value instanceof Typed || value instanceof Described) return plainOf(value.value);
+  if (value instanceof AmqpArray) return value.items.map(plainOf);
+  if (Array.isArray(value)) return value.map(plainOf);
+  const plain: Record<string, unknown> = {};
+  for (const [key, entry] of value instanceof Map ? value : Object.entries(value)) {
+    // Not by assignment: a key may be "__proto__".
+    Object.defineProperty(plain, textKey(key), {
+      value: plainOf(entry),
+      enumerable: true,
+      writable: true,
+      configurable: true,
+    });
+  }
+  return plain;
+}
+
+function textKey(key: unknown): string {
+  return key instanceof Uint8Array
+    ? hex(key)
+    : typeof key === "object" && key !== null
+    ? JSON.stringify(plainOf(key))
+    : String(key);
+}
+
+function readable(bytes: Uint8Array): unknown {
+  const text = decodeUtf8(bytes);
+  // Bytes of zeros are UTF-8 too, but no text.
+  return text === undefined || text.includes("\0") ? hex(bytes) : text;
+}
+
+function kindOf(value: unknown): [kind: string, call: string] {
+  if (value instanceof SequenceBody) return ["a sequence", "json() gives it as an array"];
+  if (value instanceof Map) return ["a map", "json() gives it as an object"];
+  if (Array.isArray(value) || value instanceof AmqpArray) return ["a list", "json() gives it as an array"];
+  if (value instanceof Typed) return [`of type ${value.type}`, "body has the value"];
+  if (value instanceof Described) return ["a described value", "body has it"];
+  if (value instanceof Date) return ["a timestamp", "body has the Date"];
+  return typeof value === "object"
+    ? ["a map", "json() gives it as an object"]
+    : [`a ${typeof value}`, "body has the value"];
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Body, bytesOf, DataBody, SequenceBody, textOf, ValueBody } from "./body.ts";
+import { type Body, bytesOf, DataBody, jsonOf, SequenceBody, shownBody, textOf, ValueBody } from "./body.ts";
 import { typeOf } from "./codes.ts";
 import { decodeAs, encodeAs } from "./composite.ts";
 import { definitions, sections } from "./definitions.ts";
@@ -13,6 +13,7 @@ import type { CodecLimits, Reader } from "./reader.ts";
 import { ambiguousType, originOf, recall, setOrigin, type WireTypes } from "./wire_types.ts";
 import { hexByte, quote } from "../base/text.ts";
 import type { Fields, Header, Properties } from "./types.ts";
+import { checkFields, checkMessage, explained } from "./mistakes.ts";
 import { noBytes } from "./primitives.ts";
 import { Described, type PrimitiveType, type SimpleValue, Typed, type Value } from "./values.ts";
 import type { Writer } from "./writer.ts";
@@ -32,7 +33,7 @@ export interface Message {
   /** The application's own properties; not changed on the way. */
   applicationProperties?: { [key: string]: SimpleValue } | undefined;
   /** What it carries; not changed on the way. */
-  body?: Body | undefined;
+  body?: Body | readonly Value[] | undefined;
   /** Hashes, signatures and the like over the message. */
   footer?: Fields | undefined;
 }
@@ -60,6 +61,12 @@ class Origin {
 
 function typesOf(message: Message, section: keyof Message): WireTypes | undefined {
   return recall(message[section] as object) ?? originOf<Origin>(message)?.types(section);
+}
+
+let inspectable = false;
+
+function inspectMessage(this: DecodedMessage): unknown {
+  return { ...this.toJSON(), body: this.body instanceof Uint8Array ? shownBody(this.body) : this.body };
 }
 
 /** A message that was received. */
@@ -126,29 +133,75 @@ export class DecodedMessage implements Message {
   /**
    * The body as text: a string as it is, bytes as UTF-8.
    *
-   * @throws {TypeError} If it is neither.
+   * @throws {TypeError} If it is neither; the error names its type and the call that fits.
    */
   text(): string {
     return textOf(this.body);
   }
 
   /**
-   * The value of a body that holds JSON.
+   * What the body says as plain values: bytes and strings are read as JSON, a map gives an object and a list an array, as deep as
+   * they go; numbers, dates and the like are what they are.
    *
-   * @throws {TypeError} If it is neither text nor bytes.
-   * @throws {SyntaxError} If it is not JSON.
+   * @throws {SyntaxError} If bytes or a string are not JSON.
    */
   json(): unknown {
-    return JSON.parse(this.text());
+    return jsonOf(this.body);
   }
 
   /**
    * The body as bytes: several data sections joined, a string as UTF-8.
    *
-   * @throws {TypeError} If it is neither.
+   * @throws {TypeError} If it is neither; the error names its type and the call that fits.
    */
-  bytes(): Uint8Array {
-    return bytesOf(this.body);
+  bytes(): Uint8Array<ArrayBuffer> {
+    return bytesOf(this.body) as Uint8Array<ArrayBuffer>;
+  }
+
+  /** How often it was delivered before without success: the header's delivery-count, 0 without one. */
+  get deliveryCount(): number {
+    return this.header?.deliveryCount ?? 0;
+  }
+
+  /** Why a broker moved it to a dead-letter queue, where it says so: Azure Service Bus, ActiveMQ and the broker of this module. */
+  get deadLetterReason(): string | undefined {
+    return this.#note("DeadLetterReason", "x-opt-dead-letter-reason", "x-opt-jms-dead-letter-reason");
+  }
+
+  /** The explanation of {@linkcode DecodedMessage.deadLetterReason}, where there is one. */
+  get deadLetterDescription(): string | undefined {
+    return this.#note("DeadLetterErrorDescription", "x-opt-dead-letter-description");
+  }
+
+  /** When a broker took it in, where it says so, as Azure's and ActiveMQ do. */
+  get enqueuedTime(): Date | undefined {
+    const time = this.messageAnnotations?.["x-opt-enqueued-time"] ?? this.messageAnnotations?.["x-opt-ingress-time"];
+    return time instanceof Date ? time : undefined;
+  }
+
+  /** The number that a broker gave it in its queue or partition, where it did. */
+  get sequenceNumber(): bigint | undefined {
+    const number = this.messageAnnotations?.["x-opt-sequence-number"];
+    return typeof number === "number" ? BigInt(number) : typeof number === "bigint" ? number : undefined;
+  }
+
+  /** The message for `JSON.stringify` and for people: the sections that it has, maps as objects, bytes as text or hex. */
+  toJSON(): { [section: string]: unknown } {
+    const { header, deliveryAnnotations, messageAnnotations, properties, applicationProperties, body, footer } = this;
+    const given = { header, deliveryAnnotations, messageAnnotations, properties, applicationProperties, footer };
+    const shown = Object.entries(given).filter(([, section]) => section !== undefined);
+    return {
+      ...Object.fromEntries(shown.map(([name, section]) => [name, shownBody({ ...section })])),
+      body: shownBody(body),
+    };
+  }
+
+  #note(...names: string[]): string | undefined {
+    for (const name of names) {
+      const note = this.applicationProperties?.[name] ?? this.messageAnnotations?.[name];
+      if (note !== undefined && note !== null) return String(note);
+    }
+    return undefined;
   }
 }
 
@@ -162,6 +215,7 @@ export class DecodedMessage implements Message {
  * @throws {RangeError} If a wire type cannot hold its value.
  */
 export function encodeMessage(message: Message, writer: Writer, bare?: Uint8Array): void {
+  checkMessage(message);
   const start = writer.length;
   try {
     if (bare === undefined || bare.length === 0) {
@@ -174,7 +228,8 @@ export function encodeMessage(message: Message, writer: Writer, bare?: Uint8Arra
     encodeFooter(message, writer);
   } catch (error) {
     writer.truncate(start);
-    throw error;
+    const { body } = message;
+    throw explained(error, body instanceof ValueBody ? body.value : body instanceof SequenceBody ? body.lists : body);
   }
 }
 
@@ -182,6 +237,7 @@ export function encodeMessage(message: Message, writer: Writer, bare?: Uint8Arra
 export function encodeHead(message: Message, writer: Writer): void {
   encodeAnnotations(message, writer);
   const { properties, applicationProperties, body } = message;
+  if (properties !== undefined) checkFields("properties", properties);
   const contentType = properties?.contentType ?? (body instanceof DataBody ? body.contentType : undefined);
   if (contentType !== properties?.contentType) encodeAs(writer, "properties", { ...properties, contentType });
   else if (properties !== undefined) encodeAs(writer, "properties", properties, typesOf(message, "properties"));
@@ -210,6 +266,12 @@ export function encodeFooter(message: Message, writer: Writer): void {
  * @throws {AmqpError} With scope `"delivery"` and condition `amqp:decode-error` if the bytes are not a message.
  */
 export function decodeMessage(bytes: Uint8Array, limits?: CodecLimits): DecodedMessage {
+  if (!inspectable) {
+    // Not where the class is declared: that would be work at load.
+    inspectable = true;
+    const name = Symbol.for("nodejs.util.inspect.custom");
+    Object.defineProperty(DecodedMessage.prototype, name, { value: inspectMessage, configurable: true });
+  }
   return new DecodedMessage(bytes, limits);
 }
 
@@ -285,7 +347,10 @@ function decodeValue(reader: Reader, message: DecodedMessage): Body {
 }
 
 function encodeAnnotations(message: Message, writer: Writer): void {
-  if (message.header !== undefined) encodeAs(writer, "header", message.header, typesOf(message, "header"));
+  if (message.header !== undefined) {
+    checkFields("header", message.header);
+    encodeAs(writer, "header", message.header, typesOf(message, "header"));
+  }
   encodeFields(writer, "deliveryAnnotations", message);
   encodeFields(writer, "messageAnnotations", message);
 }

@@ -346,11 +346,96 @@ test("MSG-2: reading a body as text, bytes or JSON", () => {
   // As with a Response, wrong bytes are replaced and a byte order mark is taken away.
   assertEquals(there({ body: Uint8Array.of(0x61, 0xff) }).text(), "a\ufffd");
   assertEquals(there({ body: Uint8Array.of(0xef, 0xbb, 0xbf, 0x61) }).text(), "a");
-  for (const body of [5, true, [], new Map(), sequence([[]])] as Body[]) {
-    assertThrows(() => there({ body }).text(), TypeError, "Cannot read body as bytes: it is neither data nor text");
-    assertThrows(() => there({ body }).bytes(), TypeError);
-    assertThrows(() => there({ body }).json(), TypeError);
+  const others: [Body, kind: string, json: unknown][] = [
+    [5, "a number, body has the value", 5],
+    [true, "a boolean, body has the value", true],
+    [[1, { a: 2n }], "a list, json() gives it as an array", [1, { a: 2 }]],
+    [new Map<Value, Value>([["a", [uint(1)]], [1, "b"]]), "a map, json() gives it as an object", { a: [1], 1: "b" }],
+    [sequence([[1], [2]]), "a sequence, json() gives it as an array", [1, 2]],
+    [symbol("s"), "of type symbol, body has the value", "s"],
+    [described(1n, [1]), "a described value, body has it", [1]],
+  ];
+  for (const [body, kind, json] of others) {
+    const message = there({ body });
+    assertThrows(() => message.text(), TypeError, `Cannot read body as text: it is ${kind}`);
+    assertThrows(() => message.bytes(), TypeError, `Cannot read body as bytes: it is ${kind}`);
+    assertEquals(message.json(), json);
   }
+  assertEquals(there({}).json(), null);
+  assertThrows(() => there({ body: new Uint8Array(0) }).json(), SyntaxError, "Cannot read body as JSON: it is empty");
+});
+
+test("messages: JSON and inspection show the sections that there are, maps as objects, bytes as text or hex", () => {
+  const message = there({
+    header: { ttl: 5 },
+    properties: { messageId: 7n, userId: Uint8Array.of(0x75) },
+    applicationProperties: { n: uint(1) },
+    body: { list: [1n, symbol("s")], bytes: Uint8Array.of(0, 255) },
+  });
+  const shown = {
+    header: { ttl: 5 },
+    properties: { messageId: 7, userId: "u" },
+    applicationProperties: { n: 1 },
+    body: { list: [1, "s"], bytes: "00ff" },
+  };
+  assertEquals(JSON.parse(JSON.stringify(message)), shown);
+  assertEquals(JSON.parse(JSON.stringify(there({ body: new TextEncoder().encode("text") }))), { body: "text" });
+  const inspect = (message as unknown as Record<symbol, () => Record<string, unknown>>)[
+    Symbol.for("nodejs.util.inspect.custom")
+  ];
+  assertEquals(Object.keys(inspect.call(message)), ["header", "properties", "applicationProperties", "body"]);
+});
+
+test("messages: what brokers add has readers", () => {
+  const enqueued = new Date(1e12);
+  const message = there({
+    header: { deliveryCount: 3 },
+    messageAnnotations: { "x-opt-sequence-number": 9n, "x-opt-enqueued-time": enqueued },
+    applicationProperties: { DeadLetterReason: "expired", DeadLetterErrorDescription: "too late" },
+  });
+  assertEquals([message.deliveryCount, message.sequenceNumber, message.enqueuedTime], [3, 9n, enqueued]);
+  assertEquals([message.deadLetterReason, message.deadLetterDescription], ["expired", "too late"]);
+  const bare = there({});
+  assertEquals([bare.deliveryCount, bare.sequenceNumber, bare.enqueuedTime], [0, undefined, undefined]);
+  assertEquals([bare.deadLetterReason, bare.deadLetterDescription], [undefined, undefined]);
+});
+
+test("mistakes 5-14, 43, 44: what no message has is a TypeError that tells where it belongs", () => {
+  const cyclic: Record<string, unknown> = { a: {} };
+  (cyclic.a as Record<string, unknown>).b = [cyclic];
+  const cases: [message: unknown, text: string][] = [
+    [undefined, 'Cannot encode message: it is undefined, not an object such as { body: "text" }'],
+    ["text", 'Cannot encode message: it is a string, not an object such as { body: "text" }'],
+    [{ orderId: 1 }, 'there is no field "orderId", what the message carries belongs in body'],
+    [{ message_id: "a" }, '"message_id" belongs in properties as "messageId"'],
+    [{ reply_to: "a" }, '"reply_to" belongs in properties as "replyTo"'],
+    [{ application_properties: {} }, '"application_properties" is applicationProperties here'],
+    [{ body: 1, contentType: "a" }, '"contentType" belongs in properties'],
+    [{ body: 1, durable: true }, '"durable" belongs in header'],
+    [{ body: 1, timeToLive: 5 }, '"timeToLive" belongs in header.ttl'],
+    [{ body: 1, sessionId: "s" }, '"sessionId" belongs in properties.groupId'],
+    [{ properties: { ttl: 5 } }, 'Cannot encode properties: "ttl" belongs in header'],
+    [{ properties: { message_id: 5 } }, 'Cannot encode properties: "message_id" is "messageId" here'],
+    [{ properties: { mine: 5 } }, 'there is no field "mine", fields of your own belong in applicationProperties'],
+    [{ header: { mine: 5 } }, 'Cannot encode header: there is no field "mine"'],
+    [{ body: { items: [1, 2, { fn() {} }] } }, "there is no AMQP type for a function (body.items[2].fn)"],
+    [{ body: new Map([["a b", Symbol("s")]]) }, 'there is no AMQP type for a symbol (body["a b"])'],
+    [{ body: 2n ** 63n }, "(body: ulong(n) reaches to 2^64-1)"],
+    [{ body: new ArrayBuffer(4) }, "(body: write new Uint8Array(buffer))"],
+    [{ body: [new Float64Array(1)] }, '(body[0]: write new Uint8Array(view.buffer), or array("double", [...view]))'],
+    [{ body: { later: Promise.resolve() } }, "(body.later: await it first)"],
+    [{ body: new Set() }, "(body: write [...set])"],
+    [{ body: new URL("http://a") }, "(body: write String(url))"],
+    [{ body: new (class Order {})() }, "(body: json(value) sends it as JSON)"],
+    [{ body: cyclic }, "Cannot encode body: body.a.b[0] holds itself"],
+  ];
+  for (const [message, text] of cases) {
+    const error = assertThrows(() => write(message as Message), Error, text);
+    assert(error instanceof TypeError || error instanceof RangeError, text);
+  }
+  const writer = new Writer();
+  assertThrows(() => encodeMessage({ properties: { to: "a" }, body: [() => {}] as never }, writer), TypeError);
+  assertEquals(writer.length, 0);
 });
 
 test("MSG-2: data is a view of the bytes, not a copy", () => {
