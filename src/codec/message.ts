@@ -384,7 +384,7 @@ function encodeBody(message: Message, writer: Writer): void {
   } else {
     beginSection(writer, sections.value.code);
     if (body instanceof ValueBody) writer.value(body.value);
-    else writer.valueAs(originOf<Origin>(message)?.body, body);
+    else writer.valueAs(originOf<Origin>(message)?.body, body as Value);
   }
 }
 
