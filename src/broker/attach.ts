@@ -33,6 +33,8 @@ export interface AttachContext {
   readonly relay: Relay;
   readonly rights: Rights;
   readonly slab: Slab;
+  /** True if batches are taken apart. */
+  readonly splits: boolean;
   readonly environment: Environment;
   /** Largest message that is taken, in bytes. */
   readonly maxMessageSize: number;
@@ -103,6 +105,7 @@ export async function attachProducer(context: AttachContext, request: ReceiverRe
       return rights.inspect(encoded, connection, relayed);
     },
     slab: context.slab,
+    splits: context.splits,
     transactions: transactionsOf(context, connection),
   });
   if (dynamic) receiver.closed.then(() => nodes.delete(address));

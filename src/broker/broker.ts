@@ -95,6 +95,11 @@ export interface BrokerOptions extends Omit<AcceptorOptions, "onSender" | "onRec
    * mark all their messages so. Default: `"accept"` treats them like others; `"reject"` is what the specification demands.
    */
   durable?: "accept" | "reject";
+  /**
+   * What becomes of messages of the format 0x80013700, which hold many: `"split"` takes all of them into the queue or none,
+   * `"keep"` hands the whole on as it came. Default: `"split"`.
+   */
+  batches?: "split" | "keep";
   /** Largest message that is taken, in bytes. Default: 16 MiB. */
   maxMessageSize?: number;
   /** Most queues and topics, and as many subscriptions that outlive their links. Default: 10,000. */
@@ -128,6 +133,7 @@ const BROKER_KINDS: OptionKinds<Omit<BrokerOptions, keyof AcceptorOptions>> = {
   verifyToken: "function",
   settleModes: "array",
   durable: '"accept" or "reject"',
+  batches: '"split" or "keep"',
   maxMessageSize: "number",
   maxQueues: "number",
   idleQueueMs: "number",
@@ -243,6 +249,7 @@ export class Broker implements AsyncDisposable {
       relay: new Relay(this.#nodes),
       rights,
       slab,
+      splits: (options.batches ?? "split") === "split",
       environment,
       maxMessageSize,
       settleModes: options.settleModes ?? ["first"],

@@ -8,6 +8,8 @@ import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import type { Delivery } from "../client/delivery.ts";
 import type { Receiver } from "../client/receiver.ts";
+import { BATCH_FORMAT } from "../codec/batch.ts";
+import { DataBody, DecodedMessage } from "../codec/message.ts";
 import { ignore } from "../base/wait.ts";
 import { Fifo } from "../base/collections.ts";
 import { deliveryError, EncodedMessage } from "./encoded_message.ts";
@@ -53,6 +55,8 @@ export interface ProducerOptions {
   readonly slab: Slab;
   /** The transactions of its connection. */
   readonly transactions: Transactions;
+  /** True if batches are taken apart. */
+  readonly splits: boolean;
 }
 
 /** Messages that may be on their way on one link. */
@@ -127,41 +131,65 @@ export class Producer {
     if (payload.length > this.largest) this.largest = payload.length;
     this.#window = WINDOW;
     try {
-      const encoded = new EncodedMessage(
-        payload,
-        messageFormat,
-        this.receiver.connection.limits,
-        this.#options.slab,
-      );
-      const inspected = this.#options.inspect(encoded, this);
-      if (inspected === undefined) this.#publish(delivery, encoded);
-      else this.#await(inspected, delivery, encoded);
+      const chunks = this.#options.splits ? chunksOf(payload, messageFormat) : undefined;
+      if (chunks !== undefined) this.#takeAll(delivery, chunks.map((chunk) => this.#encoded(chunk, 0)));
+      else {
+        const encoded = this.#encoded(payload, messageFormat);
+        const inspected = this.#options.inspect(encoded, this);
+        if (inspected === undefined) this.#publish(delivery, encoded);
+        else this.#await(inspected, delivery, () => this.#publish(delivery, encoded));
+      }
     } catch (error) {
       this.#refuse(delivery, error);
     }
     this.topUp();
   }
 
-  #publish(delivery: Delivery, encoded: EncodedMessage): void {
-    const { remoteState } = delivery;
-    if (remoteState?.kind !== "transactionalState") return this.#sink.publish(new Arrival(this, delivery, encoded));
-    const { txnId } = remoteState;
-    const transaction = this.#options.transactions.get(txnId);
-    const reservation = this.#sink.reserve(encoded);
-    if (reservation === undefined) {
-      throw new AmqpError(
-        condition.resourceLimitExceeded,
-        "Cannot send in transaction: there is no room for the message",
-      );
-    }
-    transaction.add(reservation);
-    if (delivery.remoteSettled || !this.receiver.usable) return;
-    delivery.update({ kind: "transactionalState", txnId, outcome: { kind: "accepted" } });
+  #encoded(payload: Uint8Array, messageFormat: number): EncodedMessage {
+    return new EncodedMessage(payload, messageFormat, this.receiver.connection.limits, this.#options.slab);
   }
 
-  #await(inspected: Promise<void>, delivery: Delivery, encoded: EncodedMessage): void {
+  // The messages of a batch, all of which are taken, or none.
+  #takeAll(delivery: Delivery, messages: readonly EncodedMessage[]): void {
+    const inspected = messages.map((encoded) => this.#options.inspect(encoded, this)).filter((one) =>
+      one !== undefined
+    );
+    if (inspected.length === 0) return this.#publishAll(delivery, messages);
+    this.#await(Promise.all(inspected), delivery, () => this.#publishAll(delivery, messages));
+  }
+
+  #publishAll(delivery: Delivery, messages: readonly EncodedMessage[]): void {
+    const state = delivery.remoteState;
+    const txnId = state?.kind === "transactionalState" ? state.txnId : undefined;
+    const transaction = txnId && this.#options.transactions.get(txnId);
+    const reservations: Reservation[] = [];
+    try {
+      for (const encoded of messages) {
+        const reservation = this.#sink.reserve(encoded);
+        if (reservation === undefined) throw noRoom();
+        reservations.push(reservation);
+      }
+    } catch (error) {
+      for (const reservation of reservations) reservation.rollback();
+      throw error;
+    }
+    for (const reservation of reservations) {
+      if (transaction === undefined) reservation.commit();
+      else transaction.add(reservation);
+    }
+    if (delivery.remoteSettled || !this.receiver.usable) return;
+    if (txnId === undefined) delivery.accept();
+    else delivery.update({ kind: "transactionalState", txnId, outcome: { kind: "accepted" } });
+  }
+
+  #publish(delivery: Delivery, encoded: EncodedMessage): void {
+    if (delivery.remoteState?.kind === "transactionalState") this.#publishAll(delivery, [encoded]);
+    else this.#sink.publish(new Arrival(this, delivery, encoded));
+  }
+
+  #await(inspected: Promise<unknown>, delivery: Delivery, publish: () => void): void {
     this.#inspecting = true;
-    inspected.then(() => this.#publish(delivery, encoded))
+    inspected.then(publish)
       .catch((error) => this.#refuse(delivery, error))
       .then(() => {
         this.#inspecting = false;
@@ -219,4 +247,23 @@ function refuse(producer: Producer, delivery: Delivery, error: AmqpError): void 
   if (!producer.receiver.usable) return;
   if (delivery.remoteSettled || !producer.rejectable) producer.end(error);
   else delivery.reject(error);
+}
+
+// The messages of a batch; undefined for what is none, as far as can be told.
+function chunksOf(payload: Uint8Array, messageFormat: number): readonly Uint8Array[] | undefined {
+  // The lowest byte is the version [transport 2.8.11].
+  if (messageFormat >>> 8 !== BATCH_FORMAT >>> 8) return undefined;
+  try {
+    const { body } = new DecodedMessage(payload);
+    return body instanceof DataBody ? body.chunks : body instanceof Uint8Array ? [body] : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function noRoom(): AmqpError {
+  return new AmqpError(
+    condition.resourceLimitExceeded,
+    "Cannot take messages together: there is no room for all of them",
+  );
 }
