@@ -120,7 +120,10 @@ export function admit(request: RequestLike, { subprotocols, origins }: UpgradeOp
   } catch (error) {
     if (!(error instanceof TransportError)) throw error;
     const { message, status = 400, headers = [] } = error;
-    const response = new Response(`${message}\n`, { status, headers: headers.map(([name, value]) => [name, value]) });
+    const response = new Response(`${message}\n`, {
+      status,
+      headers: headers.map(([name, value]): [string, string] => [name, value]),
+    });
     // Whoever sends the one names it in the other [rfc9110 7.8].
     if (response.headers.has("upgrade")) response.headers.set("connection", "Upgrade");
     return response;

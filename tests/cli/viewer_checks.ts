@@ -1,0 +1,91 @@
+/**
+ * Opens the viewer in Chromium and looks at what it shows; exits with 0 if all is as it should be, 77 without a browser.
+ *
+ *     node tests/cli/viewer_checks.ts TRACE.html MANY.html
+ *
+ * @module
+ */
+
+/// <reference lib="dom" />
+
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { existsSync } from "node:fs";
+import process from "node:process";
+import { pathToFileURL } from "node:url";
+import { chromium, type Page } from "playwright-core";
+
+const PROGRAM = "/usr/bin/chromium";
+
+async function text(page: Page, selector: string): Promise<string> {
+  return await page.locator(selector).first().textContent() ?? "";
+}
+
+async function checkTrace(page: Page, path: string): Promise<void> {
+  const errors: string[] = [];
+  page.on("pageerror", (error) => errors.push(error.message));
+  page.on("request", (request) => request.url().startsWith("file:") || errors.push(`asks for ${request.url()}`));
+  await page.goto(pathToFileURL(path).href);
+  assertMatch(await text(page, "#status"), /^\d+ frames · 1 connection · /);
+  assertEquals(await page.locator("#welcome").isVisible(), false);
+  const labels = await page.locator(".row:visible .label b").allTextContents();
+  assertEquals(labels.slice(0, 6), ["connecting", "sasl mechanisms", "sasl init", "sasl outcome", "open", "open"]);
+  // Only what is in sight has elements.
+  assert(await page.locator(".row").count() < 80);
+  // Keys: the fault, its delivery, its life.
+  await page.keyboard.press("e");
+  assertMatch(await text(page, "#panel .fault"), /message rejected: amqp:not-found.*messaging|transport 2\.8\.15/);
+  await page.keyboard.press("d");
+  assertMatch(await text(page, "#panel h3"), /^Delivery \d+ of orders$/);
+  assertMatch(await text(page, "#panel"), /rejected · settled after/);
+  assertEquals(await page.locator("#panel .life a").count() >= 2, true);
+  await page.click("#tabs [data-tab=faults]");
+  assertMatch(await text(page, "#panel h2"), /^transport 2\.8\.15/);
+  // A receiver that gives no credit: who waits, and since when.
+  await page.click("#tabs [data-tab=waits]");
+  await page.keyboard.press("e");
+  const waits = await text(page, "#panel");
+  assertMatch(waits, /sender dry: no creditsince [\d.]+ (µs|ms|s)/);
+  // Filters, folding, search.
+  const everything = Number(await page.evaluate(() => document.getElementById("spacer")!.offsetHeight));
+  await page.click(".node.link:has-text('dry')");
+  const filtered = Number(await page.evaluate(() => document.getElementById("spacer")!.offsetHeight));
+  assert(filtered < everything, `${filtered} of ${everything}`);
+  await page.keyboard.press("Escape");
+  assert(await page.locator(".row .times").count() > 0);
+  await page.keyboard.press("f");
+  assertEquals(await page.locator(".row:visible .times").count(), 0);
+  await page.keyboard.press("/");
+  await page.keyboard.type("no such coffee");
+  assertEquals(await text(page, "#matches"), "1 found");
+  assertMatch(await text(page, ".row.selected .label"), /^disposition/);
+  await page.keyboard.press("Escape");
+  const before = await page.evaluate(() => document.documentElement.dataset.theme);
+  await page.keyboard.press("t");
+  assert(await page.evaluate(() => document.documentElement.dataset.theme) !== before);
+  assertEquals(await page.locator("#plots canvas").count(), 4);
+  await page.locator("#plots canvas").first().click({ position: { x: 200, y: 30 } });
+  assert((await text(page, "#plots small")).length > 0);
+  assertEquals(errors, []);
+}
+
+async function checkMany(page: Page, path: string): Promise<void> {
+  await page.goto(pathToFileURL(path).href);
+  assertMatch(await text(page, "#status"), /^100,\d{3} frames/);
+  await page.keyboard.press("f");
+  await page.keyboard.press("G");
+  assertMatch(await text(page, ".row.selected b"), /close/);
+  assert(await page.locator(".row").count() < 80);
+}
+
+if (!existsSync(PROGRAM)) process.exit(77);
+const browser = await chromium.launch({
+  executablePath: PROGRAM,
+  args: ["--headless", "--no-sandbox", "--disable-gpu"],
+});
+try {
+  const page = await browser.newPage({ viewport: { width: 1_440, height: 900 } });
+  await checkTrace(page, process.argv[2]!);
+  await checkMany(page, process.argv[3]!);
+} finally {
+  await browser.close();
+}

@@ -1,0 +1,130 @@
+/**
+ * The viewer: built from its sources, opened by the command line, drawn by a browser.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { connect } from "../../mod.ts";
+import { acceptor } from "../../src/server/acceptor.ts";
+import { jsonLines } from "../../src/trace/writer.ts";
+import { listen } from "../../src/transport/sockets.ts";
+import { test } from "../harness.ts";
+import { read } from "../source.ts";
+import { root, run, start, watch } from "./run.ts";
+import { sourcesHash } from "../../tools/viewer/build.ts";
+import { viewerWith } from "../../src/cli/trace_file.ts";
+
+/** A trace in which a message is rejected, and one link is never given credit; or one of many frames. */
+async function record(messages: number, dry: boolean): Promise<string> {
+  const lines: string[] = [];
+  const trace = jsonLines((line) => lines.push(line), { title: "orders" });
+  const server = acceptor({
+    onReceiver: (request) => {
+      const receiver = request.accept({ credit: request.address === "dry" ? 0 : 100, settle: "manual" });
+      void receiver.serve((delivery) => {
+        if (delivery.message.body !== 7) return delivery.accept();
+        delivery.reject({ condition: "amqp:not-found", description: "no such coffee" });
+      });
+    },
+  });
+  const listener = await listen({ host: "127.0.0.1", port: 0, acceptor: server });
+  trace.transport({ event: "connecting", url: "ws://broker.example" });
+  const connection = await connect(`ws://127.0.0.1:${listener.port}`, { trace });
+  const sender = connection.sender("orders");
+  if (dry) void connection.sender("dry").send({ body: 1 }).catch(() => {});
+  for (let i = 0; i < messages; i++) {
+    const sent = sender.send({ body: i }).catch(() => {});
+    if (i % 10 === 9) await sent;
+  }
+  await connection.close({ timeoutMs: dry ? 50 : 5_000 });
+  await server.close();
+  await listener.close();
+  return lines.join("");
+}
+
+// Frames enough, made of those of a short trace.
+function many(trace: string, count: number): string {
+  const [head, ...lines] = trace.trimEnd().split("\n");
+  const transfer = JSON.parse(lines.find((line) => line.includes('"kind":"transfer"'))!);
+  const made = Array.from({ length: count }, (_, i) => {
+    const { frame, ...data } = transfer.data;
+    return JSON.stringify({
+      ...transfer,
+      time: 100 + i / 10,
+      data: { ...data, frame: { ...frame, deliveryId: i, settled: true } },
+    });
+  });
+  const at = lines.findIndex((line) => line.includes('"kind":"transfer"'));
+  return [head, ...lines.slice(0, at), ...made, ...lines.filter((line) => line.includes('"kind":"close"'))].join("\n");
+}
+
+test("viewer: the file was built from its sources: npm run viewer", () => {
+  const [built] = /<meta name="sources" content="\w+">/.exec(read("src/cli/viewer.html")) ?? [];
+  assertEquals(built, `<meta name="sources" content="${sourcesHash()}">`);
+});
+
+test("viewer: in Chromium", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "webamqp-viewer-"));
+  try {
+    const trace = await record(60, true);
+    const paths = [join(folder, "trace.html"), join(folder, "many.html")];
+    writeFileSync(paths[0]!, await viewerWith(trace));
+    writeFileSync(paths[1]!, await viewerWith(many(trace, 100_000)));
+    const checks = fileURLToPath(new URL("./viewer_checks.ts", import.meta.url));
+    const node = join(root, "node_modules/.bin/node");
+    const child = spawn(node, [checks, ...paths], { cwd: root, stdio: ["pipe", "pipe", "pipe"] });
+    const { status, err } = await watch(child).result;
+    if (status === 77) return console.log("SKIPPED: there is no Chromium on this machine");
+    assertEquals(status, 0, err);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test("viewer: --view writes it with the trace in it, --from reads traces and captures", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "webamqp-viewer-"));
+  try {
+    const path = join(folder, "trace.jsonl");
+    writeFileSync(path, await record(3, false));
+    const viewed = await run(["trace", "--from", path, "--view"]);
+    assertEquals(viewed.status, 0, viewed.err);
+    const url = /Viewer: (file:\S+)/.exec(viewed.err)![1]!;
+    const page = readFileSync(fileURLToPath(url), "utf8");
+    assert(page.includes('"title":"orders"'));
+    assert(page.startsWith("<!DOCTYPE html>"));
+    const printed = await run(["trace", "--from", path]);
+    assertStringIncludes(printed.out, "-> [0] open(");
+    const hex = await run(["trace", "--from", "-", "--json"], { input: "414d5150 00010000\n00000008 02000000\n" });
+    assertEquals(hex.out.trimEnd().split("\n").length, 2);
+    assertEquals((await run(["trace", "--from", "-"], { input: "what is this\n" })).status, 2);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test("viewer: trace --listen --target writes the frames between a client and a broker", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "webamqp-viewer-"));
+  const broker = start(["broker", "-l", "0", "--json"]);
+  const { port } = JSON.parse(await broker.line());
+  const out = join(folder, "out.jsonl");
+  const tracing = start(["trace", "-l", "0", "--target", `amqp://127.0.0.1:${port}`, "--out", out]);
+  try {
+    const url = /ws:\S+(?=,)/.exec(await tracing.line())![0];
+    assertEquals((await run(["send", url, "orders", "x"])).status, 0);
+    tracing.signal("SIGINT");
+    assertEquals((await tracing.result).status, 0);
+    const kinds = readFileSync(out, "utf8").trimEnd().split("\n").slice(1).map((line) => JSON.parse(line));
+    const sent = kinds.filter(({ name, data }) => name === "amqp:frame_sent" && data.frame?.kind === "transfer");
+    assertEquals(sent.map(({ data }) => data.link), ["orders"]);
+  } finally {
+    broker.signal("SIGINT");
+    await broker.result;
+    rmSync(folder, { recursive: true });
+  }
+});
