@@ -26,7 +26,7 @@ import { explained, parseUrl, readUrl } from "../transport/url.ts";
 import { attempt, type AttemptOptions, CallbackFailure, loginTerms } from "./attempt.ts";
 import { Connection } from "./connection.ts";
 import { ConnectionBase, type ConnectionTerms } from "./connection_base.ts";
-import { type ReconnectOptions, Reconnector } from "./reconnect.ts";
+import { MAX_PENDING, MAX_PENDING_BYTES, type ReconnectOptions, Reconnector } from "./reconnect.ts";
 import { Sender, type SendOptions } from "./sender.ts";
 import { CODEC_LIMIT_KINDS, codecLimits, senderAttach, SESSION_KINDS } from "./terms.ts";
 
@@ -166,7 +166,8 @@ export async function connect(
   signal?.throwIfAborted();
   const policy = reconnect === false ? undefined : reconnect ?? {};
   const urls = await urlsOf(where);
-  const terms = { ...connectionTerms(options), fastPath: FastPathReader };
+  const { maxPending: messages = MAX_PENDING, maxPendingBytes: bytes = MAX_PENDING_BYTES } = policy ?? {};
+  const terms = { ...connectionTerms(options), fastPath: FastPathReader, maxPending: { messages, bytes } };
   const list = policy?.shuffle ? shuffled(urls, terms.environment) : urls;
   const reconnector = new Reconnector(list, options, policy);
   return await opened(await withClaims(new Connection(terms, reconnector.hooks), options), reconnector, signal);

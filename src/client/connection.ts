@@ -38,6 +38,9 @@ import { abortable, rejected, type WaitOptions } from "../base/wait.ts";
 
 export type { ConnectionEvent, ConnectionState };
 
+// A walk over all that waits takes a millisecond or so.
+const RECOUNT_MS = 100;
+
 /**
  * One AMQP connection: sessions and links over one WebSocket.
  *
@@ -50,6 +53,9 @@ export class Connection extends ConnectionBase {
   #kept: KeptSenders | undefined;
   #coordinator: Coordinator | undefined;
   #opened = false;
+  // What waits for the connection to come back, at most: what was given up meanwhile is still in it.
+  #waiting: { messages: number; bytes: number } | undefined;
+  #countedAt = 0;
   // What becomes of messages that were in motion when something was lost.
   #returning = { resent: 0, lost: 0, redelivered: 0 };
 
@@ -241,6 +247,30 @@ export class Connection extends ConnectionBase {
     }
   }
 
+  /** @ignore {@inheritDoc ConnectionBase.admit} */
+  override admit(bytes: number): void {
+    const { maxPending } = this.terms;
+    if (maxPending === undefined || this.state !== "interrupted") return;
+    const isFull = ({ messages, bytes: held }: { messages: number; bytes: number }): boolean =>
+      messages >= maxPending.messages || held + bytes > maxPending.bytes;
+    const now = this.environment.now();
+    // Counted again now and then, not for each of those that are refused.
+    if (this.#waiting === undefined || isFull(this.#waiting) && now >= this.#countedAt + RECOUNT_MS) {
+      this.#countedAt = now;
+      this.#waiting = this.#countWaiting();
+    }
+    if (isFull(this.#waiting)) {
+      const { messages, bytes: held } = this.#waiting;
+      throw new AmqpError(
+        condition.resourceLimitExceeded,
+        `Cannot send: connection is interrupted, and ${messages} messages of ${held} bytes wait for it; ` +
+          'wait until it is open again, or raise "maxPending" or "maxPendingBytes"',
+      );
+    }
+    this.#waiting.messages++;
+    this.#waiting.bytes += bytes;
+  }
+
   /** @ignore Closes the links of one session, or all. */
   async closeLinks(options: CloseOptions, session?: SharedSession): Promise<void> {
     const closing: Promise<void>[] = [];
@@ -367,7 +397,19 @@ export class Connection extends ConnectionBase {
     return true;
   }
 
+  #countWaiting(): { messages: number; bytes: number } {
+    const sum = { messages: 0, bytes: 0 };
+    for (const link of this.links.keys()) {
+      if (!(link instanceof Sender)) continue;
+      const { messages, bytes } = link.waiting();
+      sum.messages += messages;
+      sum.bytes += bytes;
+    }
+    return sum;
+  }
+
   #handleOpened(remote: Open): void {
+    this.#waiting = undefined;
     this.tell(this.#opened ? { kind: "resumed", remote, ...this.#returning } : { kind: "opened", remote });
     this.#returning = { resent: 0, lost: 0, redelivered: 0 };
     this.#opened = true;

@@ -54,6 +54,8 @@ export interface ConnectionTerms extends EngineOptions {
   maxBufferedBytes?: number;
   /** Where it runs. Default: the runtime's own. */
   environment?: Environment;
+  /** Messages, and their bytes, that may wait for the connection to come back. */
+  maxPending?: { readonly messages: number; readonly bytes: number };
 }
 
 /** How one channel is taken over: terms that are no others', and what is said first. */
@@ -86,7 +88,8 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
   /** What is decoded on it, at most. */
   readonly limits: CodecLimits | undefined;
 
-  readonly #options: ConnectionTerms;
+  /** @ignore Its terms. */
+  protected readonly terms: ConnectionTerms;
   /** @ignore What this side is told of. */
   protected readonly hooks: ConnectionHooks;
   /** @ignore Its links, and which session each is on, in the order in which they were made. */
@@ -104,7 +107,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
   constructor(options: ConnectionTerms, hooks: ConnectionHooks) {
     super();
     // As it is, it is shared by all connections of an acceptor.
-    this.#options = options.trace === undefined ? options : { ...options, trace: this.#guarded(options.trace) };
+    this.terms = options.trace === undefined ? options : { ...options, trace: this.#guarded(options.trace) };
     this.hooks = hooks;
     this.limits = options.limits;
     this.environment = options.environment ?? systemEnvironment;
@@ -112,7 +115,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
 
   /** The name of this container. */
   get containerId(): string {
-    return this.#options.containerId;
+    return this.terms.containerId;
   }
 
   /** What the peer said of itself when it opened the connection, once it has. */
@@ -151,6 +154,9 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     attachment?.driver.destroy(error);
   }
 
+  /** @ignore For senders: refuses one more message when too much waits already. */
+  admit(_bytes: number): void {}
+
   /** @ignore For links and sessions: something waits to be written. */
   wake(): void {
     this.attachment?.driver.wake();
@@ -164,7 +170,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     let endpoint: ConnectionEndpoint;
     try {
       const { handshake, hostname } = terms;
-      const options = handshake === undefined ? this.#options : { ...this.#options, handshake, hostname };
+      const options = handshake === undefined ? this.terms : { ...this.terms, handshake, hostname };
       endpoint = new ConnectionEndpoint(options, this.environment.now());
       terms.onstart?.(endpoint);
       if (endpoint.handshake.client) endpoint.open();
@@ -177,7 +183,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
         // What the last attachment still has to tell concerns nobody.
         if (attachment === this.attachment) this.handle(attachment, event);
       },
-      maxBufferedBytes: this.#options.maxBufferedBytes,
+      maxBufferedBytes: this.terms.maxBufferedBytes,
       environment: this.environment,
     });
     const attachment: Attachment = { terms, endpoint, driver, links: new ChurnMap(), sessions: new ChurnMap() };
@@ -187,7 +193,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
   /** @ignore The session of all links that do not ask for one of their own. */
   defaultSession(): SharedSession {
     this.requireOpen("attach link");
-    const { session: options = {} } = this.#options;
+    const { session: options = {} } = this.terms;
     return this.#defaultSession ??= this.addSession({ options, endpoint: undefined, session: undefined });
   }
 

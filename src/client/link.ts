@@ -31,6 +31,8 @@ export interface LinkConnection extends Lifetime {
   readonly environment: Environment;
   /** What is decoded on it, at most. */
   readonly limits: CodecLimits | undefined;
+  /** @ignore Refuses one more message, by throwing, when too much waits for the connection to come back. */
+  admit(bytes: number): void;
   /** @ignore Something waits to be written. */
   wake(): void;
   /** @ignore Forgets a link, which ends. */

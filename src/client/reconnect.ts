@@ -19,7 +19,16 @@ export interface ReconnectOptions extends RetryOptions {
   shuffle?: boolean;
   /** True waits for the first connection in the same way; otherwise each server is tried once. Default: false. */
   initial?: boolean;
+  /** Messages that may wait while the connection is interrupted; sending more fails. Default: 10,000. */
+  maxPending?: number;
+  /** Their bytes. Default: 16,777,216. */
+  maxPendingBytes?: number;
 }
+
+/** Messages that may wait for a connection to come back by default. */
+export const MAX_PENDING = 10_000;
+/** Their bytes by default. */
+export const MAX_PENDING_BYTES = 16_777_216;
 
 /** Makes one connection, again and again. */
 export class Reconnector {

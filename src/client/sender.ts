@@ -140,7 +140,9 @@ export class Sender extends Link {
 
   /** @ignore Queues one message. */
   push(message: Message | Uint8Array, options: DeliveryOptions, listener: SendListener): OutgoingDelivery {
-    const delivery = this.#outgoing.push(this.#encode(message), options);
+    const payload = this.#encode(message);
+    this.connection.admit(payload.length);
+    const delivery = this.#outgoing.push(payload, options);
     delivery.context = listener;
     this.#pending++;
     this.connection.wake();
@@ -182,6 +184,13 @@ export class Sender extends Link {
       // It never came to one if the link ended while it was loaded.
       abort: (reason) => sink?.abort(reason),
     });
+  }
+
+  /** @ignore Messages that wait for credit or for their outcome, and their bytes. */
+  waiting(): { messages: number; bytes: number } {
+    let bytes = 0;
+    for (const { payload } of this.#outgoing) bytes += payload.length;
+    return { messages: this.#pending, bytes };
   }
 
   /** @ignore Waits until there is credit, or one more message has its outcome or none to expect. */

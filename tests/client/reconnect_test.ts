@@ -3,6 +3,7 @@ import { AmqpError, condition, OutcomeError, TransportError } from "../../src/ba
 import { Broker } from "../../src/broker/broker.ts";
 import { connect, type ConnectOptions, publish } from "../../src/client/connect.ts";
 import type { Connection, ConnectionEvent } from "../../src/client/connection.ts";
+import type { Delivery } from "../../src/client/delivery.ts";
 import type { Sender } from "../../src/client/sender.ts";
 import type { ConnectionEndpoint } from "../../src/engine/connection.ts";
 import { plain } from "../../src/sasl/mechanisms.ts";
@@ -380,4 +381,100 @@ test("a message whose outcome was lost is published again", async () => {
   const options = { environment: time, dial: network.dial };
   assertEquals(await time.wait(publish("ws://a/", "orders", { body: 1 }, options)), { kind: "accepted" });
   assertEquals([deliveries, time.pending], [2, 0]);
+});
+
+test("a send while interrupted waits, in order, as many as may; what was given up makes room", async () => {
+  const reconnect = { maxPending: 5, maxPendingBytes: 1_000 };
+  const { time, network, start, connection } = await world({ reconnect });
+  const sender = connection.sender("orders");
+  await time.wait(sender.ready());
+  network.down("a");
+  await time.pass(1);
+  const ending = new AbortController();
+  const given = [
+    sender.send({ body: "x" }, { signal: ending.signal }),
+    sender.send({ body: "y" }, { signal: ending.signal }),
+  ];
+  const sending = [0, 1, 2].map((body) => sender.send({ body }));
+  await assertRejects(() => sender.send({ body: 3 }), AmqpError, "maxPending");
+  ending.abort();
+  for (const one of given) await assertRejects(() => one);
+  await time.pass(200);
+  sending.push(sender.send({ body: 3 }));
+  await assertRejects(() => sender.send({ body: new Uint8Array(1_000) }), AmqpError, "maxPendingBytes");
+  start("a");
+  await time.wait(Promise.all(sending));
+  const receiver = connection.receiver("orders", { credit: 10 });
+  for (let i = 0; i < 4; i++) {
+    const delivery = await time.wait(receiver.receive());
+    assertEquals(delivery.message.body, i);
+    delivery.accept();
+  }
+  await time.wait(Promise.all(Array.from({ length: 20 }, (_, i) => sender.send({ body: i }))));
+  await end(connection, time);
+});
+
+test("what had no outcome goes out again, in order, and `resumed` says how many", async () => {
+  const bodies: unknown[] = [];
+  const deliveries: Delivery[] = [];
+  const { time, network, connection, events, server } = await scripted({
+    onReceiver: (request) => {
+      void request.accept({ settle: "manual", credit: 10 }).serve((delivery) => {
+        bodies.push(delivery.message.body);
+        deliveries.push(delivery);
+      }, { concurrency: 10 });
+    },
+  });
+  const sender = connection.sender("orders");
+  const failing = connection.sender({ address: "orders", recovery: "fail" });
+  const sending = [0, 1, 2].map((body) => sender.send({ body }));
+  const lost = failing.send({ body: "once" });
+  lost.catch(() => {});
+  await time.pass(1);
+  assertEquals(bodies.length, 4);
+  network.cut("a");
+  bodies.length = deliveries.length = 0;
+  const error = await assertRejects(() => time.wait(lost), OutcomeError);
+  assertEquals(error.outcome, "lost");
+  await time.wait(connection.ready());
+  sending.push(sender.send({ body: 3 }));
+  await time.pass(1);
+  assertEquals(bodies, [0, 1, 2, 3]);
+  for (const delivery of deliveries) delivery.accept();
+  await time.wait(Promise.all(sending));
+  const resumed = events.find(({ kind }) => kind === "resumed") as ConnectionEvent & { kind: "resumed" };
+  assertEquals([resumed.resent, resumed.lost, resumed.redelivered], [3, 1, 0]);
+  await end(connection, time);
+  await server.close();
+});
+
+test("sendAll, a writable and a readable go on across a cut", async () => {
+  const { time, network, connection } = await world();
+  const sender = connection.sender("orders");
+  const all = sender.sendAll((async function* () {
+    for (let i = 0; i < 50; i++) {
+      if (i % 20 === 10) await new Promise<void>((resolve) => time.setTimer(resolve, 10));
+      yield { body: i };
+    }
+  })());
+  const seen = new Set<unknown>();
+  const reading = (async () => {
+    for await (const delivery of connection.receiver("orders", { credit: 5 }).readable) {
+      seen.add(delivery.message.body);
+      if (delivery.usable) delivery.accept();
+      if (seen.size === 60) break;
+    }
+  })();
+  await time.pass(15);
+  network.cut("a");
+  assertEquals(await time.wait(all), 50);
+  const writer = connection.sender("orders").writable.getWriter();
+  for (let i = 50; i < 60; i++) {
+    if (i === 55) network.cut("a");
+    await time.wait(writer.write({ body: i }));
+  }
+  await time.wait(writer.close());
+  await time.wait(reading);
+  assertEquals(seen.size, 60);
+  await end(connection, time);
 });

@@ -304,8 +304,8 @@ test("gateway: close drains, then ends what is left in order", async () => {
   const broker = new Broker();
   await using target = await listen({ ...here, acceptor: broker });
   const running = await gateway({ listen: here, target: `amqp://127.0.0.1:${target.port}` });
-  const leaving = await connect(`ws://127.0.0.1:${running.port}`);
-  const staying = await connect(`ws://127.0.0.1:${running.port}`);
+  const leaving = await connect(`ws://127.0.0.1:${running.port}`, { reconnect: false });
+  const staying = await connect(`ws://127.0.0.1:${running.port}`, { reconnect: false });
   const closing = running.close({ drainMs: 100 });
   await assertRejects(() => connect(`ws://127.0.0.1:${running.port}`), TransportError);
   await leaving.sender("q").send({ body: "still through" });

@@ -95,7 +95,7 @@ test("WSB-27, ATK-32: all that waits ends at once with a typed error when a rhea
       if (++arrived === 6) resolve();
     })
   );
-  const connection = await connect(server.url);
+  const connection = await connect(server.url, { reconnect: false });
   const events = connection.events();
   const closedEvent = events.next();
   const calls = waitingCalls(connection);
@@ -124,7 +124,7 @@ test("WSB-27, ATK-32: all that waits ends at once with a typed error when a rhea
 
 test("WSB-27: links, sessions and connections that are about to begin end at once, too", async () => {
   await using server = await rheaServer();
-  const connection = await connect(server.url);
+  const connection = await connect(server.url, { reconnect: false });
   const [socket] = server.sockets;
   // It hears nothing from now on.
   socket!.onmessage = () => {};
@@ -160,7 +160,7 @@ test("WSB-27: links, sessions and connections that are about to begin end at onc
 test("WSB-27: a delivery in hand cannot be settled after the cut, and its loop ends with the error", async () => {
   await using server = await rheaServer();
   server.container.on("sender_open", ({ sender }) => sendAll(sender!, bodies(10)));
-  const connection = await connect(server.url);
+  const connection = await connect(server.url, { reconnect: false });
   const held: Delivery[] = [];
   const loop = assertRejects(async () => {
     for await (const delivery of connection.receiver("q")) {
@@ -191,7 +191,7 @@ test("WSB-27: a delivery in hand cannot be settled after the cut, and its loop e
 test("WSB-27, TRF-4: a cut in the middle of a large message loses it, whichever way it went", async () => {
   const large = new Uint8Array(8_000_000);
   await using server = await rheaServer({ max_frame_size: 512 });
-  const connection = await connect(server.url, { maxFrameSize: 512 });
+  const connection = await connect(server.url, { maxFrameSize: 512, reconnect: false });
   const [socket] = server.sockets;
   server.container.on("sender_open", ({ sender }) => {
     sender!.on("sendable", () =>
@@ -217,7 +217,7 @@ test("WSB-27, TRF-4: a cut in the middle of a large message loses it, whichever 
 test("WSB-27: a rhea server hears of the end when we drop the connection, and so does all that waits here", async () => {
   await using server = await stubbornServer();
   const dropped = once(server.container, "disconnected");
-  const connection = await connect(server.url);
+  const connection = await connect(server.url, { reconnect: false });
   const calls = waitingCalls(connection);
   const ends = watch(calls);
   await once(server.container, "message");

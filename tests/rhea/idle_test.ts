@@ -51,7 +51,7 @@ function assertTimedOut(error: unknown, remote: boolean): void {
 test("CON-6: we keep a quiet connection to a rhea server alive as it asked for", async () => {
   await using server = await rheaServer({ idle_time_out: KEPT_MS });
   const { trace, enough } = keepAlives("out");
-  await using connection = await connect(server.url, { trace });
+  await using connection = await connect(server.url, { reconnect: false, trace });
   await enough;
   assertEquals(connection.open, true);
   await connection.sender("q").send({ body: 1 });
@@ -60,7 +60,7 @@ test("CON-6: we keep a quiet connection to a rhea server alive as it asked for",
 test("CON-6: a rhea server keeps a quiet connection to us alive as we asked for", async () => {
   await using server = await rheaServer();
   const { trace, enough } = keepAlives("in");
-  await using connection = await connect(server.url, { trace, idleTimeOut: KEPT_MS });
+  await using connection = await connect(server.url, { reconnect: false, trace, idleTimeOut: KEPT_MS });
   await enough;
   assertEquals(connection.open, true);
   await connection.sender("q").send({ body: 1 });
@@ -81,7 +81,11 @@ test("CON-6: our acceptor and a rhea client keep a quiet connection alive as eac
 
 test("CON-7: a rhea server that falls silent is given up, and all that waits ends with the time-out", async () => {
   await using server = await rheaServer();
-  const connection = await connect(server.url, { idleTimeOut: MISSED_MS, limits: { closeTimeoutMs: 100 } });
+  const connection = await connect(server.url, {
+    idleTimeOut: MISSED_MS,
+    reconnect: false,
+    limits: { closeTimeoutMs: 100 },
+  });
   const [socket] = server.sockets;
   const waiting = connection.receiver("q").receive().catch((error) => error);
   mute(socket!);
