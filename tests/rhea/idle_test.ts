@@ -97,7 +97,7 @@ test("CON-7: a rhea server that falls silent is given up, and all that waits end
 
 test("CON-7: a rhea server that hears nothing more of us closes, and we know why", async () => {
   await using server = await rheaServer({ idle_time_out: MISSED_MS });
-  const connection = await connect(server.url);
+  const connection = await connect(server.url, { reconnect: false });
   const [socket] = server.sockets;
   const waiting = connection.receiver("q").receive().catch((error) => error);
   deafen(socket!);
