@@ -15,6 +15,7 @@ import { type Prepare, Skipped } from "./suite.ts";
 const SUITES: Readonly<Record<string, () => Promise<{ prepare: Prepare }>>> = {
   artemis: () => import("./artemis.ts"),
   "broker-j": () => import("./broker_j.ts"),
+  azure: () => import("./azure.ts"),
   chromium: () => import("./chromium.ts"),
   jms: () => import("./jms.ts"),
   nginx: () => import("./nginx.ts"),
