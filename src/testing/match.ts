@@ -1,0 +1,59 @@
+/**
+ * Whether a frame is what a script expects, and why not.
+ *
+ * @module
+ */
+
+import { toJson } from "../trace/json.ts";
+import { AmqpArray, Described, Typed } from "../codec/types.ts";
+
+/**
+ * What a field is to be: a value, which objects need only hold in part; a regular expression for text; a function that says
+ * whether it is right; undefined for a field that must be absent.
+ */
+export type Pattern<T> =
+  | T
+  | RegExp
+  | ((value: T | undefined) => boolean)
+  | (T extends object ? { [K in keyof T]?: Pattern<T[K]> } : never);
+
+/** Says where and how `value` differs from `pattern`; undefined if it does not. */
+export function difference(value: unknown, pattern: unknown, path: string): string | undefined {
+  if (pattern instanceof RegExp) {
+    return typeof value === "string" && pattern.test(value) ? undefined : `${path} is ${shown(value)}, not ${pattern}`;
+  }
+  if (typeof pattern === "function") {
+    return pattern(value) === true
+      ? undefined
+      : `${path} is ${shown(value)}, which ${pattern.name || "the function"} refuses`;
+  }
+  if (!isPlain(pattern)) {
+    return same(value, pattern) ? undefined : `${path} is ${shown(value)}, not ${shown(pattern)}`;
+  }
+  if (value === null || typeof value !== "object") return `${path} is ${shown(value)}, not ${shown(pattern)}`;
+  for (const [key, inner] of Object.entries(pattern)) {
+    const found = difference((value as Record<string, unknown>)[key], inner, path === "" ? key : `${path}.${key}`);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+function isPlain(value: unknown): value is Record<string, unknown> {
+  if (value === null || typeof value !== "object") return false;
+  return !(Array.isArray(value) || value instanceof Uint8Array || value instanceof Date || value instanceof Map ||
+    value instanceof Typed || value instanceof Described || value instanceof AmqpArray);
+}
+
+function same(a: unknown, b: unknown): boolean {
+  if (Object.is(a, b)) return true;
+  // A bare number may stand for a ulong.
+  if (typeof a === "bigint" && typeof b === "number") return a === BigInt(b);
+  if (a === null || b === null || typeof a !== "object" || typeof b !== "object") return false;
+  return JSON.stringify(toJson(a)) === JSON.stringify(toJson(b));
+}
+
+/** A value in an error. */
+export function shown(value: unknown): string {
+  if (value === undefined) return "absent";
+  return JSON.stringify(toJson(value, { exact: false }));
+}

@@ -1,0 +1,40 @@
+/**
+ * Testing against AMQP: a peer that follows a script, a clock that a test turns, and carriers that break.
+ *
+ * @example A client whose message is rejected
+ * ```ts
+ * import { connect, OutcomeError } from "@webamqp/amqp";
+ * import { ScriptedPeer } from "@webamqp/amqp/testing";
+ *
+ * const peer = new ScriptedPeer();
+ * peer.expectOpening();
+ * peer.expect("attach", { role: "sender", target: { address: "orders" } }).respond();
+ * peer.send("flow", { handle: 0, linkCredit: 1, deliveryCount: 0 });
+ * peer.expect("transfer").settle({ kind: "rejected" });
+ * peer.expect("detach").respond();
+ * peer.expectClosing();
+ *
+ * const connection = await connect(peer.channel);
+ * const error = await connection.sender("orders").send({ body: "one coffee" }).catch((error) => error);
+ * console.assert(error instanceof OutcomeError && error.outcome === "rejected");
+ * await connection.close();
+ * await peer.done();
+ * ```
+ *
+ * @module
+ */
+
+export {
+  type Expectation,
+  type Expected,
+  type FrameFields,
+  type PeerFrame,
+  type PeerKind,
+  ScriptedPeer,
+  type ScriptedPeerOptions,
+  ScriptError,
+  type SendFrameOptions,
+} from "./peer.ts";
+export type { Pattern } from "./match.ts";
+export { VirtualTime } from "./virtual_time.ts";
+export { type Faults, faulty } from "./faults.ts";

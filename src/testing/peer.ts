@@ -1,0 +1,414 @@
+/**
+ * A peer that follows a script.
+ *
+ * @module
+ */
+
+import { Deferred } from "../base/wait.ts";
+import { encodeComposite, print } from "../codec/composite.ts";
+import { beginFrame, endFrame, FrameDecoder, protocolHeader, type ProtocolId } from "../codec/frame.ts";
+import { DecodedMessage, encodeMessage, type Message } from "../codec/message.ts";
+import type { Attach, CompositeOf, DeliveryState, Performative, SaslFrameBody, Transfer } from "../codec/types.ts";
+import { Writer } from "../codec/writer.ts";
+import type { Channel } from "../transport/channel.ts";
+import { channelPair } from "../transport/pair.ts";
+import { bytesOf } from "../trace/json.ts";
+import { difference, type Pattern, shown } from "./match.ts";
+
+/** What can be expected: a protocol header, a performative, a frame of SASL, or an empty frame. */
+export type PeerKind = "header" | "empty" | (Performative | SaslFrameBody)["kind"];
+
+/** The fields of a frame by its kind; a header has its protocol id: 0 for AMQP, 3 for SASL. */
+export type FrameFields<K extends PeerKind> = K extends "header" ? { id: 0 | 2 | 3 }
+  : K extends "empty" ? Record<never, never>
+  : Omit<CompositeOf<Exclude<K, "header" | "empty">>, "kind">;
+
+/** What is expected of the fields of a frame. */
+export type Expected<K extends PeerKind> = { [F in keyof FrameFields<K>]?: Pattern<FrameFields<K>[F]> };
+
+/** A frame, or a header, that came. */
+export interface PeerFrame {
+  /** What it is. */
+  readonly kind: PeerKind;
+  /** Its channel. */
+  readonly channel: number;
+  /** Its fields. */
+  readonly fields: { readonly [name: string]: unknown };
+  /** What follows a transfer. */
+  readonly payload: Uint8Array | undefined;
+  /** The message of a transfer, if it is whole. */
+  readonly message: DecodedMessage | undefined;
+}
+
+/** How a {@linkcode ScriptedPeer} plays. */
+export interface ScriptedPeerOptions {
+  /** The channel that it speaks over. Default: one of a pair, the other end being {@linkcode ScriptedPeer.channel}. */
+  over?: Channel;
+  /** Kinds of frames that may come at any time and mean nothing to the script. Default: `["empty"]`. */
+  ignore?: readonly PeerKind[];
+}
+
+/** A script that was not followed: what was expected, what came, and all that was said. */
+export class ScriptError extends Error {
+  /** Always `"ScriptError"`. */
+  override name = "ScriptError";
+  /** All that was said, a line for each frame: `>` from the peer that is tested, `<` to it. */
+  readonly trace: readonly string[];
+
+  /** Joins the fault and the trace into one text. */
+  constructor(message: string, trace: readonly string[]) {
+    super([message, ...trace.map((line) => `  ${line}`)].join("\n"));
+    this.trace = trace;
+  }
+}
+
+type Step =
+  | {
+    readonly kind: "expect";
+    readonly what: PeerKind;
+    readonly fields: object;
+    readonly answers: ((frame: PeerFrame) => void)[];
+  }
+  | { readonly kind: "act"; readonly act: () => void };
+
+/** What happens when an expected frame has come; each call adds to it and gives the same object. */
+export interface Expectation {
+  /** Answers as a peer would: with the same header, open, begin, attach, detach, end or close, SASL outcome ok, an accepted transfer. */
+  respond(fields?: { readonly [name: string]: unknown }): Expectation;
+  /** Settles a transfer. Default: accepted. */
+  settle(state?: DeliveryState): Expectation;
+  /** Sends a frame, right or wrong, on the channel of the one that came unless another is given. */
+  send<K extends PeerKind>(kind: K, fields?: Partial<FrameFields<K>>, options?: SendFrameOptions): Expectation;
+  /** Sends bytes as they are, given as such or in hexadecimal. */
+  sendBytes(bytes: Uint8Array | string): Expectation;
+  /** Calls a function with the frame. */
+  then(call: (frame: PeerFrame) => void): Expectation;
+  /** Ends the channel; 1006 looks like a connection that is lost. Default: 1006. */
+  drop(code?: number): Expectation;
+}
+
+/** What a frame that is sent has besides its fields. */
+export interface SendFrameOptions {
+  /** The channel. Default: 0, or that of the frame that is answered. */
+  readonly channel?: number;
+  /** What follows a transfer: bytes, or a message to encode. */
+  readonly payload?: Uint8Array | Message;
+}
+
+const DONE_MS = 5_000;
+
+/**
+ * A peer that says what a script tells it to, and checks what it is told: a server for a client under test, or the reverse.
+ *
+ * What is expected must come in that order; what is sent by {@linkcode ScriptedPeer.send} goes out when all that was expected
+ * before has come.
+ *
+ * @example
+ * ```ts
+ * import { connect } from "@webamqp/amqp";
+ * import { ScriptedPeer } from "@webamqp/amqp/testing";
+ *
+ * const peer = new ScriptedPeer();
+ * peer.expectOpening();
+ * peer.expectClosing();
+ * await using connection = await connect(peer.channel);
+ * await connection.close();
+ * await peer.done();
+ * ```
+ */
+export class ScriptedPeer {
+  /** The end of the channel for whoever is tested: `connect(peer.channel)`, or `broker.accept(peer.channel)`. */
+  readonly channel: Channel;
+  /** The frames and headers that came, in order. */
+  readonly frames: PeerFrame[] = [];
+  readonly #ignored: Set<PeerKind>;
+  readonly #script: Step[] = [];
+  readonly #trace: string[] = [];
+  readonly #decoder = new FrameDecoder({ maxFrameSize: 0xffff_ffff });
+  // Whoever waits for the end of the script.
+  #done: Deferred<void> | undefined;
+  #over: Channel | undefined;
+  #expectsHeader = true;
+  #failure: ScriptError | undefined;
+
+  /** Starts to listen at once. */
+  constructor(options: ScriptedPeerOptions = {}) {
+    const [mine, theirs] = options.over === undefined ? channelPair() : [options.over, options.over];
+    this.channel = theirs;
+    this.#ignored = new Set(options.ignore ?? ["empty"]);
+    this.attach(mine);
+  }
+
+  /** Goes on over another channel, as after a connection that was lost; a new exchange of headers is expected there. */
+  attach(channel: Channel): void {
+    this.#over = channel;
+    this.#expectsHeader = true;
+    channel.onbytes = (bytes) => this.#receive(bytes);
+    channel.onclose = ({ code }) => void this.#trace.push(`- channel closed, code ${code}`);
+  }
+
+  /** Another pair of channels: gives the end for whoever is tested, as `channel` was the first. */
+  reconnect(): Channel {
+    const [mine, theirs] = channelPair();
+    this.attach(mine);
+    return theirs;
+  }
+
+  /** Expects a frame, with fields as given; others may be anything. */
+  expect<K extends PeerKind>(what: K, fields: Expected<K> = {}): Expectation {
+    const answers: ((frame: PeerFrame) => void)[] = [];
+    this.#script.push({ kind: "expect", what, fields, answers });
+    const add = (answer: (frame: PeerFrame) => void): Expectation => {
+      answers.push(answer);
+      return expectation;
+    };
+    const expectation: Expectation = {
+      respond: (fields = {}) => add((frame) => this.#respond(frame, fields)),
+      settle: (state = { kind: "accepted" }) => add((frame) => this.#settle(frame, state)),
+      send: (kind, fields = {}, options = {}) =>
+        add((frame) => this.#write(kind, fields, { channel: frame.channel, ...options })),
+      sendBytes: (bytes) => add(() => this.#put(bytes)),
+      then: (call) => add(call),
+      drop: (code = 1006) => add(() => this.#over!.close(code)),
+    };
+    return expectation;
+  }
+
+  /** Expects what a client begins with, up to begin, and answers it: without SASL, or ANONYMOUS. Default: with. */
+  expectOpening({ sasl = true }: { readonly sasl?: boolean } = {}): void {
+    if (sasl) {
+      this.expect("header", { id: 3 }).respond().send("saslMechanisms", { saslServerMechanisms: ["ANONYMOUS"] });
+      this.expect("saslInit", { mechanism: "ANONYMOUS" }).respond();
+    }
+    this.expect("header", { id: 0 }).respond();
+    this.expect("open").respond();
+  }
+
+  /** Expects a close, and answers it. */
+  expectClosing(): void {
+    this.expect("close").respond();
+  }
+
+  /** Sends a frame when all that was expected before has come; at once if nothing is. */
+  send<K extends PeerKind>(kind: K, fields: Partial<FrameFields<K>> = {}, options: SendFrameOptions = {}): void {
+    this.#act(() => this.#write(kind, fields, options));
+  }
+
+  /** Sends bytes as they are when all that was expected before has come; text is hexadecimal. */
+  sendBytes(bytes: Uint8Array | string): void {
+    this.#act(() => this.#put(bytes));
+  }
+
+  /** Ends the channel when all that was expected before has come. Default: 1006, a connection that is lost. */
+  drop(code = 1006): void {
+    this.#act(() => this.#over!.close(code));
+  }
+
+  /** Frames of these kinds may come at any time from now on, and mean nothing to the script. */
+  ignore(...kinds: PeerKind[]): void {
+    for (const kind of kinds) this.#ignored.add(kind);
+  }
+
+  /**
+   * Waits until the script has come to its end.
+   *
+   * @throws {ScriptError} If something else came than was expected, or nothing within `timeoutMs` (default 5,000).
+   */
+  async done({ timeoutMs = DONE_MS }: { readonly timeoutMs?: number } = {}): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#script.length === 0) return;
+    this.#done ??= new Deferred<void>();
+    const timer = setTimeout(() => {
+      const missing = this.#script.find((step) => step.kind === "expect");
+      const what = missing?.kind === "expect" ? expectedText(missing.what, missing.fields) : "nothing";
+      this.#fail(`Cannot end script: expected ${what}, nothing came in ${timeoutMs} ms`);
+    }, timeoutMs);
+    try {
+      await this.#done.promise;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #act(act: () => void): void {
+    this.#script.push({ kind: "act", act });
+    this.#advance();
+  }
+
+  // All that need not be waited for.
+  #advance(): void {
+    for (let next = this.#script[0]; next?.kind === "act"; next = this.#script[0]) {
+      this.#script.shift();
+      next.act();
+    }
+    if (this.#script.length === 0) this.#done?.resolve();
+  }
+
+  #receive(bytes: Uint8Array): void {
+    this.#decoder.push(bytes);
+    try {
+      for (let frame = this.#next(); frame !== undefined; frame = this.#next()) this.#take(frame);
+    } catch (error) {
+      this.#fail(`Cannot read what came: ${(error as Error).message}`);
+    }
+  }
+
+  #next(): PeerFrame | undefined {
+    if (this.#expectsHeader) {
+      const header = this.#decoder.header();
+      if (header === undefined) return undefined;
+      this.#expectsHeader = false;
+      return { kind: "header", channel: 0, fields: { ...header }, payload: undefined, message: undefined };
+    }
+    const frame = this.#decoder.frame();
+    if (frame === undefined) return undefined;
+    const { channel, body, payload } = frame;
+    const { kind = "empty", ...fields } = body ?? {};
+    return {
+      kind: kind as PeerKind,
+      channel,
+      fields,
+      payload,
+      message: messageOf(fields as Partial<Transfer>, payload),
+    };
+  }
+
+  #take(frame: PeerFrame): void {
+    this.frames.push(frame);
+    this.#trace.push(`> ${frameText(frame)}`);
+    if (frame.kind === "saslOutcome") this.#expectsHeader = true;
+    const next = this.#script[0];
+    if (next?.kind !== "expect") {
+      if (!this.#ignored.has(frame.kind)) this.#fail(`Cannot follow script: it is over, but ${frame.kind} came`);
+      return;
+    }
+    const wrong = frame.kind !== next.what ? `${frame.kind} came` : difference(frame.fields, next.fields, "");
+    if (wrong !== undefined) {
+      if (this.#ignored.has(frame.kind)) return;
+      return this.#fail(`Cannot follow script: expected ${expectedText(next.what, next.fields)}, but ${wrong}`);
+    }
+    this.#script.shift();
+    for (const answer of next.answers) answer(frame);
+    this.#advance();
+  }
+
+  #respond(frame: PeerFrame, fields: object): void {
+    const { kind, channel } = frame;
+    switch (kind) {
+      case "header":
+        return this.#write("header", { id: frame.fields.id as ProtocolId, ...fields }, {});
+      case "saslInit":
+      case "saslResponse":
+        return this.#write("saslOutcome", { code: "ok", ...fields }, {});
+      case "open":
+        return this.#write("open", { containerId: "scripted-peer", ...fields }, {});
+      case "begin":
+        return this.#write("begin", { remoteChannel: channel, ...WINDOWS, ...fields }, { channel });
+      case "attach":
+        return this.#write("attach", { ...answerTo(frame.fields as unknown as Attach), ...fields }, { channel });
+      case "detach":
+        return this.#write("detach", {
+          handle: frame.fields.handle as number,
+          closed: frame.fields.closed === true,
+          ...fields,
+        }, { channel });
+      case "end":
+      case "close":
+        return this.#write(kind, fields, { channel });
+      case "transfer":
+        return this.#settle(frame, { kind: "accepted" });
+      default:
+        throw new TypeError(`Cannot respond: there is no usual answer to ${kind}`);
+    }
+  }
+
+  #settle(frame: PeerFrame, state: DeliveryState): void {
+    const { deliveryId } = frame.fields as Partial<Transfer>;
+    const first = deliveryId ?? 0;
+    this.#write("disposition", { role: "receiver", first, settled: true, state }, { channel: frame.channel });
+  }
+
+  #write<K extends PeerKind>(kind: K, fields: object, { channel = 0, payload }: SendFrameOptions): void {
+    if (kind === "header") {
+      this.#trace.push(`< header ${shown(fields)}`);
+      return this.#over!.send(protocolHeader((fields as { id?: ProtocolId }).id ?? 0));
+    }
+    // The header of AMQP follows the last frame of SASL.
+    if (kind === "saslOutcome") this.#expectsHeader = true;
+    const body = kind === "empty" ? undefined : { kind, ...defaultsOf(kind, fields), ...fields };
+    const writer = new Writer();
+    const start = beginFrame(writer, kind.startsWith("sasl") ? 1 : 0, channel);
+    if (body !== undefined) encodeComposite(writer, body as never);
+    if (payload instanceof Uint8Array) writer.append(payload);
+    else if (payload !== undefined) encodeMessage(payload, writer);
+    endFrame(writer, start);
+    this.#trace.push(`< ${body === undefined ? "empty" : print(body as never)} on channel ${channel}`);
+    this.#over!.send(new Uint8Array(writer.take()));
+  }
+
+  #put(bytes: Uint8Array | string): void {
+    const raw = typeof bytes === "string" ? bytesOf(bytes) : bytes;
+    this.#trace.push(`< ${raw.length} bytes`);
+    this.#over!.send(new Uint8Array(raw));
+  }
+
+  #fail(message: string): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = new ScriptError(message, [...this.#trace]);
+    this.#done?.reject(this.#failure);
+  }
+}
+
+const WINDOWS = { nextOutgoingId: 0, incomingWindow: 2_048, outgoingWindow: 2_048 };
+
+// What a frame must have, where a script has no wish.
+function defaultsOf(kind: PeerKind, fields: object): object {
+  switch (kind) {
+    case "open":
+      return { containerId: "scripted-peer" };
+    case "begin":
+      return WINDOWS;
+    case "flow":
+      return { ...WINDOWS, nextIncomingId: 0 };
+    case "transfer":
+      return "deliveryId" in fields ? { handle: 0, deliveryTag: Uint8Array.of(0), messageFormat: 0 } : { handle: 0 };
+    case "attach":
+      return {
+        name: "scripted",
+        handle: 0,
+        ...("role" in fields && fields.role === "sender" && { initialDeliveryCount: 0 }),
+      };
+    default:
+      return {};
+  }
+}
+
+function answerTo({ name, handle, role, source, target }: Attach): object {
+  const other = role === "sender" ? "receiver" : "sender";
+  return { name, handle, role: other, source, target, ...(other === "sender" && { initialDeliveryCount: 0 }) };
+}
+
+function messageOf(
+  { more, aborted }: Partial<Transfer>,
+  payload: Uint8Array | undefined,
+): DecodedMessage | undefined {
+  if (payload === undefined || more === true || aborted === true) return undefined;
+  try {
+    return new DecodedMessage(payload);
+  } catch {
+    return undefined;
+  }
+}
+
+function frameText({ kind, channel, fields, payload }: PeerFrame): string {
+  if (kind === "header" || kind === "empty") return `${kind} ${shown(fields)}`;
+  const bytes = payload === undefined ? "" : ` +${payload.length} bytes`;
+  return `${print({ kind, ...fields } as never)} on channel ${channel}${bytes}`;
+}
+
+function expectedText(what: PeerKind, fields: object): string {
+  const parts = Object.entries(fields).map(([name, pattern]) => {
+    return `${name}=${typeof pattern === "function" || pattern instanceof RegExp ? String(pattern) : shown(pattern)}`;
+  });
+  return parts.length === 0 ? what : `${what}(${parts.join(", ")})`;
+}
