@@ -27,6 +27,7 @@ export {
   type TlsServerOptions,
   type UpgradeRefusal,
 } from "./socket/listen.ts";
+export { type IncomingRequest, upgradeListener, type UpgradeListenerOptions } from "./socket/http_server.ts";
 export {
   type DialedSocket,
   dialSocket,

@@ -307,7 +307,7 @@ test("gateway: close drains, then ends what is left in order", async () => {
   const leaving = await connect(`ws://127.0.0.1:${running.port}`, { reconnect: false });
   const staying = await connect(`ws://127.0.0.1:${running.port}`, { reconnect: false });
   const closing = running.close({ drainMs: 100 });
-  await assertRejects(() => connect(`ws://127.0.0.1:${running.port}`), TransportError);
+  await assertRejects(() => connect(`ws://127.0.0.1:${running.port}`, { reconnect: false }), TransportError);
   await leaving.sender("q").send({ body: "still through" });
   await leaving.close();
   await closing;

@@ -209,6 +209,13 @@ function builtin<Module>(name: string): Module {
   throw noSockets("sockets");
 }
 
+/** Takes over a socket that somebody else has accepted and read a request from. */
+export function adopt(socket: unknown): Socket {
+  const adopted = socket as Net.Socket;
+  adopted.setTimeout(0);
+  return prepared(adopted);
+}
+
 function prepared(socket: Net.Socket): Socket {
   // An error that nobody listens to would end the process; each owner registers a listener that does more.
   socket.on("error", ignore);

@@ -4,6 +4,8 @@
  * @module
  */
 
+import * as condition from "../../base/condition.ts";
+import { AmqpError } from "../../base/errors.ts";
 import { abortable, type WaitOptions } from "../../base/wait.ts";
 import { type Channel, guard, type PeerInfo, positive } from "../channel.ts";
 import type { HeaderField, RequestHead } from "../http/head.ts";
@@ -157,8 +159,8 @@ export interface Listener extends AsyncDisposable {
   /** Listens no longer; whoever is connected stays. */
   stop(): void;
   /**
-   * Listens no longer, drops handshakes, and ends the channels with code 1001; resolves when all are gone. For AMQP's own
-   * goodbye close the acceptor first.
+   * Listens no longer, drops handshakes, and ends the channels with code 1001, connections of an `acceptor` with AMQP's own
+   * goodbye before it; resolves when all are gone. It does not matter whether the acceptor is closed before or after.
    */
   close(options?: WaitOptions): Promise<void>;
 }
@@ -251,8 +253,8 @@ class IncomingConnections {
   readonly #options: ListenOptions;
   readonly #schemes: readonly ListenScheme[];
   readonly #acceptTls: ((socket: Socket, onsecure: OnSecure) => void) | undefined;
-  // Each with its channel, once it has one.
-  readonly #sockets = new Map<Socket, Channel | undefined>();
+  // Each with how to end it in order, once it has a channel.
+  readonly #sockets = new Map<Socket, Ending | undefined>();
   readonly #addresses = new Map<string, number>();
   // Those whose handshake is under way, and those that wait for theirs, each in the order in which they came.
   readonly #handshakes = new Map<Socket, Connection>();
@@ -315,7 +317,7 @@ class IncomingConnections {
   close(): void {
     this.#closed = true;
     clearTimeout(this.#sharedTimer);
-    for (const channel of this.#sockets.values()) channel?.close(1001);
+    for (const end of this.#sockets.values()) end?.();
     for (const socket of [...this.#handshakes.keys(), ...this.#waiting.keys()]) socket.destroy();
   }
 
@@ -456,17 +458,41 @@ class IncomingConnections {
   ): void {
     if (!this.#settle(socket) || this.#closed) return channel.close(1001);
     this.#accepted++;
-    this.#sockets.set(socket, channel);
+    this.#sockets.set(socket, () => channel.close(1001));
     const { remoteAddress } = socket;
     const whole: ListenInfo = { ...info, secure, remoteAddress, certificate };
     try {
       if (this.#options.accept !== undefined) this.#options.accept(channel, whole);
-      else this.#options.acceptor?.accept(channel, whole);
+      else {
+        const connection = this.#options.acceptor?.accept(channel, whole);
+        if (isClosable(connection)) this.#sockets.set(socket, () => void endOf(connection, channel));
+      }
     } catch {
       // It has told nobody of this channel.
       channel.close(1011);
     }
   }
+}
+
+type Ending = () => void;
+
+interface Closable {
+  close(options: { error: AmqpError }): Promise<unknown>;
+}
+
+// An acceptor gives the connection that it has made, which says goodbye before its channel ends.
+function isClosable(value: unknown): value is Closable {
+  return typeof (value as Partial<Closable> | undefined)?.close === "function";
+}
+
+async function endOf(connection: Closable, channel: Channel): Promise<void> {
+  const error = new AmqpError(condition.connectionForced, "Cannot go on: the server is shutting down");
+  try {
+    await connection.close({ error });
+  } catch {
+    // Its channel ends all the same.
+  }
+  channel.close(1001);
 }
 
 // A connection, whose socket may carry TLS, and what has turned out about it.

@@ -29,7 +29,10 @@ export interface HttpServiceOptions {
     request: RequestHead,
     info: PeerInfo,
   ) => UpgradeRefusal | undefined | Promise<UpgradeRefusal | undefined>;
-  /** Which web pages may connect. Default: none; programs send no `Origin` and are not concerned. */
+  /**
+   * Which web pages may connect. Default: none. Most programs send no `Origin` and are not concerned; some send one with the
+   * host that they dial, such as Python's websocket-client and qpid-jms, and have to be named here.
+   */
   origins?: OriginPolicy;
   /** The text that answers an ordinary GET, for those who watch over the service. Default: `"ok\\n"`. */
   health?: string;
@@ -117,42 +120,15 @@ export class HttpExchange {
   }
 
   #upgrade(head: RequestHead): void {
-    const { subprotocols, origins = [], limits, maxMessageBytes, closeTimeoutMs } = this.#options;
-    const policy = { subprotocols: acceptedSubprotocols(subprotocols), origins };
-    const endpoint = new WebSocketEndpoint({
-      role: "server",
-      upgrade: new ServerUpgrade(policy, limits),
-      now: performance.now(),
-      limits: { closeTimeoutMs, maxSentMessageBytes: maxMessageBytes, ...limits },
+    openUpgrade(this.#socket, head, this.#parser.surplus, {
+      options: this.#options,
+      peer: this.#peer,
+      onupgraded: this.#onupgraded,
     });
-    const channel = new SocketWebSocket(this.#socket, endpoint, {
-      closeTimeoutMs,
-      onrequest: async ({ request: { head, key, subprotocol } }) => {
-        if (!this.#isServed(head.target)) return channel.refuse(404);
-        const refusal = await this.#authenticate(head);
-        if (refusal !== undefined) return channel.refuse(refusal.status, refusal.headers);
-        const accept = await acceptKey(key, crypto.subtle);
-        channel.accept(accept);
-        if (endpoint.state === "open") this.#onupgraded(channel, head, subprotocol);
-      },
-    });
-    channel.receiveRequest(head, this.#parser.surplus);
-  }
-
-  async #authenticate(request: RequestHead): Promise<UpgradeRefusal | undefined> {
-    try {
-      const refusal = await this.#options.authenticate?.(request, this.#peer);
-      // Whatever else it gives is meant to keep the client out.
-      return refusal === undefined || isRefusal(refusal) ? refusal : { status: 500 };
-    } catch {
-      return { status: 500 };
-    }
   }
 
   #isServed(target: string): boolean {
-    const { paths } = this.#options;
-    const path = target.split("?", 1)[0]!;
-    return paths === undefined || (typeof paths === "function" ? paths(path) : paths.includes(path));
+    return isServed(this.#options, target);
   }
 
   // The peer ends last, so that it reads the answer whatever else it sends meanwhile.
@@ -163,6 +139,55 @@ export class HttpExchange {
     socket.on("data", () => {});
     socket.resume();
     socket.end();
+  }
+}
+
+/** Answers a request to open a WebSocket, which somebody has read, and the bytes behind it. */
+export function openUpgrade(
+  socket: Socket,
+  request: RequestHead,
+  surplus: Uint8Array,
+  { options, peer, onupgraded }: { options: HttpServiceOptions; peer: PeerInfo; onupgraded: OnUpgraded },
+): void {
+  const { subprotocols, origins = [], limits, maxMessageBytes, closeTimeoutMs } = options;
+  const policy = { subprotocols: acceptedSubprotocols(subprotocols), origins };
+  const endpoint = new WebSocketEndpoint({
+    role: "server",
+    upgrade: new ServerUpgrade(policy, limits),
+    now: performance.now(),
+    limits: { closeTimeoutMs, maxSentMessageBytes: maxMessageBytes, ...limits },
+  });
+  const channel = new SocketWebSocket(socket, endpoint, {
+    closeTimeoutMs,
+    onrequest: async ({ request: { head, key, subprotocol } }) => {
+      if (!isServed(options, head.target)) return channel.refuse(404);
+      const refusal = await authenticate(options, head, peer);
+      if (refusal !== undefined) return channel.refuse(refusal.status, refusal.headers);
+      const accept = await acceptKey(key, crypto.subtle);
+      channel.accept(accept);
+      if (endpoint.state === "open") onupgraded(channel, head, subprotocol);
+    },
+  });
+  channel.receiveRequest(request, surplus);
+}
+
+/** Whether WebSockets are accepted at the path of a request. */
+export function isServed({ paths }: HttpServiceOptions, target: string): boolean {
+  const path = target.split("?", 1)[0]!;
+  return paths === undefined || (typeof paths === "function" ? paths(path) : paths.includes(path));
+}
+
+async function authenticate(
+  options: HttpServiceOptions,
+  request: RequestHead,
+  peer: PeerInfo,
+): Promise<UpgradeRefusal | undefined> {
+  try {
+    const refusal = await options.authenticate?.(request, peer);
+    // Whatever else it gives is meant to keep the client out.
+    return refusal === undefined || isRefusal(refusal) ? refusal : { status: 500 };
+  } catch {
+    return { status: 500 };
   }
 }
 

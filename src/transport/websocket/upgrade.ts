@@ -22,14 +22,23 @@ import { hasToken, tokensOf } from "../http/tokens.ts";
 import { checkExtraHeaders, checkFraming, listNames } from "./handshake.ts";
 import type { WebSocketChannelOptions } from "./web_socket_channel.ts";
 
-/** Which web pages may connect, by their `Origin`: any, a list such as `["https://app.example"]`, or a test. */
-export type OriginPolicy = "any" | readonly string[] | ((origin: string) => boolean);
+/**
+ * Which web pages may connect, by their `Origin`: any, a list such as `["https://app.example"]`, a test, or `"same-host"`.
+ *
+ * The last is for a service on one's own machine or at an address: a page, or a program, whose `Origin` has the host that the
+ * request asks for, and that is `localhost` or an IP address. No other name will do, since whoever owns a name can have it lead
+ * to this machine after the page was loaded (DNS rebinding).
+ */
+export type OriginPolicy = "any" | "same-host" | readonly string[] | ((origin: string) => boolean);
 
 /** Which upgrade requests are accepted, and how their channels carry bytes. */
 export interface UpgradeOptions extends WebSocketChannelOptions {
   /** The names accepted, most preferred first. Default: `["amqp"]` [wsb 2.1]. */
   subprotocols?: readonly string[];
-  /** Which web pages may connect. Default: none; programs send no `Origin` and are not concerned. */
+  /**
+   * Which web pages may connect. Default: none. Most programs send no `Origin` and are not concerned; some send one with the
+   * host that they dial, such as Python's websocket-client and qpid-jms, and have to be named here.
+   */
   origins?: OriginPolicy;
 }
 
@@ -82,7 +91,10 @@ export function chooseSubprotocol(request: RequestLike, policy: UpgradePolicy): 
     throw refused("WebSocket version is not 13", 426, [upgrade, ["Sec-WebSocket-Version", "13"]]);
   }
   const origin = headers.get("origin");
-  if (origin !== null && !isAllowedOrigin(origin, policy.origins)) throw refused("origin is not allowed", 403);
+  if (origin !== null && !isAllowedOrigin(origin, policy.origins, headers.get("host"))) {
+    // Also told to programs, which cannot know that they send what browsers send.
+    throw refused('its Origin is not allowed; pages and programs that send one have to be named in "origins"', 403);
+  }
   const offered = tokensOf(headers.get("sec-websocket-protocol") ?? "");
   if (offered === undefined) throw refused("Sec-WebSocket-Protocol is not a list of tokens");
   if (policy.subprotocols.length === 0) return "";
@@ -95,9 +107,22 @@ export function chooseSubprotocol(request: RequestLike, policy: UpgradePolicy): 
 
 // By default no page may connect: any page that a browser visits could otherwise reach a service on its user's network,
 // with the user's cookies and client certificate.
-function isAllowedOrigin(origin: string, origins: OriginPolicy = []): boolean {
+function isAllowedOrigin(origin: string, origins: OriginPolicy = [], host: string | null): boolean {
   if (typeof origins === "function") return origins(origin);
+  if (origins === "same-host") return isSameHost(origin, host);
   return origins === "any" || origins.includes(origin);
+}
+
+// Ports do not matter: a page comes from a port of its own.
+function isSameHost(origin: string, host: string | null): boolean {
+  try {
+    const { hostname } = new URL(origin);
+    // URL writes every form of an IPv4 address in four decimal numbers, and a name's last part is none.
+    const isOurs = hostname === "localhost" || hostname.startsWith("[") || /^\d+(?:\.\d+){3}$/.test(hostname);
+    return isOurs && host !== null && new URL(`http://${host}`).hostname === hostname;
+  } catch {
+    return false;
+  }
 }
 
 /**

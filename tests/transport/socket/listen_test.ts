@@ -123,7 +123,7 @@ test("listen: an ordinary GET gets a plain answer, other requests get theirs", a
     ["POST /amqp HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", 405, "Allow: GET\r\n"],
     ["GET /amqp HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n", 200, "fine\n"],
     [upgrade("/"), 404, "Connection: close\r\n"],
-    [upgrade("/amqp", { Origin: "https://evil.example" }), 403, "origin is not allowed"],
+    [upgrade("/amqp", { Origin: "https://evil.example" }), 403, "Origin is not allowed"],
     [upgrade("/amqp", { "Sec-WebSocket-Protocol": "mqtt" }), 400, "subprotocol is not"],
     [upgrade("/amqp", { "Sec-WebSocket-Protocol": "" }), 400, "subprotocol is not"],
     [upgrade("/amqp", { "Sec-WebSocket-Version": "8" }), 426, "Sec-WebSocket-Version: 13\r\n"],

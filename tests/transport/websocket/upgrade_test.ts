@@ -87,7 +87,10 @@ test("WS-12: refusals carry what HTTP requires, and nothing of the request", asy
   const version = refusal({ ...HANDSHAKE, "sec-websocket-version": "99" });
   assertEquals(version.headers.get("sec-websocket-version"), "13");
   const reflected = refusal({ ...HANDSHAKE, "origin": "https://evil.example", "sec-websocket-protocol": "evil" });
-  assertEquals(await reflected.text(), "Cannot accept WebSocket: origin is not allowed\n");
+  assertEquals(
+    await reflected.text(),
+    'Cannot accept WebSocket: its Origin is not allowed; pages and programs that send one have to be named in "origins"\n',
+  );
 });
 
 test("ATK-20, WS-13: pages are refused unless their origin is allowed, programs are not concerned", () => {
@@ -199,4 +202,20 @@ test("ATK-18: under Bun a message that was dropped all the same ends the channel
   const { code, cause } = await log.closed;
   assertEquals(code, 1006);
   assertInstanceOf(cause, TransportError);
+});
+
+test("ATK-20: same-host lets in pages and programs of this machine, and no name that may lead here later", () => {
+  const ask = (origin: string, host: string) => {
+    const headers = new Headers({ upgrade: "websocket", "sec-websocket-protocol": "amqp", origin, host });
+    const answer = admit({ method: "GET", headers }, { origins: "same-host" });
+    return typeof answer === "string" ? answer : answer.status;
+  };
+  assertEquals(ask("http://localhost:3000", "localhost:5672"), "amqp");
+  assertEquals(ask("http://127.0.0.1:5672", "127.0.0.1:5672"), "amqp");
+  assertEquals(ask("http://[::1]", "[::1]:5672"), "amqp");
+  assertEquals(ask("http://evil.example", "evil.example"), 403);
+  assertEquals(ask("http://evil.example", "127.0.0.1:5672"), 403);
+  assertEquals(ask("http://127.0.0.1", "localhost"), 403);
+  assertEquals(ask("null", "localhost"), 403);
+  assertEquals(ask("http://127.0.0.1.evil.example", "127.0.0.1.evil.example"), 403);
 });

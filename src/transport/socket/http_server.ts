@@ -1,0 +1,112 @@
+/**
+ * Accepting at an HTTP server of Node that is there already, such as that of Express or Fastify.
+ *
+ * @module
+ */
+
+import { TransportError } from "../../base/errors.ts";
+import { checkOptions, type OptionKinds } from "../../base/options.ts";
+import type { Channel, PeerInfo } from "../channel.ts";
+import type { HeaderField, RequestHead } from "../http/head.ts";
+import { adopt } from "../runtime/node.ts";
+import { encodeRefusal } from "../websocket/upgrade.ts";
+import { type HttpServiceOptions, isServed, openUpgrade } from "./listen_http.ts";
+import type { PausableChannel } from "./socket.ts";
+
+/** How {@linkcode upgradeListener} accepts. */
+export interface UpgradeListenerOptions extends Omit<HttpServiceOptions, "health"> {
+  /** Takes over every channel: an acceptor or a broker. */
+  acceptor?: { accept(channel: Channel, info: PeerInfo): unknown };
+  /** Takes over every channel, instead of `acceptor`; sets `onbytes` and `onclose` before it returns. */
+  accept?: (channel: PausableChannel, info: PeerInfo & { readonly request: RequestHead }) => void;
+}
+
+const KINDS: OptionKinds<UpgradeListenerOptions> = {
+  acceptor: "object",
+  accept: "function",
+  subprotocols: "array",
+  paths: "array or function",
+  authenticate: "function",
+  origins: "",
+  maxMessageBytes: "number",
+  closeTimeoutMs: "number",
+  limits: "object",
+};
+
+/** What is used of a request of `node:http`. */
+export interface IncomingRequest {
+  /** The method. */
+  readonly method?: string | undefined;
+  /** The request target. */
+  readonly url?: string | undefined;
+  /** The version, such as `1.1`. */
+  readonly httpVersion: string;
+  /** Names and values of the header fields in turn, as they were sent. */
+  readonly rawHeaders: readonly string[];
+}
+
+/** What is used of a server of `node:http` that emits `upgrade`. */
+interface UpgradingServer {
+  listenerCount?(event: "upgrade"): number;
+}
+
+/**
+ * Makes a listener for `upgrade` events of a server of `node:http` or `node:https`.
+ *
+ * Requests for other `paths` are left to the server's other listeners, or answered with 404 where there are none. The server goes
+ * on to own its port: closing it waits for these WebSockets, too, which end in order when the acceptor is closed, before or after.
+ *
+ * @example
+ * ```ts ignore
+ * import { createServer } from "node:http";
+ * import { Broker } from "@webamqp/amqp/broker";
+ * import { upgradeListener } from "@webamqp/amqp/node";
+ *
+ * const broker = new Broker();
+ * const server = createServer(app);
+ * server.on("upgrade", upgradeListener({ acceptor: broker, paths: ["/amqp"] }));
+ * server.listen(8080);
+ * ```
+ *
+ * @throws {TypeError} If neither or both of `acceptor` and `accept` are given, or another option cannot be used.
+ */
+export function upgradeListener(
+  options: UpgradeListenerOptions,
+): (request: IncomingRequest, socket: unknown, head: Uint8Array) => void {
+  checkOptions("listen for upgrades", options, KINDS);
+  const { acceptor, accept } = options;
+  if ((acceptor === undefined) === (accept === undefined)) {
+    throw new TypeError('Cannot listen for upgrades: give one of "acceptor" and "accept"');
+  }
+  return (request, socket, head) => {
+    const target = request.url ?? "/";
+    const { server } = socket as { server?: UpgradingServer };
+    if (!isServed(options, target) && (server?.listenerCount?.("upgrade") ?? 1) > 1) return;
+    const connection = adopt(socket);
+    const headers: HeaderField[] = [];
+    const { rawHeaders } = request;
+    for (let i = 0; i + 1 < rawHeaders.length; i += 2) headers.push([rawHeaders[i]!, rawHeaders[i + 1]!]);
+    const version = request.httpVersion === "1.1" ? "HTTP/1.1" : "HTTP/1.0";
+    const secure = (socket as { encrypted?: boolean }).encrypted === true;
+    const peer: PeerInfo = { secure, remoteAddress: connection.remoteAddress };
+    try {
+      openUpgrade(connection, { method: request.method ?? "GET", target, version, headers }, new Uint8Array(head), {
+        options,
+        peer,
+        onupgraded: (channel, request, protocol) => {
+          try {
+            if (accept !== undefined) accept(channel, { ...peer, protocol, request });
+            else acceptor?.accept(channel, { ...peer, protocol });
+          } catch {
+            // It has told nobody of this channel.
+            channel.close(1011);
+          }
+        },
+      });
+    } catch (error) {
+      if (!(error instanceof TransportError)) throw error;
+      connection.write(encodeRefusal(error.status ?? 400, `${error.message}\n`));
+      connection.end();
+    }
+  };
+}
