@@ -130,7 +130,29 @@ export class Consumer {
       return listener.onfault({ kind: "rejected", error: { condition: "amqp:internal-error", description } });
     }
     const { messageFormat } = message.encoded;
-    this.sender.forward(payload, { messageFormat }, listener);
+    const txnId = this.browses ? undefined : this.sender.acquiring;
+    if (txnId === undefined) this.sender.forward(payload, { messageFormat }, listener);
+    else this.#deliverIn(txnId, payload, messageFormat, listener as ConsumedDelivery);
+  }
+
+  // A message that is acquired in a transaction goes back if that is rolled back, settled or not.
+  #deliverIn(txnId: Uint8Array, payload: Uint8Array, messageFormat: number, listener: ConsumedDelivery): void {
+    let transaction;
+    try {
+      transaction = this.transactions.get(txnId);
+    } catch (error) {
+      listener.onfault({ kind: "released" });
+      return this.end(error as AmqpError);
+    }
+    const state = { kind: "transactionalState", txnId } as const;
+    const delivery = this.sender.forward(payload, { messageFormat, state }, listener);
+    transaction.add({
+      commit: () => {},
+      rollback: () => {
+        if (delivery !== undefined && !delivery.settled && this.sender.open) this.sender.conclude(delivery, state);
+        listener.onfault({ kind: "released" });
+      },
+    });
   }
 
   /** What becomes of messages that the peer settles without an outcome. */
@@ -170,6 +192,7 @@ class ConsumedDelivery implements SendListener {
   readonly #message: QueuedMessage;
   readonly #consumer: Consumer;
   readonly #source: ConsumerSource;
+  #done = false;
 
   constructor(message: QueuedMessage, consumer: Consumer, source: ConsumerSource) {
     this.#message = message;
@@ -208,12 +231,15 @@ class ConsumedDelivery implements SendListener {
     else this.#settle({ kind: "released" });
   }
 
-  /** It was never sent. */
+  /** It was never sent, or is taken back. */
   onfault(outcome: Outcome): void {
     this.#settle(outcome);
   }
 
+  // Once: a transaction may take back what was settled otherwise in the meantime.
   #settle(outcome: DeliveryState): void {
+    if (this.#done) return;
+    this.#done = true;
     this.#source.settle(this.#message, this.#consumer, outcome);
   }
 }

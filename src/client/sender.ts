@@ -85,6 +85,12 @@ export class Sender extends Link {
     return this.#endpoint?.sendable ?? 0;
   }
 
+  /** @ignore The transaction in which the receiver acquires messages [transactions 4.4.4]. */
+  get acquiring(): Uint8Array | undefined {
+    const txnId = this.#endpoint?.flowProperties?.["txn-id"];
+    return txnId instanceof Uint8Array ? txnId : undefined;
+  }
+
   /** @ignore True while the receiver waits for what there is, and for the rest of its credit. */
   get draining(): boolean {
     return this.#endpoint?.draining ?? false;
@@ -133,9 +139,10 @@ export class Sender extends Link {
   }
 
   /** @ignore For a broker: sends an encoded message, and tells the listener in calls what becomes of it. */
-  forward(payload: Uint8Array, options: DeliveryOptions, listener: SendListener): void {
-    if (!this.open) return listener.onlost(this.endError("send"), false);
-    this.push(payload, options, listener);
+  forward(payload: Uint8Array, options: DeliveryOptions, listener: SendListener): OutgoingDelivery | undefined {
+    if (this.open) return this.push(payload, options, listener);
+    listener.onlost(this.endError("send"), false);
+    return undefined;
   }
 
   /** @ignore Queues one message. */

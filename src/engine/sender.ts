@@ -8,7 +8,7 @@ import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { quote } from "../base/text.ts";
 import { MAX_UINT } from "../codec/checks.ts";
-import type { Attach, DeliveryState, Flow } from "../codec/types.ts";
+import type { Attach, DeliveryState, Fields, Flow } from "../codec/types.ts";
 import { LinkEndpoint, type LinkEvent, type LinkOutput, type LinkSession } from "./link.ts";
 import { type Attachment, type OutgoingDelivery, OutgoingLink } from "./outgoing.ts";
 import { add, difference } from "./windows.ts";
@@ -62,6 +62,8 @@ export class SenderEndpoint extends LinkEndpoint implements Attachment {
   linkCredit = 0;
   /** True when the receiver wants its credit used up or handed back. */
   draining = false;
+  /** The link state properties that the receiver told last, such as the transaction in which it acquires. */
+  flowProperties: Fields | undefined;
 
   #outgoing: OutgoingLink | undefined;
   #drain = false;
@@ -161,6 +163,7 @@ export class SenderEndpoint extends LinkEndpoint implements Attachment {
   /** {@inheritDoc LinkEndpoint.receiveFlow} */
   override receiveFlow(flow: Flow): void {
     this.confirm();
+    if (flow.properties !== undefined) this.flowProperties = flow.properties;
     if (flow.linkCredit === undefined) return;
     // What the receiver has not seen when it wrote the flow is already counted by us [transport 2.6.7].
     const from = flow.deliveryCount ?? this.local?.initialDeliveryCount ?? this.deliveryCount;

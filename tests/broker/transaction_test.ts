@@ -121,3 +121,22 @@ test("TXN-5: what has no room is refused in its transaction, which goes on witho
   await tx.rollback();
   assertEquals(broker.messages, 0);
 });
+
+test("TXN-7: what is acquired in a transaction goes back with a rollback, and stays with a commit", async () => {
+  await using at = setUp();
+  const { producer, consumer, broker } = at;
+  await sendNumbers(producer, "orders", 3);
+  const receiver = consumer.receiver({ address: "orders", credit: "manual", settle: "manual" });
+  const lost = await consumer.transaction();
+  assertEquals(numbers(await lost.acquire(receiver, 2)), [0, 1]);
+  assertEquals([broker.queue("orders")!.unsettled, broker.queue("orders")!.messages], [2, 1]);
+  await lost.rollback();
+  await until(() => broker.queue("orders")!.messages === 3);
+  const kept = await consumer.transaction();
+  const acquired = await kept.acquire(receiver, 5);
+  assertEquals(numbers(acquired), [0, 1, 2]);
+  assertEquals(acquired.map(({ message }) => message.header?.deliveryCount ?? 0), [0, 0, 0]);
+  for (const delivery of acquired) kept.accept(delivery);
+  await kept.commit();
+  await until(() => broker.messages === 0);
+});
