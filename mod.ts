@@ -41,11 +41,19 @@ export type { Interruption, Link, LinkConnection } from "./src/client/link.ts";
 export type { CloseOptions, Lifetime } from "./src/client/lifetime.ts";
 export { SendAbortedError, type SendOutcome } from "./src/client/outcome.ts";
 export type { Sender, SendOptions, SendTerms } from "./src/client/sender.ts";
-export type { Receiver, ReceiveTerms, ServeOptions } from "./src/client/receiver.ts";
+export type {
+  ReceiveBatchOptions,
+  Receiver,
+  ReceiveTerms,
+  ServeOptions,
+  ValuesOptions,
+} from "./src/client/receiver.ts";
+export type { RequestOptions, Responding } from "./src/client/request.ts";
 export type { Delivery, DeliveryReceiver } from "./src/client/delivery.ts";
 export type { LinkTerms, ReceiverOptions, SenderOptions } from "./src/client/terms.ts";
 
 export * from "./src/base/errors.ts";
+export type { LogCode, LogEntry, LogOption } from "./src/base/log.ts";
 export * from "./src/codec/types.ts";
 export type { definitions, enumerations } from "./src/codec/definitions.ts";
 export {

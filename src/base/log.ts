@@ -53,6 +53,19 @@ export interface LogEntry {
  */
 export type LogOption = ((entry: LogEntry) => void) | null;
 
+/** Where the log of something is kept: it is made when there is something to tell, and loaded with this file. */
+export interface LogHolder {
+  /** Where entries go. */
+  readonly option: LogOption | undefined;
+  /** The log, once it was needed. */
+  log?: Log | undefined;
+}
+
+/** The log that `holder` keeps; `clock` gives the time in milliseconds. */
+export function logOf(holder: LogHolder, clock: { now(): number }): Log {
+  return holder.log ??= new Log(holder.option, clock);
+}
+
 /** How long the same cause at the same address is not told again, in milliseconds. */
 export const LOG_INTERVAL_MS = 60_000;
 /** How many different causes are told in that time: what a peer can make up must not flood a log, or memory. */
@@ -61,14 +74,14 @@ export const MAX_LOG_CAUSES = 100;
 /** Tells entries to one `log` option, each cause once a minute. */
 export class Log {
   readonly #option: LogOption;
-  readonly #now: () => number;
+  readonly #clock: { now(): number };
   // Of each cause that was told, when, and how often it was kept back since.
   readonly #told: Map<string, { at: number; kept: number }> = new Map();
 
-  /** Tells to `option`; `now` gives the time in milliseconds. */
-  constructor(option: LogOption | undefined, now: () => number) {
+  /** Tells to `option`; `clock` gives the time in milliseconds. */
+  constructor(option: LogOption | undefined, clock: { now(): number }) {
     this.#option = option === undefined ? print : option;
-    this.#now = now;
+    this.#clock = clock;
   }
 
   /** Tells `entry`, unless the same was told less than a minute ago. */
@@ -76,7 +89,7 @@ export class Log {
     if (this.#option === null) return;
     const { code, address = "", host = "", error } = entry;
     const key = `${code}\n${address}\n${host}\n${error instanceof Error ? error.message : ""}`;
-    const now = this.#now();
+    const now = this.#clock.now();
     const last = this.#told.get(key);
     if (last !== undefined && now - last.at < LOG_INTERVAL_MS) return void last.kept++;
     if (last === undefined && this.#told.size >= MAX_LOG_CAUSES) {

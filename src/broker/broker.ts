@@ -235,7 +235,7 @@ export class Broker implements AsyncDisposable {
       waiting: new Budget(maxMessages, Math.max(maxMessageSize, maxBytes / 4)),
       slab,
       environment,
-      log: new Log(options.log, environment.now),
+      log: new Log(options.log, environment),
     });
     const claims = options.verifyToken && new ClaimsNode(options.verifyToken, environment);
     const rights = new Rights({

@@ -78,7 +78,8 @@ export async function attempt(
   const tls = await ask(options.tls, signal);
   const { handshakeTimeoutMs, closeTimeoutMs } = options.limits ?? {};
   const dial: Dial = options.dial ?? dialAny;
-  const channel = await dial(readUrl(url).url, {
+  const remote = readUrl(url);
+  const channel = await dial(remote.url, {
     ...options,
     headers,
     tls,
@@ -86,7 +87,7 @@ export async function attempt(
     handshakeTimeoutMs,
     closeTimeoutMs,
   });
-  return { channel, login: { ...loginTerms(sasl, saslInit), hostname } };
+  return { channel, login: { ...loginTerms(sasl, saslInit), hostname, host: `${url.hostname}:${remote.port}` } };
 }
 
 /** What a login has to say on a new channel; nothing without SASL. */

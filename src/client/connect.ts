@@ -10,6 +10,7 @@ import { OutcomeError, TransportError } from "../base/errors.ts";
 import { checkAddress, checkOptions, type OptionKinds } from "../base/options.ts";
 import { quote } from "../base/text.ts";
 import { abortable, ignore, type WaitOptions, within } from "../base/wait.ts";
+import type { LogOption } from "../base/log.ts";
 import type { Message } from "../codec/message.ts";
 import { FastPathReader } from "../codec/fast_path.ts";
 import type { CodecLimits } from "../codec/reader.ts";
@@ -76,6 +77,11 @@ export interface ConnectOptions extends WaitOptions, AttemptOptions {
   limits?: ConnectionLimits;
   /** Where it runs; another one makes time and chance repeatable in tests. Default: the runtime's clock, timers and randomness. */
   environment?: Environment;
+  /**
+   * Told what no call fails for: a handler that failed, a wait that may last for ever. Default: warnings and errors go to the
+   * console; null silences them.
+   */
+  log?: LogOption | undefined;
   /** Told of every frame, secrets left out. */
   trace?: (frame: FrameTrace) => void;
 }
@@ -105,6 +111,7 @@ function connectKinds(): OptionKinds<ConnectOptions> {
       maxBufferedBytes: "number",
     } satisfies OptionKinds<ConnectionLimits>,
     trace: "function",
+    log: "function or null",
     environment: "object",
     transport: '"auto", "websocket" or "socket"',
     headers: "object, array or function",
@@ -335,6 +342,7 @@ function connectionTerms(options: Omit<ConnectOptions, keyof AttemptOptions>): C
     openTimeoutMs: limits.openTimeoutMs,
     closeTimeoutMs: limits.closeTimeoutMs,
     limits: codecLimits(limits),
+    logging: { option: options.log },
   };
 }
 

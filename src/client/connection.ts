@@ -20,8 +20,9 @@ import { type ConnectionEvent, type ConnectionState, EventQueue } from "./events
 import { KeptSenders } from "./kept_senders.ts";
 import type { CloseOptions } from "./lifetime.ts";
 import type { Link } from "./link.ts";
+import { checkServe, closeFor, type ServeOptions } from "./handlers.ts";
 import { checkCredit, Receiver, type ReceiveTerms } from "./receiver.ts";
-import type { Requester } from "./request.ts";
+import type { Requester, RequestOptions, Responding } from "./request.ts";
 import { Sender, type SendOptions, type SendTerms } from "./sender.ts";
 import { Session, type SharedSession } from "./session.ts";
 import {
@@ -33,8 +34,8 @@ import {
   terms,
 } from "./terms.ts";
 import type { Coordinator, Transaction } from "./transaction.ts";
-import { checkOptions } from "../base/options.ts";
-import { abortable, rejected, type WaitOptions } from "../base/wait.ts";
+import { checkAddress, checkOptions } from "../base/options.ts";
+import { abortable, ignore, rejected, type WaitOptions } from "../base/wait.ts";
 
 export type { ConnectionEvent, ConnectionState };
 
@@ -119,18 +120,64 @@ export class Connection extends ConnectionBase {
   }
 
   /**
-   * Sends a request and waits for its answer, which the peer sends to a dynamic node of this connection.
+   * Sends a request and waits for its answer, which the peer sends to a dynamic node of this connection, or to
+   * `options.replyTo`. Any number of requests may wait at a time; they go on when the connection is lost and comes back, for
+   * which a request may be sent twice.
    *
-   * The request's `messageId`, `correlationId` and `replyTo` are set here.
+   * The answer is known by its correlation-id, the request's `messageId` or `correlationId`, which are made up where the
+   * message has none. A request that is never answered waits until `signal` is aborted, such as `AbortSignal.timeout(5_000)`.
    *
    * @throws {OutcomeError} If the request was not accepted.
    * @throws {AmqpError} If a link or the connection ended before the answer came.
+   *
+   * @example
+   * ```ts
+   * import type { Connection } from "@webamqp/amqp";
+   *
+   * async function ask(connection: Connection) {
+   *   const answer = await connection.request("prices", { body: "coffee" }, { signal: AbortSignal.timeout(5_000) });
+   *   console.log(answer.text());
+   * }
+   * ```
    */
-  async request(address: string, message: Message, options: WaitOptions = {}): Promise<DecodedMessage> {
+  async request(address: string, message: Message, options: RequestOptions = {}): Promise<DecodedMessage> {
+    checkAddress("send request", address);
+    checkOptions("send request", options, { signal: "object", replyTo: "string", receiver: "object" });
     this.requireOpen("send request");
+    return await (await this.#requests()).request(address, message, options);
+  }
+
+  /**
+   * Answers the requests that come to an address: what `handler` gives goes to the request's `replyTo`, with its
+   * correlation-id. Everything else is as for {@linkcode Receiver.serve}; a request is accepted when its answer is.
+   *
+   * Returns when `options.signal` is aborted or the connection is closed. The promise need not be looked at.
+   *
+   * @throws {TypeError} At once, if the handler is no function, or an option does not exist or is of the wrong kind.
+   * @throws {AmqpError} If the link, session or connection is ended by the peer or fails.
+   *
+   * @example
+   * ```ts
+   * import type { Connection } from "@webamqp/amqp";
+   *
+   * function answer(connection: Connection, signal: AbortSignal) {
+   *   return connection.respond("prices", (request) => ({ body: `${request.text()}: 3.20` }), { signal, concurrency: 4 });
+   * }
+   * ```
+   */
+  respond(address: string | ReceiverOptions, handler: Responding, options: ServeOptions = {}): Promise<void> {
+    checkServe("respond", handler, options);
+    const receiver = this.receiver(address);
+    const responding = this.#requests()
+      .then((requests) => requests.respond(receiver, handler, options))
+      .finally(() => receiver.close());
+    responding.catch(ignore);
+    return responding;
+  }
+
+  async #requests(): Promise<Requester> {
     const { Requester } = await import("./request.ts");
-    this.#requester ??= new Requester(this);
-    return await this.#requester.request(address, message, options);
+    return this.#requester ??= new Requester(this);
   }
 
   /**
@@ -273,11 +320,14 @@ export class Connection extends ConnectionBase {
 
   /** @ignore Closes the links of one session, or all. */
   async closeLinks(options: CloseOptions, session?: SharedSession): Promise<void> {
-    const closing: Promise<void>[] = [];
-    for (const [link, on] of this.links) {
-      if (session === undefined || on === session) closing.push(link.close(options));
-    }
-    await Promise.all(closing);
+    await Promise.all(this.linksOf(session).map((link) => link.close(options)));
+  }
+
+  /** @ignore The links of one session, or all. */
+  linksOf(session?: SharedSession): Link[] {
+    const links: Link[] = [];
+    for (const [link, on] of this.links) if (session === undefined || on === session) links.push(link);
+    return links;
   }
 
   /** @ignore Tells those who listen to `events`. */
@@ -305,6 +355,16 @@ export class Connection extends ConnectionBase {
     this.#kept?.clear();
     this.tell({ kind: "closed", error });
     this.#queues.clear();
+  }
+
+  /**
+   * Closes the connection: waits for sends in flight and running handlers, hands back messages that nobody took, then says
+   * goodbye. Never fails because the connection has ended already.
+   *
+   * A handler of this connection that waits for it is not waited for: for that handler it resolves when all else is done.
+   */
+  override close(options: CloseOptions = {}): Promise<void> {
+    return closeFor(() => super.close(options), this.linksOf(), options);
   }
 
   /** {@inheritDoc ConnectionBase.beforeClose} */

@@ -12,6 +12,8 @@ import { ChurnMap } from "../base/collections.ts";
 import { type Environment, systemEnvironment } from "../base/environment.ts";
 import { AmqpError, type ErrorScope, TransportError } from "../base/errors.ts";
 import { within } from "../base/wait.ts";
+import type { LogHolder } from "../base/log.ts";
+import { quote } from "../base/text.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import type { Open, SaslFrameBody } from "../codec/types.ts";
 import { ConnectionEndpoint, type ConnectionOptions as EngineOptions } from "../engine/connection.ts";
@@ -56,10 +58,14 @@ export interface ConnectionTerms extends EngineOptions {
   environment?: Environment;
   /** Messages, and their bytes, that may wait for the connection to come back. */
   maxPending?: { readonly messages: number; readonly bytes: number };
+  /** Told what no call fails for; an acceptor has one for all its connections. */
+  logging?: LogHolder;
 }
 
 /** How one channel is taken over: terms that are no others', and what is said first. */
 export interface AttachmentTerms extends Partial<Pick<EngineOptions, "handshake" | "hostname">> {
+  /** Whom it is with, as host and port. Default: the peer's container, once it is known. */
+  host?: string | undefined;
   /** Says what is to be said before the peer has said anything. */
   onstart?(endpoint: ConnectionEndpoint): void;
   /** Does this side's part of a SASL exchange, instead of that of the hooks. */
@@ -83,6 +89,8 @@ export interface Attachment {
 export class ConnectionBase extends Lifetime implements LinkConnection {
   /** Who the peer authenticated as, on the accepting side; undefined for nobody in particular. */
   identity: string | undefined;
+  /** @ignore Told what no call fails for. */
+  readonly logging: LogHolder;
   /** Where it runs: time, timers, randomness. */
   readonly environment: Environment;
   /** What is decoded on it, at most. */
@@ -101,6 +109,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
   /** @ignore Gives tokens to the peer before links attach. */
   claims: { beforeAttach(link: Link, attachment: unknown): Promise<void> | undefined } | undefined;
   #remote: Open | undefined;
+  #host: string | undefined;
   #defaultSession: SharedSession | undefined;
 
   /** Prepares a connection that nothing carries yet. */
@@ -111,11 +120,17 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     this.hooks = hooks;
     this.limits = options.limits;
     this.environment = options.environment ?? systemEnvironment;
+    this.logging = options.logging ?? { option: undefined };
   }
 
   /** The name of this container. */
   get containerId(): string {
     return this.terms.containerId;
+  }
+
+  /** Whom it is with: the host and port, or the container of a peer that has connected; undefined before it is known. */
+  get host(): string | undefined {
+    return this.#host ?? (this.remote && quote(this.remote.containerId));
   }
 
   /** What the peer said of itself when it opened the connection, once it has. */
@@ -178,6 +193,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
       channel.close(1000);
       throw error;
     }
+    this.#host = terms.host ?? this.#host;
     const driver = new Driver(channel, endpoint, {
       onevent: (event) => {
         // What the last attachment still has to tell concerns nobody.

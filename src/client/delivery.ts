@@ -5,7 +5,7 @@
  */
 
 import * as condition from "../base/condition.ts";
-import { AmqpError } from "../base/errors.ts";
+import { AmqpError, OutcomeError } from "../base/errors.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import { DecodedMessage, decodeMessage } from "../codec/message.ts";
 import type { DeliveryState, ErrorFields, Modified } from "../codec/types.ts";
@@ -17,8 +17,12 @@ import type { Link } from "./link.ts";
 export interface DeliveryReceiver extends Link {
   /** True while deliveries can be settled. */
   readonly usable: boolean;
+  /** @ignore The node for errors. */
+  readonly where: string;
   /** @ignore Whether a delivery can still be settled. */
   holds(incoming: IncomingDelivery): boolean;
+  /** @ignore Whether a delivery is to be told when it is lost. */
+  watch(delivery: Delivery, watched: boolean): void;
   /** @ignore The outcome of a delivery is on its way. */
   handleTold(incoming: IncomingDelivery): void;
   /** @ignore Nothing more is to be done for a delivery. */
@@ -40,6 +44,8 @@ export class Delivery {
   #message: DecodedMessage | undefined;
   #undecodable: AmqpError | undefined;
   #outcome: DeliveryState | undefined;
+  #lost: Error | undefined;
+  #controller: AbortController | undefined;
 
   /** Built by its receiver. */
   constructor(receiver: DeliveryReceiver, incoming: IncomingDelivery, limits: CodecLimits | undefined) {
@@ -90,7 +96,20 @@ export class Delivery {
 
   /** @ignore True while it can be settled. */
   get usable(): boolean {
-    return this.receiver.holds(this.#incoming);
+    return this.#lost === undefined && this.receiver.holds(this.#incoming);
+  }
+
+  /**
+   * Aborted when what is told about the delivery can no longer reach the sender, who hands the message out again: its link
+   * is lost, or the sender has settled it by itself. Work on it can stop then.
+   */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.usable) this.receiver.watch(this, true);
+      else if (this.#outcome === undefined) this.#controller.abort(this.#lostError());
+    }
+    return this.#controller.signal;
   }
 
   /** What the sender told of it last, such as that it belongs to a transaction. */
@@ -126,7 +145,8 @@ export class Delivery {
   /**
    * Tells an intermediate or transactional state, without settling when it is not an outcome.
    *
-   * @throws {AmqpError} With `amqp:illegal-state` if an outcome was told already or the link has ended.
+   * @throws {OutcomeError} With outcome `"lost"` if the link has ended.
+   * @throws {AmqpError} With `amqp:illegal-state` if an outcome was told already.
    */
   update(state: DeliveryState): void {
     this.#settle(state);
@@ -140,30 +160,64 @@ export class Delivery {
   /** @ignore Settles for the user where the user did not; an end of the link in between is no error here. */
   settleByDefault(processed: boolean): void {
     if (this.#outcome !== undefined) return;
-    if (!this.usable) return this.receiver.handleDone(this.#incoming);
+    if (!this.usable) {
+      this.#unwatch();
+      return this.receiver.handleDone(this.#incoming);
+    }
     if (this.#undecodable !== undefined) this.reject(this.#undecodable);
     else if (processed) this.accept();
-    else this.release();
+    else this.modify({ deliveryFailed: true });
+  }
+
+  /** @ignore How often it was tried before, as far as the sender says; 0 for a message that cannot be read. */
+  get failedAttempts(): number {
+    try {
+      return this.message.header?.deliveryCount ?? 0;
+    } catch {
+      return 0;
+    }
+  }
+
+  /** @ignore Told by the receiver: nothing that is told from now on reaches the sender. */
+  handleLost(cause: Error): void {
+    if (this.#outcome !== undefined) return;
+    this.#lost = cause;
+    this.#unwatch();
+    this.#controller?.abort(this.#lostError());
+  }
+
+  #unwatch(): void {
+    if (this.#controller !== undefined) this.receiver.watch(this, false);
+  }
+
+  #lostError(): OutcomeError {
+    const cause = this.#lost ?? this.receiver.error;
+    const because = cause === undefined ? "its link has ended" : cause.message;
+    return new OutcomeError(
+      "lost",
+      cause instanceof AmqpError ? cause.condition : condition.illegalState,
+      `Cannot settle delivery of ${this.receiver.where}: ${because}; the sender hands the message out again`,
+      { cause, retryable: false },
+    );
   }
 
   #settle(state: DeliveryState): void {
     if (this.#outcome !== undefined) {
-      throw new AmqpError(condition.illegalState, `Cannot settle delivery: it is ${this.#outcome.kind} already`, {
-        scope: "delivery",
-      });
+      throw new AmqpError(
+        condition.illegalState,
+        `Cannot settle delivery of ${this.receiver.where}: it is ${this.#outcome.kind} already`,
+        {
+          scope: "delivery",
+        },
+      );
     }
-    if (!this.usable) {
-      throw new AmqpError(condition.illegalState, "Cannot settle delivery: its link has ended", {
-        scope: "delivery",
-        cause: this.receiver.error,
-        retryable: false,
-      });
-    }
+    if (!this.usable) throw this.#lostError();
     if (state.kind === "received") this.#incoming.update(state, false);
     else {
       // Which fails for a state that cannot be encoded; another may then be told instead.
       this.#incoming.update(state);
       this.#outcome = state;
+      this.#unwatch();
     }
     this.receiver.handleTold(this.#incoming);
   }

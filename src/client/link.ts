@@ -7,6 +7,7 @@
 import * as condition from "../base/condition.ts";
 import type { Environment } from "../base/environment.ts";
 import { AmqpError, type ErrorScope } from "../base/errors.ts";
+import type { LogHolder } from "../base/log.ts";
 import { quote } from "../base/text.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import type { Attach, Open, Role } from "../codec/types.ts";
@@ -33,10 +34,20 @@ export interface LinkConnection extends Lifetime {
   readonly limits: CodecLimits | undefined;
   /** @ignore Refuses one more message, by throwing, when too much waits for the connection to come back. */
   admit(bytes: number): void;
+  /** Whom it is with: the host and port, or the container of a peer that has connected; undefined before it is known. */
+  readonly host: string | undefined;
+  /** @ignore Told what no call fails for. */
+  readonly logging: LogHolder;
   /** @ignore Something waits to be written. */
   wake(): void;
   /** @ignore Forgets a link, which ends. */
   endLink(link: Link, error?: Error): void;
+}
+
+/** Handlers that the end of a link waits for. */
+export interface LinkHandlers {
+  /** Waits until none runs but those that wait for a close. */
+  othersIdle(): Promise<void>;
 }
 
 /** What becomes of the messages of a link that nothing carries any more. */
@@ -130,10 +141,20 @@ export abstract class Link extends Lifetime {
     return undefined;
   }
 
+  /** @ignore The node for errors and the log: its address and whom the connection is with. */
+  get where(): string {
+    const { host } = this.connection;
+    const node = quote(this.address ?? this.name);
+    return host === undefined ? node : `${node} at ${host}`;
+  }
+
   /** {@inheritDoc Lifetime.describe} */
   protected override describe(): { label: string; scope: ErrorScope } {
-    return { label: `link ${quote(this.name)}`, scope: "link" };
+    return { label: `${this.role} of ${this.where}`, scope: "link" };
   }
+
+  /** @ignore The handlers of a receiver, which its end waits for. */
+  readonly handlers: LinkHandlers | undefined;
 
   /** @ignore Whether it is to be attached again: it is ours and in use. */
   get returns(): boolean {

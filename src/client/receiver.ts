@@ -4,39 +4,58 @@
  * @module
  */
 
-import type { AmqpError } from "../base/errors.ts";
+import * as condition from "../base/condition.ts";
+import { AmqpError } from "../base/errors.ts";
+import { Fifo } from "../base/collections.ts";
+import { checkOptions } from "../base/options.ts";
+import type * as Complaints from "./complaints.ts";
 import type { DeliveryState } from "../codec/types.ts";
 import type { IncomingDelivery } from "../engine/deliveries.ts";
-import { Fifo } from "../base/collections.ts";
 import type { AttachOptions } from "../engine/link.ts";
 import { ReceiverEndpoint } from "../engine/receiver.ts";
 import type { SessionEndpoint } from "../engine/session.ts";
 import { Delivery, type DeliveryReceiver } from "./delivery.ts";
 import { filterDifference } from "./filter_check.ts";
-import { type Interruption, Link, type LinkConnection } from "./link.ts";
+import { checkServe, closeFor, Handlers, hasAsyncStorage, outsideHandlers, type ServeOptions } from "./handlers.ts";
+import { type CloseOptions, type Interruption, Link, type LinkConnection } from "./link.ts";
+import type { ReceiveBatchOptions } from "./receive_batch.ts";
+import type { ServeSource } from "./serve.ts";
 import { abortable, Deferred, ignore, type WaitOptions } from "../base/wait.ts";
 
-/** Messages that a receiver holds or has asked for by default. */
-export const DEFAULT_CREDIT = 100;
+export type { ReceiveBatchOptions, ServeOptions };
+
+/** Messages that a receiver holds or has asked for, where nobody says how many and it is not {@linkcode Receiver.serve} that asks. */
+export const DEFAULT_CREDIT = 32;
+
+// How long something waits that may wait for ever before the log is told, in milliseconds.
+const PATIENCE_MS = 10_000;
+const CLOSE_PATIENCE_MS = 1_000;
 
 /** How a receiver works its messages off. */
 export interface ReceiveTerms {
   /**
    * How many messages may be on their way, waiting, or in work at a time; credit goes back to the sender when a message is
-   * settled. `"manual"` asks for none by itself: see {@linkcode Receiver.grant}. Default: {@linkcode DEFAULT_CREDIT}.
+   * settled. `"manual"` asks for none by itself: see {@linkcode Receiver.grant}. Default: taken when the first message is
+   * asked for, by {@linkcode Receiver.serve} from its concurrency and half as much, otherwise {@linkcode DEFAULT_CREDIT}.
    */
-  credit?: number | "manual";
+  credit?: number | "manual" | undefined;
   /**
-   * `"auto"`: iterating accepts a message when the loop turns to the next, and releases it when the loop is left;
-   * {@linkcode Receiver.serve} accepts it when the handler returns, and releases it when the handler throws.
+   * `"auto"`: iterating accepts a message when the loop turns to the next; {@linkcode Receiver.serve} accepts it when the
+   * handler returns. A loop that is left and a handler that throws are a failed attempt: `modified` with `deliveryFailed`.
    * `"manual"`: every message is settled by a call of its own. Default: `"auto"`.
    */
-  settle?: "auto" | "manual";
+  settle?: "auto" | "manual" | undefined;
   /**
    * What happens when the peer does not apply a filter that was asked for: the link ends with an error, or unfiltered messages
    * are taken. Default: `"error"`.
    */
-  filterMismatch?: "error" | "ignore";
+  filterMismatch?: "error" | "ignore" | undefined;
+}
+
+/** How {@linkcode Receiver.values} goes through messages. */
+export interface ValuesOptions extends WaitOptions {
+  /** True keeps the receiver when the loop is left. Default: false, which closes it. */
+  preventCancel?: boolean | undefined;
 }
 
 /**
@@ -49,40 +68,46 @@ export function checkCredit(credit: number | "manual" | undefined): void {
   throw new RangeError(`Cannot grant credit: ${credit} is not a whole number from 0 to 2^32-1`);
 }
 
-/** How {@linkcode Receiver.serve} works. */
-export interface ServeOptions {
-  /** How many messages are handled at a time. Default: 1. */
-  concurrency?: number;
-  /** Ends it: no further message is taken, and `serve` returns when the handlers that run are done. */
-  signal?: AbortSignal;
-  /** Told when a handler failed, after its message was released. Default: not told. */
-  onerror?: (error: unknown, delivery: Delivery) => void;
-}
-
 /** Receives messages from one address; made by `receiver` of a connection or session. */
 export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryReceiver {
   /** Always `"receiver"`. */
   protected override readonly role = "receiver";
   #endpoint: ReceiverEndpoint | undefined;
-  // What is granted once the link is attached again.
+  // What is granted once the link is attached, or attached again.
   #owed: number;
-  readonly #credit: number;
+  // Messages that may be held or on their way; 0 for a receiver whose user grants them.
+  #credit: number;
+  readonly #creditGiven: boolean;
   readonly #automatic: boolean;
   readonly #filterMismatch: "error" | "ignore";
   // Deliveries that have come and are not done, each of which knows that it is one of them.
   #unsettled = 0;
+  // Those of them whose outcome was told and that the sender is to settle [transport 2.6.12].
+  #told = 0;
   readonly #buffer = new Fifo<Delivery>();
   readonly #waiting = new Fifo<Deferred<Delivery | undefined>>();
+  /** @ignore The handlers of `serve`. */
+  override readonly handlers: Handlers;
+  readonly #watched: Set<Delivery> = new Set();
+  #concurrency = 0;
   #drained: Deferred<void> | undefined;
+  #draining = 0;
   #paused = false;
-  #serving = 0;
-  #served: Deferred<void> | undefined;
+  // What comes while it closes is still taken: the sender keeps nothing of what it has sent settled.
+  #finishing = false;
+  #sawSettled = false;
+  #toppingUp = false;
+  #patience: unknown;
+  #settling: unknown;
+  #interrupted = false;
   #ended: Error | undefined;
 
   /** Built by the connection or session. */
   constructor(connection: LinkConnection, from: AttachOptions | ReceiverEndpoint, terms: ReceiveTerms) {
     super(connection, from);
-    this.#credit = terms.credit === "manual" ? 0 : terms.credit ?? DEFAULT_CREDIT;
+    this.handlers = new Handlers(connection.environment);
+    this.#creditGiven = terms.credit !== undefined;
+    this.#credit = typeof terms.credit === "number" ? terms.credit : 0;
     this.#automatic = (terms.settle ?? "auto") === "auto";
     this.#filterMismatch = terms.filterMismatch ?? "error";
     this.#owed = this.#credit;
@@ -92,6 +117,9 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   /** @ignore For a broker: takes each delivery in a call, so that none is buffered or waited for. */
   ondelivery: ((delivery: Delivery) => void) | undefined;
 
+  /** @ignore Told when it is attached again, after an interruption. */
+  onreattached: (() => void) | undefined;
+
   /** Messages that the sender may still send. */
   get credit(): number {
     return this.#endpoint?.linkCredit ?? 0;
@@ -100,6 +128,11 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   /** Messages that have arrived and wait to be taken. */
   get buffered(): number {
     return this.#buffer.length;
+  }
+
+  /** Messages that have arrived and are not settled, those that wait to be taken included. */
+  get unsettled(): number {
+    return this.#unsettled;
   }
 
   /** Messages that the sender says it has ready; 0 when it does not say. */
@@ -124,55 +157,111 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   grant(credit: number): void {
     checkCredit(credit);
     const endpoint = this.#endpoint;
-    if (this.open && (endpoint === undefined || endpoint.state === "detached")) this.#owed = credit;
     // A drain that is under way is not called off: its end is waited for.
-    else endpoint!.flow({ linkCredit: credit, drain: this.#drained !== undefined });
+    if (endpoint !== undefined && endpoint.state !== "detached") {
+      endpoint.flow({ linkCredit: credit, drain: this.#drained !== undefined });
+    } else {
+      this.requireOpen("grant credit");
+      this.#owed = credit;
+    }
     this.connection.wake();
   }
 
   /**
-   * Waits for the next message, which is then settled by a call on it.
+   * Waits for the next message, which is then settled by a call on it. After {@linkcode close} it still gives what the sender
+   * has sent settled and nobody has taken.
    *
    * @throws {AmqpError} If the link, session or connection ends first.
    */
   async receive(options: WaitOptions = {}): Promise<Delivery> {
-    const delivery = await this.#take(options.signal);
+    const delivery = await this.take(options.signal);
     if (delivery === undefined) throw this.endError("receive");
     delivery.handleTaken();
     return delivery;
   }
 
   /**
+   * Waits for the first message, takes what else the sender has ready, up to `max` and the receiver's credit, and leaves the
+   * rest there: one call to poll a queue. Each message is settled by a call on it.
+   *
+   * A receiver that was attached with `credit: "manual"`, or none, is granted what it takes.
+   *
+   * @returns The messages, none if there were none in `waitMs`.
+   * @throws {AmqpError} If the link, session or connection ends first.
+   * @throws {RangeError} If `max` is not a whole number from 1.
+   *
+   * @example
+   * ```ts
+   * import type { Connection } from "@webamqp/amqp";
+   *
+   * async function poll(connection: Connection) {
+   *   await using orders = connection.receiver("orders", { credit: "manual" });
+   *   for (const delivery of await orders.receiveBatch(10, { waitMs: 1_000 })) delivery.accept();
+   * }
+   * ```
+   */
+  async receiveBatch(max: number, options: ReceiveBatchOptions = {}): Promise<Delivery[]> {
+    checkOptions("receive batch", options, { signal: "object", waitMs: "number" });
+    const { receiveBatch } = await import("./receive_batch.ts");
+    return await receiveBatch(this, max, options, (credit) => {
+      if (!this.#creditGiven) this.#raiseCredit(credit);
+      // Not more than were asked for: the others that receive from there would miss them.
+      else if (this.#credit === 0 && this.credit < credit) this.grant(credit);
+    });
+  }
+
+  /**
    * The messages one by one, until the receiver is closed on this side.
    *
-   * Turning to the next message accepts the last one, leaving the loop by `break` or a throw releases it, unless it was
-   * settled in the loop. Closing the receiver ends the loop without waiting for it: a message that is in hand then and not
-   * settled goes back to the sender. So a signal ends the loop by closing the receiver; to keep that, use
-   * {@linkcode receive}, which takes one.
+   * Turning to the next message accepts the last one. Leaving the loop, be it by `break` or by a throw, which look alike from
+   * here, hands the one in hand back as a failed attempt (`modified` with `deliveryFailed`), unless it was settled in the
+   * loop; what nobody has seen is released; and the receiver is closed, unless `preventCancel` is set. So call `accept()`
+   * before `break`.
+   *
+   * Closing the receiver ends the loop without waiting for it: a message that is in hand then and not settled goes back to
+   * the sender.
    *
    * @throws {AmqpError} If the link, session or connection is ended by the peer or fails.
    */
-  async *[Symbol.asyncIterator](): AsyncGenerator<Delivery, void, void> {
-    for (;;) {
-      // One that is there already is not waited for.
-      const delivery = this.#buffer.shift() ?? await this.#take(undefined);
-      if (delivery === undefined) return;
-      if (!this.#automatic) delivery.handleTaken();
-      let processed = false;
-      try {
-        yield delivery;
-        processed = true;
-      } finally {
-        if (this.#automatic) delivery.settleByDefault(processed);
+  values(options: ValuesOptions = {}): AsyncGenerator<Delivery, void, void> {
+    checkOptions("iterate", options, { signal: "object", preventCancel: "boolean" });
+    return this.#values(options);
+  }
+
+  async *#values({ signal, preventCancel = false }: ValuesOptions): AsyncGenerator<Delivery, void, void> {
+    let left = true;
+    try {
+      for (;;) {
+        // One that is there already is not waited for.
+        const delivery = this.#buffer.shift() ?? await this.take(signal);
+        if (delivery === undefined) {
+          left = false;
+          return;
+        }
+        if (!this.#automatic) delivery.handleTaken();
+        let processed = false;
+        try {
+          yield delivery;
+          processed = true;
+        } finally {
+          if (this.#automatic) delivery.settleByDefault(processed);
+        }
       }
+    } finally {
+      if (left && !preventCancel && this.open) await this.close();
     }
+  }
+
+  /** The messages one by one, see {@linkcode values}. */
+  [Symbol.asyncIterator](): AsyncGenerator<Delivery, void, void> {
+    return this.#values({});
   }
 
   /** The messages as a stream; each is settled by a call on it. Cancelling the stream closes the link. */
   get readable(): ReadableStream<Delivery> {
     return new ReadableStream<Delivery>({
       pull: async (controller) => {
-        const delivery = await this.#take(undefined);
+        const delivery = await this.take(undefined);
         if (delivery === undefined) return controller.close();
         delivery.handleTaken();
         controller.enqueue(delivery);
@@ -182,97 +271,102 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   }
 
   /**
-   * Hands each message to `handler`, several at a time if so asked: accepted when the handler returns, released when it
-   * throws, unless the handler settled it or the receiver was attached with `settle: "manual"`.
+   * Hands each message to `handler`, several at a time if so asked: accepted when the handler returns; handed back as a failed
+   * attempt (`modified` with `deliveryFailed`) when it throws, told to `onerror` or the log; unless the handler settled it or
+   * the receiver was attached with `settle: "manual"`.
    *
-   * Returns when the receiver is closed on this side or `signal` is aborted, after the handlers that run are done.
+   * Returns when the receiver is closed on this side or `signal` is aborted, after the handlers that run are done. What was
+   * fetched ahead goes back then, and no more is asked for.
    *
    * The promise need not be looked at: that nobody does is no unhandled rejection, so a peer that goes away ends no server.
    *
    * @throws {AmqpError} If the link, session or connection is ended by the peer or fails.
-   * @throws {RangeError} If `concurrency` is not a whole number from 1.
-   * @throws What `onerror` throws, which ends it as an abort does.
+   * @throws {TypeError} At once, if the handler is no function, or an option does not exist or is of the wrong kind.
+   * @throws {RangeError} At once, if `concurrency` is not a whole number from 1, or above the credit that the receiver was
+   * given.
+   * @throws What `onerror` throws, once the handlers that run are done.
+   *
+   * @example
+   * ```ts
+   * import type { Connection } from "@webamqp/amqp";
+   *
+   * async function work(connection: Connection, signal: AbortSignal) {
+   *   await connection.receiver("jobs").serve(async (delivery) => {
+   *     console.log(await delivery.message.json());
+   *   }, { concurrency: 8, signal, retryDelay: 100 });
+   * }
+   * ```
    */
   serve(handler: (delivery: Delivery) => unknown, options: ServeOptions = {}): Promise<void> {
-    const serving = this.#serve(handler, options);
+    const concurrency = checkServe("serve", handler, options);
+    const total = this.#concurrency + concurrency;
+    if (this.#credit > 0 && this.#creditGiven && total > this.#credit) {
+      throw new RangeError(
+        `Cannot serve ${this.where}: concurrency ${total} is above the receiver's credit ${this.#credit}, raise or leave out the credit`,
+      );
+    }
+    const serving = this.#serve(handler, options, concurrency);
     serving.catch(ignore);
     return serving;
   }
 
-  async #serve(handler: (delivery: Delivery) => unknown, options: ServeOptions): Promise<void> {
-    const { concurrency = 1, signal } = options;
-    if (!Number.isSafeInteger(concurrency) || concurrency < 1) {
-      throw new RangeError(`Cannot serve: concurrency ${concurrency} is not a whole number from 1`);
-    }
-    let stopped = signal?.aborted ?? false;
-    const idle = new Set<Deferred<Delivery | undefined>>();
-    const stop = (): void => {
-      stopped = true;
-      for (const waiting of idle) if (this.#waiting.remove(waiting)) waiting.resolve(undefined);
-    };
-    signal?.addEventListener("abort", stop, { once: true });
-    const next = async (): Promise<Delivery | undefined> => {
-      if (this.#over()) return undefined;
-      const waiting = this.#wait();
-      idle.add(waiting);
-      const delivery = await waiting.promise;
-      idle.delete(waiting);
-      return delivery;
-    };
-    const work = async () => {
-      while (!stopped) {
-        const delivery = this.#buffer.shift() ?? await next();
-        if (delivery === undefined) return;
-        this.#serving++;
-        try {
-          if (!this.#automatic) delivery.handleTaken();
-          const handling = handler(delivery);
-          // A handler that has nothing to wait for is not waited for.
-          if (handling !== undefined) await handling;
-          if (this.#automatic) delivery.settleByDefault(true);
-        } catch (error) {
-          if (this.#automatic) delivery.settleByDefault(false);
-          options.onerror?.(error, delivery);
-        } finally {
-          if (--this.#serving === 0) this.#served?.resolve();
-        }
-      }
-    };
+  async #serve(
+    handler: (delivery: Delivery) => unknown,
+    options: ServeOptions,
+    concurrency: number,
+  ): Promise<void> {
+    this.#concurrency += concurrency;
     try {
       // No handler is called before `serve` has returned.
-      await undefined;
-      await Promise.all(Array.from({ length: concurrency }, work));
+      const [{ serveEach }] = await Promise.all([import("./serve.ts"), this.handlers.prepare()]);
+      this.#raiseCredit(this.#concurrency + Math.max(1, this.#concurrency >> 1));
+      await serveEach(this.#source(), handler, options);
     } finally {
-      // When one has failed, the others take no more.
-      stop();
-      signal?.removeEventListener("abort", stop);
+      this.#concurrency -= concurrency;
+      this.handlers.handBack();
+      if (this.open && this.#concurrency === 0 && this.#waiting.length === 0) this.#pause();
     }
   }
 
+  #source(): ServeSource {
+    return {
+      handlers: this.handlers,
+      automatic: this.#automatic,
+      shift: () => this.#buffer.shift(),
+      wait: () => this.#over() ? undefined : this.#wait(),
+      unwait: (waiting) => this.#waiting.remove(waiting),
+      report: (error) => this.#complain("handlerFailed", { automatic: this.#automatic, error }),
+    };
+  }
+
   /**
-   * Has the sender send what it has ready, up to the credit it holds, and hand back the rest. Afterwards no more comes
-   * until the buffer is empty and somebody waits for a message.
+   * Has the sender send what it has ready, up to the credit it holds, and hand back the rest. It waits for the link to be
+   * attached. Afterwards no more comes until the buffer is empty and somebody waits for a message.
    *
    * @throws {AmqpError} If the link, session or connection ends first.
    */
   async drain(options: WaitOptions = {}): Promise<void> {
-    options.signal?.throwIfAborted();
-    // Not once the link is accepted: a peer that does not say so may still drain.
+    const { signal } = options;
+    signal?.throwIfAborted();
+    if (!this.open) throw this.endError("drain");
+    if (this.#credit === 0) this.#raiseCredit(DEFAULT_CREDIT);
+    await this.ready({ signal });
     if (!this.open) throw this.endError("drain");
     this.#paused = true;
-    const endpoint = this.#endpoint;
-    // Nothing is on its way.
-    if (endpoint === undefined || endpoint.state === "detached") return;
-    if (endpoint.linkCredit === 0 && !endpoint.receiving) return;
-    this.#drained ??= new Deferred<void>();
-    endpoint.flow({ drain: true });
-    this.connection.wake();
-    await abortable(this.#drained.promise, options.signal);
+    if (this.credit === 0 && !this.#endpoint!.receiving) return;
+    const drained = this.#drain();
+    this.#draining++;
+    try {
+      await abortable(drained.promise, signal);
+    } finally {
+      // Who gave up does not want it any more: what is granted from now on is no part of it.
+      if (--this.#draining === 0 && this.#drained === drained && this.open) this.#callOffDrain();
+    }
   }
 
   /** @ignore For transactions: has messages acquired in one, and gives those that came. */
   async acquire(txnId: Uint8Array, count: number, options: WaitOptions): Promise<Delivery[]> {
-    if (this.#credit !== 0) {
+    if (this.#credit !== 0 || !this.#creditGiven) {
       throw new TypeError(
         'Cannot acquire in transaction: the receiver gives credit by itself, attach it with credit "manual"',
       );
@@ -285,6 +379,31 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     const acquired: Delivery[] = [];
     while (this.buffered > 0) acquired.push(await this.receive(options));
     return acquired;
+  }
+
+  /**
+   * Takes no more, hands back what nobody has taken, and closes the link when the handlers that run are done. It waits for
+   * nothing, so a handler may call it.
+   */
+  stop(): void {
+    outsideHandlers(() => this.close()).catch(ignore);
+  }
+
+  /**
+   * Ends the link once the handlers of {@linkcode serve} that run are done, or the time is up. What nobody has taken goes
+   * back, but for what the sender has sent settled, which it will not send again: that is waited for, and can be taken by
+   * {@linkcode receive} and by loops, also when the link has ended. Never fails because the link has ended already.
+   *
+   * A handler of this connection that waits for it is not waited for: for that handler it resolves when all else is done, and
+   * the link ends when the handler returns.
+   */
+  override close(options: CloseOptions = {}): Promise<void> {
+    return closeFor(() => super.close(options), [this], options);
+  }
+
+  /** {@inheritDoc Link.detach} */
+  override detach(options: CloseOptions = {}): Promise<void> {
+    return closeFor(() => super.detach(options), [this], options);
   }
 
   /** @ignore {@inheritDoc Link.attachAs} */
@@ -303,15 +422,18 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     // After a drain whoever waits next asks for it.
     if (this.#owed > 0 && !(this.#paused && this.#waiting.length === 0)) this.grant(this.#owed);
     this.#owed = 0;
+    if (this.#interrupted) this.onreattached?.();
   }
 
   /** {@inheritDoc Link.oninterrupted} */
-  protected override oninterrupted(): Interruption {
+  protected override oninterrupted(error: Error): Interruption {
     this.#owed = this.#credit > 0 ? this.#credit : this.#owed || this.credit;
+    this.#interrupted = true;
     const arrived = this.#unsettled;
     // What has come counts no more: the sender hands it out again, but for what it has sent settled.
-    this.#unsettled = 0;
+    this.#unsettled = this.#told = 0;
     for (const delivery of this.#buffer.clear()) if (delivery.remoteSettled) this.#buffer.push(delivery);
+    this.#abortWatched(error);
     this.#drained?.resolve();
     this.#drained = undefined;
     return { redelivered: arrived - this.#buffer.length };
@@ -324,18 +446,30 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   }
 
   /** {@inheritDoc Link.idle} */
-  protected override idle(): Promise<void> {
-    if (this.#serving === 0) return Promise.resolve();
-    return (this.#served ??= new Deferred<void>()).promise;
+  protected override async idle(): Promise<void> {
+    const { environment } = this.connection;
+    const timer = hasAsyncStorage() || this.handlers.running === 0
+      ? undefined
+      : environment.setTimer(() => this.#complain("closeWaits", { running: this.handlers.running }), CLOSE_PATIENCE_MS);
+    try {
+      await this.#drained?.promise.catch(ignore);
+      await this.handlers.idle();
+    } finally {
+      environment.clearTimer(timer);
+    }
   }
 
   /** {@inheritDoc Link.onclosing} */
   protected override onclosing(): void {
-    // What nobody has taken goes back as if it had never been sent.
-    for (const delivery of this.#buffer.clear()) if (delivery.usable) delivery.release();
-    // Nor is more to come while handlers are at work, only to go back.
-    if (this.usable && this.credit > 0 && this.#drained === undefined) this.grant(0);
-    this.#finishWaiting((waiting) => waiting.resolve(undefined));
+    this.handlers.handBack();
+    this.#releaseBuffered();
+    if (this.usable && this.credit > 0 && this.#drained === undefined) {
+      this.#finishing = this.#sawSettled || this.#endpoint!.sndSettleMode === "settled";
+      if (this.#finishing) this.#drain();
+      // Nor is more to come while handlers are at work, only to go back.
+      else this.grant(0);
+    }
+    if (!this.#finishing) this.#finishWaiting((waiting) => waiting.resolve(undefined));
   }
 
   /** {@inheritDoc Link.checkAttached} */
@@ -347,23 +481,32 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   /** {@inheritDoc Link.onended} */
   protected override onended(error: Error): void {
     this.#ended = error;
+    this.#finishing = false;
     // The others cannot be settled any more: the sender hands them out again, and working on them would be for nothing.
     for (const delivery of this.#buffer.clear()) if (delivery.remoteSettled) this.#buffer.push(delivery);
+    this.#abortWatched(error);
     this.#finishWaiting((waiting) => this.error === undefined ? waiting.resolve(undefined) : waiting.reject(error));
     this.#drained?.reject(error);
+    const { environment } = this.connection;
+    environment.clearTimer(this.#patience);
+    environment.clearTimer(this.#settling);
+    this.handlers.handBack();
   }
 
   /** @ignore Told by the connection. */
   handleDelivery(incoming: IncomingDelivery): void {
     const delivery = new Delivery(this, incoming, this.connection.limits);
-    incoming.context = this;
+    incoming.context = delivery;
     this.#unsettled++;
+    if (incoming.remoteSettled) this.#sawSettled = true;
     if (this.ondelivery !== undefined && this.open) return this.ondelivery(delivery);
+    // A program may settle only when it has many: what was withheld at its last settlement is granted when the credit is used.
+    if (this.#endpoint!.linkCredit === 0) this.#topUpLater();
     const waiting = this.#waiting.shift();
     if (waiting !== undefined) return waiting.resolve(delivery);
     this.#buffer.push(delivery);
     // One that was on its way when the receiver began to close.
-    if (!this.open) this.onclosing();
+    if (!this.open) this.#releaseBuffered();
   }
 
   /** @ignore Told by the connection: a delivery that had begun came to nothing, but used its credit. */
@@ -375,13 +518,31 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   handleDrained(): void {
     this.#drained?.resolve();
     this.#drained = undefined;
+    if (this.#finishing) {
+      this.#finishing = false;
+      this.#finishWaiting((waiting) => waiting.resolve(undefined));
+    }
     this.#topUpLater();
   }
 
   /** @ignore Told by the connection: the sender spoke of a delivery. */
   handleDisposition(incoming: IncomingDelivery, _state: DeliveryState | undefined, settled: boolean): void {
+    if (!settled) return;
     // In two steps the delivery is done when the sender has settled what we told.
-    if (settled && incoming.state !== undefined && this.#done(incoming)) this.#topUpLater();
+    if (incoming.state !== undefined) {
+      if (this.#done(incoming)) {
+        this.#told--;
+        this.#topUpLater();
+      }
+    } else if (incoming.context instanceof Delivery) {
+      // The sender has not waited for us, as brokers do whose consumers take too long.
+      incoming.context.handleLost(
+        new AmqpError(condition.detachForced, `Cannot settle delivery: ${this.where} has settled it by itself`, {
+          scope: "delivery",
+          remote: true,
+        }),
+      );
+    }
   }
 
   /** @ignore Asked by a delivery: whether it can still be settled. */
@@ -389,9 +550,16 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     return this.usable && incoming.link === this.#endpoint;
   }
 
+  /** @ignore Told by a delivery: it wants to hear when it is lost, or no more. */
+  watch(delivery: Delivery, watched: boolean): void {
+    if (watched) this.#watched.add(delivery);
+    else this.#watched.delete(delivery);
+  }
+
   /** @ignore Told by a delivery: its outcome is on its way. */
   handleTold(incoming: IncomingDelivery): void {
     if (incoming.settled || incoming.remoteSettled) this.handleDone(incoming);
+    else if (incoming.state?.kind !== "received") this.#awaitSettlement();
     this.connection.wake();
   }
 
@@ -407,11 +575,24 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     return true;
   }
 
-  async #take(signal: AbortSignal | undefined): Promise<Delivery | undefined> {
+  // A peer that has agreed to settle second and does not keeps the credit of every message [transport 2.6.12].
+  #awaitSettlement(): void {
+    this.#told++;
+    if (this.#settling !== undefined) return;
+    const told = this.#told;
+    this.#settling = this.connection.environment.setTimer(() => {
+      this.#settling = undefined;
+      if (this.#told >= told) this.#complain("notSettled", { told: this.#told });
+    }, PATIENCE_MS);
+  }
+
+  /** @ignore The next message, or undefined when there will be none. */
+  async take(signal: AbortSignal | undefined): Promise<Delivery | undefined> {
     signal?.throwIfAborted();
     const ready = this.#buffer.shift();
     if (ready !== undefined) return ready;
     if (this.#over()) return undefined;
+    if (this.#credit === 0) this.#raiseCredit(DEFAULT_CREDIT);
     const waiting = this.#wait();
     if (signal === undefined) return waiting.promise;
     // It may have its delivery already, the news is just not there yet.
@@ -426,7 +607,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
 
   // Whether it would be in vain to wait for a message; a link that did not end in order says why.
   #over(): boolean {
-    if (this.#ended === undefined) return !this.open;
+    if (this.#ended === undefined) return !this.open && !this.#finishing;
     if (this.error !== undefined) throw this.#ended;
     return true;
   }
@@ -438,12 +619,66 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
       this.#paused = false;
       this.#topUp();
     }
+    if (this.#patience === undefined && this.credit === 0 && this.usable) this.#watchCredit();
     return waiting;
+  }
+
+  // Nothing comes without credit, and nobody but the program can give it.
+  #watchCredit(): void {
+    this.#patience = this.connection.environment.setTimer(() => {
+      this.#patience = undefined;
+      if (this.#waiting.length === 0 || this.credit > 0 || !this.usable || this.#drained !== undefined) return;
+      this.#complain("noCredit", { credit: this.#credit });
+    }, PATIENCE_MS);
+  }
+
+  // Credit that nobody gave is asked for when it is known for what.
+  #raiseCredit(credit: number): void {
+    if (this.#creditGiven || credit <= this.#credit || !this.open) return;
+    const more = credit - this.#credit;
+    this.#credit = credit;
+    if (this.#endpoint === undefined || this.#endpoint.state === "detached") this.#owed = credit;
+    else if (!this.#paused) this.grant(this.credit + more);
+  }
+
+  #drain(): Deferred<void> {
+    this.#drained ??= new Deferred<void>();
+    this.#endpoint!.flow({ drain: true });
+    this.connection.wake();
+    return this.#drained;
+  }
+
+  #callOffDrain(): void {
+    this.#drained = undefined;
+    this.#paused = false;
+    if (this.usable) this.#endpoint!.flow({ drain: false });
+    this.connection.wake();
+    this.#topUpLater();
+  }
+
+  // Nobody takes messages any more: those that were fetched ahead are for others.
+  #pause(): void {
+    this.#releaseBuffered();
+    this.#paused = true;
+    if (this.usable && this.credit > 0 && this.#drained === undefined) this.grant(0);
+    this.#owed = 0;
+  }
+
+  #releaseBuffered(): void {
+    for (const delivery of this.#buffer.clear()) {
+      if (delivery.remoteSettled) this.#buffer.push(delivery);
+      else if (delivery.usable) delivery.release();
+    }
   }
 
   // For events: messages that arrived with them are off the link's credit, but come to us only after them.
   #topUpLater(): void {
-    Promise.resolve().then(() => this.#topUp());
+    if (this.#toppingUp) return;
+    this.#toppingUp = true;
+    Promise.resolve().then(() => {
+      this.#toppingUp = false;
+      this.#topUp();
+    });
   }
 
   #topUp(): void {
@@ -460,5 +695,17 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
 
   #finishWaiting(finish: (waiting: Deferred<Delivery | undefined>) => void): void {
     for (const waiting of this.#waiting.clear()) finish(waiting);
+  }
+
+  #abortWatched(error: Error): void {
+    for (const delivery of [...this.#watched]) delivery.handleLost(error);
+  }
+
+  // The texts are loaded by who needs them, which few do; where they cannot be, nothing is lost but a warning.
+  #complain(about: Exclude<keyof typeof Complaints, "tell">, facts: Complaints.Facts): void {
+    const { connection, where, address } = this;
+    import("./complaints.ts").then((complaints) => {
+      complaints.tell(connection, { ...complaints[about]({ where, ...facts }), address, host: connection.host });
+    }).catch(ignore);
   }
 }

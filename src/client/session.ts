@@ -7,8 +7,9 @@
 import * as condition from "../base/condition.ts";
 import { AmqpError, type ErrorScope } from "../base/errors.ts";
 import type { SessionEndpoint, SessionOptions } from "../engine/session.ts";
+import { closeFor } from "./handlers.ts";
 import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, Lifetime } from "./lifetime.ts";
-import type { LinkConnection } from "./link.ts";
+import type { Link, LinkConnection } from "./link.ts";
 import type { Receiver } from "./receiver.ts";
 import type { Sender } from "./sender.ts";
 import { type ReceiverOptions, type SenderOptions, terms } from "./terms.ts";
@@ -22,6 +23,8 @@ export interface SessionConnection extends LinkConnection {
   attachSender(session: SharedSession, options: SenderOptions): Sender;
   /** @ignore Attaches a receiver on a session. */
   attachReceiver(session: SharedSession, options: ReceiverOptions): Receiver;
+  /** @ignore The links of a session. */
+  linksOf(session: SharedSession): Link[];
   /** @ignore Closes the links of a session. */
   closeLinks(options: CloseOptions, session: SharedSession): Promise<void>;
   /** @ignore Forgets a session, which ends. */
@@ -81,7 +84,8 @@ export class Session extends Lifetime {
 
   /** Closes the links of the session, then ends it. Never fails because it has ended already. */
   override close(options: CloseOptions = {}): Promise<void> {
-    return this.closeBy(() => this.#close(options), options);
+    const close = (): Promise<void> => this.closeBy(() => this.#close(options), options);
+    return closeFor(close, this.connection.linksOf(this.#shared), options);
   }
 
   /** @ignore Told by the connection. */

@@ -119,10 +119,13 @@ export interface AcceptorOptions {
   closeTimeoutMs?: number;
   /** Bounds of what is decoded. */
   limits?: Partial<CodecLimits>;
-  /** Told what a program should know of although no call of its own fails for it. Default: the console; null for nobody. */
-  log?: LogOption;
   /** Where it runs; another one makes time and chance repeatable in tests. Default: the runtime's clock, timers and randomness. */
   environment?: Environment;
+  /**
+   * Told what no call fails for: a handler that failed, a peer that was refused by a limit, a wait that may last for ever.
+   * Default: warnings and errors go to the console; null silences them.
+   */
+  log?: LogOption | undefined;
   /** Told of every frame of every connection, secrets left out. */
   trace?: (frame: AcceptorTrace) => void;
 }
@@ -241,6 +244,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
       fastPath: FastPathReader,
       // Not before: Workers have no randomness until a request comes.
       containerId: options.containerId ?? randomName(options.environment),
+      logging: { option: options.log },
     };
     const { trace } = options;
     const number = ++accepted;

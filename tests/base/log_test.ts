@@ -4,7 +4,7 @@ import { test } from "../harness.ts";
 
 function logged(now: () => number = () => 0) {
   const entries: LogEntry[] = [];
-  return { entries, log: new Log((entry) => entries.push(entry), now) };
+  return { entries, log: new Log((entry) => entries.push(entry), { now }) };
 }
 
 function waits(address: string, error?: Error): LogEntry {
@@ -60,17 +60,17 @@ test("log: causes without end are told up to a limit, and keep no memory", () =>
 
 test("log: by default it is printed, null silences it, and one that throws ends nothing", () => {
   const error = new Error("boom");
-  assertEquals(printed(() => new Log(undefined, () => 0).tell(waits("orders"))), [
+  assertEquals(printed(() => new Log(undefined, { now: () => 0 }).tell(waits("orders"))), [
     ["warn", 'webamqp: Cannot send to "orders" yet'],
   ]);
   assertEquals(
-    printed(() => new Log(undefined, () => 0).tell({ ...waits("orders", error), level: "error" })),
+    printed(() => new Log(undefined, { now: () => 0 }).tell({ ...waits("orders", error), level: "error" })),
     [["error", 'webamqp: Cannot send to "orders" yet', error]],
   );
-  assertEquals(printed(() => new Log(null, () => 0).tell(waits("orders"))), []);
+  assertEquals(printed(() => new Log(null, { now: () => 0 }).tell(waits("orders"))), []);
   const failing = new Log(() => {
     throw error;
-  }, () => 0);
+  }, { now: () => 0 });
   assertEquals(printed(() => failing.tell(waits("orders"))), [
     ["error", 'webamqp: Cannot log: option "log" threw', error],
   ]);

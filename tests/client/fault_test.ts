@@ -93,7 +93,7 @@ test("ATK-32: a trace that throws ends its connection with what it threw", async
         if (frame.direction === direction && frame.body?.kind === "flow") throw new Error("disk is full");
       },
     });
-    const receiver = connection.receiver("orders");
+    const receiver = connection.receiver("orders", { credit: 1 });
     if (direction === "in") await receiver.drain().catch(() => {});
     await connection.closed;
     assertEquals((connection.error as AmqpError).condition, condition.internalError);

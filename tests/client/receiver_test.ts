@@ -3,7 +3,7 @@ import { AmqpError, condition } from "../../src/base/errors.ts";
 import type { Message } from "../../src/codec/message.ts";
 import type { Connection } from "../../src/client/connection.ts";
 import type { Delivery } from "../../src/client/delivery.ts";
-import type { OutcomeError } from "../../src/base/errors.ts";
+import { OutcomeError } from "../../src/base/errors.ts";
 import type { Sender } from "../../src/client/sender.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
 import { test } from "../harness.ts";
@@ -15,7 +15,7 @@ function receiving(messages: readonly (Message | Uint8Array)[], settled = false)
   const senders: Sender[] = [];
   const server = acceptor({
     onSender: (request) => {
-      const sender = request.accept();
+      const sender = request.accept({ rcvSettleMode: request.attach.rcvSettleMode });
       senders.push(sender);
       messages.forEach((message, i) =>
         sender.send(message, { settled }).then(
@@ -37,7 +37,7 @@ async function roundTrip(delivery: Delivery): Promise<void> {
   await (delivery.receiver.connection as Connection).session().ready();
 }
 
-test("iterating accepts a message when the loop turns, and releases the one in hand when it is left", async () => {
+test("iterating accepts a message when the loop turns; leaving the loop closes the receiver, a failed attempt at the one in hand", async () => {
   const { connection, outcomes } = receiving(numbered(10));
   const receiver = connection.receiver("orders", { credit: 3 });
   const bodies: unknown[] = [];
@@ -47,14 +47,18 @@ test("iterating accepts a message when the loop turns, and releases the one in h
     if (bodies.length === 5) break;
   }
   assertEquals(bodies, [0n, 1n, 2n, 3n, 4n]);
-  await receiver.close();
-  // Four accepted, the fifth released by break, what was fetched ahead released by close.
-  assertEquals(outcomes.slice(0, 5), ["accepted", "accepted", "accepted", "accepted", "released"]);
-  assertEquals(new Set(outcomes.slice(5)).has("accepted"), false);
+  assertEquals([receiver.open, receiver.buffered], [false, 0]);
+  await receiver.closed;
+  // Four accepted, the fifth handed back by break, what was fetched ahead released.
+  assertEquals(outcomes.slice(0, 5), ["accepted", "accepted", "accepted", "accepted", "modified"]);
+  assertEquals(
+    new Set(outcomes.slice(5).filter((outcome) => outcome !== undefined && outcome !== "lost")),
+    new Set(["released"]),
+  );
   await connection.close();
 });
 
-test("a throw in the loop releases the message and passes the error on", async () => {
+test("a throw in the loop is a failed attempt, closes the receiver, and is passed on", async () => {
   const { connection, outcomes } = receiving(numbered(1));
   const receiver = connection.receiver("orders");
   await assertRejects(
@@ -64,8 +68,8 @@ test("a throw in the loop releases the message and passes the error on", async (
     Error,
     "work failed",
   );
-  await receiver.close();
-  assertEquals(outcomes, ["released"]);
+  await receiver.closed;
+  assertEquals(outcomes, ["modified"]);
   await connection.close();
 });
 
@@ -178,7 +182,7 @@ test("receive is aborted without losing the message that comes next", async () =
   await connection.close();
 });
 
-test("serve handles as many at a time as asked, accepts on return, releases on throw", async () => {
+test("serve handles as many at a time as asked, accepts on return, and hands back as a failed attempt on throw", async () => {
   const { connection, outcomes } = receiving(numbered(12));
   const receiver = connection.receiver("jobs", { credit: 6 });
   let running = 0;
@@ -197,7 +201,7 @@ test("serve handles as many at a time as asked, accepts on return, releases on t
   assertEquals(most, 3);
   assertEquals(errors, ["seven"]);
   assertEquals(outcomes.filter((outcome) => outcome === "accepted").length, 11);
-  assertEquals(outcomes[7], "released");
+  assertEquals(outcomes[7], "modified");
   await connection.close();
 });
 
@@ -293,7 +297,8 @@ test("a message cannot be settled any more when its link has ended, and the loop
   const error = await assertRejects(async () => {
     for await (const delivery of receiver) {
       connection.destroy(new Error("cable cut"));
-      assertThrows(() => delivery.accept(), AmqpError, "its link has ended");
+      const late = assertThrows(() => delivery.accept(), OutcomeError, 'Cannot settle delivery of "orders" at ');
+      assertEquals([late.outcome, late.retryable, (late.cause as Error).message], ["lost", false, "cable cut"]);
     }
   }, Error);
   assertEquals(error.message, "cable cut");
@@ -358,9 +363,9 @@ test("an outcome that cannot be encoded leaves the message to be settled in anot
   await receiver.serve((delivery) => {
     controller.abort();
     delivery.modify(noValue);
-  }, { signal: controller.signal });
+  }, { signal: controller.signal, onerror: () => {} });
   await receiver.close();
-  assertEquals(outcomes, ["accepted", "released"]);
+  assertEquals(outcomes, ["accepted", "modified"]);
   await connection.close();
 });
 
@@ -410,7 +415,7 @@ test("serve refuses a concurrency that handles nothing", async () => {
   const { connection } = receiving([]);
   const receiver = connection.receiver("orders");
   for (const concurrency of [0, -1, 1.5, NaN, Infinity]) {
-    await assertRejects(() => receiver.serve(() => {}, { concurrency }), RangeError, "concurrency");
+    assertThrows(() => receiver.serve(() => {}, { concurrency }), RangeError, "concurrency");
   }
   await connection.close();
 });
@@ -433,7 +438,7 @@ test("serve handles nothing more once onerror has thrown", async () => {
   void senders[0]!.send({ body: "next" });
   (await receiver.receive()).accept();
   await receiver.close();
-  assertEquals([handled, outcomes], [1, ["released"]]);
+  assertEquals([handled, outcomes], [1, ["modified"]]);
   await connection.close();
 });
 
@@ -490,7 +495,7 @@ test("serve leaves settling to the handler where it is manual, and what came set
       held.push(delivery);
       if (++handled === (settled ? 4 : 2)) controller.abort();
       if (handled === 1) throw new Error("to be settled all the same");
-    }, { concurrency: 2, signal: controller.signal });
+    }, { concurrency: 2, signal: controller.signal, onerror: () => {} });
     if (!settled) {
       held[0]!.accept();
       held[1]!.reject();
@@ -517,7 +522,8 @@ test("serve hands over in one go what is there when its handler has nothing to w
   }, { signal: stop.signal });
   assertEquals(seen, []);
   await served;
-  assertEquals([seen.slice(0, 6), receiver.buffered], [[1n, 2n, 3n, 4n, 5n, "turn"], 4]);
+  // What was fetched ahead has gone back: nobody takes it any more.
+  assertEquals([seen.slice(0, 6), receiver.buffered], [[1n, 2n, 3n, 4n, 5n, "turn"], 0]);
   await receiver.close();
   assertEquals(outcomes.slice(1), [...Array(5).fill("accepted"), ...Array(4).fill("released")]);
   await connection.close();

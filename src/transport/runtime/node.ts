@@ -7,6 +7,7 @@
  * @module
  */
 
+import type * as AsyncHooks from "node:async_hooks";
 import type * as Crypto from "node:crypto";
 import type * as Net from "node:net";
 import type * as Tls from "node:tls";
@@ -82,6 +83,22 @@ export function hasOwnDispatcher(): boolean {
   // Composed with interceptors, it answers with a `dispatch` that is not its class's.
   const { dispatch } = Object.getPrototypeOf(dispatcher) as Dispatcher;
   return dispatcher.dispatch !== dispatch || dispatcher[key]?.connect !== undefined;
+}
+
+/** What keeps a value along a chain of asynchronous calls. */
+export interface AsyncStorage<T> {
+  /** The value of the chain that is running. */
+  getStore(): T | undefined;
+  /** Calls `work`, in whose chain the value is `store`. */
+  run<R>(store: T | undefined, work: () => R): R;
+}
+
+/** Makes one, where that is free: before version 24 every promise of a program on Node pays for it. */
+export function asyncStorage<T>(): AsyncStorage<T> | undefined {
+  const { versions } = host() as { versions?: { node?: string } };
+  if (isNode() && !(Number.parseInt(versions?.node ?? "") >= 24)) return undefined;
+  const hooks = host().getBuiltinModule?.("node:async_hooks") as typeof AsyncHooks | undefined;
+  return hooks && new hooks.AsyncLocalStorage<T>() as AsyncStorage<T>;
 }
 
 /** Starts to connect. */

@@ -19,7 +19,7 @@ import { channelLimits, type WebSocketChannelOptions } from "../websocket/web_so
 import { HANDSHAKE_TIMEOUT_MS, positive } from "../channel.ts";
 import { prepareUpgrade } from "../websocket/handshake.ts";
 
-export { hasOwnDispatcher, hasSockets, noSockets } from "../runtime/node.ts";
+export { asyncStorage, hasOwnDispatcher, hasSockets, noSockets } from "../runtime/node.ts";
 export type { TlsOptions } from "./tls.ts";
 
 /** A proxy, and how TLS is set up with it where its URL starts with `https:`. */

@@ -1,0 +1,84 @@
+/**
+ * Polling a queue in one call. A file of its own, which loads when it is first used.
+ *
+ * @module
+ */
+
+import type { Environment } from "../base/environment.ts";
+import type { WaitOptions } from "../base/wait.ts";
+import type { Delivery } from "./delivery.ts";
+
+/** How {@linkcode Receiver.receiveBatch} waits. */
+export interface ReceiveBatchOptions extends WaitOptions {
+  /** Milliseconds to wait for the first message. Default: 0, for what the sender has now. */
+  waitMs?: number | undefined;
+}
+
+/** The receiver of a batch: what it is asked for. */
+export interface BatchReceiver {
+  /** True until it has ended or begins to close. */
+  readonly open: boolean;
+  /** Messages that have arrived and wait to be taken. */
+  readonly buffered: number;
+  /** What it belongs to. */
+  readonly connection: { readonly environment: Environment };
+  /** Waits until the peer has accepted it. */
+  ready(options: WaitOptions): Promise<void>;
+  /** The next message, or undefined when there will be none. */
+  take(signal: AbortSignal | undefined): Promise<Delivery | undefined>;
+  /** Has the sender send what it has ready. */
+  drain(options: WaitOptions): Promise<void>;
+}
+
+/** What `receiveBatch` of a receiver does; `grant` sees to credit for so many messages. */
+export async function receiveBatch(
+  receiver: BatchReceiver,
+  max: number,
+  options: ReceiveBatchOptions,
+  grant: (credit: number) => void,
+): Promise<Delivery[]> {
+  if (!Number.isSafeInteger(max) || max < 1) {
+    throw new RangeError(`Cannot receive batch: ${max} is not a whole number from 1`);
+  }
+  const { signal, waitMs = 0 } = options;
+  const batch: Delivery[] = [];
+  const takeReady = async (): Promise<void> => {
+    while (batch.length < max && receiver.buffered > 0) batch.push((await receiver.take(undefined))!);
+  };
+  await receiver.ready({ signal });
+  await takeReady();
+  if (batch.length < max && receiver.open) {
+    grant(max - batch.length);
+    if (batch.length === 0 && receiver.buffered === 0 && waitMs > 0) {
+      const first = await takeWithin(receiver, waitMs, signal);
+      if (first !== undefined) batch.push(first);
+    }
+    await takeReady();
+    if (batch.length < max && receiver.open) await receiver.drain({ signal });
+    await takeReady();
+  }
+  for (const delivery of batch) delivery.handleTaken();
+  return batch;
+}
+
+async function takeWithin(
+  receiver: BatchReceiver,
+  ms: number,
+  signal: AbortSignal | undefined,
+): Promise<Delivery | undefined> {
+  const { environment } = receiver.connection;
+  const late = new AbortController();
+  const timer = environment.setTimer(() => late.abort(), ms);
+  const abort = (): void => late.abort();
+  signal?.addEventListener("abort", abort, { once: true });
+  try {
+    return await receiver.take(late.signal);
+  } catch (error) {
+    if (signal?.aborted) throw signal.reason;
+    if (!late.signal.aborted) throw error;
+    return undefined;
+  } finally {
+    environment.clearTimer(timer);
+    signal?.removeEventListener("abort", abort);
+  }
+}
