@@ -32,6 +32,11 @@ export class Clock {
     this.#closeTimeoutMs = closeTimeoutMs;
   }
 
+  /** The time that was told last. */
+  get now(): number {
+    return this.#now;
+  }
+
   /** Tells the time. */
   set(now: number): void {
     this.#now = now;

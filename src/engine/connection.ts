@@ -13,6 +13,7 @@ import { fieldsOf, withDefaults } from "../codec/composite.ts";
 import { type Frame, FrameDecoder, protocolHeader } from "../codec/frame.ts";
 import type { Attach, Begin, Close, Open, Performative, SaslFrameBody, Transfer } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
+import { Budget, DEFAULT_MAX_UNFINISHED_BYTES, IdleWork, MAX_KEPT_BYTES } from "./budgets.ts";
 import { Channels } from "./channels.ts";
 import { Clock } from "./clock.ts";
 import type { EngineEvent } from "./events.ts";
@@ -38,6 +39,9 @@ import { type ConnectionState, type ConnectionStep, connectionTransitions } from
 
 export * from "./options.ts";
 
+// What a unit of a frame's weight takes in memory, at most.
+const WEIGHT_BYTES = 32;
+
 /** One end of a connection, either role. */
 export class ConnectionEndpoint implements SessionConnection {
   /** Where it stands. */
@@ -49,8 +53,15 @@ export class ConnectionEndpoint implements SessionConnection {
   /** What comes before AMQP. */
   readonly handshake: Handshake;
 
+  /** Bytes of deliveries that have arrived in part. */
+  readonly unfinished: Budget;
+  /** Work that brings nothing on. */
+  readonly idleWork: IdleWork = new IdleWork();
+
   readonly #options: ConnectionOptions;
   readonly #clock: Clock;
+  readonly #kept = new Budget(MAX_KEPT_BYTES);
+  #frameBytes = 0;
   readonly #decoder: FrameDecoder;
   readonly #output: Output;
   #events: EngineEvent[] = [];
@@ -81,6 +92,7 @@ export class ConnectionEndpoint implements SessionConnection {
       options.openTimeoutMs ?? DEFAULT_OPEN_TIMEOUT_MS,
       options.closeTimeoutMs ?? DEFAULT_CLOSE_TIMEOUT_MS,
     );
+    this.unfinished = new Budget(options.maxUnfinishedBytes ?? DEFAULT_MAX_UNFINISHED_BYTES, options.unfinished);
     const handshake = options.handshake();
     this.handshake = handshake;
     handshake.trace = options.trace;
@@ -310,6 +322,31 @@ export class ConnectionEndpoint implements SessionConnection {
     return this.#output.transfer(channel, transfer, payload);
   }
 
+  /**
+   * Counts work that brings nothing on; for sessions and links.
+   *
+   * @throws {AmqpError} With `amqp:resource-limit-exceeded` if there was too much of it.
+   */
+  spend(work: number): void {
+    if (!this.idleWork.add(work, this.#clock.now)) throw tooManyFrames("that change nothing");
+  }
+
+  /**
+   * Counts the frame that is taken now as kept, and tells how much that is; for sessions.
+   *
+   * @throws {AmqpError} With `amqp:resource-limit-exceeded` if too much is kept.
+   */
+  keep(): number {
+    const bytes = this.#frameBytes;
+    if (!this.#kept.take(bytes)) throw tooManyFrames("to keep");
+    return bytes;
+  }
+
+  /** Notes that so much is not kept any more; for sessions. */
+  release(bytes: number): void {
+    this.#kept.give(bytes);
+  }
+
   /** Drops a session that has ended both ways; for sessions. */
   forgetSession(session: SessionEndpoint): void {
     this.#channels.forget(session);
@@ -376,7 +413,10 @@ export class ConnectionEndpoint implements SessionConnection {
 
   #handleOne(): boolean {
     if (this.handshake.expects !== "amqpFrame") return this.#shakeHands(this.handshake);
+    const { buffered } = this.#decoder;
     const frame = this.#decoder.frame();
+    // Texts as they are, and what is made around them.
+    this.#frameBytes = buffered - this.#decoder.buffered + this.#decoder.weight * WEIGHT_BYTES;
     if (frame !== undefined) this.#receiveFrame(frame);
     return frame !== undefined;
   }
@@ -414,7 +454,7 @@ export class ConnectionEndpoint implements SessionConnection {
     if (channel > channelMax) {
       throw new AmqpError(condition.framingError, `Cannot take frame: channel is ${channel}, above ${channelMax}`);
     }
-    if (body === undefined) return;
+    if (body === undefined) return this.spend(1);
     if (body.kind === "begin") return this.#receiveBegin(body, channel);
     const session = this.#channels.get(channel);
     if (session !== undefined) return session.receive(body, payload);
@@ -514,4 +554,8 @@ export class ConnectionEndpoint implements SessionConnection {
 
 function timedOut(message: string): AmqpError {
   return new AmqpError(condition.resourceLimitExceeded, message, { retryable: true });
+}
+
+function tooManyFrames(which: string): AmqpError {
+  return new AmqpError(condition.resourceLimitExceeded, `Cannot go on: too many frames ${which}`);
 }

@@ -145,6 +145,8 @@ export abstract class LinkEndpoint implements FrameEndpoint {
   local: Attach | undefined;
   /** The peer's attach, once received. */
   remote: Attach | undefined;
+  /** Bytes of the peer's attach, which is kept; for sessions. */
+  kept = 0;
   /** True once the link has ended for good, rather than was suspended or lost. */
   closed = false;
 

@@ -7,6 +7,7 @@
 import type { FastPath } from "../codec/frame.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import type { Fields, Open } from "../codec/types.ts";
+import type { Budget } from "./budgets.ts";
 import type { FrameTrace } from "./events.ts";
 import type { Handshake } from "./handshake.ts";
 import type { SessionOptions, TakeLink } from "./session.ts";
@@ -52,6 +53,13 @@ export interface ConnectionOptions {
    * refused ones attached is closed. Default: {@linkcode DEFAULT_MAX_LINKS}.
    */
   maxLinks?: number;
+  /**
+   * Bytes of deliveries that have arrived in part, on all links at a time; the link of one that passes it ends. Default:
+   * {@linkcode DEFAULT_MAX_UNFINISHED_BYTES}.
+   */
+  maxUnfinishedBytes?: number;
+  /** What several connections together may have of them. Default: no limit but that of each. */
+  unfinished?: Budget;
   /** Idle time-out to announce, in milliseconds, 0 for none. Default: {@linkcode DEFAULT_IDLE_TIME_OUT}. */
   idleTimeOut?: number;
   /** Connection properties. */

@@ -9,6 +9,7 @@ import * as condition from "../base/condition.ts";
 import { MAX_UINT } from "../codec/checks.ts";
 import type { Attach, DeliveryState, Fields, Flow, Transfer } from "../codec/types.ts";
 import { IncomingDelivery, MAX_DELIVERY_TAG_BYTES, type ReceivingLink, type TagKey, tagKey } from "./deliveries.ts";
+import type { Budget } from "./budgets.ts";
 import { IncomingTransfers } from "./incoming_transfers.ts";
 import { LinkEndpoint, type LinkEvent, type LinkSession } from "./link.ts";
 import { add } from "./windows.ts";
@@ -44,6 +45,8 @@ export type ReceiverEvent =
 export interface ReceiverSession extends LinkSession {
   /** Reports something. */
   emit(event: ReceiverEvent): void;
+  /** Bytes of deliveries that have arrived in part. */
+  readonly unfinished: Budget;
   /** Counts a delivery that begins to arrive; ids are consecutive on a session [transport 2.7.5]. */
   countDelivery(id: number): void;
 }
@@ -75,6 +78,7 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
   #maxMessageSize = Infinity;
   #arriving: IncomingTransfers | undefined;
   #echo = false;
+  #unfinished = 0;
   #properties: Fields | undefined;
   #resumable: Set<TagKey> | undefined;
 
@@ -136,10 +140,11 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     const ignored = arriving.resume && !this.#isResumable(arriving.key);
     if (!transfer.aborted) {
       this.#check(arriving, transfer, payload.length);
-      if (!ignored) arriving.append(payload, transfer.more ?? false);
+      if (!ignored) this.#append(arriving, payload, transfer.more ?? false);
     }
     this.#arriving = transfer.more && !transfer.aborted ? arriving : undefined;
     if (this.#arriving !== undefined) return;
+    this.#free();
     if (transfer.aborted || ignored) this.session.emit({ kind: "aborted", link: this });
     else this.#complete(arriving);
     this.#checkDrained();
@@ -199,6 +204,7 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
 
   /** {@inheritDoc LinkEndpoint.onStop} */
   protected override onStop(): void {
+    this.#free();
     this.#arriving = undefined;
   }
 
@@ -259,6 +265,22 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
         `Cannot take delivery: it has more than ${this.#maxMessageSize} bytes`,
       );
     }
+  }
+
+  #append(arriving: IncomingTransfers, payload: Uint8Array, more: boolean): void {
+    // One of a single frame is never unfinished.
+    if (more) {
+      if (!this.session.unfinished.take(payload.length)) {
+        throw this.fault(condition.resourceLimitExceeded, "Cannot take transfer: too much has arrived in part");
+      }
+      this.#unfinished += payload.length;
+    }
+    arriving.append(payload, more);
+  }
+
+  #free(): void {
+    this.session.unfinished.give(this.#unfinished);
+    this.#unfinished = 0;
   }
 
   #complete(arriving: IncomingTransfers): void {

@@ -10,6 +10,7 @@ import { MAX_UINT } from "../codec/checks.ts";
 import { fieldsOf } from "../codec/composite.ts";
 import { quote } from "../base/text.ts";
 import type { Attach, Begin, Detach, End, Fields, Flow, Performative, Transfer } from "../codec/types.ts";
+import type { Budget, IdleWork } from "./budgets.ts";
 import { type Endpoint, Fault, type FrameEndpoint, fromErrorFields, toErrorFields } from "./fault.ts";
 import { Handles } from "./handles.ts";
 import type { AttachOptions, LinkEndpoint } from "./link.ts";
@@ -24,6 +25,9 @@ import { add } from "./windows.ts";
 export const DEFAULT_INCOMING_WINDOW = 2_048;
 /** Highest handle by default: 1,024 links on a session in each direction. */
 export const DEFAULT_HANDLE_MAX = 1_023;
+
+// What a begin or an attach counts of work that brings nothing on, until deliveries come.
+const SETUP_WORK = 5;
 
 /** The terms of our end of a session. */
 export interface SessionOptions {
@@ -72,6 +76,16 @@ export interface SessionConnection extends Endpoint, OutputConnection {
   emit(event: SessionEvent): void;
   /** Checks that the peer takes a frame with this body. */
   check(body: Performative): void;
+  /** Bytes of deliveries that have arrived in part. */
+  readonly unfinished: Budget;
+  /** Counts work that brings nothing on; too much of it is a violation. */
+  spend(work: number): void;
+  /** Work that brings nothing on. */
+  readonly idleWork: IdleWork;
+  /** Counts the frame that is taken now as kept, and tells how much that is; too much of it is a violation. */
+  keep(): number;
+  /** Notes that so much is not kept any more. */
+  release(bytes: number): void;
   /** Notes that a session has something put off to write. */
   markDirty(): void;
   /** Drops a session that has ended both ways. */
@@ -105,6 +119,8 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   readonly #handles = new Handles();
   // Of links that the peer may not take, until its begin tells.
   #held: { readonly body: Performative; readonly link: LinkEndpoint }[] = [];
+  // Bytes of the frames of the peer that are kept.
+  #kept = 0;
   #nextIncomingDeliveryId: number | undefined;
   #reported = false;
 
@@ -168,6 +184,8 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   /** Takes the peer's begin, first or as the answer. */
   receiveBegin(begin: Begin, channel: number): void {
     this.state = this.#next("receiveBegin");
+    this.connection.spend(SETUP_WORK);
+    this.#kept = this.connection.keep();
     this.remote = begin;
     this.remoteChannel = channel;
     this.output.windows.begun(begin);
@@ -247,7 +265,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
       case "transfer":
         return this.#receiveTransfer(body, payload!);
       case "disposition":
-        return this.settlement.receive(body);
+        return this.connection.spend(this.settlement.receive(body));
       case "flow":
         return this.#receiveFlow(body);
       case "attach":
@@ -277,6 +295,11 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     this.output.drain();
     this.dirty = false;
     if (this.#writable) this.output.flush();
+  }
+
+  /** Bytes of deliveries that have arrived in part; for receivers. */
+  get unfinished(): Budget {
+    return this.connection.unfinished;
   }
 
   /** Notes that something was put off. */
@@ -314,6 +337,8 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   /** Drops a link that is detached both ways. */
   forgetLink(link: LinkEndpoint): void {
     this.#handles.delete(link);
+    this.#kept -= link.kept;
+    this.connection.release(link.kept);
   }
 
   /** Notes that a link ends with an error. */
@@ -360,6 +385,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
 
   #receiveAttach(attach: Attach): void {
     const { handle, name } = attach;
+    this.connection.spend(SETUP_WORK);
     if (handle > this.#handleMax) {
       throw this.#connectionFault(condition.framingError, `handle is ${handle}, above ${this.#handleMax}`);
     }
@@ -371,12 +397,16 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     }
     const role = attach.role === "sender" ? "receiver" : "sender";
     const answered = this.#handles.answered(name, role);
+    const kept = this.connection.keep();
+    this.#kept += kept;
     if (answered !== undefined) {
+      answered.kept = kept;
       this.#handles.bind(handle, answered);
       return answered.receiveAttach(attach);
     }
     const ours = this.#handleForPeer(name);
     const link = this.connection.takeLink(this, attach, ours);
+    link.kept = kept;
     this.#handles.add(link);
     this.#handles.bind(handle, link);
     link.receiveAttach(attach);
@@ -396,6 +426,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
       throw this.#fault(condition.windowViolation, "Cannot take transfer: incoming window is 0");
     }
     this.output.received();
+    this.connection.idleWork.relieve();
     const link = this.#handles.get(transfer.handle);
     if (link === undefined) throw this.#unattached(transfer.handle, "transfer");
     if (link.role === "sender") {
@@ -405,6 +436,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   }
 
   #receiveFlow(flow: Flow): void {
+    this.connection.spend(1);
     this.output.heard(flow);
     if (flow.handle === undefined) return;
     const link = this.#handles.get(flow.handle);
@@ -433,6 +465,8 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   #clear(): void {
     for (const link of this.links()) link.drop();
     this.#handles.clear();
+    this.connection.release(this.#kept);
+    this.#kept = 0;
     this.#held = [];
     this.settlement.clear();
     this.output.clear();

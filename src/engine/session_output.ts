@@ -6,6 +6,7 @@
 
 import { AmqpError } from "../base/errors.ts";
 import type { Disposition, Flow, Performative, Transfer } from "../codec/types.ts";
+import type { IdleWork } from "./budgets.ts";
 import { Fault, type FrameEndpoint } from "./fault.ts";
 import type { LinkEndpoint } from "./link.ts";
 import { type OutgoingDelivery, writeTag } from "./outgoing.ts";
@@ -19,6 +20,8 @@ export interface OutputConnection {
   write(channel: number, body: Performative, endpoint: FrameEndpoint): void;
   /** Writes one transfer with as much of `payload` as fits, and tells how much that was. */
   writeTransfer(channel: number, transfer: Transfer, payload: Uint8Array): number;
+  /** Work that brings nothing on. */
+  readonly idleWork: IdleWork;
 }
 
 /** What the output of a session asks of the session. */
@@ -198,6 +201,7 @@ export class SessionOutput {
       throw error instanceof AmqpError ? new Fault(link, error) : error;
     }
     this.windows.sent();
+    connection.idleWork.relieve();
     if (first) {
       link.begin(delivery, this.#nextDeliveryId);
       this.#nextDeliveryId = add(this.#nextDeliveryId, 1);

@@ -115,15 +115,18 @@ export class Settlement {
     this.#incoming.delete(delivery as IncomingDelivery);
   }
 
-  /** Takes what the peer tells of deliveries. */
-  receive({ role, first, last = first, state, settled = false }: Disposition): void {
+  /** Takes what the peer tells of deliveries, and tells how much of that brought nothing on. */
+  receive({ role, first, last = first, state, settled = false }: Disposition): number {
     const deliveries: DeliveriesById<OutgoingDelivery | IncomingDelivery> = role === "receiver"
       ? this.#outgoing
       : this.#incoming;
-    if (first === last) {
-      const delivery = deliveries.get(first);
-      if (delivery !== undefined) tell(deliveries, delivery, state, settled);
-    } else for (const delivery of deliveries.range(first, last)) tell(deliveries, delivery, state, settled);
+    if (first !== last) {
+      let idle = 1;
+      for (const delivery of deliveries.range(first, last)) idle += tell(deliveries, delivery, state, settled);
+      return Math.max(0, idle);
+    }
+    const delivery = deliveries.get(first);
+    return delivery === undefined ? 1 : Math.max(0, tell(deliveries, delivery, state, settled));
   }
 
   /** Hands out the dispositions that wait. */
@@ -141,18 +144,23 @@ export class Settlement {
   }
 }
 
+// 1 for what brought nothing on, -1 for what did.
 function tell<D extends OutgoingDelivery | IncomingDelivery>(
   deliveries: DeliveriesById<D>,
   delivery: D,
   state: DeliveryState | undefined,
   settled: boolean,
-): void {
+): number {
   // Settled here before its last frame was out: nobody waits for an outcome any more.
   const done = delivery.settled;
+  const before = delivery.remoteState?.kind;
+  // A state that comes again tells nothing; one of how far it has come may, as it is no outcome.
+  if (!settled && (state === undefined || (state.kind === before && before !== "received"))) return 1;
   if (state !== undefined) delivery.remoteState = state;
   if (settled) {
     deliveries.delete(delivery);
     delivery.settledByPeer();
   }
   if (!done) delivery.handleDisposition(state, settled);
+  return settled || state!.kind !== "received" && before === undefined ? -1 : 1;
 }

@@ -15,6 +15,7 @@ import { quote } from "../base/text.ts";
 import type { Attach, Fields, Open } from "../codec/types.ts";
 import type { FrameTrace } from "../engine/events.ts";
 import { accept as acceptLink, takeLink } from "../engine/accept.ts";
+import { Budget } from "../engine/budgets.ts";
 import type { LinkOptions } from "../engine/link.ts";
 import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import type { SenderEndpoint } from "../engine/sender.ts";
@@ -94,6 +95,11 @@ export interface AcceptorOptions {
    * leaves as many refused ones attached is closed. Default: 4,096.
    */
   maxLinks?: number;
+  /**
+   * Bytes of messages that have arrived in part, on all connections at a time; the link of one that passes it ends. Default:
+   * 268,435,456.
+   */
+  maxUnfinishedBytes?: number;
   /** Idle time-out announced to peers, in milliseconds; 0 for none. Default: 60,000. */
   idleTimeOut?: number;
   /** Connection properties. */
@@ -160,6 +166,9 @@ export interface Acceptor {
 
 // Some hundreds of megabytes at rest, on the runtime that needs most for each.
 const MAX_CONNECTIONS = 10_000;
+
+// Four of the largest messages that are taken by default.
+const MAX_UNFINISHED_BYTES = 268_435_456;
 
 // WebSocket close codes [rfc6455 7.4.1, 11.7].
 const GOING_AWAY = 1001;
@@ -239,6 +248,8 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
       trace: undefined,
       handshake: () => new ServerHandshake(offer, options.maxPipelinedBytes),
       takeLink,
+      maxUnfinishedBytes: undefined,
+      unfinished: new Budget(options.maxUnfinishedBytes ?? MAX_UNFINISHED_BYTES),
       saslMaxFrameSize: options.saslFrameSize,
       limits: codecLimits(options.limits),
       fastPath: FastPathReader,

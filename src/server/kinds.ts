@@ -14,6 +14,7 @@ export const ACCEPTOR_KINDS = {
   channelMax: "number",
   maxConnections: "number",
   maxLinks: "number",
+  maxUnfinishedBytes: "number",
   idleTimeOut: "number",
   properties: "object",
   offeredCapabilities: "array",

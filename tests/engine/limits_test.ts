@@ -1,8 +1,13 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
+import { concat } from "@std/bytes";
 import { condition } from "../../src/base/errors.ts";
-import type { Composite } from "../../src/codec/types.ts";
+import type { Composite, Performative } from "../../src/codec/types.ts";
+import { Budget, MAX_IDLE_WORK } from "../../src/engine/budgets.ts";
+import type { ReceiverEndpoint } from "../../src/engine/receiver.ts";
+import type { SenderEndpoint } from "../../src/engine/sender.ts";
 import { test } from "../harness.ts";
-import { attach, begin, flow, Script, transfer } from "./script.ts";
+import { payload } from "./pair.ts";
+import { attach, begin, checkError, flow, frame, Script, transfer } from "./script.ts";
 
 function links({ endpoint }: Script): number {
   return [...endpoint.sessions()].reduce((sum, { linkCount }) => sum + linkCount, 0);
@@ -43,4 +48,123 @@ test("ATK-8: a peer that goes on attaching and takes no note of refusals is clos
   script.send(attach({ role: "receiver", name: "6", handle: 6 }));
   script.closedWith(condition.resourceLimitExceeded, "6 links are attached");
   assertEquals(links(script), 0);
+});
+
+test("ATK-7: deliveries that have arrived in part share one limit on a connection, and one on several", () => {
+  const unfinished = new Budget(30_000);
+  const scripts = [1, 2].map(() => {
+    const script = Script.begun({ maxUnfinishedBytes: 20_000, unfinished });
+    for (const handle of [0, 1, 2]) {
+      script.send(attach({ role: "sender", name: `link ${handle}`, handle }));
+      (script.one("attachRequested").link as ReceiverEndpoint).flow({ linkCredit: 5 });
+    }
+    script.rest();
+    return script;
+  });
+  const [one, two] = scripts as [Script, Script];
+  const part = (script: Script, handle: number, more = true) =>
+    script.send(transfer(handle, { handle, more }), { payload: payload(9_000) });
+  for (const handle of [0, 1]) part(one, handle);
+  assertEquals(unfinished.used, 18_000);
+  part(one, 2);
+  assertEquals(one.expect("detach").error?.condition, condition.resourceLimitExceeded);
+  one.one("detached");
+  one.alive();
+  part(two, 0);
+  assertEquals(unfinished.used, 27_000);
+  part(two, 1);
+  assertEquals(two.expect("detach").error?.condition, condition.resourceLimitExceeded);
+  two.one("detached");
+  // What comes to its end, or loses its link, is free again.
+  one.send({ kind: "transfer", handle: 0 }, { payload: payload(1) });
+  one.one("delivery");
+  assertEquals(unfinished.used, 18_000);
+  one.send({ kind: "end" });
+  assertEquals(unfinished.used, 9_000);
+  two.endpoint.disconnect(new Error("gone"));
+  assertEquals(unfinished.used, 0);
+});
+
+test("ATK-8, ATK-36: frames that change nothing have a ceiling, which time and deliveries lift", () => {
+  const frames: [string, Performative | undefined][] = [
+    ["empty frames", undefined],
+    ["echoes", flow({ echo: true })],
+    ["dispositions of nothing", { kind: "disposition", role: "sender", first: 0, last: 99 }],
+  ];
+  for (const [what, body] of frames) {
+    const script = Script.begun();
+    const thousand = concat(Array.from({ length: 1_000 }, () => frame(body)));
+    const thousands = (count: number) => {
+      for (let i = 0; i < count; i++) script.raw(thousand);
+      return script.rest();
+    };
+    thousands(MAX_IDLE_WORK / 1_000 - 1);
+    assertEquals(script.endpoint.state, "opened", what);
+    script.now += 10_000;
+    thousands(10);
+    assertEquals(script.endpoint.state, "opened", what);
+    assertEquals(thousands(2).at(-1)?.kind, "close");
+    checkError(script.one("closed").error, { condition: condition.resourceLimitExceeded, scope: "connection" });
+  }
+});
+
+test("ATK-36: states that are no outcome, told over and over, cost no event each time and have a ceiling", () => {
+  const script = Script.begun();
+  script.send(attach({ role: "receiver" }));
+  const sender = script.one("attachRequested").link as SenderEndpoint;
+  script.send(flow({ handle: 0, linkCredit: 1_000, nextIncomingId: 0, incomingWindow: 5_000 }));
+  for (let i = 0; i < 1_000; i++) sender.outgoing.push(payload(1));
+  script.rest();
+  script.take("credit");
+  const told = { kind: "disposition", role: "receiver", first: 0, last: 999 } as const;
+  for (let i = 0; i < 50; i++) script.send({ ...told, state: { kind: "accepted" } });
+  assertEquals(script.take("disposition").length, 1_000);
+  for (let i = 0; i < 100; i++) {
+    script.send({ ...told, state: { kind: "received", sectionNumber: 0, sectionOffset: BigInt(i) } });
+  }
+  assert(script.take("disposition").length <= MAX_IDLE_WORK);
+  script.rest();
+  checkError(script.one("closed").error, { condition: condition.resourceLimitExceeded, scope: "connection" });
+});
+
+test("ATK-36: a disposition for each of very many deliveries has no ceiling", () => {
+  const script = Script.begun();
+  script.send(attach({ role: "receiver" }));
+  const sender = script.one("attachRequested").link as SenderEndpoint;
+  const [rounds, count] = [30, 2_000];
+  for (let i = 0; i < rounds; i++) {
+    const sent = count * i;
+    script.send(
+      flow({ handle: 0, linkCredit: count, nextIncomingId: sent, deliveryCount: sent, incomingWindow: 5_000 }),
+    );
+    for (let n = 0; n < count; n++) sender.outgoing.push(payload(1));
+    script.rest();
+    const told = Array.from({ length: count }, (_, n) => {
+      const accepted = { kind: "disposition", role: "receiver", first: sent + n, state: { kind: "accepted" } } as const;
+      return concat([frame(accepted), frame({ ...accepted, settled: true })]);
+    });
+    script.raw(concat(told));
+    script.take("disposition");
+  }
+  assert(2 * rounds * count > MAX_IDLE_WORK);
+  assertEquals([script.endpoint.state, sender.outgoing.size], ["opened", 0]);
+});
+
+test("ATK-8: what is kept of begins and attaches is counted, and free again with them", () => {
+  const script = Script.begun();
+  const properties = { text: "x".repeat(100_000) };
+  for (let round = 0; round < 8; round++) {
+    for (let handle = 0; handle < 40; handle++) {
+      script.send(attach({ role: "sender", name: `link ${handle}`, handle, properties }));
+    }
+    for (let handle = 0; handle < 40; handle++) script.send({ kind: "detach", handle, closed: true });
+    script.rest();
+    script.events.length = 0;
+  }
+  assertEquals(script.endpoint.state, "opened");
+  for (let handle = 0; handle < 200; handle++) {
+    script.send(attach({ role: "sender", name: `link ${handle}`, handle, properties }));
+  }
+  script.rest();
+  checkError(script.one("closed").error, { condition: condition.resourceLimitExceeded, scope: "connection" });
 });
