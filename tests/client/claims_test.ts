@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import { AmqpError } from "../../src/base/errors.ts";
 import { ANSWER_MS, type ClaimsOptions } from "../../src/client/claims.ts";
 import { connect, publish } from "../../src/client/connect.ts";
+import { Broker, type BrokerOptions } from "../../src/broker/broker.ts";
 import { test } from "../harness.ts";
 import { type Answer, type CbsPeer, cbsPeer } from "./cbs_peer.ts";
 import { turn, VirtualNetwork, VirtualTime } from "./virtual.ts";
@@ -187,4 +188,29 @@ test("CBS-1: a link without an audience, or an address, needs no token; publish 
   const claims = { token: () => ({ token: "p", type: "jwt" }) };
   await assertRejects(() => publish("ws://a/", "orders", { body: 1 }, { claims } as never), TypeError, '"claims"');
   await end();
+});
+
+test("CBS-1, CBS-6: our broker's node for tokens takes ours, renews them, and refuses what is not theirs", async () => {
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  let verified = 0;
+  const broker = new Broker({
+    environment: time,
+    queues: { orders: {} },
+    verifyToken: ({ token }) => token.startsWith("good") && ++verified > 0 && later(100_000),
+  } as BrokerOptions);
+  network.up("a", (channel) => broker.accept(channel));
+  let token = "good";
+  const claims: ClaimsOptions = { token: () => ({ token, type: "jwt", expiresAt: later(100_000) }) };
+  const connection = await time.wait(connect("ws://a/", { environment: time, dial: network.dial, claims }));
+  const sender = connection.sender("orders");
+  await time.wait(sender.send({ body: 1 }));
+  await time.pass(86_000);
+  assertEquals([verified, sender.open], [2, true]);
+  token = "bad";
+  const other = connection.sender("bills");
+  const error = await assertRejects(() => time.wait(other.ready()), AmqpError, 'Cannot put token for "bills"');
+  assertEquals(error.condition, "amqp:unauthorized-access");
+  await time.wait(connection.close());
+  await time.wait(broker.close());
 });

@@ -231,7 +231,7 @@ test("SASL-4: a floor keeps out what is weaker, over TLS as well", async () => {
 
 test("SASL-2: what is no mechanism is refused by what to use instead", () => {
   for (const auth of ["plain", {}, [], [plain("a", "b"), undefined], { username: "a", password: "b" }]) {
-    assertThrows(() => new SaslClient(auth as never, TARGET), TypeError, "use plain(user, password)");
+    assertThrows(() => new SaslClient(auth as never, TARGET), TypeError, "plain(user, password)");
   }
 });
 
