@@ -1,0 +1,185 @@
+/**
+ * A network and a clock for simulations: bytes take time, arrive cut anew, stall, and connections break, all as a seed says.
+ *
+ * @module
+ */
+
+import { setImmediate } from "node:timers";
+import type { Environment } from "../../src/base/environment.ts";
+import { TransportError } from "../../src/base/errors.ts";
+import type { Channel } from "../../src/transport/channel.ts";
+import { channelPair } from "../../src/transport/pair.ts";
+import { type Random, random } from "../harness.ts";
+
+// Promises that follow each other without a timer: more than the longest chain of them.
+const MICROTASKS = 120;
+// Turns of the runtime that a module, once loaded, may take to be there again.
+const REAL_TURNS = 5;
+
+interface Timer {
+  readonly at: number;
+  readonly order: number;
+  readonly call: () => void;
+}
+
+/** A clock that goes on when everybody waits for it. */
+export class SimulatedTime implements Environment {
+  #now = 1_000;
+  #order = 0;
+  readonly #timers = new Set<Timer>();
+  readonly #random: Random;
+
+  /** Starts at one second; `seed` decides what is random. */
+  constructor(seed: number) {
+    this.#random = random(seed);
+  }
+
+  /** Timers that are set. */
+  get pending(): number {
+    return this.#timers.size;
+  }
+
+  readonly now = (): number => this.#now;
+
+  setTimer(call: () => void, ms: number): unknown {
+    const timer = { at: this.#now + Math.max(0, ms), order: this.#order++, call };
+    this.#timers.add(timer);
+    return timer;
+  }
+
+  clearTimer(timer: unknown): void {
+    this.#timers.delete(timer as Timer);
+  }
+
+  endOfTurn(): boolean {
+    return false;
+  }
+
+  random(bytes: Uint8Array<ArrayBuffer>): void {
+    bytes.set(this.#random.bytes(bytes.length));
+  }
+
+  /** Lets time pass until `done`, or for so many milliseconds; false when they have passed. */
+  async until(done: () => boolean, ms: number): Promise<boolean> {
+    const end = this.#now + ms;
+    for (;;) {
+      await microtasks();
+      if (done()) return true;
+      if (this.#jump(end)) continue;
+      // What is loaded when it is first used takes turns of the runtime, and no time.
+      for (let i = 0; i < REAL_TURNS && !done(); i++) {
+        await new Promise<void>((resolve) => setImmediate(resolve));
+        await microtasks();
+      }
+      if (this.#jump(end)) continue;
+      this.#now = end;
+      return done();
+    }
+  }
+
+  /** Lets so many milliseconds pass. */
+  async pass(ms: number): Promise<void> {
+    const end = this.#now + ms;
+    await microtasks();
+    while (this.#jump(end)) await microtasks();
+    this.#now = end;
+  }
+
+  #jump(end: number): boolean {
+    let first: Timer | undefined;
+    for (const timer of this.#timers) {
+      if (first === undefined || timer.at < first.at || timer.at === first.at && timer.order < first.order) {
+        first = timer;
+      }
+    }
+    if (first === undefined || first.at > end) return false;
+    this.#timers.delete(first);
+    this.#now = Math.max(this.#now, first.at);
+    first.call();
+    return true;
+  }
+}
+
+async function microtasks(): Promise<void> {
+  for (let i = 0; i < MICROTASKS; i++) await undefined;
+}
+
+/** What lies between clients and their server. */
+export class SimulatedNetwork {
+  /** Takes a connection; undefined while the server is down. */
+  accept: ((channel: Channel) => unknown) | undefined;
+  /** Whether anything is cut or stalled; the end of a simulation turns it off. */
+  faulty = true;
+  /** How often a connection was cut. */
+  cuts = 0;
+
+  readonly #time: SimulatedTime;
+  readonly #random: Random;
+  readonly #open = new Set<() => void>();
+
+  /** Makes a network whose whims are those of `random`. */
+  constructor(time: SimulatedTime, random: Random) {
+    this.#time = time;
+    this.#random = random;
+  }
+
+  /** Cuts all connections that there are. */
+  cut(): void {
+    for (const end of this.#open) end();
+  }
+
+  /** Opens a connection, or fails as a network does. */
+  readonly dial = (): Channel => {
+    if (this.accept === undefined) throw new TransportError("connect-failed", "Cannot connect: refused");
+    const [client, near] = channelPair();
+    const [far, server] = channelPair();
+    let alive = true;
+    const end = (): void => {
+      if (!alive) return;
+      alive = false;
+      this.cuts++;
+      this.#open.delete(end);
+      near.close(1006);
+      far.close(1006);
+    };
+    this.#open.add(end);
+    // About every second connection breaks by itself, at some byte.
+    let left = this.#random.int(2) === 0 ? 200 + this.#random.int(6_000) : Infinity;
+    for (const [from, to] of [[near, far], [far, near]] as const) {
+      const latency = this.#random.int(20);
+      let free = 0;
+      const later = (call: () => void): void => {
+        const stall = this.faulty && this.#random.int(40) === 0 ? this.#random.int(3_000) : 0;
+        free = Math.max(free, this.#time.now() + latency + stall);
+        this.#time.setTimer(() => alive && call(), free - this.#time.now());
+      };
+      from.onbytes = (bytes) => {
+        const copy = bytes.slice();
+        later(() => {
+          for (const piece of this.#cutAnew(copy)) {
+            left -= piece.length;
+            if (left < 0 && this.faulty) return end();
+            to.send(piece);
+          }
+        });
+      };
+      from.onclose = ({ code }) => {
+        later(() => {
+          alive = false;
+          this.#open.delete(end);
+          to.close(code === 1006 ? 1006 : 1000);
+        });
+      };
+    }
+    this.accept(server);
+    return client;
+  };
+
+  *#cutAnew(bytes: Uint8Array): Iterable<Uint8Array> {
+    for (let at = 0; at < bytes.length;) {
+      const size = this.#random.int(3) === 0 ? 1 + this.#random.int(40) : bytes.length;
+      yield bytes.subarray(at, at + size);
+      at += size;
+    }
+  }
+}
