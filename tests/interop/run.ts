@@ -17,6 +17,7 @@ const SUITES: Readonly<Record<string, () => Promise<{ prepare: Prepare }>>> = {
   "broker-j": () => import("./broker_j.ts"),
   azure: () => import("./azure.ts"),
   chromium: () => import("./chromium.ts"),
+  "go-amqp": () => import("./go_amqp.ts"),
   jms: () => import("./jms.ts"),
   nginx: () => import("./nginx.ts"),
   proton: () => import("./proton.ts"),
