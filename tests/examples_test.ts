@@ -76,3 +76,10 @@ if (runtime === "bun") {
     await program.end();
   });
 }
+
+if (runtime === "node") {
+  test("examples: a unit test under vitest needs no port", async () => {
+    const program = start("node_modules/vitest/vitest.mjs", ["run", "--root", "examples/vitest"]);
+    assertEquals(await program.end(), 0);
+  });
+}
