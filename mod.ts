@@ -26,6 +26,7 @@ export {
   type ConnectOptions,
   publish,
   type PublishOptions,
+  type Telemetry,
 } from "./src/client/connect.ts";
 export type { Asked, AttemptOptions, Dial } from "./src/client/attempt.ts";
 export type { ReconnectOptions } from "./src/client/reconnect.ts";

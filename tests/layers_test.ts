@@ -27,6 +27,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   broker: ["base", "codec", "engine", "sasl", "transport", "client", "server"],
   trace: ["base", "codec", "engine", "transport"],
   gateway: ["base", "codec", "engine", "transport", "trace"],
+  telemetry: ["codec", "client"],
   testing: ["base", "codec", "transport", "trace"],
   cli: ["entry", "transport", "server", "broker", "gateway", "trace"],
   entry: ["base", "codec", "engine", "sasl", "transport", "recovery", "client"],

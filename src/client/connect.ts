@@ -84,7 +84,12 @@ export interface ConnectOptions extends WaitOptions, AttemptOptions {
   log?: LogOption | undefined;
   /** Told of every frame, secrets left out. */
   trace?: (frame: FrameTrace) => void;
+  /** Measures what the connection does: `opentelemetry(api)` of `./telemetry`. Default: nothing, at no cost. */
+  telemetry?: Telemetry;
 }
+
+/** Is given each connection before anything is done on it, with where it leads. */
+export type Telemetry = (connection: Connection, server?: { readonly hostname: string; readonly port: string }) => void;
 
 function connectKinds(): OptionKinds<ConnectOptions> {
   return {
@@ -112,6 +117,7 @@ function connectKinds(): OptionKinds<ConnectOptions> {
     } satisfies OptionKinds<ConnectionLimits>,
     trace: "function",
     log: "function or null",
+    telemetry: "function",
     environment: "object",
     transport: '"auto", "websocket" or "socket"',
     headers: "object, array or function",
@@ -167,6 +173,7 @@ export async function connect(
     const { auth = anonymous(), hostname } = options;
     const given = typeof auth === "function" ? await abortable(Promise.resolve(auth()), signal) : auth;
     const connection = openOver(where, given ?? undefined, { ...options, hostname });
+    options.telemetry?.(connection);
     return await opened(await withClaims(connection, options), undefined, signal);
   }
   if (reconnect) checkRetry(reconnect);
@@ -177,7 +184,9 @@ export async function connect(
   const terms = { ...connectionTerms(options), fastPath: FastPathReader, maxPending: { messages, bytes } };
   const list = policy?.shuffle ? shuffled(urls, terms.environment) : urls;
   const reconnector = new Reconnector(list, options, policy);
-  return await opened(await withClaims(new Connection(terms, reconnector.hooks), options), reconnector, signal);
+  const connection = new Connection(terms, reconnector.hooks);
+  options.telemetry?.(connection, list[0]);
+  return await opened(await withClaims(connection, options), reconnector, signal);
 }
 
 /**
