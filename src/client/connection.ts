@@ -6,6 +6,8 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
+import { showFacts } from "../base/inspect.ts";
+import { Delivery } from "./delivery.ts";
 import type { DecodedMessage, Message } from "../codec/message.ts";
 import type { Accepted, Open } from "../codec/types.ts";
 import type { IncomingDelivery } from "../engine/deliveries.ts";
@@ -323,6 +325,21 @@ export class Connection extends ConnectionBase {
     await Promise.all(this.linksOf(session).map((link) => link.close(options)));
   }
 
+  /** @ignore What `console.log` shows. */
+  facts(): Record<string, unknown> {
+    const { state, host, identity, containerId, remote, error } = this;
+    return {
+      state,
+      host,
+      identity,
+      containerId,
+      peer: remote?.containerId,
+      sessions: this.sessions.size,
+      links: this.linksOf().length,
+      error: error?.message,
+    };
+  }
+
   /** @ignore The links of one session, or all. */
   linksOf(session?: SharedSession): Link[] {
     const links: Link[] = [];
@@ -337,6 +354,11 @@ export class Connection extends ConnectionBase {
 
   /** @ignore {@inheritDoc ConnectionBase.attach} */
   override attach(channel: Channel, terms?: AttachmentTerms): void {
+    showFacts(Connection.prototype, "Connection");
+    showFacts(Session.prototype, "Session");
+    showFacts(Sender.prototype, "Sender");
+    showFacts(Receiver.prototype, "Receiver");
+    showFacts(Delivery.prototype, "Delivery");
     super.attach(channel, terms);
     for (const session of [...this.sessions]) {
       try {

@@ -152,6 +152,18 @@ export class Delivery {
     this.#settle(state);
   }
 
+  /** @ignore What `console.log` shows. */
+  facts(): Record<string, unknown> {
+    let message: unknown;
+    try {
+      message = this.message;
+    } catch (error) {
+      message = (error as Error).message;
+    }
+    const state = this.#outcome?.kind ?? (this.remoteSettled ? "settled" : this.usable ? "unsettled" : "lost");
+    return { from: this.receiver.where, state, bytes: this.payload.length, message };
+  }
+
   /** @ignore Handed to a caller who settles by calls: one that came settled owes none, and its credit goes back now. */
   handleTaken(): void {
     if (this.#incoming.remoteSettled) this.receiver.handleDone(this.#incoming);

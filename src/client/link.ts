@@ -141,6 +141,17 @@ export abstract class Link extends Lifetime {
     return undefined;
   }
 
+  /** @ignore What `console.log` shows. */
+  facts(): Record<string, unknown> {
+    const state = !this.open ? this.over ? "closed" : "closing" : this.usable ? "attached" : "attaching";
+    return { address: this.address, host: this.connection.host, state, error: this.error?.message };
+  }
+
+  /** @ignore True while it is attached. */
+  get usable(): boolean {
+    return !this.over && this.#endpoint?.state === "attached";
+  }
+
   /** @ignore The node for errors and the log: its address and whom the connection is with. */
   get where(): string {
     const { host } = this.connection;

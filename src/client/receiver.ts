@@ -140,8 +140,14 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     return this.#endpoint?.available ?? 0;
   }
 
+  /** @ignore {@inheritDoc Link.facts} */
+  override facts(): Record<string, unknown> {
+    const { credit, buffered, unsettled } = this;
+    return { ...super.facts(), credit, buffered, unsettled };
+  }
+
   /** True while deliveries can be settled. */
-  get usable(): boolean {
+  override get usable(): boolean {
     return this.#ended === undefined && this.#endpoint?.state === "attached";
   }
 

@@ -96,6 +96,11 @@ export class Sender extends Link {
     return this.#endpoint?.draining ?? false;
   }
 
+  /** @ignore {@inheritDoc Link.facts} */
+  override facts(): Record<string, unknown> {
+    return { ...super.facts(), credit: this.credit, pending: this.pending };
+  }
+
   /** Messages that wait for credit or for their outcome. */
   get pending(): number {
     return this.#pending;

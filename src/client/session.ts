@@ -110,6 +110,12 @@ export class Session extends Lifetime {
     this.end(error);
   }
 
+  /** @ignore What `console.log` shows. */
+  facts(): Record<string, unknown> {
+    const state = this.over ? "closed" : this.open ? "open" : "closing";
+    return { state, links: this.connection.linksOf(this.#shared).length, host: this.connection.host };
+  }
+
   /** {@inheritDoc Lifetime.describe} */
   protected override describe(): { label: string; scope: ErrorScope } {
     return { label: "session", scope: "session" };

@@ -1,0 +1,41 @@
+import { assert, assertEquals } from "@std/assert";
+import { inspect } from "node:util";
+import { Broker } from "../../src/broker/broker.ts";
+import { plain } from "../../src/sasl/mechanisms.ts";
+import { test } from "../harness.ts";
+import { linkUp } from "./link_up.ts";
+
+/** What the runtime's own `console.log` shows, and what `inspect` of node:util does. */
+function shown(value: unknown): string[] {
+  const { Deno, Bun } = globalThis as unknown as Record<string, { inspect(value: unknown): string } | undefined>;
+  return [inspect(value), (Deno ?? Bun)?.inspect(value) ?? inspect(value)].map((text) => text.replace(/\s+/g, " "));
+}
+
+test("inspect: connection, session, sender, receiver and delivery show what one would ask, and no secret", async () => {
+  const broker = new Broker({ sasl: { users: { shop: "s3cret" } } });
+  const connection = linkUp(broker, { auth: plain("shop", "s3cret"), containerId: "till" });
+  const session = connection.session();
+  const sender = session.sender("orders");
+  await sender.send({ body: { coffee: 1 }, properties: { messageId: "m1" } });
+  const receiver = session.receiver("orders", { credit: 7 });
+  const delivery = await receiver.receive();
+  const expected: [unknown, string, string[]][] = [
+    [connection, "Connection {", ['state: "open"', 'containerId: "till"', "sessions: 1", "links: 2", "host:"]],
+    [session, "Session {", ['state: "open"', "links: 2"]],
+    [sender, "Sender {", ['address: "orders"', 'state: "attached"', "credit:", "pending: 0"]],
+    [receiver, "Receiver {", ['address: "orders"', "credit: 6", "buffered: 0", "unsettled: 1"]],
+    [delivery, "Delivery {", ['state: "unsettled"', "orders", "m1", "bytes:"]],
+  ];
+  for (const [value, start, parts] of expected) {
+    for (const text of shown(value)) {
+      assertEquals(text.slice(0, start.length), start);
+      for (const part of parts) assert(text.replaceAll("'", '"').includes(part), `${part} in ${text}`);
+      assert(!text.includes("s3cret"), text);
+      assert(text.length < 1_000, text);
+    }
+  }
+  delivery.accept();
+  assert(shown(delivery)[0]!.includes("accepted"));
+  await connection.close();
+  assert(shown(receiver)[0]!.includes("closed"));
+});
