@@ -20,6 +20,7 @@ const MESSAGE_ANNOTATIONS = 0x72;
 const PROPERTIES = 0x73;
 const APPLICATION_PROPERTIES = 0x74;
 const FOOTER = 0x78;
+const DEFAULT_PRIORITY = 4;
 
 /** What is changed of a message when it is sent on. */
 export interface Changes {
@@ -35,8 +36,12 @@ export interface Changes {
 export class EncodedMessage {
   /** 0 for an AMQP message; of any other nothing is known but its bytes. */
   readonly messageFormat: number;
-  /** How it is to be delivered; undefined for a message without a header. */
-  readonly header: Readonly<Header> | undefined;
+  /** Its time to live in milliseconds, if it has one. */
+  readonly ttl: number | undefined;
+  /** Its priority, 4 if it says nothing. */
+  readonly priority: number;
+  /** Whether it says that nobody has acquired it before. */
+  readonly firstAcquirer: boolean;
   /** True when it has delivery annotations. */
   readonly annotated: boolean;
   /** How many bytes it has. */
@@ -46,6 +51,7 @@ export class EncodedMessage {
   /** How many queues hold it; the broker counts its bytes once. */
   holders = 0;
 
+  // No private methods: they would cost each message a field.
   readonly #block: Uint8Array;
   readonly #start: number;
   readonly #limits: CodecLimits | undefined;
@@ -83,10 +89,19 @@ export class EncodedMessage {
     this.#block = block;
     this.#start = start;
     this.length = payload.length;
-    this.header = header;
+    this.ttl = header?.ttl;
+    this.priority = header?.priority ?? DEFAULT_PRIORITY;
+    this.firstAcquirer = header?.firstAcquirer ?? false;
     this.annotated = annotated;
     this.#annotationsAt = annotationsAt;
     this.#bareAt = bareAt;
+  }
+
+  /** How it is to be delivered, decoded anew with each call; undefined for a message without a header. */
+  get header(): Header | undefined {
+    if (this.messageFormat !== 0 || this.#bareAt === 0) return undefined;
+    const reader = readerOf(this.#block, this.#start, this.#start + this.length, this.#limits);
+    return openSection(reader) === HEADER ? decodeAs(reader, "header") : undefined;
   }
 
   /** All of it, as it came; a view. */
@@ -102,7 +117,7 @@ export class EncodedMessage {
    * @throws {AmqpError} With `amqp:decode-error` if they are none.
    */
   get properties(): Properties {
-    const reader = this.#reader(this.#bareAt);
+    const reader = readerOf(this.#block, this.#start + this.#bareAt, this.#start + this.length, this.#limits);
     if (this.messageFormat !== 0 || reader.remaining === 0 || openSection(reader) !== PROPERTIES) return {};
     return decodeAs(reader, "properties");
   }
@@ -123,7 +138,7 @@ export class EncodedMessage {
    * @throws {AmqpError} With `amqp:decode-error` if they are none.
    */
   applicationProperties(): Fields {
-    const reader = this.#reader(this.#bareAt);
+    const reader = readerOf(this.#block, this.#start + this.#bareAt, this.#start + this.length, this.#limits);
     if (this.messageFormat !== 0) return Object.create(null);
     while (reader.remaining > 0) {
       const section = openSection(reader);
@@ -137,7 +152,7 @@ export class EncodedMessage {
   /** The message annotations, decoded anew with each call, so that they are the caller's own. */
   messageAnnotations(): Fields {
     if (this.#annotationsAt === this.#bareAt) return Object.create(null);
-    const reader = this.#reader(this.#annotationsAt);
+    const reader = readerOf(this.#block, this.#start + this.#annotationsAt, this.#start + this.length, this.#limits);
     openSection(reader);
     return reader.record(reader.code(), "symbol", true);
   }
@@ -165,10 +180,6 @@ export class EncodedMessage {
     const writer = new Writer(rest.length + 64);
     encodeMessage({ header, deliveryAnnotations, messageAnnotations }, writer, rest);
     return writer.take();
-  }
-
-  #reader(start: number): Reader {
-    return readerOf(this.#block, this.#start + start, this.#start + this.length, this.#limits);
   }
 }
 

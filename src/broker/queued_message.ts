@@ -28,13 +28,13 @@ export class QueuedMessage implements Ranked {
   available = false;
   /** Which of the queue's groups it belongs to; -1 for none. */
   group = -1;
-  /** When it expires, by the broker's clock; Infinity for never. */
-  expires: number;
   /** Its neighbours among those that consumers hold. */
   before: QueuedMessage | undefined;
   /** {@inheritDoc before} */
   after: QueuedMessage | undefined;
 
+  // A whole number, 0 for never: others take an object of their own each.
+  readonly #expires: number;
   #acquired = false;
   #failures = 0;
   #rejection: ErrorFields | undefined;
@@ -43,7 +43,12 @@ export class QueuedMessage implements Ranked {
   /** Puts a message that expires then into a queue. */
   constructor(encoded: EncodedMessage, expires: number) {
     this.encoded = encoded;
-    this.expires = expires;
+    this.#expires = expires === Infinity ? 0 : Math.max(1, Math.round(expires));
+  }
+
+  /** When it expires, by the broker's clock; Infinity for never. */
+  get expires(): number {
+    return this.#expires === 0 ? Infinity : this.#expires;
   }
 
   /** What it counts for. */
@@ -58,7 +63,7 @@ export class QueuedMessage implements Ranked {
 
   /** Puts it behind all messages of its priority that came before, the last of which was the `n`th of the queue. */
   line(n: number): void {
-    const priority = Math.min(HIGHEST_PRIORITY, this.encoded.header?.priority ?? DEFAULT_PRIORITY);
+    const priority = Math.min(HIGHEST_PRIORITY, this.encoded.priority);
     this.rank = (DEFAULT_PRIORITY - priority) * RANKS_OF_PRIORITY + n;
   }
 
@@ -110,29 +115,31 @@ export class QueuedMessage implements Ranked {
   /** The bytes to send now, those that came unless something has to be changed in front of the bare message. */
   toSend(now: number): Uint8Array {
     const { encoded } = this;
-    const header = this.#header(now);
+    const again = this.#acquired && encoded.firstAcquirer;
     this.#acquired = true;
-    const same = header === encoded.header && this.#rejection === undefined;
-    if (encoded.messageFormat !== 0 || (same && !encoded.annotated)) return encoded.payload;
+    const same = encoded.ttl === undefined && !again && this.#failures === 0;
+    if (encoded.messageFormat !== 0 || (same && this.#rejection === undefined && !encoded.annotated)) {
+      return encoded.payload;
+    }
+    const header = same ? encoded.header : headerToSend(this, again, now);
     // Where the reason of a rejection stands is written down [messaging 3.4.3].
     const deliveryAnnotations = this.#rejection && { rejected: errorValue(this.#rejection) };
     return encoded.changed({ header, deliveryAnnotations, messageAnnotations: undefined });
   }
+}
 
-  #header(now: number): Header | undefined {
-    const { header } = this.encoded;
-    const again = this.#acquired && header?.firstAcquirer === true;
-    if (header?.ttl === undefined && !again && this.#failures === 0) return header;
-    return {
-      ...header,
-      // What remains of it [messaging 3.2.1]; a dead letter has no end.
-      ttl: header?.ttl === undefined || this.expires === Infinity
-        ? undefined
-        : Math.min(MAX_UINT, Math.max(0, Math.round(this.expires - now))),
-      firstAcquirer: again ? false : header?.firstAcquirer,
-      deliveryCount: this.deliveryCount === 0 ? header?.deliveryCount : this.deliveryCount,
-    };
-  }
+// No private method: it would cost each message a field.
+function headerToSend({ encoded, expires, deliveryCount }: QueuedMessage, again: boolean, now: number): Header {
+  const { header, ttl } = encoded;
+  return {
+    ...header,
+    // What remains of it [messaging 3.2.1]; a dead letter has no end.
+    ttl: ttl === undefined || expires === Infinity
+      ? undefined
+      : Math.min(MAX_UINT, Math.max(0, Math.round(expires - now))),
+    firstAcquirer: again ? false : header?.firstAcquirer,
+    deliveryCount: deliveryCount === 0 ? header?.deliveryCount : deliveryCount,
+  };
 }
 
 /** The messages of a queue that consumers hold. Messages know their neighbours, so that nothing is looked up. */

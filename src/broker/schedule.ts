@@ -13,8 +13,7 @@ const GROUP_ID = 10;
 
 /** When a message expires, by a clock that shows `now`; Infinity for never. */
 export function expiresAt(message: EncodedMessage, now: number): number {
-  const ttl = message.header?.ttl;
-  if (ttl !== undefined) return now + ttl;
+  if (message.ttl !== undefined) return now + message.ttl;
   if (message.propertyCount <= ABSOLUTE_EXPIRY_TIME) return Infinity;
   const time = message.properties.absoluteExpiryTime;
   return time instanceof Date ? now + time.getTime() - Date.now() : Infinity;
