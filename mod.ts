@@ -41,6 +41,7 @@ export type { Session, SessionConnection, SessionOptions, SharedSession } from "
 export type { Interruption, Link, LinkConnection } from "./src/client/link.ts";
 export type { CloseOptions, Lifetime } from "./src/client/lifetime.ts";
 export { SendAbortedError, type SendOutcome } from "./src/client/outcome.ts";
+export type { StreamedMessage } from "./src/client/stream.ts";
 export type { Sender, SendOptions, SendTerms } from "./src/client/sender.ts";
 export type {
   ReceiveBatchOptions,

@@ -264,6 +264,11 @@ export class Connection extends ConnectionBase {
     return this.addLink(new Sender(this, senderAttach(options, this), options), session);
   }
 
+  /** @ignore For a message that is streamed. */
+  twin(address: string | undefined): Sender {
+    return this.sender({ address: address ?? null, recovery: "fail" });
+  }
+
   /** @ignore For sessions. */
   attachReceiver(session: SharedSession, options: ReceiverOptions): Receiver {
     this.requireOpen("attach receiver");

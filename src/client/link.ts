@@ -16,6 +16,7 @@ import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import type { SenderEndpoint } from "../engine/sender.ts";
 import type { SessionEndpoint } from "../engine/session.ts";
 import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, Lifetime } from "./lifetime.ts";
+import type { StreamSender } from "./stream.ts";
 import { within } from "../base/wait.ts";
 
 export type { CloseOptions };
@@ -40,6 +41,8 @@ export interface LinkConnection extends Lifetime {
   readonly logging: LogHolder;
   /** @ignore Something waits to be written. */
   wake(): void;
+  /** @ignore A further sender to `address`, for a message that is streamed. */
+  twin?(address: string | undefined): StreamSender;
   /** @ignore Forgets a link, which ends. */
   endLink(link: Link, error?: Error): void;
 }

@@ -10,12 +10,19 @@ import { encodeMessage, type Message } from "../codec/message.ts";
 import type { DeliveryState, Outcome, TransactionalState } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
 import type { AttachOptions } from "../engine/link.ts";
-import { type DeliveryOptions, type OutgoingDelivery, OutgoingLink, type SenderState } from "../engine/outgoing.ts";
+import {
+  type DeliveryOptions,
+  type OutgoingDelivery,
+  OutgoingLink,
+  type PayloadSource,
+  type SenderState,
+} from "../engine/outgoing.ts";
 import { SenderEndpoint } from "../engine/sender.ts";
 import type { SessionEndpoint } from "../engine/session.ts";
 import { type Interruption, Link, type LinkConnection } from "./link.ts";
 import { outcomeOf, PromisedOutcome, SendAbortedError, type SendListener, type SendOutcome } from "./outcome.ts";
 import type { Flight, FlightSink } from "./send_all.ts";
+import type { StreamedMessage } from "./stream.ts";
 
 // Some dozens of small messages; one that is kept for long keeps no more memory alive than that.
 const BLOCK_BYTES = 16_384;
@@ -151,9 +158,13 @@ export class Sender extends Link {
   }
 
   /** @ignore Queues one message. */
-  push(message: Message | Uint8Array, options: DeliveryOptions, listener: SendListener): OutgoingDelivery {
-    const payload = this.#encode(message);
-    this.connection.admit(payload.length);
+  push(
+    message: Message | Uint8Array | PayloadSource,
+    options: DeliveryOptions,
+    listener: SendListener,
+  ): OutgoingDelivery {
+    const payload = "read" in message ? message : this.#encode(message);
+    this.connection.admit("length" in payload ? payload.length : 0);
     const delivery = this.#outgoing.push(payload, options);
     delivery.context = listener;
     this.#pending++;
@@ -177,6 +188,32 @@ export class Sender extends Link {
   ): Promise<number> {
     const { sendEach } = await import("./send_all.ts");
     return await sendEach(this, messages, options);
+  }
+
+  /**
+   * Sends one message that is larger than memory, on a link of its own: its body is read as the receiver, the session and the
+   * channel take more, a few frames ahead.
+   *
+   * It is never sent again: what is lost with the connection ends as lost.
+   *
+   * @returns The outcome.
+   * @throws {OutcomeError | AmqpError} As {@linkcode send} does.
+   * @throws What the body throws; the message is given up then, and the receiver drops it.
+   *
+   * @example
+   * ```ts
+   * import type { Sender } from "@webamqp/amqp";
+   *
+   * async function upload(files: Sender, file: Blob) {
+   *   await files.stream({ properties: { subject: "backup" }, body: file.stream() });
+   * }
+   * ```
+   */
+  async stream(message: StreamedMessage, options: WaitOptions = {}): Promise<SendOutcome | undefined> {
+    options.signal?.throwIfAborted();
+    this.requireOpen("send");
+    const { sendStream } = await import("./stream.ts");
+    return await sendStream(this.connection.twin!(this.address), message, options);
   }
 
   /**

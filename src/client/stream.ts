@@ -1,0 +1,190 @@
+/**
+ * Sending one message that is larger than memory. A file of its own, which loads when it is first used.
+ *
+ * @module
+ */
+
+import * as condition from "../base/condition.ts";
+import { AmqpError } from "../base/errors.ts";
+import type { WaitOptions } from "../base/wait.ts";
+import { encodeData, encodeFooter, encodeHead, type Message } from "../codec/message.ts";
+import { Writer } from "../codec/writer.ts";
+import type { OutgoingDelivery, PayloadSource } from "../engine/outgoing.ts";
+import {
+  PromisedOutcome,
+  SendAbortedError,
+  type SendingSender,
+  type SendListener,
+  type SendOutcome,
+} from "./outcome.ts";
+
+// What is read ahead of the link, in bytes: a few frames.
+const READ_AHEAD_BYTES = 131_072;
+
+/** A message whose body is sent as it is read. */
+export interface StreamedMessage extends Omit<Message, "body"> {
+  /** The body: each piece becomes a data section. */
+  readonly body: ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>;
+}
+
+/** The link of a streamed message: what the stream asks of it. */
+export interface StreamSender extends SendingSender {
+  /** The peer's attach, once it came. */
+  readonly remote: SendingSender["remote"] & { readonly maxMessageSize?: bigint } | undefined;
+  /** The connection of the link. */
+  readonly connection: { wake(): void };
+  /** Waits until the peer has attached. */
+  ready(options: WaitOptions): Promise<void>;
+  /** Queues one message. */
+  push(source: PayloadSource, options: object, listener: SendListener): OutgoingDelivery;
+  /** Gives up all messages of `listener`. */
+  abandon(listener: SendListener): void;
+  /** Ends the link. */
+  close(): Promise<void>;
+}
+
+/** What `stream` of a sender does, on a link of its own. */
+export async function sendStream(
+  sender: StreamSender,
+  message: StreamedMessage,
+  { signal }: WaitOptions,
+): Promise<SendOutcome | undefined> {
+  const listener = new PromisedOutcome(sender, undefined);
+  const body = piecesOf(message.body);
+  const source = new Pieces();
+  let delivery: OutgoingDelivery | undefined;
+  const abort = (): void => {
+    if (delivery === undefined || delivery.context === undefined) return;
+    sender.abandon(listener);
+    listener.onlost(new SendAbortedError(signal!.reason, delivery.id !== undefined), false);
+    source.stop();
+  };
+  signal?.addEventListener("abort", abort, { once: true });
+  try {
+    await sender.ready({ signal });
+    delivery = sender.push(source, {}, listener);
+    // The link may end at any time, and with it what it takes.
+    listener.promise.then(() => source.stop(), () => source.stop());
+    const { link } = delivery;
+    const wake = (): void => {
+      link.wake();
+      sender.connection.wake();
+    };
+    await write(message, body, source, Number(sender.remote?.maxMessageSize || Infinity), wake);
+  } catch (error) {
+    if (delivery?.context !== undefined) sender.abandon(listener);
+    listener.onlost(error, false);
+  } finally {
+    // One that ends too early is told, and not waited for.
+    if (!source.ended) (async () => await body.return?.())().catch(() => {});
+  }
+  try {
+    return await listener.promise;
+  } finally {
+    signal?.removeEventListener("abort", abort);
+    void sender.close();
+  }
+}
+
+async function write(
+  { body: _, ...sections }: StreamedMessage,
+  body: AsyncIterator<Uint8Array>,
+  source: Pieces,
+  most: number,
+  wake: () => void,
+): Promise<void> {
+  const writer = new Writer();
+  const add = (encode: () => void): void => {
+    encode();
+    source.add(writer.take());
+    if (source.size > most) {
+      throw new AmqpError(condition.messageSizeExceeded, `Cannot send: receiver takes ${most} bytes`, {
+        scope: "delivery",
+      });
+    }
+    wake();
+  };
+  add(() => encodeHead(sections, writer));
+  for (;;) {
+    const next = await source.unlessStopped(body.next());
+    if (next === undefined) return;
+    if (next.done) break;
+    add(() => encodeData(next.value, writer));
+    await source.room();
+  }
+  add(() => encodeFooter(sections, writer));
+  source.end();
+  wake();
+}
+
+/** Pieces that wait to be written, a few frames of them. */
+class Pieces implements PayloadSource {
+  ended = false;
+  /** Bytes of the message so far. */
+  size = 0;
+  readonly #pieces: Uint8Array[] = [];
+  #waiting = 0;
+  #last = false;
+  #stopped = false;
+  // Goes on with what waits for room or for a piece.
+  #resume: (() => void) | undefined;
+
+  read(max: number): Uint8Array | undefined {
+    const first = this.#pieces[0];
+    if (first === undefined) return undefined;
+    const piece = first.subarray(0, max);
+    if (piece.length < first.length) this.#pieces[0] = first.subarray(max);
+    else this.#pieces.shift();
+    this.#waiting -= piece.length;
+    this.ended = this.#last && this.#pieces.length === 0;
+    if (this.#waiting < READ_AHEAD_BYTES) this.#resume?.();
+    return piece;
+  }
+
+  add(piece: Uint8Array): void {
+    this.size += piece.length;
+    if (piece.length === 0) return;
+    this.#pieces.push(piece);
+    this.#waiting += piece.length;
+  }
+
+  /** Waits until more may be read. */
+  async room(): Promise<void> {
+    if (this.#waiting < READ_AHEAD_BYTES || this.#stopped) return;
+    await new Promise<void>((resolve) => this.#resume = resolve);
+  }
+
+  /** What `coming` brings, or undefined as soon as nobody reads any more. */
+  unlessStopped<T>(coming: Promise<T>): Promise<T | undefined> {
+    return new Promise((resolve, reject) => {
+      this.#resume = () => this.#stopped && resolve(undefined);
+      this.#resume();
+      coming.then(resolve, reject);
+    });
+  }
+
+  /** No more comes. */
+  end(): void {
+    this.#last = true;
+    this.ended = this.#pieces.length === 0;
+  }
+
+  /** Nobody reads any more. */
+  stop(): void {
+    this.#stopped = true;
+    this.#resume?.();
+  }
+}
+
+// Not all runtimes can iterate over a stream.
+function piecesOf(body: StreamedMessage["body"]): AsyncIterator<Uint8Array> {
+  if (Symbol.asyncIterator in body) return body[Symbol.asyncIterator]();
+  const reader = (body as ReadableStream<Uint8Array>).getReader();
+  return {
+    next: () => reader.read() as Promise<IteratorResult<Uint8Array>>,
+    return: async () => {
+      await reader.cancel();
+      return { done: true, value: undefined };
+    },
+  };
+}

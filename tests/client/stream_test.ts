@@ -1,0 +1,114 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
+import { SendAbortedError } from "../../src/client/outcome.ts";
+import type { Receiver } from "../../src/client/receiver.ts";
+import { acceptor, type ReceiverRequest } from "../../src/server/acceptor.ts";
+import { test } from "../harness.ts";
+import { linkUp, type LinkUpOptions } from "./link_up.ts";
+
+function taking(take: (request: ReceiverRequest) => Receiver, options: LinkUpOptions = {}) {
+  const server = acceptor({ onReceiver: (request) => void take(request) });
+  return linkUp(server, options);
+}
+
+test("a message that is streamed arrives whole, its sections around the pieces of its body", async () => {
+  const got: unknown[] = [];
+  const connection = taking((request) => {
+    const receiver = request.accept({ credit: 10 });
+    void receiver.serve(({ message }) => void got.push([message.properties?.subject, message.bytes(), message.footer]));
+    return receiver;
+  });
+  const sender = connection.sender("files");
+  async function* pieces() {
+    for (let i = 0; i < 5; i++) {
+      await Promise.resolve();
+      yield new Uint8Array(100_000).fill(i);
+    }
+  }
+  const message = { properties: { subject: "backup" }, footer: { "x-opt-sum": "none" }, body: pieces() };
+  const [outcome] = await Promise.all([sender.stream(message), sender.send({ body: new Uint8Array(3) })]);
+  assertEquals(outcome, { kind: "accepted" });
+  const whole = new Uint8Array(500_000);
+  for (let i = 0; i < 5; i++) whole.fill(i, i * 100_000, (i + 1) * 100_000);
+  const [streamed] = (got as [string, Uint8Array, object][]).filter(([subject]) => subject === "backup");
+  assert(streamed !== undefined);
+  assertEquals([streamed[0], streamed[1].length, streamed[2]], ["backup", 500_000, { "x-opt-sum": "none" }]);
+  assertEquals(streamed[1], whole);
+  const readable = new Blob([new Uint8Array(70_000)]).stream();
+  assertEquals(await sender.stream({ body: readable }), { kind: "accepted" });
+  await connection.close();
+});
+
+test("an aborted stream gives up its body, and tells that a part has left", async () => {
+  const connection = taking((request) => request.accept({ credit: 10 }), { maxFrameSize: 8_192 });
+  const sender = connection.sender("files");
+  let [read, returned] = [0, false];
+  async function* endless() {
+    try {
+      for (;;) {
+        await new Promise((resolve) => setTimeout(resolve));
+        yield new Uint8Array(32_768).fill(read++ & 255);
+      }
+    } finally {
+      returned = true;
+    }
+  }
+  const controller = new AbortController();
+  const streaming = sender.stream({ body: endless() }, { signal: controller.signal });
+  const ended = assertRejects(() => streaming, SendAbortedError, "after the message left");
+  await sender.ready();
+  while (read < 20) await new Promise((resolve) => setTimeout(resolve, 1));
+  controller.abort(new Error("enough"));
+  await ended;
+  while (!returned) await new Promise((resolve) => setTimeout(resolve));
+  await connection.close({ timeoutMs: 10 });
+});
+
+test("a body is read a few frames ahead of what the link takes, and no further", async () => {
+  const connection = taking((request) => request.accept({ credit: "manual" }));
+  const sender = connection.sender("files");
+  let read = 0;
+  async function* endless() {
+    for (;;) {
+      await Promise.resolve();
+      yield new Uint8Array(32_768).fill(read++ & 255);
+    }
+  }
+  const controller = new AbortController();
+  const streaming = sender.stream({ body: endless() }, { signal: controller.signal });
+  const ended = assertRejects(() => streaming, SendAbortedError, "before the message left");
+  await sender.ready();
+  for (let i = 0; i < 50; i++) await new Promise((resolve) => setTimeout(resolve));
+  assertEquals(read, 4);
+  controller.abort(new Error("enough"));
+  await ended;
+  await connection.close({ timeoutMs: 10 });
+});
+
+test("a stream that fails, is too large or loses its link is one error, and the receiver drops its part", async () => {
+  const arrived: number[] = [];
+  const connection = taking((request) => {
+    const receiver = request.accept({ credit: 10, maxMessageSize: 200_000n });
+    void receiver.serve(({ payload }) => void arrived.push(payload.length));
+    return receiver;
+  });
+  const sender = connection.sender("files");
+  async function* failing() {
+    yield new Uint8Array(100_000);
+    throw new Error("disk gone");
+  }
+  await assertRejects(() => sender.stream({ body: failing() }), Error, "disk gone");
+  const large = new Blob([new Uint8Array(300_000)]).stream();
+  const error = await assertRejects(() => sender.stream({ body: large }), AmqpError);
+  assertEquals(error.condition, condition.messageSizeExceeded);
+  assertEquals(await sender.send({ body: "the next" }), { kind: "accepted" });
+  assertEquals(arrived.length, 1);
+  async function* stuck() {
+    yield new Uint8Array(100_000);
+    await new Promise(() => {});
+  }
+  const lost = assertRejects(() => sender.stream({ body: stuck() }), OutcomeError, "cable cut");
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  connection.destroy(new Error("cable cut"));
+  await lost;
+});
