@@ -30,10 +30,11 @@ export {
 } from "./src/client/connect.ts";
 export type { Asked, AttemptOptions, Dial } from "./src/client/attempt.ts";
 export type { ReconnectOptions } from "./src/client/reconnect.ts";
+export type { RedirectOption, RedirectTarget } from "./src/recovery/redirect.ts";
 export type { RetryOptions } from "./src/recovery/retry.ts";
 export { anonymous, external, plain } from "./src/sasl/mechanisms.ts";
 export type { SaslAuth, SaslExchange, SaslMechanism, SaslTarget } from "./src/sasl/mechanism.ts";
-export type { Connection, ConnectionEvent, ConnectionState } from "./src/client/connection.ts";
+export type { Connection, ConnectionEvent, ConnectionState, ConnectionStats } from "./src/client/connection.ts";
 export type { ConnectionBase } from "./src/client/connection_base.ts";
 export type { ClaimsOptions, ClaimsToken } from "./src/client/claims.ts";
 export type { Transaction, TransactionState } from "./src/client/transaction.ts";

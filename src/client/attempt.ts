@@ -7,6 +7,7 @@
 
 import { abortable } from "../base/wait.ts";
 import { ClientHandshake } from "../engine/client_handshake.ts";
+import type { RedirectOption } from "../recovery/redirect.ts";
 import { SaslClient } from "../sasl/client.ts";
 import type { SaslAuth, SaslMechanism } from "../sasl/mechanism.ts";
 import { anonymous, plain } from "../sasl/mechanisms.ts";
@@ -43,6 +44,11 @@ export interface AttemptOptions extends Omit<TransportOptions, "headers" | "tls"
   hostname?: string;
   /** WebSocket subprotocols to offer, none with `[]`. Default: `["amqp"]`; Azure wants `["AMQPWSB10"]`. */
   subprotocols?: readonly string[];
+  /**
+   * Which redirects of the peer are followed, of connections, and of links to another address at the same host: `"same-host"`,
+   * or a function that says so. Default: none, a redirect is an error.
+   */
+  redirect?: RedirectOption;
   /** Opens the channel instead of what the runtime has, such as in a test that needs no network. */
   dial?: Dial;
 }

@@ -124,6 +124,7 @@ function connectKinds(): OptionKinds<ConnectOptions> {
     tls: "object or function",
     dial: "function",
     reconnect: "object or boolean",
+    redirect: '"same-host" or function',
     proxy: "string or object",
   };
 }

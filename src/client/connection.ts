@@ -9,7 +9,7 @@ import { AmqpError } from "../base/errors.ts";
 import { showFacts } from "../base/inspect.ts";
 import { Delivery } from "./delivery.ts";
 import type { DecodedMessage, Message } from "../codec/message.ts";
-import type { Accepted, Open } from "../codec/types.ts";
+import type { Accepted, DeliveryState, Open } from "../codec/types.ts";
 import type { IncomingDelivery } from "../engine/deliveries.ts";
 import type { EngineEvent } from "../engine/events.ts";
 import { isPassing } from "../recovery/retry.ts";
@@ -18,7 +18,7 @@ import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import type { SenderEndpoint } from "../engine/sender.ts";
 import type { SessionEndpoint, SessionOptions } from "../engine/session.ts";
 import { type Attachment, type AttachmentTerms, ConnectionBase } from "./connection_base.ts";
-import { type ConnectionEvent, type ConnectionState, EventQueue } from "./events.ts";
+import { type ConnectionEvent, type ConnectionState, type ConnectionStats, EventQueue } from "./events.ts";
 import { KeptSenders } from "./kept_senders.ts";
 import type { CloseOptions } from "./lifetime.ts";
 import type { Link } from "./link.ts";
@@ -39,7 +39,7 @@ import type { Coordinator, Transaction } from "./transaction.ts";
 import { checkAddress, checkOptions } from "../base/options.ts";
 import { abortable, ignore, rejected, type WaitOptions } from "../base/wait.ts";
 
-export type { ConnectionEvent, ConnectionState };
+export type { ConnectionEvent, ConnectionState, ConnectionStats };
 
 // A walk over all that waits takes a millisecond or so.
 const RECOUNT_MS = 100;
@@ -55,6 +55,17 @@ export class Connection extends ConnectionBase {
   #requester: Requester | undefined;
   #kept: KeptSenders | undefined;
   #coordinator: Coordinator | undefined;
+  readonly #stats: ConnectionStats = {
+    sent: 0,
+    accepted: 0,
+    rejected: 0,
+    released: 0,
+    modified: 0,
+    received: 0,
+    reconnects: 0,
+    bytesSent: 0,
+    bytesReceived: 0,
+  };
   #opened = false;
   // What waits for the connection to come back, at most: what was given up meanwhile is still in it.
   #waiting: { messages: number; bytes: number } | undefined;
@@ -250,6 +261,17 @@ export class Connection extends ConnectionBase {
     await this.close({ timeoutMs, signal });
   }
 
+  /** What it has done so far: a copy, which counts no further. */
+  stats(): ConnectionStats {
+    const { bytesSent = 0, bytesReceived = 0 } = this.attachment?.driver ?? {};
+    const stats = this.#stats;
+    return {
+      ...stats,
+      bytesSent: stats.bytesSent + bytesSent,
+      bytesReceived: stats.bytesReceived + bytesReceived,
+    };
+  }
+
   /** What happens to the connection from now on, up to and with its end; a signal that is aborted makes it throw. */
   events(options: WaitOptions = {}): AsyncGenerator<ConnectionEvent, void, void> {
     const queue = new EventQueue();
@@ -378,6 +400,7 @@ export class Connection extends ConnectionBase {
   /** @ignore {@inheritDoc ConnectionBase.finish} */
   override finish(error: Error | undefined): void {
     if (this.over) return;
+    if (this.attachment !== undefined) this.#keepBytes(this.attachment);
     super.finish(error);
     this.#kept?.clear();
     this.tell({ kind: "closed", error });
@@ -405,6 +428,9 @@ export class Connection extends ConnectionBase {
       case "opened":
         this.#handleOpened(event.open);
         break;
+      case "closed":
+        this.#keepBytes(attachment);
+        break;
       case "begun":
         return attachment.sessions.get(event.session)?.session?.handleBegun();
       case "attachRequested":
@@ -421,10 +447,17 @@ export class Connection extends ConnectionBase {
         return receiver.handleDrained();
       case "aborted":
         return receiver.handleAborted();
+      case "sent":
+        this.#stats.sent++;
+        break;
       case "delivery":
+        this.#stats.received++;
         return receiver.handleDelivery(event.delivery);
       case "disposition":
-        if (event.link.role === "sender") break;
+        if (event.link.role === "sender") {
+          this.#countOutcome(event.state);
+          break;
+        }
         return receiver.handleDisposition(event.delivery as IncomingDelivery, event.state, event.settled);
     }
     super.handleLink(link, event);
@@ -484,6 +517,11 @@ export class Connection extends ConnectionBase {
     return true;
   }
 
+  #keepBytes({ driver }: Attachment): void {
+    this.#stats.bytesSent += driver.bytesSent;
+    this.#stats.bytesReceived += driver.bytesReceived;
+  }
+
   #countWaiting(): { messages: number; bytes: number } {
     const sum = { messages: 0, bytes: 0 };
     for (const link of this.links.keys()) {
@@ -495,7 +533,15 @@ export class Connection extends ConnectionBase {
     return sum;
   }
 
+  #countOutcome(state: DeliveryState | undefined): void {
+    const kind = state?.kind === "transactionalState" ? state.outcome?.kind : state?.kind;
+    if (kind === undefined || kind === "declared" || !(kind in this.#stats)) return;
+    this.#stats.sent++;
+    this.#stats[kind as "accepted" | "rejected" | "released" | "modified"]++;
+  }
+
   #handleOpened(remote: Open): void {
+    if (this.#opened) this.#stats.reconnects++;
     this.#waiting = undefined;
     this.tell(this.#opened ? { kind: "resumed", remote, ...this.#returning } : { kind: "opened", remote });
     this.#returning = { resent: 0, lost: 0, redelivered: 0 };

@@ -42,6 +42,11 @@ export class Driver {
   /** How long the channel may take to end, once it is told to. Default: as it was made. */
   closeTimeoutMs: number | undefined;
 
+  /** Bytes that were given to the channel. */
+  bytesSent = 0;
+  /** Bytes that came from it. */
+  bytesReceived = 0;
+
   readonly #channel: Channel;
   readonly #endpoint: ConnectionEndpoint;
   readonly #onevent: (event: EngineEvent) => void;
@@ -78,6 +83,7 @@ export class Driver {
     channel.onbytes = (bytes) => {
       if (this.#behindBytes > MAX_BEHIND_BYTES) this.flush();
       this.#behindBytes += bytes.length;
+      this.bytesReceived += bytes.length;
       this.#dispatch(endpoint.receive(bytes, this.#environment.now()));
       if (this.#congested && endpoint.pendingBytes > MOST_PENDING * this.#maxBufferedBytes) this.destroy(unread());
       this.wake();
@@ -144,6 +150,7 @@ export class Driver {
       const bytes = this.#endpoint.transmit(sendingAt);
       if (bytes === undefined) break;
       this.#flushedAt = sendingAt;
+      this.bytesSent += bytes.length;
       this.#channel.send(bytes);
       if (this.#channel.copied === true) giveBlock(bytes);
       if (this.#channel.bufferedAmount > this.#maxBufferedBytes) this.#awaitReady();

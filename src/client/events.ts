@@ -35,6 +35,28 @@ export type ConnectionEvent =
   /** It has ended; `error` is absent after an orderly close of this side. */
   | { readonly kind: "closed"; readonly error: Error | undefined };
 
+/** What a connection has done so far, over all that carried it. */
+export interface ConnectionStats {
+  /** Messages that were sent and have an outcome, or were sent settled. */
+  sent: number;
+  /** Of those, the accepted ones. */
+  accepted: number;
+  /** Of those, the rejected ones. */
+  rejected: number;
+  /** Of those, the released ones. */
+  released: number;
+  /** Of those, the ones handed back modified. */
+  modified: number;
+  /** Messages that were received. */
+  received: number;
+  /** Times that it was made anew. */
+  reconnects: number;
+  /** Bytes of AMQP that were sent. */
+  bytesSent: number;
+  /** Bytes of AMQP that were received. */
+  bytesReceived: number;
+}
+
 /** Events that are kept for a program that does not ask for them; of more the oldest go. */
 export const MAX_EVENTS = 1_000;
 

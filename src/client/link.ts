@@ -189,6 +189,13 @@ export abstract class Link extends Lifetime {
     return this.#endpoint = this.attachAs({ ...terms, flowAfterAttach }, session);
   }
 
+  /** @ignore The node is at another address of the same peer. */
+  redirect(address: string): void {
+    const { source, target } = this.#terms!;
+    const terminus = this.role === "sender" ? target : source;
+    if (terminus && "address" in terminus) terminus.address = address;
+  }
+
   /** @ignore What carried it is gone, but is to come back. */
   handleInterrupted(error: Error): Interruption {
     this.interrupt();

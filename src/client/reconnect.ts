@@ -8,6 +8,7 @@
 import { listenOnline, randomFraction } from "../base/environment.ts";
 import { Deferred, ignore } from "../base/wait.ts";
 import { isPassing, isRefusedLogin, mayReturn, Retry, type RetryOptions } from "../recovery/retry.ts";
+import { linkRedirectOf, MAX_REDIRECTS, redirectOf } from "../recovery/redirect.ts";
 import { asksAgain, attempt, type AttemptOptions, CallbackFailure } from "./attempt.ts";
 import type { Connection } from "./connection.ts";
 import type { ConnectionHooks } from "./connection_base.ts";
@@ -52,6 +53,10 @@ export class Reconnector {
   #openedAt: number | undefined;
   #turn = 0;
   #askedAgain = false;
+  // Where the peer has sent us to, and how many times in a row.
+  #redirected: URL | undefined;
+  #redirects = 0;
+  #url: URL;
 
   /** Prepares to dial `urls` in turn; without a policy each is tried once, and what is lost later stays lost. */
   constructor(
@@ -60,9 +65,10 @@ export class Reconnector {
     policy: ReconnectOptions | undefined,
   ) {
     this.#urls = urls;
+    this.#url = urls[0]!;
     this.#options = options;
     this.#policy = policy;
-    this.#retry = new Retry(policy ?? {}, urls.length);
+    this.#retry = new Retry(policy ?? { maxAttempts: MAX_REDIRECTS }, urls.length);
   }
 
   /** Opens `connection` for the first time; the error is that of the last attempt. */
@@ -74,11 +80,13 @@ export class Reconnector {
       return;
     }
     for (const url of this.#urls) {
-      const error = await this.#try(url);
+      let error = await this.#try(url);
+      // A token may have expired before it was used.
+      if (error !== undefined && this.#asksAgain(error)) error = await this.#try(url);
       this.#turn++;
       if (connection.state === "closed") return;
       if (error === undefined) return;
-      if (url === this.#urls.at(-1) || !this.#mayPass(error, true)) return connection.finish(error);
+      if (url === this.#urls.at(-1) || !this.#mayPass(error, true)) return connection.finish(plain(error));
     }
   }
 
@@ -95,7 +103,10 @@ export class Reconnector {
       return true;
     }
     const heldSince = this.#openedAt;
-    if (this.#policy === undefined || heldSince === undefined || !this.#mayPass(error, false)) return false;
+    if (heldSince === undefined) return false;
+    // The peer may have opened only to say where to go.
+    const sent = this.#follows(error);
+    if (!sent && (this.#policy === undefined || !this.#mayPass(error, false))) return false;
     this.#retry.lost(this.#connection.environment.now(), heldSince);
     this.#openedAt = undefined;
     // Not before the connection has told what it has lost.
@@ -110,21 +121,38 @@ export class Reconnector {
     for (;;) {
       const delayMs = this.#retry.next(environment.now(), randomFraction(environment));
       if (delayMs === undefined) return connection.finish(last);
-      const url = this.#urls[this.#turn++ % this.#urls.length]!;
+      const url = this.#redirected ?? this.#urls[this.#turn++ % this.#urls.length]!;
       const { protocol, host, pathname } = url;
       const attempt = this.#retry.attempts;
       connection.tell({ kind: "reconnecting", attempt, delayMs, url: `${protocol}//${host}${pathname}` });
-      await this.#sleep(delayMs);
+      await this.#sleep(this.#redirected === undefined ? delayMs : 0);
       if (connection.state === "closed") return;
       const error = await this.#try(url);
       if (error === undefined || connection.state as string === "closed") return;
-      if (!this.#mayPass(error, false)) return connection.finish(error);
-      last = error;
+      last = plain(error);
+      if (!this.#mayPass(error, false)) return connection.finish(last);
     }
   }
 
-  // What kept it from opening, if anything did.
+  // What kept it from opening, if anything did, wherever the peer sends us to.
   async #try(url: URL): Promise<Error | undefined> {
+    let error = await this.#dial(url);
+    while (error !== undefined && this.#follows(error)) error = await this.#dial(this.#redirected!);
+    return error;
+  }
+
+  // Whether the peer sends us elsewhere, and we go.
+  #follows(error: Error): boolean {
+    this.#redirected = this.#redirects < MAX_REDIRECTS
+      ? redirectOf(error, this.#url, this.#options.redirect)
+      : undefined;
+    this.#redirects = this.#redirected === undefined ? 0 : this.#redirects + 1;
+    return this.#redirected !== undefined;
+  }
+
+  async #dial(url: URL): Promise<Error | undefined> {
+    this.#url = url;
+    this.#redirected = undefined;
     const connection = this.#connection;
     const opening = this.#opening = new Deferred<void>();
     try {
@@ -149,16 +177,22 @@ export class Reconnector {
       return !first && (error.cause as { retryable?: unknown })?.retryable !== false;
     }
     if (isPassing(error)) return true;
-    // A token may have expired: a fresh one is worth one more attempt.
+    return this.#asksAgain(error);
+  }
+
+  // A token may have expired: a fresh one is worth one more attempt.
+  #asksAgain(error: Error): boolean {
     if (this.#askedAgain || !isRefusedLogin(error) || !asksAgain(this.#options)) return false;
     return this.#askedAgain = true;
   }
 
   #onlinklost(link: Link, error: Error): boolean {
     const { environment } = this.#connection;
-    if (this.#policy === undefined || !link.attachedBefore || !mayReturn(error)) return false;
+    const address = linkRedirectOf(error, this.#url.hostname, this.#options.redirect);
+    if (address !== undefined) link.redirect(address);
+    else if (this.#policy === undefined || !link.attachedBefore || !mayReturn(error)) return false;
     let retry = this.#links.get(link);
-    if (retry === undefined) this.#links.set(link, retry = new Retry(this.#policy));
+    if (retry === undefined) this.#links.set(link, retry = new Retry(this.#policy ?? { maxAttempts: MAX_REDIRECTS }));
     retry.lost(environment.now(), link.attachedAt);
     const delayMs = retry.next(environment.now(), randomFraction(environment));
     if (delayMs === undefined) return false;
@@ -194,4 +228,8 @@ export class Reconnector {
     for (const timer of this.#timers) this.#connection.environment.clearTimer(timer);
     this.#timers.clear();
   }
+}
+
+function plain(error: Error): Error {
+  return error instanceof CallbackFailure ? error.cause as Error : error;
 }

@@ -8,7 +8,7 @@
  */
 
 import * as condition from "../base/condition.ts";
-import { AmqpError } from "../base/errors.ts";
+import { AmqpError, TransportError } from "../base/errors.ts";
 import { fieldsOf, withDefaults } from "../codec/composite.ts";
 import { type Frame, FrameDecoder, protocolHeader } from "../codec/frame.ts";
 import type { Attach, Begin, Close, Open, Performative, SaslFrameBody, Transfer } from "../codec/types.ts";
@@ -270,7 +270,9 @@ export class ConnectionEndpoint implements SessionConnection {
     this.#clock.set(now);
     switch (this.#clock.due(this.#output.writer.length > 0)) {
       case "open":
-        this.#finish(timedOut(`Cannot open connection: no open in time, state is ${this.state}`));
+        this.#finish(
+          new TransportError("timeout", `Cannot open connection: time-out, peer sent no open, state is ${this.state}`),
+        );
         break;
       case "close":
         this.#finish(timedOut("Cannot close connection: peer did not answer in time"));

@@ -6,6 +6,7 @@ import type { Connection, ConnectionEvent } from "../../src/client/connection.ts
 import type { Delivery } from "../../src/client/delivery.ts";
 import type { Sender } from "../../src/client/sender.ts";
 import type { ConnectionEndpoint } from "../../src/engine/connection.ts";
+import type { FrameTrace } from "../../src/engine/events.ts";
 import { plain } from "../../src/sasl/mechanisms.ts";
 import { acceptor, type AcceptorOptions } from "../../src/server/acceptor.ts";
 import { channelPair } from "../../src/transport/pair.ts";
@@ -477,4 +478,94 @@ test("sendAll, a writable and a readable go on across a cut", async () => {
   await time.wait(reading);
   assertEquals(seen.size, 60);
   await end(connection, time);
+});
+
+test("WSB-32: a redirect is followed where it may be, a few times in a row", async () => {
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  const send = (host: string, to: string): void => {
+    const server = acceptor({
+      environment: time,
+      onConnection: () => {
+        throw new AmqpError(condition.connectionRedirect, "Cannot serve here", { info: { "network-host": to } });
+      },
+    });
+    network.up(host, (channel) => server.accept(channel));
+  };
+  send("a", "b");
+  send("c", "c");
+  const broker = new Broker();
+  network.up("b", (channel) => broker.accept(channel));
+  const options = { environment: time, dial: network.dial };
+  const refused = await time.wait(connect("ws://a/", options));
+  await time.wait(refused.closed);
+  assertEquals((refused.error as AmqpError).condition, condition.connectionRedirect);
+  const connection = await time.wait(connect("ws://a/", { ...options, redirect: () => true }));
+  await time.wait(connection.send("q", { body: 1 }));
+  assertEquals([network.dialled, connection.state], [["a", "a", "b"], "open"]);
+  await end(connection, time);
+  const loop = await time.wait(connect("ws://c/", { ...options, redirect: () => true, reconnect: false }));
+  await time.wait(loop.closed);
+  assert(network.dialled.length < 20);
+  assertEquals(time.pending, 0);
+});
+
+test("a link is attached at the address that the peer names instead", async () => {
+  const addresses: unknown[] = [];
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  const server = acceptor({
+    environment: time,
+    onReceiver: (request) => {
+      addresses.push(request.address);
+      if (request.address === "old") {
+        throw new AmqpError(condition.linkRedirect, "Cannot take here", { scope: "link", info: { address: "new" } });
+      }
+      void request.accept().serve(() => {});
+    },
+  });
+  network.up("a", (channel) => server.accept(channel));
+  const connection = await time.wait(
+    connect("ws://a/", { environment: time, dial: network.dial, redirect: "same-host" }),
+  );
+  assertEquals(await time.wait(connection.sender("old").send({ body: 1 })), { kind: "accepted" });
+  assertEquals(addresses, ["old", "new"]);
+  await end(connection, time);
+});
+
+test("stats count messages, outcomes, bytes and reconnects over all that carried the connection", async () => {
+  const { time, network, connection } = await world();
+  const sender = connection.sender("orders");
+  for (let i = 0; i < 3; i++) await time.wait(sender.send({ body: i }));
+  const before = connection.stats();
+  network.cut("a");
+  await time.wait(connection.ready().then(() => sender.send({ body: 3 })));
+  const delivery = await time.wait(connection.receiver("orders").receive());
+  delivery.accept();
+  const { sent, accepted, rejected, received, reconnects, bytesSent, bytesReceived } = connection.stats();
+  assertEquals([sent, accepted, rejected, reconnects], [4, 4, 0, 1]);
+  assert(received >= 1 && bytesSent > before.bytesSent && bytesReceived > before.bytesReceived);
+  await end(connection, time);
+  assert(connection.stats().bytesSent >= bytesSent);
+});
+
+test("a peer that never opens is given up for its time, and says so", async () => {
+  const time = new VirtualTime();
+  const silent = { environment: time, dial: () => channelPair()[0], limits: { openTimeoutMs: 2_000 } };
+  const error = await assertRejects(() => time.wait(connect("ws://a/", silent)), TransportError, "time-out");
+  assertEquals([error.code, time.now() >= 3_000, time.pending], ["timeout", true, 0]);
+});
+
+test("connect that fails after our open says goodbye", async () => {
+  const time = new VirtualTime();
+  const frames: string[] = [];
+  const ending = new AbortController();
+  const dial = () => channelPair()[0];
+  const trace = ({ direction, body }: FrameTrace): void => void frames.push(`${direction} ${body?.kind}`);
+  const connecting = connect("ws://a/", { environment: time, dial, auth: null, trace, signal: ending.signal });
+  await time.pass(1);
+  ending.abort(new Error("enough"));
+  await assertRejects(() => time.wait(connecting), Error, "enough");
+  await time.pass(10_000);
+  assertEquals([frames, time.pending], [["out open", "out close"], 0]);
 });

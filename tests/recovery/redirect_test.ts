@@ -1,0 +1,44 @@
+import { assertEquals } from "@std/assert";
+import { AmqpError, condition } from "../../src/base/errors.ts";
+import { linkRedirectOf, redirectOf } from "../../src/recovery/redirect.ts";
+import { test } from "../harness.ts";
+
+function redirect(info: Record<string, unknown>): AmqpError {
+  return new AmqpError(condition.connectionRedirect, "Connection closed", { remote: true, info });
+}
+
+test("WSB-32, ATK-29: a redirect is followed only where it may be, and never from TLS to none", () => {
+  const from = new URL("wss://user:secret@a.example/amqp");
+  const always = (): boolean => true;
+  const to = (info: Record<string, unknown>, option: Parameters<typeof redirectOf>[2] | null = always) =>
+    redirectOf(redirect(info), from, option ?? undefined)?.href;
+  assertEquals(to({ "network-host": "b.example" }, null), undefined);
+  assertEquals(to({ "network-host": "b.example" }, "same-host"), undefined);
+  assertEquals(to({ "network-host": "a.example", port: 8443 }, "same-host"), "wss://user:secret@a.example:8443/amqp");
+  assertEquals(to({ "network-host": "b.example", path: "/other", port: 1 }), "wss://user:secret@b.example:1/other");
+  assertEquals(to({ "network-host": "::1" }), "wss://user:secret@[::1]/amqp");
+  assertEquals(to({ "network-host": "b.example", scheme: "amqps" })?.startsWith("amqps://user:secret@b.example"), true);
+  for (const scheme of ["ws", "amqp", "http", "javascript", "x y"]) {
+    assertEquals(to({ "network-host": "b.example", scheme }), undefined, scheme);
+  }
+  for (const info of [{}, { "network-host": "" }, { "network-host": 5 }, { "network-host": "b", port: 1e9 }]) {
+    assertEquals(to(info), undefined);
+  }
+  const asked: unknown[] = [];
+  to({ "network-host": "b.example" }, (target) => asked.push(target) > 1);
+  assertEquals(asked, [{ url: "wss://b.example/amqp", sameHost: false }]);
+  assertEquals(
+    redirectOf(new AmqpError(condition.notAllowed, "Cannot", { info: { "network-host": "b" } }), from, always),
+    undefined,
+  );
+});
+
+test("a link is sent to another address of the same peer only", () => {
+  const error = (info: Record<string, unknown>) =>
+    new AmqpError(condition.linkRedirect, "Link detached", { scope: "link", info });
+  assertEquals(linkRedirectOf(error({ address: "q2" }), "a", "same-host"), "q2");
+  assertEquals(linkRedirectOf(error({ address: "q2", "network-host": "a" }), "a", "same-host"), "q2");
+  assertEquals(linkRedirectOf(error({ address: "q2", "network-host": "b" }), "a", "same-host"), undefined);
+  assertEquals(linkRedirectOf(error({ address: "q2" }), "a", undefined), undefined);
+  assertEquals(linkRedirectOf(error({}), "a", "same-host"), undefined);
+});
