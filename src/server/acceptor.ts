@@ -304,7 +304,8 @@ function decide(
 ): void {
   // Its peer has given it up in the same breath, and has its answer.
   if (link.state !== "attachReceived") return;
-  if (!connection.open) return link.refuse(refusal(link.name, condition.notAllowed, "the connection is closing"));
+  // For a reason that passes: on the next connection it may be attached.
+  if (!connection.open) return link.refuse(refusal(link.name, condition.detachForced, "the connection is closing"));
   containers.takeOver(connection, link);
   const request = link.role === "sender"
     ? senderRequest(connection, link, containers)
