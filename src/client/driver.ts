@@ -196,17 +196,23 @@ export class Driver {
   }
 
   #armTimer(): void {
+    // A page in the background has its timers called late, by up to a minute; what arrives is handed over in time, so the
+    // peer's heartbeats have ours go out.
+    if (this.#environment.now() >= this.#timerDue) return this.#onTimer();
     const due = this.#endpoint.nextTimeout() ?? Infinity;
     // A deadline that moved away, as each frame moves the idle time-out, is looked at when the old one comes.
     if (due >= this.#timerDue) return;
     this.#environment.clearTimer(this.#timer);
     this.#timerDue = due;
-    this.#timer = this.#environment.setTimer(() => {
-      this.#timer = undefined;
-      this.#timerDue = Infinity;
-      this.#dispatch(this.#endpoint.tick(this.#environment.now()));
-      this.flush();
-    }, due - this.#environment.now());
+    this.#timer = this.#environment.setTimer(() => this.#onTimer(), due - this.#environment.now());
+  }
+
+  #onTimer(): void {
+    this.#environment.clearTimer(this.#timer);
+    this.#timer = undefined;
+    this.#timerDue = Infinity;
+    this.#dispatch(this.#endpoint.tick(this.#environment.now()));
+    this.flush();
   }
 }
 

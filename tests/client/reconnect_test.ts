@@ -569,3 +569,17 @@ test("connect that fails after our open says goodbye", async () => {
   await time.pass(10_000);
   assertEquals([frames, time.pending], [["out open", "out close"], 0]);
 });
+
+test("CON-7: where timers are held back, as in a page in the background, the peer's heartbeats have ours go out", async () => {
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  const server = acceptor({ environment: time, idleTimeOut: 60_000 });
+  network.up("a", (channel) => server.accept(channel));
+  const held = { ...time, now: time.now, setTimer: () => ({}), clearTimer() {}, endOfTurn: () => false };
+  const environment = { ...held, random: (bytes: Uint8Array<ArrayBuffer>) => time.random(bytes) };
+  const connection = await time.wait(connect("ws://a/", { environment, dial: network.dial, idleTimeOut: 60_000 }));
+  await time.pass(1_200_000);
+  assertEquals([connection.state, network.dialled.length, server.connections.size], ["open", 1, 1]);
+  connection.destroy(new Error("done"));
+  await server.close();
+});
