@@ -55,7 +55,7 @@ function isBrowser(): boolean {
 /** The error for what needs sockets where there are none. */
 export function noSockets(what: string): TransportError {
   const remedy = isWorkers()
-    ? "connect with dialSocket of ./workers, or by ws: or wss:"
+    ? "give connect the dialSocket of @webamqp/amqp/workers as dial, or connect by ws: or wss:"
     : isBrowser()
     ? "connect by ws: or wss: without it, to a broker or gateway that takes WebSockets"
     : "connect by ws: or wss: without it, or run on Node, Deno or Bun";

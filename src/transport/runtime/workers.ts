@@ -1,5 +1,5 @@
 /**
- * Accepts WebSockets in Cloudflare Workers.
+ * Accepts WebSockets in Cloudflare Workers, and connects by their sockets.
  *
  * A Worker may use a WebSocket only while it handles the request that it came with. What serves one connection, such as
  * an acceptor that forwards, runs anywhere; what joins several, such as a broker, belongs in a Durable Object.
@@ -8,9 +8,17 @@
  */
 
 import { TransportError } from "../../base/errors.ts";
+import { abortable, within } from "../../base/wait.ts";
+import type { Channel } from "../channel.ts";
+import { HANDSHAKE_TIMEOUT_MS, positive } from "../channel.ts";
+import { StreamChannel } from "../socket/socket.ts";
+import { readUrl } from "../url.ts";
+import { type CloudflareSocket, WorkersSocket } from "./workers_socket.ts";
 import { type Accept, admit, type UpgradeOptions } from "../websocket/upgrade.ts";
 import { webSocketChannel, type WebSocketLike } from "../websocket/standard.ts";
 
+export type { Channel, ChannelClose } from "../channel.ts";
+export type { WebSocketChannelOptions } from "../websocket/web_socket_channel.ts";
 export type { Accept, OriginPolicy, UpgradeInfo, UpgradeOptions } from "../websocket/upgrade.ts";
 
 /**
@@ -41,6 +49,75 @@ export function handler(accept: Accept, options: UpgradeOptions = {}): (request:
     };
     return new Response(null, upgrade);
   };
+}
+
+/** How {@linkcode dialSocket} connects; other options need Node's sockets and are refused. */
+export interface WorkersDialOptions {
+  /** Ends the attempt. */
+  signal?: AbortSignal | undefined;
+  /** How long connecting may take, TLS included. Default: 20,000. */
+  handshakeTimeoutMs?: number | undefined;
+  /** How long the peer's part of the end may take without any progress. Default: 5,000. */
+  closeTimeoutMs?: number | undefined;
+  /** Cannot be used: Workers trust their own authorities, and show no certificate. */
+  tls?: unknown;
+  /** Cannot be used. */
+  proxy?: unknown;
+}
+
+/**
+ * Connects by `amqp:` or `amqps:` over a socket of Cloudflare Workers, without `nodejs_compat`; to be given to `connect` or
+ * `publish` as `dial`.
+ *
+ * @example
+ * ```ts ignore
+ * import { connect } from "@webamqp/amqp";
+ * import { dialSocket } from "@webamqp/amqp/workers";
+ *
+ * const connection = await connect("amqps://user:secret@broker.example", { dial: dialSocket });
+ * ```
+ *
+ * @throws {TypeError} If the URL or an option cannot be used.
+ * @throws {TransportError} With code `"not-supported"` outside Workers, `"connect-failed"` or `"timeout"`.
+ * @throws What `signal` was aborted with.
+ */
+export async function dialSocket(url: string | URL, options: WorkersDialOptions = {}): Promise<Channel> {
+  const { hostname, port, secure } = readUrl(url, ["amqp:", "amqps:"]);
+  const { signal, closeTimeoutMs, handshakeTimeoutMs = HANDSHAKE_TIMEOUT_MS } = options;
+  positive("handshakeTimeoutMs", handshakeTimeoutMs);
+  for (const name of ["tls", "proxy"] as const) {
+    if (options[name] !== undefined) throw new TypeError(`Cannot use option "${name}": sockets of Workers have none`);
+  }
+  signal?.throwIfAborted();
+  const place = `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
+  let sockets: CloudflareSockets;
+  try {
+    // By a name that bundlers do not look up.
+    const name = "cloudflare:sockets";
+    sockets = await import(name);
+  } catch (cause) {
+    throw new TransportError("not-supported", "Cannot use sockets: runtime is not Cloudflare Workers", { cause });
+  }
+  let socket: CloudflareSocket | undefined;
+  try {
+    socket = sockets.connect({ hostname, port }, { secureTransport: secure ? "on" : "off", allowHalfOpen: true });
+    const opened = abortable(socket.opened, signal);
+    if (await within(opened, handshakeTimeoutMs)) await opened;
+    else throw new TransportError("timeout", `Cannot connect to "${place}": no answer within ${handshakeTimeoutMs} ms`);
+    return new StreamChannel(new WorkersSocket(socket), closeTimeoutMs === undefined ? {} : { closeTimeoutMs });
+  } catch (cause) {
+    socket?.close().catch(() => {});
+    if (cause instanceof TransportError || signal?.aborted) throw cause;
+    const { message } = cause as Error;
+    throw new TransportError("connect-failed", `Cannot connect to "${place}": ${message}`, { cause });
+  }
+}
+
+interface CloudflareSockets {
+  connect(
+    address: { hostname: string; port: number },
+    options: { secureTransport: "on" | "off"; allowHalfOpen: boolean },
+  ): CloudflareSocket;
 }
 
 type WebSocketPairConstructor = new () => { 0: WebSocketLike; 1: WebSocketLike & { accept(): void } };

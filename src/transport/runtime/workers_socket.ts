@@ -1,0 +1,139 @@
+/**
+ * A socket of Cloudflare Workers in the shape of those of `node:net`, so that what stands on sockets stands on it too.
+ *
+ * @module
+ */
+
+import type { Socket } from "../socket/socket.ts";
+
+/** What is used of a socket of `cloudflare:sockets`. */
+export interface CloudflareSocket {
+  /** What the peer sends. */
+  readonly readable: ReadableStream<Uint8Array>;
+  /** What is sent to the peer. */
+  readonly writable: WritableStream<Uint8Array>;
+  /** Settles when it is connected, TLS included. */
+  readonly opened: Promise<unknown>;
+  /** Drops it. */
+  close(): Promise<void>;
+}
+
+type Listener = (argument?: unknown) => void;
+
+// As Node's.
+const HIGH_WATER_BYTES = 65_536;
+
+/** Reads when somebody listens, holds back when paused, and is gone when both halves have ended. */
+export class WorkersSocket implements Socket {
+  writableLength = 0;
+  destroyed = false;
+  allowHalfOpen = true;
+  readonly #socket: CloudflareSocket;
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #listeners = new Map<string, Set<Listener>>();
+  readonly #back: Uint8Array[] = [];
+  #paused = true;
+  #pumping = false;
+  #readEnded = false;
+  #writeEnded = false;
+
+  /** Takes over a socket. */
+  constructor(socket: CloudflareSocket) {
+    this.#socket = socket;
+    this.#reader = socket.readable.getReader();
+    this.#writer = socket.writable.getWriter();
+    this.#reader.closed.catch(() => {});
+    this.#writer.closed.catch(() => {});
+  }
+
+  write(bytes: Uint8Array, written?: (error?: Error | null) => void): boolean {
+    if (this.destroyed) return false;
+    const { length } = bytes;
+    this.writableLength += length;
+    this.#writer.write(bytes).then(() => {
+      const wasFull = this.writableLength > HIGH_WATER_BYTES;
+      this.writableLength -= length;
+      written?.();
+      if (wasFull && this.writableLength <= HIGH_WATER_BYTES) this.#emit("drain");
+    }, (error) => {
+      written?.(error);
+      this.#break(error);
+    });
+    return this.writableLength <= HIGH_WATER_BYTES;
+  }
+
+  end(): void {
+    if (this.#writeEnded || this.destroyed) return;
+    this.#writeEnded = true;
+    this.#writer.close().then(() => this.#finish(), (error) => this.#break(error));
+  }
+
+  destroy(): void {
+    if (this.destroyed) return;
+    this.destroyed = true;
+    this.writableLength = 0;
+    this.#reader.cancel().catch(() => {});
+    this.#socket.close().catch(() => {});
+    Promise.resolve().then(() => this.#emit("close"));
+  }
+
+  pause(): void {
+    this.#paused = true;
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.#pump();
+  }
+
+  unshift(bytes: Uint8Array): void {
+    this.#back.unshift(bytes);
+  }
+
+  on(event: string, listener: unknown): void {
+    const listeners = this.#listeners.get(event) ?? new Set();
+    this.#listeners.set(event, listeners.add(listener as Listener));
+  }
+
+  off(event: string, listener: unknown): void {
+    this.#listeners.get(event)?.delete(listener as Listener);
+  }
+
+  async #pump(): Promise<void> {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    try {
+      while (!this.#paused && !this.destroyed && !this.#readEnded) {
+        const bytes = this.#back.shift() ?? (await this.#reader.read()).value;
+        if (bytes !== undefined) {
+          // What came while it was being paused is for whoever resumes it.
+          if (this.#paused) this.#back.push(bytes);
+          else this.#emit("data", bytes);
+        } else {
+          this.#readEnded = true;
+          this.#emit("end");
+          this.#finish();
+        }
+      }
+    } catch (error) {
+      this.#break(error as Error);
+    } finally {
+      this.#pumping = false;
+    }
+  }
+
+  #finish(): void {
+    if (this.#readEnded && this.#writeEnded) this.destroy();
+  }
+
+  #break(error: Error): void {
+    if (this.destroyed) return;
+    this.#emit("error", error);
+    this.destroy();
+  }
+
+  #emit(event: string, argument?: unknown): void {
+    for (const listener of [...this.#listeners.get(event) ?? []]) listener(argument);
+  }
+}
