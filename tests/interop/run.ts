@@ -21,6 +21,7 @@ const SUITES: Readonly<Record<string, () => Promise<{ prepare: Prepare }>>> = {
   jms: () => import("./jms.ts"),
   nginx: () => import("./nginx.ts"),
   proton: () => import("./proton.ts"),
+  "proton-python": () => import("./proton_python.ts"),
   proxies: () => import("./tunnels.ts"),
   rabbitmq: () => import("./rabbitmq.ts"),
   tshark: () => import("./tshark.ts"),
