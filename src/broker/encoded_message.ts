@@ -7,6 +7,7 @@
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { decodeAs, encodeAs, readDescriptor } from "../codec/composite.ts";
+import { messageReader } from "../codec/generous.ts";
 import { encodeMessage } from "../codec/message.ts";
 import { type CodecLimits, Reader } from "../codec/reader.ts";
 import { recall, remember } from "../codec/wire_types.ts";
@@ -79,7 +80,9 @@ export class EncodedMessage {
         const section = openSection(reader);
         if (section >= PROPERTIES) break;
         annotationsAt = bareAt;
-        if (section === HEADER) header = decodeAs(reader, "header");
+        // Some write null for a section that they have nothing to say in.
+        if (reader.generous && reader.peek() === 0x40) reader.code();
+        else if (section === HEADER) header = decodeAs(reader, "header");
         else reader.record(reader.code(), "symbol", true);
         if (section === DELIVERY_ANNOTATIONS) annotated = true;
         if (section !== MESSAGE_ANNOTATIONS) annotationsAt = reader.position;
@@ -119,6 +122,7 @@ export class EncodedMessage {
   get properties(): Properties {
     const reader = readerOf(this.#block, this.#start + this.#bareAt, this.#start + this.length, this.#limits);
     if (this.messageFormat !== 0 || reader.remaining === 0 || openSection(reader) !== PROPERTIES) return {};
+    if (reader.generous && reader.peek() === 0x40) return {};
     return decodeAs(reader, "properties");
   }
 
@@ -154,6 +158,7 @@ export class EncodedMessage {
     if (this.#annotationsAt === this.#bareAt) return Object.create(null);
     const reader = readerOf(this.#block, this.#start + this.#annotationsAt, this.#start + this.length, this.#limits);
     openSection(reader);
+    if (reader.peek() === 0x40) return Object.create(null);
     return reader.record(reader.code(), "symbol", true);
   }
 
@@ -226,7 +231,7 @@ export function tooLarge(bytes: number, largest: number, tag: Uint8Array): AmqpE
 }
 
 function readerOf(bytes: Uint8Array, start: number, end: number, limits: CodecLimits | undefined): Reader {
-  const reader = new Reader(bytes, limits, "delivery");
+  const reader = messageReader(bytes, limits);
   reader.window(start, end);
   reader.subject = "message";
   return reader;
