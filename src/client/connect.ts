@@ -129,6 +129,17 @@ function connectKinds(): OptionKinds<ConnectOptions> {
   };
 }
 
+const RECONNECT_KINDS: OptionKinds<ReconnectOptions> = {
+  initialDelayMs: "number",
+  maxDelayMs: "number",
+  maxAttempts: "number",
+  timeoutMs: "number",
+  shuffle: "boolean",
+  initial: "boolean",
+  maxPending: "number",
+  maxPendingBytes: "number",
+};
+
 /** What {@linkcode publish} takes. */
 export interface PublishOptions extends Omit<ConnectOptions, "reconnect" | "claims">, Pick<SendOptions, "settled"> {
   /** How further attempts are made while there is time; false makes one only. Default: `{}`. */
@@ -177,7 +188,10 @@ export async function connect(
     options.telemetry?.(connection);
     return await opened(await withClaims(connection, options), undefined, signal);
   }
-  if (reconnect) checkRetry(reconnect);
+  if (reconnect) {
+    checkOptions("connect", { reconnect }, { reconnect: RECONNECT_KINDS });
+    checkRetry(reconnect);
+  }
   signal?.throwIfAborted();
   const policy = reconnect === false ? undefined : reconnect ?? {};
   const urls = await urlsOf(where);

@@ -583,3 +583,36 @@ test("CON-7: where timers are held back, as in a page in the background, the pee
   connection.destroy(new Error("done"));
   await server.close();
 });
+
+test("options of reconnecting that do not exist, or are out of range, are refused by name", async () => {
+  const connecting = (reconnect: unknown) => () => connect("ws://a/", { reconnect } as ConnectOptions);
+  await assertRejects(connecting({ maxAttempt: 3 }), TypeError, '"maxAttempts" is meant');
+  await assertRejects(connecting({ initial: 1 }), TypeError, '"reconnect.initial"');
+  await assertRejects(connecting({ maxDelayMs: -1 }), RangeError, '"maxDelayMs"');
+  await assertRejects(connecting("always"), TypeError, '"reconnect"');
+  await assertRejects(() => connect([]), TypeError, "list");
+});
+
+test("a request goes on across a cut", async () => {
+  const { time, network, connection, brokers } = await world({}, ["a"]);
+  const broker = brokers.get("a")!;
+  const service = await time.wait(connect("ws://s/", {
+    environment: time,
+    dial: () => {
+      const [near, far] = channelPair();
+      broker.accept(far);
+      return near;
+    },
+  }));
+  let asked = 0;
+  void service.receiver("service").serve(async ({ message }) => {
+    if (++asked === 2) network.cut("a");
+    await service.send(message.properties!.replyTo!, {
+      body: message.body,
+      properties: { correlationId: message.properties!.messageId },
+    }).catch(() => {});
+  });
+  for (let i = 0; i < 4; i++) assertEquals((await time.wait(connection.request("service", { body: i }))).body, i);
+  await time.wait(service.close());
+  await end(connection, time);
+});
