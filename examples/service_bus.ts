@@ -201,7 +201,8 @@ export function serviceBus(
   const granted = new WeakMap<Connection, Set<string>>();
 
   function find(connection: Connection, address: string): Queue {
-    const name = address.toLowerCase().replace(/\/\$management$/, "");
+    // Some give the whole URL.
+    const name = address.toLowerCase().replace(/^\w+:\/\/[^/]+\//, "").replace(/\/\$management$/, "");
     const entity = name.replace(/\/\$deadletterqueue$/, "");
     const allowed = [...granted.get(connection) ?? []].some((audience) =>
       audience.toLowerCase().includes(`/${entity}`)
@@ -219,8 +220,9 @@ export function serviceBus(
       replies.set(connection, known);
       if (address !== "$cbs") find(connection, address);
       const to = attach.target?.kind === "target" ? attach.target.address : undefined;
-      // Some name no target, and mean the link.
-      known.set(to ?? attach.name, request.accept());
+      // Some clients have answers sent to the link's target, some to the link by its name, some say nothing.
+      const sender = request.accept();
+      for (const name of [to, attach.name, address]) if (name !== undefined) known.set(name, sender);
       return;
     }
     const queue = find(connection, address);
@@ -261,11 +263,11 @@ export function serviceBus(
 
   async function answer(
     connection: Connection,
-    { message }: Delivery,
+    { message, receiver }: Delivery,
     status: number,
     body: Body = null,
   ): Promise<void> {
-    const sender = replies.get(connection)?.get(message.properties?.replyTo ?? "");
+    const sender = replies.get(connection)?.get(message.properties?.replyTo ?? receiver.address ?? "");
     await sender?.send({
       properties: { correlationId: message.properties?.messageId },
       applicationProperties: {
