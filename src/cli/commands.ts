@@ -68,6 +68,7 @@ export const connectionFlags: Readonly<Record<string, Flag>> = {
   ca: { value: "FILE", help: "Certificate authorities to trust, in PEM" },
   cert: { value: "FILE", help: "Client certificate in PEM" },
   key: { value: "FILE", help: "Its private key in PEM" },
+  reconnect: { help: "Connect anew when the connection is lost" },
   trace,
   view,
 };

@@ -69,6 +69,8 @@ export async function connectOptions(flags: Flags): Promise<ConnectOptions> {
   const containerId = flags.text("container"), hostname = flags.text("hostname");
   const auth = mechanism(flags);
   return {
+    // A program that calls this one learns by the exit code that the broker has gone.
+    ...(!flags.on("reconnect") && { reconnect: false }),
     ...(auth !== undefined && { auth }),
     ...(containerId !== undefined && { containerId }),
     ...(hostname !== undefined && { hostname }),

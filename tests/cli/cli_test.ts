@@ -143,7 +143,7 @@ test("cli: exit codes and errors say what to do", async () => {
     [["send", url, "orders", "x", "--file", "y"], 2, "messages come from one of"],
     [["send", url, "orders", "x", "-s", "sbject=1"], 2, "is not one of durable"],
     [["send", url, "orders", "x", "-n", "some"], 2, '--count "some" is not a whole number'],
-    [["send", "sb://example", "orders", "x"], 2, "ws:"],
+    [["send", "sb://example", "orders", "x"], 2, "azure"],
     [["send", url, "nowhere", "x"], 1, "nowhere"],
     [["send", url.replace("hunter2", "guess"), "orders", "x"], 1, "auth"],
     [["send", "ws://user:hunter2@127.0.0.1:1", "orders", "x"], 1, "127.0.0.1:1"],
@@ -213,7 +213,7 @@ test("cli: broker with users and queues, told by the line it prints, ended by a 
   const broker = start(["broker", "--listen", "0", "--user", "shop:secret", "--queue", "orders", "--json"]);
   const { port } = JSON.parse(await broker.line());
   const url = `ws://shop:secret@127.0.0.1:${port}`;
-  await using connection = await connect(url);
+  await using connection = await connect(url, { reconnect: false });
   await connection.sender("orders").send({ body: "x" });
   const refused = await run(["send", url, "other", "x"]);
   assertEquals(refused.status, 1);
@@ -221,6 +221,20 @@ test("cli: broker with users and queues, told by the line it prints, ended by a 
   assertEquals((await broker.result).status, 0);
   await connection.closed;
   assertEquals((connection.error as AmqpError).condition, condition.connectionForced);
+});
+
+test("cli: a connection that is lost ends it, with --reconnect it goes on", async () => {
+  const served = await serve();
+  for (const queue of ["a", "b"]) await run(["send", served.url, queue, "x"]);
+  const receiving = start(["receive", served.url, "a"]);
+  const patient = start(["receive", served.url, "b", "--reconnect"]);
+  await Promise.all([receiving.line(), patient.line()]);
+  await served[Symbol.asyncDispose]();
+  const { status, err } = await receiving.result;
+  assertEquals(status, 1);
+  assertMatch(err, /webamqp: /);
+  patient.signal("SIGINT");
+  assertEquals((await patient.result).status, 0);
 });
 
 test("cli: gateway joins a WebSocket and TCP", async () => {
