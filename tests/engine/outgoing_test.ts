@@ -219,3 +219,50 @@ function acceptFirst(link: SenderEndpoint | ReceiverEndpoint): void {
   link.sendAttach({ source, target, rcvSettleMode: "first" });
   link.accepted();
 }
+
+test("FLW-2: a delivery that is written in part has used its credit, those behind it count against the rest", () => {
+  const limits = { maxFrameSize: 512, session: { incomingWindow: 1 } };
+  const pair = Pair.opened({ cut: "whole", firstId: 0 }, { client: limits, server: limits });
+  const [sender, receiver] = pair.sender(pair.begin());
+  receiver.flow({ linkCredit: 3 });
+  pair.run();
+  const release = pair.hold(pair.client);
+  const begun = sendOn(sender, tag(1), payload(2_000));
+  pair.run();
+  assert(begun.id !== undefined && !begun.sent);
+  assertEquals([sender.linkCredit, sender.sendable, sender.queued], [2, 2, 1]);
+  sendOn(sender, tag(2), payload(1));
+  assertEquals([sender.linkCredit, sender.sendable, sender.queued], [2, 1, 2]);
+  release();
+  pair.run();
+  assertEquals(pair.server.take("delivery").length, 2);
+});
+
+test("DSP-4: a sender that settles first leaves nothing behind, on either side", () => {
+  const pair = Pair.opened({ cut: "whole", firstId: 0 });
+  const [sender, receiver] = pair.sender(pair.begin());
+  receiver.flow({ linkCredit: 2 });
+  pair.run();
+  const delivery = sendOn(sender, tag(1), payload(1));
+  pair.run();
+  delivery.settle();
+  pair.run();
+  const told = pair.server.one("disposition");
+  assertEquals([told.settled, told.state], [true, undefined]);
+  assertEquals([sender.session.unsettledCount, receiver.session.unsettledCount], [0, 0]);
+  assertEquals([sender.outgoing.size, receiver.unsettled.size], [0, 0]);
+  // The tag is free again.
+  sendOn(sender, tag(1), payload(1));
+  pair.run();
+  assertEquals(pair.server.take("delivery").length, 2);
+});
+
+test("FRM-4: a transfer in a frame of another type than AMQP's ends the connection", () => {
+  const script = Script.begun();
+  script.send(attach({ role: "sender" }));
+  (script.one("attachRequested").link as ReceiverEndpoint).flow({ linkCredit: 5 });
+  script.rest();
+  script.send(transfer(0), { payload: payload(10), type: 1 });
+  assertEquals(script.expect("close").error?.condition, "amqp:decode-error");
+  assertEquals(script.take("delivery"), []);
+});
