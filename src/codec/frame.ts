@@ -77,6 +77,9 @@ export function endFrame(writer: Writer, start: number): void {
   writer.overwrite32(writer.length - start, start);
 }
 
+// A piece of one byte takes some two hundred in memory.
+const MAX_PIECES = 64;
+
 /**
  * Cuts a stream of bytes into protocol headers and frames.
  *
@@ -131,6 +134,20 @@ export class FrameDecoder {
     if (bytes.length === 0) return;
     this.#pieces.push(bytes);
     this.#buffered += bytes.length;
+    // Only while nobody reads, as while credentials are looked up: what comes byte by byte is to cost what it weighs.
+    if (this.#pieces.length > MAX_PIECES + (this.#buffered >> 6)) this.#join();
+  }
+
+  // All but the first piece, which readers may be bound to.
+  #join(): void {
+    const pieces = this.#pieces.splice(1);
+    const joined = new Uint8Array(pieces.reduce((length, piece) => length + piece.length, 0));
+    let at = 0;
+    for (const piece of pieces) {
+      joined.set(piece, at);
+      at += piece.length;
+    }
+    this.#pieces.push(joined);
   }
 
   /**
