@@ -168,3 +168,20 @@ test("TYP-5: a list whose items all have one type keeps it, also when it is chan
   const mixed = decode("c0 08 04 54 01 54 02 41 52 03") as number[];
   assertEquals(written((writer) => writer.value(mixed)), compact("c0 08 04 54 01 54 02 41 52 03"));
 });
+
+test("MSG-2: several data sections are by the letter", () => {
+  assertEquals(decodeMessage(wire("00 53 75 a0 01 01 00 53 75 a0 01 02"), strict).bytes(), Uint8Array.of(1, 2));
+});
+
+test("MSG-3: a property that came as a number and is text now is written as text", () => {
+  const message = read(`00 53 73 ${sized("c0", 1, "52 07")} ${body}`);
+  message.properties!.messageId = "7";
+  assertWrittenBack(message, `00 53 73 ${sized("c0", 1, "a1 01 37")} ${body}`);
+});
+
+test("ATK-3: sections are passed over as deep as values may nest, and no deeper", () => {
+  const nested = (depth: number): Uint8Array =>
+    wire(`${body} 00 53 78 ${"00 ".repeat(depth)} 40 ${"40".repeat(depth)} 00 53 70 45`);
+  assertEquals(sectionsInOrder(nested(32)).length, nested(32).length);
+  assertThrows(() => sectionsInOrder(nested(33)), AmqpError, "descriptors nest deeper than 32");
+});
