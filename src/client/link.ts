@@ -103,6 +103,14 @@ export abstract class Link extends Lifetime {
     // The node stands at the side that accepted the link, and that side's attach says which it is.
     const attach = accepted ? local : remote ?? local ?? this.#terms;
     const terminus = (this.role === "sender") === accepted ? attach?.source : attach?.target;
+    const named = terminus && "address" in terminus ? terminus.address : undefined;
+    // A peer that ends the link at once names none.
+    return named ?? (accepted || attach === this.#terms ? undefined : this.#asked);
+  }
+
+  // What was asked for; nothing where the peer makes up the address.
+  get #asked(): string | undefined {
+    const terminus = this.role === "sender" ? this.#terms?.target : this.#terms?.source;
     return terminus && "address" in terminus ? terminus.address : undefined;
   }
 

@@ -625,7 +625,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
       this.#paused = false;
       this.#topUp();
     }
-    if (this.#patience === undefined && this.credit === 0 && this.usable) this.#watchCredit();
+    if (this.#patience === undefined && this.credit === 0) this.#watchCredit();
     return waiting;
   }
 

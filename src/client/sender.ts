@@ -163,7 +163,9 @@ export class Sender extends Link {
     options: DeliveryOptions,
     listener: SendListener,
   ): OutgoingDelivery {
-    const payload = "read" in message ? message : this.#encode(message);
+    const payload = typeof message === "object" && message !== null && "read" in message
+      ? message
+      : this.#encode(message);
     this.connection.admit("length" in payload ? payload.length : 0);
     const delivery = this.#outgoing.push(payload, options);
     delivery.context = listener;

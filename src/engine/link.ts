@@ -162,6 +162,13 @@ export abstract class LinkEndpoint implements FrameEndpoint {
     this.handle = handle;
   }
 
+  /** The node in an error: its address, where it has one, otherwise the link's name. */
+  get node(): string {
+    const attach = this.local ?? this.remote;
+    const terminus = this.role === "sender" ? attach?.target : attach?.source;
+    return quote((terminus && "address" in terminus ? terminus.address : undefined) ?? this.name);
+  }
+
   /** In force once attached: the sender's word counts [transport 2.6.6]. */
   get sndSettleMode(): SenderSettleMode {
     return (this.role === "sender" ? this.local : this.remote)?.sndSettleMode ?? "mixed";
@@ -281,7 +288,7 @@ export abstract class LinkEndpoint implements FrameEndpoint {
   /** Takes the peer's detach, and answers it. */
   receiveDetach(detach: Detach): void {
     const closed = detach.closed ?? false;
-    const error = detach.error && fromErrorFields(detach.error, `Link ${quote(this.name)} detached`, "link");
+    const error = detach.error && fromErrorFields(detach.error, `Link of ${this.node} detached`, "link");
     // Gone before we answered: the answer is owed all the same.
     if (this.state === "attachReceived") this.#answerWithoutTerminus();
     if (this.state === "detached") return;

@@ -6,7 +6,6 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
-import { quote } from "../base/text.ts";
 import { MAX_UINT } from "../codec/checks.ts";
 import type { Attach, DeliveryState, Fields, Flow } from "../codec/types.ts";
 import { LinkEndpoint, type LinkEvent, type LinkOutput, type LinkSession } from "./link.ts";
@@ -226,6 +225,6 @@ export class SenderEndpoint extends LinkEndpoint implements Attachment {
   }
 
   #refusal(symbol: string, state: string): AmqpError {
-    return new AmqpError(symbol, `Cannot send on link ${quote(this.name)}: ${state}`, { scope: "delivery" });
+    return new AmqpError(symbol, `Cannot send to ${this.node}: ${state}`, { scope: "delivery" });
   }
 }
