@@ -33,7 +33,7 @@ export class QueuedMessage implements Ranked {
   /** {@inheritDoc before} */
   after: QueuedMessage | undefined;
 
-  // A whole number, 0 for never: others take an object of their own each.
+  // A whole number, none later than its time, 0 for never: others take an object of their own each.
   readonly #expires: number;
   #acquired = false;
   #failures = 0;
@@ -43,7 +43,7 @@ export class QueuedMessage implements Ranked {
   /** Puts a message that expires then into a queue. */
   constructor(encoded: EncodedMessage, expires: number) {
     this.encoded = encoded;
-    this.#expires = expires === Infinity ? 0 : Math.max(1, Math.round(expires));
+    this.#expires = expires === Infinity ? 0 : Math.max(1, Math.floor(expires));
   }
 
   /** When it expires, by the broker's clock; Infinity for never. */
