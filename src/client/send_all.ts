@@ -72,9 +72,11 @@ export class FlightSink {
   }
 
   /** Sends one message, and waits until there is room for the next. */
-  write(message: Message | Uint8Array): Promise<void> {
+  async write(message: Message | Uint8Array): Promise<void> {
     this.#flight.send(message, {});
-    return this.#flight.room();
+    await this.#flight.room();
+    // Otherwise the stream would refuse what its writer does next with a TypeError, before it tells of the failure.
+    this.#flight.check();
   }
 
   /** Waits for all outcomes. */
@@ -171,6 +173,11 @@ export class Flight implements SendListener {
     this.#sender.flights.delete(this);
   }
 
+  /** Throws the first failure, if one has failed. */
+  check(): void {
+    if (this.failed) throw this.#error;
+  }
+
   /** Notes a failure. */
   fail(error: unknown): void {
     if (this.failed) return;
@@ -200,7 +207,7 @@ export class Flight implements SendListener {
     // That the link begins to close changes nothing any more.
     this.leave();
     if (this.size > 0) await new Promise<void>((resolve) => this.#finish = resolve);
-    if (this.failed) throw this.#error;
+    this.check();
     return result;
   }
 

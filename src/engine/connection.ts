@@ -41,6 +41,8 @@ export * from "./options.ts";
 
 // What a unit of a frame's weight takes in memory, at most.
 const WEIGHT_BYTES = 32;
+// A peer that refuses a link detaches it right behind its answer; one that has not by then has accepted it.
+const CONFIRM_AFTER_MS = 1_000;
 
 /** One end of a connection, either role. */
 export class ConnectionEndpoint implements SessionConnection {
@@ -65,6 +67,8 @@ export class ConnectionEndpoint implements SessionConnection {
   readonly #decoder: FrameDecoder;
   readonly #output: Output;
   #events: EngineEvent[] = [];
+  // Links whose attach was answered without a terminus.
+  #unconfirmed: { readonly link: LinkEndpoint; readonly at: number }[] | undefined;
   // What is wrong with the peer's open, until it is known whether its close comes right behind: so Broker-J refuses, with an
   // open of zeros, and it is the close that tells why.
   #openFault: AmqpError | undefined;
@@ -262,12 +266,18 @@ export class ConnectionEndpoint implements SessionConnection {
    * It moves with each `receive`, `transmit` and `tick`, and may lie further ahead than a timer of the platform reaches.
    */
   nextTimeout(): number | undefined {
-    return this.#clock.next(this.#output.writer.length > 0);
+    const next = this.#clock.next(this.#output.writer.length > 0);
+    const first = this.#unconfirmed?.[0];
+    return first === undefined ? next : Math.min(first.at, next ?? Infinity);
   }
 
   /** Does what is due by time: keep-alive, idle time-out, an answer that never came. */
   tick(now: number): EngineEvent[] {
     this.#clock.set(now);
+    while (this.#unconfirmed !== undefined && this.#unconfirmed[0]!.at <= now) {
+      this.#unconfirmed.shift()!.link.confirm();
+      if (this.#unconfirmed.length === 0) this.#unconfirmed = undefined;
+    }
     switch (this.#clock.due(this.#output.writer.length > 0)) {
       case "open":
         this.#finish(
@@ -347,6 +357,11 @@ export class ConnectionEndpoint implements SessionConnection {
   /** Notes that so much is not kept any more; for sessions. */
   release(bytes: number): void {
     this.#kept.give(bytes);
+  }
+
+  /** Confirms a link in a while, unless the peer has detached it by then; for sessions. */
+  awaitConfirmation(link: LinkEndpoint): void {
+    (this.#unconfirmed ??= []).push({ link, at: this.#clock.now + CONFIRM_AFTER_MS });
   }
 
   /** Drops a session that has ended both ways; for sessions. */
@@ -531,6 +546,7 @@ export class ConnectionEndpoint implements SessionConnection {
   }
 
   #finish(error: Error | undefined): void {
+    this.#unconfirmed = undefined;
     this.state = "end";
     this.#clock.over();
     this.#report(error);

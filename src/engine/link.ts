@@ -121,6 +121,8 @@ export interface LinkSession extends Endpoint {
   blame(link: LinkEndpoint): void;
   /** Expects the peer's attach for a link that attaches again in order to close; false when its name is taken by then. */
   expectAgain(link: LinkEndpoint): boolean;
+  /** Confirms the link in a while, unless the peer has detached it by then. */
+  awaitConfirmation(link: LinkEndpoint): void;
   /** Notes that something was put off. */
   markDirty(): void;
   /** Counts a delivery that begins to arrive on a link that takes no more. */
@@ -272,7 +274,8 @@ export abstract class LinkEndpoint implements FrameEndpoint {
     this.#attachPending = true;
     // A terminus that is missing from the answer announces the detach that refuses the link [transport 2.6.3].
     const refused = this.role === "sender" ? attach.target === undefined : attach.source === undefined;
-    if (!refused) this.confirm();
+    if (refused) this.session.awaitConfirmation(this);
+    else this.confirm();
   }
 
   /**
@@ -328,10 +331,10 @@ export abstract class LinkEndpoint implements FrameEndpoint {
   protected abstract onStop(): void;
 
   /**
-   * Reports, once, that the peer accepted our attach: by its answer, or by using the link after all. Peers built on rhea
-   * answer without a terminus unless they are told to name one.
+   * Reports, once, that the peer accepted our attach: by its answer, by using the link after all, or by not detaching it for a
+   * while. Peers built on rhea answer without a terminus unless they are told to name one.
    */
-  protected confirm(): void {
+  confirm(): void {
     if (!this.#attachPending || this.state !== "attached") return;
     this.#attachPending = false;
     this.session.emit({ kind: "attached", link: this });

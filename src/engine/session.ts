@@ -86,6 +86,8 @@ export interface SessionConnection extends Endpoint, OutputConnection {
   keep(): number;
   /** Notes that so much is not kept any more. */
   release(bytes: number): void;
+  /** Confirms the link in a while, unless the peer has detached it by then. */
+  awaitConfirmation(link: LinkEndpoint): void;
   /** Notes that a session has something put off to write. */
   markDirty(): void;
   /** Drops a session that has ended both ways. */
@@ -339,6 +341,11 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     this.#handles.delete(link);
     this.#kept -= link.kept;
     this.connection.release(link.kept);
+  }
+
+  /** Confirms a link in a while, unless the peer has detached it by then. */
+  awaitConfirmation(link: LinkEndpoint): void {
+    this.connection.awaitConfirmation(link);
   }
 
   /** Notes that a link ends with an error. */

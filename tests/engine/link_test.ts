@@ -4,6 +4,7 @@ import type { EngineEvent } from "../../src/engine/events.ts";
 import { test } from "../harness.ts";
 import { Pair, payload, scenario, type Side, tag } from "./pair.ts";
 import { accept } from "../../src/engine/accept.ts";
+import { ReceiverEndpoint } from "../../src/engine/receiver.ts";
 import { attachLink, sendOn } from "./endpoint.ts";
 import { attach, begin, checkError, flow, Script, transfer } from "./script.ts";
 
@@ -612,4 +613,18 @@ test("ATK-8: links that attach and detach by the thousand leave nothing behind, 
   script.rest();
   script.send(attach({ role: "sender", name: "10", handle: 10 }));
   script.closedWith(condition.framingError, "above 9");
+});
+
+test("LNK-4: an answer without a terminus counts as accepted when no detach follows for a second", () => {
+  const script = Script.opened({ role: "client" });
+  const session = script.endpoint.begin();
+  script.send(begin({ remoteChannel: 0 }));
+  session.attach(ReceiverEndpoint, { name: "quiet", source: { kind: "source", address: "q" } });
+  script.send(attach({ name: "quiet", role: "sender", source: undefined, target: undefined }));
+  assertEquals(script.take("attached"), []);
+  assertEquals(script.endpoint.nextTimeout(), script.now + 1_000);
+  script.tick(script.now + 999);
+  assertEquals(script.take("attached"), []);
+  script.tick(script.now + 1);
+  assertEquals(script.take("attached").length, 1);
 });

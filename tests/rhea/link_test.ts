@@ -132,7 +132,7 @@ test("LNK-12: a link that a rhea server closes while it is used ends what waits 
   server.container.on("message", ({ receiver }) => {
     if (++count === 2) receiver!.close({ condition: "amqp:resource-deleted", description: "queue is gone" });
   });
-  await using connection = await connect(server.url);
+  await using connection = await connect(server.url, { reconnect: false });
   const sender = connection.sender("q");
   const results = await Promise.allSettled([1, 2, 3].map((body) => sender.send({ body })));
   const errors = results.map((result) => (result as PromiseRejectedResult).reason as AmqpError);
@@ -198,7 +198,7 @@ test("SES-5: a session that a rhea server ends fails its links; others and the c
 test("CON-10, WSB-24: a connection that a rhea server closes with an error ends with it", async () => {
   await using server = await rheaServer();
   const opened = once(server.container, "connection_open");
-  const connection = await connect(server.url);
+  const connection = await connect(server.url, { reconnect: false });
   const receiver = connection.receiver("q");
   const waiting = receiver.receive().catch((error) => error);
   (await opened).connection.close({ condition: "amqp:connection:forced", description: "maintenance" });

@@ -104,7 +104,7 @@ test("TRM-2: requests that wait fail when a rhea responder takes the reply node 
     if (body === "go") nodes.get("reply-0")!.close({ condition: "amqp:resource-deleted", description: "gone" });
     else if (body === "answer") reply({ correlation_id: message_id, body });
   });
-  await using connection = await connect(server.url);
+  await using connection = await connect(server.url, { reconnect: false });
   const ends = await Promise.allSettled(["wait", "go"].map((body) => connection.request("service", { body })));
   for (const end of ends) {
     const { reason } = end as PromiseRejectedResult;

@@ -111,7 +111,9 @@ for (const rcv of RCV_MODES) {
   const told = rcv === "first" ? ["accepted", "settled"] : ["accepted unsettled"];
 
   test(`DSP-2, DSP-3: a rhea server to our client, rcv-settle-mode ${rcv}`, async () => {
-    await using server = await rheaServer({ sender_options: { treat_modified_as_released: false } });
+    // What is in force is what both sides name.
+    const options = { treat_modified_as_released: false, rcv_settle_mode: rcv === "first" ? 0 : 1 };
+    await using server = await rheaServer({ sender_options: options });
     const heard: string[] = [];
     server.container.on("sender_open", ({ sender }) => {
       sendAll(sender!, [{ body: 1 }, { body: 2 }]);
