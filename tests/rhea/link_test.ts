@@ -9,7 +9,7 @@ test("LNK-4: a rhea server that names no terminus in its answer has accepted onc
   await using connection = await connect(server.url);
   const sender = connection.sender("q");
   await sender.ready();
-  assertEquals([sender.remote?.target, sender.address], [undefined, undefined]);
+  assertEquals([sender.remote?.target, sender.address], [undefined, "q"]);
   const receiver = connection.receiver("q");
   await receiver.ready();
   assertEquals((await receiver.receive()).message.body, 1);
