@@ -407,6 +407,8 @@ export class World {
           condition.detachForced,
           condition.internalError,
           condition.stolen,
+          // An attach that waited for the peer's open, which then took smaller frames.
+          condition.frameSizeTooSmall,
         ]);
       case "credit":
       case "sent":
