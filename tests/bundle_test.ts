@@ -9,12 +9,13 @@ import { bundle, firstLoad, gzipSize } from "./bundle.ts";
 import { test } from "./harness.ts";
 
 /**
- * What a page may pay for both ways of being a client, in bytes on the wire, connections that come back included; each
- * runtime packs a little differently.
+ * What a page may pay for both ways of being a client, in bytes on the wire: what they cost now and a little air, for each
+ * runtime packs a little differently. The design asks for 45,000, and 36,000 for publishing alone: reconnecting, checks of
+ * options and messages, and texts that say what to do have taken more, and are to be made tighter or loaded later.
  */
-const LIMIT = 56_000;
+const LIMIT = 55_300;
 /** The same for publishing one message, as an edge function does, which needs nothing of what receives. */
-const PUBLISH_LIMIT = 43_000;
+const PUBLISH_LIMIT = 41_400;
 
 const client = firstLoad(`export { connect, publish } from "./mod.ts";`);
 const publisher = firstLoad(`export { publish } from "./mod.ts";`);
