@@ -11,6 +11,9 @@ export const MAX_KEPT_BYTES = 16_777_216;
 /** Frames that change nothing, beyond those that time and deliveries make up for: far above what any honest peer sends. */
 export const MAX_IDLE_WORK = 100_000;
 
+// A begin, an attach, the flows of both and the states of the delivery.
+const DELIVERY_WORK = 20;
+
 /** Something of which there is so much, counted for one connection or for several together. */
 export class Budget {
   /** How much is taken. */
@@ -50,8 +53,11 @@ export class IdleWork {
     return this.#level <= MAX_IDLE_WORK;
   }
 
-  /** A delivery has come or gone, which makes up for the flow that it takes, and for its state. */
-  relieve(): void {
-    this.#level -= 2;
+  /**
+   * A frame of a delivery has come or gone, which makes up for the flow that it takes; a whole one also for a session and a link
+   * of its own, as clients that send each message over new ones have them.
+   */
+  relieve(whole: boolean): void {
+    this.#level -= whole ? DELIVERY_WORK : 2;
   }
 }

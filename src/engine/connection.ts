@@ -483,6 +483,7 @@ export class ConnectionEndpoint implements SessionConnection {
   #receiveOpen(open: Open, channel: number): void {
     if (channel !== 0) throw new AmqpError(condition.framingError, `Cannot take open: channel is ${channel}, not 0`);
     this.state = this.#next("receiveOpen");
+    this.keep();
     this.remote = open;
     const { maxFrameSize, channelMax, idleTimeOut } = withDefaults(open);
     if (maxFrameSize < MIN_MAX_FRAME_SIZE) {

@@ -186,6 +186,11 @@ export abstract class LinkEndpoint implements FrameEndpoint {
     return both ? "second" : "first";
   }
 
+  /** Whether deliveries and flows of the peer are for this link, rather than to be dropped. */
+  get takes(): boolean {
+    return this.state === "attached" || this.state === "attachReceived";
+  }
+
   /** Whether flows of the link go out now. */
   get flows(): boolean {
     return this.state !== "attachReceived" && !(this.#patient && this.state === "attachSent");

@@ -127,9 +127,7 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
 
   /** Takes one transfer of this link [transport 2.7.5]; for sessions. */
   override receiveTransfer(transfer: Transfer, payload: Uint8Array): void {
-    if (this.state !== "attached" && this.state !== "attachReceived") {
-      return super.receiveTransfer(transfer, payload);
-    }
+    if (!this.takes) return super.receiveTransfer(transfer, payload);
     this.confirm();
     const begun = this.#arriving;
     if (begun !== undefined && !begun.goesOn(transfer)) {

@@ -433,12 +433,14 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
       throw this.#fault(condition.windowViolation, "Cannot take transfer: incoming window is 0");
     }
     this.output.received();
-    this.connection.idleWork.relieve();
     const link = this.#handles.get(transfer.handle);
     if (link === undefined) throw this.#unattached(transfer.handle, "transfer");
     if (link.role === "sender") {
       throw this.#fault(condition.notAllowed, `Cannot take transfer: we are the sender on link ${quote(link.name)}`);
     }
+    // What is given up or dropped brings nothing on.
+    if (transfer.aborted || !link.takes) this.connection.spend(1);
+    else this.connection.idleWork.relieve(!transfer.more);
     link.receiveTransfer(transfer, payload);
   }
 
@@ -449,7 +451,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     const link = this.#handles.get(flow.handle);
     if (link === undefined) throw this.#unattached(flow.handle, "flow");
     // A receiver may give credit without waiting for our attach.
-    if (link.state !== "attached" && link.state !== "attachReceived") return;
+    if (!link.takes) return;
     link.receiveFlow(flow);
     if (flow.echo) this.output.queueFlow(link);
   }

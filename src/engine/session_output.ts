@@ -201,14 +201,15 @@ export class SessionOutput {
       throw error instanceof AmqpError ? new Fault(link, error) : error;
     }
     this.windows.sent();
-    connection.idleWork.relieve();
     if (first) {
       link.begin(delivery, this.#nextDeliveryId);
       this.#nextDeliveryId = add(this.#nextDeliveryId, 1);
       if (!delivery.sentSettled && !aborted) settlement.sent(delivery);
     }
     delivery.offset += written;
-    if (written < rest.length || (transfer.more && !aborted)) return;
+    const whole = written === rest.length && (!transfer.more || aborted);
+    connection.idleWork.relieve(whole);
+    if (!whole) return;
     link.finish(delivery);
   }
 }

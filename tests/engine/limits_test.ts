@@ -6,7 +6,7 @@ import { Budget, MAX_IDLE_WORK } from "../../src/engine/budgets.ts";
 import type { ReceiverEndpoint } from "../../src/engine/receiver.ts";
 import type { SenderEndpoint } from "../../src/engine/sender.ts";
 import { test } from "../harness.ts";
-import { payload } from "./pair.ts";
+import { acceptLinks, payload } from "./pair.ts";
 import { attach, begin, checkError, flow, frame, Script, transfer } from "./script.ts";
 
 function links({ endpoint }: Script): number {
@@ -152,6 +152,7 @@ test("ATK-36: a disposition for each of very many deliveries has no ceiling", ()
 
 test("ATK-8: what is kept of begins and attaches is counted, and free again with them", () => {
   const script = Script.begun();
+  script.cut = "whole";
   const properties = { text: "x".repeat(100_000) };
   for (let round = 0; round < 8; round++) {
     for (let handle = 0; handle < 40; handle++) {
@@ -167,4 +168,65 @@ test("ATK-8: what is kept of begins and attaches is counted, and free again with
   }
   script.rest();
   checkError(script.one("closed").error, { condition: condition.resourceLimitExceeded, scope: "connection" });
+});
+
+test("ATK-35: the peer's open is kept as well, and counts against what its begins and attaches may take", () => {
+  const properties = { text: "x".repeat(120_000) };
+  const attachesOf = (openProperties: object): number => {
+    const script = Script.opened({ role: "server" }, openProperties);
+    script.cut = "whole";
+    script.send(begin());
+    let count = 0;
+    for (; script.endpoint.state === "opened"; count++) {
+      script.send(attach({ role: "sender", name: `link ${count}`, handle: count, properties }));
+    }
+    checkError(script.one("closed").error, { condition: condition.resourceLimitExceeded, scope: "connection" });
+    return count;
+  };
+  assertEquals(attachesOf({}) - attachesOf({ properties }), 1);
+});
+
+test("ATK-8: clients that send each message over a session and a link of its own have no ceiling", () => {
+  const script = Script.opened({ role: "server" });
+  const rounds = MAX_IDLE_WORK / 5;
+  const incoming = { nextIncomingId: 0, incomingWindow: 1_000 };
+  const first = concat([frame(begin()), frame(attach({ role: "sender" }))]);
+  const second = concat([
+    frame(flow({ ...incoming, echo: true })),
+    frame(transfer(0), { payload: payload(1) }),
+    frame({ kind: "disposition", role: "sender", first: 0, settled: true }),
+    frame({ kind: "detach", handle: 0, closed: true }),
+    frame({ kind: "end" }),
+  ]);
+  script.cut = "whole";
+  script.onevent = (event) => {
+    acceptLinks(event);
+    if (event.kind === "attachRequested") (event.link as ReceiverEndpoint).flow({ linkCredit: 1 });
+  };
+  for (let i = 0; i < rounds; i++) {
+    script.raw(first);
+    while (script.endpoint.transmit(0) !== undefined);
+    script.raw(second);
+    while (script.endpoint.transmit(0) !== undefined);
+    script.events.length = 0;
+  }
+  assertEquals(script.endpoint.state, "opened");
+});
+
+test("ATK-8: deliveries that are given up, or come for a link that is gone, make up for nothing", () => {
+  const script = Script.begun();
+  script.cut = "whole";
+  script.onevent = (event) => {
+    acceptLinks(event);
+    if (event.kind === "attachRequested") (event.link as ReceiverEndpoint).flow({ linkCredit: 100 });
+    if (event.kind === "aborted") (event.link as ReceiverEndpoint).flow({ linkCredit: 100 });
+  };
+  script.send(attach({ role: "sender" }));
+  let id = 0;
+  for (; script.endpoint.state === "opened" && id <= MAX_IDLE_WORK; id++) {
+    script.dispatch(script.endpoint.receive(frame(transfer(id, { aborted: true })), 0));
+    if (id % 10 === 0) script.rest();
+    script.events.length = 0;
+  }
+  assertEquals(id, MAX_IDLE_WORK + 1 - 5 - 5);
 });
