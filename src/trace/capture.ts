@@ -11,7 +11,7 @@ import { WebSocketFrameDecoder } from "../transport/websocket/frames.ts";
 import { FrameTracer } from "./frame_tracer.ts";
 import { bytesOf } from "./json.ts";
 import { readPackets, type Segment } from "./pcap.ts";
-import type { Direction } from "./tracker.ts";
+import type { Direction } from "./tracked.ts";
 import { jsonLines, type TraceWriter } from "./writer.ts";
 
 /** Told of what a capture holds, in its order. */

@@ -7,7 +7,7 @@
 import { type Frame, FrameDecoder } from "../codec/frame.ts";
 import type { SaslFrameBody } from "../codec/types.ts";
 import { type FrameTrace, withoutSecrets } from "../engine/events.ts";
-import type { Direction } from "./tracker.ts";
+import type { Direction } from "./tracked.ts";
 
 // What the peers have agreed on is not known; above this, far beyond what anybody announces, tracing a direction ends. The
 // bytes go on all the same.

@@ -7,157 +7,36 @@
  * @module
  */
 
-/** Which way a frame goes: `"in"` from the peer, `"out"` to it. */
-export type Direction = "in" | "out";
+import { toldFault } from "./errors.ts";
+import {
+  BOTH,
+  type Direction,
+  type FrameBody,
+  labelOf,
+  newLink,
+  newSession,
+  newSide,
+  type Observation,
+  opposite,
+  type SessionState,
+  type Side,
+  type TraceFault,
+  type TrackedDelivery,
+  type TrackedFrame,
+  type TrackedLink,
+  type TrackedSession,
+  UNLIMITED,
+} from "./tracked.ts";
+import { type Wait, waitsOf } from "./waits.ts";
 
-/** A frame as the tracker sees it. */
-export interface TrackedFrame {
-  /** Which way. */
-  readonly direction: Direction;
-  /** Its channel. */
-  readonly channel: number;
-  /** The performative, undefined in an empty frame. */
-  readonly body: FrameBody | undefined;
-  /** Bytes of payload. */
-  readonly payloadBytes: number;
-}
-
-/** A performative, or a frame of SASL, as far as the tracker looks into it. */
-export interface FrameBody {
-  /** Which. */
-  readonly kind: string;
-  /** Its fields. */
-  readonly [field: string]: unknown;
-}
-
-/** A rule that a frame breaks, or an error that it tells. */
-export interface TraceFault {
-  /** The section of the specification, such as `"transport 2.6.7"`. */
-  readonly clause: string;
-  /** What is wrong, in a line. */
-  readonly text: string;
-  /** True when a peer says so in the frame itself, false when the tracker found it. */
-  readonly told: boolean;
-}
-
-/** What is known of a link. */
-export interface TrackedLink {
-  /** Counts the links of a connection from 1. */
-  readonly id: number;
-  /** Its name. */
-  readonly name: string;
-  /** The session it is on. */
-  readonly session: TrackedSession;
-  /** Which way its messages go. */
-  readonly sends: Direction;
-  /** The address of the node, once it is known. */
-  address: string | undefined;
-  /** Which sides have attached and not detached since, by the direction of their frames. */
-  readonly attached: Record<Direction, boolean>;
-  /** Messages that the sender may still send. */
-  credit: number;
-  /** The sender's delivery-count. */
-  deliveryCount: number;
-  /** Whether the receiver wants it drained. */
-  drain: boolean;
-  /** Messages so far. */
-  deliveries: number;
-  /** Those of them that are not settled. */
-  unsettled: number;
-  /** Time since which there has been no credit, if there is none. */
-  dryAt: number | undefined;
-  /** Time at which the first side attached. */
-  readonly startedAt: number;
-}
-
-/** What is known of a session. */
-export interface TrackedSession {
-  /** Counts the sessions of a connection from 1. */
-  readonly id: number;
-  /** The channel of each side's frames. */
-  readonly channels: Record<Direction, number | undefined>;
-  /** The links on it. */
-  readonly links: Set<TrackedLink>;
-  /** Deliveries that are not settled, by id, for each way. */
-  readonly unsettled: Record<Direction, Map<number, TrackedDelivery>>;
-  /** Transfers that may still go each way. */
-  readonly windows: Record<Direction, number | undefined>;
-  /** Which sides have ended it. */
-  readonly ended: Record<Direction, boolean>;
-  /** Time at which it was begun. */
-  readonly startedAt: number;
-}
-
-/** One message on its way. */
-export interface TrackedDelivery {
-  /** Its delivery-id. */
-  readonly id: number;
-  /** Its link. */
-  readonly link: TrackedLink;
-  /** When its first frame was seen. */
-  readonly startedAt: number;
-  /** Bytes of payload so far. */
-  bytes: number;
-  /** Whether its last frame was seen. */
-  whole: boolean;
-  /** What the receiver has said of it. */
-  state: string | undefined;
-}
-
-/** What a frame is about, and how things stand after it. */
-export interface Observation {
-  /** The session, if it is known. */
-  readonly session: TrackedSession | undefined;
-  /** The link, if the frame names one. */
-  readonly link: TrackedLink | undefined;
-  /** The deliveries that the frame carries or speaks of. */
-  readonly deliveries: readonly TrackedDelivery[];
-  /** Rules that it breaks, and errors that it tells. */
-  readonly faults: readonly TraceFault[];
-}
-
-/** Something that waits for the other side. */
-export interface Wait {
-  /** Who waits for what, in a line. */
-  readonly text: string;
-  /** Since when. */
-  readonly since: number;
-  /** The link that it is about, if it is about one. */
-  readonly link: TrackedLink | undefined;
-}
-
-interface Side {
-  opened: boolean;
-  closed: boolean;
-  openedAt: number;
-  closedAt: number;
-  maxFrameSize: number;
-  channelMax: number;
-  idleTimeOut: number;
-  lastAt: number | undefined;
-}
-
-interface SessionState extends TrackedSession {
-  readonly handles: Record<Direction, Map<number, TrackedLink>>;
-  readonly handleMax: Record<Direction, number>;
-  // Next transfer-id of each side, and what the other grants: together they make the window.
-  readonly nextOut: Record<Direction, number>;
-  readonly endedAt: Record<Direction, number>;
-  readonly nextDelivery: Record<Direction, number | undefined>;
-  readonly open: Record<Direction, Map<TrackedLink, TrackedDelivery>>;
-}
-
-const UNLIMITED = 0xffff_ffff;
 const MOST_TOLD = 32;
 
 /** Follows one connection. */
 export class ConnectionTracker {
-  readonly #sides: Record<Direction, Side> = { in: side(), out: side() };
+  readonly #sides: Record<Direction, Side> = { in: newSide(), out: newSide() };
   readonly #byChannel: Record<Direction, Map<number, SessionState>> = { in: new Map(), out: new Map() };
   readonly #sessions = new Set<SessionState>();
   readonly #links = new Set<TrackedLink>();
-  readonly #detachedAt = new Map<TrackedLink, number>();
-  readonly #drainedAt = new Map<TrackedLink, number>();
   #sessionCount = 0;
   #linkCount = 0;
   #faults: TraceFault[] = [];
@@ -182,68 +61,14 @@ export class ConnectionTracker {
       ? NOTHING
       : this.#performative(frame, body, direction, channel);
     if (body === undefined || !body.kind.startsWith("sasl")) this.#time(direction, time);
-    const error = body === undefined ? undefined : errorOf(body);
-    if (error !== undefined) {
-      this.#faults.push({ clause: clauseOf(error.condition), text: told(body!, error), told: true });
-    }
-    if (body?.kind === "saslOutcome" && body.code !== "ok") {
-      this.#fault("security 5.3.3.6", `SASL outcome is ${String(body.code)}`, true);
-    }
+    const fault = body === undefined ? undefined : toldFault(body);
+    if (fault !== undefined) this.#faults.push(fault);
     return { ...about, faults: this.#faults };
   }
 
   /** What waits for what, the longest wait first. */
   waits(): Wait[] {
-    const waits: Wait[] = [];
-    const wait = (since: number, text: string, link?: TrackedLink): void => void waits.push({ since, text, link });
-    for (const [way, other] of BOTH) {
-      const own = this.#sides[way], theirs = this.#sides[other];
-      if (own.opened && !theirs.opened) wait(own.openedAt, `open ${sent(way)} is not answered`);
-      if (own.closed && !theirs.closed) wait(own.closedAt, `close ${sent(way)} is not answered`);
-    }
-    if (this.#sides.in.closed && this.#sides.out.closed) return waits;
-    for (const session of this.#sessions) this.#sessionWaits(session, wait);
-    for (const link of this.#links) this.#linkWaits(link, wait);
-    return waits.sort((a, b) => a.since - b.since);
-  }
-
-  #sessionWaits(session: SessionState, wait: (since: number, text: string, link?: TrackedLink) => void): void {
-    for (const [way, other] of BOTH) {
-      if (session.channels[way] !== undefined && session.channels[other] === undefined) {
-        wait(session.startedAt, `begin ${sent(way)} on channel ${session.channels[way]} is not answered`);
-      }
-      if (session.ended[way] && !session.ended[other]) {
-        wait(session.endedAt[way], `end ${sent(way)} on channel ${session.channels[way]} is not answered`);
-      }
-      if (session.windows[way] === 0) wait(this.#now, `session ${session.id}: no window for transfers ${sent(way)}`);
-      const oldest = session.unsettled[way].values().next().value;
-      if (oldest !== undefined) {
-        const { size } = session.unsettled[way];
-        const name = labelOf(oldest.link);
-        wait(
-          oldest.startedAt,
-          oldest.whole
-            ? `${size} not settled, the oldest is delivery ${oldest.id} of ${name}`
-            : `delivery ${oldest.id} of ${name} is not complete, ${oldest.bytes} bytes so far`,
-          oldest.link,
-        );
-      }
-    }
-  }
-
-  #linkWaits(link: TrackedLink, wait: (since: number, text: string, link?: TrackedLink) => void): void {
-    const name = labelOf(link);
-    const { attached } = link;
-    if (attached.in && attached.out) {
-      if (link.credit <= 0 && link.dryAt !== undefined) wait(link.dryAt, `sender ${name}: no credit`, link);
-      const drained = this.#drainedAt.get(link);
-      if (drained !== undefined) wait(drained, `receiver ${name}: drain is not answered`, link);
-      return;
-    }
-    const detached = this.#detachedAt.get(link);
-    const way = attached.in ? "in" : "out";
-    if (detached === undefined) wait(link.startedAt, `attach of ${name} ${sent(way)} is not answered`, link);
-    else wait(detached, `detach of ${name} ${sent(way === "in" ? "out" : "in")} is not answered`, link);
+    return waitsOf({ sides: this.#sides, sessions: this.#sessions, links: this.#links });
   }
 
   #performative(frame: TrackedFrame, body: FrameBody, way: Direction, channel: number): Omit<Observation, "faults"> {
@@ -322,7 +147,7 @@ export class ConnectionTracker {
     session.channels[way] = channel;
     session.handleMax[way] = numberOf(body.handleMax) ?? UNLIMITED;
     session.nextOut[way] = numberOf(body.nextOutgoingId) ?? 0;
-    session.windows[opposite(way)] = numberOf(body.incomingWindow);
+    this.#setWindow(session, opposite(way), numberOf(body.incomingWindow));
     this.#byChannel[way].set(channel, session);
     return { session, link: undefined, deliveries: [] };
   }
@@ -362,8 +187,8 @@ export class ConnectionTracker {
     if (link === undefined) return undefined;
     session.handles[way].delete(numberOf(body.handle) ?? 0);
     link.attached[way] = false;
-    this.#detachedAt.set(link, this.#now);
-    this.#drainedAt.delete(link);
+    link.detachedAt = this.#now;
+    link.drainedAt = undefined;
     if (!link.attached.in && !link.attached.out) {
       this.#links.delete(link);
       session.links.delete(link);
@@ -379,7 +204,7 @@ export class ConnectionTracker {
     const window = numberOf(body.incomingWindow);
     if (window !== undefined) {
       const other = opposite(way);
-      session.windows[other] = next === undefined ? window : difference(next + window, session.nextOut[other]);
+      this.#setWindow(session, other, next === undefined ? window : difference(next + window, session.nextOut[other]));
     }
     const handle = body.handle === undefined || body.handle === null ? undefined : body.handle;
     if (handle === undefined) {
@@ -396,13 +221,13 @@ export class ConnectionTracker {
         link.credit -= difference(count, link.deliveryCount);
         link.deliveryCount = count;
       }
-      if (link.drain && link.credit <= 0) this.#drainedAt.delete(link);
+      if (link.drain && link.credit <= 0) link.drainedAt = undefined;
     } else {
       const credit = numberOf(body.linkCredit);
       if (credit !== undefined) link.credit = difference((count ?? link.deliveryCount) + credit, link.deliveryCount);
       link.drain = body.drain === true;
-      if (link.drain && link.credit > 0) this.#drainedAt.set(link, this.#now);
-      else this.#drainedAt.delete(link);
+      if (link.drain && link.credit > 0) link.drainedAt ??= this.#now;
+      else link.drainedAt = undefined;
     }
     this.#noteCredit(link);
     return link;
@@ -414,7 +239,7 @@ export class ConnectionTracker {
     const window = session.windows[way];
     if (window !== undefined) {
       if (window <= 0) this.#fault("transport 2.5.6", "transfer beyond the session's window");
-      session.windows[way] = Math.max(0, window - 1);
+      this.#setWindow(session, way, Math.max(0, window - 1));
     }
     if (link === undefined) return {};
     if (link.sends !== way) this.#fault("transport 2.7.5", "transfer from the receiver of the link");
@@ -447,7 +272,7 @@ export class ConnectionTracker {
     link.deliveries++;
     link.credit--;
     link.deliveryCount = (link.deliveryCount + 1) >>> 0;
-    if (link.drain && link.credit <= 0) this.#drainedAt.delete(link);
+    if (link.drain && link.credit <= 0) link.drainedAt = undefined;
     this.#noteCredit(link);
     const delivery: TrackedDelivery = {
       id: id ?? expected ?? 0,
@@ -508,6 +333,12 @@ export class ConnectionTracker {
     }
   }
 
+  #setWindow(session: SessionState, way: Direction, window: number | undefined): void {
+    session.windows[way] = window;
+    if (window !== 0) session.shutAt[way] = undefined;
+    else session.shutAt[way] ??= this.#now;
+  }
+
   #noteCredit(link: TrackedLink): void {
     if (link.credit > 0) link.dryAt = undefined;
     else link.dryAt ??= this.#now;
@@ -523,8 +354,8 @@ export class ConnectionTracker {
     own.lastAt = time;
   }
 
-  #fault(clause: string, text: string, told = false): void {
-    if (this.#faults.length < MOST_TOLD) this.#faults.push({ clause, text, told });
+  #fault(clause: string, text: string): void {
+    if (this.#faults.length < MOST_TOLD) this.#faults.push({ clause, text, told: false });
   }
 }
 
@@ -534,21 +365,6 @@ interface About {
 }
 
 const NOTHING = { session: undefined, link: undefined, deliveries: [] };
-const BOTH: readonly (readonly [Direction, Direction])[] = [["out", "in"], ["in", "out"]];
-
-function opposite(way: Direction): Direction {
-  return way === "in" ? "out" : "in";
-}
-
-function sent(way: Direction): string {
-  return way === "in" ? "from the peer" : "to the peer";
-}
-
-/** A link for people: its address, or its name where it has none. */
-export function labelOf(link: TrackedLink): string {
-  return link.address ?? link.name;
-}
-
 // Serial numbers: the distance from b to a, or 0 where a lies behind, for more may have been sent than was granted.
 function difference(a: number, b: number): number {
   return Math.max(0, (a - b) | 0);
@@ -561,84 +377,4 @@ function numberOf(value: unknown): number | undefined {
 function addressOf(terminus: unknown): string | undefined {
   const address = (terminus as { address?: unknown } | undefined)?.address;
   return typeof address === "string" ? address : undefined;
-}
-
-function side(): Side {
-  return {
-    opened: false,
-    closed: false,
-    openedAt: 0,
-    closedAt: 0,
-    maxFrameSize: UNLIMITED,
-    channelMax: 0xffff,
-    idleTimeOut: 0,
-    lastAt: undefined,
-  };
-}
-
-function newSession(id: number, startedAt: number): SessionState {
-  return {
-    id,
-    startedAt,
-    channels: { in: undefined, out: undefined },
-    links: new Set(),
-    unsettled: { in: new Map(), out: new Map() },
-    windows: { in: undefined, out: undefined },
-    ended: { in: false, out: false },
-    handles: { in: new Map(), out: new Map() },
-    handleMax: { in: UNLIMITED, out: UNLIMITED },
-    nextOut: { in: 0, out: 0 },
-    endedAt: { in: 0, out: 0 },
-    nextDelivery: { in: undefined, out: undefined },
-    open: { in: new Map(), out: new Map() },
-  };
-}
-
-function newLink(id: number, of: Pick<TrackedLink, "name" | "session" | "sends" | "startedAt">): TrackedLink {
-  return {
-    id,
-    ...of,
-    address: undefined,
-    attached: { in: false, out: false },
-    credit: 0,
-    deliveryCount: 0,
-    drain: false,
-    deliveries: 0,
-    unsettled: 0,
-    dryAt: undefined,
-  };
-}
-
-interface ToldError {
-  readonly condition: string;
-  readonly description: string | undefined;
-}
-
-function errorOf(body: FrameBody): ToldError | undefined {
-  const state = body.state as { kind?: string; error?: unknown } | undefined;
-  const error = (body.error ?? (body.kind === "disposition" ? state?.error : undefined)) as {
-    condition?: unknown;
-    description?: unknown;
-  } | undefined;
-  if (error === undefined || error === null) {
-    return state?.kind === "rejected" ? { condition: "amqp:rejected:list", description: undefined } : undefined;
-  }
-  return {
-    condition: String(error.condition),
-    description: typeof error.description === "string" ? error.description : undefined,
-  };
-}
-
-function told(body: FrameBody, { condition, description }: ToldError): string {
-  const what = body.kind === "disposition" ? "message rejected" : body.kind;
-  return `${what}: ${condition}${description === undefined ? "" : `, ${description}`}`;
-}
-
-function clauseOf(condition: string): string {
-  if (condition.startsWith("amqp:connection:")) return "transport 2.8.16";
-  if (condition.startsWith("amqp:session:")) return "transport 2.8.17";
-  if (condition.startsWith("amqp:link:")) return "transport 2.8.18";
-  if (condition.startsWith("amqp:transaction:")) return "transactions 4.5.8";
-  if (condition === "amqp:rejected:list") return "messaging 3.4.3";
-  return condition.startsWith("amqp:") ? "transport 2.8.15" : "transport 2.8.14";
 }

@@ -23,9 +23,10 @@
 
 import type { FrameTrace } from "../engine/events.ts";
 import { type Json, toJson } from "./json.ts";
-import { ConnectionTracker, type FrameBody, type Observation, type TraceFault, type TrackedFrame } from "./tracker.ts";
+import type { FrameBody, Observation, TraceFault, TrackedFrame } from "./tracked.ts";
+import { ConnectionTracker } from "./tracker.ts";
 
-export type { FrameBody, TraceFault } from "./tracker.ts";
+export type { FrameBody, TraceFault } from "./tracked.ts";
 export type { Json } from "./json.ts";
 
 /** A frame with the connection it belongs to, as acceptors and gateways tell it. */

@@ -5,7 +5,8 @@
  */
 
 import { assertEquals } from "@std/assert";
-import { ConnectionTracker, type Direction, type FrameBody, type Observation } from "../../src/trace/tracker.ts";
+import type { Direction, FrameBody, Observation } from "../../src/trace/tracked.ts";
+import { ConnectionTracker } from "../../src/trace/tracker.ts";
 import { test } from "../harness.ts";
 
 /** Two peers' frames, one a millisecond. */

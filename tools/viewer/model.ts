@@ -4,14 +4,9 @@
  * @module
  */
 
-import {
-  ConnectionTracker,
-  type FrameBody,
-  labelOf,
-  type TraceFault,
-  type TrackedDelivery,
-  type Wait,
-} from "../../src/trace/tracker.ts";
+import { type FrameBody, labelOf, type TraceFault, type TrackedDelivery } from "../../src/trace/tracked.ts";
+import { ConnectionTracker } from "../../src/trace/tracker.ts";
+import type { Wait } from "../../src/trace/waits.ts";
 import type { TraceEvent, TraceHead } from "../../src/trace/writer.ts";
 
 /** One line of the trace. */

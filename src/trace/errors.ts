@@ -1,0 +1,49 @@
+/**
+ * The errors that frames tell, and the clauses of the specification that they stand in.
+ *
+ * @module
+ */
+
+import type { FrameBody, TraceFault } from "./tracked.ts";
+
+/** The fault that the sender of a frame tells in it: why it ends or rejects something; undefined if it tells none. */
+export function toldFault(body: FrameBody): TraceFault | undefined {
+  const error = errorOf(body);
+  if (error !== undefined) return { clause: clauseOf(error.condition), text: textOf(body, error), told: true };
+  if (body.kind !== "saslOutcome" || body.code === "ok") return undefined;
+  return { clause: "security 5.3.3.6", text: `SASL outcome is ${String(body.code)}`, told: true };
+}
+
+interface ToldError {
+  readonly condition: string;
+  readonly description: string | undefined;
+}
+
+function errorOf(body: FrameBody): ToldError | undefined {
+  const state = body.state as { kind?: string; error?: unknown } | undefined;
+  const error = (body.error ?? (body.kind === "disposition" ? state?.error : undefined)) as {
+    condition?: unknown;
+    description?: unknown;
+  } | undefined;
+  if (error === undefined || error === null) {
+    return state?.kind === "rejected" ? { condition: "amqp:rejected:list", description: undefined } : undefined;
+  }
+  return {
+    condition: String(error.condition),
+    description: typeof error.description === "string" ? error.description : undefined,
+  };
+}
+
+function textOf(body: FrameBody, { condition, description }: ToldError): string {
+  const what = body.kind === "disposition" ? "message rejected" : body.kind;
+  return `${what}: ${condition}${description === undefined ? "" : `, ${description}`}`;
+}
+
+function clauseOf(condition: string): string {
+  if (condition.startsWith("amqp:connection:")) return "transport 2.8.16";
+  if (condition.startsWith("amqp:session:")) return "transport 2.8.17";
+  if (condition.startsWith("amqp:link:")) return "transport 2.8.18";
+  if (condition.startsWith("amqp:transaction:")) return "transactions 4.5.8";
+  if (condition === "amqp:rejected:list") return "messaging 3.4.3";
+  return condition.startsWith("amqp:") ? "transport 2.8.15" : "transport 2.8.14";
+}

@@ -1,0 +1,86 @@
+/**
+ * What waits for what on a connection.
+ *
+ * @module
+ */
+
+import { BOTH, type Direction, labelOf, type SessionState, type Side, type TrackedLink } from "./tracked.ts";
+
+/** Something that waits for the other side. */
+export interface Wait {
+  /** Who waits for what, in a line. */
+  readonly text: string;
+  /** Since when. */
+  readonly since: number;
+  /** The link that it is about, if it is about one. */
+  readonly link: TrackedLink | undefined;
+}
+
+/** What is known of a connection. */
+export interface Standing {
+  /** Its two sides. */
+  readonly sides: Readonly<Record<Direction, Side>>;
+  /** Its sessions. */
+  readonly sessions: Iterable<SessionState>;
+  /** Its links. */
+  readonly links: Iterable<TrackedLink>;
+}
+
+/** What waits for what, the longest wait first. */
+export function waitsOf({ sides, sessions, links }: Standing): Wait[] {
+  const waits: Wait[] = [];
+  const wait: Tell = (since, text, link) => void waits.push({ since, text, link });
+  for (const [way, other] of BOTH) {
+    const own = sides[way], theirs = sides[other];
+    if (own.opened && !theirs.opened) wait(own.openedAt, `open ${sent(way)} is not answered`);
+    if (own.closed && !theirs.closed) wait(own.closedAt, `close ${sent(way)} is not answered`);
+  }
+  if (sides.in.closed && sides.out.closed) return waits;
+  for (const session of sessions) sessionWaits(session, wait);
+  for (const link of links) linkWaits(link, wait);
+  return waits.sort((a, b) => a.since - b.since);
+}
+
+type Tell = (since: number, text: string, link?: TrackedLink) => void;
+
+function sessionWaits(session: SessionState, wait: Tell): void {
+  for (const [way, other] of BOTH) {
+    if (session.channels[way] !== undefined && session.channels[other] === undefined) {
+      wait(session.startedAt, `begin ${sent(way)} on channel ${session.channels[way]} is not answered`);
+    }
+    if (session.ended[way] && !session.ended[other]) {
+      wait(session.endedAt[way], `end ${sent(way)} on channel ${session.channels[way]} is not answered`);
+    }
+    const shutAt = session.shutAt[way];
+    if (shutAt !== undefined) wait(shutAt, `session ${session.id}: no window for transfers ${sent(way)}`);
+    const oldest = session.unsettled[way].values().next().value;
+    if (oldest !== undefined) {
+      const { size } = session.unsettled[way];
+      const name = labelOf(oldest.link);
+      wait(
+        oldest.startedAt,
+        oldest.whole
+          ? `${size} not settled, the oldest is delivery ${oldest.id} of ${name}`
+          : `delivery ${oldest.id} of ${name} is not complete, ${oldest.bytes} bytes so far`,
+        oldest.link,
+      );
+    }
+  }
+}
+
+function linkWaits(link: TrackedLink, wait: Tell): void {
+  const name = labelOf(link);
+  const { attached } = link;
+  if (attached.in && attached.out) {
+    if (link.credit <= 0 && link.dryAt !== undefined) wait(link.dryAt, `sender ${name}: no credit`, link);
+    if (link.drainedAt !== undefined) wait(link.drainedAt, `receiver ${name}: drain is not answered`, link);
+    return;
+  }
+  const way = attached.in ? "in" : "out";
+  if (link.detachedAt === undefined) wait(link.startedAt, `attach of ${name} ${sent(way)} is not answered`, link);
+  else wait(link.detachedAt, `detach of ${name} ${sent(way === "in" ? "out" : "in")} is not answered`, link);
+}
+
+function sent(way: Direction): string {
+  return way === "in" ? "from the peer" : "to the peer";
+}
