@@ -8,135 +8,33 @@ import * as condition from "../../base/condition.ts";
 import { AmqpError } from "../../base/errors.ts";
 import { abortable, type WaitOptions } from "../../base/wait.ts";
 import { type Channel, guard, type PeerInfo, positive } from "../channel.ts";
-import type { HeaderField, RequestHead } from "../http/head.ts";
+import type { HeaderField } from "../http/head.ts";
 import { acceptedSubprotocols, encodeRefusal } from "../websocket/upgrade.ts";
 import { hasSockets, listenTcp, noSockets, type OnSecure, tlsAcceptor } from "../runtime/node.ts";
-import { HttpExchange, type HttpServiceOptions } from "./listen_http.ts";
-import type { WebSocketLimits } from "../websocket/rfc6455.ts";
+import { HttpExchange } from "./listen_http.ts";
+import {
+  LISTEN_KINDS,
+  type ListenInfo,
+  type ListenLimits,
+  type ListenOptions,
+  type ListenScheme,
+  type RefusalReason,
+} from "./listen_options.ts";
 import { Sniffer } from "./sniff.ts";
 import { type PausableChannel, type Socket, StreamChannel } from "./socket.ts";
-import { checkOptions, type OptionKinds } from "../../base/options.ts";
-import { checkTls, type TlsServerOptions } from "./tls.ts";
+import { checkOptions } from "../../base/options.ts";
+import { checkTls } from "./tls.ts";
 
 export type { HttpServiceOptions, UpgradeRefusal } from "./listen_http.ts";
+export type {
+  ListenInfo,
+  ListenLimits,
+  ListenOptions,
+  ListenRefusal,
+  ListenScheme,
+  RefusalReason,
+} from "./listen_options.ts";
 export type { TlsServerOptions } from "./tls.ts";
-
-/** What a client can come with. */
-export type ListenScheme = "ws" | "wss" | "amqp" | "amqps";
-
-/** What is known of whoever has connected. */
-export interface ListenInfo extends PeerInfo {
-  /** What the client came with. */
-  readonly scheme: ListenScheme;
-  /** Whether TLS ends here. */
-  readonly secure: boolean;
-  /** The request that was upgraded, for a WebSocket. */
-  readonly request?: RequestHead | undefined;
-}
-
-/** Bounds of what clients can cost; each has a default. */
-export interface ListenLimits extends WebSocketLimits {
-  /** Connections at once; those above it are dropped. Default: 1,000. */
-  maxConnections?: number;
-  /** Those of them from one address. Default: as many, for behind a reverse proxy all come from its address. */
-  maxConnectionsPerAddress?: number;
-  /** Handshakes at once; who comes above it waits in line, unread, until one of them is over. Default: 100. */
-  maxHandshakes?: number;
-  /** Connections that wait in line; those above it are dropped. Default: 1,000. */
-  maxWaiting?: number;
-  /**
-   * Milliseconds to wait in line. After it, who speaks HTTP in clear is answered with 503 and `Retry-After`, others are dropped.
-   * Default: 5,000.
-   */
-  waitTimeoutMs?: number;
-  /**
-   * Milliseconds for the handshake, TLS and WebSocket together. While others wait in line, who keeps a handshake waiting for
-   * its own bytes has 2,000 at most. Default: 10,000.
-   */
-  handshakeTimeoutMs?: number;
-}
-
-/**
- * Why a connection ended before it was a channel: too many at once, from one address, or in line; its time in line or for its
- * handshake was over; it spoke nothing that is served; or it was answered as HTTP.
- */
-export type RefusalReason =
-  | "connections"
-  | "connections-per-address"
-  | "waiting"
-  | "waited"
-  | "handshake-timeout"
-  | "unknown-protocol"
-  | "answered"
-  | "closed";
-
-/** A connection that never became a channel. */
-export interface ListenRefusal {
-  /** Why. */
-  readonly reason: RefusalReason;
-  /** Where it came from, which may be a front end's address. */
-  readonly remoteAddress: string | undefined;
-}
-
-/** How {@linkcode listen} accepts. */
-export interface ListenOptions extends HttpServiceOptions {
-  /** The port; 0 takes any that is free. */
-  port: number;
-  /** The address to listen at. Default: all of this machine. */
-  host?: string;
-  /** Takes over every channel: an acceptor or a broker. */
-  acceptor?: { accept(channel: Channel, info: PeerInfo): unknown };
-  /** Takes over every channel, instead of `acceptor`; sets `onbytes` and `onclose` before it returns. */
-  accept?: (channel: PausableChannel, info: ListenInfo) => void;
-  /** Told of each connection that ends before it is a channel, such as one that a limit turned away. */
-  onRefused?: (refusal: ListenRefusal) => void;
-  /** Our certificate, and which clients have to show theirs. Default: no TLS. */
-  tls?: TlsServerOptions;
-  /** What is spoken. Default: everything, TLS included where `tls` is given; `["amqps", "wss"]` leaves nothing in clear. */
-  schemes?: readonly ListenScheme[];
-  /** Bounds of what clients can cost. */
-  limits?: ListenLimits;
-}
-
-const LIMIT_KINDS: OptionKinds<ListenLimits> = {
-  maxConnections: "number",
-  maxConnectionsPerAddress: "number",
-  maxHandshakes: "number",
-  maxWaiting: "number",
-  waitTimeoutMs: "number",
-  handshakeTimeoutMs: "number",
-  closeTimeoutMs: "number",
-  maxSentMessageBytes: "number",
-  maxControlRate: "number",
-  maxMessageBytes: "number",
-  maxFragments: "number",
-  maxHeadBytes: "number",
-  maxLineBytes: "number",
-  maxHeaderFields: "number",
-};
-const TLS_KINDS: OptionKinds<TlsServerOptions> = {
-  cert: "string",
-  key: "string",
-  ca: "string or array",
-  clientCertificate: '"none", "request" or "require"',
-};
-const LISTEN_KINDS: OptionKinds<ListenOptions> = {
-  port: "number",
-  host: "string",
-  acceptor: "object",
-  onRefused: "function",
-  accept: "function",
-  tls: TLS_KINDS,
-  schemes: "array",
-  subprotocols: "array",
-  paths: "array or function",
-  authenticate: "function",
-  origins: "",
-  health: "string",
-  maxMessageBytes: "number",
-  closeTimeoutMs: "number",
-  limits: LIMIT_KINDS,
-};
 
 /** What came of connections so far. */
 export interface ListenCounters {
