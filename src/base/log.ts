@@ -84,11 +84,11 @@ export class Log {
     this.#clock = clock;
   }
 
-  /** Tells `entry`, unless the same was told less than a minute ago. */
-  tell(entry: LogEntry): void {
+  /** Tells `entry`, unless the same was told less than a minute ago; `cause` tells apart what happens at one place. */
+  tell(entry: LogEntry, cause: string = ""): void {
     if (this.#option === null) return;
     const { code, address = "", host = "", error } = entry;
-    const key = `${code}\n${address}\n${host}\n${error instanceof Error ? error.message : ""}`;
+    const key = `${code}\n${address}\n${host}\n${error instanceof Error ? error.message : cause}`;
     const now = this.#clock.now();
     const last = this.#told.get(key);
     if (last !== undefined && now - last.at < LOG_INTERVAL_MS) return void last.kept++;

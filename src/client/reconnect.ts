@@ -18,7 +18,10 @@ import type { Link } from "./link.ts";
 export interface ReconnectOptions extends RetryOptions {
   /** True tries the servers of a list in random order. Default: in the order of the list. */
   shuffle?: boolean;
-  /** True waits for the first connection in the same way; otherwise each server is tried once. Default: false. */
+  /**
+   * True waits for the first connection in the same way, and for a link that is refused for a reason that passes when it is
+   * first attached; otherwise each server, and each link, is tried once. Default: false.
+   */
   initial?: boolean;
   /** Messages that may wait while the connection is interrupted; sending more fails. Default: 10,000. */
   maxPending?: number;
@@ -190,7 +193,9 @@ export class Reconnector {
     const { environment } = this.#connection;
     const address = linkRedirectOf(error, this.#url.hostname, this.#options.redirect);
     if (address !== undefined) link.redirect(address);
-    else if (this.#policy === undefined || !link.attachedBefore || !mayReturn(error)) return false;
+    else if (this.#policy === undefined || !mayReturn(error)) return false;
+    // Whoever attaches a link for the first time hears why it was refused, and may try again.
+    else if (!link.attachedBefore && !this.#policy.initial) return false;
     let retry = this.#links.get(link);
     if (retry === undefined) this.#links.set(link, retry = new Retry(this.#policy ?? { maxAttempts: MAX_REDIRECTS }));
     retry.lost(environment.now(), link.attachedAt);

@@ -572,7 +572,7 @@ export class ConnectionEndpoint implements SessionConnection {
 }
 
 function timedOut(message: string): AmqpError {
-  return new AmqpError(condition.resourceLimitExceeded, message, { retryable: true });
+  return new AmqpError(condition.resourceLimitExceeded, message, { cause: new TransportError("timeout", message) });
 }
 
 function tooManyFrames(which: string): AmqpError {

@@ -25,6 +25,8 @@ import type { PausableChannel } from "../transport/socket/socket.ts";
 import { readUrl, type RemoteUrl } from "../transport/url.ts";
 import { ChannelRelay, type Direction } from "./relay.ts";
 import { FrameTracer } from "../trace/frame_tracer.ts";
+import { systemEnvironment } from "../base/environment.ts";
+import { Log } from "../base/log.ts";
 import { checkOptions, type OptionKinds } from "../base/options.ts";
 import { abortable, type WaitOptions, within } from "../base/wait.ts";
 
@@ -72,7 +74,7 @@ export interface GatewayOptions {
    * Default: 1,048,576.
    */
   maxBufferedBytes?: number;
-  /** Told of what went wrong with one client: its target is not allowed or not reached. */
+  /** Told of what went wrong with one client: its target is not allowed or not reached. Default: `log` of `listen` is told. */
   onError?: (error: unknown, info: ListenInfo) => void;
   /** Told of every frame, secrets of SASL left out. Reading frames costs time that is otherwise not spent. */
   trace?: (frame: GatewayTrace) => void;
@@ -134,6 +136,7 @@ export async function gateway(options: GatewayOptions): Promise<Gateway> {
 
 class RunningGateway implements Gateway {
   readonly #options: GatewayOptions;
+  readonly #log: Log;
   readonly #allowed: ReadonlySet<string>;
   readonly #relays = new Set<Promise<void>>();
   #listener: Listener | undefined;
@@ -155,6 +158,7 @@ class RunningGateway implements Gateway {
       throw new TypeError('Cannot make gateway: target is not among "targets"');
     }
     this.#options = options;
+    this.#log = new Log(options.listen.log, systemEnvironment);
   }
 
   async start(): Promise<void> {
@@ -236,10 +240,18 @@ class RunningGateway implements Gateway {
   #refuse(client: PausableChannel, error: unknown, info: ListenInfo): void {
     this.#failed++;
     client.close(error instanceof NotAllowed ? closeCode.policyViolation : closeCode.internalError);
+    const { onError } = this.#options;
+    if (onError === undefined) {
+      const message = `Cannot relay client from ${
+        info.remoteAddress ?? "unknown address"
+      }: its target is not to be had`;
+      return this.#log.tell({ level: "warning", code: "refused", message, error });
+    }
     try {
-      this.#options.onError?.(error, info);
-    } catch {
-      // It is where errors are told; there is nowhere left to tell this one.
+      onError(error, info);
+    } catch (failure) {
+      const message = 'Cannot tell of a client that was refused: option "onError" of the gateway threw';
+      this.#log.tell({ level: "error", code: "callback-failed", message, error: failure });
     }
   }
 

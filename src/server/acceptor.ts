@@ -5,12 +5,12 @@
  */
 
 import * as condition from "../base/condition.ts";
-import { type Environment, randomName } from "../base/environment.ts";
-import { AmqpError } from "../base/errors.ts";
+import { type Environment, randomName, systemEnvironment } from "../base/environment.ts";
+import { AmqpError, TransportError } from "../base/errors.ts";
 import { checkOptions, type OptionKinds } from "../base/options.ts";
 import { FastPathReader } from "../codec/fast_path.ts";
 import type { CodecLimits } from "../codec/reader.ts";
-import type { LogOption } from "../base/log.ts";
+import { type LogEntry, type LogHolder, logOf, type LogOption } from "../base/log.ts";
 import { quote } from "../base/text.ts";
 import type { Attach, Fields, Open } from "../codec/types.ts";
 import type { FrameTrace } from "../engine/events.ts";
@@ -208,6 +208,14 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
   const mechanisms = saslMechanisms(options.sasl);
   const names = mechanisms.map(({ name }) => name);
   const offer = { mechanisms: names, required: !names.includes("ANONYMOUS") };
+  const logging: LogHolder = { option: options.log };
+  const complain = (message: string, cause: string, entry: Partial<LogEntry> = {}): void =>
+    logOf(logging, options.environment ?? systemEnvironment).tell({
+      level: "warning",
+      code: "refused",
+      message,
+      ...entry,
+    }, cause);
   let engineOptions: ConnectionTerms | undefined;
   const containers = new Containers();
   let accepted = 0;
@@ -236,13 +244,23 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
     onclosed: (connection: Connection) => {
       authenticating.delete(connection);
       connections.delete(connection);
+      const { error, host } = connection;
+      if (isExcess(error)) {
+        complain(`Cannot keep connection with ${host ?? "a peer that has not opened it"}`, "limit", { host, error });
+      }
     },
   };
 
   function accept(channel: Channel, info?: PeerInfo, trusted?: TrustedPeer): Connection | undefined {
     // Before anything is made for it.
     if (closing !== undefined) return void channel.close(GOING_AWAY);
-    if (connections.size >= maxConnections) return void channel.close(TRY_AGAIN_LATER, "Too many connections");
+    if (connections.size >= maxConnections) {
+      complain(
+        `Cannot accept connection: ${connections.size} are there, as many as "maxConnections" allows; raise it`,
+        "connections",
+      );
+      return void channel.close(TRY_AGAIN_LATER, "Too many connections");
+    }
     engineOptions ??= {
       ...options,
       trace: undefined,
@@ -255,7 +273,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
       fastPath: FastPathReader,
       // Not before: Workers have no randomness until a request comes.
       containerId: options.containerId ?? randomName(options.environment),
-      logging: { option: options.log },
+      logging,
     };
     const { trace } = options;
     const number = ++accepted;
@@ -400,6 +418,12 @@ function refuse(connection: Connection, link: SenderEndpoint | ReceiverEndpoint,
 
 function refusal(name: string, symbol: string, why: string): AmqpError {
   return new AmqpError(symbol, `Cannot attach link ${quote(name)}: ${why}`, { scope: "link" });
+}
+
+// Ended by this side for what the peer would cost, rather than for its silence.
+function isExcess(error: unknown): boolean {
+  return error instanceof AmqpError && !error.remote && error.condition === condition.resourceLimitExceeded &&
+    !(error.cause instanceof TransportError);
 }
 
 function goingAway(): AmqpError {

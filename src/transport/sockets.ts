@@ -36,6 +36,7 @@ export {
   type TlsOptions,
 } from "./socket/dial.ts";
 
+export type { LogCode, LogEntry, LogOption } from "../base/log.ts";
 export type { WaitOptions } from "../base/wait.ts";
 export type { ProxyCredentials, ProxyScheme } from "./proxy/challenge.ts";
 export type { Channel, ChannelClose } from "./channel.ts";

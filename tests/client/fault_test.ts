@@ -1,5 +1,6 @@
 import { assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
 import { AmqpError, condition } from "../../src/base/errors.ts";
+import type { LogEntry } from "../../src/base/log.ts";
 import type { DecodedMessage } from "../../src/codec/message.ts";
 import { plain } from "../../src/sasl/mechanisms.ts";
 import { openOver } from "../../src/client/connect.ts";
@@ -366,7 +367,8 @@ test("ATK-14: a link's name, which is the peer's choice, writes no terminal sequ
 test("ATK-18: a peer that asks and asks but does not read is dropped, as soon as this side says", async () => {
   // Each question and its answer have some 30,000 bytes.
   for (const [maxBufferedBytes, least, most] of [[undefined, 130, 150], [300_000, 30, 50]] as const) {
-    const server = acceptor({ maxBufferedBytes });
+    const told: LogEntry[] = [];
+    const server = acceptor({ maxBufferedBytes, maxConnections: 1, log: (entry) => told.push(entry) });
     const [client, accepted] = channelPair();
     let full = false;
     const link = server.accept(
@@ -383,6 +385,12 @@ test("ATK-18: a peer that asks and asks but does not read is dropped, as soon as
     assertEquals((link.error as AmqpError).condition, condition.resourceLimitExceeded);
     assertEquals([count >= least, count <= most], [true, true], `${count}`);
     await connection.closed;
+    // Whom a limit ends, or turns away, the log is told of.
+    const [[, one], [, two]] = [channelPair(), channelPair()];
+    server.accept(one);
+    assertEquals(server.accept(two), undefined);
+    assertEquals(told.map(({ code, error }) => `${code} ${error === link.error}`), ["refused true", "refused false"]);
+    await server.close({ timeoutMs: 0 });
   }
 });
 

@@ -81,14 +81,16 @@ test("handlers go on across a restart: what was in work comes again", async () =
   const attempts: unknown[] = [];
   let finish = (): void => {};
   const held = new Promise<void>((resolve) => finish = resolve);
+  let start = (): void => {};
+  const started = new Promise<void>((resolve) => start = resolve);
   void connection.receiver("orders").serve(async ({ message }) => {
     attempts.push(message.body);
+    start();
     if (attempts.length === 1) await held;
     done.push(message.body);
   });
   const sender = connection.sender("orders");
-  await time.wait(Promise.all([sender.send({ body: "a" }), sender.send({ body: "b" })]));
-  await time.pass(1);
+  await time.wait(Promise.all([sender.send({ body: "a" }), sender.send({ body: "b" }), started]));
   assertEquals(attempts, ["a"]);
   // The broker lives on, the way to it does not.
   network.cut("a");
@@ -221,12 +223,12 @@ test("without reconnecting, and after a goodbye of its own, what is lost stays l
 });
 
 /** A client of a scripted server, whose links it can end. */
-async function scripted(options: AcceptorOptions) {
+async function scripted(options: AcceptorOptions, more: ConnectOptions = {}) {
   const time = new VirtualTime();
   const network = new VirtualNetwork();
   const server = acceptor({ environment: time, ...options } as AcceptorOptions);
   network.up("a", (channel) => server.accept(channel));
-  const connection = await time.wait(connect("ws://a/", { environment: time, dial: network.dial }));
+  const connection = await time.wait(connect("ws://a/", { environment: time, dial: network.dial, ...more }));
   const events: ConnectionEvent[] = [];
   void (async () => {
     for await (const event of connection.events()) events.push(event);
@@ -268,6 +270,27 @@ test("a link that the peer ends for a reason that passes is attached again, one 
   assertEquals(events.map(({ kind }) => kind), ["linkLost"]);
   assertEquals([connection.state, other.open], ["open", true]);
   await end(connection, time);
+});
+
+test("a link that is refused for a reason that passes when it is first attached: told at once, `initial` goes on", async () => {
+  for (const initial of [false, true]) {
+    let refusals = 3;
+    const { time, connection } = await scripted({
+      onReceiver: (request) => {
+        if (--refusals >= 0) {
+          throw new AmqpError(condition.resourceLimitExceeded, "Cannot attach: busy", { scope: "link" });
+        }
+        void request.accept().serve(() => {});
+      },
+    }, { reconnect: { initial } });
+    const sending = connection.sender("orders").send({ body: 1 });
+    if (initial) assertEquals(await time.wait(sending), { kind: "accepted" });
+    else {
+      const error = await time.wait(assertRejects(() => sending, AmqpError));
+      assertEquals([error.condition, error.retryable, refusals], [condition.resourceLimitExceeded, true, 2]);
+    }
+    await end(connection, time);
+  }
 });
 
 test("a session that the peer ends for a reason that passes is begun again with its links", async () => {

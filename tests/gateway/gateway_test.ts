@@ -1,3 +1,4 @@
+import type { LogEntry } from "../../src/base/log.ts";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import type { Socket } from "node:net";
 import { connect, plain, publish, TransportError } from "../../mod.ts";
@@ -222,8 +223,9 @@ test("ATK-29: targets are chosen by a function, from a list that it cannot leave
   await using server = await bareServer(echo);
   const good = `amqp://127.0.0.1:${server.port}`;
   const errors: string[] = [];
+  const told: string[] = [];
   await using running = await gateway({
-    listen: here,
+    listen: { ...here, log: ({ code }) => told.push(code) },
     target: ({ request }) => {
       const path = request?.target ?? "";
       if (path === "/none") return undefined;
@@ -254,6 +256,7 @@ test("ATK-29: targets are chosen by a function, from a list that it cannot leave
   assertEquals([running.counters.opened, running.counters.failed], [1, 6]);
   assertStringIncludes(errors[1]!, 'target "amqp://127.0.0.1:1" is not allowed');
   assertEquals(errors.at(-1), "no idea");
+  assertEquals(told, ["callback-failed"]);
 });
 
 test("gateway: a target that is not there, not trusted or not willing turns its clients away", async () => {
@@ -271,6 +274,16 @@ test("gateway: a target that is not there, not trusted or not willing turns its 
     await assertRejects(() => connect(`amqp://127.0.0.1:${running.port}`), TransportError);
     assertEquals(errors.length, 2);
   }
+});
+
+test("gateway: without onError the log is told of whom it turns away", async () => {
+  const told: LogEntry[] = [];
+  const log = (entry: LogEntry): void => void told.push(entry);
+  await using running = await gateway({ listen: { ...here, log }, target: () => undefined, targets: [] });
+  for (let i = 0; i < 2; i++) await assertRejects(() => connect(`amqp://127.0.0.1:${running.port}`), TransportError);
+  assertEquals(told.map(({ level, code, error }) => `${level} ${code} ${(error as Error).message}`), [
+    "warning refused Cannot connect client: there is no target for it",
+  ]);
 });
 
 test("gateway: a client that goes away while its target is looked for leaves nothing", async () => {

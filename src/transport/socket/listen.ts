@@ -6,6 +6,8 @@
 
 import * as condition from "../../base/condition.ts";
 import { AmqpError } from "../../base/errors.ts";
+import { systemEnvironment } from "../../base/environment.ts";
+import { Log } from "../../base/log.ts";
 import { abortable, type WaitOptions } from "../../base/wait.ts";
 import { type Channel, guard, type PeerInfo, positive } from "../channel.ts";
 import type { HeaderField } from "../http/head.ts";
@@ -25,6 +27,7 @@ import { type PausableChannel, type Socket, StreamChannel } from "./socket.ts";
 import { checkOptions } from "../../base/options.ts";
 import { checkTls } from "./tls.ts";
 
+export type { LogCode, LogEntry, LogOption } from "../../base/log.ts";
 export type { HttpServiceOptions, UpgradeRefusal } from "./listen_http.ts";
 export type {
   ListenInfo,
@@ -81,6 +84,14 @@ const REFUSAL_TIMEOUT_MS = 1_000;
 // While others wait: a distant client's round trips for TLS and its request, and no more for those that are silent.
 const SHARED_TIMEOUT_MS = 2_000;
 
+const REFUSED_BY_LIMIT: Partial<Record<RefusalReason, string>> = {
+  "connections": 'as many as "limits.maxConnections" allows are there; raise it, or end those that are idle',
+  "connections-per-address":
+    'as many as "limits.maxConnectionsPerAddress" allows are there from this address; raise it where it is that of a front end',
+  "waiting": 'as many as "limits.maxWaiting" allows wait for their handshake; raise it, or "limits.maxHandshakes"',
+  "waited": 'its handshake did not begin within "limits.waitTimeoutMs"; raise it, or "limits.maxHandshakes"',
+};
+
 const COUNTS = [
   "maxConnections",
   "maxConnectionsPerAddress",
@@ -127,6 +138,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   if (!hasSockets()) throw noSockets("listen");
   const incoming = new IncomingConnections(options);
   const listener = await listenTcp(options, (socket) => incoming.receive(socket));
+  incoming.port = listener.port;
   let closed: Promise<void> | undefined;
   const stop = (): void => void (closed ??= listener.close());
   const close = ({ signal }: WaitOptions = {}): Promise<void> => {
@@ -148,11 +160,14 @@ export async function listen(options: ListenOptions): Promise<Listener> {
 
 // Where connections are until it is known what they want.
 class IncomingConnections {
+  /** Where they come in. */
+  port = 0;
   readonly #options: ListenOptions;
   readonly #schemes: readonly ListenScheme[];
   readonly #acceptTls: ((socket: Socket, onsecure: OnSecure) => void) | undefined;
   // Each with how to end it in order, once it has a channel.
   readonly #sockets = new Map<Socket, Ending | undefined>();
+  readonly #log: Log;
   readonly #addresses = new Map<string, number>();
   // Those whose handshake is under way, and those that wait for theirs, each in the order in which they came.
   readonly #handshakes = new Map<Socket, Connection>();
@@ -164,6 +179,7 @@ class IncomingConnections {
 
   constructor(options: ListenOptions) {
     this.#options = options;
+    this.#log = new Log(options.log, systemEnvironment);
     this.#schemes = options.schemes ?? ["ws", "wss", "amqp", "amqps"];
     this.#acceptTls = options.tls === undefined ? undefined : tlsAcceptor(options.tls);
   }
@@ -280,11 +296,23 @@ class IncomingConnections {
 
   #refuse(reason: RefusalReason, { remoteAddress }: Socket): void {
     this.#refused++;
+    const { onRefused } = this.#options;
+    if (onRefused === undefined) return this.#complain(reason, remoteAddress);
     try {
-      this.#options.onRefused?.({ reason, remoteAddress });
-    } catch {
-      // Whom it tells may fail as it likes; nobody waits for it here.
+      onRefused({ reason, remoteAddress });
+    } catch (error) {
+      const message = `Cannot tell of a refused connection: option "onRefused" of listen on port ${this.port} threw`;
+      this.#log.tell({ level: "error", code: "callback-failed", message, error });
     }
+  }
+
+  // Limits are this side's own; what a client did wrong is the client's.
+  #complain(reason: RefusalReason, remoteAddress: string | undefined): void {
+    const why = REFUSED_BY_LIMIT[reason];
+    if (why === undefined || this.#closed) return;
+    const from = remoteAddress ?? "unknown address";
+    const message = `Cannot accept connection from ${from} on port ${this.port}: ${why}`;
+    this.#log.tell({ level: "warning", code: "refused", message }, reason);
   }
 
   #vacate(address: string): void {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { LogOption } from "../../base/log.ts";
 import type { OptionKinds } from "../../base/options.ts";
 import type { Channel, PeerInfo } from "../channel.ts";
 import type { RequestHead } from "../http/head.ts";
@@ -81,6 +82,11 @@ export interface ListenOptions extends HttpServiceOptions {
   accept?: (channel: PausableChannel, info: ListenInfo) => void;
   /** Told of each connection that ends before it is a channel, such as one that a limit turned away. */
   onRefused?: (refusal: ListenRefusal) => void;
+  /**
+   * Told of those that a limit turned away, each cause once a minute, unless there is `onRefused`, and of a callback that failed.
+   * Default: warnings and errors go to the console; null silences them.
+   */
+  log?: LogOption | undefined;
   /** Our certificate, and which clients have to show theirs. Default: no TLS. */
   tls?: TlsServerOptions;
   /** What is spoken. Default: everything, TLS included where `tls` is given; `["amqps", "wss"]` leaves nothing in clear. */
@@ -117,6 +123,7 @@ export const LISTEN_KINDS: OptionKinds<ListenOptions> = {
   host: "string",
   acceptor: "object",
   onRefused: "function",
+  log: "function or null",
   accept: "function",
   tls: TLS_KINDS,
   schemes: "array",

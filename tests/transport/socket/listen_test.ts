@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
 import { connect as connectTls } from "node:tls";
 import { AmqpError, connect, external, plain, TransportError } from "../../../mod.ts";
+import type { LogEntry } from "../../../src/base/log.ts";
 import { acceptor } from "../../../src/server/acceptor.ts";
 import type { Channel } from "../../../src/transport/channel.ts";
 import { listen, type Listener, type ListenInfo, type ListenOptions } from "../../../src/transport/socket/listen.ts";
@@ -361,10 +362,27 @@ test("ATK-8: who waits too long gets 503 and Retry-After, who comes above the li
   assertEquals(listener.counters.refused, 4);
 });
 
-test("listen: onRefused tells why, and may throw", async () => {
+test("ATK-8: whom a limit turned away is told to the log, each cause once", async () => {
+  const told: LogEntry[] = [];
+  await using listener = await start({ limits: { maxConnections: 1 }, log: (entry) => told.push(entry) });
+  await using first = await BareClient.connect(listener.port);
+  while (listener.counters.connections < 1) await new Promise((resolve) => setTimeout(resolve, 1));
+  for (let i = 0; i < 3; i++) assertEquals(await ask(listener.port, SASL), "");
+  first.socket.destroy();
+  await isLeft(listener, 0);
+  // What is no limit's is the client's own affair.
+  await ask(listener.port, "\x00\x01\x02");
+  assertEquals(told.map(({ level, code }) => `${level} ${code}`), ["warning refused"]);
+  assertStringIncludes(told[0]!.message, `Cannot accept connection from 127.0.0.1 on port ${listener.port}: `);
+  assertStringIncludes(told[0]!.message, '"limits.maxConnections"');
+});
+
+test("listen: onRefused tells why, and may throw, which the log is told", async () => {
   const refused: string[] = [];
+  const told: LogEntry[] = [];
   await using listener = await start({
     limits: { handshakeTimeoutMs: 200 },
+    log: (entry) => told.push(entry),
     onRefused: ({ reason }) => {
       refused.push(reason);
       throw new Error("nobody hears this");
@@ -375,6 +393,7 @@ test("listen: onRefused tells why, and may throw", async () => {
   await ask(listener.port, "GET / HT");
   await isLeft(listener, 0);
   assertEquals(refused, ["answered", "unknown-protocol", "handshake-timeout"]);
+  assertEquals(told.map(({ code }) => code), ["callback-failed"]);
 });
 
 test("ATK-16: a head that comes in many pieces is read", async () => {
