@@ -82,8 +82,10 @@ export type { Channel, ChannelClose } from "./src/transport/channel.ts";
 export type { DialAnyOptions, HeaderFields, TransportOptions } from "./src/transport/dial.ts";
 export type { SocketProxyOptions, TlsOptions } from "./src/transport/socket/dial.ts";
 export type {
+  ProxyAuthenticator,
+  ProxyChallenge,
   ProxyCredentialsCallback,
   ProxyCredentialsRequest,
   ProxyOptions,
 } from "./src/transport/proxy/http_proxy.ts";
-export type { ProxyCredentials, ProxyScheme } from "./src/transport/proxy/challenge.ts";
+export type { Challenge, ProxyCredentials, ProxyScheme } from "./src/transport/proxy/challenge.ts";

@@ -63,6 +63,16 @@ export class AmqpError extends Error {
   }
 }
 
+/** How an {@linkcode OutcomeError} is built. */
+export interface OutcomeErrorOptions extends AmqpErrorOptions {
+  /** Whether a message that was handed back modified counts as a failed attempt. Default: false. */
+  deliveryFailed?: boolean | undefined;
+  /** Whether a message that was handed back modified is not to be sent to this receiver again. Default: false. */
+  undeliverableHere?: boolean | undefined;
+  /** What a receiver that handed the message back modified wants in its annotations. */
+  messageAnnotations?: Readonly<Record<string, unknown>> | undefined;
+}
+
 /** What became of a message that was not accepted. `"lost"`: the link ended before an outcome was known. */
 export type FailedOutcome = "rejected" | "released" | "modified" | "lost";
 
@@ -86,11 +96,20 @@ export class OutcomeError extends AmqpError {
   override name = "OutcomeError";
   /** What became of the message. */
   readonly outcome: FailedOutcome;
+  /** Whether a message that was handed back modified counts as a failed attempt. */
+  readonly deliveryFailed: boolean;
+  /** Whether a message that was handed back modified is not to be sent to this receiver again. */
+  readonly undeliverableHere: boolean;
+  /** What a receiver that handed the message back modified wants in its annotations. */
+  readonly messageAnnotations: Readonly<Record<string, unknown>> | undefined;
 
   /** Builds an error from the outcome, its condition and a message of the form "Cannot do this: state". */
-  constructor(outcome: FailedOutcome, condition: string, message: string, options: AmqpErrorOptions = {}) {
+  constructor(outcome: FailedOutcome, condition: string, message: string, options: OutcomeErrorOptions = {}) {
     super(condition, message, { ...options, scope: "delivery" });
     this.outcome = outcome;
+    this.deliveryFailed = options.deliveryFailed ?? false;
+    this.undeliverableHere = options.undeliverableHere ?? false;
+    this.messageAnnotations = options.messageAnnotations;
   }
 }
 

@@ -65,10 +65,11 @@ export class Dispatcher {
     return this.#consumers.size + this.#browsers.size;
   }
 
-  /** Adds a link. */
+  /** Adds a link, and hands it at once what it has credit for: a drain may have come ahead of our answer. */
   add(consumer: Consumer): void {
     (consumer.browses ? this.#browsers : this.#consumers).add(consumer);
     if (!consumer.browses && (consumer.selective || this.#groups !== undefined)) this.#selective.add(consumer);
+    this.serve(consumer);
   }
 
   /** Forgets a link that has ended; what it held has come back by then. */

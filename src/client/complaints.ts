@@ -1,5 +1,5 @@
 /**
- * What a receiver tells the log. A file of its own, which loads when there is something to tell.
+ * What a link tells the log. A file of its own, which loads when there is something to tell.
  *
  * @module
  */
@@ -19,6 +19,8 @@ export interface Facts {
   readonly told?: number;
   /** The credit that the receiver was given. */
   readonly credit?: number;
+  /** Messages of a sender that wait. */
+  readonly pending?: number;
   /** What was thrown. */
   readonly error?: unknown;
 }
@@ -66,4 +68,14 @@ export function noCredit({ where, credit }: Facts): LogEntry {
     ? "the sender has no credit, call grant() or leave out the credit that the receiver was given"
     : `all ${credit} messages of the receiver's credit are taken and not settled, call accept() or another outcome`;
   return { level: "warning", code: "no-credit", message: `Cannot receive messages of ${where}: ${state}` };
+}
+
+/** A message waits for credit that does not come. */
+export function sendWaits({ where, pending }: Facts): LogEntry {
+  return {
+    level: "warning",
+    code: "send-waits",
+    message:
+      `Cannot send to ${where} yet: the receiver gives no credit, ${pending} messages wait; is the queue full, does anybody receive? A signal bounds the wait`,
+  };
 }

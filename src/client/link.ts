@@ -9,6 +9,7 @@ import type { Environment } from "../base/environment.ts";
 import { AmqpError, type ErrorScope } from "../base/errors.ts";
 import type { LogHolder } from "../base/log.ts";
 import { quote } from "../base/text.ts";
+import type * as Complaints from "./complaints.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import type { Attach, Open, Role } from "../codec/types.ts";
 import type { AttachOptions } from "../engine/link.ts";
@@ -17,7 +18,7 @@ import type { SenderEndpoint } from "../engine/sender.ts";
 import type { SessionEndpoint } from "../engine/session.ts";
 import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, Lifetime } from "./lifetime.ts";
 import type { StreamSender } from "./stream.ts";
-import { within } from "../base/wait.ts";
+import { ignore, within } from "../base/wait.ts";
 
 export type { CloseOptions };
 
@@ -168,6 +169,15 @@ export abstract class Link extends Lifetime {
     const { host } = this.connection;
     const node = quote(this.address ?? this.name);
     return host === undefined ? node : `${node} at ${host}`;
+  }
+
+  // The texts are loaded by who needs them, which few do; where they cannot be, nothing is lost but a warning.
+  /** @ignore Tells the log. */
+  protected complain(about: Exclude<keyof typeof Complaints, "tell">, facts: Complaints.Facts): void {
+    const { connection, where, address } = this;
+    import("./complaints.ts").then((complaints) => {
+      complaints.tell(connection, { ...complaints[about]({ where, ...facts }), address, host: connection.host });
+    }).catch(ignore);
   }
 
   /** {@inheritDoc Lifetime.describe} */

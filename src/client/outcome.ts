@@ -6,7 +6,6 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError, OutcomeError, TransportError } from "../base/errors.ts";
-import { quote } from "../base/text.ts";
 import { ignore } from "../base/wait.ts";
 import type { Accepted, DeliveryState, Outcome, TransactionalState } from "../codec/types.ts";
 import { fromErrorFields } from "../engine/fault.ts";
@@ -60,8 +59,8 @@ export class SendAbortedError extends Error {
 
 /** The sender of a message, as its listener sees it. */
 export interface SendingSender {
-  /** The name of the link. */
-  readonly name: string;
+  /** The node, and whom the connection is with. */
+  readonly where: string;
   /** The peer's attach, once it came. */
   readonly remote: { readonly source?: { readonly defaultOutcome?: Outcome } } | undefined;
 }
@@ -87,7 +86,7 @@ export class PromisedOutcome implements SendListener {
   onoutcome(state: DeliveryState | undefined, { resent }: OutgoingDelivery): void {
     const outcome = outcomeOf(state, this.#sender.remote?.source?.defaultOutcome);
     if (outcome?.kind === "accepted") this.#resolve(resent ? { ...outcome, resent } : outcome);
-    else this.#reject(failure(outcome, this.#sender.name));
+    else this.#reject(failure(outcome, this.#sender.where));
   }
 
   onsent(): void {
@@ -95,7 +94,7 @@ export class PromisedOutcome implements SendListener {
   }
 
   onlost(error: unknown, left: boolean): void {
-    this.#reject(left ? lost(error, this.#sender.name) : error);
+    this.#reject(left ? lost(error, this.#sender.where) : error);
   }
 
   /** Gives up the wait. */
@@ -111,19 +110,19 @@ export class PromisedOutcome implements SendListener {
 }
 
 /** The error of a message whose outcome will never be known because of `error`. */
-export function lost(error: unknown, link: string): OutcomeError {
+export function lost(error: unknown, where: string): OutcomeError {
   const told = error instanceof AmqpError || error instanceof TransportError;
   return new OutcomeError(
     "lost",
     error instanceof AmqpError ? error.condition : condition.connectionForced,
-    `Cannot tell the outcome of a message on link ${quote(link)}: ${(error as Error).message}`,
+    `Cannot tell the outcome of a message to ${where}: ${(error as Error).message}`,
     { cause: error, retryable: !told || error.retryable },
   );
 }
 
 /** The error of a message that was not accepted. */
-export function failure(outcome: Outcome | undefined, link: string): OutcomeError {
-  const what = `Cannot send on link ${quote(link)}: message was`;
+export function failure(outcome: Outcome | undefined, where: string): OutcomeError {
+  const what = `Cannot send to ${where}: message was`;
   if (outcome === undefined || outcome.kind === "accepted" || outcome.kind === "declared") {
     return new OutcomeError("lost", condition.illegalState, `${what} settled without an outcome`, { retryable: true });
   }
@@ -133,5 +132,5 @@ export function failure(outcome: Outcome | undefined, link: string): OutcomeErro
     return new OutcomeError(kind, error.condition, error.message, { ...error, retryable: error.retryable });
   }
   const retryable = kind === "released" || (kind === "modified" && !outcome.undeliverableHere);
-  return new OutcomeError(kind, `amqp:${kind}:list`, `${what} ${kind}`, { remote: true, retryable });
+  return new OutcomeError(kind, `amqp:${kind}:list`, `${what} ${kind}`, { ...outcome, remote: true, retryable });
 }

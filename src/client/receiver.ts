@@ -8,7 +8,6 @@ import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { Fifo } from "../base/collections.ts";
 import { checkOptions } from "../base/options.ts";
-import type * as Complaints from "./complaints.ts";
 import type { DeliveryState } from "../codec/types.ts";
 import type { IncomingDelivery } from "../engine/deliveries.ts";
 import type { AttachOptions } from "../engine/link.ts";
@@ -341,7 +340,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
       shift: () => this.#buffer.shift(),
       wait: () => this.#over() ? undefined : this.#wait(),
       unwait: (waiting) => this.#waiting.remove(waiting),
-      report: (error) => this.#complain("handlerFailed", { automatic: this.#automatic, error }),
+      report: (error) => this.complain("handlerFailed", { automatic: this.#automatic, error }),
     };
   }
 
@@ -456,7 +455,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     const { environment } = this.connection;
     const timer = hasAsyncStorage() || this.handlers.running === 0
       ? undefined
-      : environment.setTimer(() => this.#complain("closeWaits", { running: this.handlers.running }), CLOSE_PATIENCE_MS);
+      : environment.setTimer(() => this.complain("closeWaits", { running: this.handlers.running }), CLOSE_PATIENCE_MS);
     try {
       await this.#drained?.promise.catch(ignore);
       await this.handlers.idle();
@@ -588,7 +587,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     const told = this.#told;
     this.#settling = this.connection.environment.setTimer(() => {
       this.#settling = undefined;
-      if (this.#told >= told) this.#complain("notSettled", { told: this.#told });
+      if (this.#told >= told) this.complain("notSettled", { told: this.#told });
     }, PATIENCE_MS);
   }
 
@@ -634,7 +633,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     this.#patience = this.connection.environment.setTimer(() => {
       this.#patience = undefined;
       if (this.#waiting.length === 0 || this.credit > 0 || !this.usable || this.#drained !== undefined) return;
-      this.#complain("noCredit", { credit: this.#credit });
+      this.complain("noCredit", { credit: this.#credit });
     }, PATIENCE_MS);
   }
 
@@ -705,13 +704,5 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
 
   #abortWatched(error: Error): void {
     for (const delivery of [...this.#watched]) delivery.handleLost(error);
-  }
-
-  // The texts are loaded by who needs them, which few do; where they cannot be, nothing is lost but a warning.
-  #complain(about: Exclude<keyof typeof Complaints, "tell">, facts: Complaints.Facts): void {
-    const { connection, where, address } = this;
-    import("./complaints.ts").then((complaints) => {
-      complaints.tell(connection, { ...complaints[about]({ where, ...facts }), address, host: connection.host });
-    }).catch(ignore);
   }
 }

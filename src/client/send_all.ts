@@ -214,7 +214,7 @@ export class Flight implements SendListener {
   /** One has an outcome. */
   onoutcome(state: DeliveryState | undefined): void {
     const outcome = outcomeOf(state, this.#sender.remote?.source?.defaultOutcome);
-    if (outcome?.kind !== "accepted") this.fail(failure(outcome, this.#sender.name));
+    if (outcome?.kind !== "accepted") this.fail(failure(outcome, this.#sender.where));
     this.#land(1);
   }
 
@@ -225,7 +225,7 @@ export class Flight implements SendListener {
 
   /** One has no outcome to expect. */
   onlost(error: unknown, left: boolean): void {
-    this.fail(left ? lost(error, this.#sender.name) : error);
+    this.fail(left ? lost(error, this.#sender.where) : error);
     this.#land(1);
   }
 

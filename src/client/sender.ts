@@ -27,6 +27,9 @@ import type { StreamedMessage } from "./stream.ts";
 // Some dozens of small messages; one that is kept for long keeps no more memory alive than that.
 const BLOCK_BYTES = 16_384;
 
+// How long a message waits for credit before the log is told, in milliseconds.
+const PATIENCE_MS = 10_000;
+
 /** How a sender sends many messages side by side. */
 export interface SendTerms {
   /**
@@ -66,6 +69,7 @@ export class Sender extends Link {
   // What each signal aborts. One listener for all of its messages: signals find theirs one by one.
   #signals: Map<AbortSignal, { readonly deliveries: Set<OutgoingDelivery>; readonly abort: () => void }> | undefined;
   #changed: Deferred<void> | undefined;
+  #patience: unknown;
   /** @ignore Sends that run side by side, for which it is a fault when the link ends while they have nothing to send. */
   readonly flights: Set<Flight> = new Set();
   /** @ignore What it was made with, for flights. */
@@ -170,6 +174,7 @@ export class Sender extends Link {
     const delivery = this.#outgoing.push(payload, options);
     delivery.context = listener;
     this.#pending++;
+    if (this.#patience === undefined && this.credit === 0) this.#watchCredit(delivery);
     this.connection.wake();
     return delivery;
   }
@@ -284,6 +289,7 @@ export class Sender extends Link {
 
   /** {@inheritDoc Link.onended} */
   protected override onended(error: Error): void {
+    this.connection.environment.clearTimer(this.#patience);
     // Listeners are told last: they may send again at once.
     const ended = this.#outgoing.clear().map((delivery) => ({ left: hasLeft(delivery), delivery }));
     for (const { left, delivery } of ended) this.#done(delivery)?.onlost(error, left);
@@ -331,6 +337,16 @@ export class Sender extends Link {
       this.connection.wake();
     }
     this.#settled(delivery)?.onoutcome(outcome, delivery);
+  }
+
+  // A queue that is full, or that nobody reads, gives no credit; whoever waits for it is to know why.
+  #watchCredit(delivery: OutgoingDelivery): void {
+    const { environment } = this.connection;
+    this.#patience = environment.setTimer(() => {
+      this.#patience = undefined;
+      if (hasLeft(delivery) || delivery.context === undefined || this.credit > 0) return;
+      if (this.#endpoint?.state === "attached") this.complain("sendWaits", { pending: this.#pending });
+    }, PATIENCE_MS);
   }
 
   #carry(endpoint: SenderEndpoint): SenderEndpoint {

@@ -38,10 +38,16 @@ export {
 
 export type { LogCode, LogEntry, LogOption } from "../base/log.ts";
 export type { WaitOptions } from "../base/wait.ts";
-export type { ProxyCredentials, ProxyScheme } from "./proxy/challenge.ts";
+export type { Challenge, ProxyCredentials, ProxyScheme } from "./proxy/challenge.ts";
 export type { Channel, ChannelClose } from "./channel.ts";
 export type { HeaderField, HeadLimits, HttpVersion, RequestHead } from "./http/head.ts";
-export type { ProxyCredentialsCallback, ProxyCredentialsRequest, ProxyOptions } from "./proxy/http_proxy.ts";
+export type {
+  ProxyAuthenticator,
+  ProxyChallenge,
+  ProxyCredentialsCallback,
+  ProxyCredentialsRequest,
+  ProxyOptions,
+} from "./proxy/http_proxy.ts";
 export type { PeerCertificate, PeerInfo } from "./channel.ts";
 export type { OriginPolicy } from "./websocket/upgrade.ts";
 export type { WebSocketLimits } from "./websocket/rfc6455.ts";

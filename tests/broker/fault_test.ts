@@ -2,6 +2,7 @@ import { assertEquals, assertLessOrEqual, assertRejects } from "@std/assert";
 import { AmqpError, condition } from "../../src/base/errors.ts";
 import { systemEnvironment } from "../../src/base/environment.ts";
 import type { LogEntry } from "../../src/base/log.ts";
+import { ReceiverEndpoint } from "../../src/engine/receiver.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import { EncodedMessage } from "../../src/broker/encoded_message.ts";
 import { Slab } from "../../src/broker/slab.ts";
@@ -180,4 +181,20 @@ test("an open-ended number of messages comes back to any place without a walk th
   other.destroy(new Error("cable cut"));
   await until(() => broker.queue("orders")!.messages === count);
   assertEquals(numbers(await take(linkUp(broker).receiver("orders", { credit: 3, settle: "manual" }), 3)), [0, 1, 2]);
+});
+
+test("FLW-3: a drain that comes ahead of the answer to the attach brings what there is", async () => {
+  await using at = setUp();
+  await sendNumbers(at.producer, "orders", 3);
+  const { consumer } = at;
+  const endpoint = consumer.defaultSession().endpoint!.attach(ReceiverEndpoint, {
+    name: "early",
+    source: { kind: "source", address: "orders" },
+    target: { kind: "target" },
+  });
+  const receiver = consumer.adopt(endpoint, { credit: "manual", settle: "manual" });
+  endpoint.flow({ linkCredit: 10, drain: true });
+  consumer.wake();
+  await until(() => endpoint.linkCredit === 0);
+  assertEquals(receiver.buffered, 3);
 });

@@ -9,7 +9,13 @@
  */
 
 import { TransportError, type TransportErrorCode } from "../../base/errors.ts";
-import { parseChallenges, type ProxyCredentials, type ProxyScheme, type UsableChallenge } from "./challenge.ts";
+import {
+  type Challenge,
+  parseChallenges,
+  type ProxyCredentials,
+  type ProxyScheme,
+  type UsableChallenge,
+} from "./challenge.ts";
 import {
   headerHasToken,
   headerValues,
@@ -21,10 +27,19 @@ import {
   responseParser,
 } from "../http/head.ts";
 import { BodyReader } from "../http/body.ts";
-import { formatAuthority, type HttpProxy, type ProxyAnswer, type ProxyCredentialsRequest } from "./http_proxy.ts";
+import {
+  formatAuthority,
+  type HttpProxy,
+  type ProxyAnswer,
+  type ProxyChallenge,
+  type ProxyCredentialsRequest,
+} from "./http_proxy.ts";
 
 /** Most bytes of a challenge's body that are read to keep the connection; above that, a new one is cheaper. */
 export const MAX_CHALLENGE_BODY_BYTES: number = 65_536;
+
+/** Most challenges that an authenticator is given on the way to one tunnel; NTLM takes two, Negotiate seldom three. */
+export const MAX_AUTHENTICATION_ROUNDS: number = 8;
 
 /** Milliseconds that one step may take; a proxy answers only after it has reached the target, or given up. */
 export const PROXY_STEP_TIMEOUT_MS: number = 30_000;
@@ -57,12 +72,14 @@ export interface ProxyTunnelOptions {
  * - `open`: the tunnel is there; `surplus` is what the target has already sent through it.
  * - `reconnect`: drop the connection, make a new one to the proxy, then call `reconnected`.
  * - `credentials`: ask the proxy's callback, then call `authenticate`.
+ * - `challenge`: ask the proxy's authenticator, then call `respond`.
  * - `failed`: drop the connection; `error` says why.
  */
 export type ProxyEvent =
   | { readonly kind: "open"; readonly surplus: Uint8Array }
   | { readonly kind: "reconnect" }
   | { readonly kind: "credentials"; readonly request: ProxyCredentialsRequest }
+  | { readonly kind: "challenge"; readonly challenge: ProxyChallenge }
   | { readonly kind: "failed"; readonly error: TransportError };
 
 /**
@@ -93,6 +110,8 @@ export class ProxyTunnel {
   #interim = 0;
   #body: BodyReader | undefined;
   #challenge: UsableChallenge | undefined;
+  #challenges: readonly Challenge[] = [];
+  #rounds = 0;
   // What this tunnel's last request answered; what the proxy remembers may have come from another tunnel meanwhile.
   #sent: ProxyScheme | undefined;
   // The answer to the challenge that this tunnel was given: others are given their own meanwhile, and what a proxy lets in
@@ -177,6 +196,22 @@ export class ProxyTunnel {
   }
 
   /**
+   * Goes on after `challenge` with the value of `Proxy-Authorization`; undefined gives up.
+   *
+   * @throws {TypeError} If nothing was asked.
+   */
+  respond(value: string | undefined, now: number): ProxyEvent | undefined {
+    if (this.#state !== "credentials") throw new TypeError("Cannot authenticate: no challenge is open");
+    return this.#guard(() => {
+      if (value === undefined) {
+        throw this.#error("proxy-authentication-failed", "status is 407, no answer was given", { status: 407 });
+      }
+      this.#own = value;
+      return this.#askAgain(now);
+    });
+  }
+
+  /**
    * Goes on after `reconnect`, on a new connection.
    *
    * @throws {TypeError} If no new connection was asked for.
@@ -229,13 +264,15 @@ export class ProxyTunnel {
 
   #judge(head: ResponseHead, rest: Uint8Array, now: number): ProxyEvent | undefined {
     if (head.status >= 200 && head.status < 300) {
-      if (this.#own !== undefined) this.#proxy.remember(this.#own);
+      // What an authenticator says once is for one connection.
+      if (this.#own !== undefined && this.#proxy.authenticator === undefined) this.#proxy.remember(this.#own);
       this.#proxy.renew(headerValues(head.headers, "proxy-authentication-info"));
       this.#finish();
       return { kind: "open", surplus: rest };
     }
     if (head.status === 407) {
-      this.#challenge = this.#choose(head);
+      if (this.#proxy.authenticator === undefined) this.#challenge = this.#choose(head);
+      else this.#takeChallenges(head);
       this.#reusable = keepsConnection(head);
       if (!this.#reusable) return this.#takeUp(now);
       this.#body = new BodyReader(head, {
@@ -269,6 +306,14 @@ export class ProxyTunnel {
     return best;
   }
 
+  #takeChallenges(head: ResponseHead): void {
+    if (++this.#rounds > MAX_AUTHENTICATION_ROUNDS) {
+      const state = `status is 407, credentials were refused ${MAX_AUTHENTICATION_ROUNDS} times`;
+      throw this.#error("proxy-authentication-failed", state, head);
+    }
+    this.#challenges = parseChallenges(headerValues(head.headers, "proxy-authenticate"));
+  }
+
   #readBody(bytes: Uint8Array, now: number): ProxyEvent | undefined {
     const body = this.#body!;
     const surplus = body.state === "complete" ? bytes : undefined;
@@ -280,6 +325,13 @@ export class ProxyTunnel {
 
   #takeUp(now: number): ProxyEvent | undefined {
     this.#body = undefined;
+    if (this.#proxy.authenticator !== undefined) {
+      this.#state = "credentials";
+      this.#deadline = undefined;
+      const { authority: proxy } = this.#proxy;
+      const challenge = { proxy, target: this.#target, challenges: this.#challenges, round: this.#rounds };
+      return { kind: "challenge", challenge };
+    }
     const challenge = this.#challenge!;
     if (this.#proxy.knowsCredentials(this.#renewed)) return this.#answer(now);
     this.#state = "credentials";
@@ -299,6 +351,10 @@ export class ProxyTunnel {
       const state = "status is 407, the credentials cannot be used";
       throw this.#error("proxy-authentication-failed", state, { status: 407 }, cause);
     }
+    return this.#askAgain(now);
+  }
+
+  #askAgain(now: number): ProxyEvent | undefined {
     if (!this.#reusable) return this.#reconnect(now);
     this.#reused = true;
     this.#ask(now);

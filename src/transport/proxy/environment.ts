@@ -113,7 +113,7 @@ function normalize(hostname: string): string {
 }
 
 /** The bytes of an IP address, 4 or 16; an IPv4 address inside IPv6 counts as IPv4. */
-function parseAddress(text: string): Uint8Array | undefined {
+export function parseAddress(text: string): Uint8Array | undefined {
   return text.includes(":") ? parseIpv6(text) : parseIpv4(text);
 }
 

@@ -7,6 +7,7 @@
 import { encodeHex } from "@std/encoding";
 import {
   basicAuthorization,
+  type Challenge,
   checkCredentials,
   parseChallenges,
   parseParams,
@@ -35,9 +36,32 @@ export type ProxyCredentialsCallback = (
   request: ProxyCredentialsRequest,
 ) => ProxyCredentials | undefined | Promise<ProxyCredentials | undefined>;
 
+/** What an authenticator of one's own is told of a 407. */
+export interface ProxyChallenge {
+  /** The proxy that asks, as `host:port`. */
+  readonly proxy: string;
+  /** Where the tunnel leads, as `host:port`. */
+  readonly target: string;
+  /** What the proxy asks for, every scheme that it names; untrusted. */
+  readonly challenges: readonly Challenge[];
+  /** Counts the challenges on the way to this tunnel, from 1. */
+  readonly round: number;
+  /** Aborted when the attempt is given up. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Answers a proxy by any scheme, such as Negotiate, NTLM or Bearer: gives the value of `Proxy-Authorization`, over as many rounds
+ * as the scheme takes, on one connection where the proxy keeps it; undefined gives up.
+ */
+export type ProxyAuthenticator = (challenge: ProxyChallenge) => string | undefined | Promise<string | undefined>;
+
 /** How a proxy is reached and what it may be told. */
 export interface ProxyOptions {
-  /** `http://host:port` or, for TLS to the proxy itself, `https://host:port`; may hold user info. */
+  /**
+   * `http://host:port` or, for TLS to the proxy itself, `https://host:port`; `socks5://host:port` for SOCKS 5, to which user name
+   * and password are shown in clear [rfc1929]. May hold user info.
+   */
   url: string | URL;
   /** The user's name. Default: the URL's. */
   username?: string;
@@ -45,6 +69,8 @@ export interface ProxyOptions {
   password?: string;
   /** Asked whenever the proxy asks, instead of a fixed name and password. */
   credentials?: ProxyCredentialsCallback;
+  /** Answers an HTTP proxy by a scheme of one's own, instead of name and password. */
+  authenticate?: ProxyAuthenticator;
   /**
    * The schemes that may be answered. Default: `["digest"]`, with `"basic"` only for an `https:` proxy, because
    * Basic shows the password to everybody on the way. Naming `"basic"` allows it on an `http:` proxy as well.
@@ -96,6 +122,8 @@ export class HttpProxy {
   readonly schemes: readonly ProxyScheme[];
   /** Supplies credentials when the proxy asks, where they are not fixed. */
   readonly ask: ProxyCredentialsCallback | undefined;
+  /** Answers by a scheme of its own, instead of those that are known here. */
+  readonly authenticator: ProxyAuthenticator | undefined;
 
   readonly #powers: ProxyPowers;
   readonly #fixed: ProxyCredentials | undefined;
@@ -117,10 +145,14 @@ export class HttpProxy {
     this.authority = formatAuthority(this.hostname, this.port);
     this.schemes = readSchemes(options.schemes ?? (this.secure ? ["digest", "basic"] : ["digest"]));
     this.ask = options.credentials;
+    this.authenticator = options.authenticate;
     this.#powers = powers;
     this.#fixed = fixedCredentials(url, options);
     this.#headers = readHeaders(options.headers ?? {});
     if (this.#fixed !== undefined) checkCredentials(this.#fixed, this.schemes);
+    if (this.authenticator !== undefined && (this.#fixed ?? this.ask) !== undefined) {
+      throw new TypeError("Cannot use proxy: credentials are both set and left to authenticate");
+    }
     if (options.preemptive) this.#answer = this.#preemptive();
   }
 

@@ -8,6 +8,7 @@ import { TransportError } from "../../base/errors.ts";
 import { HttpProxy, type ProxyOptions } from "../proxy/http_proxy.ts";
 import type { HeaderField } from "../http/head.ts";
 import { environment, hash } from "../runtime/node.ts";
+import { SocksProxy } from "../proxy/socks.ts";
 import { proxyFromEnvironment } from "../proxy/environment.ts";
 import { WebSocketEndpoint } from "../websocket/rfc6455.ts";
 import { type PausableChannel, type Socket, StreamChannel } from "./socket.ts";
@@ -157,11 +158,12 @@ function openWebSocket(
 // Connections that are given the same options share what their proxy has asked for, which saves each a round trip.
 let known: WeakMap<SocketProxyOptions, HttpProxy> | undefined;
 
-function proxyOf(target: RemoteUrl, proxy: SocketDialOptions["proxy"]): HttpProxy | undefined {
+function proxyOf(target: RemoteUrl, proxy: SocketDialOptions["proxy"]): HttpProxy | SocksProxy | undefined {
   if (proxy === undefined) return undefined;
   const options: SocketProxyOptions = typeof proxy === "string" || proxy instanceof URL ? { url: proxy } : proxy;
   const url = options.url === "env" ? proxyFromEnvironment(environment(), target) : options.url;
   if (url === undefined) return undefined;
+  if (/^socks5h?:/i.test(`${url}`)) return new SocksProxy({ ...options, url });
   let found = url === options.url ? known?.get(options) : undefined;
   if (found === undefined) {
     const random = (length: number): Uint8Array => crypto.getRandomValues(new Uint8Array(length));

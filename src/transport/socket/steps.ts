@@ -3,6 +3,7 @@ import { quote } from "../../base/text.ts";
 import { abortable } from "../../base/wait.ts";
 import type { HttpProxy } from "../proxy/http_proxy.ts";
 import { connectTcp, connectTls } from "../runtime/node.ts";
+import { SocksProxy, SocksTunnel } from "../proxy/socks.ts";
 import { type ProxyEvent, ProxyTunnel } from "../proxy/connect.ts";
 import { reasonOf, type Socket } from "./socket.ts";
 import type { TlsOptions } from "./tls.ts";
@@ -119,7 +120,7 @@ function remedyFor(text: string, event: "connect" | "secureConnect"): [remedy: s
 /** Where a tunnel leads. */
 export interface TunnelOptions extends StepOptions {
   /** The proxy that opens it. */
-  proxy: HttpProxy;
+  proxy: HttpProxy | SocksProxy;
   /** TLS to the proxy itself. */
   tls: TlsOptions;
   /** The target's name or address. */
@@ -132,7 +133,10 @@ export interface TunnelOptions extends StepOptions {
 export async function openTunnel(options: TunnelOptions): Promise<Socket> {
   const { proxy, hostname, port, timeoutMs } = options;
   let connection = await openProxy(options);
-  const tunnel = new ProxyTunnel({ proxy, hostname, port, limits: { stepTimeoutMs: timeoutMs } }, now());
+  const terms = { hostname, port, limits: { stepTimeoutMs: timeoutMs } };
+  const tunnel = proxy instanceof SocksProxy
+    ? new SocksTunnel({ ...terms, proxy }, now())
+    : new ProxyTunnel({ ...terms, proxy }, now());
   let exchange = new Exchange(connection, tunnel, options);
   for (;;) {
     const event = await exchange.next();
@@ -142,12 +146,13 @@ export async function openTunnel(options: TunnelOptions): Promise<Socket> {
         if (event.surplus.length > 0) connection.unshift(event.surplus);
         return connection;
       case "credentials":
+      case "challenge":
         await exchange.authenticate(event);
         break;
       case "reconnect":
         exchange.end();
         connection = await openProxy(options);
-        tunnel.reconnected(now());
+        (tunnel as ProxyTunnel).reconnected(now());
         exchange = new Exchange(connection, tunnel, options);
         break;
       case "failed":
@@ -166,13 +171,13 @@ async function openProxy(options: TunnelOptions): Promise<Socket> {
 // One connection to the proxy, as far as the tunnel on it is not open yet.
 class Exchange {
   readonly #socket: Socket;
-  readonly #tunnel: ProxyTunnel;
+  readonly #tunnel: ProxyTunnel | SocksTunnel;
   readonly #options: TunnelOptions;
   readonly #heard: ProxyEvent[] = [];
   #waiting: { resolve: (event: ProxyEvent) => void; reject: (reason: unknown) => void } | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(socket: Socket, tunnel: ProxyTunnel, options: TunnelOptions) {
+  constructor(socket: Socket, tunnel: ProxyTunnel | SocksTunnel, options: TunnelOptions) {
     this.#socket = socket;
     this.#tunnel = tunnel;
     this.#options = options;
@@ -192,12 +197,20 @@ class Exchange {
     });
   }
 
-  async authenticate({ request }: Extract<ProxyEvent, { kind: "credentials" }>): Promise<void> {
-    const { proxy, signal } = this.#options;
+  async authenticate(event: Extract<ProxyEvent, { kind: "credentials" | "challenge" }>): Promise<void> {
+    const { signal } = this.#options;
+    // Only HTTP proxies ask.
+    const [proxy, tunnel] = [this.#options.proxy as HttpProxy, this.#tunnel as ProxyTunnel];
     try {
       // Somebody may have to type them, or never will.
-      const credentials = await abortable(Promise.resolve(proxy.ask?.(request)), signal);
-      this.#hear(this.#tunnel.authenticate(credentials, now()));
+      if (event.kind === "credentials") {
+        const credentials = await abortable(Promise.resolve(proxy.ask?.(event.request)), signal);
+        this.#hear(tunnel.authenticate(credentials, now()));
+      } else {
+        const challenge = { ...event.challenge, signal };
+        const answer = await abortable(Promise.resolve(proxy.authenticator?.(challenge)), signal);
+        this.#hear(tunnel.respond(answer, now()));
+      }
     } catch (error) {
       this.end();
       throw error;

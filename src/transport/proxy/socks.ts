@@ -1,0 +1,222 @@
+/**
+ * SOCKS 5 without I/O, with or without user name and password [rfc1928, rfc1929]: bytes and the time go in, bytes and events
+ * come out.
+ *
+ * @module
+ */
+
+import { concat } from "@std/bytes";
+import { TransportError, type TransportErrorCode } from "../../base/errors.ts";
+import { utf8 } from "../../base/text.ts";
+import { PROXY_STEP_TIMEOUT_MS, type ProxyEvent } from "./connect.ts";
+import { parseAddress } from "./environment.ts";
+import { formatAuthority, type ProxyOptions } from "./http_proxy.ts";
+
+/** A SOCKS 5 proxy: where it is, and who we are to it. Printing or serialising it shows only the address. */
+export class SocksProxy {
+  /** The proxy's name or address, IPv6 without brackets. */
+  readonly hostname: string;
+  /** The proxy's port. */
+  readonly port: number;
+  /** Always false: SOCKS has no TLS of its own. */
+  readonly secure = false;
+  /** `host:port`, the only form in which errors name the proxy. */
+  readonly authority: string;
+  readonly #user: readonly [name: Uint8Array, password: Uint8Array] | undefined;
+
+  /**
+   * Checks everything that can be checked before a connection is made.
+   *
+   * @throws {TypeError} If the URL, the name or the password cannot be used, or an option is for HTTP proxies only.
+   */
+  constructor({ url, username, password, ...others }: ProxyOptions) {
+    const { hostname, port, username: name, password: secret } = new URL(`${url}`.replace(/^socks5h?:/i, "http:"));
+    this.hostname = hostname.replace(/^\[|\]$/g, "");
+    this.port = Number(port || 1080);
+    this.authority = formatAuthority(this.hostname, this.port);
+    for (const [option, value] of Object.entries(others)) {
+      if (value === undefined || option === "tls") continue;
+      throw new TypeError(`Cannot use proxy: option "${option}" is for HTTP proxies and not for SOCKS 5`);
+    }
+    const user = username ?? decoded(name);
+    if (user === "") return;
+    const pair = [utf8(user), utf8(password ?? decoded(secret))] as const;
+    if (pair.some(({ length }) => length < 1 || length > 255)) {
+      throw new TypeError("Cannot use proxy: user name and password for SOCKS 5 have 1 to 255 bytes each");
+    }
+    this.#user = pair;
+  }
+
+  /** Whether there is a name to show. */
+  get hasUser(): boolean {
+    return this.#user !== undefined;
+  }
+
+  /** Name and password as RFC 1929 has them. */
+  credentials(): Uint8Array {
+    const [name, password] = this.#user!;
+    return concat([Uint8Array.of(1, name.length), name, Uint8Array.of(password.length), password]);
+  }
+
+  /** The proxy's URL without user info. */
+  toString(): string {
+    return `socks5://${this.authority}`;
+  }
+
+  /** The proxy's URL without user info. */
+  toJSON(): string {
+    return this.toString();
+  }
+}
+
+const NO_AUTHENTICATION = 0;
+const USERNAME_PASSWORD = 2;
+
+// By their number, from 1 [rfc1928 6].
+const REPLIES: readonly string[] = [
+  "the proxy has failed",
+  "its rules do not allow it",
+  "network is unreachable",
+  "host is unreachable",
+  "connection was refused",
+  "its time is up",
+  "it knows no CONNECT",
+  "it takes no address of this kind",
+];
+
+/** One exchange with a SOCKS 5 proxy; of the same shape as that with an HTTP proxy. */
+export class SocksTunnel {
+  readonly #proxy: SocksProxy;
+  readonly #hostname: string;
+  readonly #port: number;
+  readonly #timeoutMs: number;
+  #state: "method" | "credentials" | "reply" | "done" = "method";
+  #input: Uint8Array = new Uint8Array(0);
+  #output: Uint8Array;
+  #deadline: number | undefined;
+
+  /**
+   * Prepares the greeting for a connection that is already made; `now` is in milliseconds, of any clock.
+   *
+   * @throws {TypeError} If the target's name or port cannot stand in a request.
+   */
+  constructor(
+    options: { proxy: SocksProxy; hostname: string; port: number; limits?: { stepTimeoutMs?: number } },
+    now: number,
+  ) {
+    formatAuthority(options.hostname, options.port);
+    this.#proxy = options.proxy;
+    this.#hostname = options.hostname.replace(/^\[(.*)\]$/, "$1");
+    this.#port = options.port;
+    this.#timeoutMs = options.limits?.stepTimeoutMs ?? PROXY_STEP_TIMEOUT_MS;
+    const methods = this.#proxy.hasUser ? [NO_AUTHENTICATION, USERNAME_PASSWORD] : [NO_AUTHENTICATION];
+    this.#output = Uint8Array.of(5, methods.length, ...methods);
+    this.#deadline = now + this.#timeoutMs;
+  }
+
+  /** The bytes to write to the proxy now; empty when there is nothing to write. */
+  transmit(): Uint8Array {
+    const output = this.#output;
+    this.#output = new Uint8Array(0);
+    return output;
+  }
+
+  /** Takes bytes from the proxy, in any pieces. */
+  receive(bytes: Uint8Array, now: number): ProxyEvent | undefined {
+    if (this.#state === "done") return undefined;
+    // A reply has 262 bytes at most; the target may speak right behind it.
+    this.#input = concat([this.#input, bytes]);
+    if (this.#state === "method") {
+      if (this.#input.length < 2) return undefined;
+      const [version, method] = this.#take(2);
+      if (version !== 5) return this.#fail("proxy-failed", "it does not speak SOCKS 5");
+      if (method === USERNAME_PASSWORD && this.#proxy.hasUser) this.#say("credentials", this.#proxy.credentials(), now);
+      else if (method === NO_AUTHENTICATION) this.#say("reply", this.#request(), now);
+      else {
+        const why = this.#proxy.hasUser ? "it takes no user name and password" : "it wants a user name and password";
+        return this.#fail("proxy-authentication-failed", why);
+      }
+    }
+    if (this.#state === "credentials") {
+      if (this.#input.length < 2) return undefined;
+      const [, status] = this.#take(2);
+      if (status !== 0) return this.#fail("proxy-authentication-failed", "credentials were refused");
+      this.#say("reply", this.#request(), now);
+    }
+    return this.#readReply();
+  }
+
+  /** Says that the connection has ended. */
+  end(_now: number): ProxyEvent | undefined {
+    if (this.#state === "done") return undefined;
+    const refused = this.#state === "credentials";
+    return refused
+      ? this.#fail("proxy-authentication-failed", "credentials were refused")
+      : this.#fail("proxy-failed", "the proxy closed the connection before it answered");
+  }
+
+  /** When `tick` is to be called; undefined while nothing is being waited for. */
+  nextTimeout(): number | undefined {
+    return this.#deadline;
+  }
+
+  /** Gives up when the step at hand has taken too long. */
+  tick(now: number): ProxyEvent | undefined {
+    if (this.#deadline === undefined || now < this.#deadline) return undefined;
+    return this.#fail("timeout", `no answer within ${this.#timeoutMs} ms`);
+  }
+
+  #readReply(): ProxyEvent | undefined {
+    const [version, reply, , kind, first] = this.#input;
+    if (this.#state !== "reply" || first === undefined) return undefined;
+    if (version !== 5) return this.#fail("proxy-failed", "its answer is not SOCKS 5");
+    if (reply !== 0) {
+      return this.#fail("proxy-failed", REPLIES[reply! - 1] ?? `its answer is 0x${reply!.toString(16)}`);
+    }
+    const length = kind === 1 ? 4 : kind === 4 ? 16 : kind === 3 ? 1 + first : undefined;
+    if (length === undefined) return this.#fail("proxy-failed", "its answer is not SOCKS 5");
+    if (this.#input.length < 4 + length + 2) return undefined;
+    this.#take(4 + length + 2);
+    this.#state = "done";
+    this.#deadline = undefined;
+    return { kind: "open", surplus: this.#input };
+  }
+
+  // Names are looked up by the proxy.
+  #request(): Uint8Array {
+    const address = parseAddress(this.#hostname);
+    const name = utf8(this.#hostname);
+    const target = address === undefined
+      ? concat([Uint8Array.of(3, name.length), name])
+      : concat([Uint8Array.of(address.length === 4 ? 1 : 4), address]);
+    return concat([Uint8Array.of(5, 1, 0), target, Uint8Array.of(this.#port >> 8, this.#port & 0xff)]);
+  }
+
+  #say(state: "credentials" | "reply", bytes: Uint8Array, now: number): void {
+    this.#state = state;
+    this.#output = concat([this.#output, bytes]);
+    this.#deadline = now + this.#timeoutMs;
+  }
+
+  #take(length: number): Uint8Array {
+    const taken = this.#input.subarray(0, length);
+    this.#input = this.#input.subarray(length);
+    return taken;
+  }
+
+  #fail(code: TransportErrorCode, state: string): ProxyEvent {
+    this.#state = "done";
+    this.#deadline = undefined;
+    this.#output = new Uint8Array(0);
+    const message = `Cannot open tunnel through "${this.#proxy.authority}": ${state}`;
+    return { kind: "failed", error: new TransportError(code, message) };
+  }
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new TypeError("Cannot use proxy: user info in url is not percent-encoded UTF-8");
+  }
+}
