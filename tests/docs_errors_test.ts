@@ -4,7 +4,7 @@
  * @module
  */
 
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import * as condition from "../src/base/condition.ts";
 import { test } from "./harness.ts";
 import { list, parse, read } from "./source.ts";
@@ -47,4 +47,12 @@ test("errors: texts of the source are a sentence without a full stop that begins
     }
   }
   assertEquals(bad, []);
+});
+
+test("errors: every kind of log entry is told somewhere", () => {
+  const told = list("src", ".ts").map(read).join("\n");
+  for (const code of union("src/base/log.ts", "LogCode")) {
+    // An entry is told where its code is given.
+    assert(told.includes(`code: "${code}"`), `nothing tells ${code}`);
+  }
 });

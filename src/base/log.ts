@@ -25,9 +25,7 @@ export type LogCode =
   /** Somebody was refused or dropped by a limit or a rule. */
   | "refused"
   /** A connection was lost and is made anew. */
-  | "reconnecting"
-  /** An option or a wish of the peer's has no effect here. */
-  | "no-effect";
+  | "reconnecting";
 
 /** One thing that a program should know of. */
 export interface LogEntry {
@@ -109,5 +107,7 @@ export class Log {
 // The one place that writes to the console without being asked to, as runtimes do for a handler that throws.
 function print({ level, message, error, repeated }: LogEntry): void {
   const text = `webamqp: ${message}${repeated === undefined ? "" : ` (and ${repeated} times before)`}`;
-  console[level === "error" ? "error" : "warn"](...(error === undefined ? [text] : [text, error]));
+  console[level === "error" ? "error" : "warn"](
+    ...(error === undefined || level === "warning" ? [text] : [text, error]),
+  );
 }

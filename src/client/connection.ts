@@ -61,6 +61,7 @@ export class Connection extends ConnectionBase {
     rejected: 0,
     released: 0,
     modified: 0,
+    creditWaits: 0,
     received: 0,
     reconnects: 0,
     bytesSent: 0,
@@ -267,6 +268,7 @@ export class Connection extends ConnectionBase {
     const stats = this.#stats;
     return {
       ...stats,
+      creditWaits: this.creditWaits,
       bytesSent: stats.bytesSent + bytesSent,
       bytesReceived: stats.bytesReceived + bytesReceived,
     };

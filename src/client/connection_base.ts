@@ -106,6 +106,8 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
   protected readonly sessions: Set<SharedSession> = new Set();
   /** @ignore What carries it. */
   protected attachment: Attachment | undefined;
+  /** @ignore Messages that found no credit when they were sent. */
+  creditWaits = 0;
   /** @ignore Gives tokens to the peer before links attach. */
   claims: { beforeAttach(link: Link, attachment: unknown): Promise<void> | undefined } | undefined;
   #remote: Open | undefined;

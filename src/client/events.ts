@@ -47,6 +47,8 @@ export interface ConnectionStats {
   released: number;
   /** Of those, the ones handed back modified. */
   modified: number;
+  /** Messages that found no credit when they were sent, and had to wait. */
+  creditWaits: number;
   /** Messages that were received. */
   received: number;
   /** Times that it was made anew. */

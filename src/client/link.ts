@@ -9,13 +9,13 @@ import type { Environment } from "../base/environment.ts";
 import { AmqpError, type ErrorScope } from "../base/errors.ts";
 import type { LogHolder } from "../base/log.ts";
 import { quote } from "../base/text.ts";
-import type * as Complaints from "./complaints.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import type { Attach, Open, Role } from "../codec/types.ts";
 import type { AttachOptions } from "../engine/link.ts";
 import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import type { SenderEndpoint } from "../engine/sender.ts";
 import type { SessionEndpoint } from "../engine/session.ts";
+import type * as Complaints from "./complaints.ts";
 import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, Lifetime } from "./lifetime.ts";
 import type { StreamSender } from "./stream.ts";
 import { ignore, within } from "../base/wait.ts";
@@ -40,6 +40,8 @@ export interface LinkConnection extends Lifetime {
   readonly host: string | undefined;
   /** @ignore Told what no call fails for. */
   readonly logging: LogHolder;
+  /** @ignore Messages that found no credit when they were sent. */
+  creditWaits: number;
   /** @ignore Something waits to be written. */
   wake(): void;
   /** @ignore A further sender to `address`, for a message that is streamed. */
@@ -171,15 +173,6 @@ export abstract class Link extends Lifetime {
     return host === undefined ? node : `${node} at ${host}`;
   }
 
-  // The texts are loaded by who needs them, which few do; where they cannot be, nothing is lost but a warning.
-  /** @ignore Tells the log. */
-  protected complain(about: Exclude<keyof typeof Complaints, "tell">, facts: Complaints.Facts): void {
-    const { connection, where, address } = this;
-    import("./complaints.ts").then((complaints) => {
-      complaints.tell(connection, { ...complaints[about]({ where, ...facts }), address, host: connection.host });
-    }).catch(ignore);
-  }
-
   /** {@inheritDoc Lifetime.describe} */
   protected override describe(): { label: string; scope: ErrorScope } {
     return { label: `${this.role} of ${this.where}`, scope: "link" };
@@ -226,7 +219,7 @@ export abstract class Link extends Lifetime {
    */
   endingOf(error: Error | undefined): Error | undefined {
     if (error !== undefined || !this.open || this.#terms === undefined) return error;
-    return new AmqpError(condition.detachForced, `Link ${quote(this.name)} detached by peer without an error`, {
+    return new AmqpError(condition.detachForced, `Link of ${this.where} detached by peer without an error`, {
       scope: "link",
       remote: true,
     });
@@ -248,6 +241,13 @@ export abstract class Link extends Lifetime {
   /** @ignore Told by the connection, when the link, its session or the connection ended. */
   handleEnded(error: Error | undefined): void {
     if (!this.over) this.onended(this.end(this.endingOf(error)));
+  }
+
+  /**
+   * @ignore Tells the log. The texts are loaded by who needs them, which few do; where they cannot be, nothing is lost but a warning.
+   */
+  protected complain(about: Complaints.LinkComplaint, facts: Complaints.Facts): void {
+    import("./complaints.ts").then((complaints) => complaints.complain(this, about, facts)).catch(ignore);
   }
 
   async #close(closed: boolean, options: CloseOptions): Promise<void> {

@@ -60,6 +60,8 @@ export class Reconnector {
   #redirected: URL | undefined;
   #redirects = 0;
   #url: URL;
+  // Loaded while there is a network.
+  #complaints: Promise<typeof import("./complaints.ts")> | undefined;
 
   /** Prepares to dial `urls` in turn; without a policy each is tried once, and what is lost later stays lost. */
   constructor(
@@ -97,6 +99,7 @@ export class Reconnector {
     this.#openedAt = this.#connection.environment.now();
     this.#askedAgain = false;
     this.#opening?.resolve();
+    (this.#complaints ??= import("./complaints.ts")).catch(ignore);
   }
 
   #onlost(error: Error): boolean {
@@ -128,6 +131,7 @@ export class Reconnector {
       const { protocol, host, pathname } = url;
       const attempt = this.#retry.attempts;
       connection.tell({ kind: "reconnecting", attempt, delayMs, url: `${protocol}//${host}${pathname}` });
+      if (last !== undefined) this.#complain(delayMs, last);
       await this.#sleep(this.#redirected === undefined ? delayMs : 0);
       if (connection.state === "closed") return;
       const error = await this.#try(url);
@@ -135,6 +139,12 @@ export class Reconnector {
       last = plain(error);
       if (!this.#mayPass(error, false)) return connection.finish(last);
     }
+  }
+
+  #complain(delayMs: number, error: Error): void {
+    const connection = this.#connection;
+    this.#complaints?.then(({ reconnecting, tell }) => tell(connection, reconnecting(connection.host, delayMs, error)))
+      .catch(ignore);
   }
 
   // What kept it from opening, if anything did, wherever the peer sends us to.

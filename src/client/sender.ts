@@ -171,10 +171,13 @@ export class Sender extends Link {
       ? message
       : this.#encode(message);
     this.connection.admit("length" in payload ? payload.length : 0);
+    if (this.credit === 0) {
+      this.connection.creditWaits++;
+      if (this.#patience === undefined) this.#watchCredit();
+    }
     const delivery = this.#outgoing.push(payload, options);
     delivery.context = listener;
     this.#pending++;
-    if (this.#patience === undefined && this.credit === 0) this.#watchCredit(delivery);
     this.connection.wake();
     return delivery;
   }
@@ -339,13 +342,15 @@ export class Sender extends Link {
     this.#settled(delivery)?.onoutcome(outcome, delivery);
   }
 
-  // A queue that is full, or that nobody reads, gives no credit; whoever waits for it is to know why.
-  #watchCredit(delivery: OutgoingDelivery): void {
-    const { environment } = this.connection;
-    this.#patience = environment.setTimer(() => {
+  // One timer for all that wait: a link that takes some now and then makes progress.
+  #watchCredit(): void {
+    const sent = this.#endpoint?.deliveryCount;
+    this.#patience = this.connection.environment.setTimer(() => {
       this.#patience = undefined;
-      if (hasLeft(delivery) || delivery.context === undefined || this.credit > 0) return;
-      if (this.#endpoint?.state === "attached") this.complain("sendWaits", { pending: this.#pending });
+      const { queued } = this.#outgoing;
+      if (queued === 0) return;
+      if (sent !== this.#endpoint?.deliveryCount) this.#watchCredit();
+      else this.complain("sendWaits", { queued, attached: this.usable });
     }, PATIENCE_MS);
   }
 

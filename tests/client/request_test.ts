@@ -128,7 +128,7 @@ test("log: a request that nobody answers, and a send that nobody gives credit fo
     [
       "send-waits",
       "full",
-      'Cannot send to "full" at H yet: the receiver gives no credit, 1 messages wait; is the queue full, does anybody receive? A signal bounds the wait',
+      'Cannot send 1 messages to "full" at H yet: they wait for credit; is the queue full, does anybody receive? A signal bounds the wait',
     ],
   ]);
   connection.destroy(new Error("over"));

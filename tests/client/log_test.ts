@@ -1,0 +1,120 @@
+/**
+ * What a client tells its log although no call fails: each entry names the address, the host, and what to do.
+ *
+ * @module
+ */
+
+import { assertEquals, assertMatch } from "@std/assert";
+import type { LogEntry } from "../../src/base/log.ts";
+import { Broker } from "../../src/broker/broker.ts";
+import { connect } from "../../src/client/connect.ts";
+import { acceptor } from "../../src/server/acceptor.ts";
+import { channelPair } from "../../src/transport/pair.ts";
+import { test } from "../harness.ts";
+import { linkUp } from "./link_up.ts";
+import { VirtualNetwork, VirtualTime } from "./virtual.ts";
+
+function told(entries: LogEntry[]): unknown[] {
+  return entries.map((
+    { level, code, address, message },
+  ) => [level, code, address, message.replace(/at "\w+"/, "at H")]);
+}
+
+test("log: a send that has waited 10 s for credit is told once, and counted", async () => {
+  const time = new VirtualTime();
+  const entries: LogEntry[] = [];
+  const server = acceptor({ onReceiver: (request) => void request.accept({ credit: "manual" }), environment: time });
+  const connection = linkUp(server, { environment: time, log: (entry) => entries.push(entry) });
+  const orders = connection.sender("orders");
+  for (let i = 0; i < 3; i++) orders.send({ body: i });
+  await time.pass(9_900);
+  assertEquals(entries, []);
+  await time.pass(200);
+  orders.send({ body: 3 });
+  await time.pass(20_000);
+  assertEquals(told(entries), [[
+    "warning",
+    "send-waits",
+    "orders",
+    'Cannot send 3 messages to "orders" at H yet: they wait for credit; is the queue full, does anybody receive? A signal bounds the wait',
+  ]]);
+  assertEquals(connection.stats().creditWaits, 4);
+  connection.destroy(new Error("over"));
+  await time.pass(9_000);
+  assertEquals([entries.length, time.pending], [1, 0]);
+});
+
+test("log: a send whose link is not attached in 10 s is told", async () => {
+  const time = new VirtualTime();
+  const entries: LogEntry[] = [];
+  // Never answers.
+  const connection = linkUp(acceptor({ onReceiver: () => new Promise(() => {}), environment: time }), {
+    environment: time,
+    log: (entry) => entries.push(entry),
+  });
+  connection.sender("orders").send({ body: 1 });
+  await time.pass(10_100);
+  assertEquals(told(entries), [[
+    "warning",
+    "send-waits",
+    "orders",
+    'Cannot send 1 messages to "orders" at H yet: they wait for the peer to accept the link. A signal bounds the wait',
+  ]]);
+  connection.destroy(new Error("over"));
+});
+
+test("log: a send to a receiver that takes one now and then is not told", async () => {
+  const time = new VirtualTime();
+  const entries: LogEntry[] = [];
+  const broker = new Broker({ environment: time, log: null, queues: { small: { maxMessages: 10 } } });
+  const connection = linkUp(broker, { environment: time, log: (entry) => entries.push(entry) });
+  const small = connection.sender("small");
+  for (let i = 0; i < 30; i++) small.send({ body: i });
+  const taking = connection.receiver("small");
+  for (let i = 0; i < 20; i++) {
+    await time.pass(4_000);
+    (await taking.receive()).accept();
+  }
+  assertEquals(entries, []);
+  connection.destroy(new Error("over"));
+});
+
+test("log: a connection that is lost and made anew is told with its cause, once a minute", async () => {
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  const server = acceptor({ environment: time });
+  network.up("broker.example", (channel) => server.accept(channel));
+  const entries: LogEntry[] = [];
+  const connection = await connect("wss://broker.example/", {
+    dial: network.dial,
+    environment: time,
+    log: (entry) => entries.push(entry),
+  });
+  await time.pass(60_000);
+  network.down("broker.example");
+  await time.pass(30_000);
+  network.up("broker.example", (channel) => server.accept(channel));
+  await time.pass(30_000);
+  assertEquals(connection.state, "open");
+  const [first, second] = entries;
+  assertEquals([first.level, first.code, first.host], ["warning", "reconnecting", "broker.example:443"]);
+  assertMatch(
+    first.message,
+    /^Cannot keep connection to broker\.example:443: .*; the next attempt is in \d+ ms, events\(\) tells of each$/,
+  );
+  // Another cause, and however many attempts failed of it.
+  assertMatch(second.message, /Cannot connect to "broker\.example": refused; the next attempt/);
+  assertEquals(entries.length, 2);
+  connection.destroy(new Error("over"));
+});
+
+test("log: what a program closes by itself tells nothing", async () => {
+  const time = new VirtualTime();
+  const entries: LogEntry[] = [];
+  const [near, far] = channelPair();
+  new Broker({ environment: time }).accept(far);
+  const connection = await connect(near, { environment: time, log: (entry) => entries.push(entry) });
+  await connection.send("orders", { body: 1 });
+  await time.wait(connection.close());
+  assertEquals([entries, time.pending], [[], 0]);
+});
