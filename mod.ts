@@ -27,6 +27,7 @@ export {
   publish,
   type PublishOptions,
   type Telemetry,
+  type TelemetryServer,
 } from "./src/client/connect.ts";
 export type { Asked, AttemptOptions, Dial } from "./src/client/attempt.ts";
 export type { ReconnectOptions } from "./src/client/reconnect.ts";

@@ -88,8 +88,21 @@ export interface ConnectOptions extends WaitOptions, AttemptOptions {
   telemetry?: Telemetry;
 }
 
-/** Is given each connection before anything is done on it, with where it leads. */
-export type Telemetry = (connection: Connection, server?: { readonly hostname: string; readonly port: string }) => void;
+/** Where a connection leads, as {@linkcode Telemetry} is told. */
+export type TelemetryServer = Pick<URL, "hostname" | "port">;
+
+/** Measures what connections do; made by `opentelemetry(api)` of `./telemetry`. */
+export interface Telemetry {
+  /** Is given each connection before anything is done on it, with where it leads. */
+  (connection: Connection, server?: TelemetryServer): void;
+  /** Measures a message of `publish`, which `send` sends once it is called with it or with one that holds more. */
+  publish?<T>(
+    send: (message: Message | Uint8Array) => Promise<T>,
+    address: string,
+    message: Message | Uint8Array,
+    server: TelemetryServer,
+  ): Promise<T>;
+}
 
 function connectKinds(): OptionKinds<ConnectOptions> {
   return {
@@ -233,9 +246,13 @@ export async function publish(
   const { claims: _, ...kinds } = connectKinds();
   checkOptions("publish", options, { ...kinds, settled: "boolean", timeoutMs: "number" });
   checkAddress("publish", address);
-  const { signal, reconnect, timeoutMs = PUBLISH_TIMEOUT_MS } = options;
+  const { signal, reconnect, timeoutMs = PUBLISH_TIMEOUT_MS, telemetry } = options;
   signal?.throwIfAborted();
   const urls = await urlsOf(url);
+  if (telemetry?.publish) {
+    const unmeasured = { ...options, telemetry: undefined };
+    return await telemetry.publish((message) => publish(url, address, message, unmeasured), address, message, urls[0]!);
+  }
   const terms = connectionTerms(options);
   const { environment } = terms;
   const retry = new Retry(reconnect === false ? { maxAttempts: 0 } : reconnect ?? {}, urls.length);

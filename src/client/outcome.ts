@@ -22,9 +22,9 @@ export interface SendListener {
   /** The receiver's word on it; undefined if it settled without one. */
   onoutcome(state: DeliveryState | undefined, delivery: OutgoingDelivery): void;
   /** It was sent settled, and its last frame is written: there will be no outcome. */
-  onsent(): void;
+  onsent(delivery: OutgoingDelivery): void;
   /** There will be no outcome. `left` is false when nothing of the message was written. */
-  onlost(error: unknown, left: boolean): void;
+  onlost(error: unknown, left: boolean, delivery?: OutgoingDelivery): void;
   /**
    * The receiver's word under a transaction, which is no outcome before the transaction ends; the delivery is settled by
    * the listener unless the receiver has. Default: the outcome is told at once.

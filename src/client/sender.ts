@@ -273,8 +273,9 @@ export class Sender extends Link {
   protected override oninterrupted(error: Error): Interruption {
     const begun = this.#outgoing.size - this.#outgoing.queued;
     const over = this.#outgoing.rewind(this.#resends);
-    const lost = over.map((delivery) => this.#done(delivery)).filter((listener) => listener !== undefined);
-    for (const listener of lost) listener.onlost(error, true);
+    const lost = over.map((delivery) => ({ delivery, listener: this.#done(delivery) }))
+      .filter(({ listener }) => listener !== undefined);
+    for (const { delivery, listener } of lost) listener!.onlost(error, true, delivery);
     this.#notify();
     return { resent: begun - over.length, lost: lost.length };
   }
@@ -295,7 +296,7 @@ export class Sender extends Link {
     this.connection.environment.clearTimer(this.#patience);
     // Listeners are told last: they may send again at once.
     const ended = this.#outgoing.clear().map((delivery) => ({ left: hasLeft(delivery), delivery }));
-    for (const { left, delivery } of ended) this.#done(delivery)?.onlost(error, left);
+    for (const { left, delivery } of ended) this.#done(delivery)?.onlost(error, left, delivery);
     for (const flight of this.flights) flight.fail(error);
     this.#notify();
   }
@@ -316,12 +317,12 @@ export class Sender extends Link {
 
   /** @ignore Told by the connection: the last frame of a settled message was written. */
   handleSent(delivery: OutgoingDelivery): void {
-    this.#settled(delivery)?.onsent();
+    this.#settled(delivery)?.onsent(delivery);
   }
 
   /** @ignore Told by the connection: a message does not fit the link. */
   handleRefused(delivery: OutgoingDelivery, error: Error): void {
-    this.#settled(delivery)?.onlost(error, false);
+    this.#settled(delivery)?.onlost(error, false, delivery);
   }
 
   /** @ignore Told by the connection. */

@@ -14,9 +14,9 @@ import {
   PeriodicExportingMetricReader,
 } from "@opentelemetry/sdk-metrics";
 import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from "@opentelemetry/sdk-trace-base";
-import { connect } from "../../mod.ts";
+import { AmqpError, connect, publish } from "../../mod.ts";
 import { Broker } from "../../src/broker/broker.ts";
-import { opentelemetry } from "../../src/telemetry/opentelemetry.ts";
+import { opentelemetry, type OpenTelemetryOptions } from "../../src/telemetry/opentelemetry.ts";
 import { channelPair } from "../../src/transport/pair.ts";
 import { test } from "../harness.ts";
 
@@ -35,88 +35,253 @@ const propagator: api.TextMapPropagator = {
   fields: () => ["traceparent"],
 };
 
-const spans = new InMemorySpanExporter();
-const measured = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
-
-test("telemetry: spans, their context through the message, and metrics, by the SDK", async () => {
+/** What the SDK has seen, and a connection to a broker that is measured. */
+async function setUp(options?: OpenTelemetryOptions) {
+  const spans = new InMemorySpanExporter();
+  const measured = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
   const contexts = new AsyncLocalStorageContextManager().enable();
-  api.context.setGlobalContextManager(contexts);
-  api.propagation.setGlobalPropagator(propagator);
-  api.trace.setGlobalTracerProvider(new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(spans)] }));
+  const provider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(spans)] });
   const reader = new PeriodicExportingMetricReader({ exporter: measured, exportIntervalMillis: 100_000 });
   const meters = new MeterProvider({ readers: [reader] });
+  api.context.setGlobalContextManager(contexts);
+  api.propagation.setGlobalPropagator(propagator);
+  api.trace.setGlobalTracerProvider(provider);
   api.metrics.setGlobalMeterProvider(meters);
+  const broker = new Broker({ maxMessageSize: 10_000, topics: ["news"] });
+  const dial = () => {
+    const [client, server] = channelPair();
+    broker.accept(server);
+    return client;
+  };
+  const telemetry = opentelemetry(api, options);
+  const connection = await connect("ws://broker.test:8080", { telemetry, dial });
+  const named = (name: string) => spans.getFinishedSpans().filter((span) => span.name === name);
+  /** The points of a metric, each with what it was told by. */
+  const points = async (name: string): Promise<{ value: unknown; attributes: api.Attributes }[]> => {
+    await reader.forceFlush();
+    const metrics = measured.getMetrics().at(-1)!.scopeMetrics.flatMap(({ metrics }) => metrics);
+    return metrics.find(({ descriptor }) => descriptor.name === name)?.dataPoints ?? [];
+  };
+  return {
+    spans,
+    named,
+    points,
+    broker,
+    dial,
+    telemetry,
+    connection,
+    sum: async (name: string) => (await points(name)).reduce((sum, { value }) => sum + (value as number), 0),
+    async [Symbol.asyncDispose]() {
+      await connection.close();
+      await broker.close();
+      await meters.shutdown();
+      api.context.disable();
+      api.propagation.disable();
+      api.trace.disable();
+      api.metrics.disable();
+    },
+  };
+}
 
-  const broker = new Broker({ maxMessageSize: 10_000 });
-  const [client, server] = channelPair();
-  broker.accept(server);
-  const connection = await connect(client, { telemetry: opentelemetry(api, { system: "test" }) });
+test("telemetry: spans, their context through the message, and metrics, by the SDK", async () => {
+  await using at = await setUp({ system: "test" });
+  const { connection, named, spans, sum, points } = at;
   const tracer = api.trace.getTracer("a test");
   await tracer.startActiveSpan("parent", async (parent) => {
-    await connection.sender("orders").send({ body: "x", properties: { messageId: "1" } });
+    await connection.send("orders", { body: "x", properties: { messageId: "1" } });
     parent.end();
   });
   const stop = new AbortController();
   let inside: string | undefined;
   await connection.receiver("orders").serve((delivery) => {
     inside = api.trace.getActiveSpan()?.spanContext().spanId;
-    assertEquals(
-      delivery.message.applicationProperties?.["Diagnostic-Id"],
-      delivery.message.applicationProperties?.traceparent,
-    );
+    const { traceparent, "Diagnostic-Id": diagnostic } = delivery.message.applicationProperties ?? {};
+    assertEquals(diagnostic, traceparent);
     delivery.accept();
     stop.abort();
   }, { signal: stop.signal });
 
-  const byName = (name: string) => spans.getFinishedSpans().find((span) => span.name === name)!;
-  const [parent, sent, processed, settled] = ["parent", "send orders", "process orders", "settle orders"].map(byName);
+  const [parent, sent, processed, settled] = ["parent", "send orders", "process orders", "settle orders"]
+    .map((name) => named(name)[0]!);
   assertEquals(sent!.parentSpanContext?.spanId, parent!.spanContext().spanId);
   assertEquals(processed!.parentSpanContext?.spanId, sent!.spanContext().spanId);
   assertEquals(processed!.links.map(({ context }) => context.spanId), [sent!.spanContext().spanId]);
   assertEquals(settled!.parentSpanContext?.spanId, processed!.spanContext().spanId);
   assertEquals(inside, processed!.spanContext().spanId);
-  assertEquals([sent!.kind, processed!.kind, settled!.kind], [
-    api.SpanKind.PRODUCER,
-    api.SpanKind.CONSUMER,
-    api.SpanKind.CLIENT,
-  ]);
+  const { PRODUCER, CONSUMER, CLIENT } = api.SpanKind;
+  assertEquals([sent!.kind, processed!.kind, settled!.kind], [PRODUCER, CONSUMER, CLIENT]);
   assertEquals(sent!.attributes, {
     "messaging.system": "test",
     "network.protocol.name": "amqp",
+    "server.address": "broker.test",
+    "server.port": 8080,
     "messaging.operation.name": "send",
     "messaging.operation.type": "send",
     "messaging.destination.name": "orders",
     "messaging.message.id": "1",
   });
+  assertEquals(settled!.attributes["webamqp.outcome"], "accepted");
 
   spans.reset();
   await assertRejects(() => connection.sender("orders").send({ body: new Uint8Array(20_000) }));
-  const failed = byName("send orders");
-  assertEquals([failed.status.code, typeof failed.attributes["error.type"]], [api.SpanStatusCode.ERROR, "string"]);
-  await connection.sender("more").send({ body: "y" });
-  const delivery = await connection.receiver("more").receive();
-  delivery.accept();
-  assertEquals(byName("receive more").links.length, 1);
+  const [failed] = named("send orders");
+  assertEquals([failed!.status.code, failed!.attributes["error.type"]], [
+    api.SpanStatusCode.ERROR,
+    "amqp:link:message-size-exceeded",
+  ]);
+  assertEquals([await sum("messaging.client.sent.messages"), await sum("messaging.client.consumed.messages")], [2, 1]);
+  const outcomes = (await points("webamqp.outcomes")).map(({ attributes, value }) => [attributes.outcome, value]);
+  assertEquals(outcomes, [["accepted", 1], ["failed", 1]]);
+  for (const { attributes } of await points("messaging.client.sent.messages")) {
+    assertEquals(attributes["messaging.message.id"], undefined);
+  }
+  assertEquals((await points("messaging.process.duration")).length, 1);
+  assertEquals(await sum("webamqp.connections"), 1);
   await connection.close();
+  assertEquals(await sum("webamqp.connections"), 0);
+});
 
-  await reader.forceFlush();
-  const metrics = measured.getMetrics().at(-1)!.scopeMetrics.flatMap(({ metrics }) => metrics);
-  const sum = (name: string) =>
-    metrics.find(({ descriptor }) => descriptor.name === name)?.dataPoints.reduce(
-      (sum, { value }) => sum + (value as number),
-      0,
-    );
-  assertEquals([
-    sum("messaging.client.sent.messages"),
-    sum("messaging.client.consumed.messages"),
-    sum("webamqp.connections"),
-  ], [3, 2, 0]);
-  assertEquals(sum("webamqp.outcomes"), 3);
-  assert(metrics.some(({ descriptor }) => descriptor.name === "messaging.client.operation.duration"));
-  assert(metrics.some(({ descriptor }) => descriptor.name === "messaging.process.duration"));
-  await meters.shutdown();
-  await broker.close();
-  api.context.disable();
+test("telemetry: sendAll, writable and stream tell each message with its own outcome", async () => {
+  await using at = await setUp();
+  const { connection, named, spans, broker, sum } = at;
+  const orders = connection.sender("orders");
+  assertEquals(await orders.sendAll([{ body: 1 }, { body: 2 }, { body: 3 }]), 3);
+  const sent = named("send orders");
+  assertEquals([sent.length, new Set(sent.map((span) => span.spanContext().spanId)).size], [3, 3]);
+  const inQueue: string[] = [];
+  const receiver = connection.receiver("orders");
+  for (let i = 0; i < 3; i++) {
+    const delivery = await receiver.receive();
+    delivery.accept();
+    inQueue.push(String(delivery.message.applicationProperties?.traceparent).split("-")[2]!);
+  }
+  await receiver.close();
+  assertEquals(new Set(inQueue), new Set(sent.map((span) => span.spanContext().spanId)));
+
+  spans.reset();
+  const writer = orders.writable.getWriter();
+  await writer.write({ body: 4 });
+  await writer.close();
+  assertEquals(named("send orders").length, 1);
+
+  spans.reset();
+  await orders.stream({
+    body: (async function* () {
+      yield new Uint8Array(10);
+    })(),
+  });
+  assertEquals(named("send orders").length, 1);
+
+  // The second is too large: what the first came to is not touched by that.
+  spans.reset();
+  await assertRejects(() => orders.sendAll([{ body: "a" }, { body: new Uint8Array(20_000) }]));
+  assertEquals(named("send orders").map(({ status }) => status.code).sort(), [
+    api.SpanStatusCode.UNSET,
+    api.SpanStatusCode.ERROR,
+  ]);
+
+  // Given up: no span stays open.
+  spans.reset();
+  const given = new AbortController();
+  const sending = orders.sendAll(
+    (function* () {
+      yield { body: "b" };
+      given.abort();
+      yield { body: "c" };
+    })(),
+    { signal: given.signal },
+  );
+  await assertRejects(() => sending);
+  assertEquals(named("send orders").map(({ attributes }) => attributes["error.type"]), ["AbortError"]);
+  assertEquals(await sum("messaging.client.sent.messages"), 8);
+  assert(broker.queue("orders") !== undefined);
+});
+
+test("telemetry: publish is a span, and its context arrives", async () => {
+  await using at = await setUp();
+  const { connection, named, telemetry, dial } = at;
+  await publish("ws://broker.test", "orders", { body: "x" }, { telemetry, dial });
+  const [sent] = named("send orders");
+  const delivery = await connection.receiver("orders").receive();
+  assertEquals(
+    String(delivery.message.applicationProperties?.traceparent).split("-")[2],
+    sent!.spanContext().spanId,
+  );
+  await assertRejects(() =>
+    publish("ws://broker.test", "orders", { body: new Uint8Array(20_000) }, { telemetry, dial, reconnect: false })
+  );
+  assertEquals(named("send orders").map(({ status }) => status.code), [0, api.SpanStatusCode.ERROR]);
+});
+
+test("telemetry: a request, its answer and the work on both hang together", async () => {
+  await using at = await setUp();
+  const { connection, named, points } = at;
+  const stop = new AbortController();
+  const responding = connection.respond("prices", () => ({ body: "3.20" }), { signal: stop.signal });
+  await connection.request("prices", { body: "coffee" });
+  stop.abort();
+  await responding;
+  const [asked] = named("send prices"), [worked] = named("process prices");
+  assertEquals(worked!.parentSpanContext?.spanId, asked!.spanContext().spanId);
+  const [answered] = named("process (temporary)");
+  assertEquals(answered!.spanContext().traceId, asked!.spanContext().traceId);
+  assertEquals(answered!.attributes["messaging.destination.temporary"], true);
+  // Its made-up name is nothing to count by.
+  for (const { attributes } of await points("messaging.client.consumed.messages")) {
+    assert(attributes["messaging.destination.name"] === "prices" || !("messaging.destination.name" in attributes));
+  }
+});
+
+test("telemetry: a batch is one span with a link for each message; streams and loops tell each", async () => {
+  await using at = await setUp();
+  const { connection, named, spans, sum } = at;
+  await connection.sender("orders").sendAll([1, 2, 3, 4, 5, 6].map((body) => ({ body })));
+  const sent = new Set(named("send orders").map((span) => span.spanContext().spanId));
+  const receiver = connection.receiver("orders", { credit: "manual" });
+  for (const delivery of await receiver.receiveBatch(3, { waitMs: 1_000 })) delivery.accept();
+  const [received] = named("receive orders");
+  assertEquals([received!.kind, received!.attributes["messaging.batch.message_count"]], [api.SpanKind.CLIENT, 3]);
+  assertEquals(received!.links.length, 3);
+  for (const { context } of received!.links) assert(sent.has(context.spanId));
+  assertEquals(named("settle orders").length, 3);
+  await receiver.close();
+
+  spans.reset();
+  const second = connection.receiver("orders", { credit: 1 });
+  const reader = second.readable.getReader();
+  (await reader.read()).value!.accept();
+  await reader.cancel();
+  assertEquals(named("receive orders").length, 1);
+
+  const third = connection.receiver("orders", { credit: 1 });
+  for await (const delivery of third.values({ preventCancel: true })) {
+    delivery.accept();
+    break;
+  }
+  for await (const delivery of third) {
+    delivery.accept();
+    break;
+  }
+  assertEquals(named("process orders").length, 2);
+  assertEquals(await sum("messaging.client.consumed.messages"), 6);
+});
+
+test("telemetry: waits for credit are counted and timed, connections that come back are counted", async () => {
+  await using at = await setUp();
+  const { connection, points, sum, broker } = at;
+  await connection.sender("orders").send({ body: 1 });
+  assertEquals(await sum("webamqp.credit_waits"), 1);
+  const [wait] = await points("webamqp.credit_wait.duration");
+  assertEquals((wait!.value as { count: number }).count, 1);
+  assertEquals(wait!.attributes["messaging.destination.name"], "orders");
+  const events = connection.events();
+  const back = (async () => {
+    for await (const { kind } of events) if (kind === "resumed") return;
+  })();
+  for (const each of [...broker.connections]) each.close({ error: new AmqpError("amqp:connection:forced", "gone") });
+  await back;
+  await Promise.resolve();
+  assertEquals(await sum("webamqp.reconnects"), 1);
 });
 
 test("telemetry: without it nothing is changed on a connection", async () => {

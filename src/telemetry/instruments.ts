@@ -1,0 +1,201 @@
+/**
+ * What everything of one program is measured with: its tracer, its counters and histograms, and the words that describe.
+ *
+ * @module
+ */
+
+import type { Delivery } from "../client/delivery.ts";
+import type { TelemetryServer } from "../client/connect.ts";
+import type { DecodedMessage, Message } from "../codec/message.ts";
+import type { Attributes, Counter, Histogram, OpenTelemetryApi, Span } from "./api.ts";
+
+/** How {@linkcode opentelemetry} describes what it sees. */
+export interface OpenTelemetryOptions {
+  /**
+   * The value of `messaging.system`, such as `"rabbitmq"` or `"activemq"`. Default: `"servicebus"` at the hosts of Azure Service
+   * Bus, otherwise `"amqp"`.
+   */
+  system?: string;
+  /** False leaves the context out of messages. Default: true. */
+  propagate?: boolean;
+}
+
+const NAME = "@webamqp/amqp";
+// The seconds that the semantic conventions advise to count by.
+const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
+const ERROR = 2;
+
+/** Kinds of spans, by their numbers in the API. */
+export const kindOf = { client: 2, producer: 3, consumer: 4 } as const;
+
+/** A span that has begun, for something whose duration is measured too. */
+export interface Measured {
+  /** The span. */
+  readonly span: Span;
+  /** The context in which it is active. */
+  readonly context: unknown;
+  /** Tells how it ended: the error, if it failed. */
+  end(error?: unknown): void;
+}
+
+/** What one connection, or one `publish`, is measured with. */
+export class Instruments {
+  readonly api: OpenTelemetryApi;
+  readonly propagate: boolean;
+  readonly common: Attributes;
+  readonly sent: Counter;
+  readonly consumed: Counter;
+  readonly outcomes: Counter;
+  readonly creditWaits: Counter;
+  readonly creditWaitTimes: Histogram;
+  readonly reconnects: Counter;
+  readonly connections: Counter;
+  readonly operations: Histogram;
+  readonly processing: Histogram;
+  readonly #tracer: ReturnType<OpenTelemetryApi["trace"]["getTracer"]>;
+
+  constructor(api: OpenTelemetryApi, { system, propagate = true }: OpenTelemetryOptions, server?: TelemetryServer) {
+    this.api = api;
+    this.propagate = propagate;
+    const { hostname, port } = server ?? { hostname: "", port: "" };
+    this.common = {
+      "messaging.system": system ?? (/\.servicebus\.\w+\.\w+$/.test(hostname) ? "servicebus" : "amqp"),
+      "network.protocol.name": "amqp",
+      ...(hostname !== "" && { "server.address": hostname }),
+      ...(port !== "" && { "server.port": Number(port) }),
+    };
+    this.#tracer = api.trace.getTracer(NAME);
+    const meter = api.metrics.getMeter(NAME);
+    const counter = (name: string, unit: string, description: string): Counter =>
+      meter.createCounter(name, { unit, description });
+    const histogram = (name: string, description: string): Histogram =>
+      meter.createHistogram(name, { unit: "s", description, advice: { explicitBucketBoundaries: SECONDS } });
+    this.sent = counter("messaging.client.sent.messages", "{message}", "Messages that were to be sent");
+    this.consumed = counter("messaging.client.consumed.messages", "{message}", "Messages that were received");
+    this.operations = histogram("messaging.client.operation.duration", "How long sending or receiving took");
+    this.processing = histogram("messaging.process.duration", "How long work on a message took");
+    this.outcomes = counter("webamqp.outcomes", "{message}", "Messages by outcome");
+    this.creditWaits = counter("webamqp.credit_waits", "{message}", "Messages that found no credit");
+    this.creditWaitTimes = histogram("webamqp.credit_wait.duration", "How long messages waited for credit");
+    this.reconnects = counter("webamqp.reconnects", "{connection}", "Connections that were lost and made anew");
+    this.connections = meter.createUpDownCounter("webamqp.connections", {
+      unit: "{connection}",
+      description: "Connections that are open",
+    });
+  }
+
+  /** Attributes of one operation on a node; a node that the peer made up has no name worth counting by. */
+  attributes(operation: string, { address, temporary }: Place, message?: Message | DecodedMessage): Attributes {
+    const { messageId, correlationId } = message?.properties ?? {};
+    return {
+      ...this.common,
+      "messaging.operation.name": operation,
+      "messaging.operation.type": operation,
+      ...(address && { "messaging.destination.name": address }),
+      ...(temporary && { "messaging.destination.temporary": true }),
+      ...(messageId !== undefined && { "messaging.message.id": String(messageId) }),
+      ...(correlationId !== undefined && { "messaging.message.conversation_id": String(correlationId) }),
+    };
+  }
+
+  /** Begins a span named by its operation and destination, as the semantic conventions want it. */
+  span(
+    kind: number,
+    attributes: Attributes,
+    options: { links?: unknown[]; startTime?: number } = {},
+    parent?: unknown,
+  ): Span {
+    const { "messaging.operation.name": operation, "messaging.destination.name": name } = attributes;
+    const place = attributes["messaging.destination.temporary"] === true ? "(temporary)" : name;
+    const title = place === undefined ? String(operation) : `${operation} ${place}`;
+    return this.#tracer.startSpan(title, { kind, attributes, ...options }, parent ?? this.api.context.active());
+  }
+
+  /** Begins the span of a message that is sent; its end counts the message, its outcome and its time. */
+  sending(place: Place, message: unknown): Measured {
+    const known = isMessage(message) ? message : undefined;
+    const address = place.address ?? known?.properties?.to ?? undefined;
+    const attributes = this.attributes("send", { ...place, address }, known);
+    const parent = this.api.context.active();
+    const span = this.span(kindOf.producer, attributes, {}, parent);
+    const start = performance.now();
+    return {
+      span,
+      context: this.api.trace.setSpan(parent, span),
+      end: (error) => {
+        if (error !== undefined) attributes["error.type"] = fail(span, error);
+        const measured = measuredBy(attributes);
+        const outcome = error === undefined ? "accepted" : (error as { outcome?: string }).outcome ?? "failed";
+        this.outcomes.add(1, { ...measured, outcome });
+        this.sent.add(1, measured);
+        this.operations.record((performance.now() - start) / 1_000, measured);
+        span.end();
+      },
+    };
+  }
+
+  /** A message with the context that it is sent in, for whoever works on it; encoded ones go out as they are. */
+  carrying<T>(message: T, context: unknown): T {
+    if (!this.propagate || !isMessage(message)) return message;
+    const carrier: Record<string, string> = {};
+    this.api.propagation.inject(context, carrier);
+    if (carrier.traceparent !== undefined) carrier["Diagnostic-Id"] = carrier.traceparent;
+    return { ...message, applicationProperties: { ...carrier, ...message.applicationProperties } };
+  }
+
+  /** The context that a message was sent in, if it tells one. */
+  contextOf(delivery: Delivery): unknown {
+    const properties = messageOf(delivery)?.applicationProperties;
+    if (properties === undefined) return undefined;
+    const { traceparent = properties["Diagnostic-Id"], tracestate } = properties;
+    if (typeof traceparent !== "string") return undefined;
+    const carrier = { traceparent, ...(typeof tracestate === "string" && { tracestate }) };
+    const context = this.api.propagation.extract(this.api.context.active(), carrier);
+    return this.api.trace.getSpanContext(context) === undefined ? undefined : context;
+  }
+
+  /** Links to the spans that messages were sent in. */
+  linksTo(deliveries: readonly Delivery[]): { context: unknown }[] {
+    const contexts = deliveries.map((delivery) => this.contextOf(delivery)).filter((context) => context !== undefined);
+    return contexts.map((context) => ({ context: this.api.trace.getSpanContext(context) }));
+  }
+}
+
+/** The node that something is sent to or received from. */
+export interface Place {
+  /** Its address, if it is known. */
+  readonly address: string | undefined;
+  /** Whether the peer has made it for this link alone. */
+  readonly temporary?: boolean;
+}
+
+/** What a measurement is told by: no ids, nor names that are made up, of which there is no end. */
+export function measuredBy(attributes: Attributes): Attributes {
+  const { "messaging.message.id": _, "messaging.message.conversation_id": __, ...rest } = attributes;
+  if (rest["messaging.destination.temporary"] === true) delete rest["messaging.destination.name"];
+  return rest;
+}
+
+/** Marks a span as failed, and gives the kind of the error. */
+export function fail(span: Span, error: unknown): string {
+  const { condition, code, name = "error" } = Object(error) as { condition?: string; code?: unknown; name?: string };
+  // Those of a DOMException are numbers.
+  const type = condition ?? (typeof code === "string" ? code : name);
+  span.setAttribute("error.type", type);
+  span.setStatus({ code: ERROR, message: error instanceof Error ? error.message : String(error) });
+  if (error instanceof Error) span.recordException(error);
+  return type;
+}
+
+/** The message of a delivery; undefined where it cannot be decoded, which whoever works on it learns by itself. */
+export function messageOf(delivery: Delivery): DecodedMessage | undefined {
+  try {
+    return delivery.message;
+  } catch {
+    return undefined;
+  }
+}
+
+function isMessage(message: unknown): message is Message {
+  return typeof message === "object" && message !== null && !(message instanceof Uint8Array);
+}

@@ -1,0 +1,127 @@
+/**
+ * Senders that measure what they send.
+ *
+ * @module
+ */
+
+import { failure, lost, outcomeOf, PromisedOutcome, type SendListener } from "../client/outcome.ts";
+import type { Sender, SendOptions } from "../client/sender.ts";
+import type { StreamedMessage } from "../client/stream.ts";
+import type { Message } from "../codec/message.ts";
+import type { Instruments, Measured, Place } from "./instruments.ts";
+
+type OutgoingDelivery = ReturnType<Sender["push"]>;
+
+/** Has a sender measure each message, however it is sent. */
+export function measureSender(sender: Sender, instruments: Instruments, temporary: boolean): Sender {
+  const place = (): Place => ({ address: sender.address, temporary });
+  measureCredit(sender, instruments, place);
+  measurePromises(sender, instruments, place);
+  measureFlights(sender, instruments, place);
+  return sender;
+}
+
+// `send` and `stream`: the promise tells the end.
+function measurePromises(sender: Sender, instruments: Instruments, place: () => Place): void {
+  const send = sender.send.bind(sender), stream = sender.stream.bind(sender);
+  sender.send = (message: Message | Uint8Array, options?: SendOptions) =>
+    measured(instruments, place(), message, (carried) => send(carried, options));
+  sender.stream = (message: StreamedMessage, options) =>
+    measured(instruments, place(), message, (carried) => stream(carried, options));
+}
+
+/** Measures a message that `send` sends. */
+export async function measured<M, T>(
+  instruments: Instruments,
+  place: Place,
+  message: M,
+  send: (message: M) => Promise<T>,
+): Promise<T> {
+  const measuring = instruments.sending(place, message);
+  try {
+    const outcome = await send(instruments.carrying(message, measuring.context));
+    measuring.end();
+    return outcome;
+  } catch (error) {
+    measuring.end(error ?? new Error("unknown"));
+    throw error;
+  }
+}
+
+// `sendAll` and `writable`: many messages have one listener, which is told of each.
+function measureFlights(sender: Sender, instruments: Instruments, place: () => Place): void {
+  const push = sender.push.bind(sender), abandon = sender.abandon.bind(sender);
+  const listening = new WeakSet<SendListener>();
+  const sending = new Map<OutgoingDelivery, Measured>();
+  const end = (delivery: OutgoingDelivery | undefined, error?: unknown): void => {
+    const measuring = delivery && sending.get(delivery);
+    if (measuring === undefined) return;
+    sending.delete(delivery!);
+    measuring.end(error);
+  };
+  sender.push = (message, options, listener) => {
+    if (listener instanceof PromisedOutcome || "read" in message) return push(message, options, listener);
+    if (!listening.has(listener)) {
+      listening.add(listener);
+      listen(sender, listener, end);
+    }
+    const measuring = instruments.sending(place(), message);
+    try {
+      const delivery = push(instruments.carrying(message, measuring.context), options, listener);
+      sending.set(delivery, measuring);
+      return delivery;
+    } catch (error) {
+      measuring.end(error);
+      throw error;
+    }
+  };
+  sender.abandon = (listener) => {
+    const given = [...sending.keys()].filter(({ context }) => context === listener);
+    abandon(listener);
+    for (const delivery of given) end(delivery, new DOMException("sending was aborted", "AbortError"));
+  };
+}
+
+function listen(
+  sender: Sender,
+  listener: SendListener,
+  end: (delivery: OutgoingDelivery | undefined, error?: unknown) => void,
+): void {
+  const { onoutcome, onsent, onlost } = listener;
+  listener.onoutcome = (state, delivery) => {
+    const outcome = outcomeOf(state, sender.remote?.source?.defaultOutcome);
+    end(delivery, outcome?.kind === "accepted" ? undefined : failure(outcome, sender.name));
+    onoutcome.call(listener, state, delivery);
+  };
+  listener.onsent = (delivery) => {
+    end(delivery);
+    onsent.call(listener, delivery);
+  };
+  listener.onlost = (error, left, delivery) => {
+    end(delivery, left ? lost(error, sender.name) : error);
+    onlost.call(listener, error, left, delivery);
+  };
+}
+
+// The time from the first message that finds no credit to the credit that comes.
+function measureCredit(sender: Sender, instruments: Instruments, place: () => Place): void {
+  const { creditWaits, creditWaitTimes } = instruments;
+  const push = sender.push.bind(sender), handleCredit = sender.handleCredit.bind(sender);
+  const attributes = () => ({
+    ...instruments.common,
+    ...(!place().temporary && place().address && { "messaging.destination.name": place().address! }),
+  });
+  let since: number | undefined;
+  sender.push = (...terms) => {
+    if (sender.credit === 0) {
+      since ??= performance.now();
+      creditWaits.add(1, attributes());
+    }
+    return push(...terms);
+  };
+  sender.handleCredit = () => {
+    if (since !== undefined) creditWaitTimes.record((performance.now() - since) / 1_000, attributes());
+    since = undefined;
+    handleCredit();
+  };
+}
