@@ -109,6 +109,34 @@ export const benches: readonly Bench[] = [
     subjects: withRaw.slice(0, 2),
     rows: [{ title: "bytes per unsettled delivery, of 100,000 of 200 B", value: "ours", over: "rhea", most: 0.5 }],
   },
+  {
+    name: "broker",
+    measure: "rate",
+    unit: "msg/s",
+    subjects: [
+      { name: "1", client: "broker", server: "broker", argument: "1" },
+      { name: "10", client: "broker", server: "broker", argument: "10" },
+      { name: "10 one", client: "broker", server: "broker", argument: "10 one" },
+    ],
+    rows: [
+      { title: "broker, a producer and a consumer, 200 B", value: "1" },
+      { title: "… 10 and 10, each pair on a queue of its own", value: "10", over: "1" },
+      { title: "… 10 and 10 on one queue", value: "10 one", over: "1" },
+    ],
+  },
+  {
+    name: "queued",
+    measure: "value",
+    unit: "B",
+    count: 100_000,
+    fresh: true,
+    subjects: [{ name: "ours", client: "broker" }],
+    rows: [{ title: "bytes per message in a queue, of 100,000 of 200 B", value: "ours", most: 500 }],
+  },
+  growth("returned", "messages that came back, and are taken again"),
+  growth("backwards", "messages that are released, the last one first"),
+  growth("refused", "messages that one consumer refuses for itself"),
+  growth("in flight", "sends in flight"),
   flat("links", "links on one connection"),
   flat("connections", "connections"),
   {
@@ -156,6 +184,17 @@ function large(name: string, title: string): Bench {
       { title: "… of rhea", value: "rhea", over: "raw" },
       { title: "… our framing over sockets, against the runtime's WebSocket", value: "sockets", over: "native" },
     ],
+  };
+}
+
+function growth(name: string, what: string): Bench {
+  return {
+    name,
+    measure: "value",
+    unit: "µs",
+    count: 1,
+    subjects: [1_000, 200_000].map((size) => ({ name: `${size}`, client: "broker", argument: `${size}` })),
+    rows: [{ title: `cost of each of 200,000 ${what}, against 1,000`, value: "200000", over: "1000", most: 1.5 }],
   };
 }
 

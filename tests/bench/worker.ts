@@ -57,6 +57,8 @@ async function load(file: string): Promise<Contender> {
       return (await import("./rhea.ts")).contender;
     case "raw":
       return (await import("./raw.ts")).contender;
+    case "broker":
+      return (await import("./broker.ts")).contender;
     case "start":
       return (await import("./start.ts")).contender;
     default:
