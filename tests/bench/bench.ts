@@ -56,6 +56,8 @@ export interface Row {
 export interface Bench {
   /** Chosen by it. */
   readonly name: string;
+  /** Those of a group run only when its name, or theirs, is asked for. */
+  readonly group?: string;
   /** How rounds become numbers. */
   readonly measure: Measure;
   /** What the numbers count. */

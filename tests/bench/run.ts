@@ -15,7 +15,7 @@ import { type Child, runtimes, startChild } from "./children.ts";
 import { install } from "../published.ts";
 import { startRelay } from "./relay.ts";
 import { benches } from "./table.ts";
-import type { Result, Round } from "./worker.ts";
+import type { Absent, Result, Round } from "./worker.ts";
 
 /** What one subject came to. */
 interface Figure {
@@ -50,6 +50,8 @@ const rounds = options.quick ? 1 : Number(options.rounds);
 const ms = options.quick ? 20 : Number(options.ms);
 
 let published: string | undefined;
+// Why something of the present bench cannot be had here.
+let absent = "";
 
 const heading =
   "| what | ours (min – max) | against (min – max) | ratio | aim | met |\n| --- | ---: | ---: | ---: | ---: | --- |\n";
@@ -57,7 +59,9 @@ const heading =
 await main();
 
 async function main(): Promise<void> {
-  const chosen = positionals.length === 0 ? benches : benches.filter(({ name }) => positionals.includes(name));
+  const chosen = benches.filter(({ name, group = "" }) =>
+    positionals.length === 0 ? group === "" : positionals.includes(name) || positionals.includes(group)
+  );
   if (chosen.length === 0) throw new Error(`There is no such bench, but ${benches.map(({ name }) => name).join(", ")}`);
   const all: Record<string, Record<string, Figures>> = {};
   let tables = "";
@@ -81,6 +85,7 @@ async function main(): Promise<void> {
 /** Measures the subjects of a bench in turn, round by round, so that what slows the machine slows all of them. */
 async function measure(runtime: string, bench: Bench): Promise<Figures> {
   const results = new Map<string, number[]>();
+  absent = "";
   const note = (name: string, result: Result | undefined): void => {
     if (result === undefined) return;
     for (const [key, number] of Object.entries(result)) {
@@ -93,13 +98,18 @@ async function measure(runtime: string, bench: Bench): Promise<Figures> {
     for (let i = 0; i < rounds; i++) {
       for (const subject of bench.subjects) {
         const running = await start(runtime, bench, subject);
+        if ("skipped" in running) continue;
         note(subject.name, await once(running, bench));
         running.close();
       }
     }
   } else {
     const all: Running[] = [];
-    for (const subject of bench.subjects) all.push(await start(runtime, bench, subject));
+    for (const subject of bench.subjects) {
+      const running = await start(runtime, bench, subject);
+      if ("skipped" in running) absent ||= running.skipped;
+      else all.push(running);
+    }
     // Compilers have seen all of the code when it counts.
     for (let i = 0; i < (options.quick ? 0 : 2); i++) for (const running of all) await once(running, bench);
     for (let i = 0; i < rounds; i++) {
@@ -110,11 +120,16 @@ async function measure(runtime: string, bench: Bench): Promise<Figures> {
   return Object.fromEntries([...results].map(([name, numbers]) => [name, figure(numbers)]));
 }
 
-async function start(runtime: string, bench: Bench, subject: Subject): Promise<Running> {
+async function start(runtime: string, bench: Bench, subject: Subject): Promise<Running | Absent> {
   const { client: file, server: serverFile, work = bench.name, argument = "" } = subject;
   const server = serverFile === undefined
     ? undefined
     : await startChild(runtime, { role: "server", file: serverFile }, bench.measure === "growth");
+  const lacks = (child: Child | undefined): boolean => typeof child?.greeting === "object" && child.greeting !== null;
+  if (lacks(server)) {
+    server!.kill();
+    return server!.greeting as Absent;
+  }
   const relay = bench.delayMs === undefined ? undefined : await startRelay(server!.greeting as string, bench.delayMs);
   const url = relay?.url ?? server?.greeting as string | undefined ?? "";
   const client = await startChild(runtime, { role: "client", file, work, url, argument: loadable(runtime, argument) });
@@ -123,6 +138,10 @@ async function start(runtime: string, bench: Bench, subject: Subject): Promise<R
     server?.kill();
     relay?.close();
   };
+  if (lacks(client)) {
+    close();
+    return client.greeting as Absent;
+  }
   return { subject, client, server, close };
 }
 
@@ -157,7 +176,7 @@ function line(bench: Bench, row: Row, figures: Figures): string {
   const above = figures[row.value];
   const below = row.over === undefined ? undefined : figures[row.over];
   if (above === undefined || (row.over !== undefined && below === undefined)) {
-    return `| ${row.title} | one of the two never finished |  |  |  |  |\n`;
+    return `| ${row.title} | ${absent === "" ? "one of the two never finished" : `skipped: ${absent}`} |  |  |  |  |\n`;
   }
   const ratio = below === undefined ? above.median : above.median / below.median;
   const aim = row.least !== undefined ? `≥ ${row.least}` : row.most !== undefined ? `≤ ${row.most}` : "";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Bench, DELAY_MS, LARGE, OURS, type Subject } from "./bench.ts";
+import { type Bench, DELAY_MS, LARGE, OURS, type Row, type Subject } from "./bench.ts";
 
 const alone: Subject[] = [{ name: "ours", client: "ours" }, { name: "rhea", client: "rhea" }];
 const everyPair: Subject[] = [
@@ -16,6 +16,7 @@ const everyPair: Subject[] = [
 ];
 const sockets: Subject = { name: "sockets", client: "ours", server: "ours", argument: "socket" };
 const native: Subject = { name: "native", client: "ours", server: "ours", argument: "websocket" };
+const ws: Subject = { name: "ws", client: "anchored", server: "rust", work: "receive", argument: "ws" };
 const withRaw: Subject[] = everyPair.slice(0, 3);
 const counts = ["1", "10", "100", "1000"];
 
@@ -166,7 +167,60 @@ export const benches: readonly Bench[] = [
       { title: "… rhea, without the polyfills that it needs", value: "rhea" },
     ],
   },
+  anchor("send", "send 200 B over TCP, 1,000 in flight, against Proton C", { least: 1 }, [
+    { title: "… over WebSocket, against TCP", value: "ws", over: "ours", least: 0.95 },
+  ]),
+  anchor("receive", "receive 200 B over TCP, accept each, against Proton C", { least: 1 }),
+  {
+    ...anchored("each"),
+    subjects: [ws, { ...ws, name: "each", work: "each" }],
+    rows: [{
+      title: "receive 200 B over WebSocket, a message each, against large ones",
+      value: "each",
+      over: "ws",
+      least: 0.8,
+    }],
+  },
+  anchor("up", "send 64 KiB over TCP, against Proton C", {}, [{
+    title: "… over WebSocket",
+    value: "ws",
+    over: "proton",
+  }]),
+  anchor("down", "receive 64 KiB over TCP, against Proton C", {}, [
+    { title: "… over WebSocket", value: "ws", over: "proton" },
+  ]),
+  { ...anchor("publish", "fresh connection and publish over TCP, p50, against Proton C", { most: 1.1 }), unit: "µs" },
+  ...["1", "10", "10 one"].map((pairs): Bench => ({
+    name: `anchor broker ${pairs}`,
+    group: "anchors",
+    measure: "rate",
+    unit: "msg/s",
+    subjects: ["broker", "artemis", "brokerJ"].map((server) => ({
+      name: server,
+      client: "broker",
+      server,
+      work: "broker",
+      argument: pairs,
+    })),
+    rows: ["artemis", "brokerJ"].map((over) => ({ title: `broker, ${pairs}, against ${over}`, value: "broker", over })),
+  })),
 ];
+
+function anchored(name: string): Omit<Bench, "subjects" | "rows"> {
+  return { name: `anchor ${name}`, group: "anchors", measure: "value", unit: "msg/s", count: 1 };
+}
+
+function anchor(name: string, title: string, aim: Partial<Row>, more: readonly Row[] = []): Bench {
+  return {
+    ...anchored(name),
+    subjects: [
+      { name: "ours", client: "anchored", server: "rust", work: name },
+      { ...ws, work: name },
+      { name: "proton", client: "proton", server: "rust", work: name },
+    ],
+    rows: [{ title, value: "ours", over: "proton", ...aim }, ...more],
+  };
+}
 
 function codec(name: string, title: string, least: number): Bench {
   return { name, measure: "rate", unit: "1/s", subjects: alone, rows: [{ title, value: "ours", over: "rhea", least }] };

@@ -30,6 +30,12 @@ export interface Round {
   readonly ms: number;
 }
 
+/** What a worker says instead of being ready when it cannot have what it needs. */
+export interface Absent {
+  /** Why. */
+  readonly skipped: string;
+}
+
 /** What a round came to, one number or several with names of their own. */
 export type Result = Readonly<Record<string, number>>;
 
@@ -39,12 +45,12 @@ const start: Start = JSON.parse(process.argv[2]!);
 const contender = await load(start.file);
 
 if (start.role === "server") {
-  say(await contender.serve!());
+  say(await orSkipped(contender.serve!));
   for await (const _ of createInterface({ input: process.stdin })) say(residentBytes());
 } else {
-  const work = await contender.works[start.work]!(start.url, start.argument);
-  say("ready");
-  for await (const line of createInterface({ input: process.stdin })) say(await round(work, JSON.parse(line)));
+  const work = await orSkipped(() => contender.works[start.work]!(start.url, start.argument));
+  say(typeof work === "function" ? "ready" : work);
+  for await (const line of createInterface({ input: process.stdin })) say(await round(work as Work, JSON.parse(line)));
 }
 process.exit();
 
@@ -59,10 +65,26 @@ async function load(file: string): Promise<Contender> {
       return (await import("./raw.ts")).contender;
     case "broker":
       return (await import("./broker.ts")).contender;
+    case "proton":
+    case "anchored":
+    case "rust":
+    case "artemis":
+    case "brokerJ":
+      return (await import("./anchors.ts"))[file];
     case "start":
       return (await import("./start.ts")).contender;
     default:
       return (await import("./bundle.ts")).contender;
+  }
+}
+
+// What cannot be had on this machine is told, and left out.
+async function orSkipped<T>(make: () => T | Promise<T>): Promise<T | Absent> {
+  try {
+    return await make();
+  } catch (error) {
+    if (!(error instanceof Error) || error.name !== "Skipped") throw error;
+    return { skipped: error.message };
   }
 }
 

@@ -7,7 +7,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { brokerChecks } from "./broker_checks.ts";
 import { freePort, HOST, type RunningDaemon, scratch, startDaemon } from "./daemon.ts";
-import { jars, java } from "./maven.ts";
+import { jars, java, type JavaOptions } from "./maven.ts";
 import { jmsChecks } from "./jms_checks.ts";
 import { onEach, startRuntimes } from "./runtimes.ts";
 import { prepared, type Suite } from "./suite.ts";
@@ -15,13 +15,14 @@ import { prepared, type Suite } from "./suite.ts";
 const VERSION = "2.40.0";
 
 /** Starts an Artemis whose journal is in the folder. */
-export async function startArtemis(port: number, folder: string): Promise<RunningDaemon> {
+export async function startArtemis(port: number, folder: string, options?: JavaOptions): Promise<RunningDaemon> {
   const classPath = jars(`artemis-${VERSION}`, [
     `org.apache.activemq:artemis-server:${VERSION}`,
     `org.apache.activemq:artemis-amqp-protocol:${VERSION}`,
     "org.slf4j:slf4j-nop:2.0.16",
   ]);
-  return await startDaemon({ command: java(classPath, "Artemis.java", [`${port}`, folder]), folder: scratch(), port });
+  const command = java(classPath, "Artemis.java", [`${port}`, folder], options);
+  return await startDaemon({ command, folder: scratch(), port });
 }
 
 /** Brings Artemis and starts it. */

@@ -7,26 +7,34 @@
 import { assertEquals } from "@std/assert";
 import { createHash, createHmac, pbkdf2Sync } from "node:crypto";
 import { brokerChecks } from "./broker_checks.ts";
-import { freePort, HOST, scratch, startDaemon } from "./daemon.ts";
+import { freePort, HOST, type RunningDaemon, scratch, startDaemon } from "./daemon.ts";
 import { jmsChecks } from "./jms_checks.ts";
-import { jars, java } from "./maven.ts";
+import { jars, java, type JavaOptions } from "./maven.ts";
 import { onEach, startRuntimes } from "./runtimes.ts";
 import { prepared, type Suite } from "./suite.ts";
 
 const VERSION = "9.2.0";
 const ITERATIONS = 4_096;
 
+/** Starts a Broker-J: user "user", password "secret", by SCRAM-SHA-256. */
+export async function startBrokerJ(
+  options?: JavaOptions,
+): Promise<{ port: number; webPort: number; daemon: RunningDaemon }> {
+  const plugins = ["core", "plugins-amqp-1-0-protocol", "plugins-memory-store", "plugins-websocket"];
+  const libraries = plugins.map((name) => `org.apache.qpid:qpid-broker-${name}:${VERSION}`);
+  // The store that it would bring is not to be had, and messages are kept in memory here.
+  const classPath = jars(`broker-j-${VERSION}`, libraries, ["com.sleepycat:je"]);
+  const [port, webPort] = [await freePort(), await freePort()];
+  const folder = scratch();
+  const command = java(classPath, "BrokerJ.java", [`${port}`, `${webPort}`, folder, keysOf("secret")], options);
+  return { port, webPort, daemon: await startDaemon({ command, folder, port }) };
+}
+
 /** Brings Broker-J and starts it. */
 export function prepare(): Promise<Suite> {
   return prepared(async (running) => {
-    const plugins = ["core", "plugins-amqp-1-0-protocol", "plugins-memory-store", "plugins-websocket"];
-    const libraries = plugins.map((name) => `org.apache.qpid:qpid-broker-${name}:${VERSION}`);
-    // The store that it would bring is not to be had, and messages are kept in memory here.
-    const classPath = jars(`broker-j-${VERSION}`, libraries, ["com.sleepycat:je"]);
-    const [port, webPort] = [await freePort(), await freePort()];
-    const folder = scratch();
-    const command = java(classPath, "BrokerJ.java", [`${port}`, `${webPort}`, folder, keysOf("secret")]);
-    running.use(await startDaemon({ command, folder, port }));
+    const { port, webPort, daemon } = await startBrokerJ();
+    running.use(daemon);
     const runtimes = startRuntimes().map((runtime) => running.use(runtime));
     // Over clear transports the password does not go out as it is, so the client takes SCRAM.
     const options = { scram: ["user", "secret"], hostname: "default" } as const;

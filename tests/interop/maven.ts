@@ -53,11 +53,19 @@ function pom(libraries: readonly Coordinates[], without: readonly string[]): str
 <dependencies>${dependencies.join("")}</dependencies></project>`;
 }
 
+/** What the JVM is told: little, for checks on small machines, or to be as fast as it can. */
+export type JavaOptions = "small" | "fast";
+
 /** The command that runs a source file of the folder `jvm`. */
-export function java(classPath: string, file: string, args: readonly string[]): [string, ...string[]] {
+export function java(
+  classPath: string,
+  file: string,
+  args: readonly string[],
+  options: JavaOptions = "small",
+): [string, ...string[]] {
   const source = fileURLToPath(new URL(`jvm/${file}`, import.meta.url));
-  // Small machines: a broker under test needs little.
-  return ["java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", classPath, source, ...args];
+  const flags = options === "fast" ? ["-Xmx2g"] : ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
+  return ["java", ...flags, "-cp", classPath, source, ...args];
 }
 
 /** Runs a program that prints one line a check, `ok NAME` or `FAILED NAME: reason`; gives the failures by name. */
