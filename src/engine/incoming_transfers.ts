@@ -5,6 +5,7 @@
  */
 
 import type { DeliveryState, Transfer } from "../codec/types.ts";
+import type { Budget } from "./budgets.ts";
 import { MAX_DELIVERY_TAG_BYTES, type TagKey, tagKey } from "./deliveries.ts";
 
 // A payload is handed on as a view of what the transport delivered. When it is a small part of something large it is
@@ -12,8 +13,50 @@ import { MAX_DELIVERY_TAG_BYTES, type TagKey, tagKey } from "./deliveries.ts";
 const KEEP_VIEW_BYTES = 262_144;
 const FIRST_BUFFER_BYTES = 1_024;
 
+/** Makes the transfers of a link whose deliveries are told at their first one. */
+export interface TransferStreams {
+  /** Starts with the first transfer of a delivery. */
+  begin(id: number, tag: Uint8Array, transfer: Transfer): IncomingTransfers;
+  /** The link takes no more. */
+  stop(): void;
+}
+
+/** Bytes that come in parts, in one growing buffer, so that many small parts cost no more than their bytes. */
+export class GrowingBytes {
+  /** How many there are. */
+  size = 0;
+  #bytes: Uint8Array | undefined;
+
+  /** Adds a part; the last one makes the buffer as large as what there is, and no larger. */
+  append(part: Uint8Array, more: boolean): void {
+    if (this.#bytes === undefined && !more) this.#bytes = keepable(part);
+    else {
+      const needed = this.size + part.length;
+      if (this.#bytes === undefined || this.#bytes.length < needed) {
+        const grown = new Uint8Array(more ? Math.max(needed, this.size * 2, FIRST_BUFFER_BYTES) : needed);
+        if (this.#bytes !== undefined) grown.set(this.#bytes.subarray(0, this.size));
+        this.#bytes = grown;
+      }
+      this.#bytes.set(part, this.size);
+    }
+    this.size += part.length;
+  }
+
+  /** All of them so far. */
+  bytes(): Uint8Array {
+    if (this.#bytes?.length === this.size) return this.#bytes;
+    return this.#bytes === undefined ? new Uint8Array(0) : this.#bytes.subarray(0, this.size);
+  }
+}
+
+/** A payload that may be kept for long: itself, or a copy where it would keep much more alive. */
+export function keepable(payload: Uint8Array): Uint8Array {
+  const small = payload.length < payload.buffer.byteLength / 4 && payload.buffer.byteLength > KEEP_VIEW_BYTES;
+  return small ? new Uint8Array(payload) : payload;
+}
+
 /** The transfers that have arrived of one delivery. */
-export class IncomingTransfers {
+export class IncomingTransfers extends GrowingBytes {
   /** Number on its session. */
   readonly id: number;
   /** The tag as a map key. */
@@ -28,12 +71,16 @@ export class IncomingTransfers {
   state: DeliveryState | undefined;
   /** Frames without payload in a row. */
   emptyFrames = 0;
-  /** Bytes of payload so far. */
-  size = 0;
-  #bytes: Uint8Array | undefined;
+  /** True once the delivery has been told, before it is whole. */
+  told = false;
+  /** What arrives in part is taken of it. */
+  protected readonly budget: Budget;
+  #taken = 0;
 
   /** Starts with the first transfer of a delivery. */
-  constructor(id: number, tag: Uint8Array, transfer: Transfer) {
+  constructor(budget: Budget, id: number, tag: Uint8Array, transfer: Transfer) {
+    super();
+    this.budget = budget;
     this.id = id;
     this.key = tagKey(tag);
     this.messageFormat = transfer.messageFormat ?? 0;
@@ -49,29 +96,20 @@ export class IncomingTransfers {
       (messageFormat === undefined || messageFormat === this.messageFormat);
   }
 
-  /**
-   * Adds a payload; one growing buffer, so that many small frames cost no more than their bytes. The last one makes it as
-   * large as what there is, and no larger.
-   */
-  append(payload: Uint8Array, more: boolean): void {
-    if (this.#bytes === undefined && !more) {
-      const small = payload.length < payload.buffer.byteLength / 4 && payload.buffer.byteLength > KEEP_VIEW_BYTES;
-      this.#bytes = small ? new Uint8Array(payload) : payload;
-    } else {
-      const needed = this.size + payload.length;
-      if (this.#bytes === undefined || this.#bytes.length < needed) {
-        const grown = new Uint8Array(more ? Math.max(needed, this.size * 2, FIRST_BUFFER_BYTES) : needed);
-        if (this.#bytes !== undefined) grown.set(this.#bytes.subarray(0, this.size));
-        this.#bytes = grown;
-      }
-      this.#bytes.set(payload, this.size);
+  /** Adds the payload of one transfer; false if too much has arrived in part. */
+  take(payload: Uint8Array, more: boolean): boolean {
+    // What comes in a single frame is never unfinished.
+    if (more) {
+      if (!this.budget.take(payload.length)) return false;
+      this.#taken += payload.length;
     }
-    this.size += payload.length;
+    this.append(payload, more);
+    return true;
   }
 
-  /** The payload so far. */
-  bytes(): Uint8Array {
-    if (this.#bytes?.length === this.size) return this.#bytes;
-    return this.#bytes === undefined ? new Uint8Array(0) : this.#bytes.subarray(0, this.size);
+  /** No more comes: the last one has been, the sender has given it up, or the link has ended. */
+  end(_aborted: boolean): void {
+    this.budget.give(this.#taken);
+    this.#taken = 0;
   }
 }

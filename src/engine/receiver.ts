@@ -10,9 +10,9 @@ import { MAX_UINT } from "../codec/checks.ts";
 import type { Attach, DeliveryState, Fields, Flow, Transfer } from "../codec/types.ts";
 import { IncomingDelivery, MAX_DELIVERY_TAG_BYTES, type ReceivingLink, type TagKey, tagKey } from "./deliveries.ts";
 import type { Budget } from "./budgets.ts";
-import { IncomingTransfers } from "./incoming_transfers.ts";
-import { LinkEndpoint, type LinkEvent, type LinkSession } from "./link.ts";
-import { add } from "./windows.ts";
+import { IncomingTransfers, type TransferStreams } from "./incoming_transfers.ts";
+import { LinkEndpoint, type LinkEvent, type LinkOutput, type LinkSession } from "./link.ts";
+import { add, type Windows } from "./windows.ts";
 
 /**
  * Frames without payload that a delivery may have in a row. Nobody has a reason for more than one, so it is no option: more is
@@ -25,7 +25,7 @@ export type ReceiverEvent =
   | LinkEvent
   /** The sender has used up or handed back all credit after a drain. */
   | { readonly kind: "drained"; readonly link: ReceiverEndpoint }
-  /** A whole delivery arrived. */
+  /** A whole delivery arrived, or the first frame of one on a link with streams. */
   | { readonly kind: "delivery"; readonly link: ReceiverEndpoint; readonly delivery: IncomingDelivery }
   /**
    * A delivery came to nothing, but used up one credit: it was aborted by its sender, or resumed although we do not hold
@@ -47,6 +47,10 @@ export interface ReceiverSession extends LinkSession {
   emit(event: ReceiverEvent): void;
   /** Bytes of deliveries that have arrived in part. */
   readonly unfinished: Budget;
+  /** The terms of the session. */
+  readonly options: { readonly incomingWindow?: number };
+  /** What the session is to write. */
+  readonly output: LinkOutput & { readonly windows: Windows; owe(): void };
   /** Counts a delivery that begins to arrive; ids are consecutive on a session [transport 2.7.5]. */
   countDelivery(id: number): void;
 }
@@ -65,6 +69,8 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
   available = 0;
   /** True while a drain is under way. */
   draining = false;
+  /** Takes deliveries as they arrive, told at their first frame. Default: they are told when they are whole. */
+  streams: TransferStreams | undefined;
 
   /** Deliveries that are not settled on both sides, by tag. */
   readonly unsettled: ChurnMap<TagKey, IncomingDelivery> = new ChurnMap();
@@ -78,13 +84,12 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
   #maxMessageSize = Infinity;
   #arriving: IncomingTransfers | undefined;
   #echo = false;
-  #unfinished = 0;
   #properties: Fields | undefined;
   #resumable: Set<TagKey> | undefined;
 
-  /** True while a delivery has arrived in part. */
+  /** True while a delivery has arrived in part and is not told. */
   get receiving(): boolean {
-    return this.#arriving !== undefined;
+    return this.#arriving?.told === false;
   }
 
   /**
@@ -138,14 +143,25 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     const ignored = arriving.resume && !this.#isResumable(arriving.key);
     if (!transfer.aborted) {
       this.#check(arriving, transfer, payload.length);
-      if (!ignored) this.#append(arriving, payload, transfer.more ?? false);
+      if (!ignored && !arriving.take(payload, transfer.more ?? false)) {
+        throw this.fault(condition.resourceLimitExceeded, "Cannot take transfer: too much has arrived in part");
+      }
     }
     this.#arriving = transfer.more && !transfer.aborted ? arriving : undefined;
     if (this.#arriving !== undefined) return;
-    this.#free();
+    arriving.end(transfer.aborted ?? false);
     if (transfer.aborted || ignored) this.session.emit({ kind: "aborted", link: this });
-    else this.#complete(arriving);
+    else if (!arriving.told) this.arrived(new IncomingDelivery(this, arriving));
     this.#checkDrained();
+  }
+
+  /** Keeps a delivery until it is settled, and reports it; for transfers. */
+  arrived(delivery: IncomingDelivery): void {
+    if (!delivery.remoteSettled) {
+      this.unsettled.set(delivery.key, delivery);
+      this.session.settlement.arrived(delivery);
+    }
+    this.session.emit({ kind: "delivery", link: this, delivery });
   }
 
   /** {@inheritDoc LinkEndpoint.receiveFlow} */
@@ -202,8 +218,9 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
 
   /** {@inheritDoc LinkEndpoint.onStop} */
   protected override onStop(): void {
-    this.#free();
+    if (this.receiving) this.#arriving!.end(true);
     this.#arriving = undefined;
+    this.streams?.stop();
   }
 
   // Whether our attach names a delivery as not settled, so that it can be resumed [transport 2.6.13].
@@ -237,7 +254,8 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
       throw this.fault(condition.notAllowed, "Cannot take new delivery: unsettled deliveries are not all known yet");
     }
     this.#count(1);
-    const arriving = new IncomingTransfers(deliveryId, deliveryTag, transfer);
+    const arriving = this.streams?.begin(deliveryId, deliveryTag, transfer) ??
+      new IncomingTransfers(this.session.unfinished, deliveryId, deliveryTag, transfer);
     if (this.unsettled.has(arriving.key)) {
       throw this.fault(condition.notAllowed, "Cannot take transfer: delivery-tag is that of an unsettled delivery");
     }
@@ -265,31 +283,6 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     }
   }
 
-  #append(arriving: IncomingTransfers, payload: Uint8Array, more: boolean): void {
-    // One of a single frame is never unfinished.
-    if (more) {
-      if (!this.session.unfinished.take(payload.length)) {
-        throw this.fault(condition.resourceLimitExceeded, "Cannot take transfer: too much has arrived in part");
-      }
-      this.#unfinished += payload.length;
-    }
-    arriving.append(payload, more);
-  }
-
-  #free(): void {
-    this.session.unfinished.give(this.#unfinished);
-    this.#unfinished = 0;
-  }
-
-  #complete(arriving: IncomingTransfers): void {
-    const delivery = new IncomingDelivery(this, arriving);
-    if (!arriving.settled) {
-      this.unsettled.set(delivery.key, delivery);
-      this.session.settlement.arrived(delivery);
-    }
-    this.session.emit({ kind: "delivery", link: this, delivery });
-  }
-
   #count(deliveries: number): void {
     this.deliveryCount = add(this.deliveryCount!, deliveries);
     this.#allowed -= deliveries;
@@ -297,7 +290,7 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
   }
 
   #checkDrained(): void {
-    if (!this.draining || this.linkCredit > 0 || this.#arriving !== undefined) return;
+    if (!this.draining || this.linkCredit > 0 || this.receiving) return;
     this.draining = false;
     this.session.emit({ kind: "drained", link: this });
   }

@@ -113,7 +113,8 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   /** True while a flow or dispositions of this session wait to be written. */
   dirty = false;
 
-  readonly #options: SessionOptions;
+  /** The terms of our end. */
+  readonly options: SessionOptions;
   readonly #handleMax: number;
   readonly #knownHandleMax: number;
   /** What it writes by and by. */
@@ -133,7 +134,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     this.#knownHandleMax = knownHandleMax;
     this.connection = connection;
     this.channel = channel;
-    this.#options = options;
+    this.options = options;
     this.#handleMax = options.handleMax ?? DEFAULT_HANDLE_MAX;
     this.output = new SessionOutput(
       this,
@@ -172,7 +173,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     const next = this.#next("sendBegin");
     const { nextOutgoingId, incomingWindow, outgoingWindow } = this.output.windows.tell();
     this.write({
-      ...fieldsOf("begin", this.#options),
+      ...fieldsOf("begin", this.options),
       kind: "begin",
       remoteChannel: this.remoteChannel,
       nextOutgoingId,
@@ -429,7 +430,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   }
 
   #receiveTransfer(transfer: Transfer, payload: Uint8Array): void {
-    if (this.incomingWindow === 0) {
+    if (this.output.windows.shut) {
       throw this.#fault(condition.windowViolation, "Cannot take transfer: incoming window is 0");
     }
     this.output.received();

@@ -63,14 +63,14 @@ export class SessionOutput {
   /** Counts a transfer that arrived. */
   received(): void {
     this.windows.received();
-    if (this.windows.low) this.#owe();
+    if (this.windows.low) this.owe();
   }
 
   /** Takes the session's part of a flow. */
   heard(flow: Flow): void {
     this.windows.heard(flow);
     if (this.windows.remoteIncomingWindow > 0) this.#askedForWindow = false;
-    if (flow.handle === undefined && flow.echo) this.#owe();
+    if (flow.handle === undefined && flow.echo) this.owe();
   }
 
   /** Queues a sender that has something to write, or may now. */
@@ -138,6 +138,12 @@ export class SessionOutput {
     }
   }
 
+  /** Tells the peer of the windows. */
+  owe(): void {
+    this.#flowDue = true;
+    this.#session.markDirty();
+  }
+
   /** Drops all. */
   clear(): void {
     this.#links.clear();
@@ -148,11 +154,6 @@ export class SessionOutput {
   readonly #writeDisposition = (body: Disposition): void => {
     this.#session.connection.write(this.#session.channel, body, this.#session);
   };
-
-  #owe(): void {
-    this.#flowDue = true;
-    this.#session.markDirty();
-  }
 
   // Peers built on rhea look at their window only when a delivery is complete or a flow comes: one delivery of more
   // transfers than the window takes would wait for ever. Asked once for each time that the window was found shut.

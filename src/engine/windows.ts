@@ -16,19 +16,29 @@ export class Windows {
   /** Where our transfer ids start. */
   readonly initialOutgoingId: number;
 
-  readonly #window: number;
+  /** Transfers that may be on their way or held at a time. */
+  window: number;
+  /** Transfers that have arrived and are not read yet: the window is that much smaller. */
+  held = 0;
+  /** Transfers that the peer may send beyond the window, as it was told so before that became smaller. */
+  beyond = 0;
   #nextOutgoingId: number;
   #nextIncomingId: number | undefined;
 
   /** Starts with the terms of our end. */
   constructor(window: number, initialOutgoingId: number) {
-    this.#window = this.incomingWindow = window;
+    this.window = this.incomingWindow = window;
     this.initialOutgoingId = this.#nextOutgoingId = initialOutgoingId;
   }
 
   /** True when the peer should be told anew: at half, so that it need not wait and not every transfer costs a flow. */
   get low(): boolean {
-    return this.incomingWindow <= this.#window >>> 1;
+    return this.window - this.held - this.incomingWindow >= this.window / 2;
+  }
+
+  /** True when the peer may send no more. */
+  get shut(): boolean {
+    return this.incomingWindow + this.beyond <= 0;
   }
 
   /** Takes what the peer's begin says. */
@@ -57,12 +67,12 @@ export class Windows {
     this.remoteIncomingWindow = Math.max(0, Math.min(MAX_UINT, flow.incomingWindow - behind));
   }
 
-  /** What a begin or flow of ours tells; the window is open again with it. */
+  /** What a begin or flow of ours tells; the window is open again with it, but for what is held. */
   tell(): Pick<Flow, "nextIncomingId" | "incomingWindow" | "nextOutgoingId" | "outgoingWindow"> {
-    this.incomingWindow = this.#window;
+    this.incomingWindow = Math.max(0, this.window - this.held);
     return {
       nextIncomingId: this.#nextIncomingId,
-      incomingWindow: this.#window,
+      incomingWindow: this.incomingWindow,
       nextOutgoingId: this.#nextOutgoingId,
       // What we have ready is for links to tell; we never hold back for want of a window of our own.
       outgoingWindow: MAX_UINT,

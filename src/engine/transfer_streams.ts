@@ -1,0 +1,151 @@
+/**
+ * Deliveries that are told at their first frame, and whose payload is read as it arrives: what is not read yet keeps the window
+ * of the session shut, which is the one brake within a delivery.
+ *
+ * A file of its own, which only links with streams load.
+ *
+ * @module
+ */
+
+import type { Transfer } from "../codec/types.ts";
+import { IncomingDelivery } from "./deliveries.ts";
+import { IncomingTransfers, keepable, type TransferStreams } from "./incoming_transfers.ts";
+import type { ReceiverEndpoint, ReceiverSession } from "./receiver.ts";
+
+/** Transfers that a session has in flight or unread while a link of it has streams; a few megabytes at the most. */
+export const STREAM_WINDOW = 16;
+
+/** Takes the payload of one delivery. Nothing that it does may throw. */
+export interface PayloadSink {
+  /** Takes the payload of a frame, which is held until as much of {@linkcode HeldTransfers} is released. */
+  write(payload: Uint8Array): void;
+  /** The last frame has come. */
+  end(): void;
+  /** The sender has given the delivery up. */
+  abort(): void;
+}
+
+/** What a sink gives back of what it was written. */
+export interface HeldTransfers {
+  /** Notes that so many frames are read, and so many bytes are kept no longer. */
+  release(transfers: number, bytes: number): void;
+}
+
+/** Makes the sink of a delivery, of which only the first frame is known. */
+export type SinkOf = (delivery: IncomingDelivery, held: HeldTransfers) => PayloadSink;
+
+/** The deliveries of one link that are read as they arrive. */
+export class DeliveryStreams implements TransferStreams {
+  readonly #link: ReceiverEndpoint;
+  readonly #sinkOf: SinkOf;
+  // Those that hold something, or will.
+  readonly #streams = new Set<StreamedTransfers>();
+
+  /** Takes over the deliveries of `link`, and has its session send no more than can be kept. */
+  constructor(link: ReceiverEndpoint, sinkOf: SinkOf) {
+    this.#link = link;
+    this.#sinkOf = sinkOf;
+    limit(link.session);
+  }
+
+  /** Starts with the first transfer of a delivery. */
+  begin(id: number, tag: Uint8Array, transfer: Transfer): IncomingTransfers {
+    const done = () => this.#streams.delete(transfers);
+    const transfers = new StreamedTransfers(this.#link, { id, tag, transfer }, this.#sinkOf, done);
+    this.#streams.add(transfers);
+    return transfers;
+  }
+
+  /** The link takes no more: what is held counts no longer. */
+  stop(): void {
+    for (const transfers of [...this.#streams]) transfers.stop();
+  }
+}
+
+class StreamedTransfers extends IncomingTransfers implements HeldTransfers {
+  readonly #link: ReceiverEndpoint;
+  readonly #sinkOf: SinkOf;
+  readonly #done: () => void;
+  #delivery: IncomingDelivery | undefined;
+  #sink: PayloadSink | undefined;
+  #transfers = 0;
+  #bytes = 0;
+  #ended = false;
+  #stopped = false;
+
+  constructor(
+    link: ReceiverEndpoint,
+    { id, tag, transfer }: { id: number; tag: Uint8Array; transfer: Transfer },
+    sinkOf: SinkOf,
+    done: () => void,
+  ) {
+    super(link.session.unfinished, id, tag, transfer);
+    this.#link = link;
+    this.#sinkOf = sinkOf;
+    this.#done = done;
+  }
+
+  override take(payload: Uint8Array): boolean {
+    const { length } = payload;
+    if (!this.budget.take(length)) return false;
+    this.#bytes += length;
+    this.size += length;
+    if (!this.told) {
+      this.told = true;
+      this.#delivery = new IncomingDelivery(this.#link, this);
+      this.#sink = this.#sinkOf(this.#delivery, this);
+      this.#link.arrived(this.#delivery);
+    }
+    if (length === 0) return true;
+    this.#transfers++;
+    this.#link.session.output.windows.held++;
+    this.#sink!.write(keepable(payload));
+    return true;
+  }
+
+  override end(aborted: boolean): void {
+    this.#ended = true;
+    const delivery = this.#delivery;
+    // An aborted delivery is settled on both sides, and the last frame may say the same [transport 2.7.5].
+    if (delivery !== undefined && (aborted || this.settled) && !delivery.remoteSettled) {
+      this.#link.session.settlement.forget(delivery);
+      delivery.settledByPeer();
+    }
+    if (delivery !== undefined && this.state !== undefined) delivery.remoteState = this.state;
+    if (aborted) this.#sink?.abort();
+    else this.#sink?.end();
+    this.#checkDone();
+  }
+
+  release(transfers: number, bytes: number): void {
+    if (this.#stopped) return;
+    this.#transfers -= transfers;
+    this.#bytes -= bytes;
+    this.budget.give(bytes);
+    const { output } = this.#link.session;
+    output.windows.held -= transfers;
+    if (output.windows.low) output.owe();
+    this.#checkDone();
+  }
+
+  /** Holds nothing any more, whatever becomes of it. */
+  stop(): void {
+    this.release(this.#transfers, this.#bytes);
+    this.#stopped = true;
+    this.#done();
+  }
+
+  #checkDone(): void {
+    if (this.#ended && this.#bytes === 0) this.#done();
+  }
+}
+
+// Makes the window of a session smaller, unless its terms say how large it is to be. The peer hears of it with the next flow,
+// that of the credit of the link at the latest, and may go on by the former window until then.
+function limit({ options, output: { windows } }: ReceiverSession): void {
+  if (options.incomingWindow !== undefined || windows.window <= STREAM_WINDOW) return;
+  windows.window = STREAM_WINDOW;
+  const least = Math.max(0, STREAM_WINDOW - windows.held);
+  windows.beyond = Math.max(0, windows.incomingWindow - least);
+  windows.incomingWindow = Math.min(windows.incomingWindow, least);
+}
