@@ -2,6 +2,7 @@ import { assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import { decodeHex } from "@std/encoding";
 import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
 import { type Header, symbol, uint, ulong } from "../../src/codec/types.ts";
+import { systemEnvironment } from "../../src/base/environment.ts";
 import { test } from "../harness.ts";
 import { encoded, numbers, range, sendNumbers, setUp, take, until } from "./set_up.ts";
 import { linkUp } from "../client/link_up.ts";
@@ -414,6 +415,15 @@ test("MSG-10: expired messages are not delivered, others with what is left of th
   const { ttl } = long!.message.header!;
   assertEquals(ttl! > 0 && ttl! <= 100_000, true);
   assertEquals(ever!.message.header, undefined);
+});
+
+test("MSG-10: the ttl that a receiver sees is lowered by the time that the message has waited", async () => {
+  let later = 0;
+  await using at = setUp({ environment: { ...systemEnvironment, now: () => performance.now() + later } });
+  await at.producer.sender("orders").send({ header: { ttl: 100_000 }, body: 1n });
+  later = 40_000;
+  const { ttl } = (await at.consumer.receiver("orders").receive()).message.header!;
+  assertEquals(ttl! <= 60_000 && ttl! > 50_000, true, `${ttl}`);
 });
 
 test("MSG-10: what has expired goes to the dead-letter queue, where it stays", async () => {

@@ -162,6 +162,22 @@ test("TRM-5: consumers with selectors get what they want, in order, and leave th
   assertEquals(numbers(await take(rest, 3)), [0, 2, 4]);
 });
 
+test("TRM-5: a message passes all filters, or is not for the receiver", async () => {
+  await using at = setUp();
+  const own = await at.broker.connect({ containerId: "me" });
+  const filter = {
+    "no-local": described(ulong(0x468C00000003n).value, []),
+    "jms-selector": described("apache.org:selector-filter:string", "n > 1"),
+  };
+  const receiver = own.receiver({ address: "topic/a", filter, credit: 10 });
+  await receiver.ready();
+  await own.sender("topic/a").send({ applicationProperties: { n: 2 }, body: 1n });
+  await at.producer.sender("topic/a").send({ applicationProperties: { n: 1 }, body: 2n });
+  await at.producer.sender("topic/a").send({ applicationProperties: { n: 2 }, body: 3n });
+  assertEquals(numbers([await receiver.receive()]), [3]);
+  assertEquals(receiver.buffered, 0);
+});
+
 test("EXT-2: no-local keeps a container's own messages from it, whichever connection they came on", async () => {
   await using at = setUp();
   const own = await at.broker.connect({ containerId: "me" });

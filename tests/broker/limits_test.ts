@@ -66,6 +66,24 @@ test("ATK-18: bytes are limited as well as messages, and credit follows the size
   await all;
 });
 
+test("ATK-18: a message that waits outside a full queue comes before a smaller one that would still fit", async () => {
+  await using at = setUp({ queues: { orders: { maxBytes: 10_000 } } });
+  const { producer, consumer, broker } = at;
+  const sender = producer.sender("orders");
+  await until(() => sender.credit > 2);
+  const sending = ["1".repeat(6_000), "2".repeat(6_000), "3"].map((body) => sender.send({ body }));
+  await until(() => broker.queue("orders")!.waiting === 2);
+  const receiver = consumer.receiver("orders", { credit: 1 });
+  const seen: string[] = [];
+  for (const _ of sending) {
+    const delivery = await receiver.receive();
+    seen.push(delivery.message.text()[0]!);
+    delivery.accept();
+  }
+  assertEquals(seen, ["1", "2", "3"]);
+  await Promise.all(sending);
+});
+
 test("a message that can never fit is refused, at the link where that says so", async () => {
   await using at = setUp({ maxMessageSize: 10_000, queues: { small: { maxBytes: 1_256 } } });
   const { producer, broker } = at;

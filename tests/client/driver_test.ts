@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import type { AmqpError } from "../../src/base/errors.ts";
 import type { ConnectionEndpoint } from "../../src/engine/connection.ts";
 import { Driver } from "../../src/client/driver.ts";
 import type { Channel } from "../../src/transport/channel.ts";
@@ -99,4 +100,38 @@ test("work that goes on in a turn is flushed at its end, or when much has come",
   await turn();
   await turn();
   assertEquals(sent[2], [3]);
+});
+
+test("ATK-32: what whoever is told of an event throws ends the connection with it", () => {
+  const failed: unknown[] = [];
+  const channel = {
+    send() {},
+    close() {},
+    bufferedAmount: 0,
+    ready: () => Promise.resolve(),
+    onbytes: undefined,
+    onclose: undefined,
+  } as unknown as Channel;
+  const endpoint = {
+    receive: () => [{ kind: "first" }, { kind: "second" }],
+    fail: (error: unknown) => void failed.push(error),
+    transmit: () => undefined,
+    events: () => [],
+    nextTimeout: () => undefined,
+    pendingBytes: 0,
+    finished: false,
+  } as unknown as ConnectionEndpoint;
+  const told: string[] = [];
+  new Driver(channel, endpoint, {
+    onevent: ({ kind }) => {
+      told.push(kind);
+      if (kind as string === "first") throw new Error("a fault of ours");
+    },
+  });
+  channel.onbytes!(new Uint8Array(1));
+  // What happened after it is told all the same.
+  assertEquals(told, ["first", "second"]);
+  assertEquals((failed as AmqpError[]).map(({ condition, cause }) => [condition, (cause as Error).message]), [
+    ["amqp:internal-error", "a fault of ours"],
+  ]);
 });

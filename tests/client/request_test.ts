@@ -39,6 +39,8 @@ test("MGT-1: respond answers what request asks, many at a time, by ids of any ty
     "same messageId",
   );
   assertEquals((await again).body, 2);
+  // Once it is answered its id is free.
+  assertEquals((await client.request("double", { body: 3, properties: { messageId: "same" } })).body, 6);
   stop.abort();
   await responding;
   await Promise.all([client.close(), server.close()]);

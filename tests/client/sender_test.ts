@@ -1,6 +1,9 @@
 import { assertEquals, assertInstanceOf, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
-import type { Message } from "../../src/codec/message.ts";
+import { concat } from "@std/bytes";
+import { decodeMessage, type Message } from "../../src/codec/message.ts";
+import { openOver } from "../../src/client/connect.ts";
+import { ScriptedPeer } from "../../src/testing/peer.ts";
 import { MAX_IN_FLIGHT } from "../../src/client/send_all.ts";
 import type { Receiver } from "../../src/client/receiver.ts";
 import { SendAbortedError } from "../../src/client/outcome.ts";
@@ -726,4 +729,38 @@ test("TRM-6: a sender names all outcomes, and the one for what is settled withou
   assertEquals(source?.outcomes?.length, 4);
   assertEquals(source?.defaultOutcome, { kind: "released" });
   await connection.close();
+});
+
+test("DSP-4: a message that is settled before its last frame is out leaves as it was, whatever is sent meanwhile", async () => {
+  const peer = new ScriptedPeer({ ignore: ["empty", "flow", "disposition"] });
+  const bodies = ["a", "b"].map((letter) => letter.repeat(100_000));
+  peer.expect("header", { id: 0 }).respond();
+  peer.expect("open").respond({ maxFrameSize: 60_000 });
+  peer.expect("begin").respond({ incomingWindow: 1 });
+  peer.expect("attach").respond();
+  peer.send("flow", { handle: 0, linkCredit: 10, deliveryCount: 0, incomingWindow: 1, nextIncomingId: 0 });
+  const state = { kind: "accepted" } as const;
+  peer.expect("transfer", { more: true }).send("disposition", {
+    role: "receiver",
+    first: 0,
+    settled: true,
+    state,
+  });
+  const connection = openOver(peer.channel, undefined);
+  const sender = connection.sender("orders");
+  assertEquals((await sender.send({ body: bodies[0]! }))?.kind, "accepted");
+  // Encoded into the same memory, if that were free already.
+  const second = sender.send({ body: bodies[1]! });
+  peer.send("flow", { incomingWindow: 100, nextIncomingId: 1 });
+  peer.expect("transfer");
+  peer.expect("transfer", { more: true });
+  peer.expect("transfer").send("disposition", { role: "receiver", first: 1, settled: true, state });
+  assertEquals((await second)?.kind, "accepted");
+  const payloads = peer.frames.filter(({ kind }) => kind === "transfer").map(({ payload }) => payload!);
+  const texts = [concat(payloads.slice(0, 2)), concat(payloads.slice(2))].map((bytes) => decodeMessage(bytes).body);
+  assertEquals(texts, bodies);
+  peer.expect("detach").respond();
+  peer.expectClosing();
+  await connection.close();
+  await peer.done();
 });

@@ -539,3 +539,28 @@ test("delivery.signal is aborted when the sender settles by itself, as brokers d
   assertThrows(() => delivery.accept(), OutcomeError, "has settled it by itself");
   connection.destroy(new Error("over"));
 });
+
+test("a message that arrives while its receiver closes goes back at once, not when the handlers are done", async () => {
+  const senders: Sender[] = [];
+  const connection = linkUp(acceptor({ onSender: (request) => void senders.push(request.accept()) }));
+  let finish = (): void => {};
+  const held = new Promise<void>((resolve) => finish = resolve);
+  let begin = (): void => {};
+  const begun = new Promise<void>((resolve) => begin = resolve);
+  const receiver = connection.receiver("orders", { credit: 3 });
+  const served = receiver.serve(() => {
+    begin();
+    return held;
+  });
+  await receiver.ready();
+  const [sender] = senders;
+  const first = sender!.send({ body: 1 });
+  await begun;
+  const closing = receiver.close();
+  const late = await assertRejects(() => sender!.send({ body: 2 }), OutcomeError);
+  assertEquals(late.outcome, "released");
+  finish();
+  await Promise.all([closing, served]);
+  assertEquals((await first)?.kind, "accepted");
+  await connection.close();
+});

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { encodeComposite } from "../../src/codec/composite.ts";
 import { MAX_UINT } from "../../src/codec/checks.ts";
 import { definitions } from "../../src/codec/definitions.ts";
-import { MAX_TRANSFER_HEAD_BYTES, valuesInOrder } from "../../src/codec/fast_path.ts";
+import { FastPathReader, MAX_TRANSFER_HEAD_BYTES, valuesInOrder } from "../../src/codec/fast_path.ts";
 import { beginFrame, endFrame } from "../../src/codec/frame.ts";
 import type { Performative, Transfer } from "../../src/codec/types.ts";
 import { MAX_DELIVERY_TAG_BYTES } from "../../src/engine/deliveries.ts";
@@ -120,4 +120,25 @@ test("definitions: the largest head of a transfer without a state is as large as
   encodeComposite(writer, transfer as unknown as Transfer);
   endFrame(writer, start);
   assertEquals(writer.length, MAX_TRANSFER_HEAD_BYTES);
+});
+
+test("FRM-4: what is read without the table is a frame of AMQP, whose type is 0, without an extended header", () => {
+  const writer = new Writer();
+  const start = beginFrame(writer, 0, 0);
+  encodeComposite(writer, {
+    kind: "transfer",
+    handle: 0,
+    deliveryId: 0,
+    deliveryTag: Uint8Array.of(1),
+    messageFormat: 0,
+  });
+  endFrame(writer, start);
+  const bytes = writer.take();
+  const read = (): unknown => new FastPathReader(bytes).frame(0, bytes.length)?.body?.kind;
+  assertEquals(read(), "transfer");
+  bytes[5] = 1;
+  assertEquals(read(), undefined);
+  bytes[5] = 0;
+  bytes[4] = 3;
+  assertEquals(read(), undefined);
 });

@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { AmqpError } from "../../src/base/errors.ts";
 import { hex } from "../../src/base/text.ts";
-import type { Fields } from "../../src/codec/values.ts";
+import { described, type Fields } from "../../src/codec/values.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import {
   applicationPropertiesFilter,
@@ -163,6 +163,8 @@ test("TRM-5: a filter that the peer drops, leaves empty or changes is an error u
       () => ({ ...asked, "jms-selector": null }),
       () => ({ ...asked, ...selector("a = 2") }),
       () => ({ ...noLocal(), other: "a = 1" }),
+      // The same words to another filter.
+      () => ({ ...noLocal(), other: described("vendor:selector", "a = 1") }),
     ]
   ) {
     const error = await attach(answer);

@@ -6,6 +6,8 @@
 
 /** One change of one place in the source. */
 export interface Mutation {
+  /** The rule that it breaks, where it was made for one. */
+  readonly rule?: string;
   /** The file. */
   readonly file: string;
   /** What stands there exactly once. */
