@@ -21,7 +21,7 @@ const LONGEST_LOOP = 48;
  */
 export class ByteWriter {
   /** The block, another one after growing: a position that is kept is counted from {@linkcode ByteWriter.start}. */
-  protected bytes: Uint8Array<ArrayBuffer> = noBytes();
+  bytes: Uint8Array<ArrayBuffer> = noBytes();
   /** Where that begins which was not taken. */
   protected start = 0;
   /** Where it ends. */
@@ -157,7 +157,7 @@ export class ByteWriter {
   }
 
   /** Takes room for so many bytes, and tells where. The array is not to be looked at before: it may be another one then. */
-  protected reserve(length: number): number {
+  reserve(length: number): number {
     if (this.end + length > this.bytes.length) this.#grow(this.length + length);
     const at = this.end;
     this.end = at + length;

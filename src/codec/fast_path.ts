@@ -1,6 +1,7 @@
 /**
  * What comes with every message, written out by hand beside the table: transfer and disposition are read without it where
- * they are encoded in the ordinary, smallest way, and the fields of transfer and properties are asked for by name.
+ * they are encoded in the ordinary, smallest way, such transfers are written without it, and the fields of properties are
+ * asked for by name.
  *
  * Anything else is left to the table: long forms, rare fields, whatever is wrong. Both give the same objects and bytes;
  * tests/codec/fast_path_test.ts holds this file to the table.
@@ -10,6 +11,7 @@
 
 import { uint32At } from "./primitives.ts";
 import { definitions } from "./definitions.ts";
+import type { ByteWriter } from "./byte_writer.ts";
 import type { Frame } from "./frame.ts";
 import type { DeliveryState, Disposition, Properties, Transfer } from "./types.ts";
 
@@ -22,19 +24,6 @@ export const MAX_TRANSFER_HEAD_BYTES = 71;
 // To ask an object for each name in turn takes longer than all the rest of encoding it; written out, it is nearly free.
 /** The values of a composite in wire order, for kinds of many fields that come with every message. */
 export const valuesInOrder = {
-  transfer: (c: Transfer): unknown[] => [
-    c.handle,
-    c.deliveryId,
-    c.deliveryTag,
-    c.messageFormat,
-    c.settled,
-    c.more,
-    c.rcvSettleMode,
-    c.state,
-    c.resume,
-    c.aborted,
-    c.batchable,
-  ],
   properties: (c: Properties): unknown[] => [
     c.messageId,
     c.userId,
@@ -51,6 +40,57 @@ export const valuesInOrder = {
     c.replyToGroupId,
   ],
 };
+
+/**
+ * Writes the first transfer of a delivery as the table would, if it has nothing but what most have; otherwise false, and
+ * nothing is written.
+ */
+export function writeTransfer(writer: ByteWriter, transfer: Transfer): boolean {
+  const { handle, deliveryId, deliveryTag: tag, messageFormat, settled, more } = transfer;
+  if (deliveryId === undefined || tag === undefined || messageFormat === undefined) return false;
+  if (transfer.state !== undefined || transfer.rcvSettleMode !== undefined || transfer.batchable !== undefined) {
+    return false;
+  }
+  if (transfer.resume !== undefined || transfer.aborted !== undefined || tag.length > 32) return false;
+  const before = writer.length;
+  const start = writer.reserve(MAX_TRANSFER_HEAD_BYTES);
+  const { bytes } = writer;
+  bytes[start] = 0x00;
+  bytes[start + 1] = 0x53;
+  bytes[start + 2] = definitions.transfer.code;
+  bytes[start + 3] = 0xc0;
+  bytes[start + 5] = more !== undefined ? 6 : settled !== undefined ? 5 : 4;
+  let at = putUint(bytes, start + 6, handle);
+  at = putUint(bytes, at, deliveryId);
+  bytes[at++] = 0xa0;
+  bytes[at++] = tag.length;
+  for (let i = 0; i < tag.length; i++) bytes[at++] = tag[i];
+  at = putUint(bytes, at, messageFormat);
+  if (settled !== undefined) bytes[at++] = settled ? 0x41 : 0x42;
+  else if (more !== undefined) bytes[at++] = 0x40;
+  if (more !== undefined) bytes[at++] = more ? 0x41 : 0x42;
+  bytes[start + 4] = at - start - 5;
+  writer.truncate(before + at - start);
+  return true;
+}
+
+function putUint(bytes: Uint8Array, at: number, value: number): number {
+  if (value === 0) {
+    bytes[at] = 0x43;
+    return at + 1;
+  }
+  if (value <= 0xff) {
+    bytes[at] = 0x52;
+    bytes[at + 1] = value;
+    return at + 2;
+  }
+  bytes[at] = 0x70;
+  bytes[at + 1] = value >>> 24;
+  bytes[at + 2] = value >>> 16;
+  bytes[at + 3] = value >>> 8;
+  bytes[at + 4] = value;
+  return at + 5;
+}
 
 /** Reads ordinary performatives from one array of bytes. */
 export class FastPathReader {

@@ -7,7 +7,7 @@
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { encodeComposite } from "../codec/composite.ts";
-import { MAX_TRANSFER_HEAD_BYTES } from "../codec/fast_path.ts";
+import { MAX_TRANSFER_HEAD_BYTES, writeTransfer } from "../codec/fast_path.ts";
 import { beginFrame, endFrame } from "../codec/frame.ts";
 import type { Performative, Transfer } from "../codec/types.ts";
 import type { Writer } from "../codec/writer.ts";
@@ -202,7 +202,7 @@ export class Output {
   #begin(channel: number, body: Performative): number {
     const start = beginFrame(this.writer, 0, channel);
     try {
-      encodeComposite(this.writer, body);
+      if (body.kind !== "transfer" || !writeTransfer(this.writer, body)) encodeComposite(this.writer, body);
     } catch (error) {
       // Half a frame would garble all that comes after it.
       this.writer.truncate(start);

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { encodeComposite } from "../../src/codec/composite.ts";
 import { MAX_UINT } from "../../src/codec/checks.ts";
 import { definitions } from "../../src/codec/definitions.ts";
-import { FastPathReader, MAX_TRANSFER_HEAD_BYTES, valuesInOrder } from "../../src/codec/fast_path.ts";
+import { FastPathReader, MAX_TRANSFER_HEAD_BYTES, valuesInOrder, writeTransfer } from "../../src/codec/fast_path.ts";
 import { beginFrame, endFrame } from "../../src/codec/frame.ts";
 import type { Performative, Transfer } from "../../src/codec/types.ts";
 import { MAX_DELIVERY_TAG_BYTES } from "../../src/engine/deliveries.ts";
@@ -89,6 +89,32 @@ test("TYP-1: what this module writes of accepted deliveries is ordinary", () => 
     encodeComposite(writer, body);
     assert(agree(writer.take()), JSON.stringify(body));
   }
+});
+
+test("TYP-1: a transfer that is written without the table has the bytes that the table gives it", () => {
+  const source = random(seed());
+  const uints = [0, 1, 255, 256, 65_536, MAX_UINT];
+  let ordinary = 0;
+  for (let i = 0; i < 5_000; i++) {
+    const transfer: Transfer = { kind: "transfer", handle: source.pick(uints) };
+    const tag = source.bytes(source.int(34));
+    if (source.int(5) > 0) {
+      Object.assign(transfer, { deliveryId: source.pick(uints), deliveryTag: tag, messageFormat: source.pick(uints) });
+    }
+    if (source.int(2) > 0) transfer.settled = source.int(2) > 0;
+    if (source.int(2) > 0) transfer.more = source.int(2) > 0;
+    if (source.int(9) === 0) transfer[source.pick(["resume", "aborted", "batchable"] as const)] = source.int(2) > 0;
+    if (source.int(9) === 0) transfer.rcvSettleMode = source.pick(["first", "second"] as const);
+    if (source.int(9) === 0) transfer.state = { kind: "accepted" };
+    const [byHand, byTable] = [new Writer(), new Writer()];
+    byHand.u32(i);
+    byTable.u32(i);
+    if (writeTransfer(byHand, transfer)) ordinary++;
+    else encodeComposite(byHand, transfer);
+    encodeComposite(byTable, transfer);
+    assertEquals(byHand.take(), byTable.take(), JSON.stringify(transfer));
+  }
+  assert(ordinary > 1_500, `only ${ordinary} were ordinary`);
 });
 
 test("TYP-4: a frame that is cut anywhere is never ordinary", () => {
