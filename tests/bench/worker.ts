@@ -41,6 +41,9 @@ export type Result = Readonly<Record<string, number>>;
 
 let perRound = 1_000;
 
+// So that what it has started ends with it.
+process.on("SIGTERM", () => process.exit());
+
 const start: Start = JSON.parse(process.argv[2]!);
 const contender = await load(start.file);
 

@@ -455,9 +455,7 @@ test("TYP-9: a symbolic descriptor is looked up among composites and sections", 
 });
 
 test("TYP-9: the fields that are asked for by name are all of the table's, in its order", () => {
-  for (const kind of ["transfer", "properties"] as const) {
-    const keys = Object.keys(definitions[kind].fields);
-    const composite = Object.fromEntries(keys.map((key) => [key, key]));
-    assertEquals(planOf(kind).values!(composite as never), keys);
-  }
+  const keys = Object.keys(definitions.properties.fields);
+  const composite = Object.fromEntries(keys.map((key) => [key, key]));
+  assertEquals(planOf("properties").values!(composite as never), keys);
 });
