@@ -29,7 +29,7 @@ export {
   type Telemetry,
   type TelemetryServer,
 } from "./src/client/connect.ts";
-export type { Asked, AttemptOptions, Dial } from "./src/client/attempt.ts";
+export type { Asked, AttemptOptions, Dial, Trace } from "./src/client/attempt.ts";
 export type { ReconnectOptions } from "./src/client/reconnect.ts";
 export type { RedirectOption, RedirectTarget } from "./src/recovery/redirect.ts";
 export type { RetryOptions } from "./src/recovery/retry.ts";

@@ -7,7 +7,6 @@
 import { readFile } from "node:fs/promises";
 import { anonymous, connect, type Connection, type ConnectOptions, external, plain } from "../../mod.ts";
 import type { SaslMechanism, TlsOptions } from "../../mod.ts";
-import type { TraceWriter } from "../trace/writer.ts";
 import type { Context, Flags } from "./context.ts";
 import { traceFile } from "./trace_file.ts";
 import { UsageError } from "./terminal.ts";
@@ -24,14 +23,11 @@ export async function open(context: Context, url: string): Promise<Opened> {
   const trace = await traceFile(context, `${commandLabel(url)}`, "client");
   const writer = trace?.writer;
   try {
-    writer?.transport({ event: "connecting", url: commandLabel(url) });
     const connection = await connect(url, {
       ...options,
       signal: context.signal,
       ...(writer !== undefined && { trace: writer }),
     });
-    writer?.transport({ event: "connected", url: commandLabel(url) });
-    connection.closed.then(() => tellEnd(writer, connection.error));
     return {
       connection,
       async [Symbol.asyncDispose]() {
@@ -40,14 +36,9 @@ export async function open(context: Context, url: string): Promise<Opened> {
       },
     };
   } catch (error) {
-    writer?.transport({ event: "failed", error: (error as Error).message });
     await trace?.finish();
     throw error;
   }
-}
-
-function tellEnd(writer: TraceWriter | undefined, error: Error | undefined): void {
-  writer?.transport({ event: "closed", ...(error !== undefined && { error: error.message }) });
 }
 
 /** A URL as it may be shown: without password and query. */

@@ -6,10 +6,9 @@
 
 import { readFile, writeFile } from "node:fs/promises";
 import { basename } from "node:path";
-import { type FrameTrace, print } from "../../mod.ts";
 import { gateway, type GatewayTrace } from "../gateway/gateway.ts";
 import { traceCapture } from "../trace/capture.ts";
-import { jsonLines, TRACE_SCHEMA, type TraceEvent } from "../trace/writer.ts";
+import { jsonLines, TRACE_SCHEMA, type TraceEvent, type TransportEvent } from "../trace/writer.ts";
 import { commandLabel, contentOf } from "./connecting.ts";
 import { type Context, splitUrl } from "./context.ts";
 import { announce, listenOptions, untilInterrupted } from "./servers.ts";
@@ -36,20 +35,30 @@ async function watch(context: Context): Promise<number> {
   const ca = await contentOf(flags, "ca");
   const file = await traceFile(context, `${commandLabel(target)}`, "network");
   let frames = 0;
-  const lines = flags.on("json") ? jsonLines((line) => void terminal.write(line), { vantage: "network" }) : undefined;
-  const quiet = file !== undefined && flags.text("out") !== undefined;
+  const quiet = file !== undefined && flags.text("out") !== undefined && !flags.on("json");
+  // The first line says what follows; a person sees that.
+  let started = flags.on("json");
+  const lines = quiet ? undefined : jsonLines((line) => {
+    if (flags.on("json")) void terminal.write(line);
+    else if (started) void terminal.write(`${textOf(JSON.parse(line))}\n`);
+    started = true;
+  }, { vantage: "network" });
+  const trace = (passing: GatewayTrace): void => {
+    const frame = fromClient(passing);
+    frames++;
+    file?.writer(frame);
+    lines?.(frame);
+  };
+  const transport = (event: TransportEvent): void => {
+    file?.writer.transport(event);
+    lines?.transport(event);
+  };
   const running = await gateway({
     listen: options,
     target,
     dial: { ...(ca !== undefined && { tls: { ca } }) },
     onError: (error) => terminal.tell(`webamqp: ${(error as Error).message}`),
-    trace: (passing) => {
-      const frame = fromClient(passing);
-      frames++;
-      file?.writer(frame);
-      if (lines !== undefined) lines(frame);
-      else if (!quiet) void terminal.write(`${lineOf(frame, frame.relay)}\n`);
-    },
+    trace: Object.assign(trace, { transport }),
   });
   if (!flags.on("json")) await announce("Gateway", running, context, options.tls !== undefined);
   await untilInterrupted(signal);
@@ -83,14 +92,13 @@ function isTrace(bytes: Uint8Array): boolean {
   return new TextDecoder().decode(bytes.subarray(0, 200)).includes(TRACE_SCHEMA);
 }
 
-function lineOf({ direction, channel, body, payloadBytes }: FrameTrace, connection: number): string {
-  return line(connection, direction === "out", channel, body === undefined ? "(empty)" : print(body), payloadBytes);
-}
-
 function textOf({ time, name, data }: TraceEvent): string {
   const { connection, channel = 0, frame, payload = 0, faults = [], event, ...more } = data;
   const at = (time / 1_000).toFixed(6);
-  if (event !== undefined) return `${at} ${connection}     ${event}: ${Object.values(more).join(" ")}`;
+  if (event !== undefined) {
+    const details = Object.entries(more).map(([name, detail]) => `${name}=${detail}`);
+    return [`${at} ${connection} --`, event, ...details].join(" ");
+  }
   const { kind = "(empty)", ...fields } = frame ?? {};
   const shown = Object.entries(fields).map(([field, value]) => `${field}=${JSON.stringify(value)}`).join(", ");
   const text = line(

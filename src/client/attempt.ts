@@ -7,6 +7,7 @@
 
 import { abortable } from "../base/wait.ts";
 import { ClientHandshake } from "../engine/client_handshake.ts";
+import type { FrameTrace } from "../engine/events.ts";
 import type { RedirectOption } from "../recovery/redirect.ts";
 import { SaslClient } from "../sasl/client.ts";
 import type { SaslAuth, SaslMechanism } from "../sasl/mechanism.ts";
@@ -21,6 +22,14 @@ export type Asked<T> = T | (() => T | Promise<T>);
 
 /** Opens a channel to `url`, which has no user info; the other way than by the runtime's WebSockets and sockets. */
 export type Dial = (url: URL, options: DialAnyOptions) => Channel | Promise<Channel>;
+
+/** Is told of every frame, secrets left out; what `jsonLines` of `./trace` makes also of what happens below AMQP. */
+export interface Trace {
+  /** Takes a frame. */
+  (frame: FrameTrace): void;
+  /** Makes of what opens channels what tells of them too: of their opening, step by step, and of their end. */
+  dialling?(dial: Dial): Dial;
+}
 
 /** How a server is reached, and how the connection logs in. */
 export interface AttemptOptions extends Omit<TransportOptions, "headers" | "tls"> {
@@ -69,7 +78,10 @@ export function asksAgain({ auth, headers, tls }: AttemptOptions): boolean {
  */
 export async function attempt(
   url: URL,
-  options: AttemptOptions & { readonly limits?: Pick<DialAnyOptions, "handshakeTimeoutMs" | "closeTimeoutMs"> },
+  options: AttemptOptions & {
+    readonly limits?: Pick<DialAnyOptions, "handshakeTimeoutMs" | "closeTimeoutMs">;
+    readonly trace?: Trace;
+  },
   signal: AbortSignal,
 ): Promise<{ channel: Channel; login: AttachmentTerms }> {
   const hostname = options.hostname ?? url.hostname;
@@ -83,9 +95,9 @@ export async function attempt(
   const headers = await ask(options.headers, signal);
   const tls = await ask(options.tls, signal);
   const { handshakeTimeoutMs, closeTimeoutMs } = options.limits ?? {};
-  const dial: Dial = options.dial ?? dialAny;
+  const { trace, dial = dialAny } = options;
   const remote = readUrl(url);
-  const channel = await dial(remote.url, {
+  const channel = await (trace?.dialling?.(dial) ?? dial)(remote.url, {
     ...options,
     headers,
     tls,

@@ -16,7 +16,6 @@ import { FastPathReader } from "../codec/fast_path.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import type { Accepted, Fields, SaslFrameBody } from "../codec/types.ts";
 import { ClientHandshake } from "../engine/client_handshake.ts";
-import type { FrameTrace } from "../engine/events.ts";
 import type { SessionOptions } from "../engine/session.ts";
 import { checkRetry, isPassing, Retry, type RetryOptions } from "../recovery/retry.ts";
 import { SaslClient } from "../sasl/client.ts";
@@ -24,7 +23,7 @@ import type { SaslAuth } from "../sasl/mechanism.ts";
 import { anonymous } from "../sasl/mechanisms.ts";
 import type { Channel } from "../transport/channel.ts";
 import { explained, parseUrl, readUrl } from "../transport/url.ts";
-import { attempt, type AttemptOptions, CallbackFailure, loginTerms } from "./attempt.ts";
+import { attempt, type AttemptOptions, CallbackFailure, loginTerms, type Trace } from "./attempt.ts";
 import { Connection } from "./connection.ts";
 import { ConnectionBase, type ConnectionTerms } from "./connection_base.ts";
 import { MAX_PENDING, MAX_PENDING_BYTES, type ReconnectOptions, Reconnector } from "./reconnect.ts";
@@ -82,8 +81,8 @@ export interface ConnectOptions extends WaitOptions, AttemptOptions {
    * console; null silences them.
    */
   log?: LogOption | undefined;
-  /** Told of every frame, secrets left out. */
-  trace?: (frame: FrameTrace) => void;
+  /** Told of every frame, secrets left out; `jsonLines` of `./trace` writes them, and what happens below AMQP, as lines. */
+  trace?: Trace;
   /** Measures what the connection does: `opentelemetry(api)` of `./telemetry`. Default: nothing, at no cost. */
   telemetry?: Telemetry;
 }

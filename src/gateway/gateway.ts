@@ -25,6 +25,8 @@ import type { PausableChannel } from "../transport/socket/socket.ts";
 import { readUrl, type RemoteUrl } from "../transport/url.ts";
 import { ChannelRelay, type Direction } from "./relay.ts";
 import { FrameTracer } from "../trace/frame_tracer.ts";
+import { closedEvent, described } from "../trace/transport.ts";
+import type { TransportEvent } from "../transport/channel.ts";
 import { systemEnvironment } from "../base/environment.ts";
 import { Log } from "../base/log.ts";
 import { checkOptions, type OptionKinds } from "../base/options.ts";
@@ -36,6 +38,14 @@ export interface GatewayTrace extends FrameTrace {
   readonly relay: number;
   /** `"in"` from the client, `"out"` to it. */
   readonly direction: "in" | "out";
+}
+
+/** Is told of every frame that passes; what `jsonLines` of `./trace` makes also of what happens below AMQP. */
+export interface GatewayTracer {
+  /** Takes a frame. */
+  (frame: GatewayTrace): void;
+  /** Takes what happens below AMQP; its `connection` is the relay. */
+  transport?(event: TransportEvent): void;
 }
 
 /** What came of connections through a gateway so far. */
@@ -76,8 +86,11 @@ export interface GatewayOptions {
   maxBufferedBytes?: number;
   /** Told of what went wrong with one client: its target is not allowed or not reached. Default: `log` of `listen` is told. */
   onError?: (error: unknown, info: ListenInfo) => void;
-  /** Told of every frame, secrets of SASL left out. Reading frames costs time that is otherwise not spent. */
-  trace?: (frame: GatewayTrace) => void;
+  /**
+   * Told of every frame, secrets of SASL left out; `jsonLines` of `./trace` writes them, and what happens below AMQP, as lines.
+   * Reading frames costs time that is otherwise not spent.
+   */
+  trace?: GatewayTracer;
 }
 
 const GATEWAY_KINDS: OptionKinds<GatewayOptions> = {
@@ -209,24 +222,30 @@ class RunningGateway implements Gateway {
     client.pause();
     const gone = new AbortController();
     client.onclose = () => gone.abort();
+    const relay = ++this.#count;
+    const tell = (event: TransportEvent): void => this.#options.trace?.transport?.({ ...event, connection: relay });
+    const { remoteAddress: from, scheme, protocol: subprotocol } = info;
+    tell({ event: "accepted", from, scheme, subprotocol });
     let upstream: PausableChannel;
     try {
-      upstream = await this.#dial(info, gone.signal);
+      upstream = await this.#dial(info, gone.signal, tell);
     } catch (error) {
+      tell({ event: "closed", ...described(error) });
       if (!gone.signal.aborted) this.#refuse(client, error, info);
       return;
     }
     if (gone.signal.aborted) return upstream.close();
     this.#opened++;
-    const relay = new ChannelRelay(client, upstream, {
+    const joined = new ChannelRelay(client, upstream, {
       lingerMs: this.#options.lingerMs ?? LINGER_MS,
       maxBufferedBytes: this.#options.maxBufferedBytes,
-      onbytes: this.#observer(++this.#count),
+      onbytes: this.#observer(relay),
+      onclose: (side, close, last) => tell({ ...closedEvent(close), ...(!last && { event: "half closed" }), side }),
     });
-    await relay.ended;
+    await joined.ended;
   }
 
-  async #dial(info: ListenInfo, signal: AbortSignal): Promise<PausableChannel> {
+  async #dial(info: ListenInfo, signal: AbortSignal, tell: (event: TransportEvent) => void): Promise<PausableChannel> {
     const { target, dial = {} } = this.#options;
     // What is looked up for a client that has gone is not waited for.
     const url = typeof target === "function" ? await abortable(Promise.resolve(target(info)), signal) : target;
@@ -234,7 +253,9 @@ class RunningGateway implements Gateway {
     const place = placeOf(readUrl(url));
     if (!this.#allowed.has(place)) throw new NotAllowed(`Cannot connect client: target "${place}" is not allowed`);
     const subprotocols = dial.subprotocols ?? (info.protocol === undefined ? undefined : [info.protocol]);
-    return await dialSocket(url, { ...dial, ...(subprotocols && { subprotocols }), signal });
+    tell({ event: "connecting", url: place });
+    const onstep = this.#options.trace?.transport === undefined ? undefined : tell;
+    return await dialSocket(url, { ...dial, ...(subprotocols && { subprotocols }), signal, onstep });
   }
 
   #refuse(client: PausableChannel, error: unknown, info: ListenInfo): void {

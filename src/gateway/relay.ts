@@ -14,6 +14,8 @@ export interface RelayOptions {
   maxBufferedBytes?: number | undefined;
   /** Told of bytes before they go on. */
   onbytes: (direction: Direction, bytes: Uint8Array) => void;
+  /** Told of the end of each side. */
+  onclose?: (side: "client" | "target", close: ChannelClose, last: boolean) => void;
 }
 
 /** Two channels joined, each held back by the other. */
@@ -58,7 +60,9 @@ export class ChannelRelay {
     };
     from.onclose = (close) => {
       to.close(...passedOn(close));
-      if (--this.#open > 0) return;
+      this.#open--;
+      this.#options.onclose?.(direction === "in" ? "client" : "target", close, this.#open === 0);
+      if (this.#open > 0) return;
       clearTimeout(this.#timer);
       this.#ended.resolve();
     };

@@ -133,13 +133,21 @@ export interface AcceptorOptions {
    */
   log?: LogOption | undefined;
   /** Told of every frame of every connection, secrets left out. */
-  trace?: (frame: AcceptorTrace) => void;
+  trace?: AcceptorTracer;
 }
 
 /** A frame of one of an acceptor's connections. */
 export interface AcceptorTrace extends FrameTrace {
   /** Numbers the connection, from 1 in the order of coming. */
   readonly connection: number;
+}
+
+/** Is told of every frame, secrets left out; what `jsonLines` of `./trace` makes also of how channels come and end. */
+export interface AcceptorTracer {
+  /** Takes a frame. */
+  (frame: AcceptorTrace): void;
+  /** Makes of the channel of a connection what tells of its end too. */
+  accepted?(channel: Channel, info: PeerInfo | undefined, connection: number): Channel;
 }
 
 /** A peer that need not prove who it is, as one in this process. */
@@ -293,10 +301,14 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
         };
       },
     };
-    if (trace !== undefined) terms = { ...terms, trace: (frame) => trace({ ...frame, connection: number }) };
+    let carrier = channel;
+    if (trace !== undefined) {
+      terms = { ...terms, trace: (frame) => trace({ ...frame, connection: number }) };
+      carrier = trace.accepted?.(channel, info, number) ?? channel;
+    }
     if (trusted !== undefined) terms = { ...terms, handshake: () => new ServerHandshake() };
     const connection = new Connection(terms, hooks);
-    connection.attach(channel);
+    connection.attach(carrier);
     connections.add(connection);
     if (trusted === undefined) authenticating.set(connection, new SaslServer(mechanisms, info ?? {}));
     else connection.identity = trusted.identity;

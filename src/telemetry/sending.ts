@@ -90,7 +90,7 @@ function listen(
   const { onoutcome, onsent, onlost } = listener;
   listener.onoutcome = (state, delivery) => {
     const outcome = outcomeOf(state, sender.remote?.source?.defaultOutcome);
-    end(delivery, outcome?.kind === "accepted" ? undefined : failure(outcome, sender.name));
+    end(delivery, outcome?.kind === "accepted" ? undefined : failure(outcome, sender.where));
     onoutcome.call(listener, state, delivery);
   };
   listener.onsent = (delivery) => {
@@ -98,7 +98,7 @@ function listen(
     onsent.call(listener, delivery);
   };
   listener.onlost = (error, left, delivery) => {
-    end(delivery, left ? lost(error, sender.name) : error);
+    end(delivery, left ? lost(error, sender.where) : error);
     onlost.call(listener, error, left, delivery);
   };
 }

@@ -3,8 +3,9 @@
  *
  * The first line tells what follows; each further one is an event with `time` in milliseconds from the start, `name`, and
  * `data`: the connection, the frame with its fields, the bytes of payload, the session and link it belongs to, credit, counts
- * and windows after it, and the rules that it breaks. Payloads are never written; binaries of SASL frames are empty, and what
- * looks like a secret among properties is hidden.
+ * and windows after it, and the rules that it breaks. What happens below AMQP has lines of its own: how a server is dialled, TCP, TLS, the proxy's
+ * answers, the WebSocket handshake, how the channel was closed. Payloads are never written; binaries of SASL frames are empty, and
+ * what looks like a secret is hidden, by its name or by itself.
  *
  * @example Write what a connection says into a file
  * ```ts
@@ -22,12 +23,16 @@
  */
 
 import type { FrameTrace } from "../engine/events.ts";
-import { type Json, toJson } from "./json.ts";
+import type { Channel, PeerInfo, TransportEvent } from "../transport/channel.ts";
+import { toJson } from "./json.ts";
+import { withoutSecrets, withoutSecretText } from "./secrets.ts";
+import { tellingAccepted, tellingDial, type TracedDial } from "./transport.ts";
 import type { FrameBody, Observation, TraceFault, TrackedFrame } from "./tracked.ts";
 import { ConnectionTracker } from "./tracker.ts";
 
 export type { FrameBody, TraceFault } from "./tracked.ts";
-export type { Json } from "./json.ts";
+export type { TracedDial } from "./transport.ts";
+export type { TransportEvent } from "../transport/channel.ts";
 
 /** A frame with the connection it belongs to, as acceptors and gateways tell it. */
 export interface ConnectionFrame extends FrameTrace {
@@ -35,16 +40,6 @@ export interface ConnectionFrame extends FrameTrace {
   readonly connection?: number;
   /** Numbers the relays of a gateway. */
   readonly relay?: number;
-}
-
-/** Something below AMQP that happened. */
-export interface TransportEvent {
-  /** What: `"connecting"`, `"connected"`, `"closed"`, `"failed"`, or another word. */
-  readonly event: string;
-  /** The connection that it happened to. */
-  readonly connection?: number;
-  /** More about it. */
-  readonly [detail: string]: Json | undefined;
 }
 
 /** How {@linkcode jsonLines} writes. */
@@ -59,12 +54,19 @@ export interface TraceOptions {
   start?: Date;
 }
 
-/** Takes frames, and writes a line for each; made by {@linkcode jsonLines}. */
+/**
+ * Takes frames and what happens below AMQP, and writes a line for each; made by {@linkcode jsonLines}. It is the option `trace`
+ * of `connect`, `publish`, `acceptor`, `Broker` and `gateway`.
+ */
 export interface TraceWriter {
-  /** Takes a frame: what the option `trace` of `connect`, `acceptor`, `Broker` and `gateway` calls. */
+  /** Takes a frame. */
   (frame: ConnectionFrame): void;
   /** Takes what happens below AMQP. */
   transport(event: TransportEvent): void;
+  /** Makes of what opens channels what writes of it too: called by `connect` and `publish`. */
+  dialling(dial: TracedDial): TracedDial;
+  /** Makes of the channel of a client what writes of its end too: called by an acceptor. */
+  accepted(channel: Channel, info: PeerInfo | undefined, connection: number): Channel;
 }
 
 /** What an event of a trace says. */
@@ -116,9 +118,6 @@ export interface TraceHead {
 /** The name of this format, in the first line of a trace. */
 export const TRACE_SCHEMA = "urn:webamqp:trace:1";
 
-/** Whose values are hidden, wherever they stand. */
-const SECRET = /password|passwd|secret|token|credential|signature|api-?key|authorization/i;
-
 /**
  * Makes a writer of traces; `write` gets each line with its line feed, the first one at once.
  *
@@ -167,10 +166,17 @@ export function jsonLines(write: (line: string) => unknown, options: TraceOption
     });
   };
   const transport = ({ event, connection = 1, ...details }: TransportEvent): void => {
-    put({ time: time(), name: "transport:event", data: { connection, event, ...details } });
+    const shown = Object.entries(details).filter(([, detail]) => detail !== undefined && detail !== "")
+      .map(([name, detail]) => [name, typeof detail === "string" ? withoutSecretText(detail) : detail]);
+    put({ time: time(), name: "transport:event", data: { connection, event, ...Object.fromEntries(shown) } });
     if (event === "closed") trackers.delete(connection);
   };
-  return Object.assign(frame, { transport });
+  return Object.assign(frame, {
+    transport,
+    dialling: (dial: TracedDial) => tellingDial(dial, transport),
+    accepted: (channel: Channel, info: PeerInfo | undefined, connection: number) =>
+      tellingAccepted(channel, info, (event) => transport({ ...event, connection })),
+  });
 }
 
 const MOST_TRACKERS = 10_000;
@@ -207,16 +213,5 @@ function standing({ session, link }: Pick<Observation, "session" | "link">): { [
 
 // A frame as it may be shown: readable, and without what looks like a secret.
 function shown(body: FrameBody): FrameBody {
-  return hidden(toJson(body, { exact: false }), body.kind.startsWith("sasl")) as unknown as FrameBody;
-}
-
-function hidden(json: Json, sasl: boolean): Json {
-  if (json === null || typeof json !== "object") return json;
-  if (Array.isArray(json)) return json.map((item) => hidden(item, sasl));
-  const entries = Object.entries(json).map(([key, value]): [string, Json] => {
-    if (SECRET.test(key)) return [key, "(hidden)"];
-    if (sasl && key === "$binary") return [key, ""];
-    return [key, hidden(value, sasl)];
-  });
-  return Object.fromEntries(entries);
+  return withoutSecrets(toJson(body, { exact: false }), body.kind.startsWith("sasl")) as unknown as FrameBody;
 }

@@ -68,6 +68,16 @@ export interface Channel {
   onclose: ((close: ChannelClose) => void) | undefined;
 }
 
+/** Something that happened below AMQP: on the way to a channel, or to it. Nothing of it is a secret. */
+export interface TransportEvent {
+  /** What: `"connecting"`, `"tcp"`, `"tls"`, `"proxy"`, `"upgraded"`, `"connected"`, `"failed"`, `"accepted"`, `"closed"`, or another word. */
+  readonly event: string;
+  /** The connection that it happened to, where there are several. */
+  readonly connection?: number;
+  /** More about it. */
+  readonly [detail: string]: string | number | boolean | undefined;
+}
+
 /** A client's certificate whose authority was trusted. */
 export interface PeerCertificate {
   /** Whom it was given to, such as `{ O: "Example", CN: "alice" }`; an attribute that repeats is joined by newlines. */

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { TransportEvent } from "./channel.ts";
 import { isWorkers, prefersSockets } from "./runtime/detect.ts";
 import type { SocketDialOptions, SocketProxyOptions, TlsOptions } from "./socket/dial.ts";
 import { readUrl } from "./url.ts";
@@ -48,6 +49,8 @@ export interface DialAnyOptions extends TransportOptions {
   handshakeTimeoutMs?: number | undefined;
   /** How long the peer's part of the end may take without any progress. Default: 5,000. */
   closeTimeoutMs?: number | undefined;
+  /** Told of each step on the way, where there are sockets. */
+  onstep?: ((event: TransportEvent) => void) | undefined;
 }
 
 /**

@@ -34,7 +34,6 @@ async function record(messages: number, dry: boolean): Promise<string> {
     },
   });
   const listener = await listen({ host: "127.0.0.1", port: 0, acceptor: server });
-  trace.transport({ event: "connecting", url: "ws://broker.example" });
   const connection = await connect(`ws://127.0.0.1:${listener.port}`, { trace });
   const sender = connection.sender("orders");
   if (dry) void connection.sender("dry").send({ body: 1 }).catch(() => {});

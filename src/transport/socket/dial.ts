@@ -17,7 +17,7 @@ import { SocketWebSocket } from "../websocket/own.ts";
 import { checkSubprotocols, readUrl, type RemoteUrl } from "../url.ts";
 import { checkTls, type TlsOptions } from "./tls.ts";
 import { channelLimits, type WebSocketChannelOptions } from "../websocket/web_socket_channel.ts";
-import { HANDSHAKE_TIMEOUT_MS, positive } from "../channel.ts";
+import { HANDSHAKE_TIMEOUT_MS, positive, type TransportEvent } from "../channel.ts";
 import { prepareUpgrade } from "../websocket/handshake.ts";
 
 export { asyncStorage, hasOwnDispatcher, hasSockets, noSockets } from "../runtime/node.ts";
@@ -46,6 +46,8 @@ export interface SocketDialOptions extends WebSocketChannelOptions {
   signal?: AbortSignal;
   /** How long each step may take: TCP, TLS, each answer of a proxy, the WebSocket handshake. Default: 20,000. */
   handshakeTimeoutMs?: number;
+  /** Told of each step that is done; without secrets. */
+  onstep?: ((event: TransportEvent) => void) | undefined;
 }
 
 /** A {@linkcode Channel} over a socket. */
@@ -81,9 +83,10 @@ export interface DialedSocket extends PausableChannel {
  */
 export async function dialSocket(url: string | URL, options: SocketDialOptions = {}): Promise<DialedSocket> {
   const target = readUrl(url);
-  const { signal, tls = {} } = options;
+  const { signal, tls = {}, onstep } = options;
   const steps = {
     signal,
+    onstep,
     timeoutMs: positive("handshakeTimeoutMs", options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS),
   };
   channelLimits(options);
@@ -143,6 +146,7 @@ function openWebSocket(
       closeTimeoutMs,
       onopen: ({ subprotocol }) => {
         settle();
+        options.onstep?.({ event: "upgraded", status: 101, subprotocol });
         resolve(Object.assign(channel, { protocol: subprotocol }));
       },
     });

@@ -29,6 +29,8 @@ export interface Socket {
   readonly remotePort?: number | undefined;
   /** Our own address. */
   readonly localAddress?: string | undefined;
+  /** The version of TLS that is spoken, if any is. */
+  getProtocol?(): string | null;
   /** Queues bytes; false asks to wait for `drain`. `written` is told when they have left, or why they have not. */
   write(bytes: Uint8Array, written?: (error?: Error | null) => void): boolean;
   /** Ends our half, behind what was written. */

@@ -7,7 +7,7 @@ import { SocksProxy, SocksTunnel } from "../proxy/socks.ts";
 import { type ProxyEvent, ProxyTunnel } from "../proxy/connect.ts";
 import { reasonOf, type Socket } from "./socket.ts";
 import type { TlsOptions } from "./tls.ts";
-import { guard } from "../channel.ts";
+import { guard, type TransportEvent } from "../channel.ts";
 
 /** What bounds every step on the way to a connection. */
 export interface StepOptions {
@@ -15,6 +15,8 @@ export interface StepOptions {
   signal: AbortSignal | undefined;
   /** How long each step may take. */
   timeoutMs: number;
+  /** Told of each step that is done. */
+  onstep?: ((event: TransportEvent) => void) | undefined;
 }
 
 /** Connects. */
@@ -22,6 +24,7 @@ export async function openTcp(hostname: string, port: number, options: StepOptio
   const socket = connectTcp(hostname, port);
   const what = `connect to "${placeOf(hostname, port)}"`;
   await step(socket, { event: "connect", what, ...options });
+  options.onstep?.({ event: "tcp", host: hostname, port, address: socket.remoteAddress });
   return socket;
 }
 
@@ -44,6 +47,7 @@ export async function openTls(
   const named = serverName === undefined || serverName === hostname ? "" : ` as ${quote(serverName)}`;
   const what = `open TLS to "${placeOf(hostname, port)}"${named}`;
   await step(secured, { event: "secureConnect", what, ...options });
+  options.onstep?.({ event: "tls", host: serverName ?? hostname, protocol: secured.getProtocol?.() ?? undefined });
   return secured;
 }
 
@@ -131,7 +135,7 @@ export interface TunnelOptions extends StepOptions {
 
 /** Opens a tunnel through a proxy, with as many connections to it as that takes. */
 export async function openTunnel(options: TunnelOptions): Promise<Socket> {
-  const { proxy, hostname, port, timeoutMs } = options;
+  const { proxy, hostname, port, timeoutMs, onstep } = options;
   let connection = await openProxy(options);
   const terms = { hostname, port, limits: { stepTimeoutMs: timeoutMs } };
   const tunnel = proxy instanceof SocksProxy
@@ -143,13 +147,16 @@ export async function openTunnel(options: TunnelOptions): Promise<Socket> {
     switch (event.kind) {
       case "open":
         exchange.detach();
+        onstep?.({ event: "proxy", answer: "tunnel", target: placeOf(hostname, port) });
         if (event.surplus.length > 0) connection.unshift(event.surplus);
         return connection;
       case "credentials":
       case "challenge":
+        onstep?.({ event: "proxy", answer: "authentication required" });
         await exchange.authenticate(event);
         break;
       case "reconnect":
+        onstep?.({ event: "proxy", answer: "authentication required, on a connection of its own" });
         exchange.end();
         connection = await openProxy(options);
         (tunnel as ProxyTunnel).reconnected(now());

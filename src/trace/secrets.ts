@@ -1,0 +1,53 @@
+/**
+ * What a trace must not show: values that look like secrets, by their name or by themselves.
+ *
+ * @module
+ */
+
+import type { Json } from "./json.ts";
+
+// Whose values are hidden, wherever they stand.
+const SECRET_NAME =
+  /password|passwd|passphrase|pwd$|secret|token|credential|signature|api[-_]?key|access[-_]?key|authorization|cookie/i;
+// Texts that are secrets whatever their name is: header fields of HTTP, tokens of Azure, JSON Web Tokens, private keys.
+const SECRET_TEXT =
+  /^(Bearer|Basic|Digest|SharedAccessSignature)\s|\beyJ[\w-]{8,}\.[\w-]+\.|-----BEGIN [A-Z ]*PRIVATE KEY/;
+// Parts of URLs and connection strings.
+const SECRET_PART =
+  /\b((?:sig|signature|password|pwd|token|access_token|code|SharedAccessKey|client_secret)=)[^&;\s"']+/gi;
+const USER_INFO = /\b([a-z][a-z+]*:\/\/)[^/\s@]+@/gi;
+
+const HIDDEN = "(hidden)";
+
+/** A value of a frame without secrets; of a frame of SASL without any binary, for those are credentials and proofs. */
+export function withoutSecrets(json: Json, sasl: boolean): Json {
+  if (typeof json === "string") return withoutSecretText(json);
+  if (json === null || typeof json !== "object") return json;
+  if (Array.isArray(json)) return json.map((item) => withoutSecrets(item, sasl));
+  const entries = Object.entries(json).map(([key, value]): [string, Json] => {
+    if (key === "$map" && Array.isArray(value)) return [key, value.map((entry) => withoutSecretEntry(entry, sasl))];
+    if (isSecret(key, value)) return [key, HIDDEN];
+    if (sasl && key === "$binary") return [key, ""];
+    return [key, withoutSecrets(value, sasl)];
+  });
+  return Object.fromEntries(entries);
+}
+
+/** A text without what looks like a secret in it. */
+export function withoutSecretText(text: string): string {
+  if (SECRET_TEXT.test(text)) return HIDDEN;
+  return text.replace(SECRET_PART, `$1${HIDDEN}`).replace(USER_INFO, `$1${HIDDEN}@`);
+}
+
+// A map whose keys are not plain texts is written as a list of pairs.
+function withoutSecretEntry(entry: Json, sasl: boolean): Json {
+  if (!Array.isArray(entry)) return withoutSecrets(entry, sasl);
+  const [key = null, value = null] = entry;
+  const name = typeof key === "string" ? key : JSON.stringify(key);
+  return [withoutSecrets(key, sasl), isSecret(name, value) ? HIDDEN : withoutSecrets(value, sasl)];
+}
+
+// A flag or a count that has such a name, as in "token-expires: true", tells nothing.
+function isSecret(name: string, value: Json): boolean {
+  return SECRET_NAME.test(name) && typeof value !== "boolean" && value !== null;
+}

@@ -1,0 +1,112 @@
+/**
+ * What happens below AMQP, for traces: how channels are opened and how they end.
+ *
+ * @module
+ */
+
+import { AmqpError, TransportError } from "../base/errors.ts";
+import type { Channel, ChannelClose, PeerInfo, TransportEvent } from "../transport/channel.ts";
+import type { DialAnyOptions } from "../transport/dial.ts";
+
+type Tell = (event: TransportEvent) => void;
+/** What opens channels, as the option `dial` of `connect`. */
+export type TracedDial = (url: URL, options: DialAnyOptions) => Channel | Promise<Channel>;
+
+/** Opens channels as `dial` does, and tells of each step and of their end. */
+export function tellingDial(dial: TracedDial, tell: Tell): TracedDial {
+  return async (url, options) => {
+    const { protocol, host, pathname } = url;
+    // A query may hold a token.
+    const place = `${protocol}//${host}${pathname}`;
+    tell({ event: "connecting", url: place });
+    try {
+      const channel = await dial(url, { ...options, onstep: tell });
+      const { protocol: subprotocol } = channel as { readonly protocol?: string };
+      tell({ event: "connected", url: place, ...(subprotocol && { subprotocol }) });
+      return tellingChannel(channel, tell);
+    } catch (error) {
+      tell({ event: "failed", url: place, ...described(error) });
+      throw error;
+    }
+  };
+}
+
+/** The channel of a client that was accepted: tells of it, and of its end. */
+export function tellingAccepted(channel: Channel, info: PeerInfo | undefined, tell: Tell): Channel {
+  const { remoteAddress, secure, protocol, certificate } = info ?? {};
+  tell({
+    event: "accepted",
+    from: remoteAddress,
+    secure,
+    subprotocol: protocol,
+    certificate: certificate && Object.entries(certificate.subject).map((pair) => pair.join("=")).join(", "),
+  });
+  return tellingChannel(channel, tell);
+}
+
+/** How a channel ended, as an event. */
+export function closedEvent({ code, reason, cause }: ChannelClose): TransportEvent {
+  return { event: "closed", code, ...(reason !== "" && { reason }), ...(cause !== undefined && described(cause)) };
+}
+
+/** What may be told of an error. */
+export function described(error: unknown): Record<string, string | number> {
+  const { message = String(error) } = Object(error) as { message?: string };
+  if (error instanceof AmqpError) return { error: message, condition: error.condition };
+  if (!(error instanceof TransportError)) return { error: message };
+  const { code, status } = error;
+  return { error: message, code, ...(status !== undefined && { status }) };
+}
+
+function tellingChannel(channel: Channel, tell: Tell): Channel {
+  return new TellingChannel(channel, tell);
+}
+
+class TellingChannel implements Channel {
+  readonly #channel: Channel;
+  readonly #tell: Tell;
+  #onclose: ((close: ChannelClose) => void) | undefined;
+
+  constructor(channel: Channel, tell: Tell) {
+    this.#channel = channel;
+    this.#tell = tell;
+  }
+
+  get onbytes(): Channel["onbytes"] {
+    return this.#channel.onbytes;
+  }
+  set onbytes(listener: Channel["onbytes"]) {
+    this.#channel.onbytes = listener;
+  }
+
+  get onclose(): Channel["onclose"] {
+    return this.#onclose;
+  }
+  set onclose(listener: Channel["onclose"]) {
+    this.#onclose = listener;
+    this.#channel.onclose = (close) => {
+      this.#tell(closedEvent(close));
+      this.#onclose?.(close);
+    };
+  }
+
+  get bufferedAmount(): number {
+    return this.#channel.bufferedAmount;
+  }
+
+  get copied(): boolean {
+    return this.#channel.copied ?? false;
+  }
+
+  ready(): Promise<void> {
+    return this.#channel.ready();
+  }
+
+  send(bytes: Uint8Array): void {
+    this.#channel.send(bytes);
+  }
+
+  close(code?: number, reason?: string, timeoutMs?: number): void {
+    this.#channel.close(code, reason, timeoutMs);
+  }
+}

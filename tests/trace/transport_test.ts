@@ -1,0 +1,156 @@
+/**
+ * What happens below AMQP, in traces of clients, brokers and gateways; and that no secret gets into them.
+ *
+ * @module
+ */
+
+import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { connect, plain, symbol } from "../../mod.ts";
+import { Broker } from "../../src/broker/broker.ts";
+import { gateway } from "../../src/gateway/gateway.ts";
+import { withoutSecrets } from "../../src/trace/secrets.ts";
+import { jsonLines, type TraceData, type TraceEvent } from "../../src/trace/writer.ts";
+import { listen } from "../../src/transport/sockets.ts";
+import { test } from "../harness.ts";
+import { ca, keyPair } from "../pki.ts";
+import { connectProxy, PROXY_USER } from "../transport/proxy/connect_proxy.ts";
+
+/** A trace, and the events in it that are no frames. */
+function traced() {
+  const lines: string[] = [];
+  const all = (): TraceEvent[] => lines.slice(1).map((line) => JSON.parse(line));
+  return {
+    trace: jsonLines((line) => lines.push(line)),
+    all,
+    events: (): TraceData[] => all().filter(({ data }) => data.event !== undefined).map(({ data }) => data),
+    text: (): string => lines.join(""),
+  };
+}
+
+test("trace: TLS, the proxy's answers, the handshake and the close code of a client, without any secret", async () => {
+  const broker = new Broker({ sasl: { users: { user: "hunter2" } } });
+  const listener = await listen({ host: "127.0.0.1", port: 0, acceptor: broker, tls: keyPair("server") });
+  await using proxy = await connectProxy({ auth: "digest" });
+  const client = traced();
+  const connection = await connect(`wss://127.0.0.1:${listener.port}/amqp?sig=hunter2`, {
+    auth: plain("user", "hunter2"),
+    headers: { Authorization: "Bearer hunter2" },
+    proxy: { url: proxy.url, ...PROXY_USER },
+    tls: { ca },
+    trace: client.trace,
+  });
+  await connection.send("orders", { body: "hunter2" });
+  await connection.close();
+  await broker.close();
+  await listener.close();
+  const events = client.events();
+  assertEquals(events.map(({ event }) => event), [
+    "connecting",
+    "tcp",
+    "proxy",
+    "tls",
+    "upgraded",
+    "connected",
+    "closed",
+  ]);
+  const [connecting, , tunnel, tls, upgraded, , closed] = events;
+  assertEquals(connecting!.url, `wss://127.0.0.1:${listener.port}/amqp`);
+  assertEquals([tunnel!.answer, tunnel!.target], ["tunnel", `127.0.0.1:${listener.port}`]);
+  assertMatch(String(tls!.protocol), /^TLSv1\.[23]$/);
+  assertEquals([upgraded!.status, upgraded!.subprotocol, closed!.code], [101, "amqp", 1000]);
+  for (const secret of ["hunter2", PROXY_USER.password, btoa("hunter2"), "Bearer", "Basic"]) {
+    assertEquals(client.text().includes(secret), false, secret);
+  }
+});
+
+test("trace: a server that is not there, and one that wants no such handshake", async () => {
+  const client = traced();
+  const gone = await listen({ host: "127.0.0.1", port: 0, acceptor: new Broker() });
+  await gone.close();
+  const url = `ws://127.0.0.1:${gone.port}`;
+  await assertRejects(() => connect(url, { transport: "socket", trace: client.trace }));
+  const [connecting, failed] = client.events();
+  assertEquals([connecting!.event, failed!.event, failed!.code], ["connecting", "failed", "connect-failed"]);
+  assertMatch(String(failed!.error), /ECONNREFUSED/);
+});
+
+test("trace: a connection that comes back begins anew, and breaks no rule by it", async () => {
+  const broker = new Broker();
+  const listener = await listen({ host: "127.0.0.1", port: 0, acceptor: broker });
+  const client = traced();
+  const connection = await connect(`amqp://127.0.0.1:${listener.port}`, { trace: client.trace, log: null });
+  const orders = connection.sender("orders");
+  await orders.send({ body: 1 });
+  const back = (async () => {
+    for await (const { kind } of connection.events()) if (kind === "resumed") return;
+  })();
+  for (const accepted of broker.connections) accepted.abandon(new Error("cut"));
+  await back;
+  await orders.send({ body: 2 });
+  await connection.close();
+  await broker.close();
+  await listener.close();
+  const closes = client.events().filter(({ event }) => event === "closed");
+  assertEquals([closes.length, client.events().filter(({ event }) => event === "connected").length], [2, 2]);
+  const found = client.all().flatMap(({ data }) => data.faults ?? []).filter(({ told }) => !told);
+  assertEquals(found, []);
+});
+
+test("trace: an acceptor tells who comes and how each ends, a gateway both of its sides", async () => {
+  const server = traced(), between = traced();
+  const broker = new Broker({ trace: server.trace });
+  const listener = await listen({ host: "127.0.0.1", port: 0, acceptor: broker });
+  const target = `amqp://127.0.0.1:${listener.port}`;
+  const running = await gateway({ listen: { host: "127.0.0.1", port: 0 }, target, trace: between.trace });
+  const url = `ws://127.0.0.1:${running.port}`;
+  for (let i = 0; i < 2; i++) await (await connect(url)).close();
+  await running.close();
+  await broker.close();
+  await listener.close();
+  const told = server.events().map(({ connection, event, from }) => [connection, event, from]);
+  assertEquals(told.filter(([connection]) => connection === 1), [[1, "accepted", "127.0.0.1"], [
+    1,
+    "closed",
+    undefined,
+  ]]);
+  assertEquals(told.filter(([connection]) => connection === 2), [[2, "accepted", "127.0.0.1"], [
+    2,
+    "closed",
+    undefined,
+  ]]);
+  const first = between.events().filter(({ connection }) => connection === 1);
+  assertEquals(first.map(({ event }) => event), ["accepted", "connecting", "tcp", "half closed", "closed"]);
+  assertEquals(new Set(first.slice(3).map(({ side }) => side)), new Set(["client", "target"]));
+});
+
+test("trace: what looks like a secret is hidden by its name or by itself, wherever it stands", async () => {
+  const client = traced();
+  const broker = new Broker();
+  const listener = await listen({ host: "127.0.0.1", port: 0, acceptor: broker });
+  const jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJodW50ZXIyIn0.hunter2";
+  const connection = await connect(`amqp://127.0.0.1:${listener.port}`, {
+    trace: client.trace,
+    properties: {
+      "x-access-token": "hunter2",
+      nested: new Map<string | ReturnType<typeof symbol>, unknown>([[symbol("client-secret"), "hunter2"], [
+        symbol("kept"),
+        "seen",
+      ]]) as never,
+      list: ["Bearer hunter2", `SharedAccessSignature sr=x&sig=hunter2`],
+      id: jwt,
+      endpoint: "https://user:hunter2@broker.example/?sig=hunter2&sv=1",
+      connection: "Endpoint=sb://x/;SharedAccessKey=hunter2;EntityPath=q",
+      "token-expires": true,
+    },
+  });
+  await connection.close();
+  await broker.close();
+  await listener.close();
+  assertEquals(client.text().includes("hunter2"), false, client.text());
+  for (const kept of ["seen", "broker.example", "EntityPath=q", '"token-expires":true']) {
+    assertEquals(client.text().includes(kept), true, kept);
+  }
+  assertEquals(withoutSecrets({ $map: [[{ $described: [1, "password"] }, "x"]] }, false), {
+    $map: [[{ $described: [1, "password"] }, "(hidden)"]],
+  });
+});
