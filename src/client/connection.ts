@@ -9,7 +9,7 @@ import { AmqpError } from "../base/errors.ts";
 import { showFacts } from "../base/inspect.ts";
 import { Delivery } from "./delivery.ts";
 import type { DecodedMessage, Message } from "../codec/message.ts";
-import type { Accepted, DeliveryState, Open } from "../codec/types.ts";
+import type { DeliveryState, Open } from "../codec/types.ts";
 import type { IncomingDelivery } from "../engine/deliveries.ts";
 import type { EngineEvent } from "../engine/events.ts";
 import { isPassing } from "../recovery/retry.ts";
@@ -24,6 +24,7 @@ import type { CloseOptions } from "./lifetime.ts";
 import type { Link } from "./link.ts";
 import { checkServe, closeFor, type ServeOptions } from "./handlers.ts";
 import { checkCredit, Receiver, type ReceiveTerms } from "./receiver.ts";
+import type { SendOutcome } from "./outcome.ts";
 import type { Requester, RequestOptions, Responding } from "./request.ts";
 import { Sender, type SendOptions, type SendTerms } from "./sender.ts";
 import { Session, type SharedSession } from "./session.ts";
@@ -240,7 +241,7 @@ export class Connection extends ConnectionBase {
    * }
    * ```
    */
-  send(address: string, message: Message | Uint8Array, options: SendOptions = {}): Promise<Accepted | undefined> {
+  send(address: string, message: Message | Uint8Array, options: SendOptions = {}): Promise<SendOutcome | undefined> {
     try {
       return (this.#kept ??= new KeptSenders(this)).get(address).send(message, options);
     } catch (error) {

@@ -9,11 +9,12 @@ import { AmqpError, TransactionError } from "../base/errors.ts";
 import { printable } from "../base/text.ts";
 import { abortable, ignore, rejected, type WaitOptions } from "../base/wait.ts";
 import { encodeMessage, type Message, value } from "../codec/message.ts";
-import type { Accepted, DeliveryState, ErrorFields, Modified, Outcome } from "../codec/types.ts";
+import type { DeliveryState, ErrorFields, Modified, Outcome } from "../codec/types.ts";
 import { described, type Value } from "../codec/values.ts";
 import { Writer } from "../codec/writer.ts";
 import { toErrorFields } from "../engine/fault.ts";
 import type { Delivery } from "./delivery.ts";
+import type { SendOutcome } from "./outcome.ts";
 import type { Receiver } from "./receiver.ts";
 import type { Sender, SendOptions } from "./sender.ts";
 import type { SenderOptions } from "./terms.ts";
@@ -134,7 +135,7 @@ export class Transaction implements AsyncDisposable {
     sender: Sender,
     message: Message | Uint8Array,
     options: Omit<SendOptions, "settled" | "state"> = {},
-  ): Promise<Accepted | undefined> {
+  ): Promise<SendOutcome | undefined> {
     this.#requireOpen("send in");
     const sent = sender.send(message, { ...options, state: { kind: "transactionalState", txnId: this.#id } });
     this.#sends.add(sent);

@@ -4,22 +4,24 @@
  * @module
  */
 
-import { assert, assertEquals } from "@std/assert";
-import { OutcomeError } from "../../src/base/errors.ts";
+import { AmqpError } from "../../src/base/errors.ts";
+import * as condition from "../../src/base/condition.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import { connect } from "../../src/client/connect.ts";
-import type { Connection } from "../../src/client/connection.ts";
-import type { Receiver } from "../../src/client/receiver.ts";
-import type { Sender } from "../../src/client/sender.ts";
 import { print } from "../../src/codec/composite.ts";
 import type { FrameTrace } from "../../src/engine/events.ts";
+import { anonymous, plain } from "../../src/sasl/mechanisms.ts";
+import type { SaslMechanism } from "../../src/sasl/mechanism.ts";
 import { type Random, random } from "../harness.ts";
+import { Ledger } from "./ledger.ts";
+import { ASKED, FORBIDDEN, Program, QUEUES, type WatchedSignal } from "./program.ts";
 import { SimulatedNetwork, SimulatedTime } from "./world.ts";
 
-const QUEUES = ["q0", "q1"];
 const COMMANDS = 60;
-// Longer than any back-off, time-out of an open, or stall.
+// Longer than any back-off, idle time-out, time-out of an open, or stall.
 const PATIENCE_MS = 600_000;
+// Longer than it takes to find out that a connection is dead.
+const QUIET_MS = 300_000;
 
 /** What one run came to. */
 export interface Report {
@@ -44,60 +46,50 @@ export class Violation extends Error {
   }
 }
 
-interface Sent {
-  readonly body: string;
-  state: "pending" | "accepted" | "failed";
-  error?: unknown;
-}
-
 /** Runs what the seed says; throws a {@linkcode Violation} for what must not be. */
 export async function simulate(seed: number): Promise<Report> {
-  const trace: string[] = [];
+  await loaded();
+  const simulation = new Simulation(seed);
   try {
-    return await new Simulation(seed, trace).run();
+    return await simulation.run();
   } catch (error) {
-    throw new Violation(seed, error, trace);
+    throw new Violation(seed, error, simulation.trace);
   }
 }
 
 class Simulation {
+  readonly trace: string[] = [];
   readonly #random: Random;
   readonly #time: SimulatedTime;
   readonly #network: SimulatedNetwork;
-  readonly #trace: string[];
-  readonly #sent = new Map<string, Sent>();
-  readonly #arrived = new Map<string, number>();
-  readonly #finished = new Set<string>();
-  readonly #senders: Sender[] = [];
-  readonly #receivers: Receiver[] = [];
-  readonly #connections: Connection[] = [];
+  readonly #ledger: Ledger;
+  readonly #signals: WatchedSignal[] = [];
+  readonly #programs: Program[] = [];
   #broker: Broker;
-  #lostState = false;
-  #next = 0;
+  #ending = false;
 
-  constructor(seed: number, trace: string[]) {
+  constructor(seed: number) {
     this.#random = random(seed);
     this.#time = new SimulatedTime(seed ^ 0x5eed);
     this.#network = new SimulatedNetwork(this.#time, this.#random);
-    this.#trace = trace;
+    this.#ledger = new Ledger(this.#time.now, this.trace);
     this.#broker = this.#start();
   }
 
   async run(): Promise<Report> {
-    const count = 1 + this.#random.int(2);
-    for (let i = 0; i < count; i++) await this.#connect(i);
+    for (let i = 1 + this.#random.int(2); i > 0; i--) await this.#connect();
     for (let i = 0; i < COMMANDS; i++) {
-      this.#command();
+      await this.#command();
       await this.#time.pass(this.#random.int(60));
+      this.#check();
     }
     await this.#settle();
     await this.#flow();
     await this.#drain();
-    this.#check();
     await this.#end();
-    const states = [...this.#sent.values()].map(({ state }) => state);
+    const states = [...this.#ledger.sent.values()].map(({ state }) => state);
     return {
-      trace: this.#trace,
+      trace: this.trace,
       accepted: states.filter((state) => state === "accepted").length,
       failed: states.filter((state) => state === "failed").length,
       cuts: this.#network.cuts,
@@ -106,7 +98,9 @@ class Simulation {
 
   #start(): Broker {
     const broker = new Broker({
-      queues: Object.fromEntries(QUEUES.map((name) => [name, {}])),
+      queues: Object.fromEntries([...QUEUES, ASKED].map((name) => [name, {}])),
+      sasl: { anonymous: true, users: (_, password) => password === "secret" },
+      authorize: (_identity, _action, address) => this.#allows(address),
       environment: this.#time,
       log: null,
     });
@@ -114,172 +108,202 @@ class Simulation {
     return broker;
   }
 
-  async #connect(number: number): Promise<void> {
-    const options = {
+  // One address is never allowed; the others are not for a moment, now and then.
+  #allows(address: string): boolean {
+    if (address === FORBIDDEN) return false;
+    if (this.#network.faulty && this.#random.int(40) === 0) {
+      throw new AmqpError(condition.detachForced, "Cannot attach: node moves", { scope: "link" });
+    }
+    return true;
+  }
+
+  async #connect(): Promise<void> {
+    const number = this.#programs.length;
+    const connecting = connect(["wss://one/", "wss://two/"], {
       environment: this.#time,
       dial: this.#network.dial,
+      auth: () => this.#login(),
+      maxFrameSize: this.#random.pick([512, 1_000, 131_072]),
       trace: (frame: FrameTrace) => this.#note(number, frame),
       reconnect: { initialDelayMs: 5, maxDelayMs: 500, initial: true },
-    };
-    this.#connections.push(await this.#wait(connect("ws://simulated/", options), "connect"));
+      log: null,
+    });
+    try {
+      const connection = await this.#wait(connecting, "connect");
+      this.#programs.push(
+        new Program(connection, {
+          random: this.#random,
+          time: this.#time,
+          ledger: this.#ledger,
+          signals: this.#signals,
+        }),
+      );
+    } catch (error) {
+      // Its login was refused for good.
+      if (this.#ending) throw error;
+      await this.#connect();
+    }
+  }
+
+  #login(): SaslMechanism {
+    if (this.#network.faulty) {
+      const choice = this.#random.int(40);
+      if (choice === 0) throw new Error("the service of tokens is down");
+      if (choice === 1) throw Object.assign(new Error("no such account"), { retryable: false });
+      if (choice === 2) return plain("user", "wrong");
+    }
+    return this.#random.int(2) === 0 ? anonymous() : plain("user", "secret");
   }
 
   #note(connection: number, { direction, channel, body, payloadBytes }: FrameTrace): void {
     const text = body === undefined ? "empty" : print(body);
     const payload = payloadBytes > 0 ? ` +${payloadBytes}` : "";
-    this.#trace.push(`${this.#time.now()} #${connection} ${direction} ${channel} ${text}${payload}`);
+    this.trace.push(`${this.#time.now()} #${connection} ${direction} ${channel} ${text}${payload}`);
   }
 
-  #command(): void {
-    const connection = this.#random.pick(this.#connections);
-    const address = this.#random.pick(QUEUES);
+  // Most are a program's, the rest is bad luck.
+  async #command(): Promise<void> {
+    const open = this.#programs.filter(({ connection }) => connection.open);
+    if (open.length === 0) return await this.#connect();
     const choice = this.#random.int(100);
-    if (choice < 45) this.#send(address, connection);
-    else if (choice < 60) this.#receive(connection, address);
-    else if (choice < 66) { for (let i = this.#random.int(20); i > 0; i--) this.#send(address, connection); }
-    else if (choice < 74) this.#network.cut();
-    else if (choice < 80) this.#close(this.#random.int(2) === 0 ? this.#senders : this.#receivers);
-    else if (choice < 84) this.#down(false);
-    else if (choice < 86) this.#down(true);
-    else this.#network.accept ??= (channel) => this.#broker.accept(channel);
+    if (choice < 80) this.#random.pick(open).act();
+    else if (choice < 85) this.#fault("cuts all", () => this.#network.cut());
+    else if (choice < 88) this.#fault("damages one", () => this.#network.damage());
+    else if (choice < 91) this.#fault("restarts", () => this.#down(false));
+    else if (choice < 93) this.#fault("forgets", () => this.#down(true));
+    else if (choice < 95) this.#fault("hides", () => this.#hide());
+    else if (choice < 97) this.#fault("sleeps", () => this.#time.leap(this.#random.int(200_000)));
+    else this.#fault("closes", () => this.#close(this.#random.pick(open)));
+    await loaded();
   }
 
-  #send(address: string, connection: Connection): void {
-    let sender = this.#senders.find((sender) => sender.open && sender.address === address && this.#random.int(2) === 0);
-    if (sender === undefined) this.#senders.push(sender = connection.sender(address));
-    const sent: Sent = { body: `${address}/${this.#next++}`, state: "pending" };
-    this.#sent.set(sent.body, sent);
-    // Now and then one is given up.
-    const signal = this.#random.int(12) === 0 ? this.#abortLater() : undefined;
-    const settle = (state: "accepted" | "failed", error?: unknown): void => {
-      assertEquals(sent.state, "pending", `${sent.body} has two outcomes`);
-      sent.state = state;
-      sent.error = error;
-    };
-    sender.send({ body: sent.body }, { signal }).then(() => settle("accepted"), (error) => settle("failed", error));
-  }
-
-  #abortLater(): AbortSignal {
-    const controller = new AbortController();
-    this.#time.setTimer(() => controller.abort(new Error("given up")), this.#random.int(300));
-    return controller.signal;
-  }
-
-  #receive(connection: Connection, address: string): void {
-    if (this.#receivers.filter(({ open }) => open).length >= 4) return;
-    const receiver = connection.receiver({ address, credit: 1 + this.#random.int(8) });
-    this.#receivers.push(receiver);
-    void this.#consume(receiver, true);
-  }
-
-  async #consume(receiver: Receiver, whims: boolean): Promise<void> {
-    for (;;) {
-      let delivery;
-      try {
-        delivery = await receiver.receive();
-      } catch {
-        return;
-      }
-      const body = String(delivery.message.body);
-      this.#arrived.set(body, (this.#arrived.get(body) ?? 0) + 1);
-      if (whims && this.#random.int(4) === 0) await this.#pause(this.#random.int(200));
-      try {
-        const choice = whims ? this.#random.int(10) : 9;
-        if (choice === 0) delivery.release();
-        else if (choice === 1) delivery.modify({ deliveryFailed: true });
-        else {
-          this.#finished.add(body);
-          if (choice === 2) delivery.reject();
-          else delivery.accept();
-        }
-      } catch {
-        // Its link is gone: it comes again.
-      }
-    }
-  }
-
-  #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => this.#time.setTimer(resolve, ms));
-  }
-
-  #close(links: (Sender | Receiver)[]): void {
-    if (links.length === 0) return;
-    const [link] = links.splice(this.#random.int(links.length), 1);
-    link!.close().catch(() => {});
+  #fault(what: string, call: () => void): void {
+    this.#ledger.note(what);
+    call();
   }
 
   // The server goes away for a while, with or without what it knows.
   #down(forgets: boolean): void {
+    if (this.#network.accept === undefined) return;
     this.#network.accept = undefined;
     this.#network.cut();
-    const pause = this.#random.int(2_000);
     if (forgets) {
-      this.#lostState = true;
-      this.#broker.close().catch(() => {});
+      this.#ledger.forgot = this.#time.now();
+      this.#ledger.wait("end of a broker", this.#broker.close()).catch(this.#ledger.fault);
     }
     this.#time.setTimer(() => {
       if (forgets) this.#broker = this.#start();
-      else this.#network.accept ??= (channel) => this.#broker.accept(channel);
-    }, pause);
+      else this.#network.accept = (channel) => this.#broker.accept(channel);
+    }, this.#random.int(2_000));
+  }
+
+  // One of the server's names leads nowhere for a while.
+  #hide(): void {
+    const host = this.#random.pick(["one", "two"]);
+    this.#network.unreachable.add(host);
+    this.#time.setTimer(() => this.#network.unreachable.delete(host), this.#random.int(3_000));
+  }
+
+  #close({ connection }: Program): void {
+    const closing = this.#random.int(3) === 0
+      ? connection.drain({ timeoutMs: 1_000 })
+      : connection.close({ timeoutMs: this.#random.pick([0, 100, 5_000]) });
+    this.#ledger.wait("close of a connection", closing).catch(this.#ledger.fault);
   }
 
   // No more faults: every send comes to its one outcome.
   async #settle(): Promise<void> {
+    this.#ending = true;
     this.#network.faulty = false;
     await this.#time.pass(5_000);
-    this.#network.accept ??= (channel) => this.#broker.accept(channel);
-    const pending = (): string[] =>
-      [...this.#sent.values()].filter(({ state }) => state === "pending").map(({ body }) => body);
-    await this.#time.until(() => pending().length === 0, PATIENCE_MS);
-    assertEquals(pending(), [], "sends without an outcome");
+    await this.#time.until(() => this.#ledger.pending().length === 0, PATIENCE_MS);
+    const pending = this.#ledger.pending();
+    this.#ledger.rule(
+      pending.length === 0,
+      `sends without an outcome: ${pending.join(" ")}; waiting: ${[...this.#ledger.waiting.values()].join(", ")}`,
+    );
+    await this.#time.pass(QUIET_MS);
+    this.#check();
   }
 
   // Links that came through all of it still work: where somebody receives, nothing waits.
   async #flow(): Promise<void> {
-    await this.#time.pass(60_000);
-    if (this.#lostState) return;
-    for (const receiver of this.#receivers.filter(({ open }) => open)) {
-      for (const { body, state } of this.#sent.values()) {
-        const waits = state === "accepted" && body.startsWith(`${receiver.address}/`) && !this.#arrived.has(body);
-        assert(!waits, `${body} waits although somebody receives`);
-      }
+    for (const { connection } of this.#programs) {
+      const { state } = connection;
+      this.#ledger.rule(state === "open" || state === "closed", `a connection is ${state}`);
     }
+    await this.#time.pass(1_000);
+    for (const program of this.#programs) program.conclude();
   }
 
   // What waits in the queues comes, all of it.
   async #drain(): Promise<void> {
-    for (const receiver of this.#receivers) receiver.close().catch(() => {});
-    await this.#time.pass(30_000);
-    for (const address of QUEUES) {
-      const receiver = this.#connections[0]!.receiver({ address, credit: 50 });
-      this.#receivers.push(receiver);
-      void this.#consume(receiver, false);
+    for (const program of this.#programs) program.stopReceiving();
+    await this.#time.pass(QUIET_MS);
+    if (!this.#programs.some(({ connection }) => connection.state === "open")) await this.#connect();
+    const program = this.#programs.find(({ connection }) => connection.state === "open")!;
+    const drained: string[] = [];
+    for (const address of [...QUEUES, ASKED]) {
+      void (async () => {
+        for await (const body of program.empty(address)) if (address !== ASKED) drained.push(body);
+      })();
     }
     await this.#time.pass(30_000);
-  }
-
-  #check(): void {
-    for (const body of this.#arrived.keys()) assert(this.#sent.has(body), `${body} arrived and was never sent`);
-    for (const { body, state, error } of this.#sent.values()) {
-      // A broker that lost its memory lost the messages in it.
-      if (state === "accepted" && !this.#lostState) assert(this.#arrived.has(body), `${body} was accepted and is lost`);
-      if (error instanceof OutcomeError && error.outcome !== "lost") {
-        assert(error.outcome !== "rejected" || error.remote, `${body} was rejected by nobody`);
-      }
-    }
+    this.#ledger.check(drained);
+    this.#check();
   }
 
   async #end(): Promise<void> {
-    for (const connection of this.#connections) await this.#wait(connection.close(), "close a connection");
-    await this.#wait(this.#broker.close(), "close the broker");
-    await this.#time.pass(60_000);
-    assertEquals(this.#time.pending, 0, "timers are left");
+    for (const { connection } of this.#programs) {
+      const closing = connection.close();
+      await this.#wait(closing, "close a connection");
+    }
+    await this.#time.pass(QUIET_MS);
+    const { ledger, broker, time } = { ledger: this.#ledger, broker: this.#broker, time: this.#time };
+    ledger.rule(broker.connections.size === 0, "the broker has connections");
+    for (const { address, messages, unsettled, waiting, consumers, producers } of broker.queues()) {
+      const left = messages + unsettled + waiting + consumers + producers;
+      ledger.rule(left === 0, `queue ${address} holds ${[messages, unsettled, waiting, consumers, producers]}`);
+    }
+    if (ledger.subscriptions.length === 0) {
+      ledger.rule(broker.messages === 0, `the broker holds ${broker.messages} messages`);
+      ledger.rule(broker.bytes === 0, `the broker holds ${broker.bytes} bytes`);
+    }
+    await this.#wait(broker.close(), "close the broker");
+    await time.pass(60_000);
+    ledger.rule(ledger.waiting.size === 0, `never ended: ${[...ledger.waiting.values()].join(", ")}`);
+    ledger.rule(time.pending === 0, `${time.pending} timers are left`);
+    for (const { listeners, controller } of this.#signals) {
+      ledger.rule(controller.signal.aborted || listeners === 0, `${listeners} listeners are left`);
+    }
+    this.#check();
+  }
+
+  #check(): void {
+    const { broken } = this.#ledger;
+    if (broken.length > 0) throw broken[0];
   }
 
   async #wait<T>(promise: Promise<T>, what: string): Promise<T> {
     let settled = false;
     promise.then(() => settled = true, () => settled = true);
-    assert(await this.#time.until(() => settled, PATIENCE_MS), `Cannot ${what}: it never ends`);
+    if (!await this.#time.until(() => settled, PATIENCE_MS)) throw new Error(`Cannot ${what}: it never ends`);
     return await promise;
+  }
+}
+
+// What is loaded when it is first used takes turns of the runtime: time must not pass meanwhile, or no run would repeat.
+async function loaded(): Promise<void> {
+  for (let i = 0; i < 3; i++) {
+    await Promise.all([
+      import("../../src/client/request.ts"),
+      import("../../src/client/transaction.ts"),
+      import("../../src/client/send_all.ts"),
+      import("../../src/client/stream.ts"),
+      import("../../src/client/serve.ts"),
+      import("../../src/client/receive_batch.ts"),
+      import("../../src/client/complaints.ts"),
+      import("../../src/transport/socket/dial.ts"),
+    ]);
   }
 }

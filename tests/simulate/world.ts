@@ -11,8 +11,6 @@ import type { Channel } from "../../src/transport/channel.ts";
 import { channelPair } from "../../src/transport/pair.ts";
 import { type Random, random } from "../harness.ts";
 
-// Promises that follow each other without a timer: more than the longest chain of them.
-const MICROTASKS = 120;
 // Turns of the runtime that a module, once loaded, may take to be there again.
 const REAL_TURNS = 5;
 
@@ -59,20 +57,27 @@ export class SimulatedTime implements Environment {
     bytes.set(this.#random.bytes(bytes.length));
   }
 
+  /** Waits so many milliseconds. */
+  sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => this.setTimer(resolve, ms));
+  }
+
+  /** The machine sleeps: so many milliseconds pass, and timers are late. */
+  leap(ms: number): void {
+    this.#now += ms;
+  }
+
   /** Lets time pass until `done`, or for so many milliseconds; false when they have passed. */
   async until(done: () => boolean, ms: number): Promise<boolean> {
     const end = this.#now + ms;
     for (;;) {
-      await microtasks();
+      await turn();
       if (done()) return true;
       if (this.#jump(end)) continue;
       // What is loaded when it is first used takes turns of the runtime, and no time.
-      for (let i = 0; i < REAL_TURNS && !done(); i++) {
-        await new Promise<void>((resolve) => setImmediate(resolve));
-        await microtasks();
-      }
+      for (let i = 0; i < REAL_TURNS && !done(); i++) await turn();
       if (this.#jump(end)) continue;
-      this.#now = end;
+      this.#now = Math.max(this.#now, end);
       return done();
     }
   }
@@ -80,9 +85,9 @@ export class SimulatedTime implements Environment {
   /** Lets so many milliseconds pass. */
   async pass(ms: number): Promise<void> {
     const end = this.#now + ms;
-    await microtasks();
-    while (this.#jump(end)) await microtasks();
-    this.#now = end;
+    await turn();
+    while (this.#jump(end)) await turn();
+    this.#now = Math.max(this.#now, end);
   }
 
   #jump(end: number): boolean {
@@ -100,14 +105,27 @@ export class SimulatedTime implements Environment {
   }
 }
 
-async function microtasks(): Promise<void> {
-  for (let i = 0; i < MICROTASKS; i++) await undefined;
+// All promises that can go on do so before it ends.
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+// One connection, as the network sees it.
+interface Line {
+  /** Breaks it: both ends hear of it at once. */
+  break(): void;
+  /** One direction is dead, which nobody is told. */
+  mute(direction: number): void;
+  /** One end hears that the other has closed, the other hears of it later. */
+  closeHalf(direction: number, ms: number): void;
 }
 
 /** What lies between clients and their server. */
 export class SimulatedNetwork {
   /** Takes a connection; undefined while the server is down. */
   accept: ((channel: Channel) => unknown) | undefined;
+  /** Hosts that cannot be reached, of the several names of the server. */
+  readonly unreachable: Set<string> = new Set();
   /** Whether anything is cut or stalled; the end of a simulation turns it off. */
   faulty = true;
   /** How often a connection was cut. */
@@ -115,7 +133,7 @@ export class SimulatedNetwork {
 
   readonly #time: SimulatedTime;
   readonly #random: Random;
-  readonly #open = new Set<() => void>();
+  readonly #open = new Set<Line>();
 
   /** Makes a network whose whims are those of `random`. */
   constructor(time: SimulatedTime, random: Random) {
@@ -125,27 +143,58 @@ export class SimulatedNetwork {
 
   /** Cuts all connections that there are. */
   cut(): void {
-    for (const end of this.#open) end();
+    for (const line of this.#open) line.break();
+  }
+
+  /** Damages one connection, if there is one. */
+  damage(): void {
+    const lines = [...this.#open];
+    if (lines.length === 0) return;
+    const line = this.#random.pick(lines);
+    const direction = this.#random.int(2);
+    const choice = this.#random.int(3);
+    if (choice === 0) line.break();
+    else if (choice === 1) line.mute(direction);
+    else line.closeHalf(direction, this.#random.int(1_000));
   }
 
   /** Opens a connection, or fails as a network does. */
-  readonly dial = (): Channel => {
-    if (this.accept === undefined) throw new TransportError("connect-failed", "Cannot connect: refused");
+  readonly dial = ({ hostname }: URL): Channel => {
+    if (this.accept === undefined || this.unreachable.has(hostname)) {
+      throw new TransportError("connect-failed", "Cannot connect: refused");
+    }
     const [client, near] = channelPair();
     const [far, server] = channelPair();
     let alive = true;
-    const end = (): void => {
-      if (!alive) return;
+    const muted = [false, false];
+    const end = (): boolean => {
+      if (!alive) return false;
       alive = false;
       this.cuts++;
-      this.#open.delete(end);
-      near.close(1006);
-      far.close(1006);
+      this.#open.delete(line);
+      return true;
     };
-    this.#open.add(end);
+    const line: Line = {
+      break: () => {
+        if (!end()) return;
+        near.close(1006);
+        far.close(1006);
+      },
+      mute: (direction) => {
+        muted[direction] = true;
+        this.cuts++;
+      },
+      closeHalf: (direction, ms) => {
+        if (!end()) return;
+        const [first, second] = direction === 0 ? [near, far] : [far, near];
+        first.close(1000);
+        this.#time.setTimer(() => second.close(1006), ms);
+      },
+    };
+    this.#open.add(line);
     // About every second connection breaks by itself, at some byte.
     let left = this.#random.int(2) === 0 ? 200 + this.#random.int(6_000) : Infinity;
-    for (const [from, to] of [[near, far], [far, near]] as const) {
+    for (const [direction, [from, to]] of ([[near, far], [far, near]] as const).entries()) {
       const latency = this.#random.int(20);
       let free = 0;
       const later = (call: () => void): void => {
@@ -156,17 +205,19 @@ export class SimulatedNetwork {
       from.onbytes = (bytes) => {
         const copy = bytes.slice();
         later(() => {
+          if (muted[direction]) return;
           for (const piece of this.#cutAnew(copy)) {
             left -= piece.length;
-            if (left < 0 && this.faulty) return end();
+            if (left < 0 && this.faulty) return line.break();
             to.send(piece);
           }
         });
       };
       from.onclose = ({ code }) => {
         later(() => {
+          if (muted[direction]) return;
           alive = false;
-          this.#open.delete(end);
+          this.#open.delete(line);
           to.close(code === 1006 ? 1006 : 1000);
         });
       };
