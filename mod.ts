@@ -59,7 +59,6 @@ export type { LinkTerms, ReceiverOptions, SenderOptions } from "./src/client/ter
 export * from "./src/base/errors.ts";
 export type { LogCode, LogEntry, LogOption } from "./src/base/log.ts";
 export * from "./src/codec/types.ts";
-export type { definitions, enumerations } from "./src/codec/definitions.ts";
 export {
   type Body,
   data,

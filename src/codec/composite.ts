@@ -28,12 +28,20 @@ import { Reader } from "./reader.ts";
 import { ambiguousType, recall, type WireTypes } from "./wire_types.ts";
 import { hex, hexByte, quote } from "../base/text.ts";
 import { AmqpArray, Described, Typed } from "./values.ts";
-import type { Composite, CompositeOf, FilledOf, Kind, WithDefaults } from "./types.ts";
+import type { Composite, CompositeOf, Composites, DefaultedFields, Kind } from "./types.ts";
 import { Writer } from "./writer.ts";
 
 export { print } from "./print.ts";
 
 /** A composite as this file sees it: values by the names of fields. */
+/** An object of the kind given in which every field that has a default is set. */
+export type FilledOf<T, K extends Kind> =
+  & Omit<T, DefaultedFields[K]>
+  & { [F in DefaultedFields[K] & keyof Composites[K]]: NonNullable<Composites[K][F]> };
+
+/** A composite in which every field that has a default is set. */
+export type WithDefaults<T extends Composite> = T extends { kind: infer K extends Kind } ? FilledOf<T, K> : never;
+
 type FieldValues = Record<string, unknown>;
 
 /**
@@ -61,7 +69,7 @@ export function encodeAs<K extends Kind>(
 ): void {
   const start = writer.length;
   try {
-    encodeFields(writer, planOf(kind), composite, known);
+    encodeFields(writer, planOf(kind), composite as FieldValues & typeof composite, known);
   } catch (error) {
     writer.truncate(start);
     throw error;
@@ -257,7 +265,7 @@ function located(error: unknown, where: string): unknown {
   return error;
 }
 
-function decodeFields(reader: Reader, plan: Plan): FieldValues {
+function decodeFields(reader: Reader, plan: Plan): unknown {
   const { subject, field: outerField, end } = reader;
   reader.subject = plan.kind;
   reader.field = undefined;
@@ -365,7 +373,7 @@ function decodeUnsettled(reader: Reader, code: number): Map<Uint8Array, unknown>
   return unsettled;
 }
 
-function decodeNested(reader: Reader, archetype: number, code: number): FieldValues {
+function decodeNested(reader: Reader, archetype: number, code: number): unknown {
   const plan = readPlan(reader, code);
   if (plan !== undefined && (plan.provides & archetype) !== 0) return decodeFields(reader, plan);
   // An unknown kind of node is something that this side lacks, not something that the peer got wrong [messaging 3.5].

@@ -12,7 +12,7 @@ export function sample<K extends Kind>(kind: K): CompositeOf<K> {
   const composite: Record<string, unknown> = {};
   if (kind !== "error" && kind !== "header" && kind !== "properties") composite.kind = kind;
   for (const [key, type] of Object.entries(definitions[kind].fields)) composite[key] = sampleField(type);
-  return composite as CompositeOf<K>;
+  return composite as unknown as CompositeOf<K>;
 }
 
 /** A value for a field of the table. */

@@ -1,0 +1,167 @@
+/**
+ * Writes the composites of the specification as interfaces, out of the table of definitions and what docs.ts says of each:
+ * src/codec/message_types.ts and src/codec/frame_types.ts. A test holds the files to this.
+ *
+ * @module
+ */
+
+import { writeFileSync } from "node:fs";
+import { definitions, enumerations } from "../../src/codec/definitions.ts";
+import { docs, enumerationDocs } from "./docs.ts";
+
+type Key = keyof typeof definitions;
+
+// Composites that are only found where their kind is known, and so carry no `kind`.
+const PLAIN: readonly string[] = ["error", "header", "properties"];
+const TYPES: Readonly<Record<string, string>> = {
+  ubyte: "number",
+  ushort: "number",
+  uint: "number",
+  ulong: "bigint",
+  symbol: "string",
+  binary: "Uint8Array",
+  timestamp: 'Date | Typed<"timestamp">',
+  fields: "Fields",
+  map: "Unsettled",
+  error: "ErrorFields",
+  "*source": "Source",
+  "*target": "Target | Coordinator",
+  "*deliveryState": "DeliveryState",
+  "*outcome": "Outcome",
+  "*messageId": "MessageId",
+  "*address": "string",
+  "*txnId": "Uint8Array",
+  "*globalTxId": "Value",
+};
+
+/** The files, by their path. */
+export function generate(): Map<string, string> {
+  const kinds = Object.keys(definitions) as Key[];
+  const strangers = Object.keys(docs).filter((kind) => !(kind in definitions));
+  if (strangers.length > 0) throw new Error(`Cannot write types: there is no ${strangers.join(", ")}`);
+  const frames = [...provide("frame"), ...provide("saslFrame")];
+  return new Map([
+    ["src/codec/message_types.ts", messageTypes(kinds.filter((kind) => !frames.includes(kind)))],
+    ["src/codec/frame_types.ts", frameTypes(kinds, frames)],
+  ]);
+}
+
+function messageTypes(kinds: Key[]): string {
+  const names = Object.entries(enumerations).map(([name, { values }]) =>
+    `/** ${enumerationDocs[name]} */\nexport type ${capital(name)} = ${quoted(values)};`
+  );
+  return `${head("What messages, links and transactions are told with, as object types.")}
+import type { Fields, Typed, Value } from "./values.ts";
+
+${names.join("\n")}
+
+/** What identifies a message: text, a ulong as \`bigint\`, bytes, or a uuid. */
+export type MessageId = string | bigint | Uint8Array | Typed<"uuid">;
+
+/** Unsettled deliveries by their tag, with the state that this end last knew. */
+export type Unsettled = Map<Uint8Array, DeliveryState | null>;
+
+${kinds.map(composite).join("\n")}
+/** What became of a delivery in the end. */
+export type Outcome = ${union("outcome")};
+/** What became of a delivery, so far or in the end. */
+export type DeliveryState = ${union("deliveryState")};
+/** When a dynamic node goes away. */
+export type LifetimePolicy = ${union("lifetimePolicy")};
+/** An end of a link. */
+export type Terminus = Source | Target | Coordinator;
+`;
+}
+
+function frameTypes(kinds: Key[], frames: Key[]): string {
+  const names = kinds.filter((kind) => !frames.includes(kind)).map(typeName);
+  const others = ["DeliveryState", ...Object.keys(enumerations).map(capital), "Unsettled"];
+  const defaulted = kinds.map((kind) => {
+    const fields = Object.entries<string>(definitions[kind].fields).filter(([, field]) => field.includes("="));
+    return [kind, fields.length === 0 ? "never" : quoted(fields.map(([name]) => name))] as const;
+  });
+  const text = frames.map(composite).join("\n");
+  const used = [...names, ...others.filter((name) => new RegExp(`\\b${name}\\b`).test(text))].sort();
+  return `${head("The frame bodies as object types, and all composites by their key.")}
+import type {
+${used.map((name) => `  ${name},`).join("\n")}
+} from "./message_types.ts";
+import type { Fields } from "./values.ts";
+
+${text}
+/** The nine frame bodies of AMQP proper. */
+export type Performative = ${union("frame")};
+/** The five frame bodies of the SASL layer. */
+export type SaslFrameBody = ${union("saslFrame")};
+
+/** The object type of each composite, by its key in the table. */
+export interface Composites {
+${kinds.map((kind) => `  /** ${docs[kind].is} */\n  ${kind}: ${typeName(kind)};`).join("\n")}
+}
+
+/** The names of the fields of each composite that have a default. */
+export interface DefaultedFields {
+${
+    defaulted.map(([kind, fields]) => `  /** Those of {@linkcode ${typeName(kind)}}. */\n  ${kind}: ${fields};`).join(
+      "\n",
+    )
+  }
+}
+`;
+}
+
+function head(what: string): string {
+  return `/**
+ * ${what} Written by tools/types/build.ts, out of the table of definitions.
+ *
+ * @module
+ */
+`;
+}
+
+function composite(kind: Key): string {
+  const { is, fields } = docs[kind] ?? {};
+  const table: Readonly<Record<string, string>> = definitions[kind].fields;
+  if (is === undefined || Object.keys(table).join() !== Object.keys(fields).join()) {
+    throw new Error(`Cannot write types: docs and fields of ${kind} differ: ${Object.keys(fields ?? {})}`);
+  }
+  const lines = [`/** ${is} */`, `export interface ${typeName(kind)} {`];
+  if (!PLAIN.includes(kind)) lines.push("  /** Tells it from others. */", `  kind: "${kind}";`);
+  for (const [name, field] of Object.entries(table)) {
+    const mandatory = field.endsWith("!");
+    lines.push(`  /** ${fields[name]} */`);
+    lines.push(`  ${name}${mandatory ? "" : "?"}: ${fieldType(field)}${mandatory ? "" : " | undefined"};`);
+  }
+  return `${lines.join("\n")}\n}\n`;
+}
+
+function provide(archetype: string): Key[] {
+  const kinds = Object.keys(definitions) as Key[];
+  return kinds.filter((kind) => (definitions[kind].provides as readonly string[]).includes(archetype));
+}
+
+function union(archetype: string): string {
+  return provide(archetype).map(typeName).join(" | ");
+}
+
+function typeName(kind: string): string {
+  return docs[kind].name ?? capital(kind);
+}
+
+function fieldType(field: string): string {
+  const [, base, list] = /^([^![=]+)(\[\])?/.exec(field)!;
+  const type = base in enumerations ? capital(base) : TYPES[base] ?? base;
+  return list === undefined ? type : `${type}[]`;
+}
+
+function capital(name: string): string {
+  return `${name[0].toUpperCase()}${name.slice(1)}`;
+}
+
+function quoted(names: readonly string[]): string {
+  return names.map((name) => `"${name}"`).join(" | ");
+}
+
+if (import.meta.main) {
+  for (const [path, text] of generate()) writeFileSync(new URL(`../../${path}`, import.meta.url), text);
+}
