@@ -263,7 +263,8 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   /** Takes one frame of this session. */
   receive(body: Performative, payload: Uint8Array | undefined): void {
     if (body.kind === "end") return this.#receiveEnd(body);
-    if (this.state === "discarding" || this.state === "endSent") return;
+    // What was on its way fits a window; more is for nobody.
+    if (this.state === "discarding" || this.state === "endSent") return this.connection.spend(1);
     switch (body.kind) {
       case "transfer":
         return this.#receiveTransfer(body, payload!);

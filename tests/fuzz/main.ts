@@ -1,7 +1,8 @@
 /**
  * Fuzzes for as long as it is told to: `tests/fuzz/main.ts --seconds 60 --seed 1 --target engine`.
  *
- * `--target weight` measures what decoding takes per byte of input instead, worst shapes first.
+ * `--target weight` measures what decoding takes per byte of input instead, and `--target floods` what a peer can make a broker
+ * keep and work per byte that it sends, worst shapes first.
  *
  * Each target runs one case after the other, all in turn unless one is named; a case is repeated by `--seconds 0` and its
  * own seed. It ends with status 1 at the first case that fails.
@@ -12,6 +13,7 @@
 import { parseArgs } from "node:util";
 import process from "node:process";
 import { random } from "../harness.ts";
+import { printFloods } from "./floods.ts";
 import { targets } from "./targets.ts";
 import { printWeights } from "./weight.ts";
 
@@ -24,6 +26,10 @@ const { values } = parseArgs({
 });
 if (values.target === "weight") {
   printWeights();
+  process.exit();
+}
+if (values.target === "floods") {
+  await printFloods();
   process.exit();
 }
 const first = Number(values.seed) >>> 0;
