@@ -66,6 +66,8 @@ export {
   DecodedMessage,
   json,
   type Message,
+  type PlainObject,
+  type SendableValue,
   sequence,
   SequenceBody,
   value,

@@ -222,7 +222,7 @@ export async function connect(
  * Trouble that passes is tried again until the time is up. A message whose outcome was lost then goes out again, and may
  * arrive twice; one that is sent `settled` goes out once.
  *
- * @returns The outcome, or undefined with `settled`.
+ * @returns The outcome.
  * @throws {OutcomeError} If the message was not accepted.
  * @throws {TransportError | AmqpError} If it could not be sent, also for want of time.
  * @throws {TypeError} If an argument or option cannot be used.
@@ -236,6 +236,26 @@ export async function connect(
  * }
  * ```
  */
+export function publish(
+  url: string | URL | readonly (string | URL)[],
+  address: string,
+  message: Message | Uint8Array,
+  options?: PublishOptions & { settled?: false | undefined },
+): Promise<Accepted>;
+/** Sends one message settled, at most once and without an outcome, and closes. */
+export function publish(
+  url: string | URL | readonly (string | URL)[],
+  address: string,
+  message: Message | Uint8Array,
+  options: PublishOptions & { settled: true },
+): Promise<undefined>;
+/** Sends one message as `options` say, which are known only when the program runs, and closes. */
+export function publish(
+  url: string | URL | readonly (string | URL)[],
+  address: string,
+  message: Message | Uint8Array,
+  options?: PublishOptions,
+): Promise<Accepted | undefined>;
 export async function publish(
   url: string | URL | readonly (string | URL)[],
   address: string,

@@ -228,7 +228,7 @@ export class Connection extends ConnectionBase {
    * Sends one message to `address`, over a sender that is kept for the next one to the same address: at most 256 are, and an
    * idle one for a minute.
    *
-   * @returns The outcome, or undefined for a message that was sent settled.
+   * @returns The outcome.
    * @throws {OutcomeError} If the message was rejected, released, modified, or its outcome was lost.
    * @throws {AmqpError} If the link was refused, or the connection ended before the message left.
    *
@@ -241,6 +241,15 @@ export class Connection extends ConnectionBase {
    * }
    * ```
    */
+  send(
+    address: string,
+    message: Message | Uint8Array,
+    options?: SendOptions & { settled?: false | undefined },
+  ): Promise<SendOutcome>;
+  /** Sends one message to `address` settled: at most once, and without an outcome. */
+  send(address: string, message: Message | Uint8Array, options: SendOptions & { settled: true }): Promise<undefined>;
+  /** Sends one message to `address` as `options` say, which are known only when the program runs. */
+  send(address: string, message: Message | Uint8Array, options?: SendOptions): Promise<SendOutcome | undefined>;
   send(address: string, message: Message | Uint8Array, options: SendOptions = {}): Promise<SendOutcome | undefined> {
     try {
       return (this.#kept ??= new KeptSenders(this)).get(address).send(message, options);

@@ -124,7 +124,7 @@ export class Sender extends Link {
    * Aborting a message that has left already gives up the wait, not the message. A failure that nobody waits for is told
    * nowhere else.
    *
-   * @returns The outcome, or undefined for a message that was sent settled.
+   * @returns The outcome; undefined where the sender was attached with `sndSettleMode: "settled"`, which its type cannot tell.
    * @throws {OutcomeError} If the message was rejected, released, modified, or its outcome was lost with the link.
    * @throws {SendAbortedError} If `signal` was aborted; it tells whether the message had left.
    * @throws {AmqpError} If the link ended before the message left, or the message is larger than the receiver takes.
@@ -140,6 +140,11 @@ export class Sender extends Link {
    * }
    * ```
    */
+  send(message: Message | Uint8Array, options?: SendOptions & { settled?: false | undefined }): Promise<SendOutcome>;
+  /** Sends one message settled: at most once, and without an outcome. Resolves when its last frame is written. */
+  send(message: Message | Uint8Array, options: SendOptions & { settled: true }): Promise<undefined>;
+  /** Sends one message as `options` say, which are known only when the program runs. */
+  send(message: Message | Uint8Array, options?: SendOptions): Promise<SendOutcome | undefined>;
   send(message: Message | Uint8Array, options: SendOptions = {}): Promise<SendOutcome | undefined> {
     const { signal } = options;
     if (signal?.aborted) return rejected(new SendAbortedError(signal.reason, false));

@@ -53,19 +53,41 @@ export class ValueBody {
  */
 export type Body = Value | DataBody | SequenceBody | ValueBody;
 
+/**
+ * An object of one's own, such as one that an interface describes: its fields are the entries of a map, and one that is undefined
+ * is null. Not what merely is an object: functions, promises, sets, buffers, for which {@linkcode json} or a conversion is meant.
+ */
+export type PlainObject = object & {
+  readonly bind?: never;
+  readonly then?: never;
+  readonly [Symbol.iterator]?: never;
+  readonly [Symbol.toStringTag]?: never;
+};
+
+/**
+ * What can be sent as an AMQP value: more than {@linkcode Value}, which is also what is received. What an object holds is
+ * checked when it is sent.
+ */
+export type SendableValue =
+  | Value
+  | PlainObject
+  | { readonly [key: string]: SendableValue | undefined }
+  | readonly SendableValue[]
+  | ReadonlyMap<SendableValue, SendableValue>;
+
 /** A body of data sections. */
 export function data(chunks: Uint8Array | readonly Uint8Array[]): DataBody {
   return new DataBody(chunks instanceof Uint8Array ? [chunks] : chunks);
 }
 
 /** A body of sequence sections. */
-export function sequence(lists: readonly Value[][]): SequenceBody {
-  return new SequenceBody(lists);
+export function sequence(lists: readonly (readonly SendableValue[])[]): SequenceBody {
+  return new SequenceBody(lists as readonly Value[][]);
 }
 
 /** A body that is one AMQP value; needed only for a binary, which would be a data section otherwise. */
-export function value(value: Value): ValueBody {
-  return new ValueBody(value);
+export function value(value: SendableValue): ValueBody {
+  return new ValueBody(value as Value);
 }
 
 /**

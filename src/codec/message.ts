@@ -4,7 +4,17 @@
  * @module
  */
 
-import { type Body, bytesOf, DataBody, jsonOf, SequenceBody, shownBody, textOf, ValueBody } from "./body.ts";
+import {
+  type Body,
+  bytesOf,
+  DataBody,
+  jsonOf,
+  type SendableValue,
+  SequenceBody,
+  shownBody,
+  textOf,
+  ValueBody,
+} from "./body.ts";
 import { typeOf } from "./codes.ts";
 import { decodeAs, encodeAs } from "./composite.ts";
 import { definitions, sections } from "./definitions.ts";
@@ -33,7 +43,7 @@ export interface Message {
   /** The application's own properties; not changed on the way. */
   applicationProperties?: { [key: string]: SimpleValue } | undefined;
   /** What it carries; not changed on the way. */
-  body?: Body | readonly Value[] | undefined;
+  body?: Body | SendableValue | undefined;
   /** Hashes, signatures and the like over the message. */
   footer?: Fields | undefined;
 }

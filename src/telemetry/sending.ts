@@ -24,8 +24,9 @@ export function measureSender(sender: Sender, instruments: Instruments, temporar
 // `send` and `stream`: the promise tells the end.
 function measurePromises(sender: Sender, instruments: Instruments, place: () => Place): void {
   const send = sender.send.bind(sender), stream = sender.stream.bind(sender);
-  sender.send = (message: Message | Uint8Array, options?: SendOptions) =>
+  const measuredSend = (message: Message | Uint8Array, options?: SendOptions) =>
     measured(instruments, place(), message, (carried) => send(carried, options));
+  sender.send = measuredSend as Sender["send"];
   sender.stream = (message: StreamedMessage, options) =>
     measured(instruments, place(), message, (carried) => stream(carried, options));
 }
