@@ -56,12 +56,14 @@ export async function connectOptions(flags: Flags): Promise<ConnectOptions> {
   const headers = flags.pairs("header", ":").map(([name, value]) => [name, value.trim()] as const);
   const subprotocols = flags.texts("subprotocol");
   const tls = await tlsOptions(flags);
-  const proxy = flags.text("proxy");
+  const proxy = proxyOption(flags);
   const containerId = flags.text("container"), hostname = flags.text("hostname");
   const auth = mechanism(flags);
   return {
     // A program that calls this one learns by the exit code that the broker has gone.
     ...(!flags.on("reconnect") && { reconnect: false }),
+    // Which tell why they cannot connect, as Bun's own WebSocket does not.
+    transport: "socket",
     ...(auth !== undefined && { auth }),
     ...(containerId !== undefined && { containerId }),
     ...(hostname !== undefined && { hostname }),
@@ -70,6 +72,12 @@ export async function connectOptions(flags: Flags): Promise<ConnectOptions> {
     ...(tls !== undefined && { tls }),
     ...(proxy !== undefined && { proxy }),
   };
+}
+
+/** The option `proxy` that flags ask for. */
+export function proxyOption(flags: Flags): NonNullable<ConnectOptions["proxy"]> | undefined {
+  const url = flags.text("proxy");
+  return url === undefined || !flags.on("proxy-basic") ? url : { url, schemes: ["digest", "basic"] };
 }
 
 function mechanism(flags: Flags): SaslMechanism | null | undefined {

@@ -93,7 +93,7 @@ function stepsOf(target: Target, options: ConnectOptions, address: string | unde
   const { url, hostname, port, secure, websocket } = target;
   const steps: Step[] = [];
   const direct = options.proxy === undefined;
-  const place = direct ? { hostname, port } : proxyPlace(options.proxy as string);
+  const place = direct ? { hostname, port } : proxyPlace(options.proxy!);
   if (place !== undefined) {
     steps.push(dnsStep(place.hostname), tcpStep(place, direct ? "TCP" : "TCP to the proxy"));
     if (secure && direct) steps.push(tlsStep(target, options));
@@ -124,7 +124,8 @@ function stepsOf(target: Target, options: ConnectOptions, address: string | unde
       try {
         connection = await connect(url, { ...options, signal, trace });
       } catch (error) {
-        const offered = mechanisms === "" ? "" : `; server offers ${mechanisms}`;
+        const known = mechanisms === "" || (error as Error).message.includes("server offers");
+        const offered = known ? "" : `; server offers ${mechanisms}`;
         const where = authenticated ? "after SASL: " : "";
         throw Object.assign(new Error(`${where}${(error as Error).message}${offered}`), { cause: error });
       }
@@ -153,11 +154,14 @@ function stepsOf(target: Target, options: ConnectOptions, address: string | unde
   return steps;
 }
 
-function proxyPlace(proxy: string): { hostname: string; port: number } | undefined {
-  if (proxy === "env") return undefined;
-  const { hostname, port, protocol } = new URL(proxy);
-  return { hostname, port: port === "" ? protocol === "https:" ? 443 : 80 : Number(port) };
+function proxyPlace(proxy: NonNullable<ConnectOptions["proxy"]>): { hostname: string; port: number } | undefined {
+  const url = typeof proxy === "object" && "url" in proxy ? proxy.url : proxy;
+  if (url === "env") return undefined;
+  const { hostname, port, protocol } = new URL(url);
+  return { hostname, port: port === "" ? DEFAULT_PROXY_PORTS[protocol] ?? 80 : Number(port) };
 }
+
+const DEFAULT_PROXY_PORTS: Readonly<Record<string, number>> = { "https:": 443, "socks5:": 1080, "socks5h:": 1080 };
 
 function dnsStep(hostname: string): Step {
   return {
@@ -246,13 +250,23 @@ function adviceFor(step: Step, error: Error, target: Target): string {
         if (cause.status === 404) {
           return "The path is wrong: many brokers have one, such as /amqp or /$servicebus/websocket.";
         }
-        if (cause.status === 407) return "The proxy wants user name and password: put them into --proxy.";
+        if (cause.status === 407) {
+          return error.message.includes("Basic")
+            ? "The proxy wants user name and password, unencrypted: put them into --proxy, and give --proxy-basic if that may be."
+            : "The proxy wants user name and password: put them into --proxy.";
+        }
       }
       if (cause instanceof TransportError && cause.code === "subprotocol-mismatch") {
         return "Try --subprotocol AMQPWSB10 for Azure.";
       }
       return "Does a WebSocket server listen there? Try amqp: for a broker that speaks TCP.";
     case "sasl":
+      if (error.message.includes("0-9-1")) {
+        return "The broker speaks another AMQP there: RabbitMQ before 4.0 needs the plugin rabbitmq_amqp1_0.";
+      }
+      if (error.message.includes("ANONYMOUS")) {
+        return "The server wants to know who it is: give --user, and the password in WEBAMQP_PASSWORD.";
+      }
       if (cause instanceof AmqpError && cause.condition === "amqp:unauthorized-access") {
         return "User name or password are wrong, or the mechanism: see --user, --password, --mechanism.";
       }
@@ -292,8 +306,9 @@ class Report {
   }
 }
 
+// One line: OpenSSL's have two.
 function messageOf(error: Error): string {
-  return error.message || (error as { code?: string }).code || String(error);
+  return (error.message || (error as { code?: string }).code || String(error)).replace(/\s+/g, " ").trim();
 }
 
 function pad(text: string): string {

@@ -20,7 +20,7 @@ export function overview(): string {
     "URL is ws:, wss:, amqp: or amqps:, with user name and password if need be;",
     "it may come from --url or WEBAMQP_URL. More: webamqp COMMAND --help,",
     "webamqp help connection. Exit codes: 0 done, 1 failed, 2 called wrongly,",
-    "3 time was up, 130 Ctrl-C.",
+    "3 time was up, 130 Ctrl-C before it was done.",
   ].join("\n");
 }
 

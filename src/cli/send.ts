@@ -59,7 +59,7 @@ async function sendEach(sender: Sender, messages: AsyncIterable<Message>, sendin
   const track = async (message: Message): Promise<void> => {
     try {
       await sender.send(message, { settled, signal });
-      tally.count("accepted");
+      tally.count(settled ? "settled" : "accepted");
     } catch (error) {
       if (signal.aborted) return;
       tally.count(error instanceof OutcomeError ? error.outcome : "failed");
@@ -205,7 +205,8 @@ class Tally {
 
   /** Messages that were not accepted. */
   get failed(): number {
-    return this.outcomes - (this.#counts.accepted ?? 0);
+    const { accepted = 0, settled = 0 } = this.#counts;
+    return this.outcomes - accepted - settled;
   }
 
   count(outcome: string): void {

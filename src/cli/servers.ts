@@ -7,7 +7,7 @@
 import { Broker } from "../broker/broker.ts";
 import { gateway as startGateway } from "../gateway/gateway.ts";
 import { listen } from "../transport/sockets.ts";
-import { commandLabel, contentOf } from "./connecting.ts";
+import { commandLabel, contentOf, proxyOption } from "./connecting.ts";
 import { type Context, type Flags, hostAndPort, splitUrl } from "./context.ts";
 import { count, showProgress, type Terminal, UsageError } from "./terminal.ts";
 import { traceFile } from "./trace_file.ts";
@@ -91,7 +91,7 @@ export async function gateway(context: Context): Promise<number> {
   if (target === undefined) throw new UsageError("TARGET is missing: the URL of the broker");
   const options = await listenOptions(flags);
   const trace = await traceFile(context, `gateway to ${commandLabel(target)}`, "network");
-  const ca = await contentOf(flags, "ca"), proxy = flags.text("proxy");
+  const ca = await contentOf(flags, "ca"), proxy = proxyOption(flags);
   const running = await startGateway({
     listen: options,
     target,

@@ -7,14 +7,20 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { type AddressInfo, createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { type AmqpError, condition, connect } from "../../mod.ts";
 import { Broker, type BrokerOptions } from "../../src/broker/broker.ts";
 import { commands } from "../../src/cli/commands.ts";
+import { jsonLines } from "../../src/trace/writer.ts";
 import { listen } from "../../src/transport/sockets.ts";
 import { test } from "../harness.ts";
+import { keyPair } from "../pki.ts";
+import { connectProxy, PROXY_USER } from "../transport/proxy/connect_proxy.ts";
 import { commandLine, root, run, start, watch } from "./run.ts";
 
 interface Served {
@@ -174,6 +180,13 @@ test("cli: what is not accepted makes it fail, and --keep-going counts on", asyn
   assertEquals([result.status, JSON.parse(result.out).rejected], [1, 3]);
 });
 
+test("cli: what is sent settled has no outcome, and is not told as one", async () => {
+  await using served = await serve();
+  const { status, out } = await run(["send", served.url, "orders", "-n", "3", "--settled", "--json"]);
+  const { sent, settled, accepted } = JSON.parse(out);
+  assertEquals([status, sent, settled, accepted], [0, 3, 3, undefined]);
+});
+
 test("cli: Ctrl-C closes in order", async () => {
   await using served = await serve();
   const receiving = start(["receive", served.url, "orders"]);
@@ -268,13 +281,32 @@ test("cli: doctor tells each step, and the one that fails with what to do", asyn
     [url.replace("secret", "guess"), "sasl", /password/],
     ["ws://nowhere.invalid", "dns", /spelling/],
   ];
-  for (const [target, step, advice] of failures) {
-    const { status, out } = await run(["doctor", target, "--json", "-t", "5"]);
+  await using proxy = await connectProxy({ auth: "basic" });
+  const { cert, key } = keyPair("server");
+  const secured = await listen({ host: "127.0.0.1", port: 0, acceptor: served.broker, tls: { cert, key } });
+  const misled = createServer((_, response) => response.writeHead(404).end())
+    .on("upgrade", (_, socket) => socket.end("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"));
+  const other = createTcpServer((socket) => socket.on("error", () => {}).resume().end("AMQP\0\0\x09\x01"));
+  for (const server of [misled, other]) await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  const portOf = (server: { address(): unknown }) => (server.address() as AddressInfo).port;
+  failures.push(
+    [`wss://127.0.0.1:${secured.port}`, "tls", /--ca/],
+    [`ws://127.0.0.1:${portOf(misled)}/x`, "upgrade", /path/],
+    [`amqp://127.0.0.1:${portOf(other)}`, "sasl", /another AMQP/],
+    [served.url, "sasl", /--user/],
+    [`${served.url} --proxy ${proxy.url.replace("//", "//puser:guess@")}`, "upgrade", /--proxy-basic/],
+  );
+  await Promise.all(failures.map(async ([target, step, advice]) => {
+    const { status, out } = await run(["doctor", ...target.split(" "), "--json", "-t", "5"]);
     const last = JSON.parse(out.trimEnd().split("\n").at(-1)!);
     assertEquals([status, last.step, last.ok], [1, step, false], out);
     assertMatch(last.advice, advice);
     assertEquals(out.includes("guess"), false);
-  }
+  }));
+  const through = proxy.url.replace("//", `//${PROXY_USER.username}:${encodeURIComponent(PROXY_USER.password)}@`);
+  assertEquals((await run(["doctor", url, "--proxy", through, "--proxy-basic"])).status, 0);
+  await secured.close();
+  for (const server of [misled, other]) await new Promise((done) => server.close(done));
 });
 
 test("cli: bench measures the embedded broker", async () => {
@@ -318,5 +350,19 @@ test("cli: one binary by `bun build --compile`", async () => {
     });
     const { status, out } = await watch(child).result;
     assertEquals([status, JSON.parse(out).accepted], [0, 1]);
+    // The viewer is in it.
+    const trace = join(folder, "trace.jsonl");
+    const jsonl: string[] = [];
+    jsonLines((line) => jsonl.push(line))({ direction: "out", channel: 0, body: { kind: "close" }, payloadBytes: 0 });
+    writeFileSync(trace, jsonl.join(""));
+    const viewing = spawn(binary, ["trace", "--from", trace, "--view"], {
+      cwd: folder,
+      env: { ...process.env, BROWSER: "", TMPDIR: folder },
+      stdio: ["pipe", "pipe", "pipe"],
+    });
+    const viewed = await watch(viewing).result;
+    assertEquals(viewed.status, 0, viewed.err);
+    const page = readFileSync(fileURLToPath(/Viewer: (.*)/.exec(viewed.err)![1]!), "utf8");
+    assertEquals([page.includes('"kind":"close"'), page.includes("<title>")], [true, true]);
   });
 });
