@@ -10,6 +10,7 @@ import { decodeAs, encodeAs, readDescriptor } from "../codec/composite.ts";
 import { messageReader } from "../codec/generous.ts";
 import { encodeMessage } from "../codec/message.ts";
 import { type CodecLimits, Reader } from "../codec/reader.ts";
+import { valueEnd } from "../codec/value_end.ts";
 import { recall, remember } from "../codec/wire_types.ts";
 import type { ErrorFields, Fields, Header, Properties, Value } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
@@ -294,30 +295,4 @@ function sectionAt(payload: Uint8Array, start: number): Section {
   end = valueEnd(payload, end);
   if (end > payload.length) throw readerOf(payload, start, payload.length, undefined).fail("a section is cut off");
   return { section, end };
-}
-
-// Where the value that begins at `at` ends; behind the bytes if it is cut off. The width of a value follows from the upper
-// half of its constructor [types 1.2].
-function valueEnd(bytes: Uint8Array, at: number): number {
-  let missing = 1;
-  while (missing > 0) {
-    if (at >= bytes.length) return Infinity;
-    const constructor = bytes[at++]!;
-    if (constructor === 0x00) {
-      // A descriptor and a value.
-      missing++;
-      continue;
-    }
-    missing--;
-    const kind = constructor >> 4;
-    if (kind >= 0xa) {
-      const wide = kind % 2 === 1;
-      if (at + (wide ? 4 : 1) > bytes.length) return Infinity;
-      const size = wide
-        ? bytes[at]! * 0x1000000 + (bytes[at + 1]! << 16 | bytes[at + 2]! << 8 | bytes[at + 3]!)
-        : bytes[at]!;
-      at += (wide ? 4 : 1) + size;
-    } else at += kind <= 4 ? 0 : 1 << kind - 5;
-  }
-  return at;
 }
