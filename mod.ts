@@ -42,6 +42,16 @@ export type { Transaction, TransactionState } from "./src/client/transaction.ts"
 export type { Session, SessionConnection, SessionOptions, SharedSession } from "./src/client/session.ts";
 export type { Interruption, Link, LinkConnection } from "./src/client/link.ts";
 export type { CloseOptions, Lifetime } from "./src/client/lifetime.ts";
+export type {
+  LinkResumed,
+  RecoveringConnection,
+  RecoveringLink,
+  Recovery,
+  ResumeOptions,
+  UnsettledDelivery,
+  UnsettledStore,
+} from "./src/client/recovery.ts";
+export { resume } from "./src/client/resume.ts";
 export { SendAbortedError, type SendOutcome } from "./src/client/outcome.ts";
 export type { StreamedMessage } from "./src/client/stream.ts";
 export type { Sender, SendOptions, SendTerms } from "./src/client/sender.ts";

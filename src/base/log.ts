@@ -24,6 +24,10 @@ export type LogCode =
   | "producer-held"
   /** Somebody was refused or dropped by a limit or a rule. */
   | "refused"
+  /** A link could not take up what was not settled, or a message of an earlier process was not accepted. */
+  | "not-resumed"
+  /** A store of deliveries that are not settled has failed. */
+  | "store-failed"
   /** A connection was lost and is made anew. */
   | "reconnecting";
 

@@ -11,6 +11,7 @@ import { quote } from "../base/text.ts";
 import { toDescribed } from "../codec/composite.ts";
 import { Described, type Fields, type ReceiverSettleMode, type Source, type Target } from "../codec/types.ts";
 import type { Connection } from "../client/connection.ts";
+import type { Receiver } from "../client/receiver.ts";
 import type { Sender } from "../client/sender.ts";
 import type { LinkRequest, ReceiverRequest, SenderRequest } from "../server/acceptor.ts";
 import type { Budget } from "./budget.ts";
@@ -50,6 +51,12 @@ export interface AttachContext {
   readonly transactions: WeakMap<Connection, Transactions>;
   /** Bounds of the transactions of a connection. */
   readonly transactionBounds: TransactionsOptions;
+  /** Longest time for which a link is kept that is lost, in milliseconds. */
+  readonly maxSuspendMs: number;
+  /** What links are for, so that one which is attached again is found. */
+  readonly consumers: WeakMap<Sender, Consumer>;
+  /** The same of links that send here. */
+  readonly producers: WeakMap<Receiver, Producer>;
 }
 
 /** What the capabilities of a terminus say of its node. */
@@ -83,31 +90,37 @@ export async function attachProducer(context: AttachContext, request: ReceiverRe
     : dynamic
     ? nodes.makeDynamic(address, connection, type ?? "queue")
     : nodes.find(address, type);
+  const suspendMs = dynamic ? 0 : suspensionOf(wish, context);
   const target: Target = {
     kind: "target",
     address: relayed ? undefined : address,
-    expiryPolicy: "link-detach",
+    ...expiryTerms(wish, suspendMs),
     ...dynamicTerms(dynamic),
     capabilities: known(wish.capabilities),
   };
   const receiver = accept(context, request, {
     target,
+    suspendMs,
     credit: "manual" as const,
     settle: "manual" as const,
     maxMessageSize: BigInt(Math.min(context.maxMessageSize, sink.largest ?? Infinity)),
     offeredCapabilities: attach.desiredCapabilities?.filter((one) => one === DELAYED_DELIVERY),
   });
+  const transactions = transactionsOf(context, connection);
+  const before = context.producers.get(receiver);
+  if (before !== undefined) return before.goOn(transactions);
   // Somebody who listens may not want what comes from here.
   const origin = originOf(connection);
-  new Producer(receiver, sink, {
+  const producer = new Producer(receiver, sink, {
     inspect: (encoded) => {
       encoded.origin = origin;
       return rights.inspect(encoded, connection, relayed);
     },
     slab: context.slab,
     splits: context.splits,
-    transactions: transactionsOf(context, connection),
+    transactions,
   });
+  context.producers.set(receiver, producer);
   if (dynamic) receiver.closed.then(() => nodes.delete(address));
 }
 
@@ -150,12 +163,15 @@ function attachToQueue(context: AttachContext, request: SenderRequest, wanted: W
   const mode = wish.distributionMode ?? "move";
   if (mode !== "move" && mode !== "copy") throw unknownMode(mode);
   if (wish.capabilities?.includes("shared")) throw refusal(condition.notImplemented, "a queue has no subscriptions");
+  const suspendMs = request.dynamic || mode === "copy" ? 0 : suspensionOf(wish, context);
   const source: Source = {
     ...sourceTerms(request, wish, filters, address),
-    expiryPolicy: "link-detach",
+    ...expiryTerms(wish, suspendMs),
     distributionMode: mode,
   };
-  const sender = accept(context, request, { source });
+  const sender = accept(context, request, { source, suspendMs });
+  const before = context.consumers.get(sender);
+  if (before !== undefined) return before.goOn(transactionsOf(context, request.connection));
   const consumer = new Consumer(sender, node, {
     browses: mode === "copy",
     filter: filters.filter,
@@ -163,6 +179,7 @@ function attachToQueue(context: AttachContext, request: SenderRequest, wanted: W
     transactions: transactionsOf(context, request.connection),
     now: context.environment.now,
   });
+  context.consumers.set(sender, consumer);
   node.addConsumer(consumer);
   sender.closed.then(() => {
     node.removeConsumer(consumer);
@@ -311,6 +328,19 @@ function expiryOf({ expiryPolicy, timeout = 0 }: Source): Expiry {
   return { policy: "link-detach", timeoutMs };
 }
 
+// How long a link is kept that is lost: in this broker all that a peer may name as the time ends with its connection.
+function suspensionOf({ expiryPolicy, timeout = 0 }: Source | Target, { maxSuspendMs }: AttachContext): number {
+  return timeout === 0 && expiryPolicy === "never" ? maxSuspendMs : Math.min(timeout * 1_000, maxSuspendMs);
+}
+
+function expiryTerms(
+  { durable, expiryPolicy }: Source | Target,
+  suspendMs: number,
+): Pick<Source, "durable" | "expiryPolicy" | "timeout"> {
+  if (suspendMs === 0) return { expiryPolicy: "link-detach" };
+  return { durable, expiryPolicy, timeout: Math.ceil(suspendMs / 1_000) };
+}
+
 function sourceTerms(request: SenderRequest, wish: Source, filters: Filters, address: string): Source {
   return {
     kind: "source",
@@ -326,11 +356,13 @@ function sourceTerms(request: SenderRequest, wish: Source, filters: Filters, add
 function accept<Link, Terms>(
   { nodes, settleModes }: AttachContext,
   request: LinkRequest<"sender" | "receiver", Link, Terms>,
-  terms: Terms & { source?: Source; target?: Target },
+  terms: Terms & { source?: Source; target?: Target; suspendMs?: number },
 ): Link {
   const { rcvSettleMode = "first" } = request.attach;
+  // A link that is taken up again is asked for in order to settle in two steps.
+  const agreed = settleModes.includes(rcvSettleMode) || (terms.suspendMs ?? 0) > 0;
   try {
-    return request.accept({ ...terms, rcvSettleMode: settleModes.includes(rcvSettleMode) ? rcvSettleMode : "first" });
+    return request.accept({ ...terms, rcvSettleMode: agreed ? rcvSettleMode : "first" });
   } catch (error) {
     // The peer has gone in the meantime.
     if (request.dynamic) nodes.delete((terms.source ?? terms.target)!.address!);

@@ -106,6 +106,12 @@ export interface BrokerOptions extends Omit<AcceptorOptions, "onSender" | "onRec
   maxQueues?: number;
   /** Milliseconds for which a queue or topic that was made for whoever used it is kept unused. Default: 300,000. */
   idleQueueMs?: number;
+  /**
+   * Longest time for which a link at a queue or topic is kept that was lost, in milliseconds, where its peer asks for that by
+   * the expiry of its terminus; 0 keeps none. What is not settled on it stays with it, and the peer takes it up when it attaches
+   * the link again. At most 1,000 links are kept at a time. Default: 600,000.
+   */
+  maxSuspendMs?: number;
   /** Most transactions that a connection has open at a time. Default: 100. */
   maxTransactions?: number;
   /** Milliseconds after which a transaction is rolled back. Default: 60,000. */
@@ -137,6 +143,7 @@ const BROKER_KINDS: OptionKinds<Omit<BrokerOptions, keyof AcceptorOptions>> = {
   maxMessageSize: "number",
   maxQueues: "number",
   idleQueueMs: "number",
+  maxSuspendMs: "number",
   maxTransactions: "number",
   transactionTimeoutMs: "number",
   maxMessages: "number",
@@ -148,6 +155,7 @@ const MAX_QUEUES = 10_000;
 const MAX_MESSAGES = 1_000_000;
 const MAX_BYTES = 256 * 1_024 * 1_024;
 const IDLE_QUEUE_MS = 300_000;
+const MAX_SUSPEND_MS = 600_000;
 const MAX_TRANSACTIONS = 100;
 const TRANSACTION_TIMEOUT_MS = 60_000;
 
@@ -257,6 +265,9 @@ export class Broker implements AsyncDisposable {
       subscriptions: new Map(),
       maxSubscriptions: maxQueues,
       transactions: new WeakMap(),
+      maxSuspendMs: options.maxSuspendMs ?? MAX_SUSPEND_MS,
+      consumers: new WeakMap(),
+      producers: new WeakMap(),
       transactionBounds: {
         max: options.maxTransactions ?? MAX_TRANSACTIONS,
         timeoutMs: options.transactionTimeoutMs ?? TRANSACTION_TIMEOUT_MS,

@@ -65,7 +65,7 @@ export class Consumer {
   readonly #lossCount: LossCount;
   readonly #now: () => number;
   /** The transactions of its connection. */
-  readonly transactions: Transactions;
+  transactions: Transactions;
   #behind: SortedMessages<QueuedMessage> | undefined;
   #countedLoss = false;
 
@@ -80,6 +80,12 @@ export class Consumer {
     this.#now = options.now;
     this.transactions = options.transactions;
     sender.oncredit = () => source.serve(this);
+  }
+
+  /** Its peer has attached the link again, maybe on another connection. */
+  goOn(transactions: Transactions): void {
+    this.transactions = transactions;
+    this.#source.serve(this);
   }
 
   /** Whether it takes a message now. */

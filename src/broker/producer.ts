@@ -54,13 +54,15 @@ export interface ProducerOptions {
   /** Memory for short messages. */
   readonly slab: Slab;
   /** The transactions of its connection. */
-  readonly transactions: Transactions;
+  transactions: Transactions;
   /** True if batches are taken apart. */
   readonly splits: boolean;
 }
 
 /** Messages that may be on their way on one link. */
 const WINDOW = 1_000;
+/** Deliveries of one link whose outcome its peer has not settled, where it has asked for two steps. */
+const MAX_UNSETTLED = 2_000;
 /** The same before the first has told how large they are. */
 const FIRST_WINDOW = 10;
 /** Short messages cost memory, too. */
@@ -97,6 +99,13 @@ export class Producer {
       sink.removeProducer(this);
       for (const waitlist of this.#waitlists) waitlist.forgetGone();
     });
+    receiver.onsettled = () => this.topUp();
+    this.topUp();
+  }
+
+  /** Its peer has attached the link again, maybe on another connection. */
+  goOn(transactions: Transactions): void {
+    this.#options.transactions = transactions;
     this.topUp();
   }
 
@@ -104,7 +113,12 @@ export class Producer {
   topUp(): void {
     if (!this.receiver.usable || !this.receiver.open) return;
     const { credit } = this.receiver;
-    const wanted = this.#sink.allow(this, Math.max(0, this.#window - this.waiting - this.#behind.length));
+    // Outcomes that the peer does not settle take memory, too.
+    const told = MAX_UNSETTLED - this.receiver.unsettled;
+    const wanted = this.#sink.allow(
+      this,
+      Math.max(0, Math.min(told, this.#window - this.waiting - this.#behind.length)),
+    );
     if (wanted === 0 ? credit > 0 : credit * 2 <= wanted) this.receiver.grant(wanted);
   }
 
@@ -177,7 +191,7 @@ export class Producer {
       if (transaction === undefined) reservation.commit();
       else transaction.add(reservation);
     }
-    if (delivery.remoteSettled || !this.receiver.usable) return;
+    if (delivery.remoteSettled || !delivery.usable) return;
     if (txnId === undefined) delivery.accept();
     else delivery.update({ kind: "transactionalState", txnId, outcome: { kind: "accepted" } });
   }
@@ -229,12 +243,12 @@ export class Arrival {
 
   /** True when its producer will send it again, for it cannot learn any more that it has arrived. */
   get gone(): boolean {
-    return !this.#delivery.remoteSettled && !this.producer.receiver.usable;
+    return !this.#delivery.remoteSettled && !this.#delivery.usable;
   }
 
   /** Tells the producer that it is taken. */
   accept(): void {
-    if (!this.#delivery.remoteSettled && this.producer.receiver.usable) this.#delivery.accept();
+    if (!this.#delivery.remoteSettled && this.#delivery.usable) this.#delivery.accept();
   }
 
   /** Tells the producer that it is not. */
@@ -244,7 +258,7 @@ export class Arrival {
 }
 
 function refuse(producer: Producer, delivery: Delivery, error: AmqpError): void {
-  if (!producer.receiver.usable) return;
+  if (!(delivery.remoteSettled ? producer.receiver.usable : delivery.usable)) return;
   if (delivery.remoteSettled || !producer.rejectable) producer.end(error);
   else delivery.reject(error);
 }

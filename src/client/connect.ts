@@ -396,6 +396,7 @@ function connectionTerms(options: Omit<ConnectOptions, keyof AttemptOptions>): C
     handshake: () => new ClientHandshake(),
     environment,
     containerId: options.containerId ?? randomName(environment),
+    isNamed: options.containerId !== undefined,
     saslMaxFrameSize: limits.saslFrameSize,
     maxOpenSize: limits.openFrameSize,
     maxBufferedBytes: limits.maxBufferedBytes,

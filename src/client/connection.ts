@@ -26,6 +26,7 @@ import { checkServe, closeFor, type ServeOptions } from "./handlers.ts";
 import { checkCredit, Receiver, type ReceiveTerms } from "./receiver.ts";
 import type { SendOutcome } from "./outcome.ts";
 import type { Requester, RequestOptions, Responding } from "./request.ts";
+import type { LinkResumed } from "./recovery.ts";
 import { Sender, type SendOptions, type SendTerms } from "./sender.ts";
 import { Session, type SharedSession } from "./session.ts";
 import {
@@ -323,6 +324,24 @@ export class Connection extends ConnectionBase {
     return link;
   }
 
+  /** @ignore Goes on with a link that the peer has attached again, maybe on another connection. */
+  takeOver(endpoint: SenderEndpoint | ReceiverEndpoint, link: Link): void {
+    this.attachment?.links.set(endpoint, link);
+    this.links.set(link, undefined);
+    link.carryOn(endpoint);
+    this.wake();
+  }
+
+  /** @ignore {@inheritDoc ConnectionBase.endLink} */
+  override endLink(link: Link, error?: Error): void {
+    const { onsuspended } = this.hooks;
+    if (!onsuspended || !link.open || link.endedForGood || !link.recovery || !onsuspended(this, link, error)) {
+      return super.endLink(link, error);
+    }
+    this.links.delete(link);
+    link.handleInterrupted(error ?? new AmqpError(condition.detachForced, "Link suspended by peer", { scope: "link" }));
+  }
+
   /** @ignore Attaches a link again that the peer had ended, or with a new attachment; one that cannot be ends. */
   attachAgain(link: Link): void {
     const { attachment } = this;
@@ -357,6 +376,19 @@ export class Connection extends ConnectionBase {
     }
     this.#waiting.messages++;
     this.#waiting.bytes += bytes;
+  }
+
+  /** @ignore For links that take up what was not settled. */
+  handleResumed(link: Link, what: LinkResumed): void {
+    this.tell({ kind: "linkResumed", link, ...what });
+  }
+
+  /** @ignore Detaches a link, and attaches it again. */
+  attachAfresh(link: Link): void {
+    const session = this.links.get(link);
+    if (this.attachment === undefined || session === undefined) return;
+    link.suspend();
+    this.attachLink(link, session, this.attachment);
   }
 
   /** @ignore Closes the links of one session, or all. */
@@ -460,7 +492,7 @@ export class Connection extends ConnectionBase {
       case "aborted":
         return receiver.handleAborted();
       case "sent":
-        this.#stats.sent++;
+        if (!event.delivery.resume) this.#stats.sent++;
         break;
       case "delivery":
         this.#stats.received++;

@@ -46,6 +46,8 @@ export interface ConnectionHooks {
   onlost?(connection: ConnectionBase, error: Error): boolean;
   /** Told that the peer has ended a link that it had accepted; true if the link is to live on until it is attached again. */
   onlinklost?(connection: ConnectionBase, link: Link, error: Error): boolean;
+  /** Told that a link of the peer's is lost, but not closed; true if it is kept for the peer to attach it again. */
+  onsuspended?(connection: ConnectionBase, link: Link, error: Error | undefined): boolean;
   /** Told that it has ended, in whatever way. */
   onclosed?(connection: ConnectionBase): void;
 }
@@ -58,6 +60,8 @@ export interface ConnectionTerms extends EngineOptions {
   environment?: Environment;
   /** Messages, and their bytes, that may wait for the connection to come back. */
   maxPending?: { readonly messages: number; readonly bytes: number };
+  /** Whether `containerId` is a name of the program's own. */
+  isNamed?: boolean;
   /** Told what no call fails for; an acceptor has one for all its connections. */
   logging?: LogHolder;
 }
@@ -123,6 +127,11 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     this.limits = options.limits;
     this.environment = options.environment ?? systemEnvironment;
     this.logging = options.logging ?? { option: undefined };
+  }
+
+  /** @ignore Whether the name of this container is the program's own. */
+  get isNamed(): boolean {
+    return this.terms.isNamed ?? false;
   }
 
   /** The name of this container. */
@@ -300,7 +309,8 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
 
   /** @ignore Attaches a link. */
   protected attachLink(link: Link, session: SharedSession, attachment: Attachment): void {
-    const waits = this.claims?.beforeAttach(link, attachment);
+    const claimed = this.claims?.beforeAttach(link, attachment);
+    const waits = link.prepared?.then(() => claimed) ?? claimed;
     if (waits === undefined) return this.#attachNow(link, session, attachment);
     const stillWaits = (): boolean => this.attachment === attachment && this.links.has(link) && !link.carried;
     waits.then(

@@ -12,6 +12,7 @@ import type { DeliveryState, ErrorFields, Modified } from "../codec/types.ts";
 import type { IncomingDelivery } from "../engine/deliveries.ts";
 import { toErrorFields } from "../engine/fault.ts";
 import type { Link } from "./link.ts";
+import type { ReceiverRecovery } from "./recovery.ts";
 
 /** The receiver of a delivery: what its user finds there, and what the delivery asks of it. */
 export interface DeliveryReceiver extends Link {
@@ -19,6 +20,8 @@ export interface DeliveryReceiver extends Link {
   readonly usable: boolean;
   /** @ignore The node for errors. */
   readonly where: string;
+  /** @ignore What takes up deliveries that were not settled, if anything does. */
+  readonly recovery: ReceiverRecovery | undefined;
   /** @ignore Whether a delivery can still be settled. */
   holds(incoming: IncomingDelivery): boolean;
   /** @ignore Whether a delivery is to be told when it is lost. */
@@ -226,11 +229,20 @@ export class Delivery {
     if (!this.usable) throw this.#lostError();
     if (state.kind === "received") this.#incoming.update(state, false);
     else {
+      const keeps = this.receiver.recovery?.keep(this.#incoming, state, () => this.#tell(state));
       // Which fails for a state that cannot be encoded; another may then be told instead.
-      this.#incoming.update(state);
+      if (!keeps) this.#incoming.update(state);
       this.#outcome = state;
       this.#unwatch();
+      if (keeps) return;
     }
+    this.receiver.handleTold(this.#incoming);
+  }
+
+  // What was kept first; by now there may be nobody any more who would hear of it.
+  #tell(state: DeliveryState): void {
+    if (!this.receiver.holds(this.#incoming)) return;
+    this.#incoming.update(state);
     this.receiver.handleTold(this.#incoming);
   }
 }

@@ -7,6 +7,7 @@
 import { abortable, Deferred } from "../base/wait.ts";
 import type { Open } from "../codec/types.ts";
 import type { Link } from "./link.ts";
+import type { LinkResumed } from "./recovery.ts";
 
 /** Where a connection stands. */
 export type ConnectionState = "connecting" | "open" | "interrupted" | "closing" | "closed";
@@ -30,6 +31,8 @@ export type ConnectionEvent =
     readonly lost: number;
     readonly redelivered: number;
   }
+  /** A link that takes up what was not settled was attached again, and what was not settled is on its way, or was in vain. */
+  | { readonly kind: "linkResumed"; readonly link: Link } & LinkResumed
   /** A link has ended with an error, while the connection goes on. */
   | { readonly kind: "linkLost"; readonly link: Link; readonly error: Error }
   /** It has ended; `error` is absent after an orderly close of this side. */

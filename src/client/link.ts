@@ -17,13 +17,14 @@ import type { SenderEndpoint } from "../engine/sender.ts";
 import type { SessionEndpoint } from "../engine/session.ts";
 import type * as Complaints from "./complaints.ts";
 import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, Lifetime } from "./lifetime.ts";
+import type { LinkRecovery, RecoveringConnection, RecoveringLink } from "./recovery.ts";
 import type { StreamSender } from "./stream.ts";
 import { ignore, within } from "../base/wait.ts";
 
 export type { CloseOptions };
 
 /** The connection of a link: what its user finds there, and what the link asks of it. */
-export interface LinkConnection extends Lifetime {
+export interface LinkConnection extends Lifetime, RecoveringConnection {
   /** The name of this container. */
   readonly containerId: string;
   /** Who the peer authenticated as, on the accepting side; undefined for nobody in particular. */
@@ -67,9 +68,9 @@ export interface Interruption {
 }
 
 /** One end of a link, sending or receiving. */
-export abstract class Link extends Lifetime {
-  /** The connection it belongs to. */
-  readonly connection: LinkConnection;
+export abstract class Link extends Lifetime implements RecoveringLink {
+  /** The connection it belongs to; one that the peer attaches again may come on another. */
+  connection: LinkConnection;
 
   // Absent for a link that the peer has attached: only the peer can attach it again.
   readonly #terms: AttachOptions | undefined;
@@ -79,6 +80,10 @@ export abstract class Link extends Lifetime {
   attachedAt: number | undefined;
   /** @ignore Whether the peer has accepted it once. */
   attachedBefore = false;
+  /** @ignore What takes up deliveries that were not settled, if anything does. */
+  recovery: LinkRecovery | undefined;
+  /** @ignore What it waits for before it is attached for the first time. */
+  prepared: Promise<unknown> | undefined;
 
   /** Built by the connection or session: from how it is to be attached, or around what the peer has attached. */
   constructor(connection: LinkConnection, from: AttachOptions | SenderEndpoint | ReceiverEndpoint) {
@@ -140,6 +145,8 @@ export abstract class Link extends Lifetime {
   protected abstract readonly role: Role;
   /** @ignore Attaches it on `session`. */
   protected abstract attachAs(terms: AttachOptions, session: SessionEndpoint): SenderEndpoint | ReceiverEndpoint;
+  /** @ignore Has `endpoint` carry it, which the peer has attached again. */
+  protected abstract carryAgain(endpoint: SenderEndpoint | ReceiverEndpoint): void;
   /** Waits until nothing is in flight any more. */
   protected abstract idle(): Promise<void>;
   /** Called once, when the link has ended. */
@@ -197,7 +204,32 @@ export abstract class Link extends Lifetime {
     const terms = this.#terms!;
     // The peer may still have it attached elsewhere.
     const flowAfterAttach = terms.flowAfterAttach || this.attachedBefore;
-    return this.#endpoint = this.attachAs({ ...terms, flowAfterAttach }, session);
+    const full = { ...terms, flowAfterAttach };
+    return this.#endpoint = this.attachAs(this.recovery?.terms(full) ?? full, session);
+  }
+
+  /** Has the link wait for `ready` before it is attached for the first time. */
+  protected prepare(ready: Promise<unknown> | undefined): void {
+    this.prepared = ready?.finally(() => this.prepared = undefined);
+    this.prepared?.catch(ignore);
+  }
+
+  /** @ignore Detaches it, in order to attach it again. */
+  suspend(): void {
+    this.#endpoint?.detach({ closed: false });
+    this.handleInterrupted(this.endingOf(undefined)!);
+  }
+
+  /** @ignore What it is attached with; undefined for a link that the peer has attached. */
+  get terms(): AttachOptions | undefined {
+    return this.#terms;
+  }
+
+  /** @ignore The peer has attached it again. */
+  carryOn(endpoint: SenderEndpoint | ReceiverEndpoint): void {
+    this.#endpoint = endpoint;
+    this.carryAgain(endpoint);
+    this.begin();
   }
 
   /** @ignore The node is at another address of the same peer. */

@@ -15,6 +15,8 @@ import type { OutgoingDelivery } from "../engine/outgoing.ts";
 export interface SendOutcome extends Accepted {
   /** True if the message was sent again because the connection was lost; the receiver may have it twice. */
   readonly resent?: true;
+  /** True if the connection was lost before there was an outcome, and the message was taken up where it was; it came once. */
+  readonly resumed?: true;
 }
 
 /** Learns what becomes of one message. */
@@ -83,10 +85,11 @@ export class PromisedOutcome implements SendListener {
     });
   }
 
-  onoutcome(state: DeliveryState | undefined, { resent }: OutgoingDelivery): void {
+  onoutcome(state: DeliveryState | undefined, { resent, resumed }: OutgoingDelivery): void {
     const outcome = outcomeOf(state, this.#sender.remote?.source?.defaultOutcome);
-    if (outcome?.kind === "accepted") this.#resolve(resent ? { ...outcome, resent } : outcome);
-    else this.#reject(failure(outcome, this.#sender.where));
+    if (outcome?.kind === "accepted") {
+      this.#resolve(resent ? { ...outcome, resent } : resumed ? { ...outcome, resumed } : outcome);
+    } else this.#reject(failure(outcome, this.#sender.where));
   }
 
   onsent(): void {

@@ -18,6 +18,7 @@ import { filterDifference } from "./filter_check.ts";
 import { checkServe, closeFor, Handlers, hasAsyncStorage, outsideHandlers, type ServeOptions } from "./handlers.ts";
 import { type CloseOptions, type Interruption, Link, type LinkConnection } from "./link.ts";
 import type { ReceiveBatchOptions } from "./receive_batch.ts";
+import type { ReceiverRecovery, Recovery } from "./recovery.ts";
 import type { ServeSource } from "./serve.ts";
 import { abortable, Deferred, ignore, type WaitOptions } from "../base/wait.ts";
 
@@ -49,6 +50,12 @@ export interface ReceiveTerms {
    * are taken. Default: `"error"`.
    */
   filterMismatch?: "error" | "ignore" | undefined;
+  /**
+   * What becomes of messages that are not settled when the connection is lost: `"resend"` has the peer hand them out again;
+   * `"resume"` takes them up where the peer can do so, so that they can still be settled, and do not come twice, see
+   * {@linkcode resume}, whose result has more options. Default: `"resend"`.
+   */
+  recovery?: "resend" | "resume" | Recovery | undefined;
 }
 
 /** How {@linkcode Receiver.values} goes through messages. */
@@ -99,6 +106,8 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   #patience: unknown;
   #settling: unknown;
   #interrupted = false;
+  /** @ignore {@inheritDoc Link.recovery} */
+  declare recovery: ReceiverRecovery | undefined;
   #ended: Error | undefined;
 
   /** Built by the connection or session. */
@@ -110,11 +119,17 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     this.#automatic = (terms.settle ?? "auto") === "auto";
     this.#filterMismatch = terms.filterMismatch ?? "error";
     this.#owed = this.#credit;
+    const { recovery } = terms;
+    if (recovery === "resume") this.#recover(import("./resume_links.ts").then((links) => links.forReceiver(this)));
+    else if (typeof recovery === "object") this.#recover(recovery.forReceiver(this));
     if ("role" in from) this.#carry(from);
   }
 
   /** @ignore For a broker: takes each delivery in a call, so that none is buffered or waited for. */
   ondelivery: ((delivery: Delivery) => void) | undefined;
+
+  /** @ignore Told when the sender has settled what was told of a delivery. */
+  onsettled: (() => void) | undefined;
 
   /** @ignore Told when it is attached again, after an interruption. */
   onreattached: (() => void) | undefined;
@@ -415,6 +430,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   protected override attachAs(terms: AttachOptions, session: SessionEndpoint): ReceiverEndpoint {
     const again = this.#endpoint !== undefined;
     const endpoint = session.attach(ReceiverEndpoint, terms);
+    this.recovery?.attaching(endpoint);
     // The flow of one that is attached again waits for the peer's attach: the peer may hold the former link still, and would
     // end the session over a flow for a handle that it does not know yet.
     if (again) this.#endpoint = endpoint;
@@ -424,24 +440,55 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
 
   /** {@inheritDoc Link.onattached} */
   protected override onattached(): void {
+    for (const lost of this.recovery?.attached(this.remote!) ?? []) this.#lose(lost);
+    // What is taken up uses credit of the program's, too.
+    if (this.recovery !== undefined && this.#credit === 0) this.#owed += this.#unsettled;
     // After a drain whoever waits next asks for it.
     if (this.#owed > 0 && !(this.#paused && this.#waiting.length === 0)) this.grant(this.#owed);
     this.#owed = 0;
     if (this.#interrupted) this.onreattached?.();
   }
 
+  /** @ignore {@inheritDoc Link.carryAgain} */
+  protected override carryAgain(endpoint: ReceiverEndpoint): void {
+    this.#endpoint = endpoint;
+    this.onreattached?.();
+  }
+
   /** {@inheritDoc Link.oninterrupted} */
   protected override oninterrupted(error: Error): Interruption {
     this.#owed = this.#credit > 0 ? this.#credit : this.#owed || this.credit;
     this.#interrupted = true;
+    this.#drained?.resolve();
+    this.#drained = undefined;
+    // They can be settled still, and their transfers on the next link use up credit.
+    if (this.#endpoint !== undefined && this.recovery?.interrupted(this.#endpoint)) return {};
     const arrived = this.#unsettled;
     // What has come counts no more: the sender hands it out again, but for what it has sent settled.
     this.#unsettled = this.#told = 0;
     for (const delivery of this.#buffer.clear()) if (delivery.remoteSettled) this.#buffer.push(delivery);
     this.#abortWatched(error);
-    this.#drained?.resolve();
-    this.#drained = undefined;
     return { redelivered: arrived - this.#buffer.length };
+  }
+
+  #recover(recovery: ReceiverRecovery | Promise<ReceiverRecovery>): void {
+    const use = (made: ReceiverRecovery): Promise<unknown> | undefined => (this.recovery = made).prepared;
+    this.prepare(recovery instanceof Promise ? recovery.then(use) : use(recovery));
+  }
+
+  // The peer has kept nothing of a delivery, and hands its message out again.
+  #lose(incoming: IncomingDelivery): void {
+    const delivery = incoming.context;
+    if (!(delivery instanceof Delivery)) return;
+    incoming.context = undefined;
+    this.#unsettled--;
+    if (delivery.outcome !== undefined) this.#told--;
+    this.#buffer.remove(delivery);
+    delivery.handleLost(
+      new AmqpError(condition.illegalState, `Cannot settle delivery: ${this.where} is another link now`, {
+        scope: "delivery",
+      }),
+    );
   }
 
   #carry(endpoint: ReceiverEndpoint): void {
@@ -533,6 +580,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   /** @ignore Told by the connection: the sender spoke of a delivery. */
   handleDisposition(incoming: IncomingDelivery, _state: DeliveryState | undefined, settled: boolean): void {
     if (!settled) return;
+    this.recovery?.settled(incoming);
     // In two steps the delivery is done when the sender has settled what we told.
     if (incoming.state !== undefined) {
       if (this.#done(incoming)) {
@@ -552,6 +600,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
 
   /** @ignore Asked by a delivery: whether it can still be settled. */
   holds(incoming: IncomingDelivery): boolean {
+    if (this.#ended === undefined && this.recovery?.holds(incoming)) return true;
     return this.usable && incoming.link === this.#endpoint;
   }
 
@@ -683,6 +732,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     Promise.resolve().then(() => {
       this.#toppingUp = false;
       this.#topUp();
+      this.onsettled?.();
     });
   }
 

@@ -21,6 +21,7 @@ import { SenderEndpoint } from "../engine/sender.ts";
 import type { SessionEndpoint } from "../engine/session.ts";
 import { type Interruption, Link, type LinkConnection } from "./link.ts";
 import { outcomeOf, PromisedOutcome, SendAbortedError, type SendListener, type SendOutcome } from "./outcome.ts";
+import type { Recovery, SenderRecovery } from "./recovery.ts";
 import type { Flight, FlightSink } from "./send_all.ts";
 import type { StreamedMessage } from "./stream.ts";
 
@@ -39,10 +40,11 @@ export interface SendTerms {
   maxInFlight?: number;
   /**
    * What becomes of messages whose outcome is not known when the connection is lost: `"resend"` sends them again, in order
-   * and before all others, so that they arrive at least once; `"fail"` ends them as lost. Settled and aborted ones, and those
-   * of a transaction, are never sent again. Default: `"resend"`.
+   * and before all others, so that they arrive at least once; `"resume"` takes each up where it was, so that it arrives once
+   * where the peer can do so, see {@linkcode resume}, whose result has more options; `"fail"` ends them as lost. Settled and
+   * aborted ones, and those of a transaction, are never sent again. Default: `"resend"`.
    */
-  recovery?: "resend" | "fail";
+  recovery?: "resend" | "fail" | "resume" | Recovery;
 }
 
 /** How a message is sent. */
@@ -76,12 +78,18 @@ export class Sender extends Link {
   readonly maxInFlight: number | undefined;
 
   readonly #resends: boolean;
+  /** @ignore {@inheritDoc Link.recovery} */
+  declare recovery: SenderRecovery | undefined;
 
   /** Built by the connection or session. */
   constructor(connection: LinkConnection, from: AttachOptions | SenderEndpoint, terms: SendTerms = {}) {
     super(connection, from);
     this.maxInFlight = terms.maxInFlight;
-    this.#resends = terms.recovery !== "fail";
+    const { recovery } = terms;
+    this.#resends = recovery !== "fail";
+    if (recovery === "resume") {
+      this.#recover(import("./resume_links.ts").then((links) => links.forSender(this, this.#outgoing)));
+    } else if (typeof recovery === "object") this.#recover(recovery.forSender(this, this.#outgoing));
     if ("role" in from) this.#carry(from);
   }
 
@@ -182,6 +190,7 @@ export class Sender extends Link {
     }
     const delivery = this.#outgoing.push(payload, options);
     delivery.context = listener;
+    this.recovery?.pushed(delivery);
     this.#pending++;
     this.connection.wake();
     return delivery;
@@ -274,15 +283,20 @@ export class Sender extends Link {
     return this.#carry(session.attach(SenderEndpoint, terms));
   }
 
+  /** @ignore {@inheritDoc Link.carryAgain} */
+  protected override carryAgain(endpoint: SenderEndpoint): void {
+    this.#carry(endpoint);
+  }
+
   /** {@inheritDoc Link.oninterrupted} */
   protected override oninterrupted(error: Error): Interruption {
     const begun = this.#outgoing.size - this.#outgoing.queued;
-    const over = this.#outgoing.rewind(this.#resends);
+    const over = this.#outgoing.rewind(this.#resends, this.recovery !== undefined);
     const lost = over.map((delivery) => ({ delivery, listener: this.#done(delivery) }))
       .filter(({ listener }) => listener !== undefined);
     for (const { delivery, listener } of lost) listener!.onlost(error, true, delivery);
     this.#notify();
-    return { resent: begun - over.length, lost: lost.length };
+    return { resent: this.recovery === undefined ? begun - over.length : 0, lost: lost.length };
   }
 
   /** {@inheritDoc Link.idle} */
@@ -331,21 +345,53 @@ export class Sender extends Link {
   }
 
   /** @ignore Told by the connection. */
-  handleDisposition(delivery: OutgoingDelivery, state: DeliveryState | undefined, settled: boolean): void {
+  handleDisposition(
+    delivery: OutgoingDelivery,
+    state: DeliveryState | undefined,
+    settled: boolean,
+    kept?: false,
+  ): void {
     const listener = delivery.context as SendListener | undefined;
     if (state?.kind === "transactionalState" && listener?.onprovisional !== undefined) {
       if (settled) this.#settled(delivery);
       return listener.onprovisional(state, settled, delivery);
     }
     const outcome = outcomeOf(state, undefined);
+    if (!settled && outcome === undefined) return;
+    if (kept === undefined && this.recovery?.outcome(delivery, state, settled)) return;
     if (!settled) {
-      if (outcome === undefined) return;
       // The receiver that tells an outcome without settling waits for us to settle [transport 2.6.12]. The kind will do:
       // the rest need not fit into a frame of ours, and some take an error that comes back for one of their own.
-      delivery.settle({ kind: outcome.kind } as SenderState);
+      delivery.settle({ kind: outcome!.kind } as SenderState);
       this.connection.wake();
     }
+    this.recovery?.concluded(delivery);
     this.#settled(delivery)?.onoutcome(outcome, delivery);
+  }
+
+  /** @ignore {@inheritDoc RecoveringSender.lose} */
+  lose(delivery: OutgoingDelivery, error: unknown, left: boolean): void {
+    if (!left) this.#outgoing.remove(delivery);
+    this.#settled(delivery)?.onlost(error, left);
+  }
+
+  /** @ignore {@inheritDoc RecoveringSender.restore} */
+  restore(payload: Uint8Array, tag: Uint8Array, messageFormat: number, listener: SendListener): OutgoingDelivery {
+    const options = { tag, messageFormat, resume: true, ready: false };
+    const delivery = this.#outgoing.push(payload, options, true);
+    delivery.context = listener;
+    this.#pending++;
+    return delivery;
+  }
+
+  /** {@inheritDoc Link.onattached} */
+  protected override onattached(): void {
+    this.recovery?.attached(this.remote!);
+  }
+
+  #recover(recovery: SenderRecovery | Promise<SenderRecovery>): void {
+    const use = (made: SenderRecovery): Promise<unknown> | undefined => (this.recovery = made).prepared;
+    this.prepare(recovery instanceof Promise ? recovery.then(use) : use(recovery));
   }
 
   // One timer for all that wait: a link that takes some now and then makes progress.
@@ -429,6 +475,6 @@ export class Sender extends Link {
   }
 }
 
-function hasLeft({ id, resent }: OutgoingDelivery): boolean {
-  return id !== undefined || resent;
+function hasLeft({ id, resent, resume }: OutgoingDelivery): boolean {
+  return id !== undefined || resent || resume === true;
 }

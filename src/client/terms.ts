@@ -131,7 +131,7 @@ function isCoordinator(target: LinkTerms["target"]): target is Coordinator {
 }
 
 function senderKinds(): OptionKinds<SenderOptions> {
-  return { ...LINK_KINDS, maxInFlight: "number", recovery: '"resend" or "fail"' };
+  return { ...LINK_KINDS, maxInFlight: "number", recovery: '"resend", "resume", "fail" or object' };
 }
 
 function receiverKinds(): OptionKinds<ReceiverOptions> {
@@ -142,6 +142,7 @@ function receiverKinds(): OptionKinds<ReceiverOptions> {
     maxMessageSize: "number or bigint",
     filter: "object",
     filterMismatch: '"error" or "ignore"',
+    recovery: '"resend", "resume" or object',
   };
 }
 

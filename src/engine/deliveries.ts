@@ -50,10 +50,10 @@ export interface ArrivedDelivery {
 
 /** A delivery that we received in full. */
 export class IncomingDelivery {
-  /** The link it came on. */
-  readonly link: ReceivingLink;
+  /** What it came on, or is taken up on. */
+  link: ReceivingLink;
   /** Number on its session. */
-  readonly id: number;
+  id: number;
   /** The tag as a map key. */
   readonly key: TagKey;
   /** 0 for an AMQP message. */
@@ -68,6 +68,8 @@ export class IncomingDelivery {
   remoteState: DeliveryState | undefined;
   /** True once this side has settled it. */
   settled = false;
+  /** True while nothing carries it: what is told of it meanwhile is told when a link takes it up. */
+  suspended = false;
   /** The state that we told last, if any. */
   state: DeliveryState | undefined;
   /** What the user of the link keeps of it. */
@@ -102,7 +104,7 @@ export class IncomingDelivery {
    */
   update(
     state: DeliveryState,
-    settled: boolean = this.link.rcvSettleMode === "first" && state.kind !== "received",
+    settled: boolean = !this.suspended && this.link.rcvSettleMode === "first" && state.kind !== "received",
   ): void {
     if (this.settled) {
       throw new AmqpError(condition.illegalState, "Cannot update delivery: it is settled", { scope: "delivery" });
@@ -111,6 +113,16 @@ export class IncomingDelivery {
     this.state = this.remoteSettled ? state : this.link.session.settlement.fit(state);
     this.settled = settled || this.remoteSettled;
     if (!this.remoteSettled) this.link.update(this, again);
+  }
+
+  /** Goes on under another number; for the link that takes it up. */
+  takeUp(id: number): void {
+    this.id = id;
+    this.suspended = false;
+    if (this.state === undefined) return;
+    // What was told on the lost link, or to nobody, is told here.
+    this.settled = this.link.rcvSettleMode === "first" && this.state.kind !== "received";
+    this.link.update(this, false);
   }
 
   /** Notes that the sender settled it; for sessions. */

@@ -77,8 +77,10 @@ export class OutgoingDelivery {
   resume: boolean | undefined;
   /** False while it must not go out yet. */
   ready: boolean;
-  /** True if an earlier attachment has sent it. */
+  /** True if it is sent as a new one although an earlier attachment has sent it. */
   resent = false;
+  /** True if it was taken up where an earlier attachment had left it. */
+  resumed = false;
   /** Number on its session; undefined until the first frame is written. */
   id: number | undefined;
   /** How much of `payload` has been written. */
@@ -212,23 +214,29 @@ export class OutgoingLink {
   }
 
   /**
-   * Queues a delivery, to be written when the receiver gives credit.
+   * Queues a delivery, to be written when the receiver gives credit; `inFront` before all others, none of which has been.
    *
    * @throws {RangeError} If the tag is empty or longer than 32 bytes, or the message format is no uint.
    * @throws {AmqpError} With `amqp:illegal-state` if the tag is in use.
    */
-  push(payload: Uint8Array | PayloadSource, options: DeliveryOptions = {}): OutgoingDelivery {
+  push(payload: Uint8Array | PayloadSource, options: DeliveryOptions = {}, inFront = false): OutgoingDelivery {
     const { tag, messageFormat } = options;
     if (messageFormat !== undefined && messageFormat !== messageFormat >>> 0) {
       throw new RangeError(`Cannot send: messageFormat ${messageFormat} is no uint`);
     }
     if (tag !== undefined) this.#takeTag(tag, options.settled ?? false);
     const delivery = new OutgoingDelivery(this, payload, options);
-    delivery.previous = this.#last;
-    if (this.#last === undefined) this.#first = delivery;
-    else this.#last.next = delivery;
-    this.#last = delivery;
-    this.#cursor ??= delivery;
+    if (inFront && this.#first !== undefined) {
+      this.#first.previous = delivery;
+      delivery.next = this.#first;
+      this.#first = this.#cursor = delivery;
+    } else {
+      delivery.previous = this.#last;
+      if (this.#last === undefined) this.#first = delivery;
+      else this.#last.next = delivery;
+      this.#last = delivery;
+      this.#cursor ??= delivery;
+    }
     this.size++;
     this.queued++;
     // Nothing is written before what is in front of it.
@@ -251,6 +259,12 @@ export class OutgoingLink {
     } while (this.#tags?.has(number | 0));
     if (!delivery.sentSettled) this.#tags?.add(number | 0);
     return delivery.ownTag = number;
+  }
+
+  /** Gives a delivery a tag that no other has. */
+  name(delivery: OutgoingDelivery, tag: Uint8Array): void {
+    this.#tags?.add(tagKey(tag));
+    delivery.ownTag = tag;
   }
 
   /** Notes that the first frame of a delivery was written; for senders. */
@@ -309,15 +323,16 @@ export class OutgoingLink {
 
   /**
    * Starts afresh after the end of an attachment: what was sent and is not settled is sent again if so asked, in order and
-   * before all else.
+   * before all else. `held` keeps it until somebody has decided what becomes of each: `resume` tells it from the rest then,
+   * and `ready` lets it go.
    *
    * @returns Those that must not go out twice, which are taken off: settled ones, those that nobody waits for any more,
    * those that came from a source, and those of a transaction, which has ended with the attachment.
    */
-  rewind(again: boolean): OutgoingDelivery[] {
+  rewind(again: boolean, held = false): OutgoingDelivery[] {
     const over: OutgoingDelivery[] = [];
     for (const delivery of this) {
-      if (delivery.id === undefined) break;
+      if (delivery.id === undefined && !delivery.resume) break;
       this.settlement?.forget(delivery);
       const { settled, context, source, state } = delivery;
       if (!again || settled || context === undefined || source !== undefined || state?.kind === "transactionalState") {
@@ -325,11 +340,14 @@ export class OutgoingLink {
         this.remove(delivery);
         continue;
       }
+      if (delivery.id !== undefined) this.queued++;
+      if (state?.kind === "received") delivery.state = undefined;
       delivery.id = delivery.remoteState = undefined;
       delivery.offset = 0;
       delivery.sent = false;
-      delivery.resent = true;
-      this.queued++;
+      delivery.resent ||= !held;
+      delivery.resume = held || undefined;
+      delivery.ready = !held;
     }
     this.attachment = undefined;
     this.#cursor = this.#first;

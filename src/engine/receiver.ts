@@ -86,6 +86,8 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
   #echo = false;
   #properties: Fields | undefined;
   #resumable: Set<TagKey> | undefined;
+  // Of the link before: deliveries that the sender may take up.
+  #suspended: Map<TagKey, IncomingDelivery> | undefined;
 
   /** True while a delivery has arrived in part and is not told. */
   get receiving(): boolean {
@@ -112,6 +114,26 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     if (echo) this.#echo = true;
     if (options.properties !== undefined) this.#properties = options.properties;
     this.session.output.queueFlow(this);
+  }
+
+  /**
+   * Holds deliveries of the link before, those that our own attach lists as unsettled, so that the sender may take them up;
+   * what it does not list itself, it has settled.
+   */
+  suspend(deliveries: Iterable<IncomingDelivery>): void {
+    this.#suspended = new Map();
+    for (const delivery of deliveries) {
+      delivery.link = this;
+      delivery.suspended = true;
+      this.#suspended.set(delivery.key, delivery);
+    }
+    if (this.remote !== undefined) this.#compare(this.remote);
+  }
+
+  /** Deliveries that are not settled on both sides, those included that were not taken up yet. */
+  *held(): Generator<IncomingDelivery, void, void> {
+    if (this.#suspended !== undefined) yield* this.#suspended.values();
+    yield* this.unsettled.values();
   }
 
   /** Tells the sender the state of a delivery; for deliveries. */
@@ -141,16 +163,20 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     const arriving = begun ?? this.#begin(transfer);
     // What we do not hold cannot be resumed [transport 2.6.13].
     const ignored = arriving.resume && !this.#isResumable(arriving.key);
+    const held = arriving.resume ? this.#suspended?.get(arriving.key) : undefined;
     if (!transfer.aborted) {
       this.#check(arriving, transfer, payload.length);
-      if (!ignored && !arriving.take(payload, transfer.more ?? false)) {
+      if (!ignored && held === undefined && !arriving.take(payload, transfer.more ?? false)) {
         throw this.fault(condition.resourceLimitExceeded, "Cannot take transfer: too much has arrived in part");
       }
     }
     this.#arriving = transfer.more && !transfer.aborted ? arriving : undefined;
     if (this.#arriving !== undefined) return;
     arriving.end(transfer.aborted ?? false);
-    if (transfer.aborted || ignored) this.session.emit({ kind: "aborted", link: this });
+    if (held !== undefined) {
+      this.#takeUp(held, arriving, transfer.aborted ?? false);
+      this.session.emit({ kind: "aborted", link: this });
+    } else if (transfer.aborted || ignored) this.session.emit({ kind: "aborted", link: this });
     else if (!arriving.told) this.arrived(new IncomingDelivery(this, arriving));
     this.#checkDrained();
   }
@@ -208,6 +234,7 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
   /** {@inheritDoc LinkEndpoint.onRemoteAttach} */
   protected override onRemoteAttach(attach: Attach): void {
     this.deliveryCount = attach.initialDeliveryCount;
+    if (this.#suspended !== undefined) this.#compare(attach);
   }
 
   /** {@inheritDoc LinkEndpoint.forgetUnsettled} */
@@ -225,8 +252,38 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
 
   // Whether our attach names a delivery as not settled, so that it can be resumed [transport 2.6.13].
   #isResumable(key: TagKey): boolean {
+    if (this.#suspended !== undefined) return this.#suspended.has(key);
     this.#resumable ??= new Set(Array.from(this.local?.unsettled?.keys() ?? [], tagKey));
     return this.#resumable.has(key);
+  }
+
+  // What the sender does not list, it has settled, unless its list is incomplete; one that lists nothing at all has kept
+  // nothing, and its tags begin afresh [transport 2.6.13].
+  #compare({ unsettled, incompleteUnsettled }: Attach): void {
+    if (unsettled === undefined) return this.#suspended!.clear();
+    if (incompleteUnsettled) return;
+    const listed = new Set(Array.from(unsettled.keys(), tagKey));
+    for (const delivery of this.#suspended!.values()) {
+      if (!listed.has(delivery.key)) this.#settledBefore(delivery, undefined);
+    }
+  }
+
+  // The sender goes on with a delivery of the link before, of which everything has arrived already.
+  #takeUp(held: IncomingDelivery, { id, settled, state }: IncomingTransfers, aborted: boolean): void {
+    if (settled || aborted) return this.#settledBefore(held, state);
+    this.#suspended!.delete(held.key);
+    if (state !== undefined) held.remoteState = state;
+    held.id = id;
+    this.unsettled.set(held.key, held);
+    this.session.settlement.arrived(held);
+    held.takeUp(id);
+  }
+
+  #settledBefore(held: IncomingDelivery, state: DeliveryState | undefined): void {
+    this.#suspended!.delete(held.key);
+    if (state !== undefined) held.remoteState = state;
+    held.settledByPeer();
+    this.session.emit({ kind: "disposition", link: this, delivery: held, state, settled: true });
   }
 
   #begin(transfer: Transfer): IncomingTransfers {
@@ -256,7 +313,7 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     this.#count(1);
     const arriving = this.streams?.begin(deliveryId, deliveryTag, transfer) ??
       new IncomingTransfers(this.session.unfinished, deliveryId, deliveryTag, transfer);
-    if (this.unsettled.has(arriving.key)) {
+    if (this.unsettled.has(arriving.key) || !arriving.resume && this.#suspended?.has(arriving.key)) {
       throw this.fault(condition.notAllowed, "Cannot take transfer: delivery-tag is that of an unsettled delivery");
     }
     return arriving;

@@ -6,7 +6,7 @@
  */
 
 import { encodeComposite } from "../codec/composite.ts";
-import type { DeliveryState, Received } from "../codec/types.ts";
+import type { DeliveryState, Outcome, Received } from "../codec/types.ts";
 import { sectionEnds } from "../codec/value_end.ts";
 import { Writer } from "../codec/writer.ts";
 
@@ -67,7 +67,7 @@ export function decideAsReceiver(remote: ListedState, incomplete: boolean): Rece
 }
 
 /** Whether a state is final. */
-export function isOutcome(state: ListedState): state is DeliveryState {
+export function isOutcome(state: ListedState): state is Outcome {
   return state !== null && state !== undefined && state.kind !== "received" && state.kind !== "transactionalState" &&
     state.kind !== "declared";
 }

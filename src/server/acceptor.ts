@@ -26,6 +26,9 @@ import { Connection } from "../client/connection.ts";
 import type { ConnectionHooks, ConnectionTerms } from "../client/connection_base.ts";
 import type { CloseOptions } from "../client/link.ts";
 import { checkCredit, type Receiver, type ReceiveTerms } from "../client/receiver.ts";
+import type { Recovery } from "../client/recovery.ts";
+import { ReceiverResumption } from "../client/resume_receiver.ts";
+import { SenderResumption } from "../client/resume_sender.ts";
 import { Containers } from "./containers.ts";
 import { ACCEPTOR_KINDS } from "./kinds.ts";
 import { SaslServer } from "../sasl/server.ts";
@@ -65,6 +68,12 @@ export interface LinkRequest<Role extends "sender" | "receiver", Link, Terms> {
 export interface AcceptTerms extends LinkOptions {
   /** The address of the node that was made for a dynamic terminus. */
   address?: string;
+  /**
+   * Milliseconds for which the link is kept, with what is not settled, when it is lost or suspended: a peer of the same
+   * container that attaches it again by then, and lists what it has not settled, takes it up where it was, on whatever
+   * connection. Default: 0, it ends.
+   */
+  suspendMs?: number;
 }
 
 /** A peer that wants to receive: this side sends. */
@@ -225,7 +234,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
       ...entry,
     }, cause);
   let engineOptions: ConnectionTerms | undefined;
-  const containers = new Containers();
+  const containers = new Containers(options.environment ?? systemEnvironment);
   let accepted = 0;
   let closing: Promise<void> | undefined;
 
@@ -249,6 +258,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
       if (sasl.error !== undefined) throw sasl.error;
     },
     onattach: (link, connection: Connection) => decide(connection, link, options, containers),
+    onsuspended: (_, link) => closing === undefined && containers.suspend(link),
     onclosed: (connection: Connection) => {
       authenticating.delete(connection);
       connections.delete(connection);
@@ -380,16 +390,20 @@ function senderRequest(
     attach,
     address: source?.address,
     dynamic: source?.dynamic ?? false,
-    accept: ({ address, ...terms } = {}) => {
-      acceptLink(link, {
-        ...terms,
-        // Who asks for two steps may wait for ever for the second [TRM-10].
-        rcvSettleMode: terms.rcvSettleMode ?? "first",
-        source: terms.source ?? (source && { ...source, address: address ?? source.address }),
+    accept: ({ address, suspendMs = 0, ...terms } = {}) => {
+      link.awaitsAnswer("accept");
+      const kept = containers.take(connection, link, suspendMs) as Sender | undefined;
+      const recovery = suspendMs > 0 ? resuming : undefined;
+      return attached(connection, link, containers, suspendMs, kept, () => {
+        acceptLink(link, {
+          ...terms,
+          ...kept?.recovery?.answer(link),
+          // Who asks for two steps may wait for ever for the second [TRM-10].
+          rcvSettleMode: terms.rcvSettleMode ?? "first",
+          source: terms.source ?? (source && { ...source, address: address ?? source.address }),
+        });
+        return kept ?? connection.adopt(link, { ...terms, recovery });
       });
-      const adopted = connection.adopt(link, terms);
-      containers.remember(connection, link, adopted.closed);
-      return adopted;
     },
     refuse: (error) => refuse(connection, link, error),
   };
@@ -408,19 +422,49 @@ function receiverRequest(
     attach,
     address: target?.address,
     dynamic: target?.dynamic ?? false,
-    accept: ({ address, ...terms } = {}) => {
+    accept: ({ address, suspendMs = 0, ...terms } = {}) => {
       checkCredit(terms.credit);
-      acceptLink(link, {
-        ...terms,
-        rcvSettleMode: terms.rcvSettleMode ?? "first",
-        target: terms.target ?? (target && { ...target, address: address ?? target.address }),
+      link.awaitsAnswer("accept");
+      const kept = containers.take(connection, link, suspendMs) as Receiver | undefined;
+      const recovery = suspendMs > 0 ? resuming : undefined;
+      return attached(connection, link, containers, suspendMs, kept, () => {
+        acceptLink(link, {
+          ...terms,
+          ...kept?.recovery?.answer(link),
+          rcvSettleMode: terms.rcvSettleMode ?? "first",
+          target: terms.target ?? (target && { ...target, address: address ?? target.address }),
+        });
+        return kept ?? connection.adopt(link, { ...terms, recovery });
       });
-      const adopted = connection.adopt(link, terms);
-      containers.remember(connection, link, adopted.closed);
-      return adopted;
     },
     refuse: (error) => refuse(connection, link, error),
   };
+}
+
+// What takes up deliveries on the accepting side, which is attached to, and says what it keeps.
+const resuming: Recovery = {
+  forSender: (sender, outgoing) => new SenderResumption(sender, outgoing, {}),
+  forReceiver: (receiver) => new ReceiverResumption(receiver, {}),
+};
+
+// A link that is accepted: a new one, or one that was kept, which ends if it cannot be taken up.
+function attached<L extends Sender | Receiver>(
+  connection: Connection,
+  endpoint: SenderEndpoint | ReceiverEndpoint,
+  containers: Containers,
+  suspendMs: number,
+  kept: L | undefined,
+  accept: () => L,
+): L {
+  try {
+    const link = accept();
+    if (kept !== undefined) connection.takeOver(endpoint, kept);
+    containers.remember(connection, endpoint, link, suspendMs);
+    return link;
+  } catch (error) {
+    kept?.handleEnded(error as Error);
+    throw error;
+  }
 }
 
 function refuse(connection: Connection, link: SenderEndpoint | ReceiverEndpoint, error: AmqpError): void {

@@ -5,16 +5,36 @@
  */
 
 import * as condition from "../base/condition.ts";
+import type { Environment } from "../base/environment.ts";
 import { AmqpError } from "../base/errors.ts";
 import { quote } from "../base/text.ts";
 import { type Open, symbol, uint } from "../codec/types.ts";
+import { print } from "../codec/composite.ts";
 import type { Connection } from "../client/connection.ts";
+import type { Link } from "../client/link.ts";
 import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import type { SenderEndpoint } from "../engine/sender.ts";
 
 const SOLE_CONNECTION = "sole-connection-for-container";
 const POLICY = "sole-connection-enforcement-policy";
 const CLOSE_EXISTING = 1;
+
+/** Most links that are kept for peers that have lost them; of more those that are lost end. */
+export const MAX_SUSPENDED_LINKS = 1_000;
+
+interface SuspendedLink {
+  readonly link: Link;
+  // What it was attached to.
+  readonly terms: string;
+  readonly timer: unknown;
+}
+
+interface AttachedLink {
+  readonly connection: Connection;
+  readonly endpoint: SenderEndpoint | ReceiverEndpoint;
+  readonly link: Link;
+  readonly suspendMs: number;
+}
 
 interface OpenConnection {
   readonly connection: Connection;
@@ -29,12 +49,17 @@ interface OpenConnection {
  * names.
  */
 export class Containers {
-  readonly #links = new Map<
-    string,
-    { readonly connection: Connection; readonly link: SenderEndpoint | ReceiverEndpoint }
-  >();
+  readonly #environment: Environment;
+  readonly #links = new Map<string, AttachedLink>();
+  readonly #keys = new WeakMap<Link, string>();
+  readonly #suspended = new Map<string, SuspendedLink>();
   readonly #open = new Map<string, Set<OpenConnection>>();
   readonly #refused = new WeakMap<Connection, AmqpError>();
+
+  /** Starts with none. */
+  constructor(environment: Environment) {
+    this.#environment = environment;
+  }
 
   /**
    * Takes note of a connection that opens, and ends others or has it refused if one of them asked to be the only one of its
@@ -89,20 +114,77 @@ export class Containers {
       `Cannot keep link ${quote(link.name)}: it was attached again on another connection`,
       { scope: "link" },
     );
-    before.link.detach({ closed: true, error });
-    before.connection.dropLink(before.link, error);
+    before.endpoint.detach({ closed: true, error });
+    before.connection.dropLink(before.endpoint, error);
     before.connection.wake();
   }
 
-  /** Remembers a link that was accepted, until it has `ended`. */
-  remember(connection: Connection, link: SenderEndpoint | ReceiverEndpoint, ended: Promise<void>): void {
-    const key = linkKey(connection, link);
-    const entry = { connection, link };
+  /** Remembers a link that was accepted, until it has ended. */
+  remember(
+    connection: Connection,
+    endpoint: SenderEndpoint | ReceiverEndpoint,
+    link: Link,
+    suspendMs: number,
+  ): void {
+    const key = linkKey(connection, endpoint);
+    const entry = { connection, endpoint, link, suspendMs };
     this.#links.set(key, entry);
-    ended.then(() => {
-      if (this.#links.get(key) === entry) this.#links.delete(key);
+    if (this.#keys.get(link) === key) return;
+    this.#keys.set(link, key);
+    link.closed.then(() => {
+      if (this.#links.get(key)?.link === link) this.#links.delete(key);
+      if (this.#suspended.get(key)?.link === link) this.#wake(key);
     });
   }
+
+  /** Keeps a link that is lost; false if it is not to be kept, or too many are. */
+  suspend(link: Link): boolean {
+    const key = this.#keys.get(link);
+    const entry = key === undefined ? undefined : this.#links.get(key);
+    if (key === undefined || entry?.link !== link || entry.suspendMs === 0) return false;
+    this.#links.delete(key);
+    if (this.#suspended.size >= MAX_SUSPENDED_LINKS) return false;
+    const timer = this.#environment.setTimer(() => {
+      this.#suspended.delete(key);
+      link.handleEnded(expired(link.name));
+    }, entry.suspendMs);
+    this.#suspended.set(key, { link, terms: termsOf(entry.endpoint), timer });
+    return true;
+  }
+
+  /**
+   * The link that is taken up by one that a peer attaches: it is kept under that name, leads to the same node, and the peer
+   * lists what it has not settled. Any other of the name ends.
+   */
+  take(connection: Connection, endpoint: SenderEndpoint | ReceiverEndpoint, suspendMs: number): Link | undefined {
+    const key = linkKey(connection, endpoint);
+    const kept = this.#suspended.get(key);
+    if (kept === undefined) return undefined;
+    this.#wake(key);
+    // Also for one that ends now.
+    kept.link.connection = connection;
+    if (suspendMs > 0 && endpoint.remote?.unsettled !== undefined && kept.terms === termsOf(endpoint)) return kept.link;
+    kept.link.handleEnded(expired(kept.link.name));
+    return undefined;
+  }
+
+  #wake(key: string): void {
+    this.#environment.clearTimer(this.#suspended.get(key)!.timer);
+    this.#suspended.delete(key);
+  }
+}
+
+// What a peer asks for, but for how long it wants it kept.
+function termsOf({ remote }: SenderEndpoint | ReceiverEndpoint): string {
+  const source = remote?.source && { ...remote.source, timeout: undefined };
+  const target = remote?.target && { ...remote.target, timeout: undefined };
+  return `${source && print(source)} ${target && print(target)}`;
+}
+
+function expired(name: string): AmqpError {
+  return new AmqpError(condition.detachForced, `Cannot keep link ${quote(name)}: it was not attached again`, {
+    scope: "link",
+  });
 }
 
 // A container may have a sender and a receiver of the same name.

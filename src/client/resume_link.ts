@@ -1,0 +1,163 @@
+/**
+ * What senders and receivers have in common when they take up what was not settled: their terms, what is kept for a process
+ * that ends, and what is told when a peer cannot.
+ *
+ * @module
+ */
+
+import { type LogEntry, logOf } from "../base/log.ts";
+import { decodeProvider, encodeComposite, fieldsOf } from "../codec/composite.ts";
+import { archetypes } from "../codec/plans.ts";
+import { Reader } from "../codec/reader.ts";
+import type { Attach, Coordinator, DeliveryState, Role, Source, Target } from "../codec/types.ts";
+import { Writer } from "../codec/writer.ts";
+import type { AttachOptions } from "../engine/link.ts";
+import { MIN_MAX_FRAME_SIZE } from "../engine/options.ts";
+import { listUnsettled, type UnsettledList } from "../recovery/resumption.ts";
+import type { LinkResumed, RecoveringLink, ResumeOptions, UnsettledDelivery } from "./recovery.ts";
+
+/** How long the peer is asked to keep a link that it has lost, in seconds. */
+export const DEFAULT_EXPIRY_SECONDS = 600;
+
+/** The map of an attach that lists nothing. */
+export type ListedTerms = Pick<AttachOptions, "unsettled" | "incompleteUnsettled">;
+
+// The frame's header, the map's own, and numbers that are longer than in the trial.
+const FRAME_SLACK_BYTES = 48;
+
+/** What both ends do alike. */
+export class LinkResumption<L extends RecoveringLink> {
+  /** The link. */
+  protected readonly link: L;
+  /** What the program gave. */
+  protected readonly options: ResumeOptions;
+  /** Resolves when what was kept is there. */
+  prepared: Promise<unknown> | undefined;
+  // What the link was attached to the last time.
+  #attachedTo: { readonly container: string | undefined; readonly address: string | undefined } | undefined;
+
+  /** Made with the link. */
+  constructor(link: L, options: ResumeOptions) {
+    this.link = link;
+    this.options = options;
+  }
+
+  /** Names the link in a store. */
+  protected key(role: Role): string {
+    return `${this.link.connection.containerId}/${role}/${this.link.name}`;
+  }
+
+  /** The terms that the link has unless its program says otherwise, with the list of what is not settled. */
+  protected with(
+    terms: AttachOptions,
+    role: Role,
+    listed: Iterable<readonly [Uint8Array, DeliveryState | null]> | undefined,
+  ): AttachOptions {
+    const { timeout = DEFAULT_EXPIRY_SECONDS } = this.options;
+    const lasts = { durable: "unsettled-state", expiryPolicy: "never", timeout } as const;
+    const { source, target } = terms;
+    const full: AttachOptions = {
+      ...terms,
+      rcvSettleMode: terms.rcvSettleMode ?? "second",
+      source: { ...lasts, ...source } as Source,
+      target: { ...lasts, ...target } as Target | Coordinator,
+    };
+    return listed === undefined ? full : { ...full, ...this.list(full, role, listed) };
+  }
+
+  /** The list of an attach with these terms, as long as the peer takes it. */
+  protected list(
+    { unsettled: _, incompleteUnsettled: __, ...terms }: AttachOptions | Attach,
+    role: Role,
+    listed: Iterable<readonly [Uint8Array, DeliveryState | null]>,
+  ): UnsettledList {
+    const writer = new Writer();
+    encodeComposite(writer, { ...fieldsOf("attach", terms), kind: "attach", name: terms.name, handle: 1_000, role });
+    const { maxFrameSize = Infinity } = this.link.connection.remote ?? { maxFrameSize: MIN_MAX_FRAME_SIZE };
+    return listUnsettled(listed, maxFrameSize - writer.length - FRAME_SLACK_BYTES);
+  }
+
+  /** Why the peer cannot take the link up as it was; undefined if it can. */
+  protected refusal(remote: Attach): string | undefined {
+    const before = this.#attachedTo;
+    const container = this.link.connection.remote?.containerId;
+    const { address } = this.link;
+    this.#attachedTo = { container, address };
+    if (before !== undefined && before.container !== container) return "the peer is another container";
+    if (before !== undefined && before.address !== address) return "it leads to another node";
+    return remote.unsettled === undefined ? "the peer has kept nothing of it" : undefined;
+  }
+
+  /** Tells the events and the log what became of the link. */
+  protected tell(counts: Omit<LinkResumed, "reason">, reason: string | undefined): void {
+    const { connection, where } = this.link;
+    connection.handleResumed?.(this.link, { ...counts, reason });
+    if (reason === undefined || counts.resent + counts.redelivered === 0) return;
+    this.warn(
+      `Cannot resume link of ${where}: ${reason}; ` +
+        (counts.resent > 0
+          ? `${counts.resent} messages are sent again, and the receiver may have them twice`
+          : `${counts.redelivered} messages come again, and this side may have worked on them`),
+    );
+  }
+
+  /** Tells the log of what is not as it should be. */
+  protected warn(message: string): void {
+    this.#log({ level: "warning", code: "not-resumed", message });
+  }
+
+  /** Tells the log that a store has failed. */
+  protected storeFailed(message: string, error: unknown): void {
+    this.#log({ level: "error", code: "store-failed", message, error });
+  }
+
+  #log(entry: LogEntry): void {
+    const { connection, address } = this.link;
+    const { logging, environment, host } = connection;
+    // The same may be told of each link.
+    logOf(logging, environment).tell({ ...entry, address, host }, entry.message.slice(0, 24));
+  }
+
+  /** Warns of a peer that settles in one step, so that what is lost in between may come twice. */
+  protected checkSettleMode(remote: Attach, asked: string | undefined): void {
+    if (asked !== "second" || remote.rcvSettleMode === "second") return;
+    this.warn(
+      `Cannot settle ${this.link.where} in two steps: the peer settles in one, so that a message may arrive twice when the ` +
+        'connection is lost; attach with rcvSettleMode "first" if that will do',
+    );
+  }
+
+  /** Keeps a delivery, in order with what is done of it later. */
+  protected put(role: Role, delivery: UnsettledDelivery): Promise<void> {
+    return Promise.resolve().then(() => this.options.store!.put(this.key(role), delivery));
+  }
+
+  /** Forgets a delivery; that it could not be is told to the log. */
+  protected async forget(role: Role, tag: Uint8Array): Promise<boolean> {
+    try {
+      await this.options.store!.delete(this.key(role), tag);
+      return true;
+    } catch (error) {
+      this.storeFailed(`Cannot forget a message of ${this.link.where}: the store failed`, error);
+      return false;
+    }
+  }
+
+  /** Reads what is kept. */
+  protected async load(role: Role): Promise<readonly UnsettledDelivery[]> {
+    return Array.from(await this.options.store!.load(this.key(role)));
+  }
+}
+
+/** An outcome as it is kept. */
+export function encodeState(state: DeliveryState | undefined): Uint8Array {
+  if (state === undefined) return new Uint8Array(0);
+  const writer = new Writer();
+  encodeComposite(writer, state);
+  return writer.take();
+}
+
+/** An outcome that was kept; undefined if there was none. */
+export function decodeState(bytes: Uint8Array): DeliveryState | undefined {
+  return bytes.length === 0 ? undefined : decodeProvider(new Reader(bytes), archetypes.deliveryState) as DeliveryState;
+}

@@ -1,0 +1,260 @@
+/**
+ * A sender that takes up what was not settled.
+ *
+ * @module
+ */
+
+import { AmqpError } from "../base/errors.ts";
+import * as condition from "../base/condition.ts";
+import type { Attach, DeliveryState } from "../codec/types.ts";
+import { tagKey } from "../engine/deliveries.ts";
+import type { AttachOptions } from "../engine/link.ts";
+import type { OutgoingDelivery, OutgoingLink } from "../engine/outgoing.ts";
+import type { SenderEndpoint } from "../engine/sender.ts";
+import { decideAsSender, isOutcome, type ListedState, restOf, type SenderDecision } from "../recovery/resumption.ts";
+import type { RecoveringSender, ResumeOptions, SenderRecovery, UnsettledDelivery } from "./recovery.ts";
+import { decodeState, LinkResumption, type ListedTerms } from "./resume_link.ts";
+
+// A counter that no process will ever use up.
+const TAG_BYTES = 8;
+
+/** What a sender does when it is lost and attached again. */
+export class SenderResumption extends LinkResumption<RecoveringSender> implements SenderRecovery {
+  readonly #outgoing: OutgoingLink;
+  // What our attach lists of the deliveries that wait for a decision; undefined for a link that is attached for the first time.
+  #listed: Set<OutgoingDelivery> | undefined;
+  #isListComplete = true;
+  // What is done with each delivery when its outcome, which is known, has been told here.
+  readonly #decisions: Map<OutgoingDelivery, SenderDecision> = new Map();
+  // Deliveries of which something is kept.
+  readonly #kept: Set<OutgoingDelivery> = new Set();
+  #lastTag = 0n;
+  #restored = false;
+  #asked: string | undefined;
+
+  /** Starts with what is kept of a process before, if anything is. */
+  constructor(sender: RecoveringSender, outgoing: OutgoingLink, options: ResumeOptions) {
+    super(sender, options);
+    this.#outgoing = outgoing;
+    if (options.store !== undefined) this.prepared = this.#restore();
+    // Messages that were sent while this was loaded.
+    for (const delivery of outgoing) this.pushed(delivery);
+  }
+
+  /** {@inheritDoc SenderRecovery.terms} */
+  terms(terms: AttachOptions): AttachOptions {
+    this.#asked = terms.rcvSettleMode ?? "second";
+    if (!this.link.attachedBefore && !this.#restored) return this.with(terms, "sender", undefined);
+    const waiting = this.#waiting();
+    const full = this.with(terms, "sender", waiting.map((delivery) => [delivery.tag, localState(delivery)] as const));
+    const listed = new Set(Array.from(full.unsettled!.keys(), tagKey));
+    this.#listed = new Set(waiting.filter(({ tag }) => listed.has(tagKey(tag))));
+    this.#isListComplete = !full.incompleteUnsettled;
+    return full;
+  }
+
+  /** {@inheritDoc SenderRecovery.pushed} */
+  pushed(delivery: OutgoingDelivery): void {
+    if (this.options.store === undefined || delivery.sentSettled || delivery.source !== undefined) return;
+    delivery.ready = false;
+    this.#kept.add(delivery);
+    const { payload, messageFormat } = delivery;
+    this.prepared!
+      .then(() => {
+        if (delivery.ownTag === undefined) this.#outgoing.name(delivery, tagOf(++this.#lastTag));
+        return this.put("sender", { tag: delivery.tag, payload, messageFormat, state: new Uint8Array(0) });
+      })
+      .then(() => {
+        if (delivery.aborted) return void this.forget("sender", delivery.tag);
+        delivery.ready = true;
+        this.#outgoing.wake();
+        this.link.connection.wake();
+      })
+      .catch((error) => this.link.lose(delivery, error, false));
+  }
+
+  /** {@inheritDoc SenderRecovery.outcome} */
+  outcome(delivery: OutgoingDelivery, state: DeliveryState | undefined, settled: boolean): boolean {
+    if (!this.#kept.delete(delivery)) return false;
+    // It is listed with its outcome until that is told.
+    if (isOutcome(state)) delivery.state = { kind: state.kind } as DeliveryState;
+    this.forget("sender", delivery.tag).then((forgotten) => {
+      // What is still kept must not be settled: a process after this one would send it again.
+      this.link.handleDisposition(delivery, state, settled || !forgotten, false);
+    });
+    return true;
+  }
+
+  /** {@inheritDoc SenderRecovery.concluded} */
+  concluded(delivery: OutgoingDelivery): void {
+    if (delivery.id !== undefined || !delivery.resume) return;
+    const decision = this.#decisions.get(delivery);
+    this.#decisions.delete(delivery);
+    if (decision === undefined || (decision.kind === "settle" && decision.told)) return this.#outgoing.remove(delivery);
+    // The receiver still holds it, and hears of the outcome by a transfer: on this link the delivery has no number yet.
+    delivery.payload = new Uint8Array(0);
+    delivery.offset = 0;
+    delivery.settled = true;
+    delivery.sentSettled = decision.kind === "settle";
+    if (decision.kind === "abort") delivery.aborted = true;
+    this.#go(delivery);
+  }
+
+  /** {@inheritDoc SenderRecovery.attached} */
+  attached(remote: Attach): void {
+    this.checkSettleMode(remote, this.#asked);
+    const first = this.#listed === undefined;
+    const reason = this.refusal(remote);
+    if (first) return;
+    const counts = { resumed: 0, resent: 0, redelivered: 0 };
+    const states = listOf(remote);
+    const incomplete = !this.#isListComplete || remote.incompleteUnsettled === true;
+    const open: OutgoingDelivery[] = [];
+    for (const delivery of this.#waiting()) {
+      if (reason !== undefined) {
+        counts.resent++;
+        this.#sendAgain(delivery);
+        continue;
+      }
+      const state = states.get(tagKey(delivery.tag));
+      // Of what is not listed on either side nothing is known.
+      if (!this.#listed!.has(delivery) || (state === undefined && remote.incompleteUnsettled)) continue;
+      const decision = decideAsSender(localState(delivery), state);
+      if (decision.kind === "send") counts.resent++;
+      else counts.resumed++;
+      if (decision.kind !== "send") open.push(delivery);
+      this.#carryOut(delivery, decision);
+    }
+    this.#restored = false;
+    this.link.connection.wake();
+    this.tell(counts, reason);
+    if (incomplete && reason === undefined) this.#nextRound(open);
+  }
+
+  /** {@inheritDoc SenderRecovery.answer} */
+  answer({ remote }: SenderEndpoint): ListedTerms {
+    const states = listOf(remote!);
+    const listed: OutgoingDelivery[] = [];
+    for (const delivery of this.#waiting()) {
+      const decision = decideAsSender(localState(delivery), states.get(tagKey(delivery.tag)));
+      // A receiver settles what our answer does not list.
+      this.#carryOut(delivery, decision.kind === "settle" ? { ...decision, told: true } : decision);
+      if (delivery.resume && !delivery.settled) listed.push(delivery);
+    }
+    return this.list(remote!, "sender", listed.map((delivery) => [delivery.tag, localState(delivery)] as const));
+  }
+
+  // Deliveries of the link before; those that were settled meanwhile are of no interest to anybody.
+  #waiting(): OutgoingDelivery[] {
+    const waiting: OutgoingDelivery[] = [];
+    for (const delivery of this.#outgoing) {
+      if (!delivery.resume || delivery.id !== undefined) break;
+      if (delivery.settled) this.#outgoing.remove(delivery);
+      else if (!delivery.ready) waiting.push(delivery);
+    }
+    return waiting;
+  }
+
+  #carryOut(delivery: OutgoingDelivery, decision: SenderDecision): void {
+    // Its outcome is known, and about to be told.
+    if (isOutcome(delivery.state)) return void this.#decisions.set(delivery, decision);
+    switch (decision.kind) {
+      case "send":
+        return this.#sendAgain(delivery);
+      case "resume": {
+        const { offset, state } = restOf(delivery.payload, delivery.messageFormat, decision.from);
+        delivery.offset = offset;
+        delivery.state = state;
+        delivery.resumed = true;
+        return this.#go(delivery);
+      }
+      case "settle":
+      case "restate":
+        delivery.resumed = true;
+        this.#decisions.set(delivery, decision);
+        return this.link.handleDisposition(delivery, decision.state, false);
+      case "abort":
+        delivery.aborted = delivery.settled = true;
+        this.link.lose(delivery, cannotResume(this.link.where), true);
+        return this.#go(delivery);
+    }
+  }
+
+  #sendAgain(delivery: OutgoingDelivery): void {
+    delivery.resume = undefined;
+    delivery.resent = true;
+    this.#go(delivery);
+  }
+
+  #go(delivery: OutgoingDelivery): void {
+    delivery.ready = true;
+    this.#outgoing.wake();
+    this.link.connection.wake();
+  }
+
+  // A list that did not fit leaves others for another time, once those of it are done [transport 2.7.3].
+  async #nextRound(open: OutgoingDelivery[]): Promise<void> {
+    const { connection } = this.link;
+    for (;;) {
+      while (open.length > 0 && open.at(-1)!.settled && open.at(-1)!.sent) open.pop();
+      if (open.length === 0) break;
+      await this.link.change();
+    }
+    if (this.link.open) connection.attachAfresh?.(this.link);
+  }
+
+  async #restore(): Promise<void> {
+    const kept = await this.load("sender");
+    this.#lastTag = kept.reduce((last, { tag }) => numberOf(tag) > last ? numberOf(tag) : last, 0n);
+    // Each goes in front of the one before.
+    for (const delivery of [...kept].reverse()) {
+      const { payload, tag, messageFormat } = delivery;
+      const told = (state: DeliveryState | undefined): void => this.#tellRecovered(delivery, state);
+      const restored = this.link.restore(payload, tag, messageFormat, {
+        onoutcome: told,
+        onsent: () => {},
+        onlost: () => told(undefined),
+      });
+      this.#kept.add(restored);
+      restored.state = decodeState(delivery.state);
+    }
+    this.#restored = true;
+    // How long a list may be is known only then.
+    if (kept.length > 0) await this.link.connection.ready();
+  }
+
+  #tellRecovered(delivery: UnsettledDelivery, outcome: DeliveryState | undefined): void {
+    const { onrecovered } = this.options;
+    if (onrecovered !== undefined) return onrecovered(delivery, outcome);
+    if (outcome?.kind === "accepted") return;
+    this.warn(
+      `Cannot send a message of an earlier process to ${this.link.where}: it was ${outcome?.kind ?? "lost"}; ` +
+        'option "onrecovered" of resume() is told of each',
+    );
+  }
+}
+
+function localState({ state }: OutgoingDelivery): DeliveryState | null {
+  return isOutcome(state) ? state : null;
+}
+
+function listOf({ unsettled }: Attach): Map<string | number, ListedState> {
+  return new Map(Array.from(unsettled ?? [], ([tag, state]) => [tagKey(tag), state]));
+}
+
+function tagOf(number: bigint): Uint8Array {
+  const tag = new Uint8Array(TAG_BYTES);
+  new DataView(tag.buffer).setBigUint64(0, number);
+  return tag;
+}
+
+// Tags of another length are the program's own.
+function numberOf(tag: Uint8Array): bigint {
+  return tag.length === TAG_BYTES ? new DataView(tag.buffer, tag.byteOffset, tag.length).getBigUint64(0) : 0n;
+}
+
+function cannotResume(where: string): AmqpError {
+  return new AmqpError(condition.illegalState, `Cannot resume a message to ${where}: the peer is ahead of this side`, {
+    scope: "delivery",
+  });
+}
