@@ -114,11 +114,19 @@ export class Ledger {
     return sent;
   }
 
-  /** Notes the outcome of a message when its promise has one. */
-  follow(sent: Sent, promise: Promise<{ readonly resent?: true } | undefined>): void {
+  /** Notes the outcome of a message when its promise has one; `link` is that which it was sent on, if that is known. */
+  follow(
+    sent: Sent,
+    promise: Promise<{ readonly resent?: true } | undefined>,
+    link?: { readonly open: boolean },
+  ): void {
     this.wait(`outcome of ${sent.body}`, promise).then(
       (outcome) => this.accepted(sent, outcome?.resent ?? false),
-      (error) => this.failed(sent, error),
+      (error) => {
+        this.failed(sent, error);
+        const lost = error instanceof OutcomeError && error.outcome === "lost";
+        this.rule(sent.once || !lost || !link?.open, `${sent.body} is lost and its link goes on`);
+      },
     ).catch(this.fault);
   }
 

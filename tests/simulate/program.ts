@@ -72,6 +72,8 @@ export class Program {
   readonly #time: SimulatedTime;
   #senders: Kept[] = [];
   readonly #receivers = new Set<Receiver>();
+  // Those of them that take all that comes.
+  readonly #steady = new Set<Receiver>();
   readonly #sessions: Session[] = [];
   // Accepted while the connection held, and how often it had been made anew by then.
   readonly #settled: { readonly body: string; readonly reconnects: number }[] = [];
@@ -119,9 +121,9 @@ export class Program {
     }
   }
 
-  /** True while its receivers take all that comes. */
-  get receivesFrom(): Set<string> {
-    return new Set([...this.#receivers].filter(({ open }) => open).map(({ address }) => address!));
+  /** The addresses of receivers that take all that comes. */
+  get steady(): Set<string> {
+    return new Set([...this.#steady].filter(({ open }) => open).map(({ address }) => address!));
   }
 
   /** Closes what receives. */
@@ -207,7 +209,7 @@ export class Program {
     });
     const signal = this.#maybeSignal(12, 300);
     const sending = sender.send(this.#message(sent), { signal, settled });
-    if (!settled) return this.#ledger.follow(sent, sending);
+    if (!settled) return this.#ledger.follow(sent, sending, sender);
     // Whether it arrives is not known.
     const done = (error?: unknown): void => this.#ledger.failed(sent, error, error !== undefined);
     this.#ledger.wait(`settled ${sent.body}`, sending).then(() => done(), done);
@@ -352,6 +354,7 @@ export class Program {
   #receive(address: string): void {
     const receiver = this.#receiver(address, 1 + this.#random.int(8));
     if (receiver === undefined) return;
+    this.#steady.add(receiver);
     const loop = async (): Promise<void> => {
       for (;;) {
         const signal = this.#maybeSignal(20, 300);
@@ -417,6 +420,7 @@ export class Program {
       retryDelay: this.#chance(2) ? 50 : 0,
       onerror: () => {},
     };
+    if (options.signal === undefined) this.#steady.add(receiver);
     this.#ledger.wait("serve", receiver.serve(handler, options)).then(
       () => receiver.close(),
       () => receiver.close(),

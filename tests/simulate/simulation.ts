@@ -13,6 +13,7 @@ import type { FrameTrace } from "../../src/engine/events.ts";
 import { anonymous, plain } from "../../src/sasl/mechanisms.ts";
 import type { SaslMechanism } from "../../src/sasl/mechanism.ts";
 import { type Random, random } from "../harness.ts";
+import { Frames } from "./frames.ts";
 import { Ledger } from "./ledger.ts";
 import { ASKED, FORBIDDEN, Program, QUEUES, type WatchedSignal } from "./program.ts";
 import { SimulatedNetwork, SimulatedTime } from "./world.ts";
@@ -119,12 +120,16 @@ class Simulation {
 
   async #connect(): Promise<void> {
     const number = this.#programs.length;
+    const frames = new Frames((holds, broken) => this.#ledger.rule(holds, broken));
     const connecting = connect(["wss://one/", "wss://two/"], {
       environment: this.#time,
       dial: this.#network.dial,
       auth: () => this.#login(),
       maxFrameSize: this.#random.pick([512, 1_000, 131_072]),
-      trace: (frame: FrameTrace) => this.#note(number, frame),
+      trace: (frame: FrameTrace) => {
+        this.#note(number, frame);
+        frames.check(frame);
+      },
       reconnect: { initialDelayMs: 5, maxDelayMs: 500, initial: true },
       log: null,
     });
@@ -232,8 +237,13 @@ class Simulation {
       const { state } = connection;
       this.#ledger.rule(state === "open" || state === "closed", `a connection is ${state}`);
     }
-    await this.#time.pass(1_000);
-    for (const program of this.#programs) program.conclude();
+    for (const program of this.#programs) {
+      for (const address of program.steady) {
+        const { messages = 0 } = this.#broker.queue(address) ?? {};
+        this.#ledger.rule(messages === 0, `${messages} messages wait in ${address} although somebody receives`);
+      }
+      program.conclude();
+    }
   }
 
   // What waits in the queues comes, all of it.
