@@ -8,10 +8,12 @@ import { AmqpError } from "../../src/base/errors.ts";
 import * as condition from "../../src/base/condition.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import { connect } from "../../src/client/connect.ts";
+import type { Connection } from "../../src/client/connection.ts";
 import { print } from "../../src/codec/composite.ts";
 import type { FrameTrace } from "../../src/engine/events.ts";
 import { anonymous, plain } from "../../src/sasl/mechanisms.ts";
 import type { SaslMechanism } from "../../src/sasl/mechanism.ts";
+import { isRefusedLogin } from "../../src/recovery/retry.ts";
 import { type Random, random } from "../harness.ts";
 import { Frames } from "./frames.ts";
 import { Ledger } from "./ledger.ts";
@@ -19,6 +21,7 @@ import { ASKED, FORBIDDEN, Program, QUEUES, type WatchedSignal } from "./program
 import { SimulatedNetwork, SimulatedTime } from "./world.ts";
 
 const COMMANDS = 60;
+const NO_ACCOUNT = "no such account";
 // Longer than any back-off, idle time-out, time-out of an open, or stall.
 const PATIENCE_MS = 600_000;
 // Longer than it takes to find out that a connection is dead.
@@ -66,6 +69,7 @@ class Simulation {
   readonly #ledger: Ledger;
   readonly #signals: WatchedSignal[] = [];
   readonly #programs: Program[] = [];
+  readonly #closed = new Set<Connection>();
   #broker: Broker;
   #ending = false;
 
@@ -85,7 +89,7 @@ class Simulation {
       this.#check();
     }
     await this.#settle();
-    await this.#flow();
+    this.#flow();
     await this.#drain();
     await this.#end();
     const states = [...this.#ledger.sent.values()].map(({ state }) => state);
@@ -154,7 +158,7 @@ class Simulation {
     if (this.#network.faulty) {
       const choice = this.#random.int(40);
       if (choice === 0) throw new Error("the service of tokens is down");
-      if (choice === 1) throw Object.assign(new Error("no such account"), { retryable: false });
+      if (choice === 1) throw Object.assign(new Error(NO_ACCOUNT), { retryable: false });
       if (choice === 2) return plain("user", "wrong");
     }
     return this.#random.int(2) === 0 ? anonymous() : plain("user", "secret");
@@ -210,6 +214,7 @@ class Simulation {
   }
 
   #close({ connection }: Program): void {
+    this.#closed.add(connection);
     const closing = this.#random.int(3) === 0
       ? connection.drain({ timeoutMs: 1_000 })
       : connection.close({ timeoutMs: this.#random.pick([0, 100, 5_000]) });
@@ -232,11 +237,19 @@ class Simulation {
   }
 
   // Links that came through all of it still work: where somebody receives, nothing waits.
-  async #flow(): Promise<void> {
+  #flow(): void {
     for (const { connection } of this.#programs) {
-      const { state } = connection;
+      const { state, error } = connection;
       this.#ledger.rule(state === "open" || state === "closed", `a connection is ${state}`);
+      const refused = error?.message === NO_ACCOUNT || error instanceof AmqpError && isRefusedLogin(error);
+      this.#ledger.rule(
+        error === undefined || refused || this.#closed.has(connection),
+        `a connection has ended: ${error?.message}`,
+      );
     }
+    const open = this.#programs.filter(({ connection }) => connection.state === "open").length;
+    const carried = this.#broker.connections.size;
+    this.#ledger.rule(open === carried, `${open} connections are open, the broker has ${carried}`);
     for (const program of this.#programs) {
       for (const address of program.steady) {
         const { messages = 0 } = this.#broker.queue(address) ?? {};
