@@ -5,7 +5,6 @@
  */
 
 import { quote } from "../base/text.ts";
-import type { PrimitiveType } from "./values.ts";
 
 /** The largest uint; also the span of serial numbers [rfc1982]. */
 export const MAX_UINT = 0xffffffff;
@@ -95,8 +94,8 @@ export function isCharacter(point: number): boolean {
   return Number.isInteger(point) && point >= 0 && point <= 0x10ffff && (point < 0xd800 || point > 0xdfff);
 }
 
-/** The error for a value that a type cannot hold. */
-export function misfit(type: PrimitiveType, value: unknown): RangeError | TypeError {
+/** The error for a value that a type, given by its name, cannot hold. */
+export function misfit(type: string, value: unknown): RangeError | TypeError {
   const message = `Cannot encode ${type}: ${describe(value)} does not fit`;
   return typeof value === "object" && !(value instanceof Uint8Array) ? new TypeError(message) : new RangeError(message);
 }

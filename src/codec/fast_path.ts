@@ -12,8 +12,21 @@
 import { uint32At } from "./primitives.ts";
 import { definitions } from "./definitions.ts";
 import type { ByteWriter } from "./byte_writer.ts";
-import type { Frame } from "./frame.ts";
-import type { DeliveryState, Disposition, Properties, Transfer } from "./types.ts";
+import type { DeliveryState, Disposition, Performative, Properties, SaslFrameBody, Transfer } from "./types.ts";
+
+/** One frame. */
+export interface Frame {
+  /** 0 is AMQP, 1 is SASL. */
+  readonly type: 0 | 1;
+  /** The number of the session; 0 in SASL frames. */
+  readonly channel: number;
+  /** What the frame says; nothing in an empty frame, which keeps the connection alive. */
+  readonly body: Performative | SaslFrameBody | undefined;
+  /** The part of a message that a transfer carries, as a view of what was pushed; undefined with any other body. */
+  readonly payload: Uint8Array | undefined;
+  /** The size of the whole frame in bytes. */
+  readonly size: number;
+}
 
 /**
  * The most that a frame with a transfer has before its payload, in bytes, when that has no state: its own header, a

@@ -8,11 +8,14 @@ import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { noBytes, uint32At } from "./primitives.ts";
 import { decodeProvider } from "./composite.ts";
+import type { Frame } from "./fast_path.ts";
 import { archetypes } from "./plans.ts";
 import { type CodecLimits, MAX_DEPTH, MAX_ELEMENTS, MAX_FRAME_VALUES, Reader } from "./reader.ts";
 import { hex, hexByte } from "../base/text.ts";
 import type { Performative, SaslFrameBody } from "./types.ts";
 import type { Writer } from "./writer.ts";
+
+export type { Frame };
 
 /** What follows a protocol header: AMQP, TLS or SASL [transport 2.2]. */
 export type ProtocolId = 0 | 2 | 3;
@@ -27,20 +30,6 @@ export interface ProtocolHeader {
   readonly minor: number;
   /** 0. */
   readonly revision: number;
-}
-
-/** One frame. */
-export interface Frame {
-  /** 0 is AMQP, 1 is SASL. */
-  readonly type: 0 | 1;
-  /** The number of the session; 0 in SASL frames. */
-  readonly channel: number;
-  /** What the frame says; nothing in an empty frame, which keeps the connection alive. */
-  readonly body: Performative | SaslFrameBody | undefined;
-  /** The part of a message that a transfer carries, as a view of what was pushed; undefined with any other body. */
-  readonly payload: Uint8Array | undefined;
-  /** The size of the whole frame in bytes. */
-  readonly size: number;
 }
 
 /** Makes what reads ordinary frames from one array of bytes, and leaves the others; see fast_path.ts. */

@@ -14,8 +14,7 @@ import { type FieldPlan, messageIdForm, timestampForm } from "./plans.ts";
 import { decodeUtf8 } from "./primitives.ts";
 import { type CodecLimits, MAX_DEPTH, Reader } from "./reader.ts";
 import type { PrimitiveType } from "./values.ts";
-import { stillFits } from "./wire_types.ts";
-import type { Writer } from "./writer.ts";
+import { stillFits, type TypedWriter } from "./wire_types.ts";
 
 /** A reader for the sections of a message: generous, unless the limits say that it is to be strict. */
 export function messageReader(bytes: Uint8Array, limits?: CodecLimits): Reader {
@@ -136,7 +135,7 @@ function isInteger(type: PrimitiveType): boolean {
 
 // Writes a field with the type that it came with, which was not that of the table; false when the value has changed so that it
 // does not fit any more.
-function encodeLike(writer: Writer, type: PrimitiveType | undefined, value: unknown): boolean {
+function encodeLike(writer: TypedWriter, type: PrimitiveType | undefined, value: unknown): boolean {
   if (type === undefined) return false;
   const plain = value instanceof Date ? value.getTime() : value instanceof Uint8Array ? decodeUtf8(value) : value;
   const isNumber = typeof plain === "number" || typeof plain === "bigint";

@@ -12,7 +12,12 @@
 import { typeOf } from "./codes.ts";
 import { fitsBigInt, fitsInteger, isAscii } from "./checks.ts";
 import type { PrimitiveType } from "./values.ts";
-import type { Writer } from "./writer.ts";
+
+/** What writes a value as a primitive of the type given; a `Writer`. */
+export interface TypedWriter {
+  /** Writes it, or throws if the type cannot hold it. */
+  typed(type: PrimitiveType, value: unknown): void;
+}
 
 /** What is known of one container. */
 export class WireTypes {
@@ -24,7 +29,8 @@ export class WireTypes {
    * Writes a field of a composite with a type that is not that of the table; false if the type does not hold the value. Set
    * where a field came so.
    */
-  writeField: ((writer: Writer, type: PrimitiveType | undefined, value: unknown) => boolean) | undefined = undefined;
+  writeField: ((writer: TypedWriter, type: PrimitiveType | undefined, value: unknown) => boolean) | undefined =
+    undefined;
   #values: Map<unknown, PrimitiveType> | undefined;
   // Of a list the first items, which mostly all have the same type, take no entries.
   #first: PrimitiveType | undefined;
