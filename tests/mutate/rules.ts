@@ -262,9 +262,9 @@ export const rules: readonly Mutation[] = [
   },
   {
     rule: "ATK-7: unfinished deliveries share one limit",
-    file: "src/engine/receiver.ts",
-    from: "if (!this.session.unfinished.take(payload.length)) {",
-    to: "if (false) {",
+    file: "src/engine/incoming_transfers.ts",
+    from: "if (!this.budget.take(payload.length)) return false;",
+    to: "this.budget.take(payload.length);",
     tests: ["tests/engine/limits_test.ts"],
   },
   {

@@ -792,14 +792,14 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/engine/receiver.ts",
-    from: "return this.#arriving !== undefined;",
-    to: "return this.#arriving === undefined;",
+    from: "return this.#arriving?.told === false;",
+    to: "return this.#arriving?.told === true;",
     tests: ["tests/engine"],
   },
   {
     file: "src/engine/receiver.ts",
-    from: 'if (this.state !== "attached" && this.state !== "attachReceived") {',
-    to: 'if (this.state === "attached" && this.state !== "attachReceived") {',
+    from: "if (!this.takes) return super.receiveTransfer(transfer, payload);",
+    to: "",
     tests: ["tests/engine"],
   },
   {
@@ -834,8 +834,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/engine/windows.ts",
-    from: "return this.incomingWindow <= this.#window >>> 1;",
-    to: "return this.incomingWindow < this.#window >>> 1;",
+    from: "return this.window - this.held - this.incomingWindow >= this.window / 2;",
+    to: "return this.window - this.held - this.incomingWindow > this.window / 2;",
     tests: ["tests/engine"],
   },
   {
