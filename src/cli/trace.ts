@@ -8,6 +8,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { gateway, type GatewayTrace } from "../gateway/gateway.ts";
 import { traceCapture } from "../trace/capture.ts";
+import { unpacked } from "../trace/gzip.ts";
 import { jsonLines, TRACE_SCHEMA, type TraceEvent, type TransportEvent } from "../trace/writer.ts";
 import { commandLabel, contentOf } from "./connecting.ts";
 import { type Context, splitUrl } from "./context.ts";
@@ -71,10 +72,12 @@ async function watch(context: Context): Promise<number> {
 // A capture, or a trace as it is.
 async function convert(context: Context, path: string): Promise<number> {
   const { flags, terminal } = context;
-  const bytes = new Uint8Array(path === "-" ? await bytesOfStream(terminal.input) : await readFile(path));
+  const bytes = await unpacked(
+    new Uint8Array(path === "-" ? await bytesOfStream(terminal.input) : await readTrace(path)),
+  );
   const lines: string[] = [];
   if (isTrace(bytes)) {
-    for (const line of new TextDecoder().decode(bytes).split("\n")) line === "" || lines.push(`${line}\n`);
+    for (const line of new TextDecoder().decode(bytes).split("\n")) if (isWhole(line)) lines.push(`${line}\n`);
   } else traceCapture(bytes, (line) => void lines.push(line), { title: basename(path) });
   const out = flags.text("out");
   if (out !== undefined) await writeFile(out, lines.join(""));
@@ -86,6 +89,23 @@ async function convert(context: Context, path: string): Promise<number> {
   const frames = lines.filter((line) => line.includes('"name":"amqp:')).length;
   terminal.tell(counted(frames, "frame"));
   return frames > 0 ? 0 : 1;
+}
+
+async function readTrace(path: string): Promise<Uint8Array> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    throw new UsageError(`--from "${path}" cannot be read: ${(error as { code?: string }).code ?? error}`);
+  }
+}
+
+// The last line may be cut off, of a trace that is still being written.
+function isWhole(line: string): boolean {
+  try {
+    return JSON.parse(line) !== null;
+  } catch {
+    return false;
+  }
 }
 
 function isTrace(bytes: Uint8Array): boolean {

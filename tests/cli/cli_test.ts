@@ -285,7 +285,7 @@ test("cli: doctor tells each step, and the one that fails with what to do", asyn
   const { cert, key } = keyPair("server");
   const secured = await listen({ host: "127.0.0.1", port: 0, acceptor: served.broker, tls: { cert, key } });
   const misled = createServer((_, response) => response.writeHead(404).end())
-    .on("upgrade", (_, socket) => socket.end("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"));
+    .on("upgrade", (_, socket) => socket.resume().end("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"));
   const other = createTcpServer((socket) => socket.on("error", () => {}).resume().end("AMQP\0\0\x09\x01"));
   for (const server of [misled, other]) await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
   const portOf = (server: { address(): unknown }) => (server.address() as AddressInfo).port;

@@ -1,7 +1,8 @@
 /**
  * Opens the viewer in Chromium and looks at what it shows; exits with 0 if all is as it should be, 77 without a browser.
  *
- *     node tests/cli/viewer_checks.ts TRACE.html MANY.html
+ *     node tests/cli/viewer_checks.ts trace TRACE.html EMPTY.html
+ *     node tests/cli/viewer_checks.ts many MANY.html
  *
  * @module
  */
@@ -9,7 +10,8 @@
 /// <reference lib="dom" />
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import process from "node:process";
 import { pathToFileURL } from "node:url";
 import { chromium, type Page } from "playwright-core";
@@ -70,6 +72,28 @@ async function checkTrace(page: Page, path: string): Promise<void> {
   assertEquals(errors, []);
 }
 
+async function checkFiles(page: Page, path: string): Promise<void> {
+  // The viewer without a trace, in which a packed one is dropped, and then one that was cut off.
+  await page.goto(`${pathToFileURL(path).href}`);
+  assertEquals(await page.locator("#welcome").isVisible(), true);
+  for (
+    const [name, pattern] of [["trace.jsonl.gz", /^\d+ frames · 1 connection/], [
+      "cut.jsonl.gz",
+      /^\d+ frames/,
+    ]] as const
+  ) {
+    const packed = [...readFileSync(join(dirname(path), name))];
+    const dropped = await page.evaluateHandle(([name, bytes]) => {
+      const transfer = new DataTransfer();
+      transfer.items.add(new File([new Uint8Array(bytes)], name));
+      return transfer;
+    }, [name, packed] as [string, number[]]);
+    await page.dispatchEvent("body", "drop", { dataTransfer: dropped });
+    await page.waitForSelector("#welcome", { state: "hidden" });
+    assertMatch(await text(page, "#status"), pattern);
+  }
+}
+
 async function checkMany(page: Page, path: string): Promise<void> {
   await page.goto(pathToFileURL(path).href);
   assertMatch(await text(page, "#status"), /^100,\d{3} frames/);
@@ -86,8 +110,12 @@ const browser = await chromium.launch({
 });
 try {
   const page = await browser.newPage({ viewport: { width: 1_440, height: 900 } });
-  await checkTrace(page, process.argv[2]!);
-  await checkMany(page, process.argv[3]!);
+  const [which, first, second] = process.argv.slice(2);
+  if (which === "many") await checkMany(page, first!);
+  else {
+    await checkTrace(page, first!);
+    await checkFiles(page, second!);
+  }
 } finally {
   await browser.close();
 }

@@ -8,6 +8,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
+import { gzipSync } from "node:zlib";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { connect } from "../../mod.ts";
@@ -68,23 +69,37 @@ test("viewer: the file was built from its sources: npm run viewer", () => {
   assertEquals(built, `<meta name="sources" content="${sourcesHash()}">`);
 });
 
-test("viewer: in Chromium", async () => {
+test("viewer: a trace, and files that are dropped, in Chromium", () =>
+  inChromium(async (folder) => {
+    const trace = await record(60, true);
+    const packed = gzipSync(trace);
+    writeFileSync(join(folder, "trace.html"), await viewerWith(trace));
+    writeFileSync(join(folder, "empty.html"), await viewerWith(""));
+    writeFileSync(join(folder, "trace.jsonl.gz"), packed);
+    writeFileSync(join(folder, "cut.jsonl.gz"), packed.subarray(0, packed.length - 200));
+    return ["trace", "trace.html", "empty.html"];
+  }));
+
+test("viewer: 100,000 frames, in Chromium", () =>
+  inChromium(async (folder) => {
+    writeFileSync(join(folder, "many.html"), await viewerWith(many(await record(60, true), 100_000)));
+    return ["many", "many.html"];
+  }));
+
+async function inChromium(make: (folder: string) => Promise<string[]>): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "webamqp-viewer-"));
   try {
-    const trace = await record(60, true);
-    const paths = [join(folder, "trace.html"), join(folder, "many.html")];
-    writeFileSync(paths[0]!, await viewerWith(trace));
-    writeFileSync(paths[1]!, await viewerWith(many(trace, 100_000)));
+    const [which, ...names] = await make(folder);
     const checks = fileURLToPath(new URL("./viewer_checks.ts", import.meta.url));
     const node = join(root, "node_modules/.bin/node");
-    const child = spawn(node, [checks, ...paths], { cwd: root, stdio: ["pipe", "pipe", "pipe"] });
-    const { status, err } = await watch(child).result;
+    const args = [checks, which!, ...names.map((name) => join(folder, name))];
+    const { status, err } = await watch(spawn(node, args, { cwd: root, stdio: ["pipe", "pipe", "pipe"] })).result;
     if (status === 77) return console.log("SKIPPED: there is no Chromium on this machine");
     assertEquals(status, 0, err);
   } finally {
     rmSync(folder, { recursive: true });
   }
-});
+}
 
 test("viewer: --view writes it with the trace in it, --from reads traces and captures", async () => {
   const folder = mkdtempSync(join(tmpdir(), "webamqp-viewer-"));
@@ -97,6 +112,12 @@ test("viewer: --view writes it with the trace in it, --from reads traces and cap
     const page = readFileSync(fileURLToPath(url), "utf8");
     assert(page.includes('"title":"orders"'));
     assert(page.startsWith("<!DOCTYPE html>"));
+    // Cut off in its last line, and packed.
+    const cut = join(folder, "cut.jsonl.gz");
+    writeFileSync(cut, gzipSync(readFileSync(path).subarray(0, -20)));
+    const short = await run(["trace", "--from", cut]);
+    assertEquals([short.status, short.out.includes("open(")], [0, true], short.err);
+    assertEquals((await run(["trace", "--from", join(folder, "none")])).status, 2);
     const printed = await run(["trace", "--from", path]);
     assertStringIncludes(printed.out, "-> [0] open(");
     const hex = await run(["trace", "--from", "-", "--json"], { input: "414d5150 00010000\n00000008 02000000\n" });

@@ -11,6 +11,7 @@ import { Broker } from "../../src/broker/broker.ts";
 import { gateway } from "../../src/gateway/gateway.ts";
 import { traceCapture } from "../../src/trace/capture.ts";
 import { fromJson, type Json, toJson } from "../../src/trace/json.ts";
+import { unpacked } from "../../src/trace/gzip.ts";
 import { jsonLines, type TraceEvent } from "../../src/trace/writer.ts";
 import { listen } from "../../src/transport/sockets.ts";
 import { test } from "../harness.ts";
@@ -99,6 +100,9 @@ test("trace: captured bytes give the trace of the client, as pcap with and witho
     const { pieces, client } = await exchange(scheme);
     const lines = captured(pcap(pieces));
     assertEquals(story(lines), story(client), scheme);
+    for (const little of [true, false]) {
+      assertEquals(story(captured(pcapng(pcap(pieces), little))), story(client), `${scheme}, pcapng`);
+    }
     assertEquals(lines.join("").includes("hunter2"), false);
     assertEquals(events(lines).filter(({ data }) => data.faults !== undefined), []);
     if (scheme === "ws") continue;
@@ -116,6 +120,16 @@ test("trace: a capture may be disordered, doubled and cut; what is lost is told"
   assertEquals(events(lost).filter(({ data }) => data.event === "gap").length, 1);
   const whole = pcap(pieces);
   assert(captured(whole.slice(0, whole.length - 5)).length > 5);
+});
+
+test("trace: what gzip has packed is unpacked, and as much as is there of what was cut off", async () => {
+  const text = new TextEncoder().encode("a line of a trace\n".repeat(10_000));
+  const stream = new Blob([text]).stream().pipeThrough(new CompressionStream("gzip"));
+  const packed = new Uint8Array(await new Response(stream).arrayBuffer());
+  assertEquals(await unpacked(text), text);
+  assertEquals(await unpacked(packed), text);
+  const cut = await unpacked(packed.slice(0, packed.length - 12));
+  assertEquals(cut, text.slice(0, cut.length));
 });
 
 test("trace: what is no capture is refused; TLS is told", () => {
@@ -186,6 +200,34 @@ function pcap(pieces: readonly Piece[], change = (all: Uint8Array[]): Uint8Array
   change(segments).forEach((bytes, i) => {
     parts.push(numbers([1_700_000_000, i * 10, bytes.length, bytes.length]), bytes);
   });
+  return joined(parts);
+}
+
+// The packets of a pcap as pcapng, in nanoseconds.
+function pcapng(classic: Uint8Array<ArrayBuffer>, little: boolean): Uint8Array<ArrayBuffer> {
+  const view = new DataView(classic.buffer);
+  const block = (type: number, body: readonly number[], data = new Uint8Array(0)): Uint8Array[] => {
+    const padded = new Uint8Array(Math.ceil(data.length / 4) * 4);
+    padded.set(data);
+    const length = 12 + body.length * 4 + padded.length;
+    return [numbers([type, length, ...body], little), padded, numbers([length], little)];
+  };
+  const linkType = little ? 1 : 0x0001_0000, nanoseconds = little ? [0x0001_0009, 9, 0] : [0x0009_0001, 0x0900_0000, 0];
+  const parts = [
+    ...block(0x0a0d0d0a, [0x1a2b3c4d, 1, 0xffff_ffff, 0xffff_ffff]),
+    ...block(1, [linkType, 65_535, ...nanoseconds]),
+  ];
+  for (let at = 24; at < classic.length;) {
+    const time = BigInt(view.getUint32(at)) * 1_000_000_000n + BigInt(view.getUint32(at + 4)) * 1_000n;
+    const length = view.getUint32(at + 8);
+    const words = [0, Number(time >> 32n), Number(time & 0xffff_ffffn), length, length];
+    parts.push(...block(6, words, classic.slice(at + 16, at + 16 + length)));
+    at += 16 + length;
+  }
+  return joined(parts);
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
   for (const part of parts) {
@@ -195,9 +237,9 @@ function pcap(pieces: readonly Piece[], change = (all: Uint8Array[]): Uint8Array
   return whole;
 }
 
-function numbers(words: readonly number[]): Uint8Array {
+function numbers(words: readonly number[], little = false): Uint8Array {
   const view = new DataView(new ArrayBuffer(words.length * 4));
-  words.forEach((word, i) => view.setUint32(4 * i, word));
+  words.forEach((word, i) => view.setUint32(4 * i, word, little));
   return new Uint8Array(view.buffer);
 }
 

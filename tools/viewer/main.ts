@@ -7,6 +7,7 @@
 /// <reference lib="dom" />
 
 import { traceCapture } from "../../src/trace/capture.ts";
+import { unpacked } from "../../src/trace/gzip.ts";
 import { bytesText, type Delivery, type Item, type Model, readModel, timeText, waitsAt } from "./model.ts";
 import { drawPlot, legendAt, placeOf, type Plot, plotsOf, type Span, timeAt } from "./plots.ts";
 import { kindGroup, noFilter, passes, type Row, rowsOf } from "./rows.ts";
@@ -57,8 +58,10 @@ function show(text: string): void {
 }
 
 async function openFile(file: File): Promise<void> {
-  const bytes = new Uint8Array(await file.arrayBuffer());
-  if (bytes[0] === 0x7b) return show(new TextDecoder().decode(bytes));
+  const bytes = await unpacked(new Uint8Array(await file.arrayBuffer()));
+  // Without a byte order mark.
+  const text = new TextDecoder().decode(bytes.subarray(0, 8)).trimStart();
+  if (text.startsWith("{")) return show(new TextDecoder().decode(bytes));
   const lines: string[] = [];
   try {
     traceCapture(bytes, (line) => lines.push(line), { title: file.name });

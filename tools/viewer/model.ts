@@ -107,9 +107,14 @@ export function readModel(text: string): Model {
 /** Who waits for what after the event at `index`. */
 export function waitsAt(model: Model, index: number): (Wait & { connection: number })[] {
   const trackers = new Map<number, ConnectionTracker>();
+  const { items } = model;
   for (let i = 0; i <= index; i++) {
-    const { way, connection, channel, body, payload, time } = model.items[i]!;
-    if (way === "note") continue;
+    const { way, connection, channel, body, payload, time } = items[i]!;
+    if (way === "note") {
+      // Another begins anew.
+      if (items[i]!.kind === "closed") trackers.delete(connection);
+      continue;
+    }
     let tracker = trackers.get(connection);
     if (tracker === undefined) trackers.set(connection, tracker = new ConnectionTracker());
     tracker.frame({ direction: way, channel, body, payloadBytes: payload }, time);
@@ -119,6 +124,9 @@ export function waitsAt(model: Model, index: number): (Wait & { connection: numb
   );
   return waits.sort((a, b) => a.since - b.since);
 }
+
+// Details that speak for themselves.
+const NAMELESS = new Set(["url", "error", "detail", "answer"]);
 
 class Builder {
   readonly #items: Item[] = [];
@@ -166,10 +174,12 @@ class Builder {
     const text = line.toLowerCase();
     if (data.event !== undefined) {
       const { event, connection: _, ...more } = data;
-      const summary = Object.values(more).map(String).join(" ");
+      const summary = Object.entries(more).map(([name, detail]) => NAMELESS.has(name) ? detail : `${name} ${detail}`)
+        .join(" ");
       const failed = event === "failed" || data.error !== undefined;
       const faults = failed ? [{ clause: "transport", text: `${event}: ${summary}`, told: true }] : [];
       if (failed) this.#faults.push(index);
+      if (event === "closed") this.#trackers.delete(connection);
       this.#items.push({ ...BESIDE, index, time, connection, kind: event, channel, payload, faults, summary, text });
       return;
     }
