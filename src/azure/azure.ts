@@ -65,6 +65,18 @@ export interface AzureTarget {
  * Tokens are made for each address that is used, and renewed before they expire. The key stays here.
  *
  * @throws {TypeError} If the text is neither, or names no way to prove who connects. The error does not show it.
+ *
+ * @example
+ * ```ts
+ * import { connect } from "@webamqp/amqp";
+ * import { azure } from "@webamqp/amqp/azure";
+ *
+ * async function main(connectionString: string) {
+ *   const { url, options } = azure(connectionString);
+ *   await using connection = await connect(url, options);
+ *   await connection.send("orders", { body: "one coffee" });
+ * }
+ * ```
  */
 export function azure(connectionString: string, options: AzureOptions = {}): AzureTarget {
   const parts = partsOf(connectionString);
@@ -92,6 +104,16 @@ export function azure(connectionString: string, options: AzureOptions = {}): Azu
  * Makes a shared access signature: a token for everything below `audience`.
  *
  * @throws {TypeError} If this page has no WebCrypto.
+ *
+ * @example
+ * ```ts
+ * import { sharedAccessSignature } from "@webamqp/amqp/azure";
+ *
+ * async function token(key: string) {
+ *   const audience = "sb://shop.servicebus.windows.net/orders";
+ *   return await sharedAccessSignature(audience, "RootManageSharedAccessKey", key, new Date(Date.now() + 3_600_000));
+ * }
+ * ```
  */
 export async function sharedAccessSignature(
   audience: string,

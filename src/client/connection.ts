@@ -51,6 +51,17 @@ const RECOUNT_MS = 100;
  *
  * It is made by {@linkcode connect}, or handed over by an acceptor. When it breaks, everything that waits on it ends at
  * once with the error.
+ *
+ * @example
+ * ```ts
+ * import { connect, plain } from "@webamqp/amqp";
+ *
+ * async function main() {
+ *   await using connection = await connect("wss://broker.example/amqp", { auth: plain("user", "secret") });
+ *   await connection.send("orders", { body: "one coffee" });
+ *   console.log(connection.state, connection.stats());
+ * }
+ * ```
  */
 export class Connection extends ConnectionBase {
   readonly #queues = new Set<EventQueue>();

@@ -89,7 +89,18 @@ export interface Attachment {
   goodbye?: boolean;
 }
 
-/** One connection, as its links and sessions see it. */
+/**
+ * One connection, as its links and sessions see it.
+ *
+ * @example
+ * ```ts
+ * import type { ConnectionBase } from "@webamqp/amqp";
+ *
+ * function about(connection: ConnectionBase): string {
+ *   return `${connection.containerId} with ${connection.host}, as ${connection.remote?.containerId}`;
+ * }
+ * ```
+ */
 export class ConnectionBase extends Lifetime implements LinkConnection {
   /** Who the peer authenticated as, on the accepting side; undefined for nobody in particular. */
   identity: string | undefined;

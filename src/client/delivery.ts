@@ -37,6 +37,16 @@ export interface DeliveryReceiver extends Link {
  *
  * It ends in one of four outcomes, told by {@linkcode accept}, {@linkcode reject}, {@linkcode release} or
  * {@linkcode modify}; the first call counts, and credit goes back to the sender with it.
+ *
+ * @example
+ * ```ts
+ * import type { Delivery } from "@webamqp/amqp";
+ *
+ * function decide(delivery: Delivery, known: Set<string>) {
+ *   if (known.has(delivery.message.text())) delivery.accept();
+ *   else delivery.modify({ deliveryFailed: true, undeliverableHere: true });
+ * }
+ * ```
  */
 export class Delivery {
   /** The receiver that it came on. */

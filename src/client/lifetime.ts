@@ -19,7 +19,20 @@ export interface CloseOptions extends WaitOptions {
   error?: AmqpError;
 }
 
-/** A connection, session or link, from its beginning to its end. */
+/**
+ * A connection, session or link, from its beginning to its end.
+ *
+ * @example
+ * ```ts
+ * import type { Lifetime } from "@webamqp/amqp";
+ *
+ * // Tells of the end of a connection, session or link.
+ * async function watch(what: string, lifetime: Lifetime) {
+ *   await lifetime.closed;
+ *   console.log(`${what} has ended`, lifetime.error?.message ?? "in order");
+ * }
+ * ```
+ */
 export abstract class Lifetime {
   #begun = new Deferred<void>();
   readonly #ended = new Deferred<void>();

@@ -67,7 +67,19 @@ export interface Interruption {
   readonly redelivered?: number;
 }
 
-/** One end of a link, sending or receiving. */
+/**
+ * One end of a link, sending or receiving.
+ *
+ * @example
+ * ```ts
+ * import type { Link } from "@webamqp/amqp";
+ *
+ * async function attached(link: Link) {
+ *   await link.ready({ signal: AbortSignal.timeout(5_000) });
+ *   console.log(link.name, link.address, link.remote?.maxMessageSize);
+ * }
+ * ```
+ */
 export abstract class Link extends Lifetime implements RecoveringLink {
   /** The connection it belongs to; one that the peer attaches again may come on another. */
   connection: LinkConnection;

@@ -43,7 +43,23 @@ export function outcomeOf(state: DeliveryState | undefined, byDefault: Outcome |
   return outcome === undefined || outcome.kind === "received" ? byDefault : outcome as Outcome;
 }
 
-/** Why a message was not sent or has no outcome any more: the signal that its send was given. */
+/**
+ * Why a message was not sent or has no outcome any more: the signal that its send was given.
+ *
+ * @example
+ * ```ts
+ * import { SendAbortedError, type Sender } from "@webamqp/amqp";
+ *
+ * async function order(orders: Sender) {
+ *   try {
+ *     await orders.send({ body: "one coffee" }, { signal: AbortSignal.timeout(1_000) });
+ *   } catch (error) {
+ *     if (!(error instanceof SendAbortedError)) throw error;
+ *     console.log(error.sent ? "it may arrive" : "it has not left");
+ *   }
+ * }
+ * ```
+ */
 export class SendAbortedError extends Error {
   /** The name of the signal's reason, such as `"AbortError"` or `"TimeoutError"`. */
   override name: string;

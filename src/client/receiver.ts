@@ -74,7 +74,19 @@ export function checkCredit(credit: number | "manual" | undefined): void {
   throw new RangeError(`Cannot grant credit: ${credit} is not a whole number from 0 to 2^32-1`);
 }
 
-/** Receives messages from one address; made by `receiver` of a connection or session. */
+/**
+ * Receives messages from one address; made by `receiver` of a connection or session.
+ *
+ * @example
+ * ```ts
+ * import type { Connection } from "@webamqp/amqp";
+ *
+ * async function main(connection: Connection) {
+ *   await using orders = connection.receiver("orders", { credit: 10 });
+ *   for await (const { message } of orders) console.log(message.text());
+ * }
+ * ```
+ */
 export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryReceiver {
   /** Always `"receiver"`. */
   protected override readonly role = "receiver";

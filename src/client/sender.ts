@@ -59,7 +59,20 @@ export interface SendOptions extends WaitOptions {
   state?: DeliveryState;
 }
 
-/** Sends messages to one address; made by `sender` of a connection or session. */
+/**
+ * Sends messages to one address; made by `sender` of a connection or session.
+ *
+ * @example
+ * ```ts
+ * import type { Connection } from "@webamqp/amqp";
+ *
+ * async function main(connection: Connection) {
+ *   await using orders = connection.sender("orders");
+ *   await orders.send({ body: "one coffee" });
+ *   await orders.sendAll(["two teas", "a cake"].map((body) => ({ body })));
+ * }
+ * ```
+ */
 export class Sender extends Link {
   /** Always `"sender"`. */
   protected override readonly role = "sender";

@@ -43,7 +43,21 @@ export interface SharedSession {
   readonly session: Session | undefined;
 }
 
-/** A session: links that share a flow-control window and a sequence of deliveries. */
+/**
+ * A session: links that share a flow-control window and a sequence of deliveries.
+ *
+ * @example
+ * ```ts
+ * import type { Connection } from "@webamqp/amqp";
+ *
+ * async function main(connection: Connection) {
+ *   // A window of its own: large files do not hold back the orders.
+ *   await using files = connection.session({ incomingWindow: 16 });
+ *   const delivery = await files.receiver("files").receive();
+ *   delivery.accept();
+ * }
+ * ```
+ */
 export class Session extends Lifetime {
   /** The connection it is multiplexed on. */
   readonly connection: SessionConnection;

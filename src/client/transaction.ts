@@ -92,6 +92,17 @@ export class Coordinator {
  * A local transaction: messages sent and outcomes told in it take effect together when it is committed, or not at all.
  *
  * Made by `transaction()` of a connection. Leaving its scope, or the loss of the connection, rolls it back.
+ *
+ * @example
+ * ```ts
+ * import type { Delivery, Sender, Transaction } from "@webamqp/amqp";
+ *
+ * async function bill(transaction: Transaction, order: Delivery, bills: Sender) {
+ *   transaction.send(bills, { body: "a bill" });
+ *   transaction.accept(order);
+ *   await transaction.commit();
+ * }
+ * ```
  */
 export class Transaction implements AsyncDisposable {
   readonly #coordinator: Coordinator;

@@ -79,6 +79,15 @@ export function batch(messages: readonly Message[], options: BatchOptions = {}):
  *
  * @throws {AmqpError} With `amqp:decode-error` if the bytes are no AMQP message, or one in the batch is none.
  * @throws {TypeError} If it is of another message format.
+ *
+ * @example
+ * ```ts
+ * import { type Delivery, unbatch } from "@webamqp/amqp";
+ *
+ * function read(delivery: Delivery) {
+ *   for (const message of unbatch(delivery)) console.log(message.body);
+ * }
+ * ```
  */
 export function unbatch(
   delivery: { readonly messageFormat: number; readonly payload: Uint8Array },

@@ -9,7 +9,20 @@ import { hex, utf8 } from "../base/text.ts";
 import { decodeUtf8 } from "./primitives.ts";
 import { AmqpArray, Described, Typed, type Value } from "./values.ts";
 
-/** A body of data sections: bytes, in one or more chunks that mean the same as one. */
+/**
+ * A body of data sections: bytes, in one or more chunks that mean the same as one.
+ *
+ * @example
+ * ```ts
+ * import { DataBody, type DecodedMessage } from "@webamqp/amqp";
+ *
+ * function size({ body }: DecodedMessage): number {
+ *   return body instanceof DataBody ? body.chunks.reduce((sum, chunk) => sum + chunk.length, 0) : 0;
+ * }
+ *
+ * console.assert(new DataBody([new Uint8Array(3)], "text/plain").contentType === "text/plain");
+ * ```
+ */
 export class DataBody {
   /** The sections. */
   readonly chunks: readonly Uint8Array[];
@@ -23,7 +36,18 @@ export class DataBody {
   }
 }
 
-/** A body of sequence sections: lists, in one or more parts that mean the same as one. */
+/**
+ * A body of sequence sections: lists, in one or more parts that mean the same as one.
+ *
+ * @example
+ * ```ts
+ * import { type DecodedMessage, SequenceBody } from "@webamqp/amqp";
+ *
+ * function rows({ body }: DecodedMessage): number {
+ *   return body instanceof SequenceBody ? body.lists.length : 0;
+ * }
+ * ```
+ */
 export class SequenceBody {
   /** The sections. */
   readonly lists: readonly Value[][];
@@ -34,7 +58,19 @@ export class SequenceBody {
   }
 }
 
-/** A body that is one AMQP value. */
+/**
+ * A body that is one AMQP value.
+ *
+ * @example
+ * ```ts
+ * import { type DecodedMessage, ValueBody } from "@webamqp/amqp";
+ *
+ * // Whether the body is a binary as a value, and not data.
+ * function isBinary({ body }: DecodedMessage): boolean {
+ *   return body instanceof ValueBody;
+ * }
+ * ```
+ */
 export class ValueBody {
   /** The value. */
   readonly value: Value;
@@ -75,17 +111,44 @@ export type SendableValue =
   | readonly SendableValue[]
   | ReadonlyMap<SendableValue, SendableValue>;
 
-/** A body of data sections. */
+/**
+ * A body of data sections.
+ *
+ * @example
+ * ```ts
+ * import { data } from "@webamqp/amqp";
+ *
+ * console.assert(data([Uint8Array.of(1), Uint8Array.of(2, 3)]).chunks.length === 2);
+ * ```
+ */
 export function data(chunks: Uint8Array | readonly Uint8Array[]): DataBody {
   return new DataBody(chunks instanceof Uint8Array ? [chunks] : chunks);
 }
 
-/** A body of sequence sections. */
+/**
+ * A body of sequence sections.
+ *
+ * @example
+ * ```ts
+ * import { sequence } from "@webamqp/amqp";
+ *
+ * console.assert(sequence([[1, "a"], [2, "b"]]).lists.length === 2);
+ * ```
+ */
 export function sequence(lists: readonly (readonly SendableValue[])[]): SequenceBody {
   return new SequenceBody(lists as readonly Value[][]);
 }
 
-/** A body that is one AMQP value; needed only for a binary, which would be a data section otherwise. */
+/**
+ * A body that is one AMQP value; needed only for a binary, which would be a data section otherwise.
+ *
+ * @example
+ * ```ts
+ * import { value } from "@webamqp/amqp";
+ *
+ * console.assert(value(Uint8Array.of(1, 2)).value instanceof Uint8Array);
+ * ```
+ */
 export function value(value: SendableValue): ValueBody {
   return new ValueBody(value as Value);
 }
@@ -95,6 +158,15 @@ export function value(value: SendableValue): ValueBody {
  * its properties have none.
  *
  * @throws {TypeError} If JSON has no form of the value.
+ *
+ * @example
+ * ```ts
+ * import { json, type Sender } from "@webamqp/amqp";
+ *
+ * async function order(orders: Sender) {
+ *   await orders.send({ body: json({ product: "coffee", price: 3.2 }) });
+ * }
+ * ```
  */
 export function json(value: unknown): DataBody {
   const text = JSON.stringify(value);

@@ -79,7 +79,19 @@ function inspectMessage(this: DecodedMessage): unknown {
   return { ...this.toJSON(), body: this.body instanceof Uint8Array ? shownBody(this.body) : this.body };
 }
 
-/** A message that was received. */
+/**
+ * A message that was received.
+ *
+ * @example
+ * ```ts
+ * import type { DecodedMessage } from "@webamqp/amqp";
+ *
+ * function show(message: DecodedMessage) {
+ *   const { properties, applicationProperties } = message;
+ *   console.log(properties?.messageId, applicationProperties?.colour, message.json());
+ * }
+ * ```
+ */
 export class DecodedMessage implements Message {
   /** How it is to be delivered; undefined if the message has no header, which means its defaults. */
   header: Header | undefined;

@@ -19,6 +19,13 @@ const MOST_LEVELS = 6;
  *
  * Safe to log: no control character, cut where it is long, and of the binaries in SASL frames, which are passwords
  * and proofs, only the length. Fields that are not set are left out.
+ *
+ * @example
+ * ```ts
+ * import { print } from "@webamqp/amqp";
+ *
+ * console.assert(print({ kind: "detach", handle: 0, closed: true }) === "detach(handle=0, closed=true)");
+ * ```
  */
 export function print(composite: Composite): string {
   const line = printComposite(composite.kind, composite, 0);

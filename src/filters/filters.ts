@@ -28,33 +28,105 @@ export function selector(expression: string): Fields {
   return { "jms-selector": described(SELECTOR, expression) };
 }
 
-/** Leaves out messages that were sent on the connection that receives. */
+/**
+ * Leaves out messages that were sent on the connection that receives.
+ *
+ * @example
+ * ```ts
+ * import type { Connection } from "@webamqp/amqp";
+ * import { noLocal } from "@webamqp/amqp/filters";
+ *
+ * function receive(connection: Connection) {
+ *   return connection.receiver("prices", { filter: noLocal() });
+ * }
+ * ```
+ */
 export function noLocal(): Fields {
   return { "no-local": described(0x0000468c00000003n, []) };
 }
 
-/** Messages of an AMQP 0-9-1 exchange of kind "direct" with this routing key. */
+/**
+ * Messages of an AMQP 0-9-1 exchange of kind "direct" with this routing key.
+ *
+ * @example
+ * ```ts
+ * import type { Connection } from "@webamqp/amqp";
+ * import { directBinding } from "@webamqp/amqp/filters";
+ *
+ * function receive(connection: Connection) {
+ *   return connection.receiver("orders", { filter: directBinding("orders.coffee") });
+ * }
+ * ```
+ */
 export function directBinding(routingKey: string): Fields {
   return { "apache.org:legacy-amqp-direct-binding:string": described(0x0000468c00000000n, routingKey) };
 }
 
-/** Messages of an AMQP 0-9-1 exchange of kind "topic" whose routing key fits: `*` is one word, `#` any number. */
+/**
+ * Messages of an AMQP 0-9-1 exchange of kind "topic" whose routing key fits: `*` is one word, `#` any number.
+ *
+ * @example
+ * ```ts
+ * import type { Connection } from "@webamqp/amqp";
+ * import { topicBinding } from "@webamqp/amqp/filters";
+ *
+ * function receive(connection: Connection) {
+ *   return connection.receiver("orders", { filter: topicBinding("orders.*.urgent") });
+ * }
+ * ```
+ */
 export function topicBinding(pattern: string): Fields {
   return { "apache.org:legacy-amqp-topic-binding:string": described(0x0000468c00000001n, pattern) };
 }
 
-/** Messages of an AMQP 0-9-1 exchange of kind "headers" that have all, or with `"any"` one, of these headers. */
+/**
+ * Messages of an AMQP 0-9-1 exchange of kind "headers" that have all, or with `"any"` one, of these headers.
+ *
+ * @example
+ * ```ts
+ * import type { Connection } from "@webamqp/amqp";
+ * import { headersBinding } from "@webamqp/amqp/filters";
+ *
+ * function receive(connection: Connection) {
+ *   return connection.receiver("orders", { filter: headersBinding({ colour: "red", size: 5 }, "any") });
+ * }
+ * ```
+ */
 export function headersBinding(headers: Readonly<Record<string, Value>>, match: "all" | "any" = "all"): Fields {
   const map = new Map<Value, Value>(Object.entries({ "x-match": match, ...headers }));
   return { "apache.org:legacy-amqp-headers-binding:map": described(0x0000468c00000002n, map) };
 }
 
-/** Messages whose XML body an XQuery expression finds something in. */
+/**
+ * Messages whose XML body an XQuery expression finds something in.
+ *
+ * @example
+ * ```ts
+ * import type { Connection } from "@webamqp/amqp";
+ * import { xquery } from "@webamqp/amqp/filters";
+ *
+ * function receive(connection: Connection) {
+ *   return connection.receiver("orders", { filter: xquery("/order[@urgent='yes']") });
+ * }
+ * ```
+ */
 export function xquery(expression: string): Fields {
   return { "apache.org:xquery-filter:string": described(0x0000468c00000005n, expression) };
 }
 
-/** An expression of SQL over all sections, of AMQP Filter Expressions. RabbitMQ streams take it from version 4.2 on. */
+/**
+ * An expression of SQL over all sections, of AMQP Filter Expressions. RabbitMQ streams take it from version 4.2 on.
+ *
+ * @example
+ * ```ts
+ * import type { Connection } from "@webamqp/amqp";
+ * import { sqlFilter } from "@webamqp/amqp/filters";
+ *
+ * function receive(connection: Connection) {
+ *   return connection.receiver("orders", { filter: sqlFilter("properties.subject LIKE 'order%' AND colour = 'red'") });
+ * }
+ * ```
+ */
 export function sqlFilter(expression: string): Fields {
   return { "sql-filter": described(0x120n, expression) };
 }
@@ -62,6 +134,16 @@ export function sqlFilter(expression: string): Fields {
 /**
  * Messages whose properties are these, of AMQP Filter Expressions. A string may begin with `&p:` for a prefix, `&s:` for a
  * suffix, and `&&` for an `&` of its own.
+ *
+ * @example
+ * ```ts
+ * import type { Connection } from "@webamqp/amqp";
+ * import { propertiesFilter } from "@webamqp/amqp/filters";
+ *
+ * function receive(connection: Connection) {
+ *   return connection.receiver("orders", { filter: propertiesFilter({ subject: "&p:order", contentType: "text/plain" }) });
+ * }
+ * ```
  */
 export function propertiesFilter(properties: Partial<Properties>): Fields {
   const map = new Map<Value, Value>();
@@ -72,7 +154,19 @@ export function propertiesFilter(properties: Partial<Properties>): Fields {
   return { "amqp:properties-filter": described(0x173n, map) };
 }
 
-/** Messages whose application properties are these, of AMQP Filter Expressions; strings as in {@linkcode propertiesFilter}. */
+/**
+ * Messages whose application properties are these, of AMQP Filter Expressions; strings as in {@linkcode propertiesFilter}.
+ *
+ * @example
+ * ```ts
+ * import type { Connection } from "@webamqp/amqp";
+ * import { applicationPropertiesFilter } from "@webamqp/amqp/filters";
+ *
+ * function receive(connection: Connection) {
+ *   return connection.receiver("orders", { filter: applicationPropertiesFilter({ colour: "red" }) });
+ * }
+ * ```
+ */
 export function applicationPropertiesFilter(properties: Readonly<Record<string, Value>>): Fields {
   return { "amqp:application-properties-filter": described(0x174n, new Map<Value, Value>(Object.entries(properties))) };
 }
@@ -81,13 +175,35 @@ export function applicationPropertiesFilter(properties: Readonly<Record<string, 
  * Where a stream of RabbitMQ is read from: an end, an offset, or a time. Default of the broker: `"next"`.
  *
  * An offset is that of the annotation `x-stream-offset`.
+ *
+ * @example
+ * ```ts
+ * import type { Connection } from "@webamqp/amqp";
+ * import { streamOffset } from "@webamqp/amqp/filters";
+ *
+ * function receive(connection: Connection) {
+ *   return connection.receiver("events", { filter: streamOffset("first") });
+ * }
+ * ```
  */
 export function streamOffset(from: "first" | "last" | "next" | bigint | number | Date): Fields {
   const value = typeof from === "string" ? from : from instanceof Date ? timestamp(from) : ulong(from);
   return { "rabbitmq:stream-offset-spec": described("rabbitmq:stream-offset-spec", value) };
 }
 
-/** Messages of a RabbitMQ stream with one of these filter values; with `matchUnfiltered` also those without any. */
+/**
+ * Messages of a RabbitMQ stream with one of these filter values; with `matchUnfiltered` also those without any.
+ *
+ * @example
+ * ```ts
+ * import type { Connection } from "@webamqp/amqp";
+ * import { streamFilter } from "@webamqp/amqp/filters";
+ *
+ * function receive(connection: Connection) {
+ *   return connection.receiver("events", { filter: streamFilter(["red", "green"], true) });
+ * }
+ * ```
+ */
 export function streamFilter(values: string | readonly string[], matchUnfiltered = false): Fields {
   const value = typeof values === "string" ? values : [...values];
   const filter: Fields = { "rabbitmq:stream-filter": described("rabbitmq:stream-filter", value) };
@@ -106,7 +222,19 @@ export type EventPosition =
   /** From what was enqueued after this moment on. */
   | { enqueuedTime: Date };
 
-/** Events of Event Hubs from a position on. */
+/**
+ * Events of Event Hubs from a position on.
+ *
+ * @example
+ * ```ts
+ * import type { Connection } from "@webamqp/amqp";
+ * import { eventPosition } from "@webamqp/amqp/filters";
+ *
+ * function receive(connection: Connection) {
+ *   return connection.receiver("hub/ConsumerGroups/$Default/Partitions/0", { filter: eventPosition({ offset: "@latest" }) });
+ * }
+ * ```
+ */
 export function eventPosition(position: EventPosition): Fields {
   const than = "inclusive" in position && position.inclusive === true ? ">=" : ">";
   const [name, value] = "offset" in position
@@ -122,6 +250,16 @@ export function eventPosition(position: EventPosition): Fields {
  * Messages of one session of Service Bus, null for the next that is free; the answer to the attach then names it.
  *
  * It is not described, as Service Bus wants it.
+ *
+ * @example
+ * ```ts
+ * import type { Connection } from "@webamqp/amqp";
+ * import { sessionFilter } from "@webamqp/amqp/filters";
+ *
+ * function receive(connection: Connection) {
+ *   return connection.receiver("orders", { filter: sessionFilter("customer-1") });
+ * }
+ * ```
  */
 export function sessionFilter(sessionId: string | null): Fields {
   return { "com.microsoft:session-filter": sessionId };

@@ -54,12 +54,37 @@ export function durableSubscription(name: string, options: SubscriptionOptions =
   };
 }
 
-/** A subscription to a topic that several receivers share while at least one of them is attached. */
+/**
+ * A subscription to a topic that several receivers share while at least one of them is attached.
+ *
+ * @example
+ * ```ts
+ * import type { Connection } from "@webamqp/amqp";
+ * import { sharedSubscription } from "@webamqp/amqp/filters";
+ *
+ * function receive(connection: Connection) {
+ *   return connection.receiver("prices", sharedSubscription("billing"));
+ * }
+ * ```
+ */
 export function sharedSubscription(name: string, options: Omit<SubscriptionOptions, "shared"> = {}): SourceTerms {
   return { name: linkName(name, options, "volatile"), source: capabilities({ ...options, shared: true }) };
 }
 
-/** Reads without taking: messages stay for others. */
+/**
+ * Reads without taking: messages stay for others.
+ *
+ * @example
+ * ```ts
+ * import type { Connection } from "@webamqp/amqp";
+ * import { browse } from "@webamqp/amqp/filters";
+ *
+ * async function look(connection: Connection) {
+ *   await using orders = connection.receiver("orders", browse());
+ *   for (const { message } of await orders.receiveBatch(10, { waitMs: 500 })) console.log(message.body);
+ * }
+ * ```
+ */
 export function browse(): SourceTerms {
   return { source: { distributionMode: "copy" } };
 }

@@ -140,6 +140,16 @@ const DRAIN_MS = 10_000;
  * @throws {TypeError} If a URL or another option cannot be used.
  * @throws {TransportError} With code `"not-supported"` where there are no sockets.
  * @throws What the system says if it does not give the port.
+ *
+ * @example
+ * ```ts
+ * import { gateway } from "@webamqp/amqp/gateway";
+ *
+ * async function main() {
+ *   await using relay = await gateway({ listen: { port: 8080 }, target: "amqp://localhost:5672" });
+ *   await new Promise((resolve) => setTimeout(resolve, 60_000));
+ * }
+ * ```
  */
 export async function gateway(options: GatewayOptions): Promise<Gateway> {
   const running = new RunningGateway(options);

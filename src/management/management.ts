@@ -80,7 +80,24 @@ export interface QueryResult {
   readonly results: Value[][];
 }
 
-/** An answer with another status than those of success. */
+/**
+ * An answer with another status than those of success.
+ *
+ * @example
+ * ```ts
+ * import { type Management, ManagementError } from "@webamqp/amqp/management";
+ *
+ * async function exists(node: Management, name: string) {
+ *   try {
+ *     await node.read("queue", name);
+ *     return true;
+ *   } catch (error) {
+ *     if (error instanceof ManagementError && error.status === 404) return false;
+ *     throw error;
+ *   }
+ * }
+ * ```
+ */
 export class ManagementError extends AmqpError {
   /** Always `"ManagementError"`. */
   override name = "ManagementError";
@@ -101,13 +118,36 @@ export const MANAGEMENT_TIMEOUT_MS = 30_000;
  * Opens the management node of `node`: its address followed by `/$management`, unless it ends so already.
  *
  * Links are attached with the first request, and again when they have ended.
+ *
+ * @example
+ * ```ts
+ * import type { Connection } from "@webamqp/amqp";
+ * import { management } from "@webamqp/amqp/management";
+ *
+ * async function main(connection: Connection) {
+ *   await using node = management(connection, "orders");
+ *   console.log(await node.query());
+ * }
+ * ```
  */
 export function management(connection: Connection, node: string, terms: ManagementTerms = {}): Management {
   const address = node.endsWith("$management") ? node : `${node}/$management`;
   return new Management(connection, address, terms.replyTo ?? "link");
 }
 
-/** A management node; made by {@linkcode management}. */
+/**
+ * A management node; made by {@linkcode management}.
+ *
+ * @example
+ * ```ts
+ * import type { Management } from "@webamqp/amqp/management";
+ *
+ * async function show(node: Management) {
+ *   const { attributeNames, results } = await node.query({ count: 10 });
+ *   for (const row of results) console.log(Object.fromEntries(attributeNames.map((name, i) => [name, row[i]])));
+ * }
+ * ```
+ */
 export class Management implements AsyncDisposable {
   /** Its address. */
   readonly address: string;

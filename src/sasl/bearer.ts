@@ -61,7 +61,17 @@ export type VerifyToken = (
   username: string | undefined,
 ) => string | undefined | Promise<string | undefined>;
 
-/** Lets in those whose token `verify` takes, by OAUTHBEARER. */
+/**
+ * Lets in those whose token `verify` takes, by OAUTHBEARER.
+ *
+ * @example
+ * ```ts
+ * import { oauthbearerServer } from "@webamqp/amqp/sasl";
+ *
+ * const tokens = new Map([["a token", "ada"]]);
+ * console.assert(oauthbearerServer((token) => tokens.get(token)).name === "OAUTHBEARER");
+ * ```
+ */
 export function oauthbearerServer(verify: VerifyToken): SaslServerMechanism {
   return {
     name: "OAUTHBEARER",
@@ -69,7 +79,17 @@ export function oauthbearerServer(verify: VerifyToken): SaslServerMechanism {
   };
 }
 
-/** Lets in those whose token `verify` takes, by XOAUTH2. */
+/**
+ * Lets in those whose token `verify` takes, by XOAUTH2.
+ *
+ * @example
+ * ```ts
+ * import { xoauth2Server } from "@webamqp/amqp/sasl";
+ *
+ * const tokens = new Map([["a token", "ada"]]);
+ * console.assert(xoauth2Server((token) => tokens.get(token)).name === "XOAUTH2");
+ * ```
+ */
 export function xoauth2Server(verify: VerifyToken): SaslServerMechanism {
   return {
     name: "XOAUTH2",

@@ -42,7 +42,17 @@ export interface ScramServerOptions {
 const CLIENT_FIRST = /^(?:n|y),(?:a=((?:[^,=]|=2C|=3D)+))?,n=((?:[^,=]|=2C|=3D)+),r=([\x21-\x2b\x2d-\x7e]+)(?:,.*)?$/s;
 const CLIENT_FINAL = /^(c=([A-Za-z\d+/]+={0,2}),r=([\x21-\x2b\x2d-\x7e]+)(?:,[^,]*)*),p=([A-Za-z\d+/]+={0,2})$/s;
 
-/** Lets in those who prove that they have the password that `find` has the keys of; acting as somebody else is not offered. */
+/**
+ * Lets in those who prove that they have the password that `find` has the keys of; acting as somebody else is not offered.
+ *
+ * @example
+ * ```ts
+ * import { type ScramKeys, scramServer } from "@webamqp/amqp/sasl";
+ *
+ * const keys = new Map<string, ScramKeys>();
+ * console.assert(scramServer("SHA-256", (user) => keys.get(user)).name === "SCRAM-SHA-256");
+ * ```
+ */
 export function scramServer(
   hash: ScramHash,
   find: FindScramKeys,

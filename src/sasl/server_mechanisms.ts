@@ -7,7 +7,17 @@
 import { decodeUtf8 } from "../codec/primitives.ts";
 import type { SaslServerMechanism } from "./mechanism.ts";
 
-/** Lets everybody in, as nobody in particular; what a client says of itself is not looked at. */
+/**
+ * Lets everybody in, as nobody in particular; what a client says of itself is not looked at.
+ *
+ * @example
+ * ```ts
+ * import { anonymousServer } from "@webamqp/amqp/sasl";
+ * import { acceptor } from "@webamqp/amqp/server";
+ *
+ * acceptor({ sasl: { mechanisms: [anonymousServer()] } });
+ * ```
+ */
 export function anonymousServer(): SaslServerMechanism {
   return {
     name: "ANONYMOUS",
@@ -21,7 +31,22 @@ export function anonymousServer(): SaslServerMechanism {
 /** Says whether a user name and a password belong together. */
 export type CheckPassword = (username: string, password: string) => boolean | Promise<boolean>;
 
-/** Lets in those whose password `check` takes [rfc4616]; acting as somebody else is not offered. */
+/**
+ * Lets in those whose password `check` takes [rfc4616]; acting as somebody else is not offered.
+ *
+ * @example
+ * ```ts
+ * import { plainServer } from "@webamqp/amqp/sasl";
+ * import { acceptor } from "@webamqp/amqp/server";
+ *
+ * async function check(username: string, password: string) {
+ *   const answer = await fetch("https://users.example/check", { method: "POST", body: JSON.stringify({ username, password }) });
+ *   return answer.ok;
+ * }
+ *
+ * acceptor({ sasl: { mechanisms: [plainServer(check)] } });
+ * ```
+ */
 export function plainServer(check: CheckPassword): SaslServerMechanism {
   return {
     name: "PLAIN",
@@ -41,7 +66,17 @@ export type IdentifyExternal<Peer> = (
   peer: Peer,
 ) => string | undefined | Promise<string | undefined>;
 
-/** Lets in those whom `identify` knows by what the layer below says of them [rfc4422 A]. */
+/**
+ * Lets in those whom `identify` knows by what the layer below says of them [rfc4422 A].
+ *
+ * @example
+ * ```ts
+ * import { externalServer } from "@webamqp/amqp/sasl";
+ *
+ * const names = new Map([["device-1", "sensors"]]);
+ * console.assert(externalServer((authorizationId) => names.get(authorizationId)).name === "EXTERNAL");
+ * ```
+ */
 export function externalServer<Peer>(identify: IdentifyExternal<Peer>): SaslServerMechanism<Peer> {
   return {
     name: "EXTERNAL",

@@ -48,7 +48,17 @@ export interface ScriptedPeerOptions {
   ignore?: readonly PeerKind[];
 }
 
-/** A script that was not followed: what was expected, what came, and all that was said. */
+/**
+ * A script that was not followed: what was expected, what came, and all that was said.
+ *
+ * @example
+ * ```ts
+ * import { ScriptError } from "@webamqp/amqp/testing";
+ *
+ * const error = new ScriptError("Cannot go on: expected attach, end came", ["> begin", "> end"]);
+ * console.assert(error.trace.length === 2);
+ * ```
+ */
 export class ScriptError extends Error {
   /** Always `"ScriptError"`. */
   override name = "ScriptError";

@@ -64,7 +64,7 @@ export interface DialedSocket extends PausableChannel {
  *
  * @example
  * ```ts
- * import { dialSocket } from "./dial.ts";
+ * import { dialSocket } from "@webamqp/amqp/node";
  *
  * async function main() {
  *   const channel = await dialSocket("wss://broker.example/amqp", {
