@@ -21,6 +21,8 @@ export interface Program {
   end(): Promise<number | null>;
   /** Tells it to end, as a supervisor does. */
   terminate(): void;
+  /** Ends it in the middle of whatever it does. */
+  kill(): Promise<void>;
 }
 
 const root = new URL("../", import.meta.url);
@@ -39,6 +41,11 @@ export function start(path: string, args: readonly string[] = []): Program {
     lines,
     // Not by the child's own method, after which Deno reports a signal as the end whatever the end was.
     terminate: () => void process.kill(child.pid!, "SIGTERM"),
+    async kill(): Promise<void> {
+      process.kill(child.pid!, "SIGKILL");
+      while (!(await lines.next()).done);
+      await closed;
+    },
     async end(): Promise<number | null> {
       child.stdin.end();
       // Output that nobody reads would keep it from ending.
