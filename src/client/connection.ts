@@ -130,7 +130,28 @@ export class Connection extends ConnectionBase {
    * ```
    */
   receiver(address: string | ReceiverOptions, options?: ReceiverOptions): Receiver {
-    return this.attachReceiver(this.defaultSession(), terms("receiver", address, options));
+    const checked = terms("receiver", address, options);
+    if (!checked.stream) return this.attachReceiver(this.defaultSession(), checked);
+    return this.#onOwnSession((session) => this.attachReceiver(session, checked));
+  }
+
+  // Inside a delivery the window of the session is the only brake, which must not stop others.
+  #onOwnSession<L extends Link>(attach: (session: SharedSession) => L): L {
+    this.requireOpen("attach link");
+    const shared = this.addSession({ options: this.terms.session ?? {}, endpoint: undefined, session: undefined });
+    const end = (): void => {
+      shared.endpoint?.end();
+      this.endSession(shared);
+      this.wake();
+    };
+    try {
+      const link = attach(shared);
+      link.closed.then(end);
+      return link;
+    } catch (error) {
+      end();
+      throw error;
+    }
   }
 
   /**
@@ -312,7 +333,8 @@ export class Connection extends ConnectionBase {
 
   /** @ignore For a message that is streamed. */
   twin(address: string | undefined): Sender {
-    return this.sender({ address: address ?? null, recovery: "fail" });
+    const options: SenderOptions = { address: address ?? null, recovery: "fail" };
+    return this.#onOwnSession((session) => this.attachSender(session, options));
   }
 
   /** @ignore For sessions. */

@@ -32,6 +32,24 @@ export interface DeliveryReceiver extends Link {
   handleDone(incoming: IncomingDelivery): void;
 }
 
+/** What reads the payload of a delivery as it arrives. */
+export interface DeliveryPayload {
+  /** Whether all of it has come. */
+  readonly ended: boolean;
+  /** The message as far as it is known. */
+  readonly message: DecodedMessage;
+  /** Why the bytes are no message that this side takes, if so. */
+  readonly undecodable: AmqpError | undefined;
+  /** The encoded message, if it was collected. */
+  readonly bytes: Uint8Array;
+  /** Reads the body as it arrives. */
+  stream(delivery: Delivery): ReadableStream<Uint8Array<ArrayBuffer>>;
+  /** Reads all of it. */
+  collect(): Promise<DecodedMessage>;
+  /** The delivery is settled. */
+  settled(): void;
+}
+
 /**
  * One message in motion, from its arrival until it is settled.
  *
@@ -54,6 +72,9 @@ export class Delivery {
 
   readonly #incoming: IncomingDelivery;
   readonly #limits: CodecLimits | undefined;
+  readonly #streamed: DeliveryPayload | undefined;
+  /** @ignore Whether it is settled by calls, rather than by what a loop or handler does. */
+  byHand = false;
   #message: DecodedMessage | undefined;
   #undecodable: AmqpError | undefined;
   #outcome: DeliveryState | undefined;
@@ -61,20 +82,30 @@ export class Delivery {
   #controller: AbortController | undefined;
 
   /** Built by its receiver. */
-  constructor(receiver: DeliveryReceiver, incoming: IncomingDelivery, limits: CodecLimits | undefined) {
+  constructor(
+    receiver: DeliveryReceiver,
+    incoming: IncomingDelivery,
+    limits: CodecLimits | undefined,
+    streamed?: DeliveryPayload,
+  ) {
     this.receiver = receiver;
     this.#incoming = incoming;
     this.#limits = limits;
+    this.#streamed = streamed;
   }
 
   /**
    * The message, decoded when first asked for. Of a message format other than AMQP's it has the raw bytes as its body.
+   *
+   * On a receiver with `stream: true` it has the sections before the body, its `body` is undefined and the footer comes with
+   * the end of {@linkcode stream}; once {@linkcode text}, {@linkcode json} or {@linkcode bytes} is done, it is whole.
    *
    * A delivery whose message cannot be decoded is rejected with the error, not released, by whatever settles it for you.
    *
    * @throws {AmqpError} With `amqp:decode-error` and scope `"delivery"` if the bytes are no AMQP message.
    */
   get message(): DecodedMessage {
+    if (this.#streamed !== undefined) return this.#streamed.message;
     if (this.#message === undefined) {
       if (this.#undecodable !== undefined) throw this.#undecodable;
       try {
@@ -87,9 +118,55 @@ export class Delivery {
     return this.#message;
   }
 
-  /** The encoded message, for handing on unchanged. */
+  /**
+   * The encoded message, for handing on unchanged.
+   *
+   * @throws {TypeError} If the message is streamed and was not collected.
+   */
   get payload(): Uint8Array {
-    return this.#incoming.payload;
+    return this.#streamed?.bytes ?? this.#incoming.payload;
+  }
+
+  /**
+   * The bytes of the body. On a receiver with `stream: true` they come as they arrive, and the session's window, which is
+   * that receiver's alone, follows what was read: a slow reader has a few frames in memory, and the sender waits.
+   *
+   * The delivery can be settled before the end is read. Cancelling the stream drops what still comes; a delivery that is settled
+   * by calls is released with it, or rejected if the reason is an {@linkcode AmqpError}. The stream errors with an
+   * {@linkcode OutcomeError} `"lost"` when the sender aborts the message or the link is lost, and with an {@linkcode AmqpError}
+   * when the bytes are no AMQP message. A body that is no data comes in one piece, as {@linkcode bytes} gives it.
+   *
+   * @throws {TypeError} If the body is read already.
+   *
+   * @example
+   * ```ts
+   * import type { Connection } from "@webamqp/amqp";
+   *
+   * async function download(connection: Connection, file: WritableStream<Uint8Array>) {
+   *   await using files = connection.receiver("files", { stream: true });
+   *   const delivery = await files.receive();
+   *   await delivery.stream().pipeTo(file);
+   *   delivery.accept();
+   * }
+   * ```
+   */
+  stream(): ReadableStream<Uint8Array<ArrayBuffer>> {
+    return this.#streamed?.stream(this) ?? new Response(this.message.bytes()).body!;
+  }
+
+  /** The body as text, once all of it is there; see {@linkcode DecodedMessage.text}. */
+  async text(): Promise<string> {
+    return (await this.#whole()).text();
+  }
+
+  /** What the body says as plain values, once all of it is there; see {@linkcode DecodedMessage.json}. */
+  async json(): Promise<unknown> {
+    return (await this.#whole()).json();
+  }
+
+  /** The body as bytes, once all of it is there; see {@linkcode DecodedMessage.bytes}. */
+  async bytes(): Promise<Uint8Array<ArrayBuffer>> {
+    return (await this.#whole()).bytes();
   }
 
   /** 0 for an AMQP message; the upper three bytes name the format, the lowest its version. */
@@ -174,11 +251,12 @@ export class Delivery {
       message = (error as Error).message;
     }
     const state = this.#outcome?.kind ?? (this.remoteSettled ? "settled" : this.usable ? "unsettled" : "lost");
-    return { from: this.receiver.where, state, bytes: this.payload.length, message };
+    return { from: this.receiver.where, state, bytes: this.#incoming.payload.length, message };
   }
 
   /** @ignore Handed to a caller who settles by calls: one that came settled owes none, and its credit goes back now. */
   handleTaken(): void {
+    this.byHand = true;
     if (this.#incoming.remoteSettled) this.receiver.handleDone(this.#incoming);
   }
 
@@ -189,9 +267,15 @@ export class Delivery {
       this.#unwatch();
       return this.receiver.handleDone(this.#incoming);
     }
-    if (this.#undecodable !== undefined) this.reject(this.#undecodable);
+    const undecodable = this.#undecodable ?? this.#streamed?.undecodable;
+    if (undecodable !== undefined) this.reject(undecodable);
     else if (processed) this.accept();
     else this.modify({ deliveryFailed: true });
+  }
+
+  /** @ignore Whether it can be read to its end, whatever becomes of its link. */
+  get isWhole(): boolean {
+    return this.#streamed?.ended !== false;
   }
 
   /** @ignore How often it was tried before, as far as the sender says; 0 for a message that cannot be read. */
@@ -209,6 +293,10 @@ export class Delivery {
     this.#lost = cause;
     this.#unwatch();
     this.#controller?.abort(this.#lostError());
+  }
+
+  #whole(): DecodedMessage | Promise<DecodedMessage> {
+    return this.#streamed?.collect() ?? this.message;
   }
 
   #unwatch(): void {
@@ -244,6 +332,7 @@ export class Delivery {
       if (!keeps) this.#incoming.update(state);
       this.#outcome = state;
       this.#unwatch();
+      this.#streamed?.settled();
       if (keeps) return;
     }
     this.receiver.handleTold(this.#incoming);

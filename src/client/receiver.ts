@@ -20,6 +20,7 @@ import { type CloseOptions, type Interruption, Link, type LinkConnection } from 
 import type { ReceiveBatchOptions } from "./receive_batch.ts";
 import type { ReceiverRecovery, Recovery } from "./recovery.ts";
 import type { ServeSource } from "./serve.ts";
+import type * as Streams from "./streamed_payload.ts";
 import { abortable, Deferred, ignore, type WaitOptions } from "../base/wait.ts";
 
 export type { ReceiveBatchOptions, ServeOptions };
@@ -56,6 +57,12 @@ export interface ReceiveTerms {
    * {@linkcode resume}, whose result has more options. Default: `"resend"`.
    */
   recovery?: "resend" | "resume" | Recovery | undefined;
+  /**
+   * True hands each message over when the sections before its body are there, so that one larger than memory can be read by
+   * {@linkcode Delivery.stream}. One that is not read keeps those behind it waiting: give each its own receiver to read several
+   * side by side. Default: false.
+   */
+  stream?: boolean | undefined;
 }
 
 /** How {@linkcode Receiver.values} goes through messages. */
@@ -121,6 +128,11 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   /** @ignore {@inheritDoc Link.recovery} */
   declare recovery: ReceiverRecovery | undefined;
   #ended: Error | undefined;
+  // How deliveries are read as they arrive, if so; while it loads no credit is given.
+  #loading: Promise<void> | undefined;
+  #streams: typeof Streams | undefined;
+  // The one whose last frame may be still to come.
+  #arriving: Streams.StreamedPayload | undefined;
 
   /** Built by the connection or session. */
   constructor(connection: LinkConnection, from: AttachOptions | ReceiverEndpoint, terms: ReceiveTerms) {
@@ -131,7 +143,12 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     this.#automatic = (terms.settle ?? "auto") === "auto";
     this.#filterMismatch = terms.filterMismatch ?? "error";
     this.#owed = this.#credit;
-    const { recovery } = terms;
+    const { recovery = "resend", stream } = terms;
+    if (stream) {
+      // What has begun is not to be had again, as taking it up would need.
+      if (recovery !== "resend") throw new TypeError('Cannot attach receiver: streams need recovery "resend"');
+      this.#loading = this.#load();
+    }
     if (recovery === "resume") this.#recover(import("./resume_links.ts").then((links) => links.forReceiver(this)));
     else if (typeof recovery === "object") this.#recover(recovery.forReceiver(this));
     if ("role" in from) this.#carry(from);
@@ -190,7 +207,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     checkCredit(credit);
     const endpoint = this.#endpoint;
     // A drain that is under way is not called off: its end is waited for.
-    if (endpoint !== undefined && endpoint.state !== "detached") {
+    if (endpoint !== undefined && endpoint.state !== "detached" && this.#loading === undefined) {
       endpoint.flow({ linkCredit: credit, drain: this.#drained !== undefined });
     } else {
       this.requireOpen("grant credit");
@@ -383,6 +400,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     if (!this.open) throw this.endError("drain");
     if (this.#credit === 0) this.#raiseCredit(DEFAULT_CREDIT);
     await this.ready({ signal });
+    await this.#loading;
     if (!this.open) throw this.endError("drain");
     this.#paused = true;
     if (this.credit === 0 && !this.#endpoint!.receiving) return;
@@ -443,6 +461,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     const again = this.#endpoint !== undefined;
     const endpoint = session.attach(ReceiverEndpoint, terms);
     this.recovery?.attaching(endpoint);
+    this.#streams?.takeStreams(endpoint, this);
     // The flow of one that is attached again waits for the peer's attach: the peer may hold the former link still, and would
     // end the session over a flow for a handle that it does not know yet.
     if (again) this.#endpoint = endpoint;
@@ -456,8 +475,8 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     // What is taken up uses credit of the program's, too.
     if (this.recovery !== undefined && this.#credit === 0) this.#owed += this.#unsettled;
     // After a drain whoever waits next asks for it.
-    if (this.#owed > 0 && !(this.#paused && this.#waiting.length === 0)) this.grant(this.#owed);
-    this.#owed = 0;
+    if (!(this.#paused && this.#waiting.length === 0)) this.#grantOwed();
+    else this.#owed = 0;
     if (this.#interrupted) this.onreattached?.();
   }
 
@@ -473,12 +492,15 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     this.#interrupted = true;
     this.#drained?.resolve();
     this.#drained = undefined;
+    this.#arriving?.fail(error);
     // They can be settled still, and their transfers on the next link use up credit.
     if (this.#endpoint !== undefined && this.recovery?.interrupted(this.#endpoint)) return {};
     const arrived = this.#unsettled;
     // What has come counts no more: the sender hands it out again, but for what it has sent settled.
     this.#unsettled = this.#told = 0;
-    for (const delivery of this.#buffer.clear()) if (delivery.remoteSettled) this.#buffer.push(delivery);
+    for (const delivery of this.#buffer.clear()) {
+      if (delivery.remoteSettled && delivery.isWhole) this.#buffer.push(delivery);
+    }
     this.#abortWatched(error);
     return { redelivered: arrived - this.#buffer.length };
   }
@@ -505,8 +527,25 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
 
   #carry(endpoint: ReceiverEndpoint): void {
     this.#endpoint = endpoint;
-    if (this.#owed > 0) this.grant(this.#owed);
+    this.#grantOwed();
+  }
+
+  #grantOwed(): void {
+    const owed = this.#owed;
     this.#owed = 0;
+    if (owed > 0) this.grant(owed);
+  }
+
+  async #load(): Promise<void> {
+    try {
+      this.#streams = await import("./streamed_payload.ts");
+    } catch (error) {
+      return this.connection.endLink(this, error as Error);
+    }
+    this.#loading = undefined;
+    if (this.#endpoint === undefined || !this.open) return;
+    this.#streams.takeStreams(this.#endpoint, this);
+    this.#grantOwed();
   }
 
   /** {@inheritDoc Link.idle} */
@@ -546,8 +585,11 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   protected override onended(error: Error): void {
     this.#ended = error;
     this.#finishing = false;
+    this.#arriving?.fail(error);
     // The others cannot be settled any more: the sender hands them out again, and working on them would be for nothing.
-    for (const delivery of this.#buffer.clear()) if (delivery.remoteSettled) this.#buffer.push(delivery);
+    for (const delivery of this.#buffer.clear()) {
+      if (delivery.remoteSettled && delivery.isWhole) this.#buffer.push(delivery);
+    }
     this.#abortWatched(error);
     this.#finishWaiting((waiting) => this.error === undefined ? waiting.resolve(undefined) : waiting.reject(error));
     this.#drained?.reject(error);
@@ -559,13 +601,24 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
 
   /** @ignore Told by the connection. */
   handleDelivery(incoming: IncomingDelivery): void {
-    const delivery = new Delivery(this, incoming, this.connection.limits);
+    const payload = this.#arriving = incoming.context as Streams.StreamedPayload | undefined;
+    const delivery = new Delivery(this, incoming, this.connection.limits, payload);
     incoming.context = delivery;
     this.#unsettled++;
     if (incoming.remoteSettled) this.#sawSettled = true;
     if (this.ondelivery !== undefined && this.open) return this.ondelivery(delivery);
     // A program may settle only when it has many: what was withheld at its last settlement is granted when the credit is used.
     if (this.#endpoint!.linkCredit === 0) this.#topUpLater();
+    if (payload === undefined) return this.#handOut(delivery);
+    const aborted = (error: Error): void => {
+      delivery.handleLost(error);
+      this.#buffer.remove(delivery);
+      this.handleDone(incoming);
+    };
+    payload.listen(() => this.#handOut(delivery), aborted);
+  }
+
+  #handOut(delivery: Delivery): void {
     const waiting = this.#waiting.shift();
     if (waiting !== undefined) return waiting.resolve(delivery);
     this.#buffer.push(delivery);

@@ -228,8 +228,9 @@ export class Sender extends Link {
   }
 
   /**
-   * Sends one message that is larger than memory, on a link of its own: its body is read as the receiver, the session and the
-   * channel take more, a few frames ahead.
+   * Sends one message that is larger than memory, on a link and a session of its own, so that a receiver that reads slowly stops
+   * nothing else: its body is read as the receiver, the session and the channel take more, a few frames ahead. A link that the
+   * peer has attached sends it itself, and what is sent behind it waits.
    *
    * It is never sent again: what is lost with the connection ends as lost.
    *
@@ -250,7 +251,7 @@ export class Sender extends Link {
     options.signal?.throwIfAborted();
     this.requireOpen("send");
     const { sendStream } = await import("./stream.ts");
-    return await sendStream(this.connection.twin!(this.address), message, options);
+    return await sendStream(this, message, options);
   }
 
   /**

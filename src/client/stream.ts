@@ -6,7 +6,7 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
-import type { WaitOptions } from "../base/wait.ts";
+import { Deferred, type WaitOptions } from "../base/wait.ts";
 import { encodeData, encodeFooter, encodeHead, type Message } from "../codec/message.ts";
 import { Writer } from "../codec/writer.ts";
 import type { OutgoingDelivery, PayloadSource } from "../engine/outgoing.ts";
@@ -32,7 +32,7 @@ export interface StreamSender extends SendingSender {
   /** The peer's attach, once it came. */
   readonly remote: SendingSender["remote"] & { readonly maxMessageSize?: bigint } | undefined;
   /** The connection of the link. */
-  readonly connection: { wake(): void };
+  readonly connection: { wake(): void; twin?(address: string | undefined): StreamSender };
   /** Waits until the peer has attached. */
   ready(options: WaitOptions): Promise<void>;
   /** Queues one message. */
@@ -43,12 +43,14 @@ export interface StreamSender extends SendingSender {
   close(): Promise<void>;
 }
 
-/** What `stream` of a sender does, on a link of its own. */
+/** What `stream` of a sender does, on a link of its own if there is one to be had. */
 export async function sendStream(
-  sender: StreamSender,
+  shared: StreamSender & { readonly returns: boolean; readonly address: string | undefined },
   message: StreamedMessage,
   { signal }: WaitOptions,
 ): Promise<SendOutcome | undefined> {
+  // A link that the peer has attached is the one there is.
+  const sender = shared.returns ? shared.connection.twin!(shared.address) : shared;
   const listener = new PromisedOutcome(sender, undefined);
   const body = piecesOf(message.body);
   const source = new Pieces();
@@ -63,13 +65,18 @@ export async function sendStream(
   try {
     await sender.ready({ signal });
     delivery = sender.push(source, {}, listener);
-    // The link may end at any time, and with it what it takes.
-    listener.promise.then(() => source.stop(), () => source.stop());
     const { link } = delivery;
     const wake = (): void => {
       link.wake();
       sender.connection.wake();
     };
+    // A receiver may accept what it still reads; one that does not want it, or is gone, gets no more.
+    const giveUp = (): void => {
+      delivery!.abort();
+      source.stop();
+      wake();
+    };
+    listener.promise.catch(giveUp);
     await write(message, body, source, Number(sender.remote?.maxMessageSize || Infinity), wake);
   } catch (error) {
     if (delivery?.context !== undefined) sender.abandon(listener);
@@ -79,10 +86,12 @@ export async function sendStream(
     if (!source.ended) (async () => await body.return?.())().catch(() => {});
   }
   try {
-    return await listener.promise;
+    const outcome = await listener.promise;
+    await source.over;
+    return outcome;
   } finally {
     signal?.removeEventListener("abort", abort);
-    void sender.close();
+    if (sender !== shared) void sender.close();
   }
 }
 
@@ -126,8 +135,14 @@ class Pieces implements PayloadSource {
   #waiting = 0;
   #last = false;
   #stopped = false;
+  readonly #over = new Deferred<void>();
   // Goes on with what waits for room or for a piece.
   #resume: (() => void) | undefined;
+
+  /** Resolves when nothing is read any more. */
+  get over(): Promise<void> {
+    return this.#over.promise;
+  }
 
   read(max: number): Uint8Array | undefined {
     const first = this.#pieces[0];
@@ -139,6 +154,11 @@ class Pieces implements PayloadSource {
     this.ended = this.#last && this.#pieces.length === 0;
     if (this.#waiting < READ_AHEAD_BYTES) this.#resume?.();
     return piece;
+  }
+
+  done(): void {
+    this.#over.resolve();
+    this.stop();
   }
 
   add(piece: Uint8Array): void {

@@ -43,7 +43,7 @@ export type SenderOptions = LinkTerms & SendTerms;
 
 /** What a receiver is attached with. */
 export interface ReceiverOptions extends LinkTerms, ReceiveTerms {
-  /** Largest message that this end takes, in bytes. Default: 64 MiB for a receiver, none for a sender. */
+  /** Largest message that this end takes, in bytes, 0 for no limit. Default: 64 MiB, without a limit with `stream: true`. */
   maxMessageSize?: number;
   /** Filters at the source by their name, each a described value; `./filters` has functions that make them. */
   filter?: Fields;
@@ -114,7 +114,8 @@ export function senderAttach(options: SenderOptions, { containerId, environment 
 
 /** The attach of a receiver. */
 export function receiverAttach(options: ReceiverOptions, { containerId, environment }: Container): AttachOptions {
-  const { name = randomName(environment), dynamic, filter, source, target, maxMessageSize } = options;
+  const { name = randomName(environment), dynamic, filter, source, target, stream } = options;
+  const { maxMessageSize = stream ? 0 : undefined } = options;
   const address = options.address ?? undefined;
   return {
     ...options,
@@ -143,6 +144,7 @@ function receiverKinds(): OptionKinds<ReceiverOptions> {
     filter: "object",
     filterMismatch: '"error" or "ignore"',
     recovery: '"resend", "resume" or object',
+    stream: "boolean",
   };
 }
 

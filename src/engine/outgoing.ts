@@ -20,6 +20,8 @@ export interface PayloadSource {
   readonly ended: boolean;
   /** The next bytes, `max` at most; undefined while there are none, until `wake` of the link is called. */
   read(max: number): Uint8Array | undefined;
+  /** Nothing more is read: the delivery is sent and settled, or given up. */
+  done?(): void;
 }
 
 /** What a sender may tell: `received` is the receiver's [transport 2.7.6]. */
@@ -313,6 +315,7 @@ export class OutgoingLink {
     this.size--;
     if (delivery.id === undefined) this.queued--;
     this.#freeTag(delivery);
+    delivery.source?.done?.();
   }
 
   /** Has a delivery go out settled that was not meant to; for senders. */

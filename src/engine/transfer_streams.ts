@@ -15,6 +15,9 @@ import type { ReceiverEndpoint, ReceiverSession } from "./receiver.ts";
 /** Transfers that a session has in flight or unread while a link of it has streams; a few megabytes at the most. */
 export const STREAM_WINDOW = 16;
 
+// What a delivery that is whole may hold without keeping those behind it waiting: their number is bounded by credit.
+const SMALL_BYTES = 65_536;
+
 /** Takes the payload of one delivery. Nothing that it does may throw. */
 export interface PayloadSink {
   /** Takes the payload of a frame, which is held until as much of {@linkcode HeldTransfers} is released. */
@@ -114,17 +117,15 @@ class StreamedTransfers extends IncomingTransfers implements HeldTransfers {
     if (delivery !== undefined && this.state !== undefined) delivery.remoteState = this.state;
     if (aborted) this.#sink?.abort();
     else this.#sink?.end();
+    if (this.#bytes <= SMALL_BYTES) this.#open(this.#transfers);
     this.#checkDone();
   }
 
   release(transfers: number, bytes: number): void {
     if (this.#stopped) return;
-    this.#transfers -= transfers;
     this.#bytes -= bytes;
     this.budget.give(bytes);
-    const { output } = this.#link.session;
-    output.windows.held -= transfers;
-    if (output.windows.low) output.owe();
+    this.#open(Math.min(transfers, this.#transfers));
     this.#checkDone();
   }
 
@@ -133,6 +134,13 @@ class StreamedTransfers extends IncomingTransfers implements HeldTransfers {
     this.release(this.#transfers, this.#bytes);
     this.#stopped = true;
     this.#done();
+  }
+
+  #open(transfers: number): void {
+    this.#transfers -= transfers;
+    const { output } = this.#link.session;
+    output.windows.held -= transfers;
+    if (output.windows.low) output.owe();
   }
 
   #checkDone(): void {

@@ -431,6 +431,7 @@ function receiverRequest(
         acceptLink(link, {
           ...terms,
           ...kept?.recovery?.answer(link),
+          maxMessageSize: terms.maxMessageSize ?? (terms.stream ? 0n : undefined),
           rcvSettleMode: terms.rcvSettleMode ?? "first",
           target: terms.target ?? (target && { ...target, address: address ?? target.address }),
         });
