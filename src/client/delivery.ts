@@ -36,16 +36,14 @@ export interface DeliveryReceiver extends Link {
 export interface DeliveryPayload {
   /** Whether all of it has come. */
   readonly ended: boolean;
-  /** The message as far as it is known. */
-  readonly message: DecodedMessage;
+  /** The sections before the body, encoded. */
+  readonly head: Uint8Array;
   /** Why the bytes are no message that this side takes, if so. */
   readonly undecodable: AmqpError | undefined;
-  /** The encoded message, if it was collected. */
-  readonly bytes: Uint8Array;
   /** Reads the body as it arrives. */
   stream(delivery: Delivery): ReadableStream<Uint8Array<ArrayBuffer>>;
-  /** Reads all of it. */
-  collect(): Promise<DecodedMessage>;
+  /** Reads all of the message, encoded. */
+  collect(): Promise<Uint8Array>;
   /** The delivery is settled. */
   settled(): void;
 }
@@ -73,6 +71,8 @@ export class Delivery {
   readonly #incoming: IncomingDelivery;
   readonly #limits: CodecLimits | undefined;
   readonly #streamed: DeliveryPayload | undefined;
+  // Whether only what stands before the body is there.
+  #isPart: boolean;
   /** @ignore Whether it is settled by calls, rather than by what a loop or handler does. */
   byHand = false;
   #message: DecodedMessage | undefined;
@@ -92,6 +92,7 @@ export class Delivery {
     this.#incoming = incoming;
     this.#limits = limits;
     this.#streamed = streamed;
+    this.#isPart = streamed !== undefined;
   }
 
   /**
@@ -105,11 +106,12 @@ export class Delivery {
    * @throws {AmqpError} With `amqp:decode-error` and scope `"delivery"` if the bytes are no AMQP message.
    */
   get message(): DecodedMessage {
-    if (this.#streamed !== undefined) return this.#streamed.message;
     if (this.#message === undefined) {
       if (this.#undecodable !== undefined) throw this.#undecodable;
       try {
-        this.#message = this.messageFormat === 0 ? decodeMessage(this.payload, this.#limits) : rawMessage(this.payload);
+        this.#message = this.#decode(this.#isPart ? this.#streamed!.head : this.payload);
+        // Null would be the body of a message without one.
+        if (this.#isPart) this.#message.body = undefined as never;
       } catch (error) {
         if (error instanceof AmqpError) this.#undecodable = error;
         throw error;
@@ -124,7 +126,8 @@ export class Delivery {
    * @throws {TypeError} If the message is streamed and was not collected.
    */
   get payload(): Uint8Array {
-    return this.#streamed?.bytes ?? this.#incoming.payload;
+    if (!this.#isPart) return this.#incoming.payload;
+    throw new TypeError("Cannot hand out payload: the message is streamed, await bytes() of the delivery before");
   }
 
   /**
@@ -151,7 +154,9 @@ export class Delivery {
    * ```
    */
   stream(): ReadableStream<Uint8Array<ArrayBuffer>> {
-    return this.#streamed?.stream(this) ?? new Response(this.message.bytes()).body!;
+    // Which fails where what is there already is no message.
+    const { message } = this;
+    return this.#streamed?.stream(this) ?? new Response(message.bytes()).body!;
   }
 
   /** The body as text, once all of it is there; see {@linkcode DecodedMessage.text}. */
@@ -295,8 +300,34 @@ export class Delivery {
     this.#controller?.abort(this.#lostError());
   }
 
-  #whole(): DecodedMessage | Promise<DecodedMessage> {
-    return this.#streamed?.collect() ?? this.message;
+  /** @ignore Told by a stream: the sections that stand behind the body. */
+  handleTail(sections: Uint8Array): void {
+    const { body: _, ...tail } = this.#decode(sections);
+    for (const [name, section] of Object.entries(tail)) {
+      if (section === undefined) continue;
+      if (this.message[name as keyof typeof tail] !== undefined) {
+        throw new AmqpError(condition.decodeError, "Cannot decode message: a section occurs twice", {
+          scope: "delivery",
+        });
+      }
+      Object.assign(this.message, { [name]: section });
+    }
+  }
+
+  async #whole(): Promise<DecodedMessage> {
+    if (this.#isPart) {
+      const payload = await this.#streamed!.collect();
+      if (this.#isPart) {
+        this.#incoming.payload = payload;
+        this.#isPart = false;
+        this.#message = undefined;
+      }
+    }
+    return this.message;
+  }
+
+  #decode(bytes: Uint8Array): DecodedMessage {
+    return this.messageFormat === 0 ? decodeMessage(bytes, this.#limits) : rawMessage(bytes);
   }
 
   #unwatch(): void {

@@ -4,16 +4,13 @@
  * @module
  */
 
+import { concat } from "@std/bytes";
 import { Fifo } from "../base/collections.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError, OutcomeError } from "../base/errors.ts";
 import { sections } from "../codec/definitions.ts";
-import { isBody } from "../codec/generous.ts";
-import { DecodedMessage, decodeMessage } from "../codec/message.ts";
-import type { CodecLimits } from "../codec/reader.ts";
-import { SectionScanner } from "../codec/section_scanner.ts";
+import { sectionAt, undecodable } from "../codec/section_bounds.ts";
 import type { DeliveryState, ErrorFields } from "../codec/types.ts";
-import { GrowingBytes } from "../engine/incoming_transfers.ts";
 import { DEFAULT_MAX_MESSAGE_SIZE } from "../engine/link.ts";
 import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import { DeliveryStreams, type HeldTransfers, type PayloadSink } from "../engine/transfer_streams.ts";
@@ -23,8 +20,8 @@ export const MAX_HEAD_BYTES = 1_048_576;
 
 /** The receiver of streams: what one of them asks of it. */
 export interface StreamingReceiver {
-  /** What is decoded, at most, and who is told that the window may be told. */
-  readonly connection: { readonly limits: CodecLimits | undefined; wake(): void };
+  /** Told that the window may have grown. */
+  readonly connection: { wake(): void };
   /** The node for errors. */
   readonly where: string;
 }
@@ -41,6 +38,10 @@ export interface StreamedDelivery {
   release(): void;
   /** Tells the sender that the message is invalid. */
   reject(error?: AmqpError | ErrorFields): void;
+  /** Takes the sections that stand behind the body. */
+  handleTail(sections: Uint8Array): void;
+  /** The whole body as bytes. */
+  bytes(): Promise<Uint8Array<ArrayBuffer>>;
 }
 
 /** Has the deliveries that come on `endpoint` read as they arrive. */
@@ -60,31 +61,39 @@ interface Piece {
   readonly held: number;
 }
 
-/** The sections before the body, of a message whose body comes later. */
-class MessageHead extends DecodedMessage {
-  constructor(bytes: Uint8Array, limits: CodecLimits | undefined) {
-    super(bytes, limits);
-    // Null would be the body of a message without one.
-    this.body = undefined as never;
+// The beginning of a section, or of several, in the parts in which it came. They are put together when as much is there as
+// a section is known to need, so that many small parts cost no more than their bytes.
+class Begun {
+  readonly #parts: Uint8Array[] = [];
+  #size = 0;
+  #needed = 0;
+
+  /** Adds a part. */
+  add(part: Uint8Array): void {
+    this.#parts.push(part);
+    this.#size += part.length;
   }
 
-  override text(): never {
-    throw early("text()");
+  /** How many bytes there are. */
+  get size(): number {
+    return this.#size;
   }
 
-  override json(): never {
-    throw early("json()");
+  /** All bytes, once there may be enough. */
+  get enough(): Uint8Array | undefined {
+    return this.#size < this.#needed ? undefined : this.all;
   }
 
-  override bytes(): never {
-    throw early("bytes()");
+  /** All bytes. */
+  get all(): Uint8Array {
+    if (this.#parts.length > 1) this.#parts.splice(0, this.#parts.length, concat(this.#parts));
+    return this.#parts[0]!;
   }
-}
 
-function early(call: string): TypeError {
-  return new TypeError(
-    `Cannot read body at once: the message is streamed, await delivery.${call} or read delivery.stream()`,
-  );
+  /** Notes how many bytes it takes to go on. */
+  need(bytes: number): void {
+    this.#needed = Math.max(this.#size + 1, bytes);
+  }
 }
 
 /** The payload of one delivery. */
@@ -95,18 +104,14 @@ export class StreamedPayload implements PayloadSink {
   readonly #format: number;
   readonly #held: HeldTransfers;
   readonly #receiver: StreamingReceiver;
-  readonly #limits: CodecLimits | undefined;
   readonly #most: number;
-  readonly #scanner: SectionScanner;
   readonly #pieces = new Fifo<Piece>();
 
   // The sections before the body, as long as they are not all there, and how far they were looked at.
-  #head: GrowingBytes | undefined;
+  #begunHead: Begun | undefined;
   #headAt = 0;
   #headHeld = 0;
-  #headBytes: Uint8Array | undefined;
-  #message: DecodedMessage | undefined;
-  #whole: Uint8Array | undefined;
+  #head: Uint8Array | undefined;
   #fault: Error | undefined;
   #isValue = false;
 
@@ -116,13 +121,14 @@ export class StreamedPayload implements PayloadSink {
   // Bytes left of the data section that is read now.
   #left = 0;
   // A section of which the beginning is there, and those that were read behind the body.
-  #begun: GrowingBytes | undefined;
-  readonly #after = new GrowingBytes();
+  #begun: Begun | undefined;
+  readonly #after: Uint8Array[] = [];
+  #afterBytes = 0;
 
   #reading = false;
   #dropped = false;
   #aborted = false;
-  #collecting: Promise<DecodedMessage> | undefined;
+  #collecting: Promise<Uint8Array> | undefined;
   #onbegun: (() => void) | undefined;
   #onaborted: ((error: Error) => void) | undefined;
   #onchange: (() => void) | undefined;
@@ -132,17 +138,15 @@ export class StreamedPayload implements PayloadSink {
     this.#format = format;
     this.#held = held;
     this.#receiver = receiver;
-    this.#limits = receiver.connection.limits;
     this.#most = most;
-    this.#scanner = new SectionScanner(this.#limits);
     // Only its format tells what the bytes mean [messaging 3.2.16].
     if (format !== 0) this.#begin(new Uint8Array(0));
   }
 
-  /** The sections before the body; once it was collected, and once a stream was read to its end, also those behind it. */
-  get message(): DecodedMessage {
-    if (this.#message === undefined) throw this.#fault!;
-    return this.#message;
+  /** The sections before the body, encoded. */
+  get head(): Uint8Array {
+    if (this.#head === undefined) throw this.#fault!;
+    return this.#head;
   }
 
   /** Why the bytes are no message that this side takes, if so. */
@@ -150,12 +154,6 @@ export class StreamedPayload implements PayloadSink {
     const fault = this.#fault;
     const isSenders = fault instanceof AmqpError && !(fault instanceof OutcomeError);
     return isSenders && fault.condition !== condition.messageSizeExceeded ? fault : undefined;
-  }
-
-  /** The encoded message, once it was collected. */
-  get bytes(): Uint8Array {
-    if (this.#whole !== undefined) return this.#whole;
-    throw new TypeError("Cannot hand out payload: the message is streamed, await delivery.bytes() before");
   }
 
   /** Tells when the sections before the body are there, and when the sender gives the delivery up. */
@@ -168,9 +166,10 @@ export class StreamedPayload implements PayloadSink {
 
   /** The bytes of the body, for one reader. */
   stream(delivery: StreamedDelivery): ReadableStream<Uint8Array<ArrayBuffer>> {
-    this.#take();
+    // A value is collected, as anybody could who reads it.
+    if (!this.#isValue) this.#take();
     const stream = new ReadableStream<Uint8Array<ArrayBuffer>>({
-      pull: (controller) => this.#pull(controller),
+      pull: (controller) => this.#pull(controller, delivery),
       cancel: (reason) => {
         this.drop();
         // What a loop or handler does tells its outcome.
@@ -183,11 +182,11 @@ export class StreamedPayload implements PayloadSink {
   }
 
   /**
-   * The whole message, as an ordinary delivery has it at once.
+   * The whole message, encoded, as an ordinary delivery has it at once.
    *
    * @throws {AmqpError} With `amqp:link:message-size-exceeded` if it is larger than what is taken of a message.
    */
-  collect(): Promise<DecodedMessage> {
+  collect(): Promise<Uint8Array> {
     if (this.#collecting === undefined) {
       this.#take();
       this.#collecting = this.#collect();
@@ -241,11 +240,7 @@ export class StreamedPayload implements PayloadSink {
     this.ended = true;
     if (!this.#hasBegun()) {
       // It has no body, or ends in the middle.
-      try {
-        this.#begin(this.#head?.bytes() ?? new Uint8Array(0));
-      } catch (error) {
-        this.#fail(error as Error);
-      }
+      this.#begin(this.#begunHead === undefined ? new Uint8Array(0) : this.#begunHead.all);
       this.#held.release(0, this.#headHeld);
     }
     this.#changed();
@@ -262,7 +257,7 @@ export class StreamedPayload implements PayloadSink {
   }
 
   #hasBegun(): boolean {
-    return this.#message !== undefined || this.#fault !== undefined;
+    return this.#head !== undefined || this.#fault !== undefined;
   }
 
   #take(): void {
@@ -275,8 +270,7 @@ export class StreamedPayload implements PayloadSink {
 
   // Sections before the body in bytes of their own, so that they keep no frame alive.
   #begin(head: Uint8Array): void {
-    this.#headBytes = head.slice();
-    this.#message = new MessageHead(this.#headBytes, this.#limits);
+    this.#head = head.slice();
     this.#tellBegun();
   }
 
@@ -287,43 +281,51 @@ export class StreamedPayload implements PayloadSink {
 
   #writeHead(payload: Uint8Array): void {
     // Nearly always they are all in the first frame.
-    let bytes = payload;
-    if (this.#head !== undefined) {
-      this.#head.append(payload, true);
-      bytes = this.#head.bytes();
-    }
-    for (;;) {
-      const found = this.#headAt < bytes.length ? this.#scanner.scan(bytes, this.#headAt) : undefined;
-      if (found !== undefined && isBody(found.section)) {
-        const at = this.#headAt;
+    this.#begunHead?.add(payload);
+    const bytes = this.#begunHead === undefined ? payload : this.#begunHead.enough;
+    let needed = 0;
+    while (bytes !== undefined) {
+      const at = this.#headAt;
+      const found = at < bytes.length ? sectionAt(bytes, at) : undefined;
+      if (found !== undefined && found.section >= sections.data.code && found.section <= sections.value.code) {
         this.#isValue = found.section !== sections.data.code;
-        // Its own section is passed when it is read.
         this.#begin(bytes.subarray(0, at));
         this.#pieces.push({ bytes: bytes.subarray(at), transfers: 1, held: this.#headHeld + payload.length });
         this.#headHeld = 0;
-        this.#head = undefined;
+        this.#begunHead = undefined;
         return;
       }
-      if (found === undefined || found.end > bytes.length) break;
-      this.#scanner.pass(found);
+      if (found === undefined || found.end > bytes.length) {
+        needed = found?.end ?? 0;
+        break;
+      }
       this.#headAt = found.end;
     }
-    if (bytes.length > MAX_HEAD_BYTES) throw this.#tooLarge("before");
-    if (this.#head === undefined) (this.#head = new GrowingBytes()).append(payload, true);
+    if (this.#begunHead === undefined) (this.#begunHead = new Begun()).add(payload);
+    if (bytes !== undefined) this.#begunHead.need(needed);
+    if (Math.max(needed, this.#begunHead.size) > MAX_HEAD_BYTES) throw this.#tooLarge("before");
     // The window goes on, or a head of many small frames would wait for itself.
     this.#headHeld += payload.length;
     this.#held.release(1, 0);
   }
 
-  async #pull(controller: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>): Promise<void> {
+  async #pull(
+    controller: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>,
+    delivery: StreamedDelivery,
+  ): Promise<void> {
     for (;;) {
       if (this.#fault !== undefined) throw this.#fault;
-      if (this.#isValue) return await this.#pullValue(controller);
+      if (this.#isValue) {
+        // Only as a whole a value or a sequence has bytes, if it has.
+        const bytes = await delivery.bytes();
+        if (bytes.length > 0) controller.enqueue(bytes);
+        return controller.close();
+      }
       let chunk: Uint8Array | undefined;
       try {
         chunk = this.#next();
         if (chunk === undefined && this.ended) {
-          this.#finish();
+          this.#finish(delivery);
           return controller.close();
         }
       } catch (error) {
@@ -333,13 +335,6 @@ export class StreamedPayload implements PayloadSink {
       if (chunk !== undefined) return controller.enqueue(chunk as Uint8Array<ArrayBuffer>);
       await this.#change();
     }
-  }
-
-  // Only as a whole a value or a sequence has bytes, if it has.
-  async #pullValue(controller: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>): Promise<void> {
-    const bytes = (await (this.#collecting ??= this.#collect())).bytes();
-    if (bytes.length > 0) controller.enqueue(bytes);
-    controller.close();
   }
 
   // The next bytes of the body that are there.
@@ -358,25 +353,29 @@ export class StreamedPayload implements PayloadSink {
   }
 
   #readSection(): void {
-    let bytes = this.#rest;
     const begun = this.#begun;
+    let bytes: Uint8Array | undefined = this.#rest;
     if (begun !== undefined) {
-      begun.append(bytes, true);
-      bytes = begun.bytes();
-      this.#advance(this.#rest.length);
+      begun.add(bytes);
+      this.#advance(bytes.length);
+      bytes = begun.enough;
+      if (bytes === undefined) return;
     }
-    const found = this.#scanner.scan(bytes, 0);
+    const found = sectionAt(bytes, 0);
     const isData = found?.section === sections.data.code;
+    if (found?.end === Infinity) throw undecodable("the body is of two kinds");
+    if (isData && this.#after.length > 0) throw undecodable("a section occurs twice");
     if (found === undefined || !isData && found.end > bytes.length) {
-      if (bytes.length > MAX_HEAD_BYTES) throw this.#tooLarge("behind");
-      if (begun !== undefined) return;
-      (this.#begun = new GrowingBytes()).append(bytes, true);
-      return this.#advance(bytes.length);
+      const needed = found?.end ?? 0;
+      if (Math.max(needed, bytes.length) > MAX_HEAD_BYTES) throw this.#tooLarge("behind");
+      if (begun === undefined) {
+        (this.#begun = new Begun()).add(bytes);
+        this.#advance(bytes.length);
+      }
+      return this.#begun!.need(needed);
     }
-    this.#scanner.pass(found);
     if (isData) this.#left = found.end - found.start;
-    else this.#after.append(bytes.subarray(0, found.end), true);
-    if (this.#after.size > MAX_HEAD_BYTES) throw this.#tooLarge("behind");
+    else this.#keepAfter(bytes.subarray(0, found.end));
     const read = isData ? found.start : found.end;
     if (begun === undefined) return this.#advance(read);
     // What it was put together from is released.
@@ -386,18 +385,18 @@ export class StreamedPayload implements PayloadSink {
     this.#advance(0);
   }
 
+  #keepAfter(section: Uint8Array): void {
+    this.#after.push(section);
+    this.#afterBytes += section.length;
+    if (this.#afterBytes > MAX_HEAD_BYTES) throw this.#tooLarge("behind");
+  }
+
   // What stands behind the body, such as the footer.
-  #finish(): void {
+  #finish(delivery: StreamedDelivery): void {
     if (this.#left > 0 || this.#begun !== undefined) {
-      throw new AmqpError(condition.decodeError, "Cannot decode message: it ends in the middle of a section", {
-        scope: "delivery",
-      });
+      throw undecodable("it ends in the middle of a section");
     }
-    if (this.#after.size === 0) return;
-    const { body: _, ...after } = decodeMessage(this.#after.bytes(), this.#limits);
-    for (const [name, section] of Object.entries(after)) {
-      if (section !== undefined) Object.assign(this.#message!, { [name]: section });
-    }
+    if (this.#after.length > 0) delivery.handleTail(concat(this.#after));
   }
 
   #fill(): boolean {
@@ -417,35 +416,23 @@ export class StreamedPayload implements PayloadSink {
     this.#restPiece = undefined;
   }
 
-  async #collect(): Promise<DecodedMessage> {
-    const all = new GrowingBytes();
-    if (this.#headBytes !== undefined) all.append(this.#headBytes, true);
+  async #collect(): Promise<Uint8Array> {
+    const parts = [this.#head ?? new Uint8Array(0)];
+    let size = parts[0]!.length;
     for (;;) {
       if (this.#fault !== undefined) throw this.#fault;
       const piece = this.#pieces.shift();
       if (piece !== undefined) {
+        parts.push(piece.bytes);
+        size += piece.bytes.length;
         this.#release(piece);
-        if (all.size + piece.bytes.length > this.#most) {
-          const error = new AmqpError(
-            condition.messageSizeExceeded,
-            `Cannot collect message of ${this.#receiver.where}: it has more than ${this.#most} bytes, read delivery.stream()`,
-            { scope: "delivery" },
-          );
-          this.#fail(error);
-          throw error;
+        if (size > this.#most) {
+          const text =
+            `Cannot collect message of ${this.#receiver.where}: it has more than ${this.#most} bytes, read delivery.stream()`;
+          this.#fail(new AmqpError(condition.messageSizeExceeded, text, { scope: "delivery" }));
         }
-        all.append(piece.bytes, !this.ended || this.#pieces.length > 0);
-      } else if (this.ended) break;
+      } else if (this.ended) return concat(parts);
       else await this.#change();
-    }
-    this.#whole = all.bytes();
-    try {
-      this.#message = this.#format === 0 ? decodeMessage(this.#whole, this.#limits) : rawMessage(this.#whole);
-      return this.#message;
-    } catch (error) {
-      this.#fault = error as Error;
-      this.#message = undefined;
-      throw error;
     }
   }
 
@@ -462,7 +449,7 @@ export class StreamedPayload implements PayloadSink {
     this.#fault = error;
     this.#held.release(0, this.#headHeld);
     this.#headHeld = 0;
-    this.#head = this.#begun = undefined;
+    this.#begunHead = this.#begun = undefined;
     this.drop();
     this.#tellBegun();
     this.#changed();
@@ -481,12 +468,6 @@ export class StreamedPayload implements PayloadSink {
     this.#onchange?.();
     this.#onchange = undefined;
   }
-}
-
-function rawMessage(payload: Uint8Array): DecodedMessage {
-  const message = new DecodedMessage(new Uint8Array(0));
-  message.body = payload;
-  return message;
 }
 
 // Not all runtimes can iterate over a stream.

@@ -195,6 +195,7 @@ export function textOf(body: Body): string {
 /** What a body says as plain values. */
 export function jsonOf(body: Body): unknown {
   const plain = body instanceof ValueBody ? body.value : body;
+  if (plain === undefined) return bytesOf(plain, "JSON");
   if (typeof plain !== "string" && !(plain instanceof Uint8Array) && !(plain instanceof DataBody)) {
     return plainOf(plain);
   }
@@ -254,6 +255,7 @@ function readable(bytes: Uint8Array): unknown {
 }
 
 function kindOf(value: unknown): [kind: string, call: string] {
+  if (value === undefined) return ["streamed", "await text(), json() or bytes() of the delivery, or read its stream()"];
   if (value instanceof SequenceBody) return ["a sequence", "json() gives it as an array"];
   if (value instanceof Map) return ["a map", "json() gives it as an object"];
   if (Array.isArray(value) || value instanceof AmqpArray) return ["a list", "json() gives it as an array"];

@@ -13,50 +13,30 @@ import { MAX_DELIVERY_TAG_BYTES, type TagKey, tagKey } from "./deliveries.ts";
 const KEEP_VIEW_BYTES = 262_144;
 const FIRST_BUFFER_BYTES = 1_024;
 
-/** Makes the transfers of a link whose deliveries are told at their first one. */
+/** Takes the transfers of a link as they arrive, and has each delivery told at its first one. */
 export interface TransferStreams {
   /** Starts with the first transfer of a delivery. */
-  begin(id: number, tag: Uint8Array, transfer: Transfer): IncomingTransfers;
+  begin(transfers: IncomingTransfers): TransferSink;
   /** The link takes no more. */
   stop(): void;
 }
 
-/** Bytes that come in parts, in one growing buffer, so that many small parts cost no more than their bytes. */
-export class GrowingBytes {
-  /** How many there are. */
-  size = 0;
-  #bytes: Uint8Array | undefined;
-
-  /** Adds a part; the last one makes the buffer as large as what there is, and no larger. */
-  append(part: Uint8Array, more: boolean): void {
-    if (this.#bytes === undefined && !more) this.#bytes = keepable(part);
-    else {
-      const needed = this.size + part.length;
-      if (this.#bytes === undefined || this.#bytes.length < needed) {
-        const grown = new Uint8Array(more ? Math.max(needed, this.size * 2, FIRST_BUFFER_BYTES) : needed);
-        if (this.#bytes !== undefined) grown.set(this.#bytes.subarray(0, this.size));
-        this.#bytes = grown;
-      }
-      this.#bytes.set(part, this.size);
-    }
-    this.size += part.length;
-  }
-
-  /** All of them so far. */
-  bytes(): Uint8Array {
-    if (this.#bytes?.length === this.size) return this.#bytes;
-    return this.#bytes === undefined ? new Uint8Array(0) : this.#bytes.subarray(0, this.size);
-  }
+/** Takes the payloads of one delivery. */
+export interface TransferSink {
+  /** Takes the payload of one transfer; false if too much has arrived in part. */
+  take(payload: Uint8Array): boolean;
+  /** No more comes: the last one has been, or the sender has given it up. */
+  end(aborted: boolean): void;
 }
 
 /** A payload that may be kept for long: itself, or a copy where it would keep much more alive. */
-export function keepable(payload: Uint8Array): Uint8Array {
+function keepable(payload: Uint8Array): Uint8Array {
   const small = payload.length < payload.buffer.byteLength / 4 && payload.buffer.byteLength > KEEP_VIEW_BYTES;
   return small ? new Uint8Array(payload) : payload;
 }
 
 /** The transfers that have arrived of one delivery. */
-export class IncomingTransfers extends GrowingBytes {
+export class IncomingTransfers {
   /** Number on its session. */
   readonly id: number;
   /** The tag as a map key. */
@@ -71,16 +51,17 @@ export class IncomingTransfers extends GrowingBytes {
   state: DeliveryState | undefined;
   /** Frames without payload in a row. */
   emptyFrames = 0;
-  /** True once the delivery has been told, before it is whole. */
-  told = false;
-  /** What arrives in part is taken of it. */
-  protected readonly budget: Budget;
+  /** Bytes of payload so far. */
+  size = 0;
+  /** Takes the payloads, of a delivery that is told at its first transfer. */
+  sink: TransferSink | undefined;
+  readonly #budget: Budget;
   #taken = 0;
+  #bytes: Uint8Array | undefined;
 
   /** Starts with the first transfer of a delivery. */
   constructor(budget: Budget, id: number, tag: Uint8Array, transfer: Transfer) {
-    super();
-    this.budget = budget;
+    this.#budget = budget;
     this.id = id;
     this.key = tagKey(tag);
     this.messageFormat = transfer.messageFormat ?? 0;
@@ -98,18 +79,45 @@ export class IncomingTransfers extends GrowingBytes {
 
   /** Adds the payload of one transfer; false if too much has arrived in part. */
   take(payload: Uint8Array, more: boolean): boolean {
+    if (this.sink !== undefined) {
+      this.size += payload.length;
+      return this.sink.take(keepable(payload));
+    }
     // What comes in a single frame is never unfinished.
     if (more) {
-      if (!this.budget.take(payload.length)) return false;
+      if (!this.#budget.take(payload.length)) return false;
       this.#taken += payload.length;
     }
-    this.append(payload, more);
+    this.#append(payload, more);
     return true;
   }
 
+  /** The payload so far. */
+  bytes(): Uint8Array {
+    if (this.#bytes?.length === this.size) return this.#bytes;
+    return this.#bytes === undefined ? new Uint8Array(0) : this.#bytes.subarray(0, this.size);
+  }
+
   /** No more comes: the last one has been, the sender has given it up, or the link has ended. */
-  end(_aborted: boolean): void {
-    this.budget.give(this.#taken);
+  end(aborted: boolean): void {
+    this.sink?.end(aborted);
+    this.#budget.give(this.#taken);
     this.#taken = 0;
+  }
+
+  // One growing buffer, so that many small frames cost no more than their bytes. The last one makes it as large as what there is,
+  // and no larger.
+  #append(payload: Uint8Array, more: boolean): void {
+    if (this.#bytes === undefined && !more) this.#bytes = keepable(payload);
+    else {
+      const needed = this.size + payload.length;
+      if (this.#bytes === undefined || this.#bytes.length < needed) {
+        const grown = new Uint8Array(more ? Math.max(needed, this.size * 2, FIRST_BUFFER_BYTES) : needed);
+        if (this.#bytes !== undefined) grown.set(this.#bytes.subarray(0, this.size));
+        this.#bytes = grown;
+      }
+      this.#bytes.set(payload, this.size);
+    }
+    this.size += payload.length;
   }
 }

@@ -91,7 +91,7 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
 
   /** True while a delivery has arrived in part and is not told. */
   get receiving(): boolean {
-    return this.#arriving?.told === false;
+    return this.#arriving !== undefined && this.#arriving.sink === undefined;
   }
 
   /**
@@ -177,17 +177,19 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
       this.#takeUp(held, arriving, transfer.aborted ?? false);
       this.session.emit({ kind: "aborted", link: this });
     } else if (transfer.aborted || ignored) this.session.emit({ kind: "aborted", link: this });
-    else if (!arriving.told) this.arrived(new IncomingDelivery(this, arriving));
+    else if (arriving.sink === undefined) this.tell(arriving);
     this.#checkDrained();
   }
 
-  /** Keeps a delivery until it is settled, and reports it; for transfers. */
-  arrived(delivery: IncomingDelivery): void {
+  /** Makes a delivery of what has arrived, keeps it until it is settled and reports it; for those who take transfers. */
+  tell(arriving: IncomingTransfers): IncomingDelivery {
+    const delivery = new IncomingDelivery(this, arriving);
     if (!delivery.remoteSettled) {
       this.unsettled.set(delivery.key, delivery);
       this.session.settlement.arrived(delivery);
     }
     this.session.emit({ kind: "delivery", link: this, delivery });
+    return delivery;
   }
 
   /** {@inheritDoc LinkEndpoint.receiveFlow} */
@@ -311,11 +313,11 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
       throw this.fault(condition.notAllowed, "Cannot take new delivery: unsettled deliveries are not all known yet");
     }
     this.#count(1);
-    const arriving = this.streams?.begin(deliveryId, deliveryTag, transfer) ??
-      new IncomingTransfers(this.session.unfinished, deliveryId, deliveryTag, transfer);
+    const arriving = new IncomingTransfers(this.session.unfinished, deliveryId, deliveryTag, transfer);
     if (this.unsettled.has(arriving.key) || !arriving.resume && this.#suspended?.has(arriving.key)) {
       throw this.fault(condition.notAllowed, "Cannot take transfer: delivery-tag is that of an unsettled delivery");
     }
+    if (!arriving.resume) arriving.sink = this.streams?.begin(arriving);
     return arriving;
   }
 

@@ -7,9 +7,8 @@
  * @module
  */
 
-import type { Transfer } from "../codec/types.ts";
-import { IncomingDelivery } from "./deliveries.ts";
-import { IncomingTransfers, keepable, type TransferStreams } from "./incoming_transfers.ts";
+import type { IncomingDelivery } from "./deliveries.ts";
+import type { IncomingTransfers, TransferSink, TransferStreams } from "./incoming_transfers.ts";
 import type { ReceiverEndpoint, ReceiverSession } from "./receiver.ts";
 
 /** Transfers that a session has in flight or unread while a link of it has streams; a few megabytes at the most. */
@@ -42,7 +41,7 @@ export class DeliveryStreams implements TransferStreams {
   readonly #link: ReceiverEndpoint;
   readonly #sinkOf: SinkOf;
   // Those that hold something, or will.
-  readonly #streams = new Set<StreamedTransfers>();
+  readonly #streams = new Set<HeldPayload>();
 
   /** Takes over the deliveries of `link`, and has its session send no more than can be kept. */
   constructor(link: ReceiverEndpoint, sinkOf: SinkOf) {
@@ -52,21 +51,23 @@ export class DeliveryStreams implements TransferStreams {
   }
 
   /** Starts with the first transfer of a delivery. */
-  begin(id: number, tag: Uint8Array, transfer: Transfer): IncomingTransfers {
-    const done = () => this.#streams.delete(transfers);
-    const transfers = new StreamedTransfers(this.#link, { id, tag, transfer }, this.#sinkOf, done);
-    this.#streams.add(transfers);
-    return transfers;
+  begin(transfers: IncomingTransfers): TransferSink {
+    const done = () => this.#streams.delete(payload);
+    const payload = new HeldPayload(this.#link, transfers, this.#sinkOf, done);
+    this.#streams.add(payload);
+    return payload;
   }
 
   /** The link takes no more: what is held counts no longer. */
   stop(): void {
-    for (const transfers of [...this.#streams]) transfers.stop();
+    for (const payload of [...this.#streams]) payload.stop();
   }
 }
 
-class StreamedTransfers extends IncomingTransfers implements HeldTransfers {
+/** The transfers of one delivery that are not read yet. */
+class HeldPayload implements TransferSink, HeldTransfers {
   readonly #link: ReceiverEndpoint;
+  readonly #arriving: IncomingTransfers;
   readonly #sinkOf: SinkOf;
   readonly #done: () => void;
   #delivery: IncomingDelivery | undefined;
@@ -76,45 +77,39 @@ class StreamedTransfers extends IncomingTransfers implements HeldTransfers {
   #ended = false;
   #stopped = false;
 
-  constructor(
-    link: ReceiverEndpoint,
-    { id, tag, transfer }: { id: number; tag: Uint8Array; transfer: Transfer },
-    sinkOf: SinkOf,
-    done: () => void,
-  ) {
-    super(link.session.unfinished, id, tag, transfer);
+  constructor(link: ReceiverEndpoint, arriving: IncomingTransfers, sinkOf: SinkOf, done: () => void) {
     this.#link = link;
+    this.#arriving = arriving;
     this.#sinkOf = sinkOf;
     this.#done = done;
   }
 
-  override take(payload: Uint8Array): boolean {
+  take(payload: Uint8Array): boolean {
     const { length } = payload;
-    if (!this.budget.take(length)) return false;
+    const { unfinished, output } = this.#link.session;
+    if (!unfinished.take(length)) return false;
     this.#bytes += length;
-    this.size += length;
-    if (!this.told) {
-      this.told = true;
-      this.#delivery = new IncomingDelivery(this.#link, this);
+    if (this.#sink === undefined) {
+      this.#delivery = this.#link.tell(this.#arriving);
       this.#sink = this.#sinkOf(this.#delivery, this);
-      this.#link.arrived(this.#delivery);
     }
     if (length === 0) return true;
     this.#transfers++;
-    this.#link.session.output.windows.held++;
-    this.#sink!.write(keepable(payload));
+    output.windows.held++;
+    this.#sink.write(payload);
     return true;
   }
 
-  override end(aborted: boolean): void {
+  end(aborted: boolean): void {
     this.#ended = true;
     const delivery = this.#delivery;
     // An aborted delivery is settled on both sides, and the last frame may say the same [transport 2.7.5].
-    if (delivery !== undefined && (aborted || this.settled) && !delivery.remoteSettled) {
+    const { settled, state } = this.#arriving;
+    if (delivery !== undefined && (aborted || settled) && !delivery.remoteSettled) {
       this.#link.session.settlement.forget(delivery);
       delivery.settledByPeer();
     }
-    if (delivery !== undefined && this.state !== undefined) delivery.remoteState = this.state;
+    if (delivery !== undefined && state !== undefined) delivery.remoteState = state;
     if (aborted) this.#sink?.abort();
     else this.#sink?.end();
     if (this.#bytes <= SMALL_BYTES) this.#open(this.#transfers);
@@ -124,7 +119,7 @@ class StreamedTransfers extends IncomingTransfers implements HeldTransfers {
   release(transfers: number, bytes: number): void {
     if (this.#stopped) return;
     this.#bytes -= bytes;
-    this.budget.give(bytes);
+    this.#link.session.unfinished.give(bytes);
     this.#open(Math.min(transfers, this.#transfers));
     this.#checkDone();
   }

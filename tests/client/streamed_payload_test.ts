@@ -77,7 +77,7 @@ test("a streamed message is handed over at its first frame, and its body comes a
   const { message } = delivery;
   assertEquals([message.properties?.subject, message.applicationProperties], ["backup", { size: 120 }]);
   assertEquals([message.body, message.footer], [undefined, undefined]);
-  assertThrows(() => message.text(), TypeError, "await delivery.text()");
+  assertThrows(() => message.text(), TypeError, "it is streamed, await text()");
   assertThrows(() => delivery.payload, TypeError, "streamed");
   await settle(50);
   // What waits at this side is the window; the channel and what is read ahead hold the rest.
@@ -431,4 +431,11 @@ test("a receiver of streams goes on after it was given its credit by hand, drain
     break;
   }
   await client.close();
+});
+
+test("what streams cannot be taken up, and says so", () => {
+  const { client } = joined();
+  const options: ReceiverOptions = { address: "files", name: "files", stream: true, recovery: "resume" };
+  assertThrows(() => client.receiver(options), TypeError, 'streams need recovery "resend"');
+  client.destroy(new Error("done"));
 });
