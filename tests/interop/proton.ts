@@ -224,7 +224,8 @@ function compile(folder: string): Run {
 
 /** Installs Proton's example broker, which lets everybody in, and starts it. */
 export async function startProton(): Promise<ProtonBroker> {
-  installDebian("python3-qpid-proton", BROKER);
+  installDebian("python3-qpid-proton", "/usr/lib/python3/dist-packages/proton/__init__.py");
+  installDebian("libqpid-proton11-dev-examples", BROKER);
   const port = await freePort();
   // By its path: another python3 may come first.
   const command = ["/usr/bin/python3", BROKER, "-a", `${HOST}:${port}`] as const;

@@ -83,7 +83,9 @@ function startRuntime(name: RuntimeName): Runtime {
           if (error === undefined) resolve(value as Awaited<Result<typeof action>>);
           else reject(new Error(error));
         });
-        child.stdin.write(`${JSON.stringify({ id, action, args })}\n`);
+        // JSON would make null of what is left out at the end.
+        const given = args.slice(0, args.findLastIndex((arg) => arg !== undefined) + 1);
+        child.stdin.write(`${JSON.stringify({ id, action, args: given })}\n`);
       });
     },
     async [Symbol.asyncDispose]() {

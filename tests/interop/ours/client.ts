@@ -32,6 +32,8 @@ export interface Place {
 
 /** What JSON can carry of how to connect. */
 export interface PlaceOptions extends Pick<ConnectOptions, "tls" | "proxy" | "transport" | "idleTimeOut" | "hostname"> {
+  /** False to end with what carries the connection. */
+  readonly reconnect?: false;
   /** Headers of the upgrade. */
   readonly headers?: Readonly<Record<string, string>>;
   /** User name and password for SCRAM. */
@@ -179,7 +181,7 @@ export const client = {
 
   /** Connects and does nothing until the connection breaks, or for so long; tells how it broke. */
   idle: ({ url, options }: Omit<Place, "address">, forMs: number): Promise<Failure | null> =>
-    connected({ url, address: "", options }, async (connection) => {
+    connected({ url, address: "", options: { ...options, reconnect: false } }, async (connection) => {
       const { promise, resolve } = Promise.withResolvers<void>();
       const timer = setTimeout(resolve, forMs);
       await Promise.race([connection.closed, promise]);
