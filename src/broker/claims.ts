@@ -136,8 +136,14 @@ export class ClaimsNode {
   }
 
   #answerTo(connection: Connection, delivery: Delivery): Sender | undefined {
+    const links = this.#answers.get(connection);
+    if (links === undefined) return undefined;
     try {
-      return this.#answers.get(connection)?.get(delivery.message.properties?.replyTo ?? "");
+      const replyTo = delivery.message.properties?.replyTo;
+      if (replyTo !== undefined) return links.get(replyTo);
+      // Clients with one link for answers may leave out its name, as pyamqp does.
+      const [only, ...others] = new Set(links.values());
+      return others.length === 0 ? only : undefined;
     } catch {
       // What cannot be read names nobody to answer to.
       return undefined;

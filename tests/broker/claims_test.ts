@@ -40,6 +40,24 @@ test("CBS-7: a token may also be set, with the outcome as the answer", async () 
   await client.sender("orders").send({ body: 1n });
 });
 
+test("CBS-1: who names no reply-to is answered on the one link from the node, and on none of two", async () => {
+  await using broker = new Broker({ verifyToken: ({ token }) => token === "good" });
+  const client = await broker.connect();
+  const [tokens, answers] = [client.sender("$cbs"), client.receiver("$cbs", { credit: 10 })];
+  await answers.ready();
+  const applicationProperties = { operation: "put-token", type: "jwt", name: "orders" };
+  const put = (messageId: string, body: string) =>
+    tokens.send({ properties: { messageId }, applicationProperties, body });
+  for (const [token, status] of [["good", 200], ["bad", 401]] as const) {
+    await put(token, token);
+    const { message } = await answers.receive();
+    assertEquals([message.properties?.correlationId, message.applicationProperties?.["status-code"]], [token, status]);
+  }
+  // Nobody can tell which of two is meant: the outcome is the answer.
+  await client.receiver("$cbs", { credit: 10 }).ready();
+  await assertRejects(() => put("again", "bad"), OutcomeError);
+});
+
 test("CBS-6: links end with the last token, and authorize sees which there are", async () => {
   const seen: (readonly string[])[] = [];
   await using broker = new Broker({
