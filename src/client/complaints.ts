@@ -21,12 +21,14 @@ export interface Facts {
   readonly queued?: number;
   /** Whether the peer has accepted the link. */
   readonly attached?: boolean;
+  /** The name of a callback of the program. */
+  readonly callback?: string;
   /** What was thrown. */
   readonly error?: unknown;
 }
 
 /** What a link may tell. */
-export type LinkComplaint = "handlerFailed" | "closeWaits" | "notSettled" | "noCredit" | "sendWaits";
+export type LinkComplaint = "handlerFailed" | "closeWaits" | "notSettled" | "noCredit" | "sendWaits" | "callbackFailed";
 
 // `where` is the node and whom the connection is with.
 const complaints: Record<LinkComplaint, (where: string, facts: Facts) => LogEntry> = {
@@ -65,6 +67,11 @@ const complaints: Record<LinkComplaint, (where: string, facts: Facts) => LogEntr
       ? "the sender has no credit, call grant() or leave out the credit that the receiver was given"
       : `all ${credit} messages of the receiver's credit are taken and not settled, call accept() or another outcome`;
     return { level: "warning", code: "no-credit", message: `Cannot receive messages of ${where}: ${state}` };
+  },
+  // A callback threw where nobody can be told.
+  callbackFailed(where, { callback, error }) {
+    const message = `Cannot take the word of "${callback}" for a message of ${where}: it threw; mend it`;
+    return { level: "error", code: "callback-failed", message, error };
   },
   // Messages wait to be sent, and nothing has come for a while that lets them.
   sendWaits(where, { queued, attached }) {

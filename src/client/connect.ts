@@ -133,6 +133,7 @@ function connectKinds(): OptionKinds<ConnectOptions> {
     environment: "object",
     transport: '"auto", "websocket" or "socket"',
     headers: "object, array or function",
+    hostHeader: "string",
     tls: "object or function",
     dial: "function",
     reconnect: "object or boolean",

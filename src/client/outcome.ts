@@ -88,13 +88,16 @@ export class PromisedOutcome implements SendListener {
   readonly promise: Promise<SendOutcome | undefined>;
   /** Aborts the send. */
   readonly signal: AbortSignal | undefined;
+  /** What the message is settled with instead of the outcome that the receiver asks for. */
+  readonly decide: ((asked: Outcome) => Outcome | undefined) | undefined;
   readonly #sender: SendingSender;
   #resolve!: (outcome: SendOutcome | undefined) => void;
   #rejected!: (error: unknown) => void;
 
-  constructor(sender: SendingSender, signal: AbortSignal | undefined) {
+  constructor(sender: SendingSender, signal: AbortSignal | undefined, decide: PromisedOutcome["decide"]) {
     this.#sender = sender;
     this.signal = signal;
+    this.decide = decide;
     this.promise = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#rejected = reject;

@@ -55,6 +55,11 @@ export interface SendOptions extends WaitOptions {
   messageFormat?: number;
   /** The delivery tag, 1 to 32 bytes, which no other message has that waits for its outcome. Default: a counted one. */
   tag?: Uint8Array;
+  /**
+   * Called with the outcome that the receiver asks for where it leaves settling to this side (`rcvSettleMode: "second"`), and
+   * gives what the message is settled with, such as `rejected` for a lock that was lost; nothing for the one asked for. It must not throw.
+   */
+  decide?: (asked: Outcome) => Outcome | undefined;
   /** The delivery state that the message arrives with, such as that of a transaction. Default: none. */
   state?: DeliveryState;
 }
@@ -170,7 +175,7 @@ export class Sender extends Link {
     const { signal } = options;
     if (signal?.aborted) return rejected(new SendAbortedError(signal.reason, false));
     if (!this.open) return rejected(this.endError("send"));
-    const listener = new PromisedOutcome(this, signal);
+    const listener = new PromisedOutcome(this, signal, options.decide);
     try {
       const delivery = this.push(message, options, listener);
       if (signal !== undefined) this.#watch(signal, delivery);
@@ -370,17 +375,28 @@ export class Sender extends Link {
       if (settled) this.#settled(delivery);
       return listener.onprovisional(state, settled, delivery);
     }
-    const outcome = outcomeOf(state, undefined);
+    let outcome = outcomeOf(state, undefined);
     if (!settled && outcome === undefined) return;
     if (kept === undefined && this.recovery?.outcome(delivery, state, settled)) return;
     if (!settled) {
+      const decided = this.#decide(listener, outcome!);
       // The receiver that tells an outcome without settling waits for us to settle [transport 2.6.12]. The kind will do:
       // the rest need not fit into a frame of ours, and some take an error that comes back for one of their own.
-      delivery.settle({ kind: outcome!.kind } as SenderState);
+      delivery.settle(decided ?? { kind: outcome!.kind } as SenderState);
+      outcome = decided ?? outcome;
       this.connection.wake();
     }
     this.recovery?.concluded(delivery);
     this.#settled(delivery)?.onoutcome(outcome, delivery);
+  }
+
+  // What this side settles with instead of `asked`, if it has a mind of its own.
+  #decide(listener: SendListener | undefined, asked: Outcome): Outcome | undefined {
+    try {
+      return (listener as PromisedOutcome | undefined)?.decide?.(asked);
+    } catch (error) {
+      this.complain("callbackFailed", { callback: "decide", error });
+    }
   }
 
   /** @ignore {@inheritDoc RecoveringSender.lose} */

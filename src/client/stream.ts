@@ -51,7 +51,7 @@ export async function sendStream(
 ): Promise<SendOutcome | undefined> {
   // A link that the peer has attached is the one there is.
   const sender = shared.returns ? shared.connection.twin!(shared.address) : shared;
-  const listener = new PromisedOutcome(sender, undefined);
+  const listener = new PromisedOutcome(sender, undefined, undefined);
   const body = piecesOf(message.body);
   const source = new Pieces();
   let delivery: OutgoingDelivery | undefined;

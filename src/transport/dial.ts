@@ -30,6 +30,11 @@ export interface TransportOptions {
    * on the way can read them. Where there are no sockets, only Cloudflare Workers can send them.
    */
   headers?: HeaderFields;
+  /**
+   * The `Host` field of the WebSocket handshake, for a server that is reached under another name or by its address. Default: host
+   * and port of the URL. Needs sockets.
+   */
+  hostHeader?: string;
   /** Trusted authorities, a client certificate, the name to ask for. Needs sockets. */
   tls?: TlsOptions;
   /**
@@ -85,7 +90,7 @@ export async function dialAny(url: string | URL, options: DialAnyOptions = {}): 
 // What the runtime's own WebSocket cannot do. Headers last: they alone can be done without sockets somewhere.
 function needOf(scheme: string, options: TransportOptions): string | undefined {
   if (scheme === "amqp:" || scheme === "amqps:") return `URL scheme "${scheme}"`;
-  for (const name of ["tls", "proxy", "headers"] as const) {
+  for (const name of ["tls", "proxy", "hostHeader", "headers"] as const) {
     if (options[name] !== undefined) return `option "${name}"`;
   }
   return undefined;

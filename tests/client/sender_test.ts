@@ -7,10 +7,13 @@ import { ScriptedPeer } from "../../src/testing/peer.ts";
 import { MAX_IN_FLIGHT } from "../../src/client/send_all.ts";
 import type { Receiver } from "../../src/client/receiver.ts";
 import { SendAbortedError } from "../../src/client/outcome.ts";
-import type { Sender } from "../../src/client/sender.ts";
+import type { Sender, SendOptions } from "../../src/client/sender.ts";
+import { channelPair } from "../../src/transport/pair.ts";
+import type { LogEntry } from "../../src/base/log.ts";
 import { acceptor, type ReceiverRequest } from "../../src/server/acceptor.ts";
 import { test } from "../harness.ts";
 import { linkUp, type LinkUpOptions } from "./link_up.ts";
+import { turn } from "./virtual.ts";
 
 /** A connection whose peer takes every sender with `take`, and the peer's end of the last one. */
 function sending(take: (request: ReceiverRequest) => Receiver, options: LinkUpOptions = {}) {
@@ -101,6 +104,54 @@ test("DSP-2: a receiver that settles second gets the sender's settlement first",
   for (let i = 0; i < 5; i++) assertEquals(await sender.send({ body: "x" }), { kind: "accepted" });
   assertEquals(told, 5);
   await connection.close();
+});
+
+test("DSP-2: an accepting side settles with another outcome than the receiver asks for, as a broker whose lock was lost", async () => {
+  const entries: LogEntry[] = [];
+  const outcomes: Promise<unknown>[] = [];
+  const lost = { condition: "com.microsoft:message-lock-lost", description: "the lock is over" };
+  const server = acceptor({
+    log: (entry) => entries.push(entry),
+    onSender: (request) => {
+      const sender = request.accept({ rcvSettleMode: "second" });
+      const decisions: NonNullable<SendOptions["decide"]>[] = [
+        () => ({ kind: "rejected", error: lost }),
+        (asked) => asked.kind === "accepted" ? undefined : { kind: "released" },
+        () => {
+          throw new Error("boom");
+        },
+      ];
+      for (const [i, decide] of decisions.entries()) {
+        const tag = Uint8Array.of(i + 1);
+        outcomes.push(
+          sender.send({ body: i }, { tag, decide }).catch(({ outcome, condition }) => ({ outcome, condition })),
+        );
+      }
+    },
+  });
+  const [near, far] = channelPair();
+  server.accept(far);
+  const told: unknown[] = [];
+  const connection = openOver(near, undefined, {
+    trace: ({ direction, body }) => {
+      if (direction === "in" && body?.kind === "disposition") told.push([body.settled, body.state]);
+    },
+  });
+  const receiver = connection.receiver("orders", { rcvSettleMode: "second" });
+  for (let i = 0; i < 3; i++) (await receiver.receive()).accept();
+  assertEquals(await Promise.all(outcomes), [
+    { outcome: "rejected", condition: lost.condition },
+    { kind: "accepted" },
+    { kind: "accepted" },
+  ]);
+  await connection.close();
+  assertEquals(told, [
+    [true, { kind: "rejected", error: lost }],
+    // Both in one range.
+    [true, { kind: "accepted" }],
+  ]);
+  await turn();
+  assertEquals(entries.map(({ code, address }) => [code, address]), [["callback-failed", "orders"]]);
 });
 
 test("a send is aborted while it waits for credit, and the next ones still leave", async () => {

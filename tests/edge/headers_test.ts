@@ -53,7 +53,7 @@ test("workerd: headers are sent through fetch; what needs sockets is refused by 
     assertEquals(head.toLowerCase().includes(`\r\n${line.toLowerCase()}\r\n`), true, line);
   }
   assertEquals((await ask(`${server.url}/mqtt`, { headers }) as { code: string }).code, "subprotocol-mismatch");
-  const message = 'Cannot set header "host": it belongs to the handshake';
+  const message = 'Cannot set header "host": it belongs to the handshake, option "hostHeader" sets it';
   assertEquals(await ask(broker.url, { headers: { Host: "x" } }), { name: "TypeError", message });
 
   for (

@@ -35,6 +35,8 @@ export interface SocketDialOptions extends WebSocketChannelOptions {
   subprotocols?: readonly string[];
   /** Further header fields of the WebSocket handshake, such as `Authorization`; in clear with `ws:`, as asked. */
   headers?: Readonly<Record<string, string>> | Iterable<readonly [name: string, value: string]>;
+  /** The `Host` field of the WebSocket handshake. Default: host and port of the URL. */
+  hostHeader?: string;
   /** Trusted authorities, a client certificate, the name to ask for. */
   tls?: TlsOptions;
   /**
@@ -111,7 +113,13 @@ export async function dialSocket(url: string | URL, options: SocketDialOptions =
 
 function prepareHandshake(target: RemoteUrl, options: SocketDialOptions): ReturnType<typeof prepareUpgrade> {
   const subprotocols = checkSubprotocols(options.subprotocols);
-  return prepareUpgrade({ url: target.url, crypto, subprotocols, headers: headerFields(options.headers) });
+  return prepareUpgrade({
+    url: target.url,
+    crypto,
+    subprotocols,
+    host: options.hostHeader,
+    headers: headerFields(options.headers),
+  });
 }
 
 function headerFields(headers: SocketDialOptions["headers"] = []): HeaderField[] {

@@ -46,6 +46,8 @@ export interface PrepareUpgradeOptions {
   crypto: CryptoSource;
   /** The subprotocols to offer, best first; exactly one of them has to be chosen, unless none is offered. Default: none. */
   subprotocols?: readonly string[];
+  /** The `Host` field. Default: host and port of `url`. */
+  host?: string;
   /** Further header fields, such as `Authorization` or `Origin`; those of the handshake itself are refused. */
   headers?: readonly HeaderField[];
 }
@@ -68,7 +70,7 @@ export interface PreparedUpgrade {
  * @throws {TypeError} If a subprotocol or a header field may not be sent.
  */
 export async function prepareUpgrade(options: PrepareUpgradeOptions): Promise<PreparedUpgrade> {
-  const { url, crypto, subprotocols = [], headers = [] } = options;
+  const { url, crypto, subprotocols = [], host = url.host, headers = [] } = options;
   if (subprotocols.length > 0) checkSubprotocols(subprotocols);
   checkExtraHeaders(headers);
   const nonce = new Uint8Array(16);
@@ -79,7 +81,7 @@ export async function prepareUpgrade(options: PrepareUpgradeOptions): Promise<Pr
     method: "GET",
     target: `${url.pathname}${url.search}`,
     headers: [
-      ["Host", url.host],
+      ["Host", host],
       ["Upgrade", "websocket"],
       ["Connection", "Upgrade"],
       ["Sec-WebSocket-Key", key],
@@ -220,7 +222,8 @@ export function checkExtraHeaders(headers: readonly HeaderField[]): void {
 function forbid(headers: readonly HeaderField[], isOurs: (name: string) => boolean): void {
   for (const [name] of headers) {
     if (isOurs(name.toLowerCase())) {
-      throw new TypeError(`Cannot set header ${JSON.stringify(name)}: it belongs to the handshake`);
+      const remedy = name.toLowerCase() === "host" ? ', option "hostHeader" sets it' : "";
+      throw new TypeError(`Cannot set header ${JSON.stringify(name)}: it belongs to the handshake${remedy}`);
     }
   }
 }

@@ -109,6 +109,11 @@ test("headers: they are sent, those of the handshake cannot be set, and nothing 
   assertStringIncludes(head, `\r\nHost: 127.0.0.1:${server.port}\r\n`);
   assertStringIncludes(head, "\r\nAuthorization: Bearer t\r\n");
   assert(!/u:p|dTpw/.test(head));
+  await failure(url, { hostHeader: "broker.example" });
+  assertStringIncludes(head, "\r\nHost: broker.example\r\n");
+  assertEquals(head.match(/host:/gi)?.length, 1);
+  const hostile = await assertRejects(() => dialSocket(url, { hostHeader: "a\r\nb: c" }), TypeError);
+  assertStringIncludes(hostile.message, "Cannot");
   const connections = server.sockets.length;
   const headerSets: SocketDialOptions["headers"][] = [
     { Host: "x" },
