@@ -420,7 +420,8 @@ export class Connection extends ConnectionBase {
   attachAfresh(link: Link): void {
     const session = this.links.get(link);
     if (this.attachment === undefined || session === undefined) return;
-    link.suspend();
+    // What is still told of the former one concerns nobody.
+    this.attachment.links.delete(link.suspend());
     this.attachLink(link, session, this.attachment);
   }
 

@@ -227,9 +227,11 @@ export abstract class Link extends Lifetime implements RecoveringLink {
   }
 
   /** @ignore Detaches it, in order to attach it again. */
-  suspend(): void {
-    this.#endpoint?.detach({ closed: false });
+  suspend(): SenderEndpoint | ReceiverEndpoint {
+    const endpoint = this.#endpoint!;
+    endpoint.detach({ closed: false });
     this.handleInterrupted(this.endingOf(undefined)!);
+    return endpoint;
   }
 
   /** @ignore What it is attached with; undefined for a link that the peer has attached. */

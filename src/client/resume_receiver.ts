@@ -16,6 +16,12 @@ import { decodeState, encodeState, LinkResumption, type ListedTerms } from "./re
 export class ReceiverResumption extends LinkResumption<RecoveringLink> implements ReceiverRecovery {
   // Deliveries that nothing carries.
   #held: Set<IncomingDelivery> = new Set();
+  // Those of them that our attach lists, and those that it has no room for and that the sender hands out again.
+  #listed: Set<IncomingDelivery> = new Set();
+  #dropped: IncomingDelivery[] = [];
+  #isListComplete = true;
+  // Where a list was incomplete: what is to be settled before the link is attached for the rest.
+  #round: Set<IncomingDelivery> | undefined;
   #resumes = false;
   #endpoint: ReceiverEndpoint | undefined;
 
@@ -28,7 +34,18 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
   /** {@inheritDoc ReceiverRecovery.terms} */
   terms(terms: AttachOptions): AttachOptions {
     const resumes = this.#resumes ||= this.link.attachedBefore;
-    return this.with(terms, "receiver", resumes ? this.#list() : undefined);
+    if (!resumes) return this.with(terms, "receiver", undefined);
+    // Those with an outcome come first: without the others the sender hands its messages out again, which loses nothing.
+    const told = [...this.#held].filter(({ state }) => state !== undefined);
+    const held = [...told, ...[...this.#held].filter(({ state }) => state === undefined)];
+    const full = this.with(terms, "receiver", held.map(listedAs));
+    const { size } = full.unsettled!;
+    this.#listed = new Set(held.slice(0, size));
+    this.#dropped = held.slice(Math.max(size, told.length));
+    for (const delivery of this.#dropped) this.#held.delete(delivery);
+    this.#isListComplete = size >= told.length;
+    if (this.#isListComplete) full.incompleteUnsettled = undefined;
+    return full;
   }
 
   /** {@inheritDoc ReceiverRecovery.keep} */
@@ -44,6 +61,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
   /** {@inheritDoc ReceiverRecovery.settled} */
   settled(delivery: IncomingDelivery): void {
     this.#held.delete(delivery);
+    if (this.#round?.delete(delivery)) this.#endRound();
     if (this.options.store !== undefined && delivery.state !== undefined) this.forget("receiver", delivery.tag);
   }
 
@@ -51,7 +69,8 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
   interrupted(endpoint: ReceiverEndpoint): boolean {
     this.#resumes ||= this.link.attachedBefore;
     // One that was closed is gone with what it held.
-    this.#held = new Set(endpoint.closed ? [] : endpoint.held());
+    this.#round = undefined;
+    this.#held = new Set(endpoint.closed ? [] : [...this.#held, ...endpoint.held()]);
     for (const delivery of this.#held) {
       delivery.suspended = true;
       endpoint.session.settlement.forget(delivery);
@@ -67,7 +86,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
   /** {@inheritDoc ReceiverRecovery.attaching} */
   attaching(endpoint: ReceiverEndpoint): void {
     this.#endpoint = endpoint;
-    if (this.#resumes) endpoint.suspend(this.#held);
+    if (this.#resumes) endpoint.suspend(this.#listed);
   }
 
   /** {@inheritDoc ReceiverRecovery.attached} */
@@ -75,12 +94,17 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     const first = !this.#resumes;
     const reason = this.refusal(remote);
     if (first) return [];
-    const held = this.#held;
-    this.#held = new Set();
-    const lost = reason === undefined ? [] : held;
+    const lost = reason === undefined ? this.#dropped : [...this.#held, ...this.#dropped];
+    this.#dropped = [];
     for (const delivery of lost) this.settled(delivery);
-    const redelivered = reason === undefined ? 0 : held.size;
-    this.tell({ resumed: held.size - redelivered, resent: 0, redelivered }, reason);
+    const resumed = reason === undefined ? this.#listed.size : 0;
+    this.tell({ resumed, resent: 0, redelivered: lost.length }, reason);
+    const waiting = [...this.#listed].filter((delivery) => this.#held.delete(delivery));
+    this.#listed = new Set();
+    if (reason === undefined && (!this.#isListComplete || remote.incompleteUnsettled)) {
+      this.#round = new Set(waiting);
+      this.#endRound();
+    }
     return lost;
   }
 
@@ -92,11 +116,11 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     return this.list(endpoint.remote!, "receiver", Array.from(endpoint.held(), listedAs));
   }
 
-  // Those with an outcome come first: without the others the sender hands its messages out again, which loses nothing.
-  #list(): [Uint8Array, DeliveryState | null][] {
-    const listed = [...this.#held];
-    return [...listed.filter(({ state }) => state !== undefined), ...listed.filter(({ state }) => state === undefined)]
-      .map(listedAs);
+  // A sender sends nothing new before both lists are complete [transport 2.7.3].
+  #endRound(): void {
+    if (this.#round?.size !== 0) return;
+    this.#round = undefined;
+    Promise.resolve().then(() => this.link.open && this.link.connection.attachAfresh?.(this.link));
   }
 
   async #restore(): Promise<void> {

@@ -148,7 +148,7 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
   #waiting(): OutgoingDelivery[] {
     const waiting: OutgoingDelivery[] = [];
     for (const delivery of this.#outgoing) {
-      if (!delivery.resume || delivery.id !== undefined) break;
+      if (!delivery.resume || delivery.id !== undefined) continue;
       if (delivery.settled) this.#outgoing.remove(delivery);
       else if (!delivery.ready) waiting.push(delivery);
     }

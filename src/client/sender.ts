@@ -356,6 +356,7 @@ export class Sender extends Link {
   /** @ignore Told by the connection: the last frame of a settled message was written. */
   handleSent(delivery: OutgoingDelivery): void {
     this.#settled(delivery)?.onsent(delivery);
+    if (delivery.resume) this.#notify();
   }
 
   /** @ignore Told by the connection: a message does not fit the link. */

@@ -335,7 +335,11 @@ export class OutgoingLink {
   rewind(again: boolean, held = false): OutgoingDelivery[] {
     const over: OutgoingDelivery[] = [];
     for (const delivery of this) {
-      if (delivery.id === undefined && !delivery.resume) break;
+      if (delivery.id === undefined && !delivery.resume) {
+        // Behind those that are sent as new ones there may be others that nothing is known of yet.
+        if (held) continue;
+        break;
+      }
       this.settlement?.forget(delivery);
       const { settled, context, source, state } = delivery;
       if (!again || settled || context === undefined || source !== undefined || state?.kind === "transactionalState") {
