@@ -25,7 +25,7 @@ import type { SenderEndpoint } from "../engine/sender.ts";
 import type { SessionEndpoint } from "../engine/session.ts";
 import type { Channel } from "../transport/channel.ts";
 import { Driver } from "./driver.ts";
-import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, Lifetime } from "./lifetime.ts";
+import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, Lifetime, located } from "./lifetime.ts";
 import type { Link, LinkConnection } from "./link.ts";
 import type { Sender } from "./sender.ts";
 import type { SharedSession } from "./session.ts";
@@ -219,7 +219,10 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     const driver = new Driver(channel, endpoint, {
       onevent: (event) => {
         // What the last attachment still has to tell concerns nobody.
-        if (attachment === this.attachment) this.handle(attachment, event);
+        if (attachment !== this.attachment) return;
+        const { error } = event as { error?: Error };
+        const { host } = this;
+        this.handle(attachment, error && host ? { ...event, error: located(error, host) } as EngineEvent : event);
       },
       maxBufferedBytes: this.terms.maxBufferedBytes,
       environment: this.environment,

@@ -5,7 +5,7 @@
  */
 
 import * as condition from "../base/condition.ts";
-import { AmqpError, type ErrorScope } from "../base/errors.ts";
+import { AmqpError, type ErrorScope, TransportError } from "../base/errors.ts";
 import { abortable, Deferred, type WaitOptions } from "../base/wait.ts";
 
 /** How long closing waits for messages in flight and for the peer's answer by default, in milliseconds. */
@@ -127,4 +127,12 @@ export abstract class Lifetime {
     this.#ended.resolve();
     return ending;
   }
+}
+
+/** The same error, whose text ends with where it happened. */
+export function located(error: Error, where: string): Error {
+  const message = `${error.message} (${where})`;
+  const { cause } = error;
+  if (error instanceof AmqpError) return new AmqpError(error.condition, message, { ...error, cause });
+  return error instanceof TransportError ? new TransportError(error.code, message, { ...error, cause }) : error;
 }

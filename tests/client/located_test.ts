@@ -1,0 +1,55 @@
+/**
+ * Every error of a peer or of the wire says with whom the connection was.
+ *
+ * @module
+ */
+
+import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { AmqpError, condition, connect, plain, publish } from "../../mod.ts";
+import { acceptor, type AcceptorOptions } from "../../src/server/acceptor.ts";
+import { test } from "../harness.ts";
+import { VirtualNetwork, VirtualTime } from "./virtual.ts";
+
+const url = "wss://broker.example/amqp";
+
+function server(options: AcceptorOptions) {
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  const accepting = acceptor({ environment: time, log: null, ...options });
+  network.up("broker.example", (channel) => accepting.accept(channel));
+  return { options: { dial: network.dial, environment: time, reconnect: false as const, log: null }, time, network };
+}
+
+test("errors: a refused login, a refused link, a rejected message and a connection that is ended name the host", async () => {
+  const error = new AmqpError(condition.notFound, "Cannot attach: no such queue", { info: { queue: "x" } });
+  const onReceiver: AcceptorOptions["onReceiver"] = (request) => {
+    if (request.address === "missing") throw error;
+    void request.accept().serve((delivery) => delivery.reject(error));
+  };
+  const users = server({ sasl: { users: { ada: "right" } }, onReceiver });
+  const login = await assertRejects(() => connect(url, { ...users.options, auth: plain("ada", "wrong") }), AmqpError);
+  assertMatch(login.message, /SASL outcome is "auth" \(broker\.example:443\)$/);
+  assertEquals([login.condition, login.scope, login.retryable], [condition.unauthorizedAccess, "connection", false]);
+
+  const { time, options } = server({ onReceiver });
+  const connection = await connect(url, options);
+  const refused = await assertRejects(() => connection.sender("missing").send({ body: 1 }), AmqpError);
+  assertMatch(refused.message, /^Link of "missing" detached by peer with amqp:not-found: .* \(broker\.example:443\)$/);
+  assertEquals([refused.info, refused.remote, refused.scope], [{ queue: "x" }, true, "link"]);
+  const rejected = await assertRejects(() => connection.send("orders", { body: 1 }), AmqpError);
+  assertMatch(rejected.message, /^Cannot send to "orders" at broker\.example:443: message was rejected by peer with /);
+  await time.wait(connection.close());
+
+  const edge = await assertRejects(() => publish(url, "missing", { body: 1 }, options), AmqpError);
+  assertMatch(edge.message, /"missing" .* \(broker\.example:443\)$/);
+});
+
+test("errors: a connection that breaks names the host, and keeps its code", async () => {
+  const { options, network } = server({});
+  const connection = await connect(url, options);
+  network.down("broker.example");
+  await connection.closed;
+  const { name, message, code } = connection.error as Error & { code: string };
+  assertMatch(message, /\(broker\.example:443\)$/);
+  assertEquals([name, code], ["TransportError", "connection-lost"]);
+});
