@@ -4,6 +4,7 @@
  * @module
  */
 
+import { concat } from "@std/bytes";
 import type { DeliveryState, Transfer } from "../codec/types.ts";
 import type { Budget } from "./budgets.ts";
 import { MAX_DELIVERY_TAG_BYTES, type TagKey, tagKey } from "./deliveries.ts";
@@ -12,6 +13,9 @@ import { MAX_DELIVERY_TAG_BYTES, type TagKey, tagKey } from "./deliveries.ts";
 // copied, or a peer could make us keep 16 MiB alive with one byte of message.
 const KEEP_VIEW_BYTES = 262_144;
 const FIRST_BUFFER_BYTES = 1_024;
+// Of a delivery of many frames, payloads of this size are kept as they came until all are there, unless half of what they keep
+// alive is something else: to put each behind those before it would move them all two times more.
+const LARGE_PART_BYTES = 16_384;
 
 /** Takes the transfers of a link as they arrive, and has each delivery told at its first one. */
 export interface TransferStreams {
@@ -57,7 +61,11 @@ export class IncomingTransfers {
   sink: TransferSink | undefined;
   readonly #budget: Budget;
   #taken = 0;
+  // Large payloads, and what was put together of small ones between them.
+  #parts: Uint8Array[] | undefined;
+  // Small payloads behind those, put together.
   #bytes: Uint8Array | undefined;
+  #filled = 0;
 
   /** Starts with the first transfer of a delivery. */
   constructor(budget: Budget, id: number, tag: Uint8Array, transfer: Transfer) {
@@ -94,8 +102,12 @@ export class IncomingTransfers {
 
   /** The payload so far. */
   bytes(): Uint8Array {
-    if (this.#bytes?.length === this.size) return this.#bytes;
-    return this.#bytes === undefined ? new Uint8Array(0) : this.#bytes.subarray(0, this.size);
+    const rest = this.#bytes === undefined
+      ? new Uint8Array(0)
+      : this.#bytes.length === this.#filled
+      ? this.#bytes
+      : this.#bytes.subarray(0, this.#filled);
+    return this.#parts === undefined ? rest : concat([...this.#parts, rest]);
   }
 
   /** No more comes: the last one has been, the sender has given it up, or the link has ended. */
@@ -105,19 +117,30 @@ export class IncomingTransfers {
     this.#taken = 0;
   }
 
-  // One growing buffer, so that many small frames cost no more than their bytes. The last one makes it as large as what there is,
-  // and no larger.
+  // Small payloads go into one growing buffer, so that many of them cost no more than their bytes. The last one makes it as large
+  // as what there is, and no larger.
   #append(payload: Uint8Array, more: boolean): void {
-    if (this.#bytes === undefined && !more) this.#bytes = keepable(payload);
-    else {
-      const needed = this.size + payload.length;
-      if (this.#bytes === undefined || this.#bytes.length < needed) {
-        const grown = new Uint8Array(more ? Math.max(needed, this.size * 2, FIRST_BUFFER_BYTES) : needed);
-        if (this.#bytes !== undefined) grown.set(this.#bytes.subarray(0, this.size));
-        this.#bytes = grown;
-      }
-      this.#bytes.set(payload, this.size);
+    const { length } = payload;
+    this.size += length;
+    if (this.size === length && !more) {
+      this.#bytes = keepable(payload);
+      this.#filled = length;
+      return;
     }
-    this.size += payload.length;
+    if (length >= LARGE_PART_BYTES && 2 * length >= payload.buffer.byteLength) {
+      if (this.#filled > 0) (this.#parts ??= []).push(this.#bytes!.subarray(0, this.#filled));
+      (this.#parts ??= []).push(payload);
+      this.#bytes = undefined;
+      this.#filled = 0;
+      return;
+    }
+    const needed = this.#filled + length;
+    if (this.#bytes === undefined || this.#bytes.length < needed) {
+      const grown = new Uint8Array(more ? Math.max(needed, this.#filled * 2, FIRST_BUFFER_BYTES) : needed);
+      if (this.#bytes !== undefined) grown.set(this.#bytes.subarray(0, this.#filled));
+      this.#bytes = grown;
+    }
+    this.#bytes.set(payload, this.#filled);
+    this.#filled = needed;
   }
 }
