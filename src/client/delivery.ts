@@ -109,7 +109,7 @@ export class Delivery {
     if (this.#message === undefined) {
       if (this.#undecodable !== undefined) throw this.#undecodable;
       try {
-        this.#message = this.#decode(this.#isPart ? this.#streamed!.head : this.payload);
+        this.#message = this.decode(this.#isPart ? this.#streamed!.head : this.payload);
         // Null would be the body of a message without one.
         if (this.#isPart) this.#message.body = undefined as never;
       } catch (error) {
@@ -300,18 +300,9 @@ export class Delivery {
     this.#controller?.abort(this.#lostError());
   }
 
-  /** @ignore Told by a stream: the sections that stand behind the body. */
-  handleTail(sections: Uint8Array): void {
-    const { body: _, ...tail } = this.#decode(sections);
-    for (const [name, section] of Object.entries(tail)) {
-      if (section === undefined) continue;
-      if (this.message[name as keyof typeof tail] !== undefined) {
-        throw new AmqpError(condition.decodeError, "Cannot decode message: a section occurs twice", {
-          scope: "delivery",
-        });
-      }
-      Object.assign(this.message, { [name]: section });
-    }
+  /** @ignore Decodes a message, or some of its sections. */
+  decode(bytes: Uint8Array): DecodedMessage {
+    return this.messageFormat === 0 ? decodeMessage(bytes, this.#limits) : rawMessage(bytes);
   }
 
   async #whole(): Promise<DecodedMessage> {
@@ -324,10 +315,6 @@ export class Delivery {
       }
     }
     return this.message;
-  }
-
-  #decode(bytes: Uint8Array): DecodedMessage {
-    return this.messageFormat === 0 ? decodeMessage(bytes, this.#limits) : rawMessage(bytes);
   }
 
   #unwatch(): void {

@@ -9,6 +9,7 @@ import { Fifo } from "../base/collections.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError, OutcomeError } from "../base/errors.ts";
 import { sections } from "../codec/definitions.ts";
+import type { Message } from "../codec/message.ts";
 import { sectionAt, undecodable } from "../codec/section_bounds.ts";
 import type { DeliveryState, ErrorFields } from "../codec/types.ts";
 import { DEFAULT_MAX_MESSAGE_SIZE } from "../engine/link.ts";
@@ -38,8 +39,10 @@ export interface StreamedDelivery {
   release(): void;
   /** Tells the sender that the message is invalid. */
   reject(error?: AmqpError | ErrorFields): void;
-  /** Takes the sections that stand behind the body. */
-  handleTail(sections: Uint8Array): void;
+  /** The message, as far as it is known. */
+  readonly message: Message;
+  /** Decodes a message, or some of its sections. */
+  decode(bytes: Uint8Array): Message;
   /** The whole body as bytes. */
   bytes(): Promise<Uint8Array<ArrayBuffer>>;
 }
@@ -396,7 +399,14 @@ export class StreamedPayload implements PayloadSink {
     if (this.#left > 0 || this.#begun !== undefined) {
       throw undecodable("it ends in the middle of a section");
     }
-    if (this.#after.length > 0) delivery.handleTail(concat(this.#after));
+    if (this.#after.length === 0) return;
+    const { message } = delivery;
+    const { body: _, ...after } = delivery.decode(concat(this.#after));
+    for (const [name, section] of Object.entries(after)) {
+      if (section === undefined) continue;
+      if (message[name as keyof Message] !== undefined) throw undecodable("a section occurs twice");
+      Object.assign(message, { [name]: section });
+    }
   }
 
   #fill(): boolean {
