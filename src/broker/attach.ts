@@ -177,7 +177,7 @@ function attachToQueue(context: AttachContext, request: SenderRequest, wanted: W
     filter: filters.filter,
     lossCount: node.lossCount,
     transactions: transactionsOf(context, request.connection),
-    now: context.environment.now,
+    now: () => context.environment.now(),
   });
   context.consumers.set(sender, consumer);
   node.addConsumer(consumer);
@@ -215,7 +215,7 @@ function attachToTopic(context: AttachContext, request: SenderRequest, wanted: W
   const consumer = new Consumer(sender, queue, {
     lossCount: queue.lossCount,
     transactions: transactionsOf(context, request.connection),
-    now: context.environment.now,
+    now: () => context.environment.now(),
   });
   node.listen(subscription, consumer);
   const { connection } = request;
@@ -282,7 +282,7 @@ function recall(context: AttachContext, request: SenderRequest): void {
   const sender = accept(context, request, { source });
   const consumer = new Consumer(sender, subscription.queue, {
     transactions: transactionsOf(context, request.connection),
-    now: context.environment.now,
+    now: () => context.environment.now(),
   });
   topic.listen(subscription, consumer);
   sender.closed.then(() => topic.leave(subscription, consumer, wasClosed(sender)));
