@@ -28,7 +28,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   trace: ["base", "codec", "engine", "transport"],
   gateway: ["base", "codec", "engine", "transport", "trace"],
   telemetry: ["codec", "client"],
-  testing: ["base", "codec", "transport", "trace"],
+  testing: ["base", "codec", "transport", "trace", "broker"],
   cli: ["entry", "transport", "server", "broker", "gateway", "trace"],
   entry: ["base", "codec", "engine", "sasl", "transport", "recovery", "client"],
 };

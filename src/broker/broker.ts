@@ -43,6 +43,7 @@ import { abortable } from "../base/wait.ts";
 import { attachConsumer, type AttachContext, attachProducer } from "./attach.ts";
 import { Budget } from "./budget.ts";
 import { CLAIMS_NODE, ClaimsNode, type VerifyToken } from "./claims.ts";
+import { BrokerFaults } from "./faults.ts";
 import { Nodes } from "./nodes.ts";
 import { Queue, type QueueOptions, type QueueStatus } from "./queue.ts";
 import { Relay } from "./relay.ts";
@@ -50,6 +51,8 @@ import { type Authorize, Rights } from "./rights.ts";
 import { Slab } from "./slab.ts";
 
 export type { PutToken, VerifyToken } from "./claims.ts";
+export type { BrokerFaults, RestartOptions } from "./faults.ts";
+export type { Faults } from "./faulty_channel.ts";
 export type { LossCount } from "./consumer.ts";
 export type { QueueOptions, QueueStatus } from "./queue.ts";
 export type { Authorize, BrokerAction, BrokerPeer } from "./rights.ts";
@@ -218,6 +221,8 @@ export class Broker implements AsyncDisposable {
   readonly #acceptor: Acceptor;
   readonly #budget: Budget;
   readonly #nodes: Nodes;
+  /** What goes wrong, for tests. Default: nothing. */
+  readonly faults: BrokerFaults;
 
   /** Makes the queues that `options` names; nothing listens yet. */
   constructor(options: BrokerOptions = {}) {
@@ -274,6 +279,14 @@ export class Broker implements AsyncDisposable {
         environment,
       },
     };
+    this.faults = new BrokerFaults({
+      environment,
+      connections: () => this.connections,
+      forget: () => {
+        context.subscriptions.clear();
+        this.#nodes.reset();
+      },
+    });
     // The node of tokens or one of the program's own, if that is what a link is for.
     const handled = async (request: SenderRequest | ReceiverRequest, action: "send" | "receive"): Promise<boolean> => {
       const { address = "", connection } = request;
@@ -291,9 +304,11 @@ export class Broker implements AsyncDisposable {
       offeredCapabilities: ["ANONYMOUS-RELAY", "DELAYED_DELIVERY", "SHARED-SUBS", ...options.offeredCapabilities ?? []],
       properties: { product: "webamqp", storage: "memory", ...options.properties },
       onSender: async (request) => {
+        this.faults.check(request.address ?? "");
         if (!await handled(request, "receive")) await attachConsumer(context, request);
       },
       onReceiver: async (request) => {
+        this.faults.check(request.address ?? "");
         if (!await handled(request, "send")) await attachProducer(context, request);
       },
     });
@@ -301,7 +316,8 @@ export class Broker implements AsyncDisposable {
 
   /** Takes over a channel whose peer is about to speak AMQP; undefined if it has closed it, as an acceptor does. */
   accept(channel: Channel, info?: PeerInfo): Connection | undefined {
-    return this.#acceptor.accept(channel, info);
+    const carrier = this.faults.carry(channel);
+    return carrier && this.#acceptor.accept(carrier, info);
   }
 
   /** The connections that have not ended. */
@@ -326,7 +342,8 @@ export class Broker implements AsyncDisposable {
    */
   async connect({ identity, signal, ...options }: InProcessOptions = {}): Promise<Connection> {
     const [client, accepted] = channelPair();
-    if (this.#acceptor.accept(accepted, undefined, { identity }) === undefined) {
+    const carrier = this.faults.carry(accepted);
+    if (carrier === undefined || this.#acceptor.accept(carrier, undefined, { identity }) === undefined) {
       client.close(1000);
       throw new AmqpError(condition.connectionForced, "Cannot connect to broker: it takes no more connections");
     }

@@ -49,7 +49,11 @@ export class Nodes {
       deadLetter: (message, address) => this.#deadLetter(message, address),
       noteUnused: (node) => this.#noteUnused(node),
     };
-    for (const [address, terms] of Object.entries(options.queues)) {
+    this.#begin();
+  }
+
+  #begin(): void {
+    for (const [address, terms] of Object.entries(this.#options.queues)) {
       this.#nodes.set(address, new Queue(this.#host, address, terms));
     }
   }
@@ -118,6 +122,12 @@ export class Nodes {
   /** Deletes all nodes. */
   clear(): void {
     for (const address of [...this.#nodes.keys()]) this.delete(address);
+  }
+
+  /** Starts as it was made. */
+  reset(): void {
+    this.clear();
+    this.#begin();
   }
 
   // Where dead letters go, unless there is no such queue and no place for one.

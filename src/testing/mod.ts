@@ -37,4 +37,5 @@ export {
 } from "./peer.ts";
 export type { Pattern } from "./match.ts";
 export { VirtualTime } from "./virtual_time.ts";
-export { type Faults, faulty } from "./faults.ts";
+export { type Faults, faulty } from "../broker/faulty_channel.ts";
+export type { Environment } from "../base/environment.ts";

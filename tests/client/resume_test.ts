@@ -6,7 +6,7 @@ import type { ResumeOptions, UnsettledDelivery, UnsettledStore } from "../../src
 import { resume } from "../../src/client/resume.ts";
 import { MAX_SUSPENDED_LINKS } from "../../src/server/containers.ts";
 import type { FrameTrace } from "../../src/engine/events.ts";
-import { type Faults, faulty } from "../../src/testing/faults.ts";
+import { type Faults, faulty } from "../../src/testing/mod.ts";
 import { random as randomOf, seed, test } from "../harness.ts";
 import { VirtualNetwork, VirtualTime } from "./virtual.ts";
 

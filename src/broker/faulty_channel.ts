@@ -1,0 +1,273 @@
+/**
+ * Carriers that go wrong, for tests of what is carried.
+ *
+ * @module
+ */
+
+import { type Environment, systemEnvironment } from "../base/environment.ts";
+import { encodeComposite } from "../codec/composite.ts";
+import { beginFrame, endFrame, type Frame, FrameDecoder } from "../codec/frame.ts";
+import { Writer } from "../codec/writer.ts";
+import type { Channel, ChannelClose } from "../transport/channel.ts";
+
+/**
+ * What goes wrong with a channel. `In` is what comes to this side, `Out` what this side sends; bytes and frames are counted
+ * from the beginning, protocol headers being bytes, not frames.
+ */
+export interface Faults {
+  /** The connection is lost when so many bytes have come in. */
+  readonly cutAfterIn?: number | undefined;
+  /** The connection is lost when so many bytes have gone out; those up to there arrive. */
+  readonly cutAfterOut?: number | undefined;
+  /** The connection is lost when so many frames have come in. */
+  readonly cutAfterFramesIn?: number | undefined;
+  /** The connection is lost when so many frames have gone out; those up to there arrive. */
+  readonly cutAfterFramesOut?: number | undefined;
+  /** Nothing comes in any more after so many bytes, and nobody says so. */
+  readonly stallAfterIn?: number | undefined;
+  /** Nothing goes out any more after so many bytes, and nobody says so. */
+  readonly stallAfterOut?: number | undefined;
+  /** After so many bytes this side hears that the other has closed, while what this side sends still arrives. */
+  readonly halfCloseAfterIn?: number | undefined;
+  /** After so many bytes the other side hears that this one has closed, which goes on and does not know. */
+  readonly halfCloseAfterOut?: number | undefined;
+  /** Milliseconds by which all that comes in is late. */
+  readonly delayInMs?: number | undefined;
+  /** Milliseconds by which all that goes out is late. */
+  readonly delayOutMs?: number | undefined;
+  /** What comes in is cut into pieces of so many bytes. */
+  readonly chop?: number | undefined;
+  /** Dispositions that come in are dropped: outcomes of what this side sends never arrive, nor settlements of the other. */
+  readonly dropDispositionsIn?: boolean | undefined;
+  /** Dispositions that go out are dropped. */
+  readonly dropDispositionsOut?: boolean | undefined;
+  /** Flows that come in give no credit. */
+  readonly withholdCreditIn?: boolean | undefined;
+  /** Flows that go out give no credit. */
+  readonly withholdCreditOut?: boolean | undefined;
+}
+
+/**
+ * A channel that behaves as another does, until something goes wrong.
+ *
+ * @param environment Whose timers delays are made of. Default: the runtime's.
+ *
+ * @example A connection that is lost after 100 bytes
+ * ```ts
+ * import { faulty, ScriptedPeer } from "@webamqp/amqp/testing";
+ *
+ * const peer = new ScriptedPeer();
+ * const channel = faulty(peer.channel, { cutAfterOut: 100 });
+ * console.assert(channel.bufferedAmount === 0);
+ * ```
+ */
+export function faulty(channel: Channel, faults: Faults, environment: Environment = systemEnvironment): Channel {
+  return new FaultyChannel(channel, faults, environment);
+}
+
+/** What goes wrong with one direction. */
+interface DirectionFaults {
+  readonly cutAfter: number | undefined;
+  readonly cutAfterFrames: number | undefined;
+  readonly stallAfter: number | undefined;
+  readonly halfCloseAfter: number | undefined;
+  readonly delayMs: number | undefined;
+  readonly dropDispositions: boolean | undefined;
+  readonly withholdCredit: boolean | undefined;
+}
+
+class FaultyChannel implements Channel {
+  readonly #channel: Channel;
+  readonly #in: Direction;
+  readonly #out: Direction;
+  readonly #chop: number;
+  #closed = false;
+  // Whether the other side believes that this one has closed.
+  #half = false;
+  onbytes: ((bytes: Uint8Array) => void) | undefined;
+  onclose: ((close: ChannelClose) => void) | undefined;
+
+  constructor(channel: Channel, faults: Faults, environment: Environment) {
+    this.#channel = channel;
+    this.#chop = faults.chop ?? Infinity;
+    const cut = (): void => channel.close(1006);
+    this.#in = new Direction(environment, {
+      cutAfter: faults.cutAfterIn,
+      cutAfterFrames: faults.cutAfterFramesIn,
+      stallAfter: faults.stallAfterIn,
+      halfCloseAfter: faults.halfCloseAfterIn,
+      delayMs: faults.delayInMs,
+      dropDispositions: faults.dropDispositionsIn,
+      withholdCredit: faults.withholdCreditIn,
+    }, { pass: (bytes) => this.#deliver(bytes), cut, halfClose: () => this.#tellClosed({ code: 1000, reason: "" }) });
+    this.#out = new Direction(environment, {
+      cutAfter: faults.cutAfterOut,
+      cutAfterFrames: faults.cutAfterFramesOut,
+      stallAfter: faults.stallAfterOut,
+      halfCloseAfter: faults.halfCloseAfterOut,
+      delayMs: faults.delayOutMs,
+      dropDispositions: faults.dropDispositionsOut,
+      withholdCredit: faults.withholdCreditOut,
+    }, {
+      pass: (bytes) => channel.send(bytes),
+      cut,
+      halfClose: () => {
+        this.#half = true;
+        channel.close(1000);
+      },
+    });
+    channel.onbytes = (bytes) => this.#in.take(bytes);
+    // What is late comes before the end.
+    channel.onclose = (close) => this.#half || this.#in.after(() => this.#tellClosed(close));
+  }
+
+  get bufferedAmount(): number {
+    return this.#channel.bufferedAmount;
+  }
+
+  ready(): Promise<void> {
+    return this.#channel.ready();
+  }
+
+  send(bytes: Uint8Array): void {
+    this.#out.take(bytes);
+  }
+
+  close(code?: number, reason?: string, timeoutMs?: number): void {
+    this.#out.after(() => {
+      this.#channel.close(code, reason, timeoutMs);
+      // The other side has closed long since, of which this one was not told.
+      if (this.#half) this.#tellClosed({ code: 1006, reason: "" });
+    });
+  }
+
+  #deliver(bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.length && !this.#closed; at += this.#chop) {
+      this.onbytes?.(bytes.subarray(at, Math.min(bytes.length, at + this.#chop)));
+    }
+  }
+
+  #tellClosed(close: ChannelClose): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.onclose?.(close);
+  }
+}
+
+/** What a direction does with what it took. */
+interface DirectionEnd {
+  pass(bytes: Uint8Array): void;
+  cut(): void;
+  halfClose(): void;
+}
+
+/** One direction of a channel. */
+class Direction {
+  readonly #environment: Environment;
+  readonly #faults: DirectionFaults;
+  readonly #end: DirectionEnd;
+  // Only where frames matter are there any.
+  readonly #frames: Frames | undefined;
+  #bytes = 0;
+  #ended = false;
+
+  constructor(environment: Environment, faults: DirectionFaults, end: DirectionEnd) {
+    this.#environment = environment;
+    this.#faults = faults;
+    this.#end = end;
+    const { cutAfterFrames, dropDispositions, withholdCredit } = faults;
+    if (cutAfterFrames !== undefined || dropDispositions || withholdCredit) this.#frames = new Frames(faults);
+  }
+
+  take(bytes: Uint8Array): void {
+    if (this.#frames === undefined) return this.#pass(bytes);
+    for (const unit of this.#frames.cut(bytes)) this.#pass(unit);
+    if (this.#frames.count >= (this.#faults.cutAfterFrames ?? Infinity)) this.#finish(() => this.#end.cut());
+  }
+
+  /** Calls `call` when all that was taken has passed. */
+  after(call: () => void): void {
+    const { delayMs } = this.#faults;
+    if (delayMs === undefined) call();
+    else this.#environment.setTimer(call, delayMs);
+  }
+
+  #pass(bytes: Uint8Array): void {
+    if (this.#ended) return;
+    const { cutAfter = Infinity, stallAfter = Infinity, halfCloseAfter = Infinity } = this.#faults;
+    const most = Math.min(cutAfter, stallAfter, halfCloseAfter);
+    const part = bytes.subarray(0, most - this.#bytes);
+    this.#bytes += bytes.length;
+    if (part.length > 0) this.after(() => this.#end.pass(part));
+    if (this.#bytes < most) return;
+    if (most === cutAfter) this.#finish(() => this.#end.cut());
+    else if (most === halfCloseAfter) this.#finish(() => this.#end.halfClose());
+    else this.#ended = true;
+  }
+
+  #finish(call: () => void): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.after(call);
+  }
+}
+
+/** The frames of one direction, of which some are not passed on, or not as they were. */
+class Frames {
+  /** Frames so far. */
+  count = 0;
+  readonly #faults: DirectionFaults;
+  #kept = new Uint8Array(0);
+
+  constructor(faults: DirectionFaults) {
+    this.#faults = faults;
+  }
+
+  /** The protocol headers and frames that are complete now. */
+  *cut(bytes: Uint8Array): Generator<Uint8Array, void, void> {
+    const { cutAfterFrames = Infinity } = this.#faults;
+    const all = new Uint8Array(this.#kept.length + bytes.length);
+    all.set(this.#kept);
+    all.set(bytes, this.#kept.length);
+    let at = 0;
+    while (all.length - at >= 8 && this.count < cutAfterFrames) {
+      const head = new DataView(all.buffer, at, 8).getUint32(0);
+      const isHeader = head === PROTOCOL;
+      // What is no frame is not ours to judge.
+      const size = isHeader ? 8 : Math.max(8, head);
+      if (all.length - at < size) break;
+      const unit = all.subarray(at, at + size);
+      at += size;
+      if (!isHeader) this.count++;
+      const passed = isHeader ? unit : this.#change(unit);
+      if (passed !== undefined) yield passed;
+    }
+    this.#kept = all.slice(at);
+  }
+
+  #change(unit: Uint8Array): Uint8Array | undefined {
+    const { dropDispositions, withholdCredit } = this.#faults;
+    if (!dropDispositions && !withholdCredit) return unit;
+    const frame = decode(unit);
+    if (dropDispositions && frame?.body?.kind === "disposition") return undefined;
+    if (!withholdCredit || frame?.body?.kind !== "flow" || frame.body.linkCredit === undefined) return unit;
+    const writer = new Writer();
+    const start = beginFrame(writer, 0, frame.channel);
+    encodeComposite(writer, { ...frame.body, linkCredit: 0 });
+    endFrame(writer, start);
+    return writer.take();
+  }
+}
+
+const PROTOCOL = 0x414d5150;
+
+function decode(unit: Uint8Array): Frame | undefined {
+  const decoder = new FrameDecoder({ maxFrameSize: 0xffff_ffff });
+  decoder.push(unit);
+  try {
+    return decoder.frame();
+  } catch {
+    // Whoever gets it says what is wrong with it.
+    return undefined;
+  }
+}
