@@ -220,8 +220,9 @@ export function serviceBus(
       replies.set(connection, known);
       if (address !== "$cbs") find(connection, address);
       const to = attach.target?.kind === "target" ? attach.target.address : undefined;
-      // Some clients have answers sent to the link's target, some to the link by its name, some say nothing.
-      const sender = request.accept();
+      // Some clients have answers sent to the link's target, some to the link by its name, some say nothing. Some never settle
+      // them, pyamqp although it asks for unsettled ones.
+      const sender = request.accept({ sndSettleMode: "mixed" });
       for (const name of [to, attach.name, address]) if (name !== undefined) known.set(name, sender);
       return;
     }
@@ -268,7 +269,7 @@ export function serviceBus(
     body: Body = null,
   ): Promise<void> {
     const sender = replies.get(connection)?.get(message.properties?.replyTo ?? receiver.address ?? "");
-    await sender?.send({
+    const answer: Message = {
       properties: { correlationId: message.properties?.messageId },
       applicationProperties: {
         statusCode: int(status),
@@ -278,7 +279,8 @@ export function serviceBus(
         ...status === 410 ? { errorCondition: "com.microsoft:message-lock-lost" } : {},
       },
       body,
-    });
+    };
+    await sender?.send(answer, { settled: true });
   }
 
   async function putToken(connection: Connection, delivery: Delivery): Promise<void> {
@@ -425,7 +427,9 @@ function reasonsOf(info: Readonly<Record<string, unknown>>): Record<string, stri
 if (import.meta.main) {
   const port = Number((globalThis as { Deno?: { args: string[] } }).Deno?.args[0] ?? 5672);
   const bus = serviceBus({ queues: { orders: {}, sessions: { sessions: true } } });
-  await listen({ port, host: "127.0.0.1", acceptor: bus, subprotocols: ["AMQPWSB10", "amqp"] });
+  const subprotocols = ["AMQPWSB10", "amqp"];
+  // Python's WebSocket sends an Origin, that of the host it dials.
+  await listen({ port, host: "127.0.0.1", acceptor: bus, subprotocols, origins: "same-host" });
   console.log(
     `Endpoint=sb://127.0.0.1:${port};SharedAccessKeyName=any;SharedAccessKey=any;UseDevelopmentEmulator=true`,
   );

@@ -7,6 +7,7 @@
 import * as condition from "../base/condition.ts";
 import type { Environment } from "../base/environment.ts";
 import { AmqpError } from "../base/errors.ts";
+import type { Message } from "../codec/message.ts";
 import { int } from "../codec/types.ts";
 import type { Connection } from "../client/connection.ts";
 import type { Delivery } from "../client/delivery.ts";
@@ -90,7 +91,8 @@ export class ClaimsNode {
   attach(request: SenderRequest | ReceiverRequest): void {
     const { connection } = request;
     if (request.role === "sender") {
-      const answers = request.accept();
+      // Answers go out settled: some clients never settle them, even those that ask for unsettled ones.
+      const answers = request.accept({ sndSettleMode: "mixed" });
       const address = answers.remote?.target?.kind === "target" ? answers.remote.target.address : undefined;
       const links = this.#answers.get(connection) ?? new Map<string, Sender>();
       this.#answers.set(connection, links);
@@ -124,7 +126,7 @@ export class ClaimsNode {
       else delivery.reject(failure.error);
     }
     if (link === undefined) return;
-    await link.send({
+    const answer: Message = {
       properties: { correlationId: delivery.message.properties?.messageId },
       applicationProperties: {
         "status-code": int(failure?.status ?? 200),
@@ -132,7 +134,8 @@ export class ClaimsNode {
         ...failure && { "error-condition": failure.error.condition },
       },
       body: null,
-    });
+    };
+    await link.send(answer, { settled: true });
   }
 
   #answerTo(connection: Connection, delivery: Delivery): Sender | undefined {

@@ -5,15 +5,12 @@
  */
 
 import { assertEquals } from "@std/assert";
-import { execFileSync } from "node:child_process";
-import { existsSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { HOST } from "./daemon.ts";
 import { runChecks } from "./maven.ts";
+import { python } from "./python.ts";
 import { onEach, startRuntimes } from "./runtimes.ts";
-import { prepared, Skipped, type Suite } from "./suite.ts";
+import { prepared, type Suite } from "./suite.ts";
 
 const VERSION = "0.40.0";
 
@@ -34,7 +31,7 @@ const CHECKS = [
 /** Brings Proton from PyPI, kept for the next run, and starts our broker. */
 export function prepare(): Promise<Suite> {
   return prepared((running) => {
-    const python = environment();
+    const interpreter = python("proton", [`python-qpid-proton==${VERSION}`]);
     const program = fileURLToPath(new URL("python/checks.py", import.meta.url));
     const runtimes = startRuntimes().map((runtime) => running.use(runtime));
     return Promise.resolve({
@@ -42,7 +39,7 @@ export function prepare(): Promise<Suite> {
       checks: onEach(runtimes, (runtime) => {
         let results: Promise<Map<string, string | undefined>> | undefined;
         const run = async (): Promise<Map<string, string | undefined>> =>
-          await runChecks([python, program, `amqp://${HOST}:${await runtime.call("listen")}`]);
+          await runChecks([interpreter, program, `amqp://${HOST}:${await runtime.call("listen")}`]);
         return Object.fromEntries(CHECKS.map((name) => [name, async () => {
           const found = await (results ??= run());
           assertEquals([found.has(name), found.get(name)], [true, undefined]);
@@ -50,22 +47,4 @@ export function prepare(): Promise<Suite> {
       }),
     });
   });
-}
-
-// A virtual environment cannot be moved once it is made, so its mark is what says that it is whole.
-function environment(): string {
-  const folder = join(tmpdir(), `webamqp-interop-proton-${VERSION}`);
-  const python = join(folder, "bin", "python");
-  const mark = join(folder, "whole");
-  if (existsSync(mark)) return python;
-  try {
-    execFileSync("python3", ["-m", "venv", "--help"], { stdio: "ignore" });
-  } catch {
-    throw new Skipped("there is no python3 with venv on this machine");
-  }
-  execFileSync("python3", ["-m", "venv", folder], { stdio: ["ignore", "inherit", "inherit"] });
-  const args = ["-m", "pip", "--quiet", "install", `python-qpid-proton==${VERSION}`];
-  execFileSync(python, args, { stdio: ["ignore", "inherit", "inherit"] });
-  writeFileSync(mark, "");
-  return python;
 }

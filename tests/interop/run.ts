@@ -16,6 +16,7 @@ const SUITES: Readonly<Record<string, () => Promise<{ prepare: Prepare }>>> = {
   artemis: () => import("./artemis.ts"),
   "broker-j": () => import("./broker_j.ts"),
   azure: () => import("./azure.ts"),
+  "azure-python": () => import("./azure_python.ts"),
   chromium: () => import("./chromium.ts"),
   "go-amqp": () => import("./go_amqp.ts"),
   jms: () => import("./jms.ts"),

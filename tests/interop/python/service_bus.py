@@ -17,8 +17,9 @@ port, transport = sys.argv[1:3]
 KEYS = "SharedAccessKeyName=any;SharedAccessKey=any;UseDevelopmentEmulator=true"
 OPTIONS = {"retry_total": 0}
 if transport == "ws":
-    # The client knows wss: only; the emulator's string makes it leave out TLS.
     OPTIONS["transport_type"] = TransportType.AmqpOverWebsocket
+    # Otherwise it takes port 80.
+    OPTIONS["custom_endpoint_address"] = f"sb://127.0.0.1:{port}"
 client = ServiceBusClient.from_connection_string(f"Endpoint=sb://127.0.0.1:{port};{KEYS}", **OPTIONS)
 
 
