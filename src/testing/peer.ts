@@ -79,6 +79,7 @@ type Step =
     readonly fields: object;
     readonly answers: ((frame: PeerFrame) => void)[];
   }
+  | { readonly kind: "end"; readonly code: number | undefined }
   | { readonly kind: "act"; readonly act: () => void };
 
 /** What happens when an expected frame has come; each call adds to it and gives the same object. */
@@ -154,7 +155,7 @@ export class ScriptedPeer {
     this.#over = channel;
     this.#expectsHeader = true;
     channel.onbytes = (bytes) => this.#receive(bytes);
-    channel.onclose = ({ code }) => void this.#trace.push(`- channel closed, code ${code}`);
+    channel.onclose = ({ code }) => this.#closed(code);
   }
 
   /** Another pair of channels: gives the end for whoever is tested, as `channel` was the first. */
@@ -199,6 +200,11 @@ export class ScriptedPeer {
     this.expect("close").respond();
   }
 
+  /** Expects the other side to end the channel; with any code, unless one is given. */
+  expectEnd(code?: number): void {
+    this.#script.push({ kind: "end", code });
+  }
+
   /** Sends a frame when all that was expected before has come; at once if nothing is. */
   send<K extends PeerKind>(kind: K, fields: Partial<FrameFields<K>> = {}, options: SendFrameOptions = {}): void {
     this.#act(() => this.#write(kind, fields, options));
@@ -229,8 +235,8 @@ export class ScriptedPeer {
     if (this.#script.length === 0) return;
     this.#done ??= new Deferred<void>();
     const timer = setTimeout(() => {
-      const missing = this.#script.find((step) => step.kind === "expect");
-      const what = missing?.kind === "expect" ? expectedText(missing.what, missing.fields) : "nothing";
+      const missing = this.#script.find((step) => step.kind !== "act");
+      const what = missing?.kind === "expect" ? expectedText(missing.what, missing.fields) : "the end of the channel";
       this.#fail(`Cannot end script: expected ${what}, nothing came in ${timeoutMs} ms`);
     }, timeoutMs);
     try {
@@ -238,6 +244,17 @@ export class ScriptedPeer {
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  #closed(code: number): void {
+    this.#trace.push(`- channel closed, code ${code}`);
+    const next = this.#script[0];
+    if (next?.kind !== "end") return;
+    if (next.code !== undefined && next.code !== code) {
+      return this.#fail(`Cannot follow script: expected the channel to end with code ${next.code}, but it was ${code}`);
+    }
+    this.#script.shift();
+    this.#advance();
   }
 
   #act(act: () => void): void {

@@ -8,8 +8,7 @@ import type { Connection, ConnectionEvent } from "../../src/client/connection.ts
 import { acceptor } from "../../src/server/acceptor.ts";
 import type { Channel } from "../../src/transport/channel.ts";
 import { channelPair } from "../../src/transport/pair.ts";
-import { protocolHeader } from "../../src/codec/frame.ts";
-import { frame } from "../engine/script.ts";
+import { ScriptedPeer } from "../../src/testing/mod.ts";
 import { test } from "../harness.ts";
 import { record } from "../transport/channel_log.ts";
 import { linkUp } from "./link_up.ts";
@@ -204,15 +203,17 @@ test("WSB-30: an acceptor that closes tells its clients that it goes away", asyn
   const connections = [linkUp(server), linkUp(server)];
   await Promise.all(connections.map((connection) => connection.ready()));
   // One that leaves it to the server to end what carries the connection.
-  const [near, far] = channelPair();
-  server.accept(far);
-  near.send(protocolHeader(0));
-  near.send(frame({ kind: "open", containerId: "slow" }));
-  await new Promise<void>((resolve) => near.onbytes = () => resolve());
-  near.onbytes = () => near.send(frame({ kind: "close" }));
-  const ended = new Promise<number>((resolve) => near.onclose = ({ code }) => resolve(code));
+  const slow = new ScriptedPeer();
+  server.accept(slow.channel);
+  slow.send("header", { id: 0 });
+  slow.send("open");
+  slow.expect("header");
+  slow.expect("open");
+  await slow.done();
+  slow.expectClosing();
+  slow.expectEnd(1001);
   await server.close();
-  assertEquals(await ended, 1001);
+  await slow.done();
   for (const connection of connections) {
     await connection.closed;
     assertEquals((connection.error as AmqpError).condition, condition.connectionForced);

@@ -7,7 +7,10 @@
 import { assertEquals } from "@std/assert";
 import { test } from "../harness.ts";
 import { chapters, reasons } from "./clauses.ts";
-import { testsById } from "./sheet.ts";
+import { read } from "../source.ts";
+import { peerAnswers } from "./peers.ts";
+import { probes } from "./probes.ts";
+import { sheet, testsById } from "./sheet.ts";
 
 const ids = chapters.flatMap(({ clauses }) => Object.keys(clauses));
 
@@ -24,4 +27,28 @@ test("conformance: every id in the name of a test is that of a requirement", () 
 
 test("conformance: reasons are given for requirements only", () => {
   assertEquals(Object.keys(reasons).filter((id) => !ids.includes(id)), []);
+});
+
+test("conformance: every peer was asked every question that there is", () => {
+  const questions = probes.map(({ id, name }) => `${id}: ${name}`).sort();
+  for (const { peer, answers } of peerAnswers()) assertEquals(Object.keys(answers).sort(), questions, peer);
+});
+
+test("conformance: the sheet has every requirement, and no test that is not there: npm run conformance", () => {
+  // Rows by id; tests that have come since it was written may be missing from it, for they change nothing about what holds.
+  const rows = (text: string): Map<string, string[]> =>
+    new Map(
+      text.split("\n").filter((line) => /^\| [A-Z]{2,4}-\d+ \|/.test(line)).map((line) => {
+        const [, id, requirement, status, tests, others] = line.split(/(?<!\\)\|/).map((cell) => cell.trim());
+        return [id!, [requirement!, status!.replace(/^\d+ tests?$/, "tested"), tests!, others!]];
+      }),
+    );
+  const written = rows(read("docs/conformance.md")), now = rows(sheet());
+  assertEquals([...written.keys()], [...now.keys()]);
+  for (const [id, [requirement, status, tests, others]] of written) {
+    const [requirementNow, statusNow, testsNow, othersNow] = now.get(id)!;
+    assertEquals([requirement, status, others], [requirementNow, statusNow, othersNow], id);
+    const known = new Set(testsNow!.split("<br>"));
+    assertEquals(tests!.split("<br>").filter((name) => !known.has(name)), [], id);
+  }
 });

@@ -6,6 +6,8 @@
 
 import { list, read } from "../source.ts";
 import { chapters, reasons } from "./clauses.ts";
+import { type PeerAnswers, peerAnswers } from "./peers.ts";
+import { probes } from "./probes.ts";
 
 // The names of tests, in whatever quotes.
 const TEST = /\btest\(\s*(["`])((?:(?!\1).)+)\1/gs;
@@ -23,38 +25,55 @@ export function testsById(): Map<string, string[]> {
       }
     }
   }
+  // Those have their names from a table.
+  for (const { id, name } of probes) found.set(id, [...found.get(id) ?? [], `a server is asked: ${name}`]);
   return found;
 }
 
 /** The sheet as Markdown. */
 export function sheet(): string {
-  const tests = testsById();
+  const tests = testsById(), peers = peerAnswers();
   const lines = [
     "# Conformance",
     "",
     "Requirement by requirement: AMQP 1.0, its WebSocket binding, RFC 6455, proxies, extensions, and what hostile peers try. Each in our",
-    "own words, with the tests that are named after it. `npm run conformance` writes this page.",
+    "own words, with the tests that are named after it. `npm run conformance` writes this page. The last column has what others",
+    "answer where that can be asked from outside: ✔ as required, — the connection ends without a word, otherwise what came instead.",
+    `\`tests/conformance/ask.ts\` has asked ${
+      peers.map(({ peer }) => peer).join(", ")
+    }; our own broker answers each as required.`,
     "",
   ];
   let all = 0, tested = 0;
   for (const { title, clauses } of chapters) {
-    lines.push(`## ${title}`, "", "| id | requirement | status | tests |", "|---|---|---|---|");
+    lines.push(`## ${title}`, "", "| id | requirement | status | tests | others |", "|---|---|---|---|---|");
     for (const [id, text] of Object.entries(clauses)) {
       const names = tests.get(id) ?? [];
       all++;
       if (names.length > 0) tested++;
       const status = names.length > 0 ? `${names.length} test${names.length === 1 ? "" : "s"}` : "no test of its own";
       const what = names.length > 0 ? names.map(withoutIds).join("<br>") : reasons[id] ?? "";
-      lines.push(`| ${id} | ${cell(text)} | ${status} | ${cell(what)} |`);
+      lines.push(`| ${id} | ${cell(text)} | ${status} | ${cell(what)} | ${others(id, peers)} |`);
     }
     lines.push("");
   }
-  lines.splice(4, 0, "", `${tested} of ${all} requirements have tests of their own; the others say why not.`);
+  lines.splice(6, 0, "", `${tested} of ${all} requirements have tests of their own; the others say why not.`);
   return lines.join("\n");
 }
 
+function others(id: string, peers: readonly PeerAnswers[]): string {
+  const lines = probes.filter((probe) => probe.id === id).map((probe) =>
+    peers.map(({ peer, answers }) => {
+      const answer = answers[`${id}: ${probe.name}`] ?? "not asked";
+      const short = answer === "yes" ? "✔" : answer === "ends the connection without it" ? "—" : answer;
+      return `${peer.split(" ")[0]} ${short}`;
+    }).join(", ")
+  );
+  return lines.join("<br>");
+}
+
 function withoutIds(name: string): string {
-  return name.replace(/^(?:[A-Z]{2,4}-\d+ ?)+: /, "");
+  return name.replace(/^(?:[A-Z]{2,4}-\d+(?:, | and )?)+: /, "");
 }
 
 function cell(text: string): string {

@@ -92,38 +92,6 @@ test("FRM-4: the client's error carries the header that came instead", () => {
   checkError(script.one("closed").error, { condition: condition.framingError, scope: "connection", text: "48545450" });
 });
 
-test("FRM-6: a frame whose size or data offset is impossible closes the connection", () => {
-  const bad: Record<string, number[]> = {
-    "size below 8": [0, 0, 0, 7, 2, 0, 0, 0],
-    "size 0": [0, 0, 0, 0, 2, 0, 0, 0],
-    "offset below 2": [0, 0, 0, 8, 1, 0, 0, 0],
-    "offset beyond size": [0, 0, 0, 8, 3, 0, 0, 0],
-  };
-  for (const [name, bytes] of Object.entries(bad)) {
-    for (const cut of [1, "whole"] as const) {
-      const script = Script.opened({ role: "server" });
-      script.cut = cut;
-      script.raw(Uint8Array.from(bytes));
-      assertEquals(script.expect("close").error?.condition, condition.framingError, name);
-      checkError(script.one("closed").error, { condition: condition.framingError, scope: "connection" });
-      script.quiet();
-    }
-  }
-});
-
-test("FRM-6: an extended header is ignored", () => {
-  const script = Script.opened({ role: "server" });
-  const plain = frame(begin());
-  const bytes = new Uint8Array(plain.length + 4);
-  bytes.set(plain.subarray(0, 8));
-  bytes.set(plain.subarray(8), 12);
-  bytes.fill(0xee, 8, 12);
-  bytes[3] = bytes.length;
-  bytes[4] = 3;
-  script.raw(bytes);
-  script.one("begun");
-});
-
 test("FRM-7, ATK-6: a frame above our max-frame-size closes before it is buffered", () => {
   const script = Script.opened({ role: "server", maxFrameSize: 1_000 });
   script.raw(Uint8Array.of(0, 0, 0x03, 0xe9));
@@ -131,17 +99,6 @@ test("FRM-7, ATK-6: a frame above our max-frame-size closes before it is buffere
   // Where the next frame begins is not known, so there is no point in waiting for a close.
   assert(script.endpoint.finished);
   assertLessOrEqual(script.endpoint.buffered, 4);
-});
-
-test("FRM-8: a frame of SASL or of an unknown type among those of AMQP closes the connection", () => {
-  for (const bytes of [frame({ kind: "saslInit", mechanism: "PLAIN" }), Uint8Array.of(0, 0, 0, 8, 2, 1, 0, 0)]) {
-    const script = Script.opened({ role: "server" });
-    script.raw(bytes);
-    script.closedWith(condition.framingError);
-  }
-  const script = Script.opened({ role: "server" });
-  script.raw(Uint8Array.of(0, 0, 0, 8, 2, 7, 0, 0));
-  script.closedWith(condition.framingError, "0x07");
 });
 
 test("FRM-9: bytes behind a performative that has no payload are a decode error", () => {

@@ -59,7 +59,8 @@ export function prepare(): Promise<Suite> {
   });
 }
 
-async function startRabbit(running: AsyncDisposableStack): Promise<{ url: string; secureUrl: string }> {
+/** Starts a RabbitMQ of its own, with the plugin for AMQP 1.0. */
+export async function startRabbit(running: AsyncDisposableStack): Promise<{ url: string; secureUrl: string }> {
   const folder = scratch();
   const [port, securePort, epmdPort, distPort] = await Promise.all(Array.from({ length: 4 }, freePort));
   const { cert, key } = keyPair("server");
