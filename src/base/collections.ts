@@ -43,9 +43,12 @@ export class Fifo<T> {
 
   /** Removes an item from wherever it is; false when it is not there. */
   remove(item: T): boolean {
-    const at = this.#items.indexOf(item, this.#head);
-    if (at >= 0) this.#items.splice(at, 1);
-    return at >= 0;
+    const items = this.#items;
+    // Most go in order, or as they came.
+    if (items[this.#head] === item && this.length > 0) return this.shift() !== undefined;
+    const at = items.at(-1) === item ? items.length - 1 : items.indexOf(item, this.#head);
+    if (at >= this.#head) items.splice(at, 1);
+    return at >= this.#head;
   }
 
   /** Removes all, and hands them out in their order. */

@@ -22,10 +22,33 @@ export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefine
     return Promise.reject(signal.reason);
   }
   return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason);
-    signal.addEventListener("abort", abort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+    promise.then(resolve, reject).finally(onAbort(signal, () => reject(signal.reason)));
   });
+}
+
+let aborts: WeakMap<AbortSignal, Set<() => void>> | undefined;
+
+/**
+ * Calls `call` when `signal` is aborted, and gives how to call that off. All share one listener: signals look through theirs at
+ * each that comes or goes, so that thousands of waits that one signal ends would take minutes.
+ */
+export function onAbort(signal: AbortSignal, call: () => void): () => void {
+  const known = aborts ??= new WeakMap();
+  let calls = known.get(signal);
+  if (calls === undefined) {
+    known.set(signal, calls = new Set());
+    signal.addEventListener("abort", runAll);
+  }
+  calls.add(call);
+  return () => {
+    if (calls.delete(call) && calls.size === 0 && known.delete(signal)) signal.removeEventListener("abort", runAll);
+  };
+}
+
+function runAll(this: AbortSignal): void {
+  const calls = aborts!.get(this)!;
+  aborts!.delete(this);
+  for (const call of calls) call();
 }
 
 /** Takes an error that is reported elsewhere. */

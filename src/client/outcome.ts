@@ -90,6 +90,8 @@ export class PromisedOutcome implements SendListener {
   readonly signal: AbortSignal | undefined;
   /** What the message is settled with instead of the outcome that the receiver asks for. */
   readonly decide: ((asked: Outcome) => Outcome | undefined) | undefined;
+  /** Calls off that the signal aborts it. */
+  callOff: (() => void) | undefined;
   readonly #sender: SendingSender;
   #resolve!: (outcome: SendOutcome | undefined) => void;
   #rejected!: (error: unknown) => void;

@@ -5,7 +5,7 @@
  */
 
 import type { Environment } from "../base/environment.ts";
-import type { WaitOptions } from "../base/wait.ts";
+import { onAbort, type WaitOptions } from "../base/wait.ts";
 import type { Delivery } from "./delivery.ts";
 
 /** How {@linkcode Receiver.receiveBatch} waits. */
@@ -69,8 +69,7 @@ async function takeWithin(
   const { environment } = receiver.connection;
   const late = new AbortController();
   const timer = environment.setTimer(() => late.abort(), ms);
-  const abort = (): void => late.abort();
-  signal?.addEventListener("abort", abort, { once: true });
+  const callOff = signal && onAbort(signal, () => late.abort());
   try {
     return await receiver.take(late.signal);
   } catch (error) {
@@ -79,6 +78,6 @@ async function takeWithin(
     return undefined;
   } finally {
     environment.clearTimer(timer);
-    signal?.removeEventListener("abort", abort);
+    callOff?.();
   }
 }

@@ -21,7 +21,7 @@ import type { ReceiveBatchOptions } from "./receive_batch.ts";
 import type { ReceiverRecovery, Recovery } from "./recovery.ts";
 import type { ServeSource } from "./serve.ts";
 import type * as Streams from "./streamed_payload.ts";
-import { abortable, Deferred, ignore, type WaitOptions } from "../base/wait.ts";
+import { abortable, Deferred, ignore, onAbort, type WaitOptions } from "../base/wait.ts";
 
 export type { ReceiveBatchOptions, ServeOptions };
 
@@ -715,12 +715,11 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     const waiting = this.#wait();
     if (signal === undefined) return waiting.promise;
     // It may have its delivery already, the news is just not there yet.
-    const abort = () => this.#waiting.remove(waiting) && waiting.reject(signal.reason);
-    signal.addEventListener("abort", abort, { once: true });
+    const callOff = onAbort(signal, () => this.#waiting.remove(waiting) && waiting.reject(signal.reason));
     try {
       return await waiting.promise;
     } finally {
-      signal.removeEventListener("abort", abort);
+      callOff();
     }
   }
 

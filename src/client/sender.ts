@@ -5,7 +5,7 @@
  */
 
 import { giveBlock } from "../base/pool.ts";
-import { Deferred, rejected, type WaitOptions } from "../base/wait.ts";
+import { Deferred, onAbort, rejected, type WaitOptions } from "../base/wait.ts";
 import { encodeMessage, type Message } from "../codec/message.ts";
 import type { DeliveryState, Outcome, TransactionalState } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
@@ -86,8 +86,6 @@ export class Sender extends Link {
   readonly #outgoing = new OutgoingLink();
   // Messages that somebody waits for.
   #pending = 0;
-  // What each signal aborts. One listener for all of its messages: signals find theirs one by one.
-  #signals: Map<AbortSignal, { readonly deliveries: Set<OutgoingDelivery>; readonly abort: () => void }> | undefined;
   #changed: Deferred<void> | undefined;
   #patience: unknown;
   /** @ignore Sends that run side by side, for which it is a fault when the link ends while they have nothing to send. */
@@ -178,7 +176,12 @@ export class Sender extends Link {
     const listener = new PromisedOutcome(this, signal, options.decide);
     try {
       const delivery = this.push(message, options, listener);
-      if (signal !== undefined) this.#watch(signal, delivery);
+      listener.callOff = signal && onAbort(signal, () => {
+        this.#abandon(delivery);
+        listener.abort(hasLeft(delivery));
+        this.#notify();
+        this.connection.wake();
+      });
     } catch (error) {
       return rejected(error);
     }
@@ -448,34 +451,6 @@ export class Sender extends Link {
     return this.#writer.take();
   }
 
-  #watch(signal: AbortSignal, delivery: OutgoingDelivery): void {
-    const signals = this.#signals ??= new Map();
-    let watched = signals.get(signal);
-    if (watched === undefined) {
-      const deliveries = new Set<OutgoingDelivery>();
-      const abort = (): void => {
-        signals.delete(signal);
-        for (const delivery of deliveries) {
-          const listener = delivery.context as PromisedOutcome;
-          this.#abandon(delivery);
-          listener.abort(hasLeft(delivery));
-        }
-        this.#notify();
-        this.connection.wake();
-      };
-      signals.set(signal, watched = { deliveries, abort });
-      signal.addEventListener("abort", abort, { once: true });
-    }
-    watched.deliveries.add(delivery);
-  }
-
-  #unwatch(signal: AbortSignal, delivery: OutgoingDelivery): void {
-    const watched = this.#signals?.get(signal);
-    if (watched === undefined || !watched.deliveries.delete(delivery) || watched.deliveries.size > 0) return;
-    this.#signals!.delete(signal);
-    signal.removeEventListener("abort", watched.abort);
-  }
-
   #abandon(delivery: OutgoingDelivery): void {
     delivery.abort();
     this.#done(delivery);
@@ -495,8 +470,7 @@ export class Sender extends Link {
     if (listener === undefined) return undefined;
     delivery.context = undefined;
     this.#pending--;
-    const { signal } = listener as { signal?: AbortSignal };
-    if (signal !== undefined) this.#unwatch(signal, delivery);
+    (listener as { callOff?: () => void }).callOff?.();
     return listener;
   }
 
