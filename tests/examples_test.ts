@@ -10,7 +10,9 @@ import { bundle } from "./bundle.ts";
 import { startWorker } from "./edge/workerd.ts";
 import { test } from "./harness.ts";
 import { start } from "./program.ts";
-import { connect } from "../mod.ts";
+import { type Channel, connect } from "../mod.ts";
+import { Broker } from "../src/broker/broker.ts";
+import { listen } from "../src/transport/sockets.ts";
 
 const runtime = "Deno" in globalThis ? "deno" : "Bun" in globalThis ? "bun" : "node";
 const { code } = bundle(`export { default } from "./examples/worker.ts";`);
@@ -45,6 +47,25 @@ test("examples: service.ts works a queue off, and ends in order when it is told 
   assertEquals(await program.lines.next(), { value: "done", done: false });
   assertEquals(await program.end(), 0);
   await connection.close();
+});
+
+test("examples: survive.ts goes on when its broker has gone and come back", async () => {
+  let broker = new Broker();
+  const options = { host: "127.0.0.1", acceptor: { accept: (channel: Channel) => broker.accept(channel) } };
+  const listener = await listen({ ...options, port: 0 });
+  const { port } = listener;
+  const program = start("examples/survive.ts", [`amqp://127.0.0.1:${port}`]);
+  await (await broker.connect()).send("orders", { body: "before" });
+  assertEquals(await program.lines.next(), { value: "before", done: false });
+  await broker.close();
+  await listener.close();
+  broker = new Broker();
+  await using _again = await listen({ ...options, port });
+  await (await broker.connect()).send("orders", { body: "after" });
+  assertEquals(await program.lines.next(), { value: "after", done: false });
+  program.terminate();
+  await program.end();
+  await broker.close();
 });
 
 test("examples: durable_object.ts keeps one connection for all requests", async () => {

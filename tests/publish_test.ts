@@ -15,7 +15,7 @@ import { startBroker } from "./broker_server.ts";
 import { test } from "./harness.ts";
 import { start } from "./program.ts";
 import { install } from "./published.ts";
-import { list } from "./source.ts";
+import { list, read } from "./source.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 // The program itself: what stands in `.bin` needs Node where npm has not installed it.
@@ -136,4 +136,15 @@ await connection.close();
   const program = start(file, [broker.url]);
   assertEquals(await program.lines.next(), { value: "one coffee", done: false });
   assertEquals(await program.end(), 0);
+});
+
+test("publish: the command line runs from the package as it is installed, as the README says", async () => {
+  await using broker = await startBroker();
+  const [, line] = /&& node (node_modules\/@webamqp\/amqp\/\S+) receive/.exec(read("README.md"))!;
+  const main = join(project.folder, line);
+  const sending = start(main, ["send", broker.url, "orders", "one coffee"]);
+  assertEquals(await sending.end(), 0);
+  const receiving = start(main, ["receive", broker.url, "orders", "--count", "1"]);
+  const { value } = await receiving.lines.next();
+  assertEquals([String(value).includes("one coffee"), await receiving.end()], [true, 0]);
 });
