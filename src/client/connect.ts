@@ -47,6 +47,11 @@ export interface ConnectionLimits extends Partial<CodecLimits> {
    * without reading its answers is dropped when four times as many wait. Default: 1,048,576.
    */
   maxBufferedBytes?: number;
+  /**
+   * Bytes of messages that have arrived in part, on all links at a time; the link of one that passes it ends. Of a message that is
+   * read as a stream only what is not read yet counts. Default: 134,217,728.
+   */
+  maxUnfinishedBytes?: number;
 }
 
 /** What {@linkcode connect} takes. */
@@ -126,6 +131,7 @@ function connectKinds(): OptionKinds<ConnectOptions> {
       saslFrameSize: "number",
       openFrameSize: "number",
       maxBufferedBytes: "number",
+      maxUnfinishedBytes: "number",
     } satisfies OptionKinds<ConnectionLimits>,
     trace: "function",
     log: "function or null",
@@ -401,6 +407,7 @@ function connectionTerms(options: Omit<ConnectOptions, keyof AttemptOptions>): C
     saslMaxFrameSize: limits.saslFrameSize,
     maxOpenSize: limits.openFrameSize,
     maxBufferedBytes: limits.maxBufferedBytes,
+    maxUnfinishedBytes: limits.maxUnfinishedBytes,
     openTimeoutMs: limits.openTimeoutMs,
     closeTimeoutMs: limits.closeTimeoutMs,
     limits: codecLimits(limits),

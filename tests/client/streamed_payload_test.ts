@@ -439,3 +439,20 @@ test("what streams cannot be taken up, and says so", () => {
   assertThrows(() => client.receiver(options), TypeError, 'streams need recovery "resend"');
   client.destroy(new Error("done"));
 });
+
+test("ATK-7, ATK-18: a client's limit for what has arrived in part ends the link that passes it, streamed or not", async () => {
+  for (const stream of [false, true]) {
+    const { client, senders } = joined({ limits: { maxUnfinishedBytes: 300_000 } });
+    const files = client.receiver("files", { stream, maxMessageSize: 10_000_000 });
+    await files.ready();
+    const receiving = files.receive();
+    const sending = senders[0]!.send({ body: bytes(1_000_000) }).catch((error) => error);
+    const ended = stream
+      ? receiving.then((delivery) => settle().then(() => read(delivery.stream())))
+      : receiving.then(() => {});
+    const error = await assertRejects(() => ended, AmqpError, "too much has arrived in part");
+    assertEquals(error.condition, condition.resourceLimitExceeded);
+    assertInstanceOf(await sending, AmqpError);
+    await client.close();
+  }
+});

@@ -55,5 +55,8 @@ export function brokerChecks(
     [`${how}: message of ${large / 1e6} MB`]: async () => {
       assert(await runtime.call("large", await place("large"), large));
     },
+    [`${how}: message of ${large / 1e6} MB as a stream`]: async () => {
+      assert(await runtime.call("streamed", await place("streamed"), large));
+    },
   };
 }

@@ -5,7 +5,7 @@
  */
 
 /** Bytes that differ from their neighbours near and far. */
-export function pattern(size: number): Uint8Array {
+export function pattern(size: number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(size);
   for (let i = 0; i < size; i++) bytes[i] = (i * 31) ^ (i >> 8);
   return bytes;

@@ -127,6 +127,25 @@ export const client = {
       return isPattern(delivery.message.bytes(), size);
     }),
 
+  /** Sends and receives a body of this size, both as it goes; tells whether it is what was sent. */
+  streamed: (place: Place, size: number): Promise<boolean> =>
+    connected(place, async (connection) => {
+      const receive = async (): Promise<boolean> => {
+        const delivery = await connection.receiver(place.address, { credit: 1, stream: true }).receive();
+        const whole = new Uint8Array(size);
+        let at = 0;
+        for await (const part of delivery.stream()) {
+          if (at + part.length <= size) whole.set(part, at);
+          at += part.length;
+        }
+        delivery.accept();
+        return at === size && isPattern(whole, size);
+      };
+      const body = new Blob([pattern(size)]).stream();
+      const [isWhole] = await Promise.all([receive(), connection.sender(place.address).stream({ body })]);
+      return isWhole;
+    }),
+
   /** Sends and receives many messages at once; tells how many came, up to the first that was out of order. */
   many: (place: Place, count: number): Promise<number> =>
     connected(place, async (connection) => {
