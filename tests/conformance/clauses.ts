@@ -702,8 +702,6 @@ export const reasons: Readonly<Record<string, string>> = {
   "DSP-4": "Held by the tests of outcomes and of default outcomes.",
   "DSP-5": "Not applicable: a link that is detached here is closed or attached anew.",
   "DSP-6": "A hint that is neither set nor looked at.",
-  "RES-2": "Held by the tests of reconnecting; see docs/limits.md for what is not resumed.",
-  "RES-3": "Held by the tests of reconnecting: what is unsettled lives above the connection.",
   "MSG-14": "Held by the tests of generous reading, which name the peers.",
   "TRM-9": "Held by the tests of attaches.",
   "CBS-4": "Not used: tokens are put again, and end with their connection.",

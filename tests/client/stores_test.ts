@@ -1,0 +1,114 @@
+import { assertEquals } from "@std/assert";
+import { appendFile, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { FileStore } from "../../examples/file_store.ts";
+import {
+  DurableObjectStore,
+  type DurableStorage,
+  type Kv,
+  KvStore,
+  type Sqlite,
+  SqliteStore,
+} from "../../examples/stores.ts";
+import type { UnsettledDelivery, UnsettledStore } from "../../mod.ts";
+import { test } from "../harness.ts";
+
+function delivery(n: number, state: number[] = []): UnsettledDelivery {
+  const tag = Uint8Array.of(0, 0, 0, 0, 0, 0, n >> 8, n);
+  return { tag, payload: Uint8Array.of(n, 0, 255), messageFormat: n, state: Uint8Array.from(state) };
+}
+
+function plain({ tag, payload, messageFormat, state }: UnsettledDelivery): unknown {
+  return { tag: [...tag], payload: [...payload], messageFormat, state: [...state] };
+}
+
+/** Holds a store to what links ask of it; `again` is the store of the next process. */
+async function check(store: UnsettledStore, again: () => UnsettledStore): Promise<void> {
+  assertEquals([...await store.load("a/sender/link")], []);
+  const kept = [1, 2, 9, 10, 16, 255, 256, 300].map((n) => delivery(n, n % 2 === 0 ? [1, 2] : []));
+  await Promise.all(kept.map((one) => store.put("a/sender/link", one)));
+  await store.put("a/sender/link2", delivery(3));
+  await store.put("a/receiver/link", delivery(1));
+  await Promise.all([store.delete("a/sender/link", delivery(9).tag), store.delete("a/sender/link", delivery(77).tag)]);
+  await store.put("a/sender/link", delivery(10, [7]));
+  const expected = kept.filter(({ messageFormat }) => messageFormat !== 9)
+    .map((one) => plain(one.messageFormat === 10 ? delivery(10, [7]) : one));
+  assertEquals(Array.from(await again().load("a/sender/link"), plain), expected);
+  assertEquals(Array.from(await again().load("a/receiver/link"), plain), [plain(delivery(1))]);
+}
+
+/** Keys to values in the order of the keys, as databases have them. */
+class Sorted {
+  readonly #values = new Map<string, unknown>();
+
+  list(prefix: string): [string, unknown][] {
+    return [...this.#values].filter(([key]) => key.startsWith(prefix)).sort(([a], [b]) => a < b ? -1 : 1);
+  }
+
+  set(key: string, value: unknown): void {
+    this.#values.set(key, structuredClone(value));
+  }
+
+  delete(key: string): void {
+    this.#values.delete(key);
+  }
+}
+
+test("stores: Deno KV keeps what is unsettled, in order, for the next process", async () => {
+  const sorted = new Sorted();
+  const text = (key: (string | Uint8Array)[]): string =>
+    key.map((part) => typeof part === "string" ? `${part}\n` : String.fromCharCode(...part)).join("");
+  const kv: Kv = {
+    async *list<T>({ prefix }: { prefix: (string | Uint8Array)[] }) {
+      for (const [, value] of sorted.list(text(prefix))) yield { value: value as T };
+    },
+    set: (key, value) => Promise.resolve(sorted.set(text(key), value)),
+    delete: (key) => Promise.resolve(sorted.delete(text(key))),
+  };
+  await check(new KvStore(kv), () => new KvStore(kv));
+});
+
+test("stores: the storage of a Durable Object keeps what is unsettled, in order, for the next process", async () => {
+  const sorted = new Sorted();
+  const storage: DurableStorage = {
+    list: <T>({ prefix }: { prefix: string }) => Promise.resolve(new Map(sorted.list(prefix)) as Map<string, T>),
+    put: (key, value) => Promise.resolve(sorted.set(key, value)),
+    delete: (key) => Promise.resolve(sorted.delete(key)),
+  };
+  await check(new DurableObjectStore(storage), () => new DurableObjectStore(storage));
+});
+
+test("stores: SQLite keeps what is unsettled, in order, for the next process", async () => {
+  // Each runtime has it under a name of its own.
+  const name = "Bun" in globalThis ? "bun:sqlite" : "node:sqlite";
+  const { Database, DatabaseSync = Database } = await import(name) as Record<string, new (path: string) => Sqlite>;
+  const database = new DatabaseSync!(":memory:");
+  await check(new SqliteStore(database), () => new SqliteStore(database));
+  (database as unknown as { close(): void }).close();
+});
+
+test("stores: files keep what is unsettled, and get over a line that was not written to its end", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "webamqp-"));
+  try {
+    const stores = [new FileStore(directory)];
+    await check(stores[0]!, () => {
+      stores.push(new FileStore(directory));
+      return stores.at(-1)!;
+    });
+    const torn = new FileStore(directory);
+    await appendFile(torn.path("a/receiver/link"), '{"tag":"AAAA');
+    assertEquals(Array.from(await torn.load("a/receiver/link"), plain), [plain(delivery(1))]);
+    await torn.put("a/receiver/link", delivery(2));
+    assertEquals(Array.from(await new FileStore(directory).load("a/receiver/link")).length, 2);
+    // Many lines of which nothing is left.
+    for (let i = 0; i < 600; i++) {
+      await torn.put("a/sender/link", delivery(5));
+      await torn.delete("a/sender/link", delivery(5).tag);
+    }
+    assertEquals(Array.from(await new FileStore(directory).load("a/sender/link")).length, 7);
+    for (const store of [...stores, torn]) await store[Symbol.asyncDispose]();
+  } finally {
+    await rm(directory, { recursive: true });
+  }
+});
