@@ -4,6 +4,9 @@
  * @module
  */
 
+import * as condition from "../base/condition.ts";
+import { AmqpError } from "../base/errors.ts";
+
 /** Bytes of deliveries that have arrived in part on one connection, at a time. Two of the largest that are taken by default. */
 export const DEFAULT_MAX_UNFINISHED_BYTES = 134_217_728;
 /** Memory of begins and attaches that are kept for one connection: 4,096 links need a fraction of it. */
@@ -41,23 +44,60 @@ export class Budget {
   }
 }
 
-/** Work of one connection that brings nothing on. */
-export class IdleWork {
-  #level = 0;
+/** What the peer of one connection costs. */
+export class Costs {
+  /** Bytes of deliveries that have arrived in part. */
+  readonly unfinished: Budget;
+  /** What the frame that is taken now takes in memory. */
+  frameBytes = 0;
+  readonly #clock: { readonly now: number };
+  readonly #kept = new Budget(MAX_KEPT_BYTES);
+  // Work that brings nothing on, and the time when it was added up.
+  #work = 0;
   #at = 0;
 
-  /** Adds some at this time, each millisecond of which makes up for one; false when it is too much. */
-  add(amount: number, now: number): boolean {
-    this.#level = Math.max(0, this.#level - (now - this.#at)) + amount;
-    this.#at = now;
-    return this.#level <= MAX_IDLE_WORK;
+  /** Starts with nothing counted, at the time of `clock`. */
+  constructor(clock: { readonly now: number }, unfinished: Budget) {
+    this.#clock = clock;
+    this.unfinished = unfinished;
   }
 
   /**
-   * A frame of a delivery has come or gone, which makes up for the flow that it takes; a whole one also for a session and a link
-   * of its own, as clients that send each message over new ones have them.
+   * Counts work that brings nothing on; each millisecond makes up for one.
+   *
+   * @throws {AmqpError} With `amqp:resource-limit-exceeded` if there was too much of it.
+   */
+  spend(work: number): void {
+    const { now } = this.#clock;
+    this.#work = Math.max(0, this.#work - (now - this.#at)) + work;
+    this.#at = now;
+    if (this.#work > MAX_IDLE_WORK) throw tooManyFrames("that change nothing");
+  }
+
+  /**
+   * Notes that a frame of a delivery has come or gone, which makes up for the flow that it takes; a whole delivery also for a
+   * session and a link of its own, as clients that send each message over new ones have them.
    */
   relieve(whole: boolean): void {
-    this.#level -= whole ? DELIVERY_WORK : 2;
+    this.#work -= whole ? DELIVERY_WORK : 2;
   }
+
+  /**
+   * Counts the frame that is taken now as kept, and tells how much that is.
+   *
+   * @throws {AmqpError} With `amqp:resource-limit-exceeded` if too much is kept.
+   */
+  keep(): number {
+    if (!this.#kept.take(this.frameBytes)) throw tooManyFrames("to keep");
+    return this.frameBytes;
+  }
+
+  /** Notes that so much is not kept any more. */
+  release(bytes: number): void {
+    this.#kept.give(bytes);
+  }
+}
+
+function tooManyFrames(which: string): AmqpError {
+  return new AmqpError(condition.resourceLimitExceeded, `Cannot go on: too many frames ${which}`);
 }

@@ -10,6 +10,14 @@ export type Due = "open" | "idle" | "keepAlive" | "close";
 // A time-out is looked at twice, so far apart: timers come before what has arrived meanwhile, where a program was busy, a
 // machine slept or a page was frozen.
 const SECOND_LOOK_MS = 1_000;
+// A peer that refuses a link detaches it right behind its answer; one that has not by then has accepted it.
+const CONFIRM_AFTER_MS = 1_000;
+
+/** What the clock confirms when the peer has had time to take it back: a link. */
+export interface Unconfirmed {
+  /** Takes it for accepted. */
+  confirm(): void;
+}
 
 /** The deadlines of one connection. It is told the time with every call that may move one. */
 export class Clock {
@@ -24,6 +32,8 @@ export class Clock {
   #localIdleTimeOut = 0;
   #remoteIdleTimeOut = 0;
   readonly #closeTimeoutMs: number;
+  // Links whose attach was answered without a terminus, in the order of their times.
+  #unconfirmed: { readonly link: Unconfirmed; readonly at: number }[] | undefined;
 
   /** Starts with the time that the peer has for its open. */
   constructor(now: number, openTimeoutMs: number, closeTimeoutMs: number) {
@@ -72,20 +82,29 @@ export class Clock {
   /** Notes that nothing is waited for any more. */
   over(): void {
     this.#phase = "over";
+    this.#unconfirmed = undefined;
   }
 
-  /** When `due` must be asked at the latest; `pending` when something waits to be sent, which keeps alive as well. */
-  next(pending: boolean): number | undefined {
-    switch (this.#phase) {
-      case "opened": {
-        const next = Math.min(this.#idleDeadline, pending ? Infinity : this.#keepAliveDue);
-        return next === Infinity ? undefined : next;
-      }
-      case "over":
-        return undefined;
-      default:
-        return this.#deadline ?? this.#now;
+  /** Confirms the link in a while, unless it is detached by then. */
+  awaitConfirmation(link: Unconfirmed): void {
+    (this.#unconfirmed ??= []).push({ link, at: this.#now + CONFIRM_AFTER_MS });
+  }
+
+  /** Confirms the links whose time has come. */
+  confirm(): void {
+    while (this.#unconfirmed !== undefined && this.#unconfirmed[0]!.at <= this.#now) {
+      this.#unconfirmed.shift()!.link.confirm();
+      if (this.#unconfirmed?.length === 0) this.#unconfirmed = undefined;
     }
+  }
+
+  /**
+   * When `confirm` and `due` must be called at the latest; `pending` when something waits to be sent, which keeps alive as
+   * well.
+   */
+  next(pending: boolean): number | undefined {
+    const deadline = this.#nextDeadline(pending);
+    return this.#unconfirmed === undefined ? deadline : Math.min(this.#unconfirmed[0]!.at, deadline ?? Infinity);
   }
 
   /** What is due now, if anything. */
@@ -102,6 +121,19 @@ export class Clock {
       default:
         if (this.#now < this.#deadline!) return undefined;
         return this.#phase === "opening" ? "open" : "close";
+    }
+  }
+
+  #nextDeadline(pending: boolean): number | undefined {
+    switch (this.#phase) {
+      case "opened": {
+        const next = Math.min(this.#idleDeadline, pending ? Infinity : this.#keepAliveDue);
+        return next === Infinity ? undefined : next;
+      }
+      case "over":
+        return undefined;
+      default:
+        return this.#deadline ?? this.#now;
     }
   }
 

@@ -9,29 +9,28 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError, TransportError } from "../base/errors.ts";
-import { fieldsOf, withDefaults } from "../codec/composite.ts";
+import { withDefaults } from "../codec/composite.ts";
 import { type Frame, FrameDecoder, protocolHeader } from "../codec/frame.ts";
-import type { Attach, Begin, Close, Open, Performative, SaslFrameBody, Transfer } from "../codec/types.ts";
+import type { Attach, Begin, Close, Open, Performative, SaslFrameBody } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
-import { Budget, DEFAULT_MAX_UNFINISHED_BYTES, IdleWork, MAX_KEPT_BYTES } from "./budgets.ts";
+import { Budget, Costs, DEFAULT_MAX_UNFINISHED_BYTES } from "./budgets.ts";
 import { Channels } from "./channels.ts";
 import { Clock } from "./clock.ts";
 import type { EngineEvent } from "./events.ts";
-import { Fault, type FrameEndpoint, fromErrorFields, toErrorFields } from "./fault.ts";
+import { Fault, fromErrorFields, toErrorFields } from "./fault.ts";
 import type { Handshake } from "./handshake.ts";
 import { type LinkEndpoint, RefusedEndpoint } from "./link.ts";
 import {
   type ConnectionOptions,
-  DEFAULT_CHANNEL_MAX,
   DEFAULT_CLOSE_TIMEOUT_MS,
   DEFAULT_FLUSH_BYTES,
-  DEFAULT_IDLE_TIME_OUT,
   DEFAULT_MAX_FRAME_SIZE,
   DEFAULT_MAX_LINKS,
   DEFAULT_OPEN_TIMEOUT_MS,
   DEFAULT_SASL_MAX_FRAME_SIZE,
   MIN_MAX_FRAME_SIZE,
   MIN_PEER_IDLE_TIME_OUT,
+  openOf,
 } from "./options.ts";
 import { Output } from "./output.ts";
 import type { SessionConnection, SessionEndpoint, SessionOptions } from "./session.ts";
@@ -41,8 +40,6 @@ export * from "./options.ts";
 
 // What a unit of a frame's weight takes in memory, at most.
 const WEIGHT_BYTES = 32;
-// A peer that refuses a link detaches it right behind its answer; one that has not by then has accepted it.
-const CONFIRM_AFTER_MS = 1_000;
 
 /** One end of a connection, either role. */
 export class ConnectionEndpoint implements SessionConnection {
@@ -54,21 +51,15 @@ export class ConnectionEndpoint implements SessionConnection {
   remote: Open | undefined;
   /** What comes before AMQP. */
   readonly handshake: Handshake;
-
-  /** Bytes of deliveries that have arrived in part. */
-  readonly unfinished: Budget;
-  /** Work that brings nothing on. */
-  readonly idleWork: IdleWork = new IdleWork();
+  /** What the peer costs. */
+  readonly costs: Costs;
+  /** Frames that wait to be sent. */
+  readonly output: Output;
 
   readonly #options: ConnectionOptions;
   readonly #clock: Clock;
-  readonly #kept = new Budget(MAX_KEPT_BYTES);
-  #frameBytes = 0;
   readonly #decoder: FrameDecoder;
-  readonly #output: Output;
   #events: EngineEvent[] = [];
-  // Links whose attach was answered without a terminus.
-  #unconfirmed: { readonly link: LinkEndpoint; readonly at: number }[] | undefined;
   // What is wrong with the peer's open, until it is known whether its close comes right behind: so Broker-J refuses, with an
   // open of zeros, and it is the close that tells why.
   #openFault: AmqpError | undefined;
@@ -78,7 +69,7 @@ export class ConnectionEndpoint implements SessionConnection {
   #dirty = false;
   #flushBytes = DEFAULT_FLUSH_BYTES;
   readonly #onerror = (error: unknown): void => this.#handleError(error);
-  readonly #full = (payloadBytes: number): boolean => this.#output.full(payloadBytes, this.#flushBytes);
+  readonly #full = (payloadBytes: number): boolean => this.output.full(payloadBytes, this.#flushBytes);
 
   /**
    * Starts an endpoint; a client with SASL has its protocol header ready to be sent.
@@ -96,14 +87,15 @@ export class ConnectionEndpoint implements SessionConnection {
       options.openTimeoutMs ?? DEFAULT_OPEN_TIMEOUT_MS,
       options.closeTimeoutMs ?? DEFAULT_CLOSE_TIMEOUT_MS,
     );
-    this.unfinished = new Budget(options.maxUnfinishedBytes ?? DEFAULT_MAX_UNFINISHED_BYTES, options.unfinished);
+    const unfinished = new Budget(options.maxUnfinishedBytes ?? DEFAULT_MAX_UNFINISHED_BYTES, options.unfinished);
+    this.costs = new Costs(this.#clock, unfinished);
     const handshake = options.handshake();
     this.handshake = handshake;
     handshake.trace = options.trace;
     this.#decoder = new FrameDecoder({ maxFrameSize, limits: options.limits, fastPath: options.fastPath });
     // A server has nothing to say in AMQP before SASL is over, so what it says of both goes one way.
     const writer = handshake.client ? new Writer(512) : handshake.out;
-    this.#output = new Output(Math.min(maxFrameSize, DEFAULT_MAX_FRAME_SIZE), options.trace, writer);
+    this.output = new Output(Math.min(maxFrameSize, DEFAULT_MAX_FRAME_SIZE), options.trace, writer);
   }
 
   /** True when nothing more will be read or written but what `transmit` still holds. */
@@ -125,7 +117,7 @@ export class ConnectionEndpoint implements SessionConnection {
 
   /** Bytes that wait for `transmit`: answers and the like, for messages are written only as they leave. */
   get pendingBytes(): number {
-    return this.#output.writer.length;
+    return this.output.writer.length;
   }
 
   /** Sessions that are begun, or on their way in or out. */
@@ -172,7 +164,7 @@ export class ConnectionEndpoint implements SessionConnection {
       return;
     }
     this.#channels.flush(true);
-    this.#output.close({ kind: "close", error: error && toErrorFields(error) });
+    this.output.close({ kind: "close", error: error && toErrorFields(error) });
     this.state = next;
     this.#clock.closing();
   }
@@ -184,7 +176,7 @@ export class ConnectionEndpoint implements SessionConnection {
     if (this.state === "headerExchanged" || this.state === "openReceived") this.#sendOpen({});
     const next = connectionTransitions[this.state].fail;
     if (next === undefined) return this.#finish(error);
-    if (!this.closing) this.#output.close({ kind: "close", error: toErrorFields(error) });
+    if (!this.closing) this.output.close({ kind: "close", error: toErrorFields(error) });
     this.state = next;
     this.#clock.closing();
     this.#report(error);
@@ -245,7 +237,7 @@ export class ConnectionEndpoint implements SessionConnection {
       this.#channels.flush(false);
     }
     if (this.state === "opened") this.#channels.transmit(this.#full, this.#onerror);
-    const { writer } = this.#output;
+    const { writer } = this.output;
     if (writer.length === 0) {
       writer.release();
       return undefined;
@@ -253,7 +245,7 @@ export class ConnectionEndpoint implements SessionConnection {
     this.#clock.sent();
     const bytes = writer.take();
     try {
-      this.#output.tell();
+      this.output.tell();
     } catch (error) {
       this.#handleError(error);
     }
@@ -266,19 +258,14 @@ export class ConnectionEndpoint implements SessionConnection {
    * It moves with each `receive`, `transmit` and `tick`, and may lie further ahead than a timer of the platform reaches.
    */
   nextTimeout(): number | undefined {
-    const next = this.#clock.next(this.#output.writer.length > 0);
-    const first = this.#unconfirmed?.[0];
-    return first === undefined ? next : Math.min(first.at, next ?? Infinity);
+    return this.#clock.next(this.output.writer.length > 0);
   }
 
   /** Does what is due by time: keep-alive, idle time-out, an answer that never came. */
   tick(now: number): EngineEvent[] {
     this.#clock.set(now);
-    while (this.#unconfirmed !== undefined && this.#unconfirmed[0]!.at <= now) {
-      this.#unconfirmed.shift()!.link.confirm();
-      if (this.#unconfirmed.length === 0) this.#unconfirmed = undefined;
-    }
-    switch (this.#clock.due(this.#output.writer.length > 0)) {
+    this.#clock.confirm();
+    switch (this.#clock.due(this.output.writer.length > 0)) {
       case "open":
         this.#finish(
           new TransportError("timeout", `Cannot open connection: time-out, peer sent no open, state is ${this.state}`),
@@ -291,7 +278,7 @@ export class ConnectionEndpoint implements SessionConnection {
         this.fail(timedOut("Cannot keep connection: idle time-out, no frame came"));
         break;
       case "keepAlive":
-        this.#output.keepAlive();
+        this.output.keepAlive();
     }
     return this.events();
   }
@@ -306,62 +293,9 @@ export class ConnectionEndpoint implements SessionConnection {
     this.#dirty = true;
   }
 
-  /**
-   * Writes a frame; for sessions and links. Before the peer's open only what every peer takes goes out, the rest waits.
-   *
-   * @throws {AmqpError} With `amqp:frame-size-too-small` if the peer does not take a frame that large.
-   */
-  write(channel: number, body: Performative, endpoint: FrameEndpoint): void {
-    this.#output.write(channel, body, endpoint);
-  }
-
-  /**
-   * Checks that the peer takes a frame with this body; for sessions and links.
-   *
-   * @throws {AmqpError} With `amqp:frame-size-too-small` if it does not.
-   * @throws {TypeError | RangeError} If the body holds what AMQP cannot express.
-   */
-  check(body: Performative): void {
-    this.#output.check(body);
-  }
-
-  /**
-   * Writes one transfer with as much of `payload` as fits, and tells how much that was; for sessions.
-   *
-   * @throws {AmqpError} With `amqp:frame-size-too-small` if not a byte of payload fits.
-   */
-  writeTransfer(channel: number, transfer: Transfer, payload: Uint8Array): number {
-    return this.#output.transfer(channel, transfer, payload);
-  }
-
-  /**
-   * Counts work that brings nothing on; for sessions and links.
-   *
-   * @throws {AmqpError} With `amqp:resource-limit-exceeded` if there was too much of it.
-   */
-  spend(work: number): void {
-    if (!this.idleWork.add(work, this.#clock.now)) throw tooManyFrames("that change nothing");
-  }
-
-  /**
-   * Counts the frame that is taken now as kept, and tells how much that is; for sessions.
-   *
-   * @throws {AmqpError} With `amqp:resource-limit-exceeded` if too much is kept.
-   */
-  keep(): number {
-    const bytes = this.#frameBytes;
-    if (!this.#kept.take(bytes)) throw tooManyFrames("to keep");
-    return bytes;
-  }
-
-  /** Notes that so much is not kept any more; for sessions. */
-  release(bytes: number): void {
-    this.#kept.give(bytes);
-  }
-
   /** Confirms a link in a while, unless the peer has detached it by then; for sessions. */
   awaitConfirmation(link: LinkEndpoint): void {
-    (this.#unconfirmed ??= []).push({ link, at: this.#clock.now + CONFIRM_AFTER_MS });
+    this.#clock.awaitConfirmation(link);
   }
 
   /** Drops a session that has ended both ways; for sessions. */
@@ -433,7 +367,7 @@ export class ConnectionEndpoint implements SessionConnection {
     const { buffered } = this.#decoder;
     const frame = this.#decoder.frame();
     // Texts as they are, and what is made around them.
-    this.#frameBytes = buffered - this.#decoder.buffered + this.#decoder.weight * WEIGHT_BYTES;
+    this.costs.frameBytes = buffered - this.#decoder.buffered + this.#decoder.weight * WEIGHT_BYTES;
     if (frame !== undefined) this.#receiveFrame(frame);
     return frame !== undefined;
   }
@@ -471,7 +405,7 @@ export class ConnectionEndpoint implements SessionConnection {
     if (channel > channelMax) {
       throw new AmqpError(condition.framingError, `Cannot take frame: channel is ${channel}, above ${channelMax}`);
     }
-    if (body === undefined) return this.spend(1);
+    if (body === undefined) return this.costs.spend(1);
     if (body.kind === "begin") return this.#receiveBegin(body, channel);
     const session = this.#channels.get(channel);
     if (session !== undefined) return session.receive(body, payload);
@@ -483,7 +417,7 @@ export class ConnectionEndpoint implements SessionConnection {
   #receiveOpen(open: Open, channel: number): void {
     if (channel !== 0) throw new AmqpError(condition.framingError, `Cannot take open: channel is ${channel}, not 0`);
     this.state = this.#next("receiveOpen");
-    this.keep();
+    this.costs.keep();
     this.remote = open;
     const { maxFrameSize, channelMax, idleTimeOut } = withDefaults(open);
     if (maxFrameSize < MIN_MAX_FRAME_SIZE) {
@@ -501,7 +435,7 @@ export class ConnectionEndpoint implements SessionConnection {
       );
     }
     this.#clock.opened(this.local!.idleTimeOut, idleTimeOut);
-    this.#output.peerOpened(maxFrameSize, channelMax);
+    this.output.peerOpened(maxFrameSize, channelMax);
     // An open that announces its own refusal is followed by the close that tells why.
     const failed = this.handshake.client &&
       open.properties?.["amqp:connection-establishment-failed"] === true;
@@ -512,7 +446,7 @@ export class ConnectionEndpoint implements SessionConnection {
     this.state = this.#next("receiveClose");
     if (this.state === "closeReceived") {
       this.#channels.flush(true);
-      this.#output.close({ kind: "close" });
+      this.output.close({ kind: "close" });
       this.state = this.#next("sendClose");
     }
     this.#finish(close.error && fromErrorFields(close.error, "Connection closed", "connection"));
@@ -526,28 +460,18 @@ export class ConnectionEndpoint implements SessionConnection {
 
   #sendHeader(): void {
     this.state = this.#next("sendHeader");
-    this.#output.writer.append(protocolHeader(0));
+    this.output.writer.append(protocolHeader(0));
   }
 
   #sendOpen(answer: Partial<Omit<Open, "kind">>, peerMaxFrameSize: number = MIN_MAX_FRAME_SIZE): void {
     const next = this.#next("sendOpen");
-    const options = this.#options;
-    const open: Open = {
-      ...fieldsOf("open", options),
-      containerId: options.containerId,
-      maxFrameSize: options.maxFrameSize ?? DEFAULT_MAX_FRAME_SIZE,
-      channelMax: options.channelMax ?? DEFAULT_CHANNEL_MAX,
-      idleTimeOut: (options.idleTimeOut ?? DEFAULT_IDLE_TIME_OUT) || undefined,
-      ...answer,
-      kind: "open",
-    };
-    this.#output.open(open, Math.max(options.maxOpenSize ?? MIN_MAX_FRAME_SIZE, peerMaxFrameSize));
+    const open = openOf(this.#options, answer);
+    this.output.open(open, Math.max(this.#options.maxOpenSize ?? MIN_MAX_FRAME_SIZE, peerMaxFrameSize));
     this.local = withDefaults(open);
     this.state = next;
   }
 
   #finish(error: Error | undefined): void {
-    this.#unconfirmed = undefined;
     this.state = "end";
     this.#clock.over();
     this.#report(error);
@@ -573,8 +497,4 @@ export class ConnectionEndpoint implements SessionConnection {
 
 function timedOut(message: string): AmqpError {
   return new AmqpError(condition.resourceLimitExceeded, message, { cause: new TransportError("timeout", message) });
-}
-
-function tooManyFrames(which: string): AmqpError {
-  return new AmqpError(condition.resourceLimitExceeded, `Cannot go on: too many frames ${which}`);
 }

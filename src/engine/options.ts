@@ -4,6 +4,7 @@
  * @module
  */
 
+import { fieldsOf } from "../codec/composite.ts";
 import type { FastPath } from "../codec/frame.ts";
 import type { CodecLimits } from "../codec/reader.ts";
 import type { Fields, Open } from "../codec/types.ts";
@@ -88,4 +89,17 @@ export interface ConnectionOptions {
   fastPath?: FastPath | undefined;
   /** Told of every frame. */
   trace?: (frame: FrameTrace) => void;
+}
+
+/** Our open: what the options say, and what the `answer` to the peer's open has over them. */
+export function openOf(options: ConnectionOptions, answer: Partial<Omit<Open, "kind">>): Open {
+  return {
+    ...fieldsOf("open", options),
+    containerId: options.containerId,
+    maxFrameSize: options.maxFrameSize ?? DEFAULT_MAX_FRAME_SIZE,
+    channelMax: options.channelMax ?? DEFAULT_CHANNEL_MAX,
+    idleTimeOut: (options.idleTimeOut ?? DEFAULT_IDLE_TIME_OUT) || undefined,
+    ...answer,
+    kind: "open",
+  };
 }

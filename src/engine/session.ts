@@ -10,7 +10,7 @@ import { MAX_UINT } from "../codec/checks.ts";
 import { fieldsOf } from "../codec/composite.ts";
 import { quote } from "../base/text.ts";
 import type { Attach, Begin, Detach, End, Fields, Flow, Performative, Transfer } from "../codec/types.ts";
-import type { Budget, IdleWork } from "./budgets.ts";
+import type { Budget } from "./budgets.ts";
 import { type Endpoint, Fault, type FrameEndpoint, fromErrorFields, toErrorFields } from "./fault.ts";
 import { Handles } from "./handles.ts";
 import type { AttachOptions, LinkEndpoint } from "./link.ts";
@@ -74,18 +74,6 @@ export interface SessionConnection extends Endpoint, OutputConnection {
   sessions(): Iterable<SessionEndpoint>;
   /** Reports something. */
   emit(event: SessionEvent): void;
-  /** Checks that the peer takes a frame with this body. */
-  check(body: Performative): void;
-  /** Bytes of deliveries that have arrived in part. */
-  readonly unfinished: Budget;
-  /** Counts work that brings nothing on; too much of it is a violation. */
-  spend(work: number): void;
-  /** Work that brings nothing on. */
-  readonly idleWork: IdleWork;
-  /** Counts the frame that is taken now as kept, and tells how much that is; too much of it is a violation. */
-  keep(): number;
-  /** Notes that so much is not kept any more. */
-  release(bytes: number): void;
   /** Confirms the link in a while, unless the peer has detached it by then. */
   awaitConfirmation(link: LinkEndpoint): void;
   /** Notes that a session has something put off to write. */
@@ -187,8 +175,8 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   /** Takes the peer's begin, first or as the answer. */
   receiveBegin(begin: Begin, channel: number): void {
     this.state = this.#next("receiveBegin");
-    this.connection.spend(SETUP_WORK);
-    this.#kept = this.connection.keep();
+    this.connection.costs.spend(SETUP_WORK);
+    this.#kept = this.connection.costs.keep();
     this.remote = begin;
     this.remoteChannel = channel;
     this.output.windows.begun(begin);
@@ -264,12 +252,12 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   receive(body: Performative, payload: Uint8Array | undefined): void {
     if (body.kind === "end") return this.#receiveEnd(body);
     // What was on its way fits a window; more is for nobody.
-    if (this.state === "discarding" || this.state === "endSent") return this.connection.spend(1);
+    if (this.state === "discarding" || this.state === "endSent") return this.connection.costs.spend(1);
     switch (body.kind) {
       case "transfer":
         return this.#receiveTransfer(body, payload!);
       case "disposition":
-        return this.connection.spend(this.settlement.receive(body));
+        return this.connection.costs.spend(this.settlement.receive(body));
       case "flow":
         return this.#receiveFlow(body);
       case "attach":
@@ -285,7 +273,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   write(body: Performative, endpoint: FrameEndpoint): void {
     if (this.holds(endpoint)) return void this.#held.push({ body, link: endpoint as LinkEndpoint });
     this.output.writeDispositions();
-    this.connection.write(this.channel, body, endpoint);
+    this.connection.output.write(this.channel, body, endpoint);
   }
 
   /** Whether frames of `endpoint` wait for the peer's begin. */
@@ -303,7 +291,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
 
   /** Bytes of deliveries that have arrived in part; for receivers. */
   get unfinished(): Budget {
-    return this.connection.unfinished;
+    return this.connection.costs.unfinished;
   }
 
   /** Notes that something was put off. */
@@ -319,7 +307,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
 
   /** Checks that the peer takes a frame with this body; for what is not settled. */
   check(body: Performative): void {
-    this.connection.check(body);
+    this.connection.output.check(body);
   }
 
   /** Counts a delivery that begins to arrive; ids are consecutive on a session [transport 2.7.5]. */
@@ -342,7 +330,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   forgetLink(link: LinkEndpoint): void {
     this.#handles.delete(link);
     this.#kept -= link.kept;
-    this.connection.release(link.kept);
+    this.connection.costs.release(link.kept);
   }
 
   /** Confirms a link in a while, unless the peer has detached it by then. */
@@ -371,7 +359,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
       if (link.state === "detached") continue;
       try {
         if (link.handle > handleMax) throw tooMany(link.name, handleMax + 1);
-        this.connection.write(this.channel, body, link);
+        this.connection.output.write(this.channel, body, link);
       } catch (error) {
         if (!(error instanceof AmqpError)) throw error;
         link.abandon(error);
@@ -385,7 +373,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     this.state = this.#next("receiveEnd");
     this.#clear();
     if (answer) {
-      this.connection.write(this.channel, { kind: "end" }, this);
+      this.connection.output.write(this.channel, { kind: "end" }, this);
       this.state = this.#next("sendEnd");
     }
     this.connection.forgetSession(this);
@@ -394,7 +382,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
 
   #receiveAttach(attach: Attach): void {
     const { handle, name } = attach;
-    this.connection.spend(SETUP_WORK);
+    this.connection.costs.spend(SETUP_WORK);
     if (handle > this.#handleMax) {
       throw this.#connectionFault(condition.framingError, `handle is ${handle}, above ${this.#handleMax}`);
     }
@@ -406,7 +394,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     }
     const role = attach.role === "sender" ? "receiver" : "sender";
     const answered = this.#handles.answered(name, role);
-    const kept = this.connection.keep();
+    const kept = this.connection.costs.keep();
     this.#kept += kept;
     if (answered !== undefined) {
       answered.kept = kept;
@@ -441,13 +429,13 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
       throw this.#fault(condition.notAllowed, `Cannot take transfer: we are the sender on link ${quote(link.name)}`);
     }
     // What is given up or dropped brings nothing on.
-    if (transfer.aborted || !link.takes) this.connection.spend(1);
-    else this.connection.idleWork.relieve(!transfer.more);
+    if (transfer.aborted || !link.takes) this.connection.costs.spend(1);
+    else this.connection.costs.relieve(!transfer.more);
     link.receiveTransfer(transfer, payload);
   }
 
   #receiveFlow(flow: Flow): void {
-    this.connection.spend(1);
+    this.connection.costs.spend(1);
     this.output.heard(flow);
     if (flow.handle === undefined) return;
     const link = this.#handles.get(flow.handle);
@@ -476,7 +464,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   #clear(): void {
     for (const link of this.links()) link.drop();
     this.#handles.clear();
-    this.connection.release(this.#kept);
+    this.connection.costs.release(this.#kept);
     this.#kept = 0;
     this.#held = [];
     this.settlement.clear();

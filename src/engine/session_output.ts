@@ -6,7 +6,7 @@
 
 import { AmqpError } from "../base/errors.ts";
 import type { Disposition, Flow, Performative, Transfer } from "../codec/types.ts";
-import type { IdleWork } from "./budgets.ts";
+import type { Costs } from "./budgets.ts";
 import { Fault, type FrameEndpoint } from "./fault.ts";
 import type { LinkEndpoint } from "./link.ts";
 import { type OutgoingDelivery, writeTag } from "./outgoing.ts";
@@ -14,14 +14,25 @@ import type { SenderEndpoint } from "./sender.ts";
 import type { Settlement } from "./settlement.ts";
 import { add, Windows } from "./windows.ts";
 
-/** What the output of a session asks of its connection. */
-export interface OutputConnection {
-  /** Writes a frame. */
+/** What a session asks of its connection's output. */
+export interface FrameOutput {
+  /**
+   * Writes a frame; one that the peer does not take ends the endpoint. Before the peer's open only what every peer takes goes
+   * out, the rest waits.
+   */
   write(channel: number, body: Performative, endpoint: FrameEndpoint): void;
   /** Writes one transfer with as much of `payload` as fits, and tells how much that was. */
-  writeTransfer(channel: number, transfer: Transfer, payload: Uint8Array): number;
-  /** Work that brings nothing on. */
-  readonly idleWork: IdleWork;
+  transfer(channel: number, transfer: Transfer, payload: Uint8Array): number;
+  /** Checks that the peer takes a frame with this body. */
+  check(body: Performative): void;
+}
+
+/** What the output of a session asks of its connection. */
+export interface OutputConnection {
+  /** Frames that wait to be sent. */
+  readonly output: FrameOutput;
+  /** What the peer costs. */
+  readonly costs: Costs;
 }
 
 /** What the output of a session asks of the session. */
@@ -152,7 +163,7 @@ export class SessionOutput {
   }
 
   readonly #writeDisposition = (body: Disposition): void => {
-    this.#session.connection.write(this.#session.channel, body, this.#session);
+    this.#session.connection.output.write(this.#session.channel, body, this.#session);
   };
 
   // Peers built on rhea look at their window only when a delivery is complete or a flow comes: one delivery of more
@@ -174,7 +185,7 @@ export class SessionOutput {
       flow.handle = link.handle;
       link.describe(flow);
     }
-    this.#session.connection.write(this.#session.channel, flow, link ?? this.#session);
+    this.#session.connection.output.write(this.#session.channel, flow, link ?? this.#session);
   }
 
   #writeTransfer(link: SenderEndpoint, delivery: OutgoingDelivery): void {
@@ -196,7 +207,7 @@ export class SessionOutput {
     const rest = offset === 0 && !aborted ? payload : payload.subarray(aborted ? payload.length : offset);
     let written: number;
     try {
-      written = connection.writeTransfer(channel, transfer, rest);
+      written = connection.output.transfer(channel, transfer, rest);
     } catch (error) {
       // Nothing was counted yet, so the ids stay without a gap.
       throw error instanceof AmqpError ? new Fault(link, error) : error;
@@ -209,7 +220,7 @@ export class SessionOutput {
     }
     delivery.offset += written;
     const whole = written === rest.length && (!transfer.more || aborted);
-    connection.idleWork.relieve(whole);
+    connection.costs.relieve(whole);
     if (!whole) return;
     link.finish(delivery);
   }

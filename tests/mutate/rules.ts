@@ -249,14 +249,14 @@ export const rules: readonly Mutation[] = [
   {
     rule: "ATK-35: the peer's open is kept, and counts",
     file: "src/engine/connection.ts",
-    from: "    this.keep();\n    this.remote = open;",
+    from: "    this.costs.keep();\n    this.remote = open;",
     to: "    this.remote = open;",
     tests: ["tests/engine/limits_test.ts"],
   },
   {
     rule: "ATK-35: what is kept of an attach goes with its link",
     file: "src/engine/session.ts",
-    from: "    this.connection.release(link.kept);\n",
+    from: "    this.connection.costs.release(link.kept);\n",
     to: "",
     tests: ["tests/engine/limits_test.ts"],
   },
@@ -277,15 +277,15 @@ export const rules: readonly Mutation[] = [
   {
     rule: "ATK-8: deliveries make up for the sessions and links that they came on",
     file: "src/engine/budgets.ts",
-    from: "this.#level -= whole ? DELIVERY_WORK : 2;",
-    to: "this.#level -= 2;",
+    from: "this.#work -= whole ? DELIVERY_WORK : 2;",
+    to: "this.#work -= 2;",
     tests: ["tests/engine/limits_test.ts"],
   },
   {
     rule: "ATK-8: what is given up makes up for nothing",
     file: "src/engine/session.ts",
-    from: "if (transfer.aborted || !link.takes) this.connection.spend(1);",
-    to: "if (!link.takes) this.connection.spend(1);",
+    from: "if (transfer.aborted || !link.takes) this.connection.costs.spend(1);",
+    to: "if (!link.takes) this.connection.costs.spend(1);",
     tests: ["tests/engine/limits_test.ts"],
   },
   {
