@@ -4,6 +4,9 @@
  * @module
  */
 
+import * as condition from "../base/condition.ts";
+import { AmqpError } from "../base/errors.ts";
+import { quote } from "../base/text.ts";
 import type { Role } from "../codec/types.ts";
 import type { LinkEndpoint } from "./link.ts";
 
@@ -25,11 +28,16 @@ export class Handles {
     return this.#local.values();
   }
 
-  /** The lowest handle of ours that is free. */
-  free(): number {
+  /**
+   * The lowest handle of ours that is free, for the link `name`.
+   *
+   * @throws {AmqpError} With `amqp:resource-limit-exceeded` if that is above `most`.
+   */
+  free(name: string, most: number): number {
     let handle = 0;
     while (this.#local.has(handle)) handle++;
-    return handle;
+    if (handle <= most) return handle;
+    throw tooManyLinks(name, handle);
   }
 
   /** Adds a link under our handle. */
@@ -95,6 +103,15 @@ export class Handles {
 }
 
 // One container may have a sender and a receiver of the same name.
+/** The error for a link that would be one too many on its session. */
+export function tooManyLinks(name: string, count: number): AmqpError {
+  return new AmqpError(
+    condition.resourceLimitExceeded,
+    `Cannot attach link ${quote(name)}: ${count} links are attached`,
+    { scope: "link" },
+  );
+}
+
 function keyOf(name: string, role: Role): string {
   return `${role}:${name}`;
 }

@@ -104,12 +104,9 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   /** The terms of our end. */
   readonly options: SessionOptions;
   readonly #handleMax: number;
-  readonly #knownHandleMax: number;
   /** What it writes by and by. */
   readonly output: SessionOutput;
   readonly #handles = new Handles();
-  // Of links that the peer may not take, until its begin tells.
-  #held: { readonly body: Performative; readonly link: LinkEndpoint }[] = [];
   // Bytes of the frames of the peer that are kept.
   #kept = 0;
   #nextIncomingDeliveryId: number | undefined;
@@ -119,7 +116,6 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
    * Built by the connection. Links with a handle above `knownHandleMax`, which the peer is known to take, wait for its begin.
    */
   constructor(connection: SessionConnection, channel: number, options: SessionOptions, knownHandleMax: number) {
-    this.#knownHandleMax = knownHandleMax;
     this.connection = connection;
     this.channel = channel;
     this.options = options;
@@ -128,6 +124,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
       this,
       options.incomingWindow ?? DEFAULT_INCOMING_WINDOW,
       options.initialOutgoingId ?? 0,
+      knownHandleMax,
     );
   }
 
@@ -183,7 +180,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     const remote = this.state === "beginReceived";
     if (remote) this.sendBegin();
     if (this.state !== "mapped") return;
-    this.#release(begin.handleMax ?? MAX_UINT);
+    this.output.release(begin.handleMax ?? MAX_UINT);
     this.connection.emit({ kind: "begun", session: this, remote });
   }
 
@@ -198,7 +195,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   attach<L extends LinkEndpoint>(Link: LinkClass<L>, options: AttachOptions): L {
     const { name } = options;
     if (!this.#writable || this.connection.closing) throw this.#illegal(`attach link ${quote(name)}`);
-    const handle = this.#freeHandle(name, Math.min(this.remote?.handleMax ?? MAX_UINT, this.#handleMax));
+    const handle = this.#handles.free(name, Math.min(this.remote?.handleMax ?? MAX_UINT, this.#handleMax));
     const link = new Link(this, name, handle);
     for (const other of this.links()) {
       if (other.name !== name || other.role !== link.role || other.state === "detachSent") continue;
@@ -271,15 +268,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
 
   /** Writes a frame, after the dispositions that were told before it. */
   write(body: Performative, endpoint: FrameEndpoint): void {
-    if (this.holds(endpoint)) return void this.#held.push({ body, link: endpoint as LinkEndpoint });
-    this.output.writeDispositions();
-    this.connection.output.write(this.channel, body, endpoint);
-  }
-
-  /** Whether frames of `endpoint` wait for the peer's begin. */
-  holds(endpoint: FrameEndpoint): boolean {
-    return this.remote === undefined && "handle" in endpoint &&
-      (endpoint.handle as number) > this.#knownHandleMax;
+    this.output.write(body, endpoint);
   }
 
   /** Writes what has been put off. */
@@ -349,23 +338,6 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     this.#handles.unbind(link);
     this.#handles.expect(link);
     return true;
-  }
-
-  // A link that the peer does not take is none of the others' concern.
-  #release(handleMax: number): void {
-    const held = this.#held;
-    this.#held = [];
-    for (const { body, link } of held) {
-      if (link.state === "detached") continue;
-      try {
-        if (link.handle > handleMax) throw tooMany(link.name, handleMax + 1);
-        this.connection.output.write(this.channel, body, link);
-      } catch (error) {
-        if (!(error instanceof AmqpError)) throw error;
-        link.abandon(error);
-      }
-    }
-    if (held.length > 0) this.markDirty();
   }
 
   #receiveEnd(end: End): void {
@@ -446,16 +418,10 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     if (flow.echo) this.output.queueFlow(link);
   }
 
-  #freeHandle(name: string, most: number): number {
-    const handle = this.#handles.free();
-    if (handle <= most) return handle;
-    throw tooMany(name, handle);
-  }
-
   // The links of the peer are bounded by its own handles. One that attaches more than it takes leaves us none to answer.
   #handleForPeer(name: string): number {
     try {
-      return this.#freeHandle(name, this.remote!.handleMax ?? MAX_UINT);
+      return this.#handles.free(name, this.remote!.handleMax ?? MAX_UINT);
     } catch (error) {
       throw error instanceof AmqpError ? this.#fault(error.condition, error.message) : error;
     }
@@ -466,7 +432,6 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     this.#handles.clear();
     this.connection.costs.release(this.#kept);
     this.#kept = 0;
-    this.#held = [];
     this.settlement.clear();
     this.output.clear();
   }
@@ -509,12 +474,4 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
       ? this.#fault(condition.errantLink, `Cannot take ${body}: link of handle ${handle} ended with an error`)
       : this.#fault(condition.unattachedHandle, `Cannot take ${body}: handle ${handle} is not attached`);
   }
-}
-
-function tooMany(name: string, count: number): AmqpError {
-  return new AmqpError(
-    condition.resourceLimitExceeded,
-    `Cannot attach link ${quote(name)}: ${count} links are attached`,
-    { scope: "link" },
-  );
 }

@@ -5,9 +5,10 @@
  */
 
 import { AmqpError } from "../base/errors.ts";
-import type { Disposition, Flow, Performative, Transfer } from "../codec/types.ts";
+import type { Begin, Disposition, Flow, Performative, Transfer } from "../codec/types.ts";
 import type { Costs } from "./budgets.ts";
 import { Fault, type FrameEndpoint } from "./fault.ts";
+import { tooManyLinks } from "./handles.ts";
 import type { LinkEndpoint } from "./link.ts";
 import { type OutgoingDelivery, writeTag } from "./outgoing.ts";
 import type { SenderEndpoint } from "./sender.ts";
@@ -45,8 +46,8 @@ export interface OutputSession extends FrameEndpoint {
   readonly settlement: Settlement;
   /** Notes that something waits to be written. */
   markDirty(): void;
-  /** Whether frames of `link` wait for the peer's begin. */
-  holds(link: FrameEndpoint): boolean;
+  /** The peer's begin, once received. */
+  readonly remote: Begin | undefined;
 }
 
 /** The output of one session. */
@@ -61,14 +62,44 @@ export class SessionOutput {
   // Of the frame that is written now.
   readonly #tag = new Uint8Array(4);
   #nextDeliveryId: number;
+  // Of links that the peer may not take, until its begin tells.
+  #held: { readonly body: Performative; readonly link: LinkEndpoint }[] = [];
+  readonly #knownHandleMax: number;
   #askedForWindow = false;
   #flowDue = false;
 
-  /** Starts with the terms of our end. */
-  constructor(session: OutputSession, incomingWindow: number, initialOutgoingId: number) {
+  /** Starts with the terms of our end; what links with a handle above `knownHandleMax` write waits for the peer's begin. */
+  constructor(session: OutputSession, incomingWindow: number, initialOutgoingId: number, knownHandleMax: number) {
+    this.#knownHandleMax = knownHandleMax;
     this.#session = session;
     this.windows = new Windows(incomingWindow, initialOutgoingId);
     this.#nextDeliveryId = initialOutgoingId;
+  }
+
+  /** Writes a frame, after the dispositions that were told before it. */
+  write(body: Performative, endpoint: FrameEndpoint): void {
+    if (this.#holds(endpoint)) return void this.#held.push({ body, link: endpoint as LinkEndpoint });
+    this.writeDispositions();
+    this.#session.connection.output.write(this.#session.channel, body, endpoint);
+  }
+
+  /** Writes what has waited for the peer's begin, but of links whose handle the peer does not take: those end. */
+  release(handleMax: number): void {
+    const held = this.#held;
+    this.#held = [];
+    const { connection, channel } = this.#session;
+    for (const { body, link } of held) {
+      if (link.state === "detached") continue;
+      try {
+        if (link.handle > handleMax) throw tooManyLinks(link.name, handleMax + 1);
+        connection.output.write(channel, body, link);
+      } catch (error) {
+        // A link that the peer does not take is none of the others' concern.
+        if (!(error instanceof AmqpError)) throw error;
+        link.abandon(error);
+      }
+    }
+    if (held.length > 0) this.#session.markDirty();
   }
 
   /** Counts a transfer that arrived. */
@@ -117,7 +148,7 @@ export class SessionOutput {
   flush(): void {
     this.writeDispositions();
     for (const link of this.#flows) {
-      if (!link.flows || this.#session.holds(link)) continue;
+      if (!link.flows || this.#holds(link)) continue;
       this.#flows.delete(link);
       this.#writeFlow(link);
     }
@@ -160,6 +191,13 @@ export class SessionOutput {
     this.#links.clear();
     this.#draining.clear();
     this.#flows.clear();
+    this.#held = [];
+  }
+
+  // Whether frames of a link, none of a session, wait for the peer's begin.
+  #holds(endpoint: FrameEndpoint): boolean {
+    return this.#session.remote === undefined && "handle" in endpoint &&
+      (endpoint.handle as number) > this.#knownHandleMax;
   }
 
   readonly #writeDisposition = (body: Disposition): void => {

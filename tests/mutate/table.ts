@@ -677,21 +677,21 @@ export const mutations: readonly Mutation[] = [
     tests: ["tests/engine"],
   },
   {
-    file: "src/engine/session.ts",
-    from: 'return this.remote === undefined && "handle" in endpoint &&',
-    to: 'return this.remote !== undefined && "handle" in endpoint &&',
+    file: "src/engine/session_output.ts",
+    from: 'return this.#session.remote === undefined && "handle" in endpoint &&',
+    to: 'return this.#session.remote !== undefined && "handle" in endpoint &&',
     tests: ["tests/engine"],
   },
   {
-    file: "src/engine/session.ts",
+    file: "src/engine/session_output.ts",
     from: "(endpoint.handle as number) > this.#knownHandleMax;",
     to: "(endpoint.handle as number) >= this.#knownHandleMax;",
     tests: ["tests/engine"],
   },
   {
-    file: "src/engine/session.ts",
-    from: "if (held.length > 0) this.markDirty();",
-    to: "if (held.length >= 0) this.markDirty();",
+    file: "src/engine/session_output.ts",
+    from: "if (held.length > 0) this.#session.markDirty();",
+    to: "if (held.length >= 0) this.#session.markDirty();",
     tests: ["tests/engine"],
   },
   {
@@ -701,7 +701,7 @@ export const mutations: readonly Mutation[] = [
     tests: ["tests/engine"],
   },
   {
-    file: "src/engine/session.ts",
+    file: "src/engine/handles.ts",
     from: "if (handle <= most) return handle;",
     to: "if (handle < most) return handle;",
     tests: ["tests/engine"],
@@ -882,8 +882,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/engine/connection.ts",
-    from: "this.#output.open(open, Math.max(options.maxOpenSize ?? MIN_MAX_FRAME_SIZE, peerMaxFrameSize));",
-    to: "this.#output.open(open, Math.max(options.maxOpenSize && MIN_MAX_FRAME_SIZE, peerMaxFrameSize));",
+    from: "this.output.open(open, Math.max(this.#options.maxOpenSize ?? MIN_MAX_FRAME_SIZE, peerMaxFrameSize));",
+    to: "this.output.open(open, Math.max(this.#options.maxOpenSize && MIN_MAX_FRAME_SIZE, peerMaxFrameSize));",
     tests: ["tests/engine"],
   },
   {
