@@ -4,6 +4,7 @@
  * @module
  */
 
+import { describeKind } from "../base/options.ts";
 import { quote } from "../base/text.ts";
 
 /** The largest uint; also the span of serial numbers [rfc1982]. */
@@ -103,8 +104,6 @@ export function misfit(type: string, value: unknown): RangeError | TypeError {
 // Only the kind of an object: its contents may be long, or nobody's business.
 function describe(value: unknown): string {
   if (typeof value === "string") return quote(value);
-  if (typeof value === "function") return "a function";
-  if (value === null || typeof value !== "object") return String(value);
   if (value instanceof Uint8Array) return `a binary of ${value.length} bytes`;
-  return `an object of class ${value.constructor?.name ?? "null"}`;
+  return typeof value === "object" || typeof value === "function" ? describeKind(value) : String(value);
 }

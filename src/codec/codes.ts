@@ -49,9 +49,20 @@ const types: { readonly [code: number]: PrimitiveType | undefined } = {
   0xf0: "array",
 };
 
+let fullCodes: { [type: string]: number } | undefined;
+
 /** The wire type of a constructor code, undefined where there is none. */
 export function typeOf(code: number): PrimitiveType | undefined {
   return types[code];
+}
+
+/** The constructor code of a type in its widest form: the highest that it has. */
+export function fullCode(type: PrimitiveType): number {
+  if (fullCodes === undefined) {
+    fullCodes = {};
+    for (const code in types) fullCodes[types[code]!] = Number(code);
+  }
+  return fullCodes[type]!;
 }
 
 /**

@@ -5,6 +5,7 @@
  */
 
 import { checkBigInt, checkChar, checkInteger, checkLength, checkUuid, misfit } from "./checks.ts";
+import { fullCode } from "./codes.ts";
 import { parseUuid } from "./primitives.ts";
 import type { PrimitiveType } from "./values.ts";
 
@@ -13,26 +14,6 @@ export type FixedType = Exclude<PrimitiveType, "null" | "string" | "symbol" | "b
 
 /** A value of fixed width that was checked, as what is written. */
 export type FixedValue = number | bigint | Uint8Array;
-
-const fullCodes = {
-  boolean: 0x56,
-  ubyte: 0x50,
-  ushort: 0x60,
-  uint: 0x70,
-  ulong: 0x80,
-  byte: 0x51,
-  short: 0x61,
-  int: 0x71,
-  long: 0x81,
-  float: 0x72,
-  double: 0x82,
-  decimal32: 0x74,
-  decimal64: 0x84,
-  decimal128: 0x94,
-  char: 0x73,
-  timestamp: 0x83,
-  uuid: 0x98,
-} as const;
 
 /** Gives what is to be written, if the value fits the type. */
 export function checkFixed(type: FixedType, value: unknown): FixedValue {
@@ -76,7 +57,7 @@ export function codeFor(type: FixedType, small: boolean): number {
         return 0x55;
     }
   }
-  return fullCodes[type];
+  return fullCode(type);
 }
 
 /** Whether a checked value of a type that has a form of one byte fits into it. */

@@ -8,7 +8,7 @@
 import { describeKind } from "../base/options.ts";
 import { quote } from "../base/text.ts";
 import { definitions, sections } from "./definitions.ts";
-import { Writer } from "./writer.ts";
+import { isRecord, Writer } from "./writer.ts";
 
 // Where other libraries' names of fields belong; those of the specification are found by themselves.
 const ELSEWHERE: { readonly [name: string]: string } = {
@@ -119,15 +119,10 @@ function locate(value: unknown, path: string, above: unknown[]): Found | undefin
 
 function childrenOf(value: object): Iterable<[string, unknown]> {
   if (Array.isArray(value)) return value.map((child, i): [string, unknown] => [`[${i}]`, child]);
-  const entries = value instanceof Map ? [...value] : isPlain(value) ? Object.entries(value) : [];
+  const entries = value instanceof Map ? [...value] : isRecord(value) ? Object.entries(value) : [];
   return entries.map(([key, child]): [string, unknown] => {
     return [typeof key === "string" && /^[\w$]{1,64}$/.test(key) ? `.${key}` : `[${quote(String(key))}]`, child];
   });
-}
-
-function isPlain(value: object): boolean {
-  const prototype = Object.getPrototypeOf(value);
-  return prototype === null || prototype === Object.prototype;
 }
 
 function encodes(value: unknown): boolean {
@@ -147,5 +142,5 @@ function remedyFor(value: unknown): string {
   if (value instanceof Promise) return ": await it first";
   if (value instanceof Set) return ": write [...set]";
   if (value instanceof URL) return ": write String(url)";
-  return isPlain(value) ? "" : ": json(value) sends it as JSON";
+  return isRecord(value) ? "" : ": json(value) sends it as JSON";
 }

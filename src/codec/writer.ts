@@ -411,6 +411,13 @@ export function encodingOf(value: Value): string {
   return hex(writer.view());
 }
 
+/** Whether a value is a plain record: of a root prototype of any realm, for an instance of a class has no wire type. */
+export function isRecord(value: unknown): value is Record<string, Encodable> {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
+}
+
 type VariableType = "string" | "symbol" | "binary" | "list" | "map" | "array";
 
 const variableCodes = { string: 0xa1, symbol: 0xa3, binary: 0xa0, list: 0xc0, map: 0xc1, array: 0xe0 } as const;
@@ -426,13 +433,6 @@ function hasObjectKey(map: ReadonlyMap<Value, Value>): boolean {
     if (typeof key === "object" && key !== null) return true;
   }
   return false;
-}
-
-// A root prototype of any realm, but not an instance of a class: that has no wire type.
-function isRecord(value: unknown): value is Record<string, Encodable> {
-  if (typeof value !== "object" || value === null) return false;
-  const prototype = Object.getPrototypeOf(value);
-  return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
 function orderedKeys(record: object, known: WireTypes | undefined): readonly string[] {
