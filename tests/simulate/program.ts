@@ -178,9 +178,10 @@ export class Program {
     this.#senders = this.#senders.filter(({ sender }) => sender.open);
     const known = this.#senders.find(({ sender }) => sender.address === address && this.#chance(2));
     if (known !== undefined) return known;
-    const once = this.#chance(5);
-    const sender = this.#maker().sender({ address, recovery: once ? "fail" : "resend" });
-    const kept = { sender, link: this.#ledger.number(), once };
+    const recovery = this.#random.pick(["fail", "resume", "resend", "resend"] as const);
+    const link = this.#ledger.number();
+    const sender = this.#maker().sender({ address, name: `sender ${link}`, recovery });
+    const kept = { sender, link, once: recovery === "fail" };
     this.#senders.push(kept);
     return kept;
   }
@@ -346,7 +347,13 @@ export class Program {
   #receiver(address: string, credit?: number): Receiver | undefined {
     const open = [...this.#receivers].filter(({ open }) => open);
     if (open.length >= MAX_RECEIVERS) return undefined;
-    const receiver = this.#maker().receiver({ address, ...credit === undefined ? {} : { credit } });
+    const resumes = this.#chance(4);
+    const receiver = this.#maker().receiver({
+      address,
+      ...credit === undefined ? {} : { credit },
+      ...resumes ? { name: `receiver ${this.#ledger.number()}`, recovery: "resume" } : {},
+      ...resumes && this.#chance(2) ? { rcvSettleMode: "second" } : {},
+    });
     this.#receivers.add(receiver);
     return receiver;
   }

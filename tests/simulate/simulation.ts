@@ -105,6 +105,8 @@ class Simulation {
     const broker = new Broker({
       queues: Object.fromEntries([...QUEUES, ASKED].map((name) => [name, {}])),
       sasl: { anonymous: true, users: (_, password) => password === "secret" },
+      // What links hold whose programs are gone comes back within the time that is waited at the end.
+      maxSuspendMs: 60_000,
       authorize: (_identity, _action, address) => this.#allows(address),
       environment: this.#time,
       log: null,
@@ -129,6 +131,7 @@ class Simulation {
       environment: this.#time,
       dial: this.#network.dial,
       auth: () => this.#login(),
+      containerId: `program ${number}`,
       maxFrameSize: this.#random.pick([512, 1_000, 131_072]),
       trace: (frame: FrameTrace) => {
         this.#note(number, frame);
@@ -326,6 +329,8 @@ async function loaded(): Promise<void> {
       import("../../src/client/serve.ts"),
       import("../../src/client/receive_batch.ts"),
       import("../../src/client/complaints.ts"),
+      import("../../src/client/resume_links.ts"),
+      import("../../src/client/streamed_payload.ts"),
       import("../../src/transport/socket/dial.ts"),
     ]);
   }
