@@ -10,12 +10,18 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { buildSite } from "../../tools/site/build.ts";
+import { buildSite, sourcesHash } from "../../tools/site/build.ts";
 import { test } from "../harness.ts";
+import { read } from "../source.ts";
 import { root, watch } from "./run.ts";
 
 // Not in a test: esbuild starts a worker on first use, which deno takes for a leak.
 const page = buildSite();
+
+test("site: the front page was built from its sources: npm run site", () => {
+  const [, built] = /<meta name="sources" content="(\w+)">/.exec(read("docs/index.html")) ?? [];
+  assertEquals(built, sourcesHash());
+});
 
 test("site: the front page's demo sends, asks and shows its frames, in Chromium", async () => {
   const folder = mkdtempSync(join(tmpdir(), "webamqp-site-"));
