@@ -8,6 +8,8 @@ import { data, encodeMessage, json, type Message, sequence, value } from "../../
 import { Writer } from "../../src/codec/writer.ts";
 import type { Sender } from "../../src/client/sender.ts";
 import { acceptor, type AcceptTerms } from "../../src/server/acceptor.ts";
+import { connect } from "../../src/client/connect.ts";
+import { VirtualNetwork, VirtualTime } from "./virtual.ts";
 import { STREAM_WINDOW } from "../../src/engine/transfer_streams.ts";
 import { random, seed, test } from "../harness.ts";
 import { linkUp, type LinkUpOptions } from "./link_up.ts";
@@ -455,4 +457,36 @@ test("ATK-7, ATK-18: a client's limit for what has arrived in part ends the link
     assertInstanceOf(await sending, AmqpError);
     await client.close();
   }
+});
+
+test("a receiver of streams lives on across a reconnect: the stream that was cut is lost, the message comes again whole", async () => {
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  const server = acceptor({
+    environment: time,
+    onSender: (request) => void request.accept().send({ body: bytes(3_000_000) }).catch(() => {}),
+  });
+  network.up("a", (channel) => void server.accept(channel));
+  const connection = await time.wait(connect("ws://a/", { environment: time, dial: network.dial, log: null }));
+  const files = connection.receiver("files", { stream: true, credit: 1 });
+  const cut = await time.wait(files.receive());
+  const reader = cut.stream().getReader();
+  await reader.read();
+  network.cut("a");
+  const lost = assertRejects(
+    async () => {
+      while (!(await reader.read()).done);
+    },
+    OutcomeError,
+    "the sender hands the message out again",
+  );
+  await time.pass(2_000);
+  await lost;
+  assertThrows(() => cut.accept(), OutcomeError);
+  const again = await time.wait(files.receive());
+  assertEquals(await time.wait(again.bytes()), bytes(3_000_000));
+  again.accept();
+  await time.wait(connection.close());
+  await time.pass(10_000);
+  assertEquals(time.pending, 0);
 });
