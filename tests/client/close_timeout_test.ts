@@ -1,14 +1,17 @@
-import { assert } from "@std/assert";
-import { connect } from "../../mod.ts";
-import { acceptor } from "../../src/server/acceptor.ts";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { connect, publish } from "../../mod.ts";
+import { acceptor, type AcceptorOptions } from "../../src/server/acceptor.ts";
 import { listen } from "../../src/transport/socket/listen.ts";
 import type { PausableChannel } from "../../src/transport/socket/socket.ts";
 import { test } from "../harness.ts";
+import { bareServer, silent } from "../transport/bare.ts";
 
 /** An AMQP server that no longer reads, nor answers, once `freeze` is called. */
-async function freezing(): Promise<AsyncDisposable & { port: number; freeze(): void }> {
+async function freezing(
+  options: AcceptorOptions = {},
+): Promise<AsyncDisposable & { port: number; freeze(): void; left(): number }> {
   const channels: PausableChannel[] = [];
-  const server = acceptor({});
+  const server = acceptor(options);
   const listener = await listen({
     port: 0,
     host: "127.0.0.1",
@@ -19,6 +22,7 @@ async function freezing(): Promise<AsyncDisposable & { port: number; freeze(): v
   });
   return {
     port: listener.port,
+    left: () => listener.counters.connections,
     freeze: () => channels.forEach((channel) => channel.pause()),
     [Symbol.asyncDispose]: async () => {
       for (const channel of channels) channel.close(1001, "", 0);
@@ -46,5 +50,30 @@ for (const [scheme, transport] of [["ws", "websocket"], ["ws", "socket"], ["amqp
     const start = performance.now();
     await connection.close();
     assert(performance.now() - start < 1_000);
+  });
+
+  test(`publish: ${scheme} over ${transport}: timeoutMs bounds the whole, down to the socket, whatever the server leaves out`, async () => {
+    // It answers nothing, not even the carrier's handshake.
+    await using mute = await bareServer(silent);
+    const times = { transport, timeoutMs: 200, limits: { closeTimeoutMs: 50 } } as const;
+    let start = performance.now();
+    await assertRejects(() => publish(`${scheme}://127.0.0.1:${mute.port}`, "orders", { body: 1 }, times));
+    assert(performance.now() - start < 2_000);
+    for (const socket of mute.sockets) socket.end();
+    await mute.gone(mute.sockets.length);
+    // It takes the link and gives no credit.
+    await using dry = await freezing({ onReceiver: (request) => void request.accept({ credit: 0 }) });
+    start = performance.now();
+    await assertRejects(() => publish(`${scheme}://127.0.0.1:${dry.port}`, "orders", { body: 1 }, times));
+    assert(performance.now() - start < 2_000);
+    while (dry.left() > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    // It takes the message, and from then on hears nothing.
+    const deaf = await freezing({
+      onReceiver: (request) => void request.accept({ credit: 1 }).serve(() => deaf.freeze()),
+    });
+    start = performance.now();
+    const outcome = await publish(`${scheme}://127.0.0.1:${deaf.port}`, "orders", { body: 1 }, times);
+    assertEquals([outcome?.kind, performance.now() - start < 2_000], ["accepted", true]);
+    await deaf[Symbol.asyncDispose]();
   });
 }
