@@ -4,8 +4,11 @@ import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
 import type { Connection } from "../../src/client/connection.ts";
 import type { Delivery } from "../../src/client/delivery.ts";
 import type { ReceiverOptions } from "../../src/client/terms.ts";
-import { data, encodeMessage, json, type Message, sequence, value } from "../../src/codec/message.ts";
+import { StreamedPayload } from "../../src/client/streamed_payload.ts";
+import { data, decodeMessage, encodeMessage, json, type Message, sequence, value } from "../../src/codec/message.ts";
 import { Writer } from "../../src/codec/writer.ts";
+import type { FrameTrace } from "../../src/engine/events.ts";
+import { DEFAULT_MAX_FRAME_SIZE } from "../../src/engine/options.ts";
 import type { Sender } from "../../src/client/sender.ts";
 import { acceptor, type AcceptTerms } from "../../src/server/acceptor.ts";
 import { connect } from "../../src/client/connect.ts";
@@ -59,7 +62,11 @@ async function settle(rounds = 20): Promise<void> {
 }
 
 test("a streamed message is handed over at its first frame, and its body comes as it is read", async () => {
-  const { client, senders } = joined();
+  let arrived = 0;
+  const trace = ({ direction, payloadBytes }: FrameTrace) => {
+    if (direction === "in") arrived += payloadBytes;
+  };
+  const { client, senders } = joined({ trace });
   const files = client.receiver("files", { stream: true });
   await files.ready();
   let read = 0;
@@ -84,15 +91,17 @@ test("a streamed message is handed over at its first frame, and its body comes a
   await settle(50);
   // What waits at this side is the window; the channel and what is read ahead hold the rest.
   assert(read < 60, `${read} pieces were read though none was taken`);
-  let [at, length] = [0, 0];
+  assert(arrived <= STREAM_WINDOW * DEFAULT_MAX_FRAME_SIZE, `${arrived} bytes are held`);
+  let [at, most] = [0, 0];
   for await (const part of delivery.stream()) {
     for (let i = 0; i < part.length; i += 4_099) {
       const [piece, place] = [Math.floor((at + i) / 65_536), (at + i) % 65_536];
       assertEquals(part[i], (place * 31 + (place >> 8) + piece) & 0xff);
     }
     at += part.length;
-    length = Math.max(length, part.length);
+    most = Math.max(most, arrived - at);
   }
+  assert(most <= STREAM_WINDOW * DEFAULT_MAX_FRAME_SIZE, `${most} bytes were held`);
   assertEquals(at, 120 * 65_536);
   assertEquals(message.footer, { "x-opt-sum": "none" });
   delivery.accept();
@@ -175,6 +184,56 @@ test("sections of a streamed message are found however frames cut them", async (
     delivery.accept();
     await client.close();
   }
+});
+
+test("ATK-33: mutated messages in pieces are a body or an AMQP error, and all that was held is released", async () => {
+  const { int, bytes: some } = random(seed());
+  const receiver = { where: '"files"', connection: { wake() {} } };
+  let errors = 0;
+  for (let round = 0; round < 3_000; round++) {
+    const whole = encoded({
+      properties: { subject: "s".repeat(int(300)) },
+      body: data(Array.from({ length: int(5) }, () => some(int(400)))),
+      footer: int(2) === 0 ? undefined : { "x-opt-sum": "y".repeat(int(300)) },
+    }).slice();
+    for (let i = int(4); i > 0; i--) whole[int(Math.min(whole.length, 40 + int(whole.length)))] = int(256);
+    const held = {
+      transfers: 0,
+      bytes: 0,
+      release: (transfers: number, bytes: number) => {
+        held.transfers -= transfers;
+        held.bytes -= bytes;
+      },
+    };
+    const payload = new StreamedPayload(0, held, receiver, 1_000_000);
+    const feed = async () => {
+      for (let at = 0; at < whole.length;) {
+        const part = whole.subarray(at, at += 1 + int(100));
+        held.transfers++;
+        held.bytes += part.length;
+        payload.write(part);
+        if (int(3) === 0) await Promise.resolve();
+      }
+      payload.end();
+    };
+    const feeding = feed();
+    const decode = (part: Uint8Array) => decodeMessage(part);
+    const collected = async () => decodeMessage(await payload.collect()).bytes();
+    try {
+      await new Promise<void>((resolve, reject) => payload.listen(resolve, reject));
+      const message = decode(payload.head);
+      const delivery = { byHand: true, usable: true, outcome: undefined, release() {}, reject() {}, message, decode };
+      if (int(4) === 0) await collected();
+      else await read(payload.stream({ ...delivery, bytes: collected }));
+    } catch (error) {
+      errors++;
+      assert(error instanceof AmqpError || error instanceof TypeError, String(error));
+    }
+    payload.drop();
+    await feeding;
+    assertEquals([held.transfers, held.bytes], [0, 0], `round ${round}`);
+  }
+  assert(errors > 300 && errors < 3_000, `${errors} errors`);
 });
 
 test("who cancels a stream hands the message back, and nothing of what still comes is kept", async () => {
