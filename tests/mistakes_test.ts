@@ -257,6 +257,16 @@ const MISTAKES: [number, string, RegExp, Mistake][] = [
   }],
   [
     18,
+    "send of a connection after close",
+    /^AmqpError: Cannot send to "orders": connection to "\w+" is closed/,
+    async ({ connection, time }) => {
+      await connection.ready();
+      await time.wait(connection.close());
+      await connection.send("orders", { body: 1 });
+    },
+  ],
+  [
+    18,
     "receive after close",
     /^AmqpError: Cannot receive: receiver of "orders" at "\w+" is closed/,
     async ({ connection }) => {
@@ -547,6 +557,21 @@ const MISTAKES: [number, string, RegExp, Mistake][] = [
     "a request that nobody answers",
     /^Error: Cannot tell the answer of "nobody" at "\w+" yet: none came in 10 s; is there who answers\? A signal bounds the wait/,
     (place) => onceLogged(place, place.connection.request("nobody", { body: 1 }), "request-unanswered"),
+  ],
+  [
+    45,
+    "a request that is text",
+    /^TypeError: Cannot encode message: it is a string, not an object such as \{ body: "text" \}/,
+    ({ connection }) => connection.request("sums", "1+2"),
+  ],
+  [
+    45,
+    "an answer that is no message",
+    /^Error: Cannot handle message of "sums" at "\w+": handler failed, the message goes back as a failed attempt; give "onerror"/,
+    (place) => {
+      place.connection.respond("sums", () => 5);
+      return onceLogged(place, place.connection.request("sums", { body: 1 }), "handler-failed");
+    },
   ],
   [
     46,

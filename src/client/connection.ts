@@ -285,6 +285,7 @@ export class Connection extends ConnectionBase {
   send(address: string, message: Message | Uint8Array, options?: SendOptions): Promise<SendOutcome | undefined>;
   send(address: string, message: Message | Uint8Array, options: SendOptions = {}): Promise<SendOutcome | undefined> {
     try {
+      if (!this.open) this.requireOpen(`send to "${address}"`);
       return (this.#kept ??= new KeptSenders(this)).get(address).send(message, options);
     } catch (error) {
       return rejected(error);

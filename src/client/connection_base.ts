@@ -291,7 +291,8 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
 
   /** {@inheritDoc Lifetime.describe} */
   protected override describe(): { label: string; scope: ErrorScope } {
-    return { label: "connection", scope: "connection" };
+    const { host } = this;
+    return { label: host === undefined ? "connection" : `connection to ${host}`, scope: "connection" };
   }
 
   async #close(options: CloseOptions): Promise<void> {

@@ -10,6 +10,7 @@ import { type Environment, randomName } from "../base/environment.ts";
 import { type LogHolder, logOf } from "../base/log.ts";
 import { hex, quote } from "../base/text.ts";
 import type { DecodedMessage, Message } from "../codec/message.ts";
+import { checkMessage } from "../codec/mistakes.ts";
 import type { MessageId } from "../codec/types.ts";
 import type { Delivery } from "./delivery.ts";
 import type { Receiver, ServeOptions } from "./receiver.ts";
@@ -118,6 +119,8 @@ export class Requester {
   async request(address: string, message: Message, options: RequestOptions): Promise<DecodedMessage> {
     const { signal } = options;
     signal?.throwIfAborted();
+    // Before it is copied, which would make an object of anything.
+    checkMessage(message);
     const chosen = options.replyTo ?? message.properties?.replyTo ?? undefined;
     const replies = this.#receiver(chosen, options.receiver);
     await replies.ready({ signal });
@@ -187,12 +190,16 @@ export class Requester {
     const answer = await handler(message, delivery);
     const { replyTo, correlationId, messageId } = message.properties ?? {};
     if (answer === undefined || replyTo === undefined) return;
-    const properties = { correlationId: correlationId ?? messageId, ...answer.properties };
     try {
+      checkMessage(answer);
+      const properties = { correlationId: correlationId ?? messageId, ...answer.properties };
       await this.#senders.to(replyTo).send({ ...answer, properties }, { signal: delivery.signal });
     } catch (error) {
-      // Nobody is there to be answered: to do the work once more would help nobody.
-      if (error instanceof AmqpError && !error.retryable && delivery.usable) delivery.reject(error);
+      // Nobody is there to be answered, or the answer is none: to do the work once more would help nobody.
+      const fault = error instanceof TypeError
+        ? new AmqpError(condition.internalError, error.message, { retryable: false })
+        : error;
+      if (fault instanceof AmqpError && !fault.retryable && delivery.usable) delivery.reject(fault);
       throw error;
     }
   }

@@ -234,7 +234,7 @@ test("what is in flight when the connection breaks is lost, what was still queue
   assertInstanceOf(reasons[1], OutcomeError);
   assertEquals(reasons[2].message, "cable cut");
   assertEquals(connection.error?.message, "cable cut");
-  assertThrows(() => connection.sender("more"), AmqpError, "connection is closed");
+  assertThrows(() => connection.sender("more"), AmqpError, "is closed");
   await connection.close();
 });
 
