@@ -137,8 +137,14 @@ export class Connection extends ConnectionBase {
 
   // Inside a delivery the window of the session is the only brake, which must not stop others.
   #onOwnSession<L extends Link>(attach: (session: SharedSession) => L): L {
-    this.requireOpen("attach link");
-    const shared = this.addSession({ options: this.terms.session ?? {}, endpoint: undefined, session: undefined });
+    // Begun first, so that there is one for the others where the peer takes no more: better slow than not at all.
+    const common = this.defaultSession();
+    const shared: SharedSession = { options: common.options, endpoint: undefined, session: undefined };
+    try {
+      this.addSession(shared);
+    } catch {
+      return attach(common);
+    }
     const end = (): void => {
       shared.endpoint?.end();
       this.endSession(shared);

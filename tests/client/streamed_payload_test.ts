@@ -549,3 +549,24 @@ test("a receiver of streams lives on across a reconnect: the stream that was cut
   await time.pass(10_000);
   assertEquals(time.pending, 0);
 });
+
+test("streams share the one session of a peer that takes no more", async () => {
+  let stored = 0;
+  const server = acceptor({
+    channelMax: 0,
+    onSender: (request) => void request.accept().send({ body: bytes(3_000_000) }).catch(() => {}),
+    onReceiver: (request) =>
+      void request.accept({ stream: true }).serve(async (delivery) => {
+        stored += (await read(delivery.stream())).length;
+      }),
+  });
+  const client = linkUp(server);
+  await client.ready();
+  const delivery = await client.receiver("files", { stream: true }).receive();
+  assertEquals((await read(delivery.stream())).length, 3_000_000);
+  delivery.accept();
+  const sender = client.sender("files");
+  assertEquals(await sender.stream({ body: new Blob([bytes(3_000_000)]).stream() }), { kind: "accepted" });
+  assertEquals(stored, 3_000_000);
+  await client.close();
+});
