@@ -47,7 +47,9 @@ test("conformance: the sheet has every requirement, and no test that is not ther
   assertEquals([...written.keys()], [...now.keys()]);
   for (const [id, [requirement, status, tests, others]] of written) {
     const [requirementNow, statusNow, testsNow, othersNow] = now.get(id)!;
-    assertEquals([requirement, status, others], [requirementNow, statusNow, othersNow], id);
+    assertEquals([requirement, others], [requirementNow, othersNow], id);
+    if (status !== "tested" && statusNow === "tested") continue;
+    assertEquals(status, statusNow, id);
     const known = new Set(testsNow!.split("<br>"));
     assertEquals(tests!.split("<br>").filter((name) => !known.has(name)), [], id);
   }
