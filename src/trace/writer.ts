@@ -121,7 +121,8 @@ export const TRACE_SCHEMA = "urn:webamqp:trace:1";
 /**
  * Makes a writer of traces; `write` gets each line with its line feed, the first one at once.
  *
- * Frames of several connections may be mixed. What a broken connection leaves behind is forgotten with its close, or when
+ * Frames of several connections may be mixed where they are numbered, as acceptors and gateways do; `connect` does not, so make a
+ * writer for each. What a broken connection leaves behind is forgotten with its close, or when
  * 10,000 younger ones have been seen.
  *
  * @example
