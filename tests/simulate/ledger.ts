@@ -114,14 +114,18 @@ export class Ledger {
     return sent;
   }
 
-  /** Notes the outcome of a message when its promise has one; `link` is that which it was sent on, if that is known. */
+  /**
+   * Notes the outcome of a message when its promise has one; `link` is that which it was sent on, if that is known, and `keeps`
+   * says whether both sides of it have kept what was not settled, so that nothing is there twice.
+   */
   follow(
     sent: Sent,
     promise: Promise<{ readonly resent?: true } | undefined>,
     link?: { readonly open: boolean },
+    keeps: () => boolean = () => false,
   ): void {
     this.wait(`outcome of ${sent.body}`, promise).then(
-      (outcome) => this.accepted(sent, outcome?.resent ?? false),
+      (outcome) => this.accepted(sent, outcome?.resent === true && !keeps()),
       (error) => {
         this.failed(sent, error);
         const lost = error instanceof OutcomeError && error.outcome === "lost";

@@ -61,6 +61,8 @@ interface Kept {
   readonly sender: Sender;
   readonly link: number;
   readonly once: boolean;
+  /** Whether it is taken up where it was when its connection is lost. */
+  readonly resumes: boolean;
 }
 
 /** One connection, and what a program does on it. */
@@ -74,6 +76,8 @@ export class Program {
   readonly #receivers = new Set<Receiver>();
   // Those of them that take all that comes.
   readonly #steady = new Set<Receiver>();
+  // Links whose other side was not kept.
+  readonly #restarted = new Set<unknown>();
   readonly #sessions: Session[] = [];
   // Accepted while the connection held, and how often it had been made anew by then.
   readonly #settled: { readonly body: string; readonly reconnects: number }[] = [];
@@ -85,6 +89,14 @@ export class Program {
     this.#random = world.random;
     this.#ledger = world.ledger;
     this.#time = world.time;
+    void this.#watch();
+  }
+
+  // A peer that has not kept its side of a link may have messages twice, and the program is told.
+  async #watch(): Promise<void> {
+    for await (const event of this.connection.events()) {
+      if (event.kind === "linkResumed" && event.reason !== undefined) this.#restarted.add(event.link);
+    }
   }
 
   /** Does something. */
@@ -181,7 +193,7 @@ export class Program {
     const recovery = this.#random.pick(["fail", "resume", "resend", "resend"] as const);
     const link = this.#ledger.number();
     const sender = this.#maker().sender({ address, name: `sender ${link}`, recovery });
-    const kept = { sender, link, once: recovery === "fail" };
+    const kept = { sender, link, once: recovery === "fail", resumes: recovery === "resume" };
     this.#senders.push(kept);
     return kept;
   }
@@ -201,7 +213,7 @@ export class Program {
     return { body: `${sent.body}${padding}` };
   }
 
-  #send({ sender, link, once }: Kept): void {
+  #send({ sender, link, once, resumes }: Kept): void {
     const settled = this.#chance(20);
     const sent = this.#ledger.add(sender.address!, {
       by: settled ? "send settled" : "send",
@@ -210,7 +222,8 @@ export class Program {
     });
     const signal = this.#maybeSignal(12, 300);
     const sending = sender.send(this.#message(sent), { signal, settled });
-    if (!settled) return this.#ledger.follow(sent, sending, sender);
+    const keeps = (): boolean => resumes && !this.#restarted.has(sender);
+    if (!settled) return this.#ledger.follow(sent, sending, sender, keeps);
     // Whether it arrives is not known.
     const done = (error?: unknown): void => this.#ledger.failed(sent, error, error !== undefined);
     this.#ledger.wait(`settled ${sent.body}`, sending).then(() => done(), done);
