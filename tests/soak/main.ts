@@ -77,7 +77,9 @@ function runOn(name: RuntimeName, options: SoakOptions): Promise<SoakReport> {
   child.stdout.on("data", (piece) => output += piece);
   return new Promise((resolve, reject) => {
     child.on("close", (code) => {
-      if (code === 0) resolve(JSON.parse(output));
+      // Node's test runner, of which the harness is, adds lines of its own.
+      const report = output.split("\n").find((line) => line.startsWith("{"));
+      if (code === 0 && report !== undefined) resolve(JSON.parse(report));
       else reject(new Error(`${name} with ${JSON.stringify(options)} ended with status ${code}: ${output}`));
     });
   });
