@@ -64,11 +64,13 @@ scenario("TRF-1: the first frame of a delivery carries id, tag and format, the o
   assertEquals([two?.payload.length, two?.messageFormat, two?.tag], [0, 0, tag(2)]);
 });
 
-test("TRF-1: a first frame without id or tag ends the link", () => {
-  for (const missing of ["deliveryId", "deliveryTag"] as const) {
-    const { script } = receiving();
-    script.send(transfer(0, { [missing]: undefined }), { payload: payload(1) });
-    script.detachedWith(condition.invalidField, "delivery-id and delivery-tag");
+test("TRF-1: a first frame without id or tag ends the link, also where it is settled and nobody asks for the tag", () => {
+  for (const settled of [false, true]) {
+    for (const missing of ["deliveryId", "deliveryTag"] as const) {
+      const { script } = receiving();
+      script.send(transfer(0, { [missing]: undefined, settled }), { payload: payload(1) });
+      script.detachedWith(condition.invalidField, "delivery-id and delivery-tag");
+    }
   }
 });
 

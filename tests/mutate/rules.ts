@@ -164,10 +164,10 @@ export const rules: readonly Mutation[] = [
   },
   {
     rule: "a signal loses its listener with its last message",
-    file: "src/client/sender.ts",
-    from: '    signal.removeEventListener("abort", watched.abort);\n',
-    to: "",
-    tests: ["tests/client/sender_test.ts"],
+    file: "src/base/wait.ts",
+    from: 'signal.removeEventListener("abort", runAll);',
+    to: "return;",
+    tests: ["tests/base/wait_test.ts"],
   },
   {
     rule: "requests that are answered are forgotten",
@@ -263,8 +263,8 @@ export const rules: readonly Mutation[] = [
   {
     rule: "ATK-7: unfinished deliveries share one limit",
     file: "src/engine/incoming_transfers.ts",
-    from: "if (!this.budget.take(payload.length)) return false;",
-    to: "this.budget.take(payload.length);",
+    from: "if (!this.#budget.take(payload.length)) return false;",
+    to: "this.#budget.take(payload.length);",
     tests: ["tests/engine/limits_test.ts"],
   },
   {

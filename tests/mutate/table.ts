@@ -624,8 +624,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/base/collections.ts",
-    from: "if (at >= 0) this.#items.splice(at, 1);",
-    to: "if (at > 0) this.#items.splice(at, 1);",
+    from: "if (at >= this.#head) items.splice(at, 1);",
+    to: "if (at > this.#head + 1) items.splice(at, 1);",
     tests: ["tests/base", "tests/engine"],
   },
   {
@@ -786,8 +786,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/engine/receiver.ts",
-    from: "return this.#arriving?.told === false;",
-    to: "return this.#arriving?.told === true;",
+    from: "return this.#arriving !== undefined && this.#arriving.sink === undefined;",
+    to: "return this.#arriving !== undefined && this.#arriving.sink !== undefined;",
     tests: ["tests/engine"],
   },
   {
