@@ -12,13 +12,13 @@ import { quote } from "../base/text.ts";
 import type { DeliveryState, ErrorFields } from "../codec/types.ts";
 import { Budget, type Waiter } from "./budget.ts";
 import type { Consumer, LossCount } from "./consumer.ts";
+import { DelayedMessages } from "./delayed_messages.ts";
 import { Dispatcher, type DispatchQueue } from "./dispatcher.ts";
 import { type EncodedMessage, tooLarge } from "./encoded_message.ts";
 import type { Arrival, Producer, Reservation, Sink, Waitlist } from "./producer.ts";
 import { HeldMessages, MESSAGE_BYTES, QueuedMessage } from "./queued_message.ts";
 import { deliverAt, expiresAt, groupOf } from "./schedule.ts";
 import type { Slab } from "./slab.ts";
-import { SortedMessages } from "./sorted_messages.ts";
 import { WaitingMessages } from "./waiting_messages.ts";
 
 /** The terms of one queue. */
@@ -93,14 +93,6 @@ const MAX_MESSAGES = 100_000;
 const MAX_BYTES = 64 * 1_024 * 1_024;
 // Looking for expired messages costs a walk through all of them.
 const MIN_SWEEP_MS = 50;
-// Delayed messages that come due within the same millisecond keep their order.
-const DELAYED_PER_MS = 65_536;
-
-interface Delayed {
-  readonly rank: number;
-  readonly message: QueuedMessage;
-}
-
 /** A queue of one broker. */
 export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
   /** Its address; that of the topic for the queue of a subscriber. */
@@ -114,7 +106,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
   readonly #options: QueueOptions;
   readonly #budget: Budget;
   readonly #dispatcher = new Dispatcher(this);
-  readonly #delayed = new SortedMessages<Delayed>();
+  readonly #delayed: DelayedMessages;
   readonly #producers = new Set<Producer>();
   // Producers that have credit, and producers that want more.
   readonly #granted = new Set<Producer>();
@@ -125,8 +117,6 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
   #dropped = 0;
   #nextExpiry = Infinity;
   #sweepTimer: unknown;
-  #delayTimer: unknown;
-  #delayDue = Infinity;
   #closed = false;
 
   /** Made by the broker. */
@@ -138,6 +128,10 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     this.lossCount = options.lossCount;
     this.#budget = new Budget(options.maxMessages ?? MAX_MESSAGES, options.maxBytes ?? MAX_BYTES, host.budget);
     this.#waiting = new WaitingMessages(host.waiting);
+    this.#delayed = new DelayedMessages(host.environment, (messages) => {
+      for (const message of messages) this.#enqueue(message);
+      this.#dispatcher.run();
+    });
   }
 
   /** What is in it. */
@@ -307,8 +301,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
 
   /** Drops what waits for a consumer; gives how many messages those were. */
   purge(): number {
-    const messages = this.#dispatcher.extract(() => true);
-    for (const { message } of this.#delayed.extract(() => true)) messages.push(message);
+    const messages = [...this.#dispatcher.extract(() => true), ...this.#delayed.extract()];
     for (const message of messages) this.#discount(message);
     return messages.length;
   }
@@ -322,7 +315,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
       this.#held.delete(message);
       this.#discount(message);
     }
-    this.#host.environment.clearTimer(this.#delayTimer);
+    this.#delayed.close();
     this.handleRoom();
     this.#budget.forget(this);
     for (const link of [...this.#dispatcher.links, ...this.#producers]) link.end(error);
@@ -396,42 +389,15 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
   #line(message: QueuedMessage): void {
     const now = this.#host.environment.now();
     const due = deliverAt(message.encoded, now);
-    if (due !== undefined && due > now) return this.#delay(message, due);
+    if (due !== undefined && due > now) return this.#delayed.add(message, due);
+    this.#enqueue(message);
+  }
+
+  #enqueue(message: QueuedMessage): void {
     message.line(++this.#lastPlace);
     message.group = groupOf(message.encoded);
     this.#dispatcher.insert(message, true);
     this.#nextExpiry = Math.min(this.#nextExpiry, message.expires);
-  }
-
-  #delay(message: QueuedMessage, due: number): void {
-    const rank = Math.ceil(due) * DELAYED_PER_MS + ++this.#lastPlace % DELAYED_PER_MS;
-    this.#delayed.insert({ rank, message });
-    if (due >= this.#delayDue) return;
-    const { environment } = this.#host;
-    environment.clearTimer(this.#delayTimer);
-    this.#delayDue = due;
-    this.#delayTimer = environment.setTimer(() => this.#lineDue(), due - environment.now());
-  }
-
-  // Lines up the delayed messages whose time has come.
-  #lineDue(): void {
-    const { environment } = this.#host;
-    this.#delayDue = Infinity;
-    const now = environment.now();
-    for (let next = this.#delayed.first; next !== undefined; next = this.#delayed.first) {
-      const due = Math.floor(next.rank / DELAYED_PER_MS);
-      if (due > now) {
-        this.#delayDue = due;
-        this.#delayTimer = environment.setTimer(() => this.#lineDue(), due - now);
-        break;
-      }
-      const { message } = this.#delayed.shift()!;
-      message.line(++this.#lastPlace);
-      message.group = groupOf(message.encoded);
-      this.#dispatcher.insert(message, true);
-      this.#nextExpiry = Math.min(this.#nextExpiry, message.expires);
-    }
-    this.#dispatcher.run();
   }
 
   // A message that several subscribers of a topic have is in memory once.

@@ -17,7 +17,7 @@ import {
   streamOffset,
   topicBinding,
   xquery,
-} from "../../src/filters/filters.ts";
+} from "../../src/filters/mod.ts";
 import { browse, delayed, durableSubscription, nodeProperties, sharedSubscription } from "../../src/filters/sources.ts";
 import { acceptor, type SenderRequest } from "../../src/server/acceptor.ts";
 import { linkUp } from "../client/link_up.ts";
