@@ -105,6 +105,15 @@ function circles(sources: ReadonlyMap<string, Source>): string[][] {
   return found;
 }
 
+const LONGEST = 500;
+const SHORTEST = 30;
+// Files that hold two ideas still and are to be split; none may be added.
+const TOO_LONG: readonly string[] = [
+  "src/client/connection.ts",
+  "src/client/receiver.ts",
+  "src/codec/reader.ts",
+];
+
 /** Every file that loading `entry` loads with it. */
 function loaded(entry: string, sources: ReadonlyMap<string, Source>): Set<string> {
   const reached = new Set([entry]);
@@ -169,6 +178,14 @@ test("layers: arrows point down only", () => {
 
 test("layers: no two files import each other in a circle, not even for types", () => {
   assertEquals(circles(sources).map((files) => [...files, files[0]].join(" → ")), []);
+});
+
+test("layers: a file is one idea: at most 500 lines, and at least 30", () => {
+  const lines = [...sources.keys()].map((path) => ({ path, count: read(path).split("\n").length - 1 }));
+  const long = lines.filter(({ count }) => count > LONGEST).map(({ path }) => path);
+  assertEquals(long.filter((path) => !TOO_LONG.includes(path)), [], `longer than ${LONGEST} lines`);
+  assertEquals(TOO_LONG.filter((path) => !long.includes(path)), [], "short enough by now: take them off the list");
+  assertEquals(lines.filter(({ count }) => count < SHORTEST).map(({ path }) => path), [], "belongs to its one user");
 });
 
 test("layers: each runtime is known to its adapter alone, the console to the command line and the log", () => {

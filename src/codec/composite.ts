@@ -33,7 +33,6 @@ import { Writer } from "./writer.ts";
 
 export { print } from "./print.ts";
 
-/** A composite as this file sees it: values by the names of fields. */
 /** An object of the kind given in which every field that has a default is set. */
 export type FilledOf<T, K extends Kind> =
   & Omit<T, DefaultedFields[K]>
@@ -42,6 +41,7 @@ export type FilledOf<T, K extends Kind> =
 /** A composite in which every field that has a default is set. */
 export type WithDefaults<T extends Composite> = T extends { kind: infer K extends Kind } ? FilledOf<T, K> : never;
 
+// A composite as this file sees it: values by the names of fields.
 type FieldValues = Record<string, unknown>;
 
 /**

@@ -12,7 +12,8 @@
  */
 
 import type { Properties } from "../codec/types.ts";
-import { described, type Fields, symbol, timestamp, type Typed, uint, ulong, type Value } from "../codec/values.ts";
+import type { Fields, Typed, Value } from "../codec/values.ts";
+import { described, symbol, timestamp, uint, ulong } from "../codec/wrappers.ts";
 
 export type { Properties, Source } from "../codec/types.ts";
 export type { Fields, Value } from "../codec/values.ts";

@@ -7,7 +7,8 @@
  */
 
 import type { Source } from "../codec/types.ts";
-import { array, described, type Fields, long, timestamp } from "../codec/values.ts";
+import type { Fields } from "../codec/values.ts";
+import { array, described, long, timestamp } from "../codec/wrappers.ts";
 
 /** Options of a receiver that describe its source. */
 export interface SourceTerms {

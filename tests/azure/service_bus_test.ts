@@ -11,7 +11,7 @@ import { AmqpError } from "../../src/base/errors.ts";
 import { connect } from "../../src/client/connect.ts";
 import type { Connection } from "../../src/client/connection.ts";
 import { batch, unbatch } from "../../src/codec/batch.ts";
-import { array, int, long, uint } from "../../src/codec/values.ts";
+import { array, int, long, uint } from "../../src/codec/wrappers.ts";
 import { delayed, sessionFilter } from "../../src/filters/mod.ts";
 import { management, ManagementError } from "../../src/management/management.ts";
 import { channelPair } from "../../src/transport/pair.ts";

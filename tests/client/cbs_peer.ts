@@ -9,7 +9,7 @@ import type { Environment } from "../../src/base/environment.ts";
 import type { Connection } from "../../src/client/connection.ts";
 import type { Delivery } from "../../src/client/delivery.ts";
 import type { Sender } from "../../src/client/sender.ts";
-import { int } from "../../src/codec/values.ts";
+import { int } from "../../src/codec/wrappers.ts";
 import { type Acceptor, acceptor } from "../../src/server/acceptor.ts";
 
 /** A token as the peer got it. */

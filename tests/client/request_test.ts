@@ -3,7 +3,7 @@ import { Broker } from "../../src/broker/broker.ts";
 import { OutcomeError } from "../../src/base/errors.ts";
 import type { LogEntry } from "../../src/base/log.ts";
 import type { MessageId } from "../../src/codec/types.ts";
-import { uuid } from "../../src/codec/values.ts";
+import { uuid } from "../../src/codec/wrappers.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
 import { test } from "../harness.ts";
 import { linkUp } from "./link_up.ts";

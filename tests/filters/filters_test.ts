@@ -1,7 +1,8 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { AmqpError } from "../../src/base/errors.ts";
 import { hex } from "../../src/base/text.ts";
-import { described, type Fields } from "../../src/codec/values.ts";
+import type { Fields } from "../../src/codec/values.ts";
+import { described } from "../../src/codec/wrappers.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import {
   applicationPropertiesFilter,

@@ -2,7 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { AmqpError } from "../../src/base/errors.ts";
 import type { Sender } from "../../src/client/sender.ts";
 import type { DecodedMessage, Message } from "../../src/codec/message.ts";
-import { int } from "../../src/codec/values.ts";
+import { int } from "../../src/codec/wrappers.ts";
 import { management, ManagementError } from "../../src/management/management.ts";
 import { type Acceptor, acceptor } from "../../src/server/acceptor.ts";
 import { linkUp } from "../client/link_up.ts";

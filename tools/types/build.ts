@@ -1,6 +1,6 @@
 /**
  * Writes the composites of the specification as interfaces, out of the table of definitions and what docs.ts says of each:
- * src/codec/message_types.ts and src/codec/frame_types.ts. A test holds the files to this.
+ * src/codec/message_types.ts and src/codec/types.ts. A test holds the files to this.
  *
  * @module
  */
@@ -42,7 +42,7 @@ export function generate(): Map<string, string> {
   const frames = [...provide("frame"), ...provide("saslFrame")];
   return new Map([
     ["src/codec/message_types.ts", messageTypes(kinds.filter((kind) => !frames.includes(kind)))],
-    ["src/codec/frame_types.ts", frameTypes(kinds, frames)],
+    ["src/codec/types.ts", frameTypes(kinds, frames)],
   ]);
 }
 
@@ -82,11 +82,15 @@ function frameTypes(kinds: Key[], frames: Key[]): string {
   });
   const text = frames.map(composite).join("\n");
   const used = [...names, ...others.filter((name) => new RegExp(`\\b${name}\\b`).test(text))].sort();
-  return `${head("The frame bodies as object types, and all composites by their key.")}
+  return `${head("Everything that has a type in AMQP; here the frame bodies.")}
 import type {
 ${used.map((name) => `  ${name},`).join("\n")}
 } from "./message_types.ts";
 import type { Fields } from "./values.ts";
+
+export * from "./message_types.ts";
+export * from "./values.ts";
+export * from "./wrappers.ts";
 
 ${text}
 /** The nine frame bodies of AMQP proper. */
@@ -98,6 +102,15 @@ export type SaslFrameBody = ${union("saslFrame")};
 export interface Composites {
 ${kinds.map((kind) => `  /** ${docs[kind].is} */\n  ${kind}: ${typeName(kind)};`).join("\n")}
 }
+
+/** The key of a composite in the table of definitions, such as \`"open"\`. */
+export type Kind = keyof Composites;
+
+/** The object type of a kind. */
+export type CompositeOf<K extends Kind> = Composites[K];
+
+/** Any composite that tells its kind. */
+export type Composite = Extract<Composites[Kind], { kind: Kind }>;
 
 /** The names of the fields of each composite that have a default. */
 export interface DefaultedFields {
