@@ -7,8 +7,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { gateway, type GatewayTrace } from "../gateway/gateway.ts";
-import { traceCapture } from "../trace/capture.ts";
-import { unpacked } from "../trace/gzip.ts";
+import { traceCapture, unpacked } from "../trace/capture.ts";
 import { jsonLines, TRACE_SCHEMA, type TraceEvent, type TransportEvent } from "../trace/writer.ts";
 import { commandLabel, contentOf } from "./connecting.ts";
 import { type Context, splitUrl } from "./context.ts";

@@ -10,8 +10,7 @@ import { printable } from "../base/text.ts";
 import { abortable, ignore, rejected, type WaitOptions } from "../base/wait.ts";
 import { encodeMessage, type Message, value } from "../codec/message.ts";
 import type { DeliveryState, ErrorFields, Modified, Outcome } from "../codec/types.ts";
-import type { Value } from "../codec/values.ts";
-import { described } from "../codec/wrappers.ts";
+import { Described, type Value } from "../codec/values.ts";
 import { Writer } from "../codec/writer.ts";
 import { toErrorFields } from "../engine/fault.ts";
 import type { Delivery } from "./delivery.ts";
@@ -44,7 +43,7 @@ export class Coordinator {
     const control = this.#link();
     await control.ready(options);
     checkCoordinator(control);
-    const state = await this.#ask(control, described(DECLARE, []), options).catch((error) => {
+    const state = await this.#ask(control, new Described(DECLARE, []), options).catch((error) => {
       throw error instanceof Unanswered ? error.cause : error;
     });
     if (state?.kind === "declared") return new Transaction(this, control, state.txnId);
@@ -58,7 +57,7 @@ export class Coordinator {
     fail: boolean,
     options: WaitOptions,
   ): Promise<AmqpError | undefined> {
-    const state = await this.#ask(control, described(DISCHARGE, [txnId, fail]), options);
+    const state = await this.#ask(control, new Described(DISCHARGE, [txnId, fail]), options);
     if (state?.kind === "accepted") return undefined;
     return refusal(`Cannot ${fail ? "roll back" : "commit"} transaction`, state);
   }

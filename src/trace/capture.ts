@@ -68,6 +68,21 @@ export function readCapture(bytes: Uint8Array<ArrayBuffer>, listener: CaptureLis
  * Hexadecimal text: what one side sent, or with `>` and `<` (or `out` and `in`) before each line both. Offsets as in `xxd` and
  * what stands behind `#` or `|` mean nothing.
  */
+/** The bytes of a file, unpacked if gzip has packed it; of one that was cut off, what is there. */
+export async function unpacked(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
+  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
+  const reader = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")).getReader();
+  const pieces: Uint8Array<ArrayBuffer>[] = [];
+  try {
+    for (let next = await reader.read(); !next.done; next = await reader.read()) {
+      pieces.push(new Uint8Array(next.value));
+    }
+  } catch {
+    // Its end is missing, as of a file that is still being written.
+  }
+  return new Uint8Array(await new Blob(pieces).arrayBuffer());
+}
+
 function hexLines(text: string): { direction: Direction; bytes: Uint8Array<ArrayBuffer> }[] {
   const found: { direction: Direction; bytes: Uint8Array<ArrayBuffer> }[] = [];
   for (const line of text.split("\n")) {

@@ -9,9 +9,8 @@ import { type AddressInfo, connect as connectTcp, createServer } from "node:net"
 import { connect, plain } from "../../mod.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import { gateway } from "../../src/gateway/gateway.ts";
-import { traceCapture } from "../../src/trace/capture.ts";
+import { traceCapture, unpacked } from "../../src/trace/capture.ts";
 import { fromJson, type Json, toJson } from "../../src/trace/json.ts";
-import { unpacked } from "../../src/trace/gzip.ts";
 import { jsonLines, type TraceEvent } from "../../src/trace/writer.ts";
 import { listen } from "../../src/transport/sockets.ts";
 import { test } from "../harness.ts";

@@ -88,9 +88,9 @@ ${used.map((name) => `  ${name},`).join("\n")}
 } from "./message_types.ts";
 import type { Fields } from "./values.ts";
 
-export * from "./message_types.ts";
-export * from "./values.ts";
 export * from "./wrappers.ts";
+export * from "./values.ts";
+export * from "./message_types.ts";
 
 ${text}
 /** The nine frame bodies of AMQP proper. */

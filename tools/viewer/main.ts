@@ -6,8 +6,7 @@
 
 /// <reference lib="dom" />
 
-import { traceCapture } from "../../src/trace/capture.ts";
-import { unpacked } from "../../src/trace/gzip.ts";
+import { traceCapture, unpacked } from "../../src/trace/capture.ts";
 import { bytesText, type Delivery, type Item, type Model, readModel, timeText, waitsAt } from "./model.ts";
 import { drawPlot, legendAt, placeOf, type Plot, plotsOf, type Span, timeAt } from "./plots.ts";
 import { kindGroup, noFilter, passes, type Row, rowsOf } from "./rows.ts";
