@@ -577,6 +577,11 @@ export class Connection extends ConnectionBase {
   /** @ignore What the peer ends for a reason that passes lives on, if this side has it so. */
   protected override loseLink(link: Link, error: Error | undefined): void {
     const ending = link.endingOf(error);
+    // One that cannot be taken up may be attached as a new one.
+    if (ending !== undefined && link.returns && link.attachedAt === undefined && link.recovery?.refused(ending)) {
+      this.#interrupt(link, ending);
+      return this.attachAgain(link);
+    }
     if (ending !== undefined && link.returns && this.hooks.onlinklost?.(this, link, ending)) {
       return this.#interrupt(link, ending);
     }

@@ -142,6 +142,8 @@ export interface LinkRecovery {
   readonly prepared: Promise<unknown> | undefined;
   /** The terms with which it is attached, for the first time or again. */
   terms(terms: AttachOptions): AttachOptions;
+  /** The peer has refused to attach it: true if it may be attached as a new one, of which nothing is known. */
+  refused(error: Error): boolean;
 }
 
 /** What a sender asks of its recovery. */

@@ -5,6 +5,8 @@
  * @module
  */
 
+import * as condition from "../base/condition.ts";
+import { AmqpError } from "../base/errors.ts";
 import { type LogEntry, logOf } from "../base/log.ts";
 import { decodeProvider, encodeComposite, fieldsOf } from "../codec/composite.ts";
 import { archetypes } from "../codec/plans.ts";
@@ -33,6 +35,10 @@ export class LinkResumption<L extends RecoveringLink> {
   protected readonly options: ResumeOptions;
   /** Resolves when what was kept is there. */
   prepared: Promise<unknown> | undefined;
+  /** Why the peer has refused to take the link up, so that it is attached as a new one. */
+  protected refusedFor: string | undefined;
+  /** Whether the attach that is under way lists anything. */
+  protected lists = false;
   // What the link was attached to the last time.
   #attachedTo: { readonly container: string | undefined; readonly address: string | undefined } | undefined;
 
@@ -40,6 +46,13 @@ export class LinkResumption<L extends RecoveringLink> {
   constructor(link: L, options: ResumeOptions) {
     this.link = link;
     this.options = options;
+  }
+
+  /** {@inheritDoc LinkRecovery.refused} */
+  refused(error: Error): boolean {
+    if (!this.lists || !(error instanceof AmqpError) || error.condition !== condition.notImplemented) return false;
+    this.refusedFor = "the peer does not resume links";
+    return true;
   }
 
   /** Names the link in a store. */
@@ -62,7 +75,9 @@ export class LinkResumption<L extends RecoveringLink> {
       source: { ...lasts, ...source } as Source,
       target: { ...lasts, ...target } as Target | Coordinator,
     };
-    return listed === undefined ? full : { ...full, ...this.list(full, role, listed) };
+    const list = listed && this.list(full, role, listed);
+    this.lists = list !== undefined && this.refusedFor === undefined;
+    return list === undefined ? full : { ...full, ...list };
   }
 
   /** The list of an attach with these terms, as long as the peer takes it. */
@@ -83,6 +98,9 @@ export class LinkResumption<L extends RecoveringLink> {
     const container = this.link.connection.remote?.containerId;
     const { address } = this.link;
     this.#attachedTo = { container, address };
+    const { refusedFor } = this;
+    this.refusedFor = undefined;
+    if (refusedFor !== undefined) return refusedFor;
     if (before !== undefined && before.container !== container) return "the peer is another container";
     if (before !== undefined && before.address !== address) return "it leads to another node";
     return remote.unsettled === undefined ? "the peer has kept nothing of it" : undefined;

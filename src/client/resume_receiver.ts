@@ -20,6 +20,8 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
   #listed: Set<IncomingDelivery> = new Set();
   #dropped: IncomingDelivery[] = [];
   #isListComplete = true;
+  // Those that are lost with a link that the peer has closed.
+  #gone = 0;
   // Where a list was incomplete: what is to be settled before the link is attached for the rest.
   #round: Set<IncomingDelivery> | undefined;
   #resumes = false;
@@ -45,7 +47,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     for (const delivery of this.#dropped) this.#held.delete(delivery);
     this.#isListComplete = size >= told.length;
     if (this.#isListComplete) full.incompleteUnsettled = undefined;
-    return full;
+    return this.lists ? full : { ...full, unsettled: undefined, incompleteUnsettled: undefined };
   }
 
   /** {@inheritDoc ReceiverRecovery.keep} */
@@ -70,6 +72,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     this.#resumes ||= this.link.attachedBefore;
     // One that was closed is gone with what it held.
     this.#round = undefined;
+    if (endpoint.closed) { for (const _ of endpoint.held()) this.#gone++; }
     this.#held = new Set(endpoint.closed ? [] : [...this.#held, ...endpoint.held()]);
     for (const delivery of this.#held) {
       delivery.suspended = true;
@@ -98,7 +101,8 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     this.#dropped = [];
     for (const delivery of lost) this.settled(delivery);
     const resumed = reason === undefined ? this.#listed.size : 0;
-    this.tell({ resumed, resent: 0, redelivered: lost.length }, reason);
+    this.tell({ resumed, resent: 0, redelivered: lost.length + this.#gone }, reason);
+    this.#gone = 0;
     const waiting = [...this.#listed].filter((delivery) => this.#held.delete(delivery));
     this.#listed = new Set();
     if (reason === undefined && (!this.#isListComplete || remote.incompleteUnsettled)) {

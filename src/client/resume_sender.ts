@@ -50,7 +50,7 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     const listed = new Set(Array.from(full.unsettled!.keys(), tagKey));
     this.#listed = new Set(waiting.filter(({ tag }) => listed.has(tagKey(tag))));
     this.#isListComplete = !full.incompleteUnsettled;
-    return full;
+    return this.lists ? full : { ...full, unsettled: undefined, incompleteUnsettled: undefined };
   }
 
   /** {@inheritDoc SenderRecovery.pushed} */

@@ -1,9 +1,11 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { AmqpError } from "../../src/base/errors.ts";
 import { Broker, type BrokerOptions } from "../../src/broker/broker.ts";
 import { connect, type ConnectOptions } from "../../src/client/connect.ts";
 import type { Connection, ConnectionEvent } from "../../src/client/connection.ts";
 import type { ResumeOptions, UnsettledDelivery, UnsettledStore } from "../../src/client/recovery.ts";
 import { resume } from "../../src/client/resume.ts";
+import { acceptor } from "../../src/server/acceptor.ts";
 import { MAX_SUSPENDED_LINKS } from "../../src/server/containers.ts";
 import type { FrameTrace } from "../../src/engine/events.ts";
 import { type Faults, faulty } from "../../src/testing/mod.ts";
@@ -399,4 +401,42 @@ test("resume: links that are lost are kept up to a limit, the others end and han
   await time.pass(600_000);
   assertEquals(broker.queue("orders")!.consumers, 0);
   await time.wait(broker.close());
+});
+
+test("resume: a peer that refuses to resume gets the link as a new one, as Broker-J does", async () => {
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  let attached = 0;
+  const server = acceptor({
+    environment: time,
+    log: null,
+    onReceiver: (request) => {
+      attached++;
+      if (request.attach.unsettled !== undefined && request.attach.unsettled.size > 0) {
+        throw new AmqpError("amqp:not-implemented", "Resuming link is not implemented", { scope: "link" });
+      }
+      // The first one answers nothing.
+      if (attached > 1) void request.accept({ credit: 5 }).serve(() => {});
+      else request.accept({ credit: 5, settle: "manual" });
+    },
+  });
+  network.up("broker.example", (channel) => server.accept(channel));
+  const connection = await time.wait(connect("ws://broker.example", {
+    containerId: "client",
+    dial: network.dial,
+    environment: time,
+    log: null,
+  } as ConnectOptions));
+  const reasons: unknown[] = [];
+  (async () => {
+    for await (const event of connection.events()) if (event.kind === "linkResumed") reasons.push(event.reason);
+  })();
+  const sender = connection.sender({ address: "orders", name: "out", recovery: resume() });
+  const sending = sender.send({ body: "one" });
+  await time.pass(100);
+  network.cut("broker.example");
+  assertEquals((await time.wait(sending))?.resent, true);
+  assertEquals([reasons, attached], [["the peer does not resume links"], 3]);
+  await time.wait(connection.close());
+  await time.wait(server.close());
 });

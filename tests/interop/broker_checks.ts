@@ -38,6 +38,12 @@ export function brokerChecks(
     [`${how}: send and receive`]: async () => await runtime.call("roundTrip", await place("one")),
     [`${how}: sections and bodies come back unchanged`]: async () =>
       await runtime.call("sections", await place("sections"), { lists, durable }),
+    [`${how}: links that resume lose nothing, and say where they cannot`]: async () => {
+      const [accepted, seen, reasons] = await runtime.call("resumed", await place("resumed"), 60);
+      assertEquals([accepted, seen], [60, 60]);
+      // Broker-J says so in words; all others answer as if the link were new.
+      assert(reasons.every((reason) => /kept nothing of it|does not resume links/.test(reason)), `${reasons}`);
+    },
     [`${how}: accept, release, reject`]: async () => {
       const seen = await runtime.call("settle", await place("settle"), [
         "accept",

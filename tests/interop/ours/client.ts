@@ -14,10 +14,13 @@ import {
   type Message,
   type Receiver,
   type ReceiverOptions,
+  resume,
   TransportError,
 } from "../../../mod.ts";
 import { browse, durableSubscription, selector, sharedSubscription } from "../../../src/filters/mod.ts";
 import { scram } from "../../../src/sasl/mod.ts";
+import { faulty } from "../../../src/testing/mod.ts";
+import { dialAny } from "../../../src/transport/dial.ts";
 import { isPattern, pattern } from "../pattern.ts";
 
 /** Where to connect; what of the options JSON can carry. */
@@ -332,6 +335,42 @@ export const client = {
       accepted++;
     }
     return accepted;
+  },
+
+  /**
+   * Sends and receives messages on links that resume, over connections that break after so many bytes; tells how many were
+   * accepted, how many different ones came, and why links were not resumed.
+   */
+  async resumed({ url, address, options }: Place, count: number): Promise<[number, number, string[]]> {
+    const cuts = [1_500, 2_500, 3_500, 5_000].map((bytes, i) => ({
+      [i % 2 === 0 ? "cutAfterIn" : "cutAfterOut"]: bytes,
+    }));
+    await using connection = await connect(url, {
+      ...optionsOf(options),
+      containerId: `container-${address}`,
+      reconnect: { initial: true, initialDelayMs: 20 },
+      log: null,
+      dial: async (url, terms) => faulty(await dialAny(url, terms), cuts.shift() ?? {}),
+    });
+    const reasons = new Set<string>();
+    (async () => {
+      for await (const event of connection.events()) {
+        if (event.kind === "linkResumed" && event.reason !== undefined) reasons.add(event.reason);
+      }
+    })();
+    const recovery = resume({ timeout: 30 });
+    const seen = new Set<string>();
+    const receiver = connection.receiver({ address, name: `in-${address}`, credit: 5, recovery });
+    const all = Promise.withResolvers<void>();
+    receiver.serve(({ message }) => {
+      seen.add(message.text());
+      if (seen.size === count) all.resolve();
+    });
+    const sender = connection.sender({ address, name: `out-${address}`, recovery });
+    const sends = Array.from({ length: count }, (_, n) => sender.send({ body: `${n} ${"x".repeat(100)}` }));
+    const accepted = (await Promise.all(sends)).filter((outcome) => outcome?.kind === "accepted").length;
+    await all.promise;
+    return [accepted, seen.size, [...reasons]];
   },
 
   /** Takes all that is in a queue, until nothing more comes for a second. */
