@@ -815,3 +815,28 @@ test("DSP-4: a message that is settled before its last frame is out leaves as it
   await connection.close();
   await peer.done();
 });
+
+test("MSG-12: the error of a modified message tells all that the receiver said of it", async () => {
+  const server = acceptor({
+    onReceiver: (request) => {
+      const receiver = request.accept({ credit: 10, settle: "manual" });
+      void receiver.receive().then((delivery) =>
+        delivery.modify({ deliveryFailed: true, undeliverableHere: true, messageAnnotations: { "x-opt-why": "full" } })
+      );
+    },
+  });
+  const error = await assertRejects(() => linkUp(server).sender("orders").send({ body: 1 }), OutcomeError);
+  assertEquals(
+    [error.outcome, error.deliveryFailed, error.undeliverableHere, error.retryable],
+    ["modified", true, true, false],
+  );
+  assertEquals({ ...error.messageAnnotations }, { "x-opt-why": "full" });
+  // Of any other outcome there is nothing of that kind.
+  const released = new OutcomeError("released", condition.detachForced, "Cannot send: released");
+  assertEquals([released.deliveryFailed, released.undeliverableHere, released.messageAnnotations], [
+    false,
+    false,
+    undefined,
+  ]);
+  await server.close({ timeoutMs: 0 });
+});
