@@ -4,11 +4,11 @@
  * @module
  */
 
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { join } from "node:path";
 import { brokerChecks } from "./broker_checks.ts";
 import { ca, keyPair } from "../pki.ts";
-import { file, freePort, HOST, scratch, startDaemon } from "./daemon.ts";
+import { file, freePort, HOST, type RunningDaemon, scratch, startDaemon } from "./daemon.ts";
 import { onEach, startRuntimes } from "./runtimes.ts";
 import { debianVersion, installDebian, prepared, type Suite } from "./suite.ts";
 
@@ -19,6 +19,7 @@ export function prepare(): Promise<Suite> {
   return prepared(async (running) => {
     installDebian("rabbitmq-server", PROGRAM);
     const { url, secureUrl } = await startRabbit(running);
+    const other = await startRabbit(running);
     const runtimes = startRuntimes().map((runtime) => running.use(runtime));
     return {
       peer: `RabbitMQ ${debianVersion("rabbitmq-server")}`,
@@ -54,13 +55,34 @@ export function prepare(): Promise<Suite> {
           const { code, message } = await runtime.call("failure", { url: url.replace(":guest@", ":guess@") });
           assertEquals([code, message.includes("guess")], ["amqp:unauthorized-access", false]);
         },
+        "killed and started again: the connection comes back, nothing that was accepted is lost": async () => {
+          const place = { url: other.url, address: `/amq/queue/${runtime.name}-restart` };
+          // The sender declares the queue, which outlives the broker since its target does.
+          const declaring = { url: other.url, address: `/queue/${runtime.name}-restart` };
+          await runtime.call("keepSending", declaring, 1);
+          const sending = runtime.call("keepSending", declaring, 400);
+          await runtime.call("receive", place, 50);
+          await other.restart();
+          const accepted = await sending;
+          const received = new Set(await runtime.call("receiveAll", place));
+          assertEquals(accepted, 400);
+          assert(received.size >= 350, `only ${received.size} of 350 are there`);
+        },
       })),
     };
   });
 }
 
+/** A RabbitMQ that runs. */
+export interface RunningRabbit {
+  readonly url: string;
+  readonly secureUrl: string;
+  /** Kills it, and starts it again with what it has on its disk. */
+  restart(): Promise<void>;
+}
+
 /** Starts a RabbitMQ of its own, with the plugin for AMQP 1.0. */
-export async function startRabbit(running: AsyncDisposableStack): Promise<{ url: string; secureUrl: string }> {
+export async function startRabbit(running: AsyncDisposableStack): Promise<RunningRabbit> {
   const folder = scratch();
   const [port, securePort, epmdPort, distPort] = await Promise.all(Array.from({ length: 4 }, freePort));
   const { cert, key } = keyPair("server");
@@ -79,8 +101,8 @@ export async function startRabbit(running: AsyncDisposableStack): Promise<{ url:
     "",
   ];
   file(folder, "rabbitmq.conf", settings.join("\n"));
-  running.use(
-    await startDaemon({
+  const start = (): Promise<RunningDaemon> =>
+    startDaemon({
       command: [PROGRAM],
       folder,
       // The last that it opens.
@@ -98,10 +120,15 @@ export async function startRabbit(running: AsyncDisposableStack): Promise<{ url:
         RABBITMQ_DIST_PORT: `${distPort}`,
         RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +S 1:1",
       },
-    }),
-  );
+    });
+  let daemon = await start();
+  running.defer(() => daemon[Symbol.asyncDispose]());
   return {
     url: `amqp://guest:guest@${HOST}:${port}`,
     secureUrl: `amqps://guest:guest@localhost:${securePort}`,
+    restart: async () => {
+      await daemon.kill();
+      daemon = await start();
+    },
   };
 }

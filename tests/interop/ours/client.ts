@@ -328,7 +328,7 @@ export const client = {
       ...optionsOf(options),
       reconnect: { initial: true, initialDelayMs: 100 },
     });
-    const sender = connection.sender(address);
+    const sender = connection.sender({ address, target: { durable: "unsettled-state" } });
     let accepted = 0;
     for (let n = 0; n < count; n++) {
       await sender.send({ header: { durable: true }, body: `${n}` });
