@@ -73,6 +73,26 @@ export function prepare(): Promise<Suite> {
               await broker[Symbol.asyncDispose]();
             }
           },
+          "two on one journal, the first killed under load: the second takes over all that was accepted": async () => {
+            await using ends = new AsyncDisposableStack();
+            const folder = scratch();
+            const ports = [await freePort(), await freePort()] as const;
+            const url = ports.map((port) => `amqp://user:secret@${HOST}:${port}`);
+            const first = ends.use(await startArtemis(ports[0], folder));
+            // It answers once it has the journal.
+            const second = startArtemis(ports[1], folder);
+            second.catch(() => {});
+            ends.defer(() => second.then((broker) => broker[Symbol.asyncDispose](), () => {}));
+            const place = { url: url[0]!, address: "orders" };
+            const sending = runtime.call("keepSending", { url, address: "orders" }, 400);
+            const early = await runtime.call("receive", place, 50);
+            await first.kill();
+            await second;
+            assertEquals(await sending, 400);
+            const late = await runtime.call("receiveAll", { ...place, url: url[1]! });
+            const seen = new Set([...early, ...late]);
+            assertEquals(seen.size, 400, `only ${seen.size} of 400 are there`);
+          },
         })),
       },
     };

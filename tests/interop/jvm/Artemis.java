@@ -5,13 +5,15 @@ import org.apache.activemq.artemis.api.core.RoutingType;
 import org.apache.activemq.artemis.api.core.SimpleString;
 import org.apache.activemq.artemis.core.config.impl.ConfigurationImpl;
 import org.apache.activemq.artemis.core.config.impl.SecurityConfiguration;
+import org.apache.activemq.artemis.core.config.ha.SharedStorePrimaryPolicyConfiguration;
 import org.apache.activemq.artemis.core.security.Role;
 import org.apache.activemq.artemis.core.server.embedded.EmbeddedActiveMQ;
 import org.apache.activemq.artemis.core.settings.impl.AddressSettings;
 import org.apache.activemq.artemis.spi.core.security.ActiveMQJAASSecurityManager;
 import org.apache.activemq.artemis.spi.core.security.jaas.InVMLoginModule;
 
-/** ActiveMQ Artemis on one port for AMQP and WebSocket: user "user", password "secret"; its journal in the folder given. */
+/** ActiveMQ Artemis on one port for AMQP and WebSocket: user "user", password "secret"; its journal in the folder given. A second one with the same
+    folder waits until the first has gone. */
 public class Artemis {
   public static void main(String[] args) throws Exception {
     String port = args[0], folder = args[1];
@@ -20,6 +22,7 @@ public class Artemis {
       .setLargeMessagesDirectory(folder + "/large").setPagingDirectory(folder + "/paging").setJournalBufferTimeout_NIO(1000)
       .setJournalType(org.apache.activemq.artemis.core.server.JournalType.NIO).setJournalMinFiles(2).setJournalFileSize(1 << 20);
     configuration.addAcceptorConfiguration("amqp", "tcp://127.0.0.1:" + port + "?protocols=AMQP");
+    configuration.setHAPolicyConfiguration(new SharedStorePrimaryPolicyConfiguration());
     configuration.setAddressQueueScanPeriod(200).setMessageExpiryScanPeriod(200);
     AddressSettings settings = new AddressSettings();
     settings.setDefaultAddressRoutingType(RoutingType.ANYCAST).setDefaultQueueRoutingType(RoutingType.ANYCAST);

@@ -323,7 +323,10 @@ export const client = {
     }),
 
   /** Sends messages one by one, slowly enough that a broker can be killed meanwhile; tells how many were accepted. */
-  async keepSending({ url, address, options }: Place, count: number): Promise<number> {
+  async keepSending(
+    { url, address, options }: Omit<Place, "url"> & { url: string | string[] },
+    count: number,
+  ): Promise<number> {
     await using connection = await connect(url, {
       ...optionsOf(options),
       reconnect: { initial: true, initialDelayMs: 100 },
