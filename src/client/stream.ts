@@ -121,6 +121,8 @@ async function write(
     add(() => encodeData(next.value, writer));
     await source.room();
   }
+  // RabbitMQ 3 ends the session over a last transfer that brings nothing.
+  if (sections.footer === undefined && source.empty) add(() => encodeData(new Uint8Array(0), writer));
   add(() => encodeFooter(sections, writer));
   source.end();
   wake();
@@ -142,6 +144,11 @@ class Pieces implements PayloadSource {
   /** Resolves when nothing is read any more. */
   get over(): Promise<void> {
     return this.#over.promise;
+  }
+
+  /** Whether all that was added is on its way. */
+  get empty(): boolean {
+    return this.#pieces.length === 0;
   }
 
   read(max: number): Uint8Array | undefined {

@@ -39,6 +39,32 @@ test("a message that is streamed arrives whole, its sections around the pieces o
   await connection.close();
 });
 
+test("every transfer of a stream brings something, the last one too, which RabbitMQ 3 does not take otherwise", async () => {
+  const payloads: [more: boolean, bytes: number][] = [];
+  const connection = taking((request) => {
+    const receiver = request.accept({ credit: 10 });
+    void receiver.serve(({ message }) => void message.bytes());
+    return receiver;
+  }, {
+    trace: ({ direction, body, payloadBytes }) => {
+      if (direction === "out" && body?.kind === "transfer") payloads.push([body.more === true, payloadBytes]);
+    },
+  });
+  const sender = connection.sender("files");
+  async function* pieces() {
+    for (let i = 0; i < 3; i++) {
+      yield new Uint8Array(1_000);
+      // What was given has left before it is known that it was the last.
+      const left = payloads.length;
+      while (payloads.length === left) await new Promise((resolve) => setTimeout(resolve));
+    }
+  }
+  assertEquals(await sender.stream({ body: pieces() }), { kind: "accepted" });
+  assertEquals(payloads.map(([more]) => more), [true, true, true, false]);
+  assert(payloads.every(([, bytes]) => bytes > 0), JSON.stringify(payloads));
+  await connection.close();
+});
+
 test("an aborted stream gives up its body, and tells that a part has left", async () => {
   const connection = taking((request) => request.accept({ credit: 10 }), { maxFrameSize: 8_192 });
   const sender = connection.sender("files");
