@@ -56,26 +56,27 @@ export async function sendStream(
   const source = new Pieces();
   let delivery: OutgoingDelivery | undefined;
   const abort = (): void => {
-    if (delivery === undefined || delivery.context === undefined) return;
+    if (delivery === undefined) return;
+    // One that was accepted while it is sent has its outcome, and its body ends all the same.
+    if (delivery.context === undefined) return giveUp();
     sender.abandon(listener);
     listener.onlost(new SendAbortedError(signal!.reason, delivery.id !== undefined), false);
     source.stop();
+  };
+  const wake = (): void => {
+    delivery!.link.wake();
+    sender.connection.wake();
+  };
+  // A receiver may accept what it still reads; one that does not want it, or is gone, gets no more.
+  const giveUp = (): void => {
+    delivery!.abort();
+    source.stop();
+    wake();
   };
   signal?.addEventListener("abort", abort, { once: true });
   try {
     await sender.ready({ signal });
     delivery = sender.push(source, {}, listener);
-    const { link } = delivery;
-    const wake = (): void => {
-      link.wake();
-      sender.connection.wake();
-    };
-    // A receiver may accept what it still reads; one that does not want it, or is gone, gets no more.
-    const giveUp = (): void => {
-      delivery!.abort();
-      source.stop();
-      wake();
-    };
     listener.promise.catch(giveUp);
     await write(message, body, source, Number(sender.remote?.maxMessageSize || Infinity), wake);
   } catch (error) {
@@ -88,6 +89,7 @@ export async function sendStream(
   try {
     const outcome = await listener.promise;
     await source.over;
+    if (signal?.aborted && delivery?.aborted) throw new SendAbortedError(signal.reason, true);
     return outcome;
   } finally {
     signal?.removeEventListener("abort", abort);
@@ -164,7 +166,6 @@ class Pieces implements PayloadSource {
   }
 
   done(): void {
-    this.#over.resolve();
     this.stop();
   }
 
@@ -199,6 +200,7 @@ class Pieces implements PayloadSource {
   /** Nobody reads any more. */
   stop(): void {
     this.#stopped = true;
+    this.#over.resolve();
     this.#resume?.();
   }
 }

@@ -138,3 +138,28 @@ test("a stream that fails, is too large or loses its link is one error, and the 
   connection.destroy(new Error("cable cut"));
   await lost;
 });
+
+test("a stream that was accepted while its body goes on ends with its signal", async () => {
+  const accepted = Promise.withResolvers<void>();
+  const connection = taking((request) => {
+    const receiver = request.accept({ credit: 10, stream: true, settle: "manual" });
+    // The link of the sender itself gets nothing.
+    receiver.receive().then((delivery) => {
+      delivery.accept();
+      accepted.resolve();
+    }, () => {});
+    return receiver;
+  });
+  async function* stuck() {
+    yield new Uint8Array(100_000);
+    await new Promise(() => {});
+  }
+  const controller = new AbortController();
+  const sending = connection.sender("files").stream({ body: stuck() }, { signal: controller.signal });
+  await accepted.promise;
+  // Its outcome arrives, and the call waits for the body.
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  controller.abort(new Error("enough"));
+  await assertRejects(() => sending, Error, "aborted after the message left, enough");
+  await connection.close();
+});
