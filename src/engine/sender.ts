@@ -63,6 +63,8 @@ export class SenderEndpoint extends LinkEndpoint implements Attachment {
   draining = false;
   /** The link state properties that the receiver told last, such as the transaction in which it acquires. */
   flowProperties: Fields | undefined;
+  /** True once the receiver has told how many deliveries it knows of, which it cannot before it has our attach. */
+  counted = false;
 
   #outgoing: OutgoingLink | undefined;
   #drain = false;
@@ -163,6 +165,7 @@ export class SenderEndpoint extends LinkEndpoint implements Attachment {
   override receiveFlow(flow: Flow): void {
     this.confirm();
     if (flow.properties !== undefined) this.flowProperties = flow.properties;
+    if (flow.deliveryCount !== undefined) this.counted = true;
     if (flow.linkCredit === undefined) return;
     // What the receiver has not seen when it wrote the flow is already counted by us [transport 2.6.7].
     const from = flow.deliveryCount ?? this.local?.initialDeliveryCount ?? this.deliveryCount;

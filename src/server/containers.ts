@@ -34,6 +34,8 @@ interface AttachedLink {
   readonly endpoint: SenderEndpoint | ReceiverEndpoint;
   readonly link: Link;
   readonly suspendMs: number;
+  // Whether nothing was kept of what the peer lists: it is to learn that.
+  readonly afresh: boolean;
 }
 
 interface OpenConnection {
@@ -127,9 +129,10 @@ export class Containers {
     suspendMs: number,
   ): void {
     const key = linkKey(connection, endpoint);
-    const entry = { connection, endpoint, link, suspendMs };
-    this.#links.set(key, entry);
-    if (this.#keys.get(link) === key) return;
+    const known = this.#keys.get(link) === key;
+    const afresh = !known && (endpoint.remote?.unsettled?.size ?? 0) > 0;
+    this.#links.set(key, { connection, endpoint, link, suspendMs, afresh });
+    if (known) return;
     this.#keys.set(link, key);
     link.closed.then(() => {
       if (this.#links.get(key)?.link === link) this.#links.delete(key);
@@ -137,12 +140,18 @@ export class Containers {
     });
   }
 
-  /** Keeps a link that is lost; false if it is not to be kept, or too many are. */
+  /**
+   * Keeps a link that is lost; false if it is not to be kept, or too many are.
+   *
+   * Nor is one whose peer lists what we do not have and may not know that: it would take the map of a link that it has never
+   * seen for that of the one before.
+   */
   suspend(link: Link): boolean {
     const key = this.#keys.get(link);
     const entry = key === undefined ? undefined : this.#links.get(key);
     if (key === undefined || entry?.link !== link || entry.suspendMs === 0) return false;
     this.#links.delete(key);
+    if (entry.afresh && !hasOurAttach(entry.endpoint)) return false;
     if (this.#suspended.size >= MAX_SUSPENDED_LINKS) return false;
     const timer = this.#environment.setTimer(() => {
       this.#suspended.delete(key);
@@ -179,6 +188,13 @@ function termsOf({ remote }: SenderEndpoint | ReceiverEndpoint): string {
   const source = remote?.source && { ...remote.source, timeout: undefined };
   const target = remote?.target && { ...remote.target, timeout: undefined };
   return `${source && print(source)} ${target && print(target)}`;
+}
+
+// Whether the peer has done what it can do only when it has our attach: told a count of deliveries, or used our credit.
+function hasOurAttach(endpoint: SenderEndpoint | ReceiverEndpoint): boolean {
+  return endpoint.role === "sender"
+    ? endpoint.counted
+    : endpoint.deliveryCount !== endpoint.remote?.initialDeliveryCount;
 }
 
 function expired(name: string): AmqpError {

@@ -268,6 +268,48 @@ test("RES-3, TRM-1: a link that is not attached again in time ends, and what its
   });
 });
 
+for (const role of ["sender", "receiver"] as const) {
+  test(`resume, transport 2.6.13: a ${role} that lost the answer "nothing is kept" is told so by the next one`, async () => {
+    let doom: (() => void) | undefined;
+    const trace = ({ direction, body }: FrameTrace): void => {
+      if (direction !== "out" || body?.kind !== "attach") return;
+      doom?.();
+      doom = undefined;
+    };
+    await world(async ({ time, network, broker, connection, cut, events }) => {
+      const recovery = resume({ timeout: 60 });
+      const host = "broker.example";
+      let kind: string | undefined;
+      if (role === "sender") {
+        const sender = connection.sender({ address: "orders", name: "link", recovery });
+        await time.wait(sender.ready());
+        sender.send({ body: "one" }).then((outcome) => kind = outcome?.kind);
+        for (let i = 0; i < 2000 && broker.queue("orders")!.messages < 1; i++) await undefined;
+      } else {
+        await time.wait(connection.send("orders", { body: "one" }));
+        await time.wait(connection.receiver({ address: "orders", name: "link", credit: 2, recovery }).receive());
+      }
+      network.down(host);
+      await time.pass(61_000);
+      let lost = 0;
+      doom = () => {
+        lost++;
+        cut();
+      };
+      network.up(host, (channel) => broker.accept(channel));
+      await time.pass(120_000);
+      const told = events.filter((event) => event.kind === "linkResumed")
+        .map(({ resumed, resent, redelivered, reason }) => [resumed, resent, redelivered, reason]);
+      const counts = role === "sender" ? [0, 1, 0] : [0, 0, 1];
+      assertEquals([lost, told], [1, [[...counts, "the peer has kept nothing of it"]]]);
+      assertEquals(kind, role === "sender" ? "accepted" : undefined);
+      connection.destroy(new Error("enough"));
+      // What is kept of the link ends.
+      await time.pass(61_000);
+    }, { trace });
+  });
+}
+
 test("resume: a link without a name, a container or a node of its own is a TypeError that says so", async () => {
   await world(async ({ time, broker, connection }) => {
     const recovery = resume();
