@@ -19,6 +19,8 @@ export interface Kinds {
 
 // What other libraries call it, where no spelling leads to our name.
 const ELSEWHERE: Readonly<Record<string, string>> = {
+  queue: "address",
+  timeout: "signal",
   creditwindow: "credit",
   prefetch: "credit",
   autoaccept: "settle",
@@ -47,7 +49,8 @@ export function checkOptions(doing: string, options: unknown, kinds: Kinds, with
     if (!Object.hasOwn(kinds, name)) {
       const names = Object.keys(kinds);
       const near = meant(name, names);
-      fail(`there is no ${option}, ${near === undefined ? `but ${names.join(", ")}` : `"${near}" is meant`}`);
+      const hint = near === "signal" ? ": AbortSignal.timeout(ms)" : "";
+      fail(`there is no ${option}, ${near === undefined ? `but ${names.join(", ")}` : `"${near}${hint}" is meant`}`);
     }
     const kind = kinds[name]!;
     if (typeof kind === "object") checkOptions(doing, value, kind, `${within}${name}.`);

@@ -132,6 +132,15 @@ const QUEUE_KINDS: OptionKinds<QueueOptions> = {
   maxMessages: "number",
   maxBytes: "number",
 };
+const IN_PROCESS_KINDS: OptionKinds<InProcessOptions> = {
+  identity: "string",
+  containerId: "string",
+  hostname: "string",
+  properties: "object",
+  desiredCapabilities: "array",
+  signal: "object",
+};
+
 const BROKER_KINDS: OptionKinds<Omit<BrokerOptions, keyof AcceptorOptions>> = {
   queues: "object",
   queue: QUEUE_KINDS,
@@ -340,7 +349,9 @@ export class Broker implements AsyncDisposable {
    * console.assert(broker.queue("orders")?.messages === 1);
    * ```
    */
-  async connect({ identity, signal, ...options }: InProcessOptions = {}): Promise<Connection> {
+  async connect(given: InProcessOptions = {}): Promise<Connection> {
+    checkOptions("connect to broker", given, IN_PROCESS_KINDS);
+    const { identity, signal, ...options } = given;
     const [client, accepted] = channelPair();
     const carrier = this.faults.carry(accepted);
     if (carrier === undefined || this.#acceptor.accept(carrier, undefined, { identity }) === undefined) {

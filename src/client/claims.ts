@@ -221,10 +221,14 @@ export class Claims {
     try {
       const message: Message = {
         properties: { messageId, replyTo: receiver.name },
-        applicationProperties: { operation: "put-token", type, name: audience },
+        applicationProperties: {
+          operation: "put-token",
+          type,
+          name: audience,
+          ...(expiresAt !== undefined && { expiration: expiresAt }),
+        },
         body: token,
       };
-      if (expiresAt !== undefined) message.applicationProperties!.expiration = expiresAt;
       // A refused request has no answer.
       sender.send(message).catch((error) => answer.reject(error));
       checkAnswer(audience, await answer.promise);

@@ -257,6 +257,7 @@ export class Connection extends ConnectionBase {
    * ```
    */
   async transaction(options: WaitOptions = {}): Promise<Transaction> {
+    checkOptions("begin transaction", options, { signal: "object" });
     this.requireOpen("begin transaction");
     const { Coordinator } = await import("./transaction.ts");
     this.#coordinator ??= new Coordinator(this);

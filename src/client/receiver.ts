@@ -222,8 +222,12 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
    *
    * @throws {AmqpError} If the link, session or connection ends first.
    */
-  async receive(options: WaitOptions = {}): Promise<Delivery> {
-    const delivery = await this.take(options.signal);
+  async receive(options?: WaitOptions): Promise<Delivery> {
+    // Only what cannot be a signal is looked at: this runs for each message.
+    if (options && options.signal?.aborted === undefined) {
+      checkOptions("receive", options, { signal: "object" });
+    }
+    const delivery = await this.take(options?.signal);
     if (delivery === undefined) throw this.endError("receive");
     delivery.handleTaken();
     return delivery;

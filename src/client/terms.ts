@@ -55,8 +55,8 @@ const LINK_KINDS: OptionKinds<LinkTerms> = {
   name: "string",
   sndSettleMode: '"mixed", "settled" or "unsettled"',
   rcvSettleMode: '"first" or "second"',
-  source: "object",
-  target: "object",
+  source: "object (address is meant)",
+  target: "object (address is meant)",
   desiredCapabilities: "array",
   properties: "object",
 };

@@ -7,6 +7,7 @@
 import * as condition from "../base/condition.ts";
 import { AmqpError, TransactionError } from "../base/errors.ts";
 import { printable } from "../base/text.ts";
+import { describeKind } from "../base/options.ts";
 import { abortable, ignore, rejected, type WaitOptions } from "../base/wait.ts";
 import { encodeMessage, type Message, value } from "../codec/message.ts";
 import type { DeliveryState, ErrorFields, Modified, Outcome } from "../codec/types.ts";
@@ -148,6 +149,12 @@ export class Transaction implements AsyncDisposable {
     options: Omit<SendOptions, "settled" | "state"> = {},
   ): Promise<SendOutcome | undefined> {
     this.#requireOpen("send in");
+    if (typeof sender?.send !== "function") {
+      const given = `sender is ${describeKind(sender)}`;
+      return rejected(
+        new TypeError(`Cannot send in transaction: ${given}, give what "sender" of the connection returns`),
+      );
+    }
     const sent = sender.send(message, { ...options, state: { kind: "transactionalState", txnId: this.#id } });
     this.#sends.add(sent);
     sent.catch((error) => this.#failure ??= error).finally(() => this.#sends.delete(sent));

@@ -9,6 +9,7 @@ import {
   bytesOf,
   DataBody,
   jsonOf,
+  type PlainObject,
   type SendableValue,
   SequenceBody,
   shownBody,
@@ -35,17 +36,17 @@ export interface Message {
   /** How it is to be delivered. Absent, it has the defaults of the specification. */
   header?: Header | undefined;
   /** For the next node only. */
-  deliveryAnnotations?: Fields | undefined;
+  deliveryAnnotations?: Fields | PlainObject | undefined;
   /** For the nodes on the way. */
-  messageAnnotations?: Fields | undefined;
+  messageAnnotations?: Fields | PlainObject | undefined;
   /** The standard properties; not changed on the way. */
   properties?: Properties | undefined;
-  /** The application's own properties; not changed on the way. */
-  applicationProperties?: { [key: string]: SimpleValue } | undefined;
+  /** The application's own properties; not changed on the way. What an object of a type of yours holds is checked when it is sent. */
+  applicationProperties?: { [key: string]: SimpleValue } | PlainObject | undefined;
   /** What it carries; not changed on the way. */
   body?: Body | SendableValue | undefined;
   /** Hashes, signatures and the like over the message. */
-  footer?: Fields | undefined;
+  footer?: Fields | PlainObject | undefined;
 }
 
 /** What was decoded: a copy's sections take the wire types from here, unless they are the very ones that came. */
@@ -265,7 +266,12 @@ export function encodeHead(message: Message, writer: Writer): void {
   else if (properties !== undefined) encodeAs(writer, "properties", properties, typesOf(message, "properties"));
   if (applicationProperties === undefined) return;
   beginSection(writer, sections.applicationProperties.code);
-  writer.record(applicationProperties, "string", checkSimple, typesOf(message, "applicationProperties"));
+  writer.record(
+    applicationProperties as Record<string, SimpleValue>,
+    "string",
+    checkSimple,
+    typesOf(message, "applicationProperties"),
+  );
 }
 
 /** Writes one data section, for a message whose body follows in parts. */
@@ -385,7 +391,7 @@ function encodeFields(
   const fields = message[section];
   if (fields === undefined) return;
   beginSection(writer, sections[section].code);
-  writer.record(fields, "symbol", undefined, typesOf(message, section));
+  writer.record(fields as Fields, "symbol", undefined, typesOf(message, section));
 }
 
 function encodeBody(message: Message, writer: Writer): void {

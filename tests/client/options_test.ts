@@ -39,6 +39,50 @@ test("options: every call that takes some refuses a name that it does not have",
   await connection.close();
 });
 
+test("options: a time-out is a signal, the name of a node an address, whatever else they are called elsewhere", async () => {
+  const broker = new Broker();
+  const connection = linkUp(broker);
+  const open = connection as unknown as Record<string, Loose>;
+  const message = { body: "a" };
+  const signal = '"signal: AbortSignal.timeout(ms)" is meant';
+  const timeout = `there is no option "timeout", ${signal}`;
+  assertEquals(await refused(() => open.request("a", message, { timeout: 5 })), `Cannot send request: ${timeout}`);
+  assertEquals(await refused(() => open.transaction({ timeout: 5 })), `Cannot begin transaction: ${timeout}`);
+  const receive = connection.receiver("a").receive as Loose;
+  const receiver = connection.receiver("b");
+  assertEquals(await refused(() => receive.call(receiver, { timeout: 5 })), `Cannot receive: ${timeout}`);
+  assertEquals(
+    await refused(() => receive.call(receiver, { signal: 5 })),
+    'Cannot receive: option "signal" is a number, not object',
+  );
+  assertEquals(await refused(() => receive.call(receiver, 5)), "Cannot receive: options are a number, not an object");
+
+  const meant = "is a string, not object (address is meant)";
+  assertEquals(
+    await refused(() => open.receiver({ source: "orders" })),
+    `Cannot attach receiver: option "source" ${meant}`,
+  );
+  assertEquals(
+    await refused(() => open.sender({ target: "orders" })),
+    `Cannot attach sender: option "target" ${meant}`,
+  );
+  assertEquals(
+    await refused(() => open.receiver({ queue: "orders" })),
+    'Cannot attach receiver: there is no option "queue", "address" is meant',
+  );
+  assertEquals(
+    await refused(() => (broker.connect.bind(broker) as Loose)({ container: "a" })),
+    'Cannot connect to broker: there is no option "container", "containerId" is meant',
+  );
+  const transaction = await connection.transaction();
+  assertEquals(
+    await refused(() => (transaction.send.bind(transaction) as Loose)("orders", message)),
+    'Cannot send in transaction: sender is a string, give what "sender" of the connection returns',
+  );
+  await transaction.rollback();
+  await connection.close();
+});
+
 test("options: what is within an option is checked as well", async () => {
   assertEquals(
     await refused(() => (connect as Loose)(URL, { limits: { maxDepht: 1 } })),

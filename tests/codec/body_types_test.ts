@@ -4,7 +4,7 @@
  * @module
  */
 
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
 import { type DecodedMessage, type Message, uint, value } from "../../mod.ts";
 import { decodeMessage, encodeMessage } from "../../src/codec/message.ts";
 import { Writer } from "../../src/codec/writer.ts";
@@ -38,6 +38,38 @@ test("body: what interfaces describe is sent as a map, with all that it holds", 
   });
   assertEquals(sent({ body: [order.lines[1]] }).json(), [{ product: "cake" }]);
   assertEquals(sent({ body: value(order) }).json(), sent({ body: order }).json());
+});
+
+interface Note {
+  readonly region: string;
+  readonly rank?: number;
+}
+
+test("message: what interfaces describe is taken as application properties, annotations and footer", () => {
+  const note: Note = { region: "eu", rank: 2 };
+  const message = sent({
+    applicationProperties: note,
+    messageAnnotations: note,
+    deliveryAnnotations: note,
+    footer: note,
+    body: note,
+  });
+  const plain: Record<string, unknown> = { region: "eu", rank: 2 };
+  assertEquals<unknown>({ ...message.applicationProperties }, plain);
+  assertEquals<unknown>({ ...message.messageAnnotations }, plain);
+  assertEquals<unknown>({ ...message.deliveryAnnotations }, plain);
+  assertEquals<unknown>({ ...message.footer }, plain);
+  const messages: Message[] = [
+    // @ts-expect-error no simple value
+    { applicationProperties: { a: { b: 1 } } },
+    // @ts-expect-error a function
+    { messageAnnotations: { a: () => 1 } },
+    // @ts-expect-error a map has no fields
+    { applicationProperties: new Map([["a", 1]]) },
+    // @ts-expect-error a list has no names
+    { messageAnnotations: [1] },
+  ];
+  for (const message of messages) assertThrows(() => sent(message), TypeError, "Cannot encode");
 });
 
 test("body: readonly arrays and maps are sent, however deep", () => {

@@ -144,7 +144,7 @@ test("TYP-5: a spread copy of a message keeps wire types: of its body, propertie
     assertWrittenBack({ ...copy }, hex);
     // A value that is changed keeps the type that its place had, a new one has that of a bare value.
     copy.body = 6;
-    copy.applicationProperties!.c = 7;
+    Object.assign(copy.applicationProperties!, { c: 7 });
     const extended = `00 53 74 ${sized("c1", 6, "a1 01 61 54 05 a1 01 62 72 3fc00000 a1 01 63 82 401c000000000000")}`;
     assertWrittenBack(copy, annotations + extended + "00 53 77" + changed);
     assertWrittenBack({ ...message, body: "text" }, annotations + application + "00 53 77 a1 04 74657874");
