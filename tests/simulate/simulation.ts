@@ -127,10 +127,12 @@ class Simulation {
   async #connect(): Promise<void> {
     const number = this.#programs.length;
     const frames = new Frames((holds, broken) => this.#ledger.rule(holds, broken));
+    // Subscriptions and links belong to who has made them, so it stays the same.
+    const user = this.#random.int(2) === 0 ? anonymous() : plain("user", "secret");
     const connecting = connect(["wss://one/", "wss://two/"], {
       environment: this.#time,
       dial: this.#network.dial,
-      auth: () => this.#login(),
+      auth: () => this.#login(user),
       containerId: `program ${number}`,
       maxFrameSize: this.#random.pick([512, 1_000, 131_072]),
       trace: (frame: FrameTrace) => {
@@ -157,14 +159,14 @@ class Simulation {
     }
   }
 
-  #login(): SaslMechanism {
+  #login(user: SaslMechanism): SaslMechanism {
     if (this.#network.faulty) {
       const choice = this.#random.int(40);
       if (choice === 0) throw new Error("the service of tokens is down");
       if (choice === 1) throw Object.assign(new Error(NO_ACCOUNT), { retryable: false });
       if (choice === 2) return plain("user", "wrong");
     }
-    return this.#random.int(2) === 0 ? anonymous() : plain("user", "secret");
+    return user;
   }
 
   #note(connection: number, { direction, channel, body, payloadBytes }: FrameTrace): void {
