@@ -330,6 +330,8 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
     closing ??= Promise.all(
       [...connections].map((connection) => connection.close({ error: goingAway(), ...closeOptions })),
     ).then(() => {});
+    // Their timers would keep the process from ending.
+    containers.close(goingAway());
     return abortable(closing, signal);
   }
 

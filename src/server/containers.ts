@@ -177,6 +177,14 @@ export class Containers {
     return undefined;
   }
 
+  /** Ends the links that are kept. */
+  close(error: AmqpError): void {
+    for (const [key, { link }] of this.#suspended) {
+      this.#wake(key);
+      link.handleEnded(error);
+    }
+  }
+
   #wake(key: string): void {
     this.#environment.clearTimer(this.#suspended.get(key)!.timer);
     this.#suspended.delete(key);
