@@ -85,7 +85,7 @@ export {
 } from "./src/codec/message.ts";
 export { type Batch, batch, BATCH_FORMAT, type BatchOptions, unbatch } from "./src/codec/batch.ts";
 export { print } from "./src/codec/composite.ts";
-export type { CodecLimits } from "./src/codec/reader.ts";
+export type { CodecLimits } from "./src/codec/limits.ts";
 export type { FrameTrace } from "./src/engine/events.ts";
 
 export { type Environment, systemEnvironment } from "./src/base/environment.ts";

@@ -111,7 +111,6 @@ const SHORTEST = 30;
 const TOO_LONG: readonly string[] = [
   "src/client/connection.ts",
   "src/client/receiver.ts",
-  "src/codec/reader.ts",
 ];
 
 /** Every file that loading `entry` loads with it. */

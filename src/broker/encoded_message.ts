@@ -6,10 +6,11 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
-import { decodeAs, encodeAs, readDescriptor } from "../codec/composite.ts";
+import { decodeAs, encodeAs, readDescriptor, readRecord } from "../codec/composite.ts";
 import { messageReader } from "../codec/generous.ts";
 import { encodeMessage } from "../codec/message.ts";
-import { type CodecLimits, Reader } from "../codec/reader.ts";
+import type { CodecLimits } from "../codec/limits.ts";
+import { Reader } from "../codec/reader.ts";
 import { valueEnd } from "../codec/value_end.ts";
 import { recall, remember } from "../codec/wire_types.ts";
 import type { ErrorFields, Fields, Header, Properties, Value } from "../codec/types.ts";
@@ -84,7 +85,7 @@ export class EncodedMessage {
         // Some write null for a section that they have nothing to say in.
         if (reader.generous && reader.peek() === 0x40) reader.code();
         else if (section === HEADER) header = decodeAs(reader, "header");
-        else reader.record(reader.code(), "symbol", true);
+        else readRecord(reader, reader.code(), "symbol", true);
         if (section === DELIVERY_ANNOTATIONS) annotated = true;
         if (section !== MESSAGE_ANNOTATIONS) annotationsAt = reader.position;
       }
@@ -147,7 +148,7 @@ export class EncodedMessage {
     if (this.messageFormat !== 0) return Object.create(null);
     while (reader.remaining > 0) {
       const section = openSection(reader);
-      if (section === APPLICATION_PROPERTIES) return reader.record(reader.code(), "string", true);
+      if (section === APPLICATION_PROPERTIES) return readRecord(reader, reader.code(), "string", true);
       if (section > APPLICATION_PROPERTIES) break;
       decodeAs(reader, "properties");
     }
@@ -160,7 +161,7 @@ export class EncodedMessage {
     const reader = readerOf(this.#block, this.#start + this.#annotationsAt, this.#start + this.length, this.#limits);
     openSection(reader);
     if (reader.peek() === 0x40) return Object.create(null);
-    return reader.record(reader.code(), "symbol", true);
+    return readRecord(reader, reader.code(), "symbol", true);
   }
 
   /** Whether the message annotations hold these ASCII characters anywhere, which is quicker than to decode them. */

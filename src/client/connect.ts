@@ -13,7 +13,7 @@ import { abortable, ignore, type WaitOptions, within } from "../base/wait.ts";
 import type { LogOption } from "../base/log.ts";
 import type { Message } from "../codec/message.ts";
 import { FastPathReader } from "../codec/fast_path.ts";
-import type { CodecLimits } from "../codec/reader.ts";
+import type { CodecLimits } from "../codec/limits.ts";
 import type { Accepted, Fields, SaslFrameBody } from "../codec/types.ts";
 import { ClientHandshake } from "../engine/client_handshake.ts";
 import type { SessionOptions } from "../engine/session.ts";

@@ -14,7 +14,7 @@ import { AmqpError, type ErrorScope, TransportError } from "../base/errors.ts";
 import { within } from "../base/wait.ts";
 import type { LogHolder } from "../base/log.ts";
 import { quote } from "../base/text.ts";
-import type { CodecLimits } from "../codec/reader.ts";
+import type { CodecLimits } from "../codec/limits.ts";
 import type { Open, SaslFrameBody } from "../codec/types.ts";
 import { ConnectionEndpoint, type ConnectionOptions as EngineOptions } from "../engine/connection.ts";
 import type { EngineEvent } from "../engine/events.ts";

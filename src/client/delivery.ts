@@ -6,7 +6,7 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError, OutcomeError } from "../base/errors.ts";
-import type { CodecLimits } from "../codec/reader.ts";
+import type { CodecLimits } from "../codec/limits.ts";
 import { DecodedMessage, decodeMessage } from "../codec/message.ts";
 import type { DeliveryState, ErrorFields, Modified } from "../codec/types.ts";
 import type { IncomingDelivery } from "../engine/deliveries.ts";

@@ -9,7 +9,7 @@ import type { Environment } from "../base/environment.ts";
 import { AmqpError, type ErrorScope } from "../base/errors.ts";
 import type { LogHolder } from "../base/log.ts";
 import { quote } from "../base/text.ts";
-import type { CodecLimits } from "../codec/reader.ts";
+import type { CodecLimits } from "../codec/limits.ts";
 import type { Attach, Open, Role } from "../codec/types.ts";
 import type { AttachOptions } from "../engine/link.ts";
 import type { ReceiverEndpoint } from "../engine/receiver.ts";

@@ -5,7 +5,7 @@
  */
 
 import { type Environment, randomName } from "../base/environment.ts";
-import { type CodecLimits, MAX_DEPTH, MAX_ELEMENTS } from "../codec/reader.ts";
+import { type CodecLimits, MAX_DEPTH, MAX_ELEMENTS } from "../codec/limits.ts";
 import type { Coordinator, Fields, ReceiverSettleMode, SenderSettleMode, Source, Target } from "../codec/types.ts";
 import type { AttachOptions } from "../engine/link.ts";
 import type { SessionOptions } from "../engine/session.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { CodecLimits } from "./reader.ts";
+import type { CodecLimits } from "./limits.ts";
 import { DataBody } from "./body.ts";
 import { DecodedMessage, encodeData, encodeHead, encodeMessage, type Message } from "./message.ts";
 import { Writer } from "./writer.ts";

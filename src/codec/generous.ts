@@ -12,7 +12,8 @@ import { readDescriptor } from "./composite.ts";
 import { definitions, sections } from "./definitions.ts";
 import { type FieldPlan, messageIdForm, timestampForm } from "./plans.ts";
 import { decodeUtf8 } from "./primitives.ts";
-import { type CodecLimits, MAX_DEPTH, Reader } from "./reader.ts";
+import { type CodecLimits, MAX_DEPTH } from "./limits.ts";
+import { Reader } from "./reader.ts";
 import type { PrimitiveType } from "./values.ts";
 import { stillFits, type TypedWriter } from "./wire_types.ts";
 

@@ -17,10 +17,11 @@ import {
   ValueBody,
 } from "./body.ts";
 import { typeOf } from "./codes.ts";
-import { decodeAs, encodeAs } from "./composite.ts";
+import { decodeAs, encodeAs, readRecord } from "./composite.ts";
 import { definitions, sections } from "./definitions.ts";
 import { bareOf, bitOf, isBody, messageReader, readSection } from "./generous.ts";
-import type { CodecLimits, Reader } from "./reader.ts";
+import type { CodecLimits } from "./limits.ts";
+import type { Reader } from "./reader.ts";
 import { ambiguousType, originOf, recall, setOrigin, type WireTypes } from "./wire_types.ts";
 import { hexByte, quote } from "../base/text.ts";
 import type { Fields, Header, Properties } from "./types.ts";
@@ -311,16 +312,16 @@ function decodeSection(reader: Reader, section: number, message: DecodedMessage)
       message.header = decodeAs(reader, "header");
       break;
     case sections.deliveryAnnotations.code:
-      message.deliveryAnnotations = reader.record(reader.code(), "symbol");
+      message.deliveryAnnotations = readRecord(reader, reader.code(), "symbol");
       break;
     case sections.messageAnnotations.code:
-      message.messageAnnotations = reader.record(reader.code(), "symbol");
+      message.messageAnnotations = readRecord(reader, reader.code(), "symbol");
       break;
     case definitions.properties.code:
       message.properties = decodeAs(reader, "properties");
       break;
     case sections.applicationProperties.code:
-      message.applicationProperties = reader.record(reader.code(), "string") as { [key: string]: SimpleValue };
+      message.applicationProperties = readRecord(reader, reader.code(), "string") as { [key: string]: SimpleValue };
       break;
     case sections.data.code:
       message.body = joinedData(message.body, decodeData(reader, message));
@@ -332,7 +333,7 @@ function decodeSection(reader: Reader, section: number, message: DecodedMessage)
       message.body = decodeValue(reader, message);
       break;
     case sections.footer.code:
-      message.footer = reader.record(reader.code(), "symbol");
+      message.footer = readRecord(reader, reader.code(), "symbol");
   }
 }
 

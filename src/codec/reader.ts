@@ -12,57 +12,23 @@ import { leastWidth, typeOf } from "./codes.ts";
 import type { FieldPlan } from "./plans.ts";
 import { ambiguousType, recall, remember, type WireTypes } from "./wire_types.ts";
 import { hexByte, quote } from "../base/text.ts";
-import { AmqpArray, Described, type Fields, type PrimitiveType, type PrimitiveValues, Typed } from "./values.ts";
+import { AmqpArray, Described, type PrimitiveType, type PrimitiveValues, Typed } from "./values.ts";
 import type { Value } from "./values.ts";
+import {
+  BINARY_WEIGHT,
+  type CodecLimits,
+  EMPTY_WEIGHT,
+  ENTRY_WEIGHT,
+  LIST_WEIGHT,
+  MAP_WEIGHT,
+  MAX_DEPTH,
+  MAX_ELEMENTS,
+  MAX_MAP_ENTRIES,
+  MAX_VALUES,
+  OBJECT_WEIGHT,
+  TYPES_WEIGHT,
+} from "./limits.ts";
 import { encodingOf, MAX_ENCODED_DEPTH } from "./writer.ts";
-
-/** How much decoding may cost, whatever the bytes say. */
-export interface CodecLimits {
-  /** How deep compound and described values may nest. Default: {@linkcode MAX_DEPTH}; more than 1,000 counts as that. */
-  readonly maxDepth: number;
-  /** How many array elements without a byte of their own one frame or message may have. Default: {@linkcode MAX_ELEMENTS}. */
-  readonly maxElements: number;
-  /**
-   * How many values one message may have, heavy ones counted several times: about 32 bytes of memory each. Default:
-   * {@linkcode MAX_VALUES}.
-   */
-  readonly maxValues?: number | undefined;
-  /** The same of one frame without its payload. Default: {@linkcode MAX_FRAME_VALUES}. */
-  readonly maxFrameValues?: number | undefined;
-  /**
-   * True refuses messages that are readable but not by the letter: keys of annotations that are strings or ulongs, sections
-   * in another order, null in a data section, a symbol where a string belongs. Default: false.
-   */
-  readonly strict?: boolean | undefined;
-}
-
-/** Deeper than what any known peer nests, and far from what would overflow the stack. */
-export const MAX_DEPTH = 32;
-
-/** Such elements cost the sender nothing and us a slot each: seven bytes may announce 2^32 of them. */
-export const MAX_ELEMENTS = 65_536;
-
-/** Two hundred thousand records of five fields; 256 MiB of memory, whatever the shape: four bytes can become 500. */
-export const MAX_VALUES = 8_388_608;
-
-/** An attach that tells of ten thousand unsettled deliveries; all other frames have a few dozen values. */
-export const MAX_FRAME_VALUES = 131_072;
-
-/** No engine's Map holds more entries. */
-const MAX_MAP_ENTRIES = 0xff_ffff;
-
-// What values weigh beside their place in a container, in units of 32 bytes: measured by tests/fuzz/weight.ts on V8.
-const EMPTY_WEIGHT = 2;
-const LIST_WEIGHT = 6;
-const MAP_WEIGHT = 8;
-const ENTRY_WEIGHT = 3;
-const BINARY_WEIGHT = 4;
-const OBJECT_WEIGHT = 2;
-const TYPES_WEIGHT = 14;
-
-// An object that is begun by copying another stays an ordinary one to V8; one of Object.create(null) is a hash table,
-// which takes twice the time to fill, and four times the memory.
-const nothing = {};
 
 /** The value of a field of a composite that has another type than the table says; undefined if it cannot be one. */
 export type Likeness = (reader: Reader, field: FieldPlan, code: number, composite: object) => unknown;
@@ -291,41 +257,6 @@ export class Reader {
   timestamp(): Date | Typed<"timestamp"> {
     const time = this.#time();
     return typeof time === "bigint" ? new Typed("timestamp", time) : time;
-  }
-
-  /**
-   * Reads a map whose keys all are symbols or all are strings; `lenient` takes the other kind of key as well, and ulongs,
-   * which become their digits.
-   */
-  record(code: number, keyType: "symbol" | "string", lenient: boolean = this.generous): Fields {
-    const outer = this.#end;
-    const count = this.openMap(code);
-    // No prototype: "__proto__" is a key like any other.
-    const record: Fields = { ...nothing, __proto__: null };
-    let known: WireTypes | undefined;
-    let order: string[] | undefined;
-    for (let i = 0; i < count; i += 2) {
-      const keyCode = this.#u8();
-      const type = typeOf(keyCode);
-      const isOther = type !== keyType;
-      if (isOther && !(lenient && (type === "symbol" || type === "string" || type === "ulong"))) {
-        throw this.fail(`a map key has constructor 0x${hexByte(keyCode)}, not ${keyType}`);
-      }
-      const key = type === "symbol" ? this.symbol(keyCode) : String(this.scalar(keyCode));
-      if (key in record) throw this.fail(`map key ${quote(key)} occurs twice`);
-      // An object moves keys that are integers to the front.
-      if (order === undefined && isDigit(key.charCodeAt(0))) order = Object.keys(record);
-      order?.push(key);
-      const valueType = ambiguousType(this.peek());
-      record[key] = this.value();
-      if (valueType === undefined && !isOther) continue;
-      known ??= this.remember(record);
-      if (valueType !== undefined) known.set(key, valueType);
-      if (isOther) (known.keys ??= new Map()).set(key, type!);
-    }
-    this.close(outer);
-    if (order !== undefined) (known ?? this.remember(record)).order = order;
-    return record;
   }
 
   /** The place to note the wire types of a container that is being decoded. */
@@ -566,8 +497,4 @@ export class Reader {
     this.#position = start + length;
     return start;
   }
-}
-
-function isDigit(unit: number): boolean {
-  return unit >= 0x30 && unit <= 0x39;
 }

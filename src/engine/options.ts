@@ -6,7 +6,7 @@
 
 import { fieldsOf } from "../codec/composite.ts";
 import type { FastPath } from "../codec/frame.ts";
-import type { CodecLimits } from "../codec/reader.ts";
+import type { CodecLimits } from "../codec/limits.ts";
 import type { Fields, Open } from "../codec/types.ts";
 import type { Budget } from "./budgets.ts";
 import type { FrameTrace } from "./events.ts";

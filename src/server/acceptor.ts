@@ -9,7 +9,7 @@ import { type Environment, randomName, systemEnvironment } from "../base/environ
 import { AmqpError, TransportError } from "../base/errors.ts";
 import { checkOptions, type OptionKinds } from "../base/options.ts";
 import { FastPathReader } from "../codec/fast_path.ts";
-import type { CodecLimits } from "../codec/reader.ts";
+import type { CodecLimits } from "../codec/limits.ts";
 import { type LogEntry, type LogHolder, logOf, type LogOption } from "../base/log.ts";
 import { quote } from "../base/text.ts";
 import type { Attach, Fields, Open } from "../codec/types.ts";

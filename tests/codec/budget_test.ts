@@ -8,7 +8,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { AmqpError, condition } from "../../src/base/errors.ts";
 import { beginFrame, endFrame, FrameDecoder } from "../../src/codec/frame.ts";
 import { decodeMessage, encodeMessage } from "../../src/codec/message.ts";
-import { MAX_FRAME_VALUES, MAX_VALUES } from "../../src/codec/reader.ts";
+import { MAX_FRAME_VALUES, MAX_VALUES } from "../../src/codec/limits.ts";
 import { uint, type Value } from "../../src/codec/types.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { test } from "../harness.ts";

@@ -6,7 +6,8 @@
 
 import { assertEquals, assertThrows } from "@std/assert";
 import { decodeHex, encodeHex } from "@std/encoding";
-import { type CodecLimits, Reader } from "../../src/codec/reader.ts";
+import type { CodecLimits } from "../../src/codec/limits.ts";
+import { Reader } from "../../src/codec/reader.ts";
 import type { Value } from "../../src/codec/types.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { AmqpError, condition } from "../../src/base/errors.ts";

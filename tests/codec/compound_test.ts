@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { encodeHex } from "@std/encoding";
+import { readRecord } from "../../src/codec/composite.ts";
 import { Reader } from "../../src/codec/reader.ts";
 import {
   type AmqpArray,
@@ -377,7 +378,7 @@ test("ATK-5: a length near 2^32 is refused", () => {
 test("ATK-25: keys that name a prototype are keys like any other", () => {
   const names = "a3 09 5f5f70726f746f5f5f 41 a3 0b 636f6e7374727563746f72 42 a3 08 746f537472696e67 40";
   const reader = new Reader(wire(sized("c1", 6, names)));
-  const record = reader.record(reader.code(), "symbol");
+  const record = readRecord(reader, reader.code(), "symbol");
   assertStrictEquals(Object.getPrototypeOf(record), null);
   assertEquals(Object.keys(record), ["__proto__", "constructor", "toString"]);
   assertEquals(Object.getOwnPropertyDescriptor(record, "__proto__")?.value, true);
@@ -393,7 +394,7 @@ test("ATK-25: keys that name a prototype are keys like any other", () => {
 test("TYP-11: a record refuses keys that are null, of another type, or equal", () => {
   const read = (hex: string, type: "symbol" | "string") => () => {
     const reader = new Reader(wire(hex));
-    return reader.record(reader.code(), type);
+    return readRecord(reader, reader.code(), type);
   };
   assertThrows(read("c1 03 02 40 41", "symbol"), Error, "a map key has constructor 0x40, not symbol");
   assertThrows(read("c1 05 02 a1 01 61 41", "symbol"), Error, "a map key has constructor 0xa1, not symbol");
@@ -405,7 +406,7 @@ test("TYP-11: a record refuses keys that are null, of another type, or equal", (
 test("TYP-5: a record keeps the order of keys that are numbers, and the types of its values", () => {
   const hex = sized("c1", 8, "a3 01 62 52 05 a3 01 39 41 a3 01 31 54 07 a3 01 61 72 3f c0 00 00");
   const reader = new Reader(wire(hex));
-  const record = reader.record(reader.code(), "symbol");
+  const record = readRecord(reader, reader.code(), "symbol");
   assertEquals({ ...record }, { b: 5, 9: true, 1: 7, a: 1.5 });
   const written = () => {
     const writer = new Writer();

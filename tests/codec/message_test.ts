@@ -29,7 +29,7 @@ import {
   uuid,
   type Value,
 } from "../../src/codec/types.ts";
-import type { CodecLimits } from "../../src/codec/reader.ts";
+import type { CodecLimits } from "../../src/codec/limits.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { test } from "../harness.ts";
 import { amidst, assertAmqpError, compact, sized, wire, written } from "./bytes.ts";

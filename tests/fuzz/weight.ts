@@ -6,7 +6,9 @@
 
 import process from "node:process";
 import { AmqpError } from "../../src/base/errors.ts";
-import { MAX_VALUES, Reader } from "../../src/codec/reader.ts";
+import { MAX_VALUES } from "../../src/codec/limits.ts";
+import { readRecord } from "../../src/codec/composite.ts";
+import { Reader } from "../../src/codec/reader.ts";
 
 /** What one shape came to. */
 export interface Weight {
@@ -55,7 +57,12 @@ export function measure(): Weight[] {
   if (gc === undefined) throw new TypeError("Cannot measure memory: run with --expose-gc");
   const weights = Object.entries(shapes).map(([shape, item]) => weigh(shape, listOf(item, 1_000_000), gc));
   weights.push(
-    weigh("annotations of distinct keys", annotations(100_000), gc, (reader) => reader.record(reader.code(), "symbol")),
+    weigh(
+      "annotations of distinct keys",
+      annotations(100_000),
+      gc,
+      (reader) => readRecord(reader, reader.code(), "symbol"),
+    ),
   );
   return weights.sort((a, b) => b.memory - a.memory);
 }

@@ -46,21 +46,21 @@ export const mutations: readonly Mutation[] = [
     tests: ["tests/codec"],
   },
   {
-    file: "src/codec/reader.ts",
+    file: "src/codec/composite.ts",
     from: "if (order === undefined && isDigit(key.charCodeAt(0))) order = Object.keys(record);",
     to: "if (order !== undefined && isDigit(key.charCodeAt(0))) order = Object.keys(record);",
     tests: ["tests/codec"],
   },
   {
-    file: "src/codec/reader.ts",
+    file: "src/codec/composite.ts",
     from: "if (valueType === undefined && !isOther) continue;",
     to: "if (valueType !== undefined && !isOther) continue;",
     tests: ["tests/codec"],
   },
   {
-    file: "src/codec/reader.ts",
-    from: "if (order !== undefined) (known ?? this.remember(record)).order = order;",
-    to: "if (order === undefined) (known ?? this.remember(record)).order = order;",
+    file: "src/codec/composite.ts",
+    from: "if (order !== undefined) (known ?? reader.remember(record)).order = order;",
+    to: "if (order === undefined) (known ?? reader.remember(record)).order = order;",
     tests: ["tests/codec"],
   },
   {
