@@ -15,6 +15,7 @@ import { valueEnd } from "../codec/value_end.ts";
 import { recall, remember } from "../codec/wire_types.ts";
 import type { ErrorFields, Fields, Header, Properties, Value } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
+import { shortened } from "../engine/fault.ts";
 import type { Slab } from "./slab.ts";
 
 const HEADER = 0x70;
@@ -205,8 +206,7 @@ export function mergeFields(fields: Fields, added: Readonly<Fields>): void {
  * its sender's library may have put there.
  */
 export function errorValue(error: ErrorFields): Value {
-  const { condition, description } = error;
-  for (const fields of [error, { condition, description }, { condition }]) {
+  for (let fields: ErrorFields | undefined = error; fields !== undefined; fields = shortened(fields)) {
     try {
       const writer = new Writer(64);
       encodeAs(writer, "error", fields);

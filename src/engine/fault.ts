@@ -51,6 +51,11 @@ export function toErrorFields(error: AmqpError): ErrorFields {
   return fields;
 }
 
+/** The error with less of an explanation, for where all of it does not fit; undefined when there is none to leave out. */
+export function shortened({ condition, description, info }: ErrorFields): ErrorFields | undefined {
+  return info !== undefined ? { condition, description } : description !== undefined ? { condition } : undefined;
+}
+
 /** The error that the peer reported for `what`, such as `Link "orders" detached`. */
 export function fromErrorFields(fields: ErrorFields, what: string, scope: ErrorScope): AmqpError {
   const description = fields.description === undefined ? "" : `: ${printable(fields.description)}`;

@@ -12,7 +12,7 @@ import { beginFrame, endFrame } from "../codec/frame.ts";
 import type { Performative, Transfer } from "../codec/types.ts";
 import type { Writer } from "../codec/writer.ts";
 import type { FrameTrace } from "./events.ts";
-import type { FrameEndpoint } from "./fault.ts";
+import { type FrameEndpoint, shortened } from "./fault.ts";
 import { MIN_MAX_FRAME_SIZE } from "./options.ts";
 
 interface HeldFrame {
@@ -165,11 +165,7 @@ export class Output {
     while (!this.#fits(channel, sent, limit)) {
       // What an endpoint ends with must arrive, if need be with less of an explanation.
       if (!("error" in sent) || sent.error === undefined) return false;
-      const { condition, description, info } = sent.error;
-      sent = {
-        ...sent,
-        error: info !== undefined ? { condition, description } : description !== undefined ? { condition } : undefined,
-      };
+      sent = { ...sent, error: shortened(sent.error) };
     }
     endFrame(writer, start);
     this.#note(channel, sent, 0);

@@ -5,10 +5,11 @@
  */
 
 import { MAX_UINT } from "../codec/checks.ts";
-import type { DeliveryState, Disposition } from "../codec/types.ts";
+import type { DeliveryState, Disposition, ErrorFields } from "../codec/types.ts";
 import type { IncomingDelivery } from "./deliveries.ts";
 import { DeliveriesById } from "./deliveries_by_id.ts";
 import { DispositionBatch } from "./dispositions.ts";
+import { shortened } from "./fault.ts";
 import type { OutgoingDelivery } from "./outgoing.ts";
 
 /** What settlement asks of its session. */
@@ -77,8 +78,7 @@ export class Settlement {
       this.check(state);
       return state;
     }
-    const { condition, description } = state.error;
-    for (const error of [state.error, { condition, description }, { condition }]) {
+    for (let error: ErrorFields | undefined = state.error; error !== undefined; error = shortened(error)) {
       try {
         // One that fits stays the same object, so that ranges of it are told at once.
         const fitting: DeliveryState = error === state.error ? state : { kind: "rejected", error };
