@@ -7,7 +7,7 @@
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { decodeAs, encodeAs, readDescriptor, readRecord } from "../codec/composite.ts";
-import { messageReader } from "../codec/generous.ts";
+import { messageReader, sectionsInOrder } from "../codec/generous.ts";
 import { encodeMessage } from "../codec/message.ts";
 import type { CodecLimits } from "../codec/limits.ts";
 import { Reader } from "../codec/reader.ts";
@@ -247,35 +247,17 @@ function openSection(reader: Reader): number {
 }
 
 // The sections in the order that the specification has. Some libraries write delivery annotations or the footer elsewhere.
+// Nearly all messages are in order, so the others alone are taken apart.
 function inOrder(payload: Uint8Array): Uint8Array {
   let last = 0;
   for (let start = 0; start < payload.length;) {
     const { section, end } = sectionAt(payload, start);
     // Only data and sequences come several times [messaging 3.2].
-    if (section < last || (section === last && section !== 0x75 && section !== 0x76)) return sorted(payload);
+    if (section < last || (section === last && section !== 0x75 && section !== 0x76)) return sectionsInOrder(payload);
     last = section;
     start = end;
   }
   return payload;
-}
-
-function sorted(payload: Uint8Array): Uint8Array {
-  const ranges: (Section & { readonly start: number })[] = [];
-  for (let start = 0; start < payload.length; start = ranges.at(-1)!.end) {
-    ranges.push({ start, ...sectionAt(payload, start) });
-  }
-  ranges.sort((a, b) => a.section - b.section);
-  const bytes = new Uint8Array(payload.length);
-  let length = 0;
-  for (const [i, { section, start, end }] of ranges.entries()) {
-    const repeats = section === ranges[i - 1]?.section;
-    if (repeats && section !== 0x75 && section !== 0x76) {
-      throw readerOf(payload, start, end, undefined).fail("a section occurs twice");
-    }
-    bytes.set(payload.subarray(start, end), length);
-    length += end - start;
-  }
-  return bytes;
 }
 
 interface Section {

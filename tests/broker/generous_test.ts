@@ -30,6 +30,22 @@ for (const [hex, what] of sloppy) {
   });
 }
 
+test("MSG-1: sections that no order makes a message of are refused by the broker as by every decoder", async () => {
+  const broker = new Broker({ queues: { q: {} }, log: null });
+  const connection = await broker.connect();
+  const refused: [hex: string, problem: string][] = [
+    ["00 53 77 a1 01 62 00 53 70 45 00 53 70 45", "a section occurs twice"],
+    ["00 53 75 a0 01 01 00 53 70 45 00 53 75 a0 01 02", "a section occurs twice"],
+    ["00 53 77 a1 01 62 00 53 75 a0 01 01", "the body is of two kinds"],
+  ];
+  for (const [hex, problem] of refused) {
+    const error = await connection.sender("q").send(wire(hex)).catch((error) => error);
+    assertEquals([error.name, error.message.includes(problem)], ["OutcomeError", true], `${hex}: ${error.message}`);
+  }
+  await connection.close();
+  await broker.close();
+});
+
 test("MSG-6: a delivery-count at its end, and a rejection with keys that are no symbols, do not stop a queue", async () => {
   const broker = new Broker({ queues: { q: { deadLetter: "dead" }, dead: {} }, log: null } as object);
   const connection = await broker.connect();
