@@ -24,6 +24,8 @@ export type LogCode =
   | "producer-held"
   /** Somebody was refused or dropped by a limit or a rule. */
   | "refused"
+  /** A message of the broker cannot be encoded for a consumer. */
+  | "not-delivered"
   /** A link could not take up what was not settled, or a message of an earlier process was not accepted. */
   | "not-resumed"
   /** A store of deliveries that are not settled has failed. */

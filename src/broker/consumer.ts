@@ -21,6 +21,8 @@ export interface ConsumerSource {
   serve(consumer: Consumer): void;
   /** A consumer has settled a message. */
   settle(message: QueuedMessage, consumer: Consumer, outcome: DeliveryState): void;
+  /** A message that was to go to a consumer cannot be encoded. */
+  handleFault(message: QueuedMessage, consumer: Consumer, error: unknown): void;
 }
 
 /** Which messages a consumer is to get; a filter of its link [messaging 3.5.8]. */
@@ -126,15 +128,14 @@ export class Consumer {
 
   /** Sends it a message. */
   deliver(message: QueuedMessage): void {
-    const listener = this.browses ? new BrowsedDelivery() : new ConsumedDelivery(message, this, this.#source);
     let payload: Uint8Array;
     try {
       payload = message.toSend(this.#now());
     } catch (error) {
       // Whatever is wrong with it: the queue and its consumers go on without this message.
-      const description = error instanceof AmqpError ? error.message : "Cannot encode message";
-      return listener.onfault({ kind: "rejected", error: { condition: "amqp:internal-error", description } });
+      return this.#source.handleFault(message, this, error);
     }
+    const listener = this.browses ? new BrowsedDelivery() : new ConsumedDelivery(message, this, this.#source);
     const { messageFormat } = message.encoded;
     const txnId = this.browses ? undefined : this.sender.acquiring;
     if (txnId === undefined) this.sender.forward(payload, { messageFormat }, listener);
@@ -255,5 +256,4 @@ class BrowsedDelivery implements SendListener {
   onoutcome(): void {}
   onsent(): void {}
   onlost(): void {}
-  onfault(): void {}
 }

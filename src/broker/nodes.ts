@@ -8,7 +8,8 @@ import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { quote } from "../base/text.ts";
 import type { QueuedMessage } from "./queued_message.ts";
-import { type NodeHost, Queue, type QueueOptions } from "./queue.ts";
+import { type NodeHost, Queue } from "./queue.ts";
+import type { QueueOptions } from "./queue_terms.ts";
 import { Topic } from "./topic.ts";
 
 /** What kinds of nodes there are. */

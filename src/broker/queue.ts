@@ -17,49 +17,10 @@ import { Dispatcher, type DispatchQueue } from "./dispatcher.ts";
 import { type EncodedMessage, tooLarge } from "./encoded_message.ts";
 import type { Arrival, Producer, Reservation, Sink, Waitlist } from "./producer.ts";
 import { HeldMessages, MESSAGE_BYTES, QueuedMessage } from "./queued_message.ts";
+import type { QueueOptions, QueueStatus } from "./queue_terms.ts";
 import { deliverAt, expiresAt, groupOf } from "./schedule.ts";
 import type { Slab } from "./slab.ts";
 import { WaitingMessages } from "./waiting_messages.ts";
-
-/** The terms of one queue. */
-export interface QueueOptions {
-  /**
-   * Where rejected and expired messages go: the address of a queue, made when first needed. Without it, and in that queue
-   * itself, they are dropped.
-   */
-  deadLetter?: string;
-  /** Failed attempts after which a message is treated as rejected. Default: no limit. */
-  maxDeliveries?: number;
-  /**
-   * Which of the messages that a consumer held count as failed attempts when its connection is lost: the oldest of each
-   * link, which may be what its process ended over, all, or none. After an orderly end none do. Default: `"oldest"`.
-   */
-  lossCount?: LossCount;
-  /** Most messages that the queue keeps, those with consumers included. Default: 100,000. */
-  maxMessages?: number;
-  /** Most bytes that the queue keeps, those with consumers included, and 256 for each message. Default: 64 MiB. */
-  maxBytes?: number;
-}
-
-/** What is in a queue at the moment. */
-export interface QueueStatus {
-  /** The queue's address. */
-  readonly address: string;
-  /** Messages that wait for a consumer, or for the time at which they may be delivered. */
-  readonly messages: number;
-  /** Messages that consumers hold and have not settled. */
-  readonly unsettled: number;
-  /** Bytes of both, and 256 for each message. */
-  readonly bytes: number;
-  /** Messages of producers for which the queue has no room yet; they are not accepted yet. */
-  readonly waiting: number;
-  /** Links that receive, browsers included. */
-  readonly consumers: number;
-  /** Links that send to this address; those without a fixed target are not counted. */
-  readonly producers: number;
-  /** Messages that were dropped so far: rejected or expired ones, for which there was no other place. */
-  readonly dropped: number;
-}
 
 /** What a queue was made for. */
 export interface QueueKind {
@@ -299,6 +260,33 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     this.#dispatcher.run();
   }
 
+  /** {@inheritDoc ConsumerSource.handleFault} */
+  handleFault(message: QueuedMessage, consumer: Consumer, error: unknown): void {
+    const { address } = this;
+    const moves = this.#movesTo !== undefined;
+    this.#host.log.tell({
+      level: "error",
+      code: "not-delivered",
+      message: `Cannot deliver message from ${quote(address)}: it cannot be encoded; ` +
+        (consumer.browses
+          ? "it stays in the queue"
+          : moves
+          ? `it goes to ${quote(this.#movesTo!)}`
+          : "it is kept from this consumer"),
+      address,
+      error,
+    });
+    if (consumer.browses) return;
+    const description = error instanceof AmqpError ? error.message : "Cannot encode message";
+    this.settle(
+      message,
+      consumer,
+      moves
+        ? { kind: "rejected", error: { condition: condition.internalError, description } }
+        : { kind: "modified", undeliverableHere: true },
+    );
+  }
+
   /** Drops what waits for a consumer; gives how many messages those were. */
   purge(): number {
     const messages = [...this.#dispatcher.extract(() => true), ...this.#delayed.extract()];
@@ -454,11 +442,15 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     for (const message of expired) this.#discard(message);
   }
 
+  // The queue of its dead letters, if it has one.
+  get #movesTo(): string | undefined {
+    const { deadLetter } = this.#options;
+    return deadLetter === this.address ? undefined : deadLetter;
+  }
+
   #discard(message: QueuedMessage, error?: ErrorFields): void {
     this.#discount(message);
-    const { deadLetter } = this.#options;
-    const moved = deadLetter !== undefined && deadLetter !== this.address &&
-      this.#host.deadLetter(message.deadLetter(error), deadLetter);
+    const moved = this.#movesTo !== undefined && this.#host.deadLetter(message.deadLetter(error), this.#movesTo);
     if (!moved) this.#dropped++;
     this.#noteUnused();
   }
