@@ -4,10 +4,9 @@
  * @module
  */
 
-import { buildSync } from "esbuild";
-import { createHash } from "node:crypto";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { hashOf, scriptOf } from "../page.ts";
 
 const here = fileURLToPath(new URL("./", import.meta.url));
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -17,9 +16,7 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
  * that of the day, and is built again with the next release.
  */
 export function sourcesHash(): string {
-  const hash = createHash("sha256").update(comparison()).update(readFileSync(`${root}src/cli/viewer.html`));
-  for (const name of readdirSync(here).sort()) hash.update(name).update(readFileSync(`${here}${name}`));
-  return hash.digest("hex").slice(0, 16);
+  return hashOf([here], comparison(), readFileSync(`${root}src/cli/viewer.html`));
 }
 
 // The table of the README, which has the figures.
@@ -36,18 +33,8 @@ function comparison(): string {
 
 /** The front page as one HTML file. */
 export function buildSite(): string {
-  const { outputFiles } = buildSync({
-    entryPoints: [`${here}main.ts`],
-    bundle: true,
-    minify: true,
-    format: "esm",
-    platform: "browser",
-    target: "es2022",
-    write: false,
-    legalComments: "none",
-  });
   const viewer = readFileSync(`${root}src/cli/viewer.html`).toString("base64");
-  const script = outputFiles[0]!.text.trim().replaceAll("</script", "<\\/script");
+  const script = scriptOf(`${here}main.ts`);
   return readFileSync(`${here}index.html`, "utf8")
     .replace("sources-hash", sourcesHash())
     .replace("<!-- comparison -->", () => comparison())

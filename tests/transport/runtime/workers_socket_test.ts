@@ -1,12 +1,10 @@
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { fileURLToPath } from "node:url";
-import { buildSync } from "esbuild";
-import { Miniflare } from "miniflare";
 import { TransportError } from "../../../src/base/errors.ts";
 import { Broker } from "../../../src/broker/broker.ts";
 import { dialSocket } from "../../../src/transport/runtime/workers.ts";
 import { listen } from "../../../src/transport/socket/listen.ts";
 import { test } from "../../harness.ts";
+import { startWorker } from "./workerd.ts";
 
 const WORKER = `
   import { connect } from "./mod.ts";
@@ -31,22 +29,11 @@ const WORKER = `
   };
 `;
 
-// Outside of a test, because esbuild and miniflare keep threads and timers that deno would take for leaks of that test.
+// Outside of a test; see startWorker.
 const seen = await exercise();
 
 async function exercise(): Promise<Record<"exchanged" | "nobody" | "messages", unknown>> {
-  const { outputFiles } = buildSync({
-    stdin: { contents: WORKER, resolveDir: fileURLToPath(new URL("../../../", import.meta.url)) },
-    bundle: true,
-    format: "esm",
-    target: "esnext",
-    write: false,
-  });
-  const workers = new Miniflare({
-    modules: [{ type: "ESModule", path: "worker.js", contents: outputFiles[0].text }],
-    compatibilityDate: "2026-04-01",
-    host: "127.0.0.1",
-  });
+  const workers = startWorker(WORKER);
   const broker = new Broker({ sasl: { users: { user: "secret" } } });
   const listener = await listen({ port: 0, host: "127.0.0.1", acceptor: broker });
   try {

@@ -1,10 +1,8 @@
 import { assertEquals } from "@std/assert";
-import { fileURLToPath } from "node:url";
-import { buildSync } from "esbuild";
-import { Miniflare } from "miniflare";
 import { TransportError } from "../../../src/base/errors.ts";
 import { dial } from "../../../src/transport/websocket/standard.ts";
 import { test } from "../../harness.ts";
+import { startWorker } from "./workerd.ts";
 import { record } from "../channel_log.ts";
 
 const MIB = 1024 * 1024;
@@ -48,22 +46,11 @@ const WORKER = `
   };
 `;
 
-// Outside of a test, because esbuild and miniflare keep threads and timers that deno would take for leaks of that test.
+// Outside of a test; see startWorker.
 const seen = await exercise();
 
 async function exercise(): Promise<Record<string, unknown>> {
-  const { outputFiles } = buildSync({
-    stdin: { contents: WORKER, resolveDir: fileURLToPath(new URL("../../../", import.meta.url)) },
-    bundle: true,
-    format: "esm",
-    target: "esnext",
-    write: false,
-  });
-  const workers = new Miniflare({
-    modules: [{ type: "ESModule", path: "worker.js", contents: outputFiles[0].text }],
-    compatibilityDate: "2026-04-01",
-    host: "127.0.0.1",
-  });
+  const workers = startWorker(WORKER);
   try {
     const http = await workers.ready;
     const url = http.href.replace("http:", "ws:");
