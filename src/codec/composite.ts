@@ -83,7 +83,7 @@ export function encodeAs<K extends Kind>(
  */
 export function decodeComposite(reader: Reader): Composite {
   const plan = readPlan(reader, reader.code());
-  if (plan === undefined || !plan.telling) throw reader.fail("the descriptor is not that of a known composite");
+  if (plan === undefined || !plan.hasKind) throw reader.fail("the descriptor is not that of a known composite");
   return decodeFields(reader, plan) as Composite;
 }
 
@@ -159,7 +159,7 @@ export function fromDescribed(value: unknown): Composite | undefined {
   writer.value(value);
   const reader = new Reader(writer.take(), undefined, "delivery");
   const plan = readPlan(reader, reader.code());
-  return plan?.telling ? decodeFields(reader, plan) as Composite : undefined;
+  return plan?.hasKind ? decodeFields(reader, plan) as Composite : undefined;
 }
 
 function encodeFields(writer: Writer, plan: Plan, composite: FieldValues, known?: WireTypes): void {
@@ -272,7 +272,7 @@ function decodeFields(reader: Reader, plan: Plan): unknown {
   const { fields } = plan;
   const count = reader.openList(reader.code());
   if (count > fields.length) throw reader.fail(`there are ${count} fields instead of ${fields.length}`);
-  const composite: FieldValues = plan.telling ? { kind: plan.kind } : {};
+  const composite: FieldValues = plan.hasKind ? { kind: plan.kind } : {};
   let present = 0;
   for (let i = 0; i < count; i++) {
     const code = reader.code();

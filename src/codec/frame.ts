@@ -172,11 +172,11 @@ export class FrameDecoder {
       if (piece.length - start >= size) {
         this.weight = 0;
         if (this.#fastPath !== undefined) this.#fastReader ??= new this.#fastPath(piece);
-        const ordinary = this.#fastReader?.frame(start, size);
-        const reader = ordinary === undefined ? this.#reader ??= new Reader(piece, this.#limits) : undefined;
+        const fast = this.#fastReader?.frame(start, size);
+        const reader = fast === undefined ? this.#reader ??= new Reader(piece, this.#limits) : undefined;
         this.#buffered -= size;
         this.#skip(piece, size);
-        return ordinary ?? this.#decode(piece, start, size, reader!);
+        return fast ?? this.#decode(piece, start, size, reader!);
       }
     }
     if (!this.#gather(4) || !this.#gather(this.#sizeAt(this.#gathered, 0))) return undefined;

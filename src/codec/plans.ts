@@ -19,7 +19,7 @@ export interface Plan {
   /** One bit for every archetype that this kind provides, and one for the kind itself if a field asks for that. */
   readonly provides: number;
   /** Whether objects of this kind carry it. */
-  readonly telling: boolean;
+  readonly hasKind: boolean;
   /** The fields in wire order. */
   readonly fields: readonly FieldPlan[];
   /** One bit for every field that must be there. */
@@ -124,11 +124,11 @@ function makePlan(kind: Kind): Plan {
   const fields = Object.entries(definition.fields).map(([key, field]) => makeField(key, field));
   let mandatory = 0;
   for (const [i, field] of fields.entries()) mandatory |= field.mandatory ? 1 << i : 0;
-  const telling = kind !== "error" && kind !== "header" && kind !== "properties";
+  const hasKind = kind !== "error" && kind !== "header" && kind !== "properties";
   let provides = kind === "error" ? archetypes.error : 0;
   for (const archetype of definition.provides) provides |= archetypes[archetype];
   const values = valuesInOrder[kind as keyof typeof valuesInOrder];
-  return { kind, code: definition.code, provides, telling, fields, mandatory, values };
+  return { kind, code: definition.code, provides, hasKind, fields, mandatory, values };
 }
 
 function makeField(key: string, field: string): FieldPlan {

@@ -388,8 +388,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/codec/frame.ts",
-    from: "const reader = ordinary === undefined ? this.#reader ??= new Reader(piece, this.#limits) : undefined;",
-    to: "const reader = ordinary !== undefined ? this.#reader ??= new Reader(piece, this.#limits) : undefined;",
+    from: "const reader = fast === undefined ? this.#reader ??= new Reader(piece, this.#limits) : undefined;",
+    to: "const reader = fast !== undefined ? this.#reader ??= new Reader(piece, this.#limits) : undefined;",
     tests: ["tests/codec"],
   },
   {
