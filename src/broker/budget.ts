@@ -37,14 +37,14 @@ export class Budget {
     this.#whole = whole;
   }
 
-  /** Whether a message of that many bytes fits now. */
-  fits(bytes: number): boolean {
-    return this.fitsHere(bytes) && (this.#whole === undefined || this.#whole.fitsHere(bytes));
+  /** Whether a message of that many bytes fits now, or several that have so many together. */
+  fits(bytes: number, messages = 1): boolean {
+    return this.fitsHere(bytes, messages) && (this.#whole === undefined || this.#whole.fitsHere(bytes, messages));
   }
 
   /** The same, whatever the whole has room for. */
-  fitsHere(bytes: number): boolean {
-    return this.messages < this.maxMessages && this.bytes + this.reserved + bytes <= this.maxBytes;
+  fitsHere(bytes: number, messages = 1): boolean {
+    return this.messages + messages <= this.maxMessages && this.bytes + this.reserved + bytes <= this.maxBytes;
   }
 
   /** Keeps bytes of something else than messages; false if there are too many. */
@@ -57,6 +57,11 @@ export class Budget {
   /** The largest message that fits when nothing else is kept. */
   get largest(): number {
     return Math.min(this.maxBytes, this.#whole?.largest ?? Infinity);
+  }
+
+  /** The most messages that fit when nothing else is kept. */
+  get most(): number {
+    return Math.min(this.maxMessages, this.#whole?.most ?? Infinity);
   }
 
   /** How many messages of that many bytes fit now. */
@@ -83,10 +88,10 @@ export class Budget {
     this.#whole?.remove(bytesOfWhole, bytesOfWhole, messages);
   }
 
-  /** Calls `waiter` once, when something was removed from what has no room for `bytes`. */
-  whenRoom(waiter: Waiter, bytes: number): void {
-    if (this.#whole === undefined || !this.fitsHere(bytes)) this.#waiting.add(waiter);
-    else this.#whole.whenRoom(waiter, bytes);
+  /** Calls `waiter` once, when something was removed from what has no room for so much. */
+  whenRoom(waiter: Waiter, bytes: number, messages = 1): void {
+    if (this.#whole === undefined || !this.fitsHere(bytes, messages)) this.#waiting.add(waiter);
+    else this.#whole.whenRoom(waiter, bytes, messages);
   }
 
   /** Calls `waiter` no more. */

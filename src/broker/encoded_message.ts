@@ -4,7 +4,6 @@
  * @module
  */
 
-import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { decodeAs, encodeAs, readDescriptor, readRecord } from "../codec/composite.ts";
 import { messageReader, sectionsInOrder } from "../codec/generous.ts";
@@ -221,15 +220,6 @@ export function errorValue(error: ErrorFields): Value {
 /** The error for a message that cannot be taken, which names it where the link may end with it [anonterm 2.2.2]. */
 export function deliveryError(symbol: string, message: string, tag: Uint8Array, cause?: unknown): AmqpError {
   return new AmqpError(symbol, message, { scope: "delivery", info: { "delivery-tag": new Uint8Array(tag) }, cause });
-}
-
-/** The error for a message that would never fit. */
-export function tooLarge(bytes: number, largest: number, tag: Uint8Array): AmqpError {
-  return deliveryError(
-    condition.resourceLimitExceeded,
-    `Cannot keep message: it has ${bytes} bytes, ${largest} are the most`,
-    tag,
-  );
 }
 
 function readerOf(bytes: Uint8Array, start: number, end: number, limits: CodecLimits | undefined): Reader {

@@ -13,6 +13,7 @@ import { DataBody, DecodedMessage } from "../codec/message.ts";
 import { ignore } from "../base/wait.ts";
 import { Fifo } from "../base/collections.ts";
 import { deliveryError, EncodedMessage } from "./encoded_message.ts";
+import { MESSAGE_BYTES } from "./queued_message.ts";
 import type { Slab } from "./slab.ts";
 import type { Transactions } from "./transactions.ts";
 
@@ -150,8 +151,8 @@ export class Producer {
       else {
         const encoded = this.#encoded(payload, messageFormat);
         const inspected = this.#options.inspect(encoded, this);
-        if (inspected === undefined) this.#publish(delivery, encoded);
-        else this.#await(inspected, delivery, () => this.#publish(delivery, encoded));
+        if (inspected === undefined) this.#publish(delivery, [encoded]);
+        else this.#await(inspected, delivery, () => this.#publish(delivery, [encoded]));
       }
     } catch (error) {
       this.#refuse(delivery, error);
@@ -168,37 +169,19 @@ export class Producer {
     const inspected = messages.map((encoded) => this.#options.inspect(encoded, this)).filter((one) =>
       one !== undefined
     );
-    if (inspected.length === 0) return this.#publishAll(delivery, messages);
-    this.#await(Promise.all(inspected), delivery, () => this.#publishAll(delivery, messages));
+    if (inspected.length === 0) return this.#publish(delivery, messages);
+    this.#await(Promise.all(inspected), delivery, () => this.#publish(delivery, messages));
   }
 
-  #publishAll(delivery: Delivery, messages: readonly EncodedMessage[]): void {
+  // What waits for room would keep its transaction waiting: in one, messages are taken at once or refused.
+  #publish(delivery: Delivery, messages: readonly EncodedMessage[]): void {
     const state = delivery.remoteState;
-    const txnId = state?.kind === "transactionalState" ? state.txnId : undefined;
-    const transaction = txnId && this.#options.transactions.get(txnId);
-    const reservations: Reservation[] = [];
-    try {
-      for (const encoded of messages) {
-        const reservation = this.#sink.reserve(encoded);
-        if (reservation === undefined) throw noRoom();
-        reservations.push(reservation);
-      }
-    } catch (error) {
-      for (const reservation of reservations) reservation.rollback();
-      throw error;
-    }
-    for (const reservation of reservations) {
-      if (transaction === undefined) reservation.commit();
-      else transaction.add(reservation);
-    }
+    if (state?.kind !== "transactionalState") return this.#sink.publish(new Arrival(this, delivery, messages));
+    const { txnId } = state;
+    const transaction = this.#options.transactions.get(txnId);
+    for (const reservation of reserveAll(this.#sink, messages)) transaction.add(reservation);
     if (delivery.remoteSettled || !delivery.usable) return;
-    if (txnId === undefined) delivery.accept();
-    else delivery.update({ kind: "transactionalState", txnId, outcome: { kind: "accepted" } });
-  }
-
-  #publish(delivery: Delivery, encoded: EncodedMessage): void {
-    if (delivery.remoteState?.kind === "transactionalState") this.#publishAll(delivery, [encoded]);
-    else this.#sink.publish(new Arrival(this, delivery, encoded));
+    delivery.update({ kind: "transactionalState", txnId, outcome: { kind: "accepted" } });
   }
 
   #await(inspected: Promise<unknown>, delivery: Delivery, publish: () => void): void {
@@ -220,19 +203,23 @@ export class Producer {
   }
 }
 
-/** A message that has arrived on a link and is not taken yet. */
+/** A message that has arrived on a link and is not taken yet, or a batch of them, all of which are taken together. */
 export class Arrival {
-  /** The message. */
-  readonly encoded: EncodedMessage;
+  /** The message, or the messages of the batch in order. */
+  readonly messages: readonly EncodedMessage[];
+  /** What they count for. */
+  readonly bytes: number;
   /** The link that it came on. */
   readonly producer: Producer;
 
   readonly #delivery: Delivery;
 
   /** Made by its link. */
-  constructor(producer: Producer, delivery: Delivery, encoded: EncodedMessage) {
+  constructor(producer: Producer, delivery: Delivery, messages: readonly EncodedMessage[]) {
     this.producer = producer;
-    this.encoded = encoded;
+    this.messages = messages;
+    this.bytes = 0;
+    for (const { length } of messages) this.bytes += MESSAGE_BYTES + length;
     this.#delivery = delivery;
   }
 
@@ -255,6 +242,41 @@ export class Arrival {
   refuse(error: AmqpError): void {
     refuse(this.producer, this.#delivery, error);
   }
+}
+
+/**
+ * Keeps places for all of these messages.
+ *
+ * @throws {AmqpError} With `amqp:resource-limit-exceeded` if there is no room for one of them; then none has a place.
+ */
+export function reserveAll(sink: Pick<Sink, "reserve">, messages: readonly EncodedMessage[]): Reservation[] {
+  const reservations: Reservation[] = [];
+  try {
+    for (const encoded of messages) {
+      const reservation = sink.reserve(encoded);
+      if (reservation === undefined) throw noRoom();
+      reservations.push(reservation);
+    }
+  } catch (error) {
+    for (const reservation of reservations) reservation.rollback();
+    throw error;
+  }
+  return reservations;
+}
+
+/** The error for what a node could never hold, a message or a batch; undefined for all else. */
+export function tooLarge(
+  { messages, bytes, tag }: Arrival,
+  { largest, most }: { readonly largest: number; readonly most: number },
+): AmqpError | undefined {
+  const length = bytes - MESSAGE_BYTES;
+  const isBatch = messages.length > 1;
+  if (length <= largest && (!isBatch || messages.length <= most)) return undefined;
+  const text = isBatch
+    ? `Cannot keep batch: it has ${messages.length} messages of ${bytes} bytes together, ` +
+      `${most} messages and ${largest + MESSAGE_BYTES} bytes are the most`
+    : `Cannot keep message: it has ${length} bytes, ${largest} are the most`;
+  return deliveryError(condition.resourceLimitExceeded, text, tag);
 }
 
 function refuse(producer: Producer, delivery: Delivery, error: AmqpError): void {

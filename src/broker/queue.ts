@@ -14,8 +14,8 @@ import { Budget, type Waiter } from "./budget.ts";
 import type { Consumer, LossCount } from "./consumer.ts";
 import { DelayedMessages } from "./delayed_messages.ts";
 import { Dispatcher, type DispatchQueue } from "./dispatcher.ts";
-import { type EncodedMessage, tooLarge } from "./encoded_message.ts";
-import type { Arrival, Producer, Reservation, Sink, Waitlist } from "./producer.ts";
+import type { EncodedMessage } from "./encoded_message.ts";
+import { type Arrival, type Producer, type Reservation, type Sink, tooLarge, type Waitlist } from "./producer.ts";
 import { HeldMessages, MESSAGE_BYTES, QueuedMessage } from "./queued_message.ts";
 import type { QueueOptions, QueueStatus } from "./queue_terms.ts";
 import { deliverAt, expiresAt, groupOf } from "./schedule.ts";
@@ -137,24 +137,30 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     return this.#budget.room(MESSAGE_BYTES + length);
   }
 
-  /** Whether it has room for a message, whatever the broker has room for. */
-  takes(encoded: EncodedMessage): boolean {
-    return this.#budget.fitsHere(MESSAGE_BYTES + encoded.length);
+  /** The most messages that it ever takes together. */
+  get most(): number {
+    return this.#budget.most;
   }
 
-  /** Calls `waiter` once, when something has left this queue that has no room for so many bytes. */
-  whenRoom(waiter: Waiter, bytes: number): void {
-    if (!this.#budget.fitsHere(bytes)) this.#budget.whenRoom(waiter, bytes);
+  /** Whether it has room for messages of so many bytes together, whatever the broker has room for. */
+  takes(bytes: number, messages: number): boolean {
+    return this.#budget.fitsHere(bytes, messages);
+  }
+
+  /** Calls `waiter` once, when something has left this queue that has no room for so much. */
+  whenRoom(waiter: Waiter, bytes: number, messages: number): void {
+    if (!this.#budget.fitsHere(bytes, messages)) this.#budget.whenRoom(waiter, bytes, messages);
   }
 
   /** Takes a message of a producer, now or when there is room for it. */
   publish(arrival: Arrival): void {
-    const { encoded: { length } } = arrival;
+    const { bytes, messages } = arrival;
     if (this.#closed) return arrival.refuse(this.#gone());
-    if (length > this.largest) return arrival.refuse(tooLarge(length, this.largest, arrival.tag));
-    if (this.#waiting.size === 0 && this.#budget.fits(MESSAGE_BYTES + length)) return this.#admit(arrival);
+    const reason = tooLarge(arrival, this);
+    if (reason !== undefined) return arrival.refuse(reason);
+    if (this.#waiting.size === 0 && this.#budget.fits(bytes, messages.length)) return this.#admit(arrival);
     if (!this.#waiting.add(arrival, this)) return arrival.refuse(full(this.address, arrival.tag));
-    this.#awaitRoom(MESSAGE_BYTES + length);
+    this.#awaitRoom(bytes, messages.length);
   }
 
   /** How many messages a producer may send now, of the number that it would like to. */
@@ -313,13 +319,13 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
   handleRoom(): void {
     const waiting = this.#waiting;
     for (let arrival = waiting.first; arrival !== undefined; arrival = waiting.first) {
-      if (!arrival.gone && !this.#closed && !this.#budget.fits(MESSAGE_BYTES + arrival.encoded.length)) break;
+      if (!arrival.gone && !this.#closed && !this.#budget.fits(arrival.bytes, arrival.messages.length)) break;
       waiting.shift();
       if (this.#closed) arrival.refuse(this.#gone());
       else if (!arrival.gone) this.#admit(arrival);
     }
     const first = waiting.first;
-    if (first !== undefined) this.#awaitRoom(MESSAGE_BYTES + first.encoded.length);
+    if (first !== undefined) this.#awaitRoom(first.bytes, first.messages.length);
     const starved = [...this.#starved];
     this.#starved.clear();
     for (const producer of starved) producer.topUp();
@@ -357,8 +363,8 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
   }
 
   #admit(arrival: Arrival): void {
-    const { encoded } = arrival;
-    this.#append(new QueuedMessage(encoded, expiresAt(encoded, this.#host.environment.now())));
+    const now = this.#host.environment.now();
+    for (const encoded of arrival.messages) this.#append(new QueuedMessage(encoded, expiresAt(encoded, now)));
     arrival.accept();
     this.#dispatcher.run();
     // Messages on their way may still wait; no more of them shall be sent.
@@ -397,10 +403,10 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     this.#budget.remove(bytes, --encoded.holders === 0 ? bytes : MESSAGE_BYTES);
   }
 
-  #awaitRoom(bytes: number): void {
+  #awaitRoom(bytes: number, messages = 1): void {
     const { environment } = this.#host;
-    if (!this.#budget.fits(bytes)) this.#tellFull(bytes);
-    this.#budget.whenRoom(this, bytes);
+    if (!this.#budget.fits(bytes, messages)) this.#tellFull(bytes, messages);
+    this.#budget.whenRoom(this, bytes, messages);
     // Expired messages are dropped when their turn comes; earlier only if somebody waits for the room that they take.
     if (this.#nextExpiry === Infinity || this.#sweepTimer !== undefined) return;
     const delay = Math.max(MIN_SWEEP_MS, this.#nextExpiry - environment.now());
@@ -411,9 +417,9 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     }, delay);
   }
 
-  #tellFull(bytes: number): void {
+  #tellFull(bytes: number, messages: number): void {
     const { address } = this;
-    const own = !this.#budget.fitsHere(bytes);
+    const own = !this.#budget.fitsHere(bytes, messages);
     const budget = own ? this.#budget : this.#host.budget;
     const holds = `${own ? "it" : "the broker"} holds ${budget.messages} messages of ${budget.bytes} bytes`;
     this.#host.log.tell({

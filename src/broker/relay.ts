@@ -8,7 +8,7 @@ import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { deliveryError, type EncodedMessage } from "./encoded_message.ts";
 import type { Nodes, NodeType } from "./nodes.ts";
-import type { Arrival, Producer, Reservation, Sink } from "./producer.ts";
+import { type Arrival, type Producer, type Reservation, reserveAll, type Sink } from "./producer.ts";
 
 /** Where messages go whose link has no fixed target. */
 export class Relay implements Sink {
@@ -21,14 +21,18 @@ export class Relay implements Sink {
 
   /** Hands a message to the node that it names; that it may go there was checked before. */
   publish(arrival: Arrival): void {
-    let sink: Sink;
+    let sink: Sink | undefined;
     try {
-      sink = this.#find(arrival.encoded);
+      const sinks = new Set(arrival.messages.map((encoded) => this.#find(encoded)));
+      if (sinks.size === 1) [sink] = sinks;
+      // There is no waiting for room in several nodes at once: a batch for them is taken now, or refused.
+      else for (const reservation of reserveAll(this, arrival.messages)) reservation.commit();
     } catch (error) {
       if (!(error instanceof AmqpError)) throw error;
       return arrival.refuse(deliveryError(error.condition, error.message, arrival.tag));
     }
-    sink.publish(arrival);
+    if (sink === undefined) arrival.accept();
+    else sink.publish(arrival);
   }
 
   /** {@inheritDoc Sink.reserve} */

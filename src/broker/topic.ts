@@ -10,8 +10,8 @@ import { quote } from "../base/text.ts";
 import type { Waiter } from "./budget.ts";
 import type { Consumer } from "./consumer.ts";
 import type { EncodedMessage } from "./encoded_message.ts";
-import { deliveryError, tooLarge } from "./encoded_message.ts";
-import type { Arrival, Producer, Reservation, Sink, Waitlist } from "./producer.ts";
+import { deliveryError } from "./encoded_message.ts";
+import { type Arrival, type Producer, type Reservation, type Sink, tooLarge, type Waitlist } from "./producer.ts";
 import { type NodeHost, Queue } from "./queue.ts";
 import type { QueueOptions } from "./queue_terms.ts";
 import { MESSAGE_BYTES } from "./queued_message.ts";
@@ -34,8 +34,9 @@ export class Topic implements Sink, Waitlist, Waiter {
   readonly #producers = new Set<Producer>();
   readonly #starved = new Set<Producer>();
   readonly #waiting: WaitingMessages;
-  // The queues of subscribers take any message that the topic takes.
+  // The queues of subscribers take whatever the topic takes.
   readonly #largest: number;
+  readonly #most: number;
   #closed = false;
 
   /** Made by the broker; `options` are the terms of each subscriber's queue. */
@@ -45,7 +46,9 @@ export class Topic implements Sink, Waitlist, Waiter {
     this.#options = options;
     this.owner = owner;
     this.#waiting = new WaitingMessages(host.waiting);
-    this.#largest = this.#queue().largest;
+    const { largest, most } = this.#queue();
+    this.#largest = largest;
+    this.#most = most;
   }
 
   /** True when nothing would be missing without it. */
@@ -58,6 +61,11 @@ export class Topic implements Sink, Waitlist, Waiter {
     return this.#largest;
   }
 
+  /** The most messages that it ever takes together. */
+  get most(): number {
+    return this.#most;
+  }
+
   /** The subscription of a name; undefined if there is none. */
   subscription(name: string): Subscription | undefined {
     return this.#subscriptions.get(name);
@@ -65,11 +73,11 @@ export class Topic implements Sink, Waitlist, Waiter {
 
   /** Copies a message to every subscription that wants it, now or when there is room for it. */
   publish(arrival: Arrival): void {
-    const { length } = arrival.encoded;
     if (this.#closed) return arrival.refuse(this.#gone());
-    if (length > this.largest) return arrival.refuse(tooLarge(length, this.largest, arrival.tag));
+    const reason = tooLarge(arrival, this);
+    if (reason !== undefined) return arrival.refuse(reason);
     if (this.#waiting.size === 0 && this.#copy(arrival)) return;
-    if (this.#waiting.add(arrival, this)) return this.#awaitRoom(MESSAGE_BYTES + length);
+    if (this.#waiting.add(arrival, this)) return this.#awaitRoom(arrival.bytes, arrival.messages.length);
     arrival.refuse(deliveryError(condition.resourceLimitExceeded, this.#full(), arrival.tag));
   }
 
@@ -178,7 +186,7 @@ export class Topic implements Sink, Waitlist, Waiter {
       else break;
     }
     const { first } = this.#waiting;
-    if (first !== undefined) this.#awaitRoom(MESSAGE_BYTES + first.encoded.length);
+    if (first !== undefined) this.#awaitRoom(first.bytes, first.messages.length);
     const starved = [...this.#starved];
     this.#starved.clear();
     for (const producer of starved) producer.topUp();
@@ -194,25 +202,43 @@ export class Topic implements Sink, Waitlist, Waiter {
   // Copies a message to all who want it; false if it has to wait. Who listens too slowly goes, unless what waits for him is to
   // outlast him; when the whole broker is full nobody goes but a subscriber that is the reason.
   #copy(arrival: Arrival): boolean {
-    const { encoded } = arrival;
-    let wanting = this.#wanting(encoded);
-    if (wanting.some(({ lasting, queue }) => lasting && !queue.takes(encoded))) return false;
-    while (wanting.length > 0 && !this.#host.budget.fitsHere(MESSAGE_BYTES * wanting.length + encoded.length)) {
+    const wanting = this.#sharesOf(arrival.messages);
+    const { budget } = this.#host;
+    for (const [{ lasting, queue }, share] of wanting) {
+      if (lasting && !queue.takes(bytesOf(share), share.length)) return false;
+    }
+    // What several want is in memory once.
+    const lengths = arrival.bytes - MESSAGE_BYTES * arrival.messages.length;
+    const bytes = () => [...wanting.values()].reduce((sum, share) => sum + MESSAGE_BYTES * share.length, lengths);
+    while (wanting.size > 0 && !budget.fitsHere(bytes(), arrival.messages.length)) {
       const greedy = this.#greediest();
       if (greedy === undefined) return false;
       this.#drop(greedy);
-      wanting = wanting.filter((subscription) => subscription !== greedy);
-      if (wanting.length === 0) return this.#refuse(arrival);
+      wanting.delete(greedy);
+      if (wanting.size === 0) return this.#refuse(arrival);
     }
     let copies = 0;
-    for (const subscription of wanting) {
-      if (subscription.queue.copy(encoded)) copies++;
+    for (const [subscription, share] of wanting) {
+      if (share.every((encoded) => subscription.queue.copy(encoded))) copies++;
       else this.#drop(subscription);
     }
     // A sender shall not hear that a message was taken which nobody got.
-    if (copies === 0 && wanting.length > 0) return this.#refuse(arrival);
+    if (copies === 0 && wanting.size > 0) return this.#refuse(arrival);
     arrival.accept();
     return true;
+  }
+
+  // What each subscription wants of these messages; those that want none are left out.
+  #sharesOf(messages: readonly EncodedMessage[]): Map<Subscription, EncodedMessage[]> {
+    const shares = new Map<Subscription, EncodedMessage[]>();
+    for (const encoded of messages) {
+      for (const subscription of this.#wanting(encoded)) {
+        const share = shares.get(subscription);
+        if (share === undefined) shares.set(subscription, [encoded]);
+        else share.push(encoded);
+      }
+    }
+    return shares;
   }
 
   #wanting(encoded: EncodedMessage): Subscription[] {
@@ -255,11 +281,11 @@ export class Topic implements Sink, Waitlist, Waiter {
     return true;
   }
 
-  #awaitRoom(bytes: number): void {
+  #awaitRoom(bytes: number, messages = 1): void {
     const { log, budget } = this.#host;
-    for (const { lasting, queue } of this.#subscriptions.values()) if (lasting) queue.whenRoom(this, bytes);
-    budget.whenRoom(this, bytes);
-    if (this.#waiting.size === 0 && budget.fitsHere(bytes)) return;
+    for (const { lasting, queue } of this.#subscriptions.values()) if (lasting) queue.whenRoom(this, bytes, messages);
+    budget.whenRoom(this, bytes, messages);
+    if (this.#waiting.size === 0 && budget.fitsHere(bytes, messages)) return;
     log.tell({ level: "warning", code: "producer-held", message: this.#full(), address: this.address });
   }
 
@@ -285,4 +311,8 @@ export class Topic implements Sink, Waitlist, Waiter {
       scope: "delivery",
     });
   }
+}
+
+function bytesOf(messages: readonly EncodedMessage[]): number {
+  return messages.reduce((bytes, { length }) => bytes + MESSAGE_BYTES + length, 0);
 }

@@ -7,7 +7,6 @@
 import { Fifo } from "../base/collections.ts";
 import type { Budget } from "./budget.ts";
 import type { Arrival, Waitlist } from "./producer.ts";
-import { MESSAGE_BYTES } from "./queued_message.ts";
 
 /** The messages that wait for one node, in order. */
 export class WaitingMessages {
@@ -31,9 +30,9 @@ export class WaitingMessages {
 
   /** Adds one at the end of the list of `waitlist`; false if too many wait. */
   add(arrival: Arrival, waitlist: Waitlist): boolean {
-    const bytes = MESSAGE_BYTES + arrival.encoded.length;
-    if (!this.#budget.fits(bytes)) return false;
-    this.#budget.add(bytes);
+    const { bytes, messages } = arrival;
+    if (!this.#budget.fits(bytes, messages.length)) return false;
+    this.#budget.add(bytes, bytes, messages.length);
     this.#arrivals.push(arrival);
     arrival.producer.handleWaiting(waitlist);
     return true;
@@ -55,7 +54,8 @@ export class WaitingMessages {
   }
 
   #release(arrival: Arrival): void {
-    this.#budget.remove(MESSAGE_BYTES + arrival.encoded.length);
+    const { bytes, messages } = arrival;
+    this.#budget.remove(bytes, bytes, messages.length);
     arrival.producer.waiting--;
   }
 }

@@ -235,8 +235,8 @@ export const rules: readonly Mutation[] = [
   {
     rule: "messages that wait outside a full queue come before those that come later",
     file: "src/broker/queue.ts",
-    from: "if (this.#waiting.size === 0 && this.#budget.fits(MESSAGE_BYTES + length)) return this.#admit(arrival);",
-    to: "if (this.#budget.fits(MESSAGE_BYTES + length)) return this.#admit(arrival);",
+    from: "if (this.#waiting.size === 0 && this.#budget.fits(bytes, messages.length)) return this.#admit(arrival);",
+    to: "if (this.#budget.fits(bytes, messages.length)) return this.#admit(arrival);",
     tests: ["tests/broker/limits_test.ts"],
   },
   {
