@@ -21,17 +21,24 @@ export function prepare(): Promise<Suite> {
     const { url, secureUrl } = await startRabbit(running);
     const other = await startRabbit(running);
     const runtimes = startRuntimes().map((runtime) => running.use(runtime));
+    const terms = {
+      redelivers: true,
+      // It takes the items of a list for the fields of something, and breaks the connection.
+      lists: false,
+      // It ends the session of a link that asks for it.
+      settlesTwice: false,
+      // It keeps them last to first.
+      ordersSections: false,
+      many: 3_000,
+      large: 8_000_000,
+    } as const;
     return {
       peer: `RabbitMQ ${debianVersion("rabbitmq-server")}`,
       checks: onEach(runtimes, (runtime) => ({
         ...brokerChecks(runtime, {
           how: "TCP",
           place: (name) => ({ url, address: `/queue/${runtime.name}-${name}` }),
-          redelivers: true,
-          // It takes the items of a list for the fields of something, and breaks the connection.
-          lists: false,
-          many: 3_000,
-          large: 8_000_000,
+          ...terms,
         }),
         ...brokerChecks(runtime, {
           how: "gateway, ws to TCP",
@@ -39,10 +46,7 @@ export function prepare(): Promise<Suite> {
             url: `ws://guest:guest@${HOST}:${await runtime.call("gateway", url)}`,
             address: `/queue/${runtime.name}-gateway-${name}`,
           }),
-          redelivers: true,
-          lists: false,
-          many: 3_000,
-          large: 8_000_000,
+          ...terms,
         }),
         "gateway, wss to TLS: send and receive": async () => {
           const port = await runtime.call("gateway", secureUrl, { tls: keyPair("server"), dial: { ca } });

@@ -131,7 +131,7 @@ export const client = {
     }),
 
   /** Sends and receives a body of this size, both as it goes; tells whether it is what was sent. */
-  streamed: (place: Place, size: number): Promise<boolean> =>
+  streamed: (place: Place, size: number, pieces: "one" | "many" = "many"): Promise<boolean> =>
     connected(place, async (connection) => {
       const receive = async (): Promise<boolean> => {
         const delivery = await connection.receiver(place.address, { credit: 1, stream: true }).receive();
@@ -144,7 +144,7 @@ export const client = {
         delivery.accept();
         return at === size && isPattern(whole, size);
       };
-      const body = new Blob([pattern(size)]).stream();
+      const body = pieces === "one" ? onePiece(pattern(size)) : new Blob([pattern(size)]).stream();
       const [isWhole] = await Promise.all([receive(), connection.sender(place.address).stream({ body })]);
       return isWhole;
     }),
@@ -400,6 +400,10 @@ export const client = {
     throw new Error("It did not fail");
   },
 };
+
+async function* onePiece(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
 
 // That many messages, each accepted.
 async function texts(connection: Connection, terms: ReceiverOptions, count: number): Promise<string[]> {
