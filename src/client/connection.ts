@@ -425,11 +425,12 @@ export class Connection extends ConnectionBase {
   }
 
   /** @ignore Detaches a link, and attaches it again. */
-  attachAfresh(link: Link): void {
+  attachAfresh(link: Link, ending?: Error): void {
     const session = this.links.get(link);
     if (this.attachment === undefined || session === undefined) return;
     // What is still told of the former one concerns nobody.
     this.attachment.links.delete(link.suspend());
+    if (ending !== undefined) return this.loseLink(link, ending);
     this.attachLink(link, session, this.attachment);
   }
 

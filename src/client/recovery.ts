@@ -100,8 +100,8 @@ export interface RecoveringConnection {
   wake(): void;
   /** @ignore Told what became of a link that was attached again. */
   handleResumed?(link: RecoveringLink, what: LinkResumed): void;
-  /** @ignore Detaches a link, and attaches it again. */
-  attachAfresh?(link: RecoveringLink): void;
+  /** @ignore Detaches a link, and attaches it again, or ends it with an error. */
+  attachAfresh?(link: RecoveringLink, ending?: Error): void;
 }
 
 /** A link that takes up what was not settled, as its recovery sees it. */

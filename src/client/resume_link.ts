@@ -27,6 +27,9 @@ export type ListedTerms = Pick<AttachOptions, "unsettled" | "incompleteUnsettled
 // The frame's header, the map's own, and numbers that are longer than in the trial.
 const FRAME_SLACK_BYTES = 48;
 
+/** Rounds in a row by which nothing is settled, before a link whose peer always has more to list is given up. */
+export const MAX_IDLE_ROUNDS = 16;
+
 /** What both ends do alike. */
 export class LinkResumption<L extends RecoveringLink> {
   /** The link. */
@@ -39,6 +42,7 @@ export class LinkResumption<L extends RecoveringLink> {
   protected refusedFor: string | undefined;
   /** Whether the attach that is under way lists anything. */
   protected lists = false;
+  #idleRounds = 0;
   // What the link was attached to the last time.
   #attachedTo: { readonly container: string | undefined; readonly address: string | undefined } | undefined;
 
@@ -104,6 +108,15 @@ export class LinkResumption<L extends RecoveringLink> {
     if (before !== undefined && before.container !== container) return "the peer is another container";
     if (before !== undefined && before.address !== address) return "it leads to another node";
     return remote.unsettled === undefined ? "the peer has kept nothing of it" : undefined;
+  }
+
+  /** Attaches the link again for the rest of a list, as long as that comes to an end. */
+  protected attachForRest(settledSome: boolean): void {
+    const { connection, where } = this.link;
+    this.#idleRounds = settledSome ? 0 : this.#idleRounds + 1;
+    if (this.#idleRounds <= MAX_IDLE_ROUNDS) return connection.attachAfresh?.(this.link);
+    const text = `Cannot resume link of ${where}: the peer's list of unsettled deliveries does not end`;
+    connection.attachAfresh?.(this.link, new AmqpError(condition.notAllowed, text, { scope: "link" }));
   }
 
   /** Tells the events and the log what became of the link. */

@@ -24,6 +24,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
   #gone = 0;
   // Where a list was incomplete: what is to be settled before the link is attached for the rest.
   #round: Set<IncomingDelivery> | undefined;
+  #settledSome = false;
   #resumes = false;
   #endpoint: ReceiverEndpoint | undefined;
 
@@ -104,9 +105,11 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     this.tell({ resumed, resent: 0, redelivered: lost.length + this.#gone }, reason);
     this.#gone = 0;
     const waiting = [...this.#listed].filter((delivery) => this.#held.delete(delivery));
+    const settledSome = this.#listed.size > 0;
     this.#listed = new Set();
     if (reason === undefined && (!this.#isListComplete || remote.incompleteUnsettled)) {
       this.#round = new Set(waiting);
+      this.#settledSome = settledSome;
       this.#endRound();
     }
     return lost;
@@ -124,7 +127,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
   #endRound(): void {
     if (this.#round?.size !== 0) return;
     this.#round = undefined;
-    Promise.resolve().then(() => this.link.open && this.link.connection.attachAfresh?.(this.link));
+    Promise.resolve().then(() => this.link.open && this.attachForRest(this.#settledSome));
   }
 
   async #restore(): Promise<void> {

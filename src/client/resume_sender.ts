@@ -128,7 +128,7 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     this.#restored = false;
     this.link.connection.wake();
     this.tell(counts, reason);
-    if (incomplete && reason === undefined) this.#nextRound(open);
+    if (incomplete && reason === undefined) this.#nextRound(open, counts.resumed + counts.resent > 0);
   }
 
   /** {@inheritDoc SenderRecovery.answer} */
@@ -193,14 +193,13 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
   }
 
   // A list that did not fit leaves others for another time, once those of it are done [transport 2.7.3].
-  async #nextRound(open: OutgoingDelivery[]): Promise<void> {
-    const { connection } = this.link;
+  async #nextRound(open: OutgoingDelivery[], settledSome: boolean): Promise<void> {
     for (;;) {
       while (open.length > 0 && open.at(-1)!.settled && open.at(-1)!.sent) open.pop();
       if (open.length === 0) break;
       await this.link.change();
     }
-    if (this.link.open) connection.attachAfresh?.(this.link);
+    if (this.link.open) this.attachForRest(settledSome);
   }
 
   async #restore(): Promise<void> {

@@ -5,10 +5,12 @@ import { connect, type ConnectOptions } from "../../src/client/connect.ts";
 import type { Connection, ConnectionEvent } from "../../src/client/connection.ts";
 import type { ResumeOptions, UnsettledDelivery, UnsettledStore } from "../../src/client/recovery.ts";
 import { resume } from "../../src/client/resume.ts";
+import { MAX_IDLE_ROUNDS } from "../../src/client/resume_link.ts";
+import type { Source, Target } from "../../src/codec/types.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
 import { MAX_SUSPENDED_LINKS } from "../../src/server/containers.ts";
 import type { FrameTrace } from "../../src/engine/events.ts";
-import { type Faults, faulty } from "../../src/testing/mod.ts";
+import { type Faults, faulty, ScriptedPeer } from "../../src/testing/mod.ts";
 import { random as randomOf, seed, test } from "../harness.ts";
 import { VirtualNetwork, VirtualTime } from "./virtual.ts";
 
@@ -480,4 +482,51 @@ test("resume: a peer that refuses to resume gets the link as a new one, as Broke
   assertEquals([reasons, attached], [["the peer does not resume links"], 3]);
   await time.wait(connection.close());
   await time.wait(server.close());
+});
+
+test("resume: a link whose peer never comes to the end of its list is given up", async () => {
+  for (const role of ["sender", "receiver"] as const) {
+    let dialled = 0;
+    let attached = 0;
+    const dial = () => {
+      const peer = new ScriptedPeer({ ignore: ["empty", "flow", "detach", "disposition"] });
+      peer.expectOpening();
+      peer.expect("begin").respond();
+      if (++dialled === 1) {
+        peer.expect("attach").respond();
+        if (role === "receiver") peer.drop();
+        else {
+          peer.send("flow", { handle: 0, linkCredit: 10, deliveryCount: 0 });
+          peer.expect("transfer").drop();
+        }
+        return peer.channel;
+      }
+      const next = (): void => {
+        peer.expect("attach").then(({ fields }) => {
+          const { name, handle, source, target } = fields as {
+            name: string;
+            handle: number;
+            source: Source;
+            target: Target;
+          };
+          const answer = role === "sender" ? "receiver" : "sender";
+          const list = { unsettled: new Map(), incompleteUnsettled: true, initialDeliveryCount: 0 } as const;
+          peer.send("attach", { name, source, target, handle, role: answer, rcvSettleMode: "second", ...list });
+          attached++;
+          next();
+        });
+      };
+      next();
+      return peer.channel;
+    };
+    const options = { containerId: "client", dial, log: null, reconnect: { initialDelayMs: 1 } };
+    const connection = await connect("ws://broker.example", options as ConnectOptions);
+    const terms = { address: "orders", name: "out", recovery: resume() };
+    const waiting = role === "sender"
+      ? connection.sender(terms).send({ body: "one" })
+      : connection.receiver(terms).receive();
+    const error = await assertRejects(() => waiting, AmqpError, "list of unsettled deliveries does not end");
+    assertEquals([error.scope === "delivery" || error.scope === "link", attached], [true, MAX_IDLE_ROUNDS + 1]);
+    connection.destroy(new Error("done"));
+  }
 });
