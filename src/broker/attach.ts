@@ -25,7 +25,7 @@ import type { Relay } from "./relay.ts";
 import type { Rights } from "./rights.ts";
 import type { Slab } from "./slab.ts";
 import type { Expiry, Subscription } from "./subscription.ts";
-import type { Topic } from "./topic.ts";
+import { Topic } from "./topic.ts";
 import { Transactions, type TransactionsOptions } from "./transactions.ts";
 
 /** What links of a broker share. */
@@ -96,7 +96,7 @@ export async function attachProducer(context: AttachContext, request: ReceiverRe
     address: relayed ? undefined : address,
     ...expiryTerms(wish, suspendMs),
     ...dynamicTerms(dynamic),
-    capabilities: known(wish.capabilities),
+    capabilities: inForce(wish, sink),
   };
   const receiver = accept(context, request, {
     target,
@@ -165,7 +165,7 @@ function attachToQueue(context: AttachContext, request: SenderRequest, wanted: W
   if (wish.capabilities?.includes("shared")) throw refusal(condition.notImplemented, "a queue has no subscriptions");
   const suspendMs = request.dynamic || mode === "copy" ? 0 : suspensionOf(wish, context);
   const source: Source = {
-    ...sourceTerms(request, wish, filters, address),
+    ...sourceTerms(request, wish, filters, node),
     ...expiryTerms(wish, suspendMs),
     distributionMode: mode,
   };
@@ -197,10 +197,10 @@ function attachToTopic(context: AttachContext, request: SenderRequest, wanted: W
   const name = subscriptionName(request, shared, expiry);
   const subscription = subscribe(context, node, { name, filters, shared, expiry });
   const source: Source = {
-    ...sourceTerms(request, wish, filters, address),
-    durable: wish.durable,
+    ...sourceTerms(request, wish, filters, node),
+    durable: lasts(expiry) ? wish.durable : undefined,
     expiryPolicy: expiry.policy,
-    timeout: wish.timeout,
+    timeout: expiry.timeoutMs / 1_000,
     distributionMode: "copy",
   };
   let sender;
@@ -222,10 +222,7 @@ function attachToTopic(context: AttachContext, request: SenderRequest, wanted: W
   sender.closed.then(() => {
     node.leave(subscription, consumer, wasClosed(sender));
     if (request.dynamic) context.nodes.delete(address);
-    if (expiry.policy !== "connection-close") return;
-    connection.closed.then(() => {
-      if (subscription.consumers.size === 0) node.unsubscribe(subscription);
-    });
+    endWith(connection, node, subscription);
   });
 }
 
@@ -273,7 +270,7 @@ function recall(context: AttachContext, request: SenderRequest): void {
   if (subscription.busy) throw refusal(condition.resourceLocked, "its subscription has a link already");
   const { filters, expiry } = subscription.options;
   const source: Source = {
-    ...sourceTerms(request, { kind: "source" }, filters, topic.address),
+    ...sourceTerms(request, { kind: "source" }, filters, topic),
     durable: "unsettled-state",
     expiryPolicy: expiry.policy,
     distributionMode: "copy",
@@ -285,7 +282,18 @@ function recall(context: AttachContext, request: SenderRequest): void {
     now: () => context.environment.now(),
   });
   topic.listen(subscription, consumer);
-  sender.closed.then(() => topic.leave(subscription, consumer, wasClosed(sender)));
+  sender.closed.then(() => {
+    topic.leave(subscription, consumer, wasClosed(sender));
+    endWith(request.connection, topic, subscription);
+  });
+}
+
+// Ends a subscription that is to end with the connection of its last link.
+function endWith(connection: Connection, topic: Topic, subscription: Subscription): void {
+  if (subscription.options.expiry.policy !== "connection-close") return;
+  connection.closed.then(() => {
+    if (subscription.consumers.size === 0) topic.unsubscribe(subscription);
+  });
 }
 
 // Whether the peer has ended a link for good: one that was lost, suspended or taken over is taken up again.
@@ -305,8 +313,7 @@ function findSubscription(
 // A subscription outlives its link, or is shared, under the link's name; any other belongs to the link alone.
 function subscriptionName(request: SenderRequest, shared: boolean, expiry: Expiry): string {
   const { source, name } = request.attach;
-  const lasts = expiry.policy !== "link-detach" || expiry.timeoutMs > 0;
-  if (!shared && !lasts) return UNNAMED + randomName();
+  if (!shared && !lasts(expiry)) return UNNAMED + randomName();
   return lastingName(request, source?.capabilities?.includes("global") ?? false, shared, name);
 }
 
@@ -322,10 +329,14 @@ function originOf({ identity, remote }: Connection): string {
 }
 
 function expiryOf({ expiryPolicy, timeout = 0 }: Source): Expiry {
-  const timeoutMs = timeout * 1_000;
-  if (expiryPolicy === "never" || expiryPolicy === "connection-close") return { policy: expiryPolicy, timeoutMs };
-  // A session ends when its link does, as far as a terminus is concerned; the answer says so.
-  return { policy: "link-detach", timeoutMs };
+  // What ends with its connection ends at once; what never does has no time. The answer says so, and what else is in force:
+  // a session ends when its link does, as far as a terminus is concerned.
+  if (expiryPolicy === "never" || expiryPolicy === "connection-close") return { policy: expiryPolicy, timeoutMs: 0 };
+  return { policy: "link-detach", timeoutMs: timeout * 1_000 };
+}
+
+function lasts({ policy, timeoutMs }: Expiry): boolean {
+  return policy !== "link-detach" || timeoutMs > 0;
 }
 
 // How long a link is kept that is lost: in this broker all that a peer may name as the time ends with its connection.
@@ -341,15 +352,15 @@ function expiryTerms(
   return { durable, expiryPolicy, timeout: Math.ceil(suspendMs / 1_000) };
 }
 
-function sourceTerms(request: SenderRequest, wish: Source, filters: Filters, address: string): Source {
+function sourceTerms(request: SenderRequest, wish: Source, filters: Filters, node: Queue | Topic): Source {
   return {
     kind: "source",
-    address,
+    address: node.address,
     ...dynamicTerms(request.dynamic),
     filter: filters.inForce,
     defaultOutcome: wish.defaultOutcome ?? failed(),
     outcomes: OUTCOMES,
-    capabilities: known(wish.capabilities),
+    capabilities: inForce(wish, node),
   };
 }
 
@@ -376,8 +387,12 @@ function typeOf(terminus: Source | Target): NodeType | undefined {
 }
 
 // Capabilities that are in force. Others are left out of the answer, which says that they are not [messaging 3.5.3].
-function known(capabilities: readonly string[] | undefined): string[] | undefined {
-  const found = capabilities?.filter((one) => Object.hasOwn(CAPABILITIES, one) || one === "shared" || one === "global");
+function inForce({ kind, capabilities }: Source | Target, node: Sink): string[] | undefined {
+  const type = node instanceof Queue ? "queue" : node instanceof Topic ? "topic" : undefined;
+  const subscribes = kind === "source" && type === "topic";
+  const found = capabilities?.filter((one) =>
+    Object.hasOwn(CAPABILITIES, one) ? CAPABILITIES[one] === type : subscribes && (one === "shared" || one === "global")
+  );
   return found === undefined || found.length === 0 ? undefined : found;
 }
 

@@ -144,8 +144,9 @@ export class Topic implements Sink, Waitlist, Waiter {
     subscription.queue.removeConsumer(consumer);
     if (subscription.consumers.size > 0 || this.#subscriptions.get(subscription.options.name) !== subscription) return;
     const { policy, timeoutMs } = subscription.options.expiry;
-    if (forGood || (policy !== "never" && timeoutMs === 0)) return this.unsubscribe(subscription);
-    if (policy === "never") return;
+    if (forGood || (policy === "link-detach" && timeoutMs === 0)) return this.unsubscribe(subscription);
+    // One that ends with its connection is ended by whoever attached it.
+    if (policy !== "link-detach") return;
     subscription.timer = this.#host.environment.setTimer(() => this.unsubscribe(subscription), timeoutMs);
   }
 
