@@ -45,6 +45,8 @@ export interface AttachContext {
   readonly budget: Budget;
   /** The topics of subscriptions that have a name, which no other has. */
   readonly subscriptions: Map<string, Topic>;
+  /** Those that end with a connection. */
+  readonly ending: WeakMap<Connection, Map<Subscription, Topic>>;
   /** Most of them. */
   readonly maxSubscriptions: number;
   /** The transactions of connections that have any. */
@@ -222,7 +224,7 @@ function attachToTopic(context: AttachContext, request: SenderRequest, wanted: W
   sender.closed.then(() => {
     node.leave(subscription, consumer, wasClosed(sender));
     if (request.dynamic) context.nodes.delete(address);
-    endWith(connection, node, subscription);
+    endWith(context, connection, node, subscription);
   });
 }
 
@@ -255,6 +257,7 @@ function subscribe(
   subscriptions.set(name, topic);
   subscription.onended = () => {
     subscriptions.delete(name);
+    subscription.ending?.delete(subscription);
     budget.reserved -= bytes;
   };
   return subscription;
@@ -284,16 +287,25 @@ function recall(context: AttachContext, request: SenderRequest): void {
   topic.listen(subscription, consumer);
   sender.closed.then(() => {
     topic.leave(subscription, consumer, wasClosed(sender));
-    endWith(request.connection, topic, subscription);
+    endWith(context, request.connection, topic, subscription);
   });
 }
 
-// Ends a subscription that is to end with the connection of its last link.
-function endWith(connection: Connection, topic: Topic, subscription: Subscription): void {
-  if (subscription.options.expiry.policy !== "connection-close") return;
-  connection.closed.then(() => {
-    if (subscription.consumers.size === 0) topic.unsubscribe(subscription);
-  });
+// Ends a subscription with the connection of its last link, if it is to. A connection is watched once for all of them.
+function endWith({ ending }: AttachContext, connection: Connection, topic: Topic, subscription: Subscription): void {
+  const { name, expiry } = subscription.options;
+  if (expiry.policy !== "connection-close" || topic.subscription(name) !== subscription) return;
+  let own = ending.get(connection);
+  if (own === undefined) {
+    const all = own = new Map<Subscription, Topic>();
+    ending.set(connection, all);
+    connection.closed.then(() => {
+      for (const [one, itsTopic] of all) if (one.consumers.size === 0) itsTopic.unsubscribe(one);
+    });
+  }
+  subscription.ending?.delete(subscription);
+  subscription.ending = own;
+  own.set(subscription, topic);
 }
 
 // Whether the peer has ended a link for good: one that was lost, suspended or taken over is taken up again.

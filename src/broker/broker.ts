@@ -278,6 +278,7 @@ export class Broker implements AsyncDisposable {
       settleModes: options.settleModes ?? ["first"],
       budget: this.#budget,
       subscriptions: new Map(),
+      ending: new WeakMap(),
       maxSubscriptions: maxQueues,
       transactions: new WeakMap(),
       maxSuspendMs: options.maxSuspendMs ?? MAX_SUSPEND_MS,

@@ -39,6 +39,8 @@ export class Subscription {
   readonly consumers: Set<Consumer> = new Set();
   /** Ends it when nobody has listened for long enough. */
   timer: unknown;
+  /** The subscriptions that end with a connection, if this is one of them. */
+  ending: Map<Subscription, unknown> | undefined;
   /** Told when it has ended. */
   onended: (() => void) | undefined;
 

@@ -39,7 +39,7 @@ async function answer(wish: Source | Target, refused = false): Promise<Record<st
 const properties = { "supported-dist-modes": "copy", color: "red" };
 const capabilities = ["queue", "topic", "shared", "global", "temporary-queue", "something"];
 
-test("TRM-4: a queue's source: what is in force is answered, and nothing else", async () => {
+test("TRM-1, TRM-3: a queue's source: what is in force is answered, and nothing else", async () => {
   const found = await answer({
     kind: "source",
     address: "q",
@@ -61,7 +61,7 @@ test("TRM-4: a queue's source: what is in force is answered, and nothing else", 
   });
 });
 
-test("TRM-4: a topic's source: what is in force is answered, and nothing else", async () => {
+test("TRM-1, TRM-3: a topic's source: what is in force is answered, and nothing else", async () => {
   const wish = {
     kind: "source",
     address: "news",
@@ -83,7 +83,7 @@ test("TRM-4: a topic's source: what is in force is answered, and nothing else", 
   }
 });
 
-test("TRM-4: a target: what is in force is answered, and nothing else", async () => {
+test("TRM-1, TRM-3: a target: what is in force is answered, and nothing else", async () => {
   const wish: Target = { kind: "target", durable: "unsettled-state", dynamicNodeProperties: properties };
   const queue = await answer({ ...wish, address: "q", capabilities: ["queue", "shared", "global", "something"] });
   assertEquals(shown(queue), { kind: "target", address: "q", expiryPolicy: "link-detach", capabilities: ["queue"] });
@@ -93,7 +93,7 @@ test("TRM-4: a target: what is in force is answered, and nothing else", async ()
   assertEquals(shown(relay), { kind: "target", expiryPolicy: "link-detach" });
 });
 
-test("TRM-4: what would give a peer something else than it asks for is refused", async () => {
+test("TRM-4, TRM-5: what would give a peer something else than it asks for is refused", async () => {
   const source = { kind: "source", address: "q" } as const;
   for (
     const wish of [
