@@ -15,7 +15,7 @@ import { deadline, type Terminal, UsageError } from "./terminal.ts";
 
 const STEP_MS = 10_000;
 
-interface Target {
+interface BrokerUrl {
   readonly url: string;
   readonly hostname: string;
   readonly port: number;
@@ -70,7 +70,7 @@ function orAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   });
 }
 
-function targetOf(text: string): Target {
+function targetOf(text: string): BrokerUrl {
   let url: URL;
   try {
     url = new URL(text);
@@ -89,7 +89,7 @@ function targetOf(text: string): Target {
   };
 }
 
-function stepsOf(target: Target, options: ConnectOptions, address: string | undefined, open: Connection[]): Step[] {
+function stepsOf(target: BrokerUrl, options: ConnectOptions, address: string | undefined, open: Connection[]): Step[] {
   const { url, hostname, port, secure, websocket } = target;
   const steps: Step[] = [];
   const direct = options.proxy === undefined;
@@ -193,7 +193,7 @@ function tcpStep({ hostname, port }: { hostname: string; port: number }, what: s
   };
 }
 
-function tlsStep({ hostname, port }: Target, { tls }: ConnectOptions): Step {
+function tlsStep({ hostname, port }: BrokerUrl, { tls }: ConnectOptions): Step {
   const { ca, cert, key, serverName = hostname } = (tls ?? {}) as { [name: string]: string | undefined };
   return {
     name: "tls",
@@ -227,7 +227,7 @@ function tlsStep({ hostname, port }: Target, { tls }: ConnectOptions): Step {
 }
 
 // What to look at next, by the step that failed.
-function adviceFor(step: Step, error: Error, target: Target): string {
+function adviceFor(step: Step, error: Error, target: BrokerUrl): string {
   const cause = error.cause ?? error;
   const { code = "" } = cause as { code?: string };
   switch (step.name) {
