@@ -9,14 +9,14 @@ import type { Environment } from "../base/environment.ts";
 import { AmqpError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { quote } from "../base/text.ts";
-import type { DeliveryState, ErrorFields } from "../codec/types.ts";
+import type { DeliveryState } from "../codec/types.ts";
 import { Budget, type Waiter } from "./budget.ts";
 import type { Consumer, LossCount } from "./consumer.ts";
 import { DelayedMessages } from "./delayed_messages.ts";
 import { Dispatcher, type DispatchQueue } from "./dispatcher.ts";
 import type { EncodedMessage } from "./encoded_message.ts";
 import { type Arrival, type Producer, type Reservation, type Sink, tooLarge, type Waitlist } from "./producer.ts";
-import { HeldMessages, MESSAGE_BYTES, QueuedMessage } from "./queued_message.ts";
+import { type DeadLetterReason, HeldMessages, MESSAGE_BYTES, QueuedMessage } from "./queued_message.ts";
 import type { QueueOptions, QueueStatus } from "./queue_terms.ts";
 import { deliverAt, expiresAt, groupOf } from "./schedule.ts";
 import type { Slab } from "./slab.ts";
@@ -250,15 +250,15 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
         return this.#noteUnused();
       case "rejected":
         message.fail();
-        return this.#discard(message, outcome.error);
+        return this.#discard(message, outcome.error ?? "rejected");
       case "modified":
         this.#discount(message);
         message.modify(outcome, this.#host.slab, this.#budget.largest);
         this.#count(message);
         if (outcome.deliveryFailed && message.deliveryCount >= (this.#options.maxDeliveries ?? Infinity)) {
-          return this.#discard(message);
+          return this.#discard(message, "max-deliveries");
         }
-        if (outcome.undeliverableHere && this.kind.single) return this.#discard(message);
+        if (outcome.undeliverableHere && this.kind.single) return this.#discard(message, "undeliverable-here");
         if (outcome.undeliverableHere) this.#dispatcher.refuse(message, consumer);
     }
     this.#dispatcher.insert(message, false);
@@ -347,7 +347,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
   /** {@inheritDoc DispatchQueue.dropExpired} */
   dropExpired(message: QueuedMessage): boolean {
     const expired = this.isExpired(message);
-    if (expired) this.#discard(message);
+    if (expired) this.#discard(message, "expired");
     return expired;
   }
 
@@ -445,7 +445,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
       if (message.expires > now) this.#nextExpiry = Math.min(this.#nextExpiry, message.expires);
       return message.expires <= now;
     });
-    for (const message of expired) this.#discard(message);
+    for (const message of expired) this.#discard(message, "expired");
   }
 
   // The queue of its dead letters, if it has one.
@@ -454,9 +454,9 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     return deadLetter === this.address ? undefined : deadLetter;
   }
 
-  #discard(message: QueuedMessage, error?: ErrorFields): void {
+  #discard(message: QueuedMessage, reason: DeadLetterReason): void {
     this.#discount(message);
-    const moved = this.#movesTo !== undefined && this.#host.deadLetter(message.deadLetter(error), this.#movesTo);
+    const moved = this.#movesTo !== undefined && this.#host.deadLetter(message.deadLetter(reason), this.#movesTo);
     if (!moved) this.#dropped++;
     this.#noteUnused();
   }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { ErrorFields, Header, Modified } from "../codec/types.ts";
+import type { ErrorFields, Fields, Header, Modified } from "../codec/types.ts";
 import { EncodedMessage, errorValue, mergeFields } from "./encoded_message.ts";
 import type { Slab } from "./slab.ts";
 import type { Ranked } from "./sorted_messages.ts";
@@ -17,6 +17,9 @@ const DEFAULT_PRIORITY = 4;
 const HIGHEST_PRIORITY = 9;
 // More messages than a queue sees in its life.
 const RANKS_OF_PRIORITY = 2 ** 48;
+
+/** Why a message goes to a queue of dead letters: what its receiver told, or a word of this broker's. */
+export type DeadLetterReason = ErrorFields | "rejected" | "max-deliveries" | "undeliverable-here" | "expired";
 
 /** A message in a queue, with what has happened to it there. */
 export class QueuedMessage implements Ranked {
@@ -37,7 +40,7 @@ export class QueuedMessage implements Ranked {
   readonly #expires: number;
   #acquired = false;
   #failures = 0;
-  #rejection: ErrorFields | undefined;
+  #reason: DeadLetterReason | undefined;
   #refusedBy: WeakSet<object> | undefined;
 
   /** Puts a message that expires then into a queue. */
@@ -103,10 +106,10 @@ export class QueuedMessage implements Ranked {
     }
   }
 
-  /** What is put into a dead-letter queue for it: it no longer expires, and anybody may have it. */
-  deadLetter(rejection: ErrorFields | undefined): QueuedMessage {
+  /** What is put into a dead-letter queue for it: it no longer expires, anybody may have it, and it tells why it is there. */
+  deadLetter(reason: DeadLetterReason): QueuedMessage {
     const message = new QueuedMessage(this.encoded, Infinity);
-    message.#rejection = rejection;
+    message.#reason = reason;
     message.#failures = this.#failures;
     message.#acquired = this.#acquired;
     return message;
@@ -118,14 +121,30 @@ export class QueuedMessage implements Ranked {
     const again = this.#acquired && encoded.firstAcquirer;
     this.#acquired = true;
     const same = encoded.ttl === undefined && !again && this.#failures === 0;
-    if (encoded.messageFormat !== 0 || (same && this.#rejection === undefined && !encoded.annotated)) {
+    if (encoded.messageFormat !== 0 || (same && this.#reason === undefined && !encoded.annotated)) {
       return encoded.payload;
     }
     const header = same ? encoded.header : headerToSend(this, again, now);
+    const reason = this.#reason;
     // Where the reason of a rejection stands is written down [messaging 3.4.3].
-    const deliveryAnnotations = this.#rejection && { rejected: errorValue(this.#rejection) };
-    return encoded.changed({ header, deliveryAnnotations, messageAnnotations: undefined });
+    const deliveryAnnotations = typeof reason === "object" ? { rejected: errorValue(reason) } : undefined;
+    return encoded.changed({
+      header,
+      deliveryAnnotations,
+      messageAnnotations: reason && annotationsWith(encoded, reason),
+    });
   }
+}
+
+// Where readers of other brokers look for it, and `deadLetterReason` of a message that was received.
+function annotationsWith(encoded: EncodedMessage, reason: DeadLetterReason): Fields {
+  const { condition, description } = typeof reason === "object" ? reason : { condition: reason };
+  const annotations = encoded.messageAnnotations();
+  mergeFields(annotations, {
+    "x-opt-dead-letter-reason": condition,
+    ...(description !== undefined && { "x-opt-dead-letter-description": description }),
+  });
+  return annotations;
 }
 
 // No private method: it would cost each message a field.

@@ -176,6 +176,10 @@ test("MSG-9: a rejected message goes to the dead-letter queue with the reason, o
   assertEquals({ ...header }, { deliveryCount: 1 });
   const rejected = deliveryAnnotations?.rejected as { value: unknown[] };
   assertEquals(rejected.value.slice(0, 2).map(String), ["shop:sold-out", "none left"]);
+  assertEquals([delivery.message.deadLetterReason, delivery.message.deadLetterDescription], [
+    "shop:sold-out",
+    "none left",
+  ]);
   assertEquals(broker.queue("orders")!.dropped, 0);
   // A dead letter that is rejected has nowhere else to go.
   delivery.reject();
@@ -195,6 +199,7 @@ test("a queue has a dead-letter queue of its own, and gives up after so many att
   }
   const dead = await consumer.receiver("failed orders", { credit: 1 }).receive();
   assertEquals([dead.message.body, dead.message.header?.deliveryCount], ["poison", 3]);
+  assertEquals([dead.message.deadLetterReason, dead.message.deadLetterDescription], ["max-deliveries", undefined]);
   assertEquals(broker.queue("orders")!.messages, 0);
 });
 
