@@ -5,6 +5,7 @@
  */
 
 import { anonymous, connect, type Message, publish, type Sender } from "../../mod.ts";
+import { FastPathReader } from "../../src/codec/fast_path.ts";
 import { type Frame, FrameDecoder } from "../../src/codec/frame.ts";
 import { decodeMessage, encodeMessage } from "../../src/codec/message.ts";
 import type { Disposition, Transfer } from "../../src/codec/types.ts";
@@ -78,7 +79,7 @@ function decodingFrame(bytes: () => Uint8Array, read: (frame: Frame) => number):
   return () => {
     const many = bytes();
     return (count) => {
-      const decoder = new FrameDecoder({ maxFrameSize: 65_536 });
+      const decoder = new FrameDecoder({ maxFrameSize: 65_536, fastPath: FastPathReader });
       let sum = 0;
       for (let done = 0; done < count;) {
         decoder.push(many);
