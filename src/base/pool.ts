@@ -30,9 +30,11 @@ let blocks: Uint8Array<ArrayBuffer>[] | undefined;
 let blockBytes = 0;
 let lent: WeakSet<Uint8Array> | undefined;
 
-// The slab that no writer writes to right now. The next one that has something to write goes on behind its end, so that
-// connections with nothing to send have no memory for it, however many they are.
+// The slabs that no writer writes to right now. The next one that has something to write goes on behind its end, so that
+// connections with nothing to send have no memory for it, however many they are. Two, since a flush over a WebSocket has two
+// writers, of the frames of AMQP and of those around them.
 let spare: Slab | undefined;
+let second: Slab | undefined;
 
 /** A block of at least `least` bytes, and not much more. What stands in it is what others have left. */
 export function takeBlock(least: number): Uint8Array<ArrayBuffer> {
@@ -74,18 +76,23 @@ export function giveBlock(view: Uint8Array): boolean {
   return true;
 }
 
-/** The slab that is spare, if it has room for so many bytes; the caller writes behind its end, and leaves it later. */
+/** A slab that is spare and has room for so many bytes; the caller writes behind its end, and leaves it later. */
 export function takeSlab(least: number): Slab | undefined {
+  // The roomier one is the first.
   if (spare === undefined || roomOf(spare) < least) return undefined;
   const slab = spare;
-  spare = undefined;
+  spare = second;
+  second = undefined;
   return slab;
 }
 
-/** Leaves a slab to the next writer. The roomier of two is worth keeping, and a block is none. */
+/** Leaves a slab to the next writer. The roomiest are worth keeping, and a block is none. */
 export function leaveSlab(slab: Slab): void {
-  if (isBlock(slab.bytes)) return;
-  if (roomOf(slab) > (spare === undefined ? 0 : roomOf(spare))) spare = slab;
+  if (isBlock(slab.bytes) || roomOf(slab) === 0) return;
+  if (spare === undefined || roomOf(slab) > roomOf(spare)) {
+    second = spare;
+    spare = slab;
+  } else if (second === undefined || roomOf(slab) > roomOf(second)) second = slab;
 }
 
 /** How many bytes a slab still takes. */

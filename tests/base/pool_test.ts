@@ -68,6 +68,20 @@ test("slabs: what one writer leaves is written on by the next, behind all that w
   assertEquals(taken, Uint8Array.of(1, 2, 3));
 });
 
+test("slabs: the two writers of a flush need no memory of their own each time", () => {
+  const buffers = new Set<ArrayBufferLike>();
+  for (let i = 0; i < 50; i++) {
+    const [inner, outer] = [new Writer(4_096), new Writer(4_096)];
+    inner.append(new Uint8Array(20));
+    const frame = inner.take();
+    outer.append(frame);
+    buffers.add(frame.buffer).add(outer.take().buffer);
+    outer.release();
+    inner.release();
+  }
+  assert(buffers.size <= 4, `${buffers.size} slabs for 2,000 bytes`);
+});
+
 test("blocks: no more than 8 MiB are kept, and the oldest go first", () => {
   const given = Array.from({ length: 20 }, () => lend(new Uint8Array(SIZE)));
   for (const block of given) giveBlock(block);
