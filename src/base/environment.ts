@@ -41,6 +41,12 @@ export const systemEnvironment: Environment = {
   random: (bytes) => void crypto.getRandomValues(bytes),
 };
 
+/** Lets the process end before this timer calls, where the runtime can be told so. */
+export function unref<T>(timer: T): T {
+  (timer as { unref?(): void } | undefined)?.unref?.();
+  return timer;
+}
+
 /** 128 random bits in hex: nobody can guess or meet it. */
 export function randomName(environment: Environment = systemEnvironment): string {
   // A random UUID would have only 122.

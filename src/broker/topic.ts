@@ -5,6 +5,7 @@
  */
 
 import * as condition from "../base/condition.ts";
+import { unref } from "../base/environment.ts";
 import { AmqpError } from "../base/errors.ts";
 import { quote } from "../base/text.ts";
 import type { Waiter } from "./budget.ts";
@@ -147,7 +148,9 @@ export class Topic implements Sink, Waitlist, Waiter {
     if (forGood || (policy === "link-detach" && timeoutMs === 0)) return this.unsubscribe(subscription);
     // One that ends with its connection is ended by whoever attached it.
     if (policy !== "link-detach") return;
-    subscription.timer = this.#host.environment.setTimer(() => this.unsubscribe(subscription), timeoutMs);
+    const { environment } = this.#host;
+    // Nor is it a reason for a process to stay.
+    subscription.timer = unref(environment.setTimer(() => this.unsubscribe(subscription), timeoutMs));
   }
 
   /** Ends a subscription, and drops what waits there. */

@@ -7,6 +7,7 @@
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { Fifo } from "../base/collections.ts";
+import { unref } from "../base/environment.ts";
 import { checkOptions } from "../base/options.ts";
 import type { DeliveryState } from "../codec/types.ts";
 import type { IncomingDelivery } from "../engine/deliveries.ts";
@@ -703,10 +704,12 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     this.#told++;
     if (this.#settling !== undefined) return;
     const told = this.#told;
-    this.#settling = this.connection.environment.setTimer(() => {
+    const look = (): void => {
       this.#settling = undefined;
       if (this.#told >= told) this.complain("notSettled", { told: this.#told });
-    }, PATIENCE_MS);
+    };
+    // Only the log waits for it, also of a link whose connection is lost.
+    this.#settling = unref(this.connection.environment.setTimer(look, PATIENCE_MS));
   }
 
   /** @ignore The next message, or undefined when there will be none. */

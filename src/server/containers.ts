@@ -5,7 +5,7 @@
  */
 
 import * as condition from "../base/condition.ts";
-import type { Environment } from "../base/environment.ts";
+import { type Environment, unref } from "../base/environment.ts";
 import { AmqpError } from "../base/errors.ts";
 import { quote } from "../base/text.ts";
 import { type Open, symbol, uint } from "../codec/types.ts";
@@ -153,10 +153,12 @@ export class Containers {
     this.#links.delete(key);
     if (entry.afresh && !hasOurAttach(entry.endpoint)) return false;
     if (this.#suspended.size >= MAX_SUSPENDED_LINKS) return false;
-    const timer = this.#environment.setTimer(() => {
+    const expire = (): void => {
       this.#suspended.delete(key);
       link.handleEnded(expired(link.name));
-    }, entry.suspendMs);
+    };
+    // What is kept for a peer that may come again is no reason for a process to stay.
+    const timer = unref(this.#environment.setTimer(expire, entry.suspendMs));
     this.#suspended.set(key, { link, terms: termsOf(entry.endpoint), timer });
     return true;
   }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { MAX_TIMER_MS } from "../base/wait.ts";
+import { MAX_TIMER_MS, unref } from "../base/environment.ts";
 
 /** Bytes that may wait in a channel by default before nothing more is written to it. */
 export const MAX_BUFFERED_BYTES = 1_048_576;
@@ -191,9 +191,7 @@ export abstract class Inbound {
  * guard, so the timer itself does not, where the runtime can be told so.
  */
 export function guard(ms: number, fire: () => void): ReturnType<typeof setTimeout> {
-  const timer = setTimeout(fire, Math.min(ms, MAX_TIMER_MS));
-  (timer as unknown as { unref?: () => void }).unref?.();
-  return timer;
+  return unref(setTimeout(fire, Math.min(ms, MAX_TIMER_MS)));
 }
 
 /**
