@@ -21,6 +21,7 @@ import { type CloseOptions, type Interruption, Link, type LinkConnection } from 
 import type { ReceiveBatchOptions } from "./receive_batch.ts";
 import type { ReceiverRecovery, Recovery } from "./recovery.ts";
 import type { ServeSource } from "./serve.ts";
+import { Waiters } from "./waiters.ts";
 import type * as Streams from "./streamed_payload.ts";
 import { abortable, Deferred, ignore, onAbort, type WaitOptions } from "../base/wait.ts";
 
@@ -111,7 +112,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   // Those of them whose outcome was told and that the sender is to settle [transport 2.6.12].
   #told = 0;
   readonly #buffer = new Fifo<Delivery>();
-  readonly #waiting = new Fifo<Deferred<Delivery | undefined>>();
+  readonly #waiting = new Waiters<Delivery | undefined>();
   /** @ignore The handlers of `serve`. */
   override readonly handlers: Handlers;
   readonly #watched: Set<Delivery> = new Set();
@@ -388,7 +389,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
       automatic: this.#automatic,
       shift: () => this.#buffer.shift(),
       wait: () => this.#over() ? undefined : this.#wait(),
-      unwait: (waiting) => this.#waiting.remove(waiting),
+      unwait: (waiting) => this.#waiting.leave(waiting, () => waiting.resolve(undefined)),
       report: (error) => this.complain("handlerFailed", { automatic: this.#automatic, error }),
     };
   }
@@ -722,7 +723,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     const waiting = this.#wait();
     if (signal === undefined) return waiting.promise;
     // It may have its delivery already, the news is just not there yet.
-    const callOff = onAbort(signal, () => this.#waiting.remove(waiting) && waiting.reject(signal.reason));
+    const callOff = onAbort(signal, () => this.#waiting.leave(waiting, () => waiting.reject(signal.reason)));
     try {
       return await waiting.promise;
     } finally {
@@ -738,8 +739,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   }
 
   #wait(): Deferred<Delivery | undefined> {
-    const waiting = new Deferred<Delivery | undefined>();
-    this.#waiting.push(waiting);
+    const waiting = this.#waiting.join();
     if (this.#paused) {
       this.#paused = false;
       this.#topUp();

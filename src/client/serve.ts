@@ -21,8 +21,8 @@ export interface ServeSource {
   shift(): Delivery | undefined;
   /** Waits for the next message, which is undefined at the end; nothing to wait for is undefined. */
   wait(): Deferred<Delivery | undefined> | undefined;
-  /** Takes back a wait; false when it has its message. */
-  unwait(waiting: Deferred<Delivery | undefined>): boolean;
+  /** Ends a wait, unless it has its message. */
+  unwait(waiting: Deferred<Delivery | undefined>): void;
   /** Nobody else hears of this failure. */
   report(error: unknown, delivery: Delivery): void;
 }
@@ -40,7 +40,7 @@ export async function serveEach(
   let failures = 0;
   const stop = (): void => {
     stopped = true;
-    for (const waiting of idle) if (source.unwait(waiting)) waiting.resolve(undefined);
+    for (const waiting of idle) source.unwait(waiting);
   };
   const fail = (error: unknown): void => {
     failure ??= { error };
