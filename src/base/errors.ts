@@ -80,8 +80,8 @@ export type FailedOutcome = "rejected" | "released" | "modified" | "lost";
  * The end of a send that was not accepted.
  *
  * `condition` is the peer's error where it gave one with a rejection, otherwise the symbol of the outcome, such as
- * `amqp:released:list`. `retryable` is false for a rejection and for "undeliverable here", true otherwise; sending a
- * lost message again may deliver it twice.
+ * `amqp:released:list`. `retryable` is false for a rejection and for "undeliverable here", that of the cause for a lost message,
+ * and true otherwise; sending a lost message again may deliver it twice.
  *
  * @example
  * ```ts

@@ -15,6 +15,7 @@ import type { Message } from "../codec/message.ts";
 import { FastPathReader } from "../codec/fast_path.ts";
 import type { CodecLimits } from "../codec/limits.ts";
 import type { Accepted, Fields, SaslFrameBody } from "../codec/types.ts";
+import type { CostLimits } from "../engine/budgets.ts";
 import { ClientHandshake } from "../engine/client_handshake.ts";
 import type { SessionOptions } from "../engine/session.ts";
 import { checkRetry, isPassing, Retry, type RetryOptions } from "../recovery/retry.ts";
@@ -31,7 +32,7 @@ import { Sender, type SendOptions } from "./sender.ts";
 import { CODEC_LIMIT_KINDS, codecLimits, senderAttach, SESSION_KINDS } from "./terms.ts";
 
 /** Bounds of what a peer can cost; each has a default. */
-export interface ConnectionLimits extends Partial<CodecLimits> {
+export interface ConnectionLimits extends Partial<CodecLimits>, CostLimits {
   /** Milliseconds for the WebSocket handshake; over sockets for each of TCP, TLS, proxy, handshake. Default: 20,000. */
   handshakeTimeoutMs?: number;
   /** Milliseconds for SASL and open. Default: 30,000. */
@@ -132,6 +133,8 @@ function connectKinds(): OptionKinds<ConnectOptions> {
       openFrameSize: "number",
       maxBufferedBytes: "number",
       maxUnfinishedBytes: "number",
+      maxKeptBytes: "number",
+      maxIdleWork: "number",
     } satisfies OptionKinds<ConnectionLimits>,
     trace: "function",
     log: "function or null",
@@ -408,6 +411,8 @@ function connectionTerms(options: Omit<ConnectOptions, keyof AttemptOptions>): C
     maxOpenSize: limits.openFrameSize,
     maxBufferedBytes: limits.maxBufferedBytes,
     maxUnfinishedBytes: limits.maxUnfinishedBytes,
+    maxKeptBytes: limits.maxKeptBytes,
+    maxIdleWork: limits.maxIdleWork,
     openTimeoutMs: limits.openTimeoutMs,
     closeTimeoutMs: limits.closeTimeoutMs,
     limits: codecLimits(limits),

@@ -140,7 +140,7 @@ export function lost(error: unknown, where: string): OutcomeError {
     "lost",
     error instanceof AmqpError ? error.condition : condition.connectionForced,
     `Cannot tell the outcome of a message to ${where}: ${(error as Error).message}`,
-    { cause: error, retryable: !told || error.retryable },
+    { cause: error, retryable: told && error.retryable },
   );
 }
 
@@ -148,7 +148,7 @@ export function lost(error: unknown, where: string): OutcomeError {
 export function failure(outcome: Outcome | undefined, where: string): OutcomeError {
   const what = `Cannot send to ${where}: message was`;
   if (outcome === undefined || outcome.kind === "accepted" || outcome.kind === "declared") {
-    return new OutcomeError("lost", condition.illegalState, `${what} settled without an outcome`, { retryable: true });
+    return new OutcomeError("lost", condition.illegalState, `${what} settled without an outcome`);
   }
   const { kind } = outcome;
   if (kind === "rejected" && outcome.error !== undefined) {

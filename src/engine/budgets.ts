@@ -9,10 +9,10 @@ import { AmqpError } from "../base/errors.ts";
 
 /** Bytes of deliveries that have arrived in part on one connection, at a time. Two of the largest that are taken by default. */
 export const DEFAULT_MAX_UNFINISHED_BYTES = 134_217_728;
-/** Memory of begins and attaches that are kept for one connection: 4,096 links need a fraction of it. */
-export const MAX_KEPT_BYTES = 16_777_216;
+/** Memory of an open, begins and attaches that are kept for one connection: 4,096 links need a fraction of it. */
+export const DEFAULT_MAX_KEPT_BYTES = 16_777_216;
 /** Frames that change nothing, beyond those that time and deliveries make up for: far above what any honest peer sends. */
-export const MAX_IDLE_WORK = 100_000;
+export const DEFAULT_MAX_IDLE_WORK = 100_000;
 
 // A begin, an attach, the flows of both and the states of the delivery.
 const DELIVERY_WORK = 20;
@@ -44,6 +44,20 @@ export class Budget {
   }
 }
 
+/** Bounds of what the peer of one connection costs. */
+export interface CostLimits {
+  /**
+   * Memory of what is kept of a peer's open, begins and attaches, in bytes; a peer that passes it is closed with
+   * `amqp:resource-limit-exceeded`. Default: 16,777,216.
+   */
+  maxKeptBytes?: number | undefined;
+  /**
+   * Frames that change nothing, beyond those that time and deliveries make up for (one a millisecond); a peer that passes it is
+   * closed with `amqp:resource-limit-exceeded`. Default: 100,000.
+   */
+  maxIdleWork?: number | undefined;
+}
+
 /** What the peer of one connection costs. */
 export class Costs {
   /** Bytes of deliveries that have arrived in part. */
@@ -51,15 +65,18 @@ export class Costs {
   /** What the frame that is taken now takes in memory. */
   frameBytes = 0;
   readonly #clock: { readonly now: number };
-  readonly #kept = new Budget(MAX_KEPT_BYTES);
+  readonly #kept: Budget;
+  readonly #maxIdleWork: number;
   // Work that brings nothing on, and the time when it was added up.
   #work = 0;
   #at = 0;
 
   /** Starts with nothing counted, at the time of `clock`. */
-  constructor(clock: { readonly now: number }, unfinished: Budget) {
+  constructor(clock: { readonly now: number }, unfinished: Budget, { maxKeptBytes, maxIdleWork }: CostLimits) {
     this.#clock = clock;
     this.unfinished = unfinished;
+    this.#kept = new Budget(maxKeptBytes ?? DEFAULT_MAX_KEPT_BYTES);
+    this.#maxIdleWork = maxIdleWork ?? DEFAULT_MAX_IDLE_WORK;
   }
 
   /**
@@ -71,7 +88,7 @@ export class Costs {
     const { now } = this.#clock;
     this.#work = Math.max(0, this.#work - (now - this.#at)) + work;
     this.#at = now;
-    if (this.#work > MAX_IDLE_WORK) throw tooManyFrames("that change nothing");
+    if (this.#work > this.#maxIdleWork) throw tooManyFrames("that change nothing");
   }
 
   /**

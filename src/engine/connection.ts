@@ -88,7 +88,7 @@ export class ConnectionEndpoint implements SessionConnection {
       options.closeTimeoutMs ?? DEFAULT_CLOSE_TIMEOUT_MS,
     );
     const unfinished = new Budget(options.maxUnfinishedBytes ?? DEFAULT_MAX_UNFINISHED_BYTES, options.unfinished);
-    this.costs = new Costs(this.#clock, unfinished);
+    this.costs = new Costs(this.#clock, unfinished, options);
     const handshake = options.handshake();
     this.handshake = handshake;
     handshake.trace = options.trace;

@@ -8,7 +8,7 @@ import { fieldsOf } from "../codec/composite.ts";
 import type { FastPath } from "../codec/frame.ts";
 import type { CodecLimits } from "../codec/limits.ts";
 import type { Fields, Open } from "../codec/types.ts";
-import type { Budget } from "./budgets.ts";
+import type { Budget, CostLimits } from "./budgets.ts";
 import type { FrameTrace } from "./events.ts";
 import type { Handshake } from "./handshake.ts";
 import type { SessionOptions, TakeLink } from "./session.ts";
@@ -35,7 +35,7 @@ export const DEFAULT_SASL_MAX_FRAME_SIZE = 65_536;
 export const DEFAULT_FLUSH_BYTES = 65_535;
 
 /** The terms of our end of a connection. */
-export interface ConnectionOptions {
+export interface ConnectionOptions extends CostLimits {
   /** Makes what comes before AMQP, and with it which side this is: a `ClientHandshake` or a `ServerHandshake`. */
   handshake: () => Handshake;
   /** Names this container to the peer. */

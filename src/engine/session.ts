@@ -386,8 +386,9 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   #receiveDetach(detach: Detach): void {
     const link = this.#handles.get(detach.handle);
     if (link !== undefined) return link.receiveDetach(detach);
-    // The one frame that may still come for it.
+    // The one frame that may still come for it; more of them bring nothing on.
     if (!this.#handles.isErrant(detach.handle)) throw this.#unattached(detach.handle, "detach");
+    this.connection.costs.spend(1);
   }
 
   #receiveTransfer(transfer: Transfer, payload: Uint8Array): void {

@@ -15,7 +15,7 @@ import { quote } from "../base/text.ts";
 import type { Attach, Fields, Open } from "../codec/types.ts";
 import type { FrameTrace } from "../engine/events.ts";
 import { accept as acceptLink, takeLink } from "../engine/accept.ts";
-import { Budget } from "../engine/budgets.ts";
+import { Budget, type CostLimits } from "../engine/budgets.ts";
 import type { LinkOptions } from "../engine/link.ts";
 import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import type { SenderEndpoint } from "../engine/sender.ts";
@@ -82,7 +82,7 @@ export type SenderRequest = LinkRequest<"sender", Sender, AcceptTerms & SendTerm
 export type ReceiverRequest = LinkRequest<"receiver", Receiver, AcceptTerms & ReceiveTerms>;
 
 /** How an {@linkcode Acceptor} treats those who connect. */
-export interface AcceptorOptions {
+export interface AcceptorOptions extends CostLimits {
   /** Names this container to its peers. Default: a random name. */
   containerId?: string;
   /** Who may connect. Default: anybody, anonymously. */

@@ -15,6 +15,8 @@ export const ACCEPTOR_KINDS = {
   maxConnections: "number",
   maxLinks: "number",
   maxUnfinishedBytes: "number",
+  maxKeptBytes: "number",
+  maxIdleWork: "number",
   idleTimeOut: "number",
   properties: "object",
   offeredCapabilities: "array",

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { concat } from "@std/bytes";
 import { condition } from "../../src/base/errors.ts";
 import type { Composite, Performative } from "../../src/codec/types.ts";
-import { Budget, MAX_IDLE_WORK } from "../../src/engine/budgets.ts";
+import { Budget, DEFAULT_MAX_IDLE_WORK } from "../../src/engine/budgets.ts";
 import type { ReceiverEndpoint } from "../../src/engine/receiver.ts";
 import type { SenderEndpoint } from "../../src/engine/sender.ts";
 import { test } from "../harness.ts";
@@ -90,15 +90,19 @@ test("ATK-8, ATK-36: frames that change nothing have a ceiling, which time and d
     ["empty frames", undefined],
     ["echoes", flow({ echo: true })],
     ["dispositions of nothing", { kind: "disposition", role: "sender", first: 0, last: 99 }],
+    ["detaches of a link that has ended with an error", { kind: "detach", handle: 0 }],
   ];
   for (const [what, body] of frames) {
     const script = Script.begun();
+    script.send(attach({ role: "sender" }));
+    script.send({ kind: "detach", handle: 0, closed: true, error: { condition: "x:y" } });
+    script.rest();
     const thousand = concat(Array.from({ length: 1_000 }, () => frame(body)));
     const thousands = (count: number) => {
       for (let i = 0; i < count; i++) script.raw(thousand);
       return script.rest();
     };
-    thousands(MAX_IDLE_WORK / 1_000 - 1);
+    thousands(DEFAULT_MAX_IDLE_WORK / 1_000 - 1);
     assertEquals(script.endpoint.state, "opened", what);
     script.now += 10_000;
     thousands(10);
@@ -106,6 +110,18 @@ test("ATK-8, ATK-36: frames that change nothing have a ceiling, which time and d
     assertEquals(thousands(2).at(-1)?.kind, "close");
     checkError(script.one("closed").error, { condition: condition.resourceLimitExceeded, scope: "connection" });
   }
+});
+
+test("ATK-8: how much of such frames, and of what is kept, a peer may cost is for each connection to say", () => {
+  const idle = Script.begun({ maxIdleWork: 10 });
+  for (let i = 0; i < 12 && idle.endpoint.state === "opened"; i++) idle.send(flow({ echo: true }));
+  checkError(idle.one("closed").error, { condition: condition.resourceLimitExceeded, scope: "connection" });
+  const kept = Script.begun({ maxKeptBytes: 2_000 });
+  for (let i = 0; i < 50 && kept.endpoint.state === "opened"; i++) {
+    kept.send(attach({ name: `link ${i}`, handle: i, role: "sender" }));
+  }
+  kept.rest();
+  checkError(kept.one("closed").error, { condition: condition.resourceLimitExceeded, scope: "connection" });
 });
 
 test("ATK-36: states that are no outcome, told over and over, cost no event each time and have a ceiling", () => {
@@ -122,7 +138,7 @@ test("ATK-36: states that are no outcome, told over and over, cost no event each
   for (let i = 0; i < 100; i++) {
     script.send({ ...told, state: { kind: "received", sectionNumber: 0, sectionOffset: BigInt(i) } });
   }
-  assert(script.take("disposition").length <= MAX_IDLE_WORK);
+  assert(script.take("disposition").length <= DEFAULT_MAX_IDLE_WORK);
   script.rest();
   checkError(script.one("closed").error, { condition: condition.resourceLimitExceeded, scope: "connection" });
 });
@@ -146,7 +162,7 @@ test("ATK-36: a disposition for each of very many deliveries has no ceiling", ()
     script.raw(concat(told));
     script.take("disposition");
   }
-  assert(2 * rounds * count > MAX_IDLE_WORK);
+  assert(2 * rounds * count > DEFAULT_MAX_IDLE_WORK);
   assertEquals([script.endpoint.state, sender.outgoing.size], ["opened", 0]);
 });
 
@@ -188,7 +204,7 @@ test("ATK-35: the peer's open is kept as well, and counts against what its begin
 
 test("ATK-8: clients that send each message over a session and a link of its own have no ceiling", () => {
   const script = Script.opened({ role: "server" });
-  const rounds = MAX_IDLE_WORK / 5;
+  const rounds = DEFAULT_MAX_IDLE_WORK / 5;
   const incoming = { nextIncomingId: 0, incomingWindow: 1_000 };
   const first = concat([frame(begin()), frame(attach({ role: "sender" }))]);
   const second = concat([
@@ -223,10 +239,10 @@ test("ATK-8: deliveries that are given up, or come for a link that is gone, make
   };
   script.send(attach({ role: "sender" }));
   let id = 0;
-  for (; script.endpoint.state === "opened" && id <= MAX_IDLE_WORK; id++) {
+  for (; script.endpoint.state === "opened" && id <= DEFAULT_MAX_IDLE_WORK; id++) {
     script.dispatch(script.endpoint.receive(frame(transfer(id, { aborted: true })), 0));
     if (id % 10 === 0) script.rest();
     script.events.length = 0;
   }
-  assertEquals(id, MAX_IDLE_WORK + 1 - 5 - 5);
+  assertEquals(id, DEFAULT_MAX_IDLE_WORK + 1 - 5 - 5);
 });
