@@ -86,6 +86,7 @@ export {
 export { type Batch, batch, BATCH_FORMAT, type BatchOptions, unbatch } from "./src/codec/batch.ts";
 export { print } from "./src/codec/composite.ts";
 export type { CodecLimits } from "./src/codec/limits.ts";
+export type { CostLimits } from "./src/engine/budgets.ts";
 export type { FrameTrace } from "./src/engine/events.ts";
 
 export { type Environment, systemEnvironment } from "./src/base/environment.ts";

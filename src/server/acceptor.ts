@@ -37,6 +37,7 @@ import type { Sender, SendTerms } from "../client/sender.ts";
 import { CODEC_LIMIT_KINDS, codecLimits, SESSION_KINDS } from "../client/terms.ts";
 import { abortable, ignore } from "../base/wait.ts";
 
+export type { CostLimits } from "../engine/budgets.ts";
 export type { LogCode, LogEntry, LogOption } from "../base/log.ts";
 export type { LinkOptions } from "../engine/link.ts";
 export type { PeerCertificate, PeerInfo } from "../transport/channel.ts";
