@@ -9,8 +9,12 @@ import { Slab } from "../../src/broker/slab.ts";
 import { decodeMessage } from "../../src/codec/message.ts";
 import { type Described, type ErrorFields, symbol } from "../../src/codec/types.ts";
 import { MESSAGE_BYTES, QueuedMessage } from "../../src/broker/queued_message.ts";
+import { selector } from "../../src/filters/mod.ts";
+import { SortedMessages } from "../../src/broker/sorted_messages.ts";
+import { VirtualTime } from "../../src/testing/mod.ts";
 import { test } from "../harness.ts";
 import { linkUp } from "../client/link_up.ts";
+import { turn } from "../client/virtual.ts";
 import { encoded, numbers, range, sendNumbers, setUp, take, until } from "./set_up.ts";
 
 test("ATK-39: a message whose delivery-count is full stays what it is, and its queue goes on", async () => {
@@ -169,18 +173,92 @@ test("an open-ended number of messages comes back to any place without a walk th
   const count = 20_000;
   await using at = setUp();
   const { producer, consumer, broker } = at;
-  await sendNumbers(producer, "orders", count);
-  const receiver = consumer.receiver("orders", { credit: count, settle: "manual" });
-  const held = await take(receiver, count);
-  // In reverse, refused by one of two consumers, and with one that dies.
-  for (const delivery of held.reverse()) delivery.modify({ undeliverableHere: true });
-  await until(() => broker.queue("orders")!.messages === count);
-  const other = linkUp(broker);
-  const all = await take(other.receiver("orders", { credit: count, settle: "manual" }), count);
-  assertEquals(numbers(all), range(0, count));
-  other.destroy(new Error("cable cut"));
-  await until(() => broker.queue("orders")!.messages === count);
-  assertEquals(numbers(await take(linkUp(broker).receiver("orders", { credit: 3, settle: "manual" }), 3)), [0, 1, 2]);
+  let steps = 0;
+  const { insert, delete: remove, after } = SortedMessages.prototype;
+  const { isKeptFrom } = QueuedMessage.prototype;
+  const counted = <Args extends unknown[], Result>(call: (...args: Args) => Result) =>
+    function (this: unknown, ...args: Args): Result {
+      steps++;
+      return call.apply(this, args);
+    };
+  Object.assign(SortedMessages.prototype, {
+    insert: counted(insert),
+    delete: counted(remove),
+    after: counted(after),
+  });
+  QueuedMessage.prototype.isKeptFrom = counted(isKeptFrom);
+  try {
+    await sendNumbers(producer, "orders", count);
+    const receiver = consumer.receiver("orders", { credit: count, settle: "manual" });
+    const held = await take(receiver, count);
+    // In reverse, refused by one of two consumers, and with one that dies.
+    for (const delivery of held.reverse()) delivery.modify({ undeliverableHere: true });
+    await until(() => broker.queue("orders")!.messages === count);
+    const other = linkUp(broker);
+    const all = await take(other.receiver("orders", { credit: count, settle: "manual" }), count);
+    assertEquals(numbers(all), range(0, count));
+    other.destroy(new Error("cable cut"));
+    await until(() => broker.queue("orders")!.messages === count);
+    const again = await take(linkUp(broker).receiver("orders", { credit: 3, settle: "manual" }), 3);
+    assertEquals(numbers(again), [0, 1, 2]);
+  } finally {
+    Object.assign(SortedMessages.prototype, { insert, delete: remove, after });
+    QueuedMessage.prototype.isKeptFrom = isKeptFrom;
+  }
+  // Each came three times and went twice, looked at by two at most.
+  assertLessOrEqual(steps, 16 * count);
+});
+
+test("a message finds its place among many, and is found there, by looking at few of them", () => {
+  const count = 20_000;
+  let looks = 0;
+  const messages = range(0, count).map((i) => ({
+    get rank() {
+      looks++;
+      return i;
+    },
+  }));
+  const sorted = new SortedMessages<{ readonly rank: number }>();
+  const orders: ReadonlyArray<readonly [string, (i: number) => number]> = [
+    ["in order", (i) => i],
+    ["in reverse", (i) => count - 1 - i],
+    ["here and there", (i) => i * 7_919 % count],
+  ];
+  for (const [name, at] of orders) {
+    looks = 0;
+    for (const i of range(0, count)) sorted.insert(messages[at(i)]!);
+    assertEquals(sorted.size, count);
+    for (const i of range(0, count)) if (sorted.after(i - 1) !== messages[i]) throw new Error(`${name}: ${i} is lost`);
+    for (const i of range(0, count)) if (!sorted.delete(messages[at(i)]!)) throw new Error(`${name}: ${i} is lost`);
+    assertEquals(sorted.size, 0);
+    // Twice the number of halvings of all of them for each of the three.
+    assertLessOrEqual(looks, 3 * 2 * 15 * count, name);
+  }
+});
+
+test("a send to another queue gets its outcome while a consumer looks through many messages", async () => {
+  const time = new VirtualTime();
+  const broker = new Broker({ environment: time });
+  const [producer, consumer] = [linkUp(broker, { environment: time }), linkUp(broker, { environment: time })];
+  const orders = producer.sender("orders");
+  const sent = range(0, 30_000).map(() => orders.send({ body: "x" }));
+  await Promise.all([
+    ...sent,
+    orders.send({ applicationProperties: { wanted: true }, body: "y" }),
+    time.advance(1_000),
+  ]);
+  const other = producer.sender("other");
+  await Promise.all([other.ready(), consumer.ready(), time.advance(1_000)]);
+  const choosy = consumer.receiver({ address: "orders", filter: selector("wanted = TRUE"), credit: 5 });
+  await turn();
+  // Time stands still, so that the broker does not go on; whoever is heard meanwhile is heard in the middle of it.
+  let outcome = "none";
+  void other.send({ body: "z" }).then(({ kind }) => outcome = kind);
+  await turn();
+  assertEquals([outcome, choosy.open, choosy.buffered], ["accepted", true, 0]);
+  await time.advance(1_000);
+  assertEquals(choosy.buffered, 1);
+  await Promise.all([producer.close(), consumer.close(), broker.close(), time.advance(10_000)]);
 });
 
 test("FLW-3: a drain that comes ahead of the answer to the attach brings what there is", async () => {
