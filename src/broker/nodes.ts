@@ -7,6 +7,7 @@
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { quote } from "../base/text.ts";
+import { Agenda } from "./agenda.ts";
 import type { QueuedMessage } from "./queued_message.ts";
 import { type NodeHost, Queue } from "./queue.ts";
 import type { QueueOptions } from "./queue_terms.ts";
@@ -41,14 +42,17 @@ export class Nodes {
   readonly #nodes = new Map<string, Queue | Topic>();
   // Nodes that were unused when last looked at, and since when; the longest first.
   readonly #unused = new Map<string, number>();
+  // Queues without links whose messages expire. Nothing happens when they do, so that somebody has to look.
+  readonly #expiring = new Agenda();
 
   /** Makes the queues that are there from the start. */
-  constructor(options: NodesOptions, host: Omit<NodeHost, "deadLetter" | "noteUnused">) {
+  constructor(options: NodesOptions, host: Omit<NodeHost, "deadLetter" | "noteUnused" | "noteExpiring">) {
     this.#options = options;
     this.#host = {
       ...host,
       deadLetter: (message, address) => this.#deadLetter(message, address),
       noteUnused: (node) => this.#noteUnused(node),
+      noteExpiring: (queue) => this.#noteExpiring(queue),
     };
     this.#begin();
   }
@@ -152,6 +156,7 @@ export class Nodes {
 
   #remove(address: string): void {
     this.#unused.delete(address);
+    this.#expiring.delete(address);
     if (this.#nodes.delete(address)) this.#host.budget.reserved -= cost(address);
   }
 
@@ -161,6 +166,21 @@ export class Nodes {
     if (this.#isPassing(this.#nodes.get(address))) this.#unused.set(address, this.#host.environment.now());
   }
 
+  // The queue of a subscriber, which has the address of its topic, is kept as long as that says.
+  #noteExpiring(queue: Queue): void {
+    if (queue.kind.passing && this.#nodes.get(queue.address) === queue) {
+      this.#expiring.add(queue.address, queue.nextLook);
+    }
+  }
+
+  // One that has become unused by it notes that by itself.
+  #lookAtExpiring(): void {
+    for (const address of this.#expiring.take(this.#host.environment.now())) {
+      const node = this.#nodes.get(address);
+      if (node instanceof Queue && !node.unused) this.#noteExpiring(node);
+    }
+  }
+
   // Nobody misses a node that was made by the way and is not in use: it would be made again.
   #isPassing(node: Queue | Topic | undefined): boolean {
     return node instanceof Queue ? node.kind.passing === true : node !== undefined && node.owner === undefined;
@@ -168,6 +188,7 @@ export class Nodes {
 
   // Takes a place for a node, if need be that of one that is not used.
   #makePlace(address: string): boolean {
+    this.#lookAtExpiring();
     const { budget } = this.#host;
     const takes = () => this.#nodes.size < this.#options.maxQueues && budget.reserve(cost(address));
     for (const [unused] of this.#unused) {
@@ -179,6 +200,7 @@ export class Nodes {
 
   // Forgets nodes that have been unused for long. Whoever asks for a node looks, so that no timer is needed.
   #sweep(): void {
+    this.#lookAtExpiring();
     const before = this.#host.environment.now() - this.#options.idleQueueMs;
     for (const [address, since] of this.#unused) {
       if (since > before) return;
@@ -189,7 +211,9 @@ export class Nodes {
   // One that is in use again is noted anew when it no longer is.
   #forget(address: string): void {
     this.#unused.delete(address);
-    if (this.#nodes.get(address)?.unused) this.#remove(address);
+    const node = this.#nodes.get(address);
+    if (node?.unused) this.#remove(address);
+    else if (node instanceof Queue) this.#noteExpiring(node);
   }
 }
 

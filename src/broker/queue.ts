@@ -17,20 +17,10 @@ import { Dispatcher, type DispatchQueue } from "./dispatcher.ts";
 import type { EncodedMessage } from "./encoded_message.ts";
 import { type Arrival, type Producer, type Reservation, type Sink, tooLarge, type Waitlist } from "./producer.ts";
 import { type DeadLetterReason, HeldMessages, MESSAGE_BYTES, QueuedMessage } from "./queued_message.ts";
-import type { QueueOptions, QueueStatus } from "./queue_terms.ts";
+import type { QueueKind, QueueOptions, QueueStatus } from "./queue_terms.ts";
 import { deliverAt, expiresAt, groupOf } from "./schedule.ts";
 import type { Slab } from "./slab.ts";
 import { WaitingMessages } from "./waiting_messages.ts";
-
-/** What a queue was made for. */
-export interface QueueKind {
-  /** It goes away when it is unused for a while, or its place is needed. */
-  readonly passing?: boolean;
-  /** It has this one consumer for all its life: what is not for that one is for nobody. */
-  readonly single?: boolean;
-  /** The only connection that may receive from it. */
-  readonly owner?: object;
-}
 
 /** What a node asks of its broker. */
 export interface NodeHost {
@@ -48,12 +38,15 @@ export interface NodeHost {
   deadLetter(message: QueuedMessage, address: string): boolean;
   /** A node has become unused. */
   noteUnused(node: { readonly address: string }): void;
+  /** A queue without links is kept for messages that expire: it is to be looked at again at its `nextLook`. */
+  noteExpiring(queue: Queue): void;
 }
 
 const MAX_MESSAGES = 100_000;
 const MAX_BYTES = 64 * 1_024 * 1_024;
 // Looking for expired messages costs a walk through all of them.
 const MIN_SWEEP_MS = 50;
+
 /** A queue of one broker. */
 export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
   /** Its address; that of the topic for the queue of a subscriber. */
@@ -122,9 +115,15 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
 
   /** True when nothing would be missing without it. */
   get unused(): boolean {
-    if (this.#dispatcher.linkCount + this.#producers.size + this.#waiting.size > 0) return false;
+    if (this.#inUse) return false;
     this.#sweep();
     return this.#budget.messages === 0;
+  }
+
+  /** When to look again whether it is unused, as something that it is kept for will have expired; Infinity for never. */
+  get nextLook(): number {
+    if (this.#inUse || this.#nextExpiry === Infinity) return Infinity;
+    return Math.max(this.#nextExpiry, this.#host.environment.now() + MIN_SWEEP_MS);
   }
 
   /** The largest message that it ever takes. */
@@ -206,7 +205,9 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
         this.#dispatcher.run();
       },
       rollback: () => {
-        if (!this.#closed) this.#discount(message);
+        if (this.#closed) return;
+        this.#discount(message);
+        this.#noteUnused();
       },
     };
   }
@@ -262,7 +263,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
         if (outcome.undeliverableHere) this.#dispatcher.refuse(message, consumer);
     }
     this.#dispatcher.insert(message, false);
-    this.#nextExpiry = Math.min(this.#nextExpiry, message.expires);
+    this.#noteExpiry(message);
     this.#dispatcher.run();
   }
 
@@ -297,6 +298,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
   purge(): number {
     const messages = [...this.#dispatcher.extract(() => true), ...this.#delayed.extract()];
     for (const message of messages) this.#discount(message);
+    this.#noteUnused();
     return messages.length;
   }
 
@@ -330,13 +332,13 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     this.#starved.clear();
     for (const producer of starved) producer.topUp();
     this.#restSweep();
+    this.#noteUnused();
   }
 
   /** {@inheritDoc Waitlist.forgetGone} */
   forgetGone(): void {
     this.#waiting.forgetGone();
     this.handleRoom();
-    this.#noteUnused();
   }
 
   /** {@inheritDoc DispatchQueue.isExpired} */
@@ -391,7 +393,13 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     message.line(++this.#lastPlace);
     message.group = groupOf(message.encoded);
     this.#dispatcher.insert(message, true);
-    this.#nextExpiry = Math.min(this.#nextExpiry, message.expires);
+    this.#noteExpiry(message);
+  }
+
+  #noteExpiry({ expires }: QueuedMessage): void {
+    if (expires >= this.#nextExpiry) return;
+    this.#nextExpiry = expires;
+    this.#noteUnused();
   }
 
   // A message that several subscribers of a topic have is in memory once.
@@ -461,9 +469,15 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     this.#noteUnused();
   }
 
+  get #inUse(): boolean {
+    return this.#dispatcher.linkCount + this.#producers.size + this.#waiting.size > 0;
+  }
+
+  // Tells when nothing would be missing without it, now or when its messages have expired.
   #noteUnused(): void {
-    const links = this.#dispatcher.linkCount + this.#producers.size + this.#waiting.size;
-    if (links === 0 && this.#budget.messages === 0 && !this.#closed) this.#host.noteUnused(this);
+    if (this.#inUse || this.#closed) return;
+    if (this.#budget.messages === 0) this.#host.noteUnused(this);
+    else if (this.#nextExpiry !== Infinity) this.#host.noteExpiring(this);
   }
 
   #gone(): AmqpError {

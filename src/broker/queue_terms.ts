@@ -45,3 +45,13 @@ export interface QueueStatus {
   /** Messages that were dropped so far: rejected or expired ones, for which there was no other place. */
   readonly dropped: number;
 }
+
+/** What a queue was made for. */
+export interface QueueKind {
+  /** It goes away when it is unused for a while, or its place is needed. */
+  readonly passing?: boolean;
+  /** It has this one consumer for all its life: what is not for that one is for nobody. */
+  readonly single?: boolean;
+  /** The only connection that may receive from it. */
+  readonly owner?: object;
+}

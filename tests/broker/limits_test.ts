@@ -1,11 +1,34 @@
-import { assertEquals, assertInstanceOf, assertLessOrEqual, assertRejects } from "@std/assert";
+import { assertEquals, assertInstanceOf, assertLessOrEqual, assertRejects, assertThrows } from "@std/assert";
+import { Log } from "../../src/base/log.ts";
 import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
 import { Broker } from "../../src/broker/broker.ts";
+import { Budget } from "../../src/broker/budget.ts";
+import { Nodes, type NodesOptions } from "../../src/broker/nodes.ts";
+import type { Producer } from "../../src/broker/producer.ts";
+import { type NodeHost, Queue } from "../../src/broker/queue.ts";
+import type { Receiver } from "../../src/client/receiver.ts";
+import type { Sender } from "../../src/client/sender.ts";
+import { VirtualTime } from "../../src/testing/mod.ts";
 import { Slab } from "../../src/broker/slab.ts";
 import { EncodedMessage } from "../../src/broker/encoded_message.ts";
 import { test } from "../harness.ts";
 import { encoded, numbers, range, sendNumbers, setUp, take, until } from "./set_up.ts";
 import { linkUp } from "../client/link_up.ts";
+
+const NODES: NodesOptions = {
+  queues: {},
+  queue: {},
+  autoCreate: true,
+  topics: [],
+  maxQueues: 10,
+  idleQueueMs: 1_000,
+};
+
+// What nodes ask of a broker, without one.
+function hostOf(environment: VirtualTime): Omit<NodeHost, "deadLetter" | "noteUnused" | "noteExpiring"> {
+  const budget = () => new Budget(1_000_000, 256 * 1_024 * 1_024);
+  return { budget: budget(), waiting: budget(), slab: new Slab(), environment, log: new Log(null, environment) };
+}
 
 test("ATK-18: a full queue gives its producers no credit, and takes them up again in order", async () => {
   await using at = setUp({ queues: { orders: { maxMessages: 10 } } });
@@ -215,6 +238,129 @@ test("ATK-8: addresses that come and go leave nothing behind", async () => {
   assertLessOrEqual(broker.queues().length, 10);
   assertEquals([broker.messages, broker.bytes], [0, 0]);
 });
+
+test("ATK-8: queues that only messages keep make place when those have expired, whatever asks for one first", async () => {
+  for (const terms of [{}, { maxMessages: 3 }]) {
+    const time = new VirtualTime();
+    const broker = new Broker({ environment: time, maxQueues: 5, idleQueueMs: 1_000, queue: terms, log: null });
+    const connection = linkUp(broker, { environment: time });
+    const refused: string[] = [];
+    const attach = async (link: Sender | Receiver): Promise<void> => {
+      await Promise.all([link.ready().catch((error) => refused.push(error.condition)), time.advance(100)]);
+    };
+    const fill = async (address: string, ttl: number): Promise<void> => {
+      const sender = connection.sender(address);
+      const sent = sender.send({ header: { ttl }, body: 1n });
+      await time.advance(100);
+      await sent;
+      await Promise.all([sender.close(), time.advance(100)]);
+    };
+    for (const i of range(0, 5)) await fill(`q${i}`, 60_000);
+    // A second look finds one that lives longer.
+    await fill("q1", 600_000);
+    await time.advance(5_000);
+    await attach(connection.sender("too early"));
+    assertEquals([refused, broker.messages], [[condition.resourceLimitExceeded], 6]);
+    await time.advance(100_000);
+    await attach(connection.sender("in time"));
+    assertEquals([refused.length, broker.messages], [1, 1]);
+    await time.advance(10_000_000);
+    // Nobody asks for the node by its name here.
+    for (const _ of range(0, 4)) await attach(connection.receiver({ dynamic: true }));
+    assertEquals([refused.length, broker.messages, broker.queues().length], [1, 0, 5]);
+    await Promise.all([connection.close(), broker.close(), time.advance(10_000)]);
+  }
+});
+
+test("ATK-8: queues without links that become empty by a purge, a rollback or their time make place", async () => {
+  const time = new VirtualTime();
+  const host = hostOf(time);
+  const nodes = new Nodes({ ...NODES, maxQueues: 3, idleQueueMs: 1_000 }, host);
+  const message = (ttl?: number): EncodedMessage =>
+    new EncodedMessage(encoded({ header: { ttl }, body: 1n }), 0, undefined, host.slab);
+  const [purged, rolledBack, expired] = ["a", "b", "c"].map((address) => nodes.find(address) as Queue);
+  assertEquals(purged!.copy(message()), true);
+  const reservation = rolledBack!.reserve(message())!;
+  // An earlier one that is gone by the time of the later one.
+  expired!.copy(message(10));
+  await time.advance(20);
+  assertEquals([expired!.unused, expired!.copy(message(60_000))], [true, true]);
+  await time.advance(5_000);
+  assertThrows(() => nodes.find("d"), AmqpError, "too many queues");
+  purged!.purge();
+  assertEquals(nodes.find("d").address, "d");
+  nodes.delete("d");
+  nodes.find("e");
+  reservation.rollback();
+  await time.advance(5_000);
+  assertEquals([...nodes.all()].map(({ address }) => address), ["c"]);
+  await time.advance(60_000);
+  assertEquals([...nodes.all()].map(({ address }) => address), ["c"]);
+  await time.advance(2_000);
+  assertEquals([...nodes.all()].length, 0);
+  assertEquals([host.budget.messages, host.budget.bytes, host.budget.reserved], [0, 0, 0]);
+});
+
+test("ATK-8: a new address among 10,000 nodes in use visits a few of them, and none in turn", () => {
+  const count = 10_000;
+  const time = new VirtualTime();
+  const host = hostOf(time);
+  const nodes = new Nodes({ ...NODES, maxQueues: count + 1, idleQueueMs: 0 }, host);
+  const message = new EncodedMessage(
+    encoded({ header: { ttl: 60_000 }, body: 1n }),
+    0,
+    undefined,
+    host.slab,
+  );
+  for (const i of range(0, count)) {
+    const queue = nodes.find(`in use ${i}`) as Queue;
+    // Half of them by a link, half by what waits in them.
+    if (i % 2 === 0) queue.addProducer({ end: () => {} } as unknown as Producer);
+    else queue.copy(message);
+  }
+  // What was noted when they were made is looked at once.
+  assertLessOrEqual(visitsDuring(() => nodes.find("first")), 8 * count);
+  const come = () => {
+    for (const i of range(0, 100)) {
+      nodes.find(`new ${i}`);
+      nodes.delete(`new ${i}`);
+    }
+  };
+  assertLessOrEqual(visitsDuring(come), 10 * 100);
+  const refuse = () => assertThrows(() => nodes.find("last"), AmqpError, "too many queues");
+  nodes.delete("first");
+  (nodes.find("last but one") as Queue).copy(message);
+  refuse();
+  assertLessOrEqual(visitsDuring(() => range(0, 100).forEach(refuse)), 10 * 100);
+});
+
+// How many queues are asked whether they are unused, and how many steps through maps and sets are made.
+function visitsDuring(call: () => void): number {
+  let visits = 0;
+  const unused = Object.getOwnPropertyDescriptor(Queue.prototype, "unused")!;
+  const iterators = [new Map(), new Set()].map((one) => Object.getPrototypeOf(one[Symbol.iterator]()));
+  const nexts = iterators.map(({ next }) => next);
+  try {
+    Object.defineProperty(Queue.prototype, "unused", {
+      ...unused,
+      get(this: Queue) {
+        visits++;
+        return unused.get!.call(this);
+      },
+    });
+    iterators.forEach((iterator, i) => {
+      iterator.next = function () {
+        visits++;
+        return nexts[i].call(this);
+      };
+    });
+    call();
+  } finally {
+    Object.defineProperty(Queue.prototype, "unused", unused);
+    iterators.forEach((iterator, i) => iterator.next = nexts[i]);
+  }
+  return visits;
+}
 
 test("ATK-18: a short message does not keep alive the large piece of memory that it came in", () => {
   const bytes = encoded({ body: "one" });

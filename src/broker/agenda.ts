@@ -1,0 +1,61 @@
+/**
+ * Names of what is to be looked at again, by the time for that.
+ *
+ * @module
+ */
+
+import { SortedMessages } from "./sorted_messages.ts";
+
+// All that is due in one millisecond.
+interface Entry {
+  readonly rank: number;
+  readonly names: Set<string>;
+}
+
+/** What is to be looked at, each name once and at the earliest time that was told; nothing is a walk through all of them. */
+export class Agenda {
+  readonly #entries = new SortedMessages<Entry>();
+  readonly #byTime = new Map<number, Entry>();
+  readonly #times = new Map<string, number>();
+
+  /** Has a name looked at from `time` on; never for Infinity. */
+  add(name: string, time: number): void {
+    const rank = Math.ceil(time);
+    const before = this.#times.get(name) ?? Infinity;
+    if (rank >= before) return;
+    this.delete(name);
+    this.#times.set(name, rank);
+    let entry = this.#byTime.get(rank);
+    if (entry === undefined) {
+      entry = { rank, names: new Set() };
+      this.#byTime.set(rank, entry);
+      this.#entries.insert(entry);
+    }
+    entry.names.add(name);
+  }
+
+  /** Forgets a name. */
+  delete(name: string): void {
+    const entry = this.#byTime.get(this.#times.get(name) ?? Infinity);
+    if (entry === undefined) return;
+    this.#times.delete(name);
+    entry.names.delete(name);
+    if (entry.names.size > 0) return;
+    this.#byTime.delete(entry.rank);
+    this.#entries.delete(entry);
+  }
+
+  /** Takes out the names that are due at `now`, the earliest first. */
+  take(now: number): string[] {
+    const due: string[] = [];
+    for (let entry = this.#entries.first; entry !== undefined && entry.rank <= now; entry = this.#entries.first) {
+      this.#entries.shift();
+      this.#byTime.delete(entry.rank);
+      for (const name of entry.names) {
+        this.#times.delete(name);
+        due.push(name);
+      }
+    }
+    return due;
+  }
+}
