@@ -1,6 +1,15 @@
 import { assert, assertEquals, assertNotStrictEquals, assertStrictEquals } from "@std/assert";
 import { connect } from "../../mod.ts";
-import { giveBlock, lend, takeBlock } from "../../src/base/pool.ts";
+import {
+  giveBlock,
+  isBlock,
+  leaveSlab,
+  lend,
+  MIN_BLOCK_BYTES,
+  type Slab,
+  takeBlock,
+  takeSlab,
+} from "../../src/base/pool.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { listen } from "../../src/transport/sockets.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
@@ -80,6 +89,36 @@ test("slabs: the two writers of a flush need no memory of their own each time", 
     inner.release();
   }
   assert(buffers.size <= 4, `${buffers.size} slabs for 2,000 bytes`);
+});
+
+test("slabs: the two roomiest are kept, the roomier one and the older of equals first, and taken to the last byte", () => {
+  const slab = (room: number): Slab => ({ bytes: new Uint8Array(room + 1), end: 1 });
+  const [small, even, other, large] = [slab(10), slab(20), slab(20), slab(30)];
+  const kept = (...left: Slab[]): Array<Slab | undefined> => {
+    while (takeSlab(0) !== undefined);
+    for (const one of left) leaveSlab(one);
+    return [takeSlab(0), takeSlab(0), takeSlab(0)];
+  };
+  for (const left of [[small, even, large], [large, even, small], [even, large, small], [small, large, even]]) {
+    const [first, second, third] = kept(...left);
+    assert(first === large && second === even && third === undefined);
+  }
+  const [first, second] = kept(even, other);
+  assert(first === even && second === other);
+  leaveSlab(small);
+  assertEquals(takeSlab(11), undefined);
+  assertStrictEquals(takeSlab(10), small);
+  leaveSlab({ bytes: new Uint8Array(5), end: 5 });
+  leaveSlab({ bytes: new Uint8Array(MIN_BLOCK_BYTES), end: 0 });
+  assertEquals(takeSlab(0), undefined);
+});
+
+test("blocks: memory is one from 32 KiB on, at its start", () => {
+  const large = new Uint8Array(MIN_BLOCK_BYTES);
+  assertEquals(
+    [large, large.subarray(0, 1), large.subarray(1), new Uint8Array(MIN_BLOCK_BYTES - 1)].map(isBlock),
+    [true, true, false, false],
+  );
 });
 
 test("blocks: no more than 8 MiB are kept, and the oldest go first", () => {

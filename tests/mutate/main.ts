@@ -1,23 +1,29 @@
 /**
  * Changes one thing in the source at a time and runs the tests that must notice: `npm run mutate -- [--rules] [--only TEXT] [--minutes 25]`.
  *
- * It works in a copy of the tree, prints the survivors and the score, and ends with status 1 below 95 percent.
+ * It works in a copy of the tree, runs the tests there once as they are, for a mutation that meets failing tests would pass for
+ * killed, prints the survivors and the score, and ends with status 1 below 95 percent. A mutation whose tests do not come to an
+ * end is killed too, and counted apart.
  *
  * @module
  */
 
 import { spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { misfits } from "./misfits.ts";
 import { rules } from "./rules.ts";
 import { type Mutation, mutations } from "./table.ts";
 
 const LEAST_KILLED = 0.95;
 const TIMEOUT_MS = 90_000;
+const MAX_OUTPUT_BYTES = 64 * 1_024 * 1_024;
+
+type Outcome = "passed" | "failed" | "time-out";
 
 const { values } = parseArgs({
   options: { only: { type: "string" }, minutes: { type: "string", default: "25" }, rules: { type: "boolean" } },
@@ -35,43 +41,71 @@ const deadline = performance.now() + 60_000 * Number(values.minutes);
 const chosen = [...rules, ...(values.rules ? [] : mutations)].filter(({ rule, file, to }) =>
   values.only === undefined || `${rule} ${file} ${to}`.includes(values.only)
 );
-const stale = chosen.filter(({ file, from }) => !existsSync(join(copy, file)) || countOf(file, from) !== 1);
-if (stale.length > 0) {
-  for (const { file, from } of stale) console.log(`not exactly once in ${file}: ${from}`);
-  rmSync(copy, { recursive: true, force: true });
-  throw new TypeError(`Cannot mutate: ${stale.length} mutations of the table do not fit the source`);
-}
 const survivors: Mutation[] = [];
-let run = 0;
+let run = 0, timedOut = 0;
 try {
+  checkTable();
   for (const mutation of chosen) {
     if (performance.now() > deadline) break;
     run++;
-    if (survives(mutation)) {
+    const outcome = outcomeOf(mutation);
+    const { rule, file, from, to } = mutation;
+    const what = `${rule === undefined ? "" : `${rule}: `}${file}: ${from.trim()} → ${to.trim()}`;
+    if (outcome === "time-out") {
+      timedOut++;
+      console.log(`killed by time-out after ${TIMEOUT_MS / 1_000} s: ${what}`);
+    } else if (outcome === "passed") {
       survivors.push(mutation);
-      const { rule, file, from, to } = mutation;
-      console.log(`survives: ${rule === undefined ? "" : `${rule}: `}${file}: ${from.trim()} → ${to.trim()}`);
+      console.log(`survives: ${what}`);
     }
   }
 } finally {
   rmSync(copy, { recursive: true, force: true });
 }
 const killed = run - survivors.length;
-console.log(`${killed} of ${run} killed, ${(100 * killed / run).toFixed(1)} %; ${chosen.length - run} not run in time`);
+const score = `${killed} of ${run} killed, ${(100 * killed / run).toFixed(1)} %`;
+const how = `${killed - timedOut} by a test that failed, ${timedOut} by time-out`;
+console.log(`${score} (${how}); ${chosen.length - run} not run in time`);
 process.exitCode = killed / run < LEAST_KILLED ? 1 : 0;
 
-function countOf(file: string, text: string): number {
-  return readFileSync(join(copy, file), "utf8").split(text).length - 1;
+/** Fails where no outcome would mean anything: the table does not fit the source, or its tests fail by themselves. */
+function checkTable(): void {
+  if (chosen.length === 0) throw new TypeError(`Cannot mutate: no mutation has ${JSON.stringify(values.only)} in it`);
+  const faults = chosen.flatMap((mutation) => misfits(mutation, copy));
+  for (const fault of faults) console.log(fault);
+  if (faults.length > 0) {
+    throw new TypeError(`Cannot mutate: the table does not fit the source in ${faults.length} places`);
+  }
+  const sets = new Map(chosen.map(({ tests }) => [tests.join(" "), tests]));
+  for (const [names, tests] of sets) {
+    const { outcome, output } = runTests(tests);
+    if (outcome === "passed") continue;
+    console.log(output);
+    const state = outcome === "failed" ? "fail" : `take more than ${TIMEOUT_MS / 1_000} s`;
+    throw new Error(`Cannot mutate: tests ${state} before anything is changed: ${names}`);
+  }
+  console.log(`${sets.size} sets of tests pass unchanged, ${chosen.length} mutations follow`);
 }
 
-function survives({ file, from, to, tests }: Mutation): boolean {
+function outcomeOf({ file, from, to, tests }: Mutation): Outcome {
   const path = join(copy, file);
   const source = readFileSync(path, "utf8");
   writeFileSync(path, source.replace(from, () => to));
   try {
-    const args = ["test", "-A", "--no-check", "--fail-fast", ...tests];
-    return spawnSync(join(root, "node_modules/.bin/deno"), args, { cwd: copy, timeout: TIMEOUT_MS }).status === 0;
+    return runTests(tests).outcome;
   } finally {
     writeFileSync(path, source);
   }
+}
+
+function runTests(tests: readonly string[]): { outcome: Outcome; output: string } {
+  const { status, stdout, stderr, error } = spawnSync(
+    join(root, "node_modules/.bin/deno"),
+    ["test", "-A", "--no-check", "--fail-fast", ...tests],
+    { cwd: copy, timeout: TIMEOUT_MS, encoding: "utf8", maxBuffer: MAX_OUTPUT_BYTES },
+  );
+  const code = (error as { code?: string } | undefined)?.code;
+  if (code === "ETIMEDOUT") return { outcome: "time-out", output: "" };
+  if (error !== undefined && code !== "ENOBUFS") throw error;
+  return { outcome: status === 0 ? "passed" : "failed", output: (stdout + stderr).slice(-4_000) };
 }

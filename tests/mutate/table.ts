@@ -618,8 +618,26 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/base/pool.ts",
-    from: "if (roomOf(slab) > (spare === undefined ? 0 : roomOf(spare))) spare = slab;",
-    to: "if (roomOf(slab) >= (spare === undefined ? 0 : roomOf(spare))) spare = slab;",
+    from: "if (spare === undefined || roomOf(slab) > roomOf(spare)) {",
+    to: "if (spare === undefined || roomOf(slab) >= roomOf(spare)) {",
+    tests: ["tests/base"],
+  },
+  {
+    file: "src/base/pool.ts",
+    from: "} else if (second === undefined || roomOf(slab) > roomOf(second)) second = slab;",
+    to: "}",
+    tests: ["tests/base"],
+  },
+  {
+    file: "src/base/pool.ts",
+    from: "    second = spare;\n    spare = slab;",
+    to: "    spare = slab;",
+    tests: ["tests/base"],
+  },
+  {
+    file: "src/base/pool.ts",
+    from: "  spare = second;\n  second = undefined;",
+    to: "  spare = undefined;",
     tests: ["tests/base"],
   },
   {
