@@ -35,7 +35,7 @@ export const chapters: readonly Chapter[] = [
       "WSB-9":
         "Accepting side: when several known names are offered prefer the one first in own preference order; send exactly one",
       "WSB-10":
-        "Do not offer or accept `permessage-deflate` by default: WSB defines none, it opens CRIME-like and bomb risks",
+        'Do not offer or accept `permessage-deflate` by default: WSB defines none, it opens CRIME-like and bomb risks. The runtime\'s own WebSocket of a client may offer it, which no program can forbid: `transport: "socket"` never does',
     },
   },
   {
@@ -683,7 +683,6 @@ export const chapters: readonly Chapter[] = [
 /** Why a requirement has no test that is named after it. */
 export const reasons: Readonly<Record<string, string>> = {
   "WSB-5": "A statement about the registry of names; the name that is offered is held by WSB-2.",
-  "WSB-10": "No extension is ever offered or taken; a frame with a reserved bit fails by WS-18 and its neighbours.",
   "WSB-20": "Held by the tests of SASL EXTERNAL on the acceptor, over TLS.",
   "WSB-22": "Held by the tests of option hostname; the default is in `connect`.",
   "WSB-23": "Follows from the layers: pings never reach the engine, whose clock counts frames (CON-6).",

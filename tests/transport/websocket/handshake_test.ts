@@ -67,7 +67,7 @@ function refused(head: RequestHead, policy: UpgradePolicy = POLICY): TransportEr
   return assertThrows(() => checkUpgrade(head, policy), TransportError, "Cannot accept WebSocket: ");
 }
 
-test("WS-1: the request of a client", async () => {
+test("WS-1 and WSB-10: the request of a client, which offers no extension", async () => {
   const { method, target, version, headers } = await requested("wss://broker.example/$servicebus/websocket?a=%20b&c", {
     subprotocols: ["amqp", "AMQPWSB10"],
   });
@@ -206,7 +206,7 @@ test("WS-6: the accept value is the one of the key, and there is only one", asyn
   ) assertEquals(failure(upgraded([upgrade, connection, AMQP, ...fields])).code, "handshake-failed", fields.join());
 });
 
-test("WS-7 and WSB-4: an extension or subprotocol that was not offered fails, and so does none or two", () => {
+test("WS-7, WSB-4 and WSB-10: an extension or subprotocol that was not offered fails, and so does none or two", () => {
   const extension = upgraded([...UPGRADED, AMQP, "Sec-WebSocket-Extensions: permessage-deflate"]);
   assertEquals(failure(extension).code, "handshake-failed");
   for (
@@ -381,9 +381,9 @@ test("WSB-8 and WSB-9: the server's first choice among those offered; none is re
 });
 
 /** A server's end that has received a good request. */
-function asked(): { server: WebSocketEndpoint; events: EndpointEvent[] } {
+function asked(added: HeaderField[] = []): { server: WebSocketEndpoint; events: EndpointEvent[] } {
   const server = new WebSocketEndpoint({ role: "server", upgrade: new ServerUpgrade(POLICY), now: 0 });
-  const fields = REQUEST.map(([name, value]) => `${name}: ${value}\r\n`).join("");
+  const fields = [...REQUEST, ...added].map(([name, value]) => `${name}: ${value}\r\n`).join("");
   return { server, events: server.receive(latin1(`GET /$x HTTP/1.1\r\n${fields}\r\n`), 0) };
 }
 
@@ -415,8 +415,8 @@ test("WS-14: an answer that comes when the client has gone does nothing, one wit
   assertThrows(() => client().accept(ACCEPT), TypeError);
 });
 
-test("WS-15: the answer that opens, without extensions", () => {
-  const { server } = asked();
+test("WS-15 and WSB-10: the answer that opens, without extensions, though one was offered", () => {
+  const { server } = asked([["Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits"]]);
   server.accept(ACCEPT, [["X-Trace", "1"]]);
   assertEquals(
     text(flush(server)),

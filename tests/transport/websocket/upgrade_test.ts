@@ -155,7 +155,7 @@ function bunConnection(accept: (channel: Channel) => void, options?: UpgradeOpti
   return { results, sent, calls, backlog, socket: socket!, handler, headers: upgraded!.headers };
 }
 
-test("WSB-3: under Bun the chosen name is set, not left to the client's first", () => {
+test("WSB-3 and WSB-10: under Bun the chosen name is set, not left to the client's first, and compression refused", () => {
   const { headers, handler } = bunConnection(() => {});
   assertEquals(headers, { "sec-websocket-protocol": "amqp" });
   assertEquals(handler.websocket.perMessageDeflate, false);
