@@ -33,6 +33,8 @@ export interface AttachContext {
   readonly nodes: Nodes;
   readonly relay: Relay;
   readonly rights: Rights;
+  /** Throws if links to an address are refused for a test. */
+  readonly check: (address: string) => void;
   readonly slab: Slab;
   /** True if batches are taken apart. */
   readonly splits: boolean;
@@ -116,7 +118,8 @@ export async function attachProducer(context: AttachContext, request: ReceiverRe
   const producer = new Producer(receiver, sink, {
     inspect: (encoded) => {
       encoded.origin = origin;
-      return rights.inspect(encoded, connection, relayed);
+      // A link that is taken up again comes on another connection, which has tokens of its own.
+      return rights.inspect(encoded, receiver.connection as Connection, relayed);
     },
     slab: context.slab,
     splits: context.splits,
@@ -139,12 +142,15 @@ export async function attachConsumer(context: AttachContext, request: SenderRequ
   if (address === "") throw refusal(condition.notFound, "its source names no address");
   await rights.authorize(connection, dynamic ? "create" : "receive", address);
   const node = dynamic ? nodes.makeDynamic(address, connection, type ?? "queue") : nodes.find(address, type);
-  const owner = node instanceof Queue ? node.kind.owner : node.owner;
-  if ((owner ?? connection) !== connection) {
-    throw refusal(condition.unauthorizedAccess, `${quote(address)} belongs to another connection`);
-  }
+  checkOwner(node, connection);
   if (node instanceof Queue) attachToQueue(context, request, { node, wish, filters, address });
-  else attachToTopic(context, request, { node, wish, filters, address });
+  else await attachToTopic(context, request, { node, wish, filters, address });
+}
+
+function checkOwner(node: Queue | Topic, connection: Connection): void {
+  const owner = node instanceof Queue ? node.kind.owner : node.owner;
+  if ((owner ?? connection) === connection) return;
+  throw refusal(condition.unauthorizedAccess, `${quote(node.address)} belongs to another connection`);
 }
 
 function transactionsOf({ transactions, transactionBounds }: AttachContext, connection: Connection): Transactions {
@@ -189,42 +195,62 @@ function attachToQueue(context: AttachContext, request: SenderRequest, wanted: W
   });
 }
 
-function attachToTopic(context: AttachContext, request: SenderRequest, wanted: Wanted<Topic>): void {
-  const { node, wish, filters, address } = wanted;
+async function attachToTopic(
+  context: AttachContext,
+  request: SenderRequest,
+  { node, wish, filters, address }: Wanted<Topic>,
+): Promise<void> {
   const mode = wish.distributionMode ?? "copy";
   // To move a message out of a topic is to take it out of one's own subscription.
   if (mode !== "move" && mode !== "copy") throw unknownMode(mode);
   const shared = wish.capabilities?.includes("shared") ?? false;
   const expiry = expiryOf(wish);
   const name = subscriptionName(request, shared, expiry);
+  const old = findSubscription(context, name);
+  if (old !== undefined && old.topic !== node) {
+    // It is ended for the new one, which is for who may have it: the names of global ones are nobody's own.
+    await context.rights.authorize(request.connection, "receive", old.topic.address);
+    const now = findSubscription(context, name);
+    if ((now !== undefined && now.subscription !== old.subscription) || context.nodes.get(address) !== node) {
+      throw refusal(condition.detachForced, "its subscription has changed in the meantime");
+    }
+  }
   const subscription = subscribe(context, node, { name, filters, shared, expiry });
   const source: Source = {
     ...sourceTerms(request, wish, filters, node),
     durable: lasts(expiry) ? wish.durable : undefined,
-    expiryPolicy: expiry.policy,
-    timeout: expiry.timeoutMs / 1_000,
+    ...lifetimeTerms(expiry),
     distributionMode: "copy",
   };
-  let sender;
+  listen(context, request, { topic: node, subscription, source });
+}
+
+// Attaches a link to a subscription.
+function listen(
+  context: AttachContext,
+  request: SenderRequest,
+  { topic, subscription, source }: { topic: Topic; subscription: Subscription; source: Source },
+): void {
+  let sender: Sender;
   try {
     sender = accept(context, request, { source });
   } catch (error) {
-    if (subscription.consumers.size === 0 && !subscription.lasting) node.unsubscribe(subscription);
+    if (subscription.isNew && !subscription.lasting) topic.unsubscribe(subscription);
     throw error;
   }
   const { queue } = subscription;
+  const { connection } = request;
   // What is not wanted does not come into the queue of a subscription.
   const consumer = new Consumer(sender, queue, {
     lossCount: queue.lossCount,
-    transactions: transactionsOf(context, request.connection),
+    transactions: transactionsOf(context, connection),
     now: () => context.environment.now(),
   });
-  node.listen(subscription, consumer);
-  const { connection } = request;
+  topic.listen(subscription, consumer);
   sender.closed.then(() => {
-    node.leave(subscription, consumer, wasClosed(sender));
-    if (request.dynamic) context.nodes.delete(address);
-    endWith(context, connection, node, subscription);
+    topic.leave(subscription, consumer, wasClosed(sender));
+    if (request.dynamic) context.nodes.delete(topic.address);
+    endWith(context, connection, topic, subscription);
   });
 }
 
@@ -264,31 +290,31 @@ function subscribe(
 }
 
 // A peer that names no source asks for what its link was attached to before [transport 2.6.3].
-function recall(context: AttachContext, request: SenderRequest): void {
-  const { attach } = request;
-  const shared = attach.name.includes("|");
-  const found = findSubscription(context, lastingName(request, attach.name.endsWith("|global"), shared));
-  if (found === undefined) throw refusal(condition.notFound, "there is no subscription of its name");
+async function recall(context: AttachContext, request: SenderRequest): Promise<void> {
+  const { attach, connection } = request;
+  const name = lastingName(request, attach.name.endsWith("|global"), attach.name.includes("|"));
+  const found = findSubscription(context, name);
+  if (found === undefined) throw noSubscription();
   const { topic, subscription } = found;
+  context.check(topic.address);
+  await context.rights.authorize(connection, "receive", topic.address);
+  // It may have ended while that was decided, and another have its name, at a topic that nobody was asked for.
+  if (findSubscription(context, name)?.subscription !== subscription) throw noSubscription();
+  checkOwner(topic, connection);
   if (subscription.busy) throw refusal(condition.resourceLocked, "its subscription has a link already");
   const { filters, expiry } = subscription.options;
   const source: Source = {
     ...sourceTerms(request, { kind: "source" }, filters, topic),
     durable: "unsettled-state",
-    expiryPolicy: expiry.policy,
+    ...lifetimeTerms(expiry),
     distributionMode: "copy",
     capabilities: ["topic"],
   };
-  const sender = accept(context, request, { source });
-  const consumer = new Consumer(sender, subscription.queue, {
-    transactions: transactionsOf(context, request.connection),
-    now: () => context.environment.now(),
-  });
-  topic.listen(subscription, consumer);
-  sender.closed.then(() => {
-    topic.leave(subscription, consumer, wasClosed(sender));
-    endWith(context, request.connection, topic, subscription);
-  });
+  listen(context, request, { topic, subscription, source });
+}
+
+function noSubscription(): AmqpError {
+  return refusal(condition.notFound, "there is no subscription of its name");
 }
 
 // Ends a subscription with the connection of its last link, if it is to. A connection is watched once for all of them.
@@ -345,6 +371,10 @@ function expiryOf({ expiryPolicy, timeout = 0 }: Source): Expiry {
   // a session ends when its link does, as far as a terminus is concerned.
   if (expiryPolicy === "never" || expiryPolicy === "connection-close") return { policy: expiryPolicy, timeoutMs: 0 };
   return { policy: "link-detach", timeoutMs: timeout * 1_000 };
+}
+
+function lifetimeTerms({ policy, timeoutMs }: Expiry): Pick<Source, "expiryPolicy" | "timeout"> {
+  return { expiryPolicy: policy, timeout: timeoutMs / 1_000 };
 }
 
 function lasts({ policy, timeoutMs }: Expiry): boolean {

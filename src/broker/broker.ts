@@ -271,6 +271,7 @@ export class Broker implements AsyncDisposable {
       nodes: this.#nodes,
       relay: new Relay(this.#nodes),
       rights,
+      check: (address) => this.faults.check(address),
       slab,
       splits: (options.batches ?? "split") === "split",
       environment,

@@ -56,6 +56,11 @@ export class Subscription {
     return false;
   }
 
+  /** True until a link has listened: nobody knows of it yet. */
+  get isNew(): boolean {
+    return this.consumers.size === 0 && this.timer === undefined && this.ending === undefined;
+  }
+
   /** True if it goes on when nobody listens, so that nothing may be dropped because a listener is slow. */
   get lasting(): boolean {
     return this.options.expiry.policy === "never";

@@ -4,10 +4,12 @@ import { symbol, uint } from "../../src/codec/types.ts";
 import { external, plain } from "../../src/sasl/mechanisms.ts";
 import { Broker, type BrokerAction, type BrokerOptions } from "../../src/broker/broker.ts";
 import { openOver } from "../../src/client/connect.ts";
+import type { Connection } from "../../src/client/connection.ts";
 import type { Link } from "../../src/client/link.ts";
 import { channelPair } from "../../src/transport/pair.ts";
 import { test } from "../harness.ts";
 import { linkUp } from "../client/link_up.ts";
+import { recall, until } from "./set_up.ts";
 
 const users = { shop: "secret", kitchen: "hot" };
 
@@ -68,6 +70,68 @@ for (const kind of ["at once", "later"] as const) {
     assertEquals([broker.queue("mine")!.messages, broker.queue("yours")], [3, undefined]);
   });
 }
+
+for (const kind of ["at once", "later"] as const) {
+  test(`ATK-24: a subscription of all containers is for who may receive, answered ${kind}`, async () => {
+    const asked: string[] = [];
+    await using broker = new Broker({
+      topics: ["news", "weather"],
+      authorize: (identity, action, address) => {
+        asked.push(`${identity} ${action} ${address}`);
+        const allowed = identity === "ada" || address === "weather";
+        return kind === "at once" ? allowed : Promise.resolve(allowed);
+      },
+    });
+    const subscribe = (connection: Connection, address: string, name: string) =>
+      connection.receiver({
+        address,
+        name,
+        source: { expiryPolicy: "never", durable: "unsettled-state", capabilities: ["topic", "shared", "global"] },
+      });
+    const ada = await broker.connect({ identity: "ada" });
+    const receiver = subscribe(ada, "news", "all|global");
+    await receiver.ready();
+    await receiver.detach();
+    await ada.sender("news").send({ body: "for ada" });
+    const stranger = await broker.connect();
+    // Without a source, as what a link of the name was attached to; and in order to end it, by another of the name.
+    const recalled = recall(stranger, "all|global");
+    assertEquals(await refusal(recalled), condition.unauthorizedAccess);
+    assertEquals(await refusal(subscribe(stranger, "weather", "all|2")), condition.unauthorizedAccess);
+    assertEquals(asked.slice(2), [
+      "undefined receive news",
+      "undefined receive weather",
+      "undefined receive news",
+    ]);
+    const again = recall(ada, "all|global");
+    again.grant(1);
+    assertEquals((await again.receive()).message.body, "for ada");
+  });
+}
+
+test("ATK-24: a subscription that ends while somebody who asks for it is decided on is nobody's", async () => {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  let asked = 0;
+  await using broker = new Broker({
+    topics: ["news", "secrets"],
+    authorize: (identity, _, address) => ++asked && identity === "ada" ? true : address === "news" ? promise : false,
+  });
+  const subscribe = (connection: Connection, address: string) =>
+    connection.receiver({
+      address,
+      name: "all|global",
+      source: { expiryPolicy: "never", capabilities: ["shared", "global"] },
+    });
+  const ada = await broker.connect({ identity: "ada" });
+  const receiver = subscribe(ada, "news");
+  await receiver.ready();
+  await receiver.detach();
+  const recalled = recall(await broker.connect(), "all|global");
+  await until(() => asked === 2);
+  await subscribe(ada, "secrets").ready();
+  resolve(true);
+  assertEquals(await refusal(recalled), condition.notFound);
+});
 
 test("ATK-24: a user-id that is not the sender's own is refused where there are users", async () => {
   const userId = (name: string) => ({ properties: { userId: new TextEncoder().encode(name) } });

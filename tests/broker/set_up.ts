@@ -6,6 +6,7 @@
 
 import { encodeMessage, type Message } from "../../src/codec/message.ts";
 import { Writer } from "../../src/codec/writer.ts";
+import { ReceiverEndpoint } from "../../src/engine/receiver.ts";
 import { Broker, type BrokerOptions } from "../../src/broker/broker.ts";
 import type { Connection } from "../../src/client/connection.ts";
 import type { Delivery } from "../../src/client/delivery.ts";
@@ -42,6 +43,12 @@ export async function sendNumbers(connection: Connection, address: string, count
   const sender = connection.sender(address);
   await Promise.all(range(from, from + count).map((i) => sender.send({ body: BigInt(i) })));
   await sender.close();
+}
+
+/** Attaches to whatever a link of that name was attached to before: it names no source. */
+export function recall(connection: Connection, name: string): Receiver {
+  const endpoint = connection.defaultSession().endpoint!.attach(ReceiverEndpoint, { name, target: { kind: "target" } });
+  return connection.adopt(endpoint, { credit: "manual" });
 }
 
 /** The next deliveries, none of them settled. */

@@ -1,12 +1,11 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { AmqpError, condition } from "../../src/base/errors.ts";
 import { described } from "../../src/codec/types.ts";
-import { ReceiverEndpoint } from "../../src/engine/receiver.ts";
 import type { Connection } from "../../src/client/connection.ts";
 import type { Receiver } from "../../src/client/receiver.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import { test } from "../harness.ts";
-import { numbers, setUp, take, until } from "./set_up.ts";
+import { numbers, recall, setUp, take, until } from "./set_up.ts";
 
 // As qpid-jms asks for it.
 function durable(
@@ -28,12 +27,6 @@ function durable(
       capabilities: ["topic", ...more.capabilities ?? []],
     },
   });
-}
-
-// Attaches to whatever a link of that name was attached to before.
-function recall(connection: Connection, name: string): Receiver {
-  const endpoint = connection.defaultSession().endpoint!.attach(ReceiverEndpoint, { name, target: { kind: "target" } });
-  return connection.adopt(endpoint, { credit: "manual" });
 }
 
 async function send(connection: Connection, ...bodies: number[]): Promise<void> {
@@ -87,6 +80,27 @@ test("TRM-1: to close the link ends a durable subscription, and so does to take 
   await until(() => broker.messages === 0);
   const nothing = recall(client, "sub");
   assertEquals((await assertRejects(() => nothing.ready(), AmqpError)).condition, condition.notFound);
+});
+
+test("TRM-1: a link that takes a subscription up without a source is refused with its topic, and counts losses as others", async () => {
+  await using broker = new Broker({ queue: { lossCount: "all" } });
+  const producer = await broker.connect();
+  const first = await broker.connect({ containerId: "client" });
+  const receiver = durable(first, "sub");
+  await receiver.ready();
+  await receiver.detach();
+  await send(producer, 1, 2);
+  broker.faults.refuse("news");
+  const refused = recall(first, "sub");
+  assertEquals((await assertRejects(() => refused.ready(), AmqpError)).condition, condition.detachForced);
+  broker.faults.allow("news");
+  const recalled = recall(first, "sub");
+  recalled.grant(2);
+  await take(recalled, 2);
+  first.destroy(new Error("cable cut"));
+  const second = recall(await broker.connect({ containerId: "client" }), "sub");
+  second.grant(2);
+  assertEquals((await take(second, 2)).map(({ message }) => message.header?.deliveryCount), [1, 1]);
 });
 
 test("TRM-1: a subscription with another selector replaces the old one", async () => {

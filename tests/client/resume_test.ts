@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { AmqpError } from "../../src/base/errors.ts";
-import { Broker, type BrokerOptions } from "../../src/broker/broker.ts";
+import { Broker, type BrokerOptions, type BrokerPeer } from "../../src/broker/broker.ts";
 import { connect, type ConnectOptions } from "../../src/client/connect.ts";
 import type { Connection, ConnectionEvent } from "../../src/client/connection.ts";
 import type { ResumeOptions, UnsettledDelivery, UnsettledStore } from "../../src/client/recovery.ts";
@@ -421,6 +421,21 @@ test("LNK-1, transport 2.6.1: a new connection of the container takes its link o
     await time.wait(other.close());
     connection.destroy(new Error("enough"));
   });
+});
+
+test("ATK-24: messages on a link without a target that was taken up again are asked for with the connection of now", async () => {
+  const asked: boolean[] = [];
+  const authorize = (_: unknown, action: string, address: string, { connection }: BrokerPeer) =>
+    address === "orders" && action === "send" ? asked.push(connection.open) > 0 : true;
+  await world(async ({ time, connection, cut }) => {
+    const target: Target = { kind: "target", expiryPolicy: "never" };
+    const sender = connection.sender({ name: "relay", target, recovery: resume() });
+    await time.wait(sender.send({ properties: { to: "orders" }, body: "one" }));
+    cut();
+    await time.pass(1_000);
+    await time.wait(sender.send({ properties: { to: "orders" }, body: "two" }));
+    assertEquals(asked, [true, true]);
+  }, { authorize });
 });
 
 test("resume: links that are lost are kept up to a limit, the others end and hand back what they held", async () => {
