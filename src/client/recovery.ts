@@ -152,6 +152,8 @@ export interface SenderRecovery extends LinkRecovery {
   pushed(delivery: OutgoingDelivery): void;
   /** An outcome has come: true if it is told again once nothing is kept of the delivery any more. */
   outcome(delivery: OutgoingDelivery, state: DeliveryState | undefined, settled: boolean): boolean;
+  /** A delivery has no outcome to come: it was given up, refused or lost, or has gone out settled. */
+  dropped(delivery: OutgoingDelivery): void;
   /** The outcome of a delivery was told. */
   concluded(delivery: OutgoingDelivery): void;
   /** The peer has accepted the link. */

@@ -55,22 +55,30 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
 
   /** {@inheritDoc SenderRecovery.pushed} */
   pushed(delivery: OutgoingDelivery): void {
-    if (this.options.store === undefined || delivery.sentSettled || delivery.source !== undefined) return;
+    const { sentSettled, source, state } = delivery;
+    // A transaction ends with its connection.
+    const isPassing = sentSettled || source !== undefined || state?.kind === "transactionalState";
+    if (this.options.store === undefined || isPassing) return;
     delivery.ready = false;
-    this.#kept.add(delivery);
+    this.#keep(delivery).catch((error) => this.link.lose(delivery, error, false));
+  }
+
+  async #keep(delivery: OutgoingDelivery): Promise<void> {
     const { payload, messageFormat } = delivery;
-    this.prepared!
-      .then(() => {
-        if (delivery.ownTag === undefined) this.#outgoing.name(delivery, tagOf(++this.#lastTag));
-        return this.put("sender", { tag: delivery.tag, payload, messageFormat, state: new Uint8Array(0) });
-      })
-      .then(() => {
-        if (delivery.aborted) return void this.forget("sender", delivery.tag);
-        delivery.ready = true;
-        this.#outgoing.wake();
-        this.link.connection.wake();
-      })
-      .catch((error) => this.link.lose(delivery, error, false));
+    await this.prepared;
+    if (delivery.aborted) return;
+    if (delivery.ownTag === undefined) this.#outgoing.name(delivery, tagOf(++this.#lastTag));
+    await this.put("sender", { tag: delivery.tag, payload, messageFormat, state: new Uint8Array(0) });
+    if (delivery.aborted) return void this.forget("sender", delivery.tag);
+    this.#kept.add(delivery);
+    delivery.ready = true;
+    this.#outgoing.wake();
+    this.link.connection.wake();
+  }
+
+  /** {@inheritDoc SenderRecovery.dropped} */
+  dropped(delivery: OutgoingDelivery): void {
+    if (this.#kept.delete(delivery)) this.forget("sender", delivery.tag);
   }
 
   /** {@inheritDoc SenderRecovery.outcome} */

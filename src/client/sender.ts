@@ -314,6 +314,7 @@ export class Sender extends Link {
   protected override oninterrupted(error: Error): Interruption {
     const begun = this.#outgoing.size - this.#outgoing.queued;
     const over = this.#outgoing.rewind(this.#resends, this.recovery !== undefined);
+    for (const delivery of over) this.recovery?.dropped(delivery);
     const lost = over.map((delivery) => ({ delivery, listener: this.#done(delivery) }))
       .filter(({ listener }) => listener !== undefined);
     for (const { delivery, listener } of lost) listener!.onlost(error, true, delivery);
@@ -452,7 +453,8 @@ export class Sender extends Link {
   }
 
   #abandon(delivery: OutgoingDelivery): void {
-    delivery.abort();
+    // One that has left whole has its outcome to come.
+    if (delivery.abort()) this.recovery?.dropped(delivery);
     this.#done(delivery);
   }
 
@@ -460,6 +462,7 @@ export class Sender extends Link {
   #settled(delivery: OutgoingDelivery): SendListener | undefined {
     // A peer may settle what it has not seen to its end. A payload that the caller gave belongs to no block.
     if (delivery.sent) giveBlock(delivery.payload);
+    this.recovery?.dropped(delivery);
     const listener = this.#done(delivery);
     if (listener !== undefined) this.#notify();
     return listener;
