@@ -222,8 +222,9 @@ export abstract class Link extends Lifetime implements RecoveringLink {
 
   /** Has the link wait for `ready` before it is attached for the first time. */
   protected prepare(ready: Promise<unknown> | undefined): void {
-    this.prepared = ready?.finally(() => this.prepared = undefined);
-    this.prepared?.catch(ignore);
+    this.prepared = ready?.then(() => this.prepared = undefined);
+    // Also while nothing carries the connection: the next attachment must not find it without what it waited for.
+    this.prepared?.catch((error) => this.connection.endLink(this, error));
   }
 
   /** @ignore Detaches it, in order to attach it again. */
