@@ -142,6 +142,12 @@ export class LinkResumption<L extends RecoveringLink> {
     this.#log({ level: "error", code: "store-failed", message, error });
   }
 
+  /** Tells the log that a callback of the program threw, where nobody else can be told. */
+  protected callbackFailed(callback: string, error: unknown): void {
+    const message = `Cannot tell "${callback}" of a message of ${this.link.where}: it threw; mend it`;
+    this.#log({ level: "error", code: "callback-failed", message, error });
+  }
+
   #log(entry: LogEntry): void {
     const { connection, address } = this.link;
     const { logging, environment, host } = connection;

@@ -232,7 +232,13 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
 
   #tellRecovered(delivery: UnsettledDelivery, outcome: DeliveryState | undefined): void {
     const { onrecovered } = this.options;
-    if (onrecovered !== undefined) return onrecovered(delivery, outcome);
+    if (onrecovered !== undefined) {
+      try {
+        return onrecovered(delivery, outcome);
+      } catch (error) {
+        return this.callbackFailed("onrecovered", error);
+      }
+    }
     if (outcome?.kind === "accepted") return;
     this.warn(
       `Cannot send a message of an earlier process to ${this.link.where}: it was ${outcome?.kind ?? "lost"}; ` +
