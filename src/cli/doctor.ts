@@ -9,6 +9,8 @@ import { connect as connectTcp, isIP } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
 import { AmqpError, connect, type Connection, type ConnectOptions, TransportError } from "../../mod.ts";
 import { dialSocket, type SocketDialOptions } from "../transport/sockets.ts";
+import { HTTP_PROXY_PORTS, readProxyUrl } from "../transport/proxy/http_proxy.ts";
+import { SOCKS_PORTS } from "../transport/proxy/socks.ts";
 import { connectOptions } from "./connecting.ts";
 import { type Context, splitUrl } from "./context.ts";
 import { deadline, type Terminal, UsageError } from "./terminal.ts";
@@ -157,11 +159,8 @@ function stepsOf(target: BrokerUrl, options: ConnectOptions, address: string | u
 function proxyPlace(proxy: NonNullable<ConnectOptions["proxy"]>): { hostname: string; port: number } | undefined {
   const url = typeof proxy === "object" && "url" in proxy ? proxy.url : proxy;
   if (url === "env") return undefined;
-  const { hostname, port, protocol } = new URL(url);
-  return { hostname, port: port === "" ? DEFAULT_PROXY_PORTS[protocol] ?? 80 : Number(port) };
+  return readProxyUrl(url, { ...HTTP_PROXY_PORTS, ...SOCKS_PORTS });
 }
-
-const DEFAULT_PROXY_PORTS: Readonly<Record<string, number>> = { "https:": 443, "socks5:": 1080, "socks5h:": 1080 };
 
 function dnsStep(hostname: string): Step {
   return {

@@ -309,6 +309,15 @@ test("cli: doctor tells each step, and the one that fails with what to do", asyn
   for (const server of [misled, other]) await new Promise((done) => server.close(done));
 });
 
+test("cli: doctor takes a proxy at an IPv6 address as one, and tells no password of a proxy's URL", async () => {
+  const { out } = await run(["doctor", "amqp://127.0.0.1:1", "--proxy", "socks5://[::1]:1", "--json", "-t", "5"]);
+  const { step, ok, found } = JSON.parse(out.split("\n")[0]!);
+  assertEquals([step, ok, found], ["dns", true, "is an address"], out);
+  const bad = await run(["doctor", "amqp://127.0.0.1:1", "--proxy", "socks5://user:s3cret@ho st:1080"]);
+  assertMatch(bad.out + bad.err, /Cannot use proxy: url cannot be parsed/);
+  assertEquals((bad.out + bad.err).includes("s3cret"), false);
+});
+
 test("cli: bench measures the embedded broker", async () => {
   const { status, out } = await run(["bench", "-n", "500", "--size", "10", "--json"]);
   const result = JSON.parse(out);

@@ -138,10 +138,10 @@ export class HttpProxy {
    */
   constructor(input: string | URL | ProxyOptions, powers: ProxyPowers) {
     const options: ProxyOptions = typeof input === "string" || input instanceof URL ? { url: input } : input;
-    const url = parseUrl(options.url);
-    this.hostname = url.hostname.replace(/^\[|\]$/g, "");
+    const { url, hostname, port } = readProxyUrl(options.url, HTTP_PROXY_PORTS);
+    this.hostname = hostname;
     this.secure = url.protocol === "https:";
-    this.port = url.port === "" ? (this.secure ? 443 : 80) : Number(url.port);
+    this.port = port;
     this.authority = formatAuthority(this.hostname, this.port);
     this.schemes = readSchemes(options.schemes ?? (this.secure ? ["digest", "basic"] : ["digest"]));
     this.ask = options.credentials;
@@ -259,21 +259,48 @@ export function formatAuthority(hostname: string, port: number): string {
   return `${isIpv6 ? `[${bare}]` : bare}:${port}`;
 }
 
-function parseUrl(input: string | URL): URL {
-  let url: URL;
-  try {
-    url = new URL(input);
-  } catch {
-    // Neither the text nor the runtime's error, which quotes it: it may hold a password.
-    throw new TypeError("Cannot use proxy: url cannot be parsed");
+/** The schemes of HTTP proxies, and the ports that they stand for. */
+export const HTTP_PROXY_PORTS: Readonly<Record<string, number>> = { "http:": 80, "https:": 443 };
+
+/**
+ * Where a proxy is: IPv6 without brackets, the port also where the URL names none; `ports` has those of the schemes that may be.
+ *
+ * @throws {TypeError} If it is no URL or of another scheme. Neither its text nor the runtime's error, which quotes it, is in the
+ * error: it may hold a password.
+ */
+export function readProxyUrl(
+  input: string | URL,
+  ports: Readonly<Record<string, number>>,
+): { url: URL; hostname: string; port: number } {
+  const url = parseUrl(input);
+  const { protocol } = url;
+  const port = ports[protocol];
+  if (port === undefined) {
+    const schemes = Object.keys(ports).map((scheme) => `"${scheme}"`).join(" or ");
+    throw new TypeError(`Cannot use proxy: url starts with "${protocol}" and not with ${schemes}`);
   }
-  if (url.protocol !== "http:" && url.protocol !== "https:") {
-    throw new TypeError(`Cannot use proxy: url starts with "${url.protocol}" and not with "http:" or "https:"`);
-  }
-  return url;
+  // Of a scheme that URL does not know, it leaves the host as it was written.
+  const { hostname } = parseUrl(`http://${url.hostname}`);
+  return { url, hostname: hostname.replace(/^\[|\]$/g, ""), port: url.port === "" ? port : Number(url.port) };
 }
 
-function fixedCredentials(url: URL, options: ProxyOptions): ProxyCredentials | undefined {
+function parseUrl(input: string | URL): URL {
+  try {
+    return new URL(input);
+  } catch {
+    throw new TypeError("Cannot use proxy: url cannot be parsed");
+  }
+}
+
+/**
+ * The user name and password that are set, in options or in the URL; undefined where there are none.
+ *
+ * @throws {TypeError} If they cannot be decoded or do not go together.
+ */
+export function fixedCredentials(
+  url: URL,
+  options: Pick<ProxyOptions, "username" | "password" | "credentials">,
+): ProxyCredentials | undefined {
   const username = options.username ?? decodeUserInfo(url.username);
   const password = options.password ?? decodeUserInfo(url.password);
   if (username === undefined && password === undefined) return undefined;

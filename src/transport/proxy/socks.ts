@@ -10,7 +10,10 @@ import { TransportError, type TransportErrorCode } from "../../base/errors.ts";
 import { utf8 } from "../../base/text.ts";
 import { PROXY_STEP_TIMEOUT_MS, type ProxyEvent } from "./connect.ts";
 import { parseAddress } from "./environment.ts";
-import { formatAuthority, type ProxyOptions } from "./http_proxy.ts";
+import { fixedCredentials, formatAuthority, type ProxyOptions, readProxyUrl } from "./http_proxy.ts";
+
+/** The schemes of SOCKS proxies, and the port that they stand for. */
+export const SOCKS_PORTS: Readonly<Record<string, number>> = { "socks5:": 1080, "socks5h:": 1080 };
 
 /** A SOCKS 5 proxy: where it is, and who we are to it. Printing or serialising it shows only the address. */
 export class SocksProxy {
@@ -30,17 +33,17 @@ export class SocksProxy {
    * @throws {TypeError} If the URL, the name or the password cannot be used, or an option is for HTTP proxies only.
    */
   constructor({ url, username, password, ...others }: ProxyOptions) {
-    const { hostname, port, username: name, password: secret } = new URL(`${url}`.replace(/^socks5h?:/i, "http:"));
-    this.hostname = hostname.replace(/^\[|\]$/g, "");
-    this.port = Number(port || 1080);
-    this.authority = formatAuthority(this.hostname, this.port);
+    const { url: parsed, hostname, port } = readProxyUrl(url, SOCKS_PORTS);
+    this.hostname = hostname;
+    this.port = port;
+    this.authority = formatAuthority(hostname, port);
     for (const [option, value] of Object.entries(others)) {
       if (value === undefined || option === "tls") continue;
       throw new TypeError(`Cannot use proxy: option "${option}" is for HTTP proxies and not for SOCKS 5`);
     }
-    const user = username ?? decoded(name);
-    if (user === "") return;
-    const pair = [utf8(user), utf8(password ?? decoded(secret))] as const;
+    const user = fixedCredentials(parsed, { username, password });
+    if (user === undefined) return;
+    const pair = [utf8(user.username), utf8(user.password)] as const;
     if (pair.some(({ length }) => length < 1 || length > 255)) {
       throw new TypeError("Cannot use proxy: user name and password for SOCKS 5 have 1 to 255 bytes each");
     }
@@ -210,13 +213,5 @@ export class SocksTunnel {
     this.#output = new Uint8Array(0);
     const message = `Cannot open tunnel through "${this.#proxy.authority}": ${state}`;
     return { kind: "failed", error: new TransportError(code, message) };
-  }
-}
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    throw new TypeError("Cannot use proxy: user info in url is not percent-encoded UTF-8");
   }
 }

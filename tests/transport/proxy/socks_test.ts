@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows
 import { connect as dialTcp, createServer, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
 import { TransportError } from "../../../mod.ts";
+import { inspect } from "node:util";
 import { SocksProxy, SocksTunnel } from "../../../src/transport/proxy/socks.ts";
 import { dialSocket } from "../../../src/transport/socket/dial.ts";
 import { listen } from "../../../src/transport/socket/listen.ts";
@@ -60,6 +61,32 @@ test("socks5: what cannot be used is a TypeError, and nothing secret is printed"
   assertThrows(() => new SocksProxy({ url: "socks5://h", headers: { a: "b" } }), TypeError, 'option "headers"');
   const proxy = new SocksProxy({ url: "socks5://u:s3cret@h:1" });
   assertEquals([`${proxy}`, JSON.stringify(proxy)], ["socks5://h:1", '"socks5://h:1"']);
+});
+
+test("ATK-14: socks5: a url that cannot be used is not in its error, neither is its password", () => {
+  for (const url of ["socks5://user:s3cret@ho st:1080", "socks5://user:s3cret@h:99999", "socks5://user:s3cret@"]) {
+    const error = assertThrows(() => new SocksProxy({ url }), TypeError, "Cannot use proxy: url cannot be parsed");
+    assertEquals(JSON.stringify([inspect(error, { showHidden: true }), error.stack]).includes("s3cret"), false);
+  }
+  assertThrows(() => new SocksProxy({ url: "http://h" }), TypeError, 'url starts with "http:" and not with "socks5:"');
+});
+
+test("socks5: the port is the URL's, also 80; hosts are as in other URLs", () => {
+  const authorities = [
+    "socks5://u:p@h:80",
+    "socks5h://H:443",
+    "SOCKS5://[2001:DB8:0::1]",
+    "socks5://b%C3%BCcher.example",
+  ]
+    .map((url) => new SocksProxy({ url }).authority);
+  assertEquals(authorities, ["h:80", "h:443", "[2001:db8::1]:1080", "xn--bcher-kva.example:1080"]);
+});
+
+test("socks5: a password without a user name is a TypeError, as for HTTP proxies", () => {
+  for (const options of [{ url: "socks5://:p@h" }, { url: "socks5://h", password: "p" }]) {
+    assertThrows(() => new SocksProxy(options), TypeError, "a password is set but no user name");
+  }
+  assertEquals(new SocksProxy({ url: "socks5://h" }).hasUser, false);
 });
 
 /** A SOCKS 5 proxy that wants a name and password, and really connects. */
