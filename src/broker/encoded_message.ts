@@ -9,10 +9,10 @@ import { decodeAs, encodeAs, readDescriptor, readRecord } from "../codec/composi
 import { messageReader, sectionsInOrder } from "../codec/generous.ts";
 import { encodeMessage } from "../codec/message.ts";
 import type { CodecLimits } from "../codec/limits.ts";
-import { Reader } from "../codec/reader.ts";
+import type { Reader } from "../codec/reader.ts";
 import { valueEnd } from "../codec/value_end.ts";
 import { recall, remember } from "../codec/wire_types.ts";
-import type { ErrorFields, Fields, Header, Properties, Value } from "../codec/types.ts";
+import type { ErrorFields, Fields, Header, Properties } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
 import { shortened } from "../engine/fault.ts";
 import type { Slab } from "./slab.ts";
@@ -200,21 +200,33 @@ export function mergeFields(fields: Fields, added: Readonly<Fields>): void {
   }
 }
 
+// What is kept of an error with a message; more of an explanation nobody reads.
+const MAX_ERROR_BYTES = 2_048;
+const MAX_DESCRIPTION_LENGTH = 500;
+
 /**
- * An error as it stands among annotations, a described value [messaging 3.4.3]; without what cannot be encoded of it, which
- * its sender's library may have put there.
+ * An error as it stands among annotations, a described value [messaging 3.4.3], in bytes: without what cannot be encoded of it,
+ * which its sender's library may have put there, or is too long; undefined where nothing remains.
  */
-export function errorValue(error: ErrorFields): Value {
-  for (let fields: ErrorFields | undefined = error; fields !== undefined; fields = shortened(fields)) {
+export function encodeError({ condition, description, info }: ErrorFields): Uint8Array | undefined {
+  // Cut in the middle of a character, a text is none that can be encoded.
+  const text = description?.slice(0, MAX_DESCRIPTION_LENGTH).toWellFormed();
+  let fields: ErrorFields | undefined = {
+    condition,
+    ...(text !== undefined && { description: text }),
+    ...(info !== undefined && { info }),
+  };
+  for (; fields !== undefined; fields = shortened(fields)) {
     try {
       const writer = new Writer(64);
       encodeAs(writer, "error", fields);
-      return new Reader(writer.take()).value();
+      const bytes = writer.take();
+      if (bytes.length <= MAX_ERROR_BYTES) return bytes.slice();
     } catch {
       // The next has less.
     }
   }
-  return null;
+  return undefined;
 }
 
 /** The error for a message that cannot be taken, which names it where the link may end with it [anonterm 2.2.2]. */

@@ -403,12 +403,12 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
   }
 
   // A message that several subscribers of a topic have is in memory once.
-  #count({ bytes, encoded }: QueuedMessage): void {
-    this.#budget.add(bytes, encoded.holders++ === 0 ? bytes : MESSAGE_BYTES);
+  #count({ bytes, overhead, encoded }: QueuedMessage): void {
+    this.#budget.add(bytes, encoded.holders++ === 0 ? bytes : overhead);
   }
 
-  #discount({ bytes, encoded }: QueuedMessage): void {
-    this.#budget.remove(bytes, --encoded.holders === 0 ? bytes : MESSAGE_BYTES);
+  #discount({ bytes, overhead, encoded }: QueuedMessage): void {
+    this.#budget.remove(bytes, --encoded.holders === 0 ? bytes : overhead);
   }
 
   #awaitRoom(bytes: number, messages = 1): void {

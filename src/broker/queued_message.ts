@@ -4,8 +4,9 @@
  * @module
  */
 
-import type { ErrorFields, Fields, Header, Modified } from "../codec/types.ts";
-import { EncodedMessage, errorValue, mergeFields } from "./encoded_message.ts";
+import { Reader } from "../codec/reader.ts";
+import type { Described, ErrorFields, Fields, Header, Modified, Value } from "../codec/types.ts";
+import { EncodedMessage, encodeError, mergeFields } from "./encoded_message.ts";
 import type { Slab } from "./slab.ts";
 import type { Ranked } from "./sorted_messages.ts";
 
@@ -40,7 +41,8 @@ export class QueuedMessage implements Ranked {
   readonly #expires: number;
   #acquired = false;
   #failures = 0;
-  #reason: DeadLetterReason | undefined;
+  // An error as bytes: what its sender gave is as long as a frame, and may hold on to more.
+  #reason: Exclude<DeadLetterReason, ErrorFields> | Uint8Array | undefined;
   #refusedBy: WeakSet<object> | undefined;
 
   /** Puts a message that expires then into a queue. */
@@ -56,7 +58,12 @@ export class QueuedMessage implements Ranked {
 
   /** What it counts for. */
   get bytes(): number {
-    return MESSAGE_BYTES + this.encoded.length;
+    return this.overhead + this.encoded.length;
+  }
+
+  /** What it counts for beside what others share with it. */
+  get overhead(): number {
+    return typeof this.#reason === "object" ? MESSAGE_BYTES + this.#reason.length : MESSAGE_BYTES;
   }
 
   /** Attempts to deliver it that failed, here and before. */
@@ -109,7 +116,7 @@ export class QueuedMessage implements Ranked {
   /** What is put into a dead-letter queue for it: it no longer expires, anybody may have it, and it tells why it is there. */
   deadLetter(reason: DeadLetterReason): QueuedMessage {
     const message = new QueuedMessage(this.encoded, Infinity);
-    message.#reason = reason;
+    message.#reason = typeof reason === "object" ? encodeError(reason) ?? "rejected" : reason;
     message.#failures = this.#failures;
     message.#acquired = this.#acquired;
     return message;
@@ -126,23 +133,23 @@ export class QueuedMessage implements Ranked {
     }
     const header = same ? encoded.header : headerToSend(this, again, now);
     const reason = this.#reason;
-    // Where the reason of a rejection stands is written down [messaging 3.4.3].
-    const deliveryAnnotations = typeof reason === "object" ? { rejected: errorValue(reason) } : undefined;
+    const error = typeof reason === "object" ? new Reader(reason).value() as Described : undefined;
     return encoded.changed({
       header,
-      deliveryAnnotations,
-      messageAnnotations: reason && annotationsWith(encoded, reason),
+      // Where the reason of a rejection stands is written down [messaging 3.4.3].
+      deliveryAnnotations: error && { rejected: error },
+      messageAnnotations: reason && annotationsWith(encoded, error ?? reason as string),
     });
   }
 }
 
 // Where readers of other brokers look for it, and `deadLetterReason` of a message that was received.
-function annotationsWith(encoded: EncodedMessage, reason: DeadLetterReason): Fields {
-  const { condition, description } = typeof reason === "object" ? reason : { condition: reason };
+function annotationsWith(encoded: EncodedMessage, reason: Described | string): Fields {
+  const [condition, description] = typeof reason === "object" ? reason.value as readonly Value[] : [reason];
   const annotations = encoded.messageAnnotations();
   mergeFields(annotations, {
-    "x-opt-dead-letter-reason": condition,
-    ...(description !== undefined && { "x-opt-dead-letter-description": description }),
+    "x-opt-dead-letter-reason": String(condition),
+    ...(typeof description === "string" && { "x-opt-dead-letter-description": description }),
   });
   return annotations;
 }

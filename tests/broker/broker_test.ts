@@ -1,7 +1,7 @@
-import { assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
+import { assertEquals, assertGreater, assertInstanceOf, assertLess, assertRejects } from "@std/assert";
 import { decodeHex } from "@std/encoding";
 import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
-import { type Header, symbol, uint, ulong } from "../../src/codec/types.ts";
+import { type ErrorFields, type Header, symbol, uint, ulong } from "../../src/codec/types.ts";
 import { systemEnvironment } from "../../src/base/environment.ts";
 import { test } from "../harness.ts";
 import { encoded, numbers, range, sendNumbers, setUp, take, until } from "./set_up.ts";
@@ -185,6 +185,49 @@ test("MSG-9: a rejected message goes to the dead-letter queue with the reason, o
   delivery.reject();
   await dead.close();
   assertEquals([broker.queue("dead")!.dropped, broker.messages], [1, 0]);
+});
+
+test("ATK-18: what a consumer tells of a rejection counts, and is cut where it is long", async () => {
+  await using at = setUp({ queue: { deadLetter: "dead" }, topics: ["news"] });
+  const { producer, consumer, broker } = at;
+  const long = "why ".repeat(10_000);
+  const rejections: [error: AmqpError, description: string | undefined, length: number][] = [
+    [new AmqpError("app:bad", long, { scope: "delivery" }), long.slice(0, 500), 2],
+    [new AmqpError("app:bad", "why", { scope: "delivery", info: { long } }), "why", 2],
+    [new AmqpError("x".repeat(10_000), "why", { scope: "delivery" }), undefined, 0],
+  ];
+  for (const [error, description, length] of rejections) {
+    // Two who subscribe share what they have of a message, but not what they say of it.
+    const receivers = [1, 2].map(() => consumer.receiver("news", { credit: 1 }));
+    await Promise.all(receivers.map((receiver) => receiver.ready()));
+    await producer.sender("news").send({ body: 1n });
+    const before = broker.bytes;
+    for (const receiver of receivers) {
+      const delivery = await receiver.receive();
+      // An error of this side's is cut before it leaves: a peer's is not.
+      const { condition, message, info } = error;
+      const fields: ErrorFields = {
+        condition,
+        description: message,
+        ...(info && { info: info as ErrorFields["info"] }),
+      };
+      delivery.update({ kind: "rejected", error: fields });
+    }
+    await until(() => broker.queue("dead")?.messages === 2);
+    assertEquals(broker.bytes, broker.queue("dead")!.bytes - encoded({ body: 1n }).length);
+    assertLess(broker.bytes - before, 2 * 600);
+    if (length > 0) assertGreater(broker.bytes, before);
+    const dead = consumer.receiver("dead", { credit: 2 });
+    for (const delivery of await take(dead, 2)) {
+      assertEquals(delivery.message.deadLetterDescription, description);
+      const rejected = delivery.message.deliveryAnnotations?.rejected as { value: unknown[] } | undefined;
+      assertEquals(rejected?.value.length ?? 0, length);
+      delivery.accept();
+    }
+    await Promise.all([dead, ...receivers].map((link) => link.close()));
+    await until(() => broker.messages === 0);
+    assertEquals(broker.bytes, 0);
+  }
 });
 
 test("a queue has a dead-letter queue of its own, and gives up after so many attempts", async () => {
