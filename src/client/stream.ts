@@ -6,7 +6,7 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
-import { Deferred, type WaitOptions } from "../base/wait.ts";
+import { Deferred, ignore, type WaitOptions } from "../base/wait.ts";
 import { encodeData, encodeFooter, encodeHead, type Message } from "../codec/message.ts";
 import { Writer } from "../codec/writer.ts";
 import type { OutgoingDelivery, PayloadSource } from "../engine/outgoing.ts";
@@ -79,19 +79,18 @@ export async function sendStream(
     delivery = sender.push(source, {}, listener);
     listener.promise.catch(giveUp);
     await write(message, body, source, Number(sender.remote?.maxMessageSize || Infinity), wake);
-  } catch (error) {
-    if (delivery?.context !== undefined) sender.abandon(listener);
-    listener.onlost(error, false);
-  } finally {
-    // One that ends too early is told, and not waited for.
-    if (!source.ended) (async () => await body.return?.())().catch(() => {});
-  }
-  try {
     const outcome = await listener.promise;
     await source.over;
-    if (signal?.aborted && delivery?.aborted) throw new SendAbortedError(signal.reason, true);
+    if (signal?.aborted && delivery.aborted) throw new SendAbortedError(signal.reason, true);
     return outcome;
+  } catch (error) {
+    if (delivery?.context !== undefined) sender.abandon(listener);
+    // One that was accepted while it is sent has its outcome, and its receiver hears that no more comes.
+    else if (delivery !== undefined) giveUp();
+    throw error;
   } finally {
+    // One that ends too early is told, and not waited for.
+    if (!source.ended) (async () => await body.return?.())().catch(ignore);
     signal?.removeEventListener("abort", abort);
     if (sender !== shared) void sender.close();
   }

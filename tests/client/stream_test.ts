@@ -163,3 +163,39 @@ test("a stream that was accepted while its body goes on ends with its signal", a
   await assertRejects(() => sending, Error, "aborted after the message left, enough");
   await connection.close();
 });
+
+test("a stream that was accepted early ends with its body's error or at the size limit, and the receiver hears of it", async () => {
+  for (const fails of [true, false]) {
+    let closed = 0;
+    const accepted = Promise.withResolvers<void>();
+    const aborted = Promise.withResolvers<void>();
+    const connection = taking((request) => {
+      const receiver = request.accept({ credit: 10, stream: true, settle: "manual", maxMessageSize: 200_000n });
+      receiver.receive().then((delivery) => {
+        const reading = new Response(delivery.stream()).bytes();
+        delivery.accept();
+        reading.catch(() => aborted.resolve());
+      }, () => {});
+      void receiver.closed.then(() => closed++);
+      return receiver;
+    }, {
+      trace: ({ direction, body }) => {
+        if (direction === "in" && body?.kind === "disposition") accepted.resolve();
+      },
+    });
+    const pieces = async function* () {
+      yield new Uint8Array(100_000);
+      await accepted.promise;
+      // Handled, and not only seen.
+      await new Promise((resolve) => setTimeout(resolve));
+      if (fails) throw new Error("disk gone");
+      yield new Uint8Array(200_000);
+    };
+    const streaming = connection.sender("files").stream({ body: pieces() });
+    await assertRejects(() => streaming, Error, fails ? "disk gone" : "receiver takes 200000 bytes");
+    await aborted.promise;
+    while (closed === 0) await new Promise((resolve) => setTimeout(resolve));
+    assertEquals(closed, 1);
+    await connection.close();
+  }
+});
