@@ -214,6 +214,8 @@ export class StreamedPayload implements PayloadSink {
   /** Nothing more comes, because of `cause`; what is whole can still be read. */
   fail(cause: Error): void {
     if (this.ended) return;
+    // One whose head is not there yet is handed to nobody.
+    this.#onbegun = undefined;
     this.#fail(
       new OutcomeError(
         "lost",
@@ -254,8 +256,9 @@ export class StreamedPayload implements PayloadSink {
     const text = `Cannot read delivery of ${this.#receiver.where}: its sender has aborted it`;
     const error = new OutcomeError("lost", condition.illegalState, text, { remote: true, retryable: false });
     this.#aborted = true;
-    this.#fail(error);
+    // One whose head is not there yet is handed to nobody.
     this.#onbegun = undefined;
+    this.#fail(error);
     this.#onaborted?.(error);
   }
 

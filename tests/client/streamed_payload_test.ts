@@ -346,6 +346,32 @@ test("a message that is settled unread is dropped, and serve settles as ever", a
   await serving;
 });
 
+test("a delivery that ends before its head is whole is handed to nobody", async () => {
+  const whole = encoded({ properties: { subject: "s".repeat(100) }, body: bytes(10) });
+  const receiver = { where: '"files"', connection: { wake() {} } };
+  for (const end of ["abort", "fail"] as const) {
+    const told: string[] = [];
+    const payload = new StreamedPayload(0, { release() {} }, receiver, 1_000_000);
+    payload.listen(() => told.push("handed out"), () => told.push("aborted"));
+    payload.write(whole.subarray(0, 50));
+    if (end === "abort") payload.abort();
+    else payload.fail(new Error("cable cut"));
+    assertEquals(told, end === "abort" ? ["aborted"] : []);
+  }
+  const { client, senders } = joined();
+  const files = client.receiver("files", { stream: true, credit: 1 });
+  await files.ready();
+  const receiving = files.receive();
+  let read = 0;
+  const source = { ended: false, read: () => read++ === 0 ? whole.subarray(0, 50) : undefined };
+  const half = senders[0]!.push(source, {}, { onoutcome() {}, onsent() {}, onlost() {} });
+  while (files.unsettled === 0) await turn();
+  half.abort();
+  void senders[0]!.send({ body: "the next" }).catch(() => {});
+  assertEquals(await (await receiving).text(), "the next");
+  await client.close({ timeoutMs: 10 });
+});
+
 test("a connection that is lost ends the stream, and the delivery with it", async () => {
   const { client, senders } = joined();
   const files = client.receiver("files", { stream: true });
