@@ -169,8 +169,7 @@ export class StreamedPayload implements PayloadSink {
 
   /** The bytes of the body, for one reader. */
   stream(delivery: StreamedDelivery): ReadableStream<Uint8Array<ArrayBuffer>> {
-    // A value is collected, as anybody could who reads it.
-    if (!this.#isValue) this.#take();
+    this.#take();
     const stream = new ReadableStream<Uint8Array<ArrayBuffer>>({
       pull: (controller) => this.#pull(controller, delivery),
       cancel: (reason) => {
@@ -190,11 +189,8 @@ export class StreamedPayload implements PayloadSink {
    * @throws {AmqpError} With `amqp:link:message-size-exceeded` if it is larger than what is taken of a message.
    */
   collect(): Promise<Uint8Array> {
-    if (this.#collecting === undefined) {
-      this.#take();
-      this.#collecting = this.#collect();
-    }
-    return this.#collecting;
+    if (this.#collecting === undefined) this.#take();
+    return this.#collecting ??= this.#collect();
   }
 
   /** Nobody reads any more: what is held is released, what still comes is dropped. */
@@ -323,6 +319,7 @@ export class StreamedPayload implements PayloadSink {
       if (this.#fault !== undefined) throw this.#fault;
       if (this.#isValue) {
         // Only as a whole a value or a sequence has bytes, if it has.
+        this.#collecting ??= this.#collect();
         const bytes = await delivery.bytes();
         if (bytes.length > 0) controller.enqueue(bytes);
         return controller.close();

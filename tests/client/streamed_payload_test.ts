@@ -372,6 +372,22 @@ test("a delivery that ends before its head is whole is handed to nobody", async 
   await client.close({ timeoutMs: 10 });
 });
 
+test("a stream of a value is one reader's, as that of data is, and is read on after the settlement", async () => {
+  const { client, senders } = joined();
+  const files = client.receiver("files", { stream: true });
+  await files.ready();
+  for (const body of [bytes(100), value("é".repeat(100))]) {
+    const sending = senders[0]!.send({ body });
+    const delivery = await files.receive();
+    const stream = delivery.stream();
+    assertThrows(() => delivery.stream(), TypeError, "read already");
+    delivery.accept();
+    assertEquals(await sending, { kind: "accepted" });
+    assertEquals(await read(stream), body instanceof Uint8Array ? body : new TextEncoder().encode("é".repeat(100)));
+  }
+  await client.close();
+});
+
 test("a connection that is lost ends the stream, and the delivery with it", async () => {
   const { client, senders } = joined();
   const files = client.receiver("files", { stream: true });
