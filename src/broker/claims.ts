@@ -40,22 +40,63 @@ const CREDIT = 100;
 
 /** The tokens of one connection. */
 class Claims {
+  readonly #environment: Environment;
+  readonly #onexpired: () => void;
   // Audiences, each with the time at which its token expires.
   readonly #audiences = new Map<string, number>();
+  // One timer for all, set for no later than the last of them expires.
+  #timer: unknown;
+  #due = Infinity;
+  #ended = false;
+
+  /** Starts with none; `onexpired` is told when none is left. */
+  constructor(environment: Environment, onexpired: () => void) {
+    this.#environment = environment;
+    this.#onexpired = onexpired;
+  }
 
   put(audience: string, expires: number): boolean {
-    if (!this.#audiences.has(audience) && this.#audiences.size >= MAX_CLAIMS) return false;
+    if (!this.#audiences.has(audience) && this.#audiences.size >= MAX_CLAIMS && this.valid().length >= MAX_CLAIMS) {
+      return false;
+    }
     this.#audiences.set(audience, expires);
+    if (expires < this.#due) this.#arm(expires);
     return true;
   }
 
   delete(audience: string): void {
     this.#audiences.delete(audience);
+    if (this.#audiences.size > 0) this.#arm(this.#last());
   }
 
-  valid(now: number): string[] {
+  valid(): string[] {
+    const now = this.#environment.now();
     for (const [audience, expires] of this.#audiences) if (expires <= now) this.#audiences.delete(audience);
     return [...this.#audiences.keys()];
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#environment.clearTimer(this.#timer);
+  }
+
+  #last(): number {
+    let last = 0;
+    for (const expires of this.#audiences.values()) last = Math.max(last, expires);
+    return last;
+  }
+
+  #arm(due: number): void {
+    this.#environment.clearTimer(this.#timer);
+    this.#due = due;
+    if (due === Infinity || this.#ended) return;
+    const expire = (): void => {
+      this.#due = Infinity;
+      if (this.valid().length > 0) this.#arm(this.#last());
+      else this.#onexpired();
+    };
+    // It calls early, and looks again, for a token that lasts for longer than a timer.
+    this.#timer = this.#environment.setTimer(expire, due - this.#environment.now());
   }
 }
 
@@ -75,7 +116,7 @@ export class ClaimsNode {
 
   /** What a connection has good tokens for. */
   audiences(connection: Connection): string[] {
-    return this.#claims.get(connection)?.valid(this.#environment.now()) ?? [];
+    return this.#claims.get(connection)?.valid() ?? [];
   }
 
   /** Whether a connection has a token for an address. */
@@ -158,8 +199,7 @@ export class ClaimsNode {
     const operation = properties.subject === "set-token" ? "set-token" : applicationProperties.operation;
     const audience = operation === "set-token" ? "" : applicationProperties.name;
     if (typeof audience !== "string") throw invalid('property "name" is not a string');
-    const claims = this.#claims.get(connection) ?? new Claims();
-    this.#claims.set(connection, claims);
+    const claims = this.#claimsOf(connection);
     if (operation === "delete-token") return claims.delete(audience);
     if (operation !== "put-token" && operation !== "set-token") throw invalid("its operation is not known");
     const type = applicationProperties[operation === "set-token" ? "token-type" : "type"];
@@ -170,19 +210,22 @@ export class ClaimsNode {
     const lasts = good instanceof Date ? good.getTime() - Date.now() : Infinity;
     if (!(lasts > 0)) throw new AmqpError(condition.unauthorizedAccess, "Cannot take token: it has expired");
     if (!claims.put(audience, now + lasts)) throw invalid("there are too many");
-    if (lasts !== Infinity) this.#expire(connection, claims, lasts);
   }
 
-  // A connection that is left without a token loses its links [CBS-6].
-  #expire(connection: Connection, claims: Claims, lasts: number): void {
-    const timer = this.#environment.setTimer(() => {
-      if (claims.valid(this.#environment.now()).length > 0 || !connection.open) return;
+  #claimsOf(connection: Connection): Claims {
+    const known = this.#claims.get(connection);
+    if (known !== undefined) return known;
+    const claims = new Claims(this.#environment, () => {
+      if (!connection.open) return;
+      // A connection that is left without a token loses its links [CBS-6].
       const error = new AmqpError(condition.unauthorizedAccess, "Cannot keep link: the last token has expired", {
         scope: "link",
       });
       connection.closeLinks({ error, timeoutMs: 0 }).catch(ignore);
-    }, lasts);
-    connection.closed.then(() => this.#environment.clearTimer(timer));
+    });
+    this.#claims.set(connection, claims);
+    connection.closed.then(() => claims.end());
+    return claims;
   }
 }
 

@@ -2,7 +2,9 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
 import { Broker, type PutToken } from "../../src/broker/broker.ts";
 import { Claims } from "../../src/client/claims.ts";
+import type { Environment } from "../../src/base/environment.ts";
 import { test } from "../harness.ts";
+import { VirtualTime } from "../client/virtual.ts";
 
 test("CBS-1, CBS-3: a link needs a token whose audience is its address, which the broker has verified", async () => {
   const seen: PutToken[] = [];
@@ -76,4 +78,42 @@ test("CBS-6: links end with the last token, and authorize sees which there are",
   assertEquals(seen, [["a"]]);
   await link.closed;
   assertEquals((link.error as AmqpError).condition, condition.unauthorizedAccess);
+});
+
+test("CBS-6, ATK-18: the tokens of a connection have one timer, which looks again at one that lasts for longer than a timer", async () => {
+  const time = new VirtualTime();
+  // A runtime's last for 24 days at most.
+  const minute = 60_000;
+  const environment: Environment = {
+    now: time.now,
+    random: (bytes) => time.random(bytes),
+    clearTimer: (timer) => time.clearTimer(timer),
+    setTimer: (call, ms) => time.setTimer(call, Math.min(ms, 10 * minute)),
+    endOfTurn: () => false,
+  };
+  let lasts = 15 * minute;
+  await using broker = new Broker({ environment, idleTimeOut: 0, verifyToken: () => new Date(Date.now() + lasts) });
+  const client = await time.wait(broker.connect());
+  const node = client.sender("$cbs");
+  const put = (operation: string, name: string) =>
+    time.wait(node.send({ applicationProperties: { operation, type: "jwt", name }, body: "t" }));
+  await put("put-token", "orders");
+  const before = time.pending;
+  for (let i = 0; i < 50; i++) await put("put-token", "orders");
+  assertEquals(time.pending, before);
+  const link = client.sender("orders");
+  await time.wait(link.ready());
+  await time.pass(14 * minute);
+  assertEquals(link.open, true);
+  // One that is renewed for less, and one that is given back, leave the time of the other.
+  lasts = 3 * minute;
+  await put("put-token", "b");
+  lasts = 2 * minute;
+  await put("put-token", "orders");
+  await put("delete-token", "b");
+  await time.pass(2 * minute - 1_000);
+  assertEquals(link.open, true);
+  await time.pass(2_000);
+  assertEquals((link.error as AmqpError).condition, condition.unauthorizedAccess);
+  await time.wait(client.close());
 });
