@@ -60,6 +60,8 @@ export class Nodes {
   #begin(): void {
     for (const [address, terms] of Object.entries(this.#options.queues)) {
       this.#nodes.set(address, new Queue(this.#host, address, terms));
+      // Whether or not there is room: the program has named them.
+      this.#host.budget.reserved += cost(address);
     }
   }
 

@@ -196,3 +196,14 @@ test("TRM-8: links without a node, and transactions, are refused with a reason",
   await producer.ready();
   assertEquals(producer.open, true);
 });
+
+test("a queue that is there from the start counts with its address, and gives back no more when it is deleted", async () => {
+  const named = "q".repeat(1_000);
+  await using at = setUp({ queues: { [named]: {} }, maxBytes: 2_500, log: null });
+  const { producer, broker } = at;
+  const attach = (n: number) => producer.sender("r".repeat(400) + n).ready();
+  assertEquals((await assertRejects(() => attach(0), AmqpError)).condition, condition.resourceLimitExceeded);
+  broker.delete(named);
+  for (let n = 0; n < 3; n++) await attach(n);
+  assertEquals((await assertRejects(() => attach(3), AmqpError)).condition, condition.resourceLimitExceeded);
+});
