@@ -11,7 +11,7 @@ import { quote } from "../base/text.ts";
 import { ignore } from "../base/wait.ts";
 import type { Channel } from "../transport/channel.ts";
 import type { Connection } from "../client/connection.ts";
-import { type Faults, faulty } from "./faulty_channel.ts";
+import { checkFaults, type Faults, faulty } from "./faulty_channel.ts";
 
 /** How a broker is started again. */
 export interface RestartOptions {
@@ -62,8 +62,11 @@ export class BrokerFaults {
   /**
    * Says what goes wrong with connections that come from now on over `accept`: with all of them alike, or with each what a
    * function gives for its number, from 1 since this call; undefined is nothing. `In` is what comes to the broker.
+   *
+   * @throws {RangeError} If `chop` is below 1.
    */
   set(faults: Faults | undefined | ((connection: number) => Faults | undefined)): void {
+    if (typeof faults === "object") checkFaults(faults);
     this.#count = 0;
     this.#faults = faults === undefined || typeof faults === "function" ? faults : () => faults;
   }

@@ -47,8 +47,15 @@ export interface Faults {
   readonly withholdCreditOut?: boolean | undefined;
 }
 
+/** @throws {RangeError} If what comes in would be cut into pieces of nothing, without end. */
+export function checkFaults({ chop = 1 }: Faults): void {
+  if (!(chop >= 1)) throw new RangeError(`Cannot make faulty channel: "chop" is ${chop}, 1 is the least`);
+}
+
 /**
  * A channel that behaves as another does, until something goes wrong.
+ *
+ * @throws {RangeError} If `chop` is below 1.
  *
  * @param environment Whose timers delays are made of. Default: the runtime's.
  *
@@ -62,6 +69,7 @@ export interface Faults {
  * ```
  */
 export function faulty(channel: Channel, faults: Faults, environment: Environment = systemEnvironment): Channel {
+  checkFaults(faults);
   return new FaultyChannel(channel, faults, environment);
 }
 

@@ -1,9 +1,10 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { AmqpError, OutcomeError } from "../../src/base/errors.ts";
 import { Broker, type Faults } from "../../src/broker/broker.ts";
 import { connect } from "../../src/client/connect.ts";
 import type { Connection } from "../../src/client/connection.ts";
 import type { Channel } from "../../src/transport/channel.ts";
+import { faulty } from "../../src/broker/faulty_channel.ts";
 import { channelPair } from "../../src/transport/pair.ts";
 import { VirtualTime } from "../../src/testing/mod.ts";
 import { test } from "../harness.ts";
@@ -184,4 +185,12 @@ test("faults of a broker: a client in the same process has them too, and is told
   const error = await outcome;
   assert(error instanceof OutcomeError && error.outcome === "lost");
   await connection.closed;
+});
+
+test("faults: pieces of nothing are refused, rather than made without end", () => {
+  const broker = new Broker();
+  for (const chop of [0, -1, NaN, 0.5]) {
+    assertThrows(() => broker.faults.set({ chop }), RangeError, '"chop" is');
+    assertThrows(() => faulty(channelPair()[0], { chop }), RangeError, '"chop" is');
+  }
 });
