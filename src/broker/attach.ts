@@ -74,6 +74,8 @@ const CAPABILITIES: Readonly<Record<string, NodeType>> = {
 const OUTCOMES = ["amqp:accepted:list", "amqp:rejected:list", "amqp:released:list", "amqp:modified:list"];
 // What the names of subscriptions begin with that end with their links.
 const UNNAMED = "link\n";
+// Longest time for which anything is kept: that of a timer.
+const MAX_TIMEOUT_SECONDS = 2_147_483;
 const DELAYED_DELIVERY = "DELAYED_DELIVERY";
 const DELETE_ON_CLOSE = ["amqp:delete-on-close:list", 0x2bn];
 
@@ -370,7 +372,7 @@ function expiryOf({ expiryPolicy, timeout = 0 }: Source): Expiry {
   // What ends with its connection ends at once; what never does has no time. The answer says so, and what else is in force:
   // a session ends when its link does, as far as a terminus is concerned.
   if (expiryPolicy === "never" || expiryPolicy === "connection-close") return { policy: expiryPolicy, timeoutMs: 0 };
-  return { policy: "link-detach", timeoutMs: timeout * 1_000 };
+  return { policy: "link-detach", timeoutMs: Math.min(timeout, MAX_TIMEOUT_SECONDS) * 1_000 };
 }
 
 function lifetimeTerms({ policy, timeoutMs }: Expiry): Pick<Source, "expiryPolicy" | "timeout"> {
@@ -383,7 +385,10 @@ function lasts({ policy, timeoutMs }: Expiry): boolean {
 
 // How long a link is kept that is lost: in this broker all that a peer may name as the time ends with its connection.
 function suspensionOf({ expiryPolicy, timeout = 0 }: Source | Target, { maxSuspendMs }: AttachContext): number {
-  return timeout === 0 && expiryPolicy === "never" ? maxSuspendMs : Math.min(timeout * 1_000, maxSuspendMs);
+  const wanted = timeout === 0 && expiryPolicy === "never"
+    ? MAX_TIMEOUT_SECONDS
+    : Math.min(timeout, MAX_TIMEOUT_SECONDS);
+  return Math.min(wanted * 1_000, maxSuspendMs);
 }
 
 function expiryTerms(

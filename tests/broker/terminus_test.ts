@@ -1,13 +1,18 @@
 import { assertEquals } from "@std/assert";
-import { Broker } from "../../src/broker/broker.ts";
+import { MAX_TIMER_MS } from "../../src/base/environment.ts";
+import { Broker, type BrokerOptions } from "../../src/broker/broker.ts";
 import { described, type Source, type Target } from "../../src/codec/types.ts";
 import { ScriptedPeer } from "../../src/testing/mod.ts";
 import { test } from "../harness.ts";
 import { until } from "./set_up.ts";
 
 // What a broker answers to the attach of a raw peer: the terminus in force, or the condition of its refusal.
-async function answer(wish: Source | Target, refused = false): Promise<Record<string, unknown>> {
-  await using broker = new Broker({ topics: ["news"], log: null });
+async function answer(
+  wish: Source | Target,
+  refused = false,
+  options: BrokerOptions = {},
+): Promise<Record<string, unknown>> {
+  await using broker = new Broker({ topics: ["news"], log: null, ...options });
   const peer = new ScriptedPeer({ ignore: ["flow", "empty"] });
   broker.accept(peer.channel);
   peer.send("header", { id: 0 });
@@ -106,6 +111,18 @@ test("TRM-4, TRM-5: what would give a peer something else than it asks for is re
   assertEquals(await answer({ ...source, address: "news", capabilities: ["queue"] }, true), {
     refused: "amqp:not-allowed",
   });
+});
+
+test("TRM-1: what is to be kept for longer than a timer lasts is kept for so long, and the answer says so", async () => {
+  const longest = Math.floor(MAX_TIMER_MS / 1_000);
+  const wish = { kind: "source", durable: "unsettled-state", timeout: 0xffff_ffff } as const;
+  assertEquals((await answer({ ...wish, address: "news" })).timeout, longest);
+  const kept = await answer({ ...wish, address: "q" }, false, { maxSuspendMs: Infinity });
+  assertEquals(kept.timeout, longest);
+  const ever = await answer({ ...wish, address: "q", timeout: 0, expiryPolicy: "never" }, false, {
+    maxSuspendMs: Infinity,
+  });
+  assertEquals(ever.timeout, longest);
 });
 
 test("TRM-1: a subscription with connection-close outlives its link, and ends with its connection", async () => {
