@@ -30,6 +30,8 @@ export type LogCode =
   | "not-resumed"
   /** A store of deliveries that are not settled has failed. */
   | "store-failed"
+  /** Bytes that pass a gateway are not AMQP, so its trace tells no more of them. */
+  | "not-traced"
   /** A connection was lost and is made anew. */
   | "reconnecting";
 

@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { LogOption } from "../base/log.ts";
 import { abortable } from "../base/wait.ts";
 import { ClientHandshake } from "../engine/client_handshake.ts";
 import type { FrameTrace } from "../engine/events.ts";
@@ -27,8 +28,11 @@ export type Dial = (url: URL, options: DialAnyOptions) => Channel | Promise<Chan
 export interface Trace {
   /** Takes a frame. */
   (frame: FrameTrace): void;
-  /** Makes of what opens channels what tells of them too: of their opening, step by step, and of their end. */
-  dialling?(dial: Dial): Dial;
+  /**
+   * Makes of what opens channels what tells of them too: of their opening, step by step, and of their end. What goes wrong with
+   * telling goes to `log`.
+   */
+  dialling?(dial: Dial, log?: LogOption): Dial;
 }
 
 /** How a server is reached, and how the connection logs in. */
@@ -81,6 +85,7 @@ export async function attempt(
   options: AttemptOptions & {
     readonly limits?: Pick<DialAnyOptions, "handshakeTimeoutMs" | "closeTimeoutMs">;
     readonly trace?: Trace;
+    readonly log?: LogOption;
   },
   signal: AbortSignal,
 ): Promise<{ channel: Channel; login: AttachmentTerms }> {
@@ -97,7 +102,7 @@ export async function attempt(
   const { handshakeTimeoutMs, closeTimeoutMs } = options.limits ?? {};
   const { trace, dial = dialAny } = options;
   const remote = readUrl(url);
-  const channel = await (trace?.dialling?.(dial) ?? dial)(remote.url, {
+  const channel = await (trace?.dialling?.(dial, options.log) ?? dial)(remote.url, {
     ...options,
     headers,
     tls,

@@ -109,6 +109,11 @@ export function reconnecting(host: string | undefined, delayMs: number, error: E
   };
 }
 
+/** The option `trace` threw. */
+export function traceFailed(error: unknown): LogEntry {
+  return { level: "error", code: "callback-failed", message: 'Cannot trace: option "trace" threw; mend it', error };
+}
+
 /** Tells the log of a connection. */
 export function tell(connection: { logging: LogHolder; environment: Environment }, entry: LogEntry): void {
   logOf(connection.logging, connection.environment).tell(entry);

@@ -87,7 +87,10 @@ export interface ConnectOptions extends WaitOptions, AttemptOptions {
    * console; null silences them.
    */
   log?: LogOption | undefined;
-  /** Told of every frame, secrets left out; `jsonLines` of `./trace` writes them, and what happens below AMQP, as lines. */
+  /**
+   * Told of every frame, secrets left out; `jsonLines` of `./trace` writes them, and what happens below AMQP, as lines. What it
+   * throws goes to `log`.
+   */
   trace?: Trace;
   /** Measures what the connection does: `opentelemetry(api)` of `./telemetry`. Default: nothing, at no cost. */
   telemetry?: Telemetry;

@@ -399,15 +399,14 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     done?.then(() => driver.wake(), fail);
   }
 
-  // A trace that throws ends the connection, but not in the middle of a frame.
+  // What only watches the traffic never disturbs it.
   #guarded(trace: EngineOptions["trace"]): EngineOptions["trace"] {
     if (trace === undefined) return undefined;
     return (frame) => {
       try {
         trace(frame);
-      } catch (cause) {
-        const error = new AmqpError(condition.internalError, "Cannot go on: trace failed", { cause, retryable: false });
-        Promise.resolve().then(() => this.destroy(error));
+      } catch (error) {
+        import("./complaints.ts").then(({ tell, traceFailed }) => tell(this, traceFailed(error))).catch(() => {});
       }
     };
   }

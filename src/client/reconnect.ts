@@ -9,7 +9,7 @@ import { listenOnline, randomFraction } from "../base/environment.ts";
 import { Deferred, ignore } from "../base/wait.ts";
 import { isPassing, isRefusedLogin, mayReturn, Retry, type RetryOptions } from "../recovery/retry.ts";
 import { linkRedirectOf, MAX_REDIRECTS, redirectOf } from "../recovery/redirect.ts";
-import { asksAgain, attempt, type AttemptOptions, CallbackFailure, type Trace } from "./attempt.ts";
+import { asksAgain, attempt, CallbackFailure } from "./attempt.ts";
 import type { Connection } from "./connection.ts";
 import type { ConnectionHooks } from "./connection_base.ts";
 import type { Link } from "./link.ts";
@@ -44,7 +44,7 @@ export class Reconnector {
     onclosed: () => this.#stop(),
   };
   readonly #urls: readonly URL[];
-  readonly #options: AttemptOptions & { readonly trace?: Trace };
+  readonly #options: Parameters<typeof attempt>[1];
   readonly #policy: ReconnectOptions | undefined;
   readonly #retry: Retry;
   readonly #stopped = new AbortController();
@@ -66,7 +66,7 @@ export class Reconnector {
   /** Prepares to dial `urls` in turn; without a policy each is tried once, and what is lost later stays lost. */
   constructor(
     urls: readonly URL[],
-    options: AttemptOptions & { readonly trace?: Trace },
+    options: Parameters<typeof attempt>[1],
     policy: ReconnectOptions | undefined,
   ) {
     this.#urls = urls;

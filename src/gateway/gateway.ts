@@ -88,7 +88,7 @@ export interface GatewayOptions {
   onError?: (error: unknown, info: ListenInfo) => void;
   /**
    * Told of every frame, secrets of SASL left out; `jsonLines` of `./trace` writes them, and what happens below AMQP, as lines.
-   * Reading frames costs time that is otherwise not spent.
+   * Reading frames costs time that is otherwise not spent. What it throws goes to `log` of `listen`.
    */
   trace?: GatewayTracer;
 }
@@ -186,7 +186,8 @@ class RunningGateway implements Gateway {
 
   async start(): Promise<void> {
     const accept = (channel: PausableChannel, info: ListenInfo): void => {
-      const relay = this.#serve(channel, info).finally(() => this.#relays.delete(relay));
+      const relay = this.#serve(channel, info).catch((error) => this.#refuse(channel, error, info))
+        .finally(() => this.#relays.delete(relay));
       this.#relays.add(relay);
     };
     this.#listener = await listen({ ...this.#options.listen, accept });
@@ -233,7 +234,9 @@ class RunningGateway implements Gateway {
     const gone = new AbortController();
     client.onclose = () => gone.abort();
     const relay = ++this.#count;
-    const tell = (event: TransportEvent): void => this.#options.trace?.transport?.({ ...event, connection: relay });
+    const { trace } = this.#options;
+    const tell = (event: TransportEvent): void =>
+      this.#watched(() => trace?.transport?.({ ...event, connection: relay }), "trace");
     const { remoteAddress: from, scheme, protocol: subprotocol } = info;
     tell({ event: "accepted", from, scheme, subprotocol });
     let upstream: PausableChannel;
@@ -249,7 +252,7 @@ class RunningGateway implements Gateway {
     const joined = new ChannelRelay(client, upstream, {
       lingerMs: this.#options.lingerMs ?? LINGER_MS,
       maxBufferedBytes: this.#options.maxBufferedBytes,
-      onbytes: this.#observer(relay),
+      onbytes: this.#observer(relay, tell),
       onclose: (side, close, last) => tell({ ...closedEvent(close), ...(!last && { event: "half closed" }), side }),
     });
     await joined.ended;
@@ -278,17 +281,29 @@ class RunningGateway implements Gateway {
       }: its target is not to be had`;
       return this.#log.tell({ level: "warning", code: "refused", message, error });
     }
+    this.#watched(() => onError(error, info), "onError");
+  }
+
+  // What a callback that only watches throws concerns no client.
+  #watched(call: () => void, option: "trace" | "onError"): void {
     try {
-      onError(error, info);
-    } catch (failure) {
-      const message = 'Cannot tell of a client that was refused: option "onError" of the gateway threw';
-      this.#log.tell({ level: "error", code: "callback-failed", message, error: failure });
+      call();
+    } catch (error) {
+      const message = `Cannot tell what passes the gateway: option "${option}" threw; mend it`;
+      this.#log.tell({ level: "error", code: "callback-failed", message, error });
     }
   }
 
-  #observer(relay: number): (direction: Direction, bytes: Uint8Array) => void {
+  #observer(relay: number, tell: (event: TransportEvent) => void): (direction: Direction, bytes: Uint8Array) => void {
     const { trace } = this.#options;
-    const tracer = trace && new FrameTracer((frame) => trace({ ...frame, relay }));
+    const tracer = trace && new FrameTracer(
+      (frame) => this.#watched(() => trace({ ...frame, relay }), "trace"),
+      (direction, error) => {
+        tell({ event: "not AMQP", direction, ...described(error) });
+        const message = `Cannot trace relay ${relay} ${direction} any further: ${error.message}; its bytes go on`;
+        this.#log.tell({ level: "warning", code: "not-traced", message }, direction);
+      },
+    );
     return (direction, bytes) => {
       if (direction === "in") this.#bytesIn += bytes.length;
       else this.#bytesOut += bytes.length;

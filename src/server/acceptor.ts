@@ -142,7 +142,7 @@ export interface AcceptorOptions extends CostLimits {
    * Default: warnings and errors go to the console; null silences them.
    */
   log?: LogOption | undefined;
-  /** Told of every frame of every connection, secrets left out. */
+  /** Told of every frame of every connection, secrets left out. What it throws goes to `log`. */
   trace?: AcceptorTracer;
 }
 
@@ -156,8 +156,8 @@ export interface AcceptorTrace extends FrameTrace {
 export interface AcceptorTracer {
   /** Takes a frame. */
   (frame: AcceptorTrace): void;
-  /** Makes of the channel of a connection what tells of its end too. */
-  accepted?(channel: Channel, info: PeerInfo | undefined, connection: number): Channel;
+  /** Makes of the channel of a connection what tells of its end too; what goes wrong with telling goes to `log`. */
+  accepted?(channel: Channel, info: PeerInfo | undefined, connection: number, log?: LogOption): Channel;
 }
 
 /** A peer that need not prove who it is, as one in this process. */
@@ -315,7 +315,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
     let carrier = channel;
     if (trace !== undefined) {
       terms = { ...terms, trace: (frame) => trace({ ...frame, connection: number }) };
-      carrier = trace.accepted?.(channel, info, number) ?? channel;
+      carrier = trace.accepted?.(channel, info, number, options.log) ?? channel;
     }
     if (trusted !== undefined) terms = { ...terms, handshake: () => new ServerHandshake() };
     const connection = new Connection(terms, hooks);

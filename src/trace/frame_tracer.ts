@@ -16,11 +16,11 @@ const MAX_FRAME_BYTES = 16 * 1_024 * 1_024;
 /** Reads along in both directions of one connection. */
 export class FrameTracer {
   readonly #onframe: (frame: FrameTrace) => void;
-  readonly #onerror: ((direction: Direction, error: Error) => void) | undefined;
+  readonly #onerror: (direction: Direction, error: Error) => void;
   readonly #streams: Record<Direction, Stream> = { in: newStream(), out: newStream() };
 
   /** Tells frames to `onframe`, and to `onerror` what ends the tracing of a direction. */
-  constructor(onframe: (frame: FrameTrace) => void, onerror?: (direction: Direction, error: Error) => void) {
+  constructor(onframe: (frame: FrameTrace) => void, onerror: (direction: Direction, error: Error) => void) {
     this.#onframe = onframe;
     this.#onerror = onerror;
   }
@@ -30,16 +30,21 @@ export class FrameTracer {
     const stream = this.#streams[direction];
     if (stream.over) return;
     stream.decoder.push(bytes);
+    for (let frame = this.#next(direction); frame !== undefined; frame = this.#next(direction)) {
+      if (frame === "header") continue;
+      const { channel, payload, body } = frame;
+      const shown = body && frame.type === 1 ? withoutSecrets(body as SaslFrameBody) : body;
+      this.#onframe({ direction, channel, body: shown, payloadBytes: payload?.length ?? 0 });
+    }
+  }
+
+  #next(direction: Direction): Frame | "header" | undefined {
+    const stream = this.#streams[direction];
     try {
-      for (let frame = next(stream); frame !== undefined; frame = next(stream)) {
-        if (frame === "header") continue;
-        const { channel, payload, body } = frame;
-        const shown = body && frame.type === 1 ? withoutSecrets(body as SaslFrameBody) : body;
-        this.#onframe({ direction, channel, body: shown, payloadBytes: payload?.length ?? 0 });
-      }
+      return next(stream);
     } catch (error) {
       stream.over = true;
-      this.#onerror?.(direction, error as Error);
+      this.#onerror(direction, error as Error);
     }
   }
 }

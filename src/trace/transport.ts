@@ -4,6 +4,8 @@
  * @module
  */
 
+import { systemEnvironment } from "../base/environment.ts";
+import { Log, type LogOption } from "../base/log.ts";
 import { AmqpError, TransportError } from "../base/errors.ts";
 import type { Channel, ChannelClose, PeerInfo, TransportEvent } from "../transport/channel.ts";
 import type { DialAnyOptions } from "../transport/dial.ts";
@@ -12,12 +14,13 @@ type Tell = (event: TransportEvent) => void;
 /** What opens channels, as the option `dial` of `connect`. */
 export type TracedDial = (url: URL, options: DialAnyOptions) => Channel | Promise<Channel>;
 
-/** Opens channels as `dial` does, and tells of each step and of their end. */
-export function tellingDial(dial: TracedDial, tell: Tell): TracedDial {
+/** Opens channels as `dial` does, and tells of each step and of their end; `log` is told what `tell` throws. */
+export function tellingDial(dial: TracedDial, tell: Tell, log: LogOption | undefined): TracedDial {
+  tell = guarded(tell, log);
   return async (url, options) => {
     const { protocol, host, pathname } = url;
-    // A query may hold a token.
-    const place = `${protocol}//${host}${pathname}`;
+    // A query may hold a token; what stands before an "@" would pass for a password.
+    const place = `${protocol}//${host}${pathname.replaceAll("@", "%40")}`;
     tell({ event: "connecting", url: place });
     try {
       const channel = await dial(url, { ...options, onstep: tell });
@@ -31,8 +34,14 @@ export function tellingDial(dial: TracedDial, tell: Tell): TracedDial {
   };
 }
 
-/** The channel of a client that was accepted: tells of it, and of its end. */
-export function tellingAccepted(channel: Channel, info: PeerInfo | undefined, tell: Tell): Channel {
+/** The channel of a client that was accepted: tells of it, and of its end; `log` is told what `tell` throws. */
+export function tellingAccepted(
+  channel: Channel,
+  info: PeerInfo | undefined,
+  tell: Tell,
+  log: LogOption | undefined,
+): Channel {
+  tell = guarded(tell, log);
   const { remoteAddress, secure, protocol, certificate } = info ?? {};
   tell({
     event: "accepted",
@@ -56,6 +65,19 @@ export function described(error: unknown): Record<string, string | number> {
   if (!(error instanceof TransportError)) return { error: message };
   const { code, status } = error;
   return { error: message, code, ...(status !== undefined && { status }) };
+}
+
+// What only watches the traffic never disturbs it.
+function guarded(tell: Tell, option: LogOption | undefined): Tell {
+  const log = new Log(option, systemEnvironment);
+  return (event) => {
+    try {
+      tell(event);
+    } catch (error) {
+      const message = `Cannot trace event "${event.event}": option "trace" threw; mend it`;
+      log.tell({ level: "error", code: "callback-failed", message, error });
+    }
+  };
 }
 
 function tellingChannel(channel: Channel, tell: Tell): Channel {

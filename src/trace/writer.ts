@@ -22,6 +22,7 @@
  * @module
  */
 
+import type { LogOption } from "../base/log.ts";
 import type { FrameTrace } from "../engine/events.ts";
 import type { Channel, PeerInfo, TransportEvent } from "../transport/channel.ts";
 import { toJson } from "./json.ts";
@@ -63,10 +64,10 @@ export interface TraceWriter {
   (frame: ConnectionFrame): void;
   /** Takes what happens below AMQP. */
   transport(event: TransportEvent): void;
-  /** Makes of what opens channels what writes of it too: called by `connect` and `publish`. */
-  dialling(dial: TracedDial): TracedDial;
-  /** Makes of the channel of a client what writes of its end too: called by an acceptor. */
-  accepted(channel: Channel, info: PeerInfo | undefined, connection: number): Channel;
+  /** Makes of what opens channels what writes of it too: called by `connect` and `publish`; `log` is told when that fails. */
+  dialling(dial: TracedDial, log?: LogOption): TracedDial;
+  /** Makes of the channel of a client what writes of its end too: called by an acceptor; `log` is told when that fails. */
+  accepted(channel: Channel, info: PeerInfo | undefined, connection: number, log?: LogOption): Channel;
 }
 
 /** What an event of a trace says. */
@@ -174,9 +175,9 @@ export function jsonLines(write: (line: string) => unknown, options: TraceOption
   };
   return Object.assign(frame, {
     transport,
-    dialling: (dial: TracedDial) => tellingDial(dial, transport),
-    accepted: (channel: Channel, info: PeerInfo | undefined, connection: number) =>
-      tellingAccepted(channel, info, (event) => transport({ ...event, connection })),
+    dialling: (dial: TracedDial, log?: LogOption) => tellingDial(dial, transport, log),
+    accepted: (channel: Channel, info: PeerInfo | undefined, connection: number, log?: LogOption) =>
+      tellingAccepted(channel, info, (event) => transport({ ...event, connection }), log),
   });
 }
 

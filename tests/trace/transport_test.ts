@@ -5,14 +5,18 @@
  */
 
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { connect, plain, symbol } from "../../mod.ts";
+import { connect, type LogEntry, plain, symbol } from "../../mod.ts";
+import { Deferred } from "../../src/base/wait.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import { gateway } from "../../src/gateway/gateway.ts";
 import { withoutSecrets } from "../../src/trace/secrets.ts";
 import { jsonLines, type TraceData, type TraceEvent } from "../../src/trace/writer.ts";
 import { listen } from "../../src/transport/sockets.ts";
+import { dialSocket } from "../../src/transport/socket/dial.ts";
 import { test } from "../harness.ts";
 import { ca, keyPair } from "../pki.ts";
+import { bareServer } from "../transport/bare.ts";
+import { record } from "../transport/channel_log.ts";
 import { connectProxy, PROXY_USER } from "../transport/proxy/connect_proxy.ts";
 
 /** A trace, and the events in it that are no frames. */
@@ -153,4 +157,64 @@ test("trace: what looks like a secret is hidden by its name or by itself, wherev
   assertEquals(withoutSecrets({ $map: [[{ $described: [1, "password"] }, "x"]] }, false), {
     $map: [[{ $described: [1, "password"] }, "(hidden)"]],
   });
+});
+
+test("ATK-32: trace: a writer that throws disturbs no connection, and the logs are told", async () => {
+  for (const side of ["client", "broker", "gateway"]) {
+    const entries: LogEntry[] = [];
+    const heard = new Deferred<void>();
+    const log = (entry: LogEntry): void => {
+      entries.push(entry);
+      if (entries.length >= 2) heard.resolve();
+    };
+    let broken = false;
+    const trace = jsonLines(() => {
+      if (broken) throw new Error("disk is full");
+    });
+    broken = true;
+    const broker = new Broker(side === "broker" ? { trace, log } : {});
+    const listener = await listen({ host: "127.0.0.1", port: 0, acceptor: broker });
+    const target = `amqp://127.0.0.1:${listener.port}`;
+    const running = await gateway({
+      listen: { host: "127.0.0.1", port: 0, ...(side === "gateway" && { log }) },
+      target,
+      ...(side === "gateway" && { trace }),
+    });
+    const connection = await connect(`ws://127.0.0.1:${running.port}`, side === "client" ? { trace, log } : {});
+    await connection.send("orders", { body: 1 });
+    await connection.close();
+    assertEquals(connection.error, undefined);
+    assertEquals([side, broker.messages, running.counters.opened], [side, 1, 1]);
+    await running.close();
+    await broker.close();
+    await listener.close();
+    if (side !== "gateway") await heard.promise;
+    assertEquals(
+      new Set(entries.map(({ code, error }) => `${code} ${(error as Error).message}`)),
+      new Set(["callback-failed disk is full"]),
+    );
+  }
+});
+
+test("trace: a gateway says that what passes is not AMQP, and lets it pass", async () => {
+  const between = traced();
+  const entries: LogEntry[] = [];
+  await using echo = await bareServer((socket) => void socket.pipe(socket));
+  const running = await gateway({
+    listen: { host: "127.0.0.1", port: 0, log: (entry) => entries.push(entry) },
+    target: `amqp://127.0.0.1:${echo.port}`,
+    trace: between.trace,
+  });
+  const channel = await dialSocket(`amqp://127.0.0.1:${running.port}`);
+  const log = record(channel);
+  const bytes = Uint8Array.of(...new TextEncoder().encode("AMQP"), 0, 1, 0, 0, 0, 0, 0, 1, 9, 9, 9, 9);
+  channel.send(bytes.slice());
+  await log.until(bytes.length);
+  assertEquals(log.bytes(), bytes);
+  channel.close();
+  await log.closed;
+  await running.close();
+  const told = between.events().filter(({ event }) => event === "not AMQP").map(({ direction }) => direction);
+  assertEquals(told, ["in", "out"]);
+  assertEquals(entries.map(({ code }) => code), ["not-traced", "not-traced"]);
 });
