@@ -11,11 +11,10 @@ const SECRET_NAME =
   /password|passwd|passphrase|pwd$|secret|token|credential|signature|api[-_]?key|access[-_]?key|authorization|cookie/i;
 // Texts that are secrets whatever their name is: header fields of HTTP, tokens of Azure, JSON Web Tokens, private keys.
 const SECRET_TEXT =
-  /^(Bearer|Basic|Digest|SharedAccessSignature)\s|\beyJ[\w-]{8,}\.[\w-]+\.|-----BEGIN [A-Z ]*PRIVATE KEY/;
+  /^(Bearer|Basic|Digest|SharedAccessSignature)\s|(?<![\w-])eyJ[\w-]{8,}\.[\w-]+\.|-----BEGIN [A-Z ]*PRIVATE KEY/;
 // Parts of URLs and connection strings.
 const SECRET_PART =
   /\b((?:sig|signature|password|pwd|token|access_token|code|SharedAccessKey|client_secret)=)[^&;\s"']+/gi;
-const USER_INFO = /\b([a-z][a-z+]*:\/\/)[^/\s@]+@/gi;
 
 const HIDDEN = "(hidden)";
 
@@ -36,7 +35,16 @@ export function withoutSecrets(json: Json, sasl: boolean): Json {
 /** A text without what looks like a secret in it. */
 export function withoutSecretText(text: string): string {
   if (SECRET_TEXT.test(text)) return HIDDEN;
-  return text.replace(SECRET_PART, `$1${HIDDEN}`).replace(USER_INFO, `$1${HIDDEN}@`);
+  const shown = text.replace(SECRET_PART, `$1${HIDDEN}`);
+  return shown.includes("://") ? shown.replace(/\S+/g, withoutUserInfo) : shown;
+}
+
+// People write passwords into URLs as they are, with "/", "?", "#" and "@" in them: whatever stands before the last "@" may be
+// one, also where it was only a path.
+function withoutUserInfo(word: string): string {
+  const begin = word.indexOf("://") + 3;
+  const at = word.lastIndexOf("@");
+  return begin < 3 || at < begin ? word : word.slice(0, begin) + HIDDEN + word.slice(at);
 }
 
 // A map whose keys are not plain texts is written as a list of pairs.

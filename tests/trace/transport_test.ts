@@ -9,7 +9,7 @@ import { connect, type LogEntry, plain, symbol } from "../../mod.ts";
 import { Deferred } from "../../src/base/wait.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import { gateway } from "../../src/gateway/gateway.ts";
-import { withoutSecrets } from "../../src/trace/secrets.ts";
+import { withoutSecrets, withoutSecretText } from "../../src/trace/secrets.ts";
 import { jsonLines, type TraceData, type TraceEvent } from "../../src/trace/writer.ts";
 import { listen } from "../../src/transport/sockets.ts";
 import { dialSocket } from "../../src/transport/socket/dial.ts";
@@ -157,6 +157,26 @@ test("trace: what looks like a secret is hidden by its name or by itself, wherev
   assertEquals(withoutSecrets({ $map: [[{ $described: [1, "password"] }, "x"]] }, false), {
     $map: [[{ $described: [1, "password"] }, "(hidden)"]],
   });
+});
+
+test("trace: a password in a URL is hidden as people write it, and no text takes long", () => {
+  for (const password of ["hunter2", "hun/ter2", "hun@ter2", "hun?ter2", "hun#ter2", "h@/?#:hun//ter2", "%40ter2"]) {
+    for (const user of ["user", "", "user@domain"]) {
+      for (const scheme of ["amqp", "wss", "amqp+ssl", "x1"]) {
+        const text = withoutSecretText(
+          `Cannot reach "${scheme}://${user}:${password}@broker.example:5671/path", again at 12:30`,
+        );
+        assertEquals(text, `Cannot reach "${scheme}://(hidden)@broker.example:5671/path", again at 12:30`);
+      }
+    }
+  }
+  for (const kept of ["a@b.example", "wss://broker.example/path?to=1", "see wss://broker.example or ask a@b.example"]) {
+    assertEquals(withoutSecretText(kept), kept);
+  }
+  for (const piece of ["a://", "a.", "eyJ-", "eyJaaaaaaaa.", "@", "sig=", "Bearer\t"]) {
+    // A time that grows with the square would be minutes.
+    withoutSecretText(`x${piece.repeat(1_000_000 / piece.length)}`);
+  }
 });
 
 test("ATK-32: trace: a writer that throws disturbs no connection, and the logs are told", async () => {
