@@ -64,10 +64,6 @@ export function readCapture(bytes: Uint8Array<ArrayBuffer>, listener: CaptureLis
   }
 }
 
-/**
- * Hexadecimal text: what one side sent, or with `>` and `<` (or `out` and `in`) before each line both. Offsets as in `xxd` and
- * what stands behind `#` or `|` mean nothing.
- */
 /** The bytes of a file, unpacked if gzip has packed it; of one that was cut off, what is there. */
 export async function unpacked(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
   if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
@@ -83,6 +79,8 @@ export async function unpacked(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Arr
   return new Uint8Array(await new Blob(pieces).arrayBuffer());
 }
 
+// Hexadecimal text: what one side sent, or with `>` and `<` (or `out` and `in`) before each line both. Offsets as in `xxd` and
+// what stands behind `#` or `|` mean nothing.
 function hexLines(text: string): { direction: Direction; bytes: Uint8Array<ArrayBuffer> }[] {
   const found: { direction: Direction; bytes: Uint8Array<ArrayBuffer> }[] = [];
   for (const line of text.split("\n")) {

@@ -132,6 +132,8 @@ export interface Side {
 /** What the tracker keeps of a session. */
 export interface SessionState extends TrackedSession {
   readonly handles: Record<Direction, Map<number, TrackedLink>>;
+  // The last link of each name, for each way that messages go.
+  readonly named: Record<Direction, Map<string, TrackedLink>>;
   readonly handleMax: Record<Direction, number>;
   // Next transfer-id of each side, and what the other grants: together they make the window.
   readonly nextOut: Record<Direction, number>;
@@ -182,6 +184,7 @@ export function newSession(id: number, startedAt: number): SessionState {
     windows: { in: undefined, out: undefined },
     ended: { in: false, out: false },
     handles: { in: new Map(), out: new Map() },
+    named: { in: new Map(), out: new Map() },
     handleMax: { in: UNLIMITED, out: UNLIMITED },
     nextOut: { in: 0, out: 0 },
     endedAt: { in: 0, out: 0 },

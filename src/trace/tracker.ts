@@ -160,11 +160,12 @@ export class ConnectionTracker {
     const most = session.handleMax[opposite(way)];
     if (handle > most) this.#fault("transport 2.7.2", `handle ${handle} is above handle-max ${most}`);
     if (handles.has(handle)) this.#fault("transport 2.7.3", `attach with handle ${handle}, which is in use`);
-    let link = [...session.links].find((link) => link.name === name && link.sends === sends && !link.attached[way]);
-    const answers = link !== undefined;
-    if (link === undefined) {
+    let link = session.named[sends].get(name);
+    const answers = link !== undefined && !link.attached[way];
+    if (link === undefined || !answers) {
       link = newLink(++this.#linkCount, { name, session, sends, startedAt: this.#now });
       session.links.add(link);
+      session.named[sends].set(name, link);
       this.#links.add(link);
     }
     link.attached[way] = true;
@@ -192,8 +193,12 @@ export class ConnectionTracker {
     if (!link.attached.in && !link.attached.out) {
       this.#links.delete(link);
       session.links.delete(link);
-      for (const unsettled of Object.values(session.unsettled)) {
-        for (const [id, delivery] of unsettled) if (delivery.link === link) unsettled.delete(id);
+      const { named, open, unsettled } = session;
+      if (named[link.sends].get(link.name) === link) named[link.sends].delete(link.name);
+      for (const [way] of BOTH) {
+        open[way].delete(link);
+        if (link.unsettled === 0) continue;
+        for (const [id, delivery] of unsettled[way]) if (delivery.link === link) unsettled[way].delete(id);
       }
     }
     return link;

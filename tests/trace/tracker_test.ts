@@ -5,7 +5,7 @@
  */
 
 import { assertEquals } from "@std/assert";
-import type { Direction, FrameBody, Observation } from "../../src/trace/tracked.ts";
+import type { Direction, FrameBody, Observation, SessionState } from "../../src/trace/tracked.ts";
 import { ConnectionTracker } from "../../src/trace/tracker.ts";
 import { test } from "../harness.ts";
 
@@ -126,4 +126,31 @@ test("trace: idle time-outs that pass without a frame are told", () => {
   frame("out", 0, { kind: "open", containerId: "a", idleTimeOut: 1_000 });
   frame("in", 0, { kind: "open", containerId: "b" });
   assertEquals([frame("in", 900), frame("in", 2_500), frame("out", 9_000)], [0, 1, 0]);
+});
+
+test("trace: a link that is detached in the midst of a delivery leaves nothing behind", () => {
+  const talk = attached();
+  const { session, link } = talk.transfer(0, true);
+  talk.transfer(1, false, true);
+  talk.transfer(2);
+  talk.transfer(3, true);
+  const { open, named, unsettled } = session as SessionState;
+  assertEquals([open.out.size, named.out.get("l") === link, unsettled.out.size > 0], [1, true, true]);
+  talk.say("out", { kind: "detach", handle: 0, closed: true });
+  talk.say("in", { kind: "detach", handle: 2, closed: true });
+  assertEquals([open.out.size, named.out.size, unsettled.out.size, session!.links.size], [0, 0, 0, 0]);
+});
+
+test("trace: an attach finds its other half among many links, and costs no more for them", () => {
+  const talk = attached();
+  const links = 50_000;
+  const attach = (way: Direction, i: number): void => {
+    const role = way === "out" ? "sender" : "receiver";
+    talk.say(way, { kind: "attach", name: `n${i}`, handle: 10 + i, role, initialDeliveryCount: 0 });
+  };
+  // With a search through all of them it would be minutes.
+  for (let i = 0; i < links; i++) attach("out", i);
+  assertEquals(talk.tracker.links.size, links + 1);
+  for (let i = 0; i < links; i++) attach("in", i);
+  assertEquals(talk.tracker.links.size, links + 1);
 });
