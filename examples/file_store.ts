@@ -13,7 +13,7 @@ import { type FileHandle, mkdir, open, readFile, rename } from "node:fs/promises
 import { join } from "node:path";
 import type { UnsettledDelivery, UnsettledStore } from "../mod.ts";
 
-// Lines that nothing depends on any more, from where on a file is written anew when it is loaded.
+// Lines that nothing depends on any more, from where on a file is written anew when it is read.
 const COMPACT_AT = 1_000;
 
 interface Line {
@@ -23,39 +23,26 @@ interface Line {
   readonly state?: string;
 }
 
-/** A directory of unsettled deliveries, which one process uses at a time. */
+/** A directory of unsettled deliveries, which one process uses at a time, by one of these. */
 export class FileStore implements UnsettledStore {
   readonly #directory: string;
-  readonly #files = new Map<string, Promise<LinkFile>>();
+  readonly #files = new Map<string, LinkFile>();
 
   /** Keeps its files in `directory`, which is made where there is none. */
   constructor(directory: string) {
     this.#directory = directory;
   }
 
-  async load(link: string): Promise<Iterable<UnsettledDelivery>> {
-    const kept = new Map<string, UnsettledDelivery>();
-    const path = this.path(link);
-    const text = await readFile(path, "utf8").catch(() => "");
-    const lines = text.split("\n");
-    // The last line has no end if the process ended while it was written.
-    lines.pop();
-    for (const line of lines) {
-      const { tag, payload, messageFormat = 0, state = "" } = JSON.parse(line) as Line;
-      if (payload === undefined) kept.delete(tag);
-      else kept.set(tag, { tag: bytes(tag), payload: bytes(payload), messageFormat, state: bytes(state) });
-    }
-    if (lines.length - kept.size >= COMPACT_AT || !text.endsWith("\n")) await rewrite(path, lines, kept);
-    return kept.values();
+  load(link: string): Promise<Iterable<UnsettledDelivery>> {
+    return this.#file(link).load();
   }
 
   async put(link: string, { tag, payload, messageFormat, state }: UnsettledDelivery): Promise<void> {
-    const line: Line = { tag: base64(tag), payload: base64(payload), messageFormat, state: base64(state) };
-    await (await this.#file(link)).add(JSON.stringify(line));
+    await this.#file(link).add({ tag: base64(tag), payload: base64(payload), messageFormat, state: base64(state) });
   }
 
   async delete(link: string, tag: Uint8Array): Promise<void> {
-    await (await this.#file(link)).add(JSON.stringify({ tag: base64(tag) }));
+    await this.#file(link).add({ tag: base64(tag) });
   }
 
   /** Where the file of a link is. */
@@ -65,65 +52,115 @@ export class FileStore implements UnsettledStore {
 
   /** Closes the files. */
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const file of this.#files.values()) await (await file).close();
+    for (const file of this.#files.values()) await file.close();
   }
 
-  #file(link: string): Promise<LinkFile> {
+  #file(link: string): LinkFile {
     let file = this.#files.get(link);
-    if (file === undefined) this.#files.set(link, file = LinkFile.open(this.#directory, this.path(link)));
+    if (file === undefined) this.#files.set(link, file = new LinkFile(this.#directory, this.path(link)));
     return file;
   }
 }
 
-/** The file of one link. */
+/** The file of one link. Whatever is done to it waits for what was asked for before. */
 class LinkFile {
-  readonly #handle: FileHandle;
-  #waiting: string[] = [];
-  #writing: Promise<void> = Promise.resolve();
+  readonly #directory: string;
+  readonly #path: string;
+  #handle: FileHandle | undefined;
+  // The bytes of whole lines; undefined before the file was read, and after it was not written as it should be.
+  #size: number | undefined;
+  #last: Promise<unknown> = Promise.resolve();
+  #batch: { readonly lines: Line[]; readonly written: Promise<void> } | undefined;
 
-  constructor(handle: FileHandle) {
-    this.#handle = handle;
+  constructor(directory: string, path: string) {
+    this.#directory = directory;
+    this.#path = path;
   }
 
-  static async open(directory: string, path: string): Promise<LinkFile> {
-    await mkdir(directory, { recursive: true });
-    return new LinkFile(await open(path, "a"));
+  load(): Promise<Iterable<UnsettledDelivery>> {
+    this.#batch = undefined;
+    return this.#next(async () => (await this.#read()).values());
   }
 
   /** Resolves when the line is on the disk. */
-  add(line: string): Promise<void> {
-    this.#waiting.push(line);
-    return this.#writing = this.#writing.then(() => this.#write());
+  add(line: Line): Promise<void> {
+    if (this.#batch === undefined) {
+      const lines: Line[] = [];
+      const written = this.#next(() => {
+        this.#batch = undefined;
+        return this.#write(textOf(lines));
+      });
+      this.#batch = { lines, written };
+    }
+    this.#batch.lines.push(line);
+    return this.#batch.written;
   }
 
-  async close(): Promise<void> {
-    await this.#writing;
-    await this.#handle.close();
+  close(): Promise<void> {
+    return this.#next(async () => {
+      await this.#handle?.close();
+      this.#handle = this.#size = undefined;
+    });
   }
 
-  async #write(): Promise<void> {
-    const lines = this.#waiting;
-    if (lines.length === 0) return;
-    this.#waiting = [];
-    await this.#handle.appendFile(`${lines.join("\n")}\n`);
-    await this.#handle.datasync();
+  #next<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#last.then(work);
+    this.#last = done.catch(() => {});
+    return done;
+  }
+
+  async #read(): Promise<ReadonlyMap<string, UnsettledDelivery>> {
+    await mkdir(this.#directory, { recursive: true });
+    const handle = this.#handle ??= await open(this.#path, "a");
+    const data = await readFile(this.#path);
+    // The last line has no end if the process ended while it was written.
+    const size = data.lastIndexOf("\n") + 1;
+    if (size < data.length) await handle.truncate(size);
+    this.#size = size;
+    const lines = data.toString("utf8", 0, size).split("\n").slice(0, -1).map((line) => JSON.parse(line) as Line);
+    const kept = new Map<string, UnsettledDelivery>();
+    for (const { tag, payload, messageFormat = 0, state = "" } of lines) {
+      if (payload === undefined) kept.delete(tag);
+      else kept.set(tag, { tag: bytes(tag), payload: bytes(payload), messageFormat, state: bytes(state) });
+    }
+    if (lines.length - kept.size >= COMPACT_AT) {
+      await this.#rewrite(lines.filter(({ tag, payload }) => payload !== undefined && kept.has(tag)));
+    }
+    return kept;
+  }
+
+  async #write(text: string): Promise<void> {
+    if (this.#size === undefined) await this.#read();
+    const size = this.#size!;
+    this.#size = undefined;
+    try {
+      await this.#handle!.appendFile(text);
+      await this.#handle!.datasync();
+    } catch (error) {
+      // Whoever is told that it failed must not find it in the file.
+      await this.#handle!.truncate(size);
+      throw error;
+    }
+    this.#size = size + Buffer.byteLength(text);
+  }
+
+  // Under another name first, so that there is a whole file at any time.
+  async #rewrite(lines: readonly Line[]): Promise<void> {
+    const text = textOf(lines);
+    const file = await open(`${this.#path}.new`, "w");
+    await file.appendFile(text);
+    await file.datasync();
+    await file.close();
+    await rename(`${this.#path}.new`, this.#path);
+    const old = this.#handle!;
+    this.#handle = await open(this.#path, "a");
+    this.#size = Buffer.byteLength(text);
+    await old.close();
   }
 }
 
-// Under another name first, so that there is a whole file at any time.
-async function rewrite(path: string, lines: string[], kept: ReadonlyMap<string, unknown>): Promise<void> {
-  if (lines.length === 0) return;
-  const compact = lines.length - kept.size >= COMPACT_AT;
-  const wanted = compact ? lines.filter((line) => isKept(JSON.parse(line) as Line, kept)) : lines;
-  const file = await open(`${path}.new`, "w");
-  await file.appendFile(wanted.map((line) => `${line}\n`).join(""));
-  await file.datasync();
-  await file.close();
-  await rename(`${path}.new`, path);
-}
-
-function isKept({ tag, payload }: Line, kept: ReadonlyMap<string, unknown>): boolean {
-  return payload !== undefined && kept.has(tag);
+function textOf(lines: readonly Line[]): string {
+  return lines.map((line) => `${JSON.stringify(line)}\n`).join("");
 }
 
 function base64(data: Uint8Array): string {

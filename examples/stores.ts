@@ -91,7 +91,7 @@ export class DurableObjectStore implements UnsettledStore {
   }
 
   async load(link: string): Promise<Iterable<UnsettledDelivery>> {
-    return (await this.#storage.list<UnsettledDelivery>({ prefix: `unsettled ${link} ` })).values();
+    return (await this.#storage.list<UnsettledDelivery>({ prefix: keyOf(link) })).values();
   }
 
   put(link: string, delivery: UnsettledDelivery): Promise<void> {
@@ -105,6 +105,9 @@ export class DurableObjectStore implements UnsettledStore {
   }
 }
 
-function keyOf(link: string, tag: Uint8Array): string {
-  return `unsettled ${link} ${Array.from(tag, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+// Without blanks in its name no link's keys begin with those of another.
+function keyOf(link: string, tag: Uint8Array = new Uint8Array(0)): string {
+  return `unsettled ${encodeURIComponent(link)} ${
+    Array.from(tag, (byte) => byte.toString(16).padStart(2, "0")).join("")
+  }`;
 }

@@ -1,5 +1,5 @@
-import { assertEquals } from "@std/assert";
-import { appendFile, mkdtemp, rm } from "node:fs/promises";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { appendFile, mkdir, mkdtemp, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FileStore } from "../../examples/file_store.ts";
@@ -29,6 +29,7 @@ async function check(store: UnsettledStore, again: () => UnsettledStore): Promis
   const kept = [1, 2, 9, 10, 16, 255, 256, 300].map((n) => delivery(n, n % 2 === 0 ? [1, 2] : []));
   await Promise.all(kept.map((one) => store.put("a/sender/link", one)));
   await store.put("a/sender/link2", delivery(3));
+  await store.put("a/sender/link 2", delivery(4));
   await store.put("a/receiver/link", delivery(1));
   await Promise.all([store.delete("a/sender/link", delivery(9).tag), store.delete("a/sender/link", delivery(77).tag)]);
   await store.put("a/sender/link", delivery(10, [7]));
@@ -100,14 +101,51 @@ test("stores: files keep what is unsettled, and get over a line that was not wri
     await appendFile(torn.path("a/receiver/link"), '{"tag":"AAAA');
     assertEquals(Array.from(await torn.load("a/receiver/link"), plain), [plain(delivery(1))]);
     await torn.put("a/receiver/link", delivery(2));
-    assertEquals(Array.from(await new FileStore(directory).load("a/receiver/link")).length, 2);
-    // Many lines of which nothing is left.
-    for (let i = 0; i < 600; i++) {
-      await torn.put("a/sender/link", delivery(5));
-      await torn.delete("a/sender/link", delivery(5).tag);
-    }
-    assertEquals(Array.from(await new FileStore(directory).load("a/sender/link")).length, 7);
+    assertEquals(Array.from(await torn.load("a/receiver/link")).length, 2);
     for (const store of [...stores, torn]) await store[Symbol.asyncDispose]();
+  } finally {
+    await rm(directory, { recursive: true });
+  }
+});
+
+test("stores: a file that is written anew is the one that is written on", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "webamqp-"));
+  try {
+    const store = new FileStore(directory);
+    for (let i = 0; i < 600; i++) {
+      const kept = store.put("link", delivery(5));
+      const gone = store.delete("link", delivery(5).tag);
+      await Promise.all([kept, gone]);
+    }
+    await store.put("link", delivery(1));
+    const large = (await stat(store.path("link"))).size;
+    // What is asked for while it is read waits.
+    const loaded = store.load("link");
+    await store.put("link", delivery(2));
+    assertEquals(Array.from(await loaded, plain), [plain(delivery(1))]);
+    await store.put("link", delivery(3));
+    assert((await stat(store.path("link"))).size < large / 100);
+    await store[Symbol.asyncDispose]();
+    const next = new FileStore(directory);
+    assertEquals(Array.from(await next.load("link"), plain), [1, 2, 3].map((n) => plain(delivery(n))));
+    await next[Symbol.asyncDispose]();
+  } finally {
+    await rm(directory, { recursive: true });
+  }
+});
+
+test("stores: a file that cannot be read is an error, and not an empty one", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "webamqp-"));
+  try {
+    const store = new FileStore(directory);
+    await mkdir(store.path("link"));
+    await assertRejects(() => store.load("link"), Error, "EISDIR");
+    await assertRejects(() => store.put("link", delivery(1)), Error, "EISDIR");
+    // It may have passed by the next time.
+    await rm(store.path("link"), { recursive: true });
+    await store.put("link", delivery(2));
+    assertEquals(Array.from(await store.load("link"), plain), [plain(delivery(2))]);
+    await store[Symbol.asyncDispose]();
   } finally {
     await rm(directory, { recursive: true });
   }
