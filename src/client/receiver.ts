@@ -111,6 +111,8 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   #unsettled = 0;
   // Those of them whose outcome was told and that the sender is to settle [transport 2.6.12].
   #told = 0;
+  // How many it has settled so.
+  #heard = 0;
   readonly #buffer = new Fifo<Delivery>();
   readonly #waiting = new Waiters<Delivery | undefined>();
   /** @ignore The handlers of `serve`. */
@@ -406,7 +408,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     if (!this.open) throw this.endError("drain");
     if (this.#credit === 0) this.#raiseCredit(DEFAULT_CREDIT);
     await this.ready({ signal });
-    await this.#loading;
+    if (this.#loading !== undefined) await abortable(Promise.race([this.#loading, this.closed]), signal);
     if (!this.open) throw this.endError("drain");
     this.#paused = true;
     if (this.credit === 0 && !this.#endpoint!.receiving) return;
@@ -656,6 +658,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     if (incoming.state !== undefined) {
       if (this.#done(incoming)) {
         this.#told--;
+        this.#heard++;
         this.#topUpLater();
       }
     } else if (incoming.context instanceof Delivery) {
@@ -703,11 +706,17 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   // A peer that has agreed to settle second and does not keeps the credit of every message [transport 2.6.12].
   #awaitSettlement(): void {
     this.#told++;
-    if (this.#settling !== undefined) return;
-    const told = this.#told;
+    if (this.#settling === undefined) this.#watchSettlement();
+  }
+
+  #watchSettlement(): void {
+    const heard = this.#heard;
     const look = (): void => {
       this.#settling = undefined;
-      if (this.#told >= told) this.complain("notSettled", { told: this.#told });
+      if (this.#told === 0) return;
+      // One that settles some now and then makes progress, and one that is not there cannot.
+      if (this.#heard !== heard || !this.usable) this.#watchSettlement();
+      else this.complain("notSettled", { told: this.#told });
     };
     // Only the log waits for it, also of a link whose connection is lost.
     this.#settling = unref(this.connection.environment.setTimer(look, PATIENCE_MS));

@@ -465,6 +465,34 @@ test("DSP-2: a peer that agrees to settle second and never does is told to the l
   connection.destroy(new Error("over"));
 });
 
+test("DSP-2: a peer that settles some now and then is told to the log only once it settles none", async () => {
+  const entries: LogEntry[] = [];
+  const time = new VirtualTime();
+  let settles = true;
+  const server = acceptor({
+    environment: time,
+    onSender: (request) => {
+      const sender = request.accept({ rcvSettleMode: "second" });
+      const { handleDisposition } = sender;
+      sender.handleDisposition = (...told) => {
+        time.setTimer(() => settles && handleDisposition.apply(sender, told), 9_000);
+      };
+      for (const message of numbered(12)) void sender.send(message).catch(() => {});
+    },
+  });
+  const connection = linkUp(server, { environment: time, log: (entry) => entries.push(entry) });
+  const receiver = connection.receiver("orders", { credit: 4, rcvSettleMode: "second" });
+  for (let i = 0; i < 8; i++) {
+    (await time.wait(receiver.receive())).accept();
+    await time.pass(3_000);
+  }
+  assertEquals(entries, []);
+  settles = false;
+  await time.pass(30_000);
+  assertEquals(entries.map(({ code }) => code), ["not-settled"]);
+  connection.destroy(new Error("over"));
+});
+
 test("DSP-2: rcvSettleMode second that is answered first settles at once", async () => {
   const outcomes: string[] = [];
   const server = acceptor({
