@@ -18,6 +18,8 @@ export type LogCode =
   | "no-credit"
   /** A peer does not settle what it has agreed to settle. */
   | "not-settled"
+  /** A link for streams has no session of its own, as the peer takes no more. */
+  | "shares-session"
   /** A request has waited for its answer for a while. */
   | "request-unanswered"
   /** A producer of the broker waits, because a queue or the broker is full. */

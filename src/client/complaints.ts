@@ -28,7 +28,14 @@ export interface Facts {
 }
 
 /** What a link may tell. */
-export type LinkComplaint = "handlerFailed" | "closeWaits" | "notSettled" | "noCredit" | "sendWaits" | "callbackFailed";
+export type LinkComplaint =
+  | "handlerFailed"
+  | "closeWaits"
+  | "notSettled"
+  | "noCredit"
+  | "sendWaits"
+  | "callbackFailed"
+  | "sharesSession";
 
 // `where` is the node and whom the connection is with.
 const complaints: Record<LinkComplaint, (where: string, facts: Facts) => LogEntry> = {
@@ -72,6 +79,13 @@ const complaints: Record<LinkComplaint, (where: string, facts: Facts) => LogEntr
   callbackFailed(where, { callback, error }) {
     const message = `Cannot take the word of "${callback}" for a message of ${where}: it threw; mend it`;
     return { level: "error", code: "callback-failed", message, error };
+  },
+  // A link for streams was to have a session of its own.
+  sharesSession(where, { error }) {
+    const message =
+      `Cannot begin a session of its own for the streams of ${where}: ${(error as Error).message}; one that is ` +
+      'read slowly now keeps other links waiting, raise "channelMax" of both sides';
+    return { level: "warning", code: "shares-session", message, error };
   },
   // Messages wait to be sent, and nothing has come for a while that lets them.
   sendWaits(where, { queued, attached }) {

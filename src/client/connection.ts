@@ -36,6 +36,7 @@ import {
   type SenderOptions,
   SESSION_KINDS,
   terms,
+  twinAttach,
 } from "./terms.ts";
 import type { Coordinator, Transaction } from "./transaction.ts";
 import { checkAddress, checkOptions } from "../base/options.ts";
@@ -142,8 +143,10 @@ export class Connection extends ConnectionBase {
     const shared: SharedSession = { options: common.options, endpoint: undefined, session: undefined };
     try {
       this.addSession(shared);
-    } catch {
-      return attach(common);
+    } catch (error) {
+      const link = attach(common);
+      import("./complaints.ts").then(({ complain }) => complain(link, "sharesSession", { error })).catch(ignore);
+      return link;
     }
     const end = (): void => {
       shared.endpoint?.end();
@@ -340,9 +343,11 @@ export class Connection extends ConnectionBase {
   }
 
   /** @ignore For a message that is streamed. */
-  twin(address: string | undefined): Sender {
-    const options: SenderOptions = { address: address ?? null, recovery: "fail" };
-    return this.#onOwnSession((session) => this.attachSender(session, options));
+  twin({ terms, address }: Link): Sender {
+    this.requireOpen("attach sender");
+    return this.#onOwnSession((session) =>
+      this.addLink(new Sender(this, twinAttach(terms!, address, this.environment), { recovery: "fail" }), session)
+    );
   }
 
   /** @ignore For sessions. */

@@ -45,8 +45,8 @@ export interface LinkConnection extends Lifetime, RecoveringConnection {
   creditWaits: number;
   /** @ignore Something waits to be written. */
   wake(): void;
-  /** @ignore A further sender to `address`, for a message that is streamed. */
-  twin?(address: string | undefined): StreamSender;
+  /** @ignore A further sender on the terms of `link`, for a message that is streamed. */
+  twin?(link: Link): StreamSender;
   /** @ignore Forgets a link, which ends. */
   endLink(link: Link, error?: Error): void;
 }

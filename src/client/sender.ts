@@ -259,7 +259,9 @@ export class Sender extends Link {
     options.signal?.throwIfAborted();
     this.requireOpen("send");
     const { sendStream } = await import("./stream.ts");
-    return await sendStream(this, message, options);
+    // A link that the peer has attached is the one there is.
+    const sender = this.returns ? this.connection.twin!(this) : this;
+    return await sendStream(sender, sender !== this, message, options);
   }
 
   /**

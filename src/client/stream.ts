@@ -32,7 +32,7 @@ export interface StreamSender extends SendingSender {
   /** The peer's attach, once it came. */
   readonly remote: SendingSender["remote"] & { readonly maxMessageSize?: bigint } | undefined;
   /** The connection of the link. */
-  readonly connection: { wake(): void; twin?(address: string | undefined): StreamSender };
+  readonly connection: { wake(): void };
   /** Waits until the peer has attached. */
   ready(options: WaitOptions): Promise<void>;
   /** Queues one message. */
@@ -43,14 +43,13 @@ export interface StreamSender extends SendingSender {
   close(): Promise<void>;
 }
 
-/** What `stream` of a sender does, on a link of its own if there is one to be had. */
+/** What `stream` of a sender does; `isOwn` for a link that is there for this message alone, and ends with it. */
 export async function sendStream(
-  shared: StreamSender & { readonly returns: boolean; readonly address: string | undefined },
+  sender: StreamSender,
+  isOwn: boolean,
   message: StreamedMessage,
   { signal }: WaitOptions,
 ): Promise<SendOutcome | undefined> {
-  // A link that the peer has attached is the one there is.
-  const sender = shared.returns ? shared.connection.twin!(shared.address) : shared;
   const listener = new PromisedOutcome(sender, undefined, undefined);
   const body = piecesOf(message.body);
   const source = new Pieces();
@@ -92,7 +91,7 @@ export async function sendStream(
     // One that ends too early is told, and not waited for.
     if (!source.ended) (async () => await body.return?.())().catch(ignore);
     signal?.removeEventListener("abort", abort);
-    if (sender !== shared) void sender.close();
+    if (isOwn) void sender.close();
   }
 }
 

@@ -112,6 +112,17 @@ export function senderAttach(options: SenderOptions, { containerId, environment 
   };
 }
 
+/** The attach of another sender to the same node, on the same terms: one for a single message, of which nothing is kept. */
+export function twinAttach(terms: AttachOptions, address: string | undefined, environment: Environment): AttachOptions {
+  const target = terms.target as Target;
+  return {
+    ...terms,
+    name: randomName(environment),
+    flowAfterAttach: false,
+    target: { ...target, address, dynamic: undefined },
+  };
+}
+
 /** The attach of a receiver. */
 export function receiverAttach(options: ReceiverOptions, { containerId, environment }: Container): AttachOptions {
   const { name = randomName(environment), dynamic, filter, source, target, stream } = options;

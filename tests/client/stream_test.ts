@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
 import { SendAbortedError } from "../../src/client/outcome.ts";
+import type { Attach } from "../../src/codec/types.ts";
 import type { Receiver } from "../../src/client/receiver.ts";
 import { acceptor, type ReceiverRequest } from "../../src/server/acceptor.ts";
 import { test } from "../harness.ts";
@@ -198,4 +199,29 @@ test("a stream that was accepted early ends with its body's error or at the size
     assertEquals(closed, 1);
     await connection.close();
   }
+});
+
+test("a stream's own link is attached on the terms of its sender, but for the name", async () => {
+  const attaches: Attach[] = [];
+  const connection = taking((request) => {
+    attaches.push(request.attach);
+    const receiver = request.accept({ credit: 10, rcvSettleMode: request.attach.rcvSettleMode });
+    void receiver.serve(() => {});
+    return receiver;
+  });
+  const sender = connection.sender({
+    address: "files",
+    name: "backup",
+    rcvSettleMode: "second",
+    desiredCapabilities: ["queue"],
+    properties: { tenant: "shop-1" },
+    source: { address: "here" },
+    target: { capabilities: ["queue"], durable: "unsettled-state" },
+  });
+  await sender.ready();
+  assertEquals(await sender.stream({ body: new Blob(["x"]).stream() }), { kind: "accepted" });
+  const [shared, own] = attaches.map(({ name: _, handle: __, ...terms }) => terms);
+  assertEquals(own, shared);
+  assertEquals([attaches.length, attaches[1]!.name === "backup"], [2, false]);
+  await connection.close();
 });

@@ -592,7 +592,8 @@ test("a receiver of streams lives on across a reconnect: the stream that was cut
   assertEquals(time.pending, 0);
 });
 
-test("streams share the one session of a peer that takes no more", async () => {
+test("streams share the one session of a peer that takes no more, and the log says so", async () => {
+  const logged: string[] = [];
   let stored = 0;
   const server = acceptor({
     channelMax: 0,
@@ -602,13 +603,13 @@ test("streams share the one session of a peer that takes no more", async () => {
         stored += (await read(delivery.stream())).length;
       }),
   });
-  const client = linkUp(server);
+  const client = linkUp(server, { log: ({ code, address }) => void logged.push(`${code} ${address}`) });
   await client.ready();
   const delivery = await client.receiver("files", { stream: true }).receive();
   assertEquals((await read(delivery.stream())).length, 3_000_000);
   delivery.accept();
   const sender = client.sender("files");
   assertEquals(await sender.stream({ body: new Blob([bytes(3_000_000)]).stream() }), { kind: "accepted" });
-  assertEquals(stored, 3_000_000);
+  assertEquals([stored, logged], [3_000_000, ["shares-session files"]]);
   await client.close();
 });
