@@ -436,7 +436,7 @@ export class Connection extends ConnectionBase {
     // What is still told of the former one concerns nobody.
     this.attachment.links.delete(link.suspend());
     if (ending !== undefined) return this.loseLink(link, ending);
-    this.attachLink(link, session, this.attachment);
+    this.attachAgain(link);
   }
 
   /** @ignore Closes the links of one session, or all. */
@@ -571,10 +571,17 @@ export class Connection extends ConnectionBase {
       scope: "session",
       remote: true,
     });
+    const lost: Link[] = [];
     for (const [key, link] of [...attachment.links]) {
       if (key.session !== endpoint) continue;
       attachment.links.delete(key);
-      this.loseLink(link, ending);
+      lost.push(link);
+    }
+    // RabbitMQ 3 ends the session over a link that cannot be taken up, which is no fault of the others.
+    const refused = lost.filter((link) => refusesToResume(link, ending)).length > 0;
+    for (const link of lost) {
+      if (refused && link.returns) this.#attachInstead(link, ending);
+      else this.loseLink(link, ending);
     }
     // It is begun again with the first of its links that is attached again.
     for (const on of this.links.values()) if (on === shared) return shared.session?.handleInterrupted();
@@ -584,11 +591,7 @@ export class Connection extends ConnectionBase {
   /** @ignore What the peer ends for a reason that passes lives on, if this side has it so. */
   protected override loseLink(link: Link, error: Error | undefined): void {
     const ending = link.endingOf(error);
-    // One that cannot be taken up may be attached as a new one.
-    if (ending !== undefined && link.returns && link.attachedAt === undefined && link.recovery?.refused(ending)) {
-      this.#interrupt(link, ending);
-      return this.attachAgain(link);
-    }
+    if (ending !== undefined && refusesToResume(link, ending)) return this.#attachInstead(link, ending);
     if (ending !== undefined && link.returns && this.hooks.onlinklost?.(this, link, ending)) {
       return this.#interrupt(link, ending);
     }
@@ -645,6 +648,11 @@ export class Connection extends ConnectionBase {
     this.#opened = true;
   }
 
+  #attachInstead(link: Link, error: Error): void {
+    this.#interrupt(link, error);
+    this.attachAgain(link);
+  }
+
   #interrupt(link: Link, error: Error): void {
     const { resent = 0, lost = 0, redelivered = 0 } = link.handleInterrupted(error);
     const sum = this.#returning;
@@ -652,6 +660,11 @@ export class Connection extends ConnectionBase {
     sum.lost += lost;
     sum.redelivered += redelivered;
   }
+}
+
+// One that cannot be taken up may be attached as a new one.
+function refusesToResume(link: Link, error: Error): boolean {
+  return link.returns && link.attachedAt === undefined && (link.recovery?.refused(error) ?? false);
 }
 
 function detach(shared: SharedSession): void {

@@ -328,10 +328,8 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     const waits = link.prepared?.then(() => claimed) ?? claimed;
     if (waits === undefined) return this.#attachNow(link, session, attachment);
     const stillWaits = (): boolean => this.attachment === attachment && this.links.has(link) && !link.carried;
-    waits.then(
-      () => stillWaits() && this.#attachNow(link, session, attachment),
-      (error) => stillWaits() && this.endLink(link, error),
-    );
+    waits.then(() => stillWaits() && this.#attachNow(link, session, attachment))
+      .catch((error) => stillWaits() && this.loseLink(link, error));
   }
 
   #attachNow(link: Link, session: SharedSession, attachment: Attachment): void {

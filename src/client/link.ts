@@ -205,9 +205,10 @@ export abstract class Link extends Lifetime implements RecoveringLink {
     return this.#terms !== undefined && this.open;
   }
 
-  /** @ignore Whether it is attached, or on its way. */
+  /** @ignore Whether it is attached, or about to be; not one that was detached in order to be attached again. */
   get carried(): boolean {
-    return this.#endpoint !== undefined && this.#endpoint.state !== "detached";
+    const state = this.#endpoint?.state;
+    return state === "attachSent" || state === "attached";
   }
 
   /** @ignore Attaches it, for the first time or again. */

@@ -1,12 +1,13 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { AmqpError } from "../../src/base/errors.ts";
+import { AmqpError, OutcomeError } from "../../src/base/errors.ts";
 import { Broker, type BrokerOptions, type BrokerPeer } from "../../src/broker/broker.ts";
 import { connect, type ConnectOptions } from "../../src/client/connect.ts";
 import type { Connection, ConnectionEvent } from "../../src/client/connection.ts";
 import type { ResumeOptions, UnsettledDelivery, UnsettledStore } from "../../src/client/recovery.ts";
 import { resume } from "../../src/client/resume.ts";
 import { MAX_IDLE_ROUNDS } from "../../src/client/resume_link.ts";
-import type { Source, Target } from "../../src/codec/types.ts";
+import type { Attach, Source, Target } from "../../src/codec/types.ts";
+import type { ConnectionEndpoint } from "../../src/engine/connection.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
 import { MAX_SUSPENDED_LINKS } from "../../src/server/containers.ts";
 import type { FrameTrace } from "../../src/engine/events.ts";
@@ -497,6 +498,106 @@ test("resume: a peer that refuses to resume gets the link as a new one, as Broke
   assertEquals([reasons, attached], [["the peer does not resume links"], 3]);
   await time.wait(connection.close());
   await time.wait(server.close());
+});
+
+test("resume: a peer that ends the session over a link that is resumed gets it as a new one, and the others back", async () => {
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  const lists: [name: string, size: number | undefined][] = [];
+  let links = 0;
+  // As RabbitMQ 3 does, which answers a map without entries.
+  const refuses = ({ attach, connection }: { attach: Attach; connection: Connection }): boolean => {
+    lists.push([attach.name, attach.unsettled?.size]);
+    if (!attach.unsettled?.size) return false;
+    const { endpoint } = (connection as unknown as { attachment: { endpoint: ConnectionEndpoint } }).attachment;
+    for (const session of endpoint.sessions()) {
+      session.end(new AmqpError("amqp:not-implemented", "Link recovery not supported", { scope: "session" }));
+    }
+    return true;
+  };
+  const server = acceptor({
+    environment: time,
+    log: null,
+    onSender: (request) => {
+      if (refuses(request)) return;
+      const sender = request.accept();
+      if (request.address === "numbers") void sender.send({ body: ++links }).catch(() => {});
+    },
+    onReceiver: (request) => {
+      if (refuses(request)) return;
+      const receiver = request.accept({ credit: 5, settle: "manual" });
+      // The first one answers nothing.
+      if (links > 2) void receiver.serve((delivery) => delivery.accept());
+    },
+  });
+  network.up("broker.example", (channel) => server.accept(channel));
+  const connection = await time.wait(connect("ws://broker.example", {
+    containerId: "client",
+    dial: network.dial,
+    environment: time,
+    log: null,
+  } as ConnectOptions));
+  const session = connection.session();
+  const receiver = session.receiver({ address: "numbers", name: "in", credit: 2, recovery: resume() });
+  const plain = session.receiver({ address: "numbers", name: "plain", credit: 2 });
+  const sender = session.sender({ address: "orders", name: "out", recovery: resume() });
+  for (const each of [receiver, plain]) (await time.wait(each.receive())).accept();
+  const sending = sender.send({ body: "one" });
+  await time.pass(100);
+  network.cut("broker.example");
+  assertEquals((await time.wait(sending))?.resent, true);
+  await time.pass(1_000);
+  const numbers = [];
+  for (const each of [receiver, plain]) numbers.push((await time.wait(each.receive())).message.body);
+  assertEquals([receiver.open, plain.open, sender.open, session.open], [true, true, true, true]);
+  assert(numbers.every((number) => Number(number) > 2), numbers.join());
+  assertEquals(lists.filter(([name]) => name === "out"), [["out", undefined], ["out", 1], ["out", undefined]]);
+  connection.destroy(new Error("enough"));
+  await time.wait(server.close());
+});
+
+test("resume: a link that waits before it is attached again, as for a token, goes through its list in rounds", async () => {
+  const time = new VirtualTime();
+  const broker = new Broker({ environment: time, log: null, maxFrameSize: 512 });
+  const network = new VirtualNetwork();
+  network.up("broker.example", (channel) => broker.accept(channel));
+  const connection = await time.wait(connect("ws://broker.example", {
+    containerId: "client",
+    maxFrameSize: 512,
+    dial: network.dial,
+    environment: time,
+    log: null,
+  } as ConnectOptions));
+  let attached = 0;
+  let fails = false;
+  connection.claims = {
+    beforeAttach: async ({ name }) => {
+      if (name === "out") attached++;
+      await Promise.resolve();
+      if (fails && attached === 5) {
+        throw new AmqpError("amqp:unauthorized-access", "Cannot put token", { scope: "link" });
+      }
+    },
+  };
+  for (fails of [false, true]) {
+    attached = 0;
+    const sender = connection.sender({ address: "orders", name: "out", recovery: resume() });
+    await time.wait(sender.ready());
+    const sends = Promise.all(Array.from({ length: 120 }, (_, n) => sender.send({ body: n })));
+    sends.catch(() => {});
+    const before = broker.queue("orders")?.messages ?? 0;
+    for (let i = 0; i < 20_000 && broker.queue("orders")!.messages < before + 120; i++) await undefined;
+    network.cut("broker.example");
+    if (fails) await assertRejects(() => time.wait(sends), OutcomeError, "Cannot put token");
+    else {
+      await time.wait(sends);
+      assertEquals(broker.queue("orders")!.messages, 120);
+      await time.wait(sender.close());
+    }
+    assert(attached >= 5, `${attached} times`);
+  }
+  connection.destroy(new Error("enough"));
+  await time.wait(broker.close());
 });
 
 test("resume: a link whose peer never comes to the end of its list is given up", async () => {
