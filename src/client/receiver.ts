@@ -15,6 +15,7 @@ import type { AttachOptions } from "../engine/link.ts";
 import { ReceiverEndpoint } from "../engine/receiver.ts";
 import type { SessionEndpoint } from "../engine/session.ts";
 import { Delivery, type DeliveryReceiver } from "./delivery.ts";
+import { DeliveryLoop, type ValuesOptions } from "./delivery_loop.ts";
 import { filterDifference } from "./filter_check.ts";
 import { checkServe, closeFor, Handlers, hasAsyncStorage, outsideHandlers, type ServeOptions } from "./handlers.ts";
 import { type CloseOptions, type Interruption, Link, type LinkConnection } from "./link.ts";
@@ -25,7 +26,7 @@ import { Waiters } from "./waiters.ts";
 import type * as Streams from "./streamed_payload.ts";
 import { abortable, Deferred, ignore, onAbort, type WaitOptions } from "../base/wait.ts";
 
-export type { ReceiveBatchOptions, ServeOptions };
+export type { ReceiveBatchOptions, ServeOptions, ValuesOptions };
 
 /** Messages that a receiver holds or has asked for, where nobody says how many and it is not {@linkcode Receiver.serve} that asks. */
 export const DEFAULT_CREDIT = 32;
@@ -65,12 +66,6 @@ export interface ReceiveTerms {
    * side by side. Default: false.
    */
   stream?: boolean | undefined;
-}
-
-/** How {@linkcode Receiver.values} goes through messages. */
-export interface ValuesOptions extends WaitOptions {
-  /** True keeps the receiver when the loop is left. Default: false, which closes it. */
-  preventCancel?: boolean | undefined;
 }
 
 /**
@@ -285,28 +280,13 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     return this.#values(options);
   }
 
-  async *#values({ signal, preventCancel = false }: ValuesOptions): AsyncGenerator<Delivery, void, void> {
-    let left = true;
-    try {
-      for (;;) {
-        // One that is there already is not waited for.
-        const delivery = this.#buffer.shift() ?? await this.take(signal);
-        if (delivery === undefined) {
-          left = false;
-          return;
-        }
-        if (!this.#automatic) delivery.handleTaken();
-        let processed = false;
-        try {
-          yield delivery;
-          processed = true;
-        } finally {
-          if (this.#automatic) delivery.settleByDefault(processed);
-        }
-      }
-    } finally {
-      if (left && !preventCancel && this.open) await this.close();
-    }
+  #values(options: ValuesOptions): AsyncGenerator<Delivery, void, void> {
+    return new DeliveryLoop({
+      automatic: this.#automatic,
+      shift: () => this.#buffer.shift(),
+      take: (signal) => this.take(signal),
+      close: () => this.open ? this.close() : undefined,
+    }, options);
   }
 
   /** The messages one by one, see {@linkcode values}. */

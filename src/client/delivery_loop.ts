@@ -1,0 +1,146 @@
+/**
+ * The loop over what a receiver gets.
+ *
+ * @module
+ */
+
+import type { WaitOptions } from "../base/wait.ts";
+import type { Delivery } from "./delivery.ts";
+
+/** How {@linkcode Receiver.values} goes through messages. */
+export interface ValuesOptions extends WaitOptions {
+  /** True keeps the receiver when the loop is left. Default: false, which closes it. */
+  preventCancel?: boolean | undefined;
+}
+
+/** What a loop asks of its receiver. */
+export interface LoopSource {
+  /** Whether a message is settled for the program when the loop turns to the next. */
+  readonly automatic: boolean;
+  /** The next message, if it is there. */
+  shift(): Delivery | undefined;
+  /** Waits for the next message; undefined when there will be none. */
+  take(signal: AbortSignal | undefined): Promise<Delivery | undefined>;
+  /** The loop is left. */
+  close(): Promise<void> | undefined;
+}
+
+/**
+ * Behaves as this async generator would, which takes two turns of the microtask queue and three promises more for each
+ * message, a tenth of what a message of 200 bytes costs in all:
+ *
+ *     try {
+ *       while ((delivery = shift() ?? await take(signal)) !== undefined) {
+ *         let processed = false;
+ *         try { yield delivery; processed = true; } finally { settle(processed); }
+ *       }
+ *     } catch or return { await close(); }
+ */
+export class DeliveryLoop implements AsyncGenerator<Delivery, void, void> {
+  readonly #source: LoopSource;
+  readonly #options: ValuesOptions;
+  #inHand: Delivery | undefined;
+  #state: "new" | "begun" | "over" = "new";
+  // The last of the calls that are not done, each of which waits for the one before it.
+  #busy: Promise<unknown> | undefined;
+
+  /** Built by its receiver. */
+  constructor(source: LoopSource, options: ValuesOptions) {
+    this.#source = source;
+    this.#options = options;
+  }
+
+  /** Settles the message in hand as processed, and gives the next. */
+  next(): Promise<IteratorResult<Delivery, void>> {
+    if (this.#busy !== undefined || this.#state === "over") return this.#after(() => this.#turn());
+    this.#state = "begun";
+    try {
+      this.#settle(true);
+    } catch (error) {
+      return this.#after(() => this.#fail(error));
+    }
+    // One that is there already is not waited for.
+    const delivery = this.#source.shift();
+    return delivery === undefined ? this.#after(() => this.#turn()) : Promise.resolve(this.#hand(delivery));
+  }
+
+  /** Leaves the loop. */
+  return(value?: void | PromiseLike<void>): Promise<IteratorResult<Delivery, void>> {
+    return this.#after(async () => {
+      await value;
+      await this.#leave();
+      return { done: true, value: undefined };
+    });
+  }
+
+  /** Leaves the loop with an error. */
+  throw(error: unknown): Promise<IteratorResult<Delivery, void>> {
+    return this.#after(() => this.#fail(error));
+  }
+
+  /** Itself. */
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  /** Leaves the loop. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return();
+  }
+
+  /** As that of an async generator. */
+  get [Symbol.toStringTag](): string {
+    return "AsyncGenerator";
+  }
+
+  #after<T>(call: () => Promise<T>): Promise<T> {
+    const made = this.#busy === undefined ? call() : this.#busy.then(call, call);
+    const done = (): void => {
+      if (this.#busy === made) this.#busy = undefined;
+    };
+    this.#busy = made;
+    made.then(done, done);
+    return made;
+  }
+
+  async #turn(): Promise<IteratorResult<Delivery, void>> {
+    if (this.#state === "over") return { done: true, value: undefined };
+    this.#state = "begun";
+    try {
+      this.#settle(true);
+      const delivery = this.#source.shift() ?? await this.#source.take(this.#options.signal);
+      if (delivery !== undefined) return this.#hand(delivery);
+    } catch (error) {
+      return this.#fail(error);
+    }
+    this.#state = "over";
+    return { done: true, value: undefined };
+  }
+
+  async #fail(error: unknown): Promise<never> {
+    await this.#leave();
+    throw error;
+  }
+
+  async #leave(): Promise<void> {
+    const began = this.#state === "begun";
+    this.#state = "over";
+    try {
+      this.#settle(false);
+    } finally {
+      if (began && !this.#options.preventCancel) await this.#source.close();
+    }
+  }
+
+  #hand(delivery: Delivery): IteratorResult<Delivery, void> {
+    if (this.#source.automatic) this.#inHand = delivery;
+    else delivery.handleTaken();
+    return { done: false, value: delivery };
+  }
+
+  #settle(processed: boolean): void {
+    const delivery = this.#inHand;
+    this.#inHand = undefined;
+    delivery?.settleByDefault(processed);
+  }
+}

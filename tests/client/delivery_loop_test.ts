@@ -1,0 +1,130 @@
+import { assertEquals } from "@std/assert";
+import type { Delivery } from "../../src/client/delivery.ts";
+import { DeliveryLoop, type LoopSource } from "../../src/client/delivery_loop.ts";
+import { random, seed, test } from "../harness.ts";
+
+/** The loop as an async generator, whose every step it is to take. */
+async function* generated(source: LoopSource, preventCancel: boolean): AsyncGenerator<Delivery, void, void> {
+  let left = true;
+  try {
+    for (;;) {
+      const delivery = source.shift() ?? await source.take(undefined);
+      if (delivery === undefined) {
+        left = false;
+        return;
+      }
+      if (!source.automatic) delivery.handleTaken();
+      let processed = false;
+      try {
+        yield delivery;
+        processed = true;
+      } finally {
+        if (source.automatic) delivery.settleByDefault(processed);
+      }
+    }
+  } finally {
+    if (left && !preventCancel) await source.close();
+  }
+}
+
+type Step = "next" | "return" | "throw" | "come" | "end" | "fail" | "faulty";
+
+/** What a program of these steps sees of a loop, and its receiver and messages of it, in order for each. */
+async function run(
+  steps: readonly Step[],
+  automatic: boolean,
+  make: (source: LoopSource) => AsyncGenerator<Delivery, void, void>,
+): Promise<string[][]> {
+  const told: string[] = [];
+  const seen: string[] = [];
+  const buffer: Delivery[] = [];
+  let ended: { readonly error: Error | undefined } | undefined;
+  let taken: { resolve(delivery: Delivery | undefined): void; reject(error: Error): void } | undefined;
+  const loop = make({
+    automatic,
+    shift: () => buffer.shift(),
+    take: () => {
+      if (ended?.error !== undefined) return Promise.reject(ended.error);
+      if (ended !== undefined) return Promise.resolve(undefined);
+      return new Promise((resolve, reject) => taken = { resolve, reject });
+    },
+    close: () => {
+      told.push("closed");
+      return Promise.resolve();
+    },
+  });
+  let count = 0;
+  const come = (faulty: boolean): void => {
+    const name = `${count++}`;
+    const delivery = {
+      name,
+      handleTaken: () => told.push(`${name} taken`),
+      settleByDefault: (processed: boolean) => {
+        told.push(`${name} ${processed ? "accepted" : "handed back"}`);
+        if (faulty) throw new Error(`${name} cannot be settled`);
+      },
+    } as unknown as Delivery;
+    if (taken !== undefined) taken.resolve(delivery);
+    else buffer.push(delivery);
+    taken = undefined;
+  };
+  const note = (at: number, promise: Promise<IteratorResult<Delivery, void>>): void =>
+    void promise.then(
+      ({ done, value }) => seen.push(`${at}: ${done ? "done" : (value as unknown as { name: string }).name}`),
+      (error) => seen.push(`${at}: ${error.message}`),
+    );
+  for (const [at, step] of [...steps, "end"].entries()) {
+    // What comes finds the loop at rest: how many turns it takes to get there is the difference.
+    if (step !== "next" && step !== "return" && step !== "throw") await rest();
+    if (step === "next") note(at, loop.next());
+    else if (step === "return") note(at, loop.return());
+    else if (step === "throw") note(at, loop.throw(new Error("thrown")));
+    else if (step === "come") come(false);
+    else if (step === "faulty") come(true);
+    else {
+      ended ??= { error: step === "fail" ? new Error("lost") : undefined };
+      if (ended.error === undefined) taken?.resolve(undefined);
+      else taken?.reject(ended.error);
+      taken = undefined;
+    }
+  }
+  await rest();
+  return [seen, told];
+}
+
+async function rest(): Promise<void> {
+  for (let turn = 0; turn < 100; turn++) await Promise.resolve();
+}
+
+test("loop: whatever the program does, it sees what an async generator would show it", async () => {
+  const { int } = random(seed());
+  const kinds: readonly Step[] = ["next", "next", "next", "come", "come", "return", "throw", "fail", "faulty"];
+  for (let i = 0; i < 600; i++) {
+    const steps = Array.from({ length: 1 + int(9) }, () => kinds[int(kinds.length)]!);
+    const automatic = int(2) === 0;
+    const preventCancel = int(3) === 0;
+    const ours = await run(steps, automatic, (source) => new DeliveryLoop(source, { preventCancel }));
+    const expected = await run(steps, automatic, (source) => generated(source, preventCancel));
+    assertEquals(ours, expected, steps.join(" "));
+  }
+});
+
+test("loop: a message that is there is handed out in one turn of the microtask queue", async () => {
+  const delivery = { handleTaken: () => {} } as Delivery;
+  const loop = new DeliveryLoop({
+    automatic: false,
+    shift: () => delivery,
+    take: () => Promise.reject(new Error("asked to wait")),
+    close: () => undefined,
+  }, {});
+  let turns = 0;
+  let over = false;
+  const count = (): void => {
+    turns++;
+    if (!over) Promise.resolve().then(count);
+  };
+  Promise.resolve().then(count);
+  for (let i = 0; i < 100; i++) await loop.next();
+  over = true;
+  assertEquals(turns, 100);
+});
