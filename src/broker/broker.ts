@@ -113,7 +113,7 @@ export interface BrokerOptions extends Omit<AcceptorOptions, "onSender" | "onRec
   /**
    * Longest time for which a link at a queue or topic is kept that was lost, in milliseconds, where its peer asks for that by
    * the expiry of its terminus; 0 keeps none. What is not settled on it stays with it, and the peer takes it up when it attaches
-   * the link again. At most 1,000 links are kept at a time. Default: 600,000.
+   * the link again. Default: 600,000.
    */
   maxSuspendMs?: number;
   /** Most transactions that a connection has open at a time. Default: 100. */

@@ -106,6 +106,11 @@ export interface AcceptorOptions extends CostLimits {
    */
   maxLinks?: number;
   /**
+   * Links at a time that are kept for peers that have lost them (`suspendMs`). For one more the oldest of the peer that has
+   * most ends, or that one if no other peer has more. Default: 1,000.
+   */
+  maxSuspendedLinks?: number;
+  /**
    * Bytes of messages that have arrived in part, on all connections at a time; the link of one that passes it ends. Default:
    * 268,435,456.
    */
@@ -185,6 +190,8 @@ export interface Acceptor {
 // Some hundreds of megabytes at rest, on the runtime that needs most for each.
 const MAX_CONNECTIONS = 10_000;
 
+const MAX_SUSPENDED_LINKS = 1_000;
+
 // Four of the largest messages that are taken by default.
 const MAX_UNFINISHED_BYTES = 268_435_456;
 
@@ -235,7 +242,11 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
       ...entry,
     }, cause);
   let engineOptions: ConnectionTerms | undefined;
-  const containers = new Containers(options.environment ?? systemEnvironment);
+  const containers = new Containers(
+    options.environment ?? systemEnvironment,
+    options.maxSuspendedLinks ?? MAX_SUSPENDED_LINKS,
+    (message) => complain(message, "suspended"),
+  );
   let accepted = 0;
   let closing: Promise<void> | undefined;
 

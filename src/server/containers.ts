@@ -19,11 +19,10 @@ const SOLE_CONNECTION = "sole-connection-for-container";
 const POLICY = "sole-connection-enforcement-policy";
 const CLOSE_EXISTING = 1;
 
-/** Most links that are kept for peers that have lost them; of more those that are lost end. */
-export const MAX_SUSPENDED_LINKS = 1_000;
-
 interface SuspendedLink {
   readonly link: Link;
+  // Whose it is: who has proved to be somebody is one, whatever its containers.
+  readonly holder: string;
   // What it was attached to.
   readonly terms: string;
   readonly timer: unknown;
@@ -52,15 +51,21 @@ interface OpenConnection {
  */
 export class Containers {
   readonly #environment: Environment;
+  readonly #maxSuspended: number;
+  readonly #complain: (message: string) => void;
   readonly #links = new Map<string, AttachedLink>();
   readonly #keys = new WeakMap<Link, string>();
+  // Those of longest standing first, and how many each holder has.
   readonly #suspended = new Map<string, SuspendedLink>();
+  readonly #holders = new Map<string, number>();
   readonly #open = new Map<string, Set<OpenConnection>>();
   readonly #refused = new WeakMap<Connection, AmqpError>();
 
-  /** Starts with none. */
-  constructor(environment: Environment) {
+  /** Starts with none; keeps so many links for peers that have lost them, and complains when there are more. */
+  constructor(environment: Environment, maxSuspended: number, complain: (message: string) => void) {
     this.#environment = environment;
+    this.#maxSuspended = maxSuspended;
+    this.#complain = complain;
   }
 
   /**
@@ -141,7 +146,7 @@ export class Containers {
   }
 
   /**
-   * Keeps a link that is lost; false if it is not to be kept, or too many are.
+   * Keeps a link that is lost; false if it is not to be kept, or too many are and no other peer has more of them.
    *
    * Nor is one whose peer lists what we do not have and may not know that: it would take the map of a link that it has never
    * seen for that of the one before.
@@ -152,14 +157,14 @@ export class Containers {
     if (key === undefined || entry?.link !== link || entry.suspendMs === 0) return false;
     this.#links.delete(key);
     if (entry.afresh && !hasOurAttach(entry.endpoint)) return false;
-    if (this.#suspended.size >= MAX_SUSPENDED_LINKS) return false;
-    const expire = (): void => {
-      this.#suspended.delete(key);
-      link.handleEnded(expired(link.name));
-    };
+    const { identity, remote } = entry.connection;
+    const holder = JSON.stringify(identity === undefined ? [remote?.containerId] : identity);
+    if (this.#suspended.size >= this.#maxSuspended && !this.#makePlace(holder)) return false;
+    const expire = (): void => this.#end(key, expired(link.name));
     // What is kept for a peer that may come again is no reason for a process to stay.
     const timer = unref(this.#environment.setTimer(expire, entry.suspendMs));
-    this.#suspended.set(key, { link, terms: termsOf(entry.endpoint), timer });
+    this.#suspended.set(key, { link, holder, terms: termsOf(entry.endpoint), timer });
+    this.#holders.set(holder, this.#has(holder) + 1);
     return true;
   }
 
@@ -181,15 +186,41 @@ export class Containers {
 
   /** Ends the links that are kept. */
   close(error: AmqpError): void {
-    for (const [key, { link }] of this.#suspended) {
-      this.#wake(key);
-      link.handleEnded(error);
+    for (const key of this.#suspended.keys()) this.#end(key, error);
+  }
+
+  // Ends the oldest link of the peer that has most, unless that is who wants one more.
+  #makePlace(holder: string): boolean {
+    this.#complain(
+      `Cannot keep all links that were lost: ${this.#suspended.size} are kept, as many as "maxSuspendedLinks" allows; raise it`,
+    );
+    let greediest = holder;
+    for (const other of this.#holders.keys()) if (this.#has(other) > this.#has(greediest)) greediest = other;
+    if (greediest === holder) return false;
+    for (const [key, { link, holder }] of this.#suspended) {
+      if (holder !== greediest) continue;
+      this.#end(key, expired(link.name));
+      return true;
     }
+    return false;
+  }
+
+  #has(holder: string): number {
+    return this.#holders.get(holder) ?? 0;
+  }
+
+  #end(key: string, error: AmqpError): void {
+    const { link } = this.#suspended.get(key)!;
+    this.#wake(key);
+    link.handleEnded(error);
   }
 
   #wake(key: string): void {
-    this.#environment.clearTimer(this.#suspended.get(key)!.timer);
+    const { timer, holder } = this.#suspended.get(key)!;
+    this.#environment.clearTimer(timer);
     this.#suspended.delete(key);
+    if (this.#has(holder) === 1) this.#holders.delete(holder);
+    else this.#holders.set(holder, this.#has(holder) - 1);
   }
 }
 

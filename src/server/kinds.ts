@@ -14,6 +14,7 @@ export const ACCEPTOR_KINDS = {
   channelMax: "number",
   maxConnections: "number",
   maxLinks: "number",
+  maxSuspendedLinks: "number",
   maxUnfinishedBytes: "number",
   maxKeptBytes: "number",
   maxIdleWork: "number",

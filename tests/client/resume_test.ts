@@ -9,7 +9,6 @@ import { MAX_IDLE_ROUNDS } from "../../src/client/resume_link.ts";
 import type { Attach, Source, Target } from "../../src/codec/types.ts";
 import type { ConnectionEndpoint } from "../../src/engine/connection.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
-import { MAX_SUSPENDED_LINKS } from "../../src/server/containers.ts";
 import type { FrameTrace } from "../../src/engine/events.ts";
 import { type Faults, faulty, ScriptedPeer } from "../../src/testing/mod.ts";
 import { random as randomOf, seed, test } from "../harness.ts";
@@ -439,27 +438,50 @@ test("ATK-24: messages on a link without a target that was taken up again are as
   }, { authorize });
 });
 
-test("resume: links that are lost are kept up to a limit, the others end and hand back what they held", async () => {
+test("ATK-8: links that are lost are kept up to a limit and in fair shares, the others hand back, and the log says so", async () => {
   const time = new VirtualTime();
-  const broker = new Broker({ environment: time, log: null, queues: { orders: {} }, maxLinks: 2_000 });
-  const connection = await time.wait(broker.connect({ containerId: "many" }));
-  for (let i = 0; i < MAX_SUSPENDED_LINKS + 5; i++) {
-    connection.receiver({
-      address: "orders",
-      name: `link ${i}`,
-      credit: 0,
-      rcvSettleMode: "second",
-      source: { expiryPolicy: "never" },
-    });
-  }
-  await time.pass(1);
-  assertEquals(broker.queue("orders")!.consumers, MAX_SUSPENDED_LINKS + 5);
-  connection.destroy(new Error("lost"));
-  await time.pass(1);
-  assertEquals(broker.queue("orders")!.consumers, MAX_SUSPENDED_LINKS);
+  const told: string[] = [];
+  const broker = new Broker({
+    environment: time,
+    log: ({ code, message }) => void told.push(`${code}: ${message}`),
+    maxSuspendedLinks: 4,
+  });
+  // A container that loses links at a queue of its own.
+  const lose = async (links: number, containerId: string, identity?: string): Promise<void> => {
+    const connection = await time.wait(broker.connect({ containerId, ...identity && { identity } }));
+    for (let i = 0; i < links; i++) {
+      connection.receiver({
+        address: containerId,
+        name: `link ${i}`,
+        credit: 0,
+        rcvSettleMode: "second",
+        source: { expiryPolicy: "never" },
+      });
+    }
+    await time.pass(1);
+    assertEquals(broker.queue(containerId)!.consumers, links);
+    connection.destroy(new Error("lost"));
+    await time.pass(1);
+  };
+  const kept = (): (number | undefined)[] => ["a", "b", "x", "y"].map((address) => broker.queue(address)?.consumers);
+  await lose(4, "a");
+  assertEquals([kept(), told], [[4, undefined, undefined, undefined], []]);
+  await lose(1, "b");
+  assertEquals(kept(), [3, 1, undefined, undefined]);
+  assertEquals(told, [
+    'refused: Cannot keep all links that were lost: 4 are kept, as many as "maxSuspendedLinks" allows; raise it',
+  ]);
+  await lose(3, "b");
+  assertEquals(kept(), [2, 2, undefined, undefined]);
+  // Who has proved to be somebody has one share, whatever the containers.
+  await lose(1, "x", "eve");
+  await lose(2, "y", "eve");
+  const now = kept();
+  assertEquals([now[0]! + now[1]!, now[2]! + now[3]!], [2, 2]);
   await time.pass(600_000);
-  assertEquals(broker.queue("orders")!.consumers, 0);
+  assertEquals(kept(), [0, 0, 0, 0]);
   await time.wait(broker.close());
+  assertEquals(time.pending, 0);
 });
 
 test("resume: a peer that refuses to resume gets the link as a new one, as Broker-J does", async () => {
