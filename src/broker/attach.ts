@@ -13,7 +13,7 @@ import { Described, type Fields, type ReceiverSettleMode, type Source, type Targ
 import type { Connection } from "../client/connection.ts";
 import type { Receiver } from "../client/receiver.ts";
 import type { Sender } from "../client/sender.ts";
-import type { LinkRequest, ReceiverRequest, SenderRequest } from "../server/acceptor.ts";
+import type { LinkRequest, ReceiverRequest, SenderRequest } from "../server/link_requests.ts";
 import type { Budget } from "./budget.ts";
 import { attachCoordinator } from "./coordinator.ts";
 import { Consumer, failed } from "./consumer.ts";

@@ -13,7 +13,7 @@ import type { Connection } from "../client/connection.ts";
 import type { Delivery } from "../client/delivery.ts";
 import type { Sender } from "../client/sender.ts";
 import { ignore } from "../base/wait.ts";
-import type { ReceiverRequest, SenderRequest } from "../server/acceptor.ts";
+import type { ReceiverRequest, SenderRequest } from "../server/link_requests.ts";
 
 /** The address of the node. */
 export const CLAIMS_NODE = "$cbs";

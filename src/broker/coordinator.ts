@@ -8,7 +8,7 @@ import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { fromDescribed } from "../codec/composite.ts";
 import type { Delivery } from "../client/delivery.ts";
-import type { ReceiverRequest } from "../server/acceptor.ts";
+import type { ReceiverRequest } from "../server/link_requests.ts";
 import type { Transactions } from "./transactions.ts";
 
 // A transaction may span links and sessions of its connection, and a session several transactions.

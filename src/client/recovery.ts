@@ -144,6 +144,8 @@ export interface LinkRecovery {
   terms(terms: AttachOptions): AttachOptions;
   /** The peer has refused to attach it: true if it may be attached as a new one, of which nothing is known. */
   refused(error: Error): boolean;
+  /** What an accepting side answers, as it takes the link up. */
+  answer(endpoint: SenderEndpoint | ReceiverEndpoint): Pick<AttachOptions, "unsettled" | "incompleteUnsettled">;
 }
 
 /** What a sender asks of its recovery. */

@@ -11,29 +11,21 @@ import { checkOptions, type OptionKinds } from "../base/options.ts";
 import { FastPathReader } from "../codec/fast_path.ts";
 import type { CodecLimits } from "../codec/limits.ts";
 import { type LogEntry, type LogHolder, logOf, type LogOption } from "../base/log.ts";
-import { quote } from "../base/text.ts";
-import type { Attach, Fields, Open } from "../codec/types.ts";
+import type { Fields, Open } from "../codec/types.ts";
 import type { FrameTrace } from "../engine/events.ts";
-import { accept as acceptLink, takeLink } from "../engine/accept.ts";
+import { takeLink } from "../engine/accept.ts";
 import { Budget, type CostLimits } from "../engine/budgets.ts";
-import type { LinkOptions } from "../engine/link.ts";
-import type { ReceiverEndpoint } from "../engine/receiver.ts";
-import type { SenderEndpoint } from "../engine/sender.ts";
 import { ServerHandshake } from "../engine/server_handshake.ts";
 import type { SessionOptions } from "../engine/session.ts";
 import type { Channel, PeerInfo } from "../transport/channel.ts";
 import { Connection } from "../client/connection.ts";
 import type { ConnectionHooks, ConnectionTerms } from "../client/connection_base.ts";
 import type { CloseOptions } from "../client/link.ts";
-import { checkCredit, type Receiver, type ReceiveTerms } from "../client/receiver.ts";
-import type { Recovery } from "../client/recovery.ts";
-import { ReceiverResumption } from "../client/resume_receiver.ts";
-import { SenderResumption } from "../client/resume_sender.ts";
 import { Containers } from "./containers.ts";
+import { asAmqpError, decide, guard, type ReceiverRequest, type SenderRequest } from "./link_requests.ts";
 import { ACCEPTOR_KINDS } from "./kinds.ts";
 import { SaslServer } from "../sasl/server.ts";
 import { SASL_KINDS, saslMechanisms, type SaslServerOptions } from "./sasl.ts";
-import type { Sender, SendTerms } from "../client/sender.ts";
 import { CODEC_LIMIT_KINDS, codecLimits, SESSION_KINDS } from "../client/terms.ts";
 import { abortable, ignore } from "../base/wait.ts";
 
@@ -41,46 +33,12 @@ export type { CostLimits } from "../engine/budgets.ts";
 export type { LogCode, LogEntry, LogOption } from "../base/log.ts";
 export type { LinkOptions } from "../engine/link.ts";
 export type { PeerCertificate, PeerInfo } from "../transport/channel.ts";
+export type { AcceptTerms, LinkRequest, ReceiverRequest, SenderRequest } from "./link_requests.ts";
 export type { SaslServerOptions, UserTable } from "./sasl.ts";
 export type { ScramHash, ScramKeys } from "../sasl/scram_keys.ts";
 export type { FindScramKeys } from "../sasl/scram_server.ts";
 export type { SaslIdentity, SaslServerExchange, SaslServerMechanism } from "../sasl/mechanism.ts";
 export type { CheckPassword, IdentifyExternal } from "../sasl/server_mechanisms.ts";
-
-/** A link that a peer wants to attach, to be accepted or refused. */
-export interface LinkRequest<Role extends "sender" | "receiver", Link, Terms> {
-  /** What this side would be: `"sender"` for a peer that wants to receive. */
-  readonly role: Role;
-  /** The connection it comes on. */
-  readonly connection: Connection;
-  /** The peer's attach. */
-  readonly attach: Readonly<Attach>;
-  /** The node's address; undefined for a dynamic node, or a target that each message names for itself. */
-  readonly address: string | undefined;
-  /** True when the peer wants a node made for it: accept with its address. */
-  readonly dynamic: boolean;
-  /** Accepts; what `terms` leaves out is as the peer wished. */
-  accept(terms?: Terms): Link;
-  /** Refuses, with the reason. */
-  refuse(error: AmqpError): void;
-}
-
-/** What this side attaches its end with, over the peer's wishes. */
-export interface AcceptTerms extends LinkOptions {
-  /** The address of the node that was made for a dynamic terminus. */
-  address?: string;
-  /**
-   * Milliseconds for which the link is kept, with what is not settled, when it is lost or suspended: a peer of the same
-   * container that attaches it again by then, and lists what it has not settled, takes it up where it was, on whatever
-   * connection. Default: 0, it ends.
-   */
-  suspendMs?: number;
-}
-
-/** A peer that wants to receive: this side sends. */
-export type SenderRequest = LinkRequest<"sender", Sender, AcceptTerms & SendTerms>;
-/** A peer that wants to send: this side receives. */
-export type ReceiverRequest = LinkRequest<"receiver", Receiver, AcceptTerms & ReceiveTerms>;
 
 /** How an {@linkcode Acceptor} treats those who connect. */
 export interface AcceptorOptions extends CostLimits {
@@ -350,147 +308,6 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
   return { accept, connections, close, [Symbol.asyncDispose]: () => close() };
 }
 
-function decide(
-  connection: Connection,
-  link: SenderEndpoint | ReceiverEndpoint,
-  options: AcceptorOptions,
-  containers: Containers,
-): void {
-  // Its peer has given it up in the same breath, and has its answer.
-  if (link.state !== "attachReceived") return;
-  // For a reason that passes: on the next connection it may be attached.
-  if (!connection.open) return link.refuse(refusal(link.name, condition.detachForced, "the connection is closing"));
-  containers.takeOver(connection, link);
-  const request = link.role === "sender"
-    ? senderRequest(connection, link, containers)
-    : receiverRequest(connection, link, containers);
-  const hook = (link.role === "sender" ? options.onSender : options.onReceiver) as
-    | ((request: SenderRequest | ReceiverRequest) => void | Promise<void>)
-    | undefined;
-  if (hook === undefined) {
-    return link.refuse(refusal(link.name, condition.notImplemented, "no link of its direction is taken"));
-  }
-  const fail = (error: unknown): void => {
-    // The hook may fail after it has accepted, or after the peer has gone.
-    if (link.state === "attachReceived") return request.refuse(asAmqpError(error, `attach link ${quote(link.name)}`));
-    const ending = asAmqpError(error, `keep link ${quote(link.name)}`);
-    link.detach({ closed: true, error: ending });
-    connection.dropLink(link, ending);
-    connection.wake();
-  };
-  guard(() => hook(request), fail);
-}
-
-// A hook may fail at once or later.
-function guard(hook: () => void | Promise<void>, fail: (error: unknown) => void): void {
-  try {
-    const done = hook();
-    if (done instanceof Promise) done.catch(fail);
-  } catch (error) {
-    fail(error);
-  }
-}
-
-function senderRequest(
-  connection: Connection,
-  link: SenderEndpoint,
-  containers: Containers,
-): SenderRequest {
-  const attach = link.remote!;
-  const { source } = attach;
-  return {
-    role: "sender",
-    connection,
-    attach,
-    address: source?.address,
-    dynamic: source?.dynamic ?? false,
-    accept: ({ address, suspendMs = 0, ...terms } = {}) => {
-      link.awaitsAnswer("accept");
-      const kept = containers.take(connection, link, suspendMs) as Sender | undefined;
-      const recovery = suspendMs > 0 ? resuming : undefined;
-      return attached(connection, link, containers, suspendMs, kept, () => {
-        acceptLink(link, {
-          ...terms,
-          ...kept?.recovery?.answer(link),
-          // Who asks for two steps may wait for ever for the second [TRM-10].
-          rcvSettleMode: terms.rcvSettleMode ?? "first",
-          source: terms.source ?? (source && { ...source, address: address ?? source.address }),
-        });
-        return kept ?? connection.adopt(link, { ...terms, recovery });
-      });
-    },
-    refuse: (error) => refuse(connection, link, error),
-  };
-}
-
-function receiverRequest(
-  connection: Connection,
-  link: ReceiverEndpoint,
-  containers: Containers,
-): ReceiverRequest {
-  const attach = link.remote!;
-  const target = attach.target?.kind === "target" ? attach.target : undefined;
-  return {
-    role: "receiver",
-    connection,
-    attach,
-    address: target?.address,
-    dynamic: target?.dynamic ?? false,
-    accept: ({ address, suspendMs = 0, ...terms } = {}) => {
-      checkCredit(terms.credit);
-      link.awaitsAnswer("accept");
-      const kept = containers.take(connection, link, suspendMs) as Receiver | undefined;
-      const recovery = suspendMs > 0 ? resuming : undefined;
-      return attached(connection, link, containers, suspendMs, kept, () => {
-        acceptLink(link, {
-          ...terms,
-          ...kept?.recovery?.answer(link),
-          maxMessageSize: terms.maxMessageSize ?? (terms.stream ? 0n : undefined),
-          rcvSettleMode: terms.rcvSettleMode ?? "first",
-          target: terms.target ?? (target && { ...target, address: address ?? target.address }),
-        });
-        return kept ?? connection.adopt(link, { ...terms, recovery });
-      });
-    },
-    refuse: (error) => refuse(connection, link, error),
-  };
-}
-
-// What takes up deliveries on the accepting side, which is attached to, and says what it keeps.
-const resuming: Recovery = {
-  forSender: (sender, outgoing) => new SenderResumption(sender, outgoing, {}),
-  forReceiver: (receiver) => new ReceiverResumption(receiver, {}),
-};
-
-// A link that is accepted: a new one, or one that was kept, which ends if it cannot be taken up.
-function attached<L extends Sender | Receiver>(
-  connection: Connection,
-  endpoint: SenderEndpoint | ReceiverEndpoint,
-  containers: Containers,
-  suspendMs: number,
-  kept: L | undefined,
-  accept: () => L,
-): L {
-  try {
-    const link = accept();
-    if (kept !== undefined) connection.takeOver(endpoint, kept);
-    containers.remember(connection, endpoint, link, suspendMs);
-    return link;
-  } catch (error) {
-    kept?.handleEnded(error as Error);
-    throw error;
-  }
-}
-
-function refuse(connection: Connection, link: SenderEndpoint | ReceiverEndpoint, error: AmqpError): void {
-  link.refuse(error);
-  connection.wake();
-}
-
-function refusal(name: string, symbol: string, why: string): AmqpError {
-  return new AmqpError(symbol, `Cannot attach link ${quote(name)}: ${why}`, { scope: "link" });
-}
-
 // Ended by this side for what the peer would cost, rather than for its silence.
 function isExcess(error: unknown): boolean {
   return error instanceof AmqpError && !error.remote && error.condition === condition.resourceLimitExceeded &&
@@ -499,10 +316,4 @@ function isExcess(error: unknown): boolean {
 
 function goingAway(): AmqpError {
   return new AmqpError(condition.connectionForced, "Cannot keep connection: this side is going away");
-}
-
-// What a hook throws that is no AmqpError is this side's own affair: the peer learns that it failed, not why.
-function asAmqpError(error: unknown, doing: string): AmqpError {
-  if (error instanceof AmqpError) return error;
-  return new AmqpError(condition.internalError, `Cannot ${doing}: internal error`, { cause: error });
 }
