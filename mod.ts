@@ -52,9 +52,9 @@ export type {
   UnsettledStore,
 } from "./src/client/recovery.ts";
 export { resume } from "./src/client/resume.ts";
-export { SendAbortedError, type SendOutcome } from "./src/client/outcome.ts";
+export { SendAbortedError, type SendOptions, type SendOutcome } from "./src/client/outcome.ts";
 export type { StreamedMessage } from "./src/client/stream.ts";
-export type { Sender, SendOptions, SendTerms } from "./src/client/sender.ts";
+export type { Sender, SendTerms } from "./src/client/sender.ts";
 export type {
   ReceiveBatchOptions,
   Receiver,

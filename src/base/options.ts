@@ -21,6 +21,7 @@ export interface Kinds {
 const ELSEWHERE: Readonly<Record<string, string>> = {
   queue: "address",
   timeout: "signal",
+  timeoutms: "signal",
   creditwindow: "credit",
   prefetch: "credit",
   autoaccept: "settle",
@@ -31,6 +32,9 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   hostname: "host",
 };
 
+/** What a call that waits takes. */
+export const WAIT_KINDS: Kinds = { signal: "object" };
+
 /**
  * Checks `options` of the call that is `doing` something.
  *
@@ -38,27 +42,56 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
  */
 export function checkOptions(doing: string, options: unknown, kinds: Kinds, within = ""): void {
   if (options === undefined) return;
-  const fail = (state: string): never => {
-    throw new TypeError(`Cannot ${doing}: ${state}`);
-  };
   if (typeOf(options) !== "object") {
-    fail(`options${within && ` of "${within.slice(0, -1)}"`} are ${describeKind(options)}, not an object`);
+    refuse(doing, `options${within && ` of "${within.slice(0, -1)}"`} are ${describeKind(options)}, not an object`);
   }
-  for (const [name, value] of Object.entries(options as object)) {
-    const option = `option "${within}${name.slice(0, 64)}"`;
-    if (!Object.hasOwn(kinds, name)) {
-      const names = Object.keys(kinds);
-      const near = meant(name, names);
-      const hint = near === "signal" ? ": AbortSignal.timeout(ms)" : "";
-      fail(`there is no ${option}, ${near === undefined ? `but ${names.join(", ")}` : `"${near}${hint}" is meant`}`);
-    }
-    const kind = kinds[name]!;
-    if (typeof kind === "object") checkOptions(doing, value, kind, `${within}${name}.`);
-    else if (value !== undefined && kind !== "" && !kind.includes(typeOf(value))) {
-      const text = typeof value === "string" && kind.includes('"') && `"${value.slice(0, 32)}"`;
-      if (!text || !kind.includes(text)) fail(`${option} is ${text || describeKind(value)}, not ${kind}`);
+  const given = options as Record<string, unknown>;
+  for (const name in given) {
+    const value = given[name];
+    // Many calls run for each message: what fits at first sight is not looked at again.
+    if (name === "signal" ? !isSignal(value) || !("signal" in kinds) : typeof value !== kinds[name] || value === null) {
+      checkOption(doing, given, name, kinds, within);
     }
   }
+}
+
+function checkOption(
+  doing: string,
+  options: Record<string, unknown>,
+  name: string,
+  kinds: Kinds,
+  within: string,
+): void {
+  const value = options[name];
+  const option = `option "${within}${name.slice(0, 64)}"`;
+  if (!Object.hasOwn(kinds, name)) {
+    if (isSignal(options)) refuse(doing, "options are an AbortSignal, give it as { signal }");
+    const names = Object.keys(kinds);
+    const near = meant(name, names);
+    const hint = near === "signal" ? ": AbortSignal.timeout(ms)" : "";
+    refuse(
+      doing,
+      `there is no ${option}, ${near === undefined ? `but ${names.join(", ")}` : `"${near}${hint}" is meant`}`,
+    );
+  }
+  const kind = kinds[name]!;
+  if (typeof kind === "object") return checkOptions(doing, value, kind, `${within}${name}.`);
+  if (value === undefined || kind === "") return;
+  if (name === "signal") {
+    const remedy = value instanceof AbortController ? ', give its "signal"' : "";
+    refuse(doing, `${option} is ${describeKind(value)}, not an AbortSignal${remedy}`);
+  }
+  if (kind.includes(typeOf(value))) return;
+  const text = typeof value === "string" && kind.includes('"') && `"${value.slice(0, 32)}"`;
+  if (!text || !kind.includes(text)) refuse(doing, `${option} is ${text || describeKind(value)}, not ${kind}`);
+}
+
+function isSignal(value: unknown): boolean {
+  return typeof (value as Partial<AbortSignal> | null | undefined)?.aborted === "boolean";
+}
+
+function refuse(doing: string, state: string): never {
+  throw new TypeError(`Cannot ${doing}: ${state}`);
 }
 
 /**
@@ -86,6 +119,7 @@ export function checkFunction(doing: string, what: string, value: unknown): void
 /** Which of `names` was meant by one that does not exist, if there is one so near. */
 export function meant(name: string, names: readonly string[]): string | undefined {
   const wanted = bare(name);
+  if (names.includes(`${name}Ms`)) return `${name}Ms`;
   const other = ELSEWHERE[wanted];
   if (Object.hasOwn(ELSEWHERE, wanted) && names.includes(other)) return other;
   // A third of it may be wrong: less finds nothing in short names, more finds what nobody meant.

@@ -30,7 +30,7 @@ import type { Channel, PeerInfo } from "../transport/channel.ts";
 import { channelPair } from "../transport/pair.ts";
 import { openOver } from "../client/connect.ts";
 import type { Connection } from "../client/connection.ts";
-import type { CloseOptions } from "../client/link.ts";
+import { CLOSE_KINDS, type CloseOptions } from "../client/lifetime.ts";
 import {
   type Acceptor,
   acceptor,
@@ -404,9 +404,11 @@ export class Broker implements AsyncDisposable {
   }
 
   /** Closes all connections, accepts no more, and forgets all messages. Waits for no outcome unless a time is given. */
-  close({ signal, ...options }: CloseOptions = {}): Promise<void> {
-    const closing = this.#acceptor.close({ timeoutMs: 0, ...options }).then(() => this.#nodes.clear());
-    return abortable(closing, signal);
+  async close(options: CloseOptions = {}): Promise<void> {
+    checkOptions("close broker", options, CLOSE_KINDS);
+    const { signal, ...rest } = options;
+    const closing = this.#acceptor.close({ timeoutMs: 0, ...rest }).then(() => this.#nodes.clear());
+    await abortable(closing, signal);
   }
 
   /** Closes the broker. */

@@ -28,7 +28,8 @@ import { attempt, type AttemptOptions, CallbackFailure, loginTerms, type Trace }
 import { Connection } from "./connection.ts";
 import { ConnectionBase, type ConnectionTerms } from "./connection_base.ts";
 import { MAX_PENDING, MAX_PENDING_BYTES, type ReconnectOptions, Reconnector } from "./reconnect.ts";
-import { Sender, type SendOptions } from "./sender.ts";
+import type { SendOptions } from "./outcome.ts";
+import { Sender } from "./sender.ts";
 import { CODEC_LIMIT_KINDS, codecLimits, senderAttach, SESSION_KINDS } from "./terms.ts";
 
 /** Bounds of what a peer can cost; each has a default. */
@@ -338,7 +339,7 @@ async function sendOver(
     throw error;
   } finally {
     // The outcome is known; how the goodbye goes does not change it.
-    await connection.close(options).catch(ignore);
+    await connection.close({ signal: options.signal }).catch(ignore);
   }
 }
 

@@ -24,10 +24,10 @@ import type { CloseOptions } from "./lifetime.ts";
 import type { Link } from "./link.ts";
 import { checkServe, closeFor, type ServeOptions } from "./handlers.ts";
 import { checkCredit, Receiver, type ReceiveTerms } from "./receiver.ts";
-import type { SendOutcome } from "./outcome.ts";
+import type { SendOptions, SendOutcome } from "./outcome.ts";
 import type { Requester, RequestOptions, Responding } from "./request.ts";
 import type { LinkResumed } from "./recovery.ts";
-import { Sender, type SendOptions, type SendTerms } from "./sender.ts";
+import { Sender, type SendTerms } from "./sender.ts";
 import { Session, type SharedSession } from "./session.ts";
 import {
   receiverAttach,
@@ -39,7 +39,7 @@ import {
   twinAttach,
 } from "./terms.ts";
 import type { Coordinator, Transaction } from "./transaction.ts";
-import { checkAddress, checkOptions } from "../base/options.ts";
+import { checkAddress, checkOptions, WAIT_KINDS } from "../base/options.ts";
 import { abortable, ignore, rejected, type WaitOptions } from "../base/wait.ts";
 
 export type { ConnectionEvent, ConnectionState, ConnectionStats };
@@ -260,7 +260,7 @@ export class Connection extends ConnectionBase {
    * ```
    */
   async transaction(options: WaitOptions = {}): Promise<Transaction> {
-    checkOptions("begin transaction", options, { signal: "object" });
+    checkOptions("begin transaction", options, WAIT_KINDS);
     this.requireOpen("begin transaction");
     const { Coordinator } = await import("./transaction.ts");
     this.#coordinator ??= new Coordinator(this);
@@ -309,6 +309,7 @@ export class Connection extends ConnectionBase {
    * Without `timeoutMs` it waits for handlers as long as they take.
    */
   async drain(options: Omit<CloseOptions, "error"> = {}): Promise<void> {
+    checkOptions("drain connection", options, { signal: "object", timeoutMs: "number" });
     const { timeoutMs = Infinity, signal } = options;
     const closing: Promise<void>[] = [];
     for (const link of this.links.keys()) if (link instanceof Receiver) closing.push(link.close({ timeoutMs }));
@@ -330,6 +331,7 @@ export class Connection extends ConnectionBase {
 
   /** What happens to the connection from now on, up to and with its end; a signal that is aborted makes it throw. */
   events(options: WaitOptions = {}): AsyncGenerator<ConnectionEvent, void, void> {
+    checkOptions("tell events", options, WAIT_KINDS);
     const queue = new EventQueue();
     if (this.over) queue.push({ kind: "closed", error: this.error });
     else this.#queues.add(queue);

@@ -6,6 +6,7 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError, type ErrorScope, TransportError } from "../base/errors.ts";
+import { checkOptions, type OptionKinds, WAIT_KINDS } from "../base/options.ts";
 import { abortable, Deferred, type WaitOptions } from "../base/wait.ts";
 
 /** How long closing waits for messages in flight and for the peer's answer by default, in milliseconds. */
@@ -18,6 +19,9 @@ export interface CloseOptions extends WaitOptions {
   /** Tells the peer why. Default: an orderly close. */
   error?: AmqpError;
 }
+
+/** What a call that closes takes. */
+export const CLOSE_KINDS: OptionKinds<CloseOptions> = { signal: "object", timeoutMs: "number", error: "object" };
 
 /**
  * A connection, session or link, from its beginning to its end.
@@ -61,6 +65,11 @@ export abstract class Lifetime {
    * @throws {AmqpError | TransportError} If the peer refused, or it ended first.
    */
   ready(options: WaitOptions = {}): Promise<void> {
+    try {
+      checkOptions(`wait for ${this.describe().label}`, options, WAIT_KINDS);
+    } catch (error) {
+      return Promise.reject(error);
+    }
     return abortable(this.#begun.promise, options.signal);
   }
 
@@ -108,9 +117,9 @@ export abstract class Lifetime {
   }
 
   /** Closes it by `work`, unless that was begun already, and waits for its end or the signal. */
-  protected closeBy(work: () => Promise<void>, { signal }: CloseOptions): Promise<void> {
-    this.#closing ??= work();
-    return abortable(this.#closing, signal);
+  protected async closeBy(work: () => Promise<void>, options: CloseOptions): Promise<void> {
+    checkOptions(`close ${this.describe().label}`, options, CLOSE_KINDS);
+    await abortable(this.#closing ??= work(), options.signal);
   }
 
   /** Notes that the peer's side is gone for now; `ready` waits for the next. */

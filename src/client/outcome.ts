@@ -1,15 +1,43 @@
 /**
- * What becomes of a message that was sent, and how the sender's program hears of it.
+ * How a message is sent, what becomes of it, and how the sender's program hears of it.
  *
  * @module
  */
 
 import * as condition from "../base/condition.ts";
 import { AmqpError, OutcomeError, TransportError } from "../base/errors.ts";
-import { ignore } from "../base/wait.ts";
+import type { OptionKinds } from "../base/options.ts";
+import { ignore, type WaitOptions } from "../base/wait.ts";
 import type { Accepted, DeliveryState, Outcome, TransactionalState } from "../codec/types.ts";
 import { fromErrorFields } from "../engine/fault.ts";
 import type { OutgoingDelivery } from "../engine/outgoing.ts";
+
+/** How a message is sent. */
+export interface SendOptions extends WaitOptions {
+  /** True sends it settled: at most once, no outcome. Default: false. */
+  settled?: boolean;
+  /** The format of a message that is given as bytes. Default: 0, AMQP's. */
+  messageFormat?: number;
+  /** The delivery tag, 1 to 32 bytes, which no other message has that waits for its outcome. Default: a counted one. */
+  tag?: Uint8Array;
+  /**
+   * Called with the outcome that the receiver asks for where it leaves settling to this side (`rcvSettleMode: "second"`), and
+   * gives what the message is settled with, such as `rejected` for a lock that was lost; nothing for the one asked for. It must not throw.
+   */
+  decide?: (asked: Outcome) => Outcome | undefined;
+  /** The delivery state that the message arrives with, such as that of a transaction. Default: none. */
+  state?: DeliveryState;
+}
+
+/** What {@linkcode SendOptions} are. */
+export const SEND_KINDS: OptionKinds<SendOptions> = {
+  signal: "object",
+  settled: "boolean",
+  messageFormat: "number",
+  tag: "object",
+  decide: "function",
+  state: "object",
+};
 
 /** What `send` of a sender gives for a message that was accepted. */
 export interface SendOutcome extends Accepted {

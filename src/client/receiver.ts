@@ -8,7 +8,7 @@ import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { Fifo } from "../base/collections.ts";
 import { unref } from "../base/environment.ts";
-import { checkOptions } from "../base/options.ts";
+import { checkOptions, WAIT_KINDS } from "../base/options.ts";
 import type { DeliveryState } from "../codec/types.ts";
 import type { IncomingDelivery } from "../engine/deliveries.ts";
 import type { AttachOptions } from "../engine/link.ts";
@@ -222,10 +222,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
    * @throws {AmqpError} If the link, session or connection ends first.
    */
   async receive(options?: WaitOptions): Promise<Delivery> {
-    // Only what cannot be a signal is looked at: this runs for each message.
-    if (options && options.signal?.aborted === undefined) {
-      checkOptions("receive", options, { signal: "object" });
-    }
+    checkOptions("receive", options, WAIT_KINDS);
     const delivery = await this.take(options?.signal);
     if (delivery === undefined) throw this.endError("receive");
     delivery.handleTaken();
@@ -383,6 +380,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
    * @throws {AmqpError} If the link, session or connection ends first.
    */
   async drain(options: WaitOptions = {}): Promise<void> {
+    checkOptions("drain", options, WAIT_KINDS);
     const { signal } = options;
     signal?.throwIfAborted();
     if (!this.open) throw this.endError("drain");

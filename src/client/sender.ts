@@ -4,6 +4,7 @@
  * @module
  */
 
+import { checkOptions, WAIT_KINDS } from "../base/options.ts";
 import { giveBlock } from "../base/pool.ts";
 import { Deferred, onAbort, rejected, type WaitOptions } from "../base/wait.ts";
 import { encodeMessage, type Message } from "../codec/message.ts";
@@ -20,7 +21,15 @@ import {
 import { SenderEndpoint } from "../engine/sender.ts";
 import type { SessionEndpoint } from "../engine/session.ts";
 import { type Interruption, Link, type LinkConnection } from "./link.ts";
-import { outcomeOf, PromisedOutcome, SendAbortedError, type SendListener, type SendOutcome } from "./outcome.ts";
+import {
+  outcomeOf,
+  PromisedOutcome,
+  SEND_KINDS,
+  SendAbortedError,
+  type SendListener,
+  type SendOptions,
+  type SendOutcome,
+} from "./outcome.ts";
 import type { Recovery, SenderRecovery } from "./recovery.ts";
 import type { Flight, FlightSink } from "./send_all.ts";
 import type { StreamedMessage } from "./stream.ts";
@@ -45,23 +54,6 @@ export interface SendTerms {
    * aborted ones, and those of a transaction, are never sent again. Default: `"resend"`.
    */
   recovery?: "resend" | "fail" | "resume" | Recovery;
-}
-
-/** How a message is sent. */
-export interface SendOptions extends WaitOptions {
-  /** True sends it settled: at most once, no outcome. Default: false. */
-  settled?: boolean;
-  /** The format of a message that is given as bytes. Default: 0, AMQP's. */
-  messageFormat?: number;
-  /** The delivery tag, 1 to 32 bytes, which no other message has that waits for its outcome. Default: a counted one. */
-  tag?: Uint8Array;
-  /**
-   * Called with the outcome that the receiver asks for where it leaves settling to this side (`rcvSettleMode: "second"`), and
-   * gives what the message is settled with, such as `rejected` for a lock that was lost; nothing for the one asked for. It must not throw.
-   */
-  decide?: (asked: Outcome) => Outcome | undefined;
-  /** The delivery state that the message arrives with, such as that of a transaction. Default: none. */
-  state?: DeliveryState;
 }
 
 /**
@@ -169,12 +161,14 @@ export class Sender extends Link {
   send(message: Message | Uint8Array, options: SendOptions & { settled: true }): Promise<undefined>;
   /** Sends one message as `options` say, which are known only when the program runs. */
   send(message: Message | Uint8Array, options?: SendOptions): Promise<SendOutcome | undefined>;
-  send(message: Message | Uint8Array, options: SendOptions = {}): Promise<SendOutcome | undefined> {
-    const { signal } = options;
-    if (signal?.aborted) return rejected(new SendAbortedError(signal.reason, false));
-    if (!this.open) return rejected(this.endError("send"));
-    const listener = new PromisedOutcome(this, signal, options.decide);
+  send(message: Message | Uint8Array, given?: SendOptions): Promise<SendOutcome | undefined> {
     try {
+      checkOptions("send", given, SEND_KINDS);
+      const options = given ?? {};
+      const { signal } = options;
+      if (signal?.aborted) throw new SendAbortedError(signal.reason, false);
+      if (!this.open) throw this.endError("send");
+      const listener = new PromisedOutcome(this, signal, options.decide);
       const delivery = this.push(message, options, listener);
       listener.callOff = signal && onAbort(signal, () => {
         this.#abandon(delivery);
@@ -182,10 +176,10 @@ export class Sender extends Link {
         this.#notify();
         this.connection.wake();
       });
+      return listener.promise;
     } catch (error) {
       return rejected(error);
     }
-    return listener.promise;
   }
 
   /** @ignore For a broker: sends an encoded message, and tells the listener in calls what becomes of it. */
@@ -231,6 +225,7 @@ export class Sender extends Link {
     messages: Iterable<Message | Uint8Array> | AsyncIterable<Message | Uint8Array>,
     options: SendOptions = {},
   ): Promise<number> {
+    checkOptions("send all", options, SEND_KINDS);
     const { sendEach } = await import("./send_all.ts");
     return await sendEach(this, messages, options);
   }
@@ -256,6 +251,7 @@ export class Sender extends Link {
    * ```
    */
   async stream(message: StreamedMessage, options: WaitOptions = {}): Promise<SendOutcome | undefined> {
+    checkOptions("stream", options, WAIT_KINDS);
     options.signal?.throwIfAborted();
     this.requireOpen("send");
     const { sendStream } = await import("./stream.ts");

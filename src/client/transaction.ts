@@ -7,7 +7,7 @@
 import * as condition from "../base/condition.ts";
 import { AmqpError, TransactionError } from "../base/errors.ts";
 import { printable } from "../base/text.ts";
-import { describeKind } from "../base/options.ts";
+import { checkOptions, describeKind, type Kinds, WAIT_KINDS } from "../base/options.ts";
 import { abortable, ignore, rejected, type WaitOptions } from "../base/wait.ts";
 import { encodeMessage, type Message, value } from "../codec/message.ts";
 import type { DeliveryState, ErrorFields, Modified, Outcome } from "../codec/types.ts";
@@ -15,9 +15,9 @@ import { Described, type Value } from "../codec/values.ts";
 import { Writer } from "../codec/writer.ts";
 import { toErrorFields } from "../engine/fault.ts";
 import type { Delivery } from "./delivery.ts";
-import type { SendOutcome } from "./outcome.ts";
+import type { SendOptions, SendOutcome } from "./outcome.ts";
 import type { Receiver } from "./receiver.ts";
-import type { Sender, SendOptions } from "./sender.ts";
+import type { Sender } from "./sender.ts";
 import type { SenderOptions } from "./terms.ts";
 
 /** Where a transaction stands. */
@@ -89,6 +89,8 @@ export class Coordinator {
   }
 }
 
+const SEND_KINDS: Kinds = { signal: "object", messageFormat: "number", tag: "object", decide: "function" };
+
 /**
  * A local transaction: messages sent and outcomes told in it take effect together when it is committed, or not at all.
  *
@@ -155,6 +157,11 @@ export class Transaction implements AsyncDisposable {
         new TypeError(`Cannot send in transaction: ${given}, give what "sender" of the connection returns`),
       );
     }
+    try {
+      checkOptions("send in transaction", options, SEND_KINDS);
+    } catch (error) {
+      return rejected(error);
+    }
     const sent = sender.send(message, { ...options, state: { kind: "transactionalState", txnId: this.#id } });
     this.#sends.add(sent);
     sent.catch((error) => this.#failure ??= error).finally(() => this.#sends.delete(sent));
@@ -190,6 +197,7 @@ export class Transaction implements AsyncDisposable {
    * @throws {TransactionError} If the transaction has ended.
    */
   async acquire(receiver: Receiver, count: number, options: WaitOptions = {}): Promise<Delivery[]> {
+    checkOptions("acquire in transaction", options, WAIT_KINDS);
     this.#requireOpen("acquire in");
     return await receiver.acquire(this.#id, count, options);
   }
@@ -199,21 +207,21 @@ export class Transaction implements AsyncDisposable {
    *
    * @throws {TransactionError} If it was rolled back, or is in doubt because the connection was lost while it was committed.
    */
-  commit(options: WaitOptions = {}): Promise<void> {
+  async commit(options: WaitOptions = {}): Promise<void> {
+    checkOptions("commit transaction", options, WAIT_KINDS);
     if (this.#committing === undefined) {
-      if (this.#state !== "open" || this.#ending !== undefined) return rejected(this.#ended("commit"));
+      if (this.#state !== "open" || this.#ending !== undefined) throw this.#ended("commit");
       this.#ending = this.#committing = this.#commit(options);
     }
-    return abortable(this.#committing, options.signal);
+    await abortable(this.#committing, options.signal);
   }
 
   /** Undoes all of it. Does nothing if it was rolled back already. */
-  rollback(options: WaitOptions = {}): Promise<void> {
-    if (this.#state === "rolled-back") return Promise.resolve();
-    if (this.#state === "committed" || this.#state === "in-doubt") {
-      return rejected(this.#ended("roll back"));
-    }
-    return abortable(this.#ending = this.#rollBack(this.#ending, options), options.signal);
+  async rollback(options: WaitOptions = {}): Promise<void> {
+    checkOptions("roll back transaction", options, WAIT_KINDS);
+    if (this.#state === "rolled-back") return;
+    if (this.#state === "committed" || this.#state === "in-doubt") throw this.#ended("roll back");
+    await abortable(this.#ending = this.#rollBack(this.#ending, options), options.signal);
   }
 
   /** Rolls it back unless it has ended; never fails. */

@@ -212,8 +212,10 @@ class RunningGateway implements Gateway {
     };
   }
 
-  close({ drainMs = DRAIN_MS, signal }: GatewayCloseOptions = {}): Promise<void> {
-    return abortable(this.#close(drainMs), signal);
+  async close(options: GatewayCloseOptions = {}): Promise<void> {
+    checkOptions("close gateway", options, { signal: "object", drainMs: "number" });
+    const { drainMs = DRAIN_MS, signal } = options;
+    await abortable(this.#close(drainMs), signal);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

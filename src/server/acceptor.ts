@@ -20,7 +20,7 @@ import type { SessionOptions } from "../engine/session.ts";
 import type { Channel, PeerInfo } from "../transport/channel.ts";
 import { Connection } from "../client/connection.ts";
 import type { ConnectionHooks, ConnectionTerms } from "../client/connection_base.ts";
-import type { CloseOptions } from "../client/link.ts";
+import { CLOSE_KINDS, type CloseOptions } from "../client/lifetime.ts";
 import { Containers } from "./containers.ts";
 import { asAmqpError, decide, guard, type ReceiverRequest, type SenderRequest } from "./link_requests.ts";
 import { ACCEPTOR_KINDS } from "./kinds.ts";
@@ -295,14 +295,16 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
     return connection;
   }
 
-  function close({ signal, ...closeOptions }: CloseOptions = {}): Promise<void> {
+  async function close(options: CloseOptions = {}): Promise<void> {
+    checkOptions("close acceptor", options, CLOSE_KINDS);
+    const { signal, ...closeOptions } = options;
     // The signal ends this wait, not that of who closes again.
     closing ??= Promise.all(
       [...connections].map((connection) => connection.close({ error: goingAway(), ...closeOptions })),
     ).then(() => {});
     // Their timers would keep the process from ending.
     containers.close(goingAway());
-    return abortable(closing, signal);
+    await abortable(closing, signal);
   }
 
   return { accept, connections, close, [Symbol.asyncDispose]: () => close() };

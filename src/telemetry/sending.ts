@@ -5,7 +5,8 @@
  */
 
 import { failure, lost, outcomeOf, PromisedOutcome, type SendListener } from "../client/outcome.ts";
-import type { Sender, SendOptions } from "../client/sender.ts";
+import type { SendOptions } from "../client/outcome.ts";
+import type { Sender } from "../client/sender.ts";
 import type { StreamedMessage } from "../client/stream.ts";
 import type { Message } from "../codec/message.ts";
 import type { Instruments, Measured, Place } from "./instruments.ts";

@@ -53,7 +53,7 @@ test("options: a time-out is a signal, the name of a node an address, whatever e
   assertEquals(await refused(() => receive.call(receiver, { timeout: 5 })), `Cannot receive: ${timeout}`);
   assertEquals(
     await refused(() => receive.call(receiver, { signal: 5 })),
-    'Cannot receive: option "signal" is a number, not object',
+    'Cannot receive: option "signal" is a number, not an AbortSignal',
   );
   assertEquals(await refused(() => receive.call(receiver, 5)), "Cannot receive: options are a number, not an object");
 
@@ -80,6 +80,56 @@ test("options: a time-out is a signal, the name of a node an address, whatever e
     'Cannot send in transaction: sender is a string, give what "sender" of the connection returns',
   );
   await transaction.rollback();
+  await connection.close();
+});
+
+test("options: a call that runs for each message, or ends something, refuses a name that it does not have", async () => {
+  const broker = new Broker();
+  const connection = linkUp(broker);
+  const [sender, receiver] = [connection.sender("a"), connection.receiver("b")] as unknown as Record<string, Loose>[];
+  const session = connection.session() as unknown as Record<string, Loose>;
+  const open = connection as unknown as Record<string, Loose>;
+  const transaction = await connection.transaction() as unknown as Record<string, Loose>;
+  const message = { body: "a" };
+  const signal = '"signal: AbortSignal.timeout(ms)" is meant';
+  const calls: [string, string, (options: unknown) => unknown][] = [
+    ["send", signal, (options) => sender.send(message, options)],
+    ["send", signal, (options) => open.send("a", message, options)],
+    ["send in transaction", signal, (options) => transaction.send(sender, message, options)],
+    ["send all", signal, (options) => sender.sendAll([message], options)],
+    ["stream", signal, (options) => sender.stream(message, options)],
+    ["receive", signal, (options) => receiver.receive(options)],
+    ["drain", signal, (options) => receiver.drain(options)],
+    ["tell events", signal, (options) => open.events(options)],
+    ["acquire in transaction", signal, (options) => transaction.acquire(receiver, 1, options)],
+    ["commit transaction", signal, (options) => transaction.commit(options)],
+    ["roll back transaction", signal, (options) => transaction.rollback(options)],
+    ['wait for sender of "a"', signal, (options) => sender.ready(options)],
+    ["wait for session", signal, (options) => session.ready(options)],
+    ['close receiver of "b"', '"timeoutMs" is meant', (options) => receiver.close(options)],
+    ['close receiver of "b"', '"timeoutMs" is meant', (options) => receiver.detach(options)],
+    ["close session", '"timeoutMs" is meant', (options) => session.close(options)],
+    ["drain connection", '"timeoutMs" is meant', (options) => open.drain(options)],
+    ["close connection", '"timeoutMs" is meant', (options) => open.close(options)],
+    ["close acceptor", '"timeoutMs" is meant', (options) => acceptor({}).close(options as never)],
+    ["close broker", '"timeoutMs" is meant', (options) => broker.close(options as never)],
+  ];
+  for (const [doing, meant, call] of calls) {
+    const named = async (options: unknown) =>
+      (await refused(() => call(options))).replace(/^Cannot /, "").replace(/ (at|to) "\w{32}":/, ":");
+    assertEquals(await named({ timeout: 5 }), `${doing}: there is no option "timeout", ${meant}`);
+    assertEquals(await named(5), `${doing}: options are a number, not an object`);
+    const given = AbortSignal.timeout(60_000);
+    assertEquals(await named(given), `${doing}: options are an AbortSignal, give it as { signal }`);
+    assertEquals(
+      await named({ signal: new AbortController() }),
+      `${doing}: option "signal" is an object of class AbortController, not an AbortSignal, give its "signal"`,
+    );
+  }
+  assertEquals(
+    await refused(() => receiver.receive({ signal: AbortSignal.timeout(60_000), timeoutMs: 5 })),
+    `Cannot receive: there is no option "timeoutMs", ${signal}`,
+  );
   await connection.close();
 });
 

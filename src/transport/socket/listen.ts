@@ -24,7 +24,7 @@ import {
 } from "./listen_options.ts";
 import { Sniffer } from "./sniff.ts";
 import { type PausableChannel, type Socket, StreamChannel } from "./socket.ts";
-import { checkOptions } from "../../base/options.ts";
+import { checkOptions, WAIT_KINDS } from "../../base/options.ts";
 import { checkTls } from "./tls.ts";
 
 export type { LogCode, LogEntry, LogOption } from "../../base/log.ts";
@@ -141,10 +141,11 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   incoming.port = listener.port;
   let closed: Promise<void> | undefined;
   const stop = (): void => void (closed ??= listener.close());
-  const close = ({ signal }: WaitOptions = {}): Promise<void> => {
+  const close = async (options: WaitOptions = {}): Promise<void> => {
+    checkOptions("close listener", options, WAIT_KINDS);
     stop();
     incoming.close();
-    return abortable(closed!, signal);
+    await abortable(closed!, options.signal);
   };
   return {
     port: listener.port,
