@@ -136,7 +136,7 @@ export const rules: readonly Mutation[] = [
   },
   {
     rule: "ATK-32: a handler that fails refuses its link and nothing more",
-    file: "src/server/acceptor.ts",
+    file: "src/server/link_requests.ts",
     from: "if (done instanceof Promise) done.catch(fail);",
     to: "",
     tests: ["tests/client/fault_test.ts"],
