@@ -2,8 +2,8 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { AmqpError, OutcomeError } from "../../src/base/errors.ts";
 import { Broker, type BrokerOptions, type BrokerPeer } from "../../src/broker/broker.ts";
 import { connect, type ConnectOptions } from "../../src/client/connect.ts";
-import type { Connection, ConnectionEvent } from "../../src/client/connection.ts";
-import type { ResumeOptions, UnsettledDelivery, UnsettledStore } from "../../src/client/recovery.ts";
+import type { Connection } from "../../src/client/connection.ts";
+import type { ResumeOptions, UnsettledStore } from "../../src/client/recovery.ts";
 import { resume } from "../../src/client/resume.ts";
 import { MAX_IDLE_ROUNDS } from "../../src/client/resume_link.ts";
 import type { Attach, Source, Target } from "../../src/codec/types.ts";
@@ -12,55 +12,8 @@ import { acceptor } from "../../src/server/acceptor.ts";
 import type { FrameTrace } from "../../src/engine/events.ts";
 import { type Faults, faulty, ScriptedPeer } from "../../src/testing/mod.ts";
 import { random as randomOf, seed, test } from "../harness.ts";
+import { SlowStore, world } from "./resume_world.ts";
 import { VirtualNetwork, VirtualTime } from "./virtual.ts";
-
-/** A client, a broker and the network between them, in virtual time. */
-interface World {
-  readonly time: VirtualTime;
-  readonly network: VirtualNetwork;
-  readonly broker: Broker;
-  readonly frames: FrameTrace[];
-  readonly logged: string[];
-  readonly events: ConnectionEvent[];
-  readonly connection: Connection;
-  cut(): void;
-}
-
-async function world(body: (world: World) => Promise<void>, options: BrokerOptions = {}): Promise<void> {
-  const time = new VirtualTime();
-  const network = new VirtualNetwork();
-  const broker = new Broker({ environment: time, log: null, ...options });
-  network.up("broker.example", (channel) => broker.accept(channel));
-  const frames: FrameTrace[] = [];
-  const logged: string[] = [];
-  const connection = await time.wait(connect("ws://broker.example", {
-    containerId: "client",
-    dial: network.dial,
-    environment: time,
-    trace: (frame) => void frames.push(frame),
-    log: ({ code, message }) => void logged.push(`${code}: ${message}`),
-  } as ConnectOptions));
-  const events: ConnectionEvent[] = [];
-  (async () => {
-    for await (const event of connection.events()) events.push(event);
-  })();
-  try {
-    await body({
-      time,
-      network,
-      broker,
-      frames,
-      logged,
-      events,
-      connection,
-      cut: () => network.cut("broker.example"),
-    });
-  } finally {
-    await time.wait(connection.close());
-    await time.wait(broker.close());
-  }
-  assertEquals(time.pending, 0);
-}
 
 test("resume: a message whose outcome was lost is settled by what the broker has kept of it, and stored once", async () => {
   await world(async ({ time, broker, connection, cut, events }) => {
@@ -336,37 +289,6 @@ test("resume: a link without a name, a container or a node of its own is a TypeE
     await time.wait(unnamed.close());
   });
 });
-
-/** A store in memory that takes its time. */
-class SlowStore implements UnsettledStore {
-  readonly kept = new Map<string, UnsettledDelivery>();
-  readonly #time: VirtualTime;
-  #calls = 0;
-
-  constructor(time: VirtualTime) {
-    this.#time = time;
-  }
-
-  async load(link: string): Promise<UnsettledDelivery[]> {
-    await this.#wait();
-    return [...this.kept].filter(([key]) => key.startsWith(`${link} `)).map(([, delivery]) => delivery);
-  }
-
-  async put(link: string, delivery: UnsettledDelivery): Promise<void> {
-    const copy = { ...delivery, payload: delivery.payload.slice() };
-    await this.#wait();
-    this.kept.set(`${link} ${delivery.tag}`, copy);
-  }
-
-  async delete(link: string, tag: Uint8Array): Promise<void> {
-    await this.#wait();
-    this.kept.delete(`${link} ${tag}`);
-  }
-
-  #wait(): Promise<void> {
-    return new Promise((resolve) => this.#time.setTimer(resolve, this.#calls++ % 7));
-  }
-}
 
 test("resume with a store that takes its time: cut anywhere, exactly once, and nothing is kept in the end", async () => {
   const random = randomOf(seed());

@@ -1,0 +1,93 @@
+/**
+ * A client and a broker in virtual time, and a store of what is not settled, for tests of what becomes of that.
+ *
+ * @module
+ */
+
+import { assertEquals } from "@std/assert";
+import { Broker, type BrokerOptions } from "../../src/broker/broker.ts";
+import { connect, type ConnectOptions } from "../../src/client/connect.ts";
+import type { Connection, ConnectionEvent } from "../../src/client/connection.ts";
+import type { UnsettledDelivery, UnsettledStore } from "../../src/client/recovery.ts";
+import type { FrameTrace } from "../../src/engine/events.ts";
+import { VirtualNetwork, VirtualTime } from "./virtual.ts";
+
+/** A client, a broker and the network between them, in virtual time. */
+export interface World {
+  readonly time: VirtualTime;
+  readonly network: VirtualNetwork;
+  readonly broker: Broker;
+  readonly frames: FrameTrace[];
+  readonly logged: string[];
+  readonly events: ConnectionEvent[];
+  readonly connection: Connection;
+  cut(): void;
+}
+
+/** Runs a test in a world of its own, in which nothing is left in the end. */
+export async function world(body: (world: World) => Promise<void>, options: BrokerOptions = {}): Promise<void> {
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  const broker = new Broker({ environment: time, log: null, ...options });
+  network.up("broker.example", (channel) => broker.accept(channel));
+  const frames: FrameTrace[] = [];
+  const logged: string[] = [];
+  const connection = await time.wait(connect("ws://broker.example", {
+    containerId: "client",
+    dial: network.dial,
+    environment: time,
+    trace: (frame) => void frames.push(frame),
+    log: ({ code, message }) => void logged.push(`${code}: ${message}`),
+  } as ConnectOptions));
+  const events: ConnectionEvent[] = [];
+  (async () => {
+    for await (const event of connection.events()) events.push(event);
+  })();
+  try {
+    await body({
+      time,
+      network,
+      broker,
+      frames,
+      logged,
+      events,
+      connection,
+      cut: () => network.cut("broker.example"),
+    });
+  } finally {
+    await time.wait(connection.close());
+    await time.wait(broker.close());
+  }
+  assertEquals(time.pending, 0);
+}
+
+/** A store in memory that takes its time. */
+export class SlowStore implements UnsettledStore {
+  readonly kept = new Map<string, UnsettledDelivery>();
+  readonly #time: VirtualTime;
+  #calls = 0;
+
+  constructor(time: VirtualTime) {
+    this.#time = time;
+  }
+
+  async load(link: string): Promise<UnsettledDelivery[]> {
+    await this.#wait();
+    return [...this.kept].filter(([key]) => key.startsWith(`${link} `)).map(([, delivery]) => delivery);
+  }
+
+  async put(link: string, delivery: UnsettledDelivery): Promise<void> {
+    const copy = { ...delivery, payload: delivery.payload.slice() };
+    await this.#wait();
+    this.kept.set(`${link} ${delivery.tag}`, copy);
+  }
+
+  async delete(link: string, tag: Uint8Array): Promise<void> {
+    await this.#wait();
+    this.kept.delete(`${link} ${tag}`);
+  }
+
+  #wait(): Promise<void> {
+    return new Promise((resolve) => this.#time.setTimer(resolve, this.#calls++ % 7));
+  }
+}
