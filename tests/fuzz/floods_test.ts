@@ -4,15 +4,21 @@
  * @module
  */
 
-import { assertEquals, assertLess } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
 import { test } from "../harness.ts";
 import { filledBroker, floods, pour } from "./floods.ts";
 
 const MOST_BYTES = 524_288;
 
+// Frames that change nothing; by default it takes some megabytes more.
+const MAX_IDLE_WORK = 1_000;
+
+// They settle messages of the queue, one a frame.
+const BRINGS_ON = ["modified with annotations", "rejected with info"];
+
 for (const [name, step] of Object.entries(floods)) {
   test(`ATK-8, ATK-36: a flood of ${name} keeps nobody else from the broker`, async () => {
-    await using broker = await filledBroker();
+    await using broker = await filledBroker({ maxIdleWork: MAX_IDLE_WORK });
     const other = await broker.connect();
     const sender = other.sender("others");
     await sender.send({ body: 0 });
@@ -25,9 +31,9 @@ for (const [name, step] of Object.entries(floods)) {
       delivery.accept();
       await sender.send({ body: i + 1 });
     }
-    await flooding;
+    const { ended } = await flooding;
+    if (!BRINGS_ON.includes(name)) assertMatch(`${ended}`, /^amqp:(resource-limit-exceeded|connection:framing-error)$/);
     assertEquals([other.open, sender.open, receiver.open], [true, true, true]);
-    assertLess(broker.connections.size, 3);
     await other.close();
   });
 }
