@@ -63,7 +63,7 @@ export async function world(body: (world: World) => Promise<void>, options: Brok
 
 /** A store in memory that takes its time. */
 export class SlowStore implements UnsettledStore {
-  readonly kept = new Map<string, UnsettledDelivery>();
+  readonly kept: Map<string, UnsettledDelivery> = new Map();
   readonly #time: VirtualTime;
   #calls = 0;
 
