@@ -30,6 +30,7 @@ import {
   type SenderRequest,
 } from "@webamqp/amqp/server";
 import { listen } from "@webamqp/amqp/node";
+import { AzureClients, nameOf, RECEIVE_TERMS, type Verify } from "./azure_clients.ts";
 
 /** How a queue works. */
 export interface QueueOptions {
@@ -44,7 +45,7 @@ export interface ServiceBusOptions {
   /** The queues by their name. */
   queues: Readonly<Record<string, QueueOptions>>;
   /** Whether a token is good for an audience. Default: each is. */
-  verify?: (token: string, audience: string) => boolean;
+  verify?: Verify;
 }
 
 interface Stored {
@@ -196,18 +197,11 @@ export function serviceBus(
     nodes.set(name.toLowerCase(), new Queue(options, deadLetters));
     nodes.set(`${name.toLowerCase()}/$deadletterqueue`, deadLetters);
   }
-  // Where answers go to, by the address that a client gave.
-  const replies = new WeakMap<Connection, Map<string, Sender>>();
-  const granted = new WeakMap<Connection, Set<string>>();
+  const clients = new AzureClients(verify);
 
   function find(connection: Connection, address: string): Queue {
-    // Some give the whole URL.
-    const name = address.toLowerCase().replace(/^\w+:\/\/[^/]+\//, "").replace(/\/\$management$/, "");
-    const entity = name.replace(/\/\$deadletterqueue$/, "");
-    const allowed = [...granted.get(connection) ?? []].some((audience) =>
-      audience.toLowerCase().includes(`/${entity}`)
-    );
-    if (!allowed) throw new AmqpError("amqp:unauthorized-access", `Cannot use "${address}": no token was put for it`);
+    const name = nameOf(address);
+    clients.check(connection, name);
     const queue = nodes.get(name);
     if (queue === undefined) throw new AmqpError("amqp:not-found", `Cannot use "${address}": there is no such queue`);
     return queue;
@@ -215,16 +209,10 @@ export function serviceBus(
 
   function onSender(request: SenderRequest): void {
     const { connection, attach, address = "" } = request;
-    if (address === "$cbs" || address.endsWith("$management")) {
-      const known = replies.get(connection) ?? new Map<string, Sender>();
-      replies.set(connection, known);
-      if (address !== "$cbs") find(connection, address);
-      const to = attach.target?.kind === "target" ? attach.target.address : undefined;
-      // Some clients have answers sent to the link's target, some to the link by its name, some say nothing. Some never settle
-      // them, pyamqp although it asks for unsettled ones.
-      const sender = request.accept({ sndSettleMode: "mixed" });
-      for (const name of [to, attach.name, address]) if (name !== undefined) known.set(name, sender);
-      return;
+    if (address === "$cbs") return clients.acceptReplies(request);
+    if (address.endsWith("$management")) {
+      find(connection, address);
+      return clients.acceptReplies(request);
     }
     const queue = find(connection, address);
     const wanted = attach.source?.filter?.["com.microsoft:session-filter"];
@@ -248,11 +236,10 @@ export function serviceBus(
 
   async function onReceiver(request: ReceiverRequest): Promise<void> {
     const { connection, address = "" } = request;
-    const terms = { credit: 100, maxMessageSize: 262_144n };
-    if (address === "$cbs") return await request.accept(terms).serve((delivery) => putToken(connection, delivery));
+    if (address === "$cbs") return await clients.acceptTokens(request);
     const queue = find(connection, address);
-    const receiver = request.accept(terms);
-    if (address.endsWith("$management")) return await receiver.serve((delivery) => manage(connection, queue, delivery));
+    const receiver = request.accept(RECEIVE_TERMS);
+    if (address.endsWith("$management")) return await receiver.serve((delivery) => manage(queue, delivery));
     await receiver.serve((delivery) => {
       for (const { header, properties, applicationProperties, messageAnnotations, body } of unbatch(delivery)) {
         const due = messageAnnotations?.["x-opt-scheduled-enqueue-time"];
@@ -262,40 +249,11 @@ export function serviceBus(
     });
   }
 
-  async function answer(
-    connection: Connection,
-    { message, receiver }: Delivery,
-    status: number,
-    body: Body = null,
-  ): Promise<void> {
-    const sender = replies.get(connection)?.get(message.properties?.replyTo ?? receiver.address ?? "");
-    const answer: Message = {
-      properties: { correlationId: message.properties?.messageId },
-      applicationProperties: {
-        statusCode: int(status),
-        "status-code": int(status),
-        statusDescription: status < 300 ? "OK" : "refused",
-        "status-description": status < 300 ? "OK" : "refused",
-        ...status === 410 ? { errorCondition: "com.microsoft:message-lock-lost" } : {},
-      },
-      body,
-    };
-    await sender?.send(answer, { settled: true });
-  }
-
-  async function putToken(connection: Connection, delivery: Delivery): Promise<void> {
-    const { applicationProperties, body } = delivery.message;
-    const audience = String(applicationProperties?.name);
-    if (!verify(String(body), audience)) return await answer(connection, delivery, 401);
-    const audiences = granted.get(connection) ?? new Set<string>();
-    granted.set(connection, audiences.add(audience));
-    await answer(connection, delivery, 202);
-  }
-
-  async function manage(connection: Connection, queue: Queue, delivery: Delivery): Promise<void> {
+  async function manage(queue: Queue, delivery: Delivery): Promise<void> {
     const { applicationProperties, body } = delivery.message;
     const asked = body as Map<string, Value>;
-    const reply = (status: number, content?: Body): Promise<void> => answer(connection, delivery, status, content);
+    const reply = (status: number, content?: Body): Promise<void> =>
+      clients.answer(delivery, status, content, status === 410 ? "com.microsoft:message-lock-lost" : undefined);
     const session = asked.get("session-id") as string;
     switch (applicationProperties?.operation) {
       case "com.microsoft:renew-lock": {

@@ -1,56 +1,84 @@
 /**
- * azure-servicebus of PyPI, whose AMQP is pyamqp, as client of the stand-in for Service Bus of the examples.
+ * azure-servicebus and azure-eventhub of PyPI, whose AMQP is pyamqp, as clients of the stand-ins of the examples.
  *
  * @module
  */
 
 import { assertEquals } from "@std/assert";
 import { fileURLToPath } from "node:url";
+import { eventHubs } from "../../examples/event_hubs.ts";
 import { serviceBus } from "../../examples/service_bus.ts";
+import type { Acceptor } from "../../src/server/acceptor.ts";
 import { listen } from "../../src/transport/sockets.ts";
 import { HOST } from "./daemon.ts";
 import { runChecks } from "./maven.ts";
 import { python } from "./python.ts";
 import { prepared, type Suite } from "./suite.ts";
 
-const VERSION = "7.15.0";
+const SERVICE_BUS = "azure-servicebus==7.15.0";
+const EVENT_HUBS = "azure-eventhub==5.15.1";
 
-/** What python/service_bus.py checks. */
-const CHECKS = [
-  "send, batch, peek",
-  "complete, abandon, dead-letter, defer",
-  "renew lock",
-  "lock that runs out",
-  "schedule, cancel",
-  "sessions",
-  "receive and delete",
-  "200 with prefetch",
-] as const;
+interface Service {
+  readonly name: string;
+  /** The program in the folder `python`, and what it checks. */
+  readonly program: string;
+  readonly checks: readonly string[];
+  readonly make: () => Acceptor;
+}
 
-/** Brings the client, and starts the stand-in. */
+const SERVICES: readonly Service[] = [{
+  name: "Service Bus",
+  program: "service_bus.py",
+  checks: [
+    "send, batch, peek",
+    "complete, abandon, dead-letter, defer",
+    "renew lock",
+    "lock that runs out",
+    "schedule, cancel",
+    "sessions",
+    "receive and delete",
+    "200 with prefetch",
+  ],
+  make: () => serviceBus({ queues: { orders: {}, quick: { lockMs: 500 }, talks: { sessions: true } } }),
+}, {
+  name: "Event Hubs",
+  program: "event_hubs.py",
+  checks: [
+    "properties",
+    "single, batch, list",
+    "positions",
+    "partition key",
+    "last enqueued",
+    "owners",
+    "unknown partition",
+    "batch of 1,000",
+    "200,000 bytes",
+  ],
+  make: () => eventHubs({ hubs: { events: {} } }),
+}];
+
+/** Brings the clients, and starts the stand-ins. */
 export function prepare(): Promise<Suite> {
   return prepared((running) => {
-    const interpreter = python("azure", [`azure-servicebus==${VERSION}`, "websocket-client==1.9.2"]);
-    const program = fileURLToPath(new URL("python/service_bus.py", import.meta.url));
-    const checks = (transport: "tcp" | "ws"): Suite["checks"] => {
+    const interpreter = python("azure", [SERVICE_BUS, EVENT_HUBS, "websocket-client==1.9.2"]);
+    const checks = ({ name, program, checks, make }: Service, transport: "tcp" | "ws"): Suite["checks"] => {
       let results: Promise<Map<string, string | undefined>> | undefined;
       const run = async (): Promise<Map<string, string | undefined>> => {
-        const bus = serviceBus({ queues: { orders: {}, quick: { lockMs: 500 }, talks: { sessions: true } } });
-        running.defer(() => bus.close({ timeoutMs: 100 }));
+        const service = make();
+        running.defer(() => service.close({ timeoutMs: 100 }));
         const subprotocols = ["AMQPWSB10", "amqp"];
         const { port } = running.use(
-          await listen({ port: 0, host: HOST, acceptor: bus, subprotocols, origins: "same-host" }),
+          await listen({ port: 0, host: HOST, acceptor: service, subprotocols, origins: "same-host" }),
         );
-        return await runChecks([interpreter, program, String(port), transport]);
+        const file = fileURLToPath(new URL(`python/${program}`, import.meta.url));
+        return await runChecks([interpreter, file, String(port), transport]);
       };
-      return Object.fromEntries(CHECKS.map((name) => [`${transport}: ${name}`, async () => {
+      return Object.fromEntries(checks.map((check) => [`${name}, ${transport}: ${check}`, async () => {
         const found = await (results ??= run());
-        assertEquals([found.has(name), found.get(name)], [true, undefined]);
+        assertEquals([found.has(check), found.get(check)], [true, undefined]);
       }]));
     };
-    return Promise.resolve({
-      peer: `azure-servicebus ${VERSION}`,
-      checks: { ...checks("tcp"), ...checks("ws") },
-    });
+    const all = SERVICES.flatMap((service) => [checks(service, "tcp"), checks(service, "ws")]);
+    return Promise.resolve({ peer: `${SERVICE_BUS}, ${EVENT_HUBS}`, checks: Object.assign({}, ...all) });
   });
 }
