@@ -83,6 +83,7 @@ export function azure(connectionString: string, options: AzureOptions = {}): Azu
   const host = hostOf(parts);
   const emulator = parts.get("usedevelopmentemulator")?.toLowerCase() === "true";
   const hostname = host.replace(/:\d+$/, "");
+  const entityPath = parts.get("entitypath");
   const url = emulator
     ? `amqp://${host === hostname ? `${host}:5672` : host}`
     : options.transport === "socket"
@@ -90,13 +91,15 @@ export function azure(connectionString: string, options: AzureOptions = {}): Azu
     : `wss://${host}/$servicebus/websocket`;
   const claims: ClaimsOptions = {
     token: tokensOf(parts, options),
-    audience: (address) => `sb://${hostname}/${address}`,
+    // The node of Event Hubs that tells of all hubs wants the token for one.
+    audience: (address) =>
+      `sb://${hostname}/${address === "$management" && entityPath !== undefined ? `${entityPath}/` : ""}${address}`,
     variant: "put-token",
   };
   return {
     url,
     options: { auth: anonymous(), hostname, subprotocols: ["AMQPWSB10"], claims },
-    entityPath: parts.get("entitypath"),
+    entityPath,
   };
 }
 

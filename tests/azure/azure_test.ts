@@ -27,6 +27,12 @@ test("CBS-2, CBS-5: a connection string becomes a URL, options and tokens", asyn
   assertEquals(azure(ROOT, { transport: "socket" }).url, "amqps://ns.servicebus.windows.net:5671");
 });
 
+test("CBS-5, MGT-4: $management of Event Hubs takes the token for the hub that the connection string names", () => {
+  const audienceOf = (text: string) => azure(text).options.claims!.audience!("$management");
+  assertEquals(audienceOf(`${ROOT};EntityPath=events`), "sb://ns.servicebus.windows.net/events/$management");
+  assertEquals(audienceOf(ROOT), "sb://ns.servicebus.windows.net/$management");
+});
+
 test("CBS-2: a shared access signature, as another implementation makes it", async () => {
   assertEquals(
     await sharedAccessSignature(
