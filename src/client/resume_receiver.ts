@@ -26,6 +26,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
   #round: Set<IncomingDelivery> | undefined;
   #settledSome = false;
   #resumes = false;
+  #isAttached = false;
   #endpoint: ReceiverEndpoint | undefined;
 
   /** Starts with what is kept of a process before, if anything is. */
@@ -71,15 +72,18 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
   /** {@inheritDoc ReceiverRecovery.interrupted} */
   interrupted(endpoint: ReceiverEndpoint): boolean {
     this.#resumes ||= this.link.attachedBefore;
-    // One that was closed is gone with what it held.
     this.#round = undefined;
-    if (endpoint.closed) { for (const _ of endpoint.held()) this.#gone++; }
-    this.#held = new Set(endpoint.closed ? [] : [...this.#held, ...endpoint.held()]);
+    // One that was closed is gone with what it held; one that was only refused leaves all as it was.
+    const isGone = endpoint.closed && this.#isAttached;
+    this.#isAttached = false;
+    if (isGone) { for (const _ of endpoint.held()) this.#gone++; }
+    this.#held = new Set(isGone ? [] : [...this.#held, ...this.#dropped, ...endpoint.held()]);
+    this.#dropped = [];
     for (const delivery of this.#held) {
       delivery.suspended = true;
       endpoint.session.settlement.forget(delivery);
     }
-    return !endpoint.closed;
+    return !isGone;
   }
 
   /** {@inheritDoc ReceiverRecovery.holds} */
@@ -95,6 +99,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
 
   /** {@inheritDoc ReceiverRecovery.attached} */
   attached(remote: Attach): Iterable<IncomingDelivery> {
+    this.#isAttached = true;
     const first = !this.#resumes;
     const reason = this.refusal(remote);
     if (first) return [];

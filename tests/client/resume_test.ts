@@ -41,6 +41,34 @@ test("resume: a message whose outcome was lost is settled by what the broker has
   });
 });
 
+test("resume: a receiver that is refused for a passing reason when it comes back keeps what it holds", async () => {
+  let refusals = 0;
+  const authorize = (): boolean => {
+    if (refusals === 0) return true;
+    refusals--;
+    throw new AmqpError("amqp:link:detach-forced", "Node moves", { scope: "link" });
+  };
+  await world(async ({ time, broker, connection, cut, events }) => {
+    await time.wait(connection.sender("orders").sendAll(["told", "held", "later"].map((body) => ({ body }))));
+    const receiver = connection.receiver({ address: "orders", name: "in", credit: 2, recovery: "resume" });
+    const [told, held] = [await time.wait(receiver.receive()), await time.wait(receiver.receive())];
+    cut();
+    // Heard by nobody before the link is attached again, which is refused twice.
+    told.accept();
+    refusals = 2;
+    await time.pass(20_000);
+    assertEquals([refusals, held.signal.aborted, held.usable], [0, false, true]);
+    held.accept();
+    const later = await time.wait(receiver.receive());
+    assertEquals(later.message.body, "later");
+    later.accept();
+    await time.pass(1_000);
+    assertEquals(broker.messages, 0);
+    const { resumed, redelivered, reason } = events.find((event) => event.kind === "linkResumed")!;
+    assertEquals([resumed, redelivered, reason], [2, 0, undefined]);
+  }, { authorize: (_, action) => action !== "receive" || authorize() });
+});
+
 /** What a run has brought about: how each send ended, and what was handled. */
 interface Ledger {
   readonly sent: string[];
