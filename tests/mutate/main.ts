@@ -9,15 +9,13 @@
  */
 
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { misfits } from "./misfits.ts";
 import { rules } from "./rules.ts";
 import { type Mutation, mutations } from "./table.ts";
+import { Copy, misfits } from "./tree.ts";
 
 const LEAST_KILLED = 0.95;
 const TIMEOUT_MS = 90_000;
@@ -29,13 +27,7 @@ const { values } = parseArgs({
   options: { only: { type: "string" }, minutes: { type: "string", default: "25" }, rules: { type: "boolean" } },
 });
 const root = fileURLToPath(new URL("../../", import.meta.url));
-const copy = mkdtempSync(join(tmpdir(), "mutate-"));
-for (
-  const name of ["mod.ts", "src", "tests", "examples", "compat", "deno.json", "jsr.json", "package.json", "README.md"]
-) {
-  cpSync(join(root, name), join(copy, name), { recursive: true });
-}
-symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
+const copy = new Copy(root);
 
 const deadline = performance.now() + 60_000 * Number(values.minutes);
 const chosen = [...rules, ...(values.rules ? [] : mutations)].filter(({ rule, file, to }) =>
@@ -60,7 +52,7 @@ try {
     }
   }
 } finally {
-  rmSync(copy, { recursive: true, force: true });
+  copy[Symbol.dispose]();
 }
 const killed = run - survivors.length;
 const score = `${killed} of ${run} killed, ${(100 * killed / run).toFixed(1)} %`;
@@ -71,7 +63,7 @@ process.exitCode = killed / run < LEAST_KILLED ? 1 : 0;
 /** Fails where no outcome would mean anything: the table does not fit the source, or its tests fail by themselves. */
 function checkTable(): void {
   if (chosen.length === 0) throw new TypeError(`Cannot mutate: no mutation has ${JSON.stringify(values.only)} in it`);
-  const faults = chosen.flatMap((mutation) => misfits(mutation, copy));
+  const faults = chosen.flatMap((mutation) => misfits(mutation, copy.root));
   for (const fault of faults) console.log(fault);
   if (faults.length > 0) {
     throw new TypeError(`Cannot mutate: the table does not fit the source in ${faults.length} places`);
@@ -87,22 +79,15 @@ function checkTable(): void {
   console.log(`${sets.size} sets of tests pass unchanged, ${chosen.length} mutations follow`);
 }
 
-function outcomeOf({ file, from, to, tests }: Mutation): Outcome {
-  const path = join(copy, file);
-  const source = readFileSync(path, "utf8");
-  writeFileSync(path, source.replace(from, () => to));
-  try {
-    return runTests(tests).outcome;
-  } finally {
-    writeFileSync(path, source);
-  }
+function outcomeOf(mutation: Mutation): Outcome {
+  return copy.changed(mutation, () => runTests(mutation.tests).outcome);
 }
 
 function runTests(tests: readonly string[]): { outcome: Outcome; output: string } {
   const { status, stdout, stderr, error } = spawnSync(
     join(root, "node_modules/.bin/deno"),
     ["test", "-A", "--no-check", "--fail-fast", ...tests],
-    { cwd: copy, timeout: TIMEOUT_MS, encoding: "utf8", maxBuffer: MAX_OUTPUT_BYTES },
+    { cwd: copy.root, timeout: TIMEOUT_MS, encoding: "utf8", maxBuffer: MAX_OUTPUT_BYTES },
   );
   const code = (error as { code?: string } | undefined)?.code;
   if (code === "ETIMEDOUT") return { outcome: "time-out", output: "" };

@@ -1,18 +1,19 @@
 import { assertEquals } from "@std/assert";
 import { fileURLToPath } from "node:url";
 import { test } from "../harness.ts";
-import { misfits } from "./misfits.ts";
+import { misfits } from "./tree.ts";
+import { planted } from "../simulate/planted.ts";
 import { rules } from "./rules.ts";
 import { mutations } from "./table.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
 test("mutations: each changes what stands once in its file, and names tests that are there", () => {
-  assertEquals([...rules, ...mutations].flatMap((mutation) => misfits(mutation, root)), []);
+  assertEquals([...rules, ...mutations, ...planted].flatMap((mutation) => misfits(mutation, root)), []);
 });
 
 test("mutations: one that does not fit is told with its file and text", () => {
-  const file = "tests/mutate/misfits.ts", tests = ["tests/mutate"];
+  const file = "tests/mutate/tree.ts", tests = ["tests/mutate"];
   const found = (change: object) => misfits({ file, from: "export function misfits", to: "", tests, ...change }, root);
   assertEquals(found({}), []);
   assertEquals(found({ from: "never here" + "!" }), [`${file}: stands there 0 times instead of once: never here!`]);

@@ -4,13 +4,14 @@
  * @module
  */
 
+import { concat } from "@std/bytes";
 import type { Connection } from "../../src/client/connection.ts";
 import type { Delivery } from "../../src/client/delivery.ts";
 import type { Receiver } from "../../src/client/receiver.ts";
 import type { Sender } from "../../src/client/sender.ts";
 import type { Session } from "../../src/client/session.ts";
 import type { Message } from "../../src/codec/message.ts";
-import { TransactionError } from "../../src/base/errors.ts";
+import { OutcomeError, TransactionError } from "../../src/base/errors.ts";
 import type { Random } from "../harness.ts";
 import type { Ledger, Sent, Subscribed, Unit } from "./ledger.ts";
 import type { SimulatedTime } from "./world.ts";
@@ -65,6 +66,16 @@ interface Kept {
   readonly resumes: boolean;
 }
 
+/** A receiver that takes up what was not settled, and what becomes of deliveries that the program works on meanwhile. */
+interface Resuming {
+  /** Whether what was settled cannot come again. */
+  readonly settlesTwice: boolean;
+  /** Deliveries that were lost while the link lived on. */
+  lost: number;
+  /** Deliveries of which the program was told that they come again. */
+  told: number;
+}
+
 /** One connection, and what a program does on it. */
 export class Program {
   readonly connection: Connection;
@@ -80,7 +91,10 @@ export class Program {
   readonly #restarted = new Set<unknown>();
   readonly #sessions: Session[] = [];
   // Accepted while the connection held, and how often it had been made anew by then.
-  readonly #settled: { readonly body: string; readonly reconnects: number }[] = [];
+  readonly #settled: { readonly body: string; readonly reconnects: number; readonly receiver: unknown }[] = [];
+  readonly #resuming = new Map<unknown, Resuming>();
+  // Deliveries that are settled in a transaction, which ends with its connection.
+  readonly #inTransaction = new WeakSet<Delivery>();
 
   /** Uses `connection`. */
   constructor(connection: Connection, world: World) {
@@ -95,7 +109,10 @@ export class Program {
   // A peer that has not kept its side of a link may have messages twice, and the program is told.
   async #watch(): Promise<void> {
     for await (const event of this.connection.events()) {
-      if (event.kind === "linkResumed" && event.reason !== undefined) this.#restarted.add(event.link);
+      if (event.kind !== "linkResumed") continue;
+      if (event.reason !== undefined) this.#restarted.add(event.link);
+      const resuming = this.#resuming.get(event.link);
+      if (resuming !== undefined) resuming.told += event.redelivered;
     }
   }
 
@@ -116,6 +133,8 @@ export class Program {
       [3, () => this.#iterate(address)],
       [4, () => this.#batch(address)],
       [2, () => this.#readable(address)],
+      [4, () => this.#readStreams(address)],
+      [3, () => this.#serveStreams(address)],
       [1, () => this.#subscribe()],
       [6, () => this.#transact(address)],
       [4, () => this.#request()],
@@ -145,12 +164,18 @@ export class Program {
     }
   }
 
-  /** Notes what it has settled for good: all since the connection was made last. */
+  /** Notes what it has settled for good: all since the connection was made last, and before that on links that resume. */
   conclude(): void {
     if (this.connection.state !== "open") return;
     const { reconnects } = this.connection.stats();
     for (const settled of this.#settled) {
-      if (settled.reconnects === reconnects) this.#ledger.gone.add(settled.body);
+      const resuming = this.#resuming.get(settled.receiver);
+      const isResumed = resuming?.settlesTwice && resuming.told === 0 && (settled.receiver as Receiver).open;
+      if (settled.reconnects === reconnects || isResumed) this.#ledger.gone.add(settled.body);
+    }
+    for (const [receiver, { lost, told }] of this.#resuming) {
+      if (!(receiver as Receiver).open) continue;
+      this.#ledger.rule(lost <= told, `${lost} deliveries were lost on a link that resumes, ${told} told`);
     }
   }
 
@@ -357,17 +382,20 @@ export class Program {
     }
   }
 
-  #receiver(address: string, credit?: number): Receiver | undefined {
+  #receiver(address: string, credit?: number, stream?: true): Receiver | undefined {
     const open = [...this.#receivers].filter(({ open }) => open);
     if (open.length >= MAX_RECEIVERS) return undefined;
-    const resumes = this.#chance(4);
+    const resumes = stream === undefined && this.#chance(3);
+    const settlesTwice = resumes && !this.#chance(3);
     const receiver = this.#maker().receiver({
       address,
       ...credit === undefined ? {} : { credit },
       ...resumes ? { name: `receiver ${this.#ledger.number()}`, recovery: "resume" } : {},
-      ...resumes && this.#chance(2) ? { rcvSettleMode: "second" } : {},
+      ...resumes && (!settlesTwice || this.#chance(2)) ? { rcvSettleMode: settlesTwice ? "second" : "first" } : {},
+      ...stream === undefined ? {} : { stream },
     });
     this.#receivers.add(receiver);
+    if (resumes) this.#resuming.set(receiver, { settlesTwice, lost: 0, told: 0 });
     return receiver;
   }
 
@@ -394,7 +422,16 @@ export class Program {
   }
 
   #arrive(delivery: Delivery): void {
-    this.#ledger.arrive(bodyOf(delivery));
+    const body = bodyOf(delivery);
+    this.#ledger.arrive(body);
+    const { receiver, signal } = delivery;
+    const resuming = this.#resuming.get(receiver);
+    if (resuming === undefined) return;
+    signal.addEventListener("abort", () => {
+      if (!receiver.open || this.#inTransaction.has(delivery)) return;
+      this.#ledger.note(`${body} is lost with the program: ${signal.reason}`);
+      resuming.lost++;
+    }, { once: true });
   }
 
   // In one of the ways there are.
@@ -413,7 +450,8 @@ export class Program {
 
   #finish(delivery: Delivery, settle: () => void): void {
     settle();
-    this.#settled.push({ body: bodyOf(delivery), reconnects: this.connection.stats().reconnects });
+    const { reconnects } = this.connection.stats();
+    this.#settled.push({ body: bodyOf(delivery), reconnects, receiver: delivery.receiver });
   }
 
   #serve(address: string): void {
@@ -497,6 +535,80 @@ export class Program {
     this.#ledger.wait("readable", loop()).catch(() => {});
   }
 
+  // One after the other, as they come: to the end, or not.
+  #readStreams(address: string): void {
+    const receiver = this.#receiver(address, 1 + this.#random.int(3), true);
+    if (receiver === undefined) return;
+    const loop = async (): Promise<void> => {
+      for (let i = this.#random.int(12); i >= 0; i--) {
+        const delivery = await receiver.receive({ signal: this.#maybeSignal(8, 2_000) });
+        const choice = this.#random.int(8);
+        // What is settled before it is read is dropped as it comes.
+        if (choice === 0) this.#settleUnread(delivery);
+        else await this.#read(delivery, choice === 1 ? this.#random.int(3) : Infinity);
+      }
+    };
+    this.#ledger.wait("streams", loop()).catch(() => {}).then(() => receiver.close()).catch(this.#ledger.fault);
+  }
+
+  #settleUnread(delivery: Delivery): void {
+    try {
+      delivery.release();
+    } catch {
+      // Its link is gone: it comes again.
+    }
+  }
+
+  // Reads so many pieces, and settles if these were all.
+  async #read(delivery: Delivery, most: number): Promise<void> {
+    const reader = delivery.stream().getReader();
+    const pieces: Uint8Array[] = [];
+    try {
+      for (;;) {
+        if (pieces.length >= most) return await reader.cancel();
+        const { done, value } = await this.#ledger.wait("piece of a stream", reader.read());
+        if (done) break;
+        pieces.push(value);
+        if (this.#chance(6)) await this.#time.sleep(this.#random.int(300));
+      }
+    } catch (error) {
+      this.#ledger.rule(
+        error instanceof OutcomeError && error.outcome === "lost",
+        `a stream has failed: ${error}`,
+      );
+      return;
+    }
+    const body = plain(new TextDecoder().decode(concat(pieces)));
+    this.#ledger.arrive(body);
+    try {
+      if (this.#chance(8)) return delivery.modify({ deliveryFailed: true });
+      delivery.accept();
+    } catch {
+      // Its link is gone: it comes again.
+      return this.#ledger.rule(delivery.outcome === undefined, "a stream that could not be settled says that it is");
+    }
+    const { reconnects } = this.connection.stats();
+    this.#settled.push({ body, reconnects, receiver: delivery.receiver });
+  }
+
+  #serveStreams(address: string): void {
+    const receiver = this.#receiver(address, undefined, true);
+    if (receiver === undefined) return;
+    const handler = async (delivery: Delivery): Promise<void> => {
+      if (this.#chance(6)) throw new Error("a handler that does not read");
+      if (this.#chance(4)) await this.#time.sleep(this.#random.int(500));
+      this.#ledger.arrive(plain(await delivery.text()));
+      if (this.#chance(6)) throw new Error("a handler that has read");
+    };
+    const signal = this.#maybeSignal(3, 3_000);
+    const options = { concurrency: 1 + this.#random.int(3), signal, onerror: () => {} };
+    if (signal === undefined) this.#steady.add(receiver);
+    this.#ledger.wait("serve streams", receiver.serve(handler, options)).then(
+      () => receiver.close(),
+      () => receiver.close(),
+    ).catch(this.#ledger.fault);
+  }
+
   #subscribe(): void {
     const subscription: Subscribed = { address: TOPIC, arrived: new Set(), since: undefined };
     const receiver = this.connection.receiver({
@@ -554,6 +666,7 @@ export class Program {
         for (const delivery of await this.#ledger.wait("batch", receiver.receiveBatch(3, { waitMs: 100 }))) {
           this.#arrive(delivery);
           transaction.accept(delivery);
+          this.#inTransaction.add(delivery);
           accepted.push(bodyOf(delivery));
         }
       }
@@ -563,7 +676,7 @@ export class Program {
         const { reconnects } = this.connection.stats();
         await this.#ledger.wait("commit", transaction.commit());
         unit.outcome = "committed";
-        for (const body of accepted) this.#settled.push({ body, reconnects });
+        for (const body of accepted) this.#settled.push({ body, reconnects, receiver: undefined });
       } else if (choice === 3) {
         await this.#ledger.wait("rollback", transaction.rollback());
         unit.outcome = "rolled-back";
@@ -635,7 +748,10 @@ export class Program {
 
 /** The body without its padding. */
 export function bodyOf({ message }: Delivery): string {
-  const text = message.text();
+  return plain(message.text());
+}
+
+function plain(text: string): string {
   const end = text.indexOf("|");
   if (end < 0) return text;
   return /^\|x*$/.test(text.slice(end)) ? text.slice(0, end) : "a message that has changed on its way";

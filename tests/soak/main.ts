@@ -1,15 +1,21 @@
 /**
  * Soaks: `npm run soak -- --messages 17000 --cuts 100` sends so many messages each way under Deno, Bun and Node, over TCP and
  * WebSockets, with our broker and a rhea server, while so many connections of each combination break; `--first` cuts of the
- * first one. `--minutes 10` runs one combination again and again for so long, and prints the heap after each.
+ * first one. `--minutes 10 [--on node] [--scheme ws]` soaks one connection with our broker for so long, prints the memory of
+ * both sides every ten seconds, and ends with status 1 if a heap has grown.
  *
  * @module
  */
 
-import { spawn } from "node:child_process";
+import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { once } from "node:events";
 import process from "node:process";
+import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { type LastingOptions, lasts, serveLasting } from "./lasting.ts";
+import { growthOf, megabytes, memoryOf, type MemorySample, print } from "./memory.ts";
 import { soak, type SoakOptions, type SoakReport } from "./soak.ts";
 
 const RUNTIMES = {
@@ -17,6 +23,11 @@ const RUNTIMES = {
   bun: [],
   node: ["--expose-gc", "--disable-warning=ExperimentalWarning"],
 } as const;
+// At which of its bytes each connection of a lasting soak is cut at the latest, and how often memory is looked at.
+const MOST_LASTING_BYTES = 400_000;
+const SAMPLE_MS = 10_000;
+// What heap and buffers may differ by without having grown.
+const MOST_GROWTH_BYTES = 2_097_152;
 type RuntimeName = keyof typeof RUNTIMES;
 
 const { values } = parseArgs({
@@ -26,9 +37,12 @@ const { values } = parseArgs({
     first: { type: "string" },
     seed: { type: "string", default: "1" },
     minutes: { type: "string" },
+    scheme: { type: "string", default: "ws" },
     on: { type: "string", default: "deno,bun,node" },
     // One combination in this process, for a parent that reads the report.
     one: { type: "string" },
+    // The client of a lasting soak, likewise.
+    client: { type: "string" },
   },
 });
 const messages = Number(values.messages);
@@ -36,8 +50,10 @@ const seed = Number(values.seed);
 const names = values.on.split(",") as RuntimeName[];
 
 if (values.one !== undefined) console.log(JSON.stringify(await soak(JSON.parse(values.one))));
-else if (values.minutes !== undefined) await keepOn(Number(values.minutes) * 60_000);
-else await all();
+else if (values.client !== undefined) await client(JSON.parse(values.client));
+else if (values.minutes !== undefined) {
+  for (const name of names) await last(name, Number(values.minutes) * 60_000);
+} else await all();
 
 async function all(): Promise<void> {
   const sum = { sent: 0, received: 0, cuts: 0 };
@@ -70,9 +86,7 @@ function room(cuts: number): number {
 }
 
 function runOn(name: RuntimeName, options: SoakOptions): Promise<SoakReport> {
-  const program = fileURLToPath(new URL(`../../node_modules/.bin/${name}`, import.meta.url));
-  const args = [...RUNTIMES[name], fileURLToPath(import.meta.url), "--one", JSON.stringify(options)];
-  const child = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
+  const child = startOn(name, "--one", options);
   let output = "";
   child.stdout.on("data", (piece) => output += piece);
   return new Promise((resolve, reject) => {
@@ -85,23 +99,48 @@ function runOn(name: RuntimeName, options: SoakOptions): Promise<SoakReport> {
   });
 }
 
-async function keepOn(ms: number): Promise<void> {
-  const end = performance.now() + ms;
-  for (let round = 0; performance.now() < end; round++) {
-    const { cuts, sent, received, seconds } = await soak({
-      scheme: round % 2 === 0 ? "amqp" : "ws",
-      server: "broker",
-      messages,
-      cuts: Number(values.cuts),
-      seed: seed + round,
-      most: room(Number(values.cuts)),
-    });
-    (globalThis as { gc?: () => void }).gc?.();
-    const { heapUsed, rss } = process.memoryUsage();
-    const megabytes = (bytes: number): string => `${(bytes / 1_048_576).toFixed(1)} MB`;
+function startOn(
+  name: RuntimeName,
+  role: "--one" | "--client",
+  options: unknown,
+): ChildProcessByStdio<null, Readable, null> {
+  const program = fileURLToPath(new URL(`../../node_modules/.bin/${name}`, import.meta.url));
+  const args = [...RUNTIMES[name], fileURLToPath(import.meta.url), role, JSON.stringify(options)];
+  return spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
+}
+
+async function client(options: LastingOptions): Promise<void> {
+  await lasts(options, (progress) => console.log(JSON.stringify({ ...progress, memory: memoryOf() })));
+  process.exit(0);
+}
+
+// The client has a process of its own, so that what grows can be told apart.
+async function last(name: RuntimeName, ms: number): Promise<void> {
+  const server = await serveLasting(seed, MOST_LASTING_BYTES);
+  const url = `${values.scheme}://127.0.0.1:${server.port}/`;
+  const child = startOn(name, "--client", { url, ms, everyMs: SAMPLE_MS });
+  const closed = once(child, "close");
+  const samples: { client: MemorySample; server: MemorySample }[] = [];
+  for await (const line of createInterface({ input: child.stdout })) {
+    if (!line.startsWith("{")) continue;
+    const { seconds, sent, received, resent, reconnects, memory } = JSON.parse(line);
+    const sample = { client: memory, server: memoryOf() };
+    samples.push(sample);
     console.log(
-      `${round}: ${sent} sent, ${received} received, ${cuts.rst + cuts.fin + cuts.stall} cuts in ${seconds} s; ` +
-        `heap ${megabytes(heapUsed)}, resident ${megabytes(rss)}`,
+      `${name} ${seconds} s: ${sent} sent, ${received} received, ${resent} went out again, ${reconnects} reconnects, ` +
+        `${server.cuts()} cuts; client ${print(sample.client)}; broker ${print(sample.server)}`,
     );
+  }
+  const [code] = await closed;
+  if (code !== 0) throw new Error(`${name} ended with status ${code}`);
+  await server.close();
+  for (const side of ["client", "server"] as const) {
+    const { heap, resident } = growthOf(samples.map((sample) => sample[side]));
+    const grows = heap > MOST_GROWTH_BYTES;
+    console.log(
+      `${name}, ${side}: from the second third to the last, heap and buffers ${grows ? "GREW" : "flat"} by ` +
+        `${megabytes(heap)}, resident by ${megabytes(resident)}`,
+    );
+    if (grows) process.exitCode = 1;
   }
 }

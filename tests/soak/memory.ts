@@ -1,0 +1,56 @@
+/**
+ * What a process holds, and whether it grows.
+ *
+ * @module
+ */
+
+import process from "node:process";
+
+/** What a process holds after its garbage was collected, in bytes. */
+export interface MemorySample {
+  readonly heapUsed: number;
+  /** What is held outside of the heap, buffers included. */
+  readonly external: number;
+  readonly arrayBuffers: number;
+  readonly resident: number;
+}
+
+const BYTES_PER_MEGABYTE = 1_048_576;
+
+/** Collects garbage where the runtime allows it, and looks. */
+export function memoryOf(): MemorySample {
+  const { gc, Bun } = globalThis as { gc?: () => void; Bun?: { gc(force: boolean): void } };
+  gc?.();
+  Bun?.gc(true);
+  const { heapUsed, external, arrayBuffers = 0, rss } = process.memoryUsage();
+  return { heapUsed, external, arrayBuffers, resident: rss };
+}
+
+/** A number of bytes to read. */
+export function megabytes(bytes: number): string {
+  return `${(bytes / BYTES_PER_MEGABYTE).toFixed(1)} MB`;
+}
+
+/** A sample to read. */
+export function print({ heapUsed, external, arrayBuffers, resident }: MemorySample): string {
+  return `heap ${megabytes(heapUsed)}, external ${megabytes(external)} (buffers ${megabytes(arrayBuffers)}), ` +
+    `resident ${megabytes(resident)}`;
+}
+
+/** By how much the medians of the last third are above those of the second: the first is spent on becoming warm. */
+export function growthOf(samples: readonly MemorySample[]): { readonly heap: number; readonly resident: number } {
+  const third = Math.floor(samples.length / 3);
+  if (third === 0) return { heap: 0, resident: 0 };
+  const growth = (size: (sample: MemorySample) => number): number => {
+    const sizes = samples.map(size);
+    return median(sizes.slice(-third)) - median(sizes.slice(third, -third));
+  };
+  return {
+    heap: growth(({ heapUsed, external }) => heapUsed + external),
+    resident: growth(({ resident }) => resident),
+  };
+}
+
+function median(numbers: readonly number[]): number {
+  return numbers.toSorted((a, b) => a - b)[numbers.length >> 1] ?? 0;
+}
