@@ -480,7 +480,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     this.#drained = undefined;
     this.#arriving?.fail(error);
     // They can be settled still, and their transfers on the next link use up credit.
-    if (this.#endpoint !== undefined && this.recovery?.interrupted(this.#endpoint)) return {};
+    if (this.#endpoint !== undefined && this.recovery?.interrupted(this.#endpoint, this.#unsettled)) return {};
     const arrived = this.#unsettled;
     // What has come counts no more: the sender hands it out again, but for what it has sent settled.
     this.#unsettled = this.#told = 0;
@@ -502,7 +502,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     if (!(delivery instanceof Delivery)) return;
     incoming.context = undefined;
     this.#unsettled--;
-    if (delivery.outcome !== undefined) this.#told--;
+    if (isTold(incoming)) this.#told--;
     this.#buffer.remove(delivery);
     delivery.handleLost(
       new AmqpError(condition.illegalState, `Cannot settle delivery: ${this.where} is another link now`, {
@@ -543,6 +543,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     try {
       await this.#drained?.promise.catch(ignore);
       await this.handlers.idle();
+      await this.recovery?.idle();
     } finally {
       environment.clearTimer(timer);
     }
@@ -570,6 +571,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   /** {@inheritDoc Link.onended} */
   protected override onended(error: Error): void {
     this.#ended = error;
+    this.recovery?.ended(this.#endpoint);
     this.#finishing = false;
     this.#arriving?.fail(error);
     // The others cannot be settled any more: the sender hands them out again, and working on them would be for nothing.
@@ -665,7 +667,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   /** @ignore Told by a delivery: its outcome is on its way. */
   handleTold(incoming: IncomingDelivery): void {
     if (incoming.settled || incoming.remoteSettled) this.handleDone(incoming);
-    else if (incoming.state?.kind !== "received") this.#awaitSettlement();
+    else if (isTold(incoming)) this.#awaitSettlement();
     this.connection.wake();
   }
 
@@ -813,4 +815,9 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   #abortWatched(error: Error): void {
     for (const delivery of [...this.#watched]) delivery.handleLost(error);
   }
+}
+
+// Whether the sender was told an outcome, or will be.
+function isTold({ state }: IncomingDelivery): boolean {
+  return state !== undefined && state.kind !== "received";
 }

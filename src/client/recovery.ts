@@ -55,7 +55,8 @@ export interface ResumeOptions {
   timeout?: number;
   /**
    * Told the outcome of each message that a process before this one had sent, and kept in `store`; undefined if it will never
-   * be known. Default: one that is not accepted is told to the log.
+   * be known. Of one that has none when the link ends a process after this one is told. Default: one that is not accepted is
+   * told to the log.
    */
   onrecovered?: (delivery: UnsettledDelivery, outcome: DeliveryState | undefined) => void;
 }
@@ -170,8 +171,12 @@ export interface ReceiverRecovery extends LinkRecovery {
   keep(delivery: IncomingDelivery, state: DeliveryState, tell: () => void): boolean;
   /** The sender has settled a delivery. */
   settled(delivery: IncomingDelivery): void;
-  /** What carried the link is gone; false if nothing that it held can be taken up. */
-  interrupted(endpoint: ReceiverEndpoint): boolean;
+  /** What carried the link is gone; false if nothing that it held, `unsettled` deliveries, can be taken up. */
+  interrupted(endpoint: ReceiverEndpoint, unsettled: number): boolean;
+  /** Waits until every outcome has been told that is to be kept first. */
+  idle(): Promise<void>;
+  /** The link has ended. */
+  ended(endpoint: ReceiverEndpoint | undefined): void;
   /** Whether a delivery may be taken up again. */
   holds(delivery: IncomingDelivery): boolean;
   /** The link is about to be attached. */

@@ -8,12 +8,14 @@
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { type LogEntry, logOf } from "../base/log.ts";
+import { ignore } from "../base/wait.ts";
 import { decodeProvider, encodeComposite, fieldsOf } from "../codec/composite.ts";
 import { archetypes } from "../codec/plans.ts";
 import { Reader } from "../codec/reader.ts";
 import type { Attach, Coordinator, DeliveryState, Role, Source, Target } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
 import type { AttachOptions } from "../engine/link.ts";
+import { type TagKey, tagKey } from "../engine/deliveries.ts";
 import { MIN_MAX_FRAME_SIZE } from "../engine/options.ts";
 import { listUnsettled, type UnsettledList } from "../recovery/resumption.ts";
 import type { LinkResumed, RecoveringLink, ResumeOptions, UnsettledDelivery } from "./recovery.ts";
@@ -43,6 +45,8 @@ export class LinkResumption<L extends RecoveringLink> {
   /** Whether the attach that is under way lists anything. */
   protected lists = false;
   #idleRounds = 0;
+  // The last call to the store of each tag for which one is under way.
+  readonly #calls: Map<TagKey, Promise<void>> = new Map();
   // What the link was attached to the last time.
   #attachedTo: { readonly container: string | undefined; readonly address: string | undefined } | undefined;
 
@@ -148,6 +152,12 @@ export class LinkResumption<L extends RecoveringLink> {
     this.#log({ level: "error", code: "callback-failed", message, error });
   }
 
+  /** Tells the log that an outcome cannot be told, as the peer does not take it. */
+  protected untold(error: unknown): void {
+    const message = `Cannot tell an outcome to ${this.link.where}: the message stays unsettled there`;
+    this.#log({ level: "error", code: "not-resumed", message, error });
+  }
+
   #log(entry: LogEntry): void {
     const { connection, address } = this.link;
     const { logging, environment, host } = connection;
@@ -164,20 +174,31 @@ export class LinkResumption<L extends RecoveringLink> {
     );
   }
 
-  /** Keeps a delivery, in order with what is done of it later. */
+  /** Keeps a delivery. */
   protected put(role: Role, delivery: UnsettledDelivery): Promise<void> {
-    return Promise.resolve().then(() => this.options.store!.put(this.key(role), delivery));
+    return this.#inOrder(delivery.tag, () => this.options.store!.put(this.key(role), delivery));
   }
 
   /** Forgets a delivery; that it could not be is told to the log. */
   protected async forget(role: Role, tag: Uint8Array): Promise<boolean> {
     try {
-      await this.options.store!.delete(this.key(role), tag);
+      await this.#inOrder(tag, () => this.options.store!.delete(this.key(role), tag));
       return true;
     } catch (error) {
       this.storeFailed(`Cannot forget a message of ${this.link.where}: the store failed`, error);
       return false;
     }
+  }
+
+  // What is forgotten is not to be put behind that, and a tag may be used again.
+  #inOrder(tag: Uint8Array, call: () => void | Promise<void>): Promise<void> {
+    const key = tagKey(tag);
+    const called = (this.#calls.get(key) ?? Promise.resolve()).then(call);
+    const over = called.catch(ignore).then(() => {
+      if (this.#calls.get(key) === over) this.#calls.delete(key);
+    });
+    this.#calls.set(key, over);
+    return called;
   }
 
   /** Reads what is kept. */

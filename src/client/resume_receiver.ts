@@ -16,6 +16,10 @@ import { decodeState, encodeState, LinkResumption, type ListedTerms } from "./re
 export class ReceiverResumption extends LinkResumption<RecoveringLink> implements ReceiverRecovery {
   // Deliveries that nothing carries.
   #held: Set<IncomingDelivery> = new Set();
+  // Those whose outcome is kept.
+  readonly #kept: Set<IncomingDelivery> = new Set();
+  // Outcomes that are told once they are kept.
+  readonly #keeping: Set<Promise<void>> = new Set();
   // Those of them that our attach lists, and those that it has no room for and that the sender hands out again.
   #listed: Set<IncomingDelivery> = new Set();
   #dropped: IncomingDelivery[] = [];
@@ -55,35 +59,56 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
   /** {@inheritDoc ReceiverRecovery.keep} */
   keep(delivery: IncomingDelivery, state: DeliveryState, tell: () => void): boolean {
     if (this.options.store === undefined || state.kind === "received" || delivery.remoteSettled) return false;
-    const { tag, payload, messageFormat } = delivery;
-    this.put("receiver", { tag, payload, messageFormat, state: encodeState(state) })
+    const { tag, payload, messageFormat, link } = delivery;
+    // What is settled in one step is not heard of again.
+    if (link.rcvSettleMode === "first") return false;
+    const fitting = link.session.settlement.fit(state);
+    this.#kept.add(delivery);
+    const keeping = this.put("receiver", { tag, payload, messageFormat, state: encodeState(fitting) })
       .catch((error) => this.storeFailed(`Cannot keep an outcome for ${this.link.where}: the store failed`, error))
-      .then(tell);
+      .then(tell)
+      .catch((error) => this.untold(error))
+      .finally(() => this.#keeping.delete(keeping));
+    this.#keeping.add(keeping);
     return true;
+  }
+
+  /** {@inheritDoc ReceiverRecovery.idle} */
+  async idle(): Promise<void> {
+    while (this.#keeping.size > 0) await Promise.all(this.#keeping);
   }
 
   /** {@inheritDoc ReceiverRecovery.settled} */
   settled(delivery: IncomingDelivery): void {
     this.#held.delete(delivery);
     if (this.#round?.delete(delivery)) this.#endRound();
-    if (this.options.store !== undefined && delivery.state !== undefined) this.forget("receiver", delivery.tag);
+    if (this.#kept.delete(delivery)) this.forget("receiver", delivery.tag);
+  }
+
+  /** {@inheritDoc ReceiverRecovery.ended} */
+  ended(endpoint: ReceiverEndpoint | undefined): void {
+    if (endpoint !== undefined && this.#isGone(endpoint)) this.#forgetAll();
   }
 
   /** {@inheritDoc ReceiverRecovery.interrupted} */
-  interrupted(endpoint: ReceiverEndpoint): boolean {
+  interrupted(endpoint: ReceiverEndpoint, unsettled: number): boolean {
     this.#resumes ||= this.link.attachedBefore;
     this.#round = undefined;
     // One that was closed is gone with what it held; one that was only refused leaves all as it was.
-    const isGone = endpoint.closed && this.#isAttached;
+    const isGone = this.#isGone(endpoint);
     this.#isAttached = false;
-    if (isGone) { for (const _ of endpoint.held()) this.#gone++; }
-    this.#held = new Set(isGone ? [] : [...this.#held, ...this.#dropped, ...endpoint.held()]);
+    if (isGone) {
+      this.#gone += unsettled;
+      this.#forgetAll();
+      return false;
+    }
+    for (const delivery of [...this.#dropped, ...endpoint.held()]) this.#held.add(delivery);
     this.#dropped = [];
     for (const delivery of this.#held) {
       delivery.suspended = true;
       endpoint.session.settlement.forget(delivery);
     }
-    return !isGone;
+    return true;
   }
 
   /** {@inheritDoc ReceiverRecovery.holds} */
@@ -128,6 +153,18 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     return this.list(endpoint.remote!, "receiver", Array.from(endpoint.held(), listedAs));
   }
 
+  #isGone({ closed }: ReceiverEndpoint): boolean {
+    return closed && this.#isAttached;
+  }
+
+  // Of a link that the peer has closed: tags of the next one begin afresh.
+  #forgetAll(): void {
+    this.#held = new Set();
+    this.#endpoint = undefined;
+    for (const { tag } of this.#kept) this.forget("receiver", tag);
+    this.#kept.clear();
+  }
+
   // A sender sends nothing new before both lists are complete [transport 2.7.3].
   #endRound(): void {
     if (this.#round?.size !== 0) return;
@@ -150,6 +187,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
       delivery.state = decodeState(state);
       delivery.suspended = true;
       this.#held.add(delivery);
+      this.#kept.add(delivery);
     }
     this.#resumes = true;
     if (kept.length > 0) await this.link.connection.ready();

@@ -31,6 +31,8 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
   #lastTag = 0n;
   #restored = false;
   #asked: string | undefined;
+  // Counts attaches: what a round of the one before waits for is not to come.
+  #attaches = 0;
 
   /** Starts with what is kept of a process before, if anything is. */
   constructor(sender: RecoveringSender, outgoing: OutgoingLink, options: ResumeOptions) {
@@ -44,6 +46,7 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
   /** {@inheritDoc SenderRecovery.terms} */
   terms(terms: AttachOptions): AttachOptions {
     this.#asked = terms.rcvSettleMode ?? "second";
+    this.#attaches++;
     if (!this.link.attachedBefore && !this.#restored) return this.with(terms, "sender", undefined);
     const waiting = this.#waiting();
     const full = this.with(terms, "sender", waiting.map((delivery) => [delivery.tag, localState(delivery)] as const));
@@ -60,17 +63,18 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     const isPassing = sentSettled || source !== undefined || state?.kind === "transactionalState";
     if (this.options.store === undefined || isPassing) return;
     delivery.ready = false;
+    this.#kept.add(delivery);
     this.#keep(delivery).catch((error) => this.link.lose(delivery, error, false));
   }
 
   async #keep(delivery: OutgoingDelivery): Promise<void> {
     const { payload, messageFormat } = delivery;
     await this.prepared;
-    if (delivery.aborted) return;
+    if (!this.#kept.has(delivery)) return;
     if (delivery.ownTag === undefined) this.#outgoing.name(delivery, tagOf(++this.#lastTag));
     await this.put("sender", { tag: delivery.tag, payload, messageFormat, state: new Uint8Array(0) });
-    if (delivery.aborted) return void this.forget("sender", delivery.tag);
-    this.#kept.add(delivery);
+    // It was given up meanwhile, and is forgotten.
+    if (!this.#kept.has(delivery)) return;
     delivery.ready = true;
     this.#outgoing.wake();
     this.link.connection.wake();
@@ -78,7 +82,8 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
 
   /** {@inheritDoc SenderRecovery.dropped} */
   dropped(delivery: OutgoingDelivery): void {
-    if (this.#kept.delete(delivery)) this.forget("sender", delivery.tag);
+    // One that has no tag was not kept yet.
+    if (this.#kept.delete(delivery) && delivery.ownTag !== undefined) this.forget("sender", delivery.tag);
   }
 
   /** {@inheritDoc SenderRecovery.outcome} */
@@ -202,10 +207,12 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
 
   // A list that did not fit leaves others for another time, once those of it are done [transport 2.7.3].
   async #nextRound(open: OutgoingDelivery[], settledSome: boolean): Promise<void> {
+    const attaches = this.#attaches;
     for (;;) {
       while (open.length > 0 && open.at(-1)!.settled && open.at(-1)!.sent) open.pop();
       if (open.length === 0) break;
       await this.link.change();
+      if (this.#attaches !== attaches) return;
     }
     if (this.link.open) this.attachForRest(settledSome);
   }
@@ -220,7 +227,8 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
       const restored = this.link.restore(payload, tag, messageFormat, {
         onoutcome: told,
         onsent: () => {},
-        onlost: () => told(undefined),
+        // One that is kept still is for the process after this one.
+        onlost: () => this.#kept.has(restored) || told(undefined),
       });
       this.#kept.add(restored);
       restored.state = decodeState(delivery.state);
@@ -233,11 +241,8 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
   #tellRecovered(delivery: UnsettledDelivery, outcome: DeliveryState | undefined): void {
     const { onrecovered } = this.options;
     if (onrecovered !== undefined) {
-      try {
-        return onrecovered(delivery, outcome);
-      } catch (error) {
-        return this.callbackFailed("onrecovered", error);
-      }
+      const tell = async (): Promise<void> => await onrecovered(delivery, outcome);
+      return void tell().catch((error) => this.callbackFailed("onrecovered", error));
     }
     if (outcome?.kind === "accepted") return;
     this.warn(

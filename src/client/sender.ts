@@ -336,6 +336,8 @@ export class Sender extends Link {
     this.connection.environment.clearTimer(this.#patience);
     // Listeners are told last: they may send again at once.
     const ended = this.#outgoing.clear().map((delivery) => ({ left: hasLeft(delivery), delivery }));
+    // What has left may have its outcome told to a process after this one.
+    for (const { left, delivery } of ended) if (!left) this.recovery?.dropped(delivery);
     for (const { left, delivery } of ended) this.#done(delivery)?.onlost(error, left, delivery);
     for (const flight of this.flights) flight.fail(error);
     this.#notify();

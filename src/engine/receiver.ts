@@ -279,6 +279,7 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     this.unsettled.set(held.key, held);
     this.session.settlement.arrived(held);
     held.takeUp(id);
+    if (held.settled) this.session.emit({ kind: "disposition", link: this, delivery: held, state, settled: true });
   }
 
   #settledBefore(held: IncomingDelivery, state: DeliveryState | undefined): void {

@@ -158,7 +158,10 @@ export class SenderEndpoint extends LinkEndpoint implements Attachment {
   /** Notes that the last frame of a delivery was written; for sessions. */
   finish(delivery: OutgoingDelivery): void {
     this.#outgoing!.finish(delivery);
-    if (delivery.sentSettled && !delivery.aborted) this.session.emit({ kind: "sent", link: this, delivery });
+    // Whoever takes deliveries up waits for the last frame of what is done with them.
+    if (delivery.resume ? delivery.settled : delivery.sentSettled && !delivery.aborted) {
+      this.session.emit({ kind: "sent", link: this, delivery });
+    }
   }
 
   /** {@inheritDoc LinkEndpoint.receiveFlow} */
