@@ -125,3 +125,90 @@ export class ChurnMap<K, V> {
     return (this.#map ?? [])[Symbol.iterator]();
   }
 }
+
+const LEAST_SLOTS = 16;
+// A table that is emptier than one in so many does not grow.
+const SPARSE = 4;
+// A table of so many places is given up when it is empty: whoever had a hundred thousand may have ten from now on.
+const MANY_SLOTS = 4_096;
+
+/**
+ * A map whose keys mostly are whole numbers of 32 bits that follow each other: the last bits of one are its place in a table,
+ * without hashing. Others, and the few that stay while thousands pass by, are kept aside, so that memory follows their number
+ * and not the distance.
+ */
+export class SerialMap<K extends number | string, V> {
+  // As long as each other, a power of two, so that places follow each other also where numbers wrap.
+  #keys: K[] = [];
+  #values: (V | undefined)[] = [];
+  readonly #aside = new ChurnMap<K, V>();
+  #placed = 0;
+
+  /** How many entries there are. */
+  get size(): number {
+    return this.#placed + this.#aside.size;
+  }
+
+  /** The value of a key, if it is held. */
+  get(key: K): V | undefined {
+    const at = this.#placeOf(key);
+    return this.#keys[at] === key && this.#values[at] !== undefined ? this.#values[at] : this.#aside.get(key);
+  }
+
+  /** Adds an entry, of a key that is not there. */
+  set(key: K, value: V): void {
+    if (typeof key === "string") return this.#aside.set(key, value);
+    const { length } = this.#keys;
+    const at = this.#placeOf(key);
+    const other = this.#values[at];
+    if (length === 0 || (other !== undefined && length <= SPARSE * this.size)) {
+      this.#grow(2 * length || LEAST_SLOTS);
+      return this.set(key, value);
+    }
+    if (other === undefined) this.#placed++;
+    else this.#aside.set(this.#keys[at]!, other);
+    this.#keys[at] = key;
+    this.#values[at] = value;
+  }
+
+  /** Removes an entry; false when there was none. */
+  delete(key: K): boolean {
+    const at = this.#placeOf(key);
+    if (this.#keys[at] !== key || this.#values[at] === undefined) return this.#aside.delete(key);
+    this.#values[at] = undefined;
+    if (--this.#placed === 0 && this.#keys.length > MANY_SLOTS) [this.#keys, this.#values] = [[], []];
+    return true;
+  }
+
+  /** Removes all. */
+  clear(): void {
+    this.#keys = [];
+    this.#values = [];
+    this.#aside.clear();
+    this.#placed = 0;
+  }
+
+  /** The values, in no order. */
+  values(): V[] {
+    return [...this.#values, ...this.#aside.values()].filter((value) => value !== undefined);
+  }
+
+  // Of a text the first, where it is not found.
+  #placeOf(key: K): number {
+    return typeof key === "number" ? key & (this.#keys.length - 1) : 0;
+  }
+
+  // Places that differ in a table differ in one of twice the size.
+  #grow(length: number): void {
+    const keys = this.#keys;
+    const values = this.#values;
+    this.#keys = new Array<K>(length).fill(0 as K);
+    this.#values = new Array<V | undefined>(length).fill(undefined);
+    values.forEach((value, i) => {
+      const at = this.#placeOf(keys[i]!);
+      if (value === undefined) return;
+      this.#keys[at] = keys[i]!;
+      this.#values[at] = value;
+    });
+  }
+}

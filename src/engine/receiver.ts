@@ -4,7 +4,7 @@
  * @module
  */
 
-import { ChurnMap } from "../base/collections.ts";
+import { SerialMap } from "../base/collections.ts";
 import * as condition from "../base/condition.ts";
 import { MAX_UINT } from "../codec/checks.ts";
 import type { Attach, DeliveryState, Fields, Flow, Transfer } from "../codec/types.ts";
@@ -12,7 +12,7 @@ import { IncomingDelivery, MAX_DELIVERY_TAG_BYTES, type ReceivingLink, type TagK
 import type { Budget } from "./budgets.ts";
 import { IncomingTransfers, type TransferStreams } from "./incoming_transfers.ts";
 import { LinkEndpoint, type LinkEvent, type LinkOutput, type LinkSession } from "./link.ts";
-import { add, type Windows } from "./windows.ts";
+import { add, difference, type Windows } from "./windows.ts";
 
 /**
  * Frames without payload that a delivery may have in a row. Nobody has a reason for more than one, so it is no option: more is
@@ -73,7 +73,7 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
   streams: TransferStreams | undefined;
 
   /** Deliveries that are not settled on both sides, by tag. */
-  readonly unsettled: ChurnMap<TagKey, IncomingDelivery> = new ChurnMap();
+  readonly unsettled: SerialMap<TagKey, IncomingDelivery> = new SerialMap();
 
   // Deliveries that the sender may begin by the most generous flow that it may have seen: withdrawing credit does not
   // call back what is on its way [transport 2.6.10].
@@ -133,7 +133,7 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
   /** Deliveries that are not settled on both sides, those included that were not taken up yet. */
   *held(): Generator<IncomingDelivery, void, void> {
     if (this.#suspended !== undefined) yield* this.#suspended.values();
-    yield* this.unsettled.values();
+    yield* this.unsettled.values().sort((a, b) => difference(a.id, b.id));
   }
 
   /** Tells the sender the state of a delivery; for deliveries. */
@@ -315,7 +315,7 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     }
     this.#count(1);
     const arriving = new IncomingTransfers(this.session.unfinished, deliveryId, deliveryTag, transfer);
-    if (this.unsettled.has(arriving.key) || !arriving.resume && this.#suspended?.has(arriving.key)) {
+    if (this.unsettled.get(arriving.key) !== undefined || !arriving.resume && this.#suspended?.has(arriving.key)) {
       throw this.fault(condition.notAllowed, "Cannot take transfer: delivery-tag is that of an unsettled delivery");
     }
     if (!arriving.resume) arriving.sink = this.streams?.begin(arriving);

@@ -94,7 +94,7 @@ export class Settlement {
   /** Tells the sender the state of a delivery that we received; `again` if it was told one before. */
   update(delivery: IncomingDelivery, again: boolean): void {
     // One whose link or session has ended is nothing to the peer any more.
-    const held = delivery.settled ? this.#incoming.delete(delivery) : this.#incoming.get(delivery.id) === delivery;
+    const held = delivery.settled ? this.#incoming.remove(delivery) : this.#incoming.get(delivery.id) === delivery;
     if (!held) return;
     this.#asReceiver.add(delivery.id, delivery.state, delivery.settled, again);
     this.#session.markDirty();
@@ -103,7 +103,7 @@ export class Settlement {
   /** Tells the receiver that we settled a delivery that we sent. */
   settle(delivery: OutgoingDelivery): void {
     // One whose link has ended, or that the receiver has settled, is nothing to it any more.
-    if (!this.#outgoing.delete(delivery)) return;
+    if (!this.#outgoing.remove(delivery)) return;
     this.#asSender.add(delivery.id!, delivery.state, true, false);
     this.#session.markDirty();
   }
@@ -111,8 +111,8 @@ export class Settlement {
   /** Drops a delivery. */
   forget(delivery: OutgoingDelivery | IncomingDelivery): void {
     // It is one of them at most.
-    this.#outgoing.delete(delivery as OutgoingDelivery);
-    this.#incoming.delete(delivery as IncomingDelivery);
+    this.#outgoing.remove(delivery as OutgoingDelivery);
+    this.#incoming.remove(delivery as IncomingDelivery);
   }
 
   /** Takes what the peer tells of deliveries, and tells how much of that brought nothing on. */
@@ -158,7 +158,7 @@ function tell<D extends OutgoingDelivery | IncomingDelivery>(
   if (!settled && (state === undefined || (state.kind === before && before !== "received"))) return 1;
   if (state !== undefined) delivery.remoteState = state;
   if (settled) {
-    deliveries.delete(delivery);
+    deliveries.remove(delivery);
     delivery.settledByPeer();
   }
   if (!done) delivery.handleDisposition(state, settled);

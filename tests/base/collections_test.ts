@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { Fifo } from "../../src/base/collections.ts";
+import { Fifo, SerialMap } from "../../src/base/collections.ts";
 import { random, seed, test } from "../harness.ts";
 
 test("a fifo does what an array does, whatever the order of pushing, taking and removing", () => {
@@ -23,4 +23,30 @@ test("a fifo does what an array does, whatever the order of pushing, taking and 
   }
   assertEquals(fifo.clear(), array);
   assertEquals([fifo.length, fifo.first, fifo.shift()], [0, undefined, undefined]);
+});
+
+test("a serial map does what a Map does, with keys in order, around the wrap, far apart, and texts", () => {
+  const { int } = random(seed());
+  const ours = new SerialMap<number | string, number>();
+  const model = new Map<number | string, number>();
+  let next = 0xffff_0000;
+  for (let i = 0; i < 40_000; i++) {
+    const growing = (i >> 11) % 2 === 0;
+    // Most follow each other; tags of a counter with its lowest byte first all have the same last bits.
+    const kind = int(20);
+    const key = kind < 16 ? next = (next + 1) >>> 0 : kind < 18 ? int(256) << 24 : kind < 19 ? -int(9) : `${int(99)}`;
+    if (int(10) < (growing ? 7 : 3)) {
+      if (!model.has(key)) ours.set(key, i);
+      model.set(key, ours.get(key)!);
+    } else {
+      const keys = [...model.keys()];
+      const old = keys[int(4) === 0 ? int(keys.length + 1) : 0] ?? key;
+      assertEquals(ours.delete(old), model.delete(old));
+      assertEquals(ours.get(old), undefined);
+    }
+    assertEquals([ours.size, ours.get(key)], [model.size, model.get(key)]);
+  }
+  assertEquals(ours.values().sort((a, b) => a - b), [...model.values()].sort((a, b) => a - b));
+  for (const [key, value] of model) assertEquals([ours.get(key), ours.delete(key)], [value, true]);
+  assertEquals([ours.size, ours.values()], [0, []]);
 });

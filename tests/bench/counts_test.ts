@@ -117,6 +117,27 @@ test("bench: 1,000 deliveries, accepted one by one, cost a handful of dispositio
   assert(up.messages <= 2 * MESSAGES / 100 + 10, `${up.messages} WebSocket messages`);
 });
 
+test("bench: 1,000 deliveries, accepted one by one, cost no entry of a map each", async () => {
+  const { connection } = line();
+  const receiver = connection.receiver({ address: "source", credit: 100 });
+  await receiver.ready();
+  const { set } = Map.prototype;
+  let entries = 0;
+  let received = 0;
+  try {
+    Map.prototype.set = function (key, value): Map<unknown, unknown> {
+      entries++;
+      return set.call(this, key, value);
+    };
+    for await (const _ of receiver.values({ preventCancel: true })) if (++received === MESSAGES) break;
+  } finally {
+    Map.prototype.set = set;
+  }
+  await connection.close();
+  // On both sides; some are of the links.
+  assert(entries <= MESSAGES / 20, `${entries} entries`);
+});
+
 test("bench: a body of 64 KiB is one transfer, which the receiver has to put together but once", async () => {
   const { connection, up } = line();
   const sender = connection.sender("sink");
