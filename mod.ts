@@ -55,13 +55,8 @@ export { resume } from "./src/client/resume.ts";
 export { SendAbortedError, type SendOptions, type SendOutcome } from "./src/client/outcome.ts";
 export type { StreamedMessage } from "./src/client/stream.ts";
 export type { Sender, SendTerms } from "./src/client/sender.ts";
-export type {
-  ReceiveBatchOptions,
-  Receiver,
-  ReceiveTerms,
-  ServeOptions,
-  ValuesOptions,
-} from "./src/client/receiver.ts";
+export type { Receiver } from "./src/client/receiver.ts";
+export type { ReceiveBatchOptions, ReceiveTerms, ServeOptions, ValuesOptions } from "./src/client/receive_options.ts";
 export type { RequestOptions, Responding } from "./src/client/request.ts";
 export type { Delivery, DeliveryReceiver } from "./src/client/delivery.ts";
 export type { LinkTerms, ReceiverOptions, SenderOptions } from "./src/client/terms.ts";

@@ -22,8 +22,9 @@ import { type ConnectionEvent, type ConnectionState, type ConnectionStats, Event
 import { KeptSenders } from "./kept_senders.ts";
 import type { CloseOptions } from "./lifetime.ts";
 import type { Link } from "./link.ts";
-import { checkServe, closeFor, type ServeOptions } from "./handlers.ts";
-import { checkCredit, Receiver, type ReceiveTerms } from "./receiver.ts";
+import { closeFor } from "./handlers.ts";
+import { checkCredit, checkServe, type ReceiveTerms, type ServeOptions } from "./receive_options.ts";
+import { Receiver } from "./receiver.ts";
 import type { SendOptions, SendOutcome } from "./outcome.ts";
 import type { Requester, RequestOptions, Responding } from "./request.ts";
 import type { LinkResumed } from "./recovery.ts";
@@ -552,7 +553,7 @@ export class Connection extends ConnectionBase {
           this.#countOutcome(event.state);
           break;
         }
-        return receiver.handleDisposition(event.delivery as IncomingDelivery, event.state, event.settled);
+        return receiver.handleDisposition(event.delivery as IncomingDelivery, event.settled);
     }
     super.handleLink(link, event);
   }

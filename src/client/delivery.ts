@@ -6,7 +6,6 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError, OutcomeError } from "../base/errors.ts";
-import type { CodecLimits } from "../codec/limits.ts";
 import { DecodedMessage, decodeMessage } from "../codec/message.ts";
 import type { DeliveryState, ErrorFields, Modified } from "../codec/types.ts";
 import type { IncomingDelivery } from "../engine/deliveries.ts";
@@ -22,13 +21,17 @@ export interface DeliveryReceiver extends Link {
   readonly where: string;
   /** @ignore What takes up deliveries that were not settled, if anything does. */
   readonly recovery: ReceiverRecovery | undefined;
-  /** @ignore Whether a delivery can still be settled. */
+}
+
+/** Who settles the deliveries of that receiver: what a delivery asks there. */
+export interface DeliverySettlement {
+  /** Whether a delivery can still be settled. */
   holds(incoming: IncomingDelivery): boolean;
-  /** @ignore Whether a delivery is to be told when it is lost. */
+  /** Whether a delivery is to be told when it is lost. */
   watch(delivery: Delivery, watched: boolean): void;
-  /** @ignore The outcome of a delivery is on its way. */
+  /** The outcome of a delivery is on its way. */
   handleTold(incoming: IncomingDelivery): void;
-  /** @ignore Nothing more is to be done for a delivery. */
+  /** Nothing more is to be done for a delivery. */
   handleDone(incoming: IncomingDelivery): void;
 }
 
@@ -68,8 +71,8 @@ export class Delivery {
   /** The receiver that it came on. */
   readonly receiver: DeliveryReceiver;
 
+  readonly #settlement: DeliverySettlement;
   readonly #incoming: IncomingDelivery;
-  readonly #limits: CodecLimits | undefined;
   readonly #streamed: DeliveryPayload | undefined;
   // Whether only what stands before the body is there.
   #isPart: boolean;
@@ -84,13 +87,13 @@ export class Delivery {
   /** Built by its receiver. */
   constructor(
     receiver: DeliveryReceiver,
+    settlement: DeliverySettlement,
     incoming: IncomingDelivery,
-    limits: CodecLimits | undefined,
     streamed?: DeliveryPayload,
   ) {
     this.receiver = receiver;
+    this.#settlement = settlement;
     this.#incoming = incoming;
-    this.#limits = limits;
     this.#streamed = streamed;
     this.#isPart = streamed !== undefined;
   }
@@ -191,7 +194,7 @@ export class Delivery {
 
   /** @ignore True while it can be settled. */
   get usable(): boolean {
-    return this.#lost === undefined && this.receiver.holds(this.#incoming);
+    return this.#lost === undefined && this.#settlement.holds(this.#incoming);
   }
 
   /**
@@ -201,7 +204,7 @@ export class Delivery {
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
-      if (this.usable) this.receiver.watch(this, true);
+      if (this.usable) this.#settlement.watch(this, true);
       else if (this.#outcome === undefined) this.#controller.abort(this.#lostError());
     }
     return this.#controller.signal;
@@ -262,7 +265,7 @@ export class Delivery {
   /** @ignore Handed to a caller who settles by calls: one that came settled owes none, and its credit goes back now. */
   handleTaken(): void {
     this.byHand = true;
-    if (this.#incoming.remoteSettled) this.receiver.handleDone(this.#incoming);
+    if (this.#incoming.remoteSettled) this.#settlement.handleDone(this.#incoming);
   }
 
   /** @ignore Settles for the user where the user did not; an end of the link in between is no error here. */
@@ -270,7 +273,7 @@ export class Delivery {
     if (this.#outcome !== undefined) return;
     if (!this.usable) {
       this.#unwatch();
-      return this.receiver.handleDone(this.#incoming);
+      return this.#settlement.handleDone(this.#incoming);
     }
     const undecodable = this.#undecodable ?? this.#streamed?.undecodable;
     if (undecodable !== undefined) this.reject(undecodable);
@@ -302,7 +305,7 @@ export class Delivery {
 
   /** @ignore Decodes a message, or some of its sections. */
   decode(bytes: Uint8Array): DecodedMessage {
-    return this.messageFormat === 0 ? decodeMessage(bytes, this.#limits) : rawMessage(bytes);
+    return this.messageFormat === 0 ? decodeMessage(bytes, this.receiver.connection.limits) : rawMessage(bytes);
   }
 
   async #whole(): Promise<DecodedMessage> {
@@ -318,7 +321,7 @@ export class Delivery {
   }
 
   #unwatch(): void {
-    if (this.#controller !== undefined) this.receiver.watch(this, false);
+    if (this.#controller !== undefined) this.#settlement.watch(this, false);
   }
 
   #lostError(): OutcomeError {
@@ -353,14 +356,14 @@ export class Delivery {
       this.#streamed?.settled();
       if (keeps) return;
     }
-    this.receiver.handleTold(this.#incoming);
+    this.#settlement.handleTold(this.#incoming);
   }
 
   // What was kept first; by now there may be nobody any more who would hear of it.
   #tell(state: DeliveryState): void {
-    if (!this.receiver.holds(this.#incoming)) return;
+    if (!this.#settlement.holds(this.#incoming)) return;
     this.#incoming.update(state);
-    this.receiver.handleTold(this.#incoming);
+    this.#settlement.handleTold(this.#incoming);
   }
 }
 

@@ -4,14 +4,8 @@
  * @module
  */
 
-import type { WaitOptions } from "../base/wait.ts";
 import type { Delivery } from "./delivery.ts";
-
-/** How {@linkcode Receiver.values} goes through messages. */
-export interface ValuesOptions extends WaitOptions {
-  /** True keeps the receiver when the loop is left. Default: false, which closes it. */
-  preventCancel?: boolean | undefined;
-}
+import type { ValuesOptions } from "./receive_options.ts";
 
 /** What a loop asks of its receiver. */
 export interface LoopSource {

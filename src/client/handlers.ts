@@ -1,15 +1,16 @@
 /**
- * The handlers that a receiver runs: with what options, who waits for them, and which of them waits for the end of what waits for it.
+ * The handlers that a receiver runs: who waits for them, and which of them waits for the end of what waits for it.
  *
  * @module
  */
 
 import type { Environment } from "../base/environment.ts";
-import { checkFunction, checkOptions, type OptionKinds } from "../base/options.ts";
-import type { Delivery } from "./delivery.ts";
 import type { LinkHandlers } from "./link.ts";
 import { userAgent } from "../transport/runtime/detect.ts";
-import { abortable, Deferred, type WaitOptions } from "../base/wait.ts";
+import { abortable, Deferred, ignore, type WaitOptions } from "../base/wait.ts";
+
+// How long a close waits for handlers before the log is told, in milliseconds.
+const CLOSE_PATIENCE_MS = 1_000;
 
 /** A message that can be handed back. */
 export interface Held {
@@ -25,44 +26,6 @@ export interface Closing {
   readonly closed: Promise<void>;
 }
 
-/** How {@linkcode Receiver.serve} works. */
-export interface ServeOptions {
-  /** How many messages are handled at a time. Default: 1. */
-  concurrency?: number | undefined;
-  /** Ends it: no further message is taken, and `serve` returns when the handlers that run are done. */
-  signal?: AbortSignal | undefined;
-  /** Told when a handler failed. What it throws ends `serve`. Default: the option `log` of the connection is told. */
-  onerror?: ((error: unknown, delivery: Delivery) => unknown) | undefined;
-  /**
-   * Milliseconds that a message whose handler failed is held back before it is handed back, so that it is not tried again
-   * at once: doubled with each failure in a row, of this receiver or of this message by its delivery-count, up to 30,000. Or
-   * a function that gives them for a number of earlier failures. A message that is held back counts as one of the credit.
-   * Default: 0.
-   */
-  retryDelay?: number | ((failures: number) => number) | undefined;
-}
-
-const SERVE_KINDS: OptionKinds<ServeOptions> = {
-  concurrency: "number",
-  signal: "object",
-  onerror: "function",
-  retryDelay: "number or function",
-};
-
-/**
- * Checks what `serve` is called with, and gives the concurrency.
- *
- * @throws {TypeError} If the handler is no function, or an option does not exist or is of the wrong kind.
- * @throws {RangeError} If `concurrency` is not a whole number from 1.
- */
-export function checkServe(doing: string, handler: unknown, options: ServeOptions): number {
-  checkFunction(doing, "handler", handler);
-  checkOptions(doing, options, SERVE_KINDS);
-  const { concurrency = 1 } = options;
-  if (Number.isSafeInteger(concurrency) && concurrency >= 1) return concurrency;
-  throw new RangeError(`Cannot ${doing}: concurrency ${concurrency} is not a whole number from 1`);
-}
-
 /** What keeps a value along a chain of asynchronous calls, where the runtime has it. */
 export interface AsyncStorage<T> {
   /** The value of the chain that is running. */
@@ -75,11 +38,6 @@ export interface AsyncStorage<T> {
 let current: Handler | undefined;
 // Undefined until it was looked for, null where there is none.
 let storage: AsyncStorage<Handler> | null | undefined;
-
-/** Whether a handler is recognised after its first `await`, too. */
-export function hasAsyncStorage(): boolean {
-  return !!storage;
-}
 
 /** The handler that makes the present call, if one does. */
 export function currentHandler(): Handler | undefined {
@@ -140,9 +98,18 @@ export class Handlers implements LinkHandlers {
     return new Handler(this);
   }
 
-  /** Waits until none runs. */
-  async idle(): Promise<void> {
-    while (this.running > 0) await this.#change();
+  /**
+   * Waits for `before`, and until no handler runs; `onwait` is told if that takes a while, and one may wait for itself without
+   * being recognised.
+   */
+  async idle(before: Promise<void> | undefined, onwait: () => void): Promise<void> {
+    const timer = storage || this.running === 0 ? undefined : this.#environment.setTimer(onwait, CLOSE_PATIENCE_MS);
+    try {
+      await before?.catch(ignore);
+      while (this.running > 0) await this.#change();
+    } finally {
+      this.#environment.clearTimer(timer);
+    }
   }
 
   /** Waits until none runs but those that wait for a close. */

@@ -106,8 +106,8 @@ export abstract class Lifetime {
     );
   }
 
-  /** True once it has ended. */
-  protected get over(): boolean {
+  /** @ignore True once it has ended. */
+  get over(): boolean {
     return this.#over;
   }
 

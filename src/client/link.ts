@@ -23,6 +23,9 @@ import { ignore, within } from "../base/wait.ts";
 
 export type { CloseOptions };
 
+/** How long something waits that may wait for ever before the log is told, in milliseconds. */
+export const PATIENCE_MS = 10_000;
+
 /** The connection of a link: what its user finds there, and what the link asks of it. */
 export interface LinkConnection extends Lifetime, RecoveringConnection {
   /** The name of this container. */
@@ -86,8 +89,8 @@ export abstract class Link extends Lifetime implements RecoveringLink {
 
   // Absent for a link that the peer has attached: only the peer can attach it again.
   readonly #terms: AttachOptions | undefined;
-  // Absent until it is attached; the last one stays while the connection is interrupted.
-  #endpoint: SenderEndpoint | ReceiverEndpoint | undefined;
+  /** @ignore The engine's end: absent until it is attached; the last one stays while the connection is interrupted. */
+  endpoint: SenderEndpoint | ReceiverEndpoint | undefined;
   /** @ignore When the peer has accepted it, if it has since it was attached last. */
   attachedAt: number | undefined;
   /** @ignore Whether the peer has accepted it once. */
@@ -101,24 +104,24 @@ export abstract class Link extends Lifetime implements RecoveringLink {
   constructor(connection: LinkConnection, from: AttachOptions | SenderEndpoint | ReceiverEndpoint) {
     super();
     this.connection = connection;
-    if ("role" in from) this.#endpoint = from;
+    if ("role" in from) this.endpoint = from;
     else this.#terms = from;
-    if (this.#endpoint?.state === "attached") this.begin();
+    if (this.endpoint?.state === "attached") this.begin();
   }
 
   /** The link's name, which tells it from others between the same two containers. */
   get name(): string {
-    return (this.#terms ?? this.#endpoint!).name;
+    return (this.#terms ?? this.endpoint!).name;
   }
 
   /** What the peer's attach said, once it came. */
   get remote(): Readonly<Attach> | undefined {
-    return this.#endpoint?.remote;
+    return this.endpoint?.remote;
   }
 
   /** The node's address: the one asked for, or the one that was made up for a dynamic node. */
   get address(): string | undefined {
-    const { local, remote } = this.#endpoint ?? {};
+    const { local, remote } = this.endpoint ?? {};
     const accepted = this.#terms === undefined;
     // The node stands at the side that accepted the link, and that side's attach says which it is.
     const attach = accepted ? local : remote ?? local ?? this.#terms;
@@ -150,7 +153,7 @@ export abstract class Link extends Lifetime implements RecoveringLink {
 
   /** @ignore True once the link has ended for good, rather than was suspended or lost. */
   get endedForGood(): boolean {
-    return this.#endpoint?.closed ?? false;
+    return this.endpoint?.closed ?? false;
   }
 
   /** Which end of the link this is. */
@@ -182,7 +185,7 @@ export abstract class Link extends Lifetime implements RecoveringLink {
 
   /** @ignore True while it is attached. */
   get usable(): boolean {
-    return !this.over && this.#endpoint?.state === "attached";
+    return !this.over && this.endpoint?.state === "attached";
   }
 
   /** @ignore The node for errors and the log: its address and whom the connection is with. */
@@ -207,7 +210,7 @@ export abstract class Link extends Lifetime implements RecoveringLink {
 
   /** @ignore Whether it is attached, or about to be; not one that was detached in order to be attached again. */
   get carried(): boolean {
-    const state = this.#endpoint?.state;
+    const state = this.endpoint?.state;
     return state === "attachSent" || state === "attached";
   }
 
@@ -218,11 +221,13 @@ export abstract class Link extends Lifetime implements RecoveringLink {
     // The peer may still have it attached elsewhere.
     const flowAfterAttach = terms.flowAfterAttach || this.attachedBefore;
     const full = { ...terms, flowAfterAttach };
-    return this.#endpoint = this.attachAs(this.recovery?.terms(full) ?? full, session);
+    return this.endpoint = this.attachAs(this.recovery?.terms(full) ?? full, session);
   }
 
-  /** Has the link wait for `ready` before it is attached for the first time. */
-  protected prepare(ready: Promise<unknown> | undefined): void {
+  /** Has `recovery` take up what is not settled; the link waits for it before it is attached for the first time. */
+  protected recoverBy(recovery: LinkRecovery | Promise<LinkRecovery>): void {
+    const use = (made: LinkRecovery): Promise<unknown> | undefined => (this.recovery = made).prepared;
+    const ready = recovery instanceof Promise ? recovery.then(use) : use(recovery);
     this.prepared = ready?.then(() => this.prepared = undefined);
     // Also while nothing carries the connection: the next attachment must not find it without what it waited for.
     this.prepared?.catch((error) => this.connection.endLink(this, error));
@@ -230,7 +235,7 @@ export abstract class Link extends Lifetime implements RecoveringLink {
 
   /** @ignore Detaches it, in order to attach it again. */
   suspend(): SenderEndpoint | ReceiverEndpoint {
-    const endpoint = this.#endpoint!;
+    const endpoint = this.endpoint!;
     endpoint.detach({ closed: false });
     this.handleInterrupted(this.endingOf(undefined)!);
     return endpoint;
@@ -243,7 +248,7 @@ export abstract class Link extends Lifetime implements RecoveringLink {
 
   /** @ignore The peer has attached it again. */
   carryOn(endpoint: SenderEndpoint | ReceiverEndpoint): void {
-    this.#endpoint = endpoint;
+    this.endpoint = endpoint;
     this.carryAgain(endpoint);
     this.begin();
   }
@@ -277,7 +282,7 @@ export abstract class Link extends Lifetime implements RecoveringLink {
   handleAttached(): void {
     const error = this.checkAttached();
     if (error !== undefined) {
-      this.#endpoint?.detach({ closed: true, error });
+      this.endpoint?.detach({ closed: true, error });
       return this.connection.endLink(this, error);
     }
     this.attachedAt = this.connection.environment.now();
@@ -294,7 +299,7 @@ export abstract class Link extends Lifetime implements RecoveringLink {
   /**
    * @ignore Tells the log. The texts are loaded by who needs them, which few do; where they cannot be, nothing is lost but a warning.
    */
-  protected complain(about: Complaints.LinkComplaint, facts: Complaints.Facts): void {
+  complain(about: Complaints.LinkComplaint, facts: Complaints.Facts): void {
     import("./complaints.ts").then((complaints) => complaints.complain(this, about, facts)).catch(ignore);
   }
 
@@ -305,7 +310,7 @@ export abstract class Link extends Lifetime implements RecoveringLink {
     this.onclosing();
     await within(Promise.race([this.idle(), this.closed]), timeoutMs, environment);
     if (this.over) return;
-    const endpoint = this.#endpoint;
+    const endpoint = this.endpoint;
     const answerMs = timeoutMs === Infinity ? DEFAULT_CLOSE_WAIT_MS : timeoutMs;
     endpoint?.detach({ closed, error: options.error });
     this.connection.wake();

@@ -7,12 +7,7 @@
 import type { Environment } from "../base/environment.ts";
 import { onAbort, type WaitOptions } from "../base/wait.ts";
 import type { Delivery } from "./delivery.ts";
-
-/** How {@linkcode Receiver.receiveBatch} waits. */
-export interface ReceiveBatchOptions extends WaitOptions {
-  /** Milliseconds to wait for the first message. Default: 0, for what the sender has now. */
-  waitMs?: number | undefined;
-}
+import type { ReceiveBatchOptions } from "./receive_options.ts";
 
 /** The receiver of a batch: what it is asked for. */
 export interface BatchReceiver {
@@ -30,12 +25,18 @@ export interface BatchReceiver {
   drain(options: WaitOptions): Promise<void>;
 }
 
-/** What `receiveBatch` of a receiver does; `grant` sees to credit for so many messages. */
+/** The credit of that receiver. */
+export interface BatchCredit {
+  /** Sees to credit for so many messages, and no more. */
+  allow(credit: number): void;
+}
+
+/** What `receiveBatch` of a receiver does. */
 export async function receiveBatch(
   receiver: BatchReceiver,
   max: number,
   options: ReceiveBatchOptions,
-  grant: (credit: number) => void,
+  credit: BatchCredit,
 ): Promise<Delivery[]> {
   if (!Number.isSafeInteger(max) || max < 1) {
     throw new RangeError(`Cannot receive batch: ${max} is not a whole number from 1`);
@@ -48,7 +49,7 @@ export async function receiveBatch(
   await receiver.ready({ signal });
   await takeReady();
   if (batch.length < max && receiver.open) {
-    grant(max - batch.length);
+    credit.allow(max - batch.length);
     if (batch.length === 0 && receiver.buffered === 0 && waitMs > 0) {
       const first = await takeWithin(receiver, waitMs, signal);
       if (first !== undefined) batch.push(first);

@@ -20,7 +20,7 @@ import {
 } from "../engine/outgoing.ts";
 import { SenderEndpoint } from "../engine/sender.ts";
 import type { SessionEndpoint } from "../engine/session.ts";
-import { type Interruption, Link, type LinkConnection } from "./link.ts";
+import { type Interruption, Link, type LinkConnection, PATIENCE_MS } from "./link.ts";
 import {
   outcomeOf,
   PromisedOutcome,
@@ -36,9 +36,6 @@ import type { StreamedMessage } from "./stream.ts";
 
 // Some dozens of small messages; one that is kept for long keeps no more memory alive than that.
 const BLOCK_BYTES = 16_384;
-
-// How long a message waits for credit before the log is told, in milliseconds.
-const PATIENCE_MS = 10_000;
 
 /** How a sender sends many messages side by side. */
 export interface SendTerms {
@@ -73,7 +70,8 @@ export interface SendTerms {
 export class Sender extends Link {
   /** Always `"sender"`. */
   protected override readonly role = "sender";
-  #endpoint: SenderEndpoint | undefined;
+  /** @ignore {@inheritDoc Link.endpoint} */
+  declare endpoint: SenderEndpoint | undefined;
   readonly #writer = new Writer(BLOCK_BYTES);
   readonly #outgoing = new OutgoingLink();
   // Messages that somebody waits for.
@@ -96,8 +94,8 @@ export class Sender extends Link {
     const { recovery } = terms;
     this.#resends = recovery !== "fail";
     if (recovery === "resume") {
-      this.#recover(import("./resume_links.ts").then((links) => links.forSender(this, this.#outgoing)));
-    } else if (typeof recovery === "object") this.#recover(recovery.forSender(this, this.#outgoing));
+      this.recoverBy(import("./resume_links.ts").then((links) => links.forSender(this, this.#outgoing)));
+    } else if (typeof recovery === "object") this.recoverBy(recovery.forSender(this, this.#outgoing));
     if ("role" in from) this.#carry(from);
   }
 
@@ -109,18 +107,18 @@ export class Sender extends Link {
 
   /** Messages that the receiver takes now, beyond those that wait here. */
   get credit(): number {
-    return this.#endpoint?.sendable ?? 0;
+    return this.endpoint?.sendable ?? 0;
   }
 
   /** @ignore The transaction in which the receiver acquires messages [transactions 4.4.4]. */
   get acquiring(): Uint8Array | undefined {
-    const txnId = this.#endpoint?.flowProperties?.["txn-id"];
+    const txnId = this.endpoint?.flowProperties?.["txn-id"];
     return txnId instanceof Uint8Array ? txnId : undefined;
   }
 
   /** @ignore True while the receiver waits for what there is, and for the rest of its credit. */
   get draining(): boolean {
-    return this.#endpoint?.draining ?? false;
+    return this.endpoint?.draining ?? false;
   }
 
   /** @ignore {@inheritDoc Link.facts} */
@@ -424,26 +422,21 @@ export class Sender extends Link {
     this.recovery?.attached(this.remote!);
   }
 
-  #recover(recovery: SenderRecovery | Promise<SenderRecovery>): void {
-    const use = (made: SenderRecovery): Promise<unknown> | undefined => (this.recovery = made).prepared;
-    this.prepare(recovery instanceof Promise ? recovery.then(use) : use(recovery));
-  }
-
   // One timer for all that wait: a link that takes some now and then makes progress.
   #watchCredit(): void {
-    const sent = this.#endpoint?.deliveryCount;
+    const sent = this.endpoint?.deliveryCount;
     this.#patience = this.connection.environment.setTimer(() => {
       this.#patience = undefined;
       const { queued } = this.#outgoing;
       if (queued === 0) return;
-      if (sent !== this.#endpoint?.deliveryCount) this.#watchCredit();
+      if (sent !== this.endpoint?.deliveryCount) this.#watchCredit();
       else this.complain("sendWaits", { queued, attached: this.usable });
     }, PATIENCE_MS);
   }
 
   #carry(endpoint: SenderEndpoint): SenderEndpoint {
     endpoint.carry(this.#outgoing);
-    return this.#endpoint = endpoint;
+    return this.endpoint = endpoint;
   }
 
   #encode(message: Message | Uint8Array): Uint8Array {

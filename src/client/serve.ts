@@ -6,7 +6,8 @@
 
 import type { Deferred } from "../base/wait.ts";
 import type { Delivery } from "./delivery.ts";
-import type { Handler, Handlers, ServeOptions } from "./handlers.ts";
+import type { Handler, Handlers } from "./handlers.ts";
+import type { ServeOptions } from "./receive_options.ts";
 
 /** The longest that a failed message is held back, in milliseconds. */
 export const MAX_RETRY_DELAY_MS = 30_000;
@@ -17,12 +18,15 @@ export interface ServeSource {
   readonly handlers: Handlers;
   /** Whether messages are settled by what the handler does. */
   readonly automatic: boolean;
-  /** The next message that is there. */
-  shift(): Delivery | undefined;
-  /** Waits for the next message, which is undefined at the end; nothing to wait for is undefined. */
-  wait(): Deferred<Delivery | undefined> | undefined;
-  /** Ends a wait, unless it has its message. */
-  unwait(waiting: Deferred<Delivery | undefined>): void;
+  /** The messages that have arrived. */
+  readonly queue: {
+    /** The next message that is there. */
+    shift(): Delivery | undefined;
+    /** Waits for the next message, which is undefined at the end; nothing to wait for is undefined. */
+    wait(): Deferred<Delivery | undefined> | undefined;
+    /** Ends a wait, unless it has its message. */
+    leave(waiting: Deferred<Delivery | undefined>, end: () => void): void;
+  };
   /** Nobody else hears of this failure. */
   report(error: unknown, delivery: Delivery): void;
 }
@@ -40,7 +44,7 @@ export async function serveEach(
   let failures = 0;
   const stop = (): void => {
     stopped = true;
-    for (const waiting of idle) source.unwait(waiting);
+    for (const waiting of idle) source.queue.leave(waiting, () => waiting.resolve(undefined));
   };
   const fail = (error: unknown): void => {
     failure ??= { error };
@@ -62,7 +66,7 @@ export async function serveEach(
     else delivery.settleByDefault(false);
   };
   const next = async (): Promise<Delivery | undefined> => {
-    const waiting = source.wait();
+    const waiting = source.queue.wait();
     if (waiting === undefined) return undefined;
     idle.add(waiting);
     const delivery = await waiting.promise;
@@ -72,7 +76,7 @@ export async function serveEach(
   const work = async (running: Handler): Promise<void> => {
     while (!stopped) {
       // One that is there already is not waited for.
-      const delivery = source.shift() ?? await next();
+      const delivery = source.queue.shift() ?? await next();
       if (delivery === undefined) return;
       if (!source.automatic) delivery.handleTaken();
       try {

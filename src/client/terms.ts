@@ -10,7 +10,7 @@ import type { Coordinator, Fields, ReceiverSettleMode, SenderSettleMode, Source,
 import type { AttachOptions } from "../engine/link.ts";
 import type { SessionOptions } from "../engine/session.ts";
 import { checkAddress, checkOptions, type OptionKinds } from "../base/options.ts";
-import type { ReceiveTerms } from "./receiver.ts";
+import type { ReceiveTerms } from "./receive_options.ts";
 import type { SendTerms } from "./sender.ts";
 
 /** What a sender and a receiver are attached with alike. */

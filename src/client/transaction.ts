@@ -16,6 +16,7 @@ import { Writer } from "../codec/writer.ts";
 import { toErrorFields } from "../engine/fault.ts";
 import type { Delivery } from "./delivery.ts";
 import type { SendOptions, SendOutcome } from "./outcome.ts";
+import { checkCredit } from "./receive_options.ts";
 import type { Receiver } from "./receiver.ts";
 import type { Sender } from "./sender.ts";
 import type { SenderOptions } from "./terms.ts";
@@ -199,7 +200,19 @@ export class Transaction implements AsyncDisposable {
   async acquire(receiver: Receiver, count: number, options: WaitOptions = {}): Promise<Delivery[]> {
     checkOptions("acquire in transaction", options, WAIT_KINDS);
     this.#requireOpen("acquire in");
-    return await receiver.acquire(this.#id, count, options);
+    if (!receiver.isManual) {
+      throw new TypeError(
+        'Cannot acquire in transaction: the receiver gives credit by itself, attach it with credit "manual"',
+      );
+    }
+    checkCredit(count);
+    await receiver.ready(options);
+    receiver.endpoint!.flow({ linkCredit: count, properties: { "txn-id": this.#id } });
+    await receiver.drain(options);
+    if (receiver.usable) receiver.endpoint!.flow({ properties: {} });
+    const acquired: Delivery[] = [];
+    while (receiver.buffered > 0) acquired.push(await receiver.receive(options));
+    return acquired;
   }
 
   /**

@@ -5,7 +5,8 @@
  */
 
 import type { Delivery } from "../client/delivery.ts";
-import type { Receiver, ServeOptions } from "../client/receiver.ts";
+import type { Receiver } from "../client/receiver.ts";
+import type { ServeOptions } from "../client/receive_options.ts";
 import type { Attributes, Span } from "./api.ts";
 import { fail, type Instruments, kindOf, measuredBy, messageOf, type Place } from "./instruments.ts";
 

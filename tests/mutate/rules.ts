@@ -227,9 +227,9 @@ export const rules: readonly Mutation[] = [
   },
   {
     rule: "a message that arrives while the receiver closes goes back",
-    file: "src/client/receiver.ts",
-    from: "    if (!this.open) this.#releaseBuffered();\n",
-    to: "",
+    file: "src/client/delivery_queue.ts",
+    from: "if (!this.push(delivery) && !this.#receiver.open) this.release();",
+    to: "this.push(delivery);",
     tests: ["tests/client/receiver_test.ts", "tests/client/serve_test.ts"],
   },
   {
