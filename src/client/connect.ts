@@ -406,6 +406,7 @@ function connectionTerms(options: Omit<ConnectOptions, keyof AttemptOptions>): C
   const { limits = {}, environment = systemEnvironment } = options;
   return {
     ...options,
+    ...limits,
     // Each attempt has its own.
     handshake: () => new ClientHandshake(),
     environment,
@@ -413,12 +414,6 @@ function connectionTerms(options: Omit<ConnectOptions, keyof AttemptOptions>): C
     isNamed: options.containerId !== undefined,
     saslMaxFrameSize: limits.saslFrameSize,
     maxOpenSize: limits.openFrameSize,
-    maxBufferedBytes: limits.maxBufferedBytes,
-    maxUnfinishedBytes: limits.maxUnfinishedBytes,
-    maxKeptBytes: limits.maxKeptBytes,
-    maxIdleWork: limits.maxIdleWork,
-    openTimeoutMs: limits.openTimeoutMs,
-    closeTimeoutMs: limits.closeTimeoutMs,
     limits: codecLimits(limits),
     logging: { option: options.log },
   };

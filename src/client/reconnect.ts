@@ -6,7 +6,7 @@
  */
 
 import { listenOnline, randomFraction } from "../base/environment.ts";
-import { Deferred, ignore } from "../base/wait.ts";
+import { Deferred, ignore, within } from "../base/wait.ts";
 import { isPassing, isRefusedLogin, mayReturn, Retry, type RetryOptions } from "../recovery/retry.ts";
 import { linkRedirectOf, MAX_REDIRECTS, redirectOf } from "../recovery/redirect.ts";
 import { asksAgain, attempt, CallbackFailure } from "./attempt.ts";
@@ -54,6 +54,8 @@ export class Reconnector {
   // Of the attempt that is under way: resolves when the peer has opened, rejects when it is lost before.
   #opening: Deferred<void> | undefined;
   #openedAt: number | undefined;
+  // Ends the pause before the next attempt.
+  #wake: (() => void) | undefined;
   #turn = 0;
   #askedAgain = false;
   // Where the peer has sent us to, and how many times in a row.
@@ -219,26 +221,20 @@ export class Reconnector {
     return true;
   }
 
-  #sleep(ms: number): Promise<void> {
-    const { environment } = this.#connection;
-    const { signal } = this.#stopped;
-    return new Promise((resolve) => {
-      const wake = (): void => {
-        environment.clearTimer(timer);
-        signal.removeEventListener("abort", wake);
-        leave();
-        resolve();
-      };
-      const timer = environment.setTimer(wake, ms);
-      signal.addEventListener("abort", wake);
-      // Whoever hears that the network is back need not wait any longer.
-      const leave = listenOnline(wake);
-      if (signal.aborted) wake();
-    });
+  async #sleep(ms: number): Promise<void> {
+    if (this.#stopped.signal.aborted) return;
+    const woken = new Deferred<void>();
+    const wake = (): void => woken.resolve();
+    this.#wake = wake;
+    // Whoever hears that the network is back need not wait any longer.
+    const leave = listenOnline(wake);
+    await within(woken.promise, ms, this.#connection.environment);
+    leave();
   }
 
   #stop(): void {
     this.#stopped.abort();
+    this.#wake?.();
     this.#opening?.reject(new Error("closed"));
     for (const timer of this.#timers) this.#connection.environment.clearTimer(timer);
     this.#timers.clear();
