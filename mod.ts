@@ -37,6 +37,7 @@ export { anonymous, external, plain } from "./src/sasl/mechanisms.ts";
 export type { SaslAuth, SaslExchange, SaslMechanism, SaslTarget } from "./src/sasl/mechanism.ts";
 export type { Connection, ConnectionEvent, ConnectionState, ConnectionStats } from "./src/client/connection.ts";
 export type { ConnectionBase } from "./src/client/connection_base.ts";
+export type { LastingConnection } from "./src/client/lasting_connection.ts";
 export type { ClaimsOptions, ClaimsToken } from "./src/client/claims.ts";
 export type { Transaction, TransactionState } from "./src/client/transaction.ts";
 export type { Session, SessionConnection, SessionOptions, SharedSession } from "./src/client/session.ts";

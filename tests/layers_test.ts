@@ -107,11 +107,6 @@ function circles(sources: ReadonlyMap<string, Source>): string[][] {
 
 const LONGEST = 500;
 const SHORTEST = 30;
-// Files that hold two ideas still and are to be split; none may be added.
-const TOO_LONG: readonly string[] = [
-  "src/client/connection.ts",
-  "src/client/receiver.ts",
-];
 
 /** Every file that loading `entry` loads with it. */
 function loaded(entry: string, sources: ReadonlyMap<string, Source>): Set<string> {
@@ -182,8 +177,7 @@ test("layers: no two files import each other in a circle, not even for types", (
 test("layers: a file is one idea: at most 500 lines, and at least 30", () => {
   const lines = [...sources.keys()].map((path) => ({ path, count: read(path).split("\n").length - 1 }));
   const long = lines.filter(({ count }) => count > LONGEST).map(({ path }) => path);
-  assertEquals(long.filter((path) => !TOO_LONG.includes(path)), [], `longer than ${LONGEST} lines`);
-  assertEquals(TOO_LONG.filter((path) => !long.includes(path)), [], "short enough by now: take them off the list");
+  assertEquals(long, [], `longer than ${LONGEST} lines`);
   assertEquals(lines.filter(({ count }) => count < SHORTEST).map(({ path }) => path), [], "belongs to its one user");
 });
 

@@ -1,12 +1,12 @@
 /**
- * What happens to a connection, and where it is kept until the program asks for it.
+ * What happens to a connection: events, kept until the program asks for them, and counts.
  *
  * @module
  */
 
 import { abortable, Deferred } from "../base/wait.ts";
-import type { Open } from "../codec/types.ts";
-import type { Link } from "./link.ts";
+import type { DeliveryState, Open } from "../codec/types.ts";
+import type { Interruption, Link } from "./link.ts";
 import type { LinkResumed } from "./recovery.ts";
 
 /** Where a connection stands. */
@@ -92,5 +92,76 @@ export class EventQueue {
     } finally {
       leave();
     }
+  }
+}
+
+/** What has happened to one connection, over all that carried it. */
+export class ConnectionHistory {
+  /** What it has done so far, but for what its present attachment counts. */
+  readonly stats: ConnectionStats = {
+    sent: 0,
+    accepted: 0,
+    rejected: 0,
+    released: 0,
+    modified: 0,
+    creditWaits: 0,
+    received: 0,
+    reconnects: 0,
+    bytesSent: 0,
+    bytesReceived: 0,
+  };
+  /** Whether the peer has opened it once. */
+  opened = false;
+  readonly #queues = new Set<EventQueue>();
+  // What becomes of messages that were in motion when something was lost.
+  #returning = { resent: 0, lost: 0, redelivered: 0 };
+
+  /** Tells those who listen. */
+  tell(event: ConnectionEvent): void {
+    for (const queue of this.#queues) queue.push(event);
+  }
+
+  /** What happens from now on; nothing but its end with `error` once it is over. */
+  listen(signal: AbortSignal | undefined, over: boolean, error: Error | undefined): ReturnType<EventQueue["iterate"]> {
+    const queue = new EventQueue();
+    if (over) queue.push({ kind: "closed", error });
+    else this.#queues.add(queue);
+    return queue.iterate(signal, () => this.#queues.delete(queue));
+  }
+
+  /** Counts the messages of a link that nothing carries any more. */
+  handleInterrupted({ resent = 0, lost = 0, redelivered = 0 }: Interruption): void {
+    const sum = this.#returning;
+    sum.resent += resent;
+    sum.lost += lost;
+    sum.redelivered += redelivered;
+  }
+
+  /** Told that the peer has opened it, once more or for the first time. */
+  handleOpened(remote: Open): void {
+    if (this.opened) this.stats.reconnects++;
+    this.tell(this.opened ? { kind: "resumed", remote, ...this.#returning } : { kind: "opened", remote });
+    this.#returning = { resent: 0, lost: 0, redelivered: 0 };
+    this.opened = true;
+  }
+
+  /** Told the outcome of a message that was sent. */
+  handleOutcome(state: DeliveryState | undefined): void {
+    const kind = state?.kind === "transactionalState" ? state.outcome?.kind : state?.kind;
+    if (kind === undefined || kind === "declared" || !(kind in this.stats)) return;
+    this.stats.sent++;
+    this.stats[kind as "accepted" | "rejected" | "released" | "modified"]++;
+  }
+
+  /** Told that an attachment is gone, with what it has counted. */
+  handleDetached({ bytesSent, bytesReceived }: { bytesSent: number; bytesReceived: number }): void {
+    this.stats.bytesSent += bytesSent;
+    this.stats.bytesReceived += bytesReceived;
+  }
+
+  /** Told that it has ended. */
+  handleEnded(error: Error | undefined): void {
+    this.tell({ kind: "closed", error });
+    this.#queues.clear();
   }
 }

@@ -224,7 +224,7 @@ export abstract class Link extends Lifetime implements RecoveringLink {
     return this.endpoint = this.attachAs(this.recovery?.terms(full) ?? full, session);
   }
 
-  /** Has `recovery` take up what is not settled; the link waits for it before it is attached for the first time. */
+  /** @ignore Has `recovery` take up what is not settled; the link waits for it before it is attached for the first time. */
   protected recoverBy(recovery: LinkRecovery | Promise<LinkRecovery>): void {
     const use = (made: LinkRecovery): Promise<unknown> | undefined => (this.recovery = made).prepared;
     const ready = recovery instanceof Promise ? recovery.then(use) : use(recovery);

@@ -241,7 +241,7 @@ export const rules: readonly Mutation[] = [
   },
   {
     rule: "a session that has ended is begun anew for its links",
-    file: "src/client/connection.ts",
+    file: "src/client/lasting_connection.ts",
     from: "  shared.endpoint = undefined;\n",
     to: "",
     tests: ["tests/client/reconnect_test.ts"],

@@ -39,7 +39,7 @@ export const planted: readonly Mutation[] = [
   },
   {
     rule: "a link is attached once",
-    file: "src/client/connection.ts",
+    file: "src/client/lasting_connection.ts",
     from: "if (session === undefined || attachment === undefined || link.carried) return;",
     to: "if (session === undefined || attachment === undefined) return;",
     tests,
@@ -53,16 +53,16 @@ export const planted: readonly Mutation[] = [
   },
   {
     rule: "credit is restored",
-    file: "src/client/receiver.ts",
-    from: "    this.#owed = this.#credit > 0 ? this.#credit : this.#owed || this.credit;",
+    file: "src/client/receiver_credit.ts",
+    from: "    this.#owed = this.window > 0 ? this.window : this.#owed || this.left;",
     to: "    this.#owed = 0;",
     tests,
   },
   {
     rule: "what the lost link held counts no more",
-    file: "src/client/receiver.ts",
-    from: "    this.#unsettled = this.#told = 0;\n    for",
-    to: "    for",
+    file: "src/client/receiver_settlement.ts",
+    from: "    this.unsettled = this.#told = 0;\n",
+    to: "",
     tests,
   },
   {

@@ -1,0 +1,298 @@
+/**
+ * A connection that outlives what carries it: its links and sessions are made anew on the next attachment, and links that the
+ * peer ends for a passing reason come back.
+ *
+ * @module
+ */
+
+import * as condition from "../base/condition.ts";
+import { AmqpError } from "../base/errors.ts";
+import type { IncomingDelivery } from "../engine/deliveries.ts";
+import type { EngineEvent } from "../engine/events.ts";
+import type { ReceiverEndpoint } from "../engine/receiver.ts";
+import type { SenderEndpoint } from "../engine/sender.ts";
+import type { SessionEndpoint } from "../engine/session.ts";
+import { isPassing } from "../recovery/retry.ts";
+import type { Channel } from "../transport/channel.ts";
+import { type Attachment, type AttachmentTerms, ConnectionBase } from "./connection_base.ts";
+import { type ConnectionEvent, ConnectionHistory, type ConnectionState } from "./events.ts";
+import type { CloseOptions } from "./lifetime.ts";
+import type { Link } from "./link.ts";
+import type { Receiver } from "./receiver.ts";
+import type { LinkResumed } from "./recovery.ts";
+import { Sender } from "./sender.ts";
+import type { SharedSession } from "./session.ts";
+
+// A walk over all that waits takes a millisecond or so.
+const RECOUNT_MS = 100;
+
+/**
+ * A connection whose links and sessions come back after an interruption.
+ *
+ * @example
+ * ```ts
+ * import type { LastingConnection } from "@webamqp/amqp";
+ *
+ * function isWaiting(connection: LastingConnection): boolean {
+ *   return connection.state === "connecting" || connection.state === "interrupted";
+ * }
+ * ```
+ */
+export class LastingConnection extends ConnectionBase {
+  /** @ignore What happened to it so far. */
+  protected readonly history: ConnectionHistory = new ConnectionHistory();
+  // What waits for the connection to come back, at most: what was given up meanwhile is still in it.
+  #waiting: { messages: number; bytes: number } | undefined;
+  #countedAt = 0;
+
+  /** Where it stands: `"interrupted"` while a lost one is made anew. */
+  get state(): ConnectionState {
+    if (this.over) return "closed";
+    if (!this.open) return "closing";
+    if (!this.history.opened) return "connecting";
+    return this.attachment?.opened ? "open" : "interrupted";
+  }
+
+  /** @ignore Goes on with a link that the peer has attached again, maybe on another connection. */
+  takeOver(endpoint: SenderEndpoint | ReceiverEndpoint, link: Link): void {
+    this.attachment?.links.set(endpoint, link);
+    this.links.set(link, undefined);
+    link.carryOn(endpoint);
+    this.wake();
+  }
+
+  /** @ignore {@inheritDoc ConnectionBase.endLink} */
+  override endLink(link: Link, error?: Error): void {
+    const { onsuspended } = this.hooks;
+    if (!onsuspended || !link.open || link.endedForGood || !link.recovery || !onsuspended(this, link, error)) {
+      return super.endLink(link, error);
+    }
+    this.links.delete(link);
+    link.handleInterrupted(error ?? new AmqpError(condition.detachForced, "Link suspended by peer", { scope: "link" }));
+  }
+
+  /** @ignore Attaches a link again that the peer had ended, or with a new attachment; one that cannot be ends. */
+  attachAgain(link: Link): void {
+    const { attachment } = this;
+    const session = this.links.get(link);
+    if (session === undefined || attachment === undefined || link.carried) return;
+    try {
+      this.attachLink(link, session, attachment);
+    } catch (error) {
+      this.loseLink(link, error as Error);
+    }
+  }
+
+  /** @ignore {@inheritDoc ConnectionBase.admit} */
+  override admit(bytes: number): void {
+    const { maxPending } = this.terms;
+    if (maxPending === undefined || this.state !== "interrupted") return;
+    const isFull = ({ messages, bytes: held }: { messages: number; bytes: number }): boolean =>
+      messages >= maxPending.messages || held + bytes > maxPending.bytes;
+    const now = this.environment.now();
+    // Counted again now and then, not for each of those that are refused.
+    if (this.#waiting === undefined || isFull(this.#waiting) && now >= this.#countedAt + RECOUNT_MS) {
+      this.#countedAt = now;
+      this.#waiting = this.#countWaiting();
+    }
+    if (isFull(this.#waiting)) {
+      const { messages, bytes: held } = this.#waiting;
+      throw new AmqpError(
+        condition.resourceLimitExceeded,
+        `Cannot send: connection is interrupted, and ${messages} messages of ${held} bytes wait for it; ` +
+          'wait until it is open again, or raise "maxPending" or "maxPendingBytes"',
+      );
+    }
+    this.#waiting.messages++;
+    this.#waiting.bytes += bytes;
+  }
+
+  /** @ignore For links that take up what was not settled. */
+  handleResumed(link: Link, what: LinkResumed): void {
+    this.tell({ kind: "linkResumed", link, ...what });
+  }
+
+  /** @ignore Detaches a link, and attaches it again. */
+  attachAfresh(link: Link, ending?: Error): void {
+    const session = this.links.get(link);
+    if (this.attachment === undefined || session === undefined) return;
+    // What is still told of the former one concerns nobody.
+    this.attachment.links.delete(link.suspend());
+    if (ending !== undefined) return this.loseLink(link, ending);
+    this.attachAgain(link);
+  }
+
+  /** @ignore Closes the links of one session, or all. */
+  async closeLinks(options: CloseOptions, session?: SharedSession): Promise<void> {
+    await Promise.all(this.linksOf(session).map((link) => link.close(options)));
+  }
+
+  /** @ignore The links of one session, or all. */
+  linksOf(session?: SharedSession): Link[] {
+    const links: Link[] = [];
+    for (const [link, on] of this.links) if (session === undefined || on === session) links.push(link);
+    return links;
+  }
+
+  /** @ignore Tells those who listen to `events`. */
+  tell(event: ConnectionEvent): void {
+    this.history.tell(event);
+  }
+
+  /** @ignore {@inheritDoc ConnectionBase.attach} */
+  override attach(channel: Channel, terms?: AttachmentTerms): void {
+    super.attach(channel, terms);
+    for (const session of [...this.sessions]) {
+      try {
+        this.beginSession(session, this.attachment!);
+      } catch (error) {
+        this.endSession(session, error as Error);
+      }
+    }
+    for (const link of [...this.links.keys()]) this.attachAgain(link);
+  }
+
+  /** @ignore {@inheritDoc ConnectionBase.finish} */
+  override finish(error: Error | undefined): void {
+    if (this.over) return;
+    if (this.attachment !== undefined) this.history.handleDetached(this.attachment.driver);
+    super.finish(error);
+    this.history.handleEnded(error);
+  }
+
+  /** {@inheritDoc ConnectionBase.beforeClose} */
+  protected override beforeClose(timeoutMs: number): Promise<void> {
+    return this.closeLinks({ timeoutMs });
+  }
+
+  /** @ignore {@inheritDoc ConnectionBase.handle} */
+  protected override handle(attachment: Attachment, event: EngineEvent): void {
+    switch (event.kind) {
+      case "opened":
+        this.#waiting = undefined;
+        this.history.handleOpened(event.open);
+        break;
+      case "closed":
+        this.history.handleDetached(attachment.driver);
+        break;
+      case "begun":
+        return attachment.sessions.get(event.session)?.session?.handleBegun();
+      case "attachRequested":
+        return this.hooks.onattach?.(event.link, this);
+    }
+    super.handle(attachment, event);
+  }
+
+  /** @ignore {@inheritDoc ConnectionBase.handleLink} */
+  protected override handleLink(link: Link, event: EngineEvent): void {
+    const receiver = link as Receiver;
+    switch (event.kind) {
+      case "drained":
+        return receiver.handleDrained();
+      case "aborted":
+        return receiver.handleAborted();
+      case "sent":
+        if (!event.delivery.resume) this.history.stats.sent++;
+        break;
+      case "delivery":
+        this.history.stats.received++;
+        return receiver.handleDelivery(event.delivery);
+      case "disposition":
+        if (event.link.role === "sender") {
+          this.history.handleOutcome(event.state);
+          break;
+        }
+        return receiver.handleDisposition(event.delivery as IncomingDelivery, event.settled);
+    }
+    super.handleLink(link, event);
+  }
+
+  /** @ignore {@inheritDoc ConnectionBase.handleSessionEnded} */
+  protected override handleSessionEnded(
+    attachment: Attachment,
+    endpoint: SessionEndpoint,
+    error: AmqpError | undefined,
+  ): void {
+    const shared = attachment.sessions.get(endpoint);
+    if (shared === undefined || shared.session?.open === false) {
+      return super.handleSessionEnded(attachment, endpoint, error);
+    }
+    attachment.sessions.delete(endpoint);
+    detach(shared);
+    const ending = error ?? new AmqpError(condition.detachForced, "Session ended by peer without an error", {
+      scope: "session",
+      remote: true,
+    });
+    const lost: Link[] = [];
+    for (const [key, link] of [...attachment.links]) {
+      if (key.session !== endpoint) continue;
+      attachment.links.delete(key);
+      lost.push(link);
+    }
+    // RabbitMQ 3 ends the session over a link that cannot be taken up, which is no fault of the others.
+    const refused = lost.filter((link) => refusesToResume(link, ending)).length > 0;
+    for (const link of lost) {
+      if (refused && link.returns) this.#attachInstead(link, ending);
+      else this.loseLink(link, ending);
+    }
+    // It is begun again with the first of its links that is attached again.
+    for (const on of this.links.values()) if (on === shared) return shared.session?.handleInterrupted();
+    this.endSession(shared, error);
+  }
+
+  /** @ignore What the peer ends for a reason that passes lives on, if this side has it so. */
+  protected override loseLink(link: Link, error: Error | undefined): void {
+    const ending = link.endingOf(error);
+    if (ending !== undefined && refusesToResume(link, ending)) return this.#attachInstead(link, ending);
+    if (ending !== undefined && link.returns && this.hooks.onlinklost?.(this, link, ending)) {
+      return this.history.handleInterrupted(link.handleInterrupted(ending));
+    }
+    const { open } = link;
+    this.endLink(link, ending);
+    if (open && ending !== undefined) this.tell({ kind: "linkLost", link, error: ending });
+  }
+
+  /** @ignore {@inheritDoc ConnectionBase.survives} */
+  protected override survives(attachment: Attachment, error: Error): boolean {
+    if (!this.hooks.onlost?.(this, error)) return false;
+    this.interrupt();
+    if (attachment.opened) this.tell({ kind: "interrupted", cause: error, retryable: isPassing(error) });
+    for (const link of [...this.links.keys()]) {
+      if (link.returns) this.history.handleInterrupted(link.handleInterrupted(error));
+      else this.endLink(link, error);
+    }
+    for (const shared of [...this.sessions]) {
+      detach(shared);
+      if (shared.session?.open === false) this.endSession(shared, error);
+      else shared.session?.handleInterrupted();
+    }
+    return true;
+  }
+
+  #attachInstead(link: Link, error: Error): void {
+    this.history.handleInterrupted(link.handleInterrupted(error));
+    this.attachAgain(link);
+  }
+
+  #countWaiting(): { messages: number; bytes: number } {
+    const sum = { messages: 0, bytes: 0 };
+    for (const link of this.links.keys()) {
+      if (!(link instanceof Sender)) continue;
+      const { messages, bytes } = link.waiting();
+      sum.messages += messages;
+      sum.bytes += bytes;
+    }
+    return sum;
+  }
+}
+
+// One that cannot be taken up may be attached as a new one.
+function refusesToResume(link: Link, error: Error): boolean {
+  return link.returns && link.attachedAt === undefined && (link.recovery?.refused(error) ?? false);
+}
+
+function detach(shared: SharedSession): void {
+  const begin = shared.endpoint?.remote;
+  if (begin !== undefined) shared.knownHandleMax = begin.handleMax ?? 0xffffffff;
+  shared.endpoint = undefined;
+}
