@@ -5,6 +5,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
+import { VERSION } from "../src/cli/help.ts";
 import { test } from "./harness.ts";
 import { list, read } from "./source.ts";
 
@@ -37,6 +38,7 @@ test("manifests: deno.json and jsr.json describe one package", () => {
   }
   // By its exports the package finds itself under node and bun: the examples import it by name.
   for (const key of ["name", "version", "license", "exports"] as const) assertEquals(npm[key], deno[key], key);
+  assertEquals(VERSION, deno.version);
 });
 
 test("manifests: what is exported exists and is published", () => {

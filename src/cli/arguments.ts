@@ -29,11 +29,58 @@ export function parse(
   );
   try {
     const { values, positionals } = parseArgs({ args: [...words], options, allowPositionals: true });
-    return { flags: new Flags({ ...fromEnvironment(known, env), ...values }), args: positionals };
+    const flags = new Flags({ ...fromEnvironment(known, env), ...values });
+    checkCount(command, positionals, flags);
+    return { flags, args: positionals };
   } catch (error) {
+    if (error instanceof UsageError) throw error;
     // Its text says which flag, and how one would write it.
-    throw new UsageError((error as Error).message.split(". ")[0]);
+    const [text] = (error as Error).message.split(/[.;]\s/, 1);
+    const [, given] = /^Option '(?:-\w, )?(--?[\w-]+).*' argument (?:is ambiguous|missing)/.exec(text!) ?? [];
+    if (given !== undefined) {
+      const name = Object.keys(known).find((name) => known[name]!.short === given.slice(1)) ?? given.slice(2);
+      throw new UsageError(`--${name} has no value; one that begins with "-" is written --${name}=-VALUE`);
+    }
+    const unknown = /^Unknown option '--([^']+)'/.exec(text!)?.[1];
+    const near = unknown && nearest(unknown, Object.keys(known));
+    throw new UsageError(near ? `${text}, did you mean "--${near}"?` : text);
   }
+}
+
+// Words too many are a mistake, such as a text that was not quoted.
+function checkCount({ args }: Command, given: readonly string[], flags: Flags): void {
+  if (args.includes("…")) return;
+  const places = args.split(" ").filter((place) => place !== "");
+  if (places[0] === "[URL]" && !given[0]?.includes("://") && flags.text("url") !== undefined) places.shift();
+  const [surplus] = given.slice(places.length);
+  if (surplus === undefined) return;
+  const why = args.includes("TEXT") ? "; a text with blanks needs quotes" : "";
+  throw new UsageError(`there is an argument too many: "${surplus}"${why}`);
+}
+
+/** What of `known` is nearest to a word that is not among it: what it begins, or a slip or two away. */
+export function nearest(word: string, known: readonly string[]): string | undefined {
+  const begun = known.find((one) => one.startsWith(word) || word.startsWith(one));
+  if (begun !== undefined || word.length < 3) return begun;
+  const distances = known.map((one): [string, number] => [one, distance(word, one)]);
+  const [best] = distances.sort(([, a], [, b]) => a - b);
+  return best !== undefined && best[1] <= (word.length < 5 ? 1 : 2) ? best[0] : undefined;
+}
+
+// How many letters are to be put in, taken out, changed or swapped with their neighbour.
+function distance(a: string, b: string): number {
+  const rows = [Array.from({ length: b.length + 1 }, (_, j) => j)];
+  for (let i = 1; i <= a.length; i++) {
+    const [above, own] = [rows[i - 1]!, [i]];
+    for (let j = 1; j <= b.length; j++) {
+      const same = a[i - 1] === b[j - 1] ? 0 : 1;
+      own[j] = Math.min(above[j]! + 1, own[j - 1]! + 1, above[j - 1]! + same);
+      const swapped = a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      if (swapped) own[j] = Math.min(own[j]!, rows[i - 2]![j - 2]! + 1);
+    }
+    rows.push(own);
+  }
+  return rows.at(-1)!.at(-1)!;
 }
 
 /** The variable of the environment that stands for a flag. */

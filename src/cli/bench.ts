@@ -8,9 +8,9 @@ import { connect, type Connection, type ConnectOptions } from "../../mod.ts";
 import { Broker } from "../broker/broker.ts";
 import { listen } from "../transport/sockets.ts";
 import { commandLabel, connectOptions } from "./connecting.ts";
-import { type Context, splitUrl } from "./context.ts";
+import { type Context, missingUrl, splitUrl } from "./context.ts";
 import { watchdog } from "./send.ts";
-import { count, showProgress, UsageError } from "./terminal.ts";
+import { count, showProgress } from "./terminal.ts";
 
 const DEFAULT_COUNT = 50_000;
 const DEFAULT_SIZE = 100;
@@ -20,16 +20,17 @@ const ROUND_TRIPS = 200;
 export async function bench(context: Context): Promise<number> {
   const { flags, terminal, signal } = context;
   const { url, rest } = splitUrl(context);
-  if (rest.length > 1) throw new UsageError("there is more than one ADDRESS");
+  if (rest.length > 1) throw missingUrl("URL", rest[0]);
   const messages = flags.number("count", 1) ?? DEFAULT_COUNT, size = flags.number("size") ?? DEFAULT_SIZE;
   const address = rest[0] ?? `bench-${crypto.randomUUID()}`;
-  const options = { ...await connectOptions(flags), signal };
+  const options = { ...await connectOptions(flags, url), signal };
   const embedded = url === undefined ? await embeddedBroker() : undefined;
   try {
     const where = url ?? embedded!.url;
     const work = { where, options, address, messages, size, settled: flags.on("settled") };
     const result = await measure(work, context);
-    if (flags.on("json")) await terminal.write(`${JSON.stringify(result)}\n`);
+    if (result === undefined) return 3;
+    if (flags.on("json")) await terminal.write(`${JSON.stringify(result, rounded)}\n`);
     else {
       const { messagesPerSecond, megabytesPerSecond, seconds, latencyMs: { p50, p95, p99 } } = result;
       await terminal.write(
@@ -53,6 +54,11 @@ export async function bench(context: Context): Promise<number> {
   }
 }
 
+// Microseconds, and bytes a second, are as fine as it measures.
+function rounded(_: string, value: unknown): unknown {
+  return typeof value === "number" ? Math.round(value * 1e6) / 1e6 : value;
+}
+
 interface Work {
   readonly where: string;
   readonly options: ConnectOptions;
@@ -71,11 +77,11 @@ interface Result {
   readonly latencyMs: { readonly p50: number; readonly p95: number; readonly p99: number };
 }
 
-async function measure(work: Work, { flags, terminal, signal }: Context): Promise<Result> {
+async function measure(work: Work, { flags, terminal, signal }: Context): Promise<Result | undefined> {
   const { where, options, messages, size } = work;
   await using producer = await connect(where, options);
   await using consumer = await connect(where, options);
-  const progress = { received: 0 };
+  const progress = { received: 0, trips: 0 };
   const start = performance.now();
   const hide = showProgress(terminal, () => {
     const rate = progress.received / ((performance.now() - start) / 1_000);
@@ -83,7 +89,7 @@ async function measure(work: Work, { flags, terminal, signal }: Context): Promis
       Math.ceil((messages - progress.received) / rate)
     } s`;
   });
-  const watch = watchdog(flags.milliseconds("timeout"), () => progress.received);
+  const watch = watchdog(flags.milliseconds("timeout"), () => progress.received + progress.trips);
   const giveUp = (): void => {
     const reason = signal.aborted ? signal.reason : watch.signal.reason;
     producer.destroy(reason);
@@ -94,7 +100,7 @@ async function measure(work: Work, { flags, terminal, signal }: Context): Promis
   try {
     await flood(work, producer, consumer, progress);
     const seconds = (performance.now() - start) / 1_000;
-    const times = await roundTrips(work, producer, consumer);
+    const times = await roundTrips(work, producer, consumer, progress);
     const at = (part: number): number => times[Math.min(times.length - 1, Math.floor(times.length * part))]!;
     return {
       messages,
@@ -105,7 +111,13 @@ async function measure(work: Work, { flags, terminal, signal }: Context): Promis
       latencyMs: { p50: at(0.5), p95: at(0.95), p99: at(0.99) },
     };
   } catch (error) {
-    throw signal.aborted ? signal.reason : error;
+    if (!watch.signal.aborted || signal.aborted) throw signal.aborted ? signal.reason : error;
+    const { received, trips } = progress;
+    const done = trips === 0
+      ? `${count(received)} of ${count(messages)} messages`
+      : `${trips} of ${ROUND_TRIPS} round trips`;
+    terminal.tell(`webamqp: time is up, ${done} came`);
+    return undefined;
   } finally {
     stop.removeEventListener("abort", giveUp);
     watch.stop();
@@ -136,7 +148,12 @@ async function flood(
   await receiver.close();
 }
 
-async function roundTrips({ address, size }: Work, producer: Connection, consumer: Connection): Promise<number[]> {
+async function roundTrips(
+  { address, size }: Work,
+  producer: Connection,
+  consumer: Connection,
+  progress: { trips: number },
+): Promise<number[]> {
   const receiver = consumer.receiver(address, { credit: 1, settle: "manual" });
   const sender = producer.sender(address);
   await receiver.ready();
@@ -149,6 +166,7 @@ async function roundTrips({ address, size }: Work, producer: Connection, consume
     times.push(performance.now() - start);
     delivery.accept();
     await sent;
+    progress.trips++;
   }
   return times.sort((a, b) => a - b);
 }

@@ -58,8 +58,8 @@ const full: Flag = { help: "All sections of each message, not only its body" };
 export const connectionFlags: Readonly<Record<string, Flag>> = {
   url: { value: "URL", short: "u", help: "Where to connect, unless the first argument says" },
   user: { value: "NAME", help: "User name, unless the URL has one" },
-  password: { value: "TEXT", help: "Password; flags are seen by others: WEBAMQP_PASSWORD" },
-  mechanism: { value: "NAME", help: "anonymous, plain, external, or none (no SASL)" },
+  password: { value: "TEXT", help: "Password or token; others see flags: WEBAMQP_PASSWORD" },
+  mechanism: { value: "NAME", help: "plain, scram-sha-256, bearer, external or none" },
   container: { value: "ID", help: "The container-id. Default: a random one" },
   hostname: { value: "NAME", help: "The virtual host. Default: the host of the URL" },
   subprotocol: { value: "NAME", multiple: true, help: "WebSocket subprotocol. Default: amqp" },

@@ -7,7 +7,8 @@
 import { readFile } from "node:fs/promises";
 import { anonymous, connect, type Connection, type ConnectOptions, external, plain } from "../../mod.ts";
 import type { SaslMechanism, TlsOptions } from "../../mod.ts";
-import type { Context, Flags } from "./context.ts";
+import { bearer, credentials, oauthbearer, scram, xoauth2 } from "../sasl/mod.ts";
+import { type Context, fileMistake, type Flags } from "./context.ts";
 import { traceFile } from "./trace_file.ts";
 import { UsageError } from "./terminal.ts";
 
@@ -19,7 +20,7 @@ export interface Opened extends AsyncDisposable {
 
 /** Connects; disposing of it closes the connection and then what is traced. */
 export async function open(context: Context, url: string): Promise<Opened> {
-  const options = await connectOptions(context.flags);
+  const options = await connectOptions(context.flags, url);
   const trace = await traceFile(context, `${commandLabel(url)}`, "client");
   const writer = trace?.writer;
   try {
@@ -51,14 +52,14 @@ export function commandLabel(url: string): string {
   }
 }
 
-/** The options of `connect` that flags ask for. */
-export async function connectOptions(flags: Flags): Promise<ConnectOptions> {
+/** The options of `connect` that flags ask for; the user name and password may be those of `url`. */
+export async function connectOptions(flags: Flags, url: string | undefined): Promise<ConnectOptions> {
   const headers = flags.pairs("header", ":").map(([name, value]) => [name, value.trim()] as const);
   const subprotocols = flags.texts("subprotocol");
   const tls = await tlsOptions(flags);
   const proxy = proxyOption(flags);
   const containerId = flags.text("container"), hostname = flags.text("hostname");
-  const auth = mechanism(flags);
+  const auth = mechanism(flags, url);
   return {
     // A program that calls this one learns by the exit code that the broker has gone.
     ...(!flags.on("reconnect") && { reconnect: false }),
@@ -80,11 +81,19 @@ export function proxyOption(flags: Flags): NonNullable<ConnectOptions["proxy"]> 
   return url === undefined || !flags.on("proxy-basic") ? url : { url, schemes: ["digest", "basic"] };
 }
 
-function mechanism(flags: Flags): SaslMechanism | null | undefined {
-  const user = flags.text("user"), password = flags.text("password");
-  switch (flags.text("mechanism")?.toLowerCase()) {
+function mechanism(flags: Flags, url: string | undefined): SaslMechanism | SaslMechanism[] | null | undefined {
+  const name = flags.text("mechanism")?.toLowerCase();
+  const user = flags.text("user") ?? userInfo(url, "username");
+  const given = flags.text("password") ?? userInfo(url, "password");
+  // Asked for by what needs one, in the order in which somebody would look for what is missing.
+  const username = (): string => user ?? missing("user name", "--user or WEBAMQP_USER");
+  const password = (): string =>
+    given ?? missing(user === undefined ? "password" : `password of "${user}"`, "--password or WEBAMQP_PASSWORD");
+  switch (name) {
     case undefined:
-      return user === undefined ? undefined : plain(user, password ?? "");
+      if (user !== undefined) return credentials(user, password());
+      if (flags.text("password") !== undefined) username();
+      return undefined;
     case "anonymous":
       return anonymous();
     case "external":
@@ -92,10 +101,34 @@ function mechanism(flags: Flags): SaslMechanism | null | undefined {
     case "none":
       return null;
     case "plain":
-      // Without a user name, the user info of the URL is taken.
-      return user === undefined ? undefined : plain(user, password ?? "");
+      return plain(username(), password());
+    case "scram-sha-1":
+    case "scram-sha-256":
+    case "scram-sha-512":
+      return scram(username(), password(), { hash: name.slice(6).toUpperCase() as "SHA-1" | "SHA-256" | "SHA-512" });
+    case "bearer":
+      return bearer(password());
+    case "oauthbearer":
+      return oauthbearer(password());
+    case "xoauth2":
+      return xoauth2(password());
     default:
-      throw new UsageError(`--mechanism "${flags.text("mechanism")}" is not anonymous, plain, external or none`);
+      throw new UsageError(
+        `--mechanism "${name}" is not anonymous, plain, scram-sha-1, scram-sha-256, scram-sha-512, external, bearer or none`,
+      );
+  }
+}
+
+function missing(what: string, where: string): never {
+  throw new UsageError(`${what} is missing: in the URL, ${where}`);
+}
+
+function userInfo(url: string | undefined, part: "username" | "password"): string | undefined {
+  try {
+    return decodeURIComponent(new URL(url!)[part]) || undefined;
+  } catch {
+    // Whoever connects says what is wrong with it.
+    return undefined;
   }
 }
 
@@ -108,11 +141,17 @@ export async function tlsOptions(flags: Flags): Promise<TlsOptions | undefined> 
 
 /** The text of the file that a flag names. */
 export async function contentOf(flags: Flags, name: string): Promise<string | undefined> {
+  const bytes = await bytesOf(flags, name);
+  return bytes && new TextDecoder().decode(bytes);
+}
+
+/** The content of the file that a flag names. */
+export async function bytesOf(flags: Flags, name: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
   const path = flags.text(name);
   if (path === undefined) return undefined;
   try {
-    return await readFile(path, "utf8");
+    return new Uint8Array(await readFile(path));
   } catch (error) {
-    throw new UsageError(`--${name} "${path}" cannot be read: ${(error as { code?: string }).code ?? error}`);
+    throw fileMistake(name, path, error, "read");
   }
 }

@@ -86,8 +86,21 @@ export function addressed(context: Context): { url: string; address: string; res
   const { url, rest } = splitUrl(context);
   const [address, ...others] = rest;
   if (address === undefined || address === "") throw new UsageError("ADDRESS is missing");
-  if (url === undefined) throw new UsageError("URL is missing: as the first argument, --url or WEBAMQP_URL");
+  if (url === undefined) throw missingUrl("URL", address);
   return { url, address, rest: others };
+}
+
+/** What is wrong when no argument, flag or variable is the URL `what`; `first` may be meant to be it. */
+export function missingUrl(what: string, first: string | undefined): UsageError {
+  if (first !== undefined && /^(localhost|\[[\da-f:]+\]|[\w-]+(\.[\w-]+)+|[\w-]+(?=:\d))(:\d+)?(\/|$)/i.test(first)) {
+    return new UsageError(`"${first}" is no URL: write "amqp://${first}" or "ws://${first}"`);
+  }
+  return new UsageError(`${what} is missing: as the first argument${what === "URL" ? ", --url or WEBAMQP_URL" : ""}`);
+}
+
+/** The mistake of a flag whose file cannot be read or written. */
+export function fileMistake(name: string, path: string, error: unknown, what: "read" | "written"): UsageError {
+  return new UsageError(`--${name} "${path}" cannot be ${what}: ${(error as { code?: string }).code ?? error}`);
 }
 
 /**

@@ -12,7 +12,7 @@ import { dialSocket, type SocketDialOptions } from "../transport/sockets.ts";
 import { HTTP_PROXY_PORTS, readProxyUrl } from "../transport/proxy/http_proxy.ts";
 import { SOCKS_PORTS } from "../transport/proxy/socks.ts";
 import { connectOptions } from "./connecting.ts";
-import { type Context, splitUrl } from "./context.ts";
+import { type Context, missingUrl, splitUrl } from "./context.ts";
 import { deadline, type Terminal, UsageError } from "./terminal.ts";
 
 const STEP_MS = 10_000;
@@ -36,8 +36,8 @@ interface Step {
 export async function doctor(context: Context): Promise<number> {
   const { flags, terminal, signal } = context;
   const { url, rest } = splitUrl(context);
-  if (url === undefined) throw new UsageError("URL is missing: as the first argument, --url or WEBAMQP_URL");
-  const options = await connectOptions(flags);
+  if (url === undefined) throw missingUrl("URL", rest[0]);
+  const options = await connectOptions(flags, url);
   const timeoutMs = flags.milliseconds("timeout") ?? STEP_MS;
   const report = new Report(terminal, flags.on("json"));
   const target = targetOf(url);

@@ -7,6 +7,9 @@
 import { isForEnvironment, variableOf } from "./arguments.ts";
 import { type Command, commands, connectionFlags, type Flag } from "./commands.ts";
 
+/** The version of the package, as in its manifests. */
+export const VERSION = "0.2.0";
+
 /** What `webamqp help` prints. */
 export function overview(): string {
   const width = Math.max(...Object.keys(commands).map((name) => name.length));
@@ -19,8 +22,8 @@ export function overview(): string {
     "",
     "URL is ws:, wss:, amqp: or amqps:, with user name and password if need be;",
     "it may come from --url or WEBAMQP_URL. More: webamqp COMMAND --help,",
-    "webamqp help connection. Exit codes: 0 done, 1 failed, 2 called wrongly,",
-    "3 time was up, 130 Ctrl-C before it was done.",
+    "webamqp help connection, webamqp version. Exit codes: 0 done, 1 failed,",
+    "2 called wrongly, 3 time was up, 130 Ctrl-C before it was done.",
   ].join("\n");
 }
 

@@ -18,10 +18,10 @@
 import { realpathSync } from "node:fs";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { parse } from "./arguments.ts";
+import { nearest, parse } from "./arguments.ts";
 import { type Command, commands } from "./commands.ts";
 import type { Context } from "./context.ts";
-import { commandHelp, connectionHelp, overview } from "./help.ts";
+import { commandHelp, connectionHelp, overview, VERSION } from "./help.ts";
 import { BrokenPipe, Interrupted, interruptible, type Terminal, terminal, UsageError } from "./terminal.ts";
 
 type Program = (context: Context) => Promise<number>;
@@ -77,6 +77,10 @@ async function run(words: readonly string[], terminal: Terminal): Promise<number
     await terminal.write(`${helpOn(rest[0])}\n`);
     return name === undefined ? 2 : 0;
   }
+  if (name === "version" || name === "--version" || name === "-V") {
+    await terminal.write(`webamqp ${VERSION}\n`);
+    return 0;
+  }
   const command = commandOf(name);
   const end = rest.indexOf("--");
   if ((end < 0 ? rest : rest.slice(0, end)).some((word) => word === "--help" || word === "-h")) {
@@ -95,7 +99,7 @@ function helpOn(topic: string | undefined): string {
 
 function commandOf(name: string): Command {
   if (Object.hasOwn(commands, name)) return commands[name]!;
-  const near = Object.keys(commands).find((known) => known.startsWith(name.slice(0, 3)));
+  const near = nearest(name, [...Object.keys(commands), "help", "version"]);
   throw new UsageError(`there is no command "${name}"${near === undefined ? "" : `, did you mean "${near}"?`}`);
 }
 

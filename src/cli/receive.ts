@@ -39,7 +39,9 @@ export async function receive(context: Context): Promise<number> {
   }
   await receiver.close();
   if (signal.aborted && Number.isFinite(most)) throw signal.reason;
-  return watch.signal.aborted && Number.isFinite(most) ? 3 : 0;
+  if (!watch.signal.aborted || !Number.isFinite(most)) return 0;
+  terminal.tell(`webamqp: time is up, ${count(counter.messages)} of ${counted(most, "message")} came`);
+  return 3;
 }
 
 /** Prints what is in a queue, and leaves it there. */

@@ -5,9 +5,8 @@
  */
 
 import { spawn } from "node:child_process";
-import { readFile } from "node:fs/promises";
 import type { Connection, DecodedMessage, Delivery, Message, Sender } from "../../mod.ts";
-import { open } from "./connecting.ts";
+import { bytesOf, open } from "./connecting.ts";
 import { addressed, type Context } from "./context.ts";
 import { sectionsOf } from "./message.ts";
 import { printMessage } from "./receive.ts";
@@ -17,13 +16,13 @@ import { bytesOfStream, counted, deadline, UsageError } from "./terminal.ts";
 export async function request(context: Context): Promise<number> {
   const { flags, terminal, signal } = context;
   const { url, address, rest } = addressed(context);
-  if (rest.length > 1) throw new UsageError("there is more than one TEXT");
   const file = flags.text("file");
+  if (file !== undefined && rest.length > 0) throw new UsageError("give one TEXT or --file");
   const body = file === undefined
     ? rest[0] ?? (terminal.typed ? null : await bytesOfStream(terminal.input))
     : file === "-"
     ? await bytesOfStream(terminal.input)
-    : new Uint8Array(await readFile(file));
+    : await bytesOf(flags, "file");
   const timeoutMs = flags.milliseconds("timeout");
   await using opened = await open(context, url);
   const late = deadline(timeoutMs);
@@ -49,7 +48,7 @@ export async function respond(context: Context): Promise<number> {
   const { flags, terminal, signal } = context;
   const { url, address, rest } = addressed(context);
   const command = flags.text("exec");
-  if (rest.length > 1 || rest.length === 1 && command !== undefined) throw new UsageError("give one TEXT or --exec");
+  if (rest.length > 0 && command !== undefined) throw new UsageError("give one TEXT or --exec");
   const most = flags.number("count", 1) ?? Infinity;
   const concurrency = flags.number("concurrency", 1) ?? 1;
   await using opened = await open(context, url);

@@ -4,11 +4,10 @@
  * @module
  */
 
-import { createReadStream } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { open as openFile } from "node:fs/promises";
 import { type Message, OutcomeError, type Sender } from "../../mod.ts";
-import { open } from "./connecting.ts";
-import { addressed, type Context, type Flags } from "./context.ts";
+import { bytesOf, open } from "./connecting.ts";
+import { addressed, type Context, fileMistake, type Flags } from "./context.ts";
 import { messageOfJson, sectionsOf } from "./message.ts";
 import { bytesOfStream, count, counted, linesOf, showProgress, type Terminal, UsageError } from "./terminal.ts";
 
@@ -20,7 +19,7 @@ const DEFAULT_SIZE = 100;
 export async function send(context: Context): Promise<number> {
   const { flags, terminal, signal } = context;
   const { url, address, rest } = addressed(context);
-  const source = messagesOf(flags, rest, terminal);
+  const source = await messagesOf(flags, rest, terminal);
   await using opened = await open(context, url);
   const sender = opened.connection.sender(address);
   await sender.ready({ signal });
@@ -52,28 +51,40 @@ interface Sending {
   readonly tally: Tally;
 }
 
-async function sendEach(sender: Sender, messages: AsyncIterable<Message>, sending: Sending): Promise<void> {
+async function sendEach(sender: Sender, items: AsyncIterable<Item>, sending: Sending): Promise<void> {
   const { settled, goOn, signal, tally } = sending;
   const pending = new Set<Promise<void>>();
   let failure: unknown;
-  const track = async (message: Message): Promise<void> => {
+  const track = async ({ message, line }: Item): Promise<void> => {
     try {
       await sender.send(message, { settled, signal });
       tally.count(settled ? "settled" : "accepted");
     } catch (error) {
       if (signal.aborted) return;
       tally.count(error instanceof OutcomeError ? error.outcome : "failed");
-      tally.firstError ??= (error as Error).message;
-      if (!goOn || !(error instanceof OutcomeError)) failure ??= error;
+      const text = `${line === undefined ? "" : `line ${line}: `}${(error as Error).message}`;
+      tally.firstError ??= text;
+      if (error instanceof OutcomeError) tally.firstRefusal ??= text;
+      if (!goOn || !(error instanceof OutcomeError)) {
+        failure ??= line !== undefined && (error instanceof TypeError || error instanceof RangeError)
+          ? new UsageError(text)
+          : error;
+      }
     }
   };
   const stopped = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
-  for await (const message of until(messages, stopped)) {
-    if (signal.aborted || failure !== undefined) break;
-    tally.sent++;
-    const sent = track(message).finally(() => pending.delete(sent));
-    pending.add(sent);
-    if (pending.size >= MOST_PENDING) await Promise.race(pending);
+  try {
+    for await (const item of until(items, stopped)) {
+      if (signal.aborted || failure !== undefined) break;
+      tally.sent++;
+      const sent = track(item).finally(() => pending.delete(sent));
+      pending.add(sent);
+      if (pending.size >= MOST_PENDING) await Promise.race(pending);
+    }
+  } catch (error) {
+    // What came before it is on its way, and may have failed before.
+    await Promise.all(pending);
+    failure ??= error;
   }
   await Promise.all(pending);
   if (failure !== undefined && !(failure instanceof OutcomeError)) throw failure;
@@ -105,12 +116,18 @@ export function watchdog(timeoutMs: number | undefined, moved: () => number): { 
   return { signal: controller.signal, stop: () => clearInterval(timer) };
 }
 
+/** A message, and the line of JSON that it comes from. */
+interface Item {
+  readonly message: Message;
+  readonly line?: number;
+}
+
 interface Messages {
-  readonly messages: AsyncIterable<Message>;
+  readonly messages: AsyncIterable<Item>;
   readonly total: number | undefined;
 }
 
-function messagesOf(flags: Flags, texts: readonly string[], terminal: Terminal): Messages {
+async function messagesOf(flags: Flags, texts: readonly string[], terminal: Terminal): Promise<Messages> {
   const sections = sectionsOf(flags);
   const ways = ["file", "lines", "json-lines"].filter((name) => flags.text(name) !== undefined);
   if (ways.length + (texts.length > 0 ? 1 : 0) > 1) {
@@ -120,10 +137,16 @@ function messagesOf(flags: Flags, texts: readonly string[], terminal: Terminal):
   if (ways.length === 1 && size !== undefined) throw new UsageError(`--size and --${ways[0]} exclude each other`);
   const lines = flags.text("lines"), jsonLines = flags.text("json-lines"), file = flags.text("file");
   if (jsonLines !== undefined) {
-    return { messages: fromJsonLines(inputOf(jsonLines, terminal), sections), total: undefined };
+    const input = await inputOf(flags, "json-lines", terminal);
+    return { messages: fromJsonLines(input, sections), total: undefined };
   }
-  if (lines !== undefined) return { messages: fromLines(inputOf(lines, terminal), sections), total: undefined };
-  if (file !== undefined) return { messages: fromFile(file, terminal, sections, times ?? 1), total: times ?? 1 };
+  if (lines !== undefined) {
+    return { messages: fromLines(await inputOf(flags, "lines", terminal), sections), total: undefined };
+  }
+  if (file !== undefined) {
+    const body = file === "-" ? await bytesOfStream(terminal.input) : await bytesOf(flags, "file");
+    return { messages: repeat([{ ...sections, body }], times ?? 1), total: times ?? 1 };
+  }
   if (texts.length > 0) {
     return {
       messages: repeat(texts.map((body) => ({ ...sections, body })), times ?? 1),
@@ -138,30 +161,38 @@ function messagesOf(flags: Flags, texts: readonly string[], terminal: Terminal):
   return { messages: fromLines(terminal.input, sections), total: undefined };
 }
 
-/** A file's bytes as they come; `-` is the input. */
-export function inputOf(path: string, terminal: Terminal): AsyncIterable<Uint8Array> {
-  return path === "-" ? terminal.input : createReadStream(path);
+// The bytes of the file that a flag names as they come; `-` is the input.
+async function inputOf(flags: Flags, name: string, terminal: Terminal): Promise<AsyncIterable<Uint8Array>> {
+  const path = flags.text(name)!;
+  if (path === "-") return terminal.input;
+  try {
+    const file = await openFile(path);
+    if ((await file.stat()).isDirectory()) throw Object.assign(new Error("is a directory"), { code: "EISDIR" });
+    return file.createReadStream();
+  } catch (error) {
+    throw fileMistake(name, path, error, "read");
+  }
 }
 
-async function* repeat(messages: readonly Message[], times: number): AsyncGenerator<Message, void, void> {
-  for (let i = 0; i < times; i++) yield* messages;
+async function* repeat(messages: readonly Message[], times: number): AsyncGenerator<Item, void, void> {
+  for (let i = 0; i < times; i++) for (const message of messages) yield { message };
 }
 
-async function* fromLines(input: AsyncIterable<Uint8Array>, sections: Message): AsyncGenerator<Message, void, void> {
-  for await (const body of linesOf(input)) yield { ...sections, body };
+async function* fromLines(input: AsyncIterable<Uint8Array>, sections: Message): AsyncGenerator<Item, void, void> {
+  for await (const body of linesOf(input)) yield { message: { ...sections, body } };
 }
 
 async function* fromJsonLines(
   input: AsyncIterable<Uint8Array>,
   sections: Message,
-): AsyncGenerator<Message, void, void> {
+): AsyncGenerator<Item, void, void> {
   let number = 0;
   for await (const line of linesOf(input)) {
     number++;
     if (line.trim() === "") continue;
     const message = located(number, () => messageOfJson(line));
     const { header, properties, applicationProperties } = message;
-    yield {
+    const whole = {
       ...message,
       ...((header ?? sections.header) !== undefined && { header: { ...sections.header, ...header } }),
       ...((properties ?? sections.properties) !== undefined &&
@@ -169,6 +200,7 @@ async function* fromJsonLines(
       ...((applicationProperties ?? sections.applicationProperties) !== undefined &&
         { applicationProperties: { ...sections.applicationProperties, ...applicationProperties } }),
     };
+    yield { message: whole, line: number };
   }
 }
 
@@ -180,21 +212,12 @@ function located<T>(line: number, work: () => T): T {
   }
 }
 
-async function* fromFile(
-  path: string,
-  terminal: Terminal,
-  sections: Message,
-  times: number,
-): AsyncGenerator<Message, void, void> {
-  const body = path === "-" ? await bytesOfStream(terminal.input) : new Uint8Array(await readFile(path));
-  yield* repeat([{ ...sections, body }], times);
-}
-
 /** Counts what became of messages. */
 class Tally {
   sent = 0;
   outcomes = 0;
   firstError: string | undefined;
+  firstRefusal: string | undefined;
   readonly #counts: Record<string, number> = {};
   readonly #total: number | undefined;
   readonly #start = performance.now();
@@ -236,10 +259,10 @@ class Tally {
   toString(): string {
     const seconds = this.#seconds();
     const rate = this.sent > 1 ? `, ${count(this.sent / seconds)}/s` : "";
-    const error = this.firstError === undefined ? "" : `\n${this.firstError}`;
+    const refusal = this.firstRefusal === undefined ? "" : `\n${this.firstRefusal}`;
     return `${counted(this.sent, "message")} sent: ${this.#outcomes() || "no outcome"} (${
       seconds.toFixed(2)
-    } s${rate})${error}`;
+    } s${rate})${refusal}`;
   }
 
   #outcomes(): string {

@@ -5,10 +5,11 @@
  */
 
 import { Broker } from "../broker/broker.ts";
-import { gateway as startGateway } from "../gateway/gateway.ts";
+import { gateway as startGateway, type GatewayTrace, type GatewayTracer } from "../gateway/gateway.ts";
+import type { TraceWriter } from "../trace/writer.ts";
 import { listen } from "../transport/sockets.ts";
 import { commandLabel, contentOf, proxyOption } from "./connecting.ts";
-import { type Context, type Flags, hostAndPort, splitUrl } from "./context.ts";
+import { type Context, type Flags, hostAndPort, missingUrl, splitUrl } from "./context.ts";
 import { count, showProgress, type Terminal, UsageError } from "./terminal.ts";
 import { traceFile } from "./trace_file.ts";
 
@@ -84,11 +85,18 @@ export async function broker(context: Context): Promise<number> {
   return 0;
 }
 
+/** A trace as the client sees it; a gateway names directions as it sees them. */
+export function asClient(writer: TraceWriter): GatewayTracer & Pick<TraceWriter, "transport"> {
+  const frame = (passing: GatewayTrace): void =>
+    writer({ ...passing, direction: passing.direction === "in" ? "out" : "in" });
+  return Object.assign(frame, { transport: writer.transport });
+}
+
 /** Runs a gateway until it is interrupted. */
 export async function gateway(context: Context): Promise<number> {
   const { flags, terminal, signal } = context;
-  const { url: target } = splitUrl(context);
-  if (target === undefined) throw new UsageError("TARGET is missing: the URL of the broker");
+  const { url: target, rest } = splitUrl(context);
+  if (target === undefined) throw missingUrl("TARGET", rest[0]);
   const options = await listenOptions(flags);
   const trace = await traceFile(context, `gateway to ${commandLabel(target)}`, "network");
   const ca = await contentOf(flags, "ca"), proxy = proxyOption(flags);
@@ -97,7 +105,7 @@ export async function gateway(context: Context): Promise<number> {
     target,
     dial: { ...(ca !== undefined && { tls: { ca } }), ...(proxy !== undefined && { proxy }) },
     onError: (error) => terminal.tell(`webamqp: ${(error as Error).message}`),
-    ...(trace !== undefined && { trace: trace.writer }),
+    ...(trace !== undefined && { trace: asClient(trace.writer) }),
   });
   await announce("Gateway", running, context, options.tls !== undefined);
   const hide = showProgress(terminal, () => {

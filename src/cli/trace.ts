@@ -6,12 +6,13 @@
 
 import { readFile, writeFile } from "node:fs/promises";
 import { basename } from "node:path";
+import { printable } from "../base/text.ts";
 import { gateway, type GatewayTrace } from "../gateway/gateway.ts";
 import { traceCapture, unpacked } from "../trace/capture.ts";
 import { jsonLines, TRACE_SCHEMA, type TraceEvent, type TransportEvent } from "../trace/writer.ts";
 import { commandLabel, contentOf } from "./connecting.ts";
-import { type Context, splitUrl } from "./context.ts";
-import { announce, listenOptions, untilInterrupted } from "./servers.ts";
+import { type Context, fileMistake, missingUrl, splitUrl } from "./context.ts";
+import { announce, asClient, listenOptions, untilInterrupted } from "./servers.ts";
 import { bytesOfStream, counted, UsageError } from "./terminal.ts";
 import { openViewer, traceFile } from "./trace_file.ts";
 
@@ -22,20 +23,17 @@ export function trace(context: Context): Promise<number> {
   return watch(context);
 }
 
-// A gateway names directions as seen from itself; a trace is read as the client saw it.
-function fromClient(frame: GatewayTrace): GatewayTrace {
-  return { ...frame, direction: frame.direction === "in" ? "out" : "in" };
-}
-
 async function watch(context: Context): Promise<number> {
   const { flags, terminal, signal } = context;
-  const target = flags.text("target") ?? splitUrl(context).url;
+  const { url, rest } = splitUrl(context);
+  const target = flags.text("target") ?? url;
+  if (target === undefined && rest.length > 0) throw missingUrl("TARGET", rest[0]);
   if (target === undefined) throw new UsageError("TARGET is missing: the URL of the broker, or --from FILE");
   const options = await listenOptions(flags);
   const ca = await contentOf(flags, "ca");
-  const file = await traceFile(context, `${commandLabel(target)}`, "network");
+  const opened = await traceFile(context, `${commandLabel(target)}`, "network");
   let frames = 0;
-  const quiet = file !== undefined && flags.text("out") !== undefined && !flags.on("json");
+  const quiet = opened !== undefined && flags.text("out") !== undefined && !flags.on("json");
   // The first line says what follows; a person sees that.
   let started = flags.on("json");
   const lines = quiet ? undefined : jsonLines((line) => {
@@ -43,15 +41,15 @@ async function watch(context: Context): Promise<number> {
     else if (started) void terminal.write(`${textOf(JSON.parse(line))}\n`);
     started = true;
   }, { vantage: "network" });
-  const trace = (passing: GatewayTrace): void => {
-    const frame = fromClient(passing);
+  const file = opened && asClient(opened.writer), shown = lines && asClient(lines);
+  const trace = (frame: GatewayTrace): void => {
     frames++;
-    file?.writer(frame);
-    lines?.(frame);
+    file?.(frame);
+    shown?.(frame);
   };
   const transport = (event: TransportEvent): void => {
-    file?.writer.transport(event);
-    lines?.transport(event);
+    file?.transport(event);
+    shown?.transport(event);
   };
   const running = await gateway({
     listen: options,
@@ -64,7 +62,7 @@ async function watch(context: Context): Promise<number> {
   await untilInterrupted(signal);
   await running.close({ drainMs: 0 });
   terminal.tell(counted(frames, "frame"));
-  await file?.finish();
+  await opened?.finish();
   return 0;
 }
 
@@ -74,9 +72,12 @@ async function convert(context: Context, path: string): Promise<number> {
   const bytes = await unpacked(
     new Uint8Array(path === "-" ? await bytesOfStream(terminal.input) : await readTrace(path)),
   );
-  const lines: string[] = [];
+  let lines: string[] = [];
   if (isTrace(bytes)) {
-    for (const line of new TextDecoder().decode(bytes).split("\n")) if (isWhole(line)) lines.push(`${line}\n`);
+    const [head, ...events] = new TextDecoder().decode(bytes).split("\n");
+    lines = [head!, ...events.filter(isEvent)].map((line) => `${line}\n`);
+    const unreadable = events.filter((line) => line.trim() !== "").length - lines.length + 1;
+    if (unreadable > 0) terminal.tell(`webamqp: ${counted(unreadable, "line")} of the trace cannot be read`);
   } else traceCapture(bytes, (line) => void lines.push(line), { title: basename(path) });
   const out = flags.text("out");
   if (out !== undefined) await writeFile(out, lines.join(""));
@@ -94,14 +95,15 @@ async function readTrace(path: string): Promise<Uint8Array> {
   try {
     return await readFile(path);
   } catch (error) {
-    throw new UsageError(`--from "${path}" cannot be read: ${(error as { code?: string }).code ?? error}`);
+    throw fileMistake("from", path, error, "read");
   }
 }
 
-// The last line may be cut off, of a trace that is still being written.
-function isWhole(line: string): boolean {
+// The last line may be cut off, of a trace that is still being written, and any may be somebody else's.
+function isEvent(line: string): boolean {
   try {
-    return JSON.parse(line) !== null;
+    const { time, name, data } = JSON.parse(line);
+    return Number.isFinite(time) && typeof name === "string" && Object(data) === data;
   } catch {
     return false;
   }
@@ -111,12 +113,15 @@ function isTrace(bytes: Uint8Array): boolean {
   return new TextDecoder().decode(bytes.subarray(0, 200)).includes(TRACE_SCHEMA);
 }
 
+// A trace may be anybody's: nothing in it may write lines or terminal sequences of its own.
 function textOf({ time, name, data }: TraceEvent): string {
-  const { connection, channel = 0, frame, payload = 0, faults = [], event, ...more } = data;
+  const { connection, channel = 0, frame, payload = 0, faults, event, ...more } = data;
   const at = (time / 1_000).toFixed(6);
   if (event !== undefined) {
-    const details = Object.entries(more).map(([name, detail]) => `${name}=${detail}`);
-    return [`${at} ${connection} --`, event, ...details].join(" ");
+    const details = Object.entries(more).map(([name, detail]) =>
+      `${name}=${typeof detail === "object" ? JSON.stringify(detail) : detail}`
+    );
+    return printable([`${at} ${connection} --`, event, ...details].join(" "), Infinity);
   }
   const { kind = "(empty)", ...fields } = frame ?? {};
   const shown = Object.entries(fields).map(([field, value]) => `${field}=${JSON.stringify(value)}`).join(", ");
@@ -127,7 +132,8 @@ function textOf({ time, name, data }: TraceEvent): string {
     frame === undefined ? kind : `${kind}(${shown})`,
     payload,
   );
-  return `${at} ${text}${faults.map(({ clause, text }) => `\n    ! ${text} [${clause}]`).join("")}`;
+  const broken = Array.isArray(faults) ? faults.map((fault) => `    ! ${fault?.text} [${fault?.clause}]`) : [];
+  return [`${at} ${text}`, ...broken].map((line) => printable(line, Infinity)).join("\n");
 }
 
 // Numbered by connection, "->" towards the broker.

@@ -12,7 +12,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { jsonLines, type TraceOptions, type TraceWriter } from "../trace/writer.ts";
-import type { Context } from "./context.ts";
+import { type Context, fileMistake } from "./context.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** A trace that is being written. */
@@ -38,7 +38,11 @@ export async function traceFile(
   if (path === undefined && !view && onLine === undefined) return undefined;
   const file = path === undefined ? undefined : createWriteStream(path);
   if (file !== undefined) {
-    await new Promise((resolve, reject) => file.once("open", resolve).once("error", reject));
+    const opened = new Promise((resolve, reject) => file.once("open", resolve).once("error", reject));
+    await opened.catch((error) => {
+      throw fileMistake(flags.text("trace") === undefined ? "out" : "trace", path!, error, "written");
+    });
+    file.on("error", (error) => terminal.tell(`webamqp: Cannot write trace: ${error.message}`));
   }
   const kept: string[] = [];
   const writer = jsonLines((line) => {

@@ -22,7 +22,7 @@ import type { FrameTrace } from "../engine/events.ts";
 import { listen, type Listener, type ListenInfo, type ListenOptions } from "../transport/socket/listen.ts";
 import { dialSocket, type SocketDialOptions } from "../transport/socket/dial.ts";
 import type { PausableChannel } from "../transport/socket/socket.ts";
-import { readUrl, type RemoteUrl } from "../transport/url.ts";
+import { explained, readUrl, type RemoteUrl } from "../transport/url.ts";
 import { ChannelRelay, type Direction } from "./relay.ts";
 import { FrameTracer } from "../trace/frame_tracer.ts";
 import { closedEvent, described } from "../trace/transport.ts";
@@ -152,9 +152,18 @@ const DRAIN_MS = 10_000;
  * ```
  */
 export async function gateway(options: GatewayOptions): Promise<Gateway> {
-  const running = new RunningGateway(options);
+  const running = await make(options);
   await running.start();
   return running;
+}
+
+async function make(options: GatewayOptions): Promise<RunningGateway> {
+  try {
+    return new RunningGateway(options);
+  } catch (error) {
+    const { target } = Object(options) as GatewayOptions;
+    throw typeof target === "string" || target instanceof URL ? await explained(target, error) : error;
+  }
 }
 
 class RunningGateway implements Gateway {

@@ -89,10 +89,15 @@ function hexLines(text: string): { direction: Direction; bytes: Uint8Array<Array
     const digits = match[2]!.split(/\s{2,}(?=\S*[^\s\da-f]|\S+\s*$)/i)[0]!;
     if (digits.trim() === "") continue;
     const direction = match[1] === "<" || match[1]?.toLowerCase() === "in" ? "in" : "out";
+    if (!/^[\s\da-f]*$/i.test(digits)) throw notCapture();
     found.push({ direction, bytes: bytesOf(digits) });
   }
-  if (found.length === 0) throw new TypeError("Cannot read capture: it is neither pcap, pcapng, hexadecimal nor AMQP");
+  if (found.length === 0) throw notCapture();
   return found;
+}
+
+function notCapture(): TypeError {
+  return new TypeError("Cannot read capture: it is neither pcap, pcapng, hexadecimal nor AMQP");
 }
 
 function startsWith(bytes: Uint8Array, text: string): boolean {

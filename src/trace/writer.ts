@@ -47,7 +47,7 @@ export interface ConnectionFrame extends FrameTrace {
 export interface TraceOptions {
   /** What the trace is of, for its readers. */
   title?: string;
-  /** Who wrote it. Default: `"client"`. */
+  /** Who wrote it: `"server"` for an acceptor, a broker, a gateway as its clients see it. Default: `"client"`. */
   vantage?: "client" | "server" | "network";
   /** Milliseconds of some clock. Default: `performance.now()`. */
   now?: () => number;
