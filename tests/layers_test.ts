@@ -29,7 +29,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   gateway: ["base", "codec", "engine", "transport", "trace"],
   telemetry: ["codec", "client"],
   testing: ["base", "codec", "transport", "trace", "broker"],
-  cli: ["entry", "transport", "server", "broker", "gateway", "trace"],
+  cli: ["base", "sasl", "entry", "transport", "server", "broker", "gateway", "trace"],
   entry: ["base", "codec", "engine", "sasl", "transport", "recovery", "client"],
 };
 
