@@ -112,10 +112,12 @@ export class Reconnector {
     }
     const heldSince = this.#openedAt;
     if (heldSince === undefined) return false;
+    this.#retry.lost(this.#connection.environment.now(), heldSince);
+    // One that held ends the row.
+    if (this.#retry.attempts === 0) this.#redirects = 0;
     // The peer may have opened only to say where to go.
     const sent = this.#follows(error);
     if (!sent && (this.#policy === undefined || !this.#mayPass(error, false))) return false;
-    this.#retry.lost(this.#connection.environment.now(), heldSince);
     this.#openedAt = undefined;
     // Not before the connection has told what it has lost.
     Promise.resolve().then(() => this.#again(error)).catch(ignore);

@@ -533,6 +533,34 @@ test("WSB-32: a redirect is followed where it may be, a few times in a row", asy
   assertEquals(time.pending, 0);
 });
 
+test("WSB-32: redirects are in a row only as long as no connection holds", async () => {
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  const accepted: Connection[] = [];
+  const server = acceptor({
+    environment: time,
+    onConnection: (connection) => void accepted.push(connection),
+    onReceiver: (request) => void request.accept().serve(() => {}),
+  });
+  for (const host of ["a", "b"]) network.up(host, (channel) => server.accept(channel));
+  for (const reconnect of [undefined, false] as const) {
+    accepted.length = 0;
+    const options = { environment: time, dial: network.dial, redirect: () => true, reconnect, log: null } as const;
+    const connection = await time.wait(connect("ws://a/", options));
+    // A node that is drained now and then.
+    for (let turn = 1; turn <= 12; turn++) {
+      await time.pass(60_000);
+      const to = turn % 2 === 0 ? "a" : "b";
+      const error = new AmqpError(condition.connectionRedirect, "Cannot go on", { info: { "network-host": to } });
+      await time.wait(accepted.at(-1)!.close({ error }));
+      if (turn === 12) break;
+      await time.wait(connection.send("orders", { body: turn }));
+      assertEquals([connection.state, connection.host], ["open", `${to}:80`]);
+    }
+    await end(connection, time);
+  }
+});
+
 test("a link is attached at the address that the peer names instead", async () => {
   const addresses: unknown[] = [];
   const time = new VirtualTime();
