@@ -263,7 +263,8 @@ export class LastingConnection extends ConnectionBase {
     }
     for (const shared of [...this.sessions]) {
       detach(shared);
-      if (shared.session?.open === false) this.endSession(shared, error);
+      // One that closes waits for its links.
+      if (shared.session?.open === false && this.linksOf(shared).length === 0) this.endSession(shared, error);
       else shared.session?.handleInterrupted();
     }
     return true;

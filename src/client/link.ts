@@ -91,6 +91,8 @@ export abstract class Link extends Lifetime implements RecoveringLink {
   readonly #terms: AttachOptions | undefined;
   /** @ignore The engine's end: absent until it is attached; the last one stays while the connection is interrupted. */
   endpoint: SenderEndpoint | ReceiverEndpoint | undefined;
+  // Whether a close has waited for what is in flight.
+  #isLeaving = false;
   /** @ignore When the peer has accepted it, if it has since it was attached last. */
   attachedAt: number | undefined;
   /** @ignore Whether the peer has accepted it once. */
@@ -203,9 +205,14 @@ export abstract class Link extends Lifetime implements RecoveringLink {
   /** @ignore The handlers of a receiver, which its end waits for. */
   readonly handlers: LinkHandlers | undefined;
 
-  /** @ignore Whether it is to be attached again: it is ours and in use. */
+  /** @ignore Whether it is to be attached again: it is ours and in use, or closes and waits for what is in flight. */
   get returns(): boolean {
-    return this.#terms !== undefined && this.open;
+    return this.#terms !== undefined && !this.over && (this.open || !this.#isLeaving && this.inFlight);
+  }
+
+  /** Whether anything is in flight that its close waits for, also where it has to be attached again for that. */
+  protected get inFlight(): boolean {
+    return false;
   }
 
   /** @ignore Whether it is attached, or about to be; not one that was detached in order to be attached again. */
@@ -309,6 +316,7 @@ export abstract class Link extends Lifetime implements RecoveringLink {
     const { environment } = this.connection;
     this.onclosing();
     await within(Promise.race([this.idle(), this.closed]), timeoutMs, environment);
+    this.#isLeaving = true;
     if (this.over) return;
     const endpoint = this.endpoint;
     const answerMs = timeoutMs === Infinity ? DEFAULT_CLOSE_WAIT_MS : timeoutMs;

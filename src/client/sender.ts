@@ -318,6 +318,11 @@ export class Sender extends Link {
     return { resent: this.recovery === undefined ? begun - over.length : 0, lost: lost.length };
   }
 
+  /** {@inheritDoc Link.inFlight} */
+  protected override get inFlight(): boolean {
+    return this.#pending > 0;
+  }
+
   /** {@inheritDoc Link.idle} */
   protected override async idle(): Promise<void> {
     while (this.pending > 0) await this.change();

@@ -345,6 +345,68 @@ test("what is closed while nothing carries it is closed, and comes back no more"
   await end(connection, time);
 });
 
+test("what closes while its connection is cut goes on when that is back: every send gets its outcome", async () => {
+  for (const closes of ["sender", "session", "connection"] as const) {
+    for (const recovery of ["resend", "resume", "fail"] as const) {
+      const time = new VirtualTime();
+      const network = new VirtualNetwork();
+      let connections = 0;
+      const server = acceptor({
+        environment: time,
+        onConnection: () => void connections++,
+        onReceiver: (request) => {
+          // The first one tells no outcome, and takes two of the three.
+          if (connections > 1) void request.accept({ suspendMs: 60_000, credit: 5 }).serve(() => {});
+          else request.accept({ credit: 2, settle: "manual" });
+        },
+      });
+      network.up("a", (channel) => server.accept(channel));
+      const options = { environment: time, dial: network.dial, containerId: "client", log: null } as const;
+      const connection = await time.wait(connect("ws://a/", options));
+      const session = connection.session();
+      const sender = session.sender({ address: "orders", name: "out", recovery });
+      const told: string[] = [];
+      for (const body of [1, 2, 3]) {
+        sender.send({ body }).then(
+          (outcome) => told.push(`${body} ${outcome.kind}${outcome.resent ? " again" : ""}`),
+          (error) => told.push(`${body} ${error.outcome}`),
+        );
+      }
+      await time.pass(10);
+      const closing = { sender, session, connection }[closes].close();
+      await time.pass(10);
+      network.cut("a");
+      await time.wait(closing);
+      const what = `${closes} ${recovery}`;
+      const [first, second] = recovery === "fail" ? ["1 lost", "2 lost"] : ["1 accepted again", "2 accepted again"];
+      assertEquals(told, [first, second, "3 accepted"], what);
+      assertEquals([sender.open, sender.error, session.open], [false, undefined, closes === "sender"], what);
+      assertEquals([connection.state, connections], [closes === "connection" ? "closed" : "open", 2], what);
+      await end(connection, time);
+      await time.wait(server.close());
+    }
+  }
+});
+
+test("what closes while its connection is cut ends when its time is up, and its sends with it", async () => {
+  const { time, network, connection, events } = await world();
+  const sender = connection.sender("orders");
+  await time.wait(sender.ready());
+  network.down("a");
+  await time.pass(10);
+  const sending = sender.send({ body: 1 });
+  sending.catch(() => {});
+  const closing = connection.close({ timeoutMs: 2_000 });
+  await time.pass(1_900);
+  assertEquals([connection.state, sender.pending], ["closing", 1]);
+  await time.pass(200);
+  assertEquals([connection.state, sender.pending], ["closed", 0]);
+  await closing;
+  await assertRejects(() => sending, AmqpError, "is closed");
+  assertEquals(events.at(-1)?.kind, "closed");
+  await end(connection, time);
+});
+
 test("a channel that is open already carries a connection once", async () => {
   const time = new VirtualTime();
   const broker = new Broker();
