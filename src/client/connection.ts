@@ -4,7 +4,6 @@
  * @module
  */
 
-import { showFacts } from "../base/inspect.ts";
 import { Delivery } from "./delivery.ts";
 import type { DecodedMessage, Message } from "../codec/message.ts";
 import type { Channel } from "../transport/channel.ts";
@@ -109,7 +108,7 @@ export class Connection extends LastingConnection {
       this.addSession(shared);
     } catch (error) {
       const link = attach(common);
-      import("./complaints.ts").then(({ complain }) => complain(link, "sharesSession", { error })).catch(ignore);
+      link.complain("sharesSession", { error });
       return link;
     }
     const end = (): void => {
@@ -373,4 +372,29 @@ export class Connection extends LastingConnection {
   override close(options: CloseOptions = {}): Promise<void> {
     return closeFor(() => super.close(options), this.linksOf(), options);
   }
+}
+
+type Inspect = (value: unknown, options: unknown) => string;
+
+/** What an object tells of itself: what a person would ask, never a secret. */
+interface Inspected {
+  /** @ignore Its facts by name. */
+  facts(): Record<string, unknown>;
+}
+
+/**
+ * Has `console.log` show the facts of all objects of a class.
+ *
+ * Called when the first of them is made, and not where the class is declared: that would be work at load.
+ */
+function showFacts(prototype: Inspected, name: string): void {
+  const key = Symbol.for("nodejs.util.inspect.custom");
+  if (Object.hasOwn(prototype, key)) return;
+  Object.defineProperty(prototype, key, {
+    value(this: Inspected, _depth: number, options: unknown, inspect?: Inspect): unknown {
+      const facts = Object.fromEntries(Object.entries(this.facts()).filter(([, fact]) => fact !== undefined));
+      return inspect === undefined ? facts : `${name} ${inspect(facts, options)}`;
+    },
+    configurable: true,
+  });
 }

@@ -11,7 +11,7 @@ import * as condition from "../base/condition.ts";
 import { ChurnMap } from "../base/collections.ts";
 import { type Environment, systemEnvironment } from "../base/environment.ts";
 import { AmqpError, type ErrorScope, TransportError } from "../base/errors.ts";
-import { within } from "../base/wait.ts";
+import { ignore, within } from "../base/wait.ts";
 import type { LogHolder } from "../base/log.ts";
 import { quote } from "../base/text.ts";
 import type { CodecLimits } from "../codec/limits.ts";
@@ -404,7 +404,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
       try {
         trace(frame);
       } catch (error) {
-        import("./complaints.ts").then(({ tell, traceFailed }) => tell(this, traceFailed(error))).catch(() => {});
+        import("./complaints.ts").then(({ tell, traceFailed }) => tell(this, traceFailed(error))).catch(ignore);
       }
     };
   }

@@ -7,8 +7,16 @@
 
 import { listenOnline, randomFraction } from "../base/environment.ts";
 import { Deferred, ignore, within } from "../base/wait.ts";
-import { isPassing, isRefusedLogin, mayReturn, Retry, type RetryOptions } from "../recovery/retry.ts";
-import { linkRedirectOf, MAX_REDIRECTS, redirectOf } from "../recovery/redirect.ts";
+import {
+  isPassing,
+  isRefusedLogin,
+  linkRedirectOf,
+  MAX_REDIRECTS,
+  mayReturn,
+  redirectOf,
+  Retry,
+  type RetryOptions,
+} from "../recovery/retry.ts";
 import { asksAgain, attempt, CallbackFailure } from "./attempt.ts";
 import type { Connection } from "./connection.ts";
 import type { ConnectionHooks } from "./connection_base.ts";

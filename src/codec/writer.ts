@@ -7,7 +7,7 @@
 import { ByteWriter } from "./byte_writer.ts";
 import { scratchView, uint32At } from "./primitives.ts";
 import { checkAscii, checkInteger, misfit } from "./checks.ts";
-import { checkFixed, codeFor, type FixedType, type FixedValue, isSmall } from "./fixed_width.ts";
+import { checkFixed, codeFor, type FixedType, type FixedValue, isSmall } from "./codes.ts";
 import { recall, stillFits, type WireTypes } from "./wire_types.ts";
 import { hex, utf8 } from "../base/text.ts";
 import { AmqpArray, Described, type PrimitiveType, Typed, type Value } from "./values.ts";

@@ -4,13 +4,13 @@
  * @module
  */
 
+import { SerialMap } from "../base/collections.ts";
 import { MAX_UINT } from "../codec/checks.ts";
-import type { DeliveryState, Disposition, ErrorFields } from "../codec/types.ts";
+import type { DeliveryState, Disposition, ErrorFields, Role } from "../codec/types.ts";
 import type { IncomingDelivery } from "./deliveries.ts";
-import { DeliveriesById } from "./deliveries_by_id.ts";
-import { DispositionBatch } from "./dispositions.ts";
 import { shortened } from "./fault.ts";
 import type { OutgoingDelivery } from "./outgoing.ts";
+import { add, difference } from "./windows.ts";
 
 /** What settlement asks of its session. */
 export interface SettlementSession {
@@ -163,4 +163,107 @@ function tell<D extends OutgoingDelivery | IncomingDelivery>(
   }
   if (!done) delivery.handleDisposition(state, settled);
   return settled || state!.kind !== "received" && before === undefined ? -1 : 1;
+}
+
+// Of ids so far apart each is looked up in turn only where as many deliveries are held.
+const SPARSE = 4;
+
+/** Deliveries of a session by id, of one direction. */
+export class DeliveriesById<D extends { readonly id: number | undefined }> extends SerialMap<number, D> {
+  /** Removes one; false when it is not held. */
+  remove(delivery: D): boolean {
+    const { id } = delivery;
+    return id !== undefined && this.get(id) === delivery && this.delete(id);
+  }
+
+  /** Those that are held of the range `first` to `last`, both included, in order. */
+  range(first: number, last: number): D[] {
+    // A range backwards, or of undefined order, names nothing [rfc1982 3.2].
+    const span = difference(last, first);
+    // Work follows what is held: a range may span 2^31 ids, of which we hold but a few.
+    if (span > SPARSE * this.size) {
+      return this.values().filter((held) => add(held.id!, -first) <= span).sort((a, b) => difference(a.id!, b.id!));
+    }
+    const found: D[] = [];
+    for (let i = 0; i <= span; i++) {
+      const held = this.get(add(first, i));
+      if (held !== undefined) found.push(held);
+    }
+    return found;
+  }
+}
+
+interface DispositionRange {
+  first: number;
+  last: number;
+  readonly settled: boolean;
+  readonly state: DeliveryState | undefined;
+}
+
+/** Dispositions of one role that wait to be written, joined to ranges. */
+class DispositionBatch {
+  readonly #role: Role;
+  #ranges: DispositionRange[] = [];
+  // What is told of a delivery twice keeps its order.
+  #ordered = false;
+
+  /** Gathers dispositions told by `role`. */
+  constructor(role: Role) {
+    this.#role = role;
+  }
+
+  /** Adds one delivery's; `again` if something was told of the delivery before. */
+  add(id: number, state: DeliveryState | undefined, settled: boolean, again: boolean): void {
+    if (again) this.#ordered = true;
+    const last = this.#ranges[this.#ranges.length - 1];
+    if (last !== undefined && id === add(last.last, 1) && alike(last, settled, state)) last.last = id;
+    else this.#ranges.push({ first: id, last: id, settled, state });
+  }
+
+  /** Forgets what waits. */
+  clear(): void {
+    this.#ranges = [];
+    this.#ordered = false;
+  }
+
+  /** Hands out the performatives and forgets them. */
+  drain(write: (disposition: Disposition) => void): void {
+    const ranges = this.#ranges;
+    if (ranges.length === 0) return;
+    this.#ranges = [];
+    if (ranges.length > 1 && !this.#ordered) {
+      const base = ranges[0]!.first;
+      ranges.sort((a, b) => difference(a.first, base) - difference(b.first, base));
+    }
+    this.#ordered = false;
+    let current = ranges[0]!;
+    for (let i = 1; i < ranges.length; i++) {
+      const next = ranges[i]!;
+      if (next.first === add(current.last, 1) && alike(current, next.settled, next.state)) {
+        current.last = next.last;
+        continue;
+      }
+      write(this.#performative(current));
+      current = next;
+    }
+    write(this.#performative(current));
+  }
+
+  #performative(range: DispositionRange): Disposition {
+    return {
+      kind: "disposition",
+      role: this.#role,
+      first: range.first,
+      last: range.last === range.first ? undefined : range.last,
+      settled: range.settled || undefined,
+      state: range.state,
+    };
+  }
+}
+
+function alike(range: DispositionRange, settled: boolean, state: DeliveryState | undefined): boolean {
+  if (range.settled !== settled) return false;
+  if (range.state === state) return true;
+  // Outcomes without fields are equal when their kinds are.
+  return range.state?.kind === state?.kind && (state?.kind === "accepted" || state?.kind === "released");
 }

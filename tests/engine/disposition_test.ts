@@ -3,7 +3,7 @@ import { AmqpError, condition } from "../../src/base/errors.ts";
 import type { DeliveryState, Disposition, Fields } from "../../src/codec/types.ts";
 import type { LinkOptions } from "../../src/engine/link.ts";
 import { type IncomingDelivery, tagKey, tagOf } from "../../src/engine/deliveries.ts";
-import { DeliveriesById } from "../../src/engine/deliveries_by_id.ts";
+import { DeliveriesById } from "../../src/engine/settlement.ts";
 import { add, difference } from "../../src/engine/windows.ts";
 import { random, seed, test } from "../harness.ts";
 import { Pair, payload, scenario, tag, type Terms } from "./pair.ts";
