@@ -62,6 +62,8 @@ export function prepare(): Promise<Suite> {
           how: "its container",
           place: (name) => ({ url, address: name, options: { scram: ["user", "secret"] } }),
           redelivers: false,
+          // Its queue lasts as long as the connection.
+          keeps: false,
           lists: true,
           many: 3_000,
           large: 5_000_000,

@@ -48,8 +48,11 @@ export function prepare(): Promise<Suite> {
         ...brokerChecks(runtime, {
           how: "TCP",
           place: (name) => ({ url, address: `${runtime.name}-${name}` }),
-          // To this example, every outcome is the last.
+          // To this example, every outcome is the last, and the end of a connection is one.
           redelivers: false,
+          keeps: false,
+          // It keeps the last one.
+          ordersSections: false,
           lists: true,
           many: 3_000,
           large: 5_000_000,
@@ -61,6 +64,9 @@ export function prepare(): Promise<Suite> {
             address: `${runtime.name}-gateway-${name}`,
           }),
           redelivers: false,
+          keeps: false,
+          // It keeps the last one.
+          ordersSections: false,
           lists: true,
           many: 3_000,
           large: 5_000_000,
