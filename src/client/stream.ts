@@ -23,7 +23,7 @@ const READ_AHEAD_BYTES = 131_072;
 
 /** A message whose body is sent as it is read. */
 export interface StreamedMessage extends Omit<Message, "body"> {
-  /** The body: each piece becomes a data section. */
+  /** The body: each piece becomes a data section. Some brokers keep not all of several sections; give those one piece. */
   readonly body: ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>;
 }
 
@@ -114,16 +114,20 @@ async function write(
     wake();
   };
   add(() => encodeHead(sections, writer));
+  let empty = true;
   for (;;) {
     const next = await source.unlessStopped(body.next());
     if (next === undefined) return;
     if (next.done) break;
     add(() => encodeData(next.value, writer));
+    empty = false;
     await source.room();
   }
-  // RabbitMQ 3 ends the session over a last transfer that brings nothing.
-  if (sections.footer === undefined && source.empty) add(() => encodeData(new Uint8Array(0), writer));
-  add(() => encodeFooter(sections, writer));
+  // Every message has a body [messaging 3.2].
+  if (empty) add(() => encodeData(new Uint8Array(0), writer));
+  // RabbitMQ 3 ends the session over a last transfer that brings nothing, and Proton keeps the last data section alone.
+  const footer = sections.footer ?? (source.empty ? {} : undefined);
+  add(() => encodeFooter({ footer }, writer));
   source.end();
   wake();
 }

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
 import { SendAbortedError } from "../../src/client/outcome.ts";
 import type { Attach } from "../../src/codec/types.ts";
+import { DataBody } from "../../src/codec/body.ts";
 import type { Receiver } from "../../src/client/receiver.ts";
 import { acceptor, type ReceiverRequest } from "../../src/server/acceptor.ts";
 import { test } from "../harness.ts";
@@ -42,9 +43,12 @@ test("a message that is streamed arrives whole, its sections around the pieces o
 
 test("every transfer of a stream brings something, the last one too, which RabbitMQ 3 does not take otherwise", async () => {
   const payloads: [more: boolean, bytes: number][] = [];
+  const sections: unknown[] = [];
   const connection = taking((request) => {
     const receiver = request.accept({ credit: 10 });
-    void receiver.serve(({ message }) => void message.bytes());
+    void receiver.serve(({ message: { body } }) => {
+      sections.push(body instanceof DataBody ? body.chunks.map(({ length }) => length) : body);
+    });
     return receiver;
   }, {
     trace: ({ direction, body, payloadBytes }) => {
@@ -63,6 +67,11 @@ test("every transfer of a stream brings something, the last one too, which Rabbi
   assertEquals(await sender.stream({ body: pieces() }), { kind: "accepted" });
   assertEquals(payloads.map(([more]) => more), [true, true, true, false]);
   assert(payloads.every(([, bytes]) => bytes > 0), JSON.stringify(payloads));
+  // Proton takes the last section for the whole body.
+  assertEquals(sections, [[1_000, 1_000, 1_000]]);
+  // Every message has a body, also where its head has not left yet.
+  assertEquals(await sender.stream({ body: new Blob([]).stream() }), { kind: "accepted" });
+  assertEquals(sections.slice(1), [new Uint8Array(0)]);
   await connection.close();
 });
 
