@@ -103,7 +103,7 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     if (delivery.id !== undefined || !delivery.resume) return;
     const decision = this.#decisions.get(delivery);
     this.#decisions.delete(delivery);
-    if (decision === undefined || (decision.kind === "settle" && decision.told)) return this.#outgoing.remove(delivery);
+    if (decision === undefined || (decision.kind === "settle" && decision.told)) return this.#outgoing.drop(delivery);
     // The receiver still holds it, and hears of the outcome by a transfer: on this link the delivery has no number yet.
     delivery.payload = new Uint8Array(0);
     delivery.offset = 0;
@@ -162,7 +162,7 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     const waiting: OutgoingDelivery[] = [];
     for (const delivery of this.#outgoing) {
       if (!delivery.resume || delivery.id !== undefined) continue;
-      if (delivery.settled) this.#outgoing.remove(delivery);
+      if (delivery.settled) this.#outgoing.drop(delivery);
       else if (!delivery.ready) waiting.push(delivery);
     }
     return waiting;

@@ -409,7 +409,7 @@ export class Sender extends Link {
 
   /** @ignore {@inheritDoc RecoveringSender.lose} */
   lose(delivery: OutgoingDelivery, error: unknown, left: boolean): void {
-    if (!left) this.#outgoing.remove(delivery);
+    if (!left) this.#outgoing.drop(delivery);
     this.#settled(delivery)?.onlost(error, left);
   }
 

@@ -318,6 +318,12 @@ export class OutgoingLink {
     delivery.source?.done?.();
   }
 
+  /** Takes off a delivery that is not to be sent; those behind it need not wait for it any more. */
+  drop(delivery: OutgoingDelivery): void {
+    this.remove(delivery);
+    this.wake();
+  }
+
   /** Has a delivery go out settled that was not meant to; for senders. */
   sendSettled(delivery: OutgoingDelivery): void {
     this.#freeTag(delivery);

@@ -69,6 +69,46 @@ test("resume: a receiver that is refused for a passing reason when it comes back
   }, { authorize: (_, action) => action !== "receive" || authorize() });
 });
 
+test("resume: what is given up while its link is taken up does not hold up what is behind it", async () => {
+  await world(async ({ time, network, broker, connection, cut, frames }) => {
+    const sender = connection.sender({ address: "orders", name: "out", recovery: "resume" });
+    await time.wait(sender.ready());
+    const controller = new AbortController();
+    const given = sender.send({ body: "given up" }, { signal: controller.signal });
+    given.catch(() => {});
+    while (!frames.some(({ body }) => body?.kind === "transfer")) await undefined;
+    // From now on the broker's answers take their time.
+    network.up("broker.example", (channel) => broker.accept(faulty(channel, { delayOutMs: 1_000 }, time)));
+    cut();
+    const lists = ({ direction, body }: FrameTrace): boolean =>
+      direction === "out" && body?.kind === "attach" && body.unsettled?.size === 1;
+    while (!frames.some(lists)) await time.pass(10);
+    controller.abort(new Error("given up"));
+    await assertRejects(() => given, Error, "given up");
+    const behind = [sender.send({ body: "behind" }), sender.send({ body: "behind that" })];
+    assertEquals((await time.wait(Promise.all(behind))).map((outcome) => outcome?.kind), ["accepted", "accepted"]);
+    await time.wait(connection.close());
+    await time.pass(2_000);
+  });
+});
+
+test("resume: what a store cannot keep does not hold up what is behind it", async () => {
+  await world(async ({ time, connection }) => {
+    const [first, second] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const puts = [first.promise, second.promise];
+    const store = { load: () => [], put: () => puts.shift(), delete: () => {} };
+    const sender = connection.sender({ address: "orders", name: "out", recovery: resume({ store }) });
+    await time.wait(sender.ready());
+    const fails = sender.send({ body: "fails" });
+    const behind = sender.send({ body: "behind" });
+    second.resolve();
+    await time.pass(100);
+    first.reject(new Error("full"));
+    await assertRejects(() => fails, Error, "full");
+    assertEquals((await time.wait(behind))?.kind, "accepted");
+  });
+});
+
 /** What a run has brought about: how each send ended, and what was handled. */
 interface Ledger {
   readonly sent: string[];
