@@ -1,15 +1,19 @@
 /**
  * nginx as a reverse proxy that ends TLS in front of our broker: client certificates, a header field that browsers cannot
- * set, and certificates that must not be taken.
+ * set, certificates that must not be taken, and reloads under load.
  *
  * @module
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
 import type { TlsOptions } from "../../src/transport/sockets.ts";
 import { ca, keyPair } from "../pki.ts";
 import { file, freePort, HOST, scratch, startDaemon } from "./daemon.ts";
 import { type Origin, startOrigin } from "./origin.ts";
+import { exactlyOnce } from "./outages.ts";
 import { onEach, type Runtime, startRuntimes } from "./runtimes.ts";
 import { debianVersion, installDebian, prepared, type Suite } from "./suite.ts";
 
@@ -25,6 +29,16 @@ const SITES = {
   rogue: ["rogue"],
 } as const;
 
+// Whether workers whose configuration was replaced end the connections that they still have, or wait until these end.
+const SHUTDOWNS = ["worker_shutdown_timeout 1s;", ""] as const;
+
+interface Reloadable {
+  readonly url: string;
+  readonly cuts: boolean;
+  /** Has it read its configuration again. */
+  reload(): void;
+}
+
 type Site = keyof typeof SITES;
 type Urls = Readonly<Record<Site, string>>;
 
@@ -34,12 +48,14 @@ export function prepare(): Promise<Suite> {
     installDebian("nginx-light", "/usr/sbin/nginx");
     const origin = running.use(await startOrigin());
     const urls = await startNginx(running, origin);
+    const reloaded = await Promise.all(SHUTDOWNS.map((shutdown) => startReloadable(running, origin, shutdown)));
     const runtimes = startRuntimes().map((runtime) => running.use(runtime));
     return {
       peer: `nginx ${debianVersion("nginx-light")}`,
       checks: onEach(runtimes, (runtime) => ({
         ...checks(runtime, urls),
         ...refusals(runtime, urls),
+        ...reloads(runtime, reloaded),
       })),
     };
   });
@@ -90,20 +106,39 @@ function refusals(runtime: Runtime, urls: Urls): Suite["checks"] {
   };
 }
 
-async function startNginx(running: AsyncDisposableStack, origin: Origin): Promise<Urls> {
+function reloads(runtime: Runtime, reloaded: readonly Reloadable[]): Suite["checks"] {
+  return Object.fromEntries(reloaded.map(({ url, cuts, reload }) => {
+    const name = `reloaded under load, connections ${cuts ? "end" : "stay"}: everything comes once`;
+    return [name, () => {
+      const place = { url, address: `${runtime.name} reload ${cuts}`, options: { tls: { ca } } };
+      return exactlyOnce(runtime, { place, cuts, disturb: () => Promise.resolve(reload()) });
+    }];
+  }));
+}
+
+async function startReloadable(running: AsyncDisposableStack, origin: Origin, shutdown: string): Promise<Reloadable> {
   const folder = scratch();
-  const ports = Object.fromEntries(
-    await Promise.all(Object.keys(SITES).map(async (site) => [site, await freePort()])),
-  ) as Record<Site, number>;
-  file(folder, "ca.pem", ca);
-  const servers = Object.entries(SITES).map(([site, [name, ...lines]]) => {
-    const { cert, key } = keyPair(name);
-    file(folder, `${name}.pem`, cert);
-    file(folder, `${name}.key`, key);
-    return `  server {
-    listen ${HOST}:${ports[site as Site]} ssl;
-    ssl_certificate ${name}.pem;
-    ssl_certificate_key ${name}.key;
+  const port = await freePort();
+  const { cert, key } = keyPair("server");
+  file(folder, "server.pem", cert);
+  file(folder, "server.key", key);
+  const server = siteOf(port, "server", [], origin);
+  const text = configuration(`master_process on;\nuser root;\n${shutdown}`, [server]);
+  const config = file(folder, "nginx.conf", text);
+  const command = ["nginx", "-p", folder, "-c", config] as const;
+  running.use(await startDaemon({ command, folder, port, logs: ["out.log", "error.log"] }));
+  return {
+    url: `wss://user:secret@localhost:${port}/amqp`,
+    cuts: shutdown !== "",
+    reload: () => void process.kill(Number(readFileSync(join(folder, "nginx.pid"), "utf8")), "SIGHUP"),
+  };
+}
+
+function siteOf(port: number, certificate: string, lines: readonly string[], origin: Origin): string {
+  return `  server {
+    listen ${HOST}:${port} ssl;
+    ssl_certificate ${certificate}.pem;
+    ssl_certificate_key ${certificate}.key;
     ${lines.join("\n    ")}
     location / {
       proxy_pass http://${new URL(origin.ws).host};
@@ -112,12 +147,11 @@ async function startNginx(running: AsyncDisposableStack, origin: Origin): Promis
       proxy_set_header Connection "upgrade";
     }
   }`;
-  });
-  const config = file(
-    folder,
-    "nginx.conf",
-    `daemon off;
-master_process off;
+}
+
+function configuration(processes: string, servers: readonly string[]): string {
+  return `daemon off;
+${processes}
 pid nginx.pid;
 error_log error.log;
 events {}
@@ -130,8 +164,22 @@ http {
   scgi_temp_path scgi;
 ${servers.join("\n")}
 }
-`,
-  );
+`;
+}
+
+async function startNginx(running: AsyncDisposableStack, origin: Origin): Promise<Urls> {
+  const folder = scratch();
+  const ports = Object.fromEntries(
+    await Promise.all(Object.keys(SITES).map(async (site) => [site, await freePort()])),
+  ) as Record<Site, number>;
+  file(folder, "ca.pem", ca);
+  const servers = Object.entries(SITES).map(([site, [name, ...lines]]) => {
+    const { cert, key } = keyPair(name);
+    file(folder, `${name}.pem`, cert);
+    file(folder, `${name}.key`, key);
+    return siteOf(ports[site as Site], name, lines, origin);
+  });
+  const config = file(folder, "nginx.conf", configuration("master_process off;", servers));
   running.use(
     await startDaemon({
       command: ["nginx", "-p", folder, "-c", config],

@@ -10,8 +10,9 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { ca, keyPair } from "../pki.ts";
-import { file, freePort, HOST, type RunningDaemon, scratch, startDaemon } from "./daemon.ts";
+import { file, freePort, HOST, scratch, startDaemon } from "./daemon.ts";
 import { brokerChecks } from "./broker_checks.ts";
+import { underLoad } from "./outages.ts";
 import { onEach, type Runtime, startRuntimes } from "./runtimes.ts";
 import { debianVersion, installDebian, prepared, type Suite } from "./suite.ts";
 
@@ -22,15 +23,18 @@ const PYTHON_EXAMPLES = "/usr/share/proton/examples/python";
 const BROKER = `${PYTHON_EXAMPLES}/broker.py`;
 
 /** A broker of Proton that runs. */
-export interface ProtonBroker extends RunningDaemon {
+export interface ProtonBroker extends AsyncDisposable {
   /** Where to connect. */
   readonly url: string;
+  /** Kills it, with what it has, and starts it again. */
+  restart(): Promise<void>;
 }
 
 /** Installs Proton and starts its broker. */
 export function prepare(): Promise<Suite> {
   return prepared(async (running) => {
     const { url } = running.use(await startProton());
+    const restarted = running.use(await startProton());
     const folder = scratch();
     running.defer(() => rmSync(folder, { recursive: true }));
     const run = compile(folder);
@@ -75,6 +79,7 @@ export function prepare(): Promise<Suite> {
         ...certificateChecks(runtime, folder),
         ...requestChecks(runtime, url),
         ...deathChecks(runtime),
+        ...restartChecks(runtime, restarted, "broker"),
       })),
     };
   });
@@ -163,6 +168,17 @@ function deathChecks(runtime: Runtime): Suite["checks"] {
   };
 }
 
+/** A broker that is killed under load and keeps nothing: each send has one outcome, and what is sent afterwards comes. */
+export function restartChecks(runtime: Runtime, { url, restart }: ProtonBroker, what: string): Suite["checks"] {
+  return {
+    [`${what} killed under load and started again, 3 times`]: async () => {
+      const place = { url, address: `${runtime.name}-restart` };
+      const report = await underLoad(runtime, { place, recovery: "resend", disturb: restart });
+      assertEquals(report.twiceUnsaid, 0, "messages that came twice and were sent once");
+    },
+  };
+}
+
 // Sends one message with a client certificate and prints what came of it.
 const EXTERNAL = `import sys
 from proton import Message, SSLDomain
@@ -229,12 +245,20 @@ function compile(folder: string): Run {
 }
 
 /** Installs Proton's example broker, which lets everybody in, and starts it. */
-export async function startProton(): Promise<ProtonBroker> {
+export async function startProton(interpreter = "/usr/bin/python3"): Promise<ProtonBroker> {
   installDebian("python3-qpid-proton", "/usr/lib/python3/dist-packages/proton/__init__.py");
   installDebian("libqpid-proton11-dev-examples", BROKER);
   const port = await freePort();
   // By its path: another python3 may come first.
-  const command = ["/usr/bin/python3", BROKER, "-a", `${HOST}:${port}`] as const;
-  const daemon = await startDaemon({ command, folder: scratch(), port });
-  return { ...daemon, url: `amqp://${HOST}:${port}` };
+  const command = [interpreter, BROKER, "-a", `${HOST}:${port}`] as const;
+  const folder = scratch();
+  let daemon = await startDaemon({ command, folder, port });
+  return {
+    url: `amqp://${HOST}:${port}`,
+    restart: async () => {
+      await daemon.kill();
+      daemon = await startDaemon({ command, folder, port });
+    },
+    [Symbol.asyncDispose]: () => daemon[Symbol.asyncDispose](),
+  };
 }

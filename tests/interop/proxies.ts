@@ -34,6 +34,8 @@ export interface RunningProxy extends Omit<RunningDaemon, "kill"> {
   readonly port: number;
   /** The certificate to trust, for a proxy over TLS. */
   readonly ca: string | undefined;
+  /** Kills it, and starts it again; absent where it is a part of this program. */
+  restart?(): Promise<void>;
 }
 
 /** How squid is to behave. */
@@ -141,9 +143,19 @@ export async function startTinyproxy(): Promise<RunningProxy> {
 }
 
 async function run(daemon: Daemon & { readonly port: number }, ca?: string): Promise<RunningProxy> {
-  const running = await startDaemon(daemon);
+  let running = await startDaemon(daemon);
   const url = ca === undefined ? `http://${HOST}:${daemon.port}` : `https://localhost:${daemon.port}`;
-  return { ...running, url, port: daemon.port, ca };
+  return {
+    url,
+    port: daemon.port,
+    ca,
+    log: () => running.log(),
+    restart: async () => {
+      await running.kill();
+      running = await startDaemon(daemon);
+    },
+    [Symbol.asyncDispose]: () => running[Symbol.asyncDispose](),
+  };
 }
 
 function basicFile(folder: string): string {

@@ -10,6 +10,7 @@ import { promisify } from "node:util";
 import type { ProxyScheme, SocketProxyOptions } from "../../src/transport/sockets.ts";
 import { ca } from "../pki.ts";
 import { type Origin, startOrigin } from "./origin.ts";
+import { exactlyOnce } from "./outages.ts";
 import { startProton } from "./proton.ts";
 import { PROXY_USER, type RunningProxy, startApache, startSquid, startTinyproxy } from "./proxies.ts";
 import { onEach, type Runtime, startRuntimes } from "./runtimes.ts";
@@ -70,6 +71,7 @@ export function prepare(): Promise<Suite> {
         ...onEach(runtimes, (runtime) => ({
           ...tunnelChecks(runtime, ways, { wss: origin.wss, ws: origin.ws, amqp: proton.url }),
           ...refusals(runtime, ways, origin),
+          ...outages(runtime, ways, origin),
         })),
         "no origin has seen Proxy-Authorization": () => {
           assert(origin.fields.has("sec-websocket-key"));
@@ -143,6 +145,16 @@ function refusals(runtime: Runtime, ways: readonly Running[], origin: Origin): S
     assert(message.includes("Basic would show the password"), message);
   };
   return checks;
+}
+
+// Proxies that are killed under load and started again.
+function outages(runtime: Runtime, ways: readonly Running[], origin: Origin): Suite["checks"] {
+  const killed = ways.filter(({ name }) => ["squid Digest", "apache Digest", "tinyproxy Basic"].includes(name));
+  return Object.fromEntries(killed.map((way) => [`${way.name}: goes and comes back under load`, () => {
+    const options = { proxy: optionsOf(way), tls: { ca } };
+    const place = { url: origin.wss, address: `${runtime.name} outage ${way.name}`, options };
+    return exactlyOnce(runtime, { place, disturb: () => way.proxy.restart!() });
+  }]));
 }
 
 function optionsOf({ proxy, schemes }: Running): SocketProxyOptions {

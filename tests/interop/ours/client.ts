@@ -432,7 +432,8 @@ async function drained(receiver: Receiver): Promise<string[]> {
   return found;
 }
 
-function optionsOf({ scram: login, ...options }: PlaceOptions = {}): ConnectOptions {
+/** How to connect, of what JSON can carry. */
+export function optionsOf({ scram: login, ...options }: PlaceOptions = {}): ConnectOptions {
   return login === undefined ? options : { ...options, auth: scram(login[0], login[1]) };
 }
 

@@ -10,8 +10,14 @@ import { createInterface } from "node:readline";
 import { client } from "./client.ts";
 import { server } from "./server.ts";
 import { sockets } from "./sockets.ts";
+import { traffic } from "./traffic.ts";
 
-const actions: typeof client & typeof server & typeof sockets = { ...client, ...server, ...sockets };
+const actions: typeof client & typeof server & typeof sockets & typeof traffic = {
+  ...client,
+  ...server,
+  ...sockets,
+  ...traffic,
+};
 
 /** All that our side can be asked to do; what goes in and out is carried by JSON. */
 export type Actions = typeof actions;
