@@ -1,7 +1,7 @@
 /**
  * Soaks: `npm run soak -- --messages 17000 --cuts 100` sends so many messages each way under Deno, Bun and Node, over TCP and
  * WebSockets, with our broker and a rhea server, while so many connections of each combination break; `--first` cuts of the
- * first one. `--minutes 10 [--on node] [--scheme ws]` soaks one connection with our broker for so long, prints the memory of
+ * first one. `--minutes 10 [--on node] [--scheme ws] [--most BYTES]` soaks one connection with our broker for so long, prints the memory of
  * both sides every ten seconds, and ends with status 1 if a heap has grown.
  *
  * @module
@@ -23,8 +23,7 @@ const RUNTIMES = {
   bun: [],
   node: ["--expose-gc", "--disable-warning=ExperimentalWarning"],
 } as const;
-// At which of its bytes each connection of a lasting soak is cut at the latest, and how often memory is looked at.
-const MOST_LASTING_BYTES = 400_000;
+// How often memory is looked at in a lasting soak, in milliseconds.
 const SAMPLE_MS = 10_000;
 // What heap and buffers may differ by without having grown.
 const MOST_GROWTH_BYTES = 2_097_152;
@@ -37,6 +36,8 @@ const { values } = parseArgs({
     first: { type: "string" },
     seed: { type: "string", default: "1" },
     minutes: { type: "string" },
+    // At which of its bytes each connection of a lasting soak is cut at the latest.
+    most: { type: "string", default: "400000" },
     scheme: { type: "string", default: "ws" },
     on: { type: "string", default: "deno,bun,node" },
     // One combination in this process, for a parent that reads the report.
@@ -116,7 +117,7 @@ async function client(options: LastingOptions): Promise<void> {
 
 // The client has a process of its own, so that what grows can be told apart.
 async function last(name: RuntimeName, ms: number): Promise<void> {
-  const server = await serveLasting(seed, MOST_LASTING_BYTES);
+  const server = await serveLasting(seed, Number(values.most));
   const url = `${values.scheme}://127.0.0.1:${server.port}/`;
   const child = startOn(name, "--client", { url, ms, everyMs: SAMPLE_MS });
   const closed = once(child, "close");
