@@ -34,8 +34,8 @@ export interface Measured {
   readonly span: Span;
   /** The context in which it is active. */
   readonly context: unknown;
-  /** Tells how it ended: the error, if it failed. */
-  end(error?: unknown): void;
+  /** Tells how it ended: the error, if it failed; what became of it otherwise is `"accepted"` unless it is said. */
+  end(error?: unknown, outcome?: string): void;
 }
 
 /** What one connection, or one `publish`, is measured with. */
@@ -122,10 +122,10 @@ export class Instruments {
     return {
       span,
       context: this.api.trace.setSpan(parent, span),
-      end: (error) => {
+      end: (error, came = "accepted") => {
         if (error !== undefined) attributes["error.type"] = fail(span, error);
         const measured = measuredBy(attributes);
-        const outcome = error === undefined ? "accepted" : (error as { outcome?: string }).outcome ?? "failed";
+        const outcome = error === undefined ? came : (error as { outcome?: string }).outcome ?? "failed";
         this.outcomes.add(1, { ...measured, outcome });
         this.sent.add(1, measured);
         this.operations.record((performance.now() - start) / 1_000, measured);
@@ -136,7 +136,7 @@ export class Instruments {
 
   /** A message with the context that it is sent in, for whoever works on it; encoded ones go out as they are. */
   carrying<T>(message: T, context: unknown): T {
-    if (!this.propagate || !isMessage(message)) return message;
+    if (!this.propagate || !isMessage(message) || !isRecord(message.applicationProperties)) return message;
     const carrier: Record<string, string> = {};
     this.api.propagation.inject(context, carrier);
     if (carrier.traceparent !== undefined) carrier["Diagnostic-Id"] = carrier.traceparent;
@@ -194,6 +194,13 @@ export function messageOf(delivery: Delivery): DecodedMessage | undefined {
   } catch {
     return undefined;
   }
+}
+
+// What is none is refused by whoever encodes it, and must not pass for an empty one.
+function isRecord(properties: unknown): boolean {
+  if (properties === undefined) return true;
+  const prototype = Object(properties) === properties ? Object.getPrototypeOf(properties) : undefined;
+  return prototype === null || prototype === Object.prototype;
 }
 
 function isMessage(message: unknown): message is Message {

@@ -42,7 +42,7 @@ export async function measured<M, T>(
   const measuring = instruments.sending(place, message);
   try {
     const outcome = await send(instruments.carrying(message, measuring.context));
-    measuring.end();
+    measuring.end(undefined, outcome === undefined ? "settled" : undefined);
     return outcome;
   } catch (error) {
     measuring.end(error ?? new Error("unknown"));
@@ -55,11 +55,11 @@ function measureFlights(sender: Sender, instruments: Instruments, place: () => P
   const push = sender.push.bind(sender), abandon = sender.abandon.bind(sender);
   const listening = new WeakSet<SendListener>();
   const sending = new Map<OutgoingDelivery, Measured>();
-  const end = (delivery: OutgoingDelivery | undefined, error?: unknown): void => {
+  const end = (delivery: OutgoingDelivery | undefined, error?: unknown, outcome?: string): void => {
     const measuring = delivery && sending.get(delivery);
     if (measuring === undefined) return;
     sending.delete(delivery!);
-    measuring.end(error);
+    measuring.end(error, outcome);
   };
   sender.push = (message, options, listener) => {
     if (listener instanceof PromisedOutcome || "read" in message) return push(message, options, listener);
@@ -87,7 +87,7 @@ function measureFlights(sender: Sender, instruments: Instruments, place: () => P
 function listen(
   sender: Sender,
   listener: SendListener,
-  end: (delivery: OutgoingDelivery | undefined, error?: unknown) => void,
+  end: (delivery: OutgoingDelivery | undefined, error?: unknown, outcome?: string) => void,
 ): void {
   const { onoutcome, onsent, onlost } = listener;
   listener.onoutcome = (state, delivery) => {
@@ -96,7 +96,7 @@ function listen(
     onoutcome.call(listener, state, delivery);
   };
   listener.onsent = (delivery) => {
-    end(delivery);
+    end(delivery, undefined, "settled");
     onsent.call(listener, delivery);
   };
   listener.onlost = (error, left, delivery) => {

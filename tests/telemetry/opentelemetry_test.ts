@@ -284,6 +284,29 @@ test("telemetry: waits for credit are counted and timed, connections that come b
   assertEquals(await sum("webamqp.reconnects"), 1);
 });
 
+test("telemetry: a message is what it is without it: what is no record of properties stays a mistake", async () => {
+  await using at = await setUp();
+  const { connection, named, points } = at;
+  const orders = connection.sender("orders");
+  for (const applicationProperties of [new Map([["a", 1]]), 5, ["a"]] as never[]) {
+    await assertRejects(() => orders.send({ body: "x", applicationProperties }), Error, "Cannot encode");
+  }
+  const own = { traceparent: `00-${"a".repeat(32)}-${"b".repeat(16)}-01` };
+  await orders.send({ body: "y", applicationProperties: Object.assign(Object.create(null), own) });
+  const delivery = await connection.receiver("orders").receive();
+  assertEquals([delivery.message.body, delivery.message.applicationProperties?.traceparent], ["y", own.traceparent]);
+  delivery.accept();
+  assertEquals(named("receive orders")[0]!.links.map(({ context }) => context.spanId), ["b".repeat(16)]);
+
+  await orders.send({ body: 1 }, { settled: true });
+  await orders.sendAll([{ body: 2 }], { settled: true });
+  const outcomes: Record<string, number> = {};
+  for (const { attributes: { outcome }, value } of await points("webamqp.outcomes")) {
+    outcomes[String(outcome)] = (outcomes[String(outcome)] ?? 0) + Number(value);
+  }
+  assertEquals(outcomes, { failed: 3, accepted: 1, settled: 2 });
+});
+
 test("telemetry: without it nothing is changed on a connection", async () => {
   const broker = new Broker();
   const [client, server] = channelPair();
