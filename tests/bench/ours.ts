@@ -40,7 +40,7 @@ const message: Message = {
 };
 
 /** Sends `count` messages of `size` bytes, `window` of them at a time, and waits for each outcome. */
-async function sending(senders: Sender[], size: number, window: number): Promise<Work> {
+export async function sending(senders: Sender[], size: number, window: number): Promise<Work> {
   const body = new Uint8Array(size);
   await Promise.all(senders.map((sender) => sender.ready()));
   return async (count) => {

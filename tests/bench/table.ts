@@ -52,6 +52,24 @@ export const benches: readonly Bench[] = [
       { title: "… our framing over sockets, against the runtime's WebSocket", value: "sockets", over: "native" },
     ],
   },
+  {
+    name: "observed",
+    measure: "rate",
+    unit: "msg/s",
+    subjects: ["off", "no SDK", "SDK", "frames", "lines"].map((name) => ({
+      name,
+      client: "observed",
+      server: "ours",
+      work: "send",
+      argument: name,
+    })),
+    rows: [
+      { title: "send 200 B with telemetry, no SDK registered, against none", value: "no SDK", over: "off" },
+      { title: "… by the SDK, a span and five measurements each", value: "SDK", over: "off" },
+      { title: "send 200 B with a function that is told of frames, against none", value: "frames", over: "off" },
+      { title: "… with `jsonLines`", value: "lines", over: "off" },
+    ],
+  },
   large("up", "send 64 KiB, 64 in flight"),
   large("down", "receive 64 KiB, credit 64"),
   {

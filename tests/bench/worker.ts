@@ -62,6 +62,8 @@ async function load(file: string): Promise<Contender> {
   switch (file) {
     case "ours":
       return (await import("./ours.ts")).contender;
+    case "observed":
+      return (await import("./observed.ts")).contender;
     case "rhea":
       return (await import("./rhea.ts")).contender;
     case "raw":
