@@ -4,6 +4,7 @@
  * @module
  */
 
+import { encodeHex } from "@std/encoding";
 import { randomName } from "../base/environment.ts";
 import type { OptionKinds } from "../base/options.ts";
 import { utf8 } from "../base/text.ts";
@@ -68,13 +69,14 @@ export function saslMechanisms(options: SaslServerOptions = {}): SaslServerMecha
   const offered = [...mechanisms];
   if (external !== undefined) offered.push(externalServer(external));
   const table = typeof users === "object" ? users : undefined;
-  const find = options.scram ?? (table && keysOf(table));
+  const known = table && new Users(table);
+  const find = options.scram ?? (known && keysOf(known));
   if (find !== undefined) {
     for (const hash of table === undefined ? ["SHA-256"] as const : hashesOf(table)) {
       offered.push(scramServer(hash, find));
     }
   }
-  const check = typeof users === "function" ? users : table === undefined ? find && checkOf(find) : checkIn(table);
+  const check = typeof users === "function" ? users : known === undefined ? find && checkOf(find) : checkIn(known);
   if (check !== undefined) offered.push(plainServer(check));
   if (anonymous ?? offered.length === 0) offered.push(anonymousServer());
   return offered;
@@ -88,28 +90,57 @@ function hashesOf(users: UserTable): ScramHash[] {
   );
 }
 
-// Keys are made of passwords as often as they are asked for, of the unknown user's, which nobody has, as well: so both cost
-// the same.
-function keysOf(users: UserTable): FindScramKeys {
-  let secret: string | undefined;
+/** A table of users; a stranger is treated like one of them, like the same one each time. */
+class Users {
+  readonly #table: UserTable;
+  #secret: string | undefined;
+
+  constructor(table: UserTable) {
+    this.#table = table;
+  }
+
+  /** What is kept of a user, undefined for a stranger, and of whom to treat a stranger like, among those who are of use. */
+  async find(
+    username: string,
+    isOfUse: (kept: string | ScramKeys) => boolean,
+  ): Promise<{ kept: string | ScramKeys | undefined; model: string | ScramKeys | undefined }> {
+    const models = Object.values(this.#table).filter(isOfUse);
+    const [byte, another] = await this.secretOf(username, 64);
+    const model = models[(byte! * 256 + another!) % models.length];
+    const kept = Object.hasOwn(this.#table, username) ? this.#table[username]! : undefined;
+    return { kept: kept !== undefined && isOfUse(kept) ? kept : undefined, model };
+  }
+
+  /** Bytes that nobody can guess, the same for one text each time; up to 64 of them. */
+  async secretOf(text: string, length: number): Promise<Uint8Array> {
+    return (await hmac("SHA-512", utf8(this.#secret ??= randomName()), text)).subarray(0, length);
+  }
+}
+
+// Keys are made of passwords as often as they are asked for. A stranger is asked what a user is asked, after the same work.
+function keysOf(users: Users): FindScramKeys {
   return async (username, hash) => {
-    const user = Object.hasOwn(users, username) ? users[username]! : undefined;
-    if (typeof user === "object") return user;
-    secret ??= randomName();
-    const salt = (await hmac("SHA-256", utf8(secret), username)).subarray(0, SALT_LENGTH);
-    const keys = { hash, iterations: MIN_ITERATIONS, salt };
+    const isOfUse = (kept: string | ScramKeys): boolean => typeof kept === "string" || kept.hash === hash;
+    const { kept, model } = await users.find(username, isOfUse);
+    const like = typeof model === "object" ? model.salt.length : SALT_LENGTH;
+    const salt = await users.secretOf(`salt ${username}`, typeof kept === "string" ? SALT_LENGTH : like);
+    const nobodys = await users.secretOf(`key ${username}`, 64);
+    if (typeof kept === "object") return kept;
+    if (kept === undefined && typeof model === "object") {
+      return { ...model, salt, storedKey: nobodys.subarray(0, model.storedKey.length), serverKey: nobodys };
+    }
+    const options = { hash, iterations: MIN_ITERATIONS, salt };
     // A password that SCRAM does not allow is nobody's; PLAIN takes it.
-    return await scramKeys(user ?? secret, keys).catch(() => undefined);
+    return await scramKeys(kept ?? encodeHex(nobodys), options).catch(() => scramKeys(encodeHex(nobodys), options));
   };
 }
 
-function checkIn(users: UserTable): CheckPassword {
+function checkIn(users: Users): CheckPassword {
   return async (username, password) => {
-    const known = Object.hasOwn(users, username);
-    // The work is the same for a name that is not there.
-    const user = known ? users[username]! : Object.values(users)[0] ?? "";
-    const same = typeof user === "string" ? equalTexts(password, user) : await hasPassword(user, password);
-    return known && same;
+    const { kept, model = "" } = await users.find(username, () => true);
+    const compared = kept ?? model;
+    const same = typeof compared === "string" ? equalTexts(password, compared) : await hasPassword(compared, password);
+    return kept !== undefined && same;
   };
 }
 

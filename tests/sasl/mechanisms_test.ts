@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertInstanceOf, assertStringIncludes, assertThrows } from "@std/assert";
+import { decodeBase64 } from "@std/encoding";
 import { AmqpError } from "../../src/base/errors.ts";
 import type { SaslFrameBody } from "../../src/codec/types.ts";
 import { oauthbearer, oauthbearerServer, xoauth2, xoauth2Server } from "../../src/sasl/bearer.ts";
@@ -8,11 +9,11 @@ import type { SaslMechanism, SaslServerMechanism } from "../../src/sasl/mechanis
 import { anonymous, external, plain } from "../../src/sasl/mechanisms.ts";
 import { saslprep } from "../../src/sasl/saslprep.ts";
 import { scram } from "../../src/sasl/scram.ts";
-import { scramKeys } from "../../src/sasl/scram_keys.ts";
+import { type ScramHash, scramKeys } from "../../src/sasl/scram_keys.ts";
 import { scramServer } from "../../src/sasl/scram_server.ts";
 import { SaslServer } from "../../src/sasl/server.ts";
 import { anonymousServer, externalServer, plainServer } from "../../src/sasl/server_mechanisms.ts";
-import { saslMechanisms } from "../../src/server/sasl.ts";
+import { saslMechanisms, type UserTable } from "../../src/server/sasl.ts";
 import { test } from "../harness.ts";
 import { bytes, exchange, TARGET } from "./exchange.ts";
 
@@ -312,6 +313,58 @@ test("SCR-2, SASL-9: users by table and by callback, of passwords and of stored 
       const { identity, outcome } = await exchange(auth, mechanisms);
       assertEquals([identity, outcome], [undefined, { kind: "saslOutcome", code: "auth" }]);
     }
+  }
+});
+
+test("SASL-9: a stranger to a table is asked what a user is asked, after the same work", async () => {
+  const { subtle } = crypto;
+  const deriveBits = subtle.deriveBits;
+  const work: number[] = [];
+  subtle.deriveBits = (...given: Parameters<typeof deriveBits>) => {
+    work.push((given[0] as Pbkdf2Params).iterations);
+    return deriveBits.apply(subtle, given);
+  };
+  try {
+    const salt = new Uint8Array(24).fill(1);
+    const keys = await scramKeys("pencil", { iterations: 5_000, salt });
+    const others = await scramKeys("pencil", { hash: "SHA-512", iterations: 6_000 });
+    // What of a stranger cannot be told from each of these: iterations, bytes of salt, and how the hash was taken for it.
+    const asked = async (users: UserTable, name: string, hash: ScramHash): Promise<string> => {
+      const server = saslMechanisms({ users }).find((mechanism) => mechanism.name === `SCRAM-${hash}`)!;
+      work.length = 0;
+      const said = server.exchange(bytes(`n,,n=${name},r=abc`), {});
+      const { value } = await said.next(new Uint8Array(0));
+      const [, salted, iterations] = /s=([^,]*),i=(\d+)$/.exec(new TextDecoder().decode(value as Uint8Array))!;
+      return `${iterations} ${decodeBase64(salted!).length} after ${work}`;
+    };
+    const stored = { user: keys, other: others };
+    assertEquals(await asked(stored, "user", "SHA-256"), "5000 24 after ");
+    // "other" has no keys of this hash.
+    for (const name of ["kim", "other", "constructor"]) {
+      assertEquals(await asked(stored, name, "SHA-256"), await asked(stored, "user", "SHA-256"), name);
+    }
+    assertEquals(await asked(stored, "kim", "SHA-512"), "6000 16 after ");
+    // A password that SCRAM does not allow stands with those that it does.
+    const texts = { user: "pencil", odd: "\x07" };
+    for (const name of ["user", "odd", "kim"]) {
+      assertEquals(await asked(texts, name, "SHA-256"), "4096 16 after 4096", name);
+    }
+    // In a table of both a stranger is like one or the other, and like the same one each time.
+    const both = { user: keys, kim: "pencil" };
+    const kinds = new Set<string>();
+    const mechanisms = saslMechanisms({ users: both });
+    for (let n = 0; n < 32; n++) {
+      work.length = 0;
+      const { outcome } = await exchange(plain(`nobody${n}`, "pencil"), mechanisms);
+      assertEquals(outcome?.code, "auth");
+      const first = String(work);
+      await exchange(plain(`nobody${n}`, "pencil"), mechanisms);
+      assertEquals(String(work), first === "" ? "" : `${first},${first}`);
+      kinds.add(first);
+    }
+    assertEquals([...kinds].sort(), ["", "5000"]);
+  } finally {
+    subtle.deriveBits = deriveBits;
   }
 });
 
