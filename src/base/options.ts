@@ -66,6 +66,7 @@ function checkOption(
   const option = `option "${within}${name.slice(0, 64)}"`;
   if (!Object.hasOwn(kinds, name)) {
     if (isSignal(options)) refuse(doing, "options are an AbortSignal, give it as { signal }");
+    if (!Object.hasOwn(options, name)) return;
     const names = Object.keys(kinds);
     const near = meant(name, names);
     const hint = near === "signal" ? ": AbortSignal.timeout(ms)" : "";

@@ -51,6 +51,20 @@ function runAll(this: AbortSignal): void {
   for (const call of calls) call();
 }
 
+let parts: Record<string, Promise<unknown> | undefined> | undefined;
+
+/**
+ * Loads a part of the module when it is first needed, and keeps it: also what is there already takes a turn of the event loop to
+ * import. A load that failed is tried again by who needs it next.
+ */
+export function part<T>(name: string, load: () => Promise<T>): Promise<T> {
+  const known = parts ??= {};
+  return (known[name] ??= load().catch((error) => {
+    known[name] = undefined;
+    throw error;
+  })) as Promise<T>;
+}
+
 /** Takes an error that is reported elsewhere. */
 export function ignore(): void {}
 

@@ -355,6 +355,9 @@ export class Broker implements AsyncDisposable {
   async connect(given: InProcessOptions = {}): Promise<Connection> {
     checkOptions("connect to broker", given, IN_PROCESS_KINDS);
     const { identity, signal, ...options } = given;
+    // So that a test whose clock is a fake one, which leaps, has in its microtasks all that happens by then.
+    const { preload } = await import("../client/preload.ts");
+    await preload();
     const [client, accepted] = channelPair();
     const carrier = this.faults.carry(accepted);
     if (carrier === undefined || this.#acceptor.accept(carrier, undefined, { identity }) === undefined) {

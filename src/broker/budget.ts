@@ -104,7 +104,8 @@ export class Budget {
   #wake(): void {
     if (this.#waking || this.#waiting.size === 0) return;
     this.#waking = true;
-    queueMicrotask(() => {
+    // Not `queueMicrotask`, which some fake timers replace.
+    Promise.resolve().then(() => {
       this.#waking = false;
       this.#serve();
     });

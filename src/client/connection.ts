@@ -34,7 +34,7 @@ import {
 } from "./terms.ts";
 import type { Coordinator, Transaction } from "./transaction.ts";
 import { checkAddress, checkOptions, WAIT_KINDS } from "../base/options.ts";
-import { abortable, ignore, rejected, type WaitOptions } from "../base/wait.ts";
+import { abortable, ignore, part, rejected, type WaitOptions } from "../base/wait.ts";
 
 export type { ConnectionEvent, ConnectionState, ConnectionStats };
 
@@ -196,7 +196,7 @@ export class Connection extends LastingConnection {
   }
 
   async #requests(): Promise<Requester> {
-    const { Requester } = await import("./request.ts");
+    const { Requester } = await part("request", () => import("./request.ts"));
     return this.#requester ??= new Requester(this);
   }
 
@@ -225,7 +225,7 @@ export class Connection extends LastingConnection {
   async transaction(options: WaitOptions = {}): Promise<Transaction> {
     checkOptions("begin transaction", options, WAIT_KINDS);
     this.requireOpen("begin transaction");
-    const { Coordinator } = await import("./transaction.ts");
+    const { Coordinator } = await part("transaction", () => import("./transaction.ts"));
     this.#coordinator ??= new Coordinator(this);
     return await this.#coordinator.begin(options);
   }

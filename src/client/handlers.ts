@@ -7,7 +7,7 @@
 import type { Environment } from "../base/environment.ts";
 import type { LinkHandlers } from "./link.ts";
 import { userAgent } from "../transport/runtime/detect.ts";
-import { abortable, Deferred, ignore, type WaitOptions } from "../base/wait.ts";
+import { abortable, Deferred, ignore, part, type WaitOptions } from "../base/wait.ts";
 
 // How long a close waits for handlers before the log is told, in milliseconds.
 const CLOSE_PATIENCE_MS = 1_000;
@@ -90,7 +90,7 @@ export class Handlers implements LinkHandlers {
   async prepare(): Promise<void> {
     if (storage !== undefined) return;
     if (userAgent().startsWith("Mozilla/")) storage = null;
-    else storage = (await import("../transport/socket/dial.ts")).asyncStorage<Handler>() ?? null;
+    else storage = (await part("sockets", () => import("../transport/socket/dial.ts"))).asyncStorage<Handler>() ?? null;
   }
 
   /** One that takes a message at a time. */

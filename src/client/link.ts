@@ -19,7 +19,7 @@ import type * as Complaints from "./complaints.ts";
 import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, Lifetime } from "./lifetime.ts";
 import type { LinkRecovery, RecoveringConnection, RecoveringLink } from "./recovery.ts";
 import type { StreamSender } from "./stream.ts";
-import { ignore, within } from "../base/wait.ts";
+import { ignore, part, within } from "../base/wait.ts";
 
 export type { CloseOptions };
 
@@ -307,7 +307,8 @@ export abstract class Link extends Lifetime implements RecoveringLink {
    * @ignore Tells the log. The texts are loaded by who needs them, which few do; where they cannot be, nothing is lost but a warning.
    */
   complain(about: Complaints.LinkComplaint, facts: Complaints.Facts): void {
-    import("./complaints.ts").then((complaints) => complaints.complain(this, about, facts)).catch(ignore);
+    part("complaints", () => import("./complaints.ts")).then((complaints) => complaints.complain(this, about, facts))
+      .catch(ignore);
   }
 
   async #close(closed: boolean, options: CloseOptions): Promise<void> {

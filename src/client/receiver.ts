@@ -5,7 +5,7 @@
  */
 
 import { checkOptions, WAIT_KINDS } from "../base/options.ts";
-import { abortable, ignore, type WaitOptions } from "../base/wait.ts";
+import { abortable, ignore, part, type WaitOptions } from "../base/wait.ts";
 import type { AmqpError } from "../base/errors.ts";
 import type { IncomingDelivery } from "../engine/deliveries.ts";
 import type { AttachOptions } from "../engine/link.ts";
@@ -84,8 +84,9 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
       this.#credit.withheld = true;
       this.#loading = this.#load();
     }
-    if (recovery === "resume") this.recoverBy(import("./resume_links.ts").then((links) => links.forReceiver(this)));
-    else if (typeof recovery === "object") this.recoverBy(recovery.forReceiver(this));
+    if (recovery === "resume") {
+      this.recoverBy(part("resumeLinks", () => import("./resume_links.ts")).then((links) => links.forReceiver(this)));
+    } else if (typeof recovery === "object") this.recoverBy(recovery.forReceiver(this));
     if ("role" in from) this.#credit.grantOwed();
   }
 
@@ -179,7 +180,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
    */
   async receiveBatch(max: number, options: ReceiveBatchOptions = {}): Promise<Delivery[]> {
     checkOptions("receive batch", options, { signal: "object", waitMs: "number" });
-    const { receiveBatch } = await import("./receive_batch.ts");
+    const { receiveBatch } = await part("batch", () => import("./receive_batch.ts"));
     return await receiveBatch(this, max, options, this.#credit);
   }
 
@@ -277,7 +278,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     this.#concurrency += concurrency;
     try {
       // No handler is called before `serve` has returned.
-      const [{ serveEach }] = await Promise.all([import("./serve.ts"), this.handlers.prepare()]);
+      const [{ serveEach }] = await Promise.all([part("serve", () => import("./serve.ts")), this.handlers.prepare()]);
       this.#credit.raise(this.#concurrency + Math.max(1, this.#concurrency >> 1));
       const report = (error: unknown) => this.complain("handlerFailed", { automatic: this.#automatic, error });
       const source = { handlers: this.handlers, automatic: this.#automatic, queue: this.#queue, report };
@@ -384,7 +385,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
 
   async #load(): Promise<void> {
     try {
-      this.#streams = await import("./streamed_payload.ts");
+      this.#streams = await part("streams", () => import("./streamed_payload.ts"));
     } catch (error) {
       return this.connection.endLink(this, error as Error);
     }

@@ -6,6 +6,7 @@
  */
 
 import { checkOptions } from "../base/options.ts";
+import { part } from "../base/wait.ts";
 import { checkLink, type Recovery, type ResumeOptions } from "./recovery.ts";
 
 /**
@@ -40,11 +41,15 @@ export function resume(options: ResumeOptions = {}): Recovery {
   return {
     forSender: (sender, outgoing) => {
       checkLink("sender", sender);
-      return import("./resume_links.ts").then(({ forSender }) => forSender(sender, outgoing, options));
+      return part("resumeLinks", () => import("./resume_links.ts")).then(({ forSender }) =>
+        forSender(sender, outgoing, options)
+      );
     },
     forReceiver: (receiver) => {
       checkLink("receiver", receiver);
-      return import("./resume_links.ts").then(({ forReceiver }) => forReceiver(receiver, options));
+      return part("resumeLinks", () => import("./resume_links.ts")).then(({ forReceiver }) =>
+        forReceiver(receiver, options)
+      );
     },
   };
 }

@@ -6,7 +6,7 @@
 
 import { checkOptions, WAIT_KINDS } from "../base/options.ts";
 import { giveBlock } from "../base/pool.ts";
-import { Deferred, onAbort, rejected, type WaitOptions } from "../base/wait.ts";
+import { Deferred, onAbort, part, rejected, type WaitOptions } from "../base/wait.ts";
 import { encodeMessage, type Message } from "../codec/message.ts";
 import type { DeliveryState, Outcome, TransactionalState } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
@@ -94,7 +94,9 @@ export class Sender extends Link {
     const { recovery } = terms;
     this.#resends = recovery !== "fail";
     if (recovery === "resume") {
-      this.recoverBy(import("./resume_links.ts").then((links) => links.forSender(this, this.#outgoing)));
+      this.recoverBy(
+        part("resumeLinks", () => import("./resume_links.ts")).then((links) => links.forSender(this, this.#outgoing)),
+      );
     } else if (typeof recovery === "object") this.recoverBy(recovery.forSender(this, this.#outgoing));
     if ("role" in from) this.#carry(from);
   }
@@ -224,7 +226,7 @@ export class Sender extends Link {
     options: SendOptions = {},
   ): Promise<number> {
     checkOptions("send all", options, SEND_KINDS);
-    const { sendEach } = await import("./send_all.ts");
+    const { sendEach } = await part("sendAll", () => import("./send_all.ts"));
     return await sendEach(this, messages, options);
   }
 
@@ -252,7 +254,7 @@ export class Sender extends Link {
     checkOptions("stream", options, WAIT_KINDS);
     options.signal?.throwIfAborted();
     this.requireOpen("send");
-    const { sendStream } = await import("./stream.ts");
+    const { sendStream } = await part("stream", () => import("./stream.ts"));
     // A link that the peer has attached is the one there is.
     const sender = this.returns ? this.connection.twin!(this) : this;
     return await sendStream(sender, sender !== this, message, options);
@@ -267,7 +269,7 @@ export class Sender extends Link {
     let sink: FlightSink | undefined;
     return new WritableStream({
       start: async (controller) => {
-        const { FlightSink } = await import("./send_all.ts");
+        const { FlightSink } = await part("sendAll", () => import("./send_all.ts"));
         sink = new FlightSink(this, controller);
       },
       write: (message) => sink!.write(message),

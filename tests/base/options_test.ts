@@ -59,7 +59,7 @@ test("options: a value of the wrong kind is refused by its kind, which is not it
     refused({ desiredCapabilities: {} }),
     'Cannot connect: option "desiredCapabilities" is an empty object, not array',
   );
-  assertEquals(refused({ signal: Symbol("a") }), 'Cannot connect: option "signal" is a symbol, not object');
+  assertEquals(refused({ signal: Symbol("a") }), 'Cannot connect: option "signal" is a symbol, not an AbortSignal');
 });
 
 test("options: what is no object is refused", () => {

@@ -53,6 +53,42 @@ for (const kind of Object.keys(FAKES)) {
   });
 }
 
+test("with a broker in the same process no call needs a turn of the event loop, so a fake clock may leap", async () => {
+  const broker = new Broker({ queues: { orders: {} } });
+  const connection = await broker.connect({ containerId: "shop" });
+  const answered = (work: () => Promise<unknown>) => async (): Promise<boolean> => {
+    let done = false;
+    work().then(() => done = true);
+    // Promise jobs alone: whatever waits for a timer, a file or a message is not there afterwards.
+    for (let i = 0; i < 20_000 && !done; i++) await undefined;
+    return done;
+  };
+  const bytes = (): ReadableStream<Uint8Array<ArrayBuffer>> =>
+    new ReadableStream({
+      start(controller) {
+        controller.enqueue(Uint8Array.of(5));
+        controller.close();
+      },
+    });
+  const stop = new AbortController();
+  void connection.respond("prices", (request) => ({ body: request.text() }), { signal: stop.signal });
+  const calls: Record<string, () => Promise<unknown>> = {
+    send: () => connection.send("orders", { body: 1 }),
+    sendAll: () => connection.sender("orders").sendAll([{ body: 2 }, { body: 3 }]),
+    writable: () => connection.sender("orders").writable.getWriter().write({ body: 4 }),
+    stream: () => connection.sender("orders").stream({ body: bytes() }),
+    resume: () => connection.sender({ address: "orders", name: "kept", recovery: "resume" }).send({ body: 6 }),
+    receiveBatch: () => connection.receiver("orders").receiveBatch(1),
+    serve: () => new Promise((resolve) => void connection.receiver("orders").serve(resolve)),
+    request: () => connection.request("prices", { body: "coffee" }),
+    transaction: () => connection.transaction().then((transaction) => transaction.rollback()),
+    drain: () => connection.receiver("empty").drain(),
+  };
+  for (const [name, call] of Object.entries(calls)) assert(await answered(call)(), name);
+  stop.abort();
+  await broker.close();
+});
+
 test("the runtime's own environment tells time and chance, and its timers are the runtime's", async () => {
   const before = systemEnvironment.now();
   await new Promise<void>((resolve) => systemEnvironment.setTimer(resolve, 2));
