@@ -39,7 +39,7 @@ const MOST_BYTES = 8_388_608;
 const PIECE_BYTES = 65_536;
 
 // docs/limits.md says so. What a broker has besides is more than that for floods that end at once.
-const MOST_KEPT_PER_BYTE = 22;
+const MOST_KEPT_PER_BYTE = 32;
 const TEXT = "x".repeat(200);
 const accepted = { kind: "accepted" } as const;
 const received = (n: number) => ({ kind: "received", sectionNumber: 0, sectionOffset: BigInt(n) }) as const;
