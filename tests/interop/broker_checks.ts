@@ -54,6 +54,7 @@ export function brokerChecks(
       }
       const [accepted, seen, reasons] = await ends;
       assertEquals([accepted, keeps ? seen : 60], [60, 60]);
+      assert(reasons.length > 0, "no link was told why it was not resumed");
       // Broker-J says so in words; all others answer as if the link were new.
       assert(reasons.every((reason) => /kept nothing of it|does not resume links/.test(reason)), `${reasons}`);
     },

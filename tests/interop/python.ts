@@ -24,12 +24,17 @@ export function python(name: string, packages: readonly string[]): string {
     throw new Skipped("there is no python3 with venv on this machine");
   }
   execFileSync("python3", ["-m", "venv", "--clear", folder], { stdio: ["ignore", "inherit", "inherit"] });
+  const pip = (...args: string[]): void => {
+    execFileSync(interpreter, ["-m", "pip", "--quiet", ...args], { stdio: ["ignore", "inherit", "inherit"] });
+  };
+  const wheels = join(folder, "wheels");
   try {
-    const args = ["-m", "pip", "--quiet", "install", ...packages];
-    execFileSync(interpreter, args, { stdio: ["ignore", "inherit", "inherit"] });
+    pip("download", "--dest", wheels, ...packages);
   } catch (error) {
-    throw new Skipped(`pip cannot install ${wanted}: ${error}`);
+    throw new Skipped(`pip cannot fetch ${wanted}: ${error}`);
   }
+  // What was fetched and cannot be installed is a failure.
+  pip("install", "--no-index", "--find-links", wheels, ...packages);
   writeFileSync(mark, wanted);
   return interpreter;
 }

@@ -2,7 +2,7 @@
  * Runs this package against programs that it shares no code with, and prints what was run.
  *
  * `npm run interop` runs all suites, `npm run interop chromium` only that one. What they need is installed here and
- * nowhere else.
+ * nowhere else. A suite that cannot run here is left out, unless it was asked for by its name: then that is a failure.
  *
  * @module
  */
@@ -94,4 +94,4 @@ for (const name of chosen) {
 const failed = rows.filter(({ result }) => result.startsWith("FAILED")).length;
 const skipped = rows.filter(({ result }) => result.startsWith("skipped")).length;
 console.log(`${table(rows)}\n\n${rows.length - failed - skipped} passed, ${failed} failed, ${skipped} skipped`);
-process.exit(failed === 0 ? 0 : 1);
+process.exit(failed === 0 && (skipped === 0 || process.argv.length === 2) ? 0 : 1);
