@@ -185,6 +185,7 @@ function attachToQueue(context: AttachContext, request: SenderRequest, wanted: W
   const consumer = new Consumer(sender, node, {
     browses: mode === "copy",
     filter: filters.filter,
+    effort: filters.effort,
     lossCount: node.lossCount,
     transactions: transactionsOf(context, request.connection),
     now: () => context.environment.now(),

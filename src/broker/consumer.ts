@@ -10,6 +10,7 @@ import { outcomeOf, type SendListener } from "../client/outcome.ts";
 import type { Sender } from "../client/sender.ts";
 import { ignore } from "../base/wait.ts";
 import type { EncodedMessage } from "./encoded_message.ts";
+import type { Effort } from "./like.ts";
 import type { QueuedMessage } from "./queued_message.ts";
 import type { OutgoingDelivery } from "../engine/outgoing.ts";
 import { SortedMessages } from "./sorted_messages.ts";
@@ -40,6 +41,8 @@ export interface ConsumerOptions {
   readonly browses?: boolean;
   /** Which messages it wants; undefined for all. */
   readonly filter?: MessageFilter | undefined;
+  /** What it takes to ask that. */
+  readonly effort?: Effort | undefined;
   /** What counts as failed when its connection is lost. */
   readonly lossCount?: LossCount | undefined;
   /** The transactions of its connection. */
@@ -64,6 +67,7 @@ export class Consumer {
 
   readonly #source: ConsumerSource;
   readonly #filter: MessageFilter | undefined;
+  readonly #effort: Effort | undefined;
   readonly #lossCount: LossCount;
   readonly #now: () => number;
   /** The transactions of its connection. */
@@ -77,6 +81,7 @@ export class Consumer {
     this.browses = options.browses ?? false;
     this.#source = source;
     this.#filter = options.filter;
+    this.#effort = options.effort;
     this.selective = options.filter !== undefined;
     this.#lossCount = options.lossCount ?? "oldest";
     this.#now = options.now;
@@ -101,15 +106,23 @@ export class Consumer {
     return !message.isKeptFrom(this) && (this.#filter === undefined || this.#filter(message.encoded));
   }
 
+  /** Takes the steps that it took to ask whether it gets messages, since they were taken last. */
+  takeSteps(): number {
+    const effort = this.#effort;
+    if (effort === undefined) return 0;
+    const { steps } = effort;
+    effort.steps = 0;
+    return steps;
+  }
+
   /** Keeps a message from it from now on. */
   refuse(message: QueuedMessage): void {
     message.keepFrom(this);
     this.selective = true;
   }
 
-  /** Notes a message that it gets, for the case that it has looked for messages further than there. */
+  /** Notes a message that it may get, behind the place up to which it has looked. */
   note(message: QueuedMessage): void {
-    if (message.rank > this.cursor) return;
     this.#behind ??= new SortedMessages();
     if (this.#behind.size >= MAX_BEHIND) return this.lookAgain();
     this.#behind.insert(message);

@@ -26,8 +26,10 @@ export interface DispatchQueue {
  */
 export const GROUPS = 1_024;
 
-// Messages that are looked at or handed out in a row before others have their turn: some milliseconds.
+// Messages that are looked at or handed out before others have their turn, whoever asks for that: some milliseconds.
 const MAX_STEPS = 4_096;
+// Those of them that are left to who takes messages.
+const TAKERS_STEPS = MAX_STEPS / 2;
 
 /** The messages of a queue that nobody holds, and those who want them. */
 export class Dispatcher {
@@ -41,8 +43,11 @@ export class Dispatcher {
   readonly #ready = new Set<Consumer>();
   // Which consumer has which group.
   #groups: (Consumer | undefined)[] | undefined;
-  #steps = 0;
+  // Links that want what there is, which they have not looked at yet.
+  readonly #looking = new Set<Consumer>();
+  #steps = MAX_STEPS;
   #running = false;
+  // True when all steps are taken, until others have had their turn.
   #later = false;
 
   /** Starts without messages and consumers. */
@@ -78,6 +83,7 @@ export class Dispatcher {
     this.#browsers.delete(consumer);
     this.#selective.delete(consumer);
     this.#ready.delete(consumer);
+    this.#looking.delete(consumer);
     if (this.#groups?.includes(consumer) !== true) return;
     this.#groups = this.#groups.map((other) => other === consumer ? undefined : other);
     for (const other of this.#consumers) other.lookAgain();
@@ -88,6 +94,7 @@ export class Dispatcher {
   serve(consumer: Consumer): void {
     if (this.#consumers.has(consumer)) this.#ready.add(consumer);
     this.run();
+    if (this.#later) this.#awaitLook(consumer);
   }
 
   /** Adds a message at its place, a new one or one that came back. */
@@ -98,9 +105,9 @@ export class Dispatcher {
       this.#groups = [];
       for (const consumer of this.#consumers) this.#selective.add(consumer);
     }
-    for (const consumer of this.#selective) if (this.#suits(consumer, message)) consumer.note(message);
+    for (const consumer of this.#selective) this.#note(consumer, message);
     // What came back was shown before it was taken.
-    if (isNew) { for (const browser of this.#browsers) if (browser.suits(message)) browser.note(message); }
+    if (isNew) { for (const browser of this.#browsers) this.#note(browser, message); }
   }
 
   /** Keeps a message from a consumer from now on. */
@@ -119,41 +126,66 @@ export class Dispatcher {
   /** Hands one message to each consumer in turn, as long as there are both. */
   run(): void {
     // A message that a consumer cannot take comes back in the middle of it, and is seen by the next round.
-    if (this.#running) return;
+    if (this.#running || this.#later) return;
     this.#running = true;
-    this.#steps = MAX_STEPS;
+    let shown = true;
     try {
-      for (const browser of this.#browsers) this.#show(browser);
-      let idle = 0;
-      while (this.#available.size > 0 && idle < this.#ready.size) {
-        const consumer = this.#ready.values().next().value!;
-        this.#ready.delete(consumer);
-        if (!consumer.wants) continue;
-        this.#ready.add(consumer);
-        const message = this.#take(consumer);
-        idle = message === undefined ? idle + 1 : 0;
-        if (message === undefined) continue;
-        this.#queue.acquired(message);
-        consumer.deliver(message);
-      }
+      for (const browser of this.#browsers) if (!this.#show(browser)) shown = false;
+      this.#handOut();
     } finally {
       this.#running = false;
     }
-    if (this.#steps <= 0) this.#goOnLater();
+    if (!shown || this.#steps < 0) this.#goOnLater();
+  }
+
+  #handOut(): void {
+    let idle = 0;
+    while (this.#steps >= 0 && this.#available.size > 0 && idle < this.#ready.size) {
+      const consumer = this.#ready.values().next().value!;
+      this.#ready.delete(consumer);
+      if (!consumer.wants) {
+        this.#endLook(consumer);
+        continue;
+      }
+      this.#ready.add(consumer);
+      const message = this.#take(consumer);
+      idle = message === undefined ? idle + 1 : 0;
+      if (message === undefined) {
+        if (this.#steps >= 0) this.#endLook(consumer);
+        continue;
+      }
+      this.#queue.acquired(message);
+      consumer.deliver(message);
+    }
+    if (this.#steps < 0) return;
+    for (const consumer of this.#looking) if (!consumer.browses) this.#endLook(consumer);
   }
 
   #goOnLater(): void {
-    if (this.#later) return;
     this.#later = true;
+    for (const link of [...this.#browsers, ...this.#ready]) this.#awaitLook(link);
     this.#queue.later(() => {
       this.#later = false;
+      this.#steps = MAX_STEPS;
       this.run();
     });
   }
 
+  // A drain is answered when all there is has been looked at.
+  #awaitLook(consumer: Consumer): void {
+    const { sender } = consumer;
+    if (!sender.draining || !consumer.wants) return;
+    this.#looking.add(consumer);
+    sender.look(true);
+  }
+
+  #endLook(consumer: Consumer): void {
+    if (this.#looking.delete(consumer)) consumer.sender.look(false);
+  }
+
   #take(consumer: Consumer): QueuedMessage | undefined {
     const looks = this.#selective.has(consumer);
-    while (this.#step(consumer)) {
+    while (--this.#steps >= 0) {
       const message = looks ? this.#look(consumer) : this.#available.first;
       if (message === undefined) return undefined;
       if (looks && !(message.available && this.#suits(consumer, message))) continue;
@@ -166,12 +198,18 @@ export class Dispatcher {
     return undefined;
   }
 
-  #show(browser: Consumer): void {
-    while (browser.wants && this.#step(browser)) {
+  // Shows a link that only looks what it has not seen; false if there may be more.
+  #show(browser: Consumer): boolean {
+    while (browser.wants) {
+      if (--this.#steps < TAKERS_STEPS) return false;
       const message = this.#look(browser);
-      if (message === undefined) return;
-      if (message.available && browser.suits(message) && !this.#queue.isExpired(message)) browser.deliver(message);
+      if (message === undefined) break;
+      if (message.available && this.#suits(browser, message) && !this.#queue.isExpired(message)) {
+        browser.deliver(message);
+      }
     }
+    this.#endLook(browser);
+    return true;
   }
 
   // The next message that a consumer has not looked at, or not since it came back.
@@ -183,13 +221,17 @@ export class Dispatcher {
     return message;
   }
 
-  // A drain is answered when this turn is over, so that all there is must have been looked at by then.
-  #step(consumer: Consumer): boolean {
-    return --this.#steps >= 0 || consumer.sender.draining;
+  // Notes a message for a consumer that has looked further than there already. Without steps left it looks at it later.
+  #note(consumer: Consumer, message: QueuedMessage): void {
+    if (message.rank > consumer.cursor) return;
+    if (this.#steps < 0 || this.#suits(consumer, message)) consumer.note(message);
   }
 
   #suits(consumer: Consumer, message: QueuedMessage): boolean {
     const owner = message.group < 0 ? undefined : this.#groups?.[message.group];
-    return (owner === undefined || owner === consumer) && consumer.suits(message);
+    if (owner !== undefined && owner !== consumer) return false;
+    const suits = consumer.suits(message);
+    this.#steps -= consumer.takeSteps();
+    return suits;
   }
 }

@@ -10,6 +10,7 @@ import { quote } from "../base/text.ts";
 import { Described, type Fields, type MessageId, Typed, type Value } from "../codec/types.ts";
 import type { MessageFilter } from "./consumer.ts";
 import type { EncodedMessage } from "./encoded_message.ts";
+import { type Effort, noEffort } from "./like.ts";
 import { type Lookup, parseSelector, type SelectorValue } from "./selector_parser.ts";
 
 const SELECTOR_CODE = 0x468C00000004n;
@@ -23,6 +24,8 @@ export interface Filters {
   readonly filter: MessageFilter | undefined;
   /** Those in force, as they were asked for. */
   readonly inForce: Fields | undefined;
+  /** What it takes to ask them. */
+  readonly effort: Effort;
   /** What tells them from others, as text. */
   readonly key: string;
 }
@@ -35,6 +38,7 @@ export interface Filters {
  */
 export function readFilters(asked: Fields | undefined, origin: string): Filters {
   const filters: MessageFilter[] = [];
+  const effort = noEffort();
   let inForce: Fields | undefined;
   let key = "";
   for (const [name, value] of Object.entries(asked ?? {})) {
@@ -46,7 +50,7 @@ export function readFilters(asked: Fields | undefined, origin: string): Filters 
     const isNoLocal = descriptor === NO_LOCAL_CODE || NO_LOCAL_NAMES.includes(descriptor as string);
     if (isSelector) {
       if (typeof argument !== "string") throw invalid(name, "its value is not a string");
-      if (argument.trim() !== "") filters.push(selectorFilter(argument));
+      if (argument.trim() !== "") filters.push(selectorFilter(argument, effort));
       key += `selector ${argument}\n`;
     } else if (isNoLocal) {
       filters.push((message) => message.origin !== origin);
@@ -61,16 +65,16 @@ export function readFilters(asked: Fields | undefined, origin: string): Filters 
     (inForce ??= Object.create(null) as Fields)[name] = value;
   }
   const filter = filters.length < 2 ? filters[0] : (message: EncodedMessage) => filters.every((one) => one(message));
-  return { filter, inForce, key };
+  return { filter, effort, inForce, key };
 }
 
 /**
- * Lets through the messages that a selector is true of; not those of which that is unknown.
+ * Lets through the messages that a selector is true of, not those of which that is unknown; adds what it takes to `effort`.
  *
  * @throws {AmqpError} With `amqp:invalid-field` if it is no selector.
  */
-export function selectorFilter(selector: string): MessageFilter {
-  const expression = parseSelector(selector);
+export function selectorFilter(selector: string, effort: Effort = noEffort()): MessageFilter {
+  const expression = parseSelector(selector, effort);
   return (message) => {
     if (message.messageFormat !== 0) return false;
     try {

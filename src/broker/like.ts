@@ -7,15 +7,36 @@
 /** Longest pattern, in characters: the time for each character of a text grows with it by steps of 32. */
 export const MAX_PATTERN_LENGTH = 512;
 
+/** What it takes to tell which messages somebody wants. */
+export interface Effort {
+  /** Steps of about a microsecond each, beyond one for each message. */
+  steps: number;
+  /** How much of that grows with the text that is looked at: 32 characters of patterns each. */
+  words: number;
+}
+
+/** Starts with nothing. */
+export function noEffort(): Effort {
+  return { steps: 0, words: 0 };
+}
+
+// Characters of a text that a step looks at, for each 32 characters of a pattern.
+const STEP_LENGTH = 256;
+
 // One character of a pattern; undefined stands for any.
 type Unit = number | undefined;
 
 /**
  * Makes a test of a pattern in which `%` stands for any characters and `_` for one; behind `escape` they stand for themselves.
+ * What each test takes is added to `effort`.
  *
  * @throws {RangeError} If the pattern is too long, or `escape` is not one character.
  */
-export function likeMatcher(pattern: string, escape?: string): (text: string) => boolean {
+export function likeMatcher(
+  pattern: string,
+  escape?: string,
+  effort: Effort = noEffort(),
+): (text: string) => boolean {
   if (pattern.length > MAX_PATTERN_LENGTH) {
     throw new RangeError(`a pattern has ${pattern.length} characters, ${MAX_PATTERN_LENGTH} are the most`);
   }
@@ -30,8 +51,12 @@ export function likeMatcher(pattern: string, escape?: string): (text: string) =>
   const first = parts[0]!;
   if (parts.length === 1) return (text) => text.length === first.length && isAt(first, text, 0);
   const last = parts.at(-1)!;
-  const finders = parts.slice(1, -1).filter((part) => part.length > 0).map(finder);
+  const middle = parts.slice(1, -1).filter((part) => part.length > 0);
+  const finders = middle.map(finder);
+  const words = Math.max(0, ...middle.map(({ length }) => Math.ceil(length / 32)));
+  effort.words += words;
   return (text) => {
+    effort.steps += Math.floor(text.length * words / STEP_LENGTH);
     const end = text.length - last.length;
     if (end < first.length || !isAt(first, text, 0) || !isAt(last, text, end)) return false;
     let at = first.length;

@@ -6,7 +6,7 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
-import { likeMatcher } from "./like.ts";
+import { type Effort, likeMatcher } from "./like.ts";
 
 /** What a part of a selector is for one message; undefined for what is not known, as a property that is not there. */
 export type SelectorValue = string | number | bigint | boolean | undefined;
@@ -31,26 +31,37 @@ interface Token {
 
 const SIGNS = ["<>", "<=", ">=", "=", "<", ">", "+", "-", "*", "/", "(", ")", ","];
 
+// Characters of a selector that a step asks.
+const STEP_LENGTH = 256;
+
 /**
- * Makes an expression of a selector's text.
+ * Makes an expression of a selector's text; what it takes each time that it is asked is added to `effort`.
  *
  * @throws {AmqpError} With `amqp:invalid-field` and scope `"link"` if it is not one, is too long or nests too deep.
  */
-export function parseSelector(text: string): Expression {
+export function parseSelector(text: string, effort: Effort): Expression {
   if (text.length > MAX_SELECTOR_LENGTH) {
     throw invalid(`it has ${text.length} characters, ${MAX_SELECTOR_LENGTH} are the most`);
   }
-  return new Parser(tokens(text)).parse();
+  const expression = new Parser(tokens(text), effort).parse();
+  const steps = Math.floor(text.length / STEP_LENGTH);
+  if (steps === 0) return expression;
+  return (lookup) => {
+    effort.steps += steps;
+    return expression(lookup);
+  };
 }
 
 class Parser {
   readonly #tokens: readonly Token[];
+  readonly #effort: Effort;
   #at = 0;
   #depth = 0;
   #signs = 0;
 
-  constructor(tokens: readonly Token[]) {
+  constructor(tokens: readonly Token[], effort: Effort) {
     this.#tokens = tokens;
+    this.#effort = effort;
   }
 
   parse(): Expression {
@@ -147,7 +158,7 @@ class Parser {
     const escape = this.#takeWord("ESCAPE") ? this.#text() : undefined;
     let matches: (text: string) => boolean;
     try {
-      matches = likeMatcher(pattern, escape);
+      matches = likeMatcher(pattern, escape, this.#effort);
     } catch (error) {
       throw invalid(`${(error as Error).message} (at character ${at})`);
     }

@@ -22,6 +22,11 @@ import { WaitingMessages } from "./waiting_messages.ts";
 // What a subscriber has to hold of all that the broker may hold to be the reason that there is no room.
 const GREEDY_SHARE = 1 / 4;
 
+const TOO_MANY = 'too many messages wait; consume faster, or raise "maxMessages" or "maxBytes"';
+
+// What the patterns of all subscriptions together may take for one message: a tenth of a second.
+const MAX_STEPS = 65_536;
+
 /** A topic of one broker. */
 export class Topic implements Sink, Waitlist, Waiter {
   /** Its address. */
@@ -217,14 +222,14 @@ export class Topic implements Sink, Waitlist, Waiter {
     while (wanting.size > 0 && !budget.fitsHere(bytes(), arrival.messages.length)) {
       const greedy = this.#greediest();
       if (greedy === undefined) return false;
-      this.#drop(greedy);
+      this.#drop(greedy, TOO_MANY);
       wanting.delete(greedy);
       if (wanting.size === 0) return this.#refuse(arrival);
     }
     let copies = 0;
     for (const [subscription, share] of wanting) {
       if (share.every((encoded) => subscription.queue.copy(encoded))) copies++;
-      else this.#drop(subscription);
+      else this.#drop(subscription, TOO_MANY);
     }
     // A sender shall not hear that a message was taken which nobody got.
     if (copies === 0 && wanting.size > 0) return this.#refuse(arrival);
@@ -245,11 +250,22 @@ export class Topic implements Sink, Waitlist, Waiter {
     return shares;
   }
 
+  // Those with patterns whose turn comes when the others have taken too long go.
   #wanting(encoded: EncodedMessage): Subscription[] {
     const wanting: Subscription[] = [];
+    let steps = 0;
     for (const subscription of this.#subscriptions.values()) {
-      const { filter } = subscription.options.filters;
+      const { filter, effort } = subscription.options.filters;
+      if (steps > MAX_STEPS && effort.words > 0) {
+        this.#drop(
+          subscription,
+          "the selectors there take too long; give them shorter patterns, or LIKE shorter texts",
+        );
+        continue;
+      }
+      effort.steps = 0;
       if (filter === undefined || filter(encoded)) wanting.push(subscription);
+      steps += effort.steps;
     }
     return wanting;
   }
@@ -266,18 +282,14 @@ export class Topic implements Sink, Waitlist, Waiter {
     return greediest;
   }
 
-  #drop(subscription: Subscription): void {
-    const message = `Cannot keep subscription to ${quote(this.address)}: too many messages wait`;
+  // Ends a subscription for what it costs; behind a semicolon the reason says what to do.
+  #drop(subscription: Subscription, reason: string): void {
+    const message = `Cannot keep subscription to ${quote(this.address)}: ${reason}`;
     const { name } = subscription.options;
     this.#subscriptions.delete(name);
     subscription.onended?.();
     subscription.queue.close(new AmqpError(condition.resourceLimitExceeded, message, { scope: "link" }));
-    this.#host.log.tell({
-      level: "warning",
-      code: "refused",
-      message: `${message}; consume faster, or raise "maxMessages" or "maxBytes"`,
-      address: this.address,
-    });
+    this.#host.log.tell({ level: "warning", code: "refused", message, address: this.address });
   }
 
   #refuse(arrival: Arrival): true {

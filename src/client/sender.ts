@@ -123,6 +123,15 @@ export class Sender extends Link {
     return this.endpoint?.draining ?? false;
   }
 
+  /** @ignore Has a drain wait while what is to be sent is looked for, or ends that. */
+  look(looking: boolean): void {
+    if (this.endpoint === undefined) return;
+    this.endpoint.looking = looking;
+    if (looking) return;
+    this.endpoint.wake();
+    this.connection.wake();
+  }
+
   /** @ignore {@inheritDoc Link.facts} */
   override facts(): Record<string, unknown> {
     return { ...super.facts(), credit: this.credit, pending: this.pending };

@@ -61,6 +61,8 @@ export class SenderEndpoint extends LinkEndpoint implements Attachment {
   linkCredit = 0;
   /** True when the receiver wants its credit used up or handed back. */
   draining = false;
+  /** True while what is to be sent is looked for: until then a drain waits for its answer. */
+  looking = false;
   /** The link state properties that the receiver told last, such as the transaction in which it acquires. */
   flowProperties: Fields | undefined;
   /** True once the receiver has told how many deliveries it knows of, which it cannot before it has our attach. */
@@ -111,7 +113,7 @@ export class SenderEndpoint extends LinkEndpoint implements Attachment {
    * It is called with each `transmit`, so a caller that is told of the credit has until then to use it.
    */
   drained(): void {
-    if (!this.draining || this.state !== "attached" || this.next() !== undefined) return;
+    if (!this.draining || this.looking || this.state !== "attached" || this.next() !== undefined) return;
     // The last frames of what has begun are still to come.
     if (this.#outgoing?.next?.id !== undefined) return;
     this.deliveryCount = add(this.deliveryCount, this.linkCredit);

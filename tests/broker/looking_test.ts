@@ -1,0 +1,95 @@
+import { assertEquals } from "@std/assert";
+import { type AmqpError, condition } from "../../src/base/errors.ts";
+import { Broker } from "../../src/broker/broker.ts";
+import type { Connection } from "../../src/client/connection.ts";
+import type { ReceiverOptions } from "../../src/client/terms.ts";
+import { test } from "../harness.ts";
+import { turn, VirtualTime } from "../client/virtual.ts";
+import { until } from "./set_up.ts";
+
+const COUNT = 10_000;
+
+// A broker for which time passes only when a test says so, and a queue whose last message alone is wanted.
+async function withQueue(
+  body: (
+    time: VirtualTime,
+    open: (options?: Partial<ReceiverOptions>) => ReturnType<Connection["receiver"]>,
+  ) => Promise<void>,
+): Promise<void> {
+  const time = new VirtualTime();
+  const broker = new Broker({ environment: time, idleTimeOut: 0, log: null });
+  const connection = await time.wait(broker.connect());
+  const numbers = Array.from({ length: COUNT }, (_, n) => ({ applicationProperties: { n }, body: n }));
+  await time.wait(connection.sender("numbers").sendAll(numbers));
+  const filter = { "jms-selector": `n = ${COUNT - 1}` };
+  await body(time, (options) => connection.receiver({ address: "numbers", filter, credit: "manual", ...options }));
+  await time.wait(connection.close());
+  await time.wait(broker.close());
+}
+
+for (const distributionMode of ["move", "copy"] as const) {
+  test(`ATK-36, FLW-5: a link that drains (${distributionMode}) looks at what there is over several turns, and is answered then`, async () => {
+    await withQueue(async (time, open) => {
+      const receiver = open({ source: { distributionMode } });
+      await time.wait(receiver.ready());
+      receiver.grant(2);
+      const drained = receiver.drain();
+      let done = false;
+      drained.then(() => done = true);
+      await turn();
+      assertEquals([receiver.buffered, done], [0, false]);
+      await time.wait(drained);
+      assertEquals([receiver.buffered, receiver.credit], [1, 0]);
+      // There is nothing new for the next one.
+      receiver.grant(2);
+      await time.wait(receiver.drain());
+      assertEquals(receiver.buffered, 1);
+    });
+  });
+}
+
+test("ATK-36: links that look for messages have so many looks a turn together, however often they give credit", async () => {
+  await withQueue(async (time, open) => {
+    const receivers = Array.from({ length: 8 }, () => open());
+    await Promise.all(receivers.map((receiver) => time.wait(receiver.ready())));
+    for (const receiver of receivers) {
+      for (let i = 0; i < 10; i++) {
+        receiver.grant(1);
+        await turn();
+      }
+    }
+    assertEquals(receivers.reduce((sum, { buffered }) => sum + buffered, 0), 0);
+    await time.pass(0);
+    await turn();
+    assertEquals(receivers.reduce((sum, { buffered }) => sum + buffered, 0), 1);
+  });
+});
+
+test("ATK-36: subscriptions whose patterns take too long for one message end, those without go on", async () => {
+  const told: string[] = [];
+  await using broker = new Broker({ log: ({ code, message }) => void told.push(`${code}: ${message}`) });
+  const connection = await broker.connect();
+  const slow = `p LIKE '%${"a_".repeat(250)}b%'`;
+  const subscribe = (selector?: string) =>
+    connection.receiver({
+      address: "topic/a",
+      credit: 10,
+      filter: selector === undefined ? undefined : { "jms-selector": selector },
+    });
+  // Each takes a few thousand steps for the text below; all of them would take seconds.
+  const receivers = Array.from({ length: 40 }, () => subscribe(slow));
+  const plain = [subscribe(), subscribe("n = 1")];
+  await Promise.all([...receivers, ...plain].map((receiver) => receiver.ready()));
+  await connection.sender("topic/a").send({ applicationProperties: { n: 1, p: "a".repeat(100_000) }, body: "long" });
+  for (const receiver of plain) assertEquals((await receiver.receive()).message.body, "long");
+  await until(() => receivers.some(({ open }) => !open));
+  const ended = receivers.filter(({ open }) => !open);
+  // Those whose turn came in time stay.
+  assertEquals(receivers.indexOf(ended[0]!), receivers.length - ended.length);
+  assertEquals(ended.length, 29);
+  assertEquals((ended[0]!.error as AmqpError).condition, condition.resourceLimitExceeded);
+  assertEquals(told, [
+    'refused: Cannot keep subscription to "topic/a": the selectors there take too long; give them shorter patterns, or LIKE shorter texts',
+  ]);
+  await connection.close();
+});
