@@ -1,9 +1,11 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FileStore } from "../../examples/file_store.ts";
+import { OutcomeError } from "../../src/base/errors.ts";
 import { Broker } from "../../src/broker/broker.ts";
+import { connect } from "../../src/client/connect.ts";
 import { DecodedMessage } from "../../src/codec/message.ts";
 import { random, seed, test } from "../harness.ts";
 import { start } from "../program.ts";
@@ -50,3 +52,86 @@ test("resume with a store: kill -9 of sender and of receiver loses no message an
     await rm(directory, { recursive: true });
   }
 });
+
+/** What became of one message. */
+interface Fate {
+  outcome: "accepted" | "lost" | undefined;
+  resent: boolean;
+  arrived: number;
+  /** How often the connection had been made anew when its outcome came. */
+  after: number;
+}
+
+for (
+  const [recovery, scheme] of [["fail", "ws"], ["resend", "amqp"], ["resend", "ws"], ["resume", "ws"]] as const
+) {
+  test(`kill -9 of the broker, which keeps nothing, with recovery "${recovery}" over ${scheme}: one outcome per send, nothing twice`, async () => {
+    const { int } = random(seed());
+    let broker = start("tests/client/mortal_broker.ts");
+    const port = (await broker.lines.next()).value as string;
+    const connection = await connect(`${scheme}://127.0.0.1:${port}/`, {
+      containerId: "survivor",
+      reconnect: { initial: true, initialDelayMs: 5, maxDelayMs: 100 },
+      log: null,
+    });
+    const fates: Fate[] = [];
+    let arrived: () => void = () => {};
+    const sender = connection.sender({ address: "orders", name: "out", recovery });
+    const receiver = connection.receiver({
+      address: "orders",
+      name: "in",
+      credit: 10,
+      ...recovery === "resume" ? { recovery } : {},
+    });
+    const serving = receiver.serve(({ message }) => {
+      fates[Number(message.text())]!.arrived++;
+      arrived();
+    }, { concurrency: 4 });
+    const send = async (): Promise<void> => {
+      const fate: Fate = { outcome: undefined, resent: false, arrived: 0, after: 0 };
+      const body = `${fates.push(fate) - 1}`.padEnd(1 + int(3_000));
+      try {
+        const outcome = await sender.send({ body });
+        assertEquals([fate.outcome, outcome?.kind], [undefined, "accepted"]);
+        fate.outcome = "accepted";
+        fate.resent = outcome?.resent ?? false;
+      } catch (error) {
+        assert(error instanceof OutcomeError && error.outcome === "lost" && fate.outcome === undefined, String(error));
+        fate.outcome = "lost";
+      }
+      fate.after = connection.stats().reconnects;
+    };
+    const reach = async (more: number): Promise<void> => {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      arrived = () => --more <= 0 && resolve();
+      await promise;
+    };
+    let over = false;
+    const work = Promise.all(Array.from({ length: 20 }, async () => {
+      while (!over) await send();
+    }));
+    for (let kills = 0; kills < KILLS; kills++) {
+      await reach(1 + int(200));
+      await broker.kill();
+      broker = start("tests/client/mortal_broker.ts", [port]);
+    }
+    await reach(100);
+    over = true;
+    await work;
+    // What this last broker has accepted comes; what the others held is lost with them.
+    const { reconnects } = connection.stats();
+    const isDue = ({ outcome, after, arrived }: Fate): boolean =>
+      outcome === "accepted" && after === reconnects && arrived === 0;
+    while (fates.some(isDue)) await reach(1);
+    await connection.close();
+    await serving;
+    for (const [number, { outcome, resent, arrived }] of fates.entries()) {
+      assert(outcome !== undefined, `${number} has no outcome`);
+      assert(recovery === "fail" || outcome === "accepted", `${number} is lost although it is sent again`);
+      assert(arrived <= 1 || resent, `${number} came ${arrived} times and went out once`);
+    }
+    const lost = fates.filter(({ outcome }) => outcome === "lost").length;
+    assertEquals([lost > 0, reconnects >= KILLS], [recovery === "fail", true]);
+    await broker.kill();
+  });
+}
