@@ -100,8 +100,8 @@ export async function attachProducer(context: AttachContext, request: ReceiverRe
   const target: Target = {
     kind: "target",
     address: relayed ? undefined : address,
-    ...expiryTerms(wish, suspendMs),
-    ...dynamicTerms(dynamic),
+    ...expirySettings(wish, suspendMs),
+    ...dynamicSettings(dynamic),
     capabilities: inForce(wish, sink),
   };
   const receiver = accept(context, request, {
@@ -175,8 +175,8 @@ function attachToQueue(context: AttachContext, request: SenderRequest, wanted: W
   if (wish.capabilities?.includes("shared")) throw refusal(condition.notImplemented, "a queue has no subscriptions");
   const suspendMs = request.dynamic || mode === "copy" ? 0 : suspensionOf(wish, context);
   const source: Source = {
-    ...sourceTerms(request, wish, filters, node),
-    ...expiryTerms(wish, suspendMs),
+    ...sourceSettings(request, wish, filters, node),
+    ...expirySettings(wish, suspendMs),
     distributionMode: mode,
   };
   const sender = accept(context, request, { source, suspendMs });
@@ -220,9 +220,9 @@ async function attachToTopic(
   }
   const subscription = subscribe(context, node, { name, filters, shared, expiry });
   const source: Source = {
-    ...sourceTerms(request, wish, filters, node),
+    ...sourceSettings(request, wish, filters, node),
     durable: lasts(expiry) ? wish.durable : undefined,
-    ...lifetimeTerms(expiry),
+    ...lifetimeSettings(expiry),
     distributionMode: "copy",
   };
   listen(context, request, { topic: node, subscription, source });
@@ -273,7 +273,7 @@ function subscribe(
       throw refusal(condition.resourceLocked, "its subscription has a link already");
     }
     if (same) return subscription;
-    // As JMS has it: who asks for a subscription with other terms under an old name wants the old one gone.
+    // As JMS has it: who asks for a subscription with other settings under an old name wants the old one gone.
     old.topic.unsubscribe(subscription);
   }
   if (name.startsWith(UNNAMED)) return topic.subscribe(options);
@@ -307,9 +307,9 @@ async function recall(context: AttachContext, request: SenderRequest): Promise<v
   if (subscription.busy) throw refusal(condition.resourceLocked, "its subscription has a link already");
   const { filters, expiry } = subscription.options;
   const source: Source = {
-    ...sourceTerms(request, { kind: "source" }, filters, topic),
+    ...sourceSettings(request, { kind: "source" }, filters, topic),
     durable: "unsettled-state",
-    ...lifetimeTerms(expiry),
+    ...lifetimeSettings(expiry),
     distributionMode: "copy",
     capabilities: ["topic"],
   };
@@ -376,7 +376,7 @@ function expiryOf({ expiryPolicy, timeout = 0 }: Source): Expiry {
   return { policy: "link-detach", timeoutMs: Math.min(timeout, MAX_TIMEOUT_SECONDS) * 1_000 };
 }
 
-function lifetimeTerms({ policy, timeoutMs }: Expiry): Pick<Source, "expiryPolicy" | "timeout"> {
+function lifetimeSettings({ policy, timeoutMs }: Expiry): Pick<Source, "expiryPolicy" | "timeout"> {
   return { expiryPolicy: policy, timeout: timeoutMs / 1_000 };
 }
 
@@ -392,7 +392,7 @@ function suspensionOf({ expiryPolicy, timeout = 0 }: Source | Target, { maxSuspe
   return Math.min(wanted * 1_000, maxSuspendMs);
 }
 
-function expiryTerms(
+function expirySettings(
   { durable, expiryPolicy }: Source | Target,
   suspendMs: number,
 ): Pick<Source, "durable" | "expiryPolicy" | "timeout"> {
@@ -400,11 +400,11 @@ function expiryTerms(
   return { durable, expiryPolicy, timeout: Math.ceil(suspendMs / 1_000) };
 }
 
-function sourceTerms(request: SenderRequest, wish: Source, filters: Filters, node: Queue | Topic): Source {
+function sourceSettings(request: SenderRequest, wish: Source, filters: Filters, node: Queue | Topic): Source {
   return {
     kind: "source",
     address: node.address,
-    ...dynamicTerms(request.dynamic),
+    ...dynamicSettings(request.dynamic),
     filter: filters.inForce,
     defaultOutcome: wish.defaultOutcome ?? failed(),
     outcomes: OUTCOMES,
@@ -412,19 +412,19 @@ function sourceTerms(request: SenderRequest, wish: Source, filters: Filters, nod
   };
 }
 
-function accept<Link, Terms>(
+function accept<Link, Settings>(
   { nodes, settleModes }: AttachContext,
-  request: LinkRequest<"sender" | "receiver", Link, Terms>,
-  terms: Terms & { source?: Source; target?: Target; suspendMs?: number },
+  request: LinkRequest<"sender" | "receiver", Link, Settings>,
+  settings: Settings & { source?: Source; target?: Target; suspendMs?: number },
 ): Link {
   const { rcvSettleMode = "first" } = request.attach;
   // A link that is taken up again is asked for in order to settle in two steps.
-  const agreed = settleModes.includes(rcvSettleMode) || (terms.suspendMs ?? 0) > 0;
+  const agreed = settleModes.includes(rcvSettleMode) || (settings.suspendMs ?? 0) > 0;
   try {
-    return request.accept({ ...terms, rcvSettleMode: agreed ? rcvSettleMode : "first" });
+    return request.accept({ ...settings, rcvSettleMode: agreed ? rcvSettleMode : "first" });
   } catch (error) {
     // The peer has gone in the meantime.
-    if (request.dynamic) nodes.delete((terms.source ?? terms.target)!.address!);
+    if (request.dynamic) nodes.delete((settings.source ?? settings.target)!.address!);
     throw error;
   }
 }
@@ -444,7 +444,7 @@ function inForce({ kind, capabilities }: Source | Target, node: Sink): string[] 
   return found === undefined || found.length === 0 ? undefined : found;
 }
 
-function dynamicTerms(dynamic: boolean): { dynamic?: boolean; dynamicNodeProperties?: Fields } {
+function dynamicSettings(dynamic: boolean): { dynamic?: boolean; dynamicNodeProperties?: Fields } {
   if (!dynamic) return {};
   return { dynamic, dynamicNodeProperties: { "lifetime-policy": toDescribed({ kind: "deleteOnClose" }) } };
 }

@@ -46,7 +46,7 @@ import { CLAIMS_NODE, ClaimsNode, type VerifyToken } from "./claims.ts";
 import { BrokerFaults } from "./faults.ts";
 import { Nodes } from "./nodes.ts";
 import { Queue } from "./queue.ts";
-import type { QueueOptions, QueueStatus } from "./queue_terms.ts";
+import type { QueueOptions, QueueStatus } from "./queue_options.ts";
 import { Relay } from "./relay.ts";
 import { type Authorize, Rights } from "./rights.ts";
 import { Slab } from "./slab.ts";
@@ -55,7 +55,7 @@ export type { PutToken, VerifyToken } from "./claims.ts";
 export type { BrokerFaults, RestartOptions } from "./faults.ts";
 export type { Faults } from "./faulty_channel.ts";
 export type { LossCount } from "./consumer.ts";
-export type { QueueOptions, QueueStatus } from "./queue_terms.ts";
+export type { QueueOptions, QueueStatus } from "./queue_options.ts";
 export type { Authorize, BrokerAction, BrokerPeer } from "./rights.ts";
 export type { LogCode, LogEntry, LogOption } from "../base/log.ts";
 export type { AcceptorOptions, ReceiverRequest, SaslServerOptions, SenderRequest } from "../server/acceptor.ts";
@@ -65,9 +65,9 @@ export type NodeHandler = (link: SenderRequest | ReceiverRequest) => void | Prom
 
 /** How a {@linkcode Broker} is set up. */
 export interface BrokerOptions extends Omit<AcceptorOptions, "onSender" | "onReceiver"> {
-  /** Queues that are there from the start, with terms of their own. */
+  /** Queues that are there from the start, with settings of their own. */
   queues?: Readonly<Record<string, QueueOptions>>;
-  /** Terms of all other queues, and of the queues of subscribers. */
+  /** Settings of all other queues, and of the queues of subscribers. */
   queue?: QueueOptions;
   /** Makes a queue for any address that is used. Default: true; false refuses unknown addresses. */
   autoCreate?: boolean;
@@ -237,8 +237,8 @@ export class Broker implements AsyncDisposable {
   /** Makes the queues that `options` names; nothing listens yet. */
   constructor(options: BrokerOptions = {}) {
     checkOptions("make broker", options, { ...ACCEPTOR_KINDS, ...BROKER_KINDS });
-    for (const [address, terms] of Object.entries(options.queues ?? {})) {
-      checkOptions(`make queue ${quote(address)}`, terms, QUEUE_KINDS);
+    for (const [address, settings] of Object.entries(options.queues ?? {})) {
+      checkOptions(`make queue ${quote(address)}`, settings, QUEUE_KINDS);
     }
     const { maxMessages = MAX_MESSAGES, maxBytes = MAX_BYTES, maxMessageSize = MAX_MESSAGE_SIZE, sasl, queue = {} } =
       options;

@@ -10,7 +10,7 @@ import { quote } from "../base/text.ts";
 import { Agenda } from "./agenda.ts";
 import type { QueuedMessage } from "./queued_message.ts";
 import { type NodeHost, Queue } from "./queue.ts";
-import type { QueueOptions } from "./queue_terms.ts";
+import type { QueueOptions } from "./queue_options.ts";
 import { Topic } from "./topic.ts";
 
 /** What kinds of nodes there are. */
@@ -20,7 +20,7 @@ export type NodeType = "queue" | "topic";
 export interface NodesOptions {
   /** Queues that are there from the start. */
   readonly queues: Readonly<Record<string, QueueOptions>>;
-  /** Terms of all other queues. */
+  /** Settings of all other queues. */
   readonly queue: QueueOptions;
   /** Whether a node is made for any address that is used. */
   readonly autoCreate: boolean;
@@ -58,8 +58,8 @@ export class Nodes {
   }
 
   #begin(): void {
-    for (const [address, terms] of Object.entries(this.#options.queues)) {
-      this.#nodes.set(address, new Queue(this.#host, address, terms));
+    for (const [address, settings] of Object.entries(this.#options.queues)) {
+      this.#nodes.set(address, new Queue(this.#host, address, settings));
       // Whether or not there is room: the program has named them.
       this.#host.budget.reserved += cost(address);
     }

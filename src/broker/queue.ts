@@ -17,7 +17,7 @@ import { Dispatcher, type DispatchQueue } from "./dispatcher.ts";
 import type { EncodedMessage } from "./encoded_message.ts";
 import { type Arrival, type Producer, type Reservation, type Sink, tooLarge, type Waitlist } from "./producer.ts";
 import { type DeadLetterReason, HeldMessages, MESSAGE_BYTES, QueuedMessage } from "./queued_message.ts";
-import type { QueueKind, QueueOptions, QueueStatus } from "./queue_terms.ts";
+import type { QueueKind, QueueOptions, QueueStatus } from "./queue_options.ts";
 import { deliverAt, expiresAt, groupOf } from "./schedule.ts";
 import type { Slab } from "./slab.ts";
 import { WaitingMessages } from "./waiting_messages.ts";

@@ -17,7 +17,7 @@ export interface Expiry {
   readonly timeoutMs: number;
 }
 
-/** The terms of a subscription. */
+/** The settings of a subscription. */
 export interface SubscriptionOptions {
   /** Names it among those of its topic. */
   readonly name: string;
@@ -31,7 +31,7 @@ export interface SubscriptionOptions {
 
 /** One subscription. */
 export class Subscription {
-  /** Its terms. */
+  /** Its settings. */
   readonly options: SubscriptionOptions;
   /** What waits for those who listen. */
   readonly queue: Queue;

@@ -14,7 +14,7 @@ import type { EncodedMessage } from "./encoded_message.ts";
 import { deliveryError } from "./encoded_message.ts";
 import { type Arrival, type Producer, type Reservation, type Sink, tooLarge, type Waitlist } from "./producer.ts";
 import { type NodeHost, Queue } from "./queue.ts";
-import type { QueueOptions } from "./queue_terms.ts";
+import type { QueueOptions } from "./queue_options.ts";
 import { MESSAGE_BYTES } from "./queued_message.ts";
 import { Subscription, type SubscriptionOptions } from "./subscription.ts";
 import { WaitingMessages } from "./waiting_messages.ts";
@@ -45,7 +45,7 @@ export class Topic implements Sink, Waitlist, Waiter {
   readonly #most: number;
   #closed = false;
 
-  /** Made by the broker; `options` are the terms of each subscriber's queue. */
+  /** Made by the broker; `options` are the settings of each subscriber's queue. */
   constructor(host: NodeHost, address: string, options: QueueOptions, owner?: object) {
     this.#host = host;
     this.address = address;

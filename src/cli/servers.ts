@@ -58,14 +58,14 @@ export async function broker(context: Context): Promise<number> {
   const users = flags.pairs("user", ":");
   const queues = flags.texts("queue"), topics = flags.texts("topic");
   const deadLetter = flags.text("dead-letter"), maxDeliveries = flags.number("max-deliveries", 1);
-  const terms = {
+  const settings = {
     ...(deadLetter !== undefined && { deadLetter }),
     ...(maxDeliveries !== undefined && { maxDeliveries }),
   };
   const trace = await traceFile(context, "webamqp broker", "server");
   const running = new Broker({
-    queue: terms,
-    queues: Object.fromEntries(queues.map((name) => [name, terms])),
+    queue: settings,
+    queues: Object.fromEntries(queues.map((name) => [name, settings])),
     ...(queues.length > 0 && { autoCreate: false }),
     ...(topics.length > 0 && { topics: [...topics] }),
     ...(users.length > 0 && { sasl: { users: Object.fromEntries(users) } }),

@@ -16,7 +16,7 @@ import { anonymous, plain } from "../sasl/mechanisms.ts";
 import type { Channel } from "../transport/channel.ts";
 import { dialAny, type DialAnyOptions, type TransportOptions } from "../transport/dial.ts";
 import { readUrl, userInfoOf } from "../transport/url.ts";
-import type { AttachmentTerms } from "./connection_base.ts";
+import type { AttachmentSettings } from "./connection_base.ts";
 
 /** A value, or a function that gives it and is asked on every attempt. */
 export type Asked<T> = T | (() => T | Promise<T>);
@@ -88,7 +88,7 @@ export async function attempt(
     readonly log?: LogOption;
   },
   signal: AbortSignal,
-): Promise<{ channel: Channel; login: AttachmentTerms }> {
+): Promise<{ channel: Channel; login: AttachmentSettings }> {
   const hostname = options.hostname ?? url.hostname;
   const auth = await ask(options.auth === undefined ? fromUserInfo(url) : options.auth, signal);
   const sasl = auth === null ? undefined : new SaslClient(auth, {
@@ -110,11 +110,11 @@ export async function attempt(
     handshakeTimeoutMs,
     closeTimeoutMs,
   });
-  return { channel, login: { ...loginTerms(sasl, saslInit), hostname, host: `${url.hostname}:${remote.port}` } };
+  return { channel, login: { ...loginSettings(sasl, saslInit), hostname, host: `${url.hostname}:${remote.port}` } };
 }
 
 /** What a login has to say on a new channel; nothing without SASL. */
-export function loginTerms(sasl: SaslClient | undefined, saslInit?: SaslInit): AttachmentTerms {
+export function loginSettings(sasl: SaslClient | undefined, saslInit?: SaslInit): AttachmentSettings {
   return {
     handshake: () => new ClientHandshake(sasl !== undefined && (saslInit ? "pipelined" : true), true),
     onstart: (endpoint) => saslInit && endpoint.sasl(saslInit),

@@ -15,7 +15,7 @@ import type { DecodedMessage, Message } from "../codec/message.ts";
 import type { Open } from "../codec/types.ts";
 import type { Receiver } from "./receiver.ts";
 import type { Sender } from "./sender.ts";
-import type { ReceiverOptions } from "./terms.ts";
+import type { ReceiverOptions } from "./link_options.ts";
 
 /** A token that proves what a program may do at one audience. */
 export interface ClaimsToken {

@@ -24,13 +24,13 @@ import type { SaslAuth } from "../sasl/mechanism.ts";
 import { anonymous } from "../sasl/mechanisms.ts";
 import type { Channel } from "../transport/channel.ts";
 import { explained, parseUrl, readUrl } from "../transport/url.ts";
-import { attempt, type AttemptOptions, CallbackFailure, loginTerms, type Trace } from "./attempt.ts";
+import { attempt, type AttemptOptions, CallbackFailure, loginSettings, type Trace } from "./attempt.ts";
 import { Connection } from "./connection.ts";
-import { ConnectionBase, type ConnectionTerms } from "./connection_base.ts";
+import { ConnectionBase, type ConnectionSettings } from "./connection_base.ts";
 import { MAX_PENDING, MAX_PENDING_BYTES, type ReconnectOptions, Reconnector } from "./reconnect.ts";
 import type { SendOptions } from "./outcome.ts";
 import { Sender } from "./sender.ts";
-import { CODEC_LIMIT_KINDS, codecLimits, senderAttach, SESSION_KINDS } from "./terms.ts";
+import { CODEC_LIMIT_KINDS, codecLimits, senderAttach, SESSION_KINDS } from "./link_options.ts";
 
 /** Bounds of what a peer can cost; each has a default. */
 export interface ConnectionLimits extends Partial<CodecLimits>, CostLimits {
@@ -77,7 +77,7 @@ export interface ConnectOptions extends WaitOptions, AttemptOptions {
   properties?: Fields;
   /** Capabilities wanted of the peer. */
   desiredCapabilities?: string[];
-  /** Terms of the session that links of the connection share. */
+  /** Settings of the session that links of the connection share. */
   session?: SessionOptions;
   /** Bounds of what the peer can cost. */
   limits?: ConnectionLimits;
@@ -222,10 +222,10 @@ export async function connect(
   const policy = reconnect === false ? undefined : reconnect ?? {};
   const urls = await urlsOf(where);
   const { maxPending: messages = MAX_PENDING, maxPendingBytes: bytes = MAX_PENDING_BYTES } = policy ?? {};
-  const terms = { ...connectionTerms(options), fastPath: FastPathReader, maxPending: { messages, bytes } };
-  const list = policy?.shuffle ? shuffled(urls, terms.environment) : urls;
+  const settings = { ...connectionSettings(options), fastPath: FastPathReader, maxPending: { messages, bytes } };
+  const list = policy?.shuffle ? shuffled(urls, settings.environment) : urls;
   const reconnector = new Reconnector(list, options, policy);
-  const connection = new Connection(terms, reconnector.hooks);
+  const connection = new Connection(settings, reconnector.hooks);
   options.telemetry?.(connection, list[0]);
   return await opened(await withClaims(connection, options), reconnector, signal);
 }
@@ -286,8 +286,8 @@ export async function publish(
     const unmeasured = { ...options, telemetry: undefined };
     return await telemetry.publish((message) => publish(url, address, message, unmeasured), address, message, urls[0]!);
   }
-  const terms = connectionTerms(options);
-  const { environment } = terms;
+  const settings = connectionSettings(options);
+  const { environment } = settings;
   const retry = new Retry(reconnect === false ? { maxAttempts: 0 } : reconnect ?? {}, urls.length);
   const ending = new AbortController();
   const ended = new Promise<void>((resolve) => ending.signal.onabort = () => resolve());
@@ -302,7 +302,7 @@ export async function publish(
         ending.signal.throwIfAborted();
         const target = urls[retry.attempts % urls.length]!;
         const { channel, login } = await attempt(target, options, ending.signal);
-        const connection = new ConnectionBase(terms, {});
+        const connection = new ConnectionBase(settings, {});
         connection.attach(channel, login);
         return await sendOver(connection, address, message, { settled: options.settled, signal: ending.signal });
       } catch (error) {
@@ -377,8 +377,8 @@ export function openOver(
   const { hostname, saslInit } = options;
   const fresh = auth !== undefined && !(auth instanceof SaslClient);
   const sasl = fresh ? new SaslClient(auth, { hostname, secure: true }) : auth;
-  const connection = new Connection({ ...connectionTerms(options), fastPath: FastPathReader }, {});
-  connection.attach(channel, { ...loginTerms(sasl, saslInit), hostname });
+  const connection = new Connection({ ...connectionSettings(options), fastPath: FastPathReader }, {});
+  connection.attach(channel, { ...loginSettings(sasl, saslInit), hostname });
   return connection;
 }
 
@@ -398,11 +398,11 @@ async function urlsOf(where: string | URL | readonly (string | URL)[]): Promise<
   return urls;
 }
 
-interface ClientTerms extends ConnectionTerms {
+interface ClientSettings extends ConnectionSettings {
   readonly environment: Environment;
 }
 
-function connectionTerms(options: Omit<ConnectOptions, keyof AttemptOptions>): ClientTerms {
+function connectionSettings(options: Omit<ConnectOptions, keyof AttemptOptions>): ClientSettings {
   const { limits = {}, environment = systemEnvironment } = options;
   return {
     ...options,

@@ -10,28 +10,28 @@ import type { Channel } from "../transport/channel.ts";
 import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import type { SenderEndpoint } from "../engine/sender.ts";
 import type { SessionOptions } from "../engine/session.ts";
-import type { AttachmentTerms } from "./connection_base.ts";
+import type { AttachmentSettings } from "./connection_base.ts";
 import type { ConnectionEvent, ConnectionState, ConnectionStats } from "./events.ts";
 import { KeptSenders } from "./kept_senders.ts";
 import type { CloseOptions } from "./lifetime.ts";
 import { LastingConnection } from "./lasting_connection.ts";
 import type { Link } from "./link.ts";
 import { closeFor } from "./handlers.ts";
-import { checkCredit, checkServe, type ReceiveTerms, type ServeOptions } from "./receive_options.ts";
+import { checkCredit, checkServe, type ReceiveSettings, type ServeOptions } from "./receive_options.ts";
 import { Receiver } from "./receiver.ts";
 import type { SendOptions, SendOutcome } from "./outcome.ts";
 import type { Requester, RequestOptions, Responding } from "./request.ts";
-import { Sender, type SendTerms } from "./sender.ts";
+import { Sender, type SendSettings } from "./sender.ts";
 import { Session, type SharedSession } from "./session.ts";
 import {
+  checkedOptions,
   receiverAttach,
   type ReceiverOptions,
   senderAttach,
   type SenderOptions,
   SESSION_KINDS,
-  terms,
   twinAttach,
-} from "./terms.ts";
+} from "./link_options.ts";
 import type { Coordinator, Transaction } from "./transaction.ts";
 import { checkAddress, checkOptions, WAIT_KINDS } from "../base/options.ts";
 import { abortable, ignore, part, rejected, type WaitOptions } from "../base/wait.ts";
@@ -75,7 +75,7 @@ export class Connection extends LastingConnection {
    * ```
    */
   sender(address: string | SenderOptions, options?: SenderOptions): Sender {
-    return this.attachSender(this.defaultSession(), terms("sender", address, options));
+    return this.attachSender(this.defaultSession(), checkedOptions("sender", address, options));
   }
 
   /**
@@ -94,7 +94,7 @@ export class Connection extends LastingConnection {
    * ```
    */
   receiver(address: string | ReceiverOptions, options?: ReceiverOptions): Receiver {
-    const checked = terms("receiver", address, options);
+    const checked = checkedOptions("receiver", address, options);
     if (!checked.stream) return this.attachReceiver(this.defaultSession(), checked);
     return this.#onOwnSession((session) => this.attachReceiver(session, checked));
   }
@@ -305,10 +305,10 @@ export class Connection extends LastingConnection {
   }
 
   /** @ignore For a message that is streamed. */
-  twin({ terms, address }: Link): Sender {
+  twin({ settings, address }: Link): Sender {
     this.requireOpen("attach sender");
     return this.#onOwnSession((session) =>
-      this.addLink(new Sender(this, twinAttach(terms!, address, this.environment), { recovery: "fail" }), session)
+      this.addLink(new Sender(this, twinAttach(settings!, address, this.environment), { recovery: "fail" }), session)
     );
   }
 
@@ -320,12 +320,14 @@ export class Connection extends LastingConnection {
   }
 
   /** @ignore Makes a link of this connection's user out of the engine's. */
-  adopt(endpoint: SenderEndpoint, terms: SendTerms): Sender;
+  adopt(endpoint: SenderEndpoint, settings: SendSettings): Sender;
   /** @ignore Makes a link of this connection's user out of the engine's. */
-  adopt(endpoint: ReceiverEndpoint, terms: ReceiveTerms): Receiver;
+  adopt(endpoint: ReceiverEndpoint, settings: ReceiveSettings): Receiver;
   /** @ignore Makes a link of this connection's user out of the engine's. */
-  adopt(endpoint: SenderEndpoint | ReceiverEndpoint, terms: SendTerms & ReceiveTerms): Sender | Receiver {
-    const link = endpoint.role === "sender" ? new Sender(this, endpoint, terms) : new Receiver(this, endpoint, terms);
+  adopt(endpoint: SenderEndpoint | ReceiverEndpoint, settings: SendSettings & ReceiveSettings): Sender | Receiver {
+    const link = endpoint.role === "sender"
+      ? new Sender(this, endpoint, settings)
+      : new Receiver(this, endpoint, settings);
     this.attachment?.links.set(endpoint, link);
     this.links.set(link, undefined);
     this.wake();
@@ -348,13 +350,13 @@ export class Connection extends LastingConnection {
   }
 
   /** @ignore {@inheritDoc ConnectionBase.attach} */
-  override attach(channel: Channel, terms?: AttachmentTerms): void {
+  override attach(channel: Channel, settings?: AttachmentSettings): void {
     showFacts(Connection.prototype, "Connection");
     showFacts(Session.prototype, "Session");
     showFacts(Sender.prototype, "Sender");
     showFacts(Receiver.prototype, "Receiver");
     showFacts(Delivery.prototype, "Delivery");
-    super.attach(channel, terms);
+    super.attach(channel, settings);
   }
 
   /** @ignore {@inheritDoc ConnectionBase.finish} */

@@ -52,8 +52,8 @@ export interface ConnectionHooks {
   onclosed?(connection: ConnectionBase): void;
 }
 
-/** The terms of a connection: those of its engine, and what may wait in its channel. */
-export interface ConnectionTerms extends EngineOptions {
+/** The settings of a connection: those of its engine, and what may wait in its channel. */
+export interface ConnectionSettings extends EngineOptions {
   /** Bytes that may wait in the channel before sends pause. Default: 1 MiB. */
   maxBufferedBytes?: number;
   /** Where it runs. Default: the runtime's own. */
@@ -66,8 +66,8 @@ export interface ConnectionTerms extends EngineOptions {
   logging?: LogHolder;
 }
 
-/** How one channel is taken over: terms that are no others', and what is said first. */
-export interface AttachmentTerms extends Partial<Pick<EngineOptions, "handshake" | "hostname">> {
+/** How one channel is taken over: settings that are no others', and what is said first. */
+export interface AttachmentSettings extends Partial<Pick<EngineOptions, "handshake" | "hostname">> {
   /** Whom it is with, as host and port. Default: the peer's container, once it is known. */
   host?: string | undefined;
   /** Says what is to be said before the peer has said anything. */
@@ -78,7 +78,7 @@ export interface AttachmentTerms extends Partial<Pick<EngineOptions, "handshake"
 
 /** What carries a connection at the moment. */
 export interface Attachment {
-  readonly terms: AttachmentTerms;
+  readonly settings: AttachmentSettings;
   readonly endpoint: ConnectionEndpoint;
   readonly driver: Driver;
   readonly links: ChurnMap<LinkEndpoint, Link>;
@@ -111,8 +111,8 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
   /** What is decoded on it, at most. */
   readonly limits: CodecLimits | undefined;
 
-  /** @ignore Its terms. */
-  protected readonly terms: ConnectionTerms;
+  /** @ignore Its settings. */
+  protected readonly settings: ConnectionSettings;
   /** @ignore What this side is told of. */
   protected readonly hooks: ConnectionHooks;
   /** @ignore Its links, and which session each is on, in the order in which they were made. */
@@ -130,10 +130,10 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
   #defaultSession: SharedSession | undefined;
 
   /** Prepares a connection that nothing carries yet. */
-  constructor(options: ConnectionTerms, hooks: ConnectionHooks) {
+  constructor(options: ConnectionSettings, hooks: ConnectionHooks) {
     super();
     // As it is, it is shared by all connections of an acceptor.
-    this.terms = options.trace === undefined ? options : { ...options, trace: this.#guarded(options.trace) };
+    this.settings = options.trace === undefined ? options : { ...options, trace: this.#guarded(options.trace) };
     this.hooks = hooks;
     this.limits = options.limits;
     this.environment = options.environment ?? systemEnvironment;
@@ -142,12 +142,12 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
 
   /** @ignore Whether the name of this container is the program's own. */
   get isNamed(): boolean {
-    return this.terms.isNamed ?? false;
+    return this.settings.isNamed ?? false;
   }
 
   /** The name of this container. */
   get containerId(): string {
-    return this.terms.containerId;
+    return this.settings.containerId;
   }
 
   /** Whom it is with: the host and port, or the container of a peer that has connected; undefined before it is known. */
@@ -203,19 +203,19 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
    * @ignore Takes over `channel` and starts; the client's open, its sessions and links go out with what is asked for in the
    * same turn.
    */
-  attach(channel: Channel, terms: AttachmentTerms = {}): void {
+  attach(channel: Channel, settings: AttachmentSettings = {}): void {
     let endpoint: ConnectionEndpoint;
     try {
-      const { handshake, hostname } = terms;
-      const options = handshake === undefined ? this.terms : { ...this.terms, handshake, hostname };
+      const { handshake, hostname } = settings;
+      const options = handshake === undefined ? this.settings : { ...this.settings, handshake, hostname };
       endpoint = new ConnectionEndpoint(options, this.environment.now());
-      terms.onstart?.(endpoint);
+      settings.onstart?.(endpoint);
       if (endpoint.handshake.client) endpoint.open();
     } catch (error) {
       channel.close(1000);
       throw error;
     }
-    this.#host = terms.host ?? this.#host;
+    this.#host = settings.host ?? this.#host;
     const driver = new Driver(channel, endpoint, {
       onevent: (event) => {
         // What the last attachment still has to tell concerns nobody.
@@ -224,17 +224,17 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
         const { host } = this;
         this.handle(attachment, error && host ? { ...event, error: located(error, host) } as EngineEvent : event);
       },
-      maxBufferedBytes: this.terms.maxBufferedBytes,
+      maxBufferedBytes: this.settings.maxBufferedBytes,
       environment: this.environment,
     });
-    const attachment: Attachment = { terms, endpoint, driver, links: new ChurnMap(), sessions: new ChurnMap() };
+    const attachment: Attachment = { settings, endpoint, driver, links: new ChurnMap(), sessions: new ChurnMap() };
     this.attachment = attachment;
   }
 
   /** @ignore The session of all links that do not ask for one of their own. */
   defaultSession(): SharedSession {
     this.requireOpen("attach link");
-    const { session: options = {} } = this.terms;
+    const { session: options = {} } = this.settings;
     return this.#defaultSession ??= this.addSession({ options, endpoint: undefined, session: undefined });
   }
 
@@ -381,7 +381,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     }
   }
 
-  #handleSasl({ endpoint, driver, terms }: Attachment, frame: SaslFrameBody): void {
+  #handleSasl({ endpoint, driver, settings }: Attachment, frame: SaslFrameBody): void {
     const fail = (error: unknown) => {
       endpoint.fail(
         error instanceof AmqpError
@@ -390,9 +390,9 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
       );
       driver.wake();
     };
-    const done = terms.onsasl === undefined
+    const done = settings.onsasl === undefined
       ? this.hooks.onsasl?.(frame, endpoint, this)
-      : terms.onsasl(frame, endpoint);
+      : settings.onsasl(frame, endpoint);
     // What the engine has to say after a call that came out of turn is heard with the next flush.
     done?.then(() => driver.wake(), fail);
   }

@@ -14,7 +14,7 @@ import type { SenderEndpoint } from "../engine/sender.ts";
 import type { SessionEndpoint } from "../engine/session.ts";
 import { isPassing } from "../recovery/retry.ts";
 import type { Channel } from "../transport/channel.ts";
-import { type Attachment, type AttachmentTerms, ConnectionBase } from "./connection_base.ts";
+import { type Attachment, type AttachmentSettings, ConnectionBase } from "./connection_base.ts";
 import { type ConnectionEvent, ConnectionHistory, type ConnectionState } from "./events.ts";
 import type { CloseOptions } from "./lifetime.ts";
 import type { Link } from "./link.ts";
@@ -85,7 +85,7 @@ export class LastingConnection extends ConnectionBase {
 
   /** @ignore {@inheritDoc ConnectionBase.admit} */
   override admit(bytes: number): void {
-    const { maxPending } = this.terms;
+    const { maxPending } = this.settings;
     if (maxPending === undefined || this.state !== "interrupted") return;
     const isFull = ({ messages, bytes: held }: { messages: number; bytes: number }): boolean =>
       messages >= maxPending.messages || held + bytes > maxPending.bytes;
@@ -140,8 +140,8 @@ export class LastingConnection extends ConnectionBase {
   }
 
   /** @ignore {@inheritDoc ConnectionBase.attach} */
-  override attach(channel: Channel, terms?: AttachmentTerms): void {
-    super.attach(channel, terms);
+  override attach(channel: Channel, settings?: AttachmentSettings): void {
+    super.attach(channel, settings);
     for (const session of [...this.sessions]) {
       try {
         this.beginSession(session, this.attachment!);

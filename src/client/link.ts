@@ -48,7 +48,7 @@ export interface LinkConnection extends Lifetime, RecoveringConnection {
   creditWaits: number;
   /** @ignore Something waits to be written. */
   wake(): void;
-  /** @ignore A further sender on the terms of `link`, for a message that is streamed. */
+  /** @ignore A further sender with the settings of `link`, for a message that is streamed. */
   twin?(link: Link): StreamSender;
   /** @ignore Forgets a link, which ends. */
   endLink(link: Link, error?: Error): void;
@@ -88,7 +88,7 @@ export abstract class Link extends Lifetime implements RecoveringLink {
   connection: LinkConnection;
 
   // Absent for a link that the peer has attached: only the peer can attach it again.
-  readonly #terms: AttachOptions | undefined;
+  readonly #settings: AttachOptions | undefined;
   /** @ignore The engine's end: absent until it is attached; the last one stays while the connection is interrupted. */
   endpoint: SenderEndpoint | ReceiverEndpoint | undefined;
   // Whether a close has waited for what is in flight.
@@ -107,13 +107,13 @@ export abstract class Link extends Lifetime implements RecoveringLink {
     super();
     this.connection = connection;
     if ("role" in from) this.endpoint = from;
-    else this.#terms = from;
+    else this.#settings = from;
     if (this.endpoint?.state === "attached") this.begin();
   }
 
   /** The link's name, which tells it from others between the same two containers. */
   get name(): string {
-    return (this.#terms ?? this.endpoint!).name;
+    return (this.#settings ?? this.endpoint!).name;
   }
 
   /** What the peer's attach said, once it came. */
@@ -124,18 +124,18 @@ export abstract class Link extends Lifetime implements RecoveringLink {
   /** The node's address: the one asked for, or the one that was made up for a dynamic node. */
   get address(): string | undefined {
     const { local, remote } = this.endpoint ?? {};
-    const accepted = this.#terms === undefined;
+    const accepted = this.#settings === undefined;
     // The node stands at the side that accepted the link, and that side's attach says which it is.
-    const attach = accepted ? local : remote ?? local ?? this.#terms;
+    const attach = accepted ? local : remote ?? local ?? this.#settings;
     const terminus = (this.role === "sender") === accepted ? attach?.source : attach?.target;
     const named = terminus && "address" in terminus ? terminus.address : undefined;
     // A peer that ends the link at once names none.
-    return named ?? (accepted || attach === this.#terms ? undefined : this.#asked);
+    return named ?? (accepted || attach === this.#settings ? undefined : this.#asked);
   }
 
   // What was asked for; nothing where the peer makes up the address.
   get #asked(): string | undefined {
-    const terminus = this.role === "sender" ? this.#terms?.target : this.#terms?.source;
+    const terminus = this.role === "sender" ? this.#settings?.target : this.#settings?.source;
     return terminus && "address" in terminus ? terminus.address : undefined;
   }
 
@@ -161,7 +161,7 @@ export abstract class Link extends Lifetime implements RecoveringLink {
   /** Which end of the link this is. */
   protected abstract readonly role: Role;
   /** @ignore Attaches it on `session`. */
-  protected abstract attachAs(terms: AttachOptions, session: SessionEndpoint): SenderEndpoint | ReceiverEndpoint;
+  protected abstract attachAs(settings: AttachOptions, session: SessionEndpoint): SenderEndpoint | ReceiverEndpoint;
   /** @ignore Has `endpoint` carry it, which the peer has attached again. */
   protected abstract carryAgain(endpoint: SenderEndpoint | ReceiverEndpoint): void;
   /** Waits until nothing is in flight any more. */
@@ -174,7 +174,7 @@ export abstract class Link extends Lifetime implements RecoveringLink {
   protected onclosing(): void {}
   /** Called when the peer accepted the link. */
   protected onattached(): void {}
-  /** What is wrong with the terms on which the peer accepted the link, if anything. */
+  /** What is wrong with the settings with which the peer accepted the link, if anything. */
   protected checkAttached(): AmqpError | undefined {
     return undefined;
   }
@@ -207,7 +207,7 @@ export abstract class Link extends Lifetime implements RecoveringLink {
 
   /** @ignore Whether it is to be attached again: it is ours and in use, or closes and waits for what is in flight. */
   get returns(): boolean {
-    return this.#terms !== undefined && !this.over && (this.open || !this.#isLeaving && this.inFlight);
+    return this.#settings !== undefined && !this.over && (this.open || !this.#isLeaving && this.inFlight);
   }
 
   /** Whether anything is in flight that its close waits for, also where it has to be attached again for that. */
@@ -224,11 +224,11 @@ export abstract class Link extends Lifetime implements RecoveringLink {
   /** @ignore Attaches it, for the first time or again. */
   attachOn(session: SessionEndpoint): SenderEndpoint | ReceiverEndpoint {
     this.attachedAt = undefined;
-    const terms = this.#terms!;
+    const settings = this.#settings!;
     // The peer may still have it attached elsewhere.
-    const flowAfterAttach = terms.flowAfterAttach || this.attachedBefore;
-    const full = { ...terms, flowAfterAttach };
-    return this.endpoint = this.attachAs(this.recovery?.terms(full) ?? full, session);
+    const flowAfterAttach = settings.flowAfterAttach || this.attachedBefore;
+    const full = { ...settings, flowAfterAttach };
+    return this.endpoint = this.attachAs(this.recovery?.settings(full) ?? full, session);
   }
 
   /** @ignore Has `recovery` take up what is not settled; the link waits for it before it is attached for the first time. */
@@ -249,8 +249,8 @@ export abstract class Link extends Lifetime implements RecoveringLink {
   }
 
   /** @ignore What it is attached with; undefined for a link that the peer has attached. */
-  get terms(): AttachOptions | undefined {
-    return this.#terms;
+  get settings(): AttachOptions | undefined {
+    return this.#settings;
   }
 
   /** @ignore The peer has attached it again. */
@@ -262,7 +262,7 @@ export abstract class Link extends Lifetime implements RecoveringLink {
 
   /** @ignore The node is at another address of the same peer. */
   redirect(address: string): void {
-    const { source, target } = this.#terms!;
+    const { source, target } = this.#settings!;
     const terminus = this.role === "sender" ? target : source;
     if (terminus && "address" in terminus) terminus.address = address;
   }
@@ -278,7 +278,7 @@ export abstract class Link extends Lifetime implements RecoveringLink {
    * on it; its own link is its own.
    */
   endingOf(error: Error | undefined): Error | undefined {
-    if (error !== undefined || !this.open || this.#terms === undefined) return error;
+    if (error !== undefined || !this.open || this.#settings === undefined) return error;
     return new AmqpError(condition.detachForced, `Link of ${this.where} detached by peer without an error`, {
       scope: "link",
       remote: true,

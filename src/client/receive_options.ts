@@ -13,7 +13,7 @@ import type { Recovery } from "./recovery.ts";
 export const DEFAULT_CREDIT = 32;
 
 /** How a receiver works its messages off. */
-export interface ReceiveTerms {
+export interface ReceiveSettings {
   /**
    * How many messages may be on their way, waiting, or in work at a time; credit goes back to the sender when a message is
    * settled. `"manual"` asks for none by itself: see {@linkcode Receiver.grant}. Default: taken when the first message is

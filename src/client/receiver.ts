@@ -22,7 +22,7 @@ import {
   checkServe,
   DEFAULT_CREDIT,
   type ReceiveBatchOptions,
-  type ReceiveTerms,
+  type ReceiveSettings,
   type ServeOptions,
   type ValuesOptions,
 } from "./receive_options.ts";
@@ -69,15 +69,15 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   #arriving: Streams.StreamedPayload | undefined;
 
   /** Built by the connection or session. */
-  constructor(connection: LinkConnection, from: AttachOptions | ReceiverEndpoint, terms: ReceiveTerms) {
+  constructor(connection: LinkConnection, from: AttachOptions | ReceiverEndpoint, settings: ReceiveSettings) {
     super(connection, from);
     this.handlers = new Handlers(connection.environment);
-    this.#credit = new ReceiverCredit(this, terms.credit);
+    this.#credit = new ReceiverCredit(this, settings.credit);
     this.#settlement = new ReceiverSettlement(this, this.#credit);
     this.#queue = new DeliveryQueue(this, this.#credit);
-    this.#automatic = (terms.settle ?? "auto") === "auto";
-    this.#filterMismatch = terms.filterMismatch ?? "error";
-    const { recovery = "resend", stream } = terms;
+    this.#automatic = (settings.settle ?? "auto") === "auto";
+    this.#filterMismatch = settings.filterMismatch ?? "error";
+    const { recovery = "resend", stream } = settings;
     if (stream) {
       // What has begun is not to be had again, as taking it up would need.
       if (recovery !== "resend") throw new TypeError('Cannot attach receiver: streams need recovery "resend"');
@@ -343,9 +343,9 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   }
 
   /** @ignore {@inheritDoc Link.attachAs} */
-  protected override attachAs(terms: AttachOptions, session: SessionEndpoint): ReceiverEndpoint {
+  protected override attachAs(settings: AttachOptions, session: SessionEndpoint): ReceiverEndpoint {
     const again = this.endpoint !== undefined;
-    const endpoint = this.endpoint = session.attach(ReceiverEndpoint, terms);
+    const endpoint = this.endpoint = session.attach(ReceiverEndpoint, settings);
     this.recovery?.attaching(endpoint);
     this.#streams?.takeStreams(endpoint, this);
     // The flow of one that is attached again waits for the peer's attach: the peer may hold the former link still, and would

@@ -116,7 +116,7 @@ export interface RecoveringLink {
   /** Whether the peer has accepted it once. */
   readonly attachedBefore: boolean;
   /** @ignore What it is attached with; undefined for a link that the peer has attached. */
-  readonly terms: AttachOptions | undefined;
+  readonly settings: AttachOptions | undefined;
   /** The connection it belongs to. */
   readonly connection: RecoveringConnection;
   /** True until it has ended or begins to close. */
@@ -141,8 +141,8 @@ export interface RecoveringSender extends RecoveringLink {
 export interface LinkRecovery {
   /** Resolves when the link may be attached; absent when it may be at once. */
   readonly prepared: Promise<unknown> | undefined;
-  /** The terms with which it is attached, for the first time or again. */
-  terms(terms: AttachOptions): AttachOptions;
+  /** The settings with which it is attached, for the first time or again. */
+  settings(settings: AttachOptions): AttachOptions;
   /** The peer has refused to attach it: true if it may be attached as a new one, of which nothing is known. */
   refused(error: Error): boolean;
   /** What an accepting side answers, as it takes the link up. */
@@ -192,17 +192,17 @@ export interface ReceiverRecovery extends LinkRecovery {
  *
  * @throws {TypeError} If the peer could not know it again.
  */
-export function checkLink(role: "sender" | "receiver", { terms, connection }: RecoveringLink): void {
-  if (terms === undefined) return;
+export function checkLink(role: "sender" | "receiver", { settings, connection }: RecoveringLink): void {
+  if (settings === undefined) return;
   const fail = (state: string): never => {
     throw new TypeError(`Cannot attach ${role} that resumes: ${state}`);
   };
   // A link of a name that others may know waits for its answer.
-  if (!terms.flowAfterAttach) fail('the link has no "name" of its own, by which the peer would know it again');
+  if (!settings.flowAfterAttach) fail('the link has no "name" of its own, by which the peer would know it again');
   if (!connection.isNamed) {
     fail('the connection has no "containerId" of its own, by which the peer would know it again');
   }
-  const node = role === "sender" ? terms.target : terms.source;
+  const node = role === "sender" ? settings.target : settings.source;
   if (node?.kind === "coordinator") fail("it leads to a coordinator");
   else if (node?.dynamic) fail("its node is dynamic, and ends with it");
 }

@@ -16,7 +16,7 @@ import type { Delivery } from "./delivery.ts";
 import type { Receiver } from "./receiver.ts";
 import type { ServeOptions } from "./receive_options.ts";
 import type { Sender } from "./sender.ts";
-import type { ReceiverOptions } from "./terms.ts";
+import type { ReceiverOptions } from "./link_options.ts";
 import { abortable, Deferred, ignore, type WaitOptions } from "../base/wait.ts";
 
 /**

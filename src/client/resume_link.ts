@@ -1,5 +1,5 @@
 /**
- * What senders and receivers have in common when they take up what was not settled: their terms, what is kept for a process
+ * What senders and receivers have in common when they take up what was not settled: their settings, what is kept for a process
  * that ends, and what is told when a peer cannot.
  *
  * @module
@@ -24,7 +24,7 @@ import type { LinkResumed, RecoveringLink, ResumeOptions, UnsettledDelivery } fr
 export const DEFAULT_EXPIRY_SECONDS = 600;
 
 /** The map of an attach that lists nothing. */
-export type ListedTerms = Pick<AttachOptions, "unsettled" | "incompleteUnsettled">;
+export type ListedSettings = Pick<AttachOptions, "unsettled" | "incompleteUnsettled">;
 
 // The frame's header, the map's own, and numbers that are longer than in the trial.
 const FRAME_SLACK_BYTES = 48;
@@ -68,18 +68,18 @@ export class LinkResumption<L extends RecoveringLink> {
     return `${this.link.connection.containerId}/${role}/${this.link.name}`;
   }
 
-  /** The terms that the link has unless its program says otherwise, with the list of what is not settled. */
+  /** The settings that the link has unless its program says otherwise, with the list of what is not settled. */
   protected with(
-    terms: AttachOptions,
+    settings: AttachOptions,
     role: Role,
     listed: Iterable<readonly [Uint8Array, DeliveryState | null]> | undefined,
   ): AttachOptions {
     const { timeout = DEFAULT_EXPIRY_SECONDS } = this.options;
     const lasts = { durable: "unsettled-state", expiryPolicy: "never", timeout } as const;
-    const { source, target } = terms;
+    const { source, target } = settings;
     const full: AttachOptions = {
-      ...terms,
-      rcvSettleMode: terms.rcvSettleMode ?? "second",
+      ...settings,
+      rcvSettleMode: settings.rcvSettleMode ?? "second",
       source: { ...lasts, ...source } as Source,
       target: { ...lasts, ...target } as Target | Coordinator,
     };
@@ -88,14 +88,20 @@ export class LinkResumption<L extends RecoveringLink> {
     return list === undefined ? full : { ...full, ...list };
   }
 
-  /** The list of an attach with these terms, as long as the peer takes it. */
+  /** The list of an attach with these settings, as long as the peer takes it. */
   protected list(
-    { unsettled: _, incompleteUnsettled: __, ...terms }: AttachOptions | Attach,
+    { unsettled: _, incompleteUnsettled: __, ...settings }: AttachOptions | Attach,
     role: Role,
     listed: Iterable<readonly [Uint8Array, DeliveryState | null]>,
   ): UnsettledList {
     const writer = new Writer();
-    encodeComposite(writer, { ...fieldsOf("attach", terms), kind: "attach", name: terms.name, handle: 1_000, role });
+    encodeComposite(writer, {
+      ...fieldsOf("attach", settings),
+      kind: "attach",
+      name: settings.name,
+      handle: 1_000,
+      role,
+    });
     const { maxFrameSize = Infinity } = this.link.connection.remote ?? { maxFrameSize: MIN_MAX_FRAME_SIZE };
     return listUnsettled(listed, maxFrameSize - writer.length - FRAME_SLACK_BYTES);
   }

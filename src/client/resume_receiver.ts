@@ -10,7 +10,7 @@ import type { AttachOptions } from "../engine/link.ts";
 import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import { arrivedState } from "../recovery/resumption.ts";
 import type { ReceiverRecovery, RecoveringLink, ResumeOptions } from "./recovery.ts";
-import { decodeState, encodeState, LinkResumption, type ListedTerms } from "./resume_link.ts";
+import { decodeState, encodeState, LinkResumption, type ListedSettings } from "./resume_link.ts";
 
 /** What a receiver does when it is lost and attached again. */
 export class ReceiverResumption extends LinkResumption<RecoveringLink> implements ReceiverRecovery {
@@ -39,14 +39,14 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     if (options.store !== undefined) this.prepared = this.#restore();
   }
 
-  /** {@inheritDoc ReceiverRecovery.terms} */
-  terms(terms: AttachOptions): AttachOptions {
+  /** {@inheritDoc ReceiverRecovery.settings} */
+  settings(settings: AttachOptions): AttachOptions {
     const resumes = this.#resumes ||= this.link.attachedBefore;
-    if (!resumes) return this.with(terms, "receiver", undefined);
+    if (!resumes) return this.with(settings, "receiver", undefined);
     // Those with an outcome come first: without the others the sender hands its messages out again, which loses nothing.
     const told = [...this.#held].filter(({ state }) => state !== undefined);
     const held = [...told, ...[...this.#held].filter(({ state }) => state === undefined)];
-    const full = this.with(terms, "receiver", held.map(listedAs));
+    const full = this.with(settings, "receiver", held.map(listedAs));
     const { size } = full.unsettled!;
     this.#listed = new Set(held.slice(0, size));
     this.#dropped = held.slice(Math.max(size, told.length));
@@ -146,7 +146,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
   }
 
   /** {@inheritDoc ReceiverRecovery.answer} */
-  answer(endpoint: ReceiverEndpoint): ListedTerms {
+  answer(endpoint: ReceiverEndpoint): ListedSettings {
     this.#endpoint = endpoint;
     endpoint.suspend(this.#held);
     this.#held = new Set();

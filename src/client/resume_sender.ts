@@ -13,7 +13,7 @@ import type { OutgoingDelivery, OutgoingLink } from "../engine/outgoing.ts";
 import type { SenderEndpoint } from "../engine/sender.ts";
 import { decideAsSender, isOutcome, type ListedState, restOf, type SenderDecision } from "../recovery/resumption.ts";
 import type { RecoveringSender, ResumeOptions, SenderRecovery, UnsettledDelivery } from "./recovery.ts";
-import { decodeState, LinkResumption, type ListedTerms } from "./resume_link.ts";
+import { decodeState, LinkResumption, type ListedSettings } from "./resume_link.ts";
 
 // A counter that no process will ever use up.
 const TAG_BYTES = 8;
@@ -43,13 +43,17 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     for (const delivery of outgoing) this.pushed(delivery);
   }
 
-  /** {@inheritDoc SenderRecovery.terms} */
-  terms(terms: AttachOptions): AttachOptions {
-    this.#asked = terms.rcvSettleMode ?? "second";
+  /** {@inheritDoc SenderRecovery.settings} */
+  settings(settings: AttachOptions): AttachOptions {
+    this.#asked = settings.rcvSettleMode ?? "second";
     this.#attaches++;
-    if (!this.link.attachedBefore && !this.#restored) return this.with(terms, "sender", undefined);
+    if (!this.link.attachedBefore && !this.#restored) return this.with(settings, "sender", undefined);
     const waiting = this.#waiting();
-    const full = this.with(terms, "sender", waiting.map((delivery) => [delivery.tag, localState(delivery)] as const));
+    const full = this.with(
+      settings,
+      "sender",
+      waiting.map((delivery) => [delivery.tag, localState(delivery)] as const),
+    );
     const listed = new Set(Array.from(full.unsettled!.keys(), tagKey));
     this.#listed = new Set(waiting.filter(({ tag }) => listed.has(tagKey(tag))));
     this.#isListComplete = !full.incompleteUnsettled;
@@ -145,7 +149,7 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
   }
 
   /** {@inheritDoc SenderRecovery.answer} */
-  answer({ remote }: SenderEndpoint): ListedTerms {
+  answer({ remote }: SenderEndpoint): ListedSettings {
     const states = listOf(remote!);
     const listed: OutgoingDelivery[] = [];
     for (const delivery of this.#waiting()) {

@@ -14,13 +14,13 @@ import { failure, lost, outcomeOf, type SendingSender, type SendListener } from 
 export const MAX_IN_FLIGHT = 2_048;
 
 /** How each of them is sent. */
-export interface FlightOptions extends WaitOptions {
+export interface ParallelOptions extends WaitOptions {
   /** True sends it settled. */
   settled?: boolean;
 }
 
-/** The sender of a flight: what the flight asks of it. */
-export interface FlightSender extends SendingSender {
+/** The sender of parallel sends: what they ask of it. */
+export interface ParallelSender extends SendingSender {
   /** True until the link has ended or begins to close. */
   readonly open: boolean;
   /** Messages that the receiver takes now, beyond those that wait. */
@@ -28,11 +28,11 @@ export interface FlightSender extends SendingSender {
   /** Messages that may wait for their outcome at a time. */
   readonly maxInFlight: number | undefined;
   /** Those who hear when the link ends. */
-  readonly flights: Set<Flight>;
+  readonly parallel: Set<ParallelSends>;
   /** Throws if the link has ended. */
   requireOpen(doing: string): void;
   /** Queues one message. */
-  push(message: Message | Uint8Array, options: FlightOptions, listener: SendListener): void;
+  push(message: Message | Uint8Array, options: ParallelOptions, listener: SendListener): void;
   /** Gives up all messages of `listener`. */
   abandon(listener: SendListener): void;
   /** Waits until something has changed. */
@@ -42,91 +42,91 @@ export interface FlightSender extends SendingSender {
 type Messages = Iterable<Message | Uint8Array> | AsyncIterable<Message | Uint8Array>;
 
 /** What `sendAll` of a sender does. */
-export async function sendEach(sender: FlightSender, messages: Messages, options: FlightOptions): Promise<number> {
+export async function sendEach(sender: ParallelSender, messages: Messages, options: ParallelOptions): Promise<number> {
   const { signal } = options;
   signal?.throwIfAborted();
-  const flight = new Flight(sender);
-  const abort = (): void => flight.abort(signal!.reason);
+  const sends = new ParallelSends(sender);
+  const abort = (): void => sends.abort(signal!.reason);
   signal?.addEventListener("abort", abort, { once: true });
   try {
-    return await send(messages, options, flight);
+    return await send(messages, options, sends);
   } finally {
-    flight.leave();
+    sends.leave();
     signal?.removeEventListener("abort", abort);
   }
 }
 
 /** What `writable` of a sender writes to. */
-export class FlightSink {
-  readonly #flight: Flight;
+export class ParallelSink {
+  readonly #sends: ParallelSends;
 
   /** Starts with nothing under way; `controller` errors with the first failure. */
-  constructor(sender: FlightSender, controller: { readonly signal: AbortSignal; error(reason: unknown): void }) {
-    this.#flight = new Flight(sender);
+  constructor(sender: ParallelSender, controller: { readonly signal: AbortSignal; error(reason: unknown): void }) {
+    this.#sends = new ParallelSends(sender);
     // The stream itself tells of it only when the write that is under way has ended.
     controller.signal.addEventListener("abort", () => this.abort(controller.signal.reason), { once: true });
-    this.#flight.onfailed = (error) => {
-      this.#flight.leave();
+    this.#sends.onfailed = (error) => {
+      this.#sends.leave();
       controller.error(error);
     };
   }
 
   /** Sends one message, and waits until there is room for the next. */
   async write(message: Message | Uint8Array): Promise<void> {
-    this.#flight.send(message, {});
-    await this.#flight.room();
+    this.#sends.send(message, {});
+    await this.#sends.room();
     // Otherwise the stream would refuse what its writer does next with a TypeError, before it tells of the failure.
-    this.#flight.check();
+    this.#sends.check();
   }
 
   /** Waits for all outcomes. */
   close(): Promise<void> {
-    return this.#flight.finish(undefined);
+    return this.#sends.finish(undefined);
   }
 
   /** Gives up. */
   abort(reason: unknown): void {
-    this.#flight.leave();
-    this.#flight.onfailed = undefined;
-    this.#flight.abort(reason);
+    this.#sends.leave();
+    this.#sends.onfailed = undefined;
+    this.#sends.abort(reason);
   }
 }
 
-async function send(messages: Messages, options: FlightOptions, flight: Flight): Promise<number> {
+async function send(messages: Messages, options: ParallelOptions, sends: ParallelSends): Promise<number> {
   let count = 0;
   const source = Symbol.asyncIterator in messages ? messages[Symbol.asyncIterator]() : messages[Symbol.iterator]();
   // What is there already is not waited for, as long as there is room for it.
   const ready = !(Symbol.asyncIterator in messages);
   try {
-    while (!flight.failed) {
+    while (!sends.failed) {
       const coming = source.next();
-      const next = ready && flight.free
+      const next = ready && sends.free
         ? coming as IteratorResult<Message | Uint8Array>
-        : await flight.unlessFailed(coming);
-      if (next?.done) return await flight.finish(count);
+        : await sends.unlessFailed(coming);
+      if (next?.done) return await sends.finish(count);
       if (next === undefined) break;
       count++;
-      flight.send(next.value, options);
-      if (!flight.free) await flight.room();
+      sends.send(next.value, options);
+      if (!sends.free) await sends.room();
     }
   } catch (error) {
-    flight.fail(error);
-    return await flight.finish(count);
+    sends.fail(error);
+    return await sends.finish(count);
   }
   // Not waited for: a generator takes it only when what it waits for has come.
   (async () => await source.return?.())().catch(() => {});
-  return await flight.finish(count);
+  return await sends.finish(count);
 }
 
 /** Sends that run side by side, and the first that failed. */
-export class Flight implements SendListener {
+export class ParallelSends implements SendListener {
   /** How many have no outcome yet. */
   size = 0;
   /** Whether one has failed. */
   failed = false;
   /** Told of the first failure. */
   onfailed: ((error: unknown) => void) | undefined;
-  readonly #sender: FlightSender;
+  readonly #sender: ParallelSender;
   readonly #most: number;
   #error: unknown;
   #finish: (() => void) | undefined;
@@ -137,16 +137,16 @@ export class Flight implements SendListener {
    * @throws {AmqpError} If the link has ended.
    * @throws {RangeError} If the sender's `maxInFlight` is below 1.
    */
-  constructor(sender: FlightSender) {
+  constructor(sender: ParallelSender) {
     sender.requireOpen("send");
     this.#sender = sender;
     this.#most = sender.maxInFlight ?? MAX_IN_FLIGHT;
     if (!(this.#most >= 1)) throw new RangeError(`Cannot send: option "maxInFlight" is ${this.#most}`);
-    sender.flights.add(this);
+    sender.parallel.add(this);
   }
 
   /** Sends one more. */
-  send(message: Message | Uint8Array, options: FlightOptions): void {
+  send(message: Message | Uint8Array, options: ParallelOptions): void {
     // It may have failed while the message was waited for.
     if (this.failed) return;
     try {
@@ -170,7 +170,7 @@ export class Flight implements SendListener {
 
   /** Wants to hear of nothing more. */
   leave(): void {
-    this.#sender.flights.delete(this);
+    this.#sender.parallel.delete(this);
   }
 
   /** Throws the first failure, if one has failed. */

@@ -31,14 +31,14 @@ import {
   type SendOutcome,
 } from "./outcome.ts";
 import type { Recovery, SenderRecovery } from "./recovery.ts";
-import type { Flight, FlightSink } from "./send_all.ts";
+import type { ParallelSends, ParallelSink } from "./send_all.ts";
 import type { StreamedMessage } from "./stream.ts";
 
 // Some dozens of small messages; one that is kept for long keeps no more memory alive than that.
 const BLOCK_BYTES = 16_384;
 
 /** How a sender sends many messages side by side. */
-export interface SendTerms {
+export interface SendSettings {
   /**
    * Messages of one `sendAll` or `writable` that may wait for their outcome at a time, whatever the credit. All of them are
    * kept in memory until then, and a round trip brings no more than as many. Default: 2,048.
@@ -79,8 +79,8 @@ export class Sender extends Link {
   #changed: Deferred<void> | undefined;
   #patience: unknown;
   /** @ignore Sends that run side by side, for which it is a fault when the link ends while they have nothing to send. */
-  readonly flights: Set<Flight> = new Set();
-  /** @ignore What it was made with, for flights. */
+  readonly parallel: Set<ParallelSends> = new Set();
+  /** @ignore Messages that may wait for their outcome at a time; undefined for the default. */
   readonly maxInFlight: number | undefined;
 
   readonly #resends: boolean;
@@ -88,10 +88,10 @@ export class Sender extends Link {
   declare recovery: SenderRecovery | undefined;
 
   /** Built by the connection or session. */
-  constructor(connection: LinkConnection, from: AttachOptions | SenderEndpoint, terms: SendTerms = {}) {
+  constructor(connection: LinkConnection, from: AttachOptions | SenderEndpoint, settings: SendSettings = {}) {
     super(connection, from);
-    this.maxInFlight = terms.maxInFlight;
-    const { recovery } = terms;
+    this.maxInFlight = settings.maxInFlight;
+    const { recovery } = settings;
     this.#resends = recovery !== "fail";
     if (recovery === "resume") {
       this.recoverBy(
@@ -275,11 +275,11 @@ export class Sender extends Link {
    * It errors with the first message that is not accepted. Closing it waits for all outcomes; the link stays open.
    */
   get writable(): WritableStream<Message | Uint8Array> {
-    let sink: FlightSink | undefined;
+    let sink: ParallelSink | undefined;
     return new WritableStream({
       start: async (controller) => {
-        const { FlightSink } = await part("sendAll", () => import("./send_all.ts"));
-        sink = new FlightSink(this, controller);
+        const { ParallelSink } = await part("sendAll", () => import("./send_all.ts"));
+        sink = new ParallelSink(this, controller);
       },
       write: (message) => sink!.write(message),
       close: () => sink!.close(),
@@ -308,8 +308,8 @@ export class Sender extends Link {
   }
 
   /** @ignore {@inheritDoc Link.attachAs} */
-  protected override attachAs(terms: AttachOptions, session: SessionEndpoint): SenderEndpoint {
-    return this.#carry(session.attach(SenderEndpoint, terms));
+  protected override attachAs(settings: AttachOptions, session: SessionEndpoint): SenderEndpoint {
+    return this.#carry(session.attach(SenderEndpoint, settings));
   }
 
   /** @ignore {@inheritDoc Link.carryAgain} */
@@ -341,7 +341,7 @@ export class Sender extends Link {
 
   /** {@inheritDoc Link.onclosing} */
   protected override onclosing(): void {
-    for (const flight of this.flights) flight.fail(this.endError("send"));
+    for (const sends of this.parallel) sends.fail(this.endError("send"));
     this.#notify();
   }
 
@@ -353,7 +353,7 @@ export class Sender extends Link {
     // What has left may have its outcome told to a process after this one.
     for (const { left, delivery } of ended) if (!left) this.recovery?.dropped(delivery);
     for (const { left, delivery } of ended) this.#done(delivery)?.onlost(error, left, delivery);
-    for (const flight of this.flights) flight.fail(error);
+    for (const sends of this.parallel) sends.fail(error);
     this.#notify();
   }
 

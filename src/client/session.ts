@@ -12,7 +12,7 @@ import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, Lifetime } from "./lifetime.t
 import type { Link, LinkConnection } from "./link.ts";
 import type { Receiver } from "./receiver.ts";
 import type { Sender } from "./sender.ts";
-import { type ReceiverOptions, type SenderOptions, terms } from "./terms.ts";
+import { checkedOptions, type ReceiverOptions, type SenderOptions } from "./link_options.ts";
 import { within } from "../base/wait.ts";
 
 export type { SessionOptions };
@@ -33,7 +33,7 @@ export interface SessionConnection extends LinkConnection {
 
 /** A session as its connection keeps it: what it is begun with, again and again, and what stands for it now. */
 export interface SharedSession {
-  /** Its terms. */
+  /** Its settings. */
   readonly options: SessionOptions;
   /** @ignore The engine's session, while there is one. */
   endpoint: SessionEndpoint | undefined;
@@ -83,7 +83,7 @@ export class Session extends Lifetime {
    */
   sender(address: string | SenderOptions, options?: SenderOptions): Sender {
     this.requireOpen("attach sender");
-    return this.connection.attachSender(this.#shared, terms("sender", address, options));
+    return this.connection.attachSender(this.#shared, checkedOptions("sender", address, options));
   }
 
   /**
@@ -93,7 +93,7 @@ export class Session extends Lifetime {
    */
   receiver(address: string | ReceiverOptions, options?: ReceiverOptions): Receiver {
     this.requireOpen("attach receiver");
-    return this.connection.attachReceiver(this.#shared, terms("receiver", address, options));
+    return this.connection.attachReceiver(this.#shared, checkedOptions("receiver", address, options));
   }
 
   /** Closes the links of the session, then ends it. Never fails because it has ended already. */

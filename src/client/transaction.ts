@@ -19,7 +19,7 @@ import type { SendOptions, SendOutcome } from "./outcome.ts";
 import { checkCredit } from "./receive_options.ts";
 import type { Receiver } from "./receiver.ts";
 import type { Sender } from "./sender.ts";
-import type { SenderOptions } from "./terms.ts";
+import type { SenderOptions } from "./link_options.ts";
 
 /** Where a transaction stands. */
 export type TransactionState = "open" | "committed" | "rolled-back" | "in-doubt";

@@ -31,7 +31,7 @@ import { type LinkState, type LinkStep, linkTransitions, type SessionState } fro
 /** Largest message that a receiver takes by default, in bytes; without a limit one delivery could fill the memory. */
 export const DEFAULT_MAX_MESSAGE_SIZE = 67_108_864n;
 
-/** The terms of our end of a link. */
+/** The settings of our end of a link. */
 export interface LinkOptions {
   /** Where messages come from; null or absent for none, which in an answer refuses. */
   source?: Source | null;

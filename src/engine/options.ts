@@ -1,5 +1,5 @@
 /**
- * The terms of a connection, and what they are by default.
+ * The settings of a connection, and what they are by default.
  *
  * @module
  */
@@ -34,7 +34,7 @@ export const DEFAULT_SASL_MAX_FRAME_SIZE = 65_536;
 /** One flush, in bytes: what fits into one WebSocket message that any host takes [wsb 2.4]. */
 export const DEFAULT_FLUSH_BYTES = 65_535;
 
-/** The terms of our end of a connection. */
+/** The settings of our end of a connection. */
 export interface ConnectionOptions extends CostLimits {
   /** Makes what comes before AMQP, and with it which side this is: a `ClientHandshake` or a `ServerHandshake`. */
   handshake: () => Handshake;
@@ -71,11 +71,11 @@ export interface ConnectionOptions extends CostLimits {
   desiredCapabilities?: string[];
   /** Largest SASL frame that we take, in bytes. Default: {@linkcode DEFAULT_SASL_MAX_FRAME_SIZE}. */
   saslMaxFrameSize?: number;
-  /** Terms of the sessions that the peer begins. */
+  /** Settings of the sessions that the peer begins. */
   session?: SessionOptions;
   /** Makes our end of a link that the peer attaches, such as `takeLink` does. Default: such links are refused. */
   takeLink?: TakeLink;
-  /** What the server answers to an open, over its own terms; what it throws refuses the connection. */
+  /** What the server answers to an open, over its own settings; what it throws refuses the connection. */
   answerOpen?: (open: Open) => Partial<Omit<Open, "kind">>;
   /** Largest open frame that we send, in bytes. Default: {@linkcode MIN_MAX_FRAME_SIZE}, which every peer takes. */
   maxOpenSize?: number;

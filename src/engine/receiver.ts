@@ -47,7 +47,7 @@ export interface ReceiverSession extends LinkSession {
   emit(event: ReceiverEvent): void;
   /** Bytes of deliveries that have arrived in part. */
   readonly unfinished: Budget;
-  /** The terms of the session. */
+  /** The settings of the session. */
   readonly options: { readonly incomingWindow?: number };
   /** What the session is to write. */
   readonly output: LinkOutput & { readonly windows: Windows; owe(): void };

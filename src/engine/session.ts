@@ -29,7 +29,7 @@ export const DEFAULT_HANDLE_MAX = 1_023;
 // What a begin or an attach counts of work that brings nothing on, until deliveries come.
 const SETUP_WORK = 5;
 
-/** The terms of our end of a session. */
+/** The settings of our end of a session. */
 export interface SessionOptions {
   /** Transfers that the peer may have in flight. Default: {@linkcode DEFAULT_INCOMING_WINDOW}. */
   incomingWindow?: number;
@@ -101,7 +101,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   /** True while a flow or dispositions of this session wait to be written. */
   dirty = false;
 
-  /** The terms of our end. */
+  /** The settings of our end. */
   readonly options: SessionOptions;
   readonly #handleMax: number;
   /** What it writes by and by. */

@@ -68,7 +68,7 @@ export class SessionOutput {
   #askedForWindow = false;
   #flowDue = false;
 
-  /** Starts with the terms of our end; what links with a handle above `knownHandleMax` write waits for the peer's begin. */
+  /** Starts with the settings of our end; what links with a handle above `knownHandleMax` write waits for the peer's begin. */
   constructor(session: OutputSession, incomingWindow: number, initialOutgoingId: number, knownHandleMax: number) {
     this.#knownHandleMax = knownHandleMax;
     this.#session = session;

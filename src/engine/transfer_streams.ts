@@ -143,7 +143,7 @@ class HeldPayload implements TransferSink, HeldTransfers {
   }
 }
 
-// Makes the window of a session smaller, unless its terms say how large it is to be. The peer hears of it with the next flow,
+// Makes the window of a session smaller, unless its settings say how large it is to be. The peer hears of it with the next flow,
 // that of the credit of the link at the latest, and may go on by the former window until then.
 function limit({ options, output: { windows } }: ReceiverSession): void {
   if (options.incomingWindow !== undefined || windows.window <= STREAM_WINDOW) return;

@@ -25,7 +25,7 @@ export class Windows {
   #nextOutgoingId: number;
   #nextIncomingId: number | undefined;
 
-  /** Starts with the terms of our end. */
+  /** Starts with the settings of our end. */
   constructor(window: number, initialOutgoingId: number) {
     this.window = this.incomingWindow = window;
     this.initialOutgoingId = this.#nextOutgoingId = initialOutgoingId;

@@ -11,7 +11,7 @@ import type { Fields } from "../codec/values.ts";
 import { array, described, long, timestamp } from "../codec/wrappers.ts";
 
 /** Options of a receiver that describe its source. */
-export interface SourceTerms {
+export interface SourceSettings {
   /** The link's name, which a subscription is known by. */
   name?: string;
   /** Fields of the source. */
@@ -48,7 +48,7 @@ export interface SubscriptionOptions {
  * }
  * ```
  */
-export function durableSubscription(name: string, options: SubscriptionOptions = {}): SourceTerms {
+export function durableSubscription(name: string, options: SubscriptionOptions = {}): SourceSettings {
   return {
     name: options.shared === true ? linkName(name, options, "") : name,
     source: { ...capabilities(options), durable: "unsettled-state", expiryPolicy: "never" },
@@ -68,7 +68,7 @@ export function durableSubscription(name: string, options: SubscriptionOptions =
  * }
  * ```
  */
-export function sharedSubscription(name: string, options: Omit<SubscriptionOptions, "shared"> = {}): SourceTerms {
+export function sharedSubscription(name: string, options: Omit<SubscriptionOptions, "shared"> = {}): SourceSettings {
   return { name: linkName(name, options, "volatile"), source: capabilities({ ...options, shared: true }) };
 }
 
@@ -86,7 +86,7 @@ export function sharedSubscription(name: string, options: Omit<SubscriptionOptio
  * }
  * ```
  */
-export function browse(): SourceTerms {
+export function browse(): SourceSettings {
   return { source: { distributionMode: "copy" } };
 }
 

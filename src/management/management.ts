@@ -65,7 +65,7 @@ export interface ManagementOptions extends WaitOptions {
 }
 
 /** How a management node is reached. */
-export interface ManagementTerms {
+export interface ManagementSettings {
   /**
    * Where answers go: to this link by a name that nobody can guess, or to a node that the peer makes. Default: `"link"`.
    */
@@ -130,9 +130,9 @@ export const MANAGEMENT_TIMEOUT_MS = 30_000;
  * }
  * ```
  */
-export function management(connection: Connection, node: string, terms: ManagementTerms = {}): Management {
+export function management(connection: Connection, node: string, settings: ManagementSettings = {}): Management {
   const address = node.endsWith("$management") ? node : `${node}/$management`;
-  return new Management(connection, address, terms.replyTo ?? "link");
+  return new Management(connection, address, settings.replyTo ?? "link");
 }
 
 /**

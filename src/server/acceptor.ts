@@ -19,21 +19,21 @@ import { ServerHandshake } from "../engine/server_handshake.ts";
 import type { SessionOptions } from "../engine/session.ts";
 import type { Channel, PeerInfo } from "../transport/channel.ts";
 import { Connection } from "../client/connection.ts";
-import type { ConnectionHooks, ConnectionTerms } from "../client/connection_base.ts";
+import type { ConnectionHooks, ConnectionSettings } from "../client/connection_base.ts";
 import { CLOSE_KINDS, type CloseOptions } from "../client/lifetime.ts";
 import { Containers } from "./containers.ts";
 import { asAmqpError, decide, guard, type ReceiverRequest, type SenderRequest } from "./link_requests.ts";
 import { ACCEPTOR_KINDS } from "./kinds.ts";
 import { SaslServer } from "../sasl/server.ts";
 import { SASL_KINDS, saslMechanisms, type SaslServerOptions } from "./sasl.ts";
-import { CODEC_LIMIT_KINDS, codecLimits, SESSION_KINDS } from "../client/terms.ts";
+import { CODEC_LIMIT_KINDS, codecLimits, SESSION_KINDS } from "../client/link_options.ts";
 import { abortable, ignore } from "../base/wait.ts";
 
 export type { CostLimits } from "../engine/budgets.ts";
 export type { LogCode, LogEntry, LogOption } from "../base/log.ts";
 export type { LinkOptions } from "../engine/link.ts";
 export type { PeerCertificate, PeerInfo } from "../transport/channel.ts";
-export type { AcceptTerms, LinkRequest, ReceiverRequest, SenderRequest } from "./link_requests.ts";
+export type { AcceptSettings, LinkRequest, ReceiverRequest, SenderRequest } from "./link_requests.ts";
 export type { SaslServerOptions, UserTable } from "./sasl.ts";
 export type { ScramHash, ScramKeys } from "../sasl/scram_keys.ts";
 export type { FindScramKeys } from "../sasl/scram_server.ts";
@@ -81,7 +81,7 @@ export interface AcceptorOptions extends CostLimits {
   offeredCapabilities?: string[];
   /** What to answer to an open, over the other options. */
   answerOpen?: (open: Open) => Partial<Omit<Open, "kind">>;
-  /** Terms of the sessions that peers begin. */
+  /** Settings of the sessions that peers begin. */
   session?: SessionOptions;
   /** Largest SASL frame taken, in bytes. Default: 65,536. */
   saslFrameSize?: number;
@@ -199,7 +199,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
       message,
       ...entry,
     }, cause);
-  let engineOptions: ConnectionTerms | undefined;
+  let engineOptions: ConnectionSettings | undefined;
   const containers = new Containers(
     options.environment ?? systemEnvironment,
     options.maxSuspendedLinks ?? MAX_SUSPENDED_LINKS,
@@ -265,7 +265,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
     };
     const { trace } = options;
     const number = ++accepted;
-    let terms: ConnectionTerms = {
+    let settings: ConnectionSettings = {
       ...engineOptions,
       answerOpen: (open) => {
         const { offeredCapabilities = [], properties, ...answer } = options.answerOpen?.(open) ?? {};
@@ -283,11 +283,11 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
     };
     let carrier = channel;
     if (trace !== undefined) {
-      terms = { ...terms, trace: (frame) => trace({ ...frame, connection: number }) };
+      settings = { ...settings, trace: (frame) => trace({ ...frame, connection: number }) };
       carrier = trace.accepted?.(channel, info, number, options.log) ?? channel;
     }
-    if (trusted !== undefined) terms = { ...terms, handshake: () => new ServerHandshake() };
-    const connection = new Connection(terms, hooks);
+    if (trusted !== undefined) settings = { ...settings, handshake: () => new ServerHandshake() };
+    const connection = new Connection(settings, hooks);
     connection.attach(carrier);
     connections.add(connection);
     if (trusted === undefined) authenticating.set(connection, new SaslServer(mechanisms, info ?? {}));

@@ -24,7 +24,7 @@ interface SuspendedLink {
   // Whose it is: who has proved to be somebody is one, whatever its containers.
   readonly holder: string;
   // What it was attached to.
-  readonly terms: string;
+  readonly settings: string;
   readonly timer: unknown;
 }
 
@@ -163,7 +163,7 @@ export class Containers {
     const expire = (): void => this.#end(key, expired(link.name));
     // What is kept for a peer that may come again is no reason for a process to stay.
     const timer = unref(this.#environment.setTimer(expire, entry.suspendMs));
-    this.#suspended.set(key, { link, holder, terms: termsOf(entry.endpoint), timer });
+    this.#suspended.set(key, { link, holder, settings: settingsOf(entry.endpoint), timer });
     this.#holders.set(holder, this.#has(holder) + 1);
     return true;
   }
@@ -179,7 +179,9 @@ export class Containers {
     this.#wake(key);
     // Also for one that ends now.
     kept.link.connection = connection;
-    if (suspendMs > 0 && endpoint.remote?.unsettled !== undefined && kept.terms === termsOf(endpoint)) return kept.link;
+    if (suspendMs > 0 && endpoint.remote?.unsettled !== undefined && kept.settings === settingsOf(endpoint)) {
+      return kept.link;
+    }
     kept.link.handleEnded(expired(kept.link.name));
     return undefined;
   }
@@ -225,7 +227,7 @@ export class Containers {
 }
 
 // What a peer asks for, but for how long it wants it kept.
-function termsOf({ remote }: SenderEndpoint | ReceiverEndpoint): string {
+function settingsOf({ remote }: SenderEndpoint | ReceiverEndpoint): string {
   const source = remote?.source && { ...remote.source, timeout: undefined };
   const target = remote?.target && { ...remote.target, timeout: undefined };
   return `${source && print(source)} ${target && print(target)}`;

@@ -13,16 +13,16 @@ import type { LinkOptions } from "../engine/link.ts";
 import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import type { SenderEndpoint } from "../engine/sender.ts";
 import type { Connection } from "../client/connection.ts";
-import { checkCredit, type ReceiveTerms } from "../client/receive_options.ts";
+import { checkCredit, type ReceiveSettings } from "../client/receive_options.ts";
 import type { Receiver } from "../client/receiver.ts";
 import type { Recovery } from "../client/recovery.ts";
 import { ReceiverResumption } from "../client/resume_receiver.ts";
 import { SenderResumption } from "../client/resume_sender.ts";
-import type { Sender, SendTerms } from "../client/sender.ts";
+import type { Sender, SendSettings } from "../client/sender.ts";
 import type { Containers } from "./containers.ts";
 
 /** A link that a peer wants to attach, to be accepted or refused. */
-export interface LinkRequest<Role extends "sender" | "receiver", Link, Terms> {
+export interface LinkRequest<Role extends "sender" | "receiver", Link, Settings> {
   /** What this side would be: `"sender"` for a peer that wants to receive. */
   readonly role: Role;
   /** The connection it comes on. */
@@ -33,14 +33,14 @@ export interface LinkRequest<Role extends "sender" | "receiver", Link, Terms> {
   readonly address: string | undefined;
   /** True when the peer wants a node made for it: accept with its address. */
   readonly dynamic: boolean;
-  /** Accepts; what `terms` leaves out is as the peer wished. */
-  accept(terms?: Terms): Link;
+  /** Accepts; what `settings` leaves out is as the peer wished. */
+  accept(settings?: Settings): Link;
   /** Refuses, with the reason. */
   refuse(error: AmqpError): void;
 }
 
 /** What this side attaches its end with, over the peer's wishes. */
-export interface AcceptTerms extends LinkOptions {
+export interface AcceptSettings extends LinkOptions {
   /** The address of the node that was made for a dynamic terminus. */
   address?: string;
   /**
@@ -52,9 +52,9 @@ export interface AcceptTerms extends LinkOptions {
 }
 
 /** A peer that wants to receive: this side sends. */
-export type SenderRequest = LinkRequest<"sender", Sender, AcceptTerms & SendTerms>;
+export type SenderRequest = LinkRequest<"sender", Sender, AcceptSettings & SendSettings>;
 /** A peer that wants to send: this side receives. */
-export type ReceiverRequest = LinkRequest<"receiver", Receiver, AcceptTerms & ReceiveTerms>;
+export type ReceiverRequest = LinkRequest<"receiver", Receiver, AcceptSettings & ReceiveSettings>;
 
 /** Who decides. */
 export interface LinkHandlers {
@@ -119,17 +119,17 @@ function senderRequest(
     attach,
     address: source?.address,
     dynamic: source?.dynamic ?? false,
-    accept: ({ address, suspendMs = 0, ...terms } = {}) => {
+    accept: ({ address, suspendMs = 0, ...settings } = {}) => {
       const options = {
-        ...terms,
-        source: terms.source ?? (source && { ...source, address: address ?? source.address }),
+        ...settings,
+        source: settings.source ?? (source && { ...source, address: address ?? source.address }),
       };
       return attached(
         connection,
         link,
         containers,
         { suspendMs, options },
-        (recovery) => connection.adopt(link, { ...terms, recovery }),
+        (recovery) => connection.adopt(link, { ...settings, recovery }),
       );
     },
     refuse: (error) => refuse(connection, link, error),
@@ -149,19 +149,19 @@ function receiverRequest(
     attach,
     address: target?.address,
     dynamic: target?.dynamic ?? false,
-    accept: ({ address, suspendMs = 0, ...terms } = {}) => {
-      checkCredit(terms.credit);
+    accept: ({ address, suspendMs = 0, ...settings } = {}) => {
+      checkCredit(settings.credit);
       const options = {
-        ...terms,
-        maxMessageSize: terms.maxMessageSize ?? (terms.stream ? 0n : undefined),
-        target: terms.target ?? (target && { ...target, address: address ?? target.address }),
+        ...settings,
+        maxMessageSize: settings.maxMessageSize ?? (settings.stream ? 0n : undefined),
+        target: settings.target ?? (target && { ...target, address: address ?? target.address }),
       };
       return attached(
         connection,
         link,
         containers,
         { suspendMs, options },
-        (recovery) => connection.adopt(link, { ...terms, recovery }),
+        (recovery) => connection.adopt(link, { ...settings, recovery }),
       );
     },
     refuse: (error) => refuse(connection, link, error),

@@ -70,14 +70,14 @@ async function countReconnects(connection: Connection, { common, reconnects }: I
 function measureLinks<T extends Connection | Session>(parent: T, instruments: Instruments): T {
   const sender = parent.sender.bind(parent) as Connection["sender"];
   const receiver = parent.receiver.bind(parent) as Connection["receiver"];
-  parent.sender = (...terms: Parameters<Connection["sender"]>) =>
-    measureSender(sender(...terms), instruments, isDynamic(terms));
-  parent.receiver = (...terms: Parameters<Connection["receiver"]>) =>
-    measureReceiver(receiver(...terms), instruments, isDynamic(terms));
+  parent.sender = (...settings: Parameters<Connection["sender"]>) =>
+    measureSender(sender(...settings), instruments, isDynamic(settings));
+  parent.receiver = (...settings: Parameters<Connection["receiver"]>) =>
+    measureReceiver(receiver(...settings), instruments, isDynamic(settings));
   return parent;
 }
 
 // Whether the peer makes up the address.
-function isDynamic(terms: readonly unknown[]): boolean {
-  return terms.some((term) => Object(term).dynamic === true);
+function isDynamic(settings: readonly unknown[]): boolean {
+  return settings.some((term) => Object(term).dynamic === true);
 }

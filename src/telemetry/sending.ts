@@ -114,12 +114,12 @@ function measureCredit(sender: Sender, instruments: Instruments, place: () => Pl
     ...(!place().temporary && place().address && { "messaging.destination.name": place().address! }),
   });
   let since: number | undefined;
-  sender.push = (...terms) => {
+  sender.push = (...settings) => {
     if (sender.credit === 0) {
       since ??= performance.now();
       creditWaits.add(1, attributes());
     }
-    return push(...terms);
+    return push(...settings);
   };
   sender.handleCredit = () => {
     if (since !== undefined) creditWaitTimes.record((performance.now() - since) / 1_000, attributes());

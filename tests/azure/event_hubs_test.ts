@@ -10,7 +10,7 @@ import { azure } from "../../src/azure/azure.ts";
 import { AmqpError } from "../../src/base/errors.ts";
 import { connect } from "../../src/client/connect.ts";
 import type { Connection } from "../../src/client/connection.ts";
-import type { ReceiverOptions } from "../../src/client/terms.ts";
+import type { ReceiverOptions } from "../../src/client/link_options.ts";
 import { batch } from "../../src/codec/batch.ts";
 import { long } from "../../src/codec/wrappers.ts";
 import { eventPosition } from "../../src/filters/mod.ts";

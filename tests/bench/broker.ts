@@ -13,7 +13,7 @@ import { heapBytes } from "./memory.ts";
 
 const body = new Uint8Array(SMALL);
 
-/** Terms under which 200,000 messages fit. */
+/** Settings under which 200,000 messages fit. */
 const ROOM = { maxMessages: 500_000, maxBytes: 2 ** 29 };
 
 // Brokers on the JVM have users and virtual hosts.

@@ -240,9 +240,9 @@ test("ATK-8: addresses that come and go leave nothing behind", async () => {
 });
 
 test("ATK-8: queues that only messages keep make place when those have expired, whatever asks for one first", async () => {
-  for (const terms of [{}, { maxMessages: 3 }]) {
+  for (const settings of [{}, { maxMessages: 3 }]) {
     const time = new VirtualTime();
-    const broker = new Broker({ environment: time, maxQueues: 5, idleQueueMs: 1_000, queue: terms, log: null });
+    const broker = new Broker({ environment: time, maxQueues: 5, idleQueueMs: 1_000, queue: settings, log: null });
     const connection = linkUp(broker, { environment: time });
     const refused: string[] = [];
     const attach = async (link: Sender | Receiver): Promise<void> => {

@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { type AmqpError, condition } from "../../src/base/errors.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import type { Connection } from "../../src/client/connection.ts";
-import type { ReceiverOptions } from "../../src/client/terms.ts";
+import type { ReceiverOptions } from "../../src/client/link_options.ts";
 import { test } from "../harness.ts";
 import { turn, VirtualTime } from "../client/virtual.ts";
 import { until } from "./set_up.ts";

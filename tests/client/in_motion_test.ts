@@ -65,8 +65,8 @@ test("resume with a store that holds messages of an earlier process: they are se
     const told: unknown[] = [];
     const onrecovered: ResumeOptions["onrecovered"] = ({ payload, messageFormat, tag }, outcome) =>
       void told.push([new DecodedMessage(payload).body, messageFormat, tag.at(-1), outcome?.kind]);
-    const terms = { address: "orders", name: "out", recovery: resume({ store, onrecovered }) };
-    const sender = connection.sender(terms);
+    const settings = { address: "orders", name: "out", recovery: resume({ store, onrecovered }) };
+    const sender = connection.sender(settings);
     await time.wait(sender.send({ body: "three" }));
     await time.pass(100);
     // What is of this process has its send to tell.

@@ -76,8 +76,8 @@ function unsettled(number: number, payload: Uint8Array): UnsettledDelivery {
 
 test("resume with a store: what was not sent, as its caller was told, is not kept for the next process", async () => {
   const store = new MemoryStore();
-  const terms = { credit: 0, maxMessageSize: 1_000n };
-  await world({ onReceiver: (request) => void request.accept(terms) }, async ({ time, connection }) => {
+  const settings = { credit: 0, maxMessageSize: 1_000n };
+  await world({ onReceiver: (request) => void request.accept(settings) }, async ({ time, connection }) => {
     const sender = connection.sender({ address: "orders", name: "out", recovery: resume({ store }) });
     await time.wait(sender.ready());
     const early = new AbortController();
@@ -95,7 +95,7 @@ test("resume with a store: what was not sent, as its caller was told, is not kep
     assertEquals(store.kept.size, 0);
   });
   await world(
-    { onReceiver: (request) => void request.accept({ ...terms, credit: 5 }) },
+    { onReceiver: (request) => void request.accept({ ...settings, credit: 5 }) },
     async ({ time, connection }) => {
       const sender = connection.sender({ address: "orders", name: "out", recovery: resume({ store }) });
       await assertRejects(() => time.wait(sender.send({ body: "x".repeat(2_000) })), AmqpError, "receiver takes 1000");
@@ -234,13 +234,13 @@ test("resume with a store: what settles in one step keeps no outcome, also of a 
   let settles = false;
   const { options, outcomes } = handingOut([["one", "two"]], () => settles, 60_000);
   await world(options, async ({ time, network, connection }) => {
-    const terms = { address: "orders", credit: 2, recovery: resume({ store }) };
-    const receiver = connection.receiver({ ...terms, name: "in" });
+    const settings = { address: "orders", credit: 2, recovery: resume({ store }) };
+    const receiver = connection.receiver({ ...settings, name: "in" });
     (await time.wait(receiver.receive())).accept();
     await time.pass(1);
     assertEquals([store.kept.size, receiver.unsettled], [1, 2]);
     settles = true;
-    receiver.terms!.rcvSettleMode = "first";
+    receiver.settings!.rcvSettleMode = "first";
     network.cut(HOST);
     await time.pass(1_000);
     assertEquals([store.kept.size, receiver.unsettled, outcomes], [0, 1, ["one accepted"]]);

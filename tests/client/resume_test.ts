@@ -649,10 +649,10 @@ test("resume: a link whose peer never comes to the end of its list is given up",
     };
     const options = { containerId: "client", dial, log: null, reconnect: { initialDelayMs: 1 } };
     const connection = await connect("ws://broker.example", options as ConnectOptions);
-    const terms = { address: "orders", name: "out", recovery: resume() };
+    const settings = { address: "orders", name: "out", recovery: resume() };
     const waiting = role === "sender"
-      ? connection.sender(terms).send({ body: "one" })
-      : connection.receiver(terms).receive();
+      ? connection.sender(settings).send({ body: "one" })
+      : connection.receiver(settings).receive();
     const error = await assertRejects(() => waiting, AmqpError, "list of unsettled deliveries does not end");
     assertEquals([error.scope === "delivery" || error.scope === "link", attached], [true, MAX_IDLE_ROUNDS + 1]);
     connection.destroy(new Error("done"));

@@ -13,19 +13,19 @@ import { acceptor, type AcceptorOptions } from "../../src/server/acceptor.ts";
 import { test } from "../harness.ts";
 import { linkUp } from "./link_up.ts";
 
-interface House {
+interface Setup {
   readonly server: ReturnType<typeof acceptor>;
   readonly identities: (string | undefined)[];
 }
 
-function house(sasl: AcceptorOptions["sasl"]): House {
+function setUp(sasl: AcceptorOptions["sasl"]): Setup {
   const identities: (string | undefined)[] = [];
   const onConnection = (connection: unknown) => void identities.push((connection as Connection).identity);
   return { server: acceptor({ sasl, onConnection }), identities };
 }
 
 test("SCR-4, SCR-5: SCRAM opens a connection under the user's name, however bytes are cut", async () => {
-  const { server, identities } = house({ users: { user: "pencil" } });
+  const { server, identities } = setUp({ users: { user: "pencil" } });
   const oneByOne = (pieces: readonly Uint8Array[]) =>
     pieces.flatMap((piece) => [...piece].map((byte) => Uint8Array.of(byte)));
   for (const pair of [{}, { rechunk: oneByOne }]) {
@@ -64,7 +64,7 @@ test("SASL-2: a mechanism that takes its time over the outcome holds the connect
       await looked;
     },
   };
-  const { server, identities } = house({ users: { user: "secret" } });
+  const { server, identities } = setUp({ users: { user: "secret" } });
   const connection = linkUp(server, { auth: slow });
   for (let i = 0; i < 50; i++) await Promise.resolve();
   assertEquals([connection.remote, identities], [undefined, []]);
@@ -75,7 +75,7 @@ test("SASL-2: a mechanism that takes its time over the outcome holds the connect
 });
 
 test("SASL-5: a wrong password names the mechanism and says what the server said, never the password", async () => {
-  const { server, identities } = house({ users: { user: "pencil" } });
+  const { server, identities } = setUp({ users: { user: "pencil" } });
   for (const auth of [plain("user", "wr0ng"), scram("user", "wr0ng")]) {
     const connection = linkUp(server, { auth });
     const error = await assertRejects(() => connection.ready(), AmqpError, auth.name);
@@ -89,7 +89,7 @@ test("SASL-5: a wrong password names the mechanism and says what the server said
 
 test("OAUTHBEARER: the identity is what the token stands for", async () => {
   const verify = (token: string) => token === "fresh" ? "alice" : undefined;
-  const { server, identities } = house({ mechanisms: [oauthbearerServer(verify)] });
+  const { server, identities } = setUp({ mechanisms: [oauthbearerServer(verify)] });
   const good = linkUp(server, { auth: bearer(() => Promise.resolve("fresh")) });
   await good.ready();
   await good.close();

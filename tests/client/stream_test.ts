@@ -210,7 +210,7 @@ test("a stream that was accepted early ends with its body's error or at the size
   }
 });
 
-test("a stream's own link is attached on the terms of its sender, but for the name", async () => {
+test("a stream's own link is attached with the settings of its sender, but for the name", async () => {
   const attaches: Attach[] = [];
   const connection = taking((request) => {
     attaches.push(request.attach);
@@ -229,7 +229,7 @@ test("a stream's own link is attached on the terms of its sender, but for the na
   });
   await sender.ready();
   assertEquals(await sender.stream({ body: new Blob(["x"]).stream() }), { kind: "accepted" });
-  const [shared, own] = attaches.map(({ name: _, handle: __, ...terms }) => terms);
+  const [shared, own] = attaches.map(({ name: _, handle: __, ...settings }) => settings);
   assertEquals(own, shared);
   assertEquals([attaches.length, attaches[1]!.name === "backup"], [2, false]);
   await connection.close();

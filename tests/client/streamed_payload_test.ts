@@ -3,14 +3,14 @@ import { concat } from "@std/bytes";
 import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
 import type { Connection } from "../../src/client/connection.ts";
 import type { Delivery } from "../../src/client/delivery.ts";
-import type { ReceiverOptions } from "../../src/client/terms.ts";
+import type { ReceiverOptions } from "../../src/client/link_options.ts";
 import { StreamedPayload } from "../../src/client/streamed_payload.ts";
 import { data, decodeMessage, encodeMessage, json, type Message, sequence, value } from "../../src/codec/message.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import type { FrameTrace } from "../../src/engine/events.ts";
 import { DEFAULT_MAX_FRAME_SIZE } from "../../src/engine/options.ts";
 import type { Sender } from "../../src/client/sender.ts";
-import { acceptor, type AcceptTerms } from "../../src/server/acceptor.ts";
+import { acceptor, type AcceptSettings } from "../../src/server/acceptor.ts";
 import { connect } from "../../src/client/connect.ts";
 import { VirtualNetwork, VirtualTime } from "./virtual.ts";
 import { STREAM_WINDOW } from "../../src/engine/transfer_streams.ts";
@@ -484,7 +484,7 @@ test("a stream that nobody reads stops no other link, in either direction", asyn
 
 test("a server takes streams, from clients that have a session for each and from those that have one for all", async () => {
   const got: [string | undefined, number][] = [];
-  const terms: AcceptTerms & { stream: boolean } = { stream: true };
+  const settings: AcceptSettings & { stream: boolean } = { stream: true };
   const store = async (delivery: Delivery): Promise<void> => {
     let length = 0;
     for await (const part of delivery.stream()) {
@@ -493,7 +493,7 @@ test("a server takes streams, from clients that have a session for each and from
     }
     got.push([delivery.message.properties?.subject, length]);
   };
-  const server = acceptor({ onReceiver: (request) => void request.accept(terms).serve(store, { concurrency: 2 }) });
+  const server = acceptor({ onReceiver: (request) => void request.accept(settings).serve(store, { concurrency: 2 }) });
   const client = linkUp(server);
   const files = client.sender("files");
   async function* pieces() {

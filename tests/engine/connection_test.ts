@@ -10,8 +10,8 @@ import { attach, begin, checkError, flow, frame, Script } from "./script.ts";
 
 const long = (length: number): string => "x".repeat(length);
 
-scenario("CON-1, FRM-1: header and open are exchanged, each once and first", (terms) => {
-  const pair = Pair.opened(terms);
+scenario("CON-1, FRM-1: header and open are exchanged, each once and first", (settings) => {
+  const pair = Pair.opened(settings);
   for (const side of [pair.client, pair.server]) {
     assertEquals(side.endpoint.state, "opened");
     assertEquals(side.frames.map(({ direction, body }) => `${direction} ${body?.kind}`).sort(), [
@@ -278,9 +278,9 @@ test("CON-3: an open of zeros with a close right behind it ends with the error o
   });
 });
 
-scenario("CON-3: with 512 both ways no frame is larger, whatever is sent", (terms) => {
+scenario("CON-3: with 512 both ways no frame is larger, whatever is sent", (settings) => {
   const limits = { maxFrameSize: 512 };
-  const pair = Pair.opened(terms, { client: limits, server: limits });
+  const pair = Pair.opened(settings, { client: limits, server: limits });
   const [sender, receiver] = pair.sender(pair.begin());
   receiver.flow({ linkCredit: 1 });
   pair.run();
@@ -428,14 +428,14 @@ test("CON-8, WSB-14: a server takes header, SASL, open, begin and attach in one 
   ]);
 });
 
-scenario("CON-8: a client that pipelines has its first credit after one round trip", (terms) => {
-  const pair = new Pair(terms, { latencyMs: 50 });
+scenario("CON-8: a client that pipelines has its first credit after one round trip", (settings) => {
+  const pair = new Pair(settings, { latencyMs: 50 });
   pair.client.endpoint.open();
   const session = pair.begin();
   const receiver = attachLink(session, { name: "in", role: "receiver", source: { kind: "source" } });
   receiver.flow({ linkCredit: 7 });
   pair.server.onevent = (event) => {
-    if (event.kind === "attachRequested") accept(event.link, { initialDeliveryCount: terms.firstId });
+    if (event.kind === "attachRequested") accept(event.link, { initialDeliveryCount: settings.firstId });
     if (event.kind === "credit" && event.link.sendable > 0) sendOn(event.link, Uint8Array.of(1), Uint8Array.of(2));
   };
   pair.advance(99);
@@ -451,8 +451,8 @@ test("CON-9: a frame that only the SASL layer knows, or that is for nobody, clos
   script.closedWith(condition.decodeError);
 });
 
-scenario("CON-10: close is answered by close, each side's last frame", (terms) => {
-  const pair = Pair.opened(terms);
+scenario("CON-10: close is answered by close, each side's last frame", (settings) => {
+  const pair = Pair.opened(settings);
   pair.begin();
   pair.run();
   pair.client.endpoint.close();
@@ -468,8 +468,8 @@ scenario("CON-10: close is answered by close, each side's last frame", (terms) =
   }
 });
 
-scenario("CON-10: a close with an error reaches the peer with condition, description and info", (terms) => {
-  const pair = Pair.opened(terms);
+scenario("CON-10: a close with an error reaches the peer with condition, description and info", (settings) => {
+  const pair = Pair.opened(settings);
   pair.server.endpoint.close(
     new AmqpError(condition.connectionRedirect, "Cannot serve here: moved", {
       info: { hostname: "other", port: 5671 },
@@ -576,8 +576,8 @@ test("CON-10: close right behind the open is sent, and what waited for the peer'
   assertEquals(second.state, "ended");
 });
 
-scenario("CON-11: both sides may close at the same time", (terms) => {
-  const pair = Pair.opened(terms, { latencyMs: 5 });
+scenario("CON-11: both sides may close at the same time", (settings) => {
+  const pair = Pair.opened(settings, { latencyMs: 5 });
   pair.client.endpoint.close();
   pair.server.endpoint.close();
   pair.run();
@@ -620,8 +620,8 @@ test("CON-11: nothing can be begun, attached or authenticated once the connectio
   assertThrows(() => early.endpoint.begin(), AmqpError, "state of the connection is start");
 });
 
-scenario("WSB-27: a lost transport ends everything at once, with its cause, and only once", (terms) => {
-  const pair = Pair.opened(terms);
+scenario("WSB-27: a lost transport ends everything at once, with its cause, and only once", (settings) => {
+  const pair = Pair.opened(settings);
   const [sender] = pair.sender(pair.begin());
   const cause = new Error("gone");
   pair.lose(cause);

@@ -6,13 +6,13 @@ import { type IncomingDelivery, tagKey, tagOf } from "../../src/engine/deliverie
 import { DeliveriesById } from "../../src/engine/settlement.ts";
 import { add, difference } from "../../src/engine/windows.ts";
 import { random, seed, test } from "../harness.ts";
-import { Pair, payload, scenario, tag, type Terms } from "./pair.ts";
+import { Pair, payload, scenario, type Settings, tag } from "./pair.ts";
 import { attachLink, sendOn, unsettledOf } from "./endpoint.ts";
 import { attach, begin, flow, Script, transfer } from "./script.ts";
 
 /** A pair with a sender at the client, the receiver at the server, and so many deliveries that have arrived. */
-function delivered(terms: Terms, count: number, options: LinkOptions = {}) {
-  const pair = Pair.opened(terms);
+function delivered(settings: Settings, count: number, options: LinkOptions = {}) {
+  const pair = Pair.opened(settings);
   const [sender, receiver] = pair.sender(pair.begin(), options);
   receiver.flow({ linkCredit: count });
   pair.run();
@@ -31,32 +31,35 @@ const outcomes: DeliveryState[] = [
   { kind: "transactionalState", txnId: Uint8Array.of(1, 2), outcome: { kind: "accepted" } },
 ];
 
-scenario("DSP-1, DSP-3: every outcome reaches the sender as it was given, and settles once on each side", (terms) => {
-  const { pair, sender, receiver, sent, arrived } = delivered(terms, outcomes.length);
-  for (const [i, state] of outcomes.entries()) {
-    assertEquals(arrived[i]!.id, add(terms.firstId, i));
-    arrived[i]!.update(state);
-    assert(arrived[i]!.settled);
-    const error = assertThrows(() => arrived[i]!.update(state), AmqpError, "is settled");
-    assertEquals([error.condition, error.scope], [condition.illegalState, "delivery"]);
-  }
-  pair.run();
-  const events = pair.client.take("disposition");
-  assertEquals(events.map(({ delivery }) => delivery), sent);
-  for (const [i, { state, settled }] of events.entries()) {
-    assertEquals([state, settled], [outcomes[i], true]);
-    assertEquals([sent[i]!.settled, sent[i]!.remoteState], [true, outcomes[i]]);
-  }
-  for (const link of [sender, receiver]) assertEquals([unsettledOf(link), link.session.unsettledCount], [0, 0]);
-});
+scenario(
+  "DSP-1, DSP-3: every outcome reaches the sender as it was given, and settles once on each side",
+  (settings) => {
+    const { pair, sender, receiver, sent, arrived } = delivered(settings, outcomes.length);
+    for (const [i, state] of outcomes.entries()) {
+      assertEquals(arrived[i]!.id, add(settings.firstId, i));
+      arrived[i]!.update(state);
+      assert(arrived[i]!.settled);
+      const error = assertThrows(() => arrived[i]!.update(state), AmqpError, "is settled");
+      assertEquals([error.condition, error.scope], [condition.illegalState, "delivery"]);
+    }
+    pair.run();
+    const events = pair.client.take("disposition");
+    assertEquals(events.map(({ delivery }) => delivery), sent);
+    for (const [i, { state, settled }] of events.entries()) {
+      assertEquals([state, settled], [outcomes[i], true]);
+      assertEquals([sent[i]!.settled, sent[i]!.remoteState], [true, outcomes[i]]);
+    }
+    for (const link of [sender, receiver]) assertEquals([unsettledOf(link), link.session.unsettledCount], [0, 0]);
+  },
+);
 
-scenario("DSP-1: a range covers its ends, wraps, and names what is there; a bare first names one", (terms) => {
+scenario("DSP-1: a range covers its ends, wraps, and names what is there; a bare first names one", (settings) => {
   const script = Script.opened({ role: "client" });
-  const session = script.endpoint.begin({ initialOutgoingId: terms.firstId });
+  const session = script.endpoint.begin({ initialOutgoingId: settings.firstId });
   const sender = attachLink(session, { name: "link", role: "sender", target: { kind: "target" } });
   script.send(begin({ remoteChannel: 0 }));
   script.send(attach({ role: "receiver" }));
-  script.send(flow({ nextIncomingId: terms.firstId, handle: 0, linkCredit: 9 }));
+  script.send(flow({ nextIncomingId: settings.firstId, handle: 0, linkCredit: 9 }));
   const deliveries = Array.from({ length: 6 }, (_, i) => sendOn(sender, tag(i), payload(1)));
   script.rest();
   const settle = (fields: Partial<Disposition>): number[] => {
@@ -70,7 +73,7 @@ scenario("DSP-1: a range covers its ends, wraps, and names what is there; a bare
     });
     return script.take("disposition").map(({ delivery }) => deliveries.indexOf(delivery as typeof deliveries[0]));
   };
-  const id = (n: number): number => add(terms.firstId, n);
+  const id = (n: number): number => add(settings.firstId, n);
   assertEquals(settle({ first: id(1) }), [1]);
   assertEquals(settle({ first: id(1) }), []);
   assertEquals(settle({ first: id(3), last: id(2) }), []);
@@ -131,12 +134,12 @@ test("DSP-1, ATK-9: a range of 2^31 ids costs no more than what we hold", () => 
   assertEquals(link.unsettled.size, 0);
 });
 
-scenario("DSP-1: outcomes of one kind leave as one range, in whatever order they were told", (terms) => {
-  const { cut } = terms;
+scenario("DSP-1: outcomes of one kind leave as one range, in whatever order they were told", (settings) => {
+  const { cut } = settings;
   const count = cut === "whole" ? 500 : 50;
   const { int } = random(seed());
   for (const order of ["forwards", "backwards", "shuffled"] as const) {
-    const { pair, sent, arrived } = delivered(terms, count);
+    const { pair, sent, arrived } = delivered(settings, count);
     if (order === "backwards") arrived.reverse();
     if (order === "shuffled") {
       for (let i = count - 1; i > 0; i--) {
@@ -150,8 +153,8 @@ scenario("DSP-1: outcomes of one kind leave as one range, in whatever order they
     assertEquals(frames, [{
       kind: "disposition",
       role: "receiver",
-      first: terms.firstId,
-      last: add(terms.firstId, count - 1),
+      first: settings.firstId,
+      last: add(settings.firstId, count - 1),
       settled: true,
       state: { kind: "accepted" },
     }]);
@@ -159,8 +162,8 @@ scenario("DSP-1: outcomes of one kind leave as one range, in whatever order they
   }
 });
 
-scenario("DSP-1: outcomes that differ leave in as few frames as they allow", (terms) => {
-  const { pair, sent, arrived } = delivered(terms, 9);
+scenario("DSP-1: outcomes that differ leave in as few frames as they allow", (settings) => {
+  const { pair, sent, arrived } = delivered(settings, 9);
   const kinds = [
     "accepted",
     "accepted",
@@ -175,20 +178,20 @@ scenario("DSP-1: outcomes that differ leave in as few frames as they allow", (te
   for (const [i, kind] of kinds.entries()) arrived[i]!.update(kind === "rejected" ? { kind, error } : { kind });
   pair.run();
   const ranges = pair.server.sent("disposition").map(({ first, last = first, state }) =>
-    `${add(first, -terms.firstId)}..${add(last, -terms.firstId)} ${state?.kind}`
+    `${add(first, -settings.firstId)}..${add(last, -settings.firstId)} ${state?.kind}`
   );
   // Two rejections may have different reasons, and are told apart unless they share one.
   assertEquals(ranges, ["0..1 accepted", "2..4 released", "5..5 rejected", "6..6 rejected", "7..7 accepted"]);
   assertEquals(sent.map(({ remoteState }) => remoteState?.kind), [...kinds, undefined]);
   const shared = { kind: "rejected", error } as const;
-  const again = delivered(terms, 2);
+  const again = delivered(settings, 2);
   for (const delivery of again.arrived) delivery.update(shared);
   again.pair.run();
   assertEquals(again.pair.server.sent("disposition").length, 1);
 });
 
-scenario("DSP-1: a state that is not the last comes first, whatever else is told", (terms) => {
-  const { pair, arrived } = delivered(terms, 3);
+scenario("DSP-1: a state that is not the last comes first, whatever else is told", (settings) => {
+  const { pair, arrived } = delivered(settings, 3);
   const received = { kind: "received", sectionNumber: 1, sectionOffset: 10n } as const;
   arrived[2]!.update(received);
   arrived[1]!.update(received);
@@ -199,7 +202,7 @@ scenario("DSP-1: a state that is not the last comes first, whatever else is told
   pair.run();
   const told = pair.client.take("disposition");
   const of = (n: number): (string | undefined)[] =>
-    told.filter(({ delivery }) => delivery.id === add(terms.firstId, n)).map(({ state }) => state?.kind);
+    told.filter(({ delivery }) => delivery.id === add(settings.firstId, n)).map(({ state }) => state?.kind);
   assertEquals([of(0), of(1), of(2)], [["accepted"], ["received", "accepted"], ["received", "released"]]);
   assertEquals(pair.client.endpoint.sessionCount, 1);
 });
@@ -225,35 +228,38 @@ test("DSP-1, DSP-3: deliveries come and go by the thousand and leave nothing beh
   }
 });
 
-scenario("DSP-2: in mode second the receiver tells, the sender settles, and only then the receiver does", (terms) => {
-  const { pair, sender, receiver, sent, arrived } = delivered(terms, 2, { rcvSettleMode: "second" });
-  assertEquals([sender.rcvSettleMode, receiver.rcvSettleMode], ["second", "second"]);
-  for (const delivery of arrived) delivery.update({ kind: "accepted" });
-  assert(arrived.every(({ settled }) => !settled));
-  pair.run();
-  assertEquals(pair.client.take("disposition").map(({ settled, state }) => [settled, state?.kind]), [
-    [false, "accepted"],
-    [false, "accepted"],
-  ]);
-  assertEquals([sender.session.unsettledCount, receiver.session.unsettledCount], [2, 2]);
-  for (const delivery of sent) {
-    assert(!delivery.settled);
-    delivery.settle({ kind: "accepted" });
-    delivery.settle();
-    assert(delivery.settled);
-  }
-  pair.run();
-  assertEquals(pair.client.sent("disposition").length, 1);
-  assertEquals(pair.server.take("disposition").map(({ settled }) => settled), [true, true]);
-  for (const delivery of arrived) {
-    assert(delivery.settled && delivery.remoteSettled);
-    assertThrows(() => delivery.update({ kind: "released" }), AmqpError, "is settled");
-  }
-  for (const link of [sender, receiver]) assertEquals([unsettledOf(link), link.session.unsettledCount], [0, 0]);
-});
+scenario(
+  "DSP-2: in mode second the receiver tells, the sender settles, and only then the receiver does",
+  (settings) => {
+    const { pair, sender, receiver, sent, arrived } = delivered(settings, 2, { rcvSettleMode: "second" });
+    assertEquals([sender.rcvSettleMode, receiver.rcvSettleMode], ["second", "second"]);
+    for (const delivery of arrived) delivery.update({ kind: "accepted" });
+    assert(arrived.every(({ settled }) => !settled));
+    pair.run();
+    assertEquals(pair.client.take("disposition").map(({ settled, state }) => [settled, state?.kind]), [
+      [false, "accepted"],
+      [false, "accepted"],
+    ]);
+    assertEquals([sender.session.unsettledCount, receiver.session.unsettledCount], [2, 2]);
+    for (const delivery of sent) {
+      assert(!delivery.settled);
+      delivery.settle({ kind: "accepted" });
+      delivery.settle();
+      assert(delivery.settled);
+    }
+    pair.run();
+    assertEquals(pair.client.sent("disposition").length, 1);
+    assertEquals(pair.server.take("disposition").map(({ settled }) => settled), [true, true]);
+    for (const delivery of arrived) {
+      assert(delivery.settled && delivery.remoteSettled);
+      assertThrows(() => delivery.update({ kind: "released" }), AmqpError, "is settled");
+    }
+    for (const link of [sender, receiver]) assertEquals([unsettledOf(link), link.session.unsettledCount], [0, 0]);
+  },
+);
 
-scenario("DSP-3: what was sent settled is settled, and nothing is told of it", (terms) => {
-  const pair = Pair.opened(terms);
+scenario("DSP-3: what was sent settled is settled, and nothing is told of it", (settings) => {
+  const pair = Pair.opened(settings);
   const [sender, receiver] = pair.sender(pair.begin());
   receiver.flow({ linkCredit: 1 });
   pair.run();
@@ -267,8 +273,8 @@ scenario("DSP-3: what was sent settled is settled, and nothing is told of it", (
   assertEquals([pair.server.sent("disposition"), pair.client.take("disposition")], [[], []]);
 });
 
-scenario("DSP-4: a sender may settle first; then nothing that the receiver says matters to it", (terms) => {
-  const { pair, sender, receiver, sent, arrived } = delivered(terms, 2);
+scenario("DSP-4: a sender may settle first; then nothing that the receiver says matters to it", (settings) => {
+  const { pair, sender, receiver, sent, arrived } = delivered(settings, 2);
   sent[0]!.settle();
   sent[1]!.settle({ kind: "modified" });
   pair.run();
@@ -287,8 +293,8 @@ scenario("DSP-4: a sender may settle first; then nothing that the receiver says 
   for (const link of [sender, receiver]) assertEquals([unsettledOf(link), link.session.unsettledCount], [0, 0]);
 });
 
-scenario("DSP-4: both may settle at the same time", (terms) => {
-  const { pair, sent, arrived, sender, receiver } = delivered(terms, 1);
+scenario("DSP-4: both may settle at the same time", (settings) => {
+  const { pair, sent, arrived, sender, receiver } = delivered(settings, 1);
   sent[0]!.settle();
   arrived[0]!.update({ kind: "accepted" });
   pair.run();
@@ -296,10 +302,10 @@ scenario("DSP-4: both may settle at the same time", (terms) => {
   for (const link of [sender, receiver]) assertEquals([unsettledOf(link), link.session.unsettledCount], [0, 0]);
 });
 
-scenario("DSP-4: a delivery that is settled while its frames still go out is told settled at its end", (terms) => {
+scenario("DSP-4: a delivery that is settled while its frames still go out is told settled at its end", (settings) => {
   for (const rcvSettleMode of ["first", "second"] as const) {
     const limits = { maxFrameSize: 512, session: { incomingWindow: 2 } };
-    const pair = Pair.opened(terms, { client: limits, server: limits });
+    const pair = Pair.opened(settings, { client: limits, server: limits });
     const [sender, receiver] = pair.sender(pair.begin(), { rcvSettleMode });
     receiver.flow({ linkCredit: 2 });
     pair.run();
@@ -323,21 +329,21 @@ scenario("DSP-4: a delivery that is settled while its frames still go out is tol
 
 scenario(
   "DSP-4: an outcome for a delivery whose frames still go out is told once, and the rest still goes out",
-  (terms) => {
+  (settings) => {
     const script = Script.opened({ role: "client" }, { maxFrameSize: 512 });
-    const session = script.endpoint.begin({ initialOutgoingId: terms.firstId });
+    const session = script.endpoint.begin({ initialOutgoingId: settings.firstId });
     const sender = attachLink(session, { name: "link", role: "sender", target: { kind: "target" } });
     script.send(begin({ remoteChannel: 0 }));
     script.send(attach({ role: "receiver" }));
     const room = (count: number): void =>
       script.send(
-        flow({ nextIncomingId: terms.firstId, handle: 0, linkCredit: 5, deliveryCount: 0, incomingWindow: count }),
+        flow({ nextIncomingId: settings.firstId, handle: 0, linkCredit: 5, deliveryCount: 0, incomingWindow: count }),
       );
     room(1);
     const [one, two] = [sendOn(sender, tag(1), payload(900)), sendOn(sender, tag(2), payload(900))];
     script.rest();
     const state = { kind: "rejected" } as const;
-    script.send({ kind: "disposition", role: "receiver", first: terms.firstId, settled: true, state });
+    script.send({ kind: "disposition", role: "receiver", first: settings.firstId, settled: true, state });
     assertEquals(script.one("disposition").delivery, one);
     assert(one.settled && !one.sent);
     room(3);
@@ -353,31 +359,34 @@ scenario(
   },
 );
 
-scenario("DSP-5: outcomes for a link that is suspended still count, for one that is closed they are lost", (terms) => {
-  for (const closed of [false, true]) {
-    const { pair, sender, receiver, sent, arrived } = delivered(terms, 2);
-    sender.detach({ closed });
-    pair.run();
-    pair.client.take("disposition");
-    assertEquals(sender.session.linkCount, 0);
-    arrived[0]!.update({ kind: "accepted" });
-    pair.run();
-    assertEquals(pair.client.take("disposition").length, closed ? 0 : 1);
-    assertEquals([sent[0]!.settled, sent[1]!.settled], [!closed, false]);
-    sent[1]!.settle();
-    pair.run();
-    assertEquals([sender.session.unsettledCount, receiver.session.unsettledCount], [0, 0]);
-    assertEquals([sender.outgoing.size, receiver.unsettled.size], [closed ? 1 : 0, 0]);
-    // Told of what nobody knows any more, both sides say nothing.
-    if (closed) assertEquals([pair.client.sent("disposition"), pair.server.sent("disposition")], [[], []]);
-  }
-});
+scenario(
+  "DSP-5: outcomes for a link that is suspended still count, for one that is closed they are lost",
+  (settings) => {
+    for (const closed of [false, true]) {
+      const { pair, sender, receiver, sent, arrived } = delivered(settings, 2);
+      sender.detach({ closed });
+      pair.run();
+      pair.client.take("disposition");
+      assertEquals(sender.session.linkCount, 0);
+      arrived[0]!.update({ kind: "accepted" });
+      pair.run();
+      assertEquals(pair.client.take("disposition").length, closed ? 0 : 1);
+      assertEquals([sent[0]!.settled, sent[1]!.settled], [!closed, false]);
+      sent[1]!.settle();
+      pair.run();
+      assertEquals([sender.session.unsettledCount, receiver.session.unsettledCount], [0, 0]);
+      assertEquals([sender.outgoing.size, receiver.unsettled.size], [closed ? 1 : 0, 0]);
+      // Told of what nobody knows any more, both sides say nothing.
+      if (closed) assertEquals([pair.client.sent("disposition"), pair.server.sent("disposition")], [[], []]);
+    }
+  },
+);
 
 scenario(
   "DSP-5: after the session or the connection has ended an outcome is the business of this side only",
-  (terms) => {
+  (settings) => {
     for (const ending of ["session", "connection"] as const) {
-      const { pair, sender, sent, arrived } = delivered(terms, 2);
+      const { pair, sender, sent, arrived } = delivered(settings, 2);
       if (ending === "session") sender.session.end();
       else pair.client.endpoint.close();
       pair.run();
@@ -390,16 +399,16 @@ scenario(
   },
 );
 
-scenario("DSP-6: batchable is a hint that changes nothing", (terms) => {
+scenario("DSP-6: batchable is a hint that changes nothing", (settings) => {
   const script = Script.begun();
   script.send(attach({ role: "sender" }));
   const { link } = script.one("attachRequested");
   assert(link.role === "receiver");
   link.flow({ linkCredit: 2 });
   script.rest();
-  script.send(transfer(terms.firstId, { batchable: true }), { payload: payload(1) });
+  script.send(transfer(settings.firstId, { batchable: true }), { payload: payload(1) });
   script.one("delivery");
-  script.send({ kind: "disposition", role: "sender", first: terms.firstId, settled: true, batchable: true });
+  script.send({ kind: "disposition", role: "sender", first: settings.firstId, settled: true, batchable: true });
   assert(script.one("disposition").settled);
 });
 

@@ -16,7 +16,7 @@ import { SenderEndpoint } from "../../src/engine/sender.ts";
 import { type SaslOffer, ServerHandshake } from "../../src/engine/server_handshake.ts";
 import type { SessionEndpoint } from "../../src/engine/session.ts";
 
-/** The terms of an endpoint. */
+/** The settings of an endpoint. */
 export interface EndpointOptions extends Partial<Omit<ConnectionOptions, "handshake">> {
   /** The client speaks first. */
   role: "client" | "server";

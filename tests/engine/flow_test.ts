@@ -4,20 +4,20 @@ import type { ReceiverEndpoint } from "../../src/engine/receiver.ts";
 import type { SenderEndpoint } from "../../src/engine/sender.ts";
 import { add } from "../../src/engine/windows.ts";
 import { test } from "../harness.ts";
-import { Pair, payload, scenario, tag, type Terms } from "./pair.ts";
+import { Pair, payload, scenario, type Settings, tag } from "./pair.ts";
 import { accept } from "../../src/engine/accept.ts";
 import { attachLink, sendOn } from "./endpoint.ts";
 import { attach, begin, flow, Script, transfer } from "./script.ts";
 
 /** A script whose peer is a receiver on our sender. */
-function sending(terms: Pick<Terms, "firstId"> = { firstId: 0 }): { script: Script; sender: SenderEndpoint } {
+function sending(settings: Pick<Settings, "firstId"> = { firstId: 0 }): { script: Script; sender: SenderEndpoint } {
   const script = Script.opened({ role: "client" });
-  const session = script.endpoint.begin({ initialOutgoingId: terms.firstId });
+  const session = script.endpoint.begin({ initialOutgoingId: settings.firstId });
   const sender = attachLink(session, {
     name: "link",
     role: "sender",
     target: { kind: "target" },
-    initialDeliveryCount: terms.firstId,
+    initialDeliveryCount: settings.firstId,
   });
   script.send(begin({ remoteChannel: 0 }));
   script.send(attach({ role: "receiver" }));
@@ -50,21 +50,21 @@ test("FLW-1: a flow of the session tells nothing of a link, and takes nothing of
 
 scenario(
   "FLW-2: a flow of a receiver tells its credit and the sender's count, one of a sender its own and what waits",
-  (terms) => {
-    const pair = Pair.opened(terms);
+  (settings) => {
+    const pair = Pair.opened(settings);
     const [sender, receiver] = pair.sender(pair.begin());
     receiver.flow({ linkCredit: 4, echo: true });
     pair.run();
     const asked = pair.server.sent("flow").at(-1)!;
-    assertEquals([asked.linkCredit, asked.deliveryCount, asked.available], [4, terms.firstId, undefined]);
+    assertEquals([asked.linkCredit, asked.deliveryCount, asked.available], [4, settings.firstId, undefined]);
     const told = pair.client.sent("flow").at(-1)!;
-    assertEquals([told.linkCredit, told.deliveryCount, told.available], [4, terms.firstId, 0]);
+    assertEquals([told.linkCredit, told.deliveryCount, told.available], [4, settings.firstId, 0]);
     for (let i = 0; i < 9; i++) sender.outgoing.push(payload(1));
     pair.run();
     receiver.flow({ echo: true });
     pair.run();
     const later = pair.client.sent("flow").at(-1)!;
-    assertEquals([later.linkCredit, later.deliveryCount, later.available], [0, add(terms.firstId, 4), 5]);
+    assertEquals([later.linkCredit, later.deliveryCount, later.available], [0, add(settings.firstId, 4), 5]);
     assertEquals(receiver.available, 5);
   },
 );
@@ -81,8 +81,8 @@ test("FLW-2: a flow that tells no credit, or no count, changes none", () => {
   assertEquals([other.receiver.linkCredit, other.receiver.deliveryCount, other.receiver.available], [2, 5, 7]);
 });
 
-scenario("FLW-3: deliveries that the receiver had not seen yet count against the credit that it gives", (terms) => {
-  const { script, sender } = sending(terms);
+scenario("FLW-3: deliveries that the receiver had not seen yet count against the credit that it gives", (settings) => {
+  const { script, sender } = sending(settings);
   // Without a count, because our attach was not seen yet, it counts from our initial one.
   script.send(flow({ nextIncomingId: undefined, handle: 0, linkCredit: 10 }));
   assertEquals([sender.linkCredit, sender.sendable], [10, 10]);
@@ -90,37 +90,42 @@ scenario("FLW-3: deliveries that the receiver had not seen yet count against the
   assertEquals([sender.linkCredit, sender.sendable], [10, 6]);
   script.rest();
   assertEquals([sender.linkCredit, sender.sendable], [6, 6]);
-  script.send(flow({ nextIncomingId: terms.firstId, handle: 0, linkCredit: 10, deliveryCount: add(terms.firstId, 1) }));
+  script.send(
+    flow({ nextIncomingId: settings.firstId, handle: 0, linkCredit: 10, deliveryCount: add(settings.firstId, 1) }),
+  );
   assertEquals(sender.linkCredit, 7);
-  script.send(flow({ nextIncomingId: terms.firstId, handle: 0, linkCredit: 10 }));
+  script.send(flow({ nextIncomingId: settings.firstId, handle: 0, linkCredit: 10 }));
   assertEquals(sender.linkCredit, 6);
-  script.send(flow({ nextIncomingId: terms.firstId, handle: 0, linkCredit: 2, deliveryCount: terms.firstId }));
+  script.send(flow({ nextIncomingId: settings.firstId, handle: 0, linkCredit: 2, deliveryCount: settings.firstId }));
   assertEquals([sender.linkCredit, sender.sendable], [0, 0]);
   assertEquals(script.take("credit").length, 4);
 });
 
-scenario("FLW-4: without credit nothing is sent; each delivery uses one, of many frames, aborted or not", (terms) => {
-  const limits = { maxFrameSize: 512 };
-  const pair = Pair.opened(terms, { client: limits, server: limits, flushBytes: 1 });
-  const [sender, receiver] = pair.sender(pair.begin());
-  assertEquals(sender.sendable, 0);
-  receiver.flow({ linkCredit: 3 });
-  pair.run();
-  sendOn(sender, tag(1), payload(2_000));
-  const aborted = sendOn(sender, tag(2), payload(2_000));
-  sendOn(sender, tag(3), payload(1));
-  assertEquals(sender.sendable, 0);
-  assertEquals(sender.sendable, 0);
-  // All of the first, and a part of the second.
-  for (let i = 0; i < 6; i++) pair.client.endpoint.transmit(pair.now, 1);
-  assert(aborted.id !== undefined && !aborted.sent);
-  assertEquals(sender.linkCredit, 1);
-  assert(aborted.abort());
-});
+scenario(
+  "FLW-4: without credit nothing is sent; each delivery uses one, of many frames, aborted or not",
+  (settings) => {
+    const limits = { maxFrameSize: 512 };
+    const pair = Pair.opened(settings, { client: limits, server: limits, flushBytes: 1 });
+    const [sender, receiver] = pair.sender(pair.begin());
+    assertEquals(sender.sendable, 0);
+    receiver.flow({ linkCredit: 3 });
+    pair.run();
+    sendOn(sender, tag(1), payload(2_000));
+    const aborted = sendOn(sender, tag(2), payload(2_000));
+    sendOn(sender, tag(3), payload(1));
+    assertEquals(sender.sendable, 0);
+    assertEquals(sender.sendable, 0);
+    // All of the first, and a part of the second.
+    for (let i = 0; i < 6; i++) pair.client.endpoint.transmit(pair.now, 1);
+    assert(aborted.id !== undefined && !aborted.sent);
+    assertEquals(sender.linkCredit, 1);
+    assert(aborted.abort());
+  },
+);
 
-scenario("FLW-4, TRF-6: an aborted delivery uses its credit on both sides", (terms) => {
+scenario("FLW-4, TRF-6: an aborted delivery uses its credit on both sides", (settings) => {
   const limits = { maxFrameSize: 512, session: { incomingWindow: 2 } };
-  const pair = Pair.opened(terms, { client: limits, server: limits });
+  const pair = Pair.opened(settings, { client: limits, server: limits });
   const [sender, receiver] = pair.sender(pair.begin());
   receiver.flow({ linkCredit: 3 });
   pair.run();
@@ -133,33 +138,36 @@ scenario("FLW-4, TRF-6: an aborted delivery uses its credit on both sides", (ter
   release();
   assertEquals(pair.server.one("aborted").link, receiver);
   assertEquals([sender.linkCredit, receiver.linkCredit, sender.queued], [2, 2, 0]);
-  assertEquals([sender.deliveryCount, receiver.deliveryCount], [add(terms.firstId, 1), add(terms.firstId, 1)]);
+  assertEquals([sender.deliveryCount, receiver.deliveryCount], [add(settings.firstId, 1), add(settings.firstId, 1)]);
 });
 
-scenario("FLW-4: a sender may go over by as much as was granted, as RabbitMQ does when credit is renewed", (terms) => {
-  const { script, receiver } = receiving(terms.firstId);
-  receiver.flow({ linkCredit: 2 });
-  script.expect("flow");
-  for (let i = 0; i < 4; i++) script.send(transfer(add(terms.firstId, i)), { payload: payload(1) });
-  assertEquals(script.take("delivery").length, 4);
-  script.send(flow({ nextIncomingId: 0, handle: 0, deliveryCount: add(terms.firstId, 4), linkCredit: 0 }));
-  // What is granted next counts from there.
-  receiver.flow({ linkCredit: 1 });
-  const { deliveryCount, linkCredit } = script.expect("flow");
-  assertEquals([deliveryCount, linkCredit], [add(terms.firstId, 4), 1]);
-  script.send(transfer(add(terms.firstId, 4)), { payload: payload(1) });
-  assertEquals([receiver.linkCredit, script.take("delivery").length], [0, 1]);
-});
+scenario(
+  "FLW-4: a sender may go over by as much as was granted, as RabbitMQ does when credit is renewed",
+  (settings) => {
+    const { script, receiver } = receiving(settings.firstId);
+    receiver.flow({ linkCredit: 2 });
+    script.expect("flow");
+    for (let i = 0; i < 4; i++) script.send(transfer(add(settings.firstId, i)), { payload: payload(1) });
+    assertEquals(script.take("delivery").length, 4);
+    script.send(flow({ nextIncomingId: 0, handle: 0, deliveryCount: add(settings.firstId, 4), linkCredit: 0 }));
+    // What is granted next counts from there.
+    receiver.flow({ linkCredit: 1 });
+    const { deliveryCount, linkCredit } = script.expect("flow");
+    assertEquals([deliveryCount, linkCredit], [add(settings.firstId, 4), 1]);
+    script.send(transfer(add(settings.firstId, 4)), { payload: payload(1) });
+    assertEquals([receiver.linkCredit, script.take("delivery").length], [0, 1]);
+  },
+);
 
-scenario("FLW-4, ATK-11: deliveries beyond twice the credit end the link", (terms) => {
-  const { script, receiver } = receiving(terms.firstId);
+scenario("FLW-4, ATK-11: deliveries beyond twice the credit end the link", (settings) => {
+  const { script, receiver } = receiving(settings.firstId);
   receiver.flow({ linkCredit: 2 });
   script.expect("flow");
-  for (let i = 0; i < 4; i++) script.send(transfer(add(terms.firstId, i)), { payload: payload(1) });
+  for (let i = 0; i < 4; i++) script.send(transfer(add(settings.firstId, i)), { payload: payload(1) });
   assertEquals(receiver.linkCredit, 0);
   // Granted here, but not told yet.
   receiver.flow({ linkCredit: 5 });
-  script.send(transfer(add(terms.firstId, 4)), { payload: payload(1) });
+  script.send(transfer(add(settings.firstId, 4)), { payload: payload(1) });
   assertEquals(script.take("delivery").length, 4);
   script.detachedWith(condition.transferLimitExceeded, "no credit");
 });
@@ -174,8 +182,8 @@ test("FLW-4: a delivery ahead of our answer to the attach ends the link", () => 
   script.detachedWith(condition.transferLimitExceeded, "no credit");
 });
 
-scenario("FLW-5: a drain makes the sender send what it has and hand back the rest, told once", (terms) => {
-  const pair = Pair.opened(terms);
+scenario("FLW-5: a drain makes the sender send what it has and hand back the rest, told once", (settings) => {
+  const pair = Pair.opened(settings);
   const [sender, receiver] = pair.sender(pair.begin());
   const ready = [tag(1), tag(2)];
   // Whoever sends hears of the credit before it is gone.
@@ -190,16 +198,16 @@ scenario("FLW-5: a drain makes the sender send what it has and hand back the res
   assertEquals(pair.server.take("delivery").length, 2);
   assertEquals(pair.server.one("drained").link, receiver);
   assertEquals([sender.linkCredit, receiver.linkCredit, sender.draining, receiver.draining], [0, 0, false, false]);
-  assertEquals([sender.deliveryCount, receiver.deliveryCount], [add(terms.firstId, 10), add(terms.firstId, 10)]);
+  assertEquals([sender.deliveryCount, receiver.deliveryCount], [add(settings.firstId, 10), add(settings.firstId, 10)]);
   assertEquals(pair.client.sent("flow").length, before + 1);
   receiver.flow({ linkCredit: 1 });
   pair.run();
   assertEquals(sender.sendable, 1);
 });
 
-scenario("FLW-5: a drain is over with the last delivery when that used up the credit", (terms) => {
+scenario("FLW-5: a drain is over with the last delivery when that used up the credit", (settings) => {
   const limits = { maxFrameSize: 512 };
-  const pair = Pair.opened(terms, { client: limits, server: limits });
+  const pair = Pair.opened(settings, { client: limits, server: limits });
   const [sender, receiver] = pair.sender(pair.begin());
   pair.client.onevent = (event) => {
     if (event.kind === "credit" && event.link.sendable > 0) sendOn(event.link, tag(1), payload(3_000));
@@ -210,8 +218,8 @@ scenario("FLW-5: a drain is over with the last delivery when that used up the cr
   assertEquals([sender.draining, receiver.draining], [false, false]);
 });
 
-scenario("FLW-5: credit that was lowered below the queue leaves the queue, and the drain still ends", (terms) => {
-  const pair = Pair.opened(terms, { server: { session: { incomingWindow: 1 } } });
+scenario("FLW-5: credit that was lowered below the queue leaves the queue, and the drain still ends", (settings) => {
+  const pair = Pair.opened(settings, { server: { session: { incomingWindow: 1 } } });
   const [sender, receiver] = pair.sender(pair.begin());
   receiver.flow({ linkCredit: 3 });
   pair.run();
@@ -228,16 +236,16 @@ scenario("FLW-5: credit that was lowered below the queue leaves the queue, and t
   assertEquals(pair.server.take("delivery").length, 2);
 });
 
-scenario("FLW-5: a drain with nothing to hand back is answered all the same", (terms) => {
-  const pair = Pair.opened(terms);
+scenario("FLW-5: a drain with nothing to hand back is answered all the same", (settings) => {
+  const pair = Pair.opened(settings);
   const [, receiver] = pair.sender(pair.begin());
   receiver.flow({ linkCredit: 0, drain: true });
   pair.run();
   pair.server.one("drained");
 });
 
-scenario("FLW-5: a sender may say that it has nothing, which hands back the credit at once", (terms) => {
-  const pair = Pair.opened(terms);
+scenario("FLW-5: a sender may say that it has nothing, which hands back the credit at once", (settings) => {
+  const pair = Pair.opened(settings);
   const [sender, receiver] = pair.sender(pair.begin());
   sender.drained();
   pair.client.onevent = (event) => event.kind === "credit" && event.link.drained();
@@ -249,8 +257,8 @@ scenario("FLW-5: a sender may say that it has nothing, which hands back the cred
 
 scenario(
   "FLW-5: credit that is given anew while a drain is under way counts on both sides, or is told to be gone",
-  (terms) => {
-    const pair = Pair.opened(terms, { latencyMs: 5 });
+  (settings) => {
+    const pair = Pair.opened(settings, { latencyMs: 5 });
     const [sender, receiver] = pair.sender(pair.begin());
     receiver.flow({ linkCredit: 10, drain: true });
     pair.advance(1);
@@ -273,8 +281,8 @@ scenario(
   },
 );
 
-scenario("FLW-5: an abort empties the queue for a drain, too", (terms) => {
-  const pair = Pair.opened(terms, { server: { session: { incomingWindow: 1 } } });
+scenario("FLW-5: an abort empties the queue for a drain, too", (settings) => {
+  const pair = Pair.opened(settings, { server: { session: { incomingWindow: 1 } } });
   const [sender, receiver] = pair.sender(pair.begin());
   receiver.flow({ linkCredit: 5 });
   pair.run();
@@ -290,8 +298,8 @@ scenario("FLW-5: an abort empties the queue for a drain, too", (terms) => {
   assertEquals([sender.linkCredit, receiver.linkCredit, receiver.available], [0, 0, 0]);
 });
 
-scenario("FLW-6: credit that is withdrawn stops the sender; what was on its way is taken", (terms) => {
-  const pair = Pair.opened(terms, { latencyMs: 5 });
+scenario("FLW-6: credit that is withdrawn stops the sender; what was on its way is taken", (settings) => {
+  const pair = Pair.opened(settings, { latencyMs: 5 });
   const [sender, receiver] = pair.sender(pair.begin());
   receiver.flow({ linkCredit: 5 });
   pair.run();
@@ -303,8 +311,8 @@ scenario("FLW-6: credit that is withdrawn stops the sender; what was on its way 
   assertEquals(pair.server.take("detached"), []);
 });
 
-scenario("FLW-7: an echo is answered once and the answer asks for none", (terms) => {
-  const pair = Pair.opened(terms);
+scenario("FLW-7: an echo is answered once and the answer asks for none", (settings) => {
+  const pair = Pair.opened(settings);
   const [, receiver] = pair.sender(pair.begin());
   const count = (): number[] => [pair.client.sent("flow").length, pair.server.sent("flow").length];
   const [client, server] = count();

@@ -5,8 +5,8 @@ import { Pair, payload, scenario, tag } from "./pair.ts";
 import { linksOf, sendOn } from "./endpoint.ts";
 import { attach, flow, Script, transfer } from "./script.ts";
 
-scenario("SES-9: a delivery that nobody settles, and a link without credit, keep no other link waiting", (terms) => {
-  const pair = Pair.opened(terms, { server: { session: { incomingWindow: 2 } } });
+scenario("SES-9: a delivery that nobody settles, and a link without credit, keep no other link waiting", (settings) => {
+  const pair = Pair.opened(settings, { server: { session: { incomingWindow: 2 } } });
   const session = pair.begin();
   const [held, holder] = pair.sender(session, { name: "held" });
   const [starved] = pair.sender(session, { name: "starved" });
@@ -28,9 +28,9 @@ scenario("SES-9: a delivery that nobody settles, and a link without credit, keep
   assertEquals([held.outgoing.size, session.unsettledCount], [3, 3]);
 });
 
-scenario("TRF-4: a large delivery lets those of other links and sessions pass", (terms) => {
+scenario("TRF-4: a large delivery lets those of other links and sessions pass", (settings) => {
   const limits = { maxFrameSize: 512 };
-  const pair = Pair.opened(terms, { client: limits, server: limits, flushBytes: 1_024 });
+  const pair = Pair.opened(settings, { client: limits, server: limits, flushBytes: 1_024 });
   const session = pair.begin();
   const [large, one] = pair.sender(session, { name: "large" });
   const [same, two] = pair.sender(session, { name: "same" });
@@ -51,8 +51,8 @@ scenario("TRF-4: a large delivery lets those of other links and sessions pass", 
   assert(same.queued === 0 && other.queued === 0 && large.queued === 1, `${arrived}`);
 });
 
-scenario("SES-9: sessions take turns, also when each could fill every flush", (terms) => {
-  const pair = Pair.opened(terms);
+scenario("SES-9: sessions take turns, also when each could fill every flush", (settings) => {
+  const pair = Pair.opened(settings);
   const links = ["a", "b", "c"].map((name) => pair.sender(pair.begin(), { name })[0]);
   for (const session of pair.server.endpoint.sessions()) {
     for (const link of linksOf(session)) if (link.role === "receiver") link.flow({ linkCredit: 100 });
@@ -65,8 +65,8 @@ scenario("SES-9: sessions take turns, also when each could fill every flush", (t
   assert(Math.max(...left) < 30, `${left}`);
 });
 
-scenario("SES-9: a session whose window is shut keeps no other waiting", (terms) => {
-  const pair = Pair.opened(terms, { server: { session: { incomingWindow: 3 } } });
+scenario("SES-9: a session whose window is shut keeps no other waiting", (settings) => {
+  const pair = Pair.opened(settings, { server: { session: { incomingWindow: 3 } } });
   const [blocked, first] = pair.sender(pair.begin(), { name: "blocked" });
   const [free, second] = pair.sender(pair.begin(), { name: "free" });
   first.flow({ linkCredit: 100 });

@@ -19,8 +19,8 @@ function kinds(side: Side | Script): string[] {
   return side.events.map(({ kind }) => kind);
 }
 
-scenario("LNK-1: what each side says in its attach reaches the other", (terms) => {
-  const pair = Pair.opened(terms);
+scenario("LNK-1: what each side says in its attach reaches the other", (settings) => {
+  const pair = Pair.opened(settings);
   pair.server.onevent = (event) => {
     if (event.kind === "attachRequested") {
       accept(event.link, { properties: { answer: 1 }, offeredCapabilities: ["c"], maxMessageSize: 1_000n });
@@ -46,8 +46,8 @@ scenario("LNK-1: what each side says in its attach reaches the other", (terms) =
   assertEquals(sender.remote?.maxMessageSize, 1_000n);
 });
 
-scenario("LNK-1: a sender and a receiver of one name are two links", (terms) => {
-  const pair = Pair.opened(terms);
+scenario("LNK-1: a sender and a receiver of one name are two links", (settings) => {
+  const pair = Pair.opened(settings);
   const session = pair.begin();
   const [sender] = pair.sender(session, { name: "same" });
   const [receiver] = pair.receiver(session, { name: "same" });
@@ -65,9 +65,9 @@ scenario("LNK-1: a sender and a receiver of one name are two links", (terms) => 
 
 scenario(
   "LNK-1, LNK-3: a link that is attached again is stolen from where it was, on the same session or another",
-  (terms) => {
+  (settings) => {
     for (const other of [false, true]) {
-      const pair = Pair.opened(terms);
+      const pair = Pair.opened(settings);
       const session = pair.begin();
       const [old, oldReceiver] = pair.sender(session);
       oldReceiver.flow({ linkCredit: 5 });
@@ -80,7 +80,7 @@ scenario(
         name: "link",
         role: "sender",
         target: { kind: "target" },
-        initialDeliveryCount: terms.firstId,
+        initialDeliveryCount: settings.firstId,
       });
       old.state = "attached";
       pair.run();
@@ -134,9 +134,9 @@ test("LNK-2: the lowest free handle is taken; the two directions number theirs i
   assertEquals(attachLink(session!, { name: "e", role: "sender" }).handle, 0);
 });
 
-scenario("LNK-4: a refusal is an attach without the terminus, then a detach that tells why", (terms) => {
+scenario("LNK-4: a refusal is an attach without the terminus, then a detach that tells why", (settings) => {
   for (const role of ["sender", "receiver"] as const) {
-    const pair = Pair.opened(terms);
+    const pair = Pair.opened(settings);
     pair.server.onevent = refuseLinks;
     const session = pair.begin();
     const link = attachLink(session, {
@@ -352,8 +352,8 @@ test("LNK-7: we do not send more than the receiver takes", () => {
   assertEquals(pair.server.take("delivery").length, 1);
 });
 
-scenario("LNK-8: the unsettled maps of a link that is attached again reach the peer", (terms) => {
-  const pair = Pair.opened(terms);
+scenario("LNK-8: the unsettled maps of a link that is attached again reach the peer", (settings) => {
+  const pair = Pair.opened(settings);
   const session = pair.begin();
   const unsettled = new Map([[tag(1), null], [tag(2), { kind: "accepted" } as const]]);
   const [, receiver] = pair.sender(session, { unsettled, incompleteUnsettled: true });
@@ -363,9 +363,9 @@ scenario("LNK-8: the unsettled maps of a link that is attached again reach the p
   assertEquals(fresh.remote?.unsettled, undefined);
 });
 
-scenario("LNK-9: while one side does not know all unsettled deliveries, the sender sends nothing new", (terms) => {
+scenario("LNK-9: while one side does not know all unsettled deliveries, the sender sends nothing new", (settings) => {
   for (const ours of [true, false]) {
-    const pair = Pair.opened(terms);
+    const pair = Pair.opened(settings);
     pair.server.onevent = (event) => {
       if (event.kind === "attachRequested") accept(event.link, { incompleteUnsettled: !ours });
     };
@@ -441,10 +441,10 @@ test("LNK-11: a handle is forgiven when it is attached again", () => {
   script.endedWith(condition.unattachedHandle);
 });
 
-scenario("LNK-12: a link is suspended or closed, and the answer is the same", (terms) => {
+scenario("LNK-12: a link is suspended or closed, and the answer is the same", (settings) => {
   for (const closed of [true, false]) {
     for (const ours of [true, false]) {
-      const pair = Pair.opened(terms);
+      const pair = Pair.opened(settings);
       const [sender, receiver] = pair.sender(pair.begin());
       const error = new AmqpError(condition.detachForced, "Cannot keep link: test", { scope: "link" });
       (ours ? sender : receiver).detach({ closed, error: closed ? error : undefined });
@@ -467,10 +467,10 @@ scenario("LNK-12: a link is suspended or closed, and the answer is the same", (t
 
 scenario(
   "LNK-12: both may detach at the same time, in any way; a suspend that crosses a close becomes a close",
-  (terms) => {
+  (settings) => {
     for (const ours of [true, false]) {
       for (const theirs of [true, false]) {
-        const pair = Pair.opened(terms, { latencyMs: 5 });
+        const pair = Pair.opened(settings, { latencyMs: 5 });
         const [sender, receiver] = pair.sender(pair.begin());
         sender.detach({ closed: ours });
         receiver.detach({ closed: theirs });
@@ -489,9 +489,9 @@ scenario(
   },
 );
 
-scenario("LNK-12: a link may be attached again before its detach was answered", (terms) => {
+scenario("LNK-12: a link may be attached again before its detach was answered", (settings) => {
   for (const closed of [true, false]) {
-    const pair = Pair.opened(terms, { latencyMs: 5 });
+    const pair = Pair.opened(settings, { latencyMs: 5 });
     const session = pair.begin();
     const [sender] = pair.sender(session);
     pair.client.take("attached");
@@ -505,8 +505,8 @@ scenario("LNK-12: a link may be attached again before its detach was answered", 
   }
 });
 
-scenario("LNK-12: a suspend that crosses a close is no matter when the link was attached anew already", (terms) => {
-  const pair = Pair.opened(terms, { latencyMs: 5 });
+scenario("LNK-12: a suspend that crosses a close is no matter when the link was attached anew already", (settings) => {
+  const pair = Pair.opened(settings, { latencyMs: 5 });
   const session = pair.begin();
   const [sender, receiver] = pair.sender(session);
   pair.client.take("attached");
@@ -519,9 +519,9 @@ scenario("LNK-12: a suspend that crosses a close is no matter when the link was 
   assertEquals([session.linkCount, again.state], [1, "attached"]);
 });
 
-scenario("LNK-12: a link may be detached before its attach was answered", (terms) => {
+scenario("LNK-12: a link may be detached before its attach was answered", (settings) => {
   for (const closed of [true, false]) {
-    const pair = Pair.opened(terms);
+    const pair = Pair.opened(settings);
     const session = pair.begin();
     const link = attachLink(session, { name: "link", role: "receiver", source: { kind: "source" } });
     link.flow({ linkCredit: 3 });
@@ -536,9 +536,9 @@ scenario("LNK-12: a link may be detached before its attach was answered", (terms
   }
 });
 
-scenario("LNK-13: after our detach nothing goes out for the link, and what comes for it is dropped", (terms) => {
+scenario("LNK-13: after our detach nothing goes out for the link, and what comes for it is dropped", (settings) => {
   for (const closed of [true, false]) {
-    const pair = Pair.opened(terms, { latencyMs: 5 });
+    const pair = Pair.opened(settings, { latencyMs: 5 });
     const session = pair.begin();
     const [receiver, sender] = pair.receiver(session);
     const [other, otherSource] = pair.receiver(session, { name: "other" });
@@ -584,8 +584,8 @@ test("LNK-13: a sender that detaches sends no more; what is queued and what is n
   }
 });
 
-scenario("LNK-13: outcomes that were on their way when a sender closes are still told", (terms) => {
-  const pair = Pair.opened(terms, { latencyMs: 5 });
+scenario("LNK-13: outcomes that were on their way when a sender closes are still told", (settings) => {
+  const pair = Pair.opened(settings, { latencyMs: 5 });
   const [sender, receiver] = pair.sender(pair.begin());
   receiver.flow({ linkCredit: 1 });
   pair.run();

@@ -88,9 +88,9 @@ test("a payload goes out as its source has it, and the delivery ends with the so
   pair.server.one("drained");
 });
 
-scenario("what was sent and has no outcome goes out again on another attachment, in order and first", (terms) => {
+scenario("what was sent and has no outcome goes out again on another attachment, in order and first", (settings) => {
   const outgoing = new OutgoingLink();
-  const one = Pair.opened(terms);
+  const one = Pair.opened(settings);
   const [first, receiver] = one.sender(one.begin());
   first.carry(outgoing);
   receiver.flow({ linkCredit: 4 });
@@ -108,7 +108,7 @@ scenario("what was sent and has no outcome goes out again on another attachment,
   assertEquals(outgoing.rewind(true), [sent[2]!]);
   assertEquals([outgoing.size, outgoing.queued], [3, 3]);
 
-  const two = Pair.opened(terms);
+  const two = Pair.opened(settings);
   const [second, other] = two.sender(two.begin());
   second.carry(outgoing);
   other.flow({ linkCredit: 9 });

@@ -22,8 +22,8 @@ import { type Random, test } from "../harness.ts";
 /** How bytes are cut into pieces: of so many bytes, not at all, or at random. */
 export type Cut = number | "whole" | Random;
 
-/** The terms that every scenario is run under. */
-export interface Terms {
+/** The settings that every scenario is run under. */
+export interface Settings {
   /** How bytes are cut. */
   readonly cut: Cut;
   /** Where transfer ids, delivery ids and delivery counts start. */
@@ -31,7 +31,7 @@ export interface Terms {
 }
 
 /** Registers a scenario: run with bytes cut after each one, after three, not at all, and with ids that wrap. */
-export function scenario(name: string, body: (terms: Terms) => void): void {
+export function scenario(name: string, body: (settings: Settings) => void): void {
   test(name, () => {
     for (const firstId of [0, 0xfffffffe]) {
       for (const cut of [1, 3, "whole"] as const) body({ cut, firstId });
@@ -126,9 +126,9 @@ export function acceptLinks(event: EngineEvent): void {
 
 /** How a pair is made. */
 export interface PairOptions {
-  /** Terms of the client. */
+  /** Settings of the client. */
   readonly client?: Partial<EndpointOptions>;
-  /** Terms of the server. */
+  /** Settings of the server. */
   readonly server?: Partial<EndpointOptions>;
   /** How long a byte travels. */
   readonly latencyMs?: number;
@@ -145,25 +145,25 @@ export class Pair {
   /** Virtual time in milliseconds. */
   now = 0;
 
-  readonly #terms: Terms;
+  readonly #settings: Settings;
   readonly #options: PairOptions;
 
   /** Builds both ends; nothing is sent yet. */
-  constructor(terms: Terms, options: PairOptions = {}) {
-    this.#terms = terms;
+  constructor(settings: Settings, options: PairOptions = {}) {
+    this.#settings = settings;
     this.#options = options;
     this.client = new Side({ role: "client", containerId: "client", ...options.client });
     this.server = new Side({
       role: "server",
       containerId: "server",
       ...options.server,
-      session: { initialOutgoingId: terms.firstId, ...options.server?.session },
+      session: { initialOutgoingId: settings.firstId, ...options.server?.session },
     });
   }
 
   /** Opens the connection and moves bytes until nothing is left to do. */
-  static opened(terms: Terms, options: PairOptions = {}): Pair {
-    const pair = new Pair(terms, options);
+  static opened(settings: Settings, options: PairOptions = {}): Pair {
+    const pair = new Pair(settings, options);
     pair.client.endpoint.open();
     pair.run();
     assertEquals(pair.client.one("opened").open.containerId, "server");
@@ -173,7 +173,7 @@ export class Pair {
 
   /** Begins a session from the client. */
   begin(options: SessionOptions = {}): SessionEndpoint {
-    return this.client.endpoint.begin({ initialOutgoingId: this.#terms.firstId, ...options });
+    return this.client.endpoint.begin({ initialOutgoingId: this.#settings.firstId, ...options });
   }
 
   /** Attaches a sender at the client, with the receiver that the server made of it. */
@@ -182,7 +182,7 @@ export class Pair {
       name: "link",
       source: { kind: "source" },
       target: { kind: "target" },
-      initialDeliveryCount: this.#terms.firstId,
+      initialDeliveryCount: this.#settings.firstId,
       ...options,
       role: "sender",
     });
@@ -194,7 +194,7 @@ export class Pair {
   receiver(session: SessionEndpoint, options: Partial<AttachOptions> = {}): [ReceiverEndpoint, SenderEndpoint] {
     const { onevent } = this.server;
     this.server.onevent = (event) => {
-      if (event.kind === "attachRequested") accept(event.link, { initialDeliveryCount: this.#terms.firstId });
+      if (event.kind === "attachRequested") accept(event.link, { initialDeliveryCount: this.#settings.firstId });
       else onevent(event);
     };
     const link = attachLink(session, {
@@ -271,7 +271,7 @@ export class Pair {
         any = true;
         if (side.lost) continue;
         const at = this.now + (this.#options.latencyMs ?? 0);
-        for (const piece of pieces(bytes, this.#terms.cut)) peer.arriving.push({ at, bytes: piece });
+        for (const piece of pieces(bytes, this.#settings.cut)) peer.arriving.push({ at, bytes: piece });
       }
       side.dispatch(side.endpoint.events());
     }

@@ -21,8 +21,8 @@ function plainClient(event: EngineEvent, endpoint: ConnectionEndpoint): void {
   if (event.kind === "saslMechanisms") saslInit(endpoint, "PLAIN", utf8("\0tim\0secret"), "virtual");
 }
 
-scenario("SASL-2, WSB-18, FRM-5: mechanisms, init, outcome, then headers once more and the opens", (terms) => {
-  const pair = new Pair(terms, { client: { sasl: true }, server: { sasl: offer } });
+scenario("SASL-2, WSB-18, FRM-5: mechanisms, init, outcome, then headers once more and the opens", (settings) => {
+  const pair = new Pair(settings, { client: { sasl: true }, server: { sasl: offer } });
   answer(pair.client, plainClient);
   answer(pair.server, (event, endpoint) => {
     if (event.kind === "saslInit") saslOutcome(endpoint, "ok", utf8("welcome"));
@@ -63,8 +63,8 @@ test("SASL-2: nothing of AMQP leaves before the outcome, unless the client pipel
   assertEquals(script.rest().map(({ kind }) => kind), ["header", "open", "begin"]);
 });
 
-scenario("SASL-2, CON-8: a client that pipelines is opened after one round trip", (terms) => {
-  const pair = new Pair(terms, { client: { sasl: "pipelined" }, server: { sasl: offer }, latencyMs: 50 });
+scenario("SASL-2, CON-8: a client that pipelines is opened after one round trip", (settings) => {
+  const pair = new Pair(settings, { client: { sasl: "pipelined" }, server: { sasl: offer }, latencyMs: 50 });
   answer(pair.server, (event, endpoint) => {
     if (event.kind === "saslInit") saslOutcome(endpoint, "ok");
   });
@@ -77,8 +77,8 @@ scenario("SASL-2, CON-8: a client that pipelines is opened after one round trip"
   pair.client.one("begun");
 });
 
-scenario("SASL-2: challenges and responses take turns until the outcome", (terms) => {
-  const pair = new Pair(terms, { client: { sasl: true }, server: { sasl: offer } });
+scenario("SASL-2: challenges and responses take turns until the outcome", (settings) => {
+  const pair = new Pair(settings, { client: { sasl: true }, server: { sasl: offer } });
   answer(pair.client, (event, endpoint) => {
     if (event.kind === "saslMechanisms") saslInit(endpoint, "SCRAM-SHA-256", utf8("first"));
     if (event.kind === "saslChallenge") {
@@ -347,8 +347,8 @@ test("FRM-3, SASL-2: where SASL is required nobody gets in without it, nor twice
   checkError(twice.one("closed").error, { condition: condition.framingError, scope: "connection" });
 });
 
-scenario("WSB-18: where SASL is not required a client may do without", (terms) => {
-  const pair = Pair.opened(terms, { server: { sasl: { mechanisms: ["PLAIN"], required: false } } });
+scenario("WSB-18: where SASL is not required a client may do without", (settings) => {
+  const pair = Pair.opened(settings, { server: { sasl: { mechanisms: ["PLAIN"], required: false } } });
   assertEquals(pair.server.take("saslInit"), []);
 });
 

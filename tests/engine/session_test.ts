@@ -6,13 +6,13 @@ import { Pair, payload, scenario, tag } from "./pair.ts";
 import { attachLink, sendOn } from "./endpoint.ts";
 import { attach, begin, checkError, flow, Script, transfer } from "./script.ts";
 
-scenario("SES-1: a begin that starts names no channel, one that answers names the peer's", (terms) => {
-  const pair = Pair.opened(terms);
+scenario("SES-1: a begin that starts names no channel, one that answers names the peer's", (settings) => {
+  const pair = Pair.opened(settings);
   const session = pair.begin({ properties: { a: 1 }, handleMax: 9, incomingWindow: 5 });
   pair.run();
   const [asked, answered] = [pair.client.sent("begin")[0]!, pair.server.sent("begin")[0]!];
   assertEquals([asked.remoteChannel, answered.remoteChannel], [undefined, session.channel]);
-  assertEquals([asked.handleMax, asked.incomingWindow, asked.nextOutgoingId], [9, 5, terms.firstId]);
+  assertEquals([asked.handleMax, asked.incomingWindow, asked.nextOutgoingId], [9, 5, settings.firstId]);
   assertEquals(pair.client.one("begun"), { kind: "begun", session, remote: false });
   const accepted = pair.server.one("begun");
   assert(accepted.remote);
@@ -107,9 +107,9 @@ test("SES-4: a peer that attaches more links than it takes itself ends its sessi
   script.endedWith(condition.resourceLimitExceeded, "1 links are attached");
 });
 
-scenario("SES-5: an end is answered by an end, and takes the links with it", (terms) => {
+scenario("SES-5: an end is answered by an end, and takes the links with it", (settings) => {
   for (const ending of ["client", "server"] as const) {
-    const pair = Pair.opened(terms);
+    const pair = Pair.opened(settings);
     const session = pair.begin();
     const [sender, receiver] = pair.sender(session);
     pair.client.take("attached");
@@ -136,8 +136,8 @@ scenario("SES-5: an end is answered by an end, and takes the links with it", (te
   }
 });
 
-scenario("SES-5: an end with an error tells the peer why", (terms) => {
-  const pair = Pair.opened(terms);
+scenario("SES-5: an end with an error tells the peer why", (settings) => {
+  const pair = Pair.opened(settings);
   const session = pair.begin();
   pair.run();
   session.end(new AmqpError(condition.resourceLimitExceeded, "Cannot go on: test"));
@@ -151,8 +151,8 @@ scenario("SES-5: an end with an error tells the peer why", (terms) => {
   assertEquals(pair.client.one("ended").error, undefined);
 });
 
-scenario("SES-5: both may end at the same time, and a session may end before its begin was answered", (terms) => {
-  const pair = Pair.opened(terms, { latencyMs: 5 });
+scenario("SES-5: both may end at the same time, and a session may end before its begin was answered", (settings) => {
+  const pair = Pair.opened(settings, { latencyMs: 5 });
   const session = pair.begin();
   const late = pair.begin();
   pair.advance(5);
@@ -202,9 +202,9 @@ test("SES-5: a second end, or one for nothing, closes the connection", () => {
   script.closedWith(condition.notAllowed, "channel 0 has no session");
 });
 
-scenario("SES-6, SES-7: each transfer frame takes one id and one of the window, not each delivery", (terms) => {
+scenario("SES-6, SES-7: each transfer frame takes one id and one of the window, not each delivery", (settings) => {
   const limits = { maxFrameSize: 512 };
-  const pair = Pair.opened(terms, { client: limits, server: limits });
+  const pair = Pair.opened(settings, { client: limits, server: limits });
   const [sender, receiver] = pair.sender(pair.begin());
   receiver.flow({ linkCredit: 2 });
   pair.run();
@@ -217,52 +217,55 @@ scenario("SES-6, SES-7: each transfer frame takes one id and one of the window, 
   assertEquals(receiver.session.incomingWindow, before - frames);
   receiver.flow({ linkCredit: 1 });
   pair.run();
-  assertEquals(pair.server.sent("flow").at(-1)?.nextIncomingId, add(terms.firstId, 3));
+  assertEquals(pair.server.sent("flow").at(-1)?.nextIncomingId, add(settings.firstId, 3));
   assertEquals(sender.session.remoteIncomingWindow, before);
 });
 
-scenario("SES-8: what is in flight counts against the window that the peer told", (terms) => {
+scenario("SES-8: what is in flight counts against the window that the peer told", (settings) => {
   const script = Script.opened({ role: "client" });
-  const session = script.endpoint.begin({ initialOutgoingId: terms.firstId });
+  const session = script.endpoint.begin({ initialOutgoingId: settings.firstId });
   const sender = attachLink(session, { name: "link", role: "sender", target: { kind: "target" } });
   script.send(begin({ remoteChannel: 0, incomingWindow: 10 }));
   script.send(attach({ role: "receiver" }));
-  script.send(flow({ nextIncomingId: terms.firstId, handle: 0, linkCredit: 100, incomingWindow: 10 }));
+  script.send(flow({ nextIncomingId: settings.firstId, handle: 0, linkCredit: 100, incomingWindow: 10 }));
   for (let i = 0; i < 4; i++) sendOn(sender, tag(i), payload(1));
   script.rest();
   assertEquals(session.remoteIncomingWindow, 6);
   // Written when the peer had seen one of the four.
-  script.send(flow({ nextIncomingId: add(terms.firstId, 1), incomingWindow: 10 }));
+  script.send(flow({ nextIncomingId: add(settings.firstId, 1), incomingWindow: 10 }));
   assertEquals(session.remoteIncomingWindow, 7);
   // Before the peer has seen our begin it counts from our initial id.
   script.send(flow({ nextIncomingId: undefined, incomingWindow: 10 }));
   assertEquals(session.remoteIncomingWindow, 6);
   // A window that shrank below what is in flight is shut, not negative.
-  script.send(flow({ nextIncomingId: add(terms.firstId, 1), incomingWindow: 2 }));
+  script.send(flow({ nextIncomingId: add(settings.firstId, 1), incomingWindow: 2 }));
   assertEquals(session.remoteIncomingWindow, 0);
 });
 
-scenario("SES-9, SES-11: with windows of 1, 2 and 3 all arrives, in order, and neither window is passed", (terms) => {
-  for (const incomingWindow of [1, 2, 3]) {
-    const limits = { maxFrameSize: 512, session: { incomingWindow } };
-    const pair = Pair.opened(terms, { client: limits, server: limits });
-    const session = pair.begin({ incomingWindow });
-    const [sender, receiver] = pair.sender(session);
-    const [back, source] = pair.receiver(session, { name: "back" });
-    receiver.flow({ linkCredit: 50 });
-    back.flow({ linkCredit: 50 });
-    pair.run();
-    for (let i = 0; i < 20; i++) {
-      sendOn(sender, tag(i), payload(i * 97, i));
-      sendOn(source, tag(i), payload(i * 89, i));
+scenario(
+  "SES-9, SES-11: with windows of 1, 2 and 3 all arrives, in order, and neither window is passed",
+  (settings) => {
+    for (const incomingWindow of [1, 2, 3]) {
+      const limits = { maxFrameSize: 512, session: { incomingWindow } };
+      const pair = Pair.opened(settings, { client: limits, server: limits });
+      const session = pair.begin({ incomingWindow });
+      const [sender, receiver] = pair.sender(session);
+      const [back, source] = pair.receiver(session, { name: "back" });
+      receiver.flow({ linkCredit: 50 });
+      back.flow({ linkCredit: 50 });
+      pair.run();
+      for (let i = 0; i < 20; i++) {
+        sendOn(sender, tag(i), payload(i * 97, i));
+        sendOn(source, tag(i), payload(i * 89, i));
+      }
+      pair.run();
+      for (const [side, step] of [[pair.server, 97], [pair.client, 89]] as const) {
+        const arrived = side.take("delivery").map(({ delivery }) => delivery.payload);
+        assertEquals(arrived, Array.from({ length: 20 }, (_, i) => payload(i * step, i)));
+      }
     }
-    pair.run();
-    for (const [side, step] of [[pair.server, 97], [pair.client, 89]] as const) {
-      const arrived = side.take("delivery").map(({ delivery }) => delivery.payload);
-      assertEquals(arrived, Array.from({ length: 20 }, (_, i) => payload(i * step, i)));
-    }
-  }
-});
+  },
+);
 
 test("SES-9: nothing is sent into a shut window; it is asked for once, and sending resumes with it", () => {
   const script = Script.opened({ role: "client" });
@@ -300,7 +303,7 @@ test("SES-9: a transfer beyond our window ends the session", () => {
   script.endedWith(condition.windowViolation, "incoming window is 0");
 });
 
-scenario("SES-10: a flow names the next incoming id once the peer's begin was seen, and not before", (terms) => {
+scenario("SES-10: a flow names the next incoming id once the peer's begin was seen, and not before", (settings) => {
   const script = Script.opened({ role: "client" });
   const session = script.endpoint.begin();
   const receiver = attachLink(session, { name: "link", role: "receiver", source: { kind: "source" } });
@@ -309,17 +312,17 @@ scenario("SES-10: a flow names the next incoming id once the peer's begin was se
   script.expect("attach");
   const early = script.expect("flow");
   assertEquals([early.nextIncomingId, early.deliveryCount, early.linkCredit], [undefined, undefined, 1]);
-  script.send(begin({ remoteChannel: 0, nextOutgoingId: terms.firstId }));
+  script.send(begin({ remoteChannel: 0, nextOutgoingId: settings.firstId }));
   receiver.flow({ linkCredit: 2 });
   const known = script.expect("flow");
-  assertEquals([known.nextIncomingId, known.deliveryCount], [terms.firstId, undefined]);
+  assertEquals([known.nextIncomingId, known.deliveryCount], [settings.firstId, undefined]);
   script.send(attach({ role: "sender", initialDeliveryCount: 5 }));
   receiver.flow({ linkCredit: 3 });
   assertEquals(script.expect("flow").deliveryCount, 5);
 });
 
-scenario("SES-11: the window is told anew at half, not with each transfer", (terms) => {
-  const pair = Pair.opened(terms, { server: { session: { incomingWindow: 100 } } });
+scenario("SES-11: the window is told anew at half, not with each transfer", (settings) => {
+  const pair = Pair.opened(settings, { server: { session: { incomingWindow: 100 } } });
   const [sender, receiver] = pair.sender(pair.begin());
   receiver.flow({ linkCredit: 1_000 });
   pair.run();
@@ -342,8 +345,8 @@ test("SES-12: serial numbers compare around 2^32, and a distance of 2^31 has no 
   assertEquals([difference(0x80000000, 0), difference(0, 0x80000000)], [-0x80000000, -0x80000000]);
 });
 
-scenario("SES-12, ATK-11: ids, counts and windows pass 2^32 without a hitch", (terms) => {
-  const pair = Pair.opened({ ...terms, firstId: 0xfffffff0 }, { server: { session: { incomingWindow: 7 } } });
+scenario("SES-12, ATK-11: ids, counts and windows pass 2^32 without a hitch", (settings) => {
+  const pair = Pair.opened({ ...settings, firstId: 0xfffffff0 }, { server: { session: { incomingWindow: 7 } } });
   const [sender, receiver] = pair.sender(pair.begin());
   for (let round = 0; round < 10; round++) {
     receiver.flow({ linkCredit: 5 });

@@ -16,8 +16,8 @@ test("CON-6: the open announces half of when a silent peer is given up, and noth
 
 scenario(
   "CON-6: with time-outs on both sides an idle connection lives on empty frames, each in half the time",
-  (terms) => {
-    const pair = Pair.opened(terms, { client: { idleTimeOut: 1_000 }, server: { idleTimeOut: 400 }, latencyMs: 10 });
+  (settings) => {
+    const pair = Pair.opened(settings, { client: { idleTimeOut: 1_000 }, server: { idleTimeOut: 400 }, latencyMs: 10 });
     const opened = pair.now;
     pair.advance(10_000);
     assertEquals([pair.client.endpoint.state, pair.server.endpoint.state], ["opened", "opened"]);
@@ -85,9 +85,9 @@ test("CON-7: a peer that sends nothing for twice the announced time is closed wi
   assertEquals(script.events, []);
 });
 
-scenario("CON-7: a connection on which nothing arrives any more ends on both sides", (terms) => {
+scenario("CON-7: a connection on which nothing arrives any more ends on both sides", (settings) => {
   const limits = { idleTimeOut: 200, closeTimeoutMs: 100 };
-  const pair = Pair.opened(terms, { client: limits, server: limits });
+  const pair = Pair.opened(settings, { client: limits, server: limits });
   pair.hold(pair.client);
   pair.hold(pair.server);
   pair.advance(699);

@@ -8,7 +8,7 @@ import {
   type PayloadSink,
   STREAM_WINDOW,
 } from "../../src/engine/transfer_streams.ts";
-import { Pair, type PairOptions, payload, scenario, tag, type Terms } from "./pair.ts";
+import { Pair, type PairOptions, payload, scenario, type Settings, tag } from "./pair.ts";
 import { sendOn } from "./endpoint.ts";
 
 class Sink implements PayloadSink {
@@ -39,8 +39,8 @@ class Sink implements PayloadSink {
 
 const SMALL = { maxFrameSize: 512 };
 
-function streaming(terms: Terms, options: PairOptions = {}) {
-  const pair = Pair.opened(terms, { client: SMALL, server: { ...SMALL, ...options.server } });
+function streaming(settings: Settings, options: PairOptions = {}) {
+  const pair = Pair.opened(settings, { client: SMALL, server: { ...SMALL, ...options.server } });
   const session = pair.begin();
   const [sender, receiver] = pair.sender(session);
   const sinks: Sink[] = [];
@@ -58,8 +58,8 @@ function stream(receiver: ReceiverEndpoint, sinks: Sink[]): void {
   });
 }
 
-scenario("FLW-1: what is not read of a streamed delivery keeps the window of its session shut", (terms) => {
-  const { pair, session, sender, sinks } = streaming(terms);
+scenario("FLW-1: what is not read of a streamed delivery keeps the window of its session shut", (settings) => {
+  const { pair, session, sender, sinks } = streaming(settings);
   const whole = payload(40_000);
   sendOn(sender, tag(1), whole);
   pair.run();
@@ -79,8 +79,8 @@ scenario("FLW-1: what is not read of a streamed delivery keeps the window of its
 
 scenario(
   "TRF-7: a streamed delivery can be settled before it is whole, and what still comes is no other delivery",
-  (terms) => {
-    const { pair, sender, receiver, sinks } = streaming(terms);
+  (settings) => {
+    const { pair, sender, receiver, sinks } = streaming(settings);
     sendOn(sender, tag(1), payload(30_000));
     sendOn(sender, tag(2), payload(10));
     pair.run();
@@ -99,8 +99,8 @@ scenario(
   },
 );
 
-scenario("TRF-5: a streamed delivery that its sender gives up is settled on both sides", (terms) => {
-  const { pair, sender, receiver, sinks } = streaming(terms);
+scenario("TRF-5: a streamed delivery that its sender gives up is settled on both sides", (settings) => {
+  const { pair, sender, receiver, sinks } = streaming(settings);
   const delivery = sendOn(sender, tag(1), payload(30_000));
   pair.run();
   delivery.abort();
@@ -112,8 +112,8 @@ scenario("TRF-5: a streamed delivery that its sender gives up is settled on both
 
 scenario(
   "ATK-7: a streamed delivery is held to the largest message, and what is held to the limit of the connection",
-  (terms) => {
-    const large = Pair.opened(terms, { client: SMALL, server: SMALL });
+  (settings) => {
+    const large = Pair.opened(settings, { client: SMALL, server: SMALL });
     const [receiver, sender] = large.receiver(large.begin(), { maxMessageSize: 5_000n });
     stream(receiver, []);
     receiver.flow({ linkCredit: 1 });
@@ -122,7 +122,7 @@ scenario(
     sender.outgoing.push({ ended: false, read: (max) => payload(Math.min(max, 440)) });
     large.run();
     assertEquals(large.client.one("detached").error?.condition, condition.messageSizeExceeded);
-    const kept = streaming(terms, { server: { maxUnfinishedBytes: 4_000 } });
+    const kept = streaming(settings, { server: { maxUnfinishedBytes: 4_000 } });
     sendOn(kept.sender, tag(1), payload(6_000));
     kept.pair.run();
     assertEquals(kept.pair.server.one("detached").error?.condition, condition.resourceLimitExceeded);
@@ -130,8 +130,8 @@ scenario(
   },
 );
 
-scenario("FLW-1: what a link holds of streamed deliveries is free when the link ends", (terms) => {
-  const { pair, session, sender, receiver, sinks } = streaming(terms);
+scenario("FLW-1: what a link holds of streamed deliveries is free when the link ends", (settings) => {
+  const { pair, session, sender, receiver, sinks } = streaming(settings);
   sendOn(sender, tag(1), payload(30_000));
   pair.run();
   assert(receiver.session.unfinished.used > 0);

@@ -30,39 +30,42 @@ function more(fields: Partial<Transfer> = {}): Transfer {
   return { kind: "transfer", handle: 0, ...fields };
 }
 
-scenario("TRF-1: the first frame of a delivery carries id, tag and format, the others only what they must", (terms) => {
-  const limits = { maxFrameSize: 512 };
-  const pair = Pair.opened(terms, { client: limits, server: limits });
-  const [sender, receiver] = pair.sender(pair.begin());
-  receiver.flow({ linkCredit: 2 });
-  pair.run();
-  sendOn(sender, tag(1), payload(1_200), { messageFormat: 0x80013700 });
-  sendOn(sender, tag(2), payload(0));
-  pair.run();
-  const [first, ...others] = pair.client.sent("transfer");
-  assertEquals([first?.deliveryId, first?.deliveryTag, first?.messageFormat, first?.more], [
-    terms.firstId,
-    tag(1),
-    0x80013700,
-    true,
-  ]);
-  const last = others.pop();
-  assertEquals([last?.deliveryId, last?.deliveryTag, last?.messageFormat, last?.more], [
-    add(terms.firstId, 1),
-    tag(2),
-    0,
-    undefined,
-  ]);
-  assertEquals(
-    others.map((
-      { deliveryId, deliveryTag, messageFormat, settled, more },
-    ) => [deliveryId, deliveryTag, messageFormat, settled, more]),
-    [[undefined, undefined, undefined, undefined, true], [undefined, undefined, undefined, undefined, undefined]],
-  );
-  const [one, two] = pair.server.take("delivery").map(({ delivery }) => delivery);
-  assertEquals([one?.payload, one?.messageFormat, one?.tag], [payload(1_200), 0x80013700, tag(1)]);
-  assertEquals([two?.payload.length, two?.messageFormat, two?.tag], [0, 0, tag(2)]);
-});
+scenario(
+  "TRF-1: the first frame of a delivery carries id, tag and format, the others only what they must",
+  (settings) => {
+    const limits = { maxFrameSize: 512 };
+    const pair = Pair.opened(settings, { client: limits, server: limits });
+    const [sender, receiver] = pair.sender(pair.begin());
+    receiver.flow({ linkCredit: 2 });
+    pair.run();
+    sendOn(sender, tag(1), payload(1_200), { messageFormat: 0x80013700 });
+    sendOn(sender, tag(2), payload(0));
+    pair.run();
+    const [first, ...others] = pair.client.sent("transfer");
+    assertEquals([first?.deliveryId, first?.deliveryTag, first?.messageFormat, first?.more], [
+      settings.firstId,
+      tag(1),
+      0x80013700,
+      true,
+    ]);
+    const last = others.pop();
+    assertEquals([last?.deliveryId, last?.deliveryTag, last?.messageFormat, last?.more], [
+      add(settings.firstId, 1),
+      tag(2),
+      0,
+      undefined,
+    ]);
+    assertEquals(
+      others.map((
+        { deliveryId, deliveryTag, messageFormat, settled, more },
+      ) => [deliveryId, deliveryTag, messageFormat, settled, more]),
+      [[undefined, undefined, undefined, undefined, true], [undefined, undefined, undefined, undefined, undefined]],
+    );
+    const [one, two] = pair.server.take("delivery").map(({ delivery }) => delivery);
+    assertEquals([one?.payload, one?.messageFormat, one?.tag], [payload(1_200), 0x80013700, tag(1)]);
+    assertEquals([two?.payload.length, two?.messageFormat, two?.tag], [0, 0, tag(2)]);
+  },
+);
 
 test("TRF-1: a first frame without id or tag ends the link, also where it is settled and nobody asks for the tag", () => {
   for (const settled of [false, true]) {
@@ -166,9 +169,9 @@ test("TRF-3: delivery ids follow each other on a session, over all its links", (
   }
 });
 
-scenario("TRF-4: deliveries of one link follow each other, those of several take turns frame by frame", (terms) => {
+scenario("TRF-4: deliveries of one link follow each other, those of several take turns frame by frame", (settings) => {
   const limits = { maxFrameSize: 512 };
-  const pair = Pair.opened(terms, { client: limits, server: limits });
+  const pair = Pair.opened(settings, { client: limits, server: limits });
   const session = pair.begin();
   const links = ["a", "b", "c"].map((name) => pair.sender(session, { name }));
   for (const [, receiver] of links) receiver.flow({ linkCredit: 2 });
@@ -227,8 +230,8 @@ test("TRF-5: the mode of the link says what may be settled, here and at the peer
   assertEquals(aborted.one("aborted").link, link);
 });
 
-scenario("TRF-5: our sender keeps to the mode of its link", (terms) => {
-  const pair = Pair.opened(terms);
+scenario("TRF-5: our sender keeps to the mode of its link", (settings) => {
+  const pair = Pair.opened(settings);
   const session = pair.begin();
   const [settled, one] = pair.sender(session, { name: "settled", sndSettleMode: "settled" });
   const [unsettled, two] = pair.sender(session, { name: "unsettled", sndSettleMode: "unsettled" });
@@ -254,9 +257,9 @@ scenario("TRF-5: our sender keeps to the mode of its link", (terms) => {
 
 scenario(
   "TRF-6: an abort before the first frame leaves no trace, one after it ends the delivery, a late one fails",
-  (terms) => {
+  (settings) => {
     const limits = { maxFrameSize: 512, session: { incomingWindow: 2 } };
-    const pair = Pair.opened(terms, { client: limits, server: limits });
+    const pair = Pair.opened(settings, { client: limits, server: limits });
     const [sender, receiver] = pair.sender(pair.begin());
     receiver.flow({ linkCredit: 10 });
     pair.run();
@@ -278,10 +281,10 @@ scenario(
     const aborting = pair.client.sent("transfer").find(({ aborted }) => aborted);
     assertEquals([aborting?.aborted, aborting?.more], [true, undefined]);
     assertEquals([done.id, begun.id, waiting.id, last.id], [
-      terms.firstId,
-      add(terms.firstId, 1),
+      settings.firstId,
+      add(settings.firstId, 1),
       undefined,
-      add(terms.firstId, 2),
+      add(settings.firstId, 2),
     ]);
     assertEquals([sender.session.unsettledCount, receiver.session.unsettledCount], [2, 2]);
   },
@@ -301,21 +304,21 @@ test("TRF-6: an aborted delivery is dropped whatever else its last frame says, a
   script.quiet();
 });
 
-scenario("TRF-6: an outcome that comes for a delivery which is being aborted is not told", (terms) => {
+scenario("TRF-6: an outcome that comes for a delivery which is being aborted is not told", (settings) => {
   const limits = { maxFrameSize: 512 };
   const script = Script.opened({ role: "client", ...limits });
-  const session = script.endpoint.begin({ initialOutgoingId: terms.firstId });
+  const session = script.endpoint.begin({ initialOutgoingId: settings.firstId });
   const sender = attachLink(session, { name: "link", role: "sender", target: { kind: "target" } });
   script.send(begin({ remoteChannel: 0 }));
   script.send(attach({ role: "receiver" }));
-  script.send(flow({ nextIncomingId: terms.firstId, handle: 0, linkCredit: 5, incomingWindow: 1 }));
+  script.send(flow({ nextIncomingId: settings.firstId, handle: 0, linkCredit: 5, incomingWindow: 1 }));
   const delivery = sendOn(sender, tag(1), payload(2_000));
   script.rest();
-  assert(delivery.id === terms.firstId && delivery.abort());
+  assert(delivery.id === settings.firstId && delivery.abort());
   script.send({
     kind: "disposition",
     role: "receiver",
-    first: terms.firstId,
+    first: settings.firstId,
     settled: true,
     state: { kind: "released" },
   });
@@ -336,8 +339,8 @@ test("TRF-7: rcv-settle-mode second is illegal on a link of mode first, except f
   second.script.one("delivery");
 });
 
-scenario("TRF-8: the state of a transfer reaches the receiver with the delivery", (terms) => {
-  const pair = Pair.opened(terms);
+scenario("TRF-8: the state of a transfer reaches the receiver with the delivery", (settings) => {
+  const pair = Pair.opened(settings);
   const [sender, receiver] = pair.sender(pair.begin());
   receiver.flow({ linkCredit: 2 });
   pair.run();
@@ -354,8 +357,8 @@ test("TRF-8: the last state that any frame of a delivery tells is the one", () =
   assertEquals(script.one("delivery").delivery.remoteState, { kind: "accepted" });
 });
 
-scenario("TRF-9: payloads around every limit are split into frames that fit and put together again", (terms) => {
-  const pair = Pair.opened(terms, { client: { maxFrameSize: 700 }, server: { maxFrameSize: 512 } });
+scenario("TRF-9: payloads around every limit are split into frames that fit and put together again", (settings) => {
+  const pair = Pair.opened(settings, { client: { maxFrameSize: 700 }, server: { maxFrameSize: 512 } });
   const session = pair.begin();
   const [sender, receiver] = pair.sender(session);
   const [back, source] = pair.receiver(session, { name: "back" });
@@ -369,7 +372,7 @@ scenario("TRF-9: payloads around every limit are split into frames that fit and 
     ...Array.from({ length: 20 }, (_, i) => 970 + i),
     5_000,
   ];
-  const few = terms.cut === "whole" ? sizes : sizes.filter((_, i) => i % 9 === 0);
+  const few = settings.cut === "whole" ? sizes : sizes.filter((_, i) => i % 9 === 0);
   for (const [i, size] of few.entries()) {
     sendOn(sender, tag(i), payload(size, i));
     sendOn(source, tag(i), payload(size, i));
@@ -511,8 +514,8 @@ test("ATK-6: a small payload does not keep a large piece of the stream alive", (
   }
 });
 
-scenario("RES-1: deliveries that both sides hold are resumed, others are ignored", (terms) => {
-  const pair = Pair.opened(terms);
+scenario("RES-1: deliveries that both sides hold are resumed, others are ignored", (settings) => {
+  const pair = Pair.opened(settings);
   const unsettled = new Map([[tag(1), null], [tag(2), null]]);
   pair.server.onevent = (event) => {
     if (event.kind === "attachRequested") accept(event.link, { unsettled: new Map([[tag(1), null], [tag(3), null]]) });
@@ -535,8 +538,8 @@ scenario("RES-1: deliveries that both sides hold are resumed, others are ignored
   assertEquals([sender.session.unsettledCount, receiver.session.unsettledCount], [0, 0]);
 });
 
-scenario("RES-1: a delivery that cannot be resumed is aborted by name", (terms) => {
-  const pair = Pair.opened(terms);
+scenario("RES-1: a delivery that cannot be resumed is aborted by name", (settings) => {
+  const pair = Pair.opened(settings);
   pair.server.onevent = (event) => {
     if (event.kind === "attachRequested") accept(event.link, { unsettled: new Map([[tag(1), null]]) });
   };

@@ -57,7 +57,7 @@ export class World {
   readonly #lastOn = new Map<ReceiverEndpoint, number>();
   readonly #ended = new Set<LinkEndpoint | SessionEndpoint>();
 
-  /** Opens a connection under random terms. */
+  /** Opens a connection under random settings. */
   constructor(random: Random) {
     this.#random = random;
     const { int, pick } = random;

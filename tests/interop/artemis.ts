@@ -32,7 +32,7 @@ export function prepare(): Promise<Suite> {
     running.use(await startArtemis(port, scratch()));
     const runtimes = startRuntimes().map((runtime) => running.use(runtime));
     const login = `user:secret@${HOST}:${port}`;
-    const terms = { redelivers: "unmarked", lists: true, many: 3_000, large: 20_000_000 } as const;
+    const settings = { redelivers: "unmarked", lists: true, many: 3_000, large: 20_000_000 } as const;
     return {
       peer: `ActiveMQ Artemis ${VERSION}`,
       checks: {
@@ -40,12 +40,12 @@ export function prepare(): Promise<Suite> {
           ...brokerChecks(runtime, {
             how: "TCP",
             place: (name) => ({ url: `amqp://${login}`, address: `${runtime.name}-${name}` }),
-            ...terms,
+            ...settings,
           }),
           ...brokerChecks(runtime, {
             how: "WebSocket",
             place: (name) => ({ url: `ws://${login}/`, address: `${runtime.name}-ws-${name}` }),
-            ...terms,
+            ...settings,
           }),
           ...jmsChecks(runtime, {
             place: (name) => ({ url: `ws://${login}/`, address: `${runtime.name}-jms-${name}` }),

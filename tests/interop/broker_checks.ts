@@ -10,7 +10,7 @@ import type { Runtime } from "./runtimes.ts";
 import type { Suite } from "./suite.ts";
 
 /** One way to one broker. */
-export interface BrokerTerms {
+export interface BrokerSettings {
   /** What stands in front of the checks' names. */
   readonly how: string;
   /** Where messages of that name go. */
@@ -38,10 +38,10 @@ export interface BrokerTerms {
 /** Sending, receiving and settling, much and many. */
 export function brokerChecks(
   runtime: Runtime,
-  terms: BrokerTerms,
+  settings: BrokerSettings,
 ): Suite["checks"] {
-  const { how, place, redelivers, rejects = true, lists, durable, many, large } = terms;
-  const { settlesTwice = true, keeps = true, ordersSections = true } = terms;
+  const { how, place, redelivers, rejects = true, lists, durable, many, large } = settings;
+  const { settlesTwice = true, keeps = true, ordersSections = true } = settings;
   return {
     [`${how}: send and receive`]: async () => await runtime.call("roundTrip", await place("one")),
     [`${how}: sections and bodies come back unchanged`]: async () =>

@@ -39,7 +39,7 @@ export function prepare(): Promise<Suite> {
     // Over clear transports the password does not go out as it is, so the client takes SCRAM.
     const options = { scram: ["user", "secret"], hostname: "default" } as const;
     // It hands out rejected messages again, until they have had attempts enough.
-    const terms = {
+    const settings = {
       redelivers: "unmarked",
       rejects: false,
       lists: true,
@@ -54,12 +54,12 @@ export function prepare(): Promise<Suite> {
         ...brokerChecks(runtime, {
           how: "TCP",
           place: (name) => ({ url: tcp, address: `${runtime.name}-${name}`, options }),
-          ...terms,
+          ...settings,
         }),
         ...brokerChecks(runtime, {
           how: "WebSocket",
           place: (name) => ({ url: web, address: `${runtime.name}-ws-${name}`, options }),
-          ...terms,
+          ...settings,
         }),
         ...jmsChecks(runtime, {
           place: (name) => ({ url: web, address: `${runtime.name}-jms-${name}`, options }),

@@ -10,7 +10,7 @@ import type { Runtime } from "./runtimes.ts";
 import type { Suite } from "./suite.ts";
 
 /** Where the checks work. */
-export interface JmsTerms {
+export interface JmsSettings {
   /** A queue of that name. */
   place(name: string): Place;
   /** A topic of that name. */
@@ -20,7 +20,7 @@ export interface JmsTerms {
 }
 
 /** Selectors, browsing, subscriptions, transactions, drain, expiry, temporary nodes. */
-export function jmsChecks(runtime: Runtime, { place, topic }: JmsTerms): Suite["checks"] {
+export function jmsChecks(runtime: Runtime, { place, topic }: JmsSettings): Suite["checks"] {
   return {
     "selector": async () => assertEquals(await runtime.call("select", place("select"), "n > 2"), ["3", "4"]),
     "browsing leaves the messages": async () =>

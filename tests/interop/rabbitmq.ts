@@ -21,7 +21,7 @@ export function prepare(): Promise<Suite> {
     const { url, secureUrl } = await startRabbit(running);
     const other = await startRabbit(running);
     const runtimes = startRuntimes().map((runtime) => running.use(runtime));
-    const terms = {
+    const settings = {
       redelivers: true,
       // It takes the items of a list for the fields of something, and breaks the connection.
       lists: false,
@@ -38,7 +38,7 @@ export function prepare(): Promise<Suite> {
         ...brokerChecks(runtime, {
           how: "TCP",
           place: (name) => ({ url, address: `/queue/${runtime.name}-${name}` }),
-          ...terms,
+          ...settings,
         }),
         ...brokerChecks(runtime, {
           how: "gateway, ws to TCP",
@@ -46,7 +46,7 @@ export function prepare(): Promise<Suite> {
             url: `ws://guest:guest@${HOST}:${await runtime.call("gateway", url)}`,
             address: `/queue/${runtime.name}-gateway-${name}`,
           }),
-          ...terms,
+          ...settings,
         }),
         "gateway, wss to TLS: send and receive": async () => {
           const port = await runtime.call("gateway", secureUrl, { tls: keyPair("server"), dial: { ca } });

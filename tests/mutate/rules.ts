@@ -73,14 +73,14 @@ export const rules: readonly Mutation[] = [
   },
   {
     rule: "TRM-6: senders name the outcomes that they take",
-    file: "src/client/terms.ts",
+    file: "src/client/link_options.ts",
     from: "      outcomes: OUTCOMES,\n",
     to: "",
     tests: ["tests/client/sender_test.ts", "tests/client/connection_test.ts", "tests/client/options_test.ts"],
   },
   {
     rule: "TRM-6: senders name a default outcome",
-    file: "src/client/terms.ts",
+    file: "src/client/link_options.ts",
     from: '      defaultOutcome: { kind: "released" },\n',
     to: "",
     tests: ["tests/client/sender_test.ts", "tests/client/connection_test.ts", "tests/client/options_test.ts"],

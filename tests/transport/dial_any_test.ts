@@ -57,11 +57,11 @@ test("transport: auto takes Node's own WebSocket where that has a dispatcher of 
   await assertRejects(() => dialAny(server.url, { transport: "websocket" }), TransportError);
   const original = host[key];
   let asked = 0;
-  const terms = Symbol("options");
+  const settings = Symbol("options");
   class Agent {
-    readonly [terms]: { connect: unknown };
+    readonly [settings]: { connect: unknown };
     constructor(connect?: unknown) {
-      this[terms] = { connect };
+      this[settings] = { connect };
     }
     dispatch(): boolean {
       asked++;

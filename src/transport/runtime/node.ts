@@ -66,7 +66,7 @@ export function noSockets(what: string): TransportError {
  * Whether something speaks for Node's own WebSocket, although a socket of ours is faster.
  *
  * It connects through the dispatcher of Node's `fetch`, which is made on first use unless there is one already. One that goes
- * through the proxies of the environment (NODE_USE_ENV_PROXY), or that the program has set with a proxy or with terms of
+ * through the proxies of the environment (NODE_USE_ENV_PROXY), or that the program has set with a proxy or with settings of
  * TLS, is there for a reason.
  */
 export function hasOwnDispatcher(): boolean {

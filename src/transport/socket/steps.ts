@@ -137,10 +137,10 @@ export interface TunnelOptions extends StepOptions {
 export async function openTunnel(options: TunnelOptions): Promise<Socket> {
   const { proxy, hostname, port, timeoutMs, onstep } = options;
   let connection = await openProxy(options);
-  const terms = { hostname, port, limits: { stepTimeoutMs: timeoutMs } };
+  const settings = { hostname, port, limits: { stepTimeoutMs: timeoutMs } };
   const tunnel = proxy instanceof SocksProxy
-    ? new SocksTunnel({ ...terms, proxy }, now())
-    : new ProxyTunnel({ ...terms, proxy }, now());
+    ? new SocksTunnel({ ...settings, proxy }, now())
+    : new ProxyTunnel({ ...settings, proxy }, now());
   let exchange = new Exchange(connection, tunnel, options);
   for (;;) {
     const event = await exchange.next();

@@ -230,30 +230,30 @@ export const client = {
 
   /** Subscribes, goes away while something is published, comes back; tells what waited. */
   async subscribe({ url, address, options }: Place): Promise<string[]> {
-    const terms = { address, ...durableSubscription("interop") };
-    terms.source = { ...terms.source, capabilities: [...terms.source.capabilities ?? [], "topic"] };
+    const settings = { address, ...durableSubscription("interop") };
+    settings.source = { ...settings.source, capabilities: [...settings.source.capabilities ?? [], "topic"] };
     const containerId = `interop-${address}`;
     const first = await connect(url, { ...optionsOf(options), containerId });
-    const subscription = first.receiver(terms);
+    const subscription = first.receiver(settings);
     await subscription.ready();
     await subscription.detach();
     await first.sender({ address, target: { capabilities: ["topic"] } }).send({ body: "while away" });
     await first.close();
     await using second = await connect(url, { ...optionsOf(options), containerId });
-    return await texts(second, terms, 1);
+    return await texts(second, settings, 1);
   },
 
   /** Publishes to two who share a subscription; tells how many came to both together. */
   share: (place: Place, count: number): Promise<number> =>
     connected(place, async (connection) => {
-      const terms = (instance: number): ReceiverOptions => {
+      const settings = (instance: number): ReceiverOptions => {
         const { name, source } = sharedSubscription("interop", { instance });
         const capabilities = [...source.capabilities ?? [], "topic"];
         return { address: place.address, name: name!, source: { ...source, capabilities } };
       };
       let received = 0;
       const { promise, resolve } = Promise.withResolvers<void>();
-      const receivers = [1, 2].map((instance) => connection.receiver(terms(instance)));
+      const receivers = [1, 2].map((instance) => connection.receiver(settings(instance)));
       await Promise.all(receivers.map((receiver) => receiver.ready()));
       for (const receiver of receivers) void receiver.serve(() => ++received === count ? resolve() : undefined);
       const sender = connection.sender({ address: place.address, target: { capabilities: ["topic"] } });
@@ -353,7 +353,7 @@ export const client = {
       containerId: `container-${address}`,
       reconnect: { initial: true, initialDelayMs: 20 },
       log: null,
-      dial: async (url, terms) => faulty(await dialAny(url, terms), cuts.shift() ?? {}),
+      dial: async (url, settings) => faulty(await dialAny(url, settings), cuts.shift() ?? {}),
     });
     const reasons = new Set<string>();
     (async () => {
@@ -406,8 +406,8 @@ async function* onePiece(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
 }
 
 // That many messages, each accepted.
-async function texts(connection: Connection, terms: ReceiverOptions, count: number): Promise<string[]> {
-  const receiver = connection.receiver(terms);
+async function texts(connection: Connection, settings: ReceiverOptions, count: number): Promise<string[]> {
+  const receiver = connection.receiver(settings);
   const found: string[] = [];
   while (found.length < count) {
     const delivery = await receiver.receive();

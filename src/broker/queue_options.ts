@@ -6,7 +6,7 @@
 
 import type { LossCount } from "./consumer.ts";
 
-/** The terms of one queue. */
+/** The settings of one queue. */
 export interface QueueOptions {
   /**
    * Where rejected and expired messages go: the address of a queue, made when first needed. Without it, and in that queue

@@ -10,11 +10,11 @@ import type { Coordinator, Fields, ReceiverSettleMode, SenderSettleMode, Source,
 import type { AttachOptions } from "../engine/link.ts";
 import type { SessionOptions } from "../engine/session.ts";
 import { checkAddress, checkOptions, type OptionKinds } from "../base/options.ts";
-import type { ReceiveTerms } from "./receive_options.ts";
-import type { SendTerms } from "./sender.ts";
+import type { ReceiveSettings } from "./receive_options.ts";
+import type { SendSettings } from "./sender.ts";
 
 /** What a sender and a receiver are attached with alike. */
-export interface LinkTerms {
+export interface LinkSettings {
   /**
    * The node's address at the peer. Left out for a dynamic node; left out or null for a sender without a fixed target, each of
    * whose messages names its own in property `to`.
@@ -39,17 +39,17 @@ export interface LinkTerms {
 }
 
 /** What a sender is attached with. */
-export type SenderOptions = LinkTerms & SendTerms;
+export type SenderOptions = LinkSettings & SendSettings;
 
 /** What a receiver is attached with. */
-export interface ReceiverOptions extends LinkTerms, ReceiveTerms {
+export interface ReceiverOptions extends LinkSettings, ReceiveSettings {
   /** Largest message that this end takes, in bytes, 0 for no limit. Default: 64 MiB, without a limit with `stream: true`. */
   maxMessageSize?: number;
   /** Filters at the source by their name, each a described value; `./filters` has functions that make them. */
   filter?: Fields;
 }
 
-const LINK_KINDS: OptionKinds<LinkTerms> = {
+const LINK_KINDS: OptionKinds<LinkSettings> = {
   address: "string or null",
   dynamic: "boolean",
   name: "string",
@@ -66,7 +66,11 @@ const LINK_KINDS: OptionKinds<LinkTerms> = {
  *
  * @throws {TypeError} If there is no address where one is needed, or an option does not exist or is of the wrong kind.
  */
-export function terms<T extends LinkTerms>(role: "sender" | "receiver", address: string | T, options?: T): T {
+export function checkedOptions<T extends LinkSettings>(
+  role: "sender" | "receiver",
+  address: string | T,
+  options?: T,
+): T {
   const doing = `attach ${role}`;
   const isObject = typeof address === "object" && address !== null;
   if (!isObject) checkAddress(doing, address);
@@ -112,11 +116,15 @@ export function senderAttach(options: SenderOptions, { containerId, environment 
   };
 }
 
-/** The attach of another sender to the same node, on the same terms: one for a single message, of which nothing is kept. */
-export function twinAttach(terms: AttachOptions, address: string | undefined, environment: Environment): AttachOptions {
-  const target = terms.target as Target;
+/** The attach of another sender to the same node, with the same settings: one for a single message, of which nothing is kept. */
+export function twinAttach(
+  settings: AttachOptions,
+  address: string | undefined,
+  environment: Environment,
+): AttachOptions {
+  const target = settings.target as Target;
   return {
-    ...terms,
+    ...settings,
     name: randomName(environment),
     flowAfterAttach: false,
     target: { ...target, address, dynamic: undefined },
@@ -138,7 +146,7 @@ export function receiverAttach(options: ReceiverOptions, { containerId, environm
   };
 }
 
-function isCoordinator(target: LinkTerms["target"]): target is Coordinator {
+function isCoordinator(target: LinkSettings["target"]): target is Coordinator {
   return target !== undefined && "kind" in target && target.kind === "coordinator";
 }
 
