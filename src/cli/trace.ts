@@ -9,6 +9,7 @@ import { basename } from "node:path";
 import { printable } from "../base/text.ts";
 import { gateway, type GatewayTrace } from "../gateway/gateway.ts";
 import { traceCapture, unpacked } from "../trace/capture.ts";
+import { isHead, readLine } from "../trace/reader.ts";
 import { jsonLines, TRACE_SCHEMA, type TraceEvent, type TransportEvent } from "../trace/writer.ts";
 import { commandLabel, contentOf } from "./connecting.ts";
 import { type Context, fileMistake, missingUrl, splitUrl } from "./context.ts";
@@ -101,12 +102,8 @@ async function readTrace(path: string): Promise<Uint8Array> {
 
 // The last line may be cut off, of a trace that is still being written, and any may be somebody else's.
 function isEvent(line: string): boolean {
-  try {
-    const { time, name, data } = JSON.parse(line);
-    return Number.isFinite(time) && typeof name === "string" && Object(data) === data;
-  } catch {
-    return false;
-  }
+  const read = readLine(line);
+  return read !== undefined && !isHead(read);
 }
 
 function isTrace(bytes: Uint8Array): boolean {

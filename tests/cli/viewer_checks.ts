@@ -3,6 +3,7 @@
  *
  *     node tests/cli/viewer_checks.ts trace TRACE.html EMPTY.html
  *     node tests/cli/viewer_checks.ts many MANY.html
+ *     node tests/cli/viewer_checks.ts hostile HOSTILE.html
  *
  * @module
  */
@@ -103,6 +104,25 @@ async function checkMany(page: Page, path: string): Promise<void> {
   assert(await page.locator(".row").count() < 80);
 }
 
+async function checkHostile(page: Page, path: string): Promise<void> {
+  const errors: string[] = [];
+  page.on("pageerror", (error) => errors.push(error.message));
+  page.on("request", (request) => request.url().startsWith("file:") || errors.push(`asks for ${request.url()}`));
+  await page.goto(pathToFileURL(path).href);
+  assertMatch(await text(page, "#status"), /^\d+ frames · 2 connections · .* · 14 lines not readable$/);
+  const count = await page.locator(".row:visible").count();
+  assert(count > 10);
+  for (let i = 0; i < count; i++) {
+    await page.locator(".row:visible").nth(i).click();
+    for (const tab of ["frame", "delivery", "waits", "faults"]) await page.click(`#tabs [data-tab=${tab}]`);
+  }
+  for (const node of await page.locator("#tree .node").all()) await node.click();
+  assertMatch(await text(page, "#tree"), /<img src=x/);
+  assertEquals(await page.locator("#tree img, #rows img, #panel img, #plots img").count(), 0);
+  assertEquals(await page.evaluate(() => Object.hasOwn(globalThis, "harmed")), false);
+  assertEquals(errors, []);
+}
+
 if (!existsSync(PROGRAM)) process.exit(77);
 const browser = await chromium.launch({
   executablePath: PROGRAM,
@@ -112,6 +132,7 @@ try {
   const page = await browser.newPage({ viewport: { width: 1_440, height: 900 } });
   const [which, first, second] = process.argv.slice(2);
   if (which === "many") await checkMany(page, first!);
+  else if (which === "hostile") await checkHostile(page, first!);
   else {
     await checkTrace(page, first!);
     await checkFiles(page, second!);

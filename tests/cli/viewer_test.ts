@@ -80,6 +80,45 @@ test("viewer: a trace, and files that are dropped, in Chromium", () =>
     return ["trace", "trace.html", "empty.html"];
   }));
 
+/** A trace whose every text is made to do harm, and lines that are none of a trace. */
+async function hostile(): Promise<string> {
+  const harm = `</script><img src=x onerror="globalThis.harmed=1"><script>globalThis.harmed=1</script>`;
+  const lines = (await record(3, true)).replaceAll('"orders"', () => JSON.stringify(`orders${harm}`)).split("\n");
+  const event = (data: unknown, time: unknown = 1): string => JSON.stringify({ time, name: "amqp:frame_sent", data });
+  return [
+    ...lines.slice(0, 2),
+    "null",
+    "5",
+    "[]",
+    '"x"',
+    "{}",
+    harm,
+    event(null),
+    event({ connection: harm }),
+    event({ frame: {} }),
+    event({ frame: { kind: "open", containerId: { toString: 1 } } }),
+    event({ event: { toString: 1 } }),
+    event({ event: harm, [harm]: harm }),
+    event({ connection: 2, channel: 7, frame: { kind: harm, error: harm } }, -1e300),
+    event({ connection: 2, frame: { kind: "attach", name: harm, role: 5, handle: harm, source: 5 } }, 1e300),
+    event({
+      connection: 2,
+      frame: { kind: "disposition", first: 0, last: 4_294_967_295, state: [harm] },
+      payload: 1e15,
+    }),
+    event({ connection: 2, channel: 7, frame: { kind: harm, error: harm } }, -1e14),
+    event({ connection: 2, frame: { kind: "attach", name: harm, role: 5, handle: harm, source: 5 } }, 1e14),
+    ...lines.slice(2, -2),
+    lines.at(-2)!.slice(0, -20),
+  ].join("\n");
+}
+
+test("viewer: a hostile trace is text and nothing more, in Chromium", () =>
+  inChromium(async (folder) => {
+    writeFileSync(join(folder, "hostile.html"), await viewerWith(await hostile()));
+    return ["hostile", "hostile.html"];
+  }));
+
 test("viewer: 100,000 frames, in Chromium", () =>
   inChromium(async (folder) => {
     writeFileSync(join(folder, "many.html"), await viewerWith(many(await record(60, true), 100_000)));

@@ -7,6 +7,7 @@
 import { type FrameBody, labelOf, type TraceFault, type TrackedDelivery } from "../../src/trace/tracked.ts";
 import { ConnectionTracker } from "../../src/trace/tracker.ts";
 import type { Wait } from "../../src/trace/waits.ts";
+import { isHead, readLine } from "../../src/trace/reader.ts";
 import type { TraceEvent, TraceHead } from "../../src/trace/writer.ts";
 
 /** One line of the trace. */
@@ -140,10 +141,10 @@ class Builder {
   #unreadable = 0;
 
   get model(): Model {
-    const epoch = this.#head?.trace?.common_fields?.reference_time?.epoch;
+    const start = new Date(this.#head?.trace?.common_fields?.reference_time?.epoch ?? NaN);
     return {
-      title: this.#head?.title ?? "Trace",
-      start: epoch === undefined ? undefined : new Date(epoch),
+      title: String(this.#head?.title ?? "Trace"),
+      start: Number.isNaN(start.getTime()) ? undefined : start,
       vantage: this.#head?.trace?.vantage_point?.type ?? "client",
       items: this.#items,
       links: this.#links,
@@ -154,16 +155,15 @@ class Builder {
   }
 
   line(line: string): void {
-    let json: TraceHead | TraceEvent;
+    const read = readLine(line);
     try {
-      json = JSON.parse(line);
+      if (read === undefined) this.#unreadable++;
+      else if (isHead(read)) this.#head ??= read;
+      else this.#event(read, line);
     } catch {
+      // Its fields are not of their types.
       this.#unreadable++;
-      return;
     }
-    if ("file_schema" in json) this.#head ??= json;
-    else if (typeof json.time === "number" && json.data !== undefined) this.#event(json, line);
-    else this.#unreadable++;
   }
 
   #event({ time, name, data }: TraceEvent, line: string): void {
