@@ -7,6 +7,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { bundle, firstLoad, gzipSize } from "./bundle.ts";
 import { test } from "./harness.ts";
+import { read } from "./source.ts";
 
 /**
  * What a page may pay for both ways of being a client, in bytes on the wire: what they cost now and a little air, for each
@@ -28,6 +29,14 @@ test("bundle: connect and publish stay within the limit", async () => {
   const one = await gzipSize(whole.code);
   console.log(`connect and publish: ${both} bytes min+gzip; publish alone: ${alone}; in one file with sockets: ${one}`);
   console.log(`before gzip: ${largest}`);
+  for (
+    const [page, figures] of Object.entries({ "README.md": [both, alone, one], "docs/getting-started.md": [both, one] })
+  ) {
+    const told = [...read(page).matchAll(/\b(\d\d) KB/g)].map(([, kilobytes]) => Number(kilobytes) * 1_000);
+    for (const figure of figures) {
+      assert(told.some((bytes) => Math.abs(bytes - figure) < figure / 20), `${page}: ${figure}`);
+    }
+  }
   assert(both <= LIMIT, `${both} bytes, ${both - LIMIT} over the limit`);
   assert(alone <= PUBLISH_LIMIT, `${alone} bytes of publish, ${alone - PUBLISH_LIMIT} over the limit`);
 });

@@ -1,12 +1,14 @@
 /**
- * Holds that every class and function that an entry exports has an example, which imports the package and no file.
+ * Holds that every class and function that an entry exports has an example, which imports the package and no file, and that the
+ * pages lead where they say.
  *
  * @module
  */
 
-import { assertEquals } from "@std/assert";
+import { existsSync } from "node:fs";
+import { assert, assertEquals } from "@std/assert";
 import { test } from "./harness.ts";
-import { read } from "./source.ts";
+import { list, read } from "./source.ts";
 
 const entries: string[] = Object.values(JSON.parse(read("deno.json")).exports as Record<string, string>);
 
@@ -62,3 +64,39 @@ test("docs: examples import the package, not files", () => {
     }
   }
 });
+
+// At 230 words a minute; code and tables are looked at, not read through.
+const FIVE_MINUTES = 1_150;
+
+test("docs: the README is five minutes' reading at most, and has its two commands before all else", () => {
+  const text = read("README.md");
+  const prose = text.replace(/^```[^]*?^```$/gm, "").replace(/^ *\|.*$/gm, "");
+  const words = prose.split(/\s+/).length;
+  console.log(`${words} words in the README, besides code and tables`);
+  assert(words <= FIVE_MINUTES, `${words} words`);
+  const [first] = /^```sh\n([^]*?)^```$/m.exec(text)!.slice(1);
+  assertEquals(first, "npm ci && npm run demo\nnpm ci && npm test\n");
+  assert(text.indexOf(first) < text.indexOf("```ts"));
+});
+
+const pages = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "tests/bench/README.md", ...list("docs", ".md")];
+
+test("docs: every link from page to page leads to a file, and to a heading of it", () => {
+  const dead: string[] = [];
+  for (const page of pages) {
+    const text = read(page).replace(/^ *```[^]*?^ *```$/gm, "");
+    for (const [, link] of text.matchAll(/\]\((?!\w+:)([^)\s]*)\)/g)) {
+      const [path, heading] = link.split("#");
+      const target = path === "" ? page : new URL(path, `file:///${page}`).pathname.slice(1);
+      if (!existsSync(new URL(`../${target}`, import.meta.url))) dead.push(`${page}: ${link}`);
+      else if (heading !== undefined && !headingsOf(target).includes(heading)) dead.push(`${page}: ${link}`);
+    }
+  }
+  assertEquals(dead, []);
+});
+
+// As GitHub names them.
+function headingsOf(page: string): string[] {
+  const headings = [...read(page).matchAll(/^#+ (.*)$/gm)].map(([, heading]) => heading.toLowerCase());
+  return headings.map((heading) => heading.replace(/[^\w\- ]/g, "").replaceAll(" ", "-"));
+}
