@@ -19,14 +19,23 @@ export class Publisher {
   }
 
   async fetch(request: Request): Promise<Response> {
-    // It comes back by itself; a first attempt that failed is made again with the next request.
-    this.#connection ??= connect(this.#url).catch((error) => {
-      this.#connection = undefined;
-      throw error;
-    });
-    const connection = await this.#connection;
+    const connection = await (this.#connection ??= this.#connect());
     await connection.send("orders", { body: await request.text() }, { signal: request.signal });
     return new Response(`${++this.#sent} sent\n`, { status: 202 });
+  }
+
+  // It comes back by itself. One that could not be made, or that has ended for good, as over a password that has changed, is made
+  // anew for the next request.
+  async #connect(): Promise<Connection> {
+    const forget = () => this.#connection = undefined;
+    try {
+      const connection = await connect(this.#url);
+      connection.closed.then(forget);
+      return connection;
+    } catch (error) {
+      forget();
+      throw error;
+    }
   }
 }
 

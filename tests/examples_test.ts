@@ -10,6 +10,7 @@ import { bundle } from "./bundle.ts";
 import { startWorker } from "./edge/workerd.ts";
 import { test } from "./harness.ts";
 import { start } from "./program.ts";
+import { feed } from "../examples/feed.ts";
 import { type Channel, connect } from "../mod.ts";
 import { Broker } from "../src/broker/broker.ts";
 import { listen } from "../src/transport/sockets.ts";
@@ -65,6 +66,27 @@ test("examples: survive.ts goes on when its broker has gone and come back", asyn
   assertEquals(await program.lines.next(), { value: "after", done: false });
   program.terminate();
   await program.end();
+  await broker.close();
+});
+
+test("examples: feed.ts shows what comes, also after an interruption, until its page is left", async () => {
+  // A queue, which waits for the page where a topic would not.
+  const broker = new Broker();
+  await using listener = await listen({ host: "127.0.0.1", port: 0, acceptor: broker });
+  let shown: (text: string) => void;
+  const page = new AbortController();
+  const feeding = feed(`ws://127.0.0.1:${listener.port}`, "prices", (text) => shown(text), page.signal);
+  const see = async (wanted: string): Promise<void> => {
+    const seen = new Promise<void>((resolve) => shown = (text) => text === wanted && resolve());
+    await using publisher = await broker.connect();
+    await publisher.send("prices", { body: wanted });
+    await seen;
+  };
+  await see("coffee 3.20");
+  broker.faults.cut();
+  await see("coffee 3.40");
+  page.abort();
+  await feeding;
   await broker.close();
 });
 
