@@ -17,6 +17,7 @@
  */
 
 import { encodeBase64 } from "@std/encoding";
+import { checkFunction, checkOptions, type OptionKinds } from "../base/options.ts";
 import { utf8 } from "../base/text.ts";
 import type { ClaimsOptions, ClaimsToken } from "../client/claims.ts";
 import { anonymous } from "../sasl/mechanisms.ts";
@@ -59,12 +60,24 @@ export interface AzureTarget {
   readonly entityPath: string | undefined;
 }
 
+const AZURE_KINDS: OptionKinds<AzureOptions> = {
+  credential: "object",
+  transport: '"websocket" or "socket"',
+  ttlMs: "number",
+};
+const TTL_MS = 3_600_000;
+
+// A year: more than that no service takes, nor would a clock that is wrong be noticed.
+const MAX_TTL_MS = 31_536_000_000;
+
 /**
  * Reads a connection string of Service Bus or Event Hubs, that of an emulator too, or takes a namespace's host and a credential.
  *
  * Tokens are made for each address that is used, and renewed before they expire. The key stays here.
  *
- * @throws {TypeError} If the text is neither, or names no way to prove who connects. The error does not show it.
+ * @throws {TypeError} If the text is neither, or names no way to prove who connects, or an option does not exist or is of the
+ * wrong kind. The error does not show it.
+ * @throws {RangeError} If `ttlMs` is no time.
  *
  * @example
  * ```ts
@@ -79,6 +92,11 @@ export interface AzureTarget {
  * ```
  */
 export function azure(connectionString: string, options: AzureOptions = {}): AzureTarget {
+  checkOptions("use azure", options, AZURE_KINDS);
+  const { ttlMs = TTL_MS } = options;
+  if (!(ttlMs > 0 && ttlMs <= MAX_TTL_MS)) {
+    throw new RangeError(`Cannot use azure: ttlMs is ${ttlMs}, not more than 0 and at most ${MAX_TTL_MS}`);
+  }
   const parts = partsOf(connectionString);
   const host = hostOf(parts);
   const emulator = parts.get("usedevelopmentemulator")?.toLowerCase() === "true";
@@ -107,6 +125,7 @@ export function azure(connectionString: string, options: AzureOptions = {}): Azu
  * Makes a shared access signature: a token for everything below `audience`.
  *
  * @throws {TypeError} If this page has no WebCrypto.
+ * @throws {RangeError} If `expiresAt` is no date.
  *
  * @example
  * ```ts
@@ -128,6 +147,7 @@ export async function sharedAccessSignature(
   if (subtle === undefined) throw new TypeError("Cannot sign token: this page has no WebCrypto, load it over https:");
   const resource = encodeURIComponent(audience);
   const expiry = Math.ceil(expiresAt.getTime() / 1_000);
+  if (Number.isNaN(expiry)) throw new RangeError("Cannot sign token: when it expires is no date");
   const imported = await subtle.importKey("raw", utf8(key), { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
   const signature = encodeBase64(await subtle.sign("HMAC", imported, utf8(`${resource}\n${expiry}`)));
   const [signed, name] = [encodeURIComponent(signature), encodeURIComponent(keyName)];
@@ -155,7 +175,8 @@ function hostOf(parts: Map<string, string>): string {
   return host;
 }
 
-function tokensOf(parts: Map<string, string>, { credential, ttlMs = 3_600_000 }: AzureOptions): ClaimsOptions["token"] {
+function tokensOf(parts: Map<string, string>, { credential, ttlMs = TTL_MS }: AzureOptions): ClaimsOptions["token"] {
+  if (credential !== undefined) checkFunction("use azure", '"getToken" of the credential', credential.getToken);
   if (credential !== undefined) return async () => await entraToken(credential);
   const signature = parts.get("sharedaccesssignature");
   if (signature !== undefined) {

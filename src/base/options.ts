@@ -107,6 +107,15 @@ export function checkAddress(doing: string, address: unknown): void {
 }
 
 /**
+ * Checks that a part of credentials is a text: one that was not set would else be the text "undefined".
+ *
+ * @throws {TypeError} If it is none; the error does not show it.
+ */
+export function checkText(doing: string, what: string, value: unknown): void {
+  if (typeof value !== "string") refuse(doing, `${what} is ${describeKind(value)}, not a string`);
+}
+
+/**
  * Checks that a handler can be called.
  *
  * @throws {TypeError} If it is no function.

@@ -6,6 +6,7 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
+import { checkOptions, checkText } from "../base/options.ts";
 import { quote, utf8 } from "../base/text.ts";
 import { decodeUtf8 } from "../codec/primitives.ts";
 import type { SaslExchange, SaslMechanism, SaslServerExchange, SaslServerMechanism } from "./mechanism.ts";
@@ -103,6 +104,8 @@ function mechanism(
   options: BearerOptions,
   format: (secret: string, target: Parameters<SaslMechanism["exchange"]>[0]) => string,
 ): SaslMechanism {
+  checkOptions(`use ${name}`, options, { username: "string", allowCleartext: "boolean" });
+  if (typeof token !== "function") checkText(`use ${name}`, "token", token);
   if (/\p{Cc}/u.test(options.username ?? "")) {
     throw new RangeError(`Cannot use ${name}: user name holds a control character`);
   }

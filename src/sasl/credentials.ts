@@ -4,6 +4,7 @@
  * @module
  */
 
+import { checkOptions, type OptionKinds } from "../base/options.ts";
 import { type BearerOptions, oauthbearer, type Token, xoauth2 } from "./bearer.ts";
 import type { SaslMechanism } from "./mechanism.ts";
 import { plain } from "./mechanisms.ts";
@@ -21,6 +22,14 @@ export interface CredentialsOptions extends Pick<ScramOptions, "authorizationId"
   allowCleartext?: boolean;
 }
 
+const CREDENTIALS_KINDS: OptionKinds<CredentialsOptions> = {
+  floor: "string",
+  allowCleartext: "boolean",
+  authorizationId: "string",
+  minIterations: "number",
+  maxIterations: "number",
+};
+
 /**
  * User name and password, by the strongest mechanism that the server offers: SCRAM-SHA-512, SCRAM-SHA-256, SCRAM-SHA-1, PLAIN.
  *
@@ -28,6 +37,7 @@ export interface CredentialsOptions extends Pick<ScramOptions, "authorizationId"
  * and on this machine only.
  *
  * @throws {RangeError} If a part is empty or holds characters that SASLprep does not allow, or there is no such floor.
+ * @throws {TypeError} If a part is no string, or an option does not exist or is of the wrong kind.
  *
  * @example
  * ```ts
@@ -42,10 +52,13 @@ export interface CredentialsOptions extends Pick<ScramOptions, "authorizationId"
  * ```
  */
 export function credentials(username: string, password: string, options: CredentialsOptions = {}): SaslMechanism[] {
-  const { floor = "PLAIN" } = options;
+  checkOptions("use credentials", options, CREDENTIALS_KINDS);
+  const { floor = "PLAIN", allowCleartext = false, authorizationId, ...iterations } = options;
   const mechanisms = [
-    ...(["SHA-512", "SHA-256", "SHA-1"] as const).map((hash) => scram(username, password, { ...options, hash })),
-    plain(username, password, options),
+    ...(["SHA-512", "SHA-256", "SHA-1"] as const).map((hash) =>
+      scram(username, password, { ...iterations, authorizationId, hash })
+    ),
+    plain(username, password, { authorizationId, allowCleartext }),
   ];
   const weakest = mechanisms.findIndex(({ name }) => name === floor);
   if (weakest < 0) {

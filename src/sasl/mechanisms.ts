@@ -4,6 +4,7 @@
  * @module
  */
 
+import { checkOptions } from "../base/options.ts";
 import { utf8 } from "../base/text.ts";
 import type { SaslMechanism } from "./mechanism.ts";
 
@@ -35,6 +36,7 @@ export function anonymous(trace = ""): SaslMechanism {
  * `allowCleartext` lifts that. `credentials` of `./sasl` uses SCRAM where the server has it, which does not show the password.
  *
  * @throws {RangeError} If a part holds a NUL, or the user name is empty.
+ * @throws {TypeError} If a part is no string, or an option does not exist.
  *
  * @example
  * ```ts
@@ -48,7 +50,11 @@ export function plain(
   password: string,
   options: { authorizationId?: string; allowCleartext?: boolean } = {},
 ): SaslMechanism {
-  const text = `${options.authorizationId ?? ""}\0${username}\0${password}`;
+  checkOptions("use PLAIN", options, { authorizationId: "string", allowCleartext: "boolean" });
+  const parts = [options.authorizationId ?? "", username, password];
+  // What was not set would else be the text "undefined".
+  if (parts.some((part) => typeof part !== "string")) throw new TypeError("Cannot use PLAIN: a part is no string");
+  const text = parts.join("\0");
   if (username === "" || text.split("\0").length !== 3) {
     throw new RangeError("Cannot use PLAIN: user name is empty, or a part holds NUL");
   }

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { checkText } from "../base/options.ts";
+
 // Spaces that are not ASCII become one that is [rfc3454 C.1.2]; some characters are commonly left out [rfc3454 B.1].
 const SPACE = /[\xa0\u1680\u2000-\u200b\u202f\u205f\u3000]/g;
 const NOTHING = /[\xad\u034f\u1806\u180b-\u180d\u200c\u200d\u2060\ufe00-\ufe0f\ufeff]/gu;
@@ -27,8 +29,10 @@ const LETTER = /[\p{L}\p{Nl}\p{Mc}]/u;
  *
  * @throws {RangeError} If nothing is left, it holds a character that is not allowed, or mixes directions of writing; the
  * error says `what` it is, not the text.
+ * @throws {TypeError} If it is no text.
  */
 export function saslprep(text: string, what: string): string {
+  checkText(`use ${what}`, "it", text);
   const prepared = text.replace(SPACE, " ").replace(NOTHING, "").normalize("NFKC");
   if (prepared === "") throw new RangeError(`Cannot use ${what}: it is empty`);
   if (PROHIBITED.test(prepared)) {

@@ -9,6 +9,7 @@ import { encodeBase64 } from "@std/encoding";
 import * as condition from "../base/condition.ts";
 import { randomName } from "../base/environment.ts";
 import { AmqpError } from "../base/errors.ts";
+import { checkOptions, type OptionKinds } from "../base/options.ts";
 import { quote, utf8 } from "../base/text.ts";
 import { decodeUtf8 } from "../codec/primitives.ts";
 import type { SaslMechanism } from "./mechanism.ts";
@@ -21,6 +22,7 @@ import {
   MIN_ITERATIONS,
   type SaltedKeys,
   saltedKeys,
+  SCRAM_HASHES,
   type ScramHash,
   xor,
 } from "./scram_keys.ts";
@@ -42,12 +44,21 @@ export interface ScramOptions {
   nonce?: string;
 }
 
+const SCRAM_KINDS: OptionKinds<ScramOptions> = {
+  hash: SCRAM_HASHES,
+  authorizationId: "string",
+  minIterations: "number",
+  maxIterations: "number",
+  nonce: "string",
+};
+
 /**
  * User name and password, neither of which is shown: SCRAM-SHA-256 or one of its relatives.
  *
  * It may be used over `ws:` and `amqp:`; the messages of the connection can then be read and changed on their way all the same.
  *
- * @throws {RangeError} If a part is empty or holds characters that SASLprep does not allow.
+ * @throws {RangeError} If a part is empty or holds characters that SASLprep does not allow, or no number of iterations would do.
+ * @throws {TypeError} If a part is no string, or an option does not exist or is of the wrong kind.
  *
  * @example
  * ```ts
@@ -61,7 +72,17 @@ export interface ScramOptions {
  * ```
  */
 export function scram(username: string, password: string, options: ScramOptions = {}): SaslMechanism {
+  checkOptions("use SCRAM", options, SCRAM_KINDS);
   const { hash = "SHA-256", minIterations = MIN_ITERATIONS, maxIterations = MAX_ITERATIONS } = options;
+  // No limit may be NaN, which nothing is above.
+  if (!(minIterations >= 1 && maxIterations >= minIterations)) {
+    throw new RangeError(
+      `Cannot use SCRAM: it takes ${minIterations} to ${maxIterations} iterations, which is no range`,
+    );
+  }
+  if (options.nonce !== undefined && !/^[\x21-\x2b\x2d-\x7e]+$/.test(options.nonce)) {
+    throw new RangeError('Cannot use SCRAM: option "nonce" is empty or not printable ASCII without a comma');
+  }
   const name = `SCRAM-${hash}`;
   const user = escapeName(saslprep(username, "user name"));
   const secret = saslprep(password, "password");

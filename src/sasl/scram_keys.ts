@@ -5,11 +5,15 @@
  */
 
 import { decodeBase64 } from "@std/encoding";
+import { checkOptions } from "../base/options.ts";
 import { utf8 } from "../base/text.ts";
 import { saslprep } from "./saslprep.ts";
 
 /** The hash functions of the SCRAM mechanisms. */
 export type ScramHash = "SHA-512" | "SHA-256" | "SHA-1";
+
+/** The same, for errors about options. */
+export const SCRAM_HASHES = '"SHA-512" or "SHA-256" or "SHA-1"';
 
 /** What a server keeps of a user for SCRAM; it is enough to check a client, not to be one. */
 export interface ScramKeys {
@@ -55,7 +59,9 @@ export const SALT_LENGTH = 16;
 /**
  * Makes the keys that a server keeps of a user instead of the password.
  *
- * @throws {RangeError} If the password is empty or holds characters that SASLprep does not allow, or there are too few iterations.
+ * @throws {RangeError} If the password is empty or holds characters that SASLprep does not allow, the salt is empty, or there are
+ * too few iterations.
+ * @throws {TypeError} If the password is no string, or an option does not exist or is of the wrong kind.
  *
  * @example
  * ```ts
@@ -66,10 +72,12 @@ export const SALT_LENGTH = 16;
  * ```
  */
 export async function scramKeys(password: string, options: ScramKeysOptions = {}): Promise<ScramKeys> {
+  checkOptions("make keys of SCRAM", options, { hash: SCRAM_HASHES, iterations: "number", salt: "object" });
   const { hash = "SHA-256", iterations = DEFAULT_ITERATIONS } = options;
   if (!Number.isSafeInteger(iterations) || iterations < MIN_ITERATIONS) {
     throw new RangeError(`Cannot make keys of SCRAM: ${iterations} iterations are fewer than ${MIN_ITERATIONS}`);
   }
+  if (options.salt?.length === 0) throw new RangeError("Cannot make keys of SCRAM: salt is empty");
   const salt = options.salt ?? crypto.getRandomValues(new Uint8Array(SALT_LENGTH));
   const { clientKey, serverKey } = await saltedKeys(hash, saslprep(password, "password"), salt, iterations);
   return { hash, salt, iterations, storedKey: await digest(hash, clientKey), serverKey };

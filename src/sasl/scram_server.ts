@@ -6,6 +6,7 @@
 
 import { encodeBase64 } from "@std/encoding";
 import { randomName } from "../base/environment.ts";
+import { checkFunction, checkOptions } from "../base/options.ts";
 import { utf8 } from "../base/text.ts";
 import { decodeUtf8 } from "../codec/primitives.ts";
 import type { SaslServerMechanism } from "./mechanism.ts";
@@ -58,6 +59,8 @@ export function scramServer(
   find: FindScramKeys,
   options: ScramServerOptions = {},
 ): SaslServerMechanism {
+  checkOptions("serve SCRAM", options, { decoy: { iterations: "number", saltLength: "number" }, nonce: "string" });
+  checkFunction("serve SCRAM", "what finds keys", find);
   const { iterations: decoyIterations = DEFAULT_ITERATIONS, saltLength = SALT_LENGTH } = options.decoy ?? {};
   let secret: string | undefined;
 

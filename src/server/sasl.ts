@@ -155,7 +155,8 @@ function checkOf(find: FindScramKeys): CheckPassword {
 
 async function hasPassword(keys: ScramKeys, password: string): Promise<boolean> {
   // A password that cannot be prepared is wrong.
-  const given = await scramKeys(password, keys).catch(() => undefined);
+  const { hash, iterations, salt } = keys;
+  const given = await scramKeys(password, { hash, iterations, salt }).catch(() => undefined);
   return given !== undefined && equalBytes(given.storedKey, keys.storedKey);
 }
 

@@ -1,5 +1,6 @@
-import { assert, assertEquals, assertInstanceOf, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertInstanceOf, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { decodeBase64 } from "@std/encoding";
+import { azure, sharedAccessSignature } from "../../src/azure/azure.ts";
 import { AmqpError } from "../../src/base/errors.ts";
 import type { SaslFrameBody } from "../../src/codec/types.ts";
 import { oauthbearer, oauthbearerServer, xoauth2, xoauth2Server } from "../../src/sasl/bearer.ts";
@@ -17,6 +18,7 @@ import { saslMechanisms, type UserTable } from "../../src/server/sasl.ts";
 import { test } from "../harness.ts";
 import { bytes, exchange, TARGET } from "./exchange.ts";
 
+const SAS = "Endpoint=sb://ns.servicebus.windows.net;SharedAccessKeyName=a;SharedAccessKey=b";
 const CLEAR = { ...TARGET, secure: false };
 const check = (username: string, password: string) => username === "tim" && password === "tanstaaftanstaaf";
 
@@ -234,6 +236,49 @@ test("SASL-2: what is no mechanism is refused by what to use instead", () => {
   for (const auth of ["plain", {}, [], [plain("a", "b"), undefined], { username: "a", password: "b" }]) {
     assertThrows(() => new SaslClient(auth as never, TARGET), TypeError, "plain(user, password)");
   }
+});
+
+test("SASL-2: what was not set, does not exist or is of the wrong kind is told, and never used as a text", async () => {
+  const wrong = (value: unknown) => value as never;
+  const typos: (() => unknown)[] = [
+    () => plain("user", wrong(undefined)),
+    () => plain(wrong(undefined), "x"),
+    () => plain("user", "x", wrong({ allowClearText: true })),
+    () => plain("user", "x", wrong({ authorizationId: 5 })),
+    () => scram("user", wrong(undefined)),
+    () => scram(wrong(5), "x"),
+    () => scram("user", "x", wrong({ minIteration: 5_000 })),
+    () => scram("user", "x", { hash: wrong("SHA-224") }),
+    () => scram("user", "x", { maxIterations: wrong("1") }),
+    () => scramServer("SHA-256", wrong({})),
+    () => scramServer("SHA-256", () => undefined, wrong({ decoys: {} })),
+    () => credentials("user", wrong(undefined)),
+    () => credentials("user", "x", wrong({ flor: "PLAIN" })),
+    () => bearer(wrong(undefined)),
+    () => bearer("x", wrong({ allowClearText: true })),
+    () => azure(SAS, wrong({ ttl: 5 })),
+    () => azure(SAS, { transport: wrong("tcp") }),
+    () => azure("ns.servicebus.windows.net", { credential: wrong({}) }),
+  ];
+  for (const typo of typos) assertThrows(typo, TypeError, "Cannot ", String(typo));
+  for (const options of [{ hash: "MD5" }, { iteration: 5_000 }, { salt: "x" }]) {
+    await assertRejects(() => scramKeys("x", wrong(options)), TypeError, "Cannot make keys");
+  }
+  // No limit is NaN, nor a salt nothing, nor a life without end.
+  const none: (() => unknown)[] = [
+    () => scram("user", "x", { maxIterations: NaN }),
+    () => scram("user", "x", { minIterations: NaN }),
+    () => scram("user", "x", { minIterations: 5_000, maxIterations: 4_999 }),
+    () => credentials("user", "x", { maxIterations: 0 }),
+    () => scram("user", "x", { nonce: "a,b" }),
+    () => scram("user", "x", { nonce: "" }),
+    () => azure(SAS, { ttlMs: NaN }),
+    () => azure(SAS, { ttlMs: -1 }),
+    () => azure(SAS, { ttlMs: Infinity }),
+  ];
+  for (const nothing of none) assertThrows(nothing, RangeError, "Cannot use ", String(nothing));
+  await assertRejects(() => scramKeys("x", { salt: new Uint8Array(0) }), RangeError, "salt is empty");
+  await assertRejects(() => sharedAccessSignature("sb://ns/q", "a", "b", new Date(NaN)), RangeError, "is no date");
 });
 
 test("SASL-2, SASL-9: mechanisms of one's own on both sides, in which the server speaks first", async () => {
