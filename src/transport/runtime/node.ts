@@ -16,6 +16,7 @@ import { ignore } from "../../base/wait.ts";
 import type { Hash } from "../proxy/digest.ts";
 import type { PeerCertificate } from "../channel.ts";
 import { isNode, isWorkers, userAgent } from "./detect.ts";
+import { Slabs } from "../socket/slabs.ts";
 import type { Socket } from "../socket/socket.ts";
 import type { TlsOptions, TlsServerOptions } from "../socket/tls.ts";
 
@@ -101,9 +102,18 @@ export function asyncStorage<T>(): AsyncStorage<T> | undefined {
   return hooks && new hooks.AsyncLocalStorage<T>() as AsyncStorage<T>;
 }
 
-/** Starts to connect. */
-export function connectTcp(hostname: string, port: number): Socket {
-  const socket = builtin<typeof Net>("net").connect({ host: hostname, port, allowHalfOpen: true });
+/** Starts to connect. `bare` says that no TLS will stand on it. */
+export function connectTcp(hostname: string, port: number, bare: boolean): Socket {
+  const { connect } = builtin<typeof Net>("net");
+  const options = { host: hostname, port, allowHalfOpen: true };
+  // The others read into large memory by themselves.
+  if (!bare || !isNode()) return prepared(connect(options));
+  const slabs = new Slabs();
+  const callback = (length: number): true => {
+    socket.emit("data", slabs.take(length));
+    return true;
+  };
+  const socket: Net.Socket = connect({ ...options, onread: { buffer: () => slabs.free, callback } });
   return prepared(socket);
 }
 

@@ -99,7 +99,7 @@ export async function dialSocket(url: string | URL, options: SocketDialOptions =
   signal?.throwIfAborted();
 
   let socket = proxy === undefined
-    ? await openTcp(target.hostname, target.port, steps)
+    ? await openTcp(target.hostname, target.port, steps, !target.secure)
     : await openTunnel({ ...steps, proxy, tls: proxyTls(options), hostname: target.hostname, port: target.port });
   if (target.secure) {
     const alpn = isWebSocket ? { alpn: ["http/1.1"] } : {};

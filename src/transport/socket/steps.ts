@@ -19,9 +19,9 @@ export interface StepOptions {
   onstep?: ((event: TransportEvent) => void) | undefined;
 }
 
-/** Connects. */
-export async function openTcp(hostname: string, port: number, options: StepOptions): Promise<Socket> {
-  const socket = connectTcp(hostname, port);
+/** Connects; `bare` where no TLS will stand on the socket. */
+export async function openTcp(hostname: string, port: number, options: StepOptions, bare = false): Promise<Socket> {
+  const socket = connectTcp(hostname, port, bare);
   const what = `connect to "${placeOf(hostname, port)}"`;
   await step(socket, { event: "connect", what, ...options });
   options.onstep?.({ event: "tcp", host: hostname, port, address: socket.remoteAddress });

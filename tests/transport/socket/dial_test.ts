@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import process from "node:process";
 import { TransportError } from "../../../src/base/errors.ts";
 import { dialSocket, type SocketDialOptions } from "../../../src/transport/socket/dial.ts";
+import type { PausableChannel } from "../../../src/transport/socket/socket.ts";
 import { test } from "../../harness.ts";
 import { ca, keyPair } from "../../pki.ts";
 import { bareServer, silent } from "../bare.ts";
@@ -339,4 +340,34 @@ test("PXY-2: what the target sends before anything else comes through the tunnel
   assertEquals(text(log.bytes()), "first");
   channel.close();
   await log.closed;
+});
+
+test("dial: what arrives is whole and in order across pauses, and on Node many reads share their memory", async () => {
+  const size = 8_000_000;
+  const bytes = Uint8Array.from({ length: size }, (_, i) => i % 251);
+  await using server = await bareServer((socket) => socket.write(bytes));
+  const channel = await dialSocket(`amqp://127.0.0.1:${server.port}`);
+  const reads: Uint8Array[] = [];
+  let left = size;
+  await new Promise<void>((resolve) => {
+    channel.onbytes = (read) => {
+      reads.push(read);
+      left -= read.length;
+      if (reads.length % 7 === 0) {
+        (channel as unknown as PausableChannel).pause();
+        Promise.resolve().then(() => (channel as unknown as PausableChannel).resume());
+      }
+      if (left <= 0) resolve();
+    };
+  });
+  channel.close();
+  let at = 0;
+  for (const read of reads) {
+    for (const byte of read) if (byte !== at++ % 251) throw new Error(`byte ${at - 1} is ${byte}`);
+  }
+  assertEquals(at, size);
+  const memory = new Set(reads.map(({ buffer }) => buffer));
+  if (process.versions.bun === undefined && process.versions.deno === undefined) {
+    assert(memory.size <= size / 65_536, `${memory.size} pieces of memory for ${reads.length} reads`);
+  }
 });

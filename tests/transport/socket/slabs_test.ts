@@ -1,0 +1,38 @@
+import { assert, assertEquals } from "@std/assert";
+import { Slabs } from "../../../src/transport/socket/slabs.ts";
+import { random, seed, test } from "../../harness.ts";
+
+/** Reads what has come, and fills it with its number. */
+function read(slabs: Slabs, waiting: number, mark: number): Uint8Array<ArrayBuffer> {
+  const { free } = slabs;
+  const length = Math.min(waiting, free.length);
+  free.fill(mark, 0, length);
+  return slabs.take(length);
+}
+
+test("slabs: what a read was handed stays as it is, whatever is read after it", () => {
+  const { int } = random(seed());
+  const slabs = new Slabs();
+  const reads: Uint8Array[] = [];
+  for (let i = 0; i < 2_000; i++) {
+    const waiting = 1 + int([10, 1_000, 30_000, 400_000][int(4)]!);
+    reads.push(read(slabs, waiting, i & 255));
+  }
+  for (const [i, bytes] of reads.entries()) {
+    assert(bytes.length > 0);
+    assert(bytes.every((byte) => byte === (i & 255)), `read ${i}`);
+    // The engine keeps views of what is no larger.
+    assert(bytes.buffer.byteLength <= 262_144);
+  }
+});
+
+test("slabs: a busy connection reads 256 KiB at a time, an idle one keeps 16 KiB", () => {
+  const slabs = new Slabs();
+  assertEquals(slabs.free.length, 16_384);
+  const reads = Array.from({ length: 100 }, (_, i) => read(slabs, 1_000_000, i));
+  assertEquals([reads.at(-1)!.length, slabs.free.length], [262_144, 262_144]);
+  const small = Array.from({ length: 10_000 }, (_, i) => read(slabs, 100, i & 255));
+  assertEquals(small.at(-1)!.buffer.byteLength, 16_384);
+  // Small reads share it.
+  assert(new Set(small.map(({ buffer }) => buffer)).size <= 100);
+});
