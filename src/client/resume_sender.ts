@@ -33,6 +33,8 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
   #asked: string | undefined;
   // Counts attaches: what a round of the one before waits for is not to come.
   #attaches = 0;
+  // Whether the last of them, which lists deliveries, has no answer yet.
+  #isAttaching = false;
 
   /** Starts with what is kept of a process before, if anything is. */
   constructor(sender: RecoveringSender, outgoing: OutgoingLink, options: ResumeOptions) {
@@ -48,6 +50,8 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     this.#asked = settings.rcvSettleMode ?? "second";
     this.#attaches++;
     if (!this.link.attachedBefore && !this.#restored) return this.with(settings, "sender", undefined);
+    this.#isAttaching = true;
+    this.#decisions.clear();
     const waiting = this.#waiting();
     const full = this.with(
       settings,
@@ -105,8 +109,14 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
   /** {@inheritDoc SenderRecovery.concluded} */
   concluded(delivery: OutgoingDelivery): void {
     if (delivery.id !== undefined || !delivery.resume) return;
+    // What our list names the peer may hold until it has heard of it: its answer says so.
+    if (this.#isAttaching && this.#listed?.has(delivery)) return;
     const decision = this.#decisions.get(delivery);
     this.#decisions.delete(delivery);
+    this.#conclude(delivery, decision);
+  }
+
+  #conclude(delivery: OutgoingDelivery, decision: SenderDecision | undefined): void {
     if (decision === undefined || (decision.kind === "settle" && decision.told)) return this.#outgoing.drop(delivery);
     // The receiver still holds it, and hears of the outcome by a transfer: on this link the delivery has no number yet.
     delivery.payload = new Uint8Array(0);
@@ -127,15 +137,13 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     const states = listOf(remote);
     const incomplete = !this.#isListComplete || remote.incompleteUnsettled === true;
     const open: OutgoingDelivery[] = [];
-    for (const delivery of this.#waiting()) {
-      if (reason !== undefined) {
-        counts.resent++;
-        this.#sendAgain(delivery);
-        continue;
-      }
-      const state = states.get(tagKey(delivery.tag));
+    this.#isAttaching = false;
+    for (const delivery of this.#unsent()) {
+      // A peer that has kept nothing knows of none.
+      const state = reason === undefined ? states.get(tagKey(delivery.tag)) : undefined;
       // Of what is not listed on either side nothing is known.
-      if (!this.#listed!.has(delivery) || (state === undefined && remote.incompleteUnsettled)) continue;
+      const isKnown = this.#listed!.has(delivery) && !(state === undefined && remote.incompleteUnsettled);
+      if (reason === undefined && !isKnown) continue;
       const decision = decideAsSender(localState(delivery), state);
       if (decision.kind === "send") counts.resent++;
       else counts.resumed++;
@@ -161,18 +169,20 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     return this.list(remote!, "sender", listed.map((delivery) => [delivery.tag, localState(delivery)] as const));
   }
 
-  // Deliveries of the link before; those that were settled meanwhile are of no interest to anybody.
+  // Deliveries of the link before.
+  #unsent(): OutgoingDelivery[] {
+    return [...this.#outgoing].filter(({ resume, id, ready }) => resume && id === undefined && !ready);
+  }
+
+  // Those of them that are not settled: what was settled meanwhile is of no interest to anybody.
   #waiting(): OutgoingDelivery[] {
-    const waiting: OutgoingDelivery[] = [];
-    for (const delivery of this.#outgoing) {
-      if (!delivery.resume || delivery.id !== undefined) continue;
-      if (delivery.settled) this.#outgoing.drop(delivery);
-      else if (!delivery.ready) waiting.push(delivery);
-    }
-    return waiting;
+    const unsent = this.#unsent();
+    for (const delivery of unsent) if (delivery.settled) this.#outgoing.drop(delivery);
+    return unsent.filter(({ settled }) => !settled);
   }
 
   #carryOut(delivery: OutgoingDelivery, decision: SenderDecision): void {
+    if (delivery.settled) return this.#conclude(delivery, decision);
     // Its outcome is known, and about to be told.
     if (isOutcome(delivery.state)) return void this.#decisions.set(delivery, decision);
     switch (decision.kind) {

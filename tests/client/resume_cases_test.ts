@@ -1,0 +1,269 @@
+import { assert, assertEquals } from "@std/assert";
+import type { Channel } from "../../src/transport/channel.ts";
+import { connect, type ConnectOptions } from "../../src/client/connect.ts";
+import type { Connection } from "../../src/client/connection.ts";
+import type { Delivery } from "../../src/client/delivery.ts";
+import { Driver } from "../../src/client/driver.ts";
+import type { UnsettledDelivery, UnsettledStore } from "../../src/client/recovery.ts";
+import { resume } from "../../src/client/resume.ts";
+import { decodeMessage } from "../../src/codec/message.ts";
+import type { DeliveryState, Received, Transfer } from "../../src/codec/types.ts";
+import { sectionEnds } from "../../src/codec/value_end.ts";
+import { accept } from "../../src/engine/accept.ts";
+import { type IncomingDelivery, tagKey } from "../../src/engine/deliveries.ts";
+import type { EngineEvent } from "../../src/engine/events.ts";
+import type { OutgoingDelivery } from "../../src/engine/outgoing.ts";
+import type { ReceiverEndpoint } from "../../src/engine/receiver.ts";
+import type { SenderEndpoint } from "../../src/engine/sender.ts";
+import { isOutcome } from "../../src/recovery/resumption.ts";
+import { type Faults, faulty } from "../../src/testing/mod.ts";
+import { endpointOf } from "../engine/endpoint.ts";
+import { type Random, random as randomOf, seed, test } from "../harness.ts";
+import { VirtualNetwork, VirtualTime } from "./virtual.ts";
+
+const HOST = "broker.example";
+const ACCEPTED: DeliveryState = { kind: "accepted" };
+const REJECTED: DeliveryState = { kind: "rejected" };
+
+function received(sectionNumber: number, sectionOffset = 0n): Received {
+  return { kind: "received", sectionNumber, sectionOffset };
+}
+
+/** Runs an engine on the far end of a channel, without anything above it. */
+function engine(
+  channel: Channel,
+  time: VirtualTime,
+  onevent: (event: EngineEvent) => void,
+  ontransfer: (transfer: Transfer) => void = () => {},
+): Driver {
+  const endpoint = endpointOf({
+    role: "server",
+    containerId: "peer",
+    sasl: { mechanisms: ["ANONYMOUS"], required: false },
+    trace: ({ direction, body }) => direction === "in" && body?.kind === "transfer" && ontransfer(body),
+  });
+  return new Driver(channel, endpoint, {
+    environment: time,
+    onevent: (event) => {
+      if (event.kind === "saslInit") return endpoint.sasl({ kind: "saslOutcome", code: "ok" });
+      onevent(event);
+    },
+  });
+}
+
+/** What outlives a process, in memory; nothing is forgotten while the gate is shut. */
+class GatedStore implements UnsettledStore {
+  readonly kept = new Map<string, UnsettledDelivery>();
+  gate: Promise<void> | undefined;
+
+  load(link: string): UnsettledDelivery[] {
+    return [...this.kept].filter(([key]) => key.startsWith(`${link} `)).map(([, delivery]) => delivery);
+  }
+
+  async put(link: string, delivery: UnsettledDelivery): Promise<void> {
+    await undefined;
+    this.kept.set(`${link} ${delivery.tag}`, { ...delivery, payload: delivery.payload.slice() });
+  }
+
+  async delete(link: string, tag: Uint8Array): Promise<void> {
+    await this.gate;
+    this.kept.delete(`${link} ${tag}`);
+  }
+}
+
+/** Dials `accept`, each time with other faults, as one program. */
+async function dialling(
+  time: VirtualTime,
+  cuts: readonly Faults[],
+  accept: (channel: Channel) => void,
+): Promise<{ connection: Connection; network: VirtualNetwork }> {
+  const network = new VirtualNetwork();
+  network.up(HOST, accept);
+  let dialled = 0;
+  const connection = await time.wait(connect(`ws://${HOST}`, {
+    containerId: "client",
+    environment: time,
+    log: null,
+    reconnect: { initialDelayMs: 10 },
+    dial: (url: URL) => faulty(network.dial(url), cuts[dialled++] ?? {}, time),
+  } as ConnectOptions));
+  return { connection, network };
+}
+
+/** Somewhere in what two sides say to each other as a link is attached again. */
+function cutOf(random: Random): Faults {
+  return {
+    [random.pick(["cutAfterFramesIn", "cutAfterFramesOut"])]: 1 + random.int(11),
+    delayInMs: random.int(30),
+  };
+}
+
+interface Entry {
+  readonly tag: Uint8Array;
+  state: DeliveryState | null;
+  part: Uint8Array;
+}
+
+/** What a receiver says of a delivery after the first interruption. */
+const SAYS: readonly (readonly [name: string, state: DeliveryState | null | undefined, outcome: string])[] = [
+  ["nothing", undefined, "accepted"],
+  ["null", null, "accepted"],
+  ["none of it", received(0), "accepted"],
+  ["a section", received(1), "accepted"],
+  ["a part of a section", received(1, 7n), "accepted"],
+  ["all of it", received(2), "accepted"],
+  ["more than there is", received(9, 9n), "accepted"],
+  ["accepted", ACCEPTED, "accepted"],
+  ["rejected", REJECTED, "rejected"],
+  ["released", { kind: "released" }, "released"],
+  ["modified", { kind: "modified", deliveryFailed: true }, "modified"],
+  ["that it is in a transaction", { kind: "transactionalState", txnId: Uint8Array.of(1) }, "lost"],
+];
+
+/** A receiver that keeps its side over connections. */
+class ReceivingPeer {
+  readonly kept = new Map<number | string, Entry>();
+  readonly stored: string[] = [];
+  readonly faults: string[] = [];
+  tells: boolean;
+  readonly #time: VirtualTime;
+  #isNew = false;
+
+  constructor(time: VirtualTime, tells: boolean) {
+    this.#time = time;
+    this.tells = tells;
+  }
+
+  /** Keeps nothing of what it has. */
+  forget(): void {
+    this.kept.clear();
+    this.#isNew = true;
+  }
+
+  readonly accept = (channel: Channel): void => {
+    const driver = engine(channel, this.#time, (event) => {
+      if (event.kind === "attachRequested") this.#attach(event.link as ReceiverEndpoint);
+      else if (event.kind === "delivery") this.#take(event.delivery);
+      else if (event.kind === "disposition" && event.settled) {
+        this.kept.delete((event.delivery as IncomingDelivery).key);
+      }
+      driver.wake();
+    }, ({ aborted, deliveryTag }) => aborted && this.kept.delete(tagKey(deliveryTag!)));
+  };
+
+  #attach(link: ReceiverEndpoint): void {
+    const { unsettled } = link.remote!;
+    const listed = new Set(Array.from(unsettled?.keys() ?? [], tagKey));
+    // What the sender does not list, it has settled.
+    for (const key of this.kept.keys()) if (!listed.has(key)) this.kept.delete(key);
+    const list = new Map(Array.from(this.kept.values(), ({ tag, state }) => [tag, state] as const));
+    accept(link, { unsettled: this.#isNew ? undefined : unsettled && list });
+    if (unsettled !== undefined) this.#isNew = false;
+    link.flow({ linkCredit: 10 });
+  }
+
+  #take(delivery: IncomingDelivery): void {
+    const { key, tag, resume, remoteSettled, remoteState, payload } = delivery;
+    const entry = this.kept.get(key);
+    if (resume !== (entry !== undefined)) this.faults.push(`resume is ${resume} where it was ${entry?.state?.kind}`);
+    if (remoteSettled) return void this.kept.delete(key);
+    if (isOutcome(entry?.state)) {
+      // The sender has another outcome, which counts.
+      if (!isOutcome(remoteState)) this.faults.push("an outcome was not stated again");
+      else delivery.update(remoteState, true);
+      return void this.kept.delete(key);
+    }
+    const { sectionNumber, sectionOffset } = remoteState?.kind === "received" ? remoteState : received(0);
+    const start = (sectionNumber === 0 ? 0 : sectionEnds(entry!.part)![sectionNumber - 1]!) + Number(sectionOffset);
+    const whole = new Uint8Array(start + payload.length);
+    if (start > 0) whole.set(entry!.part.subarray(0, start));
+    whole.set(payload, start);
+    this.stored.push(decodeMessage(whole).text());
+    this.kept.set(key, { tag, state: this.tells ? ACCEPTED : null, part: whole });
+    if (this.tells) delivery.update(ACCEPTED);
+  }
+}
+
+interface SenderCase {
+  /** What the peer says of either message after the first cut, as a place in the list above. */
+  readonly says: readonly [number, number];
+  /** Whether this side has heard the outcome, and not told it: its store is slow. */
+  readonly heard: boolean;
+  /** Whether the peer has lost all that it kept, and lists nothing. */
+  readonly isNew?: boolean;
+  /** When this side may tell what it has heard, in milliseconds after the first cut. */
+  readonly opensMs: number;
+  readonly cuts: readonly Faults[];
+}
+
+async function sendThrough({ says, heard, isNew, opensMs, cuts }: SenderCase): Promise<void> {
+  const time = new VirtualTime();
+  const peer = new ReceivingPeer(time, heard);
+  const { connection, network } = await dialling(time, [{}, ...cuts], peer.accept);
+  const store = new GatedStore();
+  let open = (): void => {};
+  if (heard) store.gate = new Promise((resolve) => open = resolve);
+  const sender = connection.sender({ address: "orders", name: "out", recovery: resume({ store }) });
+  await time.wait(sender.ready());
+  const told: string[][] = [[], []];
+  ["one", "two"].forEach((body, i) => {
+    sender.send({ properties: { subject: "x" }, body }).then(
+      ({ kind }) => told[i]!.push(kind),
+      ({ outcome }) => told[i]!.push(outcome),
+    );
+  });
+  await time.pass(10);
+  assertEquals(peer.kept.size, 2);
+  [...peer.kept].forEach(([key, entry], i) => {
+    const [, state] = SAYS[says[i]!]!;
+    entry.state = state ?? null;
+    if (state === undefined) peer.kept.delete(key);
+    if (state?.kind !== "accepted") peer.stored.splice(peer.stored.indexOf(["one", "two"][i]!), 1);
+  });
+  const before = peer.stored.toSorted();
+  peer.tells = true;
+  if (isNew) peer.forget();
+  network.cut(HOST);
+  await time.pass(opensMs);
+  open();
+  store.gate = undefined;
+  await time.pass(2_000);
+  const what = JSON.stringify([says.map((at) => SAYS[at]![0]), heard, isNew, opensMs, cuts]);
+  assertEquals(told, says.map((at) => [heard ? "accepted" : SAYS[at]![2]]), what);
+  assertEquals(peer.faults, [], what);
+  assertEquals([sender.pending, store.kept.size, peer.kept.size], [0, 0, 0], what);
+  const once = ["one", "two"].filter((_, i) => SAYS[says[i]!]![2] === "accepted");
+  assertEquals(peer.stored.toSorted(), heard ? before : once, what);
+  // The link is as good as new.
+  assertEquals((await time.wait(sender.send({ body: "three" }))).kind, "accepted");
+  connection.destroy(new Error("done"));
+}
+
+// Runs of each first word.
+const RUNS = 2;
+
+for (const heard of [false, true]) {
+  const what = heard ? "that has heard outcomes, and not told them," : "that has heard nothing";
+  test(`RES-1: whatever the receiver says of what it has, a sender ${what} has one outcome of each over three cuts`, async () => {
+    const random = randomOf(seed());
+    for (let first = 0; first < SAYS.length; first++) {
+      for (let i = 0; i < RUNS; i++) {
+        const says = [first, random.int(SAYS.length)] as const;
+        await sendThrough({ says, heard, opensMs: random.int(300), cuts: [cutOf(random), cutOf(random)] });
+      }
+    }
+  });
+}
+
+test("RES-1: what this side has heard the outcome of is not sent again to a receiver that has kept nothing", async () => {
+  const random = randomOf(seed());
+  for (let i = 0; i < 10; i++) {
+    await sendThrough({ says: [0, 0], heard: true, isNew: true, opensMs: random.int(200), cuts: [cutOf(random)] });
+  }
+});
+
+test("RES-1: what this side tells while its list is on the way is told of it, too, whenever that is", async () => {
+  for (let opensMs = 0; opensMs < 250; opensMs += 10) {
+    await sendThrough({ says: [1, 7], heard: true, opensMs, cuts: [{ delayInMs: 40 }] });
+  }
+});
