@@ -131,14 +131,17 @@ export class ReceiverSettlement implements DeliverySettlement {
   handleSettled(incoming: IncomingDelivery): void {
     this.#receiver.recovery?.settled(incoming);
     // In two steps the delivery is done when the sender has settled what was told.
-    if (incoming.state !== undefined) {
+    if (isTold(incoming)) {
       if (!this.#remove(incoming)) return;
       this.#told--;
       this.#heard++;
       this.#credit.topUpLater();
     } else if (incoming.context instanceof Delivery) {
       // The sender has not waited, as brokers do whose consumers take too long.
-      incoming.context.handleLost(this.#lost(condition.detachForced, "has settled it by itself", true));
+      const delivery = incoming.context;
+      delivery.handleLost(this.#lost(condition.detachForced, "has settled it by itself", true));
+      // Loops and handlers come to their end; who settles by calls may never call again.
+      if (delivery.byHand && this.#remove(incoming)) this.#credit.topUpLater();
     }
   }
 

@@ -1,6 +1,9 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { AmqpError, condition } from "../../src/base/errors.ts";
-import type { Message } from "../../src/codec/message.ts";
+import { encodeMessage, type Message } from "../../src/codec/message.ts";
+import { Writer } from "../../src/codec/writer.ts";
+import type { OutgoingDelivery } from "../../src/engine/outgoing.ts";
+import type { SendListener } from "../../src/client/outcome.ts";
 import type { Connection } from "../../src/client/connection.ts";
 import type { Delivery } from "../../src/client/delivery.ts";
 import { OutcomeError } from "../../src/base/errors.ts";
@@ -527,4 +530,35 @@ test("serve hands over in one go what is there when its handler has nothing to w
   await receiver.close();
   assertEquals(outcomes.slice(1), [...Array(5).fill("accepted"), ...Array(4).fill("released")]);
   await connection.close();
+});
+
+test("DSP-4: what the sender settles by itself makes room for others, also where the program settles by calls", async () => {
+  const sent: OutgoingDelivery[] = [];
+  const listener: SendListener = { onoutcome() {}, onsent() {}, onlost() {} };
+  const server = acceptor({
+    onSender: (request) => {
+      const sender = request.accept();
+      const writer = new Writer();
+      for (let i = 0; i < 6; i++) {
+        encodeMessage({ body: i }, writer);
+        sent.push(sender.forward(writer.take(), {}, listener)!);
+      }
+    },
+  });
+  const connection = linkUp(server);
+  const receiver = connection.receiver("orders", { credit: 2 });
+  for (let i = 0; i < 6; i += 2) {
+    const deliveries = [await receiver.receive(), await receiver.receive()];
+    const lost = deliveries.map(({ signal }) =>
+      new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }))
+    );
+    // One is told of no more than that somebody works on it.
+    deliveries[0]!.update({ kind: "received", sectionNumber: 1, sectionOffset: 0n });
+    for (const delivery of sent.slice(i, i + 2)) delivery.settle({ kind: "released" });
+    await Promise.all(lost);
+    await new Promise((resolve) => setTimeout(resolve));
+    assertEquals(receiver.unsettled - receiver.buffered, 0);
+    assertThrows(() => deliveries[0]!.accept(), OutcomeError, "has settled it by itself");
+  }
+  connection.destroy(new Error("over"));
 });

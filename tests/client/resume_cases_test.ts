@@ -6,13 +6,14 @@ import type { Delivery } from "../../src/client/delivery.ts";
 import { Driver } from "../../src/client/driver.ts";
 import type { UnsettledDelivery, UnsettledStore } from "../../src/client/recovery.ts";
 import { resume } from "../../src/client/resume.ts";
-import { decodeMessage } from "../../src/codec/message.ts";
+import { decodeMessage, encodeMessage } from "../../src/codec/message.ts";
 import type { DeliveryState, Received, Transfer } from "../../src/codec/types.ts";
 import { sectionEnds } from "../../src/codec/value_end.ts";
+import { Writer } from "../../src/codec/writer.ts";
 import { accept } from "../../src/engine/accept.ts";
 import { type IncomingDelivery, tagKey } from "../../src/engine/deliveries.ts";
 import type { EngineEvent } from "../../src/engine/events.ts";
-import type { OutgoingDelivery } from "../../src/engine/outgoing.ts";
+import type { OutgoingDelivery, SenderState } from "../../src/engine/outgoing.ts";
 import type { ReceiverEndpoint } from "../../src/engine/receiver.ts";
 import type { SenderEndpoint } from "../../src/engine/sender.ts";
 import { isOutcome } from "../../src/recovery/resumption.ts";
@@ -55,17 +56,19 @@ function engine(
 class GatedStore implements UnsettledStore {
   readonly kept = new Map<string, UnsettledDelivery>();
   gate: Promise<void> | undefined;
+  wait = (): Promise<void> => Promise.resolve();
 
   load(link: string): UnsettledDelivery[] {
     return [...this.kept].filter(([key]) => key.startsWith(`${link} `)).map(([, delivery]) => delivery);
   }
 
   async put(link: string, delivery: UnsettledDelivery): Promise<void> {
-    await undefined;
+    await this.wait();
     this.kept.set(`${link} ${delivery.tag}`, { ...delivery, payload: delivery.payload.slice() });
   }
 
   async delete(link: string, tag: Uint8Array): Promise<void> {
+    await this.wait();
     await this.gate;
     this.kept.delete(`${link} ${tag}`);
   }
@@ -265,5 +268,193 @@ test("RES-1: what this side has heard the outcome of is not sent again to a rece
 test("RES-1: what this side tells while its list is on the way is told of it, too, whenever that is", async () => {
   for (let opensMs = 0; opensMs < 250; opensMs += 10) {
     await sendThrough({ says: [1, 7], heard: true, opensMs, cuts: [{ delayInMs: 40 }] });
+  }
+});
+
+/** What a sender does with a delivery that it has not settled, as its link is attached again. */
+const ACTS = ["resume", "settle", "abort", "wait", "forget"] as const;
+type Act = (typeof ACTS)[number];
+/** When the program settles a delivery: at once, while nothing carries the link, later, or never by itself. */
+const PLANS = ["at once", "meanwhile", "later"] as const;
+type Plan = (typeof PLANS)[number];
+
+/** A sender that keeps its side over connections. */
+class SendingPeer {
+  readonly kept = new Map<number | string, { tag: Uint8Array; body: string; act: Act }>();
+  readonly heard = new Map<string, string[]>();
+  readonly #time: VirtualTime;
+  readonly #bodies = new WeakMap<OutgoingDelivery, string>();
+  #link: SenderEndpoint | undefined;
+  #driver: Driver | undefined;
+
+  constructor(time: VirtualTime) {
+    this.#time = time;
+  }
+
+  readonly accept = (channel: Channel): void => {
+    const driver = this.#driver = engine(channel, this.#time, (event) => {
+      if (event.kind === "attachRequested") this.#attach(event.link as SenderEndpoint);
+      else if (event.kind === "disposition") this.#hear(event.delivery as OutgoingDelivery, event.state);
+      driver.wake();
+    });
+  };
+
+  /** Sends one message. */
+  send(body: string, tag: Uint8Array, act: Act): void {
+    this.kept.set(tagKey(tag), { tag, body, act });
+    this.#push(body, tag, {});
+  }
+
+  #push(body: string, tag: Uint8Array, options: { resume?: boolean; settled?: boolean }): OutgoingDelivery {
+    const writer = new Writer();
+    if (!options.resume) encodeMessage({ body }, writer);
+    const delivery = this.#link!.outgoing.push(writer.take(), { tag, ...options });
+    this.#bodies.set(delivery, body);
+    this.#driver!.wake();
+    return delivery;
+  }
+
+  #hear(delivery: OutgoingDelivery, state: DeliveryState | undefined): void {
+    if (!isOutcome(state)) return;
+    const body = this.#bodies.get(delivery)!;
+    this.heard.set(body, [...this.heard.get(body) ?? [], state.kind]);
+    this.kept.delete(tagKey(delivery.tag));
+    delivery.settle({ kind: state.kind } as SenderState);
+  }
+
+  #attach(link: SenderEndpoint): void {
+    this.#link = link;
+    const { unsettled } = link.remote!;
+    const theirs = new Set(Array.from(unsettled?.keys() ?? [], tagKey));
+    for (const [key, { act }] of this.kept) if (act === "forget") this.kept.delete(key);
+    const list = new Map(Array.from(this.kept.values(), ({ tag }) => [tag, null] as const));
+    accept(link, { unsettled: unsettled && list });
+    for (const [key, entry] of [...this.kept]) {
+      const { tag, body, act } = entry;
+      entry.act = "resume";
+      if (!theirs.has(key)) this.#push(body, tag, {});
+      else if (act === "resume") this.#push(body, tag, { resume: true });
+      else if (act !== "wait") {
+        this.kept.delete(key);
+        const delivery = this.#push(body, tag, { resume: true, settled: act === "settle" });
+        if (act === "abort") delivery.abort();
+      }
+    }
+  }
+}
+
+interface ReceiverCase {
+  readonly acts: readonly Act[];
+  readonly plans: readonly Plan[];
+  /** How long the store takes to keep or forget, in milliseconds. */
+  readonly storeMs: number;
+  /** Whether the receiver settles in one step, so that what it told may be lost and a message come twice. */
+  readonly inOneStep?: boolean;
+  readonly cuts: readonly Faults[];
+}
+
+async function receiveThrough({ acts, plans, storeMs, inOneStep, cuts }: ReceiverCase): Promise<void> {
+  const time = new VirtualTime();
+  const peer = new SendingPeer(time);
+  const { connection, network } = await dialling(time, [{}, ...cuts], peer.accept);
+  const store = new GatedStore();
+  store.wait = () => storeMs === 0 ? Promise.resolve() : new Promise((resolve) => time.setTimer(resolve, storeMs));
+  const receiver = connection.receiver({
+    address: "orders",
+    name: "in",
+    credit: 4,
+    rcvSettleMode: inOneStep ? "first" : "second",
+    recovery: resume({ store }),
+  });
+  await time.wait(receiver.ready());
+  const handled: string[] = [];
+  const ended = new Map<string, string>();
+  let phase: Plan = "at once";
+  const held: { delivery: Delivery; body: string; plan: Plan }[] = [];
+  const settle = (): void => {
+    for (const { delivery, body, plan } of held) {
+      if (plan !== phase || delivery.outcome !== undefined || ended.get(body) === "lost") continue;
+      try {
+        delivery.accept();
+        ended.set(body, "accepted");
+      } catch {
+        ended.set(body, "lost");
+        assert(delivery.signal.aborted);
+      }
+    }
+  };
+  (async () => {
+    for (;;) {
+      const delivery = await receiver.receive();
+      const body = delivery.message.text();
+      void delivery.signal;
+      handled.push(body);
+      held.push({ delivery, body, plan: plans[Number(body)] ?? phase });
+      settle();
+    }
+  })().catch(() => {});
+  acts.forEach((act, i) => peer.send(`${i}`, Uint8Array.of(0, 0, 0, i), act));
+  await time.pass(storeMs === 0 ? 10 : storeMs >> 1);
+  network.down(HOST);
+  await time.pass(5);
+  phase = "meanwhile";
+  settle();
+  network.up(HOST, peer.accept);
+  await time.pass(2_000);
+  // Also for those that the sender let wait.
+  network.cut(HOST);
+  await time.pass(1_000);
+  phase = "later";
+  settle();
+  await time.pass(1_000);
+  const what = JSON.stringify([acts, plans, storeMs, inOneStep, cuts]);
+  const bodies = acts.map((_, i) => `${i}`);
+  assertEquals(inOneStep ? [...new Set(handled)].toSorted() : handled.toSorted(), bodies, what);
+  assertEquals([receiver.unsettled, store.kept.size, peer.kept.size], [0, 0, 0], what);
+  // Credit is renewed at half the window.
+  assert(receiver.credit >= 2 && receiver.credit <= 4, `${receiver.credit}: ${what}`);
+  acts.forEach((act, i) => {
+    const heard = peer.heard.get(`${i}`) ?? [];
+    if (act === "resume" || act === "wait") assertEquals([ended.get(`${i}`), heard], ["accepted", ["accepted"]], what);
+    else assert(heard.length <= 1, what);
+  });
+  // The same tags, of others.
+  acts.forEach((_, i) => peer.send(`${i + 10}`, Uint8Array.of(0, 0, 0, i), "resume"));
+  const before = handled.length;
+  await time.pass(1_000);
+  assertEquals([handled.length, receiver.unsettled], [before + acts.length, 0], what);
+  assertEquals(acts.map((_, i) => peer.heard.get(`${i + 10}`)), acts.map(() => ["accepted"]), what);
+  connection.destroy(new Error("done"));
+}
+
+for (const storeMs of [0, 30]) {
+  const what = storeMs === 0 ? "" : " and a store that takes its time";
+  test(`RES-2: whatever the sender does with what it holds, a receiver${what} works on each message once, over four cuts`, async () => {
+    const random = randomOf(seed());
+    for (const act of ACTS) {
+      for (const plan of PLANS) {
+        for (let i = 0; i < RUNS; i++) {
+          await receiveThrough({
+            acts: [act, random.pick(ACTS), random.pick(ACTS)],
+            plans: [plan, random.pick(PLANS), random.pick(PLANS)],
+            storeMs,
+            cuts: [cutOf(random), cutOf(random)],
+          });
+        }
+      }
+    }
+  });
+}
+
+test("RES-2: a receiver that settles in one step gets its credit back, whatever was settled on which link", async () => {
+  const random = randomOf(seed());
+  for (let i = 0; i < 8 * RUNS; i++) {
+    await receiveThrough({
+      acts: ["resume", "wait", random.pick(ACTS)],
+      plans: [random.pick(PLANS), random.pick(PLANS), random.pick(PLANS)],
+      storeMs: random.pick([0, 30]),
+      inOneStep: true,
+      cuts: [cutOf(random), cutOf(random)],
+    });
   }
 });
