@@ -108,6 +108,22 @@ function circles(sources: ReadonlyMap<string, Source>): string[][] {
 const LONGEST = 500;
 const SHORTEST = 30;
 
+// What adapters of several runtimes have alike, for a program of that runtime.
+const ALIKE: readonly string[] = ["dialSocket", "handler"];
+
+/** Names that more than one file exports as its own. */
+function ambiguous(sources: ReadonlyMap<string, Source>): string[] {
+  const files = new Map<string, Set<string>>();
+  for (const [path, { code }] of sources) {
+    const declared = /^export (?:abstract |async )*(?:class|interface|type|const|function\*?) (\w+)/gm;
+    for (const [, name] of code.matchAll(declared)) {
+      if (!files.has(name!)) files.set(name!, new Set());
+      files.get(name!)!.add(path);
+    }
+  }
+  return [...files].filter(([, paths]) => paths.size > 1).map(([name, paths]) => `${name}: ${[...paths].join(", ")}`);
+}
+
 /** Every file that loading `entry` loads with it. */
 function loaded(entry: string, sources: ReadonlyMap<string, Source>): Set<string> {
   const reached = new Set([entry]);
@@ -179,6 +195,15 @@ test("layers: a file is one idea: at most 500 lines, and at least 30", () => {
   const long = lines.filter(({ count }) => count > LONGEST).map(({ path }) => path);
   assertEquals(long, [], `longer than ${LONGEST} lines`);
   assertEquals(lines.filter(({ count }) => count < SHORTEST).map(({ path }) => path), [], "belongs to its one user");
+});
+
+test("layers: one name, one meaning: no two files export the same name", () => {
+  assertEquals(ambiguous(sources).filter((found) => !ALIKE.includes(found.split(":")[0]!)), []);
+  const planted = new Map([
+    ["src/a.ts", parse("export interface Place {}\nexport async function lost(): Promise<void> {}")],
+    ["src/b.ts", parse("export class Place {}\nfunction lost() {}")],
+  ]);
+  assertEquals(ambiguous(planted), ["Place: src/a.ts, src/b.ts"]);
 });
 
 test("layers: each runtime is known to its adapter alone, the console to the command line and the log", () => {

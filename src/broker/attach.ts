@@ -14,7 +14,7 @@ import type { Connection } from "../client/connection.ts";
 import type { Receiver } from "../client/receiver.ts";
 import type { Sender } from "../client/sender.ts";
 import type { LinkRequest, ReceiverRequest, SenderRequest } from "../server/link_requests.ts";
-import type { Budget } from "./budget.ts";
+import type { RoomBudget } from "./budget.ts";
 import { attachCoordinator } from "./coordinator.ts";
 import { Consumer, failed } from "./consumer.ts";
 import { type Filters, readFilters } from "./filters.ts";
@@ -23,7 +23,7 @@ import { Producer, type Sink } from "./producer.ts";
 import { Queue } from "./queue.ts";
 import type { Relay } from "./relay.ts";
 import type { Rights } from "./rights.ts";
-import type { Slab } from "./slab.ts";
+import type { KeptBytes } from "./kept_bytes.ts";
 import type { Expiry, Subscription } from "./subscription.ts";
 import { Topic } from "./topic.ts";
 import { Transactions, type TransactionsOptions } from "./transactions.ts";
@@ -35,7 +35,7 @@ export interface AttachContext {
   readonly rights: Rights;
   /** Throws if links to an address are refused for a test. */
   readonly check: (address: string) => void;
-  readonly slab: Slab;
+  readonly slab: KeptBytes;
   /** True if batches are taken apart. */
   readonly splits: boolean;
   readonly environment: Environment;
@@ -44,7 +44,7 @@ export interface AttachContext {
   /** Whether a peer that asks for it settles in two steps. */
   readonly settleModes: readonly ReceiverSettleMode[];
   /** What all that is kept counts against. */
-  readonly budget: Budget;
+  readonly budget: RoomBudget;
   /** The topics of subscriptions that have a name, which no other has. */
   readonly subscriptions: Map<string, Topic>;
   /** Those that end with a connection. */

@@ -41,17 +41,17 @@ import {
 import { ACCEPTOR_KINDS } from "../server/kinds.ts";
 import { abortable } from "../base/wait.ts";
 import { attachConsumer, type AttachContext, attachProducer } from "./attach.ts";
-import { Budget } from "./budget.ts";
-import { CLAIMS_NODE, ClaimsNode, type VerifyToken } from "./claims.ts";
+import { RoomBudget } from "./budget.ts";
+import { CLAIMS_NODE, ClaimsNode, type VerifyPutToken } from "./claims.ts";
 import { BrokerFaults } from "./faults.ts";
 import { Nodes } from "./nodes.ts";
 import { Queue } from "./queue.ts";
 import type { QueueOptions, QueueStatus } from "./queue_options.ts";
 import { Relay } from "./relay.ts";
 import { type Authorize, Rights } from "./rights.ts";
-import { Slab } from "./slab.ts";
+import { KeptBytes } from "./kept_bytes.ts";
 
-export type { PutToken, VerifyToken } from "./claims.ts";
+export type { PutToken, VerifyPutToken } from "./claims.ts";
 export type { BrokerFaults, RestartOptions } from "./faults.ts";
 export type { Faults } from "./faulty_channel.ts";
 export type { LossCount } from "./consumer.ts";
@@ -88,7 +88,7 @@ export interface BrokerOptions extends Omit<AcceptorOptions, "onSender" | "onRec
    * a URL with that path; `authorize` then decides by `peer.audiences` instead, if it is given. A connection whose last token
    * expires loses its links. Default: there is no such node.
    */
-  verifyToken?: VerifyToken;
+  verifyToken?: VerifyPutToken;
   /**
    * Which ways to settle are agreed to. Default: `["first"]`, whatever a peer asks for: a receiver settles when it tells its
    * outcome. With `"second"` among them, who asks for two steps gets them.
@@ -229,7 +229,7 @@ export interface InProcessOptions {
  */
 export class Broker implements AsyncDisposable {
   readonly #acceptor: Acceptor;
-  readonly #budget: Budget;
+  readonly #budget: RoomBudget;
   readonly #nodes: Nodes;
   /** What goes wrong, for tests. Default: nothing. */
   readonly faults: BrokerFaults;
@@ -243,8 +243,8 @@ export class Broker implements AsyncDisposable {
     const { maxMessages = MAX_MESSAGES, maxBytes = MAX_BYTES, maxMessageSize = MAX_MESSAGE_SIZE, sasl, queue = {} } =
       options;
     const { environment = systemEnvironment, maxQueues = MAX_QUEUES } = options;
-    this.#budget = new Budget(maxMessages, maxBytes);
-    const slab = new Slab();
+    this.#budget = new RoomBudget(maxMessages, maxBytes);
+    const slab = new KeptBytes();
     this.#nodes = new Nodes({
       queues: options.queues ?? {},
       queue,
@@ -255,7 +255,7 @@ export class Broker implements AsyncDisposable {
     }, {
       budget: this.#budget,
       // Messages that were on their way when a queue became full; a quarter more at most, but always some message.
-      waiting: new Budget(maxMessages, Math.max(maxMessageSize, maxBytes / 4)),
+      waiting: new RoomBudget(maxMessages, Math.max(maxMessageSize, maxBytes / 4)),
       slab,
       environment,
       log: new Log(options.log, environment),

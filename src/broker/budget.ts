@@ -14,7 +14,7 @@ export interface Waiter {
 const MAX_DISAPPOINTED = 16;
 
 /** Counts messages and bytes against their limits, its own and those of the whole that it is a part of. */
-export class Budget {
+export class RoomBudget {
   /** Messages that are kept. */
   messages = 0;
   /** Their bytes. */
@@ -26,12 +26,12 @@ export class Budget {
   /** Most bytes that are kept. */
   readonly maxBytes: number;
 
-  readonly #whole: Budget | undefined;
+  readonly #whole: RoomBudget | undefined;
   readonly #waiting = new Set<Waiter>();
   #waking = false;
 
   /** Starts empty. */
-  constructor(maxMessages: number, maxBytes: number, whole?: Budget) {
+  constructor(maxMessages: number, maxBytes: number, whole?: RoomBudget) {
     this.maxMessages = maxMessages;
     this.maxBytes = maxBytes;
     this.#whole = whole;

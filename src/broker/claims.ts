@@ -31,7 +31,7 @@ export interface PutToken {
 }
 
 /** Says of a token whether it is good: false, true, or the time at which it expires. */
-export type VerifyToken = (token: PutToken) => boolean | Date | Promise<boolean | Date>;
+export type VerifyPutToken = (token: PutToken) => boolean | Date | Promise<boolean | Date>;
 
 // What a connection may have put at a time.
 const MAX_CLAIMS = 1_000;
@@ -102,14 +102,14 @@ class Claims {
 
 /** Takes tokens, and knows which are good. */
 export class ClaimsNode {
-  readonly #verify: VerifyToken;
+  readonly #verify: VerifyPutToken;
   readonly #environment: Environment;
   readonly #claims = new WeakMap<Connection, Claims>();
   // Where answers go: links of one connection by the address that requests name.
   readonly #answers = new WeakMap<Connection, Map<string, Sender>>();
 
   /** Has each token looked at by `verify`. */
-  constructor(verify: VerifyToken, environment: Environment) {
+  constructor(verify: VerifyPutToken, environment: Environment) {
     this.#verify = verify;
     this.#environment = environment;
   }

@@ -15,7 +15,7 @@ import { recall, remember } from "../codec/wire_types.ts";
 import type { ErrorFields, Fields, Header, Properties } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
 import { shortened } from "../engine/fault.ts";
-import type { Slab } from "./slab.ts";
+import type { KeptBytes } from "./kept_bytes.ts";
 
 const HEADER = 0x70;
 const DELIVERY_ANNOTATIONS = 0x71;
@@ -68,7 +68,7 @@ export class EncodedMessage {
    *
    * @throws {AmqpError} With scope `"delivery"` and condition `amqp:decode-error` if they are no AMQP message's.
    */
-  constructor(bytes: Uint8Array, messageFormat: number, limits: CodecLimits | undefined, slab: Slab) {
+  constructor(bytes: Uint8Array, messageFormat: number, limits: CodecLimits | undefined, slab: KeptBytes) {
     const payload = messageFormat === 0 ? inOrder(bytes) : bytes;
     this.messageFormat = messageFormat;
     this.#limits = limits;

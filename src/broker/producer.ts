@@ -14,7 +14,7 @@ import { ignore } from "../base/wait.ts";
 import { Fifo } from "../base/collections.ts";
 import { deliveryError, EncodedMessage } from "./encoded_message.ts";
 import { MESSAGE_BYTES } from "./queued_message.ts";
-import type { Slab } from "./slab.ts";
+import type { KeptBytes } from "./kept_bytes.ts";
 import type { Transactions } from "./transactions.ts";
 
 /** Where messages go: a queue, a topic, or what picks one of them for each message. */
@@ -53,7 +53,7 @@ export interface ProducerOptions {
   /** Looks at each message first. */
   readonly inspect: Inspection;
   /** Memory for short messages. */
-  readonly slab: Slab;
+  readonly slab: KeptBytes;
   /** The transactions of its connection. */
   transactions: Transactions;
   /** True if batches are taken apart. */

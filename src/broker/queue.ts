@@ -10,7 +10,7 @@ import { AmqpError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { quote } from "../base/text.ts";
 import type { DeliveryState } from "../codec/types.ts";
-import { Budget, type Waiter } from "./budget.ts";
+import { RoomBudget, type Waiter } from "./budget.ts";
 import type { Consumer, LossCount } from "./consumer.ts";
 import { DelayedMessages } from "./delayed_messages.ts";
 import { Dispatcher, type DispatchQueue } from "./dispatcher.ts";
@@ -19,17 +19,17 @@ import { type Arrival, type Producer, type Reservation, type Sink, tooLarge, typ
 import { type DeadLetterReason, HeldMessages, MESSAGE_BYTES, QueuedMessage } from "./queued_message.ts";
 import type { QueueKind, QueueOptions, QueueStatus } from "./queue_options.ts";
 import { deliverAt, expiresAt, groupOf } from "./schedule.ts";
-import type { Slab } from "./slab.ts";
+import type { KeptBytes } from "./kept_bytes.ts";
 import { WaitingMessages } from "./waiting_messages.ts";
 
 /** What a node asks of its broker. */
 export interface NodeHost {
   /** What all queues keep together. */
-  readonly budget: Budget;
+  readonly budget: RoomBudget;
   /** Messages that no queue has room for yet, of all queues together. */
-  readonly waiting: Budget;
+  readonly waiting: RoomBudget;
   /** Memory for short messages. */
-  readonly slab: Slab;
+  readonly slab: KeptBytes;
   /** Time and timers. */
   readonly environment: Environment;
   /** Where it is told that producers wait. */
@@ -58,7 +58,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
 
   readonly #host: NodeHost;
   readonly #options: QueueOptions;
-  readonly #budget: Budget;
+  readonly #budget: RoomBudget;
   readonly #dispatcher = new Dispatcher(this);
   readonly #delayed: DelayedMessages;
   readonly #producers = new Set<Producer>();
@@ -80,7 +80,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     this.#options = options;
     this.kind = kind;
     this.lossCount = options.lossCount;
-    this.#budget = new Budget(options.maxMessages ?? MAX_MESSAGES, options.maxBytes ?? MAX_BYTES, host.budget);
+    this.#budget = new RoomBudget(options.maxMessages ?? MAX_MESSAGES, options.maxBytes ?? MAX_BYTES, host.budget);
     this.#waiting = new WaitingMessages(host.waiting);
     this.#delayed = new DelayedMessages(host.environment, (messages) => {
       for (const message of messages) this.#enqueue(message);

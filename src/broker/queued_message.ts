@@ -7,7 +7,7 @@
 import { Reader } from "../codec/reader.ts";
 import type { Described, ErrorFields, Fields, Header, Modified, Value } from "../codec/types.ts";
 import { EncodedMessage, encodeError, mergeFields } from "./encoded_message.ts";
-import type { Slab } from "./slab.ts";
+import type { KeptBytes } from "./kept_bytes.ts";
 import type { Ranked } from "./sorted_messages.ts";
 
 /** What a message costs beside its bytes, counted as bytes. */
@@ -96,7 +96,7 @@ export class QueuedMessage implements Ranked {
    * Merges what a receiver has changed [messaging 3.4.5]. Annotations that cannot be encoded, or with which the message would
    * have more than `most` bytes, are left out.
    */
-  modify(changes: Modified, slab: Slab, most: number): void {
+  modify(changes: Modified, slab: KeptBytes, most: number): void {
     if (changes.deliveryFailed) this.fail();
     const { encoded } = this;
     if (changes.messageAnnotations === undefined || encoded.messageFormat !== 0) return;

@@ -18,7 +18,7 @@ export interface Expiry {
 }
 
 /** The settings of a subscription. */
-export interface SubscriptionOptions {
+export interface SubscriptionSettings {
   /** Names it among those of its topic. */
   readonly name: string;
   /** What it lets through. */
@@ -32,7 +32,7 @@ export interface SubscriptionOptions {
 /** One subscription. */
 export class Subscription {
   /** Its settings. */
-  readonly options: SubscriptionOptions;
+  readonly options: SubscriptionSettings;
   /** What waits for those who listen. */
   readonly queue: Queue;
   /** The links that listen. */
@@ -45,7 +45,7 @@ export class Subscription {
   onended: (() => void) | undefined;
 
   /** Made by its topic. */
-  constructor(options: SubscriptionOptions, queue: Queue) {
+  constructor(options: SubscriptionSettings, queue: Queue) {
     this.options = options;
     this.queue = queue;
   }

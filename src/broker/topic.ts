@@ -16,7 +16,7 @@ import { type Arrival, type Producer, type Reservation, type Sink, tooLarge, typ
 import { type NodeHost, Queue } from "./queue.ts";
 import type { QueueOptions } from "./queue_options.ts";
 import { MESSAGE_BYTES } from "./queued_message.ts";
-import { Subscription, type SubscriptionOptions } from "./subscription.ts";
+import { Subscription, type SubscriptionSettings } from "./subscription.ts";
 import { WaitingMessages } from "./waiting_messages.ts";
 
 // What a subscriber has to hold of all that the broker may hold to be the reason that there is no room.
@@ -131,7 +131,7 @@ export class Topic implements Sink, Waitlist, Waiter {
   }
 
   /** Makes a subscription, without links yet. */
-  subscribe(options: SubscriptionOptions): Subscription {
+  subscribe(options: SubscriptionSettings): Subscription {
     const subscription = new Subscription(options, this.#queue(options.shared));
     this.#subscriptions.set(options.name, subscription);
     return subscription;

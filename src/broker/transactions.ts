@@ -31,7 +31,7 @@ export interface TransactionsOptions {
 const ID_BYTES = 16;
 
 /** One transaction. */
-export class Transaction {
+export class BrokerTransaction {
   /** Names it. */
   readonly id: Uint8Array;
   /** Why it has been rolled back before its controller said so. */
@@ -71,7 +71,7 @@ export class Transactions {
   readonly #options: TransactionsOptions;
   readonly #open = new Map<
     string,
-    { readonly transaction: Transaction; readonly timer: unknown; readonly owner: object }
+    { readonly transaction: BrokerTransaction; readonly timer: unknown; readonly owner: object }
   >();
 
   /** Starts without any. */
@@ -84,14 +84,14 @@ export class Transactions {
    *
    * @throws {AmqpError} With `amqp:resource-limit-exceeded` if too many are open.
    */
-  declare(owner: object): Transaction {
+  declare(owner: object): BrokerTransaction {
     const { max, timeoutMs, environment } = this.#options;
     if (this.#open.size >= max) {
       throw new AmqpError(condition.resourceLimitExceeded, `Cannot begin transaction: ${max} are open`);
     }
     const id = new Uint8Array(ID_BYTES);
     environment.random(id);
-    const transaction = new Transaction(id);
+    const transaction = new BrokerTransaction(id);
     const timer = environment.setTimer(() => {
       transaction.failure = new AmqpError(
         condition.transactionTimeout,
@@ -108,7 +108,7 @@ export class Transactions {
    *
    * @throws {AmqpError} With `amqp:transaction:unknown-id` if this connection has none, with why it failed if it has.
    */
-  get(id: Uint8Array): Transaction {
+  get(id: Uint8Array): BrokerTransaction {
     const { transaction } = this.#find(id);
     if (transaction.failure !== undefined) throw transaction.failure;
     return transaction;
@@ -141,7 +141,7 @@ export class Transactions {
     }
   }
 
-  #find(id: Uint8Array): { transaction: Transaction; timer: unknown } {
+  #find(id: Uint8Array): { transaction: BrokerTransaction; timer: unknown } {
     const found = this.#open.get(hex(id));
     if (found !== undefined) return found;
     throw new AmqpError(

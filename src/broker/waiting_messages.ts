@@ -5,16 +5,16 @@
  */
 
 import { Fifo } from "../base/collections.ts";
-import type { Budget } from "./budget.ts";
+import type { RoomBudget } from "./budget.ts";
 import type { Arrival, Waitlist } from "./producer.ts";
 
 /** The messages that wait for one node, in order. */
 export class WaitingMessages {
-  readonly #budget: Budget;
+  readonly #budget: RoomBudget;
   readonly #arrivals = new Fifo<Arrival>();
 
   /** Counts what waits in `budget`. */
-  constructor(budget: Budget) {
+  constructor(budget: RoomBudget) {
     this.#budget = budget;
   }
 

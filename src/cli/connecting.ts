@@ -141,12 +141,12 @@ export async function tlsOptions(flags: Flags): Promise<TlsOptions | undefined> 
 
 /** The text of the file that a flag names. */
 export async function contentOf(flags: Flags, name: string): Promise<string | undefined> {
-  const bytes = await bytesOf(flags, name);
+  const bytes = await fileBytes(flags, name);
   return bytes && new TextDecoder().decode(bytes);
 }
 
 /** The content of the file that a flag names. */
-export async function bytesOf(flags: Flags, name: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
+export async function fileBytes(flags: Flags, name: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
   const path = flags.text(name);
   if (path === undefined) return undefined;
   try {

@@ -45,7 +45,7 @@ export async function receive(context: Context): Promise<number> {
 }
 
 /** Prints what is in a queue, and leaves it there. */
-export function browse(context: Context): Promise<number> {
+export function browseQueue(context: Context): Promise<number> {
   return sweep(context, true, "seen");
 }
 

@@ -6,7 +6,7 @@
 
 import { spawn } from "node:child_process";
 import type { Connection, DecodedMessage, Delivery, Message, Sender } from "../../mod.ts";
-import { bytesOf, open } from "./connecting.ts";
+import { fileBytes, open } from "./connecting.ts";
 import { addressed, type Context } from "./context.ts";
 import { sectionsOf } from "./message.ts";
 import { printMessage } from "./receive.ts";
@@ -22,7 +22,7 @@ export async function request(context: Context): Promise<number> {
     ? rest[0] ?? (terminal.typed ? null : await bytesOfStream(terminal.input))
     : file === "-"
     ? await bytesOfStream(terminal.input)
-    : await bytesOf(flags, "file");
+    : await fileBytes(flags, "file");
   const timeoutMs = flags.milliseconds("timeout");
   await using opened = await open(context, url);
   const late = deadline(timeoutMs);

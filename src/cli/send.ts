@@ -6,7 +6,7 @@
 
 import { open as openFile } from "node:fs/promises";
 import { type Message, OutcomeError, type Sender } from "../../mod.ts";
-import { bytesOf, open } from "./connecting.ts";
+import { fileBytes, open } from "./connecting.ts";
 import { addressed, type Context, fileMistake, type Flags } from "./context.ts";
 import { messageOfJson, sectionsOf } from "./message.ts";
 import { bytesOfStream, count, counted, linesOf, showProgress, type Terminal, UsageError } from "./terminal.ts";
@@ -144,7 +144,7 @@ async function messagesOf(flags: Flags, texts: readonly string[], terminal: Term
     return { messages: fromLines(await inputOf(flags, "lines", terminal), sections), total: undefined };
   }
   if (file !== undefined) {
-    const body = file === "-" ? await bytesOfStream(terminal.input) : await bytesOf(flags, "file");
+    const body = file === "-" ? await bytesOfStream(terminal.input) : await fileBytes(flags, "file");
     return { messages: repeat([{ ...sections, body }], times ?? 1), total: times ?? 1 };
   }
   if (texts.length > 0) {

@@ -93,7 +93,7 @@ export function asClient(writer: TraceWriter): GatewayTracer & Pick<TraceWriter,
 }
 
 /** Runs a gateway until it is interrupted. */
-export async function gateway(context: Context): Promise<number> {
+export async function runGateway(context: Context): Promise<number> {
   const { flags, terminal, signal } = context;
   const { url: target, rest } = splitUrl(context);
   if (target === undefined) throw missingUrl("TARGET", rest[0]);

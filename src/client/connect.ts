@@ -23,7 +23,7 @@ import { SaslClient } from "../sasl/client.ts";
 import type { SaslAuth } from "../sasl/mechanism.ts";
 import { anonymous } from "../sasl/mechanisms.ts";
 import type { Channel } from "../transport/channel.ts";
-import { explained, parseUrl, readUrl } from "../transport/url.ts";
+import { explainedUrl, parseUrl, readUrl } from "../transport/url.ts";
 import { attempt, type AttemptOptions, CallbackFailure, loginSettings, type Trace } from "./attempt.ts";
 import { Connection } from "./connection.ts";
 import { ConnectionBase, type ConnectionSettings } from "./connection_base.ts";
@@ -391,7 +391,7 @@ async function urlsOf(where: string | URL | readonly (string | URL)[]): Promise<
       readUrl(url);
       urls.push(url);
     } catch (error) {
-      throw await explained(one, error);
+      throw await explainedUrl(one, error);
     }
   }
   if (urls.length === 0) throw new TypeError("Cannot connect: the list of URLs is empty");

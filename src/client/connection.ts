@@ -32,7 +32,7 @@ import {
   SESSION_KINDS,
   twinAttach,
 } from "./link_options.ts";
-import type { Coordinator, Transaction } from "./transaction.ts";
+import type { Transaction, TransactionController } from "./transaction.ts";
 import { checkAddress, checkOptions, WAIT_KINDS } from "../base/options.ts";
 import { abortable, ignore, part, rejected, type WaitOptions } from "../base/wait.ts";
 
@@ -58,7 +58,7 @@ export type { ConnectionEvent, ConnectionState, ConnectionStats };
 export class Connection extends LastingConnection {
   #requester: Requester | undefined;
   #kept: KeptSenders | undefined;
-  #coordinator: Coordinator | undefined;
+  #coordinator: TransactionController | undefined;
   /**
    * Attaches a sender. It can be used at once: messages wait until the peer has accepted it and gives credit.
    *
@@ -225,8 +225,8 @@ export class Connection extends LastingConnection {
   async transaction(options: WaitOptions = {}): Promise<Transaction> {
     checkOptions("begin transaction", options, WAIT_KINDS);
     this.requireOpen("begin transaction");
-    const { Coordinator } = await part("transaction", () => import("./transaction.ts"));
-    this.#coordinator ??= new Coordinator(this);
+    const { TransactionController } = await part("transaction", () => import("./transaction.ts"));
+    this.#coordinator ??= new TransactionController(this);
     return await this.#coordinator.begin(options);
   }
 

@@ -7,6 +7,7 @@
 import type { Environment } from "../base/environment.ts";
 import type { LinkHandlers } from "./link.ts";
 import { userAgent } from "../transport/runtime/detect.ts";
+import type { AsyncStorage } from "../transport/socket/dial.ts";
 import { abortable, Deferred, ignore, part, type WaitOptions } from "../base/wait.ts";
 
 // How long a close waits for handlers before the log is told, in milliseconds.
@@ -24,14 +25,6 @@ export interface Closing {
   readonly handlers: LinkHandlers | undefined;
   /** Resolves when it has ended. */
   readonly closed: Promise<void>;
-}
-
-/** What keeps a value along a chain of asynchronous calls, where the runtime has it. */
-export interface AsyncStorage<T> {
-  /** The value of the chain that is running. */
-  getStore(): T | undefined;
-  /** Calls `work`, in whose chain the value is `store`. */
-  run<R>(store: T | undefined, work: () => R): R;
 }
 
 // The handler whose synchronous part is running.

@@ -17,7 +17,7 @@ import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import { DeliveryStreams, type HeldTransfers, type PayloadSink } from "../engine/transfer_streams.ts";
 
 /** Most bytes of a streamed message that stand before its body, and most behind it: they are held and decoded as a whole. */
-export const MAX_HEAD_BYTES = 1_048_576;
+export const MAX_MESSAGE_HEAD_BYTES = 1_048_576;
 
 /** The receiver of streams: what one of them asks of it. */
 export interface StreamingReceiver {
@@ -305,7 +305,7 @@ export class StreamedPayload implements PayloadSink {
     }
     if (this.#begunHead === undefined) (this.#begunHead = new Begun()).add(payload);
     if (bytes !== undefined) this.#begunHead.need(needed);
-    if (Math.max(needed, this.#begunHead.size) > MAX_HEAD_BYTES) throw this.#tooLarge("before");
+    if (Math.max(needed, this.#begunHead.size) > MAX_MESSAGE_HEAD_BYTES) throw this.#tooLarge("before");
     // The window goes on, or a head of many small frames would wait for itself.
     this.#headHeld += payload.length;
     this.#held.release(1, 0);
@@ -370,7 +370,7 @@ export class StreamedPayload implements PayloadSink {
     if (isData && this.#after.length > 0) throw undecodable("a section occurs twice");
     if (found === undefined || !isData && found.end > bytes.length) {
       const needed = found?.end ?? 0;
-      if (Math.max(needed, bytes.length) > MAX_HEAD_BYTES) throw this.#tooLarge("behind");
+      if (Math.max(needed, bytes.length) > MAX_MESSAGE_HEAD_BYTES) throw this.#tooLarge("behind");
       if (begun === undefined) {
         (this.#begun = new Begun()).add(bytes);
         this.#advance(bytes.length);
@@ -391,7 +391,7 @@ export class StreamedPayload implements PayloadSink {
   #keepAfter(section: Uint8Array): void {
     this.#after.push(section);
     this.#afterBytes += section.length;
-    if (this.#afterBytes > MAX_HEAD_BYTES) throw this.#tooLarge("behind");
+    if (this.#afterBytes > MAX_MESSAGE_HEAD_BYTES) throw this.#tooLarge("behind");
   }
 
   // What stands behind the body, such as the footer.
@@ -449,7 +449,7 @@ export class StreamedPayload implements PayloadSink {
   #tooLarge(where: string): AmqpError {
     return new AmqpError(
       condition.resourceLimitExceeded,
-      `Cannot take message: sections ${where} the body have more than ${MAX_HEAD_BYTES} bytes`,
+      `Cannot take message: sections ${where} the body have more than ${MAX_MESSAGE_HEAD_BYTES} bytes`,
       { scope: "delivery" },
     );
   }

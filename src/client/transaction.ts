@@ -31,7 +31,7 @@ export interface TransactionConnection {
 }
 
 /** The control link to the peer's coordinator, which the transactions of a connection share. */
-export class Coordinator {
+export class TransactionController {
   readonly #connection: TransactionConnection;
   #control: Sender | undefined;
 
@@ -109,7 +109,7 @@ const SEND_KINDS: Kinds = { signal: "object", messageFormat: "number", tag: "obj
  * ```
  */
 export class Transaction implements AsyncDisposable {
-  readonly #coordinator: Coordinator;
+  readonly #coordinator: TransactionController;
   readonly #control: Sender;
   readonly #id: Uint8Array;
   readonly #sends = new Set<Promise<unknown>>();
@@ -119,7 +119,7 @@ export class Transaction implements AsyncDisposable {
   #committing: Promise<void> | undefined;
 
   /** @ignore Built by the coordinator. */
-  constructor(coordinator: Coordinator, control: Sender, id: Uint8Array) {
+  constructor(coordinator: TransactionController, control: Sender, id: Uint8Array) {
     this.#coordinator = coordinator;
     this.#control = control;
     this.#id = id;

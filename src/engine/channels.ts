@@ -8,17 +8,17 @@ import { ChurnMap } from "../base/collections.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import type { Begin } from "../codec/types.ts";
-import { type SessionConnection, SessionEndpoint, type SessionOptions } from "./session.ts";
+import { SessionEndpoint, type SessionEndpointConnection, type SessionOptions } from "./session.ts";
 
 /** The sessions of one connection. */
 export class Channels {
-  readonly #connection: SessionConnection;
+  readonly #connection: SessionEndpointConnection;
   readonly #local = new ChurnMap<number, SessionEndpoint>();
   readonly #remote = new ChurnMap<number, SessionEndpoint>();
   #turn = 0;
 
   /** Starts without a session. */
-  constructor(connection: SessionConnection) {
+  constructor(connection: SessionEndpointConnection) {
     this.#connection = connection;
   }
 

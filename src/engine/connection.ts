@@ -33,8 +33,8 @@ import {
   openOf,
 } from "./options.ts";
 import { Output } from "./output.ts";
-import type { SessionConnection, SessionEndpoint, SessionOptions } from "./session.ts";
-import { type ConnectionState, type ConnectionStep, connectionTransitions } from "./states.ts";
+import type { SessionEndpoint, SessionEndpointConnection, SessionOptions } from "./session.ts";
+import { type ConnectionEndpointState, type ConnectionStep, connectionTransitions } from "./states.ts";
 
 export * from "./options.ts";
 
@@ -42,9 +42,9 @@ export * from "./options.ts";
 const WEIGHT_BYTES = 32;
 
 /** One end of a connection, either role. */
-export class ConnectionEndpoint implements SessionConnection {
+export class ConnectionEndpoint implements SessionEndpointConnection {
   /** Where it stands. */
-  state: ConnectionState = "start";
+  state: ConnectionEndpointState = "start";
   /** Our open, once sent, with defaults filled in. */
   local: Open | undefined;
   /** The peer's open, once received. */
@@ -484,7 +484,7 @@ export class ConnectionEndpoint implements SessionConnection {
     this.#reported = true;
   }
 
-  #next(step: ConnectionStep): ConnectionState {
+  #next(step: ConnectionStep): ConnectionEndpointState {
     const next = connectionTransitions[this.state][step];
     if (next === undefined) throw this.#illegal(step);
     return next;

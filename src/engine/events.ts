@@ -37,7 +37,7 @@ export interface FrameTrace {
 }
 
 /** The frame as it may be shown: its binaries, which are credentials and proofs, are empty. */
-export function withoutSecrets(body: SaslFrameBody): SaslFrameBody {
+export function withoutSaslSecrets(body: SaslFrameBody): SaslFrameBody {
   const shown = Object.entries(body).map((
     [key, value],
   ) => [key, value instanceof Uint8Array ? new Uint8Array(0) : value]);

@@ -13,7 +13,7 @@ import { beginFrame, endFrame, type Frame, type FrameDecoder } from "../codec/fr
 import type { SaslFrameBody } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
 import type { FrameTrace } from "./events.ts";
-import { withoutSecrets } from "./events.ts";
+import { withoutSaslSecrets } from "./events.ts";
 import { type SaslState, saslTransitions } from "./states.ts";
 
 /** Challenges in one exchange. Mechanisms have a few, so it is no option: more is a peer that never comes to an end. */
@@ -113,7 +113,7 @@ export abstract class Handshake {
   }
 
   #tell(direction: "in" | "out", body: SaslFrameBody): void {
-    this.trace?.({ direction, channel: 0, body: withoutSecrets(body), payloadBytes: 0 });
+    this.trace?.({ direction, channel: 0, body: withoutSaslSecrets(body), payloadBytes: 0 });
   }
 
   #next(kind: SaslFrameBody["kind"], byClient: boolean): SaslState {

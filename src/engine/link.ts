@@ -26,7 +26,7 @@ import type {
 } from "../codec/types.ts";
 import { type Endpoint, Fault, type FrameEndpoint, fromErrorFields, toErrorFields } from "./fault.ts";
 import type { Settlement } from "./settlement.ts";
-import { type LinkState, type LinkStep, linkTransitions, type SessionState } from "./states.ts";
+import { type LinkState, type LinkStep, linkTransitions, type SessionEndpointState } from "./states.ts";
 
 /** Largest message that a receiver takes by default, in bytes; without a limit one delivery could fill the memory. */
 export const DEFAULT_MAX_MESSAGE_SIZE = 67_108_864n;
@@ -94,7 +94,7 @@ export interface LinkOutput {
 /** What a link asks of its session. */
 export interface LinkSession extends Endpoint {
   /** Where the session stands. */
-  readonly state: SessionState;
+  readonly state: SessionEndpointState;
   /** The peer's begin, once received. */
   readonly remote: Begin | undefined;
   /** What is not settled on the session. */

@@ -44,7 +44,7 @@ export interface DeliveryOptions {
 }
 
 /** What a link that goes out asks of its attachment. */
-export interface Attachment {
+export interface OutgoingEndpoint {
   /** The session of the attachment. */
   readonly session: { readonly settlement: OutgoingSettlement };
   /** Notes that there may be something to write. */
@@ -181,7 +181,7 @@ export class OutgoingDelivery {
 /** The deliveries of one link in order: first those that wait to be settled, then those that wait to be written. */
 export class OutgoingLink {
   /** What carries the link now, if anything does; set by it. */
-  attachment: Attachment | undefined;
+  attachment: OutgoingEndpoint | undefined;
   /** Deliveries of which no frame is written. */
   queued = 0;
   /** All deliveries that are not done. */

@@ -9,7 +9,7 @@ import { AmqpError } from "../base/errors.ts";
 import { MAX_UINT } from "../codec/checks.ts";
 import type { Attach, DeliveryState, Fields, Flow } from "../codec/types.ts";
 import { LinkEndpoint, type LinkEvent, type LinkOutput, type LinkSession } from "./link.ts";
-import { type Attachment, type OutgoingDelivery, OutgoingLink } from "./outgoing.ts";
+import { type OutgoingDelivery, type OutgoingEndpoint, OutgoingLink } from "./outgoing.ts";
 import { add, difference } from "./windows.ts";
 
 /** What a sender reports. */
@@ -50,7 +50,7 @@ export interface SenderSession extends LinkSession {
 }
 
 /** Our end of a link on which we send. */
-export class SenderEndpoint extends LinkEndpoint implements Attachment {
+export class SenderEndpoint extends LinkEndpoint implements OutgoingEndpoint {
   /** The session it is attached to. */
   declare readonly session: SenderSession;
   /** Always `"sender"`. */

@@ -18,7 +18,7 @@ import type { ReceiverEndpoint, ReceiverEvent, ReceiverSession } from "./receive
 import type { SenderEndpoint, SenderEvent, SenderSession } from "./sender.ts";
 import { type OutputConnection, SessionOutput } from "./session_output.ts";
 import { Settlement } from "./settlement.ts";
-import { type SessionState, type SessionStep, sessionTransitions } from "./states.ts";
+import { type SessionEndpointState, type SessionStep, sessionTransitions } from "./states.ts";
 import { add } from "./windows.ts";
 
 /** Transfers that the peer may have in flight on a session before it hears of more. */
@@ -67,7 +67,7 @@ export type SessionEvent =
   | { readonly kind: "attachRequested"; readonly link: SenderEndpoint | ReceiverEndpoint };
 
 /** What a session asks of its connection. */
-export interface SessionConnection extends Endpoint, OutputConnection {
+export interface SessionEndpointConnection extends Endpoint, OutputConnection {
   /** True when no more frames of ours go out. */
   readonly closing: boolean;
   /** The sessions of the connection. */
@@ -87,13 +87,13 @@ export interface SessionConnection extends Endpoint, OutputConnection {
 /** One end of a session. */
 export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSession {
   /** The connection that it is multiplexed on. */
-  readonly connection: SessionConnection;
+  readonly connection: SessionEndpointConnection;
   /** Our number for it. */
   readonly channel: number;
   /** The peer's number for it, once its begin arrived. */
   remoteChannel: number | undefined;
   /** Where it stands. */
-  state: SessionState = "unmapped";
+  state: SessionEndpointState = "unmapped";
   /** The peer's begin, once received. */
   remote: Begin | undefined;
   /** What is not settled on it. */
@@ -115,7 +115,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   /**
    * Built by the connection. Links with a handle above `knownHandleMax`, which the peer is known to take, wait for its begin.
    */
-  constructor(connection: SessionConnection, channel: number, options: SessionOptions, knownHandleMax: number) {
+  constructor(connection: SessionEndpointConnection, channel: number, options: SessionOptions, knownHandleMax: number) {
     this.connection = connection;
     this.channel = channel;
     this.options = options;
@@ -447,7 +447,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     this.connection.emit({ kind: "ended", session: this, error });
   }
 
-  #next(step: SessionStep): SessionState {
+  #next(step: SessionStep): SessionEndpointState {
     const next = sessionTransitions[this.state][step];
     if (next !== undefined) return next;
     throw step.startsWith("receive") ? new Fault(this.connection, this.#illegal(step)) : this.#illegal(step);

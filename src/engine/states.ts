@@ -9,7 +9,7 @@
  */
 
 /** State of a connection [transport 2.4.6]. */
-export type ConnectionState =
+export type ConnectionEndpointState =
   | "start"
   | "headerReceived"
   | "headerSent"
@@ -36,7 +36,7 @@ export type ConnectionStep =
   | "fail";
 
 /** State of a session [transport 2.5.5]; `endPipe` is ours: begin and end sent, no begin seen yet. */
-export type SessionState =
+export type SessionEndpointState =
   | "unmapped"
   | "beginSent"
   | "beginReceived"
@@ -75,7 +75,7 @@ type Transitions<State extends string, Step extends string> = {
 };
 
 /** Transitions of a connection. */
-export const connectionTransitions: Transitions<ConnectionState, ConnectionStep> = {
+export const connectionTransitions: Transitions<ConnectionEndpointState, ConnectionStep> = {
   start: { sendHeader: "headerSent", receiveHeader: "headerReceived" },
   headerReceived: { sendHeader: "headerExchanged" },
   headerSent: { receiveHeader: "headerExchanged", sendOpen: "openPipe" },
@@ -93,7 +93,7 @@ export const connectionTransitions: Transitions<ConnectionState, ConnectionStep>
 };
 
 /** Transitions of a session. */
-export const sessionTransitions: Transitions<SessionState, SessionStep> = {
+export const sessionTransitions: Transitions<SessionEndpointState, SessionStep> = {
   unmapped: { sendBegin: "beginSent", receiveBegin: "beginReceived" },
   beginSent: { receiveBegin: "mapped", sendEnd: "endPipe", fail: "endPipe" },
   beginReceived: { sendBegin: "mapped" },

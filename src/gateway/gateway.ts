@@ -22,10 +22,10 @@ import type { FrameTrace } from "../engine/events.ts";
 import { listen, type Listener, type ListenInfo, type ListenOptions } from "../transport/socket/listen.ts";
 import { dialSocket, type SocketDialOptions } from "../transport/socket/dial.ts";
 import type { PausableChannel } from "../transport/socket/socket.ts";
-import { explained, readUrl, type RemoteUrl } from "../transport/url.ts";
-import { ChannelRelay, type Direction } from "./relay.ts";
+import { explainedUrl, readUrl, type RemoteUrl } from "../transport/url.ts";
+import { ChannelRelay, type RelayDirection } from "./relay.ts";
 import { FrameTracer } from "../trace/frame_tracer.ts";
-import { closedEvent, described } from "../trace/transport.ts";
+import { closedEvent, describedError } from "../trace/transport.ts";
 import type { TransportEvent } from "../transport/channel.ts";
 import { systemEnvironment } from "../base/environment.ts";
 import { Log } from "../base/log.ts";
@@ -162,7 +162,7 @@ async function make(options: GatewayOptions): Promise<RunningGateway> {
     return new RunningGateway(options);
   } catch (error) {
     const { target } = Object(options) as GatewayOptions;
-    throw typeof target === "string" || target instanceof URL ? await explained(target, error) : error;
+    throw typeof target === "string" || target instanceof URL ? await explainedUrl(target, error) : error;
   }
 }
 
@@ -254,7 +254,7 @@ class RunningGateway implements Gateway {
     try {
       upstream = await this.#dial(info, gone.signal, tell);
     } catch (error) {
-      tell({ event: "closed", ...described(error) });
+      tell({ event: "closed", ...describedError(error) });
       if (!gone.signal.aborted) this.#refuse(client, error, info);
       return;
     }
@@ -305,12 +305,15 @@ class RunningGateway implements Gateway {
     }
   }
 
-  #observer(relay: number, tell: (event: TransportEvent) => void): (direction: Direction, bytes: Uint8Array) => void {
+  #observer(
+    relay: number,
+    tell: (event: TransportEvent) => void,
+  ): (direction: RelayDirection, bytes: Uint8Array) => void {
     const { trace } = this.#options;
     const tracer = trace && new FrameTracer(
       (frame) => this.#watched(() => trace({ ...frame, relay }), "trace"),
       (direction, error) => {
-        tell({ event: "not AMQP", direction, ...described(error) });
+        tell({ event: "not AMQP", direction, ...describedError(error) });
         const message = `Cannot trace relay ${relay} ${direction} any further: ${error.message}; its bytes go on`;
         this.#log.tell({ level: "warning", code: "not-traced", message }, direction);
       },

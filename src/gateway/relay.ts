@@ -4,7 +4,7 @@ import type { PausableChannel } from "../transport/socket/socket.ts";
 import { Deferred } from "../base/wait.ts";
 
 /** `"in"` from the client to its target, `"out"` back. */
-export type Direction = "in" | "out";
+export type RelayDirection = "in" | "out";
 
 /** What a {@linkcode ChannelRelay} needs besides its two sides. */
 export interface RelayOptions {
@@ -13,7 +13,7 @@ export interface RelayOptions {
   /** Bytes that may wait in one side before the other is no longer read. Default: 1 MiB. */
   maxBufferedBytes?: number | undefined;
   /** Told of bytes before they go on. */
-  onbytes: (direction: Direction, bytes: Uint8Array) => void;
+  onbytes: (direction: RelayDirection, bytes: Uint8Array) => void;
   /** Told of the end of each side. */
   onclose?: (side: "client" | "target", close: ChannelClose, last: boolean) => void;
 }
@@ -36,7 +36,7 @@ export class ChannelRelay {
     client.resume();
   }
 
-  #join(direction: Direction, from: PausableChannel, to: PausableChannel): void {
+  #join(direction: RelayDirection, from: PausableChannel, to: PausableChannel): void {
     const linger = (): void => {
       clearTimeout(this.#timer);
       this.#timer = guard(this.#options.lingerMs, () => {

@@ -22,7 +22,7 @@ import { Connection } from "../client/connection.ts";
 import type { ConnectionHooks, ConnectionSettings } from "../client/connection_base.ts";
 import { CLOSE_KINDS, type CloseOptions } from "../client/lifetime.ts";
 import { Containers } from "./containers.ts";
-import { asAmqpError, decide, guard, type ReceiverRequest, type SenderRequest } from "./link_requests.ts";
+import { asAmqpError, decide, guardHook, type ReceiverRequest, type SenderRequest } from "./link_requests.ts";
 import { ACCEPTOR_KINDS } from "./kinds.ts";
 import { SaslServer } from "../sasl/server.ts";
 import { SASL_KINDS, saslMechanisms, type SaslServerOptions } from "./sasl.ts";
@@ -216,7 +216,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
       const fail = (error: unknown): void => {
         if (connection.open) connection.close({ error: asAmqpError(error, "open connection") }).catch(ignore);
       };
-      guard(() => options.onConnection?.(connection), fail);
+      guardHook(() => options.onConnection?.(connection), fail);
     },
     onsasl: async (frame, endpoint, connection: Connection) => {
       const sasl = authenticating.get(connection);

@@ -57,7 +57,7 @@ export type SenderRequest = LinkRequest<"sender", Sender, AcceptSettings & SendS
 export type ReceiverRequest = LinkRequest<"receiver", Receiver, AcceptSettings & ReceiveSettings>;
 
 /** Who decides. */
-export interface LinkHandlers {
+export interface LinkHooks {
   /** Of a peer that wants to receive. */
   readonly onSender?: ((request: SenderRequest) => void | Promise<void>) | undefined;
   /** Of a peer that wants to send. */
@@ -68,7 +68,7 @@ export interface LinkHandlers {
 export function decide(
   connection: Connection,
   link: SenderEndpoint | ReceiverEndpoint,
-  { onSender, onReceiver }: LinkHandlers,
+  { onSender, onReceiver }: LinkHooks,
   containers: Containers,
 ): void {
   // Its peer has given it up in the same breath, and has its answer.
@@ -93,11 +93,11 @@ export function decide(
     connection.dropLink(link, ending);
     connection.wake();
   };
-  guard(() => hook(request), fail);
+  guardHook(() => hook(request), fail);
 }
 
 /** Calls a hook, which may fail at once or later. */
-export function guard(hook: () => void | Promise<void>, fail: (error: unknown) => void): void {
+export function guardHook(hook: () => void | Promise<void>, fail: (error: unknown) => void): void {
   try {
     const done = hook();
     if (done instanceof Promise) done.catch(fail);

@@ -18,7 +18,7 @@ export type Pattern<T> =
   | (T extends object ? { [K in keyof T]?: Pattern<T[K]> } : never);
 
 /** Says where and how `value` differs from `pattern`; undefined if it does not. */
-export function difference(value: unknown, pattern: unknown, path: string): string | undefined {
+export function mismatch(value: unknown, pattern: unknown, path: string): string | undefined {
   if (pattern instanceof RegExp) {
     return typeof value === "string" && pattern.test(value) ? undefined : `${path} is ${shown(value)}, not ${pattern}`;
   }
@@ -32,7 +32,7 @@ export function difference(value: unknown, pattern: unknown, path: string): stri
   }
   if (value === null || typeof value !== "object") return `${path} is ${shown(value)}, not ${shown(pattern)}`;
   for (const [key, inner] of Object.entries(pattern)) {
-    const found = difference((value as Record<string, unknown>)[key], inner, path === "" ? key : `${path}.${key}`);
+    const found = mismatch((value as Record<string, unknown>)[key], inner, path === "" ? key : `${path}.${key}`);
     if (found !== undefined) return found;
   }
   return undefined;

@@ -12,8 +12,8 @@ import type { Attach, CompositeOf, DeliveryState, Performative, SaslFrameBody, T
 import { Writer } from "../codec/writer.ts";
 import type { Channel } from "../transport/channel.ts";
 import { channelPair } from "../transport/pair.ts";
-import { bytesOf } from "../trace/json.ts";
-import { difference, type Pattern, shown } from "./match.ts";
+import { hexBytes } from "../trace/json.ts";
+import { mismatch, type Pattern, shown } from "./match.ts";
 
 /** What can be expected: a protocol header, a performative, a frame of SASL, or an empty frame. */
 export type PeerKind = "header" | "empty" | (Performative | SaslFrameBody)["kind"];
@@ -309,7 +309,7 @@ export class ScriptedPeer {
       if (!this.#ignored.has(frame.kind)) this.#fail(`Cannot follow script: it is over, but ${frame.kind} came`);
       return;
     }
-    const wrong = frame.kind !== next.what ? `${frame.kind} came` : difference(frame.fields, next.fields, "");
+    const wrong = frame.kind !== next.what ? `${frame.kind} came` : mismatch(frame.fields, next.fields, "");
     if (wrong !== undefined) {
       if (this.#ignored.has(frame.kind)) return;
       return this.#fail(`Cannot follow script: expected ${expectedText(next.what, next.fields)}, but ${wrong}`);
@@ -374,7 +374,7 @@ export class ScriptedPeer {
   }
 
   #put(bytes: Uint8Array | string): void {
-    const raw = typeof bytes === "string" ? bytesOf(bytes) : bytes;
+    const raw = typeof bytes === "string" ? hexBytes(bytes) : bytes;
     this.#trace.push(`< ${raw.length} bytes`);
     this.#over!.send(new Uint8Array(raw));
   }

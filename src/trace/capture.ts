@@ -9,7 +9,7 @@
 import type { FrameTrace } from "../engine/events.ts";
 import { WebSocketFrameDecoder } from "../transport/websocket/frames.ts";
 import { FrameTracer } from "./frame_tracer.ts";
-import { bytesOf } from "./json.ts";
+import { hexBytes } from "./json.ts";
 import { readPackets, type Segment } from "./pcap.ts";
 import type { Direction } from "./tracked.ts";
 import { jsonLines, type TraceWriter } from "./writer.ts";
@@ -90,7 +90,7 @@ function hexLines(text: string): { direction: Direction; bytes: Uint8Array<Array
     if (digits.trim() === "") continue;
     const direction = match[1] === "<" || match[1]?.toLowerCase() === "in" ? "in" : "out";
     if (!/^[\s\da-f]*$/i.test(digits)) throw notCapture();
-    found.push({ direction, bytes: bytesOf(digits) });
+    found.push({ direction, bytes: hexBytes(digits) });
   }
   if (found.length === 0) throw notCapture();
   return found;

@@ -6,7 +6,7 @@
 
 import { type Frame, FrameDecoder } from "../codec/frame.ts";
 import type { SaslFrameBody } from "../codec/types.ts";
-import { type FrameTrace, withoutSecrets } from "../engine/events.ts";
+import { type FrameTrace, withoutSaslSecrets } from "../engine/events.ts";
 import type { Direction } from "./tracked.ts";
 
 // What the peers have agreed on is not known; above this, far beyond what anybody announces, tracing a direction ends. The
@@ -33,7 +33,7 @@ export class FrameTracer {
     for (let frame = this.#next(direction); frame !== undefined; frame = this.#next(direction)) {
       if (frame === "header") continue;
       const { channel, payload, body } = frame;
-      const shown = body && frame.type === 1 ? withoutSecrets(body as SaslFrameBody) : body;
+      const shown = body && frame.type === 1 ? withoutSaslSecrets(body as SaslFrameBody) : body;
       this.#onframe({ direction, channel, body: shown, payloadBytes: payload?.length ?? 0 });
     }
   }

@@ -127,7 +127,7 @@ export function fromJson(json: Json): Value {
   const text = String(content);
   switch (type) {
     case "binary":
-      return bytesOf(text);
+      return hexBytes(text);
     case "long":
     case "ulong":
       return type === "long" ? BigInt(text) : ulong(BigInt(text));
@@ -182,7 +182,7 @@ function number(type: string, value: number): Value {
  *
  * @throws {TypeError} If it is not hexadecimal.
  */
-export function bytesOf(text: string): Uint8Array<ArrayBuffer> {
+export function hexBytes(text: string): Uint8Array<ArrayBuffer> {
   const digits = text.replace(/\s+/g, "");
   if (digits.length % 2 !== 0 || /[^\da-f]/i.test(digits)) throw new TypeError("Cannot read bytes: not hexadecimal");
   return Uint8Array.from({ length: digits.length / 2 }, (_, i) => parseInt(digits.slice(2 * i, 2 * i + 2), 16));

@@ -130,7 +130,7 @@ export interface Side {
 }
 
 /** What the tracker keeps of a session. */
-export interface SessionState extends TrackedSession {
+export interface TrackedSessionState extends TrackedSession {
   readonly handles: Record<Direction, Map<number, TrackedLink>>;
   // The last link of each name, for each way that messages go.
   readonly named: Record<Direction, Map<string, TrackedLink>>;
@@ -174,7 +174,7 @@ export function newSide(): Side {
 }
 
 /** A session that has just been begun. */
-export function newSession(id: number, startedAt: number): SessionState {
+export function newSession(id: number, startedAt: number): TrackedSessionState {
   return {
     id,
     startedAt,

@@ -18,13 +18,13 @@ import {
   newSide,
   type Observation,
   opposite,
-  type SessionState,
   type Side,
   type TraceFault,
   type TrackedDelivery,
   type TrackedFrame,
   type TrackedLink,
   type TrackedSession,
+  type TrackedSessionState,
   UNLIMITED,
 } from "./tracked.ts";
 import { type Wait, waitsOf } from "./waits.ts";
@@ -34,8 +34,8 @@ const MOST_TOLD = 32;
 /** Follows one connection. */
 export class ConnectionTracker {
   readonly #sides: Record<Direction, Side> = { in: newSide(), out: newSide() };
-  readonly #byChannel: Record<Direction, Map<number, SessionState>> = { in: new Map(), out: new Map() };
-  readonly #sessions = new Set<SessionState>();
+  readonly #byChannel: Record<Direction, Map<number, TrackedSessionState>> = { in: new Map(), out: new Map() };
+  readonly #sessions = new Set<TrackedSessionState>();
   readonly #links = new Set<TrackedLink>();
   #sessionCount = 0;
   #linkCount = 0;
@@ -98,7 +98,7 @@ export class ConnectionTracker {
     return { session, link: about.link, deliveries: about.deliveries ?? [] };
   }
 
-  #onSession(session: SessionState, frame: TrackedFrame, body: FrameBody, way: Direction): About {
+  #onSession(session: TrackedSessionState, frame: TrackedFrame, body: FrameBody, way: Direction): About {
     switch (body.kind) {
       case "attach":
         return { link: this.#attach(session, body, way) };
@@ -152,7 +152,7 @@ export class ConnectionTracker {
     return { session, link: undefined, deliveries: [] };
   }
 
-  #attach(session: SessionState, body: FrameBody, way: Direction): TrackedLink {
+  #attach(session: TrackedSessionState, body: FrameBody, way: Direction): TrackedLink {
     const handle = numberOf(body.handle) ?? 0;
     const name = String(body.name);
     const sends = body.role === "sender" ? way : opposite(way);
@@ -183,7 +183,7 @@ export class ConnectionTracker {
     return link;
   }
 
-  #detach(session: SessionState, body: FrameBody, way: Direction): TrackedLink | undefined {
+  #detach(session: TrackedSessionState, body: FrameBody, way: Direction): TrackedLink | undefined {
     const link = this.#linkOf(session, body, way);
     if (link === undefined) return undefined;
     session.handles[way].delete(numberOf(body.handle) ?? 0);
@@ -204,7 +204,7 @@ export class ConnectionTracker {
     return link;
   }
 
-  #flow(session: SessionState, body: FrameBody, way: Direction): TrackedLink | undefined {
+  #flow(session: TrackedSessionState, body: FrameBody, way: Direction): TrackedLink | undefined {
     const next = numberOf(body.nextIncomingId);
     const window = numberOf(body.incomingWindow);
     if (window !== undefined) {
@@ -238,7 +238,7 @@ export class ConnectionTracker {
     return link;
   }
 
-  #transfer(session: SessionState, frame: TrackedFrame, body: FrameBody, way: Direction): About {
+  #transfer(session: TrackedSessionState, frame: TrackedFrame, body: FrameBody, way: Direction): About {
     const link = this.#linkOf(session, body, way);
     session.nextOut[way] = (session.nextOut[way] + 1) >>> 0;
     const window = session.windows[way];
@@ -262,7 +262,7 @@ export class ConnectionTracker {
     return { link, deliveries: [delivery] };
   }
 
-  #startDelivery(session: SessionState, link: TrackedLink, body: FrameBody, way: Direction): TrackedDelivery {
+  #startDelivery(session: TrackedSessionState, link: TrackedLink, body: FrameBody, way: Direction): TrackedDelivery {
     const expected = session.nextDelivery[way];
     const id = numberOf(body.deliveryId);
     if (id === undefined) this.#fault("transport 2.7.5", "first transfer of a delivery without delivery-id");
@@ -293,7 +293,7 @@ export class ConnectionTracker {
     return delivery;
   }
 
-  #disposition(session: SessionState, body: FrameBody, way: Direction): About {
+  #disposition(session: TrackedSessionState, body: FrameBody, way: Direction): About {
     // A receiver speaks of what came to it, a sender of what it sent.
     const sent = body.role === "sender" ? way : opposite(way);
     const unsettled = session.unsettled[sent];
@@ -316,20 +316,20 @@ export class ConnectionTracker {
     return { link: found[0]?.link, deliveries: found };
   }
 
-  #settle(session: SessionState, delivery: TrackedDelivery, way: Direction): void {
+  #settle(session: TrackedSessionState, delivery: TrackedDelivery, way: Direction): void {
     if (session.unsettled[way].get(delivery.id) !== delivery) return;
     session.unsettled[way].delete(delivery.id);
     delivery.link.unsettled--;
   }
 
-  #linkOf(session: SessionState, body: FrameBody, way: Direction): TrackedLink | undefined {
+  #linkOf(session: TrackedSessionState, body: FrameBody, way: Direction): TrackedLink | undefined {
     const handle = numberOf(body.handle) ?? 0;
     const link = session.handles[way].get(handle);
     if (link === undefined) this.#fault("transport 2.6.2", `${body.kind} for handle ${handle}, which is not attached`);
     return link;
   }
 
-  #dropSession(session: SessionState): void {
+  #dropSession(session: TrackedSessionState): void {
     this.#sessions.delete(session);
     for (const link of session.links) this.#links.delete(link);
     for (const [way] of BOTH) {
@@ -338,7 +338,7 @@ export class ConnectionTracker {
     }
   }
 
-  #setWindow(session: SessionState, way: Direction, window: number | undefined): void {
+  #setWindow(session: TrackedSessionState, way: Direction, window: number | undefined): void {
     session.windows[way] = window;
     if (window !== 0) session.shutAt[way] = undefined;
     else session.shutAt[way] ??= this.#now;

@@ -28,7 +28,7 @@ export function tellingDial(dial: TracedDial, tell: Tell, log: LogOption | undef
       tell({ event: "connected", url: place, ...(subprotocol && { subprotocol }) });
       return tellingChannel(channel, tell);
     } catch (error) {
-      tell({ event: "failed", url: place, ...described(error) });
+      tell({ event: "failed", url: place, ...describedError(error) });
       throw error;
     }
   };
@@ -55,11 +55,11 @@ export function tellingAccepted(
 
 /** How a channel ended, as an event. */
 export function closedEvent({ code, reason, cause }: ChannelClose): TransportEvent {
-  return { event: "closed", code, ...(reason !== "" && { reason }), ...(cause !== undefined && described(cause)) };
+  return { event: "closed", code, ...(reason !== "" && { reason }), ...(cause !== undefined && describedError(cause)) };
 }
 
 /** What may be told of an error. */
-export function described(error: unknown): Record<string, string | number> {
+export function describedError(error: unknown): Record<string, string | number> {
   const { message = String(error) } = Object(error) as { message?: string };
   if (error instanceof AmqpError) return { error: message, condition: error.condition };
   if (!(error instanceof TransportError)) return { error: message };

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { BOTH, type Direction, labelOf, type SessionState, type Side, type TrackedLink } from "./tracked.ts";
+import { BOTH, type Direction, labelOf, type Side, type TrackedLink, type TrackedSessionState } from "./tracked.ts";
 
 /** Something that waits for the other side. */
 export interface Wait {
@@ -21,7 +21,7 @@ export interface Standing {
   /** Its two sides. */
   readonly sides: Readonly<Record<Direction, Side>>;
   /** Its sessions. */
-  readonly sessions: Iterable<SessionState>;
+  readonly sessions: Iterable<TrackedSessionState>;
   /** Its links. */
   readonly links: Iterable<TrackedLink>;
 }
@@ -43,7 +43,7 @@ export function waitsOf({ sides, sessions, links }: Standing): Wait[] {
 
 type Tell = (since: number, text: string, link?: TrackedLink) => void;
 
-function sessionWaits(session: SessionState, wait: Tell): void {
+function sessionWaits(session: TrackedSessionState, wait: Tell): void {
   for (const [way, other] of BOTH) {
     if (session.channels[way] !== undefined && session.channels[other] === undefined) {
       wait(session.startedAt, `begin ${sent(way)} on channel ${session.channels[way]} is not answered`);

@@ -68,12 +68,12 @@ export function userInfoOf({ username, password }: URL): { username: string; pas
 }
 
 /** What is wrong with a URL that cannot be used, in more words; the error itself where they cannot be had. */
-export async function explained(input: unknown, error: unknown): Promise<unknown> {
+export async function explainedUrl(input: unknown, error: unknown): Promise<unknown> {
   return await import("./url_mistakes.ts").then(({ explain }) => explain(input) ?? error, () => error);
 }
 
 /** The target's URL for people and errors: tokens travel in the query, and are left out. */
-export function labelOf(url: URL): string {
+export function urlLabel(url: URL): string {
   return `${url.protocol}//${url.host}${url.pathname}`;
 }
 

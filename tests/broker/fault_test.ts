@@ -5,7 +5,7 @@ import type { LogEntry } from "../../src/base/log.ts";
 import { ReceiverEndpoint } from "../../src/engine/receiver.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import { EncodedMessage } from "../../src/broker/encoded_message.ts";
-import { Slab } from "../../src/broker/slab.ts";
+import { KeptBytes } from "../../src/broker/kept_bytes.ts";
 import { decodeMessage } from "../../src/codec/message.ts";
 import { type Described, type ErrorFields, symbol } from "../../src/codec/types.ts";
 import { MESSAGE_BYTES, QueuedMessage } from "../../src/broker/queued_message.ts";
@@ -31,7 +31,7 @@ test("ATK-39: a message whose delivery-count is full stays what it is, and its q
 });
 
 test("ATK-39: a rejection whose info nobody could send on is told without it", () => {
-  const encodedMessage = new EncodedMessage(encoded({ body: 1n }), 0, undefined, new Slab());
+  const encodedMessage = new EncodedMessage(encoded({ body: 1n }), 0, undefined, new KeptBytes());
   for (const info of [{ "schlüssel": 1 }, { key: Symbol("no value") }]) {
     const error = { condition: "app:bad", description: "why", info } as unknown as ErrorFields;
     const dead = new QueuedMessage(encodedMessage, Infinity).deadLetter(error);

@@ -5,7 +5,7 @@ import { byte, described, type Fields, symbol, ulong } from "../../src/codec/typ
 import { EncodedMessage } from "../../src/broker/encoded_message.ts";
 import { readFilters, selectorFilter } from "../../src/broker/filters.ts";
 import { likeMatcher } from "../../src/broker/like.ts";
-import { Slab } from "../../src/broker/slab.ts";
+import { KeptBytes } from "../../src/broker/kept_bytes.ts";
 import { test } from "../harness.ts";
 import { encoded, numbers, range, setUp, take, until } from "./set_up.ts";
 
@@ -24,7 +24,7 @@ const MESSAGE: Message = {
 };
 
 function matches(selector: string, message: Message = MESSAGE): boolean {
-  return selectorFilter(selector)(new EncodedMessage(encoded(message), 0, undefined, new Slab()));
+  return selectorFilter(selector)(new EncodedMessage(encoded(message), 0, undefined, new KeptBytes()));
 }
 
 test("EXT-2: a selector is true, false or unknown, and only what it is true of passes", () => {
@@ -65,7 +65,7 @@ test("EXT-2: a selector is true, false or unknown, and only what it is true of p
     "size LIKE '1%'",
   ];
   for (const selector of fails) assertEquals(matches(selector), false, selector);
-  assertEquals(selectorFilter("TRUE")(new EncodedMessage(Uint8Array.of(1), 5, undefined, new Slab())), false);
+  assertEquals(selectorFilter("TRUE")(new EncodedMessage(Uint8Array.of(1), 5, undefined, new KeptBytes())), false);
 });
 
 test("ATK-31: what is no selector is refused with the place, and so is one that is too long or nests too deep", () => {

@@ -2,14 +2,14 @@ import { assertEquals, assertInstanceOf, assertLessOrEqual, assertRejects, asser
 import { Log } from "../../src/base/log.ts";
 import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
 import { Broker } from "../../src/broker/broker.ts";
-import { Budget } from "../../src/broker/budget.ts";
+import { RoomBudget } from "../../src/broker/budget.ts";
 import { Nodes, type NodesOptions } from "../../src/broker/nodes.ts";
 import type { Producer } from "../../src/broker/producer.ts";
 import { type NodeHost, Queue } from "../../src/broker/queue.ts";
 import type { Receiver } from "../../src/client/receiver.ts";
 import type { Sender } from "../../src/client/sender.ts";
 import { VirtualTime } from "../../src/testing/mod.ts";
-import { Slab } from "../../src/broker/slab.ts";
+import { KeptBytes } from "../../src/broker/kept_bytes.ts";
 import { EncodedMessage } from "../../src/broker/encoded_message.ts";
 import { test } from "../harness.ts";
 import { encoded, numbers, range, sendNumbers, setUp, take, until } from "./set_up.ts";
@@ -26,8 +26,8 @@ const NODES: NodesOptions = {
 
 // What nodes ask of a broker, without one.
 function hostOf(environment: VirtualTime): Omit<NodeHost, "deadLetter" | "noteUnused" | "noteExpiring"> {
-  const budget = () => new Budget(1_000_000, 256 * 1_024 * 1_024);
-  return { budget: budget(), waiting: budget(), slab: new Slab(), environment, log: new Log(null, environment) };
+  const budget = () => new RoomBudget(1_000_000, 256 * 1_024 * 1_024);
+  return { budget: budget(), waiting: budget(), slab: new KeptBytes(), environment, log: new Log(null, environment) };
 }
 
 test("ATK-18: a full queue gives its producers no credit, and takes them up again in order", async () => {
@@ -367,12 +367,12 @@ test("ATK-18: a short message does not keep alive the large piece of memory that
   const chunk = new Uint8Array(65_536);
   chunk.set(bytes, 1_000);
   const part = chunk.subarray(1_000, 1_000 + bytes.length);
-  const { payload } = new EncodedMessage(part, 0, undefined, new Slab());
+  const { payload } = new EncodedMessage(part, 0, undefined, new KeptBytes());
   assertEquals(payload, bytes);
   assertLessOrEqual(payload.buffer.byteLength, 4_096);
   // One that is most of what it came in stays where it is.
   const large = new Uint8Array(encoded({ body: new Uint8Array(30_000) }));
-  assertEquals(new EncodedMessage(large, 0, undefined, new Slab()).payload, large);
+  assertEquals(new EncodedMessage(large, 0, undefined, new KeptBytes()).payload, large);
 });
 
 test("purge drops what waits, delete drops all and ends the links", async () => {

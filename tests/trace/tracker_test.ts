@@ -5,7 +5,7 @@
  */
 
 import { assertEquals } from "@std/assert";
-import type { Direction, FrameBody, Observation, SessionState } from "../../src/trace/tracked.ts";
+import type { Direction, FrameBody, Observation, TrackedSessionState } from "../../src/trace/tracked.ts";
 import { ConnectionTracker } from "../../src/trace/tracker.ts";
 import { test } from "../harness.ts";
 
@@ -134,7 +134,7 @@ test("trace: a link that is detached in the midst of a delivery leaves nothing b
   talk.transfer(1, false, true);
   talk.transfer(2);
   talk.transfer(3, true);
-  const { open, named, unsettled } = session as SessionState;
+  const { open, named, unsettled } = session as TrackedSessionState;
   assertEquals([open.out.size, named.out.get("l") === link, unsettled.out.size > 0], [1, true, true]);
   talk.say("out", { kind: "detach", handle: 0, closed: true });
   talk.say("in", { kind: "detach", handle: 2, closed: true });

@@ -20,7 +20,7 @@ import { channelLimits, type WebSocketChannelOptions } from "../websocket/web_so
 import { HANDSHAKE_TIMEOUT_MS, positive, type TransportEvent } from "../channel.ts";
 import { prepareUpgrade } from "../websocket/handshake.ts";
 
-export { asyncStorage, hasOwnDispatcher, hasSockets, noSockets } from "../runtime/node.ts";
+export { type AsyncStorage, asyncStorage, hasOwnDispatcher, hasSockets, noSockets } from "../runtime/node.ts";
 export type { TlsOptions } from "./tls.ts";
 
 /** A proxy, and how TLS is set up with it where its URL starts with `https:`. */

@@ -144,7 +144,7 @@ export abstract class SocketChannel extends Inbound implements PausableChannel {
 
   /** The socket has broken. */
   protected broken(error: Error): void {
-    this.record(lost(error));
+    this.record(lostChannel(error));
   }
 
   /** Writes, and takes note of whether there is room for more. */
@@ -203,7 +203,7 @@ export abstract class SocketChannel extends Inbound implements PausableChannel {
     clearTimeout(this.#limit);
     this.wake();
     this.gone();
-    this.end(this.#close ?? lost());
+    this.end(this.#close ?? lostChannel());
   }
 
   /** The socket is gone; the end is told next. */
@@ -270,7 +270,7 @@ export class StreamChannel extends SocketChannel {
 }
 
 /** The error for a socket that broke, with what the system says about it. */
-export function lost(error?: Error): ChannelClose {
+export function lostChannel(error?: Error): ChannelClose {
   const message = `Connection lost: ${error === undefined ? "socket ended" : reasonOf(error)}`;
   return {
     code: 1006,

@@ -7,7 +7,7 @@
  * @module
  */
 
-import { checkSubprotocols, labelOf } from "../url.ts";
+import { checkSubprotocols, urlLabel } from "../url.ts";
 import { encodeBase64 } from "@std/encoding";
 import { TransportError } from "../../base/errors.ts";
 import { quote } from "../../base/text.ts";
@@ -90,7 +90,7 @@ export async function prepareUpgrade(options: PrepareUpgradeOptions): Promise<Pr
       ...headers,
     ],
   });
-  return { request, accept: await acceptKey(key, crypto.subtle), subprotocols, label: labelOf(url) };
+  return { request, accept: await acceptKey(key, crypto.subtle), subprotocols, label: urlLabel(url) };
 }
 
 /** The `Sec-WebSocket-Accept` that answers `key` [rfc6455 4.2.2]. */

@@ -7,7 +7,7 @@
 import { TransportError } from "../../base/errors.ts";
 import { quote } from "../../base/text.ts";
 import { type Channel, guard, HANDSHAKE_TIMEOUT_MS, positive } from "../channel.ts";
-import { checkSubprotocols, isChosen, labelOf, readUrl, type RemoteUrl } from "../url.ts";
+import { checkSubprotocols, isChosen, readUrl, type RemoteUrl, urlLabel } from "../url.ts";
 import {
   type Carrier,
   channelLimits,
@@ -245,7 +245,7 @@ function isPlatforms(socket: WebSocketLike): boolean {
 }
 
 function cannotOpen(target: RemoteUrl): string {
-  return `Cannot open WebSocket to "${labelOf(target.url)}"`;
+  return `Cannot open WebSocket to "${urlLabel(target.url)}"`;
 }
 
 function mismatch(target: RemoteUrl, protocol: string, offered: readonly string[]): TransportError {

@@ -10,7 +10,7 @@ const BLOCK_BYTES = 4_096;
 const MAX_SHARED_BYTES = 1_024;
 
 /** Where kept bytes stand. */
-export interface Place {
+export interface KeptPlace {
   /** The memory that holds them, shared with others. */
   readonly block: Uint8Array;
   /** Where they begin in it. */
@@ -18,12 +18,12 @@ export interface Place {
 }
 
 /** Copies short messages one after the other into blocks; a block is freed when no message in it is kept any more. */
-export class Slab {
+export class KeptBytes {
   #block: Uint8Array | undefined;
   #used = 0;
 
   /** Keeps a copy of `bytes`, or `bytes` themselves where they are most of the memory that they keep alive. */
-  keep(bytes: Uint8Array): Place {
+  keep(bytes: Uint8Array): KeptPlace {
     const { length } = bytes;
     if (length > MAX_SHARED_BYTES) {
       const wasteful = length + MAX_SHARED_BYTES < bytes.buffer.byteLength / 4;
