@@ -385,7 +385,7 @@ interface Inspected {
 }
 
 /**
- * Has `console.log` show the facts of all objects of a class.
+ * Has `console.log` and `JSON.stringify`, which writers of logs use, show the facts of all objects of a class.
  *
  * Called when the first of them is made, and not where the class is declared: that would be work at load.
  */
@@ -396,6 +396,12 @@ function showFacts(prototype: Inspected, name: string): void {
     value(this: Inspected, _depth: number, options: unknown, inspect?: Inspect): unknown {
       const facts = Object.fromEntries(Object.entries(this.facts()).filter(([, fact]) => fact !== undefined));
       return inspect === undefined ? facts : `${name} ${inspect(facts, options)}`;
+    },
+    configurable: true,
+  });
+  Object.defineProperty(prototype, "toJSON", {
+    value(this: Inspected): unknown {
+      return this.facts();
     },
     configurable: true,
   });

@@ -2,6 +2,8 @@ import { assert, assertEquals } from "@std/assert";
 import { inspect } from "node:util";
 import { Broker } from "../../src/broker/broker.ts";
 import { plain } from "../../src/sasl/mechanisms.ts";
+import { connect } from "../../src/client/connect.ts";
+import { listen } from "../../src/transport/sockets.ts";
 import { test } from "../harness.ts";
 import { linkUp } from "./link_up.ts";
 
@@ -13,7 +15,10 @@ function shown(value: unknown): string[] {
 
 test("inspect: connection, session, sender, receiver and delivery show what one would ask, and no secret", async () => {
   const broker = new Broker({ sasl: { users: { shop: "s3cret" } } });
-  const connection = linkUp(broker, { auth: plain("shop", "s3cret"), containerId: "till" });
+  const connection = linkUp(broker, {
+    auth: plain("shop", "s3cret"),
+    containerId: "till",
+  });
   const session = connection.session();
   const sender = session.sender("orders");
   await sender.send({ body: { coffee: 1 }, properties: { messageId: "m1" } });
@@ -33,9 +38,29 @@ test("inspect: connection, session, sender, receiver and delivery show what one 
       assert(!text.includes("s3cret"), text);
       assert(text.length < 1_000, text);
     }
+    // As writers of logs show it.
+    const json = JSON.stringify(value);
+    for (const part of parts) {
+      const bare = (text: string): string => text.replaceAll('"', "").replaceAll(" ", "");
+      assert(bare(json).includes(bare(part)), `${part} in ${json}`);
+    }
+    assert(!json.includes("s3cret"), json);
   }
   delivery.accept();
   assert(shown(delivery)[0]!.includes("accepted"));
   await connection.close();
   assert(shown(receiver)[0]!.includes("closed"));
+});
+
+test("inspect: what a connection was made with is not shown, be it headers, proxy or certificates", async () => {
+  const broker = new Broker();
+  await using listener = await listen({ port: 0, host: "127.0.0.1", acceptor: broker });
+  const headers = { authorization: "s3cret" };
+  const connection = await connect(`ws://127.0.0.1:${listener.port}`, { headers, transport: "socket" });
+  for (const text of [...shown(connection), JSON.stringify(connection), JSON.stringify({ connection })]) {
+    assert(!text.includes("s3cret"), text);
+    assert(text.includes("open"), text);
+  }
+  await connection.close();
+  await broker.close();
 });

@@ -96,3 +96,32 @@ test("connect: subprotocols may be none, headers and tls a function that is aske
   const none = await assertRejects(() => connect(url, { subprotocols: [], transport: "socket" }), TransportError);
   assertStringIncludes(none.message, "subprotocol is not");
 });
+
+test("connect: what is within proxy, tls and headers is checked, since a proxy that is not asked is gone round", async () => {
+  const refused = async (options: object): Promise<string> =>
+    (await assertRejects(() => connect("ws://127.0.0.1:9/", options), TypeError)).message;
+  const proxy = { host: "proxy.example", port: 3128 };
+  assertStringIncludes(await refused({ proxy }), 'Cannot use proxy: there is no option "host"');
+  assertStringIncludes(await refused({ proxy: { username: "user" } }), 'Cannot use proxy: "url" is missing');
+  const tls = { rejectUnauthorized: false };
+  assertStringIncludes(await refused({ tls }), 'Cannot use tls: there is no option "rejectUnauthorized"');
+  assertStringIncludes(await refused({ tls: { servername: "a" } }), '"serverName" is meant');
+  for (const headers of [["authorization: s3cret"], { authorization: 5 }]) {
+    const message = await refused({ headers });
+    assertStringIncludes(message, "Cannot use headers: ");
+    assert(!message.includes("s3cret"));
+  }
+});
+
+test("listen: a port that is not given is told with its address, the system's code and what to do", async () => {
+  await using listener = await listen({ port: 0, host: "127.0.0.1", accept: () => {} });
+  const { port } = listener;
+  const taken = await assertRejects(() => listen({ port, host: "127.0.0.1", accept: () => {} }), Error);
+  assertEquals((taken as Error & { code?: string }).code, "EADDRINUSE");
+  assertEquals(
+    taken.message,
+    `Cannot listen on "127.0.0.1" port ${port}: EADDRINUSE, another program listens there; port 0 takes a free one`,
+  );
+  const nowhere = await assertRejects(() => listen({ port: 0, host: "nowhere.invalid", accept: () => {} }), Error);
+  assertStringIncludes(nowhere.message, 'Cannot listen on "nowhere.invalid" port 0: ');
+});

@@ -5,6 +5,7 @@
  */
 
 import { TransportError } from "../../base/errors.ts";
+import { checkOptions, type OptionKinds } from "../../base/options.ts";
 import { HttpProxy, type ProxyOptions } from "../proxy/http_proxy.ts";
 import type { HeaderField } from "../http/head.ts";
 import { environment, hash } from "../runtime/node.ts";
@@ -28,6 +29,25 @@ export interface SocketProxyOptions extends ProxyOptions {
   /** TLS to the proxy itself. Default: only `ca` of the connection's own `tls`. */
   tls?: TlsOptions;
 }
+
+const TLS_KINDS: OptionKinds<TlsOptions> = {
+  ca: "string or array",
+  cert: "string",
+  key: "string",
+  serverName: "string",
+};
+
+const PROXY_KINDS: OptionKinds<SocketProxyOptions> = {
+  url: "string or object",
+  username: "string",
+  password: "string",
+  credentials: "function",
+  authenticate: "function",
+  schemes: "array",
+  preemptive: "boolean",
+  headers: "object",
+  tls: "object",
+};
 
 /** How {@linkcode dialSocket} connects. */
 export interface SocketDialOptions extends WebSocketChannelOptions {
@@ -92,6 +112,7 @@ export async function dialSocket(url: string | URL, options: SocketDialOptions =
     timeoutMs: positive("handshakeTimeoutMs", options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS),
   };
   channelLimits(options);
+  checkOptions("use tls", tls, TLS_KINDS);
   checkTls(tls);
   const isWebSocket = target.scheme.startsWith("ws");
   const handshake = isWebSocket ? await prepareHandshake(target, options) : undefined;
@@ -124,7 +145,12 @@ function prepareHandshake(target: RemoteUrl, options: SocketDialOptions): Return
 
 function headerFields(headers: SocketDialOptions["headers"] = []): HeaderField[] {
   const entries = Symbol.iterator in headers ? headers : Object.entries(headers);
-  return [...entries as Iterable<readonly [string, string]>].map(([name, value]) => [name, value]);
+  return Array.from(entries as Iterable<readonly [string, string]>, (field) => {
+    if (Array.isArray(field) && field.every((part) => typeof part === "string")) return [field[0], field[1]];
+    throw new TypeError(
+      'Cannot use headers: they are no object such as { authorization: "Bearer …" }, nor pairs of strings',
+    );
+  });
 }
 
 function openWebSocket(
@@ -173,6 +199,10 @@ let known: WeakMap<SocketProxyOptions, HttpProxy> | undefined;
 function proxyOf(target: RemoteUrl, proxy: SocketDialOptions["proxy"]): HttpProxy | SocksProxy | undefined {
   if (proxy === undefined) return undefined;
   const options: SocketProxyOptions = typeof proxy === "string" || proxy instanceof URL ? { url: proxy } : proxy;
+  checkOptions("use proxy", options, PROXY_KINDS);
+  if (options.url === undefined) {
+    throw new TypeError('Cannot use proxy: "url" is missing, such as "http://proxy.example:3128"');
+  }
   const url = options.url === "env" ? proxyFromEnvironment(environment(), target) : options.url;
   if (url === undefined) return undefined;
   if (/^socks5h?:/i.test(`${url}`)) return new SocksProxy({ ...options, url });

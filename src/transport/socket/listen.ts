@@ -118,7 +118,7 @@ const ACCEPT_TIMEOUT_MS = 10_000;
  *
  * @throws {TypeError} If neither or both of `acceptor` and `accept` are given, or another option cannot be used.
  * @throws {TransportError} With code `"not-supported"` where there are no sockets.
- * @throws What the system says if it does not give the port.
+ * @throws {Error} With the `code` of the system, such as `EADDRINUSE`, if it does not give the port.
  */
 export async function listen(options: ListenOptions): Promise<Listener> {
   checkOptions("listen", options, LISTEN_KINDS);
@@ -137,7 +137,9 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   }
   if (!hasSockets()) throw noSockets("listen");
   const incoming = new IncomingConnections(options);
-  const listener = await listenTcp(options, (socket) => incoming.receive(socket));
+  const listener = await listenTcp(options, (socket) => incoming.receive(socket)).catch((error) => {
+    throw refusedPort(error, options);
+  });
   incoming.port = listener.port;
   let closed: Promise<void> | undefined;
   const stop = (): void => void (closed ??= listener.close());
@@ -157,6 +159,22 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     close,
     [Symbol.asyncDispose]: () => close(),
   };
+}
+
+// As the system names why it does not give a port.
+function refusedPort(error: Error & { code?: string }, { host, port }: ListenOptions): Error {
+  const { code = error.name } = error;
+  const remedy = code === "EADDRINUSE"
+    ? "another program listens there; port 0 takes a free one"
+    : code === "EACCES"
+    ? "ports below 1024 need the right of the system's administrator"
+    : code === "NotCapable" || code === "PermissionDenied"
+    ? `run with --allow-net=${host ?? "0.0.0.0"}:${port}`
+    : code === "ENOTFOUND" || code === "EADDRNOTAVAIL"
+    ? "the host is an address of this machine, such as 127.0.0.1"
+    : error.message;
+  const message = `Cannot listen on ${host === undefined ? "" : `"${host}" `}port ${port}: ${code}, ${remedy}`;
+  return Object.assign(new Error(message, { cause: error }), { code });
 }
 
 // Where connections are until it is known what they want.
