@@ -235,7 +235,7 @@ const MISTAKES: [number, string, RegExp, Mistake][] = [
   [
     15,
     "messageId: 5",
-    /^TypeError: Cannot encode message id: it is neither string, bigint, Uint8Array nor uuid \(properties, field "messageId"\)/,
+    /^TypeError: Cannot encode message id: it is neither string, bigint, Uint8Array nor uuid; write String\(5\) or BigInt\(5\) \(properties, field "messageId"\)/,
     ({ connection }) => connection.sender("orders").send({ properties: { messageId: 5 } }),
   ],
   [

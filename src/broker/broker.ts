@@ -19,10 +19,11 @@
  * @module
  */
 
+import type { Trace } from "../client/attempt.ts";
 import { systemEnvironment } from "../base/environment.ts";
 import { AmqpError } from "../base/errors.ts";
 import * as condition from "../base/condition.ts";
-import { Log } from "../base/log.ts";
+import { Log, type LogOption } from "../base/log.ts";
 import { quote } from "../base/text.ts";
 import { checkOptions, type OptionKinds } from "../base/options.ts";
 import type { Fields, ReceiverSettleMode } from "../codec/types.ts";
@@ -139,6 +140,8 @@ const IN_PROCESS_KINDS: OptionKinds<InProcessOptions> = {
   hostname: "string",
   properties: "object",
   desiredCapabilities: "array",
+  log: "function or null",
+  trace: "function",
   signal: "object",
 };
 
@@ -184,6 +187,10 @@ export interface InProcessOptions {
   properties?: Fields;
   /** Capabilities wanted of the broker. */
   desiredCapabilities?: string[];
+  /** Told what the client would otherwise print; null for nobody. Default: prints warnings and errors. */
+  log?: LogOption;
+  /** Takes the frames of the client, such as what `jsonLines` of `@webamqp/amqp/trace` makes. */
+  trace?: Trace;
   /** Ends the wait for the connection. */
   signal?: AbortSignal | undefined;
 }
@@ -238,6 +245,9 @@ export class Broker implements AsyncDisposable {
   constructor(options: BrokerOptions = {}) {
     checkOptions("make broker", options, { ...ACCEPTOR_KINDS, ...BROKER_KINDS });
     for (const [address, settings] of Object.entries(options.queues ?? {})) {
+      if (Array.isArray(options.queues)) {
+        throw new TypeError('Cannot make broker: option "queues" is an array, give an object such as { orders: {} }');
+      }
       checkOptions(`make queue ${quote(address)}`, settings, QUEUE_KINDS);
     }
     const { maxMessages = MAX_MESSAGES, maxBytes = MAX_BYTES, maxMessageSize = MAX_MESSAGE_SIZE, sasl, queue = {} } =

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { checkOptions, describeKind, type Kinds } from "../base/options.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError, OutcomeError } from "../base/errors.ts";
 import { DecodedMessage, decodeMessage } from "../codec/message.ts";
@@ -50,6 +51,8 @@ export interface DeliveryPayload {
   /** The delivery is settled. */
   settled(): void;
 }
+
+const MODIFY_KINDS: Kinds = { deliveryFailed: "boolean", undeliverableHere: "boolean", messageAnnotations: "object" };
 
 /**
  * One message in motion, from its arrival until it is settled.
@@ -227,6 +230,9 @@ export class Delivery {
 
   /** Tells the sender that the message is invalid, and why: a broker moves it to a dead-letter queue or drops it. */
   reject(error?: AmqpError | ErrorFields): void {
+    if (error !== undefined && typeof error?.condition !== "string") {
+      throw new TypeError(`Cannot reject delivery: error is ${describeKind(error)}, give { condition, description }`);
+    }
     this.#settle({ kind: "rejected", error: error instanceof AmqpError ? toErrorFields(error) : error });
   }
 
@@ -237,6 +243,7 @@ export class Delivery {
 
   /** Hands the message back changed: `deliveryFailed` counts the attempt, `undeliverableHere` keeps it from coming again. */
   modify(changes: Omit<Modified, "kind"> = {}): void {
+    checkOptions("modify delivery", changes, MODIFY_KINDS);
     this.#settle({ kind: "modified", ...changes });
   }
 

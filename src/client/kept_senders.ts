@@ -4,6 +4,7 @@
  * @module
  */
 
+import { checkAddress } from "../base/options.ts";
 import type { Environment } from "../base/environment.ts";
 import { ignore } from "../base/wait.ts";
 import type { Sender } from "./sender.ts";
@@ -38,7 +39,10 @@ export class KeptSenders {
     const { environment } = this.#connection;
     const kept = this.#kept.get(address);
     this.#kept.delete(address);
-    if (kept?.sender.open !== true) this.#makeRoom();
+    if (kept?.sender.open !== true) {
+      checkAddress("send", address);
+      this.#makeRoom();
+    }
     const sender = kept?.sender.open ? kept.sender : this.#connection.sender(address);
     this.#kept.set(address, { sender, usedAt: environment.now() });
     this.#timer ??= environment.setTimer(() => this.#dropIdle(), KEPT_SENDER_IDLE_MS);

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { describeKind } from "../base/options.ts";
 import type { Environment } from "../base/environment.ts";
 import { onAbort, type WaitOptions } from "../base/wait.ts";
 import type { Delivery } from "./delivery.ts";
@@ -39,7 +40,8 @@ export async function receiveBatch(
   credit: BatchCredit,
 ): Promise<Delivery[]> {
   if (!Number.isSafeInteger(max) || max < 1) {
-    throw new RangeError(`Cannot receive batch: ${max} is not a whole number from 1`);
+    const given = typeof max === "number" ? max : describeKind(max);
+    throw new RangeError(`Cannot receive batch: ${given} is not a whole number from 1`);
   }
   const { signal, waitMs = 0 } = options;
   const batch: Delivery[] = [];

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { describeKind } from "../base/options.ts";
 import type { WaitOptions } from "../base/wait.ts";
 import type { Message } from "../codec/message.ts";
 import type { DeliveryState } from "../codec/types.ts";
@@ -41,10 +42,20 @@ export interface ParallelSender extends SendingSender {
 
 type Messages = Iterable<Message | Uint8Array> | AsyncIterable<Message | Uint8Array>;
 
+function isIterable(messages: unknown): boolean {
+  if (typeof messages !== "object" || messages === null || messages instanceof Uint8Array) return false;
+  return Symbol.iterator in messages || Symbol.asyncIterator in messages;
+}
+
 /** What `sendAll` of a sender does. */
 export async function sendEach(sender: ParallelSender, messages: Messages, options: ParallelOptions): Promise<number> {
   const { signal } = options;
   signal?.throwIfAborted();
+  if (!isIterable(messages)) {
+    throw new TypeError(
+      `Cannot send all: messages are ${describeKind(messages)}, give an array of them; send() takes one`,
+    );
+  }
   const sends = new ParallelSends(sender);
   const abort = (): void => sends.abort(signal!.reason);
   signal?.addEventListener("abort", abort, { once: true });

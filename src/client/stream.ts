@@ -4,6 +4,7 @@
  * @module
  */
 
+import { describeKind } from "../base/options.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { Deferred, ignore, type WaitOptions } from "../base/wait.ts";
@@ -51,7 +52,7 @@ export async function sendStream(
   { signal }: WaitOptions,
 ): Promise<SendOutcome | undefined> {
   const listener = new PromisedOutcome(sender, undefined, undefined);
-  const body = piecesOf(message.body);
+  const body = piecesOf(message?.body);
   const source = new Pieces();
   let delivery: OutgoingDelivery | undefined;
   const abort = (): void => {
@@ -209,6 +210,12 @@ class Pieces implements PayloadSource {
 
 // Not all runtimes can iterate over a stream.
 function piecesOf(body: StreamedMessage["body"]): AsyncIterator<Uint8Array> {
+  if (typeof body !== "object" || body === null || !(Symbol.asyncIterator in body || "getReader" in body)) {
+    const given = `body is ${describeKind(body)}`;
+    throw new TypeError(
+      `Cannot stream: ${given}, give a ReadableStream or an async iterable of bytes; send() takes it whole`,
+    );
+  }
   if (Symbol.asyncIterator in body) return body[Symbol.asyncIterator]();
   const reader = (body as ReadableStream<Uint8Array>).getReader();
   return {

@@ -122,7 +122,11 @@ export type SendableValue =
  * ```
  */
 export function data(chunks: Uint8Array | readonly Uint8Array[]): DataBody {
-  return new DataBody(chunks instanceof Uint8Array ? [chunks] : chunks);
+  const list = chunks instanceof Uint8Array ? [chunks] : chunks;
+  if (!Array.isArray(list) || !list.every((chunk) => chunk instanceof Uint8Array)) {
+    throw new TypeError("Cannot make data: give bytes or an array of them, such as new TextEncoder().encode(text)");
+  }
+  return new DataBody(list);
 }
 
 /**
@@ -136,6 +140,9 @@ export function data(chunks: Uint8Array | readonly Uint8Array[]): DataBody {
  * ```
  */
 export function sequence(lists: readonly (readonly SendableValue[])[]): SequenceBody {
+  if (!Array.isArray(lists) || !lists.every(Array.isArray)) {
+    throw new TypeError("Cannot make sequence: give an array of arrays, one for each section");
+  }
   return new SequenceBody(lists as readonly Value[][]);
 }
 
@@ -169,7 +176,12 @@ export function value(value: SendableValue): ValueBody {
  * ```
  */
 export function json(value: unknown): DataBody {
-  const text = JSON.stringify(value);
+  let text: string | undefined;
+  try {
+    text = JSON.stringify(value);
+  } catch (error) {
+    throw new TypeError(`Cannot encode body as JSON: ${(error as Error).message}`, { cause: error });
+  }
   if (text === undefined) throw new TypeError(`Cannot encode body: JSON has no form of ${typeof value}`);
   return new DataBody([utf8(text)], "application/json");
 }

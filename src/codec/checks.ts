@@ -97,7 +97,14 @@ export function isCharacter(point: number): boolean {
 
 /** The error for a value that a type, given by its name, cannot hold. */
 export function misfit(type: string, value: unknown): RangeError | TypeError {
-  const message = `Cannot encode ${type}: ${describe(value)} does not fit`;
+  const remedy = typeof value !== "string"
+    ? ""
+    : type === "binary"
+    ? ", write new TextEncoder().encode(text)"
+    : type === "timestamp"
+    ? ", write new Date(text)"
+    : "";
+  const message = `Cannot encode ${type}: ${describe(value)} does not fit${remedy}`;
   return typeof value === "object" && !(value instanceof Uint8Array) ? new TypeError(message) : new RangeError(message);
 }
 

@@ -252,7 +252,8 @@ function encodeMessageId(writer: Writer, value: unknown): void {
   if (typeof value === "bigint") return writer.typed("ulong", value);
   if (value instanceof Uint8Array) return writer.binary(value);
   if (value instanceof Typed && isMessageIdType(value.type)) return writer.typed(value.type, value.value);
-  throw new TypeError("Cannot encode message id: it is neither string, bigint, Uint8Array nor uuid");
+  const remedy = typeof value === "number" ? `; write String(${value}) or BigInt(${value})` : "";
+  throw new TypeError(`Cannot encode message id: it is neither string, bigint, Uint8Array nor uuid${remedy}`);
 }
 
 function isMessageIdType(type: string | undefined): boolean {

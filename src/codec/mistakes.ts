@@ -5,6 +5,7 @@
  * @module
  */
 
+import { DataBody } from "./body.ts";
 import { describeKind } from "../base/options.ts";
 import { quote } from "../base/text.ts";
 import { definitions, sections } from "./definitions.ts";
@@ -142,5 +143,7 @@ function remedyFor(value: unknown): string {
   if (value instanceof Promise) return ": await it first";
   if (value instanceof Set) return ": write [...set]";
   if (value instanceof URL) return ": write String(url)";
-  return isRecord(value) ? "" : ": json(value) sends it as JSON";
+  if (value instanceof Blob) return ": write new Uint8Array(await blob.arrayBuffer())";
+  if (value instanceof ReadableStream) return ": stream() of a sender takes it";
+  return isRecord(value) || value instanceof DataBody ? "" : ": json(value) sends it as JSON";
 }

@@ -181,6 +181,9 @@ class RunningGateway implements Gateway {
   constructor(options: GatewayOptions) {
     checkOptions("make gateway", options, GATEWAY_KINDS);
     const { target } = options;
+    if (target === undefined) {
+      throw new TypeError('Cannot make gateway: "target" is missing, such as "amqp://127.0.0.1:5672"');
+    }
     if (typeof target === "function" && options.targets === undefined) {
       throw new TypeError('Cannot make gateway: a function as target needs "targets"');
     }

@@ -17,6 +17,7 @@
  * @module
  */
 
+import { checkAddress, checkOptions } from "../base/options.ts";
 import * as condition from "../base/condition.ts";
 import { randomName } from "../base/environment.ts";
 import { AmqpError, type AmqpErrorOptions } from "../base/errors.ts";
@@ -131,6 +132,8 @@ export const MANAGEMENT_TIMEOUT_MS = 30_000;
  * ```
  */
 export function management(connection: Connection, node: string, settings: ManagementSettings = {}): Management {
+  checkAddress("manage node", node);
+  checkOptions("manage node", settings, { replyTo: '"link" or "dynamic"' });
   const address = node.endsWith("$management") ? node : `${node}/$management`;
   return new Management(connection, address, settings.replyTo ?? "link");
 }

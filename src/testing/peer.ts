@@ -4,6 +4,7 @@
  * @module
  */
 
+import { checkOptions } from "../base/options.ts";
 import { Deferred } from "../base/wait.ts";
 import { encodeComposite, print } from "../codec/composite.ts";
 import { beginFrame, endFrame, FrameDecoder, protocolHeader, type ProtocolId } from "../codec/frame.ts";
@@ -144,6 +145,7 @@ export class ScriptedPeer {
 
   /** Starts to listen at once. */
   constructor(options: ScriptedPeerOptions = {}) {
+    checkOptions("make scripted peer", options, { over: "object", ignore: "array" });
     const [mine, theirs] = options.over === undefined ? channelPair() : [options.over, options.over];
     this.channel = theirs;
     this.#ignored = new Set(options.ignore ?? ["empty"]);

@@ -22,6 +22,7 @@
  * @module
  */
 
+import { checkFunction, checkOptions, type OptionKinds } from "../base/options.ts";
 import type { LogOption } from "../base/log.ts";
 import type { FrameTrace } from "../engine/events.ts";
 import type { Channel, PeerInfo, TransportEvent } from "../transport/channel.ts";
@@ -54,6 +55,13 @@ export interface TraceOptions {
   /** When the trace begins. Default: now. */
   start?: Date;
 }
+
+const TRACE_KINDS: OptionKinds<TraceOptions> = {
+  title: "string",
+  vantage: '"client", "server" or "network"',
+  now: "function",
+  start: "object",
+};
 
 /**
  * Takes frames and what happens below AMQP, and writes a line for each; made by {@linkcode jsonLines}. It is the option `trace`
@@ -137,6 +145,8 @@ export const TRACE_SCHEMA = "urn:webamqp:trace:1";
  * ```
  */
 export function jsonLines(write: (line: string) => unknown, options: TraceOptions = {}): TraceWriter {
+  checkFunction("trace", "what takes the lines", write);
+  checkOptions("trace", options, TRACE_KINDS);
   const { title = "AMQP", vantage = "client", now = () => performance.now(), start = new Date() } = options;
   const begun = now();
   const trackers = new Map<number, ConnectionTracker>();

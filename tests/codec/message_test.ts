@@ -461,7 +461,7 @@ test("MSG-2: a message that cannot be encoded leaves nothing behind", () => {
   writer.append(Uint8Array.of(7));
   assertThrows(() => encodeMessage({ header: { priority: 300 } }, writer), RangeError, '(header, field "priority")');
   assertThrows(() => encodeMessage({ body: [1n, (() => 1) as unknown as Value] }, writer), TypeError);
-  assertThrows(() => encodeMessage({ body: data(["x" as never]) }, writer), RangeError, "Cannot encode binary");
+  assertThrows(() => encodeMessage({ body: new DataBody(["x" as never]) }, writer), RangeError, "Cannot encode binary");
   assertEquals(writer.take(), Uint8Array.of(7));
 });
 

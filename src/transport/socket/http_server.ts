@@ -73,7 +73,7 @@ interface UpgradingServer {
 export function upgradeListener(
   options: UpgradeListenerOptions,
 ): (request: IncomingRequest, socket: unknown, head: Uint8Array) => void {
-  checkOptions("listen for upgrades", options, KINDS);
+  checkOptions("listen for upgrades", options ?? null, KINDS);
   const { acceptor, accept } = options;
   if ((acceptor === undefined) === (accept === undefined)) {
     throw new TypeError('Cannot listen for upgrades: give one of "acceptor" and "accept"');

@@ -1,0 +1,183 @@
+/**
+ * What newcomers write before they have read everything, and what each of it tells, word by word; beside the list of
+ * `mistakes_test.ts`.
+ *
+ * @module
+ */
+
+// deno-lint-ignore-file no-explicit-any
+import { assertEquals } from "@std/assert";
+import { Broker } from "../src/broker/broker.ts";
+import { data, json, sequence } from "../src/codec/body.ts";
+import { gateway } from "../src/gateway/gateway.ts";
+import { management } from "../src/management/management.ts";
+import { ScriptedPeer } from "../src/testing/peer.ts";
+import { jsonLines } from "../src/trace/writer.ts";
+import { upgradeListener } from "../src/transport/socket/http_server.ts";
+import { linkUp } from "./client/link_up.ts";
+import { test } from "./harness.ts";
+
+interface Place {
+  readonly connection: any;
+  readonly sender: any;
+  readonly receiver: any;
+}
+
+const body = (value: unknown) => ({ sender }: Place): unknown => sender.send({ body: value });
+const properties = (fields: object) => ({ sender }: Place): unknown => sender.send({ properties: fields });
+const received = (act: (delivery: any) => unknown) => async ({ sender, receiver }: Place): Promise<unknown> => {
+  await sender.send({ body: "a" });
+  return act(await receiver.receive());
+};
+const cyclic: { self?: unknown } = {};
+cyclic.self = cyclic;
+
+const MISTAKES: [what: string, text: string | RegExp, make: (place: Place) => unknown][] = [
+  [
+    "a number as message-id",
+    'Cannot encode message id: it is neither string, bigint, Uint8Array nor uuid; write String(5) or BigInt(5) (properties, field "messageId")',
+    properties({ messageId: 5 }),
+  ],
+  [
+    "a text as user-id",
+    'Cannot encode binary: "me" does not fit, write new TextEncoder().encode(text) (properties, field "userId")',
+    properties({ userId: "me" }),
+  ],
+  [
+    "a text as time",
+    'Cannot encode timestamp: "2026-01-01" does not fit, write new Date(text) (properties, field "creationTime")',
+    properties({ creationTime: "2026-01-01" }),
+  ],
+  [
+    "a Blob as body",
+    "Cannot encode map: an object of class Blob does not fit (body: write new Uint8Array(await blob.arrayBuffer()))",
+    body(new Blob(["a"])),
+  ],
+  [
+    "a stream as body",
+    "Cannot encode map: an object of class ReadableStream does not fit (body: stream() of a sender takes it)",
+    body(new ReadableStream()),
+  ],
+  ["json() of what holds itself", /^Cannot encode body as JSON: /, () => json(cyclic)],
+  ["json() of a bigint", /^Cannot encode body as JSON: .*BigInt/, () => json({ n: 1n })],
+  [
+    "data() of a text",
+    "Cannot make data: give bytes or an array of them, such as new TextEncoder().encode(text)",
+    () => data("text" as never),
+  ],
+  [
+    "data() of texts",
+    "Cannot make data: give bytes or an array of them, such as new TextEncoder().encode(text)",
+    () => data(["text"] as never),
+  ],
+  [
+    "sequence() of one list",
+    "Cannot make sequence: give an array of arrays, one for each section",
+    () => sequence([1, 2] as never),
+  ],
+  [
+    "stream() of a text",
+    "Cannot stream: body is a string, give a ReadableStream or an async iterable of bytes; send() takes it whole",
+    ({ sender }) => sender.stream({ body: "text" }),
+  ],
+  [
+    "stream() of nothing",
+    "Cannot stream: body is undefined, give a ReadableStream or an async iterable of bytes; send() takes it whole",
+    ({ sender }) => sender.stream(),
+  ],
+  [
+    "sendAll() of one message",
+    'Cannot send all: messages are an object with "body", give an array of them; send() takes one',
+    ({ sender }) => sender.sendAll({ body: "a" }),
+  ],
+  [
+    "sendAll() of nothing",
+    "Cannot send all: messages are undefined, give an array of them; send() takes one",
+    ({ sender }) => sender.sendAll(),
+  ],
+  [
+    "receiveBatch() of options alone",
+    'Cannot receive batch: an object with "max" is not a whole number from 1',
+    ({ receiver }) => receiver.receiveBatch({ max: 5 }),
+  ],
+  [
+    "send() of a connection without an address",
+    'Cannot send: address is an object with "body", give the name of a queue or another node as a string',
+    ({ connection }) => connection.send({ body: "a" }, "orders"),
+  ],
+  [
+    "reject() with a text",
+    "Cannot reject delivery: error is a string, give { condition, description }",
+    received((delivery) => delivery.reject("no item")),
+  ],
+  [
+    "reject() with an Error",
+    "Cannot reject delivery: error is an object of class Error, give { condition, description }",
+    received((delivery) => delivery.reject(new Error("no item"))),
+  ],
+  [
+    "modify() with a name of another library",
+    'Cannot modify delivery: there is no option "failed", but deliveryFailed, undeliverableHere, messageAnnotations',
+    received((delivery) => delivery.modify({ failed: true })),
+  ],
+  [
+    "a list of queues",
+    'Cannot make broker: option "queues" is an array, give an object such as { orders: {} }',
+    () => new Broker({ queues: ["orders"] as never }),
+  ],
+  [
+    "a gateway without a target",
+    'Cannot make gateway: "target" is missing, such as "amqp://127.0.0.1:5672"',
+    () => gateway({ listen: { port: 0 } } as never),
+  ],
+  [
+    "upgradeListener() without options",
+    "Cannot listen for upgrades: options are null, not an object",
+    () => (upgradeListener as any)(),
+  ],
+  [
+    "jsonLines() without where to",
+    "Cannot trace: what takes the lines is undefined, not a function",
+    () => (jsonLines as any)(),
+  ],
+  [
+    "jsonLines() with an option of nobody's",
+    'Cannot trace: there is no option "file", but title, vantage, now, start',
+    () => jsonLines(() => {}, { file: "a" } as never),
+  ],
+  [
+    "a scripted peer with an option of nobody's",
+    'Cannot make scripted peer: there is no option "script", but over, ignore',
+    () => new ScriptedPeer({ script: [] } as never),
+  ],
+  [
+    "management() without a node",
+    "Cannot manage node: address is undefined, give the name of a queue or another node as a string",
+    ({ connection }) => (management as any)(connection),
+  ],
+];
+
+for (const [what, text, make] of MISTAKES) {
+  test(`newcomer's mistake: ${what}`, async () => {
+    const connection = linkUp(new Broker());
+    const place = { connection, sender: connection.sender("a"), receiver: connection.receiver("a") };
+    let message = "nothing";
+    try {
+      await make(place);
+    } catch (error) {
+      ({ message } = error as Error);
+    }
+    if (typeof text === "string") assertEquals(message, text);
+    else assertEquals(text.test(message), true, message);
+    await connection.close();
+  });
+}
+
+test("newcomer: a client in the process of its broker is silenced, and traced, as any other", async () => {
+  const lines: string[] = [];
+  const broker = new Broker();
+  const connection = await broker.connect({ log: null, trace: jsonLines((line) => lines.push(line)) });
+  await connection.send("a", { body: 1 });
+  await broker.close();
+  assertEquals(lines.some((line) => line.includes('"transfer"')), true);
+});
