@@ -1,4 +1,5 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { OutcomeError } from "../../src/base/errors.ts";
 import type { Channel } from "../../src/transport/channel.ts";
 import { connect, type ConnectOptions } from "../../src/client/connect.ts";
 import type { Connection } from "../../src/client/connection.ts";
@@ -129,6 +130,10 @@ class ReceivingPeer {
   readonly stored: string[] = [];
   readonly faults: string[] = [];
   tells: boolean;
+  /** Whether the next list is to leave some for another time. */
+  isIncomplete = false;
+  /** How often the link was attached. */
+  attaches = 0;
   readonly #time: VirtualTime;
   #isNew = false;
 
@@ -160,8 +165,10 @@ class ReceivingPeer {
     // What the sender does not list, it has settled.
     for (const key of this.kept.keys()) if (!listed.has(key)) this.kept.delete(key);
     const list = new Map(Array.from(this.kept.values(), ({ tag, state }) => [tag, state] as const));
-    accept(link, { unsettled: this.#isNew ? undefined : unsettled && list });
-    if (unsettled !== undefined) this.#isNew = false;
+    const incompleteUnsettled = this.isIncomplete || undefined;
+    accept(link, { unsettled: this.#isNew ? undefined : unsettled && list, incompleteUnsettled });
+    if (unsettled !== undefined) this.#isNew = this.isIncomplete = false;
+    this.attaches++;
     link.flow({ linkCredit: 10 });
   }
 
@@ -269,6 +276,42 @@ test("RES-1: what this side tells while its list is on the way is told of it, to
   for (let opensMs = 0; opensMs < 250; opensMs += 10) {
     await sendThrough({ says: [1, 7], heard: true, opensMs, cuts: [{ delayInMs: 40 }] });
   }
+});
+
+test("LNK-9: a round of a list ends with its connection, and detaches no link of the next", async () => {
+  const time = new VirtualTime();
+  const peer = new ReceivingPeer(time, false);
+  const { connection, network } = await dialling(time, [], peer.accept);
+  const sender = connection.sender({ address: "orders", name: "out", recovery: resume() });
+  const sending = sender.send({ body: "one" });
+  await time.pass(10);
+  peer.isIncomplete = true;
+  // Nothing is told of what goes on meanwhile.
+  network.cut(HOST);
+  await time.pass(500);
+  assertEquals(peer.attaches, 2);
+  peer.tells = true;
+  network.cut(HOST);
+  assertEquals((await time.wait(sending)).kind, "accepted");
+  await time.pass(500);
+  assertEquals([peer.attaches, peer.kept.size, peer.faults], [3, 0, []]);
+  connection.destroy(new Error("done"));
+});
+
+test("LNK-9: a round goes on where what it waits for was given up", async () => {
+  const time = new VirtualTime();
+  const peer = new ReceivingPeer(time, false);
+  const { connection, network } = await dialling(time, [], peer.accept);
+  const sender = connection.sender({ address: "orders", name: "out", recovery: resume() });
+  const sending = sender.send({ body: "one" });
+  await time.pass(10);
+  for (const entry of peer.kept.values()) entry.state = { kind: "transactionalState", txnId: Uint8Array.of(1) };
+  peer.isIncomplete = peer.tells = true;
+  network.cut(HOST);
+  await assertRejects(() => time.wait(sending), OutcomeError, "the peer is ahead of this side");
+  assertEquals((await time.wait(sender.send({ body: "two" }))).kind, "accepted");
+  assertEquals([peer.attaches, peer.kept.size], [3, 0]);
+  connection.destroy(new Error("done"));
 });
 
 /** What a sender does with a delivery that it has not settled, as its link is attached again. */
