@@ -360,7 +360,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
       const lost = this.#settlement.lose(incoming);
       if (lost !== undefined) this.#queue.remove(lost);
     }
-    this.#credit.handleAttached(this.recovery === undefined ? 0 : this.unsettled);
+    this.#credit.handleAttached(this.recovery?.resumed ?? 0);
     if (this.#interrupted) this.onreattached?.();
   }
 

@@ -116,11 +116,12 @@ export class ReceiverCredit {
 
   /** Told that the peer has attached the link, with `resumed` deliveries that it takes up. */
   handleAttached(resumed: number): void {
-    // What is taken up uses credit of the program's, too.
-    if (this.window === 0) this.#owed += resumed;
     // After a drain whoever waits next asks for it.
-    if (!(this.#paused && this.#receiver.waiting === 0)) this.grantOwed();
-    else this.#owed = 0;
+    const isPaused = this.#paused && this.#receiver.waiting === 0;
+    if (isPaused) this.#owed = 0;
+    // What is taken up uses credit that somebody has to give, and its outcome is heard only then.
+    if (resumed > 0 && (isPaused || this.window === 0)) this.#owed += this.left + resumed;
+    this.grantOwed();
   }
 
   /** Told that nothing carries the link any more. */

@@ -173,6 +173,8 @@ export interface ReceiverRecovery extends LinkRecovery {
   settled(delivery: IncomingDelivery): void;
   /** What carried the link is gone; false if nothing that it held, `unsettled` deliveries, can be taken up. */
   interrupted(endpoint: ReceiverEndpoint, unsettled: number): boolean;
+  /** Deliveries that the peer takes up since its last answer; each uses credit. */
+  readonly resumed: number;
   /** Waits until every outcome has been told that is to be kept first. */
   idle(): Promise<void>;
   /** The link has ended. */

@@ -29,6 +29,8 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
   // Where a list was incomplete: what is to be settled before the link is attached for the rest.
   #round: Set<IncomingDelivery> | undefined;
   #settledSome = false;
+  /** {@inheritDoc ReceiverRecovery.resumed} */
+  resumed = 0;
   #resumes = false;
   #isAttached = false;
   #endpoint: ReceiverEndpoint | undefined;
@@ -127,6 +129,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     this.#isAttached = true;
     const first = !this.#resumes;
     const reason = this.refusal(remote);
+    this.resumed = 0;
     if (first) return [];
     const lost = reason === undefined ? this.#dropped : [...this.#held, ...this.#dropped];
     this.#dropped = [];
@@ -135,6 +138,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     this.tell({ resumed, resent: 0, redelivered: lost.length + this.#gone }, reason);
     this.#gone = 0;
     const waiting = [...this.#listed].filter((delivery) => this.#held.delete(delivery));
+    this.resumed = waiting.length;
     const settledSome = this.#listed.size > 0;
     this.#listed = new Set();
     if (reason === undefined && (!this.#isListComplete || remote.incompleteUnsettled)) {

@@ -501,3 +501,50 @@ test("RES-2: a receiver that settles in one step gets its credit back, whatever 
     });
   }
 });
+
+test("RES-2: what is taken up has credit, also where nobody takes messages any more or the program grants it", async () => {
+  for (const credit of [2, "manual"] as const) {
+    const time = new VirtualTime();
+    const peer = new SendingPeer(time);
+    const { connection, network } = await dialling(time, [], peer.accept);
+    const receiver = connection.receiver({ address: "orders", name: "in", credit, recovery: resume() });
+    if (credit === "manual") receiver.grant(1);
+    await time.wait(receiver.ready());
+    peer.send("one", Uint8Array.of(1), "resume");
+    const delivery = await time.wait(receiver.receive());
+    if (credit !== "manual") await time.wait(receiver.drain());
+    network.cut(HOST);
+    await time.pass(0);
+    delivery.accept();
+    await time.pass(5_000);
+    assertEquals([peer.heard.get("one"), receiver.unsettled, receiver.credit], [["accepted"], 0, 0]);
+    connection.destroy(new Error("done"));
+  }
+});
+
+test("RES-2: an outcome of an earlier process uses no credit of the program's", async () => {
+  const time = new VirtualTime();
+  const peer = new SendingPeer(time);
+  const store = new GatedStore();
+  const options = { address: "orders", name: "in", credit: "manual", recovery: resume({ store }) } as const;
+  const before = await dialling(time, [], peer.accept);
+  const receiver = before.connection.receiver(options);
+  receiver.grant(1);
+  await time.wait(receiver.ready());
+  peer.send("one", Uint8Array.of(1), "resume");
+  const delivery = await time.wait(receiver.receive());
+  before.network.down(HOST);
+  await time.pass(0);
+  delivery.accept();
+  await time.pass(0);
+  before.connection.destroy(new Error("killed"));
+  assertEquals(store.kept.size, 1);
+  const { connection } = await dialling(time, [], peer.accept);
+  const again = connection.receiver(options);
+  again.grant(1);
+  await time.wait(again.ready());
+  peer.send("two", Uint8Array.of(2), "resume");
+  await time.pass(1_000);
+  assertEquals([again.buffered, peer.heard.get("one"), store.kept.size], [1, ["accepted"], 0]);
+  connection.destroy(new Error("done"));
+});
