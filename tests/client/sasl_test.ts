@@ -1,15 +1,19 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { AmqpError } from "../../src/base/errors.ts";
+import { AmqpError, TransportError } from "../../src/base/errors.ts";
+import { faulty } from "../../src/broker/faulty_channel.ts";
+import { openOver } from "../../src/client/connect.ts";
 import type { Connection } from "../../src/client/connection.ts";
 import type { FrameTrace } from "../../src/engine/events.ts";
 import { bearer, credentials } from "../../src/sasl/credentials.ts";
 import { oauthbearerServer } from "../../src/sasl/bearer.ts";
-import type { SaslMechanism } from "../../src/sasl/mechanism.ts";
+import type { SaslAuth, SaslMechanism } from "../../src/sasl/mechanism.ts";
 import { plain } from "../../src/sasl/mechanisms.ts";
 import { scram } from "../../src/sasl/scram.ts";
 import { scramKeys } from "../../src/sasl/scram_keys.ts";
 import { scramServer } from "../../src/sasl/scram_server.ts";
 import { acceptor, type AcceptorOptions } from "../../src/server/acceptor.ts";
+import type { Channel } from "../../src/transport/channel.ts";
+import { channelPair } from "../../src/transport/pair.ts";
 import { test } from "../harness.ts";
 import { linkUp } from "./link_up.ts";
 
@@ -98,3 +102,89 @@ test("OAUTHBEARER: the identity is what the token stands for", async () => {
   await stale.close();
   assertEquals(identities, ["alice"]);
 });
+
+/** Opens a connection whose channel was spoilt; gives what it failed with, undefined where it opened. */
+async function opened(
+  { server, identities }: Setup,
+  auth: SaslAuth,
+  spoil: (client: Channel, accepted: Channel) => Channel,
+): Promise<Error | undefined> {
+  const [client, accepted] = channelPair();
+  const channel = spoil(client, accepted);
+  server.accept(accepted);
+  const connection = openOver(channel, auth, { log: null });
+  const error = await connection.ready().then(() => undefined, (error) => error as Error);
+  if (error === undefined) await connection.close();
+  await Promise.all([connection.closed, ...[...server.connections].map(({ closed }) => closed)]);
+  assertEquals([connection.state, server.connections.size], ["closed", 0]);
+  assertEquals(identities.filter((identity) => identity !== "user"), []);
+  return error;
+}
+
+const EXCHANGES: Readonly<Record<string, () => Promise<[SaslAuth, AcceptorOptions["sasl"]]>>> = {
+  PLAIN: () => Promise.resolve([plain("user", "pencil"), { users: { user: "pencil" } }]),
+  "SCRAM-SHA-256": async () => {
+    const keys = await scramKeys("pencil", { iterations: 4_096 });
+    return [scram("user", "pencil"), { mechanisms: [scramServer("SHA-256", () => keys)] }];
+  },
+  OAUTHBEARER: () =>
+    Promise.resolve([bearer("a-token"), {
+      mechanisms: [oauthbearerServer((token) => token === "a-token" ? "user" : undefined)],
+    }]),
+};
+
+for (const [name, make] of Object.entries(EXCHANGES)) {
+  test(`SASL-2, ATK-13: an exchange of ${name} that is cut at any byte ends on both sides, and lets in its user or nobody`, async () => {
+    const [auth, sasl] = await make();
+    for (const way of ["cutAfterIn", "cutAfterOut"] as const) {
+      const place = setUp(sasl);
+      let bytes = 0;
+      for (;; bytes++) {
+        const error = await opened(place, auth, (client) => faulty(client, { [way]: bytes }));
+        if (error === undefined) break;
+        assert(error instanceof TransportError || error instanceof AmqpError, `${way} ${bytes}: ${error}`);
+      }
+      assert(bytes > 60, `${way}: ${bytes}`);
+    }
+  });
+
+  test(`SASL-2, ATK-13: an exchange of ${name} with any one bit turned lets in its user or nobody`, async () => {
+    const [auth, sasl] = await make();
+    for (const way of ["in", "out"] as const) {
+      const place = setUp(sasl);
+      let spoilt = true;
+      for (let at = 0; spoilt; at++) {
+        spoilt = false;
+        const error = await opened(place, auth, (client, accepted) => {
+          const channel = way === "in" ? accepted : client;
+          const send = channel.send.bind(channel);
+          let seen = 0;
+          channel.send = (bytes) => {
+            for (const offset of offsetsOfSasl(bytes)) {
+              if (seen++ !== at) continue;
+              bytes[offset]! ^= 1;
+              spoilt = true;
+            }
+            send(bytes);
+          };
+          return client;
+        });
+        assert(error === undefined || error instanceof TransportError || error instanceof AmqpError, `${at}: ${error}`);
+      }
+    }
+  });
+}
+
+/** Where in whole frames the bytes of those of SASL stand, but for their sizes: more of a frame would be waited for. */
+function* offsetsOfSasl(bytes: Uint8Array): Generator<number> {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = 0; at < bytes.length;) {
+    const size = view.getUint32(at);
+    if (size === 0x414d5150) {
+      at += 8;
+      continue;
+    }
+    if (bytes[at + 5] === 1) { for (let offset = at + 4; offset < at + size; offset++) yield offset; }
+    at += size;
+  }
+}
