@@ -147,6 +147,7 @@ export class Claims {
     const turn = ++grant.turn;
     this.#connection.environment.clearTimer(grant.timer);
     const given = await this.#options.token(audience);
+    checkToken(audience, given);
     const lifeMs = given.expiresAt === undefined ? Infinity : given.expiresAt.getTime() - Date.now();
     if (!(lifeMs > 0)) {
       throw new AmqpError(
@@ -269,6 +270,17 @@ export class Claims {
 
 function same(address: string): string {
   return address;
+}
+
+// What is no text would go as another value, and a peer that takes it have no token.
+function checkToken(audience: string, given: ClaimsToken): void {
+  const { token, type, expiresAt } = Object(given);
+  const isDate = expiresAt === undefined || expiresAt instanceof Date;
+  if (typeof token === "string" && token !== "" && typeof type === "string" && isDate) return;
+  throw new TypeError(
+    `Cannot put token for ${quote(audience)}: "token" of claims gave something else, ` +
+      "than { token, type } of texts, with a Date as expiresAt if it expires",
+  );
 }
 
 function checkAnswer(audience: string, { applicationProperties = {} }: DecodedMessage): void {

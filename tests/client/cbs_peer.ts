@@ -9,6 +9,7 @@ import type { Environment } from "../../src/base/environment.ts";
 import type { Connection } from "../../src/client/connection.ts";
 import type { Delivery } from "../../src/client/delivery.ts";
 import type { Sender } from "../../src/client/sender.ts";
+import type { MessageId } from "../../src/codec/types.ts";
 import { int } from "../../src/codec/wrappers.ts";
 import { type Acceptor, acceptor } from "../../src/server/acceptor.ts";
 
@@ -28,8 +29,13 @@ export interface CbsPeer extends Acceptor {
   last: PutToken | undefined;
 }
 
-/** How the peer answers a token: a status, and a condition that goes with it; undefined for no answer. */
-export type Answer = (put: PutToken) => { status: number; condition?: string; camel?: boolean } | undefined;
+/**
+ * How the peer answers a token: a status, and a condition that goes with it; undefined for no answer. Before it come answers of
+ * status 401 to those messages, and after it another to the right one.
+ */
+export type Answer = (
+  put: PutToken,
+) => { status: number; condition?: string; camel?: boolean; instead?: (MessageId | undefined)[] } | undefined;
 
 /** Starts a peer. */
 export function cbsPeer(
@@ -44,6 +50,8 @@ export function cbsPeer(
   const peer: CbsPeer = Object.assign(
     acceptor({
       environment,
+      // Its answers fail where a connection is lost.
+      log: null,
       ...offer ? { offeredCapabilities: ["AMQP_CBS_V1_0"], properties: { "cbs-node": "$tokens" } } : {},
       onSender: (request) => {
         const sender = request.accept();
@@ -77,14 +85,21 @@ export function cbsPeer(
     const answered = hear({ audience: name, type, token: message.body, expiration });
     if (answered === undefined) return;
     const [code, text] = answered.camel ? ["statusCode", "errorCondition"] : ["status-code", "error-condition"];
-    await replies.get(connection)!.get(message.properties!.replyTo!)!.send({
-      properties: { correlationId: message.properties!.messageId },
-      applicationProperties: {
-        [code]: int(answered.status),
-        "status-description": "so it is",
-        ...answered.condition === undefined ? {} : { [text]: answered.condition },
-      },
-    });
+    const link = replies.get(connection)!.get(message.properties!.replyTo!)!;
+    const send = async (correlationId: MessageId | undefined, status: number): Promise<void> => {
+      await link.send({
+        properties: { correlationId },
+        applicationProperties: {
+          [code]: int(status),
+          "status-description": "so it is",
+          ...answered.condition === undefined ? {} : { [text]: answered.condition },
+        },
+      });
+    };
+    const { messageId } = message.properties!;
+    for (const id of answered.instead ?? []) await send(id, 401);
+    await send(messageId, answered.status);
+    if (answered.instead !== undefined) await send(messageId, 401);
   }
 
   function setToken(delivery: Delivery): void {

@@ -1,8 +1,10 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { AmqpError } from "../../src/base/errors.ts";
-import { ANSWER_MS, type ClaimsOptions } from "../../src/client/claims.ts";
+import { faulty } from "../../src/broker/faulty_channel.ts";
+import { ANSWER_MS, type ClaimsOptions, type ClaimsToken } from "../../src/client/claims.ts";
 import { connect, publish } from "../../src/client/connect.ts";
 import { Broker, type BrokerOptions } from "../../src/broker/broker.ts";
+import { uuid } from "../../src/codec/wrappers.ts";
 import { test } from "../harness.ts";
 import { type Answer, type CbsPeer, cbsPeer } from "./cbs_peer.ts";
 import { turn, VirtualNetwork, VirtualTime } from "./virtual.ts";
@@ -164,6 +166,83 @@ test("CBS-6, ATK-13: hostile times of tokens neither spin nor pass", async () =>
   await long.time.pass(1e6);
   assertEquals(long.peer.heard.filter((said) => said.startsWith("token")).length, 1);
   await long.end();
+});
+
+test("CBS-1, CBS-3: an answer to no request of ours, of another type of id, or a second one, changes nothing", async () => {
+  const instead = ["another", "", 5n, uuid("12345678-1234-1234-1234-123456789abc"), Uint8Array.of(1), undefined];
+  const { time, peer, connection, end } = await world({}, { answer: () => ({ status: 202, instead }) });
+  await time.wait(Promise.all([connection.sender("orders").ready(), connection.receiver("bills").ready()]));
+  await time.wait(connection.sender("orders").send({ body: 1 }));
+  assertEquals(peer.heard.filter((said) => said.startsWith("token")).length, 2);
+  await end();
+});
+
+test("CBS-3: only a status from 200 to 299 is a yes", async () => {
+  for (const status of [200, 299, 199, 300, 0, -1, -2_147_483_648, 2_147_483_647]) {
+    const { time, connection, end } = await world({}, { answer: () => ({ status }) });
+    const link = connection.sender("orders").ready();
+    if (status === 200 || status === 299) await time.wait(link);
+    else await assertRejects(() => time.wait(link), AmqpError, `status is ${status}`);
+    await end();
+  }
+});
+
+test("CBS-1: what a program gives in the place of a token is told, and never sent", async () => {
+  const given: unknown[] = [
+    undefined,
+    null,
+    "a-secret",
+    { token: "a-secret" },
+    { type: "jwt" },
+    { token: 5, type: "jwt" },
+    { token: "", type: "jwt" },
+    { token: "a-secret", type: "jwt", expiresAt: Date.now() + 60_000 },
+    { token: "a-secret", type: "jwt", expiresAt: null },
+  ];
+  for (const one of given) {
+    const { time, peer, connection, end } = await world({ token: () => one as ClaimsToken });
+    const error = await assertRejects(
+      () => time.wait(connection.sender("orders").ready()),
+      TypeError,
+      "Cannot put token",
+    );
+    assert(!error.message.includes("a-secret"), error.message);
+    assertEquals([peer.heard, connection.state], [[], "open"]);
+    await end();
+  }
+});
+
+test("CBS-6: whatever frame a connection is cut after, the token is put on the next one, and what was to be sent is", async () => {
+  for (const way of ["cutAfterFramesIn", "cutAfterFramesOut"] as const) {
+    let reached = false;
+    for (let frames = 0; !reached; frames++) {
+      const time = new VirtualTime();
+      const network = new VirtualNetwork();
+      const peer = cbsPeer({ environment: time });
+      network.up("a", (channel) => peer.accept(channel));
+      let dials = 0;
+      const connection = await time.wait(connect("ws://a/", {
+        environment: time,
+        log: null,
+        reconnect: { initial: true, initialDelayMs: 10 },
+        dial: (url: URL) => {
+          const channel = network.dial(url);
+          return ++dials === 1 ? faulty(channel, { [way]: frames }, time) : channel;
+        },
+        claims: { token: (audience) => ({ token: `for ${audience}`, type: "jwt", expiresAt: later(100_000) }) },
+      }));
+      const outcome = await time.wait(connection.sender("orders").send({ body: "one" }));
+      assertEquals(outcome?.kind, "accepted");
+      reached = dials === 1;
+      // The token went before each attach; one that was on its way goes again beside that of the new connection.
+      const attached = peer.heard.filter((said) => said.startsWith("attach")).length;
+      const put = peer.heard.filter((said) => said.startsWith("token")).length;
+      assert(attached >= 1 && attached <= put && put <= dials + 1, `${way} ${frames}: ${peer.heard}`);
+      await time.wait(connection.close());
+      await time.wait(peer.close());
+      assertEquals(time.pending, 0, `${way} ${frames}`);
+    }
+  }
 });
 
 test("CBS-1: a peer that never answers fails the link after a while; a link closed meanwhile attaches no more", async () => {
