@@ -57,28 +57,36 @@ const SERVICES: readonly Service[] = [{
   make: () => eventHubs({ hubs: { events: {} } }),
 }];
 
-/** Brings the clients, and starts the stand-ins. */
+/** Brings the clients, and has each do all that it checks, which takes longer than one check may. */
 export function prepare(): Promise<Suite> {
-  return prepared((running) => {
+  return prepared(async () => {
     const interpreter = python("azure", [SERVICE_BUS, EVENT_HUBS, "websocket-client==1.9.2"]);
-    const checks = ({ name, program, checks, make }: Service, transport: "tcp" | "ws"): Suite["checks"] => {
-      let results: Promise<Map<string, string | undefined>> | undefined;
-      const run = async (): Promise<Map<string, string | undefined>> => {
-        const service = make();
-        running.defer(() => service.close({ timeoutMs: 100 }));
-        const subprotocols = ["AMQPWSB10", "amqp"];
-        const { port } = running.use(
-          await listen({ port: 0, host: HOST, acceptor: service, subprotocols, origins: "same-host" }),
-        );
-        const file = fileURLToPath(new URL(`python/${program}`, import.meta.url));
-        return await runChecks([interpreter, file, String(port), transport]);
-      };
-      return Object.fromEntries(checks.map((check) => [`${name}, ${transport}: ${check}`, async () => {
-        const found = await (results ??= run());
-        assertEquals([found.has(check), found.get(check)], [true, undefined]);
-      }]));
-    };
-    const all = SERVICES.flatMap((service) => [checks(service, "tcp"), checks(service, "ws")]);
-    return Promise.resolve({ peer: `${SERVICE_BUS}, ${EVENT_HUBS}`, checks: Object.assign({}, ...all) });
+    const checks: Record<string, () => Promise<void>> = {};
+    for (const service of SERVICES) {
+      for (const transport of ["tcp", "ws"] as const) {
+        const found = await run(interpreter, service, transport);
+        for (const check of service.checks) {
+          checks[`${service.name}, ${transport}: ${check}`] = () =>
+            Promise.resolve(assertEquals([found.has(check), found.get(check)], [true, undefined]));
+        }
+      }
+    }
+    return { peer: `${SERVICE_BUS}, ${EVENT_HUBS}`, checks };
   });
+}
+
+async function run(
+  interpreter: string,
+  { program, make }: Service,
+  transport: "tcp" | "ws",
+): Promise<Map<string, string | undefined>> {
+  const service = make();
+  const subprotocols = ["AMQPWSB10", "amqp"];
+  await using listener = await listen({ port: 0, host: HOST, acceptor: service, subprotocols, origins: "same-host" });
+  const file = fileURLToPath(new URL(`python/${program}`, import.meta.url));
+  try {
+    return await runChecks([interpreter, file, String(listener.port), transport]);
+  } finally {
+    await service.close({ timeoutMs: 100 });
+  }
 }
