@@ -41,8 +41,8 @@ export interface AttachContext {
   readonly environment: Environment;
   /** Largest message that is taken, in bytes. */
   readonly maxMessageSize: number;
-  /** Whether a peer that asks for it settles in two steps. */
-  readonly settleModes: readonly ReceiverSettleMode[];
+  /** Which ways to settle are agreed to; undefined for whatever a peer that receives asks for. */
+  readonly settleModes: readonly ReceiverSettleMode[] | undefined;
   /** What all that is kept counts against. */
   readonly budget: RoomBudget;
   /** The topics of subscriptions that have a name, which no other has. */
@@ -419,7 +419,7 @@ function accept<Link, Settings>(
 ): Link {
   const { rcvSettleMode = "first" } = request.attach;
   // A link that is taken up again is asked for in order to settle in two steps.
-  const agreed = settleModes.includes(rcvSettleMode) || (settings.suspendMs ?? 0) > 0;
+  const agreed = (settings.suspendMs ?? 0) > 0 || (settleModes?.includes(rcvSettleMode) ?? request.role === "sender");
   try {
     return request.accept({ ...settings, rcvSettleMode: agreed ? rcvSettleMode : "first" });
   } catch (error) {

@@ -91,8 +91,9 @@ export interface BrokerOptions extends Omit<AcceptorOptions, "onSender" | "onRec
    */
   verifyToken?: VerifyPutToken;
   /**
-   * Which ways to settle are agreed to. Default: `["first"]`, whatever a peer asks for: a receiver settles when it tells its
-   * outcome. With `"second"` among them, who asks for two steps gets them.
+   * Which ways to settle are agreed to. Default: a peer that receives has what it asks for, one or two steps; one that sends has
+   * `"first"`, since some ask for two steps and never take the second. `["first"]` has both settle in one step, and
+   * `["first", "second"]` both as they ask.
    */
   settleModes?: readonly ReceiverSettleMode[];
   /**
@@ -286,7 +287,7 @@ export class Broker implements AsyncDisposable {
       splits: (options.batches ?? "split") === "split",
       environment,
       maxMessageSize,
-      settleModes: options.settleModes ?? ["first"],
+      settleModes: options.settleModes,
       budget: this.#budget,
       subscriptions: new Map(),
       ending: new WeakMap(),

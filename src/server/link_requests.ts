@@ -188,8 +188,8 @@ function attached<L extends Sender | Receiver>(
     acceptLink(endpoint, {
       ...options,
       ...kept?.recovery?.answer(endpoint),
-      // Who asks for two steps may wait for ever for the second [TRM-10].
-      rcvSettleMode: options.rcvSettleMode ?? "first",
+      // A receiver settles as it says [transport 2.7.3]. A sender that asks for two steps may never take the second.
+      rcvSettleMode: options.rcvSettleMode ?? (endpoint.role === "receiver" ? "first" : undefined),
     });
     const link = kept as L | undefined ?? adopt(suspendMs > 0 ? resuming : undefined);
     if (kept !== undefined) connection.takeOver(endpoint, kept);

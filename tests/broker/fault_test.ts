@@ -12,6 +12,7 @@ import { MESSAGE_BYTES, QueuedMessage } from "../../src/broker/queued_message.ts
 import { selector } from "../../src/filters/mod.ts";
 import { SortedMessages } from "../../src/broker/sorted_messages.ts";
 import { VirtualTime } from "../../src/testing/mod.ts";
+import { acceptor } from "../../src/server/acceptor.ts";
 import { test } from "../harness.ts";
 import { linkUp } from "../client/link_up.ts";
 import { turn } from "../client/virtual.ts";
@@ -140,21 +141,39 @@ test("a full queue says so in the log, once, with what to do", async () => {
   assertEquals(told[0]!.message.includes('"maxMessages"'), true);
 });
 
-test("TRM-10: two steps are answered with one, unless the broker is told otherwise", async () => {
-  await using at = setUp();
+test("TRM-10: a receiver settles as it says, a sender that asks for two steps has one, and settleModes has both as it says", async () => {
   for (
-    const link of [
-      at.consumer.receiver("a", { rcvSettleMode: "second" }),
-      at.producer.sender("a", { rcvSettleMode: "second" }),
-    ]
+    const [settleModes, receives, sends] of [
+      [undefined, "second", "first"],
+      [["first"], "first", "first"],
+      [["first", "second"], "second", "second"],
+    ] as const
   ) {
-    await link.ready();
-    assertEquals(link.remote?.rcvSettleMode ?? "first", "first");
+    await using at = setUp({ settleModes });
+    const { producer, consumer, broker } = at;
+    const sender = producer.sender("a", { rcvSettleMode: "second" });
+    const receiver = consumer.receiver("a", { rcvSettleMode: "second", credit: 1 });
+    assertEquals((await sender.send({ body: 1n }))?.kind, "accepted");
+    assertEquals((await receiver.receive()).accept(), undefined);
+    assertEquals([receiver.remote?.rcvSettleMode ?? "first", sender.remote?.rcvSettleMode ?? "first"], [
+      receives,
+      sends,
+    ]);
+    // The broker takes the second step, whatever was told in the first.
+    await until(() => broker.messages === 0 && receiver.unsettled === 0);
   }
-  await using told = setUp({ settleModes: ["first", "second"] });
-  const sender = told.producer.sender("a", { rcvSettleMode: "second" });
-  await sender.ready();
-  assertEquals(sender.remote?.rcvSettleMode, "second");
+});
+
+test("TRM-10: an acceptor's program that says nothing has a receiver settle as it says, and a sender in one step", async () => {
+  await using server = acceptor({
+    onSender: (request) => void request.accept().send({ body: 1n }).catch(() => {}),
+    onReceiver: (request) => void request.accept({ credit: 1 }),
+  });
+  const connection = linkUp(server);
+  const receiver = connection.receiver("a", { rcvSettleMode: "second" });
+  const sender = connection.sender("a", { rcvSettleMode: "second" });
+  await Promise.all([receiver.ready(), sender.ready()]);
+  assertEquals([receiver.remote?.rcvSettleMode, sender.remote?.rcvSettleMode ?? "first"], ["second", "first"]);
 });
 
 test("what consumers held when they were lost counts for all, none or the oldest, as the queue says", async () => {

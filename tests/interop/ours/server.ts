@@ -27,8 +27,6 @@ export const server = {
       : { external: (_: string, { certificate }: PeerInfo): string | undefined => certificate?.subject.CN };
     const broker = new Broker({
       sasl: { users: { user: "secret" }, anonymous: true, ...external },
-      // go-amqp ends a link whose wish to settle second is not granted.
-      settleModes: ["first", "second"],
       authorize: (identity, _action, address) => !address.startsWith("alice/") || identity === "alice",
     });
     const { port } = await listen({ ...options, host: HOST, port: 0, acceptor: broker });
