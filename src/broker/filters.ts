@@ -4,6 +4,7 @@
  * @module
  */
 
+import { encodeHex } from "@std/encoding";
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { quote } from "../base/text.ts";
@@ -140,7 +141,7 @@ function idText(id: MessageId | undefined): SelectorValue {
   if (id === undefined || typeof id === "string") return id;
   if (typeof id === "bigint") return `ID:AMQP_ULONG:${id}`;
   if (id instanceof Typed) return `ID:AMQP_UUID:${id.value}`;
-  return `ID:AMQP_BINARY:${Array.from(id, (byte) => byte.toString(16).padStart(2, "0").toUpperCase()).join("")}`;
+  return `ID:AMQP_BINARY:${encodeHex(id).toUpperCase()}`;
 }
 
 function simple(value: Value | undefined): SelectorValue {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { MAX_UINT } from "../codec/checks.ts";
 import { Reader } from "../codec/reader.ts";
 import type { Described, ErrorFields, Fields, Header, Modified, Value } from "../codec/types.ts";
 import { EncodedMessage, encodeError, mergeFields } from "./encoded_message.ts";
@@ -13,7 +14,6 @@ import type { Ranked } from "./sorted_messages.ts";
 /** What a message costs beside its bytes, counted as bytes. */
 export const MESSAGE_BYTES = 256;
 
-const MAX_UINT = 0xffffffff;
 const DEFAULT_PRIORITY = 4;
 const HIGHEST_PRIORITY = 9;
 // More messages than a queue sees in its life.

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { decodeBase64, encodeBase64 } from "@std/encoding";
 import {
   type Body,
   data,
@@ -173,8 +174,10 @@ function propertiesToJson(properties: Record<string, unknown>): Json {
 }
 
 function bodyToJson(body: Body): { [key: string]: Json } {
-  if (body instanceof Uint8Array) return { data: base64(body), ...readable(body) };
-  if (body instanceof DataBody) return { data: body.chunks.map(base64), ...readable(...body.chunks) };
+  if (body instanceof Uint8Array) return { data: encodeBase64(body), ...readable(body) };
+  if (body instanceof DataBody) {
+    return { data: body.chunks.map((chunk) => encodeBase64(chunk)), ...readable(...body.chunks) };
+  }
   if (body instanceof SequenceBody) return { sequence: toJson(body.lists) };
   return { body: toJson(body instanceof ValueBody ? body.value : body) };
 }
@@ -214,15 +217,9 @@ export function describe(message: DecodedMessage): string {
   return [...lines, bodyText(message), ""].join("\n");
 }
 
-function base64(bytes: Uint8Array): string {
-  let text = "";
-  for (const byte of bytes) text += String.fromCharCode(byte);
-  return btoa(text);
-}
-
 function ofBase64(text: string): Uint8Array {
   try {
-    return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    return decodeBase64(text);
   } catch {
     throw new UsageError(`data "${text.slice(0, 20)}" is not base64`);
   }

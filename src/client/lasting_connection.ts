@@ -7,6 +7,7 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
+import { MAX_UINT } from "../codec/checks.ts";
 import type { IncomingDelivery } from "../engine/deliveries.ts";
 import type { EngineEvent } from "../engine/events.ts";
 import type { ReceiverEndpoint } from "../engine/receiver.ts";
@@ -294,6 +295,6 @@ function refusesToResume(link: Link, error: Error): boolean {
 
 function detach(shared: SharedSession): void {
   const begin = shared.endpoint?.remote;
-  if (begin !== undefined) shared.knownHandleMax = begin.handleMax ?? 0xffffffff;
+  if (begin !== undefined) shared.knownHandleMax = begin.handleMax ?? MAX_UINT;
   shared.endpoint = undefined;
 }

@@ -11,6 +11,8 @@ import { abortable, Deferred, type WaitOptions } from "../base/wait.ts";
 
 /** How long closing waits for messages in flight and for the peer's answer by default, in milliseconds. */
 export const DEFAULT_CLOSE_WAIT_MS = 5_000;
+/** How long something waits that may wait for ever before the log is told, in milliseconds. */
+export const PATIENCE_MS = 10_000;
 
 /** How something is closed. */
 export interface CloseOptions extends WaitOptions {

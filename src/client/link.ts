@@ -23,9 +23,6 @@ import { ignore, part, within } from "../base/wait.ts";
 
 export type { CloseOptions };
 
-/** How long something waits that may wait for ever before the log is told, in milliseconds. */
-export const PATIENCE_MS = 10_000;
-
 /** The connection of a link: what its user finds there, and what the link asks of it. */
 export interface LinkConnection extends Lifetime, RecoveringConnection {
   /** The name of this container. */

@@ -8,7 +8,7 @@ import type { Environment } from "../base/environment.ts";
 import { abortable, Deferred } from "../base/wait.ts";
 import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import type { Facts } from "./complaints.ts";
-import { PATIENCE_MS } from "./link.ts";
+import { PATIENCE_MS } from "./lifetime.ts";
 
 /** What the credit asks of its receiver. */
 export interface CreditedReceiver {

@@ -12,7 +12,7 @@ import type { IncomingDelivery } from "../engine/deliveries.ts";
 import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import type { Facts } from "./complaints.ts";
 import { Delivery, type DeliverySettlement } from "./delivery.ts";
-import { PATIENCE_MS } from "./link.ts";
+import { PATIENCE_MS } from "./lifetime.ts";
 import type { ReceiverRecovery } from "./recovery.ts";
 
 /** What the settlement asks of its receiver. */

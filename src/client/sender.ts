@@ -20,7 +20,8 @@ import {
 } from "../engine/outgoing.ts";
 import { SenderEndpoint } from "../engine/sender.ts";
 import type { SessionEndpoint } from "../engine/session.ts";
-import { type Interruption, Link, type LinkConnection, PATIENCE_MS } from "./link.ts";
+import { type Interruption, Link, type LinkConnection } from "./link.ts";
+import { PATIENCE_MS } from "./lifetime.ts";
 import {
   outcomeOf,
   PromisedOutcome,

@@ -119,18 +119,10 @@ function senderRequest(
     attach,
     address: source?.address,
     dynamic: source?.dynamic ?? false,
-    accept: ({ address, suspendMs = 0, ...settings } = {}) => {
-      const options = {
-        ...settings,
-        source: settings.source ?? (source && { ...source, address: address ?? source.address }),
-      };
-      return attached(
-        connection,
-        link,
-        containers,
-        { suspendMs, options },
-        (recovery) => connection.adopt(link, { ...settings, recovery }),
-      );
+    accept: ({ address, ...settings } = {}) => {
+      const options = { source: settings.source ?? (source && { ...source, address: address ?? source.address }) };
+      const adopt = (recovery?: Recovery) => connection.adopt(link, { ...settings, recovery });
+      return attached(connection, link, containers, { ...settings, ...options }, adopt);
     },
     refuse: (error) => refuse(connection, link, error),
   };
@@ -149,20 +141,14 @@ function receiverRequest(
     attach,
     address: target?.address,
     dynamic: target?.dynamic ?? false,
-    accept: ({ address, suspendMs = 0, ...settings } = {}) => {
+    accept: ({ address, ...settings } = {}) => {
       checkCredit(settings.credit);
       const options = {
-        ...settings,
         maxMessageSize: settings.maxMessageSize ?? (settings.stream ? 0n : undefined),
         target: settings.target ?? (target && { ...target, address: address ?? target.address }),
       };
-      return attached(
-        connection,
-        link,
-        containers,
-        { suspendMs, options },
-        (recovery) => connection.adopt(link, { ...settings, recovery }),
-      );
+      const adopt = (recovery?: Recovery) => connection.adopt(link, { ...settings, recovery });
+      return attached(connection, link, containers, { ...settings, ...options }, adopt);
     },
     refuse: (error) => refuse(connection, link, error),
   };
@@ -179,8 +165,8 @@ function attached<L extends Sender | Receiver>(
   connection: Connection,
   endpoint: SenderEndpoint | ReceiverEndpoint,
   containers: Containers,
-  { suspendMs, options }: { suspendMs: number; options: LinkOptions },
-  adopt: (recovery: Recovery | undefined) => L,
+  { suspendMs = 0, ...options }: AcceptSettings,
+  adopt: (recovery?: Recovery) => L,
 ): L {
   endpoint.awaitsAnswer("accept");
   const kept = containers.take(connection, endpoint, suspendMs);

@@ -6,38 +6,24 @@
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { eventHubs } from "../../examples/event_hubs.ts";
-import { azure } from "../../src/azure/azure.ts";
 import { AmqpError } from "../../src/base/errors.ts";
-import { connect } from "../../src/client/connect.ts";
 import type { Connection } from "../../src/client/connection.ts";
 import type { ReceiverOptions } from "../../src/client/link_options.ts";
 import { batch } from "../../src/codec/batch.ts";
 import { long } from "../../src/codec/wrappers.ts";
 import { eventPosition } from "../../src/filters/mod.ts";
 import { management, ManagementError } from "../../src/management/management.ts";
-import { channelPair } from "../../src/transport/pair.ts";
 import { test } from "../harness.ts";
+import { connectTo } from "./stand_in.ts";
 
-const KEY = "Endpoint=sb://ns.servicebus.windows.net;SharedAccessKeyName=root;SharedAccessKey=key";
 const FIRST = "events/ConsumerGroups/$Default/Partitions/0";
 
-async function hub(verify?: (token: string, audience: string) => boolean) {
+function hub(verify?: (token: string, audience: string) => boolean) {
   const server = eventHubs({
     hubs: { events: { keep: 5 }, other: {} },
     ...verify === undefined ? {} : { verify },
   });
-  const dial = () => {
-    const [near, far] = channelPair();
-    server.accept(far);
-    return near;
-  };
-  const { url, options } = azure(KEY);
-  const connection: Connection = await connect(url, { ...options, dial });
-  const end = async (): Promise<void> => {
-    await connection.close();
-    await server.close();
-  };
-  return { connection, end };
+  return connectTo(server);
 }
 
 /** The bodies that a receiver gets, so many. */

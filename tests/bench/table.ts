@@ -26,32 +26,8 @@ export const benches: readonly Bench[] = [
   codec("decode", "decode a small message", 8),
   codec("transfer", "decode a transfer frame, 200 B", 10),
   codec("disposition", "decode a disposition frame", 10),
-  {
-    name: "send",
-    measure: "rate",
-    unit: "msg/s",
-    subjects: [...everyPair, sockets, native],
-    rows: [
-      { title: "send 200 B, 1,000 in flight", value: "ours", over: "rhea", least: 8 },
-      { title: "… our client, rhea's server", value: "ours to rhea", over: "rhea", least: 1.5 },
-      { title: "… rhea's client, our server", value: "rhea to ours", over: "rhea", least: 1.5 },
-      { title: "… against a raw WebSocket message each", value: "ours", over: "raw" },
-      { title: "… our framing over sockets, against the runtime's WebSocket", value: "sockets", over: "native" },
-    ],
-  },
-  {
-    name: "receive",
-    measure: "rate",
-    unit: "msg/s",
-    subjects: [...everyPair, sockets, native],
-    rows: [
-      { title: "receive 200 B, credit 1,000, accept each", value: "ours", over: "rhea", least: 8 },
-      { title: "… our client, rhea's server", value: "ours to rhea", over: "rhea", least: 1.5 },
-      { title: "… rhea's client, our server", value: "rhea to ours", over: "rhea", least: 1.5 },
-      { title: "… against a raw WebSocket message each", value: "ours", over: "raw" },
-      { title: "… our framing over sockets, against the runtime's WebSocket", value: "sockets", over: "native" },
-    ],
-  },
+  small("send", "send 200 B, 1,000 in flight"),
+  small("receive", "receive 200 B, credit 1,000, accept each"),
   {
     name: "observed",
     measure: "rate",
@@ -242,6 +218,22 @@ function anchor(name: string, title: string, aim: Partial<Row>, more: readonly R
 
 function codec(name: string, title: string, least: number): Bench {
   return { name, measure: "rate", unit: "1/s", subjects: alone, rows: [{ title, value: "ours", over: "rhea", least }] };
+}
+
+function small(name: string, title: string): Bench {
+  return {
+    name,
+    measure: "rate",
+    unit: "msg/s",
+    subjects: [...everyPair, sockets, native],
+    rows: [
+      { title, value: "ours", over: "rhea", least: 8 },
+      { title: "… our client, rhea's server", value: "ours to rhea", over: "rhea", least: 1.5 },
+      { title: "… rhea's client, our server", value: "rhea to ours", over: "rhea", least: 1.5 },
+      { title: "… against a raw WebSocket message each", value: "ours", over: "raw" },
+      { title: "… our framing over sockets, against the runtime's WebSocket", value: "sockets", over: "native" },
+    ],
+  };
 }
 
 function large(name: string, title: string): Bench {

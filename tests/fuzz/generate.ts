@@ -4,6 +4,7 @@
  * @module
  */
 
+import { concat } from "@std/bytes";
 import { definitions, enumerations } from "../../src/codec/definitions.ts";
 import { encodeComposite } from "../../src/codec/composite.ts";
 import { beginFrame, endFrame } from "../../src/codec/frame.ts";
@@ -227,13 +228,13 @@ export function mutated(random: Random, original: Uint8Array): Uint8Array {
         bytes[at] = pick(CONSTRUCTORS);
         break;
       case 2:
-        bytes = joined(bytes.subarray(0, at), bytes.subarray(at + 1 + int(4)));
+        bytes = concat([bytes.subarray(0, at), bytes.subarray(at + 1 + int(4))]);
         break;
       case 3:
-        bytes = joined(bytes.subarray(0, at), random.bytes(1 + int(4)), bytes.subarray(at));
+        bytes = concat([bytes.subarray(0, at), random.bytes(1 + int(4)), bytes.subarray(at)]);
         break;
       case 4:
-        bytes = joined(bytes.subarray(0, at), bytes.subarray(int(bytes.length)));
+        bytes = concat([bytes.subarray(0, at), bytes.subarray(int(bytes.length))]);
         break;
       case 5: {
         const end = Math.min(bytes.length, at + 4);
@@ -242,14 +243,4 @@ export function mutated(random: Random, original: Uint8Array): Uint8Array {
     }
   }
   return bytes;
-}
-
-function joined(...parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }

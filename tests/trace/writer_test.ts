@@ -5,6 +5,7 @@
  */
 
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { concat } from "@std/bytes";
 import { type AddressInfo, connect as connectTcp, createServer } from "node:net";
 import { connect, plain } from "../../mod.ts";
 import { Broker } from "../../src/broker/broker.ts";
@@ -199,7 +200,7 @@ function pcap(pieces: readonly Piece[], change = (all: Uint8Array[]): Uint8Array
   change(segments).forEach((bytes, i) => {
     parts.push(numbers([1_700_000_000, i * 10, bytes.length, bytes.length]), bytes);
   });
-  return joined(parts);
+  return concat(parts);
 }
 
 // The packets of a pcap as pcapng, in nanoseconds.
@@ -223,17 +224,7 @@ function pcapng(classic: Uint8Array<ArrayBuffer>, little: boolean): Uint8Array<A
     parts.push(...block(6, words, classic.slice(at + 16, at + 16 + length)));
     at += 16 + length;
   }
-  return joined(parts);
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
+  return concat(parts);
 }
 
 function numbers(words: readonly number[], little = false): Uint8Array {

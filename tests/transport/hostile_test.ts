@@ -5,6 +5,7 @@
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { concat } from "@std/bytes";
 import type { Socket } from "node:net";
 import process from "node:process";
 import { inspect } from "node:util";
@@ -313,7 +314,7 @@ const ATTACKS: readonly Attack[] = [
     run: () =>
       attackListener(
         UPGRADE,
-        concatenated(masked(0x02, 0x80, 1, 2, 3, 4), repeat(masked(0x00, 0x80, 1, 2, 3, 4), 70_000)),
+        concat([masked(0x02, 0x80, 1, 2, 3, 4), repeat(masked(0x00, 0x80, 1, 2, 3, 4), 70_000)]),
       ),
     outcome: "close 1008",
   },
@@ -323,7 +324,7 @@ const ATTACKS: readonly Attack[] = [
     run: () =>
       attackListener(
         UPGRADE,
-        concatenated(masked(0x02, 0x80, 0, 0, 0, 0), repeat(masked(0x00, 0x81, 0, 0, 0, 0, 9), 70_000)),
+        concat([masked(0x02, 0x80, 0, 0, 0, 0), repeat(masked(0x00, 0x81, 0, 0, 0, 0, 9), 70_000)]),
       ),
     outcome: "close 1008",
   },
@@ -340,10 +341,10 @@ const ATTACKS: readonly Attack[] = [
     run: () =>
       attackListener(
         UPGRADE,
-        concatenated(
+        concat([
           masked(0x02, 0x80, 0, 0, 0, 0),
           repeat(masked(0x89, 0x80, 1, 2, 3, 4, 0x00, 0x81, 0, 0, 0, 0, 9), 10_000),
-        ),
+        ]),
         { most: 130_006 },
       ),
     outcome: "close 1008",
@@ -376,7 +377,7 @@ const ATTACKS: readonly Attack[] = [
     run: () =>
       attackListener(
         UPGRADE,
-        concatenated(masked(0x81, 0x81, 0, 0, 0, 0, 65), repeat(masked(0x82, 0x81, 0, 0, 0, 0, 9), 10_000)),
+        concat([masked(0x81, 0x81, 0, 0, 0, 0, 65), repeat(masked(0x82, 0x81, 0, 0, 0, 0, 9), 10_000)]),
         { most: 64 * MIB },
       ),
     outcome: "close 1003",
@@ -439,16 +440,6 @@ const ATTACKS: readonly Attack[] = [
     outcome: "held back",
   },
 ];
-
-function concatenated(...parts: Uint8Array[]): Uint8Array {
-  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
-}
 
 /** Runs, and gives the most memory that the process had on top of what it had before. */
 async function measured<T>(run: () => Promise<T>): Promise<[result: T, peak: number]> {

@@ -6,6 +6,7 @@
 
 import { encodeHex } from "@std/encoding";
 import { TransportError } from "../../base/errors.ts";
+import { utf8 } from "../../base/text.ts";
 import { isFieldValue, latin1Bytes } from "../http/head.ts";
 
 /** A hash function by the name that the challenge gives it. */
@@ -223,10 +224,6 @@ function extended(bytes: Uint8Array): string {
     text += /[A-Za-z0-9!#$&+.^_`|~-]/.test(char) ? char : `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
   }
   return text;
-}
-
-function utf8(text: string): Uint8Array {
-  return new TextEncoder().encode(text);
 }
 
 function binary(bytes: Uint8Array): string {
