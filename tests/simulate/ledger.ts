@@ -5,6 +5,7 @@
  */
 
 import { OutcomeError } from "../../src/base/errors.ts";
+import { MOST_DISK_MS } from "./process.ts";
 import { SendAbortedError } from "../../src/client/outcome.ts";
 
 /** One message on its way. */
@@ -27,6 +28,10 @@ export interface Sent {
   resent: boolean;
   /** The transaction it belongs to. */
   unit: Unit | undefined;
+  /** Names the link of its sender on a disk, where it is kept there until it has its outcome. */
+  disk: string | undefined;
+  /** True once the process that sent it is dead: another one hears of its outcome, or nobody. */
+  orphan: boolean;
 }
 
 /** What takes effect together, or not at all. */
@@ -107,6 +112,8 @@ export class Ledger {
       error: undefined,
       left: true,
       resent: false,
+      disk: undefined,
+      orphan: false,
     };
     this.sent.set(body, sent);
     unit?.members.push(sent);
@@ -125,8 +132,11 @@ export class Ledger {
     keeps: () => boolean = () => false,
   ): void {
     this.wait(`outcome of ${sent.body}`, promise).then(
-      (outcome) => this.accepted(sent, outcome?.resent === true && !keeps()),
+      (outcome) => {
+        if (!sent.orphan) this.accepted(sent, outcome?.resent === true && !keeps());
+      },
       (error) => {
+        if (sent.orphan) return;
         this.failed(sent, error);
         const lost = error instanceof OutcomeError && error.outcome === "lost";
         this.rule(sent.once || !lost || !link?.open, `${sent.body} is lost and its link goes on`);
@@ -139,7 +149,8 @@ export class Ledger {
     this.rule(sent.state === "pending", `${sent.body} has two outcomes`);
     this.note(`${sent.body} is accepted${resent ? ", maybe twice" : ""}`);
     sent.state = "accepted";
-    if (!together) sent.at = this.#now();
+    // One that is kept is told only when it is forgotten.
+    if (!together) sent.at = this.#now() - (sent.disk === undefined ? 0 : MOST_DISK_MS);
     sent.resent = resent;
   }
 
@@ -152,6 +163,40 @@ export class Ledger {
     sent.error = error;
     sent.resent = !sent.once;
     sent.left = !known || mayHaveLeft(error);
+  }
+
+  /** Notes that a container's process is dead; `has` looks at what it has kept on its disk. */
+  die(container: string, has: (disk: string, body: string) => "kept" | "erased" | undefined): void {
+    for (const sent of this.sent.values()) {
+      if (!sent.disk?.startsWith(`${container}/`)) continue;
+      const where = has(sent.disk, sent.body);
+      // What was given up in the last moment is not forgotten yet.
+      if (sent.state === "failed" && where === "kept") sent.left = true;
+      if (sent.state !== "pending") continue;
+      sent.orphan = true;
+      if (where === "kept") continue;
+      this.note(`${sent.body} has lost who waits for it`);
+      sent.state = "failed";
+      sent.at = this.#now();
+      // A message leaves only when it is kept.
+      sent.left = where === "erased";
+    }
+  }
+
+  /** Notes that of messages whose process is dead only those will have an outcome whose links, as a disk names them, are `open`. */
+  forsake(open: ReadonlySet<string>): void {
+    for (const sent of this.sent.values()) {
+      if (sent.orphan && sent.state === "pending" && !open.has(sent.disk!)) this.failed(sent, "forsaken", false);
+    }
+  }
+
+  /** Notes the outcome of a message whose process is dead, as another process is told of it. */
+  recovered(body: string, outcome: string | undefined, resent: boolean): void {
+    const sent = this.sent.get(body);
+    if (sent === undefined) return this.rule(false, `${body} was recovered and was never sent`);
+    if (!sent.orphan) return;
+    if (outcome === "accepted") this.accepted(sent, resent);
+    else this.failed(sent, outcome, false);
   }
 
   /** Waits for a promise, which must have ended when all is over; passes it on. */

@@ -40,8 +40,8 @@ export const planted: readonly Mutation[] = [
   {
     rule: "a link is attached once",
     file: "src/client/lasting_connection.ts",
-    from: "if (session === undefined || attachment === undefined || link.carried) return;",
-    to: "if (session === undefined || attachment === undefined) return;",
+    from: "      this.attachLink(link, session, attachment);\n    } catch",
+    to: "      for (let i = 0; i < 2; i++) this.attachLink(link, session, attachment);\n    } catch",
     tests,
   },
   {
@@ -84,6 +84,27 @@ export const planted: readonly Mutation[] = [
     file: "src/recovery/resumption.ts",
     from: '  return { kind: "resume", from };',
     to: '  return { kind: "send" };',
+    tests,
+  },
+  {
+    rule: "a message leaves only when it is kept",
+    file: "src/client/resume_sender.ts",
+    from: "    delivery.ready = false;",
+    to: "",
+    tests,
+  },
+  {
+    rule: "a process does not give tags anew that one before it has used",
+    file: "src/client/resume_sender.ts",
+    from: "numberOf(tag) > last ? numberOf(tag) : last, 0n);",
+    to: "numberOf(tag) > last ? 0n : last, 0n);",
+    tests,
+  },
+  {
+    rule: "what a process before had sent goes on",
+    file: "src/client/resume_sender.ts",
+    from: "    for (const delivery of [...kept].reverse()) {",
+    to: "    for (const delivery of [...kept].slice(1).reverse()) {",
     tests,
   },
 ];

@@ -9,15 +9,19 @@ import type { Connection } from "../../src/client/connection.ts";
 import type { Delivery } from "../../src/client/delivery.ts";
 import type { Receiver } from "../../src/client/receiver.ts";
 import type { Sender } from "../../src/client/sender.ts";
+import { resume } from "../../src/client/resume.ts";
 import type { Session } from "../../src/client/session.ts";
 import type { Message } from "../../src/codec/message.ts";
 import { OutcomeError, TransactionError } from "../../src/base/errors.ts";
 import type { Random } from "../harness.ts";
+import { type Disk, ProcessStore, textOf } from "./process.ts";
 import type { Ledger, Sent, Subscribed, Unit } from "./ledger.ts";
 import type { SimulatedTime } from "./world.ts";
 
 /** Queues that messages are sent to. */
 export const QUEUES: readonly string[] = ["q0", "q1"];
+/** A queue that holds few messages, so that those who send wait for those who receive. */
+export const NARROW = "narrow";
 /** The queue of requests. */
 export const ASKED = "asked";
 /** An address whose links are refused. */
@@ -32,6 +36,8 @@ export interface World {
   readonly ledger: Ledger;
   /** Signals that were handed out. */
   readonly signals: WatchedSignal[];
+  /** What outlives programs that are killed. */
+  readonly disk: Disk;
 }
 
 /** Aborts, and knows who listens for that. */
@@ -64,6 +70,8 @@ interface Kept {
   readonly once: boolean;
   /** Whether it is taken up where it was when its connection is lost. */
   readonly resumes: boolean;
+  /** Names it on the disk, where it outlives its process. */
+  readonly disk?: string;
 }
 
 /** A receiver that takes up what was not settled, and what becomes of deliveries that the program works on meanwhile. */
@@ -74,6 +82,14 @@ interface Resuming {
   lost: number;
   /** Deliveries of which the program was told that they come again. */
   told: number;
+}
+
+/** What a program that was killed leaves to the next one. */
+export interface Legacy {
+  readonly senders: readonly { readonly address: string; readonly link: number }[];
+  readonly receivers: readonly { readonly address: string; readonly name: string }[];
+  /** What was settled, by the receiver's name, and is on the disk. */
+  readonly settled: readonly { readonly body: string; readonly name: string }[];
 }
 
 /** One connection, and what a program does on it. */
@@ -96,14 +112,78 @@ export class Program {
   // Deliveries that are settled in a transaction, which ends with its connection.
   readonly #inTransaction = new WeakSet<Delivery>();
 
-  /** Uses `connection`. */
-  constructor(connection: Connection, world: World) {
+  readonly #store: ProcessStore;
+  // Links that outlive this process.
+  readonly #lasting = { senders: [] as Legacy["senders"][number][], receivers: new Map<string, Receiver>() };
+
+  /** Uses `connection`, and goes on where the program before has left off. */
+  constructor(connection: Connection, world: World, legacy?: Legacy) {
     this.connection = connection;
     this.#world = world;
     this.#random = world.random;
     this.#ledger = world.ledger;
     this.#time = world.time;
+    this.#store = new ProcessStore(world.disk, world.time, world.random);
     void this.#watch();
+    for (const { address, link } of legacy?.senders ?? []) this.#lastingSender(address, link);
+    for (const { address, name } of legacy?.receivers ?? []) this.#take(this.#lastingReceiver(address, name));
+    for (const { body, name } of legacy?.settled ?? []) {
+      this.#settled.push({ body, reconnects: -1, receiver: this.#lasting.receivers.get(name) });
+    }
+  }
+
+  /** It is killed, and its connection with it; gives what the next one finds. */
+  die(): Legacy {
+    const { containerId } = this.connection;
+    this.#store.dead = true;
+    const { disk } = this.#world;
+    this.#ledger.die(containerId, (link, body) => disk.has(link, body));
+    const receivers = [...this.#lasting.receivers].filter(([, { open }]) => open);
+    return {
+      senders: this.#lasting.senders.filter(({ link }) => this.#senders.some((kept) => kept.link === link)),
+      receivers: receivers.map(([name, { address }]) => ({ name, address: address! })),
+      settled: receivers.flatMap(([name]) =>
+        disk.of(`${containerId}/receiver/${name}`).map(({ payload }) => ({ body: textOf(payload), name }))
+      ),
+    };
+  }
+
+  /** What a disk calls the senders that are still there. */
+  get lasting(): string[] {
+    if (this.#store.dead || !this.connection.open) return [];
+    return this.#senders.flatMap(({ disk, sender }) => disk !== undefined && sender.open ? [disk] : []);
+  }
+
+  #lastingSender(address: string, link: number): Kept {
+    const sender: Sender = this.connection.sender({
+      address,
+      name: `sender ${link}`,
+      recovery: resume({
+        store: this.#store,
+        onrecovered: ({ payload }, outcome) => {
+          if (this.#store.dead) return;
+          this.#ledger.recovered(textOf(payload), outcome?.kind, this.#restarted.has(sender));
+        },
+      }),
+    });
+    const kept = {
+      sender,
+      link,
+      once: false,
+      resumes: true,
+      disk: `${this.connection.containerId}/sender/sender ${link}`,
+    };
+    this.#senders.push(kept);
+    this.#lasting.senders.push({ address, link });
+    return kept;
+  }
+
+  #lastingReceiver(address: string, name: string): Receiver {
+    const receiver = this.connection.receiver({ address, name, credit: 4, recovery: resume({ store: this.#store }) });
+    this.#receivers.add(receiver);
+    this.#resuming.set(receiver, { settlesTwice: true, lost: 0, told: 0 });
+    this.#lasting.receivers.set(name, receiver);
+    return receiver;
   }
 
   // A peer that has not kept its side of a link may have messages twice, and the program is told.
@@ -118,7 +198,7 @@ export class Program {
 
   /** Does something. */
   act(): void {
-    const address = this.#random.pick(QUEUES);
+    const address = this.#chance(4) ? NARROW : this.#random.pick(QUEUES);
     const table: readonly (readonly [weight: number, act: () => void])[] = [
       [24, () => this.#send(this.#sender(address))],
       [6, () => this.#burst(this.#sender(address))],
@@ -215,6 +295,7 @@ export class Program {
     this.#senders = this.#senders.filter(({ sender }) => sender.open);
     const known = this.#senders.find(({ sender }) => sender.address === address && this.#chance(2));
     if (known !== undefined) return known;
+    if (this.#chance(6)) return this.#lastingSender(address, this.#ledger.number());
     const recovery = this.#random.pick(["fail", "resume", "resend", "resend"] as const);
     const link = this.#ledger.number();
     const sender = this.#maker().sender({ address, name: `sender ${link}`, recovery });
@@ -238,13 +319,14 @@ export class Program {
     return { body: `${sent.body}${padding}` };
   }
 
-  #send({ sender, link, once, resumes }: Kept): void {
+  #send({ sender, link, once, resumes, disk }: Kept): void {
     const settled = this.#chance(20);
     const sent = this.#ledger.add(sender.address!, {
       by: settled ? "send settled" : "send",
       link,
       once: once || settled,
     });
+    if (!settled) sent.disk = disk;
     const signal = this.#maybeSignal(12, 300);
     const sending = sender.send(this.#message(sent), { signal, settled });
     const keeps = (): boolean => resumes && !this.#restarted.has(sender);
@@ -400,8 +482,12 @@ export class Program {
   }
 
   #receive(address: string): void {
+    if (this.#chance(5)) return this.#take(this.#lastingReceiver(address, `receiver ${this.#ledger.number()}`));
     const receiver = this.#receiver(address, 1 + this.#random.int(8));
-    if (receiver === undefined) return;
+    if (receiver !== undefined) this.#take(receiver);
+  }
+
+  #take(receiver: Receiver): void {
     this.#steady.add(receiver);
     const loop = async (): Promise<void> => {
       for (;;) {

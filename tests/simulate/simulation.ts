@@ -17,10 +17,12 @@ import { isRefusedLogin } from "../../src/recovery/retry.ts";
 import { type Random, random } from "../harness.ts";
 import { Frames } from "./frames.ts";
 import { Ledger } from "./ledger.ts";
-import { ASKED, FORBIDDEN, Program, QUEUES, type WatchedSignal } from "./program.ts";
+import { ASKED, FORBIDDEN, type Legacy, NARROW, Program, QUEUES, type WatchedSignal } from "./program.ts";
+import { Disk } from "./process.ts";
 import { SimulatedNetwork, SimulatedTime } from "./world.ts";
 
 const COMMANDS = 60;
+const MOST_NARROW = 4;
 const NO_ACCOUNT = "no such account";
 // Longer than any back-off, idle time-out, time-out of an open, or stall.
 const PATIENCE_MS = 600_000;
@@ -70,6 +72,10 @@ class Simulation {
   readonly #signals: WatchedSignal[] = [];
   readonly #programs: Program[] = [];
   readonly #closed = new Set<Connection>();
+  readonly #disk = new Disk();
+  // By program, who it is, and programs that are to be started again.
+  readonly #users = new Map<Program, { readonly number: number; readonly user: SaslMechanism }>();
+  #number = 0;
   #broker: Broker;
   #ending = false;
 
@@ -103,7 +109,10 @@ class Simulation {
 
   #start(): Broker {
     const broker = new Broker({
-      queues: Object.fromEntries([...QUEUES, ASKED].map((name) => [name, {}])),
+      queues: {
+        ...Object.fromEntries([...QUEUES, ASKED].map((name) => [name, {}])),
+        [NARROW]: { maxMessages: MOST_NARROW },
+      },
       sasl: { anonymous: true, users: (_, password) => password === "secret" },
       // What links hold whose programs are gone comes back within the time that is waited at the end.
       maxSuspendMs: 60_000,
@@ -118,20 +127,20 @@ class Simulation {
   // One address is never allowed; the others are not for a moment, now and then.
   #allows(address: string): boolean {
     if (address === FORBIDDEN) return false;
-    if (this.#network.faulty && this.#random.int(40) === 0) {
+    if (this.#network.faulty && this.#random.int(15) === 0) {
       throw new AmqpError(condition.detachForced, "Cannot attach: node moves", { scope: "link" });
     }
     return true;
   }
 
-  async #connect(): Promise<void> {
-    const number = this.#programs.length;
+  async #connect(before?: Legacy & { readonly number: number; readonly user: SaslMechanism }): Promise<void> {
+    const number = before?.number ?? this.#number++;
     const frames = new Frames((holds, broken) => this.#ledger.rule(holds, broken));
     // Subscriptions and links belong to who has made them, so it stays the same.
-    const user = this.#random.int(2) === 0 ? anonymous() : plain("user", "secret");
+    const user = before?.user ?? (this.#random.int(2) === 0 ? anonymous() : plain("user", "secret"));
     const connecting = connect(["wss://one/", "wss://two/"], {
       environment: this.#time,
-      dial: this.#network.dial,
+      dial: (url: URL) => this.#network.dial(number, url),
       auth: () => this.#login(user),
       containerId: `program ${number}`,
       maxFrameSize: this.#random.pick([512, 1_000, 131_072]),
@@ -144,18 +153,20 @@ class Simulation {
     });
     try {
       const connection = await this.#wait(connecting, "connect");
-      this.#programs.push(
-        new Program(connection, {
-          random: this.#random,
-          time: this.#time,
-          ledger: this.#ledger,
-          signals: this.#signals,
-        }),
-      );
+      const { random, time, ledger, signals, disk } = {
+        random: this.#random,
+        time: this.#time,
+        ledger: this.#ledger,
+        signals: this.#signals,
+        disk: this.#disk,
+      };
+      const program = new Program(connection, { random, time, ledger, signals, disk }, before);
+      this.#programs.push(program);
+      this.#users.set(program, { number, user });
     } catch (error) {
       // Its login was refused for good.
       if (this.#ending) throw error;
-      await this.#connect();
+      await this.#connect(before);
     }
   }
 
@@ -180,7 +191,8 @@ class Simulation {
     const open = this.#programs.filter(({ connection }) => connection.open);
     if (open.length === 0) return await this.#connect();
     const choice = this.#random.int(100);
-    if (choice < 80) this.#random.pick(open).act();
+    if (choice < 78) this.#random.pick(open).act();
+    else if (choice < 80) await this.#die(this.#random.pick(open));
     else if (choice < 85) this.#fault("cuts all", () => this.#network.cut());
     else if (choice < 88) this.#fault("damages one", () => this.#network.damage());
     else if (choice < 91) this.#fault("restarts", () => this.#down(false));
@@ -218,6 +230,20 @@ class Simulation {
     this.#time.setTimer(() => this.#network.unreachable.delete(host), this.#random.int(3_000));
   }
 
+  // Its process is killed, and started again after a while.
+  async #die(program: Program): Promise<void> {
+    const { connection } = program;
+    const { number, user } = this.#users.get(program)!;
+    this.#ledger.note(`kills #${number}`);
+    this.#closed.add(connection);
+    const legacy = program.die();
+    this.#network.kill(number);
+    // What it would do now nobody sees: its carrier is gone.
+    this.#ledger.wait("end of a process", connection.close({ timeoutMs: 0 })).catch(this.#ledger.fault);
+    await this.#time.pass(this.#random.int(2_000));
+    await this.#connect({ ...legacy, number, user });
+  }
+
   #close({ connection }: Program): void {
     this.#closed.add(connection);
     const closing = this.#random.int(3) === 0
@@ -231,7 +257,16 @@ class Simulation {
     this.#ending = true;
     this.#network.faulty = false;
     await this.#time.pass(5_000);
-    await this.#time.until(() => this.#ledger.pending().length === 0, PATIENCE_MS);
+    const program = await this.#open();
+    // What waits for room there comes to its outcome when somebody receives.
+    void (async () => {
+      for await (const _ of program.empty(NARROW));
+    })();
+    const isSettled = (): boolean => {
+      this.#ledger.forsake(new Set(this.#programs.flatMap(({ lasting }) => lasting)));
+      return this.#ledger.pending().length === 0;
+    };
+    await this.#time.until(isSettled, PATIENCE_MS);
     const pending = this.#ledger.pending();
     this.#ledger.rule(
       pending.length === 0,
@@ -268,8 +303,7 @@ class Simulation {
   async #drain(): Promise<void> {
     for (const program of this.#programs) program.stopReceiving();
     await this.#time.pass(QUIET_MS);
-    if (!this.#programs.some(({ connection }) => connection.state === "open")) await this.#connect();
-    const program = this.#programs.find(({ connection }) => connection.state === "open")!;
+    const program = await this.#open();
     const drained: string[] = [];
     for (const address of [...QUEUES, ASKED]) {
       void (async () => {
@@ -279,6 +313,13 @@ class Simulation {
     await this.#time.pass(30_000);
     this.#ledger.check(drained);
     this.#check();
+  }
+
+  // A program that is connected.
+  async #open(): Promise<Program> {
+    const isOpen = ({ connection }: Program): boolean => connection.state === "open";
+    if (!this.#programs.some(isOpen)) await this.#connect();
+    return this.#programs.find(isOpen)!;
   }
 
   async #end(): Promise<void> {

@@ -112,6 +112,8 @@ function turn(): Promise<void> {
 
 // One connection, as the network sees it.
 interface Line {
+  /** Whose it is. */
+  readonly program: number;
   /** Breaks it: both ends hear of it at once. */
   break(): void;
   /** One direction is dead, which nobody is told. */
@@ -146,6 +148,11 @@ export class SimulatedNetwork {
     for (const line of this.#open) line.break();
   }
 
+  /** Ends the connections of one program as its process does when it is killed; the server hears of it later. */
+  kill(program: number): void {
+    for (const line of this.#open) if (line.program === program) line.closeHalf(0, this.#random.int(1_000));
+  }
+
   /** Damages one connection, if there is one. */
   damage(): void {
     const lines = [...this.#open];
@@ -158,8 +165,8 @@ export class SimulatedNetwork {
     else line.closeHalf(direction, this.#random.int(1_000));
   }
 
-  /** Opens a connection, or fails as a network does. */
-  readonly dial = ({ hostname }: URL): Channel => {
+  /** Opens a connection of a program, or fails as a network does. */
+  dial(program: number, { hostname }: URL): Channel {
     if (this.accept === undefined || this.unreachable.has(hostname)) {
       throw new TransportError("connect-failed", "Cannot connect: refused");
     }
@@ -175,6 +182,7 @@ export class SimulatedNetwork {
       return true;
     };
     const line: Line = {
+      program,
       break: () => {
         if (!end()) return;
         near.close(1006);
@@ -224,7 +232,7 @@ export class SimulatedNetwork {
     }
     this.accept(server);
     return client;
-  };
+  }
 
   *#cutAnew(bytes: Uint8Array): Iterable<Uint8Array> {
     for (let at = 0; at < bytes.length;) {
