@@ -109,7 +109,7 @@ export const rules: readonly Mutation[] = [
   {
     rule: "PLAIN: a user that is not known does not get in with the password of another",
     file: "src/server/sasl.ts",
-    from: "return known && same;",
+    from: "return kept !== undefined && same;",
     to: "return same;",
     tests: ["tests/sasl", "tests/client/sasl_test.ts"],
   },

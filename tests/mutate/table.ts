@@ -1086,8 +1086,10 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/server/sasl.ts",
-    from: 'const same = typeof user === "string" ? equalTexts(password, user) : await hasPassword(user, password);',
-    to: 'const same = typeof user !== "string" ? equalTexts(password, user) : await hasPassword(user, password);',
+    from:
+      'const same = typeof compared === "string" ? equalTexts(password, compared) : await hasPassword(compared, password);',
+    to:
+      'const same = typeof compared !== "string" ? equalTexts(password, compared) : await hasPassword(compared, password);',
     tests: ["tests/sasl", "tests/client/sasl_test.ts"],
   },
   {
