@@ -6,8 +6,9 @@
  * import { connect, OutcomeError } from "@webamqp/amqp";
  * import { ScriptedPeer } from "@webamqp/amqp/testing";
  *
- * const peer = new ScriptedPeer();
+ * const peer = new ScriptedPeer({ ignore: ["empty", "flow"] });
  * peer.expectOpening();
+ * peer.expect("begin").respond();
  * peer.expect("attach", { role: "sender", target: { address: "orders" } }).respond();
  * peer.send("flow", { handle: 0, linkCredit: 1, deliveryCount: 0 });
  * peer.expect("transfer").settle({ kind: "rejected" });

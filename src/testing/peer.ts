@@ -108,12 +108,15 @@ export interface SendFrameOptions {
 }
 
 const DONE_MS = 5_000;
+// Of a WebSocket, in bytes: half as many letters may be of two.
+const NOT_FOLLOWED = 1011, MAX_REASON = 60;
 
 /**
  * A peer that says what a script tells it to, and checks what it is told: a server for a client under test, or the reverse.
  *
  * What is expected must come in that order; what is sent by {@linkcode ScriptedPeer.send} goes out when all that was expected
- * before has come.
+ * before has come. A script that is not followed ends the channel with code 1011 and the fault as its reason, so that whoever is
+ * tested waits for nothing more; {@linkcode ScriptedPeer.done} tells all of it.
  *
  * @example
  * ```ts
@@ -187,7 +190,7 @@ export class ScriptedPeer {
     return expectation;
   }
 
-  /** Expects what a client begins with, up to begin, and answers it: without SASL, or ANONYMOUS. Default: with. */
+  /** Expects what a client begins with, up to open, and answers it: without SASL, or ANONYMOUS. Default: with. */
   expectOpening({ sasl = true }: { readonly sasl?: boolean } = {}): void {
     if (sasl) {
       this.expect("header", { id: 3 }).respond().send("saslMechanisms", { saslServerMechanisms: ["ANONYMOUS"] });
@@ -385,6 +388,7 @@ export class ScriptedPeer {
     if (this.#failure !== undefined) return;
     this.#failure = new ScriptError(message, [...this.#trace]);
     this.#done?.reject(this.#failure);
+    this.#over!.close(NOT_FOLLOWED, message.slice(0, MAX_REASON));
   }
 }
 

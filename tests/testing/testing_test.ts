@@ -92,6 +92,8 @@ test("testing: what went wrong is told with what was expected, what came, and al
   peer.expect("begin", { incomingWindow: 7 });
   const connection = await connect(peer.channel);
   connection.session();
+  await connection.closed;
+  assertStringIncludes(connection.error!.message, "Cannot follow script: expected begin(incomingWindow=7)");
   const error = await assertRejects(() => peer.done(), ScriptError);
   assertStringIncludes(error.message, "expected begin(incomingWindow=7), but incomingWindow is 2048, not 7");
   assertStringIncludes(error.message, "\n  > open(");
