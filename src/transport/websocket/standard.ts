@@ -162,8 +162,10 @@ class SocketCarrier implements Carrier {
  * ```ts
  * import { dial } from "./standard.ts";
  *
- * const channel = await dial("wss://broker.example/amqp", { signal: AbortSignal.timeout(5_000) });
- * channel.close();
+ * async function main() {
+ *   const channel = await dial("wss://broker.example/amqp", { signal: AbortSignal.timeout(5_000) });
+ *   channel.close();
+ * }
  * ```
  *
  * @throws {TypeError} If the URL is not a WebSocket URL, has a fragment, or a subprotocol is not a token.
