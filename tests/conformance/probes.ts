@@ -17,7 +17,7 @@ export interface Probe {
   /** What is sent, and what must come of it. */
   readonly name: string;
   /** How far the peers have come when it is sent. */
-  readonly after: "nothing" | "open" | "begin" | "attach";
+  readonly after: "nothing" | "headers" | "open" | "begin" | "attach";
   /** Sends it, and expects the answer. */
   readonly ask: (peer: ScriptedPeer) => void;
 }
@@ -31,9 +31,11 @@ export async function put({ after, ask }: Probe, channel: Channel, login: Login,
   if (after !== "nothing") {
     logIn(peer, login);
     peer.send("header", { id: 0 });
-    peer.send("open", { containerId: "probe", hostname: "localhost", maxFrameSize: 65_536, channelMax: 10 });
+    if (after !== "headers") {
+      peer.send("open", { containerId: "probe", hostname: "localhost", maxFrameSize: 65_536, channelMax: 10 });
+    }
     peer.expect("header", { id: 0 });
-    peer.expect("open");
+    if (after !== "headers") peer.expect("open");
   }
   if (after === "begin" || after === "attach") {
     peer.send("begin", { handleMax: 10 });
@@ -74,6 +76,10 @@ function closes(peer: ScriptedPeer, condition: string): void {
 
 function ends(peer: ScriptedPeer, condition: string): void {
   peer.expect("end", { error: { condition } });
+}
+
+function closesForSome(peer: ScriptedPeer): void {
+  peer.expect("close", { error: (error) => error !== undefined });
 }
 
 // It goes on as if nothing had been.
@@ -205,16 +211,98 @@ export const probes: readonly Probe[] = [
     after: "open",
     ask(peer) {
       peer.send("open", { containerId: "probe" });
-      peer.expect("close", { error: (error) => error !== undefined });
+      closesForSome(peer);
+    },
+  },
+  ...(["begin", "attach", "flow", "close"] as const).map((kind): Probe => ({
+    id: "CON-1",
+    name: `a first frame that is no open but ${kind} closes the connection, with an open before the close`,
+    after: "headers",
+    ask(peer) {
+      peer.send(kind, kind === "attach" ? ATTACH : {});
+      peer.expect("open");
+      closesForSome(peer);
+    },
+  })),
+  {
+    id: "CON-1",
+    name: "an open on another channel than 0 closes the connection",
+    after: "headers",
+    ask(peer) {
+      peer.send("open", { containerId: "probe" }, { channel: 1 });
+      peer.expect("open");
+      closesForSome(peer);
     },
   },
   {
-    id: "SES-3",
-    name: "a frame on a channel without a session closes the connection",
+    id: "CON-5",
+    name: "an open without container-id closes with decode-error",
+    after: "headers",
+    ask(peer) {
+      // Its only field is null.
+      peer.sendBytes("0000000f 02000000 005310c0 020140");
+      peer.expect("open");
+      closes(peer, DECODE);
+    },
+  },
+  {
+    id: "CON-9",
+    name: "a frame of something that is no performative closes with decode-error",
     after: "open",
     ask(peer) {
-      peer.send("attach", ATTACH, { channel: 3 });
-      peer.expect("close", { error: (error) => error !== undefined });
+      // An outcome: accepted.
+      peer.sendBytes("0000000c 02000000 00532445");
+      closes(peer, DECODE);
+    },
+  },
+  {
+    id: "SES-1",
+    name: "a begin on a channel that is in use closes the connection",
+    after: "begin",
+    ask(peer) {
+      peer.send("begin");
+      closesForSome(peer);
+    },
+  },
+  ...(["attach", "flow", "detach", "end"] as const).map((kind): Probe => ({
+    id: "SES-3",
+    name: `${
+      kind === "flow" || kind === "detach" ? "a" : "an"
+    } ${kind} on a channel without a session closes the connection`,
+    after: "open",
+    ask(peer) {
+      peer.send(kind, kind === "attach" ? ATTACH : kind === "detach" ? { handle: 0 } : {}, { channel: 3 });
+      closesForSome(peer);
+    },
+  })),
+  {
+    id: "SES-5",
+    name: "a second end closes the connection",
+    after: "begin",
+    ask(peer) {
+      peer.send("end");
+      peer.expect("end", { error: undefined });
+      peer.send("end");
+      closesForSome(peer);
+    },
+  },
+  {
+    id: "LNK-5",
+    name: "a receiver's initial-delivery-count means nothing",
+    after: "begin",
+    ask(peer) {
+      const source = { kind: "source", address: "probe" } as const;
+      peer.send("attach", { role: "receiver", source, initialDeliveryCount: 99 });
+      peer.expect("attach", { role: "sender", initialDeliveryCount: 0 });
+    },
+  },
+  {
+    id: "LNK-5",
+    name: "a sender's attach without initial-delivery-count ends the session with invalid-field",
+    after: "begin",
+    ask(peer) {
+      peer.send("attach", { ...ATTACH, initialDeliveryCount: undefined });
+      ends(peer, "amqp:invalid-field");
     },
   },
   {
@@ -251,6 +339,15 @@ export const probes: readonly Probe[] = [
     after: "begin",
     ask(peer) {
       peer.send("flow", { handle: 5, linkCredit: 1, deliveryCount: 0 });
+      ends(peer, "amqp:session:unattached-handle");
+    },
+  },
+  {
+    id: "LNK-10",
+    name: "a detach for a handle that is not attached ends the session with unattached-handle",
+    after: "begin",
+    ask(peer) {
+      peer.send("detach", { handle: 5 });
       ends(peer, "amqp:session:unattached-handle");
     },
   },

@@ -138,30 +138,6 @@ test("FRM-10: an empty frame is taken on any valid channel, but not before the o
   early.closedWith(condition.illegalState, "empty frame before open");
 });
 
-test("CON-1: a first frame that is no open closes the connection, with an open before the close", () => {
-  for (const body of [begin(), flow(), attach({ role: "sender" }), { kind: "close" } as const]) {
-    const script = new Script({ role: "server" });
-    script.header(0);
-    script.send(body);
-    script.expect("header");
-    script.expect("open");
-    script.closedWith(condition.illegalState);
-  }
-});
-
-test("CON-1: an open on another channel, or a second one, closes the connection", () => {
-  const other = new Script({ role: "server" });
-  other.header(0);
-  other.send({ kind: "open", containerId: "script" }, { channel: 1 });
-  other.expect("header");
-  other.expect("open");
-  other.closedWith(condition.framingError, "channel is 1");
-
-  const second = Script.opened({ role: "server" });
-  second.send({ kind: "open", containerId: "script" });
-  second.closedWith(condition.illegalState, "receiveOpen");
-});
-
 test("CON-2: an open above 512 bytes is refused here, unless the caller knows better", () => {
   const properties = { text: long(500) };
   const script = new Script({ role: "client", properties });
@@ -312,16 +288,6 @@ test("CON-4: the peer's channel-max bounds ours", () => {
   assertEquals(script.endpoint.sessionCount, 3);
 });
 
-test("CON-5: container-id is mandatory", () => {
-  const script = new Script({ role: "server" });
-  script.header(0);
-  // An open whose only field is null.
-  script.raw(Uint8Array.of(0, 0, 0, 15, 2, 0, 0, 0, 0, 0x53, 0x10, 0xc0, 2, 1, 0x40));
-  script.expect("header");
-  script.expect("open");
-  script.closedWith(condition.decodeError, "container");
-});
-
 test("CON-5, CON-12, CON-13: hostname, capabilities, locales and properties come in as they were given", () => {
   const pair = Pair.opened({ cut: 3, firstId: 0 }, {
     client: { hostname: "virtual", desiredCapabilities: ["a", "b"], properties: { product: "test" } },
@@ -443,12 +409,6 @@ scenario("CON-8: a client that pipelines has its first credit after one round tr
   pair.advance(1);
   assertEquals(pair.client.one("delivery").delivery.payload, Uint8Array.of(2));
   assertEquals(receiver.linkCredit, 6);
-});
-
-test("CON-9: a frame that only the SASL layer knows, or that is for nobody, closes the connection", () => {
-  const script = Script.opened({ role: "server" });
-  script.send({ kind: "accepted" }, { type: 0 });
-  script.closedWith(condition.decodeError);
 });
 
 scenario("CON-10: close is answered by close, each side's last frame", (settings) => {
