@@ -6,7 +6,7 @@
  */
 
 import { execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -17,7 +17,7 @@ import { freePort, HOST, scratch } from "../interop/daemon.ts";
 import { startArtemis } from "../interop/artemis.ts";
 import { startBrokerJ } from "../interop/broker_j.ts";
 import { installDebian, Skipped } from "../interop/suite.ts";
-import { type Contender, LARGE, LARGE_WINDOW, type Prepare, SMALL, WINDOW } from "./bench.ts";
+import { type Contender, LARGE, LARGE_WINDOW, type Prepare, quantiles, SMALL, WINDOW } from "./bench.ts";
 
 const KEPT = join(tmpdir(), "webamqp-bench-anchors");
 const PROTON_HEADER = "/usr/include/proton/proactor.h";
@@ -50,7 +50,10 @@ export const proton: Contender = {
     const program = protonClient();
     const { work, count, size, window, address } = load;
     const args = [work, count, size, window, address].map(String);
-    return () => Number(execFileSync(program, [new URL(url).host, ...args], { encoding: "utf8" }));
+    return () => {
+      const [first, second] = execFileSync(program, [new URL(url).host, ...args], { encoding: "utf8" }).split(" ");
+      return second === undefined ? Number(first) : { p50: Number(first), p99: Number(second) };
+    };
   }),
 };
 
@@ -68,7 +71,7 @@ export const anchored: Contender = {
           await publish(place, address, { body }, options);
           times.push((performance.now() - started) * 1e3);
         }
-        return times.sort((a, b) => a - b)[times.length >> 1]!;
+        return quantiles(times);
       };
     }
     const connection = await connect(place, options);
@@ -134,12 +137,13 @@ async function perSecond(count: number, run: () => Promise<void>): Promise<numbe
 
 function protonClient(): string {
   const program = join(KEPT, "proton-client");
-  if (existsSync(program)) return program;
+  const source = path("client.c");
+  if (existsSync(program) && statSync(program).mtimeMs > statSync(source).mtimeMs) return program;
   needed("gcc");
   needed("apt-get", "Proton's library comes from Debian");
   installDebian("libqpid-proton11-dev", PROTON_HEADER);
   mkdirSync(KEPT, { recursive: true });
-  execFileSync("gcc", ["-O2", path("client.c"), "-o", program, ...PROTON_LIBRARIES]);
+  execFileSync("gcc", ["-O2", source, "-o", program, ...PROTON_LIBRARIES]);
   return program;
 }
 

@@ -4,8 +4,11 @@
  * @module
  */
 
-/** Does something `count` times; a work that measures something itself returns it. */
-export type Work = (count: number) => void | number | Promise<void | number>;
+/** Does something `count` times; a work that measures something itself returns it, several things by their names. */
+export type Work = (count: number) => Measured | Promise<Measured>;
+
+/** What a work has measured, if anything. */
+export type Measured = void | number | Readonly<Record<string, number>>;
 
 /** Prepares a work against the server at `url`, if there is one, with what its subject says. */
 export type Prepare = (url: string, argument: string) => Work | Promise<Work>;
@@ -88,8 +91,17 @@ export const WINDOW = 1_000;
 export const LINK_WINDOW = 32;
 /** Large messages that wait for their outcome at a time. */
 export const LARGE_WINDOW = 64;
+/** Messages a second where the load is given and the time that each takes is measured. */
+export const PACE = 20_000;
 /** Milliseconds each way of the slow network. */
 export const DELAY_MS = 25;
+
+/** The median and the 99th percentile of times. */
+export function quantiles(times: number[]): { p50: number; p99: number } {
+  times.sort((a, b) => a - b);
+  const quantile = (q: number): number => times[Math.min(times.length - 1, Math.floor(q * times.length))]!;
+  return { p50: quantile(0.5), p99: quantile(0.99) };
+}
 
 /** A message as applications send them: an id, a type, a handful of properties, a short text. */
 export const sample = {

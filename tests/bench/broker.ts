@@ -8,7 +8,7 @@ import { connect, type Connection, type Delivery, type Receiver, type Sender } f
 import { credentials } from "../../src/sasl/credentials.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import { listen } from "../../src/transport/sockets.ts";
-import { type Contender, type Prepare, SMALL, WINDOW, type Work } from "./bench.ts";
+import { type Contender, PACE, type Prepare, quantiles, SMALL, WINDOW, type Work } from "./bench.ts";
 import { heapBytes } from "./memory.ts";
 
 const body = new Uint8Array(SMALL);
@@ -65,6 +65,34 @@ const through: Prepare = async (url, argument) => {
   };
 };
 
+/** How long messages take that come at a given pace, in microseconds from the moment when each was sent. */
+const paced: Prepare = async (url) => {
+  const address = crypto.randomUUID();
+  const [producer, consumer] = await Promise.all([dial(url), dial(url)]);
+  const sender = producer.sender(address);
+  const receiver = consumer.receiver({ address, credit: WINDOW });
+  await Promise.all([sender.ready(), receiver.ready()]);
+  return async () => {
+    const times: number[] = [];
+    const started = performance.now();
+    let sent = 0;
+    // In time, and as many at once as a timer that comes once a millisecond has to.
+    const timer = setInterval(() => {
+      for (const due = (performance.now() - started) / 1e3 * PACE; sent < Math.min(due, PACE); sent++) {
+        sender.send({ body: new Uint8Array(new Float64Array([performance.now()]).buffer) }).catch(() => {});
+      }
+    }, 1);
+    for (let received = 0; received < PACE; received++) {
+      const delivery = await receiver.receive();
+      const [at] = new Float64Array(delivery.message.bytes().slice().buffer);
+      delivery.accept();
+      times.push((performance.now() - at!) * 1e3);
+    }
+    clearInterval(timer);
+    return quantiles(times);
+  };
+};
+
 /** Microseconds that each of `size` steps takes. */
 async function timed(size: number, steps: () => unknown): Promise<number> {
   const started = performance.now();
@@ -93,6 +121,7 @@ async function take(receiver: Receiver, count: number): Promise<Delivery[]> {
 export const contender: Contender = {
   works: {
     broker: through,
+    paced,
     // All messages go back at once, and are taken again.
     returned: held(async (connection, address, size) => {
       const first = connection.receiver({ address, credit: size, settle: "manual" });

@@ -102,6 +102,9 @@ function readDisposition({ body }: Frame): number {
   return first + last! + (role === "receiver" ? 1 : 0) + (settled ? 1 : 0) + (state === undefined ? 0 : 1);
 }
 
+// Bytes of a round of `whole`.
+const WHOLE = 128e6;
+
 /** What the table calls `ours`. */
 export const contender: Contender = {
   works: {
@@ -127,6 +130,16 @@ export const contender: Contender = {
     up: sender(LARGE, LARGE_WINDOW),
     down: receiver(LARGE, LARGE_WINDOW),
     latency: sender(SMALL, 1),
+    // As many bytes, whatever their messages.
+    whole: async (url, argument) => {
+      const size = Number(argument);
+      const receive = await receiver(size, 2)(url, "");
+      return async () => {
+        const started = performance.now();
+        await receive(WHOLE / size);
+        return WHOLE / 1e3 / (performance.now() - started);
+      };
+    },
     publish: (url, argument) => async () => {
       const started = performance.now();
       let outcome = started;

@@ -6,7 +6,7 @@
 
 import process from "node:process";
 import { createInterface } from "node:readline";
-import type { Contender, Measure, Work } from "./bench.ts";
+import { type Contender, type Measure, quantiles, type Work } from "./bench.ts";
 import { residentBytes } from "./memory.ts";
 
 /** What a worker is told when it starts, as its one argument. */
@@ -123,11 +123,10 @@ async function latency(work: Work, ms: number): Promise<Result> {
     samples.push((after - before) * 1e3);
     before = after;
   }
-  samples.sort((a, b) => a - b);
-  const quantile = (q: number): number => samples[Math.min(samples.length - 1, Math.floor(q * samples.length))]!;
-  return { p50: quantile(0.5), p99: quantile(0.99) };
+  return quantiles(samples);
 }
 
 async function value(work: Work, count: number): Promise<Result> {
-  return { value: await work(count) || 0 };
+  const measured = await work(count);
+  return typeof measured === "object" ? measured : { value: measured || 0 };
 }
