@@ -44,8 +44,8 @@ export interface ConnectionHooks {
   onattach?(link: SenderEndpoint | ReceiverEndpoint, connection: ConnectionBase): void;
   /** Told that what carried it is lost; true if it is to live on until there is another channel. */
   onlost?(connection: ConnectionBase, error: Error): boolean;
-  /** Told that the peer has ended a link that it had accepted; true if the link is to live on until it is attached again. */
-  onlinklost?(connection: ConnectionBase, link: Link, error: Error): boolean;
+  /** Told that the peer has ended a link; true if it is to live on until it is attached again, or what it ends with instead. */
+  onlinklost?(connection: ConnectionBase, link: Link, error: Error): boolean | Error;
   /** Told that a link of the peer's is lost, but not closed; true if it is kept for the peer to attach it again. */
   onsuspended?(connection: ConnectionBase, link: Link, error: Error | undefined): boolean;
   /** Told that it has ended, in whatever way. */

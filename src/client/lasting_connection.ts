@@ -245,12 +245,12 @@ export class LastingConnection extends ConnectionBase {
   protected override loseLink(link: Link, error: Error | undefined): void {
     const ending = link.endingOf(error);
     if (ending !== undefined && refusesToResume(link, ending)) return this.#attachInstead(link, ending);
-    if (ending !== undefined && link.returns && this.hooks.onlinklost?.(this, link, ending)) {
-      return this.history.handleInterrupted(link.handleInterrupted(ending));
-    }
+    const lost = ending !== undefined && link.returns && this.hooks.onlinklost?.(this, link, ending);
+    if (lost === true) return this.history.handleInterrupted(link.handleInterrupted(ending!));
     const { open } = link;
-    this.endLink(link, ending);
-    if (open && ending !== undefined) this.tell({ kind: "linkLost", link, error: ending });
+    const last = lost || ending;
+    this.endLink(link, last);
+    if (open && last !== undefined) this.tell({ kind: "linkLost", link, error: last });
   }
 
   /** @ignore {@inheritDoc ConnectionBase.survives} */

@@ -20,6 +20,7 @@ import {
 import { asksAgain, attempt, CallbackFailure } from "./attempt.ts";
 import type { Connection } from "./connection.ts";
 import type { ConnectionHooks } from "./connection_base.ts";
+import { located } from "./lifetime.ts";
 import type { Link } from "./link.ts";
 
 /** How a connection that is lost is made anew, and a link that is lost attached again. */
@@ -211,13 +212,15 @@ export class Reconnector {
     return this.#askedAgain = true;
   }
 
-  #onlinklost(link: Link, error: Error): boolean {
+  #onlinklost(link: Link, error: Error): boolean | Error {
     const { environment } = this.#connection;
     const address = linkRedirectOf(error, this.#url.hostname, this.#options.redirect);
     if (address !== undefined) link.redirect(address);
     else if (this.#policy === undefined || !mayReturn(error)) return false;
     // Whoever attaches a link for the first time hears why it was refused, and may try again.
-    else if (!link.attachedBefore && !this.#policy.initial) return false;
+    else if (!link.attachedBefore && !this.#policy.initial) {
+      return located(error, "at its first attach; try again, or have reconnect: { initial: true } do so");
+    }
     let retry = this.#links.get(link);
     if (retry === undefined) this.#links.set(link, retry = new Retry(this.#policy ?? { maxAttempts: MAX_REDIRECTS }));
     retry.lost(environment.now(), link.attachedAt);

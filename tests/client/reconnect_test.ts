@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { AmqpError, condition, OutcomeError, TransportError } from "../../src/base/errors.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import { connect, type ConnectOptions, publish } from "../../src/client/connect.ts";
@@ -288,6 +288,7 @@ test("a link that is refused for a reason that passes when it is first attached:
     else {
       const error = await time.wait(assertRejects(() => sending, AmqpError));
       assertEquals([error.condition, error.retryable, refusals], [condition.resourceLimitExceeded, true, 2]);
+      assertMatch(error.message, /busy .*at its first attach; try again, or have reconnect: \{ initial: true \} do so/);
     }
     await end(connection, time);
   }

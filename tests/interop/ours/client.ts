@@ -14,6 +14,7 @@ import {
   type Message,
   type Receiver,
   type ReceiverOptions,
+  type ReceiverSettleMode,
   resume,
   TransportError,
 } from "../../../mod.ts";
@@ -344,7 +345,12 @@ export const client = {
    * Sends and receives messages on links that resume, over connections that break after so many bytes; tells how many were
    * accepted, how many different ones came, which is waited for where the broker keeps all, and why links were not resumed.
    */
-  async resumed({ url, address, options }: Place, count: number, keeps: boolean): Promise<[number, number, string[]]> {
+  async resumed(
+    { url, address, options }: Place,
+    count: number,
+    keeps: boolean,
+    rcvSettleMode: ReceiverSettleMode = "second",
+  ): Promise<[number, number, string[]]> {
     const cuts = [1_500, 2_500, 3_500, 5_000].map((bytes, i) => ({
       [i % 2 === 0 ? "cutAfterIn" : "cutAfterOut"]: bytes,
     }));
@@ -363,13 +369,13 @@ export const client = {
     })();
     const recovery = resume({ timeout: 30 });
     const seen = new Set<string>();
-    const receiver = connection.receiver({ address, name: `in-${address}`, credit: 5, recovery });
+    const receiver = connection.receiver({ address, name: `in-${address}`, credit: 5, recovery, rcvSettleMode });
     const all = Promise.withResolvers<void>();
     receiver.serve(({ message }) => {
       seen.add(message.text());
       if (seen.size === count) all.resolve();
     });
-    const sender = connection.sender({ address, name: `out-${address}`, recovery });
+    const sender = connection.sender({ address, name: `out-${address}`, recovery, rcvSettleMode });
     const sends = Array.from({ length: count }, (_, n) => sender.send({ body: `${n} ${"x".repeat(100)}` }));
     const accepted = (await Promise.all(sends)).filter((outcome) => outcome?.kind === "accepted").length;
     if (keeps) await all.promise;
