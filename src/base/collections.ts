@@ -74,7 +74,6 @@ export class ChurnMap<K, V> {
   #map: Map<K, V> | undefined;
   #deletions = 0;
 
-  /** How many entries there are. */
   get size(): number {
     return this.#map === undefined ? 0 : this.#map.size;
   }
@@ -84,7 +83,6 @@ export class ChurnMap<K, V> {
     return this.#map?.get(key);
   }
 
-  /** Whether there is an entry of the key. */
   has(key: K): boolean {
     return this.#map !== undefined && this.#map.has(key);
   }
@@ -104,7 +102,6 @@ export class ChurnMap<K, V> {
     return true;
   }
 
-  /** Removes all. */
   clear(): void {
     this.#map = undefined;
     this.#deletions = 0;
@@ -180,7 +177,6 @@ export class SerialMap<K extends number | string, V> {
     return true;
   }
 
-  /** Removes all. */
   clear(): void {
     this.#keys = [];
     this.#values = [];

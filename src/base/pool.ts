@@ -20,7 +20,6 @@ const STEP_BYTES = 4_096;
 
 /** Memory that is written once; what was handed out of it stays as it is. */
 export interface Slab {
-  /** All of it. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** How far it is written. */
   end: number;
@@ -95,7 +94,6 @@ export function leaveSlab(slab: Slab): void {
   } else if (second === undefined || roomOf(slab) > roomOf(second)) second = slab;
 }
 
-/** How many bytes a slab still takes. */
 export function roomOf({ bytes, end }: Slab): number {
   return bytes.length - end;
 }

@@ -108,7 +108,6 @@ export class Deferred<T> {
     this.#settle();
   }
 
-  /** Rejects it. */
   reject(reason: unknown): void {
     this.#outcome ??= { reason };
     this.#settle();

@@ -34,7 +34,6 @@ export class Agenda {
     entry.names.add(name);
   }
 
-  /** Forgets a name. */
   delete(name: string): void {
     const entry = this.#byTime.get(this.#times.get(name) ?? Infinity);
     if (entry === undefined) return;

@@ -47,11 +47,8 @@ export interface AttachContext {
   readonly budget: RoomBudget;
   /** The topics of subscriptions that have a name, which no other has. */
   readonly subscriptions: Map<string, Topic>;
-  /** Those that end with a connection. */
   readonly ending: WeakMap<Connection, Map<Subscription, Topic>>;
-  /** Most of them. */
   readonly maxSubscriptions: number;
-  /** The transactions of connections that have any. */
   readonly transactions: WeakMap<Connection, Transactions>;
   /** Bounds of the transactions of a connection. */
   readonly transactionBounds: TransactionsOptions;

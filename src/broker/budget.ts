@@ -30,7 +30,6 @@ export class RoomBudget {
   readonly #waiting = new Set<Waiter>();
   #waking = false;
 
-  /** Starts empty. */
   constructor(maxMessages: number, maxBytes: number, whole?: RoomBudget) {
     this.maxMessages = maxMessages;
     this.maxBytes = maxBytes;

@@ -20,7 +20,6 @@ import type { Transactions } from "./transactions.ts";
 export interface ConsumerSource {
   /** A consumer may have credit. */
   serve(consumer: Consumer): void;
-  /** A consumer has settled a message. */
   settle(message: QueuedMessage, consumer: Consumer, outcome: DeliveryState): void;
   /** A message that was to go to a consumer cannot be encoded. */
   handleFault(message: QueuedMessage, consumer: Consumer, error: unknown): void;
@@ -35,7 +34,6 @@ export type MessageFilter = (message: EncodedMessage) => boolean;
  */
 export type LossCount = "oldest" | "all" | "none";
 
-/** How a consumer takes messages. */
 export interface ConsumerOptions {
   /** True if it looks at messages without taking them. */
   readonly browses?: boolean;
@@ -70,7 +68,6 @@ export class Consumer {
   readonly #effort: Effort | undefined;
   readonly #lossCount: LossCount;
   readonly #now: () => number;
-  /** The transactions of its connection. */
   transactions: Transactions;
   #behind: SortedMessages<QueuedMessage> | undefined;
   #countedLoss = false;
@@ -95,7 +92,6 @@ export class Consumer {
     this.#source.serve(this);
   }
 
-  /** Whether it takes a message now. */
   get wants(): boolean {
     // When all of a connection ends, its links hear of it one after the other.
     return this.sender.open && this.sender.connection.open && this.sender.credit > 0;

@@ -31,7 +31,6 @@ export class DelayedMessages {
     this.#ondue = ondue;
   }
 
-  /** How many wait. */
   get size(): number {
     return this.#messages.size;
   }
@@ -43,7 +42,6 @@ export class DelayedMessages {
     if (due < this.#due) this.#wait(due);
   }
 
-  /** Takes all of them out. */
   extract(): QueuedMessage[] {
     return this.#messages.extract(() => true).map(({ message }) => message);
   }

@@ -65,7 +65,6 @@ export class Dispatcher {
     return [...this.#consumers, ...this.#browsers];
   }
 
-  /** How many links there are. */
   get linkCount(): number {
     return this.#consumers.size + this.#browsers.size;
   }

@@ -71,7 +71,6 @@ export class Nodes {
     return this.#nodes.get(address);
   }
 
-  /** All nodes. */
   all(): Iterable<Queue | Topic> {
     this.#sweep();
     return this.#nodes.values();

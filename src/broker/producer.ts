@@ -54,7 +54,6 @@ export interface ProducerOptions {
   readonly inspect: Inspection;
   /** Memory for short messages. */
   readonly slab: KeptBytes;
-  /** The transactions of its connection. */
   transactions: Transactions;
   /** True if batches are taken apart. */
   readonly splits: boolean;
@@ -214,7 +213,6 @@ export class Arrival {
 
   readonly #delivery: Delivery;
 
-  /** Made by its link. */
   constructor(producer: Producer, delivery: Delivery, messages: readonly EncodedMessage[]) {
     this.producer = producer;
     this.messages = messages;

@@ -73,7 +73,6 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
   #sweepTimer: unknown;
   #closed = false;
 
-  /** Made by the broker. */
   constructor(host: NodeHost, address: string, options: QueueOptions, kind: QueueKind = {}) {
     this.#host = host;
     this.address = address;
@@ -88,7 +87,6 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     });
   }
 
-  /** What is in it. */
   get status(): QueueStatus {
     this.#sweep();
     return {
@@ -193,7 +191,6 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     return true;
   }
 
-  /** {@inheritDoc Sink.reserve} */
   reserve(encoded: EncodedMessage): Reservation | undefined {
     const message = new QueuedMessage(encoded, expiresAt(encoded, this.#host.environment.now()));
     if (this.#closed || !this.#budget.fits(message.bytes)) return undefined;
@@ -242,7 +239,6 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     this.#dispatcher.serve(consumer);
   }
 
-  /** A consumer has settled a message. */
   settle(message: QueuedMessage, consumer: Consumer, outcome: DeliveryState): void {
     if (!this.#held.delete(message)) return;
     switch (outcome.kind) {
@@ -267,7 +263,6 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     this.#dispatcher.run();
   }
 
-  /** {@inheritDoc ConsumerSource.handleFault} */
   handleFault(message: QueuedMessage, consumer: Consumer, error: unknown): void {
     const { address } = this;
     const moves = this.#movesTo !== undefined;
@@ -317,7 +312,6 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     for (const link of [...this.#dispatcher.links, ...this.#producers]) link.end(error);
   }
 
-  /** {@inheritDoc Waiter.handleRoom} */
   handleRoom(): void {
     const waiting = this.#waiting;
     for (let arrival = waiting.first; arrival !== undefined; arrival = waiting.first) {
@@ -335,30 +329,25 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     this.#noteUnused();
   }
 
-  /** {@inheritDoc Waitlist.forgetGone} */
   forgetGone(): void {
     this.#waiting.forgetGone();
     this.handleRoom();
   }
 
-  /** {@inheritDoc DispatchQueue.isExpired} */
   isExpired(message: QueuedMessage): boolean {
     return message.expires !== Infinity && message.expires <= this.#host.environment.now();
   }
 
-  /** {@inheritDoc DispatchQueue.dropExpired} */
   dropExpired(message: QueuedMessage): boolean {
     const expired = this.isExpired(message);
     if (expired) this.#discard(message, "expired");
     return expired;
   }
 
-  /** {@inheritDoc DispatchQueue.acquired} */
   acquired(message: QueuedMessage): void {
     this.#held.add(message);
   }
 
-  /** {@inheritDoc DispatchQueue.later} */
   later(call: () => void): void {
     const { environment } = this.#host;
     if (!environment.endOfTurn(call)) environment.setTimer(call, 0);

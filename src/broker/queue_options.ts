@@ -46,7 +46,6 @@ export interface QueueStatus {
   readonly dropped: number;
 }
 
-/** What a queue was made for. */
 export interface QueueKind {
   /** It goes away when it is unused for a while, or its place is needed. */
   readonly passing?: boolean;

@@ -24,7 +24,6 @@ export type DeadLetterReason = ErrorFields | "rejected" | "max-deliveries" | "un
 
 /** A message in a queue, with what has happened to it there. */
 export class QueuedMessage implements Ranked {
-  /** The message. */
   encoded: EncodedMessage;
   /** Its place in the queue. */
   rank = 0;
@@ -56,7 +55,6 @@ export class QueuedMessage implements Ranked {
     return this.#expires === 0 ? Infinity : this.#expires;
   }
 
-  /** What it counts for. */
   get bytes(): number {
     return this.overhead + this.encoded.length;
   }
@@ -82,12 +80,10 @@ export class QueuedMessage implements Ranked {
     this.#failures++;
   }
 
-  /** Keeps it from a consumer from now on. */
   keepFrom(consumer: object): void {
     (this.#refusedBy ??= new WeakSet()).add(consumer);
   }
 
-  /** Whether it is kept from a consumer. */
   isKeptFrom(consumer: object): boolean {
     return this.#refusedBy !== undefined && this.#refusedBy.has(consumer);
   }
@@ -170,12 +166,9 @@ function headerToSend({ encoded, expires, deliveryCount }: QueuedMessage, again:
 
 /** The messages of a queue that consumers hold. Messages know their neighbours, so that nothing is looked up. */
 export class HeldMessages {
-  /** How many there are. */
   size = 0;
-  /** One of them. */
   first: QueuedMessage | undefined;
 
-  /** Adds one. */
   add(message: QueuedMessage): void {
     const { first } = this;
     message.after = first;

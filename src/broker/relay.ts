@@ -35,20 +35,16 @@ export class Relay implements Sink {
     else sink.publish(arrival);
   }
 
-  /** {@inheritDoc Sink.reserve} */
   reserve(encoded: EncodedMessage): Reservation | undefined {
     return this.#find(encoded).reserve(encoded);
   }
 
-  /** {@inheritDoc Sink.allow} */
   allow(_producer: Producer, wanted: number): number {
     return wanted;
   }
 
-  /** {@inheritDoc Sink.addProducer} */
   addProducer(): void {}
 
-  /** {@inheritDoc Sink.removeProducer} */
   removeProducer(): void {}
 
   #find(encoded: EncodedMessage): Sink {

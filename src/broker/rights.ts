@@ -35,7 +35,6 @@ export type Authorize = (
   peer: BrokerPeer,
 ) => boolean | Promise<boolean>;
 
-/** What is checked. */
 export interface RightsOptions {
   /** Asked for each link, each relayed message and each dynamic node; undefined allows all. */
   readonly authorize: Authorize | undefined;

@@ -25,7 +25,6 @@ export class SortedMessages<M extends Ranked> {
   #chunks: Chunk<M>[] = [];
   #size = 0;
 
-  /** How many there are. */
   get size(): number {
     return this.#size;
   }
@@ -68,7 +67,6 @@ export class SortedMessages<M extends Ranked> {
     return message;
   }
 
-  /** Takes out a message; false if it is not there. */
   delete(message: M): boolean {
     if (message === this.first) return this.shift() !== undefined;
     const index = this.#chunkOf(message.rank);

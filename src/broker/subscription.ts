@@ -17,7 +17,6 @@ export interface Expiry {
   readonly timeoutMs: number;
 }
 
-/** The settings of a subscription. */
 export interface SubscriptionSettings {
   /** Names it among those of its topic. */
   readonly name: string;
@@ -29,9 +28,7 @@ export interface SubscriptionSettings {
   readonly expiry: Expiry;
 }
 
-/** One subscription. */
 export class Subscription {
-  /** Its settings. */
   readonly options: SubscriptionSettings;
   /** What waits for those who listen. */
   readonly queue: Queue;
@@ -44,7 +41,6 @@ export class Subscription {
   /** Told when it has ended. */
   onended: (() => void) | undefined;
 
-  /** Made by its topic. */
   constructor(options: SubscriptionSettings, queue: Queue) {
     this.options = options;
     this.queue = queue;

@@ -29,7 +29,6 @@ const MAX_STEPS = 65_536;
 
 /** A topic of one broker. */
 export class Topic implements Sink, Waitlist, Waiter {
-  /** Its address. */
   readonly address: string;
   /** The only connection that may subscribe. */
   readonly owner: object | undefined;
@@ -45,7 +44,6 @@ export class Topic implements Sink, Waitlist, Waiter {
   readonly #most: number;
   #closed = false;
 
-  /** Made by the broker; `options` are the settings of each subscriber's queue. */
   constructor(host: NodeHost, address: string, options: QueueOptions, owner?: object) {
     this.#host = host;
     this.address = address;
@@ -87,7 +85,6 @@ export class Topic implements Sink, Waitlist, Waiter {
     arrival.refuse(deliveryError(condition.resourceLimitExceeded, this.#full(), arrival.tag));
   }
 
-  /** {@inheritDoc Sink.reserve} */
   reserve(encoded: EncodedMessage): Reservation | undefined {
     const reservations: Reservation[] = [];
     for (const { queue } of this.#wanting(encoded)) {
@@ -105,7 +102,6 @@ export class Topic implements Sink, Waitlist, Waiter {
     };
   }
 
-  /** {@inheritDoc Sink.allow} */
   allow(producer: Producer, wanted: number): number {
     const bytes = MESSAGE_BYTES + producer.largest;
     let room = this.#waiting.size > 0 ? 0 : this.#host.budget.room(bytes);
@@ -118,12 +114,10 @@ export class Topic implements Sink, Waitlist, Waiter {
     return room;
   }
 
-  /** {@inheritDoc Sink.addProducer} */
   addProducer(producer: Producer): void {
     this.#producers.add(producer);
   }
 
-  /** {@inheritDoc Sink.removeProducer} */
   removeProducer(producer: Producer): void {
     this.#producers.delete(producer);
     this.#starved.delete(producer);
@@ -187,7 +181,6 @@ export class Topic implements Sink, Waitlist, Waiter {
     this.#host.budget.forget(this);
   }
 
-  /** {@inheritDoc Waiter.handleRoom} */
   handleRoom(): void {
     for (let arrival = this.#waiting.first; arrival !== undefined; arrival = this.#waiting.first) {
       if (this.#closed) this.#waiting.shift()!.refuse(this.#gone());
@@ -201,7 +194,6 @@ export class Topic implements Sink, Waitlist, Waiter {
     for (const producer of starved) producer.topUp();
   }
 
-  /** {@inheritDoc Waitlist.forgetGone} */
   forgetGone(): void {
     this.#waiting.forgetGone();
     this.handleRoom();

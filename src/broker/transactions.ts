@@ -30,7 +30,6 @@ export interface TransactionsOptions {
 // Nobody guesses it [ATK-30].
 const ID_BYTES = 16;
 
-/** One transaction. */
 export class BrokerTransaction {
   /** Names it. */
   readonly id: Uint8Array;
@@ -39,7 +38,6 @@ export class BrokerTransaction {
 
   #operations: Operation[] = [];
 
-  /** Made by the transactions of a connection. */
   constructor(id: Uint8Array) {
     this.id = id;
   }
@@ -74,7 +72,6 @@ export class Transactions {
     { readonly transaction: BrokerTransaction; readonly timer: unknown; readonly owner: object }
   >();
 
-  /** Starts without any. */
   constructor(options: TransactionsOptions) {
     this.#options = options;
   }

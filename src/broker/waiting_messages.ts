@@ -18,12 +18,10 @@ export class WaitingMessages {
     this.#budget = budget;
   }
 
-  /** How many there are. */
   get size(): number {
     return this.#arrivals.length;
   }
 
-  /** The first. */
   get first(): Arrival | undefined {
     return this.#arrivals.first;
   }

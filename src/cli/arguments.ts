@@ -100,7 +100,6 @@ function fromEnvironment(known: Readonly<Record<string, Flag>>, env: Terminal["e
   return found;
 }
 
-/** Whether a flag may be given by the environment. */
 export function isForEnvironment(flag: string): boolean {
   return Object.hasOwn(connectionFlags, flag) || ["listen", "json", "timeout", "target", "origin"].includes(flag);
 }

@@ -16,7 +16,6 @@ export interface Flag {
   readonly help: string;
 }
 
-/** A command. */
 export interface Command {
   /** One line about it. */
   readonly summary: string;
@@ -74,7 +73,6 @@ export const connectionFlags: Readonly<Record<string, Flag>> = {
   view,
 };
 
-/** All commands. */
 export const commands: Readonly<Record<string, Command>> = {
   send: {
     summary: "Send messages and wait for their outcomes",
@@ -219,7 +217,6 @@ export const commands: Readonly<Record<string, Command>> = {
   },
 };
 
-/** The flags that a command takes. */
 export function flagsOf({ flags, connects }: Command): Readonly<Record<string, Flag>> {
   return connects ? { ...connectionFlags, ...flags } : flags;
 }

@@ -14,7 +14,6 @@ import { UsageError } from "./terminal.ts";
 
 /** A connection with the trace that is written of it. */
 export interface Opened extends AsyncDisposable {
-  /** The connection. */
   readonly connection: Connection;
 }
 

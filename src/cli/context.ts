@@ -8,7 +8,6 @@ import { type Terminal, UsageError } from "./terminal.ts";
 
 /** What a command is run with. */
 export interface Context {
-  /** Its flags. */
   readonly flags: Flags;
   /** Its arguments. */
   readonly args: readonly string[];

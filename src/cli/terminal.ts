@@ -71,7 +71,6 @@ export class Interrupted extends Error {
   /** What the process exits with. */
   readonly status: number;
 
-  /** Names the signal. */
   constructor(signal: "SIGINT" | "SIGTERM") {
     super("interrupted");
     this.status = signal === "SIGINT" ? 130 : 143;
@@ -127,7 +126,6 @@ export async function* linesOf(input: AsyncIterable<Uint8Array>): AsyncGenerator
   if (rest !== "") yield rest;
 }
 
-/** All bytes of a stream. */
 export async function bytesOfStream(input: AsyncIterable<Uint8Array>): Promise<Uint8Array<ArrayBuffer>> {
   const chunks: Uint8Array<ArrayBuffer>[] = [];
   for await (const chunk of input) chunks.push(new Uint8Array(chunk));
@@ -139,7 +137,6 @@ export function count(n: number): string {
   return Math.round(n).toLocaleString("en");
 }
 
-/** A count with its noun. */
 export function counted(n: number, noun: string): string {
   return `${count(n)} ${noun}${n === 1 ? "" : "s"}`;
 }

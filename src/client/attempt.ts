@@ -26,7 +26,6 @@ export type Dial = (url: URL, options: DialAnyOptions) => Channel | Promise<Chan
 
 /** Is told of every frame, secrets left out; what `jsonLines` of `./trace` makes also of what happens below AMQP. */
 export interface Trace {
-  /** Takes a frame. */
   (frame: FrameTrace): void;
   /**
    * Makes of what opens channels what tells of them too: of their opening, step by step, and of their end. What goes wrong with

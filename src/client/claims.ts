@@ -60,9 +60,7 @@ export interface ClaimsConnection {
   readonly closed: Promise<void>;
   /** Waits until the peer has opened it. */
   ready(): Promise<void>;
-  /** Attaches a sender. */
   sender(address: string): Sender;
-  /** Attaches a receiver. */
   receiver(address: string, options: ReceiverOptions): Receiver;
 }
 
@@ -101,7 +99,6 @@ export class Claims {
   #sender: Sender | undefined;
   #receiver: Receiver | undefined;
 
-  /** Built by its connection. */
   constructor(connection: ClaimsConnection, options: ClaimsOptions) {
     this.#connection = connection;
     this.#options = options;

@@ -83,7 +83,6 @@ export interface Attachment {
   readonly driver: Driver;
   readonly links: ChurnMap<LinkEndpoint, Link>;
   readonly sessions: ChurnMap<SessionEndpoint, SharedSession>;
-  /** Whether the peer has opened it. */
   opened?: boolean;
   /** Whether this side has closed it. */
   goodbye?: boolean;

@@ -38,7 +38,6 @@ export class DeliveryLoop implements AsyncGenerator<Delivery, void, void> {
   // The last of the calls that are not done, each of which waits for the one before it.
   #busy: Promise<unknown> | undefined;
 
-  /** Built by its receiver. */
   constructor(source: LoopSource, options: ValuesOptions) {
     this.#source = source;
     this.#options = options;
@@ -72,7 +71,6 @@ export class DeliveryLoop implements AsyncGenerator<Delivery, void, void> {
     return this.#after(() => this.#fail(error));
   }
 
-  /** Itself. */
   [Symbol.asyncIterator](): this {
     return this;
   }

@@ -114,7 +114,6 @@ export class DeliveryQueue extends Arrivals<Delivery> {
   readonly #receiver: QueueReceiver;
   readonly #credit: QueueCredit;
 
-  /** Starts empty. */
   constructor(receiver: QueueReceiver, credit: QueueCredit) {
     super();
     this.#receiver = receiver;

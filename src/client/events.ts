@@ -159,7 +159,6 @@ export class ConnectionHistory {
     this.stats.bytesReceived += bytesReceived;
   }
 
-  /** Told that it has ended. */
   handleEnded(error: Error | undefined): void {
     this.tell({ kind: "closed", error });
     this.#queues.clear();

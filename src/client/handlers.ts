@@ -15,7 +15,6 @@ const CLOSE_PATIENCE_MS = 1_000;
 
 /** A message that can be handed back. */
 export interface Held {
-  /** Settles it by whether it was processed. */
   settleByDefault(processed: boolean): void;
 }
 
@@ -64,7 +63,6 @@ export function closeFor(close: () => Promise<void>, links: readonly Closing[], 
   return abortable(Promise.race([closing, Promise.all(others).then(() => {})]), options.signal);
 }
 
-/** All handlers of one receiver. */
 export class Handlers implements LinkHandlers {
   /** How many run. */
   running = 0;

@@ -29,7 +29,6 @@ export class KeptSenders {
   readonly #kept = new Map<string, { readonly sender: Sender; readonly usedAt: number }>();
   #timer: unknown;
 
-  /** Starts with none. */
   constructor(connection: KeepingConnection) {
     this.#connection = connection;
   }

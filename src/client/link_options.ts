@@ -96,7 +96,6 @@ export interface Container {
   readonly environment: Environment;
 }
 
-/** The attach of a sender. */
 export function senderAttach(options: SenderOptions, { containerId, environment }: Container): AttachOptions {
   const { name = randomName(environment), dynamic, source, target } = options;
   const address = options.address ?? undefined;
@@ -131,7 +130,6 @@ export function twinAttach(
   };
 }
 
-/** The attach of a receiver. */
 export function receiverAttach(options: ReceiverOptions, { containerId, environment }: Container): AttachOptions {
   const { name = randomName(environment), dynamic, filter, source, target, stream } = options;
   const { maxMessageSize = stream ? 0 : undefined } = options;
@@ -176,7 +174,6 @@ export const CODEC_LIMIT_KINDS: OptionKinds<CodecLimits> = {
   strict: "boolean",
 };
 
-/** Kinds of the options of a session. */
 export const SESSION_KINDS: OptionKinds<SessionOptions> = {
   incomingWindow: "number",
   handleMax: "number",

@@ -54,13 +54,11 @@ export class ReceiverSettlement implements DeliverySettlement {
   readonly #watched: Set<Delivery> = new Set();
   #patience: unknown;
 
-  /** Starts without deliveries. */
   constructor(receiver: SettlingReceiver, credit: SettlingCredit) {
     this.#receiver = receiver;
     this.#credit = credit;
   }
 
-  /** Adds a delivery that has arrived. */
   add(incoming: IncomingDelivery, delivery: Delivery): void {
     incoming.context = delivery;
     this.unsettled++;
@@ -92,14 +90,12 @@ export class ReceiverSettlement implements DeliverySettlement {
     return delivery;
   }
 
-  /** {@inheritDoc DeliverySettlement.holds} */
   holds(incoming: IncomingDelivery): boolean {
     const { over, recovery, usable, endpoint } = this.#receiver;
     if (!over && recovery?.holds(incoming)) return true;
     return usable && incoming.link === endpoint;
   }
 
-  /** {@inheritDoc DeliverySettlement.watch} */
   watch(delivery: Delivery, watched: boolean): void {
     if (watched) this.#watched.add(delivery);
     else this.#watched.delete(delivery);
@@ -115,14 +111,12 @@ export class ReceiverSettlement implements DeliverySettlement {
     this.#receiver.connection.environment.clearTimer(this.#patience);
   }
 
-  /** {@inheritDoc DeliverySettlement.handleTold} */
   handleTold(incoming: IncomingDelivery): void {
     if (incoming.settled || incoming.remoteSettled) this.handleDone(incoming);
     else if (isTold(incoming)) this.#awaitSettlement();
     this.#receiver.connection.wake();
   }
 
-  /** {@inheritDoc DeliverySettlement.handleDone} */
   handleDone(incoming: IncomingDelivery): void {
     if (this.#remove(incoming)) this.#credit.topUp();
   }

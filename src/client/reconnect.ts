@@ -45,7 +45,6 @@ export const MAX_PENDING_BYTES = 16_777_216;
 
 /** Makes one connection, again and again. */
 export class Reconnector {
-  /** What the connection tells this of. */
   readonly hooks: ConnectionHooks = {
     onopen: () => this.#onopen(),
     onlost: (_, error) => this.#onlost(error),

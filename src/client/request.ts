@@ -42,7 +42,6 @@ export interface RequestOptions extends WaitOptions {
   receiver?: ReceiverOptions | undefined;
 }
 
-/** The connection of requests: what they ask of it. */
 export interface RequestConnection {
   /** Where it runs. */
   readonly environment: Environment;
@@ -50,9 +49,7 @@ export interface RequestConnection {
   readonly host: string | undefined;
   /** Told of what no call fails for. */
   readonly logging: LogHolder;
-  /** Attaches a sender. */
   sender(address: string): Sender;
-  /** Attaches a receiver. */
   receiver(options: ReceiverOptions): Receiver;
 }
 
@@ -111,7 +108,6 @@ export class Requester {
   // By the address that was chosen, undefined for the dynamic node.
   readonly #replies: Map<string | undefined, Receiver> = new Map();
 
-  /** Built by its connection. */
   constructor(connection: RequestConnection) {
     this.#connection = connection;
     this.#senders = new Senders(connection);

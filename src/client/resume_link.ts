@@ -34,7 +34,6 @@ export const MAX_IDLE_ROUNDS = 16;
 
 /** What both ends do alike. */
 export class LinkResumption<L extends RecoveringLink> {
-  /** The link. */
   protected readonly link: L;
   /** What the program gave. */
   protected readonly options: ResumeOptions;
@@ -50,13 +49,11 @@ export class LinkResumption<L extends RecoveringLink> {
   // What the link was attached to the last time.
   #attachedTo: { readonly container: string | undefined; readonly address: string | undefined } | undefined;
 
-  /** Made with the link. */
   constructor(link: L, options: ResumeOptions) {
     this.link = link;
     this.options = options;
   }
 
-  /** {@inheritDoc LinkRecovery.refused} */
   refused(error: Error): boolean {
     if (!this.lists || !(error instanceof AmqpError) || error.condition !== condition.notImplemented) return false;
     this.refusedFor = "the peer does not resume links";

@@ -29,7 +29,6 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
   // Where a list was incomplete: what is to be settled before the link is attached for the rest.
   #round: Set<IncomingDelivery> | undefined;
   #settledSome = false;
-  /** {@inheritDoc ReceiverRecovery.resumed} */
   resumed = 0;
   #resumes = false;
   #isAttached = false;
@@ -41,7 +40,6 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     if (options.store !== undefined) this.prepared = this.#restore();
   }
 
-  /** {@inheritDoc ReceiverRecovery.settings} */
   settings(settings: AttachOptions): AttachOptions {
     const resumes = this.#resumes ||= this.link.attachedBefore;
     if (!resumes) return this.with(settings, "receiver", undefined);
@@ -58,7 +56,6 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     return this.lists ? full : { ...full, unsettled: undefined, incompleteUnsettled: undefined };
   }
 
-  /** {@inheritDoc ReceiverRecovery.keep} */
   keep(delivery: IncomingDelivery, state: DeliveryState, tell: () => void): boolean {
     if (this.options.store === undefined || state.kind === "received" || delivery.remoteSettled) return false;
     const { tag, payload, messageFormat, link } = delivery;
@@ -75,24 +72,20 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     return true;
   }
 
-  /** {@inheritDoc ReceiverRecovery.idle} */
   async idle(): Promise<void> {
     while (this.#keeping.size > 0) await Promise.all(this.#keeping);
   }
 
-  /** {@inheritDoc ReceiverRecovery.settled} */
   settled(delivery: IncomingDelivery): void {
     this.#held.delete(delivery);
     if (this.#round?.delete(delivery)) this.#endRound();
     if (this.#kept.delete(delivery)) this.forget("receiver", delivery.tag);
   }
 
-  /** {@inheritDoc ReceiverRecovery.ended} */
   ended(endpoint: ReceiverEndpoint | undefined): void {
     if (endpoint !== undefined && this.#isGone(endpoint)) this.#forgetAll();
   }
 
-  /** {@inheritDoc ReceiverRecovery.interrupted} */
   interrupted(endpoint: ReceiverEndpoint, unsettled: number): boolean {
     this.#resumes ||= this.link.attachedBefore;
     this.#round = undefined;
@@ -113,18 +106,15 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     return true;
   }
 
-  /** {@inheritDoc ReceiverRecovery.holds} */
   holds(delivery: IncomingDelivery): boolean {
     return delivery.suspended && (this.#held.has(delivery) || delivery.link === this.#endpoint);
   }
 
-  /** {@inheritDoc ReceiverRecovery.attaching} */
   attaching(endpoint: ReceiverEndpoint): void {
     this.#endpoint = endpoint;
     if (this.#resumes) endpoint.suspend(this.#listed);
   }
 
-  /** {@inheritDoc ReceiverRecovery.attached} */
   attached(remote: Attach): Iterable<IncomingDelivery> {
     this.#isAttached = true;
     const first = !this.#resumes;
@@ -149,7 +139,6 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     return lost;
   }
 
-  /** {@inheritDoc ReceiverRecovery.answer} */
   answer(endpoint: ReceiverEndpoint): ListedSettings {
     this.#endpoint = endpoint;
     endpoint.suspend(this.#held);

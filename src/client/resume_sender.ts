@@ -45,7 +45,6 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     for (const delivery of outgoing) this.pushed(delivery);
   }
 
-  /** {@inheritDoc SenderRecovery.settings} */
   settings(settings: AttachOptions): AttachOptions {
     this.#asked = settings.rcvSettleMode ?? "second";
     this.#attaches++;
@@ -64,7 +63,6 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     return this.lists ? full : { ...full, unsettled: undefined, incompleteUnsettled: undefined };
   }
 
-  /** {@inheritDoc SenderRecovery.pushed} */
   pushed(delivery: OutgoingDelivery): void {
     const { sentSettled, source, state } = delivery;
     // A transaction ends with its connection.
@@ -88,13 +86,11 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     this.link.connection.wake();
   }
 
-  /** {@inheritDoc SenderRecovery.dropped} */
   dropped(delivery: OutgoingDelivery): void {
     // One that has no tag was not kept yet.
     if (this.#kept.delete(delivery) && delivery.ownTag !== undefined) this.forget("sender", delivery.tag);
   }
 
-  /** {@inheritDoc SenderRecovery.outcome} */
   outcome(delivery: OutgoingDelivery, state: DeliveryState | undefined, settled: boolean): boolean {
     if (!this.#kept.delete(delivery)) return false;
     // It is listed with its outcome until that is told.
@@ -106,7 +102,6 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     return true;
   }
 
-  /** {@inheritDoc SenderRecovery.concluded} */
   concluded(delivery: OutgoingDelivery): void {
     if (delivery.id !== undefined || !delivery.resume) return;
     // What our list names the peer may hold until it has heard of it: its answer says so.
@@ -127,7 +122,6 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     this.#go(delivery);
   }
 
-  /** {@inheritDoc SenderRecovery.attached} */
   attached(remote: Attach): void {
     this.checkSettleMode(remote, this.#asked);
     const first = this.#listed === undefined;
@@ -156,7 +150,6 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     if (incomplete && reason === undefined) this.#nextRound(open, counts.resumed + counts.resent > 0);
   }
 
-  /** {@inheritDoc SenderRecovery.answer} */
   answer({ remote }: SenderEndpoint): ListedSettings {
     const states = listOf(remote!);
     const listed: OutgoingDelivery[] = [];

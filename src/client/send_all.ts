@@ -32,7 +32,6 @@ export interface ParallelSender extends SendingSender {
   readonly parallel: Set<ParallelSends>;
   /** Throws if the link has ended. */
   requireOpen(doing: string): void;
-  /** Queues one message. */
   push(message: Message | Uint8Array, options: ParallelOptions, listener: SendListener): void;
   /** Gives up all messages of `listener`. */
   abandon(listener: SendListener): void;
@@ -95,7 +94,6 @@ export class ParallelSink {
     return this.#sends.finish(undefined);
   }
 
-  /** Gives up. */
   abort(reason: unknown): void {
     this.#sends.leave();
     this.#sends.onfailed = undefined;
@@ -133,7 +131,6 @@ async function send(messages: Messages, options: ParallelOptions, sends: Paralle
 export class ParallelSends implements SendListener {
   /** How many have no outcome yet. */
   size = 0;
-  /** Whether one has failed. */
   failed = false;
   /** Told of the first failure. */
   onfailed: ((error: unknown) => void) | undefined;
@@ -156,7 +153,6 @@ export class ParallelSends implements SendListener {
     sender.parallel.add(this);
   }
 
-  /** Sends one more. */
   send(message: Message | Uint8Array, options: ParallelOptions): void {
     // It may have failed while the message was waited for.
     if (this.failed) return;

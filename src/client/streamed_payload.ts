@@ -41,7 +41,6 @@ export interface StreamedDelivery {
   reject(error?: AmqpError | ErrorFields): void;
   /** The message, as far as it is known. */
   readonly message: Message;
-  /** Decodes a message, or some of its sections. */
   decode(bytes: Uint8Array): Message;
   /** The whole body as bytes. */
   bytes(): Promise<Uint8Array<ArrayBuffer>>;
@@ -71,7 +70,6 @@ class Begun {
   #size = 0;
   #needed = 0;
 
-  /** Adds a part. */
   add(part: Uint8Array): void {
     this.#parts.push(part);
     this.#size += part.length;
@@ -93,7 +91,6 @@ class Begun {
     return this.#parts[0]!;
   }
 
-  /** Notes how many bytes it takes to go on. */
   need(bytes: number): void {
     this.#needed = Math.max(this.#size + 1, bytes);
   }
@@ -222,7 +219,6 @@ export class StreamedPayload implements PayloadSink {
     );
   }
 
-  /** {@inheritDoc PayloadSink.write} */
   write(payload: Uint8Array): void {
     const piece = { bytes: payload, transfers: 1, held: payload.length };
     if (this.#dropped) return this.#release(piece);
@@ -236,7 +232,6 @@ export class StreamedPayload implements PayloadSink {
     this.#changed();
   }
 
-  /** {@inheritDoc PayloadSink.end} */
   end(): void {
     this.ended = true;
     if (!this.#hasBegun()) {
@@ -247,7 +242,6 @@ export class StreamedPayload implements PayloadSink {
     this.#changed();
   }
 
-  /** {@inheritDoc PayloadSink.abort} */
   abort(): void {
     const text = `Cannot read delivery of ${this.#receiver.where}: its sender has aborted it`;
     const error = new OutcomeError("lost", condition.illegalState, text, { remote: true, retryable: false });

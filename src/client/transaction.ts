@@ -35,12 +35,10 @@ export class TransactionController {
   readonly #connection: TransactionConnection;
   #control: Sender | undefined;
 
-  /** Built by its connection. */
   constructor(connection: TransactionConnection) {
     this.#connection = connection;
   }
 
-  /** Begins a transaction. */
   async begin(options: WaitOptions): Promise<Transaction> {
     const control = this.#link();
     await control.ready(options);

@@ -55,7 +55,6 @@ export function checkBigInt(type: BigIntType, value: unknown): bigint {
   return integer;
 }
 
-/** Gives the bytes back if they are as many as the type has. */
 export function checkLength(type: OpaqueType, bytes: unknown): Uint8Array {
   const length = type === "decimal32" ? 4 : type === "decimal64" ? 8 : 16;
   if (!(bytes instanceof Uint8Array) || bytes.length !== length) throw misfit(type, bytes);

@@ -131,7 +131,6 @@ export function fieldsOf<K extends Kind>(
 
 /** The same composite with its defaults filled in; nested composites stay as they are. */
 export function withDefaults<T extends Composite>(composite: T): WithDefaults<T>;
-/** The composite of the kind given with its defaults filled in. */
 export function withDefaults<K extends Kind>(composite: CompositeOf<K>, kind: K): FilledOf<CompositeOf<K>, K>;
 export function withDefaults(composite: FieldValues & { kind?: Kind }, kind = composite.kind): FieldValues {
   const filled: FieldValues = { ...composite };

@@ -14,7 +14,6 @@ import { definitions } from "./definitions.ts";
 import type { ByteWriter } from "./byte_writer.ts";
 import type { DeliveryState, Disposition, Performative, Properties, SaslFrameBody, Transfer } from "./types.ts";
 
-/** One frame. */
 export interface Frame {
   /** 0 is AMQP, 1 is SASL. */
   readonly type: 0 | 1;

@@ -25,11 +25,8 @@ export type ProtocolId = 0 | 2 | 3;
 export interface ProtocolHeader {
   /** A {@linkcode ProtocolId}, if the peer keeps to the specification. */
   readonly id: number;
-  /** 1. */
   readonly major: number;
-  /** 0. */
   readonly minor: number;
-  /** 0. */
   readonly revision: number;
 }
 

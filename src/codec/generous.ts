@@ -97,7 +97,6 @@ export function bitOf(section: number): number {
   return 1 << section - definitions.header.code;
 }
 
-/** Whether a section is one of the body. */
 export function isBody(section: number): boolean {
   return section >= sections.data.code && section <= sections.value.code;
 }

@@ -54,9 +54,7 @@ export interface FieldPlan {
 export const plainForm = 0;
 /** A uint, the most frequent primitive. */
 export const uintForm = 1;
-/** A boolean. */
 export const booleanForm = 9;
-/** A timestamp. */
 export const timestampForm = 2;
 /** A name that stands for a wire value. */
 export const enumerationForm = 3;
@@ -87,7 +85,6 @@ export const archetypes = {
 let byKind: { [kind: string]: Plan | undefined } | undefined;
 let byCode: (Plan | undefined)[] | undefined;
 
-/** The plan of a kind. */
 export function planOf(kind: Kind): Plan {
   byKind ??= Object.create(null) as NonNullable<typeof byKind>;
   return byKind[kind] ??= makePlan(kind);

@@ -34,7 +34,6 @@ export class Channels {
     return count;
   }
 
-  /** The sessions. */
   sessions(): Iterable<SessionEndpoint> {
     return this.#local.values();
   }

@@ -40,17 +40,14 @@ export class ClientHandshake extends Handshake {
     if (sasl) this.out.append(protocolHeader(3));
   }
 
-  /** {@inheritDoc Handshake.holding} */
   override get holding(): boolean {
     return !this.#pipelined && (this.#unconfirmed || super.holding);
   }
 
-  /** {@inheritDoc Handshake.confirm} */
   override confirm(): void {
     this.#unconfirmed = false;
   }
 
-  /** {@inheritDoc Handshake.receiveHeader} */
   override receiveHeader(decoder: FrameDecoder): number | undefined {
     if (this.state === "done" && this.#unconfirmed) {
       if (decoder.buffered <= MAX_UNCONFIRMED_BYTES) return undefined;
@@ -59,13 +56,11 @@ export class ClientHandshake extends Handshake {
     return super.receiveHeader(decoder);
   }
 
-  /** {@inheritDoc Handshake.send} */
   override send(body: SaslFrameBody): AmqpError | undefined {
     if (body.kind === "saslInit") this.#mechanism = body.mechanism;
     return super.send(body);
   }
 
-  /** {@inheritDoc Handshake.receive} */
   override receive(frame: Frame): SaslFrameBody {
     const body = super.receive(frame);
     if (body.kind !== "saslOutcome") return body;

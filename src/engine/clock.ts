@@ -4,7 +4,6 @@
  * @module
  */
 
-/** What has come due. */
 export type Due = "open" | "idle" | "keepAlive" | "close";
 
 // A time-out is looked at twice, so far apart: timers come before what has arrived meanwhile, where a program was busy, a

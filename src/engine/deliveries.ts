@@ -44,7 +44,6 @@ export interface ArrivedDelivery {
   readonly settled: boolean;
   /** What the sender said last of its state. */
   readonly state: DeliveryState | undefined;
-  /** The payload. */
   bytes(): Uint8Array;
 }
 
@@ -52,7 +51,6 @@ export interface ArrivedDelivery {
 export class IncomingDelivery {
   /** What it came on, or is taken up on. */
   link: ReceivingLink;
-  /** Number on its session. */
   id: number;
   /** The tag as a map key. */
   readonly key: TagKey;
@@ -75,7 +73,6 @@ export class IncomingDelivery {
   /** What the user of the link keeps of it. */
   context: unknown;
 
-  /** Built by its link when the last frame arrived. */
   constructor(link: ReceivingLink, arrived: ArrivedDelivery) {
     this.link = link;
     this.id = arrived.id;

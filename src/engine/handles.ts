@@ -23,7 +23,6 @@ export class Handles {
     return this.#local.size;
   }
 
-  /** The links. */
   links(): IterableIterator<LinkEndpoint> {
     return this.#local.values();
   }
@@ -93,7 +92,6 @@ export class Handles {
     if (link.remoteHandle !== undefined) this.#remote.delete(link.remoteHandle);
   }
 
-  /** Drops all. */
   clear(): void {
     this.#local.clear();
     this.#remote.clear();

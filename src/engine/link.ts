@@ -60,7 +60,6 @@ export interface LinkOptions {
   properties?: Fields;
 }
 
-/** How a link is attached from this side. */
 export interface AttachOptions extends LinkOptions {
   /**
    * True keeps flows back until the peer has attached: one whose link of this name is still attached to another session takes
@@ -91,7 +90,6 @@ export interface LinkOutput {
   forget(link: LinkEndpoint): void;
 }
 
-/** What a link asks of its session. */
 export interface LinkSession extends Endpoint {
   /** Where the session stands. */
   readonly state: SessionEndpointState;
@@ -137,7 +135,6 @@ export abstract class LinkEndpoint implements FrameEndpoint {
   readonly session: LinkSession;
   /** Names the link between the two containers. */
   readonly name: string;
-  /** Our number for it. */
   readonly handle: number;
   /** The peer's number for it, once its attach arrived. */
   remoteHandle: number | undefined;
@@ -157,7 +154,6 @@ export abstract class LinkEndpoint implements FrameEndpoint {
   #attachPending = false;
   #reported = false;
 
-  /** Built by the session. */
   constructor(session: LinkSession, name: string, handle: number) {
     this.session = session;
     this.name = name;
@@ -434,23 +430,17 @@ export class RefusedEndpoint extends LinkEndpoint {
     this.#error = error;
   }
 
-  /** {@inheritDoc LinkEndpoint.receiveFlow} */
   override receiveFlow(): void {}
 
-  /** {@inheritDoc LinkEndpoint.describe} */
   override describe(): void {}
 
-  /** {@inheritDoc LinkEndpoint.onLocalAttach} */
   protected override onLocalAttach(): void {}
 
-  /** {@inheritDoc LinkEndpoint.onRemoteAttach} */
   protected override onRemoteAttach(): void {
     this.refuse(this.#error);
   }
 
-  /** {@inheritDoc LinkEndpoint.forgetUnsettled} */
   protected override forgetUnsettled(): void {}
 
-  /** {@inheritDoc LinkEndpoint.onStop} */
   protected override onStop(): void {}
 }

@@ -63,9 +63,7 @@ export interface ConnectionOptions extends CostLimits {
   unfinished?: Budget;
   /** Idle time-out to announce, in milliseconds, 0 for none. Default: {@linkcode DEFAULT_IDLE_TIME_OUT}. */
   idleTimeOut?: number;
-  /** Connection properties. */
   properties?: Fields;
-  /** Capabilities that this end offers. */
   offeredCapabilities?: string[];
   /** Capabilities that this end wants to use. */
   desiredCapabilities?: string[];

@@ -63,7 +63,6 @@ interface OutgoingSettlement {
   forget(delivery: OutgoingDelivery): void;
 }
 
-/** A delivery that we send. */
 export class OutgoingDelivery {
   /** The link it travels on. */
   readonly link: OutgoingLink;
@@ -73,7 +72,6 @@ export class OutgoingDelivery {
   readonly source: PayloadSource | undefined;
   /** 0 for an AMQP message. */
   readonly messageFormat: number;
-  /** True if it goes out settled. */
   sentSettled: boolean;
   /** True if it takes up one from before the link was attached. */
   resume: boolean | undefined;
@@ -108,7 +106,6 @@ export class OutgoingDelivery {
   /** The delivery behind this one on the link; for links. */
   next: OutgoingDelivery | undefined;
 
-  /** Made by its link. */
   constructor(link: OutgoingLink, payload: Uint8Array | PayloadSource, options: DeliveryOptions) {
     this.link = link;
     const whole = payload instanceof Uint8Array;
@@ -406,7 +403,6 @@ export class OutgoingLink {
   }
 }
 
-/** Writes the tag of this number. */
 export function writeTag(tag: Uint8Array, number: number): Uint8Array {
   tag[0] = number >>> 24;
   tag[1] = number >>> 16;

@@ -41,7 +41,6 @@ export type ReceiverEvent =
     readonly settled: boolean;
   };
 
-/** What a receiver asks of its session. */
 export interface ReceiverSession extends LinkSession {
   /** Reports something. */
   emit(event: ReceiverEvent): void;
@@ -55,7 +54,6 @@ export interface ReceiverSession extends LinkSession {
   countDelivery(id: number): void;
 }
 
-/** Our end of a link on which we receive. */
 export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
   /** The session it is attached to. */
   declare readonly session: ReceiverSession;
@@ -192,7 +190,6 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     return delivery;
   }
 
-  /** {@inheritDoc LinkEndpoint.receiveFlow} */
   override receiveFlow(flow: Flow): void {
     this.confirm();
     this.available = flow.available ?? 0;
@@ -214,7 +211,6 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     this.#checkDrained();
   }
 
-  /** {@inheritDoc LinkEndpoint.describe} */
   override describe(flow: Flow): void {
     flow.deliveryCount = this.deliveryCount;
     flow.linkCredit = this.linkCredit;
@@ -228,24 +224,20 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     this.#largestGrant = Math.max(this.#largestGrant, this.linkCredit);
   }
 
-  /** {@inheritDoc LinkEndpoint.onLocalAttach} */
   protected override onLocalAttach(attach: Attach): void {
     this.#maxMessageSize = Number(attach.maxMessageSize ?? 0n) || Infinity;
   }
 
-  /** {@inheritDoc LinkEndpoint.onRemoteAttach} */
   protected override onRemoteAttach(attach: Attach): void {
     this.deliveryCount = attach.initialDeliveryCount;
     if (this.#suspended !== undefined) this.#compare(attach);
   }
 
-  /** {@inheritDoc LinkEndpoint.forgetUnsettled} */
   protected override forgetUnsettled(): void {
     for (const delivery of this.unsettled.values()) this.session.settlement.forget(delivery);
     this.unsettled.clear();
   }
 
-  /** {@inheritDoc LinkEndpoint.onStop} */
   protected override onStop(): void {
     if (this.receiving) this.#arriving!.end(true);
     this.#arriving = undefined;

@@ -73,7 +73,6 @@ export class SenderEndpoint extends LinkEndpoint implements OutgoingEndpoint {
   #maxMessageSize = Infinity;
   #incomplete = false;
 
-  /** What goes out on the link. */
   get outgoing(): OutgoingLink {
     if (this.#outgoing === undefined) this.carry(new OutgoingLink());
     return this.#outgoing!;
@@ -166,7 +165,6 @@ export class SenderEndpoint extends LinkEndpoint implements OutgoingEndpoint {
     }
   }
 
-  /** {@inheritDoc LinkEndpoint.receiveFlow} */
   override receiveFlow(flow: Flow): void {
     this.confirm();
     if (flow.properties !== undefined) this.flowProperties = flow.properties;
@@ -181,7 +179,6 @@ export class SenderEndpoint extends LinkEndpoint implements OutgoingEndpoint {
     if (this.state === "attached") this.session.emit({ kind: "credit", link: this });
   }
 
-  /** {@inheritDoc LinkEndpoint.describe} */
   override describe(flow: Flow): void {
     flow.deliveryCount = this.deliveryCount;
     flow.linkCredit = this.linkCredit;
@@ -190,25 +187,21 @@ export class SenderEndpoint extends LinkEndpoint implements OutgoingEndpoint {
     if (this.#drain) flow.drain = true;
   }
 
-  /** {@inheritDoc LinkEndpoint.onLocalAttach} */
   protected override onLocalAttach(attach: Attach): void {
     this.deliveryCount = attach.initialDeliveryCount ?? 0;
     if (attach.incompleteUnsettled) this.#incomplete = true;
   }
 
-  /** {@inheritDoc LinkEndpoint.onRemoteAttach} */
   protected override onRemoteAttach(attach: Attach): void {
     // One side could not list all it holds: nothing new until the rest is known [transport 2.7.3].
     if (attach.incompleteUnsettled) this.#incomplete = true;
     this.#maxMessageSize = Number(attach.maxMessageSize ?? 0n) || Infinity;
   }
 
-  /** {@inheritDoc LinkEndpoint.forgetUnsettled} */
   protected override forgetUnsettled(): void {
     for (const delivery of this.#outgoing ?? []) this.session.settlement.forget(delivery);
   }
 
-  /** {@inheritDoc LinkEndpoint.onStop} */
   protected override onStop(): void {}
 
   // What is wrong with a delivery that is to begin, if anything.

@@ -48,7 +48,6 @@ export class ServerHandshake extends Handshake {
     throw new AmqpError(condition.resourceLimitExceeded, "Cannot authenticate: too much was sent ahead");
   }
 
-  /** {@inheritDoc Handshake.receiveHeader} */
   override receiveHeader(decoder: FrameDecoder): number | undefined {
     let id: number | undefined;
     try {
@@ -66,7 +65,6 @@ export class ServerHandshake extends Handshake {
     return id;
   }
 
-  /** {@inheritDoc Handshake.send} */
   override send(body: SaslFrameBody): AmqpError | undefined {
     super.send(body);
     if (body.kind !== "saslOutcome") return undefined;
@@ -79,7 +77,6 @@ export class ServerHandshake extends Handshake {
     return new AmqpError(symbol, `Cannot authenticate client: outcome is "${body.code}"`);
   }
 
-  /** {@inheritDoc Handshake.takes} */
   protected override takes(id: number): boolean {
     return super.takes(id) || (id === 0 && this.#offer?.required === false);
   }

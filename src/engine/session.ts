@@ -66,11 +66,9 @@ export type SessionEvent =
   /** The peer wants to attach a link: answer with `accept` or `refuse`, now or later. */
   | { readonly kind: "attachRequested"; readonly link: SenderEndpoint | ReceiverEndpoint };
 
-/** What a session asks of its connection. */
 export interface SessionEndpointConnection extends Endpoint, OutputConnection {
   /** True when no more frames of ours go out. */
   readonly closing: boolean;
-  /** The sessions of the connection. */
   sessions(): Iterable<SessionEndpoint>;
   /** Reports something. */
   emit(event: SessionEvent): void;
@@ -84,11 +82,9 @@ export interface SessionEndpointConnection extends Endpoint, OutputConnection {
   takeLink(session: SessionEndpoint, attach: Attach, handle: number): LinkEndpoint;
 }
 
-/** One end of a session. */
 export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSession {
   /** The connection that it is multiplexed on. */
   readonly connection: SessionEndpointConnection;
-  /** Our number for it. */
   readonly channel: number;
   /** The peer's number for it, once its begin arrived. */
   remoteChannel: number | undefined;

@@ -36,7 +36,6 @@ export interface OutputConnection {
   readonly costs: Costs;
 }
 
-/** What the output of a session asks of the session. */
 export interface OutputSession extends FrameEndpoint {
   /** The session's channel. */
   readonly channel: number;
@@ -50,7 +49,6 @@ export interface OutputSession extends FrameEndpoint {
   readonly remote: Begin | undefined;
 }
 
-/** The output of one session. */
 export class SessionOutput {
   /** Windows and transfer ids, both directions. */
   readonly windows: Windows;
@@ -186,7 +184,6 @@ export class SessionOutput {
     this.#session.markDirty();
   }
 
-  /** Drops all. */
   clear(): void {
     this.#links.clear();
     this.#draining.clear();

@@ -28,12 +28,10 @@ export class Settlement {
   readonly #asSender = new DispositionBatch("sender");
   readonly #asReceiver = new DispositionBatch("receiver");
 
-  /** Starts with nothing. */
   constructor(session: SettlementSession) {
     this.#session = session;
   }
 
-  /** How many deliveries there are. */
   get size(): number {
     return this.#outgoing.size + this.#incoming.size;
   }
@@ -135,7 +133,6 @@ export class Settlement {
     this.#asSender.drain(write);
   }
 
-  /** Drops all. */
   clear(): void {
     this.#outgoing.clear();
     this.#incoming.clear();

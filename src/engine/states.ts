@@ -74,7 +74,6 @@ type Transitions<State extends string, Step extends string> = {
   readonly [S in State]: { readonly [T in Step]?: State };
 };
 
-/** Transitions of a connection. */
 export const connectionTransitions: Transitions<ConnectionEndpointState, ConnectionStep> = {
   start: { sendHeader: "headerSent", receiveHeader: "headerReceived" },
   headerReceived: { sendHeader: "headerExchanged" },
@@ -92,7 +91,6 @@ export const connectionTransitions: Transitions<ConnectionEndpointState, Connect
   end: {},
 };
 
-/** Transitions of a session. */
 export const sessionTransitions: Transitions<SessionEndpointState, SessionStep> = {
   unmapped: { sendBegin: "beginSent", receiveBegin: "beginReceived" },
   beginSent: { receiveBegin: "mapped", sendEnd: "endPipe", fail: "endPipe" },

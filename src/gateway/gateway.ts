@@ -42,7 +42,6 @@ export interface GatewayTrace extends FrameTrace {
 
 /** Is told of every frame that passes; what `jsonLines` of `./trace` makes also of what happens below AMQP. */
 export interface GatewayTracer {
-  /** Takes a frame. */
   (frame: GatewayTrace): void;
   /** Takes what happens below AMQP; its `connection` is the relay. */
   transport?(event: TransportEvent): void;

@@ -30,7 +30,6 @@ export type SenderDecision =
 export type ReceiverDecision =
   /** The sender goes on with it. */
   | "wait"
-  /** The sender has settled it. */
   | "settle"
   /** The sender has not listed all that it holds, so nothing is known yet. */
   | "keep";
@@ -66,7 +65,6 @@ export function decideAsReceiver(remote: ListedState, incomplete: boolean): Rece
   return incomplete ? "keep" : "settle";
 }
 
-/** Whether a state is final. */
 export function isOutcome(state: ListedState): state is Outcome {
   return state !== null && state !== undefined && state.kind !== "received" && state.kind !== "transactionalState" &&
     state.kind !== "declared";
@@ -99,7 +97,6 @@ export function arrivedState(payload: Uint8Array, messageFormat: number): Receiv
 export interface UnsettledList {
   /** By tag, what this side says of each. */
   readonly unsettled: Map<Uint8Array, DeliveryState | null>;
-  /** True if there are more. */
   readonly incompleteUnsettled?: true;
 }
 

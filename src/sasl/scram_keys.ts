@@ -107,7 +107,6 @@ export async function saltedKeys(
   };
 }
 
-/** The hash of bytes. */
 export async function digest(hash: ScramHash, bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
   return new Uint8Array(await crypto.subtle.digest(hash, bytes));
 }

@@ -117,7 +117,6 @@ export interface AcceptorTrace extends FrameTrace {
 
 /** Is told of every frame, secrets left out; what `jsonLines` of `./trace` makes also of how channels come and end. */
 export interface AcceptorTracer {
-  /** Takes a frame. */
   (frame: AcceptorTrace): void;
   /** Makes of the channel of a connection what tells of its end too; what goes wrong with telling goes to `log`. */
   accepted?(channel: Channel, info: PeerInfo | undefined, connection: number, log?: LogOption): Channel;

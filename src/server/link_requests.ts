@@ -56,7 +56,6 @@ export type SenderRequest = LinkRequest<"sender", Sender, AcceptSettings & SendS
 /** A peer that wants to send: this side receives. */
 export type ReceiverRequest = LinkRequest<"receiver", Receiver, AcceptSettings & ReceiveSettings>;
 
-/** Who decides. */
 export interface LinkHooks {
   /** Of a peer that wants to receive. */
   readonly onSender?: ((request: SenderRequest) => void | Promise<void>) | undefined;

@@ -51,7 +51,6 @@ export interface SaslServerOptions {
   mechanisms?: readonly SaslServerMechanism<PeerInfo>[];
 }
 
-/** Kinds of these options. */
 export const SASL_KINDS: OptionKinds<SaslServerOptions> = {
   anonymous: "boolean",
   users: "object or function",

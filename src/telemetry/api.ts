@@ -41,39 +41,30 @@ export interface Histogram {
 export interface OpenTelemetryApi {
   /** Makes tracers, and spans active. */
   readonly trace: {
-    /** The tracer of this package. */
     getTracer(name: string, version?: string): {
-      /** Begins a span. */
       startSpan(name: string, options?: unknown, context?: unknown): Span;
     };
-    /** A context in which a span is active. */
     setSpan(context: unknown, span: Span): unknown;
     /** The span that a context holds. */
     getSpanContext(context: unknown): unknown;
   };
   /** The contexts. */
   readonly context: {
-    /** The one that is active. */
     active(): unknown;
     /** Runs a function in a context. */
     with<T>(context: unknown, call: () => T): T;
   };
   /** Puts contexts into messages. */
   readonly propagation: {
-    /** Writes a context into a carrier. */
     inject(context: unknown, carrier: unknown): void;
-    /** Reads a context from a carrier. */
     extract(context: unknown, carrier: unknown): unknown;
   };
   /** Makes meters. */
   readonly metrics: {
     /** The meter of this package. */
     getMeter(name: string, version?: string): {
-      /** Makes a counter. */
       createCounter(name: string, options?: { unit?: string; description?: string }): Counter;
-      /** Makes a counter that may fall. */
       createUpDownCounter(name: string, options?: { unit?: string; description?: string }): Counter;
-      /** Makes a histogram. */
       createHistogram(
         name: string,
         options?: { unit?: string; description?: string; advice?: { explicitBucketBoundaries?: number[] } },

@@ -30,7 +30,6 @@ export const kindOf = { client: 2, producer: 3, consumer: 4 } as const;
 
 /** A span that has begun, for something whose duration is measured too. */
 export interface Measured {
-  /** The span. */
   readonly span: Span;
   /** The context in which it is active. */
   readonly context: unknown;

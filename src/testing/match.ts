@@ -52,7 +52,6 @@ function same(a: unknown, b: unknown): boolean {
   return JSON.stringify(toJson(a)) === JSON.stringify(toJson(b));
 }
 
-/** A value in an error. */
 export function shown(value: unknown): string {
   if (value === undefined) return "absent";
   return JSON.stringify(toJson(value, { exact: false }));

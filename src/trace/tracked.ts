@@ -11,11 +11,9 @@ export type Direction = "in" | "out";
 export interface TrackedFrame {
   /** Which way. */
   readonly direction: Direction;
-  /** Its channel. */
   readonly channel: number;
   /** The performative, undefined in an empty frame. */
   readonly body: FrameBody | undefined;
-  /** Bytes of payload. */
   readonly payloadBytes: number;
 }
 
@@ -41,9 +39,7 @@ export interface TraceFault {
 export interface TrackedLink {
   /** Counts the links of a connection from 1. */
   readonly id: number;
-  /** Its name. */
   readonly name: string;
-  /** The session it is on. */
   readonly session: TrackedSession;
   /** Which way its messages go. */
   readonly sends: Direction;
@@ -77,7 +73,6 @@ export interface TrackedSession {
   readonly id: number;
   /** The channel of each side's frames. */
   readonly channels: Record<Direction, number | undefined>;
-  /** The links on it. */
   readonly links: Set<TrackedLink>;
   /** Deliveries that are not settled, by id, for each way. */
   readonly unsettled: Record<Direction, Map<number, TrackedDelivery>>;
@@ -93,7 +88,6 @@ export interface TrackedSession {
 export interface TrackedDelivery {
   /** Its delivery-id. */
   readonly id: number;
-  /** Its link. */
   readonly link: TrackedLink;
   /** When its first frame was seen. */
   readonly startedAt: number;

@@ -31,7 +31,6 @@ import { type Wait, waitsOf } from "./waits.ts";
 
 const MOST_TOLD = 32;
 
-/** Follows one connection. */
 export class ConnectionTracker {
   readonly #sides: Record<Direction, Side> = { in: newSide(), out: newSide() };
   readonly #byChannel: Record<Direction, Map<number, TrackedSessionState>> = { in: new Map(), out: new Map() };

@@ -53,12 +53,10 @@ export function tellingAccepted(
   return tellingChannel(channel, tell);
 }
 
-/** How a channel ended, as an event. */
 export function closedEvent({ code, reason, cause }: ChannelClose): TransportEvent {
   return { event: "closed", code, ...(reason !== "" && { reason }), ...(cause !== undefined && describedError(cause)) };
 }
 
-/** What may be told of an error. */
 export function describedError(error: unknown): Record<string, string | number> {
   const { message = String(error) } = Object(error) as { message?: string };
   if (error instanceof AmqpError) return { error: message, condition: error.condition };

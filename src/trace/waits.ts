@@ -20,9 +20,7 @@ export interface Wait {
 export interface Standing {
   /** Its two sides. */
   readonly sides: Readonly<Record<Direction, Side>>;
-  /** Its sessions. */
   readonly sessions: Iterable<TrackedSessionState>;
-  /** Its links. */
   readonly links: Iterable<TrackedLink>;
 }
 

@@ -68,7 +68,6 @@ const TRACE_KINDS: OptionKinds<TraceOptions> = {
  * of `connect`, `publish`, `acceptor`, `Broker` and `gateway`.
  */
 export interface TraceWriter {
-  /** Takes a frame. */
   (frame: ConnectionFrame): void;
   /** Takes what happens below AMQP. */
   transport(event: TransportEvent): void;

@@ -52,11 +52,9 @@ export interface RequestHead {
   readonly headers: readonly HeaderField[];
 }
 
-/** The head of a response. */
 export interface ResponseHead {
   /** The version that the server speaks. */
   readonly version: HttpVersion;
-  /** The status, 100 to 999. */
   readonly status: number;
   /** The reason phrase, often empty; untrusted and without meaning [rfc9112 4]. */
   readonly reason: string;
@@ -77,7 +75,6 @@ export class HeadParser<Head> {
   #head: Head | undefined;
   #surplus: Uint8Array = new Uint8Array(0);
 
-  /** Takes what makes a head out of its start line and fields. */
   constructor(parse: (startLine: string, headers: readonly HeaderField[]) => Head, limits: HeadLimits = {}) {
     this.#parse = parse;
     this.#lines = new LineReader(limits.maxLineBytes ?? MAX_LINE_BYTES, limits.maxHeadBytes ?? MAX_HEAD_BYTES);
@@ -113,12 +110,10 @@ export class HeadParser<Head> {
   }
 }
 
-/** A parser for the head of one request. */
 export function requestParser(limits?: HeadLimits): HeadParser<RequestHead> {
   return new HeadParser(parseRequest, limits);
 }
 
-/** A parser for the head of one response. */
 export function responseParser(limits?: HeadLimits): HeadParser<ResponseHead> {
   return new HeadParser(parseResponse, limits);
 }

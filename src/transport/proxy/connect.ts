@@ -54,7 +54,6 @@ export interface ProxyLimits extends HeadLimits {
   stepTimeoutMs?: number;
 }
 
-/** Which tunnel to open. */
 export interface ProxyTunnelOptions {
   /** The proxy; share it between tunnels so that what it has asked for once is remembered. */
   readonly proxy: HttpProxy;

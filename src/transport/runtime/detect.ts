@@ -9,7 +9,6 @@ export function isWorkers(): boolean {
   return userAgent() === "Cloudflare-Workers";
 }
 
-/** Whether this is Node. */
 export function isNode(): boolean {
   return userAgent().startsWith("Node.js/");
 }

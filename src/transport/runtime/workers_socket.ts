@@ -38,7 +38,6 @@ export class WorkersSocket implements Socket {
   #readEnded = false;
   #writeEnded = false;
 
-  /** Takes over a socket. */
   constructor(socket: CloudflareSocket) {
     this.#socket = socket;
     this.#reader = socket.readable.getReader();

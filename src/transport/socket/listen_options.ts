@@ -117,7 +117,6 @@ const TLS_KINDS: OptionKinds<TlsServerOptions> = {
   ca: "string or array",
   clientCertificate: '"none", "request" or "require"',
 };
-/** Kinds of these options. */
 export const LISTEN_KINDS: OptionKinds<ListenOptions> = {
   port: "number",
   host: "string",

@@ -35,7 +35,6 @@ export interface Socket {
   write(bytes: Uint8Array, written?: (error?: Error | null) => void): boolean;
   /** Ends our half, behind what was written. */
   end(): unknown;
-  /** Drops it. */
   destroy(): unknown;
   /** Stops reading, so that the peer has to wait. */
   pause(): unknown;
@@ -43,7 +42,6 @@ export interface Socket {
   resume(): unknown;
   /** Gives bytes back that were read too far. */
   unshift(bytes: Uint8Array): void;
-  /** Registers a listener. */
   on(event: "data", listener: (bytes: Uint8Array) => void): unknown;
   on(event: "error", listener: (error: Error) => void): unknown;
   on(event: "connect" | "secureConnect" | "end" | "drain" | "close", listener: () => void): unknown;
@@ -66,7 +64,6 @@ export interface PausableChannel extends Channel {
   endHalf(): boolean;
 }
 
-/** What every channel over a socket can be told. */
 export interface SocketChannelOptions {
   /** How long to wait for the peer's part of the end without any progress. Default: 5,000. */
   closeTimeoutMs?: number;
@@ -76,7 +73,6 @@ export interface SocketChannelOptions {
 export abstract class SocketChannel extends Inbound implements PausableChannel {
   /** Told when the peer's half has ended; see {@linkcode PausableChannel}. */
   onend: (() => void) | undefined;
-  /** Whether the socket takes more. */
   protected writable = true;
   /** The socket, which this channel owns. */
   protected readonly socket: Socket;

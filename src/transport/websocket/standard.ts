@@ -36,7 +36,6 @@ export interface WebSocketLike {
   send(data: Uint8Array<ArrayBuffer>): void;
   /** Starts the closing handshake. */
   close(code?: number, reason?: string): void;
-  /** Registers a listener. */
   addEventListener(type: "open" | "message" | "error" | "close", listener: (event: WebSocketEvent) => void): void;
   /** Drops the connection without a closing handshake; only some have it. */
   terminate?(): void;
