@@ -148,3 +148,17 @@ test("publish: the command line runs from the package as it is installed, as the
   const { value } = await receiving.lines.next();
   assertEquals([String(value).includes("one coffee"), await receiving.end()], [true, 0]);
 });
+
+test("publish: an option that may be left out takes undefined, as from process.env, whatever the compiler is told", () => {
+  const refusing: string[] = [];
+  for (const path of list("src", ".ts").filter((path) => !/^src\/(?:engine|cli|codec)\//.test(path))) {
+    for (
+      const [, name, body] of read(path).matchAll(/^export interface (\w+(?:Options|Settings))\b[^\n]*\{\n([^]*?)^\}/gm)
+    ) {
+      for (const [, option, type] of body.matchAll(/^ {2}(?:readonly )?(\w+)\?: (.*);$/gm)) {
+        if (!type.includes("undefined")) refusing.push(`${path}: ${name}.${option}`);
+      }
+    }
+  }
+  assertEquals(refusing, []);
+});

@@ -34,11 +34,11 @@ export interface AzureCredential {
 /** How a namespace is reached. */
 export interface AzureOptions {
   /** Gives tokens of Entra ID; with it the namespace's host is enough instead of a connection string. */
-  credential?: AzureCredential;
+  credential?: AzureCredential | undefined;
   /** The carrier: a WebSocket on port 443, or a socket with TLS on port 5671. Default: `"websocket"`. */
-  transport?: "websocket" | "socket";
+  transport?: "websocket" | "socket" | undefined;
   /** Milliseconds for which a shared access signature is made. Default: 3,600,000. */
-  ttlMs?: number;
+  ttlMs?: number | undefined;
 }
 
 /** What to connect to, and how. */

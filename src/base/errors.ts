@@ -16,15 +16,15 @@ export type ErrorScope = "connection" | "session" | "link" | "delivery";
 /** How an {@linkcode AmqpError} is built. */
 export interface AmqpErrorOptions {
   /** What the error ended. Default: `"connection"`. */
-  scope?: ErrorScope;
+  scope?: ErrorScope | undefined;
   /** True when the peer sent the error, false when it was found on this side. Default: false. */
-  remote?: boolean;
+  remote?: boolean | undefined;
   /** The error's `info` map as the peer sent it. */
-  info?: Readonly<Record<string, unknown>>;
+  info?: Readonly<Record<string, unknown>> | undefined;
   /** Whether the same call may succeed later without a change. Default: derived from the condition. */
-  retryable?: boolean;
+  retryable?: boolean | undefined;
   /** What led to this error. */
-  cause?: unknown;
+  cause?: unknown | undefined;
 }
 
 /**
@@ -160,17 +160,17 @@ export type TransportErrorCode =
 /** How a {@linkcode TransportError} is built. */
 export interface TransportErrorOptions {
   /** The HTTP status of the failed handshake, where the runtime tells it. */
-  status?: number;
+  status?: number | undefined;
   /** The WebSocket close code, where there was one. */
-  closeCode?: number;
+  closeCode?: number | undefined;
   /** Response headers of the failed handshake, where the runtime tells them. */
-  headers?: ReadonlyArray<readonly [string, string]>;
+  headers?: ReadonlyArray<readonly [string, string]> | undefined;
   /** The start of the failed handshake's response body, where it was read. */
-  body?: Uint8Array;
+  body?: Uint8Array | undefined;
   /** Whether the same call may succeed later without a change. Default: derived from the code and the status. */
-  retryable?: boolean;
+  retryable?: boolean | undefined;
   /** What led to this error. */
-  cause?: unknown;
+  cause?: unknown | undefined;
 }
 
 /**

@@ -67,65 +67,65 @@ export type NodeHandler = (link: SenderRequest | ReceiverRequest) => void | Prom
 /** How a {@linkcode Broker} is set up. */
 export interface BrokerOptions extends Omit<AcceptorOptions, "onSender" | "onReceiver"> {
   /** Queues that are there from the start, with settings of their own. */
-  queues?: Readonly<Record<string, QueueOptions>>;
+  queues?: Readonly<Record<string, QueueOptions>> | undefined;
   /** Settings of all other queues, and of the queues of subscribers. */
-  queue?: QueueOptions;
+  queue?: QueueOptions | undefined;
   /** Makes a queue for any address that is used. Default: true; false refuses unknown addresses. */
-  autoCreate?: boolean;
+  autoCreate?: boolean | undefined;
   /** Addresses that are topics; one that ends in `*` stands for all that begin so. Default: `["topic/*"]`. */
-  topics?: readonly string[];
+  topics?: readonly string[] | undefined;
   /**
    * Nodes of the program's own, by their addresses: whoever attaches a link there is handed over, once `authorize` allows it.
    * A stand-in for a service that is more than queues has its parts here.
    */
-  nodes?: Readonly<Record<string, NodeHandler>>;
+  nodes?: Readonly<Record<string, NodeHandler>> | undefined;
   /**
    * Decides what a peer may do; the identity is undefined for an anonymous one. Asked for each link, for each message on a
    * link without a fixed target, and for each dynamic node. Default: everybody may do anything.
    */
-  authorize?: Authorize;
+  authorize?: Authorize | undefined;
   /**
    * Looks at the tokens that peers put at the node `$cbs`. With it a link needs a good token whose audience is its address, or
    * a URL with that path; `authorize` then decides by `peer.audiences` instead, if it is given. A connection whose last token
    * expires loses its links. Default: there is no such node.
    */
-  verifyToken?: VerifyPutToken;
+  verifyToken?: VerifyPutToken | undefined;
   /**
    * Which ways to settle are agreed to. Default: a peer that receives has what it asks for, one or two steps; one that sends has
    * `"first"`, since some ask for two steps and never take the second. `["first"]` has both settle in one step, and
    * `["first", "second"]` both as they ask.
    */
-  settleModes?: readonly ReceiverSettleMode[];
+  settleModes?: readonly ReceiverSettleMode[] | undefined;
   /**
    * What to do with messages whose header says that they must survive a restart, which nothing here does. Most clients
    * mark all their messages so. Default: `"accept"` treats them like others; `"reject"` is what the specification demands.
    */
-  durable?: "accept" | "reject";
+  durable?: "accept" | "reject" | undefined;
   /**
    * What becomes of messages of the format 0x80013700, which hold many: `"split"` takes all of them into the queue or none,
    * `"keep"` hands the whole on as it came. Default: `"split"`.
    */
-  batches?: "split" | "keep";
+  batches?: "split" | "keep" | undefined;
   /** Largest message that is taken, in bytes. Default: 16 MiB. */
-  maxMessageSize?: number;
+  maxMessageSize?: number | undefined;
   /** Most queues and topics, and as many subscriptions that outlive their links. Default: 10,000. */
-  maxQueues?: number;
+  maxQueues?: number | undefined;
   /** Milliseconds for which a queue or topic that was made for whoever used it is kept unused. Default: 300,000. */
-  idleQueueMs?: number;
+  idleQueueMs?: number | undefined;
   /**
    * Longest time for which a link at a queue or topic is kept that was lost, in milliseconds, where its peer asks for that by
    * the expiry of its terminus; 0 keeps none. What is not settled on it stays with it, and the peer takes it up when it attaches
    * the link again. Default: 600,000.
    */
-  maxSuspendMs?: number;
+  maxSuspendMs?: number | undefined;
   /** Most transactions that a connection has open at a time. Default: 100. */
-  maxTransactions?: number;
+  maxTransactions?: number | undefined;
   /** Milliseconds after which a transaction is rolled back. Default: 60,000. */
-  transactionTimeoutMs?: number;
+  transactionTimeoutMs?: number | undefined;
   /** Most messages in all queues together. Default: 1,000,000. */
-  maxMessages?: number;
+  maxMessages?: number | undefined;
   /** Most bytes in all queues together. Default: 256 MiB. */
-  maxBytes?: number;
+  maxBytes?: number | undefined;
 }
 
 const QUEUE_KINDS: OptionKinds<QueueOptions> = {
@@ -179,19 +179,19 @@ const TRANSACTION_TIMEOUT_MS = 60_000;
 /** How {@linkcode Broker.connect} connects. */
 export interface InProcessOptions {
   /** Who the client is to the broker, which takes the program's word for it. Default: nobody in particular. */
-  identity?: string;
+  identity?: string | undefined;
   /** Names the client's container to the broker. Default: a random name. */
-  containerId?: string;
+  containerId?: string | undefined;
   /** The virtual host. Default: none. */
-  hostname?: string;
+  hostname?: string | undefined;
   /** Connection properties. */
-  properties?: Fields;
+  properties?: Fields | undefined;
   /** Capabilities wanted of the broker. */
-  desiredCapabilities?: string[];
+  desiredCapabilities?: string[] | undefined;
   /** Told what the client would otherwise print; null for nobody. Default: prints warnings and errors. */
-  log?: LogOption;
+  log?: LogOption | undefined;
   /** Takes the frames of the client, such as what `jsonLines` of `@webamqp/amqp/trace` makes. */
-  trace?: Trace;
+  trace?: Trace | undefined;
   /** Ends the wait for the connection. */
   signal?: AbortSignal | undefined;
 }

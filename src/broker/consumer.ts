@@ -36,7 +36,7 @@ export type LossCount = "oldest" | "all" | "none";
 
 export interface ConsumerOptions {
   /** True if it looks at messages without taking them. */
-  readonly browses?: boolean;
+  readonly browses?: boolean | undefined;
   /** Which messages it wants; undefined for all. */
   readonly filter?: MessageFilter | undefined;
   /** What it takes to ask that. */

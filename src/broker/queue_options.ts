@@ -12,18 +12,18 @@ export interface QueueOptions {
    * Where rejected and expired messages go: the address of a queue, made when first needed. Without it, and in that queue
    * itself, they are dropped.
    */
-  deadLetter?: string;
+  deadLetter?: string | undefined;
   /** Failed attempts after which a message is treated as rejected. Default: no limit. */
-  maxDeliveries?: number;
+  maxDeliveries?: number | undefined;
   /**
    * Which of the messages that a consumer held count as failed attempts when its connection is lost: the oldest of each
    * link, which may be what its process ended over, all, or none. After an orderly end none do. Default: `"oldest"`.
    */
-  lossCount?: LossCount;
+  lossCount?: LossCount | undefined;
   /** Most messages that the queue keeps, those with consumers included. Default: 100,000. */
-  maxMessages?: number;
+  maxMessages?: number | undefined;
   /** Most bytes that the queue keeps, those with consumers included, and 256 for each message. Default: 64 MiB. */
-  maxBytes?: number;
+  maxBytes?: number | undefined;
 }
 
 /** What is in a queue at the moment. */

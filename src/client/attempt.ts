@@ -43,26 +43,26 @@ export interface AttemptOptions extends Omit<TransportOptions, "headers" | "tls"
    */
   auth?: Asked<SaslAuth | null> | undefined;
   /** Further header fields of the WebSocket handshake, as in {@linkcode TransportOptions}, or a function that gives them. */
-  headers?: Asked<TransportOptions["headers"]>;
+  headers?: Asked<TransportOptions["headers"]> | undefined;
   /** Trusted authorities and the like, as in {@linkcode TransportOptions}, or a function that gives them. */
-  tls?: Asked<TransportOptions["tls"]>;
+  tls?: Asked<TransportOptions["tls"]> | undefined;
   /**
    * True sends the credentials, and all that follows, without waiting for what the server offers and says to them: two
    * round trips less. Only for a server that is known to take it and the mechanism, which must have no challenge. Default:
    * false.
    */
-  pipelineSasl?: boolean;
+  pipelineSasl?: boolean | undefined;
   /** The virtual host. Default: the host of the URL. */
-  hostname?: string;
+  hostname?: string | undefined;
   /** WebSocket subprotocols to offer, none with `[]`. Default: `["amqp"]`; Azure wants `["AMQPWSB10"]`. */
-  subprotocols?: readonly string[];
+  subprotocols?: readonly string[] | undefined;
   /**
    * Which redirects of the peer are followed, of connections, and of links to another address at the same host: `"same-host"`,
    * or a function that says so. Default: none, a redirect is an error.
    */
-  redirect?: RedirectOption;
+  redirect?: RedirectOption | undefined;
   /** Opens the channel instead of what the runtime has, such as in a test that needs no network. */
-  dial?: Dial;
+  dial?: Dial | undefined;
 }
 
 /** Holds what a callback of the program threw, so that it can be told from what the way to the server had to say. */

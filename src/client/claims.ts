@@ -37,9 +37,9 @@ export interface ClaimsOptions {
    * How tokens are put: by Azure's request and response, or by the message of the OASIS draft whose outcome is the answer.
    * `"auto"` waits for the peer's open, and takes the second where the peer offers `AMQP_CBS_V1_0`. Default: `"auto"`.
    */
-  variant?: "put-token" | "set-token" | "auto";
+  variant?: "put-token" | "set-token" | "auto" | undefined;
   /** Told when a token could not be renewed; it is tried again until the old one expires. Default: not told. */
-  onerror?: (error: unknown, audience: string) => void;
+  onerror?: ((error: unknown, audience: string) => void) | undefined;
 }
 
 /** A link that needs a token. */

@@ -35,25 +35,25 @@ import { CODEC_LIMIT_KINDS, codecLimits, senderAttach, SESSION_KINDS } from "./l
 /** Bounds of what a peer can cost; each has a default. */
 export interface ConnectionLimits extends Partial<CodecLimits>, CostLimits {
   /** Milliseconds for the WebSocket handshake; over sockets for each of TCP, TLS, proxy, handshake. Default: 20,000. */
-  handshakeTimeoutMs?: number;
+  handshakeTimeoutMs?: number | undefined;
   /** Milliseconds for SASL and open. Default: 30,000. */
-  openTimeoutMs?: number;
+  openTimeoutMs?: number | undefined;
   /** Milliseconds that a close may go unanswered. Default: 5,000. */
-  closeTimeoutMs?: number;
+  closeTimeoutMs?: number | undefined;
   /** Largest SASL frame taken, in bytes. Default: 65,536. */
-  saslFrameSize?: number;
+  saslFrameSize?: number | undefined;
   /** Largest open frame sent, in bytes. Default: 512, which every peer takes. */
-  openFrameSize?: number;
+  openFrameSize?: number | undefined;
   /**
    * Bytes that may wait in the WebSocket or socket before sends pause; fewer than 262,144 count as those. A peer that goes on
    * without reading its answers is dropped when four times as many wait. Default: 1,048,576.
    */
-  maxBufferedBytes?: number;
+  maxBufferedBytes?: number | undefined;
   /**
    * Bytes of messages that have arrived in part, on all links at a time; the link of one that passes it ends. Of a message that is
    * read as a stream only what is not read yet counts. Default: 134,217,728.
    */
-  maxUnfinishedBytes?: number;
+  maxUnfinishedBytes?: number | undefined;
 }
 
 /** What {@linkcode connect} takes. */
@@ -62,27 +62,27 @@ export interface ConnectOptions extends WaitOptions, AttemptOptions {
    * How a connection that is lost is made anew: back-off with full jitter, 250 ms to 30 s, without end; false ends it with the
    * error. Everything that the program holds lives on meanwhile. Default: `{}`.
    */
-  reconnect?: ReconnectOptions | false;
+  reconnect?: ReconnectOptions | false | undefined;
   /** Tokens for a peer that wants some on its `$cbs` node before links attach, such as Azure. Default: none. */
-  claims?: ClaimsOptions;
+  claims?: ClaimsOptions | undefined;
   /** Names this container to the peer. Default: a random name. */
-  containerId?: string;
+  containerId?: string | undefined;
   /** Largest frame taken, in bytes, at least 512. Default: 131,072. */
-  maxFrameSize?: number;
+  maxFrameSize?: number | undefined;
   /** Highest channel that either side may use. Default: 255. */
-  channelMax?: number;
+  channelMax?: number | undefined;
   /** Idle time-out announced to the peer, in milliseconds; without a frame for twice as long it is given up. Default: 60,000; 0 for none. */
-  idleTimeOut?: number;
+  idleTimeOut?: number | undefined;
   /** Connection properties. */
-  properties?: Fields;
+  properties?: Fields | undefined;
   /** Capabilities wanted of the peer. */
-  desiredCapabilities?: string[];
+  desiredCapabilities?: string[] | undefined;
   /** Settings of the session that links of the connection share. */
-  session?: SessionOptions;
+  session?: SessionOptions | undefined;
   /** Bounds of what the peer can cost. */
-  limits?: ConnectionLimits;
+  limits?: ConnectionLimits | undefined;
   /** Where it runs; another one makes time and chance repeatable in tests. Default: the runtime's clock, timers and randomness. */
-  environment?: Environment;
+  environment?: Environment | undefined;
   /**
    * Told what no call fails for: a handler that failed, a wait that may last for ever. Default: warnings and errors go to the
    * console; null silences them.
@@ -92,9 +92,9 @@ export interface ConnectOptions extends WaitOptions, AttemptOptions {
    * Told of every frame, secrets left out; `jsonLines` of `./trace` writes them, and what happens below AMQP, as lines. What it
    * throws goes to `log`.
    */
-  trace?: Trace;
+  trace?: Trace | undefined;
   /** Measures what the connection does: `opentelemetry(api)` of `./telemetry`. Default: nothing, at no cost. */
-  telemetry?: Telemetry;
+  telemetry?: Telemetry | undefined;
 }
 
 /** Where a connection leads, as {@linkcode Telemetry} is told. */
@@ -169,9 +169,9 @@ const RECONNECT_KINDS: OptionKinds<ReconnectOptions> = {
 /** What {@linkcode publish} takes. */
 export interface PublishOptions extends Omit<ConnectOptions, "reconnect" | "claims">, Pick<SendOptions, "settled"> {
   /** How further attempts are made while there is time; false makes one only. Default: `{}`. */
-  reconnect?: RetryOptions | false;
+  reconnect?: RetryOptions | false | undefined;
   /** Milliseconds for all of it, further attempts included. Default: 30,000. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
 }
 
 /** How long {@linkcode publish} may take by default, in milliseconds. */
@@ -363,7 +363,7 @@ async function opened(
 /** What {@linkcode openOver} takes. */
 export interface OpenOptions extends Omit<ConnectOptions, keyof AttemptOptions | "reconnect" | "signal"> {
   /** The virtual host. */
-  hostname?: string;
+  hostname?: string | undefined;
   /** The choice of the mechanism, where it does not wait for what the server offers. */
   saslInit?: SaslFrameBody | undefined;
 }

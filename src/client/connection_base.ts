@@ -55,15 +55,15 @@ export interface ConnectionHooks {
 /** The settings of a connection: those of its engine, and what may wait in its channel. */
 export interface ConnectionSettings extends EngineOptions {
   /** Bytes that may wait in the channel before sends pause. Default: 1 MiB. */
-  maxBufferedBytes?: number;
+  maxBufferedBytes?: number | undefined;
   /** Where it runs. Default: the runtime's own. */
-  environment?: Environment;
+  environment?: Environment | undefined;
   /** Messages, and their bytes, that may wait for the connection to come back. */
-  maxPending?: { readonly messages: number; readonly bytes: number };
+  maxPending?: { readonly messages: number; readonly bytes: number } | undefined;
   /** Whether `containerId` is a name of the program's own. */
-  isNamed?: boolean;
+  isNamed?: boolean | undefined;
   /** Told what no call fails for; an acceptor has one for all its connections. */
-  logging?: LogHolder;
+  logging?: LogHolder | undefined;
 }
 
 /** How one channel is taken over: settings that are no others', and what is said first. */

@@ -17,9 +17,9 @@ export const PATIENCE_MS = 10_000;
 /** How something is closed. */
 export interface CloseOptions extends WaitOptions {
   /** Milliseconds to wait for what is in flight, and again for the peer's answer. Default: 5,000. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
   /** Tells the peer why. Default: an orderly close. */
-  error?: AmqpError;
+  error?: AmqpError | undefined;
 }
 
 /** What a call that closes takes. */

@@ -21,21 +21,21 @@ export interface LinkSettings {
    */
   address?: string | null | undefined;
   /** Asks the peer to make a node for this link; its address is then that of the link. Default: false. */
-  dynamic?: boolean;
+  dynamic?: boolean | undefined;
   /** The link's name. Default: a random one. A name that is in use between the two containers takes the link over. */
-  name?: string;
+  name?: string | undefined;
   /** Which deliveries are sent settled; the sender's word counts. Default: `"mixed"`. */
-  sndSettleMode?: SenderSettleMode;
+  sndSettleMode?: SenderSettleMode | undefined;
   /** `"second"` settles in two steps, the sender first; the receiver's word counts. Default: `"first"`. */
-  rcvSettleMode?: ReceiverSettleMode;
+  rcvSettleMode?: ReceiverSettleMode | undefined;
   /** Further fields of the source. */
-  source?: Partial<Omit<Source, "kind">>;
+  source?: Partial<Omit<Source, "kind">> | undefined;
   /** Further fields of the target, or the coordinator of transactions in its place. */
-  target?: Partial<Omit<Target, "kind">> | Coordinator;
+  target?: Partial<Omit<Target, "kind">> | Coordinator | undefined;
   /** Capabilities wanted of the peer. */
-  desiredCapabilities?: string[];
+  desiredCapabilities?: string[] | undefined;
   /** Link properties. */
-  properties?: Fields;
+  properties?: Fields | undefined;
 }
 
 /** What a sender is attached with. */
@@ -44,9 +44,9 @@ export type SenderOptions = LinkSettings & SendSettings;
 /** What a receiver is attached with. */
 export interface ReceiverOptions extends LinkSettings, ReceiveSettings {
   /** Largest message that this end takes, in bytes, 0 for no limit. Default: 64 MiB, without a limit with `stream: true`. */
-  maxMessageSize?: number;
+  maxMessageSize?: number | undefined;
   /** Filters at the source by their name, each a described value; `./filters` has functions that make them. */
-  filter?: Fields;
+  filter?: Fields | undefined;
 }
 
 const LINK_KINDS: OptionKinds<LinkSettings> = {

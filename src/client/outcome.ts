@@ -15,18 +15,18 @@ import type { OutgoingDelivery } from "../engine/outgoing.ts";
 /** How a message is sent. */
 export interface SendOptions extends WaitOptions {
   /** True sends it settled: at most once, no outcome. Default: false. */
-  settled?: boolean;
+  settled?: boolean | undefined;
   /** The format of a message that is given as bytes. Default: 0, AMQP's. */
-  messageFormat?: number;
+  messageFormat?: number | undefined;
   /** The delivery tag, 1 to 32 bytes, which no other message has that waits for its outcome. Default: a counted one. */
-  tag?: Uint8Array;
+  tag?: Uint8Array | undefined;
   /**
    * Called with the outcome that the receiver asks for where it leaves settling to this side (`rcvSettleMode: "second"`), and
    * gives what the message is settled with, such as `rejected` for a lock that was lost; nothing for the one asked for. It must not throw.
    */
   decide?: (asked: Outcome) => Outcome | undefined;
   /** The delivery state that the message arrives with, such as that of a transaction. Default: none. */
-  state?: DeliveryState;
+  state?: DeliveryState | undefined;
 }
 
 /** What {@linkcode SendOptions} are. */

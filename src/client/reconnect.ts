@@ -26,16 +26,16 @@ import type { Link } from "./link.ts";
 /** How a connection that is lost is made anew, and a link that is lost attached again. */
 export interface ReconnectOptions extends RetryOptions {
   /** True tries the servers of a list in random order. Default: in the order of the list. */
-  shuffle?: boolean;
+  shuffle?: boolean | undefined;
   /**
    * True waits for the first connection in the same way, and for a link that is refused for a reason that passes when it is
    * first attached; otherwise each server, and each link, is tried once. Default: false.
    */
-  initial?: boolean;
+  initial?: boolean | undefined;
   /** Messages that may wait while the connection is interrupted; sending more fails. Default: 10,000. */
-  maxPending?: number;
+  maxPending?: number | undefined;
   /** Their bytes. Default: 16,777,216. */
-  maxPendingBytes?: number;
+  maxPendingBytes?: number | undefined;
 }
 
 /** Messages that may wait for a connection to come back by default. */

@@ -50,9 +50,9 @@ export interface ResumeOptions {
    * Where deliveries that are not settled outlive the process. Default: nowhere, so that they outlive the connection and no
    * more.
    */
-  store?: UnsettledStore;
+  store?: UnsettledStore | undefined;
   /** How long the peer is asked to keep a link that it has lost, in seconds; it may agree to less. Default: 600. */
-  timeout?: number;
+  timeout?: number | undefined;
   /**
    * Told the outcome of each message that a process before this one had sent, and kept in `store`; undefined if it will never
    * be known. Of one that has none when the link ends a process after this one is told. Default: one that is not accepted is

@@ -17,7 +17,7 @@ export const MAX_IN_FLIGHT = 2_048;
 /** How each of them is sent. */
 export interface ParallelOptions extends WaitOptions {
   /** True sends it settled. */
-  settled?: boolean;
+  settled?: boolean | undefined;
 }
 
 /** The sender of parallel sends: what they ask of it. */

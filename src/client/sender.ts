@@ -44,14 +44,14 @@ export interface SendSettings {
    * Messages of one `sendAll` or `writable` that may wait for their outcome at a time, whatever the credit. All of them are
    * kept in memory until then, and a round trip brings no more than as many. Default: 2,048.
    */
-  maxInFlight?: number;
+  maxInFlight?: number | undefined;
   /**
    * What becomes of messages whose outcome is not known when the connection is lost: `"resend"` sends them again, in order
    * and before all others, so that they arrive at least once; `"resume"` takes each up where it was, so that it arrives once
    * where the peer can do so, see {@linkcode resume}, whose result has more options; `"fail"` ends them as lost. Settled and
    * aborted ones, and those of a transaction, are never sent again. Default: `"resend"`.
    */
-  recovery?: "resend" | "fail" | "resume" | Recovery;
+  recovery?: "resend" | "fail" | "resume" | Recovery | undefined;
 }
 
 /**

@@ -13,7 +13,7 @@ import { array, described, long, timestamp } from "../codec/wrappers.ts";
 /** Options of a receiver that describe its source. */
 export interface SourceSettings {
   /** The link's name, which a subscription is known by. */
-  name?: string;
+  name?: string | undefined;
   /** Fields of the source. */
   source: Partial<Omit<Source, "kind">>;
 }
@@ -21,11 +21,11 @@ export interface SourceSettings {
 /** How a subscription is shared. */
 export interface SubscriptionOptions {
   /** Lets several receivers share it, each message going to one of them. Default: false. */
-  shared?: boolean;
+  shared?: boolean | undefined;
   /** Shares it also between connections of other container ids. Default: false. */
-  global?: boolean;
+  global?: boolean | undefined;
   /** Tells the receivers of one connection that share it apart: 1 for the first, and so on. Default: 1. */
-  instance?: number;
+  instance?: number | undefined;
 }
 
 /**

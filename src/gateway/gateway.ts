@@ -73,23 +73,23 @@ export interface GatewayOptions {
    * Where clients may be connected to at all, as URLs of which scheme, host and port count. Needed where `target` is a function: what
    * that makes of a client's words must not become a way into the network behind the gateway.
    */
-  targets?: readonly (string | URL)[];
+  targets?: readonly (string | URL)[] | undefined;
   /** How targets are connected to: `tls`, `headers`, `proxy`. A client's subprotocol is offered on unless named here. */
-  dial?: Omit<SocketDialOptions, "signal">;
+  dial?: Omit<SocketDialOptions, "signal"> | undefined;
   /** How long to wait for more from one side after the other has ended its half, in milliseconds. Default: 1,000. */
-  lingerMs?: number;
+  lingerMs?: number | undefined;
   /**
    * Bytes that may wait in one side of a relay before the other is no longer read; fewer than 262,144 count as those.
    * Default: 1,048,576.
    */
-  maxBufferedBytes?: number;
+  maxBufferedBytes?: number | undefined;
   /** Told of what went wrong with one client: its target is not allowed or not reached. Default: `log` of `listen` is told. */
-  onError?: (error: unknown, info: ListenInfo) => void;
+  onError?: ((error: unknown, info: ListenInfo) => void) | undefined;
   /**
    * Told of every frame, secrets of SASL left out; `jsonLines` of `./trace` writes them, and what happens below AMQP, as lines.
    * Reading frames costs time that is otherwise not spent. What it throws goes to `log` of `listen`.
    */
-  trace?: GatewayTracer;
+  trace?: GatewayTracer | undefined;
 }
 
 const GATEWAY_KINDS: OptionKinds<GatewayOptions> = {
@@ -121,7 +121,7 @@ export interface Gateway extends AsyncDisposable {
 /** How a {@linkcode Gateway} is closed. */
 export interface GatewayCloseOptions extends WaitOptions {
   /** Milliseconds for those who are there to come to their end. Default: 10,000. */
-  drainMs?: number;
+  drainMs?: number | undefined;
 }
 
 // A broker's goodbye takes a round trip. Whoever went without one should not seem to be there for long.

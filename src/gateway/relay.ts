@@ -15,7 +15,7 @@ export interface RelayOptions {
   /** Told of bytes before they go on. */
   onbytes: (direction: RelayDirection, bytes: Uint8Array) => void;
   /** Told of the end of each side. */
-  onclose?: (side: "client" | "target", close: ChannelClose, last: boolean) => void;
+  onclose?: ((side: "client" | "target", close: ChannelClose, last: boolean) => void) | undefined;
 }
 
 /** Two channels joined, each held back by the other. */

@@ -62,7 +62,7 @@ export interface ManagementResponse {
 /** How long an answer is waited for. */
 export interface ManagementOptions extends WaitOptions {
   /** Milliseconds until the request is given up. Default: 30,000. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
 }
 
 /** How a management node is reached. */
@@ -70,7 +70,7 @@ export interface ManagementSettings {
   /**
    * Where answers go: to this link by a name that nobody can guess, or to a node that the peer makes. Default: `"link"`.
    */
-  replyTo?: "link" | "dynamic";
+  replyTo?: "link" | "dynamic" | undefined;
 }
 
 /** What a query gives. */

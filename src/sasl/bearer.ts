@@ -17,9 +17,9 @@ export type Token = string | (() => string | Promise<string>);
 /** How a client uses a token. */
 export interface BearerOptions {
   /** The user that the token is for. Default: none for OAUTHBEARER, empty for XOAUTH2. */
-  username?: string;
+  username?: string | undefined;
   /** Uses it also where anyone on the way can read it. Default: false. */
-  allowCleartext?: boolean;
+  allowCleartext?: boolean | undefined;
 }
 
 /**

@@ -14,12 +14,12 @@ import type { ScramHash } from "./scram_keys.ts";
 /** How a user name and a password may be used. */
 export interface CredentialsOptions extends Pick<ScramOptions, "authorizationId" | "minIterations" | "maxIterations"> {
   /** The weakest mechanism that may be used. Default: `"PLAIN"`. */
-  floor?: `SCRAM-${ScramHash}` | "PLAIN";
+  floor?: `SCRAM-${ScramHash}` | "PLAIN" | undefined;
   /**
    * Lets PLAIN be used where anyone on the way can read the password, or have the server seem to offer nothing better.
    * Default: false, so that over `ws:` and `amqp:` to another host nothing below SCRAM is used.
    */
-  allowCleartext?: boolean;
+  allowCleartext?: boolean | undefined;
 }
 
 const CREDENTIALS_KINDS: OptionKinds<CredentialsOptions> = {

@@ -33,15 +33,15 @@ export const MAX_ITERATIONS = 1_000_000;
 /** How a client uses SCRAM. */
 export interface ScramOptions {
   /** The hash function. Default: `"SHA-256"`. */
-  hash?: ScramHash;
+  hash?: ScramHash | undefined;
   /** Whom to act as. Default: the user. */
-  authorizationId?: string;
+  authorizationId?: string | undefined;
   /** Fewer iterations than this are refused: they would make the password easy to guess. Default: 4,096. */
-  minIterations?: number;
+  minIterations?: number | undefined;
   /** More iterations than this are refused: the server asks for work without end. Default: 1,000,000. */
-  maxIterations?: number;
+  maxIterations?: number | undefined;
   /** What makes the exchange unlike any other, of printable ASCII without a comma. Default: 128 random bits. */
-  nonce?: string;
+  nonce?: string | undefined;
 }
 
 const SCRAM_KINDS: OptionKinds<ScramOptions> = {

@@ -32,11 +32,11 @@ export interface ScramKeys {
 /** What keys of SCRAM are made with; each has a default. */
 export interface ScramKeysOptions {
   /** The hash function. Default: `"SHA-256"`. */
-  hash?: ScramHash;
+  hash?: ScramHash | undefined;
   /** How often the hash is taken, at least 4,096; more costs client and server time. Default: 16,384. */
-  iterations?: number;
+  iterations?: number | undefined;
   /** Random bytes. Default: 16 new ones. */
-  salt?: Uint8Array;
+  salt?: Uint8Array | undefined;
 }
 
 /** What one side computes from the password; the client keeps it while salt and iterations stay the same. */

@@ -34,9 +34,9 @@ export interface ScramServerOptions {
    * Iterations and bytes of salt that unknown users are told, so that they cannot be told from known ones: what the keys of
    * the known ones have. Default: 16,384 and 16, as {@linkcode scramKeys} makes them.
    */
-  decoy?: { iterations?: number; saltLength?: number };
+  decoy?: { iterations?: number; saltLength?: number } | undefined;
   /** Goes on from the client's nonce, of printable ASCII without a comma. Default: 128 random bits. */
-  nonce?: string;
+  nonce?: string | undefined;
 }
 
 // A user name in SCRAM has `=2C` for a comma and `=3D` for an equals sign, and no other of the two.

@@ -43,70 +43,70 @@ export type { CheckPassword, IdentifyExternal } from "../sasl/server_mechanisms.
 /** How an {@linkcode Acceptor} treats those who connect. */
 export interface AcceptorOptions extends CostLimits {
   /** Names this container to its peers. Default: a random name. */
-  containerId?: string;
+  containerId?: string | undefined;
   /** Who may connect. Default: anybody, anonymously. */
-  sasl?: SaslServerOptions;
+  sasl?: SaslServerOptions | undefined;
   /** Called when a peer has opened its connection, before its links are; throwing closes it with the error. */
-  onConnection?: (connection: Connection) => void | Promise<void>;
+  onConnection?: ((connection: Connection) => void | Promise<void>) | undefined;
   /** Called when a peer wants to receive; throwing refuses with the error. Default: refused. */
-  onSender?: (request: SenderRequest) => void | Promise<void>;
+  onSender?: ((request: SenderRequest) => void | Promise<void>) | undefined;
   /** Called when a peer wants to send; throwing refuses with the error. Default: refused. */
-  onReceiver?: (request: ReceiverRequest) => void | Promise<void>;
+  onReceiver?: ((request: ReceiverRequest) => void | Promise<void>) | undefined;
   /** Largest frame taken, in bytes, at least 512. Default: 131,072. */
-  maxFrameSize?: number;
+  maxFrameSize?: number | undefined;
   /** Highest channel that either side may use. Default: 255. */
-  channelMax?: number;
+  channelMax?: number | undefined;
   /** Connections at a time; the channels of more are closed at once with code 1013, try again later. Default: 10,000. */
-  maxConnections?: number;
+  maxConnections?: number | undefined;
   /**
    * Links at a time on all sessions of a connection. More are refused with `amqp:resource-limit-exceeded`, and a peer that
    * leaves as many refused ones attached is closed. Default: 4,096.
    */
-  maxLinks?: number;
+  maxLinks?: number | undefined;
   /**
    * Links at a time that are kept for peers that have lost them (`suspendMs`). For one more the oldest of the peer that has
    * most ends, or that one if no other peer has more. Default: 1,000.
    */
-  maxSuspendedLinks?: number;
+  maxSuspendedLinks?: number | undefined;
   /**
    * Bytes of messages that have arrived in part, on all connections at a time; the link of one that passes it ends. Default:
    * 268,435,456.
    */
-  maxUnfinishedBytes?: number;
+  maxUnfinishedBytes?: number | undefined;
   /** Idle time-out announced to peers, in milliseconds; 0 for none. Default: 60,000. */
-  idleTimeOut?: number;
+  idleTimeOut?: number | undefined;
   /** Connection properties. */
-  properties?: Fields;
+  properties?: Fields | undefined;
   /** Capabilities offered. */
-  offeredCapabilities?: string[];
+  offeredCapabilities?: string[] | undefined;
   /** What to answer to an open, over the other options. */
-  answerOpen?: (open: Open) => Partial<Omit<Open, "kind">>;
+  answerOpen?: ((open: Open) => Partial<Omit<Open, "kind">>) | undefined;
   /** Settings of the sessions that peers begin. */
-  session?: SessionOptions;
+  session?: SessionOptions | undefined;
   /** Largest SASL frame taken, in bytes. Default: 65,536. */
-  saslFrameSize?: number;
+  saslFrameSize?: number | undefined;
   /** Bytes that a client may send ahead while its credentials are looked at. Default: 65,536. */
-  maxPipelinedBytes?: number;
+  maxPipelinedBytes?: number | undefined;
   /**
    * Bytes that may wait in the channel of a connection before sends pause; fewer than 262,144 count as those. A peer that
    * goes on without reading its answers is dropped when four times as many wait. Default: 1,048,576.
    */
-  maxBufferedBytes?: number;
+  maxBufferedBytes?: number | undefined;
   /** Milliseconds for SASL and open. Default: 30,000. */
-  openTimeoutMs?: number;
+  openTimeoutMs?: number | undefined;
   /** Milliseconds that a close may go unanswered. Default: 5,000. */
-  closeTimeoutMs?: number;
+  closeTimeoutMs?: number | undefined;
   /** Bounds of what is decoded. */
-  limits?: Partial<CodecLimits>;
+  limits?: Partial<CodecLimits> | undefined;
   /** Where it runs; another one makes time and chance repeatable in tests. Default: the runtime's clock, timers and randomness. */
-  environment?: Environment;
+  environment?: Environment | undefined;
   /**
    * Told what no call fails for: a handler that failed, a peer that was refused by a limit, a wait that may last for ever.
    * Default: warnings and errors go to the console; null silences them.
    */
   log?: LogOption | undefined;
   /** Told of every frame of every connection, secrets left out. What it throws goes to `log`. */
-  trace?: AcceptorTracer;
+  trace?: AcceptorTracer | undefined;
 }
 
 /** A frame of one of an acceptor's connections. */

@@ -42,13 +42,13 @@ export interface LinkRequest<Role extends "sender" | "receiver", Link, Settings>
 /** What this side attaches its end with, over the peer's wishes. */
 export interface AcceptSettings extends LinkOptions {
   /** The address of the node that was made for a dynamic terminus. */
-  address?: string;
+  address?: string | undefined;
   /**
    * Milliseconds for which the link is kept, with what is not settled, when it is lost or suspended: a peer of the same
    * container that attaches it again by then, and lists what it has not settled, takes it up where it was, on whatever
    * connection. Default: 0, it ends.
    */
-  suspendMs?: number;
+  suspendMs?: number | undefined;
 }
 
 /** A peer that wants to receive: this side sends. */

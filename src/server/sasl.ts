@@ -34,21 +34,21 @@ export type UserTable = Readonly<Record<string, string | ScramKeys>>;
 /** Who may connect, and how they prove it. */
 export interface SaslServerOptions {
   /** Lets in those who give no identity. Default: true unless another option says who may connect. */
-  anonymous?: boolean;
+  anonymous?: boolean | undefined;
   /**
    * Passwords or their SCRAM keys by user name, for PLAIN and SCRAM; or a function that says whether a user name and password
    * belong together, for PLAIN alone.
    */
-  users?: UserTable | CheckPassword;
+  users?: UserTable | CheckPassword | undefined;
   /** Gives the SCRAM keys of a user, undefined for none: for SCRAM-SHA-256, and for PLAIN unless `users` has it. */
-  scram?: FindScramKeys;
+  scram?: FindScramKeys | undefined;
   /**
    * Gives the identity that the layer below has proved, or undefined to refuse. It gets the identity that the client asks to
    * act as, empty for its own, and what the carrier knows, such as a TLS client certificate.
    */
-  external?: IdentifyExternal<PeerInfo>;
+  external?: IdentifyExternal<PeerInfo> | undefined;
   /** Further mechanisms, offered before the others. */
-  mechanisms?: readonly SaslServerMechanism<PeerInfo>[];
+  mechanisms?: readonly SaslServerMechanism<PeerInfo>[] | undefined;
 }
 
 export const SASL_KINDS: OptionKinds<SaslServerOptions> = {

@@ -15,9 +15,9 @@ export interface OpenTelemetryOptions {
    * The value of `messaging.system`, such as `"rabbitmq"` or `"activemq"`. Default: `"servicebus"` at the hosts of Azure Service
    * Bus, otherwise `"amqp"`.
    */
-  system?: string;
+  system?: string | undefined;
   /** False leaves the context out of messages. Default: true. */
-  propagate?: boolean;
+  propagate?: boolean | undefined;
 }
 
 const NAME = "@webamqp/amqp";

@@ -44,9 +44,9 @@ export interface PeerFrame {
 /** How a {@linkcode ScriptedPeer} plays. */
 export interface ScriptedPeerOptions {
   /** The channel that it speaks over. Default: one of a pair, the other end being {@linkcode ScriptedPeer.channel}. */
-  over?: Channel;
+  over?: Channel | undefined;
   /** Kinds of frames that may come at any time and mean nothing to the script. Default: `["empty"]`. */
-  ignore?: readonly PeerKind[];
+  ignore?: readonly PeerKind[] | undefined;
 }
 
 /**
@@ -102,9 +102,9 @@ export interface Expectation {
 /** What a frame that is sent has besides its fields. */
 export interface SendFrameOptions {
   /** The channel. Default: 0, or that of the frame that is answered. */
-  readonly channel?: number;
+  readonly channel?: number | undefined;
   /** What follows a transfer: bytes, or a message to encode. */
-  readonly payload?: Uint8Array | Message;
+  readonly payload?: Uint8Array | Message | undefined;
 }
 
 const DONE_MS = 5_000;

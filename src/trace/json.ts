@@ -37,7 +37,7 @@ export interface ToJsonOptions {
    * True writes what {@linkcode fromJson} reads back to the same; false is for reading by people: small bigints are plain
    * numbers, wrapped values bare, and binaries longer than 64 bytes cut. Default: true.
    */
-  exact?: boolean;
+  exact?: boolean | undefined;
 }
 
 const LONGEST_BINARY = 64;

@@ -47,13 +47,13 @@ export interface ConnectionFrame extends FrameTrace {
 /** How {@linkcode jsonLines} writes. */
 export interface TraceOptions {
   /** What the trace is of, for its readers. */
-  title?: string;
+  title?: string | undefined;
   /** Who wrote it: `"server"` for an acceptor, a broker, a gateway as its clients see it. Default: `"client"`. */
-  vantage?: "client" | "server" | "network";
+  vantage?: "client" | "server" | "network" | undefined;
   /** Milliseconds of some clock. Default: `performance.now()`. */
-  now?: () => number;
+  now?: (() => number) | undefined;
   /** When the trace begins. Default: now. */
-  start?: Date;
+  start?: Date | undefined;
 }
 
 const TRACE_KINDS: OptionKinds<TraceOptions> = {

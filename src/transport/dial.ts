@@ -24,24 +24,24 @@ export interface TransportOptions {
    * program has replaced is taken by `"websocket"` everywhere. The own ones of Bun and Node may offer `permessage-deflate`,
    * which no program can forbid them; `"socket"` never does, and no adapter of this module accepts it.
    */
-  transport?: "auto" | "websocket" | "socket";
+  transport?: "auto" | "websocket" | "socket" | undefined;
   /**
    * Further header fields of the WebSocket handshake, such as `Authorization`. With `ws:` they go out in clear, where anyone
    * on the way can read them. Where there are no sockets, only Cloudflare Workers can send them.
    */
-  headers?: HeaderFields;
+  headers?: HeaderFields | undefined;
   /**
    * The `Host` field of the WebSocket handshake, for a server that is reached under another name or by its address. Default: host
    * and port of the URL. Needs sockets.
    */
-  hostHeader?: string;
+  hostHeader?: string | undefined;
   /** Trusted authorities, a client certificate, the name to ask for. Needs sockets. */
-  tls?: TlsOptions;
+  tls?: TlsOptions | undefined;
   /**
    * The HTTP proxy to go through, as a URL or with more about it; `"env"` for the one that the environment names. Needs
    * sockets.
    */
-  proxy?: string | URL | SocketProxyOptions;
+  proxy?: string | URL | SocketProxyOptions | undefined;
 }
 
 /** How {@linkcode dialAny} connects. */

@@ -13,7 +13,7 @@ export interface ChannelPairOptions {
    *
    * Default: every piece arrives as it was sent.
    */
-  rechunk?: (pieces: readonly Uint8Array[]) => Iterable<Uint8Array>;
+  rechunk?: ((pieces: readonly Uint8Array[]) => Iterable<Uint8Array>) | undefined;
 }
 
 /**

@@ -23,9 +23,9 @@ export const MAX_BODY_BYTES: number = 8_192;
 /** How a body is read. */
 export interface BodyOptions {
   /** The method of the request that is answered; HEAD and CONNECT change what follows the head. Default: `"GET"`. */
-  method?: string;
+  method?: string | undefined;
   /** Most bytes to keep. Default: {@linkcode MAX_BODY_BYTES}. */
-  maxBodyBytes?: number;
+  maxBodyBytes?: number | undefined;
 }
 
 /** How far a {@linkcode BodyReader} got; `"truncated"` means that the body was longer than was wanted. */

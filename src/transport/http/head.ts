@@ -27,11 +27,11 @@ export const MAX_INTERIM_RESPONSES: number = 8;
 /** What a head may cost before it is refused. */
 export interface HeadLimits {
   /** Most bytes of the head. Default: {@linkcode MAX_HEAD_BYTES}. */
-  maxHeadBytes?: number;
+  maxHeadBytes?: number | undefined;
   /** Most bytes of one line. Default: {@linkcode MAX_LINE_BYTES}. */
-  maxLineBytes?: number;
+  maxLineBytes?: number | undefined;
   /** Most header fields. Default: {@linkcode MAX_HEADER_FIELDS}. */
-  maxHeaderFields?: number;
+  maxHeaderFields?: number | undefined;
 }
 
 /** One header field as it was written; each code unit of the value is one byte of it. */

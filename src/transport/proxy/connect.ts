@@ -47,11 +47,11 @@ export const PROXY_STEP_TIMEOUT_MS: number = 30_000;
 /** What a tunnel may cost before it is given up. */
 export interface ProxyLimits extends HeadLimits {
   /** Most bytes of a challenge's body to read. Default: {@linkcode MAX_CHALLENGE_BODY_BYTES}. */
-  maxBodyBytes?: number;
+  maxBodyBytes?: number | undefined;
   /** Most interim responses to one request. Default: {@linkcode MAX_INTERIM_RESPONSES}. */
-  maxInterimResponses?: number;
+  maxInterimResponses?: number | undefined;
   /** Milliseconds for each answer and each reconnection. Default: {@linkcode PROXY_STEP_TIMEOUT_MS}. */
-  stepTimeoutMs?: number;
+  stepTimeoutMs?: number | undefined;
 }
 
 export interface ProxyTunnelOptions {
@@ -62,7 +62,7 @@ export interface ProxyTunnelOptions {
   /** The target's port. */
   readonly port: number;
   /** What the proxy may send at most. */
-  readonly limits?: ProxyLimits;
+  readonly limits?: ProxyLimits | undefined;
 }
 
 /**

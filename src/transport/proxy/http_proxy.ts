@@ -64,22 +64,22 @@ export interface ProxyOptions {
    */
   url: string | URL;
   /** The user's name. Default: the URL's. */
-  username?: string;
+  username?: string | undefined;
   /** The password. Default: the URL's. */
-  password?: string;
+  password?: string | undefined;
   /** Asked whenever the proxy asks, instead of a fixed name and password. */
-  credentials?: ProxyCredentialsCallback;
+  credentials?: ProxyCredentialsCallback | undefined;
   /** Answers an HTTP proxy by a scheme of one's own, instead of name and password. */
-  authenticate?: ProxyAuthenticator;
+  authenticate?: ProxyAuthenticator | undefined;
   /**
    * The schemes that may be answered. Default: `["digest"]`, with `"basic"` only for an `https:` proxy, because
    * Basic shows the password to everybody on the way. Naming `"basic"` allows it on an `http:` proxy as well.
    */
-  schemes?: readonly ProxyScheme[];
+  schemes?: readonly ProxyScheme[] | undefined;
   /** Whether Basic is sent with the first request already, which saves a round trip. Default: false. */
-  preemptive?: boolean;
+  preemptive?: boolean | undefined;
   /** Further header fields for the proxy, for example `User-Agent`. */
-  headers?: Readonly<Record<string, string>>;
+  headers?: Readonly<Record<string, string>> | undefined;
 }
 
 /** What answers a challenge: the value of the field for Basic, what makes one after the other for Digest. */

@@ -60,9 +60,9 @@ export interface WorkersDialOptions {
   /** How long the peer's part of the end may take without any progress. Default: 5,000. */
   closeTimeoutMs?: number | undefined;
   /** Cannot be used: Workers trust their own authorities, and show no certificate. */
-  tls?: unknown;
+  tls?: unknown | undefined;
   /** Cannot be used. */
-  proxy?: unknown;
+  proxy?: unknown | undefined;
 }
 
 /**

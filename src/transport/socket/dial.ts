@@ -27,7 +27,7 @@ export type { TlsOptions } from "./tls.ts";
 /** A proxy, and how TLS is set up with it where its URL starts with `https:`. */
 export interface SocketProxyOptions extends ProxyOptions {
   /** TLS to the proxy itself. Default: only `ca` of the connection's own `tls`. */
-  tls?: TlsOptions;
+  tls?: TlsOptions | undefined;
 }
 
 const TLS_KINDS: OptionKinds<TlsOptions> = {
@@ -52,22 +52,22 @@ const PROXY_KINDS: OptionKinds<SocketProxyOptions> = {
 /** How {@linkcode dialSocket} connects. */
 export interface SocketDialOptions extends WebSocketChannelOptions {
   /** The WebSocket subprotocols to offer, one of which the server must choose; none with `[]`. Default: `["amqp"]` [wsb 2.1]. */
-  subprotocols?: readonly string[];
+  subprotocols?: readonly string[] | undefined;
   /** Further header fields of the WebSocket handshake, such as `Authorization`; in clear with `ws:`, as asked. */
-  headers?: Readonly<Record<string, string>> | Iterable<readonly [name: string, value: string]>;
+  headers?: Readonly<Record<string, string>> | Iterable<readonly [name: string, value: string]> | undefined;
   /** The `Host` field of the WebSocket handshake. Default: host and port of the URL. */
-  hostHeader?: string;
+  hostHeader?: string | undefined;
   /** Trusted authorities, a client certificate, the name to ask for. */
-  tls?: TlsOptions;
+  tls?: TlsOptions | undefined;
   /**
    * The HTTP proxy to go through: its URL, or more about it. `"env"` as URL means the one that the environment names
    * (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`), if it names one.
    */
-  proxy?: string | URL | SocketProxyOptions;
+  proxy?: string | URL | SocketProxyOptions | undefined;
   /** Ends the attempt. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** How long each step may take: TCP, TLS, each answer of a proxy, the WebSocket handshake. Default: 20,000. */
-  handshakeTimeoutMs?: number;
+  handshakeTimeoutMs?: number | undefined;
   /** Told of each step that is done; without secrets. */
   onstep?: ((event: TransportEvent) => void) | undefined;
 }

@@ -16,9 +16,9 @@ import type { PausableChannel } from "./socket.ts";
 /** How {@linkcode upgradeListener} accepts. */
 export interface UpgradeListenerOptions extends Omit<HttpServiceOptions, "health"> {
   /** Takes over every channel: an acceptor or a broker. */
-  acceptor?: { accept(channel: Channel, info: PeerInfo): unknown };
+  acceptor?: { accept(channel: Channel, info: PeerInfo): unknown } | undefined;
   /** Takes over every channel, instead of `acceptor`; sets `onbytes` and `onclose` before it returns. */
-  accept?: (channel: PausableChannel, info: PeerInfo & { readonly request: RequestHead }) => void;
+  accept?: ((channel: PausableChannel, info: PeerInfo & { readonly request: RequestHead }) => void) | undefined;
 }
 
 const KINDS: OptionKinds<UpgradeListenerOptions> = {

@@ -18,9 +18,9 @@ export interface UpgradeRefusal {
 /** How HTTP is answered, and which WebSockets are opened. */
 export interface HttpServiceOptions {
   /** The WebSocket subprotocols accepted, most preferred first. Default: `["amqp"]` [wsb 2.1]. */
-  subprotocols?: readonly string[];
+  subprotocols?: readonly string[] | undefined;
   /** The paths at which WebSockets are accepted; others are answered with 404. Default: any. */
-  paths?: readonly string[] | ((path: string) => boolean);
+  paths?: (readonly string[] | ((path: string) => boolean)) | undefined;
   /**
    * Decides on a WebSocket before it is opened: undefined lets it in, else that is answered, such as 401 with
    * `WWW-Authenticate`. A failure is answered with 500. Default: everybody is let in, to meet SASL.
@@ -33,15 +33,15 @@ export interface HttpServiceOptions {
    * Which web pages may connect. Default: none. Most programs send no `Origin` and are not concerned; some send one with the
    * host that they dial, such as Python's websocket-client and qpid-jms, and have to be named here.
    */
-  origins?: OriginPolicy;
+  origins?: OriginPolicy | undefined;
   /** The text that answers an ordinary GET, for those who watch over the service. Default: `"ok\\n"`. */
-  health?: string;
+  health?: string | undefined;
   /** The longest WebSocket message that is sent; more bytes leave as several messages. Default: 65,535. */
-  maxMessageBytes?: number;
+  maxMessageBytes?: number | undefined;
   /** How long to wait for a client's part of the end without any progress. Default: 5,000. */
-  closeTimeoutMs?: number;
+  closeTimeoutMs?: number | undefined;
   /** Bounds of what a request and its WebSocket can cost. */
-  limits?: WebSocketLimits;
+  limits?: WebSocketLimits | undefined;
 }
 
 /** Takes over a channel whose WebSocket is open. */

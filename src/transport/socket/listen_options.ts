@@ -29,23 +29,23 @@ export interface ListenInfo extends PeerInfo {
 /** Bounds of what clients can cost; each has a default. */
 export interface ListenLimits extends WebSocketLimits {
   /** Connections at once; those above it are dropped. Default: 1,000. */
-  maxConnections?: number;
+  maxConnections?: number | undefined;
   /** Those of them from one address. Default: as many, for behind a reverse proxy all come from its address. */
-  maxConnectionsPerAddress?: number;
+  maxConnectionsPerAddress?: number | undefined;
   /** Handshakes at once; who comes above it waits in line, unread, until one of them is over. Default: 100. */
-  maxHandshakes?: number;
+  maxHandshakes?: number | undefined;
   /** Connections that wait in line; those above it are dropped. Default: 1,000. */
-  maxWaiting?: number;
+  maxWaiting?: number | undefined;
   /**
    * Milliseconds to wait in line. After it, who speaks HTTP in clear is answered with 503 and `Retry-After`, others are dropped.
    * Default: 5,000.
    */
-  waitTimeoutMs?: number;
+  waitTimeoutMs?: number | undefined;
   /**
    * Milliseconds for the handshake, TLS and WebSocket together. While others wait in line, who keeps a handshake waiting for
    * its own bytes has 2,000 at most. Default: 10,000.
    */
-  handshakeTimeoutMs?: number;
+  handshakeTimeoutMs?: number | undefined;
 }
 
 /**
@@ -75,24 +75,24 @@ export interface ListenOptions extends HttpServiceOptions {
   /** The port; 0 takes any that is free. */
   port: number;
   /** The address to listen at. Default: all of this machine. */
-  host?: string;
+  host?: string | undefined;
   /** Takes over every channel: an acceptor or a broker. */
-  acceptor?: { accept(channel: Channel, info: PeerInfo): unknown };
+  acceptor?: { accept(channel: Channel, info: PeerInfo): unknown } | undefined;
   /** Takes over every channel, instead of `acceptor`; sets `onbytes` and `onclose` before it returns. */
-  accept?: (channel: PausableChannel, info: ListenInfo) => void;
+  accept?: ((channel: PausableChannel, info: ListenInfo) => void) | undefined;
   /** Told of each connection that ends before it is a channel, such as one that a limit turned away. */
-  onRefused?: (refusal: ListenRefusal) => void;
+  onRefused?: ((refusal: ListenRefusal) => void) | undefined;
   /**
    * Told of those that a limit turned away, each cause once a minute, unless there is `onRefused`, and of a callback that failed.
    * Default: warnings and errors go to the console; null silences them.
    */
   log?: LogOption | undefined;
   /** Our certificate, and which clients have to show theirs. Default: no TLS. */
-  tls?: TlsServerOptions;
+  tls?: TlsServerOptions | undefined;
   /** What is spoken. Default: everything, TLS included where `tls` is given; `["amqps", "wss"]` leaves nothing in clear. */
-  schemes?: readonly ListenScheme[];
+  schemes?: readonly ListenScheme[] | undefined;
   /** Bounds of what clients can cost. */
-  limits?: ListenLimits;
+  limits?: ListenLimits | undefined;
 }
 
 const LIMIT_KINDS: OptionKinds<ListenLimits> = {

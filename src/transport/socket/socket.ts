@@ -66,7 +66,7 @@ export interface PausableChannel extends Channel {
 
 export interface SocketChannelOptions {
   /** How long to wait for the peer's part of the end without any progress. Default: 5,000. */
-  closeTimeoutMs?: number;
+  closeTimeoutMs?: number | undefined;
 }
 
 /** What channels over sockets share: reading, waiting for room, and an end that is certain. */

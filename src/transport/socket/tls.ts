@@ -1,13 +1,13 @@
 /** What TLS is set up with; certificates and keys are PEM. */
 export interface TlsOptions {
   /** The authorities that are trusted, instead of the runtime's own. */
-  ca?: string | readonly string[];
+  ca?: string | readonly string[] | undefined;
   /** Our certificate, with those that lead to its authority behind it. */
-  cert?: string;
+  cert?: string | undefined;
   /** The key of our certificate. */
-  key?: string;
+  key?: string | undefined;
   /** The name that is asked for and that the peer's certificate must bear. Default: the host of the URL. */
-  serverName?: string;
+  serverName?: string | undefined;
 }
 
 /** What TLS is accepted with. */
@@ -17,12 +17,12 @@ export interface TlsServerOptions {
   /** The key of our certificate; PEM. */
   key: string;
   /** The authorities whose client certificates are trusted; PEM. */
-  ca?: string | readonly string[];
+  ca?: string | readonly string[] | undefined;
   /**
    * Whether clients are asked for a certificate, which must then come from `ca`, and whether they can do without.
    * Default: `"request"` with `ca`, else `"none"`.
    */
-  clientCertificate?: "none" | "request" | "require";
+  clientCertificate?: "none" | "request" | "require" | undefined;
 }
 
 /**

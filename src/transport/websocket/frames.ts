@@ -232,9 +232,9 @@ export interface ControlFrame {
 /** What a {@linkcode WebSocketFrameDecoder} lets through. */
 export interface FrameLimits {
   /** Most bytes of one message. Default: {@linkcode MAX_MESSAGE_BYTES}. */
-  maxMessageBytes?: number;
+  maxMessageBytes?: number | undefined;
   /** Most frames of one message. Default: {@linkcode MAX_FRAGMENTS}. */
-  maxFragments?: number;
+  maxFragments?: number | undefined;
 }
 
 /**

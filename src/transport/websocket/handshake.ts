@@ -45,11 +45,11 @@ export interface PrepareUpgradeOptions {
   /** The runtime's `crypto`. */
   crypto: CryptoSource;
   /** The subprotocols to offer, best first; exactly one of them has to be chosen, unless none is offered. Default: none. */
-  subprotocols?: readonly string[];
+  subprotocols?: readonly string[] | undefined;
   /** The `Host` field. Default: host and port of `url`. */
-  host?: string;
+  host?: string | undefined;
   /** Further header fields, such as `Authorization` or `Origin`; those of the handshake itself are refused. */
-  headers?: readonly HeaderField[];
+  headers?: readonly HeaderField[] | undefined;
 }
 
 /** A request that is ready to be sent, and what its answer must be. */

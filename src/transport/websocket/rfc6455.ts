@@ -39,13 +39,13 @@ export const MAX_CONTROL_RATE: number = 1_000;
 /** What a peer may cost, and how long it may take. */
 export interface WebSocketLimits extends HeadLimits, FrameLimits {
   /** Most milliseconds for the handshake. Default: {@linkcode HANDSHAKE_TIMEOUT_MS}. */
-  handshakeTimeoutMs?: number;
+  handshakeTimeoutMs?: number | undefined;
   /** Most milliseconds between `close` and the end, and between both close frames and the end. Default: {@linkcode CLOSE_TIMEOUT_MS}. */
-  closeTimeoutMs?: number;
+  closeTimeoutMs?: number | undefined;
   /** Most bytes of a message that is sent; longer ones are cut. Default: {@linkcode MAX_SENT_MESSAGE_BYTES}. */
-  maxSentMessageBytes?: number;
+  maxSentMessageBytes?: number | undefined;
   /** Most control frames per second. Default: {@linkcode MAX_CONTROL_RATE}. */
-  maxControlRate?: number;
+  maxControlRate?: number | undefined;
 }
 
 /** How a client's end is built. */
@@ -59,7 +59,7 @@ export interface ClientEndpointOptions {
   /** The time, on the clock of all later calls, in milliseconds. */
   now: number;
   /** Limits other than the defaults. */
-  limits?: WebSocketLimits;
+  limits?: WebSocketLimits | undefined;
 }
 
 /** How a server's end is built. */
@@ -71,7 +71,7 @@ export interface ServerEndpointOptions {
   /** The time, on the clock of all later calls, in milliseconds. */
   now: number;
   /** Limits other than the defaults. */
-  limits?: WebSocketLimits;
+  limits?: WebSocketLimits | undefined;
 }
 
 /**

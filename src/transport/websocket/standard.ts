@@ -63,13 +63,13 @@ export type WebSocketConstructor = new (url: string, subprotocols: string[]) => 
 /** How {@linkcode dial} connects. */
 export interface DialOptions extends WebSocketChannelOptions {
   /** The names to offer, exactly one of which the server must choose. Default: `["amqp"]` [wsb 2.1]. */
-  subprotocols?: readonly string[];
+  subprotocols?: readonly string[] | undefined;
   /** Ends the attempt. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** How long the handshake may take. Default: 20,000. */
-  handshakeTimeoutMs?: number;
+  handshakeTimeoutMs?: number | undefined;
   /** What to dial with. Default: the global WebSocket. */
-  webSocket?: WebSocketConstructor;
+  webSocket?: WebSocketConstructor | undefined;
 }
 
 /** A {@linkcode Channel} over a WebSocket whose subprotocol was agreed. */

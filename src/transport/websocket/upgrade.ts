@@ -34,12 +34,12 @@ export type OriginPolicy = "any" | "same-host" | readonly string[] | ((origin: s
 /** Which upgrade requests are accepted, and how their channels carry bytes. */
 export interface UpgradeOptions extends WebSocketChannelOptions {
   /** The names accepted, most preferred first. Default: `["amqp"]` [wsb 2.1]. */
-  subprotocols?: readonly string[];
+  subprotocols?: readonly string[] | undefined;
   /**
    * Which web pages may connect. Default: none. Most programs send no `Origin` and are not concerned; some send one with the
    * host that they dial, such as Python's websocket-client and qpid-jms, and have to be named here.
    */
-  origins?: OriginPolicy;
+  origins?: OriginPolicy | undefined;
 }
 
 /** What is known of an accepted WebSocket besides its bytes. */

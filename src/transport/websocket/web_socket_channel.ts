@@ -15,9 +15,9 @@ import {
 /** How bytes are carried over a WebSocket. */
 export interface WebSocketChannelOptions {
   /** The longest message that is sent; more bytes leave as several messages. Default: 65,535. */
-  maxMessageBytes?: number;
+  maxMessageBytes?: number | undefined;
   /** How long to wait for the peer's part of the closing handshake without any progress. Default: 5,000. */
-  closeTimeoutMs?: number;
+  closeTimeoutMs?: number | undefined;
 }
 
 /** What {@linkcode WebSocketChannel} asks of the thing that sends. */
