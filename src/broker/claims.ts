@@ -36,7 +36,9 @@ export type VerifyPutToken = (token: PutToken) => boolean | Date | Promise<boole
 // What a connection may have put at a time.
 const MAX_CLAIMS = 1_000;
 const MAX_TOKEN_BYTES = 262_144n;
-const CREDIT = 100;
+// Links on which a connection puts them, and tokens that each of these may have looked at together.
+const MAX_LINKS = 8;
+const CREDIT = 20;
 
 /** The tokens of one connection. */
 class Claims {
@@ -105,6 +107,8 @@ export class ClaimsNode {
   readonly #verify: VerifyPutToken;
   readonly #environment: Environment;
   readonly #claims = new WeakMap<Connection, Claims>();
+  // How many links of a connection tokens come on.
+  readonly #links = new WeakMap<Connection, number>();
   // Where answers go: links of one connection by the address that requests name.
   readonly #answers = new WeakMap<Connection, Map<string, Sender>>();
 
@@ -143,10 +147,17 @@ export class ClaimsNode {
       });
       return;
     }
+    const links = this.#links.get(connection) ?? 0;
+    if (links >= MAX_LINKS) {
+      const problem = `${links} of the connection are there, which are the most`;
+      throw new AmqpError(condition.resourceLimitExceeded, `Cannot attach link to ${CLAIMS_NODE}: ${problem}`);
+    }
     const receiver = request.accept({ credit: CREDIT, settle: "manual", maxMessageSize: MAX_TOKEN_BYTES });
+    this.#links.set(connection, links + 1);
+    receiver.closed.then(() => this.#links.set(connection, this.#links.get(connection)! - 1));
     receiver.ondelivery = (delivery) => {
-      delivery.handleTaken();
-      this.#take(connection, delivery).catch(ignore);
+      // Only then is there credit for another, also for one that came settled.
+      this.#take(connection, delivery).catch(ignore).finally(() => delivery.handleTaken());
     };
   }
 

@@ -4,7 +4,8 @@ import { Broker, type PutToken } from "../../src/broker/broker.ts";
 import { Claims } from "../../src/client/claims.ts";
 import type { Environment } from "../../src/base/environment.ts";
 import { test } from "../harness.ts";
-import { VirtualTime } from "../client/virtual.ts";
+import { turn, VirtualTime } from "../client/virtual.ts";
+import { until } from "./set_up.ts";
 
 test("CBS-1, CBS-3: a link needs a token whose audience is its address, which the broker has verified", async () => {
   const seen: PutToken[] = [];
@@ -116,4 +117,32 @@ test("CBS-6, ATK-18: the tokens of a connection have one timer, which looks agai
   await time.pass(2_000);
   assertEquals((link.error as AmqpError).condition, condition.unauthorizedAccess);
   await time.wait(client.close());
+});
+
+test("CBS-3, ATK-18: a connection has so many tokens looked at together, settled or not, and so many links to put them", async () => {
+  const verified: (() => void)[] = [];
+  await using broker = new Broker({
+    log: null,
+    verifyToken: () => new Promise((resolve) => verified.push(() => resolve(true))),
+  });
+  const connection = await broker.connect();
+  const links = Array.from({ length: 8 }, () => connection.sender("$cbs"));
+  await Promise.all(links.map((link) => link.ready()));
+  const extra = connection.sender("$cbs");
+  assertEquals((await assertRejects(() => extra.ready(), AmqpError)).condition, condition.resourceLimitExceeded);
+  const put = { applicationProperties: { operation: "put-token", type: "jwt", name: "orders" }, body: "t" };
+  const sends = links.flatMap((link, i) =>
+    Array.from({ length: 30 }, () => link.send(put, i % 2 === 0 ? { settled: true } : {}))
+  );
+  await until(() => verified.length === 160);
+  await turn();
+  assertEquals(verified.length, 160);
+  // Each that is done makes place for another.
+  for (let done = 0; done < sends.length; done++) {
+    await until(() => verified.length > done);
+    verified[done]!();
+  }
+  await Promise.all(sends);
+  await links[0]!.close();
+  await connection.sender("$cbs").ready();
 });
