@@ -264,9 +264,10 @@ export function reserveAll(sink: Pick<Sink, "reserve">, messages: readonly Encod
 
 /** The error for what a node could never hold, a message or a batch; undefined for all else. */
 export function tooLarge(
-  { messages, bytes, tag }: Arrival,
+  arrival: Arrival,
   { largest, most }: { readonly largest: number; readonly most: number },
 ): AmqpError | undefined {
+  const { messages, bytes } = arrival;
   const length = bytes - MESSAGE_BYTES;
   const isBatch = messages.length > 1;
   if (length <= largest && (!isBatch || messages.length <= most)) return undefined;
@@ -274,7 +275,7 @@ export function tooLarge(
     ? `Cannot keep batch: it has ${messages.length} messages of ${bytes} bytes together, ` +
       `${most} messages and ${largest + MESSAGE_BYTES} bytes are the most`
     : `Cannot keep message: it has ${length} bytes, ${largest} are the most`;
-  return deliveryError(condition.resourceLimitExceeded, text, tag);
+  return deliveryError(condition.resourceLimitExceeded, text, arrival.tag);
 }
 
 function refuse(producer: Producer, delivery: Delivery, error: AmqpError): void {

@@ -220,7 +220,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
         // What the last attachment still has to tell concerns nobody.
         if (attachment !== this.attachment) return;
         const { error } = event as { error?: Error };
-        const { host } = this;
+        const host = error && this.host;
         this.handle(attachment, error && host ? { ...event, error: located(error, host) } as EngineEvent : event);
       },
       maxBufferedBytes: this.settings.maxBufferedBytes,

@@ -5,6 +5,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
+import { Broker } from "../../src/broker/broker.ts";
 import { FrameDecoder } from "../../src/codec/frame.ts";
 import { decodeMessage, encodeMessage } from "../../src/codec/message.ts";
 import { Writer } from "../../src/codec/writer.ts";
@@ -136,6 +137,36 @@ test("bench: 1,000 deliveries, accepted one by one, cost no entry of a map each"
   await connection.close();
   // On both sides; some are of the links.
   assert(entries <= MESSAGES / 20, `${entries} entries`);
+});
+
+test("bench: 1,000 messages through a broker put no text together and copy no tag", async () => {
+  await using broker = new Broker();
+  await using connection = await broker.connect();
+  const sender = connection.sender("orders");
+  const receiver = connection.receiver({ address: "orders", credit: 100 });
+  await Promise.all([sender.ready(), receiver.ready()]);
+  const { replace } = String.prototype;
+  let texts = 0;
+  let tags = 0;
+  try {
+    String.prototype.replace = function (...args: [never, never]): string {
+      texts++;
+      return replace.apply(this, args);
+    };
+    Uint8Array.of = (...bytes: number[]): Uint8Array<ArrayBuffer> => {
+      tags++;
+      return new Uint8Array(bytes);
+    };
+    const body = new Uint8Array(SMALL);
+    const sent = Promise.all(Array.from({ length: MESSAGES }, () => sender.send({ body })));
+    for (let i = 0; i < MESSAGES; i++) (await receiver.receive()).accept();
+    await sent;
+  } finally {
+    String.prototype.replace = replace;
+    delete (Uint8Array as { of?: unknown }).of;
+  }
+  assert(texts <= 20, `${texts} texts`);
+  assert(tags <= 20, `${tags} tags`);
 });
 
 test("bench: a body of 64 KiB is one transfer, which the receiver has to put together but once", async () => {
