@@ -396,6 +396,11 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     this.#credit.grantOwed();
   }
 
+  /** {@inheritDoc Link.inFlight} */
+  protected override get inFlight(): boolean {
+    return this.recovery !== undefined && this.unsettled > 0;
+  }
+
   /** {@inheritDoc Link.idle} */
   protected override async idle(): Promise<void> {
     const { handlers } = this;

@@ -117,7 +117,7 @@ export class ReceiverCredit {
   /** Told that the peer has attached the link, with `resumed` deliveries that it takes up. */
   handleAttached(resumed: number): void {
     // After a drain whoever waits next asks for it.
-    const isPaused = this.#paused && this.#receiver.waiting === 0;
+    const isPaused = this.#paused && this.#receiver.waiting === 0 || !this.#receiver.open;
     if (isPaused) this.#owed = 0;
     // What is taken up uses credit that somebody has to give, and its outcome is heard only then.
     if (resumed > 0 && (isPaused || this.window === 0)) this.#owed += this.left + resumed;

@@ -4,11 +4,12 @@
  * @module
  */
 
+import { Deferred } from "../base/wait.ts";
 import type { Attach, DeliveryState } from "../codec/types.ts";
 import { IncomingDelivery, type ReceivingLink, tagKey } from "../engine/deliveries.ts";
 import type { AttachOptions } from "../engine/link.ts";
 import type { ReceiverEndpoint } from "../engine/receiver.ts";
-import { arrivedState } from "../recovery/resumption.ts";
+import { arrivedState, isOutcome } from "../recovery/resumption.ts";
 import type { ReceiverRecovery, RecoveringLink, ResumeOptions } from "./recovery.ts";
 import { decodeState, encodeState, LinkResumption, type ListedSettings } from "./resume_link.ts";
 
@@ -20,6 +21,9 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
   readonly #kept: Set<IncomingDelivery> = new Set();
   // Outcomes that are told once they are kept.
   readonly #keeping: Set<Promise<void>> = new Set();
+  // Deliveries of a lost link whose outcome the sender is to hear on the next.
+  readonly #untold: Set<IncomingDelivery> = new Set();
+  #changed: Deferred<void> | undefined;
   // Those of them that our attach lists, and those that it has no room for and that the sender hands out again.
   #listed: Set<IncomingDelivery> = new Set();
   #dropped: IncomingDelivery[] = [];
@@ -57,6 +61,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
   }
 
   keep(delivery: IncomingDelivery, state: DeliveryState, tell: () => void): boolean {
+    if (delivery.suspended && isOutcome(state)) this.#untold.add(delivery);
     if (this.options.store === undefined || state.kind === "received" || delivery.remoteSettled) return false;
     const { tag, payload, messageFormat, link } = delivery;
     // What is settled in one step is not heard of again.
@@ -73,17 +78,24 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
   }
 
   async idle(): Promise<void> {
-    while (this.#keeping.size > 0) await Promise.all(this.#keeping);
+    for (;;) {
+      if (this.#keeping.size > 0) await Promise.all(this.#keeping);
+      else if (this.#untold.size > 0) await (this.#changed ??= new Deferred<void>()).promise;
+      else return;
+    }
   }
 
   settled(delivery: IncomingDelivery): void {
     this.#held.delete(delivery);
     if (this.#round?.delete(delivery)) this.#endRound();
     if (this.#kept.delete(delivery)) this.forget("receiver", delivery.tag);
+    if (this.#untold.delete(delivery)) this.#notify();
   }
 
   ended(endpoint: ReceiverEndpoint | undefined): void {
     if (endpoint !== undefined && this.#isGone(endpoint)) this.#forgetAll();
+    this.#untold.clear();
+    this.#notify();
   }
 
   interrupted(endpoint: ReceiverEndpoint, unsettled: number): boolean {
@@ -100,6 +112,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     for (const delivery of [...this.#dropped, ...endpoint.held()]) this.#held.add(delivery);
     this.#dropped = [];
     for (const delivery of this.#held) {
+      if (isOutcome(delivery.state)) this.#untold.add(delivery);
       delivery.suspended = true;
       endpoint.session.settlement.forget(delivery);
     }
@@ -156,6 +169,13 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     this.#endpoint = undefined;
     for (const { tag } of this.#kept) this.forget("receiver", tag);
     this.#kept.clear();
+    this.#untold.clear();
+    this.#notify();
+  }
+
+  #notify(): void {
+    this.#changed?.resolve();
+    this.#changed = undefined;
   }
 
   // A sender sends nothing new before both lists are complete [transport 2.7.3].

@@ -254,6 +254,37 @@ test("resume: a delivery of a lost link is settled on the next one, and its sign
   });
 });
 
+test("resume: a receiver that closes while its connection is cut has what its handlers do heard on the next", async () => {
+  for (const rcvSettleMode of ["second", "first"] as const) {
+    for (const endsMs of [5, 60_000]) {
+      await world(async ({ time, network, broker, connection }) => {
+        const receiver = connection.receiver({
+          address: "orders",
+          name: "in",
+          credit: 2,
+          recovery: resume(),
+          rcvSettleMode,
+        });
+        const handled: unknown[] = [];
+        receiver.serve(async ({ message }) => {
+          handled.push(message.body);
+          await new Promise<void>((resolve) => time.setTimer(resolve, endsMs));
+        });
+        await time.wait(connection.send("orders", { body: "one" }));
+        await time.pass(1);
+        const closing = receiver.close({ timeoutMs: 120_000 });
+        network.down("broker.example");
+        await time.pass(20);
+        network.up("broker.example", (channel) => broker.accept(channel));
+        await time.wait(connection.send("orders", { body: "two" }));
+        await time.wait(closing);
+        const { messages, unsettled } = broker.queue("orders")!;
+        assertEquals([handled, messages, unsettled, receiver.error], [["one"], 1, 0, undefined], `${endsMs}`);
+      });
+    }
+  }
+});
+
 test("resume: without its broker's map a held delivery is lost, comes again, and tells so", async () => {
   await world(async ({ time, broker, connection, cut, events }) => {
     const receiver = connection.receiver({ address: "orders", name: "in", credit: 2, recovery: resume() });
