@@ -43,6 +43,8 @@ export class LinkResumption<L extends RecoveringLink> {
   protected refusedFor: string | undefined;
   /** Whether the attach that is under way lists anything. */
   protected lists = false;
+  // Until the peer has refused to.
+  #inTwoSteps = true;
   #idleRounds = 0;
   // The last call to the store of each tag for which one is under way.
   readonly #calls: Map<TagKey, Promise<void>> = new Map();
@@ -55,7 +57,11 @@ export class LinkResumption<L extends RecoveringLink> {
   }
 
   refused(error: Error): boolean {
-    if (!this.lists || !(error instanceof AmqpError) || error.condition !== condition.notImplemented) return false;
+    if (!(error instanceof AmqpError) || error.condition !== condition.notImplemented) return false;
+    // It may be for the two steps, which nobody but this has asked for.
+    const isFirst = !this.link.attachedBefore && this.#inTwoSteps && this.link.settings?.rcvSettleMode === undefined;
+    if (isFirst) this.#inTwoSteps = false;
+    if (!this.lists) return isFirst;
     this.refusedFor = "the peer does not resume links";
     return true;
   }
@@ -76,7 +82,7 @@ export class LinkResumption<L extends RecoveringLink> {
     const { source, target } = settings;
     const full: AttachOptions = {
       ...settings,
-      rcvSettleMode: settings.rcvSettleMode ?? "second",
+      rcvSettleMode: settings.rcvSettleMode ?? (this.#inTwoSteps ? "second" : "first"),
       source: { ...lasts, ...source } as Source,
       target: { ...lasts, ...target } as Target | Coordinator,
     };

@@ -599,6 +599,52 @@ test("resume: a peer that ends the session over a link that is resumed gets it a
   await time.wait(server.close());
 });
 
+test("resume: a peer that refuses two steps gets a link of one, unless the program has asked for two", async () => {
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  const modes: unknown[] = [];
+  // As RabbitMQ 3 does.
+  const refuses = ({ attach, connection }: { attach: Attach; connection: Connection }): boolean => {
+    modes.push(attach.rcvSettleMode);
+    if (attach.rcvSettleMode !== "second") return false;
+    const { endpoint } = (connection as unknown as { attachment: { endpoint: ConnectionEndpoint } }).attachment;
+    for (const session of endpoint.sessions()) {
+      session.end(new AmqpError("amqp:not-implemented", "rcv-settle-mode second not supported", { scope: "session" }));
+    }
+    return true;
+  };
+  const server = acceptor({
+    environment: time,
+    log: null,
+    onSender: (request) => void (refuses(request) || request.accept().send({ body: 1 }).catch(() => {})),
+    onReceiver: (request) => void (refuses(request) || request.accept({ credit: 5 }).serve(() => {})),
+  });
+  network.up("broker.example", (channel) => server.accept(channel));
+  const logged: string[] = [];
+  const connection = await time.wait(connect("ws://broker.example", {
+    containerId: "client",
+    dial: network.dial,
+    environment: time,
+    log: ({ code }) => void logged.push(code),
+  } as ConnectOptions));
+  const sender = connection.sender({ address: "orders", name: "out", recovery: resume() });
+  assertEquals((await time.wait(sender.send({ body: 1 }))).kind, "accepted");
+  const receiver = connection.receiver({ address: "orders", name: "in", credit: 1, recovery: resume() });
+  (await time.wait(receiver.receive())).accept();
+  await time.pass(1);
+  assertEquals([modes, sender.open, receiver.unsettled], [["second", "first", "second", "first", "first"], true, 0]);
+  assert(logged.includes("not-resumed"));
+  const strict = connection.session().sender({
+    address: "orders",
+    name: "strict",
+    rcvSettleMode: "second",
+    recovery: resume(),
+  });
+  await assertRejects(() => time.wait(strict.ready()), AmqpError, "rcv-settle-mode second not supported");
+  connection.destroy(new Error("enough"));
+  await time.wait(server.close());
+});
+
 test("resume: a link that waits before it is attached again, as for a token, goes through its list in rounds", async () => {
   const time = new VirtualTime();
   const broker = new Broker({ environment: time, log: null, maxFrameSize: 512 });
