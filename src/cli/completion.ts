@@ -24,7 +24,7 @@ function bash(): string {
     return `    ${name}) words="${name === "completion" ? Object.keys(shells).join(" ") : `${flags} --help`}" ;;`;
   });
   return `_webamqp() {
-  local word="\${COMP_WORDS[COMP_CWORD]}" words="${Object.keys(commands).join(" ")} help"
+  local word="\${COMP_WORDS[COMP_CWORD]}" words="${Object.keys(commands).join(" ")} help version"
   if [ "$COMP_CWORD" -gt 1 ]; then case "\${COMP_WORDS[1]}" in
 ${cases.join("\n")}
     *) words="" ;;

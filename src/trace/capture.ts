@@ -159,7 +159,11 @@ class CapturedStream {
       );
     }
     const end = new TextDecoder("latin1").decode(bytes).indexOf("\r\n\r\n");
-    if (end < 0) return;
+    if (end < 0 && bytes.length <= MAX_HEAD_BYTES) return;
+    if (end < 0) {
+      this.#become(direction, "other", bytes, time);
+      return this.#tell("not readable", `${direction}: a head of HTTP has no end in ${MAX_HEAD_BYTES} bytes`);
+    }
     const head = new TextDecoder("latin1").decode(bytes.subarray(0, end));
     this.#tell(direction === "out" ? "upgrade asked" : "upgrade answered", head.split("\r\n")[0]!.replace(/\?\S*/, ""));
     this.#become(direction, "websocket", bytes.subarray(end + 4), time);
@@ -194,6 +198,9 @@ class CapturedStream {
     this.#listener.onevent(event, detail, this.#number, this.#time);
   }
 }
+
+// Each segment is put behind those before it until the head is whole.
+const MAX_HEAD_BYTES = 65_536;
 
 // What one side has sent, put in order.
 interface Half {

@@ -138,6 +138,17 @@ test("trace: what is no capture is refused; TLS is told", () => {
   assertEquals(events(tls).map(({ data }) => data.event), ["connection", "encrypted"]);
 });
 
+test("trace: a head of HTTP that never ends is given up, however long the capture goes on", () => {
+  // Each piece put behind all those before it would be minutes.
+  const bytes = new TextEncoder().encode("a".repeat(1_400));
+  const pieces = Array.from(
+    { length: 4_000 },
+    (_, i) => ({ out: true, bytes: i === 0 ? new TextEncoder().encode("GET /") : bytes }),
+  );
+  const told = events(captured(pcap(pieces))).map(({ data }) => data.event);
+  assertEquals(told, ["connection", "not readable"]);
+});
+
 test("trace: a gateway tells the frames of each relay", async () => {
   const broker = new Broker();
   const listener = await listen({ host: "127.0.0.1", port: 0, acceptor: broker });
