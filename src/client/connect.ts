@@ -290,11 +290,15 @@ export async function publish(
   const { environment } = settings;
   const retry = new Retry(reconnect === false ? { maxAttempts: 0 } : reconnect ?? {}, urls.length);
   const ending = new AbortController();
+  // That of the last attempt.
+  let failure: Error | undefined;
   const ended = new Promise<void>((resolve) => ending.signal.onabort = () => resolve());
   const abort = (): void => ending.abort(signal!.reason);
   signal?.addEventListener("abort", abort);
   const timer = environment.setTimer(() => {
-    ending.abort(new TransportError("timeout", `Cannot publish to ${quote(address)}: no outcome in ${timeoutMs} ms`));
+    const because = failure === undefined ? "" : `, ${failure.message}`;
+    const message = `Cannot publish to ${quote(address)} at ${urls[0]!.host}: no outcome in ${timeoutMs} ms${because}`;
+    ending.abort(new TransportError("timeout", message, { cause: failure }));
   }, timeoutMs);
   try {
     for (;;) {
@@ -310,6 +314,7 @@ export async function publish(
         const decided = error instanceof OutcomeError && (error.outcome !== "lost" || options.settled);
         const delayMs = retry.next(environment.now(), randomFraction(environment));
         if (ending.signal.aborted || decided || !isPassing(final) || delayMs === undefined) throw final;
+        failure = final as Error;
         await within(ended, delayMs, environment);
       }
     }

@@ -4,8 +4,12 @@
  * @module
  */
 
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { connect, TransportError } from "../../mod.ts";
+import { connect, publish, TransportError } from "../../mod.ts";
 import { listen } from "../../src/transport/socket/listen.ts";
 import { test } from "../harness.ts";
 import { keyPair } from "../pki.ts";
@@ -124,4 +128,47 @@ test("listen: a port that is not given is told with its address, the system's co
   );
   const nowhere = await assertRejects(() => listen({ port: 0, host: "nowhere.invalid", accept: () => {} }), Error);
   assertStringIncludes(nowhere.message, 'Cannot listen on "nowhere.invalid" port 0: ');
+});
+
+test("listen and connect: on Deno without the right to, both are refused in a word on what to run with", async () => {
+  const program = `
+    import { connect } from "./mod.ts";
+    import { listen } from "./src/transport/sockets.ts";
+    const told = async (call) => console.log(await call().then(() => "none", (error) => error.message + " " + error.retryable));
+    for (const host of ["127.0.0.1", "localhost", undefined]) await told(() => listen({ port: 5999, host, accept() {} }));
+    for (const url of ["ws://127.0.0.1:5999", "amqp://localhost:5999"]) await told(() => connect(url));
+  `;
+  const root = fileURLToPath(new URL("../../", import.meta.url));
+  const path = join(mkdtempSync(join(root, "tests/.rights-")), "program.ts");
+  writeFileSync(path, program.replaceAll('"./', `"${pathToFileURL(root).href}`));
+  try {
+    const parameters = ["run", "--no-prompt", "--no-check", path];
+    const child = spawn(join(root, "node_modules/.bin/deno"), parameters, {
+      cwd: root,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let [out, err] = ["", ""];
+    child.stdout.on("data", (bytes) => out += bytes);
+    child.stderr.on("data", (bytes) => err += bytes);
+    const status = await new Promise((resolve) => child.on("close", resolve));
+    assertEquals(status, 0, err);
+    const lines = out.trim().split("\n");
+    assertEquals(lines.length, 5, out);
+    for (const line of lines.slice(0, 3)) assertStringIncludes(line, "run with --allow-net");
+    for (const line of lines.slice(3)) assertStringIncludes(line, "on Deno run with --allow-net false");
+  } finally {
+    rmSync(dirname(path), { recursive: true });
+  }
+});
+
+test("publish: time that is up tells the host, and why the last attempt failed", async () => {
+  const error = await assertRejects(
+    () => publish("ws://127.0.0.1:9/", "orders", { body: "a" }, { timeoutMs: 300, transport: "socket" }),
+    TransportError,
+  );
+  assertStringIncludes(
+    error.message,
+    'Cannot publish to "orders" at 127.0.0.1:9: no outcome in 300 ms, Cannot connect',
+  );
+  assertEquals([error.code, error.cause instanceof TransportError], ["timeout", true]);
 });

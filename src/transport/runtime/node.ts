@@ -9,6 +9,7 @@
 
 import type * as AsyncHooks from "node:async_hooks";
 import type * as Crypto from "node:crypto";
+import type * as Dns from "node:dns";
 import type * as Net from "node:net";
 import type * as Tls from "node:tls";
 import { TransportError } from "../../base/errors.ts";
@@ -142,13 +143,18 @@ export function connectTls(socket: Socket, hostname: string, options: TlsOptions
 export async function listenTcp(
   address: { host?: string; port: number },
   onsocket: (socket: Socket) => void,
+  allow?: (address: string | undefined, port: number) => Promise<void>,
 ): Promise<TcpListener> {
+  // Looked up here, since Deno asks for the right to the address, and does so where nobody can take its refusal.
+  const { promises } = builtin<typeof Dns>("dns");
+  const host = address.host === undefined ? undefined : (await promises.lookup(address.host)).address;
+  await allow?.(host, address.port);
   const server = builtin<typeof Net>("net").createServer({ allowHalfOpen: true }, (socket) => {
     onsocket(prepared(socket));
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen({ port: address.port, host: address.host }, () => {
+    server.listen({ port: address.port, host }, () => {
       server.off("error", reject);
       resolve();
     });

@@ -12,6 +12,7 @@ import { abortable, type WaitOptions } from "../../base/wait.ts";
 import { type Channel, guard, type PeerInfo, positive } from "../channel.ts";
 import type { HeaderField } from "../http/head.ts";
 import { acceptedSubprotocols, encodeRefusal } from "../websocket/upgrade.ts";
+import { allowListening } from "../runtime/deno_rights.ts";
 import { hasSockets, listenTcp, noSockets, type OnSecure, tlsAcceptor } from "../runtime/node.ts";
 import { HttpExchange } from "./listen_http.ts";
 import {
@@ -137,7 +138,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   }
   if (!hasSockets()) throw noSockets("listen");
   const incoming = new IncomingConnections(options);
-  const listener = await listenTcp(options, (socket) => incoming.receive(socket)).catch((error) => {
+  const listener = await listenTcp(options, (socket) => incoming.receive(socket), allowListening).catch((error) => {
     throw refusedPort(error, options);
   });
   incoming.port = listener.port;
@@ -168,8 +169,8 @@ function refusedPort(error: Error & { code?: string }, { host, port }: ListenOpt
     ? "another program listens there; port 0 takes a free one"
     : code === "EACCES"
     ? "ports below 1024 need the right of the system's administrator"
-    : code === "NotCapable" || code === "PermissionDenied"
-    ? `run with --allow-net=${host ?? "0.0.0.0"}:${port}`
+    : code === "NotCapable" || code === "PermissionDenied" || code === "EPERM"
+    ? `this process may not; on Deno run with --allow-net=${host ?? "[::]"}:${port}`
     : code === "ENOTFOUND" || code === "EADDRNOTAVAIL"
     ? "the host is an address of this machine, such as 127.0.0.1"
     : error.message;

@@ -101,6 +101,9 @@ function placeOf(hostname: string, port: number): string {
 // What to do about it, in the words of OpenSSL (Node), BoringSSL (Bun) and rustls (Deno), and whether it may pass by itself.
 function remedyFor(text: string, event: "connect" | "secureConnect"): [remedy: string, passes: boolean] {
   if (event === "connect") {
+    if (/EPERM|EACCES|NotCapable|Requires net access/.test(text)) {
+      return [", this process may not; on Deno run with --allow-net", false];
+    }
     if (/ECONNREFUSED/.test(text)) return [", nothing listens there or something on the way refuses", true];
     if (/ENOTFOUND|EAI_/.test(text)) return [", the host's name cannot be looked up", true];
     return ["", true];
