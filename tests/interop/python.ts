@@ -33,8 +33,9 @@ export function python(name: string, packages: readonly string[]): string {
   } catch (error) {
     throw new Skipped(`pip cannot fetch ${wanted}: ${error}`);
   }
-  // What was fetched and cannot be installed is a failure.
-  pip("install", "--no-index", "--find-links", wheels, ...packages);
+  // What was fetched and cannot be installed is a failure. What it is built with is fetched now; what was built of it before, with
+  // what this machine had then, is not taken.
+  pip("install", "--no-cache-dir", "--find-links", wheels, ...packages);
   writeFileSync(mark, wanted);
   return interpreter;
 }

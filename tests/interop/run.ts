@@ -18,6 +18,7 @@ const SUITES: Readonly<Record<string, () => Promise<{ prepare: Prepare }>>> = {
   azure: () => import("./azure.ts"),
   "azure-python": () => import("./azure_python.ts"),
   chromium: () => import("./chromium.ts"),
+  cyrus: () => import("./cyrus.ts"),
   fe2o3: () => import("./fe2o3.ts"),
   "go-amqp": () => import("./go_amqp.ts"),
   jms: () => import("./jms.ts"),
