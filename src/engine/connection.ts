@@ -34,7 +34,7 @@ import {
 } from "./options.ts";
 import { Output } from "./output.ts";
 import type { SessionEndpoint, SessionEndpointConnection, SessionOptions } from "./session.ts";
-import { type ConnectionEndpointState, type ConnectionStep, connectionTransitions } from "./states.ts";
+import { type ConnectionEndpointState, type ConnectionStep, connectionTransitions, inWords } from "./states.ts";
 
 export * from "./options.ts";
 
@@ -486,7 +486,7 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
 
   #next(step: ConnectionStep): ConnectionEndpointState {
     const next = connectionTransitions[this.state][step];
-    if (next === undefined) throw this.#illegal(step);
+    if (next === undefined) throw this.#illegal(inWords(step));
     return next;
   }
 

@@ -18,7 +18,7 @@ import type { ReceiverEndpoint, ReceiverEvent, ReceiverSession } from "./receive
 import type { SenderEndpoint, SenderEvent, SenderSession } from "./sender.ts";
 import { type OutputConnection, SessionOutput } from "./session_output.ts";
 import { Settlement } from "./settlement.ts";
-import { type SessionEndpointState, type SessionStep, sessionTransitions } from "./states.ts";
+import { inWords, type SessionEndpointState, type SessionStep, sessionTransitions } from "./states.ts";
 import { add } from "./windows.ts";
 
 /** Transfers that the peer may have in flight on a session before it hears of more. */
@@ -446,7 +446,8 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   #next(step: SessionStep): SessionEndpointState {
     const next = sessionTransitions[this.state][step];
     if (next !== undefined) return next;
-    throw step.startsWith("receive") ? new Fault(this.connection, this.#illegal(step)) : this.#illegal(step);
+    const error = this.#illegal(inWords(step));
+    throw step.startsWith("receive") ? new Fault(this.connection, error) : error;
   }
 
   #illegal(doing: string): AmqpError {

@@ -124,3 +124,8 @@ export const saslTransitions: Transitions<SaslState, SaslStep> = {
   challenge: { saslResponse: "init" },
   done: {},
 };
+
+/** A step in words, for errors. */
+export function inWords(step: ConnectionStep | SessionStep): string {
+  return step.replace(/[A-Z]/, (capital) => ` ${capital.toLowerCase()}`);
+}

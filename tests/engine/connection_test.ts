@@ -30,7 +30,7 @@ test("FRM-2: the client's header goes out before anything was received, with the
   script.endpoint.open();
   assertEquals(script.expect("header").id, 0);
   assertEquals(script.expect("open").containerId, "tested");
-  assertThrows(() => script.endpoint.open(), AmqpError, "Cannot sendOpen");
+  assertThrows(() => script.endpoint.open(), AmqpError, "Cannot send open");
 });
 
 test("FRM-2: a server's header that comes before ours is taken, and ours follows", () => {
@@ -634,4 +634,10 @@ test("CON-9: a frame that cannot be encoded leaves no half of it behind", () => 
   assertEquals([session.linkCount, script.endpoint.sessionCount], [0, 1]);
   attachLink(session, { name: "good", role: "sender" });
   assertEquals(script.rest().map(({ kind }) => kind), ["begin", "attach"]);
+});
+
+test("CON-1: what a peer sends out of order is told in words", () => {
+  const twice = Script.opened({ role: "server" });
+  twice.send({ kind: "open", containerId: "again" });
+  assertEquals(twice.expect("close").error?.description, "Cannot receive open: state of the connection is opened");
 });
