@@ -6,6 +6,7 @@ import { DataBody } from "../../src/codec/body.ts";
 import type { Receiver } from "../../src/client/receiver.ts";
 import { acceptor, type ReceiverRequest } from "../../src/server/acceptor.ts";
 import { test } from "../harness.ts";
+import { turn } from "./virtual.ts";
 import { linkUp, type LinkUpOptions } from "./link_up.ts";
 
 function taking(take: (request: ReceiverRequest) => Receiver, options: LinkUpOptions = {}) {
@@ -139,12 +140,16 @@ test("a stream that fails, is too large or loses its link is one error, and the 
   assertEquals(error.condition, condition.messageSizeExceeded);
   assertEquals(await sender.send({ body: "the next" }), { kind: "accepted" });
   assertEquals(arrived.length, 1);
+  const asked = Promise.withResolvers<void>();
   async function* stuck() {
     yield new Uint8Array(100_000);
+    asked.resolve();
     await new Promise(() => {});
   }
   const lost = assertRejects(() => sender.stream({ body: stuck() }), OutcomeError, "cable cut");
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await asked.promise;
+  // What there is leaves.
+  await turn();
   connection.destroy(new Error("cable cut"));
   await lost;
 });
@@ -168,7 +173,7 @@ test("a stream that was accepted while its body goes on ends with its signal", a
   const sending = connection.sender("files").stream({ body: stuck() }, { signal: controller.signal });
   await accepted.promise;
   // Its outcome arrives, and the call waits for the body.
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await turn();
   controller.abort(new Error("enough"));
   await assertRejects(() => sending, Error, "aborted after the message left, enough");
   await connection.close();

@@ -9,6 +9,7 @@ import { AmqpError } from "../../src/base/errors.ts";
 import { MAX_VALUES } from "../../src/codec/limits.ts";
 import { readRecord } from "../../src/codec/composite.ts";
 import { Reader } from "../../src/codec/reader.ts";
+import { hex } from "../transport/wire.ts";
 
 /** What one shape came to. */
 export interface Weight {
@@ -117,10 +118,6 @@ function annotations(count: number): Uint8Array {
     map.set([0xa3, 6, ...String(i).padStart(6, "k").split("").map((c) => c.charCodeAt(0)), 0x43], 9 + 9 * i);
   }
   return map;
-}
-
-function hex(text: string): Uint8Array {
-  return Uint8Array.from(text.replaceAll(" ", "").match(/../g)!, (digits) => Number.parseInt(digits, 16));
 }
 
 /** Prints all, the worst first, and what a message within the default budget can take at most. */
