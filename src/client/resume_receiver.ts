@@ -80,8 +80,10 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
   async idle(): Promise<void> {
     for (;;) {
       if (this.#keeping.size > 0) await Promise.all(this.#keeping);
-      else if (this.#untold.size > 0) await (this.#changed ??= new Deferred<void>()).promise;
-      else return;
+      // Only the side that has attached a link can attach it again.
+      else if (this.#untold.size > 0 && this.link.settings !== undefined) {
+        await (this.#changed ??= new Deferred<void>()).promise;
+      } else return;
     }
   }
 

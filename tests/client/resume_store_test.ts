@@ -5,6 +5,7 @@ import type { Connection } from "../../src/client/connection.ts";
 import { SendAbortedError } from "../../src/client/outcome.ts";
 import type { UnsettledDelivery, UnsettledStore } from "../../src/client/recovery.ts";
 import { resume } from "../../src/client/resume.ts";
+import type { Receiver } from "../../src/client/receiver.ts";
 import type { Sender } from "../../src/client/sender.ts";
 import { DecodedMessage, encodeMessage } from "../../src/codec/message.ts";
 import { Writer } from "../../src/codec/writer.ts";
@@ -342,5 +343,28 @@ test('resume: an "onrecovered" whose promise rejects is told to the log', async 
     await time.wait(sender.ready());
     await time.pass(10);
     assertEquals([logged.filter((code) => code === "callback-failed").length, store.kept.size], [1, 0]);
+  });
+});
+
+test("resume: a server that closes a link which its peer has lost does not wait for the peer", async () => {
+  const store = new MemoryStore();
+  let receiver: Receiver | undefined;
+  const onReceiver: AcceptorOptions["onReceiver"] = (request) => {
+    receiver = request.accept({ suspendMs: 60_000, credit: 5, rcvSettleMode: "second" });
+    void receiver.serve(() => {});
+  };
+  await world({ onReceiver }, async ({ time, network, connection }) => {
+    const sender = connection.sender({ address: "orders", name: "out", recovery: resume({ store }) });
+    let open = (): void => {};
+    sender.send({ body: 1 }).catch(() => {});
+    store.delete = () => new Promise((resolve) => open = resolve);
+    await time.pass(10);
+    assertEquals(receiver!.unsettled, 1);
+    network.down(HOST);
+    await time.pass(10);
+    const before = time.now();
+    await time.wait(receiver!.close());
+    assert(time.now() - before < 1_000, `${time.now() - before} ms`);
+    open();
   });
 });
