@@ -39,6 +39,8 @@ const MAX_TOKEN_BYTES = 262_144n;
 // Links on which a connection puts them, and tokens that each of these may have looked at together.
 const MAX_LINKS = 8;
 const CREDIT = 20;
+// Answers that wait for credit on a link.
+const MAX_ANSWERS = 1_000;
 
 /** The tokens of one connection. */
 class Claims {
@@ -178,6 +180,14 @@ export class ClaimsNode {
       else delivery.reject(failure.error);
     }
     if (link === undefined) return;
+    if (link.pending >= MAX_ANSWERS) {
+      const error = new AmqpError(
+        condition.resourceLimitExceeded,
+        `Cannot keep link from ${CLAIMS_NODE}: ${link.pending} answers wait for its credit`,
+        { scope: "link" },
+      );
+      return await link.close({ error, timeoutMs: 0 });
+    }
     const answer: Message = {
       properties: { correlationId: delivery.message.properties?.messageId },
       applicationProperties: {

@@ -146,3 +146,19 @@ test("CBS-3, ATK-18: a connection has so many tokens looked at together, settled
   await links[0]!.close();
   await connection.sender("$cbs").ready();
 });
+
+test("CBS-3, ATK-18: a link that gives no credit for its answers ends with a thousand that wait, and puts go on", async () => {
+  await using broker = new Broker({ log: null, verifyToken: () => true });
+  const connection = await broker.connect();
+  const answers = connection.receiver({ address: "$cbs", credit: "manual", target: { address: "me" } });
+  await answers.ready();
+  const puts = Array.from({ length: 1_500 }, () => ({
+    properties: { replyTo: "me" },
+    applicationProperties: { operation: "put-token", type: "jwt", name: "orders" },
+    body: "t",
+  }));
+  await connection.sender("$cbs").sendAll(puts);
+  await answers.closed;
+  assertEquals((answers.error as AmqpError).condition, condition.resourceLimitExceeded);
+  await connection.sender("orders").ready();
+});
