@@ -39,4 +39,6 @@ export {
 export type { Pattern } from "./match.ts";
 export { VirtualTime } from "./virtual_time.ts";
 export { type Faults, faulty } from "../broker/faulty_channel.ts";
+export { channelPair, type ChannelPairOptions } from "../transport/pair.ts";
+export type { Channel, ChannelClose } from "../transport/channel.ts";
 export type { Environment } from "../base/environment.ts";

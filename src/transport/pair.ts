@@ -23,7 +23,7 @@ export interface ChannelPairOptions {
  *
  * @example
  * ```ts
- * import { channelPair } from "./pair.ts";
+ * import { channelPair } from "@webamqp/amqp/testing";
  *
  * const [left, right] = channelPair();
  * right.onbytes = (bytes) => right.send(bytes);
