@@ -185,13 +185,8 @@ export class Driver {
     if (this.#over) return;
     this.#over = true;
     this.#environment.clearTimer(this.#timer);
-    const because = close.reason === "" ? "" : `, reason ${quote(close.reason, 125)}`;
-    this.#dispatch(this.#endpoint.disconnect(
-      new TransportError("connection-lost", `Cannot go on: connection ended with code ${close.code}${because}`, {
-        closeCode: close.code,
-        cause: close.cause,
-      }),
-    ));
+    const endpoint = this.#endpoint;
+    this.#dispatch(endpoint.finished ? endpoint.events() : endpoint.disconnect(lost(close)));
     this.#ended.resolve(close);
   }
 
@@ -214,6 +209,12 @@ export class Driver {
     this.#dispatch(this.#endpoint.tick(this.#environment.now()));
     this.flush();
   }
+}
+
+function lost({ code, reason, cause }: ChannelClose): TransportError {
+  const because = reason === "" ? "" : `, reason ${quote(reason, 125)}`;
+  const message = `Cannot go on: connection ended with code ${code}${because}`;
+  return new TransportError("connection-lost", message, { closeCode: code, cause });
 }
 
 function unread(): AmqpError {

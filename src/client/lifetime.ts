@@ -129,14 +129,15 @@ export abstract class Lifetime {
     if (this.#begun.settled) this.#begun = new Deferred<void>();
   }
 
-  /** Notes the end, and gives what those who wait learn of it. */
-  protected end(error: Error | undefined): Error {
+  /** Notes the end, and gives what tells it to those who wait: an end in order has nobody, and an error takes its time to make. */
+  protected end(error: Error | undefined): () => Error {
     this.#over = true;
     this.#error = error;
-    const ending = error ?? this.endError("wait");
-    this.#begun.reject(ending);
+    let ending = error;
+    const tell = (): Error => ending ??= this.endError("wait");
+    if (!this.#begun.settled) this.#begun.reject(tell());
     this.#ended.resolve();
-    return ending;
+    return tell;
   }
 }
 

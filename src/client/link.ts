@@ -164,7 +164,7 @@ export abstract class Link extends Lifetime implements RecoveringLink {
   /** Waits until nothing is in flight any more. */
   protected abstract idle(): Promise<void>;
   /** Called once, when the link has ended. */
-  protected abstract onended(error: Error): void;
+  protected abstract onended(ending: () => Error): void;
   /** Called when what carried it is gone, while the link itself lives on. */
   protected abstract oninterrupted(error: Error): Interruption;
   /** Called when the link begins to close, before it waits. */

@@ -428,7 +428,8 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   }
 
   /** {@inheritDoc Link.onended} */
-  protected override onended(error: Error): void {
+  protected override onended(ending: () => Error): void {
+    const error = ending();
     this.recovery?.ended(this.endpoint);
     this.#arriving?.fail(error);
     // The others cannot be settled any more: the sender hands them out again, and working on them would be for nothing.

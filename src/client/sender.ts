@@ -347,14 +347,14 @@ export class Sender extends Link {
   }
 
   /** {@inheritDoc Link.onended} */
-  protected override onended(error: Error): void {
+  protected override onended(ending: () => Error): void {
     this.connection.environment.clearTimer(this.#patience);
     // Listeners are told last: they may send again at once.
     const ended = this.#outgoing.clear().map((delivery) => ({ left: hasLeft(delivery), delivery }));
     // What has left may have its outcome told to a process after this one.
     for (const { left, delivery } of ended) if (!left) this.recovery?.dropped(delivery);
-    for (const { left, delivery } of ended) this.#done(delivery)?.onlost(error, left, delivery);
-    for (const sends of this.parallel) sends.fail(error);
+    for (const { left, delivery } of ended) this.#done(delivery)?.onlost(ending(), left, delivery);
+    for (const sends of this.parallel) sends.fail(ending());
     this.#notify();
   }
 
