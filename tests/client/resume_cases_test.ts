@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { OutcomeError } from "../../src/base/errors.ts";
 import type { Channel } from "../../src/transport/channel.ts";
+import { Broker } from "../../src/broker/broker.ts";
 import { connect, type ConnectOptions } from "../../src/client/connect.ts";
 import type { Connection } from "../../src/client/connection.ts";
 import type { Delivery } from "../../src/client/delivery.ts";
@@ -88,7 +89,7 @@ async function dialling(
     containerId: "client",
     environment: time,
     log: null,
-    reconnect: { initialDelayMs: 10 },
+    reconnect: { initial: true, initialDelayMs: 10 },
     dial: (url: URL) => faulty(network.dial(url), cuts[dialled++] ?? {}, time),
   } as ConnectOptions));
   return { connection, network };
@@ -547,4 +548,46 @@ test("RES-2: an outcome of an earlier process uses no credit of the program's", 
   await time.pass(1_000);
   assertEquals([again.buffered, peer.heard.get("one"), store.kept.size], [1, ["accepted"], 0]);
   connection.destroy(new Error("done"));
+});
+
+test("resume with a store that fails now and then: cut anywhere, each send ends once, and what was accepted is handled", async () => {
+  const random = randomOf(seed());
+  for (let i = 0; i < 3 * RUNS; i++) {
+    const cuts = [cutOf(random), cutOf(random), cutOf(random)];
+    const time = new VirtualTime();
+    const broker = new Broker({ environment: time, log: null });
+    const { connection } = await dialling(time, cuts, (channel) => broker.accept(channel));
+    const store = new GatedStore();
+    let fails = true;
+    const failing = <A extends unknown[], R>(call: (...given: A) => R) => (...given: A): R => {
+      if (fails && random.int(4) === 0) throw new Error("disk full");
+      return call(...given);
+    };
+    const { put, delete: forget } = GatedStore.prototype;
+    store.put = failing(put.bind(store));
+    store.delete = failing(forget.bind(store));
+    store.wait = () => new Promise((resolve) => time.setTimer(resolve, random.int(20)));
+    const recovery = resume({ store });
+    const receiver = connection.receiver({ address: "orders", name: "in", credit: 3, recovery });
+    const handled = new Set<number>();
+    receiver.serve(({ message }) => void handled.add(Number(message.body)), { concurrency: 2 });
+    const sender = connection.sender({ address: "orders", name: "out", recovery });
+    const ends: string[][] = Array.from({ length: 20 }, () => []);
+    ends.forEach((told, body) =>
+      sender.send({ body }).then(({ kind }) => told.push(kind), (error) => told.push(error.message))
+    );
+    await time.pass(3_000);
+    fails = false;
+    const what = JSON.stringify(cuts);
+    assert(ends.every((told) => told.length === 1 && ["accepted", "disk full"].includes(told[0]!)), `${ends} ${what}`);
+    const accepted = [...ends.keys()].filter((body) => ends[body]![0] === "accepted");
+    assertEquals([...handled].toSorted((a, b) => a - b), accepted, what);
+    assertEquals([sender.pending, receiver.unsettled, broker.queue("orders")!.messages], [0, 0, 0], what);
+    // The links are as good as new.
+    assertEquals((await time.wait(sender.send({ body: 99 }))).kind, "accepted");
+    await time.pass(100);
+    assert(handled.has(99), what);
+    await time.wait(connection.close());
+    await time.wait(broker.close());
+  }
 });
