@@ -208,7 +208,7 @@ async function attachToTopic(
   const name = subscriptionName(request, shared, expiry);
   const old = findSubscription(context, name);
   if (old !== undefined && old.topic !== node) {
-    // It is ended for the new one, which is for who may have it: the names of global ones are nobody's own.
+    // The old subscription is ended for the new one, which is for who may have it: the names of global ones are nobody's own.
     await context.rights.authorize(request.connection, "receive", old.topic.address);
     const now = findSubscription(context, name);
     if ((now !== undefined && now.subscription !== old.subscription) || context.nodes.get(address) !== node) {
@@ -298,7 +298,7 @@ async function recall(context: AttachContext, request: SenderRequest): Promise<v
   const { topic, subscription } = found;
   context.check(topic.address);
   await context.rights.authorize(connection, "receive", topic.address);
-  // It may have ended while that was decided, and another have its name, at a topic that nobody was asked for.
+  // The subscription may have ended while that was decided, and another have its name, at a topic that nobody was asked for.
   if (findSubscription(context, name)?.subscription !== subscription) throw noSubscription();
   checkOwner(topic, connection);
   if (subscription.busy) throw refusal(condition.resourceLocked, "its subscription has a link already");

@@ -99,7 +99,7 @@ class Claims {
       if (this.valid().length > 0) this.#arm(this.#last());
       else this.#onexpired();
     };
-    // It calls early, and looks again, for a token that lasts for longer than a timer.
+    // The timer calls early, and looks again, for a token that lasts for longer than a timer.
     this.#timer = this.#environment.setTimer(expire, due - this.#environment.now());
   }
 }

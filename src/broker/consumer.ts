@@ -227,7 +227,7 @@ class ConsumedDelivery implements SendListener {
     try {
       transactions.get(txnId).add({
         commit: () => this.#settle(outcome),
-        // It was delivered, so that whoever gets it next is told that he is not the first.
+        // The message was delivered, so that the consumer that gets it next is told that it is not the first.
         rollback: () => this.#settle(failed()),
       });
     } catch (error) {

@@ -28,7 +28,7 @@ export const GROUPS = 1_024;
 
 // Messages that are looked at or handed out before others have their turn, whoever asks for that: some milliseconds.
 const MAX_STEPS = 4_096;
-// Those of them that are left to who takes messages.
+// Messages that are left to who takes messages.
 const TAKERS_STEPS = MAX_STEPS / 2;
 
 /** The messages of a queue that nobody holds, and those who want them. */

@@ -174,7 +174,7 @@ export class Nodes {
     }
   }
 
-  // One that has become unused by it notes that by itself.
+  // A node that has become unused by it notes that by itself.
   #lookAtExpiring(): void {
     for (const address of this.#expiring.take(this.#host.environment.now())) {
       const node = this.#nodes.get(address);
@@ -209,7 +209,7 @@ export class Nodes {
     }
   }
 
-  // One that is in use again is noted anew when it no longer is.
+  // A node that is in use again is noted anew when it no longer is.
   #forget(address: string): void {
     this.#unused.delete(address);
     const node = this.#nodes.get(address);

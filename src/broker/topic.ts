@@ -145,7 +145,7 @@ export class Topic implements Sink, Waitlist, Waiter {
     if (subscription.consumers.size > 0 || this.#subscriptions.get(subscription.options.name) !== subscription) return;
     const { policy, timeoutMs } = subscription.options.expiry;
     if (forGood || (policy === "link-detach" && timeoutMs === 0)) return this.unsubscribe(subscription);
-    // One that ends with its connection is ended by whoever attached it.
+    // A subscription that ends with its connection is ended by whoever attached it.
     if (policy !== "link-detach") return;
     const { environment } = this.#host;
     // Nor is it a reason for a process to stay.
@@ -242,7 +242,7 @@ export class Topic implements Sink, Waitlist, Waiter {
     return shares;
   }
 
-  // Those with patterns whose turn comes when the others have taken too long go.
+  // Subscriptions with patterns whose turn comes when the others have taken too long go.
   #wanting(encoded: EncodedMessage): Subscription[] {
     const wanting: Subscription[] = [];
     let steps = 0;

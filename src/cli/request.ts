@@ -109,7 +109,7 @@ class Answers {
 async function output(command: string, message: DecodedMessage): Promise<string | Uint8Array> {
   const child = spawn(command, { shell: true, stdio: ["pipe", "pipe", "inherit"] });
   const status = new Promise<number | null>((resolve, reject) => child.on("close", resolve).on("error", reject));
-  // It need not read what it is asked.
+  // A responder need not read what it is asked.
   child.stdin.on("error", () => {});
   child.stdin.end(bytesFor(message));
   const bytes = await bytesOfStream(child.stdout);

@@ -52,7 +52,7 @@ export class DeliveryLoop implements AsyncGenerator<Delivery, void, void> {
     } catch (error) {
       return this.#after(() => this.#fail(error));
     }
-    // One that is there already is not waited for.
+    // A message that is there already is not waited for.
     const delivery = this.#source.shift();
     return delivery === undefined ? this.#after(() => this.#turn()) : Promise.resolve(this.#hand(delivery));
   }

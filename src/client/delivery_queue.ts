@@ -9,7 +9,7 @@ import { Deferred, onAbort } from "../base/wait.ts";
 import type { Delivery } from "./delivery.ts";
 import { DEFAULT_CREDIT } from "./receive_options.ts";
 
-// How many may have given up before the line is gone through for them.
+// Callers that may have given up before the line is gone through for them.
 const LEAST_GIVEN_UP = 64;
 
 /** Two lines, one of which is empty: items that wait to be taken, and callers that wait for an item each. */
@@ -128,7 +128,7 @@ export class DeliveryQueue extends Arrivals<Delivery> {
     if (this.#credit.window === 0) this.#credit.raise(DEFAULT_CREDIT);
     const waiting = this.wait();
     if (waiting === undefined || signal === undefined) return waiting?.promise;
-    // It may have its delivery already, the news is just not there yet.
+    // The caller may have its delivery already, the news is just not there yet.
     const callOff = onAbort(signal, () => this.leave(waiting, () => waiting.reject(signal.reason)));
     try {
       return await waiting.promise;

@@ -25,7 +25,7 @@ export interface KeepingConnection {
 /** The senders of one connection, by address. */
 export class KeptSenders {
   readonly #connection: KeepingConnection;
-  // The one that was used last stands last.
+  // The sender that was used last stands last.
   readonly #kept = new Map<string, { readonly sender: Sender; readonly usedAt: number }>();
   #timer: unknown;
 
@@ -56,7 +56,7 @@ export class KeptSenders {
 
   #makeRoom(): void {
     if (this.#kept.size < MAX_KEPT_SENDERS) return;
-    // One that waits for an outcome is needed; there are no more of those than of messages that wait.
+    // A sender that waits for an outcome is needed; there are no more such senders than messages that wait.
     for (const [address, { sender }] of this.#kept) if (this.#drop(address, sender)) return;
   }
 

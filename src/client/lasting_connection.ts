@@ -236,7 +236,7 @@ export class LastingConnection extends ConnectionBase {
       if (refused && link.returns) this.#attachInstead(link, ending);
       else this.loseLink(link, ending);
     }
-    // It is begun again with the first of its links that is attached again.
+    // The session is begun again with the first of its links that is attached again.
     for (const on of this.links.values()) if (on === shared) return shared.session?.handleInterrupted();
     this.endSession(shared, error);
   }
@@ -264,7 +264,7 @@ export class LastingConnection extends ConnectionBase {
     }
     for (const shared of [...this.sessions]) {
       detach(shared);
-      // One that closes waits for its links.
+      // A session that closes waits for its links.
       if (shared.session?.open === false && this.linksOf(shared).length === 0) this.endSession(shared, error);
       else shared.session?.handleInterrupted();
     }
@@ -288,7 +288,7 @@ export class LastingConnection extends ConnectionBase {
   }
 }
 
-// One that cannot be taken up may be attached as a new one.
+// A link that cannot be taken up may be attached as a new one.
 function refusesToResume(link: Link, error: Error): boolean {
   return link.returns && link.attachedAt === undefined && (link.recovery?.refused(error) ?? false);
 }

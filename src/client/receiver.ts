@@ -374,9 +374,9 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     this.#credit.handleInterrupted();
     this.#interrupted = true;
     this.#arriving?.fail(error);
-    // They can be settled still, and their transfers on the next link use up credit.
+    // Deliveries that can be taken up can be settled still, and their transfers on the next link use up credit.
     if (this.endpoint !== undefined && this.recovery?.interrupted(this.endpoint, this.unsettled)) return {};
-    // What has come counts no more: the sender hands it out again, but for what it has sent settled.
+    // Deliveries that have come count no more: the sender hands it out again, but for what it has sent settled.
     const arrived = this.#settlement.clear();
     this.#queue.drop();
     this.#settlement.abort(error);
@@ -432,7 +432,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     const error = ending();
     this.recovery?.ended(this.endpoint);
     this.#arriving?.fail(error);
-    // The others cannot be settled any more: the sender hands them out again, and working on them would be for nothing.
+    // Other deliveries cannot be settled any more: the sender hands them out again, and working on them would be for nothing.
     this.#queue.drop();
     this.#settlement.abort(error);
     if (this.error === undefined) this.#queue.finish();

@@ -47,9 +47,9 @@ export class ReceiverSettlement implements DeliverySettlement {
   unsettled = 0;
   readonly #receiver: SettlingReceiver;
   readonly #credit: SettlingCredit;
-  // Those of them whose outcome was told and that the sender is to settle [transport 2.6.12].
+  // Deliveries whose outcome was told and that the sender is to settle [transport 2.6.12].
   #told = 0;
-  // How many of those the sender has settled.
+  // Deliveries that the sender has settled after their outcome was told.
   #heard = 0;
   readonly #watched: Set<Delivery> = new Set();
   #patience: unknown;
@@ -64,7 +64,7 @@ export class ReceiverSettlement implements DeliverySettlement {
     this.unsettled++;
   }
 
-  // False if it was not there.
+  // False if the delivery was not there.
   #remove(incoming: IncomingDelivery): boolean {
     if (incoming.context === undefined || incoming.link !== this.#receiver.endpoint) return false;
     incoming.context = undefined;
@@ -150,11 +150,11 @@ export class ReceiverSettlement implements DeliverySettlement {
     const look = (): void => {
       this.#patience = undefined;
       if (this.#told === 0) return;
-      // One that settles some now and then makes progress, and one that is not there cannot.
+      // A sender that settles some now and then makes progress, and a sender that is not there cannot.
       if (this.#heard !== heard || !this.#receiver.usable) this.#watch();
       else this.#receiver.complain("notSettled", { told: this.#told });
     };
-    // Only the log waits for it, also of a link whose connection is lost.
+    // Only the log waits for this timer, also of a link whose connection is lost.
     this.#patience = unref(this.#receiver.connection.environment.setTimer(look, PATIENCE_MS));
   }
 

@@ -121,7 +121,7 @@ export class Reconnector {
     const heldSince = this.#openedAt;
     if (heldSince === undefined) return false;
     this.#retry.lost(this.#connection.environment.now(), heldSince);
-    // One that held ends the row.
+    // A connection that held ends the row.
     if (this.#retry.attempts === 0) this.#redirects = 0;
     // The peer may have opened only to say where to go.
     const sent = this.#follows(error);
@@ -183,7 +183,7 @@ export class Reconnector {
     try {
       const { signal } = this.#stopped;
       const { channel, login } = await attempt(url, this.#options, signal);
-      // It was given up while the channel opened.
+      // The connection was given up while the channel opened.
       if (connection.state === "closed") return void channel.close();
       connection.attach(channel, login);
       await opening.promise;

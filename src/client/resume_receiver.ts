@@ -17,18 +17,18 @@ import { decodeState, encodeState, LinkResumption, type ListedSettings } from ".
 export class ReceiverResumption extends LinkResumption<RecoveringLink> implements ReceiverRecovery {
   // Deliveries that nothing carries.
   #held: Set<IncomingDelivery> = new Set();
-  // Those whose outcome is kept.
+  // Deliveries whose outcome is kept.
   readonly #kept: Set<IncomingDelivery> = new Set();
   // Outcomes that are told once they are kept.
   readonly #keeping: Set<Promise<void>> = new Set();
   // Deliveries of a lost link whose outcome the sender is to hear on the next.
   readonly #untold: Set<IncomingDelivery> = new Set();
   #changed: Deferred<void> | undefined;
-  // Those of them that our attach lists, and those that it has no room for and that the sender hands out again.
+  // Deliveries that our attach lists, and deliveries that it has no room for and that the sender hands out again.
   #listed: Set<IncomingDelivery> = new Set();
   #dropped: IncomingDelivery[] = [];
   #isListComplete = true;
-  // Those that are lost with a link that the peer has closed.
+  // Deliveries that are lost with a link that the peer has closed.
   #gone = 0;
   // Where a list was incomplete: what is to be settled before the link is attached for the rest.
   #round: Set<IncomingDelivery> | undefined;
@@ -47,7 +47,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
   settings(settings: AttachOptions): AttachOptions {
     const resumes = this.#resumes ||= this.link.attachedBefore;
     if (!resumes) return this.with(settings, "receiver", undefined);
-    // Those with an outcome come first: without the others the sender hands its messages out again, which loses nothing.
+    // Deliveries with an outcome come first: without the others the sender hands its messages out again, which loses nothing.
     const told = [...this.#held].filter(({ state }) => state !== undefined);
     const held = [...told, ...[...this.#held].filter(({ state }) => state === undefined)];
     const full = this.with(settings, "receiver", held.map(listedAs));
@@ -103,7 +103,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
   interrupted(endpoint: ReceiverEndpoint, unsettled: number): boolean {
     this.#resumes ||= this.link.attachedBefore;
     this.#round = undefined;
-    // One that was closed is gone with what it held; one that was only refused leaves all as it was.
+    // A link that was closed is gone with what it held; a link that was only refused leaves all as it was.
     const isGone = this.#isGone(endpoint);
     this.#isAttached = false;
     if (isGone) {

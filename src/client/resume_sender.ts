@@ -79,7 +79,7 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     if (!this.#kept.has(delivery)) return;
     if (delivery.ownTag === undefined) this.#outgoing.name(delivery, tagOf(++this.#lastTag));
     await this.put("sender", { tag: delivery.tag, payload, messageFormat, state: new Uint8Array(0) });
-    // It was given up meanwhile, and is forgotten.
+    // The delivery was given up meanwhile, and is forgotten.
     if (!this.#kept.has(delivery)) return;
     delivery.ready = true;
     this.#outgoing.wake();
@@ -87,13 +87,13 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
   }
 
   dropped(delivery: OutgoingDelivery): void {
-    // One that has no tag was not kept yet.
+    // A delivery without a tag was not kept yet.
     if (this.#kept.delete(delivery) && delivery.ownTag !== undefined) this.forget("sender", delivery.tag);
   }
 
   outcome(delivery: OutgoingDelivery, state: DeliveryState | undefined, settled: boolean): boolean {
     if (!this.#kept.delete(delivery)) return false;
-    // It is listed with its outcome until that is told.
+    // The delivery is listed with its outcome until that is told.
     if (isOutcome(state)) delivery.state = { kind: state.kind } as DeliveryState;
     this.forget("sender", delivery.tag).then((forgotten) => {
       // What is still kept must not be settled: a process after this one would send it again.
@@ -167,7 +167,7 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     return [...this.#outgoing].filter(({ resume, id, ready }) => resume && id === undefined && !ready);
   }
 
-  // Those of them that are not settled: what was settled meanwhile is of no interest to anybody.
+  // Deliveries that are not settled: what was settled meanwhile is of no interest to anybody.
   #waiting(): OutgoingDelivery[] {
     const unsent = this.#unsent();
     for (const delivery of unsent) if (delivery.settled) this.#outgoing.drop(delivery);
@@ -234,7 +234,7 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
       const restored = this.link.restore(payload, tag, messageFormat, {
         onoutcome: told,
         onsent: () => {},
-        // One that is kept still is for the process after this one.
+        // A delivery that is kept still is for the process after this one.
         onlost: () => this.#kept.has(restored) || told(undefined),
       });
       this.#kept.add(restored);

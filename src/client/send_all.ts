@@ -154,7 +154,7 @@ export class ParallelSends implements SendListener {
   }
 
   send(message: Message | Uint8Array, options: ParallelOptions): void {
-    // It may have failed while the message was waited for.
+    // A send may have failed while the message was waited for.
     if (this.failed) return;
     try {
       this.#sender.push(message, options, this);

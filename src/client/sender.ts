@@ -284,7 +284,7 @@ export class Sender extends Link {
       },
       write: (message) => sink!.write(message),
       close: () => sink!.close(),
-      // It never came to one if the link ended while it was loaded.
+      // There is no sink if the link ended while it was loaded.
       abort: (reason) => sink?.abort(reason),
     });
   }
@@ -463,7 +463,7 @@ export class Sender extends Link {
   }
 
   #abandon(delivery: OutgoingDelivery): void {
-    // One that has left whole has its outcome to come.
+    // A delivery that has left whole has its outcome to come.
     if (delivery.abort()) this.recovery?.dropped(delivery);
     this.#done(delivery);
   }

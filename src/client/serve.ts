@@ -75,7 +75,7 @@ export async function serveEach(
   };
   const work = async (running: Handler): Promise<void> => {
     while (!stopped) {
-      // One that is there already is not waited for.
+      // A message that is there already is not waited for.
       const delivery = source.queue.shift() ?? await next();
       if (delivery === undefined) return;
       if (!source.automatic) delivery.handleTaken();

@@ -57,7 +57,7 @@ export async function sendStream(
   let delivery: OutgoingDelivery | undefined;
   const abort = (): void => {
     if (delivery === undefined) return;
-    // One that was accepted while it is sent has its outcome, and its body ends all the same.
+    // A message that was accepted while it is sent has its outcome, and its body ends all the same.
     if (delivery.context === undefined) return giveUp();
     sender.abandon(listener);
     listener.onlost(new SendAbortedError(signal!.reason, delivery.id !== undefined), false);
@@ -85,11 +85,11 @@ export async function sendStream(
     return outcome;
   } catch (error) {
     if (delivery?.context !== undefined) sender.abandon(listener);
-    // One that was accepted while it is sent has its outcome, and its receiver hears that no more comes.
+    // A message that was accepted while it is sent has its outcome, and its receiver hears that no more comes.
     else if (delivery !== undefined) giveUp();
     throw error;
   } finally {
-    // One that ends too early is told, and not waited for.
+    // A message that ends too early is told, and not waited for.
     if (!source.ended) (async () => await body.return?.())().catch(ignore);
     signal?.removeEventListener("abort", abort);
     if (isOwn) void sender.close();

@@ -207,7 +207,7 @@ export class StreamedPayload implements PayloadSink {
   /** Nothing more comes, because of `cause`; what is whole can still be read. */
   fail(cause: Error): void {
     if (this.ended) return;
-    // One whose head is not there yet is handed to nobody.
+    // A delivery whose head is not there yet is handed to nobody.
     this.#onbegun = undefined;
     this.#fail(
       new OutcomeError(
@@ -235,7 +235,7 @@ export class StreamedPayload implements PayloadSink {
   end(): void {
     this.ended = true;
     if (!this.#hasBegun()) {
-      // It has no body, or ends in the middle.
+      // The message has no body, or ends in the middle.
       this.#begin(this.#begunHead === undefined ? new Uint8Array(0) : this.#begunHead.all);
       this.#held.release(0, this.#headHeld);
     }
@@ -246,7 +246,7 @@ export class StreamedPayload implements PayloadSink {
     const text = `Cannot read delivery of ${this.#receiver.where}: its sender has aborted it`;
     const error = new OutcomeError("lost", condition.illegalState, text, { remote: true, retryable: false });
     this.#aborted = true;
-    // One whose head is not there yet is handed to nobody.
+    // A delivery whose head is not there yet is handed to nobody.
     this.#onbegun = undefined;
     this.#fail(error);
     this.#onaborted?.(error);

@@ -205,7 +205,7 @@ export class OutgoingLink {
   /** The deliveries that are not done, in order. */
   *[Symbol.iterator](): Generator<OutgoingDelivery, void, void> {
     for (let delivery = this.#first; delivery !== undefined;) {
-      // It may be done meanwhile.
+      // The delivery may be done meanwhile.
       const { next } = delivery;
       yield delivery;
       delivery = next;

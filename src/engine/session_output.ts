@@ -171,7 +171,7 @@ export class SessionOutput {
         // While it is the only one nobody waits for its turn.
         if (this.#links.size > 1) break;
       }
-      // One that cannot go on now is queued again by the flow that brings credit.
+      // A link that cannot go on now is queued again by the flow that brings credit.
       this.#links.delete(link);
       if (delivery !== undefined) this.#links.add(link);
       else if (begun) link.drained();

@@ -78,7 +78,7 @@ export class Settlement {
     }
     for (let error: ErrorFields | undefined = state.error; error !== undefined; error = shortened(error)) {
       try {
-        // One that fits stays the same object, so that ranges of it are told at once.
+        // A state that fits stays the same object, so that ranges of it are told at once.
         const fitting: DeliveryState = error === state.error ? state : { kind: "rejected", error };
         this.check(fitting);
         return fitting;
@@ -91,7 +91,7 @@ export class Settlement {
 
   /** Tells the sender the state of a delivery that we received; `again` if it was told one before. */
   update(delivery: IncomingDelivery, again: boolean): void {
-    // One whose link or session has ended is nothing to the peer any more.
+    // A delivery whose link or session has ended is nothing to the peer any more.
     const held = delivery.settled ? this.#incoming.remove(delivery) : this.#incoming.get(delivery.id) === delivery;
     if (!held) return;
     this.#asReceiver.add(delivery.id, delivery.state, delivery.settled, again);
@@ -100,7 +100,7 @@ export class Settlement {
 
   /** Tells the receiver that we settled a delivery that we sent. */
   settle(delivery: OutgoingDelivery): void {
-    // One whose link has ended, or that the receiver has settled, is nothing to it any more.
+    // A delivery whose link has ended, or that the receiver has settled, is nothing to the receiver any more.
     if (!this.#outgoing.remove(delivery)) return;
     this.#asSender.add(delivery.id!, delivery.state, true, false);
     this.#session.markDirty();
@@ -108,7 +108,7 @@ export class Settlement {
 
   /** Drops a delivery. */
   forget(delivery: OutgoingDelivery | IncomingDelivery): void {
-    // It is one of them at most.
+    // A delivery is in one of the two maps at most.
     this.#outgoing.remove(delivery as OutgoingDelivery);
     this.#incoming.remove(delivery as IncomingDelivery);
   }

@@ -40,7 +40,7 @@ export type SinkOf = (delivery: IncomingDelivery, held: HeldTransfers) => Payloa
 export class DeliveryStreams implements TransferStreams {
   readonly #link: ReceiverEndpoint;
   readonly #sinkOf: SinkOf;
-  // Those that hold something, or will.
+  // Streams that hold something, or will.
   readonly #streams = new Set<HeldPayload>();
 
   /** Takes over the deliveries of `link`, and has its session send no more than can be kept. */

@@ -55,7 +55,7 @@ export class Containers {
   readonly #complain: (message: string) => void;
   readonly #links = new Map<string, AttachedLink>();
   readonly #keys = new WeakMap<Link, string>();
-  // Those of longest standing first, and how many each holder has.
+  // Kept links, the one kept longest first, and how many each holder has.
   readonly #suspended = new Map<string, SuspendedLink>();
   readonly #holders = new Map<string, number>();
   readonly #open = new Map<string, Set<OpenConnection>>();
@@ -82,7 +82,7 @@ export class Containers {
     const policy = asks
       ? Number(typeof wanted === "object" ? (wanted as { value?: unknown })?.value : wanted ?? 0)
       : undefined;
-    // One that is there already may have asked, too.
+    // A connection that is there already may have asked, too.
     const enforced = policy ?? [...others].find((other) => other.policy !== undefined)?.policy;
     if (others.size > 0 && enforced !== undefined) {
       if (enforced !== CLOSE_EXISTING) {

@@ -178,7 +178,7 @@ export function measuredBy(attributes: Attributes): Attributes {
 /** Marks a span as failed, and gives the kind of the error. */
 export function fail(span: Span, error: unknown): string {
   const { condition, code, name = "error" } = Object(error) as { condition?: string; code?: unknown; name?: string };
-  // Those of a DOMException are numbers.
+  // The codes of a DOMException are numbers.
   const type = condition ?? (typeof code === "string" ? code : name);
   span.setAttribute("error.type", type);
   span.setStatus({ code: ERROR, message: error instanceof Error ? error.message : String(error) });

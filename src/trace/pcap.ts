@@ -117,7 +117,7 @@ function segmentOf(packet: Uint8Array<ArrayBuffer>, linkType: number, time: numb
     if (version === 4) return ipv4(packet, view, start, time);
     return version === 6 ? ipv6(packet, view, start, time) : undefined;
   } catch {
-    // It was cut off.
+    // The packet was cut off.
     return undefined;
   }
 }

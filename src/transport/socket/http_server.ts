@@ -98,7 +98,7 @@ export function upgradeListener(
             if (accept !== undefined) accept(channel, { ...peer, protocol, request });
             else acceptor?.accept(channel, { ...peer, protocol });
           } catch {
-            // It has told nobody of this channel.
+            // The server has told nobody of this channel.
             channel.close(1011);
           }
         },

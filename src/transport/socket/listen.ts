@@ -189,7 +189,7 @@ class IncomingConnections {
   readonly #sockets = new Map<Socket, Ending | undefined>();
   readonly #log: Log;
   readonly #addresses = new Map<string, number>();
-  // Those whose handshake is under way, and those that wait for theirs, each in the order in which they came.
+  // Sockets whose handshake is under way, and sockets that wait for theirs, each in the order in which they came.
   readonly #handshakes = new Map<Socket, Connection>();
   readonly #waiting = new Map<Socket, ReturnType<typeof setTimeout>>();
   #sharedTimer: ReturnType<typeof setTimeout> | undefined;
@@ -414,7 +414,7 @@ class IncomingConnections {
         if (isClosable(connection)) this.#sockets.set(socket, () => void endOf(connection, channel));
       }
     } catch {
-      // It has told nobody of this channel.
+      // The server has told nobody of this channel.
       channel.close(1011);
     }
   }

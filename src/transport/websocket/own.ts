@@ -151,7 +151,7 @@ export class SocketWebSocket extends SocketChannel {
     while (this.writable && !this.socket.destroyed) {
       const bytes = this.#endpoint.transmit();
       if (bytes === undefined) break;
-      // One that failed may be on its way all the same, where a system takes bytes in its own time.
+      // A write that failed may be on its way all the same, where a system takes bytes in its own time.
       this.write(bytes, isLent(bytes) ? (error) => void (error || giveBlock(bytes)) : undefined);
     }
     if (this.#endpoint.outputEnded && this.#endpoint.bufferedAmount === 0 && !this.#outputEnded) {
