@@ -226,9 +226,12 @@ export class ClaimsNode {
     const type = applicationProperties[operation === "set-token" ? "token-type" : "type"];
     if (typeof type !== "string" || typeof body !== "string") throw invalid("its type or body is not a string");
     const good = await this.#verify({ type, audience, token: body, identity: connection.identity });
-    if (good === false) throw new AmqpError(condition.unauthorizedAccess, "Cannot take token: it is not good");
+    // A callback that says neither has not said yes.
+    if (good !== true && !(good instanceof Date)) {
+      throw new AmqpError(condition.unauthorizedAccess, "Cannot take token: it is not good");
+    }
     const now = this.#environment.now();
-    const lasts = good instanceof Date ? good.getTime() - Date.now() : Infinity;
+    const lasts = good === true ? Infinity : good.getTime() - Date.now();
     if (!(lasts > 0)) throw new AmqpError(condition.unauthorizedAccess, "Cannot take token: it has expired");
     if (!claims.put(audience, now + lasts)) throw invalid("there are too many");
   }

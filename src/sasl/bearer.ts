@@ -141,7 +141,8 @@ async function* serverExchange(
   const username = start?.[1]?.replaceAll("=2C", ",").replaceAll("=3D", "=");
   if (start !== null && token !== undefined && whole) {
     const identity = await verify(token, username === "" ? undefined : username);
-    if (identity !== undefined && identity !== "") return { identity };
+    // What is no name lets nobody in, null neither.
+    if (typeof identity === "string" && identity !== "") return { identity };
   }
   // The client hears why in the words of the mechanism, and then again as SASL's outcome.
   yield utf8(JSON.stringify({ status: "invalid_token", schemes: "bearer" }));

@@ -83,8 +83,8 @@ export function externalServer<Peer>(identify: IdentifyExternal<Peer>): SaslServ
     async *exchange(initialResponse, peer) {
       const authorizationId = decodeUtf8(initialResponse ?? (yield new Uint8Array(0)));
       const identity = authorizationId === undefined ? undefined : await identify(authorizationId, peer);
-      // An empty name is no name: it would pass for nobody in particular.
-      return identity === undefined || identity === "" ? undefined : { identity };
+      // An empty name is no name, nor is null: it would pass for nobody in particular.
+      return typeof identity === "string" && identity !== "" ? { identity } : undefined;
     },
   };
 }

@@ -148,7 +148,7 @@ function checkOf(find: FindScramKeys): CheckPassword {
   return async (username, password) => {
     const found = await find(username, "SHA-256");
     const same = await hasPassword(found ?? await (decoy ??= scramKeys(randomName())), password);
-    return found !== undefined && same;
+    return found != null && same;
   };
 }
 

@@ -31,6 +31,25 @@ test("CBS-1, CBS-3: a link needs a token whose audience is its address, which th
   assertEquals((await assertRejects(() => failed.ready(), AmqpError)).condition, condition.unauthorizedAccess);
 });
 
+test("CBS-3: only true and a date that is to come are a yes to a token", async () => {
+  const soon = new Date(Date.now() + 60_000);
+  const noes = [false, undefined, null, 1, "yes", {}, new Date(NaN), new Date(0), Date.now() + 60_000];
+  for (const [answer, status] of [...noes.map((no) => [no, 401]), [true, 200], [soon, 200]] as [never, number][]) {
+    for (const verifyToken of [() => answer, () => Promise.resolve(answer)]) {
+      await using broker = new Broker({ verifyToken });
+      const client = await broker.connect();
+      const [tokens, answers] = [client.sender("$cbs"), client.receiver("$cbs", { credit: 1 })];
+      await answers.ready();
+      await tokens.send({ applicationProperties: { operation: "put-token", type: "jwt", name: "orders" }, body: "t" });
+      const { message } = await answers.receive();
+      assertEquals(message.applicationProperties?.["status-code"], status, String(answer));
+      const attached = client.sender("orders").ready();
+      if (status === 200) await attached;
+      else assertEquals((await assertRejects(() => attached, AmqpError)).condition, condition.unauthorizedAccess);
+    }
+  }
+});
+
 test("CBS-7: a token may also be set, with the outcome as the answer", async () => {
   await using broker = new Broker({ verifyToken: ({ token }) => token === "good" });
   const client = await broker.connect();

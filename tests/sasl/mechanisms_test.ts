@@ -121,7 +121,19 @@ test("EXTERNAL and ANONYMOUS: who the layer below says, and nobody", async () =>
   const { said, identity } = await exchange(external(), [mechanism]);
   assertEquals([said, identity, peers], [["offer EXTERNAL", "init EXTERNAL ", "outcome ok"], "device-7", [{}]]);
   assertEquals((await exchange(external("root"), [mechanism])).outcome?.code, "auth");
-  assertEquals((await exchange(external(), [externalServer(() => "")])).outcome?.code, "auth");
+  // What is no name lets nobody in, whatever a callback gives for it.
+  for (const none of ["", null, undefined, true, 0, {}] as never[]) {
+    assertEquals((await exchange(external(), [externalServer(() => none)])).outcome?.code, "auth", String(none));
+    for (const server of [oauthbearerServer(() => none), xoauth2Server(() => none)]) {
+      const { outcome, identity } = await exchange(bearer("a-token"), [server]);
+      assertEquals([outcome?.code, identity], ["auth", undefined], String(none));
+    }
+    const { outcome } = await exchange(scram("user", "pencil"), [scramServer("SHA-256", () => none)]);
+    assertEquals(outcome?.code, "auth", String(none));
+    // To a password true is the yes.
+    const login = await exchange(plain("user", "pencil"), [plainServer(() => none)]);
+    assertEquals(login.outcome?.code, none === true ? "ok" : "auth", String(none));
+  }
   const nobody = await exchange(anonymous("me@example"), [anonymousServer()]);
   assertEquals([nobody.said[1], nobody.identity], ["init ANONYMOUS me@example", undefined]);
   assertThrows(() => anonymous("a\0"), RangeError);
