@@ -35,11 +35,20 @@ async function watch(context: Context): Promise<number> {
   const opened = await traceFile(context, `${commandLabel(target)}`, "network");
   let frames = 0;
   const quiet = opened !== undefined && flags.text("out") !== undefined && !flags.on("json");
+  // A reader that has seen enough, such as `head`, ends it.
+  const enough = new AbortController();
+  const show = (text: string): void => {
+    try {
+      void terminal.write(text);
+    } catch {
+      enough.abort();
+    }
+  };
   // The first line says what follows; a person sees that.
   let started = flags.on("json");
   const lines = quiet ? undefined : jsonLines((line) => {
-    if (flags.on("json")) void terminal.write(line);
-    else if (started) void terminal.write(`${textOf(JSON.parse(line))}\n`);
+    if (flags.on("json")) show(line);
+    else if (started) show(`${textOf(JSON.parse(line))}\n`);
     started = true;
   }, { vantage: "network" });
   const file = opened && asClient(opened.writer), shown = lines && asClient(lines);
@@ -60,7 +69,7 @@ async function watch(context: Context): Promise<number> {
     trace: Object.assign(trace, { transport }),
   });
   if (!flags.on("json")) await announce("Gateway", running, context, options.tls !== undefined);
-  await untilInterrupted(signal);
+  await untilInterrupted(AbortSignal.any([signal, enough.signal]));
   await running.close({ drainMs: 0 });
   terminal.tell(counted(frames, "frame"));
   await opened?.finish();
@@ -81,7 +90,11 @@ async function convert(context: Context, path: string): Promise<number> {
     if (unreadable > 0) terminal.tell(`webamqp: ${counted(unreadable, "line")} of the trace cannot be read`);
   } else traceCapture(bytes, (line) => void lines.push(line), { title: basename(path) });
   const out = flags.text("out");
-  if (out !== undefined) await writeFile(out, lines.join(""));
+  if (out !== undefined) {
+    await writeFile(out, lines.join("")).catch((error) => {
+      throw fileMistake("out", out, error, "written");
+    });
+  }
   if (flags.on("view")) await openViewer(lines.join(""), terminal);
   if (flags.on("json")) { for (const line of lines) await terminal.write(line); }
   else if (out === undefined && !flags.on("view")) {

@@ -5,6 +5,7 @@
  */
 
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -17,7 +18,7 @@ import { UsageError } from "../../src/cli/terminal.ts";
 import { TRACE_SCHEMA } from "../../src/trace/writer.ts";
 import { listen } from "../../src/transport/sockets.ts";
 import { test } from "../harness.ts";
-import { run, start } from "./run.ts";
+import { commandLine, root, run, start, watch } from "./run.ts";
 
 /** What is told of a command line that is parsed, or undefined. */
 async function mistake(line: string, env: Record<string, string> = {}): Promise<string | undefined> {
@@ -193,4 +194,27 @@ test("cli: the version, and the name of a command that was misspelt", async () =
     const { status, err } = await run([word!]);
     assertEquals([status, err.split("\n")[0]], [2, `webamqp: there is no command "${word}", did you mean "${meant}"?`]);
   }
+});
+
+test("cli: a trace ends when its reader has seen enough, and says where it cannot be written", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "webamqp-test-"));
+  const broker = new Broker();
+  const listener = await listen({ host: "127.0.0.1", port: 0, acceptor: broker });
+  const words = commandLine(["trace", `amqp://127.0.0.1:${listener.port}`, "-l", "0"]);
+  const piped = `${words.map((word) => `'${word}'`).join(" ")} | { read -r line; echo "$line"; }`;
+  const tracing = watch(spawn("sh", ["-c", piped], { cwd: root, stdio: ["pipe", "pipe", "pipe"] }));
+  const { 1: url } = /(ws:\S+),/.exec(await tracing.line())!;
+  // Whether its connections are still taken is up to what has been written meanwhile.
+  for (let status: unknown = 0; status === 0;) status = (await run(["send", url!, "orders", "x"])).status;
+  const { status, err } = await tracing.result;
+  assertEquals([status, err.includes("callback")], [0, false], err);
+  await broker.close();
+  await listener.close();
+  writeFileSync(join(folder, "hex"), "414d5150 00010000\n");
+  const nowhere = await run(["trace", "--from", join(folder, "hex"), "--out", "/nowhere/trace"]);
+  assertEquals([nowhere.status, nowhere.err.split("\n")[0]], [
+    2,
+    'webamqp: --out "/nowhere/trace" cannot be written: ENOENT',
+  ]);
+  rmSync(folder, { recursive: true });
 });
