@@ -119,8 +119,8 @@ export interface RecoveringLink {
   readonly settings: AttachOptions | undefined;
   /** The connection it belongs to. */
   readonly connection: RecoveringConnection;
-  /** True until it has ended or begins to close. */
-  readonly open: boolean;
+  /** @ignore Whether it is to be attached again: it is in use, or closes and waits for what is in flight. */
+  readonly returns: boolean;
   /** The peer's attach, once it came. */
   readonly remote: Readonly<Attach> | undefined;
 }

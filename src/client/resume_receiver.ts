@@ -184,7 +184,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
   #endRound(): void {
     if (this.#round?.size !== 0) return;
     this.#round = undefined;
-    Promise.resolve().then(() => this.link.open && this.attachForRest(this.#settledSome));
+    Promise.resolve().then(() => this.link.returns && this.attachForRest(this.#settledSome));
   }
 
   async #restore(): Promise<void> {

@@ -221,7 +221,7 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
       await this.link.change();
       if (this.#attaches !== attaches) return;
     }
-    if (this.link.open) this.attachForRest(settledSome);
+    if (this.link.returns) this.attachForRest(settledSome);
   }
 
   async #restore(): Promise<void> {

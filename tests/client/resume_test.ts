@@ -689,6 +689,30 @@ test("resume: a link that waits before it is attached again, as for a token, goe
   await time.wait(broker.close());
 });
 
+test("LNK-9: a sender that closes while its connection is cut goes through its list in rounds, too", async () => {
+  const time = new VirtualTime();
+  const broker = new Broker({ environment: time, log: null, maxFrameSize: 512 });
+  const network = new VirtualNetwork();
+  network.up("broker.example", (channel) => broker.accept(channel));
+  const connection = await time.wait(connect("ws://broker.example", {
+    containerId: "client",
+    maxFrameSize: 512,
+    dial: network.dial,
+    environment: time,
+    log: null,
+  } as ConnectOptions));
+  const sender = connection.sender({ address: "orders", name: "out", recovery: resume() });
+  await time.wait(sender.ready());
+  const sends = Promise.allSettled(Array.from({ length: 120 }, (_, n) => sender.send({ body: n })));
+  for (let i = 0; i < 20_000 && broker.queue("orders")!.messages < 120; i++) await undefined;
+  const closing = connection.close();
+  network.cut("broker.example");
+  await time.wait(closing);
+  const ends = (await sends).map((end) => end.status === "fulfilled" ? end.value.kind : String(end.reason));
+  assertEquals([[...new Set(ends)], broker.queue("orders")!.messages], [["accepted"], 120]);
+  await time.wait(broker.close());
+});
+
 test("resume: a link whose peer never comes to the end of its list is given up", async () => {
   for (const role of ["sender", "receiver"] as const) {
     let dialled = 0;
