@@ -100,3 +100,11 @@ function headingsOf(page: string): string[] {
   const headings = [...read(page).matchAll(/^#+ (.*)$/gm)].map(([, heading]) => heading.toLowerCase());
   return headings.map((heading) => heading.replace(/[^\w\- ]/g, "").replaceAll(" ", "-"));
 }
+
+test("docs: every broker's page says where, by what, to whom, and what keeps it alive", () => {
+  const rows = ["URL", "subprotocol", "authentication", "addresses", "keep-alive"];
+  for (const page of list("docs/brokers", ".md")) {
+    const told = [...read(page).matchAll(/^\| (\S[^|]*?) +\| \S/gm)].map(([, row]) => row);
+    assertEquals(rows.filter((row) => !told.includes(row)), [], page);
+  }
+});

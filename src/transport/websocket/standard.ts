@@ -286,9 +286,8 @@ function describe(event: WebSocketEvent | undefined): { reason: string; cause: u
   return {
     // Bun's word for refused, unknown and untrusted alike; browsers and Node say nothing.
     reason: /^failed to connect$|^$/i.test(reason)
-      ? `${
-        reason || "runtime does not tell why"
-      }; refused, unknown or not trusted: transport "socket" or a browser's console tells`
+      ? `${reason || "runtime does not tell why"}; does something listen there, and does it take this path, origin ` +
+        'and protocol? Is its certificate trusted? A browser\'s console tells, elsewhere transport "socket"'
       : reason,
     cause: /\bwss?:\/\//i.test(message + stack) ? undefined : error,
   };
