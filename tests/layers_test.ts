@@ -27,7 +27,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   broker: ["base", "codec", "engine", "sasl", "transport", "client", "server"],
   trace: ["base", "codec", "engine", "transport"],
   gateway: ["base", "codec", "engine", "transport", "trace"],
-  telemetry: ["codec", "client"],
+  telemetry: ["base", "codec", "client"],
   testing: ["base", "codec", "transport", "trace", "broker"],
   cli: ["base", "sasl", "entry", "transport", "server", "broker", "gateway", "trace"],
   entry: ["base", "codec", "engine", "sasl", "transport", "recovery", "client"],

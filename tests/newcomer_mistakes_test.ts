@@ -14,6 +14,11 @@ import { management } from "../src/management/management.ts";
 import { ScriptedPeer } from "../src/testing/peer.ts";
 import { jsonLines } from "../src/trace/writer.ts";
 import { upgradeListener } from "../src/transport/socket/http_server.ts";
+import { durableSubscription, sharedSubscription } from "../src/filters/sources.ts";
+import { opentelemetry } from "../src/telemetry/opentelemetry.ts";
+import { handler as bun } from "../src/transport/runtime/bun.ts";
+import { handler as deno } from "../src/transport/runtime/deno.ts";
+import { handler as workers } from "../src/transport/runtime/workers.ts";
 import { linkUp } from "./client/link_up.ts";
 import { test } from "./harness.ts";
 
@@ -149,6 +154,31 @@ const MISTAKES: [what: string, text: string | RegExp, make: (place: Place) => un
     "a scripted peer with an option of nobody's",
     'Cannot make scripted peer: there is no option "script", but over, ignore',
     () => new ScriptedPeer({ script: [] } as never),
+  ],
+  ...Object.entries({ deno, bun, workers }).map(([name, handler]): typeof MISTAKES[number] => [
+    `the handler of ${name} with a broker`,
+    "Cannot make handler: accept is an object of class Broker, give a function such as (channel) => broker.accept(channel)",
+    () => handler(new Broker() as never),
+  ]),
+  [
+    "a handler with an option of a server's",
+    'Cannot make handler: there is no option "path", but subprotocols, origins, maxMessageBytes, closeTimeoutMs',
+    () => deno(() => {}, { path: "/amqp" } as never),
+  ],
+  [
+    "a subscription without a name",
+    'Cannot subscribe: name is an object with "shared", give it a name of your own',
+    () => durableSubscription({ shared: true } as never),
+  ],
+  [
+    "a subscription with an option of nobody's",
+    'Cannot subscribe: there is no option "durable", but global, instance',
+    () => sharedSubscription("billing", { durable: true } as never),
+  ],
+  [
+    "opentelemetry() without the API",
+    'Cannot measure: api is an object with "system", give what "@opentelemetry/api" exports',
+    () => opentelemetry({ system: "rabbitmq" } as never),
   ],
   [
     "management() without a node",

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { checkOptions, describeKind, type Kinds } from "../base/options.ts";
 import type { Source } from "../codec/types.ts";
 import type { Fields } from "../codec/values.ts";
 import { array, described, long, timestamp } from "../codec/wrappers.ts";
@@ -26,6 +27,18 @@ export interface SubscriptionOptions {
   global?: boolean | undefined;
   /** Tells the receivers of one connection that share it apart: 1 for the first, and so on. Default: 1. */
   instance?: number | undefined;
+}
+
+const SHARING_KINDS: Kinds = { global: "boolean", instance: "number" };
+
+// The name is that of the subscription, and not of the topic, which the receiver is given.
+function checkSubscription(name: unknown, kinds: Kinds, options: SubscriptionOptions): void {
+  if (typeof name !== "string" || name === "") {
+    throw new TypeError(
+      `Cannot subscribe: name is ${name === "" ? "empty" : describeKind(name)}, give it a name of your own`,
+    );
+  }
+  checkOptions("subscribe", options, kinds);
 }
 
 /**
@@ -49,6 +62,7 @@ export interface SubscriptionOptions {
  * ```
  */
 export function durableSubscription(name: string, options: SubscriptionOptions = {}): SourceSettings {
+  checkSubscription(name, { shared: "boolean", ...SHARING_KINDS }, options);
   return {
     name: options.shared === true ? linkName(name, options, "") : name,
     source: { ...capabilities(options), durable: "unsettled-state", expiryPolicy: "never" },
@@ -69,6 +83,7 @@ export function durableSubscription(name: string, options: SubscriptionOptions =
  * ```
  */
 export function sharedSubscription(name: string, options: Omit<SubscriptionOptions, "shared"> = {}): SourceSettings {
+  checkSubscription(name, SHARING_KINDS, options);
   return { name: linkName(name, options, "volatile"), source: capabilities({ ...options, shared: true }) };
 }
 

@@ -21,6 +21,7 @@
  * @module
  */
 
+import { checkOptions, describeKind } from "../base/options.ts";
 import type { Connection } from "../client/connection.ts";
 import type { Session } from "../client/session.ts";
 import type { Telemetry } from "../client/connect.ts";
@@ -44,6 +45,10 @@ export type { OpenTelemetryOptions } from "./instruments.ts";
  * ```
  */
 export function opentelemetry(api: OpenTelemetryApi, options: OpenTelemetryOptions = {}): Telemetry {
+  if (typeof api?.trace !== "object") {
+    throw new TypeError(`Cannot measure: api is ${describeKind(api)}, give what "@opentelemetry/api" exports`);
+  }
+  checkOptions("measure", options, { system: "string", propagate: "boolean" });
   const measure: Telemetry = (connection, server) =>
     measureConnection(connection, new Instruments(api, options, server));
   return Object.assign(measure, {

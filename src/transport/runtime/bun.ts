@@ -4,7 +4,14 @@
  * @module
  */
 
-import { type Accept, admit, refuseMalformed, type UpgradeInfo, type UpgradeOptions } from "../websocket/upgrade.ts";
+import {
+  type Accept,
+  admit,
+  checkHandler,
+  refuseMalformed,
+  type UpgradeInfo,
+  type UpgradeOptions,
+} from "../websocket/upgrade.ts";
 import { type Carrier, WebSocketChannel } from "../websocket/web_socket_channel.ts";
 
 export type { Accept, OriginPolicy, UpgradeInfo, UpgradeOptions } from "../websocket/upgrade.ts";
@@ -18,6 +25,7 @@ export type { Accept, OriginPolicy, UpgradeInfo, UpgradeOptions } from "../webso
  * ```
  */
 export function handler(accept: Accept, options: UpgradeOptions = {}): BunHandler {
+  checkHandler(accept, options);
   return {
     fetch(request, server): Response | undefined {
       const protocol = admit(request, options);

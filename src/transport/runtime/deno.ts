@@ -5,7 +5,7 @@
  */
 
 import { TransportError } from "../../base/errors.ts";
-import { type Accept, admit, refuseMalformed, type UpgradeOptions } from "../websocket/upgrade.ts";
+import { type Accept, admit, checkHandler, refuseMalformed, type UpgradeOptions } from "../websocket/upgrade.ts";
 import { channelOver, type WebSocketLike } from "../websocket/standard.ts";
 
 export type { Accept, OriginPolicy, UpgradeInfo, UpgradeOptions } from "../websocket/upgrade.ts";
@@ -18,9 +18,11 @@ export type { Accept, OriginPolicy, UpgradeInfo, UpgradeOptions } from "../webso
  * Deno.serve({ port: 5673 }, handler((channel, { protocol }) => {}));
  * ```
  *
+ * @throws {TypeError} If `accept` is no function, or an option cannot be used.
  * @throws {TransportError} With code `"not-supported"` outside Deno, when a request comes.
  */
 export function handler(accept: Accept, options: UpgradeOptions = {}): (request: Request) => Response {
+  checkHandler(accept, options);
   return (request) => {
     const { Deno } = globalThis as { Deno?: DenoGlobal };
     if (Deno === undefined) throw new TransportError("not-supported", "Cannot upgrade: runtime is not Deno");

@@ -14,7 +14,7 @@ import { HANDSHAKE_TIMEOUT_MS, positive } from "../channel.ts";
 import { StreamChannel } from "../socket/socket.ts";
 import { readUrl } from "../url.ts";
 import { type CloudflareSocket, WorkersSocket } from "./workers_socket.ts";
-import { type Accept, admit, type UpgradeOptions } from "../websocket/upgrade.ts";
+import { type Accept, admit, checkHandler, type UpgradeOptions } from "../websocket/upgrade.ts";
 import { webSocketChannel, type WebSocketLike } from "../websocket/standard.ts";
 
 export type { Channel, ChannelClose } from "../channel.ts";
@@ -29,9 +29,11 @@ export type { Accept, OriginPolicy, UpgradeInfo, UpgradeOptions } from "../webso
  * export default { fetch: handler((channel, { protocol }) => {}) };
  * ```
  *
+ * @throws {TypeError} If `accept` is no function, or an option cannot be used.
  * @throws {TransportError} With code `"not-supported"` outside Workers, when a request comes.
  */
 export function handler(accept: Accept, options: UpgradeOptions = {}): (request: Request) => Response {
+  checkHandler(accept, options);
   return (request) => {
     const { WebSocketPair } = globalThis as { WebSocketPair?: WebSocketPairConstructor };
     if (WebSocketPair === undefined) {

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { checkOptions, describeKind, type OptionKinds } from "../../base/options.ts";
 import { checkSubprotocols } from "../url.ts";
 import { concat } from "@std/bytes";
 import { TransportError } from "../../base/errors.ts";
@@ -40,6 +41,26 @@ export interface UpgradeOptions extends WebSocketChannelOptions {
    * host that they dial, such as Python's websocket-client and qpid-jms, and have to be named here.
    */
   origins?: OriginPolicy | undefined;
+}
+
+const UPGRADE_KINDS: OptionKinds<UpgradeOptions> = {
+  subprotocols: "array",
+  origins: "string, array or function",
+  maxMessageBytes: "number",
+  closeTimeoutMs: "number",
+};
+
+/**
+ * Checks what the handler of a runtime is made with.
+ *
+ * @throws {TypeError} If `accept` is no function, or an option does not exist or is of another kind.
+ */
+export function checkHandler(accept: unknown, options: UpgradeOptions): void {
+  if (typeof accept !== "function") {
+    const remedy = "give a function such as (channel) => broker.accept(channel)";
+    throw new TypeError(`Cannot make handler: accept is ${describeKind(accept)}, ${remedy}`);
+  }
+  checkOptions("make handler", options, UPGRADE_KINDS);
 }
 
 /** What is known of an accepted WebSocket besides its bytes. */
