@@ -59,6 +59,7 @@ export const connectionFlags: Readonly<Record<string, Flag>> = {
   user: { value: "NAME", help: "User name, unless the URL has one" },
   password: { value: "TEXT", help: "Password or token; others see flags: WEBAMQP_PASSWORD" },
   mechanism: { value: "NAME", help: "plain, scram-sha-256, bearer, external or none" },
+  cleartext: { help: "Let anyone on the way read the password, without TLS" },
   container: { value: "ID", help: "The container-id. Default: a random one" },
   hostname: { value: "NAME", help: "The virtual host. Default: the host of the URL" },
   subprotocol: { value: "NAME", multiple: true, help: "WebSocket subprotocol. Default: amqp" },

@@ -5,7 +5,7 @@
  */
 
 import { readFile } from "node:fs/promises";
-import { anonymous, connect, type Connection, type ConnectOptions, external, plain } from "../../mod.ts";
+import { AmqpError, anonymous, connect, type Connection, type ConnectOptions, external, plain } from "../../mod.ts";
 import type { SaslMechanism, TlsOptions } from "../../mod.ts";
 import { bearer, credentials, oauthbearer, scram, xoauth2 } from "../sasl/mod.ts";
 import { type Context, fileMistake, type Flags } from "./context.ts";
@@ -37,8 +37,18 @@ export async function open(context: Context, url: string): Promise<Opened> {
     };
   } catch (error) {
     await trace?.finish();
+    if (isClearOnly(error) && !context.flags.on("cleartext")) (error as Error).message += `; ${CLEAR_ONLY}`;
     throw error;
   }
+}
+
+/** What to do where a server takes a password only in clear, and nothing hides it. */
+export const CLEAR_ONLY = "it takes the password only in clear: use wss: or amqps:, or --cleartext";
+
+/** Whether that is what an error means. */
+export function isClearOnly(error: unknown): boolean {
+  return error instanceof AmqpError &&
+    /allowCleartext|^Cannot authenticate with SCRAM.* offers "(?!.*SCRAM)[^"]*\bPLAIN\b/.test(error.message);
 }
 
 /** A URL as it may be shown: without password and query. */
@@ -82,6 +92,7 @@ export function proxyOption(flags: Flags): NonNullable<ConnectOptions["proxy"]> 
 
 function mechanism(flags: Flags, url: string | undefined): SaslMechanism | SaslMechanism[] | null | undefined {
   const name = flags.text("mechanism")?.toLowerCase();
+  const allowCleartext = flags.on("cleartext");
   const user = flags.text("user") ?? userInfo(url, "username");
   const given = flags.text("password") ?? userInfo(url, "password");
   // Asked for by what needs one, in the order in which somebody would look for what is missing.
@@ -90,7 +101,7 @@ function mechanism(flags: Flags, url: string | undefined): SaslMechanism | SaslM
     given ?? missing(user === undefined ? "password" : `password of "${user}"`, "--password or WEBAMQP_PASSWORD");
   switch (name) {
     case undefined:
-      if (user !== undefined) return credentials(user, password());
+      if (user !== undefined) return credentials(user, password(), { allowCleartext });
       if (flags.text("password") !== undefined) username();
       return undefined;
     case "anonymous":
@@ -100,7 +111,7 @@ function mechanism(flags: Flags, url: string | undefined): SaslMechanism | SaslM
     case "none":
       return null;
     case "plain":
-      return plain(username(), password());
+      return plain(username(), password(), { allowCleartext });
     case "scram-sha-1":
     case "scram-sha-256":
     case "scram-sha-512":

@@ -11,7 +11,7 @@ import { AmqpError, connect, type Connection, type ConnectOptions, TransportErro
 import { dialSocket, type SocketDialOptions } from "../transport/sockets.ts";
 import { HTTP_PROXY_PORTS, readProxyUrl } from "../transport/proxy/http_proxy.ts";
 import { SOCKS_PORTS } from "../transport/proxy/socks.ts";
-import { connectOptions } from "./connecting.ts";
+import { CLEAR_ONLY, connectOptions, isClearOnly } from "./connecting.ts";
 import { type Context, missingUrl, splitUrl } from "./context.ts";
 import { deadline, type Terminal, UsageError } from "./terminal.ts";
 
@@ -263,6 +263,7 @@ function adviceFor(step: Step, error: Error, target: BrokerUrl): string {
       if (error.message.includes("0-9-1")) {
         return "The broker speaks another AMQP there: RabbitMQ before 4.0 needs the plugin rabbitmq_amqp1_0.";
       }
+      if (isClearOnly(cause)) return `The password is safe so far; ${CLEAR_ONLY}.`;
       if (error.message.includes("ANONYMOUS")) {
         return "The server wants to know who it is: give --user, and the password in WEBAMQP_PASSWORD.";
       }

@@ -9,10 +9,12 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { AmqpError } from "../../mod.ts";
+import type { SaslMechanism } from "../../src/sasl/mechanism.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import { parse } from "../../src/cli/arguments.ts";
 import { commands } from "../../src/cli/commands.ts";
-import { connectOptions } from "../../src/cli/connecting.ts";
+import { connectOptions, isClearOnly } from "../../src/cli/connecting.ts";
 import { addressed, type Context } from "../../src/cli/context.ts";
 import { UsageError } from "../../src/cli/terminal.ts";
 import { TRACE_SCHEMA } from "../../src/trace/writer.ts";
@@ -217,4 +219,34 @@ test("cli: a trace ends when its reader has seen enough, and says where it canno
     'webamqp: --out "/nowhere/trace" cannot be written: ENOENT',
   ]);
   rmSync(folder, { recursive: true });
+});
+
+test("cli: a password goes in clear to another host only where --cleartext says so", async () => {
+  const hidden = async (line: string): Promise<(string | undefined)[]> => {
+    const { flags } = parse(commands.send!, line.split(" "), {});
+    const { auth } = await connectOptions(flags, "amqp://shop:secret@broker.example");
+    return [auth].flat().map((mechanism) => {
+      const { name, needsPrivacy } = mechanism as SaslMechanism;
+      return needsPrivacy ? name : undefined;
+    });
+  };
+  assertEquals((await hidden("orders")).at(-1), "PLAIN");
+  assertEquals((await hidden("orders --cleartext")).at(-1), undefined);
+  assertEquals(await hidden("orders --mechanism plain"), ["PLAIN"]);
+  assertEquals(await hidden("orders --mechanism plain --cleartext"), [undefined]);
+  const refused = (offers: string): AmqpError =>
+    new AmqpError(
+      "amqp:not-allowed",
+      `Cannot authenticate with SCRAM-SHA-512, SCRAM-SHA-256: server offers "${offers}" (h:5672)`,
+    );
+  assertEquals(
+    ["PLAIN", "ANONYMOUS, PLAIN", "EXTERNAL", "SCRAM-SHA-1, PLAIN"].map((offers) => isClearOnly(refused(offers))),
+    [
+      true,
+      true,
+      false,
+      false,
+    ],
+  );
+  assertEquals(isClearOnly(new Error("PLAIN")), false);
 });
