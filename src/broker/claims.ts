@@ -48,6 +48,8 @@ class Claims {
   readonly #onexpired: () => void;
   // Audiences, each with the time at which its token expires.
   readonly #audiences = new Map<string, number>();
+  // What was asked last of an audience, while it is looked at.
+  readonly #asked = new Map<string, Promise<void>>();
   // One timer for all, set for no later than the last of them expires.
   #timer: unknown;
   #due = Infinity;
@@ -71,6 +73,17 @@ class Claims {
   delete(audience: string): void {
     this.#audiences.delete(audience);
     if (this.#audiences.size > 0) this.#arm(this.#last());
+  }
+
+  /** Does what is asked of an audience after all that was asked of it before, however long a callback takes. */
+  async inOrder(audience: string, task: () => Promise<void> | void): Promise<void> {
+    const done = (this.#asked.get(audience) ?? Promise.resolve()).catch(ignore).then(task);
+    this.#asked.set(audience, done);
+    try {
+      await done;
+    } finally {
+      if (this.#asked.get(audience) === done) this.#asked.delete(audience);
+    }
   }
 
   valid(): string[] {
@@ -221,19 +234,22 @@ export class ClaimsNode {
     const audience = operation === "set-token" ? "" : applicationProperties.name;
     if (typeof audience !== "string") throw invalid('property "name" is not a string');
     const claims = this.#claimsOf(connection);
-    if (operation === "delete-token") return claims.delete(audience);
+    if (operation === "delete-token") return await claims.inOrder(audience, () => claims.delete(audience));
     if (operation !== "put-token" && operation !== "set-token") throw invalid("its operation is not known");
     const type = applicationProperties[operation === "set-token" ? "token-type" : "type"];
     if (typeof type !== "string" || typeof body !== "string") throw invalid("its type or body is not a string");
-    const good = await this.#verify({ type, audience, token: body, identity: connection.identity });
-    // A callback that says neither has not said yes.
-    if (good !== true && !(good instanceof Date)) {
-      throw new AmqpError(condition.unauthorizedAccess, "Cannot take token: it is not good");
-    }
-    const now = this.#environment.now();
-    const lasts = good === true ? Infinity : good.getTime() - Date.now();
-    if (!(lasts > 0)) throw new AmqpError(condition.unauthorizedAccess, "Cannot take token: it has expired");
-    if (!claims.put(audience, now + lasts)) throw invalid("there are too many");
+    const looked = (async () => await this.#verify({ type, audience, token: body, identity: connection.identity }))();
+    looked.catch(ignore);
+    await claims.inOrder(audience, async () => {
+      const good = await looked;
+      // A callback that says neither has not said yes.
+      if (good !== true && !(good instanceof Date)) {
+        throw new AmqpError(condition.unauthorizedAccess, "Cannot take token: it is not good");
+      }
+      const lasts = good === true ? Infinity : good.getTime() - Date.now();
+      if (!(lasts > 0)) throw new AmqpError(condition.unauthorizedAccess, "Cannot take token: it has expired");
+      if (!claims.put(audience, this.#environment.now() + lasts)) throw invalid("there are too many");
+    });
   }
 
   #claimsOf(connection: Connection): Claims {

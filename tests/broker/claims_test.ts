@@ -50,6 +50,33 @@ test("CBS-3: only true and a date that is to come are a yes to a token", async (
   }
 });
 
+test("CBS-4: what is asked of one audience is done in its order, however long a token is looked at", async () => {
+  const looked = Promise.withResolvers<boolean>();
+  await using broker = new Broker({ verifyToken: ({ token }) => token === "slow" ? looked.promise : true });
+  const client = await broker.connect();
+  const [tokens, answers] = [client.sender("$cbs"), client.receiver("$cbs", { credit: 3 })];
+  await answers.ready();
+  const ask = (operation: string, name: string, body: string) =>
+    tokens.send({ properties: { messageId: body }, applicationProperties: { operation, type: "jwt", name }, body });
+  const asked = [
+    ask("put-token", "orders", "slow"),
+    ask("delete-token", "orders", "delete"),
+    ask("put-token", "bills", "other"),
+  ];
+  const heard: unknown[] = [];
+  const hear = async () => heard.push((await answers.receive()).message.properties?.correlationId);
+  // That of another audience need not wait.
+  await hear();
+  looked.resolve(true);
+  await hear();
+  await hear();
+  await Promise.all(asked);
+  assertEquals(heard, ["other", "slow", "delete"]);
+  await client.sender("bills").ready();
+  const gone = client.sender("orders");
+  assertEquals((await assertRejects(() => gone.ready(), AmqpError)).condition, condition.unauthorizedAccess);
+});
+
 test("CBS-7: a token may also be set, with the outcome as the answer", async () => {
   await using broker = new Broker({ verifyToken: ({ token }) => token === "good" });
   const client = await broker.connect();
