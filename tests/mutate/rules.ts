@@ -116,8 +116,8 @@ export const rules: readonly Mutation[] = [
   {
     rule: "PLAIN: a user that a function does not know does not get in",
     file: "src/server/sasl.ts",
-    from: "return found !== undefined && same;",
-    to: "return same || found === undefined;",
+    from: "return found != null && same;",
+    to: "return same || found == null;",
     tests: ["tests/sasl", "tests/client/sasl_test.ts"],
   },
   {
