@@ -9,6 +9,8 @@ import type { FrameTrace } from "../../src/engine/events.ts";
 // What a broker may say to programs that ask for what is not there, or to peers that are dead or late; all else is a fault.
 const ALLOWED: readonly string[] = [
   "amqp:link:detach-forced",
+  // To a process that is killed, or a connection that is given up: it has come back on another.
+  "amqp:link:stolen",
   "amqp:unauthorized-access",
   "amqp:not-found",
   "amqp:resource-deleted",
