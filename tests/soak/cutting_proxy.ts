@@ -45,6 +45,11 @@ export class CuttingProxy {
     return this.#left;
   }
 
+  /** Cuts so many more, of connections that are made from now on. */
+  more(cuts: number): void {
+    this.#left += cuts;
+  }
+
   /** All that were cut. */
   get total(): number {
     return this.cuts.rst + this.cuts.fin + this.cuts.stall;
