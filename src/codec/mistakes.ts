@@ -139,10 +139,14 @@ function remedyFor(value: unknown): string {
   if (typeof value === "bigint") return ": ulong(n) reaches to 2^64-1";
   if (typeof value !== "object" || value === null) return "";
   if (value instanceof ArrayBuffer) return ": write new Uint8Array(buffer)";
-  if (ArrayBuffer.isView(value)) return ': write new Uint8Array(view.buffer), or array("double", [...view])';
+  if (ArrayBuffer.isView(value)) {
+    return ': write new Uint8Array(view.buffer, view.byteOffset, view.byteLength), or array("double", [...view])';
+  }
   if (value instanceof Promise) return ": await it first";
   if (value instanceof Set) return ": write [...set]";
   if (value instanceof URL) return ": write String(url)";
+  // Forms, search parameters and headers, of which JSON has nothing.
+  if ("entries" in value && !isRecord(value)) return ": write new Map(value)";
   if (value instanceof Blob) return ": write new Uint8Array(await blob.arrayBuffer())";
   if (value instanceof ReadableStream) return ": stream() of a sender takes it";
   return isRecord(value) || value instanceof DataBody ? "" : ": json(value) sends it as JSON";
