@@ -126,8 +126,10 @@ export class ChurnMap<K, V> {
 const LEAST_SLOTS = 16;
 // A table that is emptier than one in so many does not grow.
 const SPARSE = 4;
-// A table of so many places is given up when it is empty: whoever had a hundred thousand may have ten from now on.
+// A table of more than so many places shrinks when it is emptier than one in so many: whoever had a hundred thousand may have
+// ten from now on, and looks at every place where many are asked for.
 const MANY_SLOTS = 4_096;
+const EMPTY = 32;
 
 /**
  * A map whose keys mostly are whole numbers of 32 bits that follow each other: the last bits of one are its place in a table,
@@ -146,6 +148,11 @@ export class SerialMap<K extends number | string, V> {
     return this.#placed + this.#aside.size;
   }
 
+  /** How many places there are. */
+  protected get slots(): number {
+    return this.#keys.length;
+  }
+
   /** The value of a key, if it is held. */
   get(key: K): V | undefined {
     const at = this.#placeOf(key);
@@ -159,7 +166,7 @@ export class SerialMap<K extends number | string, V> {
     const at = this.#placeOf(key);
     const other = this.#values[at];
     if (length === 0 || (other !== undefined && length <= SPARSE * this.size)) {
-      this.#grow(2 * length || LEAST_SLOTS);
+      this.#resize(2 * length || LEAST_SLOTS);
       return this.set(key, value);
     }
     if (other === undefined) this.#placed++;
@@ -171,9 +178,12 @@ export class SerialMap<K extends number | string, V> {
   /** Removes an entry; false when there was none. */
   delete(key: K): boolean {
     const at = this.#placeOf(key);
-    if (this.#keys[at] !== key || this.#values[at] === undefined) return this.#aside.delete(key);
-    this.#values[at] = undefined;
-    if (--this.#placed === 0 && this.#keys.length > MANY_SLOTS) [this.#keys, this.#values] = [[], []];
+    if (this.#keys[at] === key && this.#values[at] !== undefined) {
+      this.#values[at] = undefined;
+      this.#placed--;
+    } else if (!this.#aside.delete(key)) return false;
+    const { length } = this.#keys;
+    if (length > MANY_SLOTS && EMPTY * this.size < length) this.#resize(length / 4);
     return true;
   }
 
@@ -194,17 +204,15 @@ export class SerialMap<K extends number | string, V> {
     return typeof key === "number" ? key & (this.#keys.length - 1) : 0;
   }
 
-  // Places that differ in a table differ in one of twice the size.
-  #grow(length: number): void {
+  // Places that differ in a table differ in one of twice the size; in a smaller one some are the same.
+  #resize(length: number): void {
     const keys = this.#keys;
     const values = this.#values;
     this.#keys = new Array<K>(length).fill(0 as K);
     this.#values = new Array<V | undefined>(length).fill(undefined);
+    this.#placed = 0;
     values.forEach((value, i) => {
-      const at = this.#placeOf(keys[i]!);
-      if (value === undefined) return;
-      this.#keys[at] = keys[i]!;
-      this.#values[at] = value;
+      if (value !== undefined) this.set(keys[i]!, value);
     });
   }
 }

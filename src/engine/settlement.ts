@@ -162,9 +162,6 @@ function tell<D extends OutgoingDelivery | IncomingDelivery>(
   return settled || state!.kind !== "received" && before === undefined ? -1 : 1;
 }
 
-// Of ids so far apart each is looked up in turn only where as many deliveries are held.
-const SPARSE = 4;
-
 /** Deliveries of a session by id, of one direction. */
 export class DeliveriesById<D extends { readonly id: number | undefined }> extends SerialMap<number, D> {
   /** Removes one; false when it is not held. */
@@ -178,7 +175,7 @@ export class DeliveriesById<D extends { readonly id: number | undefined }> exten
     // A range backwards, or of undefined order, names nothing [rfc1982 3.2].
     const span = difference(last, first);
     // Work follows what is held: a range may span 2^31 ids, of which we hold but a few.
-    if (span > SPARSE * this.size) {
+    if (span >= this.slots) {
       return this.values().filter((held) => add(held.id!, -first) <= span).sort((a, b) => difference(a.id!, b.id!));
     }
     const found: D[] = [];

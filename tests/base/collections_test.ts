@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { Fifo, SerialMap } from "../../src/base/collections.ts";
 import { random, seed, test } from "../harness.ts";
 
@@ -49,4 +49,27 @@ test("a serial map does what a Map does, with keys in order, around the wrap, fa
   assertEquals(ours.values().sort((a, b) => a - b), [...model.values()].sort((a, b) => a - b));
   for (const [key, value] of model) assertEquals([ours.get(key), ours.delete(key)], [value, true]);
   assertEquals([ours.size, ours.values()], [0, []]);
+});
+
+test("a serial map gives back the places of a peak, though a few entries stay", () => {
+  class Counted extends SerialMap<number, number> {
+    get places(): number {
+      return this.slots;
+    }
+  }
+  for (const step of [1, 3, 1 << 16]) {
+    const map = new Counted();
+    const keyOf = (i: number): number => i * step | 0;
+    for (let i = 0; i < 60_000; i++) map.set(keyOf(i), i);
+    for (let i = 0; i < 59_990; i++) assert(map.delete(keyOf(i)));
+    assert(map.places <= 4_096, `${map.places} places, keys ${step} apart`);
+    const rest = Array.from({ length: 10 }, (_, i) => 59_990 + i);
+    assertEquals(map.values().sort((a, b) => a - b), rest);
+    for (const i of rest) assertEquals(map.get(keyOf(i)), i);
+    for (let i = 60_000; i < 70_000; i++) {
+      map.set(keyOf(i), i);
+      assert(map.delete(keyOf(i)));
+    }
+    assert(map.places <= 4_096, `${map.places} places, keys ${step} apart`);
+  }
 });
