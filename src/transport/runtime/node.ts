@@ -12,6 +12,7 @@ import type * as Crypto from "node:crypto";
 import type * as Dns from "node:dns";
 import type * as Net from "node:net";
 import type * as Tls from "node:tls";
+import type * as WorkerThreads from "node:worker_threads";
 import { TransportError } from "../../base/errors.ts";
 import { ignore } from "../../base/wait.ts";
 import type { Hash } from "../proxy/digest.ts";
@@ -109,7 +110,13 @@ export function connectTcp(hostname: string, port: number, bare: boolean): Socke
   const options = { host: hostname, port, allowHalfOpen: true };
   // The others read into large memory by themselves.
   if (!bare || !isNode()) return prepared(connect(options));
-  const slabs = new Slabs();
+  const { markAsUntransferable } = builtin<typeof WorkerThreads>("worker_threads");
+  const slabs = new Slabs((length) => {
+    const slab = new Uint8Array(length);
+    // Whoever gave a message's bytes away to a worker would give away what the socket goes on reading into.
+    markAsUntransferable(slab.buffer);
+    return slab;
+  });
   const callback = (length: number): true => {
     socket.emit("data", slabs.take(length));
     return true;

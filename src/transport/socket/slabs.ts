@@ -16,8 +16,15 @@ const LEAST_LEFT = 8_192;
  * 64 KiB of its own; small for one that is idle.
  */
 export class Slabs {
-  #slab = new Uint8Array(LEAST_BYTES);
+  readonly #make: (length: number) => Uint8Array<ArrayBuffer>;
+  #slab: Uint8Array<ArrayBuffer>;
   #at = 0;
+
+  /** Starts with a small one; `make` makes each. */
+  constructor(make: (length: number) => Uint8Array<ArrayBuffer> = (length) => new Uint8Array(length)) {
+    this.#make = make;
+    this.#slab = make(LEAST_BYTES);
+  }
 
   /** What the next read may fill. */
   get free(): Uint8Array<ArrayBuffer> {
@@ -33,7 +40,7 @@ export class Slabs {
     if (left < LEAST_LEFT) {
       // A read that has filled all that there was has left something behind; one that is small by far was all there is.
       const size = left === 0 ? 4 * slab.length : 8 * length < slab.length ? slab.length / 2 : slab.length;
-      this.#slab = new Uint8Array(Math.min(Math.max(size, LEAST_BYTES), MOST_BYTES));
+      this.#slab = this.#make(Math.min(Math.max(size, LEAST_BYTES), MOST_BYTES));
       this.#at = 0;
     }
     return new Uint8Array(slab.buffer, start, length);

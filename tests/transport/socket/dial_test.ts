@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import process from "node:process";
 import { TransportError } from "../../../src/base/errors.ts";
 import { dialSocket, type SocketDialOptions } from "../../../src/transport/socket/dial.ts";
@@ -370,4 +370,29 @@ test("dial: what arrives is whole and in order across pauses, and on Node many r
   if (process.versions.bun === undefined && process.versions.deno === undefined) {
     assert(memory.size <= size / 65_536, `${memory.size} pieces of memory for ${reads.length} reads`);
   }
+});
+
+test("dial: memory that a socket goes on reading into cannot be given away with what came in it", async () => {
+  const onNode = process.versions.bun === undefined && process.versions.deno === undefined;
+  await using server = await bareServer((socket) => {
+    socket.write(Uint8Array.of(1));
+    // Told that the first has come.
+    socket.on("data", () => socket.write(Uint8Array.of(2)));
+  });
+  const channel = await dialSocket(`amqp://127.0.0.1:${server.port}`);
+  const reads: number[] = [];
+  await new Promise<void>((resolve, reject) => {
+    channel.onclose = ({ cause }) => reject(cause);
+    channel.onbytes = (bytes) => {
+      reads.push(...bytes);
+      if (reads.length === 2) return resolve();
+      const give = (): unknown => structuredClone(bytes, { transfer: [bytes.buffer as ArrayBuffer] });
+      if (onNode) assertThrows(give, DOMException);
+      else give();
+      channel.send(Uint8Array.of(0));
+    };
+  });
+  channel.onclose = undefined;
+  channel.close();
+  assertEquals(reads, [1, 2]);
 });
