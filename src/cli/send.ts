@@ -6,10 +6,20 @@
 
 import { open as openFile } from "node:fs/promises";
 import { type Message, OutcomeError, type Sender } from "../../mod.ts";
+import { Deferred } from "../base/wait.ts";
 import { fileBytes, open } from "./connecting.ts";
 import { addressed, type Context, fileMistake, type Flags } from "./context.ts";
 import { messageOfJson, sectionsOf } from "./message.ts";
-import { bytesOfStream, count, counted, linesOf, showProgress, type Terminal, UsageError } from "./terminal.ts";
+import {
+  bytesOfStream,
+  count,
+  counted,
+  type Input,
+  linesOf,
+  showProgress,
+  type Terminal,
+  UsageError,
+} from "./terminal.ts";
 
 // As many as a sender keeps side by side by default.
 const MOST_PENDING = 2_048;
@@ -35,6 +45,8 @@ export async function send(context: Context): Promise<number> {
     });
     await sender.close({ signal });
   } finally {
+    // Of a pipe that stays open, it would keep the process.
+    source.input?.destroy();
     watch.stop();
     hide();
     if (flags.on("json")) await terminal.write(`${JSON.stringify(tally.summary())}\n`);
@@ -54,6 +66,7 @@ interface Sending {
 async function sendEach(sender: Sender, items: AsyncIterable<Item>, sending: Sending): Promise<void> {
   const { settled, goOn, signal, tally } = sending;
   const pending = new Set<Promise<void>>();
+  const stopped = new Deferred<void>();
   let failure: unknown;
   const track = async ({ message, line }: Item): Promise<void> => {
     try {
@@ -69,12 +82,13 @@ async function sendEach(sender: Sender, items: AsyncIterable<Item>, sending: Sen
         failure ??= line !== undefined && (error instanceof TypeError || error instanceof RangeError)
           ? new UsageError(text)
           : error;
+        stopped.resolve();
       }
     }
   };
-  const stopped = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+  signal.addEventListener("abort", () => stopped.resolve(), { once: true });
   try {
-    for await (const item of until(items, stopped)) {
+    for await (const item of until(items, stopped.promise)) {
       if (signal.aborted || failure !== undefined) break;
       tally.sent++;
       const sent = track(item).finally(() => pending.delete(sent));
@@ -125,6 +139,8 @@ interface Item {
 interface Messages {
   readonly messages: AsyncIterable<Item>;
   readonly total: number | undefined;
+  /** Where they come from, unless they are known. */
+  readonly input?: Input;
 }
 
 async function messagesOf(flags: Flags, texts: readonly string[], terminal: Terminal): Promise<Messages> {
@@ -138,10 +154,11 @@ async function messagesOf(flags: Flags, texts: readonly string[], terminal: Term
   const lines = flags.text("lines"), jsonLines = flags.text("json-lines"), file = flags.text("file");
   if (jsonLines !== undefined) {
     const input = await inputOf(flags, "json-lines", terminal);
-    return { messages: fromJsonLines(input, sections), total: undefined };
+    return { messages: fromJsonLines(input, sections), total: undefined, input };
   }
   if (lines !== undefined) {
-    return { messages: fromLines(await inputOf(flags, "lines", terminal), sections), total: undefined };
+    const input = await inputOf(flags, "lines", terminal);
+    return { messages: fromLines(input, sections), total: undefined, input };
   }
   if (file !== undefined) {
     const body = file === "-" ? await bytesOfStream(terminal.input) : await fileBytes(flags, "file");
@@ -158,11 +175,11 @@ async function messagesOf(flags: Flags, texts: readonly string[], terminal: Term
     return { messages: repeat([{ ...sections, body }], times ?? 1), total: times ?? 1 };
   }
   if (terminal.typed) throw new UsageError("TEXT is missing, or --file, --lines, --json-lines, --count");
-  return { messages: fromLines(terminal.input, sections), total: undefined };
+  return { messages: fromLines(terminal.input, sections), total: undefined, input: terminal.input };
 }
 
 // The bytes of the file that a flag names as they come; `-` is the input.
-async function inputOf(flags: Flags, name: string, terminal: Terminal): Promise<AsyncIterable<Uint8Array>> {
+async function inputOf(flags: Flags, name: string, terminal: Terminal): Promise<Input> {
   const path = flags.text(name)!;
   if (path === "-") return terminal.input;
   try {

@@ -6,6 +6,9 @@
 
 import process from "node:process";
 
+/** Bytes that come from outside; destroying it is to wait for no more. */
+export type Input = AsyncIterable<Uint8Array> & { destroy(): unknown };
+
 /** What a command has of the terminal or pipe that it runs in. */
 export interface Terminal {
   /** True when a person looks at what is written beside the output. */
@@ -13,7 +16,7 @@ export interface Terminal {
   /** True when somebody types the input. */
   readonly typed: boolean;
   /** What is piped in. */
-  readonly input: AsyncIterable<Uint8Array>;
+  readonly input: Input;
   /** The environment. */
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Writes to the output; resolves when more may be written. */
@@ -38,7 +41,19 @@ export function terminal(): Terminal {
   return {
     interactive: stderr.isTTY === true,
     typed: stdin.isTTY === true,
-    input: stdin,
+    input: {
+      [Symbol.asyncIterator]: () => stdin[Symbol.asyncIterator](),
+      destroy() {
+        stdin.destroy();
+        // Deno goes on with the read that it has begun.
+        const { Deno } = globalThis as { Deno?: { readonly stdin: { close(): void } } };
+        try {
+          Deno?.stdin.close();
+        } catch {
+          // It was closed before.
+        }
+      },
+    },
     env: process.env,
     write(text) {
       erase();

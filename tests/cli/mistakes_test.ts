@@ -131,6 +131,22 @@ test("cli: a message that cannot be sent is told with its line, once", async () 
   await listener.close();
 });
 
+test("cli: a message that cannot be sent ends the command, though its input stays open", async () => {
+  const broker = new Broker();
+  const listener = await listen({ host: "127.0.0.1", port: 0, acceptor: broker });
+  const [program, ...words] = commandLine(["send", `amqp://127.0.0.1:${listener.port}`, "orders", "--json-lines", "-"]);
+  const child = spawn(program, words, { cwd: root, stdio: ["pipe", "ignore", "ignore"] });
+  const ended = new Promise((resolve) => child.on("close", (...how) => resolve(how)));
+  const late = setTimeout(() => child.kill("SIGKILL"), 20_000);
+  child.stdin.write('{"body":1,"properties":{"subject":5}}\n');
+  const how = await ended;
+  clearTimeout(late);
+  child.stdin.destroy();
+  await broker.close();
+  await listener.close();
+  assertEquals(how, [2, null]);
+});
+
 test("cli: when time is up it is told what is missing", async () => {
   const broker = new Broker();
   const listener = await listen({ host: "127.0.0.1", port: 0, acceptor: broker });
