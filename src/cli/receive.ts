@@ -74,7 +74,15 @@ async function sweep(context: Context, browses: boolean, what: string): Promise<
       if (asked === 0) break;
       receiver.grant(asked);
       const late = deadline(timeoutMs);
-      await receiver.drain({ signal: AbortSignal.any([signal, late.signal]) }).finally(late.stop);
+      try {
+        await receiver.drain({ signal: AbortSignal.any([signal, late.signal]) });
+      } catch (error) {
+        if (!late.signal.aborted || signal.aborted) throw error;
+        terminal.tell("webamqp: time is up, the broker has not told whether that is all");
+        return 3;
+      } finally {
+        late.stop();
+      }
       const came = receiver.buffered;
       for (let i = 0; i < came; i++) {
         const delivery = await receiver.receive();

@@ -17,6 +17,7 @@ import { commands } from "../../src/cli/commands.ts";
 import { connectOptions, isClearOnly } from "../../src/cli/connecting.ts";
 import { addressed, type Context } from "../../src/cli/context.ts";
 import { UsageError } from "../../src/cli/terminal.ts";
+import { type Channel, ScriptedPeer } from "../../src/testing/mod.ts";
 import { TRACE_SCHEMA } from "../../src/trace/writer.ts";
 import { listen } from "../../src/transport/sockets.ts";
 import { test } from "../harness.ts";
@@ -157,6 +158,25 @@ test("cli: when time is up it is told what is missing", async () => {
   assertEquals(benched.status, 3, benched.err);
   assertMatch(benched.err, /webamqp: time is up, [\d,]+ of 5,000,000 messages came/);
   await broker.close();
+  await listener.close();
+});
+
+test("cli: a broker that leaves a drain without an answer is told when time is up", async () => {
+  const accept = (channel: Channel): void => {
+    const peer = new ScriptedPeer({ over: channel, ignore: ["empty", "flow", "detach", "end"] });
+    peer.expectOpening();
+    peer.expect("begin").respond();
+    peer.expect("attach").respond();
+    peer.expectClosing();
+  };
+  const listener = await listen({ host: "127.0.0.1", port: 0, accept });
+  for (const [command, what] of [["drain", "removed"], ["browse", "seen"]] as const) {
+    const { status, err } = await run([command, `amqp://127.0.0.1:${listener.port}`, "orders", "-t", "0.2"]);
+    assertEquals([status, err], [
+      3,
+      `webamqp: time is up, the broker has not told whether that is all\n0 messages ${what}\n`,
+    ]);
+  }
   await listener.close();
 });
 
