@@ -6,11 +6,13 @@
 
 import { connect, type Connection, type ConnectOptions } from "../../mod.ts";
 import { Broker } from "../broker/broker.ts";
+import type { TraceWriter } from "../trace/writer.ts";
 import { listen } from "../transport/sockets.ts";
 import { commandLabel, connectOptions } from "./connecting.ts";
 import { type Context, missingUrl, splitUrl } from "./context.ts";
 import { watchdog } from "./send.ts";
 import { count, showProgress } from "./terminal.ts";
+import { traceFile } from "./trace_file.ts";
 
 const DEFAULT_COUNT = 50_000;
 const DEFAULT_SIZE = 100;
@@ -24,10 +26,12 @@ export async function bench(context: Context): Promise<number> {
   const messages = flags.number("count", 1) ?? DEFAULT_COUNT, size = flags.number("size") ?? DEFAULT_SIZE;
   const address = rest[0] ?? `bench-${crypto.randomUUID()}`;
   const options = { ...await connectOptions(flags, url), signal };
+  const trace = await traceFile(context, url === undefined ? "webamqp bench" : commandLabel(url), "client");
   const embedded = url === undefined ? await embeddedBroker() : undefined;
   try {
     const where = url ?? embedded!.url;
-    const work = { where, options, address, messages, size, settled: flags.on("settled") };
+    const writer = trace?.writer;
+    const work = { where, options, writer, address, messages, size, settled: flags.on("settled") };
     const result = await measure(work, context);
     if (result === undefined) return 3;
     if (flags.on("json")) await terminal.write(`${JSON.stringify(result, rounded)}\n`);
@@ -51,6 +55,7 @@ export async function bench(context: Context): Promise<number> {
     return 0;
   } finally {
     await embedded?.close();
+    await trace?.finish();
   }
 }
 
@@ -62,6 +67,7 @@ function rounded(_: string, value: unknown): unknown {
 interface Work {
   readonly where: string;
   readonly options: ConnectOptions;
+  readonly writer: TraceWriter | undefined;
   readonly address: string;
   readonly messages: number;
   readonly size: number;
@@ -78,9 +84,9 @@ interface Result {
 }
 
 async function measure(work: Work, { flags, terminal, signal }: Context): Promise<Result | undefined> {
-  const { where, options, messages, size } = work;
-  await using producer = await connect(where, options);
-  await using consumer = await connect(where, options);
+  const { where, messages, size } = work;
+  await using producer = await connect(where, optionsOf(work, 1));
+  await using consumer = await connect(where, optionsOf(work, 2));
   const progress = { received: 0, trips: 0 };
   const start = performance.now();
   const hide = showProgress(terminal, () => {
@@ -123,6 +129,11 @@ async function measure(work: Work, { flags, terminal, signal }: Context): Promis
     watch.stop();
     hide();
   }
+}
+
+// In a trace of both each connection has its number.
+function optionsOf({ options, writer }: Work, connection: number): ConnectOptions {
+  return writer === undefined ? options : { ...options, trace: (frame) => writer({ ...frame, connection }) };
 }
 
 async function flood(

@@ -11,9 +11,11 @@ import { AmqpError, connect, type Connection, type ConnectOptions, TransportErro
 import { dialSocket, type SocketDialOptions } from "../transport/sockets.ts";
 import { HTTP_PROXY_PORTS, readProxyUrl } from "../transport/proxy/http_proxy.ts";
 import { SOCKS_PORTS } from "../transport/proxy/socks.ts";
-import { CLEAR_ONLY, connectOptions, isClearOnly } from "./connecting.ts";
+import type { TraceWriter } from "../trace/writer.ts";
+import { CLEAR_ONLY, commandLabel, connectOptions, isClearOnly } from "./connecting.ts";
 import { type Context, missingUrl, splitUrl } from "./context.ts";
 import { deadline, type Terminal, UsageError } from "./terminal.ts";
+import { traceFile } from "./trace_file.ts";
 
 const STEP_MS = 10_000;
 
@@ -41,9 +43,10 @@ export async function doctor(context: Context): Promise<number> {
   const timeoutMs = flags.milliseconds("timeout") ?? STEP_MS;
   const report = new Report(terminal, flags.on("json"));
   const target = targetOf(url);
+  const trace = await traceFile(context, commandLabel(url), "client");
   const open: Connection[] = [];
   try {
-    for (const step of stepsOf(target, options, rest[0], open)) {
+    for (const step of stepsOf(target, options, { address: rest[0], open, writer: trace?.writer })) {
       const start = performance.now();
       const late = deadline(timeoutMs);
       try {
@@ -62,6 +65,7 @@ export async function doctor(context: Context): Promise<number> {
     return 0;
   } finally {
     for (const connection of open) await connection.close({ timeoutMs: 1_000 });
+    await trace?.finish();
   }
 }
 
@@ -91,7 +95,14 @@ function targetOf(text: string): BrokerUrl {
   };
 }
 
-function stepsOf(target: BrokerUrl, options: ConnectOptions, address: string | undefined, open: Connection[]): Step[] {
+interface Tried {
+  readonly address: string | undefined;
+  /** Takes what is to be closed at the end. */
+  readonly open: Connection[];
+  readonly writer: TraceWriter | undefined;
+}
+
+function stepsOf(target: BrokerUrl, options: ConnectOptions, { address, open, writer }: Tried): Step[] {
   const { url, hostname, port, secure, websocket } = target;
   const steps: Step[] = [];
   const direct = options.proxy === undefined;
@@ -119,7 +130,9 @@ function stepsOf(target: BrokerUrl, options: ConnectOptions, address: string | u
     name: "sasl",
     what: "SASL and open",
     async run(signal) {
-      const trace: ConnectOptions["trace"] = ({ body }) => {
+      const trace: ConnectOptions["trace"] = (frame) => {
+        const { body } = frame;
+        writer?.(frame);
         if (body?.kind === "saslMechanisms") mechanisms = body.saslServerMechanisms.join(", ");
         if (body?.kind === "saslOutcome") authenticated = body.code === "ok";
       };

@@ -207,6 +207,30 @@ test("cli: a trace may be anybody's: lines of other things are counted, and none
   rmSync(folder, { recursive: true });
 });
 
+test("cli: whatever connects writes the trace that it is asked for", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "webamqp-test-"));
+  const broker = new Broker();
+  const listener = await listen({ host: "127.0.0.1", port: 0, acceptor: broker });
+  const url = `amqp://127.0.0.1:${listener.port}`;
+  const path = join(folder, "trace.jsonl");
+  const opens = (): number[] =>
+    readFileSync(path, "utf8").split("\n").slice(1, -1).map((line) => JSON.parse(line).data)
+      .filter(({ frame }) => frame?.kind === "open").map(({ connection }) => connection);
+  const cases: [words: string[], opens: number[]][] = [
+    [["send", url, "orders", "one"], [1, 1]],
+    [["receive", url, "orders", "-n", "1"], [1, 1]],
+    [["bench", url, "-n", "10"], [1, 1, 2, 2]],
+    [["doctor", url, "orders"], [1, 1]],
+  ];
+  for (const [words, expected] of cases) {
+    const { status, err } = await run([...words, "--trace", path]);
+    assertEquals([status, opens().sort()], [0, expected], `${words[0]} ${err}`);
+  }
+  await broker.close();
+  await listener.close();
+  rmSync(folder, { recursive: true });
+});
+
 test("cli: the trace of a gateway is one of the client", async () => {
   const folder = mkdtempSync(join(tmpdir(), "webamqp-test-"));
   const path = join(folder, "trace.jsonl");
