@@ -67,6 +67,7 @@ async function sendEach(sender: Sender, items: AsyncIterable<Item>, sending: Sen
   const { settled, goOn, signal, tally } = sending;
   const pending = new Set<Promise<void>>();
   const stopped = new Deferred<void>();
+  let room = (): void => {};
   let failure: unknown;
   const track = async ({ message, line }: Item): Promise<void> => {
     try {
@@ -88,12 +89,16 @@ async function sendEach(sender: Sender, items: AsyncIterable<Item>, sending: Sen
   };
   signal.addEventListener("abort", () => stopped.resolve(), { once: true });
   try {
-    for await (const item of until(items, stopped.promise)) {
+    for await (const item of until(items, stopped)) {
       if (signal.aborted || failure !== undefined) break;
       tally.sent++;
-      const sent = track(item).finally(() => pending.delete(sent));
+      const sent = track(item).finally(() => {
+        pending.delete(sent);
+        room();
+      });
       pending.add(sent);
-      if (pending.size >= MOST_PENDING) await Promise.race(pending);
+      // A race would leave something with each of them for every message.
+      if (pending.size >= MOST_PENDING) await new Promise<void>((resolve) => room = resolve);
     }
   } catch (error) {
     // What came before it is on its way, and may have failed before.
@@ -105,10 +110,15 @@ async function sendEach(sender: Sender, items: AsyncIterable<Item>, sending: Sen
 }
 
 /** The items of an iterable, until something else happens. */
-async function* until<T>(items: AsyncIterable<T>, stopped: Promise<void>): AsyncGenerator<T, void, void> {
+async function* until<T>(items: AsyncIterable<T>, stopped: Deferred<void>): AsyncGenerator<T, void, void> {
   const iterator = items[Symbol.asyncIterator]();
-  for (;;) {
-    const next = await Promise.race([iterator.next(), stopped]);
+  let stop = (): void => {};
+  stopped.promise.then(() => stop());
+  while (!stopped.settled) {
+    const next = await new Promise<IteratorResult<T> | undefined>((resolve, reject) => {
+      stop = () => resolve(undefined);
+      iterator.next().then(resolve, reject);
+    });
     if (next === undefined || next.done) return;
     yield next.value;
   }
