@@ -118,7 +118,15 @@ export function connectTcp(hostname: string, port: number, bare: boolean): Socke
     return slab;
   });
   const callback = (length: number): true => {
-    socket.emit("data", slabs.take(length));
+    const bytes = slabs.take(length);
+    try {
+      socket.emit("data", bytes);
+    } catch (error) {
+      // Thrown from here, Node would read over what has just been handed out.
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
     return true;
   };
   const socket: Net.Socket = connect({ ...options, onread: { buffer: () => slabs.free, callback } });

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
+import { spawn } from "node:child_process";
 import process from "node:process";
 import { TransportError } from "../../../src/base/errors.ts";
 import { dialSocket, type SocketDialOptions } from "../../../src/transport/socket/dial.ts";
@@ -395,4 +396,34 @@ test("dial: memory that a socket goes on reading into cannot be given away with 
   channel.onclose = undefined;
   channel.close();
   assertEquals(reads, [1, 2]);
+});
+
+test("dial: on Node a listener that throws spoils nothing of what came before and comes after", async () => {
+  if (process.versions.bun !== undefined || process.versions.deno !== undefined) return;
+  await using server = await bareServer((socket) => {
+    let next = 1;
+    const write = (): unknown => socket.write(Uint8Array.of(next, next, next++));
+    write();
+    socket.on("data", write);
+  });
+  // A program of its own, for whoever runs tests minds what nobody has caught.
+  const program = `
+    import { dialSocket } from ${JSON.stringify(new URL("../../../src/transport/sockets.ts", import.meta.url).href)};
+    process.on("uncaughtException", ({ message }) => console.log(message));
+    const channel = await dialSocket("amqp://127.0.0.1:${server.port}");
+    const reads = [];
+    channel.onbytes = (bytes) => {
+      if (reads.push(bytes) === 4) {
+        console.log(reads.map((read) => read.join("")).join());
+        channel.close();
+      } else channel.send(Uint8Array.of(0));
+      if (reads.length === 2) throw new Error("mine");
+    };`;
+  const child = spawn(process.execPath, ["--input-type=module", "-e", program], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  let out = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => out += text);
+  await new Promise((resolve) => child.on("close", resolve));
+  assertEquals(out, "mine\n111,222,333,444\n");
 });
