@@ -157,6 +157,8 @@ export interface SenderRecovery extends LinkRecovery {
   outcome(delivery: OutgoingDelivery, state: DeliveryState | undefined, settled: boolean): boolean;
   /** A delivery has no outcome to come: it was given up, refused or lost, or has gone out settled. */
   dropped(delivery: OutgoingDelivery): void;
+  /** The link has ended: outcomes that have come are told now, before the rest is lost. */
+  ended(): void;
   /** The outcome of a delivery was told. */
   concluded(delivery: OutgoingDelivery): void;
   /** The peer has accepted the link. */

@@ -28,6 +28,8 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
   readonly #decisions: Map<OutgoingDelivery, SenderDecision> = new Map();
   // Deliveries of which something is kept.
   readonly #kept: Set<OutgoingDelivery> = new Set();
+  // Tells outcomes that wait until the store has forgotten their delivery.
+  readonly #telling: Set<(forgotten: boolean) => void> = new Set();
   #lastTag = 0n;
   #restored = false;
   #asked: string | undefined;
@@ -95,11 +97,17 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     if (!this.#kept.delete(delivery)) return false;
     // The delivery is listed with its outcome until that is told.
     if (isOutcome(state)) delivery.state = { kind: state.kind } as DeliveryState;
-    this.forget("sender", delivery.tag).then((forgotten) => {
+    const tell = (forgotten: boolean): void => {
       // What is still kept must not be settled: a process after this one would send it again.
-      this.link.handleDisposition(delivery, state, settled || !forgotten, false);
-    });
+      if (this.#telling.delete(tell)) this.link.handleDisposition(delivery, state, settled || !forgotten, false);
+    };
+    this.#telling.add(tell);
+    this.forget("sender", delivery.tag).then(tell);
     return true;
+  }
+
+  ended(): void {
+    for (const tell of this.#telling) tell(false);
   }
 
   concluded(delivery: OutgoingDelivery): void {

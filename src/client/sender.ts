@@ -353,6 +353,7 @@ export class Sender extends Link {
     const ended = this.#outgoing.clear().map((delivery) => ({ left: hasLeft(delivery), delivery }));
     // What has left may have its outcome told to a process after this one.
     for (const { left, delivery } of ended) if (!left) this.recovery?.dropped(delivery);
+    this.recovery?.ended();
     for (const { left, delivery } of ended) this.#done(delivery)?.onlost(ending(), left, delivery);
     for (const sends of this.parallel) sends.fail(ending());
     this.#notify();

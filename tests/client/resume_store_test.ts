@@ -330,6 +330,33 @@ test("resume with a store: a sender that ends keeps what has left, and forgets w
   });
 });
 
+test("resume with a store: an outcome that has come is told also if the link ends before the store has forgotten the message", async () => {
+  const store = new MemoryStore();
+  const onReceiver: AcceptorOptions["onReceiver"] = (request) => {
+    void request.accept({ credit: 5, rcvSettleMode: "second" }).serve(({ message }) => {
+      if (message.body === "bad") throw new Error("no");
+    }, { onerror: () => {} });
+  };
+  await world({ onReceiver }, async ({ time, connection }) => {
+    const sender = connection.sender({ address: "orders", name: "out", recovery: resume({ store }) });
+    await time.wait(sender.ready());
+    const deletes: (() => void)[] = [];
+    store.delete = () => new Promise((resolve) => deletes.push(resolve));
+    const told: string[] = [];
+    for (const body of ["good", "bad"]) {
+      sender.send({ body }).then(({ kind }) => told.push(kind), ({ outcome }) => told.push(outcome));
+    }
+    await time.pass(10);
+    assertEquals([deletes.length, told], [2, []]);
+    connection.destroy(new Error("enough"));
+    await turn();
+    assertEquals([told, sender.pending], [["accepted", "modified"], 0]);
+    for (const done of deletes) done();
+    await turn();
+    assertEquals([told.length, sender.pending], [2, 0]);
+  });
+});
+
 test('resume: an "onrecovered" whose promise rejects is told to the log', async () => {
   const store = new MemoryStore();
   store.kept.set(`client/sender/out ${unsettled(1, encoded("x")).tag}`, unsettled(1, encoded("x")));
