@@ -52,6 +52,8 @@ export class ReceiverSettlement implements DeliverySettlement {
   // Deliveries that the sender has settled after their outcome was told.
   #heard = 0;
   readonly #watched: Set<Delivery> = new Set();
+  // Whether all that has come on this endpoint is lost with it, and counts no more.
+  #cleared = false;
   #patience: unknown;
 
   constructor(receiver: SettlingReceiver, credit: SettlingCredit) {
@@ -61,12 +63,13 @@ export class ReceiverSettlement implements DeliverySettlement {
 
   add(incoming: IncomingDelivery, delivery: Delivery): void {
     incoming.context = delivery;
+    this.#cleared = false;
     this.unsettled++;
   }
 
   // False if the delivery was not there.
   #remove(incoming: IncomingDelivery): boolean {
-    if (incoming.context === undefined || incoming.link !== this.#receiver.endpoint) return false;
+    if (incoming.context === undefined || this.#cleared || incoming.link !== this.#receiver.endpoint) return false;
     incoming.context = undefined;
     this.unsettled--;
     return true;
@@ -76,6 +79,7 @@ export class ReceiverSettlement implements DeliverySettlement {
   clear(): number {
     const { unsettled } = this;
     this.unsettled = this.#told = 0;
+    this.#cleared = true;
     return unsettled;
   }
 

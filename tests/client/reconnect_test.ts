@@ -103,6 +103,32 @@ test("handlers go on across a restart: what was in work comes again", async () =
   await end(connection, time);
 });
 
+test("what is done with messages while the connection is interrupted frees no credit: they are counted no more", async () => {
+  const { time, network, connection } = await world();
+  const receiver = connection.receiver("orders", { credit: 4 });
+  const finish: (() => void)[] = [];
+  let most = 0;
+  const handler = (): Promise<void> => {
+    most = Math.max(most, receiver.unsettled + receiver.credit);
+    return new Promise((resolve) => void finish.push(resolve));
+  };
+  void receiver.serve(handler, { concurrency: 4 });
+  const sender = connection.sender("orders");
+  await time.wait(Promise.all([1, 2, 3, 4, 5, 6, 7, 8].map((body) => sender.send({ body }))));
+  await time.pass(10);
+  network.cut("a");
+  await time.pass(1);
+  assertEquals([connection.state, finish.length, receiver.unsettled], ["interrupted", 4, 0]);
+  while (finish.length > 0) {
+    for (const done of finish.splice(0)) done();
+    await time.pass(connection.state === "open" ? 10 : 2_000);
+    assert(receiver.unsettled >= 0, `${receiver.unsettled} unsettled`);
+  }
+  await time.pass(10);
+  assertEquals([receiver.unsettled, most], [0, 4]);
+  await end(connection, time);
+});
+
 test("a list of servers is tried in turn, from the one after that which was lost", async () => {
   const { time, network, connection, events } = await world({}, ["a", "b", "c"]);
   assertEquals(network.dialled, ["a"]);
