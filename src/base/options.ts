@@ -49,7 +49,7 @@ export function checkOptions(doing: string, options: unknown, kinds: Kinds, with
   for (const name in given) {
     const value = given[name];
     // Many calls run for each message: what fits at first sight is not looked at again.
-    if (name === "signal" ? !isSignal(value) || !("signal" in kinds) : typeof value !== kinds[name] || value === null) {
+    if (name === "signal" ? !isSignal(value) || !("signal" in kinds) : typeOf(value) !== kinds[name]) {
       checkOption(doing, given, name, kinds, within);
     }
   }

@@ -11,6 +11,7 @@ const KINDS = {
   concurrency: "number",
   signal: "object",
   source: "",
+  filter: "object",
 };
 
 function refused(options: unknown): string {
@@ -41,7 +42,7 @@ test("options: where nothing is near, all that there are are named", () => {
   assertEquals(
     refused({ banana: undefined }),
     'Cannot connect: there is no option "banana", but credit, settle, auth, idleTimeOut, desiredCapabilities, ' +
-      "concurrency, signal, source",
+      "concurrency, signal, source, filter",
   );
   // Names that every object inherits are none of ours, nor is a synonym of one that this call does not have.
   for (const name of ["constructor", "toString", "__proto__x"]) refused({ [name]: 1 });
@@ -59,6 +60,7 @@ test("options: a value of the wrong kind is refused by its kind, which is not it
     refused({ desiredCapabilities: {} }),
     'Cannot connect: option "desiredCapabilities" is an empty object, not array',
   );
+  assertEquals(refused({ filter: [1] }), 'Cannot connect: option "filter" is an array, not object');
   assertEquals(refused({ signal: Symbol("a") }), 'Cannot connect: option "signal" is a symbol, not an AbortSignal');
 });
 
