@@ -265,6 +265,8 @@ export class Sender extends Link {
     options.signal?.throwIfAborted();
     this.requireOpen("send");
     const { sendStream } = await part("stream", () => import("./stream.ts"));
+    // Nobody would tell a message of a link that ended while this was loaded.
+    this.requireOpen("send");
     // A link that the peer has attached is the one there is.
     const sender = this.returns ? this.connection.twin!(this) : this;
     return await sendStream(sender, sender !== this, message, options);

@@ -239,3 +239,15 @@ test("a stream's own link is attached with the settings of its sender, but for t
   assertEquals([attaches.length, attaches[1]!.name === "backup"], [2, false]);
   await connection.close();
 });
+
+test("a stream whose link ends before the first of it is queued fails, and does not wait for ever", async () => {
+  const connection = taking((request) => request.accept({ credit: 10 }));
+  const sender = connection.sender("files");
+  await sender.ready();
+  let told: unknown;
+  sender.stream({ body: new Blob(["x"]).stream() }).catch((error) => told = error);
+  connection.destroy(new Error("enough"));
+  await turn();
+  assert(told instanceof AmqpError, `${told}`);
+  assert(told.message.endsWith("is closed, enough"), told.message);
+});
