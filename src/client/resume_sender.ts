@@ -35,6 +35,8 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
   #asked: string | undefined;
   // Counts attaches: what a round of the one before waits for is not to come.
   #attaches = 0;
+  // What a round waits for: deliveries that are not done on both sides.
+  #open: Set<OutgoingDelivery> = new Set();
   // Whether the last of them, which lists deliveries, has no answer yet.
   #isAttaching = false;
 
@@ -120,7 +122,10 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
   }
 
   #conclude(delivery: OutgoingDelivery, decision: SenderDecision | undefined): void {
-    if (decision === undefined || (decision.kind === "settle" && decision.told)) return this.#outgoing.drop(delivery);
+    if (decision === undefined || (decision.kind === "settle" && decision.told)) {
+      this.#open.delete(delivery);
+      return this.#outgoing.drop(delivery);
+    }
     // The receiver still holds it, and hears of the outcome by a transfer: on this link the delivery has no number yet.
     delivery.payload = new Uint8Array(0);
     delivery.offset = 0;
@@ -138,7 +143,7 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     const counts = { resumed: 0, resent: 0, redelivered: 0 };
     const states = listOf(remote);
     const incomplete = !this.#isListComplete || remote.incompleteUnsettled === true;
-    const open: OutgoingDelivery[] = [];
+    this.#open = new Set();
     this.#isAttaching = false;
     for (const delivery of this.#unsent()) {
       // A peer that has kept nothing knows of none.
@@ -149,13 +154,13 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
       const decision = decideAsSender(localState(delivery), state);
       if (decision.kind === "send") counts.resent++;
       else counts.resumed++;
-      if (decision.kind !== "send") open.push(delivery);
+      if (incomplete && decision.kind !== "send") this.#open.add(delivery);
       this.#carryOut(delivery, decision);
     }
     this.#restored = false;
     this.link.connection.wake();
     this.tell(counts, reason);
-    if (incomplete && reason === undefined) this.#nextRound(open, counts.resumed + counts.resent > 0);
+    if (incomplete && reason === undefined) this.#nextRound(counts.resumed + counts.resent > 0);
   }
 
   answer({ remote }: SenderEndpoint): ListedSettings {
@@ -221,11 +226,15 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
   }
 
   // A list that did not fit leaves others for another time, once those of it are done [transport 2.7.3].
-  async #nextRound(open: OutgoingDelivery[], settledSome: boolean): Promise<void> {
+  async #nextRound(settledSome: boolean): Promise<void> {
     const attaches = this.#attaches;
+    const open = this.#open;
     for (;;) {
-      while (open.length > 0 && open.at(-1)!.settled && open.at(-1)!.sent) open.pop();
-      if (open.length === 0) break;
+      for (const delivery of open) {
+        if (!delivery.settled || !delivery.sent) break;
+        open.delete(delivery);
+      }
+      if (open.size === 0) break;
       await this.link.change();
       if (this.#attaches !== attaches) return;
     }

@@ -378,7 +378,6 @@ export class Sender extends Link {
   /** @ignore Told by the connection: the last frame of a settled message was written. */
   handleSent(delivery: OutgoingDelivery): void {
     this.#settled(delivery)?.onsent(delivery);
-    if (delivery.resume) this.#notify();
   }
 
   /** @ignore Told by the connection: a message does not fit the link. */
@@ -477,7 +476,7 @@ export class Sender extends Link {
     if (delivery.sent) giveBlock(delivery.payload);
     this.recovery?.dropped(delivery);
     const listener = this.#done(delivery);
-    if (listener !== undefined) this.#notify();
+    if (listener !== undefined || delivery.resume) this.#notify();
     return listener;
   }
 

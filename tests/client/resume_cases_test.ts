@@ -38,8 +38,10 @@ function engine(
   time: VirtualTime,
   onevent: (event: EngineEvent) => void,
   ontransfer: (transfer: Transfer) => void = () => {},
+  maxFrameSize?: number,
 ): Driver {
   const endpoint = endpointOf({
+    maxFrameSize,
     role: "server",
     containerId: "peer",
     sasl: { mechanisms: ["ANONYMOUS"], required: false },
@@ -136,11 +138,13 @@ class ReceivingPeer {
   /** How often the link was attached. */
   attaches = 0;
   readonly #time: VirtualTime;
+  readonly #maxFrameSize: number | undefined;
   #isNew = false;
 
-  constructor(time: VirtualTime, tells: boolean) {
+  constructor(time: VirtualTime, tells: boolean, maxFrameSize?: number) {
     this.#time = time;
     this.tells = tells;
+    this.#maxFrameSize = maxFrameSize;
   }
 
   /** Keeps nothing of what it has. */
@@ -150,14 +154,20 @@ class ReceivingPeer {
   }
 
   readonly accept = (channel: Channel): void => {
-    const driver = engine(channel, this.#time, (event) => {
-      if (event.kind === "attachRequested") this.#attach(event.link as ReceiverEndpoint);
-      else if (event.kind === "delivery") this.#take(event.delivery);
-      else if (event.kind === "disposition" && event.settled) {
-        this.kept.delete((event.delivery as IncomingDelivery).key);
-      }
-      driver.wake();
-    }, ({ aborted, deliveryTag }) => aborted && this.kept.delete(tagKey(deliveryTag!)));
+    const driver = engine(
+      channel,
+      this.#time,
+      (event) => {
+        if (event.kind === "attachRequested") this.#attach(event.link as ReceiverEndpoint);
+        else if (event.kind === "delivery") this.#take(event.delivery);
+        else if (event.kind === "disposition" && event.settled) {
+          this.kept.delete((event.delivery as IncomingDelivery).key);
+        }
+        driver.wake();
+      },
+      ({ aborted, deliveryTag }) => aborted && this.kept.delete(tagKey(deliveryTag!)),
+      this.#maxFrameSize,
+    );
   };
 
   #attach(link: ReceiverEndpoint): void {
@@ -312,6 +322,29 @@ test("LNK-9: a round goes on where what it waits for was given up", async () => 
   await assertRejects(() => time.wait(sending), OutcomeError, "the peer is ahead of this side");
   assertEquals((await time.wait(sender.send({ body: "two" }))).kind, "accepted");
   assertEquals([peer.attaches, peer.kept.size], [3, 0]);
+  connection.destroy(new Error("done"));
+});
+
+test("LNK-9: a round goes on where the receiver has forgotten what this side has heard the outcome of", async () => {
+  const time = new VirtualTime();
+  const peer = new ReceivingPeer(time, true, 512);
+  const { connection, network } = await dialling(time, [], peer.accept);
+  const store = new GatedStore();
+  let open = (): void => {};
+  store.gate = new Promise((resolve) => open = resolve);
+  // Two or three messages fit into the list beside such a name.
+  const sender = connection.sender({ address: "orders", name: "out".repeat(80), recovery: resume({ store }) });
+  const sends = Promise.all(["1", "2", "3", "4", "5", "6"].map((body) => sender.send({ body })));
+  await time.pass(10);
+  assertEquals([peer.kept.size, sender.pending], [6, 6]);
+  peer.kept.clear();
+  network.cut(HOST);
+  await time.pass(500);
+  open();
+  await time.wait(sends);
+  assertEquals((await time.wait(sender.send({ body: "7" }))).kind, "accepted");
+  assertEquals([sender.pending, peer.kept.size, store.kept.size, peer.faults], [0, 0, 0, []]);
+  assert(peer.attaches > 2, `${peer.attaches} times`);
   connection.destroy(new Error("done"));
 });
 
