@@ -32,19 +32,47 @@ export interface BatchCredit {
   allow(credit: number): void;
 }
 
+/** The messages of that receiver that nobody has taken. */
+export interface BatchQueue {
+  /** Adds one: for whoever waits, or else for whoever comes. */
+  add(delivery: Delivery): void;
+  /** Takes all. */
+  clear(): Delivery[];
+}
+
 /** What `receiveBatch` of a receiver does. */
 export async function receiveBatch(
   receiver: BatchReceiver,
   max: number,
   options: ReceiveBatchOptions,
   credit: BatchCredit,
+  queue: BatchQueue,
 ): Promise<Delivery[]> {
   if (!Number.isSafeInteger(max) || max < 1) {
     const given = typeof max === "number" ? max : describeKind(max);
     throw new RangeError(`Cannot receive batch: ${given} is not a whole number from 1`);
   }
-  const { signal, waitMs = 0 } = options;
   const batch: Delivery[] = [];
+  try {
+    await take(receiver, max, options, credit, batch);
+  } catch (error) {
+    // What the caller does not get is for the next, in its order.
+    for (const delivery of [...batch, ...queue.clear()]) {
+      if (delivery.usable || delivery.remoteSettled) queue.add(delivery);
+    }
+    throw error;
+  }
+  for (const delivery of batch) delivery.handleTaken();
+  return batch;
+}
+
+async function take(
+  receiver: BatchReceiver,
+  max: number,
+  { signal, waitMs = 0 }: ReceiveBatchOptions,
+  credit: BatchCredit,
+  batch: Delivery[],
+): Promise<void> {
   const takeReady = async (): Promise<void> => {
     while (batch.length < max && receiver.buffered > 0) batch.push((await receiver.take(undefined))!);
   };
@@ -60,8 +88,6 @@ export async function receiveBatch(
     if (batch.length < max && receiver.open) await receiver.drain({ signal });
     await takeReady();
   }
-  for (const delivery of batch) delivery.handleTaken();
-  return batch;
 }
 
 async function takeWithin(

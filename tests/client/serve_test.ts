@@ -325,6 +325,34 @@ test("receiveBatch: polls a queue in one call, takes no more than it was asked f
   await connection.close();
 });
 
+test("receiveBatch: what it has taken when it is aborted is there for the next call", async () => {
+  for (const settled of [false, true]) {
+    const { connection, senders, outcomes, time } = receiving(numbered(3), settled);
+    const receiver = connection.receiver("orders", { credit: 4 });
+    await receiver.ready();
+    await turn();
+    // The drain has no answer.
+    senders[0]!.look(true);
+    await turn();
+    const stop = new AbortController();
+    const batch = receiver.receiveBatch(5, { signal: stop.signal });
+    await turn();
+    assertEquals([receiver.unsettled, receiver.buffered], [3, 0]);
+    stop.abort(new Error("no longer"));
+    await assertRejects(() => batch, Error, "no longer");
+    const bodies: unknown[] = [];
+    while (receiver.buffered > 0) {
+      const delivery = await receiver.receive();
+      bodies.push(delivery.message.body);
+      if (!settled) delivery.accept();
+    }
+    await turn();
+    assertEquals([bodies, receiver.unsettled, outcomes], [[0n, 1n, 2n], 0, Array(3).fill("accepted")]);
+    senders[0]!.look(false);
+    await time.wait(connection.close());
+  }
+});
+
 test("receiveBatch: waits for the first message as long as it was told", async () => {
   const { connection, senders, time } = receiving([]);
   const receiver = connection.receiver("orders", { credit: "manual" });
