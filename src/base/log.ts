@@ -105,11 +105,16 @@ export class Log {
       if (this.#told.size >= MAX_LOG_CAUSES) return;
     }
     this.#told.set(key, { at: now, kept: 0 });
-    try {
-      this.#option(last === undefined || last.kept === 0 ? entry : { ...entry, repeated: last.kept });
-    } catch (error) {
-      // What tells of faults must not be one itself.
+    // What tells of faults must not be one itself.
+    const failed = (error: unknown): void =>
       print({ level: "error", code: "callback-failed", message: 'Cannot log: option "log" threw', error });
+    try {
+      const told: unknown = this.#option(
+        last === undefined || last.kept === 0 ? entry : { ...entry, repeated: last.kept },
+      );
+      if (told instanceof Promise) told.catch(failed);
+    } catch (error) {
+      failed(error);
     }
   }
 }

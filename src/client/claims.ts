@@ -9,6 +9,7 @@
 import * as condition from "../base/condition.ts";
 import { type Environment, randomFraction, randomName } from "../base/environment.ts";
 import { AmqpError } from "../base/errors.ts";
+import { type LogHolder, logOf } from "../base/log.ts";
 import { printable, quote } from "../base/text.ts";
 import { Deferred, ignore } from "../base/wait.ts";
 import type { DecodedMessage, Message } from "../codec/message.ts";
@@ -54,6 +55,8 @@ export interface ClaimsLink {
 export interface ClaimsConnection {
   /** Where it runs. */
   readonly environment: Environment;
+  /** Told of what no call fails for. */
+  readonly logging: LogHolder;
   /** What the peer said of itself when it opened the connection, once it has. */
   readonly remote: Readonly<Open> | undefined;
   /** Resolves when it has ended. */
@@ -175,9 +178,18 @@ export class Claims {
     const turn = grant.turn + 1;
     this.#put(audience, grant).catch((error) => {
       if (this.#grants.get(audience) !== grant || turn !== grant.turn) return;
-      this.#options.onerror?.(error, audience);
+      this.#tell(error, audience);
       const most = Math.min(MAX_RETRY_MS, MIN_RENEW_MS * 2 ** grant.failures++);
       this.#renewAfter(most * (0.5 + 0.5 * randomFraction(this.#connection.environment)), audience, grant);
+    });
+  }
+
+  #tell(error: unknown, audience: string): void {
+    const { logging, environment } = this.#connection;
+    const tell = async (): Promise<void> => await this.#options.onerror?.(error, audience);
+    tell().catch((error) => {
+      const message = `Cannot tell "onerror" of the token for ${quote(audience)}: it threw; mend it`;
+      logOf(logging, environment).tell({ level: "error", code: "callback-failed", message, error });
     });
   }
 

@@ -75,3 +75,17 @@ test("log: by default it is printed, null silences it, and one that throws ends 
     ["error", 'webamqp: Cannot log: option "log" threw', error],
   ]);
 });
+
+test("log: one whose promise rejects is printed, too, and ends nothing", async () => {
+  const error = new Error("boom");
+  const { error: print } = console;
+  const lines: unknown[][] = [];
+  console.error = (...parts) => lines.push(parts);
+  try {
+    new Log(() => Promise.reject(error), { now: () => 0 }).tell(waits("orders"));
+    for (let i = 0; i < 10; i++) await undefined;
+  } finally {
+    console.error = print;
+  }
+  assertEquals(lines, [['webamqp: Cannot log: option "log" threw', error]]);
+});

@@ -13,6 +13,7 @@ const later = (ms: number): Date => new Date(Date.now() + ms);
 
 /** A connection with tokens, to a peer that answers them so. */
 async function world(claims: Partial<ClaimsOptions> = {}, options: { answer?: Answer; offer?: boolean } = {}) {
+  const logged: string[] = [];
   const time = new VirtualTime();
   const network = new VirtualNetwork();
   const peer: CbsPeer = cbsPeer({ ...options, environment: time });
@@ -21,6 +22,7 @@ async function world(claims: Partial<ClaimsOptions> = {}, options: { answer?: An
   const connection = await time.wait(connect("ws://a/", {
     environment: time,
     dial: network.dial,
+    log: ({ code, message }) => logged.push(`${code}: ${message}`),
     claims: {
       token: (audience) => ({ token: `t${++asked}:${audience}`, type: "jwt", expiresAt: later(100_000) }),
       ...claims,
@@ -32,7 +34,7 @@ async function world(claims: Partial<ClaimsOptions> = {}, options: { answer?: An
     await time.pass(0);
     assertEquals(time.pending, 0);
   };
-  return { time, network, peer, connection, end };
+  return { time, network, peer, connection, logged, end };
 }
 
 test("CBS-1, CBS-3, CBS-8: a token is put before the first link to its audience, and once for all of them", async () => {
@@ -126,6 +128,32 @@ test("CBS-6: a renewal that fails is told and tried again, at growing intervals"
   await time.pass(31_000);
   assertEquals(peer.heard.filter((said) => said.startsWith("token")).length, 2);
   await end();
+});
+
+test("CBS-6: a renewal goes on whatever the callback does that is told of its failure, and the log says so", async () => {
+  const fails = new Error("not mine");
+  for (
+    const onerror of [() => Promise.reject(fails), () => {
+      throw fails;
+    }]
+  ) {
+    let broken = false;
+    const { time, peer, connection, logged, end } = await world({
+      token: () => {
+        if (broken) throw new Error("directory is down");
+        return { token: "t", type: "jwt", expiresAt: later(100_000) };
+      },
+      onerror,
+    });
+    await time.wait(connection.sender("orders").ready());
+    broken = true;
+    await time.pass(100_000);
+    assertEquals(logged, ['callback-failed: Cannot tell "onerror" of the token for "orders": it threw; mend it']);
+    broken = false;
+    await time.pass(31_000);
+    assertEquals(peer.heard.filter((said) => said.startsWith("token")).length, 2);
+    await end();
+  }
 });
 
 test("CBS-6: after a reconnect tokens are put again before links attach again", async () => {
