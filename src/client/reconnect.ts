@@ -168,9 +168,13 @@ export class Reconnector {
 
   // Whether the peer sends us elsewhere, and we go.
   #follows(error: Error): boolean {
-    this.#redirected = this.#redirects < MAX_REDIRECTS
-      ? redirectOf(error, this.#url, this.#options.redirect)
-      : undefined;
+    this.#redirected = undefined;
+    try {
+      if (this.#redirects < MAX_REDIRECTS) this.#redirected = redirectOf(error, this.#url, this.#options.redirect);
+    } catch (thrown) {
+      // What the program's own callback throws has nobody else who would hear of it.
+      this.#connection.finish(thrown as Error);
+    }
     this.#redirects = this.#redirected === undefined ? 0 : this.#redirects + 1;
     return this.#redirected !== undefined;
   }

@@ -622,6 +622,26 @@ test("WSB-32: a redirect is followed where it may be, a few times in a row", asy
   assertEquals(time.pending, 0);
 });
 
+test("WSB-32: a callback that throws when it is asked for a redirect ends the connection with what it threw", async () => {
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  const server = acceptor({
+    environment: time,
+    onConnection: () => {
+      throw new AmqpError(condition.connectionRedirect, "Cannot serve here", { info: { "network-host": "b" } });
+    },
+  });
+  network.up("a", (channel) => server.accept(channel));
+  const mine = new Error("mine");
+  const redirect = (): boolean => {
+    throw mine;
+  };
+  const connection = await time.wait(connect("ws://a/", { environment: time, dial: network.dial, redirect }));
+  await time.pass(1_000);
+  assertEquals([connection.state, connection.error, network.dialled], ["closed", mine, ["a"]]);
+  await end(connection, time);
+});
+
 test("WSB-32: redirects are in a row only as long as no connection holds", async () => {
   const time = new VirtualTime();
   const network = new VirtualNetwork();
