@@ -269,7 +269,7 @@ export class Connection extends LastingConnection {
    * Ends in order what the connection does, such as when a program is asked to stop: receivers take no more, handlers that run
    * come to their end and may still send, then sends get their outcomes, and the connection is closed.
    *
-   * Without `timeoutMs` it waits for handlers as long as they take.
+   * Without `timeoutMs` it waits as long as handlers and sends take, also for a lost connection to come back.
    */
   async drain(options: Omit<CloseOptions, "error"> = {}): Promise<void> {
     checkOptions("drain connection", options, { signal: "object", timeoutMs: "number" });
