@@ -227,7 +227,8 @@ export class Dispatcher {
   }
 
   #suits(consumer: Consumer, message: QueuedMessage): boolean {
-    const owner = message.group < 0 ? undefined : this.#groups?.[message.group];
+    // Who only looks takes no message from the consumer that has its group.
+    const owner = message.group < 0 || consumer.browses ? undefined : this.#groups?.[message.group];
     if (owner !== undefined && owner !== consumer) return false;
     const suits = consumer.suits(message);
     this.#steps -= consumer.takeSteps();

@@ -2,6 +2,7 @@ import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { AmqpError, condition } from "../../src/base/errors.ts";
 import type { Message } from "../../src/codec/message.ts";
 import { byte, described, type Fields, symbol, ulong } from "../../src/codec/types.ts";
+import type { Receiver } from "../../src/client/receiver.ts";
 import { EncodedMessage } from "../../src/broker/encoded_message.ts";
 import { readFilters, selectorFilter } from "../../src/broker/filters.ts";
 import { likeMatcher } from "../../src/broker/like.ts";
@@ -249,6 +250,22 @@ test("messages of a group go to one consumer while it is there, then to another,
   assertEquals(numbers(rest), [0]);
   rest[0]!.accept();
   assertEquals(numbers([await b.receive()]), [1]);
+});
+
+test("a link that only looks sees the messages of a group that another has", async () => {
+  await using at = setUp();
+  const { producer, consumer } = at;
+  const holder = consumer.receiver("orders", { credit: 1, settle: "manual" });
+  await holder.ready();
+  const sender = producer.sender("orders");
+  const browser = (): Receiver =>
+    consumer.receiver({ address: "orders", source: { distributionMode: "copy" }, credit: 10 });
+  const early = browser();
+  await early.ready();
+  for (let i = 0; i < 3; i++) await sender.send({ properties: { groupId: "g" }, body: BigInt(i) });
+  assertEquals(numbers([await holder.receive()]), [0]);
+  assertEquals(numbers(await take(early, 3)), [0, 1, 2]);
+  assertEquals(numbers(await take(browser(), 2)), [1, 2]);
 });
 
 test("TRM-3: a dynamic node with another lifetime than its link's is refused", async () => {
