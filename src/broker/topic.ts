@@ -23,8 +23,9 @@ import { WaitingMessages } from "./waiting_messages.ts";
 const GREEDY_SHARE = 1 / 4;
 
 const TOO_MANY = 'too many messages wait; consume faster, or raise "maxMessages" or "maxBytes"';
+const TOO_SLOW = "the selectors there take too long; give them shorter patterns, or LIKE shorter texts";
 
-// What the patterns of all subscriptions together may take for one message: a tenth of a second.
+// What the patterns of all subscriptions that last, and of all others, may take for one message: a tenth of a second.
 const MAX_STEPS = 65_536;
 
 /** A topic of one broker. */
@@ -87,7 +88,9 @@ export class Topic implements Sink, Waitlist, Waiter {
 
   reserve(encoded: EncodedMessage): Reservation | undefined {
     const reservations: Reservation[] = [];
-    for (const { queue } of this.#wanting(encoded)) {
+    const wanting = this.#wanting(encoded);
+    if (wanting === undefined) return undefined;
+    for (const { queue } of wanting) {
       const reservation = queue.reserve(encoded);
       if (reservation !== undefined) {
         reservations.push(reservation);
@@ -204,6 +207,9 @@ export class Topic implements Sink, Waitlist, Waiter {
   // outlast him; when the whole broker is full nobody goes but a subscriber that is the reason.
   #copy(arrival: Arrival): boolean {
     const wanting = this.#sharesOf(arrival.messages);
+    if (wanting === undefined) {
+      return this.#refuse(arrival, `Cannot take message for ${quote(this.address)}: ${TOO_SLOW}`);
+    }
     const { budget } = this.#host;
     for (const [{ lasting, queue }, share] of wanting) {
       if (lasting && !queue.takes(bytesOf(share), share.length)) return false;
@@ -229,11 +235,13 @@ export class Topic implements Sink, Waitlist, Waiter {
     return true;
   }
 
-  // What each subscription wants of these messages; those that want none are left out.
-  #sharesOf(messages: readonly EncodedMessage[]): Map<Subscription, EncodedMessage[]> {
+  // What each subscription wants of these messages; those that want none are left out. Undefined if it takes too long to tell.
+  #sharesOf(messages: readonly EncodedMessage[]): Map<Subscription, EncodedMessage[]> | undefined {
     const shares = new Map<Subscription, EncodedMessage[]>();
     for (const encoded of messages) {
-      for (const subscription of this.#wanting(encoded)) {
+      const wanting = this.#wanting(encoded);
+      if (wanting === undefined) return undefined;
+      for (const subscription of wanting) {
         const share = shares.get(subscription);
         if (share === undefined) shares.set(subscription, [encoded]);
         else share.push(encoded);
@@ -242,22 +250,24 @@ export class Topic implements Sink, Waitlist, Waiter {
     return shares;
   }
 
-  // Subscriptions with patterns whose turn comes when the others have taken too long go.
-  #wanting(encoded: EncodedMessage): Subscription[] {
+  // Subscriptions with patterns whose turn comes when the others have taken too long go, unless they are to outlast who
+  // listens: undefined if those take too long, so that the message is for nobody.
+  #wanting(encoded: EncodedMessage): Subscription[] | undefined {
     const wanting: Subscription[] = [];
     let steps = 0;
+    let lastingSteps = 0;
     for (const subscription of this.#subscriptions.values()) {
-      const { filter, effort } = subscription.options.filters;
-      if (steps > MAX_STEPS && effort.words > 0) {
-        this.#drop(
-          subscription,
-          "the selectors there take too long; give them shorter patterns, or LIKE shorter texts",
-        );
+      const { lasting, options } = subscription;
+      const { filter, effort } = options.filters;
+      if (effort.words > 0 && (lasting ? lastingSteps : steps) > MAX_STEPS) {
+        if (lasting) return undefined;
+        this.#drop(subscription, TOO_SLOW);
         continue;
       }
       effort.steps = 0;
       if (filter === undefined || filter(encoded)) wanting.push(subscription);
-      steps += effort.steps;
+      if (lasting) lastingSteps += effort.steps;
+      else steps += effort.steps;
     }
     return wanting;
   }
@@ -284,8 +294,8 @@ export class Topic implements Sink, Waitlist, Waiter {
     this.#host.log.tell({ level: "warning", code: "refused", message, address: this.address });
   }
 
-  #refuse(arrival: Arrival): true {
-    arrival.refuse(deliveryError(condition.resourceLimitExceeded, this.#full(), arrival.tag));
+  #refuse(arrival: Arrival, reason = this.#full()): true {
+    arrival.refuse(deliveryError(condition.resourceLimitExceeded, reason, arrival.tag));
     return true;
   }
 

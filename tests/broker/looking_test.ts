@@ -1,5 +1,5 @@
-import { assertEquals } from "@std/assert";
-import { type AmqpError, condition } from "../../src/base/errors.ts";
+import { assertEquals, assertRejects } from "@std/assert";
+import { type AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import type { Connection } from "../../src/client/connection.ts";
 import type { ReceiverOptions } from "../../src/client/link_options.ts";
@@ -91,5 +91,34 @@ test("ATK-36: subscriptions whose patterns take too long for one message end, th
   assertEquals(told, [
     'refused: Cannot keep subscription to "topic/a": the selectors there take too long; give them shorter patterns, or LIKE shorter texts',
   ]);
+  await connection.close();
+});
+
+test("ATK-36, TRM-1: lasting subscriptions whose patterns take too long keep what they have, and the message is refused", async () => {
+  await using broker = new Broker({ log: null });
+  const connection = await broker.connect();
+  const slow = `n = 1 OR p LIKE '%${"a_".repeat(250)}b%'`;
+  const subscribe = (name: string) =>
+    connection.receiver({
+      address: "topic/a",
+      name,
+      credit: 10,
+      filter: { "jms-selector": slow },
+      source: { durable: "unsettled-state", expiryPolicy: "never" },
+    });
+  const receivers = Array.from({ length: 20 }, (_, i) => subscribe(`s${i}`));
+  await Promise.all(receivers.map((receiver) => receiver.ready()));
+  await Promise.all(receivers.map((receiver) => receiver.detach()));
+  const sender = connection.sender("topic/a");
+  await sender.send({ applicationProperties: { n: 1, p: "short" }, body: "kept" });
+  const long = { applicationProperties: { n: 2, p: "a".repeat(100_000) }, body: "long" };
+  const error = await assertRejects(() => sender.send(long), OutcomeError, "the selectors there take too long");
+  assertEquals(error.condition, condition.resourceLimitExceeded);
+  await sender.send({ applicationProperties: { n: 1, p: "short" }, body: "next" });
+  for (let i = 0; i < receivers.length; i++) {
+    const again = subscribe(`s${i}`);
+    assertEquals((await again.receive()).message.body, "kept");
+    assertEquals((await again.receive()).message.body, "next");
+  }
   await connection.close();
 });
