@@ -87,7 +87,7 @@ export interface BrokerOptions extends Omit<AcceptorOptions, "onSender" | "onRec
   /**
    * Looks at the tokens that peers put at the node `$cbs`. With it a link needs a good token whose audience is its address, or
    * a URL with that path; `authorize` then decides by `peer.audiences` instead, if it is given. A connection whose last token
-   * expires loses its links. Default: there is no such node.
+   * expires or is deleted loses its links. Default: there is no such node.
    */
   verifyToken?: VerifyPutToken | undefined;
   /**

@@ -55,7 +55,7 @@ class Claims {
   #due = Infinity;
   #ended = false;
 
-  /** Starts with none; `onexpired` is told when none is left. */
+  /** Starts with none; `onexpired` is told when none is left, in a turn of its own. */
   constructor(environment: Environment, onexpired: () => void) {
     this.#environment = environment;
     this.#onexpired = onexpired;
@@ -71,8 +71,7 @@ class Claims {
   }
 
   delete(audience: string): void {
-    this.#audiences.delete(audience);
-    if (this.#audiences.size > 0) this.#arm(this.#last());
+    if (this.#audiences.delete(audience)) this.#arm(this.#last());
   }
 
   /** Does what is asked of an audience after all that was asked of it before, however long a callback takes. */
@@ -113,7 +112,7 @@ class Claims {
       else this.#onexpired();
     };
     // The timer calls early, and looks again, for a token that lasts for longer than a timer.
-    this.#timer = this.#environment.setTimer(expire, due - this.#environment.now());
+    this.#timer = this.#environment.setTimer(expire, Math.max(0, due - this.#environment.now()));
   }
 }
 
@@ -257,11 +256,12 @@ export class ClaimsNode {
     if (known !== undefined) return known;
     const claims = new Claims(this.#environment, () => {
       if (!connection.open) return;
-      // A connection that is left without a token loses its links [CBS-6].
-      const error = new AmqpError(condition.unauthorizedAccess, "Cannot keep link: the last token has expired", {
-        scope: "link",
-      });
-      connection.closeLinks({ error, timeoutMs: 0 }).catch(ignore);
+      // A connection that is left without a token loses its links [CBS-6], but those on which it may put another.
+      const problem = "Cannot keep link: the last token has expired, or was deleted";
+      const error = new AmqpError(condition.unauthorizedAccess, problem, { scope: "link" });
+      for (const link of connection.linksOf()) {
+        if (link.address !== CLAIMS_NODE) link.close({ error, timeoutMs: 0 }).catch(ignore);
+      }
     });
     this.#claims.set(connection, claims);
     connection.closed.then(() => claims.end());

@@ -127,6 +127,29 @@ test("CBS-6: links end with the last token, and authorize sees which there are",
   assertEquals((link.error as AmqpError).condition, condition.unauthorizedAccess);
 });
 
+test("CBS-4, CBS-6: links end when the last token is deleted, and another may be put on those that are left", async () => {
+  await using broker = new Broker({ verifyToken: () => true });
+  const client = await broker.connect();
+  const [tokens, answers] = [client.sender("$cbs"), client.receiver("$cbs", { credit: 10 })];
+  await answers.ready();
+  const ask = async (operation: string, name: string) => {
+    await tokens.send({ applicationProperties: { operation, type: "jwt", name }, body: "t" });
+    assertEquals((await answers.receive()).message.applicationProperties?.["status-code"], 200);
+  };
+  await ask("put-token", "orders");
+  await ask("put-token", "bills");
+  const link = client.sender("orders");
+  await link.ready();
+  await ask("delete-token", "bills");
+  await ask("delete-token", "nothing");
+  await link.send({ body: 1n });
+  await ask("delete-token", "orders");
+  await link.closed;
+  assertEquals((link.error as AmqpError).condition, condition.unauthorizedAccess);
+  await ask("put-token", "orders");
+  await client.sender("orders").send({ body: 2n });
+});
+
 test("CBS-6, ATK-18: the tokens of a connection have one timer, which looks again at one that lasts for longer than a timer", async () => {
   const time = new VirtualTime();
   // A runtime's last for 24 days at most.
