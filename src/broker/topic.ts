@@ -288,6 +288,8 @@ export class Topic implements Sink, Waitlist, Waiter {
   #drop(subscription: Subscription, reason: string): void {
     const message = `Cannot keep subscription to ${quote(this.address)}: ${reason}`;
     const { name } = subscription.options;
+    // The subscription may have ended for another message of the same batch.
+    if (this.#subscriptions.get(name) !== subscription) return;
     this.#subscriptions.delete(name);
     subscription.onended?.();
     subscription.queue.close(new AmqpError(condition.resourceLimitExceeded, message, { scope: "link" }));

@@ -1,11 +1,18 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { type AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
+import { Log } from "../../src/base/log.ts";
 import { Broker } from "../../src/broker/broker.ts";
+import { RoomBudget } from "../../src/broker/budget.ts";
+import { EncodedMessage } from "../../src/broker/encoded_message.ts";
+import { readFilters } from "../../src/broker/filters.ts";
+import { KeptBytes } from "../../src/broker/kept_bytes.ts";
+import type { Arrival } from "../../src/broker/producer.ts";
+import { Topic } from "../../src/broker/topic.ts";
 import type { Connection } from "../../src/client/connection.ts";
 import type { ReceiverOptions } from "../../src/client/link_options.ts";
 import { test } from "../harness.ts";
 import { turn, VirtualTime } from "../client/virtual.ts";
-import { until } from "./set_up.ts";
+import { encoded, until } from "./set_up.ts";
 
 const COUNT = 10_000;
 
@@ -121,4 +128,34 @@ test("ATK-36, TRM-1: lasting subscriptions whose patterns take too long keep wha
     assertEquals((await again.receive()).message.body, "next");
   }
   await connection.close();
+});
+
+test("ATK-36: a subscription that ends for one message of a batch ends once", () => {
+  const environment = new VirtualTime();
+  const ended: string[] = [];
+  const topic = new Topic(
+    {
+      budget: new RoomBudget(1_000, 10_000_000),
+      waiting: new RoomBudget(1_000, 10_000_000),
+      slab: new KeptBytes(),
+      environment,
+      log: new Log(null, environment),
+      deadLetter: () => false,
+      noteUnused: () => {},
+      noteExpiring: () => {},
+    },
+    "news",
+    {},
+  );
+  for (let i = 0; i < 20; i++) {
+    const filters = readFilters({ "jms-selector": `n = 1 OR p LIKE '%${"a_".repeat(250)}b%'` }, "");
+    const expiry = { policy: "link-detach", timeoutMs: 60_000 } as const;
+    topic.subscribe({ name: `s${i}`, filters, shared: false, expiry }).onended = () => ended.push(`s${i}`);
+  }
+  const messages = [{ n: 1, p: "short" }, { n: 2, p: "a".repeat(100_000) }].map((applicationProperties) =>
+    new EncodedMessage(encoded({ applicationProperties, body: null }), 0, undefined, new KeptBytes())
+  );
+  let accepted = false;
+  topic.publish({ messages, bytes: 200_000, accept: () => accepted = true } as unknown as Arrival);
+  assertEquals([accepted, ended.length, new Set(ended).size], [true, 9, 9]);
 });
