@@ -139,6 +139,7 @@ export class Dispatcher {
 
   #handOut(): void {
     let idle = 0;
+    let handed = 0;
     while (this.#steps >= 0 && this.#available.size > 0 && idle < this.#ready.size) {
       const consumer = this.#ready.values().next().value!;
       this.#ready.delete(consumer);
@@ -153,10 +154,13 @@ export class Dispatcher {
         if (this.#steps >= 0) this.#endLook(consumer);
         continue;
       }
+      handed++;
       this.#queue.acquired(message);
       consumer.deliver(message);
     }
     if (this.#steps < 0) return;
+    // What is taken is not looked at again. So traffic needs no turn of its own, which a fake clock may never give.
+    this.#steps += handed;
     for (const consumer of this.#looking) if (!consumer.browses) this.#endLook(consumer);
   }
 

@@ -72,6 +72,25 @@ test("ATK-36: links that look for messages have so many looks a turn together, h
   });
 });
 
+test("messages that are taken as they come need no turn of the event loop, however many they are", async () => {
+  const time = new VirtualTime();
+  const broker = new Broker({ environment: time, idleTimeOut: 0, log: null });
+  const connection = await time.wait(broker.connect());
+  const [sender, receiver] = [connection.sender("numbers"), connection.receiver("numbers", { credit: 200 })];
+  await receiver.ready();
+  for (let sent = 0; sent < COUNT; sent += 100) {
+    const sending = sender.sendAll(Array.from({ length: 100 }, (_, i) => ({ body: sent + i })));
+    for (let i = 0; i < 100; i++) {
+      const delivery = await receiver.receive();
+      assertEquals(delivery.message.body, sent + i);
+      delivery.accept();
+    }
+    await sending;
+  }
+  await time.wait(connection.close());
+  await time.wait(broker.close());
+});
+
 test("ATK-36: subscriptions whose patterns take too long for one message end, those without go on", async () => {
   const told: string[] = [];
   await using broker = new Broker({ log: ({ code, message }) => void told.push(`${code}: ${message}`) });
