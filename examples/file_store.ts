@@ -147,13 +147,18 @@ class LinkFile {
   // Under another name first, so that there is a whole file at any time.
   async #rewrite(lines: readonly Line[]): Promise<void> {
     const text = textOf(lines);
-    const file = await open(`${this.#path}.new`, "w");
-    await file.appendFile(text);
-    await file.datasync();
-    await file.close();
-    await rename(`${this.#path}.new`, this.#path);
+    const file = await open(`${this.#path}.new`, "a");
+    try {
+      await file.truncate();
+      await file.appendFile(text);
+      await file.datasync();
+      await rename(`${this.#path}.new`, this.#path);
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
     const old = this.#handle!;
-    this.#handle = await open(this.#path, "a");
+    this.#handle = file;
     this.#size = Buffer.byteLength(text);
     await old.close();
   }
