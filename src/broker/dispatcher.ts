@@ -129,7 +129,11 @@ export class Dispatcher {
     this.#running = true;
     let shown = true;
     try {
-      for (const browser of this.#browsers) if (!this.#show(browser)) shown = false;
+      for (const browser of this.#browsers) {
+        if (this.#show(browser)) continue;
+        shown = false;
+        this.#awaitLook(browser);
+      }
       this.#handOut();
     } finally {
       this.#running = false;
@@ -166,7 +170,8 @@ export class Dispatcher {
 
   #goOnLater(): void {
     this.#later = true;
-    for (const link of [...this.#browsers, ...this.#ready]) this.#awaitLook(link);
+    // Who has looked at all there is need not wait until others have.
+    if (this.#steps < 0) { for (const consumer of this.#ready) this.#awaitLook(consumer); }
     this.#queue.later(() => {
       this.#later = false;
       this.#steps = MAX_STEPS;

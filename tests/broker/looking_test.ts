@@ -55,6 +55,30 @@ for (const distributionMode of ["move", "copy"] as const) {
   });
 }
 
+test("ATK-36, FLW-5: a link that has looked at all there is drains while others still look", async () => {
+  await withQueue(async (time, open) => {
+    const source = { distributionMode: "copy" };
+    const [early, late] = [open({ source }), open({ source, filter: { "jms-selector": "n = -1" } })];
+    const taker = open({ filter: { "jms-selector": "n = -2" } });
+    for (const receiver of [early, taker]) {
+      await time.wait(receiver.ready());
+      receiver.grant(2);
+      await time.wait(receiver.drain());
+    }
+    await time.wait(late.ready());
+    const drain = (receiver: typeof late): Promise<unknown> => {
+      receiver.grant(2);
+      return receiver.drain();
+    };
+    let done = false;
+    const last = drain(late).then(() => done = true);
+    await turn();
+    await time.wait(Promise.all([drain(early), drain(taker)]));
+    assertEquals(done, false);
+    await time.wait(last);
+  });
+});
+
 test("ATK-36: links that look for messages have so many looks a turn together, however often they give credit", async () => {
   await withQueue(async (time, open) => {
     const receivers = Array.from({ length: 8 }, () => open());
