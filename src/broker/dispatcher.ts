@@ -37,10 +37,13 @@ export class Dispatcher {
   readonly #available = new SortedMessages<QueuedMessage>();
   readonly #consumers = new Set<Consumer>();
   readonly #browsers = new Set<Consumer>();
-  // Consumers that look for messages, so that they have to hear of those that come behind the place where they look.
+  // Consumers that look for messages, so that they have to hear of those that come behind the place where they look; who has
+  // had one last is last.
   readonly #selective = new Set<Consumer>();
-  // Consumers that may have credit, in round-robin order.
+  // Consumers that may have credit and find something, in round-robin order.
   readonly #ready = new Set<Consumer>();
+  // Links that only look, and may find something.
+  readonly #curious = new Set<Consumer>();
   // Which consumer has which group.
   #groups: (Consumer | undefined)[] | undefined;
   // Links that want what there is, which they have not looked at yet.
@@ -82,16 +85,21 @@ export class Dispatcher {
     this.#browsers.delete(consumer);
     this.#selective.delete(consumer);
     this.#ready.delete(consumer);
+    this.#curious.delete(consumer);
     this.#looking.delete(consumer);
     if (this.#groups?.includes(consumer) !== true) return;
     this.#groups = this.#groups.map((other) => other === consumer ? undefined : other);
-    for (const other of this.#consumers) other.lookAgain();
+    for (const other of this.#consumers) {
+      other.lookAgain();
+      this.#ready.add(other);
+    }
     this.run();
   }
 
   /** A link may have credit. */
   serve(consumer: Consumer): void {
     if (this.#consumers.has(consumer)) this.#ready.add(consumer);
+    if (this.#browsers.has(consumer)) this.#curious.add(consumer);
     this.run();
     if (this.#later) this.#awaitLook(consumer);
   }
@@ -104,9 +112,15 @@ export class Dispatcher {
       this.#groups = [];
       for (const consumer of this.#consumers) this.#selective.add(consumer);
     }
-    for (const consumer of this.#selective) this.#note(consumer, message);
-    // What came back was shown before it was taken.
-    if (isNew) { for (const browser of this.#browsers) this.#note(browser, message); }
+    for (const consumer of this.#selective) {
+      this.#note(consumer, message);
+      this.#ready.add(consumer);
+    }
+    for (const browser of this.#browsers) {
+      // What came back from before the place where it looks was shown before it was taken.
+      if (isNew) this.#note(browser, message);
+      this.#curious.add(browser);
+    }
   }
 
   /** Keeps a message from a consumer from now on. */
@@ -127,13 +141,9 @@ export class Dispatcher {
     // A message that a consumer cannot take comes back in the middle of it, and is seen by the next round.
     if (this.#running || this.#later) return;
     this.#running = true;
-    let shown = true;
+    let shown: boolean;
     try {
-      for (const browser of this.#browsers) {
-        if (this.#show(browser)) continue;
-        shown = false;
-        this.#awaitLook(browser);
-      }
+      shown = this.#curious.size === 0 || this.#showAll();
       this.#handOut();
     } finally {
       this.#running = false;
@@ -142,22 +152,22 @@ export class Dispatcher {
   }
 
   #handOut(): void {
-    let idle = 0;
     let handed = 0;
-    while (this.#steps >= 0 && this.#available.size > 0 && idle < this.#ready.size) {
+    while (this.#steps >= 0 && this.#available.size > 0 && this.#ready.size > 0) {
       const consumer = this.#ready.values().next().value!;
       this.#ready.delete(consumer);
       if (!consumer.wants) {
         this.#endLook(consumer);
         continue;
       }
-      this.#ready.add(consumer);
       const message = this.#take(consumer);
-      idle = message === undefined ? idle + 1 : 0;
+      // Who has looked at all there is hears of what comes.
+      if (message !== undefined || this.#steps < 0 || !this.#selective.has(consumer)) this.#ready.add(consumer);
       if (message === undefined) {
         if (this.#steps >= 0) this.#endLook(consumer);
         continue;
       }
+      if (this.#selective.delete(consumer)) this.#selective.add(consumer);
       handed++;
       this.#queue.acquired(message);
       consumer.deliver(message);
@@ -206,12 +216,31 @@ export class Dispatcher {
     return undefined;
   }
 
-  // Shows a link that only looks what it has not seen; false if there may be more.
+  // Shows each link that only looks what it has not seen; false if there may be more.
+  #showAll(): boolean {
+    let shown = true;
+    for (const browser of [...this.#curious]) {
+      const looks = this.#steps > TAKERS_STEPS;
+      if (this.#show(browser)) continue;
+      shown = false;
+      this.#awaitLook(browser);
+      if (!looks) continue;
+      // The others are next.
+      this.#curious.delete(browser);
+      this.#curious.add(browser);
+    }
+    return shown;
+  }
+
   #show(browser: Consumer): boolean {
     while (browser.wants) {
-      if (--this.#steps < TAKERS_STEPS) return false;
+      if (this.#steps <= TAKERS_STEPS) return false;
+      this.#steps--;
       const message = this.#look(browser);
-      if (message === undefined) break;
+      if (message === undefined) {
+        this.#curious.delete(browser);
+        break;
+      }
       if (message.available && this.#suits(browser, message) && !this.#queue.isExpired(message)) {
         browser.deliver(message);
       }

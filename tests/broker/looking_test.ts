@@ -9,6 +9,7 @@ import { KeptBytes } from "../../src/broker/kept_bytes.ts";
 import type { Arrival } from "../../src/broker/producer.ts";
 import { Topic } from "../../src/broker/topic.ts";
 import type { Connection } from "../../src/client/connection.ts";
+import type { Receiver } from "../../src/client/receiver.ts";
 import type { ReceiverOptions } from "../../src/client/link_options.ts";
 import { test } from "../harness.ts";
 import { turn, VirtualTime } from "../client/virtual.ts";
@@ -94,6 +95,49 @@ test("ATK-36: links that look for messages have so many looks a turn together, h
     await turn();
     assertEquals(receivers.reduce((sum, { buffered }) => sum + buffered, 0), 1);
   });
+});
+
+for (const [distributionMode, links] of [["move", 4_500], ["copy", 2_700]] as const) {
+  test(`ATK-36: links that look (${distributionMode}) come to rest, also more of them than a turn has looks, and all hear of what comes`, async () => {
+    const time = new VirtualTime();
+    const broker = new Broker({ environment: time, idleTimeOut: 0, log: null });
+    const producer = await time.wait(broker.connect());
+    const sender = producer.sender("numbers");
+    const send = (n: number): Promise<unknown> => time.wait(sender.send({ applicationProperties: { n }, body: n }));
+    await send(0);
+    const connections = await Promise.all(Array.from({ length: links / 900 }, () => time.wait(broker.connect())));
+    const receivers = connections.flatMap((connection) =>
+      Array.from({ length: 900 }, () =>
+        connection.receiver({
+          address: "numbers",
+          filter: { "jms-selector": "n = 1" },
+          credit: 1,
+          source: { distributionMode },
+        }))
+    );
+    await time.wait(Promise.all(receivers.map((receiver) => receiver.ready())));
+    await time.pass(0);
+    await send(1);
+    await time.pass(0);
+    const got = receivers.reduce((sum, { buffered }) => sum + buffered, 0);
+    assertEquals(got, distributionMode === "move" ? 1 : links);
+    for (const connection of [producer, ...connections]) connection.destroy(new Error("Over"));
+    await time.wait(broker.close());
+  });
+}
+
+test("messages go in turn to links that look for the same", async () => {
+  await using broker = new Broker({ log: null });
+  const connection = await broker.connect();
+  const open = (selector: string): Receiver =>
+    connection.receiver({ address: "numbers", filter: { "jms-selector": selector }, credit: 10 });
+  const receivers = [open("n > 0"), open("n >= 1"), open("n < 0")];
+  await Promise.all(receivers.map((receiver) => receiver.ready()));
+  const sender = connection.sender("numbers");
+  for (const n of [0, 1, 2, 3, 4]) await sender.send({ applicationProperties: { n }, body: n });
+  await until(() => receivers[0]!.buffered + receivers[1]!.buffered === 4);
+  assertEquals(receivers.map(({ buffered }) => buffered), [2, 2, 0]);
+  await connection.close();
 });
 
 test("messages that are taken as they come need no turn of the event loop, however many they are", async () => {
