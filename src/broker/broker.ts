@@ -244,11 +244,11 @@ export class Broker implements AsyncDisposable {
 
   /** Makes the queues that `options` names; nothing listens yet. */
   constructor(options: BrokerOptions = {}) {
+    if (Array.isArray(options?.queues)) {
+      throw new TypeError('Cannot make broker: option "queues" is an array, give an object such as { orders: {} }');
+    }
     checkOptions("make broker", options, { ...ACCEPTOR_KINDS, ...BROKER_KINDS });
     for (const [address, settings] of Object.entries(options.queues ?? {})) {
-      if (Array.isArray(options.queues)) {
-        throw new TypeError('Cannot make broker: option "queues" is an array, give an object such as { orders: {} }');
-      }
       checkOptions(`make queue ${quote(address)}`, settings, QUEUE_KINDS);
     }
     const { maxMessages = MAX_MESSAGES, maxBytes = MAX_BYTES, maxMessageSize = MAX_MESSAGE_SIZE, sasl, queue = {} } =
