@@ -15,8 +15,11 @@ import { decideAsSender, isOutcome, type ListedState, restOf, type SenderDecisio
 import type { RecoveringSender, ResumeOptions, SenderRecovery, UnsettledDelivery } from "./recovery.ts";
 import { decodeState, LinkResumption, type ListedSettings } from "./resume_link.ts";
 
-// A counter that no process will ever use up.
-const TAG_BYTES = 8;
+// The first bytes of a tag are a counter that no process will ever use up, which keeps the order of the store.
+const COUNTER_BYTES = 8;
+// The others are random for each process: of what the one before has settled and forgotten the peer may not have heard, so that
+// it would take a message of the same tag for that one.
+const PROCESS_BYTES = 8;
 
 /** What a sender does when it is lost and attached again. */
 export class SenderResumption extends LinkResumption<RecoveringSender> implements SenderRecovery {
@@ -31,6 +34,8 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
   // Tells outcomes that wait until the store has forgotten their delivery.
   readonly #telling: Set<(forgotten: boolean) => void> = new Set();
   #lastTag = 0n;
+  // The end of the tags of this process.
+  #process: Uint8Array | undefined;
   #restored = false;
   #asked: string | undefined;
   // Counts attaches: what a round of the one before waits for is not to come.
@@ -81,13 +86,25 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     const { payload, messageFormat } = delivery;
     await this.prepared;
     if (!this.#kept.has(delivery)) return;
-    if (delivery.ownTag === undefined) this.#outgoing.name(delivery, tagOf(++this.#lastTag));
+    if (delivery.ownTag === undefined) this.#outgoing.name(delivery, this.#nextTag());
     await this.put("sender", { tag: delivery.tag, payload, messageFormat, state: new Uint8Array(0) });
     // The delivery was given up meanwhile, and is forgotten.
     if (!this.#kept.has(delivery)) return;
     delivery.ready = true;
     this.#outgoing.wake();
     this.link.connection.wake();
+  }
+
+  #nextTag(): Uint8Array {
+    if (this.#process === undefined) {
+      const random = new Uint8Array(PROCESS_BYTES);
+      this.link.connection.environment.random(random);
+      this.#process = random;
+    }
+    const tag = new Uint8Array(COUNTER_BYTES + PROCESS_BYTES);
+    new DataView(tag.buffer).setBigUint64(0, ++this.#lastTag);
+    tag.set(this.#process, COUNTER_BYTES);
+    return tag;
   }
 
   dropped(delivery: OutgoingDelivery): void {
@@ -284,15 +301,10 @@ function listOf({ unsettled }: Attach): Map<string | number, ListedState> {
   return new Map(Array.from(unsettled ?? [], ([tag, state]) => [tagKey(tag), state]));
 }
 
-function tagOf(number: bigint): Uint8Array {
-  const tag = new Uint8Array(TAG_BYTES);
-  new DataView(tag.buffer).setBigUint64(0, number);
-  return tag;
-}
-
-// Tags of another length are the program's own.
+// Tags of another length are the program's own; version 0.2.0 had the counter alone.
 function numberOf(tag: Uint8Array): bigint {
-  return tag.length === TAG_BYTES ? new DataView(tag.buffer, tag.byteOffset, tag.length).getBigUint64(0) : 0n;
+  const isCounted = tag.length === COUNTER_BYTES || tag.length === COUNTER_BYTES + PROCESS_BYTES;
+  return isCounted ? new DataView(tag.buffer, tag.byteOffset, tag.length).getBigUint64(0) : 0n;
 }
 
 function cannotResume(where: string): AmqpError {

@@ -66,7 +66,7 @@ test("resume with a store that holds messages of an earlier process: they are se
     assertEquals(store.kept.size, 2);
     const told: unknown[] = [];
     const onrecovered: ResumeOptions["onrecovered"] = ({ payload, messageFormat, tag }, outcome) =>
-      void told.push([new DecodedMessage(payload).body, messageFormat, tag.at(-1), outcome?.kind]);
+      void told.push([new DecodedMessage(payload).body, messageFormat, tag[7], outcome?.kind]);
     const settings = { address: "orders", name: "out", recovery: resume({ store, onrecovered }) };
     const sender = connection.sender(settings);
     await time.wait(sender.send({ body: "three" }));

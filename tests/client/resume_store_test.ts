@@ -357,6 +357,30 @@ test("resume with a store: an outcome that has come is told also if the link end
   });
 });
 
+test("resume with a store: no process gives a tag that one before it gave, although nothing is kept of that", async () => {
+  const store = new MemoryStore();
+  const tags: Uint8Array[] = [];
+  const onReceiver: AcceptorOptions["onReceiver"] = (request) => void request.accept({ credit: 5 }).serve(() => {});
+  await world({ onReceiver }, async ({ time, network, connection }) => {
+    const { put } = store;
+    store.put = (link, delivery) => {
+      tags.push(delivery.tag);
+      return put.call(store, link, delivery);
+    };
+    const options = { containerId: "client", dial: network.dial, environment: time } as ConnectOptions;
+    for (const process of [connection, await time.wait(connect(`ws://${HOST}`, options))]) {
+      const sender = process.sender({ address: "orders", name: "out", recovery: resume({ store }) });
+      for (const body of ["one", "two"]) await time.wait(sender.send({ body }));
+      await time.wait(sender.close());
+      assertEquals(store.kept.size, 0);
+      process.destroy(new Error("killed"));
+    }
+  });
+  assertEquals([tags.length, new Set(tags.map(String)).size], [4, 4]);
+  // A store gives them in their order, which is that of the messages.
+  assertEquals(tags.map((tag) => tag[7]), [1, 2, 1, 2]);
+});
+
 test('resume: an "onrecovered" whose promise rejects is told to the log', async () => {
   const store = new MemoryStore();
   store.kept.set(`client/sender/out ${unsettled(1, encoded("x")).tag}`, unsettled(1, encoded("x")));
