@@ -7,7 +7,7 @@
 import * as condition from "../base/condition.ts";
 import { AmqpError, TransactionError } from "../base/errors.ts";
 import { printable } from "../base/text.ts";
-import { checkOptions, describeKind, type Kinds, WAIT_KINDS } from "../base/options.ts";
+import { checkOptions, describeKind, type OptionKinds, WAIT_KINDS } from "../base/options.ts";
 import { abortable, ignore, rejected, type WaitOptions } from "../base/wait.ts";
 import { encodeMessage, type Message, value } from "../codec/message.ts";
 import type { DeliveryState, ErrorFields, Modified, Outcome } from "../codec/types.ts";
@@ -88,7 +88,13 @@ export class TransactionController {
   }
 }
 
-const SEND_KINDS: Kinds = { signal: "object", messageFormat: "number", tag: "object", decide: "function" };
+// The other two are the transaction's own.
+const SEND_KINDS: OptionKinds<Omit<SendOptions, "settled" | "state">> = {
+  signal: "object",
+  messageFormat: "number",
+  tag: "object",
+  decide: "function",
+};
 
 /**
  * A local transaction: messages sent and outcomes told in it take effect together when it is committed, or not at all.
