@@ -211,16 +211,26 @@ export class Transaction implements AsyncDisposable {
     }
     checkCredit(count);
     await receiver.ready(options);
-    receiver.endpoint!.flow({ linkCredit: count, properties: { "txn-id": this.#id } });
-    await receiver.drain(options);
-    if (receiver.usable) receiver.endpoint!.flow({ properties: {} });
+    const endpoint = receiver.endpoint!;
+    endpoint.flow({ linkCredit: count, properties: { "txn-id": this.#id } });
+    try {
+      await receiver.drain(options);
+    } finally {
+      // Flows keep their properties, and a drain that was called off leaves its credit: what comes later is no part of it.
+      if (receiver.usable && receiver.endpoint === endpoint) {
+        const { draining } = endpoint;
+        endpoint.flow({ linkCredit: draining ? endpoint.linkCredit : 0, drain: draining, properties: {} });
+        receiver.connection.wake();
+      }
+    }
     const acquired: Delivery[] = [];
-    while (receiver.buffered > 0) acquired.push(await receiver.receive(options));
+    while (receiver.buffered > 0) acquired.push(await receiver.receive());
     return acquired;
   }
 
   /**
-   * Makes all of it take effect. Waits first for what is still being sent, and rolls back if any of it was refused.
+   * Makes all of it take effect. Waits first for what is still being sent, and rolls back if any of it was refused, or `signal`
+   * is aborted before that is done.
    *
    * @throws {TransactionError} If it was rolled back, or is in doubt because the connection was lost while it was committed.
    */
@@ -248,9 +258,14 @@ export class Transaction implements AsyncDisposable {
   }
 
   async #commit(options: WaitOptions): Promise<void> {
-    await Promise.allSettled(this.#sends);
+    try {
+      await abortable(Promise.allSettled(this.#sends), options.signal);
+    } catch (error) {
+      // A send that waits for credit may do so for ever; nothing has asked the peer to commit yet.
+      this.#failure = error;
+    }
     if (this.#failure !== undefined) {
-      await this.#rollBack(undefined, options);
+      await this.#rollBack(undefined, {});
       const why = this.#failure instanceof Error ? this.#failure.message : String(this.#failure);
       throw new TransactionError("rolled-back", condition.transactionRollback, `Cannot commit transaction: ${why}`, {
         cause: this.#failure,

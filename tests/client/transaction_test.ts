@@ -234,6 +234,73 @@ test("TXN-7: acquiring names the transaction in the flow, and ends with what the
   await connection.close();
 });
 
+test("TXN-7: an acquire that is called off leaves neither its transaction nor its credit on the link", async () => {
+  const frames: FrameTrace[] = [];
+  const server = acceptor({
+    onReceiver: (request) => {
+      void request.accept({ credit: 10, target: request.attach.target }).serve((delivery) => {
+        const { descriptor } = delivery.message.body as Described;
+        if (descriptor === 0x31n) delivery.update({ kind: "declared", txnId: ID } as DeliveryState);
+        else delivery.accept();
+      });
+    },
+    // Never says that it has nothing.
+    onSender: (request) => request.accept().look(true),
+  });
+  const connection = linkUp(server, { trace: (frame) => void frames.push(frame) });
+  const receiver = connection.receiver("orders", { credit: "manual" });
+  const transaction = await connection.transaction();
+  const enough = new AbortController();
+  const acquiring = transaction.acquire(receiver, 5, { signal: enough.signal });
+  const flows = (): unknown[] =>
+    frames.flatMap(({ direction, body }) =>
+      direction === "out" && body?.kind === "flow" && body.handle !== undefined
+        ? [[body.linkCredit, body.drain ?? false, body.properties?.["txn-id"]]]
+        : []
+    );
+  while (flows().length === 0) await undefined;
+  enough.abort(new Error("enough"));
+  await assertRejects(() => acquiring, Error, "enough");
+  assertEquals(receiver.credit, 0);
+  receiver.grant(2);
+  await transaction.rollback();
+  assertEquals(flows()[0], [5, true, ID]);
+  assertEquals(flows().at(-1), [2, false, undefined]);
+  await connection.close();
+});
+
+test("TXN-3: a commit that is called off while its sends wait for credit rolls back, and no scope waits for them", async () => {
+  const said: string[] = [];
+  const server = acceptor({
+    onReceiver: (request) => {
+      const { target } = request.attach;
+      // Takes no message but those for the coordinator.
+      if (target?.kind !== "coordinator") return void request.accept({ credit: "manual" });
+      void request.accept({ credit: 10, target }).serve((delivery) => {
+        const { descriptor, value } = delivery.message.body as Described;
+        if (descriptor === 0x31n) return delivery.update({ kind: "declared", txnId: ID } as DeliveryState);
+        said.push((value as [Uint8Array, boolean])[1] ? "rollback" : "commit");
+        delivery.accept();
+      });
+    },
+  });
+  const connection = linkUp(server);
+  const sender = connection.sender("bills");
+  await sender.ready();
+  {
+    await using transaction = await connection.transaction();
+    const sent = transaction.send(sender, { body: "a" });
+    sent.catch(() => {});
+    const enough = new AbortController();
+    const committing = transaction.commit({ signal: enough.signal });
+    enough.abort(new Error("enough"));
+    await assertRejects(() => committing, Error, "enough");
+    await transaction.rollback();
+    assertEquals([transaction.state, said], ["rolled-back", ["rollback"]]);
+  }
+  connection.destroy(new Error("done"));
+});
+
 test("TXN-8: a connection that comes back brings no transaction with it, and no commit goes out twice", async () => {
   const time = new VirtualTime();
   const network = new VirtualNetwork();
