@@ -11,7 +11,7 @@ import { type Environment, randomFraction, randomName } from "../base/environmen
 import { AmqpError } from "../base/errors.ts";
 import { type LogHolder, logOf } from "../base/log.ts";
 import { printable, quote } from "../base/text.ts";
-import { Deferred, ignore } from "../base/wait.ts";
+import { abortable, Deferred, ignore } from "../base/wait.ts";
 import type { DecodedMessage, Message } from "../codec/message.ts";
 import type { Open } from "../codec/types.ts";
 import type { Receiver } from "./receiver.ts";
@@ -158,8 +158,19 @@ export class Claims {
         },
       );
     }
-    if (await this.#variant() === "set-token") await this.#setToken(audience, given);
-    else await this.#putToken(audience, given);
+    const { environment } = this.#connection;
+    const isSet = await this.#variant() === "set-token";
+    const late = new AbortController();
+    const timer = environment.setTimer(
+      () => late.abort(refusal(audience, condition.illegalState, `no answer in ${ANSWER_MS} ms`, true)),
+      ANSWER_MS,
+    );
+    try {
+      if (isSet) await this.#setToken(audience, given, late.signal);
+      else await this.#putToken(audience, given, late.signal);
+    } finally {
+      environment.clearTimer(timer);
+    }
     if (turn !== grant.turn) return;
     grant.failures = 0;
     if (lifeMs === Infinity) return;
@@ -202,11 +213,12 @@ export class Claims {
   }
 
   // [cbs CSD01]: the outcome is the answer.
-  async #setToken(audience: string, { token, type }: ClaimsToken): Promise<void> {
+  async #setToken(audience: string, { token, type }: ClaimsToken, signal: AbortSignal): Promise<void> {
     const applicationProperties = { "token-type": type };
     try {
-      await this.#node().send({ properties: { subject: "set-token" }, applicationProperties, body: token });
+      await this.#node().send({ properties: { subject: "set-token" }, applicationProperties, body: token }, { signal });
     } catch (error) {
+      signal.throwIfAborted();
       const cause = error as AmqpError;
       throw new AmqpError(cause.condition, `Cannot set token for ${quote(audience)}: ${cause.message}`, {
         scope: "link",
@@ -217,17 +229,12 @@ export class Claims {
     }
   }
 
-  async #putToken(audience: string, { token, type, expiresAt }: ClaimsToken): Promise<void> {
-    const { environment } = this.#connection;
+  async #putToken(audience: string, { token, type, expiresAt }: ClaimsToken, signal: AbortSignal): Promise<void> {
     const sender = this.#node();
     const receiver = this.#answers();
-    const messageId = randomName(environment);
+    const messageId = randomName(this.#connection.environment);
     const answer = new Deferred<DecodedMessage>();
     this.#waiting.set(messageId, answer);
-    const late = environment.setTimer(
-      () => answer.reject(refusal(audience, condition.illegalState, `no answer in ${ANSWER_MS} ms`, true)),
-      ANSWER_MS,
-    );
     try {
       const message: Message = {
         properties: { messageId, replyTo: receiver.name },
@@ -240,10 +247,9 @@ export class Claims {
         body: token,
       };
       // A refused request has no answer.
-      sender.send(message).catch((error) => answer.reject(error));
-      checkAnswer(audience, await answer.promise);
+      sender.send(message, { signal }).catch((error) => answer.reject(error));
+      checkAnswer(audience, await abortable(answer.promise, signal));
     } finally {
-      environment.clearTimer(late);
       this.#waiting.delete(messageId);
     }
   }

@@ -67,7 +67,8 @@ export function cbsPeer(
           if (request.address === "$cbs") return putToken(request.connection, delivery);
           if (request.address === "$tokens") return setToken(delivery);
         };
-        void request.accept({ credit: 10 }).serve(handle).catch(() => {});
+        const settle = request.address === "$tokens" ? "manual" : "auto";
+        void request.accept({ credit: 10, settle }).serve(handle).catch(() => {});
       },
     }),
     { heard, last: undefined },
@@ -105,8 +106,9 @@ export function cbsPeer(
   function setToken(delivery: Delivery): void {
     const { properties, applicationProperties, body } = delivery.message;
     const answered = hear({ audience: properties?.subject, type: applicationProperties?.["token-type"], token: body });
-    if (answered!.status < 300) delivery.accept();
-    else delivery.reject(new AmqpError(answered!.condition!, "no"));
+    if (answered === undefined) return;
+    if (answered.status < 300) delivery.accept();
+    else delivery.reject(new AmqpError(answered.condition!, "no"));
   }
 
   return peer;

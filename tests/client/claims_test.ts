@@ -273,17 +273,38 @@ test("CBS-6: whatever frame a connection is cut after, the token is put on the n
   }
 });
 
-test("CBS-1: a peer that never answers fails the link after a while; a link closed meanwhile attaches no more", async () => {
-  const { time, connection, peer, end } = await world({}, { answer: () => undefined });
-  const link = connection.sender("orders");
-  const gone = connection.sender("orders");
-  await time.pass(10);
-  const closing = gone.close();
-  const error = await assertRejects(() => time.wait(link.ready()), AmqpError, `no answer in ${ANSWER_MS} ms`);
-  assertEquals(error.retryable, true);
-  await time.wait(closing);
-  assertEquals(peer.heard.filter((said) => said.startsWith("attach")), []);
-  await end();
+test("CBS-1, CBS-7: a peer that never answers fails the link after a while; a link closed meanwhile attaches no more", async () => {
+  for (const offer of [false, true]) {
+    const { time, connection, peer, end } = await world({}, { answer: () => undefined, offer });
+    const link = connection.sender("orders");
+    const gone = connection.sender("orders");
+    await time.pass(10);
+    const closing = gone.close();
+    const error = await assertRejects(() => time.wait(link.ready()), AmqpError, `no answer in ${ANSWER_MS} ms`);
+    assertEquals(error.retryable, true);
+    await time.wait(closing);
+    assertEquals(peer.heard.filter((said) => said.startsWith("attach")), []);
+    await end();
+  }
+});
+
+test("CBS-6, CBS-7: a renewal that the peer does not answer is told and tried again, in both ways to put a token", async () => {
+  for (const offer of [false, true]) {
+    let silent = false;
+    const errors: string[] = [];
+    const { time, peer, connection, end } = await world(
+      { onerror: (error, audience) => errors.push(`${audience}: ${(error as Error).message}`) },
+      { answer: () => silent ? undefined : { status: 202 }, offer },
+    );
+    await time.wait(connection.sender("orders").ready());
+    silent = true;
+    await time.pass(86_000 + ANSWER_MS);
+    assertEquals(errors, [`orders: Cannot put token for "orders": no answer in ${ANSWER_MS} ms`]);
+    silent = false;
+    await time.pass(2_000);
+    assertEquals(peer.heard.filter((said) => said.startsWith("token")).length, 3);
+    await end();
+  }
 });
 
 test("CBS-1: a link without an audience, or an address, needs no token; publish has none", async () => {
