@@ -6,7 +6,7 @@
  */
 
 import { listenOnline, randomFraction } from "../base/environment.ts";
-import { Deferred, ignore, within } from "../base/wait.ts";
+import { Deferred, ignore, part, within } from "../base/wait.ts";
 import {
   isPassing,
   isRefusedLogin,
@@ -70,8 +70,6 @@ export class Reconnector {
   #redirected: URL | undefined;
   #redirects = 0;
   #url: URL;
-  // Loaded while there is a network.
-  #complaints: Promise<typeof import("./complaints.ts")> | undefined;
 
   /** Prepares to dial `urls` in turn; without a policy each is tried once, and what is lost later stays lost. */
   constructor(
@@ -109,7 +107,8 @@ export class Reconnector {
     this.#openedAt = this.#connection.environment.now();
     this.#askedAgain = false;
     this.#opening?.resolve();
-    (this.#complaints ??= import("./complaints.ts")).catch(ignore);
+    // Loaded while there is a network.
+    complaints().catch(ignore);
   }
 
   #onlost(error: Error): boolean {
@@ -155,7 +154,7 @@ export class Reconnector {
 
   #complain(delayMs: number, error: Error): void {
     const connection = this.#connection;
-    this.#complaints?.then(({ reconnecting, tell }) => tell(connection, reconnecting(connection.host, delayMs, error)))
+    complaints().then(({ reconnecting, tell }) => tell(connection, reconnecting(connection.host, delayMs, error)))
       .catch(ignore);
   }
 
@@ -259,4 +258,8 @@ export class Reconnector {
 
 function plain(error: Error): Error {
   return error instanceof CallbackFailure ? error.cause as Error : error;
+}
+
+function complaints(): Promise<typeof import("./complaints.ts")> {
+  return part("complaints", () => import("./complaints.ts"));
 }
