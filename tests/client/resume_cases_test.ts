@@ -2,8 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { OutcomeError } from "../../src/base/errors.ts";
 import type { Channel } from "../../src/transport/channel.ts";
 import { Broker } from "../../src/broker/broker.ts";
-import { connect, type ConnectOptions } from "../../src/client/connect.ts";
-import type { Connection } from "../../src/client/connection.ts";
+import type { ConnectOptions } from "../../src/client/connect.ts";
 import type { Delivery } from "../../src/client/delivery.ts";
 import { Driver } from "../../src/client/driver.ts";
 import type { UnsettledDelivery, UnsettledStore } from "../../src/client/recovery.ts";
@@ -19,12 +18,12 @@ import type { OutgoingDelivery, SenderState } from "../../src/engine/outgoing.ts
 import type { ReceiverEndpoint } from "../../src/engine/receiver.ts";
 import type { SenderEndpoint } from "../../src/engine/sender.ts";
 import { isOutcome } from "../../src/recovery/resumption.ts";
-import { type Faults, faulty } from "../../src/testing/mod.ts";
+import type { Faults } from "../../src/testing/mod.ts";
 import { endpointOf } from "../engine/endpoint.ts";
 import { type Random, random as randomOf, seed, test } from "../harness.ts";
-import { VirtualNetwork, VirtualTime } from "./virtual.ts";
+import { dialling, HOST } from "./resume_world.ts";
+import { VirtualTime } from "./virtual.ts";
 
-const HOST = "broker.example";
 const ACCEPTED: DeliveryState = { kind: "accepted" };
 const REJECTED: DeliveryState = { kind: "rejected" };
 
@@ -79,23 +78,7 @@ class GatedStore implements UnsettledStore {
 }
 
 /** Dials `accept`, each time with other faults, as one program. */
-async function dialling(
-  time: VirtualTime,
-  cuts: readonly Faults[],
-  accept: (channel: Channel) => void,
-): Promise<{ connection: Connection; network: VirtualNetwork }> {
-  const network = new VirtualNetwork();
-  network.up(HOST, accept);
-  let dialled = 0;
-  const connection = await time.wait(connect(`ws://${HOST}`, {
-    containerId: "client",
-    environment: time,
-    log: null,
-    reconnect: { initial: true, initialDelayMs: 10 },
-    dial: (url: URL) => faulty(network.dial(url), cuts[dialled++] ?? {}, time),
-  } as ConnectOptions));
-  return { connection, network };
-}
+const RECONNECT: ConnectOptions = { reconnect: { initial: true, initialDelayMs: 10 } };
 
 /** Somewhere in what two sides say to each other as a link is attached again. */
 function cutOf(random: Random): Faults {
@@ -220,7 +203,7 @@ interface SenderCase {
 async function sendThrough({ says, heard, isNew, opensMs, cuts }: SenderCase): Promise<void> {
   const time = new VirtualTime();
   const peer = new ReceivingPeer(time, heard);
-  const { connection, network } = await dialling(time, [{}, ...cuts], peer.accept);
+  const { connection, network } = await dialling(time, peer.accept, RECONNECT, [{}, ...cuts]);
   const store = new GatedStore();
   let open = (): void => {};
   if (heard) store.gate = new Promise((resolve) => open = resolve);
@@ -292,7 +275,7 @@ test("RES-1: what this side tells while its list is on the way is told of it, to
 test("LNK-9: a round of a list ends with its connection, and detaches no link of the next", async () => {
   const time = new VirtualTime();
   const peer = new ReceivingPeer(time, false);
-  const { connection, network } = await dialling(time, [], peer.accept);
+  const { connection, network } = await dialling(time, peer.accept, RECONNECT);
   const sender = connection.sender({ address: "orders", name: "out", recovery: resume() });
   const sending = sender.send({ body: "one" });
   await time.pass(10);
@@ -312,7 +295,7 @@ test("LNK-9: a round of a list ends with its connection, and detaches no link of
 test("LNK-9: a round goes on where what it waits for was given up", async () => {
   const time = new VirtualTime();
   const peer = new ReceivingPeer(time, false);
-  const { connection, network } = await dialling(time, [], peer.accept);
+  const { connection, network } = await dialling(time, peer.accept, RECONNECT);
   const sender = connection.sender({ address: "orders", name: "out", recovery: resume() });
   const sending = sender.send({ body: "one" });
   await time.pass(10);
@@ -328,7 +311,7 @@ test("LNK-9: a round goes on where what it waits for was given up", async () => 
 test("LNK-9: a round goes on where the receiver has forgotten what this side has heard the outcome of", async () => {
   const time = new VirtualTime();
   const peer = new ReceivingPeer(time, true, 512);
-  const { connection, network } = await dialling(time, [], peer.accept);
+  const { connection, network } = await dialling(time, peer.accept, RECONNECT);
   const store = new GatedStore();
   let open = (): void => {};
   store.gate = new Promise((resolve) => open = resolve);
@@ -433,7 +416,7 @@ interface ReceiverCase {
 async function receiveThrough({ acts, plans, storeMs, inOneStep, cuts }: ReceiverCase): Promise<void> {
   const time = new VirtualTime();
   const peer = new SendingPeer(time);
-  const { connection, network } = await dialling(time, [{}, ...cuts], peer.accept);
+  const { connection, network } = await dialling(time, peer.accept, RECONNECT, [{}, ...cuts]);
   const store = new GatedStore();
   store.wait = () => storeMs === 0 ? Promise.resolve() : new Promise((resolve) => time.setTimer(resolve, storeMs));
   const receiver = connection.receiver({
@@ -540,7 +523,7 @@ test("RES-2: what is taken up has credit, also where nobody takes messages any m
   for (const credit of [2, "manual"] as const) {
     const time = new VirtualTime();
     const peer = new SendingPeer(time);
-    const { connection, network } = await dialling(time, [], peer.accept);
+    const { connection, network } = await dialling(time, peer.accept, RECONNECT);
     const receiver = connection.receiver({ address: "orders", name: "in", credit, recovery: resume() });
     if (credit === "manual") receiver.grant(1);
     await time.wait(receiver.ready());
@@ -561,7 +544,7 @@ test("RES-2: an outcome of an earlier process uses no credit of the program's", 
   const peer = new SendingPeer(time);
   const store = new GatedStore();
   const options = { address: "orders", name: "in", credit: "manual", recovery: resume({ store }) } as const;
-  const before = await dialling(time, [], peer.accept);
+  const before = await dialling(time, peer.accept, RECONNECT);
   const receiver = before.connection.receiver(options);
   receiver.grant(1);
   await time.wait(receiver.ready());
@@ -573,7 +556,7 @@ test("RES-2: an outcome of an earlier process uses no credit of the program's", 
   await time.pass(0);
   before.connection.destroy(new Error("killed"));
   assertEquals(store.kept.size, 1);
-  const { connection } = await dialling(time, [], peer.accept);
+  const { connection } = await dialling(time, peer.accept, RECONNECT);
   const again = connection.receiver(options);
   again.grant(1);
   await time.wait(again.ready());
@@ -589,7 +572,7 @@ test("resume with a store that fails now and then: cut anywhere, each send ends 
     const cuts = [cutOf(random), cutOf(random), cutOf(random)];
     const time = new VirtualTime();
     const broker = new Broker({ environment: time, log: null });
-    const { connection } = await dialling(time, cuts, (channel) => broker.accept(channel));
+    const { connection } = await dialling(time, (channel) => broker.accept(channel), RECONNECT, cuts);
     const store = new GatedStore();
     let fails = true;
     const failing = <A extends unknown[], R>(call: (...given: A) => R) => (...given: A): R => {

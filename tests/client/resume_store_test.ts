@@ -1,6 +1,5 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { AmqpError, OutcomeError } from "../../src/base/errors.ts";
-import { connect, type ConnectOptions } from "../../src/client/connect.ts";
 import type { Connection } from "../../src/client/connection.ts";
 import { SendAbortedError } from "../../src/client/outcome.ts";
 import type { UnsettledDelivery, UnsettledStore } from "../../src/client/recovery.ts";
@@ -11,9 +10,8 @@ import { DecodedMessage, encodeMessage } from "../../src/codec/message.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { type Acceptor, acceptor, type AcceptorOptions } from "../../src/server/acceptor.ts";
 import { test } from "../harness.ts";
-import { turn, VirtualNetwork, VirtualTime } from "./virtual.ts";
-
-const HOST = "broker.example";
+import { dialling, HOST } from "./resume_world.ts";
+import { turn, type VirtualNetwork, VirtualTime } from "./virtual.ts";
 
 /** What outlives a process, in memory. */
 class MemoryStore implements UnsettledStore {
@@ -47,16 +45,11 @@ interface World {
 
 async function world(options: AcceptorOptions, body: (world: World) => Promise<void>): Promise<void> {
   const time = new VirtualTime();
-  const network = new VirtualNetwork();
   const server = acceptor({ environment: time, log: null, ...options });
-  network.up(HOST, (channel) => server.accept(channel));
   const logged: string[] = [];
-  const connection = await time.wait(connect(`ws://${HOST}`, {
-    containerId: "client",
-    dial: network.dial,
-    environment: time,
+  const { connection, network } = await dialling(time, (channel) => server.accept(channel), {
     log: ({ code }) => void logged.push(code),
-  } as ConnectOptions));
+  });
   try {
     await body({ time, network, server, connection, logged });
   } finally {

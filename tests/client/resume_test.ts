@@ -12,8 +12,8 @@ import { acceptor } from "../../src/server/acceptor.ts";
 import type { FrameTrace } from "../../src/engine/events.ts";
 import { type Faults, faulty, ScriptedPeer } from "../../src/testing/mod.ts";
 import { random as randomOf, seed, test } from "../harness.ts";
-import { SlowStore, world } from "./resume_world.ts";
-import { VirtualNetwork, VirtualTime } from "./virtual.ts";
+import { dialling, HOST, SlowStore, world } from "./resume_world.ts";
+import { VirtualTime } from "./virtual.ts";
 
 test("resume: a message whose outcome was lost is settled by what the broker has kept of it, and stored once", async () => {
   await world(async ({ time, broker, connection, cut, events }) => {
@@ -78,7 +78,7 @@ test("resume: what is given up while its link is taken up does not hold up what 
     given.catch(() => {});
     while (!frames.some(({ body }) => body?.kind === "transfer")) await undefined;
     // From now on the broker's answers take their time.
-    network.up("broker.example", (channel) => broker.accept(faulty(channel, { delayOutMs: 1_000 }, time)));
+    network.up(HOST, (channel) => broker.accept(faulty(channel, { delayOutMs: 1_000 }, time)));
     cut();
     const lists = ({ direction, body }: FrameTrace): boolean =>
       direction === "out" && body?.kind === "attach" && body.unsettled?.size === 1;
@@ -131,17 +131,8 @@ async function run(cuts: readonly Faults[], options: RunOptions = {}): Promise<L
   const time = new VirtualTime();
   const broker = new Broker({ environment: time, log: null, ...options.broker });
   const recovery = resume({ store: options.store?.(time) });
-  const network = new VirtualNetwork();
-  network.up("broker.example", (channel) => broker.accept(channel));
-  let dialled = 0;
-  const connection = await time.wait(connect("ws://broker.example", {
-    containerId: "client",
-    maxFrameSize: 512,
-    environment: time,
-    log: null,
-    reconnect: { initial: true, initialDelayMs: 10 },
-    dial: (url: URL) => faulty(network.dial(url), cuts[dialled++] ?? {}),
-  } as ConnectOptions));
+  const settings = { maxFrameSize: 512, reconnect: { initial: true, initialDelayMs: 10 } };
+  const { connection } = await dialling(time, (channel) => broker.accept(channel), settings, cuts);
   const handled: number[] = [];
   const receiver = connection.receiver({
     address: "orders",
@@ -233,12 +224,12 @@ test("resume: a delivery of a lost link is settled on the next one, and its sign
     const receiver = connection.receiver({ address: "orders", name: "in", credit: 2, recovery: resume() });
     await time.wait(connection.send("orders", { body: "one" }));
     const delivery = await time.wait(receiver.receive());
-    network.down("broker.example");
+    network.down(HOST);
     await time.pass(10);
     assertEquals([connection.state, delivery.signal.aborted], ["interrupted", false]);
     // Told to nobody yet.
     delivery.accept();
-    network.up("broker.example", (channel) => broker.accept(channel));
+    network.up(HOST, (channel) => broker.accept(channel));
     await time.pass(60_000);
     assertEquals([broker.queue("orders")!.messages, broker.queue("orders")!.unsettled], [0, 0]);
     assertEquals([receiver.unsettled, receiver.credit, delivery.outcome?.kind], [0, 2, "accepted"]);
@@ -273,9 +264,9 @@ test("resume: a receiver that closes while its connection is cut has what its ha
         await time.wait(connection.send("orders", { body: "one" }));
         await time.pass(1);
         const closing = receiver.close({ timeoutMs: 120_000 });
-        network.down("broker.example");
+        network.down(HOST);
         await time.pass(20);
-        network.up("broker.example", (channel) => broker.accept(channel));
+        network.up(HOST, (channel) => broker.accept(channel));
         await time.wait(connection.send("orders", { body: "two" }));
         await time.wait(closing);
         const { messages, unsettled } = broker.queue("orders")!;
@@ -313,7 +304,7 @@ test("RES-3, TRM-1: a link that is not attached again in time ends, and what its
     await time.wait(connection.send("orders", { body: "one" }));
     await time.wait(receiver.receive());
     assertEquals(receiver.remote?.source?.timeout, 60);
-    network.down("broker.example");
+    network.down(HOST);
     await time.pass(59_000);
     assertEquals([broker.queue("orders")!.messages, broker.queue("orders")!.unsettled], [0, 1]);
     await time.pass(2_000);
@@ -332,7 +323,7 @@ for (const role of ["sender", "receiver"] as const) {
     };
     await world(async ({ time, network, broker, connection, cut, events }) => {
       const recovery = resume({ timeout: 60 });
-      const host = "broker.example";
+      const host = HOST;
       let kind: string | undefined;
       if (role === "sender") {
         const sender = connection.sender({ address: "orders", name: "link", recovery });
@@ -425,7 +416,7 @@ test("LNK-1, transport 2.6.1: a new connection of the container takes its link o
     const held = await time.wait(receiver.receive());
     // The same program, on another connection, while the broker has not noticed that the first is lost.
     const store = new SlowStore(time);
-    const other = await time.wait(connect("ws://broker.example", {
+    const other = await time.wait(connect(`ws://${HOST}`, {
       containerId: "client",
       dial: network.dial,
       environment: time,
@@ -507,7 +498,6 @@ test("ATK-8: links that are lost are kept up to a limit and in fair shares, the 
 
 test("resume: a peer that refuses to resume gets the link as a new one, as Broker-J does", async () => {
   const time = new VirtualTime();
-  const network = new VirtualNetwork();
   let attached = 0;
   const server = acceptor({
     environment: time,
@@ -522,13 +512,7 @@ test("resume: a peer that refuses to resume gets the link as a new one, as Broke
       else request.accept({ credit: 5, settle: "manual" });
     },
   });
-  network.up("broker.example", (channel) => server.accept(channel));
-  const connection = await time.wait(connect("ws://broker.example", {
-    containerId: "client",
-    dial: network.dial,
-    environment: time,
-    log: null,
-  } as ConnectOptions));
+  const { connection, network } = await dialling(time, (channel) => server.accept(channel));
   const reasons: unknown[] = [];
   (async () => {
     for await (const event of connection.events()) if (event.kind === "linkResumed") reasons.push(event.reason);
@@ -536,7 +520,7 @@ test("resume: a peer that refuses to resume gets the link as a new one, as Broke
   const sender = connection.sender({ address: "orders", name: "out", recovery: resume() });
   const sending = sender.send({ body: "one" });
   await time.pass(100);
-  network.cut("broker.example");
+  network.cut(HOST);
   assertEquals((await time.wait(sending))?.resent, true);
   assertEquals([reasons, attached], [["the peer does not resume links"], 3]);
   await time.wait(connection.close());
@@ -545,7 +529,6 @@ test("resume: a peer that refuses to resume gets the link as a new one, as Broke
 
 test("resume: a peer that ends the session over a link that is resumed gets it as a new one, and the others back", async () => {
   const time = new VirtualTime();
-  const network = new VirtualNetwork();
   const lists: [name: string, size: number | undefined][] = [];
   let links = 0;
   // As RabbitMQ 3 does, which answers a map without entries.
@@ -573,13 +556,7 @@ test("resume: a peer that ends the session over a link that is resumed gets it a
       if (links > 2) void receiver.serve((delivery) => delivery.accept());
     },
   });
-  network.up("broker.example", (channel) => server.accept(channel));
-  const connection = await time.wait(connect("ws://broker.example", {
-    containerId: "client",
-    dial: network.dial,
-    environment: time,
-    log: null,
-  } as ConnectOptions));
+  const { connection, network } = await dialling(time, (channel) => server.accept(channel));
   const session = connection.session();
   const receiver = session.receiver({ address: "numbers", name: "in", credit: 2, recovery: resume() });
   const plain = session.receiver({ address: "numbers", name: "plain", credit: 2 });
@@ -587,7 +564,7 @@ test("resume: a peer that ends the session over a link that is resumed gets it a
   for (const each of [receiver, plain]) (await time.wait(each.receive())).accept();
   const sending = sender.send({ body: "one" });
   await time.pass(100);
-  network.cut("broker.example");
+  network.cut(HOST);
   assertEquals((await time.wait(sending))?.resent, true);
   await time.pass(1_000);
   const numbers = [];
@@ -601,7 +578,6 @@ test("resume: a peer that ends the session over a link that is resumed gets it a
 
 test("resume: a peer that refuses two steps gets a link of one, unless the program has asked for two", async () => {
   const time = new VirtualTime();
-  const network = new VirtualNetwork();
   const modes: unknown[] = [];
   // As RabbitMQ 3 does.
   const refuses = ({ attach, connection }: { attach: Attach; connection: Connection }): boolean => {
@@ -619,14 +595,10 @@ test("resume: a peer that refuses two steps gets a link of one, unless the progr
     onSender: (request) => void (refuses(request) || request.accept().send({ body: 1 }).catch(() => {})),
     onReceiver: (request) => void (refuses(request) || request.accept({ credit: 5 }).serve(() => {})),
   });
-  network.up("broker.example", (channel) => server.accept(channel));
   const logged: string[] = [];
-  const connection = await time.wait(connect("ws://broker.example", {
-    containerId: "client",
-    dial: network.dial,
-    environment: time,
+  const { connection } = await dialling(time, (channel) => server.accept(channel), {
     log: ({ code }) => void logged.push(code),
-  } as ConnectOptions));
+  });
   const sender = connection.sender({ address: "orders", name: "out", recovery: resume() });
   assertEquals((await time.wait(sender.send({ body: 1 }))).kind, "accepted");
   const receiver = connection.receiver({ address: "orders", name: "in", credit: 1, recovery: resume() });
@@ -648,15 +620,7 @@ test("resume: a peer that refuses two steps gets a link of one, unless the progr
 test("resume: a link that waits before it is attached again, as for a token, goes through its list in rounds", async () => {
   const time = new VirtualTime();
   const broker = new Broker({ environment: time, log: null, maxFrameSize: 512 });
-  const network = new VirtualNetwork();
-  network.up("broker.example", (channel) => broker.accept(channel));
-  const connection = await time.wait(connect("ws://broker.example", {
-    containerId: "client",
-    maxFrameSize: 512,
-    dial: network.dial,
-    environment: time,
-    log: null,
-  } as ConnectOptions));
+  const { connection, network } = await dialling(time, (channel) => broker.accept(channel), { maxFrameSize: 512 });
   let attached = 0;
   let fails = false;
   connection.claims = {
@@ -676,7 +640,7 @@ test("resume: a link that waits before it is attached again, as for a token, goe
     sends.catch(() => {});
     const before = broker.queue("orders")?.messages ?? 0;
     for (let i = 0; i < 20_000 && broker.queue("orders")!.messages < before + 120; i++) await undefined;
-    network.cut("broker.example");
+    network.cut(HOST);
     if (fails) await assertRejects(() => time.wait(sends), OutcomeError, "Cannot put token");
     else {
       await time.wait(sends);
@@ -692,21 +656,13 @@ test("resume: a link that waits before it is attached again, as for a token, goe
 test("LNK-9: a sender that closes while its connection is cut goes through its list in rounds, too", async () => {
   const time = new VirtualTime();
   const broker = new Broker({ environment: time, log: null, maxFrameSize: 512 });
-  const network = new VirtualNetwork();
-  network.up("broker.example", (channel) => broker.accept(channel));
-  const connection = await time.wait(connect("ws://broker.example", {
-    containerId: "client",
-    maxFrameSize: 512,
-    dial: network.dial,
-    environment: time,
-    log: null,
-  } as ConnectOptions));
+  const { connection, network } = await dialling(time, (channel) => broker.accept(channel), { maxFrameSize: 512 });
   const sender = connection.sender({ address: "orders", name: "out", recovery: resume() });
   await time.wait(sender.ready());
   const sends = Promise.allSettled(Array.from({ length: 120 }, (_, n) => sender.send({ body: n })));
   for (let i = 0; i < 20_000 && broker.queue("orders")!.messages < 120; i++) await undefined;
   const closing = connection.close();
-  network.cut("broker.example");
+  network.cut(HOST);
   await time.wait(closing);
   const ends = (await sends).map((end) => end.status === "fulfilled" ? end.value.kind : String(end.reason));
   assertEquals([[...new Set(ends)], broker.queue("orders")!.messages], [["accepted"], 120]);
@@ -749,7 +705,7 @@ test("resume: a link whose peer never comes to the end of its list is given up",
       return peer.channel;
     };
     const options = { containerId: "client", dial, log: null, reconnect: { initialDelayMs: 1 } };
-    const connection = await connect("ws://broker.example", options as ConnectOptions);
+    const connection = await connect(`ws://${HOST}`, options as ConnectOptions);
     const settings = { address: "orders", name: "out", recovery: resume() };
     const waiting = role === "sender"
       ? connection.sender(settings).send({ body: "one" })

@@ -10,7 +10,35 @@ import { connect, type ConnectOptions } from "../../src/client/connect.ts";
 import type { Connection, ConnectionEvent } from "../../src/client/connection.ts";
 import type { UnsettledDelivery, UnsettledStore } from "../../src/client/recovery.ts";
 import type { FrameTrace } from "../../src/engine/events.ts";
+import { type Faults, faulty } from "../../src/testing/mod.ts";
+import type { Channel } from "../../src/transport/channel.ts";
 import { VirtualNetwork, VirtualTime } from "./virtual.ts";
+
+/** Where the peer of a client is. */
+export const HOST = "broker.example";
+
+/**
+ * A client with a name of its own, and the network on which `accept` takes its channels, in virtual time; of the first
+ * connections each has its faults.
+ */
+export async function dialling(
+  time: VirtualTime,
+  accept: (channel: Channel) => void,
+  options: ConnectOptions = {},
+  cuts: readonly Faults[] = [],
+): Promise<{ connection: Connection; network: VirtualNetwork }> {
+  const network = new VirtualNetwork();
+  network.up(HOST, accept);
+  let dialled = 0;
+  const connection = await time.wait(connect(`ws://${HOST}`, {
+    containerId: "client",
+    environment: time,
+    log: null,
+    dial: (url) => faulty(network.dial(url), cuts[dialled++] ?? {}, time),
+    ...options,
+  }));
+  return { connection, network };
+}
 
 /** A client, a broker and the network between them, in virtual time. */
 export interface World {
@@ -27,18 +55,13 @@ export interface World {
 /** Runs a test in a world of its own, in which nothing is left in the end. */
 export async function world(body: (world: World) => Promise<void>, options: BrokerOptions = {}): Promise<void> {
   const time = new VirtualTime();
-  const network = new VirtualNetwork();
   const broker = new Broker({ environment: time, log: null, ...options });
-  network.up("broker.example", (channel) => broker.accept(channel));
   const frames: FrameTrace[] = [];
   const logged: string[] = [];
-  const connection = await time.wait(connect("ws://broker.example", {
-    containerId: "client",
-    dial: network.dial,
-    environment: time,
+  const { connection, network } = await dialling(time, (channel) => broker.accept(channel), {
     trace: (frame) => void frames.push(frame),
     log: ({ code, message }) => void logged.push(`${code}: ${message}`),
-  } as ConnectOptions));
+  });
   const events: ConnectionEvent[] = [];
   (async () => {
     for await (const event of connection.events()) events.push(event);
@@ -52,7 +75,7 @@ export async function world(body: (world: World) => Promise<void>, options: Brok
       logged,
       events,
       connection,
-      cut: () => network.cut("broker.example"),
+      cut: () => network.cut(HOST),
     });
   } finally {
     await time.wait(connection.close());
