@@ -5,7 +5,6 @@ import { Broker } from "../../src/broker/broker.ts";
 import type { ConnectOptions } from "../../src/client/connect.ts";
 import type { Delivery } from "../../src/client/delivery.ts";
 import { Driver } from "../../src/client/driver.ts";
-import type { UnsettledDelivery, UnsettledStore } from "../../src/client/recovery.ts";
 import { resume } from "../../src/client/resume.ts";
 import { decodeMessage, encodeMessage } from "../../src/codec/message.ts";
 import type { DeliveryState, Received, Transfer } from "../../src/codec/types.ts";
@@ -21,7 +20,7 @@ import { isOutcome } from "../../src/recovery/resumption.ts";
 import type { Faults } from "../../src/testing/mod.ts";
 import { endpointOf } from "../engine/endpoint.ts";
 import { type Random, random as randomOf, seed, test } from "../harness.ts";
-import { dialling, HOST } from "./resume_world.ts";
+import { dialling, HOST, MemoryStore } from "./resume_world.ts";
 import { VirtualTime } from "./virtual.ts";
 
 const ACCEPTED: DeliveryState = { kind: "accepted" };
@@ -55,29 +54,6 @@ function engine(
   });
 }
 
-/** What outlives a process, in memory; nothing is forgotten while the gate is shut. */
-class GatedStore implements UnsettledStore {
-  readonly kept = new Map<string, UnsettledDelivery>();
-  gate: Promise<void> | undefined;
-  wait = (): Promise<void> => Promise.resolve();
-
-  load(link: string): UnsettledDelivery[] {
-    return [...this.kept].filter(([key]) => key.startsWith(`${link} `)).map(([, delivery]) => delivery);
-  }
-
-  async put(link: string, delivery: UnsettledDelivery): Promise<void> {
-    await this.wait();
-    this.kept.set(`${link} ${delivery.tag}`, { ...delivery, payload: delivery.payload.slice() });
-  }
-
-  async delete(link: string, tag: Uint8Array): Promise<void> {
-    await this.wait();
-    await this.gate;
-    this.kept.delete(`${link} ${tag}`);
-  }
-}
-
-/** Dials `accept`, each time with other faults, as one program. */
 const RECONNECT: ConnectOptions = { reconnect: { initial: true, initialDelayMs: 10 } };
 
 /** Somewhere in what two sides say to each other as a link is attached again. */
@@ -204,9 +180,10 @@ async function sendThrough({ says, heard, isNew, opensMs, cuts }: SenderCase): P
   const time = new VirtualTime();
   const peer = new ReceivingPeer(time, heard);
   const { connection, network } = await dialling(time, peer.accept, RECONNECT, [{}, ...cuts]);
-  const store = new GatedStore();
-  let open = (): void => {};
-  if (heard) store.gate = new Promise((resolve) => open = resolve);
+  const store = new MemoryStore();
+  let open!: () => void;
+  const opened = new Promise<void>((resolve) => open = resolve);
+  if (heard) store.wait = (call) => call === "delete" ? opened : undefined;
   const sender = connection.sender({ address: "orders", name: "out", recovery: resume({ store }) });
   await time.wait(sender.ready());
   const told: string[][] = [[], []];
@@ -230,7 +207,7 @@ async function sendThrough({ says, heard, isNew, opensMs, cuts }: SenderCase): P
   network.cut(HOST);
   await time.pass(opensMs);
   open();
-  store.gate = undefined;
+  store.wait = () => undefined;
   await time.pass(2_000);
   const what = JSON.stringify([says.map((at) => SAYS[at]![0]), heard, isNew, opensMs, cuts]);
   assertEquals(told, says.map((at) => [heard ? "accepted" : SAYS[at]![2]]), what);
@@ -312,9 +289,10 @@ test("LNK-9: a round goes on where the receiver has forgotten what this side has
   const time = new VirtualTime();
   const peer = new ReceivingPeer(time, true, 512);
   const { connection, network } = await dialling(time, peer.accept, RECONNECT);
-  const store = new GatedStore();
-  let open = (): void => {};
-  store.gate = new Promise((resolve) => open = resolve);
+  const store = new MemoryStore();
+  let open!: () => void;
+  const opened = new Promise<void>((resolve) => open = resolve);
+  store.wait = (call) => call === "delete" ? opened : undefined;
   // Two or three messages fit into the list beside such a name.
   const sender = connection.sender({ address: "orders", name: "out".repeat(80), recovery: resume({ store }) });
   const sends = Promise.all(["1", "2", "3", "4", "5", "6"].map((body) => sender.send({ body })));
@@ -417,7 +395,7 @@ async function receiveThrough({ acts, plans, storeMs, inOneStep, cuts }: Receive
   const time = new VirtualTime();
   const peer = new SendingPeer(time);
   const { connection, network } = await dialling(time, peer.accept, RECONNECT, [{}, ...cuts]);
-  const store = new GatedStore();
+  const store = new MemoryStore();
   store.wait = () => storeMs === 0 ? Promise.resolve() : new Promise((resolve) => time.setTimer(resolve, storeMs));
   const receiver = connection.receiver({
     address: "orders",
@@ -542,7 +520,7 @@ test("RES-2: what is taken up has credit, also where nobody takes messages any m
 test("RES-2: an outcome of an earlier process uses no credit of the program's", async () => {
   const time = new VirtualTime();
   const peer = new SendingPeer(time);
-  const store = new GatedStore();
+  const store = new MemoryStore();
   const options = { address: "orders", name: "in", credit: "manual", recovery: resume({ store }) } as const;
   const before = await dialling(time, peer.accept, RECONNECT);
   const receiver = before.connection.receiver(options);
@@ -573,13 +551,13 @@ test("resume with a store that fails now and then: cut anywhere, each send ends 
     const time = new VirtualTime();
     const broker = new Broker({ environment: time, log: null });
     const { connection } = await dialling(time, (channel) => broker.accept(channel), RECONNECT, cuts);
-    const store = new GatedStore();
+    const store = new MemoryStore();
     let fails = true;
     const failing = <A extends unknown[], R>(call: (...given: A) => R) => (...given: A): R => {
       if (fails && random.int(4) === 0) throw new Error("disk full");
       return call(...given);
     };
-    const { put, delete: forget } = GatedStore.prototype;
+    const { put, delete: forget } = MemoryStore.prototype;
     store.put = failing(put.bind(store));
     store.delete = failing(forget.bind(store));
     store.wait = () => new Promise((resolve) => time.setTimer(resolve, random.int(20)));

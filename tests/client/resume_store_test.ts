@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { AmqpError, OutcomeError } from "../../src/base/errors.ts";
 import type { Connection } from "../../src/client/connection.ts";
 import { SendAbortedError } from "../../src/client/outcome.ts";
-import type { UnsettledDelivery, UnsettledStore } from "../../src/client/recovery.ts";
+import type { UnsettledDelivery } from "../../src/client/recovery.ts";
 import { resume } from "../../src/client/resume.ts";
 import type { Receiver } from "../../src/client/receiver.ts";
 import type { Sender } from "../../src/client/sender.ts";
@@ -10,30 +10,8 @@ import { DecodedMessage, encodeMessage } from "../../src/codec/message.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { type Acceptor, acceptor, type AcceptorOptions } from "../../src/server/acceptor.ts";
 import { test } from "../harness.ts";
-import { dialling, HOST } from "./resume_world.ts";
+import { dialling, HOST, MemoryStore } from "./resume_world.ts";
 import { turn, type VirtualNetwork, VirtualTime } from "./virtual.ts";
-
-/** What outlives a process, in memory. */
-class MemoryStore implements UnsettledStore {
-  readonly kept = new Map<string, UnsettledDelivery>();
-  /** What a call waits for. */
-  gate: Promise<unknown> | undefined;
-
-  async load(link: string): Promise<UnsettledDelivery[]> {
-    await this.gate;
-    return [...this.kept].filter(([key]) => key.startsWith(`${link} `)).map(([, delivery]) => delivery);
-  }
-
-  async put(link: string, delivery: UnsettledDelivery): Promise<void> {
-    await this.gate;
-    this.kept.set(`${link} ${delivery.tag}`, { ...delivery, payload: delivery.payload.slice() });
-  }
-
-  async delete(link: string, tag: Uint8Array): Promise<void> {
-    await this.gate;
-    this.kept.delete(`${link} ${tag}`);
-  }
-}
 
 interface World {
   readonly time: VirtualTime;
@@ -105,7 +83,7 @@ test("resume: a recovery that cannot be made while the connection is interrupted
     await time.pass(10);
     assertEquals(connection.state, "interrupted");
     const store = new MemoryStore();
-    store.gate = Promise.reject(new Error("no disk"));
+    store.wait = () => Promise.reject(new Error("no disk"));
     const receiver = connection.receiver({ address: "orders", name: "in", recovery: resume({ store }) });
     const receiving = receiver.receive();
     receiving.catch(() => {});
@@ -179,7 +157,8 @@ for (const slow of [false, true]) {
       const receiver = connection.receiver({ address: "orders", name: "in", credit: 2, recovery: resume({ store }) });
       const first = await time.wait(receiver.receive());
       let open = (): void => {};
-      if (slow) store.gate = new Promise((resolve) => open = () => resolve(undefined));
+      const opened = new Promise<void>((resolve) => open = resolve);
+      if (slow) store.wait = () => opened;
       first.accept();
       await time.pass(1);
       assertEquals(store.kept.size, slow ? 0 : 1);
@@ -187,7 +166,7 @@ for (const slow of [false, true]) {
       await time.pass(5_000);
       assertEquals(senders.length, 2);
       open();
-      store.gate = undefined;
+      store.wait = () => undefined;
       await time.pass(1);
       assertEquals([store.kept.size, receiver.open], [0, true]);
       // Another message of the same tag.
@@ -269,7 +248,8 @@ test("resume with a store: a receiver that closes tells first what is being kept
   await world(options, async ({ time, connection }) => {
     const receiver = connection.receiver({ address: "orders", name: "in", credit: 2, recovery: resume({ store }) });
     const delivery = await time.wait(receiver.receive());
-    store.gate = new Promise((resolve) => time.setTimer(() => resolve(undefined), 100));
+    const opened = new Promise<void>((resolve) => time.setTimer(resolve, 100));
+    store.wait = () => opened;
     delivery.accept();
     await time.wait(receiver.close());
     await time.pass(1);
@@ -310,14 +290,15 @@ test("resume with a store: a sender that ends keeps what has left, and forgets w
     await time.pass(10);
     assertEquals(store.kept.size, 2);
     let open = (): void => {};
-    store.gate = new Promise((resolve) => open = () => resolve(undefined));
+    const opened = new Promise<void>((resolve) => open = resolve);
+    store.wait = () => opened;
     sends.push(sender.send({ body: "being kept" }));
     await time.pass(10);
     connection.destroy(new Error("enough"));
     const told = await Promise.all(sends.map((sending) => sending.catch((error) => error instanceof OutcomeError)));
     assertEquals(told, [true, false, false]);
     open();
-    store.gate = undefined;
+    store.wait = () => undefined;
     await time.pass(10);
     assertEquals([...store.kept.values()].map(({ payload }) => new DecodedMessage(payload).body), ["left"]);
   });

@@ -84,33 +84,34 @@ export async function world(body: (world: World) => Promise<void>, options: Brok
   assertEquals(time.pending, 0);
 }
 
-/** A store in memory that takes its time. */
-export class SlowStore implements UnsettledStore {
+/** A store in memory. */
+export class MemoryStore implements UnsettledStore {
   readonly kept: Map<string, UnsettledDelivery> = new Map();
-  readonly #time: VirtualTime;
-  #calls = 0;
-
-  constructor(time: VirtualTime) {
-    this.#time = time;
-  }
+  /** What a call waits for before it does anything. */
+  wait: (call: "load" | "put" | "delete") => Promise<void> | undefined = () => undefined;
 
   async load(link: string): Promise<UnsettledDelivery[]> {
-    await this.#wait();
+    await this.wait("load");
     return [...this.kept].filter(([key]) => key.startsWith(`${link} `)).map(([, delivery]) => delivery);
   }
 
   async put(link: string, delivery: UnsettledDelivery): Promise<void> {
     const copy = { ...delivery, payload: delivery.payload.slice() };
-    await this.#wait();
+    await this.wait("put");
     this.kept.set(`${link} ${delivery.tag}`, copy);
   }
 
   async delete(link: string, tag: Uint8Array): Promise<void> {
-    await this.#wait();
+    await this.wait("delete");
     this.kept.delete(`${link} ${tag}`);
   }
+}
 
-  #wait(): Promise<void> {
-    return new Promise((resolve) => this.#time.setTimer(resolve, this.#calls++ % 7));
+/** One that takes its time. */
+export class SlowStore extends MemoryStore {
+  constructor(time: VirtualTime) {
+    super();
+    let calls = 0;
+    this.wait = () => new Promise((resolve) => time.setTimer(resolve, calls++ % 7));
   }
 }
