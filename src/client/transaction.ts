@@ -8,7 +8,7 @@ import * as condition from "../base/condition.ts";
 import { AmqpError, TransactionError } from "../base/errors.ts";
 import { printable } from "../base/text.ts";
 import { checkOptions, describeKind, type OptionKinds, WAIT_KINDS } from "../base/options.ts";
-import { abortable, ignore, rejected, type WaitOptions } from "../base/wait.ts";
+import { abortable, ignore, onAbort, rejected, type WaitOptions } from "../base/wait.ts";
 import { encodeMessage, type Message, value } from "../codec/message.ts";
 import type { DeliveryState, ErrorFields, Modified, Outcome } from "../codec/types.ts";
 import { Described, type Value } from "../codec/values.ts";
@@ -116,7 +116,8 @@ export class Transaction implements AsyncDisposable {
   readonly #coordinator: TransactionController;
   readonly #control: Sender;
   readonly #id: Uint8Array;
-  readonly #sends = new Set<Promise<unknown>>();
+  // Sends without an outcome, and what gives each up.
+  readonly #sends = new Map<Promise<unknown>, AbortController>();
   #failure: unknown;
   #state: TransactionState = "open";
   #ending: Promise<void> | undefined;
@@ -129,7 +130,9 @@ export class Transaction implements AsyncDisposable {
     this.#id = id;
     control.closed.then(() => {
       // The end of the control link rolls back what is open [transactions 4.3].
-      if (this.#ending === undefined) this.#state = "rolled-back";
+      if (this.#ending !== undefined) return;
+      this.#state = "rolled-back";
+      this.#giveUp();
     });
   }
 
@@ -148,6 +151,7 @@ export class Transaction implements AsyncDisposable {
    *
    * @returns What the message will come to if the transaction is committed.
    * @throws {OutcomeError} If the message was refused; the transaction can then only be rolled back.
+   * @throws {SendAbortedError} If the transaction was rolled back before the message had its outcome.
    * @throws {TransactionError} If the transaction has ended.
    */
   send(
@@ -167,9 +171,16 @@ export class Transaction implements AsyncDisposable {
     } catch (error) {
       return rejected(error);
     }
-    const sent = sender.send(message, { ...options, state: { kind: "transactionalState", txnId: this.#id } });
-    this.#sends.add(sent);
-    sent.catch((error) => this.#failure ??= error).finally(() => this.#sends.delete(sent));
+    const giveUp = new AbortController();
+    const { signal: given } = options;
+    const callOff = given && onAbort(given, () => giveUp.abort(given.reason));
+    const signal = given?.aborted ? given : giveUp.signal;
+    const sent = sender.send(message, { ...options, signal, state: { kind: "transactionalState", txnId: this.#id } });
+    this.#sends.set(sent, giveUp);
+    sent.catch((error) => this.#failure ??= error).finally(() => {
+      this.#sends.delete(sent);
+      callOff?.();
+    });
     return sent;
   }
 
@@ -259,7 +270,7 @@ export class Transaction implements AsyncDisposable {
 
   async #commit(options: WaitOptions): Promise<void> {
     try {
-      await abortable(Promise.allSettled(this.#sends), options.signal);
+      await abortable(Promise.allSettled(this.#sends.keys()), options.signal);
     } catch (error) {
       // A send that waits for credit may do so for ever; nothing has asked the peer to commit yet.
       this.#failure = error;
@@ -289,9 +300,15 @@ export class Transaction implements AsyncDisposable {
   async #rollBack(before: Promise<void> | undefined, options: WaitOptions): Promise<void> {
     await before?.catch(ignore);
     if (this.#state !== "open") return;
+    this.#giveUp();
     // An error leaves nothing of it either: the peer undoes what it does not know how to end.
     await this.#coordinator.discharge(this.#control, this.#id, true, options).catch(ignore);
     this.#state = "rolled-back";
+  }
+
+  // A peer may end the link over a message of a transaction that it does not know any more.
+  #giveUp(): void {
+    for (const giveUp of this.#sends.values()) giveUp.abort(this.#ended("send in"));
   }
 
   // The commit had left, and its answer will not come; or it had not, and there was none.

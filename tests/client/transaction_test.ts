@@ -6,6 +6,7 @@ import type { Described } from "../../src/codec/values.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import { connect } from "../../src/client/connect.ts";
 import type { Connection } from "../../src/client/connection.ts";
+import { SendAbortedError } from "../../src/client/outcome.ts";
 import type { Delivery } from "../../src/client/delivery.ts";
 import type { FrameTrace } from "../../src/engine/events.ts";
 import { acceptor, type AcceptorOptions } from "../../src/server/acceptor.ts";
@@ -299,6 +300,43 @@ test("TXN-3: a commit that is called off while its sends wait for credit rolls b
     assertEquals([transaction.state, said], ["rolled-back", ["rollback"]]);
   }
   connection.destroy(new Error("done"));
+});
+
+test("TXN-10: what waits for credit when its transaction is rolled back is not sent any more", async () => {
+  const bodies: unknown[] = [];
+  let grant!: () => void;
+  const server = acceptor({
+    onReceiver: (request) => {
+      const { target } = request.attach;
+      if (target?.kind !== "coordinator") {
+        const receiver = request.accept({ credit: "manual" });
+        receiver.ondelivery = (delivery) => {
+          bodies.push(delivery.message.body);
+          delivery.accept();
+        };
+        grant = () => receiver.grant(5);
+        return;
+      }
+      void request.accept({ credit: 10, target }).serve((delivery) => {
+        const { descriptor } = delivery.message.body as Described;
+        if (descriptor === 0x31n) delivery.update({ kind: "declared", txnId: ID } as DeliveryState);
+        else delivery.accept();
+      });
+    },
+  });
+  const connection = linkUp(server);
+  const sender = connection.sender("bills");
+  await sender.ready();
+  const transaction = await connection.transaction();
+  const sent = transaction.send(sender, { body: "never" });
+  sent.catch(() => {});
+  await transaction.rollback();
+  assertEquals((await assertRejects(() => sent, SendAbortedError)).sent, false);
+  const next = sender.send({ body: "next" });
+  grant();
+  await next;
+  assertEquals([bodies, sender.open], [["next"], true]);
+  await connection.close();
 });
 
 test("TXN-8: a connection that comes back brings no transaction with it, and no commit goes out twice", async () => {
