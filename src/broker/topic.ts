@@ -157,15 +157,8 @@ export class Topic implements Sink, Waitlist, Waiter {
 
   /** Ends a subscription, and drops what waits there. */
   unsubscribe(subscription: Subscription): void {
-    this.#host.environment.clearTimer(subscription.timer);
-    if (this.#subscriptions.get(subscription.options.name) !== subscription) return;
-    this.#subscriptions.delete(subscription.options.name);
-    subscription.onended?.();
-    subscription.queue.close(
-      new AmqpError(condition.resourceDeleted, `Cannot keep link: subscription to ${quote(this.address)} has ended`, {
-        scope: "link",
-      }),
-    );
+    const message = `Cannot keep link: subscription to ${quote(this.address)} has ended`;
+    if (!this.#end(subscription, new AmqpError(condition.resourceDeleted, message, { scope: "link" }))) return;
     this.handleRoom();
     this.#noteUnused();
   }
@@ -173,12 +166,7 @@ export class Topic implements Sink, Waitlist, Waiter {
   /** Ends the links with `error`. */
   close(error: AmqpError): void {
     this.#closed = true;
-    for (const subscription of this.#subscriptions.values()) {
-      this.#host.environment.clearTimer(subscription.timer);
-      subscription.onended?.();
-      subscription.queue.close(error);
-    }
-    this.#subscriptions.clear();
+    for (const subscription of this.#subscriptions.values()) this.#end(subscription, error);
     for (const producer of this.#producers) producer.end(error);
     this.handleRoom();
     this.#host.budget.forget(this);
@@ -287,13 +275,20 @@ export class Topic implements Sink, Waitlist, Waiter {
   // Ends a subscription for what it costs; behind a semicolon the reason says what to do.
   #drop(subscription: Subscription, reason: string): void {
     const message = `Cannot keep subscription to ${quote(this.address)}: ${reason}`;
+    const error = new AmqpError(condition.resourceLimitExceeded, message, { scope: "link" });
+    if (!this.#end(subscription, error)) return;
+    this.#host.log.tell({ level: "warning", code: "refused", message, address: this.address });
+  }
+
+  // False if the subscription has ended already, as for another message of the same batch.
+  #end(subscription: Subscription, error: AmqpError): boolean {
     const { name } = subscription.options;
-    // The subscription may have ended for another message of the same batch.
-    if (this.#subscriptions.get(name) !== subscription) return;
+    if (this.#subscriptions.get(name) !== subscription) return false;
+    this.#host.environment.clearTimer(subscription.timer);
     this.#subscriptions.delete(name);
     subscription.onended?.();
-    subscription.queue.close(new AmqpError(condition.resourceLimitExceeded, message, { scope: "link" }));
-    this.#host.log.tell({ level: "warning", code: "refused", message, address: this.address });
+    subscription.queue.close(error);
+    return true;
   }
 
   #refuse(arrival: Arrival, reason = this.#full()): true {
