@@ -160,7 +160,6 @@ export class Topic implements Sink, Waitlist, Waiter {
     const message = `Cannot keep link: subscription to ${quote(this.address)} has ended`;
     if (!this.#end(subscription, new AmqpError(condition.resourceDeleted, message, { scope: "link" }))) return;
     this.handleRoom();
-    this.#noteUnused();
   }
 
   /** Ends the links with `error`. */
@@ -183,12 +182,12 @@ export class Topic implements Sink, Waitlist, Waiter {
     const starved = [...this.#starved];
     this.#starved.clear();
     for (const producer of starved) producer.topUp();
+    this.#noteUnused();
   }
 
   forgetGone(): void {
     this.#waiting.forgetGone();
     this.handleRoom();
-    this.#noteUnused();
   }
 
   // Copies a message to all who want it; false if it has to wait. Who listens too slowly goes, unless what waits for him is to
@@ -277,6 +276,8 @@ export class Topic implements Sink, Waitlist, Waiter {
     const message = `Cannot keep subscription to ${quote(this.address)}: ${reason}`;
     const error = new AmqpError(condition.resourceLimitExceeded, message, { scope: "link" });
     if (!this.#end(subscription, error)) return;
+    // Nobody else may tell that: the message may have come by the relay, which is no producer of the topic.
+    this.#noteUnused();
     this.#host.log.tell({ level: "warning", code: "refused", message, address: this.address });
   }
 

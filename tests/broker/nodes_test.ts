@@ -53,6 +53,21 @@ test("a subscriber that falls too far behind is dropped with a reason, and nobod
   assertEquals([broker.messages, broker.bytes], [0, 0]);
 });
 
+test("a topic whose last subscriber was dropped leaves its place to another node", async () => {
+  await using at = setUp({ maxQueues: 1, queue: { maxMessages: 2 } });
+  const { producer, consumer } = at;
+  const slow = consumer.receiver("topic/a", { credit: 1, settle: "manual" });
+  await slow.ready();
+  const other = consumer.receiver("orders");
+  assertMatch((await assertRejects(() => other.ready(), AmqpError)).message, /too many queues/);
+  // By no link of the topic's own, whose end would tell that it is not in use.
+  const relayed = producer.sender({});
+  for (let i = 0; i < 2; i++) await relayed.send({ properties: { to: "topic/a" }, body: i });
+  await assertRejects(() => relayed.send({ properties: { to: "topic/a" }, body: 2 }), OutcomeError);
+  await slow.closed;
+  await consumer.receiver("orders").ready();
+});
+
 test("a message that a subscriber cannot take does not stay", async () => {
   await using at = setUp();
   const { producer, consumer, broker } = at;
