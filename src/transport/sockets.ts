@@ -49,7 +49,7 @@ export type {
   ProxyOptions,
 } from "./proxy/http_proxy.ts";
 export type { PeerCertificate, PeerInfo } from "./channel.ts";
-export type { OriginPolicy } from "./websocket/upgrade.ts";
+export type { OriginPolicy, UpgradeOptions } from "./websocket/upgrade.ts";
 export type { WebSocketLimits } from "./websocket/rfc6455.ts";
 export type { PausableChannel } from "./socket/socket.ts";
 export type { WebSocketChannelOptions } from "./websocket/web_socket_channel.ts";

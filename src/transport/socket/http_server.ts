@@ -9,7 +9,7 @@ import { checkOptions, type OptionKinds } from "../../base/options.ts";
 import type { Channel, PeerInfo } from "../channel.ts";
 import type { HeaderField, RequestHead } from "../http/head.ts";
 import { adopt } from "../runtime/node.ts";
-import { encodeRefusal } from "../websocket/upgrade.ts";
+import { encodeRefusal, UPGRADE_KINDS, type UpgradeOptions } from "../websocket/upgrade.ts";
 import { type HttpServiceOptions, isServed, openUpgrade } from "./listen_http.ts";
 import type { PausableChannel } from "./socket.ts";
 
@@ -21,15 +21,11 @@ export interface UpgradeListenerOptions extends Omit<HttpServiceOptions, "health
   accept?: ((channel: PausableChannel, info: PeerInfo & { readonly request: RequestHead }) => void) | undefined;
 }
 
-const KINDS: OptionKinds<UpgradeListenerOptions> = {
+const KINDS: OptionKinds<Omit<UpgradeListenerOptions, keyof UpgradeOptions>> = {
   acceptor: "object",
   accept: "function",
-  subprotocols: "array",
   paths: "array or function",
   authenticate: "function",
-  origins: "",
-  maxMessageBytes: "number",
-  closeTimeoutMs: "number",
   limits: "object",
 };
 
@@ -73,7 +69,7 @@ interface UpgradingServer {
 export function upgradeListener(
   options: UpgradeListenerOptions,
 ): (request: IncomingRequest, socket: unknown, head: Uint8Array) => void {
-  checkOptions("listen for upgrades", options ?? null, KINDS);
+  checkOptions("listen for upgrades", options ?? null, { ...KINDS, ...UPGRADE_KINDS });
   const { acceptor, accept } = options;
   if ((acceptor === undefined) === (accept === undefined)) {
     throw new TypeError('Cannot listen for upgrades: give one of "acceptor" and "accept"');

@@ -11,7 +11,7 @@ import { Log } from "../../base/log.ts";
 import { abortable, type WaitOptions } from "../../base/wait.ts";
 import { type Channel, guard, type PeerInfo, positive } from "../channel.ts";
 import type { HeaderField } from "../http/head.ts";
-import { acceptedSubprotocols, encodeRefusal } from "../websocket/upgrade.ts";
+import { acceptedSubprotocols, encodeRefusal, UPGRADE_KINDS } from "../websocket/upgrade.ts";
 import { allowListening } from "../runtime/deno_rights.ts";
 import { hasSockets, listenTcp, noSockets, type OnSecure, tlsAcceptor } from "../runtime/node.ts";
 import { HttpExchange } from "./listen_http.ts";
@@ -122,7 +122,7 @@ const ACCEPT_TIMEOUT_MS = 10_000;
  * @throws {Error} With the `code` of the system, such as `EADDRINUSE`, if it does not give the port.
  */
 export async function listen(options: ListenOptions): Promise<Listener> {
-  checkOptions("listen", options, LISTEN_KINDS);
+  checkOptions("listen", options, { ...LISTEN_KINDS, ...UPGRADE_KINDS });
   if ((options.acceptor === undefined) === (options.accept === undefined)) {
     throw new TypeError('Cannot listen: give one of "acceptor" and "accept"');
   }

@@ -5,7 +5,7 @@ import { WebSocketEndpoint, type WebSocketLimits } from "../websocket/rfc6455.ts
 import type { PausableChannel, Socket } from "./socket.ts";
 import { SocketWebSocket } from "../websocket/own.ts";
 import { acceptKey } from "../websocket/handshake.ts";
-import { acceptedSubprotocols, encodeRefusal, type OriginPolicy, ServerUpgrade } from "../websocket/upgrade.ts";
+import { acceptedSubprotocols, encodeRefusal, ServerUpgrade, type UpgradeOptions } from "../websocket/upgrade.ts";
 
 /** How a WebSocket is refused. */
 export interface UpgradeRefusal {
@@ -16,9 +16,7 @@ export interface UpgradeRefusal {
 }
 
 /** How HTTP is answered, and which WebSockets are opened. */
-export interface HttpServiceOptions {
-  /** The WebSocket subprotocols accepted, most preferred first. Default: `["amqp"]` [wsb 2.1]. */
-  subprotocols?: readonly string[] | undefined;
+export interface HttpServiceOptions extends UpgradeOptions {
   /** The paths at which WebSockets are accepted; others are answered with 404. Default: any. */
   paths?: (readonly string[] | ((path: string) => boolean)) | undefined;
   /**
@@ -29,17 +27,8 @@ export interface HttpServiceOptions {
     request: RequestHead,
     info: PeerInfo,
   ) => UpgradeRefusal | undefined | Promise<UpgradeRefusal | undefined>;
-  /**
-   * Which web pages may connect. Default: none. Most programs send no `Origin` and are not concerned; some send one with the
-   * host that they dial, such as Python's websocket-client and qpid-jms, and have to be named here.
-   */
-  origins?: OriginPolicy | undefined;
   /** The text that answers an ordinary GET, for those who watch over the service. Default: `"ok\\n"`. */
   health?: string | undefined;
-  /** The longest WebSocket message that is sent; more bytes leave as several messages. Default: 65,535. */
-  maxMessageBytes?: number | undefined;
-  /** How long to wait for a client's part of the end without any progress. Default: 5,000. */
-  closeTimeoutMs?: number | undefined;
   /** Bounds of what a request and its WebSocket can cost. */
   limits?: WebSocketLimits | undefined;
 }

@@ -9,6 +9,7 @@ import type { OptionKinds } from "../../base/options.ts";
 import type { Channel, PeerInfo } from "../channel.ts";
 import type { RequestHead } from "../http/head.ts";
 import type { WebSocketLimits } from "../websocket/rfc6455.ts";
+import type { UpgradeOptions } from "../websocket/upgrade.ts";
 import type { HttpServiceOptions } from "./listen_http.ts";
 import type { PausableChannel } from "./socket.ts";
 import type { TlsServerOptions } from "./tls.ts";
@@ -117,7 +118,7 @@ const TLS_KINDS: OptionKinds<TlsServerOptions> = {
   ca: "string or array",
   clientCertificate: '"none", "request" or "require"',
 };
-export const LISTEN_KINDS: OptionKinds<ListenOptions> = {
+export const LISTEN_KINDS: OptionKinds<Omit<ListenOptions, keyof UpgradeOptions>> = {
   port: "number",
   host: "string",
   acceptor: "object",
@@ -126,12 +127,8 @@ export const LISTEN_KINDS: OptionKinds<ListenOptions> = {
   accept: "function",
   tls: TLS_KINDS,
   schemes: "array",
-  subprotocols: "array",
   paths: "array or function",
   authenticate: "function",
-  origins: "",
   health: "string",
-  maxMessageBytes: "number",
-  closeTimeoutMs: "number",
   limits: LIMIT_KINDS,
 };

@@ -43,7 +43,8 @@ export interface UpgradeOptions extends WebSocketChannelOptions {
   origins?: OriginPolicy | undefined;
 }
 
-const UPGRADE_KINDS: OptionKinds<UpgradeOptions> = {
+/** What any server of WebSockets checks of these. */
+export const UPGRADE_KINDS: OptionKinds<UpgradeOptions> = {
   subprotocols: "array",
   origins: "string, array or function",
   maxMessageBytes: "number",
