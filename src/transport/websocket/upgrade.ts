@@ -46,7 +46,7 @@ export interface UpgradeOptions extends WebSocketChannelOptions {
 /** What any server of WebSockets checks of these. */
 export const UPGRADE_KINDS: OptionKinds<UpgradeOptions> = {
   subprotocols: "array",
-  origins: "string, array or function",
+  origins: '"any", "same-host", array or function',
   maxMessageBytes: "number",
   closeTimeoutMs: "number",
 };
@@ -131,8 +131,9 @@ export function chooseSubprotocol(request: RequestLike, policy: UpgradePolicy): 
 // with the user's cookies and client certificate.
 function isAllowedOrigin(origin: string, origins: OriginPolicy = [], host: string | null): boolean {
   if (typeof origins === "function") return origins(origin);
-  if (origins === "same-host") return isSameHost(origin, host);
-  return origins === "any" || origins.includes(origin);
+  // Any other text, which a program without types may give, names no page: it would have parts of itself on its list.
+  if (typeof origins === "string") return origins === "any" || (origins === "same-host" && isSameHost(origin, host));
+  return origins.includes(origin);
 }
 
 // Ports do not matter: a page comes from a port of its own.

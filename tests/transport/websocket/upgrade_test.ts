@@ -1,8 +1,10 @@
-import { assert, assertEquals, assertInstanceOf, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
 import { TransportError } from "../../../src/base/errors.ts";
 import { type BunSocket, handler as bunHandler } from "../../../src/transport/runtime/bun.ts";
 import type { Channel } from "../../../src/transport/channel.ts";
 import { handler as denoHandler } from "../../../src/transport/runtime/deno.ts";
+import { upgradeListener } from "../../../src/transport/socket/http_server.ts";
+import { listen } from "../../../src/transport/socket/listen.ts";
 import { admit, type UpgradeOptions } from "../../../src/transport/websocket/upgrade.ts";
 import { handler as workersHandler } from "../../../src/transport/runtime/workers.ts";
 import { test } from "../../harness.ts";
@@ -107,6 +109,20 @@ test("ATK-20, WS-13: pages are refused unless their origin is allowed, programs 
   assertEquals(origin("https://a.app.example", (value) => value.endsWith(".app.example")), "amqp");
   assertEquals(origin("https://a.other.example", (value) => value.endsWith(".app.example")), 403);
   assertEquals(verdict({}, { origins: () => false }), "amqp");
+});
+
+test("ATK-20: a text where a list of origins belongs lets no page in, and is refused by whoever is told of it", async () => {
+  const origins = "https://app.example.com" as unknown as UpgradeOptions["origins"];
+  for (const value of ["https://app.example", "https://app.example.com", ""]) {
+    assertEquals(verdict({ origin: value }, { origins }), 403);
+  }
+  const told = 'option "origins" is "https://app.example.com", not "any", "same-host", array or function';
+  const accept = (): void => {};
+  for (const handler of [bunHandler, denoHandler, workersHandler]) {
+    assertThrows(() => handler(accept, { origins }), TypeError, told);
+  }
+  assertThrows(() => upgradeListener({ accept, origins }), TypeError, told);
+  await assertRejects(() => listen({ port: 0, accept, origins }), TypeError, told);
 });
 
 test("WS-36: adapters for Deno and Workers name their runtime elsewhere", () => {
