@@ -136,6 +136,17 @@ const MISTAKES: [what: string, text: string | RegExp, make: (place: Place) => un
     () => gateway({ listen: { port: 0 } } as never),
   ],
   [
+    "a gateway that listens nowhere",
+    'Cannot make gateway: "listen" is missing, such as { port: 8080 }',
+    () => gateway({ target: "amqp://127.0.0.1:5672" } as never),
+  ],
+  [
+    "a gateway that would go round the proxy",
+    'Cannot make gateway: there is no option "dial.proxi", "proxy" is meant',
+    () =>
+      gateway({ listen: { port: 0 }, target: "amqp://127.0.0.1:5672", dial: { proxi: "http://proxy:3128" } } as never),
+  ],
+  [
     "upgradeListener() without options",
     "Cannot listen for upgrades: options are null, not an object",
     () => (upgradeListener as any)(),

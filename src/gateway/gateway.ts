@@ -20,7 +20,7 @@
 import { closeCode } from "../transport/websocket/frames.ts";
 import type { FrameTrace } from "../engine/events.ts";
 import { listen, type Listener, type ListenInfo, type ListenOptions } from "../transport/socket/listen.ts";
-import { dialSocket, type SocketDialOptions } from "../transport/socket/dial.ts";
+import { dialSocket, type SocketDialOptions, TLS_KINDS } from "../transport/socket/dial.ts";
 import type { PausableChannel } from "../transport/socket/socket.ts";
 import { explainedUrl, readUrl, type RemoteUrl } from "../transport/url.ts";
 import { ChannelRelay, type RelayDirection } from "./relay.ts";
@@ -63,6 +63,9 @@ export interface GatewayCounters {
   readonly bytesOut: number;
 }
 
+/** How a {@linkcode gateway} connects to its targets; when that ends, and who is told of it, is its own. */
+export type GatewayDialOptions = Omit<SocketDialOptions, "signal" | "onstep">;
+
 /** What a {@linkcode gateway} joins, and how. */
 export interface GatewayOptions {
   /** Where clients come in, and how many. */
@@ -75,7 +78,7 @@ export interface GatewayOptions {
    */
   targets?: readonly (string | URL)[] | undefined;
   /** How targets are connected to: `tls`, `headers`, `proxy`. A client's subprotocol is offered on unless named here. */
-  dial?: Omit<SocketDialOptions, "signal"> | undefined;
+  dial?: GatewayDialOptions | undefined;
   /** How long to wait for more from one side after the other has ended its half, in milliseconds. Default: 1,000. */
   lingerMs?: number | undefined;
   /**
@@ -92,11 +95,21 @@ export interface GatewayOptions {
   trace?: GatewayTracer | undefined;
 }
 
+const DIAL_KINDS: OptionKinds<GatewayDialOptions> = {
+  subprotocols: "array",
+  headers: "object or array",
+  hostHeader: "string",
+  tls: TLS_KINDS,
+  proxy: "string or object",
+  handshakeTimeoutMs: "number",
+  maxMessageBytes: "number",
+  closeTimeoutMs: "number",
+};
 const GATEWAY_KINDS: OptionKinds<GatewayOptions> = {
   listen: "object",
   target: "string, object or function",
   targets: "array",
-  dial: "object",
+  dial: DIAL_KINDS,
   lingerMs: "number",
   maxBufferedBytes: "number",
   onError: "function",
@@ -178,8 +191,11 @@ class RunningGateway implements Gateway {
   #bytesOut = 0;
 
   constructor(options: GatewayOptions) {
-    checkOptions("make gateway", options, GATEWAY_KINDS);
+    checkOptions("make gateway", options ?? null, GATEWAY_KINDS);
     const { target } = options;
+    if (options.listen === undefined) {
+      throw new TypeError('Cannot make gateway: "listen" is missing, such as { port: 8080 }');
+    }
     if (target === undefined) {
       throw new TypeError('Cannot make gateway: "target" is missing, such as "amqp://127.0.0.1:5672"');
     }

@@ -30,7 +30,8 @@ export interface SocketProxyOptions extends ProxyOptions {
   tls?: TlsOptions | undefined;
 }
 
-const TLS_KINDS: OptionKinds<TlsOptions> = {
+/** What is checked of a client's TLS. */
+export const TLS_KINDS: OptionKinds<TlsOptions> = {
   ca: "string or array",
   cert: "string",
   key: "string",
