@@ -5,11 +5,14 @@
  */
 
 import { TransportError } from "../../base/errors.ts";
+import { systemEnvironment } from "../../base/environment.ts";
+import { Log, type LogOption } from "../../base/log.ts";
 import { checkOptions, type OptionKinds } from "../../base/options.ts";
 import type { Channel, PeerInfo } from "../channel.ts";
 import type { HeaderField, RequestHead } from "../http/head.ts";
 import { adopt } from "../runtime/node.ts";
 import { encodeRefusal, UPGRADE_KINDS, type UpgradeOptions } from "../websocket/upgrade.ts";
+import { Callbacks } from "./callbacks.ts";
 import { type HttpServiceOptions, isServed, openUpgrade } from "./listen_http.ts";
 import type { PausableChannel } from "./socket.ts";
 
@@ -19,6 +22,8 @@ export interface UpgradeListenerOptions extends Omit<HttpServiceOptions, "health
   acceptor?: { accept(channel: Channel, info: PeerInfo): unknown } | undefined;
   /** Takes over every channel, instead of `acceptor`; sets `onbytes` and `onclose` before it returns. */
   accept?: ((channel: PausableChannel, info: PeerInfo & { readonly request: RequestHead }) => void) | undefined;
+  /** Told of a callback that failed. Default: it goes to the console; null silences it. */
+  log?: LogOption | undefined;
 }
 
 const KINDS: OptionKinds<Omit<UpgradeListenerOptions, keyof UpgradeOptions>> = {
@@ -26,6 +31,7 @@ const KINDS: OptionKinds<Omit<UpgradeListenerOptions, keyof UpgradeOptions>> = {
   accept: "function",
   paths: "array or function",
   authenticate: "function",
+  log: "function or null",
   limits: "object",
 };
 
@@ -74,10 +80,12 @@ export function upgradeListener(
   if ((acceptor === undefined) === (accept === undefined)) {
     throw new TypeError('Cannot listen for upgrades: give one of "acceptor" and "accept"');
   }
+  const callbacks = new Callbacks(new Log(options.log, systemEnvironment), () => "upgradeListener");
+  const http = callbacks.guard(options);
   return (request, socket, head) => {
     const target = request.url ?? "/";
     const { server } = socket as { server?: UpgradingServer };
-    if (!isServed(options, target) && (server?.listenerCount?.("upgrade") ?? 1) > 1) return;
+    if (!isServed(http, target) && (server?.listenerCount?.("upgrade") ?? 1) > 1) return;
     const connection = adopt(socket);
     const headers: HeaderField[] = [];
     const { rawHeaders } = request;
@@ -87,16 +95,12 @@ export function upgradeListener(
     const peer: PeerInfo = { secure, remoteAddress: connection.remoteAddress };
     try {
       openUpgrade(connection, { method: request.method ?? "GET", target, version, headers }, new Uint8Array(head), {
-        options,
+        options: http,
         peer,
         onupgraded: (channel, request, protocol) => {
-          try {
-            if (accept !== undefined) accept(channel, { ...peer, protocol, request });
-            else acceptor?.accept(channel, { ...peer, protocol });
-          } catch {
-            // The server has told nobody of this channel.
-            channel.close(1011);
-          }
+          if (accept === undefined) {
+            callbacks.hand(channel, "acceptor", () => acceptor?.accept(channel, { ...peer, protocol }));
+          } else callbacks.hand(channel, "accept", () => accept(channel, { ...peer, protocol, request }));
         },
       });
     } catch (error) {

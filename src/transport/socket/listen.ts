@@ -14,7 +14,8 @@ import type { HeaderField } from "../http/head.ts";
 import { acceptedSubprotocols, encodeRefusal, UPGRADE_KINDS } from "../websocket/upgrade.ts";
 import { allowListening } from "../runtime/deno_rights.ts";
 import { hasSockets, listenTcp, noSockets, type OnSecure, tlsAcceptor } from "../runtime/node.ts";
-import { HttpExchange } from "./listen_http.ts";
+import { Callbacks } from "./callbacks.ts";
+import { HttpExchange, type HttpServiceOptions } from "./listen_http.ts";
 import {
   LISTEN_KINDS,
   type ListenInfo,
@@ -188,6 +189,8 @@ class IncomingConnections {
   // Each with how to end it in order, once it has a channel.
   readonly #sockets = new Map<Socket, Ending | undefined>();
   readonly #log: Log;
+  readonly #callbacks: Callbacks;
+  readonly #http: HttpServiceOptions;
   readonly #addresses = new Map<string, number>();
   // Sockets whose handshake is under way, and sockets that wait for theirs, each in the order in which they came.
   readonly #handshakes = new Map<Socket, Connection>();
@@ -200,6 +203,8 @@ class IncomingConnections {
   constructor(options: ListenOptions) {
     this.#options = options;
     this.#log = new Log(options.log, systemEnvironment);
+    this.#callbacks = new Callbacks(this.#log, () => `listen on port ${this.port}`);
+    this.#http = this.#callbacks.guard(options);
     this.#schemes = options.schemes ?? ["ws", "wss", "amqp", "amqps"];
     this.#acceptTls = options.tls === undefined ? undefined : tlsAcceptor(options.tls);
   }
@@ -321,8 +326,7 @@ class IncomingConnections {
     try {
       onRefused({ reason, remoteAddress });
     } catch (error) {
-      const message = `Cannot tell of a refused connection: option "onRefused" of listen on port ${this.port} threw`;
-      this.#log.tell({ level: "error", code: "callback-failed", message, error });
+      this.#callbacks.tell("onRefused", error);
     }
   }
 
@@ -375,7 +379,7 @@ class IncomingConnections {
       } else if (opening === "http" && this.#speaks(connection.secure ? "wss" : "ws")) {
         const { secure, certificate } = connection;
         const peer: PeerInfo = { secure, certificate, remoteAddress: socket.remoteAddress };
-        connection.http = new HttpExchange(socket, this.#options, peer, (channel, request, protocol) => {
+        connection.http = new HttpExchange(socket, this.#http, peer, (channel, request, protocol) => {
           // Nothing that a channel at rest would keep.
           connection.http = undefined;
           this.#hand(channel, connection, { scheme: connection.secure ? "wss" : "ws", request, protocol });
@@ -407,16 +411,11 @@ class IncomingConnections {
     this.#sockets.set(socket, () => channel.close(1001));
     const { remoteAddress } = socket;
     const whole: ListenInfo = { ...info, secure, remoteAddress, certificate };
-    try {
-      if (this.#options.accept !== undefined) this.#options.accept(channel, whole);
-      else {
-        const connection = this.#options.acceptor?.accept(channel, whole);
-        if (isClosable(connection)) this.#sockets.set(socket, () => void endOf(connection, channel));
-      }
-    } catch {
-      // The server has told nobody of this channel.
-      channel.close(1011);
-    }
+    const { accept, acceptor } = this.#options;
+    const taken = accept === undefined
+      ? this.#callbacks.hand(channel, "acceptor", () => acceptor?.accept(channel, whole))
+      : this.#callbacks.hand(channel, "accept", () => accept(channel, whole));
+    if (accept === undefined && isClosable(taken)) this.#sockets.set(socket, () => void endOf(taken, channel));
   }
 }
 

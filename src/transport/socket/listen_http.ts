@@ -21,7 +21,7 @@ export interface HttpServiceOptions extends UpgradeOptions {
   paths?: (readonly string[] | ((path: string) => boolean)) | undefined;
   /**
    * Decides on a WebSocket before it is opened: undefined lets it in, else that is answered, such as 401 with
-   * `WWW-Authenticate`. A failure is answered with 500. Default: everybody is let in, to meet SASL.
+   * `WWW-Authenticate`. A failure is answered with 500, and told to `log`. Default: everybody is let in, to meet SASL.
    */
   authenticate?: (
     request: RequestHead,
@@ -150,7 +150,7 @@ export function openUpgrade(
     closeTimeoutMs,
     onrequest: async ({ request: { head, key, subprotocol } }) => {
       if (!isServed(options, head.target)) return channel.refuse(404);
-      const refusal = await authenticate(options, head, peer);
+      const refusal = await options.authenticate?.(head, peer);
       if (refusal !== undefined) return channel.refuse(refusal.status, refusal.headers);
       const accept = await acceptKey(key, crypto.subtle);
       channel.accept(accept);
@@ -164,26 +164,6 @@ export function openUpgrade(
 export function isServed({ paths }: HttpServiceOptions, target: string): boolean {
   const path = target.split("?", 1)[0]!;
   return paths === undefined || (typeof paths === "function" ? paths(path) : paths.includes(path));
-}
-
-async function authenticate(
-  options: HttpServiceOptions,
-  request: RequestHead,
-  peer: PeerInfo,
-): Promise<UpgradeRefusal | undefined> {
-  try {
-    const refusal = await options.authenticate?.(request, peer);
-    // Whatever else it gives is meant to keep the client out.
-    return refusal === undefined || isRefusal(refusal) ? refusal : { status: 500 };
-  } catch {
-    return { status: 500 };
-  }
-}
-
-function isRefusal({ status, headers = [] }: UpgradeRefusal): boolean {
-  if (!Number.isInteger(status) || status < 400 || status > 599) return false;
-  encodeRefusal(status, "", headers);
-  return true;
 }
 
 // What follows the head.

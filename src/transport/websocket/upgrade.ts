@@ -130,7 +130,8 @@ export function chooseSubprotocol(request: RequestLike, policy: UpgradePolicy): 
 // By default no page may connect: any page that a browser visits could otherwise reach a service on its user's network,
 // with the user's cookies and client certificate.
 function isAllowedOrigin(origin: string, origins: OriginPolicy = [], host: string | null): boolean {
-  if (typeof origins === "function") return origins(origin);
+  // A promise is no yes.
+  if (typeof origins === "function") return origins(origin) === true;
   // Any other text, which a program without types may give, names no page: it would have parts of itself on its list.
   if (typeof origins === "string") return origins === "any" || (origins === "same-host" && isSameHost(origin, host));
   return origins.includes(origin);

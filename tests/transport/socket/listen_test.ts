@@ -1,9 +1,12 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { AmqpError, connect, external, plain, TransportError } from "../../../mod.ts";
 import type { LogEntry } from "../../../src/base/log.ts";
 import { acceptor } from "../../../src/server/acceptor.ts";
 import type { Channel } from "../../../src/transport/channel.ts";
+import { upgradeListener, type UpgradeListenerOptions } from "../../../src/transport/socket/http_server.ts";
 import { listen, type Listener, type ListenInfo, type ListenOptions } from "../../../src/transport/socket/listen.ts";
 import { dialSocket } from "../../../src/transport/socket/dial.ts";
 import { test } from "../../harness.ts";
@@ -159,6 +162,7 @@ test("ATK-20: paths may be a function, and pages are refused by default", async 
 test("WS-14: a WebSocket is authenticated before it is opened", async () => {
   const seen: unknown[] = [];
   await using listener = await start({
+    log: null,
     authenticate: async (request, { secure, remoteAddress }) => {
       seen.push([secure, remoteAddress]);
       const authorization = await Promise.resolve(request.headers.find(([name]) => name === "Authorization")?.[1]);
@@ -430,17 +434,60 @@ test("listen: close is aborted by its signal, and goes on", async () => {
   await isLeft(listener, 0);
 });
 
-test("listen: a callback that throws ends its channel and nothing else", async () => {
-  await using listener = await start({
+// What clients say of themselves, which a program may stumble over.
+const stumbling: Record<string, [Partial<ListenOptions & UpgradeListenerOptions>, answer: string]> = {
+  origins: [{ origins: (origin) => new URL(origin).hostname === "app.example" }, "HTTP/1.1 403 "],
+  paths: [{ origins: "any", paths: (path) => decodeURIComponent(path) === "/amqp" }, "HTTP/1.1 404 "],
+  authenticate: [{
+    origins: "any",
+    authenticate: () => {
+      throw new Error("not today");
+    },
+  }, "HTTP/1.1 500 "],
+  "authenticate ": [{ origins: "any", authenticate: (() => false) as never }, "HTTP/1.1 500 "],
+  accept: [{
+    origins: "any",
     accept: () => {
       throw new Error("not today");
     },
+  }, "\x88\x02\x03\xf3"],
+  "accept ": [{ origins: "any", accept: () => Promise.reject(new Error("not today")) as never }, "\x88\x02\x03\xf3"],
+  acceptor: [{
+    origins: "any",
+    accept: undefined,
+    acceptor: {
+      accept: () => {
+        throw new Error("not today");
+      },
+    },
+  }, "\x88\x02\x03\xf3"],
+};
+
+for (const [name, [options, answer]] of Object.entries(stumbling)) {
+  const what = name.endsWith(" ") ? `${name}that gives something else` : `${name} that throws`;
+  test(`listen, node:http: ${what} costs its client the connection, and the log is told`, async () => {
+    const entries: LogEntry[] = [];
+    const log = (entry: LogEntry): void => void entries.push(entry);
+    await using listener = await listen({ port: 0, host: "127.0.0.1", accept: () => {}, ...options, log });
+    const server = createServer();
+    server.on("upgrade", upgradeListener({ accept: () => {}, ...options, log }));
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    for (const port of [listener.port, (server.address() as AddressInfo).port]) {
+      await using client = await BareClient.connect(port);
+      client.socket.write(upgrade("/%", { Origin: "null" }));
+      await client.until(answer);
+    }
+    const closed = new Promise((resolve) => server.close(resolve));
+    assertEquals(
+      entries.map(({ level, code, message }) => `${level} ${code}: ${message}`),
+      [`listen on port ${listener.port}`, "upgradeListener"].map((where) =>
+        `error callback-failed: Cannot serve a client: option "${name.trim()}" of ${where} failed; mend it`
+      ),
+    );
+    assert(entries.every(({ error }) => error instanceof Error));
+    await closed;
   });
-  for (let i = 0; i < 2; i++) {
-    const channel = await dialSocket(`ws://127.0.0.1:${listener.port}`);
-    assertEquals((await record(channel).closed).code, 1011);
-  }
-});
+}
 
 test("listen: options that cannot be used, and ports that are taken, reject", async () => {
   const base = { port: 0, host: "127.0.0.1" };
