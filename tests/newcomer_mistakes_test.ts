@@ -131,6 +131,11 @@ const MISTAKES: [what: string, text: string | RegExp, make: (place: Place) => un
     () => new Broker({ queues: ["orders"] as never }),
   ],
   [
+    "a node of a broker's own that is no handler",
+    'Cannot make broker: what answers at "$cbs" is a boolean, not a function',
+    () => new Broker({ nodes: { $cbs: true as never } }),
+  ],
+  [
     "a gateway without a target",
     'Cannot make gateway: "target" is missing, such as "amqp://127.0.0.1:5672"',
     () => gateway({ listen: { port: 0 } } as never),

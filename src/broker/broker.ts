@@ -25,7 +25,7 @@ import { AmqpError } from "../base/errors.ts";
 import * as condition from "../base/condition.ts";
 import { Log, type LogOption } from "../base/log.ts";
 import { quote } from "../base/text.ts";
-import { checkOptions, type OptionKinds } from "../base/options.ts";
+import { checkFunction, checkOptions, type OptionKinds } from "../base/options.ts";
 import type { Fields, ReceiverSettleMode } from "../codec/types.ts";
 import type { Channel, PeerInfo } from "../transport/channel.ts";
 import { channelPair } from "../transport/pair.ts";
@@ -250,6 +250,9 @@ export class Broker implements AsyncDisposable {
     checkOptions("make broker", options, { ...ACCEPTOR_KINDS, ...BROKER_KINDS });
     for (const [address, settings] of Object.entries(options.queues ?? {})) {
       checkOptions(`make queue ${quote(address)}`, settings, QUEUE_KINDS);
+    }
+    for (const [address, handler] of Object.entries(options.nodes ?? {})) {
+      checkFunction("make broker", `what answers at ${quote(address)}`, handler);
     }
     const { maxMessages = MAX_MESSAGES, maxBytes = MAX_BYTES, maxMessageSize = MAX_MESSAGE_SIZE, sasl, queue = {} } =
       options;
