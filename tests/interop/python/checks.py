@@ -1,12 +1,14 @@
-"""Checks a broker by Proton of PyPI, which brings its C core; prints `ok NAME` or `FAILED NAME: reason` for each check."""
+"""Checks a broker by Proton of PyPI, which brings its C core; a line a check."""
 
 import sys
+from functools import partial
 from threading import Event
 
 from proton import Delivery, Message, symbol
 from proton.handlers import MessagingHandler, TransactionHandler
 from proton.reactor import AtMostOnce, Container, Copy, DurableSubscription, Selector
 from proton.utils import BlockingConnection, LinkDetached
+from report import report
 
 URL = sys.argv[1]
 
@@ -181,11 +183,11 @@ CHECKS = {
     "transactions": transactions,
 }
 
-for name, check in CHECKS.items():
-    try:
-        connection = BlockingConnection(URL, timeout=20)
-        check(connection, node(name))
-        connection.close()
-        print(f"ok {name}", flush=True)
-    except BaseException as error:
-        print(f"FAILED {name}: {type(error).__name__} {error}".replace("\n", " "), flush=True)
+
+def connected(name, check):
+    connection = BlockingConnection(URL, timeout=20)
+    check(connection, node(name))
+    connection.close()
+
+
+report({name: partial(connected, name, check) for name, check in CHECKS.items()})

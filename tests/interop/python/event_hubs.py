@@ -2,10 +2,10 @@
 import datetime
 import sys
 import threading
-import traceback
 
 from azure.eventhub import EventData, EventHubConsumerClient, EventHubProducerClient, TransportType
 from azure.eventhub.exceptions import EventHubError
+from report import report
 
 port, transport = sys.argv[1:3]
 CONNECTION = f"Endpoint=sb://127.0.0.1:{port};SharedAccessKeyName=any;SharedAccessKey=any;UseDevelopmentEmulator=true"
@@ -206,14 +206,4 @@ CHECKS = {
     "batch of 1,000": many,
     "200,000 bytes": large,
 }
-only = sys.argv[3:]
-for name, check in CHECKS.items():
-    if only and name not in only:
-        continue
-    try:
-        check()
-        print(f"ok {name}", flush=True)
-    except Exception as error:
-        reason = " ".join(f"{type(error).__name__} {error}".split())
-        print(f"FAILED {name}: {reason}", flush=True)
-        traceback.print_exc(limit=-3)
+report(CHECKS, only=sys.argv[3:])

@@ -1,7 +1,6 @@
 """azure-servicebus against the stand-in for Service Bus: service_bus.py PORT tcp|ws; a line a check."""
 import datetime
 import sys
-import traceback
 
 from azure.servicebus import (
     NEXT_AVAILABLE_SESSION,
@@ -12,6 +11,7 @@ from azure.servicebus import (
     TransportType,
 )
 from azure.servicebus.exceptions import MessageLockLostError, SessionCannotBeLockedError
+from report import report
 
 port, transport = sys.argv[1:3]
 KEYS = "SharedAccessKeyName=any;SharedAccessKey=any;UseDevelopmentEmulator=true"
@@ -171,15 +171,5 @@ CHECKS = {
     "receive and delete": receive_and_delete,
     "200 with prefetch": loop,
 }
-only = sys.argv[3:]
-for name, check in CHECKS.items():
-    if only and name not in only:
-        continue
-    try:
-        check()
-        print(f"ok {name}", flush=True)
-    except Exception as error:
-        reason = " ".join(f"{type(error).__name__} {error}".split())
-        print(f"FAILED {name}: {reason}", flush=True)
-        traceback.print_exc(limit=-3)
+report(CHECKS, only=sys.argv[3:])
 client.close()
