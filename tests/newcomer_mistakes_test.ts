@@ -5,9 +5,12 @@
  * @module
  */
 
-// deno-lint-ignore-file no-explicit-any
 import { assertEquals } from "@std/assert";
 import { Broker } from "../src/broker/broker.ts";
+import type { Connection } from "../src/client/connection.ts";
+import type { Delivery } from "../src/client/delivery.ts";
+import type { Receiver } from "../src/client/receiver.ts";
+import type { Sender } from "../src/client/sender.ts";
 import { data, json, sequence } from "../src/codec/body.ts";
 import { gateway } from "../src/gateway/gateway.ts";
 import { management } from "../src/management/management.ts";
@@ -23,14 +26,14 @@ import { linkUp } from "./client/link_up.ts";
 import { test } from "./harness.ts";
 
 interface Place {
-  readonly connection: any;
-  readonly sender: any;
-  readonly receiver: any;
+  readonly connection: Connection;
+  readonly sender: Sender;
+  readonly receiver: Receiver;
 }
 
-const body = (value: unknown) => ({ sender }: Place): unknown => sender.send({ body: value });
-const properties = (fields: object) => ({ sender }: Place): unknown => sender.send({ properties: fields });
-const received = (act: (delivery: any) => unknown) => async ({ sender, receiver }: Place): Promise<unknown> => {
+const body = (value: unknown) => ({ sender }: Place): unknown => sender.send({ body: value as never });
+const properties = (fields: object) => ({ sender }: Place): unknown => sender.send({ properties: fields as never });
+const received = (act: (delivery: Delivery) => unknown) => async ({ sender, receiver }: Place): Promise<unknown> => {
   await sender.send({ body: "a" });
   return act(await receiver.receive());
 };
@@ -83,47 +86,47 @@ const MISTAKES: [what: string, text: string | RegExp, make: (place: Place) => un
   [
     "stream() of a text",
     "Cannot stream: body is a string, give a ReadableStream or an async iterable of bytes; send() takes it whole",
-    ({ sender }) => sender.stream({ body: "text" }),
+    ({ sender }) => sender.stream({ body: "text" as never }),
   ],
   [
     "stream() of nothing",
     "Cannot stream: body is undefined, give a ReadableStream or an async iterable of bytes; send() takes it whole",
-    ({ sender }) => sender.stream(),
+    ({ sender }) => sender.stream(undefined as never),
   ],
   [
     "sendAll() of one message",
     'Cannot send all: messages are an object with "body", give an array of them; send() takes one',
-    ({ sender }) => sender.sendAll({ body: "a" }),
+    ({ sender }) => sender.sendAll({ body: "a" } as never),
   ],
   [
     "sendAll() of nothing",
     "Cannot send all: messages are undefined, give an array of them; send() takes one",
-    ({ sender }) => sender.sendAll(),
+    ({ sender }) => sender.sendAll(undefined as never),
   ],
   [
     "receiveBatch() of options alone",
     'Cannot receive batch: an object with "max" is not a whole number from 1',
-    ({ receiver }) => receiver.receiveBatch({ max: 5 }),
+    ({ receiver }) => receiver.receiveBatch({ max: 5 } as never),
   ],
   [
     "send() of a connection without an address",
     'Cannot send: address is an object with "body", give the name of a queue or another node as a string',
-    ({ connection }) => connection.send({ body: "a" }, "orders"),
+    ({ connection }) => connection.send({ body: "a" } as never, "orders" as never),
   ],
   [
     "reject() with a text",
     "Cannot reject delivery: error is a string, give { condition, description }",
-    received((delivery) => delivery.reject("no item")),
+    received((delivery) => delivery.reject("no item" as never)),
   ],
   [
     "reject() with an Error",
     "Cannot reject delivery: error is an object of class Error, give { condition, description }",
-    received((delivery) => delivery.reject(new Error("no item"))),
+    received((delivery) => delivery.reject(new Error("no item") as never)),
   ],
   [
     "modify() with a name of another library",
     'Cannot modify delivery: there is no option "failed", but deliveryFailed, undeliverableHere, messageAnnotations',
-    received((delivery) => delivery.modify({ failed: true })),
+    received((delivery) => delivery.modify({ failed: true } as never)),
   ],
   [
     "a list of queues",
@@ -154,12 +157,12 @@ const MISTAKES: [what: string, text: string | RegExp, make: (place: Place) => un
   [
     "upgradeListener() without options",
     "Cannot listen for upgrades: options are null, not an object",
-    () => (upgradeListener as any)(),
+    () => upgradeListener(undefined as never),
   ],
   [
     "jsonLines() without where to",
     "Cannot trace: what takes the lines is undefined, not a function",
-    () => (jsonLines as any)(),
+    () => jsonLines(undefined as never),
   ],
   [
     "jsonLines() with an option of nobody's",
@@ -199,7 +202,7 @@ const MISTAKES: [what: string, text: string | RegExp, make: (place: Place) => un
   [
     "management() without a node",
     "Cannot manage node: address is undefined, give the name of a queue or another node as a string",
-    ({ connection }) => (management as any)(connection),
+    ({ connection }) => management(connection, undefined as never),
   ],
 ];
 
