@@ -79,7 +79,14 @@ export class ProcessStore implements UnsettledStore {
 
 /** The body of an encoded message, without its padding. */
 export function textOf(payload: Uint8Array): string {
-  return new DecodedMessage(payload).text().split("|")[0]!;
+  return withoutPadding(new DecodedMessage(payload).text());
+}
+
+/** A body without its padding; one whose padding is not as it was sent is the body of no message. */
+export function withoutPadding(text: string): string {
+  const end = text.indexOf("|");
+  if (end < 0) return text;
+  return /^\|x*$/.test(text.slice(end)) ? text.slice(0, end) : "a message that has changed on its way";
 }
 
 function keyOf(tag: Uint8Array): string {

@@ -14,7 +14,7 @@ import type { Session } from "../../src/client/session.ts";
 import type { Message } from "../../src/codec/message.ts";
 import { OutcomeError, TransactionError } from "../../src/base/errors.ts";
 import type { Random } from "../harness.ts";
-import { type Disk, ProcessStore, textOf } from "./process.ts";
+import { type Disk, ProcessStore, textOf, withoutPadding } from "./process.ts";
 import type { Ledger, Sent, Subscribed, Unit } from "./ledger.ts";
 import type { SimulatedTime } from "./world.ts";
 
@@ -664,7 +664,7 @@ export class Program {
       );
       return;
     }
-    const body = plain(new TextDecoder().decode(concat(pieces)));
+    const body = withoutPadding(new TextDecoder().decode(concat(pieces)));
     this.#ledger.arrive(body);
     try {
       if (this.#chance(8)) return delivery.modify({ deliveryFailed: true });
@@ -683,7 +683,7 @@ export class Program {
     const handler = async (delivery: Delivery): Promise<void> => {
       if (this.#chance(6)) throw new Error("a handler that does not read");
       if (this.#chance(4)) await this.#time.sleep(this.#random.int(500));
-      this.#ledger.arrive(plain(await delivery.text()));
+      this.#ledger.arrive(withoutPadding(await delivery.text()));
       if (this.#chance(6)) throw new Error("a handler that has read");
     };
     const signal = this.#maybeSignal(3, 3_000);
@@ -834,11 +834,5 @@ export class Program {
 
 /** The body without its padding. */
 export function bodyOf({ message }: Delivery): string {
-  return plain(message.text());
-}
-
-function plain(text: string): string {
-  const end = text.indexOf("|");
-  if (end < 0) return text;
-  return /^\|x*$/.test(text.slice(end)) ? text.slice(0, end) : "a message that has changed on its way";
+  return withoutPadding(message.text());
 }

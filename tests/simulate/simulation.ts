@@ -73,7 +73,7 @@ class Simulation {
   readonly #programs: Program[] = [];
   readonly #closed = new Set<Connection>();
   readonly #disk = new Disk();
-  // By program, who it is, and programs that are to be started again.
+  // Who a program is, which it stays when it is killed and started again.
   readonly #users = new Map<Program, { readonly number: number; readonly user: SaslMechanism }>();
   #number = 0;
   #broker: Broker;
@@ -153,14 +153,14 @@ class Simulation {
     });
     try {
       const connection = await this.#wait(connecting, "connect");
-      const { random, time, ledger, signals, disk } = {
+      const world = {
         random: this.#random,
         time: this.#time,
         ledger: this.#ledger,
         signals: this.#signals,
         disk: this.#disk,
       };
-      const program = new Program(connection, { random, time, ledger, signals, disk }, before);
+      const program = new Program(connection, world, before);
       this.#programs.push(program);
       this.#users.set(program, { number, user });
     } catch (error) {
