@@ -7,7 +7,7 @@ import type { ReceiverRequest, SenderRequest } from "@webamqp/amqp/server";
 export type Verify = (token: string, audience: string) => boolean;
 
 /** What a link takes: that much at a time, that large. */
-export const RECEIVE_TERMS: Readonly<{ credit: number; maxMessageSize: bigint }> = {
+export const RECEIVE_LIMITS: Readonly<{ credit: number; maxMessageSize: bigint }> = {
   credit: 100,
   maxMessageSize: 262_144n,
 };
@@ -46,7 +46,7 @@ export class AzureClients {
 
   /** Accepts the link on which the client puts its tokens. */
   async acceptTokens(request: ReceiverRequest): Promise<void> {
-    await request.accept(RECEIVE_TERMS).serve((delivery) => this.#putToken(request.connection, delivery));
+    await request.accept(RECEIVE_LIMITS).serve((delivery) => this.#putToken(request.connection, delivery));
   }
 
   /** Answers a request. */

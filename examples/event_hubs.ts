@@ -25,7 +25,7 @@ import {
   type SenderRequest,
 } from "@webamqp/amqp/server";
 import { listen } from "@webamqp/amqp/node";
-import { AzureClients, nameOf, RECEIVE_TERMS, type Verify } from "./azure_clients.ts";
+import { AzureClients, nameOf, RECEIVE_LIMITS, type Verify } from "./azure_clients.ts";
 import { withAllFields } from "./full_frames.ts";
 
 /** What an event hub is. */
@@ -237,11 +237,11 @@ export function eventHubs({ hubs, verify = () => true }: EventHubsOptions, optio
     const { address = "" } = request;
     if (address === "$cbs") return await clients.acceptTokens(request);
     if (address === "$management") {
-      return await request.accept(RECEIVE_TERMS).serve((delivery) => manage(delivery, request));
+      return await request.accept(RECEIVE_LIMITS).serve((delivery) => manage(delivery, request));
     }
     const { hub, group, partition } = find(request);
     if (group !== undefined) throw new AmqpError("amqp:not-allowed", `Cannot send to "${address}": groups only read`);
-    await request.accept(RECEIVE_TERMS).serve((delivery) => {
+    await request.accept(RECEIVE_LIMITS).serve((delivery) => {
       const events = unbatch(delivery);
       // The key stands before the whole batch, or in its event.
       const annotations = delivery.message.messageAnnotations ?? events[0].messageAnnotations;

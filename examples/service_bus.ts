@@ -30,7 +30,7 @@ import {
   type SenderRequest,
 } from "@webamqp/amqp/server";
 import { listen } from "@webamqp/amqp/node";
-import { AzureClients, nameOf, RECEIVE_TERMS, type Verify } from "./azure_clients.ts";
+import { AzureClients, nameOf, RECEIVE_LIMITS, type Verify } from "./azure_clients.ts";
 
 /** How a queue works. */
 export interface QueueOptions {
@@ -238,7 +238,7 @@ export function serviceBus(
     const { connection, address = "" } = request;
     if (address === "$cbs") return await clients.acceptTokens(request);
     const queue = find(connection, address);
-    const receiver = request.accept(RECEIVE_TERMS);
+    const receiver = request.accept(RECEIVE_LIMITS);
     if (address.endsWith("$management")) return await receiver.serve((delivery) => manage(queue, delivery));
     await receiver.serve((delivery) => {
       for (const { header, properties, applicationProperties, messageAnnotations, body } of unbatch(delivery)) {

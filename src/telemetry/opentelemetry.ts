@@ -84,5 +84,5 @@ function measureLinks<T extends Connection | Session>(parent: T, instruments: In
 
 // Whether the peer makes up the address.
 function isDynamic(settings: readonly unknown[]): boolean {
-  return settings.some((term) => Object(term).dynamic === true);
+  return settings.some((setting) => Object(setting).dynamic === true);
 }

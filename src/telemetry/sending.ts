@@ -4,8 +4,7 @@
  * @module
  */
 
-import { failure, lost, outcomeOf, PromisedOutcome, type SendListener } from "../client/outcome.ts";
-import type { SendOptions } from "../client/outcome.ts";
+import { failure, lost, outcomeOf, PromisedOutcome, type SendListener, type SendOptions } from "../client/outcome.ts";
 import type { Sender } from "../client/sender.ts";
 import type { StreamedMessage } from "../client/stream.ts";
 import type { Message } from "../codec/message.ts";
