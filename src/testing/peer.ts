@@ -108,8 +108,8 @@ export interface SendFrameOptions {
 }
 
 const DONE_MS = 5_000;
-// Of a WebSocket, in bytes: half as many letters may be of two.
-const NOT_FOLLOWED = 1011, MAX_REASON = 60;
+// The code of a WebSocket for an error of its own.
+const NOT_FOLLOWED = 1011;
 
 /**
  * A peer that says what a script tells it to, and checks what it is told: a server for a client under test, or the reverse.
@@ -388,7 +388,7 @@ export class ScriptedPeer {
     if (this.#failure !== undefined) return;
     this.#failure = new ScriptError(message, [...this.#trace]);
     this.#done?.reject(this.#failure);
-    this.#over!.close(NOT_FOLLOWED, message.slice(0, MAX_REASON));
+    this.#over!.close(NOT_FOLLOWED, message);
   }
 }
 

@@ -93,9 +93,10 @@ test("testing: what went wrong is told with what was expected, what came, and al
   const connection = await connect(peer.channel);
   connection.session();
   await connection.closed;
-  assertStringIncludes(connection.error!.message, "Cannot follow script: expected begin(incomingWindow=7)");
+  const why = "Cannot follow script: expected begin(incomingWindow=7), but incomingWindow is 2048, not 7";
+  assertStringIncludes(connection.error!.message, why);
   const error = await assertRejects(() => peer.done(), ScriptError);
-  assertStringIncludes(error.message, "expected begin(incomingWindow=7), but incomingWindow is 2048, not 7");
+  assertStringIncludes(error.message, why);
   assertStringIncludes(error.message, "\n  > open(");
   assertStringIncludes(error.message, '\n  < header {"id":0}');
   connection.destroy(new Error("over"));
