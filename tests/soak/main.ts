@@ -136,7 +136,14 @@ async function last(name: RuntimeName, ms: number): Promise<void> {
   if (code !== 0) throw new Error(`${name} ended with status ${code}`);
   await server.close();
   for (const side of ["client", "server"] as const) {
-    const { heap, resident } = growthOf(samples.map((sample) => sample[side]));
+    const growth = growthOf(samples.map((sample) => sample[side]));
+    if (growth === undefined) {
+      console.log(
+        `${name}, ${side}: whether memory grows is not known; 3 samples, of ${SAMPLE_MS / 1_000} s each, tell`,
+      );
+      continue;
+    }
+    const { heap, resident } = growth;
     const grows = heap > MOST_GROWTH_BYTES;
     console.log(
       `${name}, ${side}: from the second third to the last, heap and buffers ${grows ? "GREW" : "flat"} by ` +

@@ -40,10 +40,14 @@ export function print({ heapUsed, external, arrayBuffers, resident }: MemorySamp
 /**
  * By how much the last third is above the second: the first is spent on becoming warm. Of heap and buffers the least of each, for
  * what is in use when one looks comes and goes, and what is leaked stays; of resident memory the median.
+ *
+ * @returns Bytes, or undefined of fewer samples than three, which tell nothing.
  */
-export function growthOf(samples: readonly MemorySample[]): { readonly heap: number; readonly resident: number } {
+export function growthOf(
+  samples: readonly MemorySample[],
+): { readonly heap: number; readonly resident: number } | undefined {
   const third = Math.floor(samples.length / 3);
-  if (third === 0) return { heap: 0, resident: 0 };
+  if (third === 0) return undefined;
   const growth = (size: (sample: MemorySample) => number, of: (sizes: readonly number[]) => number): number => {
     const sizes = samples.map(size);
     return of(sizes.slice(-third)) - of(sizes.slice(third, -third));
