@@ -90,7 +90,9 @@ export function proxyOption(flags: Flags): NonNullable<ConnectOptions["proxy"]> 
   return url === undefined || !flags.on("proxy-basic") ? url : { url, schemes: ["digest", "basic"] };
 }
 
-function mechanism(flags: Flags, url: string | undefined): SaslMechanism | SaslMechanism[] | null | undefined {
+type Mechanisms = SaslMechanism | SaslMechanism[] | null;
+
+function mechanism(flags: Flags, url: string | undefined): Mechanisms | undefined {
   const name = flags.text("mechanism")?.toLowerCase();
   const allowCleartext = flags.on("cleartext");
   const user = flags.text("user") ?? userInfo(url, "username");
@@ -99,34 +101,26 @@ function mechanism(flags: Flags, url: string | undefined): SaslMechanism | SaslM
   const username = (): string => user ?? missing("user name", "--user or WEBAMQP_USER");
   const password = (): string =>
     given ?? missing(user === undefined ? "password" : `password of "${user}"`, "--password or WEBAMQP_PASSWORD");
-  switch (name) {
-    case undefined:
-      if (user !== undefined) return credentials(user, password(), { allowCleartext });
-      if (flags.text("password") !== undefined) username();
-      return undefined;
-    case "anonymous":
-      return anonymous();
-    case "external":
-      return external(user);
-    case "none":
-      return null;
-    case "plain":
-      return plain(username(), password(), { allowCleartext });
-    case "scram-sha-1":
-    case "scram-sha-256":
-    case "scram-sha-512":
-      return scram(username(), password(), { hash: name.slice(6).toUpperCase() as "SHA-1" | "SHA-256" | "SHA-512" });
-    case "bearer":
-      return bearer(password());
-    case "oauthbearer":
-      return oauthbearer(password());
-    case "xoauth2":
-      return xoauth2(password());
-    default:
-      throw new UsageError(
-        `--mechanism "${name}" is not anonymous, plain, scram-sha-1, scram-sha-256, scram-sha-512, external, bearer or none`,
-      );
+  if (name === undefined) {
+    if (user !== undefined) return credentials(user, password(), { allowCleartext });
+    if (flags.text("password") !== undefined) username();
+    return undefined;
   }
+  const scramBy = (hash: "SHA-1" | "SHA-256" | "SHA-512") => () => scram(username(), password(), { hash });
+  const makers: Readonly<Record<string, () => Mechanisms>> = {
+    anonymous,
+    external: () => external(user),
+    none: () => null,
+    plain: () => plain(username(), password(), { allowCleartext }),
+    "scram-sha-1": scramBy("SHA-1"),
+    "scram-sha-256": scramBy("SHA-256"),
+    "scram-sha-512": scramBy("SHA-512"),
+    bearer: () => bearer(password()),
+    oauthbearer: () => oauthbearer(password()),
+    xoauth2: () => xoauth2(password()),
+  };
+  if (Object.hasOwn(makers, name)) return makers[name]!();
+  throw new UsageError(`--mechanism "${name}" is none of ${Object.keys(makers).join(", ")}`);
 }
 
 function missing(what: string, where: string): never {

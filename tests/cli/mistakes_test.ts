@@ -72,6 +72,11 @@ test("cli: what was meant is told of words too many, flags misspelt, and values 
     [`receive ${url} orders --user shop`, 'password of "shop" is missing: in the URL, --password or WEBAMQP_PASSWORD'],
     [`receive ${url} orders --password x`, "user name is missing: in the URL, --user or WEBAMQP_USER"],
     [`receive ${url} orders --mechanism scram-sha-256`, "user name is missing: in the URL, --user or WEBAMQP_USER"],
+    [
+      `receive ${url} orders --mechanism digest-md5`,
+      '--mechanism "digest-md5" is none of anonymous, external, none, plain, scram-sha-1, scram-sha-256, scram-sha-512, ' +
+      "bearer, oauthbearer, xoauth2",
+    ],
     [`receive ${url} orders --ca /nowhere/ca.pem`, '--ca "/nowhere/ca.pem" cannot be read: ENOENT'],
   ];
   for (const [line, told] of cases) assertEquals(await mistake(line), told, line);
