@@ -43,7 +43,8 @@ const through: Prepare = async (url, argument) => {
   const [pairs, shared] = argument.split(" ");
   const names = Array.from({ length: Number(pairs) }, (_, i) => `${crypto.randomUUID()}-${i}`);
   let waiting = 0;
-  let done = (): void => {};
+  // A work that fails ends its round, which waits for messages that do not come any more.
+  let [done, fail] = [(): void => {}, (_error: unknown): void => {}];
   const senders: Sender[] = [];
   for (const name of names) {
     const address = shared === undefined ? name : names[0]!;
@@ -53,13 +54,13 @@ const through: Prepare = async (url, argument) => {
     receiver.serve((delivery) => {
       void delivery.message.body;
       if (--waiting === 0) done();
-    }).catch(() => {});
+    }).catch((error) => fail(error));
     senders.push(producer.sender(address));
   }
   return async (count) => {
     const each = Math.ceil(count / senders.length);
     waiting = each * senders.length;
-    const all = new Promise<void>((resolve) => done = resolve);
+    const all = new Promise<void>((resolve, reject) => [done, fail] = [resolve, reject]);
     await Promise.all(senders.map((sender) => send(sender, each)));
     await all;
   };
@@ -79,16 +80,21 @@ const paced: Prepare = async (url) => {
     // In time, and as many at once as a timer that comes once a millisecond has to.
     const timer = setInterval(() => {
       for (const due = (performance.now() - started) / 1e3 * PACE; sent < Math.min(due, PACE); sent++) {
-        sender.send({ body: new Uint8Array(new Float64Array([performance.now()]).buffer) }).catch(() => {});
+        const body = new Uint8Array(new Float64Array([performance.now()]).buffer);
+        // Whoever receives would wait for it.
+        sender.send({ body }).catch((error) => consumer.destroy(error));
       }
     }, 1);
-    for (let received = 0; received < PACE; received++) {
-      const delivery = await receiver.receive();
-      const [at] = new Float64Array(delivery.message.bytes().slice().buffer);
-      delivery.accept();
-      times.push((performance.now() - at!) * 1e3);
+    try {
+      for (let received = 0; received < PACE; received++) {
+        const delivery = await receiver.receive();
+        const [at] = new Float64Array(delivery.message.bytes().slice().buffer);
+        delivery.accept();
+        times.push((performance.now() - at!) * 1e3);
+      }
+    } finally {
+      clearInterval(timer);
     }
-    clearInterval(timer);
     return quantiles(times);
   };
 };
