@@ -63,12 +63,8 @@ export const traffic = {
       credit: 50,
       ...resumes ? { name: `in ${address}`, rcvSettleMode: "second" } : {},
     });
-    const { arrived, accepted, resent, failed } = {
-      arrived: new Map<string, number>(),
-      accepted: new Map<string, number>(),
-      resent: new Set<string>(),
-      failed: [] as string[],
-    };
+    const arrived = new Map<string, number>(), accepted = new Map<string, number>(), resent = new Set<string>();
+    const failed: string[] = [];
     receiver.serve(({ message }) => {
       const body = message.text();
       arrived.set(body, (arrived.get(body) ?? 0) + 1);
