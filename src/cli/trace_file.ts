@@ -42,7 +42,7 @@ export async function traceFile(
     await opened.catch((error) => {
       throw fileMistake(flags.text("trace") === undefined ? "out" : "trace", path!, error, "written");
     });
-    file.on("error", (error) => terminal.tell(`webamqp: Cannot write trace: ${error.message}`));
+    file.on("error", (error) => terminal.tell(`webamqp: Cannot write trace to "${path}": ${error.message}`));
   }
   const kept: string[] = [];
   const writer = jsonLines((line) => {

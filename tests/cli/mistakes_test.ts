@@ -6,7 +6,7 @@
 
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { AmqpError } from "../../mod.ts";
@@ -233,6 +233,25 @@ test("cli: whatever connects writes the trace that it is asked for", async () =>
   await broker.close();
   await listener.close();
   rmSync(folder, { recursive: true });
+});
+
+test("cli: a trace that its disk has no room for is told with its file, and disturbs nothing", async () => {
+  // Linux has a file that is always full.
+  if (!existsSync("/dev/full")) return;
+  const broker = new Broker();
+  const listener = await listen({ host: "127.0.0.1", port: 0, acceptor: broker });
+  const { status, err } = await run([
+    "send",
+    `amqp://127.0.0.1:${listener.port}`,
+    "orders",
+    "x",
+    "--trace",
+    "/dev/full",
+  ]);
+  await broker.close();
+  await listener.close();
+  assertEquals(status, 0, err);
+  assertMatch(err, /^webamqp: Cannot write trace to "\/dev\/full": .*[Nn]o space left on device/);
 });
 
 test("cli: the trace of a gateway is one of the client", async () => {
