@@ -46,20 +46,23 @@ export function prepare(): Promise<Suite> {
       file(folder, `${name}.key`, key);
     }
     const runtimes = startRuntimes().map((runtime) => running.use(runtime));
+    const settings = {
+      // To this example, every outcome is the last, and the end of a connection is one.
+      redelivers: false,
+      keeps: false,
+      // Of several data sections it keeps the last one.
+      ordersSections: false,
+      lists: true,
+      many: 3_000,
+      large: 5_000_000,
+    } as const;
     return {
       peer: `Proton ${debianVersion("python3-qpid-proton")}`,
       checks: onEach(runtimes, (runtime) => ({
         ...brokerChecks(runtime, {
           how: "TCP",
           place: (name) => ({ url, address: `${runtime.name}-${name}` }),
-          // To this example, every outcome is the last, and the end of a connection is one.
-          redelivers: false,
-          keeps: false,
-          // It keeps the last one.
-          ordersSections: false,
-          lists: true,
-          many: 3_000,
-          large: 5_000_000,
+          ...settings,
         }),
         ...brokerChecks(runtime, {
           how: "gateway, ws to TCP",
@@ -67,13 +70,7 @@ export function prepare(): Promise<Suite> {
             url: `ws://${HOST}:${await runtime.call("gateway", url)}`,
             address: `${runtime.name}-gateway-${name}`,
           }),
-          redelivers: false,
-          keeps: false,
-          // It keeps the last one.
-          ordersSections: false,
-          lists: true,
-          many: 3_000,
-          large: 5_000_000,
+          ...settings,
         }),
         ...clientChecks(runtime, run),
         ...certificateChecks(runtime, folder),
