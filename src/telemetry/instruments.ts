@@ -7,6 +7,7 @@
 import type { Delivery } from "../client/delivery.ts";
 import type { TelemetryServer } from "../client/connect.ts";
 import type { DecodedMessage, Message } from "../codec/message.ts";
+import { isRecord } from "../codec/writer.ts";
 import type { Attributes, Counter, Histogram, OpenTelemetryApi, Span } from "./api.ts";
 
 /** How {@linkcode opentelemetry} describes what it sees. */
@@ -135,11 +136,14 @@ export class Instruments {
 
   /** A message with the context that it is sent in, for whoever works on it; encoded ones go out as they are. */
   carrying<T>(message: T, context: unknown): T {
-    if (!this.propagate || !isMessage(message) || !isRecord(message.applicationProperties)) return message;
+    if (!this.propagate || !isMessage(message)) return message;
+    const { applicationProperties } = message;
+    // What is no record is refused by whoever encodes it, and must not pass for an empty one.
+    if (applicationProperties !== undefined && !isRecord(applicationProperties)) return message;
     const carrier: Record<string, string> = {};
     this.api.propagation.inject(context, carrier);
     if (carrier.traceparent !== undefined) carrier["Diagnostic-Id"] = carrier.traceparent;
-    return { ...message, applicationProperties: { ...carrier, ...message.applicationProperties } };
+    return { ...message, applicationProperties: { ...carrier, ...applicationProperties } };
   }
 
   /** The context that a message was sent in, if it tells one. */
@@ -193,13 +197,6 @@ export function messageOf(delivery: Delivery): DecodedMessage | undefined {
   } catch {
     return undefined;
   }
-}
-
-// What is none is refused by whoever encodes it, and must not pass for an empty one.
-function isRecord(properties: unknown): boolean {
-  if (properties === undefined) return true;
-  const prototype = Object(properties) === properties ? Object.getPrototypeOf(properties) : undefined;
-  return prototype === null || prototype === Object.prototype;
 }
 
 function isMessage(message: unknown): message is Message {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { runInNewContext } from "node:vm";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import * as api from "@opentelemetry/api";
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
@@ -305,6 +306,16 @@ test("telemetry: a message is what it is without it: what is no record of proper
     outcomes[String(outcome)] = (outcomes[String(outcome)] ?? 0) + Number(value);
   }
   assertEquals(outcomes, { failed: 3, accepted: 1, settled: 2 });
+});
+
+test("telemetry: properties of another realm carry the context too, as jest makes them", async () => {
+  await using at = await setUp();
+  const { connection } = at;
+  const applicationProperties: { a: number } = runInNewContext("({ a: 1 })");
+  await connection.send("orders", { body: "x", applicationProperties });
+  const delivery = await connection.receiver("orders").receive();
+  assertEquals(Object.keys(delivery.message.applicationProperties!).includes("traceparent"), true);
+  delivery.accept();
 });
 
 test("telemetry: without it nothing is changed on a connection", async () => {
