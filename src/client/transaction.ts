@@ -15,6 +15,7 @@ import { Described, type Value } from "../codec/values.ts";
 import { Writer } from "../codec/writer.ts";
 import { toErrorFields } from "../engine/fault.ts";
 import type { Delivery } from "./delivery.ts";
+import type { Link } from "./link.ts";
 import type { SendOptions, SendOutcome } from "./outcome.ts";
 import { checkCredit } from "./receive_options.ts";
 import type { Receiver } from "./receiver.ts";
@@ -160,13 +161,8 @@ export class Transaction implements AsyncDisposable {
     options: Omit<SendOptions, "settled" | "state"> = {},
   ): Promise<SendOutcome | undefined> {
     this.#requireOpen("send in");
-    if (typeof sender?.send !== "function") {
-      const given = `sender is ${describeKind(sender)}`;
-      return rejected(
-        new TypeError(`Cannot send in transaction: ${given}, give what "sender" of the connection returns`),
-      );
-    }
     try {
+      this.#checkLink("send in", "sender", sender, "send");
       checkOptions("send in transaction", options, SEND_KINDS);
     } catch (error) {
       return rejected(error);
@@ -215,6 +211,7 @@ export class Transaction implements AsyncDisposable {
   async acquire(receiver: Receiver, count: number, options: WaitOptions = {}): Promise<Delivery[]> {
     checkOptions("acquire in transaction", options, WAIT_KINDS);
     this.#requireOpen("acquire in");
+    this.#checkLink("acquire in", "receiver", receiver, "drain");
     if (!receiver.isManual) {
       throw new TypeError(
         'Cannot acquire in transaction: the receiver gives credit by itself, attach it with credit "manual"',
@@ -327,7 +324,30 @@ export class Transaction implements AsyncDisposable {
 
   #settle(delivery: Delivery, outcome: Outcome): void {
     this.#requireOpen("settle in");
+    if (typeof delivery?.update !== "function") {
+      throw new TypeError(
+        `Cannot settle in transaction: delivery is ${describeKind(delivery)}, give what a receiver gave`,
+      );
+    }
+    this.#checkLink("settle in", "receiver", delivery.receiver, "close");
     delivery.update({ kind: "transactionalState", txnId: this.#id, outcome });
+  }
+
+  // A peer knows a transaction on its own connection only, and need not say that it does not.
+  #checkLink<K extends string>(
+    doing: string,
+    role: string,
+    link: Link & { readonly [M in K]: unknown },
+    call: K,
+  ): void {
+    if (typeof link?.[call] !== "function") {
+      const given = `${role} is ${describeKind(link)}`;
+      throw new TypeError(`Cannot ${doing} transaction: ${given}, give what "${role}" of the connection returns`);
+    }
+    if (link.connection !== this.#control.connection) {
+      const state = `${role} of ${link.where} belongs to another connection`;
+      throw new TypeError(`Cannot ${doing} transaction: ${state}, begin the transaction on that one`);
+    }
   }
 
   #requireOpen(doing: string): void {

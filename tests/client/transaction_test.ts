@@ -339,6 +339,37 @@ test("TXN-10: what waits for credit when its transaction is rolled back is not s
   await connection.close();
 });
 
+test("TXN-2, TXN-6, TXN-7: what belongs to another connection is refused at once, for a commit would not reach it", async () => {
+  const broker = new Broker({ log: null });
+  await using one = await broker.connect();
+  await using other = await broker.connect();
+  await other.send("orders", { body: "one coffee" });
+  const delivery = await other.receiver("orders").receive();
+  const transaction = await one.transaction();
+  const refused = "belongs to another connection, begin the transaction on that one";
+  for (
+    const call of [
+      () => transaction.accept(delivery),
+      () => transaction.reject(delivery),
+      () => transaction.send(other.sender("bills"), { body: "a bill" }),
+      () => transaction.acquire(other.receiver("orders", { credit: "manual" }), 1),
+    ]
+  ) {
+    const error = await assertRejects(async () => await call(), TypeError, refused);
+    assertStringIncludes(error.message, "in transaction: ");
+  }
+  assert(delivery.usable, "a delivery that was refused can still be settled");
+  await delivery.accept();
+  for (const none of [undefined, "orders", {}] as never[]) {
+    await assertRejects(async () => await transaction.accept(none), TypeError, "give what a receiver gave");
+    await assertRejects(async () => await transaction.send(none, {}), TypeError, 'give what "sender" of');
+    await assertRejects(() => transaction.acquire(none, 1), TypeError, 'give what "receiver" of');
+  }
+  assertEquals(transaction.state, "open");
+  await transaction.commit();
+  await broker.close();
+});
+
 test("TXN-8: a connection that comes back brings no transaction with it, and no commit goes out twice", async () => {
   const time = new VirtualTime();
   const network = new VirtualNetwork();
