@@ -6,13 +6,17 @@
  * `filterMismatch` of the receiver says otherwise.
  *
  * Each function for a filter gives an entry of a receiver's option `filter`; several are spread into one object, and a message
- * must pass all of them. Each of the others gives options to spread into those of the receiver.
+ * must pass all of them. Each of the others gives options to spread into those of the receiver. What is none of what they take is
+ * a `TypeError` at once.
  *
  * @module
  */
 
+import { checkText, describeKind } from "../base/options.ts";
+import { quote } from "../base/text.ts";
 import type { Properties } from "../codec/types.ts";
 import type { Fields, Typed, Value } from "../codec/values.ts";
+import { checkFields } from "../codec/mistakes.ts";
 import { described, symbol, timestamp, uint, ulong } from "../codec/wrappers.ts";
 
 export type { Properties, Source } from "../codec/types.ts";
@@ -34,6 +38,7 @@ export * from "./sources.ts";
  * ```
  */
 export function selector(expression: string): Fields {
+  checkText("make filter", "selector", expression);
   return { "jms-selector": described(SELECTOR, expression) };
 }
 
@@ -68,6 +73,7 @@ export function noLocal(): Fields {
  * ```
  */
 export function directBinding(routingKey: string): Fields {
+  checkText("make filter", "routing key", routingKey);
   return { "apache.org:legacy-amqp-direct-binding:string": described(0x0000468c00000000n, routingKey) };
 }
 
@@ -85,6 +91,7 @@ export function directBinding(routingKey: string): Fields {
  * ```
  */
 export function topicBinding(pattern: string): Fields {
+  checkText("make filter", "pattern", pattern);
   return { "apache.org:legacy-amqp-topic-binding:string": described(0x0000468c00000001n, pattern) };
 }
 
@@ -102,6 +109,8 @@ export function topicBinding(pattern: string): Fields {
  * ```
  */
 export function headersBinding(headers: Readonly<Record<string, Value>>, match: "all" | "any" = "all"): Fields {
+  checkRecord("headers", headers);
+  if (match !== "all" && match !== "any") refuse("match", match, '"all" or "any"');
   const map = new Map<Value, Value>(Object.entries({ "x-match": match, ...headers }));
   return { "apache.org:legacy-amqp-headers-binding:map": described(0x0000468c00000002n, map) };
 }
@@ -120,6 +129,7 @@ export function headersBinding(headers: Readonly<Record<string, Value>>, match: 
  * ```
  */
 export function xquery(expression: string): Fields {
+  checkText("make filter", "XQuery expression", expression);
   return { "apache.org:xquery-filter:string": described(0x0000468c00000005n, expression) };
 }
 
@@ -137,6 +147,7 @@ export function xquery(expression: string): Fields {
  * ```
  */
 export function sqlFilter(expression: string): Fields {
+  checkText("make filter", "SQL expression", expression);
   return { "sql-filter": described(0x120n, expression) };
 }
 
@@ -155,6 +166,8 @@ export function sqlFilter(expression: string): Fields {
  * ```
  */
 export function propertiesFilter(properties: Partial<Properties>): Fields {
+  checkRecord("properties", properties);
+  checkFields("properties", properties);
   const map = new Map<Value, Value>();
   for (const [field, value] of Object.entries(properties) as [keyof Properties, Value][]) {
     const name = field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
@@ -177,6 +190,7 @@ export function propertiesFilter(properties: Partial<Properties>): Fields {
  * ```
  */
 export function applicationPropertiesFilter(properties: Readonly<Record<string, Value>>): Fields {
+  checkRecord("application properties", properties);
   return { "amqp:application-properties-filter": described(0x174n, new Map<Value, Value>(Object.entries(properties))) };
 }
 
@@ -196,7 +210,11 @@ export function applicationPropertiesFilter(properties: Readonly<Record<string, 
  * ```
  */
 export function streamOffset(from: "first" | "last" | "next" | bigint | number | Date): Fields {
-  const value = typeof from === "string" ? from : from instanceof Date ? timestamp(from) : ulong(from);
+  const isEnd = from === "first" || from === "last" || from === "next";
+  if (!isEnd && !(from instanceof Date) && typeof from !== "number" && typeof from !== "bigint") {
+    refuse("offset", from, '"first", "last", "next", a number or a Date');
+  }
+  const value = isEnd ? from : from instanceof Date ? timestamp(from) : ulong(from);
   return { "rabbitmq:stream-offset-spec": described("rabbitmq:stream-offset-spec", value) };
 }
 
@@ -214,6 +232,7 @@ export function streamOffset(from: "first" | "last" | "next" | bigint | number |
  * ```
  */
 export function streamFilter(values: string | readonly string[], matchUnfiltered = false): Fields {
+  if (typeof values !== "string" && !Array.isArray(values)) refuse("values", values, "a string or an array of strings");
   const value = typeof values === "string" ? values : [...values];
   const filter: Fields = { "rabbitmq:stream-filter": described("rabbitmq:stream-filter", value) };
   if (matchUnfiltered) {
@@ -245,6 +264,7 @@ export type EventPosition =
  * ```
  */
 export function eventPosition(position: EventPosition): Fields {
+  checkPosition(position);
   const than = "inclusive" in position && position.inclusive === true ? ">=" : ">";
   const [name, value] = "offset" in position
     ? ["offset", position.offset.replaceAll("'", "''")]
@@ -271,7 +291,30 @@ export function eventPosition(position: EventPosition): Fields {
  * ```
  */
 export function sessionFilter(sessionId: string | null): Fields {
+  if (sessionId !== null) checkText("make filter", "session id", sessionId);
   return { "com.microsoft:session-filter": sessionId };
+}
+
+function checkPosition(position: EventPosition): void {
+  checkRecord("position", position);
+  if ("offset" in position) checkText("make filter", "offset", position.offset);
+  else if ("sequenceNumber" in position) {
+    const { sequenceNumber } = position;
+    if (typeof sequenceNumber !== "number" && typeof sequenceNumber !== "bigint") {
+      refuse("sequenceNumber", sequenceNumber, "a number or bigint");
+    }
+  } else if (!("enqueuedTime" in position)) {
+    refuse("position", position, "one with offset, sequenceNumber or enqueuedTime");
+  } else if (!(position.enqueuedTime instanceof Date)) refuse("enqueuedTime", position.enqueuedTime, "a Date");
+}
+
+function checkRecord(what: string, value: unknown): void {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) refuse(what, value, "an object");
+}
+
+function refuse(what: string, value: unknown, wanted: string): never {
+  const given = typeof value === "string" ? quote(value) : describeKind(value);
+  throw new TypeError(`Cannot make filter: ${what} is ${given}, not ${wanted}`);
 }
 
 const SELECTOR = 0x0000468c00000004n;

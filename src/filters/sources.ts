@@ -7,6 +7,7 @@
  */
 
 import { checkOptions, describeKind, type Kinds } from "../base/options.ts";
+import { quote } from "../base/text.ts";
 import type { Source } from "../codec/types.ts";
 import type { Fields } from "../codec/values.ts";
 import { array, described, long, timestamp } from "../codec/wrappers.ts";
@@ -123,6 +124,10 @@ export type NodeLifetime = "close" | "no-links" | "no-messages" | "no-links-or-m
  */
 export function nodeProperties(lifetime: NodeLifetime, supportedDistModes?: readonly ("move" | "copy")[]): Fields {
   const codes = { close: 0x2bn, "no-links": 0x2cn, "no-messages": 0x2dn, "no-links-or-messages": 0x2en };
+  if (!Object.hasOwn(codes, lifetime)) {
+    const given = typeof lifetime === "string" ? quote(lifetime) : describeKind(lifetime);
+    throw new TypeError(`Cannot describe node: lifetime is ${given}, not one of ${Object.keys(codes).join(", ")}`);
+  }
   const properties: Fields = { "lifetime-policy": described(codes[lifetime], []) };
   if (supportedDistModes !== undefined) properties["supported-dist-modes"] = array("symbol", supportedDistModes);
   return properties;
@@ -144,7 +149,12 @@ export function nodeProperties(lifetime: NodeLifetime, supportedDistModes?: read
  * }
  * ```
  */
-export function delayed(when: Date | number, options: { serviceBus?: boolean } = {}): Fields {
+export function delayed(when: Date | number, options: { serviceBus?: boolean | undefined } = {}): Fields {
+  checkOptions("delay message", options, { serviceBus: "boolean" });
+  if (!(when instanceof Date) && !(typeof when === "number" && when >= 0)) {
+    const given = typeof when === "number" ? when : describeKind(when);
+    throw new TypeError(`Cannot delay message: time is ${given}, not a Date or a number of milliseconds from 0 on`);
+  }
   if (options.serviceBus === true) {
     const at = typeof when === "number" ? new Date(Date.now() + when) : when;
     return { "x-opt-scheduled-enqueue-time": timestamp(at) };

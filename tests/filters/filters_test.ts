@@ -149,6 +149,45 @@ async function attach(answer: (filter: Fields) => Fields | undefined, filterMism
   return error;
 }
 
+test("filters: what is none is refused where it is written, and the error says what is wanted", () => {
+  const none = undefined as never;
+  for (
+    const [call, told] of [
+      [() => selector(none), "filter: selector is undefined, not a string"],
+      [() => xquery(5 as never), "filter: XQuery expression is a number, not a string"],
+      [() => sqlFilter(none), "filter: SQL expression is undefined, not a string"],
+      [() => directBinding(none), "filter: routing key is undefined, not a string"],
+      [() => topicBinding({} as never), "filter: pattern is an empty object, not a string"],
+      [() => headersBinding(none), "filter: headers is undefined, not an object"],
+      [() => headersBinding({}, "some" as never), 'filter: match is "some", not "all" or "any"'],
+      [() => propertiesFilter(none), "filter: properties is undefined, not an object"],
+      [
+        () => propertiesFilter({ message_id: 1 } as never),
+        'Cannot encode properties: "message_id" is "messageId" here',
+      ],
+      [() => applicationPropertiesFilter([] as never), "filter: application properties is an array, not an object"],
+      [
+        () => streamOffset("fist" as never),
+        'filter: offset is "fist", not "first", "last", "next", a number or a Date',
+      ],
+      [() => streamOffset(none), "filter: offset is undefined, not "],
+      [() => streamFilter(5 as never), "filter: values is a number, not a string or an array of strings"],
+      [() => eventPosition(none), "filter: position is undefined, not an object"],
+      [() => eventPosition("@latest" as never), 'filter: position is "@latest", not an object'],
+      [() => eventPosition({} as never), "filter: position is an empty object, not one with offset, "],
+      [() => eventPosition({ offset: 5 } as never), "filter: offset is a number, not a string"],
+      [() => eventPosition({ sequenceNumber: "5" } as never), 'filter: sequenceNumber is "5", not a number or bigint'],
+      [() => eventPosition({ enqueuedTime: 5 } as never), "filter: enqueuedTime is a number, not a Date"],
+      [() => sessionFilter(none), "filter: session id is undefined, not a string"],
+      [() => nodeProperties(none), "node: lifetime is undefined, not one of close, no-links, "],
+      [() => nodeProperties("toString" as never), 'node: lifetime is "toString", not one of'],
+      [() => delayed("soon" as never), "message: time is a string, not a Date or a number of milliseconds from 0 on"],
+      [() => delayed(-1), "message: time is -1, not "],
+      [() => delayed(1, { servicebus: true } as never), '"serviceBus" is meant'],
+    ] satisfies [() => unknown, string][]
+  ) assertThrows(call, TypeError, told);
+});
+
 test("TRM-5: filters that are in force as asked for are no error, whatever the peer calls them", async () => {
   assertEquals(await attach((filter) => filter), undefined);
   const bySymbol = { "no-local": { ...noLocal() }["no-local"]! };
