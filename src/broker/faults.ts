@@ -7,6 +7,7 @@
 import * as condition from "../base/condition.ts";
 import type { Environment } from "../base/environment.ts";
 import { AmqpError } from "../base/errors.ts";
+import { checkAddress, checkOptions, describeKind } from "../base/options.ts";
 import { quote } from "../base/text.ts";
 import { ignore } from "../base/wait.ts";
 import type { Channel } from "../transport/channel.ts";
@@ -63,10 +64,11 @@ export class BrokerFaults {
    * Says what goes wrong with connections that come from now on over `accept`: with all of them alike, or with each what a
    * function gives for its number, from 1 since this call; undefined is nothing. `In` is what comes to the broker.
    *
-   * @throws {RangeError} If `chop` is below 1.
+   * @throws {TypeError} If a fault does not exist or is of the wrong kind.
+   * @throws {RangeError} If a number is below 0, or `chop` below 1.
    */
   set(faults: Faults | undefined | ((connection: number) => Faults | undefined)): void {
-    if (typeof faults === "object") checkFaults(faults);
+    if (faults !== undefined && typeof faults !== "function") checkFaults(faults);
     this.#count = 0;
     this.#faults = faults === undefined || typeof faults === "function" ? faults : () => faults;
   }
@@ -82,8 +84,14 @@ export class BrokerFaults {
    * Refuses links to `address` from now on, and ends those that there are.
    *
    * @param error What they are refused with. Default: `amqp:link:detach-forced`, after which a client comes back.
+   * @throws {TypeError} If the address is none, or the error no AmqpError.
    */
-  refuse(address: string, error: AmqpError = refusal(address)): void {
+  refuse(address: string, error?: AmqpError): void {
+    checkAddress("refuse links", address);
+    error ??= refusal(address);
+    if (!(error instanceof AmqpError)) {
+      throw new TypeError(`Cannot refuse links: error is ${describeKind(error)}, not an AmqpError`);
+    }
     this.#refused.set(address, error);
     for (const connection of this.#broker.connections()) {
       for (const link of connection.linksOf()) if (link.address === address) link.close({ error }).catch(ignore);
@@ -95,8 +103,14 @@ export class BrokerFaults {
     this.#refused.delete(address);
   }
 
-  /** Ends all connections with `amqp:connection:forced`, as a broker does that is started again; resolves when they have ended. */
-  async restart({ forget = false, downMs = 0 }: RestartOptions = {}): Promise<void> {
+  /**
+   * Ends all connections with `amqp:connection:forced`, as a broker does that is started again; resolves when they have ended.
+   *
+   * @throws {TypeError} If an option does not exist or is of the wrong kind.
+   */
+  async restart(options: RestartOptions = {}): Promise<void> {
+    checkOptions("start broker again", options, { forget: "boolean", downMs: "number" });
+    const { forget = false, downMs = 0 } = options;
     const { environment } = this.#broker;
     if (downMs > 0) this.#downUntil = environment.now() + downMs;
     const error = new AmqpError(condition.connectionForced, "Cannot keep connection: broker is started again");

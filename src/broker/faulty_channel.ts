@@ -5,6 +5,7 @@
  */
 
 import { type Environment, systemEnvironment } from "../base/environment.ts";
+import { checkOptions, type OptionKinds } from "../base/options.ts";
 import { encodeComposite } from "../codec/composite.ts";
 import { beginFrame, endFrame, type Frame, FrameDecoder } from "../codec/frame.ts";
 import { Writer } from "../codec/writer.ts";
@@ -47,15 +48,45 @@ export interface Faults {
   readonly withholdCreditOut?: boolean | undefined;
 }
 
-/** @throws {RangeError} If what comes in would be cut into pieces of nothing, without end. */
-export function checkFaults({ chop = 1 }: Faults): void {
-  if (!(chop >= 1)) throw new RangeError(`Cannot make faulty channel: "chop" is ${chop}, 1 is the least`);
+const FAULT_KINDS: OptionKinds<Faults> = {
+  cutAfterIn: "number",
+  cutAfterOut: "number",
+  cutAfterFramesIn: "number",
+  cutAfterFramesOut: "number",
+  stallAfterIn: "number",
+  stallAfterOut: "number",
+  halfCloseAfterIn: "number",
+  halfCloseAfterOut: "number",
+  delayInMs: "number",
+  delayOutMs: "number",
+  chop: "number",
+  dropDispositionsIn: "boolean",
+  dropDispositionsOut: "boolean",
+  withholdCreditIn: "boolean",
+  withholdCreditOut: "boolean",
+};
+
+/**
+ * Checks what shall go wrong: a fault that does not exist would let a test pass that shows nothing.
+ *
+ * @throws {TypeError} If a fault does not exist or is of the wrong kind.
+ * @throws {RangeError} If a number is below 0, or what comes in would be cut into pieces of nothing, without end.
+ */
+export function checkFaults(faults: Faults): void {
+  checkOptions("make faulty channel", faults, FAULT_KINDS);
+  for (const [name, value] of Object.entries(faults)) {
+    const least = name === "chop" ? 1 : 0;
+    if (typeof value === "number" && !(value >= least)) {
+      throw new RangeError(`Cannot make faulty channel: "${name}" is ${value}, ${least} is the least`);
+    }
+  }
 }
 
 /**
  * A channel that behaves as another does, until something goes wrong.
  *
- * @throws {RangeError} If `chop` is below 1.
+ * @throws {TypeError} If a fault does not exist or is of the wrong kind.
+ * @throws {RangeError} If a number is below 0, or `chop` below 1.
  *
  * @param environment Whose timers delays are made of. Default: the runtime's.
  *

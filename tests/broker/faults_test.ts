@@ -187,6 +187,26 @@ test("faults of a broker: a client in the same process has them too, and is told
   await connection.closed;
 });
 
+test("faults: what does not exist is refused, rather than a test that shows nothing", async () => {
+  const { faults } = new Broker({ log: null });
+  const make = (given: Faults) => faulty(channelPair()[0], given);
+  for (const call of [faults.set.bind(faults), make]) {
+    const refuses = (given: unknown, told: string) => assertThrows(() => call(given as Faults), TypeError, told);
+    refuses({ cutAfterFrames: 10 }, 'there is no option "cutAfterFrames", "cutAfterFramesIn" is meant');
+    refuses({ delayInMs: "20" }, 'option "delayInMs" is a string, not number');
+    refuses({ withholdCreditIn: 1 }, 'option "withholdCreditIn" is a number, not boolean');
+    refuses("cut", "options are a string, not an object");
+    assertThrows(() => call({ cutAfterIn: NaN }), RangeError, '"cutAfterIn" is NaN, 0 is the least');
+    assertThrows(() => call({ delayOutMs: -1 }), RangeError, '"delayOutMs" is -1, 0 is the least');
+  }
+  make({ cutAfterIn: undefined });
+  faults.set(undefined);
+  await assertRejects(() => faults.restart({ forgets: true } as never), TypeError, '"forget" is meant');
+  await assertRejects(() => faults.restart({ downMs: "1s" } as never), TypeError, '"downMs" is a string, not number');
+  assertThrows(() => faults.refuse(undefined as never), TypeError, "Cannot refuse links: address is undefined");
+  assertThrows(() => faults.refuse("orders", new Error() as never), TypeError, "not an AmqpError");
+});
+
 test("faults: pieces of nothing are refused, rather than made without end", () => {
   const broker = new Broker();
   for (const chop of [0, -1, NaN, 0.5]) {
