@@ -74,6 +74,8 @@ export {
   data,
   DataBody,
   DecodedMessage,
+  decodeMessage,
+  encodeMessage,
   json,
   type Message,
   type PlainObject,

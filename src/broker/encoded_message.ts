@@ -7,7 +7,7 @@
 import { AmqpError } from "../base/errors.ts";
 import { decodeAs, encodeAs, readDescriptor, readRecord } from "../codec/composite.ts";
 import { messageReader, sectionsInOrder } from "../codec/generous.ts";
-import { encodeMessage } from "../codec/message.ts";
+import { writeMessage } from "../codec/message.ts";
 import type { CodecLimits } from "../codec/limits.ts";
 import type { Reader } from "../codec/reader.ts";
 import { valueEnd } from "../codec/value_end.ts";
@@ -185,7 +185,7 @@ export class EncodedMessage {
     const rest = payload.subarray(messageAnnotations === undefined ? this.#annotationsAt : this.#bareAt);
     if (rest.length === 0) return payload;
     const writer = new Writer(rest.length + 64);
-    encodeMessage({ header, deliveryAnnotations, messageAnnotations }, writer, rest);
+    writeMessage({ header, deliveryAnnotations, messageAnnotations }, writer, rest);
     return writer.take();
   }
 }

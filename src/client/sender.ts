@@ -7,7 +7,7 @@
 import { checkOptions, WAIT_KINDS } from "../base/options.ts";
 import { giveBlock } from "../base/pool.ts";
 import { Deferred, onAbort, part, rejected, type WaitOptions } from "../base/wait.ts";
-import { encodeMessage, type Message } from "../codec/message.ts";
+import { type Message, writeMessage } from "../codec/message.ts";
 import type { DeliveryState, Outcome, TransactionalState } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
 import type { AttachOptions } from "../engine/link.ts";
@@ -460,7 +460,7 @@ export class Sender extends Link {
 
   #encode(message: Message | Uint8Array): Uint8Array {
     if (message instanceof Uint8Array) return message;
-    encodeMessage(message, this.#writer);
+    writeMessage(message, this.#writer);
     return this.#writer.take();
   }
 

@@ -9,7 +9,7 @@ import { AmqpError, TransactionError } from "../base/errors.ts";
 import { printable } from "../base/text.ts";
 import { checkOptions, describeKind, type OptionKinds, WAIT_KINDS } from "../base/options.ts";
 import { abortable, ignore, onAbort, rejected, type WaitOptions } from "../base/wait.ts";
-import { encodeMessage, type Message, value } from "../codec/message.ts";
+import { type Message, value, writeMessage } from "../codec/message.ts";
 import type { DeliveryState, ErrorFields, Modified, Outcome } from "../codec/types.ts";
 import { Described, type Value } from "../codec/values.ts";
 import { Writer } from "../codec/writer.ts";
@@ -76,7 +76,7 @@ export class TransactionController {
   // The raw state: a declaration has an outcome of its own.
   #ask(control: Sender, body: Value, { signal }: WaitOptions): Promise<DeliveryState | undefined> {
     const writer = new Writer(64);
-    encodeMessage({ body: value(body) }, writer);
+    writeMessage({ body: value(body) }, writer);
     const answer = new Promise<DeliveryState | undefined>((resolve, reject) => {
       control.forward(writer.take(), {}, {
         onoutcome: resolve,

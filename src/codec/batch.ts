@@ -6,7 +6,7 @@
 
 import type { CodecLimits } from "./limits.ts";
 import { DataBody } from "./body.ts";
-import { DecodedMessage, encodeData, encodeHead, encodeMessage, type Message } from "./message.ts";
+import { type DecodedMessage, decodeMessage, encodeData, encodeHead, encodeMessage, type Message } from "./message.ts";
 import { Writer } from "./writer.ts";
 
 /** The message format of a batch. */
@@ -17,7 +17,7 @@ export interface BatchOptions {
   /** Largest size of the whole, in bytes: that of the sender's `remote.maxMessageSize`. Default: no limit. */
   maxMessageSize?: number | bigint | undefined;
   /** Sections of the whole before its body, such as the annotation of a partition key. Default: none. */
-  head?: Omit<Message, "body" | "footer">;
+  head?: Omit<Message, "body" | "footer"> | undefined;
 }
 
 /** Messages that travel as one; made by {@linkcode batch}. */
@@ -57,10 +57,8 @@ export function batch(messages: readonly Message[], options: BatchOptions = {}):
   if (options.head !== undefined) encodeHead(options.head, whole);
   let count = 0;
   for (const message of messages) {
-    const one = new Writer(1_024);
-    encodeMessage(message, one);
     const before = whole.length;
-    encodeData(one.take(), whole);
+    encodeData(encodeMessage(message), whole);
     if (whole.length > most) {
       whole.truncate(before);
       break;
@@ -96,11 +94,11 @@ export function unbatch(
   const { messageFormat, payload } = delivery;
   // The lowest byte is the version [transport 2.8.11].
   if (messageFormat >>> 8 !== BATCH_FORMAT >>> 8) {
-    if (messageFormat === 0) return [new DecodedMessage(payload, limits)];
+    if (messageFormat === 0) return [decodeMessage(payload, limits)];
     throw new TypeError(`Cannot take batch apart: message format is 0x${messageFormat.toString(16)}`);
   }
-  const { body } = new DecodedMessage(payload, limits);
+  const { body } = decodeMessage(payload, limits);
   const chunks = body instanceof DataBody ? body.chunks : body instanceof Uint8Array ? [body] : undefined;
   if (chunks === undefined) throw new TypeError("Cannot take batch apart: its body is not of data sections");
-  return chunks.map((chunk) => new DecodedMessage(chunk, limits));
+  return chunks.map((chunk) => decodeMessage(chunk, limits));
 }

@@ -28,7 +28,7 @@ import type { Fields, Header, Properties } from "./types.ts";
 import { checkFields, checkMessage, explained } from "./mistakes.ts";
 import { noBytes } from "./primitives.ts";
 import { Described, type PrimitiveType, type SimpleValue, Typed, type Value } from "./values.ts";
-import type { Writer } from "./writer.ts";
+import { Writer } from "./writer.ts";
 
 export * from "./body.ts";
 
@@ -238,7 +238,7 @@ export class DecodedMessage implements Message {
  * @throws {TypeError} If a value has no wire type, or is not allowed where it stands.
  * @throws {RangeError} If a wire type cannot hold its value.
  */
-export function encodeMessage(message: Message, writer: Writer, bare?: Uint8Array): void {
+export function writeMessage(message: Message, writer: Writer, bare?: Uint8Array): void {
   checkMessage(message);
   const start = writer.length;
   try {
@@ -287,12 +287,45 @@ export function encodeFooter(message: Message, writer: Writer): void {
 }
 
 /**
+ * The bytes of a message, as a transfer carries them: for a store, a file, or a test. `send` encodes by itself, and takes these
+ * bytes as well.
+ *
+ * With `bare`, the encoded sections of a message that is forwarded, those bytes stand in place of properties,
+ * application properties and body, so that they leave as they came.
+ *
+ * @throws {TypeError} If it is no message, or a value has no wire type or is not allowed where it stands.
+ * @throws {RangeError} If a wire type cannot hold its value.
+ *
+ * @example
+ * ```ts
+ * import { decodeMessage, encodeMessage } from "@webamqp/amqp";
+ *
+ * const bytes = encodeMessage({ properties: { subject: "order" }, body: "one coffee" });
+ * const { properties, body } = decodeMessage(bytes);
+ * console.assert(properties?.subject === "order" && body === "one coffee");
+ * ```
+ */
+export function encodeMessage(message: Message, bare?: Uint8Array): Uint8Array<ArrayBuffer> {
+  const writer = new Writer(1_024);
+  writeMessage(message, writer, bare);
+  return writer.take();
+}
+
+/**
  * Reads a whole message.
  *
  * Binaries and data are views of the bytes. A message without a body, which is not allowed, is taken as one with
  * the value null.
  *
  * @throws {AmqpError} With scope `"delivery"` and condition `amqp:decode-error` if the bytes are not a message.
+ *
+ * @example
+ * ```ts
+ * import { decodeMessage } from "@webamqp/amqp";
+ *
+ * const message = decodeMessage(Uint8Array.of(0x00, 0x53, 0x77, 0xa1, 0x02, 0x68, 0x69));
+ * console.assert(message.text() === "hi");
+ * ```
  */
 export function decodeMessage(bytes: Uint8Array, limits?: CodecLimits): DecodedMessage {
   if (!inspectable) {

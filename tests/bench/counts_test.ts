@@ -8,7 +8,7 @@ import { assert, assertEquals } from "@std/assert";
 import { AmqpError, TransportError } from "../../src/base/errors.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import { FrameDecoder } from "../../src/codec/frame.ts";
-import { decodeMessage, encodeMessage } from "../../src/codec/message.ts";
+import { decodeMessage, writeMessage } from "../../src/codec/message.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import type { FrameTrace } from "../../src/engine/events.ts";
 import { SaslClient } from "../../src/sasl/client.ts";
@@ -222,7 +222,7 @@ test("bench: 1,000 encoded messages share a few blocks of memory", () => {
   const blocks = new Set<ArrayBuffer>();
   let bytes = 0;
   for (let i = 0; i < MESSAGES; i++) {
-    encodeMessage({ body: new Uint8Array(SMALL) }, writer);
+    writeMessage({ body: new Uint8Array(SMALL) }, writer);
     const message = writer.take();
     blocks.add(message.buffer);
     bytes += message.length;
@@ -258,7 +258,7 @@ test("bench: what arrives in whole frames is not copied", () => {
 
 test("bench: a decoded message makes one view of its bytes, that of its body", () => {
   const writer = new Writer();
-  encodeMessage({ header: { durable: true }, properties: { to: "orders" }, body: new Uint8Array(SMALL) }, writer);
+  writeMessage({ header: { durable: true }, properties: { to: "orders" }, body: new Uint8Array(SMALL) }, writer);
   const bytes = writer.take();
   let views = 0;
   bytes.subarray = (start, end) => {

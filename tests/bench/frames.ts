@@ -6,7 +6,7 @@
 
 import { encodeComposite } from "../../src/codec/composite.ts";
 import { beginFrame, endFrame } from "../../src/codec/frame.ts";
-import { encodeMessage } from "../../src/codec/message.ts";
+import { writeMessage } from "../../src/codec/message.ts";
 import type { Performative } from "../../src/codec/types.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { SMALL } from "./bench.ts";
@@ -14,7 +14,7 @@ import { SMALL } from "./bench.ts";
 /** `count` transfers of a small message each, one after the other. */
 export function transferFrame(count: number): Uint8Array {
   const payload = new Writer();
-  encodeMessage({ body: new Uint8Array(SMALL) }, payload);
+  writeMessage({ body: new Uint8Array(SMALL) }, payload);
   const transfer = (i: number): Performative => ({
     kind: "transfer",
     handle: 0,

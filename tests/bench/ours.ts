@@ -7,7 +7,7 @@
 import { anonymous, connect, type Message, publish, type Sender } from "../../mod.ts";
 import { FastPathReader } from "../../src/codec/fast_path.ts";
 import { type Frame, FrameDecoder } from "../../src/codec/frame.ts";
-import { decodeMessage, encodeMessage } from "../../src/codec/message.ts";
+import { decodeMessage, writeMessage } from "../../src/codec/message.ts";
 import type { Disposition, Transfer } from "../../src/codec/types.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
@@ -111,13 +111,13 @@ export const contender: Contender = {
     encode: () => (count) => {
       const writer = new Writer(16_384);
       for (let i = 0; i < count; i++) {
-        encodeMessage(message, writer);
+        writeMessage(message, writer);
         writer.take();
       }
     },
     decode: () => {
       const writer = new Writer();
-      encodeMessage(message, writer);
+      writeMessage(message, writer);
       const bytes = writer.take();
       return (count) => {
         for (let i = 0; i < count; i++) decodeMessage(bytes);

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { encodeMessage, type Message } from "../../src/codec/message.ts";
+import { type Message, writeMessage } from "../../src/codec/message.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { ReceiverEndpoint } from "../../src/engine/receiver.ts";
 import { Broker, type BrokerOptions } from "../../src/broker/broker.ts";
@@ -34,7 +34,7 @@ export function setUp(options: BrokerOptions = {}, clients: LinkUpOptions = {}):
 /** A message as bytes. */
 export function encoded(message: Message): Uint8Array {
   const writer = new Writer();
-  encodeMessage(message, writer);
+  writeMessage(message, writer);
   return writer.take();
 }
 

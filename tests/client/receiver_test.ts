@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { AmqpError, condition } from "../../src/base/errors.ts";
-import { encodeMessage, type Message } from "../../src/codec/message.ts";
+import { type Message, writeMessage } from "../../src/codec/message.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import type { OutgoingDelivery } from "../../src/engine/outgoing.ts";
 import type { SendListener } from "../../src/client/outcome.ts";
@@ -540,7 +540,7 @@ test("DSP-4: what the sender settles by itself makes room for others, also where
       const sender = request.accept();
       const writer = new Writer();
       for (let i = 0; i < 6; i++) {
-        encodeMessage({ body: i }, writer);
+        writeMessage({ body: i }, writer);
         sent.push(sender.forward(writer.take(), {}, listener)!);
       }
     },

@@ -6,7 +6,7 @@ import type { ConnectOptions } from "../../src/client/connect.ts";
 import type { Delivery } from "../../src/client/delivery.ts";
 import { Driver } from "../../src/client/driver.ts";
 import { resume } from "../../src/client/resume.ts";
-import { decodeMessage, encodeMessage } from "../../src/codec/message.ts";
+import { decodeMessage, writeMessage } from "../../src/codec/message.ts";
 import type { DeliveryState, Received, Transfer } from "../../src/codec/types.ts";
 import { sectionEnds } from "../../src/codec/value_end.ts";
 import { Writer } from "../../src/codec/writer.ts";
@@ -345,7 +345,7 @@ class SendingPeer {
 
   #push(body: string, tag: Uint8Array, options: { resume?: boolean; settled?: boolean }): OutgoingDelivery {
     const writer = new Writer();
-    if (!options.resume) encodeMessage({ body }, writer);
+    if (!options.resume) writeMessage({ body }, writer);
     const delivery = this.#link!.outgoing.push(writer.take(), { tag, ...options });
     this.#bodies.set(delivery, body);
     this.#driver!.wake();

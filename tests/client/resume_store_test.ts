@@ -6,7 +6,7 @@ import type { UnsettledDelivery } from "../../src/client/recovery.ts";
 import { resume } from "../../src/client/resume.ts";
 import type { Receiver } from "../../src/client/receiver.ts";
 import type { Sender } from "../../src/client/sender.ts";
-import { DecodedMessage, encodeMessage } from "../../src/codec/message.ts";
+import { DecodedMessage, writeMessage } from "../../src/codec/message.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { type Acceptor, acceptor, type AcceptorOptions } from "../../src/server/acceptor.ts";
 import { test } from "../harness.ts";
@@ -38,7 +38,7 @@ async function world(options: AcceptorOptions, body: (world: World) => Promise<v
 
 function encoded(body: string): Uint8Array {
   const writer = new Writer();
-  encodeMessage({ body }, writer);
+  writeMessage({ body }, writer);
   return writer.take();
 }
 

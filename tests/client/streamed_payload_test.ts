@@ -5,7 +5,7 @@ import type { Connection } from "../../src/client/connection.ts";
 import type { Delivery } from "../../src/client/delivery.ts";
 import type { ReceiverOptions } from "../../src/client/link_options.ts";
 import { StreamedPayload } from "../../src/client/streamed_payload.ts";
-import { data, decodeMessage, encodeMessage, json, type Message, sequence, value } from "../../src/codec/message.ts";
+import { data, decodeMessage, json, type Message, sequence, value, writeMessage } from "../../src/codec/message.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import type { FrameTrace } from "../../src/engine/events.ts";
 import { DEFAULT_MAX_FRAME_SIZE } from "../../src/engine/options.ts";
@@ -40,7 +40,7 @@ function joined(options: LinkUpOptions = {}, accept: (sender: Sender) => void = 
 
 function encoded(message: Message): Uint8Array {
   const writer = new Writer();
-  encodeMessage(message, writer);
+  writeMessage(message, writer);
   return writer.take();
 }
 

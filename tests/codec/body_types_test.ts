@@ -6,7 +6,7 @@
 
 import { assertEquals, assertThrows } from "@std/assert";
 import { type DecodedMessage, type Message, uint, value } from "../../mod.ts";
-import { decodeMessage, encodeMessage } from "../../src/codec/message.ts";
+import { decodeMessage, writeMessage } from "../../src/codec/message.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { test } from "../harness.ts";
 
@@ -26,7 +26,7 @@ const order: Order = { id: "1", lines: [{ product: "coffee", price: 3.2 }, { pro
 
 function sent(message: Message): DecodedMessage {
   const writer = new Writer();
-  encodeMessage(message, writer);
+  writeMessage(message, writer);
   return decodeMessage(writer.take());
 }
 

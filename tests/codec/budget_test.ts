@@ -7,7 +7,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { AmqpError, condition } from "../../src/base/errors.ts";
 import { beginFrame, endFrame, FrameDecoder } from "../../src/codec/frame.ts";
-import { decodeMessage, encodeMessage } from "../../src/codec/message.ts";
+import { decodeMessage, writeMessage } from "../../src/codec/message.ts";
 import { MAX_FRAME_VALUES, MAX_VALUES } from "../../src/codec/limits.ts";
 import { uint, type Value } from "../../src/codec/types.ts";
 import { Writer } from "../../src/codec/writer.ts";
@@ -41,7 +41,7 @@ test("ATK-3: a message of more values than maxValues is an error of that deliver
     assertEquals((decodeMessage(listOf(100, item), { ...limits, maxValues: 2_500 }).body as Value[]).length, 100);
   }
   const keys = new Writer();
-  encodeMessage(
+  writeMessage(
     { messageAnnotations: Object.fromEntries(Array.from({ length: 50 }, (_, i) => [`k${i}`, null])) },
     keys,
   );
@@ -67,7 +67,7 @@ test("ATK-3: a map of more entries than any Map holds is an error of that delive
 test("ATK-3: what ordinary messages hold is far from the defaults", () => {
   const body: Value[] = Array.from({ length: 100_000 }, (_, i) => ({ id: uint(i), name: `n${i}`, price: i / 3 }));
   const writer = new Writer();
-  encodeMessage({ body }, writer);
+  writeMessage({ body }, writer);
   assertEquals((decodeMessage(writer.view(), { ...limits }).body as Value[]).length, 100_000);
   assert((decodeMessage(listOf(1_000_000, "52 05")).body as Value[]).every((item) => item === 5));
   refuses(() => decodeMessage(listOf(MAX_VALUES, "40")), "delivery");

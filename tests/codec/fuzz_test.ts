@@ -3,7 +3,7 @@ import { concat } from "@std/bytes";
 import { decodeComposite, encodeComposite, print } from "../../src/codec/composite.ts";
 import { definitions } from "../../src/codec/definitions.ts";
 import { beginFrame, endFrame, FrameDecoder } from "../../src/codec/frame.ts";
-import { data, decodeMessage, encodeMessage, type Message } from "../../src/codec/message.ts";
+import { data, decodeMessage, type Message, writeMessage } from "../../src/codec/message.ts";
 import { Reader } from "../../src/codec/reader.ts";
 import type { Composite, Kind } from "../../src/codec/types.ts";
 import { Writer } from "../../src/codec/writer.ts";
@@ -120,12 +120,12 @@ test("ATK-33: mutated messages are messages or an AMQP error", () => {
       body: source.int(3) === 0 ? data([source.bytes(3), source.bytes(4)]) : [randomValue(source, 2).given],
     };
     const writer = new Writer();
-    encodeMessage(message, writer);
+    writeMessage(message, writer);
     const decoded = attempt(() => decodeMessage(amidst(mutated(source, writer.take()))));
     if (decoded === undefined) continue;
     // What decoding lets pass there, encoding does not [messaging 3.2.5].
     decoded.applicationProperties = undefined;
-    encodeMessage(decoded, writer);
+    writeMessage(decoded, writer);
     decodeMessage(amidst(writer.take()));
   }
 });

@@ -6,7 +6,7 @@
 
 import { assertEquals, assertNotStrictEquals, assertThrows } from "@std/assert";
 import { sectionsInOrder } from "../../src/codec/generous.ts";
-import { type DecodedMessage, decodeMessage, encodeMessage, type Message } from "../../src/codec/message.ts";
+import { type DecodedMessage, decodeMessage, type Message, writeMessage } from "../../src/codec/message.ts";
 import { described, type Properties } from "../../src/codec/types.ts";
 import { AmqpError } from "../../src/base/errors.ts";
 import { test } from "../harness.ts";
@@ -21,7 +21,7 @@ function read(hex: string): DecodedMessage {
 }
 
 function assertWrittenBack(message: Message, hex: string): void {
-  assertEquals(written((writer) => encodeMessage(message, writer)), compact(hex));
+  assertEquals(written((writer) => writeMessage(message, writer)), compact(hex));
 }
 
 test("MSG-8: annotations keyed by strings and ulongs are read, and leave as they came", () => {

@@ -8,13 +8,13 @@ import {
   encodeData,
   encodeFooter,
   encodeHead,
-  encodeMessage,
   json,
   type Message,
   sequence,
   SequenceBody,
   value,
   ValueBody,
+  writeMessage,
 } from "../../src/codec/message.ts";
 import {
   array,
@@ -31,6 +31,8 @@ import {
 } from "../../src/codec/types.ts";
 import type { CodecLimits } from "../../src/codec/limits.ts";
 import { Writer } from "../../src/codec/writer.ts";
+import * as entry from "../../mod.ts";
+import { hex } from "../../src/base/text.ts";
 import { test } from "../harness.ts";
 import { amidst, assertAmqpError, compact, sized, wire, written } from "./bytes.ts";
 
@@ -47,7 +49,7 @@ function sections(message: Message): Message {
 }
 
 function write(message: Message, bare?: Uint8Array): string {
-  return written((writer) => encodeMessage(message, writer, bare));
+  return written((writer) => writeMessage(message, writer, bare));
 }
 
 /** A message encoded and decoded. */
@@ -216,6 +218,20 @@ test("MSG-4: what may not be changed on the way leaves as it came, however it is
   assertEquals(read(bare).bare, wire(bare));
   assertEquals(read(header + footer).bare, new Uint8Array(0));
   assertEquals(write(read(header), read(header).bare), compact(header + "00 53 77 40"));
+});
+
+test("MSG-1, MSG-4: the entry encodes and decodes messages without a connection, also those of another", () => {
+  const sent: Message = { header: { priority: 7 }, properties: { subject: "order" }, body: "one coffee" };
+  const bytes = entry.encodeMessage(sent);
+  assertEquals(hex(bytes), written((writer) => writeMessage(sent, writer)));
+  const came = entry.decodeMessage(bytes);
+  assertInstanceOf(came, entry.DecodedMessage);
+  assertEquals([came.header?.priority, came.properties?.subject, came.text()], [7, "order", "one coffee"]);
+  const forwarded = entry.decodeMessage(entry.encodeMessage({ header: { deliveryCount: 1 } }, came.bare));
+  assertEquals([forwarded.deliveryCount, forwarded.header?.priority], [1, undefined]);
+  assertEquals(forwarded.bare, came.bare);
+  assertThrows(() => entry.encodeMessage("one coffee" as never), TypeError, "Cannot encode message: it is a string");
+  assertThrows(() => entry.decodeMessage(Uint8Array.of(1)), entry.AmqpError);
 });
 
 test("MSG-5: the types of message ids survive", () => {
@@ -440,7 +456,7 @@ test("mistakes 5-14, 43, 44: what no message has is a TypeError that tells where
     assert(error instanceof TypeError || error instanceof RangeError, text);
   }
   const writer = new Writer();
-  assertThrows(() => encodeMessage({ properties: { to: "a" }, body: [() => {}] as never }, writer), TypeError);
+  assertThrows(() => writeMessage({ properties: { to: "a" }, body: [() => {}] as never }, writer), TypeError);
   assertEquals(writer.length, 0);
 });
 
@@ -465,9 +481,9 @@ test("MSG-2: a message is written in parts as it is in whole", () => {
 test("MSG-2: a message that cannot be encoded leaves nothing behind", () => {
   const writer = new Writer();
   writer.append(Uint8Array.of(7));
-  assertThrows(() => encodeMessage({ header: { priority: 300 } }, writer), RangeError, '(header, field "priority")');
-  assertThrows(() => encodeMessage({ body: [1n, (() => 1) as unknown as Value] }, writer), TypeError);
-  assertThrows(() => encodeMessage({ body: new DataBody(["x" as never]) }, writer), RangeError, "Cannot encode binary");
+  assertThrows(() => writeMessage({ header: { priority: 300 } }, writer), RangeError, '(header, field "priority")');
+  assertThrows(() => writeMessage({ body: [1n, (() => 1) as unknown as Value] }, writer), TypeError);
+  assertThrows(() => writeMessage({ body: new DataBody(["x" as never]) }, writer), RangeError, "Cannot encode binary");
   assertEquals(writer.take(), Uint8Array.of(7));
 });
 

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { encodeHex } from "@std/encoding";
-import { decodeMessage, encodeMessage, type Message } from "../../src/codec/message.ts";
+import { decodeMessage, type Message, writeMessage } from "../../src/codec/message.ts";
 import type { Fields, Value } from "../../src/codec/types.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { type Random, random, seed, test } from "../harness.ts";
@@ -62,13 +62,13 @@ test("MSG-1: any message comes back as it was, and encodes to the same bytes aga
     const body = randomValue(source, 3);
     given.body = body.given instanceof Uint8Array ? [body.given] : body.given;
     const writer = new Writer();
-    encodeMessage(given, writer);
+    writeMessage(given, writer);
     const hex = encodeHex(writer.take());
     const message = decodeMessage(amidst(fromHex(hex)));
     for (const section of ["deliveryAnnotations", "messageAnnotations", "footer"] as const) {
       assertEquals<unknown>(message[section], expected[section]);
     }
-    encodeMessage(message, writer);
+    writeMessage(message, writer);
     assertEquals(encodeHex(writer.take()), hex);
   }
 });

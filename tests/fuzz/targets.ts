@@ -6,7 +6,7 @@
 
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import { FrameDecoder, protocolHeader } from "../../src/codec/frame.ts";
-import { decodeMessage, encodeMessage } from "../../src/codec/message.ts";
+import { decodeMessage, writeMessage } from "../../src/codec/message.ts";
 import { Reader } from "../../src/codec/reader.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { print } from "../../src/codec/composite.ts";
@@ -90,7 +90,7 @@ function fuzzOrdinary(random: Random): void {
 /** Spoilt messages are messages that can be encoded again, or AMQP errors. */
 function fuzzMessage(random: Random): void {
   const writer = new Writer();
-  encodeMessage({
+  writeMessage({
     header: random.int(2) === 0 ? sample("header") : undefined,
     messageAnnotations: { a: randomValue(random, 1).given },
     properties: random.int(2) === 0 ? sample("properties") : undefined,
@@ -102,7 +102,7 @@ function fuzzMessage(random: Random): void {
   if (decoded === undefined) return;
   // What decoding lets pass there, encoding does not [messaging 3.2.5].
   decoded.applicationProperties = undefined;
-  encodeMessage(decoded, writer);
+  writeMessage(decoded, writer);
   decodeMessage(writer.take());
 }
 

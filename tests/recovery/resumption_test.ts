@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { encodeMessage, sequence } from "../../src/codec/message.ts";
+import { sequence, writeMessage } from "../../src/codec/message.ts";
 import type { DeliveryState, Received } from "../../src/codec/types.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import {
@@ -62,9 +62,9 @@ test("RES-2: what the sender does not list is settled, unless its list is incomp
   for (const state of [null, nothing, accepted]) assertEquals(decideAsReceiver(state, true), "wait");
 });
 
-function encoded(body: Parameters<typeof encodeMessage>[0]): Uint8Array {
+function encoded(body: Parameters<typeof writeMessage>[0]): Uint8Array {
   const writer = new Writer();
-  encodeMessage(body, writer);
+  writeMessage(body, writer);
   return writer.take();
 }
 

@@ -29,7 +29,7 @@ import {
   type Value,
   value,
 } from "../../mod.ts";
-import { encodeMessage, ValueBody } from "../../src/codec/message.ts";
+import { ValueBody, writeMessage } from "../../src/codec/message.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { test } from "../harness.ts";
 import { acceptorServer, rheaClient, type RheaMessage, rheaServer, sendAll } from "./rhea.ts";
@@ -195,7 +195,7 @@ function bodyRows(): Row[] {
 
 function encode(message: Message): Uint8Array {
   const writer = new Writer();
-  encodeMessage(message, writer);
+  writeMessage(message, writer);
   return writer.take();
 }
 
