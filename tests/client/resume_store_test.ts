@@ -335,14 +335,14 @@ test("resume with a store: no process gives a tag that one before it gave, altho
   const store = new MemoryStore();
   const tags: Uint8Array[] = [];
   const onReceiver: AcceptorOptions["onReceiver"] = (request) => void request.accept({ credit: 5 }).serve(() => {});
-  await world({ onReceiver }, async ({ time, network, connection }) => {
+  await world({ onReceiver }, async ({ time, server, connection }) => {
     const { put } = store;
     store.put = (link, delivery) => {
       tags.push(delivery.tag);
       return put.call(store, link, delivery);
     };
-    const options = { containerId: "client", dial: network.dial, environment: time } as ConnectOptions;
-    for (const process of [connection, await time.wait(connect(`ws://${HOST}`, options))]) {
+    const again = await dialling(time, (channel) => server.accept(channel));
+    for (const process of [connection, again.connection]) {
       const sender = process.sender({ address: "orders", name: "out", recovery: resume({ store }) });
       for (const body of ["one", "two"]) await time.wait(sender.send({ body }));
       await time.wait(sender.close());
