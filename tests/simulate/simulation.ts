@@ -17,7 +17,8 @@ import { isRefusedLogin } from "../../src/recovery/retry.ts";
 import { type Random, random } from "../harness.ts";
 import { Frames } from "./frames.ts";
 import { Ledger } from "./ledger.ts";
-import { ASKED, FORBIDDEN, type Legacy, NARROW, Program, QUEUES, type WatchedSignal } from "./program.ts";
+import { ASKED, FORBIDDEN, NARROW, QUEUES, type WatchedSignal } from "./context.ts";
+import { type Legacy, Program } from "./program.ts";
 import { Disk } from "./process.ts";
 import { SimulatedNetwork, SimulatedTime } from "./world.ts";
 
