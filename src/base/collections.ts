@@ -1,38 +1,34 @@
 /**
- * Collections for what comes and goes by the thousand.
+ * Collections for entries that come and go by the thousand.
  *
  * @module
  */
 
-// Moving the rest to the front now and then costs less than the taking before it.
+// Items taken before the rest moves to the front: the move then costs less than the takes before it.
 const LEAST_TAKEN = 64;
 
-/** First in, first out. An array's own `shift` moves all that is behind, in some engines each time. */
+/** First in, first out. `Array.shift` moves all items behind the first, in some engines each time. */
 export class Fifo<T> {
   #items: (T | undefined)[] = [];
   #head = 0;
 
-  /** How many items wait. */
   get length(): number {
     return this.#items.length - this.#head;
   }
 
-  /** The item that is next, if any. */
   get first(): T | undefined {
     return this.#items[this.#head];
   }
 
-  /** Adds an item at the back. */
   push(item: T): void {
     this.#items.push(item);
   }
 
-  /** Takes the item at the front, if any. */
   shift(): T | undefined {
     const items = this.#items;
     if (this.#head === items.length) return undefined;
     const item = items[this.#head];
-    // What was taken is not to be kept alive from here.
+    // Lets the garbage collector free the item.
     items[this.#head++] = undefined;
     if (this.#head === items.length || (this.#head >= LEAST_TAKEN && 2 * this.#head >= items.length)) {
       items.splice(0, this.#head);
@@ -41,17 +37,17 @@ export class Fifo<T> {
     return item;
   }
 
-  /** Removes an item from wherever it is; false when it is not there. */
+  /** Removes an item, wherever it is in the queue; false when it is absent. */
   remove(item: T): boolean {
     const items = this.#items;
-    // Most go in order, or as they came.
+    // Most items are removed at the front or at the back.
     if (items[this.#head] === item && this.length > 0) return this.shift() !== undefined;
     const at = items.at(-1) === item ? items.length - 1 : items.indexOf(item, this.#head);
     if (at >= this.#head) items.splice(at, 1);
     return at >= this.#head;
   }
 
-  /** Removes all, and hands them out in their order. */
+  /** Removes all items, and returns them in order. */
   clear(): T[] {
     const items = this.#items.slice(this.#head) as T[];
     this.#items = [];
@@ -60,15 +56,15 @@ export class Fifo<T> {
   }
 }
 
-// Often enough that little is kept, rarely enough that starting afresh costs less than the deletions before it.
+// Deletions before a fresh Map: few enough that little garbage is kept, enough that they cost more than the copy.
 const LEAST_DELETIONS = 1_024;
 
 /**
- * A map that entries pass through; it costs next to nothing before there is one.
+ * A map whose entries come and go; it allocates nothing before the first entry.
  *
- * A Map makes itself a new table now and then, and in V8 the old one points to the new. An old table that has outlived a
- * few collections thus keeps all that come after it, and all that ever was in them, until the next full collection. This
- * one starts with another Map before that.
+ * A Map replaces its table now and then, and in V8 the old table points to the new one. An old table that has survived a few
+ * collections thus keeps every later table, and every entry that was ever in them, until the next full collection. This class
+ * starts a new Map before that.
  */
 export class ChurnMap<K, V> {
   #map: Map<K, V> | undefined;
@@ -78,7 +74,6 @@ export class ChurnMap<K, V> {
     return this.#map === undefined ? 0 : this.#map.size;
   }
 
-  /** The value of a key. */
   get(key: K): V | undefined {
     return this.#map?.get(key);
   }
@@ -87,12 +82,10 @@ export class ChurnMap<K, V> {
     return this.#map !== undefined && this.#map.has(key);
   }
 
-  /** Adds an entry, or replaces the value of the one there is. */
   set(key: K, value: V): void {
     (this.#map ??= new Map()).set(key, value);
   }
 
-  /** Removes an entry; false when there was none. */
   delete(key: K): boolean {
     if (this.#map === undefined || !this.#map.delete(key)) return false;
     if (++this.#deletions >= LEAST_DELETIONS && this.#deletions >= 2 * this.#map.size) {
@@ -107,59 +100,56 @@ export class ChurnMap<K, V> {
     this.#deletions = 0;
   }
 
-  /** The keys, in the order in which they were added. */
+  /** Keys, in insertion order. */
   keys(): Iterable<K> {
     return this.#map?.keys() ?? [];
   }
 
-  /** The values, in the order in which their keys were added. */
+  /** Values, in insertion order of their keys. */
   values(): Iterable<V> {
     return this.#map?.values() ?? [];
   }
 
-  /** The entries, in the order in which they were added. */
+  /** Entries, in insertion order. */
   [Symbol.iterator](): Iterator<[K, V]> {
     return (this.#map ?? [])[Symbol.iterator]();
   }
 }
 
 const LEAST_SLOTS = 16;
-// A table that is emptier than one in so many does not grow.
+// A table with fewer than one slot in so many taken does not grow.
 const SPARSE = 4;
-// A table of more than so many places shrinks when it is emptier than one in so many: whoever had a hundred thousand may have
-// ten from now on, and looks at every place where many are asked for.
+// A table of more slots than MANY_SLOTS shrinks when fewer than one in EMPTY is taken: a session that had a hundred thousand
+// deliveries may have ten from now on, and `values` walks every slot.
 const MANY_SLOTS = 4_096;
 const EMPTY = 32;
 
 /**
- * A map whose keys mostly are whole numbers of 32 bits that follow each other: the last bits of one are its place in a table,
- * without hashing. Others, and the few that stay while thousands pass by, are kept aside, so that memory follows their number
- * and not the distance.
+ * A map whose keys are mostly consecutive 32-bit integers: the low bits of a key are its slot in a table, without hashing.
+ * Other keys, and the few entries that stay while thousands pass, are kept aside, so that memory follows the number of entries
+ * and not the distance between keys.
  */
 export class SerialMap<K extends number | string, V> {
-  // As long as each other, a power of two, so that places follow each other also where numbers wrap.
+  // Both arrays have one length, a power of two, so that slots follow each other also where ids wrap.
   #keys: K[] = [];
   #values: (V | undefined)[] = [];
   readonly #aside = new ChurnMap<K, V>();
   #placed = 0;
 
-  /** How many entries there are. */
   get size(): number {
     return this.#placed + this.#aside.size;
   }
 
-  /** How many places there are. */
   protected get slots(): number {
     return this.#keys.length;
   }
 
-  /** The value of a key, if it is held. */
   get(key: K): V | undefined {
     const at = this.#placeOf(key);
     return this.#keys[at] === key && this.#values[at] !== undefined ? this.#values[at] : this.#aside.get(key);
   }
 
-  /** Adds an entry, of a key that is not there. */
+  /** Adds an entry; the key must be absent. */
   set(key: K, value: V): void {
     if (typeof key === "string") return this.#aside.set(key, value);
     const { length } = this.#keys;
@@ -175,7 +165,6 @@ export class SerialMap<K extends number | string, V> {
     this.#values[at] = value;
   }
 
-  /** Removes an entry; false when there was none. */
   delete(key: K): boolean {
     const at = this.#placeOf(key);
     if (this.#keys[at] === key && this.#values[at] !== undefined) {
@@ -194,17 +183,17 @@ export class SerialMap<K extends number | string, V> {
     this.#placed = 0;
   }
 
-  /** The values, in no order. */
+  /** Values, in no order. */
   values(): V[] {
     return [...this.#values, ...this.#aside.values()].filter((value) => value !== undefined);
   }
 
-  // Of a text the first, where it is not found.
+  // A string has slot 0, where it is never found.
   #placeOf(key: K): number {
     return typeof key === "number" ? key & (this.#keys.length - 1) : 0;
   }
 
-  // Places that differ in a table differ in one of twice the size; in a smaller one some are the same.
+  // Slots that differ in a table differ in one of twice the size; in a smaller table some collide.
   #resize(length: number): void {
     const keys = this.#keys;
     const values = this.#values;

@@ -7,59 +7,59 @@
  * @module
  */
 
-/** Something broke down inside the one that reports it. */
+/** The peer that reports it had an internal error. */
 export const internalError = "amqp:internal-error";
-/** There is no node of that address, or no such thing. */
+/** There is no node at that address, or no such entity. */
 export const notFound = "amqp:not-found";
-/** Credentials were refused, or do not allow what was asked for. */
+/** The credentials are refused, or do not permit the request. */
 export const unauthorizedAccess = "amqp:unauthorized-access";
-/** Bytes are not what they have to be. */
+/** The data cannot be decoded. */
 export const decodeError = "amqp:decode-error";
-/** More was asked for than is given. */
+/** The request exceeds a limit of the peer. */
 export const resourceLimitExceeded = "amqp:resource-limit-exceeded";
-/** What was done is forbidden at this place. */
+/** The request is forbidden at this place. */
 export const notAllowed = "amqp:not-allowed";
-/** A field holds a value that it must not have. */
+/** A field holds an invalid value. */
 export const invalidField = "amqp:invalid-field";
-/** What was asked for is not offered. */
+/** The peer does not implement the request. */
 export const notImplemented = "amqp:not-implemented";
-/** Somebody else holds what was asked for. */
+/** Another client holds the resource. */
 export const resourceLocked = "amqp:resource-locked";
-/** What was asked for needs something that does not hold. */
+/** A precondition of the request does not hold. */
 export const preconditionFailed = "amqp:precondition-failed";
-/** The node was deleted while it was in use. */
+/** The node was deleted while in use. */
 export const resourceDeleted = "amqp:resource-deleted";
-/** It is not the time for what was done. */
+/** The request does not fit the current state. */
 export const illegalState = "amqp:illegal-state";
-/** The peer takes no frame as large as what was to be sent. */
+/** The frame would be larger than the peer takes. */
 export const frameSizeTooSmall = "amqp:frame-size-too-small";
-/** An operator, or the peer's own end, closed the connection. */
+/** An operator, or the peer itself, closed the connection. */
 export const connectionForced = "amqp:connection:forced";
-/** What arrived is no frame, so there is nothing to go on from. */
+/** The bytes that arrived are no frame, so the connection cannot go on. */
 export const framingError = "amqp:connection:framing-error";
 /** The connection is to be opened elsewhere; `info` says where. */
 export const connectionRedirect = "amqp:connection:redirect";
-/** More transfers were sent than the session's window takes. */
+/** The peer sent more transfers than the session's incoming window allows. */
 export const windowViolation = "amqp:session:window-violation";
-/** Something came for a link that has ended with an error. */
+/** A frame arrived for a link that had ended with an error. */
 export const errantLink = "amqp:session:errant-link";
-/** An attach came with the handle of another link. */
+/** An attach arrived with a handle that is in use. */
 export const handleInUse = "amqp:session:handle-in-use";
-/** A frame came with a handle that no link has. */
+/** A frame arrived with a handle that no link has. */
 export const unattachedHandle = "amqp:session:unattached-handle";
 /** An operator detached the link. */
 export const detachForced = "amqp:link:detach-forced";
-/** More was sent than the link's credit allows. */
+/** The peer sent more deliveries than the link's credit allows. */
 export const transferLimitExceeded = "amqp:link:transfer-limit-exceeded";
-/** A message is larger than the receiver takes. */
+/** The message is larger than the receiver takes. */
 export const messageSizeExceeded = "amqp:link:message-size-exceeded";
 /** The link is to be attached elsewhere; `info` says where. */
 export const linkRedirect = "amqp:link:redirect";
-/** The link was attached again under its name. */
+/** The link was attached again under the same name. */
 export const stolen = "amqp:link:stolen";
-/** There is no such transaction. */
+/** There is no transaction with that id. */
 export const transactionUnknownId = "amqp:transaction:unknown-id";
 /** The transaction was rolled back. */
 export const transactionRollback = "amqp:transaction:rollback";
-/** The transaction took too long. */
+/** The transaction exceeded its time limit. */
 export const transactionTimeout = "amqp:transaction:timeout";

@@ -1,7 +1,7 @@
 /**
- * The two kinds of failure that this module reports: the AMQP protocol's own, and the transport's below it.
+ * The two kinds of failure that this module reports: errors of the AMQP protocol, and errors of the transport below it.
  *
- * A mistake in how the module was called is a plain `TypeError` or `RangeError`.
+ * A wrong call throws a plain `TypeError` or `RangeError`.
  *
  * @module
  */
@@ -10,25 +10,25 @@ import * as condition from "./condition.ts";
 
 export { condition };
 
-/** What an {@linkcode AmqpError} ended: the whole connection, one session, one link, or one delivery. */
+/** The scope of an {@linkcode AmqpError}: the connection, session, link or delivery that it ended. */
 export type ErrorScope = "connection" | "session" | "link" | "delivery";
 
-/** How an {@linkcode AmqpError} is built. */
+/** Options of the constructor of {@linkcode AmqpError}. */
 export interface AmqpErrorOptions {
-  /** What the error ended. Default: `"connection"`. */
+  /** The scope that the error ended. Default: `"connection"`. */
   scope?: ErrorScope | undefined;
-  /** True when the peer sent the error, false when it was found on this side. Default: false. */
+  /** True when the peer sent the error, false when this side found it. Default: false. */
   remote?: boolean | undefined;
   /** The error's `info` map as the peer sent it. */
   info?: Readonly<Record<string, unknown>> | undefined;
   /** Whether the same call may succeed later without a change. Default: derived from the condition. */
   retryable?: boolean | undefined;
-  /** What led to this error. */
+  /** The underlying error. */
   cause?: unknown | undefined;
 }
 
 /**
- * An error of the AMQP protocol: a condition, what it ended, and which side reported it.
+ * An error of the AMQP protocol: its condition, its scope, and the side that reported it.
  *
  * @example
  * ```ts
@@ -41,11 +41,11 @@ export interface AmqpErrorOptions {
 export class AmqpError extends Error {
   /** Always `"AmqpError"`, or the name of the subclass. */
   override name = "AmqpError";
-  /** The symbol that names what went wrong, one of {@linkcode condition} or one that the peer made up. */
+  /** The symbol of the error: one of {@linkcode condition}, or another that the peer chose. */
   readonly condition: string;
-  /** What the error ended. */
+  /** The scope that the error ended. */
   readonly scope: ErrorScope;
-  /** True when the peer sent the error, false when it was found on this side. */
+  /** True when the peer sent the error, false when this side found it. */
   readonly remote: boolean;
   /** The error's `info` map as the peer sent it. */
   readonly info: Readonly<Record<string, unknown>> | undefined;
@@ -63,24 +63,24 @@ export class AmqpError extends Error {
   }
 }
 
-/** How an {@linkcode OutcomeError} is built. */
+/** Options of the constructor of {@linkcode OutcomeError}. */
 export interface OutcomeErrorOptions extends AmqpErrorOptions {
-  /** Whether a message that was handed back modified counts as a failed attempt. Default: false. */
+  /** Whether a message with the outcome `"modified"` counts as a failed attempt. Default: false. */
   deliveryFailed?: boolean | undefined;
-  /** Whether a message that was handed back modified is not to be sent to this receiver again. Default: false. */
+  /** Whether a message with the outcome `"modified"` must not be sent to this receiver again. Default: false. */
   undeliverableHere?: boolean | undefined;
-  /** What a receiver that handed the message back modified wants in its annotations. */
+  /** Annotations that the receiver asks to merge into a message with the outcome `"modified"`. */
   messageAnnotations?: Readonly<Record<string, unknown>> | undefined;
 }
 
-/** What became of a message that was not accepted. `"lost"`: the link ended before an outcome was known. */
+/** The outcome of a message that was not accepted; `"lost"` when the link ended before an outcome was known. */
 export type FailedOutcome = "rejected" | "released" | "modified" | "lost";
 
 /**
- * The end of a send that was not accepted.
+ * The error of a send that was not accepted.
  *
- * `condition` is the peer's error where it gave one with a rejection, otherwise the symbol of the outcome, such as
- * `amqp:released:list`. `retryable` is false for a rejection and for "undeliverable here", that of the cause for a lost message,
+ * `condition` is the peer's error where a rejection carries one, otherwise the symbol of the outcome, such as
+ * `amqp:released:list`. `retryable` is false for a rejection and for `undeliverableHere`, that of the cause for a lost message,
  * and true otherwise; sending a lost message again may deliver it twice.
  *
  * @example
@@ -94,13 +94,13 @@ export type FailedOutcome = "rejected" | "released" | "modified" | "lost";
 export class OutcomeError extends AmqpError {
   /** Always `"OutcomeError"`. */
   override name = "OutcomeError";
-  /** What became of the message. */
+  /** The outcome of the message. */
   readonly outcome: FailedOutcome;
-  /** Whether a message that was handed back modified counts as a failed attempt. */
+  /** Whether a message with the outcome `"modified"` counts as a failed attempt. */
   readonly deliveryFailed: boolean;
-  /** Whether a message that was handed back modified is not to be sent to this receiver again. */
+  /** Whether a message with the outcome `"modified"` must not be sent to this receiver again. */
   readonly undeliverableHere: boolean;
-  /** What a receiver that handed the message back modified wants in its annotations. */
+  /** Annotations that the receiver asks to merge into a message with the outcome `"modified"`. */
   readonly messageAnnotations: Readonly<Record<string, unknown>> | undefined;
 
   /** Builds an error from the outcome, its condition and a message of the form "Cannot do this: state". */
@@ -114,10 +114,10 @@ export class OutcomeError extends AmqpError {
 }
 
 /**
- * The end of a transaction that was not committed.
+ * The error of a transaction that was not committed.
  *
- * `outcome` says what became of it: `"rolled-back"` means that nothing of it took effect, `"in-doubt"` that the connection was
- * lost while it was committed, so that it is not known.
+ * `outcome` is `"rolled-back"` if nothing of the transaction took effect, `"in-doubt"` if the connection was lost during the
+ * commit, so that the result is unknown.
  *
  * @example
  * ```ts
@@ -130,7 +130,7 @@ export class OutcomeError extends AmqpError {
 export class TransactionError extends AmqpError {
   /** Always `"TransactionError"`. */
   override name = "TransactionError";
-  /** What became of the transaction. */
+  /** The outcome of the transaction. */
   readonly outcome: "rolled-back" | "in-doubt";
 
   /** Builds an error from the outcome, its condition and a message of the form "Cannot do this: state". */
@@ -157,19 +157,19 @@ export type TransportErrorCode =
   | "proxy-failed"
   | "proxy-authentication-failed";
 
-/** How a {@linkcode TransportError} is built. */
+/** Options of the constructor of {@linkcode TransportError}. */
 export interface TransportErrorOptions {
-  /** The HTTP status of the failed handshake, where the runtime tells it. */
+  /** The HTTP status of the failed handshake, where the runtime exposes it. */
   status?: number | undefined;
   /** The WebSocket close code, where there was one. */
   closeCode?: number | undefined;
-  /** Response headers of the failed handshake, where the runtime tells them. */
+  /** Response headers of the failed handshake, where the runtime exposes them. */
   headers?: ReadonlyArray<readonly [string, string]> | undefined;
   /** The start of the failed handshake's response body, where it was read. */
   body?: Uint8Array | undefined;
   /** Whether the same call may succeed later without a change. Default: derived from the code and the status. */
   retryable?: boolean | undefined;
-  /** What led to this error. */
+  /** The underlying error. */
   cause?: unknown | undefined;
 }
 
@@ -187,15 +187,15 @@ export interface TransportErrorOptions {
 export class TransportError extends Error {
   /** Always `"TransportError"`. */
   override name = "TransportError";
-  /** Why it failed; stable, unlike the message. */
+  /** The kind of failure; stable, unlike the message. */
   readonly code: TransportErrorCode;
-  /** The HTTP status of the failed handshake, where the runtime tells it. */
+  /** The HTTP status of the failed handshake, where the runtime exposes it. */
   readonly status: number | undefined;
   /** Whether the same call may succeed later without a change. */
   readonly retryable: boolean;
   /** The WebSocket close code, where there was one. */
   readonly closeCode: number | undefined;
-  /** Response headers of the failed handshake, where the runtime tells them. */
+  /** Response headers of the failed handshake, where the runtime exposes them. */
   readonly headers: ReadonlyArray<readonly [string, string]> | undefined;
   /** The start of the failed handshake's response body, at most 8,192 bytes, where it was read; untrusted. */
   readonly body: Uint8Array | undefined;
@@ -211,14 +211,14 @@ export class TransportError extends Error {
     this.body = options.body;
   }
 
-  /** Milliseconds after which the server asks to come again, where its refusal says so in seconds (`Retry-After`). */
+  /** Milliseconds that the server asks to wait before another attempt, where `Retry-After` gives them in seconds. */
   get retryAfterMs(): number | undefined {
     const seconds = Number(this.headers?.find(([name]) => name.toLowerCase() === "retry-after")?.[1]);
     return seconds >= 0 ? seconds * 1_000 : undefined;
   }
 }
 
-// Trouble on the way passes, a refusal stands; one with a status passes where HTTP says so [rfc9110 15.5.9, 15.6, rfc6585 4].
+// Network trouble passes, a refusal stands; a status passes where HTTP says so [rfc9110 15.5.9, 15.6, rfc6585 4].
 function mayPass(code: TransportErrorCode, status: number | undefined): boolean {
   switch (code) {
     case "handshake-failed":

@@ -1,14 +1,13 @@
 /**
- * Checks of the options of a call: names that do not exist and values of the wrong kind are refused, and the error says what
- * was meant, and what was given by its kind, never by its content, which may be a secret.
+ * Checks of a call's options: unknown names and values of the wrong kind are refused. The error suggests the name that was
+ * meant, and describes the value by its kind, never by its content, which may be a secret.
  *
  * @module
  */
 
 /**
- * What each option of `T` takes, in words that an error can show and that the check reads: the results of `typeof`, `array`,
- * `null`, and literal strings in quotes, such as `number or "manual"`. An empty text takes anything; an object holds the
- * kinds of options within the option.
+ * The kind of each option of `T`, in words that errors show and the check parses: results of `typeof`, `array`, `null`, and
+ * quoted literals, such as `number or "manual"`. An empty string accepts anything; an object holds the kinds of nested options.
  */
 export type OptionKinds<T> = { readonly [K in keyof Required<T>]: string | Kinds };
 
@@ -17,7 +16,7 @@ export interface Kinds {
   readonly [name: string]: string | Kinds;
 }
 
-// What other libraries call it, where no spelling leads to our name.
+// Names in other libraries, where no similarity leads to ours.
 const ELSEWHERE: Readonly<Record<string, string>> = {
   queue: "address",
   timeout: "signal",
@@ -32,13 +31,13 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   hostname: "host",
 };
 
-/** What a call that waits takes. */
+/** The kinds of the options of a call that only waits. */
 export const WAIT_KINDS: Kinds = { signal: "object" };
 
 /**
- * Checks `options` of the call that is `doing` something.
+ * Checks the options of a call; `doing` is the call in words, such as "open sender".
  *
- * @throws {TypeError} If they are no object, one of them does not exist, or its value is of another kind.
+ * If `options` is no object, an option does not exist, or its value is of another kind.
  */
 export function checkOptions(doing: string, options: unknown, kinds: Kinds, within = ""): void {
   if (options === undefined) return;
@@ -48,7 +47,7 @@ export function checkOptions(doing: string, options: unknown, kinds: Kinds, with
   const given = options as Record<string, unknown>;
   for (const name in given) {
     const value = given[name];
-    // Many calls run for each message: what fits at first sight is not looked at again.
+    // Many calls check options for each message: a value that fits at once is not checked further.
     if (name === "signal" ? !isSignal(value) || !("signal" in kinds) : typeOf(value) !== kinds[name]) {
       checkOption(doing, given, name, kinds, within);
     }
@@ -98,7 +97,7 @@ function refuse(doing: string, state: string): never {
 /**
  * Checks the address of a node.
  *
- * @throws {TypeError} If it is no text, or an empty one.
+ * @throws {TypeError} If it is no string, or an empty one.
  */
 export function checkAddress(doing: string, address: unknown): void {
   if (typeof address === "string" && address !== "") return;
@@ -107,9 +106,9 @@ export function checkAddress(doing: string, address: unknown): void {
 }
 
 /**
- * Checks that a part of credentials is a text: one that was not set would else be the text "undefined".
+ * Checks that a part of credentials is a string; undefined would otherwise become the text "undefined".
  *
- * @throws {TypeError} If it is none; the error does not show it.
+ * @throws {TypeError} If it is none; the error does not show the value.
  */
 export function checkText(doing: string, what: string, value: unknown): void {
   if (typeof value !== "string") refuse(doing, `${what} is ${describeKind(value)}, not a string`);
@@ -126,13 +125,13 @@ export function checkFunction(doing: string, what: string, value: unknown): void
   }
 }
 
-/** Which of `names` was meant by one that does not exist, if there is one so near. */
+/** The one of `names` that an unknown `name` most likely meant, if any is near. */
 export function meant(name: string, names: readonly string[]): string | undefined {
   const wanted = bare(name);
   if (names.includes(`${name}Ms`)) return `${name}Ms`;
   const other = ELSEWHERE[wanted];
   if (Object.hasOwn(ELSEWHERE, wanted) && names.includes(other)) return other;
-  // A third of it may be wrong: less finds nothing in short names, more finds what nobody meant.
+  // A third of the characters may differ: less finds nothing for short names, more finds unrelated names.
   let least = Math.max(1, Math.floor(wanted.length / 3)) + 1;
   let nearest: string | undefined;
   for (const candidate of names) {
@@ -142,7 +141,7 @@ export function meant(name: string, names: readonly string[]): string | undefine
   return nearest;
 }
 
-/** What a value is, for an error: its type with an article, never its content. */
+/** The type of a value with an article, for an error; never its content. */
 export function describeKind(value: unknown): string {
   const type = typeOf(value);
   if (value === undefined || value === null) return type;
@@ -163,7 +162,7 @@ function bare(name: string): string {
   return name.slice(0, 64).replace(/[^a-z\d]/gi, "").toLowerCase();
 }
 
-// Insertions, deletions and exchanges of one character that make one out of the other.
+// The Levenshtein distance.
 function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (let i = 1; i <= a.length; i++) {

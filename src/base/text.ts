@@ -11,12 +11,12 @@ export function utf8Encoder(): TextEncoder {
   return encoder ??= new TextEncoder();
 }
 
-/** A text as UTF-8; half of a UTF-16 pair becomes U+FFFD. */
+/** A text as UTF-8; a lone surrogate becomes U+FFFD. */
 export function utf8(text: string): Uint8Array<ArrayBuffer> {
   return utf8Encoder().encode(text);
 }
 
-// Not that of @std/encoding: a client loads this first, and theirs brings 600 bytes (gzip) of alphabets along for one line.
+// Not the one of @std/encoding: a client loads this file first, and that one adds 600 bytes (gzip) of alphabets for one line.
 /** Bytes as lower-case hex digits. */
 export function hex(bytes: Uint8Array): string {
   let text = "";

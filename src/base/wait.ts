@@ -8,13 +8,13 @@ import { type Environment, MAX_TIMER_MS, systemEnvironment } from "./environment
 
 export { MAX_TIMER_MS };
 
-/** What a call that waits takes. */
+/** Options of a call that waits. */
 export interface WaitOptions {
   /** Ends the wait: the call rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
 }
 
-/** Waits for `promise` or for `signal`, whichever comes first. The promise itself goes on. */
+/** Waits for `promise` or the abort of `signal`, whichever comes first. The work behind `promise` goes on. */
 export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise;
   if (signal.aborted) {
@@ -29,8 +29,8 @@ export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefine
 let aborts: WeakMap<AbortSignal, Set<() => void>> | undefined;
 
 /**
- * Calls `call` when `signal` is aborted, and gives how to call that off. All share one listener: signals look through theirs at
- * each that comes or goes, so that thousands of waits that one signal ends would take minutes.
+ * Calls `call` when `signal` is aborted; returns a function that cancels that. All calls share one listener: a signal scans its
+ * listeners at each addition and removal, so that thousands of waits on one signal would take minutes.
  */
 export function onAbort(signal: AbortSignal, call: () => void): () => void {
   const known = aborts ??= new WeakMap();
@@ -54,8 +54,8 @@ function runAll(this: AbortSignal): void {
 let parts: Record<string, Promise<unknown> | undefined> | undefined;
 
 /**
- * Loads a part of the module when it is first needed, and keeps it: also what is there already takes a turn of the event loop to
- * import. A load that failed is tried again by who needs it next.
+ * Loads a part of the module when it is first needed, and caches it: even a repeated import takes a turn of the event loop. A
+ * failed load is tried again at the next need.
  */
 export function part<T>(name: string, load: () => Promise<T>): Promise<T> {
   const known = parts ??= {};
@@ -65,10 +65,10 @@ export function part<T>(name: string, load: () => Promise<T>): Promise<T> {
   })) as Promise<T>;
 }
 
-/** Takes an error that is reported elsewhere. */
+/** Swallows an error that is reported elsewhere. */
 export function ignore(): void {}
 
-/** Waits for `promise`, but no longer than `ms`; true when it came to its end, in whatever way. */
+/** Waits for `promise`, but no longer than `ms` milliseconds; true when it settled, either way. */
 export function within(promise: Promise<unknown>, ms: number, environment?: Environment): Promise<boolean> {
   const clock = environment ?? systemEnvironment;
   return new Promise((resolve) => {
@@ -80,29 +80,26 @@ export function within(promise: Promise<unknown>, ms: number, environment?: Envi
   });
 }
 
-/** A promise with its two ends outside, which nobody has to wait for; it costs little before somebody does. */
+/** A promise that is resolved from outside, with no unhandled rejection; it is created only when `promise` is read. */
 export class Deferred<T> {
   #promise: Promise<T> | undefined;
   #ends: { resolve: (value: T) => void; reject: (reason: unknown) => void } | undefined;
   #outcome: { readonly value: T } | { readonly reason: unknown } | undefined;
 
-  /** Settles once. */
   get promise(): Promise<T> {
     if (this.#promise === undefined) {
       this.#promise = new Promise((resolve, reject) => this.#ends = { resolve, reject });
-      // Whoever waits gets the error; that nobody waits is no fault.
+      // A rejection that nobody awaits is no fault.
       this.#promise.catch(ignore);
       this.#settle();
     }
     return this.#promise;
   }
 
-  /** Whether it has its outcome. */
   get settled(): boolean {
     return this.#outcome !== undefined;
   }
 
-  /** Fulfils it. */
   resolve(value: T): void {
     this.#outcome ??= { value };
     this.#settle();
@@ -121,7 +118,7 @@ export class Deferred<T> {
   }
 }
 
-/** A rejected promise that nobody has to wait for. */
+/** A rejected promise that causes no unhandled rejection. */
 export function rejected(reason: unknown): Promise<never> {
   const promise = Promise.reject(reason);
   promise.catch(ignore);

@@ -11,19 +11,19 @@ import { quote, utf8 } from "../base/text.ts";
 import { decodeUtf8 } from "../codec/primitives.ts";
 import type { SaslExchange, SaslMechanism, SaslServerExchange, SaslServerMechanism } from "./mechanism.ts";
 
-/** A token, or what gives one; asked on every attempt to connect, so that it can give a fresh one. */
+/** A token, or a function that returns one; it is called on every attempt to connect, so that it can return a fresh token. */
 export type Token = string | (() => string | Promise<string>);
 
-/** How a client uses a token. */
+/** Options of {@linkcode oauthbearer} and {@linkcode xoauth2}. */
 export interface BearerOptions {
   /** The user that the token is for. Default: none for OAUTHBEARER, empty for XOAUTH2. */
   username?: string | undefined;
-  /** Uses it also where anyone on the way can read it. Default: false. */
+  /** Sends the token also where others can read it on the way. Default: false. */
   allowCleartext?: boolean | undefined;
 }
 
 /**
- * A bearer token as OAUTHBEARER [rfc7628].
+ * Authenticates with a bearer token by OAUTHBEARER [rfc7628].
  *
  * @example
  * ```ts
@@ -42,7 +42,7 @@ export function oauthbearer(token: Token, options: BearerOptions = {}): SaslMech
 }
 
 /**
- * A bearer token as XOAUTH2.
+ * Authenticates with a bearer token by XOAUTH2.
  *
  * @example
  * ```ts
@@ -56,14 +56,14 @@ export function xoauth2(token: Token, options: BearerOptions = {}): SaslMechanis
   return mechanism("XOAUTH2", token, options, (secret) => `user=${username}\x01auth=Bearer ${secret}\x01\x01`);
 }
 
-/** Gives the identity that a token stands for, or undefined to refuse it; `username` is what the client says, if anything. */
+/** Returns the identity of a token, or undefined to refuse it; `username` is the one that the client claims, if any. */
 export type VerifyToken = (
   token: string,
   username: string | undefined,
 ) => string | undefined | Promise<string | undefined>;
 
 /**
- * Lets in those whose token `verify` takes, by OAUTHBEARER.
+ * Accepts clients whose token `verify` accepts, by OAUTHBEARER.
  *
  * @example
  * ```ts
@@ -81,7 +81,7 @@ export function oauthbearerServer(verify: VerifyToken): SaslServerMechanism {
 }
 
 /**
- * Lets in those whose token `verify` takes, by XOAUTH2.
+ * Accepts clients whose token `verify` accepts, by XOAUTH2.
  *
  * @example
  * ```ts
@@ -119,7 +119,7 @@ function mechanism(
       }
       const said = yield utf8(format(secret, target));
       if (said === undefined || said.length === 0) return;
-      // A refusal comes as a challenge that says why; the answer has the server go on to its outcome [rfc7628 3.2.3].
+      // A refusal comes as a challenge with the reason; the answer lets the server send its outcome [rfc7628 3.2.3].
       const after = yield name === "XOAUTH2" ? new Uint8Array(0) : Uint8Array.of(1);
       const why = `Cannot authenticate with ${name}: server says ${quote(decodeUtf8(said) ?? "", 200)}`;
       if (after === undefined) throw new AmqpError(condition.unauthorizedAccess, why);
@@ -141,10 +141,10 @@ async function* serverExchange(
   const username = start?.[1]?.replaceAll("=2C", ",").replaceAll("=3D", "=");
   if (start !== null && token !== undefined && whole) {
     const identity = await verify(token, username === "" ? undefined : username);
-    // What is no name lets nobody in, null neither.
+    // An empty string or null is no identity, and refuses the client.
     if (typeof identity === "string" && identity !== "") return { identity };
   }
-  // The client hears why in the words of the mechanism, and then again as SASL's outcome.
+  // The client gets the reason in the mechanism's own format, and then the outcome of SASL.
   yield utf8(JSON.stringify({ status: "invalid_token", schemes: "bearer" }));
   return undefined;
 }

@@ -1,5 +1,5 @@
 /**
- * The client's part in a SASL exchange: it picks a mechanism, answers challenges, and hears the outcome.
+ * The client's part in a SASL exchange: it picks a mechanism, answers challenges, and takes the outcome.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { quote } from "../base/text.ts";
 import type { SaslFrameBody } from "../codec/types.ts";
 import type { SaslAuth, SaslExchange, SaslMechanism, SaslTarget } from "./mechanism.ts";
 
-/** One exchange, from the mechanisms that the program has to the outcome. */
+/** One exchange, from the choice of a mechanism to the outcome. */
 export class SaslClient {
   readonly #mechanisms: readonly SaslMechanism[];
   readonly #target: SaslTarget;
@@ -20,10 +20,10 @@ export class SaslClient {
   #done = false;
 
   /**
-   * Takes the mechanisms that may be used, the one to prefer first, and where to.
+   * Takes the client's mechanisms, in order of preference, and the target.
    *
-   * @throws {TypeError} If one of them is no mechanism.
-   * @throws {AmqpError} If each would show its secret to those on the way.
+   * @throws {TypeError} If an entry is no mechanism.
+   * @throws {AmqpError} If each mechanism would expose its secret on the way.
    */
   constructor(auth: SaslAuth, target: SaslTarget) {
     const mechanisms = [auth].flat() as SaslMechanism[];
@@ -42,32 +42,32 @@ export class SaslClient {
     }
   }
 
-  /** The names of the mechanisms that may be used, for errors. */
+  /** The names of the usable mechanisms, for errors. */
   get names(): string {
     return namesOf(this.#mechanisms);
   }
 
   /**
-   * Begins with the first mechanism before the server has said what it offers; the rest are not tried.
+   * Begins with the first mechanism before the server has offered any; the others are not tried.
    *
-   * @throws {unknown} What the mechanism throws.
+   * @throws {unknown} The error that the mechanism throws.
    */
   begin(): Promise<SaslFrameBody> {
     return this.#begin(this.#mechanisms[0]!);
   }
 
   /**
-   * Takes a frame of the server, and gives the answer to it; undefined where there is none.
+   * Takes a frame of the server, and resolves with the answer; undefined where there is none.
    *
-   * @throws {AmqpError} If the server offers nothing that may be used, or it says that all is well before the mechanism does.
+   * @throws {AmqpError} If the server offers no usable mechanism, or reports success before the mechanism has ended.
    */
   async handle(frame: SaslFrameBody): Promise<SaslFrameBody | undefined> {
     switch (frame.kind) {
       case "saslMechanisms": {
-        // Begun already; a server that does not offer the mechanism says so with its outcome.
+        // Begun already; a server without the mechanism says so with its outcome.
         if (this.#exchange !== undefined) return undefined;
         const offered = frame.saslServerMechanisms;
-        // Our order counts: the server's may have been changed on its way.
+        // The client's order counts: an attacker may have changed the server's.
         const mechanism = this.#mechanisms.find(({ name }) => offered.includes(name));
         if (mechanism === undefined) {
           throw refusal(this.names, `server offers ${quote(offered.join(", "), 200)}`);
@@ -79,7 +79,7 @@ export class SaslClient {
           throw refusal(this.#mechanism!.name, "server sent a challenge, which the mechanism has none of");
         }
         const response = await this.#next(frame.challenge);
-        // What the server has proved in a challenge is acknowledged with nothing [rfc5802 5, rfc4422 3.5].
+        // A proof of the server in a challenge is acknowledged with an empty response [rfc5802 5, rfc4422 3.5].
         return { kind: "saslResponse", response: response ?? new Uint8Array(0) };
       }
       case "saslOutcome":

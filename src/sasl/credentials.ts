@@ -11,12 +11,12 @@ import { plain } from "./mechanisms.ts";
 import { scram, type ScramOptions } from "./scram.ts";
 import type { ScramHash } from "./scram_keys.ts";
 
-/** How a user name and a password may be used. */
+/** Options of {@linkcode credentials}. */
 export interface CredentialsOptions extends Pick<ScramOptions, "authorizationId" | "minIterations" | "maxIterations"> {
-  /** The weakest mechanism that may be used. Default: `"PLAIN"`. */
+  /** The weakest mechanism to use. Default: `"PLAIN"`. */
   floor?: `SCRAM-${ScramHash}` | "PLAIN" | undefined;
   /**
-   * Lets PLAIN be used where anyone on the way can read the password, or have the server seem to offer nothing better.
+   * Permits PLAIN where others can read the password on the way, or strip stronger mechanisms from the server's offer.
    * Default: false, so that over `ws:` and `amqp:` to another host nothing below SCRAM is used.
    */
   allowCleartext?: boolean | undefined;
@@ -31,10 +31,10 @@ const CREDENTIALS_KINDS: OptionKinds<CredentialsOptions> = {
 };
 
 /**
- * User name and password, by the strongest mechanism that the server offers: SCRAM-SHA-512, SCRAM-SHA-256, SCRAM-SHA-1, PLAIN.
+ * Authenticates by the strongest of SCRAM-SHA-512, SCRAM-SHA-256, SCRAM-SHA-1 and PLAIN that the server offers.
  *
- * The order is ours, whatever order the server names them in. PLAIN, which shows the password to the server, is used over TLS
- * and on this machine only.
+ * The order is fixed, whatever order the server lists. PLAIN, which shows the password to the server, is used only over TLS and
+ * on this machine.
  *
  * @throws {RangeError} If a part is empty or holds characters that SASLprep does not allow, or there is no such floor.
  * @throws {TypeError} If a part is no string, or an option does not exist or is of the wrong kind.
@@ -68,7 +68,7 @@ export function credentials(username: string, password: string, options: Credent
 }
 
 /**
- * A bearer token, by OAUTHBEARER or else XOAUTH2, whichever the server offers.
+ * Authenticates with a bearer token, by OAUTHBEARER or else XOAUTH2, whichever the server offers.
  *
  * @example
  * ```ts

@@ -1,25 +1,24 @@
 /**
- * What a SASL mechanism is, on either side.
+ * SASL mechanisms, on either side.
  *
- * Both sides of an exchange are generators: what it yields goes to the peer, what the peer answers comes back from `yield`.
- * So the steps of a mechanism stand below each other, and what it has to remember are its variables. An exchange may be
- * given up at any `yield`.
+ * Both sides of an exchange are generators: a yielded value goes to the peer, and `yield` returns the peer's answer. So the
+ * steps of a mechanism stand below each other, and its state is in variables. An exchange may be abandoned at any `yield`.
  *
  * @module
  */
 
-/** What a client's mechanism may want to know of the connection that it is used on. */
+/** The connection on which a client authenticates, as its mechanism sees it. */
 export interface SaslTarget {
   /** The virtual host: `hostname` of the connection; undefined where the connection has none. */
   readonly hostname: string | undefined;
   /** The port of the URL; undefined where there is no URL. */
   readonly port?: number | undefined;
-  /** Whether nobody can read or change what is sent: TLS, or this machine. */
+  /** Whether nobody else can read or change the bytes on their way: TLS, or a peer on this machine. */
   readonly secure: boolean;
 }
 
 /**
- * How a client authenticates: made by functions such as {@linkcode plain}, or an object of the program's own.
+ * A way for a client to authenticate: made by functions such as {@linkcode plain}, or an object of the program's own.
  *
  * @example A mechanism of one's own
  * ```ts
@@ -39,20 +38,20 @@ export interface SaslTarget {
 export interface SaslMechanism {
   /** The mechanism's registered name. */
   readonly name: string;
-  /** True if someone who reads along learns the secret; such a mechanism is used over TLS or on this machine only. */
+  /** True if the exchange shows the secret to whoever reads along; it is then used only over TLS or on this machine. */
   readonly needsPrivacy: boolean;
   /**
    * Begins an exchange, one for each attempt to connect.
    *
-   * It yields first the response that goes out with the choice of the mechanism, undefined for none, which differs from
-   * empty. Each `yield` gives the server's challenge, or, when the server says that it is content, the additional data of
-   * its outcome, undefined for none. The connection goes on only if the exchange then returns: a mechanism in which the
-   * server proves itself throws unless it has.
+   * The generator first yields the initial response, which goes out with the choice of the mechanism: undefined for none, which
+   * differs from empty. Each `yield` returns the server's challenge or, on a successful outcome, its additional data, undefined
+   * for none. The connection goes on only if the generator then returns: a mechanism in which the server proves itself throws
+   * unless it has.
    */
   exchange(target: SaslTarget): SaslExchange;
 }
 
-/** What a client authenticates with: one mechanism, or several, the one to prefer first. */
+/** The mechanism that a client authenticates with, or several, in order of preference. */
 export type SaslAuth = SaslMechanism | readonly SaslMechanism[];
 
 /** The client's side of one exchange. */
@@ -60,16 +59,16 @@ export type SaslExchange =
   | Generator<Uint8Array | undefined, void, Uint8Array | undefined>
   | AsyncGenerator<Uint8Array | undefined, void, Uint8Array | undefined>;
 
-/** Whom the server has let in. */
+/** A client that the server has accepted. */
 export interface SaslIdentity {
-  /** Who the client is; undefined for nobody in particular. */
+  /** The client's identity; undefined for an anonymous client. */
   readonly identity: string | undefined;
-  /** What goes to the client with the outcome, such as the server's own proof. */
+  /** Data that goes to the client with the outcome, such as the server's own proof. */
   readonly additionalData?: Uint8Array | undefined;
 }
 
 /**
- * How a server lets clients prove who they are. `Peer` is what the carrier knows of the client.
+ * A way for a server to authenticate clients. `Peer` is the carrier's description of the client.
  *
  * @example A mechanism of one's own
  * ```ts
@@ -92,9 +91,9 @@ export interface SaslServerMechanism<Peer = unknown> {
   /**
    * Begins an exchange with a client that has chosen this mechanism.
    *
-   * `initialResponse` is undefined when the client sent none; a mechanism in which the client speaks first then yields an
-   * empty challenge [rfc4422 3.3]. Each `yield` gives the client's response to the challenge. Returning undefined refuses
-   * the client; throwing tells it that the server broke down, and that it may try again.
+   * `initialResponse` is undefined when the client sent none; a mechanism in which the client speaks first then yields an empty
+   * challenge [rfc4422 3.3]. Each `yield` returns the client's response. Returning undefined refuses the client; throwing
+   * reports an internal error of the server, after which the client may try again.
    */
   exchange(initialResponse: Uint8Array | undefined, peer: Peer): SaslServerExchange;
 }

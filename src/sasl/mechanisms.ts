@@ -9,9 +9,9 @@ import { utf8 } from "../base/text.ts";
 import type { SaslMechanism } from "./mechanism.ts";
 
 /**
- * No identity [rfc4505].
+ * Authenticates as nobody in particular [rfc4505].
  *
- * `trace` tells the server's operator something about the client, such as a mail address; it proves nothing.
+ * `trace` tells the server's operator something about the client, such as a mail address; the server does not verify it.
  *
  * @throws {RangeError} If `trace` is longer than 255 characters or holds a NUL.
  *
@@ -30,10 +30,10 @@ export function anonymous(trace = ""): SaslMechanism {
 }
 
 /**
- * User name and password [rfc4616].
+ * Authenticates with user name and password [rfc4616].
  *
- * They travel in clear inside the connection, so over `ws:` and `amqp:` they are refused unless the host is this machine;
- * `allowCleartext` lifts that. `credentials` of `./sasl` uses SCRAM where the server has it, which does not show the password.
+ * The password travels in clear inside the connection, so PLAIN is refused over `ws:` and `amqp:` unless the host is this
+ * machine; `allowCleartext` lifts that. `credentials` of `./sasl` prefers SCRAM, which hides the password.
  *
  * @throws {RangeError} If a part holds a NUL, or the user name is empty.
  * @throws {TypeError} If a part is no string, or an option does not exist.
@@ -52,7 +52,7 @@ export function plain(
 ): SaslMechanism {
   checkOptions("use PLAIN", options, { authorizationId: "string", allowCleartext: "boolean" });
   const parts = [options.authorizationId ?? "", username, password];
-  // What was not set would else be the text "undefined".
+  // `join` would turn undefined into an empty part.
   if (parts.some((part) => typeof part !== "string")) throw new TypeError("Cannot use PLAIN: a part is no string");
   const text = parts.join("\0");
   if (username === "" || text.split("\0").length !== 3) {
@@ -62,7 +62,7 @@ export function plain(
 }
 
 /**
- * The identity of the layer below, such as a TLS client certificate [rfc4422 A].
+ * Authenticates with the identity of the layer below, such as a TLS client certificate [rfc4422 A].
  *
  * @example
  * ```ts
@@ -75,7 +75,7 @@ export function external(authorizationId = ""): SaslMechanism {
   return single("EXTERNAL", false, authorizationId);
 }
 
-// Mechanisms that say all they have to say at once; an empty text too, since an absent one costs a round trip.
+// A mechanism of a single message; an empty one is sent too, since leaving it out costs a round trip.
 function single(name: string, needsPrivacy: boolean, text: string): SaslMechanism {
   return {
     name,

@@ -1,6 +1,6 @@
 /**
- * SASL beyond what the client has by itself: SCRAM, bearer tokens, one value for several mechanisms, and the accepting side's
- * part of each, for `sasl.mechanisms` of an acceptor or a broker.
+ * SASL beyond the client's built-in mechanisms: SCRAM, bearer tokens, one value for several mechanisms, and the server's part
+ * of each, for `sasl.mechanisms` of an acceptor or a broker.
  *
  * @example
  * ```ts

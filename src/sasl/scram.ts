@@ -1,5 +1,5 @@
 /**
- * The client's side of SCRAM: it proves that it has the password without showing it, and has the server prove the same
+ * The client's side of SCRAM: the client proves that it has the password without sending it, and has the server prove the same
  * [rfc5802, rfc7677].
  *
  * @module
@@ -27,20 +27,20 @@ import {
   xor,
 } from "./scram_keys.ts";
 
-/** Iterations that a client computes at most by default: about half a second. */
+/** Most iterations that a client computes by default: about half a second. */
 export const MAX_ITERATIONS = 1_000_000;
 
-/** How a client uses SCRAM. */
+/** Options of {@linkcode scram}. */
 export interface ScramOptions {
   /** The hash function. Default: `"SHA-256"`. */
   hash?: ScramHash | undefined;
-  /** Whom to act as. Default: the user. */
+  /** The identity to act as. Default: the user. */
   authorizationId?: string | undefined;
-  /** Fewer iterations than this are refused: they would make the password easy to guess. Default: 4,096. */
+  /** Fewest iterations that are accepted, as fewer make the password easy to guess. Default: 4,096. */
   minIterations?: number | undefined;
-  /** More iterations than this are refused: the server asks for work without end. Default: 1,000,000. */
+  /** Most iterations that are accepted, as a server may ask for endless work. Default: 1,000,000. */
   maxIterations?: number | undefined;
-  /** What makes the exchange unlike any other, of printable ASCII without a comma. Default: 128 random bits. */
+  /** The client's nonce, of printable ASCII without a comma. Default: 128 random bits. */
   nonce?: string | undefined;
 }
 
@@ -53,11 +53,11 @@ const SCRAM_KINDS: OptionKinds<ScramOptions> = {
 };
 
 /**
- * User name and password, neither of which is shown: SCRAM-SHA-256 or one of its relatives.
+ * Authenticates with user name and password, without sending the password: SCRAM-SHA-256 or one of its relatives.
  *
- * It may be used over `ws:` and `amqp:`; the messages of the connection can then be read and changed on their way all the same.
+ * SCRAM may be used over `ws:` and `amqp:`; the connection's messages can then still be read and changed on their way.
  *
- * @throws {RangeError} If a part is empty or holds characters that SASLprep does not allow, or no number of iterations would do.
+ * @throws {RangeError} If a part is empty or holds characters that SASLprep does not allow, or an option is invalid.
  * @throws {TypeError} If a part is no string, or an option does not exist or is of the wrong kind.
  *
  * @example
@@ -74,7 +74,7 @@ const SCRAM_KINDS: OptionKinds<ScramOptions> = {
 export function scram(username: string, password: string, options: ScramOptions = {}): SaslMechanism {
   checkOptions("use SCRAM", options, SCRAM_KINDS);
   const { hash = "SHA-256", minIterations = MIN_ITERATIONS, maxIterations = MAX_ITERATIONS } = options;
-  // No limit may be NaN, which nothing is above.
+  // Written so that NaN is refused too.
   if (!(minIterations >= 1 && maxIterations >= minIterations)) {
     throw new RangeError(
       `Cannot use SCRAM: it takes ${minIterations} to ${maxIterations} iterations, which is no range`,
@@ -87,7 +87,7 @@ export function scram(username: string, password: string, options: ScramOptions 
   const user = escapeName(saslprep(username, "user name"));
   const secret = saslprep(password, "password");
   const { authorizationId } = options;
-  // No channel binding: what carries the connection does not show its TLS [rfc5802 6].
+  // No channel binding: the carrier does not expose its TLS [rfc5802 6].
   const gs2 = `n,${authorizationId === undefined ? "" : `a=${escapeName(authorizationId)}`},`;
   let kept: { salt: string; iterations: number; keys: Promise<SaltedKeys> } | undefined;
 
@@ -111,7 +111,7 @@ export function scram(username: string, password: string, options: ScramOptions 
       const first = yield utf8(gs2 + clientFirst);
       if (first === undefined) throw refuse("server said yes without a proof");
       const serverFirst = decodeUtf8(first) ?? "";
-      // Whatever else comes after these three may be ignored, what comes before may not [rfc5802 5.1].
+      // Fields after these three are ignored, one before them is refused [rfc5802 5.1].
       const parts = /^r=([\x21-\x2b\x2d-\x7e]+),s=([A-Za-z\d+/]+={0,2}),i=([1-9]\d{0,9})(,.*)?$/.exec(serverFirst);
       if (parts === null || fromBase64(parts[2]!).length === 0) throw refuse("server's first message is malformed");
       const [, together, salt, count] = parts as unknown as [string, string, string, string];

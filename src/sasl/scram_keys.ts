@@ -1,5 +1,5 @@
 /**
- * The keys of SCRAM: what a password turns into, what a server keeps of it, and how proofs are made of them [rfc5802 3].
+ * The keys of SCRAM: derived from a password, kept by a server, and used in proofs [rfc5802 3].
  *
  * @module
  */
@@ -12,52 +12,52 @@ import { saslprep } from "./saslprep.ts";
 /** The hash functions of the SCRAM mechanisms. */
 export type ScramHash = "SHA-512" | "SHA-256" | "SHA-1";
 
-/** The same, for errors about options. */
+/** The option kind of {@linkcode ScramHash}. */
 export const SCRAM_HASHES = '"SHA-512" or "SHA-256" or "SHA-1"';
 
-/** What a server keeps of a user for SCRAM; it is enough to check a client, not to be one. */
+/** A server's keys of a user for SCRAM; they suffice to check a client, not to pose as one. */
 export interface ScramKeys {
   /** The hash function that the keys were made with. */
   readonly hash: ScramHash;
-  /** Random bytes that went into the keys. */
+  /** The random bytes that went into the keys. */
   readonly salt: Uint8Array;
-  /** How often the hash was taken. */
+  /** The iterations of the hash. */
   readonly iterations: number;
-  /** Tells whether a client has the password. */
+  /** Verifies a client's proof. */
   readonly storedKey: Uint8Array;
   /** Proves to the client that this server has its keys. */
   readonly serverKey: Uint8Array;
 }
 
-/** What keys of SCRAM are made with; each has a default. */
+/** Options of {@linkcode scramKeys}. */
 export interface ScramKeysOptions {
   /** The hash function. Default: `"SHA-256"`. */
   hash?: ScramHash | undefined;
-  /** How often the hash is taken, at least 4,096; more costs client and server time. Default: 16,384. */
+  /** Iterations of the hash, at least 4,096; more cost client and server time. Default: 16,384. */
   iterations?: number | undefined;
-  /** Random bytes. Default: 16 new ones. */
+  /** Random bytes that go into the keys. Default: 16 new ones. */
   salt?: Uint8Array | undefined;
 }
 
-/** What one side computes from the password; the client keeps it while salt and iterations stay the same. */
+/** The keys that one side derives from the password; the client keeps them while salt and iterations stay the same. */
 export interface SaltedKeys {
-  /** What a client proves to have. */
+  /** The key that a client proves to have. */
   readonly clientKey: Uint8Array<ArrayBuffer>;
-  /** What a server proves to have. */
+  /** The key that a server proves to have. */
   readonly serverKey: Uint8Array<ArrayBuffer>;
 }
 
-/** The fewest iterations that both sides take [rfc7677 4]. */
+/** The fewest iterations that both sides accept [rfc7677 4]. */
 export const MIN_ITERATIONS = 4_096;
 
-/** Iterations of keys that are made here: some milliseconds. */
+/** Iterations of new keys: some milliseconds. */
 export const DEFAULT_ITERATIONS = 16_384;
 
-/** Bytes of a salt that is made here. */
+/** Bytes of a new salt. */
 export const SALT_LENGTH = 16;
 
 /**
- * Makes the keys that a server keeps of a user instead of the password.
+ * Makes the keys that a server keeps instead of a user's password.
  *
  * @throws {RangeError} If the password is empty or holds characters that SASLprep does not allow, the salt is empty, or there are
  * too few iterations.
@@ -83,7 +83,7 @@ export async function scramKeys(password: string, options: ScramKeysOptions = {}
   return { hash, salt, iterations, storedKey: await digest(hash, clientKey), serverKey };
 }
 
-/** The keys of a password that is prepared already. */
+/** Derives the keys of a password that SASLprep has prepared. */
 export async function saltedKeys(
   hash: ScramHash,
   password: string,
@@ -111,14 +111,14 @@ export async function digest(hash: ScramHash, bytes: Uint8Array<ArrayBuffer>): P
   return new Uint8Array(await crypto.subtle.digest(hash, bytes));
 }
 
-/** The signature of a text. */
+/** The HMAC of a text. */
 export async function hmac(hash: ScramHash, key: Uint8Array, text: string): Promise<Uint8Array<ArrayBuffer>> {
   const algorithm = { name: "HMAC", hash };
   const imported = await crypto.subtle.importKey("raw", new Uint8Array(key), algorithm, false, ["sign"]);
   return new Uint8Array(await crypto.subtle.sign("HMAC", imported, utf8(text)));
 }
 
-/** The bytes of base64; none where it is none. */
+/** The bytes of a base64 text; none where it is malformed. */
 export function fromBase64(text: string): Uint8Array<ArrayBuffer> {
   try {
     return decodeBase64(text);
@@ -127,12 +127,12 @@ export function fromBase64(text: string): Uint8Array<ArrayBuffer> {
   }
 }
 
-/** Two byte strings of one length, bit by bit exclusive. */
+/** The bitwise exclusive or of two byte strings of one length. */
 export function xor(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(a, (byte, i) => byte ^ b[i]!);
 }
 
-/** Whether two byte strings are the same; time does not tell how many bytes were. */
+/** Compares two byte strings, in a time that does not depend on how many bytes are the same. */
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   let different = a.length ^ b.length;
   for (let i = 0; i < a.length; i++) different |= a[i]! ^ b[i % (b.length || 1)]!;

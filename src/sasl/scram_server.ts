@@ -22,29 +22,29 @@ import {
   xor,
 } from "./scram_keys.ts";
 
-/** Gives the keys of a user for a hash function, undefined for one who is unknown or has none of it. */
+/** Finds a user's keys for a hash function; undefined if the user is unknown or has no such keys. */
 export type FindScramKeys = (
   username: string,
   hash: ScramHash,
 ) => ScramKeys | undefined | Promise<ScramKeys | undefined>;
 
-/** How a server uses SCRAM. */
+/** Options of {@linkcode scramServer}. */
 export interface ScramServerOptions {
   /**
-   * Iterations and bytes of salt that unknown users are told, so that they cannot be told from known ones: what the keys of
-   * the known ones have. Default: 16,384 and 16, as {@linkcode scramKeys} makes them.
+   * Iterations and salt length in bytes that are shown for unknown users, so that they look like known ones: give those of the
+   * known users' keys. Default: 16,384 and 16, as {@linkcode scramKeys} makes them.
    */
   decoy?: { iterations?: number; saltLength?: number } | undefined;
-  /** Goes on from the client's nonce, of printable ASCII without a comma. Default: 128 random bits. */
+  /** The server's part of the nonce, of printable ASCII without a comma. Default: 128 random bits. */
   nonce?: string | undefined;
 }
 
-// A user name in SCRAM has `=2C` for a comma and `=3D` for an equals sign, and no other of the two.
+// A user name in SCRAM has `=2C` for a comma and `=3D` for an equals sign, and neither of the two otherwise.
 const CLIENT_FIRST = /^(?:n|y),(?:a=((?:[^,=]|=2C|=3D)+))?,n=((?:[^,=]|=2C|=3D)+),r=([\x21-\x2b\x2d-\x7e]+)(?:,.*)?$/s;
 const CLIENT_FINAL = /^(c=([A-Za-z\d+/]+={0,2}),r=([\x21-\x2b\x2d-\x7e]+)(?:,[^,]*)*),p=([A-Za-z\d+/]+={0,2})$/s;
 
 /**
- * Lets in those who prove that they have the password that `find` has the keys of; acting as somebody else is not offered.
+ * Accepts clients that prove to have the password behind the keys that `find` returns; a client may act only as itself.
  *
  * @example
  * ```ts
@@ -64,7 +64,7 @@ export function scramServer(
   const { iterations: decoyIterations = DEFAULT_ITERATIONS, saltLength = SALT_LENGTH } = options.decoy ?? {};
   let secret: string | undefined;
 
-  // An unknown user is asked the same question each time, and goes through all that a known one does.
+  // An unknown user gets the same salt each time, and takes the same steps as a known one.
   async function decoy(username: string): Promise<ScramKeys> {
     const bytes = await hmac("SHA-512", utf8(secret ??= randomName()), username);
     const [salt, storedKey] = [bytes.subarray(0, saltLength), await digest(hash, bytes)];

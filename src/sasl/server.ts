@@ -11,22 +11,22 @@ import type { SaslServerExchange, SaslServerMechanism } from "./mechanism.ts";
 
 /** One exchange with one client. */
 export class SaslServer<Peer> {
-  /** Who the client is, once it was let in; undefined for nobody in particular. */
+  /** The accepted client's identity; undefined for an anonymous client. */
   identity: string | undefined;
-  /** What the mechanism threw, where the outcome is that this side broke down. */
+  /** The error of a mechanism that threw, which the client sees as the outcome `sys-temp`. */
   error: AmqpError | undefined;
 
   readonly #mechanisms: readonly SaslServerMechanism<Peer>[];
   readonly #peer: Peer;
   #exchange: SaslServerExchange | undefined;
 
-  /** Starts an exchange in which these mechanisms are offered, with a client of whom the carrier knows this much. */
+  /** Starts an exchange that offers these mechanisms to a client; `peer` is the carrier's description of it. */
   constructor(mechanisms: readonly SaslServerMechanism<Peer>[], peer: Peer) {
     this.#mechanisms = mechanisms;
     this.#peer = peer;
   }
 
-  /** Takes a frame of the client, and gives the answer to it: a challenge or the outcome; undefined where there is none. */
+  /** Takes a frame of the client, and resolves with the answer, a challenge or the outcome; undefined where there is none. */
   async handle(frame: SaslFrameBody): Promise<SaslFrameBody | undefined> {
     try {
       if (frame.kind === "saslResponse") return this.#take(await this.#exchange!.next(frame.response));
@@ -34,7 +34,7 @@ export class SaslServer<Peer> {
       const mechanism = this.#mechanisms.find(({ name }) => name === frame.mechanism);
       if (mechanism === undefined) return { kind: "saslOutcome", code: "auth" };
       this.#exchange = mechanism.exchange(frame.initialResponse, this.#peer);
-      // A generator that starts takes no value.
+      // A generator drops the value of its first `next`.
       return this.#take(await this.#exchange.next(new Uint8Array(0)));
     } catch (cause) {
       this.error = new AmqpError(condition.internalError, "Cannot authenticate client: internal error", { cause });

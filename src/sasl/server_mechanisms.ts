@@ -8,7 +8,7 @@ import { decodeUtf8 } from "../codec/primitives.ts";
 import type { SaslServerMechanism } from "./mechanism.ts";
 
 /**
- * Lets everybody in, as nobody in particular; what a client says of itself is not looked at.
+ * Accepts every client, as an anonymous one; the client's own `trace` is ignored.
  *
  * @example
  * ```ts
@@ -28,11 +28,11 @@ export function anonymousServer(): SaslServerMechanism {
   };
 }
 
-/** Says whether a user name and a password belong together. */
+/** Checks a user's password; only true accepts the client. */
 export type CheckPassword = (username: string, password: string) => boolean | Promise<boolean>;
 
 /**
- * Lets in those whose password `check` takes [rfc4616]; acting as somebody else is not offered.
+ * Accepts clients whose password `check` accepts [rfc4616]; a client may act only as itself.
  *
  * @example
  * ```ts
@@ -60,14 +60,14 @@ export function plainServer(check: CheckPassword): SaslServerMechanism {
   };
 }
 
-/** Gives the identity that the layer below has proved, or undefined to refuse. */
+/** Returns the identity that the layer below has proved, or undefined to refuse the client. */
 export type IdentifyExternal<Peer> = (
   authorizationId: string,
   peer: Peer,
 ) => string | undefined | Promise<string | undefined>;
 
 /**
- * Lets in those whom `identify` knows by what the layer below says of them [rfc4422 A].
+ * Accepts clients that `identify` recognizes by the layer below, such as by a TLS client certificate [rfc4422 A].
  *
  * @example
  * ```ts
@@ -83,7 +83,7 @@ export function externalServer<Peer>(identify: IdentifyExternal<Peer>): SaslServ
     async *exchange(initialResponse, peer) {
       const authorizationId = decodeUtf8(initialResponse ?? (yield new Uint8Array(0)));
       const identity = authorizationId === undefined ? undefined : await identify(authorizationId, peer);
-      // An empty name is no name, nor is null: it would pass for nobody in particular.
+      // An empty string or null is no identity: it would pass for an anonymous client.
       return typeof identity === "string" && identity !== "" ? { identity } : undefined;
     },
   };
