@@ -1,24 +1,24 @@
 /**
- * Names of what is to be looked at again, by the time for that.
+ * Names to check again at a given time.
  *
  * @module
  */
 
 import { SortedMessages } from "./sorted_messages.ts";
 
-// All that is due in one millisecond.
+// The names that are due in one millisecond.
 interface Entry {
   readonly rank: number;
   readonly names: Set<string>;
 }
 
-/** What is to be looked at, each name once and at the earliest time that was told; nothing is a walk through all of them. */
+/** A schedule that has each name once, at its earliest time; no operation walks through all names. */
 export class Agenda {
   readonly #entries = new SortedMessages<Entry>();
   readonly #byTime = new Map<number, Entry>();
   readonly #times = new Map<string, number>();
 
-  /** Has a name looked at from `time` on; never for Infinity. */
+  /** Schedules a name for `time`; does nothing for Infinity. */
   add(name: string, time: number): void {
     const rank = Math.ceil(time);
     const before = this.#times.get(name) ?? Infinity;
@@ -44,7 +44,7 @@ export class Agenda {
     this.#entries.delete(entry);
   }
 
-  /** Takes out the names that are due at `now`, the earliest first. */
+  /** Removes and returns the names that are due at `now`, the earliest first. */
   take(now: number): string[] {
     const due: string[] = [];
     for (let entry = this.#entries.first; entry !== undefined && entry.rank <= now; entry = this.#entries.first) {

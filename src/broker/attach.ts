@@ -28,39 +28,37 @@ import type { Expiry, Subscription } from "./subscription.ts";
 import { Topic } from "./topic.ts";
 import { Transactions, type TransactionsOptions } from "./transactions.ts";
 
-/** What links of a broker share. */
+/** State shared by the links of a broker. */
 export interface AttachContext {
   readonly nodes: Nodes;
   readonly relay: Relay;
   readonly rights: Rights;
-  /** Throws if links to an address are refused for a test. */
+  /** Throws if a test refuses links to the address. */
   readonly check: (address: string) => void;
   readonly slab: KeptBytes;
-  /** True if batches are taken apart. */
+  /** True if batches are split into their messages. */
   readonly splits: boolean;
   readonly environment: Environment;
-  /** Largest message that is taken, in bytes. */
   readonly maxMessageSize: number;
-  /** Which ways to settle are agreed to; undefined for whatever a peer that receives asks for. */
+  /** Settle modes to agree to; undefined for whatever a receiving peer asks for. */
   readonly settleModes: readonly ReceiverSettleMode[] | undefined;
-  /** What all that is kept counts against. */
+  /** The room of all queues, in which names count, too. */
   readonly budget: RoomBudget;
-  /** The topics of subscriptions that have a name, which no other has. */
+  /** The topics of lasting and shared subscriptions by the subscription's name, which is unique in the broker. */
   readonly subscriptions: Map<string, Topic>;
   readonly ending: WeakMap<Connection, Map<Subscription, Topic>>;
   readonly maxSubscriptions: number;
   readonly transactions: WeakMap<Connection, Transactions>;
-  /** Bounds of the transactions of a connection. */
   readonly transactionBounds: TransactionsOptions;
-  /** Longest time for which a link is kept that is lost, in milliseconds. */
+  /** The longest time for which a lost link is kept, in milliseconds. */
   readonly maxSuspendMs: number;
-  /** What links are for, so that one which is attached again is found. */
+  /** The consumers of links, to find them when a link is attached again. */
   readonly consumers: WeakMap<Sender, Consumer>;
-  /** The same of links that send here. */
+  /** The producers of links, to find them when a link is attached again. */
   readonly producers: WeakMap<Receiver, Producer>;
 }
 
-/** What the capabilities of a terminus say of its node. */
+/** The node types that capabilities of a terminus stand for. */
 const CAPABILITIES: Readonly<Record<string, NodeType>> = {
   "queue": "queue",
   "topic": "topic",
@@ -69,14 +67,14 @@ const CAPABILITIES: Readonly<Record<string, NodeType>> = {
 };
 
 const OUTCOMES = ["amqp:accepted:list", "amqp:rejected:list", "amqp:released:list", "amqp:modified:list"];
-// What the names of subscriptions begin with that end with their links.
+// The prefix of the names of subscriptions that end with their links.
 const UNNAMED = "link\n";
-// Longest time for which anything is kept: that of a timer.
+// The longest time of a timer.
 const MAX_TIMEOUT_SECONDS = 2_147_483;
 const DELAYED_DELIVERY = "DELAYED_DELIVERY";
 const DELETE_ON_CLOSE = ["amqp:delete-on-close:list", 0x2bn];
 
-/** A link on which a peer sends. */
+/** Attaches a link on which a peer sends. */
 export async function attachProducer(context: AttachContext, request: ReceiverRequest): Promise<void> {
   const { nodes, relay, rights, environment } = context;
   const { connection, attach, dynamic } = request;
@@ -112,12 +110,12 @@ export async function attachProducer(context: AttachContext, request: ReceiverRe
   const transactions = transactionsOf(context, connection);
   const before = context.producers.get(receiver);
   if (before !== undefined) return before.goOn(transactions);
-  // Somebody who listens may not want what comes from here.
+  // A no-local filter excludes the messages of its own container.
   const origin = originOf(connection);
   const producer = new Producer(receiver, sink, {
     inspect: (encoded) => {
       encoded.origin = origin;
-      // A link that is taken up again comes on another connection, which has tokens of its own.
+      // A resumed link may be on another connection, which has tokens of its own.
       return rights.inspect(encoded, receiver.connection as Connection, relayed);
     },
     slab: context.slab,
@@ -128,7 +126,7 @@ export async function attachProducer(context: AttachContext, request: ReceiverRe
   if (dynamic) receiver.closed.then(() => nodes.delete(address));
 }
 
-/** A link on which a peer receives. */
+/** Attaches a link on which a peer receives. */
 export async function attachConsumer(context: AttachContext, request: SenderRequest): Promise<void> {
   const { nodes, rights, environment } = context;
   const { connection, attach, dynamic } = request;
@@ -208,7 +206,7 @@ async function attachToTopic(
   const name = subscriptionName(request, shared, expiry);
   const old = findSubscription(context, name);
   if (old !== undefined && old.topic !== node) {
-    // The old subscription is ended for the new one, which is for who may have it: the names of global ones are nobody's own.
+    // Attaching ends the old subscription, so it needs the right to that, too: anybody may name a global one.
     await context.rights.authorize(request.connection, "receive", old.topic.address);
     const now = findSubscription(context, name);
     if ((now !== undefined && now.subscription !== old.subscription) || context.nodes.get(address) !== node) {
@@ -225,7 +223,6 @@ async function attachToTopic(
   listen(context, request, { topic: node, subscription, source });
 }
 
-// Attaches a link to a subscription.
 function listen(
   context: AttachContext,
   request: SenderRequest,
@@ -240,7 +237,7 @@ function listen(
   }
   const { queue } = subscription;
   const { connection } = request;
-  // What is not wanted does not come into the queue of a subscription.
+  // The subscription has no filter here: the topic applies it to what enters the queue.
   const consumer = new Consumer(sender, queue, {
     lossCount: queue.lossCount,
     transactions: transactionsOf(context, connection),
@@ -254,7 +251,7 @@ function listen(
   });
 }
 
-// The subscription that a link is for, an old one or a new one.
+// Finds the subscription of a link, or makes it.
 function subscribe(
   context: AttachContext,
   topic: Topic,
@@ -270,7 +267,7 @@ function subscribe(
       throw refusal(condition.resourceLocked, "its subscription has a link already");
     }
     if (same) return subscription;
-    // As JMS has it: who asks for a subscription with other settings under an old name wants the old one gone.
+    // As in JMS, asking for other settings under an old name replaces the old subscription.
     old.topic.unsubscribe(subscription);
   }
   if (name.startsWith(UNNAMED)) return topic.subscribe(options);
@@ -289,7 +286,7 @@ function subscribe(
   return subscription;
 }
 
-// A peer that names no source asks for what its link was attached to before [transport 2.6.3].
+// A peer that names no source asks for the source that its link had before [transport 2.6.3].
 async function recall(context: AttachContext, request: SenderRequest): Promise<void> {
   const { attach, connection } = request;
   const name = lastingName(request, attach.name.endsWith("|global"), attach.name.includes("|"));
@@ -298,7 +295,7 @@ async function recall(context: AttachContext, request: SenderRequest): Promise<v
   const { topic, subscription } = found;
   context.check(topic.address);
   await context.rights.authorize(connection, "receive", topic.address);
-  // The subscription may have ended while that was decided, and another have its name, at a topic that nobody was asked for.
+  // While the peer was authorized, the subscription may have ended, and its name gone to one at another topic.
   if (findSubscription(context, name)?.subscription !== subscription) throw noSubscription();
   checkOwner(topic, connection);
   if (subscription.busy) throw refusal(condition.resourceLocked, "its subscription has a link already");
@@ -317,7 +314,7 @@ function noSubscription(): AmqpError {
   return refusal(condition.notFound, "there is no subscription of its name");
 }
 
-// Ends a subscription with the connection of its last link, if it is to. A connection is watched once for all of them.
+// Ends a `connection-close` subscription with the connection of its last link; one watcher a connection serves all of them.
 function endWith({ ending }: AttachContext, connection: Connection, topic: Topic, subscription: Subscription): void {
   const { name, expiry } = subscription.options;
   if (expiry.policy !== "connection-close" || topic.subscription(name) !== subscription) return;
@@ -334,7 +331,7 @@ function endWith({ ending }: AttachContext, connection: Connection, topic: Topic
   own.set(subscription, topic);
 }
 
-// Whether the peer has ended a link for good: one that was lost, suspended or taken over is taken up again.
+// Whether the peer has ended a link for good: a link that was lost, suspended or stolen is attached again.
 function wasClosed({ endedForGood, error }: Sender): boolean {
   return endedForGood && (error === undefined || (error instanceof AmqpError && error.remote));
 }
@@ -348,27 +345,27 @@ function findSubscription(
   return topic === undefined || subscription === undefined ? undefined : { topic, subscription };
 }
 
-// A subscription outlives its link, or is shared, under the link's name; any other belongs to the link alone.
+// The name of a subscription that lasts or is shared comes from its link; any other gets a name that no link can name.
 function subscriptionName(request: SenderRequest, shared: boolean, expiry: Expiry): string {
   const { source, name } = request.attach;
   if (!shared && !lasts(expiry)) return UNNAMED + randomName();
   return lastingName(request, source?.capabilities?.includes("global") ?? false, shared, name);
 }
 
-// The links of a shared subscription are called as it is, with something behind a bar.
+// The links of a shared subscription carry its name, with a suffix behind a bar.
 function lastingName(request: SenderRequest, global: boolean, shared: boolean, name = request.attach.name): string {
   const own = shared ? name.split("|")[0]! : name;
   return global ? `global\n${own}` : `container\n${originOf(request.connection)}\n${own}`;
 }
 
-// Who proves to be somebody else has another container, whatever its name [amqp 2.4.1].
+// Two identities have two containers, even under one name [amqp 2.4.1].
 function originOf({ identity, remote }: Connection): string {
   return JSON.stringify([identity ?? null, remote?.containerId]);
 }
 
 function expiryOf({ expiryPolicy, timeout = 0 }: Source): Expiry {
-  // What ends with its connection ends at once; what never does has no time. The answer says so, and what else is in force:
-  // a session ends when its link does, as far as a terminus is concerned.
+  // `connection-close` and `never` take no timeout. The answer names what is in force: for a terminus, a session ends when
+  // its link does, so `session-end` is `link-detach`.
   if (expiryPolicy === "never" || expiryPolicy === "connection-close") return { policy: expiryPolicy, timeoutMs: 0 };
   return { policy: "link-detach", timeoutMs: Math.min(timeout, MAX_TIMEOUT_SECONDS) * 1_000 };
 }
@@ -381,7 +378,7 @@ function lasts({ policy, timeoutMs }: Expiry): boolean {
   return policy !== "link-detach" || timeoutMs > 0;
 }
 
-// How long a link is kept that is lost: in this broker all that a peer may name as the time ends with its connection.
+// Milliseconds for which a lost link is kept: in this broker all expiry events but `never` happen when the connection ends.
 function suspensionOf({ expiryPolicy, timeout = 0 }: Source | Target, { maxSuspendMs }: AttachContext): number {
   const wanted = timeout === 0 && expiryPolicy === "never"
     ? MAX_TIMEOUT_SECONDS
@@ -415,7 +412,7 @@ function accept<Link, Settings>(
   settings: Settings & { source?: Source; target?: Target; suspendMs?: number },
 ): Link {
   const { rcvSettleMode = "first" } = request.attach;
-  // A link that is taken up again is asked for in order to settle in two steps.
+  // Resuming a link needs the peer to settle in two steps.
   const agreed = (settings.suspendMs ?? 0) > 0 || (settleModes?.includes(rcvSettleMode) ?? request.role === "sender");
   try {
     return request.accept({ ...settings, rcvSettleMode: agreed ? rcvSettleMode : "first" });
@@ -431,7 +428,7 @@ function typeOf(terminus: Source | Target): NodeType | undefined {
   return types.find((type) => type !== undefined);
 }
 
-// Capabilities that are in force. Others are left out of the answer, which says that they are not [messaging 3.5.3].
+// The capabilities in force. Leaving out the others tells the peer that they are not [messaging 3.5.3].
 function inForce({ kind, capabilities }: Source | Target, node: Sink): string[] | undefined {
   const type = node instanceof Queue ? "queue" : node instanceof Topic ? "topic" : undefined;
   const subscribes = kind === "source" && type === "topic";

@@ -61,70 +61,70 @@ export type { Authorize, BrokerAction, BrokerPeer } from "./rights.ts";
 export type { LogCode, LogEntry, LogOption } from "../base/log.ts";
 export type { AcceptorOptions, ReceiverRequest, SaslServerOptions, SenderRequest } from "../server/acceptor.ts";
 
-/** Answers a link of a peer's at a node of the program's own: accepts or refuses it; throwing refuses with the error. */
+/** Accepts or refuses a link that a peer attaches at a node of the program's own; throwing refuses it with the error. */
 export type NodeHandler = (link: SenderRequest | ReceiverRequest) => void | Promise<void>;
 
-/** How a {@linkcode Broker} is set up. */
+/** The settings of a {@linkcode Broker}. */
 export interface BrokerOptions extends Omit<AcceptorOptions, "onSender" | "onReceiver"> {
-  /** Queues that are there from the start, with settings of their own. */
+  /** The queues that exist from the start, each with its own settings. */
   queues?: Readonly<Record<string, QueueOptions>> | undefined;
   /** Settings of all other queues, and of the queues of subscribers. */
   queue?: QueueOptions | undefined;
-  /** Makes a queue for any address that is used. Default: true; false refuses unknown addresses. */
+  /** Whether a queue is made for any address that is used. Default: true; false refuses unknown addresses. */
   autoCreate?: boolean | undefined;
-  /** Addresses that are topics; one that ends in `*` stands for all that begin so. Default: `["topic/*"]`. */
+  /** The addresses of topics; a trailing `*` matches any ending. Default: `["topic/*"]`. */
   topics?: readonly string[] | undefined;
   /**
-   * Nodes of the program's own, by their addresses: whoever attaches a link there is handed over, once `authorize` allows it.
-   * A stand-in for a service that is more than queues has its parts here.
+   * Nodes of the program's own, by address: each link attached there is handed to the handler once `authorize` allows it.
+   * This is where a test double adds parts of a service that are not queues.
    */
   nodes?: Readonly<Record<string, NodeHandler>> | undefined;
   /**
-   * Decides what a peer may do; the identity is undefined for an anonymous one. Asked for each link, for each message on a
-   * link without a fixed target, and for each dynamic node. Default: everybody may do anything.
+   * Decides whether a peer may do something; `identity` is undefined for an anonymous peer. Called for each link, for each
+   * message on a link without a fixed target, and for each dynamic node. Default: everybody may do anything.
    */
   authorize?: Authorize | undefined;
   /**
-   * Looks at the tokens that peers put at the node `$cbs`. With it a link needs a good token whose audience is its address, or
-   * a URL with that path; `authorize` then decides by `peer.audiences` instead, if it is given. A connection whose last token
-   * expires or is deleted loses its links. Default: there is no such node.
+   * Verifies the tokens that peers put at the node `$cbs`. With it, a link needs a valid token whose audience is the link's
+   * address or a URL with that path, unless `authorize` is given, which then decides by `peer.audiences`. A connection
+   * loses its links when its last token expires or is deleted. Default: there is no such node.
    */
   verifyToken?: VerifyPutToken | undefined;
   /**
-   * Which ways to settle are agreed to. Default: a peer that receives has what it asks for, one or two steps; one that sends has
-   * `"first"`, since some ask for two steps and never take the second. `["first"]` has both settle in one step, and
-   * `["first", "second"]` both as they ask.
+   * The settle modes that the broker agrees to. Default: a peer that receives gets the mode that it asks for; a peer that
+   * sends gets `"first"`, since some ask for `"second"` and never take the second step. `["first"]` settles both in one
+   * step, `["first", "second"]` both as they ask.
    */
   settleModes?: readonly ReceiverSettleMode[] | undefined;
   /**
-   * What to do with messages whose header says that they must survive a restart, which nothing here does. Most clients
-   * mark all their messages so. Default: `"accept"` treats them like others; `"reject"` is what the specification demands.
+   * The treatment of durable messages, which nothing here keeps over a restart; most clients mark all their messages as
+   * durable. Default: `"accept"` treats them like others; `"reject"` is what the specification demands.
    */
   durable?: "accept" | "reject" | undefined;
   /**
-   * What becomes of messages of the format 0x80013700, which hold many: `"split"` takes all of them into the queue or none,
-   * `"keep"` hands the whole on as it came. Default: `"split"`.
+   * The treatment of batches, messages of format 0x80013700 that hold many messages: `"split"` puts all of them into the
+   * queue or none, `"keep"` passes the batch on as it came. Default: `"split"`.
    */
   batches?: "split" | "keep" | undefined;
-  /** Largest message that is taken, in bytes. Default: 16 MiB. */
+  /** The largest message that is accepted, in bytes. Default: 16 MiB. */
   maxMessageSize?: number | undefined;
-  /** Most queues and topics, and as many subscriptions that outlive their links. Default: 10,000. */
+  /** The most queues and topics, and also the most subscriptions that outlive their links. Default: 10,000. */
   maxQueues?: number | undefined;
-  /** Milliseconds for which a queue or topic that was made for whoever used it is kept unused. Default: 300,000. */
+  /** Milliseconds for which an unused queue or topic that was made on demand is kept. Default: 300,000. */
   idleQueueMs?: number | undefined;
   /**
-   * Longest time for which a link at a queue or topic is kept that was lost, in milliseconds, where its peer asks for that by
-   * the expiry of its terminus; 0 keeps none. What is not settled on it stays with it, and the peer takes it up when it attaches
-   * the link again. Default: 600,000.
+   * The longest time, in milliseconds, for which the broker keeps a lost link at a queue or topic whose peer asks for that
+   * by the expiry of its terminus; 0 keeps none. Unsettled deliveries stay with the link, and the peer resumes them when it
+   * attaches the link again. Default: 600,000.
    */
   maxSuspendMs?: number | undefined;
-  /** Most transactions that a connection has open at a time. Default: 100. */
+  /** The most open transactions of one connection. Default: 100. */
   maxTransactions?: number | undefined;
   /** Milliseconds after which a transaction is rolled back. Default: 60,000. */
   transactionTimeoutMs?: number | undefined;
-  /** Most messages in all queues together. Default: 1,000,000. */
+  /** The most messages in all queues together. Default: 1,000,000. */
   maxMessages?: number | undefined;
-  /** Most bytes in all queues together. Default: 256 MiB. */
+  /** The most bytes in all queues together. Default: 256 MiB. */
   maxBytes?: number | undefined;
 }
 
@@ -176,21 +176,21 @@ const MAX_SUSPEND_MS = 600_000;
 const MAX_TRANSACTIONS = 100;
 const TRANSACTION_TIMEOUT_MS = 60_000;
 
-/** How {@linkcode Broker.connect} connects. */
+/** The settings of {@linkcode Broker.connect}. */
 export interface InProcessOptions {
-  /** Who the client is to the broker, which takes the program's word for it. Default: nobody in particular. */
+  /** The client's identity, which the broker takes on trust. Default: anonymous. */
   identity?: string | undefined;
-  /** Names the client's container to the broker. Default: a random name. */
+  /** The client's container id. Default: a random name. */
   containerId?: string | undefined;
   /** The virtual host. Default: none. */
   hostname?: string | undefined;
   /** Connection properties. */
   properties?: Fields | undefined;
-  /** Capabilities wanted of the broker. */
+  /** The capabilities that the client wants of the broker. */
   desiredCapabilities?: string[] | undefined;
-  /** Told what the client would otherwise print; null for nobody. Default: prints warnings and errors. */
+  /** Receives what the client would otherwise print; null for nobody. Default: prints warnings and errors. */
   log?: LogOption | undefined;
-  /** Takes the frames of the client, such as what `jsonLines` of `@webamqp/amqp/trace` makes. */
+  /** Receives the client's frames, for example the function that `jsonLines` of `@webamqp/amqp/trace` makes. */
   trace?: Trace | undefined;
   /** Ends the wait for the connection. */
   signal?: AbortSignal | undefined;
@@ -201,21 +201,22 @@ export interface InProcessOptions {
  *
  * - A queue hands each message to one of its consumers, by priority and in order, in turns among those that have credit.
  *   `accepted` ends a message; `released` puts it back at its place; `modified` does so changed; `rejected` moves it to the
- *   dead-letter queue or drops it. What a consumer holds when its link ends comes back, and counts as an attempt that failed
- *   only as far as `lossCount` says. Distribution mode `copy` looks at the messages and leaves them.
- * - A topic copies each message to those who have subscribed; without any it is accepted and gone. The capabilities `topic`
- *   and `queue` of a terminus say what an address is to be. A subscription whose terminus expires `never` outlives its link;
- *   it is found again by container and link name. With the capability `shared` several links take turns, `global` also those
- *   of other containers; the name of such a subscription is what stands before a bar in that of the link.
+ *   dead-letter queue or drops it. Messages that a consumer holds when its link ends come back, and count as failed attempts
+ *   only as far as `lossCount` says. Distribution mode `copy` shows the messages and leaves them in the queue.
+ * - A topic copies each message to its subscriptions; without any, the message is accepted and dropped. The capabilities
+ *   `topic` and `queue` of a terminus say what an address is to be. A subscription whose terminus expires `never` outlives
+ *   its link; it is found again by container and link name. With the capability `shared` several links take turns, `global`
+ *   also those of other containers; the subscription's name is the part of the link's name before a bar.
  * - A dynamic node is a queue, or with the capability `temporary-topic` a topic, with an unguessable address, from which
- *   only its maker's connection receives; it goes away with the link that made it.
+ *   only the connection that made it receives; it is deleted with the link that made it.
  * - A sender without a target address names the destination of each message in its property `to`.
  * - A full queue stops its producers by giving them no credit; a message that can never fit is rejected.
- * - Messages expire by the `ttl` in their header or their `absolute-expiry-time`, and wait for the time that the annotations
- *   `x-opt-delivery-time` or `x-opt-delivery-delay` say. Those of one `group-id` go to one consumer while it is there.
+ * - Messages expire by the `ttl` in their header or their `absolute-expiry-time`, and wait for the time that the
+ *   annotations `x-opt-delivery-time` or `x-opt-delivery-delay` say. Those of one `group-id` go to one consumer while it is
+ *   there.
  * - Transactions cover sends and outcomes on all links of their connection: uncommitted messages have their place, and
- *   nobody gets them before the commit. A rollback hands messages back as attempts that failed.
- * - Filters are JMS selectors and no-local. What else a link asks for is refused, or left out of the answer.
+ *   nobody gets them before the commit. A rollback returns messages as failed attempts.
+ * - Filters are JMS selectors and no-local. Anything else that a link asks for is refused, or left out of the answer.
  *
  * With `sasl.users` or `sasl.external`, a message whose property `user-id` is not that of its sender is rejected.
  *
@@ -239,10 +240,10 @@ export class Broker implements AsyncDisposable {
   readonly #acceptor: Acceptor;
   readonly #budget: RoomBudget;
   readonly #nodes: Nodes;
-  /** What goes wrong, for tests. Default: nothing. */
+  /** The faults of this broker, for tests. Default: none. */
   readonly faults: BrokerFaults;
 
-  /** Makes the queues that `options` names; nothing listens yet. */
+  /** Makes the queues that `options` names; the broker does not listen, see {@linkcode Broker.accept}. */
   constructor(options: BrokerOptions = {}) {
     if (Array.isArray(options?.queues)) {
       throw new TypeError('Cannot make broker: option "queues" is an array, give an object such as { orders: {} }');
@@ -268,7 +269,7 @@ export class Broker implements AsyncDisposable {
       idleQueueMs: options.idleQueueMs ?? IDLE_QUEUE_MS,
     }, {
       budget: this.#budget,
-      // Messages that were on their way when a queue became full; a quarter more at most, but always some message.
+      // Room for messages that were on their way when a queue became full: a quarter more at most, but always one message.
       waiting: new RoomBudget(maxMessages, Math.max(maxMessageSize, maxBytes / 4)),
       slab,
       environment,
@@ -313,7 +314,7 @@ export class Broker implements AsyncDisposable {
         this.#nodes.reset();
       },
     });
-    // The node of tokens or one of the program's own, if that is what a link is for.
+    // True if the link is for `$cbs` or a node of the program's own, which then has handled it.
     const handled = async (request: SenderRequest | ReceiverRequest, action: "send" | "receive"): Promise<boolean> => {
       const { address = "", connection } = request;
       if (claims !== undefined && address === CLAIMS_NODE) {
@@ -340,7 +341,7 @@ export class Broker implements AsyncDisposable {
     });
   }
 
-  /** Takes over a channel whose peer is about to speak AMQP; undefined if it has closed it, as an acceptor does. */
+  /** Accepts a channel whose peer is about to speak AMQP; undefined if the broker has closed the channel. */
   accept(channel: Channel, info?: PeerInfo): Connection | undefined {
     const carrier = this.faults.carry(channel);
     return carrier && this.#acceptor.accept(carrier, info);
@@ -369,7 +370,7 @@ export class Broker implements AsyncDisposable {
   async connect(given: InProcessOptions = {}): Promise<Connection> {
     checkOptions("connect to broker", given, IN_PROCESS_KINDS);
     const { identity, signal, ...options } = given;
-    // So that a test whose clock is a fake one, which leaps, has in its microtasks all that happens by then.
+    // A test with a fake clock must see everything happen in its microtasks.
     const { preload } = await import("../client/preload.ts");
     await preload();
     const [client, accepted] = channelPair();
@@ -393,34 +394,34 @@ export class Broker implements AsyncDisposable {
     return this.#budget.messages;
   }
 
-  /** Bytes in all queues together, and 256 for each message; what several subscribers have of a topic counts once. */
+  /** Bytes in all queues together, and 256 for each message; a message in several subscriptions of a topic counts once. */
   get bytes(): number {
     return this.#budget.bytes;
   }
 
-  /** What is in a queue; undefined if there is none of that address. */
+  /** The status of a queue; undefined if there is none at that address. */
   queue(address: string): QueueStatus | undefined {
     const node = this.#nodes.get(address);
     return node instanceof Queue ? node.status : undefined;
   }
 
-  /** What is in the queues, those of subscribers left out. */
+  /** The status of each queue, except the queues of subscriptions. */
   queues(): QueueStatus[] {
     return [...this.#nodes.all()].filter((node) => node instanceof Queue).map((queue) => queue.status);
   }
 
-  /** Drops the messages of a queue that no consumer holds; gives how many those were. */
+  /** Drops the messages of a queue that no consumer holds, and returns their number. */
   purge(address: string): number {
     const node = this.#nodes.get(address);
     return node instanceof Queue ? node.purge() : 0;
   }
 
-  /** Deletes a queue or topic with all that is in it, and ends its links; false if there is none. */
+  /** Deletes a queue or topic with its messages, and ends its links; false if there is none. */
   delete(address: string): boolean {
     return this.#nodes.delete(address);
   }
 
-  /** Closes all connections, accepts no more, and forgets all messages. Waits for no outcome unless a time is given. */
+  /** Closes all connections, accepts no more, and drops all messages. Waits for no outcome unless `timeoutMs` is given. */
   async close(options: CloseOptions = {}): Promise<void> {
     checkOptions("close broker", options, CLOSE_KINDS);
     const { signal, ...rest } = options;

@@ -1,5 +1,5 @@
 /**
- * The node `$cbs`: tokens that peers put, and what they may do with them [cbs].
+ * The node `$cbs`, where peers put tokens [cbs].
  *
  * @module
  */
@@ -18,44 +18,43 @@ import type { ReceiverRequest, SenderRequest } from "../server/link_requests.ts"
 /** The address of the node. */
 export const CLAIMS_NODE = "$cbs";
 
-/** A token as a peer has put it. */
+/** A token that a peer has put. */
 export interface PutToken {
-  /** What kind it is, such as `"jwt"` or `"servicebus.windows.net:sastoken"`. */
+  /** The type of the token, such as `"jwt"` or `"servicebus.windows.net:sastoken"`. */
   readonly type: string;
-  /** What it is for, as the peer says; empty for a token that says so itself. */
+  /** The audience that the peer names; empty for a token that names its own. */
   readonly audience: string;
-  /** The token. It is a secret. */
+  /** The token, a secret. */
   readonly token: string;
-  /** Who the peer authenticated as; undefined for nobody in particular. */
+  /** The identity that the peer authenticated as; undefined for an anonymous peer. */
   readonly identity: string | undefined;
 }
 
-/** Says of a token whether it is good: false, true, or the time at which it expires. */
+/** Verifies a token: returns false, true, or the time at which the token expires. */
 export type VerifyPutToken = (token: PutToken) => boolean | Date | Promise<boolean | Date>;
 
-// What a connection may have put at a time.
+// The most valid audiences of a connection.
 const MAX_CLAIMS = 1_000;
 const MAX_TOKEN_BYTES = 262_144n;
-// Links on which a connection puts them, and tokens that each of these may have looked at together.
+// The most links on which a connection puts tokens, and the tokens of one link under verification at a time.
 const MAX_LINKS = 8;
 const CREDIT = 20;
-// Answers that wait for credit on a link.
+// Answers that wait for credit on one link.
 const MAX_ANSWERS = 1_000;
 
-/** The tokens of one connection. */
 class Claims {
   readonly #environment: Environment;
   readonly #onexpired: () => void;
-  // Audiences, each with the time at which its token expires.
+  // The expiry time of each audience's token.
   readonly #audiences = new Map<string, number>();
-  // What was asked last of an audience, while it is looked at.
+  // The last request for each audience, while it is pending.
   readonly #asked = new Map<string, Promise<void>>();
-  // One timer for all, set for no later than the last of them expires.
+  // One timer for all tokens, set no later than the last of them expires.
   #timer: unknown;
   #due = Infinity;
   #ended = false;
 
-  /** Starts with none; `onexpired` is told when none is left, in a turn of its own. */
+  /** Starts without tokens; `onexpired` is called in a turn of its own when none is left. */
   constructor(environment: Environment, onexpired: () => void) {
     this.#environment = environment;
     this.#onexpired = onexpired;
@@ -74,7 +73,7 @@ class Claims {
     if (this.#audiences.delete(audience)) this.#arm(this.#last());
   }
 
-  /** Does what is asked of an audience after all that was asked of it before, however long a callback takes. */
+  /** Runs the requests for an audience in order, however long a callback takes. */
   async inOrder(audience: string, task: () => Promise<void> | void): Promise<void> {
     const done = (this.#asked.get(audience) ?? Promise.resolve()).catch(ignore).then(task);
     this.#asked.set(audience, done);
@@ -111,33 +110,32 @@ class Claims {
       if (this.valid().length > 0) this.#arm(this.#last());
       else this.#onexpired();
     };
-    // The timer calls early, and looks again, for a token that lasts for longer than a timer.
+    // For a token that outlasts the longest timer, the timer fires early and is set again.
     this.#timer = this.#environment.setTimer(expire, Math.max(0, due - this.#environment.now()));
   }
 }
 
-/** Takes tokens, and knows which are good. */
+/** The node that takes tokens. */
 export class ClaimsNode {
   readonly #verify: VerifyPutToken;
   readonly #environment: Environment;
   readonly #claims = new WeakMap<Connection, Claims>();
-  // How many links of a connection tokens come on.
+  // The number of links of each connection on which tokens come.
   readonly #links = new WeakMap<Connection, number>();
-  // Where answers go: links of one connection by the address that requests name.
+  // Links for answers of each connection, by the address that requests name.
   readonly #answers = new WeakMap<Connection, Map<string, Sender>>();
 
-  /** Has each token looked at by `verify`. */
+  /** Verifies each token by `verify`. */
   constructor(verify: VerifyPutToken, environment: Environment) {
     this.#verify = verify;
     this.#environment = environment;
   }
 
-  /** What a connection has good tokens for. */
+  /** The audiences for which a connection has valid tokens. */
   audiences(connection: Connection): string[] {
     return this.#claims.get(connection)?.valid() ?? [];
   }
 
-  /** Whether a connection has a token for an address. */
   covers(connection: Connection, address: string): boolean {
     return this.audiences(connection).some((audience) => {
       // Azure's audiences are URLs whose path is the address.
@@ -146,7 +144,7 @@ export class ClaimsNode {
     });
   }
 
-  /** Takes a link on which tokens come, or on which answers go. */
+  /** Accepts a link for tokens, or one for answers. */
   attach(request: SenderRequest | ReceiverRequest): void {
     const { connection } = request;
     if (request.role === "sender") {
@@ -170,7 +168,7 @@ export class ClaimsNode {
     this.#links.set(connection, links + 1);
     receiver.closed.then(() => this.#links.set(connection, this.#links.get(connection)! - 1));
     receiver.ondelivery = (delivery) => {
-      // Only then is there credit for another, also for one that came settled.
+      // Grants credit for the next token, even if this one came settled.
       this.#take(connection, delivery).catch(ignore).finally(() => delivery.handleTaken());
     };
   }
@@ -182,12 +180,12 @@ export class ClaimsNode {
     } catch (error) {
       failure = error instanceof AmqpError
         ? { status: error.condition === condition.unauthorizedAccess ? 401 : 400, error }
-        // The callback's own affair: the peer learns that it failed, not why.
+        // The peer learns that the callback failed, not why.
         : { status: 500, error: new AmqpError(condition.internalError, "Cannot take token: internal error") };
     }
     const link = this.#answerTo(connection, delivery);
     if (!delivery.remoteSettled && delivery.usable) {
-      // Who waits for an answer has it there; an outcome is one, too, for who does not.
+      // A failure is in the answer; without a link for answers, the outcome carries it.
       if (failure === undefined || link !== undefined) delivery.accept();
       else delivery.reject(failure.error);
     }
@@ -218,11 +216,11 @@ export class ClaimsNode {
     try {
       const replyTo = delivery.message.properties?.replyTo;
       if (replyTo !== undefined) return links.get(replyTo);
-      // Clients with one link for answers may leave out its name, as pyamqp does.
+      // Clients with one link for answers may omit its name, as pyamqp does.
       const [only, ...others] = new Set(links.values());
       return others.length === 0 ? only : undefined;
     } catch {
-      // What cannot be read names nobody to answer to.
+      // Without a readable message there is no reply-to.
       return undefined;
     }
   }
@@ -241,7 +239,7 @@ export class ClaimsNode {
     looked.catch(ignore);
     await claims.inOrder(audience, async () => {
       const good = await looked;
-      // A callback that says neither has not said yes.
+      // Anything but true or a date is a refusal.
       if (good !== true && !(good instanceof Date)) {
         throw new AmqpError(condition.unauthorizedAccess, "Cannot take token: it is not good");
       }
@@ -256,7 +254,7 @@ export class ClaimsNode {
     if (known !== undefined) return known;
     const claims = new Claims(this.#environment, () => {
       if (!connection.open) return;
-      // A connection that is left without a token loses its links [CBS-6], but those on which it may put another.
+      // A connection whose last token expires loses its links [CBS-6], except those on which it may put another.
       const problem = "Cannot keep link: the last token has expired, or was deleted";
       const error = new AmqpError(condition.unauthorizedAccess, problem, { scope: "link" });
       for (const link of connection.linksOf()) {

@@ -16,51 +16,48 @@ import type { OutgoingDelivery } from "../engine/outgoing.ts";
 import { SortedMessages } from "./sorted_messages.ts";
 import type { Transactions } from "./transactions.ts";
 
-/** What a consumer takes messages from. */
+/** The queue that a consumer takes messages from. */
 export interface ConsumerSource {
   /** A consumer may have credit. */
   serve(consumer: Consumer): void;
   settle(message: QueuedMessage, consumer: Consumer, outcome: DeliveryState): void;
-  /** A message that was to go to a consumer cannot be encoded. */
+  /** A message cannot be encoded for delivery. */
   handleFault(message: QueuedMessage, consumer: Consumer, error: unknown): void;
 }
 
-/** Which messages a consumer is to get; a filter of its link [messaging 3.5.8]. */
+/** Tells whether a consumer gets a message; a filter of its link [messaging 3.5.8]. */
 export type MessageFilter = (message: EncodedMessage) => boolean;
 
 /**
- * Which of the messages that a consumer held count as failed attempts when its connection is lost. One of them may be why
- * its process ended, most likely the oldest; the others it has probably never looked at.
+ * Which messages of a consumer count as failed attempts when its connection is lost. One of them may have crashed the
+ * consumer, most likely the oldest; the others it has probably never handled.
  */
 export type LossCount = "oldest" | "all" | "none";
 
 export interface ConsumerOptions {
-  /** True if it looks at messages without taking them. */
+  /** True if the consumer looks at messages without taking them. */
   readonly browses?: boolean | undefined;
-  /** Which messages it wants; undefined for all. */
+  /** The link's filter; undefined for all messages. */
   readonly filter?: MessageFilter | undefined;
-  /** What it takes to ask that. */
+  /** The effort that `filter` has spent. */
   readonly effort?: Effort | undefined;
-  /** What counts as failed when its connection is lost. */
+  /** Default: `"oldest"`. */
   readonly lossCount?: LossCount | undefined;
-  /** The transactions of its connection. */
+  /** The transactions of the link's connection. */
   readonly transactions: Transactions;
-  /** Tells the time. */
   now(): number;
 }
 
-// Messages that came back behind the place up to which a consumer has looked; with more of them it looks at all again.
+// Returned messages noted behind a consumer's cursor; with more of them, the consumer starts from the beginning.
 const MAX_BEHIND = 1_024;
 
-/** One outgoing link. */
 export class Consumer {
-  /** The link. */
   readonly sender: Sender;
-  /** True if it looks at messages without taking them. */
+  /** True if the consumer looks at messages without taking them. */
   readonly browses: boolean;
-  /** True if there are messages that it does not get, so that it has to look for those that it does. */
+  /** True if some messages are not for this consumer, so that it has to search. */
   selective: boolean;
-  /** The rank up to which it has looked for messages. */
+  /** The rank of the last message that the consumer has looked at. */
   cursor: number = -Infinity;
 
   readonly #source: ConsumerSource;
@@ -72,7 +69,6 @@ export class Consumer {
   #behind: SortedMessages<QueuedMessage> | undefined;
   #countedLoss = false;
 
-  /** Starts to take messages as the peer gives credit. */
   constructor(sender: Sender, source: ConsumerSource, options: ConsumerOptions) {
     this.sender = sender;
     this.browses = options.browses ?? false;
@@ -86,23 +82,22 @@ export class Consumer {
     sender.oncredit = () => source.serve(this);
   }
 
-  /** Its peer has attached the link again, maybe on another connection. */
+  /** Continues with a link that the peer has attached again, maybe on another connection. */
   goOn(transactions: Transactions): void {
     this.transactions = transactions;
     this.#source.serve(this);
   }
 
   get wants(): boolean {
-    // When all of a connection ends, its links hear of it one after the other.
+    // When a connection ends, its links learn of it one after the other.
     return this.sender.open && this.sender.connection.open && this.sender.credit > 0;
   }
 
-  /** Whether it gets this message at all. */
   suits(message: QueuedMessage): boolean {
     return !message.isKeptFrom(this) && (this.#filter === undefined || this.#filter(message.encoded));
   }
 
-  /** Takes the steps that it took to ask whether it gets messages, since they were taken last. */
+  /** Returns the filter's steps since the last call, and sets them to 0. */
   takeSteps(): number {
     const effort = this.#effort;
     if (effort === undefined) return 0;
@@ -111,37 +106,37 @@ export class Consumer {
     return steps;
   }
 
-  /** Keeps a message from it from now on. */
+  /** Excludes a message from this consumer. */
   refuse(message: QueuedMessage): void {
     message.keepFrom(this);
     this.selective = true;
   }
 
-  /** Notes a message that it may get, behind the place up to which it has looked. */
+  /** Notes a message at or before the cursor that the consumer may get. */
   note(message: QueuedMessage): void {
     this.#behind ??= new SortedMessages();
     if (this.#behind.size >= MAX_BEHIND) return this.lookAgain();
     this.#behind.insert(message);
   }
 
-  /** The first message that was noted, which is forgotten by that; undefined if there is none. */
+  /** Removes and returns the first noted message, if any. */
   takeNoted(): QueuedMessage | undefined {
     return this.#behind?.shift();
   }
 
-  /** Looks at all messages once more. */
+  /** Moves the cursor to the beginning. */
   lookAgain(): void {
     this.cursor = -Infinity;
     this.#behind = undefined;
   }
 
-  /** Sends it a message. */
+  /** Sends a message to the peer. */
   deliver(message: QueuedMessage): void {
     let payload: Uint8Array;
     try {
       payload = message.toSend(this.#now());
     } catch (error) {
-      // Whatever is wrong with it: the queue and its consumers go on without this message.
+      // The queue and its consumers go on without this message.
       return this.#source.handleFault(message, this, error);
     }
     const listener = this.browses ? new BrowsedDelivery() : new ConsumedDelivery(message, this, this.#source);
@@ -151,7 +146,7 @@ export class Consumer {
     else this.#deliverIn(txnId, payload, messageFormat, listener as ConsumedDelivery);
   }
 
-  // A message that is acquired in a transaction goes back if that is rolled back, settled or not.
+  // A message acquired in a transaction returns on rollback, settled or not.
   #deliverIn(txnId: Uint8Array, payload: Uint8Array, messageFormat: number, listener: ConsumedDelivery): void {
     let transaction;
     try {
@@ -171,39 +166,37 @@ export class Consumer {
     });
   }
 
-  /** What becomes of messages that the peer settles without an outcome. */
+  /** The outcome of messages that the peer settles without one. */
   get defaultOutcome(): Outcome {
     return this.sender.remote?.source?.defaultOutcome ?? failed();
   }
 
-  /** What becomes of the next message, oldest first, that it held when its link ended. */
+  /** The outcome of the next message, oldest first, that the peer held when its link ended. */
   outcomeOfEnd(): Outcome {
     const outcome = this.defaultOutcome;
-    // A peer that asks for this means attempts that have failed, and a link that ends in order says of none that it has.
+    // The peer's default outcome is meant for failed attempts, and an orderly end reports none.
     if (outcome.kind !== "modified" || !outcome.deliveryFailed) return outcome;
     const counts = this.#isLost && (this.#lossCount === "all" || (this.#lossCount === "oldest" && !this.#countedLoss));
     this.#countedLoss = true;
     return counts ? outcome : { ...outcome, deliveryFailed: false };
   }
 
-  /** Ends the link because of `error`. */
   end(error: AmqpError): void {
     this.sender.close({ error, timeoutMs: 0 }).catch(ignore);
   }
 
-  // True when the peer has not said that it goes.
+  // True if the connection ended without a word from the peer.
   get #isLost(): boolean {
     const { error } = this.sender;
     return error !== undefined && !(error instanceof AmqpError && error.remote);
   }
 }
 
-/** The outcome of messages that a consumer held when it went away, unless it asked for another. */
+/** The outcome of a consumer's messages when it ends, unless its source names another. */
 export function failed(): Modified {
   return { kind: "modified", deliveryFailed: true };
 }
 
-/** One message with one consumer. */
 class ConsumedDelivery implements SendListener {
   readonly #message: QueuedMessage;
   readonly #consumer: Consumer;
@@ -227,7 +220,7 @@ class ConsumedDelivery implements SendListener {
     try {
       transactions.get(txnId).add({
         commit: () => this.#settle(outcome),
-        // The message was delivered, so that the consumer that gets it next is told that it is not the first.
+        // The message was delivered, so its next consumer must see a failed attempt.
         rollback: () => this.#settle(failed()),
       });
     } catch (error) {
@@ -242,17 +235,17 @@ class ConsumedDelivery implements SendListener {
 
   onlost(_error: unknown, left: boolean): void {
     if (left) this.#settle(this.#consumer.outcomeOfEnd());
-    // The link goes on, but not with this message: it is larger than the peer takes.
+    // The link stays open, but the message is larger than the peer's maximum.
     else if (this.#consumer.sender.open) this.#settle({ kind: "modified", undeliverableHere: true });
     else this.#settle({ kind: "released" });
   }
 
-  /** It was never sent, or is taken back. */
+  /** The message was never sent, or its transaction is rolled back. */
   onfault(outcome: Outcome): void {
     this.#settle(outcome);
   }
 
-  // Once: a transaction may take back what was settled otherwise in the meantime.
+  // Only once: a transaction may roll back a message that was settled otherwise in the meantime.
   #settle(outcome: DeliveryState): void {
     if (this.#done) return;
     this.#done = true;
@@ -260,7 +253,7 @@ class ConsumedDelivery implements SendListener {
   }
 }
 
-/** One message that a consumer looks at: what it says of it changes nothing. */
+/** A message with a browsing consumer, whose outcome changes nothing. */
 class BrowsedDelivery implements SendListener {
   onoutcome(): void {}
   onsent(): void {}

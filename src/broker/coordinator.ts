@@ -1,5 +1,5 @@
 /**
- * The coordinator: links on which peers begin and end transactions [transactions 4.2].
+ * The coordinator: links on which peers declare and discharge transactions [transactions 4.2].
  *
  * @module
  */
@@ -14,7 +14,7 @@ import type { Transactions } from "./transactions.ts";
 // A transaction may span links and sessions of its connection, and a session several transactions.
 const CAPABILITIES = ["amqp:local-transactions", "amqp:multi-txns-per-ssn", "amqp:multi-ssns-per-txn"];
 const CREDIT = 100;
-// Nobody needs more for a transaction's id.
+// Enough for the ids of any client.
 const MAX_MESSAGE_SIZE = 65_536n;
 
 /** Accepts a control link. */
@@ -33,7 +33,7 @@ export function attachCoordinator(transactions: Transactions, request: ReceiverR
     delivery.handleTaken();
     if (!receiver.usable) return;
     try {
-      // Its outcome is the answer [transactions 4.2].
+      // The outcome is the answer [transactions 4.2], and a settled message gets none.
       if (settled) throw new AmqpError(condition.notAllowed, "Cannot take control message: it is settled already");
       answer(transactions, receiver, delivery);
     } catch (error) {

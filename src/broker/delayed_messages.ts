@@ -1,5 +1,5 @@
 /**
- * Messages of one queue that may not be delivered yet, by the time from which they may.
+ * Messages of a queue that may not be delivered yet, by their delivery time.
  *
  * @module
  */
@@ -16,7 +16,6 @@ interface Delayed {
   readonly message: QueuedMessage;
 }
 
-/** Messages that wait for their time. */
 export class DelayedMessages {
   readonly #environment: Environment;
   readonly #ondue: (messages: QueuedMessage[]) => void;
@@ -25,7 +24,7 @@ export class DelayedMessages {
   #timer: unknown;
   #due = Infinity;
 
-  /** Starts with none; `ondue` is given those whose time has come, the earliest first. */
+  /** Calls `ondue` with the messages whose time has come, the earliest first. */
   constructor(environment: Environment, ondue: (messages: QueuedMessage[]) => void) {
     this.#environment = environment;
     this.#ondue = ondue;
@@ -35,7 +34,6 @@ export class DelayedMessages {
     return this.#messages.size;
   }
 
-  /** Keeps a message until `due`. */
   add(message: QueuedMessage, due: number): void {
     const rank = Math.ceil(due) * DELAYED_PER_MS + ++this.#lastPlace % DELAYED_PER_MS;
     this.#messages.insert({ rank, message });
@@ -46,7 +44,7 @@ export class DelayedMessages {
     return this.#messages.extract(() => true).map(({ message }) => message);
   }
 
-  /** Waits for nothing any more. */
+  /** Cancels the timer. */
   close(): void {
     this.#environment.clearTimer(this.#timer);
   }

@@ -1,5 +1,5 @@
 /**
- * Handing the messages of a queue to its consumers.
+ * Dispatch of a queue's messages to its consumers.
  *
  * @module
  */
@@ -8,62 +8,58 @@ import type { Consumer } from "./consumer.ts";
 import type { QueuedMessage } from "./queued_message.ts";
 import { SortedMessages } from "./sorted_messages.ts";
 
-/** What a dispatcher asks of its queue. */
+/** The part of its queue that a dispatcher uses. */
 export interface DispatchQueue {
-  /** Drops a message whose time is over; false for all others. */
+  /** Drops a message if it has expired; false if it has not. */
   dropExpired(message: QueuedMessage): boolean;
-  /** Whether the time of a message is over. */
   isExpired(message: QueuedMessage): boolean;
   /** A message is about to go to a consumer. */
   acquired(message: QueuedMessage): void;
-  /** Calls `call` when others have had their turn. */
+  /** Calls `call` after other tasks have run. */
   later(call: () => void): void;
 }
 
 /**
- * Groups of messages that a queue tells apart. Groups that share one of these share a consumer, which keeps their order all
- * the same; so that what is kept does not grow with the names that producers make up.
+ * The number of groups that a queue tells apart, a bound on memory. Group ids with the same index share a consumer, which
+ * keeps their order all the same.
  */
 export const GROUPS = 1_024;
 
-// Messages that are looked at or handed out before others have their turn, whoever asks for that: some milliseconds.
+// Messages looked at or handed out in one turn, some milliseconds, whoever asks.
 const MAX_STEPS = 4_096;
-// Messages that are left to who takes messages.
+// The part of the steps that browsers leave to consumers.
 const TAKERS_STEPS = MAX_STEPS / 2;
 
-/** The messages of a queue that nobody holds, and those who want them. */
+/** The messages of a queue that no consumer holds, and the links that want them. */
 export class Dispatcher {
   readonly #queue: DispatchQueue;
   readonly #available = new SortedMessages<QueuedMessage>();
   readonly #consumers = new Set<Consumer>();
   readonly #browsers = new Set<Consumer>();
-  // Consumers that look for messages, so that they have to hear of those that come behind the place where they look; who has
-  // had one last is last.
+  // Consumers that search, and must learn of messages before their cursor; the last served is last.
   readonly #selective = new Set<Consumer>();
   // Consumers that may have credit and find something, in round-robin order.
   readonly #ready = new Set<Consumer>();
-  // Links that only look, and may find something.
+  // Browsers that may find a message, in round-robin order.
   readonly #curious = new Set<Consumer>();
-  // Which consumer has which group.
+  // The consumer of each group, by the group's index.
   #groups: (Consumer | undefined)[] | undefined;
-  // Links that want what there is, which they have not looked at yet.
+  // Draining links that have not yet seen all messages there are.
   readonly #looking = new Set<Consumer>();
   #steps = MAX_STEPS;
   #running = false;
-  // True when all steps are taken, until others have had their turn.
+  // True when the steps of this turn are used up.
   #later = false;
 
-  /** Starts without messages and consumers. */
   constructor(queue: DispatchQueue) {
     this.#queue = queue;
   }
 
-  /** Messages that wait. */
   get size(): number {
     return this.#available.size;
   }
 
-  /** Links that take messages, and links that look at them. */
+  /** Consumers and browsers. */
   get links(): Iterable<Consumer> {
     return [...this.#consumers, ...this.#browsers];
   }
@@ -72,14 +68,14 @@ export class Dispatcher {
     return this.#consumers.size + this.#browsers.size;
   }
 
-  /** Adds a link, and hands it at once what it has credit for: a drain may have come ahead of our answer. */
+  /** Adds a link, and serves its credit at once: a drain may have come ahead of the broker's attach. */
   add(consumer: Consumer): void {
     (consumer.browses ? this.#browsers : this.#consumers).add(consumer);
     if (!consumer.browses && (consumer.selective || this.#groups !== undefined)) this.#selective.add(consumer);
     this.serve(consumer);
   }
 
-  /** Forgets a link that has ended; what it held has come back by then. */
+  /** Removes a link that has ended; its messages have come back by then. */
   remove(consumer: Consumer): void {
     this.#consumers.delete(consumer);
     this.#browsers.delete(consumer);
@@ -96,7 +92,6 @@ export class Dispatcher {
     this.run();
   }
 
-  /** A link may have credit. */
   serve(consumer: Consumer): void {
     if (this.#consumers.has(consumer)) this.#ready.add(consumer);
     if (this.#browsers.has(consumer)) this.#curious.add(consumer);
@@ -104,7 +99,7 @@ export class Dispatcher {
     if (this.#later) this.#awaitLook(consumer);
   }
 
-  /** Adds a message at its place, a new one or one that came back. */
+  /** Adds a message at its place, new or returned. */
   insert(message: QueuedMessage, isNew: boolean): void {
     message.available = true;
     this.#available.insert(message);
@@ -117,28 +112,28 @@ export class Dispatcher {
       this.#ready.add(consumer);
     }
     for (const browser of this.#browsers) {
-      // What came back from before the place where it looks was shown before it was taken.
+      // The browser has seen a returned message from before its cursor already.
       if (isNew) this.#note(browser, message);
       this.#curious.add(browser);
     }
   }
 
-  /** Keeps a message from a consumer from now on. */
+  /** Excludes a message from a consumer. */
   refuse(message: QueuedMessage, consumer: Consumer): void {
     consumer.refuse(message);
     if (this.#consumers.has(consumer)) this.#selective.add(consumer);
   }
 
-  /** Takes out all messages that `which` picks, in order. */
+  /** Removes the messages that `which` picks, and returns them in order. */
   extract(which: (message: QueuedMessage) => boolean): QueuedMessage[] {
     const messages = this.#available.extract(which);
     for (const message of messages) message.available = false;
     return messages;
   }
 
-  /** Hands one message to each consumer in turn, as long as there are both. */
+  /** Hands messages to the consumers in turn, as long as there are both. */
   run(): void {
-    // A message that a consumer cannot take comes back in the middle of it, and is seen by the next round.
+    // A message that fails to encode returns during the run; the next iteration sees it.
     if (this.#running || this.#later) return;
     this.#running = true;
     let shown: boolean;
@@ -161,7 +156,7 @@ export class Dispatcher {
         continue;
       }
       const message = this.#take(consumer);
-      // Who has looked at all there is hears of what comes.
+      // A searching consumer that has seen all messages is added again by `insert`.
       if (message !== undefined || this.#steps < 0 || !this.#selective.has(consumer)) this.#ready.add(consumer);
       if (message === undefined) {
         if (this.#steps >= 0) this.#endLook(consumer);
@@ -173,14 +168,15 @@ export class Dispatcher {
       consumer.deliver(message);
     }
     if (this.#steps < 0) return;
-    // What is taken is not looked at again. So traffic needs no turn of its own, which a fake clock may never give.
+    // Messages handed out cost no steps, since nobody looks at them again: plain traffic needs no `later`, which a fake
+    // clock may never call.
     this.#steps += handed;
     for (const consumer of this.#looking) if (!consumer.browses) this.#endLook(consumer);
   }
 
   #goOnLater(): void {
     this.#later = true;
-    // Who has looked at all there is need not wait until others have.
+    // Consumers that have seen all messages do not wait for the others.
     if (this.#steps < 0) { for (const consumer of this.#ready) this.#awaitLook(consumer); }
     this.#queue.later(() => {
       this.#later = false;
@@ -189,7 +185,7 @@ export class Dispatcher {
     });
   }
 
-  // A drain is answered when all there is has been looked at.
+  // A drain is answered when the link has seen all messages there are.
   #awaitLook(consumer: Consumer): void {
     const { sender } = consumer;
     if (!sender.draining || !consumer.wants) return;
@@ -216,7 +212,7 @@ export class Dispatcher {
     return undefined;
   }
 
-  // Shows each link that only looks what it has not seen; false if there may be more.
+  // Shows each browser the messages that it has not seen; false if there may be more.
   #showAll(): boolean {
     let shown = true;
     for (const browser of [...this.#curious]) {
@@ -225,7 +221,7 @@ export class Dispatcher {
       shown = false;
       this.#awaitLook(browser);
       if (!looks) continue;
-      // The others are next.
+      // The next turn begins with the others.
       this.#curious.delete(browser);
       this.#curious.add(browser);
     }
@@ -249,7 +245,7 @@ export class Dispatcher {
     return true;
   }
 
-  // The next message that a consumer has not looked at, or not since it came back.
+  // The next message that a consumer has not seen, or not since the message returned.
   #look(consumer: Consumer): QueuedMessage | undefined {
     const noted = consumer.takeNoted();
     if (noted !== undefined) return noted;
@@ -258,14 +254,14 @@ export class Dispatcher {
     return message;
   }
 
-  // Notes a message for a consumer that has looked further than there already. Without steps left it looks at it later.
+  // Notes a message before a consumer's cursor. Without steps left, the filter is asked later.
   #note(consumer: Consumer, message: QueuedMessage): void {
     if (message.rank > consumer.cursor) return;
     if (this.#steps < 0 || this.#suits(consumer, message)) consumer.note(message);
   }
 
   #suits(consumer: Consumer, message: QueuedMessage): boolean {
-    // Who only looks takes no message from the consumer that has its group.
+    // A browser takes no message from the consumer of its group.
     const owner = message.group < 0 || consumer.browses ? undefined : this.#groups?.[message.group];
     if (owner !== undefined && owner !== consumer) return false;
     const suits = consumer.suits(message);

@@ -1,5 +1,5 @@
 /**
- * A message as a node on its way sees it: the sections in front may change, the bare message may not [messaging 3.2].
+ * A message as an intermediary sees it: the sections in front may change, the bare message may not [messaging 3.2].
  *
  * @module
  */
@@ -25,48 +25,48 @@ const APPLICATION_PROPERTIES = 0x74;
 const FOOTER = 0x78;
 const DEFAULT_PRIORITY = 4;
 
-/** What is changed of a message when it is sent on. */
+/** The changes to a message that is sent on. */
 export interface Changes {
   /** The header; undefined for none. */
   readonly header: Header | undefined;
-  /** For the next node only; those that the message came with were for this one. */
+  /** Annotations for the next node only; those received were for this one. */
   readonly deliveryAnnotations: Fields | undefined;
-  /** Annotations that replace all the message has; undefined leaves them as they are. */
+  /** Annotations that replace the message's; undefined leaves them as they are. */
   readonly messageAnnotations: Fields | undefined;
 }
 
-/** An encoded message, of which no more is decoded than a node on its way needs. */
+/** An encoded message, decoded only as far as an intermediary needs. */
 export class EncodedMessage {
-  /** 0 for an AMQP message; of any other nothing is known but its bytes. */
+  /** 0 for an AMQP message; messages of other formats are opaque. */
   readonly messageFormat: number;
-  /** Its time to live in milliseconds, if it has one. */
+  /** The time to live in milliseconds, if the header has one. */
   readonly ttl: number | undefined;
-  /** Its priority, 4 if it says nothing. */
+  /** Default: 4. */
   readonly priority: number;
-  /** Whether it says that nobody has acquired it before. */
+  /** The header field `first-acquirer`. */
   readonly firstAcquirer: boolean;
-  /** True when it has delivery annotations. */
+  /** True if the message has delivery annotations. */
   readonly annotated: boolean;
-  /** How many bytes it has. */
+  /** The message's size in bytes. */
   readonly length: number;
-  /** The container that it came from, where somebody may ask for that. */
+  /** The sending container, for no-local filters. */
   origin: string | undefined;
-  /** How many queues hold it; the broker counts its bytes once. */
+  /** The number of queues that hold the message; the broker counts its bytes once. */
   holders = 0;
 
-  // No private methods: they would cost each message a field.
+  // No private methods, which would cost each message a field.
   readonly #block: Uint8Array;
   readonly #start: number;
   readonly #limits: CodecLimits | undefined;
-  // Where the message annotations begin, if there are any, and where the bare message does.
+  // The index of the message annotations, equal to `#bareAt` without any, and that of the bare message.
   readonly #annotationsAt: number;
   readonly #bareAt: number;
 
   /**
-   * Reads the sections in front of the bare message. Short messages are copied to `slab`, since a payload is a view of what
-   * the transport delivered, all of which it would keep alive.
+   * Reads the sections in front of the bare message. Short messages are copied to `slab`: a payload is a view of the
+   * transport's buffer, and would keep all of that alive.
    *
-   * @throws {AmqpError} With scope `"delivery"` and condition `amqp:decode-error` if they are no AMQP message's.
+   * @throws {AmqpError} With scope `"delivery"` and condition `amqp:decode-error` if `bytes` are not an AMQP message.
    */
   constructor(bytes: Uint8Array, messageFormat: number, limits: CodecLimits | undefined, slab: KeptBytes) {
     const payload = messageFormat === 0 ? inOrder(bytes) : bytes;
@@ -82,7 +82,7 @@ export class EncodedMessage {
         const section = openSection(reader);
         if (section >= PROPERTIES) break;
         annotationsAt = bareAt;
-        // Some write null for a section that they have nothing to say in.
+        // Some libraries write null for an empty section.
         if (reader.generous && reader.peek() === 0x40) reader.code();
         else if (section === HEADER) header = decodeAs(reader, "header");
         else readRecord(reader, reader.code(), "symbol", true);
@@ -102,14 +102,14 @@ export class EncodedMessage {
     this.#bareAt = bareAt;
   }
 
-  /** How it is to be delivered, decoded anew with each call; undefined for a message without a header. */
+  /** The header, decoded anew with each call; undefined without one. */
   get header(): Header | undefined {
     if (this.messageFormat !== 0 || this.#bareAt === 0) return undefined;
     const reader = readerOf(this.#block, this.#start, this.#start + this.length, this.#limits);
     return openSection(reader) === HEADER ? decodeAs(reader, "header") : undefined;
   }
 
-  /** All of it, as it came; a view. */
+  /** The message as it came; a view. */
   get payload(): Uint8Array {
     const { length } = this;
     if (this.#start === 0 && this.#block.length === length) return this.#block;
@@ -119,7 +119,7 @@ export class EncodedMessage {
   /**
    * The standard properties, decoded anew with each call.
    *
-   * @throws {AmqpError} With `amqp:decode-error` if they are none.
+   * @throws {AmqpError} With `amqp:decode-error` if they are malformed.
    */
   get properties(): Properties {
     const reader = readerOf(this.#block, this.#start + this.#bareAt, this.#start + this.length, this.#limits);
@@ -128,7 +128,7 @@ export class EncodedMessage {
     return decodeAs(reader, "properties");
   }
 
-  /** How many of the standard properties there are, empty ones in the middle included: those behind are not set. */
+  /** The number of standard properties on the wire, nulls included; the others are not set. Infinity if unknown. */
   get propertyCount(): number {
     const at = this.#start + this.#bareAt;
     const bytes = this.#block;
@@ -141,7 +141,7 @@ export class EncodedMessage {
   /**
    * The application properties, decoded anew with each call.
    *
-   * @throws {AmqpError} With `amqp:decode-error` if they are none.
+   * @throws {AmqpError} With `amqp:decode-error` if they are malformed.
    */
   applicationProperties(): Fields {
     const reader = readerOf(this.#block, this.#start + this.#bareAt, this.#start + this.length, this.#limits);
@@ -155,7 +155,7 @@ export class EncodedMessage {
     return Object.create(null);
   }
 
-  /** The message annotations, decoded anew with each call, so that they are the caller's own. */
+  /** The message annotations, decoded anew with each call, so that the caller may change them. */
   messageAnnotations(): Fields {
     if (this.#annotationsAt === this.#bareAt) return Object.create(null);
     const reader = readerOf(this.#block, this.#start + this.#annotationsAt, this.#start + this.length, this.#limits);
@@ -164,7 +164,7 @@ export class EncodedMessage {
     return readRecord(reader, reader.code(), "symbol", true);
   }
 
-  /** Whether the message annotations hold these ASCII characters anywhere, which is quicker than to decode them. */
+  /** Whether the message annotations contain these ASCII characters anywhere; faster than decoding them. */
   annotationsMention(text: string): boolean {
     const bytes = this.#block;
     const end = this.#start + this.#bareAt - text.length;
@@ -178,7 +178,7 @@ export class EncodedMessage {
     return false;
   }
 
-  /** The message with its front changed; the bare message and the footer stay as they are, byte for byte. */
+  /** The message with changed sections in front; the bare message and the footer stay as they are, byte for byte. */
   changed(changes: Changes): Uint8Array {
     const { header, deliveryAnnotations, messageAnnotations } = changes;
     const { payload } = this;
@@ -190,7 +190,7 @@ export class EncodedMessage {
   }
 }
 
-/** Adds to annotations, over those of the same names; the wire types stay those that were decoded. */
+/** Adds annotations, replacing those of the same names, with the wire types that were decoded. */
 export function mergeFields(fields: Fields, added: Readonly<Fields>): void {
   for (const key of Object.keys(added)) {
     fields[key] = added[key]!;
@@ -200,16 +200,16 @@ export function mergeFields(fields: Fields, added: Readonly<Fields>): void {
   }
 }
 
-// What is kept of an error with a message; more of an explanation nobody reads.
+// Bounds of an error kept with a message.
 const MAX_ERROR_BYTES = 2_048;
 const MAX_DESCRIPTION_LENGTH = 500;
 
 /**
- * An error as it stands among annotations, a described value [messaging 3.4.3], in bytes: without what cannot be encoded of it,
- * which its sender's library may have put there, or is too long; undefined where nothing remains.
+ * An error as a described value for annotations [messaging 3.4.3], encoded: without the parts that are too long or that
+ * cannot be encoded, as its sender may have put there; undefined if nothing remains.
  */
 export function encodeError({ condition, description, info }: ErrorFields): Uint8Array | undefined {
-  // Cut in the middle of a character, a text is none that can be encoded.
+  // A text cut in the middle of a surrogate pair cannot be encoded.
   const text = description?.slice(0, MAX_DESCRIPTION_LENGTH).toWellFormed();
   let fields: ErrorFields | undefined = {
     condition,
@@ -223,13 +223,13 @@ export function encodeError({ condition, description, info }: ErrorFields): Uint
       const bytes = writer.take();
       if (bytes.length <= MAX_ERROR_BYTES) return bytes.slice();
     } catch {
-      // The next has less.
+      // Try again with less.
     }
   }
   return undefined;
 }
 
-/** The error for a message that cannot be taken, which names it where the link may end with it [anonterm 2.2.2]. */
+/** The error for a refused message, with its delivery tag in case the link ends with it [anonterm 2.2.2]. */
 export function deliveryError(symbol: string, message: string, tag: Uint8Array, cause?: unknown): AmqpError {
   return new AmqpError(symbol, message, { scope: "delivery", info: { "delivery-tag": new Uint8Array(tag) }, cause });
 }
@@ -248,13 +248,13 @@ function openSection(reader: Reader): number {
   return section;
 }
 
-// The sections in the order that the specification has. Some libraries write delivery annotations or the footer elsewhere.
-// Nearly all messages are in order, so the others alone are taken apart.
+// The sections in the order of the specification: some libraries write delivery annotations or the footer elsewhere. Nearly
+// all messages are in order, so only the others are taken apart.
 function inOrder(payload: Uint8Array): Uint8Array {
   let last = 0;
   for (let start = 0; start < payload.length;) {
     const { section, end } = sectionAt(payload, start);
-    // Only data and sequences come several times [messaging 3.2].
+    // Only data and sequences may repeat [messaging 3.2].
     if (section < last || (section === last && section !== 0x75 && section !== 0x76)) return sectionsInOrder(payload);
     last = section;
     start = end;

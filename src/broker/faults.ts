@@ -1,5 +1,5 @@
 /**
- * A broker that goes wrong when a test wants it to.
+ * Faults of a broker for tests.
  *
  * @module
  */
@@ -14,39 +14,29 @@ import type { Channel } from "../transport/channel.ts";
 import type { Connection } from "../client/connection.ts";
 import { checkFaults, type Faults, faulty } from "./faulty_channel.ts";
 
-/** How a broker is started again. */
+/** The settings of {@linkcode BrokerFaults.restart}. */
 export interface RestartOptions {
-  /** True forgets all messages, queues and subscriptions, as one that keeps nothing on disk. Default: false. */
+  /** Whether to drop all messages, queues and subscriptions, as a broker without storage does. Default: false. */
   forget?: boolean | undefined;
-  /** Milliseconds for which it takes no connections. Default: 0. */
+  /** Milliseconds for which the broker refuses connections. Default: 0. */
   downMs?: number | undefined;
 }
 
-/** The broker of faults: what they ask of it. */
+/** The part of its broker that the faults act on. */
 export interface FaultyBroker {
-  /** Where it runs. */
   readonly environment: Environment;
   /** The connections that have not ended. */
   connections(): ReadonlySet<Connection>;
-  /** Forgets all that it keeps. */
+  /** Drops all messages, queues and subscriptions. */
   forget(): void;
 }
 
-// Tells clients to come back later [rfc6455 11.7].
+// Asks clients to come back later [rfc6455 11.7].
 const TRY_AGAIN_LATER = 1013;
 
 /**
- * What goes wrong at a {@linkcode Broker}, for tests of programs that must live with it. Nothing does until a method is called.
- *
- * @example A program's connection is lost after ten frames, and the next one holds
- * ```ts
- * import { Broker } from "@webamqp/amqp/broker";
- *
- * const broker = new Broker();
- * broker.faults.set((connection) => connection === 1 ? { cutAfterFramesIn: 10 } : undefined);
- * // … a program connects over broker.accept, and comes back …
- * await broker.close();
- * ```
+ * The faults of a {@linkcode Broker}, for tests of programs that must cope with them. There are none until a method is
+ * called.
  */
 export class BrokerFaults {
   readonly #broker: FaultyBroker;
@@ -55,14 +45,14 @@ export class BrokerFaults {
   #count = 0;
   #downUntil: number | undefined;
 
-  /** @ignore Built by its broker. */
+  /** @ignore Made by the broker. */
   constructor(broker: FaultyBroker) {
     this.#broker = broker;
   }
 
   /**
-   * Says what goes wrong with connections that come from now on over `accept`: with all of them alike, or with each what a
-   * function gives for its number, from 1 since this call; undefined is nothing. `In` is what comes to the broker.
+   * Sets the faults of the connections that `accept` and `connect` take from now on: the same for all, or per connection by
+   * a function of its number, counted from 1 since this call; undefined is no fault. `In` is the direction to the broker.
    *
    * @throws {TypeError} If a fault does not exist or is of the wrong kind.
    * @throws {RangeError} If a number is below 0, or `chop` below 1.
@@ -73,7 +63,7 @@ export class BrokerFaults {
     this.#faults = faults === undefined || typeof faults === "function" ? faults : () => faults;
   }
 
-  /** Drops all connections, as a network does that breaks. */
+  /** Drops all connections, as a broken network does. */
   cut(): void {
     for (const connection of [...this.#broker.connections()]) {
       connection.destroy(new AmqpError(condition.connectionForced, "Cannot keep connection: it is cut for a test"));
@@ -81,10 +71,10 @@ export class BrokerFaults {
   }
 
   /**
-   * Refuses links to `address` from now on, and ends those that there are.
+   * Refuses links to `address` from now on, and ends its present links.
    *
-   * @param error What they are refused with. Default: `amqp:link:detach-forced`, after which a client comes back.
-   * @throws {TypeError} If the address is none, or the error no AmqpError.
+   * @param error The error that ends and refuses them. Default: `amqp:link:detach-forced`, after which a client comes back.
+   * @throws {TypeError} If `address` is not an address, or `error` not an AmqpError.
    */
   refuse(address: string, error?: AmqpError): void {
     checkAddress("refuse links", address);
@@ -98,13 +88,13 @@ export class BrokerFaults {
     }
   }
 
-  /** Takes links to `address` again. */
+  /** Accepts links to `address` again. */
   allow(address: string): void {
     this.#refused.delete(address);
   }
 
   /**
-   * Ends all connections with `amqp:connection:forced`, as a broker does that is started again; resolves when they have ended.
+   * Ends all connections with `amqp:connection:forced`, as a restarting broker does; resolves when they have ended.
    *
    * @throws {TypeError} If an option does not exist or is of the wrong kind.
    */
@@ -119,7 +109,7 @@ export class BrokerFaults {
     await Promise.all(closing);
   }
 
-  /** @ignore For its broker: the carrier of a new connection, undefined for one that it has closed. */
+  /** @ignore For the broker: the channel to accept, with its faults; undefined if the broker is down and has closed it. */
   carry(channel: Channel): Channel | undefined {
     if (this.#downUntil !== undefined) {
       if (this.#broker.environment.now() < this.#downUntil) return void channel.close(TRY_AGAIN_LATER, "Restarting");
@@ -130,7 +120,7 @@ export class BrokerFaults {
   }
 
   /**
-   * @ignore For its broker: before a link is attached.
+   * @ignore For the broker, before it attaches a link.
    *
    * @throws {AmqpError} If links to the address are refused.
    */

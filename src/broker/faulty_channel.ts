@@ -1,5 +1,5 @@
 /**
- * Carriers that go wrong, for tests of what is carried.
+ * Channels with faults, for tests.
  *
  * @module
  */
@@ -12,39 +12,39 @@ import { Writer } from "../codec/writer.ts";
 import type { Channel, ChannelClose } from "../transport/channel.ts";
 
 /**
- * What goes wrong with a channel. `In` is what comes to this side, `Out` what this side sends; bytes and frames are counted
- * from the beginning, protocol headers being bytes, not frames.
+ * The faults of a channel. `In` is the direction to this side, `Out` the direction from it; bytes and frames are counted
+ * from the beginning, and protocol headers count as bytes, not as frames.
  */
 export interface Faults {
-  /** The connection is lost when so many bytes have come in. */
+  /** Bytes received after which the connection is lost. */
   readonly cutAfterIn?: number | undefined;
-  /** The connection is lost when so many bytes have gone out; those up to there arrive. */
+  /** Bytes sent after which the connection is lost; those before arrive. */
   readonly cutAfterOut?: number | undefined;
-  /** The connection is lost when so many frames have come in. */
+  /** Frames received after which the connection is lost. */
   readonly cutAfterFramesIn?: number | undefined;
-  /** The connection is lost when so many frames have gone out; those up to there arrive. */
+  /** Frames sent after which the connection is lost; those before arrive. */
   readonly cutAfterFramesOut?: number | undefined;
-  /** Nothing comes in any more after so many bytes, and nobody says so. */
+  /** Bytes received after which nothing comes in any more, without a close. */
   readonly stallAfterIn?: number | undefined;
-  /** Nothing goes out any more after so many bytes, and nobody says so. */
+  /** Bytes sent after which nothing goes out any more, without a close. */
   readonly stallAfterOut?: number | undefined;
-  /** After so many bytes this side hears that the other has closed, while what this side sends still arrives. */
+  /** Bytes received after which this side sees the other close, while what this side sends still arrives. */
   readonly halfCloseAfterIn?: number | undefined;
-  /** After so many bytes the other side hears that this one has closed, which goes on and does not know. */
+  /** Bytes sent after which the other side sees this side close, which does not know of it. */
   readonly halfCloseAfterOut?: number | undefined;
-  /** Milliseconds by which all that comes in is late. */
+  /** Milliseconds by which all received bytes are late. */
   readonly delayInMs?: number | undefined;
-  /** Milliseconds by which all that goes out is late. */
+  /** Milliseconds by which all sent bytes are late. */
   readonly delayOutMs?: number | undefined;
-  /** What comes in is cut into pieces of so many bytes. */
+  /** Bytes of each piece into which received bytes are cut. */
   readonly chop?: number | undefined;
-  /** Dispositions that come in are dropped: outcomes of what this side sends never arrive, nor settlements of the other. */
+  /** Whether received dispositions are dropped: outcomes of this side's messages, and the peer's settlements. */
   readonly dropDispositionsIn?: boolean | undefined;
-  /** Dispositions that go out are dropped. */
+  /** Whether sent dispositions are dropped. */
   readonly dropDispositionsOut?: boolean | undefined;
-  /** Flows that come in give no credit. */
+  /** Whether received flows give no credit. */
   readonly withholdCreditIn?: boolean | undefined;
-  /** Flows that go out give no credit. */
+  /** Whether sent flows give no credit. */
   readonly withholdCreditOut?: boolean | undefined;
 }
 
@@ -67,10 +67,10 @@ const FAULT_KINDS: OptionKinds<Faults> = {
 };
 
 /**
- * Checks what shall go wrong: a fault that does not exist would let a test pass that shows nothing.
+ * Checks faults: a test with a fault that does not exist would pass and prove nothing.
  *
  * @throws {TypeError} If a fault does not exist or is of the wrong kind.
- * @throws {RangeError} If a number is below 0, or what comes in would be cut into pieces of nothing, without end.
+ * @throws {RangeError} If a number is below 0, or `chop` below 1.
  */
 export function checkFaults(faults: Faults): void {
   checkOptions("make faulty channel", faults, FAULT_KINDS);
@@ -83,12 +83,12 @@ export function checkFaults(faults: Faults): void {
 }
 
 /**
- * A channel that behaves as another does, until something goes wrong.
+ * Wraps a channel in faults; it behaves like `channel` until one of them occurs.
  *
  * @throws {TypeError} If a fault does not exist or is of the wrong kind.
  * @throws {RangeError} If a number is below 0, or `chop` below 1.
  *
- * @param environment Whose timers delays are made of. Default: the runtime's.
+ * @param environment The timers of the delays. Default: the runtime's.
  *
  * @example A connection that is lost after 100 bytes
  * ```ts
@@ -104,7 +104,7 @@ export function faulty(channel: Channel, faults: Faults, environment: Environmen
   return new FaultyChannel(channel, faults, environment);
 }
 
-/** What goes wrong with one direction. */
+/** The faults of one direction. */
 interface DirectionFaults {
   readonly cutAfter: number | undefined;
   readonly cutAfterFrames: number | undefined;
@@ -121,7 +121,7 @@ class FaultyChannel implements Channel {
   readonly #out: Direction;
   readonly #chop: number;
   #closed = false;
-  // Whether the other side believes that this one has closed.
+  // Whether the other side has seen this side close.
   #half = false;
   onbytes: ((bytes: Uint8Array) => void) | undefined;
   onclose: ((close: ChannelClose) => void) | undefined;
@@ -156,7 +156,7 @@ class FaultyChannel implements Channel {
       },
     });
     channel.onbytes = (bytes) => this.#in.take(bytes);
-    // What is late comes before the end.
+    // Late bytes come before the close.
     channel.onclose = (close) => this.#half || this.#in.after(() => this.#tellClosed(close));
   }
 
@@ -175,7 +175,7 @@ class FaultyChannel implements Channel {
   close(code?: number, reason?: string, timeoutMs?: number): void {
     this.#out.after(() => {
       this.#channel.close(code, reason, timeoutMs);
-      // The other side has closed long since, of which this one was not told.
+      // The other side has closed long since; this side learns it now.
       if (this.#half) this.#tellClosed({ code: 1006, reason: "" });
     });
   }
@@ -193,19 +193,18 @@ class FaultyChannel implements Channel {
   }
 }
 
-/** What a direction does with what it took. */
+/** Where the bytes and faults of a direction go. */
 interface DirectionEnd {
   pass(bytes: Uint8Array): void;
   cut(): void;
   halfClose(): void;
 }
 
-/** One direction of a channel. */
 class Direction {
   readonly #environment: Environment;
   readonly #faults: DirectionFaults;
   readonly #end: DirectionEnd;
-  // Only where frames matter are there any.
+  // Bytes are split into frames only if a fault needs that.
   readonly #frames: Frames | undefined;
   #bytes = 0;
   #ended = false;
@@ -224,7 +223,7 @@ class Direction {
     if (this.#frames.count >= (this.#faults.cutAfterFrames ?? Infinity)) this.#finish(() => this.#end.cut());
   }
 
-  /** Calls `call` when all that was taken has passed. */
+  /** Calls `call` when all bytes taken so far have passed. */
   after(call: () => void): void {
     const { delayMs } = this.#faults;
     if (delayMs === undefined) call();
@@ -251,9 +250,8 @@ class Direction {
   }
 }
 
-/** The frames of one direction, of which some are not passed on, or not as they were. */
+/** Splits one direction into frames, and drops or changes some. */
 class Frames {
-  /** Frames so far. */
   count = 0;
   readonly #faults: DirectionFaults;
   #kept = new Uint8Array(0);
@@ -272,7 +270,7 @@ class Frames {
     while (all.length - at >= 8 && this.count < cutAfterFrames) {
       const head = new DataView(all.buffer, at, 8).getUint32(0);
       const isHeader = head === PROTOCOL;
-      // What is no frame is not ours to judge.
+      // A malformed frame passes as it is.
       const size = isHeader ? 8 : Math.max(8, head);
       if (all.length - at < size) break;
       const unit = all.subarray(at, at + size);
@@ -306,7 +304,7 @@ function decode(unit: Uint8Array): Frame | undefined {
   try {
     return decoder.frame();
   } catch {
-    // Whoever gets it says what is wrong with it.
+    // The receiver reports the malformed frame.
     return undefined;
   }
 }

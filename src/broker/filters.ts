@@ -1,5 +1,5 @@
 /**
- * The filters of a source that this broker knows: selectors, and no messages of one's own.
+ * The filters of a source that this broker knows: JMS selectors and no-local.
  *
  * @module
  */
@@ -19,23 +19,22 @@ const SELECTOR_NAME = "apache.org:selector-filter:string";
 const NO_LOCAL_CODE = 0x468C00000003n;
 const NO_LOCAL_NAMES = ["apache.org:no-local-filter:list", "apache.org:jms-no-local-filter:list"];
 
-/** The filters of a source. */
 export interface Filters {
-  /** Lets through what passes all of them; undefined for everything. */
+  /** Passes messages that pass all filters; undefined for all messages. */
   readonly filter: MessageFilter | undefined;
-  /** Those in force, as they were asked for. */
+  /** The filters in force, as the peer asked for them. */
   readonly inForce: Fields | undefined;
-  /** What it takes to ask them. */
+  /** The cost of `filter`. */
   readonly effort: Effort;
-  /** What tells them from others, as text. */
+  /** Equal for filters that do the same. */
   readonly key: string;
 }
 
 /**
- * Reads the filters that a peer asks for; `origin` is what messages of its own come from.
+ * Reads the filters that a peer asks for; `origin` is the origin of its own messages.
  *
- * @throws {AmqpError} With `amqp:not-implemented` for a filter that is not known, `amqp:invalid-field` for one that is not
- * right: to leave one out would give the peer what it does not want.
+ * @throws {AmqpError} With `amqp:not-implemented` for an unknown filter and `amqp:invalid-field` for an invalid one: to
+ * ignore it would send the peer messages that it does not want.
  */
 export function readFilters(asked: Fields | undefined, origin: string): Filters {
   const filters: MessageFilter[] = [];
@@ -43,7 +42,7 @@ export function readFilters(asked: Fields | undefined, origin: string): Filters 
   let inForce: Fields | undefined;
   let key = "";
   for (const [name, value] of Object.entries(asked ?? {})) {
-    // Null is the same as not there [messaging 3.5.8].
+    // A null value is as good as none [messaging 3.5.8].
     if (value === null) continue;
     const { descriptor, value: argument } = value instanceof Described ? value : { descriptor: undefined, value };
     const isSelector = descriptor === SELECTOR_CODE || descriptor === SELECTOR_NAME ||
@@ -70,9 +69,9 @@ export function readFilters(asked: Fields | undefined, origin: string): Filters 
 }
 
 /**
- * Lets through the messages that a selector is true of, not those of which that is unknown; adds what it takes to `effort`.
+ * Passes the messages for which a selector is true, not those for which it is unknown; adds its cost to `effort`.
  *
- * @throws {AmqpError} With `amqp:invalid-field` if it is no selector.
+ * @throws {AmqpError} With `amqp:invalid-field` if `selector` is not a selector.
  */
 export function selectorFilter(selector: string, effort: Effort = noEffort()): MessageFilter {
   const expression = parseSelector(selector, effort);
@@ -81,13 +80,13 @@ export function selectorFilter(selector: string, effort: Effort = noEffort()): M
     try {
       return expression(lookupOf(message)) === true;
     } catch {
-      // A message whose properties cannot be read has none that a selector could ask for.
+      // Properties that cannot be decoded match no selector.
       return false;
     }
   };
 }
 
-// Sections are decoded when a selector asks for something in them.
+// Looks properties up, decoding a section only when the selector asks for it.
 function lookupOf(message: EncodedMessage): Lookup {
   let application: Fields | undefined;
   return (name) => {
@@ -136,7 +135,7 @@ function jmsProperty(message: EncodedMessage, name: string): SelectorValue {
   }
 }
 
-// As JMS clients write identifiers that are no text.
+// JMS clients write identifiers other than strings so.
 function idText(id: MessageId | undefined): SelectorValue {
   if (id === undefined || typeof id === "string") return id;
   if (typeof id === "bigint") return `ID:AMQP_ULONG:${id}`;

@@ -4,25 +4,24 @@
  * @module
  */
 
-// An array of its own costs a message some hundred bytes beside its own; one long-lived message keeps no more than a block.
+// A separate array costs some hundred bytes beside the message's; one long-lived message keeps at most a block alive.
 const BLOCK_BYTES = 4_096;
 // Longer messages have arrays of their own.
 const MAX_SHARED_BYTES = 1_024;
 
-/** Where kept bytes stand. */
+/** The place of kept bytes. */
 export interface KeptPlace {
-  /** The memory that holds them, shared with others. */
   readonly block: Uint8Array;
-  /** Where they begin in it. */
+  /** The index of the first byte in `block`. */
   readonly start: number;
 }
 
-/** Copies short messages one after the other into blocks; a block is freed when no message in it is kept any more. */
+/** Copies short messages one after another into blocks; a block is freed when no message in it is kept any more. */
 export class KeptBytes {
   #block: Uint8Array | undefined;
   #used = 0;
 
-  /** Keeps a copy of `bytes`, or `bytes` themselves where they are most of the memory that they keep alive. */
+  /** Keeps a copy of `bytes`, or `bytes` themselves if they are most of their buffer. */
   keep(bytes: Uint8Array): KeptPlace {
     const { length } = bytes;
     if (length > MAX_SHARED_BYTES) {

@@ -7,28 +7,27 @@
 /** Longest pattern, in characters: the time for each character of a text grows with it by steps of 32. */
 export const MAX_PATTERN_LENGTH = 512;
 
-/** What it takes to tell which messages somebody wants. */
+/** The cost of a link's filters. */
 export interface Effort {
   /** Steps of about a microsecond each, beyond one for each message. */
   steps: number;
-  /** How much of that grows with the text that is looked at: 32 characters of patterns each. */
+  /** Cost for each character of a text, in units of 32 pattern characters. */
   words: number;
 }
 
-/** Starts with nothing. */
 export function noEffort(): Effort {
   return { steps: 0, words: 0 };
 }
 
-// Characters of a text that a step looks at, for each 32 characters of a pattern.
+// The characters of a text in one step, for each 32 characters of a pattern.
 const STEP_LENGTH = 256;
 
-// One character of a pattern; undefined stands for any.
+// A character of a pattern; undefined for any.
 type Unit = number | undefined;
 
 /**
- * Makes a test of a pattern in which `%` stands for any characters and `_` for one; behind `escape` they stand for themselves.
- * What each test takes is added to `effort`.
+ * Compiles a pattern in which `%` stands for any characters and `_` for one; `escape` makes the next one literal. Each
+ * match adds its cost to `effort`.
  *
  * @throws {RangeError} If the pattern is too long, or `escape` is not one character.
  */
@@ -60,7 +59,7 @@ export function likeMatcher(
     const end = text.length - last.length;
     if (end < first.length || !isAt(first, text, 0) || !isAt(last, text, end)) return false;
     let at = first.length;
-    // The leftmost place of each part leaves most for the others.
+    // The leftmost match of each part leaves most to the others.
     for (const find of finders) if ((at = find(text, at, end)) < 0) return false;
     return true;
   };
@@ -70,8 +69,8 @@ function isAt(part: readonly Unit[], text: string, at: number): boolean {
   return part.every((unit, i) => unit === undefined || text.charCodeAt(at + i) === unit);
 }
 
-// Finds the end of the leftmost place of a part between two places, or -1. A bit for each beginning of the part tells whether
-// it ends at the current character (shift-and), so that no character is looked at twice.
+// Finds the end of the leftmost match of a part between two indices, or -1, by shift-and: a bit for each prefix of the part
+// tells whether it ends at the current character, so each character is looked at once.
 function finder(part: readonly Unit[]): (text: string, from: number, to: number) => number {
   const words = Math.ceil(part.length / 32);
   const anything = new Uint32Array(words);

@@ -13,39 +13,35 @@ import { type NodeHost, Queue } from "./queue.ts";
 import type { QueueOptions } from "./queue_options.ts";
 import { Topic } from "./topic.ts";
 
-/** What kinds of nodes there are. */
 export type NodeType = "queue" | "topic";
 
-/** How nodes are made. */
 export interface NodesOptions {
-  /** Queues that are there from the start. */
+  /** Queues that exist from the start. */
   readonly queues: Readonly<Record<string, QueueOptions>>;
   /** Settings of all other queues. */
   readonly queue: QueueOptions;
   /** Whether a node is made for any address that is used. */
   readonly autoCreate: boolean;
-  /** Addresses that are topics. */
   readonly topics: readonly string[];
-  /** Most nodes. */
   readonly maxQueues: number;
-  /** Milliseconds for which a node that was made by the way is kept unused. */
+  /** Milliseconds for which an unused node that was made on demand is kept. */
   readonly idleQueueMs: number;
 }
 
-/** What all dynamic nodes are called in front. */
+/** The prefix of the addresses of dynamic nodes. */
 export const DYNAMIC = "dynamic/";
 
-/** Queues and topics. */
+/** The queues and topics of a broker. */
 export class Nodes {
   readonly #options: NodesOptions;
   readonly #host: NodeHost;
   readonly #nodes = new Map<string, Queue | Topic>();
-  // Nodes that were unused when last looked at, and since when; the longest first.
+  // Nodes that were unused when last checked, with the time since when; the longest first.
   readonly #unused = new Map<string, number>();
-  // Queues without links whose messages expire. Nothing happens when they do, so that somebody has to look.
+  // Queues without links that hold expiring messages. An expiry raises no event, so they are checked again.
   readonly #expiring = new Agenda();
 
-  /** Makes the queues that are there from the start. */
+  /** Makes the queues of `options.queues`. */
   constructor(options: NodesOptions, host: Omit<NodeHost, "deadLetter" | "noteUnused" | "noteExpiring">) {
     this.#options = options;
     this.#host = {
@@ -60,12 +56,11 @@ export class Nodes {
   #begin(): void {
     for (const [address, settings] of Object.entries(this.#options.queues)) {
       this.#nodes.set(address, new Queue(this.#host, address, settings));
-      // Whether or not there is room: the program has named them.
+      // Counted even without room: the program has named them.
       this.#host.budget.reserved += cost(address);
     }
   }
 
-  /** The node of an address; undefined if there is none. */
   get(address: string): Queue | Topic | undefined {
     this.#sweep();
     return this.#nodes.get(address);
@@ -77,7 +72,7 @@ export class Nodes {
   }
 
   /**
-   * The node of an address, which is made if need be.
+   * The node of an address, made if necessary.
    *
    * @throws {AmqpError} With scope `"link"` if there is none and none may be made, or it is of another type than `wanted`.
    */
@@ -101,7 +96,7 @@ export class Nodes {
   }
 
   /**
-   * Makes a node that belongs to one connection.
+   * Makes a dynamic node for the connection `owner`.
    *
    * @throws {AmqpError} With scope `"link"` if there are too many nodes.
    */
@@ -114,7 +109,7 @@ export class Nodes {
     );
   }
 
-  /** Deletes a node with all that is in it, and ends its links; false if there is none. */
+  /** Deletes a node with its messages, and ends its links; false if there is none. */
   delete(address: string): boolean {
     const node = this.#nodes.get(address);
     if (node === undefined) return false;
@@ -125,18 +120,17 @@ export class Nodes {
     return true;
   }
 
-  /** Deletes all nodes. */
   clear(): void {
     for (const address of [...this.#nodes.keys()]) this.delete(address);
   }
 
-  /** Starts as it was made. */
+  /** Deletes all nodes, and makes the initial ones again. */
   reset(): void {
     this.clear();
     this.#begin();
   }
 
-  // Where dead letters go, unless there is no such queue and no place for one.
+  // Puts a message into a dead-letter queue; false if there is no such queue and no place for one.
   #deadLetter(message: QueuedMessage, address: string): boolean {
     const node = this.#nodes.get(address);
     if (node !== undefined) return node instanceof Queue && node.push(message);
@@ -162,19 +156,19 @@ export class Nodes {
   }
 
   #noteUnused({ address }: { readonly address: string }): void {
-    // Later than those that have been unused for longer.
+    // Moves it behind the nodes that have been unused for longer.
     this.#unused.delete(address);
     if (this.#isPassing(this.#nodes.get(address))) this.#unused.set(address, this.#host.environment.now());
   }
 
-  // The queue of a subscriber, which has the address of its topic, is kept as long as that says.
+  // A subscription queue, which has the address of its topic, lasts as long as its subscription.
   #noteExpiring(queue: Queue): void {
     if (queue.kind.passing && this.#nodes.get(queue.address) === queue) {
       this.#expiring.add(queue.address, queue.nextLook);
     }
   }
 
-  // A node that has become unused by it notes that by itself.
+  // `unused` drops expired messages, and a queue that becomes unused by that reports itself.
   #lookAtExpiring(): void {
     for (const address of this.#expiring.take(this.#host.environment.now())) {
       const node = this.#nodes.get(address);
@@ -182,12 +176,12 @@ export class Nodes {
     }
   }
 
-  // Nobody misses a node that was made by the way and is not in use: it would be made again.
+  // An unused node that was made on demand can be deleted: it would be made again.
   #isPassing(node: Queue | Topic | undefined): boolean {
     return node instanceof Queue ? node.kind.passing === true : node !== undefined && node.owner === undefined;
   }
 
-  // Takes a place for a node, if need be that of one that is not used.
+  // Makes room for a node, if necessary by deleting an unused one.
   #makePlace(address: string): boolean {
     this.#lookAtExpiring();
     const { budget } = this.#host;
@@ -199,7 +193,7 @@ export class Nodes {
     return takes();
   }
 
-  // Forgets nodes that have been unused for long. Whoever asks for a node looks, so that no timer is needed.
+  // Deletes nodes that have been unused for long. Runs on lookups, so that no timer is needed.
   #sweep(): void {
     this.#lookAtExpiring();
     const before = this.#host.environment.now() - this.#options.idleQueueMs;
@@ -209,7 +203,7 @@ export class Nodes {
     }
   }
 
-  // A node that is in use again is noted anew when it no longer is.
+  // A node in use again is skipped; it is noted anew when it becomes unused.
   #forget(address: string): void {
     this.#unused.delete(address);
     const node = this.#nodes.get(address);

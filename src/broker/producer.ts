@@ -17,60 +17,54 @@ import { MESSAGE_BYTES } from "./queued_message.ts";
 import type { KeptBytes } from "./kept_bytes.ts";
 import type { Transactions } from "./transactions.ts";
 
-/** Where messages go: a queue, a topic, or what picks one of them for each message. */
+/** A destination of messages: a queue, a topic, or the relay that picks one of them for each message. */
 export interface Sink {
   /** Takes a message, now or later, or refuses it. */
   publish(arrival: Arrival): void;
-  /** Keeps a place for a message of a transaction; undefined if there is none. */
+  /** Reserves room for a message of a transaction; undefined if there is none. */
   reserve(encoded: EncodedMessage): Reservation | undefined;
-  /** How many messages a producer may send now, of the number that it would like to. */
+  /** The number of messages, up to `wanted`, that a producer may send now. */
   allow(producer: Producer, wanted: number): number;
-  /** Adds a link that sends here. */
   addProducer(producer: Producer): void;
-  /** Forgets a link that has ended. */
+  /** Removes a link that has ended. */
   removeProducer(producer: Producer): void;
 }
 
-/** A place that is kept for a message of a transaction. */
+/** Room reserved for a message of a transaction. */
 export interface Reservation {
   /** Puts the message there. */
   commit(): void;
-  /** Gives the place back. */
   rollback(): void;
 }
 
-/** Where messages wait for room. */
+/** A list of messages that wait for room. */
 export interface Waitlist {
-  /** Drops those whose producer has gone. */
+  /** Drops messages whose producer is gone. */
   forgetGone(): void;
 }
 
-/** What a message must fulfil before it goes anywhere; throws an AmqpError if it does not. */
+/** Checks a message before it goes anywhere; throws an AmqpError to refuse it. */
 export type Inspection = (encoded: EncodedMessage, producer: Producer) => void | Promise<void>;
 
-/** What is kept of an incoming link. */
 export interface ProducerOptions {
-  /** Looks at each message first. */
+  /** Runs on each message before it is published. */
   readonly inspect: Inspection;
-  /** Memory for short messages. */
   readonly slab: KeptBytes;
   transactions: Transactions;
-  /** True if batches are taken apart. */
+  /** True if batches are split into their messages. */
   readonly splits: boolean;
 }
 
-/** Messages that may be on their way on one link. */
+/** Most credit of one link. */
 const WINDOW = 1_000;
-/** Deliveries of one link whose outcome its peer has not settled, where it has asked for two steps. */
+/** Most deliveries of one link that the peer has not settled in the second step, if it asked for two. */
 const MAX_UNSETTLED = 2_000;
-/** The same before the first has told how large they are. */
+/** The credit before the first message has shown a size. */
 const FIRST_WINDOW = 10;
-/** Short messages cost memory, too. */
+/** Short messages cost memory, too; bytes. */
 const MIN_BYTES = 256;
 
-/** One incoming link. */
 export class Producer {
-  /** The link. */
   readonly receiver: Receiver;
   /** Bytes of the largest message so far. */
   largest: number = MIN_BYTES;
@@ -81,11 +75,10 @@ export class Producer {
   readonly #sink: Sink;
   readonly #options: ProducerOptions;
   readonly #waitlists = new Set<Waitlist>();
-  // Deliveries behind one that is still looked at.
+  // Deliveries behind one whose inspection is pending.
   readonly #behind = new Fifo<Delivery>();
   #inspecting = false;
 
-  /** Starts to take messages. */
   constructor(receiver: Receiver, sink: Sink, options: ProducerOptions) {
     this.receiver = receiver;
     this.#sink = sink;
@@ -103,17 +96,17 @@ export class Producer {
     this.topUp();
   }
 
-  /** Its peer has attached the link again, maybe on another connection. */
+  /** Continues with a link that the peer has attached again, maybe on another connection. */
   goOn(transactions: Transactions): void {
     this.#options.transactions = transactions;
     this.topUp();
   }
 
-  /** Grants what the sink has room for, as soon as it is worth a frame. */
+  /** Grants the credit that the sink has room for, once it is worth a frame. */
   topUp(): void {
     if (!this.receiver.usable || !this.receiver.open) return;
     const { credit } = this.receiver;
-    // Outcomes that the peer does not settle take memory, too.
+    // Outcomes that the peer has not settled cost memory, too.
     const told = MAX_UNSETTLED - this.receiver.unsettled;
     const wanted = this.#sink.allow(
       this,
@@ -122,19 +115,18 @@ export class Producer {
     if (wanted === 0 ? credit > 0 : credit * 2 <= wanted) this.receiver.grant(wanted);
   }
 
-  /** Whether the peer hears of a rejection; otherwise the link has to end [anonterm 2.2.2]. */
+  /** Whether the peer's source takes the outcome `rejected`; otherwise the link has to end [anonterm 2.2.2]. */
   get rejectable(): boolean {
     const source = this.receiver.remote?.source;
     return source?.outcomes === undefined || source.outcomes.includes("amqp:rejected:list");
   }
 
-  /** One of its messages waits for room. */
+  /** Counts a message of this link that waits for room. */
   handleWaiting(waitlist: Waitlist): void {
     this.waiting++;
     this.#waitlists.add(waitlist);
   }
 
-  /** Ends the link because of `error`. */
   end(error: AmqpError): void {
     this.receiver.close({ error, timeoutMs: 0 }).catch(ignore);
   }
@@ -163,7 +155,7 @@ export class Producer {
     return new EncodedMessage(payload, messageFormat, this.receiver.connection.limits, this.#options.slab);
   }
 
-  // The messages of a batch, all of which are taken, or none.
+  // Publishes all messages of a batch, or none.
   #takeAll(delivery: Delivery, messages: readonly EncodedMessage[]): void {
     const inspected = messages.map((encoded) => this.#options.inspect(encoded, this)).filter((one) =>
       one !== undefined
@@ -172,7 +164,7 @@ export class Producer {
     this.#await(Promise.all(inspected), delivery, () => this.#publish(delivery, messages));
   }
 
-  // What waits for room would keep its transaction waiting: in one, messages are taken at once or refused.
+  // In a transaction, messages are taken at once or refused: waiting for room would block the transaction.
   #publish(delivery: Delivery, messages: readonly EncodedMessage[]): void {
     const state = delivery.remoteState;
     if (state?.kind !== "transactionalState") return this.#sink.publish(new Arrival(this, delivery, messages));
@@ -202,13 +194,12 @@ export class Producer {
   }
 }
 
-/** A message that has arrived on a link and is not taken yet, or a batch of them, all of which are taken together. */
+/** A message, or a batch to be taken as a whole, that has arrived and is not accepted yet. */
 export class Arrival {
   /** The message, or the messages of the batch in order. */
   readonly messages: readonly EncodedMessage[];
-  /** What they count for. */
+  /** The bytes that the messages count for. */
   readonly bytes: number;
-  /** The link that it came on. */
   readonly producer: Producer;
 
   readonly #delivery: Delivery;
@@ -221,31 +212,28 @@ export class Arrival {
     this.#delivery = delivery;
   }
 
-  /** Names the delivery on its link. */
   get tag(): Uint8Array {
     return this.#delivery.tag;
   }
 
-  /** True when its producer will send it again, for it cannot learn any more that it has arrived. */
+  /** True when the producer cannot learn the outcome any more, and will send the message again. */
   get gone(): boolean {
     return !this.#delivery.remoteSettled && !this.#delivery.usable;
   }
 
-  /** Tells the producer that it is taken. */
   accept(): void {
     if (!this.#delivery.remoteSettled && this.#delivery.usable) this.#delivery.accept();
   }
 
-  /** Tells the producer that it is not. */
   refuse(error: AmqpError): void {
     refuse(this.producer, this.#delivery, error);
   }
 }
 
 /**
- * Keeps places for all of these messages.
+ * Reserves room for all of these messages.
  *
- * @throws {AmqpError} With `amqp:resource-limit-exceeded` if there is no room for one of them; then none has a place.
+ * @throws {AmqpError} With `amqp:resource-limit-exceeded` if there is no room for one of them; then none is reserved.
  */
 export function reserveAll(sink: Pick<Sink, "reserve">, messages: readonly EncodedMessage[]): Reservation[] {
   const reservations: Reservation[] = [];
@@ -262,7 +250,7 @@ export function reserveAll(sink: Pick<Sink, "reserve">, messages: readonly Encod
   return reservations;
 }
 
-/** The error for what a node could never hold, a message or a batch; undefined for all else. */
+/** The error for a message or batch that a node could never hold; undefined if it could. */
 export function tooLarge(
   arrival: Arrival,
   { largest, most }: { readonly largest: number; readonly most: number },
@@ -284,9 +272,9 @@ function refuse(producer: Producer, delivery: Delivery, error: AmqpError): void 
   else delivery.reject(error);
 }
 
-// The messages of a batch; undefined for what is none, as far as can be told.
+// The messages of a batch; undefined for other messages, or a batch that cannot be decoded.
 function chunksOf(payload: Uint8Array, messageFormat: number): readonly Uint8Array[] | undefined {
-  // The lowest byte is the version [transport 2.8.11].
+  // The lowest byte of the message format is its version [transport 2.8.11].
   if (messageFormat >>> 8 !== BATCH_FORMAT >>> 8) return undefined;
   try {
     const { body } = new DecodedMessage(payload);

@@ -22,38 +22,34 @@ import { deliverAt, expiresAt, groupOf } from "./schedule.ts";
 import type { KeptBytes } from "./kept_bytes.ts";
 import { WaitingMessages } from "./waiting_messages.ts";
 
-/** What a node asks of its broker. */
+/** The part of its broker that a node uses. */
 export interface NodeHost {
-  /** What all queues keep together. */
+  /** The room of all queues together. */
   readonly budget: RoomBudget;
-  /** Messages that no queue has room for yet, of all queues together. */
+  /** The room of messages that wait for room in a queue, of all queues together. */
   readonly waiting: RoomBudget;
-  /** Memory for short messages. */
   readonly slab: KeptBytes;
-  /** Time and timers. */
   readonly environment: Environment;
-  /** Where it is told that producers wait. */
+  /** Receives a warning when producers have to wait. */
   readonly log: Log;
-  /** Moves a message to another queue; false if that cannot take it. */
+  /** Moves a message to another queue; false if that queue cannot take it. */
   deadLetter(message: QueuedMessage, address: string): boolean;
   /** A node has become unused. */
   noteUnused(node: { readonly address: string }): void;
-  /** A queue without links is kept for messages that expire: it is to be looked at again at its `nextLook`. */
+  /** A queue without links is kept for messages that expire: the host calls `unused` again at its `nextLook`. */
   noteExpiring(queue: Queue): void;
 }
 
 const MAX_MESSAGES = 100_000;
 const MAX_BYTES = 64 * 1_024 * 1_024;
-// Looking for expired messages costs a walk through all of them.
+// Searching for expired messages walks through all of them.
 const MIN_SWEEP_MS = 50;
 
-/** A queue of one broker. */
 export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
-  /** Its address; that of the topic for the queue of a subscriber. */
+  /** The queue's address, or the topic's for the queue of a subscription. */
   readonly address: string;
-  /** What it was made for. */
   readonly kind: QueueKind;
-  /** What becomes of messages when the connection of a consumer is lost. */
+  /** Which messages count as failed when a consumer's connection is lost. */
   readonly lossCount: LossCount | undefined;
 
   readonly #host: NodeHost;
@@ -101,55 +97,53 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     };
   }
 
-  /** Messages that it holds, for whomever. */
   get size(): number {
     return this.#budget.messages;
   }
 
-  /** Bytes that it holds. */
   get bytes(): number {
     return this.#budget.bytes;
   }
 
-  /** True when nothing would be missing without it. */
+  /** True when the queue has no links and no messages, so that nobody would miss it. */
   get unused(): boolean {
     if (this.#inUse) return false;
     this.#sweep();
     return this.#budget.messages === 0;
   }
 
-  /** When to look again whether it is unused, as something that it is kept for will have expired; Infinity for never. */
+  /** The time of the next expiry, to ask then whether the queue is unused; Infinity for never. */
   get nextLook(): number {
     if (this.#inUse || this.#nextExpiry === Infinity) return Infinity;
     return Math.max(this.#nextExpiry, this.#host.environment.now() + MIN_SWEEP_MS);
   }
 
-  /** The largest message that it ever takes. */
+  /** The largest message that the queue can ever take, in bytes. */
   get largest(): number {
     return Math.max(0, this.#budget.largest - MESSAGE_BYTES);
   }
 
-  /** How many messages of that length it has room for, whatever the broker has room for. */
+  /** The number of messages of that length that the queue has room for, apart from the room of the broker. */
   room(length: number): number {
     return this.#budget.room(MESSAGE_BYTES + length);
   }
 
-  /** The most messages that it ever takes together. */
+  /** The most messages that the queue can ever take together. */
   get most(): number {
     return this.#budget.most;
   }
 
-  /** Whether it has room for messages of so many bytes together, whatever the broker has room for. */
+  /** Whether the queue has room for messages of so many bytes together, apart from the room of the broker. */
   takes(bytes: number, messages: number): boolean {
     return this.#budget.fitsHere(bytes, messages);
   }
 
-  /** Calls `waiter` once, when something has left this queue that has no room for so much. */
+  /** Calls `waiter` once when something has left this queue, if the queue lacks that room now. */
   whenRoom(waiter: Waiter, bytes: number, messages: number): void {
     if (!this.#budget.fitsHere(bytes, messages)) this.#budget.whenRoom(waiter, bytes, messages);
   }
 
-  /** Takes a message of a producer, now or when there is room for it. */
+  /** Takes a producer's message, now or when there is room for it. */
   publish(arrival: Arrival): void {
     const { bytes, messages } = arrival;
     if (this.#closed) return arrival.refuse(this.#gone());
@@ -160,9 +154,8 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     this.#awaitRoom(bytes, messages.length);
   }
 
-  /** How many messages a producer may send now, of the number that it would like to. */
   allow(producer: Producer, wanted: number): number {
-    // All of them at once shall not send much more than there is room for.
+    // Producers share the room, so that together they send little more than fits.
     const bytes = MESSAGE_BYTES + producer.largest;
     const share = Math.ceil(this.#budget.room(bytes) / Math.max(1, this.#producers.size));
     const room = Math.min(wanted, Math.max(0, share - this.#waiting.size));
@@ -175,7 +168,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     return room;
   }
 
-  /** Takes a message that nobody waits to hear of; false if there is no room for it. */
+  /** Takes a message without a producer to answer, such as a dead letter; false if there is no room for it. */
   push(message: QueuedMessage): boolean {
     if (this.#closed || !this.#budget.fits(message.bytes)) return false;
     this.#append(message);
@@ -183,7 +176,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     return true;
   }
 
-  /** Takes a copy of what was published to a topic; false if too much waits here already, whatever the broker has room for. */
+  /** Takes a copy of a message published to a topic; false if this queue is full, whatever room the broker has. */
   copy(encoded: EncodedMessage): boolean {
     if (this.#closed || !this.#budget.fitsHere(MESSAGE_BYTES + encoded.length)) return false;
     this.#append(new QueuedMessage(encoded, expiresAt(encoded, this.#host.environment.now())));
@@ -209,12 +202,10 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     };
   }
 
-  /** Adds a link that sends here. */
   addProducer(producer: Producer): void {
     this.#producers.add(producer);
   }
 
-  /** Forgets a link that sent here. */
   removeProducer(producer: Producer): void {
     this.#producers.delete(producer);
     this.#granted.delete(producer);
@@ -223,18 +214,16 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     this.#noteUnused();
   }
 
-  /** Adds a link that receives. */
   addConsumer(consumer: Consumer): void {
     this.#dispatcher.add(consumer);
   }
 
-  /** Forgets a link that has ended; what it held has come back by then. */
+  /** Removes a link that has ended; its messages have come back by then. */
   removeConsumer(consumer: Consumer): void {
     this.#dispatcher.remove(consumer);
     this.#noteUnused();
   }
 
-  /** A consumer may have credit. */
   serve(consumer: Consumer): void {
     this.#dispatcher.serve(consumer);
   }
@@ -289,7 +278,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     );
   }
 
-  /** Drops what waits for a consumer; gives how many messages those were. */
+  /** Drops the messages that no consumer holds, and returns their number. */
   purge(): number {
     const messages = [...this.#dispatcher.extract(() => true), ...this.#delayed.extract()];
     for (const message of messages) this.#discount(message);
@@ -358,7 +347,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     for (const encoded of arrival.messages) this.#append(new QueuedMessage(encoded, expiresAt(encoded, now)));
     arrival.accept();
     this.#dispatcher.run();
-    // Messages on their way may still wait; no more of them shall be sent.
+    // A producer's messages may still be on their way, but it shall send no more.
     if (this.#granted.size === 0 || this.#budget.fits(MESSAGE_BYTES + 1)) return;
     const granted = [...this.#granted];
     this.#granted.clear();
@@ -370,7 +359,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     this.#line(message);
   }
 
-  // Puts a message that is counted already at the end of its line, or keeps it until it may be delivered.
+  // Puts a message that is counted already at the end of the queue, or keeps it until it is due.
   #line(message: QueuedMessage): void {
     const now = this.#host.environment.now();
     const due = deliverAt(message.encoded, now);
@@ -391,7 +380,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     this.#noteUnused();
   }
 
-  // A message that several subscribers of a topic have is in memory once.
+  // Subscriptions of a topic share the bytes of a message.
   #count({ bytes, overhead, encoded }: QueuedMessage): void {
     this.#budget.add(bytes, encoded.holders++ === 0 ? bytes : overhead);
   }
@@ -404,7 +393,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     const { environment } = this.#host;
     if (!this.#budget.fits(bytes, messages)) this.#tellFull(bytes, messages);
     this.#budget.whenRoom(this, bytes, messages);
-    // Expired messages are dropped when their turn comes; earlier only if somebody waits for the room that they take.
+    // Expired messages are dropped when their turn comes, or earlier if a producer waits for their room.
     if (this.#nextExpiry === Infinity || this.#sweepTimer !== undefined) return;
     const delay = Math.max(MIN_SWEEP_MS, this.#nextExpiry - environment.now());
     this.#sweepTimer = environment.setTimer(() => {
@@ -445,7 +434,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     for (const message of expired) this.#discard(message, "expired");
   }
 
-  // The queue of its dead letters, if it has one.
+  // The dead-letter queue, if this is not that queue itself.
   get #movesTo(): string | undefined {
     const { deadLetter } = this.#options;
     return deadLetter === this.address ? undefined : deadLetter;
@@ -462,7 +451,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     return this.#dispatcher.linkCount + this.#producers.size + this.#waiting.size > 0;
   }
 
-  // Tells when nothing would be missing without it, now or when its messages have expired.
+  // Reports the queue when nobody would miss it, now or once its messages have expired.
   #noteUnused(): void {
     if (this.#inUse || this.#closed) return;
     if (this.#budget.messages === 0) this.#host.noteUnused(this);

@@ -1,5 +1,5 @@
 /**
- * What a queue is told, and what it tells of itself.
+ * The settings and the status of a queue.
  *
  * @module
  */
@@ -9,47 +9,47 @@ import type { LossCount } from "./consumer.ts";
 /** The settings of one queue. */
 export interface QueueOptions {
   /**
-   * Where rejected and expired messages go: the address of a queue, made when first needed. Without it, and in that queue
+   * The address of the queue for rejected and expired messages, made when first needed. Without it, and in that queue
    * itself, they are dropped.
    */
   deadLetter?: string | undefined;
   /** Failed attempts after which a message is treated as rejected. Default: no limit. */
   maxDeliveries?: number | undefined;
   /**
-   * Which of the messages that a consumer held count as failed attempts when its connection is lost: the oldest of each
-   * link, which may be what its process ended over, all, or none. After an orderly end none do. Default: `"oldest"`.
+   * Which messages of a consumer count as failed attempts when its connection is lost: the oldest of each link, which may
+   * have crashed the consumer, all, or none. None count after an orderly end. Default: `"oldest"`.
    */
   lossCount?: LossCount | undefined;
-  /** Most messages that the queue keeps, those with consumers included. Default: 100,000. */
+  /** The most messages that the queue keeps, including those that consumers hold. Default: 100,000. */
   maxMessages?: number | undefined;
-  /** Most bytes that the queue keeps, those with consumers included, and 256 for each message. Default: 64 MiB. */
+  /** Most bytes that the queue keeps, including those that consumers hold, and 256 for each message. Default: 64 MiB. */
   maxBytes?: number | undefined;
 }
 
-/** What is in a queue at the moment. */
+/** The status of a queue at one moment. */
 export interface QueueStatus {
   /** The queue's address. */
   readonly address: string;
-  /** Messages that wait for a consumer, or for the time at which they may be delivered. */
+  /** Messages that wait for a consumer, or for their delivery time. */
   readonly messages: number;
   /** Messages that consumers hold and have not settled. */
   readonly unsettled: number;
-  /** Bytes of both, and 256 for each message. */
+  /** Bytes of `messages` and `unsettled`, and 256 for each message. */
   readonly bytes: number;
-  /** Messages of producers for which the queue has no room yet; they are not accepted yet. */
+  /** Producers' messages that wait for room in the queue and are not accepted yet. */
   readonly waiting: number;
   /** Links that receive, browsers included. */
   readonly consumers: number;
   /** Links that send to this address; those without a fixed target are not counted. */
   readonly producers: number;
-  /** Messages that were dropped so far: rejected or expired ones, for which there was no other place. */
+  /** Messages dropped so far: rejected or expired ones without a dead-letter queue to take them. */
   readonly dropped: number;
 }
 
 export interface QueueKind {
-  /** It goes away when it is unused for a while, or its place is needed. */
+  /** The queue is deleted when it is unused for a while, or when its place is needed. */
   readonly passing?: boolean;
-  /** It has this one consumer for all its life: what is not for that one is for nobody. */
+  /** The queue has one consumer for life: a message that is undeliverable there is so for everybody. */
   readonly single?: boolean;
   /** The only connection that may receive from it. */
   readonly owner?: object;

@@ -11,46 +11,45 @@ import { EncodedMessage, encodeError, mergeFields } from "./encoded_message.ts";
 import type { KeptBytes } from "./kept_bytes.ts";
 import type { Ranked } from "./sorted_messages.ts";
 
-/** What a message costs beside its bytes, counted as bytes. */
+/** The overhead of a message that is counted beside its bytes. */
 export const MESSAGE_BYTES = 256;
 
 const DEFAULT_PRIORITY = 4;
 const HIGHEST_PRIORITY = 9;
-// More messages than a queue sees in its life.
 const RANKS_OF_PRIORITY = 2 ** 48;
 
-/** Why a message goes to a queue of dead letters: what its receiver told, or a word of this broker's. */
+/** The reason in a dead letter: the error that the receiver gave, or a word of this broker's. */
 export type DeadLetterReason = ErrorFields | "rejected" | "max-deliveries" | "undeliverable-here" | "expired";
 
-/** A message in a queue, with what has happened to it there. */
+/** A message in a queue, with its history there. */
 export class QueuedMessage implements Ranked {
   encoded: EncodedMessage;
-  /** Its place in the queue. */
+  /** Its place in the queue; lower ranks are delivered first. */
   rank = 0;
-  /** True while it waits for a consumer. */
+  /** True while the message waits for a consumer. */
   available = false;
-  /** Which of the queue's groups it belongs to; -1 for none. */
+  /** The index of its group in the queue; -1 for none. */
   group = -1;
-  /** Its neighbours among those that consumers hold. */
+  /** The neighbours in the list of held messages. */
   before: QueuedMessage | undefined;
   /** {@inheritDoc before} */
   after: QueuedMessage | undefined;
 
-  // A whole number, none later than its time, 0 for never: others take an object of their own each.
+  // A small integer, rounded down, 0 for never: other numbers cost a heap object each.
   readonly #expires: number;
   #acquired = false;
   #failures = 0;
-  // An error as bytes: what its sender gave is as long as a frame, and may hold on to more.
+  // An error is kept as bytes: its fields may be as long as a frame, and keep more memory alive.
   #reason: Exclude<DeadLetterReason, ErrorFields> | Uint8Array | undefined;
   #refusedBy: WeakSet<object> | undefined;
 
-  /** Puts a message that expires then into a queue. */
+  /** Makes a message that expires at `expires`, by the broker's clock. */
   constructor(encoded: EncodedMessage, expires: number) {
     this.encoded = encoded;
     this.#expires = expires === Infinity ? 0 : Math.max(1, Math.floor(expires));
   }
 
-  /** When it expires, by the broker's clock; Infinity for never. */
+  /** The time of expiry by the broker's clock; Infinity for never. */
   get expires(): number {
     return this.#expires === 0 ? Infinity : this.#expires;
   }
@@ -59,23 +58,22 @@ export class QueuedMessage implements Ranked {
     return this.overhead + this.encoded.length;
   }
 
-  /** What it counts for beside what others share with it. */
+  /** The bytes that this copy counts for when it shares its encoded bytes with others. */
   get overhead(): number {
     return typeof this.#reason === "object" ? MESSAGE_BYTES + this.#reason.length : MESSAGE_BYTES;
   }
 
-  /** Attempts to deliver it that failed, here and before. */
+  /** The number of failed attempts to deliver the message, here and at earlier nodes. */
   get deliveryCount(): number {
     return Math.min(MAX_UINT, (this.encoded.header?.deliveryCount ?? 0) + this.#failures);
   }
 
-  /** Puts it behind all messages of its priority that came before, the last of which was the `n`th of the queue. */
+  /** Ranks the message behind all earlier ones of its priority; `n` counts the messages of the queue. */
   line(n: number): void {
     const priority = Math.min(HIGHEST_PRIORITY, this.encoded.priority);
     this.rank = (DEFAULT_PRIORITY - priority) * RANKS_OF_PRIORITY + n;
   }
 
-  /** Counts an attempt that failed. */
   fail(): void {
     this.#failures++;
   }
@@ -89,7 +87,7 @@ export class QueuedMessage implements Ranked {
   }
 
   /**
-   * Merges what a receiver has changed [messaging 3.4.5]. Annotations that cannot be encoded, or with which the message would
+   * Applies a receiver's changes [messaging 3.4.5]. Annotations that cannot be encoded, or with which the message would
    * have more than `most` bytes, are left out.
    */
   modify(changes: Modified, slab: KeptBytes, most: number): void {
@@ -105,11 +103,11 @@ export class QueuedMessage implements Ranked {
       this.encoded = new EncodedMessage(changed, 0, undefined, slab);
       this.encoded.origin = encoded.origin;
     } catch {
-      // The peer's annotations are what cannot be encoded: its own message goes on without them.
+      // The receiver's annotations cannot be encoded: the message goes on without them.
     }
   }
 
-  /** What is put into a dead-letter queue for it: it no longer expires, anybody may have it, and it tells why it is there. */
+  /** The message for a dead-letter queue: without expiry, open to all consumers, and with its reason in the annotations. */
   deadLetter(reason: DeadLetterReason): QueuedMessage {
     const message = new QueuedMessage(this.encoded, Infinity);
     message.#reason = typeof reason === "object" ? encodeError(reason) ?? "rejected" : reason;
@@ -118,7 +116,7 @@ export class QueuedMessage implements Ranked {
     return message;
   }
 
-  /** The bytes to send now, those that came unless something has to be changed in front of the bare message. */
+  /** The bytes to send now: those received, unless a section in front of the bare message has to change. */
   toSend(now: number): Uint8Array {
     const { encoded } = this;
     const again = this.#acquired && encoded.firstAcquirer;
@@ -132,14 +130,14 @@ export class QueuedMessage implements Ranked {
     const error = typeof reason === "object" ? new Reader(reason).value() as Described : undefined;
     return encoded.changed({
       header,
-      // Where the reason of a rejection stands is written down [messaging 3.4.3].
+      // A rejection's error goes into the delivery annotations [messaging 3.4.3].
       deliveryAnnotations: error && { rejected: error },
       messageAnnotations: reason && annotationsWith(encoded, error ?? reason as string),
     });
   }
 }
 
-// Where readers of other brokers look for it, and `deadLetterReason` of a message that was received.
+// Adds the annotations in which other brokers' clients, and `deadLetterReason` of a received message, look for the reason.
 function annotationsWith(encoded: EncodedMessage, reason: Described | string): Fields {
   const [condition, description] = typeof reason === "object" ? reason.value as readonly Value[] : [reason];
   const annotations = encoded.messageAnnotations();
@@ -150,12 +148,12 @@ function annotationsWith(encoded: EncodedMessage, reason: Described | string): F
   return annotations;
 }
 
-// No private method: it would cost each message a field.
+// Not a private method, which would cost each message a field.
 function headerToSend({ encoded, expires, deliveryCount }: QueuedMessage, again: boolean, now: number): Header {
   const { header, ttl } = encoded;
   return {
     ...header,
-    // What remains of it [messaging 3.2.1]; a dead letter has no end.
+    // The remaining time [messaging 3.2.1]; a dead letter does not expire.
     ttl: ttl === undefined || expires === Infinity
       ? undefined
       : Math.min(MAX_UINT, Math.max(0, Math.round(expires - now))),
@@ -164,7 +162,7 @@ function headerToSend({ encoded, expires, deliveryCount }: QueuedMessage, again:
   };
 }
 
-/** The messages of a queue that consumers hold. Messages know their neighbours, so that nothing is looked up. */
+/** The messages of a queue that consumers hold: a linked list, so that removal needs no lookup. */
 export class HeldMessages {
   size = 0;
   first: QueuedMessage | undefined;
@@ -177,7 +175,7 @@ export class HeldMessages {
     this.size++;
   }
 
-  /** Removes one; false if it is not there. */
+  /** Removes a message; false if it is not in the list. */
   delete(message: QueuedMessage): boolean {
     const { before, after } = message;
     if (before === undefined && this.first !== message) return false;

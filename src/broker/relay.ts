@@ -10,22 +10,21 @@ import { deliveryError, type EncodedMessage } from "./encoded_message.ts";
 import type { Nodes, NodeType } from "./nodes.ts";
 import { type Arrival, type Producer, type Reservation, reserveAll, type Sink } from "./producer.ts";
 
-/** Where messages go whose link has no fixed target. */
+/** The sink of links without a fixed target. */
 export class Relay implements Sink {
   readonly #nodes: Nodes;
 
-  /** Hands messages to the nodes of a broker. */
   constructor(nodes: Nodes) {
     this.#nodes = nodes;
   }
 
-  /** Hands a message to the node that it names; that it may go there was checked before. */
+  /** Hands a message to the node that it names; that the producer may send there was checked before. */
   publish(arrival: Arrival): void {
     let sink: Sink | undefined;
     try {
       const sinks = new Set(arrival.messages.map((encoded) => this.#find(encoded)));
       if (sinks.size === 1) [sink] = sinks;
-      // There is no waiting for room in several nodes at once: a batch for them is taken now, or refused.
+      // A batch cannot wait for room in several nodes at once: it is taken now, or refused.
       else for (const reservation of reserveAll(this, arrival.messages)) reservation.commit();
     } catch (error) {
       if (!(error instanceof AmqpError)) throw error;
@@ -53,7 +52,7 @@ export class Relay implements Sink {
   }
 }
 
-/** The address that a message on such a link names. */
+/** The address that a message on a link without a fixed target names. */
 export function destination(to: string | undefined): string {
   if (to !== undefined && to !== "") return to;
   throw new AmqpError(condition.notFound, 'Cannot route message: its property "to" names no address', {
@@ -61,7 +60,7 @@ export function destination(to: string | undefined): string {
   });
 }
 
-// What JMS clients say of a destination that may not be there yet: 0 and 2 are queues, 1 and 3 topics.
+// The type that JMS clients give for a destination that may not exist yet: 0 and 2 are queues, 1 and 3 topics.
 function typeNamed(encoded: EncodedMessage): NodeType | undefined {
   if (!encoded.annotationsMention("x-opt-jms-dest")) return undefined;
   const type = encoded.messageAnnotations()["x-opt-jms-dest"];

@@ -1,5 +1,5 @@
 /**
- * Who may do what.
+ * Checks of what a peer may do.
  *
  * @module
  */
@@ -12,22 +12,22 @@ import type { ClaimsNode } from "./claims.ts";
 import type { EncodedMessage } from "./encoded_message.ts";
 import { destination } from "./relay.ts";
 
-/** What a peer wants to do at an address; `"create"` is a dynamic node, whose address the broker has made up. */
+/** The action that a peer wants at an address; `"create"` makes a dynamic node, at an address made up by the broker. */
 export type BrokerAction = "send" | "receive" | "create";
 
-/** What is known of a peer beside its identity. None of it is proved. */
+/** The facts about a peer beside its identity. None is proved, except `audiences`. */
 export interface BrokerPeer {
-  /** The virtual host that it has asked for when it opened the connection. */
+  /** The virtual host that the peer's open names. */
   readonly hostname: string | undefined;
-  /** The name of its container. */
+  /** The peer's container id. */
   readonly containerId: string | undefined;
-  /** What it has put good tokens for at `$cbs`, by the audiences that it named. */
+  /** The audiences of the valid tokens that the peer has put at `$cbs`. */
   readonly audiences: readonly string[];
-  /** Its connection. */
+  /** The peer's connection. */
   readonly connection: Connection;
 }
 
-/** Decides what a peer may do; the identity is undefined for an anonymous one. */
+/** Decides whether a peer may do something; `identity` is undefined for an anonymous peer. */
 export type Authorize = (
   identity: string | undefined,
   action: BrokerAction,
@@ -36,29 +36,27 @@ export type Authorize = (
 ) => boolean | Promise<boolean>;
 
 export interface RightsOptions {
-  /** Asked for each link, each relayed message and each dynamic node; undefined allows all. */
+  /** Called for each link, each relayed message and each dynamic node; undefined allows all. */
   readonly authorize: Authorize | undefined;
-  /** True if peers prove who they are, so that a user-id can be false. */
+  /** True if peers authenticate, so that a user-id can be false. */
   readonly hasUsers: boolean;
-  /** The tokens of peers; undefined if none are asked for. */
+  /** The tokens of peers; undefined if none are needed. */
   readonly claims: ClaimsNode | undefined;
-  /** True if messages that must survive a restart are refused. */
+  /** True if durable messages are rejected. */
   readonly refusesDurable: boolean;
 }
 
-/** Checks links and messages. */
 export class Rights {
   readonly #options: RightsOptions;
 
-  /** Checks by these rules. */
   constructor(options: RightsOptions) {
     this.#options = options;
   }
 
   /**
-   * Checks that a peer may do something, at once if the answer is there at once.
+   * Checks that a peer may do something, synchronously if `authorize` answers so.
    *
-   * @throws {AmqpError} With `amqp:unauthorized-access` if it may not.
+   * @throws {AmqpError} With `amqp:unauthorized-access` if the peer may not.
    */
   authorize(connection: Connection, action: BrokerAction, address: string): void | Promise<void> {
     const { authorize, claims } = this.#options;
@@ -79,9 +77,9 @@ export class Rights {
   }
 
   /**
-   * Checks a message before it goes anywhere; `relayed` is one on a link without a fixed target.
+   * Checks a message before it goes anywhere; `relayed` if its link has no fixed target.
    *
-   * @throws {AmqpError} If it is refused.
+   * @throws {AmqpError} If the message is refused.
    */
   inspect(encoded: EncodedMessage, connection: Connection, relayed: boolean): void | Promise<void> {
     const { refusesDurable, hasUsers } = this.#options;

@@ -1,5 +1,5 @@
 /**
- * What messages say of when and to whom they are to be delivered.
+ * The expiry, delivery time and group of a message.
  *
  * @module
  */
@@ -7,11 +7,11 @@
 import type { EncodedMessage } from "./encoded_message.ts";
 import { GROUPS } from "./dispatcher.ts";
 
-// Where these stand among the standard properties [messaging 3.2.4].
+// The indices of these standard properties [messaging 3.2.4].
 const ABSOLUTE_EXPIRY_TIME = 8;
 const GROUP_ID = 10;
 
-/** When a message expires, by a clock that shows `now`; Infinity for never. */
+/** The time at which a message expires, by a clock that shows `now`; Infinity for never. */
 export function expiresAt(message: EncodedMessage, now: number): number {
   if (message.ttl !== undefined) return now + message.ttl;
   if (message.propertyCount <= ABSOLUTE_EXPIRY_TIME) return Infinity;
@@ -20,8 +20,8 @@ export function expiresAt(message: EncodedMessage, now: number): number {
 }
 
 /**
- * The earliest time, by a clock that shows `now`, at which a message may be delivered; undefined for any. The annotations are
- * those of JMS clients, the time before the delay where there are both.
+ * The earliest time, by a clock that shows `now`, at which a message may be delivered; undefined for any. The annotations
+ * are those of JMS clients; the time takes precedence over the delay.
  */
 export function deliverAt(message: EncodedMessage, now: number): number | undefined {
   if (!message.annotationsMention("x-opt-delivery-")) return undefined;
@@ -32,7 +32,7 @@ export function deliverAt(message: EncodedMessage, now: number): number | undefi
   return delay === undefined ? undefined : now + delay;
 }
 
-/** Which of the groups that a queue tells apart a message belongs to; -1 for none. */
+/** The index of a message's group in its queue; -1 for none. */
 export function groupOf(message: EncodedMessage): number {
   if (message.propertyCount <= GROUP_ID) return -1;
   const { groupId } = message.properties;

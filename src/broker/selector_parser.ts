@@ -1,5 +1,5 @@
 /**
- * The language of selectors: conditions over the properties of a message, as JMS has them.
+ * The selector language of JMS: conditions over the properties of a message.
  *
  * @module
  */
@@ -8,18 +8,18 @@ import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { type Effort, likeMatcher } from "./like.ts";
 
-/** What a part of a selector is for one message; undefined for what is not known, as a property that is not there. */
+/** The value of an expression for one message; undefined for unknown, such as a missing property. */
 export type SelectorValue = string | number | bigint | boolean | undefined;
 
-/** Gives the value of a property by its name. */
+/** Returns the value of a property. */
 export type Lookup = (name: string) => SelectorValue;
 
-/** A part of a selector, ready to be asked. */
+/** A compiled selector, or a part of one. */
 export type Expression = (lookup: Lookup) => SelectorValue;
 
-/** Longest selector, in characters. */
+/** The longest selector, in characters. */
 export const MAX_SELECTOR_LENGTH = 4_096;
-/** How deep a selector's parentheses and signs may nest. */
+/** The deepest nesting of a selector's parentheses. */
 export const MAX_SELECTOR_DEPTH = 64;
 
 interface Token {
@@ -31,13 +31,13 @@ interface Token {
 
 const SIGNS = ["<>", "<=", ">=", "=", "<", ">", "+", "-", "*", "/", "(", ")", ","];
 
-// Characters of a selector that a step asks.
+// The characters of a selector in one step.
 const STEP_LENGTH = 256;
 
 /**
- * Makes an expression of a selector's text; what it takes each time that it is asked is added to `effort`.
+ * Compiles a selector; each evaluation adds its cost to `effort`.
  *
- * @throws {AmqpError} With `amqp:invalid-field` and scope `"link"` if it is not one, is too long or nests too deep.
+ * @throws {AmqpError} With `amqp:invalid-field` and scope `"link"` if the text is no selector, too long or too deep.
  */
 export function parseSelector(text: string, effort: Effort): Expression {
   if (text.length > MAX_SELECTOR_LENGTH) {
@@ -129,7 +129,7 @@ class Parser {
     return (lookup) => compare(sign, left(lookup), right(lookup));
   }
 
-  // What may follow NOT: BETWEEN, IN, LIKE.
+  // The tests that may follow NOT: BETWEEN, IN, LIKE.
   #test(left: Expression): Expression | undefined {
     if (this.#takeWord("BETWEEN")) {
       const low = this.#sum();
@@ -188,7 +188,7 @@ class Parser {
   }
 
   #calculation(sign: string, left: Expression, right: Expression): Expression {
-    // Each is one more call on the stack.
+    // Each operator is one more call on the stack.
     if (++this.#signs > MAX_SELECTOR_LENGTH / 4) throw invalid("it has too many signs");
     return (lookup) => calculate(sign, left(lookup), right(lookup));
   }
@@ -289,7 +289,7 @@ function quotedAt(text: string, at: number): Token {
   let value = "";
   for (let i = at + 1; i < text.length; i++) {
     if (text[i] !== "'") value += text[i];
-    // Twice stands for itself.
+    // A doubled quote stands for one quote.
     else if (text[i + 1] === "'") value += text[i++];
     else return { kind: "text", text: text.slice(at, i + 1), value, at };
   }
@@ -322,7 +322,7 @@ function numberAt(text: string, at: number): Token {
     exact = false;
     end++;
   }
-  // Java writes octal numbers with a zero in front.
+  // As in Java, a leading zero makes a number octal.
   const octal = exact && /^0[0-7]+$/.test(digits);
   let value: number | bigint;
   try {
@@ -350,7 +350,7 @@ function isDigit(c: string): boolean {
   return c >= "0" && c <= "9";
 }
 
-// As in Java, one character at a time.
+// A name starts as in Java.
 function isNameStart(c: string): boolean {
   return c !== "" && /[\p{L}\p{Nl}_$]/u.test(c);
 }
@@ -362,7 +362,7 @@ function negation(operand: Expression): Expression {
   };
 }
 
-// What is no truth value is not known to be true or false.
+// A value that is not a boolean is unknown.
 function truth(value: SelectorValue): boolean | undefined {
   return typeof value === "boolean" ? value : undefined;
 }
@@ -374,11 +374,11 @@ function isNumeric(value: SelectorValue): value is number | bigint {
 function compare(sign: string, left: SelectorValue, right: SelectorValue): boolean | undefined {
   if (left === undefined || right === undefined) return undefined;
   const numeric = isNumeric(left) && isNumeric(right);
-  // Values of kinds that are not alike are never in any relation [jms 3.8.1.2].
+  // Values of different kinds are in no relation [jms 3.8.1.2].
   if (!numeric && typeof left !== typeof right) return false;
   switch (sign) {
     case "=":
-      // Numbers are alike whatever their type.
+      // Loose equality compares numbers of both types by value.
       return numeric ? left == right : left === right;
     case "<>":
       return numeric ? left != right : left !== right;
@@ -401,7 +401,7 @@ function calculate(sign: string, left: SelectorValue, right: SelectorValue): Sel
   if (typeof left === "bigint" || typeof right === "bigint") {
     const a = exact(left);
     const b = exact(right);
-    // As of 64 bits: numbers that grow with each sign would cost without bound.
+    // Results wrap at 64 bits: bigints that grow with each operator would cost without bound.
     if (a !== undefined && b !== undefined) {
       if (sign === "/") return b === 0n ? undefined : BigInt.asIntN(64, a / b);
       return BigInt.asIntN(64, sign === "+" ? a + b : sign === "-" ? a - b : a * b);

@@ -1,25 +1,25 @@
 /**
- * Messages in the order in which they are to be delivered.
+ * Messages in the order of delivery.
  *
  * @module
  */
 
-/** What stands in the order; no two of one list have the same rank. */
+/** An item of the list; ranks in one list are unique. */
 export interface Ranked {
-  /** Its place: what has the lower rank is delivered first. */
+  /** Items with a lower rank are delivered first. */
   readonly rank: number;
 }
 
-// What is moved when a message is put in between or taken out; with more, moving costs more than finding the chunk.
+// Items that an insertion or removal moves; with more, moving costs more than finding the chunk.
 const CHUNK = 256;
 
 interface Chunk<M> {
   items: (M | undefined)[];
-  // Where the first that is left stands: taking from the front moves nothing.
+  // The index of the first item left: taking from the front moves nothing.
   start: number;
 }
 
-/** A sorted list that grows at the end, is taken from the front, and takes what comes back to anywhere, all without walks. */
+/** A sorted list that appends, takes from the front, and takes returned items back at any place, all without walks. */
 export class SortedMessages<M extends Ranked> {
   // No chunk is empty.
   #chunks: Chunk<M>[] = [];
@@ -29,13 +29,13 @@ export class SortedMessages<M extends Ranked> {
     return this.#size;
   }
 
-  /** The first, which stays. */
+  /** The first item, which stays in the list. */
   get first(): M | undefined {
     const chunk = this.#chunks[0];
     return chunk?.items[chunk.start];
   }
 
-  /** Puts a message at its place; does nothing if it is there already. */
+  /** Inserts an item at its place; does nothing if it is there already. */
   insert(message: M): void {
     const chunks = this.#chunks;
     const last = chunks[chunks.length - 1];
@@ -50,13 +50,12 @@ export class SortedMessages<M extends Ranked> {
     const at = indexIn(chunk, message.rank);
     if (chunk.items[at] === message) return;
     this.#size++;
-    // In front of all: where one was taken there is room.
+    // In front of the chunk, where removals have left room.
     if (at === chunk.start && at > 0) chunk.items[--chunk.start] = message;
     else chunk.items.splice(at, 0, message);
     if (chunk.items.length > 2 * CHUNK) this.#split(index);
   }
 
-  /** Takes out the first. */
   shift(): M | undefined {
     const chunk = this.#chunks[0];
     if (chunk === undefined) return undefined;
@@ -80,7 +79,7 @@ export class SortedMessages<M extends Ranked> {
     return true;
   }
 
-  /** The first whose rank is higher than `rank`, which stays. */
+  /** The first item whose rank is higher than `rank`; it stays in the list. */
   after(rank: number): M | undefined {
     const chunks = this.#chunks;
     for (let index = this.#chunkOf(rank); index < chunks.length; index++) {
@@ -92,7 +91,7 @@ export class SortedMessages<M extends Ranked> {
     return undefined;
   }
 
-  /** Takes out all that `which` picks, in order. */
+  /** Removes the items that `which` picks, and returns them in order. */
   extract(which: (message: M) => boolean): M[] {
     const picked: M[] = [];
     const chunks = this.#chunks;
@@ -109,7 +108,7 @@ export class SortedMessages<M extends Ranked> {
     return picked;
   }
 
-  // The last chunk that begins at or before `rank`, or else the first.
+  // The index of the last chunk that begins at or before `rank`, or else 0.
   #chunkOf(rank: number): number {
     const chunks = this.#chunks;
     let low = 0;
@@ -135,7 +134,7 @@ export class SortedMessages<M extends Ranked> {
   }
 }
 
-// Where in a chunk the first message of that rank or a higher one stands, or would stand.
+// The index of the first item of that rank or a higher one, or where it would be inserted.
 function indexIn<M extends Ranked>({ items, start }: Chunk<M>, rank: number): number {
   let low = start;
   let high = items.length;

@@ -1,5 +1,5 @@
 /**
- * What somebody wants of a topic, and the queue in which it waits.
+ * A subscription to a topic, with its queue.
  *
  * @module
  */
@@ -9,36 +9,32 @@ import type { Consumer } from "./consumer.ts";
 import type { Filters } from "./filters.ts";
 import type { Queue } from "./queue.ts";
 
-/** How long a subscription lasts that nobody listens to [messaging 3.5.6]. */
+/** The lifetime of a subscription without a link [messaging 3.5.6]. */
 export interface Expiry {
-  /** What starts the timer. */
+  /** The event that starts the timer. */
   readonly policy: TerminusExpiryPolicy;
-  /** Milliseconds from then on. */
+  /** Milliseconds after that event. */
   readonly timeoutMs: number;
 }
 
 export interface SubscriptionSettings {
-  /** Names it among those of its topic. */
+  /** The name, unique in the topic. */
   readonly name: string;
-  /** What it lets through. */
   readonly filters: Filters;
-  /** True if several links may listen, each of which gets a part. */
+  /** True if several links may attach, each of which gets a part of the messages. */
   readonly shared: boolean;
-  /** How long it lasts without a link. */
   readonly expiry: Expiry;
 }
 
 export class Subscription {
   readonly options: SubscriptionSettings;
-  /** What waits for those who listen. */
   readonly queue: Queue;
-  /** The links that listen. */
   readonly consumers: Set<Consumer> = new Set();
-  /** Ends it when nobody has listened for long enough. */
+  /** The timer that ends the subscription after its last link. */
   timer: unknown;
-  /** The subscriptions that end with a connection, if this is one of them. */
+  /** The subscriptions that end with one connection, if this is one of them. */
   ending: Map<Subscription, unknown> | undefined;
-  /** Told when it has ended. */
+  /** Called when the subscription has ended. */
   onended: (() => void) | undefined;
 
   constructor(options: SubscriptionSettings, queue: Queue) {
@@ -46,18 +42,18 @@ export class Subscription {
     this.queue = queue;
   }
 
-  /** True while a link listens. */
+  /** True while a link is attached. */
   get busy(): boolean {
     for (const { sender } of this.consumers) if (sender.open) return true;
     return false;
   }
 
-  /** True until a link has listened: nobody knows of it yet. */
+  /** True until a first link has attached. */
   get isNew(): boolean {
     return this.consumers.size === 0 && this.timer === undefined && this.ending === undefined;
   }
 
-  /** True if it goes on when nobody listens, so that nothing may be dropped because a listener is slow. */
+  /** True if the subscription outlives its connections, so that no message may be dropped for a slow consumer. */
   get lasting(): boolean {
     return this.options.expiry.policy === "never";
   }

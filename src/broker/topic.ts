@@ -1,5 +1,5 @@
 /**
- * A topic: hands each message to all who have subscribed.
+ * A topic: copies each message to all its subscriptions.
  *
  * @module
  */
@@ -19,16 +19,15 @@ import { MESSAGE_BYTES } from "./queued_message.ts";
 import { Subscription, type SubscriptionSettings } from "./subscription.ts";
 import { WaitingMessages } from "./waiting_messages.ts";
 
-// What a subscriber has to hold of all that the broker may hold to be the reason that there is no room.
+// The share of the broker's room from which on a subscription is held responsible when the broker is full.
 const GREEDY_SHARE = 1 / 4;
 
 const TOO_MANY = 'too many messages wait; consume faster, or raise "maxMessages" or "maxBytes"';
 const TOO_SLOW = "the selectors there take too long; give them shorter patterns, or LIKE shorter texts";
 
-// What the patterns of all subscriptions that last, and of all others, may take for one message: a tenth of a second.
+// The steps that the patterns of all lasting subscriptions, and those of all others, may take for one message: 0.1 s.
 const MAX_STEPS = 65_536;
 
-/** A topic of one broker. */
 export class Topic implements Sink, Waitlist, Waiter {
   readonly address: string;
   /** The only connection that may subscribe. */
@@ -40,7 +39,7 @@ export class Topic implements Sink, Waitlist, Waiter {
   readonly #producers = new Set<Producer>();
   readonly #starved = new Set<Producer>();
   readonly #waiting: WaitingMessages;
-  // The queues of subscribers take whatever the topic takes.
+  // Subscription queues take whatever the topic takes.
   readonly #largest: number;
   readonly #most: number;
   #closed = false;
@@ -56,22 +55,21 @@ export class Topic implements Sink, Waitlist, Waiter {
     this.#most = most;
   }
 
-  /** True when nothing would be missing without it. */
+  /** True when nobody would miss the topic. */
   get unused(): boolean {
     return this.#subscriptions.size + this.#producers.size + this.#waiting.size === 0;
   }
 
-  /** The largest message that it ever takes. */
+  /** The largest message that the topic can ever take, in bytes. */
   get largest(): number {
     return this.#largest;
   }
 
-  /** The most messages that it ever takes together. */
+  /** The most messages that the topic can ever take together. */
   get most(): number {
     return this.#most;
   }
 
-  /** The subscription of a name; undefined if there is none. */
   subscription(name: string): Subscription | undefined {
     return this.#subscriptions.get(name);
   }
@@ -127,35 +125,33 @@ export class Topic implements Sink, Waitlist, Waiter {
     this.#noteUnused();
   }
 
-  /** Makes a subscription, without links yet. */
   subscribe(options: SubscriptionSettings): Subscription {
     const subscription = new Subscription(options, this.#queue(options.shared));
     this.#subscriptions.set(options.name, subscription);
     return subscription;
   }
 
-  /** Adds a link to a subscription. */
   listen(subscription: Subscription, consumer: Consumer): void {
     this.#host.environment.clearTimer(subscription.timer);
     subscription.consumers.add(consumer);
     subscription.queue.addConsumer(consumer);
   }
 
-  /** Forgets a link that has ended, for good or not; what it held has come back by then. */
+  /** Removes a link that has ended; its messages have come back by then. */
   leave(subscription: Subscription, consumer: Consumer, forGood: boolean): void {
     subscription.consumers.delete(consumer);
     subscription.queue.removeConsumer(consumer);
     if (subscription.consumers.size > 0 || this.#subscriptions.get(subscription.options.name) !== subscription) return;
     const { policy, timeoutMs } = subscription.options.expiry;
     if (forGood || (policy === "link-detach" && timeoutMs === 0)) return this.unsubscribe(subscription);
-    // A subscription that ends with its connection is ended by whoever attached it.
+    // `connection-close` is handled where the link is attached.
     if (policy !== "link-detach") return;
     const { environment } = this.#host;
-    // Nor is it a reason for a process to stay.
+    // The timer does not keep the process alive.
     subscription.timer = unref(environment.setTimer(() => this.unsubscribe(subscription), timeoutMs));
   }
 
-  /** Ends a subscription, and drops what waits there. */
+  /** Ends a subscription, and drops its messages. */
   unsubscribe(subscription: Subscription): void {
     const message = `Cannot keep link: subscription to ${quote(this.address)} has ended`;
     if (!this.#end(subscription, new AmqpError(condition.resourceDeleted, message, { scope: "link" }))) return;
@@ -190,8 +186,8 @@ export class Topic implements Sink, Waitlist, Waiter {
     this.handleRoom();
   }
 
-  // Copies a message to all who want it; false if it has to wait. Who listens too slowly goes, unless what waits for him is to
-  // outlast him; when the whole broker is full nobody goes but a subscriber that is the reason.
+  // Copies a message to the subscriptions that want it; false if it has to wait. A subscription that is full is dropped
+  // unless it is lasting; when the whole broker is full, only a greedy subscription is dropped.
   #copy(arrival: Arrival): boolean {
     const wanting = this.#sharesOf(arrival.messages);
     if (wanting === undefined) {
@@ -201,7 +197,7 @@ export class Topic implements Sink, Waitlist, Waiter {
     for (const [{ lasting, queue }, share] of wanting) {
       if (lasting && !queue.takes(bytesOf(share), share.length)) return false;
     }
-    // What several want is in memory once.
+    // Subscriptions share the bytes of a message.
     const lengths = arrival.bytes - MESSAGE_BYTES * arrival.messages.length;
     const bytes = () => [...wanting.values()].reduce((sum, share) => sum + MESSAGE_BYTES * share.length, lengths);
     while (wanting.size > 0 && !budget.fitsHere(bytes(), arrival.messages.length)) {
@@ -216,13 +212,13 @@ export class Topic implements Sink, Waitlist, Waiter {
       if (share.every((encoded) => subscription.queue.copy(encoded))) copies++;
       else this.#drop(subscription, TOO_MANY);
     }
-    // A sender shall not hear that a message was taken which nobody got.
+    // The sender must not see an accepted message that nobody got.
     if (copies === 0 && wanting.size > 0) return this.#refuse(arrival);
     arrival.accept();
     return true;
   }
 
-  // What each subscription wants of these messages; those that want none are left out. Undefined if it takes too long to tell.
+  // The messages that each subscription wants, for those that want any; undefined if the filters take too long.
   #sharesOf(messages: readonly EncodedMessage[]): Map<Subscription, EncodedMessage[]> | undefined {
     const shares = new Map<Subscription, EncodedMessage[]>();
     for (const encoded of messages) {
@@ -237,8 +233,8 @@ export class Topic implements Sink, Waitlist, Waiter {
     return shares;
   }
 
-  // Subscriptions with patterns whose turn comes when the others have taken too long go, unless they are to outlast who
-  // listens: undefined if those take too long, so that the message is for nobody.
+  // Subscriptions with patterns are dropped when those before them have used up the steps, unless they are lasting:
+  // undefined if the lasting ones take too long, and the message is refused.
   #wanting(encoded: EncodedMessage): Subscription[] | undefined {
     const wanting: Subscription[] = [];
     let steps = 0;
@@ -271,17 +267,17 @@ export class Topic implements Sink, Waitlist, Waiter {
     return greediest;
   }
 
-  // Ends a subscription for what it costs; behind a semicolon the reason says what to do.
+  // Ends a subscription that costs too much; `reason` says, behind a semicolon, what to do.
   #drop(subscription: Subscription, reason: string): void {
     const message = `Cannot keep subscription to ${quote(this.address)}: ${reason}`;
     const error = new AmqpError(condition.resourceLimitExceeded, message, { scope: "link" });
     if (!this.#end(subscription, error)) return;
-    // Nobody else may tell that: the message may have come by the relay, which is no producer of the topic.
+    // Nobody else would report it: the message may come by the relay, which is no producer of the topic.
     this.#noteUnused();
     this.#host.log.tell({ level: "warning", code: "refused", message, address: this.address });
   }
 
-  // False if the subscription has ended already, as for another message of the same batch.
+  // False if the subscription has already ended, for example for another message of the batch.
   #end(subscription: Subscription, error: AmqpError): boolean {
     const { name } = subscription.options;
     if (this.#subscriptions.get(name) !== subscription) return false;
@@ -313,7 +309,7 @@ export class Topic implements Sink, Waitlist, Waiter {
       `${messages} messages of ${bytes} bytes; consume them, or raise "maxMessages" or "maxBytes"`;
   }
 
-  // What is not for the one subscriber is for nobody, unless others share the subscription.
+  // A message undeliverable to the only consumer is so for everybody, unless links share the subscription.
   #queue(shared = false): Queue {
     return new Queue(this.#host, this.address, this.#options, { single: !shared });
   }

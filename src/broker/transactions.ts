@@ -9,31 +9,27 @@ import type { Environment } from "../base/environment.ts";
 import { AmqpError } from "../base/errors.ts";
 import { hex } from "../base/text.ts";
 
-/** One thing that is done in a transaction. */
+/** A step of a transaction. */
 export interface Operation {
-  /** Has it take effect. */
   commit(): void;
-  /** Undoes it. */
   rollback(): void;
 }
 
 /** Bounds of the transactions of one connection. */
 export interface TransactionsOptions {
-  /** Most that are open at a time. */
+  /** The most open transactions. */
   readonly max: number;
-  /** Milliseconds after which one is rolled back. */
+  /** Milliseconds after which a transaction is rolled back. */
   readonly timeoutMs: number;
-  /** Time and randomness. */
   readonly environment: Environment;
 }
 
-// Nobody guesses it [ATK-30].
+// Long enough that nobody guesses an id [ATK-30].
 const ID_BYTES = 16;
 
 export class BrokerTransaction {
-  /** Names it. */
   readonly id: Uint8Array;
-  /** Why it has been rolled back before its controller said so. */
+  /** The reason of a rollback that the controller did not ask for. */
   failure: AmqpError | undefined;
 
   #operations: Operation[] = [];
@@ -43,9 +39,9 @@ export class BrokerTransaction {
   }
 
   /**
-   * Adds something to it, which it ends in one way or the other.
+   * Adds a step to the transaction.
    *
-   * @throws {AmqpError} If it has been rolled back meanwhile; the operation then is, too.
+   * @throws {AmqpError} If the transaction has been rolled back; the step is then, too.
    */
   add(operation: Operation): void {
     if (this.failure === undefined) return void this.#operations.push(operation);
@@ -53,7 +49,7 @@ export class BrokerTransaction {
     throw this.failure;
   }
 
-  /** Ends it: all that was done takes effect, or none of it. */
+  /** Commits all steps, or rolls all of them back. */
   end(fail: boolean): void {
     const operations = this.#operations;
     this.#operations = [];
@@ -64,7 +60,7 @@ export class BrokerTransaction {
   }
 }
 
-/** The transactions that one connection has open: nobody else may use them. */
+/** The open transactions of one connection; no other connection can use them. */
 export class Transactions {
   readonly #options: TransactionsOptions;
   readonly #open = new Map<
@@ -103,7 +99,7 @@ export class Transactions {
   /**
    * The transaction of an id.
    *
-   * @throws {AmqpError} With `amqp:transaction:unknown-id` if this connection has none, with why it failed if it has.
+   * @throws {AmqpError} With `amqp:transaction:unknown-id` if this connection has none, or the reason of its rollback.
    */
   get(id: Uint8Array): BrokerTransaction {
     const { transaction } = this.#find(id);
@@ -114,7 +110,7 @@ export class Transactions {
   /**
    * Ends a transaction.
    *
-   * @throws {AmqpError} If there is none of that id, or it cannot be committed since it was rolled back.
+   * @throws {AmqpError} If there is none of that id, or if a commit comes after a rollback.
    */
   discharge(id: Uint8Array, fail: boolean): void {
     const { transaction, timer } = this.#find(id);
@@ -124,7 +120,7 @@ export class Transactions {
     if (!fail && transaction.failure !== undefined) throw transaction.failure;
   }
 
-  /** Rolls back what `owner` has begun. */
+  /** Rolls back the transactions that `owner` has begun. */
   abandon(owner: object): void {
     for (const [key, { transaction, timer, owner: other }] of this.#open) {
       if (other !== owner) continue;

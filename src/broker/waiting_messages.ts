@@ -1,5 +1,5 @@
 /**
- * Messages that have arrived and that there is no room for yet.
+ * Messages that have arrived and wait for room.
  *
  * @module
  */
@@ -8,12 +8,12 @@ import { Fifo } from "../base/collections.ts";
 import type { RoomBudget } from "./budget.ts";
 import type { Arrival, Waitlist } from "./producer.ts";
 
-/** The messages that wait for one node, in order. */
+/** The messages that wait for room in one node, in order. */
 export class WaitingMessages {
   readonly #budget: RoomBudget;
   readonly #arrivals = new Fifo<Arrival>();
 
-  /** Counts what waits in `budget`. */
+  /** Counts the waiting messages in `budget`. */
   constructor(budget: RoomBudget) {
     this.#budget = budget;
   }
@@ -26,7 +26,7 @@ export class WaitingMessages {
     return this.#arrivals.first;
   }
 
-  /** Adds one at the end of the list of `waitlist`; false if too many wait. */
+  /** Adds an arrival to the list of `waitlist`; false if too many wait. */
   add(arrival: Arrival, waitlist: Waitlist): boolean {
     const { bytes, messages } = arrival;
     if (!this.#budget.fits(bytes, messages.length)) return false;
@@ -36,14 +36,13 @@ export class WaitingMessages {
     return true;
   }
 
-  /** Takes out the first. */
   shift(): Arrival | undefined {
     const arrival = this.#arrivals.shift();
     if (arrival !== undefined) this.#release(arrival);
     return arrival;
   }
 
-  /** Drops those whose producer has gone. */
+  /** Drops arrivals whose producer is gone. */
   forgetGone(): void {
     for (const arrival of this.#arrivals.clear()) {
       if (arrival.gone) this.#release(arrival);
