@@ -13,7 +13,7 @@ import {
 import { Writer } from "../../src/codec/writer.ts";
 import { listen } from "../../src/transport/sockets.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
-import type { Socket } from "../../src/transport/socket/socket.ts";
+import { type Socket, StreamChannel } from "../../src/transport/socket/socket.ts";
 import { SocketWebSocket } from "../../src/transport/websocket/own.ts";
 import { WebSocketChannel } from "../../src/transport/websocket/web_socket_channel.ts";
 import { webSocketChannel } from "../../src/transport/websocket/standard.ts";
@@ -169,6 +169,28 @@ test("blocks: a socket's memory is used again when the system has taken the byte
   }
 });
 
+test("blocks: a flush that leaves as it is, over TCP, is one that is used again when the system has taken it", () => {
+  for (const error of [undefined, new Error("gone")]) {
+    const tells: Array<((error?: Error | null) => void) | undefined> = [];
+    const socket = {
+      writableLength: 0,
+      destroyed: false,
+      write: (_: Uint8Array, tell?: (error?: Error | null) => void) => tells.push(tell) > 0,
+      on() {},
+      resume() {},
+    };
+    const channel = new StreamChannel(socket as unknown as Socket);
+    const flush = lend(takeBlock(SIZE).subarray(0, SIZE - 5));
+    channel.send(flush);
+    assert(!isSpare(flush));
+    tells[0]!(error);
+    assertEquals(isSpare(flush), error === undefined);
+    // What is the program's own stays its own.
+    channel.send(new Uint8Array(SIZE));
+    assertEquals(tells[1], undefined);
+  }
+});
+
 test("blocks: a WebSocket that is not the platform's own may keep what it is given", () => {
   const socket = new FakeSocket();
   const channel = webSocketChannel(socket);
@@ -199,7 +221,7 @@ test("blocks: what waits in a channel is not copied yet", () => {
   }
 });
 
-for (const carrier of ["our own WebSocket", "the runtime's WebSocket"]) {
+for (const carrier of ["our own WebSocket", "the runtime's WebSocket", "TCP"]) {
   test(`blocks: large messages of many sizes, side by side, arrive as they were when they were sent, over ${carrier}`, async () => {
     const sizes = Array.from({ length: 120 }, (_, i) => 20_000 + (i * 7_919) % 120_000);
     const wrong: number[] = [];
@@ -212,8 +234,11 @@ for (const carrier of ["our own WebSocket", "the runtime's WebSocket"]) {
         await request.accept().sendAll(sizes.map((size) => ({ body: new Uint8Array(size).fill(size & 0xff) })));
       },
     });
-    const ours = carrier === "our own WebSocket";
-    const { url, close } = ours ? await listening(endpoint) : await serve((channel) => endpoint.accept(channel));
+    const ours = carrier !== "the runtime's WebSocket";
+    const scheme = carrier === "TCP" ? "amqp" : "ws";
+    const { url, close } = ours
+      ? await listening(endpoint, scheme)
+      : await serve((channel) => endpoint.accept(channel));
     const connection = await connect(url, { transport: ours ? "socket" : "websocket" });
     const sender = connection.sender("up");
     for (let round = 0; round < 3; round++) {
@@ -235,7 +260,10 @@ for (const carrier of ["our own WebSocket", "the runtime's WebSocket"]) {
   });
 }
 
-async function listening(server: ReturnType<typeof acceptor>): Promise<{ url: string; close(): Promise<void> }> {
+async function listening(
+  server: ReturnType<typeof acceptor>,
+  scheme: string,
+): Promise<{ url: string; close(): Promise<void> }> {
   const listener = await listen({ host: "127.0.0.1", port: 0, acceptor: server });
-  return { url: `ws://127.0.0.1:${listener.port}`, close: () => listener.close() };
+  return { url: `${scheme}://127.0.0.1:${listener.port}`, close: () => listener.close() };
 }

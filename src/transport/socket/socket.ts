@@ -5,6 +5,7 @@
  */
 
 import { TransportError } from "../../base/errors.ts";
+import { giveBlock, isLent } from "../../base/pool.ts";
 import {
   type Channel,
   type ChannelClose,
@@ -143,8 +144,10 @@ export abstract class SocketChannel extends Inbound implements PausableChannel {
     this.record(lostChannel(error));
   }
 
-  /** Writes, and takes note of whether there is room for more. */
-  protected write(bytes: Uint8Array, written?: (error?: Error | null) => void): void {
+  /** Writes, takes note of whether there is room for more, and gives a block back once it has left. */
+  protected write(bytes: Uint8Array): void {
+    // A write that failed may be on its way all the same, where a system takes bytes in its own time.
+    const written = isLent(bytes) ? (error?: Error | null) => void (error || giveBlock(bytes)) : undefined;
     this.writable = this.socket.write(bytes, written);
   }
 

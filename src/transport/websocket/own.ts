@@ -5,7 +5,6 @@
  */
 
 import { closeCode } from "./frames.ts";
-import { giveBlock, isLent } from "../../base/pool.ts";
 import { TransportError } from "../../base/errors.ts";
 import type { HeaderField, RequestHead } from "../http/head.ts";
 import type { EndpointEvent, OpenEvent, RequestEvent, WebSocketEndpoint } from "./rfc6455.ts";
@@ -151,8 +150,7 @@ export class SocketWebSocket extends SocketChannel {
     while (this.writable && !this.socket.destroyed) {
       const bytes = this.#endpoint.transmit();
       if (bytes === undefined) break;
-      // A write that failed may be on its way all the same, where a system takes bytes in its own time.
-      this.write(bytes, isLent(bytes) ? (error) => void (error || giveBlock(bytes)) : undefined);
+      this.write(bytes);
     }
     if (this.#endpoint.outputEnded && this.#endpoint.bufferedAmount === 0 && !this.#outputEnded) {
       this.#outputEnded = true;
