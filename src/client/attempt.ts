@@ -1,6 +1,6 @@
 /**
- * One attempt to reach a server: everything that may have changed since the last is asked for, the server is dialled, and what
- * the login has to say is prepared.
+ * One attempt to reach a server: asks for credentials, headers and certificates, which may have changed since the last
+ * attempt, dials, and prepares the SASL exchange.
  *
  * @module
  */
@@ -18,18 +18,17 @@ import { dialAny, type DialAnyOptions, type TransportOptions } from "../transpor
 import { readUrl, userInfoOf } from "../transport/url.ts";
 import type { AttachmentSettings } from "./connection_base.ts";
 
-/** A value, or a function that gives it and is asked on every attempt. */
+/** A value, or a function that returns it and is called on every attempt. */
 export type Asked<T> = T | (() => T | Promise<T>);
 
-/** Opens a channel to `url`, which has no user info; the other way than by the runtime's WebSockets and sockets. */
+/** Opens a channel to `url`, which has no user info, in place of the runtime's WebSockets and sockets. */
 export type Dial = (url: URL, options: DialAnyOptions) => Channel | Promise<Channel>;
 
-/** Is told of every frame, secrets left out; what `jsonLines` of `./trace` makes also of what happens below AMQP. */
+/** Called with every frame, secrets left out; `jsonLines` of `./trace`, which makes one, also traces the steps below AMQP. */
 export interface Trace {
   (frame: FrameTrace): void;
   /**
-   * Makes of what opens channels what tells of them too: of their opening, step by step, and of their end. What goes wrong with
-   * telling goes to `log`.
+   * Wraps `dial` so that the opening of each channel, step by step, and its end are traced. Failures of tracing go to `log`.
    */
   dialling?(dial: Dial, log?: LogOption): Dial;
 }
@@ -37,18 +36,18 @@ export interface Trace {
 /** How a server is reached, and how the connection logs in. */
 export interface AttemptOptions extends Omit<TransportOptions, "headers" | "tls"> {
   /**
-   * How to authenticate: a mechanism, several of them, the one to prefer first, a function that gives them and is asked on
-   * every attempt, or null for a connection without SASL. Default: PLAIN with the user info of the URL, or ANONYMOUS without
-   * any.
+   * How to authenticate: a mechanism; several, in order of preference; a function that returns them and is called on every
+   * attempt; or null for a connection without SASL. Default: PLAIN with the user info of the URL, or ANONYMOUS without user
+   * info.
    */
   auth?: Asked<SaslAuth | null> | undefined;
-  /** Further header fields of the WebSocket handshake, as in {@linkcode TransportOptions}, or a function that gives them. */
+  /** Further header fields of the WebSocket handshake, as in {@linkcode TransportOptions}, or a function returning them. */
   headers?: Asked<TransportOptions["headers"]> | undefined;
-  /** Trusted authorities and the like, as in {@linkcode TransportOptions}, or a function that gives them. */
+  /** TLS settings such as trusted authorities, as in {@linkcode TransportOptions}, or a function that returns them. */
   tls?: Asked<TransportOptions["tls"]> | undefined;
   /**
-   * True sends the credentials, and all that follows, without waiting for what the server offers and says to them: two
-   * round trips less. Only for a server that is known to take it and the mechanism, which must have no challenge. Default:
+   * True sends the credentials, and all that follows, without waiting for the server's mechanisms and outcome: two round
+   * trips less. Only for a server that is known to accept this and the mechanism, which must have no challenge. Default:
    * false.
    */
   pipelineSasl?: boolean | undefined;
@@ -57,18 +56,18 @@ export interface AttemptOptions extends Omit<TransportOptions, "headers" | "tls"
   /** WebSocket subprotocols to offer, none with `[]`. Default: `["amqp"]`; Azure wants `["AMQPWSB10"]`. */
   subprotocols?: readonly string[] | undefined;
   /**
-   * Which redirects of the peer are followed, of connections, and of links to another address at the same host: `"same-host"`,
-   * or a function that says so. Default: none, a redirect is an error.
+   * Which redirects by the peer are followed, both of connections and of links to another address at the same host:
+   * `"same-host"`, or a function that decides. Default: none, a redirect is an error.
    */
   redirect?: RedirectOption | undefined;
-  /** Opens the channel instead of what the runtime has, such as in a test that needs no network. */
+  /** Opens the channel in place of the runtime's WebSockets and sockets, such as in a test that needs no network. */
   dial?: Dial | undefined;
 }
 
-/** Holds what a callback of the program threw, so that it can be told from what the way to the server had to say. */
+/** Wraps what a callback of the program threw, to tell it from a failure of the transport. */
 export class CallbackFailure extends Error {}
 
-/** True when credentials, headers or certificates are asked for again on every attempt, and may be others then. */
+/** True when credentials, headers or certificates come from a function, and so may differ on the next attempt. */
 export function asksAgain({ auth, headers, tls }: AttemptOptions): boolean {
   return [auth, headers, tls].some((option) => typeof option === "function");
 }
@@ -77,7 +76,7 @@ export function asksAgain({ auth, headers, tls }: AttemptOptions): boolean {
  * Makes one attempt.
  *
  * @throws {CallbackFailure} With what `auth`, `headers` or `tls` threw as its cause.
- * @throws {TransportError | AmqpError | TypeError} If the server cannot be reached in the way that is asked for.
+ * @throws {TransportError | AmqpError | TypeError} If the server cannot be reached with these options.
  */
 export async function attempt(
   url: URL,
@@ -112,7 +111,7 @@ export async function attempt(
   return { channel, login: { ...loginSettings(sasl, saslInit), hostname, host: `${url.hostname}:${remote.port}` } };
 }
 
-/** What a login has to say on a new channel; nothing without SASL. */
+/** The handshake and the SASL exchange of a new channel; no SASL without `sasl`. */
 export function loginSettings(sasl: SaslClient | undefined, saslInit?: SaslInit): AttachmentSettings {
   return {
     handshake: () => new ClientHandshake(sasl !== undefined && (saslInit ? "pipelined" : true), true),

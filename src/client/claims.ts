@@ -1,7 +1,7 @@
 /**
- * Claims-based security: tokens that a program gives a peer's `$cbs` node before its links attach, and again before they expire.
+ * Claims-based security: tokens sent to a peer's `$cbs` node before links attach, and again before the tokens expire.
  *
- * Loaded by connections that are given the option `claims`.
+ * Loaded only by connections with the option `claims`.
  *
  * @module
  */
@@ -18,19 +18,19 @@ import type { Receiver } from "./receiver.ts";
 import type { Sender } from "./sender.ts";
 import type { ReceiverOptions } from "./link_options.ts";
 
-/** A token that proves what a program may do at one audience. */
+/** A token that proves the program's rights at one audience. */
 export interface ClaimsToken {
-  /** The token. */
+  /** The token's text. */
   readonly token: string;
-  /** What kind it is, such as `"jwt"` or `"servicebus.windows.net:sastoken"`. */
+  /** The token's type, such as `"jwt"` or `"servicebus.windows.net:sastoken"`. */
   readonly type: string;
-  /** When it expires; a fresh one is put in time. Default: it does not. */
+  /** When the token expires; a new one is put before. Default: never. */
   readonly expiresAt?: Date;
 }
 
-/** Where the tokens of a connection come from. */
+/** The source of a connection's tokens. */
 export interface ClaimsOptions {
-  /** Gives a token for an audience; asked before the first link that needs it, before one expires, and after a reconnect. */
+  /** Returns a token for an audience; called before its first link attaches, before a token expires, and after a reconnect. */
   token: (audience: string) => ClaimsToken | Promise<ClaimsToken>;
   /** The audience of an address; undefined where no token is needed. Default: the address. */
   audience?: (address: string) => string | undefined;
@@ -39,7 +39,7 @@ export interface ClaimsOptions {
    * `"auto"` waits for the peer's open, and takes the second where the peer offers `AMQP_CBS_V1_0`. Default: `"auto"`.
    */
   variant?: "put-token" | "set-token" | "auto" | undefined;
-  /** Told when a token could not be renewed; it is tried again until the old one expires. Default: not told. */
+  /** Called when a token could not be renewed; renewal is tried again until the old token expires. Default: none. */
   onerror?: ((error: unknown, audience: string) => void) | undefined;
 }
 
@@ -47,49 +47,47 @@ export interface ClaimsOptions {
 export interface ClaimsLink {
   /** The node's address. */
   readonly address: string | undefined;
-  /** False once it ends. */
+  /** False once the link ends. */
   readonly open: boolean;
 }
 
-/** The connection of tokens: what they ask of it. */
+/** The part of a connection that {@linkcode Claims} uses. */
 export interface ClaimsConnection {
-  /** Where it runs. */
   readonly environment: Environment;
-  /** Told of what no call fails for. */
   readonly logging: LogHolder;
-  /** What the peer said of itself when it opened the connection, once it has. */
+  /** The peer's open, once received. */
   readonly remote: Readonly<Open> | undefined;
-  /** Resolves when it has ended. */
+  /** Resolves when the connection has ended. */
   readonly closed: Promise<void>;
-  /** Waits until the peer has opened it. */
+  /** Waits until the peer has opened the connection. */
   ready(): Promise<void>;
   sender(address: string): Sender;
   receiver(address: string, options: ReceiverOptions): Receiver;
 }
 
-/** How much of a token's life may pass before a fresh one is put, at most; a tenth less at random. */
+/** The share of a token's life after which a new one is put, at the latest; up to 0.1 less at random. */
 export const RENEW_AT = 0.85;
 
-/** Milliseconds before a token is renewed, at the least, and after which a failed renewal is tried again at first. */
+/** The least milliseconds before a renewal, and before the first retry of a failed one. */
 export const MIN_RENEW_MS = 1_000;
 
-/** Milliseconds after which a failed renewal is tried again, at the most. */
+/** The most milliseconds between retries of a failed renewal. */
 export const MAX_RETRY_MS = 30_000;
 
-/** Milliseconds that the peer may take to answer. */
+/** Milliseconds within which the peer must answer. */
 export const ANSWER_MS = 30_000;
 
 const NODE = "$cbs";
 
-// What is known of one audience.
+// The state of one audience.
 interface Grant {
   readonly links: Set<ClaimsLink>;
-  // What carried the connection when the token was put.
+  // The attachment on which the token was put.
   attachment: unknown;
   put: Promise<void>;
   timer: unknown;
   failures: number;
-  // Counts what was put: what an older one comes to does not matter any more.
+  // Counts the puts: the result of an older put is ignored.
   turn: number;
 }
 
@@ -112,8 +110,8 @@ export class Claims {
   }
 
   /**
-   * What a link has to wait for before it attaches, undefined for nothing. `attachment` is what carries the connection at the
-   * time: on another one the peer knows no tokens.
+   * The wait of a link before it attaches; undefined for none. `attachment` identifies the connection's present channel: on
+   * another one the peer knows no tokens.
    */
   beforeAttach(link: ClaimsLink, attachment: unknown): Promise<void> | undefined {
     const { address } = link;
@@ -137,7 +135,7 @@ export class Claims {
     if (grant.attachment !== attachment) {
       grant.attachment = attachment;
       const put = grant.put = this.#put(audience, grant);
-      // A failure is told to the links that wait; the next one asks again.
+      // A failure reaches the links that wait now; the next link puts a token again.
       put.catch(() => grant.put === put && (grant.attachment = undefined));
     }
     return grant.put;
@@ -184,7 +182,7 @@ export class Claims {
 
   #renew(audience: string, grant: Grant): void {
     if (this.#grants.get(audience) !== grant) return;
-    // Who needs it again asks again.
+    // No open link needs the token: the next one that does puts it again.
     if (![...grant.links].some(({ open }) => open)) return void this.#grants.delete(audience);
     const turn = grant.turn + 1;
     this.#put(audience, grant).catch((error) => {
@@ -212,7 +210,7 @@ export class Claims {
     return offered.includes("AMQP_CBS_V1_0") ? "set-token" : "put-token";
   }
 
-  // [cbs CSD01]: the outcome is the answer.
+  // [cbs CSD01]: the outcome of the message is the answer.
   async #setToken(audience: string, { token, type }: ClaimsToken, signal: AbortSignal): Promise<void> {
     const applicationProperties = { "token-type": type };
     try {
@@ -246,7 +244,7 @@ export class Claims {
         },
         body: token,
       };
-      // A refused request has no answer.
+      // A refused request gets no answer.
       sender.send(message, { signal }).catch((error) => answer.reject(error));
       checkAnswer(audience, await abortable(answer.promise, signal));
     } finally {
@@ -266,7 +264,7 @@ export class Claims {
 
   #answers(): Receiver {
     if (this.#receiver?.open) return this.#receiver;
-    // Its name is the address that answers go to.
+    // The link's name doubles as the reply-to address.
     const name = randomName(this.#connection.environment);
     const receiver = this.#connection.receiver(NODE, { name, target: { address: name } });
     this.#receiver = receiver;
@@ -287,7 +285,7 @@ function same(address: string): string {
   return address;
 }
 
-// What is no text would go as another value, and a peer that takes it have no token.
+// Another type than a string would be encoded as such, and the peer would find no token in it.
 function checkToken(audience: string, given: ClaimsToken): void {
   const { token, type, expiresAt } = Object(given);
   const isDate = expiresAt === undefined || expiresAt instanceof Date;

@@ -1,5 +1,5 @@
 /**
- * What a connection and its links tell the log. A file of its own, which loads when there is something to tell.
+ * The texts that a connection and its links write to the log. A file of its own, so that it loads only when one is written.
  *
  * @module
  */
@@ -7,27 +7,25 @@
 import type { Environment } from "../base/environment.ts";
 import { type LogEntry, type LogHolder, logOf } from "../base/log.ts";
 
-/** What is known of what happened to a link; each text takes what it needs. */
+/** Details of an event of a link; each text uses those that it needs. */
 export interface Facts {
-  /** Whether messages are settled for the program. */
+  /** Whether messages are settled automatically. */
   readonly automatic?: boolean;
-  /** Handlers that run. */
+  /** Handlers still running. */
   readonly running?: number;
-  /** Messages whose outcome was told. */
+  /** Messages whose outcome was sent. */
   readonly told?: number;
-  /** The credit that the receiver was given. */
+  /** The credit that the receiver was attached with. */
   readonly credit?: number;
-  /** Messages that wait to be sent. */
+  /** Messages waiting to be sent. */
   readonly queued?: number;
-  /** Whether the peer has accepted the link. */
   readonly attached?: boolean;
-  /** The name of a callback of the program. */
+  /** The option or callback that threw. */
   readonly callback?: string;
-  /** What was thrown. */
   readonly error?: unknown;
 }
 
-/** What a link may tell. */
+/** The kinds of entry that a link writes to the log. */
 export type LinkComplaint =
   | "handlerFailed"
   | "closeWaits"
@@ -37,9 +35,8 @@ export type LinkComplaint =
   | "callbackFailed"
   | "sharesSession";
 
-// `where` is the node and whom the connection is with.
+// `where` is the node's address and the connection's host.
 const complaints: Record<LinkComplaint, (where: string, facts: Facts) => LogEntry> = {
-  // A handler failed, and nobody takes care of it.
   handlerFailed(where, { automatic, error }) {
     const becomes = automatic ? "goes back as a failed attempt" : "is not settled";
     return {
@@ -50,7 +47,7 @@ const complaints: Record<LinkComplaint, (where: string, facts: Facts) => LogEntr
       error,
     };
   },
-  // A close waits for handlers, one of which may wait for the close.
+  // A close waits for handlers, one of which may itself wait for the close.
   closeWaits(where, { running }) {
     return {
       level: "warning",
@@ -59,7 +56,7 @@ const complaints: Record<LinkComplaint, (where: string, facts: Facts) => LogEntr
         `Cannot close receiver of ${where} yet: ${running} of its handlers run; one that waits for this close waits for itself, call stop() there`,
     };
   },
-  // A peer does not settle what it agreed to settle second [transport 2.6.12].
+  // The peer does not settle although it agreed to settle second [transport 2.6.12].
   notSettled(where, { told }) {
     return {
       level: "warning",
@@ -68,26 +65,26 @@ const complaints: Record<LinkComplaint, (where: string, facts: Facts) => LogEntr
         `Cannot go on with ${told} messages of ${where}: their outcome was told, and the peer, which agreed to rcvSettleMode "second", has not settled them; use "first"`,
     };
   },
-  // Somebody waits for messages that cannot come.
+  // A caller waits for messages that cannot come.
   noCredit(where, { credit }) {
     const state = credit === 0
       ? "the sender has no credit, call grant() or leave out the credit that the receiver was given"
       : `all ${credit} messages of the receiver's credit are taken and not settled, call accept() or another outcome`;
     return { level: "warning", code: "no-credit", message: `Cannot receive messages of ${where}: ${state}` };
   },
-  // A callback threw where nobody can be told.
+  // A callback threw, and there is no caller to throw to.
   callbackFailed(where, { callback, error }) {
     const message = `Cannot take the word of "${callback}" for a message of ${where}: it threw; mend it`;
     return { level: "error", code: "callback-failed", message, error };
   },
-  // A link for streams was to have a session of its own.
+  // A link for streams was to get its own session.
   sharesSession(where, { error }) {
     const message =
       `Cannot begin a session of its own for the streams of ${where}: ${(error as Error).message}; one that is ` +
       'read slowly now keeps other links waiting, raise "channelMax" of both sides';
     return { level: "warning", code: "shares-session", message, error };
   },
-  // Messages wait to be sent, and nothing has come for a while that lets them.
+  // Messages wait to be sent, and no credit has come for a while.
   sendWaits(where, { queued, attached }) {
     const state = attached
       ? "wait for credit; is the queue full, does anybody receive?"
@@ -100,7 +97,7 @@ const complaints: Record<LinkComplaint, (where: string, facts: Facts) => LogEntr
   },
 };
 
-/** Tells the log of the connection of `link`. */
+/** Writes to the log of the connection of `link`. */
 export function complain(
   link: { connection: Parameters<typeof tell>[0] & { host: string | undefined }; where: string; address?: string },
   about: LinkComplaint,
@@ -110,7 +107,7 @@ export function complain(
   tell(connection, { ...complaints[about](where, facts), address, host: connection.host });
 }
 
-/** A connection is lost, and is made anew in `delayMs`. */
+/** The entry for a lost connection that is dialled again in `delayMs`. */
 export function reconnecting(host: string | undefined, delayMs: number, error: Error): LogEntry {
   return {
     level: "warning",
@@ -123,12 +120,12 @@ export function reconnecting(host: string | undefined, delayMs: number, error: E
   };
 }
 
-/** The option `trace` threw. */
+/** The entry for a `trace` option that threw. */
 export function traceFailed(error: unknown): LogEntry {
   return { level: "error", code: "callback-failed", message: 'Cannot trace: option "trace" threw; mend it', error };
 }
 
-/** Tells the log of a connection. */
+/** Writes `entry` to the log of a connection. */
 export function tell(connection: { logging: LogHolder; environment: Environment }, entry: LogEntry): void {
   logOf(connection.logging, connection.environment).tell(entry);
 }

@@ -1,5 +1,5 @@
 /**
- * Connecting as a client.
+ * The entry points of a client: `connect`, `publish` and `openOver`.
  *
  * @module
  */
@@ -32,79 +32,79 @@ import type { SendOptions } from "./outcome.ts";
 import { Sender } from "./sender.ts";
 import { CODEC_LIMIT_KINDS, codecLimits, senderAttach, SESSION_KINDS } from "./link_options.ts";
 
-/** Bounds of what a peer can cost; each has a default. */
+/** Bounds on what a peer can cost; each has a default. */
 export interface ConnectionLimits extends Partial<CodecLimits>, CostLimits {
   /** Milliseconds for the WebSocket handshake; over sockets for each of TCP, TLS, proxy, handshake. Default: 20,000. */
   handshakeTimeoutMs?: number | undefined;
   /** Milliseconds for SASL and open. Default: 30,000. */
   openTimeoutMs?: number | undefined;
-  /** Milliseconds that a close may go unanswered. Default: 5,000. */
+  /** Milliseconds to wait for the peer's answer to a close. Default: 5,000. */
   closeTimeoutMs?: number | undefined;
-  /** Largest SASL frame taken, in bytes. Default: 65,536. */
+  /** Largest SASL frame accepted, in bytes. Default: 65,536. */
   saslFrameSize?: number | undefined;
-  /** Largest open frame sent, in bytes. Default: 512, which every peer takes. */
+  /** Largest open frame sent, in bytes. Default: 512, which every peer accepts. */
   openFrameSize?: number | undefined;
   /**
-   * Bytes that may wait in the WebSocket or socket before sends pause; fewer than 262,144 count as those. A peer that goes on
-   * without reading its answers is dropped when four times as many wait. Default: 1,048,576.
+   * Bytes that may wait in the WebSocket or socket before sends pause; at least 262,144. A peer that keeps sending without
+   * reading the answers is dropped once four times as many wait. Default: 1,048,576.
    */
   maxBufferedBytes?: number | undefined;
   /**
-   * Bytes of messages that have arrived in part, on all links at a time; the link of one that passes it ends. Of a message that is
-   * read as a stream only what is not read yet counts. Default: 134,217,728.
+   * Bytes of partly received messages on all links at a time; the link that exceeds it ends. Of a message that is read as a
+   * stream only the unread bytes count. Default: 134,217,728.
    */
   maxUnfinishedBytes?: number | undefined;
 }
 
-/** What {@linkcode connect} takes. */
+/** Options of {@linkcode connect}. */
 export interface ConnectOptions extends WaitOptions, AttemptOptions {
   /**
-   * How a connection that is lost is made anew: back-off with full jitter, 250 ms to 30 s, without end; false ends it with the
-   * error. Everything that the program holds lives on meanwhile. Default: `{}`.
+   * How a lost connection is dialled again: back-off with full jitter, 250 ms to 30 s, without end; false ends the connection
+   * with the error instead. Links, sessions and pending sends live on meanwhile. Default: `{}`.
    */
   reconnect?: ReconnectOptions | false | undefined;
-  /** Tokens for a peer that wants some on its `$cbs` node before links attach, such as Azure. Default: none. */
+  /** Tokens for a peer, such as Azure, that requires them on its `$cbs` node before links attach. Default: none. */
   claims?: ClaimsOptions | undefined;
-  /** Names this container to the peer. Default: a random name. */
+  /** The name of this container. Default: a random name. */
   containerId?: string | undefined;
-  /** Largest frame taken, in bytes, at least 512. Default: 131,072. */
+  /** Largest frame accepted, in bytes, at least 512. Default: 131,072. */
   maxFrameSize?: number | undefined;
   /** Highest channel that either side may use. Default: 255. */
   channelMax?: number | undefined;
-  /** Idle time-out announced to the peer, in milliseconds; without a frame for twice as long it is given up. Default: 60,000; 0 for none. */
+  /** Idle time-out announced, in milliseconds, 0 for none; after twice that in silence the connection closes. Default: 60,000. */
   idleTimeOut?: number | undefined;
-  /** Connection properties. */
+  /** Properties of the connection, sent in the open. */
   properties?: Fields | undefined;
   /** Capabilities wanted of the peer. */
   desiredCapabilities?: string[] | undefined;
-  /** Settings of the session that links of the connection share. */
+  /** Settings of the session that the connection's links share. */
   session?: SessionOptions | undefined;
-  /** Bounds of what the peer can cost. */
+  /** Bounds on what the peer can cost. */
   limits?: ConnectionLimits | undefined;
-  /** Where it runs; another one makes time and chance repeatable in tests. Default: the runtime's clock, timers and randomness. */
+  /** Clock, timers and randomness; a test gives others to be repeatable. Default: the runtime's. */
   environment?: Environment | undefined;
   /**
-   * Told what no call fails for: a handler that failed, a wait that may last for ever. Default: warnings and errors go to the
-   * console; null silences them.
+   * Receives events for which no call fails: a handler that failed, a wait that may last for ever. Default: warnings and
+   * errors go to the console; null silences them.
    */
   log?: LogOption | undefined;
   /**
-   * Told of every frame, secrets left out; `jsonLines` of `./trace` writes them, and what happens below AMQP, as lines. What it
-   * throws goes to `log`.
+   * Called with every frame, secrets left out; `jsonLines` of `./trace` writes them, and the steps below AMQP, as lines.
+   * Errors that it throws go to `log`.
    */
   trace?: Trace | undefined;
-  /** Measures what the connection does: `opentelemetry(api)` of `./telemetry`. Default: nothing, at no cost. */
+  /** Measures the connection: `opentelemetry(api)` of `./telemetry`. Default: none, at no cost. */
   telemetry?: Telemetry | undefined;
 }
 
-/** Where a connection leads, as {@linkcode Telemetry} is told. */
+/** The server of a connection, as {@linkcode Telemetry} receives it. */
 export type TelemetryServer = Pick<URL, "hostname" | "port">;
 
-/** Measures what connections do; made by `opentelemetry(api)` of `./telemetry`. */
+/** Measures connections; made by `opentelemetry(api)` of `./telemetry`. */
 export interface Telemetry {
-  /** Is given each connection before anything is done on it, with where it leads. */
+  /** Called with each connection, and its server, before the connection is used. */
   (connection: Connection, server?: TelemetryServer): void;
-  /** Measures a message of `publish`, which `send` sends once it is called with it or with one that holds more. */
+  /** Measures one call of `publish`: calls `send` with the message, or with one that carries more annotations, to send it. */
   publish?<T>(
     send: (message: Message | Uint8Array) => Promise<T>,
     address: string,
@@ -166,24 +166,24 @@ const RECONNECT_KINDS: OptionKinds<ReconnectOptions> = {
   maxPendingBytes: "number",
 };
 
-/** What {@linkcode publish} takes. */
+/** Options of {@linkcode publish}. */
 export interface PublishOptions extends Omit<ConnectOptions, "reconnect" | "claims">, Pick<SendOptions, "settled"> {
-  /** How further attempts are made while there is time; false makes one only. Default: `{}`. */
+  /** How failed attempts are repeated until the time is up; false makes one attempt only. Default: `{}`. */
   reconnect?: RetryOptions | false | undefined;
-  /** Milliseconds for all of it, further attempts included. Default: 30,000. */
+  /** Milliseconds for the whole call, all attempts included. Default: 30,000. */
   timeoutMs?: number | undefined;
 }
 
-/** How long {@linkcode publish} may take by default, in milliseconds. */
+/** The default of {@linkcode PublishOptions.timeoutMs}, in milliseconds. */
 export const PUBLISH_TIMEOUT_MS = 30_000;
 
 /**
- * Connects to a broker and opens an AMQP connection: over a WebSocket for `ws:` and `wss:`, and where there are sockets also
- * over TCP for `amqp:` and TLS for `amqps:`; or over a channel that is open already.
+ * Connects to a broker and opens an AMQP connection: over a WebSocket for `ws:` and `wss:`; where the runtime has sockets,
+ * also over TCP for `amqp:` and TLS for `amqps:`; or over an open channel.
  *
- * A connection that is lost is made anew, and everything that the program holds goes on: see `reconnect`. Of several URLs,
- * the servers of one service, each is tried in turn. User info in the URL is used for SASL PLAIN only; it is not sent with the
- * HTTP request.
+ * A lost connection is dialled again, and its links, sessions and pending sends go on: see `reconnect`. Several URLs name
+ * servers of one service, tried in turn. User info in the URL is used for SASL PLAIN only; it is not sent with the HTTP
+ * request.
  *
  * @throws {TransportError} If the WebSocket or socket cannot be opened, or this runtime cannot honour an option.
  * @throws {AmqpError} If the peer refuses the credentials or the connection.
@@ -231,14 +231,14 @@ export async function connect(
 }
 
 /**
- * Sends one message and closes: connection, session and link are opened in one flight, without a wait in between.
+ * Sends one message and closes: connection, session and link are opened in one flight, without waiting in between.
  *
- * Trouble that passes is tried again until the time is up. A message whose outcome was lost then goes out again, and may
- * arrive twice; one that is sent `settled` goes out once.
+ * A passing failure is tried again until the time is up. A message whose outcome was lost is then sent again, and may arrive
+ * twice; a `settled` one is sent once.
  *
  * @returns The outcome.
  * @throws {OutcomeError} If the message was not accepted.
- * @throws {TransportError | AmqpError} If it could not be sent, also for want of time.
+ * @throws {TransportError | AmqpError} If the message could not be sent, or not in time.
  * @throws {TypeError} If an argument or option cannot be used.
  *
  * @example
@@ -263,7 +263,7 @@ export function publish(
   message: Message | Uint8Array,
   options: PublishOptions & { settled: true },
 ): Promise<undefined>;
-/** Sends one message as `options` say, which are known only when the program runs, and closes. */
+/** Sends one message, settled or not as `options` say at run time, and closes. */
 export function publish(
   url: string | URL | readonly (string | URL)[],
   address: string,
@@ -290,7 +290,7 @@ export async function publish(
   const { environment } = settings;
   const retry = new Retry(reconnect === false ? { maxAttempts: 0 } : reconnect ?? {}, urls.length);
   const ending = new AbortController();
-  // That of the last attempt.
+  // The failure of the last attempt.
   let failure: Error | undefined;
   const ended = new Promise<void>((resolve) => ending.signal.onabort = () => resolve());
   const abort = (): void => ending.abort(signal!.reason);
@@ -324,7 +324,7 @@ export async function publish(
   }
 }
 
-// Loaded before anything is dialled, so that a connection made anew need not wait for it.
+// Loaded before dialling, so that a reconnect need not wait for it.
 async function withClaims(connection: Connection, { claims }: ConnectOptions): Promise<Connection> {
   if (claims !== undefined) connection.claims = new (await import("./claims.ts")).Claims(connection, claims);
   return connection;
@@ -343,12 +343,12 @@ async function sendOver(
     if (!(error instanceof OutcomeError)) connection.abandon(error as Error);
     throw error;
   } finally {
-    // The outcome is known; how the goodbye goes does not change it.
+    // The outcome is known; a failed close does not change it.
     await connection.close({ signal: options.signal }).catch(ignore);
   }
 }
 
-// The connection once the peer has opened it.
+// Resolves with the connection once the peer has opened it.
 async function opened(
   connection: Connection,
   reconnector: Reconnector | undefined,
@@ -365,15 +365,14 @@ async function opened(
   return connection;
 }
 
-/** What {@linkcode openOver} takes. */
+/** Options of {@linkcode openOver}. */
 export interface OpenOptions extends Omit<ConnectOptions, keyof AttemptOptions | "reconnect" | "signal"> {
-  /** The virtual host. */
   hostname?: string | undefined;
-  /** The choice of the mechanism, where it does not wait for what the server offers. */
+  /** The SASL init to send at once, without waiting for the server's mechanisms. */
   saslInit?: SaslFrameBody | undefined;
 }
 
-/** A client's connection over a channel that is open already; nothing is waited for. Without `auth`, without SASL. */
+/** A client's connection over an open channel; it waits for nothing. No SASL if `auth` is undefined. */
 export function openOver(
   channel: Channel,
   auth: SaslAuth | SaslClient | undefined,
@@ -387,7 +386,7 @@ export function openOver(
   return connection;
 }
 
-// Checked before anything is asked of whoever has the credentials.
+// Checks every URL before the program is asked for credentials.
 async function urlsOf(where: string | URL | readonly (string | URL)[]): Promise<URL[]> {
   const urls: URL[] = [];
   for (const one of [where].flat()) {
@@ -412,7 +411,7 @@ function connectionSettings(options: Omit<ConnectOptions, keyof AttemptOptions>)
   return {
     ...options,
     ...limits,
-    // Each attempt has its own.
+    // Each attempt makes its own handshake.
     handshake: () => new ClientHandshake(),
     environment,
     containerId: options.containerId ?? randomName(environment),

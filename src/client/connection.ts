@@ -1,5 +1,5 @@
 /**
- * A connection as its user sees it, on either side.
+ * The public connection, of clients and of servers.
  *
  * @module
  */
@@ -39,10 +39,9 @@ import { abortable, ignore, part, rejected, type WaitOptions } from "../base/wai
 export type { ConnectionEvent, ConnectionState, ConnectionStats };
 
 /**
- * One AMQP connection: sessions and links over one WebSocket.
+ * One AMQP connection: sessions and links over one WebSocket or socket.
  *
- * It is made by {@linkcode connect}, or handed over by an acceptor. When it breaks, everything that waits on it ends at
- * once with the error.
+ * Made by {@linkcode connect}, or by an acceptor. When it ends, every call that waits on it fails with the error.
  *
  * @example
  * ```ts
@@ -60,7 +59,7 @@ export class Connection extends LastingConnection {
   #kept: KeptSenders | undefined;
   #coordinator: TransactionController | undefined;
   /**
-   * Attaches a sender. It can be used at once: messages wait until the peer has accepted it and gives credit.
+   * Attaches a sender, usable at once: messages wait until the peer has attached the link and grants credit.
    *
    * @throws {AmqpError} If the connection has ended, or the peer takes no more links.
    *
@@ -99,9 +98,10 @@ export class Connection extends LastingConnection {
     return this.#onOwnSession((session) => this.attachReceiver(session, checked));
   }
 
-  // Inside a delivery the window of the session is the only brake, which must not stop others.
+  // While a delivery arrives only the session's window holds the sender back, and a closed window stops all links of the
+  // session.
   #onOwnSession<L extends Link>(attach: (session: SharedSession) => L): L {
-    // Begun first, so that there is one for the others where the peer takes no more: better slow than not at all.
+    // Begun first, so that the other links have a session where the peer accepts no more: then the stream shares it.
     const common = this.defaultSession();
     const shared: SharedSession = { options: common.options, endpoint: undefined, session: undefined };
     try {
@@ -127,7 +127,7 @@ export class Connection extends LastingConnection {
   }
 
   /**
-   * Begins a session of its own, for links that shall not share the window of the others.
+   * Begins a session of its own, for links that are not to share the window of others.
    *
    * @throws {AmqpError} If the connection has ended, or either side takes no more sessions.
    * @throws {TypeError} If an option does not exist or is of the wrong kind.
@@ -140,12 +140,12 @@ export class Connection extends LastingConnection {
   }
 
   /**
-   * Sends a request and waits for its answer, which the peer sends to a dynamic node of this connection, or to
-   * `options.replyTo`. Any number of requests may wait at a time; they go on when the connection is lost and comes back, for
-   * which a request may be sent twice.
+   * Sends a request and waits for the answer, which the peer sends to a dynamic node of this connection, or to
+   * `options.replyTo`. Any number of requests may wait at a time. They survive a reconnect, after which one may be sent
+   * twice.
    *
-   * The answer is known by its correlation-id, the request's `messageId` or `correlationId`, which are made up where the
-   * message has none. A request that is never answered waits until `signal` is aborted, such as `AbortSignal.timeout(5_000)`.
+   * An answer is matched by its correlation-id: the request's `messageId` or `correlationId`, which is generated if both are
+   * missing. A request without an answer waits until `signal` is aborted, such as `AbortSignal.timeout(5_000)`.
    *
    * @throws {OutcomeError} If the request was not accepted.
    * @throws {AmqpError} If a link or the connection ended before the answer came.
@@ -168,10 +168,10 @@ export class Connection extends LastingConnection {
   }
 
   /**
-   * Answers the requests that come to an address: what `handler` gives goes to the request's `replyTo`, with its
-   * correlation-id. Everything else is as for {@linkcode Receiver.serve}; a request is accepted when its answer is.
+   * Answers requests at an address: the message that `handler` returns is sent to the request's `replyTo` with its
+   * correlation-id. Otherwise as {@linkcode Receiver.serve}; a request is accepted when its answer is.
    *
-   * Returns when `options.signal` is aborted or the connection is closed. The promise need not be looked at.
+   * Resolves when `options.signal` is aborted or the connection is closed. A rejection that nobody awaits is not unhandled.
    *
    * @throws {TypeError} At once, if the handler is no function, or an option does not exist or is of the wrong kind.
    * @throws {AmqpError} If the link, session or connection is ended by the peer or fails.
@@ -201,11 +201,11 @@ export class Connection extends LastingConnection {
   }
 
   /**
-   * Begins a local transaction: what is sent and settled in it takes effect together, or not at all.
+   * Begins a local transaction: all that is sent and settled in it takes effect together, or not at all.
    *
-   * Its senders and receivers are those of the connection. Leaving its scope rolls it back unless it was committed.
+   * It uses senders and receivers of this connection. Leaving its scope rolls it back unless it was committed.
    *
-   * @throws {AmqpError} If the peer has no coordinator of transactions, refuses, or the connection has ended.
+   * @throws {AmqpError} If the peer has no transaction coordinator, refuses, or the connection has ended.
    *
    * @example
    * ```ts
@@ -231,8 +231,8 @@ export class Connection extends LastingConnection {
   }
 
   /**
-   * Sends one message to `address`, over a sender that is kept for the next one to the same address: at most 256 are, and an
-   * idle one for a minute.
+   * Sends one message to `address`, over a sender that is cached for the next message to that address: at most 256 senders,
+   * each for a minute when idle.
    *
    * @returns The outcome.
    * @throws {OutcomeError} If the message was rejected, released, modified, or its outcome was lost.
@@ -252,9 +252,9 @@ export class Connection extends LastingConnection {
     message: Message | Uint8Array,
     options?: SendOptions & { settled?: false | undefined },
   ): Promise<SendOutcome>;
-  /** Sends one message to `address` settled: at most once, and without an outcome. */
+  /** Sends one message to `address` settled: at most once, without an outcome. */
   send(address: string, message: Message | Uint8Array, options: SendOptions & { settled: true }): Promise<undefined>;
-  /** Sends one message to `address` as `options` say, which are known only when the program runs. */
+  /** Sends one message to `address`, settled or not as `options` say at run time. */
   send(address: string, message: Message | Uint8Array, options?: SendOptions): Promise<SendOutcome | undefined>;
   send(address: string, message: Message | Uint8Array, options: SendOptions = {}): Promise<SendOutcome | undefined> {
     try {
@@ -266,10 +266,10 @@ export class Connection extends LastingConnection {
   }
 
   /**
-   * Ends in order what the connection does, such as when a program is asked to stop: receivers take no more, handlers that run
-   * come to their end and may still send, then sends get their outcomes, and the connection is closed.
+   * Finishes all work and closes, such as when a program is asked to stop: receivers fetch no more, running handlers return
+   * and may still send, sends get their outcomes, and the connection is closed.
    *
-   * Without `timeoutMs` it waits as long as handlers and sends take, also for a lost connection to come back.
+   * Without `timeoutMs` it waits as long as handlers and sends take, and for a lost connection to come back.
    */
   async drain(options: Omit<CloseOptions, "error"> = {}): Promise<void> {
     checkOptions("drain connection", options, { signal: "object", timeoutMs: "number" });
@@ -280,7 +280,7 @@ export class Connection extends LastingConnection {
     await this.close({ timeoutMs, signal });
   }
 
-  /** What it has done so far: a copy, which counts no further. */
+  /** A snapshot of the connection's counters. */
   stats(): ConnectionStats {
     const { bytesSent = 0, bytesReceived = 0 } = this.attachment?.driver ?? {};
     const { stats } = this.history;
@@ -292,7 +292,7 @@ export class Connection extends LastingConnection {
     };
   }
 
-  /** What happens to the connection from now on, up to and with its end; a signal that is aborted makes it throw. */
+  /** Iterates over the connection's events from now on, its end included; throws the reason of an aborted `options.signal`. */
   events(options: WaitOptions = {}): AsyncGenerator<ConnectionEvent, void, void> {
     checkOptions("tell events", options, WAIT_KINDS);
     return this.history.listen(options.signal, this.over, this.error);
@@ -304,7 +304,7 @@ export class Connection extends LastingConnection {
     return this.addLink(new Sender(this, senderAttach(options, this), options), session);
   }
 
-  /** @ignore For a message that is streamed. */
+  /** @ignore A further sender with the settings of a link, for a streamed message. */
   twin({ settings, address }: Link): Sender {
     this.requireOpen("attach sender");
     return this.#onOwnSession((session) =>
@@ -319,11 +319,11 @@ export class Connection extends LastingConnection {
     return this.addLink(new Receiver(this, receiverAttach(options, this), options), session);
   }
 
-  /** @ignore Makes a link of this connection's user out of the engine's. */
+  /** @ignore Makes a link of a server's program from the engine's. */
   adopt(endpoint: SenderEndpoint, settings: SendSettings): Sender;
-  /** @ignore Makes a link of this connection's user out of the engine's. */
+  /** @ignore Makes a link of a server's program from the engine's. */
   adopt(endpoint: ReceiverEndpoint, settings: ReceiveSettings): Receiver;
-  /** @ignore Makes a link of this connection's user out of the engine's. */
+  /** @ignore Makes a link of a server's program from the engine's. */
   adopt(endpoint: SenderEndpoint | ReceiverEndpoint, settings: SendSettings & ReceiveSettings): Sender | Receiver {
     const link = endpoint.role === "sender"
       ? new Sender(this, endpoint, settings)
@@ -334,7 +334,7 @@ export class Connection extends LastingConnection {
     return link;
   }
 
-  /** @ignore What `console.log` shows. */
+  /** @ignore The facts that `console.log` prints. */
   facts(): Record<string, unknown> {
     const { state, host, identity, containerId, remote, error } = this;
     return {
@@ -366,10 +366,10 @@ export class Connection extends LastingConnection {
   }
 
   /**
-   * Closes the connection: waits for sends in flight and running handlers, hands back messages that nobody took, then says
-   * goodbye. Never fails because the connection has ended already.
+   * Closes the connection: waits for sends in flight and running handlers, releases messages that nobody took, then exchanges
+   * closes with the peer. Never fails because the connection has ended already.
    *
-   * A handler of this connection that waits for it is not waited for: for that handler it resolves when all else is done.
+   * A call within a handler of this connection does not wait for that handler: it resolves when all else is done.
    */
   override close(options: CloseOptions = {}): Promise<void> {
     return closeFor(() => super.close(options), this.linksOf(), options);
@@ -378,16 +378,16 @@ export class Connection extends LastingConnection {
 
 type Inspect = (value: unknown, options: unknown) => string;
 
-/** What an object tells of itself: what a person would ask, never a secret. */
+/** An object that prints its facts, never a secret. */
 interface Inspected {
-  /** @ignore Its facts by name. */
+  /** @ignore The facts by name. */
   facts(): Record<string, unknown>;
 }
 
 /**
- * Has `console.log` and `JSON.stringify`, which writers of logs use, show the facts of all objects of a class.
+ * Makes `console.log` and `JSON.stringify`, which log writers use, print the facts of all objects of a class.
  *
- * Called when the first of them is made, and not where the class is declared: that would be work at load.
+ * Called when the first object is made, since doing it at the class's declaration would be work at load.
  */
 function showFacts(prototype: Inspected, name: string): void {
   const key = Symbol.for("nodejs.util.inspect.custom");

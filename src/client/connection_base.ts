@@ -1,8 +1,8 @@
 /**
- * What a connection is below its links: who is told of what, the end, and what carries it: an attachment, that is an engine
- * and its driver over one channel, which is lost with the channel and may be followed by another.
+ * The part of a connection below its links: dispatch of the engine's events, its end, and its attachment: an engine and its
+ * driver over one channel, which may be lost and followed by another.
  *
- * It makes no links by itself, so that a program that only publishes does without what receives.
+ * It makes no links, so that a program that only publishes does not load the receiving side.
  *
  * @module
  */
@@ -31,52 +31,52 @@ import type { Sender } from "./sender.ts";
 import type { SharedSession } from "./session.ts";
 
 /**
- * What connections leave to the side that they are on. An acceptor has one of these for all of its connections.
+ * The callbacks that connections leave to their side, client or server. An acceptor has one object for all its connections.
  *
- * They are methods, so that a side may ask for the kind of connection that it makes.
+ * Methods rather than functions, so that a side may narrow the type of connection that it makes.
  */
 export interface ConnectionHooks {
-  /** Told that the peer has opened it, before any of its links are. */
+  /** Called when the peer has opened the connection, before any link attaches. */
   onopen?(connection: ConnectionBase): void;
-  /** Does this side's part of a SASL exchange. */
+  /** Performs this side's part of a SASL exchange. */
   onsasl?(frame: SaslFrameBody, endpoint: ConnectionEndpoint, connection: ConnectionBase): void | Promise<void>;
   /** Decides on a link that the peer attaches. */
   onattach?(link: SenderEndpoint | ReceiverEndpoint, connection: ConnectionBase): void;
-  /** Told that what carried it is lost; true if it is to live on until there is another channel. */
+  /** Called when the channel is lost; true keeps the connection until there is another channel. */
   onlost?(connection: ConnectionBase, error: Error): boolean;
-  /** Told that the peer has ended a link; true if it is to live on until it is attached again, or what it ends with instead. */
+  /** Called when the peer has ended a link; true keeps it until it is attached again, an error replaces that of its end. */
   onlinklost?(connection: ConnectionBase, link: Link, error: Error): boolean | Error;
-  /** Told that a link of the peer's is lost, but not closed; true if it is kept for the peer to attach it again. */
+  /** Called when a link of the peer's is lost, but not closed; true keeps it for the peer to attach again. */
   onsuspended?(connection: ConnectionBase, link: Link, error: Error | undefined): boolean;
-  /** Told that it has ended, in whatever way. */
+  /** Called when the connection has ended, in whatever way. */
   onclosed?(connection: ConnectionBase): void;
 }
 
-/** The settings of a connection: those of its engine, and what may wait in its channel. */
+/** The settings of a connection: those of its engine, and bounds of its channel. */
 export interface ConnectionSettings extends EngineOptions {
   /** Bytes that may wait in the channel before sends pause. Default: 1 MiB. */
   maxBufferedBytes?: number | undefined;
-  /** Where it runs. Default: the runtime's own. */
+  /** Clock, timers and randomness. Default: the runtime's. */
   environment?: Environment | undefined;
-  /** Messages, and their bytes, that may wait for the connection to come back. */
+  /** The most messages, and bytes of them, that may wait while the connection is lost. */
   maxPending?: { readonly messages: number; readonly bytes: number } | undefined;
-  /** Whether `containerId` is a name of the program's own. */
+  /** Whether the program chose `containerId`. */
   isNamed?: boolean | undefined;
-  /** Told what no call fails for; an acceptor has one for all its connections. */
+  /** The log; an acceptor has one for all its connections. */
   logging?: LogHolder | undefined;
 }
 
-/** How one channel is taken over: settings that are no others', and what is said first. */
+/** Settings of one attachment. */
 export interface AttachmentSettings extends Partial<Pick<EngineOptions, "handshake" | "hostname">> {
-  /** Whom it is with, as host and port. Default: the peer's container, once it is known. */
+  /** The server's host and port. Default: the peer's container-id, once known. */
   host?: string | undefined;
-  /** Says what is to be said before the peer has said anything. */
+  /** Called before the peer has sent anything, to send the first frames. */
   onstart?(endpoint: ConnectionEndpoint): void;
-  /** Does this side's part of a SASL exchange, instead of that of the hooks. */
+  /** Performs this side's part of a SASL exchange, in place of the hook. */
   onsasl?(frame: SaslFrameBody, endpoint: ConnectionEndpoint): void | Promise<void>;
 }
 
-/** What carries a connection at the moment. */
+/** The engine, driver and channel of a connection at present. */
 export interface Attachment {
   readonly settings: AttachmentSettings;
   readonly endpoint: ConnectionEndpoint;
@@ -89,7 +89,7 @@ export interface Attachment {
 }
 
 /**
- * One connection, as its links and sessions see it.
+ * One connection, as its links and sessions use it.
  *
  * @example
  * ```ts
@@ -101,37 +101,37 @@ export interface Attachment {
  * ```
  */
 export class ConnectionBase extends Lifetime implements LinkConnection {
-  /** Who the peer authenticated as, on the accepting side; undefined for nobody in particular. */
+  /** The identity that the peer authenticated as, on the accepting side; undefined for an anonymous one. */
   identity: string | undefined;
-  /** @ignore Told what no call fails for. */
+  /** @ignore The log. */
   readonly logging: LogHolder;
-  /** Where it runs: time, timers, randomness. */
+  /** Clock, timers and randomness. */
   readonly environment: Environment;
-  /** What is decoded on it, at most. */
+  /** The limits of decoding. */
   readonly limits: CodecLimits | undefined;
 
-  /** @ignore Its settings. */
+  /** @ignore */
   protected readonly settings: ConnectionSettings;
-  /** @ignore What this side is told of. */
+  /** @ignore */
   protected readonly hooks: ConnectionHooks;
-  /** @ignore Its links, and which session each is on, in the order in which they were made. */
+  /** @ignore The links, each with its session, in the order in which they were made. */
   protected readonly links: ChurnMap<Link, SharedSession | undefined> = new ChurnMap();
-  /** @ignore Its sessions. */
+  /** @ignore */
   protected readonly sessions: Set<SharedSession> = new Set();
-  /** @ignore What carries it. */
+  /** @ignore */
   protected attachment: Attachment | undefined;
-  /** @ignore Messages that found no credit when they were sent. */
+  /** @ignore Messages that found no credit when sent. */
   creditWaits = 0;
-  /** @ignore Gives tokens to the peer before links attach. */
+  /** @ignore Puts tokens before links attach. */
   claims: { beforeAttach(link: Link, attachment: unknown): Promise<void> | undefined } | undefined;
   #remote: Open | undefined;
   #host: string | undefined;
   #defaultSession: SharedSession | undefined;
 
-  /** Prepares a connection that nothing carries yet. */
+  /** Makes a connection without an attachment. */
   constructor(options: ConnectionSettings, hooks: ConnectionHooks) {
     super();
-    // As it is, it is shared by all connections of an acceptor.
+    // Unless guarded, one object is shared by all connections of an acceptor.
     this.settings = options.trace === undefined ? options : { ...options, trace: this.#guarded(options.trace) };
     this.hooks = hooks;
     this.limits = options.limits;
@@ -139,7 +139,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     this.logging = options.logging ?? { option: undefined };
   }
 
-  /** @ignore Whether the name of this container is the program's own. */
+  /** @ignore Whether the program chose the name of this container. */
   get isNamed(): boolean {
     return this.settings.isNamed ?? false;
   }
@@ -149,30 +149,30 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     return this.settings.containerId;
   }
 
-  /** Whom it is with: the host and port, or the container of a peer that has connected; undefined before it is known. */
+  /** The peer's host and port, or the container-id of a peer that connected to us; undefined before it is known. */
   get host(): string | undefined {
     return this.#host ?? (this.remote && quote(this.remote.containerId));
   }
 
-  /** What the peer said of itself when it opened the connection, once it has. */
+  /** The peer's open, once received. */
   get remote(): Readonly<Open> | undefined {
     return this.attachment?.endpoint.remote ?? this.#remote;
   }
 
-  /** True while more is written than leaves. */
+  /** True while the channel's buffer is above its bound. */
   get congested(): boolean {
     return this.attachment?.driver.congested ?? false;
   }
 
   /**
-   * Closes the connection: waits for sends in flight and running handlers, hands back messages that nobody took, then says
-   * goodbye. Never fails because the connection has ended already.
+   * Closes the connection: waits for sends in flight and running handlers, releases messages that nobody took, then exchanges
+   * closes with the peer. Never fails because the connection has ended already.
    */
   override close(options: CloseOptions = {}): Promise<void> {
     return this.closeBy(() => this.#close(options), options);
   }
 
-  /** Drops the connection without waiting for anything; whatever waits on it ends with `cause`. */
+  /** Drops the connection without waiting or a close frame; every call that waits on it fails with `cause`. */
   destroy(cause: Error): void {
     // A signal's reason may be anything.
     const error = cause instanceof Error ? cause : new Error(String(cause), { cause });
@@ -181,7 +181,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     attachment?.driver.destroy(error);
   }
 
-  /** @ignore Ends it with `error`, and says so to the peer, without waiting for its answer. */
+  /** @ignore Ends the connection with `error` and sends a close, without waiting for the peer's. */
   abandon(error: Error): void {
     const attachment = this.attachment;
     this.finish(error);
@@ -190,17 +190,17 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     attachment?.driver.destroy(error);
   }
 
-  /** @ignore For senders: refuses one more message when too much waits already. */
+  /** @ignore For senders: throws when too much waits already. */
   admit(_bytes: number): void {}
 
-  /** @ignore For links and sessions: something waits to be written. */
+  /** @ignore For links and sessions: there is something to write. */
   wake(): void {
     this.attachment?.driver.wake();
   }
 
   /**
-   * @ignore Takes over `channel` and starts; the client's open, its sessions and links go out with what is asked for in the
-   * same turn.
+   * @ignore Attaches the connection to `channel`; a client's open, sessions and links go out in one flight with what the same
+   * turn sends.
    */
   attach(channel: Channel, settings: AttachmentSettings = {}): void {
     let endpoint: ConnectionEndpoint;
@@ -217,7 +217,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     this.#host = settings.host ?? this.#host;
     const driver = new Driver(channel, endpoint, {
       onevent: (event) => {
-        // What the last attachment still has to tell concerns nobody.
+        // Events of a former attachment are void.
         if (attachment !== this.attachment) return;
         const { error } = event as { error?: Error };
         const host = error && this.host;
@@ -230,14 +230,14 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     this.attachment = attachment;
   }
 
-  /** @ignore The session of all links that do not ask for one of their own. */
+  /** @ignore The session of all links without one of their own. */
   defaultSession(): SharedSession {
     this.requireOpen("attach link");
     const { session: options = {} } = this.settings;
     return this.#defaultSession ??= this.addSession({ options, endpoint: undefined, session: undefined });
   }
 
-  /** @ignore Keeps `session`, which is begun on each attachment. */
+  /** @ignore Adds `session`, to be begun on each attachment. */
   addSession(session: SharedSession): SharedSession {
     this.requireOpen("begin session");
     if (this.attachment !== undefined) this.beginSession(session, this.attachment);
@@ -245,7 +245,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     return session;
   }
 
-  /** @ignore Keeps `link`, which is attached on each attachment, on `session`. */
+  /** @ignore Adds `link`, to be attached to `session` on each attachment. */
   addLink<L extends Link>(link: L, session: SharedSession): L {
     if (this.attachment !== undefined) this.attachLink(link, session, this.attachment);
     this.links.set(link, session);
@@ -259,20 +259,20 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     if (link !== undefined) this.endLink(link, error);
   }
 
-  /** @ignore Forgets a link, which ends. */
+  /** @ignore Removes and ends a link. */
   endLink(link: Link, error?: Error): void {
     this.links.delete(link);
     link.handleEnded(error);
   }
 
-  /** @ignore Forgets a session, which ends. */
+  /** @ignore Removes and ends a session. */
   endSession(shared: SharedSession, error?: Error): void {
     this.sessions.delete(shared);
     if (this.#defaultSession === shared) this.#defaultSession = undefined;
     shared.session?.handleEnded(error);
   }
 
-  /** @ignore Ends it, and all that is on it. */
+  /** @ignore Ends the connection, with its links and sessions. */
   finish(error: Error | undefined): void {
     if (this.over) return;
     this.#remote = this.remote;
@@ -283,7 +283,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     this.hooks.onclosed?.(this);
   }
 
-  /** What is done before the goodbye. */
+  /** Runs before the close is sent. */
   protected beforeClose(_timeoutMs: number): Promise<void> | undefined {
     return undefined;
   }
@@ -305,7 +305,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     if (timeoutMs !== Infinity) driver.closeTimeoutMs = timeoutMs;
     endpoint.close(options.error);
     driver.wake();
-    // The engine bounds the wait for the peer's close, the channel that for its own; a time that was given bounds both.
+    // The engine bounds the wait for the peer's close, the channel the wait for its own; an explicit time bounds both.
     if (!await within(driver.ended, timeoutMs, this.environment)) {
       driver.closeTimeoutMs = 0;
       driver.destroy(new TransportError("timeout", `Cannot close connection: no answer within ${timeoutMs} ms`));
@@ -313,7 +313,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     await driver.ended;
   }
 
-  /** @ignore Begins a session. */
+  /** @ignore */
   protected beginSession(session: SharedSession, attachment: Attachment): void {
     const endpoint = attachment.endpoint.begin(session.options, session.knownHandleMax);
     attachment.sessions.set(endpoint, session);
@@ -321,7 +321,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     attachment.driver.wake();
   }
 
-  /** @ignore Attaches a link. */
+  /** @ignore Attaches a link, once it holds the token and the recovery that it waits for. */
   protected attachLink(link: Link, session: SharedSession, attachment: Attachment): void {
     const claimed = this.claims?.beforeAttach(link, attachment);
     const waits = link.prepared?.then(() => claimed) ?? claimed;
@@ -337,7 +337,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     attachment.driver.wake();
   }
 
-  /** @ignore Told by the engine. */
+  /** @ignore Dispatches an event of the engine. */
   protected handle(attachment: Attachment, event: EngineEvent): void {
     switch (event.kind) {
       case "saslMechanisms":
@@ -361,7 +361,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     if (link !== undefined) this.handleLink(link, event);
   }
 
-  /** @ignore Told by the engine of one link. */
+  /** @ignore Dispatches an event of the engine to its link. */
   protected handleLink(link: Link, event: EngineEvent): void {
     const sender = link as Sender;
     switch (event.kind) {
@@ -392,11 +392,11 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     const done = settings.onsasl === undefined
       ? this.hooks.onsasl?.(frame, endpoint, this)
       : settings.onsasl(frame, endpoint);
-    // What the engine has to say after a call that came out of turn is heard with the next flush.
+    // A frame that the engine emits later, outside its turn, goes out with the next flush.
     done?.then(() => driver.wake(), fail);
   }
 
-  // What only watches the traffic never disturbs it.
+  // A failing trace must not disturb the traffic.
   #guarded(trace: EngineOptions["trace"]): EngineOptions["trace"] {
     if (trace === undefined) return undefined;
     return (frame) => {
@@ -408,7 +408,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     };
   }
 
-  /** @ignore The session of an endpoint has ended, and its links with it. */
+  /** @ignore Ends a session and its links. */
   protected handleSessionEnded(attachment: Attachment, endpoint: SessionEndpoint, error: AmqpError | undefined): void {
     const shared = attachment.sessions.get(endpoint);
     attachment.sessions.delete(endpoint);
@@ -421,19 +421,19 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     this.endLink(link, error);
   }
 
-  /** @ignore What carried it is lost; true if it lives on. */
+  /** @ignore Whether the connection survives the loss of its attachment. */
   protected survives(_attachment: Attachment, _error: Error): boolean {
     return false;
   }
 
   #handleClosed(attachment: Attachment, error: Error | undefined): void {
-    // A client whose server says goodbye is left without what it wanted; a server whose client does so is done.
+    // For a client, a server's close without an error is a failure; for a server, a client's close is the regular end.
     if (error === undefined && this.open && attachment.endpoint.handshake.client) {
       error = new AmqpError(condition.connectionForced, "Connection closed by peer without an error", { remote: true });
     }
     this.#remote = this.remote;
     this.attachment = undefined;
-    // The goodbye of the engine is still to be written.
+    // The engine's close is still to be written.
     attachment.driver.wake();
     if (error === undefined || attachment.goodbye || !this.survives(attachment, error)) this.finish(error);
   }

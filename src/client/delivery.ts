@@ -1,5 +1,5 @@
 /**
- * A received message and what is told about it.
+ * A received message and its settlement.
  *
  * @module
  */
@@ -14,51 +14,51 @@ import { toErrorFields } from "../engine/fault.ts";
 import type { Link } from "./link.ts";
 import type { ReceiverRecovery } from "./recovery.ts";
 
-/** The receiver of a delivery: what its user finds there, and what the delivery asks of it. */
+/** The receiver of a delivery. */
 export interface DeliveryReceiver extends Link {
   /** True while deliveries can be settled. */
   readonly usable: boolean;
-  /** @ignore The node for errors. */
+  /** @ignore The node, for errors. */
   readonly where: string;
-  /** @ignore What takes up deliveries that were not settled, if anything does. */
+  /** @ignore The recovery of unsettled deliveries, if any. */
   readonly recovery: ReceiverRecovery | undefined;
 }
 
-/** Who settles the deliveries of that receiver: what a delivery asks there. */
+/** The settlement of a receiver's deliveries, as a delivery uses it. */
 export interface DeliverySettlement {
-  /** Whether a delivery can still be settled. */
+  /** Whether the delivery can still be settled. */
   holds(incoming: IncomingDelivery): boolean;
-  /** Whether a delivery is to be told when it is lost. */
+  /** Begins or ends notifying `delivery` of its loss. */
   watch(delivery: Delivery, watched: boolean): void;
-  /** The outcome of a delivery is on its way. */
+  /** Called when the outcome of a delivery was sent. */
   handleTold(incoming: IncomingDelivery): void;
-  /** Nothing more is to be done for a delivery. */
+  /** Called when a delivery is over: its credit is free. */
   handleDone(incoming: IncomingDelivery): void;
 }
 
-/** What reads the payload of a delivery as it arrives. */
+/** The reader of a payload that arrives in parts. */
 export interface DeliveryPayload {
-  /** Whether all of it has come. */
+  /** Whether the last frame has arrived. */
   readonly ended: boolean;
   /** The sections before the body, encoded. */
   readonly head: Uint8Array;
-  /** Why the bytes are no message that this side takes, if so. */
+  /** The error if the bytes are not a message that this side accepts. */
   readonly undecodable: AmqpError | undefined;
-  /** Reads the body as it arrives. */
+  /** Returns the body as a stream. */
   stream(delivery: Delivery): ReadableStream<Uint8Array<ArrayBuffer>>;
-  /** Reads all of the message, encoded. */
+  /** Resolves with the whole encoded message. */
   collect(): Promise<Uint8Array>;
-  /** The delivery is settled. */
+  /** Called when the delivery is settled. */
   settled(): void;
 }
 
 const MODIFY_KINDS: Kinds = { deliveryFailed: "boolean", undeliverableHere: "boolean", messageAnnotations: "object" };
 
 /**
- * One message in motion, from its arrival until it is settled.
+ * One received message, from its arrival until it is settled.
  *
- * It ends in one of four outcomes, told by {@linkcode accept}, {@linkcode reject}, {@linkcode release} or
- * {@linkcode modify}; the first call counts, and credit goes back to the sender with it.
+ * It ends in one of four outcomes, sent by {@linkcode accept}, {@linkcode reject}, {@linkcode release} or {@linkcode modify};
+ * the first call counts, and returns the delivery's credit to the sender.
  *
  * @example
  * ```ts
@@ -71,15 +71,15 @@ const MODIFY_KINDS: Kinds = { deliveryFailed: "boolean", undeliverableHere: "boo
  * ```
  */
 export class Delivery {
-  /** The receiver that it came on. */
+  /** The receiver of the delivery. */
   readonly receiver: DeliveryReceiver;
 
   readonly #settlement: DeliverySettlement;
   readonly #incoming: IncomingDelivery;
   readonly #streamed: DeliveryPayload | undefined;
-  // Whether only what stands before the body is there.
+  // True while only the sections before the body are there.
   #isPart: boolean;
-  /** @ignore Whether it is settled by calls, rather than by what a loop or handler does. */
+  /** @ignore Whether the caller settles, rather than a loop or handler. */
   byHand = false;
   #message: DecodedMessage | undefined;
   #undecodable: AmqpError | undefined;
@@ -87,7 +87,7 @@ export class Delivery {
   #lost: Error | undefined;
   #controller: AbortController | undefined;
 
-  /** Built by its receiver. */
+  /** Made by its receiver. */
   constructor(
     receiver: DeliveryReceiver,
     settlement: DeliverySettlement,
@@ -102,12 +102,12 @@ export class Delivery {
   }
 
   /**
-   * The message, decoded when first asked for. Of a message format other than AMQP's it has the raw bytes as its body.
+   * The message, decoded at first access. A message format other than AMQP's gives the raw bytes as the body.
    *
-   * On a receiver with `stream: true` it has the sections before the body, its `body` is undefined and the footer comes with
-   * the end of {@linkcode stream}; once {@linkcode text}, {@linkcode json} or {@linkcode bytes} is done, it is whole.
+   * On a receiver with `stream: true` it has only the sections before the body, and `body` is undefined; the footer comes at
+   * the end of {@linkcode stream}. After {@linkcode text}, {@linkcode json} or {@linkcode bytes} it is complete.
    *
-   * A delivery whose message cannot be decoded is rejected with the error, not released, by whatever settles it for you.
+   * A delivery whose message cannot be decoded is rejected with the error, not released, where a loop or handler settles it.
    *
    * @throws {AmqpError} With `amqp:decode-error` and scope `"delivery"` if the bytes are no AMQP message.
    */
@@ -127,9 +127,9 @@ export class Delivery {
   }
 
   /**
-   * The encoded message, for handing on unchanged.
+   * The encoded message, for forwarding it unchanged.
    *
-   * @throws {TypeError} If the message is streamed and was not collected.
+   * @throws {TypeError} If the message is streamed and not collected yet.
    */
   get payload(): Uint8Array {
     if (!this.#isPart) return this.#incoming.payload;
@@ -137,15 +137,16 @@ export class Delivery {
   }
 
   /**
-   * The bytes of the body. On a receiver with `stream: true` they come as they arrive, and the session's window, which is
-   * that receiver's alone, follows what was read: a slow reader has a few frames in memory, and the sender waits.
+   * The bytes of the body. On a receiver with `stream: true` they come as they arrive, and the window of the session, which
+   * is that receiver's alone, follows the reading: a slow reader has a few frames in memory, and the sender waits.
    *
-   * The delivery can be settled before the end is read. Cancelling the stream drops what still comes; a delivery that is settled
-   * by calls is released with it, or rejected if the reason is an {@linkcode AmqpError}. The stream errors with an
-   * {@linkcode OutcomeError} `"lost"` when the sender aborts the message or the link is lost, and with an {@linkcode AmqpError}
-   * when the bytes are no AMQP message. A body that is no data comes in one piece, as {@linkcode bytes} gives it.
+   * The delivery can be settled before the end is read. Cancelling the stream drops the rest, and releases the delivery if
+   * the caller settles it, or rejects it if the reason is an {@linkcode AmqpError}. The stream errors with an
+   * {@linkcode OutcomeError} `"lost"` when the sender aborts the message or the link is lost, and with an
+   * {@linkcode AmqpError} when the bytes are no AMQP message. A body that is not data comes in one piece, as
+   * {@linkcode bytes} returns it.
    *
-   * @throws {TypeError} If the body is read already.
+   * @throws {TypeError} If the body has been read already.
    *
    * @example
    * ```ts
@@ -160,22 +161,22 @@ export class Delivery {
    * ```
    */
   stream(): ReadableStream<Uint8Array<ArrayBuffer>> {
-    // Which fails where what is there already is no message.
+    // Throws if the bytes that are there are no message.
     const { message } = this;
     return this.#streamed?.stream(this) ?? new Response(message.bytes()).body!;
   }
 
-  /** The body as text, once all of it is there; see {@linkcode DecodedMessage.text}. */
+  /** Resolves with the body as text, once all of it has arrived; see {@linkcode DecodedMessage.text}. */
   async text(): Promise<string> {
     return (await this.#whole()).text();
   }
 
-  /** What the body says as plain values, once all of it is there; see {@linkcode DecodedMessage.json}. */
+  /** Resolves with the body as plain values, once all of it has arrived; see {@linkcode DecodedMessage.json}. */
   async json(): Promise<unknown> {
     return (await this.#whole()).json();
   }
 
-  /** The body as bytes, once all of it is there; see {@linkcode DecodedMessage.bytes}. */
+  /** Resolves with the body as bytes, once all of it has arrived; see {@linkcode DecodedMessage.bytes}. */
   async bytes(): Promise<Uint8Array<ArrayBuffer>> {
     return (await this.#whole()).bytes();
   }
@@ -185,24 +186,24 @@ export class Delivery {
     return this.#incoming.messageFormat;
   }
 
-  /** Names the delivery on its link, 1 to 32 bytes of the sender's choice. */
+  /** The delivery-tag: 1 to 32 bytes of the sender's choice, unique on its link among unsettled deliveries. */
   get tag(): Uint8Array {
     return this.#incoming.tag;
   }
 
-  /** True when the sender sent it settled, or has settled it since: what we tell makes no difference to it. */
+  /** True when the sender sent the message settled, or has settled it since: an outcome then has no effect on the sender. */
   get remoteSettled(): boolean {
     return this.#incoming.remoteSettled;
   }
 
-  /** @ignore True while it can be settled. */
+  /** @ignore True while the delivery can be settled. */
   get usable(): boolean {
     return this.#lost === undefined && this.#settlement.holds(this.#incoming);
   }
 
   /**
-   * Aborted when what is told about the delivery can no longer reach the sender, who hands the message out again: its link
-   * is lost, or the sender has settled it by itself. Work on it can stop then.
+   * Aborted when an outcome can no longer reach the sender, which delivers the message again: the link is lost, or the sender
+   * has settled the delivery itself. Work on the message can stop then.
    */
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
@@ -213,22 +214,22 @@ export class Delivery {
     return this.#controller.signal;
   }
 
-  /** What the sender told of it last, such as that it belongs to a transaction. */
+  /** The last state that the sender sent, such as that the delivery belongs to a transaction. */
   get remoteState(): DeliveryState | undefined {
     return this.#incoming.remoteState;
   }
 
-  /** What was told about it, if anything. */
+  /** The outcome or state that this side sent, if any. */
   get outcome(): DeliveryState | undefined {
     return this.#outcome;
   }
 
-  /** Tells the sender that the message was processed. */
+  /** Settles the message as processed. */
   accept(): void {
     this.#settle({ kind: "accepted" });
   }
 
-  /** Tells the sender that the message is invalid, and why: a broker moves it to a dead-letter queue or drops it. */
+  /** Settles the message as invalid, with the reason: a broker moves it to a dead-letter queue or drops it. */
   reject(error?: AmqpError | ErrorFields): void {
     if (error !== undefined && typeof error?.condition !== "string") {
       throw new TypeError(`Cannot reject delivery: error is ${describeKind(error)}, give { condition, description }`);
@@ -236,28 +237,28 @@ export class Delivery {
     this.#settle({ kind: "rejected", error: error instanceof AmqpError ? toErrorFields(error) : error });
   }
 
-  /** Hands the message back as if it had never been delivered. */
+  /** Returns the message as if it had never been delivered. */
   release(): void {
     this.#settle({ kind: "released" });
   }
 
-  /** Hands the message back changed: `deliveryFailed` counts the attempt, `undeliverableHere` keeps it from coming again. */
+  /** Returns the message changed: `deliveryFailed` counts the attempt, `undeliverableHere` keeps it from coming again. */
   modify(changes: Omit<Modified, "kind"> = {}): void {
     checkOptions("modify delivery", changes, MODIFY_KINDS);
     this.#settle({ kind: "modified", ...changes });
   }
 
   /**
-   * Tells an intermediate or transactional state, without settling when it is not an outcome.
+   * Sends an intermediate or transactional state; a `received` state does not settle.
    *
    * @throws {OutcomeError} With outcome `"lost"` if the link has ended.
-   * @throws {AmqpError} With `amqp:illegal-state` if an outcome was told already.
+   * @throws {AmqpError} With `amqp:illegal-state` if an outcome was sent already.
    */
   update(state: DeliveryState): void {
     this.#settle(state);
   }
 
-  /** @ignore What `console.log` shows. */
+  /** @ignore The facts that `console.log` prints. */
   facts(): Record<string, unknown> {
     let message: unknown;
     try {
@@ -269,13 +270,13 @@ export class Delivery {
     return { from: this.receiver.where, state, bytes: this.#incoming.payload.length, message };
   }
 
-  /** @ignore Handed to a caller who settles by calls: one that came settled owes none, and its credit goes back now. */
+  /** @ignore Given to a caller who settles: a delivery that came settled needs no outcome, and returns its credit now. */
   handleTaken(): void {
     this.byHand = true;
     if (this.#incoming.remoteSettled) this.#settlement.handleDone(this.#incoming);
   }
 
-  /** @ignore Settles for the user where the user did not; an end of the link in between is no error here. */
+  /** @ignore Settles for a loop or handler, unless the program did; a link that ended meanwhile is no error. */
   settleByDefault(processed: boolean): void {
     if (this.#outcome !== undefined) return;
     if (!this.usable) {
@@ -288,12 +289,12 @@ export class Delivery {
     else this.modify({ deliveryFailed: true });
   }
 
-  /** @ignore Whether it can be read to its end, whatever becomes of its link. */
+  /** @ignore Whether the message can be read to its end even if the link ends. */
   get isWhole(): boolean {
     return this.#streamed?.ended !== false;
   }
 
-  /** @ignore How often it was tried before, as far as the sender says; 0 for a message that cannot be read. */
+  /** @ignore Failed attempts before this one, by the sender's count; 0 if the message cannot be decoded. */
   get failedAttempts(): number {
     try {
       return this.message.header?.deliveryCount ?? 0;
@@ -302,7 +303,7 @@ export class Delivery {
     }
   }
 
-  /** @ignore Told by the receiver: nothing that is told from now on reaches the sender. */
+  /** @ignore Called by the receiver when outcomes no longer reach the sender. */
   handleLost(cause: Error): void {
     if (this.#outcome !== undefined) return;
     this.#lost = cause;
@@ -356,7 +357,7 @@ export class Delivery {
     if (state.kind === "received") this.#incoming.update(state, false);
     else {
       const keeps = this.receiver.recovery?.keep(this.#incoming, state, () => this.#tell(state));
-      // Which fails for a state that cannot be encoded; another may then be told instead.
+      // Throws for a state that cannot be encoded; the caller may then send another.
       if (!keeps) this.#incoming.update(state);
       this.#outcome = state;
       this.#unwatch();
@@ -366,7 +367,7 @@ export class Delivery {
     this.#settlement.handleTold(this.#incoming);
   }
 
-  // What was kept first; by now there may be nobody any more who would hear of it.
+  // Sends an outcome that recovery has stored; the link may have ended meanwhile.
   #tell(state: DeliveryState): void {
     if (!this.#settlement.holds(this.#incoming)) return;
     this.#incoming.update(state);
@@ -374,7 +375,7 @@ export class Delivery {
   }
 }
 
-// Only its format tells what the bytes mean [messaging 3.2.16].
+// The meaning of the bytes depends on the message format [messaging 3.2.16].
 function rawMessage(payload: Uint8Array): DecodedMessage {
   const message = new DecodedMessage(new Uint8Array(0));
   message.body = payload;

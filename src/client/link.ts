@@ -1,5 +1,5 @@
 /**
- * What senders and receivers have in common.
+ * The part common to senders and receivers.
  *
  * @module
  */
@@ -23,47 +23,47 @@ import { ignore, part, within } from "../base/wait.ts";
 
 export type { CloseOptions };
 
-/** The connection of a link: what its user finds there, and what the link asks of it. */
+/** The connection of a link. */
 export interface LinkConnection extends Lifetime, RecoveringConnection {
   /** The name of this container. */
   readonly containerId: string;
-  /** Who the peer authenticated as, on the accepting side; undefined for nobody in particular. */
+  /** The identity that the peer authenticated as, on the accepting side; undefined for an anonymous one. */
   readonly identity: string | undefined;
-  /** What the peer said of itself when it opened the connection, once it has. */
+  /** The peer's open, once received. */
   readonly remote: Readonly<Open> | undefined;
-  /** Where it runs: time, timers, randomness. */
+  /** Clock, timers and randomness. */
   readonly environment: Environment;
-  /** What is decoded on it, at most. */
+  /** The limits of decoding. */
   readonly limits: CodecLimits | undefined;
-  /** @ignore Refuses one more message, by throwing, when too much waits for the connection to come back. */
+  /** @ignore Throws when too many messages wait for the connection to come back. */
   admit(bytes: number): void;
-  /** Whom it is with: the host and port, or the container of a peer that has connected; undefined before it is known. */
+  /** The peer's host and port, or the container-id of a peer that connected to us; undefined before it is known. */
   readonly host: string | undefined;
-  /** @ignore Told what no call fails for. */
+  /** @ignore The log. */
   readonly logging: LogHolder;
-  /** @ignore Messages that found no credit when they were sent. */
+  /** @ignore Messages that found no credit when sent. */
   creditWaits: number;
-  /** @ignore Something waits to be written. */
+  /** @ignore Called when there is something to write. */
   wake(): void;
-  /** @ignore A further sender with the settings of `link`, for a message that is streamed. */
+  /** @ignore A further sender with the settings of `link`, for a streamed message. */
   twin?(link: Link): StreamSender;
-  /** @ignore Forgets a link, which ends. */
+  /** @ignore Removes and ends a link. */
   endLink(link: Link, error?: Error): void;
 }
 
 /** Handlers that the end of a link waits for. */
 export interface LinkHandlers {
-  /** Waits until none runs but those that wait for a close. */
+  /** Resolves when only handlers that wait for a close run. */
   othersIdle(): Promise<void>;
 }
 
-/** What becomes of the messages of a link that nothing carries any more. */
+/** The fate of a link's messages when its connection is interrupted. */
 export interface Interruption {
-  /** Messages without an outcome that go out again. */
+  /** Messages without an outcome that are sent again. */
   readonly resent?: number;
-  /** Messages without an outcome that do not. */
+  /** Messages without an outcome that are not sent again. */
   readonly lost?: number;
-  /** Messages that were received and not settled, and will come again. */
+  /** Messages received and not settled, which the sender delivers again. */
   readonly redelivered?: number;
 }
 
@@ -81,25 +81,25 @@ export interface Interruption {
  * ```
  */
 export abstract class Link extends Lifetime implements RecoveringLink {
-  /** The connection it belongs to; one that the peer attaches again may come on another. */
+  /** The link's connection; when the peer attaches the link again, that may be another. */
   connection: LinkConnection;
 
-  // Absent for a link that the peer has attached: only the peer can attach it again.
+  // Undefined for a link that the peer attached: only the peer can attach it again.
   readonly #settings: AttachOptions | undefined;
-  /** @ignore The engine's end: absent until it is attached; the last one stays while the connection is interrupted. */
+  /** @ignore The engine's endpoint: undefined until attached; the last one stays while the connection is interrupted. */
   endpoint: SenderEndpoint | ReceiverEndpoint | undefined;
-  // Whether a close has waited for what is in flight.
+  // Whether a close has finished waiting for deliveries in flight.
   #isLeaving = false;
-  /** @ignore When the peer has accepted it, if it has since it was attached last. */
+  /** @ignore The time of the peer's attach on the present endpoint, if it has come. */
   attachedAt: number | undefined;
-  /** @ignore Whether the peer has accepted it once. */
+  /** @ignore Whether the peer has ever attached it. */
   attachedBefore = false;
-  /** @ignore What takes up deliveries that were not settled, if anything does. */
+  /** @ignore The recovery of unsettled deliveries, if any. */
   recovery: LinkRecovery | undefined;
-  /** @ignore What it waits for before it is attached for the first time. */
+  /** @ignore The wait before the first attach. */
   prepared: Promise<unknown> | undefined;
 
-  /** Built by the connection or session: from how it is to be attached, or around what the peer has attached. */
+  /** Made by the connection or session: from settings to attach with, or around an endpoint that the peer attached. */
   constructor(connection: LinkConnection, from: AttachOptions | SenderEndpoint | ReceiverEndpoint) {
     super();
     this.connection = connection;
@@ -108,36 +108,36 @@ export abstract class Link extends Lifetime implements RecoveringLink {
     if (this.endpoint?.state === "attached") this.begin();
   }
 
-  /** The link's name, which tells it from others between the same two containers. */
+  /** The link's name, unique in its direction between the two containers. */
   get name(): string {
     return (this.#settings ?? this.endpoint!).name;
   }
 
-  /** What the peer's attach said, once it came. */
+  /** The peer's attach, once received. */
   get remote(): Readonly<Attach> | undefined {
     return this.endpoint?.remote;
   }
 
-  /** The node's address: the one asked for, or the one that was made up for a dynamic node. */
+  /** The node's address: the one asked for, or the one that the peer assigned to a dynamic node. */
   get address(): string | undefined {
     const { local, remote } = this.endpoint ?? {};
     const accepted = this.#settings === undefined;
-    // The node stands at the side that accepted the link, and that side's attach says which it is.
+    // The node is at the side that accepted the link, whose attach names the actual address.
     const attach = accepted ? local : remote ?? local ?? this.#settings;
     const terminus = (this.role === "sender") === accepted ? attach?.source : attach?.target;
     const named = terminus && "address" in terminus ? terminus.address : undefined;
-    // A peer that ends the link at once names none.
+    // A peer that refuses the link attaches without a terminus.
     return named ?? (accepted || attach === this.#settings ? undefined : this.#asked);
   }
 
-  // What was asked for; nothing where the peer makes up the address.
+  // The address asked for; undefined where the peer assigns it.
   get #asked(): string | undefined {
     const terminus = this.role === "sender" ? this.#settings?.target : this.#settings?.source;
     return terminus && "address" in terminus ? terminus.address : undefined;
   }
 
   /**
-   * Ends the link once what is in flight is done, or the time is up. Never fails because the link has ended already.
+   * Ends the link once deliveries in flight are done, or the time is up. Never fails because the link has ended already.
    *
    * It waits for the handlers of {@linkcode Receiver.serve}, so a handler must not wait for it.
    */
@@ -145,49 +145,49 @@ export abstract class Link extends Lifetime implements RecoveringLink {
     return this.closeBy(() => this.#close(true, options), options);
   }
 
-  /** Suspends the link: both sides keep the terminus and what is not settled, as far as they can. */
+  /** Suspends the link: both sides keep the terminus and the unsettled deliveries, as far as they can. */
   detach(options: CloseOptions = {}): Promise<void> {
     return this.closeBy(() => this.#close(false, options), options);
   }
 
-  /** @ignore True once the link has ended for good, rather than was suspended or lost. */
+  /** @ignore True once the link was closed, rather than suspended or lost. */
   get endedForGood(): boolean {
     return this.endpoint?.closed ?? false;
   }
 
-  /** Which end of the link this is. */
+  /** The role of this end. */
   protected abstract readonly role: Role;
-  /** @ignore Attaches it on `session`. */
+  /** @ignore Attaches the link to `session`. */
   protected abstract attachAs(settings: AttachOptions, session: SessionEndpoint): SenderEndpoint | ReceiverEndpoint;
-  /** @ignore Has `endpoint` carry it, which the peer has attached again. */
+  /** @ignore Continues the link on `endpoint`, which the peer attached again. */
   protected abstract carryAgain(endpoint: SenderEndpoint | ReceiverEndpoint): void;
-  /** Waits until nothing is in flight any more. */
+  /** Resolves when nothing is in flight. */
   protected abstract idle(): Promise<void>;
   /** Called once, when the link has ended. */
   protected abstract onended(ending: () => Error): void;
-  /** Called when what carried it is gone, while the link itself lives on. */
+  /** Called when the connection is interrupted, while the link lives on. */
   protected abstract oninterrupted(error: Error): Interruption;
   /** Called when the link begins to close, before it waits. */
   protected onclosing(): void {}
-  /** Called when the peer accepted the link. */
+  /** Called when the peer has attached the link. */
   protected onattached(): void {}
-  /** What is wrong with the settings with which the peer accepted the link, if anything. */
+  /** The error if the peer attached the link with unacceptable settings. */
   protected checkAttached(): AmqpError | undefined {
     return undefined;
   }
 
-  /** @ignore What `console.log` shows. */
+  /** @ignore The facts that `console.log` prints. */
   facts(): Record<string, unknown> {
     const state = !this.open ? this.over ? "closed" : "closing" : this.usable ? "attached" : "attaching";
     return { address: this.address, host: this.connection.host, state, error: this.error?.message };
   }
 
-  /** @ignore True while it is attached. */
+  /** @ignore */
   get usable(): boolean {
     return !this.over && this.endpoint?.state === "attached";
   }
 
-  /** @ignore The node for errors and the log: its address and whom the connection is with. */
+  /** @ignore The node, for errors and the log: its address and the connection's host. */
   get where(): string {
     const { host } = this.connection;
     const node = quote(this.address ?? this.name);
@@ -202,42 +202,42 @@ export abstract class Link extends Lifetime implements RecoveringLink {
   /** @ignore The handlers of a receiver, which its end waits for. */
   readonly handlers: LinkHandlers | undefined;
 
-  /** @ignore Whether it is to be attached again: it is ours and in use, or closes and waits for what is in flight. */
+  /** @ignore Whether the link is to be attached again: it is this side's, and open or closing with deliveries in flight. */
   get returns(): boolean {
     return this.#settings !== undefined && !this.over && (this.open || !this.#isLeaving && this.inFlight);
   }
 
-  /** Whether anything is in flight that its close waits for, also where it has to be attached again for that. */
+  /** Whether deliveries are in flight for which a close waits, even if the link must be attached again for them. */
   protected get inFlight(): boolean {
     return false;
   }
 
-  /** @ignore Whether it is attached, or about to be; not one that was detached in order to be attached again. */
+  /** @ignore Whether the link is attached or attaching; not if it was detached to be attached again. */
   get carried(): boolean {
     const state = this.endpoint?.state;
     return state === "attachSent" || state === "attached";
   }
 
-  /** @ignore Attaches it, for the first time or again. */
+  /** @ignore Attaches the link, for the first time or again. */
   attachOn(session: SessionEndpoint): SenderEndpoint | ReceiverEndpoint {
     this.attachedAt = undefined;
     const settings = this.#settings!;
-    // The peer may still have it attached elsewhere.
+    // The peer may still hold the link elsewhere.
     const flowAfterAttach = settings.flowAfterAttach || this.attachedBefore;
     const full = { ...settings, flowAfterAttach };
     return this.endpoint = this.attachAs(this.recovery?.settings(full) ?? full, session);
   }
 
-  /** @ignore Has `recovery` take up what is not settled; the link waits for it before it is attached for the first time. */
+  /** @ignore Uses `recovery` for unsettled deliveries; the first attach waits until it is prepared. */
   protected recoverBy(recovery: LinkRecovery | Promise<LinkRecovery>): void {
     const use = (made: LinkRecovery): Promise<unknown> | undefined => (this.recovery = made).prepared;
     const ready = recovery instanceof Promise ? recovery.then(use) : use(recovery);
     this.prepared = ready?.then(() => this.prepared = undefined);
-    // Also while nothing carries the connection: the next attachment must not find it without what it waited for.
+    // Also while there is no attachment: the next one must not attach the link unprepared.
     this.prepared?.catch((error) => this.connection.endLink(this, error));
   }
 
-  /** @ignore Detaches it, in order to attach it again. */
+  /** @ignore Detaches the link, to attach it again. */
   suspend(): SenderEndpoint | ReceiverEndpoint {
     const endpoint = this.endpoint!;
     endpoint.detach({ closed: false });
@@ -245,34 +245,34 @@ export abstract class Link extends Lifetime implements RecoveringLink {
     return endpoint;
   }
 
-  /** @ignore What it is attached with; undefined for a link that the peer has attached. */
+  /** @ignore The settings to attach with; undefined for a link that the peer attached. */
   get settings(): AttachOptions | undefined {
     return this.#settings;
   }
 
-  /** @ignore The peer has attached it again. */
+  /** @ignore Continues the link on an endpoint that the peer attached again. */
   carryOn(endpoint: SenderEndpoint | ReceiverEndpoint): void {
     this.endpoint = endpoint;
     this.carryAgain(endpoint);
     this.begin();
   }
 
-  /** @ignore The node is at another address of the same peer. */
+  /** @ignore Moves the link to another address of the same peer. */
   redirect(address: string): void {
     const { source, target } = this.#settings!;
     const terminus = this.role === "sender" ? target : source;
     if (terminus && "address" in terminus) terminus.address = address;
   }
 
-  /** @ignore What carried it is gone, but is to come back. */
+  /** @ignore Interrupts the link, which is to be attached again. */
   handleInterrupted(error: Error): Interruption {
     this.interrupt();
     return this.oninterrupted(error);
   }
 
   /**
-   * @ignore What its end with `error` means. A link of ours that the peer ended without a reason is an error to whoever waits
-   * on it; its own link is its own.
+   * @ignore The error of an end with `error`. The peer's ending a link of ours without an error is a failure to its callers;
+   * a link that the peer attached is the peer's to end.
    */
   endingOf(error: Error | undefined): Error | undefined {
     if (error !== undefined || !this.open || this.#settings === undefined) return error;
@@ -282,7 +282,7 @@ export abstract class Link extends Lifetime implements RecoveringLink {
     });
   }
 
-  /** @ignore Told by the connection. */
+  /** @ignore Called by the connection. */
   handleAttached(): void {
     const error = this.checkAttached();
     if (error !== undefined) {
@@ -295,14 +295,12 @@ export abstract class Link extends Lifetime implements RecoveringLink {
     this.onattached();
   }
 
-  /** @ignore Told by the connection, when the link, its session or the connection ended. */
+  /** @ignore Called by the connection when the link, its session or the connection ended. */
   handleEnded(error: Error | undefined): void {
     if (!this.over) this.onended(this.end(this.endingOf(error)));
   }
 
-  /**
-   * @ignore Tells the log. The texts are loaded by who needs them, which few do; where they cannot be, nothing is lost but a warning.
-   */
+  /** @ignore Writes to the log. The texts load on demand, since few programs need them; a failure to load loses a warning. */
   complain(about: Complaints.LinkComplaint, facts: Complaints.Facts): void {
     part("complaints", () => import("./complaints.ts")).then((complaints) => complaints.complain(this, about, facts))
       .catch(ignore);
@@ -320,7 +318,7 @@ export abstract class Link extends Lifetime implements RecoveringLink {
     const answerMs = timeoutMs === Infinity ? DEFAULT_CLOSE_WAIT_MS : timeoutMs;
     endpoint?.detach({ closed, error: options.error });
     this.connection.wake();
-    // Of one that nothing carries at the moment the peer has lost sight.
+    // If the link is not attached, no answer of the peer's can come.
     if (endpoint !== undefined && endpoint.state !== "detached" && await within(this.closed, answerMs, environment)) {
       return;
     }

@@ -51,24 +51,24 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   declare endpoint: ReceiverEndpoint | undefined;
   /** @ignore {@inheritDoc Link.recovery} */
   declare recovery: ReceiverRecovery | undefined;
-  /** @ignore The handlers of `serve`. */
+  /** @ignore */
   override readonly handlers: Handlers;
   readonly #credit: ReceiverCredit;
   readonly #settlement: ReceiverSettlement;
   readonly #queue: DeliveryQueue;
   readonly #automatic: boolean;
   readonly #filterMismatch: "error" | "ignore";
-  // Messages that handlers of `serve` take side by side.
+  // The sum of the concurrency of all `serve` calls.
   #concurrency = 0;
   #sawSettled = false;
   #interrupted = false;
-  // How deliveries are read as they arrive, if so; while it loads no credit is given.
+  // Loads the module for streams; no credit is granted until it is there.
   #loading: Promise<void> | undefined;
   #streams: typeof Streams | undefined;
-  // The payload whose last frame may be still to come.
+  // The payload whose last frame may still be to come.
   #arriving: Streams.StreamedPayload | undefined;
 
-  /** Built by the connection or session. */
+  /** Made by the connection or session. */
   constructor(connection: LinkConnection, from: AttachOptions | ReceiverEndpoint, settings: ReceiveSettings) {
     super(connection, from);
     this.handlers = new Handlers(connection.environment);
@@ -79,7 +79,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     this.#filterMismatch = settings.filterMismatch ?? "error";
     const { recovery = "resend", stream } = settings;
     if (stream) {
-      // What has begun is not to be had again, as taking it up would need.
+      // Parts of a message that were read cannot be read again, which resuming would require.
       if (recovery !== "resend") throw new TypeError('Cannot attach receiver: streams need recovery "resend"');
       this.#credit.withheld = true;
       this.#loading = this.#load();
@@ -93,10 +93,10 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   /** @ignore For a broker: takes each delivery in a call, so that none is buffered or waited for. */
   ondelivery: ((delivery: Delivery) => void) | undefined;
 
-  /** @ignore Told when the sender has settled what was told of a delivery. */
+  /** @ignore Called when the sender has settled a delivery after its outcome. */
   onsettled: (() => void) | undefined;
 
-  /** @ignore Told when it is attached again, after an interruption. */
+  /** @ignore Called when the link is attached again after an interruption. */
   onreattached: (() => void) | undefined;
 
   /** Messages that the sender may still send. */
@@ -109,12 +109,12 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     return this.#queue.length;
   }
 
-  /** Messages that have arrived and are not settled, those that wait to be taken included. */
+  /** Messages that have arrived and are not settled, including those that wait to be taken. */
   get unsettled(): number {
     return this.#settlement.unsettled;
   }
 
-  /** Messages that the sender says it has ready; 0 when it does not say. */
+  /** Messages that the sender reports as available; 0 if it does not report. */
   get available(): number {
     return this.endpoint?.available ?? 0;
   }
@@ -145,8 +145,8 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   }
 
   /**
-   * Waits for the next message, which is then settled by a call on it. After {@linkcode close} it still gives what the sender
-   * has sent settled and nobody has taken.
+   * Waits for the next message, which the caller settles. After {@linkcode close} it still returns messages that the sender
+   * sent settled and nobody has taken.
    *
    * @throws {AmqpError} If the link, session or connection ends first.
    */
@@ -159,12 +159,12 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   }
 
   /**
-   * Waits for the first message, takes what else the sender has ready, up to `max` and the receiver's credit, and leaves the
-   * rest there: one call to poll a queue. Each message is settled by a call on it.
+   * Waits for the first message, takes what else the sender has available, up to `max` and the receiver's credit, and leaves
+   * the rest: one call to poll a queue. The caller settles each message.
    *
-   * A receiver that was attached with `credit: "manual"`, or none, is granted what it takes.
+   * A receiver that was attached with `credit: "manual"` or 0 is granted credit for the call.
    *
-   * @returns The messages, none if there were none in `waitMs`.
+   * @returns The messages; empty if none came within `waitMs`.
    * @throws {AmqpError} If the link, session or connection ends first.
    * @throws {RangeError} If `max` is not a whole number from 1.
    *
@@ -185,15 +185,14 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   }
 
   /**
-   * The messages one by one, until the receiver is closed on this side.
+   * Iterates over the messages until the receiver is closed on this side.
    *
-   * Turning to the next message accepts the last one. Leaving the loop, be it by `break` or by a throw, which look alike from
-   * here, hands the one in hand back as a failed attempt (`modified` with `deliveryFailed`), unless it was settled in the
-   * loop; what nobody has seen is released; and the receiver is closed, unless `preventCancel` is set. So call `accept()`
-   * before `break`.
+   * Asking for the next message accepts the previous one. Leaving the loop, by `break` or by a throw, which cannot be told
+   * apart, returns the current message as a failed attempt (`modified` with `deliveryFailed`) unless the loop settled it,
+   * releases the messages not yet taken, and closes the receiver unless `preventCancel` is set. So call `accept()` before
+   * `break`.
    *
-   * Closing the receiver ends the loop without waiting for it: a message that is in hand then and not settled goes back to
-   * the sender.
+   * Closing the receiver ends the loop without waiting for it: an unsettled current message goes back to the sender.
    *
    * @throws {AmqpError} If the link, session or connection is ended by the peer or fails.
    */
@@ -211,12 +210,12 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     }, options);
   }
 
-  /** The messages one by one, see {@linkcode values}. */
+  /** Iterates over the messages, see {@linkcode values}. */
   [Symbol.asyncIterator](): AsyncGenerator<Delivery, void, void> {
     return this.#values({});
   }
 
-  /** The messages as a stream; each is settled by a call on it. Cancelling the stream closes the link. */
+  /** The messages as a stream; the reader settles each. Cancelling the stream closes the link. */
   get readable(): ReadableStream<Delivery> {
     return new ReadableStream<Delivery>({
       pull: async (controller) => {
@@ -230,20 +229,19 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   }
 
   /**
-   * Hands each message to `handler`, several at a time if so asked: accepted when the handler returns; handed back as a failed
-   * attempt (`modified` with `deliveryFailed`) when it throws, told to `onerror` or the log; unless the handler settled it or
-   * the receiver was attached with `settle: "manual"`.
+   * Calls `handler` with each message, up to `concurrency` at a time. The message is accepted when the handler returns, and
+   * returned as a failed attempt (`modified` with `deliveryFailed`) when it throws, with the error going to `onerror` or the
+   * log; unless the handler settled it or the receiver was attached with `settle: "manual"`.
    *
-   * Returns when the receiver is closed on this side or `signal` is aborted, after the handlers that run are done. What was
-   * fetched ahead goes back then, and no more is asked for.
+   * Resolves when the receiver is closed on this side or `signal` is aborted, after the running handlers. Messages fetched
+   * ahead are released then, and no more are requested.
    *
-   * The promise need not be looked at: that nobody does is no unhandled rejection, so a peer that goes away ends no server.
+   * Nobody need await the promise: its rejection is never unhandled, so a peer that disconnects ends no server.
    *
    * @throws {AmqpError} If the link, session or connection is ended by the peer or fails.
    * @throws {TypeError} At once, if the handler is no function, or an option does not exist or is of the wrong kind.
-   * @throws {RangeError} At once, if `concurrency` is not a whole number from 1, or above the credit that the receiver was
-   * given.
-   * @throws What `onerror` throws, once the handlers that run are done.
+   * @throws {RangeError} At once, if `concurrency` is not a whole number from 1, or above an explicit credit of the receiver.
+   * @throws The error of `onerror`, once the running handlers are done.
    *
    * @example
    * ```ts
@@ -287,7 +285,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
       this.#concurrency -= concurrency;
       this.handlers.handBack();
       if (this.open && this.#concurrency === 0 && this.waiting === 0) {
-        // What was fetched ahead is for others.
+        // Messages fetched ahead go to other receivers.
         this.#queue.release();
         this.#credit.pause();
       }
@@ -295,8 +293,8 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   }
 
   /**
-   * Has the sender send what it has ready, up to the credit it holds, and hand back the rest. It waits for the link to be
-   * attached. Afterwards no more comes until the buffer is empty and somebody waits for a message.
+   * Asks the sender to send what it has available, up to its credit, and to return the rest. Waits for the link to be
+   * attached. No more messages come until the buffer is empty and a caller waits for one.
    *
    * @throws {AmqpError} If the link, session or connection ends first.
    */
@@ -312,26 +310,26 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     await this.#credit.drain(signal);
   }
 
-  /** @ignore Whether the program grants credit by itself. */
+  /** @ignore Whether only the program grants credit. */
   get isManual(): boolean {
     return this.#credit.isGiven && this.#credit.window === 0;
   }
 
   /**
-   * Takes no more, hands back what nobody has taken, and closes the link when the handlers that run are done. It waits for
-   * nothing, so a handler may call it.
+   * Takes no more messages, releases those that nobody has taken, and closes the link after the running handlers. Returns at
+   * once, so a handler may call it.
    */
   stop(): void {
     outsideHandlers(() => this.close()).catch(ignore);
   }
 
   /**
-   * Ends the link once the handlers of {@linkcode serve} that run are done, or the time is up. What nobody has taken goes
-   * back, but for what the sender has sent settled, which it will not send again: that is waited for, and can be taken by
-   * {@linkcode receive} and by loops, also when the link has ended. Never fails because the link has ended already.
+   * Ends the link after the running handlers of {@linkcode serve}, or when the time is up. Messages that nobody has taken are
+   * released, except those that the sender sent settled, which it will not send again: {@linkcode receive} and loops still
+   * return them, also after the end. Never fails because the link has ended already.
    *
-   * A handler of this connection that waits for it is not waited for: for that handler it resolves when all else is done, and
-   * the link ends when the handler returns.
+   * A call within a handler of this connection does not wait for that handler: it resolves when all else is done, and the
+   * link ends when the handler returns.
    */
   override close(options: CloseOptions = {}): Promise<void> {
     return closeFor(() => super.close(options), [this], options);
@@ -348,8 +346,8 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     const endpoint = this.endpoint = session.attach(ReceiverEndpoint, settings);
     this.recovery?.attaching(endpoint);
     this.#streams?.takeStreams(endpoint, this);
-    // The flow of one that is attached again waits for the peer's attach: the peer may hold the former link still, and would
-    // end the session over a flow for a handle that it does not know yet.
+    // The flow of a link that is attached again waits for the peer's attach: the peer may still hold the former link, and
+    // would end the session over a flow for an unknown handle.
     if (!again) this.#credit.grantOwed();
     return endpoint;
   }
@@ -374,9 +372,9 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     this.#credit.handleInterrupted();
     this.#interrupted = true;
     this.#arriving?.fail(error);
-    // Deliveries that can be taken up can be settled still, and their transfers on the next link use up credit.
+    // Resumable deliveries can still be settled, and their transfers on the next link use up credit.
     if (this.endpoint !== undefined && this.recovery?.interrupted(this.endpoint, this.unsettled)) return {};
-    // Deliveries that have come count no more: the sender hands it out again, but for what it has sent settled.
+    // The sender delivers unsettled deliveries again, so they no longer count; only those sent settled remain.
     const arrived = this.#settlement.clear();
     this.#queue.drop();
     this.#settlement.abort(error);
@@ -415,7 +413,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     if (this.usable && this.credit > 0 && this.#credit.drained === undefined) {
       this.#queue.finishing = this.#sawSettled || this.endpoint!.sndSettleMode === "settled";
       if (this.#queue.finishing) this.#credit.startDrain();
-      // Nor is more to come while handlers are at work, only to go back.
+      // While handlers run, further messages would only be released.
       else this.grant(0);
     }
     if (!this.#queue.finishing) this.#queue.finish();
@@ -432,7 +430,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     const error = ending();
     this.recovery?.ended(this.endpoint);
     this.#arriving?.fail(error);
-    // Other deliveries cannot be settled any more: the sender hands them out again, and working on them would be for nothing.
+    // Unsettled deliveries cannot be settled any more: the sender delivers them again, so work on them is wasted.
     this.#queue.drop();
     this.#settlement.abort(error);
     if (this.error === undefined) this.#queue.finish();
@@ -442,14 +440,15 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     this.handlers.handBack();
   }
 
-  /** @ignore Told by the connection. */
+  /** @ignore Called by the connection. */
   handleDelivery(incoming: IncomingDelivery): void {
     const payload = this.#arriving = incoming.context as Streams.StreamedPayload | undefined;
     const delivery = new Delivery(this, this.#settlement, incoming, payload);
     this.#settlement.add(incoming, delivery);
     if (incoming.remoteSettled) this.#sawSettled = true;
     if (this.ondelivery !== undefined && this.open) return this.ondelivery(delivery);
-    // A program may settle only when it has many: what was withheld at its last settlement is granted when the credit is used.
+    // A program may settle only in large batches: the credit withheld at its last settlement is granted when the rest is used
+    // up.
     if (this.#credit.left === 0) this.#credit.topUpLater();
     if (payload === undefined) return this.#queue.add(delivery);
     const aborted = (error: Error): void => {
@@ -460,19 +459,19 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     payload.listen(() => this.#queue.add(delivery), aborted);
   }
 
-  /** @ignore Told by the connection: a delivery that had begun came to nothing, but used its credit. */
+  /** @ignore Called by the connection when the sender aborted a delivery, which has used its credit. */
   handleAborted(): void {
     this.#credit.topUpLater();
   }
 
-  /** @ignore Told by the connection. */
+  /** @ignore Called by the connection. */
   handleDrained(): void {
     this.#credit.handleDrained();
     if (this.#queue.finishing) this.#queue.finish();
     this.#credit.topUpLater();
   }
 
-  /** @ignore Told by the connection: the sender spoke of a delivery. */
+  /** @ignore Called by the connection when the sender sent a state. */
   handleDisposition(incoming: IncomingDelivery, settled: boolean): void {
     if (settled) this.#settlement.handleSettled(incoming);
   }

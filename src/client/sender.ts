@@ -35,21 +35,21 @@ import type { Recovery, SenderRecovery } from "./recovery.ts";
 import type { ParallelSends, ParallelSink } from "./send_all.ts";
 import type { StreamedMessage } from "./stream.ts";
 
-// Some dozens of small messages; one that is kept for long keeps no more memory alive than that.
+// Room for some dozens of small messages; a message that is held for long keeps no more memory alive than one block.
 const BLOCK_BYTES = 16_384;
 
-/** How a sender sends many messages side by side. */
+/** How a sender sends messages in parallel. */
 export interface SendSettings {
   /**
-   * Messages of one `sendAll` or `writable` that may wait for their outcome at a time, whatever the credit. All of them are
-   * kept in memory until then, and a round trip brings no more than as many. Default: 2,048.
+   * Messages of one `sendAll` or `writable` that may wait for their outcome at a time, whatever the credit. They are held in
+   * memory until then, and no more than this many are sent per round trip. Default: 2,048.
    */
   maxInFlight?: number | undefined;
   /**
-   * What becomes of messages whose outcome is not known when the connection is lost: `"resend"` sends them again, in order
-   * and before all others, so that they arrive at least once; `"resume"` takes each up where it was, so that it arrives once
-   * where the peer can do so, see {@linkcode resume}, whose result has more options; `"fail"` ends them as lost. Settled and
-   * aborted ones, and those of a transaction, are never sent again. Default: `"resend"`.
+   * What happens to messages without a known outcome when the connection is lost: `"resend"` sends them again, in order and
+   * before all others, so each arrives at least once; `"resume"` resumes each delivery, so it arrives exactly once where the
+   * peer supports that, see {@linkcode resume}, whose result has more options; `"fail"` ends them as lost. Settled and
+   * aborted messages, and those of a transaction, are never sent again. Default: `"resend"`.
    */
   recovery?: "resend" | "fail" | "resume" | Recovery | undefined;
 }
@@ -75,20 +75,20 @@ export class Sender extends Link {
   declare endpoint: SenderEndpoint | undefined;
   readonly #writer = new Writer(BLOCK_BYTES);
   readonly #outgoing = new OutgoingLink();
-  // Messages that somebody waits for.
+  // Messages with a listener.
   #pending = 0;
   #changed: Deferred<void> | undefined;
   #patience: unknown;
-  /** @ignore Sends that run side by side, for which it is a fault when the link ends while they have nothing to send. */
+  /** @ignore Runs of `sendAll` and `writable`, which fail when the link ends even while they have nothing to send. */
   readonly parallel: Set<ParallelSends> = new Set();
-  /** @ignore Messages that may wait for their outcome at a time; undefined for the default. */
+  /** @ignore See {@linkcode SendSettings.maxInFlight}; undefined for the default. */
   readonly maxInFlight: number | undefined;
 
   readonly #resends: boolean;
   /** @ignore {@inheritDoc Link.recovery} */
   declare recovery: SenderRecovery | undefined;
 
-  /** Built by the connection or session. */
+  /** Made by the connection or session. */
   constructor(connection: LinkConnection, from: AttachOptions | SenderEndpoint, settings: SendSettings = {}) {
     super(connection, from);
     this.maxInFlight = settings.maxInFlight;
@@ -103,12 +103,12 @@ export class Sender extends Link {
   }
 
   /**
-   * Called when the receiver may take more messages, or wants what there is and the rest of its credit back; what is sent
-   * in the call goes out before the credit is handed back.
+   * Called when the receiver grants credit, or drains: messages sent during the call go out before the rest of the credit is
+   * returned.
    */
   oncredit: (() => void) | undefined;
 
-  /** Messages that the receiver takes now, beyond those that wait here. */
+  /** Messages that the receiver accepts now, beyond those that wait here. */
   get credit(): number {
     return this.endpoint?.sendable ?? 0;
   }
@@ -119,12 +119,12 @@ export class Sender extends Link {
     return txnId instanceof Uint8Array ? txnId : undefined;
   }
 
-  /** @ignore True while the receiver waits for what there is, and for the rest of its credit. */
+  /** @ignore True while the receiver drains. */
   get draining(): boolean {
     return this.endpoint?.draining ?? false;
   }
 
-  /** @ignore Has a drain wait while what is to be sent is looked for, or ends that. */
+  /** @ignore Holds back the answer to a drain while `looking` for messages to send. */
   look(looking: boolean): void {
     if (this.endpoint === undefined) return;
     this.endpoint.looking = looking;
@@ -146,15 +146,14 @@ export class Sender extends Link {
   /**
    * Sends one message: waits for credit, then for the outcome. Messages arrive in the order of the calls.
    *
-   * Bytes are taken for an encoded message and go out unchanged: they must not be written to before there is an outcome.
-   * Aborting a message that has left already gives up the wait, not the message. A failure that nobody waits for is told
-   * nowhere else.
+   * Bytes are taken for an encoded message and sent unchanged; do not write to them before the outcome. Aborting `signal`
+   * after the message has left abandons the wait, not the message. A failure that nobody awaits is reported nowhere else.
    *
-   * @returns The outcome; undefined where the sender was attached with `sndSettleMode: "settled"`, which its type cannot tell.
+   * @returns The outcome; undefined for a sender attached with `sndSettleMode: "settled"`, which the type cannot express.
    * @throws {OutcomeError} If the message was rejected, released, modified, or its outcome was lost with the link.
-   * @throws {SendAbortedError} If `signal` was aborted; it tells whether the message had left.
+   * @throws {SendAbortedError} If `signal` was aborted; the error says whether the message had left.
    * @throws {AmqpError} If the link ended before the message left, or the message is larger than the receiver takes.
-   * @throws {RangeError} If `tag` or `messageFormat` are none.
+   * @throws {RangeError} If `tag` or `messageFormat` is out of range.
    *
    * @example
    * ```ts
@@ -169,7 +168,7 @@ export class Sender extends Link {
   send(message: Message | Uint8Array, options?: SendOptions & { settled?: false | undefined }): Promise<SendOutcome>;
   /** Sends one message settled: at most once, and without an outcome. Resolves when its last frame is written. */
   send(message: Message | Uint8Array, options: SendOptions & { settled: true }): Promise<undefined>;
-  /** Sends one message as `options` say, which are known only when the program runs. */
+  /** Sends one message, settled or not as `options` say at run time. */
   send(message: Message | Uint8Array, options?: SendOptions): Promise<SendOutcome | undefined>;
   send(message: Message | Uint8Array, given?: SendOptions): Promise<SendOutcome | undefined> {
     try {
@@ -192,7 +191,7 @@ export class Sender extends Link {
     }
   }
 
-  /** @ignore For a broker: sends an encoded message, and tells the listener in calls what becomes of it. */
+  /** @ignore For a broker: sends an encoded message, and reports to the listener in calls. */
   forward(payload: Uint8Array, options: DeliveryOptions, listener: SendListener): OutgoingDelivery | undefined {
     if (this.open) return this.push(payload, options, listener);
     listener.onlost(this.endError("send"), false);
@@ -222,14 +221,13 @@ export class Sender extends Link {
   }
 
   /**
-   * Sends many messages and keeps the link full: the next is taken from `messages` as soon as there is credit for it.
+   * Sends many messages and keeps the link full: takes the next from `messages` as soon as there is credit for it.
    *
-   * It also ends when `messages` has nothing to give at the time and the link ends or `signal` is aborted, which gives up
-   * `messages`.
+   * While `messages` has nothing to give, the end of the link or of `signal` ends it too, and abandons `messages`.
    *
    * @returns How many messages there were, all of them accepted.
    * @throws {OutcomeError | AmqpError} The first failure, once every message that was taken has an outcome.
-   * @throws What `messages` throws, or `signal` was aborted with.
+   * @throws The error of `messages`, or the reason of an aborted `signal`.
    */
   async sendAll(
     messages: Iterable<Message | Uint8Array> | AsyncIterable<Message | Uint8Array>,
@@ -241,15 +239,15 @@ export class Sender extends Link {
   }
 
   /**
-   * Sends one message that is larger than memory, on a link and a session of its own, so that a receiver that reads slowly stops
-   * nothing else: its body is read as the receiver, the session and the channel take more, a few frames ahead. A link that the
-   * peer has attached sends it itself, and what is sent behind it waits.
+   * Sends one message that is larger than memory, on a link and a session of its own, so that a slow receiver stops nothing
+   * else: its body is read as the receiver, the session and the channel take more, a few frames ahead. A link that the peer
+   * has attached sends it itself, and later messages of that link wait.
    *
-   * It is never sent again: what is lost with the connection ends as lost.
+   * A streamed message is never sent again: if the connection is lost, its outcome is lost.
    *
    * @returns The outcome.
    * @throws {OutcomeError | AmqpError} As {@linkcode send} does.
-   * @throws What the body throws; the message is given up then, and the receiver drops it.
+   * @throws The error of the body; the message is aborted then, and the receiver drops it.
    *
    * @example
    * ```ts
@@ -265,15 +263,15 @@ export class Sender extends Link {
     options.signal?.throwIfAborted();
     this.requireOpen("send");
     const { sendStream } = await part("stream", () => import("./stream.ts"));
-    // Nobody would tell a message of a link that ended while this was loaded.
+    // A link that ended while the module loaded would never report on the message.
     this.requireOpen("send");
-    // A link that the peer has attached is the one there is.
+    // Only the peer can attach a further link like one that it attached.
     const sender = this.returns ? this.connection.twin!(this) : this;
     return await sendStream(sender, sender !== this, message, options);
   }
 
   /**
-   * A stream that sends what is written to it, with the link's credit as its back-pressure.
+   * A stream that sends the messages written to it, with the link's credit as back-pressure.
    *
    * It errors with the first message that is not accepted. Closing it waits for all outcomes; the link stays open.
    */
@@ -286,7 +284,7 @@ export class Sender extends Link {
       },
       write: (message) => sink!.write(message),
       close: () => sink!.close(),
-      // There is no sink if the link ended while it was loaded.
+      // There is no sink if the link ended while the module loaded.
       abort: (reason) => sink?.abort(reason),
     });
   }
@@ -298,12 +296,12 @@ export class Sender extends Link {
     return { messages: this.#pending, bytes };
   }
 
-  /** @ignore Waits until there is credit, or one more message has its outcome or none to expect. */
+  /** @ignore Resolves when credit comes, or when one message less waits. */
   change(): Promise<void> {
     return (this.#changed ??= new Deferred<void>()).promise;
   }
 
-  /** @ignore Gives up all messages of `listener`; those that have left already are not waited for any more. */
+  /** @ignore Abandons all messages of `listener`; the outcomes of those that have left are ignored. */
   abandon(listener: SendListener): void {
     for (const delivery of this.#outgoing) if (delivery.context === listener) this.#abandon(delivery);
     this.#notify();
@@ -351,9 +349,9 @@ export class Sender extends Link {
   /** {@inheritDoc Link.onended} */
   protected override onended(ending: () => Error): void {
     this.connection.environment.clearTimer(this.#patience);
-    // Listeners are told last: they may send again at once.
+    // Listeners come last: they may send again at once.
     const ended = this.#outgoing.clear().map((delivery) => ({ left: hasLeft(delivery), delivery }));
-    // What has left may have its outcome told to a process after this one.
+    // Recovery keeps a message that has left: a later process may learn its outcome.
     for (const { left, delivery } of ended) if (!left) this.recovery?.dropped(delivery);
     this.recovery?.ended();
     for (const { left, delivery } of ended) this.#done(delivery)?.onlost(ending(), left, delivery);
@@ -361,31 +359,31 @@ export class Sender extends Link {
     this.#notify();
   }
 
-  /** @ignore Told by the connection: credit came. */
+  /** @ignore Called by the connection when credit comes. */
   handleCredit(): void {
     this.oncredit?.();
     this.#notify();
   }
 
-  /** @ignore Settles a message of which the receiver told something provisional. */
+  /** @ignore Settles a message for which the receiver sent a provisional outcome. */
   conclude(delivery: OutgoingDelivery, { txnId, outcome }: TransactionalState): void {
-    // The kind will do, as where there is no transaction.
+    // The kind suffices, as outside transactions.
     delivery.settle({ kind: "transactionalState", txnId, outcome: outcome && { kind: outcome.kind } as Outcome });
     this.#settled(delivery);
     this.connection.wake();
   }
 
-  /** @ignore Told by the connection: the last frame of a settled message was written. */
+  /** @ignore Called by the connection when the last frame of a settled message was written. */
   handleSent(delivery: OutgoingDelivery): void {
     this.#settled(delivery)?.onsent(delivery);
   }
 
-  /** @ignore Told by the connection: a message does not fit the link. */
+  /** @ignore Called by the connection when a message does not fit the link. */
   handleRefused(delivery: OutgoingDelivery, error: Error): void {
     this.#settled(delivery)?.onlost(error, false, delivery);
   }
 
-  /** @ignore Told by the connection. */
+  /** @ignore Called by the connection when the receiver sent a state. */
   handleDisposition(
     delivery: OutgoingDelivery,
     state: DeliveryState | undefined,
@@ -402,8 +400,8 @@ export class Sender extends Link {
     if (kept === undefined && this.recovery?.outcome(delivery, state, settled)) return;
     if (!settled) {
       const decided = this.#decide(listener, outcome!);
-      // The receiver that tells an outcome without settling waits for us to settle [transport 2.6.12]. The kind will do:
-      // the rest need not fit into a frame of ours, and some take an error that comes back for one of their own.
+      // A receiver that sends an outcome unsettled waits for this side to settle [transport 2.6.12]. The kind suffices: the
+      // rest need not fit into a frame of ours, and some peers take the returned error for one of their own.
       delivery.settle(decided ?? { kind: outcome!.kind } as SenderState);
       outcome = decided ?? outcome;
       this.connection.wake();
@@ -412,7 +410,7 @@ export class Sender extends Link {
     this.#settled(delivery)?.onoutcome(outcome, delivery);
   }
 
-  // What this side settles with instead of `asked`, if it has a mind of its own.
+  // The outcome that the option `decide` settles with instead of `asked`, if any.
   #decide(listener: SendListener | undefined, asked: Outcome): Outcome | undefined {
     try {
       return (listener as PromisedOutcome | undefined)?.decide?.(asked);
@@ -441,7 +439,7 @@ export class Sender extends Link {
     this.recovery?.attached(this.remote!);
   }
 
-  // One timer for all that wait: a link that takes some now and then makes progress.
+  // One timer for all that wait: a link whose delivery-count moves makes progress.
   #watchCredit(): void {
     const sent = this.endpoint?.deliveryCount;
     this.#patience = this.connection.environment.setTimer(() => {
@@ -465,14 +463,15 @@ export class Sender extends Link {
   }
 
   #abandon(delivery: OutgoingDelivery): void {
-    // A delivery that has left whole has its outcome to come.
+    // The outcome of a delivery whose last frame has left is still to come.
     if (delivery.abort()) this.recovery?.dropped(delivery);
     this.#done(delivery);
   }
 
-  // Who waits for the outcome of a delivery that is settled now: nobody, if the wait was aborted.
+  // The listener of a delivery that is settled now; undefined if the wait was aborted.
   #settled(delivery: OutgoingDelivery): SendListener | undefined {
-    // A peer may settle what it has not seen to its end. A payload that the caller gave belongs to no block.
+    // A peer may settle before the last frame is sent; the payload is then still in use. Payloads from the caller are in no
+    // block.
     if (delivery.sent) giveBlock(delivery.payload);
     this.recovery?.dropped(delivery);
     const listener = this.#done(delivery);
