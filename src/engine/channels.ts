@@ -7,8 +7,13 @@
 import { ChurnMap } from "../base/collections.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
-import type { Begin } from "../codec/types.ts";
+import type { Attach, Begin } from "../codec/types.ts";
+import { type LinkEndpoint, RefusedEndpoint } from "./link.ts";
+import { type ConnectionOptions, DEFAULT_MAX_LINKS } from "./options.ts";
 import { SessionEndpoint, type SessionEndpointConnection, type SessionOptions } from "./session.ts";
+
+/** Which links of the peer a connection takes. */
+export type TakeOptions = Pick<ConnectionOptions, "maxLinks" | "takeLink">;
 
 /** The sessions of one connection. */
 export class Channels {
@@ -109,6 +114,23 @@ export class Channels {
       }
     }
     this.#turn++;
+  }
+
+  /**
+   * Makes our end of a link that the peer attaches. Where this side takes none, or has as many as it may, it refuses by
+   * itself.
+   *
+   * @throws {AmqpError} What to refuse it with, if as many again were refused and are still there.
+   */
+  takeLink(session: SessionEndpoint, attach: Attach, handle: number, options: TakeOptions): LinkEndpoint {
+    const { maxLinks = DEFAULT_MAX_LINKS, takeLink } = options;
+    const count = this.linkCount;
+    if (takeLink !== undefined && count < maxLinks) return takeLink(session, attach, handle);
+    const error = takeLink === undefined
+      ? new AmqpError(condition.notAllowed, "Cannot take attach: this side takes no links")
+      : new AmqpError(condition.resourceLimitExceeded, `Cannot take attach: ${count} links are attached`);
+    if (count >= 2 * maxLinks) throw error;
+    return new RefusedEndpoint(session, attach, handle, error);
   }
 
   #requireFree(channel: number): void {

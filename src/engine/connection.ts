@@ -19,17 +19,16 @@ import { Clock } from "./clock.ts";
 import type { EngineEvent } from "./events.ts";
 import { Fault, fromErrorFields, toErrorFields } from "./fault.ts";
 import type { Handshake } from "./handshake.ts";
-import { type LinkEndpoint, RefusedEndpoint } from "./link.ts";
+import type { LinkEndpoint } from "./link.ts";
 import {
   type ConnectionOptions,
   DEFAULT_CLOSE_TIMEOUT_MS,
   DEFAULT_FLUSH_BYTES,
   DEFAULT_MAX_FRAME_SIZE,
-  DEFAULT_MAX_LINKS,
   DEFAULT_OPEN_TIMEOUT_MS,
   DEFAULT_SASL_MAX_FRAME_SIZE,
+  faultOfOpen,
   MIN_MAX_FRAME_SIZE,
-  MIN_PEER_IDLE_TIME_OUT,
   openOf,
 } from "./options.ts";
 import { Output } from "./output.ts";
@@ -304,29 +303,18 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
   }
 
   /**
-   * Makes our end of a link that the peer attaches; for sessions. Where this side takes none or there are too many it
-   * refuses by itself.
+   * Makes our end of a link that the peer attaches; for sessions.
    *
-   * @throws {AmqpError} What to refuse it with, if as many again were refused and are still there.
+   * @throws {AmqpError} As {@linkcode Channels.takeLink} does.
    */
   takeLink(session: SessionEndpoint, attach: Attach, handle: number): LinkEndpoint {
-    const { maxLinks = DEFAULT_MAX_LINKS, takeLink } = this.#options;
-    const count = this.#channels.linkCount;
-    if (takeLink !== undefined && count < maxLinks) return takeLink(session, attach, handle);
-    const error = takeLink === undefined
-      ? new AmqpError(condition.notAllowed, "Cannot take attach: this side takes no links")
-      : new AmqpError(condition.resourceLimitExceeded, `Cannot take attach: ${count} links are attached`);
-    if (count >= 2 * maxLinks) throw error;
-    return new RefusedEndpoint(session, attach, handle, error);
+    return this.#channels.takeLink(session, attach, handle, this.#options);
   }
 
   #handle(): void {
     while (this.state !== "end") {
       try {
-        if (!this.#handleOne()) {
-          if (this.#openFault !== undefined) this.#failOpen();
-          return;
-        }
+        if (!this.#handleOne()) return this.#failOpen();
       } catch (error) {
         this.#handleError(error);
       }
@@ -349,9 +337,9 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
   }
 
   #failOpen(): void {
-    const fault = this.#openFault!;
+    const fault = this.#openFault;
     this.#openFault = undefined;
-    this.#handleError(fault);
+    if (fault !== undefined) this.#handleError(fault);
   }
 
   #failConnection(error: AmqpError): void {
@@ -420,20 +408,11 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
     this.costs.keep();
     this.remote = open;
     const { maxFrameSize, channelMax, idleTimeOut } = withDefaults(open);
-    if (maxFrameSize < MIN_MAX_FRAME_SIZE) {
-      const doing = `Cannot take open: max-frame-size is ${maxFrameSize}, below 512`;
-      this.#openFault = new AmqpError(condition.invalidField, doing);
-      return;
-    }
+    this.#openFault = faultOfOpen(maxFrameSize, idleTimeOut);
+    if (this.#openFault !== undefined) return;
     if (this.state === "openReceived") this.#sendOpen(this.#options.answerOpen?.(open) ?? {}, maxFrameSize);
     // The answer may be stricter than our options.
     this.#decoder.maxFrameSize = this.local!.maxFrameSize!;
-    if (idleTimeOut !== undefined && idleTimeOut > 0 && idleTimeOut < MIN_PEER_IDLE_TIME_OUT) {
-      throw new AmqpError(
-        condition.notAllowed,
-        `Cannot take open: idle-time-out of ${idleTimeOut} ms is too short to keep`,
-      );
-    }
     this.#clock.opened(this.local!.idleTimeOut, idleTimeOut);
     this.output.peerOpened(maxFrameSize, channelMax);
     // An open that announces its own refusal is followed by the close that tells why.

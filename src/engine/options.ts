@@ -4,6 +4,8 @@
  * @module
  */
 
+import * as condition from "../base/condition.ts";
+import { AmqpError } from "../base/errors.ts";
 import { fieldsOf } from "../codec/composite.ts";
 import type { FastPath } from "../codec/frame.ts";
 import type { CodecLimits } from "../codec/limits.ts";
@@ -100,4 +102,19 @@ export function openOf(options: ConnectionOptions, answer: Partial<Omit<Open, "k
     ...answer,
     kind: "open",
   };
+}
+
+/** What is wrong with the peer's open, if its limits are below what may be asked of us [transport 2.4.1]. */
+export function faultOfOpen(maxFrameSize: number, idleTimeOut: number = 0): AmqpError | undefined {
+  if (maxFrameSize < MIN_MAX_FRAME_SIZE) {
+    return new AmqpError(
+      condition.invalidField,
+      `Cannot take open: max-frame-size is ${maxFrameSize}, below ${MIN_MAX_FRAME_SIZE}`,
+    );
+  }
+  if (idleTimeOut === 0 || idleTimeOut >= MIN_PEER_IDLE_TIME_OUT) return undefined;
+  return new AmqpError(
+    condition.notAllowed,
+    `Cannot take open: idle-time-out is ${idleTimeOut}, below ${MIN_PEER_IDLE_TIME_OUT}`,
+  );
 }

@@ -860,7 +860,7 @@ export const mutations: readonly Mutation[] = [
     tests: ENGINE,
   },
   {
-    file: "src/engine/connection.ts",
+    file: "src/engine/channels.ts",
     from: "const error = takeLink === undefined",
     to: "const error = takeLink !== undefined",
     tests: ENGINE,
