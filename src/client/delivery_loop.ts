@@ -1,5 +1,5 @@
 /**
- * The loop over what a receiver gets.
+ * The async iteration over a receiver's deliveries.
  *
  * @module
  */
@@ -7,21 +7,21 @@
 import type { Delivery } from "./delivery.ts";
 import type { ValuesOptions } from "./receive_options.ts";
 
-/** What a loop asks of its receiver. */
+/** The receiver of a loop. */
 export interface LoopSource {
-  /** Whether a message is settled for the program when the loop turns to the next. */
+  /** Whether asking for the next message settles the previous one. */
   readonly automatic: boolean;
-  /** The next message, if it is there. */
+  /** The next message, if one has arrived. */
   shift(): Delivery | undefined;
   /** Waits for the next message; undefined when there will be none. */
   take(signal: AbortSignal | undefined): Promise<Delivery | undefined>;
-  /** The loop is left. */
+  /** Called when the loop is left. */
   close(): Promise<void> | undefined;
 }
 
 /**
- * Behaves as this async generator would, which takes two turns of the microtask queue and three promises more for each
- * message, a tenth of what a message of 200 bytes costs in all:
+ * Behaves as this async generator, which would take two more turns of the microtask queue and three more promises per
+ * message, a tenth of the total cost of a message of 200 bytes:
  *
  *     try {
  *       while ((delivery = shift() ?? await take(signal)) !== undefined) {
@@ -35,7 +35,7 @@ export class DeliveryLoop implements AsyncGenerator<Delivery, void, void> {
   readonly #options: ValuesOptions;
   #inHand: Delivery | undefined;
   #state: "new" | "begun" | "over" = "new";
-  // The last of the calls that are not done, each of which waits for the one before it.
+  // The last unfinished call; each call waits for the one before it.
   #busy: Promise<unknown> | undefined;
 
   constructor(source: LoopSource, options: ValuesOptions) {
@@ -43,7 +43,7 @@ export class DeliveryLoop implements AsyncGenerator<Delivery, void, void> {
     this.#options = options;
   }
 
-  /** Settles the message in hand as processed, and gives the next. */
+  /** Settles the current message as processed, and resolves with the next. */
   next(): Promise<IteratorResult<Delivery, void>> {
     if (this.#busy !== undefined || this.#state === "over") return this.#after(() => this.#turn());
     this.#state = "begun";
@@ -52,7 +52,7 @@ export class DeliveryLoop implements AsyncGenerator<Delivery, void, void> {
     } catch (error) {
       return this.#after(() => this.#fail(error));
     }
-    // A message that is there already is not waited for.
+    // A message that has arrived needs no wait.
     const delivery = this.#source.shift();
     return delivery === undefined ? this.#after(() => this.#turn()) : Promise.resolve(this.#hand(delivery));
   }
@@ -80,7 +80,7 @@ export class DeliveryLoop implements AsyncGenerator<Delivery, void, void> {
     await this.return();
   }
 
-  /** As that of an async generator. */
+  /** The tag of an async generator. */
   get [Symbol.toStringTag](): string {
     return "AsyncGenerator";
   }

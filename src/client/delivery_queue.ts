@@ -1,5 +1,5 @@
 /**
- * Deliveries that have arrived and nobody has taken, and who waits for the next.
+ * Deliveries that have arrived and nobody has taken, and the callers that wait for the next.
  *
  * @module
  */
@@ -9,10 +9,10 @@ import { Deferred, onAbort } from "../base/wait.ts";
 import type { Delivery } from "./delivery.ts";
 import { DEFAULT_CREDIT } from "./receive_options.ts";
 
-// Callers that may have given up before the line is gone through for them.
+// Aborted waits that may stand in the line, beside as many as there are live ones, before it is swept.
 const LEAST_GIVEN_UP = 64;
 
-/** Two lines, one of which is empty: items that wait to be taken, and callers that wait for an item each. */
+/** A pair of queues, one of which is always empty: items that wait to be taken, and callers that wait for an item. */
 export class Arrivals<T> {
   readonly #items = new Fifo<T>();
   readonly #line = new Fifo<Deferred<T | undefined>>();
@@ -28,7 +28,7 @@ export class Arrivals<T> {
     return this.#waiting;
   }
 
-  /** Hands an item to the caller that has waited longest; false if nobody waits, and the item is kept. */
+  /** Gives an item to the longest-waiting caller; false if nobody waits, and the item is stored. */
   push(item: T): boolean {
     for (;;) {
       const waiting = this.#line.shift();
@@ -43,7 +43,7 @@ export class Arrivals<T> {
     }
   }
 
-  /** Keeps an item for a caller that comes later. */
+  /** Stores an item for a later caller. */
   keep(item: T): void {
     this.#items.push(item);
   }
@@ -58,12 +58,11 @@ export class Arrivals<T> {
     this.#items.remove(item);
   }
 
-  /** Takes all items. */
   clear(): T[] {
     return this.#items.clear();
   }
 
-  /** Joins the line of those who wait for an item; undefined when there will be none. */
+  /** Adds a caller to the line; resolves with undefined when there will be no more items. */
   join(): Deferred<T | undefined> {
     const waiting = new Deferred<T | undefined>();
     this.#line.push(waiting);
@@ -71,7 +70,7 @@ export class Arrivals<T> {
     return waiting;
   }
 
-  /** Ends a wait by `end`, unless the caller has its item; takes no longer the more callers wait. */
+  /** Ends a wait by `end`, unless the caller has its item. Amortized cost does not depend on the number of waiting callers. */
   leave(waiting: Deferred<T | undefined>, end: () => void): void {
     if (waiting.settled) return;
     end();
@@ -87,29 +86,29 @@ export class Arrivals<T> {
   }
 }
 
-/** What the queue asks of its receiver. */
+/** The receiver of a queue. */
 export interface QueueReceiver {
-  /** True until it has ended or begins to close. */
+  /** True until the receiver has ended or begins to close. */
   readonly open: boolean;
-  /** True once it has ended. */
+  /** True once the receiver has ended. */
   readonly over: boolean;
-  /** What it ended with, if it was an error. */
+  /** The error of the receiver's end, if any. */
   readonly error: Error | undefined;
 }
 
-/** The credit of that receiver: whoever waits for a message needs some. */
+/** The credit of the receiver: a caller that waits for a message needs some. */
 export interface QueueCredit {
-  /** Messages that may be held or on their way. */
+  /** The most unsettled messages, those on their way included. */
   readonly window: number;
-  /** Widens the window, unless the program has said how wide it is. */
+  /** Widens the window, unless the program set it. */
   raise(credit: number): void;
-  /** Told that somebody waits for a message. */
+  /** Called when a caller waits for a message. */
   handleWaiting(): void;
 }
 
 /** The deliveries of one receiver that nobody has taken. */
 export class DeliveryQueue extends Arrivals<Delivery> {
-  /** True while the receiver closes and takes messages still: the sender keeps nothing of what it has sent settled. */
+  /** True while the receiver closes and still takes messages sent settled, which the sender does not keep. */
   finishing = false;
   readonly #receiver: QueueReceiver;
   readonly #credit: QueueCredit;
@@ -120,7 +119,7 @@ export class DeliveryQueue extends Arrivals<Delivery> {
     this.#credit = credit;
   }
 
-  /** Takes the next delivery, and waits for it; undefined when there will be none. */
+  /** Resolves with the next delivery; undefined when there will be none. */
   async take(signal: AbortSignal | undefined): Promise<Delivery | undefined> {
     signal?.throwIfAborted();
     const ready = this.shift();
@@ -128,7 +127,7 @@ export class DeliveryQueue extends Arrivals<Delivery> {
     if (this.#credit.window === 0) this.#credit.raise(DEFAULT_CREDIT);
     const waiting = this.wait();
     if (waiting === undefined || signal === undefined) return waiting?.promise;
-    // The caller may have its delivery already, the news is just not there yet.
+    // The wait may be resolved although its promise's reactions have not run yet.
     const callOff = onAbort(signal, () => this.leave(waiting, () => waiting.reject(signal.reason)));
     try {
       return await waiting.promise;
@@ -137,7 +136,7 @@ export class DeliveryQueue extends Arrivals<Delivery> {
     }
   }
 
-  /** Waits for the next delivery; undefined where that would be in vain. A link that did not end in order says why. */
+  /** Waits for the next delivery; undefined if none can come. Throws if the link ended with an error. */
   wait(): Deferred<Delivery | undefined> | undefined {
     const { open, over, error } = this.#receiver;
     if (over && error !== undefined) throw error;
@@ -147,13 +146,13 @@ export class DeliveryQueue extends Arrivals<Delivery> {
     return waiting;
   }
 
-  /** Adds a delivery: for whoever waits, or else for whoever comes. */
+  /** Adds a delivery: for a waiting caller, or else for a later one. */
   add(delivery: Delivery): void {
-    // A delivery that was on its way when the receiver began to close.
+    // The delivery was on its way when the receiver began to close.
     if (!this.push(delivery) && !this.#receiver.open) this.release();
   }
 
-  /** Hands back what nobody has taken, but for what the sender has sent settled. */
+  /** Releases the deliveries that nobody has taken, except those that the sender sent settled. */
   release(): void {
     for (const delivery of this.clear()) {
       if (delivery.remoteSettled) this.keep(delivery);
@@ -161,12 +160,12 @@ export class DeliveryQueue extends Arrivals<Delivery> {
     }
   }
 
-  /** Drops what the sender hands out again; what it has sent settled, and is there to its end, stays. */
+  /** Drops the deliveries that the sender will deliver again; complete ones that it sent settled stay. */
   drop(): void {
     for (const delivery of this.clear()) if (delivery.remoteSettled && delivery.isWhole) this.keep(delivery);
   }
 
-  /** Tells all that wait that there will be no more. */
+  /** Ends all waits: there will be no more deliveries. */
   finish(): void {
     this.finishing = false;
     this.end((waiting) => waiting.resolve(undefined));

@@ -1,5 +1,5 @@
 /**
- * Joins an engine to a channel: bytes both ways, the one timer, back-pressure, events.
+ * Joins an engine to a channel: bytes both ways, one timer, back-pressure, events.
  *
  * @module
  */
@@ -14,37 +14,37 @@ import type { EngineEvent } from "../engine/events.ts";
 import { type Channel, type ChannelClose, MAX_BUFFERED_BYTES } from "../transport/channel.ts";
 import { Deferred } from "../base/wait.ts";
 
-// The least that can be asked for instead: from there on channels say at once that they are ready for more.
+// The lower bound of the option: below it channels resolve `ready()` at once.
 const MIN_BUFFERED_BYTES = 262_144;
 
-// Answers that may wait, as a multiple, for a channel that takes no more; every honest peer stays far below.
+// Unsent answers, as a multiple of the bound, at which a peer that does not read is dropped; honest peers stay far below.
 const MOST_PENDING = 4;
 
-// A flush waits until this many microtasks in a row brought nothing new: a `for await` loop over deliveries that are
-// there already settles one every few microtasks, and all of them shall leave in one message.
+// A flush waits for this many microtasks without new work: a `for await` loop over arrived deliveries settles one every few
+// microtasks, and all these settlements are to leave in one message.
 const QUIET_TICKS = 10;
-// Work that goes on for longer is flushed at the end of the turn, rather than asked about after each microtask.
+// Work that lasts longer is flushed at the end of the turn, rather than checked after each microtask.
 const BUSY_TICKS = 32;
-// Where the end of the turn is not told, work that never pauses is flushed all the same.
+// Where the runtime has no end-of-turn callback, work that never pauses is flushed after this many microtasks.
 const MAX_TICKS = 5_000;
 
-// A flush that follows another within this time waits for the end of the turn. Runtimes that hand over the WebSocket
-// messages of one read one by one would have each answered alone otherwise, at the cost of a message for both sides. With
-// one message in flight no two flushes come that close.
+// Milliseconds between two flushes below which the second waits for the end of the turn. Some runtimes dispatch the WebSocket
+// messages of one read one by one; answering each alone would cost both sides a message. With one message in flight no two
+// flushes come that close.
 const CLOSE_MS = 0.025;
-// What may have arrived in a turn before the answers leave: the peer should have something to do meanwhile.
+// Bytes received in a turn before the answers are flushed, so that the peer has work meanwhile.
 const MAX_BEHIND_BYTES = 65_536;
 
-/** Pumps one connection. */
+/** Drives one connection. */
 export class Driver {
-  /** The WebSocket close code to end with once AMQP has said goodbye [wsb 4]. */
+  /** The WebSocket close code to end with after the AMQP close [wsb 4]. */
   closeCode = 1000;
-  /** How long the channel may take to end, once it is told to. Default: as it was made. */
+  /** Milliseconds that the channel may take to close. Default: the channel's own. */
   closeTimeoutMs: number | undefined;
 
-  /** Bytes that were given to the channel. */
+  /** Bytes given to the channel. */
   bytesSent = 0;
-  /** Bytes that came from it. */
+  /** Bytes received from the channel. */
   bytesReceived = 0;
 
   readonly #channel: Channel;
@@ -53,7 +53,7 @@ export class Driver {
   readonly #maxBufferedBytes: number;
   readonly #environment: Environment;
   readonly #ended = new Deferred<ChannelClose>();
-  // Its callbacks are microtasks, as those of `queueMicrotask`, which some fake timers replace.
+  // Reactions of this promise are microtasks; fake timers may replace `queueMicrotask`.
   readonly #soon = Promise.resolve();
   #ticks = 0;
   #quietTicks = 0;
@@ -65,7 +65,7 @@ export class Driver {
   #timerDue = Infinity;
   #over = false;
 
-  /** Starts to pump. */
+  /** Takes over `channel` and starts. */
   constructor(
     channel: Channel,
     endpoint: ConnectionEndpoint,
@@ -97,12 +97,12 @@ export class Driver {
     return this.#ended.promise;
   }
 
-  /** True while the channel holds more than it can send. */
+  /** True while the channel's buffer is above its bound. */
   get congested(): boolean {
     return this.#congested;
   }
 
-  /** Says that the engine may have something to write; it goes out when the current work pauses. */
+  /** Called when the engine may have something to write, which is written when the current work pauses. */
   wake(): void {
     this.#quietTicks = 0;
     if (this.#awake || this.#over) return;
@@ -111,7 +111,7 @@ export class Driver {
     this.#soon.then(this.#tick);
   }
 
-  /** Drops the connection without a word; what waits on it ends with `cause`. */
+  /** Closes the channel without an AMQP close; every wait on the connection fails with `cause`. */
   destroy(cause: Error): void {
     this.#dispatch(this.#endpoint.disconnect(cause));
     this.#channel.close(this.closeCode, "", this.closeTimeoutMs);
@@ -133,7 +133,7 @@ export class Driver {
     this.flush();
   };
 
-  /** Writes what there is to write; nobody calls this who could take an error. */
+  /** Writes the engine's output. Errors destroy the connection, since no caller could handle them. */
   flush(): void {
     try {
       this.#flushNow();
@@ -156,7 +156,7 @@ export class Driver {
       if (this.#channel.bufferedAmount > this.#maxBufferedBytes) this.#awaitReady();
     }
     this.#dispatch(this.#endpoint.events());
-    // Also when the peer does not read what is left for it: the channel bounds how long its own end may take.
+    // Even if the peer does not read what is left: the channel bounds the time of its own end.
     if (this.#endpoint.finished) this.#channel.close(this.closeCode, "", this.closeTimeoutMs);
     this.#armTimer();
   }
@@ -191,11 +191,11 @@ export class Driver {
   }
 
   #armTimer(): void {
-    // A page in the background has its timers called late, by up to a minute; what arrives is handed over in time, so the
-    // peer's heartbeats have ours go out.
+    // Timers of a background page run up to a minute late, but bytes are dispatched in time, so the peer's heartbeats trigger
+    // ours.
     if (this.#environment.now() >= this.#timerDue) return this.#onTimer();
     const due = this.#endpoint.nextTimeout() ?? Infinity;
-    // A deadline that moved away, as each frame moves the idle time-out, is looked at when the old one comes.
+    // A deadline that moved later, as each frame moves the idle time-out, is checked when the old timer fires.
     if (due >= this.#timerDue) return;
     this.#environment.clearTimer(this.#timer);
     this.#timerDue = due;

@@ -1,5 +1,5 @@
 /**
- * What happens to a connection: events, kept until the program asks for them, and counts.
+ * The history of a connection: events, queued until the program reads them, and counters.
  *
  * @module
  */
@@ -9,20 +9,20 @@ import type { DeliveryState, Open } from "../codec/types.ts";
 import type { Interruption, Link } from "./link.ts";
 import type { LinkResumed } from "./recovery.ts";
 
-/** Where a connection stands. */
+/** The state of a connection. */
 export type ConnectionState = "connecting" | "open" | "interrupted" | "closing" | "closed";
 
-/** Something that happened to a connection as a whole. */
+/** An event of a connection as a whole. */
 export type ConnectionEvent =
-  /** The peer has opened it; `remote` is what it said of itself. */
+  /** The peer has opened the connection; `remote` is its open. */
   | { readonly kind: "opened"; readonly remote: Open }
-  /** What carried it is lost; it is made anew. `retryable` is that of `cause`. */
+  /** The connection is lost and is dialled again. `retryable` is that of `cause`. */
   | { readonly kind: "interrupted"; readonly cause: Error; readonly retryable: boolean }
   /** The next attempt begins after `delayMs` milliseconds; `url` is without user info and query, which may hold secrets. */
   | { readonly kind: "reconnecting"; readonly attempt: number; readonly delayMs: number; readonly url: string }
   /**
-   * The peer has opened it again, and sessions and links are on their way: `resent` messages that had no outcome go out
-   * again, `lost` had none and do not, `redelivered` were received, but not settled, and will come again.
+   * The peer has opened the connection again; sessions and links are attaching. Of the messages in flight, `resent` are sent
+   * again, `lost` had no outcome and are not, and `redelivered`, received unsettled, are delivered again.
    */
   | {
     readonly kind: "resumed";
@@ -31,46 +31,46 @@ export type ConnectionEvent =
     readonly lost: number;
     readonly redelivered: number;
   }
-  /** A link that takes up what was not settled was attached again, and what was not settled is on its way, or was in vain. */
+  /** A link with recovery was attached again; its unsettled deliveries are resumed, or `reason` says why not. */
   | { readonly kind: "linkResumed"; readonly link: Link } & LinkResumed
   /** A link has ended with an error, while the connection goes on. */
   | { readonly kind: "linkLost"; readonly link: Link; readonly error: Error }
-  /** It has ended; `error` is absent after an orderly close of this side. */
+  /** The connection has ended; `error` is undefined after an orderly close by this side. */
   | { readonly kind: "closed"; readonly error: Error | undefined };
 
-/** What a connection has done so far, over all that carried it. */
+/** Counters of a connection, over all its attachments. */
 export interface ConnectionStats {
-  /** Messages that were sent and have an outcome, or were sent settled. */
+  /** Messages sent that have an outcome, or were sent settled. */
   sent: number;
-  /** Of those, the accepted ones. */
+  /** Messages of `sent` that were accepted. */
   accepted: number;
-  /** Of those, the rejected ones. */
+  /** Messages of `sent` that were rejected. */
   rejected: number;
-  /** Of those, the released ones. */
+  /** Messages of `sent` that were released. */
   released: number;
-  /** Of those, the ones handed back modified. */
+  /** Messages of `sent` that were modified. */
   modified: number;
-  /** Messages that found no credit when they were sent, and had to wait. */
+  /** Messages that found no credit when sent, and had to wait. */
   creditWaits: number;
-  /** Messages that were received. */
+  /** Messages received. */
   received: number;
-  /** Times that it was made anew. */
+  /** Times that the peer opened the connection again after a loss. */
   reconnects: number;
-  /** Bytes of AMQP that were sent. */
+  /** Bytes of AMQP sent. */
   bytesSent: number;
-  /** Bytes of AMQP that were received. */
+  /** Bytes of AMQP received. */
   bytesReceived: number;
 }
 
-/** Events that are kept for a program that does not ask for them; of more the oldest go. */
+/** Events queued for a program that does not read them; the oldest are dropped beyond it. */
 export const MAX_EVENTS = 1_000;
 
-/** Events between their happening and their being asked for. */
+/** The unread events of one reader. */
 export class EventQueue {
   readonly #events: ConnectionEvent[] = [];
   #arrived = new Deferred<void>();
 
-  /** Adds one; of attempts that nobody has asked for only the last is kept. */
+  /** Adds an event; of consecutive unread attempts only the last is kept. */
   push(event: ConnectionEvent): void {
     const events = this.#events;
     if (event.kind === "reconnecting" && events.at(-1)?.kind === "reconnecting") events.pop();
@@ -79,7 +79,7 @@ export class EventQueue {
     this.#arrived.resolve();
   }
 
-  /** Hands them out, up to and with the end; `leave` is called when nobody asks any more. */
+  /** Yields the events, up to and including the end; calls `leave` when the reader is done. */
   async *iterate(signal: AbortSignal | undefined, leave: () => void): AsyncGenerator<ConnectionEvent, void, void> {
     try {
       for (;;) {
@@ -95,9 +95,9 @@ export class EventQueue {
   }
 }
 
-/** What has happened to one connection, over all that carried it. */
+/** The history of one connection, over all its attachments. */
 export class ConnectionHistory {
-  /** What it has done so far, but for what its present attachment counts. */
+  /** The counters, without those of the present attachment. */
   readonly stats: ConnectionStats = {
     sent: 0,
     accepted: 0,
@@ -110,18 +110,18 @@ export class ConnectionHistory {
     bytesSent: 0,
     bytesReceived: 0,
   };
-  /** Whether the peer has opened it once. */
+  /** Whether the peer has ever opened the connection. */
   opened = false;
   readonly #queues = new Set<EventQueue>();
-  // What becomes of messages that were in motion when something was lost.
+  // The fate of messages in flight at the last loss.
   #returning = { resent: 0, lost: 0, redelivered: 0 };
 
-  /** Tells those who listen. */
+  /** Adds an event for every reader. */
   tell(event: ConnectionEvent): void {
     for (const queue of this.#queues) queue.push(event);
   }
 
-  /** What happens from now on; nothing but its end with `error` once it is over. */
+  /** The events from now on; only the end with `error` if `over`. */
   listen(signal: AbortSignal | undefined, over: boolean, error: Error | undefined): ReturnType<EventQueue["iterate"]> {
     const queue = new EventQueue();
     if (over) queue.push({ kind: "closed", error });
@@ -129,7 +129,7 @@ export class ConnectionHistory {
     return queue.iterate(signal, () => this.#queues.delete(queue));
   }
 
-  /** Counts the messages of a link that nothing carries any more. */
+  /** Counts the messages of an interrupted link. */
   handleInterrupted({ resent = 0, lost = 0, redelivered = 0 }: Interruption): void {
     const sum = this.#returning;
     sum.resent += resent;
@@ -137,7 +137,7 @@ export class ConnectionHistory {
     sum.redelivered += redelivered;
   }
 
-  /** Told that the peer has opened it, once more or for the first time. */
+  /** Called when the peer has opened the connection, for the first time or again. */
   handleOpened(remote: Open): void {
     if (this.opened) this.stats.reconnects++;
     this.tell(this.opened ? { kind: "resumed", remote, ...this.#returning } : { kind: "opened", remote });
@@ -145,7 +145,7 @@ export class ConnectionHistory {
     this.opened = true;
   }
 
-  /** Told the outcome of a message that was sent. */
+  /** Counts the outcome of a sent message. */
   handleOutcome(state: DeliveryState | undefined): void {
     const kind = state?.kind === "transactionalState" ? state.outcome?.kind : state?.kind;
     if (kind === undefined || kind === "declared" || !(kind in this.stats)) return;
@@ -153,7 +153,7 @@ export class ConnectionHistory {
     this.stats[kind as "accepted" | "rejected" | "released" | "modified"]++;
   }
 
-  /** Told that an attachment is gone, with what it has counted. */
+  /** Adds the byte counts of an attachment that has ended. */
   handleDetached({ bytesSent, bytesReceived }: { bytesSent: number; bytesReceived: number }): void {
     this.stats.bytesSent += bytesSent;
     this.stats.bytesReceived += bytesReceived;

@@ -1,5 +1,5 @@
 /**
- * Compares the filters that are in force at a source with those that were asked for [messaging 3.5.3].
+ * Compares the filters in force at a source with the requested ones [messaging 3.5.3].
  *
  * @module
  */
@@ -11,10 +11,10 @@ import type { Attach } from "../codec/types.ts";
 import { Described, type Fields, type Value } from "../codec/values.ts";
 import { Writer } from "../codec/writer.ts";
 
-/** What a receiver is told when the answer to its attach leaves out filters or has others; undefined when all are in force. */
+/** The error if the peer's attach leaves out or changes a requested filter; undefined when all are in force. */
 export function filterDifference(local: Attach | undefined, remote: Attach | undefined): AmqpError | undefined {
   const asked = local?.source?.filter;
-  // Without a source the peer is about to refuse the link.
+  // A peer without a source is about to refuse the link.
   if (asked == null || remote?.source === undefined) return undefined;
   const inForce = remote.source.filter ?? {};
   const dropped = Object.keys(asked).filter((name) => !isInForce(name, asked[name]!, inForce));
@@ -29,7 +29,7 @@ export function filterDifference(local: Attach | undefined, remote: Attach | und
 }
 
 function isInForce(name: string, asked: Value, inForce: Fields): boolean {
-  // None was asked for, or any.
+  // Null requests no filter.
   if (asked === null) return true;
   const same = bytesOf(asked);
   if (Object.hasOwn(inForce, name)) return bytesOf(inForce[name]!) === same;
@@ -40,7 +40,7 @@ function isInForce(name: string, asked: Value, inForce: Fields): boolean {
   );
 }
 
-// Without the descriptor: it may come back in the other of its two forms.
+// Without the descriptor: the peer may return the other of its two forms, symbolic or numeric.
 function bytesOf(value: Value): string {
   const writer = new Writer(64);
   writer.value(value instanceof Described ? value.value : value);

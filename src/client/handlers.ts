@@ -1,5 +1,5 @@
 /**
- * The handlers that a receiver runs: who waits for them, and which of them waits for the end of what waits for it.
+ * The running handlers of a receiver: closes that wait for them, and handlers that wait for such a close.
  *
  * @module
  */
@@ -10,34 +10,34 @@ import { userAgent } from "../transport/runtime/detect.ts";
 import type { AsyncStorage } from "../transport/socket/dial.ts";
 import { abortable, Deferred, ignore, part, type WaitOptions } from "../base/wait.ts";
 
-// How long a close waits for handlers before the log is told, in milliseconds.
+// Milliseconds that a close waits for handlers before a warning is logged.
 const CLOSE_PATIENCE_MS = 1_000;
 
-/** A message that can be handed back. */
+/** A message that can be returned to the sender. */
 export interface Held {
   settleByDefault(processed: boolean): void;
 }
 
-/** What is closed with others: a link, whose handlers are waited for. */
+/** An object whose close waits for handlers. */
 export interface Closing {
-  /** Its handlers, if it runs any. */
+  /** The handlers, if there are any. */
   readonly handlers: LinkHandlers | undefined;
-  /** Resolves when it has ended. */
+  /** Resolves when the object has ended. */
   readonly closed: Promise<void>;
 }
 
-// The handler whose synchronous part is running.
+// The handler whose synchronous part runs now.
 let current: Handler | undefined;
-// Undefined until it was looked for, null where there is none.
+// Undefined until looked up, null where the runtime has none.
 let storage: AsyncStorage<Handler> | null | undefined;
 
-/** The handler that makes the present call, if one does. */
+/** The handler within which the present call is made, if any. */
 export function currentHandler(): Handler | undefined {
   const handler = current ?? storage?.getStore();
   return handler?.running ? handler : undefined;
 }
 
-/** Calls `work` as if no handler did. */
+/** Calls `work` as if outside all handlers. */
 export function outsideHandlers<R>(work: () => R): R {
   const outer = current;
   current = undefined;
@@ -49,8 +49,8 @@ export function outsideHandlers<R>(work: () => R): R {
 }
 
 /**
- * Calls `close`, which ends `links`. It waits for their handlers; if one of those is who calls, it is not to wait for itself:
- * what it gets resolves when all else is done.
+ * Calls `close`, which ends `links` and waits for their handlers. Within one of these handlers the returned promise does not
+ * wait for that handler: it resolves when all else is done.
  */
 export function closeFor(close: () => Promise<void>, links: readonly Closing[], options: WaitOptions): Promise<void> {
   const handler = currentHandler();
@@ -64,34 +64,33 @@ export function closeFor(close: () => Promise<void>, links: readonly Closing[], 
 }
 
 export class Handlers implements LinkHandlers {
-  /** How many run. */
+  /** Handlers that have a message. */
   running = 0;
-  /** How many of those wait for a close that waits for them. */
+  /** Running handlers that wait for a close. */
   waiting = 0;
   readonly #environment: Environment;
   readonly #held: Map<Held, unknown> = new Map();
   #changed: Deferred<void> | undefined;
 
-  /** None runs yet. */
   constructor(environment: Environment) {
     this.#environment = environment;
   }
 
-  /** Finds how to recognise a handler after its first `await`; before a handler is run. */
+  /** Looks up the async storage that recognises a handler after its first `await`; to be called before a handler runs. */
   async prepare(): Promise<void> {
     if (storage !== undefined) return;
     if (userAgent().startsWith("Mozilla/")) storage = null;
     else storage = (await part("sockets", () => import("../transport/socket/dial.ts"))).asyncStorage<Handler>() ?? null;
   }
 
-  /** One that takes a message at a time. */
+  /** A handler, which takes one message at a time. */
   handler(): Handler {
     return new Handler(this);
   }
 
   /**
-   * Waits for `before`, and until no handler runs; `onwait` is told if that takes a while, and one may wait for itself without
-   * being recognised.
+   * Resolves after `before`, when no handler runs. Calls `onwait` if that takes long where a handler waiting for itself
+   * cannot be recognised.
    */
   async idle(before: Promise<void> | undefined, onwait: () => void): Promise<void> {
     const timer = storage || this.running === 0 ? undefined : this.#environment.setTimer(onwait, CLOSE_PATIENCE_MS);
@@ -103,18 +102,18 @@ export class Handlers implements LinkHandlers {
     }
   }
 
-  /** Waits until none runs but those that wait for a close. */
+  /** Resolves when only handlers that wait for a close run. */
   async othersIdle(): Promise<void> {
     while (this.running > this.waiting) await this.#change();
   }
 
-  /** Told that `running` or `waiting` is another. */
+  /** Called when `running` or `waiting` changed. */
   notify(): void {
     this.#changed?.resolve();
     this.#changed = undefined;
   }
 
-  /** Hands a message back as a failed attempt, `ms` milliseconds from now. */
+  /** Returns a message as a failed attempt after `ms` milliseconds. */
   handBackLater(delivery: Held, ms: number): void {
     const timer = this.#environment.setTimer(() => {
       this.#held.delete(delivery);
@@ -123,7 +122,7 @@ export class Handlers implements LinkHandlers {
     this.#held.set(delivery, timer);
   }
 
-  /** Hands back now what was to be later. */
+  /** Returns all delayed messages now. */
   handBack(): void {
     for (const [delivery, timer] of this.#held) {
       this.#environment.clearTimer(timer);
@@ -137,20 +136,19 @@ export class Handlers implements LinkHandlers {
   }
 }
 
-/** One of the handlers that run side by side: a message at a time. */
+/** One of several concurrent handlers. */
 export class Handler {
-  /** True while it has a message. */
+  /** True while the handler has a message. */
   running = false;
-  /** Those of the same receiver. */
+  /** The handlers of the same receiver. */
   readonly all: Handlers;
   #waits = false;
 
-  /** Has no message yet. */
   constructor(all: Handlers) {
     this.all = all;
   }
 
-  /** Calls `loop`, all of whose calls to {@linkcode call} are recognised. */
+  /** Calls `loop`, within which all calls to {@linkcode call} are recognised. */
   within<R>(loop: () => R): R {
     return storage ? storage.run(this, loop) : loop();
   }
@@ -168,7 +166,7 @@ export class Handler {
     }
   }
 
-  /** Notes that the program's handler is done. */
+  /** Called when the program's handler is done. */
   end(): void {
     this.running = false;
     this.all.running--;
@@ -179,7 +177,7 @@ export class Handler {
     this.all.notify();
   }
 
-  /** Notes that the program's handler waits for a close, which must not wait for it. */
+  /** Called when the program's handler waits for a close, which must not wait for it in turn. */
   wait(): void {
     if (this.#waits) return;
     this.#waits = true;

@@ -1,5 +1,5 @@
 /**
- * Senders that are kept for the next message to their address, for programs that send now here and now there.
+ * A cache of senders by address, for programs that send to changing addresses.
  *
  * @module
  */
@@ -9,23 +9,21 @@ import type { Environment } from "../base/environment.ts";
 import { ignore } from "../base/wait.ts";
 import type { Sender } from "./sender.ts";
 
-/** Senders that are kept by default: a quarter of the links that most peers take on a session. */
+/** The default size of the cache: a quarter of the links that most peers accept on a session. */
 export const MAX_KEPT_SENDERS = 256;
-/** How long an idle one is kept by default, in milliseconds. */
+/** Milliseconds that an idle sender is cached by default. */
 export const KEPT_SENDER_IDLE_MS = 60_000;
 
-/** The connection of kept senders: what they ask of it. */
+/** The connection of cached senders. */
 export interface KeepingConnection {
-  /** Where it runs. */
   readonly environment: Environment;
-  /** Attaches a sender. */
   sender(address: string): Sender;
 }
 
-/** The senders of one connection, by address. */
+/** The cached senders of one connection, by address. */
 export class KeptSenders {
   readonly #connection: KeepingConnection;
-  // The sender that was used last stands last.
+  // In order of last use, the latest last.
   readonly #kept = new Map<string, { readonly sender: Sender; readonly usedAt: number }>();
   #timer: unknown;
 
@@ -33,7 +31,7 @@ export class KeptSenders {
     this.#connection = connection;
   }
 
-  /** The sender to `address`, attached now unless it is there. */
+  /** The sender to `address`, attached now unless cached. */
   get(address: string): Sender {
     const { environment } = this.#connection;
     const kept = this.#kept.get(address);
@@ -48,7 +46,7 @@ export class KeptSenders {
     return sender;
   }
 
-  /** Keeps none any longer, for the connection has ended. */
+  /** Empties the cache when the connection has ended. */
   clear(): void {
     this.#connection.environment.clearTimer(this.#timer);
     this.#kept.clear();
@@ -56,7 +54,7 @@ export class KeptSenders {
 
   #makeRoom(): void {
     if (this.#kept.size < MAX_KEPT_SENDERS) return;
-    // A sender that waits for an outcome is needed; there are no more such senders than messages that wait.
+    // A sender that waits for an outcome stays; there are no more of these than waiting messages.
     for (const [address, { sender }] of this.#kept) if (this.#drop(address, sender)) return;
   }
 

@@ -1,6 +1,6 @@
 /**
- * A connection that outlives what carries it: its links and sessions are made anew on the next attachment, and links that the
- * peer ends for a passing reason come back.
+ * A connection that survives the loss of its attachment: its links and sessions are attached again on the next one, and so
+ * are links that the peer ends for a passing reason.
  *
  * @module
  */
@@ -24,11 +24,11 @@ import type { LinkResumed } from "./recovery.ts";
 import { Sender } from "./sender.ts";
 import type { SharedSession } from "./session.ts";
 
-// A walk over all that waits takes a millisecond or so.
+// Milliseconds between counts of the waiting messages; one count takes a millisecond or so.
 const RECOUNT_MS = 100;
 
 /**
- * A connection whose links and sessions come back after an interruption.
+ * A connection whose sessions and links come back after an interruption.
  *
  * @example
  * ```ts
@@ -40,13 +40,13 @@ const RECOUNT_MS = 100;
  * ```
  */
 export class LastingConnection extends ConnectionBase {
-  /** @ignore What happened to it so far. */
+  /** @ignore */
   protected readonly history: ConnectionHistory = new ConnectionHistory();
-  // What waits for the connection to come back, at most: what was given up meanwhile is still in it.
+  // An upper bound of what waits for the connection to come back: messages abandoned meanwhile are included.
   #waiting: { messages: number; bytes: number } | undefined;
   #countedAt = 0;
 
-  /** Where it stands: `"interrupted"` while a lost one is made anew. */
+  /** The connection's state: `"interrupted"` while a lost one is dialled again. */
   get state(): ConnectionState {
     if (this.over) return "closed";
     if (!this.open) return "closing";
@@ -54,7 +54,7 @@ export class LastingConnection extends ConnectionBase {
     return this.attachment?.opened ? "open" : "interrupted";
   }
 
-  /** @ignore Goes on with a link that the peer has attached again, maybe on another connection. */
+  /** @ignore Continues a link that the peer attached again, possibly on another connection. */
   takeOver(endpoint: SenderEndpoint | ReceiverEndpoint, link: Link): void {
     this.attachment?.links.set(endpoint, link);
     this.links.set(link, undefined);
@@ -72,7 +72,7 @@ export class LastingConnection extends ConnectionBase {
     link.handleInterrupted(error ?? new AmqpError(condition.detachForced, "Link suspended by peer", { scope: "link" }));
   }
 
-  /** @ignore Attaches a link again that the peer had ended, or with a new attachment; one that cannot be ends. */
+  /** @ignore Attaches a link again, after the peer ended it or on a new attachment; a link that cannot be attached ends. */
   attachAgain(link: Link): void {
     const { attachment } = this;
     const session = this.links.get(link);
@@ -91,7 +91,7 @@ export class LastingConnection extends ConnectionBase {
     const isFull = ({ messages, bytes: held }: { messages: number; bytes: number }): boolean =>
       messages >= maxPending.messages || held + bytes > maxPending.bytes;
     const now = this.environment.now();
-    // Counted again now and then, not for each of those that are refused.
+    // Recounted once per interval, not for each refused message.
     if (this.#waiting === undefined || isFull(this.#waiting) && now >= this.#countedAt + RECOUNT_MS) {
       this.#countedAt = now;
       this.#waiting = this.#countWaiting();
@@ -108,16 +108,16 @@ export class LastingConnection extends ConnectionBase {
     this.#waiting.bytes += bytes;
   }
 
-  /** @ignore For links that take up what was not settled. */
+  /** @ignore For links with recovery. */
   handleResumed(link: Link, what: LinkResumed): void {
     this.tell({ kind: "linkResumed", link, ...what });
   }
 
-  /** @ignore Detaches a link, and attaches it again. */
+  /** @ignore Detaches a link, and attaches it again, or ends it with `ending`. */
   attachAfresh(link: Link, ending?: Error): void {
     const session = this.links.get(link);
     if (this.attachment === undefined || session === undefined) return;
-    // What is still told of the former one concerns nobody.
+    // Events of the former endpoint are void.
     this.attachment.links.delete(link.suspend());
     if (ending !== undefined) return this.loseLink(link, ending);
     this.attachAgain(link);
@@ -135,7 +135,7 @@ export class LastingConnection extends ConnectionBase {
     return links;
   }
 
-  /** @ignore Tells those who listen to `events`. */
+  /** @ignore Adds an event for the readers of `events`. */
   tell(event: ConnectionEvent): void {
     this.history.tell(event);
   }
@@ -230,7 +230,7 @@ export class LastingConnection extends ConnectionBase {
       attachment.links.delete(key);
       lost.push(link);
     }
-    // RabbitMQ 3 ends the session over a link that cannot be taken up, which is no fault of the others.
+    // RabbitMQ 3 ends the session over a link that it cannot resume, which is no fault of the other links.
     const refused = lost.filter((link) => refusesToResume(link, ending)).length > 0;
     for (const link of lost) {
       if (refused && link.returns) this.#attachInstead(link, ending);
@@ -241,7 +241,7 @@ export class LastingConnection extends ConnectionBase {
     this.endSession(shared, error);
   }
 
-  /** @ignore What the peer ends for a reason that passes lives on, if this side has it so. */
+  /** @ignore Keeps a link that the peer ended for a passing reason, if this side's policy allows. */
   protected override loseLink(link: Link, error: Error | undefined): void {
     const ending = link.endingOf(error);
     if (ending !== undefined && refusesToResume(link, ending)) return this.#attachInstead(link, ending);
@@ -264,7 +264,7 @@ export class LastingConnection extends ConnectionBase {
     }
     for (const shared of [...this.sessions]) {
       detach(shared);
-      // A session that closes waits for its links.
+      // A closing session waits for its links.
       if (shared.session?.open === false && this.linksOf(shared).length === 0) this.endSession(shared, error);
       else shared.session?.handleInterrupted();
     }
@@ -288,7 +288,7 @@ export class LastingConnection extends ConnectionBase {
   }
 }
 
-// A link that cannot be taken up may be attached as a new one.
+// Whether a link that the peer does not resume may be attached as a new one.
 function refusesToResume(link: Link, error: Error): boolean {
   return link.returns && link.attachedAt === undefined && (link.recovery?.refused(error) ?? false);
 }

@@ -1,5 +1,5 @@
 /**
- * What connections, sessions and links have in common: each begins, is closed by its user, and ends once.
+ * The part common to connections, sessions and links: each begins, is closed by its user, and ends once.
  *
  * @module
  */
@@ -9,20 +9,20 @@ import { AmqpError, type ErrorScope, TransportError } from "../base/errors.ts";
 import { checkOptions, type OptionKinds, WAIT_KINDS } from "../base/options.ts";
 import { abortable, Deferred, type WaitOptions } from "../base/wait.ts";
 
-/** How long closing waits for messages in flight and for the peer's answer by default, in milliseconds. */
+/** The default of {@linkcode CloseOptions.timeoutMs}, in milliseconds. */
 export const DEFAULT_CLOSE_WAIT_MS = 5_000;
-/** How long something waits that may wait for ever before the log is told, in milliseconds. */
+/** Milliseconds that an unbounded wait lasts before a warning is logged. */
 export const PATIENCE_MS = 10_000;
 
-/** How something is closed. */
+/** Options of closing a connection, session or link. */
 export interface CloseOptions extends WaitOptions {
-  /** Milliseconds to wait for what is in flight, and again for the peer's answer. Default: 5,000. */
+  /** Milliseconds to wait for messages in flight, and again for the peer's answer. Default: 5,000. */
   timeoutMs?: number | undefined;
-  /** Tells the peer why. Default: an orderly close. */
+  /** The error to send to the peer. Default: none, an orderly close. */
   error?: AmqpError | undefined;
 }
 
-/** What a call that closes takes. */
+/** The kinds of {@linkcode CloseOptions}. */
 export const CLOSE_KINDS: OptionKinds<CloseOptions> = { signal: "object", timeoutMs: "number", error: "object" };
 
 /**
@@ -46,17 +46,17 @@ export abstract class Lifetime {
   #over = false;
   #error: Error | undefined;
 
-  /** True until it has ended or begins to close. */
+  /** True until the object has ended or begins to close. */
   get open(): boolean {
     return !this.#over && this.#closing === undefined;
   }
 
-  /** What it ended with, if it was an error. */
+  /** The error of the end, if it was not in order. */
   get error(): Error | undefined {
     return this.#error;
   }
 
-  /** Resolves when it has ended, in whatever way. */
+  /** Resolves when the object has ended, in whatever way. */
   get closed(): Promise<void> {
     return this.#ended.promise;
   }
@@ -64,7 +64,7 @@ export abstract class Lifetime {
   /**
    * Waits until the peer has begun its side; after an interruption, until it has done so again.
    *
-   * @throws {AmqpError | TransportError} If the peer refused, or it ended first.
+   * @throws {AmqpError | TransportError} If the peer refuses, or the object ends first.
    */
   ready(options: WaitOptions = {}): Promise<void> {
     try {
@@ -75,27 +75,27 @@ export abstract class Lifetime {
     return abortable(this.#begun.promise, options.signal);
   }
 
-  /** Ends it in order. Never fails because it has ended already. */
+  /** Ends the object in order. Never fails because it has ended already. */
   abstract close(options?: CloseOptions): Promise<void>;
 
-  /** Ends it in order. */
+  /** Ends the object in order. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
   /**
-   * @ignore Before something is begun on it.
+   * @ignore Throws unless the object is open.
    *
-   * @throws {AmqpError} If it has ended or begins to close.
+   * @throws {AmqpError} If the object has ended or begins to close.
    */
   requireOpen(doing: string): void {
     if (!this.open) throw this.endError(doing);
   }
 
-  /** What it is in an error, and how much ends with it. */
+  /** The label for errors, and their scope. */
   protected abstract describe(): { label: string; scope: ErrorScope };
 
-  /** What a call after the end is answered with. */
+  /** The error of a call after the end. */
   protected endError(doing: string): AmqpError {
     const { label, scope } = this.describe();
     const cause = this.#error;
@@ -103,33 +103,33 @@ export abstract class Lifetime {
     return new AmqpError(
       known ? cause.condition : condition.illegalState,
       `Cannot ${doing}: ${label} is closed${cause === undefined ? "" : `, ${cause.message}`}`,
-      // Whether it may do on a new one.
+      // Retryable if a new object may do.
       { scope, cause, retryable: known ? cause.retryable : cause !== undefined },
     );
   }
 
-  /** @ignore True once it has ended. */
+  /** @ignore True once the object has ended. */
   get over(): boolean {
     return this.#over;
   }
 
-  /** Notes that the peer has begun its side. */
+  /** Called when the peer has begun its side. */
   protected begin(): void {
     this.#begun.resolve();
   }
 
-  /** Closes it by `work`, unless that was begun already, and waits for its end or the signal. */
+  /** Runs `work` unless a close is under way, and waits for the close or the signal. */
   protected async closeBy(work: () => Promise<void>, options: CloseOptions): Promise<void> {
     checkOptions(`close ${this.describe().label}`, options, CLOSE_KINDS);
     await abortable(this.#closing ??= work(), options.signal);
   }
 
-  /** Notes that the peer's side is gone for now; `ready` waits for the next. */
+  /** Called when the peer's side is lost for now; `ready` waits for the next. */
   protected interrupt(): void {
     if (this.#begun.settled) this.#begun = new Deferred<void>();
   }
 
-  /** Notes the end, and gives what tells it to those who wait: an end in order has nobody, and an error takes its time to make. */
+  /** Marks the end. Returns a lazy error for waiting callers: an orderly end often has none, and errors are slow to make. */
   protected end(error: Error | undefined): () => Error {
     this.#over = true;
     this.#error = error;
@@ -141,7 +141,7 @@ export abstract class Lifetime {
   }
 }
 
-/** The same error, whose text ends with where it happened. */
+/** A copy of the error whose text ends with `where`. */
 export function located(error: Error, where: string): Error {
   const message = `${error.message} (${where})`;
   const { cause } = error;

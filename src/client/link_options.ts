@@ -1,5 +1,5 @@
 /**
- * What links are attached with.
+ * The options that links are attached with.
  *
  * @module
  */
@@ -13,39 +13,39 @@ import { checkAddress, checkOptions, type OptionKinds } from "../base/options.ts
 import type { ReceiveSettings } from "./receive_options.ts";
 import type { SendSettings } from "./sender.ts";
 
-/** What a sender and a receiver are attached with alike. */
+/** Options common to senders and receivers. */
 export interface LinkSettings {
   /**
-   * The node's address at the peer. Left out for a dynamic node; left out or null for a sender without a fixed target, each of
+   * The node's address at the peer. Absent for a dynamic node; absent or null for a sender without a fixed target, each of
    * whose messages names its own in property `to`.
    */
   address?: string | null | undefined;
-  /** Asks the peer to make a node for this link; its address is then that of the link. Default: false. */
+  /** Asks the peer to create a node for this link, whose address becomes the link's. Default: false. */
   dynamic?: boolean | undefined;
-  /** The link's name. Default: a random one. A name that is in use between the two containers takes the link over. */
+  /** The link's name. Default: random. A name in use between the two containers takes over that link. */
   name?: string | undefined;
-  /** Which deliveries are sent settled; the sender's word counts. Default: `"mixed"`. */
+  /** Which deliveries are sent settled; the sender's choice prevails. Default: `"mixed"`. */
   sndSettleMode?: SenderSettleMode | undefined;
-  /** `"second"` settles in two steps, the sender first; the receiver's word counts. Default: `"first"`. */
+  /** `"second"` settles in two steps, the sender first; the receiver's choice prevails. Default: `"first"`. */
   rcvSettleMode?: ReceiverSettleMode | undefined;
   /** Further fields of the source. */
   source?: Partial<Omit<Source, "kind">> | undefined;
-  /** Further fields of the target, or the coordinator of transactions in its place. */
+  /** Further fields of the target, or a transaction coordinator in its place. */
   target?: Partial<Omit<Target, "kind">> | Coordinator | undefined;
   /** Capabilities wanted of the peer. */
   desiredCapabilities?: string[] | undefined;
-  /** Link properties. */
+  /** Properties of the link, sent in the attach. */
   properties?: Fields | undefined;
 }
 
-/** What a sender is attached with. */
+/** Options of a sender. */
 export type SenderOptions = LinkSettings & SendSettings;
 
-/** What a receiver is attached with. */
+/** Options of a receiver. */
 export interface ReceiverOptions extends LinkSettings, ReceiveSettings {
-  /** Largest message that this end takes, in bytes, 0 for no limit. Default: 64 MiB, without a limit with `stream: true`. */
+  /** Largest message accepted, in bytes; 0 for no limit. Default: 64 MiB, without a limit with `stream: true`. */
   maxMessageSize?: number | undefined;
-  /** Filters at the source by their name, each a described value; `./filters` has functions that make them. */
+  /** Filters at the source by name, each a described value; made by the functions of `./filters`. */
   filter?: Fields | undefined;
 }
 
@@ -62,7 +62,7 @@ const LINK_KINDS: OptionKinds<LinkSettings> = {
 };
 
 /**
- * One checked object out of the two ways to name an address.
+ * Merges the two ways to name an address into one checked object.
  *
  * @throws {TypeError} If there is no address where one is needed, or an option does not exist or is of the wrong kind.
  */
@@ -80,7 +80,7 @@ export function checkedOptions<T extends LinkSettings>(
   if (!isObject) return { ...options, address } as T;
   const { dynamic, source, target } = address;
   const node = role === "receiver" ? source : isCoordinator(target) ? undefined : target;
-  // A sender without a fixed target leaves the key out; null says that none is meant.
+  // A sender without a fixed target has no `address` key; null is explicit.
   const free = address.address === null || role === "sender" && !("address" in address);
   if (!free && !dynamic && node?.address === undefined && !node?.dynamic) checkAddress(doing, address.address);
   return address;
@@ -88,11 +88,9 @@ export function checkedOptions<T extends LinkSettings>(
 
 const OUTCOMES = ["amqp:accepted:list", "amqp:rejected:list", "amqp:released:list", "amqp:modified:list"];
 
-/** What attaches a link: its name, and where it runs. */
+/** The container that attaches a link. */
 export interface Container {
-  /** Names it to the peer. */
   readonly containerId: string;
-  /** Where it runs. */
   readonly environment: Environment;
 }
 
@@ -102,7 +100,7 @@ export function senderAttach(options: SenderOptions, { containerId, environment 
   return {
     ...options,
     name,
-    // A peer takes no other outcome than those that are named, and the default for what it settles without one.
+    // A peer uses only the outcomes listed, and the default for deliveries that it settles without one.
     source: {
       kind: "source",
       address: containerId,
@@ -115,7 +113,7 @@ export function senderAttach(options: SenderOptions, { containerId, environment 
   };
 }
 
-/** The attach of another sender to the same node, with the same settings: one for a single message, of which nothing is kept. */
+/** The attach of a further sender to the same node with the same settings, for a single message. */
 export function twinAttach(
   settings: AttachOptions,
   address: string | undefined,
@@ -165,7 +163,7 @@ function receiverKinds(): OptionKinds<ReceiverOptions> {
   };
 }
 
-/** Kinds of the bounds of decoding. */
+/** The kinds of the decoding limits. */
 export const CODEC_LIMIT_KINDS: OptionKinds<CodecLimits> = {
   maxDepth: "number",
   maxElements: "number",
@@ -183,7 +181,7 @@ export const SESSION_KINDS: OptionKinds<SessionOptions> = {
   properties: "object",
 };
 
-/** Bounds of decoding, with the default where none is given. */
+/** The decoding limits, with defaults. */
 export function codecLimits(limits: Partial<CodecLimits> = {}): CodecLimits {
   const { maxDepth = MAX_DEPTH, maxElements = MAX_ELEMENTS, maxValues, maxFrameValues, strict } = limits;
   return { maxDepth, maxElements, maxValues, maxFrameValues, strict };

@@ -1,5 +1,5 @@
 /**
- * How a message is sent, what becomes of it, and how the sender's program hears of it.
+ * The options, the outcome and the listener of a sent message.
  *
  * @module
  */
@@ -12,24 +12,24 @@ import type { Accepted, DeliveryState, Outcome, TransactionalState } from "../co
 import { fromErrorFields } from "../engine/fault.ts";
 import type { OutgoingDelivery } from "../engine/outgoing.ts";
 
-/** How a message is sent. */
+/** Options of sending a message. */
 export interface SendOptions extends WaitOptions {
-  /** True sends it settled: at most once, no outcome. Default: false. */
+  /** True sends the message settled: at most once, without an outcome. Default: false. */
   settled?: boolean | undefined;
-  /** The format of a message that is given as bytes. Default: 0, AMQP's. */
+  /** The format of a message given as bytes. Default: 0, AMQP's. */
   messageFormat?: number | undefined;
-  /** The delivery tag, 1 to 32 bytes, which no other message has that waits for its outcome. Default: a counted one. */
+  /** The delivery-tag, 1 to 32 bytes, unique among the link's unsettled messages. Default: a counter. */
   tag?: Uint8Array | undefined;
   /**
-   * Called with the outcome that the receiver asks for where it leaves settling to this side (`rcvSettleMode: "second"`), and
-   * gives what the message is settled with, such as `rejected` for a lock that was lost; nothing for the one asked for. It must not throw.
+   * Called with the outcome that the receiver proposes where it leaves settling to this side (`rcvSettleMode: "second"`).
+   * Returns the one to settle with, such as `rejected` for a lost lock, or undefined for the proposed one. Must not throw.
    */
   decide?: (asked: Outcome) => Outcome | undefined;
-  /** The delivery state that the message arrives with, such as that of a transaction. Default: none. */
+  /** The delivery state to send with the message, such as that of a transaction. Default: none. */
   state?: DeliveryState | undefined;
 }
 
-/** What {@linkcode SendOptions} are. */
+/** The kinds of {@linkcode SendOptions}. */
 export const SEND_KINDS: OptionKinds<SendOptions> = {
   signal: "object",
   settled: "boolean",
@@ -39,32 +39,32 @@ export const SEND_KINDS: OptionKinds<SendOptions> = {
   state: "object",
 };
 
-/** What `send` of a sender gives for a message that was accepted. */
+/** The outcome of an accepted message. */
 export interface SendOutcome extends Accepted {
-  /** True if the message was sent again because the connection was lost; the receiver may have it twice. */
+  /** True if the message was sent again after a loss of the connection; the receiver may have it twice. */
   readonly resent?: true;
-  /** True if the connection was lost before there was an outcome, and the message was taken up where it was; it came once. */
+  /** True if the delivery was resumed after a loss of the connection; the message arrived once. */
   readonly resumed?: true;
 }
 
-/** Learns what becomes of one message. */
+/** Receives the outcome of one message. */
 export interface SendListener {
-  /** The receiver's word on it; undefined if it settled without one. */
+  /** Called with the receiver's state; undefined if it settled without one. */
   onoutcome(state: DeliveryState | undefined, delivery: OutgoingDelivery): void;
-  /** It was sent settled, and its last frame is written: there will be no outcome. */
+  /** Called when the last frame of a settled message was written: there will be no outcome. */
   onsent(delivery: OutgoingDelivery): void;
-  /** There will be no outcome. `left` is false when nothing of the message was written. */
+  /** Called when there will be no outcome. `left` is false if nothing of the message was written. */
   onlost(error: unknown, left: boolean, delivery?: OutgoingDelivery): void;
   /**
-   * The receiver's word under a transaction, which is no outcome before the transaction ends; the delivery is settled by
-   * the listener unless the receiver has. Default: the outcome is told at once.
+   * Called with the receiver's state under a transaction, which is provisional until the transaction ends; the listener
+   * settles unless the receiver has. Default: `onoutcome` is called at once.
    */
   onprovisional?(state: TransactionalState, settled: boolean, delivery: OutgoingDelivery): void;
 }
 
 /**
- * The outcome of a delivery that was settled with `state`: it may be settled while it is still being received, or without
- * a state, and then the default of the source counts [messaging 3.4.1].
+ * The outcome of a delivery settled with `state`: a delivery may be settled while it is still being received, or without a
+ * state, in which cases the default outcome of the source applies [messaging 3.4.1].
  */
 export function outcomeOf(state: DeliveryState | undefined, byDefault: Outcome | undefined): Outcome | undefined {
   const outcome = state?.kind === "transactionalState" ? state.outcome : state;
@@ -72,7 +72,7 @@ export function outcomeOf(state: DeliveryState | undefined, byDefault: Outcome |
 }
 
 /**
- * Why a message was not sent or has no outcome any more: the signal that its send was given.
+ * The error of a message whose send was aborted by its signal.
  *
  * @example
  * ```ts
@@ -91,10 +91,10 @@ export function outcomeOf(state: DeliveryState | undefined, byDefault: Outcome |
 export class SendAbortedError extends Error {
   /** The name of the signal's reason, such as `"AbortError"` or `"TimeoutError"`. */
   override name: string;
-  /** True if the message, or a part of it, had left; whether the receiver takes it is not known then. */
+  /** True if the message, or a part of it, had left; whether the receiver accepts it is then unknown. */
   readonly sent: boolean;
 
-  /** Tells `reason`, which is also the cause, and whether the message had left. */
+  /** Made from the signal's reason, which is also the cause. */
   constructor(reason: unknown, sent: boolean) {
     const { name = "AbortError", message = reason } = Object(reason);
     super(`Cannot send: aborted ${sent ? "after" : "before"} the message left, ${message}`, { cause: reason });
@@ -103,22 +103,21 @@ export class SendAbortedError extends Error {
   }
 }
 
-/** The sender of a message, as its listener sees it. */
+/** The sender of a message, as its listener uses it. */
 export interface SendingSender {
-  /** The node, and whom the connection is with. */
+  /** The node's address and the connection's host. */
   readonly where: string;
-  /** The peer's attach, once it came. */
+  /** The peer's attach, once received. */
   readonly remote: { readonly source?: { readonly defaultOutcome?: Outcome } } | undefined;
 }
 
-/** Settles the promise of one send. A class and not three closures, for there is one of it for each message. */
+/** Settles the promise of one send. A class rather than three closures, since there is one per message. */
 export class PromisedOutcome implements SendListener {
   readonly promise: Promise<SendOutcome | undefined>;
-  /** Aborts the send. */
   readonly signal: AbortSignal | undefined;
-  /** What the message is settled with instead of the outcome that the receiver asks for. */
+  /** See {@linkcode SendOptions.decide}. */
   readonly decide: ((asked: Outcome) => Outcome | undefined) | undefined;
-  /** Calls off that the signal aborts it. */
+  /** Removes the signal's listener. */
   callOff: (() => void) | undefined;
   readonly #sender: SendingSender;
   #resolve!: (outcome: SendOutcome | undefined) => void;
@@ -149,12 +148,12 @@ export class PromisedOutcome implements SendListener {
     this.#reject(left ? lost(error, this.#sender.where) : error);
   }
 
-  /** Gives up the wait. */
+  /** Rejects with a `SendAbortedError`. */
   abort(sent: boolean): void {
     this.#reject(new SendAbortedError(this.signal!.reason, sent));
   }
 
-  // Whoever waits gets the error. That nobody does must not end the process, as an unhandled rejection would.
+  // A rejection that nobody awaits must not end the process as an unhandled one.
   #reject(error: unknown): void {
     this.promise.catch(ignore);
     this.#rejected(error);

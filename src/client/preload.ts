@@ -1,6 +1,6 @@
 /**
- * What calls load when they are first used, all of it, to be loaded at once. Loading takes turns of the event loop, which a
- * test that moves a fake clock does not wait for: of what stands here everything is there within the promise jobs of the call.
+ * Loads at once all modules that calls load at first use. Loading takes turns of the event loop, for which a test with a fake
+ * clock does not wait; after a preload everything resolves within the promise jobs of the call.
  *
  * @module
  */
@@ -18,9 +18,9 @@ import * as streams from "./streamed_payload.ts";
 import * as transaction from "./transaction.ts";
 
 /**
- * Has the parts of connections, senders and receivers that a client in the same process may need at hand.
+ * Loads the lazy parts of connections, senders and receivers for a client in the same process.
  *
- * Their names are those by which they are asked for.
+ * The names are those that `part` is called with.
  */
 export async function preload(): Promise<void> {
   const loaded = { batch, complaints, request, resumeLinks, sendAll, serve, sockets, stream, streams, transaction };

@@ -1,5 +1,5 @@
 /**
- * Polling a queue in one call. A file of its own, which loads when it is first used.
+ * Polling a queue in one call. A file of its own, so that it loads at first use.
  *
  * @module
  */
@@ -10,37 +10,32 @@ import { onAbort, type WaitOptions } from "../base/wait.ts";
 import type { Delivery } from "./delivery.ts";
 import type { ReceiveBatchOptions } from "./receive_options.ts";
 
-/** The receiver of a batch: what it is asked for. */
+/** The receiver of a batch. */
 export interface BatchReceiver {
-  /** True until it has ended or begins to close. */
   readonly open: boolean;
-  /** Messages that have arrived and wait to be taken. */
   readonly buffered: number;
-  /** What it belongs to. */
   readonly connection: { readonly environment: Environment };
-  /** Waits until the peer has accepted it. */
+  /** Waits until the peer has attached the link. */
   ready(options: WaitOptions): Promise<void>;
   /** The next message, or undefined when there will be none. */
   take(signal: AbortSignal | undefined): Promise<Delivery | undefined>;
-  /** Has the sender send what it has ready. */
+  /** Asks the sender to send what it has available. */
   drain(options: WaitOptions): Promise<void>;
 }
 
-/** The credit of that receiver. */
+/** The credit of the receiver. */
 export interface BatchCredit {
-  /** Sees to credit for so many messages, and no more. */
+  /** Provides credit for `credit` messages, and no more. */
   allow(credit: number): void;
 }
 
-/** The messages of that receiver that nobody has taken. */
+/** The receiver's messages that nobody has taken. */
 export interface BatchQueue {
-  /** Adds one: for whoever waits, or else for whoever comes. */
   add(delivery: Delivery): void;
-  /** Takes all. */
   clear(): Delivery[];
 }
 
-/** What `receiveBatch` of a receiver does. */
+/** Implements `receiveBatch` of a receiver. */
 export async function receiveBatch(
   receiver: BatchReceiver,
   max: number,
@@ -56,7 +51,7 @@ export async function receiveBatch(
   try {
     await take(receiver, max, options, credit, batch);
   } catch (error) {
-    // What the caller does not get is for the next, in its order.
+    // Messages that the caller does not get go back to the queue, in order.
     for (const delivery of [...batch, ...queue.clear()]) {
       if (delivery.usable || delivery.remoteSettled) queue.add(delivery);
     }

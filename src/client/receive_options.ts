@@ -1,5 +1,5 @@
 /**
- * How a receiver takes messages, as its user says.
+ * Options of receiving.
  *
  * @module
  */
@@ -9,77 +9,76 @@ import type { WaitOptions } from "../base/wait.ts";
 import type { Delivery } from "./delivery.ts";
 import type { Recovery } from "./recovery.ts";
 
-/** Messages that a receiver holds or has asked for, where nobody says how many and it is not {@linkcode Receiver.serve} that asks. */
+/** The default window of a receiver outside {@linkcode Receiver.serve}, in messages. */
 export const DEFAULT_CREDIT = 32;
 
-/** How a receiver works its messages off. */
+/** Options of a receiver's credit, settlement and recovery. */
 export interface ReceiveSettings {
   /**
-   * How many messages may be on their way, waiting, or in work at a time; credit goes back to the sender when a message is
-   * settled. `"manual"` asks for none by itself: see {@linkcode Receiver.grant}. Default: taken when the first message is
-   * asked for, by {@linkcode Receiver.serve} from its concurrency and half as much, otherwise {@linkcode DEFAULT_CREDIT}.
+   * The most messages on their way, waiting, or unsettled at a time; credit returns to the sender when a message is settled.
+   * `"manual"` grants none: see {@linkcode Receiver.grant}. Default: set when the first message is asked for: by
+   * {@linkcode Receiver.serve} to its concurrency and half as much, otherwise to {@linkcode DEFAULT_CREDIT}.
    */
   credit?: number | "manual" | undefined;
   /**
-   * `"auto"`: iterating accepts a message when the loop turns to the next; {@linkcode Receiver.serve} accepts it when the
-   * handler returns. A loop that is left and a handler that throws are a failed attempt: `modified` with `deliveryFailed`.
-   * `"manual"`: every message is settled by a call of its own. Default: `"auto"`.
+   * `"auto"`: a loop accepts a message when it asks for the next; {@linkcode Receiver.serve} accepts it when the handler
+   * returns. Leaving the loop and a handler that throws are failed attempts: `modified` with `deliveryFailed`. `"manual"`:
+   * the program settles every message. Default: `"auto"`.
    */
   settle?: "auto" | "manual" | undefined;
   /**
-   * What happens when the peer does not apply a filter that was asked for: the link ends with an error, or unfiltered messages
-   * are taken. Default: `"error"`.
+   * The reaction to a peer that does not apply a requested filter: `"error"` ends the link, `"ignore"` accepts unfiltered
+   * messages. Default: `"error"`.
    */
   filterMismatch?: "error" | "ignore" | undefined;
   /**
-   * What becomes of messages that are not settled when the connection is lost: `"resend"` has the peer hand them out again;
-   * `"resume"` takes them up where the peer can do so, so that they can still be settled, and do not come twice, see
-   * {@linkcode resume}, whose result has more options. Default: `"resend"`.
+   * What happens to unsettled messages when the connection is lost: `"resend"` has the peer deliver them again; `"resume"`
+   * resumes them where the peer supports it, so that they can still be settled and do not come twice, see {@linkcode resume},
+   * whose result has more options. Default: `"resend"`.
    */
   recovery?: "resend" | "resume" | Recovery | undefined;
   /**
-   * True hands each message over when the sections before its body are there, so that one larger than memory can be read by
-   * {@linkcode Delivery.stream}. One that is not read keeps those behind it waiting: give each its own receiver to read several
-   * side by side. Default: false.
+   * True returns each message once the sections before its body have arrived, so that one larger than memory can be read by
+   * {@linkcode Delivery.stream}. An unread message holds back those behind it: give each its own receiver to read several at
+   * a time. Default: false.
    */
   stream?: boolean | undefined;
 }
 
-/** How {@linkcode Receiver.receiveBatch} waits. */
+/** Options of {@linkcode Receiver.receiveBatch}. */
 export interface ReceiveBatchOptions extends WaitOptions {
-  /** Milliseconds to wait for the first message. Default: 0, for what the sender has now. */
+  /** Milliseconds to wait for the first message. Default: 0, only messages available now. */
   waitMs?: number | undefined;
 }
 
-/** How {@linkcode Receiver.values} goes through messages. */
+/** Options of {@linkcode Receiver.values}. */
 export interface ValuesOptions extends WaitOptions {
-  /** True keeps the receiver when the loop is left. Default: false, which closes it. */
+  /** True keeps the receiver open when the loop is left. Default: false. */
   preventCancel?: boolean | undefined;
 }
 
 /**
- * Checks a receiver's credit, before its link is attached.
+ * Checks a receiver's credit, before the link is attached.
  *
- * @throws {RangeError} If it is neither `"manual"` nor a whole number from 0 to 2^32-1.
+ * @throws {RangeError} If `credit` is neither `"manual"` nor a whole number from 0 to 2^32-1.
  */
 export function checkCredit(credit: number | "manual" | undefined): void {
   if (credit === undefined || credit === "manual" || credit === credit >>> 0) return;
   throw new RangeError(`Cannot grant credit: ${credit} is not a whole number from 0 to 2^32-1`);
 }
 
-/** How {@linkcode Receiver.serve} works. */
+/** Options of {@linkcode Receiver.serve}. */
 export interface ServeOptions {
-  /** How many messages are handled at a time. Default: 1. */
+  /** Messages handled at a time. Default: 1. */
   concurrency?: number | undefined;
-  /** Ends it: no further message is taken, and `serve` returns when the handlers that run are done. */
+  /** Ends `serve`: no further message is taken, and it resolves after the running handlers. */
   signal?: AbortSignal | undefined;
-  /** Told when a handler failed. What it throws ends `serve`. Default: the option `log` of the connection is told. */
+  /** Called when a handler failed; an error that it throws ends `serve`. Default: failures go to the connection's `log`. */
   onerror?: ((error: unknown, delivery: Delivery) => unknown) | undefined;
   /**
-   * Milliseconds that a message whose handler failed is held back before it is handed back, so that it is not tried again
-   * at once: doubled with each failure in a row, of this receiver or of this message by its delivery-count, up to 30,000. Or
-   * a function that gives them for a number of earlier failures. A message that is held back counts as one of the credit.
-   * Default: 0.
+   * Milliseconds before a message whose handler failed is returned, so that it is not tried again at once: doubled with each
+   * failure in a row, of this receiver or of this message by its delivery-count, up to 30,000; or a function of the number of
+   * earlier failures that returns them. A delayed message counts against the credit. Default: 0.
    */
   retryDelay?: number | ((failures: number) => number) | undefined;
 }
@@ -92,7 +91,7 @@ const SERVE_KINDS: OptionKinds<ServeOptions> = {
 };
 
 /**
- * Checks what `serve` is called with, and gives the concurrency.
+ * Checks the arguments of `serve`, and returns the concurrency.
  *
  * @throws {TypeError} If the handler is no function, or an option does not exist or is of the wrong kind.
  * @throws {RangeError} If `concurrency` is not a whole number from 1.

@@ -1,5 +1,5 @@
 /**
- * The credit of a receiver: how many messages the sender may send, when it is told of more, and how it hands the rest back.
+ * The credit of a receiver: grants, top-ups and drains.
  *
  * @module
  */
@@ -10,48 +10,42 @@ import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import type { Facts } from "./complaints.ts";
 import { PATIENCE_MS } from "./lifetime.ts";
 
-/** What the credit asks of its receiver. */
+/** The receiver of the credit. */
 export interface CreditedReceiver {
-  /** Where it runs, and who is told that a flow waits to be written. */
   readonly connection: { readonly environment: Environment; wake(): void };
-  /** The engine's end of the link, once there is one. */
+  /** The engine's endpoint, once attached. */
   readonly endpoint: ReceiverEndpoint | undefined;
-  /** True until it has ended or begins to close. */
   readonly open: boolean;
-  /** True while it is attached. */
   readonly usable: boolean;
-  /** Messages that have arrived and are not settled. */
   readonly unsettled: number;
-  /** Callers that wait for a message. */
   readonly waiting: number;
-  /** Told when the sender has settled what was told of a delivery. */
+  /** Called when the sender has settled a delivery after its outcome. */
   readonly onsettled: (() => void) | undefined;
-  /** Fails if the receiver has ended or begins to close. */
+  /** Throws unless the receiver is open. */
   requireOpen(doing: string): void;
-  /** Tells the log. */
+  /** Writes to the log. */
   complain(about: "noCredit", facts: Facts): void;
 }
 
-/** The credit of one receiver, over all endpoints that carry it. */
+/** The credit of one receiver, over all its endpoints. */
 export class ReceiverCredit {
-  /** Messages that may be held or on their way; 0 for a receiver whose user grants them. */
+  /** The most unsettled messages, those on their way included; 0 if only the program grants credit. */
   window: number;
-  /** Whether the program has said how many. */
+  /** Whether the program set the window. */
   readonly isGiven: boolean;
-  /** While true no credit goes out. */
+  /** True while no credit may be granted. */
   withheld = false;
   readonly #receiver: CreditedReceiver;
-  // What is granted once the link is attached, or attached again.
+  // Credit to grant once the link is attached, or attached again.
   #owed: number;
   #drained: Deferred<void> | undefined;
   // Callers that wait for the drain.
   #draining = 0;
-  // After a drain, and when nobody takes messages any more: no credit until somebody waits.
+  // True after a drain, and when nobody takes messages any more: no credit until a caller waits.
   #paused = false;
   #toppingUp = false;
   #patience: unknown;
 
-  /** Starts with what the program has said, if it has. */
   constructor(receiver: CreditedReceiver, credit: number | "manual" | undefined) {
     this.#receiver = receiver;
     this.isGiven = credit !== undefined;
@@ -63,15 +57,15 @@ export class ReceiverCredit {
     return this.#receiver.endpoint?.linkCredit ?? 0;
   }
 
-  /** The end of the drain that is under way. */
+  /** Resolves at the end of the present drain, if there is one. */
   get drained(): Promise<void> | undefined {
     return this.#drained?.promise;
   }
 
-  /** Lets the sender send so many messages, at once or when the link is attached. */
+  /** Grants `credit`, at once or when the link is attached. */
   grant(credit: number): void {
     const { endpoint, connection } = this.#receiver;
-    // A drain that is under way is not called off: its end is waited for.
+    // A grant does not cancel a drain whose end is awaited.
     if (endpoint !== undefined && endpoint.state !== "detached" && !this.withheld) {
       endpoint.flow({ linkCredit: credit, drain: this.#drained !== undefined });
     } else {
@@ -81,14 +75,14 @@ export class ReceiverCredit {
     connection.wake();
   }
 
-  /** Grants what is owed to a link that is attached. */
+  /** Grants the credit that waited for the attach. */
   grantOwed(): void {
     const owed = this.#owed;
     this.#owed = 0;
     if (owed > 0) this.grant(owed);
   }
 
-  /** Widens the window to `credit`, unless the program has said how wide it is: it is known now what the credit is for. */
+  /** Widens the window to `credit`, unless the program set it. */
   raise(credit: number): void {
     const { open, endpoint } = this.#receiver;
     if (this.isGiven || credit <= this.window || !open) return;
@@ -98,14 +92,14 @@ export class ReceiverCredit {
     else if (!this.#paused) this.grant(this.left + more);
   }
 
-  /** Sees to credit for `credit` messages: of a window of the program's own nothing is changed. */
+  /** Provides credit for `credit` messages; leaves a window that the program set unchanged. */
   allow(credit: number): void {
     if (!this.isGiven) this.raise(credit);
-    // Not more than were asked for: the others that receive from there would miss them.
+    // No more than requested: other receivers of the node would miss the rest.
     else if (this.window === 0 && this.left < credit) this.grant(credit);
   }
 
-  /** Told that somebody waits for a message. */
+  /** Called when a caller waits for a message. */
   handleWaiting(): void {
     if (this.#paused) {
       this.#paused = false;
@@ -114,35 +108,35 @@ export class ReceiverCredit {
     if (this.#patience === undefined && this.left === 0) this.#watch();
   }
 
-  /** Told that the peer has attached the link, with `resumed` deliveries that it takes up. */
+  /** Called when the peer has attached the link and resumes `resumed` deliveries. */
   handleAttached(resumed: number): void {
-    // After a drain whoever waits next asks for it.
+    // After a drain the next caller that waits asks for credit.
     const isPaused = this.#paused && this.#receiver.waiting === 0 || !this.#receiver.open;
     if (isPaused) this.#owed = 0;
-    // What is taken up uses credit that somebody has to give, and its outcome is heard only then.
+    // Transfers of resumed deliveries use credit, and their outcomes reach the sender only after them.
     if (resumed > 0 && (isPaused || this.window === 0)) this.#owed += this.left + resumed;
     this.grantOwed();
   }
 
-  /** Told that nothing carries the link any more. */
+  /** Called when the link is interrupted. */
   handleInterrupted(): void {
     this.#owed = this.window > 0 ? this.window : this.#owed || this.left;
     this.handleDrained();
   }
 
-  /** Told that the sender has nothing more, and has handed back the rest. */
+  /** Called when the sender has answered the drain. */
   handleDrained(): void {
     this.#drained?.resolve();
     this.#drained = undefined;
   }
 
-  /** Told that the link has ended. */
+  /** Called when the link has ended. */
   handleEnded(error: Error): void {
     this.#drained?.reject(error);
     this.#receiver.connection.environment.clearTimer(this.#patience);
   }
 
-  /** Has the sender send what it has ready; its end is {@linkcode drained}. */
+  /** Asks the sender to drain; {@linkcode drained} resolves at its end. */
   startDrain(): Deferred<void> {
     this.#drained ??= new Deferred<void>();
     this.#receiver.endpoint!.flow({ drain: true });
@@ -150,7 +144,7 @@ export class ReceiverCredit {
     return this.#drained;
   }
 
-  /** Has the sender send what it has ready, and waits for it. */
+  /** Drains, and waits for the end. */
   async drain(signal: AbortSignal | undefined): Promise<void> {
     this.#paused = true;
     if (this.left === 0 && !this.#receiver.endpoint!.receiving) return;
@@ -159,7 +153,7 @@ export class ReceiverCredit {
     try {
       await abortable(drained.promise, signal);
     } finally {
-      // Who gave up does not want it any more: what is granted from now on is no part of it.
+      // With every caller aborted the drain is cancelled: credit granted from now on is no part of it.
       if (--this.#draining === 0 && this.#drained === drained && this.#receiver.open) this.#callOffDrain();
     }
   }
@@ -173,14 +167,14 @@ export class ReceiverCredit {
     this.topUpLater();
   }
 
-  /** Takes back what the sender has not used: nobody takes messages any more. */
+  /** Revokes unused credit when nobody takes messages any more. */
   pause(): void {
     this.#paused = true;
     if (this.#receiver.usable && this.left > 0 && this.#drained === undefined) this.grant(0);
     this.#owed = 0;
   }
 
-  /** Tops up for events: messages that arrived with them are off the link's credit, but come to the receiver only after them. */
+  /** Tops up after the present events: messages among them have used link-credit, but reach the receiver only now. */
   topUpLater(): void {
     if (this.#toppingUp) return;
     this.#toppingUp = true;
@@ -191,22 +185,22 @@ export class ReceiverCredit {
     });
   }
 
-  /** Grants what is free of the window, where that is worth a flow. */
+  /** Grants the free part of the window, where that is worth a flow. */
   topUp(): void {
     if (this.window === 0 || this.#drained !== undefined) return;
     const { usable, open, waiting, unsettled, endpoint } = this.#receiver;
     if (!usable || !open) return;
-    // After a drain whoever waits has asked already.
+    // After a drain a waiting caller has asked already.
     if (this.#paused && waiting === 0) return;
     const granted = this.left;
     const arriving = endpoint!.receiving ? 1 : 0;
     const free = this.window - unsettled - granted - arriving;
-    // At half the window one flow serves many messages; with none left a message can come no other way.
+    // At half the window one flow serves many messages; without credit no other message can trigger the flow.
     if (free * 2 < this.window && (granted > 0 || free <= 0)) return;
     this.grant(granted + free);
   }
 
-  // Nothing comes without credit, and nobody but the program can give it.
+  // Without credit nothing comes, and only the program can grant it.
   #watch(): void {
     const { environment } = this.#receiver.connection;
     this.#patience = environment.setTimer(() => {

@@ -1,6 +1,5 @@
 /**
- * The deliveries of a receiver that are not settled: how many there are, which of them want to hear when they are lost, and
- * what the sender says of them.
+ * The unsettled deliveries of a receiver: their count, notification of their loss, and the sender's settlements.
  *
  * @module
  */
@@ -15,44 +14,39 @@ import { Delivery, type DeliverySettlement } from "./delivery.ts";
 import { PATIENCE_MS } from "./lifetime.ts";
 import type { ReceiverRecovery } from "./recovery.ts";
 
-/** What the settlement asks of its receiver. */
+/** The receiver of the deliveries. */
 export interface SettlingReceiver {
-  /** Where it runs, and who is told that an outcome waits to be written. */
   readonly connection: { readonly environment: Environment; wake(): void };
-  /** What takes up deliveries that were not settled, if anything does. */
   readonly recovery: ReceiverRecovery | undefined;
-  /** True once it has ended. */
   readonly over: boolean;
-  /** True while it is attached. */
   readonly usable: boolean;
-  /** The engine's end of the link. */
   readonly endpoint: ReceiverEndpoint | undefined;
-  /** The node for errors. */
+  /** The node, for errors. */
   readonly where: string;
-  /** Tells the log. */
+  /** Writes to the log. */
   complain(about: "notSettled", facts: Facts): void;
 }
 
-/** The credit of that receiver: each delivery that is done makes room for another. */
+/** The receiver's credit: each settled delivery frees a part of the window. */
 export interface SettlingCredit {
-  /** Grants what is free. */
+  /** Grants the free part of the window. */
   topUp(): void;
-  /** The same, once the events that arrived together are told. */
+  /** Grants it after the present events. */
   topUpLater(): void;
 }
 
-/** What is not settled on one receiver, over all endpoints that carry it. */
+/** The unsettled deliveries of one receiver, over all its endpoints. */
 export class ReceiverSettlement implements DeliverySettlement {
-  /** Deliveries that have come and are not done: those whose `context` is set. */
+  /** Deliveries that hold credit: those whose `context` is set. */
   unsettled = 0;
   readonly #receiver: SettlingReceiver;
   readonly #credit: SettlingCredit;
-  // Deliveries whose outcome was told and that the sender is to settle [transport 2.6.12].
+  // Deliveries with an outcome sent, which the sender is to settle [transport 2.6.12].
   #told = 0;
-  // Deliveries that the sender has settled after their outcome was told.
+  // Deliveries that the sender has settled after their outcome.
   #heard = 0;
   readonly #watched: Set<Delivery> = new Set();
-  // Whether all that has come on this endpoint is lost with it, and counts no more.
+  // True once all deliveries of this endpoint are lost, and count no more.
   #cleared = false;
   #patience: unknown;
 
@@ -67,7 +61,7 @@ export class ReceiverSettlement implements DeliverySettlement {
     this.unsettled++;
   }
 
-  // False if the delivery was not there.
+  // False if the delivery does not count.
   #remove(incoming: IncomingDelivery): boolean {
     if (incoming.context === undefined || this.#cleared || incoming.link !== this.#receiver.endpoint) return false;
     incoming.context = undefined;
@@ -75,7 +69,7 @@ export class ReceiverSettlement implements DeliverySettlement {
     return true;
   }
 
-  /** Takes out all, and gives their number: nothing carries the link, and the sender hands them out again. */
+  /** Stops counting all deliveries and returns their number: the link is interrupted, and the sender delivers them again. */
   clear(): number {
     const { unsettled } = this;
     this.unsettled = this.#told = 0;
@@ -83,7 +77,7 @@ export class ReceiverSettlement implements DeliverySettlement {
     return unsettled;
   }
 
-  /** Takes out a delivery of which the peer has kept nothing, and gives it: the sender hands its message out again. */
+  /** Stops counting a delivery that the peer did not keep, and returns it: the sender delivers its message again. */
   lose(incoming: IncomingDelivery): Delivery | undefined {
     const delivery = incoming.context;
     if (!(delivery instanceof Delivery)) return undefined;
@@ -105,12 +99,12 @@ export class ReceiverSettlement implements DeliverySettlement {
     else this.#watched.delete(delivery);
   }
 
-  /** Tells the deliveries that want to hear it that they are lost. */
+  /** Notifies the watched deliveries of their loss. */
   abort(error: Error): void {
     for (const delivery of [...this.#watched]) delivery.handleLost(error);
   }
 
-  /** Told that the link has ended. */
+  /** Called when the link has ended. */
   handleEnded(): void {
     this.#receiver.connection.environment.clearTimer(this.#patience);
   }
@@ -125,25 +119,25 @@ export class ReceiverSettlement implements DeliverySettlement {
     if (this.#remove(incoming)) this.#credit.topUp();
   }
 
-  /** Told that the sender has settled a delivery. */
+  /** Called when the sender has settled a delivery. */
   handleSettled(incoming: IncomingDelivery): void {
     this.#receiver.recovery?.settled(incoming);
-    // In two steps the delivery is done when the sender has settled what was told.
+    // With two-step settlement the delivery is over when the sender has settled after the outcome.
     if (isTold(incoming)) {
       if (!this.#remove(incoming)) return;
       this.#told--;
       this.#heard++;
       this.#credit.topUpLater();
     } else if (incoming.context instanceof Delivery) {
-      // The sender has not waited, as brokers do whose consumers take too long.
+      // The sender settled first, as brokers do when a consumer takes too long.
       const delivery = incoming.context;
       delivery.handleLost(this.#lost(condition.detachForced, "has settled it by itself", true));
-      // Loops and handlers come to their end; who settles by calls may never call again.
+      // Loops and handlers still finish with the delivery; a caller who settles may never call again.
       if (delivery.byHand && this.#remove(incoming)) this.#credit.topUpLater();
     }
   }
 
-  // A peer that has agreed to settle second and does not keeps the credit of every message [transport 2.6.12].
+  // A peer that agreed to settle second and does not holds back the credit of every message [transport 2.6.12].
   #awaitSettlement(): void {
     this.#told++;
     if (this.#patience === undefined) this.#watch();
@@ -154,11 +148,11 @@ export class ReceiverSettlement implements DeliverySettlement {
     const look = (): void => {
       this.#patience = undefined;
       if (this.#told === 0) return;
-      // A sender that settles some now and then makes progress, and a sender that is not there cannot.
+      // A sender that settles now and then makes progress, and one that is disconnected cannot.
       if (this.#heard !== heard || !this.#receiver.usable) this.#watch();
       else this.#receiver.complain("notSettled", { told: this.#told });
     };
-    // Only the log waits for this timer, also of a link whose connection is lost.
+    // Only the log needs this timer, so it must not keep a process alive, also while the connection is lost.
     this.#patience = unref(this.#receiver.connection.environment.setTimer(look, PATIENCE_MS));
   }
 
@@ -170,7 +164,7 @@ export class ReceiverSettlement implements DeliverySettlement {
   }
 }
 
-// Whether the sender was told an outcome, or will be.
+// Whether an outcome was sent, or is queued to be sent.
 function isTold({ state }: IncomingDelivery): boolean {
   return state !== undefined && state.kind !== "received";
 }
