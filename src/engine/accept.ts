@@ -1,5 +1,5 @@
 /**
- * Links that the peer attaches, on a side that takes them.
+ * Links that the peer attaches.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { ReceiverEndpoint } from "./receiver.ts";
 import { SenderEndpoint } from "./sender.ts";
 import type { SessionEndpoint } from "./session.ts";
 
-/** Makes our end of a link that the peer attaches, which is then to be accepted or refused. */
+/** Makes our end of a link that the peer attaches; the caller then accepts or refuses it. */
 export function takeLink(session: SessionEndpoint, attach: Attach, handle: number): SenderEndpoint | ReceiverEndpoint {
   steal(session, attach);
   return attach.role === "sender"
@@ -22,10 +22,10 @@ export function takeLink(session: SessionEndpoint, attach: Attach, handle: numbe
 }
 
 /**
- * Accepts the peer's attach. What `options` leaves out is as the peer wished: its source, target and settle modes.
+ * Accepts the peer's attach. A source, target or settle mode that `options` leaves out is as the peer asked.
  *
- * @throws {AmqpError} With `amqp:illegal-state` if the link no longer waits for an answer, `amqp:frame-size-too-small` if
- * the answer is too large.
+ * @throws {AmqpError} With `amqp:illegal-state` if the link awaits no answer, `amqp:frame-size-too-small` if the answer is too
+ * large.
  */
 export function accept(link: SenderEndpoint | ReceiverEndpoint, options: LinkOptions = {}): void {
   const remote = link.awaitsAnswer("accept");

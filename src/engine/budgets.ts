@@ -1,5 +1,5 @@
 /**
- * What a peer may cost: memory that it makes us keep, and work that brings nothing on.
+ * Limits on the memory and the work that a peer costs.
  *
  * @module
  */
@@ -7,71 +7,68 @@
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 
-/** Bytes of deliveries that have arrived in part on one connection, at a time. Two of the largest that are taken by default. */
+/** Bytes of partly received deliveries on one connection: two of the largest that are accepted by default. */
 export const DEFAULT_MAX_UNFINISHED_BYTES = 134_217_728;
-/** Memory of an open, begins and attaches that are kept for one connection: 4,096 links need a fraction of it. */
+/** Memory for the open, begins and attaches of one connection: 4,096 links need a fraction of it. */
 export const DEFAULT_MAX_KEPT_BYTES = 16_777_216;
-/** Frames that change nothing, beyond those that time and deliveries make up for: far above what any honest peer sends. */
+/** Frames that change nothing, beyond those that time and deliveries offset: far more than any honest peer sends. */
 export const DEFAULT_MAX_IDLE_WORK = 100_000;
 
-// A begin, an attach, the flows of both and the states of the delivery.
+// Offsets a begin, an attach, the flows of both and the states of the delivery.
 const DELIVERY_WORK = 20;
 
-/** Something of which there is so much, counted for one connection or for several together. */
+/** An amount with a limit, counted for one connection or for several together. */
 export class Budget {
-  /** How much is taken. */
   used = 0;
   readonly #limit: number;
   readonly #shared: Budget | undefined;
 
-  /** Starts with nothing taken; what is taken of it is taken of `shared` as well. */
+  /** Starts at 0; what is taken from this budget is taken from `shared` as well. */
   constructor(limit: number, shared?: Budget) {
     this.#limit = limit;
     this.#shared = shared;
   }
 
-  /** Takes some; false, and nothing taken, if there is not as much. */
+  /** Takes `amount`; false, and nothing taken, if that exceeds a limit. */
   take(amount: number): boolean {
     if (this.used + amount > this.#limit || this.#shared?.take(amount) === false) return false;
     this.used += amount;
     return true;
   }
 
-  /** Gives some back. */
   give(amount: number): void {
     this.used -= amount;
     this.#shared?.give(amount);
   }
 }
 
-/** Bounds of what the peer of one connection costs. */
+/** Limits on the costs of a connection's peer. */
 export interface CostLimits {
   /**
-   * Memory of what is kept of a peer's open, begins and attaches, in bytes; a peer that passes it is closed with
+   * Memory for the peer's open, begins and attaches, in bytes; a connection that exceeds it is closed with
    * `amqp:resource-limit-exceeded`. Default: 16,777,216.
    */
   maxKeptBytes?: number | undefined;
   /**
-   * Frames that change nothing, beyond those that time and deliveries make up for (one a millisecond); a peer that passes it is
-   * closed with `amqp:resource-limit-exceeded`. Default: 100,000.
+   * Frames that change nothing, beyond those that time and deliveries offset (one a millisecond); a connection that exceeds it
+   * is closed with `amqp:resource-limit-exceeded`. Default: 100,000.
    */
   maxIdleWork?: number | undefined;
 }
 
-/** What the peer of one connection costs. */
+/** The costs of a connection's peer. */
 export class Costs {
-  /** Bytes of deliveries that have arrived in part. */
+  /** Bytes of partly received deliveries. */
   readonly unfinished: Budget;
-  /** What the frame that is taken now takes in memory. */
+  /** Memory of the frame that is being received, in bytes. */
   frameBytes = 0;
   readonly #clock: { readonly now: number };
   readonly #kept: Budget;
   readonly #maxIdleWork: number;
-  // Work that brings nothing on, and the time when it was added up.
+  // Frames that change nothing, less those that were offset until `#at`.
   #work = 0;
   #at = 0;
 
-  /** Starts with nothing counted, at the time of `clock`. */
   constructor(clock: { readonly now: number }, unfinished: Budget, { maxKeptBytes, maxIdleWork }: CostLimits) {
     this.#clock = clock;
     this.unfinished = unfinished;
@@ -80,7 +77,7 @@ export class Costs {
   }
 
   /**
-   * Counts work that brings nothing on; each millisecond makes up for one.
+   * Counts work that changes nothing; each millisecond offsets one frame.
    *
    * @throws {AmqpError} With `amqp:resource-limit-exceeded` if there was too much of it.
    */
@@ -92,15 +89,15 @@ export class Costs {
   }
 
   /**
-   * Notes that a frame of a delivery has come or gone, which makes up for the flow that it takes; a whole delivery also for a
-   * session and a link of its own, as clients that send each message over new ones have them.
+   * Offsets the flows that a frame of a delivery causes; a whole delivery also offsets a session and a link of its own, for
+   * clients that send each message over new ones.
    */
   relieve(whole: boolean): void {
     this.#work -= whole ? DELIVERY_WORK : 2;
   }
 
   /**
-   * Counts the frame that is taken now as kept, and tells how much that is.
+   * Counts the frame that is being received as kept, and returns its memory in bytes.
    *
    * @throws {AmqpError} With `amqp:resource-limit-exceeded` if too much is kept.
    */
@@ -109,7 +106,6 @@ export class Costs {
     return this.frameBytes;
   }
 
-  /** Notes that so much is not kept any more. */
   release(bytes: number): void {
     this.#kept.give(bytes);
   }

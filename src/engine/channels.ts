@@ -12,17 +12,15 @@ import { type LinkEndpoint, RefusedEndpoint } from "./link.ts";
 import { type ConnectionOptions, DEFAULT_MAX_LINKS } from "./options.ts";
 import { SessionEndpoint, type SessionEndpointConnection, type SessionOptions } from "./session.ts";
 
-/** Which links of the peer a connection takes. */
+/** The options of a connection that decide on the peer's links. */
 export type TakeOptions = Pick<ConnectionOptions, "maxLinks" | "takeLink">;
 
-/** The sessions of one connection. */
 export class Channels {
   readonly #connection: SessionEndpointConnection;
   readonly #local = new ChurnMap<number, SessionEndpoint>();
   readonly #remote = new ChurnMap<number, SessionEndpoint>();
   #turn = 0;
 
-  /** Starts without a session. */
   constructor(connection: SessionEndpointConnection) {
     this.#connection = connection;
   }
@@ -32,7 +30,6 @@ export class Channels {
     return this.#local.size;
   }
 
-  /** Links of all sessions. */
   get linkCount(): number {
     let count = 0;
     for (const session of this.#local.values()) count += session.linkCount;
@@ -43,7 +40,6 @@ export class Channels {
     return this.#local.values();
   }
 
-  /** The session of a channel of the peer. */
   get(remoteChannel: number): SessionEndpoint | undefined {
     return this.#remote.get(remoteChannel);
   }
@@ -51,7 +47,7 @@ export class Channels {
   /**
    * Begins a session on the lowest channel that is free.
    *
-   * @throws {AmqpError} With `amqp:resource-limit-exceeded` if that is above `channelMax`.
+   * @throws {AmqpError} With `amqp:resource-limit-exceeded` if that channel is above `channelMax`.
    */
   begin(options: SessionOptions, channelMax: number, knownHandleMax: number): SessionEndpoint {
     const session = this.#create(options, channelMax, knownHandleMax);
@@ -60,7 +56,7 @@ export class Channels {
     return session;
   }
 
-  /** Takes the peer's begin that answers one of ours; one that no begin of ours waits for is a violation. */
+  /** Takes a begin that answers one of ours; a begin that answers none is a violation. */
   answered(begin: Begin, channel: number): void {
     this.#requireFree(channel);
     const session = this.#local.get(begin.remoteChannel!);
@@ -74,7 +70,7 @@ export class Channels {
     session.receiveBegin(begin, channel);
   }
 
-  /** Takes a begin of the peer's own, which is answered on the lowest channel that is free. */
+  /** Takes a begin of the peer's own, and answers on the lowest channel that is free. */
   begun(begin: Begin, channel: number, options: SessionOptions, channelMax: number): void {
     this.#requireFree(channel);
     const session = this.#create(options, channelMax);
@@ -96,12 +92,12 @@ export class Channels {
     this.#remote.clear();
   }
 
-  /** Writes what sessions have put off; `all` also of those that say they have nothing. */
+  /** Writes what sessions have deferred; `all` includes sessions that are not dirty. */
   flush(all: boolean): void {
     for (const session of this.#local.values()) if (all || session.dirty) session.flush();
   }
 
-  /** Writes transfers until a flush is `full`; what a session cannot write is told to `onerror`. */
+  /** Writes transfers until a flush is `full`; the error of a session goes to `onerror`. */
   transmit(full: (payloadBytes: number) => boolean, onerror: (error: unknown) => void): void {
     const sessions = [...this.#local.values()];
     for (let i = 0; i < sessions.length && !full(0); i++) {
@@ -117,10 +113,9 @@ export class Channels {
   }
 
   /**
-   * Makes our end of a link that the peer attaches. Where this side takes none, or has as many as it may, it refuses by
-   * itself.
+   * Makes our end of a link that the peer attaches. One that this side does not take, or one too many, is refused at once.
    *
-   * @throws {AmqpError} What to refuse it with, if as many again were refused and are still there.
+   * @throws {AmqpError} The refusal, if as many links again were refused and are still attached.
    */
   takeLink(session: SessionEndpoint, attach: Attach, handle: number, options: TakeOptions): LinkEndpoint {
     const { maxLinks = DEFAULT_MAX_LINKS, takeLink } = options;

@@ -1,5 +1,5 @@
 /**
- * The client's part in what comes before AMQP.
+ * The client's part before AMQP: protocol headers and SASL.
  *
  * @module
  */
@@ -10,10 +10,10 @@ import { type Frame, type FrameDecoder, protocolHeader } from "../codec/frame.ts
 import type { SaslFrameBody } from "../codec/types.ts";
 import { Handshake } from "./handshake.ts";
 
-// A header, an open and some answers; what a server sends while its own proof is looked at.
+// Room for a header, an open and some answers that the server sends while its proof is verified.
 const MAX_UNCONFIRMED_BYTES = 65_536;
 
-// What the codes say [security 5.3.3.6].
+// Meanings of the outcome codes [security 5.3.3.6].
 const REFUSALS = {
   auth: "server refuses the credentials",
   sys: "server failed over it",
@@ -21,17 +21,16 @@ const REFUSALS = {
   "sys-temp": "server failed over it for now, try again",
 };
 
-/** Speaks first: with the header of SASL if that is wanted, otherwise with AMQP at once. */
+/** Speaks first: with the header of SASL if that is wanted, otherwise with that of AMQP. */
 export class ClientHandshake extends Handshake {
-  /** Always true. */
   override readonly client = true;
   readonly #pipelined: boolean;
   #unconfirmed: boolean;
   #mechanism = "SASL";
 
   /**
-   * With SASL the header is ready to be sent; `"pipelined"` sends what follows without waiting for the outcome. With
-   * `confirms` an outcome that is ok counts only once {@linkcode confirm} says so, as the mechanism may want to check it.
+   * With SASL the header is ready to be sent; `"pipelined"` sends AMQP without waiting for the outcome. With `confirms` an
+   * outcome `"ok"` counts only after {@linkcode confirm}, as the mechanism may verify it.
    */
   constructor(sasl: boolean | "pipelined" = false, confirms = false) {
     super(sasl !== false);
@@ -66,10 +65,10 @@ export class ClientHandshake extends Handshake {
     if (body.kind !== "saslOutcome") return body;
     if (body.code !== "ok") {
       throw new AmqpError(
-        // The others say that the server broke down over the credentials, not that they are wrong [security 5.3.3.6].
+        // Other codes report a failure of the server, not wrong credentials [security 5.3.3.6].
         body.code === "auth" ? condition.unauthorizedAccess : condition.internalError,
         `Cannot authenticate with ${this.#mechanism}: ${REFUSALS[body.code]}, SASL outcome is "${body.code}"`,
-        // Only this code says that the same credentials may do later.
+        // Only this code says that the same credentials may succeed later.
         { remote: true, retryable: body.code === "sys-temp" },
       );
     }

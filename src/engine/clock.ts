@@ -1,32 +1,31 @@
 /**
- * What is due when on a connection: the peer's open, keep-alives, the idle time-out, the answer to a close.
+ * Deadlines of a connection: the peer's open, keep-alives, the idle time-out, the answer to a close.
  *
  * @module
  */
 
 export type Due = "open" | "idle" | "keepAlive" | "close";
 
-// A time-out is looked at twice, so far apart: timers come before what has arrived meanwhile, where a program was busy, a
-// machine slept or a page was frozen.
+// A time-out fires only if a second check, so much later, confirms it: where a program was busy, a machine slept or a page was
+// frozen, timers run before the bytes that arrived meanwhile.
 const SECOND_LOOK_MS = 1_000;
-// A peer that refuses a link detaches it right behind its answer; one that has not by then has accepted it.
+// A peer that refuses a link detaches it right behind its answer; a peer that has not by then has accepted it.
 const CONFIRM_AFTER_MS = 1_000;
 
-/** What the clock confirms when the peer has had time to take it back: a link. */
+/** A link that counts as accepted once the peer has had time to detach it. */
 export interface Unconfirmed {
-  /** Takes it for accepted. */
   confirm(): void;
 }
 
-/** The deadlines of one connection. It is told the time with every call that may move one. */
+/** The deadlines of one connection, by the time of the last `set`. */
 export class Clock {
   #phase: "opening" | "opened" | "closing" | "over" = "opening";
   #now: number;
   #lastReceived: number;
   #lastSent: number;
-  // When the peer was found silent for too long.
+  // When the peer was first found silent for too long.
   #suspectedAt: number | undefined;
-  // Of the peer's open, later of its close; unknown until the time of our close is told.
+  // The deadline of the peer's open, later of its close; undefined between our close and the next `set`.
   #deadline: number | undefined;
   #localIdleTimeOut = 0;
   #remoteIdleTimeOut = 0;
@@ -34,36 +33,32 @@ export class Clock {
   // Links whose attach was answered without a terminus, in the order of their times.
   #unconfirmed: { readonly link: Unconfirmed; readonly at: number }[] | undefined;
 
-  /** Starts with the time that the peer has for its open. */
+  /** Starts with the deadline of the peer's open. */
   constructor(now: number, openTimeoutMs: number, closeTimeoutMs: number) {
     this.#now = this.#lastReceived = this.#lastSent = now;
     this.#deadline = now + openTimeoutMs;
     this.#closeTimeoutMs = closeTimeoutMs;
   }
 
-  /** The time that was told last. */
   get now(): number {
     return this.#now;
   }
 
-  /** Tells the time. */
   set(now: number): void {
     this.#now = now;
     if (this.#phase === "closing") this.#deadline ??= now + this.#closeTimeoutMs;
   }
 
-  /** Notes that a frame arrived. */
   received(): void {
     this.#lastReceived = this.#now;
     this.#suspectedAt = undefined;
   }
 
-  /** Notes that something was sent. */
   sent(): void {
     this.#lastSent = this.#now;
   }
 
-  /** Notes that both opens were exchanged, with the idle time-out that each side announced, 0 or absent for none. */
+  /** Starts the idle time-outs that the two sides announced, in milliseconds, 0 or absent for none. */
   opened(local: number | undefined, remote: number | undefined): void {
     if (this.#phase !== "opening") return;
     this.#phase = "opened";
@@ -71,25 +66,23 @@ export class Clock {
     this.#remoteIdleTimeOut = remote ?? 0;
   }
 
-  /** Notes that a close was written. Commands are not told the time, so it counts from the next call that is. */
+  /** Starts the deadline of the peer's close at the next `set`, as commands carry no time. */
   closing(): void {
     if (this.#phase === "closing" || this.#phase === "over") return;
     this.#phase = "closing";
     this.#deadline = undefined;
   }
 
-  /** Notes that nothing is waited for any more. */
   over(): void {
     this.#phase = "over";
     this.#unconfirmed = undefined;
   }
 
-  /** Confirms the link in a while, unless it is detached by then. */
+  /** Confirms the link after `CONFIRM_AFTER_MS`, unless it is detached by then. */
   awaitConfirmation(link: Unconfirmed): void {
     (this.#unconfirmed ??= []).push({ link, at: this.#now + CONFIRM_AFTER_MS });
   }
 
-  /** Confirms the links whose time has come. */
   confirm(): void {
     while (this.#unconfirmed !== undefined && this.#unconfirmed[0]!.at <= this.#now) {
       this.#unconfirmed.shift()!.link.confirm();
@@ -98,15 +91,14 @@ export class Clock {
   }
 
   /**
-   * When `confirm` and `due` must be called at the latest; `pending` when something waits to be sent, which keeps alive as
-   * well.
+   * The latest time for `confirm` and `due`; `pending` when bytes wait to be sent, which makes a keep-alive needless.
    */
   next(pending: boolean): number | undefined {
     const deadline = this.#nextDeadline(pending);
     return this.#unconfirmed === undefined ? deadline : Math.min(this.#unconfirmed[0]!.at, deadline ?? Infinity);
   }
 
-  /** What is due now, if anything. */
+  /** The deadline that has passed, if any. */
   due(pending: boolean): Due | undefined {
     switch (this.#phase) {
       case "opened":
@@ -136,7 +128,7 @@ export class Clock {
     }
   }
 
-  // What is announced is half of what is kept, so that the peer has time [transport 2.4.5].
+  // The announced time-out is half of the enforced one, to leave the peer time [transport 2.4.5].
   get #idleDeadline(): number {
     if (this.#localIdleTimeOut === 0) return Infinity;
     if (this.#suspectedAt !== undefined) return this.#suspectedAt + Math.min(SECOND_LOOK_MS, this.#localIdleTimeOut);

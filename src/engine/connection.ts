@@ -1,8 +1,8 @@
 /**
  * A connection: open and close, sessions by channel, time [transport 2.4].
  *
- * Bytes and the time come in, bytes, events and a deadline go out. There is no socket, clock, promise or random number
- * in here, so two of these joined back to back in made-up time are a faithful simulation.
+ * Bytes and the time go in; bytes, events and a deadline come out. There is no socket, clock, promise or random number in here,
+ * so two endpoints joined back to back in virtual time are a faithful simulation.
  *
  * @module
  */
@@ -37,20 +37,18 @@ import { type ConnectionEndpointState, type ConnectionStep, connectionTransition
 
 export * from "./options.ts";
 
-// What a unit of a frame's weight takes in memory, at most.
+// Most memory that a unit of a frame's weight takes.
 const WEIGHT_BYTES = 32;
 
-/** One end of a connection, either role. */
+/** One end of a connection, in either role. */
 export class ConnectionEndpoint implements SessionEndpointConnection {
-  /** Where it stands. */
   state: ConnectionEndpointState = "start";
   /** Our open, once sent, with defaults filled in. */
   local: Open | undefined;
   /** The peer's open, once received. */
   remote: Open | undefined;
-  /** What comes before AMQP. */
+  /** The exchange before AMQP: protocol headers and SASL. */
   readonly handshake: Handshake;
-  /** What the peer costs. */
   readonly costs: Costs;
   /** Frames that wait to be sent. */
   readonly output: Output;
@@ -59,8 +57,8 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
   readonly #clock: Clock;
   readonly #decoder: FrameDecoder;
   #events: EngineEvent[] = [];
-  // What is wrong with the peer's open, until it is known whether its close comes right behind: so Broker-J refuses, with an
-  // open of zeros, and it is the close that tells why.
+  // An invalid open of the peer, held until it is known whether a close follows: Broker-J refuses with an open of zeros, and
+  // gives the reason in its close.
   #openFault: AmqpError | undefined;
   #reported = false;
 
@@ -71,7 +69,7 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
   readonly #full = (payloadBytes: number): boolean => this.output.full(payloadBytes, this.#flushBytes);
 
   /**
-   * Starts an endpoint; a client with SASL has its protocol header ready to be sent.
+   * Creates an endpoint; a client with SASL has its protocol header ready to be sent.
    *
    * @throws {RangeError} If `maxFrameSize` is below 512.
    */
@@ -92,12 +90,12 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
     this.handshake = handshake;
     handshake.trace = options.trace;
     this.#decoder = new FrameDecoder({ maxFrameSize, limits: options.limits, fastPath: options.fastPath });
-    // A server has nothing to say in AMQP before SASL is over, so what it says of both goes one way.
+    // A server sends no AMQP before SASL is over, so one writer serves both.
     const writer = handshake.client ? new Writer(512) : handshake.out;
     this.output = new Output(Math.min(maxFrameSize, DEFAULT_MAX_FRAME_SIZE), options.trace, writer);
   }
 
-  /** True when nothing more will be read or written but what `transmit` still holds. */
+  /** True when nothing more is read, and nothing written beyond what `transmit` still holds. */
   get finished(): boolean {
     return this.state === "end";
   }
@@ -109,12 +107,12 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
       state === "end";
   }
 
-  /** Bytes that arrived and are not a whole frame yet, or wait for the SASL outcome. */
+  /** Bytes that arrived without completing a frame, or that wait for the SASL outcome. */
   get buffered(): number {
     return this.#decoder.buffered;
   }
 
-  /** Bytes that wait for `transmit`: answers and the like, for messages are written only as they leave. */
+  /** Bytes that wait for `transmit`: answers and the like, as messages are written only when they leave. */
   get pendingBytes(): number {
     return this.output.writer.length;
   }
@@ -124,29 +122,28 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
     return this.#channels.size;
   }
 
-  /** The sessions of this connection. */
   sessions(): Iterable<SessionEndpoint> {
     return this.#channels.sessions();
   }
 
   /**
-   * Sends the protocol header and the open; for the client. The server's go out by themselves as the answer.
+   * Sends the protocol header and the open of a client; those of a server go out as the answer.
    *
-   * @throws {AmqpError} With `amqp:frame-size-too-small` if the open is larger than every peer takes, `amqp:illegal-state`
-   * if it was sent already.
+   * @throws {AmqpError} With `amqp:frame-size-too-small` if the open is larger than every peer accepts, `amqp:illegal-state` if
+   * it was sent already.
    */
   open(): void {
-    // A server that is quick has its header here before ours is asked for, and ours was the answer.
+    // The server's header may arrive before this call; our header was then the answer.
     if (this.state === "start") this.#sendHeader();
     this.#sendOpen({});
   }
 
   /**
-   * Begins a session. Links with a handle above `knownHandleMax`, which the peer is known to take, such as from an earlier
-   * connection, wait for its begin.
+   * Begins a session. Links with a handle above `knownHandleMax`, the highest that the peer is known to accept, such as from an
+   * earlier connection, wait for its begin.
    *
    * @throws {AmqpError} With `amqp:illegal-state` if the connection is not open or is closing,
-   * `amqp:resource-limit-exceeded` if either side takes no more sessions.
+   * `amqp:resource-limit-exceeded` if either side accepts no more sessions.
    */
   begin(options: SessionOptions = {}, knownHandleMax: number = 0): SessionEndpoint {
     if (this.local === undefined || this.closing) throw this.#illegal("begin session");
@@ -154,7 +151,7 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
     return this.#channels.begin(options, channelMax, knownHandleMax);
   }
 
-  /** Closes in order; what waits to be settled is told first. Does nothing when it is closing already. */
+  /** Closes in order, after the dispositions that wait. Does nothing if the connection is closing already. */
   close(error?: AmqpError): void {
     const next = connectionTransitions[this.state].sendClose;
     if (next === undefined) {
@@ -182,17 +179,17 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
     this.#channels.drop();
   }
 
-  /** The transport has ended, in whatever way; `cause` is what the connection is reported closed with if it was not. */
+  /** Handles the end of the transport; `cause` is the reported error, unless the connection had closed before. */
   disconnect(cause: Error): EngineEvent[] {
     this.#finish(cause);
     return this.events();
   }
 
   /**
-   * Sends a frame of SASL. A server's outcome `"ok"` takes what the client has sent ahead, so look at `events` after it; with
-   * any other the connection is over.
+   * Sends a SASL frame. A server's outcome `"ok"` also handles what the client has sent ahead, so read `events` after it; any
+   * other outcome ends the connection.
    *
-   * @throws {AmqpError} With `amqp:illegal-state` if it is not its turn, `amqp:resource-limit-exceeded` if there were too
+   * @throws {AmqpError} With `amqp:illegal-state` if the frame is out of turn, `amqp:resource-limit-exceeded` if there were too
    * many challenges.
    */
   sasl(body: SaslFrameBody): void {
@@ -202,13 +199,13 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
     else this.#finish(error);
   }
 
-  /** Says that the client's mechanism takes the outcome for good, where the handshake waits for that. */
+  /** Notes that the client's mechanism accepts the outcome, where the handshake waits for that. */
   confirmSasl(): void {
     this.handshake.confirm();
     if (this.state !== "end") this.#handle();
   }
 
-  /** Takes bytes of the peer, however cut, and keeps views of them: the caller must not write to them again. */
+  /** Takes bytes of the peer, in pieces of any size, and keeps views of them: the caller must not write to them again. */
   receive(bytes: Uint8Array, now: number): EngineEvent[] {
     this.#clock.set(now);
     if (this.state === "end") return this.events();
@@ -217,14 +214,14 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
     return this.events();
   }
 
-  /** Hands out what happened since the last call of this or of `receive`, `tick`, `disconnect`. */
+  /** Returns the events since the last call of this method, `receive`, `tick` or `disconnect`. */
   events(): EngineEvent[] {
     const events = this.#events;
     if (events.length > 0) this.#events = [];
     return events;
   }
 
-  /** Hands out bytes to send, `flushBytes` of them unless one frame is larger, or undefined when there are none. */
+  /** Returns bytes to send, at most `flushBytes` unless one frame is larger, or undefined when there are none. */
   transmit(now: number, flushBytes: number = DEFAULT_FLUSH_BYTES): Uint8Array | undefined {
     this.#clock.set(now);
     this.#flushBytes = flushBytes;
@@ -252,15 +249,16 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
   }
 
   /**
-   * When `tick` must be called at the latest, or undefined for never.
+   * The latest time for the next `tick`, or undefined for never.
    *
-   * It moves with each `receive`, `transmit` and `tick`, and may lie further ahead than a timer of the platform reaches.
+   * The time changes with each `receive`, `transmit` and `tick`, and may lie further ahead than a timer of the platform
+   * reaches.
    */
   nextTimeout(): number | undefined {
     return this.#clock.next(this.output.writer.length > 0);
   }
 
-  /** Does what is due by time: keep-alive, idle time-out, an answer that never came. */
+  /** Handles passed deadlines: sends a keep-alive, or ends the connection after an idle time-out or without an answer. */
   tick(now: number): EngineEvent[] {
     this.#clock.set(now);
     this.#clock.confirm();
@@ -282,17 +280,15 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
     return this.events();
   }
 
-  /** Reports something; for sessions and links. */
   emit(event: EngineEvent): void {
     if (!this.#reported) this.#events.push(event);
   }
 
-  /** Notes that a session has something put off to write; for sessions. */
   markDirty(): void {
     this.#dirty = true;
   }
 
-  /** Confirms a link in a while, unless the peer has detached it by then; for sessions. */
+  /** Confirms a link after a while, unless the peer has detached it by then; for sessions. */
   awaitConfirmation(link: LinkEndpoint): void {
     this.#clock.awaitConfirmation(link);
   }
@@ -321,7 +317,7 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
     }
   }
 
-  // The one place where what went wrong becomes close, end or detach.
+  // The only place that turns an error into close, end or detach.
   #handleError(error: unknown): void {
     try {
       if (error instanceof Fault) error.endpoint.fail(error.error);
@@ -344,8 +340,8 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
 
   #failConnection(error: AmqpError): void {
     if (this.handshake.expects !== "amqpFrame") return this.#finish(error);
-    // While what arrives is dropped, a frame that cannot be decoded is no worse than any other; but without a frame
-    // boundary to go on from there is nothing more to wait for.
+    // While input is discarded, a frame that cannot be decoded is no worse than any other; without a frame boundary to go on
+    // from there is nothing more to wait for.
     if (this.state !== "discarding") this.fail(error);
     else if (error.condition === condition.framingError) this.#finish(error);
   }
@@ -354,7 +350,7 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
     if (this.handshake.expects !== "amqpFrame") return this.#shakeHands(this.handshake);
     const { buffered } = this.#decoder;
     const frame = this.#decoder.frame();
-    // Texts as they are, and what is made around them.
+    // The bytes themselves, and the objects that are made of them.
     this.costs.frameBytes = buffered - this.#decoder.buffered + this.#decoder.weight * WEIGHT_BYTES;
     if (frame !== undefined) this.#receiveFrame(frame);
     return frame !== undefined;
@@ -397,7 +393,7 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
     if (body.kind === "begin") return this.#receiveBegin(body, channel);
     const session = this.#channels.get(channel);
     if (session !== undefined) return session.receive(body, payload);
-    // The peer may speak on a session that we could not answer any more because our close was under way.
+    // The peer may use a session whose begin we could not answer, as our close was under way.
     if (this.closing) return;
     throw new AmqpError(condition.notAllowed, `Cannot take ${body.kind}: channel ${channel} has no session`);
   }
@@ -411,11 +407,11 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
     this.#openFault = faultOfOpen(maxFrameSize, idleTimeOut);
     if (this.#openFault !== undefined) return;
     if (this.state === "openReceived") this.#sendOpen(this.#options.answerOpen?.(open) ?? {}, maxFrameSize);
-    // The answer may be stricter than our options.
+    // The answer may announce less than our options.
     this.#decoder.maxFrameSize = this.local!.maxFrameSize!;
     this.#clock.opened(this.local!.idleTimeOut, idleTimeOut);
     this.output.peerOpened(maxFrameSize, channelMax);
-    // An open that announces its own refusal is followed by the close that tells why.
+    // An open that announces its own refusal is followed by a close with the reason.
     const failed = this.handshake.client &&
       open.properties?.["amqp:connection-establishment-failed"] === true;
     if (this.state === "opened" && !failed) this.emit({ kind: "opened", open });

@@ -1,5 +1,5 @@
 /**
- * Which link has which handle.
+ * The links of a session by handle.
  *
  * @module
  */
@@ -15,10 +15,9 @@ export class Handles {
   readonly #local = new Map<number, LinkEndpoint>();
   readonly #remote = new Map<number, LinkEndpoint>();
   readonly #awaiting = new Map<string, LinkEndpoint>();
-  // The peer's handles whose link ended with an error: input for them is blamed differently. Bounded by handle-max.
+  // The peer's handles whose link ended with an error: later frames are an errant link's. Bounded by handle-max.
   readonly #errant = new Set<number>();
 
-  /** How many links there are. */
   get size(): number {
     return this.#local.size;
   }
@@ -49,7 +48,7 @@ export class Handles {
     this.#awaiting.set(keyOf(link.name, link.role), link);
   }
 
-  /** The link of ours that an attach of the peer answers, which is then no longer awaited. */
+  /** Removes and returns the awaited link that an attach of the peer answers. */
   answered(name: string, role: Role): LinkEndpoint | undefined {
     const key = keyOf(name, role);
     const link = this.#awaiting.get(key);
@@ -57,18 +56,17 @@ export class Handles {
     return link;
   }
 
-  /** Gives a link the peer's handle. */
   bind(handle: number, link: LinkEndpoint): void {
     this.#remote.set(handle, link);
     this.#errant.delete(handle);
   }
 
-  /** The link of a handle of the peer. */
+  /** The link of the peer's handle. */
   get(handle: number): LinkEndpoint | undefined {
     return this.#remote.get(handle);
   }
 
-  /** Takes the peer's handle from a link that attaches again. */
+  /** Frees the peer's handle of a link that attaches again. */
   unbind(link: LinkEndpoint): void {
     if (link.remoteHandle !== undefined) this.#remote.delete(link.remoteHandle);
     link.remoteHandle = undefined;
@@ -79,7 +77,7 @@ export class Handles {
     if (link.remoteHandle !== undefined) this.#errant.add(link.remoteHandle);
   }
 
-  /** Whether the last link of a handle of the peer ended with an error. */
+  /** Whether the last link of the peer's handle ended with an error. */
   isErrant(handle: number): boolean {
     return this.#errant.has(handle);
   }
@@ -100,7 +98,6 @@ export class Handles {
   }
 }
 
-// One container may have a sender and a receiver of the same name.
 /** The error for a link that would be one too many on its session. */
 export function tooManyLinks(name: string, count: number): AmqpError {
   return new AmqpError(
@@ -110,6 +107,7 @@ export function tooManyLinks(name: string, count: number): AmqpError {
   );
 }
 
+// One container may have a sender and a receiver of the same name.
 function keyOf(name: string, role: Role): string {
   return `${role}:${name}`;
 }

@@ -1,7 +1,7 @@
 /**
- * What comes before AMQP: protocol headers, and SASL where it is wanted [transport 2.2, security 5].
+ * The exchange before AMQP: protocol headers, and SASL where it is wanted [transport 2.2, security 5].
  *
- * Here is what both sides do alike; what each does by itself is in `client_handshake.ts` and `server_handshake.ts`.
+ * This file holds the part of both sides, `client_handshake.ts` and `server_handshake.ts` the rest.
  *
  * @module
  */
@@ -16,24 +16,23 @@ import type { FrameTrace } from "./events.ts";
 import { withoutSaslSecrets } from "./events.ts";
 import { type SaslState, saslTransitions } from "./states.ts";
 
-/** Challenges in one exchange. Mechanisms have a few, so it is no option: more is a peer that never comes to an end. */
+/** Most challenges in one exchange. Mechanisms need a few, so this is no option: a peer that sends more comes to no end. */
 export const MAX_SASL_CHALLENGES = 16;
 
-/** What one side of one connection does before AMQP. */
+/** One side's part of a connection before AMQP. */
 export abstract class Handshake {
-  /** Whether this is the side that speaks first. */
+  /** True for the side that speaks first. */
   abstract readonly client: boolean;
-  /** What the peer's next bytes are. */
+  /** The kind of the peer's next bytes. */
   expects: "header" | "saslFrame" | "amqpFrame" = "header";
-  /** What is to be sent. */
+  /** Bytes to send. */
   readonly out: Writer = new Writer(512);
-  /** Told of the frames of SASL, their secrets left out; set by the connection. */
+  /** Called with each SASL frame, without its secrets; set by the connection. */
   trace: ((frame: FrameTrace) => void) | undefined;
-  /** Where the SASL exchange stands; done from the start where there is none. */
+  /** State of the SASL exchange; `"done"` from the start without SASL. */
   protected state: SaslState;
   #challenges = 0;
 
-  /** Starts with SASL or without. */
   constructor(sasl: boolean) {
     this.state = sasl ? "start" : "done";
   }
@@ -43,18 +42,18 @@ export abstract class Handshake {
     return this.state !== "done";
   }
 
-  /** Says that the mechanism takes the outcome for good. */
+  /** Notes that the mechanism accepts the outcome. */
   confirm(): void {}
 
-  /** True while what has arrived must wait. */
+  /** True while bytes that arrived must wait. */
   waiting(_buffered: number): boolean {
     return false;
   }
 
   /**
-   * Takes the peer's header, and tells its protocol; undefined when it has not arrived yet.
+   * Takes the peer's header, and returns its protocol id; undefined when it has not arrived yet.
    *
-   * @throws {AmqpError} If it is not one that we can go on with; it tells which it was.
+   * @throws {AmqpError} If we do not speak that protocol or version; the message names it.
    */
   receiveHeader(decoder: FrameDecoder): number | undefined {
     const header = decoder.header();
@@ -73,9 +72,9 @@ export abstract class Handshake {
   }
 
   /**
-   * Takes a frame of SASL.
+   * Takes a SASL frame.
    *
-   * @throws {AmqpError} If it is none, is out of turn, or says that authentication failed.
+   * @throws {AmqpError} If the frame is none of SASL, is out of turn, or reports that authentication failed.
    */
   receive({ type, body }: Frame): SaslFrameBody {
     if (type !== 1 || body === undefined) {
@@ -88,9 +87,9 @@ export abstract class Handshake {
   }
 
   /**
-   * Writes a frame of SASL, and tells what the connection ends with because of it, if it does.
+   * Writes a SASL frame, and returns the error that ends the connection because of it, if any.
    *
-   * @throws {AmqpError} With `amqp:illegal-state` if it is not its turn.
+   * @throws {AmqpError} With `amqp:illegal-state` if the frame is out of turn.
    */
   send(body: SaslFrameBody): AmqpError | undefined {
     const next = this.#next(body.kind, this.client);
@@ -107,7 +106,7 @@ export abstract class Handshake {
     return undefined;
   }
 
-  /** Whether the peer may go on with this protocol. */
+  /** Whether this side speaks the protocol `id` now. */
   protected takes(id: number): boolean {
     return id === (this.state === "done" ? 0 : 3);
   }

@@ -1,5 +1,5 @@
 /**
- * Deliveries on their way in, frame by frame.
+ * Incoming deliveries, assembled from their transfers.
  *
  * @module
  */
@@ -9,31 +9,31 @@ import type { DeliveryState, Transfer } from "../codec/types.ts";
 import type { Budget } from "./budgets.ts";
 import { MAX_DELIVERY_TAG_BYTES, type TagKey, tagKey } from "./deliveries.ts";
 
-// A payload is handed on as a view of what the transport delivered. When it is a small part of something large it is
-// copied, or a peer could make us keep 16 MiB alive with one byte of message.
+// A payload is passed on as a view of the transport's chunk. A small part of a large chunk is copied, or a peer could make us
+// keep 16 MiB alive with one byte of message.
 const KEEP_VIEW_BYTES = 262_144;
 const FIRST_BUFFER_BYTES = 1_024;
-// Of a delivery of many frames, payloads of this size are kept as they came until all are there, unless half of what they keep
-// alive is something else: to put each behind those before it would move them all two times more.
+// Payloads of this size in a delivery of many frames are kept as they came until all are there, unless they are less than half
+// of their chunk: appending each to those before it would copy them all twice more.
 const LARGE_PART_BYTES = 16_384;
 
-/** Takes the transfers of a link as they arrive, and has each delivery told at its first one. */
+/** Takes the transfers of a link as they arrive, and has each delivery reported at its first one. */
 export interface TransferStreams {
   /** Starts with the first transfer of a delivery. */
   begin(transfers: IncomingTransfers): TransferSink;
-  /** The link takes no more. */
+  /** Ends all deliveries, as the link takes no more transfers. */
   stop(): void;
 }
 
 /** Takes the payloads of one delivery. */
 export interface TransferSink {
-  /** Takes the payload of one transfer; false if too much has arrived in part. */
+  /** Takes the payload of one transfer; false if too much is partly received. */
   take(payload: Uint8Array): boolean;
-  /** No more comes: the last one has been, or the sender has given it up. */
+  /** No more payload comes: the last transfer has arrived, or the sender has aborted the delivery. */
   end(aborted: boolean): void;
 }
 
-/** A payload that may be kept for long: itself, or a copy where it would keep much more alive. */
+/** A payload that may be kept for long: itself, or a copy where a view would keep much more alive. */
 function keepable(payload: Uint8Array): Uint8Array {
   const small = payload.length < payload.buffer.byteLength / 4 && payload.buffer.byteLength > KEEP_VIEW_BYTES;
   return small ? new Uint8Array(payload) : payload;
@@ -41,33 +41,32 @@ function keepable(payload: Uint8Array): Uint8Array {
 
 /** The transfers that have arrived of one delivery. */
 export class IncomingTransfers {
-  /** Number on its session. */
+  /** The delivery id on its session. */
   readonly id: number;
   /** The tag as a map key. */
   readonly key: TagKey;
   /** 0 for an AMQP message. */
   readonly messageFormat: number;
-  /** True if it takes up one from before the link was attached. */
+  /** True if it resumes a delivery of an earlier attachment. */
   readonly resume: boolean;
-  /** True once the sender has said that it is settled, which stays so [transport 2.7.5]. */
+  /** True once one of the transfers was settled, which stays so [transport 2.7.5]. */
   settled = false;
-  /** What the sender said last of its state. */
+  /** The last state that the sender reported. */
   state: DeliveryState | undefined;
-  /** Frames without payload in a row. */
+  /** Consecutive transfers without payload. */
   emptyFrames = 0;
   /** Bytes of payload so far. */
   size = 0;
-  /** Takes the payloads, of a delivery that is told at its first transfer. */
+  /** Takes the payloads of a delivery that is reported at its first transfer. */
   sink: TransferSink | undefined;
   readonly #budget: Budget;
   #taken = 0;
-  // Large payloads, and what was put together of small ones between them.
+  // Large payloads, and buffers of the small ones between them.
   #parts: Uint8Array[] | undefined;
-  // Small payloads behind those, put together.
+  // Small payloads behind the last large one, in one buffer.
   #bytes: Uint8Array | undefined;
   #filled = 0;
 
-  /** Starts with the first transfer of a delivery. */
   constructor(budget: Budget, id: number, tag: Uint8Array, transfer: Transfer) {
     this.#budget = budget;
     this.id = id;
@@ -76,7 +75,7 @@ export class IncomingTransfers {
     this.resume = transfer.resume ?? false;
   }
 
-  /** Whether `transfer` may be a part of this delivery: what it repeats must be the same [transport 2.7.5]. */
+  /** Whether `transfer` may continue this delivery: fields that it repeats must be the same [transport 2.7.5]. */
   goesOn(transfer: Transfer): boolean {
     const { deliveryId, deliveryTag, messageFormat } = transfer;
     return (deliveryId === undefined || deliveryId === this.id) &&
@@ -85,13 +84,13 @@ export class IncomingTransfers {
       (messageFormat === undefined || messageFormat === this.messageFormat);
   }
 
-  /** Adds the payload of one transfer; false if too much has arrived in part. */
+  /** Adds the payload of one transfer; false if too much is partly received. */
   take(payload: Uint8Array, more: boolean): boolean {
     if (this.sink !== undefined) {
       this.size += payload.length;
       return this.sink.take(keepable(payload));
     }
-    // What comes in a single frame is never unfinished.
+    // A delivery of a single frame is never partly received.
     if (more) {
       if (!this.#budget.take(payload.length)) return false;
       this.#taken += payload.length;
@@ -110,15 +109,15 @@ export class IncomingTransfers {
     return this.#parts === undefined ? rest : concat([...this.#parts, rest]);
   }
 
-  /** No more comes: the last one has been, the sender has given it up, or the link has ended. */
+  /** No more payload comes: the last transfer has arrived, the sender has aborted the delivery, or the link has ended. */
   end(aborted: boolean): void {
     this.sink?.end(aborted);
     this.#budget.give(this.#taken);
     this.#taken = 0;
   }
 
-  // Small payloads go into one growing buffer, so that many of them cost no more than their bytes. The last one makes it as large
-  // as what there is, and no larger.
+  // Small payloads go into one growing buffer, so that many cost no more than their bytes. The last one makes it exactly as
+  // large as the payload.
   #append(payload: Uint8Array, more: boolean): void {
     const { length } = payload;
     this.size += length;

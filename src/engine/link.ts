@@ -1,5 +1,5 @@
 /**
- * Links: what the sending and the receiving end have in common [transport 2.6].
+ * Links: the part that senders and receivers have in common [transport 2.6].
  *
  * @module
  */
@@ -28,29 +28,29 @@ import { type Endpoint, Fault, type FrameEndpoint, fromErrorFields, toErrorField
 import type { Settlement } from "./settlement.ts";
 import { type LinkState, type LinkStep, linkTransitions, type SessionEndpointState } from "./states.ts";
 
-/** Largest message that a receiver takes by default, in bytes; without a limit one delivery could fill the memory. */
+/** Largest message that a receiver accepts by default, in bytes; without a limit one delivery could fill the memory. */
 export const DEFAULT_MAX_MESSAGE_SIZE = 67_108_864n;
 
 /** The settings of our end of a link. */
 export interface LinkOptions {
-  /** Where messages come from; null or absent for none, which in an answer refuses. */
+  /** The source of messages; null or absent for none, which in an answer refuses the link. */
   source?: Source | null;
-  /** Where messages go to; null or absent for none, which in an answer refuses. */
+  /** The target of messages; null or absent for none, which in an answer refuses the link. */
   target?: Target | Coordinator | null;
   /** Which deliveries are sent settled. Default: `"mixed"`. */
   sndSettleMode?: SenderSettleMode;
   /** Whether the receiver settles at once or after the sender. Default: `"first"`. */
   rcvSettleMode?: ReceiverSettleMode;
   /**
-   * Largest message that this end takes, in bytes, 0 for no limit. Default: {@linkcode DEFAULT_MAX_MESSAGE_SIZE} for a
+   * Largest message that this end accepts, in bytes, 0 for no limit. Default: {@linkcode DEFAULT_MAX_MESSAGE_SIZE} for a
    * receiver, none for a sender.
    */
   maxMessageSize?: bigint;
-  /** Where the sender's delivery count starts. Default: 0. */
+  /** The sender's initial delivery count. Default: 0. */
   initialDeliveryCount?: number;
   /** Unsettled deliveries by tag, when a suspended link is attached again. */
   unsettled?: Map<Uint8Array, DeliveryState | null>;
-  /** True when `unsettled` is not all of them. */
+  /** True when `unsettled` is incomplete. */
   incompleteUnsettled?: boolean;
   /** Capabilities that this end wants to use. */
   desiredCapabilities?: string[];
@@ -62,19 +62,19 @@ export interface LinkOptions {
 
 export interface AttachOptions extends LinkOptions {
   /**
-   * True keeps flows back until the peer has attached: one whose link of this name is still attached to another session takes
-   * a flow before its answer for a violation. Default: false.
+   * True holds flows back until the peer has attached: a peer that still has a link of this name attached to another session
+   * takes a flow before its answer for a violation. Default: false.
    */
   flowAfterAttach?: boolean;
-  /** Names the link between the two containers. */
+  /** The link's name, unique in each direction between two containers. */
   name: string;
 }
 
-/** What a link of either kind reports. */
+/** Events of either end of a link. */
 export type LinkEvent =
   /** The peer answered our attach, and accepted it. */
   | { readonly kind: "attached"; readonly link: LinkEndpoint }
-  /** The link is of no more use; comes once. `closed` false means suspended: the terminus lives on. */
+  /** The link has ended; reported once. `closed` is false for a suspended link, whose terminus lives on. */
   | {
     readonly kind: "detached";
     readonly link: LinkEndpoint;
@@ -82,71 +82,64 @@ export type LinkEvent =
     readonly error: AmqpError | undefined;
   };
 
-/** What a link asks of the output of its session. */
+/** The part of a session's output that links use. */
 export interface LinkOutput {
-  /** Queues a flow for a link whose credit or counts the peer must hear of. */
+  /** Queues a flow of a link whose credit or counts have changed. */
   queueFlow(link: LinkEndpoint): void;
-  /** Drops what a link has queued. */
+  /** Drops the queued writes of a link. */
   forget(link: LinkEndpoint): void;
 }
 
 export interface LinkSession extends Endpoint {
-  /** Where the session stands. */
   readonly state: SessionEndpointState;
   /** The peer's begin, once received. */
   readonly remote: Begin | undefined;
-  /** What is not settled on the session. */
+  /** The unsettled deliveries of the session. */
   readonly settlement: Settlement;
-  /** What the session is to write. */
   readonly output: LinkOutput;
-  /** Transfers that the peer still takes. */
+  /** Transfers that the peer still accepts. */
   readonly remoteIncomingWindow: number;
-  /** Transfers that this side still takes without a new flow. */
+  /** Transfers that this side still accepts without a new flow. */
   readonly incomingWindow: number;
-  /** Deliveries, both ways, that are not settled. */
+  /** Unsettled deliveries, both ways. */
   readonly unsettledCount: number;
   /** Links that are attached, or on their way in or out. */
   readonly linkCount: number;
   /** Ends the session, with an error or without. */
   end(error?: AmqpError): void;
-  /** Reports something. */
   emit(event: LinkEvent): void;
-  /** Writes a frame of `link`, after the dispositions that were told before it. */
+  /** Writes a frame of `link`, after the dispositions that wait. */
   write(body: Performative, link: LinkEndpoint): void;
   /** Drops a link that is detached both ways. */
   forgetLink(link: LinkEndpoint): void;
   /** Notes that `link` ends with an error. */
   blame(link: LinkEndpoint): void;
-  /** Expects the peer's attach for a link that attaches again in order to close; false when its name is taken by then. */
+  /** Expects the peer's attach for a link that attaches again in order to close; false if its name is in use by then. */
   expectAgain(link: LinkEndpoint): boolean;
-  /** Confirms the link in a while, unless the peer has detached it by then. */
+  /** Confirms the link after a while, unless the peer has detached it by then. */
   awaitConfirmation(link: LinkEndpoint): void;
-  /** Notes that something was put off. */
+  /** Notes that there are deferred writes. */
   markDirty(): void;
-  /** Counts a delivery that begins to arrive on a link that takes no more. */
+  /** Counts a delivery that begins on a link that takes no more. */
   skipDelivery(id: number | undefined): void;
 }
 
-/** What both ends have in common. */
+/** One end of a link, in either role. */
 export abstract class LinkEndpoint implements FrameEndpoint {
-  /** Which end ours is. */
   abstract readonly role: Role;
-  /** The session it is attached to. */
   readonly session: LinkSession;
-  /** Names the link between the two containers. */
   readonly name: string;
   readonly handle: number;
-  /** The peer's number for it, once its attach arrived. */
+  /** The peer's handle, once its attach arrived. */
   remoteHandle: number | undefined;
-  /** Where it stands. */
   state: LinkState = "unattached";
   /** Our attach, once sent. */
   local: Attach | undefined;
   /** The peer's attach, once received. */
   remote: Attach | undefined;
-  /** Bytes of the peer's attach, which is kept; for sessions. */
+  /** Memory of the peer's attach, in bytes; for sessions. */
   kept = 0;
-  /** True once the link has ended for good, rather than was suspended or lost. */
+  /** True once the link is closed, rather than suspended or lost. */
   closed = false;
 
   #patient = false;
@@ -160,21 +153,20 @@ export abstract class LinkEndpoint implements FrameEndpoint {
     this.handle = handle;
   }
 
-  /** The node in an error: its address, where it has one, otherwise the link's name. */
+  /** The node's name in errors: its address, where it has one, otherwise the link's name. */
   get node(): string {
     const attach = this.local ?? this.remote;
     const terminus = this.role === "sender" ? attach?.target : attach?.source;
     return quote((terminus && "address" in terminus ? terminus.address : undefined) ?? this.name);
   }
 
-  /** In force once attached: the sender's word counts [transport 2.6.6]. */
+  /** The agreed mode: the sender decides [transport 2.6.6]. */
   get sndSettleMode(): SenderSettleMode {
     return (this.role === "sender" ? this.local : this.remote)?.sndSettleMode ?? "mixed";
   }
 
   /**
-   * What was agreed: in two steps only if both sides said so, or the one would wait for the other for ever
-   * [transport 2.6.6].
+   * The agreed mode: `"second"` only if both sides said so, or one would wait for the other for ever [transport 2.6.6].
    */
   get rcvSettleMode(): ReceiverSettleMode {
     const { local, remote } = this;
@@ -182,7 +174,7 @@ export abstract class LinkEndpoint implements FrameEndpoint {
     return both ? "second" : "first";
   }
 
-  /** Whether deliveries and flows of the peer are for this link, rather than to be dropped. */
+  /** Whether this link handles incoming transfers and flows, rather than drops them. */
   get takes(): boolean {
     return this.state === "attached" || this.state === "attachReceived";
   }
@@ -214,15 +206,14 @@ export abstract class LinkEndpoint implements FrameEndpoint {
 
   /** Goes on once this side has accepted the peer's attach. */
   accepted(): void {
-    // Something may have been asked for ahead of our answer.
+    // Credit may have been granted ahead of our answer.
     this.session.markDirty();
   }
 
   /**
-   * Refuses the peer's attach: an answer without the terminus that was asked for, then a detach with `error`
-   * [transport 2.6.3].
+   * Refuses the peer's attach: answers without the terminus that was asked for, then detaches with `error` [transport 2.6.3].
    *
-   * @throws {AmqpError} With `amqp:illegal-state` if the link no longer waits for an answer.
+   * @throws {AmqpError} With `amqp:illegal-state` if the link awaits no answer.
    */
   refuse(error: AmqpError): void {
     this.awaitsAnswer("refuse");
@@ -231,9 +222,9 @@ export abstract class LinkEndpoint implements FrameEndpoint {
   }
 
   /**
-   * Detaches: `closed` ends the link, otherwise it is suspended. Does nothing when it is detached already.
+   * Detaches: `closed` ends the link, otherwise it is suspended. Does nothing if the link is detached already.
    *
-   * What is queued and not begun is dropped; what is not settled stays in `unsettled`.
+   * Unsettled deliveries of a suspended link live on.
    */
   detach(options: { closed: boolean; error?: AmqpError }): void {
     if (this.state === "attachReceived") this.#answerWithoutTerminus();
@@ -280,9 +271,9 @@ export abstract class LinkEndpoint implements FrameEndpoint {
   }
 
   /**
-   * The peer's attach, which waits for our answer.
+   * The peer's attach, which awaits our answer.
    *
-   * @throws {AmqpError} With `amqp:illegal-state` if it does not, or no longer.
+   * @throws {AmqpError} With `amqp:illegal-state` if it awaits none.
    */
   awaitsAnswer(doing: string): Attach {
     if (this.state !== "attachReceived" || this.remote === undefined) throw this.illegal(doing);
@@ -293,7 +284,7 @@ export abstract class LinkEndpoint implements FrameEndpoint {
   receiveDetach(detach: Detach): void {
     const closed = detach.closed ?? false;
     const error = detach.error && fromErrorFields(detach.error, `Link of ${this.node} detached`, "link");
-    // Gone before we answered: the answer is owed all the same.
+    // The peer detached before our answer, which is owed all the same.
     if (this.state === "attachReceived") this.#answerWithoutTerminus();
     if (this.state === "detached") return;
     const crossed = this.state === "detachSent" && closed && !this.#closing;
@@ -313,14 +304,13 @@ export abstract class LinkEndpoint implements FrameEndpoint {
     this.report(closed || this.#closing, error);
   }
 
-  /** Takes one transfer; one that comes for a link that takes no more is only counted. */
+  /** Takes one transfer; on a link that takes no more it is only counted. */
   receiveTransfer(transfer: Transfer, _payload: Uint8Array): void {
     this.session.skipDelivery(transfer.deliveryId);
   }
 
-  /** Takes the peer's flow. */
   abstract receiveFlow(flow: Flow): void;
-  /** Fills in the part of a flow that describes this link. */
+  /** Fills in this link's part of a flow. */
   abstract describe(flow: Flow): void;
   /** Called when our attach was written. */
   protected abstract onLocalAttach(attach: Attach): void;
@@ -332,8 +322,8 @@ export abstract class LinkEndpoint implements FrameEndpoint {
   protected abstract onStop(): void;
 
   /**
-   * Reports, once, that the peer accepted our attach: by its answer, by using the link after all, or by not detaching it for a
-   * while. Peers built on rhea answer without a terminus unless they are told to name one.
+   * Reports, once, that the peer accepted our attach: by its answer, by using the link, or by not detaching it for a while.
+   * Peers built on rhea answer without a terminus unless their application names one.
    */
   confirm(): void {
     if (!this.#attachPending || this.state !== "attached") return;
@@ -354,7 +344,7 @@ export abstract class LinkEndpoint implements FrameEndpoint {
     return new Fault(this, new AmqpError(symbol, `${message} (link ${quote(this.name)})`, { scope: "link" }));
   }
 
-  /** What a call that comes too early or too late is answered with. */
+  /** The error of a call that comes too early or too late. */
   protected illegal(doing: string): AmqpError {
     return new AmqpError(condition.illegalState, `Cannot ${doing} link ${quote(this.name)}: state is ${this.state}`, {
       scope: "link",
@@ -376,7 +366,7 @@ export abstract class LinkEndpoint implements FrameEndpoint {
     try {
       this.sendAttach({});
     } catch (error) {
-      // A name that the peer's own frames cannot hold: there is no way to say even that.
+      // The link's name does not fit the peer's own frames, so no answer does.
       const { condition, message } = error as AmqpError;
       this.session.fail(new AmqpError(condition, message, { scope: "session" }));
     }
@@ -394,7 +384,7 @@ export abstract class LinkEndpoint implements FrameEndpoint {
     this.state = next;
   }
 
-  // Our suspend crossed the peer's close: it is attached again, to be closed [transport 2.6.6].
+  // Our suspending detach crossed the peer's close: the link is attached again, to be closed [transport 2.6.6].
   #closeAgain(): boolean {
     if (!this.session.expectAgain(this)) return false;
     this.#closing = true;
@@ -417,13 +407,11 @@ export abstract class LinkEndpoint implements FrameEndpoint {
   }
 }
 
-/** A link of the peer that is refused without asking anybody; what still comes for it is dropped. */
+/** A link of the peer that is refused at once; later frames for it are dropped. */
 export class RefusedEndpoint extends LinkEndpoint {
-  /** Which end ours would be. */
   override readonly role: Role;
   readonly #error: AmqpError;
 
-  /** Made when the peer's attach arrives. */
   constructor(session: LinkSession, attach: Attach, handle: number, error: AmqpError) {
     super(session, attach.name, handle);
     this.role = attach.role === "sender" ? "receiver" : "sender";

@@ -1,5 +1,5 @@
 /**
- * The settings of a connection, and what they are by default.
+ * The settings of a connection, and their defaults.
  *
  * @module
  */
@@ -17,51 +17,51 @@ import type { SessionOptions, TakeLink } from "./session.ts";
 
 /** Largest frame that every peer takes, whatever it announced or will announce [transport 2.4.1]. */
 export const MIN_MAX_FRAME_SIZE = 512;
-/** Largest frame that we take by default, in bytes: a body of 64 KiB, which many have, arrives in one. */
+/** Largest frame that we accept by default, in bytes: a body of 64 KiB, a common size, arrives in one. */
 export const DEFAULT_MAX_FRAME_SIZE = 131_072;
 /** Highest channel by default: 256 sessions on a connection. */
 export const DEFAULT_CHANNEL_MAX = 255;
 /** Links on a connection by default: four sessions full of them. */
 export const DEFAULT_MAX_LINKS = 4_096;
-/** Idle time-out that we announce by default, in milliseconds; the connection is given up after twice that. */
+/** Idle time-out that we announce by default, in milliseconds; the connection ends after twice that. */
 export const DEFAULT_IDLE_TIME_OUT = 60_000;
-/** Shortest idle time-out of a peer that we agree to keep, in milliseconds; less would be a storm of empty frames. */
+/** Shortest idle time-out of a peer that we accept, in milliseconds; a shorter one would be a storm of empty frames. */
 export const MIN_PEER_IDLE_TIME_OUT = 100;
-/** How long the peer may take from the first byte to its open, in milliseconds. */
+/** Default time from the first byte to the peer's open, in milliseconds. */
 export const DEFAULT_OPEN_TIMEOUT_MS = 30_000;
-/** How long the peer may take to answer a close, in milliseconds. */
+/** Default time for the answer to a close, in milliseconds. */
 export const DEFAULT_CLOSE_TIMEOUT_MS = 5_000;
-/** Largest SASL frame that we take by default, in bytes; the specification's 512 is too small for tokens. */
+/** Largest SASL frame that we accept by default, in bytes; the specification's 512 is too small for tokens. */
 export const DEFAULT_SASL_MAX_FRAME_SIZE = 65_536;
-/** One flush, in bytes: what fits into one WebSocket message that any host takes [wsb 2.4]. */
+/** Default size of a flush, in bytes: it fits one WebSocket message that any host accepts [wsb 2.4]. */
 export const DEFAULT_FLUSH_BYTES = 65_535;
 
 /** The settings of our end of a connection. */
 export interface ConnectionOptions extends CostLimits {
-  /** Makes what comes before AMQP, and with it which side this is: a `ClientHandshake` or a `ServerHandshake`. */
+  /** Creates the exchange before AMQP, and sets the role by it: a `ClientHandshake` or a `ServerHandshake`. */
   handshake: () => Handshake;
-  /** Names this container to the peer. */
+  /** The name of this container. */
   containerId: string;
-  /** The virtual host that the client wants. */
+  /** The virtual host that the client asks for. */
   hostname?: string;
   /**
-   * Largest frame that we take, in bytes, at least 512; transfers that we send are no larger either, or one large message
-   * would keep all others waiting. Default: {@linkcode DEFAULT_MAX_FRAME_SIZE}.
+   * Largest frame that we accept, in bytes, at least 512; it bounds the transfers that we send, too, or one large message would
+   * hold up all others. Default: {@linkcode DEFAULT_MAX_FRAME_SIZE}.
    */
   maxFrameSize?: number;
   /** Highest channel that the peer may use. Default: {@linkcode DEFAULT_CHANNEL_MAX}. */
   channelMax?: number;
   /**
-   * Links at a time on all sessions, from where on those that the peer attaches are refused. A peer that leaves as many
-   * refused ones attached is closed. Default: {@linkcode DEFAULT_MAX_LINKS}.
+   * Links at a time on all sessions; beyond them, links that the peer attaches are refused. A peer that leaves as many refused
+   * ones attached is closed. Default: {@linkcode DEFAULT_MAX_LINKS}.
    */
   maxLinks?: number;
   /**
-   * Bytes of deliveries that have arrived in part, on all links at a time; the link of one that passes it ends. Default:
-   * {@linkcode DEFAULT_MAX_UNFINISHED_BYTES}.
+   * Bytes of partly received deliveries on all links; a delivery that exceeds them ends its link. Default: {@linkcode
+   * DEFAULT_MAX_UNFINISHED_BYTES}.
    */
   maxUnfinishedBytes?: number;
-  /** What several connections together may have of them. Default: no limit but that of each. */
+  /** A limit on such bytes that several connections share. Default: none. */
   unfinished?: Budget;
   /** Idle time-out to announce, in milliseconds, 0 for none. Default: {@linkcode DEFAULT_IDLE_TIME_OUT}. */
   idleTimeOut?: number;
@@ -69,29 +69,29 @@ export interface ConnectionOptions extends CostLimits {
   offeredCapabilities?: string[];
   /** Capabilities that this end wants to use. */
   desiredCapabilities?: string[];
-  /** Largest SASL frame that we take, in bytes. Default: {@linkcode DEFAULT_SASL_MAX_FRAME_SIZE}. */
+  /** Largest SASL frame that we accept, in bytes. Default: {@linkcode DEFAULT_SASL_MAX_FRAME_SIZE}. */
   saslMaxFrameSize?: number;
   /** Settings of the sessions that the peer begins. */
   session?: SessionOptions;
-  /** Makes our end of a link that the peer attaches, such as `takeLink` does. Default: such links are refused. */
+  /** Makes our end of a link that the peer attaches, as `takeLink` does. Default: such links are refused. */
   takeLink?: TakeLink;
-  /** What the server answers to an open, over its own settings; what it throws refuses the connection. */
+  /** Returns the server's answer to an open, which overrides these settings; an error refuses the connection. */
   answerOpen?: (open: Open) => Partial<Omit<Open, "kind">>;
-  /** Largest open frame that we send, in bytes. Default: {@linkcode MIN_MAX_FRAME_SIZE}, which every peer takes. */
+  /** Largest open frame that we send, in bytes. Default: {@linkcode MIN_MAX_FRAME_SIZE}, which every peer accepts. */
   maxOpenSize?: number;
-  /** Milliseconds until the peer's open. Default: {@linkcode DEFAULT_OPEN_TIMEOUT_MS}. */
+  /** Time for the peer's open, in milliseconds. Default: {@linkcode DEFAULT_OPEN_TIMEOUT_MS}. */
   openTimeoutMs?: number;
-  /** Milliseconds that a close may go unanswered. Default: {@linkcode DEFAULT_CLOSE_TIMEOUT_MS}. */
+  /** Time for the answer to a close, in milliseconds. Default: {@linkcode DEFAULT_CLOSE_TIMEOUT_MS}. */
   closeTimeoutMs?: number;
-  /** Bounds of what is decoded. */
+  /** Limits of the decoder. */
   limits?: CodecLimits;
-  /** What reads the frames that come with every message; for connections that see many. Default: the table of definitions. */
+  /** The reader of the frames that come with every message, for busy connections. Default: the table of definitions. */
   fastPath?: FastPath | undefined;
-  /** Told of every frame. */
+  /** Called with every frame. */
   trace?: (frame: FrameTrace) => void;
 }
 
-/** Our open: what the options say, and what the `answer` to the peer's open has over them. */
+/** Our open: the options, overridden by the `answer` to the peer's open. */
 export function openOf(options: ConnectionOptions, answer: Partial<Omit<Open, "kind">>): Open {
   return {
     ...fieldsOf("open", options),
@@ -104,7 +104,7 @@ export function openOf(options: ConnectionOptions, answer: Partial<Omit<Open, "k
   };
 }
 
-/** What is wrong with the peer's open, if its limits are below what may be asked of us [transport 2.4.1]. */
+/** The error of a peer's open whose limits are below those that we accept, if any [transport 2.4.1]. */
 export function faultOfOpen(maxFrameSize: number, idleTimeOut: number = 0): AmqpError | undefined {
   if (maxFrameSize < MIN_MAX_FRAME_SIZE) {
     return new AmqpError(
