@@ -1,7 +1,7 @@
 /**
- * What goes out on a link: its messages in order, from the call that sends them until they are settled.
+ * The outgoing side of a link: its messages in order, from the call that sends them until they are settled.
  *
- * The link outlives its attachment. While there is one, the sender of it pulls from here when it transmits.
+ * The link outlives its attachments. While there is one, its sender pulls deliveries from here when it transmits.
  *
  * @module
  */
@@ -11,95 +11,94 @@ import { AmqpError } from "../base/errors.ts";
 import type { DeliveryState } from "../codec/types.ts";
 import { MAX_DELIVERY_TAG_BYTES, type TagKey, tagKey } from "./deliveries.ts";
 
-// What is read of a source at a time, in bytes: a frame that fits the flush with what stands before it.
+// Bytes that are read from a source at a time: a frame of them fits the flush with what stands before it.
 const READ_BYTES = 64_512;
 
-/** A payload that is read as it goes out. */
+/** A payload that is read while it is sent. */
 export interface PayloadSource {
-  /** True when all of it was read. */
+  /** True when everything was read. */
   readonly ended: boolean;
-  /** The next bytes, `max` at most; undefined while there are none, until `wake` of the link is called. */
+  /** Returns the next bytes, at most `max`; undefined while there are none, until the link's `wake` is called. */
   read(max: number): Uint8Array | undefined;
-  /** Nothing more is read: the delivery is sent and settled, or given up. */
+  /** Called when nothing more is read: the delivery is sent and settled, or aborted. */
   done?(): void;
 }
 
-/** What a sender may tell: `received` is the receiver's [transport 2.7.6]. */
+/** States that a sender may report: `received` is the receiver's [transport 2.7.6]. */
 export type SenderState = Exclude<DeliveryState, { readonly kind: "received" }>;
 
-/** How a delivery is sent. */
+/** Options of a delivery. */
 export interface DeliveryOptions {
-  /** True sends it settled: at most once, no outcome. Default: false, or true on a link of settle mode `"settled"`. */
+  /**
+   * True sends the delivery settled: at most once, no outcome. Default: false, or true on a link of settle mode `"settled"`.
+   */
   settled?: boolean | undefined;
   /** The message format. Default: 0, an AMQP message. */
   messageFormat?: number | undefined;
-  /** Delivery state on the first frame, such as that of a transaction. Default: none. */
+  /** The delivery state on the first frame, such as that of a transaction. Default: none. */
   state?: DeliveryState | undefined;
-  /** The tag, 1 to 32 bytes. Default: one that the link counts. */
+  /** The delivery tag, 1 to 32 bytes. Default: a counter of the link. */
   tag?: Uint8Array | undefined;
-  /** True takes up a delivery that the `unsettled` map of our attach names [transport 2.6.13]. Default: false. */
+  /** True resumes a delivery in the `unsettled` map of our attach [transport 2.6.13]. Default: false. */
   resume?: boolean | undefined;
-  /** False keeps it, and those behind it, until it is set and `wake` of the link is called. Default: true. */
+  /** False holds the delivery, and those behind it, until it is set and the link's `wake` is called. Default: true. */
   ready?: boolean | undefined;
 }
 
-/** What a link that goes out asks of its attachment. */
+/** The attachment of an outgoing link. */
 export interface OutgoingEndpoint {
-  /** The session of the attachment. */
   readonly session: { readonly settlement: OutgoingSettlement };
   /** Notes that there may be something to write. */
   wake(): void;
-  /** Reports what the receiver told of `delivery`. */
+  /** Reports the receiver's disposition of `delivery`. */
   handleDisposition(delivery: OutgoingDelivery, state: DeliveryState | undefined, settled: boolean): void;
 }
 
-/** What a link that goes out asks of those who keep what is not settled. */
+/** The part of a session's settlement that outgoing links use. */
 interface OutgoingSettlement {
-  /** Checks that the peer takes a disposition with this state. */
+  /** Checks that the peer accepts a disposition with this state. */
   check(state: DeliveryState): void;
-  /** Tells the receiver that `delivery` is settled. */
+  /** Reports to the receiver that `delivery` is settled. */
   settle(delivery: OutgoingDelivery): void;
-  /** Drops `delivery`. */
   forget(delivery: OutgoingDelivery): void;
 }
 
 export class OutgoingDelivery {
-  /** The link it travels on. */
   readonly link: OutgoingLink;
-  /** The encoded message, or the part of it that is written now. */
+  /** The encoded message, or the part of it that is being written. */
   payload: Uint8Array;
-  /** Where more of the message comes from, if it is not there as a whole. */
+  /** The source of the rest of the message, where it is read while it is sent. */
   readonly source: PayloadSource | undefined;
   /** 0 for an AMQP message. */
   readonly messageFormat: number;
   sentSettled: boolean;
-  /** True if it takes up one from before the link was attached. */
+  /** True if it resumes a delivery of an earlier attachment. */
   resume: boolean | undefined;
-  /** False while it must not go out yet. */
+  /** False while the delivery must not go out yet. */
   ready: boolean;
-  /** True if it is sent as a new one although an earlier attachment has sent it. */
+  /** True if it is sent as a new delivery although an earlier attachment has sent it. */
   resent = false;
-  /** True if it was taken up where an earlier attachment had left it. */
+  /** True if it was resumed where an earlier attachment had left it. */
   resumed = false;
-  /** Number on its session; undefined until the first frame is written. */
+  /** The delivery id on its session; undefined until the first frame is written. */
   id: number | undefined;
-  /** How much of `payload` has been written. */
+  /** Bytes of `payload` that have been written. */
   offset = 0;
   /** Bytes of the message that came before `payload`. */
   before = 0;
   /** True once the last frame has been written. */
   sent = false;
-  /** True once this side holds no state of it any more. */
+  /** True once this side holds no state of the delivery any more. */
   settled: boolean;
-  /** True once it was given up before its last frame. */
+  /** True once the delivery was aborted before its last frame. */
   aborted = false;
-  /** The state that we hold, if any. */
+  /** Our last state, if any. */
   state: DeliveryState | undefined;
-  /** The state that the receiver told last, if any. */
+  /** The last state that the receiver reported, if any. */
   remoteState: DeliveryState | undefined;
-  /** What the user of the link keeps of it; one that nobody keeps anything of is not sent again. */
+  /** Data that the user of the link keeps with the delivery; a delivery without any is not sent again. */
   context: unknown;
-  /** The tag: the number of one that was counted, the bytes of any other; for links. */
+  /** The tag, as a number where the link counted it; for links. */
   ownTag: number | Uint8Array | undefined;
   /** The delivery before this one on the link; for links. */
   previous: OutgoingDelivery | undefined;
@@ -119,23 +118,23 @@ export class OutgoingDelivery {
     this.ownTag = options.tag;
   }
 
-  /** Names the delivery on its link, 1 to 32 bytes; made when asked for. */
+  /** The delivery tag, 1 to 32 bytes; made on access. */
   get tag(): Uint8Array {
     const tag = this.link.number(this);
     return typeof tag === "number" ? writeTag(new Uint8Array(4), tag) : tag;
   }
 
-  /** Whether no more of the message is to come behind `payload`. */
+  /** Whether no more of the message follows `payload`. */
   get whole(): boolean {
     return this.source === undefined || this.source.ended;
   }
 
   /**
-   * Settles it, which ends it on this side; the answer to an outcome when the receiver waits for us [transport 2.6.12].
+   * Settles the delivery on this side; the answer to an outcome when the receiver waits for us [transport 2.6.12].
    *
-   * The receiver is told when the last frame is out.
+   * The receiver is notified once the last frame is out.
    *
-   * @throws {AmqpError} With `amqp:frame-size-too-small` if the peer does not take so large a state.
+   * @throws {AmqpError} With `amqp:frame-size-too-small` if the state is larger than the peer accepts.
    */
   settle(state?: SenderState): void {
     if (this.settled) return;
@@ -147,18 +146,18 @@ export class OutgoingDelivery {
     this.link.settle(this);
   }
 
-  /** Gives up a delivery whose last frame is not written yet; false when it is too late. */
+  /** Aborts a delivery whose last frame is not written yet; false when it is too late. */
   abort(): boolean {
     return this.link.abort(this);
   }
 
-  /** Notes that the receiver settled it; for sessions. */
+  /** Notes that the receiver settled the delivery; for sessions. */
   settledByPeer(): void {
     this.settled = true;
     if (this.sent) this.link.remove(this);
   }
 
-  /** Reports what the receiver told; for sessions. */
+  /** Reports the receiver's disposition; for sessions. */
   handleDisposition(state: DeliveryState | undefined, settled: boolean): void {
     this.link.attachment?.handleDisposition(this, state, settled);
   }
@@ -175,29 +174,29 @@ export class OutgoingDelivery {
   }
 }
 
-/** The deliveries of one link in order: first those that wait to be settled, then those that wait to be written. */
+/** The deliveries of one link in order: first the unsettled ones that were sent, then those that wait to be written. */
 export class OutgoingLink {
-  /** What carries the link now, if anything does; set by it. */
+  /** The sender that carries the link now, if any; set by the sender. */
   attachment: OutgoingEndpoint | undefined;
-  /** Deliveries of which no frame is written. */
+  /** Deliveries without a written frame. */
   queued = 0;
-  /** All deliveries that are not done. */
+  /** Deliveries that are not done. */
   size = 0;
 
   #first: OutgoingDelivery | undefined;
   #last: OutgoingDelivery | undefined;
-  // The first whose last frame is not written.
+  // The first delivery whose last frame is not written.
   #cursor: OutgoingDelivery | undefined;
   #nextTag = 0;
-  // Of what is not settled; kept once there is a tag that was not counted here.
+  // Tags of unsettled deliveries; kept from the first one that was not counted here.
   #tags: Set<TagKey> | undefined;
 
-  /** Those who keep what is not settled, while there is an attachment. */
+  /** The settlement of the session, while there is an attachment. */
   get settlement(): OutgoingSettlement | undefined {
     return this.attachment?.session.settlement;
   }
 
-  /** The delivery whose turn it is to be written, if any. */
+  /** The delivery to write next, if any. */
   get next(): OutgoingDelivery | undefined {
     return this.#cursor;
   }
@@ -205,7 +204,7 @@ export class OutgoingLink {
   /** The deliveries that are not done, in order. */
   *[Symbol.iterator](): Generator<OutgoingDelivery, void, void> {
     for (let delivery = this.#first; delivery !== undefined;) {
-      // The delivery may be done meanwhile.
+      // The delivery may be removed meanwhile.
       const { next } = delivery;
       yield delivery;
       delivery = next;
@@ -213,7 +212,7 @@ export class OutgoingLink {
   }
 
   /**
-   * Queues a delivery, to be written when the receiver gives credit; `inFront` before all others, none of which has been.
+   * Queues a delivery, to be written when the receiver grants credit; `inFront` before all others, none of which has begun.
    *
    * @throws {RangeError} If the tag is empty or longer than 32 bytes, or the message format is no uint.
    * @throws {AmqpError} With `amqp:illegal-state` if the tag is in use.
@@ -238,17 +237,17 @@ export class OutgoingLink {
     }
     this.size++;
     this.queued++;
-    // Nothing is written before what is in front of it.
+    // Nothing is written ahead of the deliveries in front.
     if (this.#cursor === delivery) this.wake();
     return delivery;
   }
 
-  /** Says that a delivery became ready, or that its source has more. */
+  /** Notes that a delivery became ready, or that its source has more. */
   wake(): void {
     this.attachment?.wake();
   }
 
-  /** The tag of a delivery, which gets one if it has none. */
+  /** The tag of a delivery, which gets a counted one if it has none. */
   number(delivery: OutgoingDelivery): number | Uint8Array {
     if (delivery.ownTag !== undefined) return delivery.ownTag;
     let number: number;
@@ -279,27 +278,27 @@ export class OutgoingLink {
     if (delivery.settled) this.settle(delivery);
   }
 
-  /** Settles a delivery that is marked so, once it is sent. */
+  /** Settles a delivery that is marked as settled, once it is sent. */
   settle(delivery: OutgoingDelivery): void {
-    // A receiver is told only once it knows the whole delivery.
+    // A receiver is notified only once it has the whole delivery.
     if (!delivery.sent) return;
     this.settlement?.settle(delivery);
     this.remove(delivery);
   }
 
-  /** Gives up a delivery whose last frame is not written yet; false when it is too late. */
+  /** Aborts a delivery whose last frame is not written yet; false when it is too late. */
   abort(delivery: OutgoingDelivery): boolean {
     if (delivery.sent || delivery.aborted || !this.#holds(delivery)) return false;
     delivery.aborted = delivery.settled = true;
-    // The peer must hear of one that it knows; the rest it never saw.
+    // The peer must learn of a delivery that it knows; it never saw the others.
     if (delivery.id === undefined && !delivery.resume) this.remove(delivery);
     else this.settlement?.forget(delivery);
-    // What it leaves free is for the next.
+    // The delivery behind may go now.
     this.wake();
     return true;
   }
 
-  /** Takes a delivery off the link, wherever it is. */
+  /** Removes a delivery, wherever it is. */
   remove(delivery: OutgoingDelivery): void {
     if (!this.#holds(delivery)) return;
     const { previous, next } = delivery;
@@ -315,31 +314,31 @@ export class OutgoingLink {
     delivery.source?.done?.();
   }
 
-  /** Takes off a delivery that is not to be sent; those behind it need not wait for it any more. */
+  /** Removes a delivery that is not to be sent; those behind it may go on. */
   drop(delivery: OutgoingDelivery): void {
     this.remove(delivery);
     this.wake();
   }
 
-  /** Has a delivery go out settled that was not meant to; for senders. */
+  /** Makes a delivery go out settled that was not meant to; for senders. */
   sendSettled(delivery: OutgoingDelivery): void {
     this.#freeTag(delivery);
     delivery.sentSettled = delivery.settled = true;
   }
 
   /**
-   * Starts afresh after the end of an attachment: what was sent and is not settled is sent again if so asked, in order and
-   * before all else. `held` keeps it until somebody has decided what becomes of each: `resume` tells it from the rest then,
-   * and `ready` lets it go.
+   * Starts over after the end of an attachment: with `again`, sent deliveries that are unsettled are sent again, in order and
+   * before all others. `held` holds each of them until somebody has decided on it: until then `resume` marks it, and `ready`
+   * lets it go.
    *
-   * @returns Those that must not go out twice, which are taken off: settled ones, those that nobody waits for any more,
-   * those that came from a source, and those of a transaction, which has ended with the attachment.
+   * @returns The removed deliveries, which must not go out twice: settled ones, those without a `context`, those from a source,
+   * and those of a transaction, which has ended with the attachment.
    */
   rewind(again: boolean, held = false): OutgoingDelivery[] {
     const over: OutgoingDelivery[] = [];
     for (const delivery of this) {
       if (delivery.id === undefined && !delivery.resume) {
-        // Behind those that are sent as new ones there may be others that nothing is known of yet.
+        // Behind deliveries that are sent as new ones there may be others that are not decided on yet.
         if (held) continue;
         break;
       }
@@ -364,7 +363,7 @@ export class OutgoingLink {
     return over;
   }
 
-  /** Takes all deliveries off. */
+  /** Removes and returns all deliveries. */
   clear(): OutgoingDelivery[] {
     const all = [...this];
     for (const delivery of all) {
@@ -387,7 +386,7 @@ export class OutgoingLink {
     if (tag.length === 0 || tag.length > MAX_DELIVERY_TAG_BYTES) {
       throw new RangeError(`Cannot send: delivery tag has ${tag.length} bytes, not 1 to 32`);
     }
-    // Of what is settled nothing needs a name.
+    // A settled delivery needs no unique tag.
     if (settled) return;
     if (this.#tags === undefined) {
       this.#tags = new Set();

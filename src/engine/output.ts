@@ -1,5 +1,5 @@
 /**
- * Frames on their way out: how large they may be, and which must wait for the peer's open.
+ * Outgoing frames: their size limits, and which of them wait for the peer's open.
  *
  * @module
  */
@@ -23,7 +23,6 @@ interface HeldFrame {
 
 /** The frames of one connection that wait to be sent. */
 export class Output {
-  /** What goes out next. */
   readonly writer: Writer;
 
   readonly #transferLimit: number;
@@ -34,7 +33,7 @@ export class Output {
   #held: HeldFrame[] = [];
   #untold: FrameTrace[] = [];
 
-  /** Starts with what every peer takes; transfers never get larger than `transferLimit`. */
+  /** Starts with the frame size that every peer accepts; transfers never exceed `transferLimit`. */
   constructor(transferLimit: number, trace: ((frame: FrameTrace) => void) | undefined, writer: Writer) {
     this.writer = writer;
     this.#transferLimit = transferLimit;
@@ -42,9 +41,9 @@ export class Output {
   }
 
   /**
-   * True when the next transfer has no room in a flush of `flushBytes`; one frame always has.
+   * True when the next transfer does not fit a flush of `flushBytes`; the first frame of a flush always does.
    *
-   * A flush leaves as one WebSocket message, so frames that arrive whole need not be put together again.
+   * A flush leaves as one WebSocket message, so the peer need not put frames together again.
    */
   full(payloadBytes: number, flushBytes: number): boolean {
     const { length } = this.writer;
@@ -52,7 +51,7 @@ export class Output {
     return length > 0 && length + frameBytes > flushBytes;
   }
 
-  /** Writes an open of at most `atLeast` bytes, or more if the peer is known to take more. */
+  /** Writes an open of at most `atLeast` bytes, or more if the peer is known to accept more. */
   open(body: Performative, atLeast: number): void {
     if (this.#write(0, body, Math.max(atLeast, this.#limit))) return;
     throw new AmqpError(
@@ -75,10 +74,10 @@ export class Output {
   }
 
   /**
-   * Writes a frame of `endpoint`. Before the peer's open only what every peer takes goes out; the rest waits, and all that
-   * comes after it.
+   * Writes a frame of `endpoint`. Before the peer's open only frames that every peer accepts go out; the first other frame
+   * waits, and all behind it.
    *
-   * @throws {AmqpError} With `amqp:frame-size-too-small` if the peer does not take a frame that large.
+   * @throws {AmqpError} With `amqp:frame-size-too-small` if the frame is larger than the peer accepts.
    */
   write(channel: number, body: Performative, endpoint: FrameEndpoint): void {
     if (this.#closed) return;
@@ -88,14 +87,14 @@ export class Output {
     this.#held.push({ channel, body, endpoint });
   }
 
-  /** Writes what has waited, now that the peer's limits are known. */
+  /** Writes the frames that have waited, now that the peer's limits are known. */
   peerOpened(maxFrameSize: number, channelMax: number): void {
     this.#limit = maxFrameSize;
     this.#opened = true;
     const held = this.#held;
     this.#held = [];
     for (const { channel, body, endpoint } of held) {
-      // Given up by one of the frames before it.
+      // Abandoned because of an earlier frame.
       if (endpoint.state === "ended" || endpoint.state === "detached") continue;
       if (channel > channelMax) {
         endpoint.abandon(
@@ -110,10 +109,10 @@ export class Output {
   }
 
   /**
-   * Checks that the peer takes a frame with this body.
+   * Checks that the peer accepts a frame with this body.
    *
    * @throws {AmqpError} With `amqp:frame-size-too-small` if it does not.
-   * @throws {TypeError | RangeError} If the body holds what AMQP cannot express.
+   * @throws {TypeError | RangeError} If the body holds a value that AMQP cannot express.
    */
   check(body: Performative): void {
     const start = this.#begin(0, body);
@@ -123,7 +122,7 @@ export class Output {
   }
 
   /**
-   * Writes one transfer with as much of `payload` as fits, and tells how much that was.
+   * Writes one transfer with as much of `payload` as fits, and returns the bytes of it that were written.
    *
    * @throws {AmqpError} With `amqp:frame-size-too-small` if not a byte of payload fits.
    */
@@ -150,7 +149,7 @@ export class Output {
     return part.length;
   }
 
-  /** Tells of the frames that leave now: what has waited for SASL leaves after the frames of that. */
+  /** Traces the frames that leave now: those that waited for SASL leave after the frames of SASL. */
   tell(): void {
     const untold = this.#untold;
     if (untold.length === 0) return;
@@ -163,7 +162,7 @@ export class Output {
     const start = writer.length;
     let sent = body;
     while (!this.#fits(channel, sent, limit)) {
-      // What an endpoint ends with must arrive, if need be with less of an explanation.
+      // A frame that carries an error must go out, if need be with less of an explanation.
       if (!("error" in sent) || sent.error === undefined) return false;
       sent = { ...sent, error: shortened(sent.error) };
     }
@@ -177,7 +176,7 @@ export class Output {
     try {
       start = this.#begin(channel, body);
     } catch (error) {
-      // An error's info is whatever its thrower put there.
+      // An error's `info` is whatever its thrower put there.
       if ("error" in body && body.error !== undefined) return false;
       throw error;
     }
@@ -188,7 +187,7 @@ export class Output {
 
   #note(channel: number, body: Performative | undefined, payloadBytes: number): void {
     if (this.#trace === undefined) return;
-    // The memory of a tag is used again.
+    // The buffer of a counted tag is reused.
     const shown = body?.kind === "transfer" && body.deliveryTag !== undefined
       ? { ...body, deliveryTag: body.deliveryTag.slice() }
       : body;
@@ -200,7 +199,7 @@ export class Output {
     try {
       if (body.kind !== "transfer" || !writeTransfer(this.writer, body)) encodeComposite(this.writer, body);
     } catch (error) {
-      // Half a frame would garble all that comes after it.
+      // Half a frame would garble all that follows.
       this.writer.truncate(start);
       throw error;
     }

@@ -15,24 +15,23 @@ import { LinkEndpoint, type LinkEvent, type LinkOutput, type LinkSession } from 
 import { add, difference, type Windows } from "./windows.ts";
 
 /**
- * Frames without payload that a delivery may have in a row. Nobody has a reason for more than one, so it is no option: more is
- * a peer that only burns our time.
+ * Consecutive frames without payload that a delivery may have. Nobody needs more than one, so this is no option: a peer that
+ * sends more only burns our time.
  */
 export const MAX_EMPTY_TRANSFERS = 100;
 
-/** What a receiver reports. */
+/** Events of a receiver. */
 export type ReceiverEvent =
   | LinkEvent
-  /** The sender has used up or handed back all credit after a drain. */
+  /** The sender has used or handed back all credit in a drain. */
   | { readonly kind: "drained"; readonly link: ReceiverEndpoint }
-  /** A whole delivery arrived, or the first frame of one on a link with streams. */
+  /** A whole delivery has arrived, or the first frame of one on a link with streams. */
   | { readonly kind: "delivery"; readonly link: ReceiverEndpoint; readonly delivery: IncomingDelivery }
   /**
-   * A delivery came to nothing, but used up one credit: it was aborted by its sender, or resumed although we do not hold
-   * it.
+   * The sender used up one credit without a new delivery: it aborted one, or resumed one, whether we hold that or not.
    */
   | { readonly kind: "aborted"; readonly link: ReceiverEndpoint }
-  /** The sender told the state of a delivery, settled it, or both. */
+  /** The sender reported the state of a delivery, settled it, or both. */
   | {
     readonly kind: "disposition";
     readonly link: ReceiverEndpoint;
@@ -42,61 +41,59 @@ export type ReceiverEvent =
   };
 
 export interface ReceiverSession extends LinkSession {
-  /** Reports something. */
   emit(event: ReceiverEvent): void;
-  /** Bytes of deliveries that have arrived in part. */
+  /** Bytes of partly received deliveries. */
   readonly unfinished: Budget;
   /** The settings of the session. */
   readonly options: { readonly incomingWindow?: number };
-  /** What the session is to write. */
   readonly output: LinkOutput & { readonly windows: Windows; owe(): void };
-  /** Counts a delivery that begins to arrive; ids are consecutive on a session [transport 2.7.5]. */
+  /** Counts a delivery that begins; ids are consecutive on a session [transport 2.7.5]. */
   countDelivery(id: number): void;
 }
 
 export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
-  /** The session it is attached to. */
   declare readonly session: ReceiverSession;
-  /** Always `"receiver"`. */
   override readonly role = "receiver";
   /** Deliveries begun so far, by the sender's count; undefined until its attach arrived. */
   deliveryCount: number | undefined;
   /** Deliveries that the sender may still begin. */
   linkCredit = 0;
-  /** Deliveries that the sender has ready, as it said last. */
+  /** Deliveries that the sender has ready, by its last flow. */
   available = 0;
   /** True while a drain is under way. */
   draining = false;
-  /** Takes deliveries as they arrive, told at their first frame. Default: they are told when they are whole. */
+  /**
+   * Takes payloads as they arrive, of deliveries reported at their first frame. Default: deliveries are reported when complete.
+   */
   streams: TransferStreams | undefined;
 
   /** Deliveries that are not settled on both sides, by tag. */
   readonly unsettled: SerialMap<TagKey, IncomingDelivery> = new SerialMap();
 
-  // Deliveries that the sender may begin by the most generous flow that it may have seen: withdrawing credit does not
-  // call back what is on its way [transport 2.6.10].
+  // Deliveries that the sender may begin by the most generous flow that it may have seen: withdrawing credit does not call back
+  // deliveries on their way [transport 2.6.10].
   #allowed = 0;
-  // The most that was ever granted at once. Brokers that renew credit without counting what is already on its way to the
-  // wire, as RabbitMQ before 4.0 does, go over by as much; whoever goes further is out of bounds.
+  // The largest credit that was ever granted. Brokers that renew credit without counting deliveries on their way to the wire,
+  // as RabbitMQ before 4.0 does, exceed it by as much; a peer that goes further breaks the rules.
   #largestGrant = 0;
   #maxMessageSize = Infinity;
   #arriving: IncomingTransfers | undefined;
   #echo = false;
   #properties: Fields | undefined;
   #resumable: Set<TagKey> | undefined;
-  // Of the link before: deliveries that the sender may take up.
+  // Deliveries of the earlier attachment that the sender may resume.
   #suspended: Map<TagKey, IncomingDelivery> | undefined;
 
-  /** True while a delivery has arrived in part and is not told. */
+  /** True while a delivery has arrived in part and is not reported. */
   get receiving(): boolean {
     return this.#arriving !== undefined && this.#arriving.sink === undefined;
   }
 
   /**
-   * Lets the sender begin `linkCredit` more deliveries; replaces what was granted before.
+   * Lets the sender begin `linkCredit` more deliveries; replaces the credit granted before.
    *
-   * With `drain` the sender must use the credit at once or hand it back, told by the event `drained`. `properties` go out with
-   * this flow and those after it, until others are given.
+   * With `drain` the sender must use the credit at once or hand it back, after which the event `drained` comes. `properties` go
+   * out with this flow and those after it, until others are given.
    *
    * @throws {RangeError} If `linkCredit` is not a whole number from 0 to 2^32-1.
    * @throws {AmqpError} With `amqp:illegal-state` if the link is not attached.
@@ -115,8 +112,8 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
   }
 
   /**
-   * Holds deliveries of the link before, those that our own attach lists as unsettled, so that the sender may take them up;
-   * what it does not list itself, it has settled.
+   * Holds deliveries of the earlier attachment, which our own attach lists as unsettled, so that the sender may resume them;
+   * the sender has settled those that it does not list itself.
    */
   suspend(deliveries: Iterable<IncomingDelivery>): void {
     this.#suspended = new Map();
@@ -128,24 +125,23 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     if (this.remote !== undefined) this.#compare(this.remote);
   }
 
-  /** Deliveries that are not settled on both sides, those included that were not taken up yet. */
+  /** Deliveries that are not settled on both sides, including those that were not resumed yet. */
   *held(): Generator<IncomingDelivery, void, void> {
     if (this.#suspended !== undefined) yield* this.#suspended.values();
     yield* this.unsettled.values().sort((a, b) => difference(a.id, b.id));
   }
 
-  /** Tells the sender the state of a delivery; for deliveries. */
+  /** Sends the state of a delivery; for deliveries. */
   update(delivery: IncomingDelivery, again: boolean): void {
     if (delivery.settled) this.forget(delivery);
     this.session.settlement.update(delivery, again);
   }
 
-  /** Drops what the link holds of a delivery; for deliveries. */
   forget(delivery: IncomingDelivery): void {
     if (this.unsettled.get(delivery.key) === delivery) this.unsettled.delete(delivery.key);
   }
 
-  /** Reports what the sender told of a delivery; for deliveries. */
+  /** Reports the sender's disposition of a delivery; for deliveries. */
   handleDisposition(delivery: IncomingDelivery, state: DeliveryState | undefined, settled: boolean): void {
     this.session.emit({ kind: "disposition", link: this, delivery, state, settled });
   }
@@ -159,7 +155,7 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
       throw this.fault(condition.notAllowed, "Cannot take transfer: it differs from the delivery that has begun");
     }
     const arriving = begun ?? this.#begin(transfer);
-    // What we do not hold cannot be resumed [transport 2.6.13].
+    // A delivery that we do not hold cannot be resumed [transport 2.6.13].
     const ignored = arriving.resume && !this.#isResumable(arriving.key);
     const held = arriving.resume ? this.#suspended?.get(arriving.key) : undefined;
     if (!transfer.aborted) {
@@ -179,7 +175,7 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     this.#checkDrained();
   }
 
-  /** Makes a delivery of what has arrived, keeps it until it is settled and reports it; for those who take transfers. */
+  /** Creates and reports the delivery of these transfers, and keeps it until it is settled; for streams. */
   tell(arriving: IncomingTransfers): IncomingDelivery {
     const delivery = new IncomingDelivery(this, arriving);
     if (!delivery.remoteSettled) {
@@ -194,10 +190,10 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     this.confirm();
     this.available = flow.available ?? 0;
     if (flow.deliveryCount === undefined || this.deliveryCount === undefined) return;
-    // Unsigned, so that a count that went back is far too much. A sender moves its count on without deliveries only to
-    // hand back credit in a drain.
+    // Unsigned, so that a count that went back is far too large. A sender advances its count without deliveries only to hand
+    // back credit in a drain.
     let ahead = add(flow.deliveryCount, -this.deliveryCount);
-    // Proton counts a delivery when its last frame is out, we and the specification when it begins.
+    // Proton counts a delivery at its last frame, we and the specification at its first.
     if (ahead === MAX_UINT && this.#arriving !== undefined) ahead = 0;
     if (ahead > Math.max(0, this.#allowed)) {
       throw this.fault(
@@ -206,7 +202,7 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
       );
     }
     this.#count(ahead);
-    // Also when the drain was called off meanwhile: the credit is gone.
+    // The credit is gone even if the drain was called off meanwhile.
     if (ahead > 0 && this.linkCredit === 0) this.draining = true;
     this.#checkDrained();
   }
@@ -244,15 +240,15 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     this.streams?.stop();
   }
 
-  // Whether our attach names a delivery as not settled, so that it can be resumed [transport 2.6.13].
+  // Whether our attach lists a delivery as unsettled, so that it can be resumed [transport 2.6.13].
   #isResumable(key: TagKey): boolean {
     if (this.#suspended !== undefined) return this.#suspended.has(key);
     this.#resumable ??= new Set(Array.from(this.local?.unsettled?.keys() ?? [], tagKey));
     return this.#resumable.has(key);
   }
 
-  // What the sender does not list, it has settled, unless its list is incomplete; one that lists nothing at all has kept
-  // nothing, and its tags begin afresh [transport 2.6.13].
+  // The sender has settled a delivery that it does not list, unless its list is incomplete; a sender that lists nothing at all
+  // has kept nothing, and its tags start over [transport 2.6.13].
   #compare({ unsettled, incompleteUnsettled }: Attach): void {
     if (unsettled === undefined) return this.#suspended!.clear();
     if (incompleteUnsettled) return;
@@ -262,7 +258,7 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     }
   }
 
-  // The sender goes on with a delivery of the link before, of which everything has arrived already.
+  // The sender resumes a delivery of the earlier attachment, all of which has arrived already.
   #takeUp(held: IncomingDelivery, { id, settled, state }: IncomingTransfers, aborted: boolean): void {
     if (settled || aborted) return this.#settledBefore(held, state);
     this.#suspended!.delete(held.key);

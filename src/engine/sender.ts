@@ -12,15 +12,15 @@ import { LinkEndpoint, type LinkEvent, type LinkOutput, type LinkSession } from 
 import { type OutgoingDelivery, type OutgoingEndpoint, OutgoingLink } from "./outgoing.ts";
 import { add, difference } from "./windows.ts";
 
-/** What a sender reports. */
+/** Events of a sender. */
 export type SenderEvent =
   | LinkEvent
   /**
-   * The receiver granted, withdrew or wants drained: look at `sendable` and `draining`. When it drains, credit that is not
+   * The receiver granted or withdrew credit, or drains the link: read `sendable` and `draining`. In a drain, credit that is not
    * used by the next `transmit` is handed back.
    */
   | { readonly kind: "credit"; readonly link: SenderEndpoint }
-  /** A delivery cannot go out on this link, such as one that is larger than the receiver takes; the link goes on. */
+  /** A delivery cannot go out on this link, such as one that is larger than the receiver accepts; the link goes on. */
   | {
     readonly kind: "refused";
     readonly link: SenderEndpoint;
@@ -29,7 +29,7 @@ export type SenderEvent =
   }
   /** The last frame of a delivery that went out settled has been written. */
   | { readonly kind: "sent"; readonly link: SenderEndpoint; readonly delivery: OutgoingDelivery }
-  /** The receiver told the state of a delivery, settled it, or both. */
+  /** The receiver reported the state of a delivery, settled it, or both. */
   | {
     readonly kind: "disposition";
     readonly link: SenderEndpoint;
@@ -38,34 +38,30 @@ export type SenderEvent =
     readonly settled: boolean;
   };
 
-/** What a sender asks of its session. */
+/** The part of a session that senders use. */
 export interface SenderSession extends LinkSession {
-  /** Reports something. */
   emit(event: SenderEvent): void;
-  /** What the session is to write. */
   readonly output: LinkOutput & {
-    /** Queues a sender that has something to write, or may now. */
+    /** Queues a sender that has, or may have, something to write. */
     queueOutput(link: SenderEndpoint): void;
   };
 }
 
 /** Our end of a link on which we send. */
 export class SenderEndpoint extends LinkEndpoint implements OutgoingEndpoint {
-  /** The session it is attached to. */
   declare readonly session: SenderSession;
-  /** Always `"sender"`. */
   override readonly role = "sender";
   /** Deliveries begun so far, as a serial number. */
   deliveryCount = 0;
-  /** Deliveries that the receiver lets us begin, those in the queue not subtracted. */
+  /** Deliveries that the receiver lets us begin, queued ones included. */
   linkCredit = 0;
-  /** True when the receiver wants its credit used up or handed back. */
+  /** True when the receiver wants its credit used or handed back. */
   draining = false;
-  /** True while what is to be sent is looked for: until then a drain waits for its answer. */
+  /** True while the user looks for messages to send: until then a drain waits for its answer. */
   looking = false;
-  /** The link state properties that the receiver told last, such as the transaction in which it acquires. */
+  /** The link state properties of the receiver's last flow, such as the transaction in which it acquires. */
   flowProperties: Fields | undefined;
-  /** True once the receiver has told how many deliveries it knows of, which it cannot before it has our attach. */
+  /** True once a flow held the receiver's delivery count, which it has only from our attach. */
   counted = false;
 
   #outgoing: OutgoingLink | undefined;
@@ -78,7 +74,7 @@ export class SenderEndpoint extends LinkEndpoint implements OutgoingEndpoint {
     return this.#outgoing!;
   }
 
-  /** How many deliveries may be sent now, beyond those that wait. */
+  /** Deliveries that may be sent now, beyond the queued ones. */
   get sendable(): number {
     if (this.#incomplete || this.state !== "attached") return 0;
     return Math.max(0, this.linkCredit - (this.#outgoing?.queued ?? 0));
@@ -89,19 +85,19 @@ export class SenderEndpoint extends LinkEndpoint implements OutgoingEndpoint {
     return this.outgoing.queued + (this.outgoing.next?.id === undefined ? 0 : 1);
   }
 
-  /** Carries `outgoing` from now on, which nothing else carries any more. */
+  /** Carries `outgoing` from now on; no other sender may carry it. */
   carry(outgoing: OutgoingLink): void {
     this.#outgoing = outgoing;
     outgoing.attachment = this;
     this.wake();
   }
 
-  /** Notes that there may be something to write; for what the link carries. */
+  /** Notes that there may be something to write; for the outgoing link. */
   wake(): void {
     this.session.output.queueOutput(this);
   }
 
-  /** Reports what the receiver told of a delivery; for deliveries. */
+  /** Reports the receiver's disposition of a delivery; for deliveries. */
   handleDisposition(delivery: OutgoingDelivery, state: DeliveryState | undefined, settled: boolean): void {
     this.session.emit({ kind: "disposition", link: this, delivery, state, settled });
   }
@@ -109,11 +105,11 @@ export class SenderEndpoint extends LinkEndpoint implements OutgoingEndpoint {
   /**
    * Hands back credit that a drain asked for, when nothing is left to send.
    *
-   * It is called with each `transmit`, so a caller that is told of the credit has until then to use it.
+   * It is called with each `transmit`, so a user that hears of the credit has until then to use it.
    */
   drained(): void {
     if (!this.draining || this.looking || this.state !== "attached" || this.next() !== undefined) return;
-    // The last frames of what has begun are still to come.
+    // The last frames of a delivery that has begun are still to come.
     if (this.#outgoing?.next?.id !== undefined) return;
     this.deliveryCount = add(this.deliveryCount, this.linkCredit);
     this.linkCredit = 0;
@@ -159,7 +155,7 @@ export class SenderEndpoint extends LinkEndpoint implements OutgoingEndpoint {
   /** Notes that the last frame of a delivery was written; for sessions. */
   finish(delivery: OutgoingDelivery): void {
     this.#outgoing!.finish(delivery);
-    // Whoever takes deliveries up waits for the last frame of what is done with them.
+    // A user that resumes deliveries waits for the last frame of those that are settled.
     if (delivery.resume ? delivery.settled : delivery.sentSettled && !delivery.aborted) {
       this.session.emit({ kind: "sent", link: this, delivery });
     }
@@ -170,7 +166,7 @@ export class SenderEndpoint extends LinkEndpoint implements OutgoingEndpoint {
     if (flow.properties !== undefined) this.flowProperties = flow.properties;
     if (flow.deliveryCount !== undefined) this.counted = true;
     if (flow.linkCredit === undefined) return;
-    // What the receiver has not seen when it wrote the flow is already counted by us [transport 2.6.7].
+    // Deliveries that the receiver had not seen when it wrote the flow use up the credit of it [transport 2.6.7].
     const from = flow.deliveryCount ?? this.local?.initialDeliveryCount ?? this.deliveryCount;
     const behind = difference(this.deliveryCount, from);
     this.linkCredit = Math.max(0, Math.min(MAX_UINT, flow.linkCredit - behind));
@@ -183,7 +179,7 @@ export class SenderEndpoint extends LinkEndpoint implements OutgoingEndpoint {
     flow.deliveryCount = this.deliveryCount;
     flow.linkCredit = this.linkCredit;
     flow.available = Math.min(MAX_UINT, this.queued);
-    // Not ours to change: the answer to a drain repeats the flag, and rhea takes none without it [transport 2.6.7].
+    // The receiver's flag: the answer to a drain repeats it, and rhea accepts none without it [transport 2.6.7].
     if (this.#drain) flow.drain = true;
   }
 
@@ -193,7 +189,7 @@ export class SenderEndpoint extends LinkEndpoint implements OutgoingEndpoint {
   }
 
   protected override onRemoteAttach(attach: Attach): void {
-    // One side could not list all it holds: nothing new until the rest is known [transport 2.7.3].
+    // One side could not list all its deliveries: nothing new goes out until the rest is known [transport 2.7.3].
     if (attach.incompleteUnsettled) this.#incomplete = true;
     this.#maxMessageSize = Number(attach.maxMessageSize ?? 0n) || Infinity;
   }
@@ -204,7 +200,7 @@ export class SenderEndpoint extends LinkEndpoint implements OutgoingEndpoint {
 
   protected override onStop(): void {}
 
-  // What is wrong with a delivery that is to begin, if anything.
+  // The reason why a delivery cannot begin, if any.
   #check(delivery: OutgoingDelivery): AmqpError | undefined {
     const { payload, state } = delivery;
     if (payload.length > this.#maxMessageSize) {

@@ -1,5 +1,5 @@
 /**
- * The server's part in what comes before AMQP.
+ * The server's part before AMQP: protocol headers and SASL.
  *
  * @module
  */
@@ -10,27 +10,26 @@ import { type FrameDecoder, protocolHeader } from "../codec/frame.ts";
 import type { SaslFrameBody } from "../codec/types.ts";
 import { Handshake } from "./handshake.ts";
 
-/** Bytes that a client may send ahead by default while its credentials are looked at: an open and some hundred links. */
+/** Bytes that a client may send ahead by default while its credentials are verified: an open and some hundred links. */
 export const MAX_PIPELINED_BYTES = 65_536;
 
-/** What a server offers of SASL. */
+/** A server's offer of SASL. */
 export interface SaslOffer {
-  /** The mechanisms, best first. */
+  /** The mechanisms, in order of preference. */
   mechanisms: string[];
-  /** Whether a client cannot do without. */
+  /** Whether clients must use SASL. */
   required: boolean;
 }
 
-/** Answers what the client says. */
+/** Answers the client's headers and SASL frames. */
 export class ServerHandshake extends Handshake {
-  /** Always false. */
   override readonly client = false;
   readonly #offer: SaslOffer | undefined;
   readonly #maxPipelinedBytes: number;
 
   /**
-   * Waits for the client's header; without an offer there is no SASL. With one, `maxPipelinedBytes` bounds what the client
-   * may send ahead while its credentials are looked at.
+   * Waits for the client's header; without an offer there is no SASL. `maxPipelinedBytes` bounds the bytes that the client may
+   * send ahead while its credentials are verified.
    *
    * @throws {RangeError} If the offer has no mechanisms.
    */
@@ -41,7 +40,7 @@ export class ServerHandshake extends Handshake {
     this.#maxPipelinedBytes = maxPipelinedBytes;
   }
 
-  /** True while our caller looks at the client's credentials. */
+  /** True while the caller verifies the client's credentials. */
   override waiting(buffered: number): boolean {
     if (this.state !== "init") return false;
     if (buffered <= this.#maxPipelinedBytes) return true;
@@ -53,7 +52,7 @@ export class ServerHandshake extends Handshake {
     try {
       id = super.receiveHeader(decoder);
     } catch (error) {
-      // The header that we would have taken tells the peer what to try [transport 2.2].
+      // The header that we would have accepted tells the peer what to try [transport 2.2].
       this.out.append(protocolHeader(this.holding ? 3 : 0));
       throw error;
     }

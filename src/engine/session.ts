@@ -21,12 +21,12 @@ import { Settlement } from "./settlement.ts";
 import { inWords, type SessionEndpointState, type SessionStep, sessionTransitions } from "./states.ts";
 import { add } from "./windows.ts";
 
-/** Transfers that the peer may have in flight on a session before it hears of more. */
+/** Default incoming window: transfers that the peer may have in flight on a session. */
 export const DEFAULT_INCOMING_WINDOW = 2_048;
 /** Highest handle by default: 1,024 links on a session in each direction. */
 export const DEFAULT_HANDLE_MAX = 1_023;
 
-// What a begin or an attach counts of work that brings nothing on, until deliveries come.
+// Work that a begin or an attach counts for, as it changes nothing until deliveries come.
 const SETUP_WORK = 5;
 
 /** The settings of our end of a session. */
@@ -35,7 +35,7 @@ export interface SessionOptions {
   incomingWindow?: number;
   /** Highest link handle that the peer may use. Default: {@linkcode DEFAULT_HANDLE_MAX}. */
   handleMax?: number;
-  /** Where our transfer and delivery ids start. Default: 0. */
+  /** Our first transfer and delivery id. Default: 0. */
   initialOutgoingId?: number;
   /** Capabilities that this end wants to use. */
   desiredCapabilities?: string[];
@@ -55,13 +55,13 @@ export type TakeLink = (
   handle: number,
 ) => SenderEndpoint | ReceiverEndpoint;
 
-/** What a session or one of its links reports. */
+/** Events of a session and its links. */
 export type SessionEvent =
   | SenderEvent
   | ReceiverEvent
   /** A session is usable in both directions; `remote` when the peer began it. */
   | { readonly kind: "begun"; readonly session: SessionEndpoint; readonly remote: boolean }
-  /** The session and its links, of which nothing more is reported, are of no more use; comes once. */
+  /** The session and its links have ended; reported once, as their last event. */
   | { readonly kind: "ended"; readonly session: SessionEndpoint; readonly error: AmqpError | undefined }
   /** The peer wants to attach a link: answer with `accept` or `refuse`, now or later. */
   | { readonly kind: "attachRequested"; readonly link: SenderEndpoint | ReceiverEndpoint };
@@ -70,11 +70,10 @@ export interface SessionEndpointConnection extends Endpoint, OutputConnection {
   /** True when no more frames of ours go out. */
   readonly closing: boolean;
   sessions(): Iterable<SessionEndpoint>;
-  /** Reports something. */
   emit(event: SessionEvent): void;
-  /** Confirms the link in a while, unless the peer has detached it by then. */
+  /** Confirms the link after a while, unless the peer has detached it by then. */
   awaitConfirmation(link: LinkEndpoint): void;
-  /** Notes that a session has something put off to write. */
+  /** Notes that a session has deferred writes. */
   markDirty(): void;
   /** Drops a session that has ended both ways. */
   forgetSession(session: SessionEndpoint): void;
@@ -83,33 +82,31 @@ export interface SessionEndpointConnection extends Endpoint, OutputConnection {
 }
 
 export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSession {
-  /** The connection that it is multiplexed on. */
   readonly connection: SessionEndpointConnection;
   readonly channel: number;
-  /** The peer's number for it, once its begin arrived. */
+  /** The peer's channel, once its begin arrived. */
   remoteChannel: number | undefined;
-  /** Where it stands. */
   state: SessionEndpointState = "unmapped";
   /** The peer's begin, once received. */
   remote: Begin | undefined;
-  /** What is not settled on it. */
+  /** The unsettled deliveries of the session. */
   readonly settlement: Settlement = new Settlement(this);
-  /** True while a flow or dispositions of this session wait to be written. */
+  /** True while flows or dispositions of this session wait to be written. */
   dirty = false;
 
-  /** The settings of our end. */
   readonly options: SessionOptions;
   readonly #handleMax: number;
-  /** What it writes by and by. */
+  /** Deferred writes of the session. */
   readonly output: SessionOutput;
   readonly #handles = new Handles();
-  // Bytes of the frames of the peer that are kept.
+  // Memory of the peer's frames that are kept, in bytes.
   #kept = 0;
   #nextIncomingDeliveryId: number | undefined;
   #reported = false;
 
   /**
-   * Built by the connection. Links with a handle above `knownHandleMax`, which the peer is known to take, wait for its begin.
+   * Built by the connection. Links with a handle above `knownHandleMax`, the highest that the peer is known to accept, await
+   * its begin.
    */
   constructor(connection: SessionEndpointConnection, channel: number, options: SessionOptions, knownHandleMax: number) {
     this.connection = connection;
@@ -124,17 +121,17 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     );
   }
 
-  /** Transfers that the peer still takes. */
+  /** Transfers that the peer still accepts. */
   get remoteIncomingWindow(): number {
     return this.output.windows.remoteIncomingWindow;
   }
 
-  /** Transfers that we still take without a new flow. */
+  /** Transfers that we still accept without a new flow. */
   get incomingWindow(): number {
     return this.output.windows.incomingWindow;
   }
 
-  /** Deliveries, both ways, that are not settled. */
+  /** Unsettled deliveries, both ways. */
   get unsettledCount(): number {
     return this.settlement.size;
   }
@@ -144,7 +141,6 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     return this.#handles.size;
   }
 
-  /** The links of this session. */
   links(): IterableIterator<LinkEndpoint> {
     return this.#handles.links();
   }
@@ -199,7 +195,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
         scope: "link",
       });
     }
-    // Not before it is written, which may fail.
+    // The link is added once its attach is written, which may fail.
     link.sendAttach(options);
     this.#handles.add(link);
     this.#handles.expect(link);
@@ -244,7 +240,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   /** Takes one frame of this session. */
   receive(body: Performative, payload: Uint8Array | undefined): void {
     if (body.kind === "end") return this.#receiveEnd(body);
-    // What was on its way fits a window; more is for nobody.
+    // Frames that were on their way fit a window; more of them change nothing.
     if (this.state === "discarding" || this.state === "endSent") return this.connection.costs.spend(1);
     switch (body.kind) {
       case "transfer":
@@ -262,40 +258,39 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     }
   }
 
-  /** Writes a frame, after the dispositions that were told before it. */
+  /** Writes a frame, after the dispositions that wait. */
   write(body: Performative, endpoint: FrameEndpoint): void {
     this.output.write(body, endpoint);
   }
 
-  /** Writes what has been put off. */
+  /** Writes what was deferred. */
   flush(): void {
     this.output.drain();
     this.dirty = false;
     if (this.#writable) this.output.flush();
   }
 
-  /** Bytes of deliveries that have arrived in part; for receivers. */
+  /** Bytes of partly received deliveries; for receivers. */
   get unfinished(): Budget {
     return this.connection.costs.unfinished;
   }
 
-  /** Notes that something was put off. */
+  /** Notes that there are deferred writes. */
   markDirty(): void {
     this.dirty = true;
     this.connection.markDirty();
   }
 
-  /** Reports something; for links. */
   emit(event: SenderEvent | ReceiverEvent): void {
     this.connection.emit(event);
   }
 
-  /** Checks that the peer takes a frame with this body; for what is not settled. */
+  /** Checks that the peer accepts a frame with this body; for settlement. */
   check(body: Performative): void {
     this.connection.output.check(body);
   }
 
-  /** Counts a delivery that begins to arrive; ids are consecutive on a session [transport 2.7.5]. */
+  /** Counts a delivery that begins; ids are consecutive on a session [transport 2.7.5]. */
   countDelivery(id: number): void {
     if (this.#nextIncomingDeliveryId !== undefined && id !== this.#nextIncomingDeliveryId) {
       throw this.#fault(
@@ -306,7 +301,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     this.#nextIncomingDeliveryId = add(id, 1);
   }
 
-  /** Counts a delivery that begins to arrive on a link that takes no more. */
+  /** Counts a delivery that begins on a link that takes no more. */
   skipDelivery(id: number | undefined): void {
     if (id !== undefined && id === this.#nextIncomingDeliveryId) this.#nextIncomingDeliveryId = add(id, 1);
   }
@@ -318,7 +313,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     this.connection.costs.release(link.kept);
   }
 
-  /** Confirms a link in a while, unless the peer has detached it by then. */
+  /** Confirms a link after a while, unless the peer has detached it by then. */
   awaitConfirmation(link: LinkEndpoint): void {
     this.connection.awaitConfirmation(link);
   }
@@ -328,7 +323,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     this.#handles.blame(link);
   }
 
-  /** Expects the peer's attach for a link that attaches again in order to close; false when its name is taken by then. */
+  /** Expects the peer's attach for a link that attaches again in order to close; false if its name is in use by then. */
   expectAgain(link: LinkEndpoint): boolean {
     for (const other of this.links()) if (other !== link && other.name === link.name) return false;
     this.#handles.unbind(link);
@@ -382,7 +377,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   #receiveDetach(detach: Detach): void {
     const link = this.#handles.get(detach.handle);
     if (link !== undefined) return link.receiveDetach(detach);
-    // The one frame that may still come for it; more of them bring nothing on.
+    // One detach may still come for an errant link; more of them change nothing.
     if (!this.#handles.isErrant(detach.handle)) throw this.#unattached(detach.handle, "detach");
     this.connection.costs.spend(1);
   }
@@ -397,7 +392,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     if (link.role === "sender") {
       throw this.#fault(condition.notAllowed, `Cannot take transfer: we are the sender on link ${quote(link.name)}`);
     }
-    // What is given up or dropped brings nothing on.
+    // A transfer that is aborted or dropped changes nothing.
     if (transfer.aborted || !link.takes) this.connection.costs.spend(1);
     else this.connection.costs.relieve(!transfer.more);
     link.receiveTransfer(transfer, payload);
@@ -415,7 +410,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     if (flow.echo) this.output.queueFlow(link);
   }
 
-  // The links of the peer are bounded by its own handles. One that attaches more than it takes leaves us none to answer.
+  // The peer's own handles bound its links. A peer that attaches more than it accepts leaves us no handle to answer with.
   #handleForPeer(name: string): number {
     try {
       return this.#handles.free(name, this.remote!.handleMax ?? MAX_UINT);

@@ -1,5 +1,5 @@
 /**
- * What a session writes by and by: transfers while windows allow, flows and dispositions once for all that changed.
+ * Deferred writes of a session: transfers while windows allow, flows and dispositions once for all that changed.
  *
  * @module
  */
@@ -15,35 +15,32 @@ import type { SenderEndpoint } from "./sender.ts";
 import type { Settlement } from "./settlement.ts";
 import { add, Windows } from "./windows.ts";
 
-/** What a session asks of its connection's output. */
+/** The part of a connection's output that sessions use. */
 export interface FrameOutput {
   /**
-   * Writes a frame; one that the peer does not take ends the endpoint. Before the peer's open only what every peer takes goes
-   * out, the rest waits.
+   * Writes a frame; one that the peer does not accept ends the endpoint. Before the peer's open only frames that every peer
+   * accepts go out, the others wait.
    */
   write(channel: number, body: Performative, endpoint: FrameEndpoint): void;
-  /** Writes one transfer with as much of `payload` as fits, and tells how much that was. */
+  /** Writes one transfer with as much of `payload` as fits, and returns the bytes of it that were written. */
   transfer(channel: number, transfer: Transfer, payload: Uint8Array): number;
-  /** Checks that the peer takes a frame with this body. */
+  /** Checks that the peer accepts a frame with this body. */
   check(body: Performative): void;
 }
 
-/** What the output of a session asks of its connection. */
+/** The part of a connection that the output of a session uses. */
 export interface OutputConnection {
   /** Frames that wait to be sent. */
   readonly output: FrameOutput;
-  /** What the peer costs. */
   readonly costs: Costs;
 }
 
 export interface OutputSession extends FrameEndpoint {
-  /** The session's channel. */
   readonly channel: number;
-  /** The connection that the session is multiplexed on. */
   readonly connection: OutputConnection;
-  /** What is not settled on the session. */
+  /** The unsettled deliveries of the session. */
   readonly settlement: Settlement;
-  /** Notes that something waits to be written. */
+  /** Notes that there are deferred writes. */
   markDirty(): void;
   /** The peer's begin, once received. */
   readonly remote: Begin | undefined;
@@ -57,16 +54,16 @@ export class SessionOutput {
   readonly #links = new Set<SenderEndpoint>();
   readonly #draining = new Set<SenderEndpoint>();
   readonly #flows = new Set<LinkEndpoint>();
-  // Of the frame that is written now.
+  // The counted tag of the frame that is being written.
   readonly #tag = new Uint8Array(4);
   #nextDeliveryId: number;
-  // Of links that the peer may not take, until its begin tells.
+  // Frames of links that the peer may not accept, until its begin arrives.
   #held: { readonly body: Performative; readonly link: LinkEndpoint }[] = [];
   readonly #knownHandleMax: number;
   #askedForWindow = false;
   #flowDue = false;
 
-  /** Starts with the settings of our end; what links with a handle above `knownHandleMax` write waits for the peer's begin. */
+  /** Starts with the settings of our end; frames of links with a handle above `knownHandleMax` wait for the peer's begin. */
   constructor(session: OutputSession, incomingWindow: number, initialOutgoingId: number, knownHandleMax: number) {
     this.#knownHandleMax = knownHandleMax;
     this.#session = session;
@@ -74,14 +71,14 @@ export class SessionOutput {
     this.#nextDeliveryId = initialOutgoingId;
   }
 
-  /** Writes a frame, after the dispositions that were told before it. */
+  /** Writes a frame, after the dispositions that wait. */
   write(body: Performative, endpoint: FrameEndpoint): void {
     if (this.#holds(endpoint)) return void this.#held.push({ body, link: endpoint as LinkEndpoint });
     this.writeDispositions();
     this.#session.connection.output.write(this.#session.channel, body, endpoint);
   }
 
-  /** Writes what has waited for the peer's begin, but of links whose handle the peer does not take: those end. */
+  /** Writes the frames that waited for the peer's begin; a link with a handle that the peer does not accept ends instead. */
   release(handleMax: number): void {
     const held = this.#held;
     this.#held = [];
@@ -92,7 +89,7 @@ export class SessionOutput {
         if (link.handle > handleMax) throw tooManyLinks(link.name, handleMax + 1);
         connection.output.write(channel, body, link);
       } catch (error) {
-        // A link that the peer does not take is none of the others' concern.
+        // A link that the peer does not accept must not end the others.
         if (!(error instanceof AmqpError)) throw error;
         link.abandon(error);
       }
@@ -113,23 +110,23 @@ export class SessionOutput {
     if (flow.handle === undefined && flow.echo) this.owe();
   }
 
-  /** Queues a sender that has something to write, or may now. */
+  /** Queues a sender that has, or may have, something to write. */
   queueOutput(link: SenderEndpoint): void {
     if (link.next() !== undefined) this.#links.add(link);
     else if (link.draining) {
-      // Only with the next flush, so that whoever hears of the credit can use it before it is handed back.
+      // With the next flush, so that a user that hears of the credit can use it before it is handed back.
       this.#draining.add(link);
       this.#session.markDirty();
     }
   }
 
-  /** Queues a flow for a link whose credit or counts the peer must hear of. */
+  /** Queues a flow of a link whose credit or counts have changed. */
   queueFlow(link: LinkEndpoint): void {
     this.#flows.add(link);
     this.#session.markDirty();
   }
 
-  /** Drops what a link has queued. */
+  /** Drops the queued writes of a link. */
   forget(link: LinkEndpoint): void {
     this.#flows.delete(link);
     this.#links.delete(link as SenderEndpoint);
@@ -142,7 +139,7 @@ export class SessionOutput {
     this.#draining.clear();
   }
 
-  /** Writes what has been put off: dispositions, then one flow for each link whose credit changed. */
+  /** Writes what was deferred: dispositions, then one flow for each link whose credit changed. */
   flush(): void {
     this.writeDispositions();
     for (const link of this.#flows) {
@@ -153,7 +150,6 @@ export class SessionOutput {
     if (this.#flowDue) this.#writeFlow(undefined);
   }
 
-  /** Writes the dispositions that wait. */
   writeDispositions(): void {
     if (this.#session.state === "mapped") this.#session.settlement.write(this.#writeDisposition);
   }
@@ -168,7 +164,7 @@ export class SessionOutput {
         if (full(delivery.payload.length - delivery.offset)) return;
         this.#writeTransfer(link, delivery);
         delivery = link.next();
-        // While it is the only one nobody waits for its turn.
+        // A link that is alone keeps its turn.
         if (this.#links.size > 1) break;
       }
       // A link that cannot go on now is queued again by the flow that brings credit.
@@ -178,7 +174,7 @@ export class SessionOutput {
     }
   }
 
-  /** Tells the peer of the windows. */
+  /** Queues a flow with the session's windows. */
   owe(): void {
     this.#flowDue = true;
     this.#session.markDirty();
@@ -191,7 +187,7 @@ export class SessionOutput {
     this.#held = [];
   }
 
-  // Whether frames of a link, none of a session, wait for the peer's begin.
+  // Whether a frame waits for the peer's begin: one of a link, never one of a session.
   #holds(endpoint: FrameEndpoint): boolean {
     return this.#session.remote === undefined && "handle" in endpoint &&
       (endpoint.handle as number) > this.#knownHandleMax;
@@ -201,8 +197,8 @@ export class SessionOutput {
     this.#session.connection.output.write(this.#session.channel, body, this.#session);
   };
 
-  // Peers built on rhea look at their window only when a delivery is complete or a flow comes: one delivery of more
-  // transfers than the window takes would wait for ever. Asked once for each time that the window was found shut.
+  // Peers built on rhea look at their window only when a delivery is complete or a flow comes: one delivery of more transfers
+  // than the window holds would wait for ever. Asked once for each time that the window is found shut.
   #askForWindow(): void {
     if (this.#askedForWindow) return;
     this.#askedForWindow = true;

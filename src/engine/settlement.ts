@@ -1,5 +1,5 @@
 /**
- * What is not settled on a session, and what is to be told of it [transport 2.6.12].
+ * Unsettled deliveries of a session, and the dispositions for them [transport 2.6.12].
  *
  * @module
  */
@@ -12,9 +12,9 @@ import { shortened } from "./fault.ts";
 import type { OutgoingDelivery } from "./outgoing.ts";
 import { add, difference } from "./windows.ts";
 
-/** What settlement asks of its session. */
+/** The session of a settlement. */
 export interface SettlementSession {
-  /** Checks that the peer takes a frame with this body. */
+  /** Checks that the peer accepts a frame with this body. */
   check(disposition: Disposition): void;
   /** Notes that dispositions wait to be written. */
   markDirty(): void;
@@ -47,13 +47,13 @@ export class Settlement {
   }
 
   /**
-   * Checks that the peer takes a disposition with this state.
+   * Checks that the peer accepts a disposition with this state.
    *
    * @throws {AmqpError} With `amqp:frame-size-too-small` if it does not.
-   * @throws {TypeError | RangeError} If the state holds what AMQP cannot express.
+   * @throws {TypeError | RangeError} If the state holds a value that AMQP cannot express.
    */
   check(state: DeliveryState): void {
-    // There is nothing in these.
+    // These have no fields.
     if (state.kind === "accepted" || state.kind === "released") return;
     this.#session.check({
       kind: "disposition",
@@ -66,10 +66,10 @@ export class Settlement {
   }
 
   /**
-   * The state as far as the peer takes it: of an error that cannot be written the description or the condition is left.
+   * Cuts a state to what the peer accepts: of an error that does not fit, the description or the condition remains.
    *
-   * @throws {AmqpError} With `amqp:frame-size-too-small` if the peer does not take even that.
-   * @throws {TypeError | RangeError} If the state holds what AMQP cannot express, and is no error.
+   * @throws {AmqpError} With `amqp:frame-size-too-small` if a state other than `rejected` is too large.
+   * @throws {TypeError | RangeError} If a state other than `rejected` holds a value that AMQP cannot express.
    */
   fit(state: DeliveryState): DeliveryState {
     if (state.kind !== "rejected" || state.error === undefined) {
@@ -78,42 +78,41 @@ export class Settlement {
     }
     for (let error: ErrorFields | undefined = state.error; error !== undefined; error = shortened(error)) {
       try {
-        // A state that fits stays the same object, so that ranges of it are told at once.
+        // A state that fits stays the same object, so that ranges of it are joined.
         const fitting: DeliveryState = error === state.error ? state : { kind: "rejected", error };
         this.check(fitting);
         return fitting;
       } catch {
-        // With less of an explanation it may do.
+        // A shorter error may fit.
       }
     }
     return { kind: "rejected" };
   }
 
-  /** Tells the sender the state of a delivery that we received; `again` if it was told one before. */
+  /** Sends the state of a received delivery; `again` if one was sent before. */
   update(delivery: IncomingDelivery, again: boolean): void {
-    // A delivery whose link or session has ended is nothing to the peer any more.
+    // The peer knows no delivery whose link or session has ended.
     const held = delivery.settled ? this.#incoming.remove(delivery) : this.#incoming.get(delivery.id) === delivery;
     if (!held) return;
     this.#asReceiver.add(delivery.id, delivery.state, delivery.settled, again);
     this.#session.markDirty();
   }
 
-  /** Tells the receiver that we settled a delivery that we sent. */
+  /** Reports to the receiver that we settled a sent delivery. */
   settle(delivery: OutgoingDelivery): void {
-    // A delivery whose link has ended, or that the receiver has settled, is nothing to the receiver any more.
+    // The receiver knows no delivery that it has settled, or whose link has ended.
     if (!this.#outgoing.remove(delivery)) return;
     this.#asSender.add(delivery.id!, delivery.state, true, false);
     this.#session.markDirty();
   }
 
-  /** Drops a delivery. */
   forget(delivery: OutgoingDelivery | IncomingDelivery): void {
     // A delivery is in one of the two maps at most.
     this.#outgoing.remove(delivery as OutgoingDelivery);
     this.#incoming.remove(delivery as IncomingDelivery);
   }
 
-  /** Takes what the peer tells of deliveries, and tells how much of that brought nothing on. */
+  /** Takes a disposition of the peer, and returns how much work of it changed nothing. */
   receive({ role, first, last = first, state, settled = false }: Disposition): number {
     const deliveries: DeliveriesById<OutgoingDelivery | IncomingDelivery> = role === "receiver"
       ? this.#outgoing
@@ -127,7 +126,7 @@ export class Settlement {
     return delivery === undefined ? 1 : Math.max(0, tell(deliveries, delivery, state, settled));
   }
 
-  /** Hands out the dispositions that wait. */
+  /** Writes the dispositions that wait. */
   write(write: (disposition: Disposition) => void): void {
     this.#asReceiver.drain(write);
     this.#asSender.drain(write);
@@ -141,17 +140,17 @@ export class Settlement {
   }
 }
 
-// 1 for what brought nothing on, -1 for what did.
+// Returns 1 if nothing changed, -1 if something did.
 function tell<D extends OutgoingDelivery | IncomingDelivery>(
   deliveries: DeliveriesById<D>,
   delivery: D,
   state: DeliveryState | undefined,
   settled: boolean,
 ): number {
-  // Settled here before its last frame was out: nobody waits for an outcome any more.
+  // A delivery settled here before its last frame was out has nobody who waits for an outcome.
   const done = delivery.settled;
   const before = delivery.remoteState?.kind;
-  // A state that comes again tells nothing; one of how far it has come may, as it is no outcome.
+  // A repeated state is no news; `received` may be, as it reports progress and is no outcome.
   if (!settled && (state === undefined || (state.kind === before && before !== "received"))) return 1;
   if (state !== undefined) delivery.remoteState = state;
   if (settled) {
@@ -170,11 +169,11 @@ export class DeliveriesById<D extends { readonly id: number | undefined }> exten
     return id !== undefined && this.get(id) === delivery && this.delete(id);
   }
 
-  /** Those that are held of the range `first` to `last`, both included, in order. */
+  /** The held deliveries of the range `first` to `last`, both included, in order. */
   range(first: number, last: number): D[] {
-    // A range backwards, or of undefined order, names nothing [rfc1982 3.2].
+    // A backward range, or one of undefined order, is empty [rfc1982 3.2].
     const span = difference(last, first);
-    // Work follows what is held: a range may span 2^31 ids, of which we hold but a few.
+    // Work follows the held deliveries: a range may span 2^31 ids, of which we hold but a few.
     if (span >= this.slots) {
       return this.values().filter((held) => add(held.id!, -first) <= span).sort((a, b) => difference(a.id!, b.id!));
     }
@@ -198,15 +197,14 @@ interface DispositionRange {
 class DispositionBatch {
   readonly #role: Role;
   #ranges: DispositionRange[] = [];
-  // What is told of a delivery twice keeps its order.
+  // True if a delivery has two dispositions, which must keep their order.
   #ordered = false;
 
-  /** Gathers dispositions told by `role`. */
   constructor(role: Role) {
     this.#role = role;
   }
 
-  /** Adds one delivery's; `again` if something was told of the delivery before. */
+  /** Adds the disposition of one delivery; `again` if the delivery had one before. */
   add(id: number, state: DeliveryState | undefined, settled: boolean, again: boolean): void {
     if (again) this.#ordered = true;
     const last = this.#ranges[this.#ranges.length - 1];
@@ -214,13 +212,12 @@ class DispositionBatch {
     else this.#ranges.push({ first: id, last: id, settled, state });
   }
 
-  /** Forgets what waits. */
   clear(): void {
     this.#ranges = [];
     this.#ordered = false;
   }
 
-  /** Hands out the performatives and forgets them. */
+  /** Writes the joined dispositions, and drops them. */
   drain(write: (disposition: Disposition) => void): void {
     const ranges = this.#ranges;
     if (ranges.length === 0) return;

@@ -1,9 +1,9 @@
 /**
  * Every legal transition of a connection, session and link endpoint, in one table each.
  *
- * The tables do not know which role we play: "send" and "receive" are seen from whichever side holds the table, so two
- * engines joined back to back obey the same rules. A pipelined opening shows as the `…Pipe` states: something was sent
- * before the peer's answer to the step before it was seen [transport 2.4.6].
+ * The tables do not know which role we play: "send" and "receive" are seen from the side that holds the table, so two engines
+ * joined back to back obey the same rules. The `…Pipe` states are those of a pipelined opening: a frame was sent before the
+ * peer's answer to the step before it arrived [transport 2.4.6].
  *
  * @module
  */
@@ -25,7 +25,7 @@ export type ConnectionEndpointState =
   | "discarding"
   | "end";
 
-/** What moves a connection from state to state. */
+/** Steps between the states of a connection. */
 export type ConnectionStep =
   | "sendHeader"
   | "receiveHeader"
@@ -47,7 +47,7 @@ export type SessionEndpointState =
   | "discarding"
   | "ended";
 
-/** What moves a session from state to state. */
+/** Steps between the states of a session. */
 export type SessionStep = "sendBegin" | "receiveBegin" | "sendEnd" | "receiveEnd" | "fail";
 
 /** State of a link [transport 2.6.3, 2.6.6]; `detachPipe` is attach and detach sent, no attach seen yet. */
@@ -61,13 +61,13 @@ export type LinkState =
   | "detachReceived"
   | "detached";
 
-/** What moves a link from state to state. */
+/** Steps between the states of a link. */
 export type LinkStep = "sendAttach" | "receiveAttach" | "sendDetach" | "receiveDetach";
 
 /** State of the SASL exchange [security 5.3]; `initPipe` is init sent before the mechanisms were seen. */
 export type SaslState = "start" | "initPipe" | "mechanisms" | "init" | "challenge" | "done";
 
-/** What moves a SASL exchange from state to state: the frame, whichever side sends it. */
+/** Steps of a SASL exchange: the frames, whichever side sends them. */
 export type SaslStep = "saslMechanisms" | "saslInit" | "saslChallenge" | "saslResponse" | "saslOutcome";
 
 type Transitions<State extends string, Step extends string> = {
@@ -115,7 +115,6 @@ export const linkTransitions: Transitions<LinkState, LinkStep> = {
   detached: {},
 };
 
-/** Transitions of a SASL exchange. */
 export const saslTransitions: Transitions<SaslState, SaslStep> = {
   start: { saslMechanisms: "mechanisms", saslInit: "initPipe" },
   initPipe: { saslMechanisms: "init" },

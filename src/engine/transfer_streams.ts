@@ -1,8 +1,8 @@
 /**
- * Deliveries that are told at their first frame, and whose payload is read as it arrives: what is not read yet keeps the window
- * of the session shut, which is the one brake within a delivery.
+ * Deliveries that are reported at their first frame, and whose payload is read as it arrives: unread payload keeps the window
+ * of the session shut, which is the only brake within a delivery.
  *
- * A file of its own, which only links with streams load.
+ * This file is loaded for links with streams only.
  *
  * @module
  */
@@ -11,46 +11,45 @@ import type { IncomingDelivery } from "./deliveries.ts";
 import type { IncomingTransfers, TransferSink, TransferStreams } from "./incoming_transfers.ts";
 import type { ReceiverEndpoint, ReceiverSession } from "./receiver.ts";
 
-/** Transfers that a session has in flight or unread while a link of it has streams; a few megabytes at the most. */
+/** Transfers that a session may have in flight or unread while a link of it has streams; a few megabytes at most. */
 export const STREAM_WINDOW = 16;
 
-// What a delivery that is whole may hold without keeping those behind it waiting: their number is bounded by credit.
+// Bytes that a complete delivery may hold without making those behind it wait: credit bounds their number.
 const SMALL_BYTES = 65_536;
 
-/** Takes the payload of one delivery. Nothing that it does may throw. */
+/** Takes the payload of one delivery. None of its methods may throw. */
 export interface PayloadSink {
-  /** Takes the payload of a frame, which is held until as much of {@linkcode HeldTransfers} is released. */
+  /** Takes the payload of a frame, which is held until {@linkcode HeldTransfers} releases as much. */
   write(payload: Uint8Array): void;
-  /** The last frame has come. */
+  /** The last frame has arrived. */
   end(): void;
-  /** The sender has given the delivery up. */
+  /** The sender has aborted the delivery. */
   abort(): void;
 }
 
-/** What a sink gives back of what it was written. */
+/** The held payload of one delivery. */
 export interface HeldTransfers {
-  /** Notes that so many frames are read, and so many bytes are kept no longer. */
+  /** Notes that so many frames were read, and so many bytes are no longer kept. */
   release(transfers: number, bytes: number): void;
 }
 
-/** Makes the sink of a delivery, of which only the first frame is known. */
+/** Creates the sink of a delivery, of which only the first frame has arrived. */
 export type SinkOf = (delivery: IncomingDelivery, held: HeldTransfers) => PayloadSink;
 
 /** The deliveries of one link that are read as they arrive. */
 export class DeliveryStreams implements TransferStreams {
   readonly #link: ReceiverEndpoint;
   readonly #sinkOf: SinkOf;
-  // Streams that hold something, or will.
+  // Payloads that hold bytes, or will.
   readonly #streams = new Set<HeldPayload>();
 
-  /** Takes over the deliveries of `link`, and has its session send no more than can be kept. */
+  /** Takes over the deliveries of `link`, and shrinks the window of its session. */
   constructor(link: ReceiverEndpoint, sinkOf: SinkOf) {
     this.#link = link;
     this.#sinkOf = sinkOf;
     limit(link.session);
   }
 
-  /** Starts with the first transfer of a delivery. */
   begin(transfers: IncomingTransfers): TransferSink {
     const done = () => this.#streams.delete(payload);
     const payload = new HeldPayload(this.#link, transfers, this.#sinkOf, done);
@@ -58,13 +57,13 @@ export class DeliveryStreams implements TransferStreams {
     return payload;
   }
 
-  /** The link takes no more: what is held counts no longer. */
+  /** Releases everything held, as the link takes no more. */
   stop(): void {
     for (const payload of [...this.#streams]) payload.stop();
   }
 }
 
-/** The transfers of one delivery that are not read yet. */
+/** The unread transfers of one delivery. */
 class HeldPayload implements TransferSink, HeldTransfers {
   readonly #link: ReceiverEndpoint;
   readonly #arriving: IncomingTransfers;
@@ -124,7 +123,7 @@ class HeldPayload implements TransferSink, HeldTransfers {
     this.#checkDone();
   }
 
-  /** Holds nothing any more, whatever becomes of it. */
+  /** Releases everything, and ignores releases from now on. */
   stop(): void {
     this.release(this.#transfers, this.#bytes);
     this.#stopped = true;
@@ -143,8 +142,8 @@ class HeldPayload implements TransferSink, HeldTransfers {
   }
 }
 
-// Makes the window of a session smaller, unless its settings say how large it is to be. The peer hears of it with the next flow,
-// that of the credit of the link at the latest, and may go on by the former window until then.
+// Shrinks the window of a session, unless its settings fix it. The peer learns of that with the next flow, at the latest with
+// the link's credit, and may go on by the former window until then.
 function limit({ options, output: { windows } }: ReceiverSession): void {
   if (options.incomingWindow !== undefined || windows.window <= STREAM_WINDOW) return;
   windows.window = STREAM_WINDOW;

@@ -1,5 +1,5 @@
 /**
- * Transfer ids and windows of a session, both directions [transport 2.5.6], and the serial numbers that they are.
+ * Transfer ids and windows of a session, both directions [transport 2.5.6], and their serial number arithmetic.
  *
  * @module
  */
@@ -7,74 +7,70 @@
 import { MAX_UINT } from "../codec/checks.ts";
 import type { Begin, Flow } from "../codec/types.ts";
 
-/** Counts the transfers of one session and how many more each side takes. */
+/** Counts the transfers of one session and how many more each side accepts. */
 export class Windows {
-  /** Transfers that we still take without a new flow. */
+  /** Transfers that we still accept without a new flow. */
   incomingWindow: number;
-  /** Transfers that the peer still takes. */
+  /** Transfers that the peer still accepts. */
   remoteIncomingWindow = 0;
-  /** Where our transfer ids start. */
+  /** Our first transfer id. */
   readonly initialOutgoingId: number;
 
-  /** Transfers that may be on their way or held at a time. */
+  /** Transfers that may be in flight or held at a time. */
   window: number;
-  /** Transfers that have arrived and are not read yet: the window is that much smaller. */
+  /** Transfers that have arrived and are unread; they narrow the window. */
   held = 0;
-  /** Transfers that the peer may send beyond the window, as it was told so before that became smaller. */
+  /** Transfers that the peer may send beyond the window, as its last flow was written before the window shrank. */
   beyond = 0;
   #nextOutgoingId: number;
   #nextIncomingId: number | undefined;
 
-  /** Starts with the settings of our end. */
   constructor(window: number, initialOutgoingId: number) {
     this.window = this.incomingWindow = window;
     this.initialOutgoingId = this.#nextOutgoingId = initialOutgoingId;
   }
 
-  /** True when the peer should be told anew: at half, so that it need not wait and not every transfer costs a flow. */
+  /** True when a flow is due: at half, so that the peer need not wait and not every transfer costs a flow. */
   get low(): boolean {
     return this.window - this.held - this.incomingWindow >= this.window / 2;
   }
 
-  /** True when the peer may send no more. */
+  /** True when the peer may send no more transfers. */
   get shut(): boolean {
     return this.incomingWindow + this.beyond <= 0;
   }
 
-  /** Takes what the peer's begin says. */
   begun(begin: Begin): void {
     this.#nextIncomingId = begin.nextOutgoingId;
     this.remoteIncomingWindow = begin.incomingWindow;
   }
 
-  /** Counts a transfer that we sent. */
   sent(): void {
     this.#nextOutgoingId = add(this.#nextOutgoingId, 1);
     this.remoteIncomingWindow--;
   }
 
-  /** Counts a transfer that arrived. */
   received(): void {
     this.#nextIncomingId = add(this.#nextIncomingId!, 1);
     this.incomingWindow--;
   }
 
-  /** Takes what a flow of the peer says. */
+  /** Takes the session's part of the peer's flow. */
   heard(flow: Flow): void {
-    // The peer reports next-incoming-id as it stood when it wrote the flow; transfers of ours still in flight are not
-    // in it. Subtracting what we have sent since is what accounts for them.
+    // The peer reports next-incoming-id as it stood when it wrote the flow; transfers of ours still in flight are not in it.
+    // Subtracting the transfers sent since accounts for them.
     const behind = difference(this.#nextOutgoingId, flow.nextIncomingId ?? this.initialOutgoingId);
     this.remoteIncomingWindow = Math.max(0, Math.min(MAX_UINT, flow.incomingWindow - behind));
   }
 
-  /** What a begin or flow of ours tells; the window is open again with it, but for what is held. */
+  /** The window fields of a begin or flow of ours, which opens the window again, but for held transfers. */
   tell(): Pick<Flow, "nextIncomingId" | "incomingWindow" | "nextOutgoingId" | "outgoingWindow"> {
     this.incomingWindow = Math.max(0, this.window - this.held);
     return {
       nextIncomingId: this.#nextIncomingId,
       incomingWindow: this.incomingWindow,
       nextOutgoingId: this.#nextOutgoingId,
-      // What we have ready is for links to tell; we never hold back for want of a window of our own.
+      // Links report what they have ready; we never hold back for want of a window of our own.
       outgoingWindow: MAX_UINT,
     };
   }
