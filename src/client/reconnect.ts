@@ -1,6 +1,6 @@
 /**
- * What keeps a connection of ours alive: it is dialled, and when it is lost dialled again, and a link that the peer ends for
- * a reason that passes is attached again.
+ * Keeps a client's connection alive: dials, dials again when the connection is lost, and attaches a link again that the peer
+ * ends for a passing reason.
  *
  * @module
  */
@@ -23,27 +23,27 @@ import type { ConnectionHooks } from "./connection_base.ts";
 import { located } from "./lifetime.ts";
 import type { Link } from "./link.ts";
 
-/** How a connection that is lost is made anew, and a link that is lost attached again. */
+/** How a lost connection is dialled again, and a lost link attached again. */
 export interface ReconnectOptions extends RetryOptions {
-  /** True tries the servers of a list in random order. Default: in the order of the list. */
+  /** True tries the servers of a list in random order. Default: false, in the order of the list. */
   shuffle?: boolean | undefined;
   /**
-   * True waits for the first connection in the same way, and for a link that is refused for a reason that passes when it is
-   * first attached; otherwise each server, and each link, is tried once. Default: false.
+   * True retries the first connection too, and a link that is refused for a passing reason at its first attach; otherwise
+   * each server, and each link, is tried once. Default: false.
    */
   initial?: boolean | undefined;
   /** Messages that may wait while the connection is interrupted; sending more fails. Default: 10,000. */
   maxPending?: number | undefined;
-  /** Their bytes. Default: 16,777,216. */
+  /** Bytes of these messages. Default: 16,777,216. */
   maxPendingBytes?: number | undefined;
 }
 
-/** Messages that may wait for a connection to come back by default. */
+/** The default of {@linkcode ReconnectOptions.maxPending}. */
 export const MAX_PENDING = 10_000;
-/** Their bytes by default. */
+/** The default of {@linkcode ReconnectOptions.maxPendingBytes}. */
 export const MAX_PENDING_BYTES = 16_777_216;
 
-/** Makes one connection, again and again. */
+/** Dials one connection, again and again. */
 export class Reconnector {
   readonly hooks: ConnectionHooks = {
     onopen: () => this.#onopen(),
@@ -59,19 +59,19 @@ export class Reconnector {
   readonly #links = new WeakMap<Link, Retry>();
   readonly #timers = new Set<unknown>();
   #connection!: Connection;
-  // Of the attempt that is under way: resolves when the peer has opened, rejects when it is lost before.
+  // For the present attempt: resolves when the peer has opened, rejects when the channel is lost before.
   #opening: Deferred<void> | undefined;
   #openedAt: number | undefined;
   // Ends the pause before the next attempt.
   #wake: (() => void) | undefined;
   #turn = 0;
   #askedAgain = false;
-  // Where the peer has sent us to, and how many times in a row.
+  // The target of the last redirect, and the number of redirects in a row.
   #redirected: URL | undefined;
   #redirects = 0;
   #url: URL;
 
-  /** Prepares to dial `urls` in turn; without a policy each is tried once, and what is lost later stays lost. */
+  /** Prepares to dial `urls` in turn; without a policy each is tried once, and a later loss is final. */
   constructor(
     urls: readonly URL[],
     options: Parameters<typeof attempt>[1],
@@ -84,7 +84,7 @@ export class Reconnector {
     this.#retry = new Retry(policy ?? { maxAttempts: MAX_REDIRECTS }, urls.length);
   }
 
-  /** Opens `connection` for the first time; the error is that of the last attempt. */
+  /** Opens `connection` for the first time; on failure it ends with the error of the last attempt. */
   async open(connection: Connection): Promise<void> {
     this.#connection = connection;
     if (this.#policy?.initial) {
@@ -120,18 +120,18 @@ export class Reconnector {
     const heldSince = this.#openedAt;
     if (heldSince === undefined) return false;
     this.#retry.lost(this.#connection.environment.now(), heldSince);
-    // A connection that held ends the row.
+    // A connection that lasted ends the row of redirects.
     if (this.#retry.attempts === 0) this.#redirects = 0;
-    // The peer may have opened only to say where to go.
+    // The peer may have opened only to redirect.
     const sent = this.#follows(error);
     if (!sent && (this.#policy === undefined || !this.#mayPass(error, false))) return false;
     this.#openedAt = undefined;
-    // Not before the connection has told what it has lost.
+    // After the connection has counted its losses.
     Promise.resolve().then(() => this.#again(error)).catch(ignore);
     return true;
   }
 
-  // The one loop: it ends when the peer has opened, or the connection has ended.
+  // The only loop: it ends when the peer has opened, or the connection has ended.
   async #again(last: Error | undefined): Promise<void> {
     const connection = this.#connection;
     const { environment } = connection;
@@ -158,20 +158,20 @@ export class Reconnector {
       .catch(ignore);
   }
 
-  // What kept it from opening, if anything did, wherever the peer sends us to.
+  // Dials, follows redirects, and returns the error that prevented the open, if any.
   async #try(url: URL): Promise<Error | undefined> {
     let error = await this.#dial(url);
     while (error !== undefined && this.#follows(error)) error = await this.#dial(this.#redirected!);
     return error;
   }
 
-  // Whether the peer sends us elsewhere, and we go.
+  // Whether the error is a redirect that is followed.
   #follows(error: Error): boolean {
     this.#redirected = undefined;
     try {
       if (this.#redirects < MAX_REDIRECTS) this.#redirected = redirectOf(error, this.#url, this.#options.redirect);
     } catch (thrown) {
-      // What the program's own callback throws has nobody else who would hear of it.
+      // A callback's error has no caller to reach.
       this.#connection.finish(thrown as Error);
     }
     this.#redirects = this.#redirected === undefined ? 0 : this.#redirects + 1;
@@ -186,7 +186,7 @@ export class Reconnector {
     try {
       const { signal } = this.#stopped;
       const { channel, login } = await attempt(url, this.#options, signal);
-      // The connection was given up while the channel opened.
+      // The connection ended while the channel opened.
       if (connection.state === "closed") return void channel.close();
       connection.attach(channel, login);
       await opening.promise;
@@ -198,9 +198,9 @@ export class Reconnector {
     }
   }
 
-  // Whether another attempt may do.
+  // Whether another attempt may succeed.
   #mayPass(error: Error, first: boolean): boolean {
-    // What the program's own callback throws is as passing as the network that it asks, unless it says otherwise.
+    // Errors of the program's callbacks count as passing, like those of the network that they ask, unless marked otherwise.
     if (error instanceof CallbackFailure) {
       return !first && (error.cause as { retryable?: unknown })?.retryable !== false;
     }
@@ -208,7 +208,7 @@ export class Reconnector {
     return this.#asksAgain(error);
   }
 
-  // A token may have expired: a fresh one is worth one more attempt.
+  // The token may have expired: a new one is worth one more attempt.
   #asksAgain(error: Error): boolean {
     if (this.#askedAgain || !isRefusedLogin(error) || !asksAgain(this.#options)) return false;
     return this.#askedAgain = true;
@@ -219,7 +219,7 @@ export class Reconnector {
     const address = linkRedirectOf(error, this.#url.hostname, this.#options.redirect);
     if (address !== undefined) link.redirect(address);
     else if (this.#policy === undefined || !mayReturn(error)) return false;
-    // Whoever attaches a link for the first time hears why it was refused, and may try again.
+    // A link's first attach fails with the reason, so that the program may decide to try again.
     else if (!link.attachedBefore && !this.#policy.initial) {
       return located(error, "at its first attach; try again, or have reconnect: { initial: true } do so");
     }
@@ -241,7 +241,7 @@ export class Reconnector {
     const woken = new Deferred<void>();
     const wake = (): void => woken.resolve();
     this.#wake = wake;
-    // Whoever hears that the network is back need not wait any longer.
+    // Ends the pause when the network is back.
     const leave = listenOnline(wake);
     await within(woken.promise, ms, this.#connection.environment);
     leave();

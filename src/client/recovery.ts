@@ -1,6 +1,5 @@
 /**
- * How links take up what was not settled when they were lost: what a link asks of whoever does it, and what is kept for a
- * process that ends.
+ * The interface between links and the recovery of their unsettled deliveries, and the records stored for a later process.
  *
  * @module
  */
@@ -16,192 +15,188 @@ import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import type { SenderEndpoint } from "../engine/sender.ts";
 import type { SendListener } from "./outcome.ts";
 
-/** A delivery as it is kept: of a sender from the send to the outcome, of a receiver from the outcome to its being heard. */
+/** A stored delivery: of a sender from the send to the outcome, of a receiver from the outcome until the sender settles. */
 export interface UnsettledDelivery {
-  /** Names it on its link, 1 to 32 bytes; those of a sender are in the order of their bytes. */
+  /** The delivery-tag, 1 to 32 bytes; the tags of a sender are in byte order. */
   readonly tag: Uint8Array;
-  /** The encoded message; its memory is used again, so what is kept in memory is to be copied. */
+  /** The encoded message; its memory is reused, so a store in memory must copy it. */
   readonly payload: Uint8Array;
-  /** 0 for an AMQP message. */
+  /** The message format: 0 for an AMQP message. */
   readonly messageFormat: number;
-  /** Its outcome, encoded; empty while there is none. */
+  /** The encoded outcome; empty while there is none. */
   readonly state: Uint8Array;
 }
 
 /**
- * Where deliveries that are not settled outlive the process: a file, a database, the storage of a Durable Object.
+ * Storage in which unsettled deliveries outlive the process: a file, a database, the storage of a Durable Object.
  *
- * A promise that it gives says that the change will be there when the process is killed in the next moment. Of one link nothing
- * is called twice for the same delivery before the first has ended. What it throws is told to the log, and a message that
- * could not be kept is not sent.
+ * A returned promise resolves once the change would survive the process being killed. Calls for the same delivery of one link
+ * never overlap. Errors go to the log; a message that could not be stored is not sent.
  */
 export interface UnsettledStore {
-  /** What is kept of a link, in the order of its tags; called once, before the link is attached. */
+  /** Returns the stored deliveries of a link in the order of tags; called once, before the link is attached. */
   load(link: string): Iterable<UnsettledDelivery> | Promise<Iterable<UnsettledDelivery>>;
-  /** Keeps a delivery. A link is named by its container, its role and its name. */
+  /** Stores a delivery. `link` consists of the container, the role and the name of the link. */
   put(link: string, delivery: UnsettledDelivery): void | Promise<void>;
-  /** Forgets a delivery. */
+  /** Deletes a delivery. */
   delete(link: string, tag: Uint8Array): void | Promise<void>;
 }
 
-/** What {@linkcode resume} is given. */
+/** Options of {@linkcode resume}. */
 export interface ResumeOptions {
-  /**
-   * Where deliveries that are not settled outlive the process. Default: nowhere, so that they outlive the connection and no
-   * more.
-   */
+  /** Storage for unsettled deliveries. Default: none, so that they survive a loss of the connection, but not of the process. */
   store?: UnsettledStore | undefined;
-  /** How long the peer is asked to keep a link that it has lost, in seconds; it may agree to less. Default: 600. */
+  /** Seconds for which the peer is asked to keep a lost link; it may agree to less. Default: 600. */
   timeout?: number | undefined;
   /**
-   * Told the outcome of each message that a process before this one had sent, and kept in `store`; undefined if it will never
-   * be known. Of one that has none when the link ends a process after this one is told. Default: one that is not accepted is
-   * told to the log.
+   * Called with the outcome of each message that an earlier process sent, and kept in `store`; undefined if it will never be
+   * known. A message without one when the link ends is left to a later process. Default: outcomes other than accepted go to
+   * the log.
    */
   onrecovered?: (delivery: UnsettledDelivery, outcome: DeliveryState | undefined) => void;
 }
 
-/** How links take up what was not settled; made by {@linkcode resume}. */
+/** Recovery of a link's unsettled deliveries; made by {@linkcode resume}. */
 export interface Recovery {
-  /** @ignore For a sender. */
+  /** @ignore */
   forSender(sender: RecoveringSender, outgoing: OutgoingLink): SenderRecovery | Promise<SenderRecovery>;
-  /** @ignore For a receiver. */
+  /** @ignore */
   forReceiver(receiver: RecoveringLink): ReceiverRecovery | Promise<ReceiverRecovery>;
 }
 
-/** What became of a link that was attached again. */
+/** The result of attaching a link with recovery again. */
 export interface LinkResumed {
-  /** Deliveries that go on where they were, or have got their outcome by that. */
+  /** Deliveries that were resumed, or whose outcome became known. */
   readonly resumed: number;
-  /** Messages of a sender that go out as new ones; the receiver may have them twice if there is a `reason`. */
+  /** Messages of a sender that are sent as new ones; with a `reason` the receiver may have them twice. */
   readonly resent: number;
-  /** Deliveries of a receiver that come again. */
+  /** Deliveries of a receiver that the sender delivers again. */
   readonly redelivered: number;
-  /** Why the peer could not take up what was not settled; undefined if it could. */
+  /** Why the peer did not resume the link; undefined if it did. */
   readonly reason: string | undefined;
 }
 
-/** The connection of a link that takes up what was not settled. */
+/** The connection of a link with recovery. */
 export interface RecoveringConnection {
   /** The name of this container. */
   readonly containerId: string;
-  /** @ignore Whether that is a name of the program's own. */
+  /** @ignore Whether the program chose that name. */
   readonly isNamed: boolean;
-  /** What the peer said of itself when it opened the connection, once it has. */
+  /** The peer's open, once received. */
   readonly remote: Readonly<Open> | undefined;
-  /** Whom it is with. */
+  /** The peer's host and port, or its container-id. */
   readonly host: string | undefined;
-  /** Where it runs. */
+  /** Clock, timers and randomness. */
   readonly environment: Environment;
-  /** @ignore Told what no call fails for. */
+  /** @ignore The log. */
   readonly logging: LogHolder;
-  /** Waits until the peer has opened it. */
+  /** Waits until the peer has opened the connection. */
   ready(options?: WaitOptions): Promise<void>;
-  /** @ignore Something waits to be written. */
+  /** @ignore Called when there is something to write. */
   wake(): void;
-  /** @ignore Told what became of a link that was attached again. */
+  /** @ignore Called when a link with recovery was attached again. */
   handleResumed?(link: RecoveringLink, what: LinkResumed): void;
   /** @ignore Detaches a link, and attaches it again, or ends it with an error. */
   attachAfresh?(link: RecoveringLink, ending?: Error): void;
 }
 
-/** A link that takes up what was not settled, as its recovery sees it. */
+/** A link with recovery. */
 export interface RecoveringLink {
   /** The link's name. */
   readonly name: string;
   /** The node's address. */
   readonly address: string | undefined;
-  /** The node for errors and the log. */
+  /** The node, for errors and the log. */
   readonly where: string;
-  /** Whether the peer has accepted it once. */
+  /** Whether the peer has ever attached the link. */
   readonly attachedBefore: boolean;
-  /** @ignore What it is attached with; undefined for a link that the peer has attached. */
+  /** @ignore The settings to attach with; undefined for a link that the peer attached. */
   readonly settings: AttachOptions | undefined;
-  /** The connection it belongs to. */
+  /** The link's connection. */
   readonly connection: RecoveringConnection;
-  /** @ignore Whether it is to be attached again: it is in use, or closes and waits for what is in flight. */
+  /** @ignore Whether the link is to be attached again: it is open, or closing with deliveries in flight. */
   readonly returns: boolean;
-  /** The peer's attach, once it came. */
+  /** The peer's attach, once received. */
   readonly remote: Readonly<Attach> | undefined;
 }
 
-/** A sender that takes up what was not settled, as its recovery sees it. */
+/** A sender with recovery. */
 export interface RecoveringSender extends RecoveringLink {
-  /** Queues what was kept of a process before. */
+  /** Queues a message that an earlier process stored. */
   restore(payload: Uint8Array, tag: Uint8Array, messageFormat: number, listener: SendListener): OutgoingDelivery;
-  /** Takes an outcome for one that was heard on the link; `kept` once nothing is kept of the delivery any more. */
+  /** Handles an outcome as if received on the link; `kept` is given once the store holds nothing of the delivery. */
   handleDisposition(delivery: OutgoingDelivery, state: DeliveryState | undefined, settled: boolean, kept?: false): void;
-  /** Gives up a delivery whose outcome will never be known, or that was never sent. */
+  /** Abandons a delivery whose outcome will never be known, or that was never sent. */
   lose(delivery: OutgoingDelivery, error: unknown, left: boolean): void;
-  /** Waits until a message has its outcome, or there is credit. */
+  /** Resolves when a message gets its outcome, or credit comes. */
   change(): Promise<void>;
 }
 
-/** What both ends ask of their recovery. */
+/** The recovery of a link. */
 export interface LinkRecovery {
-  /** Resolves when the link may be attached; absent when it may be at once. */
+  /** Resolves when the link may be attached; undefined if at once. */
   readonly prepared: Promise<unknown> | undefined;
-  /** The settings with which it is attached, for the first time or again. */
+  /** The settings of the next attach. */
   settings(settings: AttachOptions): AttachOptions;
-  /** The peer has refused to attach it: true if it may be attached as a new one, of which nothing is known. */
+  /** Called when the peer refused the attach; true if the link may be attached as a new one, without unsettled deliveries. */
   refused(error: Error): boolean;
-  /** What an accepting side answers, as it takes the link up. */
+  /** The list for the attach with which an accepting side answers. */
   answer(endpoint: SenderEndpoint | ReceiverEndpoint): Pick<AttachOptions, "unsettled" | "incompleteUnsettled">;
 }
 
-/** What a sender asks of its recovery. */
+/** The recovery of a sender. */
 export interface SenderRecovery extends LinkRecovery {
-  /** A message was queued. */
+  /** Called when a message was queued. */
   pushed(delivery: OutgoingDelivery): void;
-  /** An outcome has come: true if it is told again once nothing is kept of the delivery any more. */
+  /** Called with an outcome; true if it is reported later, once the store holds nothing of the delivery. */
   outcome(delivery: OutgoingDelivery, state: DeliveryState | undefined, settled: boolean): boolean;
-  /** A delivery has no outcome to come: it was given up, refused or lost, or has gone out settled. */
+  /** Called when a delivery has no outcome to expect: it was abandoned, refused, lost, or sent settled. */
   dropped(delivery: OutgoingDelivery): void;
-  /** The link has ended: outcomes that have come are told now, before the rest is lost. */
+  /** Called when the link has ended: pending outcomes are reported now, before the rest is lost. */
   ended(): void;
-  /** The outcome of a delivery was told. */
+  /** Called when the outcome of a delivery was reported. */
   concluded(delivery: OutgoingDelivery): void;
-  /** The peer has accepted the link. */
+  /** Called when the peer has attached the link. */
   attached(remote: Attach): void;
-  /** What an accepting side answers, as it takes the link up. */
+  /** The list for the attach with which an accepting side answers. */
   answer(endpoint: SenderEndpoint): Pick<AttachOptions, "unsettled" | "incompleteUnsettled">;
 }
 
-/** What a receiver asks of its recovery. */
+/** The recovery of a receiver. */
 export interface ReceiverRecovery extends LinkRecovery {
-  /** Keeps an outcome, and calls `tell` then; false if nothing is kept. */
+  /** Stores an outcome, then calls `tell`; false if nothing is stored. */
   keep(delivery: IncomingDelivery, state: DeliveryState, tell: () => void): boolean;
-  /** The sender has settled a delivery. */
+  /** Called when the sender has settled a delivery. */
   settled(delivery: IncomingDelivery): void;
-  /** What carried the link is gone; false if nothing that it held, `unsettled` deliveries, can be taken up. */
+  /** Called when the link is interrupted; false if none of its `unsettled` deliveries can be resumed. */
   interrupted(endpoint: ReceiverEndpoint, unsettled: number): boolean;
-  /** Deliveries that the peer takes up since its last answer; each uses credit. */
+  /** Deliveries that the peer resumes since its last attach; each uses credit. */
   readonly resumed: number;
-  /** Waits until every outcome has been told that is to be kept first. */
+  /** Resolves when every outcome that is being stored has been sent. */
   idle(): Promise<void>;
-  /** The link has ended. */
+  /** Called when the link has ended. */
   ended(endpoint: ReceiverEndpoint | undefined): void;
-  /** Whether a delivery may be taken up again. */
+  /** Whether a delivery may be resumed. */
   holds(delivery: IncomingDelivery): boolean;
-  /** The link is about to be attached. */
+  /** Called before the link is attached. */
   attaching(endpoint: ReceiverEndpoint): void;
-  /** The peer has accepted the link: deliveries that are lost because it has kept nothing of it. */
+  /** Called when the peer has attached the link; returns the deliveries that are lost because it kept nothing of them. */
   attached(remote: Attach): Iterable<IncomingDelivery>;
-  /** What an accepting side answers, as it takes the link up. */
+  /** The list for the attach with which an accepting side answers. */
   answer(endpoint: ReceiverEndpoint): Pick<AttachOptions, "unsettled" | "incompleteUnsettled">;
 }
 
 /**
- * Checks what a link of this side is attached with.
+ * Checks the settings of a client's link.
  *
- * @throws {TypeError} If the peer could not know it again.
+ * @throws {TypeError} If the peer could not recognise the link again.
  */
 export function checkLink(role: "sender" | "receiver", { settings, connection }: RecoveringLink): void {
   if (settings === undefined) return;
   const fail = (state: string): never => {
     throw new TypeError(`Cannot attach ${role} that resumes: ${state}`);
   };
-  // A link of a name that others may know waits for its answer.
+  // Set for a link whose program chose the name: the peer may know the name already.
   if (!settings.flowAfterAttach) fail('the link has no "name" of its own, by which the peer would know it again');
   if (!connection.isNamed) {
     fail('the connection has no "containerId" of its own, by which the peer would know it again');

@@ -1,5 +1,5 @@
 /**
- * Requests and answers. Loaded when it is first used: few programs ask or answer, and who does waits anyway.
+ * Requests and responses. Loaded at first use: few programs need it, and a caller waits for the response anyway.
  *
  * @module
  */
@@ -20,54 +20,51 @@ import type { ReceiverOptions } from "./link_options.ts";
 import { abortable, Deferred, ignore, type WaitOptions } from "../base/wait.ts";
 
 /**
- * Senders that are kept for the next request or answer to their address; one for every address ever asked would be too many.
- * It refuses nothing, so it is no option: who asks more addresses in turn attaches again, which is a round trip more.
+ * Idle senders cached for the next request or response to their address. Beyond it nothing is refused, so it is no option:
+ * another address costs a further attach, one round trip.
  */
 export const MAX_IDLE_REQUEST_SENDERS = 32;
 
-// Answers are taken at once, so this bounds only how many travel together.
+// Responses are taken at once, so this bounds only how many travel together.
 const REPLY_CREDIT = 100;
-// How long an answer may take before the log is told, in milliseconds. Not that of lifetime.ts: a late file that shares it costs
-// the first load 80 bytes.
+// Milliseconds that a response may take before a warning is logged. Not that of lifetime.ts: a lazily loaded file that shares
+// it costs the first load 80 bytes.
 const PATIENCE_MS = 10_000;
 
-/** How a request is made. */
+/** Options of a request. */
 export interface RequestOptions extends WaitOptions {
   /**
-   * The address that the answer is sent to, a node of the peer that nobody else receives from. Default: `replyTo` of the
-   * message's properties, otherwise a dynamic node of this connection.
+   * The address for the response, a node of the peer from which nobody else receives. Default: `replyTo` of the message's
+   * properties, otherwise a dynamic node of this connection.
    */
   replyTo?: string | undefined;
-  /** How answers are received, where that is not at the address `replyTo` itself, as for `$cbs` and `$management`. */
+  /** Options of the receiver of responses, where its source is not the address `replyTo`, as for `$cbs` and `$management`. */
   receiver?: ReceiverOptions | undefined;
 }
 
 export interface RequestConnection {
-  /** Where it runs. */
   readonly environment: Environment;
-  /** Whom it is with. */
   readonly host: string | undefined;
-  /** Told of what no call fails for. */
   readonly logging: LogHolder;
   sender(address: string): Sender;
   receiver(options: ReceiverOptions): Receiver;
 }
 
-/** Answers one request: with a message, or without one for a request that wants none. */
+/** Responds to a request: returns the response, or nothing for a request without one. */
 export type Responding = (
   request: DecodedMessage,
   delivery: Delivery,
 ) => Message | undefined | void | Promise<Message | undefined | void>;
 
-// A request that waits for its answer.
+// A request that waits for its response.
 interface Waiting {
   readonly replies: Receiver;
   readonly answer: Deferred<DecodedMessage>;
-  /** Sends the request to the address that answers are received at now. */
+  /** Sends the request with the present address for responses. */
   send(): void;
 }
 
-/** Senders by their address, those that were used last. */
+/** The senders of recent requests, by address. */
 class Senders {
   readonly #connection: RequestConnection;
   readonly #senders: Map<string, Sender> = new Map();
@@ -78,7 +75,7 @@ class Senders {
 
   to(address: string): Sender {
     let sender = this.#senders.get(address);
-    // Taken out and put back, the one that was used last stands last.
+    // Moved to the end of the insertion order, which is that of use.
     this.#senders.delete(address);
     if (sender === undefined || !sender.open) {
       this.#dropIdle();
@@ -99,13 +96,13 @@ class Senders {
   }
 }
 
-/** The requests of one connection: a reply node for all, and one for each address that was chosen; a sender for each address. */
+/** The requests of one connection: one receiver for responses, one more per explicit address, and a sender for each address. */
 export class Requester {
   readonly #connection: RequestConnection;
   readonly #senders: Senders;
-  // By the ids that an answer may name.
+  // By each id that a response may carry.
   readonly #waiting: Map<string, Waiting> = new Map();
-  // By the address that was chosen, undefined for the dynamic node.
+  // By the explicit address, undefined for the dynamic node.
   readonly #replies: Map<string | undefined, Receiver> = new Map();
 
   constructor(connection: RequestConnection) {
@@ -113,19 +110,19 @@ export class Requester {
     this.#senders = new Senders(connection);
   }
 
-  /** Sends one request and waits for the answer that names it. */
+  /** Sends a request and waits for the response with its id. */
   async request(address: string, message: Message, options: RequestOptions): Promise<DecodedMessage> {
     const { signal } = options;
     signal?.throwIfAborted();
-    // Before it is copied, which would make an object of anything.
+    // Checked before the spread, which accepts anything.
     checkMessage(message);
     const chosen = options.replyTo ?? message.properties?.replyTo ?? undefined;
     const replies = this.#receiver(chosen, options.receiver);
     await replies.ready({ signal });
-    // Nobody else can guess it, so nobody else can answer.
+    // An unguessable id, so that nobody else can respond.
     const messageId: MessageId = message.properties?.messageId ?? randomName(this.#connection.environment);
     const correlationId: MessageId = message.properties?.correlationId ?? messageId;
-    // Some answer with the id of the request, others with its correlation-id where it has one.
+    // Some responders copy the message-id, others the correlation-id if there is one.
     const keys = new Set([keyOf(messageId), keyOf(correlationId)]);
     if (this.#waiting.has(keyOf(messageId))) {
       throw new AmqpError(
@@ -140,12 +137,12 @@ export class Requester {
       replies,
       answer,
       send: () => {
-        // What was sent to a reply node that is gone is not to be sent again.
+        // A request sent with the address of a lost reply node must not be sent again.
         sending?.abort();
         const mine = sending = new AbortController();
         const replyTo = chosen ?? replies.address;
         if (replyTo === undefined || !replies.open) return answer.reject(replyError(replies));
-        // An answer says all; a peer that never settles the request keeps nobody waiting.
+        // The response settles the call, even if the peer never settles the request.
         this.#senders.to(address).send(
           { ...message, properties: { ...message.properties, messageId, correlationId, replyTo } },
           { signal: mine.signal },
@@ -178,7 +175,7 @@ export class Requester {
     }
   }
 
-  /** Answers the requests that come to an address, see {@linkcode Connection.respond}. */
+  /** Responds to the requests of a receiver, see {@linkcode Connection.respond}. */
   respond(receiver: Receiver, handler: Responding, options: ServeOptions): Promise<void> {
     return receiver.serve((delivery) => this.#answer(handler, delivery), options);
   }
@@ -193,7 +190,7 @@ export class Requester {
       const properties = { correlationId: correlationId ?? messageId, ...answer.properties };
       await this.#senders.to(replyTo).send({ ...answer, properties }, { signal: delivery.signal });
     } catch (error) {
-      // Nobody is there to be answered, or the answer is none: to do the work once more would help nobody.
+      // The requester is gone, or the response is invalid: doing the work again would not help.
       const fault = error instanceof TypeError
         ? new AmqpError(condition.internalError, error.message, { retryable: false })
         : error;
@@ -208,7 +205,7 @@ export class Requester {
     const node = options ?? (chosen === undefined ? { dynamic: true } : { address: chosen });
     const replies = this.#connection.receiver({ credit: REPLY_CREDIT, ...node });
     this.#replies.set(chosen, replies);
-    // Its node is another one when the connection was lost: what waits is to be answered there.
+    // The dynamic node is a new one after a reconnect: pending requests are sent again with its address.
     if (chosen === undefined) {
       replies.onreattached = () => {
         for (const waiting of new Set(this.#waiting.values())) if (waiting.replies === replies) waiting.send();
@@ -227,7 +224,7 @@ export class Requester {
   }
 }
 
-// Ids of different types are different, whatever they look like [messaging 3.2.11].
+// Ids of different types are different, even if they look alike [messaging 3.2.11].
 function keyOf(id: MessageId): string {
   if (typeof id === "string" || typeof id === "bigint") return `${typeof id} ${id}`;
   return id instanceof Uint8Array ? `binary ${hex(id)}` : `uuid ${id}`;

@@ -1,6 +1,5 @@
 /**
- * The option `recovery` of links that take up what was not settled when they were lost. What does so is loaded by the first link
- * that asks for it, before it is attached.
+ * The option `recovery: resume()` of links, whose implementation is loaded by the first such link, before it is attached.
  *
  * @module
  */
@@ -10,20 +9,20 @@ import { part } from "../base/wait.ts";
 import { checkLink, type Recovery, type ResumeOptions } from "./recovery.ts";
 
 /**
- * The option `recovery` of links that take up what was not settled: both sides keep what they know of each delivery when the
- * connection is lost, compare it when the link is attached again, and go on from there. A message then has exactly one outcome,
- * and arrives once, provided that
- * - the link has a `name` and the connection a `containerId`, both the program's own, for they are what the peer knows it by;
- * - the peer keeps its side, as the broker of `./broker` does; where one cannot, messages are sent again as by `"resend"`, and
- *   `events()` and the log say so;
- * - it settles in two steps, which a link with this option asks for (`rcvSettleMode: "second"`), as well as for a terminus
- *   that never expires (`expiryPolicy: "never"`) but by a time-out.
+ * The option `recovery` of links that resume unsettled deliveries: when the connection is lost both sides keep the state of
+ * each, exchange it when the link is attached again, and go on from there. A message then has exactly one outcome, and
+ * arrives once, if
+ * - the link has a `name` and the connection a `containerId` of the program's choice, by which the peer recognises the link;
+ * - the peer keeps its side, as the broker of `./broker` does; with one that does not, messages are sent again as by
+ *   `"resend"`, and `events()` and the log report it;
+ * - the peer settles in two steps, which the link requests (`rcvSettleMode: "second"`), together with a terminus that expires
+ *   by its time-out only (`expiryPolicy: "never"`).
  *
- * With a `store` it holds for the process, too: what was sent and has no outcome is there for the next process, which sends it on
- * under the same container and name, and an outcome that a receiver has told is not forgotten before the sender has heard it.
+ * With a `store` this also holds across processes: a message without an outcome is sent by the next process under the same
+ * container and name, and an outcome that a receiver sent is kept until the sender has settled.
  *
- * @throws {TypeError} If an option does not exist or is of the wrong kind. A link throws one that has no name, whose connection
- * has no container of its own, or whose node is dynamic.
+ * @throws {TypeError} If an option does not exist or is of the wrong kind. Attaching throws one for a link without a name of
+ * its own, on a connection without a container-id of its own, or to a dynamic node.
  *
  * @example
  * ```ts

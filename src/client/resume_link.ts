@@ -1,6 +1,5 @@
 /**
- * What senders and receivers have in common when they take up what was not settled: their settings, what is kept for a process
- * that ends, and what is told when a peer cannot.
+ * The part common to senders and receivers with recovery: settings, the store, and reports of a peer that cannot resume.
  *
  * @module
  */
@@ -20,35 +19,34 @@ import { MIN_MAX_FRAME_SIZE } from "../engine/options.ts";
 import { listUnsettled, type UnsettledList } from "../recovery/resumption.ts";
 import type { LinkResumed, RecoveringLink, ResumeOptions, UnsettledDelivery } from "./recovery.ts";
 
-/** How long the peer is asked to keep a link that it has lost, in seconds. */
+/** The default of {@linkcode ResumeOptions.timeout}, in seconds. */
 export const DEFAULT_EXPIRY_SECONDS = 600;
 
-/** The map of an attach that lists nothing. */
+/** The fields of an attach that list unsettled deliveries. */
 export type ListedSettings = Pick<AttachOptions, "unsettled" | "incompleteUnsettled">;
 
-// The frame's header, the map's own, and numbers that are longer than in the trial.
+// Room for the frame header, that of the map, and numbers longer than in the trial encoding.
 const FRAME_SLACK_BYTES = 48;
 
-/** Rounds in a row by which nothing is settled, before a link whose peer always has more to list is given up. */
+/** Rounds in a row without a settled delivery, after which a link whose peer always lists more ends with an error. */
 export const MAX_IDLE_ROUNDS = 16;
 
-/** What both ends do alike. */
+/** The recovery of a link, without the part of its role. */
 export class LinkResumption<L extends RecoveringLink> {
   protected readonly link: L;
-  /** What the program gave. */
   protected readonly options: ResumeOptions;
-  /** Resolves when what was kept is there. */
+  /** Resolves when the stored deliveries are loaded. */
   prepared: Promise<unknown> | undefined;
-  /** Why the peer has refused to take the link up, so that it is attached as a new one. */
+  /** Why the peer refused to resume, so that the link is attached as a new one. */
   protected refusedFor: string | undefined;
-  /** Whether the attach that is under way lists anything. */
+  /** Whether the present attach lists deliveries. */
   protected lists = false;
-  // Until the peer has refused to.
+  // True until the peer has refused `rcvSettleMode: "second"`.
   #inTwoSteps = true;
   #idleRounds = 0;
-  // The last call to the store of each tag for which one is under way.
+  // The last store call per tag, while unfinished.
   readonly #calls: Map<TagKey, Promise<void>> = new Map();
-  // What the link was attached to the last time.
+  // The node of the previous attach.
   #attachedTo: { readonly container: string | undefined; readonly address: string | undefined } | undefined;
 
   constructor(link: L, options: ResumeOptions) {
@@ -58,7 +56,7 @@ export class LinkResumption<L extends RecoveringLink> {
 
   refused(error: Error): boolean {
     if (!(error instanceof AmqpError) || error.condition !== condition.notImplemented) return false;
-    // It may be for the two steps, which nobody but this has asked for.
+    // The refusal may concern two-step settlement, which only recovery asked for.
     const isFirst = !this.link.attachedBefore && this.#inTwoSteps && this.link.settings?.rcvSettleMode === undefined;
     if (isFirst) this.#inTwoSteps = false;
     if (!this.lists) return isFirst;
@@ -66,12 +64,12 @@ export class LinkResumption<L extends RecoveringLink> {
     return true;
   }
 
-  /** Names the link in a store. */
+  /** The link's key in a store. */
   protected key(role: Role): string {
     return `${this.link.connection.containerId}/${role}/${this.link.name}`;
   }
 
-  /** The settings that the link has unless its program says otherwise, with the list of what is not settled. */
+  /** The settings of the link with the defaults of recovery and the list of unsettled deliveries. */
   protected with(
     settings: AttachOptions,
     role: Role,
@@ -91,7 +89,7 @@ export class LinkResumption<L extends RecoveringLink> {
     return list === undefined ? full : { ...full, ...list };
   }
 
-  /** The list of an attach with these settings, as long as the peer takes it. */
+  /** The list for an attach with these settings, as long as the peer's maximum frame size allows. */
   protected list(
     { unsettled: _, incompleteUnsettled: __, ...settings }: AttachOptions | Attach,
     role: Role,
@@ -109,7 +107,7 @@ export class LinkResumption<L extends RecoveringLink> {
     return listUnsettled(listed, maxFrameSize - writer.length - FRAME_SLACK_BYTES);
   }
 
-  /** Why the peer cannot take the link up as it was; undefined if it can. */
+  /** Why the peer cannot resume the link; undefined if it can. */
   protected refusal(remote: Attach): string | undefined {
     const before = this.#attachedTo;
     const container = this.link.connection.remote?.containerId;
@@ -123,7 +121,7 @@ export class LinkResumption<L extends RecoveringLink> {
     return remote.unsettled === undefined ? "the peer has kept nothing of it" : undefined;
   }
 
-  /** Attaches the link again for the rest of a list, as long as that comes to an end. */
+  /** Attaches the link again for the rest of a list, unless the list does not end. */
   protected attachForRest(settledSome: boolean): void {
     const { connection, where } = this.link;
     this.#idleRounds = settledSome ? 0 : this.#idleRounds + 1;
@@ -132,7 +130,7 @@ export class LinkResumption<L extends RecoveringLink> {
     connection.attachAfresh?.(this.link, new AmqpError(condition.notAllowed, text, { scope: "link" }));
   }
 
-  /** Tells the events and the log what became of the link. */
+  /** Reports the result to events and, if messages may come twice, to the log. */
   protected tell(counts: Omit<LinkResumed, "reason">, reason: string | undefined): void {
     const { connection, where } = this.link;
     connection.handleResumed?.(this.link, { ...counts, reason });
@@ -145,23 +143,23 @@ export class LinkResumption<L extends RecoveringLink> {
     );
   }
 
-  /** Tells the log of what is not as it should be. */
+  /** Logs a warning. */
   protected warn(message: string): void {
     this.#log({ level: "warning", code: "not-resumed", message });
   }
 
-  /** Tells the log that a store has failed. */
+  /** Logs a failure of the store. */
   protected storeFailed(message: string, error: unknown): void {
     this.#log({ level: "error", code: "store-failed", message, error });
   }
 
-  /** Tells the log that a callback of the program threw, where nobody else can be told. */
+  /** Logs an error of a callback that has no caller to throw to. */
   protected callbackFailed(callback: string, error: unknown): void {
     const message = `Cannot tell "${callback}" of a message of ${this.link.where}: it threw; mend it`;
     this.#log({ level: "error", code: "callback-failed", message, error });
   }
 
-  /** Tells the log that an outcome cannot be told, as the peer does not take it. */
+  /** Logs that the peer does not accept an outcome. */
   protected untold(error: unknown): void {
     const message = `Cannot tell an outcome to ${this.link.where}: the message stays unsettled there`;
     this.#log({ level: "error", code: "not-resumed", message, error });
@@ -170,11 +168,11 @@ export class LinkResumption<L extends RecoveringLink> {
   #log(entry: LogEntry): void {
     const { connection, address } = this.link;
     const { logging, environment, host } = connection;
-    // The same may be told of each link.
+    // Equal entries of many links count as one.
     logOf(logging, environment).tell({ ...entry, address, host }, entry.message.slice(0, 24));
   }
 
-  /** Warns of a peer that settles in one step, so that what is lost in between may come twice. */
+  /** Warns of a peer that settles in one step, with which a message may come twice after a loss. */
   protected checkSettleMode(remote: Attach, asked: string | undefined): void {
     if (asked !== "second" || remote.rcvSettleMode === "second") return;
     this.warn(
@@ -183,12 +181,12 @@ export class LinkResumption<L extends RecoveringLink> {
     );
   }
 
-  /** Keeps a delivery. */
+  /** Stores a delivery. */
   protected put(role: Role, delivery: UnsettledDelivery): Promise<void> {
     return this.#inOrder(delivery.tag, () => this.options.store!.put(this.key(role), delivery));
   }
 
-  /** Forgets a delivery; that it could not be is told to the log. */
+  /** Deletes a stored delivery; a failure is logged. */
   protected async forget(role: Role, tag: Uint8Array): Promise<boolean> {
     try {
       await this.#inOrder(tag, () => this.options.store!.delete(this.key(role), tag));
@@ -199,7 +197,7 @@ export class LinkResumption<L extends RecoveringLink> {
     }
   }
 
-  // What is forgotten is not to be put behind that, and a tag may be used again.
+  // A delete must not be overtaken by a put: a tag may be used again.
   #inOrder(tag: Uint8Array, call: () => void | Promise<void>): Promise<void> {
     const key = tagKey(tag);
     const called = (this.#calls.get(key) ?? Promise.resolve()).then(call);
@@ -210,13 +208,13 @@ export class LinkResumption<L extends RecoveringLink> {
     return called;
   }
 
-  /** Reads what is kept. */
+  /** Loads the stored deliveries. */
   protected async load(role: Role): Promise<readonly UnsettledDelivery[]> {
     return Array.from(await this.options.store!.load(this.key(role)));
   }
 }
 
-/** An outcome as it is kept. */
+/** Encodes an outcome for the store. */
 export function encodeState(state: DeliveryState | undefined): Uint8Array {
   if (state === undefined) return new Uint8Array(0);
   const writer = new Writer();
@@ -224,7 +222,7 @@ export function encodeState(state: DeliveryState | undefined): Uint8Array {
   return writer.take();
 }
 
-/** An outcome that was kept; undefined if there was none. */
+/** Decodes a stored outcome; undefined if there was none. */
 export function decodeState(bytes: Uint8Array): DeliveryState | undefined {
   return bytes.length === 0 ? undefined : decodeProvider(new Reader(bytes), archetypes.deliveryState) as DeliveryState;
 }

@@ -1,5 +1,5 @@
 /**
- * What takes up deliveries that were not settled, for the links of a client, which load it.
+ * The recovery of client links, which load it at first use.
  *
  * @module
  */
@@ -17,9 +17,9 @@ import { ReceiverResumption } from "./resume_receiver.ts";
 import { SenderResumption } from "./resume_sender.ts";
 
 /**
- * For a sender.
+ * Makes the recovery of a sender.
  *
- * @throws {TypeError} If the peer could not know it again.
+ * @throws {TypeError} If the peer could not recognise the link again.
  */
 export function forSender(
   sender: RecoveringSender,
@@ -31,9 +31,9 @@ export function forSender(
 }
 
 /**
- * For a receiver.
+ * Makes the recovery of a receiver.
  *
- * @throws {TypeError} If the peer could not know it again.
+ * @throws {TypeError} If the peer could not recognise the link again.
  */
 export function forReceiver(receiver: RecoveringLink, options: ResumeOptions = {}): ReceiverRecovery {
   checkLink("receiver", receiver);

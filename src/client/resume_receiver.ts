@@ -1,5 +1,5 @@
 /**
- * A receiver that takes up what was not settled.
+ * The recovery of a receiver.
  *
  * @module
  */
@@ -13,24 +13,24 @@ import { arrivedState, isOutcome } from "../recovery/resumption.ts";
 import type { ReceiverRecovery, RecoveringLink, ResumeOptions } from "./recovery.ts";
 import { decodeState, encodeState, LinkResumption, type ListedSettings } from "./resume_link.ts";
 
-/** What a receiver does when it is lost and attached again. */
+/** Resumes the unsettled deliveries of a receiver. */
 export class ReceiverResumption extends LinkResumption<RecoveringLink> implements ReceiverRecovery {
-  // Deliveries that nothing carries.
+  // Unsettled deliveries while the link is not attached.
   #held: Set<IncomingDelivery> = new Set();
-  // Deliveries whose outcome is kept.
+  // Deliveries with a stored outcome.
   readonly #kept: Set<IncomingDelivery> = new Set();
-  // Outcomes that are told once they are kept.
+  // Outcomes that are sent once stored.
   readonly #keeping: Set<Promise<void>> = new Set();
-  // Deliveries of a lost link whose outcome the sender is to hear on the next.
+  // Deliveries of a lost link whose outcome goes to the sender on the next.
   readonly #untold: Set<IncomingDelivery> = new Set();
   #changed: Deferred<void> | undefined;
-  // Deliveries that our attach lists, and deliveries that it has no room for and that the sender hands out again.
+  // Deliveries listed in this side's attach, and those for which it has no room, which the sender delivers again.
   #listed: Set<IncomingDelivery> = new Set();
   #dropped: IncomingDelivery[] = [];
   #isListComplete = true;
-  // Deliveries that are lost with a link that the peer has closed.
+  // Deliveries lost with a link that the peer closed.
   #gone = 0;
-  // Where a list was incomplete: what is to be settled before the link is attached for the rest.
+  // After an incomplete list: deliveries to be settled before the link is attached for the rest.
   #round: Set<IncomingDelivery> | undefined;
   #settledSome = false;
   resumed = 0;
@@ -38,7 +38,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
   #isAttached = false;
   #endpoint: ReceiverEndpoint | undefined;
 
-  /** Starts with what is kept of a process before, if anything is. */
+  /** Starts with the deliveries that an earlier process stored. */
   constructor(receiver: RecoveringLink, options: ResumeOptions) {
     super(receiver, options);
     if (options.store !== undefined) this.prepared = this.#restore();
@@ -47,7 +47,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
   settings(settings: AttachOptions): AttachOptions {
     const resumes = this.#resumes ||= this.link.attachedBefore;
     if (!resumes) return this.with(settings, "receiver", undefined);
-    // Deliveries with an outcome come first: without the others the sender hands its messages out again, which loses nothing.
+    // Deliveries with an outcome come first: the sender delivers the messages of unlisted ones again, which loses nothing.
     const told = [...this.#held].filter(({ state }) => state !== undefined);
     const held = [...told, ...[...this.#held].filter(({ state }) => state === undefined)];
     const full = this.with(settings, "receiver", held.map(listedAs));
@@ -64,7 +64,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     if (delivery.suspended && isOutcome(state)) this.#untold.add(delivery);
     if (this.options.store === undefined || state.kind === "received" || delivery.remoteSettled) return false;
     const { tag, payload, messageFormat, link } = delivery;
-    // What is settled in one step is not heard of again.
+    // A sender that settles in one step does not confirm.
     if (link.rcvSettleMode === "first") return false;
     const fitting = link.session.settlement.fit(state);
     this.#kept.add(delivery);
@@ -80,7 +80,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
   async idle(): Promise<void> {
     for (;;) {
       if (this.#keeping.size > 0) await Promise.all(this.#keeping);
-      // Only the side that has attached a link can attach it again.
+      // Only the side that attached a link can attach it again.
       else if (this.#untold.size > 0 && this.link.settings !== undefined) {
         await (this.#changed ??= new Deferred<void>()).promise;
       } else return;
@@ -103,7 +103,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
   interrupted(endpoint: ReceiverEndpoint, unsettled: number): boolean {
     this.#resumes ||= this.link.attachedBefore;
     this.#round = undefined;
-    // A link that was closed is gone with what it held; a link that was only refused leaves all as it was.
+    // A closed link loses its deliveries; one that was only refused loses nothing.
     const isGone = this.#isGone(endpoint);
     this.#isAttached = false;
     if (isGone) {
@@ -165,7 +165,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     return closed && this.#isAttached;
   }
 
-  // Of a link that the peer has closed: tags of the next one begin afresh.
+  // After the peer closed the link: the tags of the next link begin anew.
   #forgetAll(): void {
     this.#held = new Set();
     this.#endpoint = undefined;
@@ -180,7 +180,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     this.#changed = undefined;
   }
 
-  // A sender sends nothing new before both lists are complete [transport 2.7.3].
+  // The sender sends nothing new before both lists are complete [transport 2.7.3].
   #endRound(): void {
     if (this.#round?.size !== 0) return;
     this.#round = undefined;

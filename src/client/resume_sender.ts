@@ -1,5 +1,5 @@
 /**
- * A sender that takes up what was not settled.
+ * The recovery of a sender.
  *
  * @module
  */
@@ -15,42 +15,42 @@ import { decideAsSender, isOutcome, type ListedState, restOf, type SenderDecisio
 import type { RecoveringSender, ResumeOptions, SenderRecovery, UnsettledDelivery } from "./recovery.ts";
 import { decodeState, LinkResumption, type ListedSettings } from "./resume_link.ts";
 
-// The first bytes of a tag are a counter that no process will ever use up, which keeps the order of the store.
+// A tag begins with a counter that no process will ever use up, and that keeps the order of the store.
 const COUNTER_BYTES = 8;
-// The others are random for each process: of what the one before has settled and forgotten the peer may not have heard, so that
-// it would take a message of the same tag for that one.
+// The rest is random for each process: the peer may still hold a delivery that the previous process settled and deleted, and
+// would take a message with the same tag for it.
 const PROCESS_BYTES = 8;
 
-/** What a sender does when it is lost and attached again. */
+/** Resumes the unsettled deliveries of a sender. */
 export class SenderResumption extends LinkResumption<RecoveringSender> implements SenderRecovery {
   readonly #outgoing: OutgoingLink;
-  // What our attach lists of the deliveries that wait for a decision; undefined for a link that is attached for the first time.
+  // Deliveries listed in this side's attach and not decided yet; undefined for the first attach.
   #listed: Set<OutgoingDelivery> | undefined;
   #isListComplete = true;
-  // What is done with each delivery when its outcome, which is known, has been told here.
+  // The decision for each delivery whose outcome is known, to be carried out once the outcome is reported.
   readonly #decisions: Map<OutgoingDelivery, SenderDecision> = new Map();
-  // Deliveries of which something is kept.
+  // Deliveries in the store, or being stored.
   readonly #kept: Set<OutgoingDelivery> = new Set();
-  // Tells outcomes that wait until the store has forgotten their delivery.
+  // Reports outcomes that wait until the store has deleted their delivery.
   readonly #telling: Set<(forgotten: boolean) => void> = new Set();
   #lastTag = 0n;
-  // The end of the tags of this process.
+  // The random part of this process's tags.
   #process: Uint8Array | undefined;
   #restored = false;
   #asked: string | undefined;
-  // Counts attaches: what a round of the one before waits for is not to come.
+  // Counts attaches: a round of an earlier attach ends.
   #attaches = 0;
-  // What a round waits for: deliveries that are not done on both sides.
+  // Deliveries of the present round that are not settled on both sides.
   #open: Set<OutgoingDelivery> = new Set();
-  // Whether the last of them, which lists deliveries, has no answer yet.
+  // True while an attach that lists deliveries has no answer.
   #isAttaching = false;
 
-  /** Starts with what is kept of a process before, if anything is. */
+  /** Starts with the deliveries that an earlier process stored. */
   constructor(sender: RecoveringSender, outgoing: OutgoingLink, options: ResumeOptions) {
     super(sender, options);
     this.#outgoing = outgoing;
     if (options.store !== undefined) this.prepared = this.#restore();
-    // Messages that were sent while this was loaded.
+    // Messages that were sent while this module loaded.
     for (const delivery of outgoing) this.pushed(delivery);
   }
 
@@ -74,7 +74,7 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
 
   pushed(delivery: OutgoingDelivery): void {
     const { sentSettled, source, state } = delivery;
-    // A transaction ends with its connection.
+    // A transaction ends with its connection, and streams cannot be repeated.
     const isPassing = sentSettled || source !== undefined || state?.kind === "transactionalState";
     if (this.options.store === undefined || isPassing) return;
     delivery.ready = false;
@@ -88,7 +88,7 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     if (!this.#kept.has(delivery)) return;
     if (delivery.ownTag === undefined) this.#outgoing.name(delivery, this.#nextTag());
     await this.put("sender", { tag: delivery.tag, payload, messageFormat, state: new Uint8Array(0) });
-    // The delivery was given up meanwhile, and is forgotten.
+    // The delivery was abandoned meanwhile, and deleted.
     if (!this.#kept.has(delivery)) return;
     delivery.ready = true;
     this.#outgoing.wake();
@@ -108,16 +108,16 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
   }
 
   dropped(delivery: OutgoingDelivery): void {
-    // A delivery without a tag was not kept yet.
+    // A delivery without a tag is not stored yet.
     if (this.#kept.delete(delivery) && delivery.ownTag !== undefined) this.forget("sender", delivery.tag);
   }
 
   outcome(delivery: OutgoingDelivery, state: DeliveryState | undefined, settled: boolean): boolean {
     if (!this.#kept.delete(delivery)) return false;
-    // The delivery is listed with its outcome until that is told.
+    // Listed with its outcome until that is reported.
     if (isOutcome(state)) delivery.state = { kind: state.kind } as DeliveryState;
     const tell = (forgotten: boolean): void => {
-      // What is still kept must not be settled: a process after this one would send it again.
+      // A delivery still in the store must not be settled: a later process would send it again.
       if (this.#telling.delete(tell)) this.link.handleDisposition(delivery, state, settled || !forgotten, false);
     };
     this.#telling.add(tell);
@@ -131,7 +131,7 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
 
   concluded(delivery: OutgoingDelivery): void {
     if (delivery.id !== undefined || !delivery.resume) return;
-    // What our list names the peer may hold until it has heard of it: its answer says so.
+    // The peer may hold a listed delivery until it has read the list; its answer tells.
     if (this.#isAttaching && this.#listed?.has(delivery)) return;
     const decision = this.#decisions.get(delivery);
     this.#decisions.delete(delivery);
@@ -143,7 +143,7 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
       this.#open.delete(delivery);
       return this.#outgoing.drop(delivery);
     }
-    // The receiver still holds it, and hears of the outcome by a transfer: on this link the delivery has no number yet.
+    // The receiver still holds the delivery, and learns its end by a transfer: on this link the delivery has no id yet.
     delivery.payload = new Uint8Array(0);
     delivery.offset = 0;
     delivery.settled = true;
@@ -163,9 +163,9 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     this.#open = new Set();
     this.#isAttaching = false;
     for (const delivery of this.#unsent()) {
-      // A peer that has kept nothing knows of none.
+      // A peer that kept nothing has no states.
       const state = reason === undefined ? states.get(tagKey(delivery.tag)) : undefined;
-      // Of what is not listed on either side nothing is known.
+      // Nothing is known of a delivery that neither side's incomplete list names.
       const isKnown = this.#listed!.has(delivery) && !(state === undefined && remote.incompleteUnsettled);
       if (reason === undefined && !isKnown) continue;
       const decision = decideAsSender(localState(delivery), state);
@@ -185,19 +185,19 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     const listed: OutgoingDelivery[] = [];
     for (const delivery of this.#waiting()) {
       const decision = decideAsSender(localState(delivery), states.get(tagKey(delivery.tag)));
-      // A receiver settles what our answer does not list.
+      // A receiver settles the deliveries that this answer does not list.
       this.#carryOut(delivery, decision.kind === "settle" ? { ...decision, told: true } : decision);
       if (delivery.resume && !delivery.settled) listed.push(delivery);
     }
     return this.list(remote!, "sender", listed.map((delivery) => [delivery.tag, localState(delivery)] as const));
   }
 
-  // Deliveries of the link before.
+  // Deliveries of the previous link.
   #unsent(): OutgoingDelivery[] {
     return [...this.#outgoing].filter(({ resume, id, ready }) => resume && id === undefined && !ready);
   }
 
-  // Deliveries that are not settled: what was settled meanwhile is of no interest to anybody.
+  // Unsettled deliveries; those settled meanwhile are dropped.
   #waiting(): OutgoingDelivery[] {
     const unsent = this.#unsent();
     for (const delivery of unsent) if (delivery.settled) this.#outgoing.drop(delivery);
@@ -206,7 +206,7 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
 
   #carryOut(delivery: OutgoingDelivery, decision: SenderDecision): void {
     if (delivery.settled) return this.#conclude(delivery, decision);
-    // Its outcome is known, and about to be told.
+    // The outcome is known, and about to be reported.
     if (isOutcome(delivery.state)) return void this.#decisions.set(delivery, decision);
     switch (decision.kind) {
       case "send":
@@ -242,7 +242,7 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     this.link.connection.wake();
   }
 
-  // A list that did not fit leaves others for another time, once those of it are done [transport 2.7.3].
+  // Deliveries left out of an incomplete list follow in another round, once those listed are settled [transport 2.7.3].
   async #nextRound(settledSome: boolean): Promise<void> {
     const attaches = this.#attaches;
     const open = this.#open;
@@ -261,21 +261,21 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
   async #restore(): Promise<void> {
     const kept = await this.load("sender");
     this.#lastTag = kept.reduce((last, { tag }) => numberOf(tag) > last ? numberOf(tag) : last, 0n);
-    // Each goes in front of the one before.
+    // Each is queued in front of the previous one.
     for (const delivery of [...kept].reverse()) {
       const { payload, tag, messageFormat } = delivery;
       const told = (state: DeliveryState | undefined): void => this.#tellRecovered(delivery, state);
       const restored = this.link.restore(payload, tag, messageFormat, {
         onoutcome: told,
         onsent: () => {},
-        // A delivery that is kept still is for the process after this one.
+        // A delivery still in the store is left to a later process.
         onlost: () => this.#kept.has(restored) || told(undefined),
       });
       this.#kept.add(restored);
       restored.state = decodeState(delivery.state);
     }
     this.#restored = true;
-    // How long a list may be is known only then.
+    // The peer's open bounds the length of the list.
     if (kept.length > 0) await this.link.connection.ready();
   }
 
@@ -301,7 +301,7 @@ function listOf({ unsettled }: Attach): Map<string | number, ListedState> {
   return new Map(Array.from(unsettled ?? [], ([tag, state]) => [tagKey(tag), state]));
 }
 
-// Tags of another length are the program's own; version 0.2.0 had the counter alone.
+// Tags of other lengths are the program's; version 0.2.0 used the counter alone.
 function numberOf(tag: Uint8Array): bigint {
   const isCounted = tag.length === COUNTER_BYTES || tag.length === COUNTER_BYTES + PROCESS_BYTES;
   return isCounted ? new DataView(tag.buffer, tag.byteOffset, tag.length).getBigUint64(0) : 0n;

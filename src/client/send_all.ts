@@ -1,6 +1,5 @@
 /**
- * Sending many messages side by side. A file of its own, which loads when it is first used: few programs do, and what is
- * sent so can wait for it.
+ * Parallel sends. A file of its own, so that it loads at first use: few programs need it.
  *
  * @module
  */
@@ -11,31 +10,30 @@ import type { Message } from "../codec/message.ts";
 import type { DeliveryState } from "../codec/types.ts";
 import { failure, lost, outcomeOf, type SendingSender, type SendListener } from "./outcome.ts";
 
-/** Messages that may wait for their outcome at a time by default: enough for a fast peer that is far away. */
+/** The default of `maxInFlight`: enough for a fast and distant peer. */
 export const MAX_IN_FLIGHT = 2_048;
 
-/** How each of them is sent. */
+/** Options of each send. */
 export interface ParallelOptions extends WaitOptions {
-  /** True sends it settled. */
+  /** True sends the message settled. */
   settled?: boolean | undefined;
 }
 
-/** The sender of parallel sends: what they ask of it. */
+/** The sender of parallel sends. */
 export interface ParallelSender extends SendingSender {
   /** True until the link has ended or begins to close. */
   readonly open: boolean;
-  /** Messages that the receiver takes now, beyond those that wait. */
+  /** Messages that the receiver accepts now, beyond those that wait. */
   readonly credit: number;
-  /** Messages that may wait for their outcome at a time. */
   readonly maxInFlight: number | undefined;
-  /** Those who hear when the link ends. */
+  /** Runs that fail when the link ends. */
   readonly parallel: Set<ParallelSends>;
   /** Throws if the link has ended. */
   requireOpen(doing: string): void;
   push(message: Message | Uint8Array, options: ParallelOptions, listener: SendListener): void;
-  /** Gives up all messages of `listener`. */
+  /** Abandons all messages of `listener`. */
   abandon(listener: SendListener): void;
-  /** Waits until something has changed. */
+  /** Resolves when credit comes, or when one message less waits. */
   change(): Promise<void>;
 }
 
@@ -46,7 +44,7 @@ function isIterable(messages: unknown): boolean {
   return Symbol.iterator in messages || Symbol.asyncIterator in messages;
 }
 
-/** What `sendAll` of a sender does. */
+/** Implements `sendAll` of a sender. */
 export async function sendEach(sender: ParallelSender, messages: Messages, options: ParallelOptions): Promise<number> {
   const { signal } = options;
   signal?.throwIfAborted();
@@ -66,14 +64,14 @@ export async function sendEach(sender: ParallelSender, messages: Messages, optio
   }
 }
 
-/** What `writable` of a sender writes to. */
+/** The sink of `writable` of a sender. */
 export class ParallelSink {
   readonly #sends: ParallelSends;
 
-  /** Starts with nothing under way; `controller` errors with the first failure. */
+  /** Starts without messages; `controller` errors with the first failure. */
   constructor(sender: ParallelSender, controller: { readonly signal: AbortSignal; error(reason: unknown): void }) {
     this.#sends = new ParallelSends(sender);
-    // The stream itself tells of it only when the write that is under way has ended.
+    // The stream calls `abort` only after the present write.
     controller.signal.addEventListener("abort", () => this.abort(controller.signal.reason), { once: true });
     this.#sends.onfailed = (error) => {
       this.#sends.leave();
@@ -81,11 +79,11 @@ export class ParallelSink {
     };
   }
 
-  /** Sends one message, and waits until there is room for the next. */
+  /** Sends one message, and waits for room for the next. */
   async write(message: Message | Uint8Array): Promise<void> {
     this.#sends.send(message, {});
     await this.#sends.room();
-    // Otherwise the stream would refuse what its writer does next with a TypeError, before it tells of the failure.
+    // Otherwise the stream would reject the next write with a TypeError before it reports the failure.
     this.#sends.check();
   }
 
@@ -104,7 +102,7 @@ export class ParallelSink {
 async function send(messages: Messages, options: ParallelOptions, sends: ParallelSends): Promise<number> {
   let count = 0;
   const source = Symbol.asyncIterator in messages ? messages[Symbol.asyncIterator]() : messages[Symbol.iterator]();
-  // What is there already is not waited for, as long as there is room for it.
+  // Messages of a synchronous iterable need no wait while there is room.
   const ready = !(Symbol.asyncIterator in messages);
   try {
     while (!sends.failed) {
@@ -122,17 +120,17 @@ async function send(messages: Messages, options: ParallelOptions, sends: Paralle
     sends.fail(error);
     return await sends.finish(count);
   }
-  // Not waited for: a generator takes it only when what it waits for has come.
+  // Not awaited: a generator handles the return only after its present wait.
   (async () => await source.return?.())().catch(() => {});
   return await sends.finish(count);
 }
 
-/** Sends that run side by side, and the first that failed. */
+/** A run of parallel sends, and its first failure. */
 export class ParallelSends implements SendListener {
-  /** How many have no outcome yet. */
+  /** Messages without an outcome. */
   size = 0;
   failed = false;
-  /** Told of the first failure. */
+  /** Called with the first failure. */
   onfailed: ((error: unknown) => void) | undefined;
   readonly #sender: ParallelSender;
   readonly #most: number;
@@ -140,7 +138,7 @@ export class ParallelSends implements SendListener {
   #finish: (() => void) | undefined;
 
   /**
-   * Starts; the sender tells it when its link ends, which it may have done while this file was loaded.
+   * Registers with the sender, which may have ended while this file was loaded.
    *
    * @throws {AmqpError} If the link has ended.
    * @throws {RangeError} If the sender's `maxInFlight` is below 1.
@@ -154,7 +152,7 @@ export class ParallelSends implements SendListener {
   }
 
   send(message: Message | Uint8Array, options: ParallelOptions): void {
-    // A send may have failed while the message was waited for.
+    // A send may have failed during the wait for this message.
     if (this.failed) return;
     try {
       this.#sender.push(message, options, this);
@@ -164,28 +162,27 @@ export class ParallelSends implements SendListener {
     }
   }
 
-  /** Whether the next can be sent at once. */
+  /** Whether the next message can be sent at once. */
   get free(): boolean {
     const sender = this.#sender;
     return !this.failed && sender.open && sender.credit > 0 && this.size < this.#most;
   }
 
-  /** Waits until the next can be sent, or nothing can any more. */
+  /** Waits until the next message can be sent, or the run has failed. */
   async room(): Promise<void> {
     while (!this.free && !this.failed) await this.#sender.change();
   }
 
-  /** Wants to hear of nothing more. */
+  /** Unregisters from the sender. */
   leave(): void {
     this.#sender.parallel.delete(this);
   }
 
-  /** Throws the first failure, if one has failed. */
+  /** Throws the first failure, if any. */
   check(): void {
     if (this.failed) throw this.#error;
   }
 
-  /** Notes a failure. */
   fail(error: unknown): void {
     if (this.failed) return;
     this.failed = true;
@@ -193,14 +190,14 @@ export class ParallelSends implements SendListener {
     this.onfailed?.(error);
   }
 
-  /** Gives up what is under way. */
+  /** Abandons the messages without an outcome. */
   abort(reason: unknown): void {
     this.fail(reason);
     this.#sender.abandon(this);
     this.#land(this.size);
   }
 
-  /** What `coming` brings, or undefined as soon as something has failed. */
+  /** Resolves with the value of `coming`, or with undefined once the run has failed. */
   unlessFailed<T>(coming: T | PromiseLike<T>): Promise<T | undefined> {
     return new Promise((resolve, reject) => {
       if (this.failed) return resolve(undefined);
@@ -209,28 +206,25 @@ export class ParallelSends implements SendListener {
     });
   }
 
-  /** Waits for what is under way; to be called once. */
+  /** Waits for all outcomes; to be called once. */
   async finish<T>(result: T): Promise<T> {
-    // That the link begins to close changes nothing any more.
+    // The link may close from now on.
     this.leave();
     if (this.size > 0) await new Promise<void>((resolve) => this.#finish = resolve);
     this.check();
     return result;
   }
 
-  /** One has an outcome. */
   onoutcome(state: DeliveryState | undefined): void {
     const outcome = outcomeOf(state, this.#sender.remote?.source?.defaultOutcome);
     if (outcome?.kind !== "accepted") this.fail(failure(outcome, this.#sender.where));
     this.#land(1);
   }
 
-  /** One was sent settled. */
   onsent(): void {
     this.#land(1);
   }
 
-  /** One has no outcome to expect. */
   onlost(error: unknown, left: boolean): void {
     this.fail(left ? lost(error, this.#sender.where) : error);
     this.#land(1);

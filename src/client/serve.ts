@@ -1,5 +1,5 @@
 /**
- * Working messages off by a handler, several at a time. A file of its own, which loads when it is first used.
+ * Serving messages with concurrent handlers. A file of its own, so that it loads at first use.
  *
  * @module
  */
@@ -9,29 +9,28 @@ import type { Delivery } from "./delivery.ts";
 import type { Handler, Handlers } from "./handlers.ts";
 import type { ServeOptions } from "./receive_options.ts";
 
-/** The longest that a failed message is held back, in milliseconds. */
+/** The longest delay of a failed message's return, in milliseconds. */
 export const MAX_RETRY_DELAY_MS = 30_000;
 
-/** Where messages come from, and who is told of failures. */
+/** The receiver of the messages. */
 export interface ServeSource {
-  /** The handlers of the receiver. */
   readonly handlers: Handlers;
-  /** Whether messages are settled by what the handler does. */
+  /** Whether the handler's result settles the message. */
   readonly automatic: boolean;
   /** The messages that have arrived. */
   readonly queue: {
-    /** The next message that is there. */
+    /** The next message, if one has arrived. */
     shift(): Delivery | undefined;
-    /** Waits for the next message, which is undefined at the end; nothing to wait for is undefined. */
+    /** Waits for the next message, or for undefined at the end; undefined if none can come. */
     wait(): Deferred<Delivery | undefined> | undefined;
     /** Ends a wait, unless it has its message. */
     leave(waiting: Deferred<Delivery | undefined>, end: () => void): void;
   };
-  /** Nobody else hears of this failure. */
+  /** Logs a failure for which there is no `onerror`. */
   report(error: unknown, delivery: Delivery): void;
 }
 
-/** Hands each message of `source` to `handler`, until there are no more or `options.signal` is aborted. */
+/** Calls `handler` with each message of `source`, until there are no more or `options.signal` is aborted. */
 export async function serveEach(
   source: ServeSource,
   handler: (delivery: Delivery) => unknown,
@@ -75,13 +74,13 @@ export async function serveEach(
   };
   const work = async (running: Handler): Promise<void> => {
     while (!stopped) {
-      // A message that is there already is not waited for.
+      // A message that has arrived needs no wait.
       const delivery = source.queue.shift() ?? await next();
       if (delivery === undefined) return;
       if (!source.automatic) delivery.handleTaken();
       try {
         const handling = running.call(handler, delivery);
-        // A handler that has nothing to wait for is not waited for.
+        // A synchronous handler needs no wait.
         if (handling !== undefined) await handling;
         if (source.automatic) delivery.settleByDefault(true);
         failures = 0;
@@ -99,7 +98,7 @@ export async function serveEach(
       const running = source.handlers.handler();
       return running.within(() =>
         work(running).catch((error) => {
-          // The link has failed; the others hear of it by themselves, or take no more.
+          // The link has failed; the other handlers see that too, or take no more messages.
           stop();
           throw error;
         })

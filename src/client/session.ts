@@ -1,5 +1,5 @@
 /**
- * Sessions, for those who want more than the connection's own one.
+ * Sessions beside the connection's default one.
  *
  * @module
  */
@@ -17,29 +17,29 @@ import { within } from "../base/wait.ts";
 
 export type { SessionOptions };
 
-/** The connection of a session: what its user finds there, and what the session asks of it. */
+/** The connection of a session. */
 export interface SessionConnection extends LinkConnection {
-  /** @ignore Attaches a sender on a session. */
+  /** @ignore Attaches a sender to a session. */
   attachSender(session: SharedSession, options: SenderOptions): Sender;
-  /** @ignore Attaches a receiver on a session. */
+  /** @ignore Attaches a receiver to a session. */
   attachReceiver(session: SharedSession, options: ReceiverOptions): Receiver;
-  /** @ignore The links of a session. */
+  /** @ignore */
   linksOf(session: SharedSession): Link[];
-  /** @ignore Closes the links of a session. */
+  /** @ignore */
   closeLinks(options: CloseOptions, session: SharedSession): Promise<void>;
-  /** @ignore Forgets a session, which ends. */
+  /** @ignore Removes and ends a session. */
   endSession(session: SharedSession, error?: Error): void;
 }
 
-/** A session as its connection keeps it: what it is begun with, again and again, and what stands for it now. */
+/** A session over all attachments: its settings, and its present endpoint. */
 export interface SharedSession {
-  /** Its settings. */
+  /** The settings of each begin. */
   readonly options: SessionOptions;
-  /** @ignore The engine's session, while there is one. */
+  /** @ignore The engine's endpoint, while begun. */
   endpoint: SessionEndpoint | undefined;
-  /** @ignore Highest handle that the peer took the last time: as many links go out along with the begin the next time. */
+  /** @ignore The peer's last handle-max: after a reconnect as many links attach in one flight with the begin. */
   knownHandleMax?: number;
-  /** The session of the user, if it is no more than the one that all links share. */
+  /** The public session; undefined for the connection's default one. */
   readonly session: Session | undefined;
 }
 
@@ -59,12 +59,12 @@ export interface SharedSession {
  * ```
  */
 export class Session extends Lifetime {
-  /** The connection it is multiplexed on. */
+  /** The connection of the session. */
   readonly connection: SessionConnection;
 
   readonly #shared: SharedSession;
 
-  /** Built by the connection. */
+  /** Made by the connection. */
   constructor(connection: SessionConnection, options: SessionOptions) {
     super();
     this.connection = connection;
@@ -96,23 +96,23 @@ export class Session extends Lifetime {
     return this.connection.attachReceiver(this.#shared, checkedOptions("receiver", address, options));
   }
 
-  /** Closes the links of the session, then ends it. Never fails because it has ended already. */
+  /** Closes the links of the session, then ends it. Never fails because the session has ended already. */
   override close(options: CloseOptions = {}): Promise<void> {
     const close = (): Promise<void> => this.closeBy(() => this.#close(options), options);
     return closeFor(close, this.connection.linksOf(this.#shared), options);
   }
 
-  /** @ignore Told by the connection. */
+  /** @ignore Called by the connection. */
   handleBegun(): void {
     this.begin();
   }
 
-  /** @ignore Told by the connection: it is to be begun again. */
+  /** @ignore Called by the connection when the session is to be begun again. */
   handleInterrupted(): void {
     this.interrupt();
   }
 
-  /** @ignore Told by the connection. */
+  /** @ignore Called by the connection. */
   handleEnded(error: Error | undefined): void {
     if (this.over) return;
     if (error === undefined && this.open && this.connection.open) {
@@ -124,7 +124,7 @@ export class Session extends Lifetime {
     this.end(error);
   }
 
-  /** @ignore What `console.log` shows. */
+  /** @ignore The facts that `console.log` prints. */
   facts(): Record<string, unknown> {
     const state = this.over ? "closed" : this.open ? "open" : "closing";
     return { state, links: this.connection.linksOf(this.#shared).length, host: this.connection.host };

@@ -1,5 +1,5 @@
 /**
- * Sending one message that is larger than memory. A file of its own, which loads when it is first used.
+ * Sending one message that is larger than memory. A file of its own, so that it loads at first use.
  *
  * @module
  */
@@ -19,32 +19,31 @@ import {
   type SendOutcome,
 } from "./outcome.ts";
 
-// What is read ahead of the link, in bytes: a few frames.
+// Bytes read ahead of the link: a few frames.
 const READ_AHEAD_BYTES = 131_072;
 
 /** A message whose body is sent as it is read. */
 export interface StreamedMessage extends Omit<Message, "body"> {
-  /** The body: each piece becomes a data section. Some brokers keep not all of several sections; give those one piece. */
+  /** The body: each chunk becomes a data section. For a broker that does not keep several sections give one chunk. */
   readonly body: ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>;
 }
 
-/** The link of a streamed message: what the stream asks of it. */
+/** The sender of a streamed message. */
 export interface StreamSender extends SendingSender {
-  /** The peer's attach, once it came. */
+  /** The peer's attach, once received. */
   readonly remote: SendingSender["remote"] & { readonly maxMessageSize?: bigint } | undefined;
-  /** The connection of the link. */
   readonly connection: { wake(): void };
-  /** Waits until the peer has attached. */
+  /** Waits until the peer has attached the link. */
   ready(options: WaitOptions): Promise<void>;
   /** Queues one message. */
   push(source: PayloadSource, options: object, listener: SendListener): OutgoingDelivery;
-  /** Gives up all messages of `listener`. */
+  /** Abandons all messages of `listener`. */
   abandon(listener: SendListener): void;
-  /** Ends the link. */
+  /** Closes the link. */
   close(): Promise<void>;
 }
 
-/** What `stream` of a sender does; `isOwn` for a link that is there for this message alone, and ends with it. */
+/** Implements `stream` of a sender; `isOwn` for a link that exists only for this message, and ends with it. */
 export async function sendStream(
   sender: StreamSender,
   isOwn: boolean,
@@ -57,7 +56,7 @@ export async function sendStream(
   let delivery: OutgoingDelivery | undefined;
   const abort = (): void => {
     if (delivery === undefined) return;
-    // A message that was accepted while it is sent has its outcome, and its body ends all the same.
+    // A message accepted early has its outcome, but its body stops.
     if (delivery.context === undefined) return giveUp();
     sender.abandon(listener);
     listener.onlost(new SendAbortedError(signal!.reason, delivery.id !== undefined), false);
@@ -67,7 +66,7 @@ export async function sendStream(
     delivery!.link.wake();
     sender.connection.wake();
   };
-  // A receiver may accept what it still reads; one that does not want it, or is gone, gets no more.
+  // A receiver that accepts may still read; one that refuses, or is gone, gets no more.
   const giveUp = (): void => {
     delivery!.abort();
     source.stop();
@@ -85,11 +84,11 @@ export async function sendStream(
     return outcome;
   } catch (error) {
     if (delivery?.context !== undefined) sender.abandon(listener);
-    // A message that was accepted while it is sent has its outcome, and its receiver hears that no more comes.
+    // A message accepted early has its outcome; its receiver learns that no more comes.
     else if (delivery !== undefined) giveUp();
     throw error;
   } finally {
-    // A message that ends too early is told, and not waited for.
+    // Only stops the source: not awaited.
     if (!source.ended) (async () => await body.return?.())().catch(ignore);
     signal?.removeEventListener("abort", abort);
     if (isOwn) void sender.close();
@@ -126,14 +125,14 @@ async function write(
   }
   // Every message has a body [messaging 3.2].
   if (empty) add(() => encodeData(new Uint8Array(0), writer));
-  // RabbitMQ 3 ends the session over a last transfer that brings nothing, and Proton keeps the last data section alone.
+  // RabbitMQ 3 ends the session over an empty last transfer, and Proton keeps only the last data section.
   const footer = sections.footer ?? (source.empty ? {} : undefined);
   add(() => encodeFooter({ footer }, writer));
   source.end();
   wake();
 }
 
-/** Pieces that wait to be written, a few frames of them. */
+/** Encoded chunks that wait to be written. */
 class Pieces implements PayloadSource {
   ended = false;
   /** Bytes of the message so far. */
@@ -143,7 +142,7 @@ class Pieces implements PayloadSource {
   #last = false;
   #stopped = false;
   readonly #over = new Deferred<void>();
-  // Goes on with what waits for room or for a piece.
+  // Resumes the wait for room or for a chunk.
   #resume: (() => void) | undefined;
 
   /** Resolves when nothing is read any more. */
@@ -151,7 +150,7 @@ class Pieces implements PayloadSource {
     return this.#over.promise;
   }
 
-  /** Whether all that was added is on its way. */
+  /** Whether all added chunks have been read. */
   get empty(): boolean {
     return this.#pieces.length === 0;
   }
@@ -185,7 +184,7 @@ class Pieces implements PayloadSource {
     await new Promise<void>((resolve) => this.#resume = resolve);
   }
 
-  /** What `coming` brings, or undefined as soon as nobody reads any more. */
+  /** Resolves with the value of `coming`, or with undefined once the stream is stopped. */
   unlessStopped<T>(coming: Promise<T>): Promise<T | undefined> {
     return new Promise((resolve, reject) => {
       this.#resume = () => this.#stopped && resolve(undefined);
@@ -194,13 +193,13 @@ class Pieces implements PayloadSource {
     });
   }
 
-  /** No more comes. */
+  /** Marks the end of the message. */
   end(): void {
     this.#last = true;
     this.ended = this.#pieces.length === 0;
   }
 
-  /** Nobody reads any more. */
+  /** Stops reading. */
   stop(): void {
     this.#stopped = true;
     this.#over.resolve();
@@ -208,7 +207,7 @@ class Pieces implements PayloadSource {
   }
 }
 
-// Not all runtimes can iterate over a stream.
+// Some runtimes lack async iteration of streams.
 function piecesOf(body: StreamedMessage["body"]): AsyncIterator<Uint8Array> {
   if (typeof body !== "object" || body === null || !(Symbol.asyncIterator in body || "getReader" in body)) {
     const given = `body is ${describeKind(body)}`;

@@ -1,5 +1,5 @@
 /**
- * The payload of a received delivery, read as it arrives. A file of its own, which loads when a receiver asks for streams.
+ * The payload of a received delivery, read as it arrives. A file of its own, loaded with the first streaming receiver.
  *
  * @module
  */
@@ -16,37 +16,35 @@ import { DEFAULT_MAX_MESSAGE_SIZE } from "../engine/link.ts";
 import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import { DeliveryStreams, type HeldTransfers, type PayloadSink } from "../engine/transfer_streams.ts";
 
-/** Most bytes of a streamed message that stand before its body, and most behind it: they are held and decoded as a whole. */
+/** Most bytes of a streamed message before its body, and most behind it, which are held and decoded as a whole. */
 export const MAX_MESSAGE_HEAD_BYTES = 1_048_576;
 
-/** The receiver of streams: what one of them asks of it. */
+/** The receiver of a streamed delivery. */
 export interface StreamingReceiver {
-  /** Told that the window may have grown. */
+  /** Woken when the window may have grown. */
   readonly connection: { wake(): void };
-  /** The node for errors. */
+  /** The node, for errors. */
   readonly where: string;
 }
 
-/** The delivery of a stream: what the stream asks of it when its reader has had enough. */
+/** The delivery of a payload, settled when its reader cancels. */
 export interface StreamedDelivery {
-  /** Whether it is settled by calls, rather than by what a loop or handler does. */
+  /** Whether the caller settles, rather than a loop or handler. */
   readonly byHand: boolean;
-  /** True while it can be settled. */
+  /** True while the delivery can be settled. */
   readonly usable: boolean;
-  /** What was told about it. */
+  /** The outcome that was sent. */
   readonly outcome: DeliveryState | undefined;
-  /** Hands the message back. */
   release(): void;
-  /** Tells the sender that the message is invalid. */
   reject(error?: AmqpError | ErrorFields): void;
-  /** The message, as far as it is known. */
+  /** The message, as far as it has arrived. */
   readonly message: Message;
   decode(bytes: Uint8Array): Message;
   /** The whole body as bytes. */
   bytes(): Promise<Uint8Array<ArrayBuffer>>;
 }
 
-/** Has the deliveries that come on `endpoint` read as they arrive. */
+/** Makes the deliveries of `endpoint` readable as they arrive. */
 export function takeStreams(endpoint: ReceiverEndpoint, receiver: StreamingReceiver): void {
   const most = Number(endpoint.local?.maxMessageSize || DEFAULT_MAX_MESSAGE_SIZE);
   endpoint.streams = new DeliveryStreams(endpoint, (incoming, held) => {
@@ -56,15 +54,15 @@ export function takeStreams(endpoint: ReceiverEndpoint, receiver: StreamingRecei
   });
 }
 
-// A frame, or what is left of it, and what is released once it is read.
+// A frame's payload, or the rest of it, with the counts to release once it is read.
 interface Piece {
   readonly bytes: Uint8Array;
   readonly transfers: number;
   readonly held: number;
 }
 
-// The beginning of a section, or of several, in the parts in which it came. They are put together when as much is there as
-// a section is known to need, so that many small parts cost no more than their bytes.
+// The beginning of a section, or of several, in parts. They are joined once a section may be complete, so that many small
+// parts cost no more than their bytes.
 class Begun {
   readonly #parts: Uint8Array[] = [];
   #size = 0;
@@ -75,7 +73,6 @@ class Begun {
     this.#size += part.length;
   }
 
-  /** How many bytes there are. */
   get size(): number {
     return this.#size;
   }
@@ -98,7 +95,7 @@ class Begun {
 
 /** The payload of one delivery. */
 export class StreamedPayload implements PayloadSink {
-  /** True once the last frame has come. */
+  /** True once the last frame has arrived. */
   ended = false;
 
   readonly #format: number;
@@ -107,7 +104,7 @@ export class StreamedPayload implements PayloadSink {
   readonly #most: number;
   readonly #pieces = new Fifo<Piece>();
 
-  // The sections before the body, as long as they are not all there, and how far they were looked at.
+  // The sections before the body, while incomplete, and the offset up to which they were examined.
   #begunHead: Begun | undefined;
   #headAt = 0;
   #headHeld = 0;
@@ -115,12 +112,12 @@ export class StreamedPayload implements PayloadSink {
   #fault: Error | undefined;
   #isValue = false;
 
-  // What is read now, and what is released with its end.
+  // The unread rest of the current piece, and the piece to release at its end.
   #rest: Uint8Array = new Uint8Array(0);
   #restPiece: Piece | undefined;
-  // Bytes left of the data section that is read now.
+  // Unread bytes of the current data section.
   #left = 0;
-  // A section of which the beginning is there, and those that were read behind the body.
+  // An incomplete section, and the sections behind the body.
   #begun: Begun | undefined;
   readonly #after: Uint8Array[] = [];
   #afterBytes = 0;
@@ -139,7 +136,7 @@ export class StreamedPayload implements PayloadSink {
     this.#held = held;
     this.#receiver = receiver;
     this.#most = most;
-    // Only its format tells what the bytes mean [messaging 3.2.16].
+    // The meaning of the bytes depends on the message format [messaging 3.2.16].
     if (format !== 0) this.#begin(new Uint8Array(0));
   }
 
@@ -149,14 +146,14 @@ export class StreamedPayload implements PayloadSink {
     return this.#head;
   }
 
-  /** Why the bytes are no message that this side takes, if so. */
+  /** The error if the bytes are not a message that this side accepts. */
   get undecodable(): AmqpError | undefined {
     const fault = this.#fault;
     const isSenders = fault instanceof AmqpError && !(fault instanceof OutcomeError);
     return isSenders && fault.condition !== condition.messageSizeExceeded ? fault : undefined;
   }
 
-  /** Tells when the sections before the body are there, and when the sender gives the delivery up. */
+  /** Calls `onbegun` when the sections before the body are there, and `onaborted` when the sender aborts the delivery. */
   listen(onbegun: () => void, onaborted: (error: Error) => void): void {
     if (this.#aborted) return onaborted(this.#fault!);
     this.#onaborted = onaborted;
@@ -164,14 +161,14 @@ export class StreamedPayload implements PayloadSink {
     else this.#onbegun = onbegun;
   }
 
-  /** The bytes of the body, for one reader. */
+  /** The body as a stream, for one reader. */
   stream(delivery: StreamedDelivery): ReadableStream<Uint8Array<ArrayBuffer>> {
     this.#take();
     const stream = new ReadableStream<Uint8Array<ArrayBuffer>>({
       pull: (controller) => this.#pull(controller, delivery),
       cancel: (reason) => {
         this.drop();
-        // What a loop or handler does tells its outcome.
+        // A loop or handler settles by itself.
         if (!delivery.byHand || delivery.outcome !== undefined || !delivery.usable) return;
         if (reason instanceof AmqpError) delivery.reject(reason);
         else delivery.release();
@@ -181,16 +178,16 @@ export class StreamedPayload implements PayloadSink {
   }
 
   /**
-   * The whole message, encoded, as an ordinary delivery has it at once.
+   * The whole message, encoded, as on a receiver without streams.
    *
-   * @throws {AmqpError} With `amqp:link:message-size-exceeded` if it is larger than what is taken of a message.
+   * @throws {AmqpError} With `amqp:link:message-size-exceeded` if the message is larger than this side accepts.
    */
   collect(): Promise<Uint8Array> {
     if (this.#collecting === undefined) this.#take();
     return this.#collecting ??= this.#collect();
   }
 
-  /** Nobody reads any more: what is held is released, what still comes is dropped. */
+  /** Releases the unread bytes, and drops those still to come. */
   drop(): void {
     this.#dropped = true;
     if (this.#restPiece !== undefined) this.#release(this.#restPiece);
@@ -199,15 +196,15 @@ export class StreamedPayload implements PayloadSink {
     for (const piece of this.#pieces.clear()) this.#release(piece);
   }
 
-  /** The delivery is settled: a reader goes on, but where there is none there will be none. */
+  /** Called when the delivery is settled: a reader goes on; without one the payload is dropped. */
   settled(): void {
     if (!this.#reading) this.drop();
   }
 
-  /** Nothing more comes, because of `cause`; what is whole can still be read. */
+  /** Ends an incomplete payload with an error because of `cause`; a complete one can still be read. */
   fail(cause: Error): void {
     if (this.ended) return;
-    // A delivery whose head is not there yet is handed to nobody.
+    // A delivery whose head is incomplete has not reached the program.
     this.#onbegun = undefined;
     this.#fail(
       new OutcomeError(
@@ -235,7 +232,7 @@ export class StreamedPayload implements PayloadSink {
   end(): void {
     this.ended = true;
     if (!this.#hasBegun()) {
-      // The message has no body, or ends in the middle.
+      // The message has no body, or ends in the middle of a section.
       this.#begin(this.#begunHead === undefined ? new Uint8Array(0) : this.#begunHead.all);
       this.#held.release(0, this.#headHeld);
     }
@@ -246,7 +243,7 @@ export class StreamedPayload implements PayloadSink {
     const text = `Cannot read delivery of ${this.#receiver.where}: its sender has aborted it`;
     const error = new OutcomeError("lost", condition.illegalState, text, { remote: true, retryable: false });
     this.#aborted = true;
-    // A delivery whose head is not there yet is handed to nobody.
+    // A delivery whose head is incomplete has not reached the program.
     this.#onbegun = undefined;
     this.#fail(error);
     this.#onaborted?.(error);
@@ -264,7 +261,7 @@ export class StreamedPayload implements PayloadSink {
     this.#reading = true;
   }
 
-  // Sections before the body in bytes of their own, so that they keep no frame alive.
+  // Copied, so that the head keeps no frame alive.
   #begin(head: Uint8Array): void {
     this.#head = head.slice();
     this.#tellBegun();
@@ -276,7 +273,7 @@ export class StreamedPayload implements PayloadSink {
   }
 
   #writeHead(payload: Uint8Array): void {
-    // Nearly always they are all in the first frame.
+    // Nearly always the first frame has the whole head.
     this.#begunHead?.add(payload);
     const bytes = this.#begunHead === undefined ? payload : this.#begunHead.enough;
     let needed = 0;
@@ -300,7 +297,7 @@ export class StreamedPayload implements PayloadSink {
     if (this.#begunHead === undefined) (this.#begunHead = new Begun()).add(payload);
     if (bytes !== undefined) this.#begunHead.need(needed);
     if (Math.max(needed, this.#begunHead.size) > MAX_MESSAGE_HEAD_BYTES) throw this.#tooLarge("before");
-    // The window goes on, or a head of many small frames would wait for itself.
+    // Releases the window, or a head of many small frames would block itself.
     this.#headHeld += payload.length;
     this.#held.release(1, 0);
   }
@@ -312,7 +309,7 @@ export class StreamedPayload implements PayloadSink {
     for (;;) {
       if (this.#fault !== undefined) throw this.#fault;
       if (this.#isValue) {
-        // Only as a whole a value or a sequence has bytes, if it has.
+        // A value or a sequence has bytes only as a whole, if at all.
         this.#collecting ??= this.#collect();
         const bytes = await delivery.bytes();
         if (bytes.length > 0) controller.enqueue(bytes);
@@ -334,7 +331,7 @@ export class StreamedPayload implements PayloadSink {
     }
   }
 
-  // The next bytes of the body that are there.
+  // The next bytes of the body that have arrived.
   #next(): Uint8Array | undefined {
     while (this.#fill()) {
       const isRaw = this.#format !== 0;
@@ -375,7 +372,7 @@ export class StreamedPayload implements PayloadSink {
     else this.#keepAfter(bytes.subarray(0, found.end));
     const read = isData ? found.start : found.end;
     if (begun === undefined) return this.#advance(read);
-    // What it was put together from is released.
+    // The pieces it was joined from are released already.
     this.#begun = undefined;
     this.#rest = bytes.subarray(read);
     this.#restPiece = { bytes: this.#rest, transfers: 0, held: 0 };
@@ -388,7 +385,7 @@ export class StreamedPayload implements PayloadSink {
     if (this.#afterBytes > MAX_MESSAGE_HEAD_BYTES) throw this.#tooLarge("behind");
   }
 
-  // What stands behind the body, such as the footer.
+  // Adds the sections behind the body, such as the footer.
   #finish(delivery: StreamedDelivery): void {
     if (this.#left > 0 || this.#begun !== undefined) {
       throw undecodable("it ends in the middle of a section");
@@ -474,7 +471,7 @@ export class StreamedPayload implements PayloadSink {
   }
 }
 
-// Not all runtimes can iterate over a stream.
+// Some runtimes lack async iteration of streams.
 function iterable<T>(stream: ReadableStream<T>): ReadableStream<T> {
   async function* values(): AsyncGenerator<T, void, void> {
     const reader = stream.getReader();

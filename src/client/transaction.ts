@@ -1,5 +1,5 @@
 /**
- * Local transactions of a client [transactions 4]. Loaded when the first one is begun.
+ * Local transactions of a client [transactions 4]. Loaded at first use.
  *
  * @module
  */
@@ -22,16 +22,15 @@ import type { Receiver } from "./receiver.ts";
 import type { Sender } from "./sender.ts";
 import type { SenderOptions } from "./link_options.ts";
 
-/** Where a transaction stands. */
+/** The state of a transaction. */
 export type TransactionState = "open" | "committed" | "rolled-back" | "in-doubt";
 
-/** The connection of transactions: what they ask of it. */
+/** The connection of transactions. */
 export interface TransactionConnection {
-  /** Attaches a sender. */
   sender(options: SenderOptions): Sender;
 }
 
-/** The control link to the peer's coordinator, which the transactions of a connection share. */
+/** The control link to the peer's coordinator, which all transactions of a connection share. */
 export class TransactionController {
   readonly #connection: TransactionConnection;
   #control: Sender | undefined;
@@ -51,7 +50,7 @@ export class TransactionController {
     throw refusal("Cannot begin transaction", state);
   }
 
-  /** Ends a transaction; gives what it was refused with, if it was. */
+  /** Ends a transaction; resolves with the peer's refusal, if any. */
   async discharge(
     control: Sender,
     txnId: Uint8Array,
@@ -66,14 +65,14 @@ export class TransactionController {
   #link(): Sender {
     if (this.#control?.open) return this.#control;
     return this.#control = this.#connection.sender({
-      // What was asked on a connection that is gone must not be asked again on the next.
+      // A request of a lost connection must not be repeated on the next.
       recovery: "fail",
       target: { kind: "coordinator", capabilities: [LOCAL, "amqp:multi-txns-per-ssn", "amqp:multi-ssns-per-txn"] },
       source: { outcomes: ["amqp:accepted:list", "amqp:rejected:list", "amqp:declared:list"] },
     });
   }
 
-  // The raw state: a declaration has an outcome of its own.
+  // Resolves with the raw state: a declaration has its own outcome, `declared`.
   #ask(control: Sender, body: Value, { signal }: WaitOptions): Promise<DeliveryState | undefined> {
     const writer = new Writer(64);
     writeMessage({ body: value(body) }, writer);
@@ -89,7 +88,7 @@ export class TransactionController {
   }
 }
 
-// The other two are the transaction's own.
+// `settled` and `state` are set by the transaction.
 const SEND_KINDS: OptionKinds<Omit<SendOptions, "settled" | "state">> = {
   signal: "object",
   messageFormat: "number",
@@ -98,9 +97,9 @@ const SEND_KINDS: OptionKinds<Omit<SendOptions, "settled" | "state">> = {
 };
 
 /**
- * A local transaction: messages sent and outcomes told in it take effect together when it is committed, or not at all.
+ * A local transaction: its messages and outcomes take effect together on commit, or not at all.
  *
- * Made by `transaction()` of a connection. Leaving its scope, or the loss of the connection, rolls it back.
+ * Made by `transaction()` of a connection. Leaving its scope, or losing the connection, rolls it back.
  *
  * @example
  * ```ts
@@ -117,32 +116,32 @@ export class Transaction implements AsyncDisposable {
   readonly #coordinator: TransactionController;
   readonly #control: Sender;
   readonly #id: Uint8Array;
-  // Sends without an outcome, and what gives each up.
+  // Sends without an outcome, each with the controller that aborts it.
   readonly #sends = new Map<Promise<unknown>, AbortController>();
   #failure: unknown;
   #state: TransactionState = "open";
   #ending: Promise<void> | undefined;
   #committing: Promise<void> | undefined;
 
-  /** @ignore Built by the coordinator. */
+  /** @ignore Made by the controller. */
   constructor(coordinator: TransactionController, control: Sender, id: Uint8Array) {
     this.#coordinator = coordinator;
     this.#control = control;
     this.#id = id;
     control.closed.then(() => {
-      // The end of the control link rolls back what is open [transactions 4.3].
+      // The end of the control link rolls back open transactions [transactions 4.3].
       if (this.#ending !== undefined) return;
       this.#state = "rolled-back";
       this.#giveUp();
     });
   }
 
-  /** Names the transaction to the peer, at most 32 bytes. */
+  /** The transaction-id, at most 32 bytes. */
   get id(): Uint8Array {
     return this.#id;
   }
 
-  /** Where it stands. */
+  /** The transaction's state. */
   get state(): TransactionState {
     return this.#state;
   }
@@ -150,9 +149,9 @@ export class Transaction implements AsyncDisposable {
   /**
    * Sends a message in the transaction: it becomes visible to others with the commit.
    *
-   * @returns What the message will come to if the transaction is committed.
+   * @returns The outcome that takes effect with the commit.
    * @throws {OutcomeError} If the message was refused; the transaction can then only be rolled back.
-   * @throws {SendAbortedError} If the transaction was rolled back before the message had its outcome.
+   * @throws {SendAbortedError} If the transaction was rolled back before the message had an outcome.
    * @throws {TransactionError} If the transaction has ended.
    */
   send(
@@ -180,31 +179,31 @@ export class Transaction implements AsyncDisposable {
     return sent;
   }
 
-  /** Accepts a message when the transaction is committed; a rollback hands it back. */
+  /** Accepts a message with the commit; a rollback returns it. */
   accept(delivery: Delivery): void {
     this.#settle(delivery, { kind: "accepted" });
   }
 
-  /** Rejects a message when the transaction is committed. */
+  /** Rejects a message with the commit. */
   reject(delivery: Delivery, error?: AmqpError | ErrorFields): void {
     this.#settle(delivery, { kind: "rejected", error: error instanceof AmqpError ? toErrorFields(error) : error });
   }
 
-  /** Hands a message back when the transaction is committed. */
+  /** Releases a message with the commit. */
   release(delivery: Delivery): void {
     this.#settle(delivery, { kind: "released" });
   }
 
-  /** Hands a message back changed when the transaction is committed. */
+  /** Modifies a message with the commit. */
   modify(delivery: Delivery, changes: Omit<Modified, "kind"> = {}): void {
     this.#settle(delivery, { kind: "modified", ...changes });
   }
 
   /**
-   * Has up to `count` messages acquired in the transaction, and waits until so many have come or the sender has no more. A
-   * rollback hands them back. The receiver must have been attached with `credit: "manual"`.
+   * Acquires up to `count` messages in the transaction: waits until they have come or the sender has no more. A rollback
+   * returns them. The receiver must be attached with `credit: "manual"`.
    *
-   * Few brokers do this; others send the messages as if there was no transaction.
+   * Few brokers support this; others send the messages as if outside a transaction.
    *
    * @throws {TransactionError} If the transaction has ended.
    */
@@ -224,7 +223,7 @@ export class Transaction implements AsyncDisposable {
     try {
       await receiver.drain(options);
     } finally {
-      // Flows keep their properties, and a drain that was called off leaves its credit: what comes later is no part of it.
+      // Flows keep their properties, and a cancelled drain leaves its credit: later messages are not part of the transaction.
       if (receiver.usable && receiver.endpoint === endpoint) {
         const { draining } = endpoint;
         endpoint.flow({ linkCredit: draining ? endpoint.linkCredit : 0, drain: draining, properties: {} });
@@ -237,10 +236,9 @@ export class Transaction implements AsyncDisposable {
   }
 
   /**
-   * Makes all of it take effect. Waits first for what is still being sent, and rolls back if any of it was refused, or `signal`
-   * is aborted before that is done.
+   * Commits. Waits first for the outcomes of all sends, and rolls back if one was refused, or `signal` is aborted before.
    *
-   * @throws {TransactionError} If it was rolled back, or is in doubt because the connection was lost while it was committed.
+   * @throws {TransactionError} If the transaction was rolled back, or is in doubt because the connection was lost meanwhile.
    */
   async commit(options: WaitOptions = {}): Promise<void> {
     checkOptions("commit transaction", options, WAIT_KINDS);
@@ -251,7 +249,7 @@ export class Transaction implements AsyncDisposable {
     await abortable(this.#committing, options.signal);
   }
 
-  /** Undoes all of it. Does nothing if it was rolled back already. */
+  /** Rolls back. Does nothing if that is done already. */
   async rollback(options: WaitOptions = {}): Promise<void> {
     checkOptions("roll back transaction", options, WAIT_KINDS);
     if (this.#state === "rolled-back") return;
@@ -259,7 +257,7 @@ export class Transaction implements AsyncDisposable {
     await abortable(this.#ending = this.#rollBack(this.#ending, options), options.signal);
   }
 
-  /** Rolls it back unless it has ended; never fails. */
+  /** Rolls back unless the transaction has ended; never fails. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#ending === undefined) await this.rollback().catch(ignore);
     else await this.#ending.catch(ignore);
@@ -269,7 +267,7 @@ export class Transaction implements AsyncDisposable {
     try {
       await abortable(Promise.allSettled(this.#sends.keys()), options.signal);
     } catch (error) {
-      // A send that waits for credit may do so for ever; nothing has asked the peer to commit yet.
+      // A send may wait for credit for ever; the peer has not been asked to commit yet.
       this.#failure = error;
     }
     if (this.#failure !== undefined) {
@@ -298,17 +296,17 @@ export class Transaction implements AsyncDisposable {
     await before?.catch(ignore);
     if (this.#state !== "open") return;
     this.#giveUp();
-    // An error leaves nothing of it either: the peer undoes what it does not know how to end.
+    // An error too leaves nothing: the peer rolls back what it cannot end.
     await this.#coordinator.discharge(this.#control, this.#id, true, options).catch(ignore);
     this.#state = "rolled-back";
   }
 
-  // A peer may end the link over a message of a transaction that it does not know any more.
+  // A peer may end the link over a message of an unknown transaction.
   #giveUp(): void {
     for (const giveUp of this.#sends.values()) giveUp.abort(this.#ended("send in"));
   }
 
-  // The commit had left, and its answer will not come; or it had not, and there was none.
+  // In doubt if the commit had left without an answer; otherwise the end of the control link rolled back.
   #lost(error: unknown): TransactionError {
     const doubt = error instanceof Unanswered || !(error instanceof AmqpError);
     this.#state = doubt ? "in-doubt" : "rolled-back";
@@ -333,7 +331,7 @@ export class Transaction implements AsyncDisposable {
     delivery.update({ kind: "transactionalState", txnId: this.#id, outcome });
   }
 
-  // A peer knows a transaction on its own connection only, and need not say that it does not.
+  // A transaction exists on its own connection only, and a peer need not report an unknown one.
   #checkLink<K extends string>(
     doing: string,
     role: string,
@@ -368,7 +366,7 @@ const DECLARE = 0x31n;
 const DISCHARGE = 0x32n;
 const LOCAL = "amqp:local-transactions";
 
-// A control message that had left when its link ended.
+// The error of a control message that had left when its link ended.
 class Unanswered extends Error {
   override readonly cause: unknown;
 
@@ -378,7 +376,7 @@ class Unanswered extends Error {
   }
 }
 
-// What a coordinator can do stands in its answer; one that says nothing is taken at its word that it is one.
+// The coordinator's attach lists its capabilities; one that lists none is taken to support local transactions.
 function checkCoordinator({ remote }: Sender): void {
   const target = remote?.target;
   const listed = target?.kind === "coordinator" ? target.capabilities ?? [] : undefined;
