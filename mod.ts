@@ -1,8 +1,8 @@
 /**
  * AMQP 1.0 over WebSocket for Deno, Bun, Node, Cloudflare Workers and browsers.
  *
- * This entry is the client and what both sides share. The accepting side is in `./server`, an in-memory broker in
- * `./broker`, the adapters that accept WebSockets in `./deno`, `./bun` and `./workers`.
+ * This entry has the client and the parts common to both sides. The server side is in `./server`, an in-memory broker in
+ * `./broker`, and the adapters that accept WebSockets in `./deno`, `./bun` and `./workers`.
  *
  * @example Send and receive
  * ```ts

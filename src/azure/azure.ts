@@ -1,5 +1,5 @@
 /**
- * Azure Service Bus and Event Hubs: what `connect` needs to know, from a connection string or a credential.
+ * Azure Service Bus and Event Hubs: arguments for `connect` from a connection string or a credential.
  *
  * @example
  * ```ts
@@ -25,38 +25,38 @@ import type { SaslExchange, SaslMechanism, SaslTarget } from "../sasl/mechanism.
 
 export type { ClaimsOptions, ClaimsToken, SaslExchange, SaslMechanism, SaslTarget };
 
-/** What gives tokens of Entra ID, such as those of the package `@azure/identity`. */
+/** A source of Entra ID tokens, such as a credential of the package `@azure/identity`. */
 export interface AzureCredential {
-  /** Gives a token for a scope, and when it expires, in milliseconds since 1970; null for none. */
+  /** Returns a token for a scope with its expiry in milliseconds since 1970, or null. */
   getToken(scope: string): Promise<{ readonly token: string; readonly expiresOnTimestamp: number } | null>;
 }
 
-/** How a namespace is reached. */
+/** Options of {@linkcode azure}. */
 export interface AzureOptions {
-  /** Gives tokens of Entra ID; with it the namespace's host is enough instead of a connection string. */
+  /** The source of Entra ID tokens; with it the namespace's host suffices in place of a connection string. */
   credential?: AzureCredential | undefined;
   /** The carrier: a WebSocket on port 443, or a socket with TLS on port 5671. Default: `"websocket"`. */
   transport?: "websocket" | "socket" | undefined;
-  /** Milliseconds for which a shared access signature is made. Default: 3,600,000. */
+  /** Validity of each shared access signature, in milliseconds. Default: 3,600,000. */
   ttlMs?: number | undefined;
 }
 
-/** What to connect to, and how. */
+/** The arguments for `connect`. */
 export interface AzureTarget {
   /** The URL for `connect`. */
   readonly url: string;
-  /** Options for `connect`; others may be added to them. */
+  /** Options for `connect`, to which others may be added. */
   readonly options: {
-    /** Anonymous: it is the tokens that tell who connects. */
+    /** ANONYMOUS: the tokens identify the client. */
     readonly auth: SaslMechanism;
     /** The namespace's host. */
     readonly hostname: string;
-    /** The subprotocol of these services. */
+    /** The WebSocket subprotocol of these services. */
     readonly subprotocols: string[];
-    /** Gives tokens for the addresses in use; absent for a connection string without a key. */
+    /** Tokens for the addresses in use. */
     readonly claims?: ClaimsOptions;
   };
-  /** The queue, topic or event hub that the connection string is for, if it names one. */
+  /** The queue, topic or event hub named by the connection string, if any. */
   readonly entityPath: string | undefined;
 }
 
@@ -67,17 +67,17 @@ const AZURE_KINDS: OptionKinds<AzureOptions> = {
 };
 const TTL_MS = 3_600_000;
 
-// A year: more than that no service takes, nor would a clock that is wrong be noticed.
+// A year: no service accepts more, and a wrong clock would go unnoticed.
 const MAX_TTL_MS = 31_536_000_000;
 
 /**
- * Reads a connection string of Service Bus or Event Hubs, that of an emulator too, or takes a namespace's host and a credential.
+ * Reads a connection string of Service Bus or Event Hubs, or of an emulator; or takes a namespace's host and a credential.
  *
- * Tokens are made for each address that is used, and renewed before they expire. The key stays here.
+ * A token is made for each address in use, and renewed before it expires. The key is never sent.
  *
- * @throws {TypeError} If the text is neither, or names no way to prove who connects, or an option does not exist or is of the
- * wrong kind. The error does not show it.
- * @throws {RangeError} If `ttlMs` is no time.
+ * @throws {TypeError} If the text is neither, or has no credentials, or an option does not exist or is of the wrong kind. The
+ * error does not show the text.
+ * @throws {RangeError} If `ttlMs` is not above 0 and at most a year.
  *
  * @example
  * ```ts
@@ -109,7 +109,7 @@ export function azure(connectionString: string, options: AzureOptions = {}): Azu
     : `wss://${host}/$servicebus/websocket`;
   const claims: ClaimsOptions = {
     token: tokensOf(parts, options),
-    // The node of Event Hubs that tells of all hubs wants the token for one.
+    // The management node of Event Hubs requires the token of one hub.
     audience: (address) =>
       `sb://${hostname}/${address === "$management" && entityPath !== undefined ? `${entityPath}/` : ""}${address}`,
     variant: "put-token",
@@ -122,10 +122,10 @@ export function azure(connectionString: string, options: AzureOptions = {}): Azu
 }
 
 /**
- * Makes a shared access signature: a token for everything below `audience`.
+ * Makes a shared access signature: a token for all addresses below `audience`.
  *
- * @throws {TypeError} If this page has no WebCrypto.
- * @throws {RangeError} If `expiresAt` is no date.
+ * @throws {TypeError} If the page has no WebCrypto.
+ * @throws {RangeError} If `expiresAt` is an invalid date.
  *
  * @example
  * ```ts
@@ -162,7 +162,7 @@ function partsOf(text: string): Map<string, string> {
   if (typeof text !== "string") throw new TypeError("Cannot use connection string: it is no text");
   if (/^[\w.-]+(:\d+)?$/.test(text)) return parts.set("endpoint", text);
   for (const part of text.split(";")) {
-    // A key may hold further equals signs.
+    // A key may contain equals signs.
     const at = part.indexOf("=");
     if (at > 0) parts.set(part.slice(0, at).trim().toLowerCase(), part.slice(at + 1).trim());
   }

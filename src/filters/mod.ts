@@ -1,13 +1,13 @@
 /**
- * What a receiver may want of its source: filters in the wire forms of JMS, RabbitMQ, Event Hubs, Service Bus and AMQP Filter
- * Expressions, subscriptions that outlive their link, browsing, properties of dynamic nodes, and delayed delivery.
+ * Options of a receiver's source: filters in the wire forms of JMS, RabbitMQ, Event Hubs, Service Bus and AMQP Filter
+ * Expressions, durable and shared subscriptions, browsing, properties of dynamic nodes; and delayed delivery.
  *
- * Filters in force are compared with those asked for when the link is attached; the difference is an error unless
- * `filterMismatch` of the receiver says otherwise.
+ * The filters in force are compared with the requested ones when the link is attached; a difference is an error unless
+ * `filterMismatch` of the receiver is `"ignore"`.
  *
- * Each function for a filter gives an entry of a receiver's option `filter`; several are spread into one object, and a message
- * must pass all of them. Each of the others gives options to spread into those of the receiver. What is none of what they take is
- * a `TypeError` at once.
+ * A filter function returns an entry of a receiver's option `filter`; several can be spread into one object, and a message
+ * must pass all of them. The other functions return options to spread into the receiver's, or annotations for a message. A
+ * wrong argument is a `TypeError` at once.
  *
  * @module
  */
@@ -43,7 +43,7 @@ export function selector(expression: string): Fields {
 }
 
 /**
- * Leaves out messages that were sent on the connection that receives.
+ * Excludes messages sent on the receiving connection.
  *
  * @example
  * ```ts
@@ -60,7 +60,7 @@ export function noLocal(): Fields {
 }
 
 /**
- * Messages of an AMQP 0-9-1 exchange of kind "direct" with this routing key.
+ * Messages of an AMQP 0-9-1 direct exchange with this routing key.
  *
  * @example
  * ```ts
@@ -78,7 +78,7 @@ export function directBinding(routingKey: string): Fields {
 }
 
 /**
- * Messages of an AMQP 0-9-1 exchange of kind "topic" whose routing key fits: `*` is one word, `#` any number.
+ * Messages of an AMQP 0-9-1 topic exchange whose routing key matches: `*` is one word, `#` any number of words.
  *
  * @example
  * ```ts
@@ -96,7 +96,7 @@ export function topicBinding(pattern: string): Fields {
 }
 
 /**
- * Messages of an AMQP 0-9-1 exchange of kind "headers" that have all, or with `"any"` one, of these headers.
+ * Messages of an AMQP 0-9-1 headers exchange that have all of these headers, or one of them with `"any"`.
  *
  * @example
  * ```ts
@@ -116,7 +116,7 @@ export function headersBinding(headers: Readonly<Record<string, Value>>, match: 
 }
 
 /**
- * Messages whose XML body an XQuery expression finds something in.
+ * Messages whose XML body matches an XQuery expression.
  *
  * @example
  * ```ts
@@ -134,7 +134,7 @@ export function xquery(expression: string): Fields {
 }
 
 /**
- * An expression of SQL over all sections, of AMQP Filter Expressions. RabbitMQ streams take it from version 4.2 on.
+ * Messages that match an SQL expression over all sections, by AMQP Filter Expressions. RabbitMQ streams support it from 4.2.
  *
  * @example
  * ```ts
@@ -152,8 +152,8 @@ export function sqlFilter(expression: string): Fields {
 }
 
 /**
- * Messages whose properties are these, of AMQP Filter Expressions. A string may begin with `&p:` for a prefix, `&s:` for a
- * suffix, and `&&` for an `&` of its own.
+ * Messages with these properties, by AMQP Filter Expressions. A string may begin with `&p:` for a prefix, `&s:` for a suffix,
+ * and `&&` for a literal `&`.
  *
  * @example
  * ```ts
@@ -177,7 +177,7 @@ export function propertiesFilter(properties: Partial<Properties>): Fields {
 }
 
 /**
- * Messages whose application properties are these, of AMQP Filter Expressions; strings as in {@linkcode propertiesFilter}.
+ * Messages with these application properties, by AMQP Filter Expressions; strings as in {@linkcode propertiesFilter}.
  *
  * @example
  * ```ts
@@ -195,9 +195,9 @@ export function applicationPropertiesFilter(properties: Readonly<Record<string, 
 }
 
 /**
- * Where a stream of RabbitMQ is read from: an end, an offset, or a time. Default of the broker: `"next"`.
+ * The position from which a RabbitMQ stream is read: an end, an offset, or a time. Default of the broker: `"next"`.
  *
- * An offset is that of the annotation `x-stream-offset`.
+ * Offsets are those of the message annotation `x-stream-offset`.
  *
  * @example
  * ```ts
@@ -219,7 +219,7 @@ export function streamOffset(from: "first" | "last" | "next" | bigint | number |
 }
 
 /**
- * Messages of a RabbitMQ stream with one of these filter values; with `matchUnfiltered` also those without any.
+ * Messages of a RabbitMQ stream with one of these filter values; with `matchUnfiltered` also those without one.
  *
  * @example
  * ```ts
@@ -241,17 +241,17 @@ export function streamFilter(values: string | readonly string[], matchUnfiltered
   return filter;
 }
 
-/** Where a partition of Event Hubs is read from. */
+/** The position from which an Event Hubs partition is read. */
 export type EventPosition =
-  /** After the event of this offset, with `inclusive` from it on; `"@latest"` for what comes from now on, `"-1"` for all. */
+  /** After the event of this offset, or from it if `inclusive`; `"@latest"` for new events only, `"-1"` for all. */
   | { offset: string; inclusive?: boolean }
-  /** After the event of this number, with `inclusive` from it on. */
+  /** After the event of this sequence number, or from it if `inclusive`. */
   | { sequenceNumber: bigint | number; inclusive?: boolean }
-  /** From what was enqueued after this moment on. */
+  /** Events enqueued after this time. */
   | { enqueuedTime: Date };
 
 /**
- * Events of Event Hubs from a position on.
+ * Events of an Event Hubs partition from a position on.
  *
  * @example
  * ```ts
@@ -276,9 +276,9 @@ export function eventPosition(position: EventPosition): Fields {
 }
 
 /**
- * Messages of one session of Service Bus, null for the next that is free; the answer to the attach then names it.
+ * Messages of one Service Bus session; null for the next free one, which the peer's attach then names.
  *
- * It is not described, as Service Bus wants it.
+ * The value is not described, as Service Bus requires.
  *
  * @example
  * ```ts
@@ -319,7 +319,7 @@ function refuse(what: string, value: unknown, wanted: string): never {
 
 const SELECTOR = 0x0000468c00000004n;
 
-// Wire types of properties that a bare value would not get.
+// Wire types of properties that a plain value would not get.
 const PROPERTY_TYPES: { readonly [F in keyof Properties]?: (value: never) => Typed } = {
   contentType: symbol,
   contentEncoding: symbol,

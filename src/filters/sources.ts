@@ -1,7 +1,7 @@
 /**
- * What a receiver may ask of its source beside filters: subscriptions that outlive the link, browsing, dynamic nodes.
+ * Options of a receiver's source beside filters: durable and shared subscriptions, browsing, dynamic nodes.
  *
- * Each function gives options to spread into those of a receiver.
+ * Functions return options to spread into those of a receiver; {@linkcode delayed} returns message annotations.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import { array, described, long, timestamp } from "../codec/wrappers.ts";
 
 /** Options of a receiver that describe its source. */
 export interface SourceSettings {
-  /** The link's name, which a subscription is known by. */
+  /** The link's name, which identifies a subscription. */
   name?: string | undefined;
   /** Fields of the source. */
   source: Partial<Omit<Source, "kind">>;
@@ -22,17 +22,17 @@ export interface SourceSettings {
 
 /** How a subscription is shared. */
 export interface SubscriptionOptions {
-  /** Lets several receivers share it, each message going to one of them. Default: false. */
+  /** Several receivers share the subscription, each message going to one of them. Default: false. */
   shared?: boolean | undefined;
-  /** Shares it also between connections of other container ids. Default: false. */
+  /** Also shares it between connections of other container-ids. Default: false. */
   global?: boolean | undefined;
-  /** Tells the receivers of one connection that share it apart: 1 for the first, and so on. Default: 1. */
+  /** The number of this receiver among those of one connection that share the subscription, from 1. Default: 1. */
   instance?: number | undefined;
 }
 
 const SHARING_KINDS: Kinds = { global: "boolean", instance: "number" };
 
-// The name is that of the subscription, and not of the topic, which the receiver is given.
+// The name of the subscription, not of the topic, which the receiver gets.
 function checkSubscription(name: unknown, kinds: Kinds, options: SubscriptionOptions): void {
   if (typeof name !== "string" || name === "") {
     throw new TypeError(
@@ -43,10 +43,10 @@ function checkSubscription(name: unknown, kinds: Kinds, options: SubscriptionOpt
 }
 
 /**
- * A subscription to a topic that is kept while nobody receives: what comes meanwhile waits for it.
+ * A durable subscription to a topic: messages wait for it while nobody receives.
  *
- * It is known by its name and the connection's `containerId`, which must then be the same every time. `detach()` of the receiver
- * leaves it, `close()` ends it for good.
+ * It is identified by its name and the connection's `containerId`, which must be the same every time. `detach()` of the
+ * receiver keeps it, `close()` deletes it.
  *
  * @example
  * ```ts
@@ -71,7 +71,7 @@ export function durableSubscription(name: string, options: SubscriptionOptions =
 }
 
 /**
- * A subscription to a topic that several receivers share while at least one of them is attached.
+ * A subscription to a topic shared by several receivers, while at least one of them is attached.
  *
  * @example
  * ```ts
@@ -89,7 +89,7 @@ export function sharedSubscription(name: string, options: Omit<SubscriptionOptio
 }
 
 /**
- * Reads without taking: messages stay for others.
+ * Browses: messages are copied, and stay for others.
  *
  * @example
  * ```ts
@@ -106,7 +106,7 @@ export function browse(): SourceSettings {
   return { source: { distributionMode: "copy" } };
 }
 
-/** When the peer deletes a node that it made for a link: with the link, or once it has no links, messages, or neither. */
+/** When the peer deletes a dynamic node: with its link, or once it has no links, no messages, or neither. */
 export type NodeLifetime = "close" | "no-links" | "no-messages" | "no-links-or-messages";
 
 /**
@@ -134,10 +134,10 @@ export function nodeProperties(lifetime: NodeLifetime, supportedDistModes?: read
 }
 
 /**
- * Message annotation that has a broker deliver a message later: at a moment, or so many milliseconds after it came.
+ * Message annotations that delay delivery: until a time, or for some milliseconds after the broker receives the message.
  *
- * For brokers with the capability `DELAYED_DELIVERY`, such as Artemis and the one of `./broker`; Service Bus has an annotation of
- * its own, which `serviceBus` asks for.
+ * For brokers with the capability `DELAYED_DELIVERY`, such as Artemis and that of `./broker`; `serviceBus: true` gives the
+ * annotation of Service Bus.
  *
  * @example
  * ```ts
@@ -167,7 +167,7 @@ function capabilities({ shared, global }: SubscriptionOptions): Partial<Omit<Sou
   return shared === true ? { capabilities: global === true ? ["shared", "global"] : ["shared"] } : {};
 }
 
-// The names that qpid-jms gives such links, and brokers read the subscription's from.
+// The names that qpid-jms gives such links, in which brokers find the subscription's name.
 function linkName(name: string, { global, instance = 1 }: SubscriptionOptions, kind: "" | "volatile"): string {
   const number = kind === "" && instance === 1 ? "" : String(instance);
   const suffix = [global === true ? "global" : "", kind].filter((part) => part !== "").join("-") + number;

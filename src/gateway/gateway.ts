@@ -1,8 +1,7 @@
 /**
- * A gateway between WebSocket and TCP: clients on the one, brokers that speak only the other.
+ * A gateway that joins WebSocket clients with brokers that speak only TCP, and the reverse.
  *
- * Bytes go through as they come. Nothing of AMQP is read unless it is traced, so credentials and everything else pass
- * from end to end.
+ * Bytes pass unchanged. AMQP is not parsed unless it is traced, so credentials and everything else pass end to end.
  *
  * @example
  * ```ts ignore
@@ -34,22 +33,22 @@ import { abortable, type WaitOptions, within } from "../base/wait.ts";
 
 /** A frame that passes through a gateway. */
 export interface GatewayTrace extends FrameTrace {
-  /** Numbers the relay, from 1. */
+  /** The relay's number, from 1. */
   readonly relay: number;
   /** `"in"` from the client, `"out"` to it. */
   readonly direction: "in" | "out";
 }
 
-/** Is told of every frame that passes; what `jsonLines` of `./trace` makes also of what happens below AMQP. */
+/** Called with every frame that passes; `jsonLines` of `./trace`, which makes one, also writes the events below AMQP. */
 export interface GatewayTracer {
   (frame: GatewayTrace): void;
-  /** Takes what happens below AMQP; its `connection` is the relay. */
+  /** Called with events below AMQP; `connection` is the relay's number. */
   transport?(event: TransportEvent): void;
 }
 
-/** What came of connections through a gateway so far. */
+/** Counters of a gateway. */
 export interface GatewayCounters {
-  /** Clients that are connected to their target, or waiting for it. */
+  /** Clients that are joined with their target, or wait for it. */
   readonly relays: number;
   /** Relays whose target was reached, since the start. */
   readonly opened: number;
@@ -63,34 +62,31 @@ export interface GatewayCounters {
   readonly bytesOut: number;
 }
 
-/** How a {@linkcode gateway} connects to its targets; when that ends, and who is told of it, is its own. */
+/** How a {@linkcode gateway} dials its targets; the signal and the events of dialling are its own. */
 export type GatewayDialOptions = Omit<SocketDialOptions, "signal" | "onstep">;
 
-/** What a {@linkcode gateway} joins, and how. */
+/** The two sides of a {@linkcode gateway}, and its limits. */
 export interface GatewayOptions {
-  /** Where clients come in, and how many. */
+  /** How clients connect, and how many. */
   listen: Omit<ListenOptions, "acceptor" | "accept">;
-  /** Where clients are connected to: a URL, or a function that finds one for a client and gives undefined to turn it away. */
+  /** The target: a URL, or a function that returns one for a client, or undefined to refuse the client. */
   target: string | URL | ((info: ListenInfo) => string | URL | undefined | Promise<string | URL | undefined>);
   /**
-   * Where clients may be connected to at all, as URLs of which scheme, host and port count. Needed where `target` is a function: what
-   * that makes of a client's words must not become a way into the network behind the gateway.
+   * All permitted targets, as URLs of which scheme, host and port count. Required if `target` is a function: its use of a
+   * client's data must not become a way into the network behind the gateway.
    */
   targets?: readonly (string | URL)[] | undefined;
-  /** How targets are connected to: `tls`, `headers`, `proxy`. A client's subprotocol is offered on unless named here. */
+  /** How targets are dialled: `tls`, `headers`, `proxy`. The client's subprotocol is passed on unless one is given here. */
   dial?: GatewayDialOptions | undefined;
-  /** How long to wait for more from one side after the other has ended its half, in milliseconds. Default: 1,000. */
+  /** Milliseconds to wait for more from one side after the other has ended its half. Default: 1,000. */
   lingerMs?: number | undefined;
-  /**
-   * Bytes that may wait in one side of a relay before the other is no longer read; fewer than 262,144 count as those.
-   * Default: 1,048,576.
-   */
+  /** Bytes that may wait in one side of a relay before the other is no longer read; at least 262,144. Default: 1,048,576. */
   maxBufferedBytes?: number | undefined;
-  /** Told of what went wrong with one client: its target is not allowed or not reached. Default: `log` of `listen` is told. */
+  /** Called when a client's target is not allowed or not reached. Default: the error goes to `log` of `listen`. */
   onError?: ((error: unknown, info: ListenInfo) => void) | undefined;
   /**
-   * Told of every frame, secrets of SASL left out; `jsonLines` of `./trace` writes them, and what happens below AMQP, as lines.
-   * Reading frames costs time that is otherwise not spent. What it throws goes to `log` of `listen`.
+   * Called with every frame, SASL secrets left out; `jsonLines` of `./trace` writes them, and the events below AMQP, as
+   * lines. Parsing frames takes time that is otherwise saved. Errors that it throws go to `log` of `listen`.
    */
   trace?: GatewayTracer | undefined;
 }
@@ -116,42 +112,42 @@ const GATEWAY_KINDS: OptionKinds<GatewayOptions> = {
   trace: "function",
 };
 
-/** A gateway that runs; made by {@linkcode gateway}. */
+/** A running gateway; made by {@linkcode gateway}. */
 export interface Gateway extends AsyncDisposable {
-  /** The port. */
+  /** The port that it listens on. */
   readonly port: number;
-  /** The address. */
+  /** The address that it listens on. */
   readonly host: string;
-  /** What came of connections so far. */
+  /** The counters so far. */
   readonly counters: GatewayCounters;
   /**
-   * Takes nobody new, gives those who are there some time to come to their end, and ends the rest in order. A signal that is
-   * aborted ends the wait, not what is under way.
+   * Accepts no more clients, waits for relays to end, and closes the rest in order. An aborted signal ends the wait, not the
+   * closing.
    */
   close(options?: GatewayCloseOptions): Promise<void>;
 }
 
-/** How a {@linkcode Gateway} is closed. */
+/** Options of closing a {@linkcode Gateway}. */
 export interface GatewayCloseOptions extends WaitOptions {
-  /** Milliseconds for those who are there to come to their end. Default: 10,000. */
+  /** Milliseconds to wait for relays to end. Default: 10,000. */
   drainMs?: number | undefined;
 }
 
-// A broker's goodbye takes a round trip. Whoever went without one should not seem to be there for long.
+// A broker's close takes a round trip. A client that left without a close should soon be gone at the broker.
 const LINGER_MS = 1_000;
 
-// Relays last as long as their clients like: time for a message in flight, and no more.
+// Relays last as long as their clients like: this is time for messages in flight.
 const DRAIN_MS = 10_000;
 
 /**
- * Listens, and joins each client with a connection of its own to a target: a WebSocket in and TCP or TLS out, the reverse,
- * or any other two.
+ * Listens, and joins each client with its own connection to a target: WebSocket in and TCP or TLS out, the reverse, or any
+ * other two.
  *
- * A side that takes its time holds the other back, so that a relay never keeps much more than `maxBufferedBytes` each way.
+ * A slow side holds the other back, so that a relay never buffers much more than `maxBufferedBytes` each way.
  *
- * @throws {TypeError} If a URL or another option cannot be used.
+ * @throws {TypeError} If a URL or another option is invalid.
  * @throws {TransportError} With code `"not-supported"` where there are no sockets.
- * @throws What the system says if it does not give the port.
+ * @throws The system's error if the port is not available.
  *
  * @example
  * ```ts
@@ -256,9 +252,9 @@ class RunningGateway implements Gateway {
     await Promise.all(this.#relays);
   }
 
-  // One client, from its first byte to the end of both its sides.
+  // Serves one client, until both sides have ended.
   async #serve(client: PausableChannel, info: ListenInfo): Promise<void> {
-    // What it sends waits in its own socket until there is somebody to read it.
+    // The client's bytes stay in its socket until the target can take them.
     client.pause();
     const gone = new AbortController();
     client.onclose = () => gone.abort();
@@ -289,7 +285,7 @@ class RunningGateway implements Gateway {
 
   async #dial(info: ListenInfo, signal: AbortSignal, tell: (event: TransportEvent) => void): Promise<PausableChannel> {
     const { target, dial = {} } = this.#options;
-    // What is looked up for a client that has gone is not waited for.
+    // A lookup is abandoned when its client has gone.
     const url = typeof target === "function" ? await abortable(Promise.resolve(target(info)), signal) : target;
     if (url === undefined) throw new NotAllowed("Cannot connect client: there is no target for it");
     const place = placeOf(readUrl(url));
@@ -313,7 +309,7 @@ class RunningGateway implements Gateway {
     this.#watched(() => onError(error, info), "onError");
   }
 
-  // What a callback that only watches throws concerns no client.
+  // An error of an observing callback must not affect the client.
   #watched(call: () => void, option: "trace" | "onError"): void {
     try {
       call();
@@ -344,7 +340,7 @@ class RunningGateway implements Gateway {
   }
 }
 
-// A client that may not go where it wants to.
+// A client whose target is not allowed.
 class NotAllowed extends TypeError {}
 
 function placeOf({ scheme, hostname, port }: RemoteUrl): string {

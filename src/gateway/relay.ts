@@ -6,19 +6,19 @@ import { Deferred } from "../base/wait.ts";
 /** `"in"` from the client to its target, `"out"` back. */
 export type RelayDirection = "in" | "out";
 
-/** What a {@linkcode ChannelRelay} needs besides its two sides. */
+/** Options of a {@linkcode ChannelRelay}. */
 export interface RelayOptions {
-  /** How long to wait for more from one side after the other has ended its half. */
+  /** Milliseconds to wait for more from one side after the other has ended its half. */
   lingerMs: number;
   /** Bytes that may wait in one side before the other is no longer read. Default: 1 MiB. */
   maxBufferedBytes?: number | undefined;
-  /** Told of bytes before they go on. */
+  /** Called with bytes before they are sent on. */
   onbytes: (direction: RelayDirection, bytes: Uint8Array) => void;
-  /** Told of the end of each side. */
+  /** Called at the end of each side. */
   onclose?: ((side: "client" | "target", close: ChannelClose, last: boolean) => void) | undefined;
 }
 
-/** Two channels joined, each held back by the other. */
+/** Two joined channels, each held back by the other. */
 export class ChannelRelay {
   /** Resolves when both sides have ended. */
   readonly ended: Promise<void>;
@@ -54,7 +54,7 @@ export class ChannelRelay {
       to.ready().then(() => from.resume());
     };
     from.onend = () => {
-      // A WebSocket cannot say that it only listens from now on: its answer is waited for before it is closed.
+      // A WebSocket has no half-close: its answer is awaited before it is closed.
       to.endHalf();
       linger();
     };

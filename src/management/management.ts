@@ -1,5 +1,5 @@
 /**
- * AMQP Management: requests to the management node of a container, queue or topic, and what it answers.
+ * AMQP Management: requests to the management node of a container, queue or topic, and their responses.
  *
  * @example
  * ```ts
@@ -29,17 +29,17 @@ import type { Connection } from "../client/connection.ts";
 import type { Receiver } from "../client/receiver.ts";
 import type { Sender } from "../client/sender.ts";
 
-/** What is asked of a management node. */
+/** A request to a management node. */
 export interface ManagementRequest {
-  /** What to do, such as `"READ"` or `"com.microsoft:renew-lock"`. */
+  /** The operation, such as `"READ"` or `"com.microsoft:renew-lock"`. */
   operation: string;
   /** The type of the entity. */
   type?: string;
   /** The name of the entity. */
   name?: string;
-  /** The identity of the entity, in the place of its name. */
+  /** The identity of the entity, in place of its name. */
   identity?: string;
-  /** Languages for texts in the answer, the one to prefer first, separated by spaces. */
+  /** Languages for texts of the response, in order of preference, separated by spaces. */
   locales?: string;
   /** Further application properties. */
   applicationProperties?: Readonly<Record<string, SimpleValue>>;
@@ -47,42 +47,40 @@ export interface ManagementRequest {
   body?: Body;
 }
 
-/** What a management node answered. */
+/** The successful response of a management node. */
 export interface ManagementResponse {
   /** The status, from 200 to 299. */
   readonly status: number;
-  /** What the node says about the status. */
+  /** The node's description of the status. */
   readonly description: string | undefined;
-  /** The body of the answer. */
+  /** The body of the response. */
   readonly body: DecodedMessage["body"];
-  /** All of the answer. */
+  /** The whole response. */
   readonly message: DecodedMessage;
 }
 
-/** How long an answer is waited for. */
+/** How long to wait for a response. */
 export interface ManagementOptions extends WaitOptions {
-  /** Milliseconds until the request is given up. Default: 30,000. */
+  /** Milliseconds to wait for the response. Default: 30,000. */
   timeoutMs?: number | undefined;
 }
 
-/** How a management node is reached. */
+/** Settings of {@linkcode management}. */
 export interface ManagementSettings {
-  /**
-   * Where answers go: to this link by a name that nobody can guess, or to a node that the peer makes. Default: `"link"`.
-   */
+  /** The address for responses: this link, by an unguessable name, or a dynamic node. Default: `"link"`. */
   replyTo?: "link" | "dynamic" | undefined;
 }
 
-/** What a query gives. */
+/** The result of a query. */
 export interface QueryResult {
   /** The names of the attributes. */
   readonly attributeNames: string[];
-  /** A row for each entity: its values in the order of the names. */
+  /** A row for each entity: its values in the order of `attributeNames`. */
   readonly results: Value[][];
 }
 
 /**
- * An answer with another status than those of success.
+ * The error of a response whose status is not from 200 to 299.
  *
  * @example
  * ```ts
@@ -105,20 +103,20 @@ export class ManagementError extends AmqpError {
   /** The status, as in HTTP. */
   readonly status: number;
 
-  /** Builds an error from the status, its condition and a message of the form "Cannot do this: state". */
+  /** Makes an error from the status, its condition and a message of the form "Cannot do this: state". */
   constructor(status: number, condition: string, message: string, options: AmqpErrorOptions = {}) {
     super(condition, message, { scope: "delivery", remote: true, retryable: status >= 500, ...options });
     this.status = status;
   }
 }
 
-/** Milliseconds that an answer is waited for by default. */
+/** The default of {@linkcode ManagementOptions.timeoutMs}. */
 export const MANAGEMENT_TIMEOUT_MS = 30_000;
 
 /**
- * Opens the management node of `node`: its address followed by `/$management`, unless it ends so already.
+ * Opens the management node of `node`: at its address followed by `/$management`, unless it already ends in `$management`.
  *
- * Links are attached with the first request, and again when they have ended.
+ * Links are attached with the first request, and again after they end.
  *
  * @example
  * ```ts
@@ -152,7 +150,7 @@ export function management(connection: Connection, node: string, settings: Manag
  * ```
  */
 export class Management implements AsyncDisposable {
-  /** Its address. */
+  /** The node's address. */
   readonly address: string;
 
   readonly #connection: Connection;
@@ -169,10 +167,10 @@ export class Management implements AsyncDisposable {
   }
 
   /**
-   * Asks, and waits for the answer. Many may be asked at a time.
+   * Sends a request, and waits for the response. Several requests may wait at a time.
    *
-   * @throws {ManagementError} If the status of the answer is none of success.
-   * @throws {OutcomeError | AmqpError} If the request was refused, or no answer can come or comes in time.
+   * @throws {ManagementError} If the status of the response is not from 200 to 299.
+   * @throws {OutcomeError | AmqpError} If the request was refused, or no response can come or comes in time.
    */
   async request(request: ManagementRequest, options: ManagementOptions = {}): Promise<ManagementResponse> {
     const { signal, timeoutMs = MANAGEMENT_TIMEOUT_MS } = options;
@@ -193,17 +191,17 @@ export class Management implements AsyncDisposable {
     }
   }
 
-  /** Makes an entity; gives its attributes, a `Map` as a rule. */
+  /** Creates an entity. Resolves with its attributes, usually a `Map`. */
   async create(type: string, name: string, attributes: Readonly<Record<string, Value>> = {}): Promise<unknown> {
     return (await this.request({ operation: "CREATE", type, name, body: { ...attributes } })).body;
   }
 
-  /** Gives the attributes of an entity. */
+  /** Resolves with the attributes of an entity. */
   async read(type: string, name: string): Promise<unknown> {
     return (await this.request({ operation: "READ", type, name })).body;
   }
 
-  /** Changes attributes of an entity; gives all of them. */
+  /** Changes attributes of an entity. Resolves with all of them. */
   async update(type: string, name: string, attributes: Readonly<Record<string, Value>>): Promise<unknown> {
     return (await this.request({ operation: "UPDATE", type, name, body: { ...attributes } })).body;
   }
@@ -213,7 +211,7 @@ export class Management implements AsyncDisposable {
     await this.request({ operation: "DELETE", type, name });
   }
 
-  /** Lists attributes of all entities, or those of one type; all attributes where none are named. */
+  /** Lists attributes of all entities, or those of one type; all attributes if none are named. */
   async query(
     { entityType, attributeNames = [], offset, count }: {
       entityType?: string;
@@ -233,14 +231,14 @@ export class Management implements AsyncDisposable {
     return { attributeNames: found?.attributeNames ?? [], results: found?.results ?? [] };
   }
 
-  /** Detaches its links. */
+  /** Closes the node's links. */
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([this.#sender?.close(), this.#receiver?.close()]);
   }
 
   #requests(): Sender {
     if (this.#sender?.open) return this.#sender;
-    // Not every request may be done twice.
+    // Not every request may be repeated.
     return this.#sender = this.#connection.sender(this.address, { recovery: "fail" });
   }
 
@@ -254,7 +252,7 @@ export class Management implements AsyncDisposable {
       const replies = receiver;
       replies.serve(({ message }) => {
         const id = message.properties?.correlationId;
-        // What names no request of ours, or one that was given up, is dropped.
+        // A response to an unknown or abandoned request is dropped.
         if (typeof id === "string") this.#waiting.get(id)?.resolve(message);
       }).catch(ignore);
       replies.closed.then(() => {

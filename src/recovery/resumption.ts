@@ -1,6 +1,6 @@
 /**
- * What becomes of deliveries that were not settled when their link was lost: each side lists its own as it attaches the link
- * again, and what the two lists say decides [transport 2.6.13]. Decisions only; whoever attaches the link carries them out.
+ * The decisions on deliveries left unsettled when their link was lost: each side lists its own in the attach, and the two
+ * lists decide [transport 2.6.13]. The link that attaches carries the decisions out.
  *
  * @module
  */
@@ -10,37 +10,34 @@ import type { DeliveryState, Outcome, Received } from "../codec/types.ts";
 import { sectionEnds } from "../codec/value_end.ts";
 import { Writer } from "../codec/writer.ts";
 
-/** What one side says of a delivery: its state, null for none, undefined for a delivery that it does not list. */
+/** One side's state of a delivery: null for none, undefined for an unlisted delivery. */
 export type ListedState = DeliveryState | null | undefined;
 
-/** What a sender does with a delivery that it has not settled. */
+/** The sender's decision on an unsettled delivery. */
 export type SenderDecision =
-  /** The receiver has nothing of it: it is sent as a new one. */
+  /** The receiver has nothing of it: it is sent as a new delivery. */
   | { readonly kind: "send" }
   /** The receiver has a part: the rest is sent, as the same delivery. */
   | { readonly kind: "resume"; readonly from: Received }
-  /** Its outcome is known: it is settled, and the receiver is told so if it still holds the delivery. */
+  /** The outcome is known: the sender settles, and informs the receiver unless `told`. */
   | { readonly kind: "settle"; readonly state: DeliveryState; readonly told: boolean }
-  /** Both have an outcome, and not the same: the sender states its own again, and the receiver settles. */
+  /** Both sides have different outcomes: the sender sends its own again, and the receiver settles. */
   | { readonly kind: "restate"; readonly state: DeliveryState }
-  /** What the receiver has of it is of no use: the receiver drops it. */
+  /** The part at the receiver is useless: the receiver drops it. */
   | { readonly kind: "abort" };
 
-/** What a receiver does with a delivery that it has not settled. */
+/** The receiver's decision on an unsettled delivery. */
 export type ReceiverDecision =
-  /** The sender goes on with it. */
+  /** The sender resumes it. */
   | "wait"
   | "settle"
-  /** The sender has not listed all that it holds, so nothing is known yet. */
+  /** The sender's list is incomplete: undecided. */
   | "keep";
 
-/** How much of a delivery the sender has left behind; null for one of which it still has everything. */
+/** The position of nothing received. */
 const NOTHING: Received = { kind: "received", sectionNumber: 0, sectionOffset: 0n };
 
-/**
- * What the sender does with a delivery that it lists as `local` and the receiver as `remote`; undefined for a receiver that
- * does not list it.
- */
+/** The sender's decision on a delivery that it lists as `local` and the receiver as `remote`, undefined if unlisted. */
 export function decideAsSender(local: DeliveryState | null, remote: ListedState): SenderDecision {
   if (isOutcome(local)) {
     if (remote === undefined) return { kind: "settle", state: local, told: true };
@@ -51,15 +48,15 @@ export function decideAsSender(local: DeliveryState | null, remote: ListedState)
   }
   if (remote === undefined) return { kind: "send" };
   if (isOutcome(remote)) return { kind: "settle", state: remote, told: false };
-  // A transaction has ended with the connection, and with it what was provisional.
+  // A transaction ended with the connection, and its provisional states with it.
   if (remote !== null && remote.kind !== "received") return { kind: "abort" };
   const from = remote ?? NOTHING;
-  // What was sent before is not there any more.
+  // The part sent before is no longer available.
   if (local !== null && (local.kind !== "received" || isBefore(from, local))) return { kind: "abort" };
   return { kind: "resume", from };
 }
 
-/** What the receiver does with a delivery that the sender lists as `remote`, in a list that may be incomplete. */
+/** The receiver's decision on a delivery by the sender's state of it; `incomplete` for an incomplete list. */
 export function decideAsReceiver(remote: ListedState, incomplete: boolean): ReceiverDecision {
   if (remote !== undefined) return "wait";
   return incomplete ? "keep" : "settle";
@@ -71,8 +68,8 @@ export function isOutcome(state: ListedState): state is Outcome {
 }
 
 /**
- * Where in a payload the rest of a delivery begins, and the state that says so to the receiver. The beginning of the message
- * always will do, where the bytes are no sections or have none of that number.
+ * The offset of a delivery's rest in its payload, and the state that tells it to the receiver: the beginning, if the bytes
+ * are no sections or have none of that number.
  */
 export function restOf(
   payload: Uint8Array,
@@ -87,20 +84,20 @@ export function restOf(
   return { offset, state: { kind: "received", sectionNumber, sectionOffset } };
 }
 
-/** The state of a delivery that has arrived as a whole and has no outcome yet; null where it is no AMQP message. */
+/** The state of a completely received delivery without an outcome; null if it is no AMQP message. */
 export function arrivedState(payload: Uint8Array, messageFormat: number): Received | null {
   const ends = messageFormat === 0 ? sectionEnds(payload) : undefined;
   return ends && { kind: "received", sectionNumber: ends.length, sectionOffset: 0n } || null;
 }
 
-/** What of an attach is its list of unsettled deliveries. */
+/** The fields of an attach that list unsettled deliveries. */
 export interface UnsettledList {
-  /** By tag, what this side says of each. */
+  /** The state of each delivery by its tag. */
   readonly unsettled: Map<Uint8Array, DeliveryState | null>;
   readonly incompleteUnsettled?: true;
 }
 
-/** Lists deliveries, as many as fit into `maxBytes`. */
+/** Lists as many deliveries as fit into `maxBytes`. */
 export function listUnsettled(
   deliveries: Iterable<readonly [Uint8Array, DeliveryState | null]>,
   maxBytes: number,

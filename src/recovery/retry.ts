@@ -1,5 +1,5 @@
 /**
- * Whether to try again, when, and where, if the peer says where. Nothing in here waits: it is told the time and a random number, and answers.
+ * Whether and when to try again, and where, if the peer redirects. Pure functions of the time and a random number.
  *
  * @module
  */
@@ -7,24 +7,24 @@
 import * as condition from "../base/condition.ts";
 import { AmqpError, TransportError } from "../base/errors.ts";
 
-/** How often, how long and how far apart what was lost is tried again. */
+/** How often and how far apart attempts are repeated. */
 export interface RetryOptions {
   /** Upper bound of the first delay, in milliseconds; it doubles with each attempt. Default: 250. */
   initialDelayMs?: number | undefined;
   /** Upper bound of every delay, in milliseconds. Default: 30,000. */
   maxDelayMs?: number | undefined;
-  /** Attempts in a row before it is given up. Default: no end. */
+  /** Attempts in a row before the last error is final. Default: no limit. */
   maxAttempts?: number | undefined;
-  /** Milliseconds after which it is given up. Default: no end. */
+  /** Milliseconds after which the last error is final. Default: no limit. */
   timeoutMs?: number | undefined;
 }
 
-/** Upper bound of the first delay by default, in milliseconds. */
+/** The default of {@linkcode RetryOptions.initialDelayMs}. */
 export const INITIAL_DELAY_MS = 250;
-/** Upper bound of every delay by default, in milliseconds. */
+/** The default of {@linkcode RetryOptions.maxDelayMs}. */
 export const MAX_DELAY_MS = 30_000;
 
-/** The attempts at one thing. */
+/** A row of attempts. */
 export class Retry {
   readonly #options: RetryOptions;
   // Attempts that share one delay: each server of a list is tried before the delay grows.
@@ -32,28 +32,27 @@ export class Retry {
   #attempts = 0;
   #since: number | undefined;
 
-  /** Starts without an attempt; `width` is the number of servers that are tried in turn. */
+  /** Starts without an attempt; `width` is the number of servers tried in turn. */
   constructor(options: RetryOptions, width = 1) {
     this.#options = options;
     this.#width = width;
   }
 
-  /** Attempts since it last held. */
+  /** Attempts since the last lasting success. */
   get attempts(): number {
     return this.#attempts;
   }
 
   /**
-   * Notes that it was lost at `now`, after it had held since `heldSince`. What held for a shorter time than the next delay
-   * may last counts as one more failure, so that a server that takes everybody and drops them at once is not called without
-   * a pause.
+   * Records a loss at `now`, after success since `heldSince`. A success shorter than the bound of the next delay counts as
+   * another failure, so that a server that drops every connection at once is not called without a pause.
    */
   lost(now: number, heldSince: number | undefined): void {
     if (heldSince !== undefined && now - heldSince >= this.#bound) this.#attempts = 0;
     if (heldSince !== undefined || this.#attempts === 0) this.#since = now;
   }
 
-  /** Milliseconds until the next attempt, which counts from now on; undefined to give up. `chance` is from 0 to 1. */
+  /** Counts an attempt, and returns the milliseconds until it; undefined at the limit. `chance` is from 0 to 1. */
   next(now: number, chance: number): number | undefined {
     const { maxAttempts = Infinity, timeoutMs = Infinity } = this.#options;
     this.#since ??= now;
@@ -64,7 +63,7 @@ export class Retry {
     return Math.min(delay, left);
   }
 
-  // Full jitter: any delay up to the bound, so that those that were lost together do not come back together.
+  // Full jitter: any delay up to the bound, so that peers lost together do not return together.
   get #bound(): number {
     const { initialDelayMs = INITIAL_DELAY_MS, maxDelayMs = MAX_DELAY_MS } = this.#options;
     return Math.min(maxDelayMs, initialDelayMs * 2 ** Math.floor(this.#attempts / this.#width));
@@ -72,9 +71,9 @@ export class Retry {
 }
 
 /**
- * Checks the numbers among `options`.
+ * Checks the numbers in `options`.
  *
- * @throws {RangeError} If one is negative or no number.
+ * @throws {RangeError} If one is negative or NaN.
  */
 export function checkRetry(options: RetryOptions): void {
   for (const name of ["initialDelayMs", "maxDelayMs", "maxAttempts", "timeoutMs"] as const) {
@@ -83,40 +82,40 @@ export function checkRetry(options: RetryOptions): void {
   }
 }
 
-/** Whether waiting may help: the error says so itself. One that does not know, such as a mistake in a call, will not pass. */
+/** Whether waiting may help, by the error's `retryable`; an error without it, such as a caller mistake, does not pass. */
 export function isPassing(error: unknown): boolean {
   return (error as { retryable?: unknown } | undefined)?.retryable === true;
 }
 
-/** Whether the credentials were refused, so that asking for them again may help. */
+/** Whether the credentials were refused, so that new ones may help. */
 export function isRefusedLogin(error: unknown): boolean {
   if (error instanceof TransportError) return error.status === 401 || error.status === 403;
   return error instanceof AmqpError && error.condition === condition.unauthorizedAccess;
 }
 
-/** Whether a link that the peer ended with `error` may be attached again; a node that was deleted may be made again. */
+/** Whether a link that the peer ended with `error` may be attached again; a deleted node may be created again. */
 export function mayReturn(error: unknown): boolean {
   return isPassing(error) || error instanceof AmqpError && error.condition === condition.resourceDeleted;
 }
 
-/** Where a peer sends a connection to. */
+/** The target of a redirect. */
 export interface RedirectTarget {
-  /** Where to, without user info and query. */
+  /** The URL, without user info and query. */
   readonly url: string;
-  /** True when that is the host, though maybe another port, that was connected to. */
+  /** True if the host is the one connected to; the port may differ. */
   readonly sameHost: boolean;
 }
 
 /**
- * Which redirects are followed: none, those to the same host, or those for which a function returns true; then the credentials
- * go to the other host, too. Never from TLS to none.
+ * Which redirects are followed: none, those to the same host, or those for which a function returns true, in which case the
+ * other host gets the credentials. Never from TLS to cleartext.
  */
 export type RedirectOption = "same-host" | ((target: RedirectTarget) => boolean) | undefined;
 
-/** Redirects in a row that are followed. */
+/** The most redirects followed in a row. */
 export const MAX_REDIRECTS = 5;
 
-/** Where `error` sends a connection to `from`, if it does and may. */
+/** The URL to which `error` redirects a connection to `from`; undefined for no redirect, or one not allowed. */
 export function redirectOf(error: unknown, from: URL, option: RedirectOption): URL | undefined {
   if (option === undefined || !(error instanceof AmqpError) || error.condition !== condition.connectionRedirect) {
     return undefined;
@@ -126,7 +125,7 @@ export function redirectOf(error: unknown, from: URL, option: RedirectOption): U
   let target: URL;
   try {
     target = new URL(from);
-    // URL ignores a change between schemes that it knows and others, so the text is put together.
+    // The URL setters ignore a change from a special scheme to another, so the text is assembled.
     const protocol = typeof scheme === "string" ? `${scheme}:` : from.protocol;
     const name = host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
     const at = port === undefined ? "" : `:${Number(port)}`;
@@ -146,7 +145,7 @@ export function redirectOf(error: unknown, from: URL, option: RedirectOption): U
   return target;
 }
 
-/** The address at this very peer that `error` sends a link to, if it does and may; `host` is what was connected to. */
+/** The address on the same peer to which `error` redirects a link; undefined for no redirect, or one not allowed. */
 export function linkRedirectOf(error: unknown, host: string, option: RedirectOption): string | undefined {
   if (option === undefined || !(error instanceof AmqpError) || error.condition !== condition.linkRedirect) {
     return undefined;

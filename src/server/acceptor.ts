@@ -40,100 +40,97 @@ export type { FindScramKeys } from "../sasl/scram_server.ts";
 export type { SaslIdentity, SaslServerExchange, SaslServerMechanism } from "../sasl/mechanism.ts";
 export type { CheckPassword, IdentifyExternal } from "../sasl/server_mechanisms.ts";
 
-/** How an {@linkcode Acceptor} treats those who connect. */
+/** Options of an {@linkcode Acceptor}. */
 export interface AcceptorOptions extends CostLimits {
-  /** Names this container to its peers. Default: a random name. */
+  /** The name of this container. Default: a random name. */
   containerId?: string | undefined;
   /** Who may connect. Default: anybody, anonymously. */
   sasl?: SaslServerOptions | undefined;
-  /** Called when a peer has opened its connection, before its links are; throwing closes it with the error. */
+  /** Called when a peer has opened its connection, before any link attaches; an error thrown closes the connection. */
   onConnection?: ((connection: Connection) => void | Promise<void>) | undefined;
-  /** Called when a peer wants to receive; throwing refuses with the error. Default: refused. */
+  /** Called when a peer attaches to receive; an error thrown refuses the link. Default: links are refused. */
   onSender?: ((request: SenderRequest) => void | Promise<void>) | undefined;
-  /** Called when a peer wants to send; throwing refuses with the error. Default: refused. */
+  /** Called when a peer attaches to send; an error thrown refuses the link. Default: links are refused. */
   onReceiver?: ((request: ReceiverRequest) => void | Promise<void>) | undefined;
-  /** Largest frame taken, in bytes, at least 512. Default: 131,072. */
+  /** Largest frame accepted, in bytes, at least 512. Default: 131,072. */
   maxFrameSize?: number | undefined;
   /** Highest channel that either side may use. Default: 255. */
   channelMax?: number | undefined;
-  /** Connections at a time; the channels of more are closed at once with code 1013, try again later. Default: 10,000. */
+  /** Connections at a time; further channels are closed at once with code 1013, try again later. Default: 10,000. */
   maxConnections?: number | undefined;
   /**
-   * Links at a time on all sessions of a connection. More are refused with `amqp:resource-limit-exceeded`, and a peer that
-   * leaves as many refused ones attached is closed. Default: 4,096.
+   * Links at a time on all sessions of a connection. More are refused with `amqp:resource-limit-exceeded`; a peer that leaves
+   * as many refused links attached is disconnected. Default: 4,096.
    */
   maxLinks?: number | undefined;
   /**
-   * Links at a time that are kept for peers that have lost them (`suspendMs`). For one more the oldest of the peer that has
-   * most ends, or that one if no other peer has more. Default: 1,000.
+   * Suspended links at a time (`suspendMs`). One more ends the oldest link of the peer that has most, or itself if no other
+   * peer has more. Default: 1,000.
    */
   maxSuspendedLinks?: number | undefined;
-  /**
-   * Bytes of messages that have arrived in part, on all connections at a time; the link of one that passes it ends. Default:
-   * 268,435,456.
-   */
+  /** Bytes of partly received messages on all connections at a time; the link that exceeds it ends. Default: 268,435,456. */
   maxUnfinishedBytes?: number | undefined;
   /** Idle time-out announced to peers, in milliseconds; 0 for none. Default: 60,000. */
   idleTimeOut?: number | undefined;
-  /** Connection properties. */
+  /** Properties of the connection, sent in the open. */
   properties?: Fields | undefined;
   /** Capabilities offered. */
   offeredCapabilities?: string[] | undefined;
-  /** What to answer to an open, over the other options. */
+  /** Returns fields of the open with which to answer a peer's, over the other options. */
   answerOpen?: ((open: Open) => Partial<Omit<Open, "kind">>) | undefined;
   /** Settings of the sessions that peers begin. */
   session?: SessionOptions | undefined;
-  /** Largest SASL frame taken, in bytes. Default: 65,536. */
+  /** Largest SASL frame accepted, in bytes. Default: 65,536. */
   saslFrameSize?: number | undefined;
-  /** Bytes that a client may send ahead while its credentials are looked at. Default: 65,536. */
+  /** Bytes that a client may send ahead while its credentials are checked. Default: 65,536. */
   maxPipelinedBytes?: number | undefined;
   /**
-   * Bytes that may wait in the channel of a connection before sends pause; fewer than 262,144 count as those. A peer that
-   * goes on without reading its answers is dropped when four times as many wait. Default: 1,048,576.
+   * Bytes that may wait in a connection's channel before sends pause; at least 262,144. A peer that keeps sending without
+   * reading the answers is dropped once four times as many wait. Default: 1,048,576.
    */
   maxBufferedBytes?: number | undefined;
   /** Milliseconds for SASL and open. Default: 30,000. */
   openTimeoutMs?: number | undefined;
-  /** Milliseconds that a close may go unanswered. Default: 5,000. */
+  /** Milliseconds to wait for the peer's answer to a close. Default: 5,000. */
   closeTimeoutMs?: number | undefined;
-  /** Bounds of what is decoded. */
+  /** Limits of decoding. */
   limits?: Partial<CodecLimits> | undefined;
-  /** Where it runs; another one makes time and chance repeatable in tests. Default: the runtime's clock, timers and randomness. */
+  /** Clock, timers and randomness; a test gives others to be repeatable. Default: the runtime's. */
   environment?: Environment | undefined;
   /**
-   * Told what no call fails for: a handler that failed, a peer that was refused by a limit, a wait that may last for ever.
+   * Receives events for which no call fails: a handler that failed, a peer refused by a limit, a wait that may last for ever.
    * Default: warnings and errors go to the console; null silences them.
    */
   log?: LogOption | undefined;
-  /** Told of every frame of every connection, secrets left out. What it throws goes to `log`. */
+  /** Called with every frame of every connection, secrets left out. Errors that it throws go to `log`. */
   trace?: AcceptorTracer | undefined;
 }
 
 /** A frame of one of an acceptor's connections. */
 export interface AcceptorTrace extends FrameTrace {
-  /** Numbers the connection, from 1 in the order of coming. */
+  /** The connection's number, from 1 in the order of acceptance. */
   readonly connection: number;
 }
 
-/** Is told of every frame, secrets left out; what `jsonLines` of `./trace` makes also of how channels come and end. */
+/** Called with every frame, secrets left out; `jsonLines` of `./trace`, which makes one, also traces channels. */
 export interface AcceptorTracer {
   (frame: AcceptorTrace): void;
-  /** Makes of the channel of a connection what tells of its end too; what goes wrong with telling goes to `log`. */
+  /** Wraps the channel of a connection so that its beginning and end are traced. Failures of tracing go to `log`. */
   accepted?(channel: Channel, info: PeerInfo | undefined, connection: number, log?: LogOption): Channel;
 }
 
-/** A peer that need not prove who it is, as one in this process. */
+/** A peer that need not authenticate, such as one in this process. */
 export interface TrustedPeer {
-  /** Who it is; undefined for nobody in particular. */
+  /** The peer's identity; undefined for an anonymous one. */
   readonly identity?: string | undefined;
 }
 
 /** Accepts connections; made by {@linkcode acceptor}. */
 export interface Acceptor {
   /**
-   * Takes over a channel whose peer is about to speak AMQP; `info` is for SASL EXTERNAL.
+   * Serves a channel whose peer is about to send AMQP; `info` is for SASL EXTERNAL.
    *
-   * @returns Undefined for a channel that it has closed, since it has no room for a connection or was closed itself.
+   * @returns Undefined if the channel was closed: the acceptor is full, or closed itself.
    */
   accept(channel: Channel, info?: PeerInfo, trusted?: TrustedPeer): Connection | undefined;
   /** The connections that have not ended. */
@@ -144,12 +141,12 @@ export interface Acceptor {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-// Some hundreds of megabytes at rest, on the runtime that needs most for each.
+// Some hundreds of megabytes when idle, on the runtime that needs most per connection.
 const MAX_CONNECTIONS = 10_000;
 
 const MAX_SUSPENDED_LINKS = 1_000;
 
-// Four of the largest messages that are taken by default.
+// Four messages of the default maximum size.
 const MAX_UNFINISHED_BYTES = 268_435_456;
 
 // WebSocket close codes [rfc6455 7.4.1, 11.7].
@@ -157,7 +154,7 @@ const GOING_AWAY = 1001;
 const TRY_AGAIN_LATER = 1013;
 
 /**
- * Makes an acceptor: the server's side of AMQP, over whatever carries it.
+ * Makes an acceptor: the server side of AMQP, over any channel.
  *
  * @throws {TypeError} If an option does not exist or is of the wrong kind.
  *
@@ -185,7 +182,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
   checkOptions("make acceptor", options, kinds);
   const { maxConnections = MAX_CONNECTIONS } = options;
   const connections = new Set<Connection>();
-  // Until they are open; what is known of a peer is not kept any longer.
+  // Connections that are not open yet; their peer info is dropped then.
   const authenticating = new Map<Connection, SaslServer<PeerInfo>>();
   const mechanisms = saslMechanisms(options.sasl);
   const names = mechanisms.map(({ name }) => name);
@@ -220,7 +217,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
     onsasl: async (frame, endpoint, connection: Connection) => {
       const sasl = authenticating.get(connection);
       const answer = await sasl?.handle(frame);
-      // The transport may have ended while the credentials were looked at.
+      // The channel may have ended while the credentials were checked.
       if (sasl === undefined || answer === undefined || endpoint.finished) return;
       connection.identity = sasl.identity;
       endpoint.sasl(answer);
@@ -239,7 +236,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
   };
 
   function accept(channel: Channel, info?: PeerInfo, trusted?: TrustedPeer): Connection | undefined {
-    // Before anything is made for it.
+    // Checked before anything is allocated.
     if (closing !== undefined) return void channel.close(GOING_AWAY);
     if (connections.size >= maxConnections) {
       complain(
@@ -258,7 +255,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
       saslMaxFrameSize: options.saslFrameSize,
       limits: codecLimits(options.limits),
       fastPath: FastPathReader,
-      // Not before: Workers have no randomness until a request comes.
+      // Not earlier: Workers have no randomness outside a request.
       containerId: options.containerId ?? randomName(options.environment),
       logging,
     };
@@ -297,11 +294,11 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
   async function close(options: CloseOptions = {}): Promise<void> {
     checkOptions("close acceptor", options, CLOSE_KINDS);
     const { signal, ...closeOptions } = options;
-    // The signal ends this wait, not that of who closes again.
+    // The signal ends this wait, not that of another call.
     closing ??= Promise.all(
       [...connections].map((connection) => connection.close({ error: goingAway(), ...closeOptions })),
     ).then(() => {});
-    // Their timers would keep the process from ending.
+    // Their timers would keep the process alive.
     containers.close(goingAway());
     await abortable(closing, signal);
   }
@@ -309,7 +306,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
   return { accept, connections, close, [Symbol.asyncDispose]: () => close() };
 }
 
-// Ended by this side for what the peer would cost, rather than for its silence.
+// Whether this side ended the connection for its cost, rather than for the peer's silence.
 function isExcess(error: unknown): boolean {
   return error instanceof AmqpError && !error.remote && error.condition === condition.resourceLimitExceeded &&
     !(error.cause instanceof TransportError);

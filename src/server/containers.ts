@@ -1,5 +1,5 @@
 /**
- * Containers that connect more than once: whose link a name is, and whether there may be a second connection.
+ * Containers that connect more than once: link stealing, suspended links, and sole connections.
  *
  * @module
  */
@@ -21,9 +21,9 @@ const CLOSE_EXISTING = 1;
 
 interface SuspendedLink {
   readonly link: Link;
-  // Whose it is: who has proved to be somebody is one, whatever its containers.
+  // The peer's identity, or its container without one.
   readonly holder: string;
-  // What it was attached to.
+  // The termini it was attached with.
   readonly settings: string;
   readonly timer: unknown;
 }
@@ -33,21 +33,20 @@ interface AttachedLink {
   readonly endpoint: SenderEndpoint | ReceiverEndpoint;
   readonly link: Link;
   readonly suspendMs: number;
-  // Whether nothing was kept of what the peer lists: it is to learn that.
+  // True if the peer lists unsettled deliveries of which nothing was kept: its next attach must not resume them.
   readonly afresh: boolean;
 }
 
 interface OpenConnection {
   readonly connection: Connection;
-  // Undefined for one that has not asked to be the only one.
+  // Undefined for a connection that did not ask to be the only one.
   readonly policy: number | undefined;
 }
 
 /**
  * The containers of an acceptor's peers.
  *
- * A container is known by its name and by who its peer has proved to be, so that nobody gets at another's links by guessing
- * names.
+ * A container is keyed by its name and the peer's identity, so that nobody reaches another's links by guessing names.
  */
 export class Containers {
   readonly #environment: Environment;
@@ -55,13 +54,13 @@ export class Containers {
   readonly #complain: (message: string) => void;
   readonly #links = new Map<string, AttachedLink>();
   readonly #keys = new WeakMap<Link, string>();
-  // Kept links, the one kept longest first, and how many each holder has.
+  // Suspended links, the oldest first, and the number of each holder.
   readonly #suspended = new Map<string, SuspendedLink>();
   readonly #holders = new Map<string, number>();
   readonly #open = new Map<string, Set<OpenConnection>>();
   readonly #refused = new WeakMap<Connection, AmqpError>();
 
-  /** Starts with none; keeps so many links for peers that have lost them, and complains when there are more. */
+  /** Suspends at most `maxSuspended` links, and calls `complain` when there are more. */
   constructor(environment: Environment, maxSuspended: number, complain: (message: string) => void) {
     this.#environment = environment;
     this.#maxSuspended = maxSuspended;
@@ -69,10 +68,9 @@ export class Containers {
   }
 
   /**
-   * Takes note of a connection that opens, and ends others or has it refused if one of them asked to be the only one of its
-   * container.
+   * Registers a connection that opens; closes others, or has it refused, if one of them asked to be its container's only one.
    *
-   * @returns What the answer says of that.
+   * @returns The fields of the answering open.
    */
   open(connection: Connection, open: Open): { offeredCapabilities?: string[]; properties?: Open["properties"] } {
     const key = keyOf(connection, open.containerId);
@@ -82,7 +80,7 @@ export class Containers {
     const policy = asks
       ? Number(typeof wanted === "object" ? (wanted as { value?: unknown })?.value : wanted ?? 0)
       : undefined;
-    // A connection that is there already may have asked, too.
+    // An open connection may have asked, too.
     const enforced = policy ?? [...others].find((other) => other.policy !== undefined)?.policy;
     if (others.size > 0 && enforced !== undefined) {
       if (enforced !== CLOSE_EXISTING) {
@@ -104,14 +102,14 @@ export class Containers {
     return { offeredCapabilities: [SOLE_CONNECTION], properties: { "sole-connection-detection-policy": uint(0) } };
   }
 
-  /** Why a connection that has opened is to be closed at once, if it is. */
+  /** The error with which to close a newly opened connection, if any. */
   refusal(connection: Connection): AmqpError | undefined {
     return this.#refused.get(connection);
   }
 
   /**
-   * Ends the link that a container has on another connection under the name of one that it attaches now: it has lost that
-   * connection without our knowing it [transport 2.6.1].
+   * Ends a container's link on another connection when it attaches one of the same name: it has lost that connection, and
+   * this side has not noticed yet [transport 2.6.1].
    */
   takeOver(connection: Connection, link: SenderEndpoint | ReceiverEndpoint): void {
     const before = this.#links.get(linkKey(connection, link));
@@ -126,7 +124,7 @@ export class Containers {
     before.connection.wake();
   }
 
-  /** Remembers a link that was accepted, until it has ended. */
+  /** Registers an accepted link, until it ends. */
   remember(
     connection: Connection,
     endpoint: SenderEndpoint | ReceiverEndpoint,
@@ -146,10 +144,10 @@ export class Containers {
   }
 
   /**
-   * Keeps a link that is lost; false if it is not to be kept, or too many are and no other peer has more of them.
+   * Suspends a lost link; false if it is not to be suspended, or the limit is reached and no other peer has more.
    *
-   * Nor is one whose peer lists what we do not have and may not know that: it would take the map of a link that it has never
-   * seen for that of the one before.
+   * Nor is a link suspended whose peer lists deliveries unknown here and may not have learned that: it would take the
+   * unsettled map of a link it has never seen for that of the previous one.
    */
   suspend(link: Link): boolean {
     const key = this.#keys.get(link);
@@ -161,7 +159,7 @@ export class Containers {
     const holder = JSON.stringify(identity === undefined ? [remote?.containerId] : identity);
     if (this.#suspended.size >= this.#maxSuspended && !this.#makePlace(holder)) return false;
     const expire = (): void => this.#end(key, expired(link.name));
-    // What is kept for a peer that may come again is no reason for a process to stay.
+    // A suspended link is no reason for the process to stay alive.
     const timer = unref(this.#environment.setTimer(expire, entry.suspendMs));
     this.#suspended.set(key, { link, holder, settings: settingsOf(entry.endpoint), timer });
     this.#holders.set(holder, this.#has(holder) + 1);
@@ -169,15 +167,15 @@ export class Containers {
   }
 
   /**
-   * The link that is taken up by one that a peer attaches: it is kept under that name, leads to the same node, and the peer
-   * lists what it has not settled. Any other of the name ends.
+   * Returns the suspended link that a peer's attach resumes: of the same name, to the same node, with a list of unsettled
+   * deliveries. Another suspended link of that name ends.
    */
   take(connection: Connection, endpoint: SenderEndpoint | ReceiverEndpoint, suspendMs: number): Link | undefined {
     const key = linkKey(connection, endpoint);
     const kept = this.#suspended.get(key);
     if (kept === undefined) return undefined;
     this.#wake(key);
-    // Also for one that ends now.
+    // Also for a link that ends now.
     kept.link.connection = connection;
     if (suspendMs > 0 && endpoint.remote?.unsettled !== undefined && kept.settings === settingsOf(endpoint)) {
       return kept.link;
@@ -186,12 +184,12 @@ export class Containers {
     return undefined;
   }
 
-  /** Ends the links that are kept. */
+  /** Ends the suspended links. */
   close(error: AmqpError): void {
     for (const key of this.#suspended.keys()) this.#end(key, error);
   }
 
-  // Ends the oldest link of the peer that has most, unless that is who wants one more.
+  // Ends the oldest link of the peer that has most, unless that peer is `holder`.
   #makePlace(holder: string): boolean {
     this.#complain(
       `Cannot keep all links that were lost: ${this.#suspended.size} are kept, as many as "maxSuspendedLinks" allows; raise it`,
@@ -226,14 +224,14 @@ export class Containers {
   }
 }
 
-// What a peer asks for, but for how long it wants it kept.
+// The requested termini, without their timeout.
 function settingsOf({ remote }: SenderEndpoint | ReceiverEndpoint): string {
   const source = remote?.source && { ...remote.source, timeout: undefined };
   const target = remote?.target && { ...remote.target, timeout: undefined };
   return `${source && print(source)} ${target && print(target)}`;
 }
 
-// Whether the peer has done what it can do only when it has our attach: told a count of deliveries, or used our credit.
+// Whether the peer has shown that it received this side's attach: by a delivery-count, or by using the credit.
 function hasOurAttach(endpoint: SenderEndpoint | ReceiverEndpoint): boolean {
   return endpoint.role === "sender"
     ? endpoint.counted
@@ -246,7 +244,7 @@ function expired(name: string): AmqpError {
   });
 }
 
-// A container may have a sender and a receiver of the same name.
+// A container may have a sender and a receiver of one name.
 function linkKey(connection: Connection, { role, name }: SenderEndpoint | ReceiverEndpoint): string {
   return `${role} ${keyOf(connection, connection.remote?.containerId)} ${name}`;
 }

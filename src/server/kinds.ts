@@ -1,11 +1,11 @@
 /**
- * Kinds of the options of an acceptor, which a broker has beside its own. They stand apart from the options because the
- * file of those is an entry, whose exports are public.
+ * The kinds of the acceptor options, which a broker shares. Apart from the options because acceptor.ts is an entry, whose
+ * exports are public.
  *
  * @module
  */
 
-/** Kinds of what both take; that they are all is checked where they are used, and what is within them, too. */
+/** The kinds of the common options; their users check completeness, and the nested kinds. */
 export const ACCEPTOR_KINDS = {
   containerId: "string",
   sasl: "object",

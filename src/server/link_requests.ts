@@ -1,5 +1,5 @@
 /**
- * Links that peers want to attach, which the program accepts or refuses.
+ * Links that peers attach, for the program to accept or refuse.
  *
  * @module
  */
@@ -21,58 +21,55 @@ import { SenderResumption } from "../client/resume_sender.ts";
 import type { Sender, SendSettings } from "../client/sender.ts";
 import type { Containers } from "./containers.ts";
 
-/** A link that a peer wants to attach, to be accepted or refused. */
+/** A link that a peer attaches, to be accepted or refused. */
 export interface LinkRequest<Role extends "sender" | "receiver", Link, Settings> {
-  /** What this side would be: `"sender"` for a peer that wants to receive. */
+  /** The role of this side: `"sender"` for a peer that receives. */
   readonly role: Role;
-  /** The connection it comes on. */
+  /** The link's connection. */
   readonly connection: Connection;
   /** The peer's attach. */
   readonly attach: Readonly<Attach>;
-  /** The node's address; undefined for a dynamic node, or a target that each message names for itself. */
+  /** The node's address; undefined for a dynamic node, or a target without a fixed address. */
   readonly address: string | undefined;
-  /** True when the peer wants a node made for it: accept with its address. */
+  /** True when the peer asks for a dynamic node: accept with its address. */
   readonly dynamic: boolean;
-  /** Accepts; what `settings` leaves out is as the peer wished. */
+  /** Accepts the link; the peer's wishes stand where `settings` has no field. */
   accept(settings?: Settings): Link;
-  /** Refuses, with the reason. */
+  /** Refuses the link with `error`. */
   refuse(error: AmqpError): void;
 }
 
-/** What this side attaches its end with, over the peer's wishes. */
+/** Settings of this side's attach, over the peer's wishes. */
 export interface AcceptSettings extends LinkOptions {
-  /** The address of the node that was made for a dynamic terminus. */
+  /** The address of the node created for a dynamic terminus. */
   address?: string | undefined;
   /**
-   * Milliseconds for which the link is kept, with what is not settled, when it is lost or suspended: a peer of the same
-   * container that attaches it again by then, and lists what it has not settled, takes it up where it was, on whatever
-   * connection. Default: 0, it ends.
+   * Milliseconds for which a lost or suspended link is kept with its unsettled deliveries. A peer of the same container that
+   * attaches it again in time, on any connection, and lists its unsettled deliveries, resumes it. Default: 0, the link ends.
    */
   suspendMs?: number | undefined;
 }
 
-/** A peer that wants to receive: this side sends. */
+/** A peer attaches to receive: this side sends. */
 export type SenderRequest = LinkRequest<"sender", Sender, AcceptSettings & SendSettings>;
-/** A peer that wants to send: this side receives. */
+/** A peer attaches to send: this side receives. */
 export type ReceiverRequest = LinkRequest<"receiver", Receiver, AcceptSettings & ReceiveSettings>;
 
 export interface LinkHooks {
-  /** Of a peer that wants to receive. */
   readonly onSender?: ((request: SenderRequest) => void | Promise<void>) | undefined;
-  /** Of a peer that wants to send. */
   readonly onReceiver?: ((request: ReceiverRequest) => void | Promise<void>) | undefined;
 }
 
-/** Has the program decide of a link that a peer attaches. */
+/** Lets the program decide on a link that a peer attaches. */
 export function decide(
   connection: Connection,
   link: SenderEndpoint | ReceiverEndpoint,
   { onSender, onReceiver }: LinkHooks,
   containers: Containers,
 ): void {
-  // Its peer has given it up in the same breath, and has its answer.
+  // The peer has detached in the same flight, and has its answer.
   if (link.state !== "attachReceived") return;
-  // For a reason that passes: on the next connection it may be attached.
+  // A passing reason: the peer may attach on the next connection.
   if (!connection.open) return link.refuse(refusal(link.name, condition.detachForced, "the connection is closing"));
   containers.takeOver(connection, link);
   const request = link.role === "sender"
@@ -85,7 +82,7 @@ export function decide(
     return link.refuse(refusal(link.name, condition.notImplemented, "no link of its direction is taken"));
   }
   const fail = (error: unknown): void => {
-    // The hook may fail after it has accepted, or after the peer has gone.
+    // The hook may fail after accepting, or after the peer has detached.
     if (link.state === "attachReceived") return request.refuse(asAmqpError(error, `attach link ${quote(link.name)}`));
     const ending = asAmqpError(error, `keep link ${quote(link.name)}`);
     link.detach({ closed: true, error: ending });
@@ -95,7 +92,7 @@ export function decide(
   guardHook(() => hook(request), fail);
 }
 
-/** Calls a hook, which may fail at once or later. */
+/** Calls a hook, and `fail` if it throws or rejects. */
 export function guardHook(hook: () => void | Promise<void>, fail: (error: unknown) => void): void {
   try {
     const done = hook();
@@ -153,13 +150,13 @@ function receiverRequest(
   };
 }
 
-// What takes up deliveries on the accepting side, which is attached to, and says what it keeps.
+// The recovery of links on the accepting side.
 const resuming: Recovery = {
   forSender: (sender, outgoing) => new SenderResumption(sender, outgoing, {}),
   forReceiver: (receiver) => new ReceiverResumption(receiver, {}),
 };
 
-// A link that is accepted: a new one, or one that was kept, which ends if it cannot be taken up.
+// Attaches an accepted link: a new one, or a suspended one, which ends if it cannot be resumed.
 function attached<L extends Sender | Receiver>(
   connection: Connection,
   endpoint: SenderEndpoint | ReceiverEndpoint,
@@ -173,7 +170,8 @@ function attached<L extends Sender | Receiver>(
     acceptLink(endpoint, {
       ...options,
       ...kept?.recovery?.answer(endpoint),
-      // A receiver settles as it says [transport 2.7.3]. A sender that asks for two steps may never take the second.
+      // The receiver's choice of the settle mode prevails [transport 2.7.3]. A sender that asks for two steps may never take
+      // the second.
       rcvSettleMode: options.rcvSettleMode ?? (endpoint.role === "receiver" ? "first" : undefined),
     });
     const link = kept as L | undefined ?? adopt(suspendMs > 0 ? resuming : undefined);
@@ -195,7 +193,7 @@ function refusal(name: string, symbol: string, why: string): AmqpError {
   return new AmqpError(symbol, `Cannot attach link ${quote(name)}: ${why}`, { scope: "link" });
 }
 
-/** What a hook throws that is no AmqpError is this side's own affair: the peer learns that it failed, not why. */
+/** Hides an error other than an AmqpError from the peer, which learns only that the hook failed. */
 export function asAmqpError(error: unknown, doing: string): AmqpError {
   if (error instanceof AmqpError) return error;
   return new AmqpError(condition.internalError, `Cannot ${doing}: internal error`, { cause: error });

@@ -1,5 +1,5 @@
 /**
- * Who may connect to an acceptor, as options, and the SASL mechanisms that follow from them.
+ * The authentication options of an acceptor, and the SASL mechanisms made from them.
  *
  * @module
  */
@@ -28,26 +28,26 @@ import {
 } from "../sasl/server_mechanisms.ts";
 import type { PeerInfo } from "../transport/channel.ts";
 
-/** Passwords by user name, or the keys that `scramKeys` of `./sasl` makes of them. */
+/** Passwords by user name, or keys made of them by `scramKeys` of `./sasl`. */
 export type UserTable = Readonly<Record<string, string | ScramKeys>>;
 
-/** Who may connect, and how they prove it. */
+/** Who may connect, and by which proof. */
 export interface SaslServerOptions {
-  /** Lets in those who give no identity. Default: true unless another option says who may connect. */
+  /** Accepts clients without an identity. Default: true unless another option says who may connect. */
   anonymous?: boolean | undefined;
   /**
-   * Passwords or their SCRAM keys by user name, for PLAIN and SCRAM; or a function that says whether a user name and password
-   * belong together, for PLAIN alone.
+   * Passwords or SCRAM keys by user name, for PLAIN and SCRAM; or a function that checks a user name and password, for PLAIN
+   * only.
    */
   users?: UserTable | CheckPassword | undefined;
-  /** Gives the SCRAM keys of a user, undefined for none: for SCRAM-SHA-256, and for PLAIN unless `users` has it. */
+  /** Returns the SCRAM keys of a known user: for SCRAM-SHA-256, and for PLAIN unless `users` is given. */
   scram?: FindScramKeys | undefined;
   /**
-   * Gives the identity that the layer below has proved, or undefined to refuse. It gets the identity that the client asks to
-   * act as, empty for its own, and what the carrier knows, such as a TLS client certificate.
+   * Returns the identity that the layer below has proved, or undefined to refuse. Called with the identity that the client
+   * asks to act as, empty for its own, and the carrier's peer info, such as a TLS client certificate.
    */
   external?: IdentifyExternal<PeerInfo> | undefined;
-  /** Further mechanisms, offered before the others. */
+  /** Further mechanisms, offered first. */
   mechanisms?: readonly SaslServerMechanism<PeerInfo>[] | undefined;
 }
 
@@ -59,10 +59,10 @@ export const SASL_KINDS: OptionKinds<SaslServerOptions> = {
   mechanisms: "array",
 };
 
-// SHA-1 only where there are keys of it.
+// SHA-1 is offered only if there are keys of it.
 const HASHES = ["SHA-512", "SHA-256", "SHA-1"] as const;
 
-/** The mechanisms that are offered to all clients, the one to prefer first. */
+/** The mechanisms offered to clients, in order of preference. */
 export function saslMechanisms(options: SaslServerOptions = {}): SaslServerMechanism<PeerInfo>[] {
   const { anonymous, users, external, mechanisms = [] } = options;
   const offered = [...mechanisms];
@@ -89,7 +89,7 @@ function hashesOf(users: UserTable): ScramHash[] {
   );
 }
 
-/** A table of users; a stranger is treated like one of them, like the same one each time. */
+/** A table of users, in which an unknown name is consistently handled like that of some known user. */
 class Users {
   readonly #table: UserTable;
   #secret: string | undefined;
@@ -98,7 +98,7 @@ class Users {
     this.#table = table;
   }
 
-  /** What is kept of a user, undefined for a stranger, and of whom to treat a stranger like, among those who are of use. */
+  /** The record of a user, if known, and a model for unknown ones, both among the records that `isOfUse` accepts. */
   async find(
     username: string,
     isOfUse: (kept: string | ScramKeys) => boolean,
@@ -110,13 +110,13 @@ class Users {
     return { kept: kept !== undefined && isOfUse(kept) ? kept : undefined, model };
   }
 
-  /** Bytes that nobody can guess, the same for one text each time; up to 64 of them. */
+  /** Up to 64 secret bytes, the same for each call with the same text. */
   async secretOf(text: string, length: number): Promise<Uint8Array> {
     return (await hmac("SHA-512", utf8(this.#secret ??= randomName()), text)).subarray(0, length);
   }
 }
 
-// Keys are made of passwords as often as they are asked for. A stranger is asked what a user is asked, after the same work.
+// Keys are derived from passwords on every request. An unknown user gets the challenge of a known one, after the same work.
 function keysOf(users: Users): FindScramKeys {
   return async (username, hash) => {
     const isOfUse = (kept: string | ScramKeys): boolean => typeof kept === "string" || kept.hash === hash;
@@ -129,7 +129,7 @@ function keysOf(users: Users): FindScramKeys {
       return { ...model, salt, storedKey: nobodys.subarray(0, model.storedKey.length), serverKey: nobodys };
     }
     const options = { hash, iterations: MIN_ITERATIONS, salt };
-    // A password that SCRAM does not allow is nobody's; PLAIN takes it.
+    // A password that SCRAM does not allow never matches; PLAIN accepts it.
     return await scramKeys(kept ?? encodeHex(nobodys), options).catch(() => scramKeys(encodeHex(nobodys), options));
   };
 }
@@ -159,7 +159,7 @@ async function hasPassword(keys: ScramKeys, password: string): Promise<boolean> 
   return given !== undefined && equalBytes(given.storedKey, keys.storedKey);
 }
 
-// Time does not tell how many characters were right.
+// Constant time, so that timing does not reveal a common prefix.
 function equalTexts(given: string, wanted: string): boolean {
   return equalBytes(utf8(given), utf8(wanted));
 }

@@ -1,33 +1,33 @@
 /**
- * What is used of `@opentelemetry/api`, by its shape: the package is the program's, not ours.
+ * The part of `@opentelemetry/api` in use, by its shape: the package is the program's dependency, not this one's.
  *
  * @module
  */
 
-/** What attributes may hold. */
+/** A value of an attribute. */
 export type AttributeValue = string | number | boolean;
 /** Attributes of spans and measurements. */
 export type Attributes = { [name: string]: AttributeValue };
 
 /** A span of the API, as far as it is used. */
 export interface Span {
-  /** Identifies it. */
+  /** The identifiers of the span. */
   spanContext(): { traceId: string; spanId: string; traceFlags: number };
   /** Adds an attribute. */
   setAttribute(name: string, value: AttributeValue): unknown;
-  /** Tells whether it succeeded; 2 is an error. */
+  /** Sets the status; code 2 is an error. */
   setStatus(status: { code: number; message?: string }): unknown;
   /** Adds an exception. */
   recordException(error: Error): void;
   /** Adds a link to another span; absent in older versions of the API. */
   addLink?(link: { context: unknown }): unknown;
-  /** Ends it. */
+  /** Ends the span. */
   end(): void;
 }
 
 /** A counter of the API. */
 export interface Counter {
-  /** Adds to it. */
+  /** Adds `value`, which may be negative for an up-down counter. */
   add(value: number, attributes?: Attributes): void;
 }
 
@@ -37,31 +37,31 @@ export interface Histogram {
   record(value: number, attributes?: Attributes): void;
 }
 
-/** The object that `import * as api from "@opentelemetry/api"` gives, as far as it is used. */
+/** The namespace object of `@opentelemetry/api`, as far as it is used. */
 export interface OpenTelemetryApi {
-  /** Makes tracers, and spans active. */
+  /** Makes tracers, and contexts with a span. */
   readonly trace: {
     getTracer(name: string, version?: string): {
       startSpan(name: string, options?: unknown, context?: unknown): Span;
     };
     setSpan(context: unknown, span: Span): unknown;
-    /** The span that a context holds. */
+    /** The span context in `context`. */
     getSpanContext(context: unknown): unknown;
   };
-  /** The contexts. */
+  /** The active context. */
   readonly context: {
     active(): unknown;
-    /** Runs a function in a context. */
+    /** Calls a function in a context. */
     with<T>(context: unknown, call: () => T): T;
   };
-  /** Puts contexts into messages. */
+  /** Writes contexts into messages and reads them. */
   readonly propagation: {
     inject(context: unknown, carrier: unknown): void;
     extract(context: unknown, carrier: unknown): unknown;
   };
   /** Makes meters. */
   readonly metrics: {
-    /** The meter of this package. */
+    /** The meter of a package. */
     getMeter(name: string, version?: string): {
       createCounter(name: string, options?: { unit?: string; description?: string }): Counter;
       createUpDownCounter(name: string, options?: { unit?: string; description?: string }): Counter;

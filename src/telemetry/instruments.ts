@@ -1,5 +1,5 @@
 /**
- * What everything of one program is measured with: its tracer, its counters and histograms, and the words that describe.
+ * The instruments of one program: tracer, counters, histograms, and their attributes.
  *
  * @module
  */
@@ -10,35 +10,35 @@ import type { DecodedMessage, Message } from "../codec/message.ts";
 import { isRecord } from "../codec/writer.ts";
 import type { Attributes, Counter, Histogram, OpenTelemetryApi, Span } from "./api.ts";
 
-/** How {@linkcode opentelemetry} describes what it sees. */
+/** Options of {@linkcode opentelemetry}. */
 export interface OpenTelemetryOptions {
   /**
-   * The value of `messaging.system`, such as `"rabbitmq"` or `"activemq"`. Default: `"servicebus"` at the hosts of Azure Service
-   * Bus, otherwise `"amqp"`.
+   * The value of `messaging.system`, such as `"rabbitmq"` or `"activemq"`. Default: `"servicebus"` at Azure Service Bus
+   * hosts, otherwise `"amqp"`.
    */
   system?: string | undefined;
-  /** False leaves the context out of messages. Default: true. */
+  /** True adds the context to messages. Default: true. */
   propagate?: boolean | undefined;
 }
 
 const NAME = "@webamqp/amqp";
-// The seconds that the semantic conventions advise to count by.
+// The bucket boundaries that the semantic conventions advise, in seconds.
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
 const ERROR = 2;
 
-/** Kinds of spans, by their numbers in the API. */
+/** The API's numbers of span kinds. */
 export const kindOf = { client: 2, producer: 3, consumer: 4 } as const;
 
-/** A span that has begun, for something whose duration is measured too. */
+/** An open span, with a measured duration. */
 export interface Measured {
   readonly span: Span;
-  /** The context in which it is active. */
+  /** The context in which the span is active. */
   readonly context: unknown;
-  /** Tells how it ended: the error, if it failed; what became of it otherwise is `"accepted"` unless it is said. */
+  /** Ends the span: with an error if the operation failed, otherwise with the outcome, `"accepted"` by default. */
   end(error?: unknown, outcome?: string): void;
 }
 
-/** What one connection, or one `publish`, is measured with. */
+/** The instruments of one connection, or of one `publish`. */
 export class Instruments {
   readonly api: OpenTelemetryApi;
   readonly propagate: boolean;
@@ -84,7 +84,7 @@ export class Instruments {
     });
   }
 
-  /** Attributes of one operation on a node; a node that the peer made up has no name worth counting by. */
+  /** The attributes of one operation on a node; the address of a dynamic node is marked as temporary. */
   attributes(operation: string, { address, temporary }: Place, message?: Message | DecodedMessage): Attributes {
     const { messageId, correlationId } = message?.properties ?? {};
     return {
@@ -98,7 +98,7 @@ export class Instruments {
     };
   }
 
-  /** Begins a span named by its operation and destination, as the semantic conventions want it. */
+  /** Begins a span named by operation and destination, as the semantic conventions require. */
   span(
     kind: number,
     attributes: Attributes,
@@ -111,7 +111,7 @@ export class Instruments {
     return this.#tracer.startSpan(title, { kind, attributes, ...options }, parent ?? this.api.context.active());
   }
 
-  /** Begins the span of a message that is sent; its end counts the message, its outcome and its time. */
+  /** Begins the span of a message to send; its end counts the message, its outcome and its duration. */
   sending(place: Place, message: unknown): Measured {
     const known = isMessage(message) ? message : undefined;
     const address = place.address ?? known?.properties?.to ?? undefined;
@@ -134,11 +134,11 @@ export class Instruments {
     };
   }
 
-  /** A message with the context that it is sent in, for whoever works on it; encoded ones go out as they are. */
+  /** A copy of the message with the context for its receiver; an encoded message is returned unchanged. */
   carrying<T>(message: T, context: unknown): T {
     if (!this.propagate || !isMessage(message)) return message;
     const { applicationProperties } = message;
-    // What is no record is refused by whoever encodes it, and must not pass for an empty one.
+    // An invalid value is left for the encoder to refuse, and must not become an empty map.
     if (applicationProperties !== undefined && !isRecord(applicationProperties)) return message;
     const carrier: Record<string, string> = {};
     this.api.propagation.inject(context, carrier);
@@ -146,7 +146,7 @@ export class Instruments {
     return { ...message, applicationProperties: { ...carrier, ...applicationProperties } };
   }
 
-  /** The context that a message was sent in, if it tells one. */
+  /** The context in a message, if any. */
   contextOf(delivery: Delivery): unknown {
     const properties = messageOf(delivery)?.applicationProperties;
     if (properties === undefined) return undefined;
@@ -157,29 +157,29 @@ export class Instruments {
     return this.api.trace.getSpanContext(context) === undefined ? undefined : context;
   }
 
-  /** Links to the spans that messages were sent in. */
+  /** Links to the sending spans of messages. */
   linksTo(deliveries: readonly Delivery[]): { context: unknown }[] {
     const contexts = deliveries.map((delivery) => this.contextOf(delivery)).filter((context) => context !== undefined);
     return contexts.map((context) => ({ context: this.api.trace.getSpanContext(context) }));
   }
 }
 
-/** The node that something is sent to or received from. */
+/** The node of an operation. */
 export interface Place {
-  /** Its address, if it is known. */
+  /** The node's address, if known. */
   readonly address: string | undefined;
-  /** Whether the peer has made it for this link alone. */
+  /** True for a dynamic node. */
   readonly temporary?: boolean;
 }
 
-/** What a measurement is told by: no ids, nor names that are made up, of which there is no end. */
+/** The attributes of a measurement: without ids and temporary names, which are unbounded. */
 export function measuredBy(attributes: Attributes): Attributes {
   const { "messaging.message.id": _, "messaging.message.conversation_id": __, ...rest } = attributes;
   if (rest["messaging.destination.temporary"] === true) delete rest["messaging.destination.name"];
   return rest;
 }
 
-/** Marks a span as failed, and gives the kind of the error. */
+/** Marks a span as failed, and returns the type of the error. */
 export function fail(span: Span, error: unknown): string {
   const { condition, code, name = "error" } = Object(error) as { condition?: string; code?: unknown; name?: string };
   // The codes of a DOMException are numbers.
@@ -190,7 +190,7 @@ export function fail(span: Span, error: unknown): string {
   return type;
 }
 
-/** The message of a delivery; undefined where it cannot be decoded, which whoever works on it learns by itself. */
+/** The message of a delivery; undefined if it cannot be decoded, which its receiver finds out too. */
 export function messageOf(delivery: Delivery): DecodedMessage | undefined {
   try {
     return delivery.message;

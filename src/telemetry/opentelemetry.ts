@@ -1,9 +1,9 @@
 /**
- * OpenTelemetry for connections: spans, metrics and the context of messages, by the `@opentelemetry/api` that the program has.
+ * OpenTelemetry for connections: spans, metrics and context propagation, with the program's own `@opentelemetry/api`.
  *
- * Spans are named and described by the semantic conventions for messaging: `send` for each message, however it is sent, `receive`
- * for `receive` and each batch, `process` for handlers and loops, `settle` for the word that the program gives. The context
- * travels in application properties as `traceparent` and `tracestate`, and as `Diagnostic-Id`, which older Azure clients read.
+ * Spans follow the semantic conventions for messaging: `send` for each message, however it is sent, `receive` for `receive`
+ * and each batch, `process` for handlers and loops, `settle` for each explicit outcome. The context travels in application
+ * properties as `traceparent` and `tracestate`, and as `Diagnostic-Id`, which older Azure clients read.
  *
  * Counters: `messaging.client.sent.messages`, `messaging.client.consumed.messages`, `webamqp.outcomes`, `webamqp.credit_waits`,
  * `webamqp.reconnects`, `webamqp.connections`. Histograms, in seconds: `messaging.client.operation.duration`,
@@ -34,7 +34,7 @@ export type { Attributes, AttributeValue, Counter, Histogram, OpenTelemetryApi, 
 export type { OpenTelemetryOptions } from "./instruments.ts";
 
 /**
- * Makes what the option `telemetry` of `connect` and `publish` takes.
+ * Makes the value of the option `telemetry` of `connect` and `publish`.
  *
  * @example
  * ```ts
@@ -57,7 +57,7 @@ export function opentelemetry(api: OpenTelemetryApi, options: OpenTelemetryOptio
   });
 }
 
-// Its links are measured as they are made: nothing is asked of those that have no telemetry.
+// Wraps links as they are made, so that connections without telemetry cost nothing.
 function measureConnection(connection: Connection, instruments: Instruments): void {
   const { common, connections } = instruments;
   measureLinks(connection, instruments);
@@ -82,7 +82,7 @@ function measureLinks<T extends Connection | Session>(parent: T, instruments: In
   return parent;
 }
 
-// Whether the peer makes up the address.
+// Whether the peer assigns the address.
 function isDynamic(settings: readonly unknown[]): boolean {
   return settings.some((setting) => Object(setting).dynamic === true);
 }

@@ -1,5 +1,5 @@
 /**
- * Receivers that measure what comes, and what is made of it.
+ * Measuring receivers.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import type { ServeOptions } from "../client/receive_options.ts";
 import type { Attributes, Span } from "./api.ts";
 import { fail, type Instruments, kindOf, measuredBy, messageOf, type Place } from "./instruments.ts";
 
-/** Has a receiver measure each message, however it is taken. */
+/** Makes a receiver measure each message, however it is received. */
 export function measureReceiver(receiver: Receiver, instruments: Instruments, temporary: boolean): Receiver {
   const measure = new Measure(receiver, instruments, temporary);
   const receive = receiver.receive.bind(receiver), receiveBatch = receiver.receiveBatch.bind(receiver);
@@ -18,7 +18,7 @@ export function measureReceiver(receiver: Receiver, instruments: Instruments, te
   receiver.receive = async (options) => (await measure.receiving(async () => [await receive(options)]))[0]!;
   receiver.receiveBatch = (max, options) => measure.receiving(() => receiveBatch(max, options), true);
   receiver.serve = (handler: (delivery: Delivery) => unknown, options?: ServeOptions) =>
-    // What is no handler is told by whoever was to call it.
+    // An invalid handler is left for `serve` to refuse.
     serve(typeof handler === "function" ? (delivery) => measure.process(delivery, handler) : handler, options);
   receiver.values = (options) => measure.iterate(values(options));
   receiver[Symbol.asyncIterator] = () => measure.iterate(values());
@@ -38,7 +38,7 @@ class Measure {
     this.#temporary = temporary;
   }
 
-  // A span for the wait, linked to the spans that the messages were sent in: they are not its parents.
+  // A span for the wait, linked to the sending spans of the messages, which are not its parents.
   async receiving(receive: () => Promise<Delivery[]>, batch = false): Promise<Delivery[]> {
     const { operations } = this.#instruments;
     const startTime = Date.now(), start = performance.now();
@@ -107,7 +107,7 @@ class Measure {
     }, { highWaterMark: 0 });
   }
 
-  // The span of the work on a message is the child of the one that it was sent in.
+  // The span of processing is the child of the sending span.
   #processing(delivery: Delivery): { context: unknown; end(error?: unknown): void } {
     const { api, consumed, processing } = this.#instruments;
     const attributes = this.#attributes("process", delivery);
@@ -128,7 +128,7 @@ class Measure {
     };
   }
 
-  // A span for the word that the program gives; what is settled by default needs none of its own.
+  // A span for each explicit outcome; settling by default needs none.
   #settling(delivery: Delivery, context?: unknown): void {
     for (const name of ["accept", "reject", "release", "modify"] as const) {
       const settle = delivery[name].bind(delivery) as (...args: unknown[]) => void;

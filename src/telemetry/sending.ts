@@ -1,5 +1,5 @@
 /**
- * Senders that measure what they send.
+ * Measuring senders.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import type { Instruments, Measured, Place } from "./instruments.ts";
 
 type OutgoingDelivery = ReturnType<Sender["push"]>;
 
-/** Has a sender measure each message, however it is sent. */
+/** Makes a sender measure each message, however it is sent. */
 export function measureSender(sender: Sender, instruments: Instruments, temporary: boolean): Sender {
   const place = (): Place => ({ address: sender.address, temporary });
   measureCredit(sender, instruments, place);
@@ -21,7 +21,7 @@ export function measureSender(sender: Sender, instruments: Instruments, temporar
   return sender;
 }
 
-// `send` and `stream`: the promise tells the end.
+// `send` and `stream`: the end of the promise is the end of the span.
 function measurePromises(sender: Sender, instruments: Instruments, place: () => Place): void {
   const send = sender.send.bind(sender), stream = sender.stream.bind(sender);
   const measuredSend = (message: Message | Uint8Array, options?: SendOptions) =>
@@ -31,7 +31,7 @@ function measurePromises(sender: Sender, instruments: Instruments, place: () => 
     measured(instruments, place(), message, (carried) => stream(carried, options));
 }
 
-/** Measures a message that `send` sends. */
+/** Measures a message sent by `send`. */
 export async function measured<M, T>(
   instruments: Instruments,
   place: Place,
@@ -49,7 +49,7 @@ export async function measured<M, T>(
   }
 }
 
-// `sendAll` and `writable`: many messages have one listener, which is told of each.
+// `sendAll` and `writable`: the messages of a call share one listener.
 function measureFlights(sender: Sender, instruments: Instruments, place: () => Place): void {
   const push = sender.push.bind(sender), abandon = sender.abandon.bind(sender);
   const listening = new WeakSet<SendListener>();
@@ -104,7 +104,7 @@ function listen(
   };
 }
 
-// The time from the first message that finds no credit to the credit that comes.
+// Measures the time from the first message without credit to the next credit.
 function measureCredit(sender: Sender, instruments: Instruments, place: () => Place): void {
   const { creditWaits, creditWaitTimes } = instruments;
   const push = sender.push.bind(sender), handleCredit = sender.handleCredit.bind(sender);

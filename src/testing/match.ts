@@ -1,5 +1,5 @@
 /**
- * Whether a frame is what a script expects, and why not.
+ * Matching of frames against a script's patterns.
  *
  * @module
  */
@@ -8,8 +8,8 @@ import { toJson } from "../trace/json.ts";
 import { AmqpArray, Described, Typed } from "../codec/types.ts";
 
 /**
- * What a field is to be: a value, which objects need only hold in part; a regular expression for text; a function that says
- * whether it is right; undefined for a field that must be absent.
+ * The pattern of a field: a value, of which objects are matched in part; a regular expression for a string; a predicate;
+ * undefined for a field that must be absent.
  */
 export type Pattern<T> =
   | T
@@ -17,7 +17,7 @@ export type Pattern<T> =
   | ((value: T | undefined) => boolean)
   | (T extends object ? { [K in keyof T]?: Pattern<T[K]> } : never);
 
-/** Says where and how `value` differs from `pattern`; undefined if it does not. */
+/** Describes where and how `value` differs from `pattern`; undefined if it matches. */
 export function mismatch(value: unknown, pattern: unknown, path: string): string | undefined {
   if (pattern instanceof RegExp) {
     return typeof value === "string" && pattern.test(value) ? undefined : `${path} is ${shown(value)}, not ${pattern}`;
@@ -46,7 +46,7 @@ function isPlain(value: unknown): value is Record<string, unknown> {
 
 function same(a: unknown, b: unknown): boolean {
   if (Object.is(a, b)) return true;
-  // A bare number may stand for a ulong.
+  // A plain number may stand for a ulong.
   if (typeof a === "bigint" && typeof b === "number") return a === BigInt(b);
   if (a === null || b === null || typeof a !== "object" || typeof b !== "object") return false;
   return JSON.stringify(toJson(a)) === JSON.stringify(toJson(b));

@@ -1,5 +1,5 @@
 /**
- * Testing against AMQP: a peer that follows a script, a clock that a test turns, and carriers that break.
+ * Tools for tests: a scripted AMQP peer, a virtual clock, and faulty channels.
  *
  * @example A client whose message is rejected
  * ```ts

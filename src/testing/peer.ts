@@ -1,5 +1,5 @@
 /**
- * A peer that follows a script.
+ * A scripted peer.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { channelPair } from "../transport/pair.ts";
 import { hexBytes } from "../trace/json.ts";
 import { mismatch, type Pattern, shown } from "./match.ts";
 
-/** What can be expected: a protocol header, a performative, a frame of SASL, or an empty frame. */
+/** The kinds of input: a protocol header, a performative, a SASL frame, or an empty frame. */
 export type PeerKind = "header" | "empty" | (Performative | SaslFrameBody)["kind"];
 
 /** The fields of a frame by its kind; a header has its protocol id: 0 for AMQP, 3 for SASL. */
@@ -24,33 +24,33 @@ export type FrameFields<K extends PeerKind> = K extends "header" ? { id: 0 | 2 |
   : K extends "empty" ? Record<never, never>
   : Omit<CompositeOf<Exclude<K, "header" | "empty">>, "kind">;
 
-/** What is expected of the fields of a frame. */
+/** The patterns of a frame's fields. */
 export type Expected<K extends PeerKind> = { [F in keyof FrameFields<K>]?: Pattern<FrameFields<K>[F]> };
 
-/** A frame, or a header, that came. */
+/** A received frame or header. */
 export interface PeerFrame {
-  /** What it is. */
+  /** The kind of the frame. */
   readonly kind: PeerKind;
-  /** Its channel. */
+  /** The channel number. */
   readonly channel: number;
-  /** Its fields. */
+  /** The fields by name. */
   readonly fields: { readonly [name: string]: unknown };
-  /** What follows a transfer. */
+  /** The payload of a transfer. */
   readonly payload: Uint8Array | undefined;
-  /** The message of a transfer, if it is whole. */
+  /** The message of a transfer, if complete. */
   readonly message: DecodedMessage | undefined;
 }
 
-/** How a {@linkcode ScriptedPeer} plays. */
+/** Options of a {@linkcode ScriptedPeer}. */
 export interface ScriptedPeerOptions {
-  /** The channel that it speaks over. Default: one of a pair, the other end being {@linkcode ScriptedPeer.channel}. */
+  /** The channel to use. Default: one of a pair, whose other end is {@linkcode ScriptedPeer.channel}. */
   over?: Channel | undefined;
-  /** Kinds of frames that may come at any time and mean nothing to the script. Default: `["empty"]`. */
+  /** Kinds of frames that the script ignores when it does not expect them. Default: `["empty"]`. */
   ignore?: readonly PeerKind[] | undefined;
 }
 
 /**
- * A script that was not followed: what was expected, what came, and all that was said.
+ * A script that was not followed: the expectation, the frame received, and the trace.
  *
  * @example
  * ```ts
@@ -63,10 +63,10 @@ export interface ScriptedPeerOptions {
 export class ScriptError extends Error {
   /** Always `"ScriptError"`. */
   override name = "ScriptError";
-  /** All that was said, a line for each frame: `>` from the peer that is tested, `<` to it. */
+  /** All frames, one line each: `>` from the tested peer, `<` to it. */
   readonly trace: readonly string[];
 
-  /** Joins the fault and the trace into one text. */
+  /** Joins the message and the trace into one text. */
   constructor(message: string, trace: readonly string[]) {
     super([message, ...trace.map((line) => `  ${line}`)].join("\n"));
     this.trace = trace;
@@ -83,40 +83,40 @@ type Step =
   | { readonly kind: "end"; readonly code: number | undefined }
   | { readonly kind: "act"; readonly act: () => void };
 
-/** What happens when an expected frame has come; each call adds to it and gives the same object. */
+/** The reaction to an expected frame; each call adds to it and returns the same object. */
 export interface Expectation {
-  /** Answers as a peer would: with the same header, open, begin, attach, detach, end or close, SASL outcome ok, an accepted transfer. */
+  /** Answers as usual: the same header, open, begin, attach, detach, end or close; SASL outcome ok; an accepted transfer. */
   respond(fields?: { readonly [name: string]: unknown }): Expectation;
   /** Settles a transfer. Default: accepted. */
   settle(state?: DeliveryState): Expectation;
-  /** Sends a frame, right or wrong, on the channel of the one that came unless another is given. */
+  /** Sends a frame, valid or not, on the channel of the received one unless another is given. */
   send<K extends PeerKind>(kind: K, fields?: Partial<FrameFields<K>>, options?: SendFrameOptions): Expectation;
-  /** Sends bytes as they are, given as such or in hexadecimal. */
+  /** Sends raw bytes, given as such or in hexadecimal. */
   sendBytes(bytes: Uint8Array | string): Expectation;
   /** Calls a function with the frame. */
   then(call: (frame: PeerFrame) => void): Expectation;
-  /** Ends the channel; 1006 looks like a connection that is lost. Default: 1006. */
+  /** Closes the channel; 1006 looks like a lost connection. Default: 1006. */
   drop(code?: number): Expectation;
 }
 
-/** What a frame that is sent has besides its fields. */
+/** Options of a sent frame. */
 export interface SendFrameOptions {
-  /** The channel. Default: 0, or that of the frame that is answered. */
+  /** The channel number. Default: 0, or that of the frame being answered. */
   readonly channel?: number | undefined;
-  /** What follows a transfer: bytes, or a message to encode. */
+  /** The payload of a transfer: bytes, or a message to encode. */
   readonly payload?: Uint8Array | Message | undefined;
 }
 
 const DONE_MS = 5_000;
-// The code of a WebSocket for an error of its own.
+// The WebSocket close code for an internal error.
 const NOT_FOLLOWED = 1011;
 
 /**
- * A peer that says what a script tells it to, and checks what it is told: a server for a client under test, or the reverse.
+ * A peer that follows a script and checks the frames it receives: a server for a client under test, or the reverse.
  *
- * What is expected must come in that order; what is sent by {@linkcode ScriptedPeer.send} goes out when all that was expected
- * before has come. A script that is not followed ends the channel with code 1011 and the fault as its reason, so that whoever is
- * tested waits for nothing more; {@linkcode ScriptedPeer.done} tells all of it.
+ * Expected frames must come in order; frames of {@linkcode ScriptedPeer.send} are sent when all earlier expectations are met.
+ * A script that is not followed closes the channel with code 1011 and the fault as its reason, so that the tested side stops
+ * waiting; {@linkcode ScriptedPeer.done} throws the full fault.
  *
  * @example
  * ```ts
@@ -132,21 +132,21 @@ const NOT_FOLLOWED = 1011;
  * ```
  */
 export class ScriptedPeer {
-  /** The end of the channel for whoever is tested: `connect(peer.channel)`, or `broker.accept(peer.channel)`. */
+  /** The tested side's end of the channel: `connect(peer.channel)`, or `broker.accept(peer.channel)`. */
   readonly channel: Channel;
-  /** The frames and headers that came, in order. */
+  /** The frames and headers received, in order. */
   readonly frames: PeerFrame[] = [];
   readonly #ignored: Set<PeerKind>;
   readonly #script: Step[] = [];
   readonly #trace: string[] = [];
   readonly #decoder = new FrameDecoder({ maxFrameSize: 0xffff_ffff });
-  // Whoever waits for the end of the script.
+  // Waits of `done`.
   #done: Deferred<void> | undefined;
   #over: Channel | undefined;
   #expectsHeader = true;
   #failure: ScriptError | undefined;
 
-  /** Starts to listen at once. */
+  /** Listens at once. */
   constructor(options: ScriptedPeerOptions = {}) {
     checkOptions("make scripted peer", options, { over: "object", ignore: "array" });
     const [mine, theirs] = options.over === undefined ? channelPair() : [options.over, options.over];
@@ -155,7 +155,7 @@ export class ScriptedPeer {
     this.attach(mine);
   }
 
-  /** Goes on over another channel, as after a connection that was lost; a new exchange of headers is expected there. */
+  /** Continues over another channel, as after a lost connection; a new exchange of headers is expected there. */
   attach(channel: Channel): void {
     this.#over = channel;
     this.#expectsHeader = true;
@@ -163,14 +163,14 @@ export class ScriptedPeer {
     channel.onclose = ({ code }) => this.#closed(code);
   }
 
-  /** Another pair of channels: gives the end for whoever is tested, as `channel` was the first. */
+  /** Makes another pair of channels, and returns the tested side's end. */
   reconnect(): Channel {
     const [mine, theirs] = channelPair();
     this.attach(mine);
     return theirs;
   }
 
-  /** Expects a frame, with fields as given; others may be anything. */
+  /** Expects a frame with these fields; others may be anything. */
   expect<K extends PeerKind>(what: K, fields: Expected<K> = {}): Expectation {
     const answers: ((frame: PeerFrame) => void)[] = [];
     this.#script.push({ kind: "expect", what, fields, answers });
@@ -190,7 +190,7 @@ export class ScriptedPeer {
     return expectation;
   }
 
-  /** Expects what a client begins with, up to open, and answers it: without SASL, or ANONYMOUS. Default: with. */
+  /** Expects and answers a client's opening, up to open: with ANONYMOUS, or without SASL. Default: with. */
   expectOpening({ sasl = true }: { readonly sasl?: boolean } = {}): void {
     if (sasl) {
       this.expect("header", { id: 3 }).respond().send("saslMechanisms", { saslServerMechanisms: ["ANONYMOUS"] });
@@ -205,35 +205,35 @@ export class ScriptedPeer {
     this.expect("close").respond();
   }
 
-  /** Expects the other side to end the channel; with any code, unless one is given. */
+  /** Expects the other side to close the channel, with `code` if given. */
   expectEnd(code?: number): void {
     this.#script.push({ kind: "end", code });
   }
 
-  /** Sends a frame when all that was expected before has come; at once if nothing is. */
+  /** Sends a frame when all earlier expectations are met. */
   send<K extends PeerKind>(kind: K, fields: Partial<FrameFields<K>> = {}, options: SendFrameOptions = {}): void {
     this.#act(() => this.#write(kind, fields, options));
   }
 
-  /** Sends bytes as they are when all that was expected before has come; text is hexadecimal. */
+  /** Sends raw bytes when all earlier expectations are met; a string is hexadecimal. */
   sendBytes(bytes: Uint8Array | string): void {
     this.#act(() => this.#put(bytes));
   }
 
-  /** Ends the channel when all that was expected before has come. Default: 1006, a connection that is lost. */
+  /** Closes the channel when all earlier expectations are met. Default: 1006, a lost connection. */
   drop(code = 1006): void {
     this.#act(() => this.#over!.close(code));
   }
 
-  /** Frames of these kinds may come at any time from now on, and mean nothing to the script. */
+  /** Adds kinds of frames that the script ignores when it does not expect them. */
   ignore(...kinds: PeerKind[]): void {
     for (const kind of kinds) this.#ignored.add(kind);
   }
 
   /**
-   * Waits until the script has come to its end.
+   * Waits until the script has ended.
    *
-   * @throws {ScriptError} If something else came than was expected, or nothing within `timeoutMs` (default 5,000).
+   * @throws {ScriptError} If the script was not followed, or did not end within `timeoutMs` (default 5,000).
    */
   async done({ timeoutMs = DONE_MS }: { readonly timeoutMs?: number } = {}): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure;
@@ -267,7 +267,7 @@ export class ScriptedPeer {
     this.#advance();
   }
 
-  // All that need not be waited for.
+  // Runs the actions before the next expectation.
   #advance(): void {
     for (let next = this.#script[0]; next?.kind === "act"; next = this.#script[0]) {
       this.#script.shift();
@@ -365,7 +365,7 @@ export class ScriptedPeer {
       this.#trace.push(`< header ${shown(fields)}`);
       return this.#over!.send(protocolHeader((fields as { id?: ProtocolId }).id ?? 0));
     }
-    // The header of AMQP follows the last frame of SASL.
+    // The AMQP header follows the last SASL frame.
     if (kind === "saslOutcome") this.#expectsHeader = true;
     const body = kind === "empty" ? undefined : { kind, ...defaultsOf(kind, fields), ...fields };
     const writer = new Writer();
@@ -394,7 +394,7 @@ export class ScriptedPeer {
 
 const WINDOWS = { nextOutgoingId: 0, incomingWindow: 2_048, outgoingWindow: 2_048 };
 
-// What a frame must have, where a script has no wish.
+// Mandatory fields of a frame that the script does not give.
 function defaultsOf(kind: PeerKind, fields: object): object {
   switch (kind) {
     case "open":

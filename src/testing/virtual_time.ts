@@ -1,5 +1,5 @@
 /**
- * A clock that a test turns.
+ * A virtual clock.
  *
  * @module
  */
@@ -7,8 +7,8 @@
 import type { Environment } from "../base/environment.ts";
 
 /**
- * Time that stands still until a test moves it, and randomness that repeats: the option `environment` of `connect`, `acceptor`
- * and `Broker`.
+ * Time that stands still until a test advances it, and repeatable randomness: the option `environment` of `connect`,
+ * `acceptor` and `Broker`.
  *
  * @example
  * ```ts
@@ -29,33 +29,33 @@ export class VirtualTime implements Environment {
   #count = 0;
   #state: number;
 
-  /** Begins at 0, with the seed of its randomness. */
+  /** Starts at 0 with the seed of the randomness. */
   constructor(seed = 1) {
     this.#state = seed >>> 0;
   }
 
-  /** Milliseconds since it was made. */
+  /** Milliseconds since the clock was made. */
   now(): number {
     return this.#now;
   }
 
-  /** Calls `call` when time has moved on by `ms`. */
+  /** Calls `call` once time has advanced by `ms`. */
   setTimer(call: () => void, ms: number): unknown {
     this.#timers.set(++this.#count, { at: this.#now + Math.max(0, ms), call });
     return this.#count;
   }
 
-  /** Keeps a timer from calling. */
+  /** Cancels a timer. */
   clearTimer(timer: unknown): void {
     this.#timers.delete(timer as number);
   }
 
-  /** Nobody tells when a turn ends: false. */
+  /** Always false: there is no end-of-turn callback. */
   endOfTurn(): boolean {
     return false;
   }
 
-  /** Fills `bytes` with what the seed gives. */
+  /** Fills `bytes` from the seeded generator. */
   random(bytes: Uint8Array<ArrayBuffer>): void {
     for (let i = 0; i < bytes.length; i++) {
       this.#state = (Math.imul(this.#state, 1_664_525) + 1_013_904_223) >>> 0;
@@ -63,12 +63,12 @@ export class VirtualTime implements Environment {
     }
   }
 
-  /** How many timers wait. */
+  /** The number of pending timers. */
   get timers(): number {
     return this.#timers.size;
   }
 
-  /** Moves time on, calling each timer at its time; between two of them what they have set off comes to rest. */
+  /** Advances time, calling each timer at its time; after each the promises it triggered are settled. */
   async advance(ms: number): Promise<void> {
     const end = this.#now + ms;
     await settle();
@@ -93,7 +93,7 @@ export class VirtualTime implements Environment {
   }
 }
 
-// Promises that follow on each other: over a pair of channels an answer takes some dozens of them.
+// Settles chains of promises: an answer over a pair of channels takes some dozens of microtasks.
 async function settle(): Promise<void> {
   for (let i = 0; i < 200; i++) await undefined;
 }
