@@ -12,7 +12,7 @@ interface Runtime {
   readonly process?: { readonly env: Record<string, string | undefined> };
 }
 
-const TIMEOUT_MS = 20_000;
+const TIMEOUT_MS = 60_000;
 const LEAK_MS = 10_000;
 const runtime = globalThis as Runtime;
 

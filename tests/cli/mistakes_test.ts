@@ -143,7 +143,7 @@ test("cli: a message that cannot be sent ends the command, though its input stay
   const [program, ...words] = commandLine(["send", `amqp://127.0.0.1:${listener.port}`, "orders", "--json-lines", "-"]);
   const child = spawn(program, words, { cwd: root, stdio: ["pipe", "ignore", "ignore"] });
   const ended = new Promise((resolve) => child.on("close", (...how) => resolve(how)));
-  const late = setTimeout(() => child.kill("SIGKILL"), 20_000);
+  const late = setTimeout(() => child.kill("SIGKILL"), 60_000);
   child.stdin.write('{"body":1,"properties":{"subject":5}}\n');
   const how = await ended;
   clearTimeout(late);
