@@ -131,7 +131,7 @@ export async function attachConsumer(context: AttachContext, request: SenderRequ
   const { nodes, rights, environment } = context;
   const { connection, attach, dynamic } = request;
   const wish = attach.source;
-  if (wish === undefined) return recall(context, request);
+  if (wish === undefined) return lookUpSubscription(context, request);
   const type = typeOf(wish);
   checkLifetime(wish.dynamicNodeProperties);
   const filters = readFilters(wish.filter, originOf(connection));
@@ -287,7 +287,7 @@ function subscribe(
 }
 
 // A peer that names no source asks for the source that its link had before [transport 2.6.3].
-async function recall(context: AttachContext, request: SenderRequest): Promise<void> {
+async function lookUpSubscription(context: AttachContext, request: SenderRequest): Promise<void> {
   const { attach, connection } = request;
   const name = lastingName(request, attach.name.endsWith("|global"), attach.name.includes("|"));
   const found = findSubscription(context, name);

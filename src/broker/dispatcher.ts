@@ -41,7 +41,7 @@ export class Dispatcher {
   // Consumers that may have credit and find something, in round-robin order.
   readonly #ready = new Set<Consumer>();
   // Browsers that may find a message, in round-robin order.
-  readonly #curious = new Set<Consumer>();
+  readonly #readyBrowsers = new Set<Consumer>();
   // The consumer of each group, by the group's index.
   #groups: (Consumer | undefined)[] | undefined;
   // Draining links that have not yet seen all messages there are.
@@ -81,7 +81,7 @@ export class Dispatcher {
     this.#browsers.delete(consumer);
     this.#selective.delete(consumer);
     this.#ready.delete(consumer);
-    this.#curious.delete(consumer);
+    this.#readyBrowsers.delete(consumer);
     this.#looking.delete(consumer);
     if (this.#groups?.includes(consumer) !== true) return;
     this.#groups = this.#groups.map((other) => other === consumer ? undefined : other);
@@ -94,7 +94,7 @@ export class Dispatcher {
 
   serve(consumer: Consumer): void {
     if (this.#consumers.has(consumer)) this.#ready.add(consumer);
-    if (this.#browsers.has(consumer)) this.#curious.add(consumer);
+    if (this.#browsers.has(consumer)) this.#readyBrowsers.add(consumer);
     this.run();
     if (this.#later) this.#awaitLook(consumer);
   }
@@ -114,7 +114,7 @@ export class Dispatcher {
     for (const browser of this.#browsers) {
       // The browser has seen a returned message from before its cursor already.
       if (isNew) this.#note(browser, message);
-      this.#curious.add(browser);
+      this.#readyBrowsers.add(browser);
     }
   }
 
@@ -138,7 +138,7 @@ export class Dispatcher {
     this.#running = true;
     let shown: boolean;
     try {
-      shown = this.#curious.size === 0 || this.#showAll();
+      shown = this.#readyBrowsers.size === 0 || this.#showAll();
       this.#handOut();
     } finally {
       this.#running = false;
@@ -215,15 +215,15 @@ export class Dispatcher {
   // Shows each browser the messages that it has not seen; false if there may be more.
   #showAll(): boolean {
     let shown = true;
-    for (const browser of [...this.#curious]) {
+    for (const browser of [...this.#readyBrowsers]) {
       const looks = this.#steps > TAKERS_STEPS;
       if (this.#show(browser)) continue;
       shown = false;
       this.#awaitLook(browser);
       if (!looks) continue;
       // The next turn begins with the others.
-      this.#curious.delete(browser);
-      this.#curious.add(browser);
+      this.#readyBrowsers.delete(browser);
+      this.#readyBrowsers.add(browser);
     }
     return shown;
   }
@@ -234,7 +234,7 @@ export class Dispatcher {
       this.#steps--;
       const message = this.#look(browser);
       if (message === undefined) {
-        this.#curious.delete(browser);
+        this.#readyBrowsers.delete(browser);
         break;
       }
       if (message.available && this.#suits(browser, message) && !this.#queue.isExpired(message)) {

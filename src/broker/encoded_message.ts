@@ -11,7 +11,7 @@ import { writeMessage } from "../codec/message.ts";
 import type { CodecLimits } from "../codec/limits.ts";
 import type { Reader } from "../codec/reader.ts";
 import { valueEnd } from "../codec/value_end.ts";
-import { recall, remember } from "../codec/wire_types.ts";
+import { noteTypes, wireTypesOf } from "../codec/wire_types.ts";
 import type { ErrorFields, Fields, Header, Properties } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
 import { shortened } from "../engine/fault.ts";
@@ -194,9 +194,9 @@ export class EncodedMessage {
 export function mergeFields(fields: Fields, added: Readonly<Fields>): void {
   for (const key of Object.keys(added)) {
     fields[key] = added[key]!;
-    const type = recall(added)?.get(key);
-    if (type !== undefined) remember(fields).set(key, type);
-    else recall(fields)?.delete(key);
+    const type = wireTypesOf(added)?.get(key);
+    if (type !== undefined) noteTypes(fields).set(key, type);
+    else wireTypesOf(fields)?.delete(key);
   }
 }
 

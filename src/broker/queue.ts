@@ -60,7 +60,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
   readonly #producers = new Set<Producer>();
   // Producers that have credit, and producers that want more.
   readonly #granted = new Set<Producer>();
-  readonly #starved = new Set<Producer>();
+  readonly #wantingCredit = new Set<Producer>();
   readonly #waiting: WaitingMessages;
   readonly #held = new HeldMessages();
   #lastPlace = 0;
@@ -160,7 +160,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     const share = Math.ceil(this.#budget.room(bytes) / Math.max(1, this.#producers.size));
     const room = Math.min(wanted, Math.max(0, share - this.#waiting.size));
     if (room < wanted) {
-      this.#starved.add(producer);
+      this.#wantingCredit.add(producer);
       this.#awaitRoom(bytes);
     }
     if (room > 0) this.#granted.add(producer);
@@ -209,7 +209,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
   removeProducer(producer: Producer): void {
     this.#producers.delete(producer);
     this.#granted.delete(producer);
-    this.#starved.delete(producer);
+    this.#wantingCredit.delete(producer);
     this.#restSweep();
     this.#noteUnused();
   }
@@ -311,9 +311,9 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     }
     const first = waiting.first;
     if (first !== undefined) this.#awaitRoom(first.bytes, first.messages.length);
-    const starved = [...this.#starved];
-    this.#starved.clear();
-    for (const producer of starved) producer.topUp();
+    const wanting = [...this.#wantingCredit];
+    this.#wantingCredit.clear();
+    for (const producer of wanting) producer.topUp();
     this.#restSweep();
     this.#noteUnused();
   }
@@ -418,7 +418,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
   }
 
   #restSweep(): void {
-    if (this.#sweepTimer === undefined || this.#waiting.size + this.#starved.size > 0) return;
+    if (this.#sweepTimer === undefined || this.#waiting.size + this.#wantingCredit.size > 0) return;
     this.#host.environment.clearTimer(this.#sweepTimer);
     this.#sweepTimer = undefined;
   }

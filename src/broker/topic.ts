@@ -20,7 +20,7 @@ import { Subscription, type SubscriptionSettings } from "./subscription.ts";
 import { WaitingMessages } from "./waiting_messages.ts";
 
 // The share of the broker's room from which on a subscription is held responsible when the broker is full.
-const GREEDY_SHARE = 1 / 4;
+const SHARE_OF_LARGEST = 1 / 4;
 
 const TOO_MANY = 'too many messages wait; consume faster, or raise "maxMessages" or "maxBytes"';
 const TOO_SLOW = "the selectors there take too long; give them shorter patterns, or LIKE shorter texts";
@@ -37,7 +37,7 @@ export class Topic implements Sink, Waitlist, Waiter {
   readonly #options: QueueOptions;
   readonly #subscriptions = new Map<string, Subscription>();
   readonly #producers = new Set<Producer>();
-  readonly #starved = new Set<Producer>();
+  readonly #wantingCredit = new Set<Producer>();
   readonly #waiting: WaitingMessages;
   // Subscription queues take whatever the topic takes.
   readonly #largest: number;
@@ -110,7 +110,7 @@ export class Topic implements Sink, Waitlist, Waiter {
       if (lasting) room = Math.min(room, queue.room(producer.largest));
     }
     if (room >= wanted) return wanted;
-    this.#starved.add(producer);
+    this.#wantingCredit.add(producer);
     this.#awaitRoom(bytes);
     return room;
   }
@@ -121,7 +121,7 @@ export class Topic implements Sink, Waitlist, Waiter {
 
   removeProducer(producer: Producer): void {
     this.#producers.delete(producer);
-    this.#starved.delete(producer);
+    this.#wantingCredit.delete(producer);
     this.#noteUnused();
   }
 
@@ -175,9 +175,9 @@ export class Topic implements Sink, Waitlist, Waiter {
     }
     const { first } = this.#waiting;
     if (first !== undefined) this.#awaitRoom(first.bytes, first.messages.length);
-    const starved = [...this.#starved];
-    this.#starved.clear();
-    for (const producer of starved) producer.topUp();
+    const wanting = [...this.#wantingCredit];
+    this.#wantingCredit.clear();
+    for (const producer of wanting) producer.topUp();
     this.#noteUnused();
   }
 
@@ -201,10 +201,10 @@ export class Topic implements Sink, Waitlist, Waiter {
     const lengths = arrival.bytes - MESSAGE_BYTES * arrival.messages.length;
     const bytes = () => [...wanting.values()].reduce((sum, share) => sum + MESSAGE_BYTES * share.length, lengths);
     while (wanting.size > 0 && !budget.fitsHere(bytes(), arrival.messages.length)) {
-      const greedy = this.#greediest();
-      if (greedy === undefined) return false;
-      this.#drop(greedy, TOO_MANY);
-      wanting.delete(greedy);
+      const largest = this.#largestSubscription();
+      if (largest === undefined) return false;
+      this.#drop(largest, TOO_MANY);
+      wanting.delete(largest);
       if (wanting.size === 0) return this.#refuse(arrival);
     }
     let copies = 0;
@@ -255,16 +255,16 @@ export class Topic implements Sink, Waitlist, Waiter {
     return wanting;
   }
 
-  #greediest(): Subscription | undefined {
+  #largestSubscription(): Subscription | undefined {
     const { maxBytes, maxMessages } = this.#host.budget;
-    let greediest: Subscription | undefined;
+    let largest: Subscription | undefined;
     for (const subscription of this.#subscriptions.values()) {
       const { bytes, size } = subscription.queue;
-      if (bytes < maxBytes * GREEDY_SHARE && size < maxMessages * GREEDY_SHARE) continue;
-      if (subscription.lasting || bytes < (greediest?.queue.bytes ?? 0)) continue;
-      greediest = subscription;
+      if (bytes < maxBytes * SHARE_OF_LARGEST && size < maxMessages * SHARE_OF_LARGEST) continue;
+      if (subscription.lasting || bytes < (largest?.queue.bytes ?? 0)) continue;
+      largest = subscription;
     }
-    return greediest;
+    return largest;
   }
 
   // Ends a subscription that costs too much; `reason` says, behind a semicolon, what to do.

@@ -85,7 +85,7 @@ export interface Attachment {
   readonly sessions: ChurnMap<SessionEndpoint, SharedSession>;
   opened?: boolean;
   /** Whether this side has closed it. */
-  goodbye?: boolean;
+  closing?: boolean;
 }
 
 /**
@@ -298,7 +298,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     if (!this.over) await this.beforeClose(options.timeoutMs ?? DEFAULT_CLOSE_WAIT_MS);
     const attachment = this.attachment;
     if (attachment === undefined) return this.finish(undefined);
-    attachment.goodbye = true;
+    attachment.closing = true;
     const { driver, endpoint } = attachment;
     const { timeoutMs = Infinity } = options;
     if (options.error?.condition === condition.connectionForced) driver.closeCode = 1001;
@@ -435,6 +435,6 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     this.attachment = undefined;
     // The engine's close is still to be written.
     attachment.driver.wake();
-    if (error === undefined || attachment.goodbye || !this.survives(attachment, error)) this.finish(error);
+    if (error === undefined || attachment.closing || !this.survives(attachment, error)) this.finish(error);
   }
 }

@@ -93,13 +93,13 @@ export function leastWidth(code: number): number {
 }
 
 /** The types whose values all have the same width, apart from shorter forms of small integers. */
-export type FixedType = Exclude<PrimitiveType, "null" | "string" | "symbol" | "binary" | "list" | "map" | "array">;
+export type FixedWidthType = Exclude<PrimitiveType, "null" | "string" | "symbol" | "binary" | "list" | "map" | "array">;
 
 /** A value of fixed width that was checked, as what is written. */
-export type FixedValue = number | bigint | Uint8Array;
+export type FixedWidthValue = number | bigint | Uint8Array;
 
 /** Gives what is to be written, if the value fits the type. */
-export function checkFixed(type: FixedType, value: unknown): FixedValue {
+export function checkFixedWidth(type: FixedWidthType, value: unknown): FixedWidthValue {
   switch (type) {
     case "boolean":
       if (typeof value !== "boolean") throw misfit(type, value);
@@ -127,7 +127,7 @@ export function checkFixed(type: FixedType, value: unknown): FixedValue {
 }
 
 /** The constructor for values of a type that are written in full, or in one byte where all are `small`. */
-export function codeFor(type: FixedType, small: boolean): number {
+export function codeFor(type: FixedWidthType, small: boolean): number {
   if (small) {
     switch (type) {
       case "uint":
@@ -144,7 +144,7 @@ export function codeFor(type: FixedType, small: boolean): number {
 }
 
 /** Whether a checked value of a type that has a form of one byte fits into it. */
-export function isSmall(type: FixedType, value: FixedValue): boolean {
+export function isSmall(type: FixedWidthType, value: FixedWidthValue): boolean {
   if (type === "uint" || type === "ulong") return value as number | bigint <= 0xff;
   return value as number | bigint >= -0x80 && value as number | bigint <= 0x7f;
 }

@@ -25,7 +25,7 @@ import {
   unsettledForm,
 } from "./plans.ts";
 import { Reader } from "./reader.ts";
-import { ambiguousType, recall, type WireTypes } from "./wire_types.ts";
+import { ambiguousType, type WireTypes, wireTypesOf } from "./wire_types.ts";
 import { hex, hexByte, quote } from "../base/text.ts";
 import { AmqpArray, Described, type Fields, Typed } from "./values.ts";
 import type { Composite, CompositeOf, Composites, DefaultedFields, Kind } from "./types.ts";
@@ -65,7 +65,7 @@ export function encodeAs<K extends Kind>(
   writer: Writer,
   kind: K,
   composite: CompositeOf<K>,
-  known: WireTypes | undefined = recall(composite),
+  known: WireTypes | undefined = wireTypesOf(composite),
 ): void {
   const start = writer.length;
   try {
@@ -214,7 +214,7 @@ function encodeField(writer: Writer, field: FieldPlan, value: unknown, composite
     case messageIdForm:
       return encodeMessageId(writer, value);
     case anyForm:
-      return writer.valueAs(recall(composite)?.get(field.key), value as never);
+      return writer.valueAs(wireTypesOf(composite)?.get(field.key), value as never);
     default:
       return writer.typed(field.type, value);
   }
@@ -323,7 +323,7 @@ function decodeField(reader: Reader, field: FieldPlan, code: number, composite: 
       return reader.value(code);
     case anyForm: {
       const type = ambiguousType(code);
-      if (type !== undefined) reader.remember(composite).set(field.key, type);
+      if (type !== undefined) reader.noteTypes(composite).set(field.key, type);
       return reader.value(code);
     }
     default:
@@ -428,12 +428,12 @@ export function readRecord(
     const valueType = ambiguousType(reader.peek());
     record[key] = reader.value();
     if (valueType === undefined && !isOther) continue;
-    known ??= reader.remember(record);
+    known ??= reader.noteTypes(record);
     if (valueType !== undefined) known.set(key, valueType);
     if (isOther) (known.keys ??= new Map()).set(key, type!);
   }
   reader.close(outer);
-  if (order !== undefined) (known ?? reader.remember(record)).order = order;
+  if (order !== undefined) (known ?? reader.noteTypes(record)).order = order;
   return record;
 }
 

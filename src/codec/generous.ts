@@ -109,7 +109,7 @@ function decodeLike(reader: Reader, field: FieldPlan, code: number, composite: o
   if (type === undefined || !isText && !isInteger(type)) return undefined;
   const value = alike(field, reader.scalar(code) as string | number | bigint);
   if (value === undefined) return undefined;
-  const known = reader.remember(composite);
+  const known = reader.noteTypes(composite);
   known.set(field.key, type);
   known.writeField = encodeLike;
   return value;

@@ -22,7 +22,7 @@ import { definitions, sections } from "./definitions.ts";
 import { bareOf, bitOf, isBody, messageReader, readSection } from "./generous.ts";
 import type { CodecLimits } from "./limits.ts";
 import type { Reader } from "./reader.ts";
-import { ambiguousType, originOf, recall, setOrigin, type WireTypes } from "./wire_types.ts";
+import { ambiguousType, originOf, setOrigin, type WireTypes, wireTypesOf } from "./wire_types.ts";
 import { hexByte, quote } from "../base/text.ts";
 import type { Fields, Header, Properties } from "./types.ts";
 import { checkFields, checkMessage, explained } from "./mistakes.ts";
@@ -62,17 +62,17 @@ class Origin {
   }
 
   get body(): PrimitiveType | undefined {
-    return recall(this.#message)?.get("body");
+    return wireTypesOf(this.#message)?.get("body");
   }
 
   types(section: keyof Message): WireTypes | undefined {
     const decoded = this.#sections[section];
-    return typeof decoded === "object" && decoded !== null ? recall(decoded) : undefined;
+    return typeof decoded === "object" && decoded !== null ? wireTypesOf(decoded) : undefined;
   }
 }
 
 function typesOf(message: Message, section: keyof Message): WireTypes | undefined {
-  return recall(message[section] as object) ?? originOf<Origin>(message)?.types(section);
+  return wireTypesOf(message[section] as object) ?? originOf<Origin>(message)?.types(section);
 }
 
 let inspectable = false;
@@ -373,7 +373,7 @@ function decodeSection(reader: Reader, section: number, message: DecodedMessage)
 function decodeData(reader: Reader, message: DecodedMessage): Uint8Array {
   const code = reader.code();
   if (code === 0x40 && reader.generous) {
-    reader.remember(message).set("body", "null");
+    reader.noteTypes(message).set("body", "null");
     return noBytes();
   }
   if (code !== 0xa0 && code !== 0xb0) throw reader.fail(`constructor 0x${hexByte(code)} of data is not binary`);
@@ -403,7 +403,7 @@ function joinedSequence(body: Body, list: Value[]): Body {
 function decodeValue(reader: Reader, message: DecodedMessage): Body {
   const code = reader.code();
   const type = ambiguousType(code);
-  if (type !== undefined) reader.remember(message).set("body", type);
+  if (type !== undefined) reader.noteTypes(message).set("body", type);
   const value = reader.value(code);
   return value instanceof Uint8Array ? new ValueBody(value) : value;
 }

@@ -10,7 +10,7 @@ import { decodeUtf8, formatUuid, loaded, shortAscii, uint32At } from "./primitiv
 import { isCharacter } from "./checks.ts";
 import { leastWidth, typeOf } from "./codes.ts";
 import type { FieldPlan } from "./plans.ts";
-import { ambiguousType, recall, remember, type WireTypes } from "./wire_types.ts";
+import { ambiguousType, noteTypes, type WireTypes, wireTypesOf } from "./wire_types.ts";
 import { hexByte, quote } from "../base/text.ts";
 import { AmqpArray, Described, type PrimitiveType, type PrimitiveValues, Typed } from "./values.ts";
 import type { Value } from "./values.ts";
@@ -260,12 +260,12 @@ export class Reader {
   }
 
   /** The place to note the wire types of a container that is being decoded. */
-  remember(container: object): WireTypes {
+  noteTypes(container: object): WireTypes {
     this.noted = true;
-    const known = recall(container);
+    const known = wireTypesOf(container);
     if (known !== undefined) return known;
     this.#weigh(TYPES_WEIGHT);
-    return remember(container);
+    return noteTypes(container);
   }
 
   /** Enters a list: gives the number of its values, and narrows the reader to them until {@linkcode close}. */
@@ -300,7 +300,7 @@ export class Reader {
     const descriptor = this.#descriptor();
     const type = ambiguousType(this.peek());
     const described = new Described(descriptor, this.value());
-    if (type !== undefined) this.remember(described).set("value", type);
+    if (type !== undefined) this.noteTypes(described).set("value", type);
     this.#depth--;
     return described;
   }
@@ -323,7 +323,7 @@ export class Reader {
     for (let i = 0; i < count; i++) {
       const type = ambiguousType(this.peek());
       list.push(this.value());
-      if (type !== undefined) this.#note(known ??= this.remember(list), i, type);
+      if (type !== undefined) this.#note(known ??= this.noteTypes(list), i, type);
     }
     this.close(outer);
     return list;
@@ -343,7 +343,7 @@ export class Reader {
       }
       const type = ambiguousType(this.peek());
       map.set(key, this.value());
-      if (type !== undefined) this.#note(this.remember(map), key, type);
+      if (type !== undefined) this.#note(this.noteTypes(map), key, type);
     }
     this.close(outer);
     return map;
@@ -355,7 +355,7 @@ export class Reader {
     if (typeof key === "object" && key !== null) return key;
     const type = ambiguousType(code);
     if (map.has(key)) {
-      if (recall(map)?.keys?.get(key) === type) throw this.fail("a map has equal keys");
+      if (wireTypesOf(map)?.keys?.get(key) === type) throw this.fail("a map has equal keys");
       // An int 1 and a uint 1 are two keys, and only a wrapper keeps them two.
       return new Typed(typeOf(code)!, key);
     }
@@ -363,7 +363,7 @@ export class Reader {
     if (Object.is(key, -0)) return new Typed(typeOf(code)!, key);
     if (type !== undefined) {
       this.#weigh(ENTRY_WEIGHT);
-      (this.remember(map).keys ??= new Map()).set(key, type);
+      (this.noteTypes(map).keys ??= new Map()).set(key, type);
     }
     return key;
   }

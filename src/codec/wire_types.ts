@@ -58,12 +58,12 @@ let containers: WeakMap<object, WireTypes> | undefined;
 let originKey: symbol | undefined;
 
 /** What is known of a container; undefined for one that was not decoded, or that holds nothing special. */
-export function recall(container: object): WireTypes | undefined {
+export function wireTypesOf(container: object): WireTypes | undefined {
   return containers?.get(container);
 }
 
 /** The place to note what is known of a container. */
-export function remember(container: object): WireTypes {
+export function noteTypes(container: object): WireTypes {
   containers ??= new WeakMap();
   let known = containers.get(container);
   if (known === undefined) containers.set(container, known = new WireTypes());

@@ -7,8 +7,8 @@
 import { ByteWriter } from "./byte_writer.ts";
 import { scratchView, uint32At } from "./primitives.ts";
 import { checkAscii, checkInteger, misfit } from "./checks.ts";
-import { checkFixed, codeFor, type FixedType, type FixedValue, isSmall } from "./codes.ts";
-import { recall, stillFits, type WireTypes } from "./wire_types.ts";
+import { checkFixedWidth, codeFor, type FixedWidthType, type FixedWidthValue, isSmall } from "./codes.ts";
+import { stillFits, type WireTypes, wireTypesOf } from "./wire_types.ts";
 import { hex, utf8 } from "../base/text.ts";
 import { AmqpArray, Described, type PrimitiveType, Typed, type Value } from "./values.ts";
 
@@ -93,7 +93,7 @@ export class Writer extends ByteWriter {
       case "array":
         return this.#compound(type, 0xe0, value);
       default:
-        return this.#scalar(type, checkFixed(type, value));
+        return this.#scalar(type, checkFixedWidth(type, value));
     }
   }
 
@@ -121,7 +121,7 @@ export class Writer extends ByteWriter {
   timestamp(value: unknown): void {
     const time = value instanceof Date ? value.getTime() : NaN;
     // What a date reaches is exact as a number; this spares three bigints for each message that tells its time.
-    if (Number.isNaN(time)) return this.#scalar("timestamp", checkFixed("timestamp", value));
+    if (Number.isNaN(time)) return this.#scalar("timestamp", checkFixedWidth("timestamp", value));
     this.u8(0x83);
     this.u32(Math.floor(time / 0x1_0000_0000));
     this.u32(time);
@@ -160,7 +160,7 @@ export class Writer extends ByteWriter {
     record: Readonly<Record<string, T>>,
     keyType: "symbol" | "string",
     check?: (key: string, value: T) => void,
-    known: WireTypes | undefined = recall(record),
+    known: WireTypes | undefined = wireTypesOf(record),
   ): void {
     const start = this.open();
     this.close(start, 0xc1, this.#record(record, keyType, known, check as (key: string, value: Encodable) => void));
@@ -209,18 +209,18 @@ export class Writer extends ByteWriter {
     if (!(value instanceof Described)) return this.typed("map", value);
     this.#descend();
     this.descriptor(value.descriptor);
-    this.valueAs(recall(value)?.get("value"), value.value);
+    this.valueAs(wireTypesOf(value)?.get("value"), value.value);
     this.#depth--;
   }
 
-  #scalar(type: FixedType, value: FixedValue): void {
+  #scalar(type: FixedWidthType, value: FixedWidthValue): void {
     if (type === "ulong" && value === 0n) return this.u8(0x44);
     const code = codeFor(type, isSmall(type, value));
     this.u8(code);
-    this.#fixed(code, value);
+    this.#fixedWidth(code, value);
   }
 
-  #fixed(code: number, value: FixedValue): void {
+  #fixedWidth(code: number, value: FixedWidthValue): void {
     if (typeof value === "object") return this.append(value);
     const view = scratchView();
     switch (code) {
@@ -280,13 +280,13 @@ export class Writer extends ByteWriter {
   }
 
   #elements(list: readonly Encodable[]): number {
-    const known = recall(list);
+    const known = wireTypesOf(list);
     for (let i = 0; i < list.length; i++) this.valueAs(known?.get(i), list[i]);
     return list.length;
   }
 
   #entries(map: ReadonlyMap<Value, Value>): number {
-    const known = recall(map);
+    const known = wireTypesOf(map);
     // A Map tells objects apart by identity, but two keys are equal when type and value are [types 1.6.23].
     const written = hasObjectKey(map) ? new Set<string>() : undefined;
     for (const [key, value] of map) {
@@ -344,17 +344,17 @@ export class Writer extends ByteWriter {
         this.#variableItems(type, items);
         break;
       default:
-        this.#fixedItems(type, items);
+        this.#fixedWidthItems(type, items);
     }
     return items.length;
   }
 
-  #fixedItems(type: FixedType, items: readonly unknown[]): void {
-    const checked = items.map((item) => checkFixed(type, item));
+  #fixedWidthItems(type: FixedWidthType, items: readonly unknown[]): void {
+    const checked = items.map((item) => checkFixedWidth(type, item));
     // Never the forms without a byte: receivers are wary of counts that cost nothing.
     const code = codeFor(type, checked.every((item) => isSmall(type, item)));
     this.u8(code);
-    for (const item of checked) this.#fixed(code, item);
+    for (const item of checked) this.#fixedWidth(code, item);
   }
 
   // Written with wide headers, and compacted at the end if all items are small: trying the narrow ones first would

@@ -194,11 +194,11 @@ export class Containers {
     this.#complain(
       `Cannot keep all links that were lost: ${this.#suspended.size} are kept, as many as "maxSuspendedLinks" allows; raise it`,
     );
-    let greediest = holder;
-    for (const other of this.#holders.keys()) if (this.#has(other) > this.#has(greediest)) greediest = other;
-    if (greediest === holder) return false;
+    let most = holder;
+    for (const other of this.#holders.keys()) if (this.#has(other) > this.#has(most)) most = other;
+    if (most === holder) return false;
     for (const [key, { link, holder }] of this.#suspended) {
-      if (holder !== greediest) continue;
+      if (holder !== most) continue;
       this.#end(key, expired(link.name));
       return true;
     }

@@ -16,15 +16,15 @@ export function agree(body: Uint8Array): boolean {
   // With more behind it that would be misread if lengths were not checked.
   const bytes = amidst(Uint8Array.from([0x52, ...body, 0x52, 0x41, 0x43, 0x43, 0x43]));
   const end = 1 + body.length;
-  const ordinary = new FastPathReader(bytes);
-  const found = ordinary.performative(1, end);
+  const byFastPath = new FastPathReader(bytes);
+  const found = byFastPath.performative(1, end);
   if (found === undefined) return false;
   const reader = new Reader(bytes);
   reader.window(1, end);
   const expected = decodeProvider(reader, archetypes.frame);
   assertEquals<unknown>(found, expected);
   assertEquals(Object.keys(found), Object.keys(expected));
-  assertEquals(ordinary.position, reader.position);
+  assertEquals(byFastPath.position, reader.position);
   if (found.kind !== "transfer") assertEquals(reader.remaining, 0);
   return true;
 }

@@ -3,7 +3,7 @@ import { targets } from "./targets.ts";
 
 const CASES: Readonly<Record<string, number>> = {
   decoder: 2_000,
-  ordinary: 2_000,
+  fastPath: 2_000,
   message: 2_000,
   engine: 2_000,
   splits: 500,

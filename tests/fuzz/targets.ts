@@ -43,7 +43,7 @@ export type Target = (random: Random) => void;
 /** All targets by name. */
 export const targets: Readonly<Record<string, Target>> = {
   decoder: fuzzDecoder,
-  ordinary: fuzzOrdinary,
+  fastPath: fuzzFastPath,
   message: fuzzMessage,
   engine: fuzzEngine,
   splits: fuzzSplits,
@@ -77,7 +77,7 @@ function fuzzDecoder(random: Random): void {
 }
 
 /** A body that is read without the table is what the table gives. */
-function fuzzOrdinary(random: Random): void {
+function fuzzFastPath(random: Random): void {
   const bytes = new Frames(random).some("amqp");
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   for (let at = 0; at + 8 < bytes.length; at += Math.max(8, view.getUint32(at))) {

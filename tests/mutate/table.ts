@@ -62,8 +62,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/codec/composite.ts",
-    from: "if (order !== undefined) (known ?? reader.remember(record)).order = order;",
-    to: "if (order === undefined) (known ?? reader.remember(record)).order = order;",
+    from: "if (order !== undefined) (known ?? reader.noteTypes(record)).order = order;",
+    to: "if (order === undefined) (known ?? reader.noteTypes(record)).order = order;",
     tests: ["tests/codec"],
   },
   {
@@ -80,8 +80,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/codec/reader.ts",
-    from: "if (type !== undefined) this.#note(known ??= this.remember(list), i, type);",
-    to: "if (type === undefined) this.#note(known ??= this.remember(list), i, type);",
+    from: "if (type !== undefined) this.#note(known ??= this.noteTypes(list), i, type);",
+    to: "if (type === undefined) this.#note(known ??= this.noteTypes(list), i, type);",
     tests: ["tests/codec"],
   },
   {
@@ -232,8 +232,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/codec/message.ts",
-    from: "return recall(message[section] as object) ?? originOf<Origin>(message)?.types(section);",
-    to: "return recall(message[section] as object) && originOf<Origin>(message)?.types(section);",
+    from: "return wireTypesOf(message[section] as object) ?? originOf<Origin>(message)?.types(section);",
+    to: "return wireTypesOf(message[section] as object) && originOf<Origin>(message)?.types(section);",
     tests: ["tests/codec"],
   },
   {

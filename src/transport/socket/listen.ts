@@ -217,12 +217,12 @@ class IncomingConnections {
     const { maxConnections = MAX_CONNECTIONS, maxConnectionsPerAddress = maxConnections } = this.#limits;
     // Unknown when it has gone already.
     const { remoteAddress = "" } = socket;
-    const neighbours = this.#addresses.get(remoteAddress) ?? 0;
+    const sameAddress = this.#addresses.get(remoteAddress) ?? 0;
     const tooMany = this.#closed
       ? "closed"
       : this.#sockets.size >= maxConnections
       ? "connections"
-      : neighbours >= maxConnectionsPerAddress
+      : sameAddress >= maxConnectionsPerAddress
       ? "connections-per-address"
       : this.#isFull && this.#waiting.size >= (this.#limits.maxWaiting ?? MAX_WAITING)
       ? "waiting"
@@ -232,16 +232,16 @@ class IncomingConnections {
       return void socket.destroy();
     }
     this.#sockets.set(socket, undefined);
-    this.#addresses.set(remoteAddress, neighbours + 1);
+    this.#addresses.set(remoteAddress, sameAddress + 1);
     socket.on("close", () => {
       this.#sockets.delete(socket);
-      this.#vacate(remoteAddress);
+      this.#leaveAddress(remoteAddress);
       clearTimeout(this.#waiting.get(socket));
       const connection = this.#handshakes.get(socket);
       if (this.#waiting.delete(socket)) this.#refuse("closed", socket);
       else if (connection !== undefined) {
         const { reason, http } = connection;
-        this.#settle(socket);
+        this.#endHandshake(socket);
         this.#refuse(reason === "closed" && http?.reading === false ? "answered" : reason, socket);
       }
     });
@@ -339,14 +339,14 @@ class IncomingConnections {
     this.#log.tell({ level: "warning", code: "refused", message }, reason);
   }
 
-  #vacate(address: string): void {
+  #leaveAddress(address: string): void {
     const left = this.#addresses.get(address)! - 1;
     if (left > 0) this.#addresses.set(address, left);
     else this.#addresses.delete(address);
   }
 
   // The handshake is over, and the next in line has its turn.
-  #settle(socket: Socket): boolean {
+  #endHandshake(socket: Socket): boolean {
     const connection = this.#handshakes.get(socket);
     if (connection === undefined) return false;
     clearTimeout(connection.timer);
@@ -406,7 +406,7 @@ class IncomingConnections {
     { socket, secure, certificate }: Connection,
     info: Pick<ListenInfo, "scheme" | "request" | "protocol">,
   ): void {
-    if (!this.#settle(socket) || this.#closed) return channel.close(1001);
+    if (!this.#endHandshake(socket) || this.#closed) return channel.close(1001);
     this.#accepted++;
     this.#sockets.set(socket, () => channel.close(1001));
     const { remoteAddress } = socket;
