@@ -1,5 +1,5 @@
 /**
- * Many messages in one: message format 0x80013700, which Service Bus and Event Hubs take apart again.
+ * Batches: many messages in one, of message format 0x80013700, which Service Bus and Event Hubs split again.
  *
  * @module
  */
@@ -12,28 +12,28 @@ import { Writer } from "./writer.ts";
 /** The message format of a batch. */
 export const BATCH_FORMAT = 0x80013700;
 
-/** What a batch may be. */
+/** Options of {@linkcode batch}. */
 export interface BatchOptions {
-  /** Largest size of the whole, in bytes: that of the sender's `remote.maxMessageSize`. Default: no limit. */
+  /** Largest size of the batch, in bytes: the sender's `remote.maxMessageSize`. Default: no limit. */
   maxMessageSize?: number | bigint | undefined;
-  /** Sections of the whole before its body, such as the annotation of a partition key. Default: none. */
+  /** Sections of the batch before its body, such as the annotation of a partition key. Default: none. */
   head?: Omit<Message, "body" | "footer"> | undefined;
 }
 
-/** Messages that travel as one; made by {@linkcode batch}. */
+/** Messages that are sent as one; made by {@linkcode batch}. */
 export interface Batch {
-  /** The encoded whole, to be given to `send` with the message format. */
+  /** The encoded batch, to be sent with its message format. */
   readonly payload: Uint8Array;
   /** {@linkcode BATCH_FORMAT}. */
   readonly messageFormat: number;
-  /** How many messages are in it: less than were given where no more fit. */
+  /** The number of messages in the batch: fewer than were given if no more fit. */
   readonly count: number;
 }
 
 /**
- * Puts messages into one, as many as fit: the rest begins at `count`.
+ * Encodes as many messages as fit into one batch; the rest begins at index `count`.
  *
- * @throws {RangeError} If there are none, or the first one does not fit.
+ * @throws {RangeError} If there are no messages, or the first one does not fit.
  *
  * @example
  * ```ts
@@ -73,10 +73,10 @@ export function batch(messages: readonly Message[], options: BatchOptions = {}):
 }
 
 /**
- * The messages of a delivery: those of a batch, or the one that it is.
+ * Decodes the messages of a delivery: those of a batch, or its single one.
  *
- * @throws {AmqpError} With `amqp:decode-error` if the bytes are no AMQP message, or one in the batch is none.
- * @throws {TypeError} If it is of another message format.
+ * @throws {AmqpError} With `amqp:decode-error` if the bytes, or an item of the batch, are no AMQP message.
+ * @throws {TypeError} If the message format is another one, or the body of the batch is not of data sections.
  *
  * @example
  * ```ts

@@ -1,5 +1,5 @@
 /**
- * What a message carries: the three kinds of body, and how they are asked for.
+ * Message bodies: the three kinds, and their conversions.
  *
  * @module
  */
@@ -24,9 +24,9 @@ import { AmqpArray, Described, Typed, type Value } from "./values.ts";
  * ```
  */
 export class DataBody {
-  /** The sections. */
+  /** The data sections. */
   readonly chunks: readonly Uint8Array[];
-  /** The content type of the message, if its properties have none. */
+  /** The content type for a message whose properties have none. */
   readonly contentType: string | undefined;
 
   /** Makes a body of these sections. */
@@ -49,7 +49,7 @@ export class DataBody {
  * ```
  */
 export class SequenceBody {
-  /** The sections. */
+  /** The sequence sections. */
   readonly lists: readonly Value[][];
 
   /** Makes a body of these sections. */
@@ -59,7 +59,7 @@ export class SequenceBody {
 }
 
 /**
- * A body that is one AMQP value.
+ * A body of one AMQP value.
  *
  * @example
  * ```ts
@@ -82,16 +82,16 @@ export class ValueBody {
 }
 
 /**
- * What a message may carry.
+ * Any body of a message.
  *
- * A bare `Uint8Array` is one data section, any other bare value an AMQP value; {@linkcode data},
- * {@linkcode sequence} and {@linkcode value} ask for the exact kind.
+ * A bare `Uint8Array` is one data section, any other bare value an AMQP value; {@linkcode data}, {@linkcode sequence} and
+ * {@linkcode value} choose the kind.
  */
 export type Body = Value | DataBody | SequenceBody | ValueBody;
 
 /**
- * An object of one's own, such as one that an interface describes: its fields are the entries of a map, and one that is undefined
- * is null. Not what merely is an object: functions, promises, sets, buffers, for which {@linkcode json} or a conversion is meant.
+ * An object of the program's own type, such as one that an interface describes: its fields become the entries of a map,
+ * undefined ones null. Functions, promises, sets and buffers are excluded: use {@linkcode json} or a conversion for them.
  */
 export type PlainObject = object & {
   readonly bind?: never;
@@ -101,8 +101,8 @@ export type PlainObject = object & {
 };
 
 /**
- * What can be sent as an AMQP value: more than {@linkcode Value}, which is also what is received. What an object holds is
- * checked when it is sent.
+ * A value that can be sent as an AMQP value: wider than {@linkcode Value}, the type of received values. The contents of an
+ * object are checked when it is sent.
  */
 export type SendableValue =
   | Value
@@ -147,7 +147,7 @@ export function sequence(lists: readonly (readonly SendableValue[])[]): Sequence
 }
 
 /**
- * A body that is one AMQP value; needed only for a binary, which would be a data section otherwise.
+ * A body of one AMQP value; needed only for a binary, which would be a data section otherwise.
  *
  * @example
  * ```ts
@@ -161,10 +161,10 @@ export function value(value: SendableValue): ValueBody {
 }
 
 /**
- * A body of one data section that holds a value as JSON. The message's content type becomes `application/json` if
- * its properties have none.
+ * A body of one data section that holds a value as JSON. The content type becomes `application/json` if the message's
+ * properties have none.
  *
- * @throws {TypeError} If JSON has no form of the value.
+ * @throws {TypeError} If the value has no form in JSON.
  *
  * @example
  * ```ts
@@ -186,7 +186,7 @@ export function json(value: unknown): DataBody {
   return new DataBody([utf8(text)], "application/json");
 }
 
-/** The bytes of a body that is data, a binary, or text; no body has none. */
+/** The bytes of a body of data, a binary, or text; none for null. */
 export function bytesOf(body: Body, what = "bytes"): Uint8Array {
   const plain = body instanceof ValueBody ? body.value : body;
   if (plain instanceof Uint8Array) return plain;
@@ -197,14 +197,14 @@ export function bytesOf(body: Body, what = "bytes"): Uint8Array {
   throw new TypeError(`Cannot read body as ${what}: it is ${kind}, ${call}`);
 }
 
-/** The text of a body that is text, or bytes that are taken as UTF-8. */
+/** The text of a body of text, or of bytes in UTF-8. */
 export function textOf(body: Body): string {
   const plain = body instanceof ValueBody ? body.value : body;
-  // Not the decoder for strings on the wire: like that of a Response, this one forgives.
+  // Unlike the decoder for strings on the wire, this one replaces invalid bytes, as that of a Response does.
   return typeof plain === "string" ? plain : new TextDecoder().decode(bytesOf(plain, "text"));
 }
 
-/** What a body says as plain values. */
+/** The plain JavaScript value of a body. */
 export function jsonOf(body: Body): unknown {
   const plain = body instanceof ValueBody ? body.value : body;
   if (plain === undefined) return bytesOf(plain, "JSON");
@@ -220,7 +220,7 @@ export function jsonOf(body: Body): unknown {
   }
 }
 
-/** A body or section as people can read it, and as `JSON.stringify` takes it. */
+/** A body or section in a form that people can read and `JSON.stringify` accepts. */
 export function shownBody(body: unknown): unknown {
   return JSON.parse(
     JSON.stringify(plainOf(body as Body), (_, value) => {
@@ -241,7 +241,7 @@ function plainOf(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(plainOf);
   const plain: Record<string, unknown> = {};
   for (const [key, entry] of value instanceof Map ? value : Object.entries(value)) {
-    // Not by assignment: a key may be "__proto__".
+    // By definition instead of assignment: a key may be "__proto__".
     Object.defineProperty(plain, textKey(key), {
       value: plainOf(entry),
       enumerable: true,
@@ -262,7 +262,7 @@ function textKey(key: unknown): string {
 
 function readable(bytes: Uint8Array): unknown {
   const text = decodeUtf8(bytes);
-  // Bytes of zeros are UTF-8 too, but no text.
+  // Bytes of zeros are valid UTF-8, but no text.
   return text === undefined || text.includes("\0") ? hex(bytes) : text;
 }
 

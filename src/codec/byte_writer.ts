@@ -1,5 +1,5 @@
 /**
- * Bytes on their way out: an output that grows, and gives away what is complete.
+ * Output bytes: a buffer that grows, and hands over complete parts.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { isBlock, leaveSlab, lend, MIN_BLOCK_BYTES, takeBlock, takeSlab } from "
 import { noBytes } from "./primitives.ts";
 import { utf8Encoder } from "../base/text.ts";
 
-// Two flushes of a busy connection; one large message shall not make blocks for small ones as large.
+// Two flushes of a busy connection: one large message must not make the blocks for small ones as large.
 const MAX_AHEAD = 131_072;
 
 const LONGEST_LOOP = 48;
@@ -16,26 +16,26 @@ const LONGEST_LOOP = 48;
 /**
  * Collects bytes.
  *
- * Memory is taken in blocks, and what {@linkcode ByteWriter.take} hands over are parts of them, one behind the other, so
- * that small messages do without an allocation of their own.
+ * Memory is taken in blocks; {@linkcode ByteWriter.take} hands over consecutive parts of a block, so that small messages need
+ * no allocation of their own.
  */
 export class ByteWriter {
-  /** The block, another one after growing: a position that is kept is counted from {@linkcode ByteWriter.start}. */
+  /** The block; growing replaces it, so a position that is kept counts from {@linkcode ByteWriter.start}. */
   bytes: Uint8Array<ArrayBuffer> = noBytes();
-  /** Where that begins which was not taken. */
+  /** Start of the bytes that were not taken. */
   protected start = 0;
-  /** Where it ends. */
+  /** End of the bytes that were written. */
   protected end = 0;
 
   readonly #capacity: number;
   #lastTaken = 0;
 
-  /** Starts empty; memory is taken when there is something to write, `capacity` bytes at a time or more. */
+  /** Starts empty; memory is taken at the first write, `capacity` bytes or more at a time. */
   constructor(capacity = 256) {
     this.#capacity = capacity;
   }
 
-  /** How many bytes were written. */
+  /** Bytes that were written and not taken. */
   get length(): number {
     return this.end - this.start;
   }
@@ -46,8 +46,8 @@ export class ByteWriter {
   }
 
   /**
-   * Hands over the bytes written so far, and starts afresh behind them. So many that they needed a block of their own may
-   * be given to `giveBlock` when nobody reads them any more.
+   * Hands over the bytes written so far, and starts again behind them. Bytes that needed a block of their own may be passed to
+   * `giveBlock` once nobody reads them any more.
    */
   take(): Uint8Array<ArrayBuffer> {
     const taken = this.view();
@@ -63,8 +63,8 @@ export class ByteWriter {
   }
 
   /**
-   * Leaves the rest of its slab to whichever writer needs memory next, as long as there is nothing to write: of
-   * connections that say little, however many they are, none has any.
+   * Leaves the rest of its slab to the next writer, if nothing is to be written: idle connections, however many, hold no memory
+   * for output.
    */
   release(): void {
     if (this.length > 0 || this.bytes.length === 0) return;
@@ -73,30 +73,28 @@ export class ByteWriter {
     this.start = this.end = 0;
   }
 
-  /** Takes back all bytes after the first `length`. */
+  /** Drops all bytes after the first `length`. */
   truncate(length: number): void {
     this.end = this.start + length;
   }
 
-  /** Writes bytes as they are. */
   append(bytes: Uint8Array): void {
     const at = this.reserve(bytes.length);
     this.bytes.set(bytes, at);
   }
 
-  /** Writes one byte as it is. */
   u8(value: number): void {
-    // Before the array is read: it is another one after it grew.
+    // Reserved before the array is read: growing replaces it.
     const at = this.reserve(1);
     this.bytes[at] = value;
   }
 
-  /** Writes four bytes as they are. */
+  /** Writes four bytes, the most significant first. */
   u32(value: number): void {
     this.overwrite32(value, this.reserve(4) - this.start);
   }
 
-  /** Writes four bytes over those that stand after the first `position`. */
+  /** Overwrites the four bytes at `position`, counted from the start. */
   overwrite32(value: number, position: number): void {
     const at = this.start + position;
     const bytes = this.bytes;
@@ -106,14 +104,14 @@ export class ByteWriter {
     bytes[at + 3] = value;
   }
 
-  /** Writes as many bytes of a view as are asked for. */
+  /** Writes the first `width` bytes of a view. */
   protected copy(view: DataView, width: number): void {
     const at = this.reserve(width);
     const bytes = this.bytes;
     for (let i = 0; i < width; i++) bytes[at + i] = view.getUint8(i);
   }
 
-  /** Writes the constructor of a value of variable width, which is `code` where it is short, with the length. */
+  /** Writes constructor and length of a value of variable width; `code` is the constructor of the short form. */
   protected header(code: number, length: number): void {
     if (length <= 0xff) {
       this.u8(code);
@@ -124,11 +122,11 @@ export class ByteWriter {
     }
   }
 
-  /** Writes text with its header if it is ASCII, and tells whether it is. */
+  /** Writes a text with its header if it is ASCII; false, and nothing written, if it is not. */
   protected ascii(code: number, text: string): boolean {
     const { length } = text;
     if (length > LONGEST_LOOP) return this.#longAscii(code, text);
-    // For texts as short as names and addresses are, a loop is faster than the call of an encoder.
+    // For texts as short as names and addresses a loop is faster than a call of the encoder.
     const before = this.length;
     let at = this.reserve(2 + length);
     const bytes = this.bytes;
@@ -145,7 +143,7 @@ export class ByteWriter {
     return true;
   }
 
-  // Of ASCII alone the size is known before, so that it can be encoded in its place; anything else does not fit there.
+  // The size of ASCII is known ahead, so the text is encoded in place; any other text does not fit there.
   #longAscii(code: number, text: string): boolean {
     const before = this.length;
     this.header(code, text.length);
@@ -156,7 +154,7 @@ export class ByteWriter {
     return false;
   }
 
-  /** Takes room for so many bytes, and tells where. The array is not to be looked at before: it may be another one then. */
+  /** Reserves `length` bytes, and returns their position. Read `bytes` only after that: growing replaces it. */
   reserve(length: number): number {
     if (this.end + length > this.bytes.length) this.#grow(this.length + length);
     const at = this.end;
@@ -166,7 +164,7 @@ export class ByteWriter {
 
   #grow(least: number): void {
     const written = this.view();
-    // What is taken next is likely to be as long as what was taken last.
+    // The next output is likely to be as long as the last.
     const likely = Math.min(this.#lastTaken, MAX_AHEAD);
     const slab = written.length === 0 ? takeSlab(Math.max(likely, least)) : undefined;
     if (slab !== undefined) {
@@ -175,7 +173,7 @@ export class ByteWriter {
       return;
     }
     const size = Math.max(this.#capacity, likely, 2 * written.length, least);
-    // Who told how much it will be may keep it for long, and wants no more than that.
+    // A writer of known capacity may keep the memory for long, and takes no more than that.
     const exact = size < MIN_BLOCK_BYTES || size === this.#capacity;
     this.bytes = exact ? new Uint8Array(size) : takeBlock(size);
     this.bytes.set(written);

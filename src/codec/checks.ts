@@ -1,5 +1,5 @@
 /**
- * Whether a JavaScript value fits a wire type; the one place that knows the ranges.
+ * Checks whether a JavaScript value fits a wire type; the one place that knows the ranges.
  *
  * @module
  */
@@ -7,16 +7,16 @@
 import { describeKind } from "../base/options.ts";
 import { quote } from "../base/text.ts";
 
-/** The largest uint; also the span of serial numbers [rfc1982]. */
+/** The largest uint; also the largest serial number [rfc1982]. */
 export const MAX_UINT = 0xffffffff;
 
-/** The integer types that are a `number`. */
+/** Integer types whose values are a `number`. */
 export type IntegerType = "ubyte" | "ushort" | "uint" | "byte" | "short" | "int";
 
-/** The 64-bit types that are a `bigint`. */
+/** 64-bit types whose values are a `bigint`. */
 export type BigIntType = "ulong" | "long" | "timestamp";
 
-/** The types whose bytes are carried as they are. */
+/** Types whose bytes are not interpreted. */
 export type OpaqueType = "decimal32" | "decimal64" | "decimal128" | "uuid";
 
 /** Whether a number is an integer that the type can hold. */
@@ -42,13 +42,13 @@ export function fitsBigInt(type: BigIntType, value: bigint): boolean {
   return type === "ulong" ? BigInt.asUintN(64, value) === value : BigInt.asIntN(64, value) === value;
 }
 
-/** Gives the number back if it fits. */
+/** Returns the number if it fits. */
 export function checkInteger(type: IntegerType, value: unknown): number {
   if (typeof value !== "number" || !fitsInteger(type, value)) throw misfit(type, value);
   return value;
 }
 
-/** Gives the integer back as a bigint if it fits; a `number` must be a safe integer. */
+/** Returns the integer as a bigint if it fits; a `number` must be a safe integer. */
 export function checkBigInt(type: BigIntType, value: unknown): bigint {
   const integer = typeof value === "number" && Number.isSafeInteger(value) ? BigInt(value) : value;
   if (typeof integer !== "bigint" || !fitsBigInt(type, integer)) throw misfit(type, value);
@@ -61,13 +61,12 @@ export function checkLength(type: OpaqueType, bytes: unknown): Uint8Array {
   return bytes;
 }
 
-/** Gives the text back if it is ASCII. */
+/** Returns the text if it is ASCII. */
 export function checkAscii(value: unknown): string {
   if (typeof value !== "string" || !isAscii(value)) throw misfit("symbol", value);
   return value;
 }
 
-/** Whether a text is ASCII. */
 export function isAscii(text: string): boolean {
   for (let i = 0; i < text.length; i++) {
     if (text.charCodeAt(i) > 0x7f) return false;
@@ -75,7 +74,7 @@ export function isAscii(text: string): boolean {
   return true;
 }
 
-/** The code point of a character, which may also be given as that. */
+/** The code point of a character, which may be given as a code point, too. */
 export function checkChar(value: unknown): number {
   const point = typeof value === "string" ? value.codePointAt(0) : value;
   if (typeof point !== "number" || !isCharacter(point)) throw misfit("char", value);
@@ -83,18 +82,18 @@ export function checkChar(value: unknown): number {
   return point;
 }
 
-/** Gives the text of a uuid back if it is one. */
+/** Returns the text if it is a uuid. */
 export function checkUuid(value: unknown): string {
   if (typeof value === "string" && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(value)) return value;
   throw misfit("uuid", value);
 }
 
-/** Whether a number is the code point of a character; half of a UTF-16 pair is none. */
+/** Whether a number is the code point of a character; a surrogate is none. */
 export function isCharacter(point: number): boolean {
   return Number.isInteger(point) && point >= 0 && point <= 0x10ffff && (point < 0xd800 || point > 0xdfff);
 }
 
-/** The error for a value that a type, given by its name, cannot hold. */
+/** The error for a value that does not fit the named type. */
 export function misfit(type: string, value: unknown): RangeError | TypeError {
   const remedy = typeof value !== "string"
     ? ""
@@ -107,7 +106,7 @@ export function misfit(type: string, value: unknown): RangeError | TypeError {
   return typeof value === "object" && !(value instanceof Uint8Array) ? new TypeError(message) : new RangeError(message);
 }
 
-// Only the kind of an object: its contents may be long, or nobody's business.
+// An object is described by its kind: its contents may be long, or private.
 function describe(value: unknown): string {
   if (typeof value === "string") return quote(value);
   if (value instanceof Uint8Array) return `a binary of ${value.length} bytes`;

@@ -1,5 +1,5 @@
 /**
- * The constructor codes of the primitive types [types 1.6], and the values that types of fixed width take.
+ * The constructor codes of the primitive types [types 1.6], and the values of types of fixed width.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { checkBigInt, checkChar, checkInteger, checkLength, checkUuid, misfit } 
 import { parseUuid } from "./primitives.ts";
 import type { PrimitiveType } from "./values.ts";
 
-// By code; the comment says how one differs from the others of its type.
+// By code; the comments distinguish the codes of one type.
 const types: { readonly [code: number]: PrimitiveType | undefined } = {
   0x40: "null",
   0x41: "boolean", // true
@@ -53,12 +53,12 @@ const types: { readonly [code: number]: PrimitiveType | undefined } = {
 
 let fullCodes: { [type: string]: number } | undefined;
 
-/** The wire type of a constructor code, undefined where there is none. */
+/** The wire type of a constructor code; undefined if there is none. */
 export function typeOf(code: number): PrimitiveType | undefined {
   return types[code];
 }
 
-/** The constructor code of a type in its widest form: the highest that it has. */
+/** The constructor code of a type's widest form, which is its highest. */
 export function fullCode(type: PrimitiveType): number {
   if (fullCodes === undefined) {
     fullCodes = {};
@@ -68,7 +68,7 @@ export function fullCode(type: PrimitiveType): number {
 }
 
 /**
- * The least number of bytes that a value takes after its constructor; the high nibble tells it [types 1.3].
+ * The fewest bytes that a value takes after its constructor, by the code's high nibble [types 1.3].
  *
  * For values of variable size this is the width of the size field.
  */
@@ -92,13 +92,13 @@ export function leastWidth(code: number): number {
   }
 }
 
-/** The types whose values all have the same width, apart from shorter forms of small integers. */
+/** Types whose values all have one width, apart from shorter forms of small integers. */
 export type FixedWidthType = Exclude<PrimitiveType, "null" | "string" | "symbol" | "binary" | "list" | "map" | "array">;
 
-/** A value of fixed width that was checked, as what is written. */
+/** A checked value of fixed width, as it is written. */
 export type FixedWidthValue = number | bigint | Uint8Array;
 
-/** Gives what is to be written, if the value fits the type. */
+/** Returns the form of a value that is written, if it fits the type. */
 export function checkFixedWidth(type: FixedWidthType, value: unknown): FixedWidthValue {
   switch (type) {
     case "boolean":
@@ -126,7 +126,7 @@ export function checkFixedWidth(type: FixedWidthType, value: unknown): FixedWidt
   }
 }
 
-/** The constructor for values of a type that are written in full, or in one byte where all are `small`. */
+/** The constructor of a type's full form, or of its one-byte form if all values are `small`. */
 export function codeFor(type: FixedWidthType, small: boolean): number {
   if (small) {
     switch (type) {
@@ -143,7 +143,7 @@ export function codeFor(type: FixedWidthType, small: boolean): number {
   return fullCode(type);
 }
 
-/** Whether a checked value of a type that has a form of one byte fits into it. */
+/** Whether a checked value fits the one-byte form of its type. */
 export function isSmall(type: FixedWidthType, value: FixedWidthValue): boolean {
   if (type === "uint" || type === "ulong") return value as number | bigint <= 0xff;
   return value as number | bigint >= -0x80 && value as number | bigint <= 0x7f;

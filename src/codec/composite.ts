@@ -1,5 +1,5 @@
 /**
- * Composites to bytes, from bytes, and to text for people, all by the table of definitions.
+ * Composites: to bytes, from bytes, and to text, all by the table of definitions.
  *
  * @module
  */
@@ -33,7 +33,7 @@ import { Writer } from "./writer.ts";
 
 export { print } from "./print.ts";
 
-/** An object of the kind given in which every field that has a default is set. */
+/** A composite of the given kind in which every field that has a default is set. */
 export type FilledOf<T, K extends Kind> =
   & Omit<T, DefaultedFields[K]>
   & { [F in DefaultedFields[K] & keyof Composites[K]]: NonNullable<Composites[K][F]> };
@@ -41,16 +41,16 @@ export type FilledOf<T, K extends Kind> =
 /** A composite in which every field that has a default is set. */
 export type WithDefaults<T extends Composite> = T extends { kind: infer K extends Kind } ? FilledOf<T, K> : never;
 
-// A composite as this file sees it: values by the names of fields.
+// A composite in this file: values by field name.
 type FieldValues = Record<string, unknown>;
 
 /**
- * Writes a composite that tells its kind; nothing is written if it throws.
+ * Writes a composite by its `kind`; nothing is written if it throws.
  *
- * Only what is set is written: a field that equals its default is not left out, for a forwarder must be able to
- * tell the two apart.
+ * Only fields that are set are written; one that equals its default is not left out, as a forwarder must be able to tell the
+ * two apart.
  *
- * @throws {TypeError} If a mandatory field is missing, or a field is of another type.
+ * @throws {TypeError} If a mandatory field is missing, or a value has another type.
  * @throws {RangeError} If the wire type of a field cannot hold its value.
  */
 export function encodeComposite(writer: Writer, composite: Composite): void {
@@ -58,8 +58,8 @@ export function encodeComposite(writer: Writer, composite: Composite): void {
 }
 
 /**
- * Writes a composite of the kind given, as {@linkcode encodeComposite} does; `known` are the wire types that its fields came
- * with, if those were not the table's.
+ * Writes a composite of the given kind, as {@linkcode encodeComposite} does; `known` are the wire types that its fields were
+ * decoded with, where they differ from the table's.
  */
 export function encodeAs<K extends Kind>(
   writer: Writer,
@@ -77,9 +77,9 @@ export function encodeAs<K extends Kind>(
 }
 
 /**
- * Reads a composite that tells its kind.
+ * Reads a composite, and sets its `kind`.
  *
- * @throws {AmqpError} If there is none, a field is not of its type, or a mandatory one is missing.
+ * @throws {AmqpError} If there is none, a field has another type, or a mandatory one is missing.
  */
 export function decodeComposite(reader: Reader): Composite {
   const plan = readPlan(reader, reader.code());
@@ -98,9 +98,9 @@ export function decodeAs<K extends Kind>(reader: Reader, kind: K): CompositeOf<K
 }
 
 /**
- * Reads the descriptor of a described value that is a composite or a section.
+ * Reads the descriptor of a composite or a section.
  *
- * @returns The numeric descriptor, also for a symbolic one [types 1.4]; -1 for one that is not of the specification.
+ * @returns The numeric descriptor, also for a symbolic one [types 1.4]; -1 for one that is not in the specification.
  */
 export function readDescriptor(reader: Reader): number {
   const code = reader.code();
@@ -116,7 +116,7 @@ export function readDescriptor(reader: Reader): number {
   }
 }
 
-/** What a composite of the kind given takes of an object that may have more, such as the options of whoever sends it. */
+/** Picks the fields of a kind from an object that may have more, such as options. */
 export function fieldsOf<K extends Kind>(
   kind: K,
   from: { readonly [F in keyof CompositeOf<K>]?: CompositeOf<K>[F] | null },
@@ -129,7 +129,7 @@ export function fieldsOf<K extends Kind>(
   return found as Partial<CompositeOf<K>>;
 }
 
-/** The same composite with its defaults filled in; nested composites stay as they are. */
+/** The composite with its defaults filled in; nested composites stay as they are. */
 export function withDefaults<T extends Composite>(composite: T): WithDefaults<T>;
 export function withDefaults<K extends Kind>(composite: CompositeOf<K>, kind: K): FilledOf<CompositeOf<K>, K>;
 export function withDefaults(composite: FieldValues & { kind?: Kind }, kind = composite.kind): FieldValues {
@@ -148,9 +148,9 @@ export function toDescribed(composite: Composite): Described {
 }
 
 /**
- * The composite that a value is; undefined if it is not a described value, or the descriptor is not known.
+ * The composite of a described value; undefined if the value is none, or its descriptor is unknown.
  *
- * @throws {AmqpError} With scope `"delivery"` if the descriptor is known and the value not what it promises.
+ * @throws {AmqpError} With scope `"delivery"` if the descriptor is known and the value does not match it.
  */
 export function fromDescribed(value: unknown): Composite | undefined {
   if (!(value instanceof Described)) return undefined;
@@ -176,7 +176,7 @@ function encodeFields(writer: Writer, plan: Plan, composite: FieldValues, known?
       if (field.mandatory) throw new TypeError(`Cannot encode ${plan.kind}: field "${field.key}" is mandatory`);
       continue;
     }
-    // Nulls are written when a value follows them, so that none are trailing.
+    // Nulls are written only when a value follows them, so that none are trailing.
     for (; count < i; count++) writer.u8(0x40);
     count++;
     try {
@@ -188,7 +188,7 @@ function encodeFields(writer: Writer, plan: Plan, composite: FieldValues, known?
   writer.close(start, 0xc0, count);
 }
 
-// An empty array of several values is the same as null [types 1.4].
+// An empty array for several values is the same as null [types 1.4].
 function isAbsent(value: unknown): value is null | undefined {
   return value === undefined || value === null || Array.isArray(value) && value.length === 0;
 }
@@ -311,8 +311,8 @@ function decodeField(reader: Reader, field: FieldPlan, code: number, composite: 
     case enumerationForm:
       return decodeName(reader, field, code);
     case fieldsForm:
-      // rhea writes the keys of an error's info as strings; a message rejected so must not cost the connection. The annotations
-      // of a modified message go into the message, where they are read as generously.
+      // rhea writes the keys of an error's info as strings; such a rejection must not end the connection. The annotations of a
+      // modified outcome go into the message, where keys are read as leniently.
       return readRecord(reader, code, "symbol", field.key === "info" || field.key === "messageAnnotations");
     case unsettledForm:
       return decodeUnsettled(reader, code);
@@ -338,7 +338,7 @@ function otherwise(reader: Reader, field: FieldPlan, code: number, composite: Fi
   return value;
 }
 
-// One value may stand alone or in an array, and no value is an empty array [types 1.4].
+// One value may stand alone or in an array; an empty array is no value [types 1.4].
 function decodeSeveral(reader: Reader, field: FieldPlan, code: number): unknown[] | undefined {
   if (typeOf(code) === field.type) return [reader.scalar(code)];
   const array = reader.value(code);
@@ -376,7 +376,7 @@ function decodeUnsettled(reader: Reader, code: number): Map<Uint8Array, unknown>
 function decodeNested(reader: Reader, archetype: number, code: number): unknown {
   const plan = readPlan(reader, code);
   if (plan !== undefined && (plan.provides & archetype) !== 0) return decodeFields(reader, plan);
-  // An unknown kind of node is something that this side lacks, not something that the peer got wrong [messaging 3.5].
+  // An unknown kind of node is something that this side lacks, not a mistake of the peer [messaging 3.5].
   const isUnknownTerminus = plan === undefined && (archetype & (archetypes.source | archetypes.target)) !== 0;
   throw reader.fail(
     `the descriptor is not that of a known ${archetypeName(archetype)}`,
@@ -393,13 +393,13 @@ function mistyped(reader: Reader, code: number, type: string): Error {
   return reader.fail(`constructor 0x${hexByte(code)} is not ${type}`);
 }
 
-// An object that is begun by copying another stays an ordinary one to V8; one of Object.create(null) is a hash table,
-// which takes twice the time to fill, and four times the memory.
+// A spread object stays an ordinary one to V8; one of Object.create(null) is a hash table, which takes twice the time to fill,
+// and four times the memory.
 const nothing = {};
 
 /**
- * Reads a map whose keys all are symbols or all are strings; `lenient` takes the other kind of key as well, and ulongs,
- * which become their digits.
+ * Reads a map whose keys all are symbols or all are strings; `lenient` accepts the other kind of key as well, and ulongs, which
+ * become their digits.
  */
 export function readRecord(
   reader: Reader,
@@ -422,7 +422,7 @@ export function readRecord(
     }
     const key = type === "symbol" ? reader.symbol(keyCode) : String(reader.scalar(keyCode));
     if (key in record) throw reader.fail(`map key ${quote(key)} occurs twice`);
-    // An object moves keys that are integers to the front.
+    // An object moves integer keys to the front.
     if (order === undefined && isDigit(key.charCodeAt(0))) order = Object.keys(record);
     order?.push(key);
     const valueType = ambiguousType(reader.peek());

@@ -1,18 +1,18 @@
 /**
- * The one place where the composites, sections and enumerations of AMQP 1.0 are told; types, encoding,
- * decoding and printing are derived from it.
+ * The definitions of AMQP 1.0: composites, sections and enumerations. Types, encoding, decoding and printing are derived from
+ * them.
  *
  * @module
  */
 
 /**
- * Every composite type of the specification: key, numeric descriptor, what it may stand for, and its fields in wire
+ * Every composite type of the specification: key, numeric descriptor, the archetypes that it provides, and its fields in wire
  * order [transport 2.7, messaging 3, transactions 4, security 5]. The symbolic descriptor follows from the key: that of
  * `saslInit` is `amqp:sasl-init:list`.
  *
- * A field reads `type`, then `[]` where several values are allowed, `!` where it is mandatory, `=x` for its default.
- * A type is a primitive, a key of {@linkcode enumerations}, `fields` (a map keyed by symbols), `error`, or `*x`: any
- * type that provides the archetype `x`. Restricted types that only rename a primitive stand as that primitive.
+ * A field reads `type`, then `[]` where several values are allowed, `!` where it is mandatory, `=x` for its default. A type is
+ * a primitive, a key of {@linkcode enumerations}, `fields` (a map keyed by symbols), `error`, or `*x`: any type that provides
+ * the archetype `x`. Restricted types that only rename a primitive are written as that primitive.
  */
 export const definitions = {
   open: {
@@ -270,7 +270,7 @@ export const sections = {
 /**
  * Restricted types with named values: the wire type, and the names in the order of their wire values.
  *
- * A boolean counts as 0 and 1; a symbol stands on the wire as its own name [transport 2.8, messaging 3.5, security 5.3.3].
+ * A boolean counts as 0 and 1; a symbol is its own name on the wire [transport 2.8, messaging 3.5, security 5.3.3].
  */
 export const enumerations = {
   role: { type: "boolean", values: ["sender", "receiver"] },

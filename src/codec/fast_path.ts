@@ -1,9 +1,9 @@
 /**
- * What comes with every message, written out by hand beside the table: transfer and disposition are read without it where
- * they are encoded in the ordinary, smallest way, such transfers are written without it, and the fields of properties are
- * asked for by name.
+ * The fast path of frames that come with every message, written by hand beside the table: transfers and dispositions in their
+ * usual, smallest encoding are read without the table, such transfers are written without it, and the fields of properties are
+ * read by name.
  *
- * Anything else is left to the table: long forms, rare fields, whatever is wrong. Both give the same objects and bytes;
+ * All else is left to the table: long forms, rare fields, malformed frames. Both give the same objects and bytes;
  * tests/codec/fast_path_test.ts holds this file to the table.
  *
  * @module
@@ -15,25 +15,25 @@ import type { ByteWriter } from "./byte_writer.ts";
 import type { DeliveryState, Disposition, Performative, Properties, SaslFrameBody, Transfer } from "./types.ts";
 
 export interface Frame {
-  /** 0 is AMQP, 1 is SASL. */
+  /** 0 for AMQP, 1 for SASL. */
   readonly type: 0 | 1;
-  /** The number of the session; 0 in SASL frames. */
+  /** The channel of the session; 0 in SASL frames. */
   readonly channel: number;
-  /** What the frame says; nothing in an empty frame, which keeps the connection alive. */
+  /** The performative; undefined in an empty frame, which keeps the connection alive. */
   readonly body: Performative | SaslFrameBody | undefined;
-  /** The part of a message that a transfer carries, as a view of what was pushed; undefined with any other body. */
+  /** The payload of a transfer, as a view of the bytes that were pushed; undefined with any other body. */
   readonly payload: Uint8Array | undefined;
-  /** The size of the whole frame in bytes. */
+  /** The size of the whole frame, in bytes. */
   readonly size: number;
 }
 
 /**
- * The most that a frame with a transfer has before its payload, in bytes, when that has no state: its own header, a
- * descriptor, the head of a list, a tag of 32 bytes, and all other fields in their longest forms.
+ * Most bytes that precede the payload of a transfer without a state: the frame header, a descriptor, the head of a list, a tag
+ * of 32 bytes, and all other fields in their longest forms.
  */
 export const MAX_TRANSFER_HEAD_BYTES = 71;
 
-// To ask an object for each name in turn takes longer than all the rest of encoding it; written out, it is nearly free.
+// Reading fields by a variable name takes longer than all the rest of encoding; written out, it is nearly free.
 /** The values of a composite in wire order, for kinds of many fields that come with every message. */
 export const valuesInOrder = {
   properties: (c: Properties): unknown[] => [
@@ -54,8 +54,8 @@ export const valuesInOrder = {
 };
 
 /**
- * Writes the first transfer of a delivery as the table would, if it has nothing but what most have; otherwise false, and
- * nothing is written.
+ * Writes the first transfer of a delivery as the table would, if it has only the usual fields; otherwise false, and nothing is
+ * written.
  */
 export function writeTransfer(writer: ByteWriter, transfer: Transfer): boolean {
   const { handle, deliveryId, deliveryTag: tag, messageFormat, settled, more } = transfer;
@@ -104,34 +104,32 @@ function putUint(bytes: Uint8Array, at: number, value: number): number {
   return at + 5;
 }
 
-/** Reads ordinary performatives from one array of bytes. */
+/** Reads the usual performatives from one array of bytes. */
 export class FastPathReader {
   readonly #bytes: Uint8Array;
-  // A view made from these costs two thirds of one by subarray.
+  // A view made from these two costs two thirds of one by subarray.
   readonly #buffer: ArrayBufferLike;
   readonly #offset: number;
   #position = 0;
   #left = 0;
   #odd = false;
 
-  /** Prepares to read from these bytes. */
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
     this.#buffer = bytes.buffer;
     this.#offset = bytes.byteOffset;
   }
 
-  /** Where the performative that was read last ends. */
+  /** The end of the performative that was read last. */
   get position(): number {
     return this.#position;
   }
 
-  /** A view of some of the bytes. */
   view(start: number, end: number): Uint8Array {
     return new Uint8Array(this.#buffer, this.#offset + start, end - start);
   }
 
-  /** The frame that stands there, if it is one of AMQP with an ordinary performative, and without an extended header. */
+  /** The frame at `start`, if it is an AMQP frame with a usual performative, and without an extended header. */
   frame(start: number, size: number): Frame | undefined {
     const bytes = this.#bytes;
     if (bytes[start + 4] !== 2 || bytes[start + 5] !== 0) return undefined;
@@ -143,10 +141,10 @@ export class FastPathReader {
     return { type: 0, channel, body, payload, size };
   }
 
-  /** The performative that stands there, if it is an ordinary one, and is followed by nothing but a payload. */
+  /** The performative at `start`, if it is a usual one, followed by nothing but a payload. */
   performative(start: number, end: number): Transfer | Disposition | undefined {
     const bytes = this.#bytes;
-    // A described value, a ulong of one byte, and later a list with a size of one byte.
+    // A described value, its descriptor as a ulong of one byte, and a list with a size of one byte.
     if (bytes[start] !== 0x00 || bytes[start + 1] !== 0x53 || bytes[start + 3] !== 0xc0) return undefined;
     const stop = start + 5 + bytes[start + 4];
     if (stop > end) return undefined;
@@ -159,7 +157,7 @@ export class FastPathReader {
       : code === definitions.disposition.code && stop === end
       ? this.#disposition()
       : undefined;
-    // Fields that reached beyond the list were misread, but then the position tells.
+    // Fields beyond the list were misread, but then the position shows it.
     return this.#odd || this.#left > 0 || this.#position !== stop ? undefined : body;
   }
 
@@ -170,7 +168,7 @@ export class FastPathReader {
     const messageFormat = this.#uint();
     const settled = this.#boolean();
     const more = this.#boolean();
-    // The first of a delivery has these; an object is made in one go where all fields are known.
+    // The first transfer of a delivery has these; an object is made in one go where all fields are known.
     if (handle === undefined || deliveryId === undefined || deliveryTag === undefined || messageFormat === undefined) {
       return undefined;
     }
@@ -196,7 +194,7 @@ export class FastPathReader {
       : { kind: "disposition", role, first, last, settled, state };
   }
 
-  // The constructor of the next field; that of null where there is none.
+  // The constructor of the next field, or that of null behind the last one.
   #code(): number {
     return this.#left-- > 0 ? this.#bytes[this.#position++] : 0x40;
   }
@@ -226,7 +224,7 @@ export class FastPathReader {
     const start = this.#position + 1;
     const end = start + this.#bytes[this.#position];
     this.#position = end;
-    // Also when the length was beyond the end of the array.
+    // Also for a length beyond the end of the array.
     return end <= stop ? this.view(start, end) : this.#none(code);
   }
 

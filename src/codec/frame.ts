@@ -1,5 +1,5 @@
 /**
- * The outermost layer: protocol headers and frames, cut out of a stream that arrives in arbitrary pieces.
+ * Protocol headers and frames, cut out of a stream that arrives in arbitrary pieces.
  *
  * @module
  */
@@ -18,10 +18,10 @@ import type { Writer } from "./writer.ts";
 
 export type { Frame };
 
-/** What follows a protocol header: AMQP, TLS or SASL [transport 2.2]. */
+/** The protocol that follows a header: AMQP, TLS or SASL [transport 2.2]. */
 export type ProtocolId = 0 | 2 | 3;
 
-/** A protocol header as the peer sent it; nothing but the four letters was checked. */
+/** A protocol header as the peer sent it; only its four letters were checked. */
 export interface ProtocolHeader {
   /** A {@linkcode ProtocolId}, if the peer keeps to the specification. */
   readonly id: number;
@@ -30,16 +30,16 @@ export interface ProtocolHeader {
   readonly revision: number;
 }
 
-/** Makes what reads ordinary frames from one array of bytes, and leaves the others; see fast_path.ts. */
+/** Creates a reader of usual frames in one array of bytes, which leaves the others; see fast_path.ts. */
 export type FastPath = new (bytes: Uint8Array) => { frame(start: number, size: number): Frame | undefined };
 
-/** How a {@linkcode FrameDecoder} is made. */
+/** Options of a {@linkcode FrameDecoder}. */
 export interface FrameDecoderOptions {
   /** The largest frame to accept, in bytes. */
   readonly maxFrameSize: number;
-  /** How much decoding one frame may cost. */
+  /** Limits on the cost of decoding one frame. */
   readonly limits?: CodecLimits | undefined;
-  /** What reads the frames that come with every message; without it the table does. Default: nothing. */
+  /** The reader of the frames that come with every message. Default: none, the table reads all. */
   readonly fastPath?: FastPath | undefined;
 }
 
@@ -51,7 +51,7 @@ export function protocolHeader(id: ProtocolId): Uint8Array<ArrayBuffer> {
   return Uint8Array.of(0x41, 0x4d, 0x51, 0x50, id, 1, 0, 0);
 }
 
-/** Begins a frame of type 0 (AMQP) or 1 (SASL), and gives the place to {@linkcode endFrame}. */
+/** Begins a frame of type 0 (AMQP) or 1 (SASL), and returns its position for {@linkcode endFrame}. */
 export function beginFrame(writer: Writer, type: 0 | 1, channel: number): number {
   const start = writer.length;
   writer.u32(0);
@@ -59,20 +59,19 @@ export function beginFrame(writer: Writer, type: 0 | 1, channel: number): number
   return start;
 }
 
-/** Ends the frame that was begun at `start`: all that was written since is its body. */
+/** Ends the frame that began at `start`: all bytes written since are its body. */
 export function endFrame(writer: Writer, start: number): void {
   writer.overwrite32(writer.length - start, start);
 }
 
-// A piece of one byte takes some two hundred in memory.
+// A piece of one byte takes some 200 bytes of memory.
 const MAX_PIECES = 64;
 
 /**
  * Cuts a stream of bytes into protocol headers and frames.
  *
- * Nothing is copied when a frame arrives in one piece; one that arrives in several is gathered in memory that is
- * used for this frame only, grows with what has arrived, and never beyond `maxFrameSize`. Either way payloads and
- * binaries are views of that memory.
+ * A frame that arrives in one piece is not copied; one that arrives in several is gathered in memory of its own, which grows
+ * with the bytes that have arrived, and never beyond `maxFrameSize`. Either way payloads and binaries are views of that memory.
  *
  * @example
  * ```ts
@@ -88,18 +87,17 @@ export class FrameDecoder {
   maxFrameSize: number;
   readonly #limits: CodecLimits;
   readonly #fastPath: FastPath | undefined;
-  /** Pieces as they were pushed; `#position` is the first byte of the first one that was not used. */
+  /** Pieces as they were pushed; `#position` is the first unused byte of the first one. */
   readonly #pieces: Uint8Array[] = [];
   #position = 0;
-  /** Both read the first piece; absent until a frame lies in it that is for them. */
+  /** Readers of the first piece; absent until a frame in it needs them. */
   #fastReader: InstanceType<FastPath> | undefined;
   #reader: Reader | undefined;
-  /** What was gathered from several pieces, and how much of it is filled. */
+  /** Bytes gathered from several pieces, and how many of them are filled. */
   #gathered: Uint8Array = noBytes();
   #filled = 0;
   #buffered = 0;
 
-  /** Starts with nothing to decode. */
   constructor(options: FrameDecoderOptions) {
     this.maxFrameSize = options.maxFrameSize;
     const { maxDepth = MAX_DEPTH, maxElements = MAX_ELEMENTS, maxFrameValues = MAX_FRAME_VALUES } = options.limits ??
@@ -108,24 +106,24 @@ export class FrameDecoder {
     this.#limits = { maxDepth, maxElements, maxValues: maxFrameValues };
   }
 
-  /** What the body of the frame that was given out last takes in memory, in units of about 32 bytes: for whoever keeps it. */
+  /** Memory of the body of the last frame, in units of about 32 bytes, for a user that keeps it. */
   weight = 0;
 
-  /** How many bytes were pushed and are not part of a header or frame that was given out. */
+  /** Bytes that were pushed and are not part of a returned header or frame. */
   get buffered(): number {
     return this.#buffered;
   }
 
-  /** Takes over the next bytes of the stream; ask for headers or frames until there are none before the next push. */
+  /** Takes the next bytes of the stream; read headers or frames until there are none before the next push. */
   push(bytes: Uint8Array): void {
     if (bytes.length === 0) return;
     this.#pieces.push(bytes);
     this.#buffered += bytes.length;
-    // Only while nobody reads, as while credentials are looked up: what comes byte by byte is to cost what it weighs.
+    // Only while nobody reads, as while credentials are verified: bytes that come one by one must cost no more than they weigh.
     if (this.#pieces.length > MAX_PIECES + (this.#buffered >> 6)) this.#join();
   }
 
-  // All but the first piece, which readers may be bound to.
+  // Joins all but the first piece, which readers may be bound to.
   #join(): void {
     const pieces = this.#pieces.splice(1);
     const joined = new Uint8Array(pieces.reduce((length, piece) => length + piece.length, 0));
@@ -138,9 +136,9 @@ export class FrameDecoder {
   }
 
   /**
-   * The protocol header that comes next; undefined while it is not complete.
+   * The next protocol header; undefined while it is incomplete.
    *
-   * @throws {AmqpError} With condition `amqp:connection:framing-error` as soon as it cannot become one.
+   * @throws {AmqpError} With condition `amqp:connection:framing-error` as soon as the bytes cannot become one.
    */
   header(): ProtocolHeader | undefined {
     const isComplete = this.#gather(8);
@@ -155,10 +153,10 @@ export class FrameDecoder {
   }
 
   /**
-   * The next frame; undefined while it is not complete.
+   * The next frame; undefined while it is incomplete.
    *
    * @throws {AmqpError} With condition `amqp:connection:framing-error` if the size or the frame's header is wrong;
-   * no frame can be found after that. With the condition that fits if the body is wrong; the next call goes on after
+   * no frame can be found after that. With another condition if the body is wrong; the next call goes on after
    * that frame.
    */
   frame(): Frame | undefined {
@@ -187,7 +185,7 @@ export class FrameDecoder {
     return frame;
   }
 
-  // Checked before anything is gathered for it.
+  // Checked before anything is gathered for the frame.
   #sizeAt(bytes: Uint8Array, at: number): number {
     const size = uint32At(bytes, at);
     if (size < FRAME_HEADER_SIZE) throw framingError("frame", `a size of ${size} is below ${FRAME_HEADER_SIZE}`);
@@ -197,7 +195,7 @@ export class FrameDecoder {
     return size;
   }
 
-  // Moves what has arrived of the next `count` bytes together; true when that is all of them.
+  // Gathers up to `count` bytes of those that have arrived; true when they are complete.
   #gather(count: number): boolean {
     while (this.#filled < count && this.#pieces.length > 0) {
       const [piece] = this.#pieces;
@@ -210,8 +208,8 @@ export class FrameDecoder {
     return this.#filled >= count;
   }
 
-  // Twice as much as there is, so that a trickle is not copied over and over, and a frame of which half has arrived is moved
-  // once; but not at once all that was announced.
+  // Doubles the memory, so that a trickle is not copied over and over, and a frame of which half has arrived is moved once; the
+  // announced size alone takes no memory.
   #makeRoom(least: number, most: number): void {
     if (least <= this.#gathered.length) return;
     const room = new Uint8Array(Math.min(2 * least, most));
@@ -219,7 +217,7 @@ export class FrameDecoder {
     this.#gathered = room;
   }
 
-  // Gives away what was gathered, with its memory.
+  // Hands over the gathered bytes with their memory.
   #release(): Uint8Array {
     const bytes = this.#gathered.subarray(0, this.#filled);
     this.#buffered -= this.#filled;
@@ -245,7 +243,7 @@ function decodeFrame(bytes: Uint8Array, start: number, size: number, reader: Rea
     throw framingError("frame", `a data offset of ${offset} does not fit into a size of ${size}`);
   }
   if (type !== 0 && type !== 1) throw framingError("frame", `0x${hexByte(type)} is not a type of frame`);
-  // SASL has no channels, and what stands in their place is ignored [security 5.3.1].
+  // SASL has no channels, and the bytes in their place are ignored [security 5.3.1].
   const channel = type === 0 ? bytes[start + 6] << 8 | bytes[start + 7] : 0;
   if (offset === size) return { type, channel, body: undefined, payload: undefined, size };
   reader.window(start + offset, start + size);

@@ -1,5 +1,6 @@
 /**
- * Messages that are not by the letter: fields of another type that say the same, sections in another order.
+ * Messages that deviate from the specification but are clear: fields of another type that say the same, sections in another
+ * order.
  *
  * @module
  */
@@ -17,7 +18,7 @@ import { Reader } from "./reader.ts";
 import type { PrimitiveType } from "./values.ts";
 import { stillFits, type TypedWriter } from "./wire_types.ts";
 
-/** A reader for the sections of a message: generous, unless the limits say that it is to be strict. */
+/** A reader for the sections of a message: lenient, unless the limits ask for strictness. */
 export function messageReader(bytes: Uint8Array, limits?: CodecLimits): Reader {
   const reader = new Reader(bytes, limits, "delivery");
   reader.subject = "message";
@@ -26,7 +27,7 @@ export function messageReader(bytes: Uint8Array, limits?: CodecLimits): Reader {
 }
 
 /**
- * The message with its sections in the order of the specification, each as it came; the same array if they are in order.
+ * The message with its sections in the order of the specification, each unchanged; the same array if they are in order.
  *
  * @throws {AmqpError} With scope `"delivery"` and condition `amqp:decode-error` if the bytes are no sections, or one occurs
  * twice.
@@ -37,7 +38,7 @@ export function sectionsInOrder(bytes: Uint8Array): Uint8Array {
   return isInOrder ? bytes : concat(sorted(parts).map(({ part }) => part));
 }
 
-// Each section with its bytes; nothing of them is decoded.
+// Each section with its bytes, undecoded.
 function sectionsOf(bytes: Uint8Array): { section: number; part: Uint8Array }[] {
   const reader = messageReader(bytes);
   const parts: { section: number; part: Uint8Array }[] = [];
@@ -58,7 +59,7 @@ function skip(reader: Reader, depth = 0): void {
   let code = reader.code();
   for (; code === 0x00; code = reader.code()) skip(reader, depth + 1);
   if (typeOf(code) === undefined) throw reader.fail(`0x${code.toString(16)} is not the constructor of a type`);
-  // All that has a size has it where a binary has it.
+  // Every value with a size has it where a binary has it.
   if (code >= 0xa0) reader.binary((code & 0x10) === 0 ? 0xa0 : 0xb0);
   else if (code !== 0x45) reader.scalar(code);
 }
@@ -67,7 +68,7 @@ function sorted<T extends { section: number }>(parts: readonly T[]): T[] {
   return [...parts].sort((a, b) => a.section - b.section);
 }
 
-/** The sections of the bare message in the order of the specification, each as it came. */
+/** The sections of the bare message in the order of the specification, each unchanged. */
 export function bareOf(bytes: Uint8Array): Uint8Array {
   const bare = sectionsOf(bytes).filter(({ section }) =>
     section >= definitions.properties.code && section !== sections.footer.code
@@ -75,7 +76,7 @@ export function bareOf(bytes: Uint8Array): Uint8Array {
   return concat(sorted(bare).map(({ part }) => part));
 }
 
-/** Reads the descriptor of a section; `last` was before it, `seen` has the bits of all before it. */
+/** Reads the descriptor of a section; `last` is the section before it, `seen` has the bits of all before it. */
 export function readSection(reader: Reader, last: number, seen: number): number {
   reader.subject = "message";
   if (reader.code() !== 0x00) throw reader.fail("a section does not begin with a descriptor");
@@ -92,7 +93,7 @@ export function readSection(reader: Reader, last: number, seen: number): number 
 
 const BODY_BITS = 1 << 5 | 1 << 6 | 1 << 7;
 
-/** The bit of a section among those that were seen. */
+/** The bit of a section in `seen`. */
 export function bitOf(section: number): number {
   return 1 << section - definitions.header.code;
 }
@@ -101,8 +102,8 @@ export function isBody(section: number): boolean {
   return section >= sections.data.code && section <= sections.value.code;
 }
 
-// A field that came with a type that is not that of the table, but says the same: a symbol for a string, an int for a uint.
-// In a message only, and the type is noted, so that it is written back as it came.
+// Reads a field with another type than the table's that says the same: a symbol for a string, an int for a uint. Only in
+// messages; the type is recorded, so that the field is written back as it came.
 function decodeLike(reader: Reader, field: FieldPlan, code: number, composite: object): unknown {
   const type = typeOf(code);
   const isText = type === "string" || type === "symbol";
@@ -133,8 +134,7 @@ function isInteger(type: PrimitiveType): boolean {
   return /^(u?(byte|short|int|long))$/.test(type);
 }
 
-// Writes a field with the type that it came with, which was not that of the table; false when the value has changed so that it
-// does not fit any more.
+// Writes a field with the type that it came with, other than the table's; false if its value has changed and no longer fits.
 function encodeLike(writer: TypedWriter, type: PrimitiveType | undefined, value: unknown): boolean {
   if (type === undefined) return false;
   const plain = value instanceof Date ? value.getTime() : value instanceof Uint8Array ? decodeUtf8(value) : value;

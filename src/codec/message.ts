@@ -1,5 +1,5 @@
 /**
- * Messages to bytes and from bytes: the sections in their order [messaging 3.2].
+ * Messages: to bytes and from bytes, their sections in order [messaging 3.2].
  *
  * @module
  */
@@ -34,26 +34,26 @@ export * from "./body.ts";
 
 /** A message: its sections, all of them optional. A message without a body is sent with the value null. */
 export interface Message {
-  /** How it is to be delivered. Absent, it has the defaults of the specification. */
+  /** The delivery header. Absent, the specification's defaults apply. */
   header?: Header | undefined;
-  /** For the next node only. */
+  /** Annotations for the next node only. */
   deliveryAnnotations?: Fields | PlainObject | undefined;
-  /** For the nodes on the way. */
+  /** Annotations for the nodes on the way. */
   messageAnnotations?: Fields | PlainObject | undefined;
-  /** The standard properties; not changed on the way. */
+  /** The standard properties, which do not change on the way. */
   properties?: Properties | undefined;
-  /** The application's own properties; not changed on the way. What an object of a type of yours holds is checked when it is sent. */
+  /** The application's own properties, which do not change on the way. Any object is checked when it is sent. */
   applicationProperties?: { [key: string]: SimpleValue } | PlainObject | undefined;
-  /** What it carries; not changed on the way. */
+  /** The body, which does not change on the way. */
   body?: Body | SendableValue | undefined;
   /** Hashes, signatures and the like over the message. */
   footer?: Fields | PlainObject | undefined;
 }
 
-/** What was decoded: a copy's sections take the wire types from here, unless they are the very ones that came. */
+/** A message as it was decoded: the new sections of a copy of it take their wire types from here. */
 class Origin {
   readonly #message: Message;
-  // As they were, whatever becomes of the message.
+  // The sections as decoded, whatever becomes of the message.
   readonly #sections: Partial<Message>;
 
   constructor(message: Message) {
@@ -82,7 +82,7 @@ function inspectMessage(this: DecodedMessage): unknown {
 }
 
 /**
- * A message that was received.
+ * A received message.
  *
  * @example
  * ```ts
@@ -95,20 +95,20 @@ function inspectMessage(this: DecodedMessage): unknown {
  * ```
  */
 export class DecodedMessage implements Message {
-  /** How it is to be delivered; undefined if the message has no header, which means its defaults. */
+  /** The delivery header; undefined if the message has none, which means the defaults. */
   header: Header | undefined;
-  /** What the last node says of this delivery. */
+  /** Annotations of the last node. */
   deliveryAnnotations: Fields | undefined;
-  /** What the nodes on the way say of the message. */
+  /** Annotations of the nodes on the way. */
   messageAnnotations: Fields | undefined;
   /** The standard properties. */
   properties: Properties | undefined;
-  /** The application's own properties. Without prototype, so that any key is one. */
+  /** The application's own properties, without a prototype, so that any key is possible. */
   applicationProperties: { [key: string]: SimpleValue } | undefined;
   /**
-   * What it carries: a `Uint8Array` for one data section, a {@linkcode DataBody} for several, a
-   * {@linkcode SequenceBody} for sequences, else the value itself; only a value that is a binary is kept apart from
-   * data in a {@linkcode ValueBody}. Null for a message without a body.
+   * The body: a `Uint8Array` for one data section, a {@linkcode DataBody} for several, a {@linkcode SequenceBody} for
+   * sequences, otherwise the value itself; a binary value comes as a {@linkcode ValueBody}, which distinguishes it from data.
+   * Null for a message without a body.
    */
   body: Body;
   /** Hashes, signatures and the like over the message. */
@@ -147,8 +147,8 @@ export class DecodedMessage implements Message {
   }
 
   /**
-   * The sections that may not be changed on the way, each as it arrived: properties, application properties and body
-   * [messaging 3.2]. {@linkcode encodeMessage} takes them to forward the message.
+   * The encoded sections that must not change on the way, as they arrived: properties, application properties and body
+   * [messaging 3.2]. Pass them to {@linkcode encodeMessage} to forward the message.
    */
   get bare(): Uint8Array {
     return this.#bytes.subarray(this.#bareStart, this.#bareEnd);
@@ -157,15 +157,15 @@ export class DecodedMessage implements Message {
   /**
    * The body as text: a string as it is, bytes as UTF-8.
    *
-   * @throws {TypeError} If it is neither; the error names its type and the call that fits.
+   * @throws {TypeError} If the body is neither; the error names its type and the call that fits.
    */
   text(): string {
     return textOf(this.body);
   }
 
   /**
-   * What the body says as plain values: bytes and strings are read as JSON, a map gives an object and a list an array, as deep as
-   * they go; numbers, dates and the like are what they are.
+   * The body as plain values: bytes and strings are parsed as JSON, maps become objects and lists arrays at every level;
+   * numbers, dates and the like stay as they are.
    *
    * @throws {SyntaxError} If bytes or a string are not JSON.
    */
@@ -176,18 +176,18 @@ export class DecodedMessage implements Message {
   /**
    * The body as bytes: several data sections joined, a string as UTF-8.
    *
-   * @throws {TypeError} If it is neither; the error names its type and the call that fits.
+   * @throws {TypeError} If the body is neither; the error names its type and the call that fits.
    */
   bytes(): Uint8Array<ArrayBuffer> {
     return bytesOf(this.body) as Uint8Array<ArrayBuffer>;
   }
 
-  /** How often it was delivered before without success: the header's delivery-count, 0 without one. */
+  /** Earlier delivery attempts that failed: the header's delivery-count, 0 without a header. */
   get deliveryCount(): number {
     return this.header?.deliveryCount ?? 0;
   }
 
-  /** Why a broker moved it to a dead-letter queue, where it says so: Azure Service Bus, ActiveMQ and the broker of this module. */
+  /** The reason why a broker dead-lettered the message, if given: Azure Service Bus, ActiveMQ and the broker of this module. */
   get deadLetterReason(): string | undefined {
     return this.#note("DeadLetterReason", "x-opt-dead-letter-reason", "x-opt-jms-dead-letter-reason");
   }
@@ -197,19 +197,19 @@ export class DecodedMessage implements Message {
     return this.#note("DeadLetterErrorDescription", "x-opt-dead-letter-description");
   }
 
-  /** When a broker took it in, where it says so, as Azure's and ActiveMQ do. */
+  /** The time at which a broker enqueued the message, if given, as by Azure's and ActiveMQ. */
   get enqueuedTime(): Date | undefined {
     const time = this.messageAnnotations?.["x-opt-enqueued-time"] ?? this.messageAnnotations?.["x-opt-ingress-time"];
     return time instanceof Date ? time : undefined;
   }
 
-  /** The number that a broker gave it in its queue or partition, where it did. */
+  /** The number that a broker gave the message in its queue or partition, if any. */
   get sequenceNumber(): bigint | undefined {
     const number = this.messageAnnotations?.["x-opt-sequence-number"];
     return typeof number === "number" ? BigInt(number) : typeof number === "bigint" ? number : undefined;
   }
 
-  /** The message for `JSON.stringify` and for people: the sections that it has, maps as objects, bytes as text or hex. */
+  /** The message for `JSON.stringify` and for people: its sections, with maps as objects and bytes as text or hex. */
   toJSON(): { [section: string]: unknown } {
     const { header, deliveryAnnotations, messageAnnotations, properties, applicationProperties, body, footer } = this;
     const given = { header, deliveryAnnotations, messageAnnotations, properties, applicationProperties, footer };
@@ -232,10 +232,10 @@ export class DecodedMessage implements Message {
 /**
  * Writes a message; nothing is written if it throws.
  *
- * With `bare`, the encoded sections of a message that is forwarded, those bytes stand in place of properties,
- * application properties and body, so that they leave as they came.
+ * With `bare`, the encoded sections of a message that is forwarded, those bytes replace properties, application properties and
+ * body, so that they leave unchanged.
  *
- * @throws {TypeError} If a value has no wire type, or is not allowed where it stands.
+ * @throws {TypeError} If a value has no wire type, or is not allowed in its place.
  * @throws {RangeError} If a wire type cannot hold its value.
  */
 export function writeMessage(message: Message, writer: Writer, bare?: Uint8Array): void {
@@ -281,19 +281,19 @@ export function encodeData(chunk: Uint8Array, writer: Writer): void {
   writer.binary(chunk);
 }
 
-/** Writes the section after the body, for a message whose body went in parts. */
+/** Writes the section after the body, for a message whose body was sent in parts. */
 export function encodeFooter(message: Message, writer: Writer): void {
   encodeFields(writer, "footer", message);
 }
 
 /**
- * The bytes of a message, as a transfer carries them: for a store, a file, or a test. `send` encodes by itself, and takes these
- * bytes as well.
+ * Encodes a message as a transfer carries it: for a store, a file, or a test. `send` encodes by itself, and accepts these bytes
+ * as well.
  *
- * With `bare`, the encoded sections of a message that is forwarded, those bytes stand in place of properties,
- * application properties and body, so that they leave as they came.
+ * With `bare`, the encoded sections of a message that is forwarded, those bytes replace properties, application properties and
+ * body, so that they leave unchanged.
  *
- * @throws {TypeError} If it is no message, or a value has no wire type or is not allowed where it stands.
+ * @throws {TypeError} If `message` is none, or a value has no wire type or is not allowed in its place.
  * @throws {RangeError} If a wire type cannot hold its value.
  *
  * @example
@@ -312,10 +312,10 @@ export function encodeMessage(message: Message, bare?: Uint8Array): Uint8Array<A
 }
 
 /**
- * Reads a whole message.
+ * Decodes a whole message.
  *
- * Binaries and data are views of the bytes. A message without a body, which is not allowed, is taken as one with
- * the value null.
+ * Binaries and data are views of the bytes. A message without a body, which the specification forbids, is read as one with the
+ * body null.
  *
  * @throws {AmqpError} With scope `"delivery"` and condition `amqp:decode-error` if the bytes are not a message.
  *
@@ -329,7 +329,7 @@ export function encodeMessage(message: Message, bare?: Uint8Array): Uint8Array<A
  */
 export function decodeMessage(bytes: Uint8Array, limits?: CodecLimits): DecodedMessage {
   if (!inspectable) {
-    // Not where the class is declared: that would be work at load.
+    // Here and not beside the class, where it would be work at load.
     inspectable = true;
     const name = Symbol.for("nodejs.util.inspect.custom");
     Object.defineProperty(DecodedMessage.prototype, name, { value: inspectMessage, configurable: true });
@@ -338,7 +338,7 @@ export function decodeMessage(bytes: Uint8Array, limits?: CodecLimits): DecodedM
 }
 
 function decodeSection(reader: Reader, section: number, message: DecodedMessage): void {
-  // Some write null for a section that they have nothing to say in.
+  // Some peers write null for a section without content.
   if (reader.generous && reader.peek() === 0x40 && !isBody(section)) return void reader.code();
   switch (section) {
     case definitions.header.code:
@@ -380,7 +380,7 @@ function decodeData(reader: Reader, message: DecodedMessage): Uint8Array {
   return reader.binary(code);
 }
 
-// Null is the body of a message whose first section this is.
+// The body is null before the first section of the body.
 function joinedData(body: Body, chunk: Uint8Array): Body {
   if (body === null) return chunk;
   if (!(body instanceof DataBody)) return new DataBody([body as Uint8Array, chunk]);
@@ -436,7 +436,7 @@ function encodeBody(message: Message, writer: Writer): void {
     return writer.value(null);
   }
   if (body instanceof DataBody) {
-    // There is no body without a section, and no data is one without bytes.
+    // A body needs a section, so a body without data is one empty section.
     for (const chunk of body.chunks.length > 0 ? body.chunks : [new Uint8Array(0)]) encodeData(chunk, writer);
   } else if (body instanceof SequenceBody) {
     for (const list of body.lists.length > 0 ? body.lists : [[]]) {
