@@ -1,6 +1,6 @@
 /**
- * Messages that nobody can have meant: fields that do not exist, values that have no wire type. Each is told with what was
- * meant; nothing of a message is dropped in silence.
+ * Errors of messages that nobody can have meant: unknown fields, values without a wire type. Each error says what was meant;
+ * nothing of a message is dropped silently.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { quote } from "../base/text.ts";
 import { definitions, sections } from "./definitions.ts";
 import { isRecord, Writer } from "./writer.ts";
 
-// Where other libraries' names of fields belong; those of the specification are found by themselves.
+// Fields of other libraries; names of the specification are found without this table.
 const ELSEWHERE: { readonly [name: string]: string } = {
   id: "properties.messageId",
   sessionId: "properties.groupId",
@@ -27,9 +27,9 @@ const ELSEWHERE: { readonly [name: string]: string } = {
 };
 
 /**
- * Checks that a message is an object whose fields all are sections.
+ * Checks that all fields of a message are sections.
  *
- * @throws {TypeError} If it is not, naming where the first other field belongs.
+ * @throws {TypeError} If they are not, or it is no object; the error says where the first other field belongs.
  */
 export function checkMessage(message: unknown): void {
   if (typeof message !== "object" || message === null) {
@@ -56,7 +56,7 @@ export function checkMessage(message: unknown): void {
 /**
  * Checks the names of the fields of a header or of properties.
  *
- * @throws {TypeError} If one does not exist, naming where it belongs.
+ * @throws {TypeError} If a name is unknown; the error says where the field belongs.
  */
 export function checkFields(section: "header" | "properties", given: object): void {
   for (const key in given) {
@@ -67,7 +67,7 @@ export function checkFields(section: "header" | "properties", given: object): vo
 }
 
 function placeOf(key: string, within?: string): string {
-  // As rhea and Python spell them.
+  // In the spelling of rhea and Python.
   const name = key.replace(/[_-](.)/g, (_, first: string) => first.toUpperCase());
   const section = (["properties", "header"] as const).find((section) =>
     Object.hasOwn(definitions[section].fields, name)
@@ -85,7 +85,7 @@ function placeOf(key: string, within?: string): string {
   return `there is no field ${quote(key)}, what the message carries belongs in body`;
 }
 
-/** The error with the place of the value that has no wire type, such as `body.items[2].fn`, and what may be done instead. */
+/** Adds to an error the path of the value that has no wire type, such as `body.items[2].fn`, and a remedy. */
 export function explained(error: unknown, body: unknown): unknown {
   if (!(error instanceof TypeError || error instanceof RangeError)) return error;
   const found = locate(body, "body", []);
@@ -104,7 +104,7 @@ interface Found {
   cyclic: boolean;
 }
 
-// Only when encoding has failed already: looks for the innermost value that fails by itself.
+// Runs only when encoding has failed: finds the innermost value that fails by itself.
 function locate(value: unknown, path: string, above: unknown[]): Found | undefined {
   if (above.includes(value)) return { path, value, cyclic: true };
   if (encodes(value)) return undefined;
@@ -145,7 +145,7 @@ function remedyFor(value: unknown): string {
   if (value instanceof Promise) return ": await it first";
   if (value instanceof Set) return ": write [...set]";
   if (value instanceof URL) return ": write String(url)";
-  // Forms, search parameters and headers, of which JSON has nothing.
+  // Forms, search parameters and headers, which are empty in JSON.
   if ("entries" in value && !isRecord(value)) return ": write new Map(value)";
   if (value instanceof Blob) return ": write new Uint8Array(await blob.arrayBuffer())";
   if (value instanceof ReadableStream) return ": stream() of a sender takes it";

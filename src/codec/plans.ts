@@ -1,6 +1,6 @@
 /**
- * The table of definitions made ready for the hot path: each kind's fields as an array of small objects, built when
- * the kind is first met.
+ * The table of definitions, prepared for the hot path: the fields of each kind as an array of small objects, built at first
+ * use.
  *
  * @module
  */
@@ -10,47 +10,46 @@ import { valuesInOrder } from "./fast_path.ts";
 import type { Kind } from "./types.ts";
 import type { PrimitiveType } from "./values.ts";
 
-/** A definition made ready. */
+/** A prepared definition. */
 export interface Plan {
   /** The key in the table. */
   readonly kind: Kind;
   /** The numeric descriptor. */
   readonly code: number;
-  /** One bit for every archetype that this kind provides, and one for the kind itself if a field asks for that. */
+  /** One bit for each archetype that the kind provides, and one for the kind itself if a field asks for it. */
   readonly provides: number;
-  /** Whether objects of this kind carry it. */
+  /** Whether objects of this kind have a `kind`. */
   readonly hasKind: boolean;
   /** The fields in wire order. */
   readonly fields: readonly FieldPlan[];
-  /** One bit for every field that must be there. */
+  /** One bit for each mandatory field. */
   readonly mandatory: number;
   /** The values of a composite in wire order, for kinds of many fields that come with every message. */
   readonly values: ((composite: never) => unknown[]) | undefined;
 }
 
-/** A field made ready. */
+/** A prepared field. */
 export interface FieldPlan {
-  /** The name. */
   readonly key: string;
-  /** How it is encoded and decoded: one of the constants below. */
+  /** How the field is encoded and decoded: one of the constants below. */
   readonly form: number;
   /** The wire type of the value, or of each of several values. */
   readonly type: PrimitiveType;
-  /** What the table calls the type: an archetype, an enumeration, a primitive. */
+  /** The type in the table: an archetype, an enumeration, a primitive. */
   readonly base: string;
   /** The bit of the archetype that a composite in this field must provide. */
   readonly archetype: number;
   /** The names of an enumeration, in the order of their wire values. */
   readonly names: readonly string[];
-  /** Whether there may be several values. */
+  /** Whether the field takes several values. */
   readonly multiple: boolean;
-  /** Whether there must be a value. */
+  /** Whether the field must have a value. */
   readonly mandatory: boolean;
-  /** What an absent value stands for; undefined where it stands for nothing. */
+  /** The value that an absent one stands for, if any. */
   readonly defaultValue: unknown;
 }
 
-/** A primitive that has no form of its own below. */
+/** A primitive without a form of its own below. */
 export const plainForm = 0;
 /** A uint, the most frequent primitive. */
 export const uintForm = 1;
@@ -69,7 +68,7 @@ export const messageIdForm = 7;
 /** Any value. */
 export const anyForm = 8;
 
-/** The archetypes that a composite can provide, as bits. An error is the one composite that is asked for by kind. */
+/** The archetypes that a composite can provide, as bits. An error is the only composite that fields ask for by kind. */
 export const archetypes = {
   frame: 1,
   saslFrame: 2,
@@ -90,7 +89,7 @@ export function planOf(kind: Kind): Plan {
   return byKind[kind] ??= makePlan(kind);
 }
 
-/** The plan of a numeric descriptor, undefined where the specification has no composite of that code. */
+/** The plan of a numeric descriptor; undefined if the specification has no such composite. */
 export function planAt(code: number): Plan | undefined {
   return byCode?.[code] ?? findPlan(code);
 }

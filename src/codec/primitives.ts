@@ -1,6 +1,5 @@
 /**
- * What values are made of on the wire: numbers of several bytes, most significant first, UTF-8, names that come again and
- * again, uuids.
+ * Parts of values on the wire: numbers of several bytes, most significant first, UTF-8, repeated names, uuids.
  *
  * @module
  */
@@ -10,48 +9,48 @@ let kept: { readonly texts: (string | undefined)[]; readonly spelt: Uint8Array }
 let nothing: Uint8Array<ArrayBuffer> | undefined;
 let scratch: DataView | undefined;
 
-/** No bytes; one for all, since an array of none takes 200 bytes in V8. */
+/** No bytes; one array for all, since an empty one takes 200 bytes in V8. */
 export function noBytes(): Uint8Array<ArrayBuffer> {
   return nothing ??= new Uint8Array(0);
 }
 
-/** The unsigned number of four bytes that stands there. */
+/** The unsigned number of the four bytes at `at`. */
 export function uint32At(bytes: Uint8Array, at: number): number {
   return (bytes[at] << 24 | bytes[at + 1] << 16 | bytes[at + 2] << 8 | bytes[at + 3]) >>> 0;
 }
 
 /**
- * Eight bytes to put the parts of a number into, or the number to take its parts from; another call may change them.
+ * Eight bytes for the parts of a number that is read or written; any other call may overwrite them.
  *
- * There is one for all: a view over each message for the one double in it costs five times the copy.
+ * The view is shared: one over each message for the one double in it costs five times the copy.
  */
 export function scratchView(): DataView {
   return scratch ??= new DataView(new ArrayBuffer(8));
 }
 
-/** The bytes that stand there as a view; valid until the next call. */
+/** The bytes at `at` as a view, valid until the next call. */
 export function loaded(bytes: Uint8Array, at: number, width: 4 | 8): DataView {
   const view = scratchView();
   for (let i = 0; i < width; i++) view.setUint8(i, bytes[at + i]);
   return view;
 }
 
-/** Longer texts than this are rarely the same twice. */
+/** Longer texts rarely repeat. */
 const LONGEST_KEPT = 32;
 
-/** Up to here V8 is faster by a loop than by the call of a decoder, by a third; JavaScriptCore is slower by as much. */
+/** Up to this length a loop is a third faster in V8 than a call of the decoder; JavaScriptCore is slower by as much. */
 const LONGEST_LOOP = 48;
 
 /**
- * UTF-8 as text, undefined if it is none. A byte order mark is kept, it is an ordinary character there [types 1.6.20].
+ * Decodes UTF-8; undefined if it is invalid. A byte order mark is kept, as an ordinary character [types 1.6.20].
  */
 export function decodeUtf8(bytes: Uint8Array): string | undefined {
-  // Deno takes twice as long when it is to throw, so invalid bytes are found by what stands for them.
+  // A decoder that throws takes twice as long in Deno, so invalid bytes are found by their replacement character.
   const text = (decoder ??= new TextDecoder("utf-8", { ignoreBOM: true })).decode(bytes);
   return text.includes("\ufffd") && !isUtf8(bytes) ? undefined : text;
 }
 
-// Asked where the text has the character that stands for invalid bytes, which may also have come as itself.
+// Called for a text with the replacement character, which may also have been sent as such.
 function isUtf8(bytes: Uint8Array): boolean {
   try {
     new TextDecoder("utf-8", { fatal: true }).decode(bytes);
@@ -62,10 +61,10 @@ function isUtf8(bytes: Uint8Array): boolean {
 }
 
 /**
- * ASCII of a few bytes as text, undefined when it is long or no ASCII.
+ * Decodes ASCII of a few bytes; undefined for long text and for text that is not ASCII.
  *
- * Names, addresses, and most short texts come again and again: the last ones are kept, for a text that exists already
- * costs neither memory nor, as the key of an object, a lookup among all strings of the program.
+ * Names, addresses, and most short texts repeat: recent ones are kept, as an existing text costs neither memory nor, as the key
+ * of an object, a lookup among all strings of the program.
  */
 export function shortAscii(bytes: Uint8Array, start: number, length: number): string | undefined {
   if (length > LONGEST_KEPT) return length > LONGEST_LOOP ? undefined : asciiOf(bytes, start, length);
@@ -101,7 +100,7 @@ function asciiOf(b: Uint8Array, start: number, length: number): string | undefin
   return text;
 }
 
-// Bytes with bytes: to look at the characters of a text takes twice as long.
+// Compares bytes with bytes: reading the characters of a text takes twice as long.
 function equals(kept: Uint8Array, at: number, bytes: Uint8Array, start: number, length: number): boolean {
   for (let i = 0; i < length; i++) {
     if (kept[at + i] !== bytes[start + i]) return false;

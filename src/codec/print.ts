@@ -17,8 +17,8 @@ const MOST_LEVELS = 6;
 /**
  * A composite as one line, such as `attach(name="a", handle=0, role=sender)`.
  *
- * Safe to log: no control character, cut where it is long, and of the binaries in SASL frames, which are passwords
- * and proofs, only the length. Fields that are not set are left out.
+ * Safe to log: there is no control character, a long line is cut, and of the binaries in SASL frames, which are passwords and
+ * proofs, only the length is shown. Fields that are not set are left out.
  *
  * @example
  * ```ts
@@ -84,7 +84,7 @@ function printItems<T>(items: readonly T[], print: (item: T) => string): string 
   return shown.join(", ");
 }
 
-// Bare where that cannot be mistaken for anything else.
+// Bare where the name cannot be mistaken for anything else.
 function printName(name: unknown): string {
   if (typeof name === "string" && /^[\w.:-]{1,80}$/.test(name)) return name;
   return printValue(name, MOST_LEVELS);

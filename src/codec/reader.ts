@@ -1,5 +1,5 @@
 /**
- * Bytes to values: a cursor that believes no number before it has compared it with what remains.
+ * Bytes to values: a cursor that compares each size with the bytes that remain before it uses the size.
  *
  * @module
  */
@@ -30,7 +30,7 @@ import {
 } from "./limits.ts";
 import { encodingOf, MAX_ENCODED_DEPTH } from "./writer.ts";
 
-/** The value of a field of a composite that has another type than the table says; undefined if it cannot be one. */
+/** Reads a field of another type than the table's; undefined if the value cannot stand for the field. */
 export type Likeness = (reader: Reader, field: FieldPlan, code: number, composite: object) => unknown;
 
 /** Any primitive that is not compound, without a wrapper. */
@@ -39,8 +39,8 @@ export type Scalar = PrimitiveValues[Exclude<PrimitiveType, "list" | "map" | "ar
 /**
  * Reads AMQP values from bytes, in order.
  *
- * Binaries are views of the bytes given, not copies. Every method throws an {@linkcode AmqpError} with condition
- * `amqp:decode-error` when the bytes are not what they have to be; the reader is of no use after that.
+ * Binaries are views of the given bytes, not copies. Every method throws an {@linkcode AmqpError} with condition
+ * `amqp:decode-error` when the bytes are malformed; the reader is of no use after that.
  */
 export class Reader {
   readonly #bytes: Uint8Array;
@@ -55,16 +55,16 @@ export class Reader {
   #elements = 0;
   #values = 0;
 
-  /** Reads a field that has another type than the table says, in messages that may be not by the letter. */
+  /** Reads fields of another type than the table's, in messages that may deviate from the specification. */
   likeness: Likeness | undefined;
-  /** Whether a wire type was noted, because the decoded value alone would be encoded with another one. */
+  /** Whether wire types were recorded, as the decoded values alone would be encoded with other types. */
   noted = false;
-  /** What is being decoded, for error messages. */
+  /** The subject of error messages. */
   subject = "value";
-  /** Which field of the subject is being decoded, for error messages. */
+  /** The field of the subject, for error messages. */
   field: string | undefined;
 
-  /** Starts at the first of the bytes; `scope` is what an error ends. */
+  /** Starts at the first byte; `scope` is the scope of errors. */
   constructor(bytes: Uint8Array, limits?: CodecLimits, scope: ErrorScope = "connection") {
     this.#bytes = bytes;
     this.#maxDepth = Math.min(limits?.maxDepth ?? MAX_DEPTH, MAX_ENCODED_DEPTH);
@@ -74,22 +74,22 @@ export class Reader {
     this.#end = bytes.length;
   }
 
-  /** Where the next byte stands. */
+  /** The position of the next byte. */
   get position(): number {
     return this.#position;
   }
 
-  /** Where the bytes that may be read end: those of the innermost open list, or all. */
+  /** The end of the readable bytes: of the innermost open list, or of all. */
   get end(): number {
     return this.#end;
   }
 
-  /** How many bytes may still be read. */
+  /** The number of bytes that may still be read. */
   get remaining(): number {
     return this.#end - this.#position;
   }
 
-  /** Turns the reader to another part of its bytes, the body of a frame, with all limits afresh. */
+  /** Moves the reader to another part of its bytes, the body of a frame, and resets the limits. */
   window(start: number, end: number): void {
     this.subject = "frame";
     this.field = undefined;
@@ -101,12 +101,12 @@ export class Reader {
     this.#values = 0;
   }
 
-  /** Whether what is not by the letter is read all the same. */
+  /** Whether values that deviate from the specification are read. */
   get generous(): boolean {
     return this.likeness !== undefined;
   }
 
-  /** What was decoded so far, in units of about 32 bytes of memory. */
+  /** Memory of the values decoded so far, in units of about 32 bytes. */
   get weight(): number {
     return this.#values;
   }
@@ -123,12 +123,11 @@ export class Reader {
     return new AmqpError(symbol, `Cannot decode ${this.subject}: ${problem} ${where}`, { scope: this.#scope });
   }
 
-  /** Reads a constructor code. */
   code(): number {
     return this.#u8();
   }
 
-  /** The constructor code that comes next; at the end one that is no code. */
+  /** The next constructor code; 0xff, which is none, at the end. */
   peek(): number {
     return this.#position < this.#end ? this.#bytes[this.#position] : 0xff;
   }
@@ -259,7 +258,7 @@ export class Reader {
     return typeof time === "bigint" ? new Typed("timestamp", time) : time;
   }
 
-  /** The place to note the wire types of a container that is being decoded. */
+  /** The record of the wire types of a container that is being decoded. */
   noteTypes(container: object): WireTypes {
     this.noted = true;
     const known = wireTypesOf(container);
@@ -268,7 +267,7 @@ export class Reader {
     return noteTypes(container);
   }
 
-  /** Enters a list: gives the number of its values, and narrows the reader to them until {@linkcode close}. */
+  /** Enters a list: returns the number of its values, and narrows the reader to them until {@linkcode close}. */
   openList(code: number): number {
     if (code !== 0x45 && code !== 0xc0 && code !== 0xd0) throw this.fail(`constructor 0x${hexByte(code)} is not list`);
     if (code !== 0x45) return this.#open(code === 0xc0, LIST_WEIGHT, 1);
@@ -278,7 +277,7 @@ export class Reader {
     return 0;
   }
 
-  /** Enters a map: gives the number of keys and values together, and narrows the reader as {@linkcode openList}. */
+  /** Enters a map: returns the number of keys and values together, and narrows the reader as {@linkcode openList} does. */
   openMap(code: number): number {
     if (code !== 0xc1 && code !== 0xd1) throw this.fail(`constructor 0x${hexByte(code)} is not map`);
     const count = this.#open(code === 0xc1, MAP_WEIGHT, ENTRY_WEIGHT);
@@ -305,7 +304,7 @@ export class Reader {
     return described;
   }
 
-  // A bare bigint or string is a ulong or symbol here, so other types that are one in JavaScript are wrapped.
+  // A bare bigint or string is a ulong or symbol here, so values of other types that decode to these are wrapped.
   #descriptor(): Value {
     const code = this.#u8();
     const type = typeOf(code);
@@ -333,7 +332,7 @@ export class Reader {
     const outer = this.#end;
     const count = this.openMap(code);
     const map = new Map<Value, Value>();
-    // A Map tells objects apart by identity, but two keys are equal when type and value are [types 1.6.23].
+    // A Map compares objects by identity, but two keys are equal when type and value are [types 1.6.23].
     let objects: Set<string> | undefined;
     for (let i = 0; i < count; i += 2) {
       const key = this.#key(map);
@@ -359,7 +358,7 @@ export class Reader {
       // An int 1 and a uint 1 are two keys, and only a wrapper keeps them two.
       return new Typed(typeOf(code)!, key);
     }
-    // A Map would make the key +0.
+    // A Map would turn the key into +0.
     if (Object.is(key, -0)) return new Typed(typeOf(code)!, key);
     if (type !== undefined) {
       this.#weigh(ENTRY_WEIGHT);
@@ -390,7 +389,7 @@ export class Reader {
     return new AmqpArray(type, items, descriptors);
   }
 
-  // Bare, as an item of an array is.
+  // Without a wrapper, as an item of an array.
   #primitive(code: number): Exclude<PrimitiveValues[PrimitiveType], Typed> {
     switch (code) {
       case 0x45:
@@ -408,7 +407,7 @@ export class Reader {
     }
   }
 
-  // Before the first element is made, so that a count costs nothing that the bytes do not pay for.
+  // Checked before the first element is made, so that a count costs nothing that the bytes do not pay for.
   #expect(count: number, width: number): void {
     if (width > 0) {
       if (count > this.remaining / width) throw this.fail(`${count} elements do not fit in ${this.remaining} bytes`);
@@ -432,7 +431,7 @@ export class Reader {
     return count;
   }
 
-  // Counts memory before it is taken: bytes must not multiply.
+  // Counts memory before it is taken: few bytes must not become many.
   #weigh(weight: number): void {
     this.#values += weight;
     if (this.#values <= this.#maxValues) return;
@@ -467,7 +466,7 @@ export class Reader {
   #time(): Date | bigint {
     this.#weigh(BINARY_WEIGHT);
     const at = this.#position;
-    // Exact as far as a Date reaches, and without a bigint for every message.
+    // Exact for all dates, and without a bigint for every message.
     const date = new Date((this.#u32() | 0) * 0x1_0000_0000 + this.#u32());
     return Number.isNaN(date.getTime()) ? loaded(this.#bytes, at, 8).getBigInt64(0) : date;
   }

@@ -1,6 +1,6 @@
 /**
- * Where the sections of a message lie, for those that read one in parts; nothing of them is decoded, so what they hold and how
- * they may follow each other is for the decoder to say.
+ * Bounds of a message's sections, for readers of a message in parts. Nothing is decoded, so the contents and the order of
+ * sections are for the decoder to check.
  *
  * @module
  */
@@ -10,23 +10,23 @@ import { AmqpError } from "../base/errors.ts";
 import { hexByte } from "../base/text.ts";
 import { definitions, sections } from "./definitions.ts";
 
-// The longest symbol that names a section has fewer bytes.
+// More than the bytes of the longest symbol that names a section.
 const MAX_NAME_BYTES = 64;
 
-/** One section, as far as its first bytes tell. */
+/** The bounds of one section, by its first bytes. */
 export interface SectionBounds {
-  /** The code of its descriptor. */
+  /** The numeric descriptor. */
   readonly section: number;
-  /** Where what it holds begins, behind constructor and length. */
+  /** Start of the contents, behind constructor and length. */
   readonly start: number;
-  /** Where it ends, perhaps behind the bytes that are there; for a value and a sequence Infinity, which only decoding tells. */
+  /** End of the contents, perhaps behind the bytes at hand; Infinity for a value or a sequence, which needs decoding. */
   readonly end: number;
 }
 
 /**
- * The section that begins at `at`; undefined if there are too few bytes to tell.
+ * The section that begins at `at`; undefined if there are too few bytes.
  *
- * @throws {AmqpError} With scope `"delivery"` and condition `amqp:decode-error` if none does.
+ * @throws {AmqpError} With scope `"delivery"` and condition `amqp:decode-error` if there is no section.
  */
 export function sectionAt(bytes: Uint8Array, at: number): SectionBounds | undefined {
   const constructor = endOfDescriptor(bytes, at);
@@ -37,7 +37,7 @@ export function sectionAt(bytes: Uint8Array, at: number): SectionBounds | undefi
   }
   const code = bytes[constructor]!;
   const isData = section === sections.data.code;
-  // Some write null for a section that they have nothing to say in.
+  // Some peers write null for a section without content.
   if (code === 0x40 || !isData && code === 0x45) return { section, start: constructor + 1, end: constructor + 1 };
   if (isData ? code !== 0xa0 && code !== 0xb0 : code !== 0xc0 && code !== 0xc1 && code !== 0xd0 && code !== 0xd1) {
     throw undecodable(`constructor 0x${hexByte(code)} is none of section 0x${hexByte(section)}`);
@@ -49,12 +49,12 @@ export function sectionAt(bytes: Uint8Array, at: number): SectionBounds | undefi
     : { section, start, end: start + (isShort ? bytes[constructor + 1]! : uint(bytes, constructor + 1)) };
 }
 
-/** What bytes that are no message are refused with. */
+/** The error for bytes that are no message. */
 export function undecodable(state: string): AmqpError {
   return new AmqpError(condition.decodeError, `Cannot decode message: ${state}`, { scope: "delivery" });
 }
 
-// Where the descriptor ends that begins at `at`, perhaps behind the bytes that are there.
+// End of the descriptor at `at`, perhaps behind the bytes at hand.
 function endOfDescriptor(bytes: Uint8Array, at: number): number {
   if (bytes[at] !== 0x00) throw undecodable("a section does not begin with a descriptor");
   switch (bytes[at + 1]) {

@@ -1,12 +1,12 @@
 /**
- * Where values end, without decoding them: for those who look for the sections of a message and not at what they say.
+ * Ends of values, found without decoding, for readers that look for the sections of a message and not at their contents.
  *
  * @module
  */
 
 /**
- * Where the value that begins at `at` ends; `Infinity` if it is cut off before its size is known. The width of a value follows
- * from the upper half of its constructor [types 1.2].
+ * The end of the value at `at`; `Infinity` if the bytes end before its size is known. The width of a value follows from the
+ * upper half of its constructor [types 1.2].
  */
 export function valueEnd(bytes: Uint8Array, at: number): number {
   let missing = 1;
@@ -32,7 +32,7 @@ export function valueEnd(bytes: Uint8Array, at: number): number {
   return at;
 }
 
-/** Where each section of an encoded message ends, in order; undefined for bytes that are no whole sections. */
+/** The end of each section of an encoded message, in order; undefined for bytes that are no whole sections. */
 export function sectionEnds(payload: Uint8Array): number[] | undefined {
   const ends: number[] = [];
   for (let at = 0; at < payload.length;) {

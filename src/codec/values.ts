@@ -1,12 +1,12 @@
 /**
- * What AMQP values are in TypeScript: plain ones, and classes for exact wire types.
+ * AMQP values in TypeScript: plain ones, and classes for exact wire types.
  *
  * @module
  */
 
 import { hex } from "../base/text.ts";
 
-/** What each primitive wire type holds, inside a {@linkcode Typed} or as an item of an {@linkcode AmqpArray}. */
+/** The JavaScript form of each primitive wire type, inside a {@linkcode Typed} or as an item of an {@linkcode AmqpArray}. */
 export interface PrimitiveValues {
   /** No value. */
   null: null;
@@ -42,7 +42,7 @@ export interface PrimitiveValues {
   char: string;
   /** Milliseconds since 1970; a `bigint` where a `Date` cannot reach. */
   timestamp: Date | bigint;
-  /** Lower case, with hyphens. */
+  /** Lower-case text with hyphens. */
   uuid: string;
   /** Bytes. */
   binary: Uint8Array;
@@ -50,7 +50,7 @@ export interface PrimitiveValues {
   string: string;
   /** ASCII text from a constrained domain. */
   symbol: string;
-  /** Values in a row. */
+  /** Values in order. */
   list: Value[];
   /** Keys and values, in order. */
   map: Map<Value, Value> | { [key: string]: Value };
@@ -62,15 +62,15 @@ export interface PrimitiveValues {
 export type PrimitiveType = keyof PrimitiveValues;
 
 /**
- * Anything that an AMQP value may be.
+ * Any AMQP value.
  *
- * A bare value has one documented wire type: `number` is a double, `bigint` a long, `string` a string, `Date` a
- * timestamp, `Uint8Array` a binary, an array a list, a `Map` or a plain record (with string keys) a map. Any other
- * wire type is asked for with a wrapper such as {@linkcode uint} or {@linkcode symbol}.
+ * A bare value has one documented wire type: `number` is a double, `bigint` a long, `string` a string, `Date` a timestamp,
+ * `Uint8Array` a binary, an array a list, a `Map` or a plain record (with string keys) a map. A wrapper such as {@linkcode
+ * uint} or {@linkcode symbol} gives any other wire type.
  *
- * Decoded integers and floats are plain `number`s (`bigint` for ulong and long): inside the container that they
- * were decoded in, their wire type is remembered, so that encoding the container again gives the same types. A
- * decoded list that is spliced keeps the wire types where they stood.
+ * Decoded integers and floats are plain `number`s (`bigint` for ulong and long): their container keeps the wire types that they
+ * were decoded with, so that encoding it again gives the same types. A decoded list that is spliced keeps the wire types by
+ * index.
  */
 export type Value =
   | null
@@ -87,16 +87,16 @@ export type Value =
   | Map<Value, Value>
   | { [key: string]: Value };
 
-/** A map keyed by symbols, such as properties, annotations and filters. Without prototype when decoded. */
+/** A map keyed by symbols, such as properties, annotations and filters; decoded, it has no prototype. */
 export type Fields = { [key: string]: Value };
 
 /** A value that application properties may hold: anything but lists, maps and arrays. */
 export type SimpleValue = null | boolean | string | number | bigint | Date | Uint8Array | Typed | Described;
 
 /**
- * A value with the wire type that it is to have, or had.
+ * A value with an explicit wire type.
  *
- * Made by the wrapper functions, which check that the value fits.
+ * Wrapper functions such as {@linkcode uint} make it, and check that the value fits.
  *
  * @example
  * ```ts
@@ -111,7 +111,7 @@ export class Typed<T extends PrimitiveType = PrimitiveType> {
   /** The value, in the form that {@linkcode PrimitiveValues} gives for the type. */
   readonly value: PrimitiveValues[T];
 
-  /** Puts a value under a wire type without checking it; encoding checks. */
+  /** Pairs a value with a wire type without checking it; encoding checks. */
   constructor(type: T, value: PrimitiveValues[T]) {
     this.type = type;
     this.value = value;
@@ -134,9 +134,9 @@ export class Typed<T extends PrimitiveType = PrimitiveType> {
 }
 
 /**
- * A value with a descriptor that says what it means [types 1.2].
+ * A value with a descriptor, which gives its meaning [types 1.2].
  *
- * In the place of the descriptor a bare `bigint` is a ulong and a bare `string` a symbol, the two types that
+ * As a descriptor, a bare `bigint` is a ulong and a bare `string` a symbol, the two types that
  * descriptors have in practice; a decoded descriptor of another numeric or string type is a {@linkcode Typed}.
  *
  * @example
@@ -148,12 +148,12 @@ export class Typed<T extends PrimitiveType = PrimitiveType> {
  * ```
  */
 export class Described {
-  /** What the value means: a `bigint` (ulong) or `string` (symbol), or any other value. */
+  /** The descriptor: a `bigint` (ulong), a `string` (symbol), or any other value. */
   readonly descriptor: Value;
   /** The value that is described. */
   readonly value: Value;
 
-  /** Puts a value under a descriptor. */
+  /** Pairs a value with a descriptor. */
   constructor(descriptor: Value, value: Value) {
     this.descriptor = descriptor;
     this.value = value;
@@ -180,14 +180,14 @@ export class AmqpArray<T extends PrimitiveType = PrimitiveType> implements Itera
   /** The descriptors that every item has, outermost first; nearly always none. */
   readonly descriptors: readonly Value[];
 
-  /** Puts items under one wire type without checking them; encoding checks. */
+  /** Creates an array without checking its items; encoding checks. */
   constructor(type: T, items: readonly PrimitiveValues[T][], descriptors: readonly Value[] = []) {
     this.type = type;
     this.items = items;
     this.descriptors = descriptors;
   }
 
-  /** Goes through the items. */
+  /** Iterates over the items. */
   [Symbol.iterator](): Iterator<PrimitiveValues[T]> {
     return this.items[Symbol.iterator]();
   }

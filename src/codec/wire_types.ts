@@ -1,10 +1,10 @@
 /**
- * The wire types that decoded containers had, where their JavaScript values do not tell: a uint and a double are
- * both a `number`. Consulted when such a container is encoded again.
+ * The wire types of decoded containers, where JavaScript values do not determine them: a uint and a double are both a `number`.
+ * The writer consults them when such a container is encoded again.
  *
- * They are kept beside the containers, so that those are ordinary arrays, maps and records. A message carries what its
- * copies need under a symbol, which a spread takes along: `{ ...message, applicationProperties: {
- * ...message.applicationProperties, retry: 1 } }` keeps the types of all that came.
+ * Wire types are kept beside the containers, so that those are ordinary arrays, maps and records. A message carries the wire
+ * types for its copies under a symbol, which a spread copies: `{ ...message, applicationProperties: {
+ * ...message.applicationProperties, retry: 1 } }` keeps the types of all decoded values.
  *
  * @module
  */
@@ -13,26 +13,26 @@ import { typeOf } from "./codes.ts";
 import { fitsBigInt, fitsInteger, isAscii } from "./checks.ts";
 import type { PrimitiveType } from "./values.ts";
 
-/** What writes a value as a primitive of the type given; a `Writer`. */
+/** Writes a value as a primitive of a given type; a `Writer`. */
 export interface TypedWriter {
-  /** Writes it, or throws if the type cannot hold it. */
+  /** Writes the value, or throws if the type cannot hold it. */
   typed(type: PrimitiveType, value: unknown): void;
 }
 
-/** What is known of one container. */
+/** The wire types of one container. */
 export class WireTypes {
-  /** The wire types of a map's keys, if it has any that are special. */
+  /** The wire types of a map's keys, if any are ambiguous. */
   keys: Map<unknown, PrimitiveType> | undefined = undefined;
-  /** The keys of a record in wire order, where the record does not keep it. */
+  /** The keys of a record in wire order, where the record loses it. */
   order: readonly string[] | undefined = undefined;
   /**
-   * Writes a field of a composite with a type that is not that of the table; false if the type does not hold the value. Set
-   * where a field came so.
+   * Writes a field of a composite with another type than the table's; false if that type does not hold the value. Set where a
+   * field came with such a type.
    */
   writeField: ((writer: TypedWriter, type: PrimitiveType | undefined, value: unknown) => boolean) | undefined =
     undefined;
   #values: Map<unknown, PrimitiveType> | undefined;
-  // Of a list the first items, which mostly all have the same type, take no entries.
+  // The first items of a list, which mostly have one type, take no entries.
   #first: PrimitiveType | undefined;
   #count = 0;
 
@@ -42,13 +42,11 @@ export class WireTypes {
     return isFirst ? this.#first : this.#values?.get(place);
   }
 
-  /** Notes the wire type of the value at an index or key. */
   set(place: unknown, type: PrimitiveType): void {
     if (place === this.#count && type === (this.#first ??= type)) this.#count++;
     else (this.#values ??= new Map()).set(place, type);
   }
 
-  /** Forgets the wire type of the value at a key. */
   delete(place: unknown): void {
     this.#values?.delete(place);
   }
@@ -57,12 +55,12 @@ export class WireTypes {
 let containers: WeakMap<object, WireTypes> | undefined;
 let originKey: symbol | undefined;
 
-/** What is known of a container; undefined for one that was not decoded, or that holds nothing special. */
+/** The wire types of a container; undefined if it was not decoded, or has no ambiguous values. */
 export function wireTypesOf(container: object): WireTypes | undefined {
   return containers?.get(container);
 }
 
-/** The place to note what is known of a container. */
+/** The record of a container's wire types, created at need. */
 export function noteTypes(container: object): WireTypes {
   containers ??= new WeakMap();
   let known = containers.get(container);
@@ -70,12 +68,12 @@ export function noteTypes(container: object): WireTypes {
   return known;
 }
 
-/** What a message, or a spread copy of one, was when it was decoded; undefined where no value in it is special. */
+/** The decoded state of a message, or of a spread copy of one; undefined if no value in it is ambiguous. */
 export function originOf<T>(message: object): T | undefined {
   return originKey === undefined ? undefined : (message as { [key: symbol]: T | undefined })[originKey];
 }
 
-/** Has a message, and its spread copies, carry what it was when it was decoded. */
+/** Attaches the decoded state to a message, from where its spread copies take it. */
 export function setOrigin(message: object, origin: object): void {
   (message as { [key: symbol]: object })[originKey ??= Symbol("origin")] = origin;
 }

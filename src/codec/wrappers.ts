@@ -1,5 +1,5 @@
 /**
- * Values of an exact wire type, which are checked when they are made.
+ * Wrappers that give values an exact wire type, and check that they fit.
  *
  * @module
  */
@@ -137,7 +137,7 @@ export function long(value: bigint | number): Typed<"long"> {
 }
 
 /**
- * A value of wire type float, rounded to what a float can hold.
+ * A value of wire type float, rounded to the nearest float.
  *
  * @example
  * ```ts
@@ -263,7 +263,7 @@ export function timestamp(value: Date | number | bigint): Typed<"timestamp"> {
 /**
  * A value of wire type uuid, given as text or as its sixteen bytes.
  *
- * @throws {RangeError} If it is neither.
+ * @throws {RangeError} If the text is no uuid, or the length is not 16 bytes.
  *
  * @example
  * ```ts
@@ -293,7 +293,7 @@ export function described(descriptor: Value, value: Value): Described {
 }
 
 /**
- * An array of one wire type: `array("symbol", ["a", "b"])`. The items are checked when it is encoded.
+ * An array of one wire type: `array("symbol", ["a", "b"])`. The items are checked when the array is encoded.
  *
  * @example
  * ```ts

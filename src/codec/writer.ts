@@ -1,5 +1,5 @@
 /**
- * Values to bytes: the smallest encoding of everything.
+ * Values to bytes, each in its smallest encoding.
  *
  * @module
  */
@@ -12,21 +12,21 @@ import { stillFits, type WireTypes, wireTypesOf } from "./wire_types.ts";
 import { hex, utf8 } from "../base/text.ts";
 import { AmqpArray, Described, type PrimitiveType, Typed, type Value } from "./values.ts";
 
-/** How deep values that are encoded may nest: far from what would overflow the stack, so that a cycle is an error. */
+/** Deepest nesting of values that are encoded: far from overflowing the stack, so that a cycle is an error. */
 export const MAX_ENCODED_DEPTH = 1000;
 
-/** What a bare value may be where a key or a field is optional: undefined is null. */
+/** A value, or undefined for null. */
 export type Encodable = Value | undefined;
 
 /**
  * Collects AMQP values as bytes.
  *
- * A method that throws may leave a part of its value behind; {@linkcode Writer.truncate} takes it away.
+ * A method that throws may leave a part of its value behind; {@linkcode Writer.truncate} drops it.
  */
 export class Writer extends ByteWriter {
   #depth = 0;
 
-  /** Takes back all bytes after the first `length`. */
+  /** Drops all bytes after the first `length`. */
   override truncate(length: number): void {
     super.truncate(length);
     this.#depth = 0;
@@ -35,8 +35,8 @@ export class Writer extends ByteWriter {
   /**
    * Writes a value of any type.
    *
-   * @throws {TypeError} If there is no wire type for it.
-   * @throws {RangeError} If its wire type cannot hold it.
+   * @throws {TypeError} If the value has no wire type.
+   * @throws {RangeError} If the wire type cannot hold the value.
    */
   value(value: Encodable): void {
     switch (typeof value) {
@@ -57,7 +57,7 @@ export class Writer extends ByteWriter {
     }
   }
 
-  /** Writes a value under the wire type that its place was decoded with, unless it does not fit any more. */
+  /** Writes a value with the wire type that its place was decoded with, unless the value no longer fits it. */
   valueAs(type: PrimitiveType | undefined, value: Encodable): void {
     if (type !== undefined && stillFits(type, value)) this.typed(type, value);
     else this.value(value);
@@ -66,8 +66,8 @@ export class Writer extends ByteWriter {
   /**
    * Writes a value as a primitive of the given type.
    *
-   * @throws {TypeError} If it is of another kind.
-   * @throws {RangeError} If the type cannot hold it.
+   * @throws {TypeError} If the value is of another kind.
+   * @throws {RangeError} If the type cannot hold the value.
    */
   typed(type: PrimitiveType, value: unknown): void {
     switch (type) {
@@ -97,13 +97,11 @@ export class Writer extends ByteWriter {
     }
   }
 
-  /** Writes a boolean. */
   boolean(value: unknown): void {
     if (typeof value !== "boolean") throw misfit("boolean", value);
     this.u8(value ? 0x41 : 0x42);
   }
 
-  /** Writes a uint. */
   uint(value: unknown): void {
     const checked = checkInteger("uint", value);
     if (checked > 0xff) {
@@ -120,31 +118,28 @@ export class Writer extends ByteWriter {
   /** Writes a timestamp: a date, or milliseconds since 1970. */
   timestamp(value: unknown): void {
     const time = value instanceof Date ? value.getTime() : NaN;
-    // What a date reaches is exact as a number; this spares three bigints for each message that tells its time.
+    // A number is exact for all dates, and spares three bigints for each message with a time.
     if (Number.isNaN(time)) return this.#scalar("timestamp", checkFixedWidth("timestamp", value));
     this.u8(0x83);
     this.u32(Math.floor(time / 0x1_0000_0000));
     this.u32(time);
   }
 
-  /** Writes a string. */
   string(value: unknown): void {
     if (typeof value !== "string") throw misfit("string", value);
     if (!this.ascii(0xa1, value)) this.#sized(0xa1, wellFormed(value));
   }
 
-  /** Writes a symbol. */
   symbol(value: unknown): void {
     if (typeof value !== "string" || !this.ascii(0xa3, value)) throw misfit("symbol", value);
   }
 
-  /** Writes a binary. */
   binary(value: unknown): void {
     if (!(value instanceof Uint8Array)) throw misfit("binary", value);
     this.#sized(0xa0, value);
   }
 
-  /** Writes what stands as a descriptor: a bare bigint is a ulong there, a bare string a symbol. */
+  /** Writes a descriptor: a bare bigint is a ulong there, a bare string a symbol. */
   descriptor(value: Value): void {
     this.u8(0x00);
     if (typeof value === "bigint") this.typed("ulong", value);
@@ -153,8 +148,8 @@ export class Writer extends ByteWriter {
   }
 
   /**
-   * Writes a record as a map whose keys all are symbols or all are strings; `check` throws for what it may not hold, `known`
-   * are the wire types that its values and keys came with.
+   * Writes a record as a map whose keys all are symbols or all are strings; `check` throws for forbidden entries, `known` are
+   * the wire types that values and keys were decoded with.
    */
   record<T extends Encodable>(
     record: Readonly<Record<string, T>>,
@@ -166,16 +161,17 @@ export class Writer extends ByteWriter {
     this.close(start, 0xc1, this.#record(record, keyType, known, check as (key: string, value: Encodable) => void));
   }
 
-  /** Begins a compound value, and gives the place to {@linkcode Writer.close}. */
+  /** Begins a compound value, and returns its position for {@linkcode Writer.close}. */
   open(): number {
     this.#descend();
     return this.reserve(3) - this.start;
   }
 
   /**
-   * Ends a compound value of `count` elements; `code` is the constructor that it has when it is small.
+   * Ends a compound value of `count` elements; `code` is the constructor of its small form.
    *
-   * Room was left for the header of a small one. Few are not, and those are moved; an empty list needs none.
+   * {@linkcode Writer.open} reserves the header of the small form. Few values are larger, and those are moved; an empty list
+   * needs no header.
    */
   close(position: number, code: number, count: number): void {
     this.#depth--;
@@ -253,8 +249,7 @@ export class Writer extends ByteWriter {
     this.close(start, code, this.#contents(type, value));
   }
 
-  // Writes what follows the header of a value of variable size, and gives the count that goes into that of a
-  // compound one.
+  // Writes the bytes behind the header of a value of variable size, and returns the count for the header of a compound one.
   #contents(type: VariableType, value: unknown): number {
     switch (type) {
       case "list":
@@ -287,7 +282,7 @@ export class Writer extends ByteWriter {
 
   #entries(map: ReadonlyMap<Value, Value>): number {
     const known = wireTypesOf(map);
-    // A Map tells objects apart by identity, but two keys are equal when type and value are [types 1.6.23].
+    // A Map compares objects by identity, but two keys are equal when type and value are [types 1.6.23].
     const written = hasObjectKey(map) ? new Set<string>() : undefined;
     for (const [key, value] of map) {
       const start = this.length;
@@ -318,7 +313,7 @@ export class Writer extends ByteWriter {
     return 2 * keys.length;
   }
 
-  // Keys of the kind that the record has, but for those that came as another kind.
+  // Keys are of the record's key type, except those that were decoded as another.
   #key(type: PrimitiveType, key: string): void {
     if (type === "ulong") this.typed(type, BigInt(key));
     else if (type === "symbol") this.symbol(key);
@@ -351,14 +346,14 @@ export class Writer extends ByteWriter {
 
   #fixedWidthItems(type: FixedWidthType, items: readonly unknown[]): void {
     const checked = items.map((item) => checkFixedWidth(type, item));
-    // Never the forms without a byte: receivers are wary of counts that cost nothing.
+    // Never the forms without bytes, as receivers limit counts that cost nothing.
     const code = codeFor(type, checked.every((item) => isSmall(type, item)));
     this.u8(code);
     for (const item of checked) this.#fixedWidth(code, item);
   }
 
-  // Written with wide headers, and compacted at the end if all items are small: trying the narrow ones first would
-  // double the work with every level of nesting.
+  // Written with wide headers, and compacted at the end if all items are small: trying narrow ones first would double the work
+  // with every level of nesting.
   #variableItems(type: VariableType, items: readonly unknown[]): void {
     const codeAt = this.reserve(1) - this.start;
     const counted = type === "list" || type === "map" || type === "array";
@@ -383,7 +378,7 @@ export class Writer extends ByteWriter {
     let to = start;
     for (let from = start; from < this.end;) {
       const next = from + 4 + uint32At(bytes, from);
-      // A count shrinks from four bytes to one, and the size that includes it with it.
+      // The count shrinks from four bytes to one, and the size that includes it accordingly.
       const contents = from + (counted ? 7 : 4);
       bytes[to++] = next - contents;
       bytes.copyWithin(to, contents, next);
@@ -404,14 +399,14 @@ export class Writer extends ByteWriter {
   }
 }
 
-/** A value's smallest encoding as text, which is the same for two values exactly when they are equal. */
+/** The smallest encoding of a value as text, which is the same for two values exactly when they are equal. */
 export function encodingOf(value: Value): string {
   const writer = new Writer(64);
   writer.value(value);
   return hex(writer.view());
 }
 
-/** Whether a value is a plain record: of a root prototype of any realm, for an instance of a class has no wire type. */
+/** Whether a value is a plain record: with a root prototype of any realm, as an instance of a class has no wire type. */
 export function isRecord(value: unknown): value is Record<string, Encodable> {
   if (typeof value !== "object" || value === null) return false;
   const prototype = Object.getPrototypeOf(value);
@@ -422,7 +417,7 @@ type VariableType = "string" | "symbol" | "binary" | "list" | "map" | "array";
 
 const variableCodes = { string: 0xa1, symbol: 0xa3, binary: 0xa0, list: 0xc0, map: 0xc1, array: 0xe0 } as const;
 
-// An encoder would quietly replace half a UTF-16 pair by U+FFFD.
+// An encoder would silently replace a lone surrogate by U+FFFD.
 function wellFormed(text: string): Uint8Array {
   if (!text.isWellFormed()) throw new RangeError("Cannot encode string: it has half of a UTF-16 pair");
   return utf8(text);
