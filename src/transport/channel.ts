@@ -6,19 +6,19 @@
 
 import { MAX_TIMER_MS, unref } from "../base/environment.ts";
 
-/** Bytes that may wait in a channel by default before nothing more is written to it. */
+/** Default bound of the bytes that wait in a channel. */
 export const MAX_BUFFERED_BYTES = 1_048_576;
 
-/** Bytes that may still wait when `ready` resolves: what keeps a fast link busy, and little to hold for each of many slow ones. */
+/** Bytes that may wait when `ready` resolves: enough for a fast link, and little for each of many slow ones. */
 export const LOW_WATER_BYTES = 262_144;
 
-/** Most bytes of one WebSocket message that is sent: what the smallest common frame limit of brokers lets through [wsb 2.4]. */
+/** Most bytes of one sent WebSocket message: the smallest common frame limit of brokers [wsb 2.4]. */
 export const MAX_SENT_MESSAGE_BYTES: number = 65_535;
 
-/** Most milliseconds for each step of dialling: names, TCP, TLS, HTTP, each with a retransmission or two. */
+/** Most milliseconds for each step of dialling: DNS, TCP, TLS, HTTP, each with a retransmission or two. */
 export const HANDSHAKE_TIMEOUT_MS: number = 20_000;
 
-/** Most milliseconds to wait for a peer that was told to close; one that does not read never answers. */
+/** Most milliseconds to wait for a peer that was told to close; a peer that does not read never answers. */
 export const CLOSE_TIMEOUT_MS: number = 5_000;
 
 /** Whether `code` may stand in a close frame [rfc6455 7.4]. */
@@ -27,82 +27,85 @@ export function isCloseCode(code: number): boolean {
   return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014);
 }
 
-/** Why and how a {@linkcode Channel} ended. */
+/** The end of a {@linkcode Channel}. */
 export interface ChannelClose {
-  /** The WebSocket close code, 1006 when the carrier broke without one, 1005 when the peer gave none. */
+  /** The WebSocket close code; 1006 for a connection lost without one, 1005 if the peer gave none. */
   readonly code: number;
   /** The peer's reason text; untrusted. */
   readonly reason: string;
-  /** What broke the carrier, where the runtime tells it. */
+  /** The error that broke the connection, if the runtime reports one. */
   readonly cause?: unknown;
 }
 
 /**
- * An ordered, reliable stream of bytes in each direction; how they are cut into pieces means nothing [wsb 2.4].
+ * An ordered, reliable stream of bytes in each direction; boundaries between pieces have no meaning [wsb 2.4].
  *
- * `onbytes` and `onclose` are set once, before the first turn of the event loop after the channel was handed
- * over; what arrived earlier is kept for them. `onclose` is called exactly once, after the last `onbytes`.
+ * `onbytes` and `onclose` are set once, before the first turn of the event loop after the channel was handed over; bytes
+ * that arrived earlier are kept for them. `onclose` is called exactly once, after the last `onbytes`.
  */
 export interface Channel {
   /**
-   * Queues bytes for sending and takes them over: the caller must not write to them again, unless `copied` tells that it may.
-   * Ignored once closed.
+   * Queues bytes for sending. The channel owns them from then on: the caller must not write to them again, unless `copied`
+   * is true. Does nothing once the channel is closed.
    */
   send(bytes: Uint8Array): void;
-  /** True when the channel has copied all that it was given to send, whose memory is the caller's again. Default: false. */
+  /** True if `send` copies its bytes, so that the caller may reuse them at once. Default: false. */
   readonly copied?: boolean;
   /**
-   * Ends the channel in order: what was sent before still goes out. Calling it again does nothing, but for a `timeoutMs`.
+   * Ends the channel in order: bytes sent before still go out. Further calls only apply their `timeoutMs`.
    *
-   * With `timeoutMs` it has ended after that many milliseconds at the latest, in order or not; without, it waits as long as
-   * bytes leave, and then for the time that it was made with.
+   * With `timeoutMs` the channel has ended after that many milliseconds at the latest, in order or not; without, it waits
+   * as long as bytes leave, and then for the time that it was made with.
    */
   close(code?: number, reason?: string, timeoutMs?: number): void;
   /** Bytes accepted by `send` that have not left yet. */
   readonly bufferedAmount: number;
   /** Resolves when `bufferedAmount` has fallen to where sending more makes sense, or the channel ended. */
   ready(): Promise<void>;
-  /** Takes the bytes that arrive, in order, and owns them. */
+  /** Receives the bytes that arrive, in order, and owns them. */
   onbytes: ((bytes: Uint8Array) => void) | undefined;
-  /** Told once that the channel has ended, whoever ended it. */
+  /** Called once when the channel has ended, whichever side ended it. */
   onclose: ((close: ChannelClose) => void) | undefined;
 }
 
-/** Something that happened below AMQP: on the way to a channel, or to it. Nothing of it is a secret. */
+/** An event below AMQP, while a channel is opened or on it. It holds no secrets. */
 export interface TransportEvent {
-  /** What: `"connecting"`, `"tcp"`, `"tls"`, `"proxy"`, `"upgraded"`, `"connected"`, `"failed"`, `"accepted"`, `"closed"`, or another word. */
+  /**
+   * The kind: `"connecting"`, `"tcp"`, `"tls"`, `"proxy"`, `"upgraded"`, `"connected"`, `"failed"`, `"accepted"`,
+   * `"closed"`, …
+   */
   readonly event: string;
-  /** The connection that it happened to, where there are several. */
+  /** The number of the connection, where there are several. */
   readonly connection?: number;
-  /** More about it. */
+  /** Details of the event. */
   readonly [detail: string]: string | number | boolean | undefined;
 }
 
-/** A client's certificate whose authority was trusted. */
+/** A verified client certificate. */
 export interface PeerCertificate {
-  /** Whom it was given to, such as `{ O: "Example", CN: "alice" }`; an attribute that repeats is joined by newlines. */
+  /** The subject, such as `{ O: "Example", CN: "alice" }`; the values of a repeated attribute are joined by newlines. */
   readonly subject: Readonly<Record<string, string>>;
-  /** Its further names, such as `DNS:a.example, email:b@c.example`. */
+  /** The alternative names, such as `DNS:a.example, email:b@c.example`. */
   readonly subjectAltName: string | undefined;
-  /** Its SHA-256 digest, as hex with colons. */
+  /** The SHA-256 digest, as hex with colons. */
   readonly fingerprint: string;
 }
 
-/** What is known of a peer below AMQP; what a carrier cannot tell is absent. */
+/** The facts about a peer below AMQP; those that the transport does not know are absent. */
 export interface PeerInfo {
-  /** The WebSocket subprotocol that was agreed; absent where there is no WebSocket. */
+  /** The negotiated WebSocket subprotocol; absent without a WebSocket. */
   readonly protocol?: string | undefined;
-  /** Whether TLS ends here. */
+  /** Whether this process terminates TLS. */
   readonly secure?: boolean | undefined;
-  /** The address that the connection comes from, which may be that of a front end. */
+  /** The peer's address, which may be that of a front end. */
   readonly remoteAddress?: string | undefined;
-  /** The certificate that the client has proved to hold the key of. */
+  /** The client's certificate, of which the client has proved to hold the key. */
   readonly certificate?: PeerCertificate | undefined;
 }
 
 /**
- * The receiving half that every {@linkcode Channel} of this module shares: it keeps what comes before `onbytes` is set,
- * and tells the end once, after the last byte, in a turn of its own.
+ * The receiving half of every {@linkcode Channel} of this module: keeps bytes that come before `onbytes` is set, and calls
+ * `onclose` once, after the last byte, in a turn of its own.
  */
 export abstract class Inbound {
   #onbytes: ((bytes: Uint8Array) => void) | undefined;
@@ -113,7 +116,6 @@ export abstract class Inbound {
   #told = false;
   #scheduled = false;
 
-  /** Takes the bytes that arrive, in order, and owns them. */
   get onbytes(): ((bytes: Uint8Array) => void) | undefined {
     return this.#onbytes;
   }
@@ -122,7 +124,6 @@ export abstract class Inbound {
     this.#schedule();
   }
 
-  /** Told once that the channel has ended, whoever ended it. */
   get onclose(): ((close: ChannelClose) => void) | undefined {
     return this.#onclose;
   }
@@ -131,32 +132,32 @@ export abstract class Inbound {
     this.#schedule();
   }
 
-  /** Hands bytes to `onbytes`, or keeps them for it. */
+  /** Passes bytes to `onbytes`, or keeps them for it. */
   protected deliver(bytes: Uint8Array): void {
     if (this.#muted || this.#close !== undefined || bytes.length === 0) return;
-    // What was kept goes first, so nothing overtakes it while its turn is still to come.
+    // Bytes kept earlier go first, even while their turn is still to come.
     if (this.#onbytes === undefined || this.#held.length > 0) this.#held.push(bytes);
     else this.#onbytes(bytes);
   }
 
-  /** Delivers nothing that comes from now on. */
+  /** Drops all bytes that come from now on. */
   protected mute(): void {
     this.#muted = true;
   }
 
-  /** Forgets what was kept. */
+  /** Drops the kept bytes. */
   protected discard(): void {
     this.#held = [];
   }
 
-  /** Records how the channel ended; the first call counts. */
+  /** Records the end of the channel; the first call counts. */
   protected end(close: ChannelClose): void {
     if (this.#close !== undefined) return;
     this.#close = close;
     this.#schedule();
   }
 
-  // Never at once: a runtime may report the end from inside our own call of `close` or `send`, and a listener should
+  // Never synchronously: a runtime may report the end from inside our own call of `close` or `send`, and a listener should
   // not be called from inside the assignment that sets it.
   #schedule(): void {
     if (this.#scheduled || !(this.#hasBytesToHand() || this.#hasEndToTell())) return;
@@ -172,7 +173,7 @@ export abstract class Inbound {
       this.#told = true;
       this.#onclose!(this.#close!);
     } finally {
-      // A listener that throws does not lose what follows.
+      // A listener that throws does not prevent the next call.
       this.#schedule();
     }
   }
@@ -187,19 +188,19 @@ export abstract class Inbound {
 }
 
 /**
- * Starts a timer that guards a live connection. The connection keeps the process alive as long as there is something to
- * guard, so the timer itself does not, where the runtime can be told so.
+ * Starts a timer that guards a live connection. The connection keeps the process alive while there is something to guard;
+ * the timer itself does not, where the runtime can be told so.
  */
 export function guard(ms: number, fire: () => void): ReturnType<typeof setTimeout> {
   return unref(setTimeout(fire, Math.min(ms, MAX_TIMER_MS)));
 }
 
 /**
- * Calls `call` in a later turn of the event loop, after about `ms` milliseconds. Nothing that carries bytes may wait for a
- * clock that a test holds, so where timers are replaced it is the next turn. Gives what keeps it from being called.
+ * Calls `call` in a later turn of the event loop, after about `ms` milliseconds; under a fake clock, which must not hold
+ * back bytes, in the next turn. Returns a function that cancels the call.
  */
 export function later(call: () => void, ms = 0): () => void {
-  // All that replace timers leave one of these two marks.
+  // All fake timers leave one of these two marks.
   if (setTimeout.name === "setTimeout" && !Object.hasOwn(setTimeout, "clock")) {
     const timer = setTimeout(call, ms);
     return () => clearTimeout(timer);
@@ -215,9 +216,9 @@ export function later(call: () => void, ms = 0): () => void {
 }
 
 /**
- * Checks an option that counts something.
+ * Checks that an option is a number of at least 1.
  *
- * @throws {RangeError} If it is less than one, or no number.
+ * @throws {RangeError} If it is not.
  */
 export function positive(name: string, value: number): number {
   if (value >= 1) return value;

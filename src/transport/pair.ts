@@ -1,15 +1,15 @@
 /**
- * Two channels joined in memory: a network for tests and for a broker in the same process.
+ * Two channels joined in memory, for tests and for a broker in the same process.
  *
  * @module
  */
 
 import { type Channel, Inbound } from "./channel.ts";
 
-/** How {@linkcode channelPair} carries bytes. */
+/** The settings of {@linkcode channelPair}. */
 export interface ChannelPairOptions {
   /**
-   * Cuts or joins what one turn of a side has sent before the other side receives it.
+   * Cuts or joins the pieces that one side sent in one turn, before the other side receives them.
    *
    * Default: every piece arrives as it was sent.
    */
@@ -17,9 +17,9 @@ export interface ChannelPairOptions {
 }
 
 /**
- * Joins two channels: what is sent into one comes out of the other, in a microtask of its own, uncopied.
+ * Joins two channels: bytes sent into one arrive at the other in a microtask of their own, uncopied.
  *
- * `close` ends both sides after what was sent before it; `close(1006)` looks like a lost connection to both.
+ * `close` ends both sides after the bytes sent before it; `close(1006)` looks like a lost connection to both.
  *
  * @example
  * ```ts

@@ -1,5 +1,5 @@
 /**
- * Sockets of Node, Deno and Bun: listening on one port for WebSocket and AMQP, and dialling without AMQP.
+ * Sockets of Node, Deno and Bun: a listener for WebSocket and AMQP on one port, and dialling without AMQP.
  *
  * @example
  * ```ts ignore

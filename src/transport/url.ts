@@ -1,37 +1,35 @@
 /**
- * Where to connect to, and as what: URLs of brokers, and the names of WebSocket subprotocols. What a token is stands here too,
- * since a client loads this first and no more of HTTP.
+ * URLs of brokers, and the names of WebSocket subprotocols. `isToken` is here too, since a client loads this first and no
+ * more of HTTP.
  *
  * @module
  */
 
-/** The schemes of what AMQP rides on, and the ports that they stand for [transport 2.1, wsb 2.1]. */
+/** The schemes with their default ports [transport 2.1, wsb 2.1]. */
 const DEFAULT_PORTS = { "ws:": 80, "wss:": 443, "amqp:": 5672, "amqps:": 5671 } as const;
 
-/** A scheme of a URL that can be connected to. */
 export type Scheme = keyof typeof DEFAULT_PORTS;
 
 const SCHEMES: readonly Scheme[] = ["ws:", "wss:", "amqp:", "amqps:"];
 
-/** Where to connect to, without any secret. */
+/** The address of a broker, without any secret. */
 export interface RemoteUrl {
   /** The URL without user info. */
   readonly url: URL;
-  /** The scheme with its colon. */
   readonly scheme: Scheme;
-  /** Whether it is reached over TLS. */
+  /** Whether the scheme implies TLS. */
   readonly secure: boolean;
-  /** Name or address, IPv6 without brackets. */
+  /** The host name or address, IPv6 without brackets. */
   readonly hostname: string;
-  /** The port, also where the URL names none. */
+  /** The port, by default that of the scheme. */
   readonly port: number;
 }
 
 /**
- * Reads a URL.
+ * Parses the URL of a broker.
  *
- * @throws {TypeError} If it is not a URL, has another scheme than those given, a fragment or no host. Its text stays out of
- * the error, since it may hold a password.
+ * @throws {TypeError} If it is not a URL, has another scheme than those given, a fragment or no host. The error does not
+ * quote the URL, which may hold a password.
  */
 export function readUrl(input: string | URL, schemes: readonly Scheme[] = SCHEMES): RemoteUrl {
   const url = parseUrl(input);
@@ -47,14 +45,14 @@ export function readUrl(input: string | URL, schemes: readonly Scheme[] = SCHEME
     url,
     scheme,
     secure: scheme === "wss:" || scheme === "amqps:",
-    // Of a scheme that URL does not know, it leaves the host as it was written.
+    // URL does not normalize the host of a scheme that it does not know.
     hostname: parseUrl(`ws://${url.hostname}`).hostname.replace(/^\[|\]$/g, ""),
     port: url.port === "" ? DEFAULT_PORTS[scheme] : Number(url.port),
   };
 }
 
 /**
- * The user name and password in a URL, decoded; undefined where there is no user name.
+ * The user name and password in a URL, decoded; undefined without a user name.
  *
  * @throws {TypeError} If they are not percent-encoded UTF-8.
  */
@@ -67,12 +65,12 @@ export function userInfoOf({ username, password }: URL): { username: string; pas
   }
 }
 
-/** What is wrong with a URL that cannot be used, in more words; the error itself where they cannot be had. */
+/** An error that explains what is wrong with a URL; `error` itself if the explanation cannot be loaded. */
 export async function explainedUrl(input: unknown, error: unknown): Promise<unknown> {
   return await import("./url_mistakes.ts").then(({ explain }) => explain(input) ?? error, () => error);
 }
 
-/** The target's URL for people and errors: tokens travel in the query, and are left out. */
+/** The URL for errors and logs, without its query, in which tokens travel. */
 export function urlLabel(url: URL): string {
   return `${url.protocol}//${url.host}${url.pathname}`;
 }
@@ -86,12 +84,12 @@ export function parseUrl(input: string | URL): URL {
   try {
     return new URL(input);
   } catch {
-    // Without the runtime's error: it quotes the URL.
+    // The runtime's error would quote the URL.
     throw new TypeError("Cannot connect: URL is not valid");
   }
 }
 
-/** Whether the text is a token: what a method, a field name and a subprotocol are made of [rfc9110 5.6.2]. */
+/** Whether the text is a token, as methods, field names and subprotocols are [rfc9110 5.6.2]. */
 export function isToken(text: string): boolean {
   return /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(text);
 }
@@ -100,8 +98,8 @@ export function isToken(text: string): boolean {
 const DEFAULT_SUBPROTOCOL = "amqp";
 
 /**
- * The names to offer or accept, in order of preference, when the caller gave these. None may be offered, for relays that choose
- * none; who accepts has to name one, since without it nothing says that the peer speaks AMQP.
+ * Checks the subprotocols to offer or accept, in order of preference. A client may offer none, for relays that choose none;
+ * a server has to name one, since without it nothing says that the peer speaks AMQP.
  *
  * @throws {TypeError} If a name is not a token or comes twice.
  */
@@ -113,7 +111,7 @@ export function checkSubprotocols(names: readonly string[] = [DEFAULT_SUBPROTOCO
   return names;
 }
 
-/** Whether a server's choice is one of those that were offered, or none of none. */
+/** Whether a server's choice is one of the offered names, or empty if none was offered. */
 export function isChosen(name: string, offered: readonly string[]): boolean {
   return offered.length === 0 ? name === "" : offered.includes(name);
 }

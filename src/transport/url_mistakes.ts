@@ -1,12 +1,12 @@
 /**
- * What people give for a URL that is none, and what they should have written. Loaded only when that has happened.
+ * Explanations of invalid URLs, with the URL to write instead. Loaded only for an invalid URL.
  *
  * @module
  */
 
 const SCHEMES = '"wss:", "ws:", "amqps:" or "amqp:"';
 
-// What other libraries and tools call it.
+// The schemes of other libraries and tools, with the scheme here.
 const MEANT: Readonly<Record<string, string>> = {
   "http:": "ws:",
   "https:": "wss:",
@@ -18,7 +18,7 @@ const MEANT: Readonly<Record<string, string>> = {
   "amqpwss:": "wss:",
 };
 
-/** The error for a URL that cannot be used; undefined for one that seems to be fine. The text of the URL stays out of it. */
+/** The error for an invalid URL; undefined if the URL seems valid. It does not quote the URL. */
 export function explain(input: unknown): TypeError | undefined {
   const state = stateOf(input);
   return state === undefined ? undefined : new TypeError(`Cannot connect: ${state}`);

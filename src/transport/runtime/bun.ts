@@ -30,20 +30,20 @@ export function handler(accept: Accept, options: UpgradeOptions = {}): BunHandle
     fetch(request, server): Response | undefined {
       const protocol = admit(request, options);
       if (typeof protocol !== "string") return protocol;
-      // Without the header Bun answers with whatever name the client put first.
+      // Without the header Bun answers with the first name that the client offered.
       const headers = { "sec-websocket-protocol": protocol };
       const data: BunSocketData = { info: { protocol, request } };
       return server.upgrade(request, { headers, data }) ? undefined : refuseMalformed();
     },
     websocket: {
-      // Idle time is AMQP's own affair [transport 2.4.5]; compression opens a door for bombs.
+      // Idle time is AMQP's own affair [transport 2.4.5]; compression would allow decompression bombs.
       idleTimeout: 0,
       perMessageDeflate: false,
       open(socket): void {
         const channel = new WebSocketChannel(new BunCarrier(socket), options);
         const data = dataOf(socket);
         const { info } = data;
-        // The request goes its way: as long as the connection it would cost many times what the channel does.
+        // Dropped, since a request costs many times what the channel does.
         data.info = undefined;
         data.channel = channel;
         channel.opened();
@@ -79,7 +79,7 @@ class BunCarrier implements Carrier {
 
   send(message: Uint8Array): boolean {
     const written = this.#socket.send(message);
-    // Bun drops what does not fit its backlog; holding the rest back from -1 on keeps it from coming to that.
+    // Bun drops messages beyond its backlog limit; the channel stops sending at -1, well before.
     if (written === 0) throw new Error("Bun has dropped a message");
     return written > 0;
   }
@@ -95,7 +95,6 @@ class BunCarrier implements Carrier {
 
 /** The part of `Bun.serve`'s options that {@linkcode handler} makes. */
 export interface BunHandler {
-  /** Answers a request, unless it was upgraded. */
   fetch(request: Request, server: BunServer): Response | undefined;
   /** The settings and listeners of all sockets. */
   websocket: {
@@ -108,12 +107,12 @@ export interface BunHandler {
   };
 }
 
-/** What is used of Bun's `Server`. */
+/** The part of Bun's `Server` that the handler uses. */
 export type BunServer = {
   upgrade(request: Request, options: { headers: Record<string, string>; data: unknown }): boolean;
 };
 
-/** What is used of Bun's `ServerWebSocket`; its `send` gives 0 for dropped, -1 for queued. */
+/** The part of Bun's `ServerWebSocket` that the handler uses; `send` returns 0 for dropped, -1 for queued. */
 export type BunSocket = {
   readonly data: unknown;
   send(message: Uint8Array): number;

@@ -18,7 +18,7 @@ export type { Accept, OriginPolicy, UpgradeInfo, UpgradeOptions } from "../webso
  * Deno.serve({ port: 5673 }, handler((channel, { protocol }) => {}));
  * ```
  *
- * @throws {TypeError} If `accept` is no function, or an option cannot be used.
+ * @throws {TypeError} If `accept` is not a function, or an option cannot be used.
  * @throws {TransportError} With code `"not-supported"` outside Deno, when a request comes.
  */
 export function handler(accept: Accept, options: UpgradeOptions = {}): (request: Request) => Response {

@@ -1,7 +1,7 @@
 /**
- * The right to listen, which Deno gives by flags of the command line or by asking the user.
+ * Deno's permission to listen, given by command-line flags or by the user.
  *
- * A file of its own beside the adapter, which is an entry: this is for listening over sockets alone.
+ * Apart from the adapter, which is an entry: only listening over sockets needs it.
  *
  * @module
  */
@@ -13,11 +13,11 @@ interface DenoGlobal {
 }
 
 /**
- * Asks for the right to listen on an address, all of them if there is none; outside Deno there is nothing to ask for.
+ * Asks for permission to listen on an address, undefined for all; does nothing outside Deno.
  *
- * Deno's `node:net` would ask in a turn of its own, where nobody can take the refusal and the process ends.
+ * Deno's `node:net` would ask in a turn of its own, where nobody can catch the refusal and the process ends.
  *
- * @throws {Error} Named `NotCapable`, as Deno's own, if the right is not given.
+ * @throws {Error} Named `NotCapable`, as Deno's own, if permission is denied.
  */
 export async function allowListening(address: string | undefined, port: number): Promise<void> {
   const { Deno } = globalThis as { Deno?: DenoGlobal };

@@ -1,8 +1,8 @@
 /**
  * Sockets, TLS, hashes and the environment, from the built-in modules that Node, Deno and Bun share.
  *
- * The only file that knows of them. They are asked for when they are needed and by no import, so that bundles for
- * browsers and Workers hold no trace that would have to be resolved.
+ * Only this file names those modules. It looks them up when needed and imports none, so that bundles for browsers and
+ * Workers hold no specifier that would have to be resolved.
  *
  * @module
  */
@@ -22,17 +22,15 @@ import { Slabs } from "../socket/slabs.ts";
 import type { Socket } from "../socket/socket.ts";
 import type { TlsOptions, TlsServerOptions } from "../socket/tls.ts";
 
-/** A port that is listened to. */
 export interface TcpListener {
-  /** The port, also when any was asked for. */
+  /** The port, chosen by the system for port 0. */
   readonly port: number;
-  /** The address. */
   readonly host: string;
-  /** Listens no longer; resolves when all sockets are gone. */
+  /** Stops listening; resolves when all sockets are gone. */
   close(): Promise<void>;
 }
 
-// A peer that is gone without a word is found after about two of these, also while nothing is read from it.
+// A peer that vanished is detected after about two of these, also while nothing is read from it.
 const KEEP_ALIVE_MS = 60_000;
 
 interface Process {
@@ -40,12 +38,11 @@ interface Process {
   getBuiltinModule?(id: string): unknown;
 }
 
-/** Whether this runtime has sockets. */
 export function hasSockets(): boolean {
   return host().getBuiltinModule?.("node:net") !== undefined;
 }
 
-// As the runtime gives it itself, or that it is a browser.
+// The runtime's user agent, or that it is a browser.
 function runtimeName(): string {
   const agent = userAgent();
   return agent === "" ? "this runtime" : isBrowser() ? "a browser" : JSON.stringify(agent.slice(0, 100));
@@ -55,7 +52,7 @@ function isBrowser(): boolean {
   return userAgent().startsWith("Mozilla/");
 }
 
-/** The error for what needs sockets where there are none. */
+/** The error for `what`, which needs sockets, on a runtime without any. */
 export function noSockets(what: string): TransportError {
   const remedy = isWorkers()
     ? "give connect the dialSocket of @webamqp/amqp/workers as dial, or connect by ws: or wss:"
@@ -66,37 +63,37 @@ export function noSockets(what: string): TransportError {
 }
 
 /**
- * Whether something speaks for Node's own WebSocket, although a socket of ours is faster.
+ * Whether Node's own WebSocket has a reason to be used, although a socket is faster.
  *
- * It connects through the dispatcher of Node's `fetch`, which is made on first use unless there is one already. One that goes
- * through the proxies of the environment (NODE_USE_ENV_PROXY), or that the program has set with a proxy or with settings of
- * TLS, is there for a reason.
+ * It connects through the dispatcher of Node's `fetch`, which is made on first use unless there is one already. A
+ * dispatcher for the proxies of the environment (NODE_USE_ENV_PROXY), or one that the program has set with a proxy or TLS
+ * settings, is meant for it, too.
  */
 export function hasOwnDispatcher(): boolean {
   if (!isNode()) return false;
   const host = globalThis as { [key: symbol]: Dispatcher | undefined };
   const first = host[Symbol.for("undici.globalDispatcher.1")];
-  // From its version 8 on undici keeps its own elsewhere, and wraps it here for those before it.
+  // Since version 8, undici keeps its dispatcher elsewhere and wraps it here for earlier versions.
   const dispatcher = first?.constructor.name === "Dispatcher1Wrapper"
     ? host[Symbol.for("undici.globalDispatcher.2")]
     : first;
   if (dispatcher === undefined) return false;
   const key = Object.getOwnPropertySymbols(dispatcher).find(({ description }) => description === "options");
   if (dispatcher.constructor.name !== "Agent" || key === undefined) return true;
-  // Composed with interceptors, it answers with a `dispatch` that is not its class's.
+  // A dispatcher composed with interceptors has a `dispatch` that is not its class's.
   const { dispatch } = Object.getPrototypeOf(dispatcher) as Dispatcher;
   return dispatcher.dispatch !== dispatch || dispatcher[key]?.connect !== undefined;
 }
 
-/** What keeps a value along a chain of asynchronous calls. */
+/** A value that follows a chain of asynchronous calls. */
 export interface AsyncStorage<T> {
-  /** The value of the chain that is running. */
+  /** The value of the running chain. */
   getStore(): T | undefined;
-  /** Calls `work`, in whose chain the value is `store`. */
+  /** Calls `work` in a chain whose value is `store`. */
   run<R>(store: T | undefined, work: () => R): R;
 }
 
-/** Makes one, where that is free: before version 24 every promise of a program on Node pays for it. */
+/** Makes an AsyncLocalStorage where that is free: before Node 24 every promise of a program would pay for it. */
 export function asyncStorage<T>(): AsyncStorage<T> | undefined {
   const { versions } = host() as { versions?: { node?: string } };
   if (isNode() && !(Number.parseInt(versions?.node ?? "") >= 24)) return undefined;
@@ -104,16 +101,16 @@ export function asyncStorage<T>(): AsyncStorage<T> | undefined {
   return hooks && new hooks.AsyncLocalStorage<T>() as AsyncStorage<T>;
 }
 
-/** Starts to connect. `bare` says that no TLS will stand on it. */
+/** Starts to connect; `bare` if the socket will carry no TLS. */
 export function connectTcp(hostname: string, port: number, bare: boolean): Socket {
   const { connect } = builtin<typeof Net>("net");
   const options = { host: hostname, port, allowHalfOpen: true };
-  // The others read into large memory by themselves.
+  // TLS sockets, Deno and Bun read into large buffers by themselves.
   if (!bare || !isNode()) return prepared(connect(options));
   const { markAsUntransferable } = builtin<typeof WorkerThreads>("worker_threads");
   const slabs = new Slabs((length) => {
     const slab = new Uint8Array(length);
-    // Whoever gave a message's bytes away to a worker would give away what the socket goes on reading into.
+    // A message's bytes transferred to a worker would take away the memory that the socket reads into.
     markAsUntransferable(slab.buffer);
     return slab;
   });
@@ -122,7 +119,7 @@ export function connectTcp(hostname: string, port: number, bare: boolean): Socke
     try {
       socket.emit("data", bytes);
     } catch (error) {
-      // Thrown from here, Node would read over what has just been handed out.
+      // If this threw, Node would overwrite the bytes just handed out.
       queueMicrotask(() => {
         throw error;
       });
@@ -133,7 +130,7 @@ export function connectTcp(hostname: string, port: number, bare: boolean): Socke
   return prepared(socket);
 }
 
-/** Starts TLS over a connected socket; `hostname` is whose certificate is expected unless the options name another. */
+/** Starts TLS over a connected socket, and expects a certificate for `hostname` unless the options name another. */
 export function connectTls(socket: Socket, hostname: string, options: TlsOptions & { alpn?: string[] }): Socket {
   const { isIP } = builtin<typeof Net>("net");
   const name = options.serverName ?? hostname;
@@ -141,7 +138,7 @@ export function connectTls(socket: Socket, hostname: string, options: TlsOptions
     builtin<typeof Tls>("tls").connect({
       socket: socket as unknown as Net.Socket,
       host: name,
-      // An address is checked against the certificate, but it cannot be asked for [rfc6066 3].
+      // An address is checked against the certificate, but is not allowed as server name [rfc6066 3].
       ...(isIP(name) === 0 ? { servername: name } : {}),
       ca: options.ca as string | string[] | undefined,
       cert: options.cert,
@@ -149,18 +146,18 @@ export function connectTls(socket: Socket, hostname: string, options: TlsOptions
       ...(options.alpn === undefined ? {} : { ALPNProtocols: options.alpn }),
     }),
   );
-  // Where TLS fails, the runtimes leave what is below it open.
+  // When TLS fails, the runtimes leave the socket below it open.
   secured.on("close", () => socket.destroy());
   return secured;
 }
 
-/** Listens, and hands over every socket. */
+/** Listens, and passes every socket to `onsocket`. */
 export async function listenTcp(
   address: { host?: string; port: number },
   onsocket: (socket: Socket) => void,
   allow?: (address: string | undefined, port: number) => Promise<void>,
 ): Promise<TcpListener> {
-  // Looked up here, since Deno asks for the right to the address, and does so where nobody can take its refusal.
+  // The lookup comes first: Deno asks for permission for an address, and where nobody can catch its refusal.
   const { promises } = builtin<typeof Dns>("dns");
   const host = address.host === undefined ? undefined : (await promises.lookup(address.host)).address;
   await allow?.(host, address.port);
@@ -174,7 +171,7 @@ export async function listenTcp(
       resolve();
     });
   });
-  // Accepting may fail later too, as when there are no more file descriptors; the next attempt may do better.
+  // Accepting may fail later, too, for example without file descriptors; the next attempt may succeed.
   server.on("error", () => {});
   const bound = server.address() as Net.AddressInfo;
   return {
@@ -184,19 +181,19 @@ export async function listenTcp(
   };
 }
 
-/** Told of a socket on which TLS has been accepted. */
+/** Receives a socket on which TLS has been accepted. */
 export type OnSecure = (socket: Socket, certificate: PeerCertificate | undefined) => void;
 
 /**
- * Makes what accepts TLS on a connected socket; what was read of it must have been given back.
+ * Makes a function that accepts TLS on a connected socket, to which bytes already read have been given back.
  *
- * A socket on which TLS fails is dropped. How long it takes is for the owner of the socket to bound.
+ * A socket on which TLS fails is dropped. Its owner bounds the time.
  *
  * @throws If certificate and key cannot be used.
  */
 export function tlsAcceptor(options: TlsServerOptions): (socket: Socket, onsecure: OnSecure) => void {
   const wanted = options.clientCertificate ?? (options.ca === undefined ? "none" : "request");
-  // The runtimes do not tell which socket a secured one stands on, but both know where they come from.
+  // The runtimes do not expose the socket below a secured one, but both sockets have the same addresses.
   const waiting = new Map<string, { socket: Socket; onsecure: OnSecure }>();
   const server = builtin<typeof Tls>("tls").createServer({
     cert: options.cert,
@@ -204,7 +201,7 @@ export function tlsAcceptor(options: TlsServerOptions): (socket: Socket, onsecur
     ca: options.ca as string | string[] | undefined,
     ALPNProtocols: ["http/1.1"],
     requestCert: wanted !== "none",
-    // Judged below: a client without a certificate may be welcome, one with a bad certificate never is.
+    // Checked below: a client without a certificate may be welcome, one with a bad certificate never is.
     rejectUnauthorized: false,
   }, (socket) => {
     const secured = prepared(socket);
@@ -219,7 +216,7 @@ export function tlsAcceptor(options: TlsServerOptions): (socket: Socket, onsecur
   server.on("tlsClientError", (_error, socket) => void socket.destroy());
   return (socket, onsecure) => {
     const path = pathOf(socket);
-    // Until TLS stands, whoever ends its half has gone.
+    // During the TLS handshake, a peer that ends its half is gone.
     socket.allowHalfOpen = false;
     waiting.set(path, { socket, onsecure });
     socket.on("close", () => waiting.delete(path));
@@ -231,18 +228,16 @@ function pathOf({ remoteAddress, remotePort, localAddress }: Socket): string {
   return `${remoteAddress} ${remotePort} ${localAddress}`;
 }
 
-/** The runtime's hash functions, as Digest needs them. */
 export function hash(...[algorithm, bytes]: Parameters<Hash>): Uint8Array | undefined {
   const names = { "MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512-256" } as const;
   try {
     return new Uint8Array(builtin<typeof Crypto>("crypto").createHash(names[algorithm]).update(bytes).digest());
   } catch {
-    // Where rules on cryptography are strict, MD5 is not there.
+    // Under strict cryptography rules, such as FIPS, MD5 does not exist.
     return undefined;
   }
 }
 
-/** The environment variables. */
 export function environment(): Readonly<Record<string, string | undefined>> {
   return host().env ?? {};
 }
@@ -257,7 +252,7 @@ function builtin<Module>(name: string): Module {
   throw noSockets("sockets");
 }
 
-/** Takes over a socket that somebody else has accepted and read a request from. */
+/** Takes over a socket that an HTTP server has accepted and read a request from. */
 export function adopt(socket: unknown): Socket {
   const adopted = socket as Net.Socket;
   adopted.setTimeout(0);
@@ -265,7 +260,7 @@ export function adopt(socket: unknown): Socket {
 }
 
 function prepared(socket: Net.Socket): Socket {
-  // An error that nobody listens to would end the process; each owner registers a listener that does more.
+  // An unhandled error event would end the process; each owner adds a listener of its own.
   socket.on("error", ignore);
   socket.setNoDelay(true);
   socket.setKeepAlive(true, KEEP_ALIVE_MS);

@@ -1,8 +1,8 @@
 /**
  * Accepts WebSockets in Cloudflare Workers, and connects by their sockets.
  *
- * A Worker may use a WebSocket only while it handles the request that it came with. What serves one connection, such as
- * an acceptor that forwards, runs anywhere; what joins several, such as a broker, belongs in a Durable Object.
+ * A Worker may use a WebSocket only while it handles the request that opened it. A program that serves one connection, such
+ * as an acceptor that forwards, runs anywhere; one that joins several, such as a broker, belongs in a Durable Object.
  *
  * @module
  */
@@ -29,7 +29,7 @@ export type { Accept, OriginPolicy, UpgradeInfo, UpgradeOptions } from "../webso
  * export default { fetch: handler((channel, { protocol }) => {}) };
  * ```
  *
- * @throws {TypeError} If `accept` is no function, or an option cannot be used.
+ * @throws {TypeError} If `accept` is not a function, or an option cannot be used.
  * @throws {TransportError} With code `"not-supported"` outside Workers, when a request comes.
  */
 export function handler(accept: Accept, options: UpgradeOptions = {}): (request: Request) => Response {
@@ -53,23 +53,23 @@ export function handler(accept: Accept, options: UpgradeOptions = {}): (request:
   };
 }
 
-/** How {@linkcode dialSocket} connects; other options need Node's sockets and are refused. */
+/** The settings of {@linkcode dialSocket}; other options need Node's sockets and are refused. */
 export interface WorkersDialOptions {
-  /** Ends the attempt. */
+  /** Aborts the attempt. */
   signal?: AbortSignal | undefined;
-  /** How long connecting may take, TLS included. Default: 20,000. */
+  /** Milliseconds for connecting, TLS included. Default: 20,000. */
   handshakeTimeoutMs?: number | undefined;
-  /** How long the peer's part of the end may take without any progress. Default: 5,000. */
+  /** Milliseconds without progress after which a closing channel is dropped. Default: 5,000. */
   closeTimeoutMs?: number | undefined;
-  /** Cannot be used: Workers trust their own authorities, and show no certificate. */
+  /** Refused: Workers trust their own authorities, and send no client certificate. */
   tls?: unknown | undefined;
-  /** Cannot be used. */
+  /** Refused. */
   proxy?: unknown | undefined;
 }
 
 /**
- * Connects by `amqp:` or `amqps:` over a socket of Cloudflare Workers, without `nodejs_compat`; to be given to `connect` or
- * `publish` as `dial`.
+ * Connects by `amqp:` or `amqps:` over a socket of Cloudflare Workers, without `nodejs_compat`; for the option `dial` of
+ * `connect` and `publish`.
  *
  * @example
  * ```ts ignore
@@ -81,7 +81,7 @@ export interface WorkersDialOptions {
  *
  * @throws {TypeError} If the URL or an option cannot be used.
  * @throws {TransportError} With code `"not-supported"` outside Workers, `"connect-failed"` or `"timeout"`.
- * @throws What `signal` was aborted with.
+ * @throws The abort reason of `signal`.
  */
 export async function dialSocket(url: string | URL, options: WorkersDialOptions = {}): Promise<Channel> {
   const { hostname, port, secure } = readUrl(url, ["amqp:", "amqps:"]);
@@ -94,7 +94,7 @@ export async function dialSocket(url: string | URL, options: WorkersDialOptions 
   const place = `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
   let sockets: CloudflareSockets;
   try {
-    // By a name that bundlers do not look up.
+    // A specifier in a variable, which bundlers do not resolve.
     const name = "cloudflare:sockets";
     sockets = await import(name);
   } catch (cause) {

@@ -1,29 +1,26 @@
 /**
- * A socket of Cloudflare Workers in the shape of those of `node:net`, so that what stands on sockets stands on it too.
+ * A socket of Cloudflare Workers with the interface of `node:net`, so that channels over sockets work there, too.
  *
  * @module
  */
 
 import type { Socket } from "../socket/socket.ts";
 
-/** What is used of a socket of `cloudflare:sockets`. */
+/** The part of a socket of `cloudflare:sockets` that is used. */
 export interface CloudflareSocket {
-  /** What the peer sends. */
   readonly readable: ReadableStream<Uint8Array>;
-  /** What is sent to the peer. */
   readonly writable: WritableStream<Uint8Array>;
-  /** Settles when it is connected, TLS included. */
+  /** Resolves when the socket is connected, TLS included. */
   readonly opened: Promise<unknown>;
-  /** Drops it. */
   close(): Promise<void>;
 }
 
 type Listener = (argument?: unknown) => void;
 
-// As Node's.
+// Node's default.
 const HIGH_WATER_BYTES = 65_536;
 
-/** Reads when somebody listens, holds back when paused, and is gone when both halves have ended. */
+/** Reads while it is not paused, and closes when both halves have ended. */
 export class WorkersSocket implements Socket {
   writableLength = 0;
   destroyed = false;
@@ -106,7 +103,7 @@ export class WorkersSocket implements Socket {
       while (!this.#paused && !this.destroyed && !this.#readEnded) {
         const bytes = this.#back.shift() ?? (await this.#reader.read()).value;
         if (bytes !== undefined) {
-          // What came while it was being paused is for whoever resumes it.
+          // Bytes that arrived while the socket was paused are kept for `resume`.
           if (this.#paused) this.#back.push(bytes);
           else this.#emit("data", bytes);
         } else {

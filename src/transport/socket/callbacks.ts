@@ -1,5 +1,5 @@
 /**
- * Callbacks of a program that serves: what one of them throws concerns the client that it was called for, and the log.
+ * Callbacks of a serving program: an error in one ends the client that it was called for, and is logged.
  *
  * @module
  */
@@ -10,23 +10,23 @@ import { encodeRefusal } from "../websocket/upgrade.ts";
 import type { HttpServiceOptions, UpgradeRefusal } from "./listen_http.ts";
 import type { PausableChannel } from "./socket.ts";
 
-/** Calls what a program has given to decide on clients, whose own words it may stumble over, and to take them. */
+/** Calls the callbacks that decide on clients and take their channels, which may throw on a client's input. */
 export class Callbacks {
   readonly #log: Log;
   readonly #where: () => string;
 
-  /** Tells `log` of what fails; `where` names the server. */
+  /** Logs failures to `log`; `where` names the server. */
   constructor(log: Log, where: () => string) {
     this.#log = log;
     this.#where = where;
   }
 
-  /** The same options with callbacks that throw nothing: a client on which one cannot decide is kept out. */
+  /** Wraps the callbacks of `options` so that they never throw: a failure refuses the client. */
   guard(options: HttpServiceOptions): HttpServiceOptions {
     const { origins, paths, authenticate } = options;
     const decides = (option: string, decide: (text: string) => boolean) => (text: string): boolean => {
       try {
-        // A promise is no yes.
+        // A promise counts as false.
         return decide(text) === true;
       } catch (error) {
         this.tell(option, error);
@@ -50,7 +50,7 @@ export class Callbacks {
     };
   }
 
-  /** Hands over a channel by `take`, and gives what that gives; the channel ends if it throws, or rejects. */
+  /** Calls `take` for a channel, and returns its result; the channel is closed if `take` throws or rejects. */
   hand(channel: PausableChannel, option: string, take: () => unknown): unknown {
     const fail = (error: unknown): void => {
       this.tell(option, error);
@@ -66,14 +66,14 @@ export class Callbacks {
     }
   }
 
-  /** Tells that an option has thrown, or given what cannot be used. */
+  /** Logs that a callback has thrown, or returned an unusable value. */
   tell(option: string, error: unknown): void {
     const message = `Cannot serve a client: option "${option}" of ${this.#where()} failed; mend it`;
     this.#log.tell({ level: "error", code: "callback-failed", message, error }, option);
   }
 }
 
-// Whatever else it gives is meant to keep the client out.
+// Any other value is meant to refuse the client.
 function checkRefusal(refusal: UpgradeRefusal): void {
   const { status, headers = [] } = Object(refusal) as UpgradeRefusal;
   if (!Number.isInteger(status) || status < 400 || status > 599) {

@@ -1,5 +1,5 @@
 /**
- * Connecting over sockets of our own: AMQP or WebSocket, over TCP or TLS, through a proxy or not.
+ * Dialling over sockets: AMQP or WebSocket, over TCP or TLS, directly or through a proxy.
  *
  * @module
  */
@@ -24,13 +24,12 @@ import { prepareUpgrade } from "../websocket/handshake.ts";
 export { type AsyncStorage, asyncStorage, hasOwnDispatcher, hasSockets, noSockets } from "../runtime/node.ts";
 export type { TlsOptions } from "./tls.ts";
 
-/** A proxy, and how TLS is set up with it where its URL starts with `https:`. */
+/** A proxy, with the settings of TLS to it for an `https:` URL. */
 export interface SocketProxyOptions extends ProxyOptions {
-  /** TLS to the proxy itself. Default: only `ca` of the connection's own `tls`. */
+  /** The TLS settings for the proxy itself. Default: only `ca` of the connection's own `tls`. */
   tls?: TlsOptions | undefined;
 }
 
-/** What is checked of a client's TLS. */
 export const TLS_KINDS: OptionKinds<TlsOptions> = {
   ca: "string or array",
   cert: "string",
@@ -50,26 +49,26 @@ const PROXY_KINDS: OptionKinds<SocketProxyOptions> = {
   tls: "object",
 };
 
-/** How {@linkcode dialSocket} connects. */
+/** The settings of {@linkcode dialSocket}. */
 export interface SocketDialOptions extends WebSocketChannelOptions {
-  /** The WebSocket subprotocols to offer, one of which the server must choose; none with `[]`. Default: `["amqp"]` [wsb 2.1]. */
+  /** Subprotocols to offer, one of which the server must choose; none with `[]`. Default: `["amqp"]` [wsb 2.1]. */
   subprotocols?: readonly string[] | undefined;
-  /** Further header fields of the WebSocket handshake, such as `Authorization`; in clear with `ws:`, as asked. */
+  /** Further header fields of the WebSocket handshake, such as `Authorization`; with `ws:` they are sent in clear. */
   headers?: Readonly<Record<string, string>> | Iterable<readonly [name: string, value: string]> | undefined;
-  /** The `Host` field of the WebSocket handshake. Default: host and port of the URL. */
+  /** The `Host` field of the WebSocket handshake. Default: the host and port of the URL. */
   hostHeader?: string | undefined;
-  /** Trusted authorities, a client certificate, the name to ask for. */
+  /** Trusted authorities, a client certificate, the server name. */
   tls?: TlsOptions | undefined;
   /**
-   * The HTTP proxy to go through: its URL, or more about it. `"env"` as URL means the one that the environment names
-   * (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`), if it names one.
+   * The HTTP or SOCKS proxy: its URL, or its settings. The URL `"env"` takes the proxy that the environment names
+   * (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`), if any.
    */
   proxy?: string | URL | SocketProxyOptions | undefined;
-  /** Ends the attempt. */
+  /** Aborts the attempt. */
   signal?: AbortSignal | undefined;
-  /** How long each step may take: TCP, TLS, each answer of a proxy, the WebSocket handshake. Default: 20,000. */
+  /** Milliseconds for each step: TCP, TLS, each answer of a proxy, the WebSocket handshake. Default: 20,000. */
   handshakeTimeoutMs?: number | undefined;
-  /** Told of each step that is done; without secrets. */
+  /** Called with each completed step; events hold no secrets. */
   onstep?: ((event: TransportEvent) => void) | undefined;
 }
 
@@ -80,10 +79,10 @@ export interface DialedSocket extends PausableChannel {
 }
 
 /**
- * Connects over a socket and hands it over as a {@linkcode Channel}: `amqp:` and `amqps:` as they are, `ws:` and `wss:` with
- * the WebSocket handshake done. TLS to the target is inside the tunnel where there is a proxy.
+ * Connects over a socket and resolves with a {@linkcode Channel}: the plain byte stream for `amqp:` and `amqps:`, an open
+ * WebSocket for `ws:` and `wss:`. With a proxy, TLS to the target runs inside the tunnel.
  *
- * User info in the URL is not sent. Errors name host and port, and neither query nor credentials.
+ * User info in the URL is not sent. Errors name host and port, never the query or credentials.
  *
  * @example
  * ```ts
@@ -100,9 +99,9 @@ export interface DialedSocket extends PausableChannel {
  *
  * @throws {TypeError} If the URL or an option cannot be used.
  * @throws {TransportError} With code `"connect-failed"` for TCP and TLS, `"proxy-failed"` or
- *   `"proxy-authentication-failed"` for the proxy, `"handshake-failed"` with the HTTP status or `"subprotocol-mismatch"`
- *   for the WebSocket, `"timeout"` for any, `"not-supported"` where there are no sockets.
- * @throws What `signal` was aborted with, or what a credentials callback has thrown.
+ * `"proxy-authentication-failed"` for the proxy, `"handshake-failed"` with the HTTP status or `"subprotocol-mismatch"` for
+ * the WebSocket, `"timeout"` for each of them, `"not-supported"` without sockets.
+ * @throws The abort reason of `signal`, or the error of a credentials callback.
  */
 export async function dialSocket(url: string | URL, options: SocketDialOptions = {}): Promise<DialedSocket> {
   const target = readUrl(url);
@@ -194,7 +193,7 @@ function openWebSocket(
   });
 }
 
-// Connections that are given the same options share what their proxy has asked for, which saves each a round trip.
+// Connections with the same options object share a proxy's challenge, which saves each a round trip.
 let known: WeakMap<SocketProxyOptions, HttpProxy> | undefined;
 
 function proxyOf(target: RemoteUrl, proxy: SocketDialOptions["proxy"]): HttpProxy | SocksProxy | undefined {
@@ -219,6 +218,6 @@ function proxyOf(target: RemoteUrl, proxy: SocketDialOptions["proxy"]): HttpProx
 
 function proxyTls({ proxy, tls }: SocketDialOptions): TlsOptions {
   const own = typeof proxy === "object" && "tls" in proxy ? proxy.tls : undefined;
-  // Our certificate is for the target.
+  // The client certificate is for the target.
   return own ?? (tls?.ca === undefined ? {} : { ca: tls.ca });
 }

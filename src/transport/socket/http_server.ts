@@ -1,5 +1,5 @@
 /**
- * Accepting at an HTTP server of Node that is there already, such as that of Express or Fastify.
+ * WebSockets at an existing HTTP server of Node, such as that of Express or Fastify.
  *
  * @module
  */
@@ -16,13 +16,13 @@ import { Callbacks } from "./callbacks.ts";
 import { type HttpServiceOptions, isServed, openUpgrade } from "./listen_http.ts";
 import type { PausableChannel } from "./socket.ts";
 
-/** How {@linkcode upgradeListener} accepts. */
+/** The settings of {@linkcode upgradeListener}. */
 export interface UpgradeListenerOptions extends Omit<HttpServiceOptions, "health"> {
-  /** Takes over every channel: an acceptor or a broker. */
+  /** Accepts every channel: an acceptor or a broker. */
   acceptor?: { accept(channel: Channel, info: PeerInfo): unknown } | undefined;
-  /** Takes over every channel, instead of `acceptor`; sets `onbytes` and `onclose` before it returns. */
+  /** Accepts every channel, instead of `acceptor`; sets `onbytes` and `onclose` before it returns. */
   accept?: ((channel: PausableChannel, info: PeerInfo & { readonly request: RequestHead }) => void) | undefined;
-  /** Told of a callback that failed. Default: it goes to the console; null silences it. */
+  /** Receives failures of callbacks. Default: prints them to the console; null for nobody. */
   log?: LogOption | undefined;
 }
 
@@ -35,7 +35,7 @@ const KINDS: OptionKinds<Omit<UpgradeListenerOptions, keyof UpgradeOptions>> = {
   limits: "object",
 };
 
-/** What is used of a request of `node:http`. */
+/** The part of a request of `node:http` that is used. */
 export interface IncomingRequest {
   /** The method. */
   readonly method?: string | undefined;
@@ -43,11 +43,11 @@ export interface IncomingRequest {
   readonly url?: string | undefined;
   /** The version, such as `1.1`. */
   readonly httpVersion: string;
-  /** Names and values of the header fields in turn, as they were sent. */
+  /** The names and values of the header fields in turn, as they were sent. */
   readonly rawHeaders: readonly string[];
 }
 
-/** What is used of a server of `node:http` that emits `upgrade`. */
+/** The part of a server of `node:http` that is used. */
 interface UpgradingServer {
   listenerCount?(event: "upgrade"): number;
 }
@@ -55,8 +55,8 @@ interface UpgradingServer {
 /**
  * Makes a listener for `upgrade` events of a server of `node:http` or `node:https`.
  *
- * Requests for other `paths` are left to the server's other listeners, or answered with 404 where there are none. The server goes
- * on to own its port: closing it waits for these WebSockets, too, which end in order when the acceptor is closed, before or after.
+ * Requests for other `paths` are left to the server's other listeners, or answered with 404. The server still owns its
+ * port: closing it waits for these WebSockets, too, which end in order when the acceptor is closed, before or after.
  *
  * @example
  * ```ts ignore

@@ -1,5 +1,5 @@
 /**
- * Accepting on a socket: WebSocket and AMQP, each with and without TLS, all on one port.
+ * The listener on sockets: WebSocket and AMQP, each with and without TLS, all on one port.
  *
  * @module
  */
@@ -41,34 +41,34 @@ export type {
 } from "./listen_options.ts";
 export type { TlsServerOptions } from "./tls.ts";
 
-/** What came of connections so far. */
+/** The counters of a {@linkcode Listener}. */
 export interface ListenCounters {
-  /** Connections that are there now. */
+  /** Connections that are open now, handshakes and those that wait for one included. */
   readonly connections: number;
-  /** Channels handed over since the start. */
+  /** Channels accepted since the start. */
   readonly accepted: number;
-  /** Connections that ended before that: refused, given up, or answered as plain HTTP. */
+  /** Connections that ended without a channel: refused, timed out, or answered as plain HTTP. */
   readonly refused: number;
 }
 
-/** A port that is listened to; made by {@linkcode listen}. */
+/** A listener on a port, made by {@linkcode listen}. */
 export interface Listener extends AsyncDisposable {
   /** The port. */
   readonly port: number;
   /** The address. */
   readonly host: string;
-  /** What came of connections so far. */
+  /** The numbers of connections so far. */
   readonly counters: ListenCounters;
-  /** Listens no longer; whoever is connected stays. */
+  /** Stops listening; open connections stay. */
   stop(): void;
   /**
-   * Listens no longer, drops handshakes, and ends the channels with code 1001, connections of an `acceptor` with AMQP's own
-   * goodbye before it; resolves when all are gone. It does not matter whether the acceptor is closed before or after.
+   * Stops listening, drops handshakes, and closes the channels with code 1001, connections of an `acceptor` with an AMQP
+   * close before; resolves when all are gone. The acceptor may be closed before or after.
    */
   close(options?: WaitOptions): Promise<void>;
 }
 
-// A thousand connections with their default windows are about what one process serves well.
+// About the connections with default windows that one process serves well.
 const MAX_CONNECTIONS = 1_000;
 
 // Each costs a head at most, or a TLS handshake.
@@ -77,13 +77,13 @@ const MAX_HANDSHAKES = 100;
 // Each costs a socket that nobody reads.
 const MAX_WAITING = 1_000;
 
-// As long as a person looks at a page that does not come.
+// About as long as a person waits for a page.
 const WAIT_TIMEOUT_MS = 5_000;
 
-// Time enough to read one answer.
+// Enough time to read one answer.
 const REFUSAL_TIMEOUT_MS = 1_000;
 
-// While others wait: a distant client's round trips for TLS and its request, and no more for those that are silent.
+// Most milliseconds of a slow handshake while others wait: a distant client's round trips for TLS and its request.
 const SHARED_TIMEOUT_MS = 2_000;
 
 const REFUSED_BY_LIMIT: Partial<Record<RefusalReason, string>> = {
@@ -107,7 +107,7 @@ const COUNTS = [
 const ACCEPT_TIMEOUT_MS = 10_000;
 
 /**
- * Listens on one port for WebSocket and AMQP, in clear and over TLS, told apart by their first bytes.
+ * Listens on one port for WebSocket and AMQP, in clear and over TLS, distinguished by their first bytes.
  *
  * @example
  * ```ts ignore
@@ -120,7 +120,7 @@ const ACCEPT_TIMEOUT_MS = 10_000;
  *
  * @throws {TypeError} If neither or both of `acceptor` and `accept` are given, or another option cannot be used.
  * @throws {TransportError} With code `"not-supported"` where there are no sockets.
- * @throws {Error} With the `code` of the system, such as `EADDRINUSE`, if it does not give the port.
+ * @throws {Error} With the `code` of the system, such as `EADDRINUSE`, if the port is not available.
  */
 export async function listen(options: ListenOptions): Promise<Listener> {
   checkOptions("listen", options, { ...LISTEN_KINDS, ...UPGRADE_KINDS });
@@ -131,7 +131,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   checkTls(options.tls ?? {});
   const { ca, clientCertificate = "none" } = options.tls ?? {};
   if (clientCertificate !== "none" && ca === undefined) {
-    // The runtime's own authorities certify anybody.
+    // The runtime's own authorities would accept anybody.
     throw new TypeError("Cannot listen: client certificates need the authority that they come from, in tls.ca");
   }
   for (const name of COUNTS) {
@@ -163,7 +163,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   };
 }
 
-// As the system names why it does not give a port.
+// Adds a remedy to the system's error code.
 function refusedPort(error: Error & { code?: string }, { host, port }: ListenOptions): Error {
   const { code = error.name } = error;
   const remedy = code === "EADDRINUSE"
@@ -179,20 +179,19 @@ function refusedPort(error: Error & { code?: string }, { host, port }: ListenOpt
   return Object.assign(new Error(message, { cause: error }), { code });
 }
 
-// Where connections are until it is known what they want.
+// Connections, from accepting them to their channel and its end.
 class IncomingConnections {
-  /** Where they come in. */
   port = 0;
   readonly #options: ListenOptions;
   readonly #schemes: readonly ListenScheme[];
   readonly #acceptTls: ((socket: Socket, onsecure: OnSecure) => void) | undefined;
-  // Each with how to end it in order, once it has a channel.
+  // The sockets, each with how to close its channel in order, once it has one.
   readonly #sockets = new Map<Socket, Ending | undefined>();
   readonly #log: Log;
   readonly #callbacks: Callbacks;
   readonly #http: HttpServiceOptions;
   readonly #addresses = new Map<string, number>();
-  // Sockets whose handshake is under way, and sockets that wait for theirs, each in the order in which they came.
+  // Sockets in a handshake, and sockets that wait for one, each in the order of arrival.
   readonly #handshakes = new Map<Socket, Connection>();
   readonly #waiting = new Map<Socket, ReturnType<typeof setTimeout>>();
   #sharedTimer: ReturnType<typeof setTimeout> | undefined;
@@ -215,7 +214,7 @@ class IncomingConnections {
 
   receive(socket: Socket): void {
     const { maxConnections = MAX_CONNECTIONS, maxConnectionsPerAddress = maxConnections } = this.#limits;
-    // Unknown when it has gone already.
+    // The address of a socket that is gone already is unknown.
     const { remoteAddress = "" } = socket;
     const sameAddress = this.#addresses.get(remoteAddress) ?? 0;
     const tooMany = this.#closed
@@ -246,7 +245,7 @@ class IncomingConnections {
       }
     });
     if (!this.#isFull) return this.#begin(socket);
-    // Unread, it costs next to nothing, and what it has sent so far stays with the system.
+    // A paused socket costs next to nothing: its bytes stay with the system.
     socket.pause();
     const { waitTimeoutMs = WAIT_TIMEOUT_MS } = this.#limits;
     this.#waiting.set(socket, guard(waitTimeoutMs, () => this.#turnAway(socket, waitTimeoutMs)));
@@ -281,7 +280,7 @@ class IncomingConnections {
     else connection.http.expire();
   }
 
-  // As long as somebody waits, a handshake that waits for bytes of its client gives its place up early.
+  // While sockets wait, a handshake that waits for its client's bytes ends early.
   #share(): void {
     if (this.#sharedTimer !== undefined || this.#waiting.size === 0 || this.#closed) return;
     const slow = this.#handshakes.values().find(({ http, ended }) => !ended && http?.reading !== false);
@@ -298,7 +297,7 @@ class IncomingConnections {
     });
   }
 
-  // Its turn has not come in time. Where it speaks HTTP it learns when to come again.
+  // Refuses a socket that has waited too long. A client that speaks HTTP learns when to retry.
   #turnAway(socket: Socket, waitedMs: number): void {
     this.#waiting.delete(socket);
     this.#refuse("waited", socket);
@@ -330,7 +329,7 @@ class IncomingConnections {
     }
   }
 
-  // Limits are this side's own; what a client did wrong is the client's.
+  // Logs refusals by limits, which are this side's; a client's faults are not logged.
   #complain(reason: RefusalReason, remoteAddress: string | undefined): void {
     const why = REFUSED_BY_LIMIT[reason];
     if (why === undefined || this.#closed) return;
@@ -345,7 +344,7 @@ class IncomingConnections {
     else this.#addresses.delete(address);
   }
 
-  // The handshake is over, and the next in line has its turn.
+  // Ends a handshake, and begins the next; false if it had ended before.
   #endHandshake(socket: Socket): boolean {
     const connection = this.#handshakes.get(socket);
     if (connection === undefined) return false;
@@ -380,7 +379,7 @@ class IncomingConnections {
         const { secure, certificate } = connection;
         const peer: PeerInfo = { secure, certificate, remoteAddress: socket.remoteAddress };
         connection.http = new HttpExchange(socket, this.#http, peer, (channel, request, protocol) => {
-          // Nothing that a channel at rest would keep.
+          // An idle channel keeps no exchange alive.
           connection.http = undefined;
           this.#hand(channel, connection, { scheme: connection.secure ? "wss" : "ws", request, protocol });
         });
@@ -425,7 +424,7 @@ interface Closable {
   close(options: { error: AmqpError }): Promise<unknown>;
 }
 
-// An acceptor gives the connection that it has made, which says goodbye before its channel ends.
+// An acceptor returns its connection, which sends an AMQP close before its channel ends.
 function isClosable(value: unknown): value is Closable {
   return typeof (value as Partial<Closable> | undefined)?.close === "function";
 }
@@ -435,21 +434,21 @@ async function endOf(connection: Closable, channel: Channel): Promise<void> {
   try {
     await connection.close({ error });
   } catch {
-    // Its channel ends all the same.
+    // The channel is closed all the same.
   }
   channel.close(1001);
 }
 
-// A connection, whose socket may carry TLS, and what has turned out about it.
+// A connection in its handshake; `socket` is the one below TLS.
 interface Connection {
   readonly socket: Socket;
   secure: boolean;
   certificate?: PeerInfo["certificate"];
   http?: HttpExchange;
   timer?: ReturnType<typeof setTimeout>;
-  // When its handshake began, and whether it had to give up its place.
+  // The start of the handshake by `performance.now()`, and whether it was ended early for others.
   readonly since: number;
   ended?: boolean;
-  // Why it ended, if it ends before it is a channel.
+  // The reason if the connection ends without a channel.
   reason: RefusalReason;
 }

@@ -7,7 +7,7 @@ import { SocketWebSocket } from "../websocket/own.ts";
 import { acceptKey } from "../websocket/handshake.ts";
 import { acceptedSubprotocols, encodeRefusal, ServerUpgrade, type UpgradeOptions } from "../websocket/upgrade.ts";
 
-/** How a WebSocket is refused. */
+/** The answer that refuses a WebSocket. */
 export interface UpgradeRefusal {
   /** The HTTP status, 400 to 599. */
   readonly status: number;
@@ -15,28 +15,27 @@ export interface UpgradeRefusal {
   readonly headers?: readonly HeaderField[];
 }
 
-/** How HTTP is answered, and which WebSockets are opened. */
+/** The answers to HTTP requests, and the WebSockets to open. */
 export interface HttpServiceOptions extends UpgradeOptions {
   /** The paths at which WebSockets are accepted; others are answered with 404. Default: any. */
   paths?: (readonly string[] | ((path: string) => boolean)) | undefined;
   /**
-   * Decides on a WebSocket before it is opened: undefined lets it in, else that is answered, such as 401 with
-   * `WWW-Authenticate`. A failure is answered with 500, and told to `log`. Default: everybody is let in, to meet SASL.
+   * Decides on a WebSocket before it is opened: undefined accepts it, any other value is the answer, such as 401 with
+   * `WWW-Authenticate`. An error is logged and answered with 500. Default: accepts everybody; SASL comes later.
    */
   authenticate?: (
     request: RequestHead,
     info: PeerInfo,
   ) => UpgradeRefusal | undefined | Promise<UpgradeRefusal | undefined>;
-  /** The text that answers an ordinary GET, for those who watch over the service. Default: `"ok\\n"`. */
+  /** The text that answers an ordinary GET, for health checks. Default: `"ok\\n"`. */
   health?: string | undefined;
-  /** Bounds of what a request and its WebSocket can cost. */
+  /** Bounds of the cost of a request and its WebSocket. */
   limits?: WebSocketLimits | undefined;
 }
 
-/** Takes over a channel whose WebSocket is open. */
+/** Receives a channel whose WebSocket is open. */
 export type OnUpgraded = (channel: PausableChannel, request: RequestHead, protocol: string) => void;
 
-/** Answers one request on a connection: a WebSocket, a plain answer, or a refusal. */
 export class HttpExchange {
   readonly #socket: Socket;
   readonly #options: HttpServiceOptions;
@@ -45,7 +44,6 @@ export class HttpExchange {
   readonly #parser: ReturnType<typeof requestParser>;
   #reading = true;
 
-  /** Waits for the request's head. */
   constructor(socket: Socket, options: HttpServiceOptions, peer: PeerInfo, onupgraded: OnUpgraded) {
     this.#socket = socket;
     this.#options = options;
@@ -57,12 +55,12 @@ export class HttpExchange {
     socket.resume();
   }
 
-  /** Whether bytes of the client are waited for. */
+  /** Whether the request is still incomplete. */
   get reading(): boolean {
     return this.#reading;
   }
 
-  /** The time for the handshake is over: who has sent no whole request is told so, all others are dropped. */
+  /** Ends the exchange at its timeout: an incomplete request is answered with 408, others are dropped. */
   expire(): void {
     if (!this.#reading) return void this.#socket.destroy();
     this.#read();
@@ -88,14 +86,14 @@ export class HttpExchange {
     this.#upgrade(head);
   };
 
-  // The request is here, or will never be.
+  // Ends reading: the request is complete, or failed.
   #read(): void {
     this.#reading = false;
     this.#socket.off("data", this.#ondata);
     this.#socket.off("end", this.#onend);
   }
 
-  // Somebody looks whether the service is there.
+  // Answers a plain HTTP request, such as a health check.
   #answer({ method, target }: RequestHead): void {
     const { health = "ok\n" } = this.#options;
     const response = method !== "GET" && method !== "HEAD"
@@ -120,7 +118,7 @@ export class HttpExchange {
     return isServed(this.#options, target);
   }
 
-  // The peer ends last, so that it reads the answer whatever else it sends meanwhile.
+  // The peer closes last, so that it reads the answer whatever it still sends.
   #end(): void {
     const socket = this.#socket;
     const timer = guard(this.#options.closeTimeoutMs ?? CLOSE_TIMEOUT_MS, () => socket.destroy());
@@ -131,7 +129,7 @@ export class HttpExchange {
   }
 }
 
-/** Answers a request to open a WebSocket, which somebody has read, and the bytes behind it. */
+/** Answers an upgrade request that has been read; `surplus` are the bytes behind it. */
 export function openUpgrade(
   socket: Socket,
   request: RequestHead,
@@ -160,13 +158,12 @@ export function openUpgrade(
   channel.receiveRequest(request, surplus);
 }
 
-/** Whether WebSockets are accepted at the path of a request. */
 export function isServed({ paths }: HttpServiceOptions, target: string): boolean {
   const path = target.split("?", 1)[0]!;
   return paths === undefined || (typeof paths === "function" ? paths(path) : paths.includes(path));
 }
 
-// What follows the head.
+// The length of the body behind the head.
 function bodyLength(response: Uint8Array): number {
   const text = new TextDecoder("latin1").decode(response);
   return response.length - (text.indexOf("\r\n\r\n") + 4);

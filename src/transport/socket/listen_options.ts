@@ -1,5 +1,5 @@
 /**
- * How `listen` is told what to serve, and the bounds of what clients can cost.
+ * The settings of `listen`, with the bounds of what clients can cost.
  *
  * @module
  */
@@ -14,44 +14,44 @@ import type { HttpServiceOptions } from "./listen_http.ts";
 import type { PausableChannel } from "./socket.ts";
 import type { TlsServerOptions } from "./tls.ts";
 
-/** What a client can come with. */
+/** A protocol that a client may speak: WebSocket or AMQP, without or with TLS. */
 export type ListenScheme = "ws" | "wss" | "amqp" | "amqps";
 
-/** What is known of whoever has connected. */
+/** The facts about a client that has connected. */
 export interface ListenInfo extends PeerInfo {
-  /** What the client came with. */
+  /** The protocol that the client speaks. */
   readonly scheme: ListenScheme;
-  /** Whether TLS ends here. */
+  /** Whether this process terminates TLS. */
   readonly secure: boolean;
-  /** The request that was upgraded, for a WebSocket. */
+  /** The upgrade request, for a WebSocket. */
   readonly request?: RequestHead | undefined;
 }
 
 /** Bounds of what clients can cost; each has a default. */
 export interface ListenLimits extends WebSocketLimits {
-  /** Connections at once; those above it are dropped. Default: 1,000. */
+  /** Most open connections; further ones are dropped. Default: 1,000. */
   maxConnections?: number | undefined;
-  /** Those of them from one address. Default: as many, for behind a reverse proxy all come from its address. */
+  /** Most open connections of one address. Default: `maxConnections`, since a reverse proxy has one address. */
   maxConnectionsPerAddress?: number | undefined;
-  /** Handshakes at once; who comes above it waits in line, unread, until one of them is over. Default: 100. */
+  /** Most handshakes at once; further connections wait, unread. Default: 100. */
   maxHandshakes?: number | undefined;
-  /** Connections that wait in line; those above it are dropped. Default: 1,000. */
+  /** Most connections that wait for a handshake; further ones are dropped. Default: 1,000. */
   maxWaiting?: number | undefined;
   /**
-   * Milliseconds to wait in line. After it, who speaks HTTP in clear is answered with 503 and `Retry-After`, others are dropped.
-   * Default: 5,000.
+   * Milliseconds to wait for a handshake. After them, a client that speaks HTTP in clear is answered with 503 and
+   * `Retry-After`, others are dropped. Default: 5,000.
    */
   waitTimeoutMs?: number | undefined;
   /**
-   * Milliseconds for the handshake, TLS and WebSocket together. While others wait in line, who keeps a handshake waiting for
-   * its own bytes has 2,000 at most. Default: 10,000.
+   * Milliseconds for the handshake, TLS and WebSocket together. While others wait, a handshake that waits for its client's
+   * bytes ends after 2,000. Default: 10,000.
    */
   handshakeTimeoutMs?: number | undefined;
 }
 
 /**
- * Why a connection ended before it was a channel: too many at once, from one address, or in line; its time in line or for its
- * handshake was over; it spoke nothing that is served; or it was answered as HTTP.
+ * The reason why a connection ended without a channel: too many connections, too many of its address, or too many waiting;
+ * its waiting or handshake time ran out; it spoke no protocol that is served; it was answered as HTTP; or it was closed.
  */
 export type RefusalReason =
   | "connections"
@@ -63,34 +63,34 @@ export type RefusalReason =
   | "answered"
   | "closed";
 
-/** A connection that never became a channel. */
+/** A connection that ended without a channel. */
 export interface ListenRefusal {
-  /** Why. */
+  /** The reason. */
   readonly reason: RefusalReason;
-  /** Where it came from, which may be a front end's address. */
+  /** The client's address, which may be that of a front end. */
   readonly remoteAddress: string | undefined;
 }
 
-/** How {@linkcode listen} accepts. */
+/** The settings of {@linkcode listen}. */
 export interface ListenOptions extends HttpServiceOptions {
-  /** The port; 0 takes any that is free. */
+  /** The port; 0 takes a free one. */
   port: number;
-  /** The address to listen at. Default: all of this machine. */
+  /** The address to listen at. Default: all of the machine. */
   host?: string | undefined;
-  /** Takes over every channel: an acceptor or a broker. */
+  /** Accepts every channel: an acceptor or a broker. */
   acceptor?: { accept(channel: Channel, info: PeerInfo): unknown } | undefined;
-  /** Takes over every channel, instead of `acceptor`; sets `onbytes` and `onclose` before it returns. */
+  /** Accepts every channel, instead of `acceptor`; sets `onbytes` and `onclose` before it returns. */
   accept?: ((channel: PausableChannel, info: ListenInfo) => void) | undefined;
-  /** Told of each connection that ends before it is a channel, such as one that a limit turned away. */
+  /** Called for each connection that ends without a channel, such as one refused by a limit. */
   onRefused?: ((refusal: ListenRefusal) => void) | undefined;
   /**
-   * Told of those that a limit turned away, each cause once a minute, unless there is `onRefused`, and of a callback that failed.
-   * Default: warnings and errors go to the console; null silences them.
+   * Receives failures of callbacks and, without `onRefused`, refusals by limits, each reason once a minute. Default: prints
+   * warnings and errors; null for nobody.
    */
   log?: LogOption | undefined;
-  /** Our certificate, and which clients have to show theirs. Default: no TLS. */
+  /** The server's certificate, and whether clients need one. Default: no TLS. */
   tls?: TlsServerOptions | undefined;
-  /** What is spoken. Default: everything, TLS included where `tls` is given; `["amqps", "wss"]` leaves nothing in clear. */
+  /** The protocols to serve. Default: all, those with TLS if `tls` is given; `["amqps", "wss"]` allows nothing in clear. */
   schemes?: readonly ListenScheme[] | undefined;
   /** Bounds of what clients can cost. */
   limits?: ListenLimits | undefined;

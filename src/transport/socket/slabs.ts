@@ -1,44 +1,44 @@
 /**
- * Memory that a socket reads into.
+ * Buffers for the reads of a socket.
  *
  * @module
  */
 
-// A read of a busy connection fills this, so that few frames lie across two reads. Views of what is no larger are kept by the
+// Large enough that few frames span two reads on a busy connection; views of buffers up to this size are kept by the
 // engine, rather than copied.
 const MOST_BYTES = 262_144;
 const LEAST_BYTES = 16_384;
-// What is left of a slab is used up by reads as long as a frame of ordinary size fits.
+// The rest of a slab is used for reads as long as a frame of usual size fits.
 const LEAST_LEFT = 8_192;
 
 /**
- * Memory for one read after the other: large for a connection on which much arrives, of which each read would otherwise have
- * 64 KiB of its own; small for one that is idle.
+ * Buffers for one read after the other: large on a busy connection, each of whose reads would otherwise have 64 KiB of its
+ * own; small on an idle one.
  */
 export class Slabs {
   readonly #make: (length: number) => Uint8Array<ArrayBuffer>;
   #slab: Uint8Array<ArrayBuffer>;
   #at = 0;
 
-  /** Starts with a small one; `make` makes each. */
+  /** Starts with a small slab; `make` allocates each. */
   constructor(make: (length: number) => Uint8Array<ArrayBuffer> = (length) => new Uint8Array(length)) {
     this.#make = make;
     this.#slab = make(LEAST_BYTES);
   }
 
-  /** What the next read may fill. */
+  /** The buffer for the next read. */
   get free(): Uint8Array<ArrayBuffer> {
     return this.#at === 0 ? this.#slab : this.#slab.subarray(this.#at);
   }
 
-  /** Hands over the `length` bytes that were read. */
+  /** The `length` bytes that were read. */
   take(length: number): Uint8Array<ArrayBuffer> {
     const slab = this.#slab;
     const start = this.#at;
     this.#at += length;
     const left = slab.length - this.#at;
     if (left < LEAST_LEFT) {
-      // A read that has filled all that there was has left something behind; one that is small by far was all there is.
+      // A read that filled the buffer has left bytes behind; a much smaller one took all there were.
       const size = left === 0 ? 4 * slab.length : 8 * length < slab.length ? slab.length / 2 : slab.length;
       this.#slab = this.#make(Math.min(Math.max(size, LEAST_BYTES), MOST_BYTES));
       this.#at = 0;

@@ -1,22 +1,22 @@
 /**
- * What a peer is about to speak, by its first bytes: how one port serves TLS, WebSocket and AMQP alike.
+ * Detection of a peer's protocol by its first bytes, so that one port serves TLS, WebSocket and AMQP.
  *
  * @module
  */
 
 /**
- * What the first bytes begin: a TLS handshake, an HTTP request (the upgrade to a WebSocket, mostly), AMQP with SASL before
- * it, AMQP in whatever other form, or nothing that is known.
+ * The protocol that the first bytes begin: a TLS handshake, an HTTP request (mostly the upgrade to a WebSocket), AMQP's
+ * SASL layer, AMQP with any other protocol id, or an unknown one.
  */
 export type Opening = "tls" | "http" | "sasl" | "amqp" | "unknown";
 
 const SASL = 3;
 
 /**
- * Tells openings apart, from bytes that arrive in any pieces, as soon as one is certain.
+ * Detects the protocol from bytes that arrive in any pieces, as soon as it is certain.
  *
- * TLS starts with a handshake record [rfc8446 5.1], AMQP and its SASL layer with `AMQP` and their number [transport 2.2], and
- * HTTP with a method, all of whose registered names start with a capital. No WebSocket starts with its frames.
+ * TLS starts with a handshake record [rfc8446 5.1], AMQP and its SASL layer with `AMQP` and their protocol id [transport
+ * 2.2], and HTTP with a method, all of whose registered names start with a capital. No WebSocket starts with frames.
  *
  * @example
  * ```ts
@@ -30,7 +30,7 @@ export class Sniffer {
   readonly #seen: Uint8Array = new Uint8Array(5);
   #length = 0;
 
-  /** Takes bytes and tells the opening, or undefined while it may be one or another. */
+  /** Takes bytes and returns the protocol; undefined while it is not certain. */
   receive(bytes: Uint8Array): Opening | undefined {
     for (let i = 0; i < bytes.length && this.#length < this.#seen.length; i++) {
       this.#seen[this.#length++] = bytes[i]!;

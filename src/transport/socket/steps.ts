@@ -9,17 +9,15 @@ import { reasonOf, type Socket } from "./socket.ts";
 import type { TlsOptions } from "./tls.ts";
 import { guard, type TransportEvent } from "../channel.ts";
 
-/** What bounds every step on the way to a connection. */
+/** The bounds of every step of dialling. */
 export interface StepOptions {
-  /** Ends the attempt. */
   signal: AbortSignal | undefined;
-  /** How long each step may take. */
+  /** Milliseconds for each step. */
   timeoutMs: number;
-  /** Told of each step that is done. */
   onstep?: ((event: TransportEvent) => void) | undefined;
 }
 
-/** Connects; `bare` where no TLS will stand on the socket. */
+/** Connects; `bare` if the socket will carry no TLS. */
 export async function openTcp(hostname: string, port: number, options: StepOptions, bare = false): Promise<Socket> {
   const socket = connectTcp(hostname, port, bare);
   const what = `connect to "${placeOf(hostname, port)}"`;
@@ -28,7 +26,7 @@ export async function openTcp(hostname: string, port: number, options: StepOptio
   return socket;
 }
 
-/** Starts TLS over a connected socket, and checks that the peer is who it should be. */
+/** Starts TLS over a connected socket, and verifies the peer's certificate. */
 export async function openTls(
   socket: Socket,
   hostname: string,
@@ -40,7 +38,7 @@ export async function openTls(
     secured = connectTls(socket, hostname, options.tls);
   } catch (cause) {
     socket.destroy();
-    // A runtime's complaint about a key could quote it; it stays in the cause.
+    // The runtime's error could quote the key; it stays in the cause.
     throw new TypeError("Cannot use tls: certificate, key or ca cannot be read", { cause });
   }
   const { serverName } = options.tls;
@@ -51,7 +49,7 @@ export async function openTls(
   return secured;
 }
 
-// Waits for an event, and drops the socket when something else comes first.
+// Waits for `event`, and drops the socket if anything else comes first.
 function step(
   socket: Socket,
   { event, what, signal, timeoutMs }: StepOptions & { event: "connect" | "secureConnect"; what: string },
@@ -98,7 +96,8 @@ function placeOf(hostname: string, port: number): string {
   return `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
 }
 
-// What to do about it, in the words of OpenSSL (Node), BoringSSL (Bun) and rustls (Deno), and whether it may pass by itself.
+// A remedy for an error, from the messages of OpenSSL (Node), BoringSSL (Bun) and rustls (Deno), and whether the error may
+// pass.
 function remedyFor(text: string, event: "connect" | "secureConnect"): [remedy: string, passes: boolean] {
   if (event === "connect") {
     if (/EPERM|EACCES|NotCapable|Requires net access/.test(text)) {
@@ -124,19 +123,16 @@ function remedyFor(text: string, event: "connect" | "secureConnect"): [remedy: s
   return ["", true];
 }
 
-/** Where a tunnel leads. */
+/** The target and the proxy of a tunnel. */
 export interface TunnelOptions extends StepOptions {
-  /** The proxy that opens it. */
   proxy: HttpProxy | SocksProxy;
-  /** TLS to the proxy itself. */
+  /** The TLS settings for the proxy itself. */
   tls: TlsOptions;
-  /** The target's name or address. */
   hostname: string;
-  /** The target's port. */
   port: number;
 }
 
-/** Opens a tunnel through a proxy, with as many connections to it as that takes. */
+/** Opens a tunnel through a proxy, reconnecting as often as authentication needs it. */
 export async function openTunnel(options: TunnelOptions): Promise<Socket> {
   const { proxy, hostname, port, timeoutMs, onstep } = options;
   let connection = await openProxy(options);
@@ -178,7 +174,7 @@ async function openProxy(options: TunnelOptions): Promise<Socket> {
   return proxy.secure ? await openTls(socket, proxy.hostname, proxy.port, options) : socket;
 }
 
-// One connection to the proxy, as far as the tunnel on it is not open yet.
+// One connection to the proxy until its tunnel is open.
 class Exchange {
   readonly #socket: Socket;
   readonly #tunnel: ProxyTunnel | SocksTunnel;
@@ -209,10 +205,10 @@ class Exchange {
 
   async authenticate(event: Extract<ProxyEvent, { kind: "credentials" | "challenge" }>): Promise<void> {
     const { signal } = this.#options;
-    // Only HTTP proxies ask.
+    // Only HTTP proxies ask for credentials.
     const [proxy, tunnel] = [this.#options.proxy as HttpProxy, this.#tunnel as ProxyTunnel];
     try {
-      // Somebody may have to type them, or never will.
+      // A person may have to type them, which may take forever.
       if (event.kind === "credentials") {
         const credentials = await abortable(Promise.resolve(proxy.ask?.(event.request)), signal);
         this.#hear(tunnel.authenticate(credentials, now()));
@@ -227,7 +223,7 @@ class Exchange {
     }
   }
 
-  /** Leaves the socket to somebody else. */
+  /** Stops using the socket. */
   detach(): void {
     clearTimeout(this.#timer);
     this.#options.signal?.removeEventListener("abort", this.#onabort);
@@ -250,7 +246,7 @@ class Exchange {
 
   #hear(event: ProxyEvent | undefined): void {
     if (event !== undefined) {
-      // Not a byte further: what follows belongs to the tunnel's other end.
+      // Further bytes belong to the tunnel's other end.
       if (event.kind === "open") {
         this.#socket.pause();
         this.detach();

@@ -1,34 +1,34 @@
-/** What TLS is set up with; certificates and keys are PEM. */
+/** The TLS settings of a client; certificates and keys are PEM. */
 export interface TlsOptions {
-  /** The authorities that are trusted, instead of the runtime's own. */
+  /** The trusted authorities. Default: those of the runtime. */
   ca?: string | readonly string[] | undefined;
-  /** Our certificate, with those that lead to its authority behind it. */
+  /** The client certificate, followed by the intermediate ones. */
   cert?: string | undefined;
-  /** The key of our certificate. */
+  /** The client certificate's key. */
   key?: string | undefined;
-  /** The name that is asked for and that the peer's certificate must bear. Default: the host of the URL. */
+  /** The name to ask for, which the peer's certificate must bear. Default: the host of the URL. */
   serverName?: string | undefined;
 }
 
-/** What TLS is accepted with. */
+/** The TLS settings of a server; certificates and keys are PEM. */
 export interface TlsServerOptions {
-  /** Our certificate, with those that lead to its authority behind it; PEM. */
+  /** The server's certificate, followed by the intermediate ones. */
   cert: string;
-  /** The key of our certificate; PEM. */
+  /** The certificate's key. */
   key: string;
-  /** The authorities whose client certificates are trusted; PEM. */
+  /** The authorities that client certificates must come from. */
   ca?: string | readonly string[] | undefined;
   /**
-   * Whether clients are asked for a certificate, which must then come from `ca`, and whether they can do without.
-   * Default: `"request"` with `ca`, else `"none"`.
+   * Whether clients are asked for a certificate, which must then come from `ca`, and whether they need one. Default:
+   * `"request"` with `ca`, else `"none"`.
    */
   clientCertificate?: "none" | "request" | "require" | undefined;
 }
 
 /**
- * Checks what can be checked before there is a connection; not every runtime complains.
+ * Checks what can be checked without a connection; not every runtime reports it.
  *
- * @throws {TypeError} If something is not PEM, or a certificate or key is alone. What it is stays out of the error.
+ * @throws {TypeError} If a value is not PEM, or a certificate or key is alone. The error does not quote it.
  */
 export function checkTls({ ca, cert, key }: TlsOptions): void {
   if ((cert === undefined) !== (key === undefined)) throw new TypeError("Cannot use tls: cert and key come together");
