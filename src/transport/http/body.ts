@@ -1,6 +1,6 @@
 /**
- * The body of an HTTP/1.x response without I/O: needed to show why a handshake was refused, and to use a proxy's
- * connection once more after its challenge.
+ * The body of an HTTP/1.x response without I/O, to show why a handshake was refused, and to reuse a proxy's connection
+ * after its challenge.
  *
  * @module
  */
@@ -17,21 +17,20 @@ import {
   type ResponseHead,
 } from "./head.ts";
 
-/** Most bytes that are kept of a body; an error page needs no more, and nothing else is read here. */
+/** Most bytes kept of a body: enough for an error page, and no other body is read. */
 export const MAX_BODY_BYTES: number = 8_192;
 
-/** How a body is read. */
 export interface BodyOptions {
-  /** The method of the request that is answered; HEAD and CONNECT change what follows the head. Default: `"GET"`. */
+  /** The request's method; HEAD and CONNECT change what follows the head. Default: `"GET"`. */
   method?: string | undefined;
   /** Most bytes to keep. Default: {@linkcode MAX_BODY_BYTES}. */
   maxBodyBytes?: number | undefined;
 }
 
-/** How far a {@linkcode BodyReader} got; `"truncated"` means that the body was longer than was wanted. */
+/** The progress of a {@linkcode BodyReader}; `"truncated"` if the body is longer than `maxBodyBytes`. */
 export type BodyState = "reading" | "complete" | "truncated";
 
-// What the reader expects next. Chunked bodies go round: size, data, end of data.
+// The part that comes next. Chunks repeat size, data and end.
 type Part = "sized" | "until-close" | "chunk-size" | "chunk-data" | "chunk-end" | "trailer" | "none";
 
 /** Reads one response body, by length, by chunks, or until the connection ends [rfc9112 6.3]. */
@@ -46,9 +45,9 @@ export class BodyReader {
   #surplus: Uint8Array = new Uint8Array(0);
 
   /**
-   * Decides from the head what follows it.
+   * Derives the framing of the body from the head.
    *
-   * @throws {TransportError} With code `"protocol-violation"` if the head gives two lengths, or one that cannot be read.
+   * @throws {TransportError} With code `"protocol-violation"` if the head gives two lengths, or an invalid one.
    */
   constructor(head: ResponseHead, options: BodyOptions = {}) {
     this.#maxBodyBytes = options.maxBodyBytes ?? MAX_BODY_BYTES;
@@ -58,25 +57,24 @@ export class BodyReader {
     if (this.#part === "none") this.#state = "complete";
   }
 
-  /** `"reading"` while more bytes are wanted. */
   get state(): BodyState {
     return this.#state;
   }
 
-  /** What was kept of the body so far, a view that the next call may outdate. */
+  /** The body so far, a view that the next call may invalidate. */
   get body(): Uint8Array {
     return this.#kept.subarray(0, this.#length);
   }
 
-  /** The bytes behind a complete body; they start the next response. */
+  /** The bytes behind a complete body, which begin the next response. */
   get surplus(): Uint8Array {
     return this.#surplus;
   }
 
   /**
-   * Takes bytes; not to be called again once the state is no longer `"reading"`.
+   * Takes bytes; must not be called once the state is no longer `"reading"`.
    *
-   * @throws {TransportError} With code `"protocol-violation"` if the chunks cannot be told apart.
+   * @throws {TransportError} With code `"protocol-violation"` if the chunks are malformed.
    */
   receive(bytes: Uint8Array): BodyState {
     const input: LineInput = { bytes, at: 0 };
@@ -86,9 +84,9 @@ export class BodyReader {
   }
 
   /**
-   * Says that the connection has ended, which completes a body that has no other end.
+   * Reports the end of the connection, which completes a body without another end.
    *
-   * @throws {TransportError} With code `"protocol-violation"` if the body should have been longer.
+   * @throws {TransportError} With code `"protocol-violation"` if the body is incomplete.
    */
   end(): void {
     if (this.#state !== "reading") return;
@@ -148,7 +146,7 @@ export class BodyReader {
     return true;
   }
 
-  // A copy, because views would keep every read buffer alive for a few bytes each.
+  // Copied: views would keep every read buffer alive for a few bytes each.
   #reserve(size: number): void {
     if (size <= this.#kept.length) return;
     const grown = new Uint8Array(Math.min(Math.max(size, 2 * this.#kept.length), this.#maxBodyBytes));
@@ -164,7 +162,7 @@ function bodyFraming(head: ResponseHead, method: string): { part: Part; length: 
   }
   const lengths = headerValues(head.headers, "content-length");
   if (headerValues(head.headers, "transfer-encoding").length > 0) {
-    // Two ways to find the end are how responses are smuggled; no proxy that can be trusted sends both [rfc9112 6.3].
+    // Two framings allow response smuggling; no trustworthy proxy sends both [rfc9112 6.3].
     if (lengths.length > 0) throw httpViolation("both content-length and transfer-encoding are present");
     const codings = headerList(head.headers, "transfer-encoding");
     if (codings.length !== 1 || codings[0]!.toLowerCase() !== "chunked") {
@@ -180,13 +178,13 @@ function bodyFraming(head: ResponseHead, method: string): { part: Part; length: 
 }
 
 function chunkSize(line: string): number {
-  // Thirteen digits stay an exact number. Blanks behind them are common, an extension is ignored [rfc9112 7.1.1].
+  // Thirteen digits stay an exact number. Trailing blanks are common, an extension is ignored [rfc9112 7.1.1].
   const digits = /^([0-9A-Fa-f]{1,13})[\t ]*(?:;|$)/.exec(line)?.[1];
   if (digits === undefined) throw httpViolation("a chunk does not start with its size");
   return Number.parseInt(digits, 16);
 }
 
-// Each chunk starts afresh, so that a long body is bounded by its cap and not by the number of its chunks.
+// Fresh for each chunk: a long body is bounded by its cap, not by the number of its chunks.
 function lineReader(): LineReader {
   return new LineReader(MAX_LINE_BYTES, MAX_HEAD_BYTES);
 }

@@ -1,8 +1,8 @@
 /**
  * HTTP/1.x heads without I/O, as far as a WebSocket upgrade and a proxy's CONNECT need them.
  *
- * Strict on purpose: whatever two parsers could understand differently (a bare LF, a folded field, a space before the
- * colon) is refused rather than repaired, because a head that reads in two ways is how requests are smuggled.
+ * Strict on purpose: whatever two parsers could read differently (a bare LF, a folded field, a space before the colon) is
+ * refused rather than repaired, because ambiguous heads allow request smuggling.
  *
  * @module
  */
@@ -12,19 +12,19 @@ import { isToken } from "../url.ts";
 import { TransportError } from "../../base/errors.ts";
 import { elementsOf, hasToken, isControl, trimBlanks } from "./tokens.ts";
 
-/** Most bytes of a head, its blank line included; far above what cookies and tokens need. */
+/** Most bytes of a head, its blank line included; far more than cookies and tokens need. */
 export const MAX_HEAD_BYTES: number = 16_384;
 
-/** Most bytes of one line of a head; a bearer token of several KiB still fits. */
+/** Most bytes of one line of a head; enough for a bearer token of several KiB. */
 export const MAX_LINE_BYTES: number = 8_192;
 
 /** Most header fields of a head; real handshakes carry fewer than thirty. */
 export const MAX_HEADER_FIELDS: number = 100;
 
-/** Most interim responses before the final one; nobody has a reason to send more than one. */
+/** Most interim responses before the final one; real servers send one at most. */
 export const MAX_INTERIM_RESPONSES: number = 8;
 
-/** What a head may cost before it is refused. */
+/** The limits of a head. */
 export interface HeadLimits {
   /** Most bytes of the head. Default: {@linkcode MAX_HEAD_BYTES}. */
   maxHeadBytes?: number | undefined;
@@ -34,10 +34,10 @@ export interface HeadLimits {
   maxHeaderFields?: number | undefined;
 }
 
-/** One header field as it was written; each code unit of the value is one byte of it. */
+/** A header field as sent; each code unit of the value is one byte. */
 export type HeaderField = readonly [name: string, value: string];
 
-/** The versions that are spoken here. */
+/** The supported HTTP versions. */
 export type HttpVersion = "HTTP/1.0" | "HTTP/1.1";
 
 /** The head of a request. */
@@ -53,7 +53,6 @@ export interface RequestHead {
 }
 
 export interface ResponseHead {
-  /** The version that the server speaks. */
   readonly version: HttpVersion;
   readonly status: number;
   /** The reason phrase, often empty; untrusted and without meaning [rfc9112 4]. */
@@ -63,7 +62,7 @@ export interface ResponseHead {
 }
 
 /**
- * Reads one head from bytes that arrive in any pieces, and holds no more of them than the limits allow.
+ * Reads one head from bytes that arrive in any pieces, and holds at most the bytes that the limits allow.
  *
  * Made by {@linkcode requestParser} and {@linkcode responseParser}.
  */
@@ -81,13 +80,13 @@ export class HeadParser<Head> {
     this.#maxHeaderFields = limits.maxHeaderFields ?? MAX_HEADER_FIELDS;
   }
 
-  /** The bytes behind the blank line, once the head is there; they belong to whatever follows it. */
+  /** The bytes behind the blank line, once the head is complete; they belong to whatever follows. */
   get surplus(): Uint8Array {
     return this.#surplus;
   }
 
   /**
-   * Takes bytes and returns the head once its blank line has come; not to be called again after that.
+   * Takes bytes and returns the head once its blank line has come; must not be called after that.
    *
    * @throws {TransportError} With code `"protocol-violation"`.
    */
@@ -95,7 +94,7 @@ export class HeadParser<Head> {
     const input: LineInput = { bytes, at: 0 };
     for (let line = this.#lines.next(input); line !== undefined; line = this.#lines.next(input)) {
       if (this.#head === undefined) {
-        // At once, so that what is no HTTP is not waited for; the fields join it as they come.
+        // Parsed at once, so that input other than HTTP fails early; the fields are added as they come.
         this.#head = this.#parse(line, this.#headers);
       } else if (line === "") {
         this.#surplus = bytes.subarray(input.at);
@@ -118,7 +117,7 @@ export function responseParser(limits?: HeadLimits): HeadParser<ResponseHead> {
   return new HeadParser(parseResponse, limits);
 }
 
-/** The values of every field called `name`, in the order sent; case of the name does not matter. */
+/** The values of every field `name`, in the order sent; the case of the name does not matter. */
 export function headerValues(headers: readonly HeaderField[], name: string): string[] {
   const wanted = name.toLowerCase();
   const values: string[] = [];
@@ -129,21 +128,21 @@ export function headerValues(headers: readonly HeaderField[], name: string): str
 }
 
 /**
- * The elements of a comma-separated list, over all fields called `name`; empty elements are left out.
+ * The elements of the comma-separated list in all fields `name`; empty elements are left out.
  *
- * Only for lists of tokens: a comma inside a quoted string would be taken for a separator.
+ * Only for lists of tokens: a comma inside a quoted string would count as a separator.
  */
 export function headerList(headers: readonly HeaderField[], name: string): string[] {
   return headerValues(headers, name).flatMap(elementsOf);
 }
 
-/** Whether the list in the fields called `name` has `token`, whatever its case. */
+/** Whether the list in the fields `name` has `token`, in any case. */
 export function headerHasToken(headers: readonly HeaderField[], name: string, token: string): boolean {
   return headerValues(headers, name).some((value) => hasToken(value, token));
 }
 
 /**
- * Writes the head of an HTTP/1.1 request.
+ * Encodes the head of an HTTP/1.1 request.
  *
  * @throws {TypeError} If the method, the target or a field could end its line or be read as something else.
  */
@@ -156,7 +155,7 @@ export function encodeRequestHead(head: Omit<RequestHead, "version">): Uint8Arra
 }
 
 /**
- * Writes the head of an HTTP/1.1 response.
+ * Encodes the head of an HTTP/1.1 response.
  *
  * @throws {TypeError} If the status, the reason or a field could end its line or be read as something else.
  */
@@ -168,34 +167,33 @@ export function encodeResponseHead(head: Omit<ResponseHead, "version">): Uint8Ar
   return encodeHead(`HTTP/1.1 ${head.status} ${head.reason}`, head.headers);
 }
 
-/** Bytes and how far they have been read. */
+/** A read position in bytes. */
 export interface LineInput {
-  /** What arrived. */
   readonly bytes: Uint8Array;
-  /** Index of the first byte not yet read. */
+  /** Index of the first unread byte. */
   at: number;
 }
 
-// As many arguments as any engine takes.
+// The number of arguments that any engine takes.
 const MAX_RUN_BYTES = 1_024;
 
-/** Cuts bytes into lines that end in CRLF, over any number of pieces; it holds at most one line. */
+/** Splits bytes into lines that end in CRLF, over any number of pieces; holds at most one line. */
 export class LineReader {
   readonly #maxLineBytes: number;
   #remaining: number;
-  // One buffer and not a text that grows: a line that comes byte by byte costs what it weighs.
+  // A buffer, since a string that grows byte by byte costs much more.
   #line: Uint8Array<ArrayBuffer> = new Uint8Array(256);
   #length = 0;
   #endsInCr = false;
 
-  /** Takes the most bytes of one line, its ending not counted, and of all lines together, endings counted. */
+  /** Takes the limits of one line, without its ending, and of all lines together, with their endings. */
   constructor(maxLineBytes: number, maxBytes: number) {
     this.#maxLineBytes = maxLineBytes;
     this.#remaining = maxBytes;
   }
 
   /**
-   * The next line without its ending, one code unit per byte, or undefined when `input` was used up before.
+   * The next line without its ending, one code unit per byte; undefined if `input` ends before.
    *
    * @throws {TransportError} With code `"protocol-violation"`.
    */
@@ -221,7 +219,7 @@ export class LineReader {
     return undefined;
   }
 
-  // What is plain text and within the limits, many bytes at a time; false where a byte needs to be looked at by itself.
+  // Reads plain text within the limits, many bytes at a time; false if the next byte needs a check of its own.
   #readText(input: LineInput): boolean {
     if (this.#endsInCr) return false;
     const { bytes, at } = input;
@@ -245,7 +243,7 @@ export class LineReader {
     let text = "";
     for (let at = 0; at < this.#length; at += MAX_RUN_BYTES) {
       const run = this.#line.subarray(at, Math.min(this.#length, at + MAX_RUN_BYTES));
-      // Spread, it would be an iterator's result for each byte.
+      // `apply`, since spreading would make an iterator result for each byte.
       text += String.fromCharCode.apply(undefined, run as unknown as number[]);
     }
     this.#length = 0;
@@ -253,17 +251,17 @@ export class LineReader {
   }
 }
 
-/** Reads one header field from its line; also used for the trailer of a chunked body. */
+/** Parses a header field, or one of a chunked body's trailer. */
 export function parseField(line: string): HeaderField {
   const colon = line.indexOf(":");
   const name = line.slice(0, Math.max(colon, 0));
-  // One check refuses a fold (the line starts with a space), a space before the colon and a line without a colon.
-  // The line itself may be a secret and stays out of the error.
+  // One check refuses a fold (the line starts with a space), a space before the colon and a line without a colon. The error
+  // does not quote the line, which may hold a secret.
   if (!isToken(name)) throw httpViolation("a header field does not start with a name and a colon");
   return [name, trimBlanks(line.slice(colon + 1))];
 }
 
-/** The error for what is not HTTP, or more of it than is wanted. */
+/** The error for invalid HTTP, or for input over a limit. */
 export function httpViolation(state: string): TransportError {
   return new TransportError("protocol-violation", `Cannot read HTTP: ${state}`);
 }
@@ -280,7 +278,7 @@ function parseRequest(line: string, headers: readonly HeaderField[]): RequestHea
 function parseResponse(line: string, headers: readonly HeaderField[]): ResponseHead {
   const version = line.slice(0, 8);
   const status = line.slice(9, 12);
-  // Servers in the field leave out the reason, and the space before it as well [rfc9112 4].
+  // Some servers omit the reason, and even the space before it [rfc9112 4].
   const separated = line[8] === " " && (line.length === 12 || line[12] === " ");
   if (!isVersion(version) || !separated || !/^[1-9][0-9][0-9]$/.test(status)) {
     throw httpViolation(`status line is ${quote(line, 40)}`);
@@ -292,7 +290,7 @@ function encodeHead(startLine: string, headers: readonly HeaderField[]): Uint8Ar
   let text = `${startLine}\r\n`;
   for (const [name, value] of headers) {
     if (!isToken(name)) throw new TypeError(`Cannot write header ${quote(name)}: name is no token`);
-    // The value may be a secret: the error tells only whose it is.
+    // The error names the field only, whose value may be a secret.
     if (!isFieldValue(value)) {
       throw new TypeError(`Cannot write header "${name}": value holds a control character or one above 0xff`);
     }
@@ -302,7 +300,7 @@ function encodeHead(startLine: string, headers: readonly HeaderField[]): Uint8Ar
   return latin1Bytes(text);
 }
 
-/** The bytes of a text that has one code unit for each of them. */
+/** The bytes of a text with one code unit for each byte. */
 export function latin1Bytes(text: string): Uint8Array {
   const bytes = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
@@ -317,7 +315,7 @@ function isTarget(text: string): boolean {
   return /^[!-~]+$/.test(text);
 }
 
-/** Whether a text may stand in a field: no control character but the tab, no code unit above `highest`. */
+/** Whether a text may stand in a field: no control character but tab, and no code unit above `highest`. */
 export function isFieldValue(text: string, highest = 0xff): boolean {
   for (let i = 0; i < text.length; i++) {
     const unit = text.charCodeAt(i);
@@ -326,7 +324,6 @@ export function isFieldValue(text: string, highest = 0xff): boolean {
   return true;
 }
 
-// A tab is a blank within a line.
 function isForbidden(byte: number): boolean {
   return isControl(byte) && byte !== 0x09;
 }

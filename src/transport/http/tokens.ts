@@ -1,5 +1,5 @@
 /**
- * Lists of tokens, as header fields carry them.
+ * Lists of tokens in header fields.
  *
  * @module
  */
@@ -7,28 +7,28 @@
 import { isToken } from "../url.ts";
 
 /**
- * The elements of a comma-separated list; empty ones are allowed and mean nothing [rfc9110 5.6.1.2].
+ * The elements of a comma-separated list, without empty ones, which are allowed and have no meaning [rfc9110 5.6.1.2].
  *
- * Only for lists of tokens: a comma inside a quoted string would be taken for a separator.
+ * Only for lists of tokens: a comma inside a quoted string would count as a separator.
  */
 export function elementsOf(list: string): string[] {
-  // `split` on one character and a scan from both ends are linear, unlike the usual expression [ws CVE-2021-32640].
+  // Splitting and trimming are linear, unlike the usual regular expression [ws CVE-2021-32640].
   return list.split(",").map(trimBlanks).filter((element) => element !== "");
 }
 
-/** The tokens of a list, or undefined if anything in it is not one. */
+/** The tokens of a list; undefined if an element is not a token. */
 export function tokensOf(list: string): string[] | undefined {
   const elements = elementsOf(list);
   return elements.every(isToken) ? elements : undefined;
 }
 
-/** Whether a comma-separated list has `token`, whatever its case. */
+/** Whether a comma-separated list has `token`, in any case. */
 export function hasToken(list: string, token: string): boolean {
   const wanted = token.toLowerCase();
   return elementsOf(list).some((element) => element.toLowerCase() === wanted);
 }
 
-/** The text without spaces and tabs around it: `String.trim` would also take 0xa0, the tail of many a UTF-8 sequence. */
+/** Removes surrounding spaces and tabs; `String.trim` would also remove 0xa0, the last byte of many UTF-8 sequences. */
 export function trimBlanks(text: string): string {
   let start = 0;
   let end = text.length;
@@ -37,12 +37,12 @@ export function trimBlanks(text: string): string {
   return text.slice(start, end);
 }
 
-/** Whether it is a space or a tab, the only blanks within a field. */
+/** Whether a code unit is a space or a tab, the only blanks within a field. */
 export function isBlank(unit: number): boolean {
   return unit === 0x20 || unit === 0x09;
 }
 
-/** Whether it is a control character, a tab included. */
+/** Whether a code unit is a control character, tab included. */
 export function isControl(unit: number): boolean {
   return unit < 0x20 || unit === 0x7f;
 }

@@ -1,5 +1,5 @@
 /**
- * What a proxy asks for in `Proxy-Authenticate`: reading the challenges, ranking them, answering Basic.
+ * The challenges of a proxy in `Proxy-Authenticate`: parsing, ranking, and the answer for Basic.
  *
  * @module
  */
@@ -19,13 +19,13 @@ export interface ProxyCredentials {
   readonly password: string;
 }
 
-/** One challenge as it was written, whatever its scheme [rfc9110 11.3]. */
+/** A challenge as written, of any scheme [rfc9110 11.3]. */
 export interface Challenge {
   /** The scheme's name in lower case. */
   readonly scheme: string;
-  /** The single opaque value that some schemes carry instead of parameters. */
+  /** The opaque value that some schemes carry instead of parameters. */
   readonly token68: string | undefined;
-  /** The parameters by lower-case name, unquoted. One character stands for one byte of the header. */
+  /** The parameters by lower-case name, unquoted. Each character is one byte of the header. */
   readonly params: ReadonlyMap<string, string>;
 }
 
@@ -34,20 +34,20 @@ export type UsableChallenge =
   | { readonly scheme: "digest"; readonly digest: DigestChallenge }
   | { readonly scheme: "basic"; readonly realm: string | undefined };
 
-/** What {@linkcode rankChallenges} may choose from. */
+/** The settings of {@linkcode rankChallenges}. */
 export interface RankOptions {
-  /** The schemes that the user allows on this link. */
+  /** The schemes that the user allows for this proxy. */
   readonly schemes: readonly ProxyScheme[];
   /** The runtime's hash functions; a challenge that needs a missing one is left out. */
   readonly hash: Hash;
 }
 
 /**
- * Reads every challenge out of all values of a `Proxy-Authenticate` field.
+ * Parses the challenges in all values of `Proxy-Authenticate`.
  *
- * One value may hold several challenges, separated by the same comma that separates the parameters of one
- * [rfc9110 11.6.1]. A challenge that names a parameter twice or breaks off is left out, and with the latter the rest of its
- * value, because where the next one starts is then the sender's guess against ours. Never throws.
+ * One value may hold several challenges, separated by the same comma that separates the parameters of one [rfc9110 11.6.1].
+ * A challenge that names a parameter twice is left out; one that is malformed, too, with the rest of its value, since the
+ * start of the next one is then ambiguous. Never throws.
  */
 export function parseChallenges(values: readonly string[]): Challenge[] {
   const challenges: Challenge[] = [];
@@ -56,7 +56,7 @@ export function parseChallenges(values: readonly string[]): Challenge[] {
 }
 
 /**
- * Reads a bare list of parameters, as `Proxy-Authentication-Info` carries it; empty when it is malformed.
+ * Parses a bare list of parameters, as in `Proxy-Authentication-Info`; empty when it is malformed.
  *
  * Names are in lower case, values unquoted; a repeated name makes the whole list unusable.
  */
@@ -72,8 +72,8 @@ export function parseParams(value: string): ReadonlyMap<string, string> {
 /**
  * The challenges that can be answered, best first.
  *
- * Our own ranking, not the proxy's order, decides: Digest with SHA-512-256, with SHA-256, with MD5, then Basic. What is
- * unknown, malformed, not allowed or not computable here is left out.
+ * This module's ranking decides, not the proxy's order: Digest with SHA-512-256, with SHA-256, with MD5, then Basic.
+ * Unknown, malformed, disallowed and uncomputable challenges are left out.
  */
 export function rankChallenges(challenges: readonly Challenge[], options: RankOptions): UsableChallenge[] {
   const ranked: { rank: number; challenge: UsableChallenge }[] = [];
@@ -81,7 +81,7 @@ export function rankChallenges(challenges: readonly Challenge[], options: RankOp
     if (scheme === "digest" && options.schemes.includes("digest")) {
       const digest = readDigestChallenge(params);
       if (digest === undefined || options.hash(digest.hash, new Uint8Array(0)) === undefined) continue;
-      // The session form hides nothing more from this proxy, and fewer proxies get it right.
+      // The session form hides nothing more from this proxy, and fewer proxies implement it correctly.
       const rank = 2 * DIGEST_RANK[digest.hash] + (digest.session ? 1 : 0);
       ranked.push({ rank, challenge: { scheme: "digest", digest } });
     } else if (scheme === "basic" && options.schemes.includes("basic") && token68 === undefined) {
@@ -102,7 +102,7 @@ export function basicAuthorization(credentials: ProxyCredentials): string {
 }
 
 /**
- * Refuses credentials that the schemes cannot carry, so that the mistake shows before anything is sent.
+ * Refuses credentials that the schemes cannot carry, before anything is sent.
  *
  * @throws {TypeError} If name or password holds a control character, or the name a colon and only Basic is left.
  */
@@ -119,7 +119,7 @@ export function checkCredentials(credentials: ProxyCredentials, schemes: readonl
   }
 }
 
-// Smaller is better.
+// Lower is better.
 const DIGEST_RANK: Readonly<Record<DigestHash, number>> = { "SHA-512-256": 0, "SHA-256": 1, "MD5": 2 };
 const BASIC_RANK = 6;
 
@@ -138,7 +138,7 @@ function readValue(scanner: Scanner, challenges: Challenge[]): void {
   let draft: Draft | undefined;
   while (scanner.skipToElement()) {
     const name = scanner.token();
-    // "name =" continues the challenge at hand, "name" followed by anything else opens one.
+    // "name =" continues the current challenge, "name" followed by anything else begins one.
     if (draft === undefined || !scanner.atEquals()) {
       finish(draft, challenges);
       draft = undefined;
@@ -161,13 +161,13 @@ function finish(draft: Draft | undefined, challenges: Challenge[]): void {
   if (draft?.usable) challenges.push({ scheme: draft.scheme, token68: draft.token68, params: draft.params });
 }
 
-// False means malformed: the rest of the value is not to be trusted.
+// False if the parameter is malformed: the rest of the value is not to be trusted.
 function readParam(scanner: Scanner, name: string, draft: Draft): boolean {
   if (name === "" || !scanner.skipEquals()) return false;
   const value = scanner.value();
   if (value === undefined) return false;
   const key = name.toLowerCase();
-  // Two values for one parameter: whichever we took, somebody else on the path may take the other.
+  // Two values for one parameter: another party on the path may take the other one.
   if (draft.params.has(key) || draft.token68 !== undefined) draft.usable = false;
   draft.params.set(key, value);
   return true;
@@ -192,7 +192,7 @@ function isToken68Code(code: number): boolean {
   return isAlphanumeric(code) || "-._~+/".includes(String.fromCharCode(code));
 }
 
-// Walks one field value; every step moves forward over what it read, so the work is linear in the value's length.
+// Scans one field value; every step moves forward, so the work is linear in the value's length.
 class Scanner {
   readonly #text: string;
   #position = 0;
@@ -201,19 +201,19 @@ class Scanner {
     this.#text = text;
   }
 
-  /** Passes blanks and commas, which may be repeated [rfc9110 5.6.1]; false at the end. */
+  /** Skips blanks and commas, which may repeat [rfc9110 5.6.1]; false at the end. */
   skipToElement(): boolean {
     while (this.#code() === COMMA || isBlank(this.#code())) this.#position++;
     return this.#position < this.#text.length;
   }
 
-  /** Passes blanks and tells whether the element is over. */
+  /** Skips blanks; true at the end of the element. */
   atElementEnd(): boolean {
     this.#skipBlanks();
     return this.#position >= this.#text.length || this.#code() === COMMA;
   }
 
-  /** Passes blanks and tells whether an equals sign comes next. */
+  /** Skips blanks; true in front of an equals sign. */
   atEquals(): boolean {
     this.#skipBlanks();
     return this.#code() === EQUALS;
@@ -232,7 +232,7 @@ class Scanner {
     return this.#text.slice(start, this.#position);
   }
 
-  /** A token68 that fills the rest of its element; anything else is not one, and nothing is passed. */
+  /** A token68 that fills the rest of its element; else undefined, and nothing is skipped. */
   token68(): string | undefined {
     const start = this.#position;
     while (isToken68Code(this.#code())) this.#position++;
@@ -244,7 +244,7 @@ class Scanner {
     return undefined;
   }
 
-  /** A token or quoted string; undefined when there is neither, or the string never ends. */
+  /** A token or quoted string; undefined if there is neither, or the string does not end. */
   value(): string | undefined {
     if (this.#code() === QUOTE) return this.#quoted();
     const token = this.token();
@@ -264,7 +264,7 @@ class Scanner {
         pieces.push(this.#text.slice(start, this.#position));
         start = ++this.#position;
       }
-      // Also behind a backslash: what gets in here is sent back out in the answer.
+      // Checked behind a backslash, too: the value is sent back in the answer.
       const literal = this.#code();
       if (isControl(literal) && literal !== TAB) return undefined;
     }

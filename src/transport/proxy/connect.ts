@@ -1,9 +1,9 @@
 /**
- * The CONNECT exchange with an HTTP proxy, without I/O: bytes and the time go in, bytes and events come out.
+ * The CONNECT exchange with an HTTP proxy, without I/O: takes bytes and the time, gives bytes and events.
  *
- * One exchange asks for one tunnel. It goes round at most three times: a request without an answer (or with the one that
- * worked last time), one with the answer to the proxy's challenge, and one more when only the nonce was too old. Where
- * the proxy does not keep its connection, the next round takes place on a new one.
+ * One exchange opens one tunnel, by at most three requests: without an answer (or with the last one that worked), with the
+ * answer to the proxy's challenge, and once more when only the nonce was stale. Where the proxy does not keep its
+ * connection, the next request goes out on a new one.
  *
  * @module
  */
@@ -35,16 +35,16 @@ import {
   type ProxyCredentialsRequest,
 } from "./http_proxy.ts";
 
-/** Most bytes of a challenge's body that are read to keep the connection; above that, a new one is cheaper. */
+/** Most bytes of a challenge's body that are read to keep the connection; for more, a new connection is cheaper. */
 export const MAX_CHALLENGE_BODY_BYTES: number = 65_536;
 
-/** Most challenges that an authenticator is given on the way to one tunnel; NTLM takes two, Negotiate seldom three. */
+/** Most challenges of one tunnel for an authenticator; NTLM takes two, Negotiate seldom three. */
 export const MAX_AUTHENTICATION_ROUNDS: number = 8;
 
-/** Milliseconds that one step may take; a proxy answers only after it has reached the target, or given up. */
+/** Milliseconds of one step; a proxy answers only after it has reached the target, or failed to. */
 export const PROXY_STEP_TIMEOUT_MS: number = 30_000;
 
-/** What a tunnel may cost before it is given up. */
+/** The limits of one exchange. */
 export interface ProxyLimits extends HeadLimits {
   /** Most bytes of a challenge's body to read. Default: {@linkcode MAX_CHALLENGE_BODY_BYTES}. */
   maxBodyBytes?: number | undefined;
@@ -55,24 +55,22 @@ export interface ProxyLimits extends HeadLimits {
 }
 
 export interface ProxyTunnelOptions {
-  /** The proxy; share it between tunnels so that what it has asked for once is remembered. */
+  /** The proxy; tunnels that share it share its last challenge. */
   readonly proxy: HttpProxy;
-  /** The target's name or address, which the proxy looks up; IPv6 with or without brackets. */
+  /** The target's name or address, which the proxy resolves; IPv6 with or without brackets. */
   readonly hostname: string;
-  /** The target's port. */
   readonly port: number;
-  /** What the proxy may send at most. */
   readonly limits?: ProxyLimits | undefined;
 }
 
 /**
- * What the owner of the connection has to do.
+ * An event that the owner of the connection has to handle.
  *
- * - `open`: the tunnel is there; `surplus` is what the target has already sent through it.
+ * - `open`: the tunnel is open; `surplus` holds the target's first bytes.
  * - `reconnect`: drop the connection, make a new one to the proxy, then call `reconnected`.
  * - `credentials`: ask the proxy's callback, then call `authenticate`.
  * - `challenge`: ask the proxy's authenticator, then call `respond`.
- * - `failed`: drop the connection; `error` says why.
+ * - `failed`: drop the connection; `error` is the reason.
  */
 export type ProxyEvent =
   | { readonly kind: "open"; readonly surplus: Uint8Array }
@@ -82,7 +80,7 @@ export type ProxyEvent =
   | { readonly kind: "failed"; readonly error: TransportError };
 
 /**
- * One CONNECT exchange. Every method returns at most one event; after `open` or `failed` it is over.
+ * One CONNECT exchange. Every method returns at most one event; `open` and `failed` are the last.
  *
  * @example
  * ```ts
@@ -111,21 +109,20 @@ export class ProxyTunnel {
   #challenge: UsableChallenge | undefined;
   #challenges: readonly Challenge[] = [];
   #rounds = 0;
-  // What this tunnel's last request answered; what the proxy remembers may have come from another tunnel meanwhile.
+  // The scheme of this tunnel's last request; the proxy object's answer may come from another tunnel meanwhile.
   #sent: ProxyScheme | undefined;
-  // The answer to the challenge that this tunnel was given: others are given their own meanwhile, and what a proxy lets in
-  // once, or on one connection, is not for two.
+  // The answer to this tunnel's own challenge: an answer that a proxy accepts once, or on one connection, cannot be shared.
   #own: ProxyAnswer | undefined;
-  // Whether the next request may go out on this connection, and whether an earlier one already did.
+  // Whether the next request may use this connection, and whether this connection has carried an earlier one.
   #reusable = false;
   #reused = false;
-  // Whether the proxy has said anything since the last request.
+  // Whether the proxy has sent anything since the last request.
   #heard = false;
   #answered = false;
   #renewed = false;
 
   /**
-   * Prepares the first request for a connection that is already made; `now` is in milliseconds, of any clock.
+   * Prepares the first request for an open connection; `now` is in milliseconds, of any clock.
    *
    * @throws {TypeError} If the target's name or port cannot stand in a request.
    */
@@ -137,14 +134,14 @@ export class ProxyTunnel {
     this.#ask(now);
   }
 
-  /** The bytes to write to the proxy now; empty when there is nothing to write. */
+  /** The bytes to write to the proxy now; may be empty. */
   transmit(): Uint8Array {
     const output = this.#output;
     this.#output = new Uint8Array(0);
     return output;
   }
 
-  /** Takes bytes from the proxy, in any pieces. Bytes after `open` belong to the tunnel and not in here. */
+  /** Takes bytes from the proxy, in any pieces. Bytes after `open` belong to the tunnel. */
   receive(bytes: Uint8Array, now: number): ProxyEvent | undefined {
     if (bytes.length === 0) return undefined;
     switch (this.#state) {
@@ -153,7 +150,7 @@ export class ProxyTunnel {
       case "body":
         return this.#guard(() => this.#readBody(bytes, now));
       case "credentials":
-        // Sent without being asked: it would be taken for the reply to the answer.
+        // Unsolicited bytes would be taken for the reply to the answer.
         this.#reusable = false;
         return undefined;
       default:
@@ -161,11 +158,11 @@ export class ProxyTunnel {
     }
   }
 
-  /** Says that the connection has ended, in order or not. */
+  /** Reports that the connection has ended, in order or not. */
   end(now: number): ProxyEvent | undefined {
     switch (this.#state) {
       case "answer":
-        // A proxy may close a kept connection at any time; then it has not seen the request [rfc9112 9.3.1].
+        // A proxy may close a kept connection at any time, without having seen the request [rfc9112 9.3.1].
         if (this.#reused && !this.#heard) return this.#reconnect(now);
         return this.#fail(this.#error("proxy-failed", "the proxy closed the connection before it answered"));
       case "body":
@@ -180,9 +177,9 @@ export class ProxyTunnel {
   }
 
   /**
-   * Goes on after `credentials`; undefined gives up.
+   * Answers `credentials`; undefined ends the attempt.
    *
-   * @throws {TypeError} If they were not asked for.
+   * @throws {TypeError} Without such an event.
    */
   authenticate(credentials: ProxyCredentials | undefined, now: number): ProxyEvent | undefined {
     if (this.#state !== "credentials") throw new TypeError("Cannot authenticate: no credentials were asked for");
@@ -195,9 +192,9 @@ export class ProxyTunnel {
   }
 
   /**
-   * Goes on after `challenge` with the value of `Proxy-Authorization`; undefined gives up.
+   * Answers `challenge` with the value of `Proxy-Authorization`; undefined ends the attempt.
    *
-   * @throws {TypeError} If nothing was asked.
+   * @throws {TypeError} Without such an event.
    */
   respond(value: string | undefined, now: number): ProxyEvent | undefined {
     if (this.#state !== "credentials") throw new TypeError("Cannot authenticate: no challenge is open");
@@ -211,9 +208,9 @@ export class ProxyTunnel {
   }
 
   /**
-   * Goes on after `reconnect`, on a new connection.
+   * Continues after `reconnect`, on a new connection.
    *
-   * @throws {TypeError} If no new connection was asked for.
+   * @throws {TypeError} Without such an event.
    */
   reconnected(now: number): void {
     if (this.#state !== "reconnect") throw new TypeError("Cannot go on: no new connection was asked for");
@@ -221,12 +218,12 @@ export class ProxyTunnel {
     this.#ask(now);
   }
 
-  /** When `tick` is to be called; undefined while nothing is being waited for that has a limit. */
+  /** The time to call `tick` at the latest; undefined without a deadline. */
   nextTimeout(): number | undefined {
     return this.#deadline;
   }
 
-  /** Gives up when the step at hand has taken too long. */
+  /** Ends the attempt if the current step has taken too long. */
   tick(now: number): ProxyEvent | undefined {
     if (this.#deadline === undefined || now < this.#deadline) return undefined;
     const what = this.#state === "reconnect" ? "no new connection" : "no answer";
@@ -263,7 +260,7 @@ export class ProxyTunnel {
 
   #judge(head: ResponseHead, rest: Uint8Array, now: number): ProxyEvent | undefined {
     if (head.status >= 200 && head.status < 300) {
-      // What an authenticator says once is for one connection.
+      // An authenticator's value is for one connection.
       if (this.#own !== undefined && this.#proxy.authenticator === undefined) this.#proxy.remember(this.#own);
       this.#proxy.renew(headerValues(head.headers, "proxy-authentication-info"));
       this.#finish();
@@ -281,19 +278,19 @@ export class ProxyTunnel {
       this.#state = "body";
       return this.#readBody(rest, now);
     }
-    // Some proxies refuse a wrong password with the status that is meant for origin servers.
+    // Some proxies refuse a wrong password with the status for origin servers.
     if (head.status === 401) throw this.#refused(head);
     throw this.#error("proxy-failed", `status is ${head.status}`, head);
   }
 
-  // Decides whether to answer at all; at most once for each challenge, and once more for a stale nonce.
+  // Decides whether to answer: at most once for each challenge, and once more for a stale nonce.
   #choose(head: ResponseHead): UsableChallenge {
     const values = headerValues(head.headers, "proxy-authenticate");
     const [best] = this.#proxy.rank(values);
     const sent = this.#sent;
     const stale = sent === "digest" && best?.scheme === "digest" && best.digest.stale;
     const known = this.#proxy.knowsCredentials(stale);
-    // The same Basic answer again would only be refused again.
+    // The same Basic answer would be refused again.
     const repeated = sent === "basic" && best?.scheme === "basic" && known;
     if (stale ? this.#renewed : this.#answered || repeated) throw this.#refused(head);
     if (best === undefined) throw this.#unanswerable(head, values);
@@ -317,7 +314,7 @@ export class ProxyTunnel {
     const body = this.#body!;
     const surplus = body.state === "complete" ? bytes : undefined;
     if (surplus === undefined && body.receive(bytes) === "reading") return undefined;
-    // More than the body is a response to nothing: the connection is out of step.
+    // Bytes behind the body answer no request: the connection is out of step.
     this.#reusable = body.state === "complete" && (surplus ?? body.surplus).length === 0;
     return this.#takeUp(now);
   }
@@ -334,7 +331,7 @@ export class ProxyTunnel {
     const challenge = this.#challenge!;
     if (this.#proxy.knowsCredentials(this.#renewed)) return this.#answer(now);
     this.#state = "credentials";
-    // Somebody may have to type them.
+    // A person may have to type them.
     this.#deadline = undefined;
     const realm = challenge.scheme === "basic" ? challenge.realm : challenge.digest.realm;
     return {
@@ -378,7 +375,7 @@ export class ProxyTunnel {
     return { kind: "failed", error };
   }
 
-  // Turns what went wrong inside into the event that carries it.
+  // Converts an error into the event that carries it.
   #guard(step: () => ProxyEvent | undefined): ProxyEvent | undefined {
     try {
       return step();
@@ -400,7 +397,7 @@ export class ProxyTunnel {
     const offered = [...new Set(parseChallenges(values).map(({ scheme }) => scheme))];
     const state = offered.includes("basic") && !this.#proxy.schemes.includes("basic")
       ? 'Basic would show the password on an unencrypted link and is not allowed by "schemes"'
-      // The names are tokens and safe to print, but nothing bounds their length.
+      // The names are tokens and safe to print, but of any length.
       : `no challenge can be answered (${JSON.stringify(offered.join(", ").slice(0, 60))})`;
     return this.#error("proxy-authentication-failed", `status is 407, ${state}`, head);
   }
@@ -425,7 +422,7 @@ function keepsConnection({ version, headers }: ResponseHead): boolean {
   return hasLength && !says("close") && (version === "HTTP/1.1" || says("keep-alive"));
 }
 
-// Header text has one character per byte; shown to a person, it is most likely UTF-8.
+// Header text has one character per byte; for display it is most likely UTF-8.
 function decodeText(text: string): string {
   return new TextDecoder().decode(latin1Bytes(text));
 }

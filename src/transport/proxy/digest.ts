@@ -1,5 +1,5 @@
 /**
- * HTTP Digest access authentication, the client's half [rfc7616]. Hash functions and randomness are passed in.
+ * The client's side of HTTP Digest authentication [rfc7616]. The caller passes hash functions and randomness.
  *
  * @module
  */
@@ -9,75 +9,70 @@ import { TransportError } from "../../base/errors.ts";
 import { utf8 } from "../../base/text.ts";
 import { isFieldValue, latin1Bytes } from "../http/head.ts";
 
-/** A hash function by the name that the challenge gives it. */
+/** A hash function, by the name in the challenge. */
 export type DigestHash = "MD5" | "SHA-256" | "SHA-512-256";
 
 /**
- * Hashes bytes; undefined where the runtime lacks the algorithm, which is then never chosen.
+ * Hashes bytes; undefined if the runtime lacks the algorithm, which is then never chosen.
  *
- * `"SHA-512-256"` is FIPS 180-4's SHA-512/256 with initial values of its own, not SHA-512 cut short.
+ * `"SHA-512-256"` is FIPS 180-4's SHA-512/256 with initial values of its own, not a truncated SHA-512.
  */
 export type Hash = (algorithm: DigestHash, bytes: Uint8Array) => Uint8Array | undefined;
 
-/**
- * A Digest challenge that can be answered. One character of a text stands for one byte of the header.
- */
+/** A Digest challenge that can be answered. Each character of its texts is one byte of the header. */
 export interface DigestChallenge {
-  /** What the password belongs to. */
+  /** The protection space of the password. */
   readonly realm: string;
-  /** The value that the answer is bound to. */
+  /** The server nonce. */
   readonly nonce: string;
-  /** Sent back as it came. */
+  /** Sent back unchanged. */
   readonly opaque: string | undefined;
-  /** The hash function; MD5 when the challenge names none. */
+  /** The hash function; MD5 if the challenge names none. */
   readonly hash: DigestHash;
   /** Whether the algorithm is the `-sess` form. */
   readonly session: boolean;
-  /** The algorithm as the challenge spelt it, undefined when it named none. */
+  /** The algorithm as spelt in the challenge; undefined if it names none. */
   readonly algorithm: string | undefined;
-  /** The quality of protection to answer with; undefined means the older form without one [rfc2069]. */
+  /** The quality of protection to answer with; undefined for the older form without one [rfc2069]. */
   readonly qop: "auth" | "auth-int" | undefined;
-  /** Whether the last answer was right but for its nonce, so that the same credentials are to be tried again. */
+  /** Whether the last answer failed only by its nonce, so that the same credentials are to be tried again. */
   readonly stale: boolean;
-  /** Whether name and password are taken as UTF-8, which also allows `username*`. */
+  /** Whether name and password are UTF-8, which also allows `username*`. */
   readonly utf8: boolean;
   /** Whether the name is to be sent hashed. */
   readonly userhash: boolean;
 }
 
-/** What one answer is computed over. */
+/** The request that an answer covers. */
 export interface DigestRequest {
-  /** The request method. */
   readonly method: string;
-  /** The request target as it stands in the request line. */
+  /** The request target, as in the request line. */
   readonly uri: string;
   /** The request body, which only `auth-int` covers. Default: empty. */
   readonly body?: Uint8Array;
 }
 
-/** What a {@linkcode DigestSession} is made of. */
+/** The settings of a {@linkcode DigestSession}. */
 export interface DigestSessionOptions {
-  /** The user's name. */
   readonly username: string;
   /** The password, which is hashed at once and not kept. */
   readonly password: string;
-  /** The client's nonce: at least 128 random bits as visible ASCII, fresh for each session. */
+  /** The client nonce: at least 128 random bits as visible ASCII, fresh for each session. */
   readonly cnonce: string;
-  /** The runtime's hash functions. */
   readonly hash: Hash;
 }
 
 /**
- * Reads a challenge's parameters; undefined when they do not make a challenge that can be answered.
+ * Reads a challenge's parameters; undefined if they are no challenge that can be answered.
  *
- * `auth` is chosen when offered, `auth-int` only when it stands alone. `domain` means nothing to a proxy.
+ * `auth` is preferred to `auth-int`. `domain` has no meaning for a proxy.
  */
 export function readDigestChallenge(params: ReadonlyMap<string, string>): DigestChallenge | undefined {
   const realm = params.get("realm");
   const nonce = params.get("nonce");
   const opaque = params.get("opaque");
   if (realm === undefined || nonce === undefined) return undefined;
-  // All three travel back: nothing that could end the header line may be in them.
+  // All three are sent back, so they must not hold anything that could end the header line.
   if (!isFieldValue(realm) || !isFieldValue(nonce) || !isFieldValue(opaque ?? "")) return undefined;
   const spelt = params.get("algorithm");
   const algorithm = readAlgorithm(spelt ?? "MD5");
@@ -101,7 +96,7 @@ export function readDigestChallenge(params: ReadonlyMap<string, string>): Digest
 /**
  * Answers one challenge for as many requests as its nonce lasts, counting them.
  *
- * Name, password and what is derived from them stay private: inspecting, printing or serialising a session shows nothing.
+ * Name, password and values derived from them stay private: inspecting, printing or serialising a session shows nothing.
  *
  * @example
  * ```ts
@@ -142,7 +137,7 @@ export class DigestSession {
     this.#nonce = challenge.nonce;
     this.#user = this.#userParams(options.username);
     const secret = this.#digest(joined(utf8(options.username), latin1Bytes(challenge.realm), utf8(options.password)));
-    // Once per session, over the first pair of nonces, also when the nonce is renewed later [rfc7616 3.4.2].
+    // Once per session, over the first pair of nonces, even if the nonce is renewed later [rfc7616 3.4.2].
     this.#ha1 = challenge.session
       ? this.#digest(latin1Bytes(`${secret}:${challenge.nonce}:${options.cnonce}`))
       : secret;
@@ -158,7 +153,7 @@ export class DigestSession {
     );
     const bound = qop === undefined ? this.#nonce : `${this.#nonce}:${nc}:${this.#cnonce}:${qop}`;
     const response = this.#digest(latin1Bytes(`${this.#ha1}:${bound}:${ha2}`));
-    // Quoted or bare as the RFC has it: some proxies compare the bare ones by the letter [rfc7616 3.4].
+    // Quoted or bare as in the RFC: some proxies require the bare ones [rfc7616 3.4].
     const params = [
       this.#user,
       `realm=${quotedString(realm)}`,
@@ -174,7 +169,7 @@ export class DigestSession {
     return `Digest ${params.join(", ")}`;
   }
 
-  /** Goes on with the nonce that the proxy announced for the next request; one that could not be sent back is ignored. */
+  /** Replaces the nonce by the one that the proxy announced; one that could not be sent back is ignored. */
   renew(nonce: string): void {
     if (!isFieldValue(nonce)) return;
     this.#nonce = nonce;
@@ -216,7 +211,7 @@ function quotedString(text: string): string {
   return `"${text.replace(/["\\]/g, "\\$&")}"`;
 }
 
-// Everything but attr-char is escaped, which is more than encodeURIComponent does [rfc8187 3.2.1].
+// Escapes everything but attr-char, more than encodeURIComponent does [rfc8187 3.2.1].
 function extended(bytes: Uint8Array): string {
   let text = "";
   for (const byte of bytes) {
@@ -232,7 +227,7 @@ function binary(bytes: Uint8Array): string {
   return text;
 }
 
-// The parts with colons between them, as the RFC concatenates what it hashes.
+// Joins the parts by colons, as the RFC concatenates the values that it hashes.
 function joined(...parts: Uint8Array[]): Uint8Array {
   const bytes = new Uint8Array(parts.reduce((length, part) => length + part.length + 1, -1));
   let at = 0;

@@ -1,15 +1,15 @@
 /**
- * Which proxy the usual environment variables name for a target. Nothing is read from the environment here: the caller
- * passes it in, and does so only when the user asked for it.
+ * The proxy that environment variables name for a target. The caller passes the environment, and only if the user asked for
+ * it.
  *
  * @module
  */
 
-/** What a connection is to be opened to. */
+/** The target of a connection. */
 export interface ProxyTarget {
-  /** Whether the target itself is reached over TLS (`wss:`, `amqps:`). */
+  /** Whether the target is reached over TLS (`wss:`, `amqps:`). */
   readonly secure: boolean;
-  /** Name or address; an IPv6 address with or without brackets. */
+  /** The name or address; an IPv6 address with or without brackets. */
   readonly hostname: string;
   /** The port, which entries of `NO_PROXY` may name. */
   readonly port: number;
@@ -45,7 +45,7 @@ export function proxyFromEnvironment(
   return proxy.includes("://") ? proxy : `http://${proxy}`;
 }
 
-// Under CGI, HTTP_PROXY is whatever the client sent as its `Proxy:` header (httpoxy, CVE-2016-5385).
+// Under CGI, HTTP_PROXY is the value of the client's `Proxy:` header (httpoxy, CVE-2016-5385).
 function plainNames(environment: Readonly<Record<string, string | undefined>>): string[] {
   return environment.REQUEST_METHOD === undefined ? ["http_proxy", "HTTP_PROXY"] : ["http_proxy"];
 }
@@ -85,7 +85,7 @@ function matches(entry: string, target: NormalTarget): boolean {
   return domain !== "" && (target.hostname === domain || target.hostname.endsWith(`.${domain}`));
 }
 
-// "host:port" and "[v6]:port", but a bare IPv6 address has colons of its own.
+// Splits "host:port" and "[v6]:port", but not a bare IPv6 address, which has colons of its own.
 function splitPort(entry: string): { pattern: string; port: number | undefined } {
   const match = /^(\[[^\]]*\]|[^:]*):([0-9]{1,5})$/.exec(entry);
   return match === null ? { pattern: entry, port: undefined } : { pattern: match[1]!, port: Number(match[2]) };
@@ -106,13 +106,13 @@ function sameBits(a: Uint8Array | undefined, b: Uint8Array | undefined, bits: nu
   return true;
 }
 
-// Case and the dot of a fully qualified name mean nothing, brackets only help to find the port.
+// Ignores case, the trailing dot of a fully qualified name, and brackets.
 function normalize(hostname: string): string {
   const name = hostname.toLowerCase().replace(/^\[([^\]]*)\]/, "$1");
   return name.endsWith(".") ? name.slice(0, -1) : name;
 }
 
-/** The bytes of an IP address, 4 or 16; an IPv4 address inside IPv6 counts as IPv4. */
+/** The 4 or 16 bytes of an IP address; an IPv4-mapped IPv6 address gives 4. */
 export function parseAddress(text: string): Uint8Array | undefined {
   return text.includes(":") ? parseIpv6(text) : parseIpv4(text);
 }
@@ -138,7 +138,7 @@ function parseIpv6(text: string): Uint8Array | undefined {
   return mapped ? bytes.subarray(12) : bytes;
 }
 
-// One side of "::", as bytes; only the very last group of an address may be a dotted quad.
+// The bytes of one side of "::"; only the last group of an address may be a dotted quad.
 function parseGroups(text: string, isLast: boolean): number[] | undefined {
   if (text === "") return [];
   const bytes: number[] = [];

@@ -1,5 +1,5 @@
 /**
- * One HTTP proxy: where it is, what may be sent to it, and what it has asked for so far.
+ * An HTTP proxy: its address, its credentials, and its last challenge.
  *
  * @module
  */
@@ -19,86 +19,85 @@ import {
 import { DigestSession, type Hash } from "./digest.ts";
 import { encodeRequestHead, type HeaderField } from "../http/head.ts";
 
-/** What a callback for credentials is told. */
+/** The argument of a callback for credentials. */
 export interface ProxyCredentialsRequest {
   /** The proxy that asks, as `host:port`. */
   readonly proxy: string;
   /** The scheme that will be used; with `"basic"` the proxy learns the password. */
   readonly scheme: ProxyScheme;
-  /** What the proxy says the credentials are for; untrusted text. */
+  /** The protection space that the proxy names; untrusted text. */
   readonly realm: string | undefined;
-  /** Aborted when the attempt is given up; whoever owns the connection adds it. */
+  /** Aborted when the attempt ends; the owner of the connection adds it. */
   readonly signal?: AbortSignal;
 }
 
-/** Supplies credentials when a proxy asks for them; undefined gives up. */
+/** Supplies credentials when a proxy asks for them; undefined ends the attempt. */
 export type ProxyCredentialsCallback = (
   request: ProxyCredentialsRequest,
 ) => ProxyCredentials | undefined | Promise<ProxyCredentials | undefined>;
 
-/** What an authenticator of one's own is told of a 407. */
+/** The argument of an authenticator: a proxy's answer with status 407. */
 export interface ProxyChallenge {
   /** The proxy that asks, as `host:port`. */
   readonly proxy: string;
-  /** Where the tunnel leads, as `host:port`. */
+  /** The tunnel's target, as `host:port`. */
   readonly target: string;
-  /** What the proxy asks for, every scheme that it names; untrusted. */
+  /** The proxy's challenges, of every scheme that it names; untrusted. */
   readonly challenges: readonly Challenge[];
-  /** Counts the challenges on the way to this tunnel, from 1. */
+  /** The number of challenges for this tunnel so far, from 1. */
   readonly round: number;
-  /** Aborted when the attempt is given up. */
+  /** Aborted when the attempt ends. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Answers a proxy by any scheme, such as Negotiate, NTLM or Bearer: gives the value of `Proxy-Authorization`, over as many rounds
- * as the scheme takes, on one connection where the proxy keeps it; undefined gives up.
+ * Answers a proxy by any scheme, such as Negotiate, NTLM or Bearer: returns the value of `Proxy-Authorization`, over as
+ * many rounds as the scheme takes, on one connection if the proxy keeps it; undefined ends the attempt.
  */
 export type ProxyAuthenticator = (challenge: ProxyChallenge) => string | undefined | Promise<string | undefined>;
 
-/** How a proxy is reached and what it may be told. */
+/** The address of a proxy, and its credentials. */
 export interface ProxyOptions {
   /**
-   * `http://host:port` or, for TLS to the proxy itself, `https://host:port`; `socks5://host:port` for SOCKS 5, to which user name
-   * and password are shown in clear [rfc1929]. May hold user info.
+   * `http://host:port` or, for TLS to the proxy itself, `https://host:port`; `socks5://host:port` for SOCKS 5, which sends
+   * user name and password in clear [rfc1929]. May hold user info.
    */
   url: string | URL;
   /** The user's name. Default: the URL's. */
   username?: string | undefined;
   /** The password. Default: the URL's. */
   password?: string | undefined;
-  /** Asked whenever the proxy asks, instead of a fixed name and password. */
+  /** Called whenever the proxy asks, instead of a fixed name and password. */
   credentials?: ProxyCredentialsCallback | undefined;
-  /** Answers an HTTP proxy by a scheme of one's own, instead of name and password. */
+  /** Answers an HTTP proxy by a scheme of the program's own, instead of name and password. */
   authenticate?: ProxyAuthenticator | undefined;
   /**
-   * The schemes that may be answered. Default: `["digest"]`, with `"basic"` only for an `https:` proxy, because
-   * Basic shows the password to everybody on the way. Naming `"basic"` allows it on an `http:` proxy as well.
+   * The schemes that may be answered. Default: `["digest"]`, and `"basic"` for an `https:` proxy, since Basic shows the
+   * password to everybody on the way. Naming `"basic"` allows it on an `http:` proxy as well.
    */
   schemes?: readonly ProxyScheme[] | undefined;
-  /** Whether Basic is sent with the first request already, which saves a round trip. Default: false. */
+  /** Whether Basic is sent with the first request, which saves a round trip. Default: false. */
   preemptive?: boolean | undefined;
   /** Further header fields for the proxy, for example `User-Agent`. */
   headers?: Readonly<Record<string, string>> | undefined;
 }
 
-/** What answers a challenge: the value of the field for Basic, what makes one after the other for Digest. */
+/** The answer to a challenge: the field's value for Basic, a session that makes the values for Digest. */
 export type ProxyAnswer = DigestSession | string;
 
-/** What the runtime must lend: hash functions and randomness. */
+/** Hash functions and randomness of the runtime. */
 export interface ProxyPowers {
-  /** The hash functions for Digest. */
   readonly hash: Hash;
   /** Cryptographically strong random bytes. */
   readonly random: (length: number) => Uint8Array;
 }
 
 /**
- * A proxy's address and rules, and what is remembered of its last challenge.
+ * A proxy's address and rules, and the answer to its last challenge.
  *
- * Keep one for all connections through a proxy: the answer to the last challenge then travels with the next request, which
- * saves a round trip and keeps Digest's nonce count. Credentials, user-supplied header fields and everything derived from
- * them are private: inspecting, printing or serialising it shows only the address.
+ * Share one among all connections through a proxy: the answer to the last challenge is sent with the next request, which
+ * saves a round trip and keeps Digest's nonce count. Credentials, user-supplied header fields and values derived from them
+ * stay private: inspecting, printing or serialising it shows only the address.
  *
  * @example
  * ```ts
@@ -112,17 +111,16 @@ export interface ProxyPowers {
 export class HttpProxy {
   /** The proxy's name or address, IPv6 without brackets. */
   readonly hostname: string;
-  /** The proxy's port. */
   readonly port: number;
-  /** Whether the link to the proxy itself is TLS. */
+  /** Whether the connection to the proxy itself is TLS. */
   readonly secure: boolean;
   /** `host:port`, the only form in which errors name the proxy. */
   readonly authority: string;
-  /** The schemes that may be answered on this link. */
+  /** The schemes that may be answered. */
   readonly schemes: readonly ProxyScheme[];
-  /** Supplies credentials when the proxy asks, where they are not fixed. */
+  /** Supplies credentials when the proxy asks, unless they are fixed. */
   readonly ask: ProxyCredentialsCallback | undefined;
-  /** Answers by a scheme of its own, instead of those that are known here. */
+  /** Answers by a scheme of its own, instead of Basic and Digest. */
   readonly authenticator: ProxyAuthenticator | undefined;
 
   readonly #powers: ProxyPowers;
@@ -132,7 +130,7 @@ export class HttpProxy {
   #answer: ProxyAnswer | undefined;
 
   /**
-   * Checks everything that can be checked before a connection is made.
+   * Checks everything that needs no connection.
    *
    * @throws {TypeError} If the URL, the credentials, the schemes or a header field cannot be used.
    */
@@ -156,20 +154,20 @@ export class HttpProxy {
     if (options.preemptive) this.#answer = this.#preemptive();
   }
 
-  /** Whether an answer can be given without asking anybody; to a stale nonce, the last credentials are given again. */
+  /** Whether an answer can be given without a callback; the last credentials serve again for a stale nonce. */
   knowsCredentials(stale: boolean): boolean {
     return this.#fixed !== undefined || (stale && this.#last !== undefined);
   }
 
-  /** The challenges in the values of `Proxy-Authenticate` that can and may be answered, best first. */
+  /** The challenges in values of `Proxy-Authenticate` that can and may be answered, best first. */
   rank(values: readonly string[]): UsableChallenge[] {
     return rankChallenges(parseChallenges(values), { schemes: this.schemes, hash: this.#powers.hash });
   }
 
   /**
-   * The answer to a challenge, for the requests of whoever was given it.
+   * The answer to a challenge.
    *
-   * @throws {TypeError} If the credentials cannot be carried by the challenge's scheme.
+   * @throws {TypeError} If the challenge's scheme cannot carry the credentials.
    */
   answer(challenge: UsableChallenge, credentials?: ProxyCredentials): ProxyAnswer {
     const used = credentials ?? this.#fixed ?? this.#last;
@@ -185,23 +183,23 @@ export class HttpProxy {
     });
   }
 
-  /** Takes note of an answer that the proxy has taken: first requests carry it from now on. */
+  /** Records an answer that the proxy has accepted, for the first requests from now on. */
   remember(answer: ProxyAnswer): void {
     this.#answer = answer;
   }
 
-  /** The scheme of the answer that is remembered, if any. */
+  /** The scheme of the recorded answer, if any. */
   get answering(): ProxyScheme | undefined {
     return this.#answer === undefined ? undefined : typeof this.#answer === "string" ? "basic" : "digest";
   }
 
-  /** Drops what is remembered: the next request goes without an answer. */
+  /** Drops the recorded answer and credentials. */
   forget(): void {
     this.#answer = undefined;
     this.#last = undefined;
   }
 
-  /** Takes the nonce for the next request from the values of `Proxy-Authentication-Info` [rfc7616 3.5]. */
+  /** Takes the next nonce from values of `Proxy-Authentication-Info` [rfc7616 3.5]. */
   renew(values: readonly string[]): void {
     if (!(this.#answer instanceof DigestSession)) return;
     for (const value of values) {
@@ -211,8 +209,8 @@ export class HttpProxy {
   }
 
   /**
-   * The bytes of one CONNECT request for `target`, a `host:port`, with the answer that is remembered unless another is
-   * given; each call counts as one more use of the nonce.
+   * Encodes a CONNECT request for `target`, a `host:port`, with `answer`, by default the recorded one; each call counts as
+   * one use of its nonce.
    */
   request(target: string, answer: ProxyAnswer | undefined = this.#answer): Uint8Array {
     const headers: HeaderField[] = [["Host", target], ...this.#headers];
@@ -242,14 +240,14 @@ export class HttpProxy {
 }
 
 /**
- * `host:port` as a request target: an IPv6 address in brackets, the port always there [rfc9110 9.3.6].
+ * `host:port` as a request target: an IPv6 address in brackets, always with the port [rfc9110 9.3.6].
  *
  * @throws {TypeError} If the name holds anything but the characters of a name in ASCII, or the port is out of range.
  */
 export function formatAuthority(hostname: string, port: number): string {
   const bare = hostname.replace(/^\[(.*)\]$/, "$1");
   const isIpv6 = bare.includes(":");
-  // Narrower than a URL's registered name on purpose; a zone means nothing to another machine.
+  // Deliberately narrower than a URL's host; a zone id means nothing to another machine.
   if (!(isIpv6 ? /^[0-9A-Fa-f:.]+$/ : /^[0-9A-Za-z._~-]+$/).test(bare)) {
     throw new TypeError("Cannot open tunnel: host is neither an address nor a name in ASCII");
   }
@@ -259,14 +257,15 @@ export function formatAuthority(hostname: string, port: number): string {
   return `${isIpv6 ? `[${bare}]` : bare}:${port}`;
 }
 
-/** The schemes of HTTP proxies, and the ports that they stand for. */
+/** The schemes of HTTP proxies with their default ports. */
 export const HTTP_PROXY_PORTS: Readonly<Record<string, number>> = { "http:": 80, "https:": 443 };
 
 /**
- * Where a proxy is: IPv6 without brackets, the port also where the URL names none; `ports` has those of the schemes that may be.
+ * Parses the URL of a proxy: IPv6 without brackets, the port by default that of the scheme; `ports` names the allowed
+ * schemes.
  *
- * @throws {TypeError} If it is no URL or of another scheme. Neither its text nor the runtime's error, which quotes it, is in the
- * error: it may hold a password.
+ * @throws {TypeError} If it is not a URL or has another scheme. Neither its text nor the runtime's error, which quotes it,
+ * is in the error: it may hold a password.
  */
 export function readProxyUrl(
   input: string | URL,
@@ -279,7 +278,7 @@ export function readProxyUrl(
     const schemes = Object.keys(ports).map((scheme) => `"${scheme}"`).join(" or ");
     throw new TypeError(`Cannot use proxy: url starts with "${protocol}" and not with ${schemes}`);
   }
-  // Of a scheme that URL does not know, it leaves the host as it was written.
+  // URL does not normalize the host of a scheme that it does not know.
   const { hostname } = parseUrl(`http://${url.hostname}`);
   return { url, hostname: hostname.replace(/^\[|\]$/g, ""), port: url.port === "" ? port : Number(url.port) };
 }
@@ -293,7 +292,7 @@ function parseUrl(input: string | URL): URL {
 }
 
 /**
- * The user name and password that are set, in options or in the URL; undefined where there are none.
+ * The user name and password in the options or the URL; undefined without any.
  *
  * @throws {TypeError} If they cannot be decoded or do not go together.
  */
@@ -329,7 +328,7 @@ function readSchemes(schemes: readonly ProxyScheme[]): readonly ProxyScheme[] {
   return [...schemes];
 }
 
-// Ours to set, or about the body that a CONNECT does not have, or meant for the target and not for the proxy.
+// Fields that this module sets, that describe a body, which CONNECT lacks, or that are meant for the target.
 const RESERVED_HEADERS: readonly string[] = [
   "authorization",
   "connection",
@@ -348,7 +347,7 @@ function readHeaders(headers: Readonly<Record<string, string>>): readonly Header
       throw new TypeError(`Cannot use proxy: header "${name}" cannot be set`);
     }
   }
-  // Written once for its checks, so that a bad field shows before a connection is made.
+  // Encoded once for its checks, so that a bad field fails before a connection is made.
   encodeRequestHead({ method: "CONNECT", target: "x:1", headers: fields });
   return fields;
 }

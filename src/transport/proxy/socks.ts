@@ -1,6 +1,6 @@
 /**
- * SOCKS 5 without I/O, with or without user name and password [rfc1928, rfc1929]: bytes and the time go in, bytes and events
- * come out.
+ * SOCKS 5 without I/O, with or without user name and password [rfc1928, rfc1929]: takes bytes and the time, gives bytes and
+ * events.
  *
  * @module
  */
@@ -12,14 +12,13 @@ import { PROXY_STEP_TIMEOUT_MS, type ProxyEvent } from "./connect.ts";
 import { parseAddress } from "./environment.ts";
 import { fixedCredentials, formatAuthority, type ProxyOptions, readProxyUrl } from "./http_proxy.ts";
 
-/** The schemes of SOCKS proxies, and the port that they stand for. */
+/** The schemes of SOCKS proxies with their default port. */
 export const SOCKS_PORTS: Readonly<Record<string, number>> = { "socks5:": 1080, "socks5h:": 1080 };
 
-/** A SOCKS 5 proxy: where it is, and who we are to it. Printing or serialising it shows only the address. */
+/** A SOCKS 5 proxy: its address and credentials. Printing or serialising it shows only the address. */
 export class SocksProxy {
   /** The proxy's name or address, IPv6 without brackets. */
   readonly hostname: string;
-  /** The proxy's port. */
   readonly port: number;
   /** Always false: SOCKS has no TLS of its own. */
   readonly secure = false;
@@ -28,7 +27,7 @@ export class SocksProxy {
   readonly #user: readonly [name: Uint8Array, password: Uint8Array] | undefined;
 
   /**
-   * Checks everything that can be checked before a connection is made.
+   * Checks everything that needs no connection.
    *
    * @throws {TypeError} If the URL, the name or the password cannot be used, or an option is for HTTP proxies only.
    */
@@ -50,12 +49,11 @@ export class SocksProxy {
     this.#user = pair;
   }
 
-  /** Whether there is a name to show. */
   get hasUser(): boolean {
     return this.#user !== undefined;
   }
 
-  /** Name and password as RFC 1929 has them. */
+  /** The name and password in the format of RFC 1929. */
   credentials(): Uint8Array {
     const [name, password] = this.#user!;
     return concat([Uint8Array.of(1, name.length), name, Uint8Array.of(password.length), password]);
@@ -75,7 +73,7 @@ export class SocksProxy {
 const NO_AUTHENTICATION = 0;
 const USERNAME_PASSWORD = 2;
 
-// By their number, from 1 [rfc1928 6].
+// The texts of the reply codes, from 1 [rfc1928 6].
 const REPLIES: readonly string[] = [
   "the proxy has failed",
   "its rules do not allow it",
@@ -87,7 +85,7 @@ const REPLIES: readonly string[] = [
   "it takes no address of this kind",
 ];
 
-/** One exchange with a SOCKS 5 proxy; of the same shape as that with an HTTP proxy. */
+/** One exchange with a SOCKS 5 proxy, with the interface of `ProxyTunnel`. */
 export class SocksTunnel {
   readonly #proxy: SocksProxy;
   readonly #hostname: string;
@@ -99,7 +97,7 @@ export class SocksTunnel {
   #deadline: number | undefined;
 
   /**
-   * Prepares the greeting for a connection that is already made; `now` is in milliseconds, of any clock.
+   * Prepares the greeting for an open connection; `now` is in milliseconds, of any clock.
    *
    * @throws {TypeError} If the target's name or port cannot stand in a request.
    */
@@ -117,17 +115,17 @@ export class SocksTunnel {
     this.#deadline = now + this.#timeoutMs;
   }
 
-  /** The bytes to write to the proxy now; empty when there is nothing to write. */
+  /** The bytes to write to the proxy now; may be empty. */
   transmit(): Uint8Array {
     const output = this.#output;
     this.#output = new Uint8Array(0);
     return output;
   }
 
-  /** Takes bytes from the proxy, in any pieces. */
+  /** Takes bytes from the proxy, in any pieces. Bytes after `open` belong to the tunnel. */
   receive(bytes: Uint8Array, now: number): ProxyEvent | undefined {
     if (this.#state === "done") return undefined;
-    // A reply has 262 bytes at most; the target may speak right behind it.
+    // A reply has 262 bytes at most; the target's first bytes may follow it.
     this.#input = concat([this.#input, bytes]);
     if (this.#state === "method") {
       if (this.#input.length < 2) return undefined;
@@ -149,7 +147,7 @@ export class SocksTunnel {
     return this.#readReply();
   }
 
-  /** Says that the connection has ended. */
+  /** Reports that the connection has ended. */
   end(_now: number): ProxyEvent | undefined {
     if (this.#state === "done") return undefined;
     const refused = this.#state === "credentials";
@@ -158,12 +156,12 @@ export class SocksTunnel {
       : this.#fail("proxy-failed", "the proxy closed the connection before it answered");
   }
 
-  /** When `tick` is to be called; undefined while nothing is being waited for. */
+  /** The time to call `tick` at the latest; undefined without a deadline. */
   nextTimeout(): number | undefined {
     return this.#deadline;
   }
 
-  /** Gives up when the step at hand has taken too long. */
+  /** Ends the attempt if the current step has taken too long. */
   tick(now: number): ProxyEvent | undefined {
     if (this.#deadline === undefined || now < this.#deadline) return undefined;
     return this.#fail("timeout", `no answer within ${this.#timeoutMs} ms`);
@@ -185,7 +183,7 @@ export class SocksTunnel {
     return { kind: "open", surplus: this.#input };
   }
 
-  // Names are looked up by the proxy.
+  // The proxy resolves names.
   #request(): Uint8Array {
     const address = parseAddress(this.#hostname);
     const name = utf8(this.#hostname);

@@ -95,6 +95,7 @@ class BunCarrier implements Carrier {
 
 /** The part of `Bun.serve`'s options that {@linkcode handler} makes. */
 export interface BunHandler {
+  /** Answers a request, unless it was upgraded. */
   fetch(request: Request, server: BunServer): Response | undefined;
   /** The settings and listeners of all sockets. */
   websocket: {

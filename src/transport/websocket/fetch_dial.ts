@@ -1,5 +1,5 @@
 /**
- * A WebSocket with headers of one's own, where `fetch` opens it: in Cloudflare Workers.
+ * WebSockets with headers in Cloudflare Workers, opened by `fetch`.
  *
  * @module
  */
@@ -17,8 +17,8 @@ import { guard, HANDSHAKE_TIMEOUT_MS } from "../channel.ts";
  *
  * @throws {TypeError} If a header or subprotocol cannot be sent.
  * @throws {TransportError} With code `"handshake-failed"` and the status, `"subprotocol-mismatch"`, `"timeout"`, or
- *   `"connect-failed"`.
- * @throws What `signal` was aborted with.
+ * `"connect-failed"`.
+ * @throws The abort reason of `signal`.
  */
 export async function dialByFetch(url: URL, options: SocketDialOptions): Promise<DialedChannel> {
   const subprotocols = checkSubprotocols(options.subprotocols);
@@ -62,7 +62,7 @@ async function request(
   });
   signal?.addEventListener("abort", abort);
   try {
-    // A redirect could lead the headers to somebody else.
+    // A redirect could send the headers to another server.
     const init: RequestInit = { headers, redirect: "manual", signal: controller.signal };
     return await fetch(url.href.replace(/^ws/, "http"), init) as UpgradeResponse;
   } catch (cause) {

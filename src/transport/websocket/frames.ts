@@ -1,8 +1,8 @@
 /**
- * WebSocket frames without I/O: the layout of [rfc6455 5], for both directions and both roles.
+ * WebSocket frames without I/O, for both directions and both roles [rfc6455 5].
  *
- * Nothing here waits for a whole frame or message: a payload is handed on as it arrives, so that memory is bounded by
- * what one read brings, whatever length a peer announces.
+ * Payload is passed on as it arrives, before its frame is complete, so that memory is bounded by one read, whatever length
+ * a peer announces.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { isBlock, leaveSlab, lend, MIN_BLOCK_BYTES, roomOf, type Slab, takeBlock
 import { TransportError } from "../../base/errors.ts";
 import { isCloseCode } from "../channel.ts";
 
-/** What a frame is [rfc6455 5.2]; the other values are reserved. */
+/** The opcodes [rfc6455 5.2]; the other values are reserved. */
 export const opcode = {
   continuation: 0x0,
   text: 0x1,
@@ -21,7 +21,7 @@ export const opcode = {
   pong: 0xa,
 } as const;
 
-/** The close codes that have a meaning here [rfc6455 7.4.1]; the last three never stand in a frame. */
+/** The close codes in use [rfc6455 7.4.1]; the last three never stand in a frame. */
 export const closeCode = {
   normal: 1000,
   goingAway: 1001,
@@ -41,35 +41,34 @@ export const closeCode = {
 /** Most payload bytes of a ping, pong or close frame [rfc6455 5.5]. */
 export const MAX_CONTROL_BYTES = 125;
 
-/** Most bytes of one message; nothing is gathered, so this only stops a message that has no end. */
+/** Most bytes of one message; since messages are not gathered, it only stops an endless one. */
 export const MAX_MESSAGE_BYTES: number = 134_217_728;
 
-/** Most frames of one message; a message of the full size in pieces of 4 KiB takes half of them. */
+/** Most frames of one message; twice those of a message of full size in pieces of 4 KiB. */
 export const MAX_FRAGMENTS: number = 65_536;
 
-/** What {@linkcode MaskKeys} needs of the runtime's `crypto`. */
+/** The part of the runtime's `crypto` that {@linkcode MaskKeys} uses. */
 export interface RandomSource {
-  /** Fills `array` with bytes that nobody can predict. */
+  /** Fills `array` with unpredictable bytes. */
   getRandomValues(array: Uint8Array<ArrayBuffer>): unknown;
 }
 
 /**
  * Mask keys, each used once.
  *
- * They keep a page's script from choosing the bytes that a proxy sees, which only works while they cannot be predicted:
- * hence a cryptographic source [rfc6455 10.3], and a pool, because asking it for four bytes at a time is slow.
+ * They keep a page's script from choosing the bytes that a proxy sees, and must be unpredictable: hence a cryptographic
+ * source [rfc6455 10.3], and a pool, since asking it for four bytes at a time is slow.
  */
 export class MaskKeys {
   readonly #random: RandomSource;
   readonly #pool: Uint8Array<ArrayBuffer> = new Uint8Array(2048);
   #at: number = this.#pool.length;
 
-  /** Takes the source, usually `globalThis.crypto`. */
+  /** Takes the random source, usually `globalThis.crypto`. */
   constructor(random: RandomSource) {
     this.#random = random;
   }
 
-  /** Writes a fresh key into the first four bytes of `key`. */
   next(key: Uint8Array): void {
     if (this.#at === this.#pool.length) {
       this.#random.getRandomValues(this.#pool);
@@ -80,15 +79,15 @@ export class MaskKeys {
 }
 
 /**
- * Masks or unmasks `bytes` in place, which is the same [rfc6455 5.3].
+ * Masks or unmasks `bytes` in place, by the same operation [rfc6455 5.3].
  *
- * `phase` counts the bytes of the frame's payload that came before, and the result is the phase of what comes next.
+ * `phase` is the number of payload bytes of the frame before `bytes`, modulo 4; the result is the next phase.
  */
 export function mask(bytes: Uint8Array, key: Uint8Array, phase: number): number {
   const length = bytes.length;
   let at = 0;
-  // Four bytes at a time, unless making the views costs more than they save. The word is made from bytes, so that the
-  // platform's byte order does not matter.
+  // Four bytes at a time, where that outweighs the cost of the views. The word is made from bytes, so that the platform's
+  // byte order does not matter.
   if (length >= 1_024) {
     while ((bytes.byteOffset + at) % 4 !== 0) bytes[at] = bytes[at]! ^ key[(phase + at++) & 3]!;
     const turned = new Uint8Array(4);
@@ -102,14 +101,14 @@ export function mask(bytes: Uint8Array, key: Uint8Array, phase: number): number 
   return (phase + length) & 3;
 }
 
-// Holds some eighty small frames per write.
+// Room for some eighty small frames.
 const SLAB_BYTES = 16_384;
 
-// What does not fit into one message follows in another, and shall leave together with it.
+// Room behind a large frame, so that the rest of a split message leaves with it.
 const TAIL_BYTES = 2_048;
 
 /**
- * Writes frames, one behind the other, into as few pieces as possible.
+ * Encodes frames into as few pieces as possible.
  *
  * Payloads are copied: the caller keeps its bytes, and masking happens in the copy.
  */
@@ -121,18 +120,18 @@ export class WebSocketFrameEncoder {
   #start = 0;
   #length = 0;
 
-  /** With `keys` every frame is masked, as a client must; without, none is. */
+  /** With `keys` every frame is masked, as a client's must be; without, none is. */
   constructor(keys?: MaskKeys) {
     this.#keys = keys;
     if (keys !== undefined) this.#key = new Uint8Array(4);
   }
 
-  /** How many bytes wait for {@linkcode WebSocketFrameEncoder.take}. */
+  /** The bytes that wait for {@linkcode WebSocketFrameEncoder.take}. */
   get length(): number {
     return this.#length;
   }
 
-  /** Appends one whole, final frame. */
+  /** Appends one final frame. */
   frame(opcode: number, payload: Uint8Array): void {
     const key = this.#key;
     const { length } = payload;
@@ -142,7 +141,7 @@ export class WebSocketFrameEncoder {
     let at = slab.end;
     bytes[at++] = 0x80 | opcode;
     bytes[at++] = (key === undefined ? 0 : 0x80) | (lengthLength === 0 ? length : lengthLength === 2 ? 126 : 127);
-    // By division: a shift counts modulo 32, so `>>> 56` would repeat the low word.
+    // By division: shifts count modulo 32, so `>>> 56` would repeat the low word.
     for (let i = lengthLength - 1; i >= 0; i--) bytes[at++] = Math.floor(length / 2 ** (8 * i)) & 0xff;
     if (key !== undefined) {
       this.#keys!.next(key);
@@ -153,14 +152,14 @@ export class WebSocketFrameEncoder {
     slab.end = at + length;
   }
 
-  /** Appends bytes that are no frame: the heads of the handshake. */
+  /** Appends bytes other than a frame: the heads of the handshake. */
   raw(bytes: Uint8Array): void {
     const slab = this.#reserve(bytes.length);
     slab.bytes.set(bytes, slab.end);
     slab.end += bytes.length;
   }
 
-  /** Hands over the next piece, always of whole frames; undefined when there is none. */
+  /** Returns the next piece, which consists of whole frames; undefined if there is none. */
   take(): Uint8Array | undefined {
     const piece = this.#full.shift() ?? this.#seal();
     if (piece !== undefined) this.#length -= piece.length;
@@ -168,7 +167,6 @@ export class WebSocketFrameEncoder {
     return piece;
   }
 
-  /** Drops what was not taken. */
   clear(): void {
     this.#full.length = 0;
     this.#length = 0;
@@ -186,8 +184,8 @@ export class WebSocketFrameEncoder {
     return slab;
   }
 
-  // A piece that was handed over may still be on its way to the socket: the slab goes on behind it, never over it. A block
-  // goes with its piece, and may be given back when that has left.
+  // A piece that was taken may still be on its way to the socket, so the slab continues behind it. A block leaves with its
+  // piece, and is returned to the pool once written.
   #seal(): Uint8Array | undefined {
     const slab = this.#slab;
     if (slab === undefined || slab.end === this.#start) return undefined;
@@ -209,27 +207,24 @@ function newSlab(size: number): Slab {
   return { bytes, end: 0 };
 }
 
-/** A part of a binary message, handed on as soon as it is there. */
+/** A part of a binary message, delivered as soon as it arrives. */
 export interface PayloadPiece {
-  /** Tells the pieces apart. */
   readonly kind: "bytes";
-  /** The next bytes, a view of what was received. */
+  /** The next bytes, a view of the received ones. */
   readonly bytes: Uint8Array;
-  /** Whether the message ends with them. */
+  /** True for the end of the message. */
   readonly last: boolean;
 }
 
-/** A whole control frame. */
+/** A complete control frame. */
 export interface ControlFrame {
-  /** Tells the pieces apart. */
   readonly kind: "control";
-  /** Close, ping or pong. */
   readonly opcode: number;
-  /** The payload; overwritten by the next control frame. */
+  /** The payload, overwritten by the next control frame. */
   readonly payload: Uint8Array;
 }
 
-/** What a {@linkcode WebSocketFrameDecoder} lets through. */
+/** The limits of a {@linkcode WebSocketFrameDecoder}. */
 export interface FrameLimits {
   /** Most bytes of one message. Default: {@linkcode MAX_MESSAGE_BYTES}. */
   maxMessageBytes?: number | undefined;
@@ -238,7 +233,7 @@ export interface FrameLimits {
 }
 
 /**
- * Reads frames from bytes that arrive in any pieces.
+ * Decodes frames from bytes that arrive in any pieces.
  *
  * Every violation is a {@linkcode TransportError} whose `closeCode` is the one to fail the connection with.
  */
@@ -249,7 +244,7 @@ export class WebSocketFrameDecoder {
   #bytes: Uint8Array | undefined;
   #at = 0;
 
-  // The frame under way: at most 14 bytes of header, of which so many were read, then its payload.
+  // The current frame: a header of at most 14 bytes, of which `#headerLength` were read, then its payload.
   #headerLength = 0;
   #headerSize = 2;
   #first = 0;
@@ -260,16 +255,16 @@ export class WebSocketFrameDecoder {
   #left = 0;
   readonly #key: Uint8Array | undefined;
   #phase = 0;
-  // Made for the first control frame, which most connections never see.
+  // Made for the first control frame, which most connections never receive.
   #control: Uint8Array | undefined;
   #controlLength = 0;
 
-  // The message under way; control frames stand between its frames and leave it alone.
+  // The current message; control frames between its frames do not affect it.
   #inMessage = false;
   #messageBytes = 0;
   #fragments = 0;
 
-  /** `masked` says what the peer must do: true when it is the client. */
+  /** `masked` is true if the peer is a client, which must mask its frames. */
   constructor(masked: boolean, limits: FrameLimits = {}) {
     this.#masked = masked;
     if (masked) this.#key = new Uint8Array(4);
@@ -278,9 +273,9 @@ export class WebSocketFrameDecoder {
   }
 
   /**
-   * Takes bytes over: masked ones are unmasked where they are.
+   * Takes ownership of bytes: masked payload is unmasked in place.
    *
-   * @throws {TypeError} If {@linkcode WebSocketFrameDecoder.next} has not read the previous ones to their end.
+   * @throws {TypeError} If {@linkcode WebSocketFrameDecoder.next} has not read the previous bytes to their end.
    */
   push(bytes: Uint8Array): void {
     if (this.#bytes !== undefined) throw new TypeError("Cannot take bytes: those before were not read");
@@ -290,7 +285,7 @@ export class WebSocketFrameDecoder {
   }
 
   /**
-   * The next piece of a message or control frame, or undefined when more bytes are needed.
+   * The next piece of a message or the next control frame; undefined when more bytes are needed.
    *
    * @throws {TransportError} With code `"protocol-violation"` and the `closeCode` to send.
    */
@@ -313,7 +308,7 @@ export class WebSocketFrameDecoder {
     }
   }
 
-  // As much of the payload as there is. What was read to its end is let go: a few bytes may be a view of many more.
+  // Returns the payload available now. Bytes read to their end are released: a short view may keep a large buffer alive.
   #nextBytes(): Uint8Array {
     const bytes = this.#bytes;
     if (bytes === undefined) return new Uint8Array(0);
@@ -324,7 +319,7 @@ export class WebSocketFrameDecoder {
     return piece;
   }
 
-  // Byte by byte, so that a header may be cut anywhere and needs no second way.
+  // Byte by byte, so that a header may be cut anywhere without a second code path.
   #readHeader(): boolean {
     const bytes = this.#bytes;
     while (this.#headerLength < this.#headerSize) {
@@ -364,7 +359,7 @@ export class WebSocketFrameDecoder {
         if (!this.#inMessage) throw violation("continuation of no message");
         break;
       case opcode.text:
-        // AMQP rides in binary messages only [wsb 2.4].
+        // AMQP uses binary messages only [wsb 2.4].
         throw violation("text message", closeCode.unsupportedData);
       case opcode.binary:
         if (this.#inMessage) throw violation("new message within another");
@@ -414,16 +409,16 @@ export class WebSocketFrameDecoder {
   }
 }
 
-/** A close frame's payload, read. */
+/** The decoded payload of a close frame. */
 export interface CloseStatus {
-  /** The code, {@linkcode closeCode}`.noStatus` when the payload is empty. */
+  /** The code; {@linkcode closeCode}`.noStatus` for an empty payload. */
   readonly code: number;
   /** The reason; untrusted. */
   readonly reason: string;
 }
 
 /**
- * Reads the payload of a close frame.
+ * Decodes the payload of a close frame.
  *
  * @throws {TransportError} With code `"protocol-violation"` and the `closeCode` to send.
  */
@@ -440,7 +435,7 @@ export function decodeClose(payload: Uint8Array): CloseStatus {
   }
 }
 
-/** Writes the payload of a close frame; a reason too long is cut between two characters, no code gives no payload. */
+/** Encodes the payload of a close frame; a long reason is cut between two characters, `noStatus` gives an empty payload. */
 export function encodeClose(status: CloseStatus): Uint8Array {
   if (status.code === closeCode.noStatus) return new Uint8Array(0);
   const payload = new Uint8Array(MAX_CONTROL_BYTES);

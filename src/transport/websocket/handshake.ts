@@ -1,8 +1,8 @@
 /**
- * A client's side of the opening handshake of WebSocket, without I/O [rfc6455 4.1].
+ * The client's side of WebSocket's opening handshake, without I/O [rfc6455 4.1].
  *
- * The digest in it is the one step that runtimes offer only as a promise. Both roles take it before they need it, the
- * client when it makes its request, the server while it authenticates, so that all that reads bytes stays synchronous.
+ * Runtimes offer the digest only as a promise. Both roles compute it early, the client with its request, the server while
+ * it authenticates, so that reading bytes stays synchronous.
  *
  * @module
  */
@@ -26,39 +26,36 @@ import {
 } from "../http/head.ts";
 import type { RandomSource } from "./frames.ts";
 
-/** What the digest needs of the runtime's `crypto.subtle`. */
+/** The part of the runtime's `crypto.subtle` for the digest. */
 export interface DigestSource {
-  /** The digest of `data`. */
   digest(algorithm: "SHA-1", data: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer>;
 }
 
-/** What a client's handshake needs of the runtime's `crypto`. */
+/** The part of the runtime's `crypto` for a client's handshake. */
 export interface CryptoSource extends RandomSource {
-  /** Where digests come from. */
   readonly subtle: DigestSource;
 }
 
-/** What a client asks for. */
+/** The settings of {@linkcode prepareUpgrade}. */
 export interface PrepareUpgradeOptions {
-  /** Where to; only host, path and query are used, whatever the scheme. User info never goes on the wire. */
+  /** The target; only host, path and query are used, whatever the scheme. User info is never sent. */
   url: URL;
-  /** The runtime's `crypto`. */
   crypto: CryptoSource;
-  /** The subprotocols to offer, best first; exactly one of them has to be chosen, unless none is offered. Default: none. */
+  /** Subprotocols to offer, most preferred first; the server must choose exactly one of them. Default: none. */
   subprotocols?: readonly string[] | undefined;
-  /** The `Host` field. Default: host and port of `url`. */
+  /** The `Host` field. Default: the host and port of `url`. */
   host?: string | undefined;
   /** Further header fields, such as `Authorization` or `Origin`; those of the handshake itself are refused. */
   headers?: readonly HeaderField[] | undefined;
 }
 
-/** A request that is ready to be sent, and what its answer must be. */
+/** A request, and what its response must hold. */
 export interface PreparedUpgrade {
-  /** The head to send. */
+  /** The encoded head. */
   readonly request: Uint8Array;
-  /** The only right `Sec-WebSocket-Accept`. */
+  /** The expected `Sec-WebSocket-Accept`. */
   readonly accept: string;
-  /** What was offered. */
+  /** The offered subprotocols. */
   readonly subprotocols: readonly string[];
   /** The URL for errors, without user info and query. */
   readonly label: string;
@@ -93,17 +90,16 @@ export async function prepareUpgrade(options: PrepareUpgradeOptions): Promise<Pr
   return { request, accept: await acceptKey(key, crypto.subtle), subprotocols, label: urlLabel(url) };
 }
 
-/** The `Sec-WebSocket-Accept` that answers `key` [rfc6455 4.2.2]. */
+/** The `Sec-WebSocket-Accept` for `key` [rfc6455 4.2.2]. */
 export async function acceptKey(key: string, subtle: DigestSource): Promise<string> {
   const text = new TextEncoder().encode(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`);
   return encodeBase64(new Uint8Array(await subtle.digest("SHA-1", text)));
 }
 
-/** What a client's handshake came to. */
+/** The result of a client's handshake. */
 export interface Upgraded {
-  /** The subprotocol that the server chose, `""` if none was offered. */
+  /** The subprotocol that the server chose; `""` if none was offered. */
   readonly subprotocol: string;
-  /** The header fields of the response. */
   readonly headers: readonly HeaderField[];
   /** The bytes behind the response: the first frames. */
   readonly surplus: Uint8Array;
@@ -118,7 +114,6 @@ export class ClientUpgrade {
   #refusal: ResponseHead | undefined;
   #body: BodyReader | undefined;
 
-  /** Waits for the response to `handshake`. */
   constructor(handshake: PreparedUpgrade, limits: HeadLimits = {}) {
     this.#handshake = handshake;
     this.#limits = limits;
@@ -126,10 +121,10 @@ export class ClientUpgrade {
   }
 
   /**
-   * Takes bytes and tells when the WebSocket is open.
+   * Takes bytes and returns the result once the WebSocket is open.
    *
    * @throws {TransportError} With code `"handshake-failed"`, `"subprotocol-mismatch"`, or `"protocol-violation"` for
-   * what is not HTTP. A refusal carries its status, headers and the start of its body.
+   * invalid HTTP. A refusal carries its status, headers and the start of its body.
    */
   receive(bytes: Uint8Array): Upgraded | undefined {
     let rest = bytes;
@@ -150,12 +145,12 @@ export class ClientUpgrade {
     return undefined;
   }
 
-  /** The refusal as far as it was read, for when the connection or the patience ends before its body does. */
+  /** The refusal as far as it was read, if the connection or the time ends before its body does. */
   get refusal(): TransportError | undefined {
     return this.#refusal && refusal(this.#handshake, this.#refusal, this.#body);
   }
 
-  // A body that cannot be read must not hide the status, so its violations only end it.
+  // An invalid body must not hide the status, so it only ends early.
   #readBody(head: ResponseHead, bytes: Uint8Array): void {
     try {
       this.#body ??= new BodyReader(head);
@@ -210,7 +205,7 @@ export function checkFraming(headers: readonly HeaderField[]): void {
 }
 
 /**
- * Refuses header fields that would change what the handshake means.
+ * Refuses header fields that would change the handshake.
  *
  * @throws {TypeError} For such a field.
  */
@@ -245,7 +240,7 @@ function refusal(
   return new TransportError("handshake-failed", message, { status, headers, body, cause });
 }
 
-// What the server says, where it says it in plain text.
+// The server's explanation, if it is plain text or JSON, or the redirect's target.
 function answerOf(headers: readonly HeaderField[], body: Uint8Array | undefined): string {
   const type = headerValues(headers, "content-type")[0] ?? "text/plain";
   const location = headerValues(headers, "location")[0];

@@ -1,5 +1,5 @@
 /**
- * A WebSocket of our own over a socket, as a {@linkcode Channel}.
+ * This module's WebSocket over a socket, as a {@linkcode Channel}.
  *
  * @module
  */
@@ -11,20 +11,19 @@ import type { EndpointEvent, OpenEvent, RequestEvent, WebSocketEndpoint } from "
 import { reasonOf, type Socket, SocketChannel, type SocketChannelOptions } from "../socket/socket.ts";
 import { guard, isCloseCode } from "../channel.ts";
 
-/** What happens before a WebSocket is open. */
+/** Callbacks of the handshake. */
 export interface HandshakeHooks {
-  /** A client is connected. */
+  /** Called on a client when the WebSocket is open. */
   onopen?: (event: OpenEvent) => void;
-  /** A server was asked to connect; answer with `accept` or `refuse`. */
+  /** Called on a server for an upgrade request; answer with `accept` or `refuse`. */
   onrequest?: (event: RequestEvent) => void;
 }
 
-/** Pumps a {@linkcode WebSocketEndpoint} over a socket. */
+/** Runs a {@linkcode WebSocketEndpoint} over a socket. */
 export class SocketWebSocket extends SocketChannel {
-  /** Always true. */
   readonly copied = true;
   readonly #endpoint: WebSocketEndpoint;
-  // Let go with the handshake, and all that only it needed.
+  // Released with the handshake, with all that only it needs.
   #hooks: HandshakeHooks | undefined;
   #scheduled = false;
   #outputEnded = false;
@@ -40,12 +39,12 @@ export class SocketWebSocket extends SocketChannel {
     this.#turn([]);
   }
 
-  /** Bytes that wait for the operating system, with their frames. */
+  /** Bytes that wait for the operating system, frame headers included. */
   get bufferedAmount(): number {
     return this.socket.destroyed ? 0 : this.#endpoint.bufferedAmount + this.socket.writableLength;
   }
 
-  /** Queues a copy of bytes for sending; all of one turn leave together. */
+  /** Queues a copy of bytes for sending; all bytes of one turn are written together. */
   send(bytes: Uint8Array): void {
     if (this.#closing !== undefined || this.socket.destroyed) return;
     this.#endpoint.sendBinary(bytes);
@@ -54,12 +53,12 @@ export class SocketWebSocket extends SocketChannel {
     Promise.resolve().then(() => {
       this.#scheduled = false;
       this.#flush();
-      // Whatever the system takes at once is followed by no event.
+      // No drain event follows bytes that the system takes at once.
       this.wake();
     });
   }
 
-  /** Starts the closing handshake once everything sent has left; nothing is received from now on. */
+  /** Starts the closing handshake once everything sent has left; drops bytes received from now on. */
   close(code: number = closeCode.normal, reason = "", timeoutMs?: number): void {
     this.limit(timeoutMs);
     if (this.#closing !== undefined) return;
@@ -69,57 +68,52 @@ export class SocketWebSocket extends SocketChannel {
     if (!this.#closeWhenEmpty()) this.watch();
   }
 
-  /** A WebSocket has no halves: whoever closes it says that it will read no more. */
+  /** A WebSocket has no halves: a side that closes will read no more. */
   endHalf(): boolean {
     return false;
   }
 
-  /** Opens the WebSocket that was asked for, see {@linkcode WebSocketEndpoint.accept}. */
+  /** Accepts the request, see {@linkcode WebSocketEndpoint.accept}. */
   accept(accept: string): void {
     this.#endpoint.accept(accept);
     this.#hooks = undefined;
     this.#turn([]);
   }
 
-  /** Answers what was asked for with an HTTP error. */
+  /** Refuses the request with an HTTP status. */
   refuse(status: number, headers: readonly HeaderField[] = []): void {
     this.record({ code: closeCode.abnormal, reason: "" });
     this.#endpoint.refuse(now(), status, headers);
     this.#turn([]);
   }
 
-  /** Takes a request that was read before this channel took over, and the bytes behind it. */
+  /** Takes a request that was read before this channel existed, and the bytes behind it. */
   receiveRequest(head: RequestHead, surplus: Uint8Array): void {
     this.#turn(this.#endpoint.receiveRequest(head, surplus, now()));
   }
 
-  /** Takes bytes that were read before this channel took over. */
+  /** Takes bytes that were read before this channel existed. */
   receive(bytes: Uint8Array): void {
     this.received(bytes);
   }
 
-  /** Reads what has come. */
   protected received(bytes: Uint8Array): void {
     this.#turn(this.#endpoint.receive(bytes, now()));
   }
 
-  /** Reads that there is no more. */
   protected ended(): void {
     this.#turn(this.#endpoint.end());
   }
 
-  /** Reads that there is no more, and why. */
   protected override broken(error: Error): void {
     this.#turn(this.#endpoint.end(new Error(reasonOf(error), { cause: error })));
   }
 
-  /** Writes on. */
   protected drained(): void {
     this.#flush();
     this.#closeWhenEmpty();
   }
 
-  /** Lets go of what the socket leaves behind. */
   protected override gone(): void {
     clearTimeout(this.#timer);
     this.#heed(this.#endpoint.end());
@@ -146,7 +140,7 @@ export class SocketWebSocket extends SocketChannel {
   }
 
   #flush(): void {
-    // No further than the socket takes: what waits in the endpoint instead is one pong for any number of pings.
+    // No more than the socket takes: the endpoint holds at most one pong, whatever number of pings came.
     while (this.writable && !this.socket.destroyed) {
       const bytes = this.#endpoint.transmit();
       if (bytes === undefined) break;

@@ -1,14 +1,14 @@
 /**
  * WebSocket over any ordered stream of bytes, without I/O and for both roles [rfc6455].
  *
- * A {@linkcode WebSocketEndpoint} is what stands between a socket and a channel:
+ * A {@linkcode WebSocketEndpoint} connects a socket and a channel:
  *
  * ```
  *   socket bytes ─ receive(bytes, now) ─▶ events      sendBinary, ping, close ─▶ transmit() ─ socket bytes
  *   socket end ─── end() ───────────────▶ events      nextTimeout() ─ tick(now) ─▶ events
  * ```
  *
- * After each of these calls, write what `transmit()` gives until it gives nothing; then, if `outputEnded`, end the
+ * After each of these calls, write the results of `transmit()` until it returns undefined; then, if `outputEnded`, end the
  * socket's sending half, and if the state is `"closed"`, destroy the socket.
  *
  * @module
@@ -36,95 +36,83 @@ import type { ServerUpgrade, UpgradeRequest } from "./upgrade.ts";
 /** Most control frames per second; a peer that sends more is not measuring round trips. */
 export const MAX_CONTROL_RATE: number = 1_000;
 
-/** What a peer may cost, and how long it may take. */
+/** The limits of a peer's cost and time. */
 export interface WebSocketLimits extends HeadLimits, FrameLimits {
   /** Most milliseconds for the handshake. Default: {@linkcode HANDSHAKE_TIMEOUT_MS}. */
   handshakeTimeoutMs?: number | undefined;
-  /** Most milliseconds between `close` and the end, and between both close frames and the end. Default: {@linkcode CLOSE_TIMEOUT_MS}. */
+  /**
+   * Most milliseconds from `close`, and again from both close frames, to the end. Default: {@linkcode CLOSE_TIMEOUT_MS}.
+   */
   closeTimeoutMs?: number | undefined;
-  /** Most bytes of a message that is sent; longer ones are cut. Default: {@linkcode MAX_SENT_MESSAGE_BYTES}. */
+  /** Most bytes of a sent message; more are split. Default: {@linkcode MAX_SENT_MESSAGE_BYTES}. */
   maxSentMessageBytes?: number | undefined;
   /** Most control frames per second. Default: {@linkcode MAX_CONTROL_RATE}. */
   maxControlRate?: number | undefined;
 }
 
-/** How a client's end is built. */
+/** The settings of a client's endpoint. */
 export interface ClientEndpointOptions {
-  /** Which end this is. */
   role: "client";
   /** The request to send, see {@linkcode prepareUpgrade}. */
   handshake: PreparedUpgrade;
-  /** Where mask keys come from: the runtime's `crypto`. */
+  /** The source of mask keys: the runtime's `crypto`. */
   random: RandomSource;
-  /** The time, on the clock of all later calls, in milliseconds. */
+  /** The time in milliseconds, on the clock of all later calls. */
   now: number;
-  /** Limits other than the defaults. */
   limits?: WebSocketLimits | undefined;
 }
 
-/** How a server's end is built. */
+/** The settings of a server's endpoint. */
 export interface ServerEndpointOptions {
-  /** Which end this is. */
   role: "server";
-  /** Whom to let in. Made by the caller, so that a client does not load it. */
+  /** The policy, made by the caller, so that a client does not load it. */
   upgrade: ServerUpgrade;
-  /** The time, on the clock of all later calls, in milliseconds. */
+  /** The time in milliseconds, on the clock of all later calls. */
   now: number;
-  /** Limits other than the defaults. */
   limits?: WebSocketLimits | undefined;
 }
 
 /**
- * How far a WebSocket is: `"closing"` has sent a close frame and waits for the peer's, `"ending"` waits for the end of
+ * The state of a WebSocket: `"closing"` has sent a close frame and waits for the peer's, `"ending"` waits for the end of
  * the socket, `"closed"` has nothing more to do.
  */
 export type WebSocketState = "connecting" | "open" | "closing" | "ending" | "closed";
 
-/** A client is connected. */
+/** The WebSocket of a client is open. */
 export interface OpenEvent {
-  /** Tells the events apart. */
   readonly kind: "open";
-  /** The subprotocol that the server chose. */
   readonly subprotocol: string;
-  /** The header fields of the response. */
   readonly headers: readonly HeaderField[];
 }
 
-/** A server was asked to connect; answer with `accept` or `refuse`. */
+/** A server has received an upgrade request; answer with `accept` or `refuse`. */
 export interface RequestEvent {
-  /** Tells the events apart. */
   readonly kind: "request";
-  /** What is asked, already checked against the policy. */
+  /** The request, already checked against the policy. */
   readonly request: UpgradeRequest;
 }
 
-/** The peer answered a ping. */
 export interface PongEvent {
-  /** Tells the events apart. */
   readonly kind: "pong";
   /** The payload of the ping. */
   readonly bytes: Uint8Array;
 }
 
-/** The WebSocket is over; the last event, and the only one of its kind. */
+/** The WebSocket has ended; the last event, and the only one of its kind. */
 export interface CloseEvent {
-  /** Tells the events apart. */
   readonly kind: "close";
-  /** The code that the peer sent, 1005 if it sent none, 1006 if there was no close frame. */
+  /** The peer's code; 1005 if it sent none, 1006 without a close frame. */
   readonly code: number;
-  /** The peer's reason; untrusted. */
   readonly reason: string;
-  /** What went wrong, if something did; its `closeCode` is what was sent to the peer. */
+  /** The error, if any; its `closeCode` was sent to the peer. */
   readonly error?: TransportError;
 }
 
-/** What happened on a WebSocket. */
 export type EndpointEvent = OpenEvent | RequestEvent | PayloadPiece | PongEvent | CloseEvent;
 
 type Input = "upgraded" | "refused" | "closeSent" | "closeReceived" | "failed" | "ended" | "expired";
 
-// Every legal step. It does not know which role we play: both close alike, and only the order in which the two
-// let go of the socket differs.
+// Every legal transition. The roles differ only in the order in which they close the socket.
 const transitions: { readonly [state in WebSocketState]: { readonly [input in Input]?: WebSocketState } } = {
   connecting: { upgraded: "open", refused: "ending", failed: "closed", ended: "closed", expired: "closed" },
   open: { closeSent: "closing", closeReceived: "ending", failed: "ending", ended: "closed" },
@@ -136,7 +124,7 @@ const transitions: { readonly [state in WebSocketState]: { readonly [input in In
 /** One end of a WebSocket: a state machine that never reads a clock and never touches a socket. */
 export class WebSocketEndpoint {
   readonly #role: "client" | "server";
-  // What was exchanged to open it is let go when it is open.
+  // Released when the WebSocket is open.
   #client: ClientUpgrade | undefined;
   #server: ServerUpgrade | undefined;
   readonly #limits: WebSocketLimits;
@@ -166,28 +154,26 @@ export class WebSocketEndpoint {
     this.#deadline = options.now + (limits.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS);
   }
 
-  /** How far it is. */
   get state(): WebSocketState {
     return this.#state;
   }
 
-  /** Whether nothing more will be sent: once `transmit()` gives nothing, the socket's sending half is to be ended. */
+  /** Whether nothing more will be sent: once `transmit()` returns undefined, end the socket's sending half. */
   get outputEnded(): boolean {
     return this.#outputEnded;
   }
 
-  /** How many bytes wait for `transmit`. */
+  /** The bytes that wait for `transmit`. */
   get bufferedAmount(): number {
     return this.#encoder.length;
   }
 
   /**
-   * Opens the WebSocket that a `request` event asked for.
+   * Accepts the request of a `request` event.
    *
-   * `accept` comes from {@linkcode acceptKey}; `headers` go into the response. Does nothing if the client has gone
-   * meanwhile.
+   * `accept` comes from {@linkcode acceptKey}; `headers` go into the response. Does nothing if the client is gone.
    *
-   * @throws {TypeError} If there was no request yet, or a header field may not be sent.
+   * @throws {TypeError} Without a request, or if a header field may not be sent.
    */
   accept(accept: string, headers: readonly HeaderField[] = []): void {
     if (this.#state !== "connecting") return;
@@ -196,11 +182,12 @@ export class WebSocketEndpoint {
   }
 
   /**
-   * Answers a `request` event with an HTTP error, for example 401 with `WWW-Authenticate`; no `close` event follows.
+   * Refuses the request of a `request` event with an HTTP status, such as 401 with `WWW-Authenticate`; no `close` event
+   * follows.
    *
-   * Does nothing if the client has gone meanwhile.
+   * Does nothing if the client is gone.
    *
-   * @throws {TypeError} If there was no request yet, or the status or a header field may not be sent.
+   * @throws {TypeError} Without a request, or if the status or a header field may not be sent.
    */
   refuse(now: number, status: number, headers: readonly HeaderField[] = []): void {
     if (this.#state !== "connecting") return;
@@ -209,7 +196,7 @@ export class WebSocketEndpoint {
   }
 
   /**
-   * Queues bytes, as one message or as several if they are too many for one; they are copied.
+   * Queues a copy of bytes, as one message or as several if they are too many for one.
    *
    * Does nothing once the WebSocket is closing.
    *
@@ -225,7 +212,7 @@ export class WebSocketEndpoint {
   }
 
   /**
-   * Queues a ping; a `pong` event with the same payload will tell its answer.
+   * Queues a ping; a `pong` event with the same payload follows.
    *
    * Does nothing once the WebSocket is closing.
    *
@@ -241,10 +228,10 @@ export class WebSocketEndpoint {
   }
 
   /**
-   * Begins to close: what was queued still goes out, and bytes still come in until the peer has answered.
+   * Begins to close: queued bytes still go out, and bytes still come in until the peer has answered.
    *
-   * A `reason` of more than 123 bytes is cut. Before the WebSocket is open there is nobody to tell: the state becomes
-   * `"closed"` without a `close` event. Does nothing once the WebSocket is closing.
+   * A `reason` of more than 123 bytes is cut. Before the WebSocket is open, the state becomes `"closed"` without a `close`
+   * event. Does nothing once the WebSocket is closing.
    *
    * @throws {RangeError} If `code` may not be sent.
    */
@@ -258,7 +245,7 @@ export class WebSocketEndpoint {
     this.#move("closeSent", now);
   }
 
-  /** Takes the request that a client has sent, for whoever read it to see what it wants, and the bytes behind it. */
+  /** Takes an upgrade request that the caller has read, and the bytes behind it. */
   receiveRequest(head: RequestHead, surplus: Uint8Array, now: number): EndpointEvent[] {
     const events: EndpointEvent[] = [];
     try {
@@ -271,7 +258,7 @@ export class WebSocketEndpoint {
     return events;
   }
 
-  /** Takes what the socket received, and with it the bytes' memory: masked payload is unmasked in place. */
+  /** Takes the socket's bytes and owns them: masked payload is unmasked in place. */
   receive(bytes: Uint8Array, now: number): EndpointEvent[] {
     const events: EndpointEvent[] = [];
     try {
@@ -285,7 +272,7 @@ export class WebSocketEndpoint {
     return events;
   }
 
-  /** Says that the socket has ended or broke, and why. */
+  /** Reports that the socket has ended or broken, and why. */
   end(cause?: unknown): EndpointEvent[] {
     const events: EndpointEvent[] = [];
     if (this.#state === "closed") return events;
@@ -300,10 +287,10 @@ export class WebSocketEndpoint {
     return events;
   }
 
-  /** The next bytes for the socket, small frames together in one piece; undefined when there are none. */
+  /** The next bytes for the socket, small frames in one piece; undefined if there are none. */
   transmit(): Uint8Array | undefined {
-    // Only now, so that one pong answers all pings since the socket last took something [rfc6455 5.5.3]: a flood of
-    // pings to a peer that does not read costs one payload.
+    // Encoded here, so that one pong answers all pings since the last write [rfc6455 5.5.3]: a flood of pings to a peer
+    // that does not read costs one payload.
     if (this.#pong !== undefined) {
       this.#encoder.frame(opcode.pong, this.#pong);
       this.#pong = undefined;
@@ -311,12 +298,12 @@ export class WebSocketEndpoint {
     return this.#encoder.take();
   }
 
-  /** When to call `tick` at the latest; undefined when nothing waits for time to pass. */
+  /** The time to call `tick` at the latest; undefined without a deadline. */
   nextTimeout(): number | undefined {
     return this.#deadline;
   }
 
-  /** Tells the time; what is overdue is given up. */
+  /** Applies the deadlines that have passed at `now`. */
   tick(now: number): EndpointEvent[] {
     const events: EndpointEvent[] = [];
     if (this.#deadline === undefined || now < this.#deadline) return events;
@@ -349,7 +336,7 @@ export class WebSocketEndpoint {
     return upgraded.surplus;
   }
 
-  // Reads one piece of a message or one control frame; false when more bytes are needed.
+  // Reads a piece of a message or a control frame; false when more bytes are needed.
   #receivePiece(now: number, events: EndpointEvent[]): boolean {
     const piece = this.#decoder.next();
     if (piece === undefined) return false;
@@ -358,7 +345,7 @@ export class WebSocketEndpoint {
       return true;
     }
     this.#countControl(now);
-    // The decoder uses the payload's memory again: keep a copy.
+    // Copied, since the decoder reuses the payload's memory.
     if (piece.opcode === opcode.close) this.#receiveClose(piece.payload, now, events);
     else if (piece.opcode === opcode.pong) events.push({ kind: "pong", bytes: new Uint8Array(piece.payload) });
     else if (this.#state === "open") this.#pong = new Uint8Array(piece.payload);
@@ -380,7 +367,7 @@ export class WebSocketEndpoint {
     const { code, reason } = decodeClose(payload);
     if (this.#state === "open") this.#lastFrame(code);
     this.#move("closeReceived", now);
-    // The server lets go of the socket first, so that the waiting state of TCP is not the client's [rfc6455 7.1.1].
+    // The server closes the socket first, so that TCP's TIME_WAIT is not the client's [rfc6455 7.1.1].
     this.#outputEnded = this.#role === "server";
     events.push({ kind: "close", code, reason });
   }
@@ -396,7 +383,7 @@ export class WebSocketEndpoint {
     }
   }
 
-  // A close frame that nothing more may precede: the peer would not read it [rfc6455 5.5.1].
+  // A close frame instead of what is queued: the peer would not read that [rfc6455 5.5.1].
   #lastFrame(code: number): void {
     this.#encoder.clear();
     this.#encoder.frame(opcode.close, encodeClose({ code, reason: "" }));
@@ -413,7 +400,7 @@ export class WebSocketEndpoint {
     if (next === "open") this.#client = this.#server = undefined;
     this.#pong = undefined;
     this.#outputEnded = next === "ending" || next === "closed";
-    // Both waits that come after the handshake are for the peer to let go.
+    // In both states the peer has to act.
     const waits = now !== undefined && (next === "closing" || next === "ending");
     this.#deadline = waits ? now + (this.#limits.closeTimeoutMs ?? CLOSE_TIMEOUT_MS) : undefined;
   }

@@ -1,5 +1,5 @@
 /**
- * Any standard WebSocket as a {@linkcode Channel}, and dialling one.
+ * Standard WebSockets as {@linkcode Channel}s.
  *
  * @module
  */
@@ -19,60 +19,59 @@ import {
 export type { WebSocketChannelOptions } from "./web_socket_channel.ts";
 
 /**
- * What this module needs of a WebSocket; those of browsers, Deno, Bun, Node, Workers and the npm package `ws` have it.
+ * The part of a WebSocket that this module uses, common to browsers, Deno, Bun, Node, Workers and the npm package `ws`.
  *
- * Events are taken by their fields, since not every runtime has a class for each of them.
+ * Events are read by their fields, since not every runtime has a class for each of them.
  */
 export interface WebSocketLike {
   /** Set to `"arraybuffer"` at once. */
   binaryType: string;
   /** 0 connecting, 1 open, 2 closing, 3 closed. */
   readonly readyState: number;
-  /** The subprotocol that the server chose; some runtimes give null for none. */
+  /** The subprotocol that the server chose; null for none on some runtimes. */
   readonly protocol?: string | null;
-  /** Bytes that `send` took and that have not left yet. */
+  /** Bytes sent that have not left yet. */
   readonly bufferedAmount?: number;
   /** Sends one binary message. */
   send(data: Uint8Array<ArrayBuffer>): void;
-  /** Starts the closing handshake. */
   close(code?: number, reason?: string): void;
   addEventListener(type: "open" | "message" | "error" | "close", listener: (event: WebSocketEvent) => void): void;
-  /** Drops the connection without a closing handshake; only some have it. */
+  /** Drops the connection without a closing handshake; only some implementations have it. */
   terminate?(): void;
 }
 
-/** The fields of open, message, error and close events that are read here, each there or not. */
+/** The fields of open, message, error and close events that are read here, each optional. */
 export interface WebSocketEvent {
-  /** Which of the four. */
+  /** The type of the event. */
   readonly type: string;
-  /** Of a message: its payload. */
+  /** The payload of a message. */
   readonly data?: unknown;
-  /** Of an error: what happened, in the runtime's words. */
+  /** The description of an error, in the runtime's words. */
   readonly message?: string;
-  /** Of an error: what happened. */
+  /** The cause of an error. */
   readonly error?: unknown;
-  /** Of a close: the status code. */
+  /** The status code of a close. */
   readonly code?: number;
-  /** Of a close: the peer's reason text. */
+  /** The peer's reason of a close. */
   readonly reason?: string;
 }
 
-/** A class whose instances are WebSockets that connect at once. */
+/** A class of WebSockets that connect when constructed. */
 export type WebSocketConstructor = new (url: string, subprotocols: string[]) => WebSocketLike;
 
-/** How {@linkcode dial} connects. */
+/** The settings of {@linkcode dial}. */
 export interface DialOptions extends WebSocketChannelOptions {
-  /** The names to offer, exactly one of which the server must choose. Default: `["amqp"]` [wsb 2.1]. */
+  /** The subprotocols to offer, exactly one of which the server must choose. Default: `["amqp"]` [wsb 2.1]. */
   subprotocols?: readonly string[] | undefined;
-  /** Ends the attempt. */
+  /** Aborts the attempt. */
   signal?: AbortSignal | undefined;
-  /** How long the handshake may take. Default: 20,000. */
+  /** Milliseconds for the handshake. Default: 20,000. */
   handshakeTimeoutMs?: number | undefined;
-  /** What to dial with. Default: the global WebSocket. */
+  /** The WebSocket class. Default: the global WebSocket. */
   webSocket?: WebSocketConstructor | undefined;
 }
 
-/** A {@linkcode Channel} over a WebSocket whose subprotocol was agreed. */
+/** A {@linkcode Channel} over an open WebSocket. */
 export interface DialedChannel extends Channel {
   /** The subprotocol that the server chose. */
   readonly protocol: string;
@@ -86,8 +85,8 @@ const CLOSED = 3;
  * Wraps a standard WebSocket, open or still connecting, as a {@linkcode Channel} that owns it from then on.
  *
  * Call it in the turn in which the socket was made or accepted, before a message can arrive. A text message ends the
- * channel with code 1003. Where the runtime does not let a program send one of the codes 1001 to 1014, the peer gets
- * that code plus 3000.
+ * channel with code 1003. On runtimes where a program may not send the codes 1001 to 1014, the peer gets the code plus
+ * 3000.
  *
  * @example
  * ```ts
@@ -103,11 +102,11 @@ export function webSocketChannel(socket: WebSocketLike, options: WebSocketChanne
   return channelOver(socket, options, false);
 }
 
-/** Like {@linkcode webSocketChannel}; `copies` says that the socket copies what it sends at once, as the platform's do. */
+/** As {@linkcode webSocketChannel}; `copies` is true if the socket copies bytes on `send`, as the platform's do. */
 export function channelOver(socket: WebSocketLike, options: WebSocketChannelOptions, copies: boolean): Channel {
   const channel = new WebSocketChannel(new SocketCarrier(socket, copies), options);
   socket.binaryType = "arraybuffer";
-  // Listeners stay: a socket may report an error after its end, and `ws` throws one that nobody listens to.
+  // Listeners stay: a socket may report an error after its end, and `ws` throws errors without a listener.
   socket.addEventListener("open", () => channel.opened());
   socket.addEventListener("message", (event) => channel.received(event.data));
   socket.addEventListener(
@@ -152,10 +151,10 @@ class SocketCarrier implements Carrier {
 }
 
 /**
- * Opens a WebSocket and hands it over as a {@linkcode Channel} once the server has chosen one of the subprotocols.
+ * Opens a WebSocket, and resolves with a {@linkcode Channel} once the server has chosen one of the subprotocols.
  *
- * User info in the URL is not sent. Errors name the URL without user info and query. Why an attempt failed is for most
- * runtimes a secret: only Deno, Bun and Workers tell the HTTP status, browsers and Node tell nothing at all.
+ * User info in the URL is not sent. Errors name the URL without user info and query. Most runtimes hide why an attempt
+ * failed: only Deno, Bun and Workers report the HTTP status, browsers and Node nothing at all.
  *
  * @example
  * ```ts
@@ -169,9 +168,9 @@ class SocketCarrier implements Carrier {
  *
  * @throws {TypeError} If the URL is not a WebSocket URL, has a fragment, or a subprotocol is not a token.
  * @throws {RangeError} If a numeric option is not positive.
- * @throws {TransportError} With code `"handshake-failed"` and the HTTP status, `"connect-failed"` where the runtime
- *   tells no status, `"subprotocol-mismatch"`, `"timeout"`, or `"not-supported"` without a global WebSocket.
- * @throws What `signal` was aborted with.
+ * @throws {TransportError} With code `"handshake-failed"` and the HTTP status, `"connect-failed"` if the runtime reports no
+ * status, `"subprotocol-mismatch"`, `"timeout"`, or `"not-supported"` without a global WebSocket.
+ * @throws The abort reason of `signal`.
  */
 export async function dial(url: string | URL, options: DialOptions = {}): Promise<DialedChannel> {
   const target = readUrl(url, ["ws:", "wss:"]);
@@ -215,7 +214,7 @@ function handshake(
       if (!pending) return;
       settle();
       channel.close(1002);
-      // The channel itself waits for the open that a server's side is about to have.
+      // The channel's own close waits for an open event, which a server's WebSocket is about to get.
       if (socket.readyState === CONNECTING) closeCarrier(socket, 1000, "");
       reject(reason);
     };
@@ -227,7 +226,7 @@ function handshake(
     socket.addEventListener("error", (event) => failure = event);
     socket.addEventListener("open", () => {
       if (!pending) return;
-      // Deno and Workers open whatever the server chose [wsb 2.1].
+      // Deno and Workers accept any subprotocol that the server chose [wsb 2.1].
       const protocol = socket.protocol ?? "";
       if (!isChosen(protocol, subprotocols)) return giveUp(mismatch(target, protocol, subprotocols));
       settle();
@@ -240,7 +239,7 @@ function handshake(
   });
 }
 
-// A stand-in that a program has put in its place may keep what it is given, and send it later.
+// A replaced WebSocket may keep the bytes, and send them later.
 function isPlatforms(socket: WebSocketLike): boolean {
   return Function.prototype.toString.call(socket.constructor).includes("[native code]");
 }
@@ -257,7 +256,7 @@ function mismatch(target: RemoteUrl, protocol: string, offered: readonly string[
 
 function openingFailed(event: WebSocketEvent | undefined, target: RemoteUrl): TransportError {
   const { reason, cause } = describe(event);
-  // In the words of Deno and Bun, of Workers, and of the npm package `ws`.
+  // The texts of Deno and Bun, of Workers, and of the npm package `ws`.
   const status = /(?:status code: |received |server response: )([1-5]\d\d)\b/.exec(reason)?.[1];
   if (status !== undefined) {
     const message = `${cannotOpen(target)}: status is ${status}`;
@@ -272,8 +271,8 @@ function connectionLost(event: WebSocketEvent): TransportError {
   return new TransportError("connection-lost", `Connection lost: ${reason}`, { cause });
 }
 
-// What the runtime tells of an error, without any URL in it: tokens and passwords travel there, and Bun's texts and
-// error objects hold the whole one.
+// The runtime's description of an error, without URLs: tokens and passwords travel there, and Bun's texts and error objects
+// hold the whole URL.
 function describe(event: WebSocketEvent | undefined): { reason: string; cause: unknown } {
   const error = event?.error;
   const [message, stack] = error instanceof Error ? [error.message, error.stack] : ["", ""];
@@ -284,7 +283,7 @@ function describe(event: WebSocketEvent | undefined): { reason: string; cause: u
     )
     .replace(/\bwss?:\/\/\S+/gi, "(URL)");
   return {
-    // Bun's word for refused, unknown and untrusted alike; browsers and Node say nothing.
+    // Bun's text for refused, unknown and untrusted alike; browsers and Node report none.
     reason: /^failed to connect$|^$/i.test(reason)
       ? `${reason || "runtime does not tell why"}; does something listen there, and does it take this path, origin ` +
         'and protocol? Is its certificate trusted? A browser\'s console tells, elsewhere transport "socket"'

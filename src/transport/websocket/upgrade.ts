@@ -1,6 +1,6 @@
 /**
- * The accepting side of the opening handshake of WebSocket: the one set of rules by which every adapter, and the server of
- * this module over sockets, lets a request in [rfc6455 4.2].
+ * The accepting side of WebSocket's opening handshake: the rules by which every adapter, and this module's server over
+ * sockets, accepts a request [rfc6455 4.2].
  *
  * @module
  */
@@ -26,24 +26,23 @@ import type { WebSocketChannelOptions } from "./web_socket_channel.ts";
 /**
  * Which web pages may connect, by their `Origin`: any, a list such as `["https://app.example"]`, a test, or `"same-host"`.
  *
- * The last is for a service on one's own machine or at an address: a page, or a program, whose `Origin` has the host that the
- * request asks for, and that is `localhost` or an IP address. No other name will do, since whoever owns a name can have it lead
- * to this machine after the page was loaded (DNS rebinding).
+ * `"same-host"` is for a service on one's own machine or at an address: it allows an `Origin` whose host is that of the
+ * request, and is `localhost` or an IP address. No other name is safe, since its owner can point it to this machine after
+ * the page was loaded (DNS rebinding).
  */
 export type OriginPolicy = "any" | "same-host" | readonly string[] | ((origin: string) => boolean);
 
-/** Which upgrade requests are accepted, and how their channels carry bytes. */
+/** Which upgrade requests are accepted, and the settings of their channels. */
 export interface UpgradeOptions extends WebSocketChannelOptions {
-  /** The names accepted, most preferred first. Default: `["amqp"]` [wsb 2.1]. */
+  /** The accepted subprotocols, most preferred first. Default: `["amqp"]` [wsb 2.1]. */
   subprotocols?: readonly string[] | undefined;
   /**
-   * Which web pages may connect. Default: none. Most programs send no `Origin` and are not concerned; some send one with the
-   * host that they dial, such as Python's websocket-client and qpid-jms, and have to be named here.
+   * Which web pages may connect. Default: none. Most programs send no `Origin` and always pass; some send the host that
+   * they dial, such as Python's websocket-client and qpid-jms, and have to be named here.
    */
   origins?: OriginPolicy | undefined;
 }
 
-/** What any server of WebSockets checks of these. */
 export const UPGRADE_KINDS: OptionKinds<UpgradeOptions> = {
   subprotocols: "array",
   origins: '"any", "same-host", array or function',
@@ -52,9 +51,9 @@ export const UPGRADE_KINDS: OptionKinds<UpgradeOptions> = {
 };
 
 /**
- * Checks what the handler of a runtime is made with.
+ * Checks the arguments of a runtime's `handler`.
  *
- * @throws {TypeError} If `accept` is no function, or an option does not exist or is of another kind.
+ * @throws {TypeError} If `accept` is not a function, or an option does not exist or is of another kind.
  */
 export function checkHandler(accept: unknown, options: UpgradeOptions): void {
   if (typeof accept !== "function") {
@@ -64,42 +63,40 @@ export function checkHandler(accept: unknown, options: UpgradeOptions): void {
   checkOptions("make handler", options, UPGRADE_KINDS);
 }
 
-/** What is known of an accepted WebSocket besides its bytes. */
+/** The facts about an accepted WebSocket. */
 export interface UpgradeInfo {
-  /** The subprotocol that was chosen. */
+  /** The negotiated subprotocol. */
   readonly protocol: string;
-  /** The request that was upgraded. */
+  /** The upgrade request. */
   readonly request: Request;
 }
 
-/** Takes over each channel that an adapter has accepted; sets `onbytes` and `onclose` before it returns. */
+/** Receives each accepted channel; sets `onbytes` and `onclose` before it returns. */
 export type Accept = (channel: Channel, info: UpgradeInfo) => void;
 
-/** What is read of a request before it is admitted; a `Request` has it. */
+/** The part of a `Request` that is checked. */
 export interface RequestLike {
-  /** The HTTP method. */
   readonly method: string;
-  /** The header fields; several of one name are joined by a comma. */
+  /** The header fields; those of one name are joined by a comma. */
   readonly headers: { get(name: string): string | null };
 }
 
-/** What a server lets in. */
+/** The rules of a server. */
 export interface UpgradePolicy {
-  /** The subprotocols that are spoken here, best first. If empty, none is chosen; else a client must offer one. */
+  /** The accepted subprotocols, most preferred first. If empty, none is chosen; else a client must offer one. */
   subprotocols: readonly string[];
   /** The pages that may connect. A request without `Origin` does not come from a page and always passes. Default: none. */
   origins?: OriginPolicy | undefined;
 }
 
 /**
- * Checks a request to open a WebSocket and chooses the subprotocol, `""` if the policy names none.
+ * Checks a request to open a WebSocket and returns the chosen subprotocol, `""` if the policy names none.
  *
- * Chosen is the first of the accepted names that the request offers, as a whole and in this case of letters. What only
- * concerns the WebSocket handshake (`Sec-WebSocket-Key`) is left to whoever answers it; a front end may have read
- * `Connection` and `Sec-WebSocket-Version` and hide them from the program.
+ * The first accepted name that the request offers is chosen; case matters. `Sec-WebSocket-Key` is left to the server that
+ * answers it; a front end may have read `Connection` and `Sec-WebSocket-Version` and hide them from the program.
  *
- * @throws {TransportError} With code `"handshake-failed"` or `"subprotocol-mismatch"`, and with the status and headers
- * to answer. Nothing of the request is repeated: it may have come through a page of another origin.
+ * @throws {TransportError} With code `"handshake-failed"` or `"subprotocol-mismatch"`, and with the status and headers to
+ * answer. Nothing of the request is repeated: it may have come through a page of another origin.
  */
 export function chooseSubprotocol(request: RequestLike, policy: UpgradePolicy): string {
   const { method, headers } = request;
@@ -114,7 +111,7 @@ export function chooseSubprotocol(request: RequestLike, policy: UpgradePolicy): 
   }
   const origin = headers.get("origin");
   if (origin !== null && !isAllowedOrigin(origin, policy.origins, headers.get("host"))) {
-    // Also told to programs, which cannot know that they send what browsers send.
+    // The text is also for programs, which may not know that they send an Origin.
     throw refused('its Origin is not allowed; pages and programs that send one have to be named in "origins"', 403);
   }
   const offered = tokensOf(headers.get("sec-websocket-protocol") ?? "");
@@ -127,12 +124,12 @@ export function chooseSubprotocol(request: RequestLike, policy: UpgradePolicy): 
   throw new TransportError("subprotocol-mismatch", `Cannot accept WebSocket: ${state}`, { status: 400 });
 }
 
-// By default no page may connect: any page that a browser visits could otherwise reach a service on its user's network,
-// with the user's cookies and client certificate.
+// By default no page may connect: any page in a browser could otherwise reach a service on its user's network, with the
+// user's cookies and client certificate.
 function isAllowedOrigin(origin: string, origins: OriginPolicy = [], host: string | null): boolean {
-  // A promise is no yes.
+  // A promise counts as false.
   if (typeof origins === "function") return origins(origin) === true;
-  // Any other text, which a program without types may give, names no page: it would have parts of itself on its list.
+  // Any other string, possible without types, allows no page: `includes` would match its parts.
   if (typeof origins === "string") return origins === "any" || (origins === "same-host" && isSameHost(origin, host));
   return origins.includes(origin);
 }
@@ -141,7 +138,7 @@ function isAllowedOrigin(origin: string, origins: OriginPolicy = [], host: strin
 function isSameHost(origin: string, host: string | null): boolean {
   try {
     const { hostname } = new URL(origin);
-    // URL writes every form of an IPv4 address in four decimal numbers, and a name's last part is none.
+    // URL normalizes IPv4 addresses to four decimal numbers, and the last label of a name is never a number.
     const isOurs = hostname === "localhost" || hostname.startsWith("[") || /^\d+(?:\.\d+){3}$/.test(hostname);
     return isOurs && host !== null && new URL(`http://${host}`).hostname === hostname;
   } catch {
@@ -150,7 +147,7 @@ function isSameHost(origin: string, host: string | null): boolean {
 }
 
 /**
- * Gives the subprotocol to upgrade with, or the response to refuse with; for adapters whose runtime upgrades.
+ * Returns the subprotocol to accept, or the response that refuses; for adapters whose runtime upgrades.
  *
  * @example
  * ```ts
@@ -173,39 +170,39 @@ export function admit(request: RequestLike, { subprotocols, origins }: UpgradeOp
       status,
       headers: headers.map(([name, value]): [string, string] => [name, value]),
     });
-    // Whoever sends the one names it in the other [rfc9110 7.8].
+    // A sender of Upgrade must name it in Connection [rfc9110 7.8].
     if (response.headers.has("upgrade")) response.headers.set("connection", "Upgrade");
     return response;
   }
 }
 
 /**
- * The names to accept, checked.
+ * Checks the subprotocols to accept.
  *
- * @throws {TypeError} If one is not a token or comes twice, or there is none: without it nothing says that a client speaks AMQP.
+ * @throws {TypeError} If one is not a token or comes twice, or there is none: nothing then says that a client speaks AMQP.
  */
 export function acceptedSubprotocols(names: readonly string[] | undefined): readonly string[] {
   if (names?.length === 0) throw new TypeError("Cannot use subprotocols: list is empty");
   return checkSubprotocols(names);
 }
 
-/** The response to a request that the runtime itself would not upgrade. */
+/** The response to a request that the runtime did not upgrade. */
 export function refuseMalformed(): Response {
   return new Response("Cannot accept WebSocket: request is no WebSocket handshake\n", { status: 400 });
 }
 
-/** A request that may be accepted. */
+/** An acceptable upgrade request. */
 export interface UpgradeRequest {
-  /** The head as it was sent. */
+  /** The head as sent. */
   readonly head: RequestHead;
-  /** The key to answer, see {@linkcode acceptKey}. */
+  /** The key for {@linkcode acceptKey}. */
   readonly key: string;
-  /** The subprotocol to choose, `""` if the policy names none. */
+  /** The subprotocol to choose; `""` if the policy names none. */
   readonly subprotocol: string;
 }
 
 /**
- * Checks a request to open a WebSocket over a connection of our own, where every field must be there.
+ * Checks a request to open a WebSocket over a socket, where every field must be present.
  *
  * @throws {TransportError} As {@linkcode chooseSubprotocol} does.
  */
@@ -229,27 +226,26 @@ export function checkUpgrade(head: RequestHead, policy: UpgradePolicy): UpgradeR
   return { head, key: keys[0]!, subprotocol };
 }
 
-/** Reads a request to open a WebSocket, and checks that nothing follows it. */
+/** Reads an upgrade request, and checks that nothing follows it. */
 export class ServerUpgrade {
   readonly #parser: HeadParser<RequestHead>;
   readonly #policy: UpgradePolicy;
   #request: UpgradeRequest | undefined;
 
-  /** Waits for a request that `policy` lets in. */
   constructor(policy: UpgradePolicy, limits: HeadLimits = {}) {
     this.#parser = requestParser(limits);
     this.#policy = policy;
   }
 
-  /** The request, once it is there. */
+  /** The request, once it is complete. */
   get request(): UpgradeRequest | undefined {
     return this.#request;
   }
 
   /**
-   * Takes bytes and returns the request once it is there.
+   * Takes bytes and returns the request once it is complete.
    *
-   * @throws {TransportError} As {@linkcode checkUpgrade} does, with code `"protocol-violation"` for what is not HTTP.
+   * @throws {TransportError} As {@linkcode checkUpgrade} does, with code `"protocol-violation"` for invalid HTTP.
    */
   receive(bytes: Uint8Array): UpgradeRequest | undefined {
     const head = this.#request === undefined ? this.#parser.receive(bytes) : undefined;
@@ -257,7 +253,7 @@ export class ServerUpgrade {
   }
 
   /**
-   * Takes a head that was read already, and the bytes behind it.
+   * Takes a head that the caller has read, and the bytes behind it.
    *
    * @throws {TransportError} As {@linkcode checkUpgrade} does.
    */
@@ -286,14 +282,14 @@ export class ServerUpgrade {
     return encodeRefusal(status, `Refused with status ${status}\n`, headers);
   }
 
-  /** The response to what is no request to open a WebSocket, or none that may be accepted. */
+  /** The response to an invalid or unacceptable request. */
   answer({ status = 400, message, headers }: TransportError): Uint8Array {
     return encodeRefusal(status, `${message}\n`, headers);
   }
 }
 
 /**
- * Writes the response that opens the WebSocket.
+ * Encodes the response that opens the WebSocket.
  *
  * @throws {TypeError} If a header field may not be sent.
  */
@@ -306,7 +302,7 @@ export function encodeUpgraded(
   const chosen: HeaderField[] = subprotocol === "" ? [] : [["Sec-WebSocket-Protocol", subprotocol]];
   return encodeResponseHead({
     status: 101,
-    // Without meaning in HTTP, but clients in the field compare it.
+    // HTTP ignores the reason, but some clients compare it.
     reason: "Switching Protocols",
     headers: [
       ["Upgrade", "websocket"],
@@ -319,7 +315,7 @@ export function encodeUpgraded(
 }
 
 /**
- * Writes a response that refuses, with `text` as its body; the connection ends behind it.
+ * Encodes a response that refuses, with `text` as its body; the connection ends behind it.
  *
  * @throws {TypeError} If the status or a header field may not be sent.
  */

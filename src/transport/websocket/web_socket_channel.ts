@@ -12,19 +12,19 @@ import {
   positive,
 } from "../channel.ts";
 
-/** How bytes are carried over a WebSocket. */
+/** The settings of a channel over a WebSocket. */
 export interface WebSocketChannelOptions {
-  /** The longest message that is sent; more bytes leave as several messages. Default: 65,535. */
+  /** Most bytes of a sent message; more are sent as several messages. Default: 65,535. */
   maxMessageBytes?: number | undefined;
-  /** How long to wait for the peer's part of the closing handshake without any progress. Default: 5,000. */
+  /** Milliseconds without progress after which a closing channel is dropped. Default: 5,000. */
   closeTimeoutMs?: number | undefined;
 }
 
-/** What {@linkcode WebSocketChannel} asks of the thing that sends. */
+/** The WebSocket under a {@linkcode WebSocketChannel}. */
 export interface Carrier {
-  /** Bytes that were sent and have not left yet. */
+  /** Bytes sent that have not left yet. */
   readonly bufferedAmount: number;
-  /** Whether `send` copies what it is given. */
+  /** Whether `send` copies its bytes. */
   readonly copies?: boolean;
   /** Sends one message; false asks to hold the next ones until {@linkcode WebSocketChannel.drained} is called. */
   send(message: Uint8Array): boolean;
@@ -34,13 +34,13 @@ export interface Carrier {
   terminate(): void;
 }
 
-// No API tells that bufferedAmount fell: look often at first, then rarely enough to cost nothing.
+// Nothing reports that bufferedAmount fell: poll often at first, then rarely enough to cost nothing.
 const MAX_LOOK_MS = 32;
 
 /**
- * A {@linkcode Channel} over anything that sends WebSocket messages and reports events; adapters feed it.
+ * A {@linkcode Channel} over anything that sends WebSocket messages; its adapter reports the events.
  *
- * It starts out connecting: what is sent is kept until {@linkcode WebSocketChannel.opened} is called.
+ * The channel starts connecting: messages are queued until {@linkcode WebSocketChannel.opened} is called.
  */
 export class WebSocketChannel extends Inbound implements Channel {
   readonly #carrier: Carrier;
@@ -59,7 +59,6 @@ export class WebSocketChannel extends Inbound implements Channel {
   #cancelLook: (() => void) | undefined;
   #cancelEnd: (() => void) | undefined;
 
-  /** Starts a channel whose carrier is still connecting. */
   constructor(carrier: Carrier, options: WebSocketChannelOptions = {}) {
     super();
     this.#carrier = carrier;
@@ -68,12 +67,11 @@ export class WebSocketChannel extends Inbound implements Channel {
     this.#closeTimeoutMs = closeTimeoutMs;
   }
 
-  /** Bytes accepted by `send` that have not left yet. */
   get bufferedAmount(): number {
     return this.#state === "closed" ? 0 : this.#queuedBytes + this.#carrier.bufferedAmount;
   }
 
-  /** Queues bytes for sending, in messages of at most `maxMessageBytes`, and takes them over. */
+  /** Queues bytes for sending, in messages of at most `maxMessageBytes`, and owns them. */
   send(bytes: Uint8Array): void {
     const step = this.#maxMessageBytes;
     if (bytes.length <= step) {
@@ -83,13 +81,13 @@ export class WebSocketChannel extends Inbound implements Channel {
     for (let start = 0; start < bytes.length; start += step) this.#write(bytes.subarray(start, start + step));
   }
 
-  /** Whether nothing waits here that was sent, and the carrier copies. */
+  /** Whether no message is queued here, and the carrier copies. */
   get copied(): boolean {
     return this.#writable && this.#carrier.copies === true;
   }
 
   /**
-   * Starts the closing handshake once everything sent has left; nothing is received from now on.
+   * Starts the closing handshake once everything sent has left; drops bytes received from now on.
    *
    * A reason longer than 123 bytes of UTF-8 is cut.
    */
@@ -107,7 +105,7 @@ export class WebSocketChannel extends Inbound implements Channel {
     this.#look(0);
   }
 
-  /** Resolves when at most 256 KiB wait, or the channel ended. */
+  /** Resolves when at most 256 KiB wait, or the channel has ended. */
   ready(): Promise<void> {
     if (this.bufferedAmount <= LOW_WATER_BYTES) return Promise.resolve();
     if (this.#waiting === undefined) {
@@ -119,14 +117,14 @@ export class WebSocketChannel extends Inbound implements Channel {
     return this.#waiting.promise;
   }
 
-  /** For the carrier: messages can be sent. */
+  /** Called by the adapter when messages can be sent. */
   opened(): void {
     if (this.#connected || this.#state === "closed") return;
     this.#connected = true;
     this.drained();
   }
 
-  /** For the carrier: after its `send` returned false, more can be sent. */
+  /** Called by the adapter when more can be sent after `send` returned false. */
   drained(): void {
     this.#writable = true;
     const queue = this.#queue;
@@ -140,7 +138,7 @@ export class WebSocketChannel extends Inbound implements Channel {
     this.#look(0);
   }
 
-  /** For the carrier: one message has arrived. */
+  /** Called by the adapter for each message. */
   received(data: unknown): void {
     if (this.#state === "closed") return;
     const bytes = bytesOf(data);
@@ -156,19 +154,19 @@ export class WebSocketChannel extends Inbound implements Channel {
     this.#awaitClose();
   }
 
-  /** For the carrier: something broke; `ended` tells that a close event follows at once, if at all. */
+  /** Called by the adapter for an error; `ended` if at most a close event follows, at once. */
   failed(cause: unknown, ended: boolean): void {
     if (this.#state === "closed") return;
     this.#failure ??= { code: 1006, cause };
     this.#state = "closing";
-    // Node 22 reports no close after a handshake that failed, and seems to connect for ever. Otherwise a close event
+    // Node 22 reports no close after a handshake that failed, and seems to connect forever. Otherwise a close event
     // follows, in a turn of its own, with a code worth waiting for.
     if (!ended && this.#connected) return this.#awaitClose();
     clearTimeout(this.#closeTimer);
     this.#cancelEnd = later(() => this.closed());
   }
 
-  /** For the carrier: the WebSocket has ended. Deno gives code 0 where others give 1006. */
+  /** Called by the adapter when the WebSocket has ended. Deno reports code 0 where others report 1006. */
   closed(code = 0, reason = ""): void {
     if (this.#state === "closed") return;
     const broken = code === 0 || code === 1006;
@@ -211,7 +209,7 @@ export class WebSocketChannel extends Inbound implements Channel {
     const buffered = this.bufferedAmount;
     clearTimeout(this.#closeTimer);
     this.#closeTimer = guard(this.#closeTimeoutMs, () => {
-      // As long as bytes leave, the peer is slow and not gone.
+      // While bytes leave, the peer is slow and not gone.
       if (this.#failure === undefined && this.bufferedAmount < buffered) this.#awaitClose();
       else this.#giveUp(this.#closeTimeoutMs);
     });
@@ -225,7 +223,7 @@ export class WebSocketChannel extends Inbound implements Channel {
     this.#finish({ reason: "", ...this.#failure });
   }
 
-  // Does what waits for bytes to leave, and looks again as long as something does.
+  // Resolves `ready` or sends the close frame if enough bytes have left, and polls while one of them waits.
   #look(delay: number): void {
     this.#cancelLook?.();
     const buffered = this.bufferedAmount;
@@ -233,8 +231,8 @@ export class WebSocketChannel extends Inbound implements Channel {
       this.#waiting.resolve();
       this.#waiting = undefined;
     }
-    // Not before it is open: Deno never sends the close frame of a server socket that was closed before. Not before
-    // all has left: Deno says from then on that nothing waits, which hides whether a slow peer makes progress.
+    // Not before the open event: Deno never sends the close frame of a server socket closed before it. Not before all has
+    // left: Deno then reports that nothing waits, which hides whether a slow peer makes progress.
     if (this.#closing !== undefined && this.#connected && buffered === 0) this.#sendClose(this.#closing);
     if ((this.#waiting === undefined && this.#closing === undefined) || !this.#writable) return;
     this.#cancelLook = later(() => this.#look(Math.min(MAX_LOOK_MS, delay * 2 || 1)), delay);
@@ -254,10 +252,10 @@ export class WebSocketChannel extends Inbound implements Channel {
 }
 
 /**
- * Closes with the given code, or the nearest that the runtime lets a program send.
+ * Closes with `code`, or the nearest that the runtime lets a program send.
  *
- * Browsers, Deno and Node refuse 1001 to 1014. Adding 3000 leads to codes for private use, where adding 2000
- * would lead to registered ones of another meaning: 3003 is "forbidden" [rfc6455 7.4.2].
+ * Browsers, Deno and Node refuse 1001 to 1014. Adding 3000 leads to codes for private use, where adding 2000 would lead to
+ * registered ones of another meaning: 3003 is "forbidden" [rfc6455 7.4.2].
  */
 export function closeCarrier(carrier: Pick<Carrier, "close">, code: number, reason: string): void {
   const cut = cutReason(reason);
@@ -266,7 +264,7 @@ export function closeCarrier(carrier: Pick<Carrier, "close">, code: number, reas
     try {
       return carrier.close(...attempt);
     } catch {
-      // A refused code leaves the socket as it was. Where even a bare close is refused there is nothing left to close.
+      // A refused code leaves the socket as it was. If even a bare close is refused, nothing is left to close.
     }
   }
 }
@@ -281,7 +279,7 @@ function cutReason(reason: string): string {
   return reason.slice(0, read);
 }
 
-// By their fields rather than by class: test runners that run files in realms of their own have several ArrayBuffers.
+// By fields, not by class: test runners with a realm per file have several ArrayBuffers.
 function bytesOf(data: unknown): Uint8Array | undefined {
   if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   if (typeof data !== "object" || data === null || !("byteLength" in data)) return undefined;
@@ -290,7 +288,6 @@ function bytesOf(data: unknown): Uint8Array | undefined {
 
 type Timer = ReturnType<typeof setTimeout>;
 
-/** The options with their defaults, checked. */
 export function channelLimits(options: WebSocketChannelOptions): Required<WebSocketChannelOptions> {
   return {
     maxMessageBytes: Math.floor(positive("maxMessageBytes", options.maxMessageBytes ?? MAX_SENT_MESSAGE_BYTES)),
