@@ -1,5 +1,5 @@
 /**
- * From the words on a command line, and the environment, to flags and arguments.
+ * Parsing of a command line and the environment into flags and arguments.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { Flags, type Given } from "./context.ts";
 import { type Terminal, UsageError } from "./terminal.ts";
 
 /**
- * Parses what follows a command's name; what is not given is looked for in the environment.
+ * Parses the words behind a command's name; flags not given are looked up in the environment.
  *
  * @throws {UsageError} If a flag is not known, or a value is missing.
  */
@@ -34,7 +34,7 @@ export function parse(
     return { flags, args: positionals };
   } catch (error) {
     if (error instanceof UsageError) throw error;
-    // Its text says which flag, and how one would write it.
+    // The runtime's text names the flag, and how to write it.
     const [text] = (error as Error).message.split(/[.;]\s/, 1);
     const [, given] = /^Option '(?:-\w, )?(--?[\w-]+).*' argument (?:is ambiguous|missing)/.exec(text!) ?? [];
     if (given !== undefined) {
@@ -47,7 +47,7 @@ export function parse(
   }
 }
 
-// Words too many are a mistake, such as a text that was not quoted.
+// Surplus words are a mistake, such as a text without quotes.
 function checkCount({ args }: Command, given: readonly string[], flags: Flags): void {
   if (args.includes("…")) return;
   const places = args.split(" ").filter((place) => place !== "");
@@ -58,7 +58,7 @@ function checkCount({ args }: Command, given: readonly string[], flags: Flags): 
   throw new UsageError(`there is an argument too many: "${surplus}"${why}`);
 }
 
-/** What of `known` is nearest to a word that is not among it: what it begins, or a slip or two away. */
+/** The known word nearest to `word`: one that begins with it or that it begins with, or one within a typo or two. */
 export function nearest(word: string, known: readonly string[]): string | undefined {
   const begun = known.find((one) => one.startsWith(word) || word.startsWith(one));
   if (begun !== undefined || word.length < 3) return begun;
@@ -67,7 +67,7 @@ export function nearest(word: string, known: readonly string[]): string | undefi
   return best !== undefined && best[1] <= (word.length < 5 ? 1 : 2) ? best[0] : undefined;
 }
 
-// How many letters are to be put in, taken out, changed or swapped with their neighbour.
+// The edit distance: letters to insert, remove, change, or swap with a neighbour.
 function distance(a: string, b: string): number {
   const rows = [Array.from({ length: b.length + 1 }, (_, j) => j)];
   for (let i = 1; i <= a.length; i++) {
@@ -83,12 +83,12 @@ function distance(a: string, b: string): number {
   return rows.at(-1)!.at(-1)!;
 }
 
-/** The variable of the environment that stands for a flag. */
+/** The environment variable of a flag. */
 export function variableOf(flag: string): string {
   return `WEBAMQP_${flag.toUpperCase().replaceAll("-", "_")}`;
 }
 
-// Flags that say what to send or to do are for the command line alone: a variable that was left behind must not empty a queue.
+// Flags that say what to send or to do are for the command line alone: a variable left behind must not empty a queue.
 function fromEnvironment(known: Readonly<Record<string, Flag>>, env: Terminal["env"]): Record<string, Given> {
   const found: Record<string, Given> = {};
   for (const [name, { value, multiple }] of Object.entries(known)) {

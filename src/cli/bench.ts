@@ -18,7 +18,7 @@ const DEFAULT_COUNT = 50_000;
 const DEFAULT_SIZE = 100;
 const ROUND_TRIPS = 200;
 
-/** Sends and receives at the same time, then one by one, and tells rates and latencies. */
+/** Sends and receives in parallel, then one by one, and prints rates and latencies. */
 export async function bench(context: Context): Promise<number> {
   const { flags, terminal, signal } = context;
   const { url, rest } = splitUrl(context);
@@ -59,7 +59,7 @@ export async function bench(context: Context): Promise<number> {
   }
 }
 
-// Microseconds, and bytes a second, are as fine as it measures.
+// Rounds to microseconds and bytes per second, the precision of the measurement.
 function rounded(_: string, value: unknown): unknown {
   return typeof value === "number" ? Math.round(value * 1e6) / 1e6 : value;
 }
@@ -131,7 +131,7 @@ async function measure(work: Work, { flags, terminal, signal }: Context): Promis
   }
 }
 
-// In a trace of both each connection has its number.
+// Numbers the connections in a trace of both.
 function optionsOf({ options, writer }: Work, connection: number): ConnectOptions {
   return writer === undefined ? options : { ...options, trace: (frame) => writer({ ...frame, connection }) };
 }

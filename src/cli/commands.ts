@@ -1,31 +1,28 @@
 /**
- * What there is to call: each command with its flags, from which parsing, help and completion derive.
+ * The table of commands with their flags, from which parsing, help and completion derive.
  *
  * @module
  */
 
-/** A flag of a command; in the environment it is `WEBAMQP_` and its name in upper case. */
+/** A flag of a command; its environment variable is `WEBAMQP_` and its name in upper case. */
 export interface Flag {
-  /** What stands in the help for its value; a flag without one is on or off. */
+  /** The placeholder of its value in the help; a flag without one is on or off. */
   readonly value?: string;
-  /** Its letter. */
+  /** The one-letter form. */
   readonly short?: string;
   /** Whether it may be given several times. */
   readonly multiple?: true;
-  /** One line about it. */
   readonly help: string;
 }
 
 export interface Command {
-  /** One line about it. */
   readonly summary: string;
-  /** What follows its name, besides flags. */
+  /** The arguments, as in the help. */
   readonly args: string;
-  /** Its own flags. */
+  /** The flags beside those of all connecting commands. */
   readonly flags: Readonly<Record<string, Flag>>;
-  /** Whether it connects, and so has the flags of `webamqp help connection` too. */
+  /** Whether the command connects, and so has the flags of `webamqp help connection`. */
   readonly connects: boolean;
-  /** An example or two. */
   readonly examples: readonly string[];
 }
 
@@ -53,7 +50,6 @@ const file: Flag = { value: "FILE", short: "f", help: "The content of a file as 
 const raw: Flag = { help: "Only the bodies, byte for byte" };
 const full: Flag = { help: "All sections of each message, not only its body" };
 
-/** The flags of all commands that connect. */
 export const connectionFlags: Readonly<Record<string, Flag>> = {
   url: { value: "URL", short: "u", help: "Where to connect, unless the first argument says" },
   user: { value: "NAME", help: "User name, unless the URL has one" },

@@ -1,5 +1,5 @@
 /**
- * Completion for shells, made from the table of commands.
+ * Completion for shells, generated from the table of commands.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type { Context } from "./context.ts";
 import { commands, flagsOf } from "./commands.ts";
 import { UsageError } from "./terminal.ts";
 
-/** Prints the completion of one shell. */
+/** Prints the completion of a shell. */
 export async function completion({ args, terminal }: Context): Promise<number> {
   const make = Object.hasOwn(shells, args[0] ?? "") ? shells[args[0] as keyof typeof shells] : undefined;
   if (make === undefined) throw new UsageError(`SHELL is not one of ${Object.keys(shells).join(", ")}`);

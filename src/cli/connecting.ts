@@ -1,5 +1,5 @@
 /**
- * Connecting by the flags that all commands which connect have in common.
+ * Connecting by the flags that all connecting commands have in common.
  *
  * @module
  */
@@ -12,12 +12,12 @@ import { type Context, fileMistake, type Flags } from "./context.ts";
 import { traceFile } from "./trace_file.ts";
 import { UsageError } from "./terminal.ts";
 
-/** A connection with the trace that is written of it. */
+/** A connection with the trace of its frames. */
 export interface Opened extends AsyncDisposable {
   readonly connection: Connection;
 }
 
-/** Connects; disposing of it closes the connection and then what is traced. */
+/** Connects; disposal closes the connection and then the trace. */
 export async function open(context: Context, url: string): Promise<Opened> {
   const options = await connectOptions(context.flags, url);
   const trace = await traceFile(context, `${commandLabel(url)}`, "client");
@@ -42,16 +42,16 @@ export async function open(context: Context, url: string): Promise<Opened> {
   }
 }
 
-/** What to do where a server takes a password only in clear, and nothing hides it. */
+/** The remedy where a server takes passwords only in clear, without TLS. */
 export const CLEAR_ONLY = "it takes the password only in clear: use wss: or amqps:, or --cleartext";
 
-/** Whether that is what an error means. */
+/** Whether an error means that. */
 export function isClearOnly(error: unknown): boolean {
   return error instanceof AmqpError &&
     /allowCleartext|^Cannot authenticate with SCRAM.* offers "(?!.*SCRAM)[^"]*\bPLAIN\b/.test(error.message);
 }
 
-/** A URL as it may be shown: without password and query. */
+/** A URL for output: without password and query. */
 export function commandLabel(url: string): string {
   try {
     const { protocol, host, pathname } = new URL(url);
@@ -61,7 +61,7 @@ export function commandLabel(url: string): string {
   }
 }
 
-/** The options of `connect` that flags ask for; the user name and password may be those of `url`. */
+/** The options of `connect` from flags; `url` may hold the user name and password. */
 export async function connectOptions(flags: Flags, url: string | undefined): Promise<ConnectOptions> {
   const headers = flags.pairs("header", ":").map(([name, value]) => [name, value.trim()] as const);
   const subprotocols = flags.texts("subprotocol");
@@ -70,9 +70,9 @@ export async function connectOptions(flags: Flags, url: string | undefined): Pro
   const containerId = flags.text("container"), hostname = flags.text("hostname");
   const auth = mechanism(flags, url);
   return {
-    // A program that calls this one learns by the exit code that the broker has gone.
+    // A calling script learns from the exit code that the broker is gone.
     ...(!flags.on("reconnect") && { reconnect: false }),
-    // Which tell why they cannot connect, as Bun's own WebSocket does not.
+    // Sockets report why they cannot connect, which Bun's own WebSocket does not.
     transport: "socket",
     ...(auth !== undefined && { auth }),
     ...(containerId !== undefined && { containerId }),
@@ -84,7 +84,6 @@ export async function connectOptions(flags: Flags, url: string | undefined): Pro
   };
 }
 
-/** The option `proxy` that flags ask for. */
 export function proxyOption(flags: Flags): NonNullable<ConnectOptions["proxy"]> | undefined {
   const url = flags.text("proxy");
   return url === undefined || !flags.on("proxy-basic") ? url : { url, schemes: ["digest", "basic"] };
@@ -97,7 +96,7 @@ function mechanism(flags: Flags, url: string | undefined): Mechanisms | undefine
   const allowCleartext = flags.on("cleartext");
   const user = flags.text("user") ?? userInfo(url, "username");
   const given = flags.text("password") ?? userInfo(url, "password");
-  // Asked for by what needs one, in the order in which somebody would look for what is missing.
+  // Read only by mechanisms that need them, in the order in which a user would look for missing ones.
   const username = (): string => user ?? missing("user name", "--user or WEBAMQP_USER");
   const password = (): string =>
     given ?? missing(user === undefined ? "password" : `password of "${user}"`, "--password or WEBAMQP_PASSWORD");
@@ -131,25 +130,23 @@ function userInfo(url: string | undefined, part: "username" | "password"): strin
   try {
     return decodeURIComponent(new URL(url!)[part]) || undefined;
   } catch {
-    // Whoever connects says what is wrong with it.
+    // `connect` reports an invalid URL.
     return undefined;
   }
 }
 
-/** What the flags say of TLS; undefined if nothing. */
+/** The TLS options from flags; undefined without any. */
 export async function tlsOptions(flags: Flags): Promise<TlsOptions | undefined> {
   const [ca, cert, key] = await Promise.all(["ca", "cert", "key"].map((name) => contentOf(flags, name)));
   if (ca === undefined && cert === undefined && key === undefined) return undefined;
   return { ...(ca !== undefined && { ca }), ...(cert !== undefined && { cert }), ...(key !== undefined && { key }) };
 }
 
-/** The text of the file that a flag names. */
 export async function contentOf(flags: Flags, name: string): Promise<string | undefined> {
   const bytes = await fileBytes(flags, name);
   return bytes && new TextDecoder().decode(bytes);
 }
 
-/** The content of the file that a flag names. */
 export async function fileBytes(flags: Flags, name: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
   const path = flags.text(name);
   if (path === undefined) return undefined;

@@ -1,30 +1,27 @@
 /**
- * What a command works with: its flags, its arguments, its terminal.
+ * The context of a command: its flags, its arguments, its terminal.
  *
  * @module
  */
 
 import { type Terminal, UsageError } from "./terminal.ts";
 
-/** What a command is run with. */
 export interface Context {
   readonly flags: Flags;
-  /** Its arguments. */
+  /** The arguments behind the command's name. */
   readonly args: readonly string[];
-  /** Where it reads and writes. */
   readonly terminal: Terminal;
-  /** Aborted by Ctrl-C: end in order. */
+  /** Aborted by Ctrl-C, to end in order. */
   readonly signal: AbortSignal;
 }
 
-/** What may be given for a flag. */
+/** The parsed value of a flag. */
 export type Given = string | boolean | readonly (string | boolean)[] | undefined;
 
-/** The flags that were given, on the command line or in the environment. */
+/** The flags given on the command line or in the environment. */
 export class Flags {
   readonly #values: Readonly<Record<string, Given>>;
 
-  /** Takes what was parsed. */
   constructor(values: Readonly<Record<string, Given>>) {
     this.#values = values;
   }
@@ -34,17 +31,15 @@ export class Flags {
     return this.#values[name] === true;
   }
 
-  /** The value of a flag. */
   text(name: string): string | undefined {
     return this.#values[name] as string | undefined;
   }
 
-  /** The values of a flag that may be given several times. */
   texts(name: string): readonly string[] {
     return (this.#values[name] ?? []) as readonly string[];
   }
 
-  /** The value of a flag that is a whole number from `least`. */
+  /** The value of a flag as a whole number of at least `least`. */
   number(name: string, least = 0): number | undefined {
     const text = this.text(name);
     if (text === undefined) return undefined;
@@ -72,7 +67,7 @@ export class Flags {
   }
 }
 
-/** The URL of a command that connects, which stands first or is a flag, and the arguments behind it. */
+/** The URL of a connecting command, from the first argument or a flag, and the arguments behind it. */
 export function splitUrl(
   { flags, args }: Pick<Context, "flags" | "args">,
 ): { url: string | undefined; rest: readonly string[] } {
@@ -80,7 +75,7 @@ export function splitUrl(
   return { url: flags.text("url"), rest: args };
 }
 
-/** The URL and the address that a command needs, and the arguments behind them. */
+/** The URL and the address of a command, and the arguments behind them. */
 export function addressed(context: Context): { url: string; address: string; rest: readonly string[] } {
   const { url, rest } = splitUrl(context);
   const [address, ...others] = rest;
@@ -89,7 +84,7 @@ export function addressed(context: Context): { url: string; address: string; res
   return { url, address, rest: others };
 }
 
-/** What is wrong when no argument, flag or variable is the URL `what`; `first` may be meant to be it. */
+/** The error for a missing URL, which the help calls `what`; `first` may be meant as one. */
 export function missingUrl(what: string, first: string | undefined): UsageError {
   if (first !== undefined && /^(localhost|\[[\da-f:]+\]|[\w-]+(\.[\w-]+)+|[\w-]+(?=:\d))(:\d+)?(\/|$)/i.test(first)) {
     return new UsageError(`"${first}" is no URL: write "amqp://${first}" or "ws://${first}"`);
@@ -97,15 +92,15 @@ export function missingUrl(what: string, first: string | undefined): UsageError 
   return new UsageError(`${what} is missing: as the first argument${what === "URL" ? ", --url or WEBAMQP_URL" : ""}`);
 }
 
-/** The mistake of a flag whose file cannot be read or written. */
+/** The error for a flag whose file cannot be read or written. */
 export function fileMistake(name: string, path: string, error: unknown, what: "read" | "written"): UsageError {
   return new UsageError(`--${name} "${path}" cannot be ${what}: ${(error as { code?: string }).code ?? error}`);
 }
 
 /**
- * Where to listen: `5672`, `:5672`, `0.0.0.0:5672`, `[::1]:5672`.
+ * Parses an address to listen at: `5672`, `:5672`, `0.0.0.0:5672`, `[::1]:5672`. Default host: `127.0.0.1`.
  *
- * @throws {UsageError} If it is nothing of that.
+ * @throws {UsageError} If it has another form.
  */
 export function hostAndPort(text: string): { host: string; port: number } {
   const match = /^(?:(?:\[([^\]]+)\]|([^:]*)):)?(\d{1,5})$/.exec(text);

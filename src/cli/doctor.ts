@@ -30,11 +30,11 @@ interface BrokerUrl {
 interface Step {
   readonly name: string;
   readonly what: string;
-  /** Gives what it has found out. */
+  /** Returns what the step has found out. */
   run(signal: AbortSignal): Promise<string>;
 }
 
-/** Tries one step after another, and ends with the first that fails. */
+/** Tries one step after another, up to the first that fails. */
 export async function doctor(context: Context): Promise<number> {
   const { flags, terminal, signal } = context;
   const { url, rest } = splitUrl(context);
@@ -97,7 +97,7 @@ function targetOf(text: string): BrokerUrl {
 
 interface Tried {
   readonly address: string | undefined;
-  /** Takes what is to be closed at the end. */
+  /** Connections to close at the end. */
   readonly open: Connection[];
   readonly writer: TraceWriter | undefined;
 }
@@ -238,7 +238,7 @@ function tlsStep({ hostname, port }: BrokerUrl, { tls }: ConnectOptions): Step {
   };
 }
 
-// What to look at next, by the step that failed.
+// Advice for the step that failed.
 function adviceFor(step: Step, error: Error, target: BrokerUrl): string {
   const cause = error.cause ?? error;
   const { code = "" } = cause as { code?: string };
@@ -319,7 +319,7 @@ class Report {
   }
 }
 
-// One line: OpenSSL's have two.
+// On one line, since OpenSSL's messages have two.
 function messageOf(error: Error): string {
   return (error.message || (error as { code?: string }).code || String(error)).replace(/\s+/g, " ").trim();
 }

@@ -1,5 +1,5 @@
 /**
- * Help: what fits a screen of 80 columns and 24 lines.
+ * Help, for a screen of 80 columns and 24 lines.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { type Command, commands, connectionFlags, type Flag } from "./commands.t
 /** The version of the package, as in its manifests. */
 export const VERSION = "0.2.0";
 
-/** What `webamqp help` prints. */
+/** The text of `webamqp help`. */
 export function overview(): string {
   const width = Math.max(...Object.keys(commands).map((name) => name.length));
   return [
@@ -27,7 +27,7 @@ export function overview(): string {
   ].join("\n");
 }
 
-/** What `webamqp help connection` prints. */
+/** The text of `webamqp help connection`. */
 export function connectionHelp(): string {
   return [
     "Flags of all commands that connect; in the environment WEBAMQP_URL,",
@@ -37,7 +37,7 @@ export function connectionHelp(): string {
   ].join("\n");
 }
 
-/** What `webamqp COMMAND --help` prints. */
+/** The text of `webamqp COMMAND --help`. */
 export function commandHelp(name: string, { summary, args, flags, connects, examples }: Command): string {
   const variables = Object.keys(flags).filter(isForEnvironment).map(variableOf);
   return [

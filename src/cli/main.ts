@@ -1,9 +1,9 @@
 /**
- * The command line: send, receive, browse, run a broker or a gateway, watch frames, measure, and find out what is wrong.
+ * The command line: sends and receives messages, runs a broker or gateway, traces frames, measures, diagnoses.
  *
  *     deno run -A jsr:@webamqp/amqp/cli send ws://localhost:5672 orders "one coffee"
  *
- * On Node and Bun the same file of the installed package is run: `node node_modules/@webamqp/amqp/src/cli/main.js`.
+ * On Node and Bun, run the same file of the installed package: `node node_modules/@webamqp/amqp/src/cli/main.js`.
  *
  * @example Run a command from a program
  * ```ts
@@ -26,7 +26,7 @@ import { BrokenPipe, Interrupted, interruptible, type Terminal, terminal, UsageE
 
 type Program = (context: Context) => Promise<number>;
 
-// Each is loaded when it is called.
+// Loaded on use.
 const programs: Readonly<Record<string, () => Promise<Program>>> = {
   send: async () => (await import("./send.ts")).send,
   receive: async () => (await import("./receive.ts")).receive,
@@ -43,8 +43,8 @@ const programs: Readonly<Record<string, () => Promise<Program>>> = {
 };
 
 /**
- * Runs one command with the words that follow `webamqp`, and gives what the process is to exit with: 0 done, 1 failed,
- * 2 called wrongly, 3 time was up, 130 after Ctrl-C.
+ * Runs the command in the words behind `webamqp`, and resolves with the exit status: 0 done, 1 failed, 2 usage error, 3
+ * timeout, 130 after SIGINT, 143 after SIGTERM.
  *
  * @example
  * ```ts
@@ -66,7 +66,7 @@ export async function main(words: readonly string[]): Promise<number> {
       return 2;
     }
     here.tell(`webamqp: ${error instanceof Error ? error.message : String(error)}`);
-    // What cannot be asked for is a mistake of the caller's, such as a URL with another scheme.
+    // An option that cannot be used is a usage error, such as a URL with another scheme.
     return error instanceof TypeError || error instanceof RangeError ? 2 : 1;
   }
 }
@@ -103,7 +103,7 @@ function commandOf(name: string): Command {
   throw new UsageError(`there is no command "${name}"${near === undefined ? "" : `, did you mean "${near}"?`}`);
 }
 
-// `import.meta.main` is not yet known to all Nodes that run this.
+// Not every supported Node has `import.meta.main`.
 function isMain(): boolean {
   const { main } = import.meta as { main?: boolean };
   if (main !== undefined) return main;

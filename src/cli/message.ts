@@ -1,5 +1,5 @@
 /**
- * Messages from text and JSON, and to text and JSON.
+ * Conversion of messages from and to text and JSON.
  *
  * @module
  */
@@ -44,7 +44,7 @@ const PROPERTIES: Readonly<Record<string, "string" | "symbol" | "binary" | "numb
   replyToGroupId: "string",
 };
 
-/** The sections that `--set` and `--property` make; the same for all messages of a command. */
+/** The sections from `--set` and `--property`, common to all messages of a command. */
 export function sectionsOf(flags: Flags): Message {
   const header: Record<string, unknown> = {}, properties: Record<string, unknown> = {};
   for (const [given, text] of flags.pairs("set")) {
@@ -86,7 +86,7 @@ function field(name: string, type: string, text: string): unknown {
   }
 }
 
-// `true`, `5` and `1.5` are what they look like; whatever else is text.
+// `true`, `5` and `1.5` become booleans and numbers; any other value is text.
 function simple(text: string): SimpleValue {
   if (text === "true" || text === "false") return text === "true";
   return /^-?(0|[1-9]\d{0,14})(\.\d+)?$/.test(text) ? Number(text) : text;
@@ -105,10 +105,10 @@ const SECTIONS = [
 ];
 
 /**
- * The message that one line of JSON stands for: an object whose keys are sections, or any value as a body. Data comes as
- * `data` in base64, `text` beside it being for readers.
+ * The message of a line of JSON: an object whose keys are sections, or any value as a body. `data` is base64; `text` beside
+ * it is for readers and ignored.
  *
- * @throws {UsageError} If it is not JSON, or a section is not what it should be.
+ * @throws {UsageError} If it is not JSON, or a section is malformed.
  */
 export function messageOfJson(line: string): Message {
   let json: Json;
@@ -149,7 +149,7 @@ function bodyOf(json: { [key: string]: Json }): Body {
   }
   if (json.sequence !== undefined) return sequence(fromJson(json.sequence) as []);
   const body = json.body === undefined ? null : fromJson(json.body);
-  // Of its own, a binary would be data.
+  // A bare binary would become a data section.
   return body instanceof Uint8Array ? value(body) : body;
 }
 
@@ -166,7 +166,7 @@ function propertiesToJson(properties: Record<string, unknown>): Json {
   const json: { [key: string]: Json } = {};
   for (const [name, field] of Object.entries(properties)) {
     if (field === undefined || field === null) continue;
-    // An id is a ulong, for there are no others among ids [messaging 3.2.11].
+    // An integer id is always a ulong [messaging 3.2.11].
     if (typeof field === "bigint") json[name] = { $ulong: String(field) };
     else json[name] = field instanceof Date ? field.toISOString() : toJson(field);
   }
@@ -191,7 +191,9 @@ function readable(...chunks: Uint8Array[]): { text?: string } {
   }
 }
 
-/** The body of a message as text to look at: text and UTF-8 as they are, values as JSON, other bytes in hexadecimal. */
+/**
+ * The body of a message for people: text and UTF-8 as they are, values as JSON, other bytes in base64 with their number.
+ */
 export function bodyText({ body }: DecodedMessage): string {
   if (typeof body === "string") return body;
   const json = bodyToJson(body);
@@ -203,7 +205,7 @@ export function bodyText({ body }: DecodedMessage): string {
   return JSON.stringify(json.body ?? json.sequence ?? null);
 }
 
-/** All sections of a message as lines to look at. */
+/** All sections of a message for people, as lines. */
 export function describe(message: DecodedMessage): string {
   const { header, deliveryAnnotations, messageAnnotations, properties, applicationProperties, footer } = message;
   const lines: string[] = [];

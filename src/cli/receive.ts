@@ -13,7 +13,7 @@ import { count, counted, deadline, showProgress, type Terminal } from "./termina
 
 const WINDOW = 64;
 
-/** Receives messages, and accepts each that was printed. */
+/** Receives messages, and accepts each once it is printed. */
 export async function receive(context: Context): Promise<number> {
   const { flags, terminal, signal } = context;
   const { url, address } = addressed(context);
@@ -44,17 +44,17 @@ export async function receive(context: Context): Promise<number> {
   return 3;
 }
 
-/** Prints what is in a queue, and leaves it there. */
+/** Prints the messages of a queue, and leaves them there. */
 export function browseQueue(context: Context): Promise<number> {
   return sweep(context, true, "seen");
 }
 
-/** Takes what is in a queue. */
+/** Removes the messages of a queue. */
 export function drain(context: Context): Promise<number> {
   return sweep(context, false, "removed");
 }
 
-// Credit, then a drain: what is there comes, and when less came than was asked for, that was all.
+// Grants credit and drains it: if less arrives than was granted, the queue is empty.
 async function sweep(context: Context, browses: boolean, what: string): Promise<number> {
   const { flags, terminal, signal } = context;
   const { url, address } = addressed(context);
@@ -106,7 +106,6 @@ function topUp(receiver: Receiver, window: number, wanted: number): void {
   receiver.grant(Math.min(window, wanted) - receiver.buffered);
 }
 
-/** Prints messages and counts them. */
 class Counter {
   messages = 0;
   bytes = 0;
@@ -132,7 +131,7 @@ class Counter {
   }
 }
 
-/** Writes a message as the flags `--json`, `--raw` and `--full` ask. */
+/** Prints a message by the flags `--json`, `--raw` and `--full`. */
 export function printMessage(message: DecodedMessage, flags: Flags, terminal: Terminal): Promise<void> {
   if (flags.on("json")) return terminal.write(`${JSON.stringify(messageToJson(message))}\n`);
   if (flags.on("raw")) return terminal.write(rawBody(message));

@@ -43,7 +43,7 @@ export async function request(context: Context): Promise<number> {
   }
 }
 
-/** Answers requests until it is interrupted. */
+/** Answers requests until Ctrl-C. */
 export async function respond(context: Context): Promise<number> {
   const { flags, terminal, signal } = context;
   const { url, address, rest } = addressed(context);
@@ -75,7 +75,7 @@ export async function respond(context: Context): Promise<number> {
   return 0;
 }
 
-// One sender for each requester; the ones used last are kept.
+// Senders to requesters, the most recently used ones.
 const MOST_SENDERS = 64;
 
 class Answers {
@@ -109,7 +109,7 @@ class Answers {
 async function output(command: string, message: DecodedMessage): Promise<string | Uint8Array> {
   const child = spawn(command, { shell: true, stdio: ["pipe", "pipe", "inherit"] });
   const status = new Promise<number | null>((resolve, reject) => child.on("close", resolve).on("error", reject));
-  // A responder need not read what it is asked.
+  // A command need not read its input.
   child.stdin.on("error", () => {});
   child.stdin.end(bytesFor(message));
   const bytes = await bytesOfStream(child.stdout);

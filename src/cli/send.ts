@@ -21,11 +21,10 @@ import {
   UsageError,
 } from "./terminal.ts";
 
-// As many as a sender keeps side by side by default.
+// As many as a sender sends in parallel by default.
 const MOST_PENDING = 2_048;
 const DEFAULT_SIZE = 100;
 
-/** Sends messages, and waits for their outcomes. */
 export async function send(context: Context): Promise<number> {
   const { flags, terminal, signal } = context;
   const { url, address, rest } = addressed(context);
@@ -45,7 +44,7 @@ export async function send(context: Context): Promise<number> {
     });
     await sender.close({ signal });
   } finally {
-    // Of a pipe that stays open, it would keep the process.
+    // A pipe that stays open would keep the process alive.
     source.input?.destroy();
     watch.stop();
     hide();
@@ -97,11 +96,11 @@ async function sendEach(sender: Sender, items: AsyncIterable<Item>, sending: Sen
         room();
       });
       pending.add(sent);
-      // A race would leave something with each of them for every message.
+      // A race would leave a reaction with each promise for every message.
       if (pending.size >= MOST_PENDING) await new Promise<void>((resolve) => room = resolve);
     }
   } catch (error) {
-    // What came before it is on its way, and may have failed before.
+    // Earlier messages are on their way, and may have failed first.
     await Promise.all(pending);
     failure ??= error;
   }
@@ -109,7 +108,7 @@ async function sendEach(sender: Sender, items: AsyncIterable<Item>, sending: Sen
   if (failure !== undefined && !(failure instanceof OutcomeError)) throw failure;
 }
 
-/** The items of an iterable, until something else happens. */
+/** The items of an iterable, until `stopped` settles. */
 async function* until<T>(items: AsyncIterable<T>, stopped: Deferred<void>): AsyncGenerator<T, void, void> {
   const iterator = items[Symbol.asyncIterator]();
   let stop = (): void => {};
@@ -124,7 +123,7 @@ async function* until<T>(items: AsyncIterable<T>, stopped: Deferred<void>): Asyn
   }
 }
 
-/** Aborts its signal when `moved` has not changed for that long. */
+/** A signal that is aborted when `moved()` has not changed for `timeoutMs`. */
 export function watchdog(timeoutMs: number | undefined, moved: () => number): { signal: AbortSignal; stop(): void } {
   const controller = new AbortController();
   if (timeoutMs === undefined) return { signal: controller.signal, stop() {} };
@@ -140,7 +139,7 @@ export function watchdog(timeoutMs: number | undefined, moved: () => number): { 
   return { signal: controller.signal, stop: () => clearInterval(timer) };
 }
 
-/** A message, and the line of JSON that it comes from. */
+/** A message, with the line of JSON that it comes from. */
 interface Item {
   readonly message: Message;
   readonly line?: number;
@@ -149,7 +148,7 @@ interface Item {
 interface Messages {
   readonly messages: AsyncIterable<Item>;
   readonly total: number | undefined;
-  /** Where they come from, unless they are known. */
+  /** The stream to close, if the messages come from one. */
   readonly input?: Input;
 }
 
@@ -188,7 +187,7 @@ async function messagesOf(flags: Flags, texts: readonly string[], terminal: Term
   return { messages: fromLines(terminal.input, sections), total: undefined, input: terminal.input };
 }
 
-// The bytes of the file that a flag names as they come; `-` is the input.
+// Opens the file that a flag names, `-` for the input.
 async function inputOf(flags: Flags, name: string, terminal: Terminal): Promise<Input> {
   const path = flags.text(name)!;
   if (path === "-") return terminal.input;
@@ -239,7 +238,7 @@ function located<T>(line: number, work: () => T): T {
   }
 }
 
-/** Counts what became of messages. */
+/** Counts messages by outcome. */
 class Tally {
   sent = 0;
   outcomes = 0;
@@ -253,7 +252,7 @@ class Tally {
     this.#total = total;
   }
 
-  /** Messages that were not accepted. */
+  /** The messages that were not accepted. */
   get failed(): number {
     const { accepted = 0, settled = 0 } = this.#counts;
     return this.outcomes - accepted - settled;

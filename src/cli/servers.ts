@@ -15,7 +15,7 @@ import { traceFile } from "./trace_file.ts";
 
 const DEFAULT_PLACE = "127.0.0.1:5672";
 
-/** Where the flags of a server say that it listens, and how. */
+/** The listen options from a server's flags. */
 export async function listenOptions(flags: Flags): Promise<{
   host: string;
   port: number;
@@ -32,7 +32,7 @@ export async function listenOptions(flags: Flags): Promise<{
   };
 }
 
-/** Tells where a server listens: a line for people, or an object. */
+/** Prints where a server listens: a line for people, or JSON. */
 export async function announce(
   what: string,
   { host, port }: { readonly host: string; readonly port: number },
@@ -45,13 +45,12 @@ export async function announce(
   else await terminal.write(`${what} listens at ${urls.join(", ")}\n`);
 }
 
-/** Waits for Ctrl-C. */
 export function untilInterrupted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 }
 
-/** Runs a broker until it is interrupted. */
+/** Runs a broker until Ctrl-C. */
 export async function broker(context: Context): Promise<number> {
   const { flags, terminal, signal } = context;
   const options = await listenOptions(flags);
@@ -85,14 +84,14 @@ export async function broker(context: Context): Promise<number> {
   return 0;
 }
 
-/** A trace as the client sees it; a gateway names directions as it sees them. */
+/** A trace from the client's point of view; a gateway's directions are its own. */
 export function asClient(writer: TraceWriter): GatewayTracer & Pick<TraceWriter, "transport"> {
   const frame = (passing: GatewayTrace): void =>
     writer({ ...passing, direction: passing.direction === "in" ? "out" : "in" });
   return Object.assign(frame, { transport: writer.transport });
 }
 
-/** Runs a gateway until it is interrupted. */
+/** Runs a gateway until Ctrl-C. */
 export async function runGateway(context: Context): Promise<number> {
   const { flags, terminal, signal } = context;
   const { url: target, rest } = splitUrl(context);

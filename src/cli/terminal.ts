@@ -1,38 +1,35 @@
 /**
- * Where a command reads and writes, and how a person ends it.
+ * The input and output of a command, and its interruption.
  *
  * @module
  */
 
 import process from "node:process";
 
-/** Bytes that come from outside; destroying it is to wait for no more. */
+/** An input stream; destroying it ends the wait for bytes. */
 export type Input = AsyncIterable<Uint8Array> & { destroy(): unknown };
 
-/** What a command has of the terminal or pipe that it runs in. */
+/** The terminal or pipes of a command. */
 export interface Terminal {
-  /** True when a person looks at what is written beside the output. */
+  /** True if standard error is a terminal. */
   readonly interactive: boolean;
-  /** True when somebody types the input. */
+  /** True if the input is a terminal. */
   readonly typed: boolean;
-  /** What is piped in. */
   readonly input: Input;
-  /** The environment. */
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Writes to the output; resolves when more may be written. */
   write(text: string | Uint8Array): Promise<void>;
-  /** Writes a line for people, beside the output. */
+  /** Writes a line for people to standard error. */
   tell(line: string): void;
-  /** Replaces the progress line; undefined takes it away. Nothing where nobody looks. */
+  /** Replaces the progress line; undefined removes it. Does nothing without a terminal. */
   progress(line: string | undefined): void;
 }
 
-/** The terminal of this process. */
 export function terminal(): Terminal {
   const { stdin, stdout, stderr } = process;
   let shown = false;
   let broken = false;
-  // A reader that has seen enough, such as `head`, ends the output and is no error.
+  // A reader that has seen enough, such as `head`, closes the output, which is no error.
   stdout.on("error", () => broken = true);
   const erase = (): void => {
     if (shown) stderr.write("\r\x1b[K");
@@ -45,7 +42,7 @@ export function terminal(): Terminal {
       [Symbol.asyncIterator]: () => stdin[Symbol.asyncIterator](),
       destroy() {
         stdin.destroy();
-        // Deno goes on with the read that it has begun.
+        // Deno continues a pending read.
         const { Deno } = globalThis as { Deno?: { readonly stdin: { close(): void } } };
         try {
           Deno?.stdin.close();
@@ -75,15 +72,14 @@ export function terminal(): Terminal {
   };
 }
 
-/** Nobody reads the output any more. */
+/** The reader of the output is gone. */
 export class BrokenPipe extends Error {}
 
-/** A command that was called wrongly. */
 export class UsageError extends Error {}
 
-/** What a signal of the system, such as Ctrl-C, asks of a command. */
+/** The reason of the abort by SIGINT or SIGTERM. */
 export class Interrupted extends Error {
-  /** What the process exits with. */
+  /** The exit status of the process. */
   readonly status: number;
 
   constructor(signal: "SIGINT" | "SIGTERM") {
@@ -110,7 +106,7 @@ export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>
   }
 }
 
-/** A signal that is aborted after that long, and what keeps it from that; without a time it never is. */
+/** A signal that is aborted after `milliseconds`, never if undefined; `stop` cancels that. */
 export function deadline(milliseconds: number | undefined): { signal: AbortSignal; stop(): void } {
   const controller = new AbortController();
   if (milliseconds === undefined) return { signal: controller.signal, stop() {} };
@@ -118,7 +114,7 @@ export function deadline(milliseconds: number | undefined): { signal: AbortSigna
   return { signal: controller.signal, stop: () => clearTimeout(timer) };
 }
 
-/** Shows a progress line, made anew twice a second, until the function that it gives is called. */
+/** Shows a progress line, renewed twice a second, until the returned function is called. */
 export function showProgress(terminal: Terminal, line: () => string): () => void {
   if (!terminal.interactive) return () => {};
   const timer = setInterval(() => terminal.progress(line()), 500);
@@ -128,7 +124,7 @@ export function showProgress(terminal: Terminal, line: () => string): () => void
   };
 }
 
-/** The lines of a stream of bytes, without what ends them. */
+/** The lines of a byte stream, without their endings. */
 export async function* linesOf(input: AsyncIterable<Uint8Array>): AsyncGenerator<string, void, void> {
   const decoder = new TextDecoder();
   let rest = "";

@@ -17,7 +17,7 @@ import { announce, asClient, listenOptions, untilInterrupted } from "./servers.t
 import { bytesOfStream, counted, UsageError } from "./terminal.ts";
 import { openViewer, traceFile } from "./trace_file.ts";
 
-/** Watches frames: those between clients and a broker, or those of a capture. */
+/** Prints frames: those between clients and a broker, or those of a capture. */
 export function trace(context: Context): Promise<number> {
   const from = context.flags.text("from");
   if (from !== undefined) return convert(context, from);
@@ -35,7 +35,7 @@ async function watch(context: Context): Promise<number> {
   const opened = await traceFile(context, `${commandLabel(target)}`, "network");
   let frames = 0;
   const quiet = opened !== undefined && flags.text("out") !== undefined && !flags.on("json");
-  // A reader that has seen enough, such as `head`, ends it.
+  // A reader that has seen enough, such as `head`, ends the command.
   const enough = new AbortController();
   const show = (text: string): void => {
     try {
@@ -44,7 +44,7 @@ async function watch(context: Context): Promise<number> {
       enough.abort();
     }
   };
-  // The first line says what follows; a person sees that.
+  // The first line is the trace's head, which only `--json` prints.
   let started = flags.on("json");
   const lines = quiet ? undefined : jsonLines((line) => {
     if (flags.on("json")) show(line);
@@ -76,7 +76,7 @@ async function watch(context: Context): Promise<number> {
   return 0;
 }
 
-// A capture, or a trace as it is.
+// Reads a capture, or a trace.
 async function convert(context: Context, path: string): Promise<number> {
   const { flags, terminal } = context;
   const bytes = await unpacked(
@@ -113,7 +113,7 @@ async function readTrace(path: string): Promise<Uint8Array> {
   }
 }
 
-// The last line may be cut off, of a trace that is still being written, and any may be somebody else's.
+// The last line of a trace still being written may be cut, and any line may be invalid.
 function isEvent(line: string): boolean {
   const read = readLine(line);
   return read !== undefined && !isHead(read);
@@ -123,7 +123,7 @@ function isTrace(bytes: Uint8Array): boolean {
   return new TextDecoder().decode(bytes.subarray(0, 200)).includes(TRACE_SCHEMA);
 }
 
-// A trace may be anybody's: nothing in it may write lines or terminal sequences of its own.
+// A trace is untrusted: its text must not write lines or terminal sequences.
 function textOf({ time, name, data }: TraceEvent): string {
   const { connection, channel = 0, frame, payload = 0, faults, event, ...more } = data;
   const at = (time / 1_000).toFixed(6);
@@ -146,7 +146,7 @@ function textOf({ time, name, data }: TraceEvent): string {
   return [`${at} ${text}`, ...broken].map((line) => printable(line, Infinity)).join("\n");
 }
 
-// Numbered by connection, "->" towards the broker.
+// "->" is the direction to the broker.
 function line(connection: number, out: boolean, channel: number, text: string, payload: number): string {
   return `${connection} ${out ? "->" : "<-"} [${channel}] ${text}${payload > 0 ? ` +${payload} bytes` : ""}`;
 }

@@ -1,5 +1,5 @@
 /**
- * The trace that a command writes, and the viewer it is shown in.
+ * The trace file of a command, and its viewer.
  *
  * @module
  */
@@ -15,18 +15,17 @@ import { jsonLines, type TraceOptions, type TraceWriter } from "../trace/writer.
 import { type Context, fileMistake } from "./context.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** A trace that is being written. */
 export interface TraceFile {
-  /** Takes the frames. */
+  /** Writes a frame. */
   readonly writer: TraceWriter;
-  /** Ends the file, and opens the viewer if that was asked for. */
+  /** Ends the file, and opens the viewer for `--view`. */
   finish(): Promise<void>;
 }
 
-// A viewer that opens more has nothing to show that a person could look through.
+// Most lines that the viewer opens, far more than a person looks through.
 const MOST_VIEWED = 1_000_000;
 
-/** Begins the trace that the flags `--trace` (or `--out`) and `--view` ask for, if they do. */
+/** Begins the trace of the flags `--trace` (or `--out`) and `--view`; undefined without either. */
 export async function traceFile(
   { flags, terminal }: Pick<Context, "flags" | "terminal">,
   title: string,
@@ -59,7 +58,7 @@ export async function traceFile(
   };
 }
 
-/** Writes the viewer with a trace in it, opens it in the browser, and tells where it is. */
+/** Writes the viewer with a trace in it, opens it in the browser, and prints its URL. */
 export async function openViewer(trace: string, terminal: Pick<Terminal, "tell" | "env">): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "webamqp-"));
   const path = join(folder, "trace.html");
@@ -69,7 +68,7 @@ export async function openViewer(trace: string, terminal: Pick<Terminal, "tell" 
   const [program, ...args] = opener(terminal.env);
   if (program === undefined) return;
   const child = spawn(program, [...args, url], { stdio: "ignore", detached: true });
-  // Where there is no desktop, its address is told and enough.
+  // Without a desktop, the printed URL is enough.
   child.on("error", () => {});
   child.unref();
 }
@@ -89,18 +88,18 @@ function opener(env: Terminal["env"]): string[] {
 /** The viewer as one HTML file that shows `trace`. */
 export async function viewerWith(trace: string): Promise<string> {
   const page = await viewerPage();
-  // Inside a script nothing else could end it.
+  // Nothing else could end the script element.
   const text = trace.replaceAll("<", "\\u003c");
   return page.replace('<script type="application/jsonl" id="trace">', (tag) => tag + text);
 }
 
-/** The viewer as one HTML file, in which a trace can be dropped. */
+/** The viewer as one HTML file, which a trace can be dropped on. */
 export async function viewerPage(): Promise<string> {
   try {
     const { default: text } = await import("./viewer.html", { with: { type: "text" } }) as { default: string };
     return text;
   } catch {
-    // Node reads only code that way.
+    // Node imports only code.
     return await readFile(fileURLToPath(new URL("./viewer.html", import.meta.url)), "utf8");
   }
 }
