@@ -4,16 +4,19 @@
  * @module
  */
 
-// Items taken before the rest moves to the front: the move then costs less than the takes before it.
+// Items taken before the rest moves to the front: the move then costs less than the takes before it. An empty queue keeps as
+// many places.
 const LEAST_TAKEN = 64;
 
 /** First in, first out. `Array.shift` moves all items behind the first, in some engines each time. */
 export class Fifo<T> {
+  // The items from head to tail; all other places are undefined.
   #items: (T | undefined)[] = [];
   #head = 0;
+  #tail = 0;
 
   get length(): number {
-    return this.#items.length - this.#head;
+    return this.#tail - this.#head;
   }
 
   get first(): T | undefined {
@@ -21,17 +24,21 @@ export class Fifo<T> {
   }
 
   push(item: T): void {
-    this.#items.push(item);
+    this.#items[this.#tail++] = item;
   }
 
   shift(): T | undefined {
     const items = this.#items;
-    if (this.#head === items.length) return undefined;
+    if (this.#head === this.#tail) return undefined;
     const item = items[this.#head];
     // Lets the garbage collector free the item.
     items[this.#head++] = undefined;
-    if (this.#head === items.length || (this.#head >= LEAST_TAKEN && 2 * this.#head >= items.length)) {
+    if (this.#head === this.#tail) {
+      if (items.length > LEAST_TAKEN) this.#items = [];
+      this.#head = this.#tail = 0;
+    } else if (this.#head >= LEAST_TAKEN && 2 * this.#head >= this.#tail) {
       items.splice(0, this.#head);
+      this.#tail -= this.#head;
       this.#head = 0;
     }
     return item;
@@ -40,18 +47,21 @@ export class Fifo<T> {
   /** Removes an item, wherever it is in the queue; false when it is absent. */
   remove(item: T): boolean {
     const items = this.#items;
+    if (this.#head === this.#tail) return false;
     // Most items are removed at the front or at the back.
-    if (items[this.#head] === item && this.length > 0) return this.shift() !== undefined;
-    const at = items.at(-1) === item ? items.length - 1 : items.indexOf(item, this.#head);
-    if (at >= this.#head) items.splice(at, 1);
-    return at >= this.#head;
+    if (items[this.#head] === item) return this.shift() !== undefined;
+    const at = items[this.#tail - 1] === item ? this.#tail - 1 : items.indexOf(item, this.#head);
+    if (at < this.#head) return false;
+    items.splice(at, 1);
+    this.#tail--;
+    return true;
   }
 
   /** Removes all items, and returns them in order. */
   clear(): T[] {
-    const items = this.#items.slice(this.#head) as T[];
+    const items = this.#items.slice(this.#head, this.#tail) as T[];
     this.#items = [];
-    this.#head = 0;
+    this.#head = this.#tail = 0;
     return items;
   }
 }

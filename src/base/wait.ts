@@ -80,41 +80,38 @@ export function within(promise: Promise<unknown>, ms: number, environment?: Envi
   });
 }
 
-/** A promise that is resolved from outside, with no unhandled rejection; it is created only when `promise` is read. */
+/** A promise that is resolved from outside, with no unhandled rejection; it is created when `promise` is read, or with its outcome. */
 export class Deferred<T> {
+  // No private methods: they would cost each object a field.
   #promise: Promise<T> | undefined;
-  #ends: { resolve: (value: T) => void; reject: (reason: unknown) => void } | undefined;
-  #outcome: { readonly value: T } | { readonly reason: unknown } | undefined;
+  #resolve: ((value: T) => void) | undefined;
+  #reject: ((reason: unknown) => void) | undefined;
+  #settled = false;
 
   get promise(): Promise<T> {
-    if (this.#promise === undefined) {
-      this.#promise = new Promise((resolve, reject) => this.#ends = { resolve, reject });
-      // A rejection that nobody awaits is no fault.
-      this.#promise.catch(ignore);
-      this.#settle();
-    }
-    return this.#promise;
+    return this.#promise ??= new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
   }
 
   get settled(): boolean {
-    return this.#outcome !== undefined;
+    return this.#settled;
   }
 
   resolve(value: T): void {
-    this.#outcome ??= { value };
-    this.#settle();
+    if (this.#settled) return;
+    this.#settled = true;
+    if (this.#resolve === undefined) this.#promise = Promise.resolve(value);
+    else this.#resolve(value);
   }
 
   reject(reason: unknown): void {
-    this.#outcome ??= { reason };
-    this.#settle();
-  }
-
-  #settle(): void {
-    if (this.#ends === undefined || this.#outcome === undefined) return;
-    if ("value" in this.#outcome) this.#ends.resolve(this.#outcome.value);
-    else this.#ends.reject(this.#outcome.reason);
-    this.#ends = undefined;
+    if (this.#settled) return;
+    this.#settled = true;
+    // A rejection that nobody awaits is no fault.
+    this.promise.catch(ignore);
+    this.#reject!(reason);
   }
 }
 

@@ -37,13 +37,16 @@ export async function serveEach(
   options: ServeOptions,
 ): Promise<void> {
   const { concurrency = 1, signal, onerror, retryDelay } = options;
-  const idle = new Set<Deferred<Delivery | undefined>>();
+  // What each handler waits for.
+  const waits = new Array<Deferred<Delivery | undefined> | undefined>(concurrency).fill(undefined);
   let stopped = signal?.aborted ?? false;
   let failure: { readonly error: unknown } | undefined;
   let failures = 0;
   const stop = (): void => {
     stopped = true;
-    for (const waiting of idle) source.queue.leave(waiting, () => waiting.resolve(undefined));
+    for (const waiting of waits) {
+      if (waiting !== undefined) source.queue.leave(waiting, () => waiting.resolve(undefined));
+    }
   };
   const fail = (error: unknown): void => {
     failure ??= { error };
@@ -64,19 +67,15 @@ export async function serveEach(
     if (delay > 0 && !stopped) source.handlers.handBackLater(delivery, Math.min(MAX_RETRY_DELAY_MS, delay));
     else delivery.settleByDefault(false);
   };
-  const next = async (): Promise<Delivery | undefined> => {
-    const waiting = source.queue.wait();
-    if (waiting === undefined) return undefined;
-    idle.add(waiting);
-    const delivery = await waiting.promise;
-    idle.delete(waiting);
-    return delivery;
-  };
-  const work = async (running: Handler): Promise<void> => {
+  const work = async (running: Handler, place: number): Promise<void> => {
     while (!stopped) {
+      let delivery = source.queue.shift();
       // A message that has arrived needs no wait.
-      const delivery = source.queue.shift() ?? await next();
-      if (delivery === undefined) return;
+      if (delivery === undefined) {
+        delivery = await (waits[place] = source.queue.wait())?.promise;
+        waits[place] = undefined;
+        if (delivery === undefined) return;
+      }
       if (!source.automatic) delivery.handleTaken();
       try {
         const handling = running.call(handler, delivery);
@@ -94,10 +93,10 @@ export async function serveEach(
   };
   signal?.addEventListener("abort", stop, { once: true });
   try {
-    const ends = await Promise.allSettled(Array.from({ length: concurrency }, () => {
+    const ends = await Promise.allSettled(waits.map((_, place) => {
       const running = source.handlers.handler();
       return running.within(() =>
-        work(running).catch((error) => {
+        work(running, place).catch((error) => {
           // The link has failed; the other handlers see that too, or take no more messages.
           stop();
           throw error;

@@ -140,6 +140,34 @@ test("bench: 1,000 deliveries, accepted one by one, cost no entry of a map each"
   assert(entries <= MESSAGES / 20, `${entries} entries`);
 });
 
+test("bench: 1,000 messages that come alone are waited for without a set, and cut no array", async () => {
+  const { connection } = line();
+  const sender = connection.sender("sink");
+  await sender.ready();
+  const { add } = Set.prototype;
+  const { splice } = Array.prototype;
+  let cuts = 0;
+  let entries = 0;
+  try {
+    Set.prototype.add = function (value): Set<unknown> {
+      entries++;
+      return add.call(this, value);
+    };
+    Array.prototype.splice = function (...args: [number, number]): unknown[] {
+      cuts++;
+      return splice.apply(this, args);
+    };
+    for (let i = 0; i < MESSAGES; i++) await sender.send({ body: "one" });
+  } finally {
+    Set.prototype.add = add;
+    Array.prototype.splice = splice;
+  }
+  await connection.close();
+  // The link that has something to write.
+  assert(entries <= MESSAGES + 20, `${entries} entries`);
+  assert(cuts <= 20, `${cuts} cuts`);
+});
+
 test("bench: 1,000 messages through a broker put no text together and copy no tag", async () => {
   await using broker = new Broker();
   await using connection = await broker.connect();

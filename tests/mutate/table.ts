@@ -645,8 +645,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/base/collections.ts",
-    from: "if (at >= this.#head) items.splice(at, 1);",
-    to: "if (at > this.#head + 1) items.splice(at, 1);",
+    from: "if (at < this.#head) return false;",
+    to: "if (at <= this.#head + 1) return false;",
     tests: ["tests/base", "tests/engine"],
   },
   {
