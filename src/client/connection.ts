@@ -5,7 +5,7 @@
  */
 
 import { Delivery } from "./delivery.ts";
-import type { DecodedMessage, Message } from "../codec/message.ts";
+import { checkMessage, type DecodedMessage, type Message } from "../codec/message.ts";
 import type { Channel } from "../transport/channel.ts";
 import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import type { SenderEndpoint } from "../engine/sender.ts";
@@ -15,7 +15,7 @@ import type { ConnectionEvent, ConnectionState, ConnectionStats } from "./events
 import { KeptSenders } from "./kept_senders.ts";
 import type { CloseOptions } from "./lifetime.ts";
 import { LastingConnection } from "./lasting_connection.ts";
-import type { Link } from "./link.ts";
+import { type Link, refused } from "./link.ts";
 import { closeFor } from "./handlers.ts";
 import { checkCredit, checkServe, type ReceiveSettings, type ServeOptions } from "./receive_options.ts";
 import { Receiver } from "./receiver.ts";
@@ -164,6 +164,12 @@ export class Connection extends LastingConnection {
     checkAddress("send request", address);
     checkOptions("send request", options, { signal: "object", replyTo: "string", receiver: "object" });
     this.requireOpen("send request");
+    try {
+      // Checked before the spread, which accepts anything.
+      checkMessage(message);
+    } catch (error) {
+      return await refused(error, message);
+    }
     return await (await this.#requests()).request(address, message, options);
   }
 

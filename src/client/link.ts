@@ -19,7 +19,7 @@ import type * as Complaints from "./complaints.ts";
 import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, Lifetime } from "./lifetime.ts";
 import type { LinkRecovery, RecoveringConnection, RecoveringLink } from "./recovery.ts";
 import type { StreamSender } from "./stream.ts";
-import { ignore, part, within } from "../base/wait.ts";
+import { ignore, part, rejected, within } from "../base/wait.ts";
 
 export type { CloseOptions };
 
@@ -306,6 +306,11 @@ export abstract class Link extends Lifetime implements RecoveringLink {
       .catch(ignore);
   }
 
+  /** @ignore See {@linkcode refused}. */
+  refused(error: unknown, message: unknown): Promise<never> {
+    return refused(error, message);
+  }
+
   async #close(closed: boolean, options: CloseOptions): Promise<void> {
     if (this.over) return;
     const timeoutMs = options.timeoutMs ?? DEFAULT_CLOSE_WAIT_MS;
@@ -324,4 +329,18 @@ export abstract class Link extends Lifetime implements RecoveringLink {
     }
     this.connection.endLink(this);
   }
+}
+
+/** Rejects with `error`; if that is of a message that cannot be written, in more words, where they can be loaded. */
+export function refused(error: unknown, message: unknown): Promise<never> {
+  if (!String((error as Error)?.message).startsWith("Cannot encode ")) return rejected(error);
+  const explained = part("mistakes", () => import("../codec/mistakes.ts")).then(
+    ({ explainMessage }) => explainMessage(error, message),
+    () => error,
+  );
+  const promise = explained.then((told) => {
+    throw told;
+  });
+  promise.catch(ignore);
+  return promise;
 }

@@ -109,6 +109,8 @@ export interface SendingSender {
   readonly where: string;
   /** The peer's attach, once received. */
   readonly remote: { readonly source?: { readonly defaultOutcome?: Outcome } } | undefined;
+  /** Rejects with `error`; if that is of a message that cannot be written, in more words, where they can be loaded. */
+  refused(error: unknown, message: unknown): Promise<never>;
 }
 
 /** Settles the promise of one send. A class rather than three closures, since there is one per message. */

@@ -6,6 +6,7 @@
  */
 
 import { part } from "../base/wait.ts";
+import * as mistakes from "../codec/mistakes.ts";
 import * as sockets from "../transport/socket/dial.ts";
 import * as complaints from "./complaints.ts";
 import * as batch from "./receive_batch.ts";
@@ -23,7 +24,19 @@ import * as transaction from "./transaction.ts";
  * The names are those that `part` is called with.
  */
 export async function preload(): Promise<void> {
-  const loaded = { batch, complaints, request, resumeLinks, sendAll, serve, sockets, stream, streams, transaction };
+  const loaded = {
+    batch,
+    complaints,
+    mistakes,
+    request,
+    resumeLinks,
+    sendAll,
+    serve,
+    sockets,
+    stream,
+    streams,
+    transaction,
+  };
   for (const [name, exports] of Object.entries(loaded)) {
     await part(name, () => Promise.resolve<unknown>(exports));
   }

@@ -9,8 +9,7 @@ import { AmqpError } from "../base/errors.ts";
 import { type Environment, randomName } from "../base/environment.ts";
 import { type LogHolder, logOf } from "../base/log.ts";
 import { hex, quote } from "../base/text.ts";
-import type { DecodedMessage, Message } from "../codec/message.ts";
-import { checkMessage } from "../codec/mistakes.ts";
+import { checkMessage, type DecodedMessage, type Message } from "../codec/message.ts";
 import type { MessageId } from "../codec/types.ts";
 import type { Delivery } from "./delivery.ts";
 import type { Receiver } from "./receiver.ts";
@@ -114,8 +113,6 @@ export class Requester {
   async request(address: string, message: Message, options: RequestOptions): Promise<DecodedMessage> {
     const { signal } = options;
     signal?.throwIfAborted();
-    // Checked before the spread, which accepts anything.
-    checkMessage(message);
     const chosen = options.replyTo ?? message.properties?.replyTo ?? undefined;
     const replies = this.#receiver(chosen, options.receiver);
     await replies.ready({ signal });
@@ -186,9 +183,10 @@ export class Requester {
     const { replyTo, correlationId, messageId } = message.properties ?? {};
     if (answer === undefined || replyTo === undefined) return;
     try {
-      checkMessage(answer);
+      const sender = this.#senders.to(replyTo);
+      await check(answer, sender);
       const properties = { correlationId: correlationId ?? messageId, ...answer.properties };
-      await this.#senders.to(replyTo).send({ ...answer, properties }, { signal: delivery.signal });
+      await sender.send({ ...answer, properties }, { signal: delivery.signal });
     } catch (error) {
       // The requester is gone, or the response is invalid: doing the work again would not help.
       const fault = error instanceof TypeError
@@ -234,4 +232,13 @@ function replyError(replies: Receiver): Error {
   if (replies.error !== undefined) return replies.error;
   const state = replies.open ? "the peer gave the reply node no address" : "the reply link is closed";
   return new AmqpError(condition.illegalState, `Cannot wait for an answer: ${state}`, { scope: "link" });
+}
+
+// Checked before the spread, which accepts anything.
+async function check(answer: Message, sender: Sender): Promise<void> {
+  try {
+    checkMessage(answer);
+  } catch (error) {
+    await sender.refused(error, answer);
+  }
 }

@@ -135,6 +135,7 @@ export class ParallelSends implements SendListener {
   readonly #sender: ParallelSender;
   readonly #most: number;
   #error: unknown;
+  #explained: Promise<void> | undefined;
   #finish: (() => void) | undefined;
 
   /**
@@ -158,7 +159,12 @@ export class ParallelSends implements SendListener {
       this.#sender.push(message, options, this);
       this.size++;
     } catch (error) {
-      this.fail(error);
+      // Nothing more is sent from now on; the failure is told when it is known in full.
+      this.failed = true;
+      this.#explained = this.#sender.refused(error, message).catch((told) => {
+        this.#error = told;
+        this.onfailed?.(told);
+      });
     }
   }
 
@@ -171,6 +177,7 @@ export class ParallelSends implements SendListener {
   /** Waits until the next message can be sent, or the run has failed. */
   async room(): Promise<void> {
     while (!this.free && !this.failed) await this.#sender.change();
+    await this.#explained;
   }
 
   /** Unregisters from the sender. */
@@ -211,6 +218,7 @@ export class ParallelSends implements SendListener {
     // The link may close from now on.
     this.leave();
     if (this.size > 0) await new Promise<void>((resolve) => this.#finish = resolve);
+    await this.#explained;
     this.check();
     return result;
   }

@@ -6,7 +6,7 @@
 
 import { checkOptions, WAIT_KINDS } from "../base/options.ts";
 import { giveBlock } from "../base/pool.ts";
-import { Deferred, onAbort, part, rejected, type WaitOptions } from "../base/wait.ts";
+import { Deferred, onAbort, part, type WaitOptions } from "../base/wait.ts";
 import { type Message, writeMessage } from "../codec/message.ts";
 import type { DeliveryState, Outcome, TransactionalState } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
@@ -187,7 +187,7 @@ export class Sender extends Link {
       });
       return listener.promise;
     } catch (error) {
-      return rejected(error);
+      return this.refused(error, message);
     }
   }
 

@@ -86,7 +86,7 @@ export async function sendStream(
     if (delivery?.context !== undefined) sender.abandon(listener);
     // A message accepted early has its outcome; its receiver learns that no more comes.
     else if (delivery !== undefined) giveUp();
-    throw error;
+    return await sender.refused(error, { ...message, body: undefined });
   } finally {
     // Only stops the source: not awaited.
     if (!source.ended) (async () => await body.return?.())().catch(ignore);

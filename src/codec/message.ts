@@ -23,9 +23,9 @@ import { bareOf, bitOf, isBody, messageReader, readSection } from "./generous.ts
 import type { CodecLimits } from "./limits.ts";
 import type { Reader } from "./reader.ts";
 import { ambiguousType, originOf, setOrigin, type WireTypes, wireTypesOf } from "./wire_types.ts";
+import { describeKind } from "../base/options.ts";
 import { hexByte, quote } from "../base/text.ts";
 import type { Fields, Header, Properties } from "./types.ts";
-import { checkFields, checkMessage, explained } from "./mistakes.ts";
 import { noBytes } from "./primitives.ts";
 import { Described, type PrimitiveType, type SimpleValue, Typed, type Value } from "./values.ts";
 import { Writer } from "./writer.ts";
@@ -229,11 +229,45 @@ export class DecodedMessage implements Message {
   }
 }
 
+// Those that most messages have come first.
+const SECTIONS = [
+  "body",
+  "properties",
+  "applicationProperties",
+  "header",
+  "messageAnnotations",
+  "deliveryAnnotations",
+  "footer",
+];
+
+/** Throws a TypeError if a message is no object, or has a field that is no section: nothing is dropped in silence. */
+export function checkMessage(message: unknown): void {
+  if (typeof message !== "object" || message === null) {
+    const given = describeKind(message);
+    throw new TypeError(`Cannot encode message: it is ${given}, not an object such as { body: "text" }`);
+  }
+  for (const key in message) if (!SECTIONS.includes(key)) throw absent("message", key, SECTIONS);
+}
+
+/**
+ * Checks the names of the fields of a header or of properties.
+ *
+ * @throws {TypeError} If one does not exist.
+ */
+export function checkFields(section: "header" | "properties", given: object): void {
+  const { fields } = definitions[section];
+  for (const key in given) if (!Object.hasOwn(fields, key)) throw absent(section, key, Object.keys(fields));
+}
+
+function absent(what: string, key: string, names: string[]): TypeError {
+  return new TypeError(`Cannot encode ${what}: there is no field ${quote(key)}, but ${names.join(", ")}`);
+}
+
 /**
  * Writes a message; nothing is written if it throws.
  *
  * With `bare`, the encoded sections of a message that is forwarded, those bytes replace properties, application properties and
- * body, so that they leave unchanged.
+ * body, so that they leave unchanged. `explainMessage` tells errors in more words.
  *
  * @throws {TypeError} If a value has no wire type, or is not allowed in its place.
  * @throws {RangeError} If a wire type cannot hold its value.
@@ -252,8 +286,7 @@ export function writeMessage(message: Message, writer: Writer, bare?: Uint8Array
     encodeFooter(message, writer);
   } catch (error) {
     writer.truncate(start);
-    const { body } = message;
-    throw explained(error, body instanceof ValueBody ? body.value : body instanceof SequenceBody ? body.lists : body);
+    throw error;
   }
 }
 

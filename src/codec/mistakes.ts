@@ -1,14 +1,13 @@
 /**
- * Errors of messages that nobody can have meant: unknown fields, values without a wire type. Each error says what was meant;
- * nothing of a message is dropped silently.
+ * Messages that nobody can have meant, fields that do not exist and values that have no wire type: what was meant. Loaded by a
+ * program that has made such a mistake.
  *
  * @module
  */
 
-import { DataBody } from "./body.ts";
-import { describeKind } from "../base/options.ts";
 import { quote } from "../base/text.ts";
 import { definitions, sections } from "./definitions.ts";
+import { DataBody, type Message, SequenceBody, ValueBody } from "./message.ts";
 import { isRecord, Writer } from "./writer.ts";
 
 // Fields of other libraries; names of the specification are found without this table.
@@ -27,43 +26,22 @@ const ELSEWHERE: { readonly [name: string]: string } = {
 };
 
 /**
- * Checks that all fields of a message are sections.
- *
- * @throws {TypeError} If they are not, or it is no object; the error says where the first other field belongs.
+ * The error of a message that cannot be written, in more words: where a field that does not exist belongs, or the place of the
+ * value that has no wire type, such as `body.items[2].fn`, and what may be done instead. Any other error as it is.
  */
-export function checkMessage(message: unknown): void {
-  if (typeof message !== "object" || message === null) {
-    throw new TypeError(
-      `Cannot encode message: it is ${describeKind(message)}, not an object such as { body: "text" }`,
-    );
-  }
-  for (const key in message) {
-    switch (key) {
-      case "body":
-      case "properties":
-      case "applicationProperties":
-      case "header":
-      case "messageAnnotations":
-      case "deliveryAnnotations":
-      case "footer":
-        break;
-      default:
-        throw new TypeError(`Cannot encode message: ${placeOf(key)}`);
+export function explainMessage(error: unknown, message: unknown): unknown {
+  const isMistake = error instanceof TypeError || error instanceof RangeError;
+  if (!isMistake || typeof message !== "object" || message === null) return error;
+  const { header, properties, body } = message as Message;
+  for (const [what, given] of Object.entries({ message, header, properties })) {
+    const within = what === "message" ? undefined : what;
+    for (const key in given) {
+      if (error.message.startsWith(`Cannot encode ${what}: there is no field ${quote(key)},`)) {
+        return new TypeError(`Cannot encode ${what}: ${placeOf(key, within)}`);
+      }
     }
   }
-}
-
-/**
- * Checks the names of the fields of a header or of properties.
- *
- * @throws {TypeError} If a name is unknown; the error says where the field belongs.
- */
-export function checkFields(section: "header" | "properties", given: object): void {
-  for (const key in given) {
-    if (!Object.hasOwn(definitions[section].fields, key)) {
-      throw new TypeError(`Cannot encode ${section}: ${placeOf(key, section)}`);
-    }
-  }
+  return located(error, body instanceof ValueBody ? body.value : body instanceof SequenceBody ? body.lists : body);
 }
 
 function placeOf(key: string, within?: string): string {
@@ -85,9 +63,7 @@ function placeOf(key: string, within?: string): string {
   return `there is no field ${quote(key)}, what the message carries belongs in body`;
 }
 
-/** Adds to an error the path of the value that has no wire type, such as `body.items[2].fn`, and a remedy. */
-export function explained(error: unknown, body: unknown): unknown {
-  if (!(error instanceof TypeError || error instanceof RangeError)) return error;
+function located(error: TypeError | RangeError, body: unknown): unknown {
   const found = locate(body, "body", []);
   if (found === undefined) return error;
   const Class = error instanceof TypeError ? TypeError : RangeError;

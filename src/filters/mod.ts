@@ -16,7 +16,8 @@ import { checkText, describeKind } from "../base/options.ts";
 import { quote } from "../base/text.ts";
 import type { Properties } from "../codec/types.ts";
 import type { Fields, Typed, Value } from "../codec/values.ts";
-import { checkFields } from "../codec/mistakes.ts";
+import { checkFields } from "../codec/message.ts";
+import { explainMessage } from "../codec/mistakes.ts";
 import { described, symbol, timestamp, uint, ulong } from "../codec/wrappers.ts";
 
 export type { Properties, Source } from "../codec/types.ts";
@@ -167,7 +168,11 @@ export function sqlFilter(expression: string): Fields {
  */
 export function propertiesFilter(properties: Partial<Properties>): Fields {
   checkRecord("properties", properties);
-  checkFields("properties", properties);
+  try {
+    checkFields("properties", properties);
+  } catch (error) {
+    throw explainMessage(error, { properties });
+  }
   const map = new Map<Value, Value>();
   for (const [field, value] of Object.entries(properties) as [keyof Properties, Value][]) {
     const name = field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);

@@ -8,7 +8,7 @@ import { checkOptions } from "../base/options.ts";
 import { Deferred } from "../base/wait.ts";
 import { encodeComposite, print } from "../codec/composite.ts";
 import { beginFrame, endFrame, FrameDecoder, protocolHeader, type ProtocolId } from "../codec/frame.ts";
-import { DecodedMessage, type Message, writeMessage } from "../codec/message.ts";
+import { DecodedMessage, encodeMessage, type Message } from "../codec/message.ts";
 import type { Attach, CompositeOf, DeliveryState, Performative, SaslFrameBody, Transfer } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
 import type { Channel } from "../transport/channel.ts";
@@ -372,7 +372,7 @@ export class ScriptedPeer {
     const start = beginFrame(writer, kind.startsWith("sasl") ? 1 : 0, channel);
     if (body !== undefined) encodeComposite(writer, body as never);
     if (payload instanceof Uint8Array) writer.append(payload);
-    else if (payload !== undefined) writeMessage(payload, writer);
+    else if (payload !== undefined) writer.append(encodeMessage(payload));
     endFrame(writer, start);
     this.#trace.push(`< ${body === undefined ? "empty" : print(body as never)} on channel ${channel}`);
     this.#over!.send(new Uint8Array(writer.take()));

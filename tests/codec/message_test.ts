@@ -1,4 +1,11 @@
-import { assert, assertEquals, assertInstanceOf, assertStrictEquals, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertStrictEquals,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import {
   type Body,
   data,
@@ -16,6 +23,7 @@ import {
   ValueBody,
   writeMessage,
 } from "../../src/codec/message.ts";
+import { explainMessage } from "../../src/codec/mistakes.ts";
 import {
   array,
   described,
@@ -452,8 +460,21 @@ test("mistakes 5-14, 43, 44: what no message has is a TypeError that tells where
     [{ body: cyclic }, "Cannot encode body: body.a.b[0] holds itself"],
   ];
   for (const [message, text] of cases) {
-    const error = assertThrows(() => write(message as Message), Error, text);
-    assert(error instanceof TypeError || error instanceof RangeError, text);
+    const error = assertThrows(() => write(message as Message), Error, "Cannot encode ");
+    const explained = explainMessage(error, message);
+    assert(explained instanceof TypeError || explained instanceof RangeError, text);
+    assertStringIncludes(explained.message, text);
+  }
+  // What is told at once, before more words are loaded, names the fields that there are.
+  const { message } = assertThrows(() => write({ orderId: 1 } as Message), TypeError);
+  assertEquals(
+    message,
+    'Cannot encode message: there is no field "orderId", but body, properties, applicationProperties, header, ' +
+      "messageAnnotations, deliveryAnnotations, footer",
+  );
+  assertThrows(() => write({ header: { mine: 5 } } as Message), TypeError, '"mine", but durable, priority, ttl');
+  for (const other of [new Error("lost"), new TypeError("Cannot send: there is no option")]) {
+    assertStrictEquals(explainMessage(other, { body: 1 }), other);
   }
   const writer = new Writer();
   assertThrows(() => writeMessage({ properties: { to: "a" }, body: [() => {}] as never }, writer), TypeError);
