@@ -33,7 +33,7 @@ export interface Trace {
   dialling?(dial: Dial, log?: LogOption): Dial;
 }
 
-/** How a server is reached, and how the connection logs in. */
+/** Options of dialling and logging in. */
 export interface AttemptOptions extends Omit<TransportOptions, "headers" | "tls"> {
   /**
    * How to authenticate: a mechanism; several, in order of preference; a function that returns them and is called on every
@@ -64,7 +64,7 @@ export interface AttemptOptions extends Omit<TransportOptions, "headers" | "tls"
   dial?: Dial | undefined;
 }
 
-/** Wraps what a callback of the program threw, to tell it from a failure of the transport. */
+/** Wraps what a callback of the program threw, to distinguish it from a failure of the transport. */
 export class CallbackFailure extends Error {}
 
 /** True when credentials, headers or certificates come from a function, and so may differ on the next attempt. */
@@ -75,7 +75,7 @@ export function asksAgain({ auth, headers, tls }: AttemptOptions): boolean {
 /**
  * Makes one attempt.
  *
- * @throws {CallbackFailure} With what `auth`, `headers` or `tls` threw as its cause.
+ * @throws {CallbackFailure} With the error of `auth`, `headers` or `tls` as its cause.
  * @throws {TransportError | AmqpError | TypeError} If the server cannot be reached with these options.
  */
 export async function attempt(

@@ -35,8 +35,8 @@ export interface ClaimsOptions {
   /** The audience of an address; undefined where no token is needed. Default: the address. */
   audience?: (address: string) => string | undefined;
   /**
-   * How tokens are put: by Azure's request and response, or by the message of the OASIS draft whose outcome is the answer.
-   * `"auto"` waits for the peer's open, and takes the second where the peer offers `AMQP_CBS_V1_0`. Default: `"auto"`.
+   * How tokens are put: `"put-token"` is Azure's request and response, `"set-token"` the message of the OASIS draft, whose
+   * outcome is the answer; `"auto"` waits for the peer's open, and sets where it offers `AMQP_CBS_V1_0`. Default: `"auto"`.
    */
   variant?: "put-token" | "set-token" | "auto" | undefined;
   /** Called when a token could not be renewed; renewal is tried again until the old token expires. Default: none. */
@@ -68,7 +68,7 @@ export interface ClaimsConnection {
 /** The share of a token's life after which a new one is put, at the latest; up to 0.1 less at random. */
 export const RENEW_AT = 0.85;
 
-/** The least milliseconds before a renewal, and before the first retry of a failed one. */
+/** The least milliseconds before a renewal, and the most before the first retry of a failed one. */
 export const MIN_RENEW_MS = 1_000;
 
 /** The most milliseconds between retries of a failed renewal. */

@@ -104,7 +104,7 @@ export type TelemetryServer = Pick<URL, "hostname" | "port">;
 export interface Telemetry {
   /** Called with each connection, and its server, before the connection is used. */
   (connection: Connection, server?: TelemetryServer): void;
-  /** Measures one call of `publish`: calls `send` with the message, or with one that carries more annotations, to send it. */
+  /** Measures one call of `publish`: sends the message by calling `send` with it, or with a copy that has more properties. */
   publish?<T>(
     send: (message: Message | Uint8Array) => Promise<T>,
     address: string,

@@ -209,7 +209,7 @@ export class Connection extends LastingConnection {
   /**
    * Begins a local transaction: all that is sent and settled in it takes effect together, or not at all.
    *
-   * It uses senders and receivers of this connection. Leaving its scope rolls it back unless it was committed.
+   * The transaction uses senders and receivers of this connection. Leaving its scope rolls it back unless it was committed.
    *
    * @throws {AmqpError} If the peer has no transaction coordinator, refuses, or the connection has ended.
    *
@@ -375,7 +375,7 @@ export class Connection extends LastingConnection {
    * Closes the connection: waits for sends in flight and running handlers, releases messages that nobody took, then exchanges
    * closes with the peer. Never fails because the connection has ended already.
    *
-   * A call within a handler of this connection does not wait for that handler: it resolves when all else is done.
+   * A call within a handler of this connection does not wait for that handler, in browsers only before its first `await`.
    */
   override close(options: CloseOptions = {}): Promise<void> {
     return closeFor(() => super.close(options), this.linksOf(), options);

@@ -2,7 +2,7 @@
  * The part of a connection below its links: dispatch of the engine's events, its end, and its attachment: an engine and its
  * driver over one channel, which may be lost and followed by another.
  *
- * It makes no links, so that a program that only publishes does not load the receiving side.
+ * The base makes no links, so that a program that only publishes does not load the receiving side.
  *
  * @module
  */
@@ -84,7 +84,7 @@ export interface Attachment {
   readonly links: ChurnMap<LinkEndpoint, Link>;
   readonly sessions: ChurnMap<SessionEndpoint, SharedSession>;
   opened?: boolean;
-  /** Whether this side has closed it. */
+  /** True once this side has closed the connection. */
   closing?: boolean;
 }
 

@@ -57,8 +57,8 @@ const MODIFY_KINDS: Kinds = { deliveryFailed: "boolean", undeliverableHere: "boo
 /**
  * One received message, from its arrival until it is settled.
  *
- * It ends in one of four outcomes, sent by {@linkcode accept}, {@linkcode reject}, {@linkcode release} or {@linkcode modify};
- * the first call counts, and returns the delivery's credit to the sender.
+ * A delivery ends in one of four outcomes, sent by {@linkcode accept}, {@linkcode reject}, {@linkcode release} or
+ * {@linkcode modify}; the first call counts, and returns the delivery's credit to the sender.
  *
  * @example
  * ```ts

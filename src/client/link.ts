@@ -139,7 +139,7 @@ export abstract class Link extends Lifetime implements RecoveringLink {
   /**
    * Ends the link once deliveries in flight are done, or the time is up. Never fails because the link has ended already.
    *
-   * It waits for the handlers of {@linkcode Receiver.serve}, so a handler must not wait for it.
+   * In flight are sends without an outcome, and the running handlers of {@linkcode Receiver.serve}.
    */
   override close(options: CloseOptions = {}): Promise<void> {
     return this.closeBy(() => this.#close(true, options), options);

@@ -162,7 +162,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
    * Waits for the first message, takes what else the sender has available, up to `max` and the receiver's credit, and leaves
    * the rest: one call to poll a queue. The caller settles each message.
    *
-   * A receiver that was attached with `credit: "manual"` or 0 is granted credit for the call.
+   * A receiver that was attached with `credit: "manual"`, or without `credit`, is granted credit for the call.
    *
    * @returns The messages; empty if none came within `waitMs`.
    * @throws {AmqpError} If the link, session or connection ends first.
@@ -328,8 +328,8 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
    * released, except those that the sender sent settled, which it will not send again: {@linkcode receive} and loops still
    * return them, also after the end. Never fails because the link has ended already.
    *
-   * A call within a handler of this connection does not wait for that handler: it resolves when all else is done, and the
-   * link ends when the handler returns.
+   * A call within a handler of this connection does not wait for that handler, in browsers only before its first `await`; the
+   * link then ends when the handler returns.
    */
   override close(options: CloseOptions = {}): Promise<void> {
     return closeFor(() => super.close(options), [this], options);

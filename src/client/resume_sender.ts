@@ -131,7 +131,7 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
 
   concluded(delivery: OutgoingDelivery): void {
     if (delivery.id !== undefined || !delivery.resume) return;
-    // The peer may hold a listed delivery until it has read the list; its answer tells.
+    // The peer may hold a listed delivery until it has read the list; its attach shows whether it does.
     if (this.#isAttaching && this.#listed?.has(delivery)) return;
     const decision = this.#decisions.get(delivery);
     this.#decisions.delete(delivery);

@@ -38,7 +38,7 @@ import type { StreamedMessage } from "./stream.ts";
 // Room for some dozens of small messages; a message that is held for long keeps no more memory alive than one block.
 const BLOCK_BYTES = 16_384;
 
-/** How a sender sends messages in parallel. */
+/** Settings of a sender beside those of its link. */
 export interface SendSettings {
   /**
    * Messages of one `sendAll` or `writable` that may wait for their outcome at a time, whatever the credit. They are held in
@@ -152,7 +152,7 @@ export class Sender extends Link {
    * @returns The outcome; undefined for a sender attached with `sndSettleMode: "settled"`, which the type cannot express.
    * @throws {OutcomeError} If the message was rejected, released, modified, or its outcome was lost with the link.
    * @throws {SendAbortedError} If `signal` was aborted; the error says whether the message had left.
-   * @throws {AmqpError} If the link ended before the message left, or the message is larger than the receiver takes.
+   * @throws {AmqpError} If the link ended before the message left, or the message is larger than the receiver accepts.
    * @throws {RangeError} If `tag` or `messageFormat` is out of range.
    *
    * @example
@@ -273,7 +273,7 @@ export class Sender extends Link {
   /**
    * A stream that sends the messages written to it, with the link's credit as back-pressure.
    *
-   * It errors with the first message that is not accepted. Closing it waits for all outcomes; the link stays open.
+   * The stream errors with the first message that is not accepted. Closing it waits for all outcomes; the link stays open.
    */
   get writable(): WritableStream<Message | Uint8Array> {
     let sink: ParallelSink | undefined;

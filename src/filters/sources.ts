@@ -20,7 +20,7 @@ export interface SourceSettings {
   source: Partial<Omit<Source, "kind">>;
 }
 
-/** How a subscription is shared. */
+/** Options of a subscription. */
 export interface SubscriptionOptions {
   /** Several receivers share the subscription, each message going to one of them. Default: false. */
   shared?: boolean | undefined;
@@ -45,8 +45,8 @@ function checkSubscription(name: unknown, kinds: Kinds, options: SubscriptionOpt
 /**
  * A durable subscription to a topic: messages wait for it while nobody receives.
  *
- * It is identified by its name and the connection's `containerId`, which must be the same every time. `detach()` of the
- * receiver keeps it, `close()` deletes it.
+ * A subscription is identified by its name and the connection's `containerId`, which must be the same every time. `detach()`
+ * of the receiver keeps it, `close()` deletes it.
  *
  * @example
  * ```ts

@@ -68,7 +68,7 @@ export function isOutcome(state: ListedState): state is Outcome {
 }
 
 /**
- * The offset of a delivery's rest in its payload, and the state that tells it to the receiver: the beginning, if the bytes
+ * The offset of a delivery's rest in its payload, and the state with which it is resumed: the beginning, if the bytes
  * are no sections or have none of that number.
  */
 export function restOf(

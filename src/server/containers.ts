@@ -33,7 +33,7 @@ interface AttachedLink {
   readonly endpoint: SenderEndpoint | ReceiverEndpoint;
   readonly link: Link;
   readonly suspendMs: number;
-  // True if the peer lists unsettled deliveries of which nothing was kept: its next attach must not resume them.
+  // True if the peer listed unsettled deliveries, but nothing was kept of them; this side's attach says so.
   readonly afresh: boolean;
 }
 
