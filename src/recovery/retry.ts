@@ -24,6 +24,9 @@ export const INITIAL_DELAY_MS = 250;
 /** The default of {@linkcode RetryOptions.maxDelayMs}. */
 export const MAX_DELAY_MS = 30_000;
 
+// Without a bound the factor becomes Infinity, and NaN when the first delay is 0.
+const MAX_DOUBLINGS = 64;
+
 /** A row of attempts. */
 export class Retry {
   readonly #options: RetryOptions;
@@ -66,7 +69,10 @@ export class Retry {
   // Full jitter: any delay up to the bound, so that peers lost together do not return together.
   get #bound(): number {
     const { initialDelayMs = INITIAL_DELAY_MS, maxDelayMs = MAX_DELAY_MS } = this.#options;
-    return Math.min(maxDelayMs, initialDelayMs * 2 ** Math.floor(this.#attempts / this.#width));
+    return Math.min(
+      maxDelayMs,
+      initialDelayMs * 2 ** Math.min(MAX_DOUBLINGS, Math.floor(this.#attempts / this.#width)),
+    );
   }
 }
 

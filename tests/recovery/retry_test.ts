@@ -28,6 +28,14 @@ test("delays double up to their bound, full jitter takes any part of them", () =
   assertEquals([1, 1, 1, 1].map((chance) => two.next(0, chance)), [10, 10, 20, 20]);
 });
 
+test("a first delay of 0 stays 0 however many attempts follow", () => {
+  const retry = new Retry({ initialDelayMs: 0 });
+  retry.lost(0, undefined);
+  for (let i = 0; i < 1_100; i++) assertEquals(retry.next(0, 1), 0);
+  retry.lost(2_000, 1_000);
+  assertEquals(retry.attempts, 0);
+});
+
 test("attempts count on until the connection has held longer than the next delay may last", () => {
   const retry = new Retry({ maxAttempts: 3 });
   retry.lost(0, undefined);
