@@ -1,7 +1,7 @@
 /**
- * Captures of bytes as frames: TCP streams out of pcap and pcapng files, hexadecimal text, bare bytes.
+ * Reads frames out of captures: TCP streams in pcap and pcapng files, hexadecimal text, bare bytes.
  *
- * A stream may hold AMQP, or a WebSocket upgrade and AMQP in its frames. What is encrypted or compressed is told and left.
+ * A stream may hold AMQP, or a WebSocket upgrade and AMQP in its frames. Encrypted and compressed streams are only reported.
  *
  * @module
  */
@@ -14,18 +14,18 @@ import { readPackets, type Segment } from "./pcap.ts";
 import type { Direction } from "./tracked.ts";
 import { jsonLines, type TraceWriter } from "./writer.ts";
 
-/** Told of what a capture holds, in its order. */
+/** Receives the contents of a capture, in order. */
 export interface CaptureListener {
-  /** A frame of a connection, seen at `time`, in milliseconds since 1970 or from 0 where the capture tells no time. */
+  /** A frame of a connection, seen at `time`, in milliseconds since 1970, or counted from 0 where the capture has no times. */
   onframe(frame: FrameTrace, connection: number, time: number): void;
-  /** Something about a connection. */
+  /** An event of a connection. */
   onevent(event: string, detail: string, connection: number, time: number): void;
 }
 
 /**
- * Writes a capture as a trace, its events in the order of their times.
+ * Writes a capture as a trace, with its events in the order of their times.
  *
- * @throws {TypeError} If it is no capture.
+ * @throws {TypeError} If the bytes are no capture.
  */
 export function traceCapture(
   bytes: Uint8Array<ArrayBuffer>,
@@ -51,7 +51,7 @@ export function traceCapture(
 /**
  * Reads a capture.
  *
- * @throws {TypeError} If it is none.
+ * @throws {TypeError} If the bytes are none.
  */
 export function readCapture(bytes: Uint8Array<ArrayBuffer>, listener: CaptureListener): void {
   const packets = readPackets(bytes);
@@ -64,7 +64,7 @@ export function readCapture(bytes: Uint8Array<ArrayBuffer>, listener: CaptureLis
   }
 }
 
-/** The bytes of a file, unpacked if gzip has packed it; of one that was cut off, what is there. */
+/** The bytes of a file, decompressed if it is gzip; of a truncated file, the part that is there. */
 export async function unpacked(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
   if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
   const reader = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")).getReader();
@@ -74,13 +74,13 @@ export async function unpacked(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Arr
       pieces.push(new Uint8Array(next.value));
     }
   } catch {
-    // Its end is missing, as of a file that is still being written.
+    // The end is missing, as in a file that is still being written.
   }
   return new Uint8Array(await new Blob(pieces).arrayBuffer());
 }
 
-// Hexadecimal text: what one side sent, or with `>` and `<` (or `out` and `in`) before each line both. Offsets as in `xxd` and
-// what stands behind `#` or `|` mean nothing.
+// Hexadecimal text: the bytes of one side, or of both with `>` and `<` (or `out` and `in`) before each line. Offsets as in
+// `xxd` and text behind `#` or `|` are ignored.
 function hexLines(text: string): { direction: Direction; bytes: Uint8Array<ArrayBuffer> }[] {
   const found: { direction: Direction; bytes: Uint8Array<ArrayBuffer> }[] = [];
   for (const line of text.split("\n")) {
@@ -104,7 +104,7 @@ function startsWith(bytes: Uint8Array, text: string): boolean {
   return new TextDecoder("latin1").decode(bytes.subarray(0, text.length)) === text;
 }
 
-/** What one connection carries: it finds out what that is, and hands on the frames. */
+/** The bytes of one connection: detects their protocol, and passes the frames on. */
 class CapturedStream {
   readonly #number: number;
   readonly #listener: CaptureListener;
@@ -199,10 +199,10 @@ class CapturedStream {
   }
 }
 
-// Each segment is put behind those before it until the head is whole.
+// Bounds the head, as each segment is appended to those before it until the head is complete.
 const MAX_HEAD_BYTES = 65_536;
 
-// What one side has sent, put in order.
+// The bytes of one side, in order.
 interface Half {
   next: number | undefined;
   readonly waiting: Map<number, Uint8Array<ArrayBuffer>>;
@@ -214,7 +214,7 @@ interface TcpStream {
   readonly halves: Record<Direction, Half>;
 }
 
-// Segments that wait for one before them; a capture that lost that one will not bring it any more.
+// Segments that may wait for an earlier one; when there are more, the capture has lost that one.
 const MOST_WAITING = 1_000;
 
 function readStreams(segments: Iterable<Segment>, listener: CaptureListener): void {
@@ -225,7 +225,7 @@ function readStreams(segments: Iterable<Segment>, listener: CaptureListener): vo
     const key = segment.from < segment.to ? `${segment.from} ${segment.to}` : `${segment.to} ${segment.from}`;
     let tcp = streams.get(key);
     last = segment.time;
-    // A port that is used again.
+    // A port that is used again begins a new connection.
     if (tcp === undefined || segment.syn && !segment.ack && tcp.halves.out.next !== segment.sequence + 1) {
       if (!segment.syn && segment.bytes.length === 0) continue;
       const client = segment.syn && segment.ack ? segment.to : clientOf(segment);
@@ -250,7 +250,7 @@ function half(): Half {
   return { next: undefined, waiting: new Map() };
 }
 
-// Who has the higher port, where the beginning was not captured and the bytes do not say it.
+// The end with the higher port, where the beginning was not captured and the bytes do not tell.
 function clientOf({ from, to, bytes, syn }: Segment): string {
   if (syn || startsWith(bytes, "GET ")) return from;
   const port = (end: string): number => Number(end.slice(end.lastIndexOf(":") + 1));

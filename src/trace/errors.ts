@@ -1,12 +1,12 @@
 /**
- * The errors that frames tell, and the clauses of the specification that they stand in.
+ * Errors that frames carry, and their clauses of the specification.
  *
  * @module
  */
 
 import type { FrameBody, TraceFault } from "./tracked.ts";
 
-/** The fault that the sender of a frame tells in it: why it ends or rejects something; undefined if it tells none. */
+/** The error that a frame carries: why its sender ends or rejects something; undefined if there is none. */
 export function toldFault(body: FrameBody): TraceFault | undefined {
   const error = errorOf(body);
   if (error !== undefined) return { clause: clauseOf(error.condition), text: textOf(body, error), told: true };

@@ -9,23 +9,23 @@ import type { SaslFrameBody } from "../codec/types.ts";
 import { type FrameTrace, withoutSaslSecrets } from "../engine/events.ts";
 import type { Direction } from "./tracked.ts";
 
-// What the peers have agreed on is not known; above this, far beyond what anybody announces, tracing a direction ends. The
-// bytes go on all the same.
+// The agreed frame size is unknown; above this one, far beyond what anybody announces, tracing a direction ends. The bytes pass
+// on all the same.
 const MAX_FRAME_BYTES = 16 * 1_024 * 1_024;
 
-/** Reads along in both directions of one connection. */
+/** Observes both directions of one connection. */
 export class FrameTracer {
   readonly #onframe: (frame: FrameTrace) => void;
   readonly #onerror: (direction: Direction, error: Error) => void;
   readonly #streams: Record<Direction, Stream> = { in: newStream(), out: newStream() };
 
-  /** Tells frames to `onframe`, and to `onerror` what ends the tracing of a direction. */
+  /** Passes frames to `onframe`, and an error that ends the tracing of a direction to `onerror`. */
   constructor(onframe: (frame: FrameTrace) => void, onerror: (direction: Direction, error: Error) => void) {
     this.#onframe = onframe;
     this.#onerror = onerror;
   }
 
-  /** Takes bytes of one direction, which somebody else owns. What is not AMQP ends the tracing of its direction. */
+  /** Takes bytes of one direction, which stay the caller's. Bytes that are not AMQP end the tracing of their direction. */
   read(direction: Direction, bytes: Uint8Array): void {
     const stream = this.#streams[direction];
     if (stream.over) return;
@@ -51,7 +51,7 @@ export class FrameTracer {
 
 interface Stream {
   readonly decoder: FrameDecoder;
-  // Whether only a protocol header can come next, or with SASL either that or a frame.
+  // The next input: a protocol header, with SASL either a header or a frame, otherwise a frame.
   expects: "header" | "either" | "frame";
   over: boolean;
 }

@@ -1,7 +1,7 @@
 /**
  * AMQP values as JSON, for traces and for messages on a command line.
  *
- * What JSON has no word for is an object with one key that begins with `$` and names the type: `{"$binary":"00ff"}`.
+ * A value that JSON cannot express is an object with one key that begins with `$` and names the type: `{"$binary":"00ff"}`.
  *
  * @module
  */
@@ -28,13 +28,13 @@ import {
 } from "../codec/types.ts";
 import { hex } from "../base/text.ts";
 
-/** What JSON can say. */
+/** Any JSON value. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
-/** How {@linkcode toJson} writes. */
+/** Options of {@linkcode toJson}. */
 export interface ToJsonOptions {
   /**
-   * True writes what {@linkcode fromJson} reads back to the same; false is for reading by people: small bigints are plain
+   * True writes JSON that {@linkcode fromJson} reads back to the same value; false writes for people: small bigints are plain
    * numbers, wrapped values bare, and binaries longer than 64 bytes cut. Default: true.
    */
   exact?: boolean | undefined;
@@ -44,7 +44,7 @@ const LONGEST_BINARY = 64;
 const MOST_LEVELS = 32;
 
 /**
- * An AMQP value, or an object of such, as JSON. What is undefined is left out.
+ * Converts an AMQP value, or an object of such values, to JSON. Undefined entries are left out.
  *
  * @example
  * ```ts
@@ -111,7 +111,7 @@ function record(value: object, inner: (item: unknown) => Json): Json {
 }
 
 /**
- * The AMQP value that {@linkcode toJson} has written, or that somebody has typed in.
+ * Reads an AMQP value from JSON that {@linkcode toJson} has written, or a person has typed.
  *
  * @throws {TypeError} If a key with `$` names no type.
  * @throws {RangeError} If the value does not fit the type.
@@ -178,7 +178,7 @@ function number(type: string, value: number): Value {
 }
 
 /**
- * The bytes that hexadecimal text stands for; white space in it means nothing.
+ * The bytes of hexadecimal text; white space is ignored.
  *
  * @throws {TypeError} If it is not hexadecimal.
  */

@@ -1,5 +1,5 @@
 /**
- * TCP segments out of pcap and pcapng files.
+ * TCP segments in pcap and pcapng files.
  *
  * @module
  */
@@ -8,17 +8,17 @@
 export interface Segment {
   /** Milliseconds since 1970. */
   readonly time: number;
-  /** Who sent it, as `address:port`. */
+  /** The sender, as `address:port`. */
   readonly from: string;
-  /** Whom to. */
+  /** The receiver, as `address:port`. */
   readonly to: string;
-  /** The sequence number of its first byte. */
+  /** The sequence number of the first byte. */
   readonly sequence: number;
-  /** Whether it begins the connection. */
+  /** The SYN flag, which begins a connection. */
   readonly syn: boolean;
-  /** Whether it acknowledges. */
+  /** The ACK flag. */
   readonly ack: boolean;
-  /** What it carries. */
+  /** The payload. */
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
@@ -31,7 +31,7 @@ const MAGICS: Readonly<Record<number, { little: boolean; unit: number }>> = {
 const PCAPNG = 0x0a0d0d0a;
 
 /**
- * The TCP segments of a capture; undefined if the bytes are no capture. What is cut off at the end is left out.
+ * The TCP segments of a capture; undefined if the bytes are no capture. A truncated packet at the end is left out.
  */
 export function readPackets(bytes: Uint8Array<ArrayBuffer>): Iterable<Segment> | undefined {
   if (bytes.length < 24) return undefined;
@@ -61,7 +61,7 @@ function* pcap(
 
 interface Interface {
   readonly linkType: number;
-  // Ticks in a millisecond.
+  // Ticks per millisecond.
   readonly unit: number;
 }
 
@@ -94,7 +94,7 @@ function* pcapng(bytes: Uint8Array<ArrayBuffer>, view: DataView): Generator<Segm
   }
 }
 
-// The option if_tsresol; microseconds without one.
+// The option if_tsresol; without one, microseconds.
 function unitOf(view: DataView, from: number, end: number, little: boolean): number {
   for (let at = from; at + 4 <= end;) {
     const code = view.getUint16(at, little), length = view.getUint16(at + 2, little);
@@ -117,12 +117,12 @@ function segmentOf(packet: Uint8Array<ArrayBuffer>, linkType: number, time: numb
     if (version === 4) return ipv4(packet, view, start, time);
     return version === 6 ? ipv6(packet, view, start, time) : undefined;
   } catch {
-    // The packet was cut off.
+    // The packet is truncated.
     return undefined;
   }
 }
 
-// Where IP begins, by the type of the link: Ethernet, Linux cooked, loopback, or nothing before it.
+// Start of the IP header, by link type: Ethernet, Linux cooked, loopback, or IP alone.
 function networkStart(view: DataView, linkType: number): number | undefined {
   switch (linkType) {
     case 1: {
@@ -151,9 +151,9 @@ function networkStart(view: DataView, linkType: number): number | undefined {
 
 function ipv4(packet: Uint8Array<ArrayBuffer>, view: DataView, at: number, time: number): Segment | undefined {
   const header = (view.getUint8(at) & 0x0f) * 4;
-  // Fragments are not put together.
+  // Fragments are not reassembled.
   if (view.getUint8(at + 9) !== 6 || (view.getUint16(at + 6) & 0x3fff) !== 0) return undefined;
-  // Zero where the card cuts segments.
+  // Zero where the network card makes the segments.
   const total = view.getUint16(at + 2) || packet.length - at;
   const address = (from: number): string => [0, 1, 2, 3].map((i) => view.getUint8(from + i)).join(".");
   return tcp(packet, view, at + header, at + total, [address(at + 12), address(at + 16)], time);

@@ -1,15 +1,15 @@
 /**
- * Lines of a trace that may be anybody's: cut off, of another version, or made to do harm.
+ * Lines of a trace from anybody: truncated, of another version, or made to do harm.
  *
  * @module
  */
 
 import { TRACE_SCHEMA, type TraceEvent, type TraceHead } from "./writer.ts";
 
-// Some three thousand years: with the time of its beginning still a date.
+// Some three thousand years: added to the time of the trace's beginning it is still a date.
 const LONGEST_MS = 1e14;
 
-/** What a line says; undefined if it is none of a trace. */
+/** Parses a line of a trace; undefined if it is none. */
 export function readLine(line: string): TraceHead | TraceEvent | undefined {
   let json: unknown;
   try {

@@ -1,15 +1,15 @@
 /**
- * What a trace must not show: values that look like secrets, by their name or by themselves.
+ * Hides the values in a trace that look like secrets, by their name or by their content.
  *
  * @module
  */
 
 import type { Json } from "./json.ts";
 
-// Whose values are hidden, wherever they stand.
+// Names whose values are hidden everywhere.
 const SECRET_NAME =
   /password|passwd|passphrase|pwd$|secret|token|credential|signature|api[-_]?key|access[-_]?key|authorization|cookie/i;
-// Texts that are secrets whatever their name is: header fields of HTTP, tokens of Azure, JSON Web Tokens, private keys.
+// Texts that are hidden under any name: header fields of HTTP, tokens of Azure, JSON Web Tokens, private keys.
 const SECRET_TEXT =
   /^(Bearer|Basic|Digest|SharedAccessSignature)\s|(?<![\w-])eyJ[\w-]{8,}\.[\w-]+\.|-----BEGIN [A-Z ]*PRIVATE KEY/;
 // Parts of URLs and connection strings.
@@ -18,7 +18,7 @@ const SECRET_PART =
 
 const HIDDEN = "(hidden)";
 
-/** A value of a frame without secrets; of a frame of SASL without any binary, for those are credentials and proofs. */
+/** A value of a frame without secrets; for a SASL frame also without binaries, which are credentials and proofs. */
 export function withoutSecrets(json: Json, sasl: boolean): Json {
   if (typeof json === "string") return withoutSecretText(json);
   if (json === null || typeof json !== "object") return json;
@@ -32,15 +32,15 @@ export function withoutSecrets(json: Json, sasl: boolean): Json {
   return Object.fromEntries(entries);
 }
 
-/** A text without what looks like a secret in it. */
+/** A text with its secrets hidden. */
 export function withoutSecretText(text: string): string {
   if (SECRET_TEXT.test(text)) return HIDDEN;
   const shown = text.replace(SECRET_PART, `$1${HIDDEN}`);
   return shown.includes("://") ? shown.replace(/\S+/g, withoutUserInfo) : shown;
 }
 
-// People write passwords into URLs as they are, with "/", "?", "#" and "@" in them: whatever stands before the last "@" may be
-// one, also where it was only a path.
+// People write passwords into URLs unescaped, with "/", "?", "#" and "@" in them: any text before the last "@" may be one, even
+// where it was only a path.
 function withoutUserInfo(word: string): string {
   const begin = word.indexOf("://") + 3;
   const at = word.lastIndexOf("@");
@@ -55,7 +55,7 @@ function withoutSecretEntry(entry: Json, sasl: boolean): Json {
   return [withoutSecrets(key, sasl), isSecret(name, value) ? HIDDEN : withoutSecrets(value, sasl)];
 }
 
-// A flag or a count that has such a name, as in "token-expires: true", tells nothing.
+// A flag with such a name, as in "token-expires: true", reveals nothing.
 function isSecret(name: string, value: Json): boolean {
   return SECRET_NAME.test(name) && typeof value !== "boolean" && value !== null;
 }

@@ -1,15 +1,14 @@
 /**
- * What a tracker knows of a connection: its two sides, its sessions, links and deliveries.
+ * The state of a tracked connection: its two sides, its sessions, links and deliveries.
  *
  * @module
  */
 
-/** Which way a frame goes: `"in"` from the peer, `"out"` to it. */
+/** The direction of a frame: `"in"` from the peer, `"out"` to the peer. */
 export type Direction = "in" | "out";
 
 /** A frame as the tracker sees it. */
 export interface TrackedFrame {
-  /** Which way. */
   readonly direction: Direction;
   readonly channel: number;
   /** The performative, undefined in an empty frame. */
@@ -17,45 +16,45 @@ export interface TrackedFrame {
   readonly payloadBytes: number;
 }
 
-/** A performative, or a frame of SASL, as far as the tracker looks into it. */
+/** A performative, or a SASL frame, as far as the tracker reads it. */
 export interface FrameBody {
-  /** Which. */
+  /** The kind of the frame, such as `"transfer"`. */
   readonly kind: string;
-  /** Its fields. */
+  /** The fields of the frame. */
   readonly [field: string]: unknown;
 }
 
-/** A rule that a frame breaks, or an error that it tells. */
+/** A rule that a frame breaks, or an error that it carries. */
 export interface TraceFault {
   /** The section of the specification, such as `"transport 2.6.7"`. */
   readonly clause: string;
-  /** What is wrong, in a line. */
+  /** The fault, in one line. */
   readonly text: string;
-  /** True when a peer says so in the frame itself, false when the tracker found it. */
+  /** True when a peer reported the fault in the frame itself, false when the tracker found it. */
   readonly told: boolean;
 }
 
-/** What is known of a link. */
+/** The state of a link. */
 export interface TrackedLink {
-  /** Counts the links of a connection from 1. */
+  /** The number of the link on its connection, from 1. */
   readonly id: number;
   readonly name: string;
   readonly session: TrackedSession;
-  /** Which way its messages go. */
+  /** The direction of the link's messages. */
   readonly sends: Direction;
   /** The address of the node, once it is known. */
   address: string | undefined;
-  /** Which sides have attached and not detached since, by the direction of their frames. */
+  /** Sides that have attached and not detached since, by the direction of their frames. */
   readonly attached: Record<Direction, boolean>;
   /** Messages that the sender may still send. */
   credit: number;
   /** The sender's delivery-count. */
   deliveryCount: number;
-  /** Whether the receiver wants it drained. */
+  /** Whether the receiver asks for a drain. */
   drain: boolean;
   /** Messages so far. */
   deliveries: number;
-  /** Those of them that are not settled. */
+  /** Messages that are not settled. */
   unsettled: number;
   /** Time since which there has been no credit, if there is none. */
   dryAt: number | undefined;
@@ -63,55 +62,55 @@ export interface TrackedLink {
   readonly startedAt: number;
   /** Time at which the last side detached, if one has. */
   detachedAt: number | undefined;
-  /** Time since which a drain is not answered, if one is not. */
+  /** Time since which a drain is unanswered, if one is. */
   drainedAt: number | undefined;
 }
 
-/** What is known of a session. */
+/** The state of a session. */
 export interface TrackedSession {
-  /** Counts the sessions of a connection from 1. */
+  /** The number of the session on its connection, from 1. */
   readonly id: number;
   /** The channel of each side's frames. */
   readonly channels: Record<Direction, number | undefined>;
   readonly links: Set<TrackedLink>;
-  /** Deliveries that are not settled, by id, for each way. */
+  /** Unsettled deliveries by id, for each direction. */
   readonly unsettled: Record<Direction, Map<number, TrackedDelivery>>;
-  /** Transfers that may still go each way. */
+  /** Transfers that may still go in each direction. */
   readonly windows: Record<Direction, number | undefined>;
-  /** Which sides have ended it. */
+  /** Sides that have ended the session. */
   readonly ended: Record<Direction, boolean>;
-  /** Time at which it was begun. */
+  /** Time of the first begin. */
   readonly startedAt: number;
 }
 
 /** One message on its way. */
 export interface TrackedDelivery {
-  /** Its delivery-id. */
+  /** The delivery-id. */
   readonly id: number;
   readonly link: TrackedLink;
-  /** When its first frame was seen. */
+  /** Time of the first frame. */
   readonly startedAt: number;
   /** Bytes of payload so far. */
   bytes: number;
-  /** Whether its last frame was seen. */
+  /** Whether the last frame was seen. */
   whole: boolean;
-  /** What the receiver has said of it. */
+  /** The last state that a disposition named. */
   state: string | undefined;
 }
 
-/** What a frame is about, and how things stand after it. */
+/** The subjects of a frame, in their state after it, and its faults. */
 export interface Observation {
   /** The session, if it is known. */
   readonly session: TrackedSession | undefined;
   /** The link, if the frame names one. */
   readonly link: TrackedLink | undefined;
-  /** The deliveries that the frame carries or speaks of. */
+  /** Deliveries that the frame carries or names. */
   readonly deliveries: readonly TrackedDelivery[];
-  /** Rules that it breaks, and errors that it tells. */
+  /** Rules that the frame breaks, and errors that it carries. */
   readonly faults: readonly TraceFault[];
 }
 
-/** What is known of one side of a connection. */
+/** The state of one side of a connection. */
 export interface Side {
   opened: boolean;
   closed: boolean;
@@ -123,37 +122,36 @@ export interface Side {
   lastAt: number | undefined;
 }
 
-/** What the tracker keeps of a session. */
+/** The tracker's own state of a session. */
 export interface TrackedSessionState extends TrackedSession {
   readonly handles: Record<Direction, Map<number, TrackedLink>>;
-  // The last link of each name, for each way that messages go.
+  // The last link of each name, by the direction of its messages.
   readonly named: Record<Direction, Map<string, TrackedLink>>;
   readonly handleMax: Record<Direction, number>;
-  // Next transfer-id of each side, and what the other grants: together they make the window.
+  // The next transfer-id of each side, which makes the window together with the grant of the other.
   readonly nextOut: Record<Direction, number>;
   readonly endedAt: Record<Direction, number>;
-  // Since when there has been no window for transfers of each side, if there is none.
+  // Time since which the transfers of each side have had no window, if they have none.
   readonly shutAt: Record<Direction, number | undefined>;
   readonly nextDelivery: Record<Direction, number | undefined>;
   readonly open: Record<Direction, Map<TrackedLink, TrackedDelivery>>;
 }
 
-/** What stands for a limit that nobody has set. */
+/** The value of a limit that nobody has set. */
 export const UNLIMITED = 0xffff_ffff;
 /** Each direction with the other. */
 export const BOTH: readonly (readonly [Direction, Direction])[] = [["out", "in"], ["in", "out"]];
 
-/** The other direction. */
 export function opposite(way: Direction): Direction {
   return way === "in" ? "out" : "in";
 }
 
-/** A link for people: its address, or its name where it has none. */
+/** The name of a link for people: its address, or else its name. */
 export function labelOf(link: TrackedLink): string {
   return link.address ?? link.name;
 }
 
-/** A side of which nothing has been seen. */
+/** The state of a side before its first frame. */
 export function newSide(): Side {
   return {
     opened: false,
@@ -167,7 +165,7 @@ export function newSide(): Side {
   };
 }
 
-/** A session that has just been begun. */
+/** The state of a session at its first begin. */
 export function newSession(id: number, startedAt: number): TrackedSessionState {
   return {
     id,
@@ -188,7 +186,7 @@ export function newSession(id: number, startedAt: number): TrackedSessionState {
   };
 }
 
-/** A link that one side has just attached. */
+/** The state of a link at its first attach. */
 export function newLink(id: number, of: Pick<TrackedLink, "name" | "session" | "sends" | "startedAt">): TrackedLink {
   return {
     id,

@@ -1,8 +1,8 @@
 /**
- * Follows the frames of one connection: sessions, links, credit, windows, what is unsettled, and what breaks a rule.
+ * Follows the frames of one connection: sessions, links, credit, windows, unsettled deliveries, and broken rules.
  *
- * It sees what both peers say, decides nothing, and takes frames with missing ones before them. Frames may come as decoded or
- * as a trace file holds them.
+ * The tracker sees the frames of both peers, decides nothing, and copes with missing frames. Frames come decoded, or as a trace
+ * file holds them.
  *
  * @module
  */
@@ -41,12 +41,12 @@ export class ConnectionTracker {
   #faults: TraceFault[] = [];
   #now = 0;
 
-  /** The sessions that neither side has ended for good. */
+  /** Sessions that at least one side has not ended. */
   get sessions(): ReadonlySet<TrackedSession> {
     return this.#sessions;
   }
 
-  /** The links that are attached at one side at least. */
+  /** Links that are attached on at least one side. */
   get links(): ReadonlySet<TrackedLink> {
     return this.#links;
   }
@@ -65,7 +65,7 @@ export class ConnectionTracker {
     return { ...about, faults: this.#faults };
   }
 
-  /** What waits for what, the longest wait first. */
+  /** The waits of the connection, the longest first. */
   waits(): Wait[] {
     return waitsOf({ sides: this.#sides, sessions: this.#sessions, links: this.#links });
   }
@@ -173,10 +173,10 @@ export class ConnectionTracker {
       const initial = numberOf(body.initialDeliveryCount);
       if (initial === undefined) this.#fault("transport 2.7.3", "sender attaches without initial-delivery-count");
       link.deliveryCount = initial ?? 0;
-      // Credit that was granted before counts from here.
+      // Credit that was granted before the attach counts from here.
       link.credit = Math.max(0, link.credit);
     }
-    // The node stands at the side that answers: where the first sends, its target.
+    // The node is on the side that answers: if the first side sends, in its target.
     link.address ??= addressOf((body.role === "sender") !== answers ? body.target : body.source);
     this.#noteCredit(link);
     return link;
@@ -293,7 +293,7 @@ export class ConnectionTracker {
   }
 
   #disposition(session: TrackedSessionState, body: FrameBody, way: Direction): About {
-    // A receiver speaks of what came to it, a sender of what it sent.
+    // A receiver's disposition names deliveries that came to it, a sender's those that it sent.
     const sent = body.role === "sender" ? way : opposite(way);
     const unsettled = session.unsettled[sent];
     const first = numberOf(body.first) ?? 0;
@@ -348,7 +348,7 @@ export class ConnectionTracker {
     else link.dryAt ??= this.#now;
   }
 
-  // Who has announced a time-out expects a frame in that time; half as much again is allowed for the way.
+  // A side that announced a time-out expects a frame in that time; half as much again allows for the way.
   #time(way: Direction, time: number): void {
     const own = this.#sides[way], limit = this.#sides[opposite(way)].idleTimeOut;
     if (limit > 0 && own.opened && own.lastAt !== undefined && time - own.lastAt > limit * 1.5) {
@@ -369,7 +369,7 @@ interface About {
 }
 
 const NOTHING = { session: undefined, link: undefined, deliveries: [] };
-// Serial numbers: the distance from b to a, or 0 where a lies behind, for more may have been sent than was granted.
+// Distance of serial numbers from b to a; 0 where a lies behind, as more may have been sent than was granted.
 function difference(a: number, b: number): number {
   return Math.max(0, (a - b) | 0);
 }

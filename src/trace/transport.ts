@@ -1,5 +1,5 @@
 /**
- * What happens below AMQP, for traces: how channels are opened and how they end.
+ * Transport events for traces: how channels are opened and how they end.
  *
  * @module
  */
@@ -11,15 +11,15 @@ import type { Channel, ChannelClose, PeerInfo, TransportEvent } from "../transpo
 import type { DialAnyOptions } from "../transport/dial.ts";
 
 type Tell = (event: TransportEvent) => void;
-/** What opens channels, as the option `dial` of `connect`. */
+/** A function that opens channels, as the option `dial` of `connect`. */
 export type TracedDial = (url: URL, options: DialAnyOptions) => Channel | Promise<Channel>;
 
-/** Opens channels as `dial` does, and tells of each step and of their end; `log` is told what `tell` throws. */
+/** Opens channels as `dial` does, and passes each step and their end to `tell`, whose errors go to `log`. */
 export function tellingDial(dial: TracedDial, tell: Tell, log: LogOption | undefined): TracedDial {
   tell = guarded(tell, log);
   return async (url, options) => {
     const { protocol, host, pathname } = url;
-    // A query may hold a token; what stands before an "@" would pass for a password.
+    // A query may hold a token; text before an "@" would be hidden as a password.
     const place = `${protocol}//${host}${pathname.replaceAll("@", "%40")}`;
     tell({ event: "connecting", url: place });
     try {
@@ -34,7 +34,7 @@ export function tellingDial(dial: TracedDial, tell: Tell, log: LogOption | undef
   };
 }
 
-/** The channel of a client that was accepted: tells of it, and of its end; `log` is told what `tell` throws. */
+/** The channel of an accepted client, which is passed to `tell` like its end; errors of `tell` go to `log`. */
 export function tellingAccepted(
   channel: Channel,
   info: PeerInfo | undefined,
@@ -65,7 +65,7 @@ export function describedError(error: unknown): Record<string, string | number> 
   return { error: message, code, ...(status !== undefined && { status }) };
 }
 
-// What only watches the traffic never disturbs it.
+// An observer must not disturb the traffic.
 function guarded(tell: Tell, option: LogOption | undefined): Tell {
   const log = new Log(option, systemEnvironment);
   return (event) => {

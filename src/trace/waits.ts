@@ -1,30 +1,29 @@
 /**
- * What waits for what on a connection.
+ * Waits of the two sides of a connection for each other.
  *
  * @module
  */
 
 import { BOTH, type Direction, labelOf, type Side, type TrackedLink, type TrackedSessionState } from "./tracked.ts";
 
-/** Something that waits for the other side. */
+/** A wait for the other side. */
 export interface Wait {
-  /** Who waits for what, in a line. */
+  /** The side that waits, and what for, in one line. */
   readonly text: string;
-  /** Since when. */
+  /** Time since which the side waits. */
   readonly since: number;
-  /** The link that it is about, if it is about one. */
+  /** The link concerned, if any. */
   readonly link: TrackedLink | undefined;
 }
 
-/** What is known of a connection. */
+/** The state of a connection. */
 export interface Standing {
-  /** Its two sides. */
   readonly sides: Readonly<Record<Direction, Side>>;
   readonly sessions: Iterable<TrackedSessionState>;
   readonly links: Iterable<TrackedLink>;
 }
 
-/** What waits for what, the longest wait first. */
+/** The waits of a connection, the longest first. */
 export function waitsOf({ sides, sessions, links }: Standing): Wait[] {
   const waits: Wait[] = [];
   const wait: Tell = (since, text, link) => void waits.push({ since, text, link });

@@ -1,13 +1,13 @@
 /**
  * Traces as JSON Lines: one event a line, close to qlog.
  *
- * The first line tells what follows; each further one is an event with `time` in milliseconds from the start, `name`, and
- * `data`: the connection, the frame with its fields, the bytes of payload, the session and link it belongs to, credit, counts
- * and windows after it, and the rules that it breaks. What happens below AMQP has lines of its own: how a server is dialled, TCP, TLS, the proxy's
- * answers, the WebSocket handshake, how the channel was closed. Payloads are never written; binaries of SASL frames are empty, and
- * what looks like a secret is hidden, by its name or by itself.
+ * The first line describes the trace; each further one is an event with `time` in milliseconds from the start, `name`, and
+ * `data`: the connection, the frame with its fields, the bytes of payload, its session and link, credit, counts and windows
+ * after the frame, and the rules that it breaks. Transport events have lines of their own: how a server is dialled, TCP, TLS,
+ * the proxy's answers, the WebSocket handshake, how the channel was closed. Payloads are never written; binaries of SASL frames
+ * are empty, and values that look like secrets are hidden, by their name or by their content.
  *
- * @example Write what a connection says into a file
+ * @example Write the trace of a connection into a file
  * ```ts
  * import { createWriteStream } from "node:fs";
  * import { connect } from "@webamqp/amqp";
@@ -36,23 +36,23 @@ export type { FrameBody, TraceFault } from "./tracked.ts";
 export type { TracedDial } from "./transport.ts";
 export type { TransportEvent } from "../transport/channel.ts";
 
-/** A frame with the connection it belongs to, as acceptors and gateways tell it. */
+/** A frame with its connection, as acceptors and gateways trace it. */
 export interface ConnectionFrame extends FrameTrace {
-  /** Numbers the connections of an acceptor. */
+  /** The number of the connection at an acceptor. */
   readonly connection?: number;
-  /** Numbers the relays of a gateway. */
+  /** The number of the relay at a gateway. */
   readonly relay?: number;
 }
 
-/** How {@linkcode jsonLines} writes. */
+/** Options of {@linkcode jsonLines}. */
 export interface TraceOptions {
-  /** What the trace is of, for its readers. */
+  /** The title of the trace. Default: `"AMQP"`. */
   title?: string | undefined;
-  /** Who wrote it: `"server"` for an acceptor, a broker, a gateway as its clients see it. Default: `"client"`. */
+  /** The observer: `"server"` for an acceptor, a broker, a gateway as its clients see it. Default: `"client"`. */
   vantage?: "client" | "server" | "network" | undefined;
-  /** Milliseconds of some clock. Default: `performance.now()`. */
+  /** A clock in milliseconds. Default: `performance.now()`. */
   now?: (() => number) | undefined;
-  /** When the trace begins. Default: now. */
+  /** The time at which the trace begins. Default: now. */
   start?: Date | undefined;
 }
 
@@ -64,40 +64,40 @@ const TRACE_KINDS: OptionKinds<TraceOptions> = {
 };
 
 /**
- * Takes frames and what happens below AMQP, and writes a line for each; made by {@linkcode jsonLines}. It is the option `trace`
- * of `connect`, `publish`, `acceptor`, `Broker` and `gateway`.
+ * Writes a line for each frame and each transport event; made by {@linkcode jsonLines}. Pass it as the option `trace` of
+ * `connect`, `publish`, `acceptor`, `Broker` and `gateway`.
  */
 export interface TraceWriter {
   (frame: ConnectionFrame): void;
-  /** Takes what happens below AMQP. */
+  /** Writes a transport event. */
   transport(event: TransportEvent): void;
-  /** Makes of what opens channels what writes of it too: called by `connect` and `publish`; `log` is told when that fails. */
+  /** Wraps a function that opens channels, to write its steps; for `connect` and `publish`. Failures go to `log`. */
   dialling(dial: TracedDial, log?: LogOption): TracedDial;
-  /** Makes of the channel of a client what writes of its end too: called by an acceptor; `log` is told when that fails. */
+  /** Wraps the channel of a client, to write its end; for acceptors. Failures go to `log`. */
   accepted(channel: Channel, info: PeerInfo | undefined, connection: number, log?: LogOption): Channel;
 }
 
-/** What an event of a trace says. */
+/** The data of a trace event. */
 export interface TraceData {
-  /** Which connection, from 1. */
+  /** The number of the connection, from 1. */
   connection: number;
   /** The channel. */
   channel?: number;
   /** The performative with its fields; undefined for an empty frame. */
   frame?: FrameBody;
-  /** Bytes of payload behind it. */
+  /** Bytes of payload behind the performative. */
   payload?: number;
-  /** Which session of the connection. */
+  /** The number of the session on its connection. */
   session?: number;
-  /** Which link, by its address or name. */
+  /** The link's address, or else its name. */
   link?: string;
-  /** How things stand after it. */
+  /** Credit, counts and windows after the frame, by name. */
   after?: { [name: string]: number };
-  /** Rules that the frame breaks, and errors that it tells. */
+  /** Rules that the frame breaks, and errors that it carries. */
   faults?: TraceFault[];
-  /** What happened below AMQP. */
+  /** The name of a transport event. */
   event?: string;
-  /** More about that. */
+  /** A detail of the transport event. */
   [detail: string]: unknown;
 }
 
@@ -105,21 +105,21 @@ export interface TraceData {
 export interface TraceEvent {
   /** Milliseconds since the trace began. */
   time: number;
-  /** What kind of event. */
+  /** The kind of the event. */
   name: "amqp:frame_received" | "amqp:frame_sent" | "transport:event";
-  /** What it says. */
+  /** The data of the event. */
   data: TraceData;
 }
 
 /** The first line of a trace. */
 export interface TraceHead {
-  /** Names the format. */
+  /** The name of the format. */
   file_schema: typeof TRACE_SCHEMA;
   /** One event a line. */
   serialization_format: "application/jsonl";
-  /** What the trace is of. */
+  /** The title of the trace. */
   title: string;
-  /** When and by whom it was written. */
+  /** The observer, and the time at which the trace begins. */
   trace: { vantage_point: { type: string }; common_fields: { reference_time: { epoch: string } } };
 }
 
@@ -127,11 +127,11 @@ export interface TraceHead {
 export const TRACE_SCHEMA = "urn:webamqp:trace:1";
 
 /**
- * Makes a writer of traces; `write` gets each line with its line feed, the first one at once.
+ * Creates a writer of traces; `write` gets each line with its line feed, the first one at once.
  *
- * Frames of several connections may be mixed where they are numbered, as acceptors and gateways do; `connect` does not, so make a
- * writer for each. What a broken connection leaves behind is forgotten with its close, or when
- * 10,000 younger ones have been seen.
+ * Frames of several connections may be mixed where they are numbered, as by acceptors and gateways; `connect` does not number
+ * them, so make a writer for each connection. The state of a connection is dropped when it closes, or when 10,000 younger ones
+ * have been seen.
  *
  * @example
  * ```ts
@@ -201,7 +201,7 @@ function trackerOf(trackers: Map<number, ConnectionTracker>, connection: number)
   return tracker;
 }
 
-// What a trace says of a frame besides its fields.
+// The parts of an event besides the frame.
 function about({ session, link, faults }: Observation): Partial<TraceData> {
   return {
     ...(session !== undefined && { session: session.id }),
@@ -222,7 +222,7 @@ function standing({ session, link }: Pick<Observation, "session" | "link">): { [
   };
 }
 
-// A frame as it may be shown: readable, and without what looks like a secret.
+// A frame for people, without values that look like secrets.
 function shown(body: FrameBody): FrameBody {
   return withoutSecrets(toJson(body, { exact: false }), body.kind.startsWith("sasl")) as unknown as FrameBody;
 }
