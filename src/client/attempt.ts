@@ -36,9 +36,8 @@ export interface Trace {
 /** Options of dialling and logging in. */
 export interface AttemptOptions extends Omit<TransportOptions, "headers" | "tls"> {
   /**
-   * How to authenticate: a mechanism; several, in order of preference; a function that returns them and is called on every
-   * attempt; or null for a connection without SASL. Default: PLAIN with the user info of the URL, or ANONYMOUS without user
-   * info.
+   * The SASL mechanism to authenticate with; several, in order of preference; a function that returns them and is called on
+   * every attempt; or null for no SASL. Default: PLAIN with the user info of the URL, or ANONYMOUS without.
    */
   auth?: Asked<SaslAuth | null> | undefined;
   /** Further header fields of the WebSocket handshake, as in {@linkcode TransportOptions}, or a function returning them. */
@@ -47,8 +46,7 @@ export interface AttemptOptions extends Omit<TransportOptions, "headers" | "tls"
   tls?: Asked<TransportOptions["tls"]> | undefined;
   /**
    * True sends the credentials, and all that follows, without waiting for the server's mechanisms and outcome: two round
-   * trips less. Only for a server that is known to accept this and the mechanism, which must have no challenge. Default:
-   * false.
+   * trips less. Only for a server known to accept this and the mechanism, which must have no challenge. Default: false.
    */
   pipelineSasl?: boolean | undefined;
   /** The virtual host. Default: the host of the URL. */

@@ -182,8 +182,7 @@ export const PUBLISH_TIMEOUT_MS = 30_000;
  * also over TCP for `amqp:` and TLS for `amqps:`; or over an open channel.
  *
  * A lost connection is dialled again, and its links, sessions and pending sends go on: see `reconnect`. Several URLs name
- * servers of one service, tried in turn. User info in the URL is used for SASL PLAIN only; it is not sent with the HTTP
- * request.
+ * servers of one service, tried in turn. User info in the URL is used for SASL PLAIN only, not for HTTP.
  *
  * @throws {TransportError} If the WebSocket or socket cannot be opened, or this runtime cannot honour an option.
  * @throws {AmqpError} If the peer refuses the credentials or the connection.

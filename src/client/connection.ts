@@ -98,8 +98,7 @@ export class Connection extends LastingConnection {
     return this.#onOwnSession((session) => this.attachReceiver(session, checked));
   }
 
-  // While a delivery arrives only the session's window holds the sender back, and a closed window stops all links of the
-  // session.
+  // While a delivery arrives only the session's window holds the sender back, and a closed window stops all of its links.
   #onOwnSession<L extends Link>(attach: (session: SharedSession) => L): L {
     // Begun first, so that the other links have a session where the peer accepts no more: then the stream shares it.
     const common = this.defaultSession();
@@ -141,11 +140,10 @@ export class Connection extends LastingConnection {
 
   /**
    * Sends a request and waits for the answer, which the peer sends to a dynamic node of this connection, or to
-   * `options.replyTo`. Any number of requests may wait at a time. They survive a reconnect, after which one may be sent
-   * twice.
+   * `options.replyTo`. Any number of requests may wait at a time, also for a reconnect, after which one may be sent twice.
    *
-   * An answer is matched by its correlation-id: the request's `messageId` or `correlationId`, which is generated if both are
-   * missing. A request without an answer waits until `signal` is aborted, such as `AbortSignal.timeout(5_000)`.
+   * An answer is matched by its correlation-id: the request's `messageId`, which is generated if missing, or `correlationId`.
+   * A request without an answer waits until `signal` is aborted, such as `AbortSignal.timeout(5_000)`.
    *
    * @throws {OutcomeError} If the request was not accepted.
    * @throws {AmqpError} If a link or the connection ended before the answer came.

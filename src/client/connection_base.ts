@@ -199,8 +199,8 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
   }
 
   /**
-   * @ignore Attaches the connection to `channel`; a client's open, sessions and links go out in one flight with what the same
-   * turn sends.
+   * @ignore Attaches the connection to `channel`; a client's open, sessions and links leave in one flight with the turn's
+   * sends.
    */
   attach(channel: Channel, settings: AttachmentSettings = {}): void {
     let endpoint: ConnectionEndpoint;

@@ -191,8 +191,7 @@ export class Driver {
   }
 
   #armTimer(): void {
-    // Timers of a background page run up to a minute late, but bytes are dispatched in time, so the peer's heartbeats trigger
-    // ours.
+    // Timers of a background page run up to a minute late, bytes are dispatched in time: the peer's heartbeats trigger ours.
     if (this.#environment.now() >= this.#timerDue) return this.#onTimer();
     const due = this.#endpoint.nextTimeout() ?? Infinity;
     // A deadline that moved later, as each frame moves the idle time-out, is checked when the old timer fires.

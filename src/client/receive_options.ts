@@ -38,8 +38,8 @@ export interface ReceiveSettings {
    */
   recovery?: "resend" | "resume" | Recovery | undefined;
   /**
-   * True returns each message once the sections before its body have arrived, so that one larger than memory can be read by
-   * {@linkcode Delivery.stream}. An unread message holds back those behind it: give each its own receiver to read several at
+   * True makes each message available once the sections before its body have arrived, so that {@linkcode Delivery.stream} can
+   * read one larger than memory. An unread message holds back those behind it: give each its own receiver to read several at
    * a time. Default: false.
    */
   stream?: boolean | undefined;

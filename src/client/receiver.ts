@@ -189,8 +189,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
    *
    * Asking for the next message accepts the previous one. Leaving the loop, by `break` or by a throw, which cannot be told
    * apart, returns the current message as a failed attempt (`modified` with `deliveryFailed`) unless the loop settled it,
-   * releases the messages not yet taken, and closes the receiver unless `preventCancel` is set. So call `accept()` before
-   * `break`.
+   * releases messages not yet taken, and closes the receiver unless `preventCancel` is set. Call `accept()` before `break`.
    *
    * Closing the receiver ends the loop without waiting for it: an unsettled current message goes back to the sender.
    *
@@ -447,8 +446,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     this.#settlement.add(incoming, delivery);
     if (incoming.remoteSettled) this.#sawSettled = true;
     if (this.ondelivery !== undefined && this.open) return this.ondelivery(delivery);
-    // A program may settle only in large batches: the credit withheld at its last settlement is granted when the rest is used
-    // up.
+    // A program may settle only in large batches: credit withheld at its last settlement is granted when the rest is used up.
     if (this.#credit.left === 0) this.#credit.topUpLater();
     if (payload === undefined) return this.#queue.add(delivery);
     const aborted = (error: Error): void => {

@@ -49,9 +49,8 @@ export interface ResumeOptions {
   /** Seconds for which the peer is asked to keep a lost link; it may agree to less. Default: 600. */
   timeout?: number | undefined;
   /**
-   * Called with the outcome of each message that an earlier process sent, and kept in `store`; undefined if it will never be
-   * known. A message without one when the link ends is left to a later process. Default: outcomes other than accepted go to
-   * the log.
+   * Called with the outcome of each message that an earlier process sent and kept in `store`; undefined if it will never be
+   * known. A message without one when the link ends is left to a later process. Default: outcomes but accepted are logged.
    */
   onrecovered?: (delivery: UnsettledDelivery, outcome: DeliveryState | undefined) => void;
 }

@@ -139,7 +139,7 @@ export class ParallelSends implements SendListener {
   #finish: (() => void) | undefined;
 
   /**
-   * Registers with the sender, which may have ended while this file was loaded.
+   * Registers with the sender, whose link may have ended while this file was loaded.
    *
    * @throws {AmqpError} If the link has ended.
    * @throws {RangeError} If the sender's `maxInFlight` is below 1.

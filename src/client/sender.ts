@@ -102,10 +102,7 @@ export class Sender extends Link {
     if ("role" in from) this.#carry(from);
   }
 
-  /**
-   * Called when the receiver grants credit, or drains: messages sent during the call go out before the rest of the credit is
-   * returned.
-   */
+  /** Called when the receiver grants credit, or drains: messages sent in the call precede the return of unused credit. */
   oncredit: (() => void) | undefined;
 
   /** Messages that the receiver accepts now, beyond those that wait here. */
@@ -470,8 +467,7 @@ export class Sender extends Link {
 
   // The listener of a delivery that is settled now; undefined if the wait was aborted.
   #settled(delivery: OutgoingDelivery): SendListener | undefined {
-    // A peer may settle before the last frame is sent; the payload is then still in use. Payloads from the caller are in no
-    // block.
+    // A peer may settle before the last frame is sent: the payload is still in use. Payloads of the caller are in no block.
     if (delivery.sent) giveBlock(delivery.payload);
     this.recovery?.dropped(delivery);
     const listener = this.#done(delivery);

@@ -120,10 +120,7 @@ export interface Gateway extends AsyncDisposable {
   readonly host: string;
   /** The counters so far. */
   readonly counters: GatewayCounters;
-  /**
-   * Accepts no more clients, waits for relays to end, and closes the rest in order. An aborted signal ends the wait, not the
-   * closing.
-   */
+  /** Accepts no more clients, waits for relays to end, and closes the rest in order. An aborted signal ends only the wait. */
   close(options?: GatewayCloseOptions): Promise<void>;
 }
 
@@ -140,8 +137,7 @@ const LINGER_MS = 1_000;
 const DRAIN_MS = 10_000;
 
 /**
- * Listens, and joins each client with its own connection to a target: WebSocket in and TCP or TLS out, the reverse, or any
- * other two.
+ * Listens, and joins each client with its own connection to a target: WebSocket in and TCP or TLS out, or any other pair.
  *
  * A slow side holds the other back, so that a relay never buffers much more than `maxBufferedBytes` each way.
  *

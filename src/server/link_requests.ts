@@ -170,8 +170,8 @@ function attached<L extends Sender | Receiver>(
     acceptLink(endpoint, {
       ...options,
       ...kept?.recovery?.answer(endpoint),
-      // The receiver's choice of the settle mode prevails [transport 2.7.3]. A sender that asks for two steps may never take
-      // the second.
+      // The receiver's choice of settle mode prevails [transport 2.7.3]. A sender that asks for two steps may never take the
+      // second.
       rcvSettleMode: options.rcvSettleMode ?? (endpoint.role === "receiver" ? "first" : undefined),
     });
     const link = kept as L | undefined ?? adopt(suspendMs > 0 ? resuming : undefined);

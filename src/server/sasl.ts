@@ -36,8 +36,7 @@ export interface SaslServerOptions {
   /** Accepts clients without an identity. Default: true unless another option says who may connect. */
   anonymous?: boolean | undefined;
   /**
-   * Passwords or SCRAM keys by user name, for PLAIN and SCRAM; or a function that checks a user name and password, for PLAIN
-   * only.
+   * Passwords or SCRAM keys by user name, for PLAIN and SCRAM; or, for PLAIN only, a function that checks name and password.
    */
   users?: UserTable | CheckPassword | undefined;
   /** Returns the SCRAM keys of a known user: for SCRAM-SHA-256, and for PLAIN unless `users` is given. */
