@@ -1,5 +1,5 @@
 /**
- * Writes the composites of the specification as interfaces, out of the table of definitions and what docs.ts says of each:
+ * Writes the composites of the specification as interfaces, from the table of definitions and the docstrings in docs.ts:
  * src/codec/message_types.ts and src/codec/types.ts. A test holds the files to this.
  *
  * @module
@@ -50,23 +50,23 @@ function messageTypes(kinds: Key[]): string {
   const names = Object.entries(enumerations).map(([name, { values }]) =>
     `/** ${enumerationDocs[name]} */\nexport type ${capital(name)} = ${quoted(values)};`
   );
-  return `${head("What messages, links and transactions are told with, as object types.")}
+  return `${head("Object types for messages, links and transactions.")}
 import type { Fields, Typed, Value } from "./values.ts";
 
 ${names.join("\n")}
 
-/** What identifies a message: text, a ulong as \`bigint\`, bytes, or a uuid. */
+/** The id of a message: text, a ulong as \`bigint\`, bytes, or a uuid. */
 export type MessageId = string | bigint | Uint8Array | Typed<"uuid">;
 
-/** Unsettled deliveries by their tag, with the state that this end last knew. */
+/** Unsettled deliveries by tag, with the state that this end last knew. */
 export type Unsettled = Map<Uint8Array, DeliveryState | null>;
 
 ${kinds.map(composite).join("\n")}
-/** What became of a delivery in the end. */
+/** The final state of a delivery. */
 export type Outcome = ${union("outcome")};
-/** What became of a delivery, so far or in the end. */
+/** The state of a delivery, final or not. */
 export type DeliveryState = ${union("deliveryState")};
-/** When a dynamic node goes away. */
+/** The condition on which a dynamic node is deleted. */
 export type LifetimePolicy = ${union("lifetimePolicy")};
 /** An end of a link. */
 export type Terminus = Source | Target | Coordinator;
@@ -82,7 +82,7 @@ function frameTypes(kinds: Key[], frames: Key[]): string {
   });
   const text = frames.map(composite).join("\n");
   const used = [...names, ...others.filter((name) => new RegExp(`\\b${name}\\b`).test(text))].sort();
-  return `${head("Everything that has a type in AMQP; here the frame bodies.")}
+  return `${head("All object types of AMQP; this file has the frame bodies.")}
 import type {
 ${used.map((name) => `  ${name},`).join("\n")}
 } from "./message_types.ts";
@@ -109,13 +109,13 @@ export type Kind = keyof Composites;
 /** The object type of a kind. */
 export type CompositeOf<K extends Kind> = Composites[K];
 
-/** Any composite that tells its kind. */
+/** Any composite with a \`kind\`. */
 export type Composite = Extract<Composites[Kind], { kind: Kind }>;
 
 /** The names of the fields of each composite that have a default. */
 export interface DefaultedFields {
 ${
-    defaulted.map(([kind, fields]) => `  /** Those of {@linkcode ${typeName(kind)}}. */\n  ${kind}: ${fields};`).join(
+    defaulted.map(([kind, fields]) => `  /** Fields of {@linkcode ${typeName(kind)}}. */\n  ${kind}: ${fields};`).join(
       "\n",
     )
   }
@@ -125,7 +125,7 @@ ${
 
 function head(what: string): string {
   return `/**
- * ${what} Written by tools/types/build.ts, out of the table of definitions.
+ * ${what} Written by tools/types/build.ts, from the table of definitions.
  *
  * @module
  */
@@ -139,7 +139,7 @@ function composite(kind: Key): string {
     throw new Error(`Cannot write types: docs and fields of ${kind} differ: ${Object.keys(fields ?? {})}`);
   }
   const lines = [`/** ${is} */`, `export interface ${typeName(kind)} {`];
-  if (!PLAIN.includes(kind)) lines.push("  /** Tells it from others. */", `  kind: "${kind}";`);
+  if (!PLAIN.includes(kind)) lines.push("  /** The kind of the composite. */", `  kind: "${kind}";`);
   for (const [name, field] of Object.entries(table)) {
     const mandatory = field.endsWith("!");
     lines.push(`  /** ${fields[name]} */`);
