@@ -54,7 +54,7 @@ export type {
 export { resume } from "./src/client/resume.ts";
 export { SendAbortedError, type SendOptions, type SendOutcome } from "./src/client/outcome.ts";
 export type { StreamedMessage } from "./src/client/stream.ts";
-export type { Sender, SendSettings } from "./src/client/sender.ts";
+export type { Sender } from "./src/client/sender.ts";
 export type { Receiver } from "./src/client/receiver.ts";
 export type {
   ReceiveBatchOptions,
@@ -64,7 +64,7 @@ export type {
 } from "./src/client/receive_options.ts";
 export type { RequestOptions, Responding } from "./src/client/request.ts";
 export type { Delivery, DeliveryReceiver } from "./src/client/delivery.ts";
-export type { LinkSettings, ReceiverOptions, SenderOptions } from "./src/client/link_options.ts";
+export type { LinkSettings, ReceiverOptions, SenderOptions, SendSettings } from "./src/client/link_options.ts";
 
 export * from "./src/base/errors.ts";
 export type { LogCode, LogEntry, LogOption } from "./src/base/log.ts";

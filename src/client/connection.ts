@@ -21,7 +21,7 @@ import { checkCredit, checkServe, type ReceiveSettings, type ServeOptions } from
 import { Receiver } from "./receiver.ts";
 import type { SendOptions, SendOutcome } from "./outcome.ts";
 import type { Requester, RequestOptions, Responding } from "./request.ts";
-import { Sender, type SendSettings } from "./sender.ts";
+import { Sender } from "./sender.ts";
 import { Session, type SharedSession } from "./session.ts";
 import {
   checkedOptions,
@@ -29,6 +29,7 @@ import {
   type ReceiverOptions,
   senderAttach,
   type SenderOptions,
+  type SendSettings,
   SESSION_KINDS,
   twinAttach,
 } from "./link_options.ts";

@@ -19,15 +19,13 @@ import type { Open, SaslFrameBody } from "../codec/types.ts";
 import { ConnectionEndpoint, type ConnectionOptions as EngineOptions } from "../engine/connection.ts";
 import type { EngineEvent } from "../engine/events.ts";
 import type { LinkEndpoint } from "../engine/link.ts";
-import type { ReceiverEndpoint } from "../engine/receiver.ts";
-import type { OutgoingDelivery } from "../engine/outgoing.ts";
-import type { SenderEndpoint } from "../engine/sender.ts";
+import type { ReceiverEndpoint, ReceiverEvent } from "../engine/receiver.ts";
+import type { SenderEndpoint, SenderEvent } from "../engine/sender.ts";
 import type { SessionEndpoint } from "../engine/session.ts";
 import type { Channel } from "../transport/channel.ts";
 import { Driver } from "./driver.ts";
 import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, Lifetime, located } from "./lifetime.ts";
 import type { Link, LinkConnection } from "./link.ts";
-import type { Sender } from "./sender.ts";
 import type { SharedSession } from "./session.ts";
 
 /**
@@ -354,30 +352,20 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
         return this.#handleClosed(attachment, event.error);
       case "ended":
         return this.handleSessionEnded(attachment, event.session, event.error);
+      case "begun":
+      case "attachRequested":
+        return;
     }
-    if (!("link" in event)) return;
     const link = attachment.links.get(event.link);
     if (event.kind === "detached") attachment.links.delete(event.link);
     if (link !== undefined) this.handleLink(link, event);
   }
 
   /** @ignore Dispatches an event of the engine to its link. */
-  protected handleLink(link: Link, event: EngineEvent): void {
-    const sender = link as Sender;
-    switch (event.kind) {
-      case "attached":
-        return link.handleAttached();
-      case "detached":
-        return this.loseLink(link, event.error);
-      case "credit":
-        return sender.handleCredit();
-      case "refused":
-        return sender.handleRefused(event.delivery, event.error);
-      case "sent":
-        return sender.handleSent(event.delivery);
-      case "disposition":
-        return sender.handleDisposition(event.delivery as OutgoingDelivery, event.state, event.settled);
-    }
+  protected handleLink(link: Link, event: SenderEvent | ReceiverEvent): void {
+    if (event.kind === "attached") link.handleAttached();
+    else if (event.kind === "detached") this.loseLink(link, event.error);
+    else link.handleEvent(event);
   }
 
   #handleSasl({ endpoint, driver, settings }: Attachment, frame: SaslFrameBody): void {

@@ -6,6 +6,8 @@
 
 import { abortable, Deferred } from "../base/wait.ts";
 import type { DeliveryState, Open } from "../codec/types.ts";
+import type { ReceiverEvent } from "../engine/receiver.ts";
+import type { SenderEvent } from "../engine/sender.ts";
 import type { Interruption, Link } from "./link.ts";
 import type { LinkResumed } from "./recovery.ts";
 
@@ -145,12 +147,18 @@ export class ConnectionHistory {
     this.opened = true;
   }
 
-  /** Counts the outcome of a sent message. */
-  handleOutcome(state: DeliveryState | undefined): void {
-    const kind = state?.kind === "transactionalState" ? state.outcome?.kind : state?.kind;
-    if (kind === undefined || kind === "declared" || !(kind in this.stats)) return;
-    this.stats.sent++;
-    this.stats[kind as "accepted" | "rejected" | "released" | "modified"]++;
+  /** Counts what an event of a link says of messages. */
+  count(event: SenderEvent | ReceiverEvent): void {
+    switch (event.kind) {
+      case "delivery":
+        this.stats.received++;
+        break;
+      case "disposition":
+        if (event.link.role === "sender") this.#countOutcome(event.state);
+        break;
+      case "sent":
+        if (!event.delivery.resume) this.stats.sent++;
+    }
   }
 
   /** Adds the byte counts of an attachment that has ended. */
@@ -162,5 +170,12 @@ export class ConnectionHistory {
   handleEnded(error: Error | undefined): void {
     this.tell({ kind: "closed", error });
     this.#queues.clear();
+  }
+
+  #countOutcome(state: DeliveryState | undefined): void {
+    const kind = state?.kind === "transactionalState" ? state.outcome?.kind : state?.kind;
+    if (kind === undefined || kind === "declared" || !(kind in this.stats)) return;
+    this.stats.sent++;
+    this.stats[kind as "accepted" | "rejected" | "released" | "modified"]++;
   }
 }

@@ -8,10 +8,9 @@
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { MAX_UINT } from "../codec/checks.ts";
-import type { IncomingDelivery } from "../engine/deliveries.ts";
 import type { EngineEvent } from "../engine/events.ts";
-import type { ReceiverEndpoint } from "../engine/receiver.ts";
-import type { SenderEndpoint } from "../engine/sender.ts";
+import type { ReceiverEndpoint, ReceiverEvent } from "../engine/receiver.ts";
+import type { SenderEndpoint, SenderEvent } from "../engine/sender.ts";
 import type { SessionEndpoint } from "../engine/session.ts";
 import { isPassing } from "../recovery/retry.ts";
 import type { Channel } from "../transport/channel.ts";
@@ -19,7 +18,6 @@ import { type Attachment, type AttachmentSettings, ConnectionBase } from "./conn
 import { type ConnectionEvent, ConnectionHistory, type ConnectionState } from "./events.ts";
 import type { CloseOptions } from "./lifetime.ts";
 import type { Link } from "./link.ts";
-import type { Receiver } from "./receiver.ts";
 import type { LinkResumed } from "./recovery.ts";
 import { Sender } from "./sender.ts";
 import type { SharedSession } from "./session.ts";
@@ -185,26 +183,8 @@ export class LastingConnection extends ConnectionBase {
   }
 
   /** @ignore {@inheritDoc ConnectionBase.handleLink} */
-  protected override handleLink(link: Link, event: EngineEvent): void {
-    const receiver = link as Receiver;
-    switch (event.kind) {
-      case "drained":
-        return receiver.handleDrained();
-      case "aborted":
-        return receiver.handleAborted();
-      case "sent":
-        if (!event.delivery.resume) this.history.stats.sent++;
-        break;
-      case "delivery":
-        this.history.stats.received++;
-        return receiver.handleDelivery(event.delivery);
-      case "disposition":
-        if (event.link.role === "sender") {
-          this.history.handleOutcome(event.state);
-          break;
-        }
-        return receiver.handleDisposition(event.delivery as IncomingDelivery, event.settled);
-    }
+  protected override handleLink(link: Link, event: SenderEvent | ReceiverEvent): void {
+    this.history.count(event);
     super.handleLink(link, event);
   }
 

@@ -12,8 +12,8 @@ import { quote } from "../base/text.ts";
 import type { CodecLimits } from "../codec/limits.ts";
 import type { Attach, Open, Role } from "../codec/types.ts";
 import type { AttachOptions } from "../engine/link.ts";
-import type { ReceiverEndpoint } from "../engine/receiver.ts";
-import type { SenderEndpoint } from "../engine/sender.ts";
+import type { ReceiverEndpoint, ReceiverEvent } from "../engine/receiver.ts";
+import type { SenderEndpoint, SenderEvent } from "../engine/sender.ts";
 import type { SessionEndpoint } from "../engine/session.ts";
 import type * as Complaints from "./complaints.ts";
 import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, Lifetime } from "./lifetime.ts";
@@ -161,6 +161,8 @@ export abstract class Link extends Lifetime implements RecoveringLink {
   protected abstract attachAs(settings: AttachOptions, session: SessionEndpoint): SenderEndpoint | ReceiverEndpoint;
   /** @ignore Continues the link on `endpoint`, which the peer attached again. */
   protected abstract carryAgain(endpoint: SenderEndpoint | ReceiverEndpoint): void;
+  /** @ignore Handles an event of its endpoint that only links of its role have. */
+  abstract handleEvent(event: SenderEvent | ReceiverEvent): void;
   /** Resolves when nothing is in flight. */
   protected abstract idle(): Promise<void>;
   /** Called once, when the link has ended. */
@@ -282,7 +284,7 @@ export abstract class Link extends Lifetime implements RecoveringLink {
     });
   }
 
-  /** @ignore Called by the connection. */
+  /** @ignore The peer has accepted the link. */
   handleAttached(): void {
     const error = this.checkAttached();
     if (error !== undefined) {

@@ -11,7 +11,7 @@ import type { AttachOptions } from "../engine/link.ts";
 import type { SessionOptions } from "../engine/session.ts";
 import { checkAddress, checkOptions, type OptionKinds } from "../base/options.ts";
 import type { ReceiveSettings } from "./receive_options.ts";
-import type { SendSettings } from "./sender.ts";
+import type { Recovery } from "./recovery.ts";
 
 /** Options common to senders and receivers. */
 export interface LinkSettings {
@@ -36,6 +36,22 @@ export interface LinkSettings {
   desiredCapabilities?: string[] | undefined;
   /** Properties of the link, sent in the attach. */
   properties?: Fields | undefined;
+}
+
+/** Settings of a sender beside those of its link. */
+export interface SendSettings {
+  /**
+   * Messages of one `sendAll` or `writable` that may wait for their outcome at a time, whatever the credit. They are held in
+   * memory until then, and no more than this many are sent per round trip. Default: 2,048.
+   */
+  maxInFlight?: number | undefined;
+  /**
+   * What happens to messages without a known outcome when the connection is lost: `"resend"` sends them again, in order and
+   * before all others, so each arrives at least once; `"resume"` resumes each delivery, so it arrives exactly once where the
+   * peer supports that, see {@linkcode resume}, whose result has more options; `"fail"` ends them as lost. Settled and
+   * aborted messages, and those of a transaction, are never sent again. Default: `"resend"`.
+   */
+  recovery?: "resend" | "fail" | "resume" | Recovery | undefined;
 }
 
 /** Options of a sender. */

@@ -9,7 +9,7 @@ import { abortable, ignore, part, type WaitOptions } from "../base/wait.ts";
 import type { AmqpError } from "../base/errors.ts";
 import type { IncomingDelivery } from "../engine/deliveries.ts";
 import type { AttachOptions } from "../engine/link.ts";
-import { ReceiverEndpoint } from "../engine/receiver.ts";
+import { ReceiverEndpoint, type ReceiverEvent } from "../engine/receiver.ts";
 import type { SessionEndpoint } from "../engine/session.ts";
 import { Delivery, type DeliveryReceiver } from "./delivery.ts";
 import { DeliveryLoop } from "./delivery_loop.ts";
@@ -439,8 +439,30 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     this.handlers.handBack();
   }
 
-  /** @ignore Called by the connection. */
-  handleDelivery(incoming: IncomingDelivery): void {
+  /** @ignore {@inheritDoc Link.handleEvent} */
+  override handleEvent(event: ReceiverEvent): void {
+    switch (event.kind) {
+      case "delivery":
+        return this.#handleDelivery(event.delivery);
+      case "disposition":
+        if (event.settled) this.#settlement.handleSettled(event.delivery);
+        break;
+      case "drained":
+        this.#credit.handleDrained();
+        if (this.#queue.finishing) this.#queue.finish();
+        return this.#credit.topUpLater();
+      case "aborted":
+        // A delivery that the sender aborted has used its credit.
+        return this.#credit.topUpLater();
+    }
+  }
+
+  /** @ignore The next message, or undefined when there will be none. */
+  take(signal: AbortSignal | undefined): Promise<Delivery | undefined> {
+    return this.#queue.take(signal);
+  }
+
+  #handleDelivery(incoming: IncomingDelivery): void {
     const payload = this.#arriving = incoming.context as Streams.StreamedPayload | undefined;
     const delivery = new Delivery(this, this.#settlement, incoming, payload);
     this.#settlement.add(incoming, delivery);
@@ -455,27 +477,5 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
       this.#settlement.handleDone(incoming);
     };
     payload.listen(() => this.#queue.add(delivery), aborted);
-  }
-
-  /** @ignore Called by the connection when the sender aborted a delivery, which has used its credit. */
-  handleAborted(): void {
-    this.#credit.topUpLater();
-  }
-
-  /** @ignore Called by the connection. */
-  handleDrained(): void {
-    this.#credit.handleDrained();
-    if (this.#queue.finishing) this.#queue.finish();
-    this.#credit.topUpLater();
-  }
-
-  /** @ignore Called by the connection when the sender sent a state. */
-  handleDisposition(incoming: IncomingDelivery, settled: boolean): void {
-    if (settled) this.#settlement.handleSettled(incoming);
-  }
-
-  /** @ignore The next message, or undefined when there will be none. */
-  take(signal: AbortSignal | undefined): Promise<Delivery | undefined> {
-    return this.#queue.take(signal);
   }
 }

@@ -18,9 +18,10 @@ import {
   type PayloadSource,
   type SenderState,
 } from "../engine/outgoing.ts";
-import { SenderEndpoint } from "../engine/sender.ts";
+import { SenderEndpoint, type SenderEvent } from "../engine/sender.ts";
 import type { SessionEndpoint } from "../engine/session.ts";
 import { type Interruption, Link, type LinkConnection } from "./link.ts";
+import type { SendSettings } from "./link_options.ts";
 import { PATIENCE_MS } from "./lifetime.ts";
 import {
   outcomeOf,
@@ -31,28 +32,12 @@ import {
   type SendOptions,
   type SendOutcome,
 } from "./outcome.ts";
-import type { Recovery, SenderRecovery } from "./recovery.ts";
+import type { SenderRecovery } from "./recovery.ts";
 import type { ParallelSends, ParallelSink } from "./send_all.ts";
 import type { StreamedMessage } from "./stream.ts";
 
 // Room for some dozens of small messages; a message that is held for long keeps no more memory alive than one block.
 const BLOCK_BYTES = 16_384;
-
-/** Settings of a sender beside those of its link. */
-export interface SendSettings {
-  /**
-   * Messages of one `sendAll` or `writable` that may wait for their outcome at a time, whatever the credit. They are held in
-   * memory until then, and no more than this many are sent per round trip. Default: 2,048.
-   */
-  maxInFlight?: number | undefined;
-  /**
-   * What happens to messages without a known outcome when the connection is lost: `"resend"` sends them again, in order and
-   * before all others, so each arrives at least once; `"resume"` resumes each delivery, so it arrives exactly once where the
-   * peer supports that, see {@linkcode resume}, whose result has more options; `"fail"` ends them as lost. Settled and
-   * aborted messages, and those of a transaction, are never sent again. Default: `"resend"`.
-   */
-  recovery?: "resend" | "fail" | "resume" | Recovery | undefined;
-}
 
 /**
  * Sends messages to one address; made by `sender` of a connection or session.
@@ -356,6 +341,21 @@ export class Sender extends Link {
     this.#notify();
   }
 
+  /** @ignore {@inheritDoc Link.handleEvent} */
+  override handleEvent(event: SenderEvent): void {
+    switch (event.kind) {
+      case "disposition":
+        return this.handleDisposition(event.delivery, event.state, event.settled);
+      case "credit":
+        return this.handleCredit();
+      case "sent":
+        return this.#settled(event.delivery)?.onsent(event.delivery);
+      case "refused":
+        // The message does not fit the link.
+        return this.#settled(event.delivery)?.onlost(event.error, false, event.delivery);
+    }
+  }
+
   /** @ignore Called by the connection when credit comes. */
   handleCredit(): void {
     this.oncredit?.();
@@ -368,16 +368,6 @@ export class Sender extends Link {
     delivery.settle({ kind: "transactionalState", txnId, outcome: outcome && { kind: outcome.kind } as Outcome });
     this.#settled(delivery);
     this.connection.wake();
-  }
-
-  /** @ignore Called by the connection when the last frame of a settled message was written. */
-  handleSent(delivery: OutgoingDelivery): void {
-    this.#settled(delivery)?.onsent(delivery);
-  }
-
-  /** @ignore Called by the connection when a message does not fit the link. */
-  handleRefused(delivery: OutgoingDelivery, error: Error): void {
-    this.#settled(delivery)?.onlost(error, false, delivery);
   }
 
   /** @ignore Called by the connection when the receiver sent a state. */

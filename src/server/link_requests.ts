@@ -18,7 +18,8 @@ import type { Receiver } from "../client/receiver.ts";
 import type { Recovery } from "../client/recovery.ts";
 import { ReceiverResumption } from "../client/resume_receiver.ts";
 import { SenderResumption } from "../client/resume_sender.ts";
-import type { Sender, SendSettings } from "../client/sender.ts";
+import type { SendSettings } from "../client/link_options.ts";
+import type { Sender } from "../client/sender.ts";
 import type { Containers } from "./containers.ts";
 
 /** A link that a peer attaches, to be accepted or refused. */
