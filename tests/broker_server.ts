@@ -8,13 +8,13 @@ import { Broker } from "../src/broker/broker.ts";
 import type { UpgradeOptions } from "../src/transport/websocket/upgrade.ts";
 import { serve } from "./serve.ts";
 
-/** A broker that runs. */
+/** A running broker. */
 export interface BrokerServer extends AsyncDisposable {
-  /** Where to connect, with user name and password. */
+  /** The URL with user name and password. */
   readonly url: string;
 }
 
-/** Starts a broker that knows one user; disposing of it ends all connections. */
+/** Starts a broker with one user; disposal ends all connections. */
 export async function startBroker(options: UpgradeOptions = {}): Promise<BrokerServer> {
   const broker = new Broker({ sasl: { users: { user: "secret" } } });
   const server = await serve((channel) => void broker.accept(channel), options);

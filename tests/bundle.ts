@@ -8,21 +8,20 @@ import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildSync } from "esbuild";
 
-/** One file that runs without any other. */
+/** A bundle without imports of other files. */
 export interface Bundle {
-  /** The minified code. */
   readonly code: string;
-  /** Bytes that each source file has in it, the largest first. */
+  /** The bytes of each source file in the bundle, the largest first. */
   readonly sizes: ReadonlyArray<readonly [path: string, bytes: number]>;
 }
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 
 /**
- * Bundles and minifies the text of a module, whose relative imports start at the package's root; what is `external` is left
- * out.
+ * Bundles and minifies the text of a module, whose relative imports start at the package's root; `external` names imports
+ * to leave out.
  *
- * Call it when a test file loads, not in a test: esbuild starts a worker on first use, which deno takes for a leak.
+ * Call it when a test file loads, not in a test: esbuild starts a worker on first use, which deno reports as a leak.
  */
 export function bundle(contents: string, external: string[] = []): Bundle {
   const { outputFiles, metafile } = build(contents, { external });
@@ -30,7 +29,7 @@ export function bundle(contents: string, external: string[] = []): Bundle {
   return { code: outputFiles[0].text, sizes: sizesOf([inputs]) };
 }
 
-/** What of it is loaded at once when the bundler may put what is imported lazily into files of their own. */
+/** The part that is loaded at once when the bundler puts lazy imports into files of their own. */
 export function firstLoad(contents: string): Bundle {
   const { outputFiles, metafile } = build(contents, { splitting: true, outdir: "out" });
   const texts = new Map(outputFiles.map(({ path, text }) => [relative(root, path), text]));
@@ -54,7 +53,7 @@ function build(contents: string, options: { splitting?: boolean; outdir?: string
     bundle: true,
     minify: true,
     format: "esm",
-    // Nothing of Node is resolved for it, so an import of a built-in fails here.
+    // Nothing of Node is resolved, so an import of a built-in fails here.
     platform: "browser",
     target: "es2022",
     metafile: true,
@@ -71,7 +70,7 @@ function sizesOf(outputs: readonly Record<string, { bytesInOutput: number }>[]):
   return sizes.filter(([, bytes]) => bytes > 0).sort((a, b) => b[1] - a[1]);
 }
 
-/** How many bytes of it travel to a browser. */
+/** The number of bytes that travel to a browser. */
 export async function gzipSize(code: string): Promise<number> {
   const stream = new Blob([code]).stream().pipeThrough(new CompressionStream("gzip"));
   return (await new Response(stream).arrayBuffer()).byteLength;

@@ -1,5 +1,5 @@
 /**
- * Watches what a browser has to load: how much, and nothing of the accepting side or of any one runtime.
+ * Limits what a browser has to load: the number of bytes, and nothing of the accepting side or of any one runtime.
  *
  * @module
  */
@@ -10,9 +10,9 @@ import { test } from "./harness.ts";
 import { read } from "./source.ts";
 
 /**
- * What a page may pay for both ways of being a client, in bytes on the wire: what they cost now and a little air, for each
- * runtime packs a little differently. The design asks for 45,000, and 36,000 for publishing alone: reconnecting, checks of
- * options and messages, and texts that say what to do have taken more, and are to be made tighter or loaded later.
+ * Bytes on the wire of both ways of being a client: today's with a small margin, since each runtime packs a little
+ * differently. The design asks for 45,000, and 36,000 for publishing alone: reconnecting, checks of options and messages,
+ * and texts that say what to do have taken more, and are to be made tighter or loaded later.
  */
 const LIMIT = 60_750;
 /** The same for publishing one message, as an edge function does, which needs nothing of what receives. */
@@ -44,7 +44,7 @@ test("bundle: connect and publish stay within the limit", async () => {
 test("bundle: a client has nothing of the accepting side", () => {
   const accepting =
     /\/(?:server|server_handshake|accept|acceptor|broker|gateway|upgrade|testing|sniff|cli)\b|\/(?:deno|bun|node|workers)\.ts$/;
-  // What only that side says, wherever it stands.
+  // Texts of the accepting side, wherever they stand.
   const words =
     /Cannot authenticate client|Cannot offer SASL|attached again|sent ahead|Switching Protocols|not one key/g;
   for (const { code } of [client, whole]) assertEquals(code.match(words), null);
@@ -53,7 +53,7 @@ test("bundle: a client has nothing of the accepting side", () => {
 
 test("bundle: a program that publishes has nothing of what receives", () => {
   const receiving = /\/(?:receiver|delivery|incoming_transfers|request|send_all|session|connection)\.ts$/;
-  // The engine's own, which every link needs.
+  // The engine's own files, which every link needs.
   const ours = ["src/engine/connection.ts", "src/engine/session.ts"];
   assertEquals(publisher.sizes.map(([path]) => path).filter((path) => receiving.test(path)).sort(), ours);
   assertEquals(publisher.code.match(/class DecodedMessage|Cannot take flow|Cannot settle delivery: it is/g), null);
@@ -64,7 +64,7 @@ test("bundle: one file for everything imports nothing that a bundler or a runtim
 });
 
 test("bundle: a client has nothing of one runtime", () => {
-  // The name that a runtime gives itself, "Deno/2.9", is no use of its global.
+  // The runtime's name in a text, "Deno/2.9", is no use of its global.
   const traces = /node:|\b(?:process|Buffer|require|Deno(?!\/)|Bun|WebSocketPair)\b/g;
   assertEquals(client.code.match(traces), null);
 });

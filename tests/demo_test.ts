@@ -14,7 +14,7 @@ import { serve } from "./serve.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 
-/** Runs the demo over a broker of the test's, with another client that may meddle. */
+/** Runs the demo over a broker of the test's, with another client that may interfere. */
 async function demo(
   contents: Uint8Array | string,
   meddle: (client: Connection, broker: Broker) => Promise<void> = () => Promise.resolve(),
@@ -86,7 +86,7 @@ test("demo: a message that comes late is noticed", async () => {
     const slow = client.receiver("demo", { credit: 20, settle: "manual" });
     await slow.ready();
     void slow.receive().then(async (delivery) => {
-      // The others have gone past it by the time that so many have come here, too.
+      // The others have passed this point once so many have come here.
       for (let i = 0; i < 19; i++) (await slow.receive()).release();
       delivery.release();
     });
@@ -113,7 +113,7 @@ test("demo: what an earlier run has left does no harm", async () => {
 test("demo: a broker that takes nothing, or refuses, ends it", async () => {
   const stuck = await demo("line\n".repeat(10), async (client, broker) => {
     await client.sender("demo").send({ applicationProperties: { "demo-run": "earlier" } });
-    // One that holds the only message that the queue takes.
+    // A message that fills the queue.
     await client.receiver("demo", { credit: 1, settle: "manual" }).receive();
     assertEquals(broker.queue("demo")!.unsettled, 1);
   }, { queue: { maxMessages: 1 } });

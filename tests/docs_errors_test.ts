@@ -1,5 +1,5 @@
 /**
- * Holds the page of errors to the source: every condition, outcome, code and kind of log entry has a line there, and no other.
+ * Checks the page of errors: every condition, outcome, code and kind of log entry has a line there, and no other.
  *
  * @module
  */
@@ -42,7 +42,7 @@ test("errors: texts of the source are a sentence without a full stop that begins
   for (const path of list("src", ".ts")) {
     for (const text of parse(read(path)).strings.values()) {
       if (!text.startsWith("Cannot ")) continue;
-      // The state may follow in another piece of the same template.
+      // The state may be in the next piece of the template.
       if (/[.!?]$/.test(text)) bad.push(`${path}: ${text}`);
     }
   }
@@ -52,7 +52,7 @@ test("errors: texts of the source are a sentence without a full stop that begins
 test("errors: every kind of log entry is told somewhere", () => {
   const told = list("src", ".ts").map(read).join("\n");
   for (const code of union("src/base/log.ts", "LogCode")) {
-    // An entry is told where its code is given.
+    // An entry is logged where its code stands.
     assert(told.includes(`code: "${code}"`), `nothing tells ${code}`);
   }
 });

@@ -1,6 +1,6 @@
 /**
- * Holds that every class and function that an entry exports has an example, which imports the package and no file, and that the
- * pages lead where they say.
+ * Checks that every exported class and function has an example, which imports the package and no file, and that links in
+ * the pages work.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { list, read } from "./source.ts";
 
 const entries: string[] = Object.values(JSON.parse(read("deno.json")).exports as Record<string, string>);
 
-/** Where each symbol of a module is declared, by its name. */
+/** The file that declares each symbol of a module. */
 function exportsOf(path: string): Map<string, string> {
   const text = read(path);
   const found = new Map<string, string>();
@@ -33,7 +33,7 @@ function exportsOf(path: string): Map<string, string> {
   return found;
 }
 
-/** The comment in front of the first declaration of a symbol. */
+/** The comment before the first declaration of a symbol. */
 function commentOf(name: string, text: string): string {
   const at = text.search(new RegExp(`^export (?:abstract )?(?:async )?(?:class|function)\\*? ${name}\\b`, "m"));
   const before = text.slice(0, at).trimEnd();
@@ -65,7 +65,7 @@ test("docs: examples import the package, not files", () => {
   }
 });
 
-// At 230 words a minute; code and tables are looked at, not read through.
+// At 230 words a minute; code and tables are not read word by word.
 const FIVE_MINUTES = 1_150;
 
 test("docs: the README is five minutes' reading at most, and has its two commands before all else", () => {
@@ -95,7 +95,7 @@ test("docs: every link from page to page leads to a file, and to a heading of it
   assertEquals(dead, []);
 });
 
-// As GitHub names them.
+// The anchors that GitHub makes of a page's headings.
 function headingsOf(page: string): string[] {
   const headings = [...read(page).matchAll(/^#+ (.*)$/gm)].map(([, heading]) => heading.toLowerCase());
   return headings.map((heading) => heading.replace(/[^\w\- ]/g, "").replaceAll(" ", "-"));

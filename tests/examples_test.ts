@@ -70,7 +70,7 @@ test("examples: survive.ts goes on when its broker has gone and come back", asyn
 });
 
 test("examples: feed.ts shows what comes, also after an interruption, until its page is left", async () => {
-  // A queue, which waits for the page where a topic would not.
+  // A queue keeps messages for the page, a topic would not.
   const broker = new Broker();
   await using listener = await listen({ host: "127.0.0.1", port: 0, acceptor: broker });
   let shown: (text: string) => void;

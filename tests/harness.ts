@@ -1,5 +1,5 @@
 /**
- * One way to register a test with the runner of whichever runtime loads the file, and reproducible randomness.
+ * Registration of a test with the runner of whichever runtime loads the file, and reproducible randomness.
  *
  * @module
  */
@@ -31,7 +31,7 @@ async function registrar(): Promise<(name: string, body: Body) => void> {
   return (name, body) => void node.test(name, { timeout: TIMEOUT_MS }, body);
 }
 
-// Node waits for whatever a test has left open, for ever; Deno's sanitizers would have said so.
+// Node would wait forever for what a test leaves open; Deno's sanitizers report it.
 function exitOnLeak(): void {
   const { process } = globalThis as { process?: { exitCode?: number; exit(code: number): never } };
   setTimeout(() => {

@@ -1,6 +1,6 @@
 /**
- * Holds src/ to its architecture: arrows point down only, each runtime is known to its adapter alone, and loading a
- * file does nothing.
+ * Checks the architecture of src/: imports point down only, each runtime is known to its adapter alone, and loading a file
+ * does nothing.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { buildSync } from "esbuild";
 import { test } from "./harness.ts";
 import { imports, list, parse, read, type Source } from "./source.ts";
 
-// What the files of each folder may import; `entry` is mod.ts.
+// The folders that the files of each folder may import; `entry` is mod.ts.
 const BELOW: Readonly<Record<string, readonly string[]>> = {
   base: [],
   codec: ["base"],
@@ -35,7 +35,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
 
 const PACKAGES: readonly string[] = ["@std/bytes", "@std/encoding"];
 
-// What only one kind of runtime has, and the one file that may know of it.
+// Names of one kind of runtime, and the one file that may use them.
 const ADAPTERS: ReadonlyArray<{ file: string; code: RegExp; string: RegExp }> = [
   {
     file: "src/transport/runtime/node.ts",
@@ -47,7 +47,7 @@ const ADAPTERS: ReadonlyArray<{ file: string; code: RegExp; string: RegExp }> = 
   { file: "src/transport/runtime/workers.ts", code: /\bWebSocketPair\b/, string: /^cloudflare:/ },
 ];
 
-// What a client must not load: it would ride along in every edge function.
+// Files that a client must not load: they would be in every edge function.
 const NOT_FOR_CLIENTS =
   /^src\/(server|broker|gateway|trace|azure|telemetry|testing|cli|transport\/runtime\/(node|deno|bun|workers))\b/;
 
@@ -74,23 +74,23 @@ function runtimeTraces(path: string, source: Source): string[] {
   const found: string[] = [];
   // The command line is a program: it runs where there is a process.
   for (const { file, code, string } of path.startsWith("src/cli/") ? [] : ADAPTERS) {
-    // The adapter, and what it has in files of their own, such as `deno_rights.ts`.
+    // The adapter, and its further files, such as `deno_rights.ts`.
     if (path === file || path.startsWith(file.replace(/\.ts$/, "_"))) continue;
     const trace = code.exec(source.code)?.[0] ?? source.strings.values().find((value) => string.test(value));
     if (trace !== undefined) found.push(`${path} has ${JSON.stringify(trace)}, which belongs in ${file}`);
   }
-  // The command line prints; the default of option "log" does so for faults that nobody else would hear of.
+  // The command line prints; the default of option "log" does so for faults that nobody else would report.
   if (!/^src\/cli\/|^src\/base\/log\.ts$/.test(path) && /\bconsole\b/.test(source.code)) {
     found.push(`${path} writes to the console`);
   }
   return found;
 }
 
-/** The circles in which files import each other, type imports included; each as its files, the last importing the first. */
+/** The circles of imports, type imports included; each as its files, the last importing the first. */
 function circles(sources: ReadonlyMap<string, Source>): string[][] {
   const found: string[][] = [];
   const done = new Set<string>();
-  // Depth first: an import of a file that is still on the way down closes a circle.
+  // Depth first: an import of a file on the current path closes a circle.
   const way: string[] = [];
   const visit = (path: string): void => {
     const at = way.indexOf(path);
@@ -109,10 +109,10 @@ function circles(sources: ReadonlyMap<string, Source>): string[][] {
 const LONGEST = 500;
 const SHORTEST = 30;
 
-// What adapters of several runtimes have alike, for a program of that runtime.
+// Names that adapters of several runtimes have in common.
 const ALIKE: readonly string[] = ["dialSocket", "handler"];
 
-/** Names that more than one file exports as its own. */
+/** Names that more than one file declares and exports. */
 function ambiguous(sources: ReadonlyMap<string, Source>): string[] {
   const files = new Map<string, Set<string>>();
   for (const [path, { code }] of sources) {
@@ -125,7 +125,7 @@ function ambiguous(sources: ReadonlyMap<string, Source>): string[] {
   return [...files].filter(([, paths]) => paths.size > 1).map(([name, paths]) => `${name}: ${[...paths].join(", ")}`);
 }
 
-/** Every file that loading `entry` loads with it. */
+/** Every file that is loaded with `entry`. */
 function loaded(entry: string, sources: ReadonlyMap<string, Source>): Set<string> {
   const reached = new Set([entry]);
   for (const path of reached) {
@@ -138,16 +138,16 @@ function loaded(entry: string, sources: ReadonlyMap<string, Source>): Set<string
   return reached;
 }
 
-// What esbuild leaves standing although it costs nothing: names of files, imports of packages, and constants that are
-// arithmetic, such as `256 * 1024`.
+// Code that esbuild keeps although it costs nothing: file names, imports of packages, and arithmetic constants, such as
+// `256 * 1024`.
 const HARMLESS =
   /^(\/\/.*|import [^;]*"[^"]+";|var (\w+ = (\b[A-Z][A-Z_\d]*\b|\b\d[\w.]*\b|[\s*+\-/%<|&])+(, |;$))+|)$/;
 
 /**
- * What is left of files, or of a text, when a bundler has dropped all that loading them does not need.
+ * The code that remains of files, or of a text, when a bundler has dropped everything that loading does not need.
  *
- * esbuild knows that `new Map()` and the like have no effect and would drop them although they cost time at load,
- * so they are renamed to something that it knows nothing about.
+ * esbuild knows that `new Map()` and the like have no effect and would drop them although they cost time at load, so they
+ * are renamed to unknown names.
  */
 function workAtLoad(contents: string, external: readonly string[] = []): string {
   const constructors = [
@@ -180,7 +180,7 @@ function workAtLoad(contents: string, external: readonly string[] = []): string 
 
 const sources = new Map([...list("src", ".ts"), "mod.ts"].map((path) => [path, parse(read(path))]));
 
-// esbuild starts a worker on first use, which deno would take for a leak of the test that was the first.
+// esbuild starts a worker on first use, which deno would report as a leak of the first test.
 workAtLoad("");
 
 test("layers: arrows point down only", () => {
@@ -217,8 +217,7 @@ test("layers: a client loads neither servers nor adapters", () => {
 
 test("layers: loading a file does nothing", () => {
   const files = [...sources.keys()].filter((path) => !path.startsWith("src/cli/"));
-  // What is imported lazily is looked at by itself, and so is what loads it: in one bundle with the place that imports it,
-  // esbuild would wrap it in something that runs.
+  // Lazy imports and their importers are bundled separately: in one bundle, esbuild would wrap them in code that runs.
   const lazy = files.flatMap((path) =>
     imports(sources.get(path)!)
       .filter(({ specifier, kind }) => kind === "dynamic" && specifier.startsWith("."))

@@ -1,5 +1,5 @@
 /**
- * Holds the manifests to each other: what deno runs, what JSR gets and what npm installs is one package.
+ * Checks that the manifests agree: deno, JSR and npm see one package.
  *
  * @module
  */
@@ -59,7 +59,7 @@ test("manifests: each stand-in for @std serves deno and npm alike", () => {
     assertEquals([forDeno.name, forDeno.version], [name, version]);
     assertEquals(forDeno.imports, { "deno-std/": `npm:/deno-std@${npm.devDependencies["deno-std"]}/` });
     assertEquals(npm.devDependencies[name], `file:./${folder}`);
-    // What stands in must satisfy what is asked of JSR, or deno goes looking there.
+    // The stand-in must satisfy the version asked of JSR, or deno would look it up there.
     assertEquals(deno.imports[name], `jsr:${name}@^${version.split(".")[0]}`);
   }
 });
@@ -76,6 +76,6 @@ test("manifests: the lock file names no host", () => {
 test("manifests: deno tasks run the scripts of the same names, and need no npm for it", () => {
   const names = Object.keys(npm.scripts);
   assertEquals(deno.tasks, Object.fromEntries(names.map((name) => [name, `sh .ci/task ${name}`])));
-  // What stands for npm there, so that the scripts can call each other.
+  // The stand-in for npm, so that the scripts can call each other.
   assert(read(".ci/task").includes('npm() { eval "$(script "$2")"; }'));
 });

@@ -1,5 +1,5 @@
 /**
- * Plausible mistakes of a program, and what each tells: every one names what is wrong and what to do. Prints the table.
+ * Plausible mistakes of a program, with their errors: each names what is wrong and what to do. Prints the table.
  *
  * Programs in JavaScript make them as those in TypeScript do, so nothing here is held back by types.
  *
@@ -30,14 +30,14 @@ interface Place {
   /** A client of a broker with a queue "orders". */
   readonly connection: any;
   readonly broker: Broker;
-  /** What the client logged. */
+  /** The client's log. */
   readonly entries: LogEntry[];
   readonly time: VirtualTime;
 }
 
 type Mistake = (place: Place) => unknown;
 
-/** A delivery with this body. */
+/** A received delivery with this body. */
 async function received({ connection }: Place, body: unknown): Promise<any> {
   await connection.sender("bodies").send({ body });
   const delivery = await connection.receiver("bodies").receive();
@@ -55,7 +55,7 @@ async function onceLogged(
   throw new Error(entries.find((entry) => entry.code === code)?.message ?? "nothing was logged");
 }
 
-/** Somebody listens who is no AMQP peer. */
+/** Connects to a server that is no AMQP peer. */
 async function at(
   accept: (channel: any) => void,
   use: (port: number) => unknown,
@@ -69,7 +69,7 @@ async function at(
   }
 }
 
-/** As in a browser or a Worker. */
+/** Without sockets, as in a browser or a Worker. */
 async function withoutSockets(work: () => Promise<unknown>): Promise<unknown> {
   const host = process as { getBuiltinModule?: unknown };
   const { getBuiltinModule } = host;
@@ -81,7 +81,7 @@ async function withoutSockets(work: () => Promise<unknown>): Promise<unknown> {
   }
 }
 
-// Number in the list of mistakes, what was done, what it tells.
+// The number in the list of mistakes, the mistake, and its error.
 const MISTAKES: [number, string, RegExp, Mistake][] = [
   [
     1,
@@ -134,7 +134,7 @@ const MISTAKES: [number, string, RegExp, Mistake][] = [
   [
     4,
     "no await before connect",
-    // JavaScript's own words, which name the call; TypeScript says that `await` is missing.
+    // JavaScript's own error, which names the call; TypeScript reports that `await` is missing.
     /^TypeError: .*\bsender is not a function/,
     () => {
       const connection = typedConnect(NOWHERE, once);
@@ -659,7 +659,7 @@ for (const [number, what, expected, mistake] of MISTAKES) {
     const text = await told(mistake);
     console.log(`| ${number} | ${what} | ${text} |`);
     assert(expected.test(text), `${text} is not ${expected}`);
-    // Nothing tells a secret, or is the runtime's own complaint about our code.
+    // No error may quote a secret, or be a runtime's error about our code.
     const bad = /s3cret|c2VjcmV0|Cannot read propert|is not a function|undefined is not|^nothing/;
     assert(number === 4 || !bad.test(text), text);
   });

@@ -1,6 +1,5 @@
 /**
- * What newcomers write before they have read everything, and what each of it tells, word by word; beside the list of
- * `mistakes_test.ts`.
+ * Mistakes of newcomers who have not read everything, with the full text of each error; an addition to `mistakes_test.ts`.
  *
  * @module
  */

@@ -8,9 +8,7 @@ import { read } from "./source.ts";
 
 /** A certificate with its key, both PEM. */
 export interface KeyPair {
-  /** The certificate. */
   readonly cert: string;
-  /** Its key. */
   readonly key: string;
 }
 

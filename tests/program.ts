@@ -1,5 +1,5 @@
 /**
- * Runs a file of this package as a program of its own, under the runtime that runs the tests.
+ * Runs a file of this package as a separate process, under the runtime of the tests.
  *
  * @module
  */
@@ -11,23 +11,22 @@ import { createInterface } from "node:readline";
 import type { Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 
-/** A program that runs. */
+/** A running program. */
 export interface Program {
-  /** What it reads. */
   readonly input: Writable;
-  /** The lines that it prints, one by one. */
+  /** The lines of its output. */
   readonly lines: AsyncIterator<string>;
-  /** Ends its input, waits until it has ended, and gives its exit status; null if a signal ended it. */
+  /** Ends the program's input and waits for its end; resolves with the exit status, null if a signal ended it. */
   end(): Promise<number | null>;
-  /** Tells it to end, as a supervisor does. */
+  /** Sends SIGTERM, as a supervisor does. */
   terminate(): void;
-  /** Ends it in the middle of whatever it does. */
+  /** Sends SIGKILL, and waits for the end. */
   kill(): Promise<void>;
 }
 
 const root = new URL("../", import.meta.url);
 
-/** Starts a file that is named relative to the package's root; its errors go where those of the tests go. */
+/** Starts a file named relative to the package's root; its errors go to those of the tests. */
 export function start(path: string, args: readonly string[] = []): Program {
   const options = "Deno" in globalThis ? ["run", "--quiet", "--allow-all"] : [];
   const child = spawn(process.execPath, [...options, fileURLToPath(new URL(path, root)), ...args], {
@@ -39,7 +38,7 @@ export function start(path: string, args: readonly string[] = []): Program {
   return {
     input: child.stdin,
     lines,
-    // Not by the child's own method, after which Deno reports a signal as the end whatever the end was.
+    // Not the child's own method, after which Deno reports that signal, whatever the end was.
     terminate: () => void process.kill(child.pid!, "SIGTERM"),
     async kill(): Promise<void> {
       process.kill(child.pid!, "SIGKILL");
@@ -48,7 +47,7 @@ export function start(path: string, args: readonly string[] = []): Program {
     },
     async end(): Promise<number | null> {
       child.stdin.end();
-      // Output that nobody reads would keep it from ending.
+      // Unread output would keep it from ending.
       while (!(await lines.next()).done);
       const [status] = await closed;
       return status;

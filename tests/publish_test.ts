@@ -1,5 +1,5 @@
 /**
- * Holds what is published to what was meant: the list that goes to JSR, and the package that npm users get from there.
+ * Checks the published files: the list that goes to JSR, and the package that npm users get from there.
  *
  * @module
  */
@@ -18,7 +18,7 @@ import { install } from "./published.ts";
 import { list, read } from "./source.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
-// The program itself: what stands in `.bin` needs Node where npm has not installed it.
+// The program itself: the script in `.bin` needs Node where npm has not installed it.
 const deno = join(root, list("node_modules/@deno", "/deno")[0]!);
 const ALONE = ["CHANGELOG.md", "LICENSE", "README.md", "deno.json", "jsr.json", "mod.ts"];
 
@@ -72,7 +72,7 @@ export async function main(url: string, signal: AbortSignal | undefined): Promis
 `;
 
 const { exports: entries } = JSON.parse(read("deno.json")) as { exports: Record<string, string> };
-// Every entry, so that none has declarations that only this package's own settings take.
+// Every entry, so that no declarations depend on this package's own settings.
 const ENTRIES = Object.keys(entries).map((path, i) => `export * as entry${i} from "@webamqp/amqp${path.slice(1)}";\n`);
 
 const SETTINGS = {
@@ -106,7 +106,7 @@ for (const [name, { dom, ...resolution }] of Object.entries(SETTINGS)) {
       ...resolution,
       target: ts.ScriptTarget.ESNext,
       lib: ["lib.esnext.d.ts", ...dom ? ["lib.dom.d.ts", "lib.dom.asynciterable.d.ts"] : []],
-      // Something has to declare what browsers and runtimes share, such as AbortSignal.
+      // Declares what browsers and runtimes share, such as AbortSignal.
       types: dom ? [] : ["node"],
       typeRoots: [join(root, "node_modules/@types")],
       strict: true,

@@ -1,5 +1,5 @@
 /**
- * The package as users of npm get it from JSR: JavaScript and declarations file by file, specifiers rewritten.
+ * The package as users of npm get it from JSR: JavaScript and declarations per file, specifiers rewritten.
  *
  * @module
  */
@@ -12,13 +12,12 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import ts from "typescript";
 import { list, read } from "./source.ts";
 
-/** A project with the package installed, in a folder that goes away with this process. */
+/** A project with the package installed, in a folder that is deleted with this process. */
 export interface Project {
-  /** The project's folder. */
   readonly folder: string;
   /** The address of the package's main file. */
   readonly main: string;
-  /** What stood in the way of making declarations file by file; none where every public type is written down. */
+  /** The errors of per-file declarations; none if every public type is written down. */
   readonly faults: readonly string[];
 }
 
@@ -37,7 +36,7 @@ const DECLARATIONS: ts.CompilerOptions = {
   strict: true,
 };
 
-/** Makes a project in which the package is installed, its declarations too where `declarations` is true. */
+/** Makes a project with the package installed, including declarations if `declarations` is true. */
 export function install({ declarations }: { declarations: boolean }): Project {
   const folder = mkdtempSync(join(tmpdir(), "webamqp-"));
   process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
@@ -60,7 +59,7 @@ export function install({ declarations }: { declarations: boolean }): Project {
     const program = ts.createProgram(sources.map((path) => join(root, path)), DECLARATIONS);
     program.emit(undefined, (path, text) => put(path.slice(root.length), rewritten(text)));
     for (const { code, file, messageText, start } of ts.getPreEmitDiagnostics(program)) {
-      // Those of isolated declarations; whether the code is right is for deno to check, with its own libraries.
+      // Errors of isolated declarations only; deno checks the code, with its own libraries.
       if (code < 9007 || code > 9039 || file === undefined) continue;
       const { line } = file.getLineAndCharacterOfPosition(start ?? 0);
       faults.push(
@@ -87,7 +86,7 @@ function manifest(): unknown {
   return { name, version, type: "module", exports: Object.fromEntries(entries) };
 }
 
-// JSR's packages for npm name the standard library by an alias of its own.
+// JSR's packages for npm import the standard library by an alias.
 function rewritten(code: string): string {
   return code
     .replace(/(?<=(?:\bfrom |\bimport\(|\bimport )")(\.[^"]*)\.ts(?=")/g, "$1.js")

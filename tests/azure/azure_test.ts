@@ -98,7 +98,7 @@ test("ATK-14: what is no connection string is refused without showing it", () =>
 });
 
 test("CBS-1, CBS-6: a connection of azure() puts a token for every entity before its link attaches", async () => {
-  // In the time of this machine: signing takes a while of it, which made-up time would leap over.
+  // In real time: signing takes real time, which virtual time would leap over.
   const network = new VirtualNetwork();
   const peer: CbsPeer = cbsPeer();
   network.up("ns.servicebus.windows.net", (channel) => peer.accept(channel));

@@ -26,7 +26,7 @@ function hub(verify?: (token: string, audience: string) => boolean) {
   return connectTo(server);
 }
 
-/** The bodies that a receiver gets, so many. */
+/** The next `count` bodies of a receiver. */
 async function read(connection: Connection, count: number, options: ReceiverOptions): Promise<unknown[]> {
   await using receiver = connection.receiver(FIRST, options);
   const bodies = [];
@@ -60,7 +60,7 @@ test("EHX-1: events are read from an offset, a number or a time on, by as many a
   await latest.ready();
   await sender.send({ body: "three" });
   assertEquals((await latest.receive()).message.body, "three");
-  // Five are kept.
+  // The stand-in keeps five.
   for (const body of ["four", "five"]) await sender.send({ body });
   assertEquals(await read(connection, 5, {}), ["one", "two", "three", "four", "five"]);
   await end();

@@ -10,7 +10,6 @@ import type { Connection } from "../../src/client/connection.ts";
 import type { Channel } from "../../src/transport/channel.ts";
 import { channelPair } from "../../src/transport/pair.ts";
 
-/** A connection string of a namespace. */
 export const KEY = "Endpoint=sb://ns.servicebus.windows.net;SharedAccessKeyName=root;SharedAccessKey=key";
 
 /** A stand-in: takes connections until it is closed. */

@@ -7,7 +7,7 @@ test("a fifo does what an array does, whatever the order of pushing, taking and 
   const fifo = new Fifo<number>();
   let array: number[] = [];
   for (let i = 0; i < 20_000; i++) {
-    // Now it grows, now it shrinks.
+    // The map grows and shrinks by turns.
     const growing = (i >> 9) % 2 === 0;
     const step = int(10);
     if (step < (growing ? 6 : 3)) {
@@ -32,7 +32,7 @@ test("a serial map does what a Map does, with keys in order, around the wrap, fa
   let next = 0xffff_0000;
   for (let i = 0; i < 40_000; i++) {
     const growing = (i >> 11) % 2 === 0;
-    // Most follow each other; tags of a counter with its lowest byte first all have the same last bits.
+    // Mostly consecutive keys; tags of a counter, lowest byte first, share their last bits.
     const kind = int(20);
     const key = kind < 16 ? next = (next + 1) >>> 0 : kind < 18 ? int(256) << 24 : kind < 19 ? -int(9) : `${int(99)}`;
     if (int(10) < (growing ? 7 : 3)) {

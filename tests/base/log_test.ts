@@ -11,7 +11,7 @@ function waits(address: string, error?: Error): LogEntry {
   return { level: "warning", code: "send-waits", message: `Cannot send to "${address}" yet`, address, error };
 }
 
-/** What `work` prints to the console, instead of printing it. */
+/** Runs `work`, and returns what it would have printed to the console. */
 function printed(work: () => void): unknown[][] {
   const { warn, error } = console;
   const lines: unknown[][] = [];

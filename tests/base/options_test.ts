@@ -44,7 +44,7 @@ test("options: where nothing is near, all that there are are named", () => {
     'Cannot connect: there is no option "banana", but credit, settle, auth, idleTimeOut, desiredCapabilities, ' +
       "concurrency, signal, source, filter",
   );
-  // Names that every object inherits are none of ours, nor is a synonym of one that this call does not have.
+  // Names that every object inherits are no options, nor is a synonym of an option that this call lacks.
   for (const name of ["constructor", "toString", "__proto__x"]) refused({ [name]: 1 });
   assertEquals(meant("heartbeat", ["credit"]), undefined);
   assertEquals(meant("toString", ["credit"]), undefined);

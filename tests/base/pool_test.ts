@@ -25,7 +25,7 @@ import { FakeSocket } from "../transport/socket/fake_socket.ts";
 // A size that nothing else here asks for.
 const SIZE = 1_000_000;
 
-/** Whether the next who asks for as much gets the memory of `bytes`. */
+/** Whether the next request for that size gets the memory of `bytes`. */
 function isSpare(bytes: Uint8Array): boolean {
   const block = takeBlock(bytes.length);
   return block.buffer === bytes.buffer;
@@ -58,7 +58,7 @@ test("blocks: one that is given back twice has one owner all the same", () => {
   const taken = takeBlock(SIZE);
   assertStrictEquals(taken.buffer, view.buffer);
   assertNotStrictEquals(takeBlock(SIZE).buffer, view.buffer);
-  // The one who gave it back before does not own it any more: it is somebody else's now.
+  // The previous owner cannot return it again: it has another owner now.
   assertEquals(giveBlock(view), false);
   assertNotStrictEquals(takeBlock(SIZE).buffer, view.buffer);
 });
@@ -158,7 +158,7 @@ test("blocks: a socket's memory is used again when the system has taken the byte
     const bytes = new Uint8Array(65_000).fill(1);
     channel.send(bytes);
     assertEquals(channel.copied, true);
-    // It was copied: the caller may go on with its own.
+    // `send` copied the bytes: the caller may reuse them.
     bytes.fill(2);
     await Promise.resolve();
     const { bytes: piece, tell } = written[0]!;
@@ -185,7 +185,7 @@ test("blocks: a flush that leaves as it is, over TCP, is one that is used again 
     assert(!isSpare(flush));
     tells[0]!(error);
     assertEquals(isSpare(flush), error === undefined);
-    // What is the program's own stays its own.
+    // The pool never takes the program's own memory.
     channel.send(new Uint8Array(SIZE));
     assertEquals(tells[1], undefined);
   }

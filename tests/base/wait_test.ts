@@ -36,7 +36,7 @@ test("a signal loses its listener with the last that waits for it, and gets anot
   const called: string[] = [];
   const [one, two] = ["one", "two"].map((name) => onAbort(signal, () => called.push(name)));
   assertEquals(await abortable(Promise.resolve(5), signal), 5);
-  // It is called off in the turn after.
+  // The cancellation runs in the next turn.
   for (let i = 0; i < 5; i++) await undefined;
   one!();
   one!();

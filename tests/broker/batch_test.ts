@@ -59,7 +59,7 @@ for (const anonymous of [false, true]) {
     await receiver.grant(2);
     for (const delivery of await take(receiver, 2)) delivery.accept();
     await until(() => broker.messages === 2);
-    // There is room for four of its five.
+    // There is room for four of the batch's five messages.
     assertEquals([taken, broker.queue("q")!.waiting], [false, 1]);
     await receiver.grant(1);
     (await receiver.receive()).accept();

@@ -68,7 +68,7 @@ test("competing consumers each get a message in turn", async () => {
   const b = linkUp(broker).receiver("orders", { credit: 20, settle: "manual" });
   await Promise.all([a.ready(), b.ready()]);
   await until(() => broker.queue("orders")!.consumers === 2);
-  // Credit follows the attach; with a message each it is there.
+  // Credit follows the attach; with one message each, both have credit.
   await sendNumbers(producer, "orders", 2);
   await Promise.all([take(a, 1), take(b, 1)]);
   await sendNumbers(producer, "orders", 10, 2);
@@ -123,7 +123,7 @@ test("MSG-12: modified counts a failed delivery and merges annotations, their ty
     "x-opt-c": symbol("c"),
     "x-opt-d": new Date(7),
   });
-  // A third round goes through the codec once more, and a uint is still a uint.
+  // The third round encodes once more: a uint is still a uint.
   assertEquals(
     encoded({ messageAnnotations: second.message.messageAnnotations }),
     encoded({
@@ -181,7 +181,7 @@ test("MSG-9: a rejected message goes to the dead-letter queue with the reason, o
     "none left",
   ]);
   assertEquals(broker.queue("orders")!.dropped, 0);
-  // A dead letter that is rejected has nowhere else to go.
+  // A rejected dead letter is dropped.
   delivery.reject();
   await dead.close();
   assertEquals([broker.queue("dead")!.dropped, broker.messages], [1, 0]);
@@ -197,14 +197,14 @@ test("ATK-18: what a consumer tells of a rejection counts, and is cut where it i
     [new AmqpError("x".repeat(10_000), "why", { scope: "delivery" }), undefined, 0],
   ];
   for (const [error, description, length] of rejections) {
-    // Two who subscribe share what they have of a message, but not what they say of it.
+    // Two subscriptions share the bytes of a message, but not its deliveries' state.
     const receivers = [1, 2].map(() => consumer.receiver("news", { credit: 1 }));
     await Promise.all(receivers.map((receiver) => receiver.ready()));
     await producer.sender("news").send({ body: 1n });
     const before = broker.bytes;
     for (const receiver of receivers) {
       const delivery = await receiver.receive();
-      // An error of this side's is cut before it leaves: a peer's is not.
+      // An error of this side is cut before it leaves; a peer's is not.
       const { condition, message, info } = error;
       const fields: ErrorFields = {
         condition,
@@ -261,7 +261,7 @@ test("what a consumer holds when its connection breaks comes back in order, the 
   const all = await take(other, 19);
   assertEquals(numbers(all), [0, 1, 2, ...range(4, 20)]);
   const counts = all.map((delivery) => delivery.message.header?.deliveryCount ?? 0);
-  // The oldest alone: it may be why the connection is gone, the others were hardly looked at.
+  // Only the oldest counts: it may have broken the connection, and the others were hardly looked at.
   assertEquals(counts, [1, ...Array(18).fill(0)]);
 });
 
@@ -494,7 +494,7 @@ test("MSG-13: durable messages are taken, or rejected on request", async () => {
   const error = await assertRejects(() => sender.send({ header: { durable: true }, body: "x" }), OutcomeError);
   assertEquals(error.condition, condition.preconditionFailed);
   await sender.send({ body: "x" });
-  // A sender that does not know rejection, or does not listen any more, loses its link.
+  // A sender that does not take `rejected`, or has settled, loses its link.
   for (const [outcomes, settled] of [[["amqp:accepted:list"], false], [undefined, true]] as const) {
     const link = strict.producer.sender({ address: "orders", source: { outcomes: outcomes && [...outcomes] } });
     void link.send({ header: { durable: true }, body: "x" }, { settled }).catch(() => {});

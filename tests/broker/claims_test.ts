@@ -65,7 +65,7 @@ test("CBS-4: what is asked of one audience is done in its order, however long a 
   ];
   const heard: unknown[] = [];
   const hear = async () => heard.push((await answers.receive()).message.properties?.correlationId);
-  // That of another audience need not wait.
+  // A token for another audience need not wait.
   await hear();
   looked.resolve(true);
   await hear();
@@ -102,7 +102,7 @@ test("CBS-1: who names no reply-to is answered on the one link from the node, an
     const { message } = await answers.receive();
     assertEquals([message.properties?.correlationId, message.applicationProperties?.["status-code"]], [token, status]);
   }
-  // Nobody can tell which of two is meant: the outcome is the answer.
+  // The answer's link is ambiguous, so the outcome is the answer.
   await client.receiver("$cbs", { credit: 10 }).ready();
   await assertRejects(() => put("again", "bad"), OutcomeError);
 });
@@ -152,7 +152,7 @@ test("CBS-4, CBS-6: links end when the last token is deleted, and another may be
 
 test("CBS-6, ATK-18: the tokens of a connection have one timer, which looks again at one that lasts for longer than a timer", async () => {
   const time = new VirtualTime();
-  // A runtime's last for 24 days at most.
+  // A runtime's timers last 24 days at most.
   const minute = 60_000;
   const environment: Environment = {
     now: time.now,
@@ -175,7 +175,7 @@ test("CBS-6, ATK-18: the tokens of a connection have one timer, which looks agai
   await time.wait(link.ready());
   await time.pass(14 * minute);
   assertEquals(link.open, true);
-  // One that is renewed for less, and one that is given back, leave the time of the other.
+  // A renewal with less time, or a deletion, leaves the other token's time.
   lasts = 3 * minute;
   await put("put-token", "b");
   lasts = 2 * minute;
@@ -206,7 +206,7 @@ test("CBS-3, ATK-18: a connection has so many tokens looked at together, settled
   await until(() => verified.length === 160);
   await turn();
   assertEquals(verified.length, 160);
-  // Each that is done makes place for another.
+  // Each finished token makes room for another.
   for (let done = 0; done < sends.length; done++) {
     await until(() => verified.length > done);
     verified[done]!();

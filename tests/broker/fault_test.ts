@@ -109,7 +109,7 @@ test("budgets: a sender does not hear of what no subscriber got that it was acce
   const error = await assertRejects(() => sender.send({ body: 2n }), AmqpError);
   assertEquals(error.condition, condition.resourceLimitExceeded);
   await slow.closed;
-  // Nobody listens any more, so there is nobody who could have got it.
+  // Without subscribers, nobody could have got the message.
   assertEquals(await sender.send({ body: 3n }), { kind: "accepted" });
 });
 
@@ -159,7 +159,7 @@ test("TRM-10: a receiver settles as it says, a sender that asks for two steps ha
       receives,
       sends,
     ]);
-    // The broker takes the second step, whatever was told in the first.
+    // The broker takes the second step, whatever outcome the first named.
     await until(() => broker.messages === 0 && receiver.unsettled === 0);
   }
 });
@@ -210,7 +210,7 @@ test("an open-ended number of messages comes back to any place without a walk th
     await sendNumbers(producer, "orders", count);
     const receiver = consumer.receiver("orders", { credit: count, settle: "manual" });
     const held = await take(receiver, count);
-    // In reverse, refused by one of two consumers, and with one that dies.
+    // In reverse order, refused by one of two consumers, and with one that dies.
     for (const delivery of held.reverse()) delivery.modify({ undeliverableHere: true });
     await until(() => broker.queue("orders")!.messages === count);
     const other = linkUp(broker);
@@ -224,7 +224,7 @@ test("an open-ended number of messages comes back to any place without a walk th
     Object.assign(SortedMessages.prototype, { insert, delete: remove, after });
     QueuedMessage.prototype.isKeptFrom = isKeptFrom;
   }
-  // Each came three times and went twice, looked at by two at most.
+  // Each message came three times and went twice, looked at by two consumers at most.
   assertLessOrEqual(steps, 16 * count);
 });
 
@@ -250,7 +250,7 @@ test("a message finds its place among many, and is found there, by looking at fe
     for (const i of range(0, count)) if (sorted.after(i - 1) !== messages[i]) throw new Error(`${name}: ${i} is lost`);
     for (const i of range(0, count)) if (!sorted.delete(messages[at(i)]!)) throw new Error(`${name}: ${i} is lost`);
     assertEquals(sorted.size, 0);
-    // Twice the number of halvings of all of them for each of the three.
+    // Three times twice the number of halvings.
     assertLessOrEqual(looks, 3 * 2 * 15 * count, name);
   }
 });
@@ -270,7 +270,7 @@ test("a send to another queue gets its outcome while a consumer looks through ma
   await Promise.all([other.ready(), consumer.ready(), time.advance(1_000)]);
   const choosy = consumer.receiver({ address: "orders", filter: selector("wanted = TRUE"), credit: 5 });
   await turn();
-  // Time stands still, so that the broker does not go on; whoever is heard meanwhile is heard in the middle of it.
+  // Time stands still, so the broker does not go on; an outcome that arrives now arrives in the middle of its work.
   let outcome = "none";
   void other.send({ body: "z" }).then(({ kind }) => outcome = kind);
   await turn();

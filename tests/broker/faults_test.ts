@@ -13,11 +13,11 @@ interface Bench {
   readonly time: VirtualTime;
   readonly broker: Broker;
   readonly connection: Connection;
-  /** How often it was dialled. */
+  /** The number of dials. */
   readonly dials: () => number;
 }
 
-// A program and its broker in virtual time, whose connections go wrong as `faults` says.
+// A program and its broker in virtual time, over connections with `faults`.
 async function bench(faults: Parameters<Broker["faults"]["set"]>[0]): Promise<Bench> {
   const time = new VirtualTime();
   const broker = new Broker({ environment: time, log: null });
@@ -82,7 +82,7 @@ test("faults of a broker: what it says is late", async () => {
   const benched = await bench({ delayOutMs: 1_000 });
   const before = benched.time.now();
   await within(benched.time, benched.connection.send("orders", { body: 1 }));
-  // The answer to the attach with the credit, and the outcome.
+  // A round trip for attach and credit, and one for the outcome.
   assert(benched.time.now() - before >= 2_000);
   await close(benched);
 });

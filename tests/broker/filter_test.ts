@@ -96,7 +96,7 @@ test("ATK-31: what is no selector is refused with the place, and so is one that 
     const error = assertThrows(() => selectorFilter(selector), AmqpError, undefined, selector.slice(0, 30));
     assertEquals([error.condition, error.scope], [condition.invalidField, "link"]);
   }
-  // Neither the stack nor the time grows with what a peer repeats.
+  // Neither stack nor time grows with a peer's repetitions.
   assertEquals(matches(`${"NOT ".repeat(1_000)}gift`), true);
   assertEquals(matches(Array(300).fill("gift").join(" AND ")), true);
   const matcher = likeMatcher("%" + "a_".repeat(200) + "%b");

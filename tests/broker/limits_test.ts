@@ -24,7 +24,7 @@ const NODES: NodesOptions = {
   idleQueueMs: 1_000,
 };
 
-// What nodes ask of a broker, without one.
+// The host of nodes, without a broker.
 function hostOf(environment: VirtualTime): Omit<NodeHost, "deadLetter" | "noteUnused" | "noteExpiring"> {
   const budget = () => new RoomBudget(1_000_000, 256 * 1_024 * 1_024);
   return { budget: budget(), waiting: budget(), slab: new KeptBytes(), environment, log: new Log(null, environment) };
@@ -65,7 +65,7 @@ test("ATK-18: producers of a small queue share it, whatever had set out waits ou
   assertEquals(broker.queue("orders")!.waiting, 0);
   await receiver.close();
   await served;
-  // Each producer's messages are in order, and all are there.
+  // All messages are there, each producer's in order.
   for (const i of range(0, 10)) {
     assertEquals(seen.filter((n) => n >= 100 * i && n < 100 * i + 100), range(100 * i, 100 * i + 50));
   }
@@ -139,7 +139,7 @@ test("ATK-18: what all queues hold together is limited, and room in one is room 
 test("ATK-18: what cannot wait outside a full queue any more is rejected, and may be sent again", async () => {
   await using at = setUp({ maxMessageSize: 1_000, maxBytes: 5_500 });
   const { producer, consumer, broker } = at;
-  // Without a fixed target there is no telling for which queue the credit would be used.
+  // Without a fixed target, the broker cannot know for which queue the credit would be used.
   const sender = producer.sender({});
   const message = { properties: { to: "orders" }, body: new Uint8Array(900) };
   const results = range(0, 20).map(() => sender.send(message).then(() => "accepted", (error) => error));
@@ -256,7 +256,7 @@ test("ATK-8: queues that only messages keep make place when those have expired, 
       await Promise.all([sender.close(), time.advance(100)]);
     };
     for (const i of range(0, 5)) await fill(`q${i}`, 60_000);
-    // A second look finds one that lives longer.
+    // The second check finds a message that lives longer.
     await fill("q1", 600_000);
     await time.advance(5_000);
     await attach(connection.sender("too early"));
@@ -265,7 +265,7 @@ test("ATK-8: queues that only messages keep make place when those have expired, 
     await attach(connection.sender("in time"));
     assertEquals([refused.length, broker.messages], [1, 1]);
     await time.advance(10_000_000);
-    // Nobody asks for the node by its name here.
+    // Nobody looks the node up by its name here.
     for (const _ of range(0, 4)) await attach(connection.receiver({ dynamic: true }));
     assertEquals([refused.length, broker.messages, broker.queues().length], [1, 0, 5]);
     await Promise.all([connection.close(), broker.close(), time.advance(10_000)]);
@@ -281,7 +281,7 @@ test("ATK-8: queues without links that become empty by a purge, a rollback or th
   const [purged, rolledBack, expired] = ["a", "b", "c"].map((address) => nodes.find(address) as Queue);
   assertEquals(purged!.copy(message()), true);
   const reservation = rolledBack!.reserve(message())!;
-  // An earlier one that is gone by the time of the later one.
+  // An earlier message, which has expired by the time of the later one.
   expired!.copy(message(10));
   await time.advance(20);
   assertEquals([expired!.unused, expired!.copy(message(60_000))], [true, true]);
@@ -314,11 +314,11 @@ test("ATK-8: a new address among 10,000 nodes in use visits a few of them, and n
   );
   for (const i of range(0, count)) {
     const queue = nodes.find(`in use ${i}`) as Queue;
-    // Half of them by a link, half by what waits in them.
+    // Half of the queues are kept by a link, half by a message.
     if (i % 2 === 0) queue.addProducer({ end: () => {} } as unknown as Producer);
     else queue.copy(message);
   }
-  // What was noted when they were made is looked at once.
+  // The first lookup checks every queue that was noted when it was made.
   assertLessOrEqual(visitsDuring(() => nodes.find("first")), 8 * count);
   const come = () => {
     for (const i of range(0, 100)) {
@@ -334,7 +334,7 @@ test("ATK-8: a new address among 10,000 nodes in use visits a few of them, and n
   assertLessOrEqual(visitsDuring(() => range(0, 100).forEach(refuse)), 10 * 100);
 });
 
-// How many queues are asked whether they are unused, and how many steps through maps and sets are made.
+// Counts queues asked whether they are unused, and steps through maps and sets.
 function visitsDuring(call: () => void): number {
   let visits = 0;
   const unused = Object.getOwnPropertyDescriptor(Queue.prototype, "unused")!;
@@ -370,7 +370,7 @@ test("ATK-18: a short message does not keep alive the large piece of memory that
   const { payload } = new EncodedMessage(part, 0, undefined, new KeptBytes());
   assertEquals(payload, bytes);
   assertLessOrEqual(payload.buffer.byteLength, 4_096);
-  // One that is most of what it came in stays where it is.
+  // A large part of a buffer stays where it is.
   const large = new Uint8Array(encoded({ body: new Uint8Array(30_000) }));
   assertEquals(new EncodedMessage(large, 0, undefined, new KeptBytes()).payload, large);
 });
@@ -393,7 +393,7 @@ test("purge drops what waits, delete drops all and ends the links", async () => 
     assertEquals([error.condition, error.remote], [condition.resourceDeleted, true]);
   }
   assertEquals([broker.messages, broker.bytes, broker.queue("orders")], [0, 0, undefined]);
-  // The connections go on, and the address is as good as new.
+  // The connections go on, and the address can be used anew.
   await producer.sender("orders").send({ body: 7n });
   assertEquals(numbers([await consumer.receiver("orders").receive()]), [7]);
 });

@@ -17,7 +17,7 @@ import { encoded, until } from "./set_up.ts";
 
 const COUNT = 10_000;
 
-// A broker for which time passes only when a test says so, and a queue whose last message alone is wanted.
+// A broker in virtual time, with a queue of which only the last message passes the filter.
 async function withQueue(
   body: (
     time: VirtualTime,
@@ -48,7 +48,7 @@ for (const distributionMode of ["move", "copy"] as const) {
       assertEquals([receiver.buffered, done], [0, false]);
       await time.wait(drained);
       assertEquals([receiver.buffered, receiver.credit], [1, 0]);
-      // There is nothing new for the next one.
+      // The next consumer has nothing new to look at.
       receiver.grant(2);
       await time.wait(receiver.drain());
       assertEquals(receiver.buffered, 1);
@@ -170,7 +170,7 @@ test("ATK-36: subscriptions whose patterns take too long for one message end, th
       credit: 10,
       filter: selector === undefined ? undefined : { "jms-selector": selector },
     });
-  // Each takes a few thousand steps for the text below; all of them would take seconds.
+  // Each selector takes a few thousand steps for the text below; all together would take seconds.
   const receivers = Array.from({ length: 40 }, () => subscribe(slow));
   const plain = [subscribe(), subscribe("n = 1")];
   await Promise.all([...receivers, ...plain].map((receiver) => receiver.ready()));
@@ -178,7 +178,7 @@ test("ATK-36: subscriptions whose patterns take too long for one message end, th
   for (const receiver of plain) assertEquals((await receiver.receive()).message.body, "long");
   await until(() => receivers.some(({ open }) => !open));
   const ended = receivers.filter(({ open }) => !open);
-  // Those whose turn came in time stay.
+  // Subscriptions whose turn came in time stay.
   assertEquals(receivers.indexOf(ended[0]!), receivers.length - ended.length);
   assertEquals(ended.length, 29);
   assertEquals((ended[0]!.error as AmqpError).condition, condition.resourceLimitExceeded);

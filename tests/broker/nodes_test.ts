@@ -26,7 +26,7 @@ test("a topic copies each message to those who listen at the time", async () => 
   assertEquals([broker.queue("news/today"), broker.queues().length], [undefined, 0]);
   await a.close();
   assertEquals([broker.messages, broker.bytes], [0, 0]);
-  // The name of a topic without a star is that topic alone.
+  // A topic name without a star matches that address only.
   await producer.sender("alerts/2").send({ body: "queued" });
   assertEquals(broker.queue("alerts/2")!.messages, 1);
 });
@@ -41,7 +41,7 @@ test("a subscriber that falls too far behind is dropped with a reason, and nobod
   const seen: number[] = [];
   const served = quick.serve((delivery) => void seen.push(Number(delivery.message.body)));
   await sender.send({ body: 0n });
-  // From here on it is as quick as its name says.
+  // From here on, sending is as fast as a queue's.
   await until(() => seen.length === 1);
   for (let i = 1; i < 20; i++) await sender.send({ body: BigInt(i) });
   await slow.closed;
@@ -60,7 +60,7 @@ test("a topic whose last subscriber was dropped leaves its place to another node
   await slow.ready();
   const other = consumer.receiver("orders");
   assertMatch((await assertRejects(() => other.ready(), AmqpError)).message, /too many queues/);
-  // By no link of the topic's own, whose end would tell that it is not in use.
+  // By the relay: the end of a producer of the topic would report it as unused.
   const relayed = producer.sender({});
   for (let i = 0; i < 2; i++) await relayed.send({ properties: { to: "topic/a" }, body: i });
   await assertRejects(() => relayed.send({ properties: { to: "topic/a" }, body: 2 }), OutcomeError);

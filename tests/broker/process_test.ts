@@ -5,7 +5,7 @@ import { Broker } from "../../src/broker/broker.ts";
 import { test } from "../harness.ts";
 import { until } from "./set_up.ts";
 
-/** The runtime's own environment, and how many of its timers would keep a process. */
+/** The runtime's own environment, and the number of its timers that would keep a process alive. */
 function watched(): { environment: Environment; keeping: () => number } {
   const pending = new Set<unknown>();
   const environment: Environment = {

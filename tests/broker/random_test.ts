@@ -6,13 +6,13 @@ import { type Random, random, seed, test } from "../harness.ts";
 import { range, sendNumbers } from "./set_up.ts";
 import { linkUp } from "../client/link_up.ts";
 
-/** What has been told of each message. */
+/** The outcomes of each message so far. */
 interface Told {
   readonly accepted: number[];
   readonly rejected: number[];
 }
 
-/** Does one of the things that a consumer may do, as the source of chance says. */
+/** Settles a delivery at random, in one of a consumer's ways. */
 function settle(delivery: Delivery, chance: Random, told: Told): void {
   const number = Number(delivery.message.body);
   switch (chance.int(8)) {
@@ -26,7 +26,7 @@ function settle(delivery: Delivery, chance: Random, told: Told): void {
       told.rejected.push(number);
       return delivery.reject();
     case 4:
-      // Held, until the link ends.
+      // Held until the link ends.
       return;
     default:
       told.accepted.push(number);
@@ -34,12 +34,12 @@ function settle(delivery: Delivery, chance: Random, told: Told): void {
   }
 }
 
-/** Receives and settles by chance for a while, then goes in one way or another. */
+/** Receives and settles at random for a while, then ends in one of several ways. */
 async function consume(connection: Connection, chance: Random, told: Told): Promise<void> {
   const receiver = connection.receiver("jobs", { credit: 1 + chance.int(30), settle: "manual" });
   const controller = new AbortController();
   for (let left = 1 + chance.int(60); left > 0; left--) {
-    // Nothing may come: all is held by others, or must not come here again.
+    // Nothing may come: other consumers may hold all, or the rest must not come here again.
     const giveUp = setTimeout(() => controller.abort(), 20);
     try {
       settle(await receiver.receive({ signal: controller.signal }), chance, told);
@@ -49,7 +49,7 @@ async function consume(connection: Connection, chance: Random, told: Told): Prom
       clearTimeout(giveUp);
     }
   }
-  // What was told has to arrive, or the message is rightly delivered again.
+  // The outcomes must arrive first, or the messages are rightly delivered again.
   switch (chance.int(3)) {
     case 0:
       return await connection.close();

@@ -94,7 +94,7 @@ for (const kind of ["at once", "later"] as const) {
     await receiver.detach();
     await ada.sender("news").send({ body: "for ada" });
     const stranger = await broker.connect();
-    // Without a source, as what a link of the name was attached to; and in order to end it, by another of the name.
+    // Without a source, by the link's name; and to end it, by attaching another under that name.
     const recalled = recall(stranger, "all|global");
     assertEquals(await refusal(recalled), condition.unauthorizedAccess);
     assertEquals(await refusal(subscribe(stranger, "weather", "all|2")), condition.unauthorizedAccess);
@@ -144,7 +144,7 @@ test("ATK-24: a user-id that is not the sender's own is refused where there are 
   const nobody = linkUp(broker).sender("orders");
   await nobody.send({ body: "none" });
   await assertRejects(() => nobody.send(userId("shop")), OutcomeError);
-  // Where nobody proves who he is, it says nothing anyway.
+  // Without authentication, the user-id proves nothing anyway.
   await using open = new Broker();
   await linkUp(open).sender("orders").send(userId("whoever"));
 });

@@ -1,5 +1,5 @@
 /**
- * A broker with two clients, and what its tests have in common.
+ * A broker with two clients, and helpers of its tests.
  *
  * @module
  */
@@ -13,7 +13,6 @@ import type { Delivery } from "../../src/client/delivery.ts";
 import type { Receiver } from "../../src/client/receiver.ts";
 import { linkUp, type LinkUpOptions } from "../client/link_up.ts";
 
-/** A broker and two clients. */
 export interface Setup extends AsyncDisposable {
   readonly broker: Broker;
   readonly producer: Connection;
@@ -31,27 +30,26 @@ export function setUp(options: BrokerOptions = {}, clients: LinkUpOptions = {}):
   };
 }
 
-/** A message as bytes. */
 export function encoded(message: Message): Uint8Array {
   const writer = new Writer();
   writeMessage(message, writer);
   return writer.take();
 }
 
-/** Sends the numbers from `from` on, and waits until all are accepted. */
+/** Sends `count` numbers from `from` on, and waits until all are accepted. */
 export async function sendNumbers(connection: Connection, address: string, count: number, from = 0): Promise<void> {
   const sender = connection.sender(address);
   await Promise.all(range(from, from + count).map((i) => sender.send({ body: BigInt(i) })));
   await sender.close();
 }
 
-/** Attaches to whatever a link of that name was attached to before: it names no source. */
+/** Attaches a receiver without a source, to recall the link's earlier source. */
 export function recall(connection: Connection, name: string): Receiver {
   const endpoint = connection.defaultSession().endpoint!.attach(ReceiverEndpoint, { name, target: { kind: "target" } });
   return connection.adopt(endpoint, { credit: "manual" });
 }
 
-/** The next deliveries, none of them settled. */
+/** The next `count` deliveries, unsettled. */
 export async function take(receiver: Receiver, count: number): Promise<Delivery[]> {
   const deliveries: Delivery[] = [];
   while (deliveries.length < count) deliveries.push(await receiver.receive());
@@ -63,12 +61,12 @@ export function numbers(deliveries: readonly Delivery[]): number[] {
   return deliveries.map((delivery) => Number(delivery.message.body));
 }
 
-/** The whole numbers from `from` to before `to`. */
+/** The whole numbers from `from` up to, but without, `to`. */
 export function range(from: number, to: number): number[] {
   return Array.from({ length: to - from }, (_, i) => from + i);
 }
 
-/** Lets the event loop turn until something that the other side does has come true. */
+/** Runs turns of the event loop until a condition of the other side holds. */
 export async function until(isSo: () => boolean): Promise<void> {
   while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 0));
 }

@@ -28,7 +28,7 @@ test("over real WebSockets: 10,000 messages through a queue, none lost, none twi
   await server.close();
 });
 
-// A broker that goes away is the end of it.
+// These clients end when the broker goes away.
 const once = { reconnect: false } as const;
 
 test("over real WebSockets: requests, a topic, large messages, and a broker that goes away", async () => {
@@ -62,7 +62,7 @@ test("ATK-8: over real WebSockets, who is one too many is told to try again late
   const server = await serve((channel) => void broker.accept(channel));
   const first = await connect(server.url);
   const error = await assertRejects(() => connect(server.url), TransportError);
-  // What runs the server may not let it send 1013.
+  // The runtime may not let the server send 1013.
   assertEquals([error.code, error.closeCode! % 1_000, broker.connections.size], ["connection-lost", 13, 1]);
   await first.close();
   await until(() => broker.connections.size === 0);

@@ -7,7 +7,7 @@ import { Broker } from "../../src/broker/broker.ts";
 import { test } from "../harness.ts";
 import { numbers, recall, setUp, take, until } from "./set_up.ts";
 
-// As qpid-jms asks for it.
+// A durable subscription, as qpid-jms attaches it.
 function durable(
   connection: Connection,
   name: string,
@@ -50,7 +50,7 @@ test("TRM-1: a durable subscription gets what comes while nobody listens, and is
   await send(producer, 2);
   first.destroy(new Error("cable cut"));
   await send(producer, 3);
-  // Another container has another subscription of the same name.
+  // Another container has a subscription of its own under the same name.
   const stranger = durable(await broker.connect({ containerId: "stranger" }), "sub");
   await stranger.ready();
   const second = await broker.connect({ containerId: "client" });
@@ -72,7 +72,7 @@ test("TRM-1: to close the link ends a durable subscription, and so does to take 
   await receiver.detach();
   await send(producer, 1);
   assertEquals(broker.messages, 1);
-  // What qpid-jms does to unsubscribe.
+  // How qpid-jms unsubscribes.
   const lookup = recall(client, "sub");
   await lookup.ready();
   assertEquals(lookup.remote?.source?.address, "news");

@@ -6,7 +6,7 @@ import { ScriptedPeer } from "../../src/testing/mod.ts";
 import { test } from "../harness.ts";
 import { until } from "./set_up.ts";
 
-// What a broker answers to the attach of a raw peer: the terminus in force, or the condition of its refusal.
+// The broker's answer to the attach of a raw peer: the terminus in force, or the condition of its refusal.
 async function answer(
   wish: Source | Target,
   refused = false,

@@ -18,7 +18,7 @@ test("TXN-2, TXN-3, TXN-5: what is sent in a transaction appears with its commit
     await tx.send(queue, { body: 1n });
     await tx.send(topic, { body: 2n });
     await tx.send(relay, { properties: { to: "orders" }, body: 3n });
-    // It has its place, but nobody has it.
+    // The uncommitted message has its place, but nobody has received it.
     assertEquals([broker.messages, receiver.buffered, listener.buffered, broker.queue("orders")!.messages], [
       3,
       0,

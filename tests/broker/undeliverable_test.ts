@@ -6,7 +6,7 @@ import { type Described, symbol } from "../../src/codec/types.ts";
 import { test } from "../harness.ts";
 import { numbers, sendNumbers, type Setup, setUp, take } from "./set_up.ts";
 
-// A broker that cannot encode the first message of its queue for the first who is to get it.
+// A broker that cannot encode the first message of its queue for its first consumer.
 async function withFault(options: BrokerOptions, run: (at: Setup, told: LogEntry[]) => Promise<void>): Promise<void> {
   const told: LogEntry[] = [];
   await using at = setUp({ ...options, log: (entry) => void told.push(entry) });

@@ -359,7 +359,7 @@ test("cli: one binary by `bun build --compile`", async () => {
     });
     const { status, out } = await watch(child).result;
     assertEquals([status, JSON.parse(out).accepted], [0, 1]);
-    // The viewer is in it.
+    // The output includes the viewer.
     const trace = join(folder, "trace.jsonl");
     const jsonl: string[] = [];
     jsonLines((line) => jsonl.push(line))({ direction: "out", channel: 0, body: { kind: "close" }, payloadBytes: 0 });

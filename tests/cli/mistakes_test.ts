@@ -1,5 +1,5 @@
 /**
- * What people type who do not know the command line yet, and what they are told.
+ * What people type who do not know the command line yet, and the errors that they get.
  *
  * @module
  */
@@ -23,7 +23,7 @@ import { listen } from "../../src/transport/sockets.ts";
 import { test } from "../harness.ts";
 import { commandLine, root, run, start, watch } from "./run.ts";
 
-/** What is told of a command line that is parsed, or undefined. */
+/** The error for a command line; undefined if it parses. */
 async function mistake(line: string, env: Record<string, string> = {}): Promise<string | undefined> {
   const [name, ...words] = line.split(" ");
   try {
@@ -236,7 +236,7 @@ test("cli: whatever connects writes the trace that it is asked for", async () =>
 });
 
 test("cli: a trace that its disk has no room for is told with its file, and disturbs nothing", async () => {
-  // Linux has a file that is always full.
+  // `/dev/full` is a file that is always full; only Linux has it.
   if (!existsSync("/dev/full")) return;
   const broker = new Broker();
   const listener = await listen({ host: "127.0.0.1", port: 0, acceptor: broker });
@@ -289,7 +289,7 @@ test("cli: a trace ends when its reader has seen enough, and says where it canno
   const piped = `${words.map((word) => `'${word}'`).join(" ")} | { read -r line; echo "$line"; }`;
   const tracing = watch(spawn("sh", ["-c", piped], { cwd: root, stdio: ["pipe", "pipe", "pipe"] }));
   const { 1: url } = /(ws:\S+),/.exec(await tracing.line())!;
-  // Whether its connections are still taken is up to what has been written meanwhile.
+  // Whether further connections are accepted depends on what has been written so far.
   for (let status: unknown = 0; status === 0;) status = (await run(["send", url!, "orders", "x"])).status;
   const { status, err } = await tracing.result;
   assertEquals([status, err.includes("callback")], [0, false], err);

@@ -1,5 +1,5 @@
 /**
- * Runs the command line as a program of its own, under the runtime that runs the tests.
+ * Runs the command line as a separate process, under the runtime of the tests.
  *
  * @module
  */
@@ -9,46 +9,44 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
-/** What a program has left behind. */
+/** The result of a finished program. */
 export interface Result {
-  /** The exit code; the name of the signal that ended it. */
+  /** The exit code, or the name of the signal that ended the program. */
   readonly status: number | string | null;
-  /** What it has written. */
+  /** The standard output. */
   readonly out: string;
-  /** What it has told beside that. */
+  /** The standard error. */
   readonly err: string;
 }
 
-/** How a program is started. */
 export interface StartOptions {
-  /** What it reads. Default: nothing. */
+  /** The standard input. Default: empty. */
   readonly input?: string | undefined;
-  /** Further variables of its environment. */
+  /** Additional environment variables. */
   readonly env?: Readonly<Record<string, string>> | undefined;
 }
 
-/** A program that runs. */
+/** A running program. */
 export interface Running {
-  /** The next line that it writes. */
+  /** The next line of its output. */
   line(): Promise<string>;
-  /** Sends a signal. */
   signal(name: NodeJS.Signals): void;
-  /** Waits for its end. */
+  /** Resolves when the program has ended. */
   result: Promise<Result>;
 }
 
-/** Package's root. */
+/** The package's root. */
 export const root: string = fileURLToPath(new URL("../../", import.meta.url));
 
 const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 
-/** What is typed into a shell to run `webamqp` with these words. */
+/** The command that runs `webamqp` with these arguments. */
 export function commandLine(words: readonly string[]): [program: string, ...args: string[]] {
   const runtime = "Deno" in globalThis ? ["run", "--quiet", "--allow-all"] : [];
   return [process.execPath, ...runtime, main, ...words];
 }
 
-/** Starts `webamqp` with these words. */
+/** Starts `webamqp` with these arguments. */
 export function start(words: readonly string[], options: StartOptions = {}): Running {
   const [program, ...args] = commandLine(words);
   return watch(
@@ -66,7 +64,7 @@ export function run(words: readonly string[], options: StartOptions = {}): Promi
   return start(words, options).result;
 }
 
-/** Follows a program that was started. */
+/** Follows a started program. */
 export function watch(child: ChildProcess, input = ""): Running {
   let out = "", err = "";
   child.stdout!.setEncoding("utf8").on("data", (text: string) => out += text);
@@ -84,7 +82,7 @@ export function watch(child: ChildProcess, input = ""): Running {
       if (done) throw new Error(`Cannot read line: program has ended: ${err}`);
       return value;
     },
-    // Deno's `child.kill` tells of the signal as what has ended it, whatever came of it.
+    // After Deno's `child.kill`, the status is that signal, whatever ended the process.
     signal: (name) => process.kill(child.pid!, name),
   };
 }

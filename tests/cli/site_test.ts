@@ -15,7 +15,7 @@ import { test } from "../harness.ts";
 import { read } from "../source.ts";
 import { root, watch } from "./run.ts";
 
-// Not in a test: esbuild starts a worker on first use, which deno takes for a leak.
+// Outside of a test: esbuild starts a worker on first use, which deno reports as a leak.
 const page = buildSite();
 
 test("site: the front page was built from its sources: npm run site", () => {

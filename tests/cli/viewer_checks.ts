@@ -31,12 +31,12 @@ async function checkTrace(page: Page, path: string): Promise<void> {
   assertMatch(await text(page, "#status"), /^\d+ frames · 1 connection · /);
   assertEquals(await page.locator("#welcome").isVisible(), false);
   const labels = await page.locator(".row:visible .label b").allTextContents();
-  // The runtime's own WebSocket tells no steps.
+  // The runtime's own WebSocket reports no steps.
   const common = labels.filter((label) => label !== "tcp" && label !== "upgraded").slice(0, 7);
   assertEquals(common, ["connecting", "connected", "sasl mechanisms", "sasl init", "sasl outcome", "open", "open"]);
-  // Only what is in sight has elements.
+  // Only visible rows have elements.
   assert(await page.locator(".row").count() < 80);
-  // Keys: the fault, its delivery, its life.
+  // Keyboard: the fault, its delivery, its timeline.
   await page.keyboard.press("e");
   assertMatch(await text(page, "#panel .fault"), /message rejected: amqp:not-found.*messaging|transport 2\.8\.15/);
   await page.keyboard.press("d");
@@ -45,7 +45,7 @@ async function checkTrace(page: Page, path: string): Promise<void> {
   assertEquals(await page.locator("#panel .life a").count() >= 2, true);
   await page.click("#tabs [data-tab=faults]");
   assertMatch(await text(page, "#panel h2"), /^transport 2\.8\.15/);
-  // A receiver that gives no credit: who waits, and since when.
+  // A receiver that gives no credit: which sender waits, and since when.
   await page.click("#tabs [data-tab=waits]");
   await page.keyboard.press("e");
   const waits = await text(page, "#panel");
@@ -74,7 +74,7 @@ async function checkTrace(page: Page, path: string): Promise<void> {
 }
 
 async function checkFiles(page: Page, path: string): Promise<void> {
-  // The viewer without a trace, in which a packed one is dropped, and then one that was cut off.
+  // The viewer without a trace: a packed trace is dropped on it, then one that was cut off.
   await page.goto(`${pathToFileURL(path).href}`);
   assertEquals(await page.locator("#welcome").isVisible(), true);
   for (

@@ -21,7 +21,7 @@ import { root, run, start, watch } from "./run.ts";
 import { sourcesHash } from "../../tools/viewer/build.ts";
 import { viewerWith } from "../../src/cli/trace_file.ts";
 
-/** A trace in which a message is rejected, and one link is never given credit; or one of many frames. */
+/** A trace with a rejected message and a link without credit, or one of many frames. */
 async function record(messages: number, dry: boolean): Promise<string> {
   const lines: string[] = [];
   const trace = jsonLines((line) => lines.push(line), { title: "orders" });
@@ -48,7 +48,7 @@ async function record(messages: number, dry: boolean): Promise<string> {
   return lines.join("");
 }
 
-// Frames enough, made of those of a short trace.
+// Repeats the frames of a short trace.
 function many(trace: string, count: number): string {
   const [head, ...lines] = trace.trimEnd().split("\n");
   const transfer = JSON.parse(lines.find((line) => line.includes('"kind":"transfer"'))!);
@@ -80,7 +80,7 @@ test("viewer: a trace, and files that are dropped, in Chromium", () =>
     return ["trace", "trace.html", "empty.html"];
   }));
 
-/** A trace whose every text is made to do harm, and lines that are none of a trace. */
+/** A trace whose every text is an attack, with lines that belong to no trace. */
 async function hostile(): Promise<string> {
   const harm = `</script><img src=x onerror="globalThis.harmed=1"><script>globalThis.harmed=1</script>`;
   const lines = (await record(3, true)).replaceAll('"orders"', () => JSON.stringify(`orders${harm}`)).split("\n");
@@ -151,7 +151,7 @@ test("viewer: --view writes it with the trace in it, --from reads traces and cap
     const page = readFileSync(fileURLToPath(url), "utf8");
     assert(page.includes('"title":"orders"'));
     assert(page.startsWith("<!DOCTYPE html>"));
-    // Cut off in its last line, and packed.
+    // Packed, and cut off in its last line.
     const cut = join(folder, "cut.jsonl.gz");
     writeFileSync(cut, gzipSync(readFileSync(path).subarray(0, -20)));
     const short = await run(["trace", "--from", cut]);

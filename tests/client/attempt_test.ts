@@ -1,5 +1,5 @@
 /**
- * What is asked for on each attempt to connect, and what ends the pause before the next.
+ * The options asked for on each attempt to connect, and the events that end the pause before the next.
  *
  * @module
  */
@@ -82,7 +82,7 @@ test("what a callback throws is the error of the first attempt, and passes on a 
 
 test("a pause before the next attempt ends when the runtime says that the network is back", async () => {
   const { time, network, up } = world();
-  // As browsers are built: not every runtime has events of its own.
+  // As in browsers: not every runtime has events of its own.
   const global = globalThis as Partial<EventTarget>;
   const { addEventListener, removeEventListener, dispatchEvent } = global;
   const target = new EventTarget();
@@ -100,7 +100,7 @@ test("a pause before the next attempt ends when the runtime says that the networ
     await turn();
     up();
     assertEquals([connection.state, network.dialled.length], ["interrupted", 1]);
-    // No time passes.
+    // No time passes: the event ends the pause.
     target.dispatchEvent(new Event("online"));
     await turn();
     assertEquals([connection.state, network.dialled.length], ["open", 2]);

@@ -4,7 +4,7 @@ import { test } from "../harness.ts";
 import { start } from "../program.ts";
 
 const IDLE_MS = 100;
-// Far beyond what a silent peer has, and the second look at it some time later.
+// Far longer than a silent peer is given, and the time of a second check.
 const BLOCKED_MS = 700;
 const LATER_MS = 500;
 

@@ -1,5 +1,5 @@
 /**
- * A peer that wants a token before links attach, in either of the two ways.
+ * A peer that needs a token before links attach, in either of the two ways.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import type { MessageId } from "../../src/codec/types.ts";
 import { int } from "../../src/codec/wrappers.ts";
 import { type Acceptor, acceptor } from "../../src/server/acceptor.ts";
 
-/** A token as the peer got it. */
+/** A token that the peer received. */
 export interface PutToken {
   readonly audience: unknown;
   readonly type: unknown;
@@ -21,23 +21,22 @@ export interface PutToken {
   readonly expiration?: unknown;
 }
 
-/** The peer, and what it heard, in order. */
+/** The peer with its record. */
 export interface CbsPeer extends Acceptor {
-  /** Tokens as `token TOKEN for AUDIENCE`, and links as `attach ADDRESS`. */
+  /** Tokens as `token TOKEN for AUDIENCE`, and links as `attach ADDRESS`, in order. */
   readonly heard: string[];
-  /** All that came with the last token. */
+  /** The last token. */
   last: PutToken | undefined;
 }
 
 /**
- * How the peer answers a token: a status, and a condition that goes with it; undefined for no answer. Before it come answers of
- * status 401 to those messages, and after it another to the right one.
+ * The peer's answer to a token: a status and its condition; undefined for no answer. Answers of status 401 to other
+ * messages come before it, and another to the right one after it.
  */
 export type Answer = (
   put: PutToken,
 ) => { status: number; condition?: string; camel?: boolean; instead?: (MessageId | undefined)[] } | undefined;
 
-/** Starts a peer. */
 export function cbsPeer(
   { answer = () => ({ status: 202 }), offer = false, environment }: {
     answer?: Answer;
@@ -50,7 +49,7 @@ export function cbsPeer(
   const peer: CbsPeer = Object.assign(
     acceptor({
       environment,
-      // Its answers fail where a connection is lost.
+      // Answers fail when a connection is lost.
       log: null,
       ...offer ? { offeredCapabilities: ["AMQP_CBS_V1_0"], properties: { "cbs-node": "$tokens" } } : {},
       onSender: (request) => {

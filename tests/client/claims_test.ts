@@ -11,7 +11,7 @@ import { turn, VirtualNetwork, VirtualTime } from "./virtual.ts";
 
 const later = (ms: number): Date => new Date(Date.now() + ms);
 
-/** A connection with tokens, to a peer that answers them so. */
+/** A connection with tokens, to a peer that answers them with `answer`. */
 async function world(claims: Partial<ClaimsOptions> = {}, options: { answer?: Answer; offer?: boolean } = {}) {
   const logged: string[] = [];
   const time = new VirtualTime();
@@ -170,7 +170,7 @@ test("CBS-6: after a reconnect tokens are put again before links attach again", 
     "token t2:orders for orders",
     "attach orders",
   ]);
-  // The old renewal is gone, the new one comes in time.
+  // The old renewal is cancelled, the new one comes in time.
   await time.pass(86_000);
   assertEquals(peer.heard.length, 5);
   await end();
@@ -262,7 +262,7 @@ test("CBS-6: whatever frame a connection is cut after, the token is put on the n
       const outcome = await time.wait(connection.sender("orders").send({ body: "one" }));
       assertEquals(outcome?.kind, "accepted");
       reached = dials === 1;
-      // The token went before each attach; one that was on its way goes again beside that of the new connection.
+      // A token went before each attach; one in flight goes again beside that of the new connection.
       const attached = peer.heard.filter((said) => said.startsWith("attach")).length;
       const put = peer.heard.filter((said) => said.startsWith("token")).length;
       assert(attached >= 1 && attached <= put && put <= dials + 1, `${way} ${frames}: ${peer.heard}`);

@@ -6,7 +6,7 @@ import type { PausableChannel } from "../../src/transport/socket/socket.ts";
 import { test } from "../harness.ts";
 import { bareServer, silent } from "../transport/bare.ts";
 
-/** An AMQP server that no longer reads, nor answers, once `freeze` is called. */
+/** An AMQP server that stops reading and answering once `freeze` is called. */
 async function freezing(
   options: AcceptorOptions = {},
 ): Promise<AsyncDisposable & { port: number; freeze(): void; left(): number }> {
@@ -32,7 +32,7 @@ async function freezing(
 }
 
 for (const [scheme, transport] of [["ws", "websocket"], ["ws", "socket"], ["amqp", "socket"]] as const) {
-  // Half a second of grace above what was asked for, a tenth of what the defaults take.
+  // Half a second more than asked for, a tenth of what the defaults take.
   test(`close: ${scheme} over ${transport}: timeoutMs bounds AMQP's goodbye and the carrier's`, async () => {
     await using server = await freezing();
     const connection = await connect(`${scheme}://127.0.0.1:${server.port}`, { transport });
@@ -53,7 +53,7 @@ for (const [scheme, transport] of [["ws", "websocket"], ["ws", "socket"], ["amqp
   });
 
   test(`publish: ${scheme} over ${transport}: timeoutMs bounds the whole, down to the socket, whatever the server leaves out`, async () => {
-    // It answers nothing, not even the carrier's handshake.
+    // This server answers nothing, not even the transport's handshake.
     await using mute = await bareServer(silent);
     const times = { transport, timeoutMs: 200, limits: { closeTimeoutMs: 50 } } as const;
     let start = performance.now();
@@ -61,13 +61,13 @@ for (const [scheme, transport] of [["ws", "websocket"], ["ws", "socket"], ["amqp
     assert(performance.now() - start < 2_000);
     for (const socket of mute.sockets) socket.end();
     await mute.gone(mute.sockets.length);
-    // It takes the link and gives no credit.
+    // This server accepts the link and gives no credit.
     await using dry = await freezing({ onReceiver: (request) => void request.accept({ credit: 0 }) });
     start = performance.now();
     await assertRejects(() => publish(`${scheme}://127.0.0.1:${dry.port}`, "orders", { body: 1 }, times));
     assert(performance.now() - start < 2_000);
     while (dry.left() > 0) await new Promise((resolve) => setTimeout(resolve, 5));
-    // It takes the message, and from then on hears nothing.
+    // This server accepts the message, and reads nothing after it.
     const deaf = await freezing({
       onReceiver: (request) => void request.accept({ credit: 1 }).serve(() => deaf.freeze()),
     });

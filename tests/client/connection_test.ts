@@ -13,7 +13,7 @@ import { test } from "../harness.ts";
 import { record } from "../transport/channel_log.ts";
 import { linkUp } from "./link_up.ts";
 
-/** An acceptor with one user, and who got in. */
+/** An acceptor with one user, and the identities that got in. */
 function guarded() {
   const identities: (string | undefined)[] = [];
   const server = acceptor({
@@ -202,7 +202,7 @@ test("WSB-30: an acceptor that closes tells its clients that it goes away", asyn
   const server = acceptor();
   const connections = [linkUp(server), linkUp(server)];
   await Promise.all(connections.map((connection) => connection.ready()));
-  // One that leaves it to the server to end what carries the connection.
+  // This server leaves it to the client to end the transport.
   const slow = new ScriptedPeer();
   server.accept(slow.channel);
   slow.send("header", { id: 0 });
@@ -245,7 +245,7 @@ test("ATK-8: connections above the limit are closed before anything is made for 
 
 test("ATK-8: an acceptor takes ten thousand connections unless told otherwise", async () => {
   const server = acceptor();
-  // All that it asks of a channel before its client has said anything.
+  // Only what an acceptor needs of a channel before its client has sent anything.
   const mute = (): Channel => ({
     bufferedAmount: 0,
     onbytes: undefined,
@@ -338,7 +338,7 @@ test("ATK-8: no more links than the accepting side takes, on whatever session", 
   await connection.close();
 });
 
-/** An acceptor that answers requests to any address with what `answer` makes of them. */
+/** An acceptor that answers requests to any address with `answer` of their bodies. */
 function responder(answer: (body: unknown) => unknown) {
   const replies = new Map<
     string,

@@ -3,7 +3,7 @@ import type { Delivery } from "../../src/client/delivery.ts";
 import { DeliveryLoop, type LoopSource } from "../../src/client/delivery_loop.ts";
 import { random, seed, test } from "../harness.ts";
 
-/** The loop as an async generator, whose every step it is to take. */
+/** The loop as an async generator, the model for its every step. */
 async function* generated(source: LoopSource, preventCancel: boolean): AsyncGenerator<Delivery, void, void> {
   let left = true;
   try {
@@ -29,7 +29,7 @@ async function* generated(source: LoopSource, preventCancel: boolean): AsyncGene
 
 type Step = "next" | "return" | "throw" | "come" | "end" | "fail" | "faulty";
 
-/** What a program of these steps sees of a loop, and its receiver and messages of it, in order for each. */
+/** The events that a program of these steps sees of a loop, and those of its receiver, each in order. */
 async function run(
   steps: readonly Step[],
   automatic: boolean,
@@ -74,7 +74,7 @@ async function run(
       (error) => seen.push(`${at}: ${error.message}`),
     );
   for (const [at, step] of [...steps, "end"].entries()) {
-    // What comes finds the loop at rest: how many turns it takes to get there is the difference.
+    // The next step finds the loop at rest: the two differ in how many turns they take to get there.
     if (step !== "next" && step !== "return" && step !== "throw") await rest();
     if (step === "next") note(at, loop.next());
     else if (step === "return") note(at, loop.return());

@@ -10,12 +10,12 @@ test("arrivals: whoever is first is served, and who has left is passed over", as
   await assertRejects(() => second.promise, Error, "enough");
   assertEquals(arrivals.waiting, 2);
   assert(arrivals.push("one"));
-  // One that has what it waited for does not leave any more.
+  // A waiter that has its item leaves nothing behind.
   arrivals.leave(first, () => first.reject(new Error("too late")));
   assertEquals([await first.promise, arrivals.waiting], ["one", 1]);
   assert(arrivals.push("two"));
   assertEquals([await third.promise, arrivals.waiting], ["two", 0]);
-  // Nobody waits: the item is kept for whoever comes.
+  // Without a waiter, the item is kept.
   assert(!arrivals.push("three"));
   assertEquals([arrivals.length, arrivals.shift(), arrivals.shift()], [1, "three", undefined]);
 });

@@ -70,7 +70,7 @@ test("an answer leaves in the turn of its message, those that follow closely lea
   receive(3);
   await microtasks(20);
   assertEquals(sent, []);
-  // A timer may be earlier than what waits for the end of the turn, but not twice.
+  // A timer may come before the end of the turn, but the work is not done twice.
   await turn();
   await turn();
   assertEquals(sent, [[2, 3]]);
@@ -129,7 +129,7 @@ test("ATK-32: what whoever is told of an event throws ends the connection with i
     },
   });
   channel.onbytes!(new Uint8Array(1));
-  // What happened after it is told all the same.
+  // Events after the error are reported all the same.
   assertEquals(told, ["first", "second"]);
   assertEquals((failed as AmqpError[]).map(({ condition, cause }) => [condition, (cause as Error).message]), [
     ["amqp:internal-error", "a fault of ours"],

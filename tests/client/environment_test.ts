@@ -6,7 +6,7 @@ import { linkUp } from "./link_up.ts";
 
 type Globals = Record<string, unknown>;
 
-// What each kind of fake timers replaces, and by which mark its functions are known.
+// The functions that each kind of fake timers replaces, and the mark on them.
 const FAKES: Record<string, { names: string[]; mark: (fake: () => number) => () => number }> = {
   // @sinonjs/fake-timers, which vitest and jest use.
   sinon: {
@@ -59,7 +59,7 @@ test("with a broker in the same process no call needs a turn of the event loop, 
   const answered = (work: () => Promise<unknown>) => async (): Promise<boolean> => {
     let done = false;
     work().then(() => done = true);
-    // Promise jobs alone: whatever waits for a timer, a file or a message is not there afterwards.
+    // Promise jobs alone: work that waits for a timer, a file or a message is not done afterwards.
     for (let i = 0; i < 20_000 && !done; i++) await undefined;
     return done;
   };

@@ -1,6 +1,6 @@
 /**
- * A program that sends numbers, or receives them, and may be killed at any time and started again: what it has done is what its
- * store says.
+ * A program that sends or receives numbers, and may be killed at any time and started again: its store says what it has
+ * done.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { connect, DecodedMessage, resume } from "../../mod.ts";
 
 const [role = "", url = "", directory = "", count = "0"] = process.argv.slice(2);
 
-/** The numbers of all messages that were ever kept for a link. */
+/** The numbers of all messages ever kept for a link. */
 function numbersIn(path: string): number[] {
   if (!existsSync(path)) return [];
   return readFileSync(path, "utf8").split("\n").slice(0, -1)

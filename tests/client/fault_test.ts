@@ -15,7 +15,7 @@ import { channelPair } from "../../src/transport/pair.ts";
 import { test } from "../harness.ts";
 import { linkUp } from "./link_up.ts";
 
-/** A channel with something in between. */
+/** A channel whose bytes pass through a function. */
 function between(
   channel: Channel,
   changes: Partial<Pick<Channel, "send" | "close" | "ready">> & { buffered?: () => number },
@@ -42,7 +42,7 @@ function between(
   } satisfies Channel;
 }
 
-/** A client whose channel says that it is full, until it is told that it has room. */
+/** A client with a channel that says it is full until the test gives it room. */
 function congestible(server: { accept(channel: Channel): unknown }) {
   const [client, accepted] = channelPair();
   const state = { full: false, room: () => {} };
@@ -323,7 +323,7 @@ test("ATK-18: a full channel holds back messages, not what ends them", async () 
     assertEquals(await sender.send({ body: 0 }), { kind: "accepted" });
     state.full = true;
     const controller = new AbortController();
-    // The one that finds the channel full, and one that is held back for it.
+    // One send finds the channel full, the other is held back behind it.
     const first = sender.send({ body: 1 });
     assertEquals(await first, { kind: "accepted" });
     assertEquals(connection.congested, true);
@@ -366,7 +366,7 @@ test("ATK-14: a link's name, which is the peer's choice, writes no terminal sequ
 });
 
 test("ATK-18: a peer that asks and asks but does not read is dropped, as soon as this side says", async () => {
-  // Each question and its answer have some 30,000 bytes.
+  // Each request and its answer have some 30,000 bytes.
   for (const [maxBufferedBytes, least, most] of [[undefined, 130, 150], [300_000, 30, 50]] as const) {
     const told: LogEntry[] = [];
     const server = acceptor({ maxBufferedBytes, maxConnections: 1, log: (entry) => told.push(entry) });
@@ -386,7 +386,7 @@ test("ATK-18: a peer that asks and asks but does not read is dropped, as soon as
     assertEquals((link.error as AmqpError).condition, condition.resourceLimitExceeded);
     assertEquals([count >= least, count <= most], [true, true], `${count}`);
     await connection.closed;
-    // Whom a limit ends, or turns away, the log is told of.
+    // The log reports what a limit ends or refuses.
     const [[, one], [, two]] = [channelPair(), channelPair()];
     server.accept(one);
     assertEquals(server.accept(two), undefined);
@@ -476,7 +476,7 @@ test("FLW-2: messages that arrive with a settlement, or in part, count against t
   await sender.ready();
   (await ends[0]!.receive()).accept();
   await first;
-  // They leave together with our settlement of the first.
+  // These leave together with this side's settlement of the first.
   for (const body of [2, 3, 4]) sender.send({ body }).catch(() => {});
   await ends[0]!.receive();
   await ends[0]!.receive();

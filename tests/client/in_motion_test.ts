@@ -55,9 +55,9 @@ test("resume with a store that holds messages of an earlier process: they are se
     const kept = [...stores[0]!.kept];
     connection.destroy(new Error("killed"));
     await time.wait(Promise.all(sends));
-    // What is forgotten of messages that never left takes the store its time.
+    // The store takes time to forget messages that never left.
     await time.pass(100);
-    // A process that is killed forgets nothing.
+    // A killed process forgets nothing.
     for (const [key, delivery] of kept) stores[0]!.kept.set(key, delivery);
   });
   await world(async ({ time, broker, connection }) => {
@@ -71,7 +71,7 @@ test("resume with a store that holds messages of an earlier process: they are se
     const sender = connection.sender(settings);
     await time.wait(sender.send({ body: "three" }));
     await time.pass(100);
-    // What is of this process has its send to tell.
+    // The messages of this process have their sends to settle.
     assertEquals(told, [["one", 0, 1, "accepted"], ["two", 0, 2, "accepted"]]);
     assertEquals([broker.queue("orders")!.messages, store.kept.size], [3, 0]);
   });
@@ -87,7 +87,7 @@ function fromOrders({ connection }: World, recovery: InMotion): Receiver {
   return connection.receiver({ address: "orders", name: "in", credit: 2, recovery: recovery as "resend" | "resume" });
 }
 
-// The answer of the broker to what it has stored has not arrived then.
+// The broker has stored the messages, and its answer has not arrived.
 async function stored({ broker }: World): Promise<void> {
   for (let i = 0; i < 2_000 && (broker.queue("orders")?.messages ?? 0) < 1; i++) await undefined;
   assertEquals(broker.queue("orders")!.messages, 1);
@@ -105,7 +105,9 @@ async function backAgain(of: World): Promise<void> {
   assertEquals(of.connection.state, "open");
 }
 
-/** Rows of the table in docs/exactly-once.md: each is in motion when the connection is lost, and the same for all senders. */
+/**
+ * Rows of the table in docs/exactly-once.md, with a message in flight when the connection is lost, common to all senders.
+ */
 const inMotion: Readonly<Record<string, (world: World, recovery: InMotion) => Promise<void>>> = {
   "a send with settled: true is never sent again": async (of, recovery) => {
     const sender = toOrders(of, recovery);

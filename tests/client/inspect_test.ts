@@ -7,7 +7,7 @@ import { listen } from "../../src/transport/sockets.ts";
 import { test } from "../harness.ts";
 import { linkUp } from "./link_up.ts";
 
-/** What the runtime's own `console.log` shows, and what `inspect` of node:util does. */
+/** The texts of the runtime's own `console.log` and of `inspect` of node:util. */
 function shown(value: unknown): string[] {
   const { Deno, Bun } = globalThis as unknown as Record<string, { inspect(value: unknown): string } | undefined>;
   return [inspect(value), (Deno ?? Bun)?.inspect(value) ?? inspect(value)].map((text) => text.replace(/\s+/g, " "));
@@ -38,7 +38,7 @@ test("inspect: connection, session, sender, receiver and delivery show what one 
       assert(!text.includes("s3cret"), text);
       assert(text.length < 1_000, text);
     }
-    // As writers of logs show it.
+    // As loggers print it.
     const json = JSON.stringify(value);
     for (const part of parts) {
       const bare = (text: string): string => text.replaceAll('"', "").replaceAll(" ", "");

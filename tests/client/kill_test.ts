@@ -14,7 +14,7 @@ import { serve } from "../serve.ts";
 const KILLS = 4;
 const COUNT = 400;
 
-/** Starts a program again and again, kills it after a few lines, and lets the last one go on. */
+/** Starts a program again and again, kills it after a few lines, and lets the last one finish. */
 async function killed(args: readonly string[], lines: (turn: number) => number): Promise<ReturnType<typeof start>> {
   for (let turn = 0; turn < KILLS; turn++) {
     const program = start("tests/client/exactly_once.ts", args);
@@ -41,7 +41,7 @@ test("resume with a store: kill -9 of sender and of receiver loses no message an
         .map((line) => JSON.parse(line) as { payload?: string })
         .filter(({ payload }) => payload !== undefined)
         .map(({ payload }) => Number(new DecodedMessage(Uint8Array.from(atob(payload!), (c) => c.charCodeAt(0))).body));
-    // What is told of the last ones is kept after they are printed.
+    // The last outcomes are stored after their lines are printed.
     while (broker.queue("numbers")!.messages > 0) await receiver.lines.next();
     while ((await numbers()).length < COUNT);
     assertEquals(await receiver.end(), 0);
@@ -53,12 +53,12 @@ test("resume with a store: kill -9 of sender and of receiver loses no message an
   }
 });
 
-/** What became of one message. */
+/** The fate of one message. */
 interface Fate {
   outcome: "accepted" | "lost" | undefined;
   resent: boolean;
   arrived: number;
-  /** How often the connection had been made anew when its outcome came. */
+  /** The number of reconnects before its outcome. */
   after: number;
 }
 
@@ -118,7 +118,7 @@ for (
     await reach(100);
     over = true;
     await work;
-    // What this last broker has accepted comes; what the others held is lost with them.
+    // Messages accepted by this last broker arrive; those that the others held are lost with them.
     const { reconnects } = connection.stats();
     const isDue = ({ outcome, after, arrived }: Fate): boolean =>
       outcome === "accepted" && after === reconnects && arrived === 0;

@@ -12,15 +12,15 @@ import type { Connection } from "../../src/client/connection.ts";
 import type { Channel } from "../../src/transport/channel.ts";
 import { channelPair, type ChannelPairOptions } from "../../src/transport/pair.ts";
 
-/** How the two are joined. */
+/** The settings of {@linkcode linkUp}. */
 export interface LinkUpOptions extends OpenOptions {
-  /** The client's mechanism, null for none. Default: ANONYMOUS. */
+  /** The client's mechanism; null for none. Default: ANONYMOUS. */
   auth?: SaslAuth | SaslClient | null;
-  /** How bytes are cut on their way, and the like. */
+  /** How bytes are cut on their way. */
   pair?: ChannelPairOptions;
 }
 
-/** Connects a new client to `server`, an acceptor or a broker; nothing is waited for. */
+/** Connects a new client to `server`, an acceptor or a broker; waits for nothing. */
 export function linkUp(server: { accept(channel: Channel): unknown }, options: LinkUpOptions = {}): Connection {
   const [client, accepted] = channelPair(options.pair);
   server.accept(accepted);

@@ -1,5 +1,5 @@
 /**
- * Every error of a peer or of the wire says with whom the connection was.
+ * Every error of a peer or of the wire names the peer of its connection.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * What a client tells its log although no call fails: each entry names the address, the host, and what to do.
+ * Log entries of a client without a failed call: each names the address, the host, and the remedy.
  *
  * @module
  */
@@ -47,7 +47,7 @@ test("log: a send that has waited 10 s for credit is told once, and counted", as
 test("log: a send whose link is not attached in 10 s is told", async () => {
   const time = new VirtualTime();
   const entries: LogEntry[] = [];
-  // Never answers.
+  // The server never answers.
   const connection = linkUp(acceptor({ onReceiver: () => new Promise(() => {}), environment: time }), {
     environment: time,
     log: (entry) => entries.push(entry),
@@ -102,7 +102,7 @@ test("log: a connection that is lost and made anew is told with its cause, once 
     first.message,
     /^Cannot keep connection to broker\.example:443: .*; the next attempt is in \d+ ms, events\(\) tells of each$/,
   );
-  // Another cause, and however many attempts failed of it.
+  // Another cause is logged anew, once for all its attempts.
   assertMatch(second.message, /Cannot connect to "broker\.example": refused; the next attempt/);
   assertEquals(entries.length, 2);
   connection.destroy(new Error("over"));

@@ -15,7 +15,7 @@ const CUTS = 1;
 
 type Work = (order: unknown, signal: AbortSignal) => Promise<void>;
 
-/** The service of docs/consuming.md as it stands there, but for whom it connects to and what it does. */
+/** The service of docs/consuming.md, with another broker and handler. */
 async function service(
   folder: string,
   urls: readonly string[],
@@ -53,7 +53,7 @@ test("consuming for months: the service of the page survives cuts, kills of its 
   let failed = 0;
   const main = await service(folder, [`ws://127.0.0.1:${await proxy.listen()}/`, nobody], (order) => {
     const { number } = order as { number: number };
-    // One of them fails when it comes first.
+    // One message fails the first time.
     if (number === 7 && failed++ < 1) return Promise.reject(new Error("not yet"));
     handled.add(number);
     onhandled();
@@ -65,7 +65,7 @@ test("consuming for months: the service of the page survives cuts, kills of its 
     reconnect: { initial: true, initialDelayMs: 5, maxDelayMs: 100 },
     log: null,
   });
-  // What was accepted, and by which of the brokers.
+  // The accepted messages, with the broker that accepted each.
   const accepted = new Map<number, number>();
   let next = 0;
   const send = async (count: number): Promise<void> => {
@@ -78,7 +78,7 @@ test("consuming for months: the service of the page survives cuts, kills of its 
   try {
     await send(20);
     while (handled.size === 0) await new Promise<void>((resolve) => onhandled = resolve);
-    // The first connection is the program's to try again; from now on it has one.
+    // The program itself has to retry its first connection; from now on it has one.
     proxy.more(CUTS);
     for (let kills = 0; kills < KILLS; kills++) {
       await send(40);

@@ -1,5 +1,5 @@
 /**
- * A broker as a program of its own, that may be killed at any time and started again: it keeps nothing.
+ * A broker in a process of its own that may be killed and started again; it keeps nothing.
  *
  * @module
  */

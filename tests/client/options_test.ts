@@ -179,7 +179,7 @@ test("addresses: what is no address, or none at all, is refused where it is give
     await refused(() => (publish as Loose)(URL, { body: 1 }, "orders")),
     `Cannot publish: address is an object with "body"${why}`,
   );
-  // Without a fixed target, and where the peer makes the node, there is none to give.
+  // Without a fixed target, or for a dynamic node, there is no address.
   assertThrows(() => receiver({}), TypeError);
   for (const options of [{}, { address: null }, { dynamic: true }]) sender(options);
   receiver({ dynamic: true });

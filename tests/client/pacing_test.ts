@@ -6,7 +6,7 @@ import { acceptor } from "../../src/server/acceptor.ts";
 import { test } from "../harness.ts";
 import { linkUp } from "./link_up.ts";
 
-// A broker whose queue holds few messages, and an endless source that counts what is taken of it.
+// A broker with a small queue, and an endless source that counts what is read of it.
 function full() {
   const broker = new Broker({ queues: { orders: { maxMessages: 50 } }, log: null });
   const connection = linkUp(broker, { log: null });
@@ -70,7 +70,7 @@ test("ATK-18: a receiver whose consumer stops holds no more than its credit, and
     const receiver = connection.receiver("orders", { credit: 8 });
     await take(receiver);
     await settle();
-    // One was taken and is in work, the others wait; as many as that were asked for, and no more.
+    // One delivery is being handled, the others wait; as many as that were asked for, and no more.
     assertEquals([receiver.buffered, receiver.unsettled, taken], [7, 8, 8], take.name);
     await receiver.close({ timeoutMs: 5 });
   }

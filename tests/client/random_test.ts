@@ -12,7 +12,7 @@ const RUNS = 60;
 const STEPS = 40;
 const PATIENCE_MS = 5_000;
 
-/** Calls under way, what became of them, and what must not have happened. */
+/** Pending calls, their results, and the rules that were broken. */
 class Record {
   readonly pending = new Set<string>();
   readonly faults: string[] = [];
@@ -26,7 +26,7 @@ class Record {
     }).then(() => this.pending.delete(call));
   }
 
-  /** Waits until nothing is under way. */
+  /** Waits until no call is pending. */
   async quiet(): Promise<void> {
     const limit = performance.now() + PATIENCE_MS;
     while (this.pending.size > 0) {
@@ -36,14 +36,14 @@ class Record {
   }
 }
 
-/** Nothing, a few microtasks, or a turn of the event loop. */
+/** Waits for nothing, a few microtasks, or a turn of the event loop. */
 async function pause(chance: Random): Promise<void> {
   const turns = chance.int(30);
   if (turns === 0) return await new Promise((resolve) => setTimeout(resolve));
   for (let i = chance.int(turns); i > 0; i--) await Promise.resolve();
 }
 
-/** A side that accepts, refuses or ignores links, settles in any way, and ends links now and then. */
+/** A peer that accepts, refuses or ignores links, settles in any way, and ends links now and then. */
 function moody(chance: Random, record: Record) {
   const accepted = new Map<unknown, number>();
   const refusal = () => new AmqpError("test:mood", "not today", { scope: "link" });
@@ -169,7 +169,7 @@ async function run(chance: Random): Promise<void> {
       try {
         return chance.pick(receivers).serve(() => pause(chance), { concurrency: 1 + chance.int(3), ...signal() });
       } catch (error) {
-        // More than one of them may be served with less credit than that.
+        // Serving more than one at a time needs more credit than that.
         if (!(error instanceof RangeError)) throw error;
         return Promise.resolve();
       }

@@ -12,7 +12,7 @@ import { acceptor } from "../../src/server/acceptor.ts";
 import { test } from "../harness.ts";
 import { linkUp } from "./link_up.ts";
 
-/** A connection whose peer sends `messages` to every receiver, and what became of them. */
+/** A connection whose peer sends `messages` to every receiver, and their outcomes. */
 function receiving(messages: readonly (Message | Uint8Array)[], settled = false) {
   const outcomes: string[] = [];
   const senders: Sender[] = [];
@@ -35,7 +35,7 @@ function numbered(count: number): Message[] {
   return Array.from({ length: count }, (_, i) => ({ body: BigInt(i) }));
 }
 
-/** The peer's engine has answered once a round trip is over. */
+/** Waits a round trip, after which the peer's engine has answered. */
 async function roundTrip(delivery: Delivery): Promise<void> {
   await (delivery.receiver.connection as Connection).session().ready();
 }
@@ -52,7 +52,7 @@ test("iterating accepts a message when the loop turns; leaving the loop closes t
   assertEquals(bodies, [0n, 1n, 2n, 3n, 4n]);
   assertEquals([receiver.open, receiver.buffered], [false, 0]);
   await receiver.closed;
-  // Four accepted, the fifth handed back by break, what was fetched ahead released.
+  // Four accepted, the fifth returned by break, prefetched ones released.
   assertEquals(outcomes.slice(0, 5), ["accepted", "accepted", "accepted", "accepted", "modified"]);
   assertEquals(
     new Set(outcomes.slice(5).filter((outcome) => outcome !== undefined && outcome !== "lost")),
@@ -150,7 +150,7 @@ test("FLW-5: drain takes what is there and hands back the rest of the credit", a
   await receiver.drain();
   assertEquals([receiver.buffered, receiver.credit, senders[0]!.credit], [3, 0, 0]);
   for (let i = 0; i < 3; i++) (await receiver.receive()).accept();
-  // Asking for another takes up the credit again.
+  // The next receive grants credit again.
   const next = receiver.receive();
   void senders[0]!.send({ body: "late" });
   const late = await next;
@@ -481,7 +481,7 @@ test("a receiver that closes asks for no more while its handlers finish", async 
   const late = senders[0]!.send({ body: "late" });
   finish();
   await closing;
-  // It never left, so nobody has to wonder what became of it.
+  // The message never left, so its outcome is not in doubt.
   assertEquals((await assertRejects(() => late, AmqpError)).scope, "link");
   assertEquals(outcomes, ["accepted"]);
   await connection.close();
@@ -513,7 +513,7 @@ test("serve leaves settling to the handler where it is manual, and what came set
 test("serve hands over in one go what is there when its handler has nothing to wait for, and stops at once", async () => {
   const { connection, outcomes } = receiving(numbered(10));
   const receiver = connection.receiver("orders");
-  // All have come once the first is here: they fit into one message.
+  // All have arrived with the first: they fit into one WebSocket message.
   await roundTrip(await receiver.receive());
   assertEquals(receiver.buffered, 9);
   const stop = new AbortController();
@@ -525,7 +525,7 @@ test("serve hands over in one go what is there when its handler has nothing to w
   }, { signal: stop.signal });
   assertEquals(seen, []);
   await served;
-  // What was fetched ahead has gone back: nobody takes it any more.
+  // Prefetched messages have been released: nobody takes them any more.
   assertEquals([seen.slice(0, 6), receiver.buffered], [[1n, 2n, 3n, 4n, 5n, "turn"], 0]);
   await receiver.close();
   assertEquals(outcomes.slice(1), [...Array(5).fill("accepted"), ...Array(4).fill("released")]);
@@ -552,7 +552,7 @@ test("DSP-4: what the sender settles by itself makes room for others, also where
     const lost = deliveries.map(({ signal }) =>
       new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }))
     );
-    // One is told of no more than that somebody works on it.
+    // One of them only has the state that somebody works on it.
     deliveries[0]!.update({ kind: "received", sectionNumber: 1, sectionOffset: 0n });
     for (const delivery of sent.slice(i, i + 2)) delivery.settle({ kind: "released" });
     await Promise.all(lost);

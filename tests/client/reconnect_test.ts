@@ -17,7 +17,7 @@ function engineOf(connection: Connection): ConnectionEndpoint {
   return (connection as unknown as { attachment: { endpoint: ConnectionEndpoint } }).attachment.endpoint;
 }
 
-/** A client, the time that it lives in, and a broker behind each of two hosts. */
+/** A client in virtual time, and a broker behind each of two hosts. */
 async function world(options: ConnectOptions = {}, hosts: string[] = ["a"]) {
   const time = new VirtualTime();
   const network = new VirtualNetwork();
@@ -60,7 +60,7 @@ test("a consumer survives the restart of its broker, and says what happened", as
   network.down("a");
   await time.pass(1);
   assertEquals([connection.state, connection.open, receiver.open], ["interrupted", true, true]);
-  // Sent while nobody is there.
+  // Sent while no host is reachable.
   const sending = [3, 4, 5].map((body) => sender.send({ body }));
   await time.pass(5_000);
   start("a");
@@ -92,7 +92,7 @@ test("handlers go on across a restart: what was in work comes again", async () =
   const sender = connection.sender("orders");
   await time.wait(Promise.all([sender.send({ body: "a" }), sender.send({ body: "b" }), started]));
   assertEquals(attempts, ["a"]);
-  // The broker lives on, the way to it does not.
+  // The broker goes on, the network does not.
   network.cut("a");
   await time.pass(2_000);
   finish();
@@ -153,7 +153,7 @@ test("connecting tries each server once, and fails with the last error; `initial
   network.up("b", (channel) => broker.accept(channel));
   const connection = await time.wait(connecting);
   assertEquals(connection.state, "open");
-  // Twice in a row at once would be no pause at all.
+  // There is a pause between attempts.
   assert(network.dialled.length > 6 && network.dialled.length < 30, `${network.dialled.length}`);
   await end(connection, time);
   await assertRejects(
@@ -248,7 +248,7 @@ test("without reconnecting, and after a goodbye of its own, what is lost stays l
   assertEquals(network.dialled.length, 1);
 });
 
-/** A client of a scripted server, whose links it can end. */
+/** A client of a scripted server, whose links the test can end. */
 async function scripted(options: AcceptorOptions, more: ConnectOptions = {}) {
   const time = new VirtualTime();
   const network = new VirtualNetwork();
@@ -382,7 +382,7 @@ test("what closes while its connection is cut goes on when that is back: every s
         environment: time,
         onConnection: () => void connections++,
         onReceiver: (request) => {
-          // The first one tells no outcome, and takes two of the three.
+          // The first connection gives no outcome, and takes two of the three messages.
           if (connections > 1) void request.accept({ suspendMs: 60_000, credit: 5 }).serve(() => {});
           else request.accept({ credit: 2, settle: "manual" });
         },

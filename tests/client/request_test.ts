@@ -39,7 +39,7 @@ test("MGT-1: respond answers what request asks, many at a time, by ids of any ty
     "same messageId",
   );
   assertEquals((await again).body, 2);
-  // Once it is answered its id is free.
+  // After its answer, the id is free.
   assertEquals((await client.request("double", { body: 3, properties: { messageId: "same" } })).body, 6);
   stop.abort();
   await responding;
@@ -53,7 +53,7 @@ test("MGT-1: request takes its answers where it was told to, and without a settl
   assertEquals((await client.request("echo", { body: 1 }, { replyTo: "my-answers" })).body, "my-answers");
   assertEquals((await client.request("echo", { properties: { replyTo: "others" } })).body, "others");
   await Promise.all([client.close(), server.close()]);
-  // A peer that answers, and never settles what it was asked.
+  // A peer that answers requests, and never settles them.
   const replies = new Map<string, (id: MessageId) => void>();
   const silent = linkUp(acceptor({
     onSender: (request) => {

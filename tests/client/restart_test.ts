@@ -4,7 +4,7 @@ import { connect } from "../../src/client/connect.ts";
 import { listen, type Listener } from "../../src/transport/sockets.ts";
 import { test } from "../harness.ts";
 
-// Of the kinds of channels, those of both sides over sockets of our own, and that of the runtime.
+// Sockets on both sides, and the runtime's own WebSocket.
 for (const [scheme, transport] of [["amqp", "auto"], ["ws", "socket"], ["ws", "websocket"]] as const) {
   test(`over real sockets, ${scheme} by ${transport}: consumers and producers survive restarts of the broker`, async () => {
     let broker = new Broker({ queues: { orders: {} } });
@@ -29,7 +29,7 @@ for (const [scheme, transport] of [["amqp", "auto"], ["ws", "socket"], ["ws", "w
       }
       await sending;
     }
-    // What the old broker held is gone with it, which is at most what was accepted and not handed out.
+    // The old broker's messages are lost with it: at most those accepted and not delivered.
     await connection.drain();
     await serving;
     assertEquals([restarts, connection.stats().reconnects >= restarts, connection.state], [3, true, "closed"]);

@@ -56,7 +56,7 @@ function engine(
 
 const RECONNECT: ConnectOptions = { reconnect: { initial: true, initialDelayMs: 10 } };
 
-/** Somewhere in what two sides say to each other as a link is attached again. */
+/** A cut somewhere in the exchange that attaches a link again. */
 function cutOf(random: Random): Faults {
   return {
     [random.pick(["cutAfterFramesIn", "cutAfterFramesOut"])]: 1 + random.int(11),
@@ -70,7 +70,7 @@ interface Entry {
   part: Uint8Array;
 }
 
-/** What a receiver says of a delivery after the first interruption. */
+/** A receiver's state of a delivery after the first interruption. */
 const SAYS: readonly (readonly [name: string, state: DeliveryState | null | undefined, outcome: string])[] = [
   ["nothing", undefined, "accepted"],
   ["null", null, "accepted"],
@@ -86,15 +86,15 @@ const SAYS: readonly (readonly [name: string, state: DeliveryState | null | unde
   ["that it is in a transaction", { kind: "transactionalState", txnId: Uint8Array.of(1) }, "lost"],
 ];
 
-/** A receiver that keeps its side over connections. */
+/** A receiver that keeps its state over connections. */
 class ReceivingPeer {
   readonly kept = new Map<number | string, Entry>();
   readonly stored: string[] = [];
   readonly faults: string[] = [];
   tells: boolean;
-  /** Whether the next list is to leave some for another time. */
+  /** Whether the next unsettled map is incomplete. */
   isIncomplete = false;
-  /** How often the link was attached. */
+  /** The number of attaches. */
   attaches = 0;
   readonly #time: VirtualTime;
   readonly #maxFrameSize: number | undefined;
@@ -106,7 +106,7 @@ class ReceivingPeer {
     this.#maxFrameSize = maxFrameSize;
   }
 
-  /** Keeps nothing of what it has. */
+  /** Drops all its state. */
   forget(): void {
     this.kept.clear();
     this.#isNew = true;
@@ -132,7 +132,7 @@ class ReceivingPeer {
   #attach(link: ReceiverEndpoint): void {
     const { unsettled } = link.remote!;
     const listed = new Set(Array.from(unsettled?.keys() ?? [], tagKey));
-    // What the sender does not list, it has settled.
+    // A delivery that the sender does not list is settled.
     for (const key of this.kept.keys()) if (!listed.has(key)) this.kept.delete(key);
     const list = new Map(Array.from(this.kept.values(), ({ tag, state }) => [tag, state] as const));
     const incompleteUnsettled = this.isIncomplete || undefined;
@@ -165,13 +165,13 @@ class ReceivingPeer {
 }
 
 interface SenderCase {
-  /** What the peer says of either message after the first cut, as a place in the list above. */
+  /** The peer's state of either message after the first cut, as an index into the list above. */
   readonly says: readonly [number, number];
-  /** Whether this side has heard the outcome, and not told it: its store is slow. */
+  /** Whether this side has received the outcome and not reported it, because its store is slow. */
   readonly heard: boolean;
-  /** Whether the peer has lost all that it kept, and lists nothing. */
+  /** Whether the peer has lost its state, and lists nothing. */
   readonly isNew?: boolean;
-  /** When this side may tell what it has heard, in milliseconds after the first cut. */
+  /** Milliseconds after the first cut at which this side may report the outcome. */
   readonly opensMs: number;
   readonly cuts: readonly Faults[];
 }
@@ -215,12 +215,12 @@ async function sendThrough({ says, heard, isNew, opensMs, cuts }: SenderCase): P
   assertEquals([sender.pending, store.kept.size, peer.kept.size], [0, 0, 0], what);
   const once = ["one", "two"].filter((_, i) => SAYS[says[i]!]![2] === "accepted");
   assertEquals(peer.stored.toSorted(), heard ? before : once, what);
-  // The link is as good as new.
+  // The link works as before.
   assertEquals((await time.wait(sender.send({ body: "three" }))).kind, "accepted");
   connection.destroy(new Error("done"));
 }
 
-// Runs of each first word.
+// The number of runs of each case.
 const RUNS = 2;
 
 for (const heard of [false, true]) {
@@ -257,7 +257,7 @@ test("LNK-9: a round of a list ends with its connection, and detaches no link of
   const sending = sender.send({ body: "one" });
   await time.pass(10);
   peer.isIncomplete = true;
-  // Nothing is told of what goes on meanwhile.
+  // The store reports nothing that happens meanwhile.
   network.cut(HOST);
   await time.pass(500);
   assertEquals(peer.attaches, 2);
@@ -293,7 +293,7 @@ test("LNK-9: a round goes on where the receiver has forgotten what this side has
   let open!: () => void;
   const opened = new Promise<void>((resolve) => open = resolve);
   store.wait = (call) => call === "delete" ? opened : undefined;
-  // Two or three messages fit into the list beside such a name.
+  // With this long name, two or three messages fit into the map.
   const sender = connection.sender({ address: "orders", name: "out".repeat(80), recovery: resume({ store }) });
   const sends = Promise.all(["1", "2", "3", "4", "5", "6"].map((body) => sender.send({ body })));
   await time.pass(10);
@@ -309,14 +309,14 @@ test("LNK-9: a round goes on where the receiver has forgotten what this side has
   connection.destroy(new Error("done"));
 });
 
-/** What a sender does with a delivery that it has not settled, as its link is attached again. */
+/** A sender's ways to treat an unsettled delivery when its link is attached again. */
 const ACTS = ["resume", "settle", "abort", "wait", "forget"] as const;
 type Act = (typeof ACTS)[number];
-/** When the program settles a delivery: at once, while nothing carries the link, later, or never by itself. */
+/** The times at which the program settles a delivery: at once, while the link is suspended, later, or never by itself. */
 const PLANS = ["at once", "meanwhile", "later"] as const;
 type Plan = (typeof PLANS)[number];
 
-/** A sender that keeps its side over connections. */
+/** A sender that keeps its state over connections. */
 class SendingPeer {
   readonly kept = new Map<number | string, { tag: Uint8Array; body: string; act: Act }>();
   readonly heard = new Map<string, string[]>();
@@ -337,7 +337,6 @@ class SendingPeer {
     });
   };
 
-  /** Sends one message. */
   send(body: string, tag: Uint8Array, act: Act): void {
     this.kept.set(tagKey(tag), { tag, body, act });
     this.#push(body, tag, {});
@@ -384,9 +383,9 @@ class SendingPeer {
 interface ReceiverCase {
   readonly acts: readonly Act[];
   readonly plans: readonly Plan[];
-  /** How long the store takes to keep or forget, in milliseconds. */
+  /** Milliseconds that the store takes to keep or forget. */
   readonly storeMs: number;
-  /** Whether the receiver settles in one step, so that what it told may be lost and a message come twice. */
+  /** Whether the receiver settles in one step, so that an outcome may be lost and a message come twice. */
   readonly inOneStep?: boolean;
   readonly cuts: readonly Faults[];
 }
@@ -456,7 +455,7 @@ async function receiveThrough({ acts, plans, storeMs, inOneStep, cuts }: Receive
     if (act === "resume" || act === "wait") assertEquals([ended.get(`${i}`), heard], ["accepted", ["accepted"]], what);
     else assert(heard.length <= 1, what);
   });
-  // The same tags, of others.
+  // The same tags, of other messages.
   acts.forEach((_, i) => peer.send(`${i + 10}`, Uint8Array.of(0, 0, 0, i), "resume"));
   const before = handled.length;
   await time.pass(1_000);
@@ -577,7 +576,7 @@ test("resume with a store that fails now and then: cut anywhere, each send ends 
     const accepted = [...ends.keys()].filter((body) => ends[body]![0] === "accepted");
     assertEquals([...handled].toSorted((a, b) => a - b), accepted, what);
     assertEquals([sender.pending, receiver.unsettled, broker.queue("orders")!.messages], [0, 0, 0], what);
-    // The links are as good as new.
+    // The links work as before.
     assertEquals((await time.wait(sender.send({ body: 99 }))).kind, "accepted");
     await time.pass(100);
     assert(handled.has(99), what);

@@ -55,7 +55,7 @@ test("resume with a store: what was not sent, as its caller was told, is not kep
     const early = new AbortController();
     const late = new AbortController();
     const sends = [early, late].map(({ signal }) => sender.send({ body: "one" }, { signal }));
-    // While it is being kept, and while it waits for credit.
+    // While the store keeps it, and while it waits for credit.
     early.abort();
     await time.pass(10);
     assertEquals(store.kept.size, 1);
@@ -110,7 +110,7 @@ test('resume: an "onrecovered" that throws is told to the log, and the others he
     await time.wait(sender.ready());
     connection.destroy(new Error("enough"));
     await turn();
-    // A process after this one is told.
+    // Only a later process learns the outcome.
     assertEquals([told, store.kept.size], [0, 2]);
   });
   credit = 5;
@@ -123,7 +123,7 @@ test('resume: an "onrecovered" that throws is told to the log, and the others he
   });
 });
 
-/** An acceptor whose senders send `bodies`, one link after the other, and hear outcomes only if `settles` says so. */
+/** An acceptor whose senders send `bodies`, one link after the other, and take outcomes only if `settles` returns true. */
 function handingOut(
   bodies: (number | string)[][],
   settles: () => boolean = () => true,
@@ -151,7 +151,7 @@ const PASSING = new AmqpError("amqp:link:detach-forced", "Cannot go on: node mov
 for (const slow of [false, true]) {
   test(`resume with a store: a link that the peer closes takes its outcomes with it, ${slow ? "also one that is being kept" : "kept or not"}`, async () => {
     const store = new MemoryStore();
-    // The same tag, of three messages.
+    // Three messages with the same tag.
     const { options, senders, outcomes } = handingOut([[0], [0], [0]], () => senders.length !== 1);
     await world(options, async ({ time, connection, logged }) => {
       const receiver = connection.receiver({ address: "orders", name: "in", credit: 2, recovery: resume({ store }) });
@@ -169,7 +169,7 @@ for (const slow of [false, true]) {
       store.wait = () => undefined;
       await time.pass(1);
       assertEquals([store.kept.size, receiver.open], [0, true]);
-      // Another message of the same tag.
+      // Another message with the same tag.
       (await time.wait(receiver.receive())).accept();
       await time.pass(1);
       assertEquals([outcomes, store.kept.size, logged], [["0 accepted"], 0, ["not-resumed"]]);
@@ -351,7 +351,7 @@ test("resume with a store: no process gives a tag that one before it gave, altho
     }
   });
   assertEquals([tags.length, new Set(tags.map(String)).size], [4, 4]);
-  // A store gives them in their order, which is that of the messages.
+  // A store returns messages in the order of their tags, which is that of the messages.
   assertEquals(tags.map((tag) => tag[7]), [1, 2, 1, 2]);
 });
 

@@ -53,7 +53,7 @@ test("resume: a receiver that is refused for a passing reason when it comes back
     const receiver = connection.receiver({ address: "orders", name: "in", credit: 2, recovery: "resume" });
     const [told, held] = [await time.wait(receiver.receive()), await time.wait(receiver.receive())];
     cut();
-    // Heard by nobody before the link is attached again, which is refused twice.
+    // The outcome is not received before the link is attached again, which is refused twice.
     told.accept();
     refusals = 2;
     await time.pass(20_000);
@@ -77,7 +77,7 @@ test("resume: what is given up while its link is taken up does not hold up what 
     const given = sender.send({ body: "given up" }, { signal: controller.signal });
     given.catch(() => {});
     while (!frames.some(({ body }) => body?.kind === "transfer")) await undefined;
-    // From now on the broker's answers take their time.
+    // From now on the broker's answers are late.
     network.up(HOST, (channel) => broker.accept(faulty(channel, { delayOutMs: 1_000 }, time)));
     cut();
     const lists = ({ direction, body }: FrameTrace): boolean =>
@@ -109,7 +109,7 @@ test("resume: what a store cannot keep does not hold up what is behind it", asyn
   });
 });
 
-/** What a run has brought about: how each send ended, and what was handled. */
+/** The result of a run: how each send ended, and which messages were handled. */
 interface Ledger {
   readonly sent: string[];
   readonly handled: number[];
@@ -125,7 +125,7 @@ interface RunOptions {
   readonly limits?: { readonly credit: number; readonly concurrency: number };
 }
 
-/** Sends and receives a few messages, some of many frames, on connections of which the first few break. */
+/** Sends and receives a few messages, some of many frames, over connections of which the first few break. */
 async function run(cuts: readonly Faults[], options: RunOptions = {}): Promise<Ledger> {
   const { count = 7, limits: { credit, concurrency } = { credit: 3, concurrency: 2 } } = options;
   const time = new VirtualTime();
@@ -162,7 +162,7 @@ async function run(cuts: readonly Faults[], options: RunOptions = {}): Promise<L
   return { sent, handled: handled.toSorted((a, b) => a - b), left };
 }
 
-/** What a run has to bring about. */
+/** The expected result of a run. */
 function once(count: number): Ledger {
   return { sent: Array<string>(count).fill("accepted"), handled: Array.from({ length: count }, (_, i) => i), left: 0 };
 }
@@ -227,7 +227,7 @@ test("resume: a delivery of a lost link is settled on the next one, and its sign
     network.down(HOST);
     await time.pass(10);
     assertEquals([connection.state, delivery.signal.aborted], ["interrupted", false]);
-    // Told to nobody yet.
+    // The outcome is not reported yet.
     delivery.accept();
     network.up(HOST, (channel) => broker.accept(channel));
     await time.pass(60_000);
@@ -349,7 +349,7 @@ for (const role of ["sender", "receiver"] as const) {
       assertEquals([lost, told], [1, [[...counts, "the peer has kept nothing of it"]]]);
       assertEquals(kind, role === "sender" ? "accepted" : undefined);
       connection.destroy(new Error("enough"));
-      // The broker keeps the link until it closes, and no timer of it then.
+      // The broker keeps the link until it closes, without a timer.
     }, { trace });
   });
 }
@@ -485,7 +485,7 @@ test("ATK-8: links that are lost are kept up to a limit and in fair shares, the 
   ]);
   await lose(3, "b");
   assertEquals(kept(), [2, 2, undefined, undefined]);
-  // Who has proved to be somebody has one share, whatever the containers.
+  // An authenticated identity has one share, whatever its containers.
   await lose(1, "x", "eve");
   await lose(2, "y", "eve");
   const now = kept();
@@ -507,7 +507,7 @@ test("resume: a peer that refuses to resume gets the link as a new one, as Broke
       if (request.attach.unsettled !== undefined && request.attach.unsettled.size > 0) {
         throw new AmqpError("amqp:not-implemented", "Resuming link is not implemented", { scope: "link" });
       }
-      // The first one answers nothing.
+      // The first connection answers nothing.
       if (attached > 1) void request.accept({ credit: 5 }).serve(() => {});
       else request.accept({ credit: 5, settle: "manual" });
     },
@@ -531,7 +531,7 @@ test("resume: a peer that ends the session over a link that is resumed gets it a
   const time = new VirtualTime();
   const lists: [name: string, size: number | undefined][] = [];
   let links = 0;
-  // As RabbitMQ 3 does, which answers a map without entries.
+  // RabbitMQ 3 answers with an empty map.
   const refuses = ({ attach, connection }: { attach: Attach; connection: Connection }): boolean => {
     lists.push([attach.name, attach.unsettled?.size]);
     if (!attach.unsettled?.size) return false;
@@ -552,7 +552,7 @@ test("resume: a peer that ends the session over a link that is resumed gets it a
     onReceiver: (request) => {
       if (refuses(request)) return;
       const receiver = request.accept({ credit: 5, settle: "manual" });
-      // The first one answers nothing.
+      // The first link answers nothing.
       if (links > 2) void receiver.serve((delivery) => delivery.accept());
     },
   });

@@ -1,5 +1,5 @@
 /**
- * A client and a broker in virtual time, and a store of what is not settled, for tests of what becomes of that.
+ * A client and a broker in virtual time, and stores of unsettled deliveries.
  *
  * @module
  */
@@ -14,12 +14,12 @@ import { type Faults, faulty } from "../../src/testing/mod.ts";
 import type { Channel } from "../../src/transport/channel.ts";
 import { VirtualNetwork, VirtualTime } from "./virtual.ts";
 
-/** Where the peer of a client is. */
+/** The host of the client's peer. */
 export const HOST = "broker.example";
 
 /**
- * A client with a name of its own, and the network on which `accept` takes its channels, in virtual time; of the first
- * connections each has its faults.
+ * A client with a fixed name in virtual time, on a network whose channels `accept` takes; each of the first connections has
+ * its faults.
  */
 export async function dialling(
   time: VirtualTime,
@@ -40,7 +40,6 @@ export async function dialling(
   return { connection, network };
 }
 
-/** A client, a broker and the network between them, in virtual time. */
 export interface World {
   readonly time: VirtualTime;
   readonly network: VirtualNetwork;
@@ -52,7 +51,7 @@ export interface World {
   cut(): void;
 }
 
-/** Runs a test in a world of its own, in which nothing is left in the end. */
+/** Runs a test in a world of its own, and checks that nothing is left at the end. */
 export async function world(body: (world: World) => Promise<void>, options: BrokerOptions = {}): Promise<void> {
   const time = new VirtualTime();
   const broker = new Broker({ environment: time, log: null, ...options });
@@ -87,7 +86,7 @@ export async function world(body: (world: World) => Promise<void>, options: Brok
 /** A store in memory. */
 export class MemoryStore implements UnsettledStore {
   readonly kept: Map<string, UnsettledDelivery> = new Map();
-  /** What a call waits for before it does anything. */
+  /** A promise that a call waits for before it does anything. */
   wait: (call: "load" | "put" | "delete") => Promise<void> | undefined = () => undefined;
 
   async load(link: string): Promise<UnsettledDelivery[]> {
@@ -107,7 +106,7 @@ export class MemoryStore implements UnsettledStore {
   }
 }
 
-/** One that takes its time. */
+/** A slow store. */
 export class SlowStore extends MemoryStore {
   constructor(time: VirtualTime) {
     super();

@@ -103,7 +103,7 @@ test("OAUTHBEARER: the identity is what the token stands for", async () => {
   assertEquals(identities, ["alice"]);
 });
 
-/** Opens a connection whose channel was spoilt; gives what it failed with, undefined where it opened. */
+/** Opens a connection over a corrupted channel; resolves with its error, undefined if it opened. */
 async function opened(
   { server, identities }: Setup,
   auth: SaslAuth,
@@ -175,7 +175,7 @@ for (const [name, make] of Object.entries(EXCHANGES)) {
   });
 }
 
-/** Where in whole frames the bytes of those of SASL stand, but for their sizes: more of a frame would be waited for. */
+/** The offsets of SASL's bytes in whole frames, except the frame sizes: a larger size would wait for more bytes. */
 function* offsetsOfSasl(bytes: Uint8Array): Generator<number> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let at = 0; at < bytes.length;) {

@@ -1,5 +1,5 @@
 /**
- * What the compiler knows of the outcome of a send; `deno check` is what proves it.
+ * The types of a send's outcome; `deno check` proves them.
  *
  * @module
  */

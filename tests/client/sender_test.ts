@@ -16,7 +16,7 @@ import { test } from "../harness.ts";
 import { linkUp, type LinkUpOptions } from "./link_up.ts";
 import { turn } from "./virtual.ts";
 
-/** A connection whose peer takes every sender with `take`, and the peer's end of the last one. */
+/** A connection whose peer accepts every sender with `take`, and the peer's end of the last one. */
 function sending(take: (request: ReceiverRequest) => Receiver, options: LinkUpOptions = {}) {
   const ends: Receiver[] = [];
   const server = acceptor({ onReceiver: (request) => void ends.push(take(request)) });
@@ -101,7 +101,7 @@ test("DSP-2: a receiver that settles second gets the sender's settlement first",
     return receiver;
   });
   const sender = connection.sender({ address: "orders", rcvSettleMode: "second" });
-  // With a credit of one, the second message can only leave after the first was settled on both sides.
+  // With a credit of one, the second message leaves only after the first was settled on both sides.
   for (let i = 0; i < 5; i++) assertEquals(await sender.send({ body: "x" }), { kind: "accepted" });
   assertEquals(told, 5);
   await connection.close();
@@ -231,7 +231,7 @@ test("what is in flight when the connection breaks is lost, what was still queue
   connection.destroy(new Error("cable cut"));
   const reasons = (await results).map((result) => (result as PromiseRejectedResult).reason);
   assertInstanceOf(reasons[0], OutcomeError);
-  // Whether to send again is for whoever knows what the program's own error means.
+  // Only the program knows whether its own error allows another attempt.
   assertEquals([reasons[0].outcome, reasons[0].retryable], ["lost", false]);
   assertInstanceOf(reasons[1], OutcomeError);
   assertEquals(reasons[2].message, "cable cut");
@@ -296,7 +296,7 @@ test("sendAll takes no message before there is room for it", async () => {
   const all = sender.sendAll(messages());
   ends[0]!.grant(3);
   for (let i = 0; i < 3; i++) (await ends[0]!.receive()).accept();
-  // One more than there was credit for: it is the one that waits.
+  // One more than there was credit for: the one that waits.
   assertEquals(taken <= 4, true);
   ends[0]!.grant(1_000);
   const rest = ends[0]!.serve(() => {});
@@ -349,7 +349,7 @@ test("sendAll and a writable end with a link that ends while they start", async 
   const never = {
     [Symbol.asyncIterator]: () => ({ next: () => new Promise<IteratorResult<Message>>(() => {}) }),
   };
-  // The code for them is loaded in some number of microtasks.
+  // The code for it is loaded in some number of microtasks.
   for (let microtasks = 0; microtasks < 20; microtasks++) {
     const { connection } = sending((request) => request.accept());
     const sender = connection.sender("orders");
@@ -475,7 +475,7 @@ test("a message that cannot be encoded rejects its send and nothing else", async
   await connection.close();
 });
 
-/** An iterable that never has a message, and whether it was given up. */
+/** An iterable that never yields, and whether it was returned. */
 function silent() {
   const state = { returned: false };
   const messages: AsyncIterable<Message> = {
@@ -600,7 +600,7 @@ test("closing a sender waits without bound when so asked", async () => {
   await sender.ready();
   const delivery = await ends[0]!.receive();
   const closing = sender.close({ timeoutMs: Infinity });
-  // A timer of no delay at all has had its turn after this.
+  // A timer of no delay has fired by then.
   await new Promise((resolve) => setTimeout(resolve, 5));
   delivery.accept();
   assertEquals(await sent, { kind: "accepted" });
@@ -623,7 +623,7 @@ test("a failing send that nobody waits for does not end the process", async () =
   connection.destroy(new Error("cable cut"));
   void sender.send({ body: "late" });
   await connection.close();
-  // The runner fails a test after which a rejection is unhandled; a turn lets it see one.
+  // The runner fails a test with an unhandled rejection; a turn lets it see one.
   await new Promise((resolve) => setTimeout(resolve));
 });
 
@@ -833,7 +833,7 @@ test("MSG-12: the error of a modified message tells all that the receiver said o
     ["modified", true, true, false],
   );
   assertEquals({ ...error.messageAnnotations }, { "x-opt-why": "full" });
-  // Of any other outcome there is nothing of that kind.
+  // Other outcomes have no such fields.
   const released = new OutcomeError("released", condition.detachForced, "Cannot send: released");
   assertEquals([released.deliveryFailed, released.undeliverableHere, released.messageAnnotations], [
     false,

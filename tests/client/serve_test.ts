@@ -18,7 +18,7 @@ function numbered(count: number): Message[] {
   return Array.from({ length: count }, (_, i) => ({ body: BigInt(i) }));
 }
 
-/** A connection in virtual time whose peer sends `messages` to every receiver; what became of them, and what was logged. */
+/** A connection in virtual time whose peer sends `messages` to every receiver, with their outcomes and the log. */
 function receiving(messages: readonly Message[], settled = false, options: LinkUpOptions = {}) {
   const outcomes: string[] = [];
   const senders: Sender[] = [];
@@ -41,7 +41,6 @@ function receiving(messages: readonly Message[], settled = false, options: LinkU
   return { connection, outcomes, senders, entries, time };
 }
 
-/** A queue with `count` messages. */
 async function queue(count: number, options: LinkUpOptions = {}) {
   const broker = new Broker({ queues: { orders: { maxDeliveries: 5, deadLetter: "dead" } } });
   const connection = linkUp(broker, options);
@@ -64,7 +63,7 @@ test("serve: a handler that throws is a failed attempt, so that a poison message
   assertEquals(attempts, [0, 1, 2, 3, 4]);
   await turn();
   assertEquals([broker.queue("orders")?.messages, broker.queue("dead")?.messages], [0, 1]);
-  // Once a minute, although it failed five times.
+  // Logged once a minute, although it failed five times.
   assertEquals(entries.map(({ level, code, address }) => [level, code, address]), [[
     "error",
     "handler-failed",
@@ -199,7 +198,7 @@ test("serve: when it ends by its signal, what was fetched ahead goes back for ot
   await turn();
   assertEquals([receiver.buffered, receiver.credit, receiver.open], [0, 0, true]);
   assertEquals([broker.queue("orders")?.messages, broker.queue("orders")?.unsettled], [9, 0]);
-  // And what is served again is fetched again.
+  // Serving again fetches messages again.
   const again = new AbortController();
   let handled = 0;
   await receiver.serve(() => void (++handled === 9 && again.abort()), { signal: again.signal });
@@ -251,7 +250,7 @@ test("serve: retryDelay holds a failed message back, longer each time, and it co
     }, { retryDelay, onerror: () => {} });
     await time.wait(receiver.ready());
     await time.wait((async () => {
-      // A queue would hand it out again at once.
+      // A queue would deliver it again at once.
       for (let i = 0; i < 4; i++) await senders[0]!.send({ body: "poison" }).catch(() => {});
     })());
     const waits = attempts.slice(1).map((at, i) => at - attempts[i]!);
@@ -289,7 +288,7 @@ test("FLW-5: a drain that was given up leaves later grants alone, and none is lo
   const { connection, senders } = receiving([]);
   const receiver = connection.receiver("orders", { credit: 10 });
   await receiver.ready();
-  // The peer, which is held up, answers no drain.
+  // The peer is blocked, and answers no drain.
   const stop = new AbortController();
   const drained = receiver.drain({ signal: stop.signal });
   await Promise.resolve();
@@ -418,7 +417,7 @@ test("close in a handler: it does not wait for itself, and the message of the ha
       const before = time.now();
       await time.wait(serving);
       await time.wait({ receiver, session, connection }[what].closed);
-      // No time-out came to its help.
+      // No timeout was needed.
       assertEquals(time.now() - before, 0, `${what} ${late}`);
       assertEquals([steps, outcomes[0]], [["closed"], "accepted"]);
       await time.wait(connection.close());
@@ -476,7 +475,7 @@ test("DSP-2: a peer that agrees to settle second and never does is told to the l
   const server = acceptor({
     environment: time,
     onSender: (request) => {
-      // A peer that hears outcomes and keeps silent.
+      // A peer that receives outcomes and does not answer.
       const sender = request.accept({ rcvSettleMode: "second" });
       sender.handleDisposition = () => {};
       for (const message of numbered(2)) void sender.send(message).catch(() => {});

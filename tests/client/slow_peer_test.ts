@@ -1,5 +1,5 @@
 /**
- * Peers that are slow or silent, on every layer of a real socket: each is given up in its time, whatever it dribbles.
+ * Peers that are slow or silent, on every layer of a real socket: each is dropped in time, whatever it dribbles.
  *
  * @module
  */
@@ -26,7 +26,7 @@ function masked(first: number, payload: Uint8Array): Uint8Array {
   return Uint8Array.from([first, 0x80 | payload.length, 0, 0, 0, 0, ...payload]);
 }
 
-/** What is sent at once, and what is dribbled after it, a byte at a time, over and over. */
+/** The bytes sent at once, and those repeated after them, one at a time. */
 const peers: Readonly<Record<string, { at: readonly Uint8Array[]; then?: Uint8Array; every?: number }>> = {
   "says nothing": { at: [] },
   "sends a part of a TLS hello": { at: [Uint8Array.of(0x16, 3, 1, 2, 0, 1, 0)] },
@@ -72,7 +72,7 @@ for (const [what, { at, then }] of Object.entries(peers)) {
       log: null,
     });
     await using client = await BareClient.connect(listener.port);
-    // It keeps its end open, whatever the other side says.
+    // The peer keeps its half open, whatever the other side does.
     client.socket.removeAllListeners("end");
     for (const bytes of at) {
       client.socket.write(bytes);

@@ -17,7 +17,7 @@ async function withServer(options: AcceptorOptions, body: (url: string) => Promi
   }
 }
 
-/** Takes every message of every sender. */
+/** Collects every message of every sender. */
 function collecting(into: Delivery[]): AcceptorOptions {
   return {
     onReceiver: (request) => void request.accept({ credit: 20 }).serve((delivery) => void into.push(delivery)),
@@ -67,7 +67,7 @@ test("ATK-28: PLAIN over ws to another host is refused before anything is sent",
     AmqpError,
   );
   assertEquals([error.condition, error.message.includes("s3cret")], [condition.unauthorizedAccess, false]);
-  // Somebody who knows better gets as far as the name, which does not exist.
+  // With clear text allowed, the client gets as far as the host name, which does not exist.
   await assertRejects(
     () => connect("ws://broker.invalid/", { auth: plain("user", "s3cret", { allowCleartext: true }) }),
     TransportError,
@@ -90,7 +90,7 @@ test("connect and publish end with their signal", async () => {
     await assertRejects(() => connect(url, { signal: aborted }), Error, "not now");
     await assertRejects(() => publish(url, "q", { body: 1 }, { signal: aborted }), Error, "not now");
   });
-  // Nobody who is asked for credentials says a word, and nobody is asked for nothing.
+  // Without credentials nothing is sent, and `auth` is not called in vain.
   let asked = 0;
   const auth = () => {
     asked++;

@@ -23,7 +23,7 @@ function plain({ tag, payload, messageFormat, state }: UnsettledDelivery): unkno
   return { tag: [...tag], payload: [...payload], messageFormat, state: [...state] };
 }
 
-/** Holds a store to what links ask of it; `again` is the store of the next process. */
+/** Checks the contract of a store; `again` is the store of the next process. */
 async function check(store: UnsettledStore, again: () => UnsettledStore): Promise<void> {
   assertEquals([...await store.load("a/sender/link")], []);
   const kept = [1, 2, 9, 10, 16, 255, 256, 300].map((n) => delivery(n, n % 2 === 0 ? [1, 2] : []));
@@ -39,7 +39,7 @@ async function check(store: UnsettledStore, again: () => UnsettledStore): Promis
   assertEquals(Array.from(await again().load("a/receiver/link"), plain), [plain(delivery(1))]);
 }
 
-/** Keys to values in the order of the keys, as databases have them. */
+/** A map ordered by its keys, as databases have it. */
 class Sorted {
   readonly #values = new Map<string, unknown>();
 
@@ -81,7 +81,7 @@ test("stores: the storage of a Durable Object keeps what is unsettled, in order,
 });
 
 test("stores: SQLite keeps what is unsettled, in order, for the next process", async () => {
-  // Each runtime has it under a name of its own.
+  // The module has another name on each runtime.
   const name = "Bun" in globalThis ? "bun:sqlite" : "node:sqlite";
   const { Database, DatabaseSync = Database } = await import(name) as Record<string, new (path: string) => Sqlite>;
   const database = new DatabaseSync!(":memory:");
@@ -119,7 +119,7 @@ test("stores: a file that is written anew is the one that is written on", async 
     }
     await store.put("link", delivery(1));
     const large = (await stat(store.path("link"))).size;
-    // What is asked for while it is read waits.
+    // A call during a load waits for it.
     const loaded = store.load("link");
     await store.put("link", delivery(2));
     assertEquals(Array.from(await loaded, plain), [plain(delivery(1))]);
@@ -141,7 +141,7 @@ test("stores: a file that cannot be read is an error, and not an empty one", asy
     await mkdir(store.path("link"));
     await assertRejects(() => store.load("link"), Error, "EISDIR");
     await assertRejects(() => store.put("link", delivery(1)), Error, "EISDIR");
-    // It may have passed by the next time.
+    // The failure may have passed by the next call.
     await rm(store.path("link"), { recursive: true });
     await store.put("link", delivery(2));
     assertEquals(Array.from(await store.load("link"), plain), [plain(delivery(2))]);

@@ -60,7 +60,7 @@ test("every transfer of a stream brings something, the last one too, which Rabbi
   async function* pieces() {
     for (let i = 0; i < 3; i++) {
       yield new Uint8Array(1_000);
-      // What was given has left before it is known that it was the last.
+      // The last chunk leaves before the source reports its end.
       const left = payloads.length;
       while (payloads.length === left) await new Promise((resolve) => setTimeout(resolve));
     }
@@ -148,7 +148,7 @@ test("a stream that fails, is too large or loses its link is one error, and the 
   }
   const lost = assertRejects(() => sender.stream({ body: stuck() }), OutcomeError, "cable cut");
   await asked.promise;
-  // What there is leaves.
+  // The chunks available now leave.
   await turn();
   connection.destroy(new Error("cable cut"));
   await lost;
@@ -158,7 +158,7 @@ test("a stream that was accepted while its body goes on ends with its signal", a
   const accepted = Promise.withResolvers<void>();
   const connection = taking((request) => {
     const receiver = request.accept({ credit: 10, stream: true, settle: "manual" });
-    // The link of the sender itself gets nothing.
+    // The sender's own link gets nothing.
     receiver.receive().then((delivery) => {
       delivery.accept();
       accepted.resolve();
@@ -172,7 +172,7 @@ test("a stream that was accepted while its body goes on ends with its signal", a
   const controller = new AbortController();
   const sending = connection.sender("files").stream({ body: stuck() }, { signal: controller.signal });
   await accepted.promise;
-  // Its outcome arrives, and the call waits for the body.
+  // The outcome arrives, and the call waits for the body.
   await turn();
   controller.abort(new Error("enough"));
   await assertRejects(() => sending, Error, "aborted after the message left, enough");
@@ -201,7 +201,7 @@ test("a stream that was accepted early ends with its body's error or at the size
     const pieces = async function* () {
       yield new Uint8Array(100_000);
       await accepted.promise;
-      // Handled, and not only seen.
+      // Handled, and not only received.
       await new Promise((resolve) => setTimeout(resolve));
       if (fails) throw new Error("disk gone");
       yield new Uint8Array(200_000);

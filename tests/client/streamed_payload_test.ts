@@ -19,7 +19,7 @@ import { linkUp, type LinkUpOptions } from "./link_up.ts";
 
 interface Joined {
   readonly client: Connection;
-  /** The sender at the other side, for each receiver that attached. */
+  /** The peer's sender of each attached receiver. */
   readonly senders: Sender[];
   readonly refused: unknown[];
 }
@@ -54,7 +54,6 @@ async function read(stream: ReadableStream<Uint8Array>): Promise<Uint8Array> {
   return concat(parts);
 }
 
-// What is sent next when nothing else is to do.
 const turn = () => new Promise<void>((resolve) => setTimeout(resolve));
 
 async function settle(rounds = 20): Promise<void> {
@@ -89,7 +88,7 @@ test("a streamed message is handed over at its first frame, and its body comes a
   assertThrows(() => message.text(), TypeError, "it is streamed, await text()");
   assertThrows(() => delivery.payload, TypeError, "streamed");
   await settle(50);
-  // What waits at this side is the window; the channel and what is read ahead hold the rest.
+  // This side holds one window; the channel and the peer's read-ahead hold the rest.
   assert(read < 60, `${read} pieces were read though none was taken`);
   assert(arrived <= STREAM_WINDOW * DEFAULT_MAX_FRAME_SIZE, `${arrived} bytes are held`);
   let [at, most] = [0, 0];
@@ -261,7 +260,7 @@ test("who cancels a stream hands the message back, and nothing of what still com
     assertEquals(error.outcome, outcome);
     assertEquals(delivery.outcome?.kind, outcome);
   }
-  // The next one comes, so nothing of those is in the way.
+  // The next message arrives, so nothing of those before blocks the link.
   const sending = senders[0]!.send({ body: bytes(5_000_000) });
   const next = await files.receive();
   assertEquals((await next.bytes()).length, 5_000_000);

@@ -14,7 +14,7 @@ import { test } from "../harness.ts";
 import { VirtualNetwork, VirtualTime } from "./virtual.ts";
 import { linkUp } from "./link_up.ts";
 
-/** A peer that has a coordinator, and tells what it was asked. */
+/** A peer with a coordinator, and a record of its requests. */
 interface Peer {
   readonly connection: Connection;
   readonly said: string[];
@@ -23,7 +23,7 @@ interface Peer {
 
 const ID = Uint8Array.of(7, 7);
 
-/** How the scripted peer answers; it lets go of everything unless told otherwise. */
+/** The answers of the scripted peer; by default it agrees to everything. */
 interface Script {
   declare?: (delivery: Delivery) => void;
   discharge?: (delivery: Delivery, fail: boolean) => void;
@@ -78,7 +78,7 @@ test("TXN-1, TXN-2, TXN-3, TXN-5: sends in a transaction carry its id, and take 
     await using transaction = await connection.transaction();
     assertEquals([transaction.state, transaction.id], ["open", ID]);
     assertEquals((await transaction.send(sender, { body: "a" }))?.kind, "accepted");
-    // Nobody waits for this one but the commit.
+    // Only the commit waits for this send.
     transaction.send(sender, { body: "b" });
     await transaction.commit();
     assertEquals(transaction.state, "committed");
@@ -209,7 +209,7 @@ test("TXN-8: a connection that is lost before the commit rolls back, during it l
   await assertRejects(() => doubtful.rollback(), TransactionError, "it is in-doubt");
   await doubtful[Symbol.asyncDispose]();
 
-  // A rollback needs no answer: what is not committed is not there.
+  // A rollback needs no answer: uncommitted work is not there.
   const back: Peer = peer({ discharge: () => back.connection.destroy(new Error("cable")) });
   const undone = await back.connection.transaction();
   await undone.rollback();
@@ -245,7 +245,7 @@ test("TXN-7: an acquire that is called off leaves neither its transaction nor it
         else delivery.accept();
       });
     },
-    // Never says that it has nothing.
+    // This sender never reports that it has nothing.
     onSender: (request) => request.accept().look(true),
   });
   const connection = linkUp(server, { trace: (frame) => void frames.push(frame) });
@@ -275,7 +275,7 @@ test("TXN-3: a commit that is called off while its sends wait for credit rolls b
   const server = acceptor({
     onReceiver: (request) => {
       const { target } = request.attach;
-      // Takes no message but those for the coordinator.
+      // Takes messages for the coordinator only.
       if (target?.kind !== "coordinator") return void request.accept({ credit: "manual" });
       void request.accept({ credit: 10, target }).serve((delivery) => {
         const { descriptor, value } = delivery.message.body as Described;
@@ -391,7 +391,7 @@ test("TXN-8: a connection that comes back brings no transaction with it, and no 
   for (let i = 0; i < 30; i++) await undefined;
   network.cut("a");
   const doubt = await time.wait(committing.then(() => undefined, (thrown) => thrown));
-  // It depends on the turn in which the answer came.
+  // Depends on the turn in which the answer came.
   if (doubt !== undefined) assertEquals([doubt.outcome, doubt.name], ["in-doubt", "TransactionError"]);
 
   await time.pass(60_000);

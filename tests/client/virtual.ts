@@ -1,6 +1,5 @@
 /**
- * A world in which time passes only when nothing else happens, and servers come and go: for what would take minutes of real
- * time, or real sockets.
+ * Virtual time and an in-memory network whose servers come and go, for tests that would take minutes or real sockets.
  *
  * @module
  */
@@ -11,18 +10,18 @@ import type { Channel } from "../../src/transport/channel.ts";
 import { channelPair } from "../../src/transport/pair.ts";
 import { random } from "../harness.ts";
 
-/** A clock that jumps to the next timer whenever everybody waits. */
+/** A clock that jumps to the next timer when nothing else is pending. */
 export class VirtualTime implements Environment {
   #now = 1_000;
   readonly #timers = new Map<object, { at: number; call: () => void }>();
   readonly #random;
 
-  /** Starts at one second; `seed` decides what is random. */
+  /** Starts at one second; `seed` determines the randomness. */
   constructor(seed = 1) {
     this.#random = random(seed);
   }
 
-  /** Timers that are set. */
+  /** The number of pending timers. */
   get pending(): number {
     return this.#timers.size;
   }
@@ -47,7 +46,7 @@ export class VirtualTime implements Environment {
     bytes.set(this.#random.bytes(bytes.length));
   }
 
-  /** Waits for `promise`, for which time passes as it must. */
+  /** Waits for `promise`, advancing time as needed. */
   async wait<T>(promise: Promise<T>): Promise<T> {
     let settled = false;
     promise.then(() => settled = true, () => settled = true);
@@ -59,7 +58,7 @@ export class VirtualTime implements Environment {
     return await promise;
   }
 
-  /** Lets `ms` milliseconds pass. */
+  /** Advances time by `ms` milliseconds. */
   async pass(ms: number): Promise<void> {
     const end = this.#now + ms;
     await turn();
@@ -81,18 +80,18 @@ export class VirtualTime implements Environment {
   }
 }
 
-/** Lets everything that waits for no timer happen. */
+/** Runs everything that waits for no timer. */
 export async function turn(): Promise<void> {
-  // The turns of the runtime, for what is loaded when it is first used.
+  // Turns of the runtime, for modules loaded on first use.
   for (let i = 0; i < 3; i++) {
     for (let j = 0; j < 300; j++) await undefined;
     await new Promise<void>((resolve) => systemEnvironment.setTimer(resolve, 0));
   }
 }
 
-/** Servers by their host, which can be taken down and put up. */
+/** Servers by host, which can be taken down and put up. */
 export class VirtualNetwork {
-  /** Hosts that were dialled, in order. */
+  /** The dialled hosts, in order. */
   readonly dialled: string[] = [];
   readonly #servers = new Map<string, (channel: Channel) => unknown>();
   readonly #channels = new Map<string, Set<Channel>>();
@@ -102,13 +101,13 @@ export class VirtualNetwork {
     this.#servers.set(host, accept);
   }
 
-  /** Takes it down: nobody gets in, and who is in is cut off. */
+  /** Takes a server down: refuses and cuts connections. */
   down(host: string): void {
     this.#servers.delete(host);
     this.cut(host);
   }
 
-  /** Cuts off who is in. */
+  /** Cuts the connections to a host. */
   cut(host: string): void {
     for (const channel of this.#channels.get(host) ?? []) channel.close(1006);
     this.#channels.delete(host);

@@ -1,5 +1,5 @@
 /**
- * What the compiler takes as a body, and what it refuses; `deno check` is what runs most of this.
+ * The bodies that the compiler accepts, and those that it refuses; `deno check` proves most of this.
  *
  * @module
  */

@@ -16,7 +16,7 @@ import { wire } from "./bytes.ts";
 
 const limits = { maxDepth: 32, maxElements: 65_536 };
 
-/** A message whose body is a list of so many values, all of the same bytes. */
+/** A message whose body is a list of `count` equal items. */
 function listOf(count: number, item: string): Uint8Array {
   const bytes = wire(item);
   const message = new Uint8Array(12 + count * bytes.length);

@@ -12,7 +12,7 @@ import type { Value } from "../../src/codec/types.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { AmqpError, condition } from "../../src/base/errors.ts";
 
-/** Bytes of hex digits; blanks are for the reader. They lie in the middle of a larger buffer full of other bytes. */
+/** Bytes of hex digits and blanks, in the middle of a larger buffer full of other bytes. */
 export function wire(text: string): Uint8Array {
   return amidst(decodeHex(text.replace(/\s/g, "")));
 }
@@ -29,7 +29,7 @@ export function compact(text: string): string {
   return text.replace(/\s/g, "");
 }
 
-/** A small compound: the size is counted, all else is given. */
+/** A small compound, with its size computed from the contents. */
 export function sized(code: string, count: number, contents: string): string {
   const digits = compact(contents);
   return compact(code) + byteOf(1 + digits.length / 2) + byteOf(count) + digits;
@@ -39,7 +39,7 @@ function byteOf(value: number): string {
   return value.toString(16).padStart(2, "0");
 }
 
-/** The one value that the bytes are. */
+/** The one value that the bytes encode. */
 export function decode(bytes: string | Uint8Array, limits?: CodecLimits): Value {
   const reader = new Reader(typeof bytes === "string" ? wire(bytes) : bytes, limits);
   const value = reader.value();
@@ -54,7 +54,7 @@ export function encode(value: Value): string {
   return encodeHex(writer.take());
 }
 
-/** The hex digits of whatever is written. */
+/** The hex digits of the written bytes. */
 export function written(write: (writer: Writer) => void): string {
   const writer = new Writer(1);
   write(writer);
@@ -73,7 +73,7 @@ export function assertAmqpError(
   return error;
 }
 
-/** Asserts that the bytes are no value. */
+/** Asserts that the bytes encode no value. */
 export function assertRefused(text: string, includes: string, limits?: CodecLimits): void {
   assertAmqpError(() => decode(text, limits), includes);
 }

@@ -33,7 +33,7 @@ import { condition } from "../../src/base/errors.ts";
 import { test } from "../harness.ts";
 import { assertAmqpError, compact, sized, wire, written } from "./bytes.ts";
 
-/** The one composite that the bytes are. */
+/** The one composite that the bytes encode. */
 function read(hex: string): Composite {
   const reader = new Reader(wire(hex));
   const composite = decodeComposite(reader);
@@ -115,7 +115,7 @@ test("TYP-9: what has no descriptor, or one that is not known, is refused", () =
   assertRefused("00 a3 01 78 45", "the descriptor is not that of a known composite");
   assertRefused("00 a1 01 78 45", "the descriptor is not that of a known composite");
   assertRefused("00 53 75 a0 00", "the descriptor is not that of a known composite");
-  // An error, a header and properties do not tell their kind, and cannot stand on their own.
+  // An error, a header and properties do not name their kind, and cannot stand alone.
   assertRefused("00 53 1d c0 04 01 a3 01 78", "the descriptor is not that of a known composite");
 });
 
@@ -269,7 +269,7 @@ test("TRM-8: a target may be a coordinator; an unknown kind of terminus is not i
   assertEquals(target, { kind: "coordinator", capabilities: ["tx"] });
   assertRefused(attach("00 a3 01 78 45", "40"), "not that of a known source", condition.notImplemented);
   assertRefused(attach("40", "00 53 99 45"), "not that of a known target", condition.notImplemented);
-  // A known composite that is no terminus is a mistake of the peer.
+  // A known composite that is no terminus is an error of the peer.
   assertRefused(attach("40", "00 53 28 45"), "not that of a known target");
 });
 

@@ -25,7 +25,7 @@ import { Writer } from "../../src/codec/writer.ts";
 import { test } from "../harness.ts";
 import { assertRefused, compact, decode, encode, sized, wire } from "./bytes.ts";
 
-/** Both ways: the bytes decode to the value, what was decoded encodes to the bytes, and so does the value. */
+/** The bytes decode to the value, and both the decoded value and `encoded` encode to the bytes. */
 function assertBothWays(hex: string, value: Value, encoded: Value = value): void {
   assertEquals(decode(hex), value);
   assertEquals(encode(decode(hex)), compact(hex));
@@ -69,7 +69,7 @@ test("TYP-4 ATK-4: a compound whose size is too long for its values is refused",
 test("TYP-4 ATK-4: a compound that is larger than what holds it is refused", () => {
   assertRefused("c0 03 01 40", "a size of 3 is beyond the 2 bytes that remain");
   assertRefused("d0 ff ff ff ff 00 00 00 01 40", "a size of 4294967295 is beyond the 5 bytes that remain");
-  // The inner list has bytes of its own, but they are not the outer list's.
+  // Bytes remain for the inner list, but they are beyond the outer one.
   assertRefused("c0 04 01 c0 03 01 40 40", "a size of 3 is beyond the 1 bytes that remain");
 });
 
@@ -144,7 +144,7 @@ test("TYP-5 ATK-26: keys that look equal in JavaScript and are not are kept apar
   const map = decode(hex) as Map<Value, Value>;
   assertEquals([...map.keys()], [1, uint(1), new Typed("double", 1), 1n, ulong(1), "1", symbol("1")]);
   assertEquals(encode(map), compact(hex));
-  // A third time, the uint is seen to be there already.
+  // At the third key, the equal uint is found.
   assertRefused("c1 0a 06 54 01 41 52 01 42 52 01 41", "a map has equal keys");
 });
 
@@ -260,7 +260,7 @@ test("TYP-9: described values, both ways", () => {
   assertBothWays("00 80 01 00 00 00 00 00 00 00 a1 01 61", described(2n ** 56n, "a"));
   assertBothWays("00 a3 03 61 3a 62 52 05", described("a:b", 5), described("a:b", uint(5)));
   assertBothWays("00 53 01 00 53 02 41", described(1n, described(2n, true)));
-  // Descriptors of other types are reserved, but not wrong.
+  // Descriptors of other types are reserved, but valid.
   assertBothWays("00 a1 01 61 41", described(new Typed("string", "a"), true));
   assertBothWays("00 55 05 41", described(new Typed("long", 5n), true));
   assertBothWays("00 52 05 41", described(uint(5), true));
@@ -291,7 +291,7 @@ test("TYP-3: a decoded place keeps its type as long as its value fits", () => {
   assertEquals(decode(encode(list)), [-1, -1n, 0.1]);
   list[0] = "three";
   assertEquals(encode(list).slice(6, 20), encode("three"));
-  // A copy is another list, which nothing is known of.
+  // A copy is another list, without recorded wire types.
   assertEquals(encode([...(decode("c0 03 01 52 03") as Value[])]), "c00a01824008000000000000");
 });
 

@@ -15,7 +15,7 @@ function camelCase(name: string): string {
   return name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
 }
 
-/** The primitive that a type restricts in the end; an enumeration and the field maps stay what they are. */
+/** The primitive type under a restricted type; enumerations and field maps stay as they are. */
 function baseOf(type: string, requires: string | undefined): string {
   if (type === "*") return `*${camelCase(requires!)}`;
   if (camelCase(type) in enumerations) return camelCase(type);
@@ -23,7 +23,7 @@ function baseOf(type: string, requires: string | undefined): string {
   return type in restricted ? baseOf(restricted[type], undefined) : type;
 }
 
-/** A field of the XML as the table is to tell it. */
+/** The table's entry for a field of the XML. */
 function expectedField(field: string): [name: string, type: string] {
   const match = /^([\w-]+): (\S+)(?: requires ([\w-]+))?( multiple)?( mandatory)?(?: default (\S+))?$/.exec(field);
   assert(match !== null, field);
@@ -32,7 +32,7 @@ function expectedField(field: string): [name: string, type: string] {
   return [camelCase(name), baseOf(type, requires) + marks];
 }
 
-// The defaults of the header stand in the text, not in the XML [messaging 3.2.1].
+// The defaults of the header are in the text, not in the XML [messaging 3.2.1].
 const headerDefaults: Record<string, string> = {
   durable: "=false",
   priority: "=4",

@@ -1,5 +1,5 @@
 /**
- * Compares what is read without the table of definitions with what the table gives.
+ * Compares the fast path with the table of definitions.
  *
  * @module
  */
@@ -11,9 +11,9 @@ import { archetypes } from "../../src/codec/plans.ts";
 import { Reader } from "../../src/codec/reader.ts";
 import { amidst } from "./bytes.ts";
 
-/** Asserts that both agree on a frame's body, or that it is left to the table; tells whether it was not. */
+/** Asserts that the fast path and the table agree on a frame's body; false if the fast path left it to the table. */
 export function agree(body: Uint8Array): boolean {
-  // With more behind it that would be misread if lengths were not checked.
+  // Followed by bytes that would be misread if lengths were not checked.
   const bytes = amidst(Uint8Array.from([0x52, ...body, 0x52, 0x41, 0x43, 0x43, 0x43]));
   const end = 1 + body.length;
   const byFastPath = new FastPathReader(bytes);

@@ -13,7 +13,7 @@ import { wire } from "./bytes.ts";
 import { agree } from "./fast_path.ts";
 import { sampleField } from "./samples.ts";
 
-/** Forms of each type of field: ordinary ones, long ones, wrong ones. */
+/** Encodings of each type of field: usual, long and wrong ones. */
 const forms = {
   uint: ["43", "52 00", "52 ff", "70 00000000", "70 ffffffff", "40", "53 01", "52"],
   binary: ["a0 00", "a0 03 010203", "b0 00000002 0102", "40", "a0 ff 01", "a3 01 61"],
@@ -36,7 +36,7 @@ const fields = {
   15: "boolean uint uint boolean state boolean boolean",
 } as const;
 
-/** A performative put together of such forms, mostly of ordinary ones. */
+/** A performative of such encodings, mostly usual ones. */
 function performative(source: Random): Uint8Array {
   const code = source.pick(["14", "14", "15", "15"] as const);
   const all = fields[code].split(" ") as (keyof typeof forms)[];

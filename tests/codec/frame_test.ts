@@ -19,7 +19,6 @@ import { sample } from "./samples.ts";
 const performatives = ["open", "begin", "attach", "flow", "transfer", "disposition", "detach", "end", "close"] as const;
 const saslBodies = ["saslMechanisms", "saslInit", "saslChallenge", "saslResponse", "saslOutcome"] as const;
 
-/** A frame as bytes. */
 function frameOf(type: 0 | 1, channel: number, body?: Composite, payload?: Uint8Array): Uint8Array {
   const writer = new Writer();
   const start = beginFrame(writer, type, channel);
@@ -228,7 +227,7 @@ test("FRM-10: an empty frame has no body", () => {
   assertEquals(written((writer) => endFrame(writer, beginFrame(writer, 0, 0))), compact("00 00 00 08 02 00 00 00"));
 });
 
-/** A stream with a frame of every kind, and what it is in the end. */
+/** A stream with a frame of every kind, and its decoded frames. */
 function everything(): { stream: Uint8Array; frames: Frame[] } {
   const pieces = performatives.map((kind, i) => {
     return frameOf(0, i, sample(kind), kind === "transfer" ? Uint8Array.of(5, 6, 7) : undefined);
@@ -263,7 +262,7 @@ test("FRM-6 ATK-33: a stream cut into pieces of any size gives the same frames",
       seen.push(...framesOf(decoder));
     }
     assertEquals(seen, frames);
-    // All at once, in pieces.
+    // All pieces at once.
     const pieces = Array.from(
       { length: Math.ceil(stream.length / size) },
       (_, i) => stream.subarray(i * size, (i + 1) * size),
@@ -273,7 +272,7 @@ test("FRM-6 ATK-33: a stream cut into pieces of any size gives the same frames",
 });
 
 test("ATK-27: a character that is cut by a limit of frames is refused, not joined with what follows", () => {
-  // The rest of the character is where the next frame would begin.
+  // The rest of the character would be in the next frame.
   const decoder = decoderOf(wire("00 00 00 12 02 00 00 00 00 53 10 c0 05 01 a1 02 e2 82 ac 00 00 08 02 00 00 00"));
   assertAmqpError(() => decoder.frame(), "a string is not UTF-8");
 });
@@ -327,12 +326,12 @@ test("ATK-16: frames that come byte by byte while nobody reads are copied a few 
   assertEquals(decoder.buffered, 8 * count);
   for (let i = 0; i < count; i++) assertEquals(decoder.frame()?.channel, i & 0xff);
   assertEquals([decoder.frame(), decoder.buffered], [undefined, 0]);
-  // Joined after every 64 pieces, each byte would be copied 125 times on average, and 8,000 times if at each.
+  // Joined after every 64 pieces, each byte is copied 125 times on average; joined at each piece, 8,000 times.
   assertGreaterOrEqual(copied, 8 * count - 400);
   assertLessOrEqual(copied, 64 * 8 * count);
 });
 
-/** How many bytes a call copies into others. */
+/** The number of bytes that a call copies into other arrays. */
 function copiedBy(call: () => void): number {
   const { set } = Uint8Array.prototype;
   let bytes = 0;

@@ -15,7 +15,7 @@ import { sample } from "./samples.ts";
 
 const interesting = [0x00, 0x01, 0x40, 0x43, 0x45, 0x53, 0x7f, 0x80, 0xa0, 0xb1, 0xc0, 0xd0, 0xd1, 0xe0, 0xf0, 0xff];
 
-/** The bytes with a few small changes of the kinds that break decoders. */
+/** The bytes with a few small changes that tend to break decoders. */
 function mutated(source: Random, original: Uint8Array): Uint8Array {
   let bytes = original.slice();
   for (let changes = 1 + source.int(3); changes > 0; changes--) {
@@ -48,7 +48,7 @@ function mutated(source: Random, original: Uint8Array): Uint8Array {
   return bytes;
 }
 
-/** What it gives, or undefined if it throws an AMQP error; any other error is let through. */
+/** The result of `run`, or undefined for an AMQP error; other errors pass. */
 function attempt<T>(run: () => T): T | undefined {
   try {
     return run();
@@ -58,7 +58,7 @@ function attempt<T>(run: () => T): T | undefined {
   }
 }
 
-/** A composite that decoding has accepted can be printed and encoded, and comes back as it was. */
+/** A decoded composite can be printed and encoded, and decodes again to the same. */
 function assertUsable(composite: Composite): void {
   print(composite);
   const writer = new Writer();
@@ -123,7 +123,7 @@ test("ATK-33: mutated messages are messages or an AMQP error", () => {
     writeMessage(message, writer);
     const decoded = attempt(() => decodeMessage(amidst(mutated(source, writer.take()))));
     if (decoded === undefined) continue;
-    // What decoding lets pass there, encoding does not [messaging 3.2.5].
+    // Decoding accepts values there that encoding refuses [messaging 3.2.5].
     decoded.applicationProperties = undefined;
     writeMessage(decoded, writer);
     decodeMessage(amidst(writer.take()));
@@ -137,7 +137,7 @@ test("ATK-33: random bytes are a value or an AMQP error", () => {
     if (source.int(2) === 0) bytes[0] = source.pick(interesting);
     const reader = new Reader(amidst(bytes));
     const value = attempt(() => reader.value());
-    // Numbers on their own do not tell their type.
+    // Numbers alone do not show their type.
     if (value === undefined || typeof value === "number" || typeof value === "bigint") continue;
     const writer = new Writer();
     writer.value(value);

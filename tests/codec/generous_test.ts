@@ -1,5 +1,5 @@
 /**
- * What is read although it is not by the letter: as it is, written back as it came, and refused by `limits.strict`.
+ * Input that is decoded although it is wrong: unchanged, encoded as it came, and refused by `limits.strict`.
  *
  * @module
  */
@@ -142,7 +142,7 @@ test("TYP-5: a spread copy of a message keeps wire types: of its body, propertie
     assertNotStrictEquals(copy.applicationProperties, message.applicationProperties);
     assertWrittenBack(copy, hex);
     assertWrittenBack({ ...copy }, hex);
-    // A value that is changed keeps the type that its place had, a new one has that of a bare value.
+    // A changed value keeps the type of its place, a new one has that of a bare value.
     copy.body = 6;
     Object.assign(copy.applicationProperties!, { c: 7 });
     const extended = `00 53 74 ${sized("c1", 6, "a1 01 61 54 05 a1 01 62 72 3fc00000 a1 01 63 82 401c000000000000")}`;

@@ -50,7 +50,7 @@ function read(hex: string, limits?: CodecLimits): DecodedMessage {
   return decodeMessage(wire(hex), limits);
 }
 
-/** The sections alone, without what a message carries beside them. */
+/** The sections alone, without the methods and wire types of a decoded message. */
 function sections(message: Message): Message {
   const { header, deliveryAnnotations, messageAnnotations, properties, applicationProperties, body, footer } = message;
   return { header, deliveryAnnotations, messageAnnotations, properties, applicationProperties, body, footer };
@@ -60,7 +60,6 @@ function write(message: Message, bare?: Uint8Array): string {
   return written((writer) => writeMessage(message, writer, bare));
 }
 
-/** A message encoded and decoded. */
 function there(message: Message): DecodedMessage {
   return read(write(message));
 }
@@ -294,7 +293,7 @@ test("MSG-7: application properties have string keys and simple values", () => {
   }
   assertRefused("00 53 74 c1 05 02 a3 01 61 41", "a map key has constructor 0xa3, not string", strict);
   assertRefused("00 53 74 c1 03 02 40 41", "a map key has constructor 0x40, not string");
-  // What others send in spite of the rule is read all the same.
+  // What others send against the rule is decoded all the same.
   assertEquals<unknown>(read("00 53 74 c1 05 02 a1 01 61 45").applicationProperties?.a, []);
 });
 
@@ -367,7 +366,7 @@ test("MSG-2: reading a body as text, bytes or JSON", () => {
   }
   assertEquals(there({ body: '{"a":1}' }).json(), { a: 1 });
   assertThrows(() => there({ body: "{" }).json(), SyntaxError);
-  // As with a Response, wrong bytes are replaced and a byte order mark is taken away.
+  // As with a Response, invalid bytes are replaced and a byte order mark is removed.
   assertEquals(there({ body: Uint8Array.of(0x61, 0xff) }).text(), "a\ufffd");
   assertEquals(there({ body: Uint8Array.of(0xef, 0xbb, 0xbf, 0x61) }).text(), "a");
   const others: [Body, kind: string, json: unknown][] = [

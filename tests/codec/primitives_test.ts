@@ -27,7 +27,7 @@ import { test } from "../harness.ts";
 import { assertRefused, compact, decode, encode, wire } from "./bytes.ts";
 import { primitives } from "./xml_fixture.ts";
 
-// The smallest encoding, what it decodes to, and what encodes to it if that is not the same.
+// The smallest encoding, its decoded value, and the value that encodes to it, if different.
 const smallest: [hex: string, decoded: Value, encoded?: Value][] = [
   ["40", null],
   ["41", true],
@@ -194,7 +194,7 @@ test("TYP-7 ATK-27: a string that is not UTF-8 is refused", () => {
     assertRefused(`a1 0${bytes.length / 2} ${hex}`, "a string is not UTF-8");
     assertRefused(`b1 0000001${bytes.length / 2} ${"31".repeat(16)} ${hex}`, "a string is not UTF-8");
   }
-  // The rest of the character is the next value's, not the string's.
+  // The rest of the character would be in the next value.
   assertRefused("c0 06 02 a1 02 e2 82 ac", "a string is not UTF-8");
 });
 
@@ -204,12 +204,12 @@ test("TYP-7 ATK-27: the character that stands for invalid bytes may come as itse
 });
 
 test("TYP-3: texts that are kept for the next time are not taken for each other", () => {
-  // The same length, first, middle and last character, and what is left of a longer one.
+  // The same length, first, middle and last character, and remains of a longer text.
   const texts = ["abXcdYefg", "axXcdYxfg", "abXcdYefgh", "abXcd", "a", "b", "", "k".repeat(32), "k".repeat(33)];
   for (let round = 0; round < 2; round++) {
     for (const text of texts) assertEquals([decode(encode(text)), decode(encode(symbol(text)))], [text, symbol(text)]);
   }
-  // Nor is what was no text.
+  // Invalid text is not cached either.
   assertRefused("a1 05 61 62 80 63 64", "a string is not UTF-8");
   assertEquals(decode("a1 05 61 62 58 63 64"), "abXcd");
 });

@@ -11,7 +11,7 @@ test("TYP-1 TYP-3: any value comes back as it was, and encodes to the same bytes
   const source = random(seed());
   for (let i = 0; i < 3000; i++) {
     const { given, decoded } = randomValue(source, 4);
-    // Inside a list, which remembers the types of numbers.
+    // Inside a list, whose wire types are recorded.
     const hex = encode([given]);
     const value = decode(hex);
     assertEquals(value, [decoded]);

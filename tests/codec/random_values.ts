@@ -1,5 +1,5 @@
 /**
- * Random AMQP values of every type, each as what is encoded and what it is when it was decoded.
+ * Random AMQP values of every type, each with its decoded form.
  *
  * @module
  */
@@ -14,11 +14,9 @@ import {
 } from "../../src/codec/types.ts";
 import type { Random } from "../harness.ts";
 
-/** A value before it is encoded and after it was decoded; they differ where a wrapper is not needed to tell the type. */
+/** A value to encode and its decoded form; they differ where the type needs no wrapper. */
 export interface Pair {
-  /** What is encoded. */
   readonly given: Value;
-  /** What decoding gives. */
   readonly decoded: Value;
 }
 
@@ -86,7 +84,7 @@ function randomScalar(random: Random): Pair {
   }
 }
 
-/** What a primitive of the type holds, with a taste for its limits. */
+/** A random value of a primitive type, often at its limits. */
 function randomOf(random: Random, type: (typeof scalarTypes)[number]): PrimitiveValues[(typeof scalarTypes)[number]] {
   switch (type) {
     case "null":

@@ -3,7 +3,7 @@ import { generate } from "../../tools/types/build.ts";
 import { test } from "../harness.ts";
 import { read } from "../source.ts";
 
-// As it is before and after it is formatted.
+// Without the differences that formatting makes.
 function plain(text: string): string {
   return text.replace(/\s+|,(?=\s*[}\])])/g, "").replace(/=\|/g, "=");
 }

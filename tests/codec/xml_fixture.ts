@@ -1,6 +1,6 @@
 /**
- * What the XML files of the AMQP 1.0 specification say, transcribed by a program that knows nothing of this code:
- * the table of definitions is compared with it.
+ * The XML files of the AMQP 1.0 specification, transcribed by a program that knows nothing of this code; the table of
+ * definitions is compared with them.
  *
  * @module
  */
@@ -36,13 +36,10 @@ export const primitives: Record<string, readonly Encoding[]> = {
   array: [[0xe0, "array", 1], [0xf0, "array", 4]],
 };
 
-/** A composite type; a field reads `name: type`, then what its attributes are. */
+/** A composite type; a field reads `name: type`, followed by its attributes. */
 export interface XmlComposite {
-  /** The name of the type. */
   readonly name: string;
-  /** The numeric descriptor. */
   readonly code: number;
-  /** The symbolic descriptor. */
   readonly descriptor: string;
   /** The archetypes that it provides. */
   readonly provides: readonly string[];

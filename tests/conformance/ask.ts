@@ -1,6 +1,6 @@
 /**
- * Puts the questions of the conformance sheet to the peers that `npm run interop` knows, and writes down what each answers:
- * `deno run -A tests/conformance/ask.ts`, which starts RabbitMQ, Artemis, Broker-J and rhea.
+ * Puts the questions of the conformance sheet to the peers that `npm run interop` knows, and writes down each one's
+ * answers: `deno run -A tests/conformance/ask.ts`, which starts RabbitMQ, Artemis, Broker-J and rhea.
  *
  * @module
  */
@@ -30,7 +30,7 @@ async function ask(url: string, login: Login): Promise<Record<string, string>> {
   return answers;
 }
 
-// What came instead, without what differs from run to run.
+// The text of the error, without the parts that differ from run to run.
 function shortOf(error: Error): string {
   const [first = ""] = error.message.split("\n");
   if (!(error instanceof ScriptError)) return first;

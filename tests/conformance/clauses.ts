@@ -1,17 +1,15 @@
 /**
  * The requirements that this package is held to, in its own words, by the ids that tests are named after.
  *
- * TYP to SASL are AMQP 1.0, parts 1 to 5; WSB is its WebSocket binding, WS is RFC 6455, PXY and DIG are HTTP proxies; CBS, MGT, SBX,
- * EHX and EXT are extensions; ATK is what hostile peers try.
+ * TYP to SASL are AMQP 1.0, parts 1 to 5; WSB is its WebSocket binding, WS is RFC 6455, PXY and DIG are HTTP proxies; CBS,
+ * MGT, SBX, EHX and EXT are extensions; ATK are attacks of hostile peers.
  *
  * @module
  */
 
 /** A chapter: its requirements by id. */
 export interface Chapter {
-  /** What it is about. */
   readonly title: string;
-  /** The requirements. */
   readonly clauses: Readonly<Record<string, string>>;
 }
 

@@ -1,5 +1,5 @@
 /**
- * Holds requirements and tests to each other.
+ * Checks that requirements and tests fit each other.
  *
  * @module
  */
@@ -35,7 +35,7 @@ test("conformance: every peer was asked every question that there is", () => {
 });
 
 test("conformance: the sheet has every requirement, and no test that is not there: npm run conformance", () => {
-  // Rows by id; tests that have come since it was written may be missing from it, for they change nothing about what holds.
+  // Rows by id; newer tests may be missing from the file, which changes nothing about what holds.
   const rows = (text: string): Map<string, string[]> =>
     new Map(
       text.split("\n").filter((line) => /^\| [A-Z]{2,4}-\d+ \|/.test(line)).map((line) => {

@@ -1,5 +1,5 @@
 /**
- * Requirements that can be asked from outside: what a server must answer to bytes that are right in an unusual way, or wrong.
+ * Requirements tested from outside: a server's answer to bytes that are valid in an unusual way, or invalid.
  *
  * @module
  */
@@ -12,20 +12,20 @@ export type Login = readonly [user: string, password: string] | undefined;
 
 /** One question to a server. */
 export interface Probe {
-  /** The requirement. */
+  /** The requirement's id. */
   readonly id: string;
-  /** What is sent, and what must come of it. */
+  /** The bytes sent, and the answer that must come. */
   readonly name: string;
-  /** How far the peers have come when it is sent. */
+  /** The state of the connection before the question. */
   readonly after: "nothing" | "headers" | "open" | "begin" | "attach";
-  /** Sends it, and expects the answer. */
+  /** Sends the question, and expects the answer. */
   readonly ask: (peer: ScriptedPeer) => void;
 }
 
-// What a server may say in between, of its own accord.
+// Frames that a server may send in between, unasked.
 const CHATTER: readonly PeerKind[] = ["empty", "flow"];
 
-/** Puts one question; rejects with a `ScriptError` if the answer is another. */
+/** Asks one question; rejects with a `ScriptError` for another answer. */
 export async function put({ after, ask }: Probe, channel: Channel, login: Login, timeoutMs: number): Promise<void> {
   const peer = new ScriptedPeer({ over: channel, ignore: CHATTER });
   if (after !== "nothing") {
@@ -82,7 +82,7 @@ function closesForSome(peer: ScriptedPeer): void {
   peer.expect("close", { error: (error) => error !== undefined });
 }
 
-// It goes on as if nothing had been.
+// The server goes on as if nothing had happened.
 function goesOn(peer: ScriptedPeer, channel = 1): void {
   peer.send("begin", {}, { channel });
   peer.expect("begin", { remoteChannel: channel });

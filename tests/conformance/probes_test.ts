@@ -1,5 +1,5 @@
 /**
- * The questions of the conformance sheet, put to our own broker; by other commands they are put to others'.
+ * The questions of the conformance sheet, asked of our own broker; `ask.ts` asks others.
  *
  * @module
  */

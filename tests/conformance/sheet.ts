@@ -9,7 +9,7 @@ import { chapters, reasons } from "./clauses.ts";
 import { type PeerAnswers, peerAnswers } from "./peers.ts";
 import { probes } from "./probes.ts";
 
-// The names of tests, in whatever quotes.
+// The names of tests, in any quotes.
 const TEST = /\btest\(\s*(["`])((?:(?!\1).)+)\1/gs;
 const ID = /\b[A-Z]{2,4}-\d+\b/g;
 
@@ -25,7 +25,7 @@ export function testsById(): Map<string, string[]> {
       }
     }
   }
-  // Those have their names from a table.
+  // Their names come from a table.
   for (const { id, name } of probes) found.set(id, [...found.get(id) ?? [], `a server is asked: ${name}`]);
   return found;
 }

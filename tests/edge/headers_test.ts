@@ -1,5 +1,5 @@
 /**
- * Headers of one's own in workerd, where `fetch` sends them.
+ * A program's own headers in workerd, where `fetch` sends them.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * A worker on both sides of AMQP: as a client it does what a request asks for, under `/amqp` it accepts connections, and
+ * A worker on both sides of AMQP: as a client it runs the task of a request, under `/amqp` it accepts connections, and
  * under `/hub` its broker does.
  *
  * @module
@@ -10,11 +10,11 @@ import { Broker } from "../../src/broker/broker.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
 import { handler } from "../../src/transport/runtime/workers.ts";
 
-/** What the worker is to do, as the query of a request; its body is that of the message. */
+/** The task, in the query of a request; the request's body is that of the message. */
 export interface Task {
-  /** Which of the client's calls. */
+  /** The call of the client. */
   readonly call: "publish" | "receive" | "request";
-  /** Whom to connect to. */
+  /** The broker's URL. */
   readonly url: string;
   /** The node to send to or receive from. */
   readonly address: string;
@@ -22,17 +22,17 @@ export interface Task {
   readonly subprotocol?: string;
 }
 
-/** What came of it. */
+/** The result of a task. */
 export interface Report {
-  /** The outcome of what was published, or the text of what was received. */
+  /** The outcome of the published message, or the text of the received one. */
   readonly done?: string;
   /** The class of the error. */
   readonly error?: string;
-  /** Its condition or code. */
+  /** The error's condition or code. */
   readonly code?: string;
-  /** The HTTP status, when that was the reason. */
+  /** The HTTP status, if the handshake failed by it. */
   readonly status?: number;
-  /** Its text. */
+  /** The error's text. */
   readonly message?: string;
 }
 
@@ -57,12 +57,10 @@ const greeter = acceptor({
 });
 const upgrade = handler((channel) => greeter.accept(channel));
 
-/** A broker, as a Durable Object: anywhere else, Workers keep what came with one request from touching another. */
+/** A broker in a Durable Object: elsewhere, Workers keep objects of one request from being used by another. */
 export class Hub {
-  /** Accepts connections. */
   readonly fetch: (request: Request) => Response;
 
-  /** Starts with empty queues. */
   constructor() {
     const broker = new Broker({ maxConnections: 2 });
     this.fetch = handler((channel) => broker.accept(channel));

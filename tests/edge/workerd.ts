@@ -9,11 +9,11 @@ import type { WorkerConfig } from "./workerd_host.ts";
 
 /** A worker that serves requests. */
 export interface Worker extends AsyncDisposable {
-  /** Where it serves. */
+  /** The worker's URL. */
   readonly url: URL;
 }
 
-/** Starts a worker on loopback; disposing of it waits until its process has ended. */
+/** Starts a worker on loopback; disposal waits until its process has ended. */
 export async function startWorker(config: WorkerConfig): Promise<Worker> {
   const host = start("tests/edge/workerd_host.ts");
   host.input.write(`${JSON.stringify(config)}\n`);

@@ -1,8 +1,8 @@
 /**
- * Runs one worker in workerd, as a program of its own: the first line of its input says what to run, its first line of
- * output where, and when the input ends it stops.
+ * Runs one worker in workerd, as a separate process: the first line of its input is the configuration, its first line of
+ * output the URL, and it stops when the input ends.
  *
- * A program, because what miniflare leaves to be cleaned up after its end would count as a leak of the test.
+ * Separate, because resources that miniflare leaves behind would count as a leak of the test.
  *
  * @module
  */
@@ -14,19 +14,19 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { Miniflare } from "miniflare";
 
-/** What to run. */
+/** The configuration. */
 export interface WorkerConfig {
   /** The worker as one ES module. */
   readonly code: string;
-  /** What workerd is to do over what runs on every edge runtime, such as `nodejs_compat`. Default: nothing. */
+  /** Flags beyond those that every edge runtime has, such as `nodejs_compat`. Default: none. */
   readonly compatibilityFlags?: readonly string[];
-  /** What the worker finds in its `env`. */
+  /** The worker's `env`. */
   readonly bindings?: Readonly<Record<string, string>>;
-  /** Durable Objects that it finds there too: the classes that it exports for them, by name. */
+  /** Durable Objects in `env`: the names of their exported classes. */
   readonly durableObjects?: Readonly<Record<string, string>>;
 }
 
-// A folder of our own, since `dispose` does not wait until its files are gone.
+// A separate folder, since `dispose` does not wait until its files are gone.
 const folder = mkdtempSync(join(tmpdir(), "workerd-"));
 process.env.TMPDIR = folder;
 
@@ -36,7 +36,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   miniflare = new Miniflare({
     modules: [{ type: "ESModule", path: "worker.js", contents: code }],
     ...config,
-    // Without `nodejs_compat`, unless asked for: what runs here runs on every edge runtime with WebSockets.
+    // Without `nodejs_compat`, unless asked for, as on every edge runtime with WebSockets.
     compatibilityFlags: [...compatibilityFlags],
     compatibilityDate: "2026-04-01",
     host: "127.0.0.1",
@@ -46,5 +46,5 @@ for await (const line of createInterface({ input: process.stdin })) {
 }
 await miniflare?.dispose();
 rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
-// Under deno, timers that miniflare has left would keep it alive for some seconds.
+// Under deno, timers left by miniflare would keep the process alive for some seconds.
 process.exit();

@@ -1,6 +1,5 @@
 /**
- * This package in workerd, without any compatibility with Node: as a client of a broker outside, and as a server of
- * clients outside.
+ * This package in workerd without Node compatibility: as a client of an outside broker, and as a server of outside clients.
  *
  * @module
  */

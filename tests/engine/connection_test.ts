@@ -96,7 +96,7 @@ test("FRM-7, ATK-6: a frame above our max-frame-size closes before it is buffere
   const script = Script.opened({ role: "server", maxFrameSize: 1_000 });
   script.raw(Uint8Array.of(0, 0, 0x03, 0xe9));
   script.closedWith(condition.framingError, "1001");
-  // Where the next frame begins is not known, so there is no point in waiting for a close.
+  // The start of the next frame is unknown, so waiting for a close makes no sense.
   assert(script.endpoint.finished);
   assertLessOrEqual(script.endpoint.buffered, 4);
 });
@@ -488,7 +488,7 @@ test("CON-10: after a close for an error all but the peer's close is dropped", (
 test("CON-10: a close that nobody answers is given up after its time", () => {
   const script = Script.opened({ role: "server", closeTimeoutMs: 700 });
   script.endpoint.close();
-  // Whatever the time is by now, it has to be told first.
+  // The clock has to be set first.
   assert(script.endpoint.nextTimeout()! <= 0);
   script.now = 100;
   script.expect("close");

@@ -10,7 +10,7 @@ import { Pair, payload, scenario, type Settings, tag } from "./pair.ts";
 import { attachLink, sendOn, unsettledOf } from "./endpoint.ts";
 import { attach, begin, flow, Script, transfer } from "./script.ts";
 
-/** A pair with a sender at the client, the receiver at the server, and so many deliveries that have arrived. */
+/** A pair with a sender at the client, a receiver at the server, and `count` deliveries that have arrived. */
 function delivered(settings: Settings, count: number, options: LinkOptions = {}) {
   const pair = Pair.opened(settings);
   const [sender, receiver] = pair.sender(pair.begin(), options);
@@ -180,7 +180,7 @@ scenario("DSP-1: outcomes that differ leave in as few frames as they allow", (se
   const ranges = pair.server.sent("disposition").map(({ first, last = first, state }) =>
     `${add(first, -settings.firstId)}..${add(last, -settings.firstId)} ${state?.kind}`
   );
-  // Two rejections may have different reasons, and are told apart unless they share one.
+  // Two rejections may have different reasons, so they share a range only with the same error.
   assertEquals(ranges, ["0..1 accepted", "2..4 released", "5..5 rejected", "6..6 rejected", "7..7 accepted"]);
   assertEquals(sent.map(({ remoteState }) => remoteState?.kind), [...kinds, undefined]);
   const shared = { kind: "rejected", error } as const;
@@ -376,7 +376,7 @@ scenario(
       pair.run();
       assertEquals([sender.session.unsettledCount, receiver.session.unsettledCount], [0, 0]);
       assertEquals([sender.outgoing.size, receiver.unsettled.size], [closed ? 1 : 0, 0]);
-      // Told of what nobody knows any more, both sides say nothing.
+      // Neither side answers a disposition of unknown deliveries.
       if (closed) assertEquals([pair.client.sent("disposition"), pair.server.sent("disposition")], [[], []]);
     }
   },

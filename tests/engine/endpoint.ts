@@ -1,5 +1,5 @@
 /**
- * Endpoints as tests want them: either role by its name, with or without SASL, links taken by both; and commands in short.
+ * Helpers to make endpoints, of either role, with or without SASL, with links accepted on both sides; and short commands.
  *
  * @module
  */
@@ -16,11 +16,10 @@ import { SenderEndpoint } from "../../src/engine/sender.ts";
 import { type SaslOffer, ServerHandshake } from "../../src/engine/server_handshake.ts";
 import type { SessionEndpoint } from "../../src/engine/session.ts";
 
-/** The settings of an endpoint. */
 export interface EndpointOptions extends Partial<Omit<ConnectionOptions, "handshake">> {
-  /** The client speaks first. */
+  /** The client sends first. */
   role: "client" | "server";
-  /** How the client authenticates, or what the server offers. Default: no SASL. */
+  /** The client's or the server's SASL. Default: none. */
   sasl?: boolean | "pipelined" | SaslOffer | undefined;
 }
 
@@ -61,7 +60,7 @@ export function saslChallenge(endpoint: ConnectionEndpoint, challenge: Uint8Arra
   endpoint.sasl({ kind: "saslChallenge", challenge });
 }
 
-/** Sends the server's last word. */
+/** Sends the server's outcome. */
 export function saslOutcome(
   endpoint: ConnectionEndpoint,
   code: SaslOutcome["code"],
@@ -70,12 +69,12 @@ export function saslOutcome(
   endpoint.sasl({ kind: "saslOutcome", code, additionalData });
 }
 
-/** The links of a session, all of which are senders or receivers where links of the peer are taken. */
+/** The links of a session, all of which are senders or receivers where links of the peer are accepted. */
 export function linksOf(session: SessionEndpoint): (SenderEndpoint | ReceiverEndpoint)[] {
   return [...session.links()] as (SenderEndpoint | ReceiverEndpoint)[];
 }
 
-/** How many deliveries of a link are not done. */
+/** The number of a link's unsettled deliveries. */
 export function unsettledOf(link: SenderEndpoint | ReceiverEndpoint): number {
   return link.role === "sender" ? link.outgoing.size : link.unsettled.size;
 }
@@ -89,7 +88,7 @@ export function sendOn(
 ): OutgoingDelivery {
   assert(sender.sendable > 0 || options.resume, `${sender.sendable} credit, state is ${sender.state}`);
   const delivery = sender.outgoing.push(payload, { ...options, tag });
-  // What nobody keeps anything of is not sent again.
+  // A delivery without a context is not sent again.
   delivery.context = tag;
   return delivery;
 }

@@ -83,7 +83,7 @@ test("FLW-2: a flow that tells no credit, or no count, changes none", () => {
 
 scenario("FLW-3: deliveries that the receiver had not seen yet count against the credit that it gives", (settings) => {
   const { script, sender } = sending(settings);
-  // Without a count, because our attach was not seen yet, it counts from our initial one.
+  // Without a delivery-count, because the peer had not seen our attach yet, our initial one counts.
   script.send(flow({ nextIncomingId: undefined, handle: 0, linkCredit: 10 }));
   assertEquals([sender.linkCredit, sender.sendable], [10, 10]);
   for (let i = 0; i < 4; i++) sendOn(sender, tag(i), payload(1));
@@ -115,7 +115,7 @@ scenario(
     sendOn(sender, tag(3), payload(1));
     assertEquals(sender.sendable, 0);
     assertEquals(sender.sendable, 0);
-    // All of the first, and a part of the second.
+    // All frames of the first delivery, and some of the second.
     for (let i = 0; i < 6; i++) pair.client.endpoint.transmit(pair.now, 1);
     assert(aborted.id !== undefined && !aborted.sent);
     assertEquals(sender.linkCredit, 1);
@@ -150,7 +150,7 @@ scenario(
     for (let i = 0; i < 4; i++) script.send(transfer(add(settings.firstId, i)), { payload: payload(1) });
     assertEquals(script.take("delivery").length, 4);
     script.send(flow({ nextIncomingId: 0, handle: 0, deliveryCount: add(settings.firstId, 4), linkCredit: 0 }));
-    // What is granted next counts from there.
+    // The next credit counts from there.
     receiver.flow({ linkCredit: 1 });
     const { deliveryCount, linkCredit } = script.expect("flow");
     assertEquals([deliveryCount, linkCredit], [add(settings.firstId, 4), 1]);
@@ -165,7 +165,7 @@ scenario("FLW-4, ATK-11: deliveries beyond twice the credit end the link", (sett
   script.expect("flow");
   for (let i = 0; i < 4; i++) script.send(transfer(add(settings.firstId, i)), { payload: payload(1) });
   assertEquals(receiver.linkCredit, 0);
-  // Granted here, but not told yet.
+  // Granted here, but not sent yet.
   receiver.flow({ linkCredit: 5 });
   script.send(transfer(add(settings.firstId, 4)), { payload: payload(1) });
   assertEquals(script.take("delivery").length, 4);
@@ -186,7 +186,7 @@ scenario("FLW-5: a drain makes the sender send what it has and hand back the res
   const pair = Pair.opened(settings);
   const [sender, receiver] = pair.sender(pair.begin());
   const ready = [tag(1), tag(2)];
-  // Whoever sends hears of the credit before it is gone.
+  // The sender learns of the credit before the drain uses it up.
   pair.client.onevent = (event) => {
     if (event.kind !== "credit" || !event.link.draining) return;
     while (event.link.sendable > 0 && ready.length > 0) sendOn(event.link, ready.pop()!, payload(1));
@@ -266,7 +266,7 @@ scenario(
     pair.advance(1);
     receiver.flow({ linkCredit: 4 });
     pair.run();
-    // The sender had handed back ten by then, which are more than the four.
+    // The sender had returned ten by then, more than the four.
     assertEquals([sender.linkCredit, receiver.linkCredit], [0, 0]);
     assertEquals(sender.deliveryCount, receiver.deliveryCount);
     assertEquals(pair.server.one("drained").link, receiver);

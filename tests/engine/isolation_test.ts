@@ -47,7 +47,7 @@ scenario("TRF-4: a large delivery lets those of other links and sessions pass", 
     assertLessOrEqual(bytes.length, 1_024 + 512);
   }
   arrived.push(...pair.client.sent("transfer").map(({ handle, deliveryId }) => `${handle} ${deliveryId}`));
-  // Both small ones left within the first flushes, the large one is still on its way.
+  // Both small ones left within the first flushes, the large one is still being sent.
   assert(same.queued === 0 && other.queued === 0 && large.queued === 1, `${arrived}`);
 });
 
@@ -94,7 +94,7 @@ test("LNK-11, SES-5: a link that fails takes nothing with it, a session that fai
   for (const link of [bad, good, far]) sendOn(link, tag(1), payload(5));
   pair.run();
   pair.server.take("delivery");
-  // A delivery on its way while the link ends at its receiver.
+  // A delivery in flight when the receiver ends the link.
   sendOn(bad, tag(2), payload(5));
   badReceiver.detach({ closed: true });
   sendOn(good, tag(2), payload(5));
@@ -136,21 +136,21 @@ test("CON-10, SES-5, LNK-13: what is dropped after an error of ours is only what
   script.expect("attach");
   script.send({ kind: "begin", nextOutgoingId: 0, incomingWindow: 9, outgoingWindow: 9 }, { channel: 1 });
   script.expect("begin");
-  // A link that failed: its session goes on.
+  // A link failed: its session goes on.
   script.send(transfer(0), { payload: payload(1) });
   assertEquals(script.expect("detach").error?.condition, condition.transferLimitExceeded);
   script.send(transfer(1), { payload: payload(1) });
   script.quiet();
   script.send(attach({ role: "sender", name: "next", handle: 1 }));
   script.expect("attach");
-  // A session that failed: the other one goes on.
+  // A session failed: the other one goes on.
   script.send(flow({ handle: 9 }));
   assertEquals(script.expect("end").error?.condition, condition.unattachedHandle);
   script.send(attach({ role: "sender", name: "lost", handle: 2 }));
   script.quiet();
   script.send(attach({ role: "sender", name: "far" }), { channel: 1 });
   script.expect("attach");
-  // The connection failed: nothing goes on but its close.
+  // The connection failed: nothing but its close follows.
   script.send(flow(), { channel: 30 });
   script.expect("close");
   script.send(attach({ role: "sender", name: "gone", handle: 1 }), { channel: 1 });

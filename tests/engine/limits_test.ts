@@ -22,13 +22,13 @@ test("ATK-8: links on all sessions together are bounded: the next are refused, a
   assertEquals(links(script), 2);
   script.rest();
   script.events = [];
-  // With a name that would take a link over, to see that nothing is taken for one that is refused.
+  // The name would steal a link: nothing must be stolen for an attach that is refused.
   peer(attach({ role: "sender", name: "0", handle: 1 }), 7);
   assertEquals(script.expect("attach").target, undefined);
   const detach = script.expect2("detach", condition.resourceLimitExceeded, "2 links are attached");
   assertEquals([detach.handle, detach.closed, detach.channel], [1, true, 1]);
   assertEquals(script.events, []);
-  // What it sent before it knew is dropped.
+  // Frames sent before the peer saw the refusal are dropped.
   peer(flow({ handle: 1, deliveryCount: 0 }), 7);
   peer(transfer(0, { handle: 1 }), 7);
   peer({ kind: "detach", handle: 1, closed: true }, 7);
@@ -75,7 +75,7 @@ test("ATK-7: deliveries that have arrived in part share one limit on a connectio
   part(two, 1);
   assertEquals(two.expect("detach").error?.condition, condition.resourceLimitExceeded);
   two.one("detached");
-  // What comes to its end, or loses its link, is free again.
+  // A delivery that is complete, or whose link is gone, frees its place.
   one.send({ kind: "transfer", handle: 0 }, { payload: payload(1) });
   one.one("delivery");
   assertEquals(unfinished.used, 18_000);

@@ -39,7 +39,7 @@ scenario("LNK-1: what each side says in its attach reaches the other", (settings
   const { remote } = receiver;
   assertEquals([remote?.name, remote?.properties?.ask, remote?.desiredCapabilities], ["näme", 2, ["c", "d"]]);
   assertEquals(remote?.target, { kind: "target", address: "to", durable: "configuration" });
-  // What the answer leaves out is as it was asked for.
+  // Fields missing in the answer are as they were asked for.
   assertEquals(sender.remote?.target, remote?.target);
   assertEquals(sender.remote?.source, { kind: "source", address: "from" });
   assertEquals([sender.remote?.properties?.answer, sender.remote?.offeredCapabilities], [1, ["c"]]);
@@ -72,7 +72,7 @@ scenario(
       const [old, oldReceiver] = pair.sender(session);
       oldReceiver.flow({ linkCredit: 5 });
       pair.run();
-      // The client's own engine would not do it on one session, so its link is hidden from it.
+      // The client's own engine would refuse this on one session, so its link is hidden from it.
       const thief = other ? pair.begin() : session;
       if (!other) old.state = "detachSent";
       pair.client.take("attached");
@@ -139,7 +139,7 @@ scenario("LNK-4: a refusal is an attach without the terminus, then a detach that
     });
     pair.run();
     const [answer] = pair.server.sent("attach");
-    // Only the end that was asked of the server is missing.
+    // Only the terminus that was asked of the server is missing.
     assertEquals(
       [answer?.source?.kind, answer?.target?.kind],
       role === "sender" ? ["source", undefined] : [undefined, "target"],
@@ -207,7 +207,7 @@ test("LNK-4: an attach is answered once, and not after the link is gone", () => 
   const { link: gone } = script.one("attachRequested");
   script.send({ kind: "detach", handle: 1, closed: true });
   assertThrows(() => accept(gone), AmqpError, "state is detached");
-  // Its attach is owed an answer all the same, which takes nothing.
+  // The attach needs an answer all the same, which refuses it.
   script.expect("attach");
   assertEquals(script.expect("attach").target, undefined);
   assertEquals(script.expect("detach").closed, true);
@@ -456,7 +456,7 @@ scenario(
         assertEquals([mine?.closed, other?.closed], [ours || theirs, ours || theirs]);
         assertEquals([sender.session.linkCount, receiver.session.linkCount], [0, 0]);
         assertEquals([sender.session.state, receiver.session.state], ["mapped", "mapped"]);
-        // Attached once more to be closed by whoever had only suspended it, which is answered.
+        // Attached once more and closed by the side that had only suspended it, which is answered.
         assertEquals(pair.client.sent("attach").length, ours === theirs ? 1 : 2);
         assertEquals(pair.server.sent("attach").length, ours === theirs ? 1 : 2);
         assertEquals(pair.client.sent("detach").at(-1)?.closed ?? false, ours || theirs);

@@ -72,7 +72,7 @@ test("a payload goes out as its source has it, and the delivery ends with the so
   pair.run();
   assert(delivery.id !== undefined && !delivery.sent);
   assert(receiver.receiving);
-  // With nothing to send the credit of a drain stays: the last frames are still to come.
+  // Without messages, the drain's credit stays: the last frames are still to come.
   receiver.flow({ drain: true });
   pair.run();
   assertEquals(pair.server.take("drained"), []);
@@ -104,7 +104,7 @@ scenario("what was sent and has no outcome goes out again on another attachment,
   arrived!.delivery.update({ kind: "accepted" });
   one.run();
   assertEquals(sent.map(({ settled }) => settled), [true, false, false, false]);
-  // The one that nobody waits for is not sent again; the settled one has not left yet.
+  // The abandoned one is not sent again; the settled one has not left yet.
   assertEquals(outgoing.rewind(true), [sent[2]!]);
   assertEquals([outgoing.size, outgoing.queued], [3, 3]);
 
@@ -251,7 +251,7 @@ test("DSP-4: a sender that settles first leaves nothing behind, on either side",
   assertEquals([told.settled, told.state], [true, undefined]);
   assertEquals([sender.session.unsettledCount, receiver.session.unsettledCount], [0, 0]);
   assertEquals([sender.outgoing.size, receiver.unsettled.size], [0, 0]);
-  // The tag is free again.
+  // The tag can be used again.
   sendOn(sender, tag(1), payload(1));
   pair.run();
   assertEquals(pair.server.take("delivery").length, 2);

@@ -1,8 +1,8 @@
 /**
  * Two connection endpoints back to back in virtual time.
  *
- * Bytes travel in pieces cut at will, with latency, and the clock moves only when a test says so, so every run of a test
- * is the same.
+ * Bytes travel in pieces of any size, with latency, and the clock moves only when a test says so, so that every run is the
+ * same.
  *
  * @module
  */
@@ -19,18 +19,18 @@ import { accept } from "../../src/engine/accept.ts";
 import { attachLink, endpointOf, type EndpointOptions, linksOf } from "./endpoint.ts";
 import { type Random, test } from "../harness.ts";
 
-/** How bytes are cut into pieces: of so many bytes, not at all, or at random. */
+/** The size of pieces: fixed, whole, or random. */
 export type Cut = number | "whole" | Random;
 
-/** The settings that every scenario is run under. */
+/** The settings of one run of a scenario. */
 export interface Settings {
-  /** How bytes are cut. */
+  /** The size of pieces. */
   readonly cut: Cut;
-  /** Where transfer ids, delivery ids and delivery counts start. */
+  /** The first transfer ids, delivery ids and delivery counts. */
   readonly firstId: number;
 }
 
-/** Registers a scenario: run with bytes cut after each one, after three, not at all, and with ids that wrap. */
+/** Registers a scenario: run with pieces of one byte, of three, whole, and with ids that wrap. */
 export function scenario(name: string, body: (settings: Settings) => void): void {
   test(name, () => {
     for (const firstId of [0, 0xfffffffe]) {
@@ -39,7 +39,7 @@ export function scenario(name: string, body: (settings: Settings) => void): void
   });
 }
 
-/** Bytes in pieces, each somewhere inside a larger buffer whose other bytes are dirt. */
+/** Bytes in pieces, each somewhere inside a larger buffer of other bytes. */
 export function pieces(bytes: Uint8Array, cut: Cut): Uint8Array[] {
   const found: Uint8Array[] = [];
   for (let at = 0; at < bytes.length;) {
@@ -53,7 +53,7 @@ export function pieces(bytes: Uint8Array, cut: Cut): Uint8Array[] {
   return found;
 }
 
-/** One frame as seen by the trace of either side. */
+/** A frame in the trace of either side. */
 export interface SeenFrame {
   readonly direction: "in" | "out";
   readonly channel: number;
@@ -64,22 +64,20 @@ export interface SeenFrame {
 type EventOf<K extends EngineEvent["kind"]> = Extract<EngineEvent, { kind: K }>;
 type BodyOf<K extends string> = Extract<Performative | SaslFrameBody, { kind: K }>;
 
-/** One end of a pair: the endpoint, what it reported and which frames it wrote and read. */
+/** One end of a pair: the endpoint, its events, and the frames that it wrote and read. */
 export class Side {
-  /** The endpoint. */
   readonly endpoint: ConnectionEndpoint;
-  /** All events that were not taken yet. */
+  /** The events not taken yet. */
   events: EngineEvent[] = [];
   /** All frames, both ways. */
   readonly frames: SeenFrame[] = [];
-  /** What is told of every event as it happens. */
+  /** Called with every event as it happens. */
   onevent: (event: EngineEvent) => void = acceptLinks;
   /** Whether the transport has ended. */
   lost = false;
-  /** Bytes on their way to this side. */
+  /** Bytes in flight to this side. */
   readonly arriving: { at: number; bytes: Uint8Array }[] = [];
 
-  /** Starts an endpoint. */
   constructor(options: EndpointOptions) {
     const trace = (frame: FrameTrace): void => {
       this.frames.push(frame);
@@ -88,7 +86,7 @@ export class Side {
     this.endpoint = endpointOf({ ...options, trace });
   }
 
-  /** Hands events on, those included that handling them caused. */
+  /** Dispatches events, including those that their handlers cause. */
   dispatch(events: EngineEvent[]): void {
     for (; events.length > 0; events = this.endpoint.events()) {
       for (const event of events) {
@@ -98,49 +96,43 @@ export class Side {
     }
   }
 
-  /** The events of one kind so far, which are taken off the list. */
+  /** Removes and returns the events of one kind so far. */
   take<K extends EngineEvent["kind"]>(kind: K): EventOf<K>[] {
     const taken = this.events.filter((event): event is EventOf<K> => event.kind === kind);
     this.events = this.events.filter((event) => event.kind !== kind);
     return taken;
   }
 
-  /** The one event of a kind, which is taken off the list. */
+  /** Removes and returns the only event of a kind. */
   one<K extends EngineEvent["kind"]>(kind: K): EventOf<K> {
     const taken = this.take(kind);
     assertEquals(taken.length, 1, `events "${kind}"`);
     return taken[0]!;
   }
 
-  /** The bodies of one kind that this side has written. */
+  /** The bodies of one kind that this side has sent. */
   sent<K extends (Performative | SaslFrameBody)["kind"]>(kind: K): BodyOf<K>[] {
     return this.frames.filter(({ direction, body }) => direction === "out" && body?.kind === kind)
       .map(({ body }) => body as BodyOf<K>);
   }
 }
 
-/** Accepts every link that the peer attaches. */
 export function acceptLinks(event: EngineEvent): void {
   if (event.kind === "attachRequested" && event.link.state === "attachReceived") accept(event.link);
 }
 
-/** How a pair is made. */
 export interface PairOptions {
-  /** Settings of the client. */
   readonly client?: Partial<EndpointOptions>;
-  /** Settings of the server. */
   readonly server?: Partial<EndpointOptions>;
-  /** How long a byte travels. */
   readonly latencyMs?: number;
-  /** Bytes of one flush. */
   readonly flushBytes?: number;
 }
 
 /** A client and a server back to back. */
 export class Pair {
-  /** The end that opened. */
+  /** The side that opened. */
   readonly client: Side;
-  /** The end that was opened. */
+  /** The side that was opened. */
   readonly server: Side;
   /** Virtual time in milliseconds. */
   now = 0;
@@ -148,7 +140,7 @@ export class Pair {
   readonly #settings: Settings;
   readonly #options: PairOptions;
 
-  /** Builds both ends; nothing is sent yet. */
+  /** Makes both endpoints; nothing is sent yet. */
   constructor(settings: Settings, options: PairOptions = {}) {
     this.#settings = settings;
     this.#options = options;
@@ -161,7 +153,7 @@ export class Pair {
     });
   }
 
-  /** Opens the connection and moves bytes until nothing is left to do. */
+  /** Opens the connection and runs until nothing is left to do. */
   static opened(settings: Settings, options: PairOptions = {}): Pair {
     const pair = new Pair(settings, options);
     pair.client.endpoint.open();
@@ -176,7 +168,7 @@ export class Pair {
     return this.client.endpoint.begin({ initialOutgoingId: this.#settings.firstId, ...options });
   }
 
-  /** Attaches a sender at the client, with the receiver that the server made of it. */
+  /** Attaches a sender at the client, and returns it with the server's receiver. */
   sender(session: SessionEndpoint, options: Partial<AttachOptions> = {}): [SenderEndpoint, ReceiverEndpoint] {
     const link = attachLink(session, {
       name: "link",
@@ -190,7 +182,7 @@ export class Pair {
     return [link, this.#counterpart(link.name, "receiver")];
   }
 
-  /** Attaches a receiver at the client, with the sender that the server made of it. */
+  /** Attaches a receiver at the client, and returns it with the server's sender. */
   receiver(session: SessionEndpoint, options: Partial<AttachOptions> = {}): [ReceiverEndpoint, SenderEndpoint] {
     const { onevent } = this.server;
     this.server.onevent = (event) => {
@@ -209,12 +201,12 @@ export class Pair {
     return [link, this.#counterpart(link.name, "sender")];
   }
 
-  /** Moves bytes, and time as far as their latency needs, until nothing is left to do. */
+  /** Moves bytes, and time as far as latency needs, until nothing is left to do. */
   run(): void {
     for (let rounds = 0; this.#step(); rounds++) assert(rounds < 1_000_000, "the two ends never come to rest");
   }
 
-  /** Lets time pass: bytes arrive and timers fire when they are due. */
+  /** Advances time: bytes arrive and timers fire when they are due. */
   advance(ms: number): void {
     const end = this.now + ms;
     for (let rounds = 0;; rounds++) {
@@ -234,7 +226,7 @@ export class Pair {
     this.now = end;
   }
 
-  /** Cuts the connection: what is on its way is lost. */
+  /** Cuts the connection: bytes in flight are lost. */
   lose(cause: Error = new Error("lost")): void {
     for (const side of this.#sides()) {
       side.arriving.length = 0;
@@ -243,7 +235,7 @@ export class Pair {
     }
   }
 
-  /** Holds back the bytes on their way to one side, and gives a function that lets them go. */
+  /** Holds back the bytes in flight to one side; returns a function that releases them. */
   hold(side: Side): () => void {
     this.#held.add(side);
     return () => {
@@ -309,12 +301,12 @@ export class Pair {
   }
 }
 
-/** A delivery tag of a number. */
+/** The delivery tag of a number. */
 export function tag(n: number): Uint8Array {
   return Uint8Array.of(n >>> 24, n >>> 16, n >>> 8, n);
 }
 
-/** A payload of so many bytes, each telling its place. */
+/** A payload whose bytes show their places. */
 export function payload(length: number, salt = 0): Uint8Array {
   return Uint8Array.from({ length }, (_, i) => (i * 31 + salt) & 0xff);
 }

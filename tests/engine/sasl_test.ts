@@ -304,7 +304,7 @@ test("SASL-9: the exchange is bounded in time", () => {
   assertEquals(script.take("closed"), []);
   script.tick(250);
   assertEquals((script.one("closed").error as TransportError).code, "timeout");
-  // Whoever looked at the credentials meanwhile is too late.
+  // A verdict on the credentials comes too late.
   assertThrows(() => saslOutcome(script.endpoint, "ok"), AmqpError, "state of the connection is end");
   script.raw(frame(begin()));
   assertEquals(script.events.filter(({ kind }) => kind === "opened"), []);

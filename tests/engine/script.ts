@@ -1,5 +1,5 @@
 /**
- * A peer that says what a test tells it to say, right or wrong, to one connection endpoint.
+ * A scripted peer of one connection endpoint, which may send right and wrong frames.
  *
  * @module
  */
@@ -37,12 +37,12 @@ export function frame(
   return new Uint8Array(writer.take());
 }
 
-/** A begin with the fields that it must have. */
+/** A begin with its mandatory fields. */
 export function begin(fields: Partial<Begin> = {}): Begin {
   return { kind: "begin", nextOutgoingId: 0, incomingWindow: 1_000, outgoingWindow: 1_000, ...fields };
 }
 
-/** An attach with the fields that it must have. */
+/** An attach with its mandatory fields. */
 export function attach(fields: Partial<Attach> & { role: "sender" | "receiver" }): Attach {
   return {
     kind: "attach",
@@ -55,7 +55,7 @@ export function attach(fields: Partial<Attach> & { role: "sender" | "receiver" }
   };
 }
 
-/** A flow with the fields that it must have. */
+/** A flow with its mandatory fields. */
 export function flow(fields: Partial<Flow> = {}): Flow {
   return {
     kind: "flow",
@@ -81,28 +81,26 @@ export function transfer(id: number, fields: Partial<Transfer> = {}): Transfer {
 
 let made = 0;
 
-/** A peer for one endpoint. */
 export class Script {
-  /** The endpoint under test. */
   readonly endpoint: ConnectionEndpoint;
-  /** What it reported and was not taken yet. */
+  /** The events not taken yet. */
   events: EngineEvent[] = [];
-  /** What is told of every event as it happens. */
+  /** Called with every event as it happens. */
   onevent: (event: EngineEvent) => void = acceptLinks;
   /** Virtual time in milliseconds. */
   now = 0;
-  /** How bytes are cut: each way by turns, so that all tests together cover them all. */
+  /** The size of pieces: each by turns, so that all tests together cover them all. */
   cut: Cut = (["whole", 1, 3] as const)[made++ % 3]!;
 
   readonly #items: Item[] = [];
   #rest: Uint8Array = new Uint8Array(0);
 
-  /** Starts an endpoint; nothing is sent yet. */
+  /** Makes an endpoint; nothing is sent yet. */
   constructor(options: EndpointOptions) {
     this.endpoint = endpointOf(options);
   }
 
-  /** An endpoint with which headers and opens were exchanged. */
+  /** An endpoint that has exchanged headers and opens. */
   static opened(options: EndpointOptions, open: object = {}): Script {
     const script = new Script(options);
     if (options.role === "client") script.endpoint.open();
@@ -123,28 +121,24 @@ export class Script {
     return script;
   }
 
-  /** Sends a protocol header. */
   header(id: ProtocolId): void {
     this.raw(protocolHeader(id));
   }
 
-  /** Sends a frame. */
   send(body: Composite | undefined, options: { channel?: number; payload?: Uint8Array; type?: 0 | 1 } = {}): void {
     this.raw(frame(body, options));
   }
 
-  /** Sends bytes. */
   raw(bytes: Uint8Array): void {
     for (const piece of pieces(bytes, this.cut)) this.dispatch(this.endpoint.receive(piece, this.now));
   }
 
-  /** Lets time pass. */
+  /** Advances time to `now`. */
   tick(now: number): void {
     this.now = now;
     this.dispatch(this.endpoint.tick(now));
   }
 
-  /** Hands events on. */
   dispatch(events: EngineEvent[]): void {
     for (; events.length > 0; events = this.endpoint.events()) {
       for (const event of events) {
@@ -154,7 +148,7 @@ export class Script {
     }
   }
 
-  /** The next thing that the endpoint wrote, which must be of this kind. */
+  /** The next item that the endpoint wrote, which must be of this kind. */
   expect<K extends Item["kind"]>(kind: K): ItemOf<K> {
     this.#read();
     const item = this.#items.shift();
@@ -162,7 +156,7 @@ export class Script {
     return item as ItemOf<K>;
   }
 
-  /** All that the endpoint wrote and was not expected. */
+  /** All unexpected items that the endpoint wrote. */
   rest(): Item[] {
     this.#read();
     return this.#items.splice(0);
@@ -173,33 +167,33 @@ export class Script {
     assertEquals(this.rest(), []);
   }
 
-  /** The events of one kind so far, which are taken off the list. */
+  /** Removes and returns the events of one kind so far. */
   take<K extends EngineEvent["kind"]>(kind: K): Extract<EngineEvent, { kind: K }>[] {
     const taken = this.events.filter((event): event is Extract<EngineEvent, { kind: K }> => event.kind === kind);
     this.events = this.events.filter((event) => event.kind !== kind);
     return taken;
   }
 
-  /** The one event of a kind, which is taken off the list. */
+  /** Removes and returns the only event of a kind. */
   one<K extends EngineEvent["kind"]>(kind: K): Extract<EngineEvent, { kind: K }> {
     const taken = this.take(kind);
     assertEquals(taken.length, 1, `events "${kind}"`);
     return taken[0]!;
   }
 
-  /** Checks that the connection was closed with an error of ours, and that all else is dropped from then on. */
+  /** Checks that the endpoint closed the connection with an error, and drops everything after it. */
   closedWith(condition: string, text = ""): void {
     this.expect2("close", condition, text);
     checkError(this.one("closed").error, { condition, scope: "connection", text });
     assertEquals(this.endpoint.sessionCount, 0);
   }
 
-  /** Checks that the session on our channel 0 was ended with an error of ours, and the connection lives. */
+  /** Checks that the endpoint ended the session on its channel 0 with an error, and the connection goes on. */
   endedWith(condition: string, text = ""): void {
     this.expect2("end", condition, text);
     checkError(this.one("ended").error, { condition, scope: "session", text });
     assertEquals(this.endpoint.state, "opened");
-    // Whatever comes for it is dropped until the peer's end [transport 2.5.4].
+    // Frames of the session are dropped until the peer's end [transport 2.5.4].
     this.send(transfer(77));
     this.send(flow({ handle: 99 }));
     this.quiet();
@@ -209,14 +203,14 @@ export class Script {
     this.alive();
   }
 
-  /** Checks that a link was detached with an error of ours, and its session lives. */
+  /** Checks that the endpoint detached a link with an error, and the session goes on. */
   detachedWith(condition: string, text = "", handle = 0): void {
     const detach = this.expect2("detach", condition, text);
     assertEquals(detach.closed, true);
     const event = this.one("detached");
     assert(event.closed);
     checkError(event.error, { condition, scope: "link", text });
-    // Whatever comes for it is dropped until the peer's detach.
+    // Frames of the link are dropped until the peer's detach.
     this.send(flow({ handle, linkCredit: 9, deliveryCount: 0 }));
     this.quiet();
     const [session] = this.endpoint.sessions();
@@ -240,7 +234,7 @@ export class Script {
     this.one("ended");
   }
 
-  /** The next frame, which ends something with this condition. */
+  /** The next frame, which closes, ends or detaches with this condition. */
   expect2<K extends "close" | "end" | "detach">(kind: K, condition: string, text: string): ItemOf<K> {
     const item = this.expect(kind);
     const { error } = item as { error?: { condition: string; description?: string } };
@@ -278,7 +272,7 @@ export class Script {
   }
 }
 
-/** Checks an error that was reported on our side. */
+/** Checks an error that the endpoint reported. */
 export function checkError(
   error: Error | undefined,
   expected: { condition: string; scope: ErrorScope; text?: string; remote?: boolean },

@@ -53,7 +53,7 @@ test("SES-2: the two directions number their channels independently", () => {
   assertEquals([session.channel, session.remoteChannel], [0, 17]);
   script.send(flow({ echo: true }), { channel: 17 });
   assertEquals(script.expect("flow").channel, 0);
-  // Our own channel 0 is free in the other direction.
+  // Channel 0 is free in the other direction.
   script.send(begin(), { channel: 0 });
   const answer = script.expect("begin");
   assertEquals([answer.channel, answer.remoteChannel], [1, 0]);
@@ -212,7 +212,7 @@ scenario("SES-8: what is in flight counts against the window that the peer told"
   // Written when the peer had seen one of the four.
   script.send(flow({ nextIncomingId: add(settings.firstId, 1), incomingWindow: 10 }));
   assertEquals(session.remoteIncomingWindow, 7);
-  // Before the peer has seen our begin it counts from our initial id.
+  // Before the peer has seen our begin, our initial id counts.
   script.send(flow({ nextIncomingId: undefined, incomingWindow: 10 }));
   assertEquals(session.remoteIncomingWindow, 6);
   // A window that shrank below what is in flight is shut, not negative.
@@ -274,7 +274,7 @@ test("SES-9: a transfer beyond our window ends the session", () => {
   script.rest();
   script.one("begun");
   for (let i = 0; i < 5; i++) {
-    // Nothing is transmitted in between, so the peer cannot have heard of more window.
+    // Nothing is transmitted in between, so the peer cannot know of a larger window.
     script.send(transfer(i), { payload: payload(1) });
   }
   assertEquals(script.take("delivery").length, 4);

@@ -45,7 +45,7 @@ test("CON-6: what is sent anyway, and what waits to be sent, spares the empty fr
   assertEquals(script.endpoint.nextTimeout(), 500);
   script.now = 300;
   script.endpoint.begin();
-  // It waits for the transport, so no timer runs down to it again and again.
+  // The endpoint waits for the transport, so no deadline expires again and again.
   assertEquals(script.endpoint.nextTimeout(), undefined);
   script.tick(600);
   assertEquals(script.rest().map(({ kind }) => kind), ["begin"]);
@@ -68,7 +68,7 @@ test("CON-7: a peer that sends nothing for twice the announced time is closed wi
   assertEquals(script.endpoint.nextTimeout(), 1_900);
   script.tick(1_899);
   script.quiet();
-  // What has arrived meanwhile may still wait to be read.
+  // Bytes that have arrived may still wait to be read.
   script.tick(1_900);
   script.quiet();
   assertEquals(script.endpoint.nextTimeout(), 2_400);
@@ -134,14 +134,14 @@ test("CON-6: a tick that comes early, late or twice does no harm", () => {
   script.tick(900);
   script.tick(900);
   assertEquals(script.rest().length, 1);
-  // A machine that slept: what the peer has sent in time is still to be read.
+  // After a machine's sleep, frames sent in time are still to be read.
   script.tick(1e9);
   assertEquals(script.rest().map(({ kind }) => kind), ["empty"]);
   script.now = 1e9 + 1;
   script.send(undefined);
   script.tick(1e9 + 1_000);
   assertEquals([script.endpoint.state, script.rest().length], ["opened", 1]);
-  // It was not, this time.
+  // There were none, this time.
   script.tick(2e9);
   script.tick(2e9 + 1_000);
   script.expect("empty");

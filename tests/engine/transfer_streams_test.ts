@@ -118,7 +118,7 @@ scenario(
     stream(receiver, []);
     receiver.flow({ linkCredit: 1 });
     large.run();
-    // How large it will be is not known ahead.
+    // The size of the delivery is not known in advance.
     sender.outgoing.push({ ended: false, read: (max) => payload(Math.min(max, 440)) });
     large.run();
     assertEquals(large.client.one("detached").error?.condition, condition.messageSizeExceeded);

@@ -273,7 +273,7 @@ scenario(
     assert(begun.id !== undefined && !begun.sent && waiting.id === undefined);
     assertEquals([done.abort(), begun.abort(), waiting.abort(), waiting.abort()], [false, true, true, false]);
     for (const delivery of [begun, waiting]) assert(delivery.settled && delivery.aborted);
-    // The one that has begun is to be ended first.
+    // The delivery that has begun has to end first.
     assertEquals(sender.outgoing.size, 3);
     release();
     assertEquals(pair.server.take("delivery").map(({ delivery }) => delivery.payload), [payload(1), payload(7)]);
@@ -420,7 +420,7 @@ test("TRF-9: our own frames stay moderate although the peer takes any", () => {
   script.send(flow({ handle: 0, linkCredit: 5 }));
   script.rest();
   sendOn(sender, tag(1), new Uint8Array(1_000_000));
-  // One flush holds about as much as was asked for, but one frame at least, and not the whole delivery.
+  // A flush holds about the bytes asked for, but at least one frame, and not the whole delivery.
   const flushed = script.endpoint.transmit(0, 10_000)!;
   assertLessOrEqual(flushed.length, DEFAULT_MAX_FRAME_SIZE);
 });
@@ -438,7 +438,7 @@ test("TRF-10: a transfer whose performative alone does not fit ends its link, no
   assert(error.message.includes("does not fit"));
   assertEquals([error.condition, error.scope], [condition.frameSizeTooSmall, "delivery"]);
   assertEquals([sender.queued, sender.outgoing.size], [0, 0]);
-  // As a disposition it would fit, as a transfer with its tag it does not.
+  // It fits into a disposition, but not into a transfer with its tag.
   const large = { kind: "transactionalState", txnId: new Uint8Array(455) } as const;
   sendOn(sender, new Uint8Array(32).fill(7), payload(1), { state: large });
   const [other, otherReceiver] = pair.sender(session, { name: "other" });
@@ -529,7 +529,7 @@ scenario("RES-1: deliveries that both sides hold are resumed, others are ignored
   assertEquals(pair.client.sent("transfer").map(({ resume }) => resume), [true, true]);
   const { delivery } = pair.server.one("delivery");
   assertEquals([delivery.payload, delivery.resume], [payload(5), true]);
-  // It came to nothing, but used its credit.
+  // The delivery was aborted, but used its credit.
   pair.server.one("aborted");
   assertEquals([receiver.linkCredit, sender.linkCredit], [3, 3]);
   delivery.update({ kind: "accepted" });

@@ -1,5 +1,5 @@
 /**
- * A world of two endpoints that do at random whatever their commands allow, and the rules that hold all the while.
+ * A world of two endpoints that do at random what their commands allow, with the rules that always hold.
  *
  * @module
  */
@@ -19,33 +19,32 @@ import { accept } from "../../src/engine/accept.ts";
 import { attachLink, linksOf, sendOn, unsettledOf } from "./endpoint.ts";
 import { Pair, payload, type Side, tag } from "./pair.ts";
 
-// Small, so that names meet, are stolen and cross.
+// Few, so that names meet, are stolen and cross.
 const NAMES = ["a", "b", "c", "d"] as const;
 const MAX_SESSIONS = 3;
 
-/** What the world knows of one delivery. */
+/** The world's record of one delivery. */
 interface Told {
   readonly number: number;
   readonly link: SenderEndpoint;
   readonly outgoing: OutgoingDelivery;
   readonly size: number;
   incoming?: IncomingDelivery;
-  /** The states that the receiver told, in order. */
+  /** The receiver's states, in order. */
   readonly given: DeliveryState[];
-  /** How many of them the sender has heard. */
+  /** The number of them that the sender has received. */
   heard: number;
   settled: boolean;
 }
 
 type Link = SenderEndpoint | ReceiverEndpoint;
 
-/** Two endpoints, and everything that ever happened between them. */
+/** Two endpoints, with a record of everything between them. */
 export class World {
-  /** The endpoints and what lies between them. */
   readonly pair: Pair;
-  /** How many deliveries arrived whole. */
+  /** The number of deliveries that arrived complete. */
   delivered = 0;
-  /** How many outcomes reached their sender. */
+  /** The number of outcomes that reached their sender. */
   settled = 0;
 
   readonly #random: Random;
@@ -75,7 +74,7 @@ export class World {
     for (const one of this.#sides()) one.onevent = (event) => this.#handle(one, event);
   }
 
-  /** Does one thing at random. */
+  /** Does one step at random. */
   step(): void {
     const { int } = this.#random;
     const side = this.#random.pick(this.#sides());
@@ -115,7 +114,7 @@ export class World {
     }
   }
 
-  /** Checks what holds at any time. */
+  /** Checks the rules that always hold. */
   check(): void {
     for (const { endpoint } of this.#sides()) {
       assert(endpoint.state === "opened", `state is ${endpoint.state}`);
@@ -133,7 +132,7 @@ export class World {
     }
   }
 
-  /** Finishes all that is under way and closes; checks that nothing was lost and nothing is left. */
+  /** Completes all deliveries and closes; checks that nothing was lost and nothing is left. */
   finish(): void {
     for (let round = 0; round < 3; round++) {
       this.pair.run();
@@ -171,7 +170,7 @@ export class World {
     }
   }
 
-  /** Cuts the connection in the middle of everything; checks that it ends once on both sides and leaves nothing. */
+  /** Cuts the connection at any point; checks that it ends once on both sides and leaves nothing. */
   lose(): void {
     const cause = new Error("the transport has ended");
     for (const side of this.#sides()) side.onevent = () => {};
@@ -184,7 +183,7 @@ export class World {
     for (const link of this.#links) {
       assertEquals([link.state, link.session.state, link.session.unsettledCount], ["detached", "ended", 0]);
     }
-    // Whoever still holds on to something may call it, and is told or ignored.
+    // Calls on objects that are still held are refused or ignored.
     for (let steps = 0; steps < 20; steps++) {
       this.#update();
       this.#settle();
@@ -199,7 +198,7 @@ export class World {
   #checkDelivered(): void {
     for (const told of this.#deliveries) {
       const { link, outgoing, incoming, number } = told;
-      // What was under way when its link ended may have got lost.
+      // Deliveries in flight when their link ended may be lost.
       if (link.state !== "attached") continue;
       if (outgoing.aborted) {
         assertEquals(incoming, undefined);
@@ -245,7 +244,7 @@ export class World {
     const session = pick(sessions);
     const name = pick(NAMES);
     const role = pick(["sender", "receiver"] as const);
-    // Mostly one that is free: a link that is stolen again and again does not get far.
+    // Mostly an unused name: a link that is stolen again and again does not get far.
     if (int(8) > 0 && this.#live().some((link) => link.name === name && link.role === role)) return;
     const options = {
       name,
@@ -353,7 +352,7 @@ export class World {
 
   #abort(): void {
     const open = this.#deliveries.filter(({ link, outgoing }) => !outgoing.sent && link.state === "attached");
-    // Preferably one of which the peer has seen a part.
+    // Preferably one that the peer has partly received.
     const begun = open.find(({ outgoing }) => outgoing.id !== undefined);
     if (open.length > 0) (begun ?? this.#random.pick(open)).outgoing.abort();
   }
@@ -443,7 +442,7 @@ export class World {
 
   #heard(event: Extract<EngineEvent, { kind: "disposition" }>): void {
     const told = this.#byOutgoing.get(event.delivery as OutgoingDelivery);
-    // What the sender told its receiver.
+    // The states that the sender told its receiver.
     if (told === undefined) return;
     assert(told.given.length > told.heard, "an outcome that nobody gave");
     assertEquals(event.state, told.given[told.heard++]);
@@ -464,7 +463,7 @@ export class World {
     if (error !== undefined) assert(conditions.includes(error.condition), `${error}`);
   }
 
-  // A call that comes too early or too late is refused with an error that says so, and nothing else.
+  // A call that comes too early or too late throws the error for that, and no other.
   #attempt(call: () => void): void {
     try {
       call();
@@ -493,7 +492,7 @@ export class World {
     ]);
   }
 
-  // Mostly one that is alive, now and then any that ever was.
+  // Mostly an attached link, now and then any that ever was.
   #pickLink(role: "sender" | "receiver"): Link | undefined {
     const { int, pick } = this.#random;
     const links = (int(10) === 0 ? this.#links : this.#live()).filter((link) => link.role === role);

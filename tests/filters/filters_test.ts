@@ -24,7 +24,7 @@ import { acceptor, type SenderRequest } from "../../src/server/acceptor.ts";
 import { linkUp } from "../client/link_up.ts";
 import { test } from "../harness.ts";
 
-// The wire form with texts left readable: `53`, `80468c…`, then the value.
+// The wire form with readable texts: `53`, `80468c…`, then the value.
 function wire(fields: Fields): Record<string, string> {
   return Object.fromEntries(
     Object.entries(fields).map(([name, value]) => {

@@ -1,6 +1,6 @@
 /**
- * Measures what a peer can make a broker keep, and work, per byte that it sends: each flood goes through acceptor and broker as
- * from a socket, until so much was sent or the broker ends the connection.
+ * Measures a broker's memory and work per byte that a peer sends: each flood goes through acceptor and broker as from a
+ * socket, until `most` bytes were sent or the broker ends the connection.
  *
  * @module
  */
@@ -14,21 +14,20 @@ import { channelPair } from "../../src/transport/pair.ts";
 import { turn } from "../client/virtual.ts";
 import { attach, begin, flow, frame, transfer } from "../engine/script.ts";
 
-/** What came of one flood. */
+/** The result of one flood. */
 export interface Flood {
-  /** What was sent. */
   readonly name: string;
-  /** Bytes that were sent. */
+  /** Bytes sent. */
   readonly bytes: number;
-  /** Bytes that are kept for each byte that was sent. */
+  /** Bytes kept for each byte sent. */
   readonly memory: number;
-  /** Bytes that are kept in all. */
+  /** Bytes kept in total. */
   readonly kept: number;
-  /** Nanoseconds of work for each byte that was sent. */
+  /** Nanoseconds of work for each byte sent. */
   readonly time: number;
-  /** The longest that one piece of 64 KiB kept all others waiting, in milliseconds. */
+  /** The longest time, in milliseconds, for which one piece of 64 KiB kept all others waiting. */
   readonly longest: number;
-  /** What the connection ended with; undefined while it is open. */
+  /** The error that ended the connection; undefined while it is open. */
   readonly ended: string | undefined;
 }
 
@@ -38,13 +37,13 @@ export type Step = (n: number) => Uint8Array;
 const MOST_BYTES = 8_388_608;
 const PIECE_BYTES = 65_536;
 
-// docs/limits.md says so. What a broker has besides is more than that for floods that end at once.
+// The bound in docs/limits.md. The broker's fixed memory is more than that for floods that end at once.
 const MOST_KEPT_PER_BYTE = 32;
 const TEXT = "x".repeat(200);
 const accepted = { kind: "accepted" } as const;
 const received = (n: number) => ({ kind: "received", sectionNumber: 0, sectionOffset: BigInt(n) }) as const;
 
-/** What is sent before a flood: a session with a link that the broker receives on, one that it sends on, and credit for that. */
+/** The frames before a flood: a session, a link to the broker, one from the broker, and credit for that. */
 const READY: readonly Performative[] = [
   begin({ incomingWindow: 0xffff_ffff }),
   attach({ role: "sender", name: "out", handle: 0, target: { kind: "target", address: "in" } }),
@@ -198,7 +197,7 @@ export const floods: Readonly<Record<string, Step>> = {
       }),
 };
 
-/** Runs all floods, or those whose name has `only` in it. */
+/** Runs all floods, or those whose name includes `only`. */
 export async function measureFloods(only = ""): Promise<Flood[]> {
   const gc = (globalThis as { gc?: () => void }).gc;
   if (gc === undefined) throw new TypeError("Cannot measure memory: run with --expose-gc");
@@ -211,7 +210,7 @@ export async function measureFloods(only = ""): Promise<Flood[]> {
   return found.sort((a, b) => b.kept - a.kept);
 }
 
-/** Sends a flood to a broker, `most` bytes unless that ends the connection, and tells of it; `look` measures memory. */
+/** Sends a flood to a broker, up to `most` bytes, and returns the result; `look` measures memory. */
 export async function pour(broker: Broker, step: Step, most: number, look: () => number): Promise<Omit<Flood, "name">> {
   const [near, far] = channelPair();
   broker.accept(far);
@@ -272,7 +271,7 @@ function used(gc: () => void): number {
   return heapUsed + external;
 }
 
-/** Prints all, those that are kept most first, and sets the exit code if one keeps more than is said of it. */
+/** Prints all floods, those with the most kept bytes first, and sets the exit code if one is above the bound. */
 export async function printFloods(only?: string): Promise<void> {
   console.log(
     "flood                                            sent MB   kept MB  per byte  ns/byte  longest ms  ended",

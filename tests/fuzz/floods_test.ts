@@ -10,10 +10,10 @@ import { filledBroker, floods, pour } from "./floods.ts";
 
 const MOST_BYTES = 524_288;
 
-// Frames that change nothing; by default it takes some megabytes more.
+// Frames that change nothing; the default bound takes some megabytes more.
 const MAX_IDLE_WORK = 1_000;
 
-// They settle messages of the queue, one a frame.
+// These floods settle messages of the queue, one a frame.
 const BRINGS_ON = ["modified with annotations", "rejected with info"];
 
 for (const [name, step] of Object.entries(floods)) {
@@ -24,7 +24,7 @@ for (const [name, step] of Object.entries(floods)) {
     await sender.send({ body: 0 });
     const flooding = pour(broker, step, MOST_BYTES, () => 0);
     const receiver = other.receiver("others", { credit: 1 });
-    // Messages of others go on between the pieces, there and back.
+    // Messages of other clients go on between the pieces.
     for (let i = 0; i < 5; i++) {
       const delivery = await receiver.receive();
       assertEquals(delivery.message.body, i);

@@ -1,5 +1,5 @@
 /**
- * Frames at random: well formed from the specification's table, aimed at what an endpoint has open, and then spoilt.
+ * Random frames: well formed by the specification's table, aimed at what an endpoint has open, and then corrupted.
  *
  * @module
  */
@@ -18,9 +18,9 @@ const FREQUENT = ["transfer", "transfer", "transfer", "flow", "flow", "dispositi
 const SASL = ["saslMechanisms", "saslInit", "saslChallenge", "saslResponse", "saslOutcome"] as const;
 const STATES = ["received", "accepted", "rejected", "released", "modified", "declared", "transactionalState"] as const;
 const OUTCOMES = ["accepted", "rejected", "released", "modified", "declared"] as const;
-// What numbers on the wire are off by.
+// Typical values and off-by-one values of numbers on the wire.
 const UINTS = [0, 0, 1, 1, 2, 3, 10, 255, 256, 511, 512, 0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff] as const;
-// Left out on purpose, where undefined would be left to chance.
+// Left out on purpose, where undefined would mean a random value.
 const ABSENT = null;
 const CONSTRUCTORS = [
   0x00,
@@ -40,7 +40,7 @@ const CONSTRUCTORS = [
   0xff,
 ] as const;
 
-/** Random frames of a peer that keeps, most of the time, to what would be right. */
+/** Random frames of a peer that mostly does what is right. */
 export class Frames {
   readonly #random: Random;
   #nextDeliveryId = 0;
@@ -97,7 +97,7 @@ export class Frames {
     return composite as unknown as Composite;
   }
 
-  // Values with which a frame gets further than to the first check.
+  // Values with which a frame passes the first checks.
   #aimed(kind: Kind, key: string): unknown {
     const { int, pick } = this.#random;
     switch (`${kind}.${key}`) {
@@ -214,7 +214,7 @@ export class Frames {
   }
 }
 
-/** The bytes with a few changes of the kinds that break decoders. */
+/** The bytes with a few changes that tend to break decoders. */
 export function mutated(random: Random, original: Uint8Array): Uint8Array {
   const { int, pick } = random;
   let bytes = new Uint8Array(original);

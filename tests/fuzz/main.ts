@@ -1,8 +1,8 @@
 /**
- * Fuzzes for as long as it is told to: `tests/fuzz/main.ts --seconds 60 --seed 1 --target engine`.
+ * Fuzzes for a given time: `tests/fuzz/main.ts --seconds 60 --seed 1 --target engine`.
  *
- * `--target weight` measures what decoding takes per byte of input instead, and `--target floods` what a peer can make a broker
- * keep and work per byte that it sends, worst shapes first.
+ * `--target weight` measures the cost of decoding per byte of input instead, and `--target floods` a broker's memory and
+ * work per byte that a peer sends, worst shapes first.
  *
  * Each target runs one case after the other, all in turn unless one is named; a case is repeated by `--seconds 0` and its
  * own seed. It ends with status 1 at the first case that fails.

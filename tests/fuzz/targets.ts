@@ -1,5 +1,5 @@
 /**
- * What is fuzzed: each target runs one random case and throws when something is wrong with the code, not with the case.
+ * The fuzz targets: each runs one random case and throws when the code, not the case, is at fault.
  *
  * @module
  */
@@ -37,7 +37,6 @@ import {
 } from "../engine/endpoint.ts";
 import { fuzzChallenge, fuzzHead, fuzzWebSocket } from "./transport_targets.ts";
 
-/** Runs one random case. */
 export type Target = (random: Random) => void;
 
 /** All targets by name. */
@@ -53,7 +52,7 @@ export const targets: Readonly<Record<string, Target>> = {
   challenge: fuzzChallenge,
 };
 
-/** Spoilt frames in pieces are frames or AMQP errors, and never more is buffered than one frame may have. */
+/** Corrupted frames in pieces are frames or AMQP errors, and never more is buffered than one frame may have. */
 function fuzzDecoder(random: Random): void {
   const maxFrameSize = random.pick([512, 4_096]);
   const decoder = new FrameDecoder({ maxFrameSize });
@@ -68,7 +67,7 @@ function fuzzDecoder(random: Random): void {
         if (found?.body !== undefined) print(found.body);
         if (found === undefined && decoder.buffered === before) break;
       }
-      // What was refused for its size stays, and nothing after it is looked at.
+      // A frame refused for its size stays, and nothing after it is read.
       if (decoder.buffered > maxFrameSize) return;
     }
   }
@@ -76,7 +75,7 @@ function fuzzDecoder(random: Random): void {
   attempt(() => new Reader(value).value());
 }
 
-/** A body that is read without the table is what the table gives. */
+/** The fast path decodes a body as the table does. */
 function fuzzFastPath(random: Random): void {
   const bytes = new Frames(random).some("amqp");
   const view = new DataView(bytes.buffer, bytes.byteOffset);
@@ -87,7 +86,7 @@ function fuzzFastPath(random: Random): void {
   }
 }
 
-/** Spoilt messages are messages that can be encoded again, or AMQP errors. */
+/** Corrupted messages are messages that can be encoded again, or AMQP errors. */
 function fuzzMessage(random: Random): void {
   const writer = new Writer();
   writeMessage({
@@ -100,13 +99,13 @@ function fuzzMessage(random: Random): void {
   const bytes = writer.take();
   const decoded = attempt(() => decodeMessage(mutated(random, bytes)));
   if (decoded === undefined) return;
-  // What decoding lets pass there, encoding does not [messaging 3.2.5].
+  // Decoding accepts values there that encoding refuses [messaging 3.2.5].
   decoded.applicationProperties = undefined;
   writeMessage(decoded, writer);
   decodeMessage(writer.take());
 }
 
-/** Whatever arrives in whatever phase ends in events and bytes that make sense, and memory stays bounded. */
+/** In any phase, any bytes end in events and bytes that make sense, and memory stays bounded. */
 function fuzzEngine(random: Random): void {
   const tested = new Tested(random);
   tested.reachPhase();
@@ -183,7 +182,7 @@ class Tested {
     this.endpoint = endpointOf(options);
   }
 
-  /** Brings the endpoint into one of its phases, by what a peer rightly says. */
+  /** Brings the endpoint into one of its phases, by valid frames of a peer. */
   reachPhase(): void {
     const { int } = this.#random;
     if (this.#role === "client") this.endpoint.open();
@@ -204,12 +203,12 @@ class Tested {
       this.receive(frame(attach({ role: "receiver", name: "out", handle: 1 })));
       this.receive(frame(flow({ handle: 1, linkCredit: 10, deliveryCount: 0 })));
     }
-    // Credit counts once it was told.
+    // Credit counts once it was transmitted.
     this.#transmit();
     if (depth > 5) this.#act(() => int(2) === 0 ? this.endpoint.close() : this.endpoint.fail(anError()));
   }
 
-  /** Lets something arrive, the caller do something, and time pass. */
+  /** Receives something, acts as the caller, and advances time. */
   round(): void {
     const { int } = this.#random;
     this.receive(this.#frames.some(this.#sasl && int(3) === 0 ? "sasl" : "amqp"));
@@ -246,7 +245,7 @@ class Tested {
   #handleOne(event: EngineEvent): void {
     const { int } = this.#random;
     const error = "error" in event ? event.error : undefined;
-    // An error is one of AMQP with a cause on the wire, or of time; the code itself never broke.
+    // An error is an AMQP error with a cause on the wire, or of time; the code itself never failed.
     const cause = error?.cause;
     const isInTime = cause === undefined || cause instanceof TransportError;
     if (error instanceof AmqpError) assert(isInTime, `${error.message}: ${String(cause)}`);
@@ -319,13 +318,13 @@ class Tested {
     });
   }
 
-  // A call that comes too early or too late is refused by an AMQP error.
+  // A call that comes too early or too late throws an AMQP error.
   #act(call: () => void): void {
     attempt(call);
     this.#handle(this.endpoint.events());
   }
 
-  // What goes out can be decoded, fits the peer, and comes to an end.
+  // Transmitted bytes can be decoded, fit the peer, and come to an end.
   #transmit(): void {
     this.#limit = this.endpoint.remote?.maxFrameSize ?? (this.endpoint.remote === undefined ? 512 : 0xffffffff);
     for (let flushes = 0;; flushes++) {

@@ -1,6 +1,6 @@
 /**
- * Targets below AMQP: WebSocket frames, HTTP heads, challenges of proxies. Nothing but TransportError may come out, and
- * how the bytes are cut makes no difference.
+ * Targets below AMQP: WebSocket frames, HTTP heads, challenges of proxies. They throw nothing but TransportError, and the
+ * size of pieces makes no difference.
  *
  * @module
  */
@@ -25,7 +25,7 @@ const HEADS = [
   'HTTP/1.0 407\r\nProxy-Authenticate: Digest realm="a, \\"b\\"", nonce=c, qop="auth,auth-int", Basic realm="d"\r\n\r\n',
 ] as const;
 
-/** Spoilt WebSocket frames are pieces of messages or a violation, and no more comes out than went in. */
+/** Corrupted WebSocket frames are pieces of messages or a violation, and no more comes out than went in. */
 export function fuzzWebSocket(random: Random): void {
   const masked = random.int(2) === 0;
   const encoder = new WebSocketFrameEncoder(masked ? new MaskKeys(crypto) : undefined);
@@ -42,7 +42,7 @@ export function fuzzWebSocket(random: Random): void {
   assert(whole.bytes <= bytes.length);
 }
 
-/** Spoilt heads are heads, a wish for more, or a violation. */
+/** Corrupted heads are heads, incomplete, or a violation. */
 export function fuzzHead(random: Random): void {
   const bytes = mutated(random, latin1(random.pick(HEADS)));
   for (const parser of [requestParser, responseParser]) {
@@ -60,7 +60,7 @@ export function fuzzHead(random: Random): void {
   }
 }
 
-/** Spoilt challenges are challenges without control characters, or none. */
+/** Corrupted challenges are challenges without control characters, or none. */
 export function fuzzChallenge(random: Random): void {
   const text = String.fromCharCode(...mutated(random, latin1(HEADS[2].slice(36, -4))));
   for (const { params } of parseChallenges([text, text])) {

@@ -1,5 +1,6 @@
 /**
- * Measures what decoding takes per byte of input: memory and time of each shape that is small on the wire and large here. `--expose-gc` tells what is garbage from what is kept.
+ * Measures decoding per byte of input: memory and time of each shape that is small on the wire and large in memory.
+ * `--expose-gc` tells what is garbage from what is kept.
  *
  * @module
  */
@@ -11,9 +12,8 @@ import { readRecord } from "../../src/codec/composite.ts";
 import { Reader } from "../../src/codec/reader.ts";
 import { hex } from "../transport/wire.ts";
 
-/** What one shape came to. */
+/** The result for one shape. */
 export interface Weight {
-  /** What was decoded. */
   readonly shape: string;
   /** Bytes of memory for each byte of input. */
   readonly memory: number;
@@ -52,7 +52,7 @@ const shapes: Readonly<Record<string, string>> = {
   "array of lists": "e0 02 03 45",
 };
 
-/** Measures all shapes; each as often as makes about a megabyte. */
+/** Measures all shapes; each with about a megabyte. */
 export function measure(): Weight[] {
   const gc = (globalThis as { gc?: () => void }).gc;
   if (gc === undefined) throw new TypeError("Cannot measure memory: run with --expose-gc");
@@ -79,7 +79,7 @@ function weigh(
     const reader = new Reader(bytes, limits, "delivery");
     return { value: read(reader), reader };
   };
-  // Once for what is made only once.
+  // Once, for allocations that happen only once.
   decode();
   const before = used(gc);
   const started = performance.now();
@@ -120,7 +120,7 @@ function annotations(count: number): Uint8Array {
   return map;
 }
 
-/** Prints all, the worst first, and what a message within the default budget can take at most. */
+/** Prints all shapes, the worst first, and the most that a message within the default budget can take. */
 export function printWeights(): void {
   const weights = measure();
   console.log("shape                          memory per byte   per unit   ns per byte");

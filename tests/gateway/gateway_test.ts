@@ -41,7 +41,7 @@ test("gateway: bytes go through as they are, whatever comes in and goes out", as
       const running = await gateway({ listen, target, dial: { tls: { ca } }, lingerMs: 20 });
       const channel = await dialSocket(`${scheme}://localhost:${running.port}`, { tls: { ca } });
       const log = record(channel);
-      // The listener has to see whose bytes they are; behind that anything goes.
+      // The listener has to recognize the protocol; behind that, any bytes go.
       const sent = [latin1(SASL), ...[1, 100, 70_000, int(500_000)].map(bytes)];
       const total = sent.reduce((sum, { length }) => sum + length, 0);
       const expected = new Uint8Array(total);
@@ -168,7 +168,7 @@ test("gateway: halves of TCP end one by one, and a goodbye that comes later stil
   await client.ended;
   assertEquals(client.heard, `goodbye to ${SASL}`);
 
-  // The other way a WebSocket stands between: its end waits for the answer.
+  // In the other direction there is a WebSocket in between: its end waits for the answer.
   const target = await rawServer((peer) => {
     peer.accept();
     void peer.until(({ received }) => received === 8).then(async () => {
@@ -347,7 +347,7 @@ test("ATK-14: gateway: traces show frames both ways, and no secret", async () =>
     frames.filter(({ payloadBytes }) => payloadBytes > 0).reduce((sum, one) => sum + one.payloadBytes, 0) > 100_000,
     true,
   );
-  // What is not AMQP passes all the same.
+  // Bytes that are not AMQP pass all the same.
   const client = await BareClient.connect(running.port);
   client.socket.write("AMQP\x00\x00\x09\x01");
   await client.until("AMQP");

@@ -10,7 +10,7 @@ import { test } from "../harness.ts";
 
 type Respond = (asked: DecodedMessage) => Message | undefined;
 
-/** A container with a management node that answers so. */
+/** A container with a management node that answers by `respond`. */
 function managed(respond: Respond, at: string[] = []): Acceptor {
   const replies = new Map<string, Sender>();
   return acceptor({

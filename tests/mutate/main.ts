@@ -1,9 +1,10 @@
 /**
- * Changes one thing in the source at a time and runs the tests that must notice: `npm run mutate -- [--rules] [--only TEXT] [--minutes 25]`.
+ * Changes one thing in the source at a time and runs the tests that must notice: `npm run mutate -- [--rules] [--only TEXT]
+ * [--minutes 25]`.
  *
- * It works in a copy of the tree, runs the tests there once as they are, for a mutation that meets failing tests would pass for
- * killed, prints the survivors and the score, and ends with status 1 below 95 percent. A mutation whose tests do not come to an
- * end is killed too, and counted apart.
+ * It works in a copy of the tree, runs the unchanged tests there first, since failing tests would count each mutation as
+ * killed, prints survivors and score, and ends with status 1 below 95 percent. A mutation whose tests do not end counts as
+ * killed, and separately.
  *
  * @module
  */
@@ -60,7 +61,7 @@ const how = `${killed - timedOut} by a test that failed, ${timedOut} by time-out
 console.log(`${score} (${how}); ${chosen.length - run} not run in time`);
 process.exitCode = killed / run < LEAST_KILLED ? 1 : 0;
 
-/** Fails where no outcome would mean anything: the table does not fit the source, or its tests fail by themselves. */
+/** Fails if no result would mean anything: the table does not fit the source, or its tests fail by themselves. */
 function checkTable(): void {
   if (chosen.length === 0) throw new TypeError(`Cannot mutate: no mutation has ${JSON.stringify(values.only)} in it`);
   const faults = chosen.flatMap((mutation) => misfits(mutation, copy.root));

@@ -1,12 +1,12 @@
 /**
- * Mutations that break one rule each, named by it: those that were once found alive, and the bounds that hostile peers meet.
+ * Mutations that break one rule each, named by it: those that once survived, and the bounds against hostile peers.
  *
  * @module
  */
 
 import type { Mutation } from "./table.ts";
 
-/** Each rule with the place that keeps it, changed so that it no longer does. */
+/** Each rule with the code that keeps it, changed so that it no longer does. */
 export const rules: readonly Mutation[] = [
   {
     rule: "WSB-30: who is going away ends with code 1001",

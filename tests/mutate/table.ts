@@ -1,27 +1,26 @@
 /**
- * What is changed, one at a time, and the tests that must notice.
+ * The mutations, applied one at a time, and the tests that must fail.
  *
  * @module
  */
 
 /** One change of one place in the source. */
 export interface Mutation {
-  /** The rule that it breaks, where it was made for one. */
+  /** The rule that it breaks, if it was made for one. */
   readonly rule?: string;
-  /** The file. */
   readonly file: string;
-  /** What stands there exactly once. */
+  /** The text to replace, which must occur exactly once. */
   readonly from: string;
-  /** What stands there instead. */
+  /** The replacement. */
   readonly to: string;
   /** The tests of which one must fail. */
   readonly tests: readonly string[];
 }
 
-// Its rules from inside, and as a peer sees them.
+// The engine's rules from inside, and as a peer sees them.
 const ENGINE = ["tests/engine", "tests/conformance/probes_test.ts"];
 
-/** All of them, folder by folder. */
+/** All mutations, folder by folder. */
 export const mutations: readonly Mutation[] = [
   {
     file: "src/codec/reader.ts",

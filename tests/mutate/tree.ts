@@ -1,6 +1,5 @@
 /**
- * A copy of the source that can be changed, and whether a mutation fits it: each names a place that is there once, and tests that
- * are there.
+ * A copy of the source to change, and the check that a mutation fits: its text occurs once, and its tests exist.
  *
  * @module
  */
@@ -12,18 +11,16 @@ import type { Mutation } from "./table.ts";
 
 const COPIED = ["mod.ts", "src", "tests", "examples", "compat", "deno.json", "jsr.json", "package.json", "README.md"];
 
-/** A copy of the tree. */
 export class Copy implements Disposable {
-  /** Where it is. */
   readonly root: string = mkdtempSync(join(tmpdir(), "mutate-"));
 
-  /** Copies what tests need of the tree at `origin`. */
+  /** Copies the part of the tree at `origin` that tests need. */
   constructor(origin: string) {
     for (const name of COPIED) cpSync(join(origin, name), join(this.root, name), { recursive: true });
     symlinkSync(join(origin, "node_modules"), join(this.root, "node_modules"));
   }
 
-  /** What `use` gives while the copy is changed. */
+  /** The result of `use` while the copy is changed. */
   changed<T>({ file, from, to }: Pick<Mutation, "file" | "from" | "to">, use: () => T): T {
     const path = join(this.root, file);
     const source = readFileSync(path, "utf8");
@@ -40,7 +37,7 @@ export class Copy implements Disposable {
   }
 }
 
-/** What of a mutation does not fit the tree under `root`, in words; nothing if it does. */
+/** The reasons why a mutation does not fit the tree under `root`; empty if it does. */
 export function misfits({ file, from, to, tests }: Mutation, root: string): string[] {
   const faults = tests.filter((name) => !existsSync(join(root, name))).map((name) => `${file}: no such test: ${name}`);
   if (tests.length === 0) faults.push(`${file}: no test is named for: ${from}`);

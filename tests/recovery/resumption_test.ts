@@ -21,7 +21,7 @@ function received(sectionNumber: number, sectionOffset: number): Received {
   return { kind: "received", sectionNumber, sectionOffset: BigInt(sectionOffset) };
 }
 
-// The fourteen of the specification's example: what the sender lists, what the receiver lists, what the sender does.
+// The fourteen cases of the specification's example: the sender's state, the receiver's state, the sender's decision.
 const CASES: readonly [DeliveryState | null, ListedState, SenderDecision][] = [
   [null, undefined, { kind: "send" }],
   [null, received(2, 7), { kind: "resume", from: received(2, 7) }],
@@ -92,7 +92,7 @@ test("transport 2.6.13: a place that the message does not have is its beginning"
     assertEquals(restOf(payload, 0, place), { offset: 0, state: nothing });
   }
   assertEquals(restOf(Uint8Array.of(1, 2, 3), 0, received(1, 0)), { offset: 0, state: nothing });
-  // Of another format nobody knows what a section is.
+  // The sections of another format are unknown.
   assertEquals(restOf(payload, 7, received(0, 1)), { offset: 0, state: nothing });
   assertEquals([arrivedState(payload, 7), arrivedState(Uint8Array.of(1), 0)], [null, null]);
 });
