@@ -6,7 +6,6 @@
 
 let encoder: TextEncoder | undefined;
 
-/** The one text encoder, made when first needed. */
 export function utf8Encoder(): TextEncoder {
   return encoder ??= new TextEncoder();
 }

@@ -19,7 +19,6 @@ export type BigIntType = "ulong" | "long" | "timestamp";
 /** Types whose bytes are not interpreted. */
 export type OpaqueType = "decimal32" | "decimal64" | "decimal128" | "uuid";
 
-/** Whether a number is an integer that the type can hold. */
 export function fitsInteger(type: IntegerType, value: number): boolean {
   switch (type) {
     case "ubyte":
@@ -37,12 +36,10 @@ export function fitsInteger(type: IntegerType, value: number): boolean {
   }
 }
 
-/** Whether a bigint is an integer that the type can hold. */
 export function fitsBigInt(type: BigIntType, value: bigint): boolean {
   return type === "ulong" ? BigInt.asUintN(64, value) === value : BigInt.asIntN(64, value) === value;
 }
 
-/** Returns the number if it fits. */
 export function checkInteger(type: IntegerType, value: unknown): number {
   if (typeof value !== "number" || !fitsInteger(type, value)) throw misfit(type, value);
   return value;
@@ -61,7 +58,6 @@ export function checkLength(type: OpaqueType, bytes: unknown): Uint8Array {
   return bytes;
 }
 
-/** Returns the text if it is ASCII. */
 export function checkAscii(value: unknown): string {
   if (typeof value !== "string" || !isAscii(value)) throw misfit("symbol", value);
   return value;
@@ -82,7 +78,6 @@ export function checkChar(value: unknown): number {
   return point;
 }
 
-/** Returns the text if it is a uuid. */
 export function checkUuid(value: unknown): string {
   if (typeof value === "string" && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(value)) return value;
   throw misfit("uuid", value);

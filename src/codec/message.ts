@@ -229,7 +229,7 @@ export class DecodedMessage implements Message {
   }
 }
 
-// Those that most messages have come first.
+// Sections of most messages come first.
 const SECTIONS = [
   "body",
   "properties",
@@ -267,7 +267,7 @@ function absent(what: string, key: string, names: string[]): TypeError {
  * Writes a message; nothing is written if it throws.
  *
  * With `bare`, the encoded sections of a message that is forwarded, those bytes replace properties, application properties and
- * body, so that they leave unchanged. `explainMessage` tells errors in more words.
+ * body, so that they leave unchanged. `explainMessage` explains errors in more words.
  *
  * @throws {TypeError} If a value has no wire type, or is not allowed in its place.
  * @throws {RangeError} If a wire type cannot hold its value.

@@ -10,7 +10,6 @@ import { valuesInOrder } from "./fast_path.ts";
 import type { Kind } from "./types.ts";
 import type { PrimitiveType } from "./values.ts";
 
-/** A prepared definition. */
 export interface Plan {
   /** The key in the table. */
   readonly kind: Kind;
@@ -28,7 +27,6 @@ export interface Plan {
   readonly values: ((composite: never) => unknown[]) | undefined;
 }
 
-/** A prepared field. */
 export interface FieldPlan {
   readonly key: string;
   /** How the field is encoded and decoded: one of the constants below. */

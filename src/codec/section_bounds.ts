@@ -15,7 +15,6 @@ const MAX_NAME_BYTES = 64;
 
 /** The bounds of one section, by its first bytes. */
 export interface SectionBounds {
-  /** The numeric descriptor. */
   readonly section: number;
   /** Start of the contents, behind constructor and length. */
   readonly start: number;

@@ -79,7 +79,6 @@ export class Channels {
     session.receiveBegin(begin, channel);
   }
 
-  /** Drops a session that has ended both ways. */
   forget(session: SessionEndpoint): void {
     this.#local.delete(session.channel);
     if (session.remoteChannel !== undefined) this.#remote.delete(session.remoteChannel);

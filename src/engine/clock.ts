@@ -33,7 +33,6 @@ export class Clock {
   // Links whose attach was answered without a terminus, in the order of their times.
   #unconfirmed: { readonly link: Unconfirmed; readonly at: number }[] | undefined;
 
-  /** Starts with the deadline of the peer's open. */
   constructor(now: number, openTimeoutMs: number, closeTimeoutMs: number) {
     this.#now = this.#lastReceived = this.#lastSent = now;
     this.#deadline = now + openTimeoutMs;

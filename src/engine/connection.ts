@@ -168,7 +168,7 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
   /** Ends the connection because of `error`, found on this side; what still arrives is dropped [transport 2.4.7]. */
   fail(error: AmqpError): void {
     if (this.state === "end" || this.state === "discarding") return;
-    // A close needs an open before it, also when it tells of a fault before our open went out [transport 2.4.3].
+    // A close needs an open before it, also one for a fault before our open went out [transport 2.4.3].
     if (this.state === "headerExchanged" || this.state === "openReceived") this.#sendOpen({});
     const next = connectionTransitions[this.state].fail;
     if (next === undefined) return this.#finish(error);
@@ -288,12 +288,10 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
     this.#dirty = true;
   }
 
-  /** Confirms a link after a while, unless the peer has detached it by then; for sessions. */
   awaitConfirmation(link: LinkEndpoint): void {
     this.#clock.awaitConfirmation(link);
   }
 
-  /** Drops a session that has ended both ways; for sessions. */
   forgetSession(session: SessionEndpoint): void {
     this.#channels.forget(session);
   }

@@ -12,7 +12,6 @@ import type { LinkState } from "./states.ts";
 /** Longest delivery tag [transport 2.8.7]. */
 export const MAX_DELIVERY_TAG_BYTES = 32;
 
-/** The link of an incoming delivery. */
 export interface ReceivingLink {
   readonly name: string;
   readonly state: LinkState;
@@ -52,7 +51,6 @@ export class IncomingDelivery {
   readonly key: TagKey;
   /** 0 for an AMQP message. */
   readonly messageFormat: number;
-  /** The encoded message. */
   payload: Uint8Array;
   /** True if it resumes a delivery of an earlier attachment; the payload then starts where our attach told the sender to. */
   readonly resume: boolean;
@@ -140,7 +138,6 @@ export function tagKey(tag: Uint8Array): TagKey {
   return String.fromCharCode.apply(undefined, tag as unknown as number[]);
 }
 
-/** Makes the delivery tag of a map key. */
 export function tagOf(key: TagKey): Uint8Array {
   if (typeof key === "number") return Uint8Array.of(key >>> 24, key >>> 16, key >>> 8, key);
   return Uint8Array.from(key, (unit) => unit.charCodeAt(0));

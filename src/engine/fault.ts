@@ -27,7 +27,6 @@ export class Fault extends Error {
   readonly endpoint: Endpoint;
   readonly error: AmqpError;
 
-  /** Blames the peer for `error`, which ends `endpoint`. */
   constructor(endpoint: Endpoint, error: AmqpError) {
     super(error.message);
     this.endpoint = endpoint;

@@ -82,7 +82,6 @@ export class Handles {
     return this.#errant.has(handle);
   }
 
-  /** Drops a link that is detached both ways. */
   delete(link: LinkEndpoint): void {
     this.#local.delete(link.handle);
     const key = keyOf(link.name, link.role);

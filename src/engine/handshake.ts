@@ -25,7 +25,6 @@ export abstract class Handshake {
   abstract readonly client: boolean;
   /** The kind of the peer's next bytes. */
   expects: "header" | "saslFrame" | "amqpFrame" = "header";
-  /** Bytes to send. */
   readonly out: Writer = new Writer(512);
   /** Called with each SASL frame, without its secrets; set by the connection. */
   trace: ((frame: FrameTrace) => void) | undefined;

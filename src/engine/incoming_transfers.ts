@@ -19,13 +19,11 @@ const LARGE_PART_BYTES = 16_384;
 
 /** Takes the transfers of a link as they arrive, and has each delivery reported at its first one. */
 export interface TransferStreams {
-  /** Starts with the first transfer of a delivery. */
   begin(transfers: IncomingTransfers): TransferSink;
   /** Ends all deliveries, as the link takes no more transfers. */
   stop(): void;
 }
 
-/** Takes the payloads of one delivery. */
 export interface TransferSink {
   /** Takes the payload of one transfer; false if too much is partly received. */
   take(payload: Uint8Array): boolean;

@@ -70,7 +70,6 @@ export interface AttachOptions extends LinkOptions {
   name: string;
 }
 
-/** Events of either end of a link. */
 export type LinkEvent =
   /** The peer answered our attach, and accepted it. */
   | { readonly kind: "attached"; readonly link: LinkEndpoint }
@@ -242,7 +241,6 @@ export abstract class LinkEndpoint implements FrameEndpoint {
     this.report(true, error);
   }
 
-  /** Ends a link whose attach could not be written. */
   abandon(error: AmqpError): void {
     this.drop();
     this.session.forgetLink(this);
@@ -312,9 +310,7 @@ export abstract class LinkEndpoint implements FrameEndpoint {
   abstract receiveFlow(flow: Flow): void;
   /** Fills in this link's part of a flow. */
   abstract describe(flow: Flow): void;
-  /** Called when our attach was written. */
   protected abstract onLocalAttach(attach: Attach): void;
-  /** Called when the peer's attach arrived. */
   protected abstract onRemoteAttach(attach: Attach): void;
   /** Drops the deliveries of a link that is closed; those of a suspended one live on. */
   protected abstract forgetUnsettled(): void;

@@ -27,7 +27,6 @@ export interface PayloadSource {
 /** States that a sender may report: `received` is the receiver's [transport 2.7.6]. */
 export type SenderState = Exclude<DeliveryState, { readonly kind: "received" }>;
 
-/** Options of a delivery. */
 export interface DeliveryOptions {
   /**
    * True sends the delivery settled: at most once, no outcome. Default: false, or true on a link of settle mode `"settled"`.
@@ -45,7 +44,6 @@ export interface DeliveryOptions {
   ready?: boolean | undefined;
 }
 
-/** The attachment of an outgoing link. */
 export interface OutgoingEndpoint {
   readonly session: { readonly settlement: OutgoingSettlement };
   /** Notes that there may be something to write. */

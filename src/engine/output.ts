@@ -21,7 +21,6 @@ interface HeldFrame {
   readonly endpoint: FrameEndpoint;
 }
 
-/** The frames of one connection that wait to be sent. */
 export class Output {
   readonly writer: Writer;
 

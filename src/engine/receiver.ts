@@ -20,7 +20,6 @@ import { add, difference, type Windows } from "./windows.ts";
  */
 export const MAX_EMPTY_TRANSFERS = 100;
 
-/** Events of a receiver. */
 export type ReceiverEvent =
   | LinkEvent
   /** The sender has used or handed back all credit in a drain. */
@@ -131,7 +130,6 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     yield* this.unsettled.values().sort((a, b) => difference(a.id, b.id));
   }
 
-  /** Sends the state of a delivery; for deliveries. */
   update(delivery: IncomingDelivery, again: boolean): void {
     if (delivery.settled) this.forget(delivery);
     this.session.settlement.update(delivery, again);
@@ -141,7 +139,6 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     if (this.unsettled.get(delivery.key) === delivery) this.unsettled.delete(delivery.key);
   }
 
-  /** Reports the sender's disposition of a delivery; for deliveries. */
   handleDisposition(delivery: IncomingDelivery, state: DeliveryState | undefined, settled: boolean): void {
     this.session.emit({ kind: "disposition", link: this, delivery, state, settled });
   }

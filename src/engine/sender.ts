@@ -12,7 +12,6 @@ import { LinkEndpoint, type LinkEvent, type LinkOutput, type LinkSession } from 
 import { type OutgoingDelivery, type OutgoingEndpoint, OutgoingLink } from "./outgoing.ts";
 import { add, difference } from "./windows.ts";
 
-/** Events of a sender. */
 export type SenderEvent =
   | LinkEvent
   /**
@@ -47,7 +46,6 @@ export interface SenderSession extends LinkSession {
   };
 }
 
-/** Our end of a link on which we send. */
 export class SenderEndpoint extends LinkEndpoint implements OutgoingEndpoint {
   declare readonly session: SenderSession;
   override readonly role = "sender";
@@ -92,12 +90,10 @@ export class SenderEndpoint extends LinkEndpoint implements OutgoingEndpoint {
     this.wake();
   }
 
-  /** Notes that there may be something to write; for the outgoing link. */
   wake(): void {
     this.session.output.queueOutput(this);
   }
 
-  /** Reports the receiver's disposition of a delivery; for deliveries. */
   handleDisposition(delivery: OutgoingDelivery, state: DeliveryState | undefined, settled: boolean): void {
     this.session.emit({ kind: "disposition", link: this, delivery, state, settled });
   }
@@ -105,7 +101,7 @@ export class SenderEndpoint extends LinkEndpoint implements OutgoingEndpoint {
   /**
    * Hands back credit that a drain asked for, when nothing is left to send.
    *
-   * It is called with each `transmit`, so a user that hears of the credit has until then to use it.
+   * Called with each `transmit`, so a user that hears of the credit has until then to use it.
    */
   drained(): void {
     if (!this.draining || this.looking || this.state !== "attached" || this.next() !== undefined) return;

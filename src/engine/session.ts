@@ -48,7 +48,6 @@ export interface SessionOptions {
 /** A kind of link: `SenderEndpoint` or `ReceiverEndpoint`. */
 export type LinkClass<L extends LinkEndpoint> = new (session: SessionEndpoint, name: string, handle: number) => L;
 
-/** Makes our end of a link that the peer attaches. */
 export type TakeLink = (
   session: SessionEndpoint,
   attach: Attach,
@@ -77,7 +76,6 @@ export interface SessionEndpointConnection extends Endpoint, OutputConnection {
   markDirty(): void;
   /** Drops a session that has ended both ways. */
   forgetSession(session: SessionEndpoint): void;
-  /** Makes our end of a link that the peer attaches. */
   takeLink(session: SessionEndpoint, attach: Attach, handle: number): LinkEndpoint;
 }
 
@@ -87,7 +85,6 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   /** The peer's channel, once its begin arrived. */
   remoteChannel: number | undefined;
   state: SessionEndpointState = "unmapped";
-  /** The peer's begin, once received. */
   remote: Begin | undefined;
   /** The unsettled deliveries of the session. */
   readonly settlement: Settlement = new Settlement(this);
@@ -121,22 +118,18 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     );
   }
 
-  /** Transfers that the peer still accepts. */
   get remoteIncomingWindow(): number {
     return this.output.windows.remoteIncomingWindow;
   }
 
-  /** Transfers that we still accept without a new flow. */
   get incomingWindow(): number {
     return this.output.windows.incomingWindow;
   }
 
-  /** Unsettled deliveries, both ways. */
   get unsettledCount(): number {
     return this.settlement.size;
   }
 
-  /** Links that are attached, or on their way in or out. */
   get linkCount(): number {
     return this.#handles.size;
   }
@@ -224,7 +217,6 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     this.#report(error);
   }
 
-  /** Ends a session whose begin could not be written. */
   abandon(error: AmqpError): void {
     this.drop();
     this.connection.forgetSession(this);
@@ -258,7 +250,6 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     }
   }
 
-  /** Writes a frame, after the dispositions that wait. */
   write(body: Performative, endpoint: FrameEndpoint): void {
     this.output.write(body, endpoint);
   }
@@ -270,12 +261,10 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     if (this.#writable) this.output.flush();
   }
 
-  /** Bytes of partly received deliveries; for receivers. */
   get unfinished(): Budget {
     return this.connection.costs.unfinished;
   }
 
-  /** Notes that there are deferred writes. */
   markDirty(): void {
     this.dirty = true;
     this.connection.markDirty();
@@ -285,12 +274,10 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     this.connection.emit(event);
   }
 
-  /** Checks that the peer accepts a frame with this body; for settlement. */
   check(body: Performative): void {
     this.connection.output.check(body);
   }
 
-  /** Counts a delivery that begins; ids are consecutive on a session [transport 2.7.5]. */
   countDelivery(id: number): void {
     if (this.#nextIncomingDeliveryId !== undefined && id !== this.#nextIncomingDeliveryId) {
       throw this.#fault(
@@ -301,29 +288,24 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     this.#nextIncomingDeliveryId = add(id, 1);
   }
 
-  /** Counts a delivery that begins on a link that takes no more. */
   skipDelivery(id: number | undefined): void {
     if (id !== undefined && id === this.#nextIncomingDeliveryId) this.#nextIncomingDeliveryId = add(id, 1);
   }
 
-  /** Drops a link that is detached both ways. */
   forgetLink(link: LinkEndpoint): void {
     this.#handles.delete(link);
     this.#kept -= link.kept;
     this.connection.costs.release(link.kept);
   }
 
-  /** Confirms a link after a while, unless the peer has detached it by then. */
   awaitConfirmation(link: LinkEndpoint): void {
     this.connection.awaitConfirmation(link);
   }
 
-  /** Notes that a link ends with an error. */
   blame(link: LinkEndpoint): void {
     this.#handles.blame(link);
   }
 
-  /** Expects the peer's attach for a link that attaches again in order to close; false if its name is in use by then. */
   expectAgain(link: LinkEndpoint): boolean {
     for (const other of this.links()) if (other !== link && other.name === link.name) return false;
     this.#handles.unbind(link);

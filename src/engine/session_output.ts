@@ -71,7 +71,6 @@ export class SessionOutput {
     this.#nextDeliveryId = initialOutgoingId;
   }
 
-  /** Writes a frame, after the dispositions that wait. */
   write(body: Performative, endpoint: FrameEndpoint): void {
     if (this.#holds(endpoint)) return void this.#held.push({ body, link: endpoint as LinkEndpoint });
     this.writeDispositions();
@@ -110,7 +109,6 @@ export class SessionOutput {
     if (flow.handle === undefined && flow.echo) this.owe();
   }
 
-  /** Queues a sender that has, or may have, something to write. */
   queueOutput(link: SenderEndpoint): void {
     if (link.next() !== undefined) this.#links.add(link);
     else if (link.draining) {
@@ -120,13 +118,11 @@ export class SessionOutput {
     }
   }
 
-  /** Queues a flow of a link whose credit or counts have changed. */
   queueFlow(link: LinkEndpoint): void {
     this.#flows.add(link);
     this.#session.markDirty();
   }
 
-  /** Drops the queued writes of a link. */
   forget(link: LinkEndpoint): void {
     this.#flows.delete(link);
     this.#links.delete(link as SenderEndpoint);

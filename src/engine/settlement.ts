@@ -12,7 +12,6 @@ import { shortened } from "./fault.ts";
 import type { OutgoingDelivery } from "./outgoing.ts";
 import { add, difference } from "./windows.ts";
 
-/** The session of a settlement. */
 export interface SettlementSession {
   /** Checks that the peer accepts a frame with this body. */
   check(disposition: Disposition): void;

@@ -25,7 +25,6 @@ export type ConnectionEndpointState =
   | "discarding"
   | "end";
 
-/** Steps between the states of a connection. */
 export type ConnectionStep =
   | "sendHeader"
   | "receiveHeader"
@@ -47,7 +46,6 @@ export type SessionEndpointState =
   | "discarding"
   | "ended";
 
-/** Steps between the states of a session. */
 export type SessionStep = "sendBegin" | "receiveBegin" | "sendEnd" | "receiveEnd" | "fail";
 
 /** State of a link [transport 2.6.3, 2.6.6]; `detachPipe` is attach and detach sent, no attach seen yet. */
@@ -61,7 +59,6 @@ export type LinkState =
   | "detachReceived"
   | "detached";
 
-/** Steps between the states of a link. */
 export type LinkStep = "sendAttach" | "receiveAttach" | "sendDetach" | "receiveDetach";
 
 /** State of the SASL exchange [security 5.3]; `initPipe` is init sent before the mechanisms were seen. */

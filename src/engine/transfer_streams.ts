@@ -21,9 +21,7 @@ const SMALL_BYTES = 65_536;
 export interface PayloadSink {
   /** Takes the payload of a frame, which is held until {@linkcode HeldTransfers} releases as much. */
   write(payload: Uint8Array): void;
-  /** The last frame has arrived. */
   end(): void;
-  /** The sender has aborted the delivery. */
   abort(): void;
 }
 

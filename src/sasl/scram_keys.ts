@@ -111,7 +111,6 @@ export async function digest(hash: ScramHash, bytes: Uint8Array<ArrayBuffer>): P
   return new Uint8Array(await crypto.subtle.digest(hash, bytes));
 }
 
-/** The HMAC of a text. */
 export async function hmac(hash: ScramHash, key: Uint8Array, text: string): Promise<Uint8Array<ArrayBuffer>> {
   const algorithm = { name: "HMAC", hash };
   const imported = await crypto.subtle.importKey("raw", new Uint8Array(key), algorithm, false, ["sign"]);

@@ -34,7 +34,6 @@ export interface TraceFault {
   readonly told: boolean;
 }
 
-/** The state of a link. */
 export interface TrackedLink {
   /** The number of the link on its connection, from 1. */
   readonly id: number;
@@ -66,7 +65,6 @@ export interface TrackedLink {
   drainedAt: number | undefined;
 }
 
-/** The state of a session. */
 export interface TrackedSession {
   /** The number of the session on its connection, from 1. */
   readonly id: number;
@@ -85,7 +83,6 @@ export interface TrackedSession {
 
 /** One message on its way. */
 export interface TrackedDelivery {
-  /** The delivery-id. */
   readonly id: number;
   readonly link: TrackedLink;
   /** Time of the first frame. */
@@ -151,7 +148,6 @@ export function labelOf(link: TrackedLink): string {
   return link.address ?? link.name;
 }
 
-/** The state of a side before its first frame. */
 export function newSide(): Side {
   return {
     opened: false,
@@ -165,7 +161,6 @@ export function newSide(): Side {
   };
 }
 
-/** The state of a session at its first begin. */
 export function newSession(id: number, startedAt: number): TrackedSessionState {
   return {
     id,
@@ -186,7 +181,6 @@ export function newSession(id: number, startedAt: number): TrackedSessionState {
   };
 }
 
-/** The state of a link at its first attach. */
 export function newLink(id: number, of: Pick<TrackedLink, "name" | "session" | "sends" | "startedAt">): TrackedLink {
   return {
     id,

@@ -16,7 +16,6 @@ export interface Wait {
   readonly link: TrackedLink | undefined;
 }
 
-/** The state of a connection. */
 export interface Standing {
   readonly sides: Readonly<Record<Direction, Side>>;
   readonly sessions: Iterable<TrackedSessionState>;
