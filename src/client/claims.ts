@@ -197,7 +197,7 @@ export class Claims {
     const { logging, environment } = this.#connection;
     const tell = async (): Promise<void> => await this.#options.onerror?.(error, audience);
     tell().catch((error) => {
-      const message = `Cannot tell "onerror" of the token for ${quote(audience)}: it threw; mend it`;
+      const message = `Cannot call "onerror" of claims for ${quote(audience)}: it threw; mend it`;
       logOf(logging, environment).tell({ level: "error", code: "callback-failed", message, error });
     });
   }
@@ -291,8 +291,8 @@ function checkToken(audience: string, given: ClaimsToken): void {
   const isDate = expiresAt === undefined || expiresAt instanceof Date;
   if (typeof token === "string" && token !== "" && typeof type === "string" && isDate) return;
   throw new TypeError(
-    `Cannot put token for ${quote(audience)}: "token" of claims gave something else, ` +
-      "than { token, type } of texts, with a Date as expiresAt if it expires",
+    `Cannot put token for ${quote(audience)}: option "token" of claims returned something else than ` +
+      "{ token, type } of strings, with a Date as expiresAt if it expires",
   );
 }
 

@@ -62,7 +62,7 @@ const complaints: Record<LinkComplaint, (where: string, facts: Facts) => LogEntr
       level: "warning",
       code: "not-settled",
       message:
-        `Cannot go on with ${told} messages of ${where}: their outcome was told, and the peer, which agreed to rcvSettleMode "second", has not settled them; use "first"`,
+        `Cannot go on with ${told} messages of ${where}: their outcome was sent, and the peer, which agreed to rcvSettleMode "second", has not settled them; use "first"`,
     };
   },
   // A caller waits for messages that cannot come.
@@ -74,7 +74,7 @@ const complaints: Record<LinkComplaint, (where: string, facts: Facts) => LogEntr
   },
   // A callback threw, and there is no caller to throw to.
   callbackFailed(where, { callback, error }) {
-    const message = `Cannot take the word of "${callback}" for a message of ${where}: it threw; mend it`;
+    const message = `Cannot call "${callback}" for a message of ${where}: it threw; mend it`;
     return { level: "error", code: "callback-failed", message, error };
   },
   // A link for streams was to get its own session.

@@ -155,7 +155,7 @@ export class LinkResumption<L extends RecoveringLink> {
 
   /** Logs an error of a callback that has no caller to throw to. */
   protected callbackFailed(callback: string, error: unknown): void {
-    const message = `Cannot tell "${callback}" of a message of ${this.link.where}: it threw; mend it`;
+    const message = `Cannot call "${callback}" for a message of ${this.link.where}: it threw; mend it`;
     this.#log({ level: "error", code: "callback-failed", message, error });
   }
 

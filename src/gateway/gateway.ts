@@ -297,9 +297,7 @@ class RunningGateway implements Gateway {
     client.close(error instanceof NotAllowed ? closeCode.policyViolation : closeCode.internalError);
     const { onError } = this.#options;
     if (onError === undefined) {
-      const message = `Cannot relay client from ${
-        info.remoteAddress ?? "unknown address"
-      }: its target is not to be had`;
+      const message = `Cannot relay client from ${info.remoteAddress ?? "unknown address"}: its target cannot be used`;
       return this.#log.tell({ level: "warning", code: "refused", message, error });
     }
     this.#watched(() => onError(error, info), "onError");

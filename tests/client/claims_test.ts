@@ -148,7 +148,7 @@ test("CBS-6: a renewal goes on whatever the callback does that is told of its fa
     await time.wait(connection.sender("orders").ready());
     broken = true;
     await time.pass(100_000);
-    assertEquals(logged, ['callback-failed: Cannot tell "onerror" of the token for "orders": it threw; mend it']);
+    assertEquals(logged, ['callback-failed: Cannot call "onerror" of claims for "orders": it threw; mend it']);
     broken = false;
     await time.pass(31_000);
     assertEquals(peer.heard.filter((said) => said.startsWith("token")).length, 2);

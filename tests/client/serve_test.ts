@@ -488,7 +488,7 @@ test("DSP-2: a peer that agrees to settle second and never does is told to the l
   assertEquals(entries.map(({ code, level }) => [code, level]), [["not-settled", "warning"]]);
   assertEquals(
     entries[0]!.message.replace(/at "\w+"/, "at H"),
-    'Cannot go on with 2 messages of "orders" at H: their outcome was told, and the peer, which agreed to rcvSettleMode "second", has not settled them; use "first"',
+    'Cannot go on with 2 messages of "orders" at H: their outcome was sent, and the peer, which agreed to rcvSettleMode "second", has not settled them; use "first"',
   );
   connection.destroy(new Error("over"));
 });
