@@ -64,7 +64,8 @@ export function isLent(view: Uint8Array): boolean {
 
 /** Takes back the block of a lent view, which nobody will read again; false for any other view. */
 export function giveBlock(view: Uint8Array): boolean {
-  if (!lent?.delete(view)) return false;
+  // Most are parts of a slab, which need not be looked for.
+  if (view.byteOffset > 0 || !lent?.delete(view)) return false;
   const block = new Uint8Array(view.buffer as ArrayBuffer);
   blockBytes += block.length;
   blocks ??= [];

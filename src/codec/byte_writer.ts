@@ -4,7 +4,7 @@
  * @module
  */
 
-import { isBlock, leaveSlab, lend, MIN_BLOCK_BYTES, takeBlock, takeSlab } from "../base/pool.ts";
+import { leaveSlab, lend, MIN_BLOCK_BYTES, takeBlock, takeSlab } from "../base/pool.ts";
 import { noBytes } from "./primitives.ts";
 import { utf8Encoder } from "../base/text.ts";
 
@@ -22,6 +22,8 @@ const LONGEST_LOOP = 48;
 export class ByteWriter {
   /** The block; growing replaces it, so a position that is kept counts from {@linkcode ByteWriter.start}. */
   bytes: Uint8Array<ArrayBuffer> = noBytes();
+  // Asking an array for its buffer costs as much as making a view, and each message takes a view.
+  #buffer: ArrayBuffer = this.bytes.buffer;
   /** Start of the bytes that were not taken. */
   protected start = 0;
   /** End of the bytes that were written. */
@@ -42,7 +44,7 @@ export class ByteWriter {
 
   /** The bytes written so far; valid until the next write. */
   view(): Uint8Array<ArrayBuffer> {
-    return this.bytes.subarray(this.start, this.end);
+    return new Uint8Array(this.#buffer, this.start, this.end - this.start);
   }
 
   /**
@@ -52,13 +54,10 @@ export class ByteWriter {
   take(): Uint8Array<ArrayBuffer> {
     const taken = this.view();
     this.#lastTaken = taken.length;
-    this.start = this.end;
-    if (isBlock(this.bytes)) {
+    if (this.bytes.length >= MIN_BLOCK_BYTES) {
       lend(taken);
-      this.bytes = noBytes();
-      this.start = 0;
-    }
-    this.truncate(0);
+      this.#hold(noBytes(), 0);
+    } else this.start = this.end;
     return taken;
   }
 
@@ -69,8 +68,7 @@ export class ByteWriter {
   release(): void {
     if (this.length > 0 || this.bytes.length === 0) return;
     leaveSlab({ bytes: this.bytes, end: this.end });
-    this.bytes = noBytes();
-    this.start = this.end = 0;
+    this.#hold(noBytes(), 0);
   }
 
   /** Drops all bytes after the first `length`. */
@@ -167,17 +165,19 @@ export class ByteWriter {
     // The next output is likely to be as long as the last.
     const likely = Math.min(this.#lastTaken, MAX_AHEAD);
     const slab = written.length === 0 ? takeSlab(Math.max(likely, least)) : undefined;
-    if (slab !== undefined) {
-      this.bytes = slab.bytes;
-      this.start = this.end = slab.end;
-      return;
-    }
+    if (slab !== undefined) return this.#hold(slab.bytes, slab.end);
     const size = Math.max(this.#capacity, likely, 2 * written.length, least);
     // A writer of known capacity may keep the memory for long, and takes no more than that.
     const exact = size < MIN_BLOCK_BYTES || size === this.#capacity;
-    this.bytes = exact ? new Uint8Array(size) : takeBlock(size);
+    this.#hold(exact ? new Uint8Array(size) : takeBlock(size), 0);
     this.bytes.set(written);
-    this.start = 0;
     this.end = written.length;
+  }
+
+  // Continues in other memory, from `at`.
+  #hold(bytes: Uint8Array<ArrayBuffer>, at: number): void {
+    this.bytes = bytes;
+    this.#buffer = bytes.buffer;
+    this.start = this.end = at;
   }
 }

@@ -316,7 +316,7 @@ export function encodeData(chunk: Uint8Array, writer: Writer): void {
 
 /** Writes the section after the body, for a message whose body was sent in parts. */
 export function encodeFooter(message: Message, writer: Writer): void {
-  encodeFields(writer, "footer", message);
+  if (message.footer !== undefined) encodeFields(writer, "footer", message);
 }
 
 /**
@@ -446,8 +446,9 @@ function encodeAnnotations(message: Message, writer: Writer): void {
     checkFields("header", message.header);
     encodeAs(writer, "header", message.header, typesOf(message, "header"));
   }
-  encodeFields(writer, "deliveryAnnotations", message);
-  encodeFields(writer, "messageAnnotations", message);
+  const { deliveryAnnotations, messageAnnotations } = message;
+  if (deliveryAnnotations !== undefined) encodeFields(writer, "deliveryAnnotations", message);
+  if (messageAnnotations !== undefined) encodeFields(writer, "messageAnnotations", message);
 }
 
 function encodeFields(
@@ -455,10 +456,8 @@ function encodeFields(
   section: "deliveryAnnotations" | "messageAnnotations" | "footer",
   message: Message,
 ): void {
-  const fields = message[section];
-  if (fields === undefined) return;
   beginSection(writer, sections[section].code);
-  writer.record(fields as Fields, "symbol", undefined, typesOf(message, section));
+  writer.record(message[section] as Fields, "symbol", undefined, typesOf(message, section));
 }
 
 function encodeBody(message: Message, writer: Writer): void {

@@ -277,8 +277,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/codec/message.ts",
-    from: "if (fields === undefined) return;",
-    to: "if (fields !== undefined) return;",
+    from: "if (messageAnnotations !== undefined) encodeFields",
+    to: "if (messageAnnotations === undefined) encodeFields",
     tests: ["tests/codec"],
   },
   {
@@ -608,8 +608,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/base/pool.ts",
-    from: "if (!lent?.delete(view)) return false;",
-    to: "if (!lent?.delete(view)) return true;",
+    from: "if (view.byteOffset > 0 || !lent?.delete(view)) return false;",
+    to: "if (view.byteOffset > 0 || !lent?.delete(view)) return true;",
     tests: ["tests/base"],
   },
   {
