@@ -85,7 +85,10 @@ export class LastingConnection extends ConnectionBase {
   /** @ignore {@inheritDoc ConnectionBase.admit} */
   override admit(bytes: number): void {
     const { maxPending } = this.settings;
-    if (maxPending === undefined || this.state !== "interrupted") return;
+    if (maxPending !== undefined && this.state === "interrupted") this.#admitWaiting(bytes, maxPending);
+  }
+
+  #admitWaiting(bytes: number, maxPending: { readonly messages: number; readonly bytes: number }): void {
     const isFull = ({ messages, bytes: held }: { messages: number; bytes: number }): boolean =>
       messages >= maxPending.messages || held + bytes > maxPending.bytes;
     const now = this.environment.now();

@@ -39,6 +39,9 @@ export const SEND_KINDS: OptionKinds<SendOptions> = {
   state: "object",
 };
 
+/** The options of a message that is sent without any. */
+export const NO_OPTIONS: SendOptions = {};
+
 /** The outcome of an accepted message. */
 export interface SendOutcome extends Accepted {
   /** True if the message was sent again after a loss of the connection; the receiver may have it twice. */

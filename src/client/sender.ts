@@ -24,6 +24,7 @@ import { type Interruption, Link, type LinkConnection } from "./link.ts";
 import type { SendSettings } from "./link_options.ts";
 import { PATIENCE_MS } from "./lifetime.ts";
 import {
+  NO_OPTIONS,
   outcomeOf,
   PromisedOutcome,
   SEND_KINDS,
@@ -152,21 +153,15 @@ export class Sender extends Link {
   send(message: Message | Uint8Array, options: SendOptions & { settled: true }): Promise<undefined>;
   /** Sends one message, settled or not as `options` say at run time. */
   send(message: Message | Uint8Array, options?: SendOptions): Promise<SendOutcome | undefined>;
-  send(message: Message | Uint8Array, given?: SendOptions): Promise<SendOutcome | undefined> {
+  send(message: Message | Uint8Array, options: SendOptions = NO_OPTIONS): Promise<SendOutcome | undefined> {
     try {
-      checkOptions("send", given, SEND_KINDS);
-      const options = given ?? {};
+      checkOptions("send", options, SEND_KINDS);
       const { signal } = options;
       if (signal?.aborted) throw new SendAbortedError(signal.reason, false);
       if (!this.open) throw this.endError("send");
       const listener = new PromisedOutcome(this, signal, options.decide);
       const delivery = this.push(message, options, listener);
-      listener.callOff = signal && onAbort(signal, () => {
-        this.#abandon(delivery);
-        listener.abort(hasLeft(delivery));
-        this.#notify();
-        this.connection.wake();
-      });
+      if (signal !== undefined) this.#abortBy(signal, delivery, listener);
       return listener.promise;
     } catch (error) {
       return this.refused(error, message);
@@ -447,6 +442,16 @@ export class Sender extends Link {
     if (message instanceof Uint8Array) return message;
     writeMessage(message, this.#writer);
     return this.#writer.take();
+  }
+
+  // A closure in the method that sends would cost every message memory for what it refers to.
+  #abortBy(signal: AbortSignal, delivery: OutgoingDelivery, listener: PromisedOutcome): void {
+    listener.callOff = onAbort(signal, () => {
+      this.#abandon(delivery);
+      listener.abort(hasLeft(delivery));
+      this.#notify();
+      this.connection.wake();
+    });
   }
 
   #abandon(delivery: OutgoingDelivery): void {

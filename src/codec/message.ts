@@ -316,7 +316,7 @@ export function encodeData(chunk: Uint8Array, writer: Writer): void {
 
 /** Writes the section after the body, for a message whose body was sent in parts. */
 export function encodeFooter(message: Message, writer: Writer): void {
-  if (message.footer !== undefined) encodeFields(writer, "footer", message);
+  encodeFields(writer, "footer", message, message.footer);
 }
 
 /**
@@ -446,18 +446,19 @@ function encodeAnnotations(message: Message, writer: Writer): void {
     checkFields("header", message.header);
     encodeAs(writer, "header", message.header, typesOf(message, "header"));
   }
-  const { deliveryAnnotations, messageAnnotations } = message;
-  if (deliveryAnnotations !== undefined) encodeFields(writer, "deliveryAnnotations", message);
-  if (messageAnnotations !== undefined) encodeFields(writer, "messageAnnotations", message);
+  encodeFields(writer, "deliveryAnnotations", message, message.deliveryAnnotations);
+  encodeFields(writer, "messageAnnotations", message, message.messageAnnotations);
 }
 
 function encodeFields(
   writer: Writer,
   section: "deliveryAnnotations" | "messageAnnotations" | "footer",
   message: Message,
+  fields: Message["footer"],
 ): void {
+  if (fields === undefined) return;
   beginSection(writer, sections[section].code);
-  writer.record(message[section] as Fields, "symbol", undefined, typesOf(message, section));
+  writer.record(fields as Fields, "symbol", undefined, typesOf(message, section));
 }
 
 function encodeBody(message: Message, writer: Writer): void {

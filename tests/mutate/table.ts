@@ -277,8 +277,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/codec/message.ts",
-    from: "if (messageAnnotations !== undefined) encodeFields",
-    to: "if (messageAnnotations === undefined) encodeFields",
+    from: "if (fields === undefined) return;",
+    to: "if (fields !== undefined) return;",
     tests: ["tests/codec"],
   },
   {
