@@ -114,6 +114,8 @@ export type SendableValue =
 /**
  * A body of data sections.
  *
+ * @throws {TypeError} If `chunks` are neither bytes nor an array of them.
+ *
  * @example
  * ```ts
  * import { data } from "@webamqp/amqp";
@@ -131,6 +133,8 @@ export function data(chunks: Uint8Array | readonly Uint8Array[]): DataBody {
 
 /**
  * A body of sequence sections.
+ *
+ * @throws {TypeError} If `lists` is no array of arrays.
  *
  * @example
  * ```ts

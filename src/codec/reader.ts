@@ -153,7 +153,7 @@ export class Reader {
     }
   }
 
-  /** Reads what follows the constructor of a type that is not compound. */
+  /** Reads the bytes behind the constructor of a value that is not compound. */
   scalar(code: number): Scalar {
     switch (code) {
       case 0x40:
@@ -215,7 +215,6 @@ export class Reader {
     }
   }
 
-  /** Reads what follows the constructor of a boolean. */
   boolean(code: number): boolean {
     if (code !== 0x56) return code === 0x41;
     const byte = this.#u8();
@@ -223,24 +222,21 @@ export class Reader {
     return byte === 1;
   }
 
-  /** Reads what follows the constructor of a uint. */
   uint(code: number): number {
     return code === 0x52 ? this.#u8() : code === 0x43 ? 0 : this.#u32();
   }
 
-  /** Reads what follows the constructor of a binary, as a view of the bytes. */
+  /** Reads the bytes behind the constructor of a binary, as a view. */
   binary(code: number): Uint8Array {
     return this.#view8(code === 0xa0 ? this.#u8() : this.#u32());
   }
 
-  /** Reads what follows the constructor of a string. */
   string(code: number): string {
     const length = code === 0xa1 ? this.#u8() : this.#u32();
     const start = this.#advance(length);
     return shortAscii(this.#bytes, start, length) ?? this.#utf8(start, length);
   }
 
-  /** Reads what follows the constructor of a symbol. */
   symbol(code: number): string {
     const length = code === 0xa3 ? this.#u8() : this.#u32();
     const start = this.#advance(length);
@@ -252,7 +248,6 @@ export class Reader {
     return this.#utf8(start, length);
   }
 
-  /** Reads what follows the constructor of a timestamp. */
   timestamp(): Date | Typed<"timestamp"> {
     const time = this.#time();
     return typeof time === "bigint" ? new Typed("timestamp", time) : time;

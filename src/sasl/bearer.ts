@@ -25,6 +25,9 @@ export interface BearerOptions {
 /**
  * Authenticates with a bearer token by OAUTHBEARER [rfc7628].
  *
+ * @throws {RangeError} If the user name holds a control character.
+ * @throws {TypeError} If the token is neither a string nor a function, or an option does not exist or is of the wrong kind.
+ *
  * @example
  * ```ts
  * import { oauthbearer } from "@webamqp/amqp/sasl";
@@ -43,6 +46,9 @@ export function oauthbearer(token: Token, options: BearerOptions = {}): SaslMech
 
 /**
  * Authenticates with a bearer token by XOAUTH2.
+ *
+ * @throws {RangeError} If the user name holds a control character.
+ * @throws {TypeError} If the token is neither a string nor a function, or an option does not exist or is of the wrong kind.
  *
  * @example
  * ```ts

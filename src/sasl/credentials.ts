@@ -70,6 +70,9 @@ export function credentials(username: string, password: string, options: Credent
 /**
  * Authenticates with a bearer token, by OAUTHBEARER or else XOAUTH2, whichever the server offers.
  *
+ * @throws {RangeError} If the user name holds a control character.
+ * @throws {TypeError} If the token is neither a string nor a function, or an option does not exist or is of the wrong kind.
+ *
  * @example
  * ```ts
  * import { connect } from "@webamqp/amqp";

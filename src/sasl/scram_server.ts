@@ -46,6 +46,8 @@ const CLIENT_FINAL = /^(c=([A-Za-z\d+/]+={0,2}),r=([\x21-\x2b\x2d-\x7e]+)(?:,[^,
 /**
  * Accepts clients that prove to have the password behind the keys that `find` returns; a client may act only as itself.
  *
+ * @throws {TypeError} If `find` is no function, or an option does not exist or is of the wrong kind.
+ *
  * @example
  * ```ts
  * import { type ScramKeys, scramServer } from "@webamqp/amqp/sasl";

@@ -133,6 +133,8 @@ export const TRACE_SCHEMA = "urn:webamqp:trace:1";
  * them, so make a writer for each connection. The state of a connection is dropped when it closes, or when 10,000 younger ones
  * have been seen.
  *
+ * @throws {TypeError} If `write` is no function, or an option does not exist or is of the wrong kind.
+ *
  * @example
  * ```ts
  * import { jsonLines } from "@webamqp/amqp/trace";
