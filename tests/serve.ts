@@ -1,5 +1,5 @@
 /**
- * A real WebSocket server on loopback, made of whatever the runtime under test has.
+ * A real WebSocket server on loopback, by the runtime under test.
  *
  * @module
  */
@@ -10,9 +10,9 @@ import { handler as denoHandler } from "../src/transport/runtime/deno.ts";
 import { type Accept, admit, type UpgradeOptions } from "../src/transport/websocket/upgrade.ts";
 import { webSocketChannel } from "../src/transport/websocket/standard.ts";
 
-/** A server that runs. */
+/** A running server. */
 export interface TestServer {
-  /** Where to dial; has no path. */
+  /** The URL, without a path. */
   readonly url: string;
   /** Ends the server and all its connections. */
   close(): Promise<void>;

@@ -1,5 +1,5 @@
 /**
- * Reads this package's own source as text, so that tests can hold it to its rules.
+ * Reads this package's own source as text, so that tests can check rules on it.
  *
  * @module
  */
@@ -21,7 +21,7 @@ export function list(folder: string, ending: string): string[] {
     .sort();
 }
 
-/** A source text taken apart as far as rules about it need. */
+/** A source text, analysed as far as the rules need. */
 export interface Source {
   /** The text with comments, regular expressions and the content of strings blanked out; offsets stay the same. */
   readonly code: string;
@@ -40,7 +40,7 @@ export function parse(text: string): Source {
     strings.set(start, text.slice(start, end));
     blank(start, end);
   };
-  // One entry for every template substitution we are in: how many braces are open inside it.
+  // For every open template substitution, the number of open braces in it.
   const substitutions: number[] = [];
   let before = "";
   for (let i = 0; i < text.length; i++) {
@@ -86,7 +86,7 @@ export function parse(text: string): Source {
   return { code: code.join(""), strings };
 }
 
-// Whether a slash after this code starts a regular expression; otherwise it divides.
+// Whether a slash after this code starts a regular expression; else it divides.
 function startsExpression(before: string): boolean {
   return /(?:^|[(,=:[!&|?{;+\-*%<>~^]|(?:^|[^\w.])(?:return|typeof|case|in|of|void|yield|await))\s*$/.test(before);
 }
@@ -96,7 +96,7 @@ function endOf(text: string, mark: string, from: number): number {
   return at < 0 ? text.length : mark === "\n" ? at : at + mark.length;
 }
 
-// Where the closing quote stands, or for a template, the start of its next substitution.
+// The index of the closing quote or, for a template, of its next substitution.
 function endOfQuoted(text: string, from: number, quote: string): number {
   for (let i = from; i < text.length; i++) {
     if (text[i] === "\\") i++;
@@ -121,7 +121,7 @@ function endOfPattern(text: string, from: number): number {
 export interface Import {
   /** The specifier as written. */
   readonly specifier: string;
-  /** How it is loaded: never, with the file, or when the code gets there. */
+  /** When it is loaded: never, with the file, or on use. */
   readonly kind: "type" | "static" | "dynamic";
 }
 

@@ -105,9 +105,7 @@ async function backAgain(of: World): Promise<void> {
   assertEquals(of.connection.state, "open");
 }
 
-/**
- * Rows of the table in docs/exactly-once.md, with a message in flight when the connection is lost, common to all senders.
- */
+/** Rows of the table in docs/exactly-once.md with a message in flight when the connection is lost, for all senders. */
 const inMotion: Readonly<Record<string, (world: World, recovery: InMotion) => Promise<void>>> = {
   "a send with settled: true is never sent again": async (of, recovery) => {
     const sender = toOrders(of, recovery);

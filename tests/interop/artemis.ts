@@ -25,7 +25,7 @@ export async function startArtemis(port: number, folder: string, options?: JavaO
   return await startDaemon({ command, folder: scratch(), port });
 }
 
-/** Brings Artemis and starts it. */
+/** Installs Artemis and starts it. */
 export function prepare(): Promise<Suite> {
   return prepared(async (running) => {
     const port = await freePort();
@@ -78,7 +78,7 @@ export function prepare(): Promise<Suite> {
             const ports = [await freePort(), await freePort()] as const;
             const url = ports.map((port) => `amqp://user:secret@${HOST}:${port}`);
             const first = ends.use(await startArtemis(ports[0], folder));
-            // It answers once it has the journal.
+            // The second answers once it has the journal.
             const second = startArtemis(ports[1], folder);
             second.catch(() => {});
             ends.defer(() => second.then((broker) => broker[Symbol.asyncDispose](), () => {}));

@@ -20,7 +20,7 @@ const EVENT_HUBS = "azure-eventhub==5.15.1";
 
 interface Service {
   readonly name: string;
-  /** The program in the folder `python`, and what it checks. */
+  /** The program in the folder `python`, and its checks. */
   readonly program: string;
   readonly checks: readonly string[];
   readonly make: () => Acceptor;
@@ -57,7 +57,7 @@ const SERVICES: readonly Service[] = [{
   make: () => eventHubs({ hubs: { events: {} } }),
 }];
 
-/** Brings the clients, and has each do all that it checks, which takes longer than one check may. */
+/** Installs the clients, and runs all their checks, which takes longer than one check may. */
 export function prepare(): Promise<Suite> {
   return prepared(async () => {
     const interpreter = python("azure", [SERVICE_BUS, EVENT_HUBS, "websocket-client==1.9.2"]);

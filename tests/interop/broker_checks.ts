@@ -1,5 +1,5 @@
 /**
- * What is checked with every foreign broker, however it is reached.
+ * The checks of every foreign broker, however it is reached.
  *
  * @module
  */
@@ -9,33 +9,33 @@ import type { Place } from "./ours/client.ts";
 import type { Runtime } from "./runtimes.ts";
 import type { Suite } from "./suite.ts";
 
-/** One way to one broker. */
+/** One transport to one broker. */
 export interface BrokerSettings {
-  /** What stands in front of the checks' names. */
+  /** The prefix of the checks' names. */
   readonly how: string;
-  /** Where messages of that name go. */
+  /** The address for messages of that name. */
   place(name: string): Place | Promise<Place>;
-  /** Whether it delivers again what was released, and whether it then says that it came before. */
+  /** Whether the broker delivers released messages again, and whether it then marks them as delivered before. */
   readonly redelivers: boolean | "unmarked";
   /** Whether a rejected message does not come again. Default: true. */
   readonly rejects?: boolean;
-  /** Whether it takes lists as bodies. */
+  /** Whether the broker accepts lists as bodies. */
   readonly lists: boolean;
-  /** Whether it takes messages that are to survive a restart. Default: true. */
+  /** Whether the broker accepts durable messages. Default: true. */
   readonly durable?: boolean;
-  /** Whether its links settle in two steps where they are asked to. Default: true. */
+  /** Whether the broker's links settle in two steps if asked. Default: true. */
   readonly settlesTwice?: boolean;
-  /** Whether it keeps what it has handed out to a connection that breaks. Default: true. */
+  /** Whether the broker keeps unsettled messages of a connection that breaks. Default: true. */
   readonly keeps?: boolean;
-  /** Whether it keeps all data sections of a message, in their order. Default: true. */
+  /** Whether the broker keeps all data sections of a message, in order. Default: true. */
   readonly ordersSections?: boolean;
-  /** How many messages to send. */
+  /** The number of messages to send. */
   readonly many: number;
   /** The bytes of a large message. */
   readonly large: number;
 }
 
-/** Sending, receiving and settling, much and many. */
+/** Checks of sending, receiving and settling, with many and large messages. */
 export function brokerChecks(
   runtime: Runtime,
   settings: BrokerSettings,
@@ -55,7 +55,7 @@ export function brokerChecks(
       const [accepted, seen, reasons] = await runtime.call("resumed", await place("resumed"), 60, keeps, mode);
       assertEquals([accepted, keeps ? seen : 60], [60, 60]);
       assert(reasons.length > 0, "no link was told why it was not resumed");
-      // Broker-J says so in words; all others answer as if the link were new.
+      // Broker-J says so in words; the others answer as if the link were new.
       assert(reasons.every((reason) => /kept nothing of it|does not resume links/.test(reason)), `${reasons}`);
     },
     [`${how}: accept, release, reject`]: async () => {

@@ -22,7 +22,7 @@ export async function startBrokerJ(
 ): Promise<{ port: number; webPort: number; daemon: RunningDaemon }> {
   const plugins = ["core", "plugins-amqp-1-0-protocol", "plugins-memory-store", "plugins-websocket"];
   const libraries = plugins.map((name) => `org.apache.qpid:qpid-broker-${name}:${VERSION}`);
-  // The store that it would bring is not to be had, and messages are kept in memory here.
+  // Its optional store cannot be downloaded, and messages are kept in memory here.
   const classPath = jars(`broker-j-${VERSION}`, libraries, ["com.sleepycat:je"]);
   const [port, webPort] = [await freePort(), await freePort()];
   const folder = scratch();
@@ -30,15 +30,15 @@ export async function startBrokerJ(
   return { port, webPort, daemon: await startDaemon({ command, folder, port }) };
 }
 
-/** Brings Broker-J and starts it. */
+/** Installs Broker-J and starts it. */
 export function prepare(): Promise<Suite> {
   return prepared(async (running) => {
     const { port, webPort, daemon } = await startBrokerJ();
     running.use(daemon);
     const runtimes = startRuntimes().map((runtime) => running.use(runtime));
-    // Over clear transports the password does not go out as it is, so the client takes SCRAM.
+    // Over clear transports the password is not sent as it is, so the client takes SCRAM.
     const options = { scram: ["user", "secret"], hostname: "default" } as const;
-    // It hands out rejected messages again, until they have had attempts enough.
+    // Broker-J delivers rejected messages again until they have had enough attempts.
     const settings = {
       redelivers: "unmarked",
       rejects: false,
@@ -81,7 +81,7 @@ export function prepare(): Promise<Suite> {
   });
 }
 
-// As it stores them: salt, nothing, stored key, server key, iterations [rfc5802 3].
+// In Broker-J's format: salt, nothing, stored key, server key, iterations [rfc5802 3].
 function keysOf(password: string): string {
   const salt = crypto.getRandomValues(Buffer.alloc(16));
   const salted = pbkdf2Sync(password, salt, ITERATIONS, 32, "sha256");

@@ -18,7 +18,7 @@ import { startProton } from "./proton.ts";
 import { onEach, type Runtime, startRuntimes } from "./runtimes.ts";
 import { installDebian, prepared, type Suite } from "./suite.ts";
 
-// In the page, where each function that is handed to `evaluate` runs.
+// Defined in the page, where each function passed to `evaluate` runs.
 declare const webamqp: typeof import("../../mod.ts");
 
 const PROGRAM = "/usr/bin/chromium";
@@ -186,7 +186,7 @@ function refusalChecks(page: Page, broker: Url, closed: Url): Checks {
       assertEquals(await failure(page, broker.url.replace("secret", "guess")), "amqp:unauthorized-access");
     },
     "origin that is not allowed is refused": async () => {
-      // A program has no origin, so it shows that only the page is kept out.
+      // A program sends no Origin, so this shows that only the page is refused.
       await publish(closed.url, "refused", { body: "one coffee" });
       assertEquals(await failure(page, closed.url), "connect-failed");
     },
@@ -196,7 +196,7 @@ function refusalChecks(page: Page, broker: Url, closed: Url): Checks {
   };
 }
 
-/** How publishing from the page fails. */
+/** The error of publishing from the page. */
 function failure(page: Page, url: string, subprotocol = "amqp"): Promise<string> {
   return page.evaluate(async ([url, subprotocol]) => {
     try {
@@ -222,7 +222,7 @@ function exampleChecks(browser: Browser, origin: string, { url }: Url): Checks {
   };
 }
 
-// The argument by which Chromium takes one certificate, by its key, whoever has signed it.
+// Makes Chromium accept one certificate, by its key, whoever has signed it.
 function trusting(cert: string): string {
   const key = new X509Certificate(cert).publicKey.export({ type: "spki", format: "der" });
   return `--ignore-certificate-errors-spki-list=${createHash("sha256").update(key).digest("base64")}`;

@@ -1,6 +1,6 @@
 /**
- * Proton of PyPI built with Cyrus SASL, whose SCRAM is another's: as a server that our client logs in to, and as a client of our
- * broker.
+ * Proton of PyPI built with Cyrus SASL, an independent SCRAM: as a server that our client logs in to, and as a client of
+ * our broker.
  *
  * @module
  */
@@ -18,7 +18,7 @@ import { installDebian, prepared, type Suite } from "./suite.ts";
 const VERSION = "0.40.0";
 const PROGRAM = fileURLToPath(new URL("python/scram.py", import.meta.url));
 
-/** What python/scram.py checks as a client. */
+/** The checks of python/scram.py as a client. */
 const CHECKS = ["SCRAM-SHA-512", "SCRAM-SHA-256", "wrong password"] as const;
 
 /** Builds Proton with Cyrus, kept for the next run, and starts its server with one user. */

@@ -1,5 +1,5 @@
 /**
- * Starts foreign daemons on 127.0.0.1, each with a scratch folder of its own that goes with it.
+ * Starts foreign daemons on 127.0.0.1, each with a scratch folder that is deleted with it.
  *
  * @module
  */
@@ -11,28 +11,27 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 
-/** The only address that anything is bound to. */
+/** The only address that a daemon is bound to. */
 export const HOST = "127.0.0.1";
 
 /** A daemon to start; its log files are those of `logs` in its folder. */
 export interface Daemon {
-  /** The program and what it is told. */
+  /** The program and its arguments. */
   readonly command: readonly [program: string, ...args: string[]];
   /** Its scratch folder, see {@linkcode scratch}. */
   readonly folder: string;
-  /** The port on which it is ready once it answers. */
+  /** The port that answers once the daemon is ready. */
   readonly port: number;
   /** Names of its log files; `out.log` is what it prints. */
   readonly logs?: readonly string[];
-  /** Environment variables that it gets besides ours. */
+  /** Additional environment variables. */
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** A daemon that runs until it is disposed of. */
+/** A daemon that runs until its disposal. */
 export interface RunningDaemon extends AsyncDisposable {
-  /** What it has logged so far. */
   log(): string;
-  /** Ends it without a word; its folder stays until it is disposed of. */
+  /** Kills the daemon; its folder stays until disposal. */
   kill(): Promise<void>;
 }
 
@@ -41,7 +40,7 @@ export async function startDaemon({ command, folder, port, logs = ["out.log"], e
   const output = openSync(join(folder, "out.log"), "a");
   const [program, ...args] = command;
   const path = `${process.env.PATH}:/usr/sbin:/usr/local/sbin`;
-  // A group of its own, so that what it starts can be ended with it.
+  // A process group of its own, so that the daemon's children end with it.
   const child = spawn(program, args, {
     stdio: ["ignore", output, output],
     env: { ...process.env, PATH: path, ...env },
@@ -76,7 +75,7 @@ export async function startDaemon({ command, folder, port, logs = ["out.log"], e
   return { log, kill, [Symbol.asyncDispose]: stop };
 }
 
-// The daemons do not say when they are ready, so the port is tried until one of them answers.
+// The daemons do not report when they are ready, so the port is tried until one of them answers.
 async function ready(port: number, child: ChildProcess): Promise<void> {
   let gone: unknown;
   child.once("exit", (code) => gone ??= new Error(`it ended with code ${code}`));
@@ -118,7 +117,7 @@ function hasEnded({ pid, exitCode, signalCode }: ChildProcess): boolean {
   return pid === undefined || exitCode !== null || signalCode !== null;
 }
 
-/** A port that is free when looked at; whoever takes it before the daemon does makes the start fail, visibly. */
+/** A port that is free at this moment; if another program takes it first, the start fails visibly. */
 export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer();
@@ -130,7 +129,7 @@ export function freePort(): Promise<number> {
   });
 }
 
-/** Makes a scratch folder, which a daemon that gives up its rights has to own. */
+/** Makes a scratch folder, which a daemon that drops its rights has to own. */
 export function scratch(owner?: string): string {
   const folder = mkdtempSync(join(tmpdir(), "interop-"));
   if (owner !== undefined && process.getuid?.() === 0) {
@@ -140,7 +139,7 @@ export function scratch(owner?: string): string {
   return folder;
 }
 
-/** Writes a file into a folder and gives its path. */
+/** Writes a file into a folder and returns its path. */
 export function file(folder: string, name: string, text: string): string {
   const path = join(folder, name);
   writeFileSync(path, text);

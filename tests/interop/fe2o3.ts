@@ -21,7 +21,7 @@ import { prepared, Skipped, type Suite } from "./suite.ts";
 
 const VERSION = "0.18.4";
 
-/** What rust/src/client.rs checks. */
+/** The checks of rust/src/client.rs. */
 const CHECKS = [
   "round trip",
   "bodies",
@@ -35,7 +35,7 @@ const CHECKS = [
   "wrong password",
 ] as const;
 
-/** Builds the program, which is kept, and starts its container and, on each runtime, our broker. */
+/** Builds the program, which is cached, and starts its container and, on each runtime, our broker. */
 export function prepare(): Promise<Suite> {
   return prepared(async (running) => {
     const program = build();
@@ -100,7 +100,7 @@ function build(): string {
   } catch (error) {
     throw new Skipped(`cargo cannot fetch what fe2o3-amqp is built of: ${error}`);
   }
-  // It builds only what has changed. What cannot be built is a failure.
+  // Cargo rebuilds only changes. A failed build is a failure.
   cargo("build", "--release");
   return join(folder, "target", "release", "webamqp-interop");
 }

@@ -18,7 +18,7 @@ import { prepared, Skipped, type Suite } from "./suite.ts";
 
 const VERSION = "1.7.0";
 
-/** What go/main.go checks. */
+/** The checks of go/main.go. */
 const CHECKS = [
   "round trip",
   "sections and values",
@@ -33,7 +33,7 @@ const CHECKS = [
   "wrong password",
 ] as const;
 
-/** Builds the program, which is kept, and starts our broker on each runtime. */
+/** Builds the program, which is cached, and starts our broker on each runtime. */
 export function prepare(): Promise<Suite> {
   return prepared((running) => {
     const program = build();

@@ -12,7 +12,7 @@ import { prepared, type Suite } from "./suite.ts";
 
 const VERSION = "2.7.0";
 
-/** What jvm/Jms.java checks. */
+/** The checks of jvm/Jms.java. */
 const CHECKS = [
   "text",
   "bytes",
@@ -34,7 +34,7 @@ const CHECKS = [
   "no local",
 ] as const;
 
-/** Brings qpid-jms and starts our broker. */
+/** Installs qpid-jms and starts our broker. */
 export function prepare(): Promise<Suite> {
   return prepared((running) => {
     const classPath = jars(`qpid-jms-${VERSION}`, [

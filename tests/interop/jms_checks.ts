@@ -1,5 +1,5 @@
 /**
- * What a broker for JMS offers beside sending and receiving.
+ * Checks of brokers for JMS beyond sending and receiving.
  *
  * @module
  */
@@ -9,13 +9,11 @@ import type { Place } from "./ours/client.ts";
 import type { Runtime } from "./runtimes.ts";
 import type { Suite } from "./suite.ts";
 
-/** Where the checks work. */
+/** The addresses of the checks. */
 export interface JmsSettings {
-  /** A queue of that name. */
   place(name: string): Place;
-  /** A topic of that name. */
   topic(name: string): Place;
-  /** Whether what came of modified counts as a failed attempt. */
+  /** Whether the outcome `modified` counts as a failed attempt. */
   readonly counts?: boolean;
 }
 

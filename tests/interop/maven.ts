@@ -1,5 +1,5 @@
 /**
- * Brings programs for the JVM from Maven's repositories and starts them; what was brought is kept for the next run.
+ * Downloads programs for the JVM from Maven's repositories, cached for the next run, and starts them.
  *
  * @module
  */
@@ -18,7 +18,7 @@ export type Coordinates = string;
 
 const KEPT = join(tmpdir(), "webamqp-interop-jars");
 
-/** A class path of libraries and all that they depend on, but for what a test does not need. */
+/** A class path of libraries with their dependencies, except those that a test does not need. */
 export function jars(name: string, libraries: readonly Coordinates[], without: readonly string[] = []): string {
   const folder = join(KEPT, name);
   if (existsSync(folder)) return join(folder, "*");
@@ -53,7 +53,7 @@ function pom(libraries: readonly Coordinates[], without: readonly string[]): str
 <dependencies>${dependencies.join("")}</dependencies></project>`;
 }
 
-/** What the JVM is told: little, for checks on small machines, or to be as fast as it can. */
+/** The JVM's settings: small, for checks on small machines, or as fast as possible. */
 export type JavaOptions = "small" | "fast";
 
 /** The command that runs a source file of the folder `jvm`. */
@@ -68,7 +68,7 @@ export function java(
   return ["java", ...flags, "-cp", classPath, source, ...args];
 }
 
-/** Runs a program that prints one line a check, `ok NAME` or `FAILED NAME: reason`; gives the failures by name. */
+/** Runs a program that prints one line a check, `ok NAME` or `FAILED NAME: reason`; returns the failures by name. */
 export async function runChecks(command: readonly [string, ...string[]]): Promise<Map<string, string | undefined>> {
   const [program, ...args] = command;
   const child = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });

@@ -1,6 +1,6 @@
 /**
- * nginx as a reverse proxy that ends TLS in front of our broker: client certificates, a header field that browsers cannot
- * set, certificates that must not be taken, and reloads under load.
+ * nginx as a reverse proxy that terminates TLS for our broker: client certificates, a header field that browsers cannot
+ * set, certificates to refuse, and reloads under load.
  *
  * @module
  */
@@ -29,13 +29,13 @@ const SITES = {
   rogue: ["rogue"],
 } as const;
 
-// Whether workers whose configuration was replaced end the connections that they still have, or wait until these end.
+// Whether old workers end their connections after a reload, or wait until these end.
 const SHUTDOWNS = ["worker_shutdown_timeout 1s;", ""] as const;
 
 interface Reloadable {
   readonly url: string;
   readonly cuts: boolean;
-  /** Has it read its configuration again. */
+  /** Makes nginx reload its configuration. */
   reload(): void;
 }
 
@@ -80,7 +80,7 @@ function checks(runtime: Runtime, urls: Urls): Suite["checks"] {
     "wss that is cut when idle: told, and prevented": async () => {
       const idle = (idleTimeOut: number, forMs: number) =>
         runtime.call("idle", { url: urls.impatient, options: { tls, idleTimeOut } }, forMs);
-      // What nginx waits for are the broker's heartbeats.
+      // nginx waits for the broker's heartbeats.
       const [broken, whole] = await Promise.all([idle(0, 10_000), idle(1_000, 2_500)]);
       assertEquals([broken?.code, whole], ["connection-lost", null]);
     },
@@ -99,7 +99,7 @@ function refusals(runtime: Runtime, urls: Urls): Suite["checks"] {
       fails("mutual", /^handshake-failed: .*400/, { ca, ...keyPair("rogue_client") }),
     "no Authorization: status 401": () => fails("bearer", /^handshake-failed: .*401/),
     "certificate of another host is refused": () => fails("wrongHost", /^connect-failed: .*altname/i),
-    // Deno gives one reason for all that is wrong with a chain.
+    // Deno reports one reason for everything that is wrong with a chain.
     "expired certificate is refused": () => fails("expired", /^connect-failed: .*(CERT_HAS_EXPIRED|UNABLE_TO_VERIFY)/),
     "certificate of a rogue authority is refused": () => fails("rogue", /^connect-failed: .*UNABLE_TO_VERIFY/),
     "authority that is not named is not trusted": () => fails("open", /^connect-failed: .*UNABLE_TO_VERIFY/, {}),

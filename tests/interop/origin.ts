@@ -13,13 +13,13 @@ import { webSocketChannel } from "../../src/transport/websocket/standard.ts";
 import { keyPair } from "../pki.ts";
 import { HOST } from "./daemon.ts";
 
-/** A broker that runs. */
+/** A running broker. */
 export interface Origin extends AsyncDisposable {
   /** Its URL over TCP, with user name and password. */
   readonly ws: string;
   /** Its URL over TLS, with user name and password; the host is a name. */
   readonly wss: string;
-  /** The names of all header fields that any handshake has brought, in lower case. */
+  /** The names of all header fields in any handshake, in lower case. */
   readonly fields: ReadonlySet<string>;
 }
 

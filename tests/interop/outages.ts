@@ -1,5 +1,5 @@
 /**
- * What must be true of traffic whose broker, or what stands in front of it, goes away and comes back meanwhile.
+ * The guarantees of traffic whose broker, or the proxy in front of it, goes away and comes back.
  *
  * @module
  */
@@ -11,13 +11,13 @@ import type { Runtime } from "./runtimes.ts";
 
 /** An outage under load. */
 export interface Outage {
-  /** Where the traffic goes, on an address of its own. */
+  /** The place of the traffic, with an address of its own. */
   readonly place: Place;
-  /** How sender and receiver take up what was not settled. */
+  /** How sender and receiver recover unsettled messages. */
   readonly recovery: "resend" | "resume";
-  /** Brings the outage about, and ends it. */
+  /** Causes the outage, and ends it. */
   readonly disturb: () => Promise<void>;
-  /** Whether it ends connections. Default: true. */
+  /** Whether the outage cuts connections. Default: true. */
   readonly cuts?: boolean;
 }
 
@@ -25,7 +25,7 @@ export interface Outage {
 const BETWEEN = 300;
 const OUTAGES = 3;
 
-/** Has traffic go through outages: each send has one outcome, it is accepted, and what is accepted afterwards comes. */
+/** Runs traffic through outages: each send has one outcome, `accepted`, and messages accepted afterwards come. */
 export async function underLoad(
   runtime: Runtime,
   { place, recovery, disturb, cuts = true }: Outage,
@@ -47,7 +47,7 @@ export async function underLoad(
   return report;
 }
 
-/** The same where the broker lives on, and keeps what it has of links that resume: everything comes, once. */
+/** As above, with a broker that survives and keeps the state of links that resume: everything comes, once. */
 export async function exactlyOnce(runtime: Runtime, outage: Omit<Outage, "recovery">): Promise<void> {
   const { missing, twice } = await underLoad(runtime, { ...outage, recovery: "resume" });
   assertEquals([missing, twice], [0, 0], "messages that are missing, and that came twice");

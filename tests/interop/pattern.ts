@@ -11,7 +11,7 @@ export function pattern(size: number): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** Whether these are the bytes of {@linkcode pattern}, all of them and no more. */
+/** Whether these are the bytes of {@linkcode pattern}, complete and no more. */
 export function isPattern(bytes: Uint8Array, size: number): boolean {
   const expected = pattern(size);
   return bytes.length === size && bytes.every((byte, i) => byte === expected[i]);

@@ -22,11 +22,10 @@ const MANY = 1_000;
 const PYTHON_EXAMPLES = "/usr/share/proton/examples/python";
 const BROKER = `${PYTHON_EXAMPLES}/broker.py`;
 
-/** A broker of Proton that runs. */
+/** A running broker of Proton. */
 export interface ProtonBroker extends AsyncDisposable {
-  /** Where to connect. */
   readonly url: string;
-  /** Kills it, with what it has, and starts it again. */
+  /** Kills the broker with its messages, and starts it again. */
   restart(): Promise<void>;
 }
 
@@ -47,10 +46,10 @@ export function prepare(): Promise<Suite> {
     }
     const runtimes = startRuntimes().map((runtime) => running.use(runtime));
     const settings = {
-      // To this example, every outcome is the last, and the end of a connection is one.
+      // For this example, every outcome is final, and so is the end of a connection.
       redelivers: false,
       keeps: false,
-      // Of several data sections it keeps the last one.
+      // It keeps only the last of several data sections.
       ordersSections: false,
       lists: true,
       many: 3_000,
@@ -157,7 +156,7 @@ function deathChecks(runtime: Runtime): Suite["checks"] {
         runtime.call("roundTrip", { url: gateway, address: "by gateway" }),
       ]);
       const ends = Promise.all([broker.url, gateway].map((url) => runtime.call("idle", { url }, 10_000)));
-      // Both have connected once this has, for what is asked later is done later.
+      // Once this has connected, both have, since later requests are handled later.
       await runtime.call("roundTrip", { url: gateway, address: "between" });
       await broker[Symbol.asyncDispose]();
       assertEquals((await ends).map((end) => end?.code), ["connection-lost", "connection-lost"]);
@@ -165,7 +164,7 @@ function deathChecks(runtime: Runtime): Suite["checks"] {
   };
 }
 
-/** A broker that is killed under load and keeps nothing: each send has one outcome, and what is sent afterwards comes. */
+/** A broker that is killed under load and keeps nothing: each send has one outcome, and later messages come. */
 export function restartChecks(runtime: Runtime, { url, restart }: ProtonBroker, what: string): Suite["checks"] {
   return {
     [`${what} killed under load and started again, 3 times`]: async () => {
@@ -176,7 +175,7 @@ export function restartChecks(runtime: Runtime, { url, restart }: ProtonBroker, 
   };
 }
 
-// Sends one message with a client certificate and prints what came of it.
+// Sends one message with a client certificate and prints the outcome.
 const EXTERNAL = `import sys
 from proton import Message, SSLDomain
 from proton.handlers import MessagingHandler
@@ -241,12 +240,12 @@ function compile(folder: string): Run {
   };
 }
 
-/** Installs Proton's example broker, which lets everybody in, and starts it. */
+/** Installs Proton's example broker, which accepts everybody, and starts it. */
 export async function startProton(interpreter = "/usr/bin/python3"): Promise<ProtonBroker> {
   installDebian("python3-qpid-proton", "/usr/lib/python3/dist-packages/proton/__init__.py");
   installDebian("libqpid-proton11-dev-examples", BROKER);
   const port = await freePort();
-  // By its path: another python3 may come first.
+  // By its path, since another python3 may come first.
   const command = [interpreter, BROKER, "-a", `${HOST}:${port}`] as const;
   const folder = scratch();
   let daemon = await startDaemon({ command, folder, port });

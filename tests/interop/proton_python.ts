@@ -16,7 +16,7 @@ import { prepared, type Suite } from "./suite.ts";
 
 const VERSION = "0.40.0";
 
-/** What python/checks.py checks. */
+/** The checks of python/checks.py. */
 const CHECKS = [
   "bodies of all kinds",
   "properties",
@@ -30,7 +30,7 @@ const CHECKS = [
   "transactions",
 ] as const;
 
-/** Brings Proton from PyPI, kept for the next run, and starts our broker. */
+/** Installs Proton from PyPI, cached for the next run, and starts our broker. */
 export function prepare(): Promise<Suite> {
   return prepared(async (running) => {
     const interpreter = python("proton", [`python-qpid-proton==${VERSION}`]);

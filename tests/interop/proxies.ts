@@ -20,10 +20,10 @@ export const PROXY_USER: { readonly username: string; readonly password: string 
   password: "ppass",
 };
 
-/** What the proxies call what the user belongs to. */
+/** The realm of the proxies. */
 export const PROXY_REALM: string = "labrealm";
 
-/** A scheme that a proxy asks for. */
+/** A scheme that a proxy can require. */
 export type AskedScheme = "basic" | "digest";
 
 /** A proxy that runs until it is stopped. */
@@ -34,15 +34,15 @@ export interface RunningProxy extends Omit<RunningDaemon, "kill"> {
   readonly port: number;
   /** The certificate to trust, for a proxy over TLS. */
   readonly ca: string | undefined;
-  /** Kills it, and starts it again; absent where it is a part of this program. */
+  /** Kills the proxy, and starts it again; absent for one inside this process. */
   restart?(): Promise<void>;
 }
 
-/** How squid is to behave. */
+/** The settings of squid. */
 export interface SquidOptions {
-  /** What it asks for, in this order. */
+  /** The challenges, in this order. */
   schemes: readonly AskedScheme[];
-  /** After how many uses a Digest nonce becomes stale. */
+  /** The number of uses after which a Digest nonce becomes stale. */
   nonceMaxCount?: number;
   /** Whether the proxy itself speaks TLS. Default: false. */
   tls?: boolean;

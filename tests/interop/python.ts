@@ -1,5 +1,5 @@
 /**
- * Brings packages of PyPI into environments of their own, which are kept for the next run.
+ * Installs packages of PyPI into environments of their own, which are kept for the next run.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import { Skipped } from "./suite.ts";
 export function python(name: string, packages: readonly string[]): string {
   const folder = join(tmpdir(), `webamqp-interop-python-${name}`);
   const interpreter = join(folder, "bin", "python");
-  // An environment cannot be moved once it is made, so its mark is what says that it is whole.
+  // An environment cannot be moved once it is made, so a file marks it as complete.
   const mark = join(folder, "whole");
   const wanted = packages.join(" ");
   if (existsSync(mark) && readFileSync(mark, "utf8") === wanted) return interpreter;
@@ -33,8 +33,8 @@ export function python(name: string, packages: readonly string[]): string {
   } catch (error) {
     throw new Skipped(`pip cannot fetch ${wanted}: ${error}`);
   }
-  // What was fetched and cannot be installed is a failure. What it is built with is fetched now; what was built of it before, with
-  // what this machine had then, is not taken.
+  // A failed installation is a failure. Build dependencies are downloaded now, and wheels built earlier, by other tools of
+  // this machine, are not used.
   pip("install", "--no-cache-dir", "--find-links", wheels, ...packages);
   writeFileSync(mark, wanted);
   return interpreter;

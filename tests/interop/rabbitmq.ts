@@ -23,9 +23,9 @@ export function prepare(): Promise<Suite> {
     const runtimes = startRuntimes().map((runtime) => running.use(runtime));
     const settings = {
       redelivers: true,
-      // It takes the items of a list for the fields of something, and breaks the connection.
+      // It reads the items of a list as fields of something, and breaks the connection.
       lists: false,
-      // It ends the session of a link that asks for it.
+      // It ends the session of a link that asks for two steps.
       settlesTwice: false,
       // It keeps them last to first.
       ordersSections: false,
@@ -76,11 +76,11 @@ export function prepare(): Promise<Suite> {
   });
 }
 
-/** A RabbitMQ that runs. */
+/** A running RabbitMQ. */
 export interface RunningRabbit {
   readonly url: string;
   readonly secureUrl: string;
-  /** Kills it, and starts it again with what it has on its disk. */
+  /** Kills RabbitMQ, and starts it again with what is on its disk. */
   restart(): Promise<void>;
 }
 
@@ -89,7 +89,7 @@ export async function startRabbit(running: AsyncDisposableStack): Promise<Runnin
   const folder = scratch();
   const [port, securePort, epmdPort, distPort] = await Promise.all(Array.from({ length: 4 }, freePort));
   const { cert, key } = keyPair("server");
-  // Started here and not by RabbitMQ, which would leave it behind.
+  // Started here, since RabbitMQ would leave it running.
   const epmd = ["epmd", "-address", HOST, "-port", `${epmdPort}`] as const;
   running.use(await startDaemon({ command: epmd, folder: scratch(), port: epmdPort }));
   const settings = [
@@ -108,7 +108,7 @@ export async function startRabbit(running: AsyncDisposableStack): Promise<Runnin
     startDaemon({
       command: [PROGRAM],
       folder,
-      // The last that it opens.
+      // The last port that it opens.
       port: securePort,
       env: {
         HOME: folder,

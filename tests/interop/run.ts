@@ -32,7 +32,7 @@ const SUITES: Readonly<Record<string, () => Promise<{ prepare: Prepare }>>> = {
   ws: () => import("./ws.ts"),
 };
 
-/** A program that hangs is a failure, not a reason to wait. */
+/** A program that hangs is a failure. */
 const CHECK_TIMEOUT_MS = 60_000;
 
 interface Row {
@@ -58,7 +58,7 @@ async function runSuite(name: string, report: (row: Row) => void): Promise<void>
   }
 }
 
-// The stacks of foreign programs would tear the table.
+// The stacks of foreign programs would break the table.
 function failure(error: unknown): string {
   if (error instanceof Skipped) return `skipped: ${error.message}`;
   const lines = stripVTControlCharacters(String(error)).split("\n").map((line) => line.trim());
@@ -78,7 +78,7 @@ function table(rows: readonly Row[]): string {
   return all.map((row) => `${row.peer.padEnd(peer)}  ${row.check.padEnd(check)}  ${row.result}`).join("\n");
 }
 
-// Ends what the suites have started, too.
+// Exiting also ends the programs of the suites.
 process.once("SIGINT", () => process.exit(130));
 
 const chosen = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(SUITES);

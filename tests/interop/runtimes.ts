@@ -22,9 +22,8 @@ export type RuntimeName = keyof typeof COMMANDS;
 
 /** One runtime that runs our program. */
 export interface Runtime extends AsyncDisposable {
-  /** Its name. */
   readonly name: RuntimeName;
-  /** Has one of the program's actions done; several can go on at once. */
+  /** Runs one of the program's actions; several can run at once. */
   call<Name extends keyof Actions>(name: Name, ...args: Parameters<Actions[Name]>): Result<Name>;
 }
 
@@ -43,7 +42,7 @@ export function startRuntimes(): Runtime[] {
   return (Object.keys(COMMANDS) as RuntimeName[]).map(startRuntime);
 }
 
-/** The same checks for each runtime, its name in front of theirs. */
+/** The same checks for each runtime, prefixed by its name. */
 export function onEach(runtimes: readonly Runtime[], checks: (runtime: Runtime) => Suite["checks"]): Suite["checks"] {
   return Object.fromEntries(
     runtimes.flatMap((runtime) =>
@@ -70,7 +69,7 @@ function startRuntime(name: RuntimeName): Runtime {
     waiting.get(reply.id)?.(reply);
     waiting.delete(reply.id);
   });
-  // That it has ended is told to those who wait.
+  // Pending calls are rejected when the program has ended.
   child.stdin.on("error", () => {});
   let calls = 0;
   return {
@@ -83,7 +82,7 @@ function startRuntime(name: RuntimeName): Runtime {
           if (error === undefined) resolve(value as Awaited<Result<typeof action>>);
           else reject(new Error(error));
         });
-        // JSON would make null of what is left out at the end.
+        // JSON would make null of arguments left out at the end.
         const given = args.slice(0, args.findLastIndex((arg) => arg !== undefined) + 1);
         child.stdin.write(`${JSON.stringify({ id, action, args: given })}\n`);
       });

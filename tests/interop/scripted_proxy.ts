@@ -1,5 +1,5 @@
 /**
- * A proxy that asks for Digest with SHA-256, which no packaged one does; `curl` has to find it right.
+ * A proxy that requires Digest with SHA-256, which no packaged one does; `curl` checks the proxy itself.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { type AddressInfo, connect, type Socket } from "node:net";
 import { HOST } from "./daemon.ts";
 import { PROXY_REALM, PROXY_USER, type RunningProxy } from "./proxies.ts";
 
-/** The algorithms that can be asked for. */
+/** The algorithms of the challenge. */
 export type Algorithm = "SHA-256" | "SHA-256-sess";
 
 /** Starts the proxy; every nonce is good for one connection. */
@@ -77,7 +77,7 @@ interface Expected {
   readonly algorithm: Algorithm;
 }
 
-// As RFC 7616 3.4 has it, and nothing beyond.
+// As in RFC 7616 3.4, and nothing beyond.
 function isAnswer(header: string, { target, nonces, algorithm }: Expected): boolean {
   const params = new Map(
     [...header.matchAll(/(\w+)=(?:"([^"]*)"|([^\s,]+))/g)].map(([, name, quoted, token]) => [name, quoted ?? token]),

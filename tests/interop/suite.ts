@@ -1,5 +1,5 @@
 /**
- * What every interop suite is made of.
+ * The parts of every interop suite.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import process from "node:process";
 export interface Suite {
   /** The program and its version. */
   readonly peer: string;
-  /** What is checked, in this order. */
+  /** The checks, in order. */
   readonly checks: Readonly<Record<string, () => Promise<void>>>;
   /** Ends everything that was started. */
   close(): Promise<void>;
@@ -21,7 +21,7 @@ export interface Suite {
 /** Installs and starts what a suite needs. */
 export type Prepare = () => Promise<Suite>;
 
-/** Makes a suite that, when it is closed or cannot be made, ends all that was put on the stack. */
+/** Makes a suite that ends everything on the stack when it is closed or cannot be made. */
 export async function prepared(
   make: (running: AsyncDisposableStack) => Promise<Omit<Suite, "close">>,
 ): Promise<Suite> {
@@ -34,7 +34,7 @@ export async function prepared(
   }
 }
 
-/** Installs Debian packages unless the program that they bring is there; needs to be root only then. */
+/** Installs Debian packages unless their program exists; needs root only then. */
 export function installDebian(names: string, program: string): void {
   if (existsSync(program)) return;
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
@@ -43,7 +43,7 @@ export function installDebian(names: string, program: string): void {
   }
 }
 
-/** The version of an installed Debian package, without Debian's own part of it. */
+/** The version of an installed Debian package, without Debian's own part. */
 export function debianVersion(name: string): string {
   const version = execFileSync("dpkg-query", ["--show", "--showformat=${Version}", name], { encoding: "utf8" });
   return version.replace(/^\d+:|[-+~].*$/g, "");

@@ -1,5 +1,5 @@
 /**
- * The command line in a real terminal, that of tmux: what a person sees, what Ctrl-C does, and what a mistake gives.
+ * The command line in a real terminal, that of tmux: its screen, Ctrl-C, and mistakes.
  *
  * @module
  */
@@ -21,11 +21,11 @@ const RUNTIMES: Readonly<Record<string, string>> = {
   node: "node_modules/.bin/node --disable-warning=ExperimentalWarning",
 };
 
-/** Installs tmux, whose server is ours alone. */
+/** Installs tmux, with a server of its own. */
 export function prepare(): Promise<Suite> {
   return prepared((running) => {
     installDebian("tmux", "/usr/bin/tmux");
-    // It may have ended with the last of its terminals.
+    // The server may have ended with the last of its terminals.
     running.defer(() => void tmux("start-server", ";", "kill-server"));
     return Promise.resolve({
       peer: `tmux ${debianVersion("tmux")}`,
@@ -72,7 +72,7 @@ class Screen implements Disposable {
     tmux("send-keys", "-t", this.#name, "C-c");
   }
 
-  /** Waits until the screen shows something, and gives what it shows then. */
+  /** Waits until the screen matches, and returns the match. */
   async shows(pattern: RegExp): Promise<RegExpExecArray> {
     const deadline = Date.now() + DEADLINE_MS;
     for (;;) {
@@ -84,7 +84,7 @@ class Screen implements Disposable {
     }
   }
 
-  /** Waits for the end of what was started: its exit code, and all that the screen shows. */
+  /** Waits for the end of the command: its exit code, and the whole screen. */
   async ends(): Promise<{ status: number; text: string }> {
     const { 1: status, input } = await this.shows(new RegExp(`\\[exit ${this.#runs}: (\\d+)\\]`));
     return { status: Number(status), text: input };
@@ -97,7 +97,7 @@ class Screen implements Disposable {
   }
 }
 
-/** Runs `work` beside a broker that was started in a terminal, and ends it there. */
+/** Runs `work` beside a broker started in a terminal, and ends the broker there. */
 async function besideBroker(runtime: string, work: (screen: Screen, url: string) => Promise<void>): Promise<void> {
   using server = new Screen(runtime);
   server.start("broker --listen 0");
@@ -147,7 +147,7 @@ function checksOf(runtime: string): Suite["checks"] {
       await other.shows(/\nworking/);
       screen.interrupt();
       assertEquals((await screen.ends()).status, 130);
-      // What it runs gets the signal as well.
+      // The signal also goes to the command that it runs.
       other.interrupt();
       assertMatch((await other.ends()).text, /0 requests answered\n\[exit 2: 0\]/);
     }),

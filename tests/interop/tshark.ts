@@ -1,5 +1,5 @@
 /**
- * tshark, of Wireshark, as the judge of what our client and our listener say to each other.
+ * tshark, of Wireshark, as the judge of what our client and our listener send.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { file, HOST, scratch } from "./daemon.ts";
 import { onEach, type Runtime, startRuntimes } from "./runtimes.ts";
 import { debianVersion, installDebian, prepared, type Suite } from "./suite.ts";
 
-// By itself, tshark knows AMQP over TCP only.
+// By default, tshark knows AMQP over TCP only.
 const IN_WEBSOCKETS = `DissectorTable.get("ws.protocol"):add("amqp", Dissector.get("amqp"))\n`;
 const DEADLINE_MS = 10_000;
 const PERFORMATIVES: Readonly<Record<string, string>> = {
@@ -99,7 +99,7 @@ async function tshark(args: readonly string[]): Promise<string> {
   try {
     return (await promisify(execFile)("tshark", args)).stdout;
   } catch (error) {
-    // A file that is being written may end within a packet; all before it was read.
+    // A file being written may end within a packet; all packets before it were read.
     const { stdout, stderr } = error as { stdout: string; stderr: string };
     if (!stderr.includes("cut short in the middle of a packet")) throw error;
     return stdout;

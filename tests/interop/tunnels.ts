@@ -17,12 +17,12 @@ import { onEach, type Runtime, startRuntimes } from "./runtimes.ts";
 import { startScriptedProxy } from "./scripted_proxy.ts";
 import { debianVersion, installDebian, prepared, type Suite } from "./suite.ts";
 
-/** One proxy, and what of its challenges we answer. */
+/** One proxy, and the schemes that we answer. */
 interface Way {
   readonly name: string;
   readonly start: () => Promise<RunningProxy>;
   readonly schemes: readonly ProxyScheme[];
-  /** What a wrong password is answered with, where that is to be seen. */
+  /** The status for a wrong password, if it is visible. */
   readonly refusal?: number;
 }
 
@@ -59,7 +59,7 @@ export function prepare(): Promise<Suite> {
     const origin = running.use(await startOrigin());
     const proton = running.use(await startProton());
     const ways: Running[] = [];
-    // All at once, since squid takes its time to end.
+    // In parallel, since squid takes its time to end.
     running.defer(async () => void await Promise.all(ways.map(({ proxy }) => proxy[Symbol.asyncDispose]())));
     await Promise.all(WAYS.map(async (way, i) => ways[i] = { ...way, proxy: await way.start() }));
     const runtimes = startRuntimes().map((runtime) => running.use(runtime));
@@ -91,7 +91,7 @@ function curlChecks(ways: readonly Running[], origin: Origin): Suite["checks"] {
       const url = `http://${new URL(origin.ws).host}/`;
       const options = ["--silent", "--output", "/dev/null", "--write-out", "%{http_connect}", "--proxy-digest"];
       const args = [...options, "--proxy-user", `${username}:${password}`, "--proxytunnel", "--proxy", proxy.url, url];
-      // It fails where the proxy refuses, and says so by what it writes.
+      // curl fails where the proxy refuses, and its output says so.
       return (await promisify(execFile)("curl", args).catch((error) => error)).stdout;
     };
     assertEquals([await status(password), await status("wrong")], ["200", "407"]);

@@ -19,7 +19,7 @@ import { prepared, type Suite } from "./suite.ts";
 const MIB = 1_048_576;
 const CLOSES = [[1000, ""], [1001, "going"], [1011, "\u00e9"], [3000, "x".repeat(123)], [4999, "y"]] as const;
 
-/** Our side does as it is told, see `ours/sockets.ts`; `ended` tells how that was. */
+/** What the test does with the socket of `ws`, while our side obeys, see `ours/sockets.ts`; `ended` is our side's end. */
 type Use = (socket: WebSocket, ended: Promise<Ended>) => Promise<void>;
 type Join = (use: Use, maxMessageBytes?: number) => Promise<void>;
 
@@ -166,7 +166,7 @@ async function asServer(runtime: Runtime, use: Use, maxMessageBytes?: number): P
 
 async function asClient(runtime: Runtime, use: Use, maxMessageBytes?: number): Promise<void> {
   const port = await runtime.call("listenAndObey", maxMessageBytes);
-  // Compression is offered, as browsers do, and must not be taken.
+  // Compression is offered, as browsers do, and must not be accepted.
   const socket = new WebSocket(`ws://${HOST}:${port}`, ["amqp"], { maxPayload: 32 * MIB, perMessageDeflate: true });
   try {
     await once(socket, "open");
@@ -193,7 +193,7 @@ function urlOf(server: WebSocketServer): string {
   return `ws://${HOST}:${(server.address() as AddressInfo).port}`;
 }
 
-/** Messages until there are that many bytes. */
+/** Messages of at least `size` bytes together. */
 function messages(socket: WebSocket, size: number): Promise<Uint8Array[]> {
   return new Promise((resolve, reject) => {
     const all: Uint8Array[] = [];

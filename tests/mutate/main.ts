@@ -2,9 +2,8 @@
  * Changes one thing in the source at a time and runs the tests that must notice: `npm run mutate -- [--rules] [--only TEXT]
  * [--minutes 25]`.
  *
- * It works in a copy of the tree, runs the unchanged tests there first, since failing tests would count each mutation as
- * killed, prints survivors and score, and ends with status 1 below 95 percent. A mutation whose tests do not end counts as
- * killed, and separately.
+ * It works in a copy of the tree, where the unchanged tests have to pass first, prints survivors and score, and ends with
+ * status 1 below 95 percent. A mutation whose tests do not end counts as killed, and separately.
  *
  * @module
  */

@@ -10,7 +10,7 @@ import rhea, { type EventContext, type Message, type Sender } from "rhea";
 import { test } from "../harness.ts";
 import { start } from "../program.ts";
 
-/** Service Bus as far as examples/azure.ts needs it: tokens at `$cbs`, and one queue that numbers and locks. */
+/** Service Bus as far as examples/azure.ts needs it: tokens at `$cbs`, and one queue that numbers and locks messages. */
 function serviceBus(): { listener: Server; heard: string[]; stop: () => void } {
   const heard: string[] = [];
   const container = rhea.create_container();

@@ -25,7 +25,7 @@ function brokerServer(options: BrokerOptions = {}): Promise<AcceptorServer & { r
   return acceptorServer(new Broker(options)) as Promise<AcceptorServer & { readonly acceptor: Broker }>;
 }
 
-/** Sends messages with rhea, and waits until each has its outcome. */
+/** Sends messages with rhea, and returns their outcomes. */
 async function deliver(connection: RheaConnection, address: string, messages: Sendable[]): Promise<string[]> {
   const sender = connection.open_sender(address);
   const outcomes: string[] = [];
@@ -44,7 +44,7 @@ async function deliver(connection: RheaConnection, address: string, messages: Se
   return outcomes;
 }
 
-/** Receives with rhea, which accepts, until there are enough. */
+/** Receives `count` messages with rhea, which accepts them. */
 function take(receiver: RheaReceiver, count: number): Promise<RheaMessage[]> {
   const messages: RheaMessage[] = [];
   return new Promise((resolve) =>

@@ -14,10 +14,10 @@ import {
 import { test } from "../harness.ts";
 import { acceptorServer, once, rheaClient, rheaDial, type RheaServer, rheaServer, sendAll } from "./rhea.ts";
 
-/** Calls by name, each of which must end when the connection does. */
+/** Pending calls by name, each of which must end when the connection does. */
 type Calls = Record<string, Promise<unknown>>;
 
-/** Notes how calls end, without waiting for them. */
+/** Records how calls end, without waiting for them. */
 function watch(calls: Calls): Map<string, unknown> {
   const ends = new Map<string, unknown>();
   for (const [name, call] of Object.entries(calls)) {
@@ -26,12 +26,12 @@ function watch(calls: Calls): Map<string, unknown> {
   return ends;
 }
 
-/** Lets everything happen that is due already: callbacks of promises, and timers of no time. */
+/** Runs everything that is due: callbacks of promises, and timers without delay. */
 function settled(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
-/** Holds each call to an end with an error that a program can tell apart. */
+/** Checks that each call has ended with an error that a program can tell apart. */
 function assertAllEnded(calls: Calls, ends: Map<string, unknown>): void {
   for (const name of Object.keys(calls)) {
     assert(ends.has(name), `${name} waits for ever`);
@@ -45,7 +45,7 @@ async function iterate(receiver: Receiver): Promise<void> {
   for await (const delivery of receiver) void delivery;
 }
 
-/** A rhea server that gives credit for two messages on `full`, never answers, and then goes without a word. */
+/** A rhea server that gives credit for two messages on `full`, never answers, and drops the connection. */
 async function stubbornServer(): Promise<RheaServer> {
   const server = await rheaServer({ receiver_options: { credit_window: 0, autoaccept: false } });
   server.container.on("receiver_open", ({ receiver }) => {
@@ -62,7 +62,7 @@ function bodies(count: number): { body: number }[] {
   return Array.from({ length: count }, (_, body) => ({ body }));
 }
 
-/** Everything of ours that can wait on the peer. */
+/** Every call of ours that can wait for the peer. */
 function waitingCalls(connection: Connection): Calls {
   const full = connection.sender("full");
   const receiver = (address: string) => connection.receiver({ address, credit: 5 });
@@ -91,7 +91,7 @@ test("WSB-27, ATK-32: all that waits ends at once with a typed error when a rhea
   let arrived = 0;
   const enough = new Promise<void>((resolve) =>
     server.container.on("message", () => {
-      // Two by send, two by sendAll, the one that was written, and the request.
+      // Two by send, two by sendAll, the written one, and the request.
       if (++arrived === 6) resolve();
     })
   );
@@ -115,7 +115,7 @@ test("WSB-27, ATK-32: all that waits ends at once with a typed error when a rhea
   assertInstanceOf(connection.error, TransportError);
   assertEquals([connection.error.code, connection.open], ["connection-lost", false]);
   assertEquals((await closedEvent).value, { kind: "closed", error: connection.error });
-  // What is called afterwards says the same.
+  // Later calls fail in the same way.
   await assertRejects(() => connection.request("service", { body: "?" }), AmqpError);
   await assertRejects(async () => await connection.sender("q").send({ body: 1 }), AmqpError);
   await assertRejects(() => connection.ready().then(() => connection.receiver("q").receive()), AmqpError);
@@ -126,7 +126,7 @@ test("WSB-27: links, sessions and connections that are about to begin end at onc
   await using server = await rheaServer();
   const connection = await connect(server.url, { reconnect: false });
   const [socket] = server.sockets;
-  // It hears nothing from now on.
+  // rhea receives nothing from now on.
   socket!.onmessage = () => {};
   const calls: Calls = {
     "session": connection.session().ready(),

@@ -11,7 +11,7 @@ function numbered(count: number): RheaMessage[] {
   return Array.from({ length: count }, (_, body) => ({ body }));
 }
 
-/** Lets everything that we told be answered: begins a session and waits for the peer's begin. */
+/** Waits until the peer has handled everything sent: begins a session and waits for the peer's begin. */
 async function roundTrip(connection: Connection): Promise<void> {
   const session = connection.session();
   await session.ready();
@@ -23,7 +23,7 @@ function creditOf(receiver: RheaReceiver): number {
   return (receiver as unknown as { credit: number }).credit;
 }
 
-/** Collects bodies that come to rhea, and resolves when there are enough. */
+/** Collects bodies received by rhea, and resolves when there are `count`. */
 function collect(receiver: RheaReceiver, count: number): { bodies: unknown[]; enough: Promise<void> } {
   const bodies: unknown[] = [];
   const enough = new Promise<void>((resolve) =>
@@ -34,7 +34,7 @@ function collect(receiver: RheaReceiver, count: number): { bodies: unknown[]; en
   return { bodies, enough };
 }
 
-/** Resolves with the sum of outcomes that rhea's sender heard, once there are enough. */
+/** Resolves with the sum of outcomes that rhea's sender received, once there are `count`. */
 function outcomes(sender: RheaSender, count: number): Promise<number> {
   let heard = 0;
   return new Promise((resolve) => {
@@ -202,7 +202,7 @@ test("FLW-5: draining a rhea server brings what it has and takes the rest of the
       void setImmediate(() => {
         for (let n = stock.shift()!; n > 0; n--) sender!.send({ body: n });
         sender!.set_drained(true);
-        // Its flow goes out with the next thing that happens.
+        // rhea sends the flow with its next event.
         sender!.session.connection._register();
       }));
   });
@@ -238,7 +238,7 @@ test("FLW-5: a rhea client that drains our acceptor gets what there is, and its 
   await once(receiver, "receiver_drained");
   assertEquals(bodies, [0, 1, 2]);
   assertEquals([creditOf(receiver), senders[0]!.credit], [0, 0]);
-  // It goes on with the flag set: every grant from now on is drained at once.
+  // The flag stays set: every further credit is drained at once.
   const again = once(receiver, "receiver_drained");
   receiver.add_credit(5);
   await again;
@@ -274,7 +274,7 @@ test("LNK-2, SES-2: 200 links each way on one connection, over five sessions, do
   assertEquals(seen.size, 200);
   for (let i = 0; i < 200; i++) assertEquals(seen.get(`q${i}`), [`mine ${i}`]);
   await sessions[0]!.close();
-  // The others live on, and so do the handles that were given back.
+  // The other sessions go on, and freed handles can be used again.
   await sessions[1]!.sender("again").send({ body: "once more" });
   assertEquals(seen.get("again"), ["once more"]);
 });

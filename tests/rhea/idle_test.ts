@@ -4,11 +4,11 @@ import { AmqpError, connect, type Connection, type FrameTrace } from "../../mod.
 import { test } from "../harness.ts";
 import { acceptorServer, once, rheaClient, rheaDial, rheaServer } from "./rhea.ts";
 
-// Long enough that a busy machine does not miss two of its halves, which is when the peer gives up.
+// Long enough that a busy machine does not miss two of its halves, after which the peer closes.
 const KEPT_MS = 400;
-// Short, since it is to run out. Twice as long is when it does.
+// Short, since it is to expire; it does after twice this time.
 const MISSED_MS = 100;
-// The fifth keep-alive comes 2.5 time-outs after the open: a peer that had taken none would have given up by then.
+// The fifth keep-alive comes 2.5 timeouts after the open: a peer that had seen none would have closed by then.
 const KEEP_ALIVES = 5;
 
 /** Counts keep-alives of one direction, and resolves when there are enough. */
@@ -24,24 +24,24 @@ function keepAlives(direction: "in" | "out"): { trace(frame: FrameTrace): void; 
   };
 }
 
-/** Drops all that the end with this socket would send from now on, as if its program hung. */
+/** Drops everything that this socket's end would send from now on, as if its program hung. */
 function mute(socket: WebSocket): void {
   socket.send = () => {};
 }
 
-/** Drops all that comes for the end with this socket from now on, as if the other's program hung. */
+/** Drops everything that this socket's end receives from now on, as if the other program hung. */
 function deafen(socket: WebSocket): void {
   socket.onmessage = () => {};
 }
 
-/** Takes connections over, and gives the first one once it is open. */
+/** Accepts connections, and returns the first one once it is open. */
 function firstConnection(): { onConnection(connection: Connection): void; connected: Promise<Connection> } {
   let onConnection: (connection: Connection) => void = () => {};
   const connected = new Promise<Connection>((resolve) => onConnection = resolve);
   return { onConnection, connected };
 }
 
-/** What a call ends with that waits until our side notices that rhea is silent. */
+/** Checks the error of a call that waits until our side notices that rhea is silent. */
 function assertTimedOut(error: unknown, remote: boolean): void {
   assertInstanceOf(error, AmqpError);
   const { condition, retryable } = error;

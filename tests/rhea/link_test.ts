@@ -137,7 +137,7 @@ test("LNK-12: a link that a rhea server closes while it is used ends what waits 
   const results = await Promise.allSettled([1, 2, 3].map((body) => sender.send({ body })));
   const errors = results.map((result) => (result as PromiseRejectedResult).reason as AmqpError);
   for (const error of errors) assertEquals(error.condition, "amqp:resource-deleted");
-  // What had left may have been processed; the third never left.
+  // Messages that had left may have been processed; the third never left.
   assertEquals(errors.map((error) => error instanceof OutcomeError && error.outcome), ["lost", "lost", false]);
   await sender.closed;
   assertEquals((sender.error as AmqpError).condition, "amqp:resource-deleted");
@@ -170,7 +170,7 @@ test("LNK-12: a rhea client hears that our acceptor ends a link, with the error 
 });
 
 test("SES-5: a session that a rhea server ends fails its links; others and the connection live on", async () => {
-  // Without credit: rhea goes on to settle what reaches it after it has ended the session, against the rules.
+  // Without credit: rhea still settles messages that reach it after it has ended the session, against the rules.
   await using server = await rheaServer({ receiver_options: { credit_window: 0 } });
   server.container.on("receiver_open", ({ receiver }) => {
     if (receiver!.target.address === "end") {

@@ -18,7 +18,7 @@ import { type Body, DataBody, SequenceBody, ValueBody } from "../../src/codec/me
 import { test } from "../harness.ts";
 import { acceptorServer, type EventContext, once, rheaClient, type RheaMessage, rheaServer, sendAll } from "./rhea.ts";
 
-/** Sends messages to rhea, and gives what it makes of them. */
+/** Sends messages to rhea, and returns how rhea decodes them. */
 async function toRhea(messages: Message[]): Promise<RheaDecoded[]> {
   await using server = await rheaServer();
   const seen: RheaDecoded[] = [];
@@ -29,7 +29,7 @@ async function toRhea(messages: Message[]): Promise<RheaDecoded[]> {
   return seen;
 }
 
-/** Has rhea send messages, and gives what we make of them. */
+/** Sends messages from rhea, and returns how we decode them. */
 async function fromRhea(messages: RheaMessage[]): Promise<DecodedMessage[]> {
   await using server = await rheaServer();
   server.container.on("sender_open", ({ sender }) => sendAll(sender!, messages));
@@ -42,7 +42,7 @@ async function fromRhea(messages: RheaMessage[]): Promise<DecodedMessage[]> {
   return seen;
 }
 
-/** Has rhea send messages to an acceptor, which sends each back as it decoded it, and gives what rhea makes of that. */
+/** Sends messages from rhea to an acceptor, which returns each as decoded, and returns how rhea decodes that. */
 async function thereAndBack(messages: RheaMessage[]): Promise<RheaDecoded[]> {
   const passing: DecodedMessage[] = [];
   let more = () => {};
@@ -251,14 +251,14 @@ test("WSB-24: publish brings rhea one message, and ends connection and socket in
     });
     const auth = users && plain("user", "secret");
     assertEquals((await publish(server.url, "q", { body: "once" }, { auth }))?.kind, "accepted");
-    // Whichever side is first; rhea gives no code.
+    // Depends on which side is first; rhea sends no code.
     assert([1000, 1005].includes(await opened));
     assertEquals(await publish(server.url, "q", { body: "settled" }, { auth, settled: true }), undefined);
     assertEquals(seen, ["once", "close", "settled", "close"]);
   }
 });
 
-/** The same as plain data, whatever carries it: rhea's values are Buffers, records and classes of its own. */
+/** The same as plain data: rhea's values are Buffers, records and classes of its own. */
 function bare(value: unknown): unknown {
   if (value === undefined) return null;
   if (value instanceof Uint8Array) return [...value];

@@ -8,7 +8,7 @@ import { acceptorServer, once, rheaClient, rheaServer } from "./rhea.ts";
 
 type Answer = (request: RheaMessage, reply: (message: RheaMessage) => void) => void;
 
-/** Makes a rhea server answer requests over the dynamic nodes that it hands out; gives the senders to those. */
+/** Makes a rhea server answer requests over its dynamic nodes; returns the senders to those. */
 function respond(container: Container, answer: Answer): Map<string, RheaSender> {
   const nodes = new Map<string, RheaSender>();
   container.on("sender_open", ({ sender }) => {
@@ -21,7 +21,7 @@ function respond(container: Container, answer: Answer): Map<string, RheaSender> 
   return nodes;
 }
 
-/** Opens a dynamic node with rhea, and gives a function that sends a request and waits for the answer. */
+/** Opens a dynamic node with rhea, and returns a function that sends a request and waits for the answer. */
 async function requester(
   connection: RheaConnection,
   address: string,
@@ -43,7 +43,7 @@ test("TRM-2: requests of ours to a rhea responder each get their answer, whateve
   await using server = await rheaServer();
   const held: Array<() => void> = [];
   const nodes = respond(server.container, (request, reply) => {
-    // The answers leave last first; one of them is to nobody's question.
+    // The answers leave last first; one of them answers no request.
     held.unshift(() => reply({ correlation_id: request.message_id, body: `re: ${request.body}` }));
     if (held.length < 50) return;
     reply({ correlation_id: "nobody's", body: "stray" });
@@ -138,7 +138,7 @@ test("TRM-2, MSG-5: a rhea requester gets its answers from our acceptor, over a 
   assertEquals(answers.map(({ correlation_id }) => correlation_id) as unknown[], IDS as unknown[]);
 });
 
-/** Answers what comes to an address of a broker, with rhea, over the anonymous relay. */
+/** Answers messages to an address of a broker, with rhea, over the anonymous relay. */
 async function serviceAt(connection: RheaConnection, address: string): Promise<void> {
   const relay = connection.open_sender({ target: {} });
   const receiver = connection.open_receiver(address);

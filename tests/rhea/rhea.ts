@@ -20,9 +20,8 @@ export type RheaOptions = Record<string, unknown>;
 
 /** A rhea container that accepts WebSockets. */
 export interface RheaServer extends AsyncDisposable {
-  /** Where to dial. */
   readonly url: string;
-  /** Hears the events of all connections, sessions and links. */
+  /** Emits the events of all connections, sessions and links. */
   readonly container: Container;
   /** The sockets that are open. */
   readonly sockets: ReadonlySet<WebSocket>;
@@ -30,23 +29,21 @@ export interface RheaServer extends AsyncDisposable {
 
 /** A rhea connection that was dialled. */
 export interface RheaClient extends AsyncDisposable {
-  /** The connection. */
   readonly connection: Connection;
-  /** What carries it, at the moment if it connects again. */
+  /** The socket, at the moment if it connects again. */
   readonly socket: WebSocket;
 }
 
 /** An acceptor behind this runtime's own WebSocket server. */
 export interface AcceptorServer extends AsyncDisposable {
-  /** Where to dial. */
   readonly url: string;
-  /** What takes the connections over. */
+  /** Accepts the connections. */
   readonly acceptor: Pick<Acceptor, "accept" | "close">;
 }
 
 const HOST = "127.0.0.1";
 
-/** Starts a rhea server that lets in `users`, or anybody without them; `options` are those of its connections. */
+/** Starts a rhea server that accepts `users`, or anybody without them; `options` are those of its connections. */
 export async function rheaServer(
   options: RheaOptions = {},
   users?: (username: string, password: string) => boolean | Promise<boolean>,
@@ -90,9 +87,9 @@ export async function rheaServer(
 }
 
 /**
- * Dials with rhea; nothing is waited for.
+ * Dials with rhea, without waiting.
  *
- * Without `options.username` it does without SASL, without `options.reconnect` it does not connect again.
+ * There is no SASL without `options.username`, and no reconnect without `options.reconnect`.
  */
 export function rheaDial(url: string, options: RheaOptions = {}): RheaClient {
   const container = silent(rhea.create_container());
@@ -130,7 +127,7 @@ export async function rheaClient(url: string, options: RheaOptions = {}): Promis
   return client;
 }
 
-/** Starts an acceptor, or whatever else takes over channels. */
+/** Starts an acceptor, or another service of channels. */
 export async function acceptorServer(
   options: AcceptorOptions | AcceptorServer["acceptor"] = {},
 ): Promise<AcceptorServer> {
@@ -156,7 +153,7 @@ export function once(emitter: Emitter, name: string): Promise<EventContext> {
 }
 
 /**
- * Has a rhea sender send `messages` in order, as its credit and its buffer of 2,048 deliveries allow.
+ * Sends `messages` in order with a rhea sender, as its credit and its buffer of 2,048 deliveries allow.
  *
  * In a later turn: as the accepting side rhea writes transfers ahead of its own attach.
  */
@@ -169,7 +166,7 @@ export function sendAll(sender: Sender, messages: Iterable<RheaMessage>): void {
   sender.on("sendable", () => void setImmediate(pump));
 }
 
-/** Lets everything that rhea was told get its answer: begins a session and waits for the peer's begin. */
+/** Waits until the peer has handled everything that rhea sent: begins a session and waits for the peer's begin. */
 export async function rheaRoundTrip(connection: Connection): Promise<void> {
   const session = connection.create_session();
   session.begin();
@@ -178,7 +175,7 @@ export async function rheaRoundTrip(connection: Connection): Promise<void> {
   await once(session, "session_close");
 }
 
-// rhea prints to the console, or throws, what nobody listens to.
+// rhea prints to the console, or throws, events without a listener.
 function silent(container: Container): Container {
   for (const name of ["disconnected", "error", "protocol_error"]) container.on(name, () => {});
   return container;

@@ -64,7 +64,7 @@ test("WSB-18: rhea server, no SASL: opens the connection where SASL may be left 
   await using open = await rheaServer();
   await (await connect(open.url, { auth: null })).close();
   await using closed = await rheaServer({}, users);
-  // rhea drops the socket without a word.
+  // rhea drops the socket without an answer.
   const error = await assertRejects(() => connect(closed.url, { auth: null }), TransportError);
   assertEquals(error.code, "connection-lost");
 });
@@ -74,7 +74,7 @@ interface Admitted {
   containerId: string | undefined;
 }
 
-/** Connects rhea to an acceptor, and gives what the acceptor knows of it. */
+/** Connects rhea to an acceptor, and returns what the acceptor knows of it. */
 async function admitted(sasl: SaslServerOptions | undefined, options: RheaOptions): Promise<Admitted> {
   let told: (connection: OurConnection) => void = () => {};
   const connected = new Promise<OurConnection>((resolve) => told = resolve);
@@ -85,7 +85,7 @@ async function admitted(sasl: SaslServerOptions | undefined, options: RheaOption
   return { identity, containerId: remote?.containerId };
 }
 
-/** Connects rhea to an acceptor that refuses it, and gives what rhea knows of why. */
+/** Connects rhea to an acceptor that refuses it, and returns rhea's reasons. */
 async function refused(sasl: SaslServerOptions | undefined, options: RheaOptions): Promise<string[]> {
   await using server = await acceptorServer({ sasl, onConnection: () => void heard.push("opened") });
   const heard: string[] = [];

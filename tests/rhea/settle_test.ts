@@ -16,13 +16,13 @@ const SND_MODES: readonly SenderSettleMode[] = ["unsettled", "settled", "mixed"]
 const RCV_MODES: readonly ReceiverSettleMode[] = ["first", "second"];
 
 interface Arrivals {
-  /** Whether each message came settled. */
+  /** Whether each message was sent settled. */
   readonly settled: boolean[];
-  /** How many were settled by the sender after the outcome. */
+  /** The number that the sender settled after the outcome. */
   confirmed: number;
 }
 
-/** Notes what comes to rhea, which accepts it all. */
+/** Records the messages that rhea receives and accepts. */
 function arrivals(receiver: RheaReceiver): Arrivals {
   const seen: Arrivals = { settled: [], confirmed: 0 };
   receiver.on("message", ({ delivery }) => seen.settled.push(delivery!.remote_settled));
@@ -30,7 +30,7 @@ function arrivals(receiver: RheaReceiver): Arrivals {
   return seen;
 }
 
-/** Sends what a mode allows: once as a matter of course, and once asked to be settled. */
+/** Sends what a mode allows: once by default, and once with `settled`. */
 async function sendBoth(sender: Sender, mode: SenderSettleMode): Promise<void> {
   const outcome = await sender.send({ body: 1 });
   assertEquals(outcome?.kind, mode === "settled" ? undefined : "accepted");
@@ -94,7 +94,7 @@ for (const snd of SND_MODES) {
   }
 }
 
-/** What rhea hears of a delivery of its own; in two steps it settles when it hears of the outcome. */
+/** The outcome that rhea receives; in two steps it settles then. */
 function hear(
   sender: { on(name: string, listener: (context: { delivery: RheaDelivery }) => void): unknown },
   heard: string[],
@@ -111,7 +111,7 @@ for (const rcv of RCV_MODES) {
   const told = rcv === "first" ? ["accepted", "settled"] : ["accepted unsettled"];
 
   test(`DSP-2, DSP-3: a rhea server to our client, rcv-settle-mode ${rcv}`, async () => {
-    // What is in force is what both sides name.
+    // The agreed mode is the one that both sides name.
     const options = { treat_modified_as_released: false, rcv_settle_mode: rcv === "first" ? 0 : 1 };
     await using server = await rheaServer({ sender_options: options });
     const heard: string[] = [];
@@ -120,7 +120,7 @@ for (const rcv of RCV_MODES) {
       hear(sender as never, heard);
     });
     await using connection = await connect(server.url);
-    // One at a time: the second comes when the first is done with, on both sides.
+    // One at a time: the second comes when the first is settled on both sides.
     const receiver = connection.receiver({ address: "q", credit: 1, rcvSettleMode: rcv });
     const bodies: unknown[] = [];
     for await (const delivery of receiver) {
@@ -175,7 +175,7 @@ test("DSP-3: what rhea sends settled costs no outcome, and its credit comes back
   assertEquals(heard, []);
 });
 
-/** What rhea does with a delivery, and what our send ends with. */
+/** What rhea does with a delivery, and the result of our send. */
 const OUTCOMES: ReadonlyArray<readonly [string, (delivery: RheaDelivery) => void, Partial<OutcomeError>]> = [
   ["released", (d) => d.release(), { outcome: "released", condition: "amqp:released:list", retryable: true }],
   ["rejected", (d) => d.reject(), { outcome: "rejected", condition: "amqp:rejected:list", retryable: false }],
@@ -209,7 +209,7 @@ for (const rcv of RCV_MODES) {
     server.container.on("message", ({ message, delivery }) => OUTCOMES[message!.body]![1](delivery as RheaDelivery));
     await using connection = await connect(server.url);
     const sender = connection.sender("q");
-    // One after the other: of two outcomes that it tells in one turn, rhea gives both deliveries the first.
+    // One by one: of two outcomes in one turn, rhea gives both deliveries the first.
     for (const [body, [name, , fields]] of OUTCOMES.entries()) {
       const error = await assertRejects(() => sender.send({ body }), OutcomeError);
       const { outcome, condition, retryable, scope, remote } = error;

@@ -6,7 +6,7 @@ import { random, seed, test } from "../harness.ts";
 import { acceptorServer, rheaClient, type RheaMessage, rheaServer, sendAll } from "./rhea.ts";
 
 const MEBI = 1_048_576;
-// Around every place where a length takes another form: 8 and 32 bit sizes, one frame and several, one flush and several.
+// Around every size where an encoding changes: 8 and 32 bit sizes, one frame and several, one flush and several.
 const SIZES = [1, 100, 255, 256, 400, 440, 460, 480, 511, 512, 513, 1_024, 65_300, 65_535, 65_536, 65_537, 200_000];
 
 function bodies(sizes: readonly number[]): Uint8Array[] {
@@ -22,7 +22,7 @@ function same(a: Uint8Array, b: Uint8Array): boolean {
   return Buffer.compare(a, b) === 0;
 }
 
-/** Counts transfers, and notes the largest payload of one. */
+/** Counts transfers, and records their largest payload. */
 function transfers(direction: "in" | "out"): { count: number; largest: number; trace(frame: FrameTrace): void } {
   const seen = {
     count: 0,
@@ -38,7 +38,7 @@ function transfers(direction: "in" | "out"): { count: number; largest: number; t
 
 type Direction = (sizes: readonly number[], maxFrameSize: number) => Promise<ReturnType<typeof transfers>>;
 
-/** Our client sends to a rhea server that takes frames of this size. */
+/** Sends from our client to a rhea server that accepts frames of this size. */
 const clientToRhea: Direction = async (sizes, maxFrameSize) => {
   await using server = await rheaServer({ max_frame_size: maxFrameSize });
   const sent = bodies(sizes);
@@ -52,7 +52,7 @@ const clientToRhea: Direction = async (sizes, maxFrameSize) => {
   return seen;
 };
 
-/** A rhea server sends to our client, which takes frames of this size. */
+/** Sends from a rhea server to our client, which accepts frames of this size. */
 const rheaToClient: Direction = async (sizes, maxFrameSize) => {
   await using server = await rheaServer();
   const sent = bodies(sizes);
@@ -67,7 +67,7 @@ const rheaToClient: Direction = async (sizes, maxFrameSize) => {
   return seen;
 };
 
-/** A rhea client sends to our acceptor, which takes frames of this size. */
+/** Sends from a rhea client to our acceptor, which accepts frames of this size. */
 const rheaToAcceptor: Direction = async (sizes, maxFrameSize) => {
   const sent = bodies(sizes);
   const seen = transfers("in");
@@ -94,7 +94,7 @@ const rheaToAcceptor: Direction = async (sizes, maxFrameSize) => {
   return seen;
 };
 
-/** Our acceptor sends to a rhea client that takes frames of this size. */
+/** Sends from our acceptor to a rhea client that accepts frames of this size. */
 const acceptorToRhea: Direction = async (sizes, maxFrameSize) => {
   const sent = bodies(sizes);
   const seen = transfers("out");

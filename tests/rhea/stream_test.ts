@@ -12,14 +12,14 @@ function file(): RheaMessage {
   return { subject: "backup", body, footer: { "x-opt-sum": "none" } };
 }
 
-// Checks each byte, and that no more came than the window takes and what was read.
+// Checks each byte, and that no more than the window has come beyond what was read.
 async function read(delivery: Delivery, payloads: readonly number[]): Promise<number> {
   let [length, most] = [0, 0];
   for await (const part of delivery.stream()) {
     for (let i = 0; i < part.length; i++) if (part[i] !== 48 + (length + i) % 10) return NaN;
     length += part.length;
     most = Math.max(most, payloads.reduce((sum, bytes) => sum + bytes, 0) - length);
-    // The sender is at the window again and again.
+    // The sender fills the window again and again.
     await new Promise((resolve) => setTimeout(resolve));
   }
   assert(most < 4_000_000, `${most} bytes were held`);

@@ -11,17 +11,17 @@ import { connect, type Connection, TransactionError } from "../../mod.ts";
 import { test } from "../harness.ts";
 import { rheaServer } from "./rhea.ts";
 
-/** A delivery as rhea has it, with a state of any kind: one that it does not know is its fields. */
+/** A delivery of rhea's, with a state of any kind: an unknown one is its fields. */
 interface RheaDelivery {
   readonly remote_state?: readonly [txnId: Uint8Array];
   update(settled: boolean, state: unknown): void;
 }
 
-/** A link as rhea has it. */
+/** A link of rhea's. */
 interface RheaLink {
   readonly remote: { readonly attach: { readonly target: { readonly value?: unknown } } };
   readonly local: { readonly attach: { target: unknown } };
-  /** Ours: whether it controls transactions. */
+  /** Added here: whether the link controls transactions. */
   coordinates?: boolean;
 }
 
@@ -37,7 +37,7 @@ const { types } = rhea as unknown as {
 const state = (code: number, ...fields: unknown[]) => types.wrap_described(types.wrap_list(fields), code);
 const ACCEPTED = state(0x24);
 
-/** Says to everything that is asked what happened, and to a discharge what `answer` says, undefined for yes. */
+/** Records the requests and answers them, a discharge with `answer`, undefined for success. */
 function coordinator(container: Container, answer: () => unknown = () => undefined) {
   const heard: string[] = [];
   const open = new Map<string, string[]>();

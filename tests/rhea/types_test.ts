@@ -36,11 +36,11 @@ import { acceptorServer, rheaClient, type RheaMessage, rheaServer, sendAll } fro
 import { readShapes, type Shape, shapeOf, wire, type WireTyped } from "./wire_types.ts";
 
 interface Row {
-  /** What we send. */
+  /** The value that we send. */
   readonly ours: Value;
-  /** What that is to rhea. */
+  /** The same for rhea. */
   readonly theirs: WireTyped;
-  /** What we receive for it. */
+  /** The value that we receive for it. */
   readonly decoded: Value;
 }
 
@@ -54,7 +54,7 @@ function row(ours: Value, theirs: WireTyped, decoded: Value = ours): Row {
   return { ours, theirs, decoded };
 }
 
-/** Every primitive type that is no container, at its edges and in each of its encodings. */
+/** Every primitive type except containers, at its limits and in each of its encodings. */
 function simpleRows(): Row[] {
   return [
     row(null, wire.Null()),
@@ -188,7 +188,7 @@ function withValueDescriptor(row: Row): Shape {
   return { ...shapeOf(row.theirs), descriptor: AMQP_VALUE };
 }
 
-// An amqp-value that is itself described has two descriptors, of which rhea keeps the outer one only.
+// A described amqp-value has two descriptors, of which rhea keeps the outer one only.
 function bodyRows(): Row[] {
   return [...simpleRows(), ...containerRows().filter(({ ours }) => !(ours instanceof Described))];
 }
@@ -199,7 +199,7 @@ function encode(message: Message): Uint8Array {
   return writer.take();
 }
 
-/** Sends encoded messages to rhea, and gives what it reads of each. */
+/** Sends encoded messages to rhea, and returns the sections that it reads of each. */
 async function shownToRhea(messages: Message[]): Promise<Shape[][]> {
   await using server = await rheaServer();
   const seen: Shape[][] = [];
@@ -211,7 +211,7 @@ async function shownToRhea(messages: Message[]): Promise<Shape[][]> {
   return seen;
 }
 
-/** Has rhea send messages, and gives each as we get it, with the sections that we would forward it as. */
+/** Sends messages from rhea, and returns each as we get it, with the sections that we would forward it as. */
 async function shownByRhea(
   messages: RheaMessage[],
 ): Promise<Array<{ message: DecodedMessage; forwarded: Shape[] }>> {
@@ -231,7 +231,7 @@ async function shownByRhea(
   return seen;
 }
 
-/** The one section of a message that has this code. */
+/** The only section of a message with this code. */
 function section(shapes: Shape[], code: bigint): unknown {
   return shapes.find(({ descriptor }) => descriptor?.value === code)?.value;
 }
@@ -249,7 +249,7 @@ test("TYP-1, TYP-3: every type that rhea writes, in each encoding, is ours too, 
   for (const [i, { message, forwarded }] of seen.entries()) {
     const { body } = message;
     assertEquals(body instanceof ValueBody ? body.value : body, rows[i]!.decoded);
-    // rhea writes sections that are empty.
+    // rhea writes empty sections.
     assertEquals(section(forwarded, 0x77n), shapeOf(rows[i]!.theirs).value);
     assertEquals(forwarded.at(-1)!.type, shapeOf(rows[i]!.theirs).type);
   }

@@ -1,5 +1,5 @@
 /**
- * Values as rhea's own codec sees them on the wire: the type that was chosen, and what it holds.
+ * Values as rhea's own codec sees them on the wire: the chosen type and the content.
  *
  * @module
  */
@@ -50,7 +50,7 @@ const TYPE_OF_CODE: Readonly<Record<number, string>> = {
   0xf0: "array",
 };
 
-/** One value: its wire type and content, whichever of the type's encodings it has. */
+/** A value: its wire type and content, in any of the type's encodings. */
 export type Shape = { type: string; value: unknown; descriptor?: Shape };
 
 /** A value of rhea's that knows its encoding. */
@@ -68,7 +68,7 @@ export interface WireTyped {
 type Make<T> = (value: T) => WireTyped;
 type MakeArray = (items: unknown[], itemCode: number) => WireTyped;
 
-/** What rhea makes values of in each encoding; its typings leave most of it out. */
+/** Makes rhea's values in each encoding; its typings leave most of it out. */
 export interface WireTypes
   extends
     Record<"Null" | "True" | "False" | "Uint0" | "Ulong0" | "List0", () => WireTyped>,
@@ -88,7 +88,7 @@ export interface WireTypes
 /** rhea's types. */
 export const wire: WireTypes = rhea.types as unknown as WireTypes;
 
-/** What rhea reads from the bytes of one message: its sections. */
+/** The sections that rhea reads from the bytes of one message. */
 export function readShapes(bytes: Uint8Array): Shape[] {
   const reader = new wire.Reader(Buffer.from(bytes));
   const shapes: Shape[] = [];
@@ -126,7 +126,7 @@ function contentOf(type: string, value: unknown, itemCode: number | undefined): 
   }
 }
 
-// Items of an array are typed when they were read, bare when they are to be written.
+// Items of an array are typed when read, bare when written.
 function plain(item: unknown): unknown {
   return item !== null && typeof item === "object" && "type" in item ? (item as WireTyped).value : item;
 }

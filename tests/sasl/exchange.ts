@@ -9,29 +9,29 @@ import { SaslClient } from "../../src/sasl/client.ts";
 import type { SaslAuth, SaslServerMechanism, SaslTarget } from "../../src/sasl/mechanism.ts";
 import { SaslServer } from "../../src/sasl/server.ts";
 
-/** What became of an exchange. */
+/** The result of an exchange. */
 export interface Exchanged {
-  /** The frames in their order, as `kind` and text. */
+  /** The frames in order, as `kind` and text. */
   readonly said: string[];
   /** The last frame of the server. */
   readonly outcome: SaslOutcome | undefined;
-  /** Who the server takes the client for. */
+  /** The identity of the client, as the server sees it. */
   readonly identity: string | undefined;
-  /** What the client ended with, if it was an error. */
+  /** The client's error, if any. */
   readonly error: Error | undefined;
-  /** What the server ended with, if it was an error. */
+  /** The server's error, if any. */
   readonly serverError: Error | undefined;
 }
 
-/** What an exchange is run with; each has a default. */
+/** The settings of an exchange; each has a default. */
 export interface ExchangeOptions {
-  /** What the client connects to. Default: a secure host. */
+  /** The target of the client. Default: a secure host. */
   target?: SaslTarget;
   /** Changes a frame on its way; undefined drops it. */
   tamper?: (frame: SaslFrameBody) => SaslFrameBody | undefined;
 }
 
-/** Where a client connects to by default. */
+/** The default target. */
 export const TARGET: SaslTarget = { hostname: "broker.example", port: 5671, secure: true };
 
 /** Runs an exchange to its end. */

@@ -70,7 +70,7 @@ test("SASL-9: a table of users compares passwords to the last character, and kno
     for (const wrong of ["secres", "secre", "secrett", "ecret", "", "tim", "secretsecret"]) {
       assertEquals(await outcomeOf("tim", wrong), "auth", wrong);
     }
-    // Neither a name that is not there, with its own name or the password of another, nor what every object has.
+    // Neither a missing name, with its own name or the password of another, nor a property of every object.
     for (const name of ["kim", "constructor", "__proto__"]) {
       for (const password of ["secret", name]) assertEquals(await outcomeOf(name, password), "auth", name);
     }
@@ -93,7 +93,7 @@ test("SASL-7: a mechanism whose client speaks first asks for its response with a
   await server.handle({ kind: "saslInit", mechanism: "PLAIN" });
   const outcome = await server.handle({ kind: "saslResponse", response: bytes("\0tim\0secret") });
   assertEquals([outcome?.kind, server.identity], ["saslOutcome", "tim"]);
-  // Empty is not absent: there EXTERNAL has been told all.
+  // An empty response is not an absent one: EXTERNAL is complete.
   const device = new SaslServer([externalServer(() => "device-7")], {});
   await device.handle({ kind: "saslInit", mechanism: "EXTERNAL", initialResponse: new Uint8Array(0) });
   assertEquals(device.identity, "device-7");
@@ -107,7 +107,7 @@ test("SASL-6, SASL-9: a mechanism that was not offered, and a check that breaks 
   assertEquals(await server.handle({ ...init, mechanism: "EXTERNAL" }), { kind: "saslOutcome", code: "auth" });
   assertEquals(await server.handle(init), { kind: "saslOutcome", code: "sys-temp" });
   assertEquals([server.identity, server.error?.message], [undefined, "Cannot authenticate client: internal error"]);
-  // A check that says something else than true has not said yes.
+  // A check that returns anything but true has failed.
   const loose = plainServer((() => "no") as never);
   assertEquals((await exchange(plain("tim", "x"), [loose])).outcome?.code, "auth");
 });
@@ -121,7 +121,7 @@ test("EXTERNAL and ANONYMOUS: who the layer below says, and nobody", async () =>
   const { said, identity } = await exchange(external(), [mechanism]);
   assertEquals([said, identity, peers], [["offer EXTERNAL", "init EXTERNAL ", "outcome ok"], "device-7", [{}]]);
   assertEquals((await exchange(external("root"), [mechanism])).outcome?.code, "auth");
-  // What is no name lets nobody in, whatever a callback gives for it.
+  // A value other than a name refuses the client, whatever returned it.
   for (const none of ["", null, undefined, true, 0, {}] as never[]) {
     assertEquals((await exchange(external(), [externalServer(() => none)])).outcome?.code, "auth", String(none));
     for (const server of [oauthbearerServer(() => none), xoauth2Server(() => none)]) {
@@ -130,7 +130,7 @@ test("EXTERNAL and ANONYMOUS: who the layer below says, and nobody", async () =>
     }
     const { outcome } = await exchange(scram("user", "pencil"), [scramServer("SHA-256", () => none)]);
     assertEquals(outcome?.code, "auth", String(none));
-    // To a password true is the yes.
+    // For a password, true is success.
     const login = await exchange(plain("user", "pencil"), [plainServer(() => none)]);
     assertEquals(login.outcome?.code, none === true ? "ok" : "auth", String(none));
   }
@@ -276,7 +276,7 @@ test("SASL-2: what was not set, does not exist or is of the wrong kind is told, 
   for (const options of [{ hash: "MD5" }, { iteration: 5_000 }, { salt: "x" }]) {
     await assertRejects(() => scramKeys("x", wrong(options)), TypeError, "Cannot make keys");
   }
-  // No limit is NaN, nor a salt nothing, nor a life without end.
+  // NaN is no limit, nothing is no salt, and a lifetime must end.
   const none: (() => unknown)[] = [
     () => scram("user", "x", { maxIterations: NaN }),
     () => scram("user", "x", { minIterations: NaN }),
@@ -385,7 +385,7 @@ test("SASL-9: a stranger to a table is asked what a user is asked, after the sam
     const salt = new Uint8Array(24).fill(1);
     const keys = await scramKeys("pencil", { iterations: 5_000, salt });
     const others = await scramKeys("pencil", { hash: "SHA-512", iterations: 6_000 });
-    // What of a stranger cannot be told from each of these: iterations, bytes of salt, and how the hash was taken for it.
+    // A stranger must look like each of these: iterations, bytes of salt, and the hash.
     const asked = async (users: UserTable, name: string, hash: ScramHash): Promise<string> => {
       const server = saslMechanisms({ users }).find((mechanism) => mechanism.name === `SCRAM-${hash}`)!;
       work.length = 0;
@@ -401,12 +401,12 @@ test("SASL-9: a stranger to a table is asked what a user is asked, after the sam
       assertEquals(await asked(stored, name, "SHA-256"), await asked(stored, "user", "SHA-256"), name);
     }
     assertEquals(await asked(stored, "kim", "SHA-512"), "6000 16 after ");
-    // A password that SCRAM does not allow stands with those that it does.
+    // A password that SCRAM does not allow looks like the others.
     const texts = { user: "pencil", odd: "\x07" };
     for (const name of ["user", "odd", "kim"]) {
       assertEquals(await asked(texts, name, "SHA-256"), "4096 16 after 4096", name);
     }
-    // In a table of both a stranger is like one or the other, and like the same one each time.
+    // In a mixed table, a stranger looks like one kind or the other, and always like the same.
     const both = { user: keys, kim: "pencil" };
     const kinds = new Set<string>();
     const mechanisms = saslMechanisms({ users: both });

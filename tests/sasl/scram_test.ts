@@ -142,10 +142,10 @@ test("SCR-4, SCR-5, ATK-13: a server that says yes without a proof, or with a wr
     });
     assertStringIncludes(error!.message, why);
   }
-  // Yes instead of the question.
+  // An outcome instead of the challenge.
   const early = { tamper: change("saslChallenge", () => ({ kind: "saslOutcome", code: "ok" })) };
   assertStringIncludes((await exchange(scram("user", "pencil"), [server], early)).error!.message, "without a proof");
-  // A server that knows the user's name alone.
+  // A server that knows only the user's name.
   const rogue = scramServer("SHA-256", async () => ({ ...await keysOf("pencil"), serverKey: new Uint8Array(32) }));
   assertStringIncludes((await exchange(scram("user", "pencil"), [rogue])).error!.message, "proof is wrong");
 });
@@ -159,7 +159,7 @@ test("SCR-5: a proof that comes as a challenge is answered with nothing, and the
     final = { kind: "saslOutcome", code: "ok" };
     return { kind: "saslChallenge", challenge: frame.additionalData! };
   };
-  // The scripted server has said all it has; the client's empty answer is what counts.
+  // The scripted server has sent everything; the client's empty answer counts.
   const { error } = await exchange(scram("user", "pencil"), [server], { tamper });
   assertEquals(error, undefined);
   assertEquals(said.at(-2), { kind: "saslResponse", response: new Uint8Array(0) });
@@ -214,7 +214,7 @@ test("SCR-1: what is no first message of SCRAM is refused, a channel binding tha
     const { outcome, said } = await exchange(scram("user", "pencil"), [server], { tamper });
     assertEquals([outcome?.code, said.length], ["auth", 3], first);
   }
-  // A client that could bind, and sees that the server cannot.
+  // A client that could bind the channel, and sees that the server cannot.
   const tamper = change("saslInit", (init) => ({ ...init, initialResponse: bytes("y,,n=user,r=abc") }));
   const able = await exchange(scram("user", "pencil", { nonce: "abc" }), [server], { tamper });
   assertStringIncludes(able.said[2]!, "challenge r=abc");

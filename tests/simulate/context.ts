@@ -1,5 +1,5 @@
 /**
- * What the parts of one simulated program share: its connection, chance, and signals that somebody watches.
+ * State shared by the parts of one simulated program: its connection, randomness, and watched signals.
  *
  * @module
  */
@@ -12,9 +12,9 @@ import type { Ledger, Sent } from "./ledger.ts";
 import { type Disk, ProcessStore } from "./process.ts";
 import type { SimulatedTime } from "./world.ts";
 
-/** Queues that messages are sent to. */
+/** The queues of messages. */
 export const QUEUES: readonly string[] = ["q0", "q1"];
-/** A queue that holds few messages, so that those who send wait for those who receive. */
+/** A queue with little room, so that senders wait for receivers. */
 export const NARROW = "narrow";
 /** The queue of requests. */
 export const ASKED = "asked";
@@ -23,24 +23,22 @@ export const FORBIDDEN = "forbidden";
 /** A topic with subscriptions. */
 export const TOPIC = "topic/news";
 
-/** What programs of one simulation share. */
+/** State shared by the programs of one simulation. */
 export interface World {
   readonly random: Random;
   readonly time: SimulatedTime;
   readonly ledger: Ledger;
-  /** Signals that were handed out. */
+  /** The signals handed out. */
   readonly signals: WatchedSignal[];
-  /** What outlives programs that are killed. */
+  /** Data that outlives killed programs. */
   readonly disk: Disk;
 }
 
-/** Aborts, and knows who listens for that. */
+/** An abort signal that counts its listeners. */
 export class WatchedSignal {
   readonly controller: AbortController = new AbortController();
-  /** How many listen. */
   listeners = 0;
 
-  /** Nobody listens yet. */
   constructor() {
     const { signal } = this.controller;
     const { addEventListener, removeEventListener } = signal;
@@ -58,20 +56,19 @@ export class WatchedSignal {
   }
 }
 
-/** What the parts of one program share. */
+/** State shared by the parts of one program. */
 export class ProgramContext {
   readonly connection: Connection;
   readonly world: World;
   readonly random: Random;
   readonly ledger: Ledger;
   readonly time: SimulatedTime;
-  /** Where links that outlive the program's process keep their messages. */
+  /** The store of links that outlive the program's process. */
   readonly store: ProcessStore;
-  /** Links whose other side was not kept. */
+  /** Links whose other side was lost. */
   readonly restarted: Set<unknown> = new Set();
   readonly #sessions: Session[] = [];
 
-  /** Uses `connection`. */
   constructor(connection: Connection, world: World) {
     this.connection = connection;
     this.world = world;
@@ -81,7 +78,7 @@ export class ProgramContext {
     this.store = new ProcessStore(world.disk, world.time, world.random);
   }
 
-  /** True once in `many` times. */
+  /** True with a probability of 1 in `many`. */
   chance(many: number): boolean {
     return this.random.int(many) === 0;
   }
@@ -94,12 +91,12 @@ export class ProgramContext {
     return watched.controller.signal;
   }
 
-  /** Once in `many` times a signal that is aborted within `ms`. */
+  /** With a probability of 1 in `many`, a signal that is aborted within `ms`. */
   maybeSignal(many: number, ms: number): AbortSignal | undefined {
     return this.chance(many) ? this.signal(ms) : undefined;
   }
 
-  /** What makes the next link: the connection, or a session of its own. */
+  /** Makes the next link: the connection, or a session of its own. */
   maker(): Connection | Session {
     if (this.chance(10)) {
       const session = this.connection.session(this.chance(2) ? { incomingWindow: 2 } : {});
@@ -109,13 +106,13 @@ export class ProgramContext {
     return open.length > 0 && this.chance(3) ? this.random.pick(open) : this.connection;
   }
 
-  /** The message to send; now and then one that takes several frames. */
+  /** The message to send; now and then one of several frames. */
   message(sent: Sent): Message {
     const padding = this.chance(8) ? "|".padEnd(1 + this.random.int(6_000), "x") : "";
     return { body: `${sent.body}${padding}` };
   }
 
-  /** Closes the session that was made last. */
+  /** Closes the most recent session. */
   closeSession(): void {
     const session = this.#sessions.pop();
     if (session !== undefined) this.ledger.wait("close of a session", session.close()).catch(this.ledger.fault);

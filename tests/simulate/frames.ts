@@ -1,15 +1,15 @@
 /**
- * What must hold of the frames of a connection, whatever happens to it.
+ * Rules that hold for the frames of a connection, whatever happens to it.
  *
  * @module
  */
 
 import type { FrameTrace } from "../../src/engine/events.ts";
 
-// What a broker may say to programs that ask for what is not there, or to peers that are dead or late; all else is a fault.
+// Errors that a broker may send to programs that ask for missing nodes, or to dead or late peers; all others are faults.
 const ALLOWED: readonly string[] = [
   "amqp:link:detach-forced",
-  // To a process that is killed, or a connection that is given up: it has come back on another.
+  // To a killed process or a lost connection whose link is attached again on another.
   "amqp:link:stolen",
   "amqp:unauthorized-access",
   "amqp:not-found",
@@ -20,18 +20,17 @@ const ALLOWED: readonly string[] = [
   "amqp:transaction:timeout",
 ];
 
-/** Checks frame by frame. */
+/** Checks frames one by one. */
 export class Frames {
   readonly #rule: (holds: boolean, broken: string) => void;
-  // The links that are attached on our side: by channel and handle, their names.
+  // The attached links of our side: names by channel and handle.
   readonly #links = new Map<string, string>();
 
-  /** Tells `rule` what does not hold. */
+  /** Reports broken rules to `rule`. */
   constructor(rule: (holds: boolean, broken: string) => void) {
     this.#rule = rule;
   }
 
-  /** Takes the next frame. */
   check({ direction, channel, body }: FrameTrace): void {
     if (body === undefined) return;
     if ("error" in body && body.error !== undefined) {

@@ -1,5 +1,5 @@
 /**
- * What a simulated program has sent, received and waits for, and the rules that must hold of it at the end.
+ * A record of what a simulated program has sent, received and waits for, with the rules that must hold at the end.
  *
  * @module
  */
@@ -8,66 +8,64 @@ import { OutcomeError } from "../../src/base/errors.ts";
 import { MOST_DISK_MS } from "./process.ts";
 import { SendAbortedError } from "../../src/client/outcome.ts";
 
-/** One message on its way. */
+/** A sent message. */
 export interface Sent {
   readonly body: string;
   readonly address: string;
-  /** Its sender link, and its place on it; undefined where several links may have carried it. */
+  /** The number of its sender link; undefined if several links may have carried it. */
   readonly link: number | undefined;
   readonly place: number;
-  /** True where it is never sent a second time. */
+  /** True if it is never sent a second time. */
   readonly once: boolean;
   state: "pending" | "accepted" | "failed";
-  /** Since when it may be with the server: when it came to its outcome, if that is known. */
+  /** The time since when the server may have it: that of its outcome, if known. */
   at: number;
-  /** What it failed with. */
   error: unknown;
-  /** False when nothing of it has left. */
+  /** False if no part of it has left. */
   left: boolean;
-  /** The receiver may have it twice. */
+  /** True if the receiver may have it twice. */
   resent: boolean;
-  /** The transaction it belongs to. */
   unit: Unit | undefined;
-  /** Names the link of its sender on a disk, where it is kept there until it has its outcome. */
+  /** The name of its sender link on a disk, which keeps it until it has its outcome. */
   disk: string | undefined;
-  /** True once the process that sent it is dead: another one hears of its outcome, or nobody. */
+  /** True once the process that sent it is dead: another process learns its outcome, or none does. */
   orphan: boolean;
 }
 
-/** What takes effect together, or not at all. */
+/** Messages that take effect together, or not at all. */
 export interface Unit {
   outcome: "open" | "committed" | "rolled-back" | "in-doubt";
   readonly members: Sent[];
 }
 
-/** A subscription that gets what is accepted while it exists. */
+/** A subscription that gets the messages accepted while it exists. */
 export interface Subscribed {
   readonly address: string;
   readonly arrived: Set<string>;
-  /** The first message that the server cannot have missed it for, and when; undefined while that is not known. */
+  /** The first message that the server must have delivered to it, with the time; undefined while unknown. */
   since: { readonly place: number; readonly at: number } | undefined;
 }
 
 /** Messages by their body. */
 export class Ledger {
   readonly sent: Map<string, Sent> = new Map();
-  /** What has come to any receiver, and how often. */
+  /** The received bodies, each with its count. */
   readonly arrived: Map<string, number> = new Map();
-  /** What was accepted for good: told to the server, on a connection that held from then on. */
+  /** Messages accepted for good: settled with the server, on a connection that held from then on. */
   readonly gone: Set<string> = new Set();
   readonly subscriptions: Subscribed[] = [];
-  /** What is waited for: by a number, what it is. */
+  /** Descriptions of pending promises by number. */
   readonly waiting: Map<number, string> = new Map();
-  /** When the server lost what it knew, last. */
+  /** The last time at which the server lost its state. */
   forgot = -1;
-  /** The rules that were broken. */
+  /** The broken rules. */
   readonly broken: Error[] = [];
   readonly #now: () => number;
   #next = 0;
 
   readonly #trace: string[];
 
-  /** Starts with nothing, by the clock `now`; adds to `trace` what happens. */
+  /** Starts empty; `now` is the clock, and events are added to `trace`. */
   constructor(now: () => number, trace: string[]) {
     this.#now = now;
     this.#trace = trace;
@@ -78,22 +76,22 @@ export class Ledger {
     this.#trace.push(`${this.#now()} ${line}`);
   }
 
-  /** Notes a rule that does not hold. It does not throw: programs handle what is thrown in them. */
+  /** Records a broken rule. Does not throw, since programs handle errors. */
   rule(holds: boolean, broken: string): void {
     if (!holds) this.broken.push(new Error(broken));
   }
 
-  /** Notes what must not have failed. */
+  /** Records an unexpected error. */
   readonly fault = (error: unknown): void => {
     this.broken.push(error instanceof Error ? error : new Error(String(error)));
   };
 
-  /** A number that nothing else has. */
+  /** A unique number. */
   number(): number {
     return this.#next++;
   }
 
-  /** Notes a message; the body is made of its address and a number. */
+  /** Records a message; its body is made of its address and a number. */
   add(
     address: string,
     { by, link, once = false, unit }: { by: string; link?: number; once?: boolean; unit?: Unit },
@@ -122,8 +120,8 @@ export class Ledger {
   }
 
   /**
-   * Notes the outcome of a message when its promise has one; `link` is that which it was sent on, if that is known, and `keeps`
-   * says whether both sides of it have kept what was not settled, so that nothing is there twice.
+   * Records the outcome of a message when its promise settles; `link` is its link, if known, and `keeps` says whether both
+   * sides of the link have kept unsettled messages, so that none is there twice.
    */
   follow(
     sent: Sent,
@@ -144,17 +142,17 @@ export class Ledger {
     ).catch(this.fault);
   }
 
-  /** Notes that a message was accepted; of those that are sent together it is known only when all of them are. */
+  /** Records that a message was accepted; for messages sent together it is known only when all of them are. */
   accepted(sent: Sent, resent: boolean, together = false): void {
     this.rule(sent.state === "pending", `${sent.body} has two outcomes`);
     this.note(`${sent.body} is accepted${resent ? ", maybe twice" : ""}`);
     sent.state = "accepted";
-    // One that is kept is told only when it is forgotten.
+    // A kept message is reported only when it is erased.
     if (!together) sent.at = this.#now() - (sent.disk === undefined ? 0 : MOST_DISK_MS);
     sent.resent = resent;
   }
 
-  /** Notes that a message has failed, or at least that nobody knows better. */
+  /** Records that a message has failed, or that its outcome is unknown. */
   failed(sent: Sent, error: unknown, known = true): void {
     this.rule(sent.state === "pending", `${sent.body} has two outcomes`);
     this.note(`${sent.body} has failed: ${error}`);
@@ -165,12 +163,12 @@ export class Ledger {
     sent.left = !known || mayHaveLeft(error);
   }
 
-  /** Notes that a container's process is dead; `has` looks at what it has kept on its disk. */
+  /** Records that a container's process is dead; `has` looks at its disk. */
   die(container: string, has: (disk: string, body: string) => "kept" | "erased" | undefined): void {
     for (const sent of this.sent.values()) {
       if (!sent.disk?.startsWith(`${container}/`)) continue;
       const where = has(sent.disk, sent.body);
-      // What was given up in the last moment is not forgotten yet.
+      // A message abandoned at the last moment is not erased yet.
       if (sent.state === "failed" && where === "kept") sent.left = true;
       if (sent.state !== "pending") continue;
       sent.orphan = true;
@@ -178,19 +176,19 @@ export class Ledger {
       this.note(`${sent.body} has lost who waits for it`);
       sent.state = "failed";
       sent.at = this.#now();
-      // A message leaves only when it is kept.
+      // A message leaves only once it is kept.
       sent.left = where === "erased";
     }
   }
 
-  /** Notes that of messages whose process is dead only those will have an outcome whose links, as a disk names them, are `open`. */
+  /** Records which links of dead processes, named as on a disk, are still `open`: only their messages get an outcome. */
   forsake(open: ReadonlySet<string>): void {
     for (const sent of this.sent.values()) {
       if (sent.orphan && sent.state === "pending" && !open.has(sent.disk!)) this.failed(sent, "forsaken", false);
     }
   }
 
-  /** Notes the outcome of a message whose process is dead, as another process is told of it. */
+  /** Records the outcome of a dead process's message that another process has received. */
   recovered(body: string, outcome: string | undefined, resent: boolean): void {
     const sent = this.sent.get(body);
     if (sent === undefined) return this.rule(false, `${body} was recovered and was never sent`);
@@ -199,7 +197,7 @@ export class Ledger {
     else this.failed(sent, outcome, false);
   }
 
-  /** Waits for a promise, which must have ended when all is over; passes it on. */
+  /** Waits for a promise, which must have settled at the end, and passes it on. */
   wait<T>(what: string, promise: Promise<T>): Promise<T> {
     const number = this.#next++;
     this.waiting.set(number, what);
@@ -208,24 +206,24 @@ export class Ledger {
     return promise;
   }
 
-  /** Notes a delivery. */
+  /** Records a delivery. */
   arrive(body: string): void {
     this.rule(this.sent.has(body), `${body} arrived and was never sent`);
     this.note(`${body} arrives`);
     this.arrived.set(body, (this.arrived.get(body) ?? 0) + 1);
   }
 
-  /** Notes that the server has a subscription from now on. */
+  /** Records that the server has a subscription from now on. */
   subscribed(subscription: Subscribed): void {
     subscription.since ??= { place: this.#next, at: this.#now() };
   }
 
-  /** Sends that have no outcome yet. */
+  /** Sends without an outcome. */
   pending(): string[] {
     return [...this.sent.values()].filter(({ state }) => state === "pending").map(({ body }) => body);
   }
 
-  /** Holds that what was accepted is there, once all queues are empty. `drained` is what came at the end, in order. */
+  /** Checks that accepted messages are there, once all queues are empty. `drained` are the last bodies, in order. */
   check(drained: readonly string[]): void {
     const copies = new Map<string, number>();
     for (const body of drained) copies.set(body, (copies.get(body) ?? 0) + 1);
@@ -237,7 +235,7 @@ export class Ledger {
   #checkOne(sent: Sent, copies: number): void {
     const { body, state, error, left, resent, unit } = sent;
     const arrived = this.arrived.has(body);
-    // A server that lost its memory lost the messages in it.
+    // A server that lost its state lost its messages.
     const kept = sent.at > this.forgot && !sent.address.startsWith("topic/");
     if (unit === undefined) {
       if (state === "accepted" && kept) this.rule(arrived, `${body} was accepted and is lost`);
@@ -259,7 +257,7 @@ export class Ledger {
     if (!resent && this.gone.has(body)) this.rule(copies === 0, `${body} was settled and came again`);
   }
 
-  // What was sent once keeps its place.
+  // Messages sent once keep their order.
   #checkOrder(drained: readonly string[], copies: Map<string, number>): void {
     const last = new Map<number, Sent>();
     for (const body of drained) {

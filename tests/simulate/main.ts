@@ -1,7 +1,7 @@
 /**
- * Simulates: `npm run simulate -- --seed 1 --runs 10000`, in as many processes as the machine has processors or `--jobs` says.
- * It ends with status 1 at the first run that breaks a rule, and prints its seed and what happened; `--runs 1` with that seed
- * repeats it to the byte. `--planted` shows that bugs are found: each of those in `planted.ts`, and by which seed.
+ * Simulates: `npm run simulate -- --seed 1 --runs 10000`, in `--jobs` processes, by default one a processor. It ends with
+ * status 1 at the first run that breaks a rule, and prints its seed and what happened; `--runs 1` with that seed repeats it
+ * to the byte. `--planted` shows that bugs are found: each of those in `planted.ts`, and by which seed.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import { parseArgs } from "node:util";
 import { findPlanted } from "./planted.ts";
 import { simulate, Violation } from "./simulation.ts";
 
-// With fewer seeds another process is not worth its start.
+// Fewer seeds are not worth another process.
 const RUNS_A_JOB = 50;
 
 interface Sums {
@@ -29,7 +29,7 @@ const { values } = parseArgs({
     runs: { type: "string", default: "1000" },
     planted: { type: "boolean", default: false },
     jobs: { type: "string", default: String(availableParallelism()) },
-    // Prints what a parent process reads.
+    // Prints sums for a parent process.
     sums: { type: "boolean", default: false },
   },
 });
@@ -67,7 +67,7 @@ async function run(): Promise<Sums> {
   return sums;
 }
 
-// Every job has its part of the seeds; the first that fails ends the others.
+// Every job has a part of the seeds; the first failure ends the others.
 async function share(): Promise<Sums> {
   const sums = { accepted: 0, failed: 0, cuts: 0 };
   const size = Math.ceil(runs / jobs);
@@ -88,7 +88,7 @@ async function share(): Promise<Sums> {
           for (const other of children) other.kill();
           process.exit(1);
         }
-        // Node's test runner, of which the harness is, adds lines of its own.
+        // Node's test runner, which the harness uses, adds lines of its own.
         add(sums, JSON.parse(output.split("\n").find((line) => line.startsWith("{"))!));
         resolve();
       });

@@ -1,5 +1,5 @@
 /**
- * Bugs that are planted one at a time, and that the simulation has to find.
+ * Planted bugs, one at a time, that the simulation has to find.
  *
  * @module
  */
@@ -14,7 +14,7 @@ const tests = ["tests/simulate/simulate_test.ts"] as const;
 const TIMEOUT_MS = 300_000;
 const MAX_OUTPUT_BYTES = 64 * 1_024 * 1_024;
 
-/** All of them; `rule` says what each breaks. */
+/** The bugs; `rule` says what each breaks. */
 export const planted: readonly Mutation[] = [
   {
     rule: "what had no outcome is sent again",
@@ -110,8 +110,7 @@ export const planted: readonly Mutation[] = [
 ];
 
 /**
- * Plants one after the other in a copy of the tree, and runs seeds from 1 on until one finds it, `runs` at most; tells what each
- * took.
+ * Plants each bug in a copy of the tree, and runs seeds from 1 on until one finds it, `runs` at most; prints the results.
  *
  * @returns Whether all were found.
  */

@@ -1,5 +1,5 @@
 /**
- * What outlives the process of a program that is killed: what its links keep of messages that are not settled.
+ * Data that outlives a killed process: the unsettled messages of its links.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { DecodedMessage } from "../../src/codec/message.ts";
 import type { Random } from "../harness.ts";
 import type { SimulatedTime } from "./world.ts";
 
-/** How long it takes to keep or forget something at most, in milliseconds. */
+/** Most milliseconds to keep or erase a message. */
 export const MOST_DISK_MS = 20;
 
 /** The disk of a machine. */
@@ -17,12 +17,11 @@ export class Disk {
   readonly #links = new Map<string, Map<string, UnsettledDelivery>>();
   readonly #written = new Set<string>();
 
-  /** What is kept of a link, in the order of the tags. */
+  /** The kept messages of a link, in the order of the tags. */
   of(link: string): UnsettledDelivery[] {
     return [...this.#links.get(link) ?? []].toSorted(([a], [b]) => a < b ? -1 : 1).map(([, delivery]) => delivery);
   }
 
-  /** Keeps a delivery. */
   write(link: string, { tag, payload, messageFormat, state }: UnsettledDelivery): void {
     const deliveries = this.#links.get(link) ?? new Map();
     this.#links.set(link, deliveries);
@@ -30,26 +29,25 @@ export class Disk {
     this.#written.add(`${link} ${textOf(payload)}`);
   }
 
-  /** Forgets one. */
   erase(link: string, tag: Uint8Array): void {
     this.#links.get(link)?.delete(keyOf(tag));
   }
 
-  /** Whether a message is kept of a link, or was once. */
+  /** Whether a link's message is kept, or was once. */
   has(link: string, body: string): "kept" | "erased" | undefined {
     if (this.of(link).some(({ payload }) => textOf(payload) === body)) return "kept";
     return this.#written.has(`${link} ${body}`) ? "erased" : undefined;
   }
 }
 
-/** What one process makes of a disk; once it is dead nothing more is written. */
+/** One process's view of a disk; once it is dead nothing more is written. */
 export class ProcessStore implements UnsettledStore {
   dead = false;
   readonly #disk: Disk;
   readonly #time: SimulatedTime;
   readonly #random: Random;
 
-  /** Reads and writes `disk`, which takes its time. */
+  /** Reads and writes `disk` with delays. */
   constructor(disk: Disk, time: SimulatedTime, random: Random) {
     this.#disk = disk;
     this.#time = time;
@@ -82,7 +80,7 @@ export function textOf(payload: Uint8Array): string {
   return withoutPadding(new DecodedMessage(payload).text());
 }
 
-/** A body without its padding; one whose padding is not as it was sent is the body of no message. */
+/** A body without its padding; with a corrupted padding, it is the body of no message. */
 export function withoutPadding(text: string): string {
   const end = text.indexOf("|");
   if (end < 0) return text;

@@ -1,5 +1,5 @@
 /**
- * A program that uses one connection in all ways, at random, and notes in a ledger what it should find at the end.
+ * A program that uses one connection in all ways, at random, and records in a ledger what must hold at the end.
  *
  * @module
  */
@@ -16,15 +16,15 @@ import { StreamReaders } from "./stream_readers.ts";
 import { transact } from "./transactions.ts";
 import type { SimulatedTime } from "./world.ts";
 
-/** What a program that was killed leaves to the next one. */
+/** The state that a killed program leaves to the next one. */
 export interface Legacy {
   readonly senders: readonly LastingSender[];
   readonly receivers: readonly LastingReceiver[];
-  /** What was settled, by the receiver's name, and is on the disk. */
+  /** Settled messages on the disk, by the receiver's name. */
   readonly settled: readonly { readonly body: string; readonly name: string }[];
 }
 
-/** One connection, and what a program does on it. */
+/** A program with one connection. */
 export class Program {
   readonly connection: Connection;
   readonly #context: ProgramContext;
@@ -35,7 +35,7 @@ export class Program {
   readonly #receivers: ProgramReceivers;
   readonly #streams: StreamReaders;
 
-  /** Uses `connection`, and goes on where the program before has left off. */
+  /** Uses `connection`, and continues the killed program of `legacy`. */
   constructor(connection: Connection, world: World, legacy?: Legacy) {
     this.connection = connection;
     const context = new ProgramContext(connection, world);
@@ -49,7 +49,7 @@ export class Program {
     this.#streams = new StreamReaders(context, this.#receivers);
   }
 
-  /** It is killed, and its connection with it; gives what the next one finds. */
+  /** Kills the program with its connection; returns its state for the next one. */
   die(): Legacy {
     const { containerId } = this.connection;
     const { store, world: { disk } } = this.#context;
@@ -65,12 +65,12 @@ export class Program {
     };
   }
 
-  /** What a disk calls the senders that are still there. */
+  /** The names on the disk of the senders that still exist. */
   get lasting(): string[] {
     return this.#context.store.dead || !this.connection.open ? [] : this.#senders.onDisk;
   }
 
-  /** Does something. */
+  /** Does one random action. */
   act(): void {
     const address = this.#context.chance(4) ? NARROW : this.#random.pick(QUEUES);
     const table: readonly (readonly [weight: number, act: () => void])[] = [
@@ -106,22 +106,22 @@ export class Program {
     }
   }
 
-  /** The addresses of receivers that take all that comes. */
+  /** The addresses of receivers that take all messages. */
   get steady(): Set<string> {
     return this.#receivers.steady;
   }
 
-  /** Closes what receives. */
+  /** Closes all receivers. */
   stopReceiving(): void {
     this.#receivers.closeAll();
   }
 
-  /** Notes what it has settled for good. */
+  /** Records the messages settled for good. */
   conclude(): void {
     this.#receivers.conclude();
   }
 
-  /** Takes all that is in a queue; gives the bodies as they come. */
+  /** Takes all messages of a queue; yields the bodies as they come. */
   async *empty(address: string): AsyncGenerator<string, void, void> {
     const receiver = this.connection.receiver({ address, credit: 50 });
     try {
@@ -133,11 +133,11 @@ export class Program {
         delivery.accept();
       }
     } catch {
-      // It is closed when nothing more comes.
+      // The receiver is closed when nothing more comes.
     }
   }
 
-  // A peer that has not kept its side of a link may have messages twice, and the program is told.
+  // A peer that has lost its side of a link may have messages twice, and the program is told.
   async #watch(): Promise<void> {
     for await (const event of this.connection.events()) {
       if (event.kind !== "linkResumed") continue;

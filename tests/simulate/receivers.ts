@@ -1,5 +1,5 @@
 /**
- * The receivers of a simulated program, all the ways in which it receives, and what it has settled for good.
+ * The receivers of a simulated program, all the ways in which it receives, and the messages settled for good.
  *
  * @module
  */
@@ -15,13 +15,13 @@ import type { SimulatedTime } from "./world.ts";
 
 const MAX_RECEIVERS = 4;
 
-/** A receiver that takes up what was not settled, and what becomes of deliveries that the program works on meanwhile. */
+/** A receiver that resumes, with the state of deliveries that the program works on. */
 interface Resuming {
-  /** Whether what was settled cannot come again. */
+  /** True if settled deliveries cannot come again. */
   readonly settlesTwice: boolean;
-  /** Deliveries that were lost while the link lived on. */
+  /** Deliveries lost while the link was kept. */
   lost: number;
-  /** Deliveries of which the program was told that they come again. */
+  /** Deliveries that the program was told will come again. */
   told: number;
 }
 
@@ -38,17 +38,17 @@ export class ProgramReceivers {
   readonly #ledger: Ledger;
   readonly #time: SimulatedTime;
   readonly #known = new Set<Receiver>();
-  // Those of them that take all that comes.
+  // Receivers that take all messages.
   readonly #steady = new Set<Receiver>();
-  // By their names, those that outlive this process.
+  // Receivers that outlive this process, by name.
   readonly #lasting = new Map<string, Receiver>();
   readonly #resuming = new Map<unknown, Resuming>();
-  // Deliveries that are settled in a transaction, which ends with its connection.
+  // Deliveries settled in a transaction, which ends with its connection.
   readonly #inTransaction = new WeakSet<Delivery>();
-  // Accepted while the connection held, and how often it had been made anew by then.
+  // Deliveries accepted while the connection held, with the number of reconnects before.
   readonly #settled: { readonly body: string; readonly reconnects: number; readonly receiver: unknown }[] = [];
 
-  /** Starts with those of the program before that outlive it, and with what they had settled by their names. */
+  /** Continues the receivers of the previous process, with the bodies that they had settled. */
   constructor(
     context: ProgramContext,
     legacy: readonly LastingReceiver[],
@@ -64,34 +64,34 @@ export class ProgramReceivers {
     }
   }
 
-  /** Those that outlive this process and were not closed. */
+  /** The open receivers that outlive this process. */
   get lasting(): LastingReceiver[] {
     const open = [...this.#lasting].filter(([, { open }]) => open);
     return open.map(([name, { address }]) => ({ name, address: address! }));
   }
 
-  /** The addresses of receivers that take all that comes. */
+  /** The addresses of receivers that take all messages. */
   get steady(): Set<string> {
     return new Set([...this.#steady].filter(({ open }) => open).map(({ address }) => address!));
   }
 
-  /** Notes that `receiver` takes all that comes. */
+  /** Records that `receiver` takes all messages. */
   keep(receiver: Receiver): void {
     this.#steady.add(receiver);
   }
 
-  /** Notes that a link was taken up, after which so many deliveries come again. */
+  /** Records that a link was resumed, after which `redelivered` deliveries come again. */
   resumed(link: unknown, redelivered: number): void {
     const resuming = this.#resuming.get(link);
     if (resuming !== undefined) resuming.told += redelivered;
   }
 
-  /** Notes a delivery that is settled in a transaction. */
+  /** Records a delivery settled in a transaction. */
   settleInTransaction(delivery: Delivery): void {
     this.#inTransaction.add(delivery);
   }
 
-  /** Notes what was settled for good if the connection holds, made anew so often by now; or if its receiver resumes. */
+  /** Records a delivery that is settled for good if the connection holds, or if its receiver resumes. */
   settled(
     body: string,
     receiver: unknown,
@@ -100,14 +100,14 @@ export class ProgramReceivers {
     this.#settled.push({ body, reconnects, receiver });
   }
 
-  /** Closes all of them. */
+  /** Closes all receivers. */
   closeAll(): void {
     for (const receiver of this.#known) {
       this.#ledger.wait("close of a receiver", receiver.close()).catch(this.#ledger.fault);
     }
   }
 
-  /** Notes what it has settled for good: all since the connection was made last, and before that on links that resume. */
+  /** Records messages settled for good: all since the last reconnect, and before that on links that resume. */
   conclude(): void {
     if (this.#context.connection.state !== "open") return;
     const { reconnects } = this.#context.connection.stats();
@@ -142,14 +142,14 @@ export class ProgramReceivers {
     return receiver;
   }
 
-  /** Takes all that comes, one after the other. */
+  /** Takes all messages, one after the other. */
   receive(address: string): void {
     if (this.#context.chance(5)) return this.#take(this.#lastingReceiver(address, `receiver ${this.#ledger.number()}`));
     const receiver = this.create(address, 1 + this.#random.int(8));
     if (receiver !== undefined) this.#take(receiver);
   }
 
-  /** Notes what has arrived, and watches what becomes of it. */
+  /** Records a delivery, and watches its end. */
   arrive(delivery: Delivery): void {
     const body = bodyOf(delivery);
     this.#ledger.arrive(body);
@@ -226,7 +226,7 @@ export class ProgramReceivers {
         }
       }
     } catch {
-      // It was given up, or its link has ended.
+      // The batch was aborted, or the link has ended.
     }
     this.#ledger.wait("close after batches", receiver.close()).catch(this.#ledger.fault);
   }
@@ -269,19 +269,19 @@ export class ProgramReceivers {
             try {
               delivery.accept();
             } catch {
-              // It comes again.
+              // The delivery comes again.
             }
           }
         }
       } catch {
-        // With its connection its messages are kept for whoever takes the subscription up.
+        // After a lost connection, the messages are kept for the program that resumes the subscription.
         if (!receiver.open) subscription.since = undefined;
       }
     };
     void this.#ledger.wait("subscription", loop());
   }
 
-  /** Drains one of them. */
+  /** Drains a receiver. */
   drain(): void {
     const open = [...this.#known].filter(({ open }) => open);
     if (open.length === 0) return;
@@ -289,7 +289,7 @@ export class ProgramReceivers {
     this.#ledger.wait("drain", this.#random.pick(open).drain({ signal })).catch(() => {});
   }
 
-  /** Closes one of them. */
+  /** Closes a receiver. */
   close(): void {
     const open = [...this.#known].filter(({ open }) => open);
     if (open.length === 0) return;
@@ -323,7 +323,7 @@ export class ProgramReceivers {
     void this.#ledger.wait("receive", loop());
   }
 
-  // In one of the ways there are.
+  // Settles a delivery in a random way.
   #settle(delivery: Delivery): void {
     const choice = this.#random.int(10);
     try {
@@ -332,7 +332,7 @@ export class ProgramReceivers {
       else if (choice === 2) this.#finish(delivery, () => delivery.reject());
       else this.#finish(delivery, () => delivery.accept());
     } catch {
-      // Its link is gone: it comes again.
+      // The link is gone: the delivery comes again.
       this.#ledger.rule(delivery.outcome === undefined, "a delivery that could not be settled says that it is");
     }
   }

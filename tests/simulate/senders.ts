@@ -13,14 +13,14 @@ import type { Ledger, Sent } from "./ledger.ts";
 import { textOf } from "./process.ts";
 import type { SimulatedTime } from "./world.ts";
 
-/** A sender, and what the ledger holds it to. */
+/** A sender, with the rules that the ledger applies to it. */
 export interface Kept {
   readonly sender: Sender;
   readonly link: number;
   readonly once: boolean;
-  /** Whether it is taken up where it was when its connection is lost. */
+  /** Whether the link resumes when its connection is lost. */
   readonly resumes: boolean;
-  /** Names it on the disk, where it outlives its process. */
+  /** Its name on the disk, where it outlives its process. */
   readonly disk?: string;
 }
 
@@ -39,7 +39,7 @@ export class ProgramSenders {
   #open: Kept[] = [];
   readonly #lasting: LastingSender[] = [];
 
-  /** Starts with those of the program before that outlive it. */
+  /** Continues the senders of the previous process. */
   constructor(context: ProgramContext, legacy: readonly LastingSender[]) {
     this.#context = context;
     this.#random = context.random;
@@ -48,17 +48,17 @@ export class ProgramSenders {
     for (const { address, link } of legacy) this.#lastingSender(address, link);
   }
 
-  /** Those that outlive this process and were not closed. */
+  /** The open senders that outlive this process. */
   get lasting(): LastingSender[] {
     return this.#lasting.filter(({ link }) => this.#open.some((kept) => kept.link === link));
   }
 
-  /** What a disk calls the senders that are still there. */
+  /** The names on the disk of the senders that still exist. */
   get onDisk(): string[] {
     return this.#open.flatMap(({ disk, sender }) => disk !== undefined && sender.open ? [disk] : []);
   }
 
-  /** A sender to `address`: links are used again, or made anew; some on a session of their own. */
+  /** Returns a sender to `address`, an existing or a new one, some on a session of their own. */
   pick(address: string): Kept {
     this.#open = this.#open.filter(({ sender }) => sender.open);
     const known = this.#open.find(({ sender }) => sender.address === address && this.#context.chance(2));
@@ -85,12 +85,12 @@ export class ProgramSenders {
     const sending = sender.send(this.#context.message(sent), { signal, settled });
     const keeps = (): boolean => resumes && !this.#context.restarted.has(sender);
     if (!settled) return this.#ledger.follow(sent, sending, sender, keeps);
-    // Whether it arrives is not known.
+    // Whether it arrives is unknown.
     const done = (error?: unknown): void => this.#ledger.failed(sent, error, error !== undefined);
     this.#ledger.wait(`settled ${sent.body}`, sending).then(() => done(), done);
   }
 
-  /** Sends many at once. */
+  /** Sends many messages at once. */
   burst(kept: Kept): void {
     for (let i = this.#random.int(20); i > 0; i--) if (kept.sender.open) this.send(kept);
   }
@@ -106,7 +106,7 @@ export class ProgramSenders {
     );
   }
 
-  /** Sends a list or a generator; what is sent so keeps its own order, and leaves when there is room for it. */
+  /** Sends a list or a generator, whose messages keep their own order, and leave when there is room. */
   sendAll({ sender, once }: Kept): void {
     const link = this.#ledger.number();
     const taken: Sent[] = [];
@@ -114,7 +114,7 @@ export class ProgramSenders {
     let over = false;
     const next = (): Message => {
       const sent = this.#ledger.add(sender.address!, { by: "sendAll", link, once });
-      // A generator that is waiting when it is given up comes to its next value all the same.
+      // A generator that is waiting when it is abandoned still yields its next value.
       if (over) this.#ledger.failed(sent, undefined);
       else taken.push(sent);
       return this.#context.message(sent);
@@ -174,7 +174,7 @@ export class ProgramSenders {
     }
   }
 
-  /** Sends a stream; it may not be sent twice, and not be there if its body has failed. */
+  /** Sends a stream, which must not be sent twice, nor arrive if its body has failed. */
   stream({ sender }: Kept): void {
     const sent = this.#ledger.add(sender.address!, { by: "stream", once: true });
     const fails = this.#context.chance(5);
@@ -207,7 +207,7 @@ export class ProgramSenders {
     this.#ledger.follow(sent, this.#context.connection.send(TOPIC, { body: sent.body }));
   }
 
-  /** Closes one of them. */
+  /** Closes a sender. */
   close(): void {
     if (this.#open.length === 0) return;
     const [{ sender }] = this.#open.splice(this.#random.int(this.#open.length), 1) as [Kept];

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { test } from "../harness.ts";
 import { simulate } from "./simulation.ts";
 
-// All on one runtime, some on the others: the code is the same, and what differs is when promises settle.
+// All runs on one runtime, some on the others: only the order in which promises settle differs.
 const RUNS = "Deno" in globalThis ? 500 : 50;
 const BATCH = RUNS / 10;
 

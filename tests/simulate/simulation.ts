@@ -1,5 +1,5 @@
 /**
- * One run of the real client and broker over a simulated network, all of it decided by a seed, and what must hold of it.
+ * One run of the real client and broker over a simulated network, determined by a seed, with the rules that must hold.
  *
  * @module
  */
@@ -25,12 +25,12 @@ import { SimulatedNetwork, SimulatedTime } from "./world.ts";
 const COMMANDS = 60;
 const MOST_NARROW = 4;
 const NO_ACCOUNT = "no such account";
-// Longer than any back-off, idle time-out, time-out of an open, or stall.
+// Longer than any back-off, idle timeout, open timeout, or stall.
 const PATIENCE_MS = 600_000;
-// Longer than it takes to find out that a connection is dead.
+// Longer than it takes to detect a dead connection.
 const QUIET_MS = 300_000;
 
-/** What one run came to. */
+/** The result of one run. */
 export interface Report {
   /** Every frame that was sent or received, with its time. */
   readonly trace: readonly string[];
@@ -46,14 +46,14 @@ export class Violation extends Error {
   /** The frames, one a line. */
   readonly trace: readonly string[];
 
-  /** Names the seed and what was broken. */
+  /** Names the seed and the broken rule. */
   constructor(seed: number, cause: unknown, trace: readonly string[]) {
     super(`Seed ${seed}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
     this.trace = trace;
   }
 }
 
-/** Runs what the seed says; throws a {@linkcode Violation} for what must not be. */
+/** Runs a seed; throws a {@linkcode Violation} for a broken rule. */
 export async function simulate(seed: number): Promise<Report> {
   await loaded();
   const simulation = new Simulation(seed);
@@ -74,7 +74,7 @@ class Simulation {
   readonly #programs: Program[] = [];
   readonly #closed = new Set<Connection>();
   readonly #disk = new Disk();
-  // Who a program is, which it stays when it is killed and started again.
+  // The identity of a program, which it keeps when it is killed and started again.
   readonly #users = new Map<Program, { readonly number: number; readonly user: SaslMechanism }>();
   #number = 0;
   #broker: Broker;
@@ -115,7 +115,7 @@ class Simulation {
         [NARROW]: { maxMessages: MOST_NARROW },
       },
       sasl: { anonymous: true, users: (_, password) => password === "secret" },
-      // What links hold whose programs are gone comes back within the time that is waited at the end.
+      // Messages of suspended links of dead programs come back within the time that is waited at the end.
       maxSuspendMs: 60_000,
       authorize: (_identity, _action, address) => this.#allows(address),
       environment: this.#time,
@@ -125,7 +125,7 @@ class Simulation {
     return broker;
   }
 
-  // One address is never allowed; the others are not for a moment, now and then.
+  // One address is never allowed; the others are now and then not allowed for a moment.
   #allows(address: string): boolean {
     if (address === FORBIDDEN) return false;
     if (this.#network.faulty && this.#random.int(15) === 0) {
@@ -137,7 +137,7 @@ class Simulation {
   async #connect(before?: Legacy & { readonly number: number; readonly user: SaslMechanism }): Promise<void> {
     const number = before?.number ?? this.#number++;
     const frames = new Frames((holds, broken) => this.#ledger.rule(holds, broken));
-    // Subscriptions and links belong to who has made them, so it stays the same.
+    // Subscriptions and links belong to the identity that made them, so it stays the same.
     const user = before?.user ?? (this.#random.int(2) === 0 ? anonymous() : plain("user", "secret"));
     const connecting = connect(["wss://one/", "wss://two/"], {
       environment: this.#time,
@@ -165,7 +165,7 @@ class Simulation {
       this.#programs.push(program);
       this.#users.set(program, { number, user });
     } catch (error) {
-      // Its login was refused for good.
+      // The login was refused for good.
       if (this.#ending) throw error;
       await this.#connect(before);
     }
@@ -187,7 +187,7 @@ class Simulation {
     this.trace.push(`${this.#time.now()} #${connection} ${direction} ${channel} ${text}${payload}`);
   }
 
-  // Most are a program's, the rest is bad luck.
+  // Most commands are a program's, the rest are faults.
   async #command(): Promise<void> {
     const open = this.#programs.filter(({ connection }) => connection.open);
     if (open.length === 0) return await this.#connect();
@@ -209,7 +209,7 @@ class Simulation {
     call();
   }
 
-  // The server goes away for a while, with or without what it knows.
+  // The server goes down for a while, with or without its state.
   #down(forgets: boolean): void {
     if (this.#network.accept === undefined) return;
     this.#network.accept = undefined;
@@ -224,14 +224,14 @@ class Simulation {
     }, this.#random.int(2_000));
   }
 
-  // One of the server's names leads nowhere for a while.
+  // One of the server's hosts is unreachable for a while.
   #hide(): void {
     const host = this.#random.pick(["one", "two"]);
     this.#network.unreachable.add(host);
     this.#time.setTimer(() => this.#network.unreachable.delete(host), this.#random.int(3_000));
   }
 
-  // Its process is killed, and started again after a while.
+  // A program's process is killed, and started again after a while.
   async #die(program: Program): Promise<void> {
     const { connection } = program;
     const { number, user } = this.#users.get(program)!;
@@ -239,7 +239,7 @@ class Simulation {
     this.#closed.add(connection);
     const legacy = program.die();
     this.#network.kill(number);
-    // What it would do now nobody sees: its carrier is gone.
+    // The dead process's further actions have no effect: its channel is gone.
     this.#ledger.wait("end of a process", connection.close({ timeoutMs: 0 })).catch(this.#ledger.fault);
     await this.#time.pass(this.#random.int(2_000));
     await this.#connect({ ...legacy, number, user });
@@ -253,13 +253,13 @@ class Simulation {
     this.#ledger.wait("close of a connection", closing).catch(this.#ledger.fault);
   }
 
-  // No more faults: every send comes to its one outcome.
+  // Ends the faults: every send must get its one outcome.
   async #settle(): Promise<void> {
     this.#ending = true;
     this.#network.faulty = false;
     await this.#time.pass(5_000);
     const program = await this.#open();
-    // What waits for room there comes to its outcome when somebody receives.
+    // Messages that wait for room there get their outcome when somebody receives.
     void (async () => {
       for await (const _ of program.empty(NARROW));
     })();
@@ -277,7 +277,7 @@ class Simulation {
     this.#check();
   }
 
-  // Links that came through all of it still work: where somebody receives, nothing waits.
+  // Links that survived still work: with a receiver, nothing waits.
   #flow(): void {
     for (const { connection } of this.#programs) {
       const { state, error } = connection;
@@ -300,13 +300,13 @@ class Simulation {
     }
   }
 
-  // What waits in the queues comes, all of it.
+  // Receives all messages of the queues.
   async #drain(): Promise<void> {
     for (const program of this.#programs) program.stopReceiving();
     await this.#time.pass(QUIET_MS);
     const program = await this.#open();
     const drained: string[] = [];
-    // The narrow queue has been emptied before, unless the connection that did so has ended since.
+    // The narrow queue has been emptied before, unless that connection has ended since.
     for (const address of [...QUEUES, ASKED, NARROW]) {
       void (async () => {
         for await (const body of program.empty(address)) if (QUEUES.includes(address)) drained.push(body);
@@ -317,7 +317,7 @@ class Simulation {
     this.#check();
   }
 
-  // A program that is connected.
+  // A connected program.
   async #open(): Promise<Program> {
     const isOpen = ({ connection }: Program): boolean => connection.state === "open";
     if (!this.#programs.some(isOpen)) await this.#connect();
@@ -363,7 +363,7 @@ class Simulation {
   }
 }
 
-// What is loaded when it is first used takes turns of the runtime: time must not pass meanwhile, or no run would repeat.
+// Modules loaded on first use take turns of the runtime: time must not pass meanwhile, or runs would not repeat.
 async function loaded(): Promise<void> {
   for (let i = 0; i < 3; i++) {
     await Promise.all([

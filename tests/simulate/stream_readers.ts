@@ -22,7 +22,6 @@ export class StreamReaders {
   readonly #time: SimulatedTime;
   readonly #receivers: ProgramReceivers;
 
-  /** Makes its receivers by `receivers`. */
   constructor(context: ProgramContext, receivers: ProgramReceivers) {
     this.#context = context;
     this.#random = context.random;
@@ -31,7 +30,7 @@ export class StreamReaders {
     this.#receivers = receivers;
   }
 
-  /** Reads one after the other, as they come: to the end, or not. */
+  /** Reads deliveries one after the other, to the end or not. */
   read(address: string): void {
     const receiver = this.#receivers.create(address, 1 + this.#random.int(3), true);
     if (receiver === undefined) return;
@@ -39,7 +38,7 @@ export class StreamReaders {
       for (let i = this.#random.int(12); i >= 0; i--) {
         const delivery = await receiver.receive({ signal: this.#context.maybeSignal(8, 2_000) });
         const choice = this.#random.int(8);
-        // What is settled before it is read is dropped as it comes.
+        // A delivery settled before it is read is dropped as it comes.
         if (choice === 0) this.#settleUnread(delivery);
         else await this.#readPieces(delivery, choice === 1 ? this.#random.int(3) : Infinity);
       }
@@ -47,7 +46,7 @@ export class StreamReaders {
     this.#ledger.wait("streams", loop()).catch(() => {}).then(() => receiver.close()).catch(this.#ledger.fault);
   }
 
-  /** Serves with a handler that reads. */
+  /** Serves with a handler that reads streams. */
   serve(address: string): void {
     const receiver = this.#receivers.create(address, undefined, true);
     if (receiver === undefined) return;
@@ -70,11 +69,11 @@ export class StreamReaders {
     try {
       delivery.release();
     } catch {
-      // Its link is gone: it comes again.
+      // The link is gone: the delivery comes again.
     }
   }
 
-  // Reads so many pieces, and settles if these were all.
+  // Reads up to `most` pieces, and settles if these were all.
   async #readPieces(delivery: Delivery, most: number): Promise<void> {
     const reader = delivery.stream().getReader();
     const pieces: Uint8Array[] = [];
@@ -99,7 +98,7 @@ export class StreamReaders {
       if (this.#context.chance(8)) return delivery.modify({ deliveryFailed: true });
       delivery.accept();
     } catch {
-      // Its link is gone: it comes again.
+      // The link is gone: the delivery comes again.
       return this.#ledger.rule(delivery.outcome === undefined, "a stream that could not be settled says that it is");
     }
     this.#receivers.settled(body, delivery.receiver);

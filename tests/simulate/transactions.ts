@@ -10,7 +10,7 @@ import type { Unit } from "./ledger.ts";
 import { bodyOf, type ProgramReceivers } from "./receivers.ts";
 import type { ProgramSenders } from "./senders.ts";
 
-/** Sends, accepts, and commits or rolls back, unless something comes between. */
+/** Sends and accepts in a transaction, and commits or rolls back, unless it fails before. */
 export async function transact(
   context: ProgramContext,
   senders: ProgramSenders,

@@ -1,5 +1,5 @@
 /**
- * A network and a clock for simulations: bytes take time, arrive cut anew, stall, and connections break, all as a seed says.
+ * A network and a clock for simulations: bytes take time, arrive in other pieces, stall, and connections break, by a seed.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import type { Channel } from "../../src/transport/channel.ts";
 import { channelPair } from "../../src/transport/pair.ts";
 import { type Random, random } from "../harness.ts";
 
-// Turns of the runtime that a module, once loaded, may take to be there again.
+// Turns of the runtime that a loaded module may take to be available again.
 const REAL_TURNS = 5;
 
 interface Timer {
@@ -20,19 +20,19 @@ interface Timer {
   readonly call: () => void;
 }
 
-/** A clock that goes on when everybody waits for it. */
+/** A clock that advances when nothing else is pending. */
 export class SimulatedTime implements Environment {
   #now = 1_000;
   #order = 0;
   readonly #timers = new Set<Timer>();
   readonly #random: Random;
 
-  /** Starts at one second; `seed` decides what is random. */
+  /** Starts at one second; `seed` determines the randomness. */
   constructor(seed: number) {
     this.#random = random(seed);
   }
 
-  /** Timers that are set. */
+  /** The number of pending timers. */
   get pending(): number {
     return this.#timers.size;
   }
@@ -62,19 +62,19 @@ export class SimulatedTime implements Environment {
     return new Promise((resolve) => this.setTimer(resolve, ms));
   }
 
-  /** The machine sleeps: so many milliseconds pass, and timers are late. */
+  /** The machine sleeps: `ms` milliseconds pass, and timers are late. */
   leap(ms: number): void {
     this.#now += ms;
   }
 
-  /** Lets time pass until `done`, or for so many milliseconds; false when they have passed. */
+  /** Advances time until `done`, by `ms` milliseconds at most; false if they have passed. */
   async until(done: () => boolean, ms: number): Promise<boolean> {
     const end = this.#now + ms;
     for (;;) {
       await turn();
       if (done()) return true;
       if (this.#jump(end)) continue;
-      // What is loaded when it is first used takes turns of the runtime, and no time.
+      // Modules loaded on first use take turns of the runtime, and no time.
       for (let i = 0; i < REAL_TURNS && !done(); i++) await turn();
       if (this.#jump(end)) continue;
       this.#now = Math.max(this.#now, end);
@@ -82,7 +82,7 @@ export class SimulatedTime implements Environment {
     }
   }
 
-  /** Lets so many milliseconds pass. */
+  /** Advances time by `ms` milliseconds. */
   async pass(ms: number): Promise<void> {
     const end = this.#now + ms;
     await turn();
@@ -105,55 +105,54 @@ export class SimulatedTime implements Environment {
   }
 }
 
-// All promises that can go on do so before it ends.
+// All promises that can settle do so before it ends.
 function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
 // One connection, as the network sees it.
 interface Line {
-  /** Whose it is. */
   readonly program: number;
-  /** Breaks it: both ends hear of it at once. */
+  /** Breaks the connection: both ends see it at once. */
   break(): void;
-  /** One direction is dead, which nobody is told. */
+  /** Stops one direction without a close. */
   mute(direction: number): void;
-  /** One end hears that the other has closed, the other hears of it later. */
+  /** Closes one direction: one end sees it, the other `ms` later. */
   closeHalf(direction: number, ms: number): void;
 }
 
-/** What lies between clients and their server. */
+/** The network between clients and their server. */
 export class SimulatedNetwork {
-  /** Takes a connection; undefined while the server is down. */
+  /** Accepts a connection; undefined while the server is down. */
   accept: ((channel: Channel) => unknown) | undefined;
-  /** Hosts that cannot be reached, of the several names of the server. */
+  /** Unreachable hosts, of the several names of the server. */
   readonly unreachable: Set<string> = new Set();
-  /** Whether anything is cut or stalled; the end of a simulation turns it off. */
+  /** Whether connections break or stall; the end of a simulation turns it off. */
   faulty = true;
-  /** How often a connection was cut. */
+  /** The number of cut connections. */
   cuts = 0;
 
   readonly #time: SimulatedTime;
   readonly #random: Random;
   readonly #open = new Set<Line>();
 
-  /** Makes a network whose whims are those of `random`. */
+  /** Takes its faults from `random`. */
   constructor(time: SimulatedTime, random: Random) {
     this.#time = time;
     this.#random = random;
   }
 
-  /** Cuts all connections that there are. */
+  /** Cuts all connections. */
   cut(): void {
     for (const line of this.#open) line.break();
   }
 
-  /** Ends the connections of one program as its process does when it is killed; the server hears of it later. */
+  /** Ends the connections of one program as its killed process does; the server sees it later. */
   kill(program: number): void {
     for (const line of this.#open) if (line.program === program) line.closeHalf(0, this.#random.int(1_000));
   }
 
-  /** Damages one connection, if there is one. */
+  /** Damages a random connection, if there is one. */
   damage(): void {
     const lines = [...this.#open];
     if (lines.length === 0) return;
@@ -200,7 +199,7 @@ export class SimulatedNetwork {
       },
     };
     this.#open.add(line);
-    // About every second connection breaks by itself, at some byte.
+    // About every second connection breaks by itself, at a random byte.
     let left = this.#random.int(2) === 0 ? 200 + this.#random.int(6_000) : Infinity;
     for (const [direction, [from, to]] of ([[near, far], [far, near]] as const).entries()) {
       const latency = this.#random.int(20);

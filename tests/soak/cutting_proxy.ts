@@ -11,12 +11,12 @@ import type { Random } from "../harness.ts";
 /** How a connection breaks. */
 export type Cut = "rst" | "fin" | "stall";
 
-// How long nothing passes before a stalled connection is dropped, in milliseconds.
+// Milliseconds for which a stalled connection passes nothing before it is dropped.
 const STALL_MS = 200;
 
-/** Stands between clients and a server on this machine. */
+/** A proxy between clients and a server on this machine. */
 export class CuttingProxy {
-  /** Connections that were cut, by how. */
+  /** The cut connections, by kind. */
   readonly cuts: Record<Cut, number> = { rst: 0, fin: 0, stall: 0 };
   readonly #server = createServer((client) => this.#join(client));
   readonly #sockets = new Set<Socket>();
@@ -25,7 +25,7 @@ export class CuttingProxy {
   #left: number;
   readonly #most: number;
 
-  /** Leads to `port`; `cuts` connections break, each after `most` bytes at the latest, then all hold. */
+  /** Forwards to `port`; `cuts` connections break, each after `most` bytes at the latest, then all hold. */
   constructor(port: number, random: Random, cuts: number, most: number) {
     this.#port = port;
     this.#random = random;
@@ -33,29 +33,29 @@ export class CuttingProxy {
     this.#most = most;
   }
 
-  /** Listens; gives the port. */
+  /** Listens; returns the port. */
   async listen(): Promise<number> {
     this.#server.listen(0, "127.0.0.1");
     await once(this.#server, "listening");
     return (this.#server.address() as AddressInfo).port;
   }
 
-  /** Connections that are still to be cut. */
+  /** The number of connections still to be cut. */
   get left(): number {
     return this.#left;
   }
 
-  /** Cuts so many more, of connections that are made from now on. */
+  /** Cuts `cuts` more of the connections made from now on. */
   more(cuts: number): void {
     this.#left += cuts;
   }
 
-  /** All that were cut. */
+  /** The number of all cut connections. */
   get total(): number {
     return this.cuts.rst + this.cuts.fin + this.cuts.stall;
   }
 
-  /** Drops all connections and takes no more. */
+  /** Drops all connections and accepts no more. */
   async close(): Promise<void> {
     for (const socket of this.#sockets) socket.destroy();
     this.#server.close();
@@ -93,7 +93,7 @@ export class CuttingProxy {
         if (over) return;
         const part = bytes.subarray(0, room);
         room -= part.length;
-        // What stands before the cut arrives.
+        // Bytes before the cut arrive.
         if (part.length > 0 && !to.write(part) && !over) {
           from.pause();
           to.once("drain", () => from.resume());

@@ -1,5 +1,5 @@
 /**
- * One connection that is used for as long as one likes while it is cut all the time, and the broker that it is used with.
+ * One connection that is used for any length of time while it is cut again and again, and its broker.
  *
  * @module
  */
@@ -11,39 +11,39 @@ import { listen } from "../../src/transport/sockets.ts";
 import { random } from "../harness.ts";
 import { CuttingProxy } from "./cutting_proxy.ts";
 
-/** What a lasting soak is told. */
+/** The settings of a lasting soak. */
 export interface LastingOptions {
   readonly url: string;
-  /** For how long it sends. */
+  /** Milliseconds for which it sends. */
   readonly ms: number;
-  /** How often it tells what it has done. */
+  /** Milliseconds between progress reports. */
   readonly everyMs: number;
 }
 
-/** What it has done so far. */
+/** The progress so far. */
 export interface LastingProgress {
   readonly seconds: number;
-  /** Sends that were accepted, and those of them that went out again. */
+  /** Accepted sends, and those of them that were sent again. */
   readonly sent: number;
   readonly resent: number;
   readonly received: number;
   readonly reconnects: number;
 }
 
-/** The other side of it. */
+/** The server of a lasting soak. */
 export interface LastingServer {
-  /** Where connections are cut. */
+  /** The port of the proxy that cuts connections. */
   readonly port: number;
-  /** Connections that were cut so far. */
+  /** The number of cut connections. */
   cuts(): number;
-  /** Ends it; nothing must be left. */
+  /** Closes the server; nothing must be left. */
   close(): Promise<void>;
 }
 
-// Sends that wait for their outcome at a time, and handlers at work.
+// Pending sends, and concurrent handlers.
 const IN_FLIGHT = 200;
 const CONCURRENCY = 50;
-// Messages that may wait at the broker, so that what it holds is no backlog.
+// Messages that may wait at the broker, so that its memory holds no backlog.
 const MOST_WAITING = 1_000;
 
 /** Starts our broker behind a proxy that cuts each connection after `most` bytes at the latest. */
@@ -124,17 +124,16 @@ export async function lasts(
   return done;
 }
 
-/** Numbers that have been, for as many as there may be: only those beyond the first gap take room. */
+/** A set of numbers: only those beyond the first gap take room. */
 class Numbers {
   #next = 0;
   readonly #beyond = new Set<number>();
 
-  /** How many there are. */
   get size(): number {
     return this.#next + this.#beyond.size;
   }
 
-  /** Adds one; false if it is there. */
+  /** Adds a number; false if the set has it. */
   add(number: number): boolean {
     if (number < this.#next || this.#beyond.has(number)) return false;
     this.#beyond.add(number);

@@ -23,9 +23,9 @@ const RUNTIMES = {
   bun: [],
   node: ["--expose-gc", "--disable-warning=ExperimentalWarning"],
 } as const;
-// How often memory is looked at in a lasting soak, in milliseconds.
+// Milliseconds between memory samples of a lasting soak.
 const SAMPLE_MS = 10_000;
-// What heap and buffers may differ by without having grown.
+// The difference of heap and buffers that is no growth.
 const MOST_GROWTH_BYTES = 2_097_152;
 type RuntimeName = keyof typeof RUNTIMES;
 
@@ -36,7 +36,7 @@ const { values } = parseArgs({
     first: { type: "string" },
     seed: { type: "string", default: "1" },
     minutes: { type: "string" },
-    // At which of its bytes each connection of a lasting soak is cut at the latest.
+    // The byte at which each connection of a lasting soak is cut at the latest.
     most: { type: "string", default: "400000" },
     scheme: { type: "string", default: "ws" },
     on: { type: "string", default: "deno,bun,node" },
@@ -81,7 +81,7 @@ async function all(): Promise<void> {
   console.log(`${sum.sent} sent, ${sum.received} received, ${sum.cuts} connections cut: the books agree`);
 }
 
-// Bytes at which connections break, so that there are enough for all cuts: a message costs some 500, both ways.
+// The byte at which connections break, small enough for all cuts: a message costs some 500 bytes, both ways.
 function room(cuts: number): number {
   return Math.max(4_000, Math.floor(messages * 500 / cuts));
 }
@@ -92,7 +92,7 @@ function runOn(name: RuntimeName, options: SoakOptions): Promise<SoakReport> {
   child.stdout.on("data", (piece) => output += piece);
   return new Promise((resolve, reject) => {
     child.on("close", (code) => {
-      // Node's test runner, of which the harness is, adds lines of its own.
+      // Node's test runner, which the harness uses, adds lines of its own.
       const report = output.split("\n").find((line) => line.startsWith("{"));
       if (code === 0 && report !== undefined) resolve(JSON.parse(report));
       else reject(new Error(`${name} with ${JSON.stringify(options)} ended with status ${code}: ${output}`));
@@ -115,7 +115,7 @@ async function client(options: LastingOptions): Promise<void> {
   process.exit(0);
 }
 
-// The client has a process of its own, so that what grows can be told apart.
+// The client has a process of its own, so that its growth can be told apart.
 async function last(name: RuntimeName, ms: number): Promise<void> {
   const server = await serveLasting(seed, Number(values.most));
   const url = `${values.scheme}://127.0.0.1:${server.port}/`;

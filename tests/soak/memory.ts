@@ -1,15 +1,15 @@
 /**
- * What a process holds, and whether it grows.
+ * The memory of a process, and whether it grows.
  *
  * @module
  */
 
 import process from "node:process";
 
-/** What a process holds after its garbage was collected, in bytes. */
+/** The memory of a process after a garbage collection, in bytes. */
 export interface MemorySample {
   readonly heapUsed: number;
-  /** What is held outside of the heap, buffers included. */
+  /** Memory outside of the heap, buffers included. */
   readonly external: number;
   readonly arrayBuffers: number;
   readonly resident: number;
@@ -17,7 +17,7 @@ export interface MemorySample {
 
 const BYTES_PER_MEGABYTE = 1_048_576;
 
-/** Collects garbage where the runtime allows it, and looks. */
+/** Collects garbage if the runtime allows it, and takes a sample. */
 export function memoryOf(): MemorySample {
   const { gc, Bun } = globalThis as { gc?: () => void; Bun?: { gc(force: boolean): void } };
   gc?.();
@@ -26,22 +26,22 @@ export function memoryOf(): MemorySample {
   return { heapUsed, external, arrayBuffers, resident: rss };
 }
 
-/** A number of bytes to read. */
+/** Formats a number of bytes. */
 export function megabytes(bytes: number): string {
   return `${(bytes / BYTES_PER_MEGABYTE).toFixed(1)} MB`;
 }
 
-/** A sample to read. */
+/** Formats a sample. */
 export function print({ heapUsed, external, arrayBuffers, resident }: MemorySample): string {
   return `heap ${megabytes(heapUsed)}, external ${megabytes(external)} (buffers ${megabytes(arrayBuffers)}), ` +
     `resident ${megabytes(resident)}`;
 }
 
 /**
- * By how much the last third is above the second: the first is spent on becoming warm. Of heap and buffers the least of each, for
- * what is in use when one looks comes and goes, and what is leaked stays; of resident memory the median.
+ * The growth from the second third to the last: the first is for warming up. Heap and buffers count by their minimum, since
+ * memory in use comes and goes and leaked memory stays; resident memory by its median.
  *
- * @returns Bytes, or undefined of fewer samples than three, which tell nothing.
+ * @returns Bytes, or undefined of fewer samples than three, which show nothing.
  */
 export function growthOf(
   samples: readonly MemorySample[],

@@ -1,5 +1,5 @@
 /**
- * Whether a lasting soak would tell a leak from what comes and goes.
+ * Whether a lasting soak distinguishes a leak from memory that comes and goes.
  *
  * @module
  */

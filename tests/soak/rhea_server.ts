@@ -1,5 +1,5 @@
 /**
- * A rhea server that keeps what it is sent in order, and hands out numbers until each was accepted.
+ * A rhea server that records what it receives, and sends numbers until each was accepted.
  *
  * @module
  */
@@ -13,16 +13,16 @@ import { WebSocketServer } from "ws";
 /** A rhea server. */
 export interface RheaServer {
   readonly port: number;
-  /** How often each body has come. */
+  /** The number of times that each body has come. */
   readonly stored: Map<string, number>;
   close(): Promise<void>;
 }
 
-/** Starts one that hands out `count` messages, over TCP or WebSockets. */
+/** Starts a server that sends `count` messages, over TCP or WebSockets. */
 export async function rheaServer(scheme: "amqp" | "ws", count: number): Promise<RheaServer> {
   const container = rhea.create_container();
   const stored = new Map<string, number>();
-  // What nobody has accepted, and what is with somebody, by the delivery.
+  // Unaccepted numbers, and those in flight, by their delivery.
   const waiting = Array.from({ length: count }, (_, i) => `out/${i}`).reverse();
   const handed = new Map<unknown, { readonly body: string; readonly sender: RheaSender }>();
   const pump = (sender: RheaSender): void => {

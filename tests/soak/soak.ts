@@ -1,5 +1,5 @@
 /**
- * Sends and receives over sockets whose connections break all the time, and keeps the books.
+ * Sends and receives over sockets whose connections break all the time, and checks the result.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { random } from "../harness.ts";
 import { type Cut, CuttingProxy } from "./cutting_proxy.ts";
 import { rheaServer } from "./rhea_server.ts";
 
-/** What is soaked. */
+/** The settings of a soak. */
 export interface SoakOptions {
   readonly scheme: "amqp" | "ws";
   readonly server: "broker" | "rhea";
@@ -21,16 +21,16 @@ export interface SoakOptions {
   /** Connections that are cut. */
   readonly cuts: number;
   readonly seed: number;
-  /** Bytes after which a connection breaks, at most. */
+  /** Most bytes after which a connection breaks. */
   readonly most?: number;
   /** Called after every thousandth outcome. */
   readonly ontick?: (sent: number) => void;
 }
 
-/** What came of it. */
+/** The result of a soak. */
 export interface SoakReport {
   readonly sent: number;
-  /** Of those, the ones that went out again. */
+  /** The sends among them that were repeated. */
   readonly resent: number;
   readonly received: number;
   /** Messages that came more than once. */
@@ -39,12 +39,12 @@ export interface SoakReport {
   readonly seconds: number;
 }
 
-// Sends that wait for their outcome at a time.
+// Pending sends.
 const IN_FLIGHT = 200;
 
 /**
- * Runs it: every send is accepted, and everything comes. Our broker keeps what it has of a link, so that nothing comes or is
- * handled twice; a rhea server keeps nothing, and has twice what was sent again at most.
+ * Runs a soak: every send is accepted, and everything comes. Our broker keeps the state of links, so that nothing comes or
+ * is handled twice; a rhea server keeps none, and gets repeated sends twice at most.
  */
 export async function soak(
   { scheme, server, messages, cuts, seed, most = 60_000, ontick }: SoakOptions,

@@ -25,7 +25,7 @@ const SAMPLE_MS = 50;
 
 const HOW: Readonly<Record<string, readonly string[]>> = { deno: ["run", "--quiet", "--allow-all"], bun: [], node: [] };
 
-/** What a process has seen. */
+/** The measurements of a process. */
 interface Seen {
   readonly bytes: number;
   readonly sum: number;
@@ -33,7 +33,7 @@ interface Seen {
   readonly growthMiB: number;
 }
 
-// Pieces that differ, and what they add up to.
+// Pieces that differ, and their checksum.
 async function* pieces(bytes: number): AsyncGenerator<Uint8Array, void, void> {
   for (let at = 0; at < bytes; at += PIECE) yield new Uint8Array(PIECE).fill(at / PIECE);
 }
@@ -54,7 +54,7 @@ async function read(stream: ReadableStream<Uint8Array>, slow: boolean): Promise<
   return { bytes, sum };
 }
 
-// What the process has in memory beyond now, at the most.
+// The most memory of the process beyond that of now.
 function watchMemory(): () => number {
   const before = process.memoryUsage().rss;
   let most = before;
@@ -95,7 +95,7 @@ async function server(bytes: number, slow: boolean): Promise<void> {
 
 async function client(url: string, bytes: number, slow: boolean): Promise<void> {
   const connection = await connect(url);
-  // What is loaded and compiled at first is no growth.
+  // Loading and compiling at first is no growth.
   await connection.sender("warm").stream({ properties: { subject: "warm" }, body: pieces(16 * MIB) });
   const warm = await connection.receiver("warm", { stream: true }).receive();
   await read(warm.stream(), false);

@@ -1,5 +1,5 @@
 /**
- * The OpenTelemetry that is built into Deno, which exports what `@opentelemetry/api` is told without any SDK.
+ * Deno's built-in OpenTelemetry, which exports what `@opentelemetry/api` records without any SDK.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { fileURLToPath } from "node:url";
 import { root, watch } from "../cli/run.ts";
 import { test } from "../harness.ts";
 
-// What a collector is sent, as far as it is looked at here.
+// The part of an export that is checked here.
 interface Export {
   resourceSpans?: { scopeSpans: { spans: { name: string; spanId: string; parentSpanId?: string }[] }[] }[];
   resourceMetrics?: { scopeMetrics: { scope: { name: string }; metrics: { name: string }[] }[] }[];

@@ -1,5 +1,5 @@
 /**
- * Sends a message and works on it, measured by whatever OpenTelemetry the runtime has.
+ * Sends a message and handles it, measured by the runtime's OpenTelemetry.
  *
  * @module
  */

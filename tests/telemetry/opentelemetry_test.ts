@@ -21,7 +21,7 @@ import { opentelemetry, type OpenTelemetryOptions } from "../../src/telemetry/op
 import { channelPair } from "../../src/transport/pair.ts";
 import { test } from "../harness.ts";
 
-// The W3C format, as the package @opentelemetry/core has it.
+// The W3C format, as in the package @opentelemetry/core.
 const propagator: api.TextMapPropagator = {
   inject(context, carrier, setter) {
     const span = api.trace.getSpanContext(context);
@@ -36,7 +36,7 @@ const propagator: api.TextMapPropagator = {
   fields: () => ["traceparent"],
 };
 
-/** What the SDK has seen, and a connection to a broker that is measured. */
+/** The SDK's records, and a measured connection to a broker. */
 async function setUp(options?: OpenTelemetryOptions) {
   const spans = new InMemorySpanExporter();
   const measured = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
@@ -57,7 +57,7 @@ async function setUp(options?: OpenTelemetryOptions) {
   const telemetry = opentelemetry(api, options);
   const connection = await connect("ws://broker.test:8080", { telemetry, dial });
   const named = (name: string) => spans.getFinishedSpans().filter((span) => span.name === name);
-  /** The points of a metric, each with what it was told by. */
+  /** The points of a metric, each with its attributes. */
   const points = async (name: string): Promise<{ value: unknown; attributes: api.Attributes }[]> => {
     await reader.forceFlush();
     const metrics = measured.getMetrics().at(-1)!.scopeMetrics.flatMap(({ metrics }) => metrics);
@@ -173,7 +173,7 @@ test("telemetry: sendAll, writable and stream tell each message with its own out
   });
   assertEquals(named("send orders").length, 1);
 
-  // The second is too large: what the first came to is not touched by that.
+  // The second message is too large, which does not affect the first.
   spans.reset();
   await assertRejects(() => orders.sendAll([{ body: "a" }, { body: new Uint8Array(20_000) }]));
   assertEquals(named("send orders").map(({ status }) => status.code).sort(), [
@@ -181,7 +181,7 @@ test("telemetry: sendAll, writable and stream tell each message with its own out
     api.SpanStatusCode.ERROR,
   ]);
 
-  // Given up: no span stays open.
+  // Aborted: no span stays open.
   spans.reset();
   const given = new AbortController();
   const sending = orders.sendAll(
@@ -227,7 +227,7 @@ test("telemetry: a request, its answer and the work on both hang together", asyn
   const [answered] = named("process (temporary)");
   assertEquals(answered!.spanContext().traceId, asked!.spanContext().traceId);
   assertEquals(answered!.attributes["messaging.destination.temporary"], true);
-  // Its made-up name is nothing to count by.
+  // A generated name is not a useful attribute.
   for (const { attributes } of await points("messaging.client.consumed.messages")) {
     assert(attributes["messaging.destination.name"] === "prices" || !("messaging.destination.name" in attributes));
   }

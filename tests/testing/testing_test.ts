@@ -1,5 +1,5 @@
 /**
- * The testing kit by itself, and through clients and brokers that it tests.
+ * The testing kit by itself, and with clients and brokers.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { faulty, ScriptedPeer, ScriptError, VirtualTime } from "../../src/testin
 import { dialSocket, listen } from "../../src/transport/sockets.ts";
 import { test } from "../harness.ts";
 
-/** A peer to which a client has attached a sender, with so much credit. */
+/** A peer to which a client has attached a sender, with `credit`. */
 function receivingPeer(credit = 10): ScriptedPeer {
   const peer = new ScriptedPeer({ ignore: ["empty", "flow"] });
   peer.expectOpening();

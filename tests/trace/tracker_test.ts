@@ -1,5 +1,5 @@
 /**
- * What the tracker of traces makes of frames: credit, windows, what waits, and rules that are broken.
+ * The trace tracker's view of frames: credit, windows, waits, and broken rules.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { Direction, FrameBody, Observation, TrackedSessionState } from "../
 import { ConnectionTracker } from "../../src/trace/tracker.ts";
 import { test } from "../harness.ts";
 
-/** Two peers' frames, one a millisecond. */
+/** The frames of two peers, one a millisecond. */
 class Talk {
   readonly tracker = new ConnectionTracker();
   time = 0;
@@ -148,7 +148,7 @@ test("trace: an attach finds its other half among many links, and costs no more 
     const role = way === "out" ? "sender" : "receiver";
     talk.say(way, { kind: "attach", name: `n${i}`, handle: 10 + i, role, initialDeliveryCount: 0 });
   };
-  // With a search through all of them it would be minutes.
+  // With a search through all links it would take minutes.
   for (let i = 0; i < links; i++) attach("out", i);
   assertEquals(talk.tracker.links.size, links + 1);
   for (let i = 0; i < links; i++) attach("in", i);

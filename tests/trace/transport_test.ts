@@ -1,5 +1,5 @@
 /**
- * What happens below AMQP, in traces of clients, brokers and gateways; and that no secret gets into them.
+ * Events below AMQP in traces of clients, brokers and gateways, without secrets.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import { bareServer } from "../transport/bare.ts";
 import { record } from "../transport/channel_log.ts";
 import { connectProxy, PROXY_USER } from "../transport/proxy/connect_proxy.ts";
 
-/** A trace, and the events in it that are no frames. */
+/** A trace with its transport events. */
 function traced() {
   const lines: string[] = [];
   const all = (): TraceEvent[] => lines.slice(1).map((line) => JSON.parse(line));
@@ -174,7 +174,7 @@ test("trace: a password in a URL is hidden as people write it, and no text takes
     assertEquals(withoutSecretText(kept), kept);
   }
   for (const piece of ["a://", "a.", "eyJ-", "eyJaaaaaaaa.", "@", "sig=", "Bearer\t"]) {
-    // A time that grows with the square would be minutes.
+    // Quadratic time would be minutes.
     withoutSecretText(`x${piece.repeat(1_000_000 / piece.length)}`);
   }
 });

@@ -21,7 +21,7 @@ interface Piece {
   readonly bytes: Uint8Array;
 }
 
-/** What a client and a broker say to each other, as frames of both and as bytes. */
+/** An exchange of a client and a broker, as frames of both and as bytes. */
 async function exchange(scheme: "ws" | "amqp"): Promise<{ pieces: Piece[]; client: string[]; server: string[] }> {
   const pieces: Piece[] = [];
   const client: string[] = [], server: string[] = [];
@@ -60,7 +60,7 @@ function events(lines: readonly string[]): TraceEvent[] {
   return lines.slice(1).map((line) => JSON.parse(line));
 }
 
-// Only what both sides and a capture see alike; when flows leave depends on the turn.
+// Only what both sides and a capture see alike; the time of flows depends on the turn.
 function story(lines: readonly string[], flip = false): string[] {
   return events(lines).filter(({ data }) => data.frame !== undefined && data.frame.kind !== "flow").map((event) => {
     const out = (event.name === "amqp:frame_sent") !== flip;
@@ -139,7 +139,7 @@ test("trace: what is no capture is refused; TLS is told", () => {
 });
 
 test("trace: a head of HTTP that never ends is given up, however long the capture goes on", () => {
-  // Each piece put behind all those before it would be minutes.
+  // Inserting each piece behind all earlier ones would take minutes.
   const bytes = new TextEncoder().encode("a".repeat(1_400));
   const pieces = Array.from(
     { length: 4_000 },
@@ -195,7 +195,7 @@ function twoDigits(byte: number): string {
   return byte.toString(16).padStart(2, "0");
 }
 
-// One TCP stream in Ethernet and IPv4, without checksums, which nobody looks at.
+// One TCP stream in Ethernet and IPv4, without checksums, which are not checked.
 function pcap(pieces: readonly Piece[], change = (all: Uint8Array[]): Uint8Array[] => all): Uint8Array<ArrayBuffer> {
   const next = { out: 1_000, in: 0xffff_fff0 };
   const segments = [

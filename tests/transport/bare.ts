@@ -8,23 +8,23 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { createServer as createTlsServer, type TlsOptions } from "node:tls";
 import { text } from "./wire.ts";
 
-/** A server that runs. */
+/** A running server. */
 export interface BareServer extends AsyncDisposable {
-  /** Its port on 127.0.0.1. */
+  /** The port on 127.0.0.1. */
   readonly port: number;
   /** Every connection so far, in order. */
   readonly sockets: Socket[];
-  /** Resolves when so many connections have come and all of those have gone. */
+  /** Resolves when `count` connections have come and gone. */
   gone(count: number): Promise<void>;
 }
 
-/** Reads, and says nothing but goodbye. */
+/** Reads, and sends nothing but its end. */
 export function silent(socket: Socket): void {
   socket.resume();
   socket.on("end", () => socket.end());
 }
 
-/** Listens on loopback; `onsocket` is told of every connection, of TLS ones when they are secured. */
+/** Listens on loopback; `onsocket` is called with every connection, with TLS ones when they are secured. */
 export async function bareServer(onsocket: (socket: Socket) => void, tls?: TlsOptions): Promise<BareServer> {
   const sockets: Socket[] = [];
   let ended = 0;
@@ -63,15 +63,13 @@ export async function bareServer(onsocket: (socket: Socket) => void, tls?: TlsOp
 
 /** A client on a bare socket. */
 export class BareClient implements AsyncDisposable {
-  /** The socket itself. */
   readonly socket: Socket;
-  /** What came, one character per byte. */
+  /** The received bytes, one character each. */
   heard = "";
   /** Resolves when the socket is gone. */
   readonly ended: Promise<void>;
   #change = (): void => {};
 
-  /** Takes over a socket. */
   constructor(socket: Socket) {
     this.socket = socket;
     socket.on("error", () => {});
@@ -92,7 +90,7 @@ export class BareClient implements AsyncDisposable {
     return client;
   }
 
-  /** Resolves when something was heard, rejects when it no longer can be. */
+  /** Resolves when `what` was received; rejects when it no longer can be. */
   async until(what: string): Promise<void> {
     while (!this.heard.includes(what)) {
       if (this.socket.destroyed) throw new Error(`Heard only ${JSON.stringify(this.heard)}`);

@@ -1,20 +1,20 @@
 import type { Channel, ChannelClose } from "../../src/transport/channel.ts";
 
-/** Everything that a channel told, in order. */
+/** The events of a channel, in order. */
 export interface ChannelLog {
   /** The bytes so far, in one piece. */
   bytes(): Uint8Array;
-  /** How many bytes came so far. */
+  /** The number of bytes so far. */
   readonly received: number;
-  /** Every piece of bytes as it came, then every close. */
+  /** Every piece of bytes, then every close. */
   readonly events: Array<Uint8Array | ChannelClose>;
   /** Resolves when the channel has ended. */
   readonly closed: Promise<ChannelClose>;
-  /** Resolves when this many bytes have come. */
+  /** Resolves when `count` bytes have come. */
   until(count: number): Promise<void>;
 }
 
-/** Listens to a channel and writes down what it tells. */
+/** Records the events of a channel. */
 export function record(channel: Channel): ChannelLog {
   const events: Array<Uint8Array | ChannelClose> = [];
   const waiting: Array<{ count: number; resolve: () => void }> = [];

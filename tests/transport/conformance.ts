@@ -1,5 +1,5 @@
 /**
- * What every transport has to carry, however it does it.
+ * The tests that every transport has to pass.
  *
  * @module
  */
@@ -20,25 +20,22 @@ import { acceptor } from "../../src/server/acceptor.ts";
 import type { Channel, PeerInfo } from "../../src/transport/channel.ts";
 import { random, seed, test } from "../harness.ts";
 
-/** Whatever takes over channels. */
+/** A service that accepts channels. */
 export interface Service {
-  /** Takes over one. */
   accept(channel: Channel, info?: PeerInfo): unknown;
 }
 
-/** A way from clients to a service, that is open. */
+/** An open transport from clients to a service. */
 export interface Way extends AsyncDisposable {
-  /** Where to connect. */
   readonly url: string;
-  /** What else a client has to know. */
+  /** The client's options for this transport. */
   readonly options?: Pick<ConnectOptions, "headers" | "tls" | "proxy" | "transport">;
 }
 
 /** A transport under test. */
 export interface Transport {
-  /** Names it. */
   readonly name: string;
-  /** Leads clients to a service. */
+  /** Connects clients to a service. */
   open(service: Service): Promise<Way>;
 }
 

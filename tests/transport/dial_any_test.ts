@@ -9,7 +9,7 @@ import { test } from "../harness.ts";
 import { ca } from "../pki.ts";
 import { rawServer } from "./raw_peer.ts";
 
-/** What needs sockets, as the error names it. */
+/** Options that need sockets, with their names in the error. */
 const NEEDS: ReadonlyArray<readonly [url: string, options: DialAnyOptions, need: string]> = [
   ["amqp://127.0.0.1:1", {}, 'URL scheme "amqp:"'],
   ["amqps://127.0.0.1:1", {}, 'URL scheme "amqps:"'],
@@ -53,7 +53,7 @@ test("transport: auto takes Node's own WebSocket where that has a dispatcher of 
   const server = await rawServer((peer) => peer.refuse(403));
   const host = globalThis as { [key: symbol]: unknown };
   const key = Symbol.for("undici.globalDispatcher.1");
-  // Node makes its own when its WebSocket is used for the first time.
+  // Node makes its dispatcher when its WebSocket is first used.
   await assertRejects(() => dialAny(server.url, { transport: "websocket" }), TransportError);
   const original = host[key];
   let asked = 0;
@@ -69,7 +69,7 @@ test("transport: auto takes Node's own WebSocket where that has a dispatcher of 
     }
   }
   class ProxyAgent extends Agent {}
-  // What undici's `compose` and its version 8 make of an agent.
+  // An agent as undici's `compose` and its version 8 change it.
   const composed = new Proxy(new Agent(), {
     get: (agent, name) => name === "dispatch" ? () => agent.dispatch() : Reflect.get(agent, name),
   });
@@ -91,7 +91,7 @@ test("transport: auto takes Node's own WebSocket where that has a dispatcher of 
       host[next] = wrapped;
       await assertRejects(() => dialAny(server.url), TransportError);
       assertEquals(asked > 0, isNode && own);
-      // Deno and Bun do not connect by it, whoever has set it there.
+      // Deno and Bun do not use the dispatcher, whoever has set it.
       assertEquals(hasOwnDispatcher(), isNode && own);
     }
   } finally {

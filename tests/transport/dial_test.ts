@@ -8,7 +8,7 @@ import { alive, FakeSocket } from "./socket/fake_socket.ts";
 const URL_WITH_SECRETS = "wss://user:password@broker.example/amqp/$servicebus?sig=secret&x=1";
 
 interface Attempt {
-  /** The one socket that was made. */
+  /** The only socket made. */
   readonly socket: FakeSocket;
   readonly url: string;
   readonly offered: readonly string[];
@@ -36,14 +36,14 @@ function open({ socket }: Attempt, protocol: string | null = "amqp"): void {
   socket.emit("open");
 }
 
-/** What runtimes do when the handshake fails. */
+/** The events of a runtime whose handshake fails. */
 function failed({ socket }: Attempt, message: string | undefined, close?: number): void {
   socket.readyState = 3;
   socket.emit("error", { message, error: message === undefined ? undefined : new Error(message) });
   if (close !== undefined) socket.emit("close", { code: close });
 }
 
-/** An abort signal that knows how many listen to it. */
+/** An abort signal that counts its listeners. */
 function countedSignal(): { controller: AbortController; listeners(): number } {
   const controller = new AbortController();
   let count = 0;

@@ -1,5 +1,5 @@
 /**
- * Two WebSocket endpoints as tests want them: open at once, joined, and read in a form that compares well.
+ * Helpers for two WebSocket endpoints: open at once, joined, and summarized for comparison.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import {
 import { ServerUpgrade } from "../../src/transport/websocket/upgrade.ts";
 import { latin1 } from "./wire.ts";
 
-/** A client's end that is open; its mask keys are all zero, so that its frames can be read in hex. */
+/** An open client's endpoint; its mask keys are all zero, so that its frames can be read in hex. */
 export function openClient(limits?: WebSocketLimits): WebSocketEndpoint {
   const handshake = { request: latin1("GET"), accept: "x", subprotocols: [], label: "ws://broker.example/" };
   const endpoint = new WebSocketEndpoint({
@@ -32,7 +32,7 @@ export function openClient(limits?: WebSocketLimits): WebSocketEndpoint {
   return endpoint;
 }
 
-/** A server's end that is open. */
+/** An open server's endpoint. */
 export function openServer(limits?: WebSocketLimits): WebSocketEndpoint {
   const policy = { subprotocols: [], origins: "any" } as const;
   const endpoint = new WebSocketEndpoint({
@@ -49,7 +49,7 @@ export function openServer(limits?: WebSocketLimits): WebSocketEndpoint {
   return endpoint;
 }
 
-/** All that an endpoint has to transmit. */
+/** All bytes that an endpoint has to transmit. */
 export function flush(endpoint: WebSocketEndpoint): Uint8Array {
   const pieces: Uint8Array[] = [];
   for (let piece = endpoint.transmit(); piece !== undefined; piece = endpoint.transmit()) pieces.push(piece);
@@ -57,7 +57,7 @@ export function flush(endpoint: WebSocketEndpoint): Uint8Array {
   return concat(pieces);
 }
 
-/** The close among events; there has to be one, and it has to be the last. */
+/** The close event, which has to be the only one, and the last. */
 export function closeOf(events: readonly EndpointEvent[]): CloseEvent {
   const last = events.at(-1);
   assert(last?.kind === "close", `the last event is ${last?.kind}`);
@@ -65,7 +65,7 @@ export function closeOf(events: readonly EndpointEvent[]): CloseEvent {
   return last;
 }
 
-/** Events in a form that does not depend on how payloads were cut: `.` ends a message. */
+/** Events in a form that does not depend on the size of pieces: `.` ends a message. */
 export function summary(events: readonly EndpointEvent[]): string[] {
   const lines: string[] = [];
   let open = false;

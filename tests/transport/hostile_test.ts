@@ -1,5 +1,5 @@
 /**
- * A table of what hostile peers send, what comes of it, and how much memory that takes at most.
+ * A table of attacks by hostile peers, with the outcome and the most memory of each.
  *
  * @module
  */
@@ -25,25 +25,24 @@ const HELLO = "GET / HTTP/1.1\r\nHost: x\r\n";
 const UPGRADE = `${HELLO}Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n` +
   "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: amqp\r\n\r\n";
 
-// A runtime's own buffers and its laziness in collecting them; what an attack wants is a multiple of this.
+// A margin for a runtime's own buffers and lazy collection; an attack would need a multiple of this.
 const MOST_MEMORY = 96 * MIB;
 
-/** One attack. */
 interface Attack {
   readonly id: string;
-  /** What is sent. */
+  /** The bytes of the attack. */
   readonly sent: string;
-  /** Sends it, and tells what came of it. */
+  /** Runs the attack, and returns its outcome. */
   readonly run: () => Promise<string>;
-  /** What has to come of it. */
+  /** The expected outcome. */
   readonly outcome: string | RegExp;
 }
 
-// Where the attacker does not read, the reset that ends the connection may overtake the close frame.
+// If the attacker does not read, the reset that ends the connection may overtake the close frame.
 const policyOrReset = /^(close 1008|dropped)$/;
 const normalOrReset = /^(close 1000|dropped)$/;
 
-/** Writes as long as anybody takes it, at most so many bytes; resolves when done or cut off. */
+/** Writes while the other side reads, at most so many bytes; resolves when done or cut off. */
 function pour(socket: Socket, piece: Uint8Array, most: number): Promise<void> {
   return new Promise((resolve) => {
     let written = 0;
@@ -59,7 +58,7 @@ function pour(socket: Socket, piece: Uint8Array, most: number): Promise<void> {
   });
 }
 
-/** Attacks a listener, and tells the status line or the close frame that it answers with. */
+/** Attacks a listener, and returns the status line or the close frame of its answer. */
 async function attackListener(
   beginning: string,
   piece: Uint8Array = new Uint8Array(0),
@@ -73,7 +72,7 @@ async function attackListener(
   });
   await using client = await BareClient.connect(listener.port);
   client.socket.write(latin1(beginning));
-  // Frames have to wait until they may be sent.
+  // Frames may be sent only after the upgrade.
   if (beginning === UPGRADE && piece.length > 0) await client.until("\r\n\r\n");
   if (!reads) client.socket.pause();
   if (most > 0) await pour(client.socket, piece, most);
@@ -93,7 +92,7 @@ async function settled(listener: Listener): Promise<void> {
 function answerOf(heard: string): string {
   const frames = heard.startsWith("HTTP/1.1 101") ? heard.slice(heard.indexOf("\r\n\r\n") + 4) : undefined;
   if (frames === undefined) return heard === "" ? "dropped" : `status ${heard.slice(9, 12)}`;
-  // Frames of a server are not masked, and only small ones are looked at.
+  // Frames of a server are not masked, and only small ones are checked.
   for (let at = 0; at < frames.length;) {
     const length = frames.charCodeAt(at + 1);
     if (frames.charCodeAt(at) === 0x88) {
@@ -104,7 +103,7 @@ function answerOf(heard: string): string {
   return "dropped";
 }
 
-/** Dials a server that answers with this, and tells the error, in which no secret may be. */
+/** Dials a server that answers with `answer`, and returns the error, which must hold no secret. */
 async function attackClient(answer: (socket: Socket) => void, options: SocketDialOptions = {}): Promise<string> {
   await using server = await bareServer((socket) => {
     silent(socket);
@@ -120,7 +119,7 @@ async function attackClient(answer: (socket: Socket) => void, options: SocketDia
     },
     (error: TransportError) => {
       const shown = `${error} ${error.stack} ${inspect(error, { depth: 9 })} ${JSON.stringify(error)}`;
-      // The name of a host is none.
+      // A host name is not a secret.
       assert(!shown.replaceAll("s3cret.example", "").includes("s3cret"), shown);
       return `${error.code ?? error.name}${error.status === undefined ? "" : ` ${error.status}`}`;
     },
@@ -287,7 +286,7 @@ const ATTACKS: readonly Attack[] = [
         );
         void pour(socket, latin1(`10000\r\n${"x".repeat(65_536)}\r\n`), 64 * MIB);
       }, { proxy: PROXY_DIGEST as never, handshakeTimeoutMs: 300 }),
-    // A new connection is made, on which it goes on like that.
+    // Authentication repeats on a new connection.
     outcome: "proxy-authentication-failed 407",
   },
   {
@@ -441,7 +440,7 @@ const ATTACKS: readonly Attack[] = [
   },
 ];
 
-/** Runs, and gives the most memory that the process had on top of what it had before. */
+/** Runs `run`, and returns the most memory that the process used beyond the start. */
 async function measured<T>(run: () => Promise<T>): Promise<[result: T, peak: number]> {
   const before = process.memoryUsage().rss;
   let peak = before;

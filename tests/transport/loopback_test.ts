@@ -21,7 +21,7 @@ async function end(channel: Channel, log: ChannelLog): Promise<void> {
   await log.closed;
 }
 
-// Node tells nothing of a handshake that failed.
+// Node reports nothing about a failed handshake.
 function assertStatus(error: TransportError, status: number): void {
   assertEquals(error.code, NODE ? "connect-failed" : "handshake-failed");
   assertEquals(error.status, NODE ? undefined : status);
@@ -259,7 +259,7 @@ test("ATK-18: a client waits for a peer that reads slowly, and loses nothing", a
   });
   const channel = await dial(server.url);
   const log = record(channel);
-  // More than the kernel takes on both sides.
+  // More than the kernel buffers on both sides.
   const sent = 32 * MIB;
   for (let index = 0; index < sent / MIB; index++) channel.send(new Uint8Array(MIB));
   let resolved = false;
@@ -285,7 +285,7 @@ test("ATK-18: a server holds any backlog for a peer that reads slowly, and loses
   peer.socket.pause();
   const [channel] = accepted;
   const log = record(channel);
-  // Bun drops beyond 16 MiB.
+  // Bun drops messages beyond 16 MiB.
   const sent = 40 * MIB;
   for (let index = 0; index < sent / MIB; index++) channel.send(new Uint8Array(MIB));
   assert(channel.bufferedAmount > 24 * MIB, `only ${channel.bufferedAmount} wait`);

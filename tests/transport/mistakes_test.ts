@@ -1,5 +1,5 @@
 /**
- * What goes wrong while connecting says where, why, and what to do.
+ * Errors of connecting say where, why, and what to do.
  *
  * @module
  */

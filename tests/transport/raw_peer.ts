@@ -1,5 +1,5 @@
 /**
- * Peers on bare sockets, which can misbehave as no WebSocket of a runtime would.
+ * Peers on bare sockets, which can misbehave as no runtime's WebSocket would.
  *
  * @module
  */
@@ -14,9 +14,8 @@ const KEY = "AAAAAAAAAAAAAAAAAAAAAA==";
 
 /** One end of a connection on a bare socket. */
 export class RawPeer {
-  /** The socket itself. */
   readonly socket: Socket;
-  /** The head that the other end sent first. */
+  /** The first head that the other end sent. */
   head = "";
   /** Payload bytes received. */
   received = 0;
@@ -28,7 +27,7 @@ export class RawPeer {
   readonly #encoder: WebSocketFrameEncoder;
   #change: () => void = () => {};
 
-  /** Reads what the other end sends; `onhead` is called once its head is complete. */
+  /** Reads the other end's bytes; `onhead` is called once its head is complete. */
   constructor(socket: Socket, role: "client" | "server", onhead: (peer: RawPeer) => void) {
     this.socket = socket;
     this.#decoder = new WebSocketFrameDecoder(role === "server", { maxFragments: Infinity, maxMessageBytes: Infinity });
@@ -50,7 +49,7 @@ export class RawPeer {
     });
   }
 
-  /** The path that a client asked for. */
+  /** The path in a client's request. */
   get path(): string {
     return this.head.split(" ")[1] ?? "";
   }
@@ -76,7 +75,7 @@ export class RawPeer {
     for (let piece = this.#encoder.take(); piece !== undefined; piece = this.#encoder.take()) this.socket.write(piece);
   }
 
-  /** Resolves when the condition holds, looked at whenever something arrives; rejects when nothing more can. */
+  /** Resolves when the condition holds, checked on every arrival; rejects when nothing more can arrive. */
   async until(condition: (peer: RawPeer) => boolean): Promise<void> {
     while (!condition(this)) {
       if (this.socket.destroyed) throw new Error("Connection ended before the condition held");
@@ -94,7 +93,7 @@ export class RawPeer {
   }
 }
 
-/** A server whose every connection does what `onhead` makes it do. */
+/** A server that calls `onhead` for every connection. */
 export async function rawServer(
   onhead: (peer: RawPeer) => void,
 ): Promise<{ url: string; peers: RawPeer[]; close(): Promise<void> }> {
@@ -112,7 +111,7 @@ export async function rawServer(
   };
 }
 
-/** A client that has shaken hands. */
+/** A client with a completed handshake. */
 export async function rawClient(url: string): Promise<RawPeer> {
   const { hostname, port } = new URL(url);
   const socket = connect(Number(port), hostname);

@@ -1,5 +1,5 @@
 /**
- * Bytes as they stand in a specification, and every way in which a socket may cut them.
+ * Bytes in a specification's notation, and every way in which a socket may cut them.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * Our client.
+ * Our client, as actions.
  *
  * @module
  */
@@ -24,19 +24,17 @@ import { faulty } from "../../../src/testing/mod.ts";
 import { dialAny } from "../../../src/transport/dial.ts";
 import { isPattern, pattern } from "../pattern.ts";
 
-/** Where to connect; what of the options JSON can carry. */
+/** A broker and an address, with the options that JSON can carry. */
 export interface Place {
-  /** The URL. */
   readonly url: string;
-  /** Where messages are sent to and received from. */
+  /** The address to send to and to receive from. */
   readonly address: string;
-  /** How. */
   readonly options?: PlaceOptions;
 }
 
-/** What JSON can carry of how to connect. */
+/** The connection options that JSON can carry. */
 export interface PlaceOptions extends Pick<ConnectOptions, "tls" | "proxy" | "transport" | "idleTimeOut" | "hostname"> {
-  /** False to end with what carries the connection. */
+  /** False to end with the transport. */
   readonly reconnect?: false;
   /** Headers of the upgrade. */
   readonly headers?: Readonly<Record<string, string>>;
@@ -44,17 +42,16 @@ export interface PlaceOptions extends Pick<ConnectOptions, "tls" | "proxy" | "tr
   readonly scram?: readonly [username: string, password: string];
 }
 
-/** What is told of an error. */
+/** The report of an error. */
 export interface Failure {
   /** The code or condition. */
   readonly code: string;
-  /** The HTTP status, where there was one. */
+  /** The HTTP status, if any. */
   readonly status: number | null;
-  /** The text. */
   readonly message: string;
 }
 
-/** What our client can be asked to do. */
+/** The client's actions. */
 export const client = {
   /** Sends a message and receives it. */
   roundTrip: (place: Place): Promise<void> =>
@@ -68,7 +65,7 @@ export const client = {
       delivery.accept();
     }),
 
-  /** Sends what a message can hold and receives it unchanged; some brokers cannot take lists. */
+  /** Sends every section that a message can have and receives it unchanged; some brokers do not accept lists. */
   sections: (
     place: Place,
     { lists, durable = true }: { lists: boolean; durable?: boolean | undefined },
@@ -104,7 +101,9 @@ export const client = {
       }
     }),
 
-  /** Sends four messages and settles what comes in these ways; tells what came, a `!` at what had come before. */
+  /**
+   * Sends four messages and settles those received in these ways; returns their bodies, a `!` on those delivered before.
+   */
   settle: (place: Place, ways: readonly ("accept" | "release" | "reject")[]): Promise<string[]> =>
     connected(place, async (connection) => {
       const sender = connection.sender(place.address);
@@ -120,7 +119,7 @@ export const client = {
       return seen;
     }),
 
-  /** Sends and receives a body of this size; tells whether it is what was sent. */
+  /** Sends and receives a body of this size; true if it is unchanged. */
   large: (place: Place, size: number): Promise<boolean> =>
     connected(place, async (connection) => {
       const [delivery] = await Promise.all([
@@ -131,7 +130,7 @@ export const client = {
       return isPattern(delivery.message.bytes(), size);
     }),
 
-  /** Sends and receives a body of this size, both as it goes; tells whether it is what was sent. */
+  /** Streams a body of this size both ways; true if it is unchanged. */
   streamed: (place: Place, size: number, pieces: "one" | "many" = "many"): Promise<boolean> =>
     connected(place, async (connection) => {
       const receive = async (): Promise<boolean> => {
@@ -150,7 +149,7 @@ export const client = {
       return isWhole;
     }),
 
-  /** Sends and receives many messages at once; tells how many came, up to the first that was out of order. */
+  /** Sends and receives many messages at once; returns how many came, up to the first that was out of order. */
   many: (place: Place, count: number): Promise<number> =>
     connected(place, async (connection) => {
       const bodies = Array.from({ length: count }, (_, i) => ({ body: `${i}` }));
@@ -172,21 +171,21 @@ export const client = {
       await connection.sender(place.address).send({ body });
     }),
 
-  /** Receives messages; tells their bodies, maps as objects. */
+  /** Receives messages; returns their bodies, maps as objects. */
   receive: (place: Place, count: number): Promise<unknown[]> =>
     connected(place, async (connection) => {
       const bodies: unknown[] = [];
       for await (const delivery of connection.receiver(place.address)) {
         const { body } = delivery.message;
         bodies.push(body instanceof Map ? Object.fromEntries(body) : body);
-        // Leaving the loop by `break` would hand the last one back.
+        // Leaving the loop by `break` would return the last one.
         delivery.accept();
         if (bodies.length === count) break;
       }
       return bodies;
     }),
 
-  /** Sends a request; tells the answer. */
+  /** Sends a request; returns the answer. */
   request: (place: Place, body: string): Promise<string> =>
     connected(place, async (connection) => (await connection.request(place.address, { body })).text()),
 
@@ -202,7 +201,7 @@ export const client = {
       }, { signal: enough.signal });
     }),
 
-  /** Connects and does nothing until the connection breaks, or for so long; tells how it broke. */
+  /** Connects and waits until the connection breaks, or for `forMs`; returns how it broke. */
   idle: ({ url, options }: Omit<Place, "address">, forMs: number): Promise<Failure | null> =>
     connected({ url, address: "", options: { ...options, reconnect: false } }, async (connection) => {
       const { promise, resolve } = Promise.withResolvers<void>();
@@ -220,7 +219,7 @@ export const client = {
       return await texts(connection, { address: place.address, source: { filter: selector(expression) } }, 2);
     }),
 
-  /** Looks at a queue, then takes what is in it. */
+  /** Browses a queue, then takes its messages. */
   look: (place: Place): Promise<{ seen: string[]; taken: string[] }> =>
     connected(place, async (connection) => {
       const sender = connection.sender(place.address);
@@ -229,7 +228,7 @@ export const client = {
       return { seen, taken: await texts(connection, { address: place.address }, 2) };
     }),
 
-  /** Subscribes, goes away while something is published, comes back; tells what waited. */
+  /** Subscribes, leaves while a message is published, comes back; returns what waited. */
   async subscribe({ url, address, options }: Place): Promise<string[]> {
     const settings = { address, ...durableSubscription("interop") };
     settings.source = { ...settings.source, capabilities: [...settings.source.capabilities ?? [], "topic"] };
@@ -244,7 +243,7 @@ export const client = {
     return await texts(second, settings, 1);
   },
 
-  /** Publishes to two who share a subscription; tells how many came to both together. */
+  /** Publishes to two receivers that share a subscription; returns the number of messages of both. */
   share: (place: Place, count: number): Promise<number> =>
     connected(place, async (connection) => {
       const settings = (instance: number): ReceiverOptions => {
@@ -263,7 +262,7 @@ export const client = {
       return received;
     }),
 
-  /** Takes a message and sends one in a transaction; tells what is in the queue after it. */
+  /** Takes a message and sends one in a transaction; returns the messages in the queue after it. */
   transact: (place: Place, commit: boolean): Promise<string[]> =>
     connected(place, async (connection) => {
       const transaction = await connection.transaction();
@@ -275,7 +274,7 @@ export const client = {
       return found;
     }),
 
-  /** Sends that many and drains for them. */
+  /** Sends `count` messages and drains them. */
   drain: (place: Place, count: number): Promise<number> =>
     connected(place, async (connection) => {
       await connection.sender(place.address).sendAll(Array.from({ length: count }, (_, n) => ({ body: `${n}` })));
@@ -283,18 +282,18 @@ export const client = {
       return (await drained(receiver)).length;
     }),
 
-  /** Sends one that expires and one that does not; tells what is left when the former has. */
+  /** Sends one message that expires and one that does not; returns the rest after the expiry. */
   expire: (place: Place): Promise<string[]> =>
     connected(place, async (connection) => {
       const sender = connection.sender(place.address);
       await sender.send({ body: "goes", header: { ttl: 100 } });
       await sender.send({ body: "stays" });
-      // Brokers look by their own clock, and none says when it has looked.
+      // Brokers look by their own clock, and none reports it.
       await new Promise((resolve) => setTimeout(resolve, 1_500));
       return await drained(connection.receiver({ address: place.address, credit: "manual" }));
     }),
 
-  /** Hands a message back as a failed attempt; tells the counts that it comes with. */
+  /** Returns a message as a failed attempt; resolves with the delivery counts that it comes with. */
   attempts: (place: Place): Promise<number[]> =>
     connected(place, async (connection) => {
       await connection.sender(place.address).send({ body: "again" });
@@ -323,7 +322,7 @@ export const client = {
       return count;
     }),
 
-  /** Sends messages one by one, slowly enough that a broker can be killed meanwhile; tells how many were accepted. */
+  /** Sends messages one by one, slowly enough that a broker can be killed meanwhile; returns how many were accepted. */
   async keepSending(
     { url, address, options }: Omit<Place, "url"> & { url: string | string[] },
     count: number,
@@ -342,8 +341,9 @@ export const client = {
   },
 
   /**
-   * Sends and receives messages on links that resume, over connections that break after so many bytes; tells how many were
-   * accepted, how many different ones came, which is waited for where the broker keeps all, and why links were not resumed.
+   * Sends and receives messages on links that resume, over connections that break after so many bytes; returns how many
+   * were accepted, how many different ones came, for all of which it waits if the broker keeps them, and why links were not
+   * resumed.
    */
   async resumed(
     { url, address, options }: Place,
@@ -382,7 +382,7 @@ export const client = {
     return [accepted, seen.size, [...reasons]];
   },
 
-  /** Takes all that is in a queue, until nothing more comes for a second. */
+  /** Takes the messages of a queue, until none comes for a second. */
   receiveAll: (place: Place): Promise<string[]> =>
     connected(place, async (connection) => {
       const receiver = connection.receiver(place.address);
@@ -395,7 +395,7 @@ export const client = {
       }
     }),
 
-  /** Connects, which has to fail. */
+  /** Connects, which has to fail; returns the error. */
   async failure({ url, options }: Omit<Place, "address">): Promise<Failure> {
     try {
       const connection = await connect(url, optionsOf(options));
@@ -411,7 +411,7 @@ async function* onePiece(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes;
 }
 
-// That many messages, each accepted.
+// The bodies of `count` messages, each accepted.
 async function texts(connection: Connection, settings: ReceiverOptions, count: number): Promise<string[]> {
   const receiver = connection.receiver(settings);
   const found: string[] = [];
@@ -424,7 +424,7 @@ async function texts(connection: Connection, settings: ReceiverOptions, count: n
   return found;
 }
 
-// What is there now.
+// The bodies of the messages available now.
 async function drained(receiver: Receiver): Promise<string[]> {
   await receiver.ready();
   receiver.grant(50);
@@ -438,7 +438,7 @@ async function drained(receiver: Receiver): Promise<string[]> {
   return found;
 }
 
-/** How to connect, of what JSON can carry. */
+/** The connection options from JSON. */
 export function optionsOf({ scram: login, ...options }: PlaceOptions = {}): ConnectOptions {
   return login === undefined ? options : { ...options, auth: scram(login[0], login[1]) };
 }

@@ -1,6 +1,5 @@
 /**
- * Our side as a program: reads one request in JSON a line, and answers each by one line when it is done. Ends with its
- * input.
+ * Our side as a program: reads one JSON request a line, and answers each by one line when it is done. Ends with its input.
  *
  * @module
  */
@@ -19,7 +18,7 @@ const actions: typeof client & typeof server & typeof sockets & typeof traffic =
   ...traffic,
 };
 
-/** All that our side can be asked to do; what goes in and out is carried by JSON. */
+/** All actions of our side, whose arguments and results are JSON. */
 export type Actions = typeof actions;
 
 async function answer(line: string): Promise<void> {

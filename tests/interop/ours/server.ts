@@ -9,17 +9,17 @@ import { Broker } from "../../../src/broker/broker.ts";
 import { gateway } from "../../../src/gateway/gateway.ts";
 import { HOST } from "../daemon.ts";
 
-/** How our listener is set up. */
+/** The settings of our listener. */
 export interface Listening extends Pick<ListenOptions, "tls" | "schemes"> {
   /** The pages that may connect. */
   readonly origins?: string[] | "any";
 }
 
-/** What our servers can be asked to do; they run until the program ends. */
+/** The servers' actions; servers run until the program ends. */
 export const server = {
   /**
-   * Starts a broker and gives its port. It lets everybody in, besides one user by password and, where certificates are asked
-   * for, whoever is named by one; only `alice` may use addresses that start with her name.
+   * Starts a broker and returns its port. It accepts everybody, one user by password and, if certificates are requested,
+   * the name in one; only `alice` may use addresses that start with her name.
    */
   async listen(options: Listening = {}): Promise<number> {
     const external = options.tls?.ca === undefined
@@ -33,7 +33,7 @@ export const server = {
     return port;
   },
 
-  /** Starts a gateway to that URL and gives its port; `dial` is TLS to the target. */
+  /** Starts a gateway to that URL and returns its port; `dial` is TLS to the target. */
   async gateway(target: string, { dial, ...options }: Listening & { dial?: TlsOptions } = {}): Promise<number> {
     const { port } = await gateway({ listen: { ...options, host: HOST, port: 0 }, target, dial: { tls: dial } });
     return port;

@@ -14,20 +14,20 @@ import {
 import { HOST } from "../daemon.ts";
 import { pattern } from "../pattern.ts";
 
-/** How a channel ended. */
+/** The end of a channel. */
 export type Ended = Pick<ChannelClose, "code" | "reason">;
 
-// What has ended at listeners, by their ports.
+// The ended connections of listeners, by their ports.
 const ends = new Map<number, { ended: Promise<Ended>; resolve: (end: Ended) => void }>();
 
-/** What sockets can be asked to do. */
+/** The sockets' actions. */
 export const sockets = {
-  /** Connects and does as it is told, see {@linkcode obey}; tells how it ended. */
+  /** Connects and obeys the peer, see {@linkcode obey}; returns the end of the channel. */
   async obey(url: string, maxMessageBytes?: number): Promise<Ended> {
     return await obey(await dialSocket(url, { maxMessageBytes }));
   },
 
-  /** Listens for one connection, which does as it is told; gives the port. */
+  /** Listens for one connection, which obeys its peer; returns the port. */
   async listenAndObey(maxMessageBytes?: number): Promise<number> {
     const { promise: ended, resolve } = Promise.withResolvers<Ended>();
     const listener = await listen({
@@ -44,10 +44,10 @@ export const sockets = {
     return listener.port;
   },
 
-  /** How the connection at that port ended. */
+  /** The end of the connection at that port. */
   ended: (port: number): Promise<Ended> => ends.get(port)!.ended,
 
-  /** Opens tunnels by what is remembered of one proxy: so many in turn, each of them as many at once. */
+  /** Opens tunnels through one proxy object: `turns` times, `atOnce` in parallel. */
   async tunnels(url: string, proxy: ProxyOptions, { turns, atOnce }: { turns: number; atOnce: number }): Promise<void> {
     for (let i = 0; i < turns; i++) {
       const channels = await Promise.all(Array.from({ length: atOnce }, () => dialSocket(url, { proxy })));

@@ -1,5 +1,5 @@
 /**
- * Traffic that goes on while what carries it goes away and comes back, and its books.
+ * Traffic that goes on while its transport goes away and comes back, with its record.
  *
  * @module
  */
@@ -7,16 +7,16 @@
 import { connect, type Connection } from "../../../mod.ts";
 import { optionsOf, type Place } from "./client.ts";
 
-/** What traffic has come to. */
+/** The result of the traffic. */
 export interface TrafficReport {
   /** Messages, of which each had one outcome. */
   readonly sent: number;
   readonly accepted: number;
-  /** What the others failed with. */
+  /** The errors of the others. */
   readonly failed: readonly string[];
-  /** How often the connection was made anew. */
+  /** The number of reconnects. */
   readonly reconnects: number;
-  /** Messages that were accepted and have not come, and those of them that were since the connection was made last. */
+  /** Accepted messages that have not come, and those of them accepted since the last reconnect. */
   readonly missing: number;
   readonly missingSince: number;
   /** Messages that came more than once, and those of them that were sent once. */
@@ -27,7 +27,7 @@ export interface TrafficReport {
 interface Traffic {
   readonly connection: Connection;
   readonly arrived: Map<string, number>;
-  /** By message, how often the connection had been made anew when it was accepted. */
+  /** The number of reconnects before each message was accepted. */
   readonly accepted: Map<string, number>;
   readonly resent: Set<string>;
   readonly failed: string[];
@@ -37,17 +37,17 @@ interface Traffic {
   over: boolean;
 }
 
-// Messages that wait for their outcome at a time, and how long each sender rests after one, in milliseconds.
+// Sends that may be pending, and the pause of each sender after one, in milliseconds.
 const SENDERS = 10;
 const REST_MS = 4;
-// Nothing more comes when nothing has for so long, in milliseconds.
+// The quiet time, in milliseconds, after which nothing more comes.
 const QUIET_MS = 3_000;
 
 const running = new Map<string, Traffic>();
 
-/** What can be asked of traffic, which is named by its address. */
+/** The actions of traffic, which is named by its address. */
 export const traffic = {
-  /** Sends and receives on one connection until it is told to end. */
+  /** Sends and receives on one connection until `finish`. */
   async begin({ url, address, options }: Place, recovery: "resend" | "resume"): Promise<void> {
     const connection = await connect(url, {
       ...optionsOf(options),
@@ -97,7 +97,7 @@ export const traffic = {
     running.set(address, it);
   },
 
-  /** Waits until so many more messages have come. */
+  /** Waits until `count` more messages have come. */
   reach(address: string, count: number): Promise<void> {
     const it = running.get(address)!;
     return new Promise((resolve) => {
@@ -108,7 +108,7 @@ export const traffic = {
     });
   },
 
-  /** Waits until its connection was made anew so many times. */
+  /** Waits for `times` reconnects. */
   async reconnected(address: string, times: number): Promise<void> {
     const { connection } = running.get(address)!;
     const events = connection.events();
@@ -116,7 +116,7 @@ export const traffic = {
     for await (const _ of events) if (connection.stats().reconnects >= times) return;
   },
 
-  /** Sends no more, waits for what is on its way, and tells what came of all. */
+  /** Stops sending, waits for messages in flight, and returns the result. */
   async finish(address: string): Promise<TrafficReport> {
     const it = running.get(address)!;
     running.delete(address);
@@ -141,7 +141,7 @@ export const traffic = {
   },
 };
 
-// True once another message has come, false when nothing more does.
+// True once another message has come, false if none comes.
 function arrival(it: Traffic): Promise<boolean> {
   return new Promise((resolve) => {
     const timer = setTimeout(() => resolve(false), QUIET_MS);

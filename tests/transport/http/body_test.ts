@@ -11,7 +11,7 @@ function head(status: number, ...headers: HeaderField[]): ResponseHead {
 
 const CHUNKED = head(407, ["Transfer-Encoding", "Chunked"]);
 
-/** Feeds the pieces until the body is over; `end` says that the connection ends behind them. */
+/** Feeds the pieces until the body is complete; `end` ends the connection behind them. */
 function read(reader: BodyReader, pieces: Uint8Array[], end = false): [BodyState, body: string, surplus: string] {
   let next = 0;
   while (reader.state === "reading" && next < pieces.length) reader.receive(pieces[next++]!);
@@ -134,7 +134,7 @@ test("HTTP: whatever arrives, a body reader ends, wants more or refuses, keeps a
     try {
       const [state, body, surplus] = read(reader, pieces);
       assert(body.length <= 20);
-      // What comes behind the cap is of no interest to anybody.
+      // The surplus behind the cap does not matter.
       return state === "truncated" ? [state, body] : [state, body, surplus];
     } catch (error) {
       assert(error instanceof TransportError, String(error));

@@ -22,7 +22,7 @@ import { everyCut, latin1, randomCut, text } from "../wire.ts";
 
 const RESPONSE = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nX:  a\tb \r\nEmpty:\r\n\r\nsurplus";
 
-/** Feeds the pieces until there is a head; what follows it is the surplus. */
+/** Feeds the pieces until there is a head, and returns it with the surplus. */
 function feed<Head>(parser: HeadParser<Head>, pieces: Uint8Array[]): { head: Head; surplus: string } | undefined {
   for (const [index, piece] of pieces.entries()) {
     const head = parser.receive(piece);
@@ -194,7 +194,7 @@ test("WS-16: a long list of blanks and commas is read in linear time", () => {
   const list = `a${" ".repeat(500_000)}b,${",".repeat(500_000)}${" \t".repeat(250_000)}c`;
   const start = performance.now();
   assertEquals(headerList([["X", list]], "x").length, 2);
-  // A scan that goes back at every blank would take minutes.
+  // A scan that backtracks at every blank would take minutes.
   assert(performance.now() - start < 5_000);
 });
 

@@ -15,7 +15,7 @@ import { type Random, random, seed, test } from "../../harness.ts";
 const NODE_NAMES = { "MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512-256" } as const;
 const hash: Hash = (algorithm, bytes) => createHash(NODE_NAMES[algorithm]).update(bytes).digest();
 
-/** Challenges in a form that reads well: `scheme token68 {params}`. */
+/** Challenges in a readable form: `scheme token68 {params}`. */
 function read(...values: string[]): unknown[] {
   return parseChallenges(values).map(({ scheme, token68, params }) =>
     token68 === undefined ? [scheme, Object.fromEntries(params)] : [scheme, token68, Object.fromEntries(params)]
@@ -259,7 +259,7 @@ function anyChallenge(source: Random): Challenge {
   return { scheme, token68: undefined, params };
 }
 
-/** One of the many ways to write a challenge. */
+/** Writes a challenge in one of many ways. */
 function write(source: Random, challenge: Challenge): string {
   const blank = (): string => source.pick(["", "", " ", "\t", "  "]);
   const cased = (name: string): string => source.int(2) === 0 ? name : name.toUpperCase();

@@ -1,5 +1,5 @@
 /**
- * A proxy for CONNECT with Basic or Digest, on a bare socket, that writes down what it was told.
+ * A proxy for CONNECT with Basic or Digest, on a bare socket, that records its requests.
  *
  * @module
  */
@@ -10,35 +10,35 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
 import type { KeyPair } from "../../pki.ts";
 
-/** What the proxy wants. */
+/** The settings of the proxy. */
 export interface ConnectProxyOptions {
-  /** The scheme that it asks for. Default: none. */
+  /** The required scheme. Default: none. */
   auth?: "basic" | "digest";
   /** The algorithm of Digest. Default: MD5. */
   algorithm?: "MD5" | "SHA-256";
-  /** TLS on the way to the proxy. */
+  /** The certificate for TLS to the proxy. */
   tls?: KeyPair;
   /** Ends the connection after each challenge. */
   closes?: boolean;
-  /** Takes a nonce for this many requests; later ones are told that it is stale. */
+  /** Accepts a nonce for this many requests; later ones are answered as stale. */
   uses?: number;
   /** Answers everything with this status. */
   status?: number;
 }
 
-/** A proxy that runs. */
+/** A running proxy. */
 export interface ConnectProxy extends AsyncDisposable {
   /** Its URL without user info. */
   readonly url: string;
-  /** The head of every request, as it came. */
+  /** The head of every request. */
   readonly requests: string[];
-  /** How many tunnels were opened. */
+  /** The number of opened tunnels. */
   readonly tunnels: number;
   /** Cuts every connection. */
   cut(): void;
 }
 
-/** The user that the proxy knows. */
+/** The proxy's only user. */
 export const PROXY_USER = { username: "puser", password: "p:ß" } as const;
 
 const REALM = "labrealm";
@@ -132,7 +132,7 @@ export async function connectProxy(options: ConnectProxyOptions = {}): Promise<C
   const server = options.tls === undefined
     ? createServer({ allowHalfOpen: true }, onsocket)
     : createTlsServer({ ...options.tls, allowHalfOpen: true }, onsocket);
-  // TLS that fails never gets as far as being served.
+  // A failed TLS handshake is never served.
   server.on("connection", keep);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;

@@ -24,7 +24,7 @@ const BASIC_ASKED = 'Proxy-Authenticate: Basic realm="labrealm"';
 const DIGEST_ASKED = 'Proxy-Authenticate: Digest realm="labrealm", nonce="n1", qop="auth"';
 const OPEN = "HTTP/1.1 200 Connection established\r\n\r\n";
 
-/** Counts up, so that every client nonce is known and no two are the same. */
+/** Random bytes that count up, so that every client nonce is known and unique. */
 function powers(): ProxyPowers {
   let count = 0;
   return { hash, random: (length) => new Uint8Array(length).fill(++count) };
@@ -34,7 +34,7 @@ function proxyOf(options: Partial<ProxyOptions> = {}): HttpProxy {
   return new HttpProxy({ url: URL_WITH_USER, schemes: ["digest", "basic"], ...options }, powers());
 }
 
-/** A response with a length, so that the connection stays. */
+/** A response with a length, which keeps the connection. */
 function response(status: number | string, fields: string[] = [], body = "sorry"): string {
   const start = typeof status === "number" ? `HTTP/1.1 ${status} Some Reason` : status;
   return `${[start, ...fields, `Content-Length: ${body.length}`].join("\r\n")}\r\n\r\n${body}`;
@@ -50,7 +50,7 @@ function textOf(bytes: Uint8Array): string {
   return String.fromCharCode(...bytes);
 }
 
-/** What the proxy does with one request: says something, and may then close. */
+/** The proxy's reply to one request: text, and perhaps a close. */
 type Reply = string | { say: string; close: true };
 
 interface Conversation {
@@ -64,11 +64,11 @@ interface ConverseOptions {
   proxy?: HttpProxy;
   limits?: ProxyLimits;
   answers?: (ProxyCredentials | undefined)[];
-  /** How a reply is cut into reads. */
+  /** Cuts a reply into reads. */
   cut?: (bytes: Uint8Array) => Uint8Array[];
 }
 
-/** Plays the owner of the connection against a scripted proxy. */
+/** Acts as the owner of the connection against a scripted proxy. */
 function converse(replies: Reply[], options: ConverseOptions = {}): Conversation {
   const { proxy = proxyOf(), limits, answers = [], cut = (bytes) => [bytes] } = options;
   const tunnel = new ProxyTunnel({ proxy, hostname: "broker.example", port: 443, limits }, 0);
@@ -96,7 +96,7 @@ function converse(replies: Reply[], options: ConverseOptions = {}): Conversation
   return conversation;
 }
 
-/** Feeds one reply; what is cut off behind the event would go to the tunnel, so it is added to the surplus. */
+/** Feeds one reply; bytes behind the event would go to the tunnel, so they are added to the surplus. */
 function feed(tunnel: ProxyTunnel, pieces: Uint8Array[]): ProxyEvent | undefined {
   let event: ProxyEvent | undefined;
   for (const piece of pieces) {
@@ -116,14 +116,14 @@ function opened(outcome: ProxyEvent | undefined): string {
   return textOf(outcome.surplus);
 }
 
-/** The parameters of the answer in a request; null when it has none. */
+/** The parameters of the answer in a request; null without one. */
 function answerIn(request: string): Record<string, string> | null {
   const value = /^Proxy-Authorization: Digest (.*)\r$/m.exec(request)?.[1];
   if (value === undefined) return null;
   return Object.fromEntries([...value.matchAll(/([\w*]+)=(?:"([^"]*)"|([^, ]*))/g)].map((m) => [m[1], m[2] ?? m[3]]));
 }
 
-/** What the proxy computes to check an answer with qop "auth" and MD5. */
+/** The proxy's computation to check an answer with qop "auth" and MD5. */
 function expectedResponse(answer: Record<string, string>, password = "ppass"): string {
   const ha1 = md5(`${answer.username}:${answer.realm}:${password}`);
   return md5(`${ha1}:${answer.nonce}:${answer.nc}:${answer.cnonce}:${answer.qop}:${md5(`CONNECT:${answer.uri}`)}`);
@@ -456,7 +456,7 @@ test("PXY-9: each step has its own time limit", () => {
   const tunnel = new ProxyTunnel({ proxy, hostname: "a", port: 1, limits }, 1_000);
   assertEquals(tunnel.nextTimeout(), 1_100);
   assertEquals(tunnel.tick(1_099), undefined);
-  // A slow drip does not move the limit.
+  // Bytes that drip in slowly do not move the deadline.
   assertEquals(tunnel.receive(bytesOf(challenge(BASIC_ASKED).slice(0, -1)), 1_090), undefined);
   assertEquals(tunnel.nextTimeout(), 1_100);
   assertEquals(tunnel.receive(bytesOf("y"), 1_095)?.kind, "credentials");
@@ -671,7 +671,7 @@ test("PXY-6: a tunnel answers the challenge that it was given, whatever others w
     return { tunnel, nonce };
   });
   for (const { tunnel, nonce } of tunnels) {
-    // A nonce may be good for one tunnel, so it is nobody else's before it has worked.
+    // A nonce may be good for one tunnel only, so no other tunnel uses it before it has worked.
     const late = new ProxyTunnel({ proxy, hostname: "a", port: 1 }, 0);
     assertFalse(textOf(late.transmit()).includes("Proxy-Authorization"));
     tunnel.reconnected(0);
@@ -781,7 +781,7 @@ test("PXY-1: options that make no sense are refused", () => {
   for (const [options, message] of cases) assertThrows(() => proxyOf(options), TypeError, message);
 });
 
-/** Everything that a person or a log might get to see of a value. */
+/** Every text of a value that a person or a log may see. */
 function shown(value: unknown): string {
   const custom = value instanceof Error ? [value.stack, shown(value.cause ?? "")] : [];
   return [inspect(value, { depth: 9, showHidden: true }), JSON.stringify(value), String(value), ...custom].join("\n");
@@ -834,7 +834,7 @@ test("DIG-10: hostile challenges cannot put a line into our request", () => {
   }
 });
 
-// Each conversation once whole, then with every reply cut at every byte, then byte by byte.
+// Each conversation whole, then with every reply cut at every byte, then byte by byte.
 const CONVERSATIONS: Record<string, Reply[]> = {
   "straight through": [`${OPEN}surplus`],
   "interim, Basic on one connection": [`HTTP/1.1 100\r\n\r\n${response(407, [BASIC_ASKED], "a\r\nb")}`, OPEN],

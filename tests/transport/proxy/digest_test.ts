@@ -61,7 +61,7 @@ function param(header: string, name: string): string | undefined {
   return header.match(new RegExp(`[ ,]${name.replace("*", "\\*")}=("(?:[^"\\\\]|\\\\.)*"|[^",]*)`))?.[1];
 }
 
-/** The hashed input, as the session handed it to the hash function. */
+/** A hash function that records its inputs. */
 function recorder(): { hash: Hash; inputs: string[]; algorithms: DigestHash[] } {
   const inputs: string[] = [];
   const algorithms: DigestHash[] = [];
@@ -153,7 +153,7 @@ test("DIG-2: SHA-512/256 is the function of its own, not SHA-512 cut short [erra
   const header = jason({ userhash: "true" }).authorization({ method: "GET", uri: "/doe.json" });
   assertEquals(param(header, "username"), '"793263caabb707a56211940d90411ea4a575adeccb7e360aeb624ed06ece9b0b"');
   assertEquals(param(header, "response"), '"3798d4131c277846293534c3edc11bd8a5e4cdcbff78b05db9d95eeb1cec68a5"');
-  // What the RFC prints comes out of the wrong function; it proves that the vector tells the two apart.
+  // The value printed in the RFC comes from the wrong function; the vector distinguishes the two.
   const cut: Hash = (_, bytes) => createHash("sha512").update(bytes).digest().subarray(0, 32);
   const challenge = usable({ ...JASON_PARAMS, userhash: "true" });
   const wrong = new DigestSession(challenge, { ...JASON, cnonce: JASON_CNONCE, hash: cut })

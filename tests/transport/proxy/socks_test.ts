@@ -154,7 +154,7 @@ test("PXY-6: an authenticator of one's own answers as many rounds as its scheme 
   const seen: string[] = [];
   let connections = 0;
   const sockets = new Set<Socket>();
-  // As NTLM does: a first message, a challenge on the same connection, an answer to it.
+  // As in NTLM: a first message, a challenge on the same connection, an answer to it.
   const server = createServer((client) => {
     connections++;
     sockets.add(client);

@@ -9,8 +9,8 @@ import { buildSync } from "esbuild";
 import { Miniflare } from "miniflare";
 
 /**
- * Starts a worker, a module whose imports begin at the top of the tree. Call it outside of tests: esbuild and miniflare keep
- * threads and timers that deno would take for leaks of the test.
+ * Starts a worker from a module whose imports begin at the top of the tree. Call it outside of tests: esbuild and miniflare
+ * keep threads and timers that deno would report as leaks.
  */
 export function startWorker(module: string): Miniflare {
   const { outputFiles } = buildSync({

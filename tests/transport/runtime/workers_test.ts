@@ -7,7 +7,7 @@ import { record } from "../channel_log.ts";
 
 const MIB = 1024 * 1024;
 
-// Told over HTTP, since what happens inside a worker is seen nowhere else.
+// Reported over HTTP, since nothing else shows what happens inside a worker.
 const WORKER = `
   import { handler } from "./src/transport/runtime/workers.ts";
   import { dial } from "./src/transport/websocket/standard.ts";

@@ -16,7 +16,7 @@ async function failure(url: string, options: SocketDialOptions = {}): Promise<Tr
   return await assertRejects(() => dialSocket(url, options), TransportError);
 }
 
-/** Sends back what comes, and ends when the other end does. */
+/** Sends received bytes back, and ends when the other end does. */
 const echo = (socket: import("node:net").Socket): void => void socket.pipe(socket);
 
 async function assertEchoes(url: string, options: SocketDialOptions = {}): Promise<void> {
@@ -89,7 +89,7 @@ test("tls: certificates and keys that are none are a mistake, and stay out of th
   ) {
     const url = `amqps://localhost:${server.port}`;
     const error = await dialSocket(url, { tls: { ca, ...tls } }).then((channel) => channel.close(), (error) => error);
-    // Deno goes without a key that it cannot read.
+    // Deno continues without a key that it cannot read.
     if (error === undefined && tls.key === broken) continue;
     assertEquals([error.name, error.message.includes("s3cret")], ["TypeError", false]);
   }
@@ -242,7 +242,7 @@ test("PXY-5, PXY-6, DIG-9: a proxy that closes after its challenge, a nonce that
       await assertEchoes(url, options);
       counts.push(proxy.requests.length);
     }
-    // One challenge, then answers that need none as long as the nonce lasts; the fourth was told that it was stale.
+    // One challenge, then answers without one as long as the nonce lasts; the fourth was stale.
     assertEquals(counts, [2, 3, 5, 6]);
   }
   for (const auth of ["basic", "digest"] as const) {
@@ -377,7 +377,7 @@ test("dial: memory that a socket goes on reading into cannot be given away with 
   const onNode = process.versions.bun === undefined && process.versions.deno === undefined;
   await using server = await bareServer((socket) => {
     socket.write(Uint8Array.of(1));
-    // Told that the first has come.
+    // Answers the first byte.
     socket.on("data", () => socket.write(Uint8Array.of(2)));
   });
   const channel = await dialSocket(`amqp://127.0.0.1:${server.port}`);
@@ -406,7 +406,7 @@ test("dial: on Node a listener that throws spoils nothing of what came before an
     write();
     socket.on("data", write);
   });
-  // A program of its own, for whoever runs tests minds what nobody has caught.
+  // A separate process, since test runners report uncaught errors.
   const program = `
     import { dialSocket } from ${JSON.stringify(new URL("../../../src/transport/sockets.ts", import.meta.url).href)};
     process.on("uncaughtException", ({ message }) => console.log(message));

@@ -6,12 +6,12 @@
 
 import type { WebSocketEvent, WebSocketLike } from "../../../src/transport/websocket/standard.ts";
 
-/** Which codes a runtime lets a program send: browsers, Deno, Node and Workers only these, Bun and `ws` more. */
+/** The codes that a runtime lets a program send: these on browsers, Deno, Node and Workers, more on Bun and `ws`. */
 export const strict = (code: number): boolean => code === 1000 || (code >= 3000 && code < 5000);
 
-/** A socket that does nothing by itself: what was called stands in its fields, what happens comes from `emit`. */
+/** A socket that does nothing by itself: calls are recorded in its fields, events come from `emit`. */
 export class FakeSocket implements WebSocketLike {
-  /** The runtime's default differs from what is asked for. */
+  /** The runtime's default differs from the module's setting. */
   binaryType = "blob";
   readyState = 1;
   protocol: string | null = "amqp";
@@ -65,7 +65,7 @@ export class FakeSocket implements WebSocketLike {
   }
 }
 
-/** Waits for something that only a timer brings which does not keep the process alive, as a real socket would. */
+/** Waits for a promise that only a timer settles which does not keep the process alive, as a real socket would. */
 export async function alive<T>(promise: Promise<T>): Promise<T> {
   const timer = setInterval(() => {}, 1000);
   try {

@@ -18,7 +18,7 @@ import { latin1, text } from "../wire.ts";
 const KEY = "dGhlIHNhbXBsZSBub25jZQ==";
 const SASL = "AMQP\x03\x01\x00\x00";
 
-/** Listens, and keeps what was accepted. */
+/** Listens, and keeps the accepted channels. */
 async function start(
   options: Partial<ListenOptions> = {},
 ): Promise<Listener & { accepted: Array<{ channel: Channel; info: ListenInfo }> }> {
@@ -35,7 +35,7 @@ async function start(
   return Object.assign(listener, { accepted });
 }
 
-/** Waits until only so many connections are left. */
+/** Waits until only `count` connections are left. */
 async function isLeft(listener: Listener, count: number): Promise<void> {
   while (listener.counters.connections > count) await new Promise((resolve) => setTimeout(resolve, 1));
 }
@@ -54,7 +54,7 @@ function upgrade(path: string, fields: Record<string, string> = {}): Uint8Array<
   return latin1(`GET ${path} HTTP/1.1\r\n${lines.join("")}\r\n`);
 }
 
-/** Sends bytes and gives all that comes back until the server ends. */
+/** Sends bytes and returns all bytes received until the server ends. */
 async function ask(port: number, request: Uint8Array | string): Promise<string> {
   await using client = await BareClient.connect(port);
   client.socket.write(request as Uint8Array);
@@ -239,7 +239,7 @@ test("tls: clients can be required to show a certificate", async () => {
   channel.close();
   await log.closed;
   for (const tls of [{ ca }, { ca, ...keyPair("rogue_client") }]) {
-    // With TLS 1.3 the client may think that it is connected before it is refused.
+    // With TLS 1.3 the client may believe that it is connected before it is refused.
     const refused = await dialSocket(url, { tls }).catch(() => undefined);
     if (refused !== undefined) assertEquals((await record(refused).closed).code === 1000, false);
   }
@@ -283,7 +283,7 @@ test("ATK-16: a handshake that takes too long is dropped, at every stage, and a 
   assert(performance.now() - before >= 900);
   await isLeft(listener, 0);
   assertEquals(listener.counters, { connections: 0, accepted: 0, refused: 7 });
-  // Whoever was accepted stays.
+  // Accepted connections stay.
   await using client = await BareClient.connect(listener.port);
   client.socket.write(SASL);
   await client.until(SASL);
@@ -374,7 +374,7 @@ test("ATK-8: whom a limit turned away is told to the log, each cause once", asyn
   for (let i = 0; i < 3; i++) assertEquals(await ask(listener.port, SASL), "");
   first.socket.destroy();
   await isLeft(listener, 0);
-  // What is no limit's is the client's own affair.
+  // Other refusals are the client's own affair, and are not logged.
   await ask(listener.port, "\x00\x01\x02");
   assertEquals(told.map(({ level, code }) => `${level} ${code}`), ["warning refused"]);
   assertStringIncludes(told[0]!.message, `Cannot accept connection from 127.0.0.1 on port ${listener.port}: `);
@@ -424,7 +424,7 @@ test("listen: close ends channels with 1001 and handshakes at once, and takes no
 
 test("listen: close is aborted by its signal, and goes on", async () => {
   const listener = await start({ closeTimeoutMs: 20 });
-  // It never answers the goodbye.
+  // The client never answers the close.
   await using client = await BareClient.connect(listener.port);
   client.socket.write(upgrade("/"));
   await client.until(" 101 ");
@@ -434,7 +434,7 @@ test("listen: close is aborted by its signal, and goes on", async () => {
   await isLeft(listener, 0);
 });
 
-// What clients say of themselves, which a program may stumble over.
+// Texts of clients that may break a program's callback.
 const stumbling: Record<string, [Partial<ListenOptions & UpgradeListenerOptions>, answer: string]> = {
   origins: [{ origins: (origin) => new URL(origin).hostname === "app.example" }, "HTTP/1.1 403 "],
   paths: [{ origins: "any", paths: (path) => decodeURIComponent(path) === "/amqp" }, "HTTP/1.1 404 "],

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { Slabs } from "../../../src/transport/socket/slabs.ts";
 import { random, seed, test } from "../../harness.ts";
 
-/** Reads what has come, and fills it with its number. */
+/** Simulates a read of waiting bytes, filled with `mark`. */
 function read(slabs: Slabs, waiting: number, mark: number): Uint8Array<ArrayBuffer> {
   const { free } = slabs;
   const length = Math.min(waiting, free.length);
@@ -21,7 +21,7 @@ test("slabs: what a read was handed stays as it is, whatever is read after it", 
   for (const [i, bytes] of reads.entries()) {
     assert(bytes.length > 0);
     assert(bytes.every((byte) => byte === (i & 255)), `read ${i}`);
-    // The engine keeps views of what is no larger.
+    // The engine keeps views of buffers up to this size.
     assert(bytes.buffer.byteLength <= 262_144);
   }
 });
@@ -33,6 +33,6 @@ test("slabs: a busy connection reads 256 KiB at a time, an idle one keeps 16 KiB
   assertEquals([reads.at(-1)!.length, slabs.free.length], [262_144, 262_144]);
   const small = Array.from({ length: 10_000 }, (_, i) => read(slabs, 100, i & 255));
   assertEquals(small.at(-1)!.buffer.byteLength, 16_384);
-  // Small reads share it.
+  // Small reads share a slab.
   assert(new Set(small.map(({ buffer }) => buffer)).size <= 100);
 });

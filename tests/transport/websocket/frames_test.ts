@@ -18,11 +18,11 @@ import { isCloseCode } from "../../../src/transport/channel.ts";
 import { type Random, random, seed, test } from "../../harness.ts";
 import { everyCut, hex, latin1, randomCut } from "../wire.ts";
 
-/** Gives the key that the specification's examples are masked with. */
+/** Returns the mask key of the specification's examples. */
 const EXAMPLE_KEY = { getRandomValues: (array: Uint8Array) => array.forEach((_, i) => array[i] = KEY[i % 4]!) };
 const KEY = hex("37fa213d");
 
-/** What a decoder made of the pieces, in a form that does not depend on the cut: `.` ends a message. */
+/** The decoder's events, in a form that does not depend on the size of pieces: `.` ends a message. */
 function decode(masked: boolean, pieces: Iterable<Uint8Array>, limits?: FrameLimits): string[] {
   const decoder = new WebSocketFrameDecoder(masked, limits);
   const found: string[] = [];
@@ -50,7 +50,7 @@ function closeCodeOf(masked: boolean, pieces: Iterable<Uint8Array>, limits?: Fra
   return error.closeCode;
 }
 
-/** One frame, masked for a server, as an independent and slow writer makes it. */
+/** One frame, masked for a server, by an independent and slow encoder. */
 function frame(first: number, payload: Uint8Array, masked: boolean): Uint8Array<ArrayBuffer> {
   const length = payload.length < 126
     ? [payload.length]
@@ -323,13 +323,13 @@ test("encoder: connections take turns with their memory, and no two write to it 
   const taken: Uint8Array[] = [];
   for (const [i, encoder] of encoders.entries()) {
     encoder.frame(opcode.binary, Uint8Array.of(i >>> 8, i));
-    // A slow one: what it wrote waits while others write.
+    // A slow encoder: its piece waits while others write.
     if (i === 500) continue;
     taken[i] = encoder.take()!;
     blocks.add(taken[i].buffer);
   }
   taken[500] = encoders[500]!.take()!;
-  // Two may be spare, and filled up by then, from whatever ran before in this process.
+  // Two blocks may be spare, and filled by then, from earlier work of this process.
   assert(blocks.size <= 4, `${blocks.size} blocks of memory`);
   for (const [i, bytes] of taken.entries()) assertEquals(bytes, Uint8Array.of(0x82, 2, i >>> 8, i));
 });
@@ -346,7 +346,7 @@ test("encoder: what is dropped does not leave, and the caller's bytes stay as th
   assertEquals(decode(true, [takeAll(encoder)]), ["aabb."]);
 });
 
-/** Random frames, and what is to be read from them. */
+/** Random frames, with the expected events. */
 function stream(source: Random, masked: boolean): { bytes: Uint8Array; expected: string[] } {
   const frames: Uint8Array[] = [];
   const expected: string[] = [];

@@ -18,7 +18,7 @@ import { everyCut, latin1, text } from "../wire.ts";
 const KEY = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/** The request that a client would send for this URL and these options. */
+/** A client's request for this URL and these options. */
 async function requested(url: string, options: Partial<PrepareUpgradeOptions> = {}): Promise<RequestHead> {
   const { request } = await prepareUpgrade({ url: new URL(url), crypto, ...options });
   const parser = requestParser();
@@ -35,7 +35,7 @@ function client(subprotocols: string[] = ["amqp"]): WebSocketEndpoint {
 const UPGRADED = ["Upgrade: websocket", "Connection: Upgrade", `Sec-WebSocket-Accept: ${ACCEPT}`];
 const AMQP = "Sec-WebSocket-Protocol: amqp";
 
-/** What a client makes of a 101 with these fields. */
+/** A client's events for a 101 with these fields. */
 function upgraded(fields: string[], subprotocols?: string[]): EndpointEvent[] {
   return client(subprotocols).receive(latin1(`HTTP/1.1 101 x\r\n${fields.join("\r\n")}\r\n\r\n`), 0);
 }
@@ -57,7 +57,7 @@ const REQUEST: readonly HeaderField[] = [
 ];
 const POLICY: UpgradePolicy = { subprotocols: ["amqp"], origins: [] };
 
-/** The request with some fields left out and others added. */
+/** The request without some fields and with others. */
 function ask(without: string[], added: HeaderField[] = [], head: Partial<RequestHead> = {}): RequestHead {
   const headers = REQUEST.filter(([name]) => !without.includes(name.toLowerCase()));
   return { method: "GET", target: "/", version: "HTTP/1.1", headers: [...headers, ...added], ...head };
@@ -380,7 +380,7 @@ test("WSB-8 and WSB-9: the server's first choice among those offered; none is re
   assertEquals(checkUpgrade(offer("x"), { subprotocols: [], origins: [] }).subprotocol, "");
 });
 
-/** A server's end that has received a good request. */
+/** A server's endpoint that has received a good request. */
 function asked(added: HeaderField[] = []): { server: WebSocketEndpoint; events: EndpointEvent[] } {
   const server = new WebSocketEndpoint({ role: "server", upgrade: new ServerUpgrade(POLICY), now: 0 });
   const fields = [...REQUEST, ...added].map(([name, value]) => `${name}: ${value}\r\n`).join("");
@@ -512,7 +512,7 @@ test("handshake: whatever arrives, it opens, waits, or ends in one close; the cu
     const role = source.pick(["client", "server"] as const);
     const bytes = Uint8Array.from(good[role]);
     for (let i = source.int(3); i > 0; i--) bytes[source.int(bytes.length)] = source.int(256);
-    // In two only: what is behind a request has to come with it, or it finds the server waiting for its own answer.
+    // In two pieces only: bytes behind a request have to come with it, or the server is already waiting for its own answer.
     const at = source.int(bytes.length);
     const cut = [Uint8Array.from(bytes.subarray(0, at)), Uint8Array.from(bytes.subarray(at))];
     assertEquals(outcome(role, cut), outcome(role, [bytes]));

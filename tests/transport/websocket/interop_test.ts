@@ -17,7 +17,7 @@ import { latin1 } from "../wire.ts";
 
 const MIB = 1_048_576;
 
-/** An endpoint on a real socket: writes what it transmits, keeps what it hears. */
+/** An endpoint on a real socket: writes what it transmits, keeps its events. */
 class Live {
   readonly endpoint: WebSocketEndpoint;
   readonly socket: Socket;
@@ -35,7 +35,7 @@ class Live {
     this.turn([]);
   }
 
-  /** Takes events and writes what there is to write; to be called after every command. */
+  /** Handles events and writes output; called after every command. */
   turn(events: readonly EndpointEvent[]): void {
     this.heard.push(...events);
     for (let bytes = this.endpoint.transmit(); bytes !== undefined; bytes = this.endpoint.transmit()) {
@@ -56,7 +56,7 @@ class Live {
     this.turn([]);
   }
 
-  /** Takes the first event of a kind out of what is heard, now or later. */
+  /** Takes the first event of a kind, now or later. */
   async next<Kind extends EndpointEvent["kind"]>(kind: Kind): Promise<EndpointEvent & { kind: Kind }> {
     for (;;) {
       const index = this.heard.findIndex((event) => event.kind === kind);
@@ -76,7 +76,7 @@ class Live {
     }
   }
 
-  /** The close, once the socket is gone too. */
+  /** The close event, once the socket is gone too. */
   async closed(): Promise<CloseEvent> {
     const event = await this.next("close");
     await this.#gone;
@@ -85,7 +85,7 @@ class Live {
   }
 }
 
-/** Messages, pongs and the close of a `ws` socket, kept from the start. */
+/** The messages, pongs and the close of a `ws` socket, recorded from the start. */
 class Peer {
   readonly socket: WebSocket;
   readonly #heard: { kind: string; data: Uint8Array; code: number }[] = [];
@@ -182,7 +182,7 @@ async function listen(limits?: WebSocketLimits): Promise<{ server: Server; port:
 
 const sides = [["our client, ws server", withServer], ["ws client, our server", withClient]] as const;
 
-/** Ends in order from our side, so that nothing is left open. */
+/** Closes in order from our side, so that nothing is left open. */
 async function finish(live: Live, peer: Peer): Promise<void> {
   live.close(1000, "");
   assertEquals((await live.closed()).code, 1000);

@@ -12,15 +12,15 @@ import { type Random, random, seed, test } from "../../harness.ts";
 import { closeOf, flush, openClient, openServer, summary } from "../endpoints.ts";
 import { everyCut, hex, latin1, randomCut } from "../wire.ts";
 
-// Frames below are those of a server unless said otherwise; those of a client have the mask key 00000000.
+// Frames below are a server's unless said otherwise; those of a client have the mask key 00000000.
 
-/** What an open endpoint makes of bytes: its events and its answer. */
+/** The events and the answer of an open endpoint for these bytes. */
 function receive(endpoint: WebSocketEndpoint, bytes: Uint8Array, now = 0): { events: string[]; sent: string } {
   const events = summary(endpoint.receive(bytes, now));
   return { events, sent: encodeHex(flush(endpoint)) };
 }
 
-/** The same at every cut of the bytes, each with an endpoint of its own. */
+/** The same at every cut of the bytes, each with a new endpoint. */
 function receiveCut(open: () => WebSocketEndpoint, bytes: Uint8Array): { events: string[]; sent: string } {
   const found = [...everyCut(bytes)].map((pieces) => {
     const endpoint = open();
@@ -204,7 +204,7 @@ test("WS-33: after the own close frame bytes still come in, until the peer's or 
     assertEquals([endpoint.state, endpoint.outputEnded, endpoint.nextTimeout()], ["closing", false, 5_010]);
     assertEquals(receive(endpoint, hex(`82 ${length(1)} ${mask} aa`)).events, ["aa."]);
     assertEquals(receive(endpoint, hex(`88 ${length(2)} ${mask} 03e9`), 20), { events: ['close 1001 ""'], sent: "" });
-    // The server lets go of the socket first; the client waits for that.
+    // The server closes the socket first; the client waits for that.
     assertEquals([endpoint.state, endpoint.outputEnded, endpoint.nextTimeout()], ["ending", role === "server", 5_020]);
     assertEquals(endpoint.end(), []);
     assertEquals([endpoint.state, endpoint.outputEnded, endpoint.nextTimeout()], ["closed", true, undefined]);
@@ -294,7 +294,7 @@ test("ATK-18: what waits is counted, so that a sender can hold back; a small mes
   assert(pieces.length < 10, `${pieces.length} writes`);
 });
 
-// The Java classes that this replaces, and what they got wrong.
+// Bugs of the Java classes that this replaces.
 
 test("6.4: messages above 4 KiB and above 64 KiB pass in both directions", () => {
   const payload = random(seed()).bytes(300_000);
@@ -344,7 +344,7 @@ async function joined(source: Random, limits?: WebSocketLimits): Promise<Wire> {
   return wire;
 }
 
-/** Carries bytes between two endpoints as sockets do, until neither has more to say. */
+/** Carries bytes between two endpoints as sockets do, until both are idle. */
 class Wire {
   readonly heard: { client: EndpointEvent[]; server: EndpointEvent[] } = { client: [], server: [] };
   readonly #ended = new Set<"client" | "server">();
@@ -397,7 +397,7 @@ test("two endpoints: bytes arrive in order and whole, pings are answered, at any
     const other = closer === "client" ? "server" : "client";
     wire.run();
     wire[closer].close(0, 4_321, "enough");
-    // Both at once is legal too, and then neither sees an answer to its own.
+    // Both at once is valid too, and then neither sees an answer to its own.
     const both = source.int(3) === 0;
     if (both) wire[other].close(0, 1_001, "gone");
     wire.run();

@@ -18,7 +18,7 @@ const HANDSHAKE = {
   "sec-websocket-protocol": "amqp",
 };
 
-/** The chosen name or the status of the refusal, for a handshake with these headers changed. */
+/** The chosen subprotocol or the status of the refusal, for a handshake with these headers changed. */
 function verdict(
   headers: Record<string, string | undefined>,
   options?: UpgradeOptions,
