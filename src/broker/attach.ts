@@ -110,14 +110,10 @@ export async function attachProducer(context: AttachContext, request: ReceiverRe
   const transactions = transactionsOf(context, connection);
   const before = context.producers.get(receiver);
   if (before !== undefined) return before.goOn(transactions);
-  // A no-local filter excludes the messages of its own container.
-  const origin = originOf(connection);
   const producer = new Producer(receiver, sink, {
-    inspect: (encoded) => {
-      encoded.origin = origin;
-      // A resumed link may be on another connection, which has tokens of its own.
-      return rights.inspect(encoded, receiver.connection as Connection, relayed);
-    },
+    // A resumed link may be on another connection, which has tokens of its own.
+    inspect: (encoded) => rights.inspect(encoded, receiver.connection as Connection, relayed),
+    source: { limits: connection.limits, container: originOf(connection) },
     slab: context.slab,
     splits: context.splits,
     transactions,

@@ -25,6 +25,12 @@ const APPLICATION_PROPERTIES = 0x74;
 const FOOTER = 0x78;
 const DEFAULT_PRIORITY = 4;
 
+// Of what the sections in front say.
+const PRIORITY = 0xff;
+const EXPIRES = 0x100;
+const FIRST_ACQUIRER = 0x200;
+const ANNOTATED = 0x400;
+
 /** The changes to a message that is sent on. */
 export interface Changes {
   /** The header; undefined for none. */
@@ -35,29 +41,30 @@ export interface Changes {
   readonly messageAnnotations: Fields | undefined;
 }
 
+/** Where messages came from: one object for all messages of a link. */
+export interface MessageSource {
+  /** Limits of decoding. */
+  readonly limits: CodecLimits | undefined;
+  /** The sending container, for no-local filters. */
+  readonly container: string | undefined;
+}
+
 /** An encoded message, decoded only as far as an intermediary needs. */
 export class EncodedMessage {
   /** 0 for an AMQP message; messages of other formats are opaque. */
   readonly messageFormat: number;
-  /** The time to live in milliseconds, if the header has one. */
-  readonly ttl: number | undefined;
-  /** Default: 4. */
-  readonly priority: number;
-  /** The header field `first-acquirer`. */
-  readonly firstAcquirer: boolean;
-  /** True if the message has delivery annotations. */
-  readonly annotated: boolean;
   /** The message's size in bytes. */
   readonly length: number;
-  /** The sending container, for no-local filters. */
-  origin: string | undefined;
+  /** Where the message came from; undefined for a message of the broker's own. */
+  readonly source: MessageSource | undefined;
   /** The number of queues that hold the message; the broker counts its bytes once. */
   holders = 0;
 
   // No private methods, which would cost each message a field.
   readonly #block: Uint8Array;
   readonly #start: number;
-  readonly #limits: CodecLimits | undefined;
+  // The priority, and a bit for each other fact: a queue may hold a million messages.
+  readonly #facts: number;
   // The index of the message annotations, equal to `#bareAt` without any, and that of the bare message.
   readonly #annotationsAt: number;
   readonly #bareAt: number;
@@ -68,16 +75,16 @@ export class EncodedMessage {
    *
    * @throws {AmqpError} With scope `"delivery"` and condition `amqp:decode-error` if `bytes` are not an AMQP message.
    */
-  constructor(bytes: Uint8Array, messageFormat: number, limits: CodecLimits | undefined, slab: KeptBytes) {
+  constructor(bytes: Uint8Array, messageFormat: number, source: MessageSource | undefined, slab: KeptBytes) {
     const payload = messageFormat === 0 ? inOrder(bytes) : bytes;
     this.messageFormat = messageFormat;
-    this.#limits = limits;
+    this.source = source;
     let header: Header | undefined;
     let annotated = false;
     let annotationsAt = 0;
     let bareAt = 0;
     if (messageFormat === 0) {
-      const reader = readerOf(payload, 0, payload.length, limits);
+      const reader = readerOf(payload, 0, payload.length, source?.limits);
       for (; reader.remaining > 0; bareAt = reader.position) {
         const section = openSection(reader);
         if (section >= PROPERTIES) break;
@@ -94,18 +101,36 @@ export class EncodedMessage {
     this.#block = block;
     this.#start = start;
     this.length = payload.length;
-    this.ttl = header?.ttl;
-    this.priority = header?.priority ?? DEFAULT_PRIORITY;
-    this.firstAcquirer = header?.firstAcquirer ?? false;
-    this.annotated = annotated;
+    this.#facts = (header?.priority ?? DEFAULT_PRIORITY) | (header?.ttl === undefined ? 0 : EXPIRES) |
+      (header?.firstAcquirer ? FIRST_ACQUIRER : 0) | (annotated ? ANNOTATED : 0);
     this.#annotationsAt = annotationsAt;
     this.#bareAt = bareAt;
+  }
+
+  /** Default: 4. */
+  get priority(): number {
+    return this.#facts & PRIORITY;
+  }
+
+  /** True if the header has a time to live. */
+  get expires(): boolean {
+    return (this.#facts & EXPIRES) !== 0;
+  }
+
+  /** The header field `first-acquirer`. */
+  get firstAcquirer(): boolean {
+    return (this.#facts & FIRST_ACQUIRER) !== 0;
+  }
+
+  /** True if the message has delivery annotations. */
+  get annotated(): boolean {
+    return (this.#facts & ANNOTATED) !== 0;
   }
 
   /** The header, decoded anew with each call; undefined without one. */
   get header(): Header | undefined {
     if (this.messageFormat !== 0 || this.#bareAt === 0) return undefined;
-    const reader = readerOf(this.#block, this.#start, this.#start + this.length, this.#limits);
+    const reader = readerOf(this.#block, this.#start, this.#start + this.length, this.source?.limits);
     return openSection(reader) === HEADER ? decodeAs(reader, "header") : undefined;
   }
 
@@ -122,7 +147,7 @@ export class EncodedMessage {
    * @throws {AmqpError} With `amqp:decode-error` if they are malformed.
    */
   get properties(): Properties {
-    const reader = readerOf(this.#block, this.#start + this.#bareAt, this.#start + this.length, this.#limits);
+    const reader = readerOf(this.#block, this.#start + this.#bareAt, this.#start + this.length, this.source?.limits);
     if (this.messageFormat !== 0 || reader.remaining === 0 || openSection(reader) !== PROPERTIES) return {};
     if (reader.generous && reader.peek() === 0x40) return {};
     return decodeAs(reader, "properties");
@@ -144,7 +169,7 @@ export class EncodedMessage {
    * @throws {AmqpError} With `amqp:decode-error` if they are malformed.
    */
   applicationProperties(): Fields {
-    const reader = readerOf(this.#block, this.#start + this.#bareAt, this.#start + this.length, this.#limits);
+    const reader = readerOf(this.#block, this.#start + this.#bareAt, this.#start + this.length, this.source?.limits);
     if (this.messageFormat !== 0) return Object.create(null);
     while (reader.remaining > 0) {
       const section = openSection(reader);
@@ -158,7 +183,12 @@ export class EncodedMessage {
   /** The message annotations, decoded anew with each call, so that the caller may change them. */
   messageAnnotations(): Fields {
     if (this.#annotationsAt === this.#bareAt) return Object.create(null);
-    const reader = readerOf(this.#block, this.#start + this.#annotationsAt, this.#start + this.length, this.#limits);
+    const reader = readerOf(
+      this.#block,
+      this.#start + this.#annotationsAt,
+      this.#start + this.length,
+      this.source?.limits,
+    );
     openSection(reader);
     if (reader.peek() === 0x40) return Object.create(null);
     return readRecord(reader, reader.code(), "symbol", true);

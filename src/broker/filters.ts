@@ -53,7 +53,7 @@ export function readFilters(asked: Fields | undefined, origin: string): Filters 
       if (argument.trim() !== "") filters.push(selectorFilter(argument, effort));
       key += `selector ${argument}\n`;
     } else if (isNoLocal) {
-      filters.push((message) => message.origin !== origin);
+      filters.push((message) => message.source?.container !== origin);
       key += "no-local\n";
     } else {
       throw new AmqpError(

@@ -12,7 +12,7 @@ import { BATCH_FORMAT } from "../codec/batch.ts";
 import { DataBody, DecodedMessage } from "../codec/message.ts";
 import { ignore } from "../base/wait.ts";
 import { Fifo } from "../base/collections.ts";
-import { deliveryError, EncodedMessage } from "./encoded_message.ts";
+import { deliveryError, EncodedMessage, type MessageSource } from "./encoded_message.ts";
 import { MESSAGE_BYTES } from "./queued_message.ts";
 import type { KeptBytes } from "./kept_bytes.ts";
 import type { Transactions } from "./transactions.ts";
@@ -49,6 +49,8 @@ export type Inspection = (encoded: EncodedMessage, producer: Producer) => void |
 export interface ProducerOptions {
   /** Runs on each message before it is published. */
   readonly inspect: Inspection;
+  /** Told with each message. */
+  readonly source: MessageSource;
   readonly slab: KeptBytes;
   transactions: Transactions;
   /** True if batches are split into their messages. */
@@ -152,7 +154,7 @@ export class Producer {
   }
 
   #encoded(payload: Uint8Array, messageFormat: number): EncodedMessage {
-    return new EncodedMessage(payload, messageFormat, this.receiver.connection.limits, this.#options.slab);
+    return new EncodedMessage(payload, messageFormat, this.#options.source, this.#options.slab);
   }
 
   // Publishes all messages of a batch, or none.

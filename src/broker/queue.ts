@@ -291,7 +291,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     if (this.#closed) return;
     this.purge();
     this.#closed = true;
-    for (let message = this.#held.first; message !== undefined; message = this.#held.first) {
+    for (let message = this.#held.any; message !== undefined; message = this.#held.any) {
       this.#held.delete(message);
       this.#discount(message);
     }

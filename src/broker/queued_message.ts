@@ -21,6 +21,14 @@ const RANKS_OF_PRIORITY = 2 ** 48;
 /** The reason in a dead letter: the error that the receiver gave, or a word of this broker's. */
 export type DeadLetterReason = ErrorFields | "rejected" | "max-deliveries" | "undeliverable-here" | "expired";
 
+/** What happened to a message. */
+interface Past {
+  failures: number;
+  // An error is kept as bytes: its fields may be as long as a frame, and keep more memory alive.
+  reason: Exclude<DeadLetterReason, ErrorFields> | Uint8Array | undefined;
+  refusedBy: WeakSet<object> | undefined;
+}
+
 /** A message in a queue, with its history there. */
 export class QueuedMessage implements Ranked {
   encoded: EncodedMessage;
@@ -30,18 +38,14 @@ export class QueuedMessage implements Ranked {
   available = false;
   /** The index of its group in the queue; -1 for none. */
   group = -1;
-  /** The neighbours in the list of held messages. */
-  before: QueuedMessage | undefined;
-  /** {@inheritDoc before} */
-  after: QueuedMessage | undefined;
+  /** The index among the messages that consumers hold; -1 if none does. */
+  at = -1;
 
   // A small integer, rounded down, 0 for never: other numbers cost a heap object each.
   readonly #expires: number;
   #acquired = false;
-  #failures = 0;
-  // An error is kept as bytes: its fields may be as long as a frame, and keep more memory alive.
-  #reason: Exclude<DeadLetterReason, ErrorFields> | Uint8Array | undefined;
-  #refusedBy: WeakSet<object> | undefined;
+  // What happened to few messages is kept apart from them.
+  #past: Past | undefined;
 
   /** Makes a message that expires at `expires`, by the broker's clock. */
   constructor(encoded: EncodedMessage, expires: number) {
@@ -60,30 +64,32 @@ export class QueuedMessage implements Ranked {
 
   /** The bytes that this copy counts for when it shares its encoded bytes with others. */
   get overhead(): number {
-    return typeof this.#reason === "object" ? MESSAGE_BYTES + this.#reason.length : MESSAGE_BYTES;
+    const reason = this.#past?.reason;
+    return typeof reason === "object" ? MESSAGE_BYTES + reason.length : MESSAGE_BYTES;
   }
 
   /** The number of failed attempts to deliver the message, here and at earlier nodes. */
   get deliveryCount(): number {
-    return Math.min(MAX_UINT, (this.encoded.header?.deliveryCount ?? 0) + this.#failures);
+    return Math.min(MAX_UINT, (this.encoded.header?.deliveryCount ?? 0) + (this.#past?.failures ?? 0));
   }
 
   /** Ranks the message behind all earlier ones of its priority; `n` counts the messages of the queue. */
   line(n: number): void {
     const priority = Math.min(HIGHEST_PRIORITY, this.encoded.priority);
-    this.rank = (DEFAULT_PRIORITY - priority) * RANKS_OF_PRIORITY + n;
+    // A whole number that V8 keeps in the field itself, unless there are other priorities.
+    this.rank = priority === DEFAULT_PRIORITY ? n : (DEFAULT_PRIORITY - priority) * RANKS_OF_PRIORITY + n;
   }
 
   fail(): void {
-    this.#failures++;
+    (this.#past ??= noPast()).failures++;
   }
 
   keepFrom(consumer: object): void {
-    (this.#refusedBy ??= new WeakSet()).add(consumer);
+    ((this.#past ??= noPast()).refusedBy ??= new WeakSet()).add(consumer);
   }
 
   isKeptFrom(consumer: object): boolean {
-    return this.#refusedBy !== undefined && this.#refusedBy.has(consumer);
+    return this.#past?.refusedBy?.has(consumer) ?? false;
   }
 
   /**
@@ -100,8 +106,7 @@ export class QueuedMessage implements Ranked {
       const { header } = encoded;
       const changed = encoded.changed({ header, deliveryAnnotations: undefined, messageAnnotations });
       if (MESSAGE_BYTES + changed.length > most) return;
-      this.encoded = new EncodedMessage(changed, 0, undefined, slab);
-      this.encoded.origin = encoded.origin;
+      this.encoded = new EncodedMessage(changed, 0, { limits: undefined, container: encoded.source?.container }, slab);
     } catch {
       // The receiver's annotations cannot be encoded: the message goes on without them.
     }
@@ -110,8 +115,11 @@ export class QueuedMessage implements Ranked {
   /** The message for a dead-letter queue: without expiry, open to all consumers, and with its reason in the annotations. */
   deadLetter(reason: DeadLetterReason): QueuedMessage {
     const message = new QueuedMessage(this.encoded, Infinity);
-    message.#reason = typeof reason === "object" ? encodeError(reason) ?? "rejected" : reason;
-    message.#failures = this.#failures;
+    message.#past = {
+      failures: this.#past?.failures ?? 0,
+      reason: typeof reason === "object" ? encodeError(reason) ?? "rejected" : reason,
+      refusedBy: undefined,
+    };
     message.#acquired = this.#acquired;
     return message;
   }
@@ -121,12 +129,13 @@ export class QueuedMessage implements Ranked {
     const { encoded } = this;
     const again = this.#acquired && encoded.firstAcquirer;
     this.#acquired = true;
-    const same = encoded.ttl === undefined && !again && this.#failures === 0;
-    if (encoded.messageFormat !== 0 || (same && this.#reason === undefined && !encoded.annotated)) {
+    const past = this.#past;
+    const reason = past?.reason;
+    const same = !encoded.expires && !again && (past === undefined || past.failures === 0);
+    if (encoded.messageFormat !== 0 || (same && reason === undefined && !encoded.annotated)) {
       return encoded.payload;
     }
     const header = same ? encoded.header : headerToSend(this, again, now);
-    const reason = this.#reason;
     const error = typeof reason === "object" ? new Reader(reason).value() as Described : undefined;
     return encoded.changed({
       header,
@@ -148,9 +157,14 @@ function annotationsWith(encoded: EncodedMessage, reason: Described | string): F
   return annotations;
 }
 
+function noPast(): Past {
+  return { failures: 0, reason: undefined, refusedBy: undefined };
+}
+
 // Not a private method, which would cost each message a field.
 function headerToSend({ encoded, expires, deliveryCount }: QueuedMessage, again: boolean, now: number): Header {
-  const { header, ttl } = encoded;
+  const { header } = encoded;
+  const ttl = header?.ttl;
   return {
     ...header,
     // The remaining time [messaging 3.2.1]; a dead letter does not expire.
@@ -162,28 +176,35 @@ function headerToSend({ encoded, expires, deliveryCount }: QueuedMessage, again:
   };
 }
 
-/** The messages of a queue that consumers hold: a linked list, so that removal needs no lookup. */
+/** The messages of a queue that consumers hold, in no order: each knows its place, so that removal needs no lookup. */
 export class HeldMessages {
-  size = 0;
-  first: QueuedMessage | undefined;
+  readonly #messages: QueuedMessage[] = [];
 
-  add(message: QueuedMessage): void {
-    const { first } = this;
-    message.after = first;
-    if (first !== undefined) first.before = message;
-    this.first = message;
-    this.size++;
+  get size(): number {
+    return this.#messages.length;
   }
 
-  /** Removes a message; false if it is not in the list. */
+  /** Any of the messages; undefined if there are none. */
+  get any(): QueuedMessage | undefined {
+    return this.#messages.at(-1);
+  }
+
+  add(message: QueuedMessage): void {
+    message.at = this.#messages.length;
+    this.#messages.push(message);
+  }
+
+  /** Removes a message; false if it is not among them. */
   delete(message: QueuedMessage): boolean {
-    const { before, after } = message;
-    if (before === undefined && this.first !== message) return false;
-    if (before === undefined) this.first = after;
-    else before.after = after;
-    if (after !== undefined) after.before = before;
-    message.before = message.after = undefined;
-    this.size--;
+    const { at } = message;
+    if (at < 0) return false;
+    // The last one takes its place.
+    const last = this.#messages.pop()!;
+    if (last !== message) {
+      this.#messages[at] = last;
+      last.at = at;
+    }
+    message.at = -1;
     return true;
   }
 }

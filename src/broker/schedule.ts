@@ -13,7 +13,7 @@ const GROUP_ID = 10;
 
 /** The time at which a message expires, by a clock that shows `now`; Infinity for never. */
 export function expiresAt(message: EncodedMessage, now: number): number {
-  if (message.ttl !== undefined) return now + message.ttl;
+  if (message.expires) return now + message.header!.ttl!;
   if (message.propertyCount <= ABSOLUTE_EXPIRY_TIME) return Infinity;
   const time = message.properties.absoluteExpiryTime;
   return time instanceof Date ? now + time.getTime() - Date.now() : Infinity;
