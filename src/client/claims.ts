@@ -43,9 +43,7 @@ export interface ClaimsOptions {
   onerror?: ((error: unknown, audience: string) => void) | undefined;
 }
 
-/** A link that needs a token. */
 export interface ClaimsLink {
-  /** The node's address. */
   readonly address: string | undefined;
   /** False once the link ends. */
   readonly open: boolean;
@@ -59,7 +57,6 @@ export interface ClaimsConnection {
   readonly remote: Readonly<Open> | undefined;
   /** Resolves when the connection has ended. */
   readonly closed: Promise<void>;
-  /** Waits until the peer has opened the connection. */
   ready(): Promise<void>;
   sender(address: string): Sender;
   receiver(address: string, options: ReceiverOptions): Receiver;

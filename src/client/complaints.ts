@@ -11,13 +11,11 @@ import { type LogEntry, type LogHolder, logOf } from "../base/log.ts";
 export interface Facts {
   /** Whether messages are settled automatically. */
   readonly automatic?: boolean;
-  /** Handlers still running. */
   readonly running?: number;
   /** Messages whose outcome was sent. */
   readonly told?: number;
   /** The credit that the receiver was attached with. */
   readonly credit?: number;
-  /** Messages waiting to be sent. */
   readonly queued?: number;
   readonly attached?: boolean;
   /** The option or callback that threw. */
@@ -120,7 +118,6 @@ export function reconnecting(host: string | undefined, delayMs: number, error: E
   };
 }
 
-/** The entry for a `trace` option that threw. */
 export function traceFailed(error: unknown): LogEntry {
   return { level: "error", code: "callback-failed", message: 'Cannot trace: option "trace" threw; mend it', error };
 }

@@ -48,7 +48,6 @@ export interface DeliveryPayload {
   stream(delivery: Delivery): ReadableStream<Uint8Array<ArrayBuffer>>;
   /** Resolves with the whole encoded message. */
   collect(): Promise<Uint8Array>;
-  /** Called when the delivery is settled. */
   settled(): void;
 }
 
@@ -143,8 +142,7 @@ export class Delivery {
    * The delivery can be settled before the end is read. Cancelling the stream drops the rest, and releases the delivery if
    * the caller settles it, or rejects it if the reason is an {@linkcode AmqpError}. The stream errors with an
    * {@linkcode OutcomeError} `"lost"` when the sender aborts the message or the link is lost, and with an
-   * {@linkcode AmqpError} when the bytes are no AMQP message. A body that is not data comes in one piece, as
-   * {@linkcode bytes} returns it.
+   * {@linkcode AmqpError} when the bytes are no AMQP message. A body that is not data comes in one piece.
    *
    * @throws {TypeError} If the body has been read already.
    *

@@ -57,7 +57,6 @@ export class DeliveryLoop implements AsyncGenerator<Delivery, void, void> {
     return delivery === undefined ? this.#after(() => this.#turn()) : Promise.resolve(this.#hand(delivery));
   }
 
-  /** Leaves the loop. */
   return(value?: void | PromiseLike<void>): Promise<IteratorResult<Delivery, void>> {
     return this.#after(async () => {
       await value;
@@ -66,7 +65,6 @@ export class DeliveryLoop implements AsyncGenerator<Delivery, void, void> {
     });
   }
 
-  /** Leaves the loop with an error. */
   throw(error: unknown): Promise<IteratorResult<Delivery, void>> {
     return this.#after(() => this.#fail(error));
   }
@@ -75,7 +73,6 @@ export class DeliveryLoop implements AsyncGenerator<Delivery, void, void> {
     return this;
   }
 
-  /** Leaves the loop. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.return();
   }

@@ -23,7 +23,6 @@ export class Arrivals<T> {
     return this.#items.length;
   }
 
-  /** Callers that wait for an item. */
   get waiting(): number {
     return this.#waiting;
   }
@@ -48,7 +47,6 @@ export class Arrivals<T> {
     this.#items.push(item);
   }
 
-  /** Takes the first item, if there is one. */
   shift(): T | undefined {
     return this.#items.shift();
   }
@@ -79,20 +77,15 @@ export class Arrivals<T> {
     for (const one of this.#line.clear()) if (!one.settled) this.#line.push(one);
   }
 
-  /** Ends all waits by `end`. */
   end(end: (waiting: Deferred<T | undefined>) => void): void {
     this.#waiting = 0;
     for (const waiting of this.#line.clear()) if (!waiting.settled) end(waiting);
   }
 }
 
-/** The receiver of a queue. */
 export interface QueueReceiver {
-  /** True until the receiver has ended or begins to close. */
   readonly open: boolean;
-  /** True once the receiver has ended. */
   readonly over: boolean;
-  /** The error of the receiver's end, if any. */
   readonly error: Error | undefined;
 }
 
@@ -102,7 +95,6 @@ export interface QueueCredit {
   readonly window: number;
   /** Widens the window, unless the program set it. */
   raise(credit: number): void;
-  /** Called when a caller waits for a message. */
   handleWaiting(): void;
 }
 

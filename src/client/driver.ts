@@ -42,9 +42,7 @@ export class Driver {
   /** Milliseconds that the channel may take to close. Default: the channel's own. */
   closeTimeoutMs: number | undefined;
 
-  /** Bytes given to the channel. */
   bytesSent = 0;
-  /** Bytes received from the channel. */
   bytesReceived = 0;
 
   readonly #channel: Channel;
@@ -92,7 +90,6 @@ export class Driver {
     this.wake();
   }
 
-  /** Resolves when the channel has ended. */
   get ended(): Promise<ChannelClose> {
     return this.#ended.promise;
   }

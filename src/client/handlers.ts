@@ -20,9 +20,7 @@ export interface Held {
 
 /** An object whose close waits for handlers. */
 export interface Closing {
-  /** The handlers, if there are any. */
   readonly handlers: LinkHandlers | undefined;
-  /** Resolves when the object has ended. */
   readonly closed: Promise<void>;
 }
 
@@ -83,7 +81,6 @@ export class Handlers implements LinkHandlers {
     else storage = (await part("sockets", () => import("../transport/socket/dial.ts"))).asyncStorage<Handler>() ?? null;
   }
 
-  /** A handler, which takes one message at a time. */
   handler(): Handler {
     return new Handler(this);
   }

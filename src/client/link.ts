@@ -333,7 +333,7 @@ export abstract class Link extends Lifetime implements RecoveringLink {
   }
 }
 
-/** Rejects with `error`; if that is of a message that cannot be written, in more words, where they can be loaded. */
+/** Rejects with `error`; an encoding error is explained in detail if the module that does so can be loaded. */
 export function refused(error: unknown, message: unknown): Promise<never> {
   if (!String((error as Error)?.message).startsWith("Cannot encode ")) return rejected(error);
   const explained = part("mistakes", () => import("../codec/mistakes.ts")).then(

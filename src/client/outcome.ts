@@ -110,7 +110,6 @@ export class SendAbortedError extends Error {
 export interface SendingSender {
   /** The node's address and the connection's host. */
   readonly where: string;
-  /** The peer's attach, once received. */
   readonly remote: { readonly source?: { readonly defaultOutcome?: Outcome } } | undefined;
   /** Rejects with `error`; if that is of a message that cannot be written, in more words, where they can be loaded. */
   refused(error: unknown, message: unknown): Promise<never>;

@@ -10,32 +10,26 @@ import { onAbort, type WaitOptions } from "../base/wait.ts";
 import type { Delivery } from "./delivery.ts";
 import type { ReceiveBatchOptions } from "./receive_options.ts";
 
-/** The receiver of a batch. */
 export interface BatchReceiver {
   readonly open: boolean;
   readonly buffered: number;
   readonly connection: { readonly environment: Environment };
-  /** Waits until the peer has attached the link. */
   ready(options: WaitOptions): Promise<void>;
   /** The next message, or undefined when there will be none. */
   take(signal: AbortSignal | undefined): Promise<Delivery | undefined>;
-  /** Asks the sender to send what it has available. */
   drain(options: WaitOptions): Promise<void>;
 }
 
-/** The credit of the receiver. */
 export interface BatchCredit {
   /** Provides credit for `credit` messages, and no more. */
   allow(credit: number): void;
 }
 
-/** The receiver's messages that nobody has taken. */
 export interface BatchQueue {
   add(delivery: Delivery): void;
   clear(): Delivery[];
 }
 
-/** Implements `receiveBatch` of a receiver. */
 export async function receiveBatch(
   receiver: BatchReceiver,
   max: number,

@@ -10,7 +10,6 @@ import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import type { Facts } from "./complaints.ts";
 import { PATIENCE_MS } from "./lifetime.ts";
 
-/** The receiver of the credit. */
 export interface CreditedReceiver {
   readonly connection: { readonly environment: Environment; wake(): void };
   /** The engine's endpoint, once attached. */
@@ -21,9 +20,7 @@ export interface CreditedReceiver {
   readonly waiting: number;
   /** Called when the sender has settled a delivery after its outcome. */
   readonly onsettled: (() => void) | undefined;
-  /** Throws unless the receiver is open. */
   requireOpen(doing: string): void;
-  /** Writes to the log. */
   complain(about: "noCredit", facts: Facts): void;
 }
 
@@ -99,7 +96,6 @@ export class ReceiverCredit {
     else if (this.window === 0 && this.left < credit) this.grant(credit);
   }
 
-  /** Called when a caller waits for a message. */
   handleWaiting(): void {
     if (this.#paused) {
       this.#paused = false;
@@ -118,19 +114,16 @@ export class ReceiverCredit {
     this.grantOwed();
   }
 
-  /** Called when the link is interrupted. */
   handleInterrupted(): void {
     this.#owed = this.window > 0 ? this.window : this.#owed || this.left;
     this.handleDrained();
   }
 
-  /** Called when the sender has answered the drain. */
   handleDrained(): void {
     this.#drained?.resolve();
     this.#drained = undefined;
   }
 
-  /** Called when the link has ended. */
   handleEnded(error: Error): void {
     this.#drained?.reject(error);
     this.#receiver.connection.environment.clearTimer(this.#patience);
@@ -144,7 +137,6 @@ export class ReceiverCredit {
     return this.#drained;
   }
 
-  /** Drains, and waits for the end. */
   async drain(signal: AbortSignal | undefined): Promise<void> {
     this.#paused = true;
     if (this.left === 0 && !this.#receiver.endpoint!.receiving) return;

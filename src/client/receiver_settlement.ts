@@ -14,16 +14,13 @@ import { Delivery, type DeliverySettlement } from "./delivery.ts";
 import { PATIENCE_MS } from "./lifetime.ts";
 import type { ReceiverRecovery } from "./recovery.ts";
 
-/** The receiver of the deliveries. */
 export interface SettlingReceiver {
   readonly connection: { readonly environment: Environment; wake(): void };
   readonly recovery: ReceiverRecovery | undefined;
   readonly over: boolean;
   readonly usable: boolean;
   readonly endpoint: ReceiverEndpoint | undefined;
-  /** The node, for errors. */
   readonly where: string;
-  /** Writes to the log. */
   complain(about: "notSettled", facts: Facts): void;
 }
 
@@ -104,7 +101,6 @@ export class ReceiverSettlement implements DeliverySettlement {
     for (const delivery of [...this.#watched]) delivery.handleLost(error);
   }
 
-  /** Called when the link has ended. */
   handleEnded(): void {
     this.#receiver.connection.environment.clearTimer(this.#patience);
   }
@@ -119,7 +115,6 @@ export class ReceiverSettlement implements DeliverySettlement {
     if (this.#remove(incoming)) this.#credit.topUp();
   }
 
-  /** Called when the sender has settled a delivery. */
   handleSettled(incoming: IncomingDelivery): void {
     this.#receiver.recovery?.settled(incoming);
     // With two-step settlement the delivery is over when the sender has settled after the outcome.

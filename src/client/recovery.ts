@@ -145,7 +145,6 @@ export interface LinkRecovery {
 
 /** The recovery of a sender. */
 export interface SenderRecovery extends LinkRecovery {
-  /** Called when a message was queued. */
   pushed(delivery: OutgoingDelivery): void;
   /** Called with an outcome; true if it is reported later, once the store holds nothing of the delivery. */
   outcome(delivery: OutgoingDelivery, state: DeliveryState | undefined, settled: boolean): boolean;
@@ -157,7 +156,6 @@ export interface SenderRecovery extends LinkRecovery {
   concluded(delivery: OutgoingDelivery): void;
   /** Called when the peer has attached the link. */
   attached(remote: Attach): void;
-  /** The list for the attach with which an accepting side answers. */
   answer(endpoint: SenderEndpoint): Pick<AttachOptions, "unsettled" | "incompleteUnsettled">;
 }
 
@@ -165,7 +163,6 @@ export interface SenderRecovery extends LinkRecovery {
 export interface ReceiverRecovery extends LinkRecovery {
   /** Stores an outcome, then calls `tell`; false if nothing is stored. */
   keep(delivery: IncomingDelivery, state: DeliveryState, tell: () => void): boolean;
-  /** Called when the sender has settled a delivery. */
   settled(delivery: IncomingDelivery): void;
   /** Called when the link is interrupted; false if none of its `unsettled` deliveries can be resumed. */
   interrupted(endpoint: ReceiverEndpoint, unsettled: number): boolean;
@@ -173,15 +170,12 @@ export interface ReceiverRecovery extends LinkRecovery {
   readonly resumed: number;
   /** Resolves when every outcome that is being stored has been sent. */
   idle(): Promise<void>;
-  /** Called when the link has ended. */
   ended(endpoint: ReceiverEndpoint | undefined): void;
   /** Whether a delivery may be resumed. */
   holds(delivery: IncomingDelivery): boolean;
-  /** Called before the link is attached. */
   attaching(endpoint: ReceiverEndpoint): void;
   /** Called when the peer has attached the link; returns the deliveries that are lost because it kept nothing of them. */
   attached(remote: Attach): Iterable<IncomingDelivery>;
-  /** The list for the attach with which an accepting side answers. */
   answer(endpoint: ReceiverEndpoint): Pick<AttachOptions, "unsettled" | "incompleteUnsettled">;
 }
 

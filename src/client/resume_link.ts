@@ -143,12 +143,10 @@ export class LinkResumption<L extends RecoveringLink> {
     );
   }
 
-  /** Logs a warning. */
   protected warn(message: string): void {
     this.#log({ level: "warning", code: "not-resumed", message });
   }
 
-  /** Logs a failure of the store. */
   protected storeFailed(message: string, error: unknown): void {
     this.#log({ level: "error", code: "store-failed", message, error });
   }
@@ -181,7 +179,6 @@ export class LinkResumption<L extends RecoveringLink> {
     );
   }
 
-  /** Stores a delivery. */
   protected put(role: Role, delivery: UnsettledDelivery): Promise<void> {
     return this.#inOrder(delivery.tag, () => this.options.store!.put(this.key(role), delivery));
   }
@@ -208,13 +205,11 @@ export class LinkResumption<L extends RecoveringLink> {
     return called;
   }
 
-  /** Loads the stored deliveries. */
   protected async load(role: Role): Promise<readonly UnsettledDelivery[]> {
     return Array.from(await this.options.store!.load(this.key(role)));
   }
 }
 
-/** Encodes an outcome for the store. */
 export function encodeState(state: DeliveryState | undefined): Uint8Array {
   if (state === undefined) return new Uint8Array(0);
   const writer = new Writer();

@@ -13,25 +13,19 @@ import { failure, lost, outcomeOf, type SendingSender, type SendListener } from 
 /** The default of `maxInFlight`: enough for a fast and distant peer. */
 export const MAX_IN_FLIGHT = 2_048;
 
-/** Options of each send. */
 export interface ParallelOptions extends WaitOptions {
-  /** True sends the message settled. */
   settled?: boolean | undefined;
 }
 
-/** The sender of parallel sends. */
 export interface ParallelSender extends SendingSender {
-  /** True until the link has ended or begins to close. */
   readonly open: boolean;
   /** Messages that the receiver accepts now, beyond those that wait. */
   readonly credit: number;
   readonly maxInFlight: number | undefined;
   /** Runs that fail when the link ends. */
   readonly parallel: Set<ParallelSends>;
-  /** Throws if the link has ended. */
   requireOpen(doing: string): void;
   push(message: Message | Uint8Array, options: ParallelOptions, listener: SendListener): void;
-  /** Abandons all messages of `listener`. */
   abandon(listener: SendListener): void;
   /** Resolves when credit comes, or when one message less waits. */
   change(): Promise<void>;
@@ -87,7 +81,6 @@ export class ParallelSink {
     this.#sends.check();
   }
 
-  /** Waits for all outcomes. */
   close(): Promise<void> {
     return this.#sends.finish(undefined);
   }
@@ -130,7 +123,6 @@ export class ParallelSends implements SendListener {
   /** Messages without an outcome. */
   size = 0;
   failed = false;
-  /** Called with the first failure. */
   onfailed: ((error: unknown) => void) | undefined;
   readonly #sender: ParallelSender;
   readonly #most: number;
@@ -159,7 +151,7 @@ export class ParallelSends implements SendListener {
       this.#sender.push(message, options, this);
       this.size++;
     } catch (error) {
-      // Nothing more is sent from now on; the failure is told when it is known in full.
+      // No further message is sent; the failure is reported once it is explained.
       this.failed = true;
       this.#explained = this.#sender.refused(error, message).catch((told) => {
         this.#error = told;

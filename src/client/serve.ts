@@ -17,13 +17,11 @@ export interface ServeSource {
   readonly handlers: Handlers;
   /** Whether the handler's result settles the message. */
   readonly automatic: boolean;
-  /** The messages that have arrived. */
   readonly queue: {
     /** The next message, if one has arrived. */
     shift(): Delivery | undefined;
     /** Waits for the next message, or for undefined at the end; undefined if none can come. */
     wait(): Deferred<Delivery | undefined> | undefined;
-    /** Ends a wait, unless it has its message. */
     leave(waiting: Deferred<Delivery | undefined>, end: () => void): void;
   };
   /** Logs a failure for which there is no `onerror`. */

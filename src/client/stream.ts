@@ -30,16 +30,11 @@ export interface StreamedMessage extends Omit<Message, "body"> {
 
 /** The sender of a streamed message. */
 export interface StreamSender extends SendingSender {
-  /** The peer's attach, once received. */
   readonly remote: SendingSender["remote"] & { readonly maxMessageSize?: bigint } | undefined;
   readonly connection: { wake(): void };
-  /** Waits until the peer has attached the link. */
   ready(options: WaitOptions): Promise<void>;
-  /** Queues one message. */
   push(source: PayloadSource, options: object, listener: SendListener): OutgoingDelivery;
-  /** Abandons all messages of `listener`. */
   abandon(listener: SendListener): void;
-  /** Closes the link. */
   close(): Promise<void>;
 }
 
@@ -199,7 +194,6 @@ class Pieces implements PayloadSource {
     this.ended = this.#pieces.length === 0;
   }
 
-  /** Stops reading. */
   stop(): void {
     this.#stopped = true;
     this.#over.resolve();

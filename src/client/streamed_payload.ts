@@ -19,11 +19,9 @@ import { DeliveryStreams, type HeldTransfers, type PayloadSink } from "../engine
 /** Most bytes of a streamed message before its body, and most behind it, which are held and decoded as a whole. */
 export const MAX_MESSAGE_HEAD_BYTES = 1_048_576;
 
-/** The receiver of a streamed delivery. */
 export interface StreamingReceiver {
   /** Woken when the window may have grown. */
   readonly connection: { wake(): void };
-  /** The node, for errors. */
   readonly where: string;
 }
 
@@ -31,16 +29,13 @@ export interface StreamingReceiver {
 export interface StreamedDelivery {
   /** Whether the caller settles, rather than a loop or handler. */
   readonly byHand: boolean;
-  /** True while the delivery can be settled. */
   readonly usable: boolean;
-  /** The outcome that was sent. */
   readonly outcome: DeliveryState | undefined;
   release(): void;
   reject(error?: AmqpError | ErrorFields): void;
   /** The message, as far as it has arrived. */
   readonly message: Message;
   decode(bytes: Uint8Array): Message;
-  /** The whole body as bytes. */
   bytes(): Promise<Uint8Array<ArrayBuffer>>;
 }
 
@@ -82,7 +77,6 @@ class Begun {
     return this.#size < this.#needed ? undefined : this.all;
   }
 
-  /** All bytes. */
   get all(): Uint8Array {
     if (this.#parts.length > 1) this.#parts.splice(0, this.#parts.length, concat(this.#parts));
     return this.#parts[0]!;
@@ -140,13 +134,11 @@ export class StreamedPayload implements PayloadSink {
     if (format !== 0) this.#begin(new Uint8Array(0));
   }
 
-  /** The sections before the body, encoded. */
   get head(): Uint8Array {
     if (this.#head === undefined) throw this.#fault!;
     return this.#head;
   }
 
-  /** The error if the bytes are not a message that this side accepts. */
   get undecodable(): AmqpError | undefined {
     const fault = this.#fault;
     const isSenders = fault instanceof AmqpError && !(fault instanceof OutcomeError);

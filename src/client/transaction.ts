@@ -25,7 +25,6 @@ import type { SenderOptions } from "./link_options.ts";
 /** The state of a transaction. */
 export type TransactionState = "open" | "committed" | "rolled-back" | "in-doubt";
 
-/** The connection of transactions. */
 export interface TransactionConnection {
   sender(options: SenderOptions): Sender;
 }

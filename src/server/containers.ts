@@ -184,7 +184,6 @@ export class Containers {
     return undefined;
   }
 
-  /** Ends the suspended links. */
   close(error: AmqpError): void {
     for (const key of this.#suspended.keys()) this.#end(key, error);
   }

@@ -166,7 +166,6 @@ export class Instruments {
 
 /** The node of an operation. */
 export interface Place {
-  /** The node's address, if known. */
   readonly address: string | undefined;
   /** True for a dynamic node. */
   readonly temporary?: boolean;
