@@ -198,6 +198,12 @@ test("layers: a file is one idea: at most 500 lines, and at least 30", () => {
   assertEquals(lines.filter(({ count }) => count < SHORTEST).map(({ path }) => path), [], "belongs to its one user");
 });
 
+test("layers: the tests of a folder stand in one of its name", () => {
+  const folders = new Set([...sources.keys()].map((path) => /^src\/(.+)\/[^/]+$/.exec(path)?.[1]).filter(Boolean));
+  const tested = list("tests", "_test.ts");
+  assertEquals([...folders].filter((folder) => !tested.some((path) => path.startsWith(`tests/${folder}/`))), []);
+});
+
 test("layers: one name, one meaning: no two files export the same name", () => {
   assertEquals(ambiguous(sources).filter((found) => !ALIKE.includes(found.split(":")[0]!)), []);
   const planted = new Map([

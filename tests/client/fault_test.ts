@@ -2,7 +2,6 @@ import { assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@st
 import { AmqpError, condition } from "../../src/base/errors.ts";
 import type { LogEntry } from "../../src/base/log.ts";
 import type { DecodedMessage } from "../../src/codec/message.ts";
-import { plain } from "../../src/sasl/mechanisms.ts";
 import { openOver } from "../../src/client/connect.ts";
 import type { Connection } from "../../src/client/connection.ts";
 import { MAX_IDLE_REQUEST_SENDERS } from "../../src/client/request.ts";
@@ -102,92 +101,6 @@ test("ATK-32: a trace that throws disturbs nothing, and the log is told what it 
     await connection.close();
     assertEquals(connection.error, undefined);
   }
-});
-
-test("ATK-32: an error that cannot be encoded still refuses what it was thrown at", async () => {
-  const error = new AmqpError(condition.notFound, "no such queue", { scope: "link", info: { why: () => {} } });
-  const server = acceptor({
-    onSender: () => {
-      throw error;
-    },
-    onReceiver: () => Promise.reject(error),
-    onConnection: (connection) => {
-      if (connection.remote!.hostname === "elsewhere") throw error;
-    },
-  });
-  const connection = linkUp(server, { hostname: "here" });
-  for (const link of [connection.sender("a"), connection.receiver("b")]) {
-    assertEquals((await assertRejects(() => link.ready(), AmqpError)).condition, condition.notFound);
-  }
-  await connection.close({ error });
-  assertEquals(connection.error, undefined);
-  const other = linkUp(server, { hostname: "elsewhere" });
-  await other.closed;
-  assertEquals((other.error as AmqpError).condition, condition.notFound);
-});
-
-test("onConnection comes before the links that were attached ahead of it", async () => {
-  const order: string[] = [];
-  const server = acceptor({
-    onConnection: (connection) => {
-      order.push("connection");
-      if (connection.remote!.hostname === "elsewhere") throw new AmqpError(condition.notAllowed, "not here");
-    },
-    onSender: (request) => {
-      order.push("link");
-      request.accept();
-    },
-  });
-  const welcome = linkUp(server, { hostname: "here" });
-  await welcome.receiver("orders").ready();
-  const refused = linkUp(server, { hostname: "elsewhere" });
-  await assertRejects(() => refused.receiver("orders").ready(), AmqpError);
-  assertEquals(order, ["connection", "link", "connection"]);
-  await welcome.close();
-});
-
-test("an acceptor whose close was given up on can be waited for again", async () => {
-  const server = acceptor();
-  const connection = linkUp(server);
-  await connection.ready();
-  await assertRejects(() => server.close({ signal: AbortSignal.abort(new Error("no time")) }), Error, "no time");
-  await server.close();
-  assertEquals(server.connections.size, 0);
-  await connection.closed;
-});
-
-test("ATK-32: hooks that answer when the peer has gone do no harm", async () => {
-  const asked = new Deferred<void>();
-  const late: Promise<unknown>[] = [];
-  const looking = new Deferred<void>();
-  const server = acceptor({
-    onSender: (request) => {
-      late.push(asked.promise.then(() => assertThrows(() => request.accept(), AmqpError)));
-    },
-    onReceiver: (request) => {
-      late.push(asked.promise.then(() => assertThrows(() => request.refuse(new AmqpError("a:b", "no")), AmqpError)));
-    },
-  });
-  const attaching = linkUp(server);
-  for (const link of [attaching.receiver("a"), attaching.sender("b")]) link.ready().catch(() => {});
-  await attaching.session().ready();
-  const slow = acceptor({
-    sasl: {
-      users: async () => {
-        looking.resolve();
-        await asked.promise;
-        return true;
-      },
-    },
-  });
-  const authenticating = linkUp(slow, { auth: plain("user", "secret") });
-  await looking.promise;
-  const peers = [...server.connections, ...slow.connections];
-  for (const connection of [attaching, authenticating]) connection.destroy(new Error("cable cut"));
-  await Promise.all(peers.map((peer) => peer.closed));
-  asked.resolve();
-  await Promise.all(late);
-  assertEquals([late.length, server.connections.size, slow.connections.size], [2, 0, 0]);
 });
 
 test("a session that is closing takes no more links, and tells what it ended with", async () => {
@@ -421,29 +334,6 @@ test("ATK-18: no more than the limit waits in a channel that takes nothing, and 
     connection.destroy(new Error("enough"));
     await connection.closed;
   }
-});
-
-test("a hook that fails after it has accepted ends the link at once, whatever the peer says", async () => {
-  const ends: Sender[] = [];
-  const failed = new Deferred<void>();
-  const server = acceptor({
-    onSender: async (request) => {
-      ends.push(request.accept());
-      await failed.promise;
-      throw new AmqpError(condition.resourceDeleted, "queue was deleted", { scope: "link" });
-    },
-  });
-  const connection = linkUp(server);
-  const receiver = connection.receiver({ address: "orders", credit: "manual" });
-  await receiver.ready();
-  const waiting = ends[0]!.send({ body: 1 });
-  waiting.catch(() => {});
-  failed.resolve();
-  await receiver.closed;
-  assertEquals((receiver.error as AmqpError).condition, condition.resourceDeleted);
-  assertEquals((await assertRejects(() => waiting, AmqpError)).condition, condition.resourceDeleted);
-  assertEquals(ends[0]!.open, false);
-  await connection.close();
 });
 
 test("LNK-4: a link that is attached and given up in one breath disturbs nobody", async () => {

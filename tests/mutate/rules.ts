@@ -13,7 +13,7 @@ export const rules: readonly Mutation[] = [
     file: "src/client/connection_base.ts",
     from: "if (options.error?.condition === condition.connectionForced) driver.closeCode = 1001;",
     to: "if (options.error?.condition === condition.connectionForced) driver.closeCode = 1000;",
-    tests: ["tests/client/connection_test.ts"],
+    tests: ["tests/server/acceptor_test.ts"],
   },
   {
     rule: "DSP-4: a receiver drops what the sender has settled first",
@@ -139,7 +139,7 @@ export const rules: readonly Mutation[] = [
     file: "src/server/link_requests.ts",
     from: "if (done instanceof Promise) done.catch(fail);",
     to: "",
-    tests: ["tests/client/fault_test.ts"],
+    tests: ["tests/server/acceptor_test.ts"],
   },
   {
     rule: "FLW-2: a delivery that has arrived in part has used its credit",

@@ -1,0 +1,236 @@
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { AmqpError, condition, TransportError } from "../../src/base/errors.ts";
+import { plain } from "../../src/sasl/mechanisms.ts";
+import { acceptor } from "../../src/server/acceptor.ts";
+import type { Channel } from "../../src/transport/channel.ts";
+import { channelPair } from "../../src/transport/pair.ts";
+import { ScriptedPeer } from "../../src/testing/mod.ts";
+import { test } from "../harness.ts";
+import { record } from "../transport/channel_log.ts";
+import { linkUp } from "../client/link_up.ts";
+import type { Sender } from "../../src/client/sender.ts";
+import { Deferred } from "../../src/base/wait.ts";
+
+test("onConnection refuses by throwing, with its error or without telling it", async () => {
+  for (
+    const [thrown, symbol] of [
+      [new AmqpError(condition.notAllowed, "wrong virtual host"), condition.notAllowed],
+      [new Error("secret of the house"), condition.internalError],
+    ] as const
+  ) {
+    const server = acceptor({
+      onConnection: () => {
+        throw thrown;
+      },
+    });
+    const connection = linkUp(server, { hostname: "elsewhere" });
+    await connection.closed;
+    assertEquals((connection.error as AmqpError).condition, symbol);
+    assertEquals(connection.error!.message.includes("secret"), false);
+  }
+});
+
+test("WSB-30: an acceptor that closes tells its clients that it goes away", async () => {
+  const server = acceptor();
+  const connections = [linkUp(server), linkUp(server)];
+  await Promise.all(connections.map((connection) => connection.ready()));
+  // This server leaves it to the client to end the transport.
+  const slow = new ScriptedPeer();
+  server.accept(slow.channel);
+  slow.send("header", { id: 0 });
+  slow.send("open");
+  slow.expect("header");
+  slow.expect("open");
+  await slow.done();
+  slow.expectClosing();
+  slow.expectEnd(1001);
+  await server.close();
+  await slow.done();
+  for (const connection of connections) {
+    await connection.closed;
+    assertEquals((connection.error as AmqpError).condition, condition.connectionForced);
+    assertEquals((connection.error as AmqpError).retryable, true);
+  }
+  const late = linkUp(server);
+  const error = await assertRejects(() => late.ready(), TransportError);
+  assertEquals(error.closeCode, 1001);
+  await late.close();
+});
+
+test("ATK-8: connections above the limit are closed before anything is made for them, and make room when they end", async () => {
+  const server = acceptor({ maxConnections: 2 });
+  const connections = [linkUp(server), linkUp(server)];
+  const [near, far] = channelPair();
+  assertEquals(server.accept(far), undefined);
+  const log = record(near);
+  const { code, reason } = await log.closed;
+  assertEquals([code, reason, log.received], [1013, "Too many connections", 0]);
+  const error = await assertRejects(() => linkUp(server).ready(), TransportError);
+  assertEquals(error.closeCode, 1013);
+  assertEquals(server.connections.size, 2);
+  await connections[0]!.close();
+  connections.push(linkUp(server));
+  await Promise.all(connections.slice(1).map((connection) => connection.ready()));
+  await server.close();
+  assertEquals(server.connections.size, 0);
+});
+
+test("ATK-8: an acceptor takes ten thousand connections unless told otherwise", async () => {
+  const server = acceptor();
+  // Only what an acceptor needs of a channel before its client has sent anything.
+  const mute = (): Channel => ({
+    bufferedAmount: 0,
+    onbytes: undefined,
+    onclose: undefined,
+    send: () => {},
+    ready: () => Promise.resolve(),
+    close(code = 1000): void {
+      this.onclose?.({ code, reason: "" });
+    },
+  });
+  for (let i = 0; i < 10_000; i++) server.accept(mute());
+  assertEquals([server.connections.size, server.accept(mute())], [10_000, undefined]);
+  await server.close({ timeoutMs: 0 });
+  assertEquals(server.connections.size, 0);
+});
+
+test("ATK-32: a link hook that fails refuses the link, and the connection lives on", async () => {
+  const server = acceptor({
+    onReceiver: () => Promise.reject(new Error("secret of the house")),
+    onSender: async (request) => {
+      request.accept();
+      await Promise.reject(new AmqpError(condition.resourceLocked, "somebody else has it"));
+    },
+  });
+  const connection = linkUp(server);
+  const sender = connection.sender("a");
+  const refused = await assertRejects(() => sender.ready(), AmqpError);
+  assertEquals([refused.condition, refused.message.includes("secret")], [condition.internalError, false]);
+  const receiver = connection.receiver("b");
+  await receiver.closed;
+  assertEquals((receiver.error as AmqpError).condition, condition.resourceLocked);
+  assertEquals(connection.open, true);
+  await connection.close();
+});
+
+test("ATK-8: no more links than the accepting side takes, on whatever session", async () => {
+  const server = acceptor({ maxLinks: 2, onReceiver: (request) => void request.accept().serve(() => {}) });
+  const connection = linkUp(server);
+  const first = connection.sender("a");
+  await first.send({ body: 1 });
+  await connection.session().sender("b").send({ body: 2 });
+  const error = await assertRejects(() => connection.sender("c").send({ body: 3 }), AmqpError);
+  assertEquals([error.condition, error.remote, error.retryable], [condition.resourceLimitExceeded, true, true]);
+  await first.close();
+  await connection.sender("c").send({ body: 3 });
+  await connection.close();
+});
+
+test("onConnection comes before the links that were attached ahead of it", async () => {
+  const order: string[] = [];
+  const server = acceptor({
+    onConnection: (connection) => {
+      order.push("connection");
+      if (connection.remote!.hostname === "elsewhere") throw new AmqpError(condition.notAllowed, "not here");
+    },
+    onSender: (request) => {
+      order.push("link");
+      request.accept();
+    },
+  });
+  const welcome = linkUp(server, { hostname: "here" });
+  await welcome.receiver("orders").ready();
+  const refused = linkUp(server, { hostname: "elsewhere" });
+  await assertRejects(() => refused.receiver("orders").ready(), AmqpError);
+  assertEquals(order, ["connection", "link", "connection"]);
+  await welcome.close();
+});
+
+test("an acceptor whose close was given up on can be waited for again", async () => {
+  const server = acceptor();
+  const connection = linkUp(server);
+  await connection.ready();
+  await assertRejects(() => server.close({ signal: AbortSignal.abort(new Error("no time")) }), Error, "no time");
+  await server.close();
+  assertEquals(server.connections.size, 0);
+  await connection.closed;
+});
+
+test("ATK-32: hooks that answer when the peer has gone do no harm", async () => {
+  const asked = new Deferred<void>();
+  const late: Promise<unknown>[] = [];
+  const looking = new Deferred<void>();
+  const server = acceptor({
+    onSender: (request) => {
+      late.push(asked.promise.then(() => assertThrows(() => request.accept(), AmqpError)));
+    },
+    onReceiver: (request) => {
+      late.push(asked.promise.then(() => assertThrows(() => request.refuse(new AmqpError("a:b", "no")), AmqpError)));
+    },
+  });
+  const attaching = linkUp(server);
+  for (const link of [attaching.receiver("a"), attaching.sender("b")]) link.ready().catch(() => {});
+  await attaching.session().ready();
+  const slow = acceptor({
+    sasl: {
+      users: async () => {
+        looking.resolve();
+        await asked.promise;
+        return true;
+      },
+    },
+  });
+  const authenticating = linkUp(slow, { auth: plain("user", "secret") });
+  await looking.promise;
+  const peers = [...server.connections, ...slow.connections];
+  for (const connection of [attaching, authenticating]) connection.destroy(new Error("cable cut"));
+  await Promise.all(peers.map((peer) => peer.closed));
+  asked.resolve();
+  await Promise.all(late);
+  assertEquals([late.length, server.connections.size, slow.connections.size], [2, 0, 0]);
+});
+
+test("a hook that fails after it has accepted ends the link at once, whatever the peer says", async () => {
+  const ends: Sender[] = [];
+  const failed = new Deferred<void>();
+  const server = acceptor({
+    onSender: async (request) => {
+      ends.push(request.accept());
+      await failed.promise;
+      throw new AmqpError(condition.resourceDeleted, "queue was deleted", { scope: "link" });
+    },
+  });
+  const connection = linkUp(server);
+  const receiver = connection.receiver({ address: "orders", credit: "manual" });
+  await receiver.ready();
+  const waiting = ends[0]!.send({ body: 1 });
+  waiting.catch(() => {});
+  failed.resolve();
+  await receiver.closed;
+  assertEquals((receiver.error as AmqpError).condition, condition.resourceDeleted);
+  assertEquals((await assertRejects(() => waiting, AmqpError)).condition, condition.resourceDeleted);
+  assertEquals(ends[0]!.open, false);
+  await connection.close();
+});
+
+test("ATK-32: an error that cannot be encoded still refuses what it was thrown at", async () => {
+  const error = new AmqpError(condition.notFound, "no such queue", { scope: "link", info: { why: () => {} } });
+  const server = acceptor({
+    onSender: () => {
+      throw error;
+    },
+    onReceiver: () => Promise.reject(error),
+    onConnection: (connection) => {
+      if (connection.remote!.hostname === "elsewhere") throw error;
+    },
+  });
+  const connection = linkUp(server, { hostname: "here" });
+  for (const link of [connection.sender("a"), connection.receiver("b")]) {
+    assertEquals((await assertRejects(() => link.ready(), AmqpError)).condition, condition.notFound);
+  }
+  await connection.close({ error });
+  assertEquals(connection.error, undefined);
+  const other = linkUp(server, { hostname: "elsewhere" });
+  await other.closed;
+  assertEquals((other.error as AmqpError).condition, condition.notFound);
+});
