@@ -1,6 +1,6 @@
 /**
- * Messages that nobody can have meant, fields that do not exist and values that have no wire type: what was meant. Loaded by a
- * program that has made such a mistake.
+ * Explains errors of messages that nobody can have meant: unknown fields, values without a wire type. A program loads this file
+ * when it has made such a mistake.
  *
  * @module
  */
@@ -26,8 +26,8 @@ const ELSEWHERE: { readonly [name: string]: string } = {
 };
 
 /**
- * The error of a message that cannot be written, in more words: where a field that does not exist belongs, or the place of the
- * value that has no wire type, such as `body.items[2].fn`, and what may be done instead. Any other error as it is.
+ * Returns the error of a message that cannot be written in more words: the section of a misplaced field, or the path of a value
+ * without a wire type, such as `body.items[2].fn`, and a remedy. Any other error is returned unchanged.
  */
 export function explainMessage(error: unknown, message: unknown): unknown {
   const isMistake = error instanceof TypeError || error instanceof RangeError;

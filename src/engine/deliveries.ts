@@ -33,7 +33,7 @@ export interface ArrivedDelivery {
   readonly key: TagKey;
   /** 0 for an AMQP message. */
   readonly messageFormat: number;
-  /** True if it resumes a delivery of an earlier attachment. */
+  /** True if this delivery resumes one of an earlier attachment. */
   readonly resume: boolean;
   /** True if the sender has settled the delivery. */
   readonly settled: boolean;
@@ -52,7 +52,7 @@ export class IncomingDelivery {
   /** 0 for an AMQP message. */
   readonly messageFormat: number;
   payload: Uint8Array;
-  /** True if it resumes a delivery of an earlier attachment; the payload then starts where our attach told the sender to. */
+  /** True if this delivery resumes one of an earlier attachment; the payload then starts where our attach said. */
   readonly resume: boolean;
   /** True once the sender has settled the delivery. */
   remoteSettled: boolean;

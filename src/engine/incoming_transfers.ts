@@ -45,7 +45,7 @@ export class IncomingTransfers {
   readonly key: TagKey;
   /** 0 for an AMQP message. */
   readonly messageFormat: number;
-  /** True if it resumes a delivery of an earlier attachment. */
+  /** True if this delivery resumes one of an earlier attachment. */
   readonly resume: boolean;
   /** True once one of the transfers was settled, which stays so [transport 2.7.5]. */
   settled = false;

@@ -70,13 +70,13 @@ export class OutgoingDelivery {
   /** 0 for an AMQP message. */
   readonly messageFormat: number;
   sentSettled: boolean;
-  /** True if it resumes a delivery of an earlier attachment. */
+  /** True if this delivery resumes one of an earlier attachment. */
   resume: boolean | undefined;
   /** False while the delivery must not go out yet. */
   ready: boolean;
-  /** True if it is sent as a new delivery although an earlier attachment has sent it. */
+  /** True if the delivery is sent as a new one although an earlier attachment has sent it. */
   resent = false;
-  /** True if it was resumed where an earlier attachment had left it. */
+  /** True if the delivery was resumed where an earlier attachment had left it. */
   resumed = false;
   /** The delivery id on its session; undefined until the first frame is written. */
   id: number | undefined;
