@@ -239,10 +239,14 @@ export class HttpProxy {
   }
 }
 
+// No name in DNS is longer, and SOCKS gives its length in one byte [rfc1928 5].
+const MAX_HOST_LENGTH = 255;
+
 /**
  * `host:port` as a request target: an IPv6 address in brackets, always with the port [rfc9110 9.3.6].
  *
- * @throws {TypeError} If the name holds anything but the characters of a name in ASCII, or the port is out of range.
+ * @throws {TypeError} If the name is too long or holds anything but the characters of a name in ASCII, or the port is out
+ * of range.
  */
 export function formatAuthority(hostname: string, port: number): string {
   const bare = hostname.replace(/^\[(.*)\]$/, "$1");
@@ -250,6 +254,9 @@ export function formatAuthority(hostname: string, port: number): string {
   // Deliberately narrower than a URL's host; a zone id means nothing to another machine.
   if (!(isIpv6 ? /^[0-9A-Fa-f:.]+$/ : /^[0-9A-Za-z._~-]+$/).test(bare)) {
     throw new TypeError("Cannot open tunnel: host is neither an address nor a name in ASCII");
+  }
+  if (bare.length > MAX_HOST_LENGTH) {
+    throw new TypeError(`Cannot open tunnel: host has ${bare.length} characters, ${MAX_HOST_LENGTH} are the most`);
   }
   if (!Number.isInteger(port) || port < 1 || port > 65_535) {
     throw new TypeError(`Cannot open tunnel: port ${port} is not within 1 to 65535`);

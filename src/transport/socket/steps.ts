@@ -1,7 +1,7 @@
 import { TransportError } from "../../base/errors.ts";
 import { quote } from "../../base/text.ts";
 import { abortable } from "../../base/wait.ts";
-import type { HttpProxy } from "../proxy/http_proxy.ts";
+import { formatAuthority, type HttpProxy } from "../proxy/http_proxy.ts";
 import { connectTcp, connectTls } from "../runtime/node.ts";
 import { SocksProxy, SocksTunnel } from "../proxy/socks.ts";
 import { type ProxyEvent, ProxyTunnel } from "../proxy/connect.ts";
@@ -135,6 +135,8 @@ export interface TunnelOptions extends StepOptions {
 /** Opens a tunnel through a proxy, reconnecting as often as authentication needs it. */
 export async function openTunnel(options: TunnelOptions): Promise<Socket> {
   const { proxy, hostname, port, timeoutMs, onstep } = options;
+  // Checks the target before anything is dialled.
+  const target = formatAuthority(hostname, port);
   let connection = await openProxy(options);
   const settings = { hostname, port, limits: { stepTimeoutMs: timeoutMs } };
   const tunnel = proxy instanceof SocksProxy
@@ -146,7 +148,7 @@ export async function openTunnel(options: TunnelOptions): Promise<Socket> {
     switch (event.kind) {
       case "open":
         exchange.detach();
-        onstep?.({ event: "proxy", answer: "tunnel", target: placeOf(hostname, port) });
+        onstep?.({ event: "proxy", answer: "tunnel", target });
         if (event.surplus.length > 0) connection.unshift(event.surplus);
         return connection;
       case "credentials":

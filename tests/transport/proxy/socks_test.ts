@@ -7,6 +7,7 @@ import { SocksProxy, SocksTunnel } from "../../../src/transport/proxy/socks.ts";
 import { dialSocket } from "../../../src/transport/socket/dial.ts";
 import { listen } from "../../../src/transport/socket/listen.ts";
 import { test } from "../../harness.ts";
+import { bareServer, silent } from "../bare.ts";
 
 const TARGET = { hostname: "broker.example", port: 5671 };
 
@@ -122,6 +123,19 @@ async function socksServer(): Promise<AsyncDisposable & { port: number }> {
     },
   };
 }
+
+test("RFC 1928: a host that no request can carry is a TypeError, before the proxy is dialled", async () => {
+  assertThrows(() => start("socks5://h", { hostname: "a".repeat(256), port: 1 }), TypeError, "256 characters, 255");
+  assertEquals(start("socks5://h", { hostname: "a".repeat(255), port: 1 }).nextTimeout()! > 0, true);
+  await using server = await bareServer(silent);
+  for (const scheme of ["socks5", "http"]) {
+    const proxy = `${scheme}://127.0.0.1:${server.port}`;
+    for (const host of ["a!b", `${"a".repeat(250)}.example`]) {
+      await assertRejects(() => dialSocket(`amqp://${host}`, { proxy }), TypeError, "Cannot open tunnel: host ");
+    }
+  }
+  assertEquals(server.sockets.length, 0);
+});
 
 test("socks5: ws and amqp go through the tunnel; a wrong password is told", async () => {
   await using proxy = await socksServer();
