@@ -64,7 +64,6 @@ export interface ConnectionSettings extends EngineOptions {
   logging?: LogHolder | undefined;
 }
 
-/** Settings of one attachment. */
 export interface AttachmentSettings extends Partial<Pick<EngineOptions, "handshake" | "hostname">> {
   /** The server's host and port. Default: the peer's container-id, once known. */
   host?: string | undefined;

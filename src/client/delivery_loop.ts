@@ -7,7 +7,6 @@
 import type { Delivery } from "./delivery.ts";
 import type { ValuesOptions } from "./receive_options.ts";
 
-/** The receiver of a loop. */
 export interface LoopSource {
   /** Whether asking for the next message settles the previous one. */
   readonly automatic: boolean;

@@ -147,7 +147,7 @@ export class ConnectionHistory {
     this.opened = true;
   }
 
-  /** Counts what an event of a link says of messages. */
+  /** Counts messages by the events of links. */
   count(event: SenderEvent | ReceiverEvent): void {
     switch (event.kind) {
       case "delivery":

@@ -161,7 +161,7 @@ export abstract class Link extends Lifetime implements RecoveringLink {
   protected abstract attachAs(settings: AttachOptions, session: SessionEndpoint): SenderEndpoint | ReceiverEndpoint;
   /** @ignore Continues the link on `endpoint`, which the peer attached again. */
   protected abstract carryAgain(endpoint: SenderEndpoint | ReceiverEndpoint): void;
-  /** @ignore Handles an event of its endpoint that only links of its role have. */
+  /** @ignore Handles the endpoint events of one role. */
   abstract handleEvent(event: SenderEvent | ReceiverEvent): void;
   /** Resolves when nothing is in flight. */
   protected abstract idle(): Promise<void>;
@@ -284,7 +284,7 @@ export abstract class Link extends Lifetime implements RecoveringLink {
     });
   }
 
-  /** @ignore The peer has accepted the link. */
+  /** @ignore Called when the peer has attached the link. */
   handleAttached(): void {
     const error = this.checkAttached();
     if (error !== undefined) {

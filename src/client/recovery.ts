@@ -119,7 +119,6 @@ export interface RecoveringLink {
   readonly remote: Readonly<Attach> | undefined;
 }
 
-/** A sender with recovery. */
 export interface RecoveringSender extends RecoveringLink {
   /** Queues a message that an earlier process stored. */
   restore(payload: Uint8Array, tag: Uint8Array, messageFormat: number, listener: SendListener): OutgoingDelivery;
@@ -131,7 +130,6 @@ export interface RecoveringSender extends RecoveringLink {
   change(): Promise<void>;
 }
 
-/** The recovery of a link. */
 export interface LinkRecovery {
   /** Resolves when the link may be attached; undefined if at once. */
   readonly prepared: Promise<unknown> | undefined;
@@ -143,7 +141,6 @@ export interface LinkRecovery {
   answer(endpoint: SenderEndpoint | ReceiverEndpoint): Pick<AttachOptions, "unsettled" | "incompleteUnsettled">;
 }
 
-/** The recovery of a sender. */
 export interface SenderRecovery extends LinkRecovery {
   pushed(delivery: OutgoingDelivery): void;
   /** Called with an outcome; true if it is reported later, once the store holds nothing of the delivery. */
@@ -159,7 +156,6 @@ export interface SenderRecovery extends LinkRecovery {
   answer(endpoint: SenderEndpoint): Pick<AttachOptions, "unsettled" | "incompleteUnsettled">;
 }
 
-/** The recovery of a receiver. */
 export interface ReceiverRecovery extends LinkRecovery {
   /** Stores an outcome, then calls `tell`; false if nothing is stored. */
   keep(delivery: IncomingDelivery, state: DeliveryState, tell: () => void): boolean;

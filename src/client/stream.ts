@@ -28,7 +28,6 @@ export interface StreamedMessage extends Omit<Message, "body"> {
   readonly body: ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>;
 }
 
-/** The sender of a streamed message. */
 export interface StreamSender extends SendingSender {
   readonly remote: SendingSender["remote"] & { readonly maxMessageSize?: bigint } | undefined;
   readonly connection: { wake(): void };
