@@ -41,6 +41,9 @@ export interface Subject {
   readonly argument?: string;
 }
 
+/** A bound for a ratio, or for a value: the same on all runtimes, or one for each that it is meant for. */
+export type Aim = number | Readonly<Partial<Record<string, number>>>;
+
 /** A line of the table: one measured value over another, and what that ratio should be. */
 export interface Row {
   /** What is told. */
@@ -50,17 +53,17 @@ export interface Row {
   /** The subject below the line; none for a value that stands for itself. */
   readonly over?: string;
   /** The most, or the least, that it should be; neither for a row that only tells. */
-  readonly most?: number;
+  readonly most?: Aim;
   /** The least that it should be. */
-  readonly least?: number;
+  readonly least?: Aim;
+  /** Whom the row stands beside in the table of the fastest; none for one that is not in it. */
+  readonly anchor?: string;
 }
 
 /** A group of subjects that are measured in turn, and the rows that come of it. */
 export interface Bench {
   /** Chosen by it. */
   readonly name: string;
-  /** Those of a group run only when its name, or theirs, is asked for. */
-  readonly group?: string;
   /** How rounds become numbers. */
   readonly measure: Measure;
   /** What the numbers count. */
@@ -69,6 +72,8 @@ export interface Bench {
   readonly scale?: number;
   /** Operations of a round where time does not decide how many, and with `rate` the least that it may be. */
   readonly count?: number;
+  /** Rounds that warm up and are not counted. Default: 2. */
+  readonly warmUps?: number;
   /** True for processes of their own in every round, for what only happens once in a process. */
   readonly fresh?: boolean;
   /** Milliseconds that the bytes between client and server take on their way; 0 for none. */
@@ -81,6 +86,8 @@ export interface Bench {
 
 /** Stands for this module where one is to be loaded. */
 export const OURS = "ours";
+/** The environment variable that lets workers bring programs that are not on this machine. */
+export const BRING = "WEBAMQP_BENCH_BRING";
 /** Bytes of a small message's body. */
 export const SMALL = 200;
 /** Bytes of a large message's body. */
@@ -93,6 +100,8 @@ export const LINK_WINDOW = 32;
 export const LARGE_WINDOW = 64;
 /** Messages a second where the load is given and the time that each takes is measured. */
 export const PACE = 20_000;
+/** Connections that are opened in turn for a message each. */
+export const FIRST = 300;
 /** Milliseconds each way of the slow network. */
 export const DELAY_MS = 25;
 

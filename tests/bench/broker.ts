@@ -5,26 +5,15 @@
  */
 
 import { connect, type Connection, type Delivery, type Receiver, type Sender } from "../../mod.ts";
-import { credentials } from "../../src/sasl/credentials.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import { listen } from "../../src/transport/sockets.ts";
-import { type Contender, PACE, type Prepare, quantiles, SMALL, WINDOW, type Work } from "./bench.ts";
+import { type Contender, type Prepare, SMALL, WINDOW, type Work } from "./bench.ts";
 import { heapBytes } from "./memory.ts";
 
 const body = new Uint8Array(SMALL);
 
 /** Settings under which 200,000 messages fit. */
 const ROOM = { maxMessages: 500_000, maxBytes: 2 ** 29 };
-
-// Brokers on the JVM have users and virtual hosts.
-function dial(url: string): Promise<Connection> {
-  const { username, password } = new URL(url);
-  if (username === "") return connect(url);
-  return connect(url.replace(`${username}:${password}@`, ""), {
-    auth: credentials(username, password),
-    hostname: "default",
-  });
-}
 
 /** Sends `count` messages, `window` at a time, and waits for each outcome. */
 async function send(sender: Sender, count: number, window = WINDOW): Promise<void> {
@@ -48,7 +37,7 @@ const through: Prepare = async (url, argument) => {
   const senders: Sender[] = [];
   for (const name of names) {
     const address = shared === undefined ? name : names[0]!;
-    const [producer, consumer] = await Promise.all([dial(url), dial(url)]);
+    const [producer, consumer] = await Promise.all([connect(url), connect(url)]);
     const receiver = consumer.receiver({ address, credit: WINDOW });
     await receiver.ready();
     receiver.serve((delivery) => {
@@ -66,39 +55,6 @@ const through: Prepare = async (url, argument) => {
   };
 };
 
-/** How long messages take that come at a given pace, in microseconds from the moment when each was sent. */
-const paced: Prepare = async (url) => {
-  const address = crypto.randomUUID();
-  const [producer, consumer] = await Promise.all([dial(url), dial(url)]);
-  const sender = producer.sender(address);
-  const receiver = consumer.receiver({ address, credit: WINDOW });
-  await Promise.all([sender.ready(), receiver.ready()]);
-  return async () => {
-    const times: number[] = [];
-    const started = performance.now();
-    let sent = 0;
-    // In time, and as many at once as a timer that comes once a millisecond has to.
-    const timer = setInterval(() => {
-      for (const due = (performance.now() - started) / 1e3 * PACE; sent < Math.min(due, PACE); sent++) {
-        const body = new Uint8Array(new Float64Array([performance.now()]).buffer);
-        // Whoever receives would wait for it.
-        sender.send({ body }).catch((error) => consumer.destroy(error));
-      }
-    }, 1);
-    try {
-      for (let received = 0; received < PACE; received++) {
-        const delivery = await receiver.receive();
-        const [at] = new Float64Array(delivery.message.bytes().slice().buffer);
-        delivery.accept();
-        times.push((performance.now() - at!) * 1e3);
-      }
-    } finally {
-      clearInterval(timer);
-    }
-    return quantiles(times);
-  };
-};
-
 /** Microseconds that each of `size` steps takes. */
 async function timed(size: number, steps: () => unknown): Promise<number> {
   const started = performance.now();
@@ -107,13 +63,15 @@ async function timed(size: number, steps: () => unknown): Promise<number> {
 }
 
 /** Works with a queue that holds as many messages as the argument says, in a broker of this process. */
-function held(measure: (connection: Connection, queue: string, size: number) => Promise<number>): Prepare {
+function held(
+  measure: (connection: Connection, queue: string, size: number, broker: Broker) => Promise<number>,
+): Prepare {
   return (_url, argument): Work => async () => {
     const size = Number(argument);
     await using broker = new Broker({ ...ROOM, queue: ROOM });
     await using connection = await broker.connect();
     await send(connection.sender("orders"), size);
-    return await measure(connection, "orders", size);
+    return await measure(connection, "orders", size, broker);
   };
 }
 
@@ -127,7 +85,6 @@ async function take(receiver: Receiver, count: number): Promise<Delivery[]> {
 export const contender: Contender = {
   works: {
     broker: through,
-    paced,
     // All messages go back at once, and are taken again.
     returned: held(async (connection, address, size) => {
       const first = connection.receiver({ address, credit: size, settle: "manual" });
@@ -137,6 +94,17 @@ export const contender: Contender = {
         const second = connection.receiver({ address, credit: WINDOW });
         let left = size;
         for await (const _ of second) if (--left === 0) break;
+      });
+    }),
+    // The consumer that has all messages goes away with its connection.
+    died: held(async (connection, address, size, broker) => {
+      const consumer = await broker.connect();
+      await take(consumer.receiver({ address, credit: size, settle: "manual" }), size);
+      return await timed(size, async () => {
+        consumer.destroy(new Error("It dies"));
+        const other = connection.receiver({ address, credit: WINDOW });
+        let left = size;
+        for await (const _ of other) if (--left === 0) break;
       });
     }),
     // The last one taken goes back first.

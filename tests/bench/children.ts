@@ -41,14 +41,18 @@ export const runtimes: Readonly<Record<string, Runtime>> = {
 export interface Child {
   /** What it said when it was ready. */
   readonly greeting: unknown;
-  /** Asks it for something, and waits for the answer; undefined from one that has given none in time. */
+  /** Asks it for something, and waits for the answer; an error from one that gives none in time, fails, or has ended. */
   ask(question: unknown): Promise<unknown>;
+  /** Rejects when it has ended. */
+  readonly ended: Promise<never>;
   /** Ends it. */
   kill(): void;
 }
 
 // Many times what the longest round takes.
 const ANSWER_MS = 20_000;
+// As long as it takes to build programs of others.
+const START_MS = 900_000;
 
 const started = new Set<ChildProcess>();
 process.on("exit", () => {
@@ -102,29 +106,50 @@ export async function startChild(runtime: string, start: Start, measured = false
   );
   started.add(child);
   child.on("exit", () => started.delete(child));
+  // Its end is told by whoever waits for it.
+  child.stdin.on("error", () => {});
+  const name = `${start.role} "${start.file}"`;
+  const ended = new Promise<never>((_, reject) => {
+    const tell = (how: string): void => reject(new Error(`Cannot go on with the ${name}: it has ended with ${how}`));
+    child.on("error", (error) => tell(error.message));
+    child.on("exit", (code, signal) => tell(signal ?? `code ${code}`));
+  });
+  // Told to whoever waits.
+  ended.catch(() => {});
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const read = async (): Promise<unknown> => {
-    const { value, done } = await lines.next();
-    if (done) throw new Error(`Worker has ended: ${runtime} ${JSON.stringify(start)}`);
-    return JSON.parse(value);
-  };
-  let stuck = false;
-  return {
-    greeting: await read(),
-    async ask(question) {
-      if (stuck) return undefined;
-      child.stdin.write(`${JSON.stringify(question)}\n`);
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      const late = new Promise<undefined>((resolve) => timer = setTimeout(() => resolve(undefined), ANSWER_MS));
-      const answer = await Promise.race([read().catch(() => undefined), late]);
-      clearTimeout(timer);
-      stuck = answer === undefined;
+  const read = async (ms: number): Promise<unknown> => {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Error(`Cannot wait for the ${name}: no answer in ${ms / 1e3} s`)), ms);
+    });
+    try {
+      // What it says last comes before its end.
+      const { value, done } = await Promise.race([lines.next(), late]);
+      if (done) return await ended;
+      const answer = JSON.parse(value);
+      if (typeof answer?.failed === "string") throw new Error(`Cannot measure the ${name}: ${answer.failed}`);
       return answer;
-    },
-    // Its input ends with it, which ends one that a launcher script started.
-    kill: () => {
-      child.stdin.end();
-      child.kill();
-    },
+    } finally {
+      clearTimeout(timer);
+    }
   };
+  const kill = (): void => {
+    // Its input ends with it, which ends one that a launcher script started.
+    child.stdin.end();
+    child.kill();
+  };
+  try {
+    return {
+      greeting: await read(START_MS),
+      ask: (question) => {
+        child.stdin.write(`${JSON.stringify(question)}\n`);
+        return read(ANSWER_MS);
+      },
+      ended,
+      kill,
+    };
+  } catch (error) {
+    kill();
+    throw error;
+  }
 }

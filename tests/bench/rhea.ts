@@ -8,7 +8,18 @@ import { Buffer } from "node:buffer";
 import { createRequire } from "node:module";
 import { setImmediate } from "node:timers";
 import rhea, { type Connection, type EventContext, type Sender } from "rhea";
-import { type Contender, LARGE, LARGE_WINDOW, type Prepare, sample, SMALL, WINDOW, type Work } from "./bench.ts";
+import {
+  type Contender,
+  FIRST,
+  LARGE,
+  LARGE_WINDOW,
+  type Prepare,
+  quantiles,
+  sample,
+  SMALL,
+  WINDOW,
+  type Work,
+} from "./bench.ts";
 import { dispositionFrame, transferFrame } from "./frames.ts";
 import { roundTrips } from "./relay.ts";
 import { heapBytes } from "./memory.ts";
@@ -155,6 +166,26 @@ export const contender: Contender = {
       const elapsed = performance.now() - started;
       connection.close();
       return roundTrips(elapsed);
+    },
+    // Over TCP, one after the other, each on a connection of its own.
+    first: (url) => async () => {
+      const times: number[] = [];
+      const { hostname: host, port } = new URL(url);
+      while (times.length < FIRST) {
+        const started = performance.now();
+        const connection = rhea.create_container().connect({
+          host,
+          port: Number(port),
+          username: "anonymous",
+          reconnect: false,
+        });
+        const link = connection.open_sender("sink");
+        link.once("sendable", () => link.send({ body: body(SMALL) }));
+        link.once("accepted", () => connection.close());
+        await new Promise((resolve) => connection.once("connection_close", resolve));
+        times.push((performance.now() - started) * 1e3);
+      }
+      return quantiles(times);
     },
     unsettled: async (url) => {
       // Its ring of deliveries would throw beyond 2,048.

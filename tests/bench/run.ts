@@ -7,22 +7,16 @@
  */
 
 import { readFileSync, writeFileSync } from "node:fs";
-import { arch, cpus, totalmem } from "node:os";
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { type Bench, OURS, type Row, type Subject } from "./bench.ts";
-import { type Child, runtimes, startChild } from "./children.ts";
 import { install } from "../published.ts";
+import { type Bench, BRING, OURS, type Subject } from "./bench.ts";
+import { type Child, runtimes, startChild } from "./children.ts";
+import { everything, fastest } from "./fastest.ts";
+import { keep } from "./last_run.ts";
 import { startRelay } from "./relay.ts";
-import { benches } from "./table.ts";
+import { type Figure, heading, lines, type Outcome, type RuntimeOutcomes, summary } from "./report.ts";
 import type { Absent, Result, Round } from "./worker.ts";
-
-/** What one subject came to. */
-interface Figure {
-  readonly median: number;
-  readonly min: number;
-  readonly max: number;
-}
 
 /** A subject that is up. */
 interface Running {
@@ -31,8 +25,6 @@ interface Running {
   readonly server: Child | undefined;
   close(): void;
 }
-
-type Figures = Readonly<Record<string, Figure>>;
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -48,101 +40,126 @@ const { values: options, positionals } = parseArgs({
 // Enough to see that everything works; the numbers mean little.
 const rounds = options.quick ? 1 : Number(options.rounds);
 const ms = options.quick ? 20 : Number(options.ms);
+const how = `${rounds} rounds of ${ms} ms, ${new Date().toISOString().slice(0, 10)}`;
+
+/** Stands for the benches beside the fastest. */
+const ANCHORS = "anchors";
 
 let published: string | undefined;
-// Why something of the present bench cannot be had here.
-let absent = "";
-
-const heading =
-  "| what | ours (min – max) | against (min – max) | ratio | aim | met |\n| --- | ---: | ---: | ---: | ---: | --- |\n";
 
 await main();
 
 async function main(): Promise<void> {
-  const chosen = benches.filter(({ name, group = "" }) =>
-    positionals.length === 0 ? group === "" : positionals.includes(name) || positionals.includes(group)
-  );
-  if (chosen.length === 0) throw new Error(`There is no such bench, but ${benches.map(({ name }) => name).join(", ")}`);
-  const all: Record<string, Record<string, Figures>> = {};
-  let tables = "";
+  const chosen = positionals.length === 0
+    ? everything
+    : everything.filter((one) =>
+      positionals.includes(one.name) || positionals.includes(ANCHORS) && fastest.includes(one)
+    );
+  for (const name of positionals) {
+    if (name === ANCHORS || everything.some((bench) => bench.name === name)) continue;
+    throw new Error(`There is no bench "${name}", but ${ANCHORS}, ${everything.map((bench) => bench.name).join(", ")}`);
+  }
+  // The workers that are started inherit it.
+  if (positionals.some((name) => name.startsWith("anchor"))) process.env[BRING] = "1";
+  const all: Record<string, RuntimeOutcomes> = {};
   for (const runtime of options.on.split(",")) {
     const version = versionOf(runtime);
-    process.stdout.write(`\n### ${version}\n\n${heading}`);
-    tables += `\n### ${version}\n\n${heading}`;
-    all[runtime] = {};
+    const outcomes: Record<string, Outcome> = {};
+    process.stdout.write(`\n### ${runtime} ${version}\n\n${heading}`);
     for (const bench of chosen) {
-      const figures = await measure(runtime, bench);
-      all[runtime]![bench.name] = figures;
-      const lines = bench.rows.map((row) => line(bench, row, figures)).join("");
-      process.stdout.write(lines);
-      tables += lines;
+      const outcome = outcomes[bench.name] = await measure(runtime, bench);
+      process.stdout.write(lines(bench, runtime, outcome));
     }
+    all[runtime] = { version, benches: outcomes };
+    // So that a run that is ended early has not been for nothing.
+    if (options.write) keep(all);
   }
+  const beside = fastest.filter((bench) => chosen.includes(bench));
+  if (beside.length > 0) process.stdout.write(`\n### Beside the fastest\n\n${summary(beside, all)}`);
   if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(all, undefined, 2)}\n`);
-  if (options.write) writeTables(tables);
 }
 
 /** Measures the subjects of a bench in turn, round by round, so that what slows the machine slows all of them. */
-async function measure(runtime: string, bench: Bench): Promise<Figures> {
-  const results = new Map<string, number[]>();
-  absent = "";
-  const note = (name: string, result: Result | undefined): void => {
-    if (result === undefined) return;
-    for (const [key, number] of Object.entries(result)) {
-      const full = key === "value" ? name : `${name}.${key}`;
-      if (!results.has(full)) results.set(full, []);
-      results.get(full)!.push(number * (bench.scale ?? 1));
+async function measure(runtime: string, bench: Bench): Promise<Outcome> {
+  const results = new Map<string, Map<string, number[]>>();
+  const missing: Record<string, string> = {};
+  let all: Running[] = [];
+  // One subject that fails is left out, and the others go on.
+  const orMissing = async (subject: Subject, run: () => Promise<void>): Promise<void> => {
+    try {
+      await run();
+    } catch (error) {
+      const { name, message } = error as Error;
+      const skipped = name === "Skipped";
+      if (!skipped) process.exitCode = 1;
+      missing[subject.name] = `${skipped ? "skipped" : "failed"}: ${message}`;
+      results.delete(subject.name);
+      all = all.filter((running) => {
+        if (running.subject === subject) running.close();
+        return running.subject !== subject;
+      });
     }
   };
+  const up = (subject: Subject) => orMissing(subject, async () => void all.push(await start(runtime, bench, subject)));
+  const down = (): void => {
+    for (const running of all) running.close();
+    all = [];
+  };
+  const round = (running: Running, counts: boolean) =>
+    orMissing(running.subject, async () => {
+      const result = await once(running, bench);
+      if (counts) note(results, running.subject.name, result, bench.scale ?? 1);
+    });
   if (bench.fresh) {
     for (let i = 0; i < rounds; i++) {
       for (const subject of bench.subjects) {
-        const running = await start(runtime, bench, subject);
-        if ("skipped" in running) continue;
-        note(subject.name, await once(running, bench));
-        running.close();
+        if (missing[subject.name] !== undefined) continue;
+        await up(subject);
+        for (const running of all) await round(running, true);
+        down();
       }
     }
   } else {
-    const all: Running[] = [];
-    for (const subject of bench.subjects) {
-      const running = await start(runtime, bench, subject);
-      if ("skipped" in running) absent ||= running.skipped;
-      else all.push(running);
-    }
+    for (const subject of bench.subjects) await up(subject);
     // Compilers have seen all of the code when it counts.
-    for (let i = 0; i < (options.quick ? 0 : 2); i++) for (const running of all) await once(running, bench);
-    for (let i = 0; i < rounds; i++) {
-      for (const running of all) note(running.subject.name, await once(running, bench));
-    }
-    for (const running of all) running.close();
+    const warmUps = options.quick ? 0 : bench.warmUps ?? 2;
+    for (let i = 0; i < warmUps + rounds; i++) for (const running of all) await round(running, i >= warmUps);
+    down();
   }
-  return Object.fromEntries([...results].map(([name, numbers]) => [name, figure(numbers)]));
+  const figures: Record<string, Figure> = {};
+  for (const found of results.values()) for (const [name, numbers] of found) figures[name] = figure(numbers);
+  return { how, figures, missing };
 }
 
-async function start(runtime: string, bench: Bench, subject: Subject): Promise<Running | Absent> {
+function note(results: Map<string, Map<string, number[]>>, subject: string, result: Result, scale: number): void {
+  if (!results.has(subject)) results.set(subject, new Map());
+  const found = results.get(subject)!;
+  for (const [key, number] of Object.entries(result)) {
+    const name = key === "value" ? subject : `${subject}.${key}`;
+    if (!found.has(name)) found.set(name, []);
+    found.get(name)!.push(number * scale);
+  }
+}
+
+async function start(runtime: string, bench: Bench, subject: Subject): Promise<Running> {
   const { client: file, server: serverFile, work = bench.name, argument = "" } = subject;
+  using stack = new DisposableStack();
+  const up = async (start: Parameters<typeof startChild>[1], measured?: boolean): Promise<Child> => {
+    const child = await startChild(runtime, start, measured);
+    stack.defer(() => child.kill());
+    const { skipped } = (child.greeting ?? {}) as Partial<Absent>;
+    if (skipped !== undefined) throw Object.assign(new Error(skipped), { name: "Skipped" });
+    return child;
+  };
   const server = serverFile === undefined
     ? undefined
-    : await startChild(runtime, { role: "server", file: serverFile }, bench.measure === "growth");
-  const lacks = (child: Child | undefined): boolean => typeof child?.greeting === "object" && child.greeting !== null;
-  if (lacks(server)) {
-    server!.kill();
-    return server!.greeting as Absent;
-  }
+    : await up({ role: "server", file: serverFile }, bench.measure === "growth");
   const relay = bench.delayMs === undefined ? undefined : await startRelay(server!.greeting as string, bench.delayMs);
+  if (relay !== undefined) stack.defer(() => relay.close());
   const url = relay?.url ?? server?.greeting as string | undefined ?? "";
-  const client = await startChild(runtime, { role: "client", file, work, url, argument: loadable(runtime, argument) });
-  const close = (): void => {
-    client.kill();
-    server?.kill();
-    relay?.close();
-  };
-  if (lacks(client)) {
-    close();
-    return client.greeting as Absent;
-  }
-  return { subject, client, server, close };
+  const client = await up({ role: "client", file, work, url, argument: loadable(runtime, argument) });
+  const running = stack.move();
+  return { subject, client, server, close: () => running.dispose() };
 }
 
 // Deno and Bun load TypeScript as it is published; Node would strip the types of every file each time.
@@ -153,69 +170,34 @@ function loadable(runtime: string, argument: string): string {
     : new URL("../../mod.ts", import.meta.url).href;
 }
 
-async function once({ client, server }: Running, bench: Bench): Promise<Result | undefined> {
+async function once({ client, server }: Running, bench: Bench): Promise<Result> {
   const round: Round = {
     measure: bench.measure,
     count: options.quick ? Math.min(100, bench.count ?? 0) : bench.count,
     ms,
   };
-  if (bench.measure !== "growth") return await client.ask(round) as Result | undefined;
+  // A client whose server has gone may wait for it.
+  const ask = async (): Promise<Result> =>
+    await Promise.race([client.ask(round), ...server === undefined ? [] : [server.ended]]) as Result;
+  if (bench.measure !== "growth") return await ask();
   // As many as are counted bring code into memory that all share.
-  await client.ask(round);
+  await ask();
   const before = await server!.ask({}) as number;
-  await client.ask(round);
+  await ask();
   return { value: (await server!.ask({}) as number - before) / round.count! };
 }
 
 function figure(numbers: number[]): Figure {
   const sorted = numbers.toSorted((a, b) => a - b);
-  return { median: sorted[sorted.length >> 1]!, min: sorted[0]!, max: sorted.at(-1)! };
+  return [sorted[sorted.length >> 1]!, sorted[0]!, sorted.at(-1)!].map(kept) as [number, number, number];
 }
 
-function line(bench: Bench, row: Row, figures: Figures): string {
-  const above = figures[row.value];
-  const below = row.over === undefined ? undefined : figures[row.over];
-  if (above === undefined || (row.over !== undefined && below === undefined)) {
-    return `| ${row.title} | ${absent === "" ? "one of the two never finished" : `skipped: ${absent}`} |  |  |  |  |\n`;
-  }
-  const ratio = below === undefined ? above.median : above.median / below.median;
-  const aim = row.least !== undefined ? `≥ ${row.least}` : row.most !== undefined ? `≤ ${row.most}` : "";
-  const met = row.least !== undefined ? ratio >= row.least : row.most !== undefined ? ratio <= row.most : undefined;
-  const cells = [
-    row.title,
-    show(above, bench.unit),
-    below === undefined ? "" : `${row.over}: ${show(below, bench.unit)}`,
-    below === undefined ? "" : `${plain(ratio)}×`,
-    below === undefined ? aim : aim && `${aim}×`,
-    met === undefined ? "" : met ? "yes" : "no",
-  ];
-  return `| ${cells.join(" | ")} |\n`;
-}
-
-function show({ median, min, max }: Figure, unit: string): string {
-  return `${plain(median)} ${unit} (${plain(min)} – ${plain(max)})`;
-}
-
-// Three digits are more than such numbers are good for.
-function plain(number: number): string {
-  const digits = number >= 100 ? 0 : number >= 10 ? 1 : 2;
-  return (number >= 1_000 ? Number(number.toPrecision(3)) : Number(number.toFixed(digits))).toLocaleString("en");
+// Digits enough for any ratio that is told.
+function kept(number: number): number {
+  return Number(number.toPrecision(5));
 }
 
 function versionOf(runtime: string): string {
-  const { version } = JSON.parse(
-    readFileSync(new URL(`../../node_modules/${runtimes[runtime]!.package}/package.json`, import.meta.url), "utf8"),
-  );
-  return `${runtime} ${version}`;
-}
-
-function writeTables(tables: string): void {
-  const path = new URL("README.md", import.meta.url);
-  const [before] = readFileSync(path, "utf8").split("<!-- tables -->");
-  const model = cpus()[0]!.model;
-  const machine = `${process.platform} ${arch()}, ${cpus().length} cores of ${model}, ${
-    Math.round(totalmem() / 2 ** 30)
-  } GiB`;
-  const how = `${rounds} rounds of ${ms} ms each, ${new Date().toISOString().slice(0, 10)}`;
-  writeFileSync(path, `${before}<!-- tables -->\n\n${machine}; ${how}.\n${tables}`);
+  const { package: name } = runtimes[runtime]!;
+  return JSON.parse(readFileSync(new URL(`../../node_modules/${name}/package.json`, import.meta.url), "utf8")).version;
 }

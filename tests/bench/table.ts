@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Bench, DELAY_MS, LARGE, OURS, type Row, type Subject } from "./bench.ts";
+import { type Bench, DELAY_MS, LARGE, OURS, type Subject } from "./bench.ts";
 
 const alone: Subject[] = [{ name: "ours", client: "ours" }, { name: "rhea", client: "rhea" }];
 const everyPair: Subject[] = [
@@ -16,11 +16,89 @@ const everyPair: Subject[] = [
 ];
 const sockets: Subject = { name: "sockets", client: "ours", server: "ours", argument: "socket" };
 const native: Subject = { name: "native", client: "ours", server: "ours", argument: "websocket" };
-const ws: Subject = { name: "ws", client: "anchored", server: "rust", work: "receive", argument: "ws" };
 const withRaw: Subject[] = everyPair.slice(0, 3);
+// Of what their processes occupied, measured once.
+const QUEUED = "Proton 242 B, Artemis 3,411 B";
 const counts = ["1", "10", "100", "1000"];
 
-/** All benches, in the order in which they run. */
+/** Large messages that are sent. */
+export const up: Bench = large("up", "send 64 KiB, 64 in flight");
+
+/** Large messages that are received. */
+export const down: Bench = large("down", "receive 64 KiB, credit 64");
+
+/** Messages that are received whole, whatever their size. */
+export const whole: Bench = {
+  name: "whole",
+  measure: "value",
+  unit: "MB/s",
+  count: 1,
+  subjects: [1, 64].map((size) => ({
+    name: `${size} MB`,
+    client: "ours",
+    server: "ours",
+    argument: `${size * 1e6}`,
+  })),
+  rows: [{
+    title: "messages of 64 MB received whole, against 1 MB",
+    value: "64 MB",
+    over: "1 MB",
+    least: 0.9,
+    anchor: "of 1 MB",
+  }],
+};
+
+/** What a connection costs that does nothing. */
+export const idle: Bench = {
+  name: "idle",
+  measure: "growth",
+  unit: "KB",
+  scale: 1e-3,
+  count: 1_000,
+  fresh: true,
+  subjects: [
+    { name: "ours", client: "ours", server: "ours" },
+    { name: "rhea", client: "ours", server: "rhea" },
+    { name: "raw", client: "raw", server: "raw" },
+  ],
+  rows: [
+    { title: "server's RSS per idle connection, of 1,000", value: "ours", over: "rhea", most: 0.5 },
+    {
+      title: "server's memory of an idle connection",
+      value: "ours",
+      over: "raw",
+      most: { deno: 1.1 },
+      anchor: "raw WebSocket",
+    },
+  ],
+};
+
+/** What a message costs that waits in a queue. */
+export const queued: Bench = {
+  name: "queued",
+  measure: "value",
+  unit: "B",
+  count: 100_000,
+  fresh: true,
+  subjects: [{ name: "ours", client: "broker" }],
+  rows: [{ title: "bytes per message in a queue, of 100,000 of 200 B", value: "ours", most: 500, anchor: QUEUED }],
+};
+
+/** Loading what a program loads. */
+export const importing: Bench = {
+  name: "import",
+  measure: "value",
+  unit: "ms",
+  count: 1,
+  fresh: true,
+  subjects: [
+    { name: "ours", client: "start", argument: OURS },
+    { name: "rhea", client: "start", argument: "rhea" },
+  ],
+  rows: [{ title: "import in a new process", value: "ours", over: "rhea", most: 1, anchor: "rhea" }],
+};
+
+/** What is measured beside rhea, beside raw WebSocket, and beside itself. */
 export const benches: readonly Bench[] = [
   codec("encode", "encode a small message", 8),
   codec("decode", "decode a small message", 8),
@@ -46,21 +124,9 @@ export const benches: readonly Bench[] = [
       { title: "… with `jsonLines`", value: "lines", over: "off" },
     ],
   },
-  large("up", "send 64 KiB, 64 in flight"),
-  large("down", "receive 64 KiB, credit 64"),
-  {
-    name: "whole",
-    measure: "value",
-    unit: "MB/s",
-    count: 1,
-    subjects: [1, 64].map((size) => ({
-      name: `${size} MB`,
-      client: "ours",
-      server: "ours",
-      argument: `${size * 1e6}`,
-    })),
-    rows: [{ title: "messages of 64 MB received whole, against 1 MB", value: "64 MB", over: "1 MB", least: 0.9 }],
-  },
+  up,
+  down,
+  whole,
   {
     name: "latency",
     measure: "latency",
@@ -91,23 +157,7 @@ export const benches: readonly Bench[] = [
       { title: "… rhea, each step awaited as rhea-promise does", value: "rhea, in turn" },
     ],
   },
-  {
-    name: "idle",
-    measure: "growth",
-    unit: "KB",
-    scale: 1e-3,
-    count: 1_000,
-    fresh: true,
-    subjects: [
-      { name: "ours", client: "ours", server: "ours" },
-      { name: "rhea", client: "ours", server: "rhea" },
-      { name: "raw", client: "raw", server: "raw" },
-    ],
-    rows: [
-      { title: "server's RSS per idle connection, of 1,000", value: "ours", over: "rhea", most: 0.5 },
-      { title: "… against a raw WebSocket", value: "ours", over: "raw" },
-    ],
-  },
+  idle,
   {
     name: "unsettled",
     measure: "value",
@@ -132,33 +182,15 @@ export const benches: readonly Bench[] = [
       { title: "… 10 and 10 on one queue", value: "10 one", over: "1" },
     ],
   },
-  {
-    name: "queued",
-    measure: "value",
-    unit: "B",
-    count: 100_000,
-    fresh: true,
-    subjects: [{ name: "ours", client: "broker" }],
-    rows: [{ title: "bytes per message in a queue, of 100,000 of 200 B", value: "ours", most: 500 }],
-  },
+  queued,
   growth("returned", "messages that came back, and are taken again"),
+  growth("died", "messages of a consumer that dies, and are taken again"),
   growth("backwards", "messages that are released, the last one first"),
   growth("refused", "messages that one consumer refuses for itself"),
   growth("in flight", "sends in flight"),
   flat("links", "links on one connection"),
   flat("connections", "connections"),
-  {
-    name: "import",
-    measure: "value",
-    unit: "ms",
-    count: 1,
-    fresh: true,
-    subjects: [
-      { name: "ours", client: "start", argument: OURS },
-      { name: "rhea", client: "start", argument: "rhea" },
-    ],
-    rows: [{ title: "import in a new process", value: "ours", over: "rhea", most: 1 }],
-  },
+  importing,
   {
     name: "bundle",
     measure: "value",
@@ -174,86 +206,7 @@ export const benches: readonly Bench[] = [
       { title: "… rhea, without the polyfills that it needs", value: "rhea" },
     ],
   },
-  anchor("send", "send 200 B over TCP, 1,000 in flight, against Proton C", { least: 1 }, [
-    { title: "… over WebSocket, against TCP", value: "ws", over: "ours", least: 0.95 },
-  ]),
-  anchor("receive", "receive 200 B over TCP, accept each, against Proton C", { least: 1 }),
-  {
-    ...anchored("each"),
-    subjects: [ws, { ...ws, name: "each", work: "each" }],
-    rows: [{
-      title: "receive 200 B over WebSocket, a message each, against large ones",
-      value: "each",
-      over: "ws",
-      least: 0.8,
-    }],
-  },
-  anchor("up", "send 64 KiB over TCP, against Proton C", {}, [{
-    title: "… over WebSocket",
-    value: "ws",
-    over: "proton",
-  }]),
-  anchor("down", "receive 64 KiB over TCP, against Proton C", {}, [
-    { title: "… over WebSocket", value: "ws", over: "proton" },
-  ]),
-  {
-    ...anchored("publish"),
-    unit: "µs",
-    subjects: clients("publish").filter(({ name }) => name !== "ws"),
-    rows: [
-      {
-        title: "fresh connection and publish over TCP, p50, against Proton C",
-        value: "ours.p50",
-        over: "proton.p50",
-        most: 1.1,
-      },
-      { title: "… p99", value: "ours.p99", over: "proton.p99", most: 2.5 },
-    ],
-  },
-  {
-    ...anchored("paced"),
-    unit: "µs",
-    subjects: brokers("paced", ""),
-    rows: ["artemis", "brokerJ"].map((over) => ({
-      title: `broker, 20,000 messages a second, p99, against ${over}`,
-      value: "broker.p99",
-      over: `${over}.p99`,
-      most: 2,
-    })),
-  },
-  ...["1", "10", "10 one"].map((pairs): Bench => ({
-    name: `anchor broker ${pairs}`,
-    group: "anchors",
-    measure: "rate",
-    unit: "msg/s",
-    subjects: brokers("broker", pairs),
-    rows: ["artemis", "brokerJ"].map((over) => ({ title: `broker, ${pairs}, against ${over}`, value: "broker", over })),
-  })),
 ];
-
-function anchored(name: string): Omit<Bench, "subjects" | "rows"> {
-  return { name: `anchor ${name}`, group: "anchors", measure: "value", unit: "msg/s", count: 1 };
-}
-
-function anchor(name: string, title: string, aim: Partial<Row>, more: readonly Row[] = []): Bench {
-  return {
-    ...anchored(name),
-    subjects: clients(name),
-    rows: [{ title, value: "ours", over: "proton", ...aim }, ...more],
-  };
-}
-
-function clients(work: string): Subject[] {
-  return [
-    { name: "ours", client: "anchored", server: "rust", work },
-    { ...ws, work },
-    { name: "proton", client: "proton", server: "rust", work },
-  ];
-}
-
-function brokers(work: string, argument: string): Subject[] {
-  return ["broker", "artemis", "brokerJ"].map((server) => ({ name: server, client: "broker", server, work, argument }));
-}
 
 function codec(name: string, title: string, least: number): Bench {
   return { name, measure: "rate", unit: "1/s", subjects: alone, rows: [{ title, value: "ours", over: "rhea", least }] };
@@ -283,7 +236,7 @@ function large(name: string, title: string): Bench {
     scale: LARGE / 1e6,
     subjects: [...withRaw, sockets, native],
     rows: [
-      { title, value: "ours", over: "raw", least: 0.8 },
+      { title, value: "ours", over: "raw", least: 0.8, anchor: "raw WebSocket" },
       { title: "… of rhea", value: "rhea", over: "raw" },
       { title: "… our framing over sockets, against the runtime's WebSocket", value: "sockets", over: "native" },
     ],

@@ -39,23 +39,37 @@ export interface Absent {
 /** What a round came to, one number or several with names of their own. */
 export type Result = Readonly<Record<string, number>>;
 
+/** What a worker says when it fails, before it ends. */
+export interface Failed {
+  /** Why. */
+  readonly failed: string;
+}
+
 let perRound = 1_000;
 
 // So that what it has started ends with it.
 process.on("SIGTERM", () => process.exit());
 
 const start: Start = JSON.parse(process.argv[2]!);
-const contender = await load(start.file);
-
-if (start.role === "server") {
-  say(await orSkipped(contender.serve!));
-  for await (const _ of createInterface({ input: process.stdin })) say(residentBytes());
-} else {
-  const work = await orSkipped(() => contender.works[start.work]!(start.url, start.argument));
-  say(typeof work === "function" ? "ready" : work);
-  for await (const line of createInterface({ input: process.stdin })) say(await round(work as Work, JSON.parse(line)));
+try {
+  await work(await load(start.file));
+} catch (error) {
+  say({ failed: error instanceof Error ? error.message : String(error) } satisfies Failed);
 }
 process.exit();
+
+async function work(contender: Contender): Promise<void> {
+  const lines = createInterface({ input: process.stdin });
+  if (start.role === "server") {
+    say(await orSkipped(contender.serve!));
+    for await (const _ of lines) say(residentBytes());
+  } else {
+    const { work, url, argument } = start;
+    const prepared = await orSkipped(() => contender.works[work]!(url, argument));
+    say(typeof prepared === "function" ? "ready" : prepared);
+    for await (const line of lines) say(await round(prepared as Work, JSON.parse(line)));
+  }
+}
 
 // By name, so that a process loads nothing but what it measures.
 async function load(file: string): Promise<Contender> {
@@ -70,8 +84,11 @@ async function load(file: string): Promise<Contender> {
       return (await import("./raw.ts")).contender;
     case "broker":
       return (await import("./broker.ts")).contender;
-    case "proton":
     case "anchored":
+      return (await import("./anchored.ts")).contender;
+    case "proton":
+    case "fe2o3":
+    case "load":
     case "rust":
     case "artemis":
     case "brokerJ":

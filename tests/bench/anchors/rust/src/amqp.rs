@@ -162,7 +162,7 @@ fn write(out: &mut Vec<u8>, value: &Value) {
     }
 }
 
-/// A flow of a link.
+/// A flow of a link that receives.
 pub fn flow(out: &mut Vec<u8>, channel: u16, next_in: u32, window: u32, handle: u32, count: u32, credit: u32) {
     let values = [
         Value::Uint(next_in),
@@ -181,6 +181,14 @@ pub fn disposition(out: &mut Vec<u8>, channel: u16, first: u32, last: u32) {
     let accepted = [0, 0x53, 0x24, 0x45];
     let values = [Value::True, Value::Uint(first), Value::Uint(last), Value::True, Value::Raw(&accepted)];
     performative(out, 0, channel, 0x15, &values);
+}
+
+/// The source or target (0x28, 0x29) of a link with an address.
+pub fn terminus(code: u8, address: &str) -> Vec<u8> {
+    let length = address.len() as u8;
+    let mut bytes = vec![0, 0x53, code, 0xc0, length + 3, 1, 0xa1, length];
+    bytes.extend(address.as_bytes());
+    bytes
 }
 
 /// A message with one data section of so many bytes.

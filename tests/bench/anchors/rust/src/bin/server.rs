@@ -4,12 +4,9 @@
 //! connection. A link to the target "sink" gets its outcomes, one disposition for all that came with one read. A link from
 //! the source "SIZE" is sent messages of that size while it has credit, one from "SIZE:each" a write for each of them.
 
-mod amqp;
-mod stream;
-
-use amqp::{disposition, fields, flow, performative, Frame, Value};
+use anchors::amqp::{close_frame, disposition, fields, flow, message, performative, text, Frame, Value};
+use anchors::stream::Stream;
 use std::net::{TcpListener, TcpStream};
-use stream::Stream;
 
 /// Credit that a sender is given, again and again, before it runs out.
 const CREDIT: u32 = 20_000;
@@ -159,11 +156,11 @@ impl Peer {
         ];
         performative(&mut self.stream.output, 0, frame.channel, 0x12, &attach);
         if receives {
-            let address = fields(source).first().map(|bytes| amqp::text(bytes)).unwrap_or_default();
+            let address = fields(source).first().map(|bytes| text(bytes)).unwrap_or_default();
             let mut parts = address.split(':');
             let size = parts.next().and_then(|size| size.parse().ok()).unwrap_or(0);
             let each = parts.next() == Some("each");
-            let message = amqp::message(size);
+            let message = message(size);
             self.sources.push(Source { channel: frame.channel, handle, message, each, count: 0, credit: 0 });
         } else {
             let sink = Sink { channel: frame.channel, handle, count: 0, granted: CREDIT, first: None, last: 0 };
@@ -237,7 +234,7 @@ impl Peer {
                 let start = stream.output.len();
                 performative(&mut stream.output, 0, link.channel, 0x14, &transfer);
                 stream.output.extend(bytes);
-                amqp::close_frame(&mut stream.output, start);
+                close_frame(&mut stream.output, start);
                 session.next_out = session.next_out.wrapping_add(1);
                 session.window -= 1;
             }
