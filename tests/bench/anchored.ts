@@ -67,7 +67,7 @@ function publishing(url: string, { count, size, address }: Load): ReturnType<Pre
 }
 
 async function sends(url: string, { count, size, window, address }: Load): Promise<Awaited<ReturnType<Prepare>>> {
-  const connection = await connect(url, { auth: anonymous() });
+  const connection = await connect(url, { auth: anonymous(), reconnect: false });
   const send = await sending([connection.sender(address)], size, window);
   return async () => {
     await send(warmUp(count));
@@ -76,7 +76,7 @@ async function sends(url: string, { count, size, window, address }: Load): Promi
 }
 
 async function receives(url: string, { count, window, address }: Load): Promise<Awaited<ReturnType<Prepare>>> {
-  const connection = await connect(url, { auth: anonymous() });
+  const connection = await connect(url, { auth: anonymous(), reconnect: false });
   return async () => {
     const receiver = connection.receiver({ address, credit: window });
     const deliveries = receiver[Symbol.asyncIterator]();

@@ -93,6 +93,7 @@ export const fastest: readonly Bench[] = [
     ], "paced"),
     name: "anchor paced",
     unit: "µs",
+    warmUps: 2,
   },
   queued,
   idle,

@@ -144,8 +144,8 @@ function note(results: Map<string, Map<string, number[]>>, subject: string, resu
 async function start(runtime: string, bench: Bench, subject: Subject): Promise<Running> {
   const { client: file, server: serverFile, work = bench.name, argument = "" } = subject;
   using stack = new DisposableStack();
-  const up = async (start: Parameters<typeof startChild>[1], measured?: boolean): Promise<Child> => {
-    const child = await startChild(runtime, start, measured);
+  const up = async (...args: Parameters<typeof startChild>): Promise<Child> => {
+    const child = await startChild(...args);
     stack.defer(() => child.kill());
     const { skipped } = (child.greeting ?? {}) as Partial<Absent>;
     if (skipped !== undefined) throw Object.assign(new Error(skipped), { name: "Skipped" });
@@ -153,11 +153,13 @@ async function start(runtime: string, bench: Bench, subject: Subject): Promise<R
   };
   const server = serverFile === undefined
     ? undefined
-    : await up({ role: "server", file: serverFile }, bench.measure === "growth");
+    : await up(runtime, { role: "server", file: serverFile }, { measured: bench.measure === "growth" });
   const relay = bench.delayMs === undefined ? undefined : await startRelay(server!.greeting as string, bench.delayMs);
   if (relay !== undefined) stack.defer(() => relay.close());
   const url = relay?.url ?? server?.greeting as string | undefined ?? "";
-  const client = await up({ role: "client", file, work, url, argument: loadable(runtime, argument) });
+  const client = await up(runtime, { role: "client", file, work, url, argument: loadable(runtime, argument) }, {
+    server,
+  });
   const running = stack.move();
   return { subject, client, server, close: () => running.dispose() };
 }

@@ -175,7 +175,7 @@ fn unmask(bytes: &mut [u8], mask: [u8; 4]) {
         let plain = u64::from_ne_bytes((&*word).try_into().unwrap()) ^ wide;
         word.copy_from_slice(&plain.to_ne_bytes());
     }
-    for (byte, mask) in words.into_remainder().iter_mut().zip(mask) {
+    for (byte, mask) in words.into_remainder().iter_mut().zip([mask, mask].concat()) {
         *byte ^= mask;
     }
 }
