@@ -183,7 +183,7 @@ export interface Declared {
   txnId: Uint8Array;
 }
 
-/** A delivery state that takes part in a transaction [transactions 4.5.8]. */
+/** A delivery state that takes part in a transaction [transactions 4.5.6]. */
 export interface TransactionalState {
   /** The kind of the composite. */
   kind: "transactionalState";

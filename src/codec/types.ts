@@ -324,7 +324,7 @@ export interface Composites {
   discharge: Discharge;
   /** The outcome that names a new transaction [transactions 4.5.5]. */
   declared: Declared;
-  /** A delivery state that takes part in a transaction [transactions 4.5.8]. */
+  /** A delivery state that takes part in a transaction [transactions 4.5.6]. */
   transactionalState: TransactionalState;
   /** The SASL mechanisms of the server [security 5.3.3.1]. */
   saslMechanisms: SaslMechanisms;

@@ -203,7 +203,7 @@ export const docs: Readonly<Record<string, CompositeDoc>> = {
   },
   declared: { is: "The outcome that names a new transaction [transactions 4.5.5].", fields: { txnId } },
   transactionalState: {
-    is: "A delivery state that takes part in a transaction [transactions 4.5.8].",
+    is: "A delivery state that takes part in a transaction [transactions 4.5.6].",
     fields: { txnId, outcome: "The outcome of the delivery once the transaction is committed." },
   },
   saslMechanisms: {
