@@ -19,6 +19,7 @@ import type { Connection } from "../../src/client/connection.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
 import type { Channel } from "../../src/transport/channel.ts";
 import { channelPair } from "../../src/transport/pair.ts";
+import { type Socket, StreamChannel } from "../../src/transport/socket/socket.ts";
 import { test } from "../harness.ts";
 import { transferFrame } from "./frames.ts";
 
@@ -54,7 +55,11 @@ interface Line {
 }
 
 /** A client and an acceptor that sinks what it is sent and sends what it is asked for, over a counted line. */
-function line(options: OpenOptions = {}, sasl: SaslAuth | SaslClient = anonymous()): Line {
+function line(
+  options: OpenOptions = {},
+  sasl: SaslAuth | SaslClient = anonymous(),
+  [near, far]: readonly [Channel, Channel] = channelPair(),
+): Line {
   const up = new Wire();
   const down = new Wire();
   let turns = 0;
@@ -69,7 +74,6 @@ function line(options: OpenOptions = {}, sasl: SaslAuth | SaslClient = anonymous
     };
     return channel;
   };
-  const [near, far] = channelPair();
   const server = acceptor({
     onReceiver: (request) => request.accept({ credit: MESSAGES }).serve(() => {}),
     onSender: async (request) => {
@@ -85,6 +89,205 @@ function line(options: OpenOptions = {}, sasl: SaslAuth | SaslClient = anonymous
   const connection = openOver(counted(near, up), sasl, { trace, ...options });
   return { connection, up, down, turns: () => turns };
 }
+
+/** What a piece of work does in memory, on both sides of a line. */
+interface Work {
+  /** Bytes copied from one array into another. */
+  copied: number;
+  /** Arrays of bytes and views of them. */
+  arrays: number;
+  /** Promises, except those of async functions and of `then`. */
+  promises: number;
+  /** Entries of maps and sets. */
+  entries: number;
+}
+
+async function workOf(run: () => Promise<void>): Promise<Work> {
+  const work: Work = { copied: 0, arrays: 0, promises: 0, entries: 0 };
+  const undo: Array<() => void> = [];
+  const patch = (holder: object, name: string, count: (self: never, args: never[]) => void): void => {
+    const method = Reflect.get(holder, name);
+    Reflect.set(holder, name, function (this: never, ...args: never[]): unknown {
+      count(this, args);
+      return Reflect.apply(method, this, args);
+    });
+    undo.push(() => void Reflect.set(holder, name, method));
+  };
+  const construct = (name: "Uint8Array" | "Promise", kind: "arrays" | "promises"): void => {
+    const original = globalThis[name];
+    const counting: typeof original = new Proxy(original, {
+      construct(target, args, of): object {
+        work[kind]++;
+        return Reflect.construct(target, args, of === counting ? target : of);
+      },
+    });
+    Reflect.set(globalThis, name, counting);
+    undo.push(() => void Reflect.set(globalThis, name, original));
+  };
+  const bytes = Object.getPrototypeOf(Uint8Array.prototype);
+  patch(bytes, "set", (_, [source]: { length: number }[]) => work.copied += source!.length);
+  patch(bytes, "slice", (self: Uint8Array) => {
+    work.copied += self.length;
+    work.arrays++;
+  });
+  patch(bytes, "copyWithin", (self: Uint8Array, [, from = 0, to = self.length]: number[]) => work.copied += to - from);
+  patch(bytes, "subarray", () => work.arrays++);
+  patch(Map.prototype, "set", () => work.entries++);
+  patch(Set.prototype, "add", () => work.entries++);
+  construct("Uint8Array", "arrays");
+  construct("Promise", "promises");
+  try {
+    await run();
+  } finally {
+    for (const restore of undo) restore();
+  }
+  return work;
+}
+
+/** One end of a socket whose other end is in the same process; a write arrives, and is done, in a microtask. */
+class JoinedSocket implements Socket {
+  readonly writableLength = 0;
+  destroyed = false;
+  allowHalfOpen = true;
+  writes = 0;
+  other!: JoinedSocket;
+  #ended = false;
+  readonly #listeners: Record<string, Array<(told: never) => void>> = {};
+
+  write(bytes: Uint8Array, written?: () => void): boolean {
+    this.writes++;
+    const copy = bytes.slice();
+    queueMicrotask(() => {
+      this.other.emit("data", copy);
+      written?.();
+    });
+    return true;
+  }
+
+  end(): void {
+    this.#ended = true;
+    queueMicrotask(() => {
+      this.other.emit("end");
+      if (this.other.#ended) { for (const one of [this, this.other]) one.destroy(); }
+    });
+  }
+
+  destroy(): void {
+    if (!this.destroyed) this.emit("close");
+    this.destroyed = true;
+  }
+
+  on(event: string, listener: (told: never) => void): void {
+    (this.#listeners[event] ??= []).push(listener);
+  }
+
+  emit(event: string, bytes?: Uint8Array): void {
+    for (const listener of this.#listeners[event] ?? []) listener(bytes as never);
+  }
+
+  pause(): void {}
+  resume(): void {}
+  unshift(): void {}
+  off(): void {}
+}
+
+/** A line over two joined sockets; `end` closes it, and lets the turn pass that a channel leaves for answers to its end. */
+function socketLine(): { connection: Connection; near: JoinedSocket; far: JoinedSocket; end(): Promise<void> } {
+  const [near, far] = [new JoinedSocket(), new JoinedSocket()];
+  near.other = far;
+  far.other = near;
+  const { connection } = line({}, anonymous(), [new StreamChannel(near), new StreamChannel(far)]);
+  const end = async (): Promise<void> => {
+    await connection.close();
+    await new Promise((resolve) => setTimeout(resolve));
+  };
+  return { connection, near, far, end };
+}
+
+test("bench: 1,000 sends over a socket are as few writes as hold them, and so are their outcomes", async () => {
+  const { connection, near, far, end } = socketLine();
+  const sender = connection.sender("sink");
+  await sender.ready();
+  near.writes = far.writes = 0;
+  const body = new Uint8Array(SMALL);
+  await Promise.all(Array.from({ length: MESSAGES }, () => sender.send({ body })));
+  const most = Math.ceil(MESSAGES * (SMALL + 40) / 65_535) + 1;
+  assert(near.writes <= most, `${near.writes} writes`);
+  assert(far.writes <= most, `${far.writes} writes of answers`);
+  await end();
+});
+
+test("bench: 1,000 deliveries over a socket, accepted one by one, are a handful of writes", async () => {
+  const { connection, near, far, end } = socketLine();
+  let received = 0;
+  for await (const _ of connection.receiver({ address: "source", credit: 100 })) {
+    if (++received === MESSAGES) break;
+  }
+  assert(near.writes <= 2 * MESSAGES / 100 + 10, `${near.writes} writes`);
+  assert(far.writes <= 2 * MESSAGES / 100 + 10, `${far.writes} writes of messages`);
+  await end();
+});
+
+test("bench: a message sent is copied twice, and costs one promise and no entry of a map", async () => {
+  const { connection } = line();
+  const sender = connection.sender("sink");
+  await sender.ready();
+  const body = new Uint8Array(SMALL);
+  const work = await workOf(async () => {
+    await Promise.all(Array.from({ length: MESSAGES }, () => sender.send({ body })));
+  });
+  await connection.close();
+  // Its body into the message, and the message into the flush, which is moved as it grows.
+  assert(work.copied <= 2.5 * MESSAGES * SMALL, `${work.copied} bytes copied`);
+  // The view of the message; of the other side the tag, the payload and the body.
+  assert(work.arrays <= 4.1 * MESSAGES, `${work.arrays} arrays`);
+  // That of the outcome; of the other side that of the handler.
+  assert(work.promises <= 2.05 * MESSAGES, `${work.promises} promises`);
+  assert(work.entries <= MESSAGES / 20, `${work.entries} entries`);
+});
+
+test("bench: a message received in one piece is not copied, and costs one promise and no entry of a map", async () => {
+  const { connection } = line();
+  const receiver = connection.receiver({ address: "source", credit: 100 });
+  await receiver.ready();
+  let received = 0;
+  const work = await workOf(async () => {
+    for await (const { message } of receiver.values({ preventCancel: true })) {
+      if (message.bytes().length !== SMALL || ++received === MESSAGES) break;
+    }
+  });
+  await connection.close();
+  assertEquals(received, MESSAGES);
+  // By the sender, as above.
+  assert(work.copied <= 2.5 * MESSAGES * SMALL, `${work.copied} bytes copied`);
+  // The tag, the payload and the body; of the sender the message.
+  assert(work.arrays <= 4.1 * MESSAGES, `${work.arrays} arrays`);
+  // That with which the loop answers.
+  assert(work.promises <= 1.1 * MESSAGES, `${work.promises} promises`);
+  assert(work.entries <= MESSAGES / 20, `${work.entries} entries`);
+});
+
+test("bench: a body of 64 KiB is copied twice, into memory that is used again over a socket", async () => {
+  const { connection, near, end } = socketLine();
+  const sender = connection.sender("sink");
+  const body = new Uint8Array(LARGE);
+  const round = async (): Promise<void> =>
+    void await Promise.all(Array.from({ length: 10 }, () => sender.send({ body })));
+  await round();
+  const blocks = new Set<ArrayBufferLike>();
+  const write = near.write.bind(near);
+  near.write = (bytes, written) => {
+    blocks.add(bytes.buffer);
+    return write(bytes, written);
+  };
+  const work = await workOf(async () => {
+    for (let i = 0; i < 10; i++) await round();
+  });
+  await end();
+  // The slice is the socket's own.
+  assert(work.copied <= 100 * 3.05 * LARGE, `${work.copied} bytes copied`);
+  assert(blocks.size <= 25, `${blocks.size} blocks for 100 bodies`);
+});
 
 test("bench: 1,000 sends leave in as few WebSocket messages as hold them", async () => {
   const { connection, up, down } = line();
@@ -117,27 +320,6 @@ test("bench: 1,000 deliveries, accepted one by one, cost a handful of dispositio
   assert(up.frames.flow! <= 2 * MESSAGES / 100 + 2, `${up.frames.flow} flows`);
   assert(up.frames.disposition! <= 2 * MESSAGES / 100 + 2, `${up.frames.disposition} dispositions`);
   assert(up.messages <= 2 * MESSAGES / 100 + 10, `${up.messages} WebSocket messages`);
-});
-
-test("bench: 1,000 deliveries, accepted one by one, cost no entry of a map each", async () => {
-  const { connection } = line();
-  const receiver = connection.receiver({ address: "source", credit: 100 });
-  await receiver.ready();
-  const { set } = Map.prototype;
-  let entries = 0;
-  let received = 0;
-  try {
-    Map.prototype.set = function (key, value): Map<unknown, unknown> {
-      entries++;
-      return set.call(this, key, value);
-    };
-    for await (const _ of receiver.values({ preventCancel: true })) if (++received === MESSAGES) break;
-  } finally {
-    Map.prototype.set = set;
-  }
-  await connection.close();
-  // On both sides; some are of the links.
-  assert(entries <= MESSAGES / 20, `${entries} entries`);
 });
 
 test("bench: 1,000 messages that come alone are waited for without a set, and cut no array", async () => {
