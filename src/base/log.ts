@@ -79,7 +79,7 @@ export class Log {
   readonly #option: LogOption;
   readonly #clock: { now(): number };
   // By cause: the time of its last entry, and the entries suppressed since.
-  readonly #told: Map<string, { at: number; kept: number }> = new Map();
+  readonly #logged: Map<string, { at: number; kept: number }> = new Map();
 
   constructor(option: LogOption | undefined, clock: { now(): number }) {
     this.#option = option === undefined ? print : option;
@@ -87,26 +87,26 @@ export class Log {
   }
 
   /** Logs `entry`, unless the same was logged less than a minute ago; `cause` distinguishes entries without an error. */
-  tell(entry: LogEntry, cause: string = ""): void {
+  write(entry: LogEntry, cause: string = ""): void {
     if (this.#option === null) return;
     const { code, address = "", host = "", error } = entry;
     const key = `${code}\n${address}\n${host}\n${error instanceof Error ? error.message : cause}`;
     const now = this.#clock.now();
-    const last = this.#told.get(key);
+    const last = this.#logged.get(key);
     if (last !== undefined && now - last.at < LOG_INTERVAL_MS) return void last.kept++;
-    if (last === undefined && this.#told.size >= MAX_LOG_CAUSES) {
-      for (const [key, { at }] of this.#told) if (now - at >= LOG_INTERVAL_MS) this.#told.delete(key);
-      if (this.#told.size >= MAX_LOG_CAUSES) return;
+    if (last === undefined && this.#logged.size >= MAX_LOG_CAUSES) {
+      for (const [key, { at }] of this.#logged) if (now - at >= LOG_INTERVAL_MS) this.#logged.delete(key);
+      if (this.#logged.size >= MAX_LOG_CAUSES) return;
     }
-    this.#told.set(key, { at: now, kept: 0 });
+    this.#logged.set(key, { at: now, kept: 0 });
     // A `log` option that throws must not fail the caller.
     const failed = (error: unknown): void =>
       print({ level: "error", code: "callback-failed", message: 'Cannot log: option "log" threw', error });
     try {
-      const told: unknown = this.#option(
+      const returned: unknown = this.#option(
         last === undefined || last.kept === 0 ? entry : { ...entry, repeated: last.kept },
       );
-      if (told instanceof Promise) told.catch(failed);
+      if (returned instanceof Promise) returned.catch(failed);
     } catch (error) {
       failed(error);
     }

@@ -109,10 +109,10 @@ export class Producer {
     if (!this.receiver.usable || !this.receiver.open) return;
     const { credit } = this.receiver;
     // Outcomes that the peer has not settled cost memory, too.
-    const told = MAX_UNSETTLED - this.receiver.unsettled;
+    const free = MAX_UNSETTLED - this.receiver.unsettled;
     const wanted = this.#sink.allow(
       this,
-      Math.max(0, Math.min(told, this.#window - this.waiting - this.#behind.length)),
+      Math.max(0, Math.min(free, this.#window - this.waiting - this.#behind.length)),
     );
     if (wanted === 0 ? credit > 0 : credit * 2 <= wanted) this.receiver.grant(wanted);
   }

@@ -255,7 +255,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
   handleFault(message: QueuedMessage, consumer: Consumer, error: unknown): void {
     const { address } = this;
     const moves = this.#movesTo !== undefined;
-    this.#host.log.tell({
+    this.#host.log.write({
       level: "error",
       code: "not-delivered",
       message: `Cannot deliver message from ${quote(address)}: it cannot be encoded; ` +
@@ -408,7 +408,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     const own = !this.#budget.fitsHere(bytes, messages);
     const budget = own ? this.#budget : this.#host.budget;
     const holds = `${own ? "it" : "the broker"} holds ${budget.messages} messages of ${budget.bytes} bytes`;
-    this.#host.log.tell({
+    this.#host.log.write({
       level: "warning",
       code: "producer-held",
       message: `Cannot take more messages for ${quote(address)}: ${holds}; its producers wait; ` +

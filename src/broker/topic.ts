@@ -274,7 +274,7 @@ export class Topic implements Sink, Waitlist, Waiter {
     if (!this.#end(subscription, error)) return;
     // Nobody else would report it: the message may come by the relay, which is no producer of the topic.
     this.#noteUnused();
-    this.#host.log.tell({ level: "warning", code: "refused", message, address: this.address });
+    this.#host.log.write({ level: "warning", code: "refused", message, address: this.address });
   }
 
   // False if the subscription has already ended, for example for another message of the batch.
@@ -298,7 +298,7 @@ export class Topic implements Sink, Waitlist, Waiter {
     for (const { lasting, queue } of this.#subscriptions.values()) if (lasting) queue.whenRoom(this, bytes, messages);
     budget.whenRoom(this, bytes, messages);
     if (this.#waiting.size === 0 && budget.fitsHere(bytes, messages)) return;
-    log.tell({ level: "warning", code: "producer-held", message: this.#full(), address: this.address });
+    log.write({ level: "warning", code: "producer-held", message: this.#full(), address: this.address });
   }
 
   #full(): string {

@@ -122,7 +122,7 @@ async function measure(work: Work, { flags, terminal, signal }: Context): Promis
     const done = trips === 0
       ? `${count(received)} of ${count(messages)} messages`
       : `${trips} of ${ROUND_TRIPS} round trips`;
-    terminal.tell(`webamqp: time is up, ${done} came`);
+    terminal.report(`webamqp: time is up, ${done} came`);
     return undefined;
   } finally {
     stop.removeEventListener("abort", giveUp);

@@ -62,10 +62,10 @@ export async function main(words: readonly string[]): Promise<number> {
     if (error instanceof Interrupted) return error.status;
     if (error instanceof UsageError) {
       const command = Object.hasOwn(commands, words[0] ?? "") ? `${words[0]} ` : "";
-      here.tell(`webamqp: ${error.message}\nSee webamqp ${command}--help`);
+      here.report(`webamqp: ${error.message}\nSee webamqp ${command}--help`);
       return 2;
     }
-    here.tell(`webamqp: ${error instanceof Error ? error.message : String(error)}`);
+    here.report(`webamqp: ${error instanceof Error ? error.message : String(error)}`);
     // An option that cannot be used is a usage error, such as a URL with another scheme.
     return error instanceof TypeError || error instanceof RangeError ? 2 : 1;
   }

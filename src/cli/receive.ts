@@ -40,7 +40,7 @@ export async function receive(context: Context): Promise<number> {
   await receiver.close();
   if (signal.aborted && Number.isFinite(most)) throw signal.reason;
   if (!watch.signal.aborted || !Number.isFinite(most)) return 0;
-  terminal.tell(`webamqp: time is up, ${count(counter.messages)} of ${counted(most, "message")} came`);
+  terminal.report(`webamqp: time is up, ${count(counter.messages)} of ${counted(most, "message")} came`);
   return 3;
 }
 
@@ -78,7 +78,7 @@ async function sweep(context: Context, browses: boolean, what: string): Promise<
         await receiver.drain({ signal: AbortSignal.any([signal, late.signal]) });
       } catch (error) {
         if (!late.signal.aborted || signal.aborted) throw error;
-        terminal.tell("webamqp: time is up, the broker has not told whether that is all");
+        terminal.report("webamqp: time is up, the broker has not told whether that is all");
         return 3;
       } finally {
         late.stop();
@@ -94,7 +94,7 @@ async function sweep(context: Context, browses: boolean, what: string): Promise<
     }
   } finally {
     counter.end();
-    terminal.tell(`${counted(counter.messages, "message")} ${what}`);
+    terminal.report(`${counted(counter.messages, "message")} ${what}`);
   }
   await receiver.close();
   return 0;

@@ -34,7 +34,7 @@ export async function request(context: Context): Promise<number> {
     return 0;
   } catch (error) {
     if (late.signal.aborted && !signal.aborted) {
-      terminal.tell(`webamqp: no answer from "${address}" in ${timeoutMs! / 1_000} s`);
+      terminal.report(`webamqp: no answer from "${address}" in ${timeoutMs! / 1_000} s`);
       return 3;
     }
     throw error;
@@ -55,7 +55,7 @@ export async function respond(context: Context): Promise<number> {
   const answers = new Answers(opened.connection);
   const receiver = opened.connection.receiver(address, { credit: Math.min(concurrency, most) });
   await receiver.ready({ signal });
-  terminal.tell(`Answering requests at "${address}", Ctrl-C ends it`);
+  terminal.report(`Answering requests at "${address}", Ctrl-C ends it`);
   const done = new AbortController();
   let answered = 0;
   const serving = receiver.serve(async (delivery: Delivery) => {
@@ -68,10 +68,10 @@ export async function respond(context: Context): Promise<number> {
   }, {
     concurrency: Math.min(concurrency, most),
     signal: AbortSignal.any([signal, done.signal]),
-    onerror: (error) => terminal.tell(`webamqp: ${(error as Error).message}`),
+    onerror: (error) => terminal.report(`webamqp: ${(error as Error).message}`),
   });
   await serving;
-  terminal.tell(`${counted(answered, "request")} answered`);
+  terminal.report(`${counted(answered, "request")} answered`);
   return 0;
 }
 

@@ -49,7 +49,7 @@ export async function send(context: Context): Promise<number> {
     watch.stop();
     hide();
     if (flags.on("json")) await terminal.write(`${JSON.stringify(tally.summary())}\n`);
-    else terminal.tell(tally.toString());
+    else terminal.report(tally.toString());
   }
   if (signal.aborted) throw signal.reason;
   return watch.signal.aborted ? 3 : tally.failed > 0 ? 1 : 0;

@@ -103,7 +103,7 @@ export async function runGateway(context: Context): Promise<number> {
     listen: options,
     target,
     dial: { ...(ca !== undefined && { tls: { ca } }), ...(proxy !== undefined && { proxy }) },
-    onError: (error) => terminal.tell(`webamqp: ${(error as Error).message}`),
+    onError: (error) => terminal.report(`webamqp: ${(error as Error).message}`),
     ...(trace !== undefined && { trace: asClient(trace.writer) }),
   });
   await announce("Gateway", running, context, options.tls !== undefined);

@@ -20,7 +20,7 @@ export interface Terminal {
   /** Writes to the output; resolves when more may be written. */
   write(text: string | Uint8Array): Promise<void>;
   /** Writes a line for people to standard error. */
-  tell(line: string): void;
+  report(line: string): void;
   /** Replaces the progress line; undefined removes it. Does nothing without a terminal. */
   progress(line: string | undefined): void;
 }
@@ -58,7 +58,7 @@ export function terminal(): Terminal {
       if (stdout.write(text)) return Promise.resolve();
       return new Promise((resolve) => stdout.once("drain", resolve).once("error", () => resolve()));
     },
-    tell(line) {
+    report(line) {
       erase();
       stderr.write(`${line}\n`);
     },

@@ -65,13 +65,13 @@ async function watch(context: Context): Promise<number> {
     listen: options,
     target,
     dial: { ...(ca !== undefined && { tls: { ca } }) },
-    onError: (error) => terminal.tell(`webamqp: ${(error as Error).message}`),
+    onError: (error) => terminal.report(`webamqp: ${(error as Error).message}`),
     trace: Object.assign(trace, { transport }),
   });
   if (!flags.on("json")) await announce("Gateway", running, context, options.tls !== undefined);
   await untilInterrupted(AbortSignal.any([signal, enough.signal]));
   await running.close({ drainMs: 0 });
-  terminal.tell(counted(frames, "frame"));
+  terminal.report(counted(frames, "frame"));
   await opened?.finish();
   return 0;
 }
@@ -87,7 +87,7 @@ async function convert(context: Context, path: string): Promise<number> {
     const [head, ...events] = new TextDecoder().decode(bytes).split("\n");
     lines = [head!, ...events.filter(isEvent)].map((line) => `${line}\n`);
     const unreadable = events.filter((line) => line.trim() !== "").length - lines.length + 1;
-    if (unreadable > 0) terminal.tell(`webamqp: ${counted(unreadable, "line")} of the trace cannot be read`);
+    if (unreadable > 0) terminal.report(`webamqp: ${counted(unreadable, "line")} of the trace cannot be read`);
   } else traceCapture(bytes, (line) => void lines.push(line), { title: basename(path) });
   const out = flags.text("out");
   if (out !== undefined) {
@@ -101,7 +101,7 @@ async function convert(context: Context, path: string): Promise<number> {
     for (const line of lines.slice(1)) await terminal.write(`${textOf(JSON.parse(line))}\n`);
   }
   const frames = lines.filter((line) => line.includes('"name":"amqp:')).length;
-  terminal.tell(counted(frames, "frame"));
+  terminal.report(counted(frames, "frame"));
   return frames > 0 ? 0 : 1;
 }
 

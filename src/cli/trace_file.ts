@@ -41,7 +41,7 @@ export async function traceFile(
     await opened.catch((error) => {
       throw fileMistake(flags.text("trace") === undefined ? "out" : "trace", path!, error, "written");
     });
-    file.on("error", (error) => terminal.tell(`webamqp: Cannot write trace to "${path}": ${error.message}`));
+    file.on("error", (error) => terminal.report(`webamqp: Cannot write trace to "${path}": ${error.message}`));
   }
   const kept: string[] = [];
   const writer = jsonLines((line) => {
@@ -59,12 +59,12 @@ export async function traceFile(
 }
 
 /** Writes the viewer with a trace in it, opens it in the browser, and prints its URL. */
-export async function openViewer(trace: string, terminal: Pick<Terminal, "tell" | "env">): Promise<void> {
+export async function openViewer(trace: string, terminal: Pick<Terminal, "report" | "env">): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "webamqp-"));
   const path = join(folder, "trace.html");
   await writeFile(path, await viewerWith(trace));
   const url = pathToFileURL(path).href;
-  terminal.tell(`Viewer: ${url}`);
+  terminal.report(`Viewer: ${url}`);
   const [program, ...args] = opener(terminal.env);
   if (program === undefined) return;
   const child = spawn(program, [...args, url], { stdio: "ignore", detached: true });

@@ -184,18 +184,18 @@ export class Claims {
     const turn = grant.turn + 1;
     this.#put(audience, grant).catch((error) => {
       if (this.#grants.get(audience) !== grant || turn !== grant.turn) return;
-      this.#tell(error, audience);
+      this.#report(error, audience);
       const most = Math.min(MAX_RETRY_MS, MIN_RENEW_MS * 2 ** grant.failures++);
       this.#renewAfter(most * (0.5 + 0.5 * randomFraction(this.#connection.environment)), audience, grant);
     });
   }
 
-  #tell(error: unknown, audience: string): void {
+  #report(error: unknown, audience: string): void {
     const { logging, environment } = this.#connection;
-    const tell = async (): Promise<void> => await this.#options.onerror?.(error, audience);
-    tell().catch((error) => {
+    const call = async (): Promise<void> => await this.#options.onerror?.(error, audience);
+    call().catch((error) => {
       const message = `Cannot call "onerror" of claims for ${quote(audience)}: it threw; mend it`;
-      logOf(logging, environment).tell({ level: "error", code: "callback-failed", message, error });
+      logOf(logging, environment).write({ level: "error", code: "callback-failed", message, error });
     });
   }
 

@@ -13,7 +13,7 @@ export interface Facts {
   readonly automatic?: boolean;
   readonly running?: number;
   /** Messages whose outcome was sent. */
-  readonly told?: number;
+  readonly unsettled?: number;
   /** The credit that the receiver was attached with. */
   readonly credit?: number;
   readonly queued?: number;
@@ -55,12 +55,12 @@ const complaints: Record<LinkComplaint, (where: string, facts: Facts) => LogEntr
     };
   },
   // The peer does not settle although it agreed to settle second [transport 2.6.12].
-  notSettled(where, { told }) {
+  notSettled(where, { unsettled }) {
     return {
       level: "warning",
       code: "not-settled",
       message:
-        `Cannot go on with ${told} messages of ${where}: their outcome was sent, and the peer, which agreed to rcvSettleMode "second", has not settled them; use "first"`,
+        `Cannot go on with ${unsettled} messages of ${where}: their outcome was sent, and the peer, which agreed to rcvSettleMode "second", has not settled them; use "first"`,
     };
   },
   // A caller waits for messages that cannot come.
@@ -97,12 +97,12 @@ const complaints: Record<LinkComplaint, (where: string, facts: Facts) => LogEntr
 
 /** Writes to the log of the connection of `link`. */
 export function complain(
-  link: { connection: Parameters<typeof tell>[0] & { host: string | undefined }; where: string; address?: string },
+  link: { connection: Parameters<typeof writeLog>[0] & { host: string | undefined }; where: string; address?: string },
   about: LinkComplaint,
   facts: Facts,
 ): void {
   const { connection, where, address } = link;
-  tell(connection, { ...complaints[about](where, facts), address, host: connection.host });
+  writeLog(connection, { ...complaints[about](where, facts), address, host: connection.host });
 }
 
 /** The entry for a lost connection that is dialled again in `delayMs`. */
@@ -123,6 +123,6 @@ export function traceFailed(error: unknown): LogEntry {
 }
 
 /** Writes `entry` to the log of a connection. */
-export function tell(connection: { logging: LogHolder; environment: Environment }, entry: LogEntry): void {
-  logOf(connection.logging, connection.environment).tell(entry);
+export function writeLog(connection: { logging: LogHolder; environment: Environment }, entry: LogEntry): void {
+  logOf(connection.logging, connection.environment).write(entry);
 }

@@ -31,7 +31,7 @@ export interface DeliverySettlement {
   /** Begins or ends notifying `delivery` of its loss. */
   watch(delivery: Delivery, watched: boolean): void;
   /** Called when the outcome of a delivery was sent. */
-  handleTold(incoming: IncomingDelivery): void;
+  handleOutcomeSent(incoming: IncomingDelivery): void;
   /** Called when a delivery is over: its credit is free. */
   handleDone(incoming: IncomingDelivery): void;
 }
@@ -354,7 +354,7 @@ export class Delivery {
     if (!this.usable) throw this.#lostError();
     if (state.kind === "received") this.#incoming.update(state, false);
     else {
-      const keeps = this.receiver.recovery?.keep(this.#incoming, state, () => this.#tell(state));
+      const keeps = this.receiver.recovery?.keep(this.#incoming, state, () => this.#sendState(state));
       // Throws for a state that cannot be encoded; the caller may then send another.
       if (!keeps) this.#incoming.update(state);
       this.#outcome = state;
@@ -362,14 +362,14 @@ export class Delivery {
       this.#streamed?.settled();
       if (keeps) return;
     }
-    this.#settlement.handleTold(this.#incoming);
+    this.#settlement.handleOutcomeSent(this.#incoming);
   }
 
   // Sends an outcome that recovery has stored; the link may have ended meanwhile.
-  #tell(state: DeliveryState): void {
+  #sendState(state: DeliveryState): void {
     if (!this.#settlement.holds(this.#incoming)) return;
     this.#incoming.update(state);
-    this.#settlement.handleTold(this.#incoming);
+    this.#settlement.handleOutcomeSent(this.#incoming);
   }
 }
 

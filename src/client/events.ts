@@ -119,7 +119,7 @@ export class ConnectionHistory {
   #returning = { resent: 0, lost: 0, redelivered: 0 };
 
   /** Adds an event for every reader. */
-  tell(event: ConnectionEvent): void {
+  emit(event: ConnectionEvent): void {
     for (const queue of this.#queues) queue.push(event);
   }
 
@@ -142,7 +142,7 @@ export class ConnectionHistory {
   /** Called when the peer has opened the connection, for the first time or again. */
   handleOpened(remote: Open): void {
     if (this.opened) this.stats.reconnects++;
-    this.tell(this.opened ? { kind: "resumed", remote, ...this.#returning } : { kind: "opened", remote });
+    this.emit(this.opened ? { kind: "resumed", remote, ...this.#returning } : { kind: "opened", remote });
     this.#returning = { resent: 0, lost: 0, redelivered: 0 };
     this.opened = true;
   }
@@ -168,7 +168,7 @@ export class ConnectionHistory {
   }
 
   handleEnded(error: Error | undefined): void {
-    this.tell({ kind: "closed", error });
+    this.emit({ kind: "closed", error });
     this.#queues.clear();
   }
 

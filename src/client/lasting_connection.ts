@@ -111,7 +111,7 @@ export class LastingConnection extends ConnectionBase {
 
   /** @ignore For links with recovery. */
   handleResumed(link: Link, what: LinkResumed): void {
-    this.tell({ kind: "linkResumed", link, ...what });
+    this.emit({ kind: "linkResumed", link, ...what });
   }
 
   /** @ignore Detaches a link, and attaches it again, or ends it with `ending`. */
@@ -137,8 +137,8 @@ export class LastingConnection extends ConnectionBase {
   }
 
   /** @ignore Adds an event for the readers of `events`. */
-  tell(event: ConnectionEvent): void {
-    this.history.tell(event);
+  emit(event: ConnectionEvent): void {
+    this.history.emit(event);
   }
 
   /** @ignore {@inheritDoc ConnectionBase.attach} */
@@ -233,14 +233,14 @@ export class LastingConnection extends ConnectionBase {
     const { open } = link;
     const last = lost || ending;
     this.endLink(link, last);
-    if (open && last !== undefined) this.tell({ kind: "linkLost", link, error: last });
+    if (open && last !== undefined) this.emit({ kind: "linkLost", link, error: last });
   }
 
   /** @ignore {@inheritDoc ConnectionBase.survives} */
   protected override survives(attachment: Attachment, error: Error): boolean {
     if (!this.hooks.onlost?.(this, error)) return false;
     this.interrupt();
-    if (attachment.opened) this.tell({ kind: "interrupted", cause: error, retryable: isPassing(error) });
+    if (attachment.opened) this.emit({ kind: "interrupted", cause: error, retryable: isPassing(error) });
     for (const link of [...this.links.keys()]) {
       if (link.returns) this.history.handleInterrupted(link.handleInterrupted(error));
       else this.endLink(link, error);

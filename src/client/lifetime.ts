@@ -134,10 +134,10 @@ export abstract class Lifetime {
     this.#over = true;
     this.#error = error;
     let ending = error;
-    const tell = (): Error => ending ??= this.endError("wait");
-    if (!this.#begun.settled) this.#begun.reject(tell());
+    const endingOf = (): Error => ending ??= this.endError("wait");
+    if (!this.#begun.settled) this.#begun.reject(endingOf());
     this.#ended.resolve();
-    return tell;
+    return endingOf;
   }
 }
 

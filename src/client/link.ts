@@ -340,8 +340,8 @@ export function refused(error: unknown, message: unknown): Promise<never> {
     ({ explainMessage }) => explainMessage(error, message),
     () => error,
   );
-  const promise = explained.then((told) => {
-    throw told;
+  const promise = explained.then((explained) => {
+    throw explained;
   });
   promise.catch(ignore);
   return promise;

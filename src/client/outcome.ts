@@ -166,12 +166,12 @@ export class PromisedOutcome implements SendListener {
 
 /** The error of a message whose outcome will never be known because of `error`. */
 export function lost(error: unknown, where: string): OutcomeError {
-  const told = error instanceof AmqpError || error instanceof TransportError;
+  const isKnown = error instanceof AmqpError || error instanceof TransportError;
   return new OutcomeError(
     "lost",
     error instanceof AmqpError ? error.condition : condition.connectionForced,
     `Cannot tell the outcome of a message to ${where}: ${(error as Error).message}`,
-    { cause: error, retryable: told && error.retryable },
+    { cause: error, retryable: isKnown && error.retryable },
   );
 }
 

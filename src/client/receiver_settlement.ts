@@ -39,9 +39,9 @@ export class ReceiverSettlement implements DeliverySettlement {
   readonly #receiver: SettlingReceiver;
   readonly #credit: SettlingCredit;
   // Deliveries with an outcome sent, which the sender is to settle [transport 2.6.12].
-  #told = 0;
+  #outcomesSent = 0;
   // Deliveries that the sender has settled after their outcome.
-  #heard = 0;
+  #settledBySender = 0;
   readonly #watched: Set<Delivery> = new Set();
   // True once all deliveries of this endpoint are lost, and count no more.
   #cleared = false;
@@ -69,7 +69,7 @@ export class ReceiverSettlement implements DeliverySettlement {
   /** Stops counting all deliveries and returns their number: the link is interrupted, and the sender delivers them again. */
   clear(): number {
     const { unsettled } = this;
-    this.unsettled = this.#told = 0;
+    this.unsettled = this.#outcomesSent = 0;
     this.#cleared = true;
     return unsettled;
   }
@@ -80,7 +80,7 @@ export class ReceiverSettlement implements DeliverySettlement {
     if (!(delivery instanceof Delivery)) return undefined;
     incoming.context = undefined;
     this.unsettled--;
-    if (isTold(incoming)) this.#told--;
+    if (hasOutcome(incoming)) this.#outcomesSent--;
     delivery.handleLost(this.#lost(condition.illegalState, "is another link now"));
     return delivery;
   }
@@ -105,9 +105,9 @@ export class ReceiverSettlement implements DeliverySettlement {
     this.#receiver.connection.environment.clearTimer(this.#patience);
   }
 
-  handleTold(incoming: IncomingDelivery): void {
+  handleOutcomeSent(incoming: IncomingDelivery): void {
     if (incoming.settled || incoming.remoteSettled) this.handleDone(incoming);
-    else if (isTold(incoming)) this.#awaitSettlement();
+    else if (hasOutcome(incoming)) this.#awaitSettlement();
     this.#receiver.connection.wake();
   }
 
@@ -118,10 +118,10 @@ export class ReceiverSettlement implements DeliverySettlement {
   handleSettled(incoming: IncomingDelivery): void {
     this.#receiver.recovery?.settled(incoming);
     // With two-step settlement the delivery is over when the sender has settled after the outcome.
-    if (isTold(incoming)) {
+    if (hasOutcome(incoming)) {
       if (!this.#remove(incoming)) return;
-      this.#told--;
-      this.#heard++;
+      this.#outcomesSent--;
+      this.#settledBySender++;
       this.#credit.topUpLater();
     } else if (incoming.context instanceof Delivery) {
       // The sender settled first, as brokers do when a consumer takes too long.
@@ -134,18 +134,18 @@ export class ReceiverSettlement implements DeliverySettlement {
 
   // A peer that agreed to settle second and does not holds back the credit of every message [transport 2.6.12].
   #awaitSettlement(): void {
-    this.#told++;
+    this.#outcomesSent++;
     if (this.#patience === undefined) this.#watch();
   }
 
   #watch(): void {
-    const heard = this.#heard;
+    const settledBefore = this.#settledBySender;
     const look = (): void => {
       this.#patience = undefined;
-      if (this.#told === 0) return;
+      if (this.#outcomesSent === 0) return;
       // A sender that settles now and then makes progress, and one that is disconnected cannot.
-      if (this.#heard !== heard || !this.#receiver.usable) this.#watch();
-      else this.#receiver.complain("notSettled", { told: this.#told });
+      if (this.#settledBySender !== settledBefore || !this.#receiver.usable) this.#watch();
+      else this.#receiver.complain("notSettled", { unsettled: this.#outcomesSent });
     };
     // Only the log needs this timer, so it must not keep a process alive, also while the connection is lost.
     this.#patience = unref(this.#receiver.connection.environment.setTimer(look, PATIENCE_MS));
@@ -160,6 +160,6 @@ export class ReceiverSettlement implements DeliverySettlement {
 }
 
 // Whether an outcome was sent, or is queued to be sent.
-function isTold({ state }: IncomingDelivery): boolean {
+function hasOutcome({ state }: IncomingDelivery): boolean {
   return state !== undefined && state.kind !== "received";
 }

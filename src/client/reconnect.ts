@@ -141,7 +141,7 @@ export class Reconnector {
       const url = this.#redirected ?? this.#urls[this.#turn++ % this.#urls.length]!;
       const { protocol, host, pathname } = url;
       const attempt = this.#retry.attempts;
-      connection.tell({ kind: "reconnecting", attempt, delayMs, url: `${protocol}//${host}${pathname}` });
+      connection.emit({ kind: "reconnecting", attempt, delayMs, url: `${protocol}//${host}${pathname}` });
       if (last !== undefined) this.#complain(delayMs, last);
       await this.#sleep(this.#redirected === undefined ? delayMs : 0);
       if (connection.state === "closed") return;
@@ -154,7 +154,9 @@ export class Reconnector {
 
   #complain(delayMs: number, error: Error): void {
     const connection = this.#connection;
-    complaints().then(({ reconnecting, tell }) => tell(connection, reconnecting(connection.host, delayMs, error)))
+    complaints().then(({ reconnecting, writeLog }) =>
+      writeLog(connection, reconnecting(connection.host, delayMs, error))
+    )
       .catch(ignore);
   }
 

@@ -158,7 +158,7 @@ export interface SenderRecovery extends LinkRecovery {
 
 export interface ReceiverRecovery extends LinkRecovery {
   /** Stores an outcome, then calls `tell`; false if nothing is stored. */
-  keep(delivery: IncomingDelivery, state: DeliveryState, tell: () => void): boolean;
+  keep(delivery: IncomingDelivery, state: DeliveryState, send: () => void): boolean;
   settled(delivery: IncomingDelivery): void;
   /** Called when the link is interrupted; false if none of its `unsettled` deliveries can be resumed. */
   interrupted(endpoint: ReceiverEndpoint, unsettled: number): boolean;

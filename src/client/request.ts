@@ -151,7 +151,7 @@ export class Requester {
     for (const key of keys) if (!this.#waiting.has(key)) this.#waiting.set(key, waiting);
     const { environment, host, logging } = this.#connection;
     const patience = environment.setTimer(() => {
-      logOf(logging, environment).tell({
+      logOf(logging, environment).write({
         level: "warning",
         code: "request-unanswered",
         message: `Cannot tell the answer of ${quote(address)}${

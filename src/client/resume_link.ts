@@ -131,7 +131,7 @@ export class LinkResumption<L extends RecoveringLink> {
   }
 
   /** Reports the result to events and, if messages may come twice, to the log. */
-  protected tell(counts: Omit<LinkResumed, "reason">, reason: string | undefined): void {
+  protected reportResumed(counts: Omit<LinkResumed, "reason">, reason: string | undefined): void {
     const { connection, where } = this.link;
     connection.handleResumed?.(this.link, { ...counts, reason });
     if (reason === undefined || counts.resent + counts.redelivered === 0) return;
@@ -158,7 +158,7 @@ export class LinkResumption<L extends RecoveringLink> {
   }
 
   /** Logs that the peer does not accept an outcome. */
-  protected untold(error: unknown): void {
+  protected outcomeUnsent(error: unknown): void {
     const message = `Cannot tell an outcome to ${this.link.where}: the message stays unsettled there`;
     this.#log({ level: "error", code: "not-resumed", message, error });
   }
@@ -167,7 +167,7 @@ export class LinkResumption<L extends RecoveringLink> {
     const { connection, address } = this.link;
     const { logging, environment, host } = connection;
     // Equal entries of many links count as one.
-    logOf(logging, environment).tell({ ...entry, address, host }, entry.message.slice(0, 24));
+    logOf(logging, environment).write({ ...entry, address, host }, entry.message.slice(0, 24));
   }
 
   /** Warns of a peer that settles in one step, with which a message may come twice after a loss. */

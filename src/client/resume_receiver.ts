@@ -22,7 +22,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
   // Outcomes that are sent once stored.
   readonly #keeping: Set<Promise<void>> = new Set();
   // Deliveries of a lost link whose outcome goes to the sender on the next.
-  readonly #untold: Set<IncomingDelivery> = new Set();
+  readonly #unsentOutcomes: Set<IncomingDelivery> = new Set();
   #changed: Deferred<void> | undefined;
   // Deliveries listed in this side's attach, and those for which it has no room, which the sender delivers again.
   #listed: Set<IncomingDelivery> = new Set();
@@ -48,20 +48,20 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     const resumes = this.#resumes ||= this.link.attachedBefore;
     if (!resumes) return this.with(settings, "receiver", undefined);
     // Deliveries with an outcome come first: the sender delivers the messages of unlisted ones again, which loses nothing.
-    const told = [...this.#held].filter(({ state }) => state !== undefined);
-    const held = [...told, ...[...this.#held].filter(({ state }) => state === undefined)];
+    const withState = [...this.#held].filter(({ state }) => state !== undefined);
+    const held = [...withState, ...[...this.#held].filter(({ state }) => state === undefined)];
     const full = this.with(settings, "receiver", held.map(listedAs));
     const { size } = full.unsettled!;
     this.#listed = new Set(held.slice(0, size));
-    this.#dropped = held.slice(Math.max(size, told.length));
+    this.#dropped = held.slice(Math.max(size, withState.length));
     for (const delivery of this.#dropped) this.#held.delete(delivery);
-    this.#isListComplete = size >= told.length;
+    this.#isListComplete = size >= withState.length;
     if (this.#isListComplete) full.incompleteUnsettled = undefined;
     return this.lists ? full : { ...full, unsettled: undefined, incompleteUnsettled: undefined };
   }
 
-  keep(delivery: IncomingDelivery, state: DeliveryState, tell: () => void): boolean {
-    if (delivery.suspended && isOutcome(state)) this.#untold.add(delivery);
+  keep(delivery: IncomingDelivery, state: DeliveryState, send: () => void): boolean {
+    if (delivery.suspended && isOutcome(state)) this.#unsentOutcomes.add(delivery);
     if (this.options.store === undefined || state.kind === "received" || delivery.remoteSettled) return false;
     const { tag, payload, messageFormat, link } = delivery;
     // A sender that settles in one step does not confirm.
@@ -70,8 +70,8 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     this.#kept.add(delivery);
     const keeping = this.put("receiver", { tag, payload, messageFormat, state: encodeState(fitting) })
       .catch((error) => this.storeFailed(`Cannot keep an outcome for ${this.link.where}: the store failed`, error))
-      .then(tell)
-      .catch((error) => this.untold(error))
+      .then(send)
+      .catch((error) => this.outcomeUnsent(error))
       .finally(() => this.#keeping.delete(keeping));
     this.#keeping.add(keeping);
     return true;
@@ -81,7 +81,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     for (;;) {
       if (this.#keeping.size > 0) await Promise.all(this.#keeping);
       // Only the side that attached a link can attach it again.
-      else if (this.#untold.size > 0 && this.link.settings !== undefined) {
+      else if (this.#unsentOutcomes.size > 0 && this.link.settings !== undefined) {
         await (this.#changed ??= new Deferred<void>()).promise;
       } else return;
     }
@@ -91,12 +91,12 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     this.#held.delete(delivery);
     if (this.#round?.delete(delivery)) this.#endRound();
     if (this.#kept.delete(delivery)) this.forget("receiver", delivery.tag);
-    if (this.#untold.delete(delivery)) this.#notify();
+    if (this.#unsentOutcomes.delete(delivery)) this.#notify();
   }
 
   ended(endpoint: ReceiverEndpoint | undefined): void {
     if (endpoint !== undefined && this.#isGone(endpoint)) this.#forgetAll();
-    this.#untold.clear();
+    this.#unsentOutcomes.clear();
     this.#notify();
   }
 
@@ -114,7 +114,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     for (const delivery of [...this.#dropped, ...endpoint.held()]) this.#held.add(delivery);
     this.#dropped = [];
     for (const delivery of this.#held) {
-      if (isOutcome(delivery.state)) this.#untold.add(delivery);
+      if (isOutcome(delivery.state)) this.#unsentOutcomes.add(delivery);
       delivery.suspended = true;
       endpoint.session.settlement.forget(delivery);
     }
@@ -140,7 +140,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     this.#dropped = [];
     for (const delivery of lost) this.settled(delivery);
     const resumed = reason === undefined ? this.#listed.size : 0;
-    this.tell({ resumed, resent: 0, redelivered: lost.length + this.#gone }, reason);
+    this.reportResumed({ resumed, resent: 0, redelivered: lost.length + this.#gone }, reason);
     this.#gone = 0;
     const waiting = [...this.#listed].filter((delivery) => this.#held.delete(delivery));
     this.resumed = waiting.length;
@@ -171,7 +171,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     this.#endpoint = undefined;
     for (const { tag } of this.#kept) this.forget("receiver", tag);
     this.#kept.clear();
-    this.#untold.clear();
+    this.#unsentOutcomes.clear();
     this.#notify();
   }
 

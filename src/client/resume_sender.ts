@@ -32,7 +32,7 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
   // Deliveries in the store, or being stored.
   readonly #kept: Set<OutgoingDelivery> = new Set();
   // Reports outcomes that wait until the store has deleted their delivery.
-  readonly #telling: Set<(forgotten: boolean) => void> = new Set();
+  readonly #pendingOutcomes: Set<(forgotten: boolean) => void> = new Set();
   #lastTag = 0n;
   // The random part of this process's tags.
   #process: Uint8Array | undefined;
@@ -116,17 +116,19 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     if (!this.#kept.delete(delivery)) return false;
     // Listed with its outcome until that is reported.
     if (isOutcome(state)) delivery.state = { kind: state.kind } as DeliveryState;
-    const tell = (forgotten: boolean): void => {
+    const handle = (forgotten: boolean): void => {
       // A delivery still in the store must not be settled: a later process would send it again.
-      if (this.#telling.delete(tell)) this.link.handleDisposition(delivery, state, settled || !forgotten, false);
+      if (this.#pendingOutcomes.delete(handle)) {
+        this.link.handleDisposition(delivery, state, settled || !forgotten, false);
+      }
     };
-    this.#telling.add(tell);
-    this.forget("sender", delivery.tag).then(tell);
+    this.#pendingOutcomes.add(handle);
+    this.forget("sender", delivery.tag).then(handle);
     return true;
   }
 
   ended(): void {
-    for (const tell of this.#telling) tell(false);
+    for (const handle of this.#pendingOutcomes) handle(false);
   }
 
   concluded(delivery: OutgoingDelivery): void {
@@ -139,7 +141,7 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
   }
 
   #conclude(delivery: OutgoingDelivery, decision: SenderDecision | undefined): void {
-    if (decision === undefined || (decision.kind === "settle" && decision.told)) {
+    if (decision === undefined || (decision.kind === "settle" && decision.reported)) {
       this.#open.delete(delivery);
       return this.#outgoing.drop(delivery);
     }
@@ -176,7 +178,7 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     }
     this.#restored = false;
     this.link.connection.wake();
-    this.tell(counts, reason);
+    this.reportResumed(counts, reason);
     if (incomplete && reason === undefined) this.#nextRound(counts.resumed + counts.resent > 0);
   }
 
@@ -186,7 +188,7 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     for (const delivery of this.#waiting()) {
       const decision = decideAsSender(localState(delivery), states.get(tagKey(delivery.tag)));
       // A receiver settles the deliveries that this answer does not list.
-      this.#carryOut(delivery, decision.kind === "settle" ? { ...decision, told: true } : decision);
+      this.#carryOut(delivery, decision.kind === "settle" ? { ...decision, reported: true } : decision);
       if (delivery.resume && !delivery.settled) listed.push(delivery);
     }
     return this.list(remote!, "sender", listed.map((delivery) => [delivery.tag, localState(delivery)] as const));
@@ -264,12 +266,12 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     // Each is queued in front of the previous one.
     for (const delivery of [...kept].reverse()) {
       const { payload, tag, messageFormat } = delivery;
-      const told = (state: DeliveryState | undefined): void => this.#tellRecovered(delivery, state);
+      const report = (state: DeliveryState | undefined): void => this.#reportRecovered(delivery, state);
       const restored = this.link.restore(payload, tag, messageFormat, {
-        onoutcome: told,
+        onoutcome: report,
         onsent: () => {},
         // A delivery still in the store is left to a later process.
-        onlost: () => this.#kept.has(restored) || told(undefined),
+        onlost: () => this.#kept.has(restored) || report(undefined),
       });
       this.#kept.add(restored);
       restored.state = decodeState(delivery.state);
@@ -279,11 +281,11 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     if (kept.length > 0) await this.link.connection.ready();
   }
 
-  #tellRecovered(delivery: UnsettledDelivery, outcome: DeliveryState | undefined): void {
+  #reportRecovered(delivery: UnsettledDelivery, outcome: DeliveryState | undefined): void {
     const { onrecovered } = this.options;
     if (onrecovered !== undefined) {
-      const tell = async (): Promise<void> => await onrecovered(delivery, outcome);
-      return void tell().catch((error) => this.callbackFailed("onrecovered", error));
+      const call = async (): Promise<void> => await onrecovered(delivery, outcome);
+      return void call().catch((error) => this.callbackFailed("onrecovered", error));
     }
     if (outcome?.kind === "accepted") return;
     this.warn(

@@ -153,9 +153,9 @@ export class ParallelSends implements SendListener {
     } catch (error) {
       // No further message is sent; the failure is reported once it is explained.
       this.failed = true;
-      this.#explained = this.#sender.refused(error, message).catch((told) => {
-        this.#error = told;
-        this.onfailed?.(told);
+      this.#explained = this.#sender.refused(error, message).catch((explained) => {
+        this.#error = explained;
+        this.onfailed?.(explained);
       });
     }
   }

@@ -50,11 +50,11 @@ export async function serveEach(
     failure ??= { error };
     stop();
   };
-  const tell = (error: unknown, delivery: Delivery): void => {
+  const report = (error: unknown, delivery: Delivery): void => {
     if (onerror === undefined) return source.report(error, delivery);
     try {
-      const told = onerror(error, delivery);
-      if (told instanceof Promise) told.catch(fail);
+      const returned = onerror(error, delivery);
+      if (returned instanceof Promise) returned.catch(fail);
     } catch (error) {
       fail(error);
     }
@@ -83,7 +83,7 @@ export async function serveEach(
         failures = 0;
       } catch (error) {
         if (source.automatic) handBack(delivery);
-        tell(error, delivery);
+        report(error, delivery);
       } finally {
         running.end();
       }

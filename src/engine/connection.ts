@@ -241,7 +241,7 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
     this.#clock.sent();
     const bytes = writer.take();
     try {
-      this.output.tell();
+      this.output.trace();
     } catch (error) {
       this.#handleError(error);
     }

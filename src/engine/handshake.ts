@@ -80,7 +80,7 @@ export abstract class Handshake {
       throw new AmqpError(condition.framingError, "Cannot authenticate: frame is none of SASL");
     }
     const sasl = body as SaslFrameBody;
-    this.#tell("in", sasl);
+    this.#traceFrame("in", sasl);
     this.state = this.#next(sasl.kind, !this.client);
     return sasl;
   }
@@ -101,7 +101,7 @@ export abstract class Handshake {
     }
     endFrame(this.out, start);
     this.state = next;
-    this.#tell("out", body);
+    this.#traceFrame("out", body);
     return undefined;
   }
 
@@ -110,7 +110,7 @@ export abstract class Handshake {
     return id === (this.state === "done" ? 0 : 3);
   }
 
-  #tell(direction: "in" | "out", body: SaslFrameBody): void {
+  #traceFrame(direction: "in" | "out", body: SaslFrameBody): void {
     this.trace?.({ direction, channel: 0, body: withoutSaslSecrets(body), payloadBytes: 0 });
   }
 

@@ -30,7 +30,7 @@ export class Output {
   #opened = false;
   #closed = false;
   #held: HeldFrame[] = [];
-  #untold: FrameTrace[] = [];
+  #untraced: FrameTrace[] = [];
 
   /** Starts with the frame size that every peer accepts; transfers never exceed `transferLimit`. */
   constructor(transferLimit: number, trace: ((frame: FrameTrace) => void) | undefined, writer: Writer) {
@@ -149,11 +149,11 @@ export class Output {
   }
 
   /** Traces the frames that leave now: those that waited for SASL leave after the frames of SASL. */
-  tell(): void {
-    const untold = this.#untold;
-    if (untold.length === 0) return;
-    this.#untold = [];
-    for (const frame of untold) this.#trace?.(frame);
+  trace(): void {
+    const untraced = this.#untraced;
+    if (untraced.length === 0) return;
+    this.#untraced = [];
+    for (const frame of untraced) this.#trace?.(frame);
   }
 
   #write(channel: number, body: Performative, limit: number): boolean {
@@ -190,7 +190,7 @@ export class Output {
     const shown = body?.kind === "transfer" && body.deliveryTag !== undefined
       ? { ...body, deliveryTag: body.deliveryTag.slice() }
       : body;
-    this.#untold.push({ direction: "out", channel, body: shown, payloadBytes });
+    this.#untraced.push({ direction: "out", channel, body: shown, payloadBytes });
   }
 
   #begin(channel: number, body: Performative): number {

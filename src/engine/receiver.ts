@@ -45,7 +45,7 @@ export interface ReceiverSession extends LinkSession {
   readonly unfinished: Budget;
   /** The settings of the session. */
   readonly options: { readonly incomingWindow?: number };
-  readonly output: LinkOutput & { readonly windows: Windows; owe(): void };
+  readonly output: LinkOutput & { readonly windows: Windows; queueWindow(): void };
   /** Counts a delivery that begins; ids are consecutive on a session [transport 2.7.5]. */
   countDelivery(id: number): void;
 }
@@ -168,12 +168,12 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
       this.#takeUp(held, arriving, transfer.aborted ?? false);
       this.session.emit({ kind: "aborted", link: this });
     } else if (transfer.aborted || ignored) this.session.emit({ kind: "aborted", link: this });
-    else if (arriving.sink === undefined) this.tell(arriving);
+    else if (arriving.sink === undefined) this.deliver(arriving);
     this.#checkDrained();
   }
 
   /** Creates and reports the delivery of these transfers, and keeps it until it is settled; for streams. */
-  tell(arriving: IncomingTransfers): IncomingDelivery {
+  deliver(arriving: IncomingTransfers): IncomingDelivery {
     const delivery = new IncomingDelivery(this, arriving);
     if (!delivery.remoteSettled) {
       this.unsettled.set(delivery.key, delivery);

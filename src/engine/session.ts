@@ -141,7 +141,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   /** Writes our begin, first or as the answer. */
   sendBegin(): void {
     const next = this.#next("sendBegin");
-    const { nextOutgoingId, incomingWindow, outgoingWindow } = this.output.windows.tell();
+    const { nextOutgoingId, incomingWindow, outgoingWindow } = this.output.windows.fields();
     this.write({
       ...fieldsOf("begin", this.options),
       kind: "begin",
@@ -365,7 +365,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   }
 
   #receiveTransfer(transfer: Transfer, payload: Uint8Array): void {
-    if (this.output.windows.shut) {
+    if (this.output.windows.spent) {
       throw this.#fault(condition.windowViolation, "Cannot take transfer: incoming window is 0");
     }
     this.output.received();
@@ -382,7 +382,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
 
   #receiveFlow(flow: Flow): void {
     this.connection.costs.spend(1);
-    this.output.heard(flow);
+    this.output.receiveFlow(flow);
     if (flow.handle === undefined) return;
     const link = this.#handles.get(flow.handle);
     if (link === undefined) throw this.#unattached(flow.handle, "flow");

@@ -99,14 +99,14 @@ export class SessionOutput {
   /** Counts a transfer that arrived. */
   received(): void {
     this.windows.received();
-    if (this.windows.low) this.owe();
+    if (this.windows.low) this.queueWindow();
   }
 
   /** Takes the session's part of a flow. */
-  heard(flow: Flow): void {
-    this.windows.heard(flow);
+  receiveFlow(flow: Flow): void {
+    this.windows.receiveFlow(flow);
     if (this.windows.remoteIncomingWindow > 0) this.#askedForWindow = false;
-    if (flow.handle === undefined && flow.echo) this.owe();
+    if (flow.handle === undefined && flow.echo) this.queueWindow();
   }
 
   queueOutput(link: SenderEndpoint): void {
@@ -171,7 +171,7 @@ export class SessionOutput {
   }
 
   /** Queues a flow with the session's windows. */
-  owe(): void {
+  queueWindow(): void {
     this.#flowDue = true;
     this.#session.markDirty();
   }
@@ -205,7 +205,7 @@ export class SessionOutput {
     this.#flowDue = false;
     const flow: Flow = {
       kind: "flow",
-      ...this.windows.tell(),
+      ...this.windows.fields(),
       echo,
     };
     if (link !== undefined) {

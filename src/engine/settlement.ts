@@ -118,11 +118,11 @@ export class Settlement {
       : this.#incoming;
     if (first !== last) {
       let idle = 1;
-      for (const delivery of deliveries.range(first, last)) idle += tell(deliveries, delivery, state, settled);
+      for (const delivery of deliveries.range(first, last)) idle += apply(deliveries, delivery, state, settled);
       return Math.max(0, idle);
     }
     const delivery = deliveries.get(first);
-    return delivery === undefined ? 1 : Math.max(0, tell(deliveries, delivery, state, settled));
+    return delivery === undefined ? 1 : Math.max(0, apply(deliveries, delivery, state, settled));
   }
 
   /** Writes the dispositions that wait. */
@@ -140,7 +140,7 @@ export class Settlement {
 }
 
 // Returns 1 if nothing changed, -1 if something did.
-function tell<D extends OutgoingDelivery | IncomingDelivery>(
+function apply<D extends OutgoingDelivery | IncomingDelivery>(
   deliveries: DeliveriesById<D>,
   delivery: D,
   state: DeliveryState | undefined,

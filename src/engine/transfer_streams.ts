@@ -87,7 +87,7 @@ class HeldPayload implements TransferSink, HeldTransfers {
     if (!unfinished.take(length)) return false;
     this.#bytes += length;
     if (this.#sink === undefined) {
-      this.#delivery = this.#link.tell(this.#arriving);
+      this.#delivery = this.#link.deliver(this.#arriving);
       this.#sink = this.#sinkOf(this.#delivery, this);
     }
     if (length === 0) return true;
@@ -132,7 +132,7 @@ class HeldPayload implements TransferSink, HeldTransfers {
     this.#transfers -= transfers;
     const { output } = this.#link.session;
     output.windows.held -= transfers;
-    if (output.windows.low) output.owe();
+    if (output.windows.low) output.queueWindow();
   }
 
   #checkDone(): void {

@@ -36,7 +36,7 @@ export class Windows {
   }
 
   /** True when the peer may send no more transfers. */
-  get shut(): boolean {
+  get spent(): boolean {
     return this.incomingWindow + this.beyond <= 0;
   }
 
@@ -56,7 +56,7 @@ export class Windows {
   }
 
   /** Takes the session's part of the peer's flow. */
-  heard(flow: Flow): void {
+  receiveFlow(flow: Flow): void {
     // The peer reports next-incoming-id as it stood when it wrote the flow; transfers of ours still in flight are not in it.
     // Subtracting the transfers sent since accounts for them.
     const behind = difference(this.#nextOutgoingId, flow.nextIncomingId ?? this.initialOutgoingId);
@@ -64,7 +64,7 @@ export class Windows {
   }
 
   /** The window fields of a begin or flow of ours, which opens the window again, but for held transfers. */
-  tell(): Pick<Flow, "nextIncomingId" | "incomingWindow" | "nextOutgoingId" | "outgoingWindow"> {
+  fields(): Pick<Flow, "nextIncomingId" | "incomingWindow" | "nextOutgoingId" | "outgoingWindow"> {
     this.incomingWindow = Math.max(0, this.window - this.held);
     return {
       nextIncomingId: this.#nextIncomingId,

@@ -256,15 +256,15 @@ class RunningGateway implements Gateway {
     client.onclose = () => gone.abort();
     const relay = ++this.#count;
     const { trace } = this.#options;
-    const tell = (event: TransportEvent): void =>
+    const listener = (event: TransportEvent): void =>
       this.#watched(() => trace?.transport?.({ ...event, connection: relay }), "trace");
     const { remoteAddress: from, scheme, protocol: subprotocol } = info;
-    tell({ event: "accepted", from, scheme, subprotocol });
+    listener({ event: "accepted", from, scheme, subprotocol });
     let upstream: PausableChannel;
     try {
-      upstream = await this.#dial(info, gone.signal, tell);
+      upstream = await this.#dial(info, gone.signal, listener);
     } catch (error) {
-      tell({ event: "closed", ...describedError(error) });
+      listener({ event: "closed", ...describedError(error) });
       if (!gone.signal.aborted) this.#refuse(client, error, info);
       return;
     }
@@ -273,13 +273,17 @@ class RunningGateway implements Gateway {
     const joined = new ChannelRelay(client, upstream, {
       lingerMs: this.#options.lingerMs ?? LINGER_MS,
       maxBufferedBytes: this.#options.maxBufferedBytes,
-      onbytes: this.#observer(relay, tell),
-      onclose: (side, close, last) => tell({ ...closedEvent(close), ...(!last && { event: "half closed" }), side }),
+      onbytes: this.#observer(relay, listener),
+      onclose: (side, close, last) => listener({ ...closedEvent(close), ...(!last && { event: "half closed" }), side }),
     });
     await joined.ended;
   }
 
-  async #dial(info: ListenInfo, signal: AbortSignal, tell: (event: TransportEvent) => void): Promise<PausableChannel> {
+  async #dial(
+    info: ListenInfo,
+    signal: AbortSignal,
+    listener: (event: TransportEvent) => void,
+  ): Promise<PausableChannel> {
     const { target, dial = {} } = this.#options;
     // A lookup is abandoned when its client has gone.
     const url = typeof target === "function" ? await abortable(Promise.resolve(target(info)), signal) : target;
@@ -287,8 +291,8 @@ class RunningGateway implements Gateway {
     const place = placeOf(readUrl(url));
     if (!this.#allowed.has(place)) throw new NotAllowed(`Cannot connect client: target "${place}" is not allowed`);
     const subprotocols = dial.subprotocols ?? (info.protocol === undefined ? undefined : [info.protocol]);
-    tell({ event: "connecting", url: place });
-    const onstep = this.#options.trace?.transport === undefined ? undefined : tell;
+    listener({ event: "connecting", url: place });
+    const onstep = this.#options.trace?.transport === undefined ? undefined : listener;
     return await dialSocket(url, { ...dial, ...(subprotocols && { subprotocols }), signal, onstep });
   }
 
@@ -298,7 +302,7 @@ class RunningGateway implements Gateway {
     const { onError } = this.#options;
     if (onError === undefined) {
       const message = `Cannot relay client from ${info.remoteAddress ?? "unknown address"}: its target cannot be used`;
-      return this.#log.tell({ level: "warning", code: "refused", message, error });
+      return this.#log.write({ level: "warning", code: "refused", message, error });
     }
     this.#watched(() => onError(error, info), "onError");
   }
@@ -309,21 +313,21 @@ class RunningGateway implements Gateway {
       call();
     } catch (error) {
       const message = `Cannot tell what passes the gateway: option "${option}" threw; mend it`;
-      this.#log.tell({ level: "error", code: "callback-failed", message, error });
+      this.#log.write({ level: "error", code: "callback-failed", message, error });
     }
   }
 
   #observer(
     relay: number,
-    tell: (event: TransportEvent) => void,
+    listener: (event: TransportEvent) => void,
   ): (direction: RelayDirection, bytes: Uint8Array) => void {
     const { trace } = this.#options;
     const tracer = trace && new FrameTracer(
       (frame) => this.#watched(() => trace({ ...frame, relay }), "trace"),
       (direction, error) => {
-        tell({ event: "not AMQP", direction, ...describedError(error) });
+        listener({ event: "not AMQP", direction, ...describedError(error) });
         const message = `Cannot trace relay ${relay} ${direction} any further: ${error.message}; its bytes go on`;
-        this.#log.tell({ level: "warning", code: "not-traced", message }, direction);
+        this.#log.write({ level: "warning", code: "not-traced", message }, direction);
       },
     );
     return (direction, bytes) => {

@@ -20,7 +20,7 @@ export type SenderDecision =
   /** The receiver has a part: the rest is sent, as the same delivery. */
   | { readonly kind: "resume"; readonly from: Received }
   /** The outcome is known: the sender settles, and informs the receiver unless `told`. */
-  | { readonly kind: "settle"; readonly state: DeliveryState; readonly told: boolean }
+  | { readonly kind: "settle"; readonly state: DeliveryState; readonly reported: boolean }
   /** Both sides have different outcomes: the sender sends its own again, and the receiver settles. */
   | { readonly kind: "restate"; readonly state: DeliveryState }
   /** The part at the receiver is useless: the receiver drops it. */
@@ -40,14 +40,14 @@ const NOTHING: Received = { kind: "received", sectionNumber: 0, sectionOffset: 0
 /** The sender's decision on a delivery that it lists as `local` and the receiver as `remote`, undefined if unlisted. */
 export function decideAsSender(local: DeliveryState | null, remote: ListedState): SenderDecision {
   if (isOutcome(local)) {
-    if (remote === undefined) return { kind: "settle", state: local, told: true };
+    if (remote === undefined) return { kind: "settle", state: local, reported: true };
     if (!isOutcome(remote)) return { kind: "abort" };
     return remote.kind === local.kind
-      ? { kind: "settle", state: local, told: false }
+      ? { kind: "settle", state: local, reported: false }
       : { kind: "restate", state: local };
   }
   if (remote === undefined) return { kind: "send" };
-  if (isOutcome(remote)) return { kind: "settle", state: remote, told: false };
+  if (isOutcome(remote)) return { kind: "settle", state: remote, reported: false };
   // A transaction ended with the connection, and its provisional states with it.
   if (remote !== null && remote.kind !== "received") return { kind: "abort" };
   const from = remote ?? NOTHING;

@@ -189,7 +189,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
   const offer = { mechanisms: names, required: !names.includes("ANONYMOUS") };
   const logging: LogHolder = { option: options.log };
   const complain = (message: string, cause: string, entry: Partial<LogEntry> = {}): void =>
-    logOf(logging, options.environment ?? systemEnvironment).tell({
+    logOf(logging, options.environment ?? systemEnvironment).write({
       level: "warning",
       code: "refused",
       message,

@@ -32,19 +32,19 @@ export function traceCapture(
   write: (line: string) => void,
   options: { title: string },
 ): void {
-  const events: { time: number; tell: (writer: TraceWriter) => void }[] = [];
+  const events: { time: number; write: (writer: TraceWriter) => void }[] = [];
   readCapture(bytes, {
     onframe: (frame, connection, time) =>
-      void events.push({ time, tell: (writer) => writer({ ...frame, connection }) }),
+      void events.push({ time, write: (writer) => writer({ ...frame, connection }) }),
     onevent: (event, detail, connection, time) =>
-      void events.push({ time, tell: (writer) => writer.transport({ event, connection, detail }) }),
+      void events.push({ time, write: (writer) => writer.transport({ event, connection, detail }) }),
   });
   events.sort((a, b) => a.time - b.time);
   let now = events[0]?.time ?? 0;
   const writer = jsonLines(write, { ...options, vantage: "network", now: () => now, start: new Date(now) });
-  for (const { time, tell } of events) {
+  for (const { time, write } of events) {
     now = time;
-    tell(writer);
+    write(writer);
   }
 }
 
@@ -122,7 +122,7 @@ class CapturedStream {
     this.#listener = listener;
     this.#tracer = new FrameTracer(
       (frame) => listener.onframe(frame, number, this.#time),
-      (direction, error) => this.#tell("not AMQP", `${direction}: ${error.message}`),
+      (direction, error) => this.#note("not AMQP", `${direction}: ${error.message}`),
     );
   }
 
@@ -143,7 +143,7 @@ class CapturedStream {
   gap(direction: Direction, missing: number, time: number): void {
     this.#time = time;
     this.#kinds[direction] = "other";
-    this.#tell("gap", `${direction}: ${missing} bytes were not captured, what follows cannot be read`);
+    this.#note("gap", `${direction}: ${missing} bytes were not captured, what follows cannot be read`);
   }
 
   #begin(direction: Direction, bytes: Uint8Array<ArrayBuffer>, time: number): void {
@@ -153,7 +153,7 @@ class CapturedStream {
     if (!startsWith(bytes, "GET ") && !startsWith(bytes, "HTTP")) {
       const isTls = bytes[0] === 0x16 && bytes[1] === 0x03;
       this.#become(direction, "other", bytes, time);
-      return this.#tell(
+      return this.#note(
         isTls ? "encrypted" : "not AMQP",
         `${direction}: ${isTls ? "TLS" : "begins with neither AMQP nor HTTP"}`,
       );
@@ -162,10 +162,10 @@ class CapturedStream {
     if (end < 0 && bytes.length <= MAX_HEAD_BYTES) return;
     if (end < 0) {
       this.#become(direction, "other", bytes, time);
-      return this.#tell("not readable", `${direction}: a head of HTTP has no end in ${MAX_HEAD_BYTES} bytes`);
+      return this.#note("not readable", `${direction}: a head of HTTP has no end in ${MAX_HEAD_BYTES} bytes`);
     }
     const head = new TextDecoder("latin1").decode(bytes.subarray(0, end));
-    this.#tell(direction === "out" ? "upgrade asked" : "upgrade answered", head.split("\r\n")[0]!.replace(/\?\S*/, ""));
+    this.#note(direction === "out" ? "upgrade asked" : "upgrade answered", head.split("\r\n")[0]!.replace(/\?\S*/, ""));
     this.#become(direction, "websocket", bytes.subarray(end + 4), time);
   }
 
@@ -190,11 +190,11 @@ class CapturedStream {
       }
     } catch (error) {
       this.#kinds[direction] = "other";
-      this.#tell("not readable", `${direction}: ${(error as Error).message}`);
+      this.#note("not readable", `${direction}: ${(error as Error).message}`);
     }
   }
 
-  #tell(event: string, detail: string): void {
+  #note(event: string, detail: string): void {
     this.#listener.onevent(event, detail, this.#number, this.#time);
   }
 }

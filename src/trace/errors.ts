@@ -7,19 +7,19 @@
 import type { FrameBody, TraceFault } from "./tracked.ts";
 
 /** The error that a frame carries: why its sender ends or rejects something; undefined if there is none. */
-export function toldFault(body: FrameBody): TraceFault | undefined {
+export function reportedFault(body: FrameBody): TraceFault | undefined {
   const error = errorOf(body);
-  if (error !== undefined) return { clause: clauseOf(error.condition), text: textOf(body, error), told: true };
+  if (error !== undefined) return { clause: clauseOf(error.condition), text: textOf(body, error), reported: true };
   if (body.kind !== "saslOutcome" || body.code === "ok") return undefined;
-  return { clause: "security 5.3.3.6", text: `SASL outcome is ${String(body.code)}`, told: true };
+  return { clause: "security 5.3.3.6", text: `SASL outcome is ${String(body.code)}`, reported: true };
 }
 
-interface ToldError {
+interface ReportedError {
   readonly condition: string;
   readonly description: string | undefined;
 }
 
-function errorOf(body: FrameBody): ToldError | undefined {
+function errorOf(body: FrameBody): ReportedError | undefined {
   const state = body.state as { kind?: string; error?: unknown } | undefined;
   const error = (body.error ?? (body.kind === "disposition" ? state?.error : undefined)) as {
     condition?: unknown;
@@ -34,7 +34,7 @@ function errorOf(body: FrameBody): ToldError | undefined {
   };
 }
 
-function textOf(body: FrameBody, { condition, description }: ToldError): string {
+function textOf(body: FrameBody, { condition, description }: ReportedError): string {
   const what = body.kind === "disposition" ? "message rejected" : body.kind;
   return `${what}: ${condition}${description === undefined ? "" : `, ${description}`}`;
 }

@@ -31,7 +31,7 @@ export interface TraceFault {
   /** The fault, in one line. */
   readonly text: string;
   /** True when a peer reported the fault in the frame itself, false when the tracker found it. */
-  readonly told: boolean;
+  readonly reported: boolean;
 }
 
 export interface TrackedLink {

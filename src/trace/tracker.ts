@@ -7,7 +7,7 @@
  * @module
  */
 
-import { toldFault } from "./errors.ts";
+import { reportedFault } from "./errors.ts";
 import {
   BOTH,
   type Direction,
@@ -29,7 +29,7 @@ import {
 } from "./tracked.ts";
 import { type Wait, waitsOf } from "./waits.ts";
 
-const MOST_TOLD = 32;
+const MAX_FAULTS = 32;
 
 export class ConnectionTracker {
   readonly #sides: Record<Direction, Side> = { in: newSide(), out: newSide() };
@@ -60,7 +60,7 @@ export class ConnectionTracker {
       ? NOTHING
       : this.#performative(frame, body, direction, channel);
     if (body === undefined || !body.kind.startsWith("sasl")) this.#time(direction, time);
-    const fault = body === undefined ? undefined : toldFault(body);
+    const fault = body === undefined ? undefined : reportedFault(body);
     if (fault !== undefined) this.#faults.push(fault);
     return { ...about, faults: this.#faults };
   }
@@ -359,7 +359,7 @@ export class ConnectionTracker {
   }
 
   #fault(clause: string, text: string): void {
-    if (this.#faults.length < MOST_TOLD) this.#faults.push({ clause, text, told: false });
+    if (this.#faults.length < MAX_FAULTS) this.#faults.push({ clause, text, reported: false });
   }
 }
 

@@ -10,47 +10,47 @@ import { AmqpError, TransportError } from "../base/errors.ts";
 import type { Channel, ChannelClose, PeerInfo, TransportEvent } from "../transport/channel.ts";
 import type { DialAnyOptions } from "../transport/dial.ts";
 
-type Tell = (event: TransportEvent) => void;
+type TransportListener = (event: TransportEvent) => void;
 /** A function that opens channels, as the option `dial` of `connect`. */
 export type TracedDial = (url: URL, options: DialAnyOptions) => Channel | Promise<Channel>;
 
-/** Opens channels as `dial` does, and passes each step and their end to `tell`, whose errors go to `log`. */
-export function tellingDial(dial: TracedDial, tell: Tell, log: LogOption | undefined): TracedDial {
-  tell = guarded(tell, log);
+/** Opens channels as `dial` does, and passes each step and their end to `listener`, whose errors go to `log`. */
+export function tracedDial(dial: TracedDial, listener: TransportListener, log: LogOption | undefined): TracedDial {
+  listener = guarded(listener, log);
   return async (url, options) => {
     const { protocol, host, pathname } = url;
     // A query may hold a token; text before an "@" would be hidden as a password.
     const place = `${protocol}//${host}${pathname.replaceAll("@", "%40")}`;
-    tell({ event: "connecting", url: place });
+    listener({ event: "connecting", url: place });
     try {
-      const channel = await dial(url, { ...options, onstep: tell });
+      const channel = await dial(url, { ...options, onstep: listener });
       const { protocol: subprotocol } = channel as { readonly protocol?: string };
-      tell({ event: "connected", url: place, ...(subprotocol && { subprotocol }) });
-      return tellingChannel(channel, tell);
+      listener({ event: "connected", url: place, ...(subprotocol && { subprotocol }) });
+      return tracedChannel(channel, listener);
     } catch (error) {
-      tell({ event: "failed", url: place, ...describedError(error) });
+      listener({ event: "failed", url: place, ...describedError(error) });
       throw error;
     }
   };
 }
 
-/** The channel of an accepted client, which is passed to `tell` like its end; errors of `tell` go to `log`. */
-export function tellingAccepted(
+/** The channel of an accepted client, which is passed to `listener` like its end; errors of `listener` go to `log`. */
+export function tracedAccepted(
   channel: Channel,
   info: PeerInfo | undefined,
-  tell: Tell,
+  listener: TransportListener,
   log: LogOption | undefined,
 ): Channel {
-  tell = guarded(tell, log);
+  listener = guarded(listener, log);
   const { remoteAddress, secure, protocol, certificate } = info ?? {};
-  tell({
+  listener({
     event: "accepted",
     from: remoteAddress,
     secure,
     subprotocol: protocol,
     certificate: certificate && Object.entries(certificate.subject).map((pair) => pair.join("=")).join(", "),
   });
-  return tellingChannel(channel, tell);
+  return tracedChannel(channel, listener);
 }
 
 export function closedEvent({ code, reason, cause }: ChannelClose): TransportEvent {
@@ -66,30 +66,30 @@ export function describedError(error: unknown): Record<string, string | number> 
 }
 
 // An observer must not disturb the traffic.
-function guarded(tell: Tell, option: LogOption | undefined): Tell {
+function guarded(listener: TransportListener, option: LogOption | undefined): TransportListener {
   const log = new Log(option, systemEnvironment);
   return (event) => {
     try {
-      tell(event);
+      listener(event);
     } catch (error) {
       const message = `Cannot trace event "${event.event}": option "trace" threw; mend it`;
-      log.tell({ level: "error", code: "callback-failed", message, error });
+      log.write({ level: "error", code: "callback-failed", message, error });
     }
   };
 }
 
-function tellingChannel(channel: Channel, tell: Tell): Channel {
-  return new TellingChannel(channel, tell);
+function tracedChannel(channel: Channel, listener: TransportListener): Channel {
+  return new TracedChannel(channel, listener);
 }
 
-class TellingChannel implements Channel {
+class TracedChannel implements Channel {
   readonly #channel: Channel;
-  readonly #tell: Tell;
+  readonly #listener: TransportListener;
   #onclose: ((close: ChannelClose) => void) | undefined;
 
-  constructor(channel: Channel, tell: Tell) {
+  constructor(channel: Channel, listener: TransportListener) {
     this.#channel = channel;
-    this.#tell = tell;
+    this.#listener = listener;
   }
 
   get onbytes(): Channel["onbytes"] {
@@ -105,7 +105,7 @@ class TellingChannel implements Channel {
   set onclose(listener: Channel["onclose"]) {
     this.#onclose = listener;
     this.#channel.onclose = (close) => {
-      this.#tell(closedEvent(close));
+      this.#listener(closedEvent(close));
       this.#onclose?.(close);
     };
   }

@@ -25,7 +25,7 @@ export interface Standing {
 /** The waits of a connection, the longest first. */
 export function waitsOf({ sides, sessions, links }: Standing): Wait[] {
   const waits: Wait[] = [];
-  const wait: Tell = (since, text, link) => void waits.push({ since, text, link });
+  const wait: AddWait = (since, text, link) => void waits.push({ since, text, link });
   for (const [way, other] of BOTH) {
     const own = sides[way], theirs = sides[other];
     if (own.opened && !theirs.opened) wait(own.openedAt, `open ${sent(way)} is not answered`);
@@ -37,9 +37,9 @@ export function waitsOf({ sides, sessions, links }: Standing): Wait[] {
   return waits.sort((a, b) => a.since - b.since);
 }
 
-type Tell = (since: number, text: string, link?: TrackedLink) => void;
+type AddWait = (since: number, text: string, link?: TrackedLink) => void;
 
-function sessionWaits(session: TrackedSessionState, wait: Tell): void {
+function sessionWaits(session: TrackedSessionState, wait: AddWait): void {
   for (const [way, other] of BOTH) {
     if (session.channels[way] !== undefined && session.channels[other] === undefined) {
       wait(session.startedAt, `begin ${sent(way)} on channel ${session.channels[way]} is not answered`);
@@ -64,7 +64,7 @@ function sessionWaits(session: TrackedSessionState, wait: Tell): void {
   }
 }
 
-function linkWaits(link: TrackedLink, wait: Tell): void {
+function linkWaits(link: TrackedLink, wait: AddWait): void {
   const name = labelOf(link);
   const { attached } = link;
   if (attached.in && attached.out) {

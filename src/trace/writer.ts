@@ -28,7 +28,7 @@ import type { FrameTrace } from "../engine/events.ts";
 import type { Channel, PeerInfo, TransportEvent } from "../transport/channel.ts";
 import { toJson } from "./json.ts";
 import { withoutSecrets, withoutSecretText } from "./secrets.ts";
-import { tellingAccepted, tellingDial, type TracedDial } from "./transport.ts";
+import { tracedAccepted, type TracedDial, tracedDial } from "./transport.ts";
 import type { FrameBody, Observation, TraceFault, TrackedFrame } from "./tracked.ts";
 import { ConnectionTracker } from "./tracker.ts";
 
@@ -186,9 +186,9 @@ export function jsonLines(write: (line: string) => unknown, options: TraceOption
   };
   return Object.assign(frame, {
     transport,
-    dialling: (dial: TracedDial, log?: LogOption) => tellingDial(dial, transport, log),
+    dialling: (dial: TracedDial, log?: LogOption) => tracedDial(dial, transport, log),
     accepted: (channel: Channel, info: PeerInfo | undefined, connection: number, log?: LogOption) =>
-      tellingAccepted(channel, info, (event) => transport({ ...event, connection }), log),
+      tracedAccepted(channel, info, (event) => transport({ ...event, connection }), log),
   });
 }
 

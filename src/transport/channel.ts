@@ -113,7 +113,7 @@ export abstract class Inbound {
   #held: Uint8Array[] = [];
   #close: ChannelClose | undefined;
   #muted = false;
-  #told = false;
+  #closeReported = false;
   #scheduled = false;
 
   get onbytes(): ((bytes: Uint8Array) => void) | undefined {
@@ -170,7 +170,7 @@ export abstract class Inbound {
     try {
       while (this.#hasBytesToHand()) this.#onbytes!(this.#held.shift()!);
       if (!this.#hasEndToTell()) return;
-      this.#told = true;
+      this.#closeReported = true;
       this.#onclose!(this.#close!);
     } finally {
       // A listener that throws does not prevent the next call.
@@ -183,7 +183,7 @@ export abstract class Inbound {
   }
 
   #hasEndToTell(): boolean {
-    return this.#close !== undefined && this.#onclose !== undefined && !this.#told && this.#held.length === 0;
+    return this.#close !== undefined && this.#onclose !== undefined && !this.#closeReported && this.#held.length === 0;
   }
 }
 

@@ -914,8 +914,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/engine/settlement.ts",
-    from: "return delivery === undefined ? 1 : Math.max(0, tell(deliveries, delivery, state, settled));",
-    to: "return delivery !== undefined ? 1 : Math.max(0, tell(deliveries, delivery, state, settled));",
+    from: "return delivery === undefined ? 1 : Math.max(0, apply(deliveries, delivery, state, settled));",
+    to: "return delivery !== undefined ? 1 : Math.max(0, apply(deliveries, delivery, state, settled));",
     tests: ENGINE,
   },
   {

@@ -61,7 +61,7 @@ export const planted: readonly Mutation[] = [
   {
     rule: "what the lost link held counts no more",
     file: "src/client/receiver_settlement.ts",
-    from: "    this.unsettled = this.#told = 0;\n",
+    from: "    this.unsettled = this.#outcomesSent = 0;\n",
     to: "",
     tests,
   },
@@ -75,7 +75,7 @@ export const planted: readonly Mutation[] = [
   {
     rule: "an outcome that the receiver lists is taken",
     file: "src/recovery/resumption.ts",
-    from: '  if (isOutcome(remote)) return { kind: "settle", state: remote, told: false };',
+    from: '  if (isOutcome(remote)) return { kind: "settle", state: remote, reported: false };',
     to: '  if (isOutcome(remote)) return { kind: "send" };',
     tests,
   },

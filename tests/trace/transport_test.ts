@@ -96,7 +96,7 @@ test("trace: a connection that comes back begins anew, and breaks no rule by it"
   await listener.close();
   const closes = client.events().filter(({ event }) => event === "closed");
   assertEquals([closes.length, client.events().filter(({ event }) => event === "connected").length], [2, 2]);
-  const found = client.all().flatMap(({ data }) => data.faults ?? []).filter(({ told }) => !told);
+  const found = client.all().flatMap(({ data }) => data.faults ?? []).filter(({ reported }) => !reported);
   assertEquals(found, []);
 });
 

@@ -394,13 +394,13 @@ function framePanel(item: Item | undefined): Node[] {
   ];
 }
 
-function faultNode({ clause, text, told }: Item["faults"][number]): HTMLElement {
+function faultNode({ clause, text, reported }: Item["faults"][number]): HTMLElement {
   return make(
     "div",
     "fault",
     text,
     make("br", ""),
-    make("code", "", `[${clause}] ${told ? "told by the peer" : "found here"}`),
+    make("code", "", `[${clause}] ${reported ? "reported by the peer" : "found here"}`),
   );
 }
 
@@ -477,7 +477,7 @@ function waitsPanel(item: Item | undefined): Node[] {
 }
 
 function faultsPanel(): Node[] {
-  if (model.faults.length === 0) return [make("p", "", "No rule is broken, and no error was told.")];
+  if (model.faults.length === 0) return [make("p", "", "No rule is broken, and no error was reported.")];
   const byClause = new Map<string, { item: Item; text: string }[]>();
   for (const index of model.faults) {
     const item = model.items[index]!;

@@ -177,7 +177,7 @@ class Builder {
       const summary = Object.entries(more).map(([name, detail]) => NAMELESS.has(name) ? detail : `${name} ${detail}`)
         .join(" ");
       const failed = event === "failed" || data.error !== undefined;
-      const faults = failed ? [{ clause: "transport", text: `${event}: ${summary}`, told: true }] : [];
+      const faults = failed ? [{ clause: "transport", text: `${event}: ${summary}`, reported: true }] : [];
       if (failed) this.#faults.push(index);
       if (event === "closed") this.#trackers.delete(connection);
       this.#items.push({ ...BESIDE, index, time, connection, kind: event, channel, payload, faults, summary, text });

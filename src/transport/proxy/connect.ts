@@ -117,7 +117,7 @@ export class ProxyTunnel {
   #reusable = false;
   #reused = false;
   // Whether the proxy has sent anything since the last request.
-  #heard = false;
+  #hasAnswered = false;
   #answered = false;
   #renewed = false;
 
@@ -163,7 +163,7 @@ export class ProxyTunnel {
     switch (this.#state) {
       case "answer":
         // A proxy may close a kept connection at any time, without having seen the request [rfc9112 9.3.1].
-        if (this.#reused && !this.#heard) return this.#reconnect(now);
+        if (this.#reused && !this.#hasAnswered) return this.#reconnect(now);
         return this.#fail(this.#error("proxy-failed", "the proxy closed the connection before it answered"));
       case "body":
         this.#reusable = false;
@@ -239,13 +239,13 @@ export class ProxyTunnel {
     this.#output = this.#proxy.request(this.#target, this.#own);
     this.#parser = responseParser(this.#limits);
     this.#interim = 0;
-    this.#heard = false;
+    this.#hasAnswered = false;
     this.#state = "answer";
     this.#deadline = now + this.#stepTimeoutMs;
   }
 
   #readHead(bytes: Uint8Array, now: number): ProxyEvent | undefined {
-    this.#heard = true;
+    this.#hasAnswered = true;
     let rest = bytes;
     for (let head = this.#parser.receive(rest); head !== undefined; head = this.#parser.receive(rest)) {
       rest = this.#parser.surplus;

@@ -29,7 +29,7 @@ export class Callbacks {
         // A promise counts as false.
         return decide(text) === true;
       } catch (error) {
-        this.tell(option, error);
+        this.report(option, error);
         return false;
       }
     };
@@ -43,7 +43,7 @@ export class Callbacks {
           if (refusal !== undefined) checkRefusal(refusal);
           return refusal;
         } catch (error) {
-          this.tell("authenticate", error);
+          this.report("authenticate", error);
           return { status: 500 };
         }
       }),
@@ -53,7 +53,7 @@ export class Callbacks {
   /** Calls `take` for a channel, and returns its result; the channel is closed if `take` throws or rejects. */
   hand(channel: PausableChannel, option: string, take: () => unknown): unknown {
     const fail = (error: unknown): void => {
-      this.tell(option, error);
+      this.report(option, error);
       channel.close(1011);
     };
     try {
@@ -67,9 +67,9 @@ export class Callbacks {
   }
 
   /** Logs that a callback has thrown, or returned an unusable value. */
-  tell(option: string, error: unknown): void {
+  report(option: string, error: unknown): void {
     const message = `Cannot serve a client: option "${option}" of ${this.#where()} failed; mend it`;
-    this.#log.tell({ level: "error", code: "callback-failed", message, error }, option);
+    this.#log.write({ level: "error", code: "callback-failed", message, error }, option);
   }
 }
 

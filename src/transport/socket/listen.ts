@@ -325,7 +325,7 @@ class IncomingConnections {
     try {
       onRefused({ reason, remoteAddress });
     } catch (error) {
-      this.#callbacks.tell("onRefused", error);
+      this.#callbacks.report("onRefused", error);
     }
   }
 
@@ -335,7 +335,7 @@ class IncomingConnections {
     if (why === undefined || this.#closed) return;
     const from = remoteAddress ?? "unknown address";
     const message = `Cannot accept connection from ${from} on port ${this.port}: ${why}`;
-    this.#log.tell({ level: "warning", code: "refused", message }, reason);
+    this.#log.write({ level: "warning", code: "refused", message }, reason);
   }
 
   #leaveAddress(address: string): void {

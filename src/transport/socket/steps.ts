@@ -181,7 +181,7 @@ class Exchange {
   readonly #socket: Socket;
   readonly #tunnel: ProxyTunnel | SocksTunnel;
   readonly #options: TunnelOptions;
-  readonly #heard: ProxyEvent[] = [];
+  readonly #events: ProxyEvent[] = [];
   #waiting: { resolve: (event: ProxyEvent) => void; reject: (reason: unknown) => void } | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -193,15 +193,15 @@ class Exchange {
     socket.on("end", this.#onend);
     socket.on("close", this.#onend);
     options.signal?.addEventListener("abort", this.#onabort);
-    this.#hear(undefined);
+    this.#handle(undefined);
   }
 
   next(): Promise<ProxyEvent> {
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
       if (this.#options.signal?.aborted) return this.#onabort();
-      const event = this.#heard.shift();
-      if (event !== undefined) this.#hear(event);
+      const event = this.#events.shift();
+      if (event !== undefined) this.#handle(event);
     });
   }
 
@@ -213,11 +213,11 @@ class Exchange {
       // A person may have to type them, which may take forever.
       if (event.kind === "credentials") {
         const credentials = await abortable(Promise.resolve(proxy.ask?.(event.request)), signal);
-        this.#hear(tunnel.authenticate(credentials, now()));
+        this.#handle(tunnel.authenticate(credentials, now()));
       } else {
         const challenge = { ...event.challenge, signal };
         const answer = await abortable(Promise.resolve(proxy.authenticator?.(challenge)), signal);
-        this.#hear(tunnel.respond(answer, now()));
+        this.#handle(tunnel.respond(answer, now()));
       }
     } catch (error) {
       this.end();
@@ -239,21 +239,21 @@ class Exchange {
     this.#socket.destroy();
   }
 
-  readonly #ondata = (bytes: Uint8Array): void => this.#hear(this.#tunnel.receive(new Uint8Array(bytes), now()));
-  readonly #onend = (): void => this.#hear(this.#tunnel.end(now()));
+  readonly #ondata = (bytes: Uint8Array): void => this.#handle(this.#tunnel.receive(new Uint8Array(bytes), now()));
+  readonly #onend = (): void => this.#handle(this.#tunnel.end(now()));
   readonly #onabort = (): void => {
     this.end();
     this.#waiting?.reject(this.#options.signal?.reason);
   };
 
-  #hear(event: ProxyEvent | undefined): void {
+  #handle(event: ProxyEvent | undefined): void {
     if (event !== undefined) {
       // Further bytes belong to the tunnel's other end.
       if (event.kind === "open") {
         this.#socket.pause();
         this.detach();
       }
-      if (this.#waiting === undefined) this.#heard.push(event);
+      if (this.#waiting === undefined) this.#events.push(event);
       else this.#waiting.resolve(event);
       this.#waiting = undefined;
     }
@@ -261,7 +261,7 @@ class Exchange {
     if (output.length > 0) this.#socket.write(output);
     clearTimeout(this.#timer);
     const due = this.#tunnel.nextTimeout();
-    if (due !== undefined) this.#timer = guard(Math.max(0, due - now()), () => this.#hear(this.#tunnel.tick(now())));
+    if (due !== undefined) this.#timer = guard(Math.max(0, due - now()), () => this.#handle(this.#tunnel.tick(now())));
   }
 }
 
