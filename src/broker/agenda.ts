@@ -1,5 +1,5 @@
 /**
- * Names to check again at a given time.
+ * A schedule of names to check again.
  *
  * @module
  */

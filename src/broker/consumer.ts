@@ -25,7 +25,7 @@ export interface ConsumerSource {
   handleFault(message: QueuedMessage, consumer: Consumer, error: unknown): void;
 }
 
-/** Tells whether a consumer gets a message; a filter of its link [messaging 3.5.8]. */
+/** Whether a consumer gets a message; a filter of its link [messaging 3.5.8]. */
 export type MessageFilter = (message: EncodedMessage) => boolean;
 
 /**

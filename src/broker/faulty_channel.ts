@@ -193,7 +193,7 @@ class FaultyChannel implements Channel {
   }
 }
 
-/** Where the bytes and faults of a direction go. */
+/** The actions of a direction. */
 interface DirectionEnd {
   pass(bytes: Uint8Array): void;
   cut(): void;

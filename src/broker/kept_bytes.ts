@@ -21,7 +21,7 @@ export class KeptBytes {
   #block: Uint8Array | undefined;
   #used = 0;
 
-  /** Keeps a copy of `bytes`, or `bytes` themselves if they are most of their buffer. */
+  /** Keeps a copy of `bytes`; long ones stay where they are, unless they waste most of their buffer. */
   keep(bytes: Uint8Array): KeptPlace {
     const { length } = bytes;
     if (length > MAX_SHARED_BYTES) {

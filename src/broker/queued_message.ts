@@ -32,7 +32,7 @@ interface Past {
 /** A message in a queue, with its history there. */
 export class QueuedMessage implements Ranked {
   encoded: EncodedMessage;
-  /** Its place in the queue; lower ranks are delivered first. */
+  /** The place in the queue; lower ranks are delivered first. */
   rank = 0;
   /** True while the message waits for a consumer. */
   available = false;

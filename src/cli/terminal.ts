@@ -47,7 +47,7 @@ export function terminal(): Terminal {
         try {
           Deno?.stdin.close();
         } catch {
-          // It was closed before.
+          // Deno throws if the input was closed before.
         }
       },
     },

@@ -1,58 +1,56 @@
 /**
- * What a benchmark is.
+ * The definition of a benchmark.
  *
  * @module
  */
 
-/** Does something `count` times; a work that measures something itself returns it, several things by their names. */
+/** Runs `count` operations; a work that measures something itself returns one value, or several by name. */
 export type Work = (count: number) => Measured | Promise<Measured>;
 
-/** What a work has measured, if anything. */
+/** The values that a work has measured itself, if any. */
 export type Measured = void | number | Readonly<Record<string, number>>;
 
-/** Prepares a work against the server at `url`, if there is one, with what its subject says. */
+/** Prepares a work against the server at `url`, if there is one, with the subject's argument. */
 export type Prepare = (url: string, argument: string) => Work | Promise<Work>;
 
-/** One that is compared with others: it can do some of the works, and serve the other side of them. */
+/** A library under comparison: it runs some of the works, and serves the other side of them. */
 export interface Contender {
-  /** Its works by name. */
   readonly works: Readonly<Record<string, Prepare>>;
-  /** Starts a server for all of its works, and gives its URL. */
+  /** Starts a server for all of its works, and returns its URL. */
   serve?(): Promise<string>;
 }
 
 /**
- * How a round of a work becomes a number: operations a second; the median and the 99th percentile of single
- * operations, in microseconds; what the work returns; or how much the server's memory grew, in bytes per operation.
+ * The number of a round: operations a second; the median and the 99th percentile of single operations, in microseconds; the
+ * value that the work returns; or the growth of the server's memory, in bytes per operation.
  */
 export type Measure = "rate" | "latency" | "value" | "growth";
 
-/** One of the things that a bench measures in turn. */
+/** One of the subjects that a bench measures in turn. */
 export interface Subject {
-  /** How rows name it. */
+  /** The name in rows. */
   readonly name: string;
-  /** The file of the contender that works. */
+  /** The contender's file for the client. */
   readonly client: string;
-  /** The file of the contender that serves; none for a work that needs no server. */
+  /** The contender's file for the server; none for a work without one. */
   readonly server?: string;
-  /** The work's name, if it is not that of the bench. */
+  /** The work's name. Default: that of the bench. */
   readonly work?: string;
-  /** Handed to the work. */
+  /** The argument of the work. */
   readonly argument?: string;
 }
 
-/** A bound for a ratio, or for a value: the same on all runtimes, or one for each that it is meant for. */
+/** A line of the table: the ratio of two measured values, and its goal. */
 export type Aim = number | Readonly<Partial<Record<string, number>>>;
 
 /** A line of the table: one measured value over another, and what that ratio should be. */
 export interface Row {
-  /** What is told. */
   readonly title: string;
-  /** The subject above the line; with `latency`, followed by `.p50` or `.p99`. */
+  /** The subject of the numerator; with `latency`, followed by `.p50` or `.p99`. */
   readonly value: string;
-  /** The subject below the line; none for a value that stands for itself. */
+  /** The subject of the denominator; none for a value that stands alone. */
   readonly over?: string;
-  /** The most, or the least, that it should be; neither for a row that only tells. */
+  /** The goal as a maximum; without `most` and `least` the row has none. */
   readonly most?: Aim;
   /** The least that it should be. */
   readonly least?: Aim;
@@ -60,31 +58,28 @@ export interface Row {
   readonly anchor?: string;
 }
 
-/** A group of subjects that are measured in turn, and the rows that come of it. */
+/** A group of subjects that are measured in turn, with their rows. */
 export interface Bench {
-  /** Chosen by it. */
   readonly name: string;
-  /** How rounds become numbers. */
+  /** The group, whose benches run only when its name, or theirs, is asked for. */
   readonly measure: Measure;
-  /** What the numbers count. */
+  /** The unit of the numbers. */
   readonly unit: string;
-  /** What numbers are multiplied with to be in that unit. Default: 1. */
+  /** The factor from numbers to `unit`. Default: 1. */
   readonly scale?: number;
-  /** Operations of a round where time does not decide how many, and with `rate` the least that it may be. */
+  /** Operations of a round of fixed length; for `rate`, the least. */
   readonly count?: number;
-  /** Rounds that warm up and are not counted. Default: 2. */
+  /** True for new processes in every round, to measure what happens only once in a process. */
   readonly warmUps?: number;
   /** True for processes of their own in every round, for what only happens once in a process. */
   readonly fresh?: boolean;
-  /** Milliseconds that the bytes between client and server take on their way; 0 for none. */
+  /** Milliseconds that bytes take each way between client and server; 0 for none. */
   readonly delayMs?: number;
-  /** What is measured. */
   readonly subjects: readonly Subject[];
-  /** What is told. */
   readonly rows: readonly Row[];
 }
 
-/** Stands for this module where one is to be loaded. */
+/** The contender's name of this module. */
 export const OURS = "ours";
 /** The environment variable that lets workers bring programs that are not on this machine. */
 export const BRING = "WEBAMQP_BENCH_BRING";
@@ -92,13 +87,13 @@ export const BRING = "WEBAMQP_BENCH_BRING";
 export const SMALL = 200;
 /** Bytes of a large message's body. */
 export const LARGE = 65_536;
-/** Small messages that wait for their outcome at a time. */
+/** Small messages in flight. */
 export const WINDOW = 1_000;
-/** Small messages that wait for their outcome at a time on each of many links. */
+/** Small messages in flight on each of many links. */
 export const LINK_WINDOW = 32;
-/** Large messages that wait for their outcome at a time. */
+/** Large messages in flight. */
 export const LARGE_WINDOW = 64;
-/** Messages a second where the load is given and the time that each takes is measured. */
+/** Messages a second where the load is given and the time of each is measured. */
 export const PACE = 20_000;
 /** Connections that are opened in turn for a message each. */
 export const FIRST = 300;
@@ -112,7 +107,7 @@ export function quantiles(times: number[]): { p50: number; p99: number } {
   return { p50: quantile(0.5), p99: quantile(0.99) };
 }
 
-/** A message as applications send them: an id, a type, a handful of properties, a short text. */
+/** A typical message of applications: an id, a type, a handful of properties, a short text. */
 export const sample = {
   messageId: "b0a4c1de-5d0c-4b36-8f5e-0f6b6a4f1c11",
   to: "orders",

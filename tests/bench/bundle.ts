@@ -1,5 +1,5 @@
 /**
- * How much a browser or an edge function loads.
+ * The bytes that a browser or an edge function loads.
  *
  * @module
  */
@@ -7,16 +7,16 @@
 import { builtinModules } from "node:module";
 import type { Contender } from "./bench.ts";
 
-/** What the table calls `bundle`. */
+/** The contender `bundle`. */
 export const contender: Contender = {
   works: {
     bundle: (_url, argument) => async () => {
       const { bundle, firstLoad, gzipSize } = await import("../bundle.ts");
-      // rhea needs Buffer, events and more of Node, which a page would have to load as well.
+      // rhea needs Buffer, events and more of Node, which a page would have to load, too.
       if (argument === "rhea") {
         return await gzipSize(bundle('export { default } from "rhea";', [...builtinModules]).code);
       }
-      // What is loaded only when an option needs it counts in the last one only.
+      // Modules loaded on use count in the last one only.
       const { code } = argument === "everything"
         ? bundle('export * from "./mod.ts";')
         : firstLoad(`export { ${argument} } from "./mod.ts";`);

@@ -1,5 +1,5 @@
 /**
- * What does not depend on the machine: how much goes over the wire for a thousand messages, and how often it is copied.
+ * Measurements that do not depend on the machine: the bytes on the wire for a thousand messages, and their copies.
  *
  * @module
  */
@@ -27,7 +27,7 @@ const MESSAGES = 1_000;
 const SMALL = 200;
 const LARGE = 65_536;
 
-/** What went over the wire in one direction. */
+/** The bytes and frames of one direction. */
 class Wire {
   messages = 0;
   bytes = 0;
@@ -50,11 +50,11 @@ interface Line {
   readonly connection: Connection;
   readonly up: Wire;
   readonly down: Wire;
-  /** Turns in which the client had to wait for the server. */
+  /** The number of turns in which the client waited for the server. */
   readonly turns: () => number;
 }
 
-/** A client and an acceptor that sinks what it is sent and sends what it is asked for, over a counted line. */
+/** A client and an acceptor that accepts messages and sends those asked for, over a counted line. */
 function line(
   options: OpenOptions = {},
   sasl: SaslAuth | SaslClient = anonymous(),
@@ -302,7 +302,7 @@ test("bench: 1,000 sends leave in as few WebSocket messages as hold them", async
   assert(up.bytes <= MESSAGES * (SMALL + 40), `${up.bytes} bytes`);
   assert(up.messages <= Math.ceil(up.bytes / 65_535) + 1, `${up.messages} WebSocket messages`);
   assert(up.largest <= 65_535, `${up.largest} bytes in one`);
-  // One for each WebSocket message that came, at most.
+  // At most one for each received WebSocket message.
   assert(down.frames.disposition! <= up.messages, `${down.frames.disposition} dispositions`);
   assert(down.messages <= up.messages + 1, `${down.messages} answers`);
   await connection.close();
@@ -345,7 +345,7 @@ test("bench: 1,000 messages that come alone are waited for without a set, and cu
     Array.prototype.splice = splice;
   }
   await connection.close();
-  // The link that has something to write.
+  // Only the link that has something to write.
   assert(entries <= MESSAGES + 20, `${entries} entries`);
   assert(cuts <= 20, `${cuts} cuts`);
 });
@@ -402,7 +402,7 @@ test("bench: a first message has its outcome after four turns, two of them for S
     seen.push(turns());
     await connection.close();
   }
-  // SASL's header, its choice, the opening, the message; ahead of SASL the first three are one.
+  // SASL's header, its init, the open, the message; before SASL's outcome the first three leave together.
   assertEquals(seen, [4, 2]);
 });
 
@@ -411,7 +411,7 @@ test("bench: a connection that sends a message and ends in order makes no error"
   class Counted extends Error {
     constructor(message?: string, options?: ErrorOptions) {
       super(message, options);
-      // The other side is no part of it.
+      // Entries of the other side do not count.
       if (!message!.includes("receiver of")) made.push(message!);
     }
   }
@@ -446,7 +446,7 @@ test("bench: 1,000 writers that have nothing to write share a few blocks of memo
   const taken: Uint8Array<ArrayBuffer>[] = [];
   for (const [i, writer] of writers.entries()) {
     writer.u32(i);
-    // One that is not done keeps its memory.
+    // A writer that is not released keeps its memory.
     writer.release();
     if (i === 500) continue;
     taken[i] = writer.take();

@@ -1,5 +1,5 @@
 /**
- * Frames as they come over the wire, the same bytes for all who decode them.
+ * Encoded frames, the same bytes for all decoders.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import type { Performative } from "../../src/codec/types.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { SMALL } from "./bench.ts";
 
-/** `count` transfers of a small message each, one after the other. */
+/** `count` transfers of a small message each. */
 export function transferFrame(count: number): Uint8Array {
   const payload = new Writer();
   writeMessage({ body: new Uint8Array(SMALL) }, payload);
@@ -26,7 +26,7 @@ export function transferFrame(count: number): Uint8Array {
   return frames(count, transfer, payload.take());
 }
 
-/** `count` dispositions that accept, one after the other. */
+/** `count` accepting dispositions. */
 export function dispositionFrame(count: number): Uint8Array {
   return frames(count, (first) => ({
     kind: "disposition",

@@ -1,5 +1,5 @@
 /**
- * How much memory this process uses.
+ * The memory of this process.
  *
  * @module
  */
@@ -11,7 +11,7 @@ interface Runtime {
   gc?(): void;
 }
 
-/** Bytes that live objects take, after a collection. */
+/** Bytes of live objects, after a collection. */
 export function heapBytes(): number {
   collect();
   // V8 frees array buffers while the program goes on, and counts them until then; another collection waits for it.
@@ -21,7 +21,7 @@ export function heapBytes(): number {
   return "Bun" in globalThis ? heapUsed : heapUsed + external;
 }
 
-/** Bytes that the process occupies, after a collection. */
+/** Bytes of resident memory, after a collection. */
 export function residentBytes(): number {
   collect();
   return process.memoryUsage().rss;

@@ -1,5 +1,5 @@
 /**
- * This module while somebody looks on: telemetry, and traces.
+ * This module with telemetry and traces.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { jsonLines } from "../../src/trace/writer.ts";
 import { type Contender, SMALL, WINDOW } from "./bench.ts";
 import { sending } from "./ours.ts";
 
-/** Takes spans and measurements, and does nothing with them. */
+/** Drops spans and measurements. */
 const nowhere: SpanProcessor = {
   onStart() {},
   onEnd() {},
@@ -51,7 +51,7 @@ function observed(by: string): ConnectOptions {
   }
 }
 
-/** What the table calls by the name of who looks on. */
+/** The contenders, by the name of the observer. */
 export const contender: Contender = {
   works: {
     send: async (url, by) => await sending([(await connect(url, observed(by))).sender("sink")], SMALL, WINDOW),

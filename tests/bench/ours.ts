@@ -39,7 +39,7 @@ const message: Message = {
   body: sample.body,
 };
 
-/** Sends `count` messages of `size` bytes, `window` of them at a time, and waits for each outcome. */
+/** Sends `count` messages of `size` bytes, `window` of them in flight, and waits for each outcome. */
 export async function sending(senders: Sender[], size: number, window: number): Promise<Work> {
   const body = new Uint8Array(size);
   await Promise.all(senders.map((sender) => sender.ready()));
@@ -59,7 +59,7 @@ function sender(size: number, window: number): Prepare {
   };
 }
 
-/** Receives `count` messages of `size` bytes on a link of their own, and accepts each. */
+/** Receives `count` messages of `size` bytes on a separate link, and accepts each. */
 function receiver(size: number, credit: number): Prepare {
   return async (url, argument) => {
     const connection = await connect(url, { transport: transportOf(argument) });
@@ -85,13 +85,13 @@ function decodingFrame(bytes: () => Uint8Array, read: (frame: Frame) => number):
         decoder.push(many);
         for (let frame = decoder.frame(); frame !== undefined; frame = decoder.frame(), done++) sum += read(frame);
       }
-      // So that no compiler leaves out what makes it.
+      // Returned so that no compiler drops the work.
       return sum;
     };
   };
 }
 
-// What a session has to look at; the same in rhea.ts.
+// The fields that a session reads; the same as in rhea.ts.
 function readTransfer({ body, payload }: Frame): number {
   const { handle, deliveryId, deliveryTag, settled, more } = body as Transfer;
   return handle + deliveryId! + deliveryTag!.length + payload!.length + (settled ? 1 : 0) + (more ? 1 : 0);
@@ -105,7 +105,7 @@ function readDisposition({ body }: Frame): number {
 // Bytes of a round of `whole`.
 const WHOLE = 128e6;
 
-/** What the table calls `ours`. */
+/** The contender `ours`. */
 export const contender: Contender = {
   works: {
     encode: () => (count) => {
@@ -130,7 +130,7 @@ export const contender: Contender = {
     up: sender(LARGE, LARGE_WINDOW),
     down: receiver(LARGE, LARGE_WINDOW),
     latency: sender(SMALL, 1),
-    // As many bytes, whatever their messages.
+    // The same number of bytes, whatever the size of messages.
     whole: async (url, argument) => {
       const size = Number(argument);
       const receive = await receiver(size, 2)(url, "");
@@ -188,7 +188,7 @@ export const contender: Contender = {
         const [size, count, window] = request.address!.split(":").map(Number) as [number, number, number?];
         const body = new Uint8Array(size);
         const link = request.accept();
-        // More than sendAll lets wait for an outcome at a time.
+        // More than sendAll keeps in flight.
         if (window !== undefined) return void (await sending([link], size, window))(count);
         await link.sendAll(Array.from({ length: count }, () => ({ body }))).catch(() => {});
       },

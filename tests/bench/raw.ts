@@ -1,5 +1,5 @@
 /**
- * Bare WebSocket messages: one for each message, and an answer for each, as an outcome would be.
+ * Bare WebSocket messages: one for each message, and an answer for each, as for an outcome.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 import { type Contender, LARGE, LARGE_WINDOW, type Prepare, SMALL, WINDOW } from "./bench.ts";
 import { listenRaw, type Socket } from "./websockets.ts";
 
-// The first byte of what a client sends tells what it wants: an echo, an answer of one byte, or messages.
+// The first byte of a client's message selects an echo, an answer of one byte, or messages.
 const ECHO = 0;
 const ANSWER = 1;
 const SUPPLY = 2;
@@ -92,7 +92,7 @@ function answer(socket: Socket): void {
   };
 }
 
-/** What the table calls `raw`. */
+/** The contender `raw`. */
 export const contender: Contender = {
   works: {
     send: sender(ANSWER, SMALL, WINDOW),

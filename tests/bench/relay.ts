@@ -7,18 +7,18 @@
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { DELAY_MS } from "./bench.ts";
 
-/** How many round trips fit into a time; what is left over is the work at both ends, and timers that are late. */
+/** The number of round trips in a time; the rest is work at both ends, and late timers. */
 export function roundTrips(elapsedMs: number): number {
   return Math.floor(elapsedMs / (2 * DELAY_MS));
 }
 
-/** Relays TCP to the port of a URL, each way later by `delayMs`; a connection takes a round trip to be set up. */
+/** Relays TCP to the port of a URL with `delayMs` each way; a new connection takes a round trip. */
 export async function startRelay(target: string, delayMs: number = DELAY_MS): Promise<{ url: string; close(): void }> {
   const { hostname, port } = new URL(target);
   const sockets = new Set<Socket>();
   const server = createServer((near) => {
     const far = connect(Number(port), hostname);
-    // On loopback a connection is there at once: what SYN and its answer take is added to the first bytes.
+    // Loopback connects at once: the time of SYN and its answer is added to the first bytes.
     const open = performance.now() + 2 * delayMs;
     pass(near, far, () => Math.max(0, open - performance.now()) + delayMs);
     pass(far, near, () => delayMs);

@@ -42,7 +42,7 @@ function opened(url: string, options?: Options): Promise<Connection> {
 
 const body = (size: number): unknown => rhea.message.data_section(Buffer.alloc(size));
 
-/** Sends `count` messages, at most `window` of them without an outcome. */
+/** Sends `count` messages, `window` of them in flight. */
 function sending(sender: Sender, size: number, window: number): Work {
   const content = body(size);
   return (count) =>
@@ -85,7 +85,7 @@ function receiver(size: number, credit: number): Prepare {
   };
 }
 
-// rhea decodes frames inside its transport, which is no part of its surface; fields are decoded when they are read.
+// rhea decodes frames inside its transport, which is not public; fields are decoded when they are read.
 interface Frame {
   readonly performative: Readonly<Record<string, unknown>>;
   readonly payload: Buffer | undefined;
@@ -104,13 +104,13 @@ function decodingFrame(bytes: () => Uint8Array, read: (frame: Frame) => number):
           at += size;
         }
       }
-      // So that no compiler leaves out what makes it.
+      // Returned so that no compiler drops the work.
       return sum;
     };
   };
 }
 
-// What a session has to look at; the same in ours.ts.
+// The fields that a session reads; the same as in ours.ts.
 function readTransfer({ performative, payload }: Frame): number {
   const { handle, delivery_id, delivery_tag, settled, more } = performative;
   const lengths = (delivery_tag as Buffer).length + payload!.length;
@@ -131,7 +131,7 @@ const message = {
   body: sample.body,
 };
 
-/** What the table calls `rhea`. */
+/** The contender `rhea`. */
 export const contender: Contender = {
   works: {
     encode: () => (count) => {
@@ -217,7 +217,7 @@ export const contender: Contender = {
           link!.send({ body: content });
         }
       };
-      // Not at once: rhea would write the transfers before its attach.
+      // In a later turn: rhea would write the transfers before its attach.
       link!.once("sendable", () => {
         setImmediate(() => {
           link!.on("sendable", fill);
@@ -225,7 +225,7 @@ export const contender: Contender = {
         });
       });
     });
-    // Nothing to do: it accepts by itself.
+    // rhea accepts by itself.
     container.on("message", () => {});
     const options = { receiver_options: { credit_window: WINDOW }, session_buffer_size: 131_072 };
     return listen((socket) => container.websocket_accept(socket as never, options as never));

@@ -1,12 +1,12 @@
 /**
- * How long loading takes.
+ * The time of loading.
  *
  * @module
  */
 
 import type { Contender } from "./bench.ts";
 
-/** What the table calls `start`. */
+/** The contender `start`. */
 export const contender: Contender = {
   works: {
     import: (_url, module) => async () => {

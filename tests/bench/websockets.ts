@@ -1,18 +1,17 @@
 /**
- * WebSockets without anything on top: the runtime's own, and `ws` where that is what a server has.
+ * WebSockets without AMQP: the runtime's own, and `ws` for servers on Node.
  *
  * @module
  */
 
 import { WebSocket as NodeWebSocket, WebSocketServer } from "ws";
 
-/** What is used of a WebSocket here. */
+/** The part of a WebSocket that is used. */
 export interface Socket {
-  /** Sends one binary message. */
   send(data: Uint8Array<ArrayBuffer>): void;
-  /** Told of every message. */
+  /** Called with every message. */
   onmessage: ((event: { data: ArrayBuffer }) => void) | null;
-  /** `"arraybuffer"` here. */
+  /** Set to `"arraybuffer"`. */
   binaryType: string;
 }
 
@@ -32,9 +31,7 @@ interface Runtime {
 const HOST = "127.0.0.1";
 const runtime = globalThis as Runtime;
 
-/**
- * The class that dials fastest here: Node's own is behind `ws`, which is also what programs on Node use with rhea.
- */
+/** The fastest client class: Node's own is slower than `ws`, which programs on Node also use with rhea. */
 export const Dialler: typeof WebSocket = runtime.Deno === undefined && runtime.Bun === undefined
   ? NodeWebSocket as never
   : WebSocket;
@@ -62,7 +59,7 @@ export function listen(accept: (socket: Socket) => void): Promise<string> {
   });
 }
 
-/** Accepts WebSockets in the way that is fastest here, which is Bun's own on Bun. */
+/** Accepts WebSockets in the fastest way, which is Bun's own on Bun. */
 export function listenRaw(accept: (socket: Socket) => void): Promise<string> {
   const { Bun } = runtime;
   if (Bun === undefined) return listen(accept);
@@ -80,7 +77,7 @@ export function listenRaw(accept: (socket: Socket) => void): Promise<string> {
         accept(handle.data.socket);
       },
       message(handle: Handle, data: Uint8Array<ArrayBuffer>) {
-        // A view of its own memory, so nothing is copied.
+        // A view of memory of its own, so nothing is copied.
         handle.data.socket!.onmessage?.({ data: data as unknown as ArrayBuffer });
       },
     },

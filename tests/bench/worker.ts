@@ -1,5 +1,5 @@
 /**
- * One side of a bench in a process of its own: it prints a line when it is ready, and one for each line that it reads.
+ * One side of a bench in a separate process: it prints a line when it is ready, and one for each line that it reads.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { createInterface } from "node:readline";
 import { type Contender, type Measure, quantiles, type Work } from "./bench.ts";
 import { residentBytes } from "./memory.ts";
 
-/** What a worker is told when it starts, as its one argument. */
+/** The worker's only argument. */
 export type Start =
   | { readonly role: "server"; readonly file: string }
   | {
@@ -20,23 +20,22 @@ export type Start =
     readonly argument: string;
   };
 
-/** What it is asked for in a line. */
+/** A line of its input. */
 export interface Round {
-  /** How the round becomes numbers. */
   readonly measure: Measure;
-  /** How many operations, where that is given. */
+  /** The number of operations, if it is fixed. */
   readonly count: number | undefined;
-  /** How long it shall take, where that decides. */
+  /** The milliseconds of the round, if it is not. */
   readonly ms: number;
 }
 
-/** What a worker says instead of being ready when it cannot have what it needs. */
+/** The worker's first line if it lacks something that it needs. */
 export interface Absent {
-  /** Why. */
+  /** The reason. */
   readonly skipped: string;
 }
 
-/** What a round came to, one number or several with names of their own. */
+/** The result of a round, by name. */
 export type Result = Readonly<Record<string, number>>;
 
 /** What a worker says when it fails, before it ends. */
@@ -47,7 +46,7 @@ export interface Failed {
 
 let perRound = 1_000;
 
-// So that what it has started ends with it.
+// Its children end with it.
 process.on("SIGTERM", () => process.exit());
 
 const start: Start = JSON.parse(process.argv[2]!);
@@ -58,6 +57,7 @@ try {
 }
 process.exit();
 
+// By name, so that a process loads only the measured modules.
 async function work(contender: Contender): Promise<void> {
   const lines = createInterface({ input: process.stdin });
   if (start.role === "server") {
@@ -100,7 +100,7 @@ async function load(file: string): Promise<Contender> {
   }
 }
 
-// What cannot be had on this machine is told, and left out.
+// Reports what this machine lacks, to be left out.
 async function orSkipped<T>(make: () => T | Promise<T>): Promise<T | Absent> {
   try {
     return await make();
@@ -119,7 +119,7 @@ function round(work: Work, { measure, count, ms }: Round): Promise<Result> {
   return measure === "latency" ? latency(work, ms) : value(work, count!);
 }
 
-// As many operations as take about `ms`, which the rounds before tell: the clock is not looked at in between.
+// Runs as many operations as take about `ms`, estimated by earlier rounds: the clock is not read in between.
 async function rate(work: Work, ms: number, least: number): Promise<Result> {
   for (;;) {
     const count = Math.max(perRound, least);

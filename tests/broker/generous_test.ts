@@ -4,7 +4,7 @@ import type { Delivery } from "../../src/client/delivery.ts";
 import { test } from "../harness.ts";
 import { wire } from "../codec/bytes.ts";
 
-// What sloppy producers write, and what a consumer behind the broker reads.
+// Messages of sloppy producers, and their decoded form at a consumer behind the broker.
 const sloppy: [hex: string, what: string][] = [
   ["00 53 73 c0 0b 04 a3 01 69 40 a3 01 74 a3 01 73 00 53 77 a1 01 62", "symbols in properties"],
   ["00 53 72 c1 0a 04 a1 01 6b 41 53 05 a1 01 78 00 53 77 a1 01 62", "annotations keyed by strings and ulongs"],

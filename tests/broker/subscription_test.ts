@@ -72,7 +72,7 @@ test("TRM-1: to close the link ends a durable subscription, and so does to take 
   await receiver.detach();
   await send(producer, 1);
   assertEquals(broker.messages, 1);
-  // How qpid-jms unsubscribes.
+  // qpid-jms unsubscribes in this way.
   const lookup = recall(client, "sub");
   await lookup.ready();
   assertEquals(lookup.remote?.source?.address, "news");

@@ -293,7 +293,7 @@ test("MSG-7: application properties have string keys and simple values", () => {
   }
   assertRefused("00 53 74 c1 05 02 a3 01 61 41", "a map key has constructor 0xa3, not string", strict);
   assertRefused("00 53 74 c1 03 02 40 41", "a map key has constructor 0x40, not string");
-  // What others send against the rule is decoded all the same.
+  // Values that others send against the rule are decoded all the same.
   assertEquals<unknown>(read("00 53 74 c1 05 02 a1 01 61 45").applicationProperties?.a, []);
 });
 
@@ -464,7 +464,7 @@ test("mistakes 5-14, 43, 44: what no message has is a TypeError that tells where
     assert(explained instanceof TypeError || explained instanceof RangeError, text);
     assertStringIncludes(explained.message, text);
   }
-  // What is told at once, before more words are loaded, names the fields that there are.
+  // The first error, before longer texts are loaded, names the known fields.
   const { message } = assertThrows(() => write({ orderId: 1 } as Message), TypeError);
   assertEquals(
     message,

@@ -43,7 +43,6 @@ export interface XmlComposite {
   readonly descriptor: string;
   /** The archetypes that it provides. */
   readonly provides: readonly string[];
-  /** Its fields in order. */
   readonly fields: readonly string[];
 }
 

@@ -438,7 +438,7 @@ test("TRF-10: a transfer whose performative alone does not fit ends its link, no
   assert(error.message.includes("does not fit"));
   assertEquals([error.condition, error.scope], [condition.frameSizeTooSmall, "delivery"]);
   assertEquals([sender.queued, sender.outgoing.size], [0, 0]);
-  // It fits into a disposition, but not into a transfer with its tag.
+  // The state fits into a disposition, but not into a transfer with its tag.
   const large = { kind: "transactionalState", txnId: new Uint8Array(455) } as const;
   sendOn(sender, new Uint8Array(32).fill(7), payload(1), { state: large });
   const [other, otherReceiver] = pair.sender(session, { name: "other" });

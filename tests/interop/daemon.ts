@@ -18,7 +18,7 @@ export const HOST = "127.0.0.1";
 export interface Daemon {
   /** The program and its arguments. */
   readonly command: readonly [program: string, ...args: string[]];
-  /** Its scratch folder, see {@linkcode scratch}. */
+  /** The scratch folder, see {@linkcode scratch}. */
   readonly folder: string;
   /** The port that answers once the daemon is ready. */
   readonly port: number;

@@ -49,7 +49,7 @@ export function prepare(): Promise<Suite> {
       // For this example, every outcome is final, and so is the end of a connection.
       redelivers: false,
       keeps: false,
-      // It keeps only the last of several data sections.
+      // The broker keeps only the last of several data sections.
       ordersSections: false,
       lists: true,
       many: 3_000,

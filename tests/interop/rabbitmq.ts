@@ -23,11 +23,11 @@ export function prepare(): Promise<Suite> {
     const runtimes = startRuntimes().map((runtime) => running.use(runtime));
     const settings = {
       redelivers: true,
-      // It reads the items of a list as fields of something, and breaks the connection.
+      // RabbitMQ reads the items of a list as fields of something, and breaks the connection.
       lists: false,
-      // It ends the session of a link that asks for two steps.
+      // RabbitMQ ends the session of a link that asks for two steps.
       settlesTwice: false,
-      // It keeps them last to first.
+      // RabbitMQ keeps data sections last to first.
       ordersSections: false,
       many: 3_000,
       large: 8_000_000,

@@ -19,7 +19,7 @@ import { prepared, type Suite } from "./suite.ts";
 const MIB = 1_048_576;
 const CLOSES = [[1000, ""], [1001, "going"], [1011, "\u00e9"], [3000, "x".repeat(123)], [4999, "y"]] as const;
 
-/** What the test does with the socket of `ws`, while our side obeys, see `ours/sockets.ts`; `ended` is our side's end. */
+/** Runs a test on the socket of `ws`, while our side obeys, see `ours/sockets.ts`; `ended` is our side's end. */
 type Use = (socket: WebSocket, ended: Promise<Ended>) => Promise<void>;
 type Join = (use: Use, maxMessageBytes?: number) => Promise<void>;
 

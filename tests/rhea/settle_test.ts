@@ -175,7 +175,7 @@ test("DSP-3: what rhea sends settled costs no outcome, and its credit comes back
   assertEquals(heard, []);
 });
 
-/** What rhea does with a delivery, and the result of our send. */
+/** An action of rhea's on a delivery, and the result of our send. */
 const OUTCOMES: ReadonlyArray<readonly [string, (delivery: RheaDelivery) => void, Partial<OutcomeError>]> = [
   ["released", (d) => d.release(), { outcome: "released", condition: "amqp:released:list", retryable: true }],
   ["rejected", (d) => d.reject(), { outcome: "rejected", condition: "amqp:rejected:list", retryable: false }],

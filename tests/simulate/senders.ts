@@ -20,7 +20,7 @@ export interface Kept {
   readonly once: boolean;
   /** Whether the link resumes when its connection is lost. */
   readonly resumes: boolean;
-  /** Its name on the disk, where it outlives its process. */
+  /** The sender's name on the disk, if it outlives its process. */
   readonly disk?: string;
 }
 
@@ -85,7 +85,7 @@ export class ProgramSenders {
     const sending = sender.send(this.#context.message(sent), { signal, settled });
     const keeps = (): boolean => resumes && !this.#context.restarted.has(sender);
     if (!settled) return this.#ledger.follow(sent, sending, sender, keeps);
-    // Whether it arrives is unknown.
+    // The message may or may not arrive.
     const done = (error?: unknown): void => this.#ledger.failed(sent, error, error !== undefined);
     this.#ledger.wait(`settled ${sent.body}`, sending).then(() => done(), done);
   }

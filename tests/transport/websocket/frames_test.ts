@@ -74,7 +74,7 @@ function takeAll(encoder: WebSocketFrameEncoder): Uint8Array {
 }
 
 test("vectors: fragments, ping and pong of the specification, at every cut", () => {
-  // Its text frames with the opcode for binary, since text is refused here.
+  // The specification's text frames with the opcode for binary, since text is refused here.
   for (const pieces of everyCut(hex("82 05 48656c6c6f"))) assertEquals(decode(false, pieces), ["48656c6c6f."]);
   for (const pieces of everyCut(hex("82 85 37fa213d 7f9f4d5158"))) assertEquals(decode(true, pieces), ["48656c6c6f."]);
   for (const pieces of everyCut(hex("02 03 48656c 80 02 6c6f"))) assertEquals(decode(false, pieces), ["48656c6c6f."]);
