@@ -1,5 +1,5 @@
 /**
- * Links that peers attach to the nodes of a broker, and what they ask of them.
+ * Attaching peers' links to the nodes of a broker, and answering for their termini.
  *
  * @module
  */

@@ -35,8 +35,17 @@ export interface FaultyBroker {
 const TRY_AGAIN_LATER = 1013;
 
 /**
- * The faults of a {@linkcode Broker}, for tests of programs that must cope with them. There are none until a method is
- * called.
+ * The faults of a {@linkcode Broker}, for tests of programs that must cope with them. There are none until a method is called.
+ *
+ * @example A program's connection is lost after ten frames, and the next one holds
+ * ```ts
+ * import { Broker } from "@webamqp/amqp/broker";
+ *
+ * const broker = new Broker();
+ * broker.faults.set((connection) => connection === 1 ? { cutAfterFramesIn: 10 } : undefined);
+ * // … a program connects over broker.accept, and comes back …
+ * await broker.close();
+ * ```
  */
 export class BrokerFaults {
   readonly #broker: FaultyBroker;

@@ -135,7 +135,7 @@ function jmsProperty(message: EncodedMessage, name: string): SelectorValue {
   }
 }
 
-// JMS clients write identifiers other than strings so.
+// Identifiers other than strings as JMS clients write them.
 function idText(id: MessageId | undefined): SelectorValue {
   if (id === undefined || typeof id === "string") return id;
   if (typeof id === "bigint") return `ID:AMQP_ULONG:${id}`;

@@ -49,7 +49,6 @@ export type Inspection = (encoded: EncodedMessage, producer: Producer) => void |
 export interface ProducerOptions {
   /** Runs on each message before it is published. */
   readonly inspect: Inspection;
-  /** Told with each message. */
   readonly source: MessageSource;
   readonly slab: KeptBytes;
   transactions: Transactions;

@@ -12,7 +12,7 @@ import type { ClaimsNode } from "./claims.ts";
 import type { EncodedMessage } from "./encoded_message.ts";
 import { destination } from "./relay.ts";
 
-/** The action that a peer wants at an address; `"create"` makes a dynamic node, at an address made up by the broker. */
+/** The action that a peer wants at an address; `"create"` makes a dynamic node, at an address that the broker generates. */
 export type BrokerAction = "send" | "receive" | "create";
 
 /** The facts about a peer beside its identity. None is proved, except `audiences`. */
