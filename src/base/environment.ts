@@ -1,5 +1,5 @@
 /**
- * The environment of a connection: time, timers, the end of a turn, randomness. No other file of a connection reads a clock or
+ * The environment of a connection: time, timers, the end of a turn, randomness; and which runtime this is. No other file of a connection reads a clock or
  * sets a timer, so with another environment a connection runs in virtual time and repeats to the byte.
  *
  * @module
@@ -68,4 +68,18 @@ export function listenOnline(call: () => void): () => void {
   const global = globalThis as Partial<EventTarget>;
   global.addEventListener?.("online", call);
   return () => global.removeEventListener?.("online", call);
+}
+
+/** The runtime's user agent; empty if it has none. */
+export function userAgent(): string {
+  return (globalThis as { navigator?: { userAgent?: string } }).navigator?.userAgent ?? "";
+}
+
+/** Whether the runtime is Cloudflare Workers, where `fetch` opens a WebSocket with headers. */
+export function isWorkers(): boolean {
+  return userAgent() === "Cloudflare-Workers";
+}
+
+export function isNode(): boolean {
+  return userAgent().startsWith("Node.js/");
 }

@@ -4,13 +4,13 @@
  * @module
  */
 
-import { checkOptions, describeKind, type Kinds } from "../base/options.ts";
+import { checkOptions, type Kinds } from "../base/options.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError, OutcomeError } from "../base/errors.ts";
 import { DecodedMessage, decodeMessage } from "../codec/message.ts";
 import type { DeliveryState, ErrorFields, Modified } from "../codec/types.ts";
 import type { IncomingDelivery } from "../engine/deliveries.ts";
-import { toErrorFields } from "../engine/fault.ts";
+import { rejection } from "./outcome.ts";
 import type { Link } from "./link.ts";
 import type { ReceiverRecovery } from "./recovery.ts";
 
@@ -229,10 +229,7 @@ export class Delivery {
 
   /** Settles the message as invalid, with the reason: a broker moves it to a dead-letter queue or drops it. */
   reject(error?: AmqpError | ErrorFields): void {
-    if (error !== undefined && typeof error?.condition !== "string") {
-      throw new TypeError(`Cannot reject delivery: error is ${describeKind(error)}, give { condition, description }`);
-    }
-    this.#settle({ kind: "rejected", error: error instanceof AmqpError ? toErrorFields(error) : error });
+    this.#settle(rejection(error));
   }
 
   /** Returns the message as if it had never been delivered. */

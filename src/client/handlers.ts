@@ -4,9 +4,8 @@
  * @module
  */
 
-import type { Environment } from "../base/environment.ts";
+import { type Environment, userAgent } from "../base/environment.ts";
 import type { LinkHandlers } from "./link.ts";
-import { userAgent } from "../transport/runtime/detect.ts";
 import type { AsyncStorage } from "../transport/socket/dial.ts";
 import { abortable, Deferred, ignore, part, type WaitOptions } from "../base/wait.ts";
 

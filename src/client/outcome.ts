@@ -6,10 +6,10 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError, OutcomeError, TransportError } from "../base/errors.ts";
-import type { OptionKinds } from "../base/options.ts";
+import { describeKind, type OptionKinds } from "../base/options.ts";
 import { ignore, type WaitOptions } from "../base/wait.ts";
-import type { Accepted, DeliveryState, Outcome, TransactionalState } from "../codec/types.ts";
-import { fromErrorFields } from "../engine/fault.ts";
+import type { Accepted, DeliveryState, ErrorFields, Outcome, Rejected, TransactionalState } from "../codec/types.ts";
+import { fromErrorFields, toErrorFields } from "../engine/fault.ts";
 import type { OutgoingDelivery } from "../engine/outgoing.ts";
 
 /** Options of sending a message. */
@@ -188,4 +188,16 @@ export function failure(outcome: Outcome | undefined, where: string): OutcomeErr
   }
   const retryable = kind === "released" || (kind === "modified" && !outcome.undeliverableHere);
   return new OutcomeError(kind, `amqp:${kind}:list`, `${what} ${kind}`, { ...outcome, remote: true, retryable });
+}
+
+/**
+ * The outcome of a message that the program rejects with `error`.
+ *
+ * @throws {TypeError} If the error has no condition.
+ */
+export function rejection(error: AmqpError | ErrorFields | undefined): Rejected {
+  if (error !== undefined && typeof error?.condition !== "string") {
+    throw new TypeError(`Cannot reject delivery: error is ${describeKind(error)}, give { condition, description }`);
+  }
+  return { kind: "rejected", error: error instanceof AmqpError ? toErrorFields(error) : error };
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { concat } from "@std/bytes";
+import { joined } from "../codec/primitives.ts";
 import { Fifo } from "../base/collections.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError, OutcomeError } from "../base/errors.ts";
@@ -12,7 +12,7 @@ import { sections } from "../codec/definitions.ts";
 import type { Message } from "../codec/message.ts";
 import { sectionAt, undecodable } from "../codec/section_bounds.ts";
 import type { DeliveryState, ErrorFields } from "../codec/types.ts";
-import { DEFAULT_MAX_MESSAGE_SIZE } from "../engine/link.ts";
+import { DEFAULT_MAX_MESSAGE_SIZE } from "../codec/limits.ts";
 import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import { DeliveryStreams, type HeldTransfers, type PayloadSink } from "../engine/transfer_streams.ts";
 
@@ -78,7 +78,7 @@ class Begun {
   }
 
   get all(): Uint8Array {
-    if (this.#parts.length > 1) this.#parts.splice(0, this.#parts.length, concat(this.#parts));
+    if (this.#parts.length > 1) this.#parts.splice(0, this.#parts.length, joined(this.#parts));
     return this.#parts[0]!;
   }
 
@@ -384,7 +384,7 @@ export class StreamedPayload implements PayloadSink {
     }
     if (this.#after.length === 0) return;
     const { message } = delivery;
-    const { body: _, ...after } = delivery.decode(concat(this.#after));
+    const { body: _, ...after } = delivery.decode(joined(this.#after));
     for (const [name, section] of Object.entries(after)) {
       if (section === undefined) continue;
       if (message[name as keyof Message] !== undefined) throw undecodable("a section occurs twice");
@@ -424,7 +424,7 @@ export class StreamedPayload implements PayloadSink {
             `Cannot collect message of ${this.#receiver.where}: it has more than ${this.#most} bytes, read delivery.stream()`;
           this.#fail(new AmqpError(condition.messageSizeExceeded, text, { scope: "delivery" }));
         }
-      } else if (this.ended) return concat(parts);
+      } else if (this.ended) return joined(parts);
       else await this.#change();
     }
   }

@@ -13,11 +13,10 @@ import { type Message, value, writeMessage } from "../codec/message.ts";
 import type { DeliveryState, ErrorFields, Modified, Outcome } from "../codec/types.ts";
 import { Described, type Value } from "../codec/values.ts";
 import { Writer } from "../codec/writer.ts";
-import { toErrorFields } from "../engine/fault.ts";
+import { rejection } from "./outcome.ts";
 import type { Delivery } from "./delivery.ts";
 import type { Link } from "./link.ts";
 import type { SendOptions, SendOutcome } from "./outcome.ts";
-import { checkCredit } from "./receive_options.ts";
 import type { Receiver } from "./receiver.ts";
 import type { Sender } from "./sender.ts";
 import type { SenderOptions } from "./link_options.ts";
@@ -185,7 +184,7 @@ export class Transaction implements AsyncDisposable {
 
   /** Rejects a message with the commit. */
   reject(delivery: Delivery, error?: AmqpError | ErrorFields): void {
-    this.#settle(delivery, { kind: "rejected", error: error instanceof AmqpError ? toErrorFields(error) : error });
+    this.#settle(delivery, rejection(error));
   }
 
   /** Releases a message with the commit. */
@@ -215,7 +214,6 @@ export class Transaction implements AsyncDisposable {
         'Cannot acquire in transaction: the receiver gives credit by itself, attach it with credit "manual"',
       );
     }
-    checkCredit(count);
     await receiver.ready(options);
     const endpoint = receiver.endpoint!;
     endpoint.flow({ linkCredit: count, properties: { "txn-id": this.#id } });

@@ -4,9 +4,8 @@
  * @module
  */
 
-import { concat } from "@std/bytes";
 import { hex, utf8 } from "../base/text.ts";
-import { decodeUtf8 } from "./primitives.ts";
+import { decodeUtf8, joined } from "./primitives.ts";
 import { AmqpArray, Described, Typed, type Value } from "./values.ts";
 
 /**
@@ -194,7 +193,7 @@ export function json(value: unknown): DataBody {
 export function bytesOf(body: Body, what = "bytes"): Uint8Array {
   const plain = body instanceof ValueBody ? body.value : body;
   if (plain instanceof Uint8Array) return plain;
-  if (plain instanceof DataBody) return plain.chunks.length === 1 ? plain.chunks[0] : concat(plain.chunks);
+  if (plain instanceof DataBody) return plain.chunks.length === 1 ? plain.chunks[0] : joined(plain.chunks);
   if (plain === null) return new Uint8Array(0);
   if (typeof plain === "string") return utf8(plain);
   const [kind, call] = kindOf(plain);

@@ -6,7 +6,7 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
-import { noBytes, uint32At } from "./primitives.ts";
+import { joined, noBytes, uint32At } from "./primitives.ts";
 import { decodeProvider } from "./composite.ts";
 import type { Frame } from "./fast_path.ts";
 import { archetypes } from "./plans.ts";
@@ -125,14 +125,7 @@ export class FrameDecoder {
 
   // Joins all but the first piece, which readers may be bound to.
   #join(): void {
-    const pieces = this.#pieces.splice(1);
-    const joined = new Uint8Array(pieces.reduce((length, piece) => length + piece.length, 0));
-    let at = 0;
-    for (const piece of pieces) {
-      joined.set(piece, at);
-      at += piece.length;
-    }
-    this.#pieces.push(joined);
+    this.#pieces.push(joined(this.#pieces.splice(1)));
   }
 
   /**

@@ -5,14 +5,13 @@
  * @module
  */
 
-import { concat } from "@std/bytes";
 import { utf8 } from "../base/text.ts";
 import { fitsInteger, type IntegerType, isAscii } from "./checks.ts";
 import { typeOf } from "./codes.ts";
 import { readDescriptor } from "./composite.ts";
 import { definitions, sections } from "./definitions.ts";
 import { type FieldPlan, messageIdForm, timestampForm } from "./plans.ts";
-import { decodeUtf8 } from "./primitives.ts";
+import { decodeUtf8, joined } from "./primitives.ts";
 import { type CodecLimits, MAX_DEPTH } from "./limits.ts";
 import { Reader } from "./reader.ts";
 import type { PrimitiveType } from "./values.ts";
@@ -35,7 +34,7 @@ export function messageReader(bytes: Uint8Array, limits?: CodecLimits): Reader {
 export function sectionsInOrder(bytes: Uint8Array): Uint8Array {
   const parts = sectionsOf(bytes);
   const isInOrder = parts.every(({ section }, i) => i === 0 || section >= parts[i - 1].section);
-  return isInOrder ? bytes : concat(sorted(parts).map(({ part }) => part));
+  return isInOrder ? bytes : joined(sorted(parts).map(({ part }) => part));
 }
 
 // Each section with its bytes, undecoded.
@@ -73,7 +72,7 @@ export function bareOf(bytes: Uint8Array): Uint8Array {
   const bare = sectionsOf(bytes).filter(({ section }) =>
     section >= definitions.properties.code && section !== sections.footer.code
   );
-  return concat(sorted(bare).map(({ part }) => part));
+  return joined(sorted(bare).map(({ part }) => part));
 }
 
 /** Reads the descriptor of a section; `last` is the section before it, `seen` has the bits of all before it. */

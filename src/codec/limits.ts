@@ -1,5 +1,5 @@
 /**
- * Limits on the cost of decoding, and the weights of values.
+ * Limits on the size of messages and the cost of decoding, and the weights of values.
  *
  * @module
  */
@@ -23,6 +23,9 @@ export interface CodecLimits {
    */
   readonly strict?: boolean | undefined;
 }
+
+/** Largest message that a receiver accepts by default, in bytes; without a limit one delivery could fill the memory. */
+export const DEFAULT_MAX_MESSAGE_SIZE = 67_108_864n;
 
 /** Deeper than any known peer nests, and far from overflowing the stack. */
 export const MAX_DEPTH = 32;

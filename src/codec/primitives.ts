@@ -14,6 +14,17 @@ export function noBytes(): Uint8Array<ArrayBuffer> {
   return nothing ??= new Uint8Array(0);
 }
 
+/** The bytes of all pieces. `concat` of `@std/bytes` and the chunk of its own would take 200 more on a client's first load. */
+export function joined(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(pieces.reduce((length, piece) => length + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    whole.set(piece, at);
+    at += piece.length;
+  }
+  return whole;
+}
+
 /** The unsigned number of the four bytes at `at`. */
 export function uint32At(bytes: Uint8Array, at: number): number {
   return (bytes[at] << 24 | bytes[at + 1] << 16 | bytes[at + 2] << 8 | bytes[at + 3]) >>> 0;

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { concat } from "@std/bytes";
+import { joined } from "../codec/primitives.ts";
 import type { DeliveryState, Transfer } from "../codec/types.ts";
 import type { Budget } from "./budgets.ts";
 import { MAX_DELIVERY_TAG_BYTES, type TagKey, tagKey } from "./deliveries.ts";
@@ -104,7 +104,7 @@ export class IncomingTransfers {
       : this.#bytes.length === this.#filled
       ? this.#bytes
       : this.#bytes.subarray(0, this.#filled);
-    return this.#parts === undefined ? rest : concat([...this.#parts, rest]);
+    return this.#parts === undefined ? rest : joined([...this.#parts, rest]);
   }
 
   /** No more payload comes: the last transfer has arrived, the sender has aborted the delivery, or the link has ended. */

@@ -25,11 +25,9 @@ import type {
   Transfer,
 } from "../codec/types.ts";
 import { type Endpoint, Fault, type FrameEndpoint, fromErrorFields, toErrorFields } from "./fault.ts";
+import { DEFAULT_MAX_MESSAGE_SIZE } from "../codec/limits.ts";
 import type { Settlement } from "./settlement.ts";
 import { type LinkState, type LinkStep, linkTransitions, type SessionEndpointState } from "./states.ts";
-
-/** Largest message that a receiver accepts by default, in bytes; without a limit one delivery could fill the memory. */
-export const DEFAULT_MAX_MESSAGE_SIZE = 67_108_864n;
 
 /** The settings of our end of a link. */
 export interface LinkOptions {

@@ -5,7 +5,7 @@
  */
 
 import type { TransportEvent } from "./channel.ts";
-import { isWorkers, prefersSockets } from "./runtime/detect.ts";
+import { isNode, isWorkers, userAgent } from "../base/environment.ts";
 import type { SocketDialOptions, SocketProxyOptions, TlsOptions } from "./socket/dial.ts";
 import { readUrl } from "./url.ts";
 import { dial, type DialedChannel } from "./websocket/standard.ts";
@@ -94,4 +94,15 @@ function needOf(scheme: string, options: TransportOptions): string | undefined {
     if (options[name] !== undefined) return `option "${name}"`;
   }
   return undefined;
+}
+
+/**
+ * Whether a socket with this module's WebSocket is faster than the runtime's own WebSocket.
+ *
+ * Deno's writes the head and the body of a message separately, and the system holds back the second: each message over 1
+ * KiB that nothing follows takes 44 ms, over a socket 0.3 ms. Node's masks byte by byte and copies: small messages take a
+ * tenth longer, large ones almost twice as long.
+ */
+function prefersSockets(): boolean {
+  return isNode() || userAgent().startsWith("Deno/");
 }

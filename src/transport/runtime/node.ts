@@ -17,7 +17,7 @@ import { TransportError } from "../../base/errors.ts";
 import { ignore } from "../../base/wait.ts";
 import type { Hash } from "../proxy/digest.ts";
 import type { PeerCertificate } from "../channel.ts";
-import { isNode, isWorkers, userAgent } from "./detect.ts";
+import { isNode, isWorkers, userAgent } from "../../base/environment.ts";
 import { Slabs } from "../socket/slabs.ts";
 import type { Socket } from "../socket/socket.ts";
 import type { TlsOptions, TlsServerOptions } from "../socket/tls.ts";
