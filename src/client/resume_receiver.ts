@@ -9,6 +9,7 @@ import type { Attach, DeliveryState } from "../codec/types.ts";
 import { IncomingDelivery, type ReceivingLink, tagKey } from "../engine/deliveries.ts";
 import type { AttachOptions } from "../engine/link.ts";
 import type { ReceiverEndpoint } from "../engine/receiver.ts";
+import { heldBy, SuspendedDeliveries } from "../engine/suspended.ts";
 import { arrivedState, isOutcome } from "../recovery/resumption.ts";
 import type { ReceiverRecovery, RecoveringLink, ResumeOptions } from "./recovery.ts";
 import { decodeState, encodeState, LinkResumption, type ListedSettings } from "./resume_link.ts";
@@ -111,7 +112,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
       this.#forgetAll();
       return false;
     }
-    for (const delivery of [...this.#dropped, ...endpoint.held()]) this.#held.add(delivery);
+    for (const delivery of [...this.#dropped, ...heldBy(endpoint)]) this.#held.add(delivery);
     this.#dropped = [];
     for (const delivery of this.#held) {
       if (isOutcome(delivery.state)) this.#unsentOutcomes.add(delivery);
@@ -127,7 +128,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
 
   attaching(endpoint: ReceiverEndpoint): void {
     this.#endpoint = endpoint;
-    if (this.#resumes) endpoint.suspend(this.#listed);
+    if (this.#resumes) endpoint.suspended = new SuspendedDeliveries(endpoint, this.#listed);
   }
 
   attached(remote: Attach): Iterable<IncomingDelivery> {
@@ -156,9 +157,9 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
 
   answer(endpoint: ReceiverEndpoint): ListedSettings {
     this.#endpoint = endpoint;
-    endpoint.suspend(this.#held);
+    endpoint.suspended = new SuspendedDeliveries(endpoint, this.#held);
     this.#held = new Set();
-    return this.list(endpoint.remote!, "receiver", Array.from(endpoint.held(), listedAs));
+    return this.list(endpoint.remote!, "receiver", heldBy(endpoint).map(listedAs));
   }
 
   #isGone({ closed }: ReceiverEndpoint): boolean {

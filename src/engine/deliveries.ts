@@ -105,16 +105,6 @@ export class IncomingDelivery {
     if (!this.remoteSettled) this.link.update(this, again);
   }
 
-  /** Continues under another id; for the link that resumes the delivery. */
-  takeUp(id: number): void {
-    this.id = id;
-    this.suspended = false;
-    if (this.state === undefined) return;
-    // A state that was set on the lost link, or on none, is sent here.
-    this.settled = this.link.rcvSettleMode === "first" && this.state.kind !== "received";
-    this.link.update(this, false);
-  }
-
   /** Notes that the sender settled the delivery; for sessions. */
   settledByPeer(): void {
     this.remoteSettled = true;

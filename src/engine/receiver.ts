@@ -12,7 +12,7 @@ import { IncomingDelivery, MAX_DELIVERY_TAG_BYTES, type ReceivingLink, type TagK
 import type { Budget } from "./budgets.ts";
 import { IncomingTransfers, type TransferStreams } from "./incoming_transfers.ts";
 import { LinkEndpoint, type LinkEvent, type LinkOutput, type LinkSession } from "./link.ts";
-import { add, difference, type Windows } from "./windows.ts";
+import { add, type Windows } from "./windows.ts";
 
 /**
  * Consecutive frames without payload that a delivery may have. Nobody needs more than one, so this is no option: a peer that
@@ -50,6 +50,16 @@ export interface ReceiverSession extends LinkSession {
   countDelivery(id: number): void;
 }
 
+/** Deliveries of an earlier attachment that the sender may resume [transport 2.6.13]. */
+export interface Suspended {
+  has(key: TagKey): boolean;
+  /** Called with the sender's attach, which tells what it still holds. */
+  compare(attach: Attach): void;
+  /** The sender resumes a delivery, all of which has arrived already. */
+  resume(arriving: IncomingTransfers, aborted: boolean): void;
+  values(): Iterable<IncomingDelivery>;
+}
+
 export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
   declare readonly session: ReceiverSession;
   override readonly role = "receiver";
@@ -80,8 +90,8 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
   #echo = false;
   #properties: Fields | undefined;
   #resumable: Set<TagKey> | undefined;
-  // Deliveries of the earlier attachment that the sender may resume.
-  #suspended: Map<TagKey, IncomingDelivery> | undefined;
+  /** Deliveries of an earlier attachment that the sender may resume. */
+  suspended: Suspended | undefined;
 
   /** True while a delivery has arrived in part and is not reported. */
   get receiving(): boolean {
@@ -110,26 +120,6 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     this.session.output.queueFlow(this);
   }
 
-  /**
-   * Holds deliveries of the earlier attachment, which our own attach lists as unsettled, so that the sender may resume them;
-   * the sender has settled those that it does not list itself.
-   */
-  suspend(deliveries: Iterable<IncomingDelivery>): void {
-    this.#suspended = new Map();
-    for (const delivery of deliveries) {
-      delivery.link = this;
-      delivery.suspended = true;
-      this.#suspended.set(delivery.key, delivery);
-    }
-    if (this.remote !== undefined) this.#compare(this.remote);
-  }
-
-  /** Deliveries that are not settled on both sides, including those that were not resumed yet. */
-  *held(): Generator<IncomingDelivery, void, void> {
-    if (this.#suspended !== undefined) yield* this.#suspended.values();
-    yield* this.unsettled.values().sort((a, b) => difference(a.id, b.id));
-  }
-
   update(delivery: IncomingDelivery, again: boolean): void {
     if (delivery.settled) this.forget(delivery);
     this.session.settlement.update(delivery, again);
@@ -154,20 +144,18 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     const arriving = begun ?? this.#begin(transfer);
     // A delivery that we do not hold cannot be resumed [transport 2.6.13].
     const ignored = arriving.resume && !this.#isResumable(arriving.key);
-    const held = arriving.resume ? this.#suspended?.get(arriving.key) : undefined;
+    const held = arriving.resume && this.suspended?.has(arriving.key);
     if (!transfer.aborted) {
       this.#check(arriving, transfer, payload.length);
-      if (!ignored && held === undefined && !arriving.take(payload, transfer.more ?? false)) {
+      if (!ignored && !held && !arriving.take(payload, transfer.more ?? false)) {
         throw this.fault(condition.resourceLimitExceeded, "Cannot take transfer: too much has arrived in part");
       }
     }
     this.#arriving = transfer.more && !transfer.aborted ? arriving : undefined;
     if (this.#arriving !== undefined) return;
     arriving.end(transfer.aborted ?? false);
-    if (held !== undefined) {
-      this.#takeUp(held, arriving, transfer.aborted ?? false);
-      this.session.emit({ kind: "aborted", link: this });
-    } else if (transfer.aborted || ignored) this.session.emit({ kind: "aborted", link: this });
+    if (held) this.suspended!.resume(arriving, transfer.aborted ?? false);
+    if (held || transfer.aborted || ignored) this.session.emit({ kind: "aborted", link: this });
     else if (arriving.sink === undefined) this.deliver(arriving);
     this.#checkDrained();
   }
@@ -223,7 +211,7 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
 
   protected override onRemoteAttach(attach: Attach): void {
     this.deliveryCount = attach.initialDeliveryCount;
-    if (this.#suspended !== undefined) this.#compare(attach);
+    this.suspended?.compare(attach);
   }
 
   protected override forgetUnsettled(): void {
@@ -239,39 +227,9 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
 
   // Whether our attach lists a delivery as unsettled, so that it can be resumed [transport 2.6.13].
   #isResumable(key: TagKey): boolean {
-    if (this.#suspended !== undefined) return this.#suspended.has(key);
+    if (this.suspended !== undefined) return this.suspended.has(key);
     this.#resumable ??= new Set(Array.from(this.local?.unsettled?.keys() ?? [], tagKey));
     return this.#resumable.has(key);
-  }
-
-  // The sender has settled a delivery that it does not list, unless its list is incomplete; a sender that lists nothing at all
-  // has kept nothing, and its tags start over [transport 2.6.13].
-  #compare({ unsettled, incompleteUnsettled }: Attach): void {
-    if (unsettled === undefined) return this.#suspended!.clear();
-    if (incompleteUnsettled) return;
-    const listed = new Set(Array.from(unsettled.keys(), tagKey));
-    for (const delivery of this.#suspended!.values()) {
-      if (!listed.has(delivery.key)) this.#settledBefore(delivery, undefined);
-    }
-  }
-
-  // The sender resumes a delivery of the earlier attachment, all of which has arrived already.
-  #takeUp(held: IncomingDelivery, { id, settled, state }: IncomingTransfers, aborted: boolean): void {
-    if (settled || aborted) return this.#settledBefore(held, state);
-    this.#suspended!.delete(held.key);
-    if (state !== undefined) held.remoteState = state;
-    held.id = id;
-    this.unsettled.set(held.key, held);
-    this.session.settlement.arrived(held);
-    held.takeUp(id);
-    if (held.settled) this.session.emit({ kind: "disposition", link: this, delivery: held, state, settled: true });
-  }
-
-  #settledBefore(held: IncomingDelivery, state: DeliveryState | undefined): void {
-    this.#suspended!.delete(held.key);
-    if (state !== undefined) held.remoteState = state;
-    held.settledByPeer();
-    this.session.emit({ kind: "disposition", link: this, delivery: held, state, settled: true });
   }
 
   #begin(transfer: Transfer): IncomingTransfers {
@@ -300,7 +258,7 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     }
     this.#count(1);
     const arriving = new IncomingTransfers(this.session.unfinished, deliveryId, deliveryTag, transfer);
-    if (this.unsettled.get(arriving.key) !== undefined || !arriving.resume && this.#suspended?.has(arriving.key)) {
+    if (this.unsettled.get(arriving.key) !== undefined || !arriving.resume && this.suspended?.has(arriving.key)) {
       throw this.fault(condition.notAllowed, "Cannot take transfer: delivery-tag is that of an unsettled delivery");
     }
     if (!arriving.resume) arriving.sink = this.streams?.begin(arriving);

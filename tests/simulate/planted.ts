@@ -67,9 +67,9 @@ export const planted: readonly Mutation[] = [
   },
   {
     rule: "an outcome that was told in vain is told when the link resumes",
-    file: "src/engine/deliveries.ts",
-    from: "    this.link.update(this, false);\n  }\n\n  /** Notes",
-    to: "  }\n\n  /** Notes",
+    file: "src/engine/suspended.ts",
+    from: "      link.update(delivery, false);\n    }",
+    to: "    }",
     tests,
   },
   {
