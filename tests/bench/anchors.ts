@@ -15,14 +15,15 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { startArtemis } from "../interop/artemis.ts";
 import { startBrokerJ } from "../interop/broker_j.ts";
-import { freePort, HOST, scratch } from "../interop/daemon.ts";
+import { freePort, HOST, scratch, startDaemon } from "../interop/daemon.ts";
 import { installDebian, Skipped } from "../interop/suite.ts";
 import { each, over } from "./anchored.ts";
 import { BRING, type Contender, type Measured, PACE, SMALL, WINDOW, type Work } from "./bench.ts";
+import { residentBytesOf } from "./memory.ts";
 
 const KEPT = join(tmpdir(), "webamqp-bench-anchors");
-const PROTON_HEADER = "/usr/include/proton/proactor.h";
-const PROTON_LIBRARIES = ["-l:libqpid-proton-proactor.so.1", "-l:libqpid-proton-core.so.10"];
+const PROTON_BROKER = "/usr/share/proton/examples/c/broker.c";
+const PROTON_LIBRARIES = ["-l:libqpid-proton-proactor.so.1", "-l:libqpid-proton-core.so.10", "-lpthread"];
 
 // Many times what a round takes.
 const PATIENCE_MS = 18_000;
@@ -35,7 +36,7 @@ const path = (name: string): string => fileURLToPath(new URL(`anchors/${name}`, 
 /** The client on Proton's C library, a process for each round. */
 export const proton: Contender = {
   works: each(({ work, count, size, window, address }) => (url) => {
-    const program = protonClient();
+    const program = compiled("proton-client", path("client.c"));
     return () => run(program, [new URL(url).host, work, count, size, window, address]);
   }),
 };
@@ -62,6 +63,11 @@ export const load: Contender = {
       for (let i = 0; i < PACED_WARM_UPS; i++) await through(1);
       return loading("paced", url, PACE, [`${PACE}`]);
     },
+    fill: (url) => {
+      const program = rustProgram("rust", "anchor-load");
+      let round = 0;
+      return async (count) => void await run(program, ["fill", url, `fill-${round++}`, count, SMALL, WINDOW, 1]);
+    },
   },
 };
 
@@ -78,25 +84,38 @@ export const rust: Contender = {
   },
 };
 
-/** ActiveMQ Artemis, its journal on this machine's disk, as it stands in interop. */
-export const artemis: Contender = {
-  works: {},
-  async serve() {
-    mayBring();
-    const port = await freePort();
-    await startArtemis(port, scratch(), "fast");
-    return `amqp://user:secret@${HOST}:${port}`;
-  },
-};
+/** Apache ActiveMQ Artemis, its journal on this machine's disk, as it stands in interop. */
+export const artemis: Contender = daemon(async () => {
+  const port = await freePort();
+  return { port, login: "user:secret@", ...await startArtemis(port, scratch(), "fast") };
+});
 
 /** Qpid Broker-J, its messages in memory. */
-export const brokerJ: Contender = {
-  works: {},
-  async serve() {
-    mayBring();
-    return `amqp://user:secret@${HOST}:${(await startBrokerJ("fast")).port}`;
-  },
-};
+export const brokerJ: Contender = daemon(async () => {
+  const { port, daemon } = await startBrokerJ("fast");
+  return { port, login: "user:secret@", pid: daemon.pid };
+});
+
+/** The broker that comes with Proton's C library as an example. */
+export const protonBroker: Contender = daemon(async () => {
+  const program = compiled("proton-broker", PROTON_BROKER);
+  const port = await freePort();
+  return { port, login: "", ...await startDaemon({ command: [program, HOST, `${port}`], folder: scratch(), port }) };
+});
+
+function daemon(start: () => Promise<{ port: number; login: string; pid: number }>): Contender {
+  let running = 0;
+  return {
+    works: {},
+    async serve() {
+      mayBring();
+      const { port, login, pid } = await start();
+      running = pid;
+      return `amqp://${login}${HOST}:${port}`;
+    },
+    residentBytes: () => residentBytesOf(running),
+  };
+}
 
 function loading(work: string, url: string, count: number, more: readonly string[]): Work {
   const program = rustProgram("rust", "anchor-load");
@@ -111,14 +130,14 @@ async function run(program: string, args: readonly (string | number)[]): Promise
   return second === undefined ? first : { p50: first, p99: second };
 }
 
-function protonClient(): string {
+/** A program on Proton's C library, built anew where its source is newer. */
+function compiled(name: string, source: string): string {
   mayBring();
-  const program = join(KEPT, "proton-client");
-  const source = path("client.c");
-  if (existsSync(program) && statSync(program).mtimeMs > statSync(source).mtimeMs) return program;
   needed("gcc");
   needed("apt-get", "Proton's library comes from Debian");
-  installDebian("libqpid-proton11-dev", PROTON_HEADER);
+  installDebian("libqpid-proton11-dev libqpid-proton11-dev-examples", PROTON_BROKER);
+  const program = join(KEPT, name);
+  if (existsSync(program) && statSync(program).mtimeMs > statSync(source).mtimeMs) return program;
   execFileSync("gcc", ["-O2", source, "-o", program, ...PROTON_LIBRARIES]);
   return program;
 }

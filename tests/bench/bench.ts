@@ -18,6 +18,8 @@ export interface Contender {
   readonly works: Readonly<Record<string, Prepare>>;
   /** Starts a server for all of its works, and returns its URL. */
   serve?(): Promise<string>;
+  /** Bytes that the server occupies, where that is a process of its own. */
+  residentBytes?(): number;
 }
 
 /**

@@ -5,7 +5,7 @@
  */
 
 import { type Aim, type Bench, LARGE, PACE, type Row, type Subject } from "./bench.ts";
-import { benches, down, idle, importing, queued, up, whole } from "./table.ts";
+import { benches, down, idle, importing, up, whole } from "./table.ts";
 
 const PROTON = "Proton C";
 const FE2O3 = "fe2o3";
@@ -17,7 +17,11 @@ const ws: Subject = { ...ours, name: "ws", argument: "ws" };
 const proton: Subject = { name: PROTON, client: "proton", server: "rust" };
 const fe2o3: Subject = { name: FE2O3, client: "fe2o3", server: "rust", argument: "ws" };
 
-const servers: Readonly<Record<string, string>> = { [ARTEMIS]: "artemis", [BROKER_J]: "brokerJ" };
+const servers: Readonly<Record<string, string>> = {
+  [ARTEMIS]: "artemis",
+  [BROKER_J]: "brokerJ",
+  [PROTON]: "protonBroker",
+};
 
 // What a JVM needs until its compilers have seen all of the code.
 const JVM_WARM_UPS = 8;
@@ -95,7 +99,18 @@ export const fastest: readonly Bench[] = [
     unit: "µs",
     warmUps: 2,
   },
-  queued,
+  {
+    ...broker("", [ARTEMIS, PROTON], [
+      { title: "memory of a queued message", value: "ours", most: 500, anchor: `${PROTON}, ${ARTEMIS}` },
+      beside(PROTON, "… against Proton's example of a broker", "ours", {}),
+      beside(ARTEMIS, "… against Artemis", "ours", {}),
+    ], "fill"),
+    name: "anchor queued",
+    measure: "growth",
+    unit: "B",
+    count: 100_000,
+    fresh: true,
+  },
   idle,
 ];
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { readFileSync } from "node:fs";
 import process from "node:process";
 
 interface Runtime {
@@ -25,6 +26,12 @@ export function heapBytes(): number {
 export function residentBytes(): number {
   collect();
   return process.memoryUsage().rss;
+}
+
+/** Bytes that another process occupies; on Linux only. */
+export function residentBytesOf(pid: number): number {
+  const [, kilobytes] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))!;
+  return Number(kilobytes) * 1024;
 }
 
 function collect(): void {

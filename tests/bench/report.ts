@@ -69,7 +69,9 @@ export function summary(benches: readonly Bench[], all: Readonly<Record<string, 
         `${row.title}, ${bench.unit}`,
         row.anchor,
         ...found.map((one) => typeof one === "string" ? one : beside(one, bench.unit)),
-        `${sign(row)} ${aims.map((bound) => bound ?? "–").join(" / ")}`,
+        aims.some((bound) => bound !== undefined)
+          ? `${sign(row)} ${aims.map((bound) => bound ?? "–").join(" / ")}`
+          : "",
         found.map((one, i) => typeof one === "string" ? "–" : met(row, runtimes[i]!, one.ratio) || "–").join(" / "),
       ]);
     }

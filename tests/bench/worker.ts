@@ -62,7 +62,7 @@ async function work(contender: Contender): Promise<void> {
   const lines = createInterface({ input: process.stdin });
   if (start.role === "server") {
     say(await orSkipped(contender.serve!));
-    for await (const _ of lines) say(residentBytes());
+    for await (const _ of lines) say(contender.residentBytes?.() ?? residentBytes());
   } else {
     const { work, url, argument } = start;
     const prepared = await orSkipped(() => contender.works[work]!(url, argument));
@@ -92,6 +92,7 @@ async function load(file: string): Promise<Contender> {
     case "rust":
     case "artemis":
     case "brokerJ":
+    case "protonBroker":
       return (await import("./anchors.ts"))[file];
     case "start":
       return (await import("./start.ts")).contender;

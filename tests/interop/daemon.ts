@@ -30,6 +30,8 @@ export interface Daemon {
 
 /** A daemon that runs until its disposal. */
 export interface RunningDaemon extends AsyncDisposable {
+  /** Its process. */
+  readonly pid: number;
   log(): string;
   /** Kills the daemon; its folder stays until disposal. */
   kill(): Promise<void>;
@@ -72,7 +74,7 @@ export async function startDaemon({ command, folder, port, logs = ["out.log"], e
     signal(child, "SIGKILL");
     await gone;
   };
-  return { log, kill, [Symbol.asyncDispose]: stop };
+  return { pid: child.pid!, log, kill, [Symbol.asyncDispose]: stop };
 }
 
 // The daemons do not report when they are ready, so the port is tried until one of them answers.

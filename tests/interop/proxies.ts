@@ -27,7 +27,7 @@ export const PROXY_REALM: string = "labrealm";
 export type AskedScheme = "basic" | "digest";
 
 /** A proxy that runs until it is stopped. */
-export interface RunningProxy extends Omit<RunningDaemon, "kill"> {
+export interface RunningProxy extends Omit<RunningDaemon, "kill" | "pid"> {
   /** `http://127.0.0.1:port`, or `https://localhost:port`; without credentials. */
   readonly url: string;
   /** The port on 127.0.0.1. */

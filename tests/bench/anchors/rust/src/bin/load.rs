@@ -2,6 +2,7 @@
 //!
 //! `anchor-load through URL QUEUE COUNT SIZE WINDOW PAIRS [shared]` prints messages a second: so many producers and
 //! consumers, a thread and a connection each, each pair on a queue of its own unless it is shared; every message is accepted.
+//! `anchor-load fill URL QUEUE COUNT SIZE WINDOW 1` only sends.
 //! `anchor-load paced URL QUEUE COUNT SIZE WINDOW RATE` sends at that rate and prints the median and the 99th percentile of
 //! the microseconds from the moment when a message was due until it was received.
 
@@ -200,6 +201,18 @@ impl Client {
             self.flush();
         }
     }
+
+    /// Sends so many messages, and waits for the outcome of each.
+    fn send_all(&mut self, count: usize, window: u32) {
+        let message = message(self.size);
+        while (self.sent as usize) < count || self.unsettled > 0 {
+            while (self.sent as usize) < count && self.can_send(window) {
+                self.send(&message);
+            }
+            self.flush();
+            self.read();
+        }
+    }
 }
 
 struct Load {
@@ -213,13 +226,17 @@ struct Load {
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     let [_, work, url, queue, count, size, window, many, rest @ ..] = &args[..] else {
-        panic!("anchor-load through|paced URL QUEUE COUNT SIZE WINDOW PAIRS|RATE [shared]");
+        panic!("anchor-load through|fill|paced URL QUEUE COUNT SIZE WINDOW PAIRS|RATE [shared]");
     };
     let number = |text: &str| text.parse::<usize>().expect("A number is expected");
     let (url, queue) = (url.clone(), queue.clone());
     let load = Load { url, queue, count: number(count), size: number(size), window: number(window) as u32 };
     match work.as_str() {
         "through" => println!("{:.1}", through(&load, number(many), !rest.is_empty())),
+        "fill" => {
+            Client::open(&load.url, &load.queue, None, load.size).send_all(load.count, load.window);
+            println!("0");
+        }
         _ => {
             let mut times = paced(&load, number(many));
             times.sort_unstable();
@@ -256,15 +273,8 @@ fn through(load: &Load, pairs: usize, shared: bool) -> f64 {
         });
         let starts = ready.clone();
         producers.push(spawn(move || {
-            let message = message(size);
             starts.wait();
-            while (producer.sent as usize) < each || producer.unsettled > 0 {
-                while (producer.sent as usize) < each && producer.can_send(window) {
-                    producer.send(&message);
-                }
-                producer.flush();
-                producer.read();
-            }
+            producer.send_all(each, window);
         }));
     }
     ready.wait();
