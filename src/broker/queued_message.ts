@@ -21,7 +21,7 @@ const RANKS_OF_PRIORITY = 2 ** 48;
 /** The reason in a dead letter: the error that the receiver gave, or a word of this broker's. */
 export type DeadLetterReason = ErrorFields | "rejected" | "max-deliveries" | "undeliverable-here" | "expired";
 
-/** What happened to a message. */
+/** The history of a message in its queue. */
 interface Past {
   failures: number;
   // An error is kept as bytes: its fields may be as long as a frame, and keep more memory alive.
@@ -44,7 +44,7 @@ export class QueuedMessage implements Ranked {
   // A small integer, rounded down, 0 for never: other numbers cost a heap object each.
   readonly #expires: number;
   #acquired = false;
-  // What happened to few messages is kept apart from them.
+  // Few messages have a history, so it is kept apart from them.
   #past: Past | undefined;
 
   /** Makes a message that expires at `expires`, by the broker's clock. */

@@ -8,7 +8,7 @@ import { anonymous, connect, type Delivery, publish } from "../../mod.ts";
 import { type Contender, FIRST, LARGE, LARGE_WINDOW, type Prepare, quantiles, SMALL, WINDOW } from "./bench.ts";
 import { sending } from "./ours.ts";
 
-/** What a client does in a round: how many operations, what each sends or receives, and how many wait at a time. */
+/** A client's round: the number of operations, the size of each, and how many are in flight. */
 export interface Load {
   /** The work's name, as programs know it. */
   readonly work: "send" | "receive" | "publish";
@@ -41,7 +41,7 @@ export function over(argument: string, url: string): string {
   return argument.split(" ").includes("ws") ? url.replace("amqp:", "ws:") : url;
 }
 
-/** What the table calls `anchored`: over TCP, or with the argument "ws" over WebSocket. */
+/** The contender `anchored`: over TCP, or with the argument "ws" over WebSocket. */
 export const contender: Contender = {
   works: each((load) => (url, argument) => {
     const place = over(argument, url);

@@ -160,7 +160,7 @@ function rustProgram(folder: string, name: string): string {
   } catch (error) {
     throw new Skipped(`cargo cannot fetch what ${name} is built of: ${error}`);
   }
-  // What cannot be built is a failure.
+  // A failed build is a failure.
   cargo("build", "--release");
   return join(KEPT, "release", name);
 }

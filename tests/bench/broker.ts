@@ -86,7 +86,7 @@ async function take(receiver: Receiver, count: number): Promise<Delivery[]> {
   return deliveries;
 }
 
-/** What the table calls `broker`. */
+/** The contender `broker`. */
 export const contender: Contender = {
   works: {
     broker: through,

@@ -19,7 +19,7 @@ interface Runtime {
   readonly package: string;
   /** How it runs a file. */
   readonly options: readonly string[];
-  /** What V8 is told. */
+  /** The runtime's arguments that pass flags to V8. */
   readonly engine?: (flags: readonly string[]) => readonly string[];
 }
 
@@ -40,7 +40,7 @@ export const runtimes: Readonly<Record<string, Runtime>> = {
 
 /** A worker that runs. */
 export interface Child {
-  /** What it said when it was ready. */
+  /** The child's first line. */
   readonly greeting: unknown;
   /** Asks it for something, and waits for the answer; an error from one that gives none in time, fails, or has ended. */
   ask(question: unknown): Promise<unknown>;
@@ -132,7 +132,7 @@ export async function startChild(
       timer = setTimeout(() => reject(new Error(`Cannot wait for the ${name}: no answer in ${ms / 1e3} s`)), ms);
     });
     try {
-      // What it says last comes before its end.
+      // The last line comes before the end.
       const { value, done } = await Promise.race([lines.next(), late]);
       if (done) return await ended;
       const answer = JSON.parse(value);

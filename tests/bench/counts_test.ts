@@ -90,7 +90,7 @@ function line(
   return { connection, up, down, turns: () => turns };
 }
 
-/** What a piece of work does in memory, on both sides of a line. */
+/** The allocations of a piece of work, on both sides of a line. */
 interface Work {
   /** Bytes copied from one array into another. */
   copied: number;
@@ -241,7 +241,7 @@ test("bench: a message sent is copied twice, and costs one promise and no entry 
   assert(work.copied <= 2.5 * MESSAGES * SMALL, `${work.copied} bytes copied`);
   // The view of the message; of the other side the tag, the payload and the body.
   assert(work.arrays <= 4.1 * MESSAGES, `${work.arrays} arrays`);
-  // That of the outcome; of the other side that of the handler.
+  // The outcome's promise and, on the other side, the handler's.
   assert(work.promises <= 2.05 * MESSAGES, `${work.promises} promises`);
   assert(work.entries <= MESSAGES / 20, `${work.entries} entries`);
 });
@@ -262,7 +262,7 @@ test("bench: a message received in one piece is not copied, and costs one promis
   assert(work.copied <= 2.5 * MESSAGES * SMALL, `${work.copied} bytes copied`);
   // The tag, the payload and the body; of the sender the message.
   assert(work.arrays <= 4.1 * MESSAGES, `${work.arrays} arrays`);
-  // That with which the loop answers.
+  // The promise that the loop returns.
   assert(work.promises <= 1.1 * MESSAGES, `${work.promises} promises`);
   assert(work.entries <= MESSAGES / 20, `${work.entries} entries`);
 });

@@ -23,7 +23,7 @@ const servers: Readonly<Record<string, string>> = {
   [PROTON]: "protonBroker",
 };
 
-// What a JVM needs until its compilers have seen all of the code.
+// Rounds that a JVM needs until its compilers have seen all of the code.
 const JVM_WARM_UPS = 8;
 
 /** All of them. */

@@ -6,10 +6,10 @@
 
 import type { Aim, Bench, Row } from "./bench.ts";
 
-/** What one subject came to: the median of its rounds, the lowest and the highest. */
+/** The result of one subject: the median of its rounds, the lowest and the highest. */
 export type Figure = readonly [median: number, min: number, max: number];
 
-/** What a bench came to on one runtime. */
+/** The result of a bench on one runtime. */
 export interface Outcome {
   /** When, and by how many rounds of how long. */
   readonly how: string;
@@ -19,7 +19,7 @@ export interface Outcome {
   readonly missing: Readonly<Record<string, string>>;
 }
 
-/** What all benches came to on one runtime. */
+/** The results of all benches on one runtime. */
 export interface RuntimeOutcomes {
   /** The runtime's version. */
   readonly version: string;

@@ -46,7 +46,7 @@ export const whole: Bench = {
   }],
 };
 
-/** What a connection costs that does nothing. */
+/** The cost of an idle connection. */
 export const idle: Bench = {
   name: "idle",
   measure: "growth",
@@ -71,6 +71,7 @@ export const idle: Bench = {
   ],
 };
 
+/** The cost of a message that waits in a queue. */
 /** Loading what a program loads. */
 export const importing: Bench = {
   name: "import",
@@ -85,7 +86,7 @@ export const importing: Bench = {
   rows: [{ title: "import in a new process", value: "ours", over: "rhea", most: 1, anchor: "rhea" }],
 };
 
-/** What is measured beside rhea, beside raw WebSocket, and beside itself. */
+/** The benches against rhea, raw WebSockets, and this module itself. */
 export const benches: readonly Bench[] = [
   codec("encode", "encode a small message", 8),
   codec("decode", "decode a small message", 8),

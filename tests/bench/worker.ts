@@ -38,7 +38,7 @@ export interface Absent {
 /** The result of a round, by name. */
 export type Result = Readonly<Record<string, number>>;
 
-/** What a worker says when it fails, before it ends. */
+/** The worker's last line if it fails. */
 export interface Failed {
   /** Why. */
   readonly failed: string;
