@@ -141,7 +141,7 @@ export class Consumer {
     }
     const listener = this.browses ? new BrowsedDelivery() : new ConsumedDelivery(message, this, this.#source);
     const { messageFormat } = message.encoded;
-    const txnId = this.browses ? undefined : this.sender.acquiring;
+    const txnId = this.browses ? undefined : acquiring(this.sender);
     if (txnId === undefined) this.sender.forward(payload, { messageFormat }, listener);
     else this.#deliverIn(txnId, payload, messageFormat, listener as ConsumedDelivery);
   }
@@ -258,4 +258,10 @@ class BrowsedDelivery implements SendListener {
   onoutcome(): void {}
   onsent(): void {}
   onlost(): void {}
+}
+
+// The transaction that the receiver acquires messages in.
+function acquiring({ endpoint }: Sender): Uint8Array | undefined {
+  const txnId = endpoint?.flowProperties?.["txn-id"];
+  return txnId instanceof Uint8Array ? txnId : undefined;
 }

@@ -7,17 +7,14 @@
 import { Delivery } from "./delivery.ts";
 import { checkMessage, type DecodedMessage, type Message } from "../codec/message.ts";
 import type { Channel } from "../transport/channel.ts";
-import type { ReceiverEndpoint } from "../engine/receiver.ts";
-import type { SenderEndpoint } from "../engine/sender.ts";
 import type { SessionOptions } from "../engine/session.ts";
 import type { AttachmentSettings } from "./connection_base.ts";
 import type { ConnectionEvent, ConnectionState, ConnectionStats } from "./events.ts";
 import { KeptSenders } from "./kept_senders.ts";
 import type { CloseOptions } from "./lifetime.ts";
 import { LastingConnection } from "./lasting_connection.ts";
-import { type Link, refused } from "./link.ts";
-import { closeFor } from "./handlers.ts";
-import { checkCredit, checkServe, type ReceiveSettings, type ServeOptions } from "./receive_options.ts";
+import { closeFor, type Link, refused } from "./link.ts";
+import { checkCredit, checkServe, type ServeOptions } from "./receive_options.ts";
 import { Receiver } from "./receiver.ts";
 import type { SendOptions, SendOutcome } from "./outcome.ts";
 import type { Requester, RequestOptions, Responding } from "./request.ts";
@@ -29,7 +26,6 @@ import {
   type ReceiverOptions,
   senderAttach,
   type SenderOptions,
-  type SendSettings,
   SESSION_KINDS,
   twinAttach,
 } from "./link_options.ts";
@@ -322,21 +318,6 @@ export class Connection extends LastingConnection {
     this.requireOpen("attach receiver");
     checkCredit(options.credit);
     return this.addLink(new Receiver(this, receiverAttach(options, this), options), session);
-  }
-
-  /** @ignore Makes a link of a server's program from the engine's. */
-  adopt(endpoint: SenderEndpoint, settings: SendSettings): Sender;
-  /** @ignore Makes a link of a server's program from the engine's. */
-  adopt(endpoint: ReceiverEndpoint, settings: ReceiveSettings): Receiver;
-  /** @ignore Makes a link of a server's program from the engine's. */
-  adopt(endpoint: SenderEndpoint | ReceiverEndpoint, settings: SendSettings & ReceiveSettings): Sender | Receiver {
-    const link = endpoint.role === "sender"
-      ? new Sender(this, endpoint, settings)
-      : new Receiver(this, endpoint, settings);
-    this.attachment?.links.set(endpoint, link);
-    this.links.set(link, undefined);
-    this.wake();
-    return link;
   }
 
   /** @ignore The facts that `console.log` prints. */

@@ -5,9 +5,9 @@
  */
 
 import { type Environment, userAgent } from "../base/environment.ts";
-import type { LinkHandlers } from "./link.ts";
+import type { Closing, LinkHandlers } from "./link.ts";
 import type { AsyncStorage } from "../transport/socket/dial.ts";
-import { abortable, Deferred, ignore, part, type WaitOptions } from "../base/wait.ts";
+import { abortable, Deferred, ignore, type WaitOptions } from "../base/wait.ts";
 
 // Milliseconds that a close waits for handlers before a warning is logged.
 const CLOSE_PATIENCE_MS = 1_000;
@@ -17,25 +17,19 @@ export interface Held {
   settleByDefault(processed: boolean): void;
 }
 
-/** An object whose close waits for handlers. */
-export interface Closing {
-  readonly handlers: LinkHandlers | undefined;
-  readonly closed: Promise<void>;
-}
-
 // The handler whose synchronous part runs now.
 let current: Handler | undefined;
 // Undefined until looked up, null where the runtime has none.
 let storage: AsyncStorage<Handler> | null | undefined;
 
-/** The handler within which the present call is made, if any. */
-export function currentHandler(): Handler | undefined {
+// The handler within which the present call is made, if any.
+function currentHandler(): Handler | undefined {
   const handler = current ?? storage?.getStore();
   return handler?.running ? handler : undefined;
 }
 
-/** Calls `work` as if outside all handlers. */
-export function outsideHandlers<R>(work: () => R): R {
+// Calls `work` as if outside all handlers.
+function outsideHandlers<R>(work: () => R): R {
   const outer = current;
   current = undefined;
   try {
@@ -43,21 +37,6 @@ export function outsideHandlers<R>(work: () => R): R {
   } finally {
     current = outer;
   }
-}
-
-/**
- * Calls `close`, which ends `links` and waits for their handlers. Within one of these handlers the returned promise does not
- * wait for that handler: it resolves when all else is done.
- */
-export function closeFor(close: () => Promise<void>, links: readonly Closing[], options: WaitOptions): Promise<void> {
-  const handler = currentHandler();
-  if (handler === undefined || !links.some(({ handlers }) => handlers === handler.all)) return close();
-  const closing = outsideHandlers(close);
-  handler.wait();
-  const others = links.map(({ handlers, closed }) =>
-    handlers === undefined ? closed : Promise.race([handlers.othersIdle(), closed])
-  );
-  return abortable(Promise.race([closing, Promise.all(others).then(() => {})]), options.signal);
 }
 
 export class Handlers implements LinkHandlers {
@@ -73,11 +52,30 @@ export class Handlers implements LinkHandlers {
     this.#environment = environment;
   }
 
-  /** Looks up the async storage that recognises a handler after its first `await`; to be called before a handler runs. */
-  async prepare(): Promise<void> {
+  /**
+   * Looks up the async storage that recognises a handler after its first `await`, in what `load` gives; to be called before a
+   * handler runs.
+   */
+  async prepare(load: () => Promise<{ asyncStorage<T>(): AsyncStorage<T> | undefined }>): Promise<void> {
     if (storage !== undefined) return;
     if (userAgent().startsWith("Mozilla/")) storage = null;
-    else storage = (await part("sockets", () => import("../transport/socket/dial.ts"))).asyncStorage<Handler>() ?? null;
+    else storage = (await load()).asyncStorage<Handler>() ?? null;
+  }
+
+  closeFor(close: () => Promise<void>, links: readonly Closing[], options: WaitOptions): Promise<void> {
+    const handler = currentHandler();
+    if (handler === undefined || !links.some(({ handlers }) => handlers === handler.all)) return close();
+    const closing = outsideHandlers(close);
+    handler.wait();
+    const others = links.map(({ handlers, closed }) =>
+      handlers === undefined ? closed : Promise.race([handlers.othersIdle(), closed])
+    );
+    return abortable(Promise.race([closing, Promise.all(others).then(() => {})]), options.signal);
+  }
+
+  /** Calls `close` as if outside all handlers. */
+  stop(close: () => Promise<void>): Promise<void> {
+    return outsideHandlers(close);
   }
 
   handler(): Handler {

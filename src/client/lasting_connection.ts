@@ -52,11 +52,10 @@ export class LastingConnection extends ConnectionBase {
     return this.attachment?.opened ? "open" : "interrupted";
   }
 
-  /** @ignore Continues a link that the peer attached again, possibly on another connection. */
-  takeOver(endpoint: SenderEndpoint | ReceiverEndpoint, link: Link): void {
+  /** @ignore Adds a link that the peer attached. */
+  addAttached(endpoint: SenderEndpoint | ReceiverEndpoint, link: Link): void {
     this.attachment?.links.set(endpoint, link);
     this.links.set(link, undefined);
-    link.carryOn(endpoint);
     this.wake();
   }
 

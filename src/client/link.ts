@@ -19,7 +19,7 @@ import type * as Complaints from "./complaints.ts";
 import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, Lifetime } from "./lifetime.ts";
 import type { LinkRecovery, RecoveringConnection, RecoveringLink } from "./recovery.ts";
 import type { StreamSender } from "./stream.ts";
-import { ignore, part, rejected, within } from "../base/wait.ts";
+import { ignore, part, rejected, type WaitOptions, within } from "../base/wait.ts";
 
 export type { CloseOptions };
 
@@ -55,6 +55,23 @@ export interface LinkConnection extends Lifetime, RecoveringConnection {
 export interface LinkHandlers {
   /** Resolves when only handlers that wait for a close run. */
   othersIdle(): Promise<void>;
+  /** See {@linkcode closeFor}. */
+  closeFor(close: () => Promise<void>, links: readonly Closing[], options: WaitOptions): Promise<void>;
+}
+
+/** An object whose close waits for handlers. */
+export interface Closing {
+  readonly handlers: LinkHandlers | undefined;
+  readonly closed: Promise<void>;
+}
+
+/**
+ * Calls `close`, which ends `links` and waits for their handlers. Within one of these handlers the returned promise does not
+ * wait for that handler: it resolves when all else is done.
+ */
+export function closeFor(close: () => Promise<void>, links: readonly Closing[], options: WaitOptions): Promise<void> {
+  const handlers = links.find(({ handlers }) => handlers !== undefined)?.handlers;
+  return handlers === undefined ? close() : handlers.closeFor(close, links, options);
 }
 
 /** The fate of a link's messages when its connection is interrupted. */

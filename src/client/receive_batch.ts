@@ -21,8 +21,12 @@ export interface BatchReceiver {
 }
 
 export interface BatchCredit {
-  /** Provides credit for `credit` messages, and no more. */
-  allow(credit: number): void;
+  /** Whether the program set the window. */
+  readonly isGiven: boolean;
+  readonly window: number;
+  readonly left: number;
+  raise(credit: number): void;
+  grant(credit: number): void;
 }
 
 export interface BatchQueue {
@@ -68,7 +72,10 @@ async function take(
   await receiver.ready({ signal });
   await takeReady();
   if (batch.length < max && receiver.open) {
-    credit.allow(max - batch.length);
+    const missing = max - batch.length;
+    if (!credit.isGiven) credit.raise(missing);
+    // No more than requested: other receivers of the node would miss the rest.
+    else if (credit.window === 0 && credit.left < missing) credit.grant(missing);
     if (batch.length === 0 && receiver.buffered === 0 && waitMs > 0) {
       const first = await takeWithin(receiver, waitMs, signal);
       if (first !== undefined) batch.push(first);

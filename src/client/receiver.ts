@@ -15,8 +15,8 @@ import { Delivery, type DeliveryReceiver } from "./delivery.ts";
 import { DeliveryLoop } from "./delivery_loop.ts";
 import { DeliveryQueue } from "./delivery_queue.ts";
 import { filterDifference } from "./filter_check.ts";
-import { closeFor, Handlers, outsideHandlers } from "./handlers.ts";
-import { type CloseOptions, type Interruption, Link, type LinkConnection } from "./link.ts";
+import type { Handlers } from "./handlers.ts";
+import { closeFor, type CloseOptions, type Interruption, Link, type LinkConnection } from "./link.ts";
 import {
   checkCredit,
   checkServe,
@@ -51,8 +51,8 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   declare endpoint: ReceiverEndpoint | undefined;
   /** @ignore {@inheritDoc Link.recovery} */
   declare recovery: ReceiverRecovery | undefined;
-  /** @ignore */
-  override readonly handlers: Handlers;
+  /** @ignore The handlers of `serve`, once it was called. */
+  declare handlers: Handlers | undefined;
   readonly #credit: ReceiverCredit;
   readonly #settlement: ReceiverSettlement;
   readonly #queue: DeliveryQueue;
@@ -71,7 +71,6 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   /** Made by the connection or session. */
   constructor(connection: LinkConnection, from: AttachOptions | ReceiverEndpoint, settings: ReceiveSettings) {
     super(connection, from);
-    this.handlers = new Handlers(connection.environment);
     this.#credit = new ReceiverCredit(this, settings.credit);
     this.#settlement = new ReceiverSettlement(this, this.#credit);
     this.#queue = new DeliveryQueue(this, this.#credit);
@@ -275,14 +274,16 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     this.#concurrency += concurrency;
     try {
       // No handler is called before `serve` has returned.
-      const [{ serveEach }] = await Promise.all([part("serve", () => import("./serve.ts")), this.handlers.prepare()]);
+      const { Handlers, serveEach } = await part("serve", () => import("./serve.ts"));
+      const handlers = this.handlers ??= new Handlers(this.connection.environment);
+      await handlers.prepare(() => part("sockets", () => import("../transport/socket/dial.ts")));
       this.#credit.raise(this.#concurrency + Math.max(1, this.#concurrency >> 1));
       const report = (error: unknown) => this.complain("handlerFailed", { automatic: this.#automatic, error });
-      const source = { handlers: this.handlers, automatic: this.#automatic, queue: this.#queue, report };
+      const source = { handlers, automatic: this.#automatic, queue: this.#queue, report };
       await serveEach(source, handler, options);
     } finally {
       this.#concurrency -= concurrency;
-      this.handlers.handBack();
+      this.handlers?.handBack();
       if (this.open && this.#concurrency === 0 && this.waiting === 0) {
         // Messages fetched ahead go to other receivers.
         this.#queue.release();
@@ -319,7 +320,8 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
    * once, so a handler may call it.
    */
   stop(): void {
-    outsideHandlers(() => this.close()).catch(ignore);
+    const close = () => this.close();
+    (this.handlers?.stop(close) ?? close()).catch(ignore);
   }
 
   /**
@@ -401,13 +403,15 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   /** {@inheritDoc Link.idle} */
   protected override async idle(): Promise<void> {
     const { handlers } = this;
-    await handlers.idle(this.#credit.drained, () => this.complain("closeWaits", { running: handlers.running }));
+    const { drained } = this.#credit;
+    const warn = () => this.complain("closeWaits", { running: handlers!.running });
+    await (handlers?.idle(drained, warn) ?? drained?.catch(ignore));
     await this.recovery?.idle();
   }
 
   /** {@inheritDoc Link.onclosing} */
   protected override onclosing(): void {
-    this.handlers.handBack();
+    this.handlers?.handBack();
     this.#queue.release();
     if (this.usable && this.credit > 0 && this.#credit.drained === undefined) {
       this.#queue.finishing = this.#sawSettled || this.endpoint!.sndSettleMode === "settled";
@@ -436,7 +440,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     else this.#queue.end((waiting) => waiting.reject(error));
     this.#credit.handleEnded(error);
     this.#settlement.handleEnded();
-    this.handlers.handBack();
+    this.handlers?.handBack();
   }
 
   /** @ignore {@inheritDoc Link.handleEvent} */

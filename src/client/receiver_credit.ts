@@ -89,13 +89,6 @@ export class ReceiverCredit {
     else if (!this.#paused) this.grant(this.left + more);
   }
 
-  /** Provides credit for `credit` messages; leaves a window that the program set unchanged. */
-  allow(credit: number): void {
-    if (!this.isGiven) this.raise(credit);
-    // No more than requested: other receivers of the node would miss the rest.
-    else if (this.window === 0 && this.left < credit) this.grant(credit);
-  }
-
   handleWaiting(): void {
     if (this.#paused) {
       this.#paused = false;

@@ -96,12 +96,6 @@ export class Sender extends Link {
     return this.endpoint?.sendable ?? 0;
   }
 
-  /** @ignore The transaction in which the receiver acquires messages [transactions 4.4.4]. */
-  get acquiring(): Uint8Array | undefined {
-    const txnId = this.endpoint?.flowProperties?.["txn-id"];
-    return txnId instanceof Uint8Array ? txnId : undefined;
-  }
-
   /** @ignore True while the receiver drains. */
   get draining(): boolean {
     return this.endpoint?.draining ?? false;

@@ -6,8 +6,10 @@
 
 import type { Deferred } from "../base/wait.ts";
 import type { Delivery } from "./delivery.ts";
-import type { Handler, Handlers } from "./handlers.ts";
+import { type Handler, Handlers } from "./handlers.ts";
 import type { ServeOptions } from "./receive_options.ts";
+
+export { Handlers };
 
 /** The longest delay of a failed message's return, in milliseconds. */
 export const MAX_RETRY_DELAY_MS = 30_000;

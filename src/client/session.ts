@@ -7,9 +7,8 @@
 import * as condition from "../base/condition.ts";
 import { AmqpError, type ErrorScope } from "../base/errors.ts";
 import type { SessionEndpoint, SessionOptions } from "../engine/session.ts";
-import { closeFor } from "./handlers.ts";
 import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, Lifetime } from "./lifetime.ts";
-import type { Link, LinkConnection } from "./link.ts";
+import { closeFor, type Link, type LinkConnection } from "./link.ts";
 import type { Receiver } from "./receiver.ts";
 import type { Sender } from "./sender.ts";
 import { checkedOptions, type ReceiverOptions, type SenderOptions } from "./link_options.ts";

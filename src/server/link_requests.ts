@@ -14,12 +14,12 @@ import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import type { SenderEndpoint } from "../engine/sender.ts";
 import type { Connection } from "../client/connection.ts";
 import { checkCredit, type ReceiveSettings } from "../client/receive_options.ts";
-import type { Receiver } from "../client/receiver.ts";
+import { Receiver } from "../client/receiver.ts";
 import type { Recovery } from "../client/recovery.ts";
 import { ReceiverResumption } from "../client/resume_receiver.ts";
 import { SenderResumption } from "../client/resume_sender.ts";
 import type { SendSettings } from "../client/link_options.ts";
-import type { Sender } from "../client/sender.ts";
+import { Sender } from "../client/sender.ts";
 import type { Containers } from "./containers.ts";
 
 /** A link that a peer attaches, to be accepted or refused. */
@@ -118,8 +118,8 @@ function senderRequest(
     dynamic: source?.dynamic ?? false,
     accept: ({ address, ...settings } = {}) => {
       const options = { source: settings.source ?? (source && { ...source, address: address ?? source.address }) };
-      const adopt = (recovery?: Recovery) => connection.adopt(link, { ...settings, recovery });
-      return attached(connection, link, containers, { ...settings, ...options }, adopt);
+      const make = (recovery?: Recovery) => adoptSender(connection, link, { ...settings, recovery });
+      return attached(connection, link, containers, { ...settings, ...options }, make);
     },
     refuse: (error) => refuse(connection, link, error),
   };
@@ -144,8 +144,8 @@ function receiverRequest(
         maxMessageSize: settings.maxMessageSize ?? (settings.stream ? 0n : undefined),
         target: settings.target ?? (target && { ...target, address: address ?? target.address }),
       };
-      const adopt = (recovery?: Recovery) => connection.adopt(link, { ...settings, recovery });
-      return attached(connection, link, containers, { ...settings, ...options }, adopt);
+      const make = (recovery?: Recovery) => adoptReceiver(connection, link, { ...settings, recovery });
+      return attached(connection, link, containers, { ...settings, ...options }, make);
     },
     refuse: (error) => refuse(connection, link, error),
   };
@@ -163,7 +163,7 @@ function attached<L extends Sender | Receiver>(
   endpoint: SenderEndpoint | ReceiverEndpoint,
   containers: Containers,
   { suspendMs = 0, ...options }: AcceptSettings,
-  adopt: (recovery?: Recovery) => L,
+  make: (recovery?: Recovery) => L,
 ): L {
   endpoint.awaitsAnswer("accept");
   const kept = containers.take(connection, endpoint, suspendMs);
@@ -175,8 +175,11 @@ function attached<L extends Sender | Receiver>(
       // second.
       rcvSettleMode: options.rcvSettleMode ?? (endpoint.role === "receiver" ? "first" : undefined),
     });
-    const link = kept as L | undefined ?? adopt(suspendMs > 0 ? resuming : undefined);
-    if (kept !== undefined) connection.takeOver(endpoint, kept);
+    const link = kept as L | undefined ?? make(suspendMs > 0 ? resuming : undefined);
+    if (kept !== undefined) {
+      connection.addAttached(endpoint, kept);
+      kept.carryOn(endpoint);
+    }
     containers.remember(connection, endpoint, link, suspendMs);
     return link;
   } catch (error) {
@@ -198,4 +201,18 @@ function refusal(name: string, symbol: string, why: string): AmqpError {
 export function asAmqpError(error: unknown, doing: string): AmqpError {
   if (error instanceof AmqpError) return error;
   return new AmqpError(condition.internalError, `Cannot ${doing}: internal error`, { cause: error });
+}
+
+/** Makes a sender of a server's program from the engine's. */
+export function adoptSender(connection: Connection, endpoint: SenderEndpoint, settings: SendSettings): Sender {
+  const link = new Sender(connection, endpoint, settings);
+  connection.addAttached(endpoint, link);
+  return link;
+}
+
+/** Makes a receiver of a server's program from the engine's. */
+export function adoptReceiver(connection: Connection, endpoint: ReceiverEndpoint, settings: ReceiveSettings): Receiver {
+  const link = new Receiver(connection, endpoint, settings);
+  connection.addAttached(endpoint, link);
+  return link;
 }

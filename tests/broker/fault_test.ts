@@ -1,3 +1,4 @@
+import { adoptReceiver } from "../../src/server/link_requests.ts";
 import { assertEquals, assertLessOrEqual, assertRejects } from "@std/assert";
 import { AmqpError, condition } from "../../src/base/errors.ts";
 import { systemEnvironment } from "../../src/base/environment.ts";
@@ -289,7 +290,7 @@ test("FLW-3: a drain that comes ahead of the answer to the attach brings what th
     source: { kind: "source", address: "orders" },
     target: { kind: "target" },
   });
-  const receiver = consumer.adopt(endpoint, { credit: "manual", settle: "manual" });
+  const receiver = adoptReceiver(consumer, endpoint, { credit: "manual", settle: "manual" });
   endpoint.flow({ linkCredit: 10, drain: true });
   consumer.wake();
   await until(() => endpoint.linkCredit === 0);

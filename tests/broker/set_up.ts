@@ -4,6 +4,7 @@
  * @module
  */
 
+import { adoptReceiver } from "../../src/server/link_requests.ts";
 import { type Message, writeMessage } from "../../src/codec/message.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { ReceiverEndpoint } from "../../src/engine/receiver.ts";
@@ -46,7 +47,7 @@ export async function sendNumbers(connection: Connection, address: string, count
 /** Attaches a receiver without a source, to recall the link's earlier source. */
 export function recall(connection: Connection, name: string): Receiver {
   const endpoint = connection.defaultSession().endpoint!.attach(ReceiverEndpoint, { name, target: { kind: "target" } });
-  return connection.adopt(endpoint, { credit: "manual" });
+  return adoptReceiver(connection, endpoint, { credit: "manual" });
 }
 
 /** The next `count` deliveries, unsettled. */
