@@ -14,13 +14,13 @@ import type { SessionEndpoint } from "../engine/session.ts";
 import { Delivery, type DeliveryReceiver } from "./delivery.ts";
 import { DeliveryLoop } from "./delivery_loop.ts";
 import { DeliveryQueue } from "./delivery_queue.ts";
-import { filterDifference } from "./filter_check.ts";
 import type { Handlers } from "./handlers.ts";
 import { closeFor, type CloseOptions, type Interruption, Link, type LinkConnection } from "./link.ts";
 import {
   checkCredit,
   checkServe,
   DEFAULT_CREDIT,
+  filterDifference,
   type ReceiveBatchOptions,
   type ReceiveSettings,
   type ServeOptions,
