@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertNotStrictEquals, assertStrictEquals } from "@std/assert";
-import { connect } from "../../mod.ts";
+import { anonymous, connect } from "../../mod.ts";
 import {
   giveBlock,
   isBlock,
@@ -18,6 +18,7 @@ import { SocketWebSocket } from "../../src/transport/websocket/own.ts";
 import { WebSocketChannel } from "../../src/transport/websocket/web_socket_channel.ts";
 import { webSocketChannel } from "../../src/transport/websocket/standard.ts";
 import { test } from "../harness.ts";
+import { ca, keyPair } from "../pki.ts";
 import { serve } from "../serve.ts";
 import { openServer } from "../transport/endpoints.ts";
 import { FakeSocket } from "../transport/socket/fake_socket.ts";
@@ -221,7 +222,7 @@ test("blocks: what waits in a channel is not copied yet", () => {
   }
 });
 
-for (const carrier of ["our own WebSocket", "the runtime's WebSocket", "TCP"]) {
+for (const carrier of ["our own WebSocket", "the runtime's WebSocket", "TCP", "TLS"]) {
   test(`blocks: large messages of many sizes, side by side, arrive as they were when they were sent, over ${carrier}`, async () => {
     const sizes = Array.from({ length: 120 }, (_, i) => 20_000 + (i * 7_919) % 120_000);
     const wrong: number[] = [];
@@ -235,11 +236,15 @@ for (const carrier of ["our own WebSocket", "the runtime's WebSocket", "TCP"]) {
       },
     });
     const ours = carrier !== "the runtime's WebSocket";
-    const scheme = carrier === "TCP" ? "amqp" : "ws";
+    const scheme = carrier === "TCP" ? "amqp" : carrier === "TLS" ? "amqps" : "ws";
     const { url, close } = ours
       ? await listening(endpoint, scheme)
       : await serve((channel) => endpoint.accept(channel));
-    const connection = await connect(url, { transport: ours ? "socket" : "websocket" });
+    const connection = await connect(url, {
+      transport: ours ? "socket" : "websocket",
+      auth: anonymous(),
+      ...(carrier === "TLS" && { tls: { ca } }),
+    });
     const sender = connection.sender("up");
     for (let round = 0; round < 3; round++) {
       await Promise.all(sizes.map((size) => {
@@ -264,6 +269,7 @@ async function listening(
   server: ReturnType<typeof acceptor>,
   scheme: string,
 ): Promise<{ url: string; close(): Promise<void> }> {
-  const listener = await listen({ host: "127.0.0.1", port: 0, acceptor: server });
-  return { url: `${scheme}://127.0.0.1:${listener.port}`, close: () => listener.close() };
+  const tls = scheme === "amqps" ? keyPair("server") : undefined;
+  const listener = await listen({ host: "127.0.0.1", port: 0, acceptor: server, tls });
+  return { url: `${scheme}://localhost:${listener.port}`, close: () => listener.close() };
 }
