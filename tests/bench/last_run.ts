@@ -4,9 +4,11 @@
  * @module
  */
 
+import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { arch, cpus, totalmem } from "node:os";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { heading, lines, type RuntimeOutcomes, summary } from "./report.ts";
 import { everything, fastest } from "./fastest.ts";
 
@@ -40,6 +42,8 @@ export function keep(measured: Outcomes): void {
   readme = renewed(readme, "fastest", summary(fastest, runtimes));
   readme = renewed(readme, "tables", `${run.machine}; ${hows(runtimes)}.\n${tables(runtimes)}`);
   writeFileSync(README, readme);
+  const files = [README, FIGURES].map((url) => fileURLToPath(url));
+  execFileSync(fileURLToPath(new URL("../../node_modules/.bin/deno", import.meta.url)), ["fmt", "--quiet", ...files]);
 }
 
 function renewed(text: string, name: string, content: string): string {

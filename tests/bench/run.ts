@@ -40,7 +40,7 @@ const { values: options, positionals } = parseArgs({
 // Enough to see that everything works; the numbers mean little.
 const rounds = options.quick ? 1 : Number(options.rounds);
 const ms = options.quick ? 20 : Number(options.ms);
-const how = `${rounds} rounds of ${ms} ms, ${new Date().toISOString().slice(0, 10)}`;
+const how = `${rounds} ${rounds === 1 ? "round" : "rounds"} of ${ms} ms, ${new Date().toISOString().slice(0, 10)}`;
 
 /** Stands for the benches beside the fastest. */
 const ANCHORS = "anchors";
