@@ -11,8 +11,10 @@ import { quote } from "../base/text.ts";
 import { toDescribed } from "../codec/composite.ts";
 import { Described, type Fields, type ReceiverSettleMode, type Source, type Target } from "../codec/types.ts";
 import type { Connection } from "../client/connection.ts";
+import { OUTCOMES } from "../client/link_options.ts";
 import type { Receiver } from "../client/receiver.ts";
 import type { Sender } from "../client/sender.ts";
+import { containerKey } from "../server/containers.ts";
 import type { LinkRequest, ReceiverRequest, SenderRequest } from "../server/link_requests.ts";
 import type { RoomBudget } from "./budget.ts";
 import { attachCoordinator } from "./coordinator.ts";
@@ -66,7 +68,6 @@ const CAPABILITIES: Readonly<Record<string, NodeType>> = {
   "temporary-topic": "topic",
 };
 
-const OUTCOMES = ["amqp:accepted:list", "amqp:rejected:list", "amqp:released:list", "amqp:modified:list"];
 // The prefix of the names of subscriptions that end with their links.
 const UNNAMED = "link\n";
 // The longest time of a timer.
@@ -113,7 +114,7 @@ export async function attachProducer(context: AttachContext, request: ReceiverRe
   const producer = new Producer(receiver, sink, {
     // A resumed link may be on another connection, which has tokens of its own.
     inspect: (encoded) => rights.inspect(encoded, receiver.connection as Connection, relayed),
-    source: { limits: connection.limits, container: originOf(connection) },
+    source: { limits: connection.limits, container: containerKey(connection, connection.remote?.containerId) },
     slab: context.slab,
     splits: context.splits,
     transactions,
@@ -130,7 +131,7 @@ export async function attachConsumer(context: AttachContext, request: SenderRequ
   if (wish === undefined) return lookUpSubscription(context, request);
   const type = typeOf(wish);
   checkLifetime(wish.dynamicNodeProperties);
-  const filters = readFilters(wish.filter, originOf(connection));
+  const filters = readFilters(wish.filter, containerKey(connection, connection.remote?.containerId));
   const address = dynamic ? DYNAMIC + randomName(environment) : request.address ?? "";
   if (address === "") throw refusal(condition.notFound, "its source names no address");
   await rights.authorize(connection, dynamic ? "create" : "receive", address);
@@ -351,12 +352,9 @@ function subscriptionName(request: SenderRequest, shared: boolean, expiry: Expir
 // The links of a shared subscription carry its name, with a suffix behind a bar.
 function lastingName(request: SenderRequest, global: boolean, shared: boolean, name = request.attach.name): string {
   const own = shared ? name.split("|")[0]! : name;
-  return global ? `global\n${own}` : `container\n${originOf(request.connection)}\n${own}`;
-}
-
-// Two identities have two containers, even under one name [amqp 2.4.1].
-function originOf({ identity, remote }: Connection): string {
-  return JSON.stringify([identity ?? null, remote?.containerId]);
+  return global
+    ? `global\n${own}`
+    : `container\n${containerKey(request.connection, request.connection.remote?.containerId)}\n${own}`;
 }
 
 function expiryOf({ expiryPolicy, timeout = 0 }: Source): Expiry {

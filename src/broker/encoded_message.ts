@@ -6,6 +6,7 @@
 
 import { AmqpError } from "../base/errors.ts";
 import { decodeAs, encodeAs, readDescriptor, readRecord } from "../codec/composite.ts";
+import { definitions, sections } from "../codec/definitions.ts";
 import { messageReader, sectionsInOrder } from "../codec/generous.ts";
 import { writeMessage } from "../codec/message.ts";
 import type { CodecLimits } from "../codec/limits.ts";
@@ -17,13 +18,8 @@ import { Writer } from "../codec/writer.ts";
 import { shortened } from "../engine/fault.ts";
 import type { KeptBytes } from "./kept_bytes.ts";
 
-const HEADER = 0x70;
-const DELIVERY_ANNOTATIONS = 0x71;
-const MESSAGE_ANNOTATIONS = 0x72;
-const PROPERTIES = 0x73;
-const APPLICATION_PROPERTIES = 0x74;
-const FOOTER = 0x78;
-const DEFAULT_PRIORITY = 4;
+/** The priority of a message whose header has none [messaging 3.2.1]. */
+export const DEFAULT_PRIORITY = 4;
 
 // Of what the sections in front say.
 const PRIORITY = 0xff;
@@ -87,14 +83,14 @@ export class EncodedMessage {
       const reader = readerOf(payload, 0, payload.length, source?.limits);
       for (; reader.remaining > 0; bareAt = reader.position) {
         const section = openSection(reader);
-        if (section >= PROPERTIES) break;
+        if (section >= definitions.properties.code) break;
         annotationsAt = bareAt;
         // Some libraries write null for an empty section.
         if (reader.generous && reader.peek() === 0x40) reader.code();
-        else if (section === HEADER) header = decodeAs(reader, "header");
+        else if (section === definitions.header.code) header = decodeAs(reader, "header");
         else readRecord(reader, reader.code(), "symbol", true);
-        if (section === DELIVERY_ANNOTATIONS) annotated = true;
-        if (section !== MESSAGE_ANNOTATIONS) annotationsAt = reader.position;
+        if (section === sections.deliveryAnnotations.code) annotated = true;
+        if (section !== sections.messageAnnotations.code) annotationsAt = reader.position;
       }
     }
     const { block, start } = slab.keep(payload);
@@ -131,7 +127,7 @@ export class EncodedMessage {
   get header(): Header | undefined {
     if (this.messageFormat !== 0 || this.#bareAt === 0) return undefined;
     const reader = readerOf(this.#block, this.#start, this.#start + this.length, this.source?.limits);
-    return openSection(reader) === HEADER ? decodeAs(reader, "header") : undefined;
+    return openSection(reader) === definitions.header.code ? decodeAs(reader, "header") : undefined;
   }
 
   /** The message as it came; a view. */
@@ -148,7 +144,9 @@ export class EncodedMessage {
    */
   get properties(): Properties {
     const reader = readerOf(this.#block, this.#start + this.#bareAt, this.#start + this.length, this.source?.limits);
-    if (this.messageFormat !== 0 || reader.remaining === 0 || openSection(reader) !== PROPERTIES) return {};
+    if (this.messageFormat !== 0 || reader.remaining === 0 || openSection(reader) !== definitions.properties.code) {
+      return {};
+    }
     if (reader.generous && reader.peek() === 0x40) return {};
     return decodeAs(reader, "properties");
   }
@@ -158,7 +156,7 @@ export class EncodedMessage {
     const at = this.#start + this.#bareAt;
     const bytes = this.#block;
     if (this.messageFormat !== 0 || this.length - this.#bareAt < 4 || bytes[at + 1] !== 0x53) return Infinity;
-    if (bytes[at + 2] !== PROPERTIES) return 0;
+    if (bytes[at + 2] !== definitions.properties.code) return 0;
     const constructor = bytes[at + 3];
     return constructor === 0x45 ? 0 : constructor === 0xc0 ? bytes[at + 5]! : Infinity;
   }
@@ -173,8 +171,8 @@ export class EncodedMessage {
     if (this.messageFormat !== 0) return Object.create(null);
     while (reader.remaining > 0) {
       const section = openSection(reader);
-      if (section === APPLICATION_PROPERTIES) return readRecord(reader, reader.code(), "string", true);
-      if (section > APPLICATION_PROPERTIES) break;
+      if (section === sections.applicationProperties.code) return readRecord(reader, reader.code(), "string", true);
+      if (section > sections.applicationProperties.code) break;
       decodeAs(reader, "properties");
     }
     return Object.create(null);
@@ -274,7 +272,9 @@ function readerOf(bytes: Uint8Array, start: number, end: number, limits: CodecLi
 function openSection(reader: Reader): number {
   if (reader.code() !== 0x00) throw reader.fail("a section does not begin with a descriptor");
   const section = readDescriptor(reader);
-  if (section < HEADER || section > FOOTER) throw reader.fail("the descriptor is not that of a known section");
+  if (section < definitions.header.code || section > sections.footer.code) {
+    throw reader.fail("the descriptor is not that of a known section");
+  }
   return section;
 }
 
@@ -285,7 +285,9 @@ function inOrder(payload: Uint8Array): Uint8Array {
   for (let start = 0; start < payload.length;) {
     const { section, end } = sectionAt(payload, start);
     // Only data and sequences may repeat [messaging 3.2].
-    if (section < last || (section === last && section !== 0x75 && section !== 0x76)) return sectionsInOrder(payload);
+    if (section < last || (section === last && section !== sections.data.code && section !== sections.sequence.code)) {
+      return sectionsInOrder(payload);
+    }
     last = section;
     start = end;
   }
@@ -302,7 +304,7 @@ function sectionAt(payload: Uint8Array, start: number): Section {
   let end = start + 3;
   // Nearly everybody writes the short form of the descriptor.
   if (payload[start] === 0x00 && payload[start + 1] === 0x53) section = payload[start + 2] ?? 0;
-  if (section < HEADER || section > FOOTER) {
+  if (section < definitions.header.code || section > sections.footer.code) {
     const reader = readerOf(payload, start, payload.length, undefined);
     section = openSection(reader);
     end = reader.position;

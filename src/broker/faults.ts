@@ -10,7 +10,7 @@ import { AmqpError } from "../base/errors.ts";
 import { checkAddress, checkOptions, describeKind } from "../base/options.ts";
 import { quote } from "../base/text.ts";
 import { ignore } from "../base/wait.ts";
-import type { Channel } from "../transport/channel.ts";
+import { type Channel, TRY_AGAIN_LATER } from "../transport/channel.ts";
 import type { Connection } from "../client/connection.ts";
 import { checkFaults, type Faults, faulty } from "./faulty_channel.ts";
 
@@ -30,9 +30,6 @@ export interface FaultyBroker {
   /** Drops all messages, queues and subscriptions. */
   forget(): void;
 }
-
-// Asks clients to come back later [rfc6455 11.7].
-const TRY_AGAIN_LATER = 1013;
 
 /**
  * The faults of a {@linkcode Broker}, for tests of programs that must cope with them. There are none until a method is called.

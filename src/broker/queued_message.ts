@@ -7,14 +7,13 @@
 import { MAX_UINT } from "../codec/checks.ts";
 import { Reader } from "../codec/reader.ts";
 import type { Described, ErrorFields, Fields, Header, Modified, Value } from "../codec/types.ts";
-import { EncodedMessage, encodeError, mergeFields } from "./encoded_message.ts";
+import { DEFAULT_PRIORITY, EncodedMessage, encodeError, mergeFields } from "./encoded_message.ts";
 import type { KeptBytes } from "./kept_bytes.ts";
 import type { Ranked } from "./sorted_messages.ts";
 
 /** The overhead of a message that is counted beside its bytes. */
 export const MESSAGE_BYTES = 256;
 
-const DEFAULT_PRIORITY = 4;
 const HIGHEST_PRIORITY = 9;
 const RANKS_OF_PRIORITY = 2 ** 48;
 

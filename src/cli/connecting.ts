@@ -136,7 +136,7 @@ function userInfo(url: string | undefined, part: "username" | "password"): strin
 }
 
 /** The TLS options from flags; undefined without any. */
-export async function tlsOptions(flags: Flags): Promise<TlsOptions | undefined> {
+async function tlsOptions(flags: Flags): Promise<TlsOptions | undefined> {
   const [ca, cert, key] = await Promise.all(["ca", "cert", "key"].map((name) => contentOf(flags, name)));
   if (ca === undefined && cert === undefined && key === undefined) return undefined;
   return { ...(ca !== undefined && { ca }), ...(cert !== undefined && { cert }), ...(key !== undefined && { key }) };

@@ -94,7 +94,7 @@ export async function viewerWith(trace: string): Promise<string> {
 }
 
 /** The viewer as one HTML file, which a trace can be dropped on. */
-export async function viewerPage(): Promise<string> {
+async function viewerPage(): Promise<string> {
   try {
     const { default: text } = await import("./viewer.html", { with: { type: "text" } }) as { default: string };
     return text;

@@ -298,15 +298,17 @@ function checkAnswer(audience: string, { applicationProperties = {} }: DecodedMe
   const status = Number(read("status-code", "statusCode"));
   if (status >= 200 && status < 300) return;
   const named = read("error-condition", "errorCondition");
-  const symbol = named === undefined ? conditionOf(status) : String(named);
+  const symbol = named === undefined ? conditionOfStatus(status) : String(named);
   const description = String(read("status-description", "statusDescription") ?? "");
   const why = `status is ${status}${description === "" ? "" : `, ${printable(description, 500)}`}`;
   throw refusal(audience, symbol, why, status >= 500, true);
 }
 
-function conditionOf(status: number): string {
+/** The condition of a failed answer of a management node, by its status code. */
+export function conditionOfStatus(status: number): string {
   if (status === 401 || status === 403) return condition.unauthorizedAccess;
   if (status === 404) return condition.notFound;
+  if (status === 501) return condition.notImplemented;
   return status >= 500 ? condition.internalError : condition.notAllowed;
 }
 

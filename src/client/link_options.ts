@@ -102,7 +102,12 @@ export function checkedOptions<T extends LinkSettings>(
   return address;
 }
 
-const OUTCOMES = ["amqp:accepted:list", "amqp:rejected:list", "amqp:released:list", "amqp:modified:list"];
+export const OUTCOMES: string[] = [
+  "amqp:accepted:list",
+  "amqp:rejected:list",
+  "amqp:released:list",
+  "amqp:modified:list",
+];
 
 /** The container that attaches a link. */
 export interface Container {

@@ -59,7 +59,7 @@ export function typeOf(code: number): PrimitiveType | undefined {
 }
 
 /** The constructor code of a type's widest form, which is its highest. */
-export function fullCode(type: PrimitiveType): number {
+function fullCode(type: PrimitiveType): number {
   if (fullCodes === undefined) {
     fullCodes = {};
     for (const code in types) fullCodes[types[code]!] = Number(code);

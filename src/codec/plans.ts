@@ -48,7 +48,7 @@ export interface FieldPlan {
 }
 
 /** A primitive without a form of its own below. */
-export const plainForm = 0;
+const plainForm = 0;
 /** A uint, the most frequent primitive. */
 export const uintForm = 1;
 export const booleanForm = 9;

@@ -20,6 +20,7 @@ import { closeCode } from "../transport/websocket/frames.ts";
 import type { FrameTrace } from "../engine/events.ts";
 import { listen, type Listener, type ListenInfo, type ListenOptions } from "../transport/socket/listen.ts";
 import { dialSocket, type SocketDialOptions, TLS_KINDS } from "../transport/socket/dial.ts";
+import { joinAuthority } from "../transport/proxy/http_proxy.ts";
 import type { PausableChannel } from "../transport/socket/socket.ts";
 import { explainedUrl, readUrl, type RemoteUrl } from "../transport/url.ts";
 import { ChannelRelay, type RelayDirection } from "./relay.ts";
@@ -342,5 +343,5 @@ class RunningGateway implements Gateway {
 class NotAllowed extends TypeError {}
 
 function placeOf({ scheme, hostname, port }: RemoteUrl): string {
-  return `${scheme}//${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
+  return `${scheme}//${joinAuthority(hostname, port)}`;
 }

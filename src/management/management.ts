@@ -25,6 +25,7 @@ import { printable, quote } from "../base/text.ts";
 import { abortable, Deferred, ignore, type WaitOptions } from "../base/wait.ts";
 import type { Body, DecodedMessage, Message } from "../codec/message.ts";
 import type { SimpleValue, Value } from "../codec/values.ts";
+import { conditionOfStatus } from "../client/claims.ts";
 import type { Connection } from "../client/connection.ts";
 import type { Receiver } from "../client/receiver.ts";
 import type { Sender } from "../client/sender.ts";
@@ -295,15 +296,8 @@ function responseOf({ operation }: ManagementRequest, address: string, message: 
   const text = description === undefined || description === null ? undefined : String(description);
   if (status >= 200 && status < 300) return { status, description: text, body: message.body, message };
   const named = read("errorCondition", "error-condition");
-  const symbolic = named === undefined || named === null ? conditionOf(status) : String(named);
+  const symbolic = named === undefined || named === null ? conditionOfStatus(status) : String(named);
   const what = `Cannot do ${quote(operation)} at ${quote(address)}`;
   const why = text === undefined ? "" : `, ${printable(text, 500)}`;
   throw new ManagementError(status, symbolic, `${what}: status is ${status}${why}`);
-}
-
-function conditionOf(status: number): string {
-  if (status === 401 || status === 403) return condition.unauthorizedAccess;
-  if (status === 404) return condition.notFound;
-  if (status === 501) return condition.notImplemented;
-  return status >= 500 ? condition.internalError : condition.notAllowed;
 }

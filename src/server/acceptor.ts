@@ -17,7 +17,7 @@ import { takeLink } from "../engine/accept.ts";
 import { Budget, type CostLimits } from "../engine/budgets.ts";
 import { ServerHandshake } from "../engine/server_handshake.ts";
 import type { SessionOptions } from "../engine/session.ts";
-import type { Channel, PeerInfo } from "../transport/channel.ts";
+import { type Channel, type PeerInfo, TRY_AGAIN_LATER } from "../transport/channel.ts";
 import { Connection } from "../client/connection.ts";
 import type { ConnectionHooks, ConnectionSettings } from "../client/connection_base.ts";
 import { CLOSE_KINDS, type CloseOptions } from "../client/lifetime.ts";
@@ -149,9 +149,8 @@ const MAX_SUSPENDED_LINKS = 1_000;
 // Four messages of the default maximum size.
 const MAX_UNFINISHED_BYTES = 268_435_456;
 
-// WebSocket close codes [rfc6455 7.4.1, 11.7].
+// The WebSocket close code of a server that stops [rfc6455 7.4.1].
 const GOING_AWAY = 1001;
-const TRY_AGAIN_LATER = 1013;
 
 /**
  * Makes an acceptor: the server side of AMQP, over any channel.

@@ -73,7 +73,7 @@ export class Containers {
    * @returns The fields of the answering open.
    */
   open(connection: Connection, open: Open): { offeredCapabilities?: string[]; properties?: Open["properties"] } {
-    const key = keyOf(connection, open.containerId);
+    const key = containerKey(connection, open.containerId);
     const others = this.#open.get(key) ?? new Set();
     const asks = open.desiredCapabilities?.includes(SOLE_CONNECTION) ?? false;
     const wanted = open.properties?.[POLICY];
@@ -245,10 +245,11 @@ function expired(name: string): AmqpError {
 
 // A container may have a sender and a receiver of one name.
 function linkKey(connection: Connection, { role, name }: SenderEndpoint | ReceiverEndpoint): string {
-  return `${role} ${keyOf(connection, connection.remote?.containerId)} ${name}`;
+  return `${role} ${containerKey(connection, connection.remote?.containerId)} ${name}`;
 }
 
-function keyOf({ identity }: Connection, containerId: string | undefined): string {
+/** Names the container of a peer: two identities have two containers, even under one id [amqp 2.4.1]. */
+export function containerKey({ identity }: Connection, containerId: string | undefined): string {
   return JSON.stringify([identity ?? null, containerId]);
 }
 

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { concat } from "@std/bytes";
 import type { FrameTrace } from "../engine/events.ts";
 import { WebSocketFrameDecoder } from "../transport/websocket/frames.ts";
 import { FrameTracer } from "./frame_tracer.ts";
@@ -136,7 +137,7 @@ class CapturedStream {
       case "other":
         return;
       default:
-        return this.#begin(direction, joined(this.#heads[direction], bytes), time);
+        return this.#begin(direction, concat([this.#heads[direction], bytes]), time);
     }
   }
 
@@ -294,12 +295,4 @@ function skipGap(tcp: TcpStream, direction: Direction, time: number): void {
   const missing = Math.min(...[...own.waiting.keys()].map((start) => (start - own.next!) >>> 0));
   own.waiting.clear();
   tcp.stream.gap(direction, missing, time);
-}
-
-function joined(a: Uint8Array<ArrayBuffer>, b: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
-  if (a.length === 0) return b;
-  const bytes = new Uint8Array(a.length + b.length);
-  bytes.set(a);
-  bytes.set(b, a.length);
-  return bytes;
 }

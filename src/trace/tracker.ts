@@ -208,7 +208,7 @@ export class ConnectionTracker {
     const window = numberOf(body.incomingWindow);
     if (window !== undefined) {
       const other = opposite(way);
-      this.#setWindow(session, other, next === undefined ? window : difference(next + window, session.nextOut[other]));
+      this.#setWindow(session, other, next === undefined ? window : ahead(next + window, session.nextOut[other]));
     }
     const handle = body.handle === undefined || body.handle === null ? undefined : body.handle;
     if (handle === undefined) {
@@ -222,13 +222,13 @@ export class ConnectionTracker {
     const count = numberOf(body.deliveryCount);
     if (link.sends === way) {
       if (count !== undefined && count !== link.deliveryCount) {
-        link.credit -= difference(count, link.deliveryCount);
+        link.credit -= ahead(count, link.deliveryCount);
         link.deliveryCount = count;
       }
       if (link.drain && link.credit <= 0) link.drainedAt = undefined;
     } else {
       const credit = numberOf(body.linkCredit);
-      if (credit !== undefined) link.credit = difference((count ?? link.deliveryCount) + credit, link.deliveryCount);
+      if (credit !== undefined) link.credit = ahead((count ?? link.deliveryCount) + credit, link.deliveryCount);
       link.drain = body.drain === true;
       if (link.drain && link.credit > 0) link.drainedAt ??= this.#now;
       else link.drainedAt = undefined;
@@ -297,7 +297,7 @@ export class ConnectionTracker {
     const sent = body.role === "sender" ? way : opposite(way);
     const unsettled = session.unsettled[sent];
     const first = numberOf(body.first) ?? 0;
-    const length = difference((numberOf(body.last) ?? first) + 1, first);
+    const length = ahead((numberOf(body.last) ?? first) + 1, first);
     const found: TrackedDelivery[] = [];
     if (length <= unsettled.size) {
       for (let i = 0; i < length; i++) {
@@ -370,7 +370,7 @@ interface About {
 
 const NOTHING = { session: undefined, link: undefined, deliveries: [] };
 // Distance of serial numbers from b to a; 0 where a lies behind, as more may have been sent than was granted.
-function difference(a: number, b: number): number {
+function ahead(a: number, b: number): number {
   return Math.max(0, (a - b) | 0);
 }
 

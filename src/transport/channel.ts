@@ -9,6 +9,9 @@ import { MAX_TIMER_MS, unref } from "../base/environment.ts";
 /** Default bound of the bytes that wait in a channel. */
 export const MAX_BUFFERED_BYTES = 1_048_576;
 
+/** The close code that asks a client to come back later [rfc6455 11.7]. */
+export const TRY_AGAIN_LATER = 1013;
+
 /** Bytes that may wait when `ready` resolves: enough for a fast link, and little for each of many slow ones. */
 export const LOW_WATER_BYTES = 262_144;
 

@@ -261,7 +261,12 @@ export function formatAuthority(hostname: string, port: number): string {
   if (!Number.isInteger(port) || port < 1 || port > 65_535) {
     throw new TypeError(`Cannot open tunnel: port ${port} is not within 1 to 65535`);
   }
-  return `${isIpv6 ? `[${bare}]` : bare}:${port}`;
+  return joinAuthority(bare, port);
+}
+
+/** Host and port as one text, an IPv6 address in brackets. */
+export function joinAuthority(hostname: string, port: number): string {
+  return `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
 }
 
 /** The schemes of HTTP proxies with their default ports. */
@@ -278,7 +283,7 @@ export function readProxyUrl(
   input: string | URL,
   ports: Readonly<Record<string, number>>,
 ): { url: URL; hostname: string; port: number } {
-  const url = parseUrl(input);
+  const url = parseProxyUrl(input);
   const { protocol } = url;
   const port = ports[protocol];
   if (port === undefined) {
@@ -286,11 +291,11 @@ export function readProxyUrl(
     throw new TypeError(`Cannot use proxy: url starts with "${protocol}" and not with ${schemes}`);
   }
   // URL does not normalize the host of a scheme that it does not know.
-  const { hostname } = parseUrl(`http://${url.hostname}`);
+  const { hostname } = parseProxyUrl(`http://${url.hostname}`);
   return { url, hostname: hostname.replace(/^\[|\]$/g, ""), port: url.port === "" ? port : Number(url.port) };
 }
 
-function parseUrl(input: string | URL): URL {
+function parseProxyUrl(input: string | URL): URL {
   try {
     return new URL(input);
   } catch {

@@ -247,7 +247,7 @@ export class StreamChannel extends SocketChannel {
 }
 
 /** The end of a channel whose socket broke, with the system's reason. */
-export function lostChannel(error?: Error): ChannelClose {
+function lostChannel(error?: Error): ChannelClose {
   const message = `Connection lost: ${error === undefined ? "socket ended" : reasonOf(error)}`;
   return {
     code: 1006,

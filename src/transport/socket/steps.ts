@@ -1,7 +1,7 @@
 import { TransportError } from "../../base/errors.ts";
 import { quote } from "../../base/text.ts";
 import { abortable } from "../../base/wait.ts";
-import { formatAuthority, type HttpProxy } from "../proxy/http_proxy.ts";
+import { formatAuthority, type HttpProxy, joinAuthority } from "../proxy/http_proxy.ts";
 import { connectTcp, connectTls } from "../runtime/node.ts";
 import { SocksProxy, SocksTunnel } from "../proxy/socks.ts";
 import { type ProxyEvent, ProxyTunnel } from "../proxy/connect.ts";
@@ -20,7 +20,7 @@ export interface StepOptions {
 /** Connects; `bare` if the socket will carry no TLS. */
 export async function openTcp(hostname: string, port: number, options: StepOptions, bare = false): Promise<Socket> {
   const socket = connectTcp(hostname, port, bare);
-  const what = `connect to "${placeOf(hostname, port)}"`;
+  const what = `connect to "${joinAuthority(hostname, port)}"`;
   await step(socket, { event: "connect", what, ...options });
   options.onstep?.({ event: "tcp", host: hostname, port, address: socket.remoteAddress });
   return socket;
@@ -43,7 +43,7 @@ export async function openTls(
   }
   const { serverName } = options.tls;
   const named = serverName === undefined || serverName === hostname ? "" : ` as ${quote(serverName)}`;
-  const what = `open TLS to "${placeOf(hostname, port)}"${named}`;
+  const what = `open TLS to "${joinAuthority(hostname, port)}"${named}`;
   await step(secured, { event: "secureConnect", what, ...options });
   options.onstep?.({ event: "tls", host: serverName ?? hostname, protocol: secured.getProtocol?.() ?? undefined });
   return secured;
@@ -90,10 +90,6 @@ function step(
     signal?.addEventListener("abort", abort);
     if (signal?.aborted) abort();
   });
-}
-
-function placeOf(hostname: string, port: number): string {
-  return `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
 }
 
 // A remedy for an error, from the messages of OpenSSL (Node), BoringSSL (Bun) and rustls (Deno), and whether the error may

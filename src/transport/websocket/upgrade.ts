@@ -98,7 +98,7 @@ export interface UpgradePolicy {
  * @throws {TransportError} With code `"handshake-failed"` or `"subprotocol-mismatch"`, and with the status and headers to
  * answer. Nothing of the request is repeated: it may have come through a page of another origin.
  */
-export function chooseSubprotocol(request: RequestLike, policy: UpgradePolicy): string {
+function chooseSubprotocol(request: RequestLike, policy: UpgradePolicy): string {
   const { method, headers } = request;
   if (method !== "GET") throw refused("method is not GET", 405, [["Allow", "GET"]]);
   const upgrade: HeaderField = ["Upgrade", "websocket"];
