@@ -180,7 +180,7 @@ function attachToQueue(context: AttachContext, request: SenderRequest, wanted: W
     effort: filters.effort,
     lossCount: node.lossCount,
     transactions: transactionsOf(context, request.connection),
-    now: () => context.environment.now(),
+    clock: context.environment,
   });
   context.consumers.set(sender, consumer);
   node.addConsumer(consumer);
@@ -238,7 +238,7 @@ function listen(
   const consumer = new Consumer(sender, queue, {
     lossCount: queue.lossCount,
     transactions: transactionsOf(context, connection),
-    now: () => context.environment.now(),
+    clock: context.environment,
   });
   topic.listen(subscription, consumer);
   sender.closed.then(() => {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Environment } from "../base/environment.ts";
 import { AmqpError } from "../base/errors.ts";
 import type { DeliveryState, Modified, Outcome, TransactionalState } from "../codec/types.ts";
 import { outcomeOf, type SendListener } from "../client/outcome.ts";
@@ -45,7 +46,7 @@ export interface ConsumerOptions {
   readonly lossCount?: LossCount | undefined;
   /** The transactions of the link's connection. */
   readonly transactions: Transactions;
-  now(): number;
+  readonly clock: Pick<Environment, "now">;
 }
 
 // Returned messages noted behind a consumer's cursor; with more of them, the consumer starts from the beginning.
@@ -55,6 +56,8 @@ export class Consumer {
   readonly sender: Sender;
   /** True if the consumer looks at messages without taking them. */
   readonly browses: boolean;
+  /** True while the consumer stands in its dispatcher's line. */
+  inLine = false;
   /** True if some messages are not for this consumer, so that it has to search. */
   selective: boolean;
   /** The rank of the last message that the consumer has looked at. */
@@ -64,7 +67,7 @@ export class Consumer {
   readonly #filter: MessageFilter | undefined;
   readonly #effort: Effort | undefined;
   readonly #lossCount: LossCount;
-  readonly #now: () => number;
+  readonly #clock: Pick<Environment, "now">;
   transactions: Transactions;
   #behind: SortedMessages<QueuedMessage> | undefined;
   #countedLoss = false;
@@ -77,7 +80,7 @@ export class Consumer {
     this.#effort = options.effort;
     this.selective = options.filter !== undefined;
     this.#lossCount = options.lossCount ?? "oldest";
-    this.#now = options.now;
+    this.#clock = options.clock;
     this.transactions = options.transactions;
     sender.oncredit = () => source.serve(this);
   }
@@ -134,7 +137,7 @@ export class Consumer {
   deliver(message: QueuedMessage): void {
     let payload: Uint8Array;
     try {
-      payload = message.toSend(this.#now());
+      payload = message.toSend(this.#clock);
     } catch (error) {
       // The queue and its consumers go on without this message.
       return this.#source.handleFault(message, this, error);

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { Fifo } from "../base/collections.ts";
 import type { Consumer } from "./consumer.ts";
 import type { QueuedMessage } from "./queued_message.ts";
 import { SortedMessages } from "./sorted_messages.ts";
@@ -38,8 +39,9 @@ export class Dispatcher {
   readonly #browsers = new Set<Consumer>();
   // Consumers that search, and must learn of messages before their cursor; the last served is last.
   readonly #selective = new Set<Consumer>();
-  // Consumers that may have credit and find something, in round-robin order.
-  readonly #ready = new Set<Consumer>();
+  // Consumers that may have credit and find something, in round-robin order. Not a Set: the first entry of one that many have
+  // left is slow to find.
+  readonly #ready = new Fifo<Consumer>();
   // Browsers that may find a message, in round-robin order.
   readonly #readyBrowsers = new Set<Consumer>();
   // The consumer of each group, by the group's index.
@@ -80,20 +82,21 @@ export class Dispatcher {
     this.#consumers.delete(consumer);
     this.#browsers.delete(consumer);
     this.#selective.delete(consumer);
-    this.#ready.delete(consumer);
+    if (consumer.inLine) this.#ready.remove(consumer);
+    consumer.inLine = false;
     this.#readyBrowsers.delete(consumer);
     this.#looking.delete(consumer);
     if (this.#groups?.includes(consumer) !== true) return;
     this.#groups = this.#groups.map((other) => other === consumer ? undefined : other);
     for (const other of this.#consumers) {
       other.lookAgain();
-      this.#ready.add(other);
+      this.#join(other);
     }
     this.run();
   }
 
   serve(consumer: Consumer): void {
-    if (this.#consumers.has(consumer)) this.#ready.add(consumer);
+    if (this.#consumers.has(consumer)) this.#join(consumer);
     if (this.#browsers.has(consumer)) this.#readyBrowsers.add(consumer);
     this.run();
     if (this.#later) this.#awaitLook(consumer);
@@ -109,7 +112,7 @@ export class Dispatcher {
     }
     for (const consumer of this.#selective) {
       this.#note(consumer, message);
-      this.#ready.add(consumer);
+      this.#join(consumer);
     }
     for (const browser of this.#browsers) {
       // The browser has seen a returned message from before its cursor already.
@@ -148,16 +151,16 @@ export class Dispatcher {
 
   #handOut(): void {
     let handed = 0;
-    while (this.#steps >= 0 && this.#available.size > 0 && this.#ready.size > 0) {
-      const consumer = this.#ready.values().next().value!;
-      this.#ready.delete(consumer);
+    while (this.#steps >= 0 && this.#available.size > 0 && this.#ready.length > 0) {
+      const consumer = this.#ready.shift()!;
+      consumer.inLine = false;
       if (!consumer.wants) {
         this.#endLook(consumer);
         continue;
       }
       const message = this.#take(consumer);
       // A searching consumer that has seen all messages is added again by `insert`.
-      if (message !== undefined || this.#steps < 0 || !this.#selective.has(consumer)) this.#ready.add(consumer);
+      if (message !== undefined || this.#steps < 0 || !this.#selective.has(consumer)) this.#join(consumer);
       if (message === undefined) {
         if (this.#steps >= 0) this.#endLook(consumer);
         continue;
@@ -177,12 +180,19 @@ export class Dispatcher {
   #goOnLater(): void {
     this.#later = true;
     // Consumers that have seen all messages do not wait for the others.
-    if (this.#steps < 0) { for (const consumer of this.#ready) this.#awaitLook(consumer); }
+    if (this.#steps < 0) { for (const consumer of this.#consumers) if (consumer.inLine) this.#awaitLook(consumer); }
     this.#queue.later(() => {
       this.#later = false;
       this.#steps = MAX_STEPS;
       this.run();
     });
+  }
+
+  // Puts a consumer at the end of the line, unless it stands there.
+  #join(consumer: Consumer): void {
+    if (consumer.inLine) return;
+    consumer.inLine = true;
+    this.#ready.push(consumer);
   }
 
   // A drain is answered when the link has seen all messages there are.

@@ -179,13 +179,13 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
   /** Takes a copy of a message published to a topic; false if this queue is full, whatever room the broker has. */
   copy(encoded: EncodedMessage): boolean {
     if (this.#closed || !this.#budget.fitsHere(MESSAGE_BYTES + encoded.length)) return false;
-    this.#append(new QueuedMessage(encoded, expiresAt(encoded, this.#host.environment.now())));
+    this.#append(new QueuedMessage(encoded, expiresAt(encoded, this.#host.environment)));
     this.#dispatcher.run();
     return true;
   }
 
   reserve(encoded: EncodedMessage): Reservation | undefined {
-    const message = new QueuedMessage(encoded, expiresAt(encoded, this.#host.environment.now()));
+    const message = new QueuedMessage(encoded, expiresAt(encoded, this.#host.environment));
     if (this.#closed || !this.#budget.fits(message.bytes)) return undefined;
     this.#count(message);
     return {
@@ -343,8 +343,8 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
   }
 
   #admit(arrival: Arrival): void {
-    const now = this.#host.environment.now();
-    for (const encoded of arrival.messages) this.#append(new QueuedMessage(encoded, expiresAt(encoded, now)));
+    const { environment } = this.#host;
+    for (const encoded of arrival.messages) this.#append(new QueuedMessage(encoded, expiresAt(encoded, environment)));
     arrival.accept();
     this.#dispatcher.run();
     // A producer's messages may still be on their way, but it shall send no more.
@@ -361,9 +361,9 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
 
   // Puts a message that is counted already at the end of the queue, or keeps it until it is due.
   #line(message: QueuedMessage): void {
-    const now = this.#host.environment.now();
-    const due = deliverAt(message.encoded, now);
-    if (due !== undefined && due > now) return this.#delayed.add(message, due);
+    const { environment } = this.#host;
+    const due = deliverAt(message.encoded, environment);
+    if (due !== undefined && due > environment.now()) return this.#delayed.add(message, due);
     this.#enqueue(message);
   }
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Environment } from "../base/environment.ts";
 import { MAX_UINT } from "../codec/checks.ts";
 import { Reader } from "../codec/reader.ts";
 import type { Described, ErrorFields, Fields, Header, Modified, Value } from "../codec/types.ts";
@@ -124,7 +125,7 @@ export class QueuedMessage implements Ranked {
   }
 
   /** The bytes to send now: those received, unless a section in front of the bare message has to change. */
-  toSend(now: number): Uint8Array {
+  toSend(clock: Pick<Environment, "now">): Uint8Array {
     const { encoded } = this;
     const again = this.#acquired && encoded.firstAcquirer;
     this.#acquired = true;
@@ -134,7 +135,7 @@ export class QueuedMessage implements Ranked {
     if (encoded.messageFormat !== 0 || (same && reason === undefined && !encoded.annotated)) {
       return encoded.payload;
     }
-    const header = same ? encoded.header : headerToSend(this, again, now);
+    const header = same ? encoded.header : headerToSend(this, again, clock);
     const error = typeof reason === "object" ? new Reader(reason).value() as Described : undefined;
     return encoded.changed({
       header,
@@ -161,7 +162,11 @@ function noPast(): Past {
 }
 
 // Not a private method, which would cost each message a field.
-function headerToSend({ encoded, expires, deliveryCount }: QueuedMessage, again: boolean, now: number): Header {
+function headerToSend(
+  { encoded, expires, deliveryCount }: QueuedMessage,
+  again: boolean,
+  clock: Pick<Environment, "now">,
+): Header {
   const { header } = encoded;
   const ttl = header?.ttl;
   return {
@@ -169,7 +174,7 @@ function headerToSend({ encoded, expires, deliveryCount }: QueuedMessage, again:
     // The remaining time [messaging 3.2.1]; a dead letter does not expire.
     ttl: ttl === undefined || expires === Infinity
       ? undefined
-      : Math.min(MAX_UINT, Math.max(0, Math.round(expires - now))),
+      : Math.min(MAX_UINT, Math.max(0, Math.round(expires - clock.now()))),
     firstAcquirer: again ? false : header?.firstAcquirer,
     deliveryCount: deliveryCount === 0 ? header?.deliveryCount : deliveryCount,
   };

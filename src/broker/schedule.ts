@@ -4,32 +4,36 @@
  * @module
  */
 
+import type { Environment } from "../base/environment.ts";
 import type { EncodedMessage } from "./encoded_message.ts";
 import { GROUPS } from "./dispatcher.ts";
+
+// Reading the time is a call of the runtime, which most messages need not cost.
+type Clock = Pick<Environment, "now">;
 
 // The indices of these standard properties [messaging 3.2.4].
 const ABSOLUTE_EXPIRY_TIME = 8;
 const GROUP_ID = 10;
 
-/** The time at which a message expires, by a clock that shows `now`; Infinity for never. */
-export function expiresAt(message: EncodedMessage, now: number): number {
-  if (message.expires) return now + message.header!.ttl!;
+/** The time at which a message expires; Infinity for never. */
+export function expiresAt(message: EncodedMessage, clock: Clock): number {
+  if (message.expires) return clock.now() + message.header!.ttl!;
   if (message.propertyCount <= ABSOLUTE_EXPIRY_TIME) return Infinity;
   const time = message.properties.absoluteExpiryTime;
-  return time instanceof Date ? now + time.getTime() - Date.now() : Infinity;
+  return time instanceof Date ? clock.now() + time.getTime() - Date.now() : Infinity;
 }
 
 /**
- * The earliest time, by a clock that shows `now`, at which a message may be delivered; undefined for any. The annotations
- * are those of JMS clients; the time takes precedence over the delay.
+ * The earliest time at which a message may be delivered; undefined for any. The annotations are those of JMS clients; the
+ * time takes precedence over the delay.
  */
-export function deliverAt(message: EncodedMessage, now: number): number | undefined {
+export function deliverAt(message: EncodedMessage, clock: Clock): number | undefined {
   if (!message.annotationsMention("x-opt-delivery-")) return undefined;
   const annotations = message.messageAnnotations();
   const time = milliseconds(annotations["x-opt-delivery-time"]);
-  if (time !== undefined) return now + time - Date.now();
+  if (time !== undefined) return clock.now() + time - Date.now();
   const delay = milliseconds(annotations["x-opt-delivery-delay"]);
-  return delay === undefined ? undefined : now + delay;
+  return delay === undefined ? undefined : clock.now() + delay;
 }
 
 /** The index of a message's group in its queue; -1 for none. */

@@ -37,7 +37,7 @@ test("ATK-39: a rejection whose info nobody could send on is told without it", (
   for (const info of [{ "schlüssel": 1 }, { key: Symbol("no value") }]) {
     const error = { condition: "app:bad", description: "why", info } as unknown as ErrorFields;
     const dead = new QueuedMessage(encodedMessage, Infinity).deadLetter(error);
-    const { deliveryAnnotations, body } = decodeMessage(dead.toSend(0));
+    const { deliveryAnnotations, body } = decodeMessage(dead.toSend({ now: () => 0 }));
     const { value } = deliveryAnnotations!.rejected as Described;
     assertEquals([body, value], [1n, [symbol("app:bad"), "why"]]);
   }

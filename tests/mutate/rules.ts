@@ -32,7 +32,7 @@ export const rules: readonly Mutation[] = [
   {
     rule: "MSG-10: a ttl is lowered by the time that was spent",
     file: "src/broker/queued_message.ts",
-    from: "Math.round(expires - now)",
+    from: "Math.round(expires - clock.now())",
     to: "Math.round(ttl)",
     tests: ["tests/broker/broker_test.ts", "tests/broker/fault_test.ts", "tests/broker/limits_test.ts"],
   },
