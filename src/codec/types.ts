@@ -35,7 +35,7 @@ import type { Fields } from "./values.ts";
 
 export * from "./wrappers.ts";
 export * from "./values.ts";
-export * from "./message_types.ts";
+export type * from "./message_types.ts";
 
 /** Begins a connection [transport 2.7.1]. */
 export interface Open {

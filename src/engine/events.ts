@@ -35,11 +35,3 @@ export interface FrameTrace {
   /** Bytes of payload after the performative; only a transfer has any. */
   readonly payloadBytes: number;
 }
-
-/** A SASL frame that may be shown: its binaries, which are credentials and proofs, are empty. */
-export function withoutSaslSecrets(body: SaslFrameBody): SaslFrameBody {
-  const shown = Object.entries(body).map((
-    [key, value],
-  ) => [key, value instanceof Uint8Array ? new Uint8Array(0) : value]);
-  return Object.fromEntries(shown);
-}

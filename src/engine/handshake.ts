@@ -13,7 +13,6 @@ import { beginFrame, endFrame, type Frame, type FrameDecoder } from "../codec/fr
 import type { SaslFrameBody } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
 import type { FrameTrace } from "./events.ts";
-import { withoutSaslSecrets } from "./events.ts";
 import { type SaslState, saslTransitions } from "./states.ts";
 
 /** Most challenges in one exchange. Mechanisms need a few, so this is no option: a peer that sends more comes to no end. */
@@ -129,4 +128,12 @@ export abstract class Handshake {
     }
     return next;
   }
+}
+
+/** A SASL frame that may be shown: its binaries, which are credentials and proofs, are empty. */
+export function withoutSaslSecrets(body: SaslFrameBody): SaslFrameBody {
+  const shown = Object.entries(body).map((
+    [key, value],
+  ) => [key, value instanceof Uint8Array ? new Uint8Array(0) : value]);
+  return Object.fromEntries(shown);
 }

@@ -6,7 +6,8 @@
 
 import { type Frame, FrameDecoder } from "../codec/frame.ts";
 import type { SaslFrameBody } from "../codec/types.ts";
-import { type FrameTrace, withoutSaslSecrets } from "../engine/events.ts";
+import type { FrameTrace } from "../engine/events.ts";
+import { withoutSaslSecrets } from "../engine/handshake.ts";
 import type { Direction } from "./tracked.ts";
 
 // The agreed frame size is unknown; above this one, far beyond what anybody announces, tracing a direction ends. The bytes pass
