@@ -1,4 +1,5 @@
 import { TransportError } from "../../base/errors.ts";
+import { Deferred } from "../../base/wait.ts";
 import {
   type Channel,
   type ChannelClose,
@@ -55,7 +56,7 @@ export class WebSocketChannel extends Inbound implements Channel {
   #failure: { code: number; cause: unknown } | undefined;
   #closeTimer: Timer | undefined;
   #limitTimer: Timer | undefined;
-  #waiting: { promise: Promise<void>; resolve: () => void } | undefined;
+  #waiting: Deferred<void> | undefined;
   #cancelLook: (() => void) | undefined;
   #cancelEnd: (() => void) | undefined;
 
@@ -109,9 +110,7 @@ export class WebSocketChannel extends Inbound implements Channel {
   ready(): Promise<void> {
     if (this.bufferedAmount <= LOW_WATER_BYTES) return Promise.resolve();
     if (this.#waiting === undefined) {
-      let resolve = (): void => {};
-      const promise = new Promise<void>((settle) => resolve = settle);
-      this.#waiting = { promise, resolve };
+      this.#waiting = new Deferred();
       this.#look(0);
     }
     return this.#waiting.promise;
@@ -228,7 +227,7 @@ export class WebSocketChannel extends Inbound implements Channel {
     this.#cancelLook?.();
     const buffered = this.bufferedAmount;
     if (this.#waiting !== undefined && buffered <= LOW_WATER_BYTES) {
-      this.#waiting.resolve();
+      this.#waiting.resolve(undefined);
       this.#waiting = undefined;
     }
     // Not before the open event: Deno never sends the close frame of a server socket closed before it. Not before all has
