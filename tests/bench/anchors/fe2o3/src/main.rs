@@ -39,12 +39,14 @@ async fn main() -> Done {
 }
 
 async fn open(url: &str) -> Done<ConnectionHandle<()>> {
+    let (scheme, host) = url.split_once("://").ok_or("A URL has a scheme")?;
+    let stream = TcpStream::connect(host).await?;
+    // Otherwise each answer waits for the delayed ACK of the one before.
+    stream.set_nodelay(true)?;
     let builder = Connection::builder().container_id("fe2o3").max_frame_size(131_072u32);
-    Ok(if url.starts_with("ws:") {
-        builder.open_with_stream(WebSocketStream::connect(url).await?).await?
+    Ok(if scheme == "ws" {
+        builder.open_with_stream(WebSocketStream::connect_with_stream(url, stream).await?).await?
     } else {
-        let stream = TcpStream::connect(url.trim_start_matches("amqp://")).await?;
-        stream.set_nodelay(true)?;
         builder.open_with_stream(stream).await?
     })
 }
