@@ -7,7 +7,7 @@
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { quote } from "../base/text.ts";
-import { Agenda } from "./agenda.ts";
+import { CheckSchedule } from "./check_schedule.ts";
 import type { QueuedMessage } from "./queued_message.ts";
 import { type NodeHost, Queue } from "./queue.ts";
 import type { QueueOptions } from "./queue_options.ts";
@@ -39,7 +39,7 @@ export class Nodes {
   // Nodes that were unused when last checked, with the time since when; the longest first.
   readonly #unused = new Map<string, number>();
   // Queues without links that hold expiring messages. An expiry raises no event, so they are checked again.
-  readonly #expiring = new Agenda();
+  readonly #expiring = new CheckSchedule();
 
   /** Makes the queues of `options.queues`. */
   constructor(options: NodesOptions, host: Omit<NodeHost, "deadLetter" | "noteUnused" | "noteExpiring">) {

@@ -13,7 +13,7 @@ interface Entry {
 }
 
 /** A schedule that has each name once, at its earliest time; no operation walks through all names. */
-export class Agenda {
+export class CheckSchedule {
   readonly #entries = new SortedMessages<Entry>();
   readonly #byTime = new Map<number, Entry>();
   readonly #times = new Map<string, number>();
