@@ -177,7 +177,7 @@ function attachToQueue(context: AttachContext, request: SenderRequest, wanted: W
   const consumer = new Consumer(sender, node, {
     browses: mode === "copy",
     filter: filters.filter,
-    effort: filters.effort,
+    cost: filters.cost,
     lossCount: node.lossCount,
     transactions: transactionsOf(context, request.connection),
     clock: context.environment,

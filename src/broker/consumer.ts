@@ -11,7 +11,7 @@ import { outcomeOf, type SendListener } from "../client/outcome.ts";
 import type { Sender } from "../client/sender.ts";
 import { ignore } from "../base/wait.ts";
 import type { EncodedMessage } from "./encoded_message.ts";
-import type { Effort } from "./like.ts";
+import type { FilterCost } from "./like.ts";
 import type { QueuedMessage } from "./queued_message.ts";
 import type { OutgoingDelivery } from "../engine/outgoing.ts";
 import { SortedMessages } from "./sorted_messages.ts";
@@ -40,8 +40,8 @@ export interface ConsumerOptions {
   readonly browses?: boolean | undefined;
   /** The link's filter; undefined for all messages. */
   readonly filter?: MessageFilter | undefined;
-  /** The effort that `filter` has spent. */
-  readonly effort?: Effort | undefined;
+  /** The cost of `filter` so far. */
+  readonly cost?: FilterCost | undefined;
   /** Default: `"oldest"`. */
   readonly lossCount?: LossCount | undefined;
   /** The transactions of the link's connection. */
@@ -65,7 +65,7 @@ export class Consumer {
 
   readonly #source: ConsumerSource;
   readonly #filter: MessageFilter | undefined;
-  readonly #effort: Effort | undefined;
+  readonly #cost: FilterCost | undefined;
   readonly #lossCount: LossCount;
   readonly #clock: Pick<Environment, "now">;
   transactions: Transactions;
@@ -77,7 +77,7 @@ export class Consumer {
     this.browses = options.browses ?? false;
     this.#source = source;
     this.#filter = options.filter;
-    this.#effort = options.effort;
+    this.#cost = options.cost;
     this.selective = options.filter !== undefined;
     this.#lossCount = options.lossCount ?? "oldest";
     this.#clock = options.clock;
@@ -102,10 +102,10 @@ export class Consumer {
 
   /** Returns the filter's steps since the last call, and sets them to 0. */
   takeSteps(): number {
-    const effort = this.#effort;
-    if (effort === undefined) return 0;
-    const { steps } = effort;
-    effort.steps = 0;
+    const cost = this.#cost;
+    if (cost === undefined) return 0;
+    const { steps } = cost;
+    cost.steps = 0;
     return steps;
   }
 

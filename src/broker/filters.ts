@@ -11,7 +11,7 @@ import { quote } from "../base/text.ts";
 import { Described, type Fields, type MessageId, Typed, type Value } from "../codec/types.ts";
 import type { MessageFilter } from "./consumer.ts";
 import type { EncodedMessage } from "./encoded_message.ts";
-import { type Effort, noEffort } from "./like.ts";
+import { type FilterCost, noCost } from "./like.ts";
 import { type Lookup, parseSelector, type SelectorValue } from "./selector_parser.ts";
 
 const SELECTOR_CODE = 0x468C00000004n;
@@ -25,7 +25,7 @@ export interface Filters {
   /** The filters in force, as the peer asked for them. */
   readonly inForce: Fields | undefined;
   /** The cost of `filter`. */
-  readonly effort: Effort;
+  readonly cost: FilterCost;
   /** Equal for filters that do the same. */
   readonly key: string;
 }
@@ -38,7 +38,7 @@ export interface Filters {
  */
 export function readFilters(asked: Fields | undefined, origin: string): Filters {
   const filters: MessageFilter[] = [];
-  const effort = noEffort();
+  const cost = noCost();
   let inForce: Fields | undefined;
   let key = "";
   for (const [name, value] of Object.entries(asked ?? {})) {
@@ -50,7 +50,7 @@ export function readFilters(asked: Fields | undefined, origin: string): Filters 
     const isNoLocal = descriptor === NO_LOCAL_CODE || NO_LOCAL_NAMES.includes(descriptor as string);
     if (isSelector) {
       if (typeof argument !== "string") throw invalid(name, "its value is not a string");
-      if (argument.trim() !== "") filters.push(selectorFilter(argument, effort));
+      if (argument.trim() !== "") filters.push(selectorFilter(argument, cost));
       key += `selector ${argument}\n`;
     } else if (isNoLocal) {
       filters.push((message) => message.source?.container !== origin);
@@ -65,16 +65,16 @@ export function readFilters(asked: Fields | undefined, origin: string): Filters 
     (inForce ??= Object.create(null) as Fields)[name] = value;
   }
   const filter = filters.length < 2 ? filters[0] : (message: EncodedMessage) => filters.every((one) => one(message));
-  return { filter, effort, inForce, key };
+  return { filter, cost, inForce, key };
 }
 
 /**
- * Passes the messages for which a selector is true, not those for which it is unknown; adds its cost to `effort`.
+ * Passes the messages for which a selector is true, not those for which it is unknown; adds to `cost`.
  *
  * @throws {AmqpError} With `amqp:invalid-field` if `selector` is not a selector.
  */
-export function selectorFilter(selector: string, effort: Effort = noEffort()): MessageFilter {
-  const expression = parseSelector(selector, effort);
+export function selectorFilter(selector: string, cost: FilterCost = noCost()): MessageFilter {
+  const expression = parseSelector(selector, cost);
   return (message) => {
     if (message.messageFormat !== 0) return false;
     try {

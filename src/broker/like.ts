@@ -8,14 +8,14 @@
 export const MAX_PATTERN_LENGTH = 512;
 
 /** The cost of a link's filters. */
-export interface Effort {
+export interface FilterCost {
   /** Steps of about a microsecond each, beyond one for each message. */
   steps: number;
   /** Cost for each character of a text, in units of 32 pattern characters. */
   words: number;
 }
 
-export function noEffort(): Effort {
+export function noCost(): FilterCost {
   return { steps: 0, words: 0 };
 }
 
@@ -27,14 +27,14 @@ type Unit = number | undefined;
 
 /**
  * Compiles a pattern in which `%` stands for any characters and `_` for one; `escape` makes the next one literal. Each
- * match adds its cost to `effort`.
+ * match adds to `cost`.
  *
  * @throws {RangeError} If the pattern is too long, or `escape` is not one character.
  */
 export function likeMatcher(
   pattern: string,
   escape?: string,
-  effort: Effort = noEffort(),
+  cost: FilterCost = noCost(),
 ): (text: string) => boolean {
   if (pattern.length > MAX_PATTERN_LENGTH) {
     throw new RangeError(`a pattern has ${pattern.length} characters, ${MAX_PATTERN_LENGTH} are the most`);
@@ -53,9 +53,9 @@ export function likeMatcher(
   const middle = parts.slice(1, -1).filter((part) => part.length > 0);
   const finders = middle.map(finder);
   const words = Math.max(0, ...middle.map(({ length }) => Math.ceil(length / 32)));
-  effort.words += words;
+  cost.words += words;
   return (text) => {
-    effort.steps += Math.floor(text.length * words / STEP_LENGTH);
+    cost.steps += Math.floor(text.length * words / STEP_LENGTH);
     const end = text.length - last.length;
     if (end < first.length || !isAt(first, text, 0) || !isAt(last, text, end)) return false;
     let at = first.length;

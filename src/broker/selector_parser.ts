@@ -6,7 +6,7 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
-import { type Effort, likeMatcher } from "./like.ts";
+import { type FilterCost, likeMatcher } from "./like.ts";
 
 /** The value of an expression for one message; undefined for unknown, such as a missing property. */
 export type SelectorValue = string | number | bigint | boolean | undefined;
@@ -35,33 +35,33 @@ const SIGNS = ["<>", "<=", ">=", "=", "<", ">", "+", "-", "*", "/", "(", ")", ",
 const STEP_LENGTH = 256;
 
 /**
- * Compiles a selector; each evaluation adds its cost to `effort`.
+ * Compiles a selector; each evaluation adds to `cost`.
  *
  * @throws {AmqpError} With `amqp:invalid-field` and scope `"link"` if the text is no selector, too long or too deep.
  */
-export function parseSelector(text: string, effort: Effort): Expression {
+export function parseSelector(text: string, cost: FilterCost): Expression {
   if (text.length > MAX_SELECTOR_LENGTH) {
     throw invalid(`it has ${text.length} characters, ${MAX_SELECTOR_LENGTH} are the most`);
   }
-  const expression = new Parser(tokens(text), effort).parse();
+  const expression = new Parser(tokens(text), cost).parse();
   const steps = Math.floor(text.length / STEP_LENGTH);
   if (steps === 0) return expression;
   return (lookup) => {
-    effort.steps += steps;
+    cost.steps += steps;
     return expression(lookup);
   };
 }
 
 class Parser {
   readonly #tokens: readonly Token[];
-  readonly #effort: Effort;
+  readonly #cost: FilterCost;
   #at = 0;
   #depth = 0;
   #signs = 0;
 
-  constructor(tokens: readonly Token[], effort: Effort) {
+  constructor(tokens: readonly Token[], cost: FilterCost) {
     this.#tokens = tokens;
-    this.#effort = effort;
+    this.#cost = cost;
   }
 
   parse(): Expression {
@@ -158,7 +158,7 @@ class Parser {
     const escape = this.#takeWord("ESCAPE") ? this.#text() : undefined;
     let matches: (text: string) => boolean;
     try {
-      matches = likeMatcher(pattern, escape, this.#effort);
+      matches = likeMatcher(pattern, escape, this.#cost);
     } catch (error) {
       throw invalid(`${(error as Error).message} (at character ${at})`);
     }

@@ -187,7 +187,7 @@ export class Topic implements Sink, Waitlist, Waiter {
   }
 
   // Copies a message to the subscriptions that want it; false if it has to wait. A subscription that is full is dropped
-  // unless it is lasting; when the whole broker is full, only a greedy subscription is dropped.
+  // unless it is lasting; when the whole broker is full, only the largest subscription is dropped.
   #copy(arrival: Arrival): boolean {
     const wanting = this.#sharesOf(arrival.messages);
     if (wanting === undefined) {
@@ -241,16 +241,16 @@ export class Topic implements Sink, Waitlist, Waiter {
     let lastingSteps = 0;
     for (const subscription of this.#subscriptions.values()) {
       const { lasting, options } = subscription;
-      const { filter, effort } = options.filters;
-      if (effort.words > 0 && (lasting ? lastingSteps : steps) > MAX_STEPS) {
+      const { filter, cost } = options.filters;
+      if (cost.words > 0 && (lasting ? lastingSteps : steps) > MAX_STEPS) {
         if (lasting) return undefined;
         this.#drop(subscription, TOO_SLOW);
         continue;
       }
-      effort.steps = 0;
+      cost.steps = 0;
       if (filter === undefined || filter(encoded)) wanting.push(subscription);
-      if (lasting) lastingSteps += effort.steps;
-      else steps += effort.steps;
+      if (lasting) lastingSteps += cost.steps;
+      else steps += cost.steps;
     }
     return wanting;
   }
