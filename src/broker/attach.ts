@@ -37,7 +37,7 @@ export interface AttachContext {
   readonly rights: Rights;
   /** Throws if a test refuses links to the address. */
   readonly check: (address: string) => void;
-  readonly slab: KeptBytes;
+  readonly keptBytes: KeptBytes;
   /** True if batches are split into their messages. */
   readonly splits: boolean;
   readonly environment: Environment;
@@ -115,7 +115,7 @@ export async function attachProducer(context: AttachContext, request: ReceiverRe
     // A resumed link may be on another connection, which has tokens of its own.
     inspect: (encoded) => rights.inspect(encoded, receiver.connection as Connection, relayed),
     source: { limits: connection.limits, container: containerKey(connection, connection.remote?.containerId) },
-    slab: context.slab,
+    keptBytes: context.keptBytes,
     splits: context.splits,
     transactions,
   });

@@ -259,7 +259,7 @@ export class Broker implements AsyncDisposable {
       options;
     const { environment = systemEnvironment, maxQueues = MAX_QUEUES } = options;
     this.#budget = new RoomBudget(maxMessages, maxBytes);
-    const slab = new KeptBytes();
+    const keptBytes = new KeptBytes();
     this.#nodes = new Nodes({
       queues: options.queues ?? {},
       queue,
@@ -271,7 +271,7 @@ export class Broker implements AsyncDisposable {
       budget: this.#budget,
       // Room for messages that were on their way when a queue became full: a quarter more at most, but always one message.
       waiting: new RoomBudget(maxMessages, Math.max(maxMessageSize, maxBytes / 4)),
-      slab,
+      keptBytes,
       environment,
       log: new Log(options.log, environment),
     });
@@ -287,7 +287,7 @@ export class Broker implements AsyncDisposable {
       relay: new Relay(this.#nodes),
       rights,
       check: (address) => this.faults.check(address),
-      slab,
+      keptBytes,
       splits: (options.batches ?? "split") === "split",
       environment,
       maxMessageSize,

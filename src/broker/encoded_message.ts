@@ -66,12 +66,12 @@ export class EncodedMessage {
   readonly #bareAt: number;
 
   /**
-   * Reads the sections in front of the bare message. Short messages are copied to `slab`: a payload is a view of the
+   * Reads the sections in front of the bare message. Short messages are copied to `keptBytes`: a payload is a view of the
    * transport's buffer, and would keep all of that alive.
    *
    * @throws {AmqpError} With scope `"delivery"` and condition `amqp:decode-error` if `bytes` are not an AMQP message.
    */
-  constructor(bytes: Uint8Array, messageFormat: number, source: MessageSource | undefined, slab: KeptBytes) {
+  constructor(bytes: Uint8Array, messageFormat: number, source: MessageSource | undefined, keptBytes: KeptBytes) {
     const payload = messageFormat === 0 ? inOrder(bytes) : bytes;
     this.messageFormat = messageFormat;
     this.source = source;
@@ -93,7 +93,7 @@ export class EncodedMessage {
         if (section !== sections.messageAnnotations.code) annotationsAt = reader.position;
       }
     }
-    const { block, start } = slab.keep(payload);
+    const { block, start } = keptBytes.keep(payload);
     this.#block = block;
     this.#start = start;
     this.length = payload.length;

@@ -50,7 +50,7 @@ export interface ProducerOptions {
   /** Runs on each message before it is published. */
   readonly inspect: Inspection;
   readonly source: MessageSource;
-  readonly slab: KeptBytes;
+  readonly keptBytes: KeptBytes;
   transactions: Transactions;
   /** True if batches are split into their messages. */
   readonly splits: boolean;
@@ -153,7 +153,7 @@ export class Producer {
   }
 
   #encoded(payload: Uint8Array, messageFormat: number): EncodedMessage {
-    return new EncodedMessage(payload, messageFormat, this.#options.source, this.#options.slab);
+    return new EncodedMessage(payload, messageFormat, this.#options.source, this.#options.keptBytes);
   }
 
   // Publishes all messages of a batch, or none.

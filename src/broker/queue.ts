@@ -28,7 +28,7 @@ export interface NodeHost {
   readonly budget: RoomBudget;
   /** The room of messages that wait for room in a queue, of all queues together. */
   readonly waiting: RoomBudget;
-  readonly slab: KeptBytes;
+  readonly keptBytes: KeptBytes;
   readonly environment: Environment;
   /** Receives a warning when producers have to wait. */
   readonly log: Log;
@@ -239,7 +239,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
         return this.#discard(message, outcome.error ?? "rejected");
       case "modified":
         this.#discount(message);
-        message.modify(outcome, this.#host.slab, this.#budget.largest);
+        message.modify(outcome, this.#host.keptBytes, this.#budget.largest);
         this.#count(message);
         if (outcome.deliveryFailed && message.deliveryCount >= (this.#options.maxDeliveries ?? Infinity)) {
           return this.#discard(message, "max-deliveries");

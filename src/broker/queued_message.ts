@@ -96,7 +96,7 @@ export class QueuedMessage implements Ranked {
    * Applies a receiver's changes [messaging 3.4.5]. Annotations that cannot be encoded, or with which the message would
    * have more than `most` bytes, are left out.
    */
-  modify(changes: Modified, slab: KeptBytes, most: number): void {
+  modify(changes: Modified, keptBytes: KeptBytes, most: number): void {
     if (changes.deliveryFailed) this.fail();
     const { encoded } = this;
     if (changes.messageAnnotations === undefined || encoded.messageFormat !== 0) return;
@@ -106,7 +106,7 @@ export class QueuedMessage implements Ranked {
       const { header } = encoded;
       const changed = encoded.changed({ header, deliveryAnnotations: undefined, messageAnnotations });
       if (MESSAGE_BYTES + changed.length > most) return;
-      this.encoded = new EncodedMessage(changed, 0, { limits: undefined, container: encoded.source?.container }, slab);
+      this.encoded = new EncodedMessage(changed, 0, { limits: undefined, container: encoded.source?.container }, keptBytes);
     } catch {
       // The receiver's annotations cannot be encoded: the message goes on without them.
     }

@@ -27,7 +27,7 @@ const NODES: NodesOptions = {
 // The host of nodes, without a broker.
 function hostOf(environment: VirtualTime): Omit<NodeHost, "deadLetter" | "noteUnused" | "noteExpiring"> {
   const budget = () => new RoomBudget(1_000_000, 256 * 1_024 * 1_024);
-  return { budget: budget(), waiting: budget(), slab: new KeptBytes(), environment, log: new Log(null, environment) };
+  return { budget: budget(), waiting: budget(), keptBytes: new KeptBytes(), environment, log: new Log(null, environment) };
 }
 
 test("ATK-18: a full queue gives its producers no credit, and takes them up again in order", async () => {
@@ -277,7 +277,7 @@ test("ATK-8: queues without links that become empty by a purge, a rollback or th
   const host = hostOf(time);
   const nodes = new Nodes({ ...NODES, maxQueues: 3, idleQueueMs: 1_000 }, host);
   const message = (ttl?: number): EncodedMessage =>
-    new EncodedMessage(encoded({ header: { ttl }, body: 1n }), 0, undefined, host.slab);
+    new EncodedMessage(encoded({ header: { ttl }, body: 1n }), 0, undefined, host.keptBytes);
   const [purged, rolledBack, expired] = ["a", "b", "c"].map((address) => nodes.find(address) as Queue);
   assertEquals(purged!.copy(message()), true);
   const reservation = rolledBack!.reserve(message())!;
@@ -310,7 +310,7 @@ test("ATK-8: a new address among 10,000 nodes in use visits a few of them, and n
     encoded({ header: { ttl: 60_000 }, body: 1n }),
     0,
     undefined,
-    host.slab,
+    host.keptBytes,
   );
   for (const i of range(0, count)) {
     const queue = nodes.find(`in use ${i}`) as Queue;

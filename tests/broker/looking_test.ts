@@ -224,7 +224,7 @@ test("ATK-36: a subscription that ends for one message of a batch ends once", ()
     {
       budget: new RoomBudget(1_000, 10_000_000),
       waiting: new RoomBudget(1_000, 10_000_000),
-      slab: new KeptBytes(),
+      keptBytes: new KeptBytes(),
       environment,
       log: new Log(null, environment),
       deadLetter: () => false,

@@ -18,7 +18,7 @@ import { ignore } from "../../base/wait.ts";
 import type { Hash } from "../proxy/digest.ts";
 import type { PeerCertificate } from "../channel.ts";
 import { isNode, isWorkers, userAgent } from "../../base/environment.ts";
-import { Slabs } from "../socket/slabs.ts";
+import { ReadBuffers } from "../socket/read_buffers.ts";
 import type { Socket } from "../socket/socket.ts";
 import type { TlsOptions, TlsServerOptions } from "../socket/tls.ts";
 
@@ -108,14 +108,14 @@ export function connectTcp(hostname: string, port: number, bare: boolean): Socke
   // TLS sockets, Deno and Bun read into large buffers by themselves.
   if (!bare || !isNode()) return prepared(connect(options));
   const { markAsUntransferable } = builtin<typeof WorkerThreads>("worker_threads");
-  const slabs = new Slabs((length) => {
-    const slab = new Uint8Array(length);
+  const buffers = new ReadBuffers((length) => {
+    const bytes = new Uint8Array(length);
     // A message's bytes transferred to a worker would take away the memory that the socket reads into.
-    markAsUntransferable(slab.buffer);
-    return slab;
+    markAsUntransferable(bytes.buffer);
+    return bytes;
   });
   const callback = (length: number): true => {
-    const bytes = slabs.take(length);
+    const bytes = buffers.take(length);
     try {
       socket.emit("data", bytes);
     } catch (error) {
@@ -126,7 +126,7 @@ export function connectTcp(hostname: string, port: number, bare: boolean): Socke
     }
     return true;
   };
-  const socket: Net.Socket = connect({ ...options, onread: { buffer: () => slabs.free, callback } });
+  const socket: Net.Socket = connect({ ...options, onread: { buffer: () => buffers.free, callback } });
   return prepared(socket);
 }
 
