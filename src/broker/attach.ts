@@ -110,7 +110,7 @@ export async function attachProducer(context: AttachContext, request: ReceiverRe
   });
   const transactions = transactionsOf(context, connection);
   const before = context.producers.get(receiver);
-  if (before !== undefined) return before.goOn(transactions);
+  if (before !== undefined) return before.resume(transactions);
   const producer = new Producer(receiver, sink, {
     // A resumed link may be on another connection, which has tokens of its own.
     inspect: (encoded) => rights.inspect(encoded, receiver.connection as Connection, relayed),
@@ -173,7 +173,7 @@ function attachToQueue(context: AttachContext, request: SenderRequest, wanted: W
   };
   const sender = accept(context, request, { source, suspendMs });
   const before = context.consumers.get(sender);
-  if (before !== undefined) return before.goOn(transactionsOf(context, request.connection));
+  if (before !== undefined) return before.resume(transactionsOf(context, request.connection));
   const consumer = new Consumer(sender, node, {
     browses: mode === "copy",
     filter: filters.filter,

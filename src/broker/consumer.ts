@@ -86,7 +86,7 @@ export class Consumer {
   }
 
   /** Continues with a link that the peer has attached again, maybe on another connection. */
-  goOn(transactions: Transactions): void {
+  resume(transactions: Transactions): void {
     this.transactions = transactions;
     this.#source.serve(this);
   }
@@ -97,7 +97,7 @@ export class Consumer {
   }
 
   suits(message: QueuedMessage): boolean {
-    return !message.isKeptFrom(this) && (this.#filter === undefined || this.#filter(message.encoded));
+    return !message.excludes(this) && (this.#filter === undefined || this.#filter(message.encoded));
   }
 
   /** Returns the filter's steps since the last call, and sets them to 0. */
@@ -111,7 +111,7 @@ export class Consumer {
 
   /** Excludes a message from this consumer. */
   refuse(message: QueuedMessage): void {
-    message.keepFrom(this);
+    message.exclude(this);
     this.selective = true;
   }
 

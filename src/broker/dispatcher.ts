@@ -146,7 +146,7 @@ export class Dispatcher {
     } finally {
       this.#running = false;
     }
-    if (!shown || this.#steps < 0) this.#goOnLater();
+    if (!shown || this.#steps < 0) this.#runLater();
   }
 
   #handOut(): void {
@@ -177,7 +177,7 @@ export class Dispatcher {
     for (const consumer of this.#looking) if (!consumer.browses) this.#endLook(consumer);
   }
 
-  #goOnLater(): void {
+  #runLater(): void {
     this.#later = true;
     // Consumers that have seen all messages do not wait for the others.
     if (this.#steps < 0) { for (const consumer of this.#consumers) if (consumer.inLine) this.#awaitLook(consumer); }

@@ -98,7 +98,7 @@ export class Producer {
   }
 
   /** Continues with a link that the peer has attached again, maybe on another connection. */
-  goOn(transactions: Transactions): void {
+  resume(transactions: Transactions): void {
     this.#options.transactions = transactions;
     this.topUp();
   }

@@ -191,7 +191,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     return {
       commit: () => {
         if (this.#closed) return;
-        this.#line(message);
+        this.#enqueueWhenDue(message);
         this.#dispatcher.run();
       },
       rollback: () => {
@@ -356,11 +356,11 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
 
   #append(message: QueuedMessage): void {
     this.#count(message);
-    this.#line(message);
+    this.#enqueueWhenDue(message);
   }
 
   // Puts a message that is counted already at the end of the queue, or keeps it until it is due.
-  #line(message: QueuedMessage): void {
+  #enqueueWhenDue(message: QueuedMessage): void {
     const { environment } = this.#host;
     const due = deliverAt(message.encoded, environment);
     if (due !== undefined && due > environment.now()) return this.#delayed.add(message, due);
@@ -368,7 +368,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
   }
 
   #enqueue(message: QueuedMessage): void {
-    message.line(++this.#lastPlace);
+    message.assignRank(++this.#lastPlace);
     message.group = groupOf(message.encoded);
     this.#dispatcher.insert(message, true);
     this.#noteExpiry(message);

@@ -26,7 +26,7 @@ interface Past {
   failures: number;
   // An error is kept as bytes: its fields may be as long as a frame, and keep more memory alive.
   reason: Exclude<DeadLetterReason, ErrorFields> | Uint8Array | undefined;
-  refusedBy: WeakSet<object> | undefined;
+  excludedFrom: WeakSet<object> | undefined;
 }
 
 /** A message in a queue, with its history there. */
@@ -74,7 +74,7 @@ export class QueuedMessage implements Ranked {
   }
 
   /** Ranks the message behind all earlier ones of its priority; `n` counts the messages of the queue. */
-  line(n: number): void {
+  assignRank(n: number): void {
     const priority = Math.min(HIGHEST_PRIORITY, this.encoded.priority);
     // A whole number that V8 keeps in the field itself, unless there are other priorities.
     this.rank = priority === DEFAULT_PRIORITY ? n : (DEFAULT_PRIORITY - priority) * RANKS_OF_PRIORITY + n;
@@ -84,12 +84,12 @@ export class QueuedMessage implements Ranked {
     (this.#past ??= noPast()).failures++;
   }
 
-  keepFrom(consumer: object): void {
-    ((this.#past ??= noPast()).refusedBy ??= new WeakSet()).add(consumer);
+  exclude(consumer: object): void {
+    ((this.#past ??= noPast()).excludedFrom ??= new WeakSet()).add(consumer);
   }
 
-  isKeptFrom(consumer: object): boolean {
-    return this.#past?.refusedBy?.has(consumer) ?? false;
+  excludes(consumer: object): boolean {
+    return this.#past?.excludedFrom?.has(consumer) ?? false;
   }
 
   /**
@@ -118,7 +118,7 @@ export class QueuedMessage implements Ranked {
     message.#past = {
       failures: this.#past?.failures ?? 0,
       reason: typeof reason === "object" ? encodeError(reason) ?? "rejected" : reason,
-      refusedBy: undefined,
+      excludedFrom: undefined,
     };
     message.#acquired = this.#acquired;
     return message;
@@ -158,7 +158,7 @@ function annotationsWith(encoded: EncodedMessage, reason: Described | string): F
 }
 
 function noPast(): Past {
-  return { failures: 0, reason: undefined, refusedBy: undefined };
+  return { failures: 0, reason: undefined, excludedFrom: undefined };
 }
 
 // Not a private method, which would cost each message a field.

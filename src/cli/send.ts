@@ -38,7 +38,7 @@ export async function send(context: Context): Promise<number> {
   try {
     await sendEach(sender, source.messages, {
       settled: flags.on("settled"),
-      goOn: flags.on("keep-going"),
+      keepGoing: flags.on("keep-going"),
       signal: AbortSignal.any([signal, watch.signal]),
       tally,
     });
@@ -57,13 +57,13 @@ export async function send(context: Context): Promise<number> {
 
 interface Sending {
   readonly settled: boolean;
-  readonly goOn: boolean;
+  readonly keepGoing: boolean;
   readonly signal: AbortSignal;
   readonly tally: Tally;
 }
 
 async function sendEach(sender: Sender, items: AsyncIterable<Item>, sending: Sending): Promise<void> {
-  const { settled, goOn, signal, tally } = sending;
+  const { settled, keepGoing, signal, tally } = sending;
   const pending = new Set<Promise<void>>();
   const stopped = new Deferred<void>();
   let room = (): void => {};
@@ -78,7 +78,7 @@ async function sendEach(sender: Sender, items: AsyncIterable<Item>, sending: Sen
       const text = `${line === undefined ? "" : `line ${line}: `}${(error as Error).message}`;
       tally.firstError ??= text;
       if (error instanceof OutcomeError) tally.firstRefusal ??= text;
-      if (!goOn || !(error instanceof OutcomeError)) {
+      if (!keepGoing || !(error instanceof OutcomeError)) {
         failure ??= line !== undefined && (error instanceof TypeError || error instanceof RangeError)
           ? new UsageError(text)
           : error;
