@@ -106,7 +106,8 @@ export class QueuedMessage implements Ranked {
       const { header } = encoded;
       const changed = encoded.changed({ header, deliveryAnnotations: undefined, messageAnnotations });
       if (MESSAGE_BYTES + changed.length > most) return;
-      this.encoded = new EncodedMessage(changed, 0, { limits: undefined, container: encoded.source?.container }, keptBytes);
+      const source = { limits: undefined, container: encoded.source?.container };
+      this.encoded = new EncodedMessage(changed, 0, source, keptBytes);
     } catch {
       // The receiver's annotations cannot be encoded: the message goes on without them.
     }

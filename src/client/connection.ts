@@ -104,7 +104,7 @@ export class Connection extends LastingConnection {
       this.addSession(shared);
     } catch (error) {
       const link = attach(common);
-      link.complain("sharesSession", { error });
+      link.writeLog("sharesSession", { error });
       return link;
     }
     const end = (): void => {

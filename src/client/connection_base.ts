@@ -390,7 +390,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
       try {
         trace(frame);
       } catch (error) {
-        import("./complaints.ts").then(({ writeLog, traceFailed }) => writeLog(this, traceFailed(error))).catch(ignore);
+        import("./log_texts.ts").then(({ writeLog, traceFailed }) => writeLog(this, traceFailed(error))).catch(ignore);
       }
     };
   }

@@ -15,7 +15,7 @@ import type { AttachOptions } from "../engine/link.ts";
 import type { ReceiverEndpoint, ReceiverEvent } from "../engine/receiver.ts";
 import type { SenderEndpoint, SenderEvent } from "../engine/sender.ts";
 import type { SessionEndpoint } from "../engine/session.ts";
-import type * as Complaints from "./complaints.ts";
+import type * as LogTexts from "./log_texts.ts";
 import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, Lifetime } from "./lifetime.ts";
 import type { LinkRecovery, RecoveringConnection, RecoveringLink } from "./recovery.ts";
 import type { StreamSender } from "./stream.ts";
@@ -320,8 +320,8 @@ export abstract class Link extends Lifetime implements RecoveringLink {
   }
 
   /** @ignore Writes to the log. The texts load on demand, since few programs need them; a failure to load loses a warning. */
-  complain(about: Complaints.LinkComplaint, facts: Complaints.Facts): void {
-    part("complaints", () => import("./complaints.ts")).then((complaints) => complaints.complain(this, about, facts))
+  writeLog(kind: LogTexts.LinkLogKind, facts: LogTexts.Facts): void {
+    part("logTexts", () => import("./log_texts.ts")).then(({ writeLinkLog }) => writeLinkLog(this, kind, facts))
       .catch(ignore);
   }
 

@@ -8,7 +8,7 @@
 import { part } from "../base/wait.ts";
 import * as mistakes from "../codec/mistakes.ts";
 import * as sockets from "../transport/socket/dial.ts";
-import * as complaints from "./complaints.ts";
+import * as logTexts from "./log_texts.ts";
 import * as batch from "./receive_batch.ts";
 import * as request from "./request.ts";
 import * as resumeLinks from "./resume_links.ts";
@@ -26,7 +26,7 @@ import * as transaction from "./transaction.ts";
 export async function preload(): Promise<void> {
   const loaded = {
     batch,
-    complaints,
+    logTexts,
     mistakes,
     request,
     resumeLinks,

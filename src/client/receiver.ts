@@ -278,7 +278,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
       const handlers = this.handlers ??= new Handlers(this.connection.environment);
       await handlers.prepare(() => part("sockets", () => import("../transport/socket/dial.ts")));
       this.#credit.raise(this.#concurrency + Math.max(1, this.#concurrency >> 1));
-      const report = (error: unknown) => this.complain("handlerFailed", { automatic: this.#automatic, error });
+      const report = (error: unknown) => this.writeLog("handlerFailed", { automatic: this.#automatic, error });
       const source = { handlers, automatic: this.#automatic, queue: this.#queue, report };
       await serveEach(source, handler, options);
     } finally {
@@ -404,7 +404,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   protected override async idle(): Promise<void> {
     const { handlers } = this;
     const { drained } = this.#credit;
-    const warn = () => this.complain("closeWaits", { running: handlers!.running });
+    const warn = () => this.writeLog("closeWaits", { running: handlers!.running });
     await (handlers?.idle(drained, warn) ?? drained?.catch(ignore));
     await this.recovery?.idle();
   }

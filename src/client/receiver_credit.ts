@@ -7,7 +7,7 @@
 import type { Environment } from "../base/environment.ts";
 import { abortable, Deferred } from "../base/wait.ts";
 import type { ReceiverEndpoint } from "../engine/receiver.ts";
-import type { Facts } from "./complaints.ts";
+import type { Facts } from "./log_texts.ts";
 import { PATIENCE_MS } from "./lifetime.ts";
 
 export interface CreditedReceiver {
@@ -21,7 +21,7 @@ export interface CreditedReceiver {
   /** Called when the sender has settled a delivery after its outcome. */
   readonly onsettled: (() => void) | undefined;
   requireOpen(doing: string): void;
-  complain(about: "noCredit", facts: Facts): void;
+  writeLog(kind: "noCredit", facts: Facts): void;
 }
 
 /** The credit of one receiver, over all its endpoints. */
@@ -192,7 +192,7 @@ export class ReceiverCredit {
       this.#patience = undefined;
       const { waiting, usable } = this.#receiver;
       if (waiting === 0 || this.left > 0 || !usable || this.#drained !== undefined) return;
-      this.#receiver.complain("noCredit", { credit: this.window });
+      this.#receiver.writeLog("noCredit", { credit: this.window });
     }, PATIENCE_MS);
   }
 }

@@ -9,7 +9,7 @@ import { type Environment, unref } from "../base/environment.ts";
 import { AmqpError } from "../base/errors.ts";
 import type { IncomingDelivery } from "../engine/deliveries.ts";
 import type { ReceiverEndpoint } from "../engine/receiver.ts";
-import type { Facts } from "./complaints.ts";
+import type { Facts } from "./log_texts.ts";
 import { Delivery, type DeliverySettlement } from "./delivery.ts";
 import { PATIENCE_MS } from "./lifetime.ts";
 import type { ReceiverRecovery } from "./recovery.ts";
@@ -21,7 +21,7 @@ export interface SettlingReceiver {
   readonly usable: boolean;
   readonly endpoint: ReceiverEndpoint | undefined;
   readonly where: string;
-  complain(about: "notSettled", facts: Facts): void;
+  writeLog(kind: "notSettled", facts: Facts): void;
 }
 
 /** The receiver's credit: each settled delivery frees a part of the window. */
@@ -145,7 +145,7 @@ export class ReceiverSettlement implements DeliverySettlement {
       if (this.#outcomesSent === 0) return;
       // A sender that settles now and then makes progress, and one that is disconnected cannot.
       if (this.#settledBySender !== settledBefore || !this.#receiver.usable) this.#watch();
-      else this.#receiver.complain("notSettled", { unsettled: this.#outcomesSent });
+      else this.#receiver.writeLog("notSettled", { unsettled: this.#outcomesSent });
     };
     // Only the log needs this timer, so it must not keep a process alive, also while the connection is lost.
     this.#patience = unref(this.#receiver.connection.environment.setTimer(look, PATIENCE_MS));

@@ -108,7 +108,7 @@ export class Reconnector {
     this.#askedAgain = false;
     this.#opening?.resolve();
     // Loaded while there is a network.
-    complaints().catch(ignore);
+    logTexts().catch(ignore);
   }
 
   #onlost(error: Error): boolean {
@@ -142,7 +142,7 @@ export class Reconnector {
       const { protocol, host, pathname } = url;
       const attempt = this.#retry.attempts;
       connection.emit({ kind: "reconnecting", attempt, delayMs, url: `${protocol}//${host}${pathname}` });
-      if (last !== undefined) this.#complain(delayMs, last);
+      if (last !== undefined) this.#logAttempt(delayMs, last);
       await this.#sleep(this.#redirected === undefined ? delayMs : 0);
       if (connection.state === "closed") return;
       const error = await this.#try(url);
@@ -152,11 +152,9 @@ export class Reconnector {
     }
   }
 
-  #complain(delayMs: number, error: Error): void {
+  #logAttempt(delayMs: number, error: Error): void {
     const connection = this.#connection;
-    complaints().then(({ reconnecting, writeLog }) =>
-      writeLog(connection, reconnecting(connection.host, delayMs, error))
-    )
+    logTexts().then(({ reconnecting, writeLog }) => writeLog(connection, reconnecting(connection.host, delayMs, error)))
       .catch(ignore);
   }
 
@@ -262,6 +260,6 @@ function plain(error: Error): Error {
   return error instanceof CallbackFailure ? error.cause as Error : error;
 }
 
-function complaints(): Promise<typeof import("./complaints.ts")> {
-  return part("complaints", () => import("./complaints.ts"));
+function logTexts(): Promise<typeof import("./log_texts.ts")> {
+  return part("logTexts", () => import("./log_texts.ts"));
 }

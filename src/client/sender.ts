@@ -391,7 +391,7 @@ export class Sender extends Link {
     try {
       return (listener as PromisedOutcome | undefined)?.decide?.(asked);
     } catch (error) {
-      this.complain("callbackFailed", { callback: "decide", error });
+      this.writeLog("callbackFailed", { callback: "decide", error });
     }
   }
 
@@ -423,7 +423,7 @@ export class Sender extends Link {
       const { queued } = this.#outgoing;
       if (queued === 0) return;
       if (sent !== this.endpoint?.deliveryCount) this.#watchCredit();
-      else this.complain("sendWaits", { queued, attached: this.usable });
+      else this.writeLog("sendWaits", { queued, attached: this.usable });
     }, PATIENCE_MS);
   }
 

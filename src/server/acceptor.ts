@@ -187,7 +187,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
   const names = mechanisms.map(({ name }) => name);
   const offer = { mechanisms: names, required: !names.includes("ANONYMOUS") };
   const logging: LogHolder = { option: options.log };
-  const complain = (message: string, cause: string, entry: Partial<LogEntry> = {}): void =>
+  const warn = (message: string, cause: string, entry: Partial<LogEntry> = {}): void =>
     logOf(logging, options.environment ?? systemEnvironment).write({
       level: "warning",
       code: "refused",
@@ -198,7 +198,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
   const containers = new Containers(
     options.environment ?? systemEnvironment,
     options.maxSuspendedLinks ?? MAX_SUSPENDED_LINKS,
-    (message) => complain(message, "suspended"),
+    (message) => warn(message, "suspended"),
   );
   let accepted = 0;
   let closing: Promise<void> | undefined;
@@ -229,7 +229,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
       connections.delete(connection);
       const { error, host } = connection;
       if (isExcess(error)) {
-        complain(`Cannot keep connection with ${host ?? "a peer that has not opened it"}`, "limit", { host, error });
+        warn(`Cannot keep connection with ${host ?? "a peer that has not opened it"}`, "limit", { host, error });
       }
     },
   };
@@ -238,7 +238,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
     // Checked before anything is allocated.
     if (closing !== undefined) return void channel.close(GOING_AWAY);
     if (connections.size >= maxConnections) {
-      complain(
+      warn(
         `Cannot accept connection: ${connections.size} are there, as many as "maxConnections" allows; raise it`,
         "connections",
       );

@@ -51,7 +51,7 @@ interface OpenConnection {
 export class Containers {
   readonly #environment: Environment;
   readonly #maxSuspended: number;
-  readonly #complain: (message: string) => void;
+  readonly #warn: (message: string) => void;
   readonly #links = new Map<string, AttachedLink>();
   readonly #keys = new WeakMap<Link, string>();
   // Suspended links, the oldest first, and the number of each holder.
@@ -60,11 +60,11 @@ export class Containers {
   readonly #open = new Map<string, Set<OpenConnection>>();
   readonly #refused = new WeakMap<Connection, AmqpError>();
 
-  /** Suspends at most `maxSuspended` links, and calls `complain` when there are more. */
-  constructor(environment: Environment, maxSuspended: number, complain: (message: string) => void) {
+  /** Suspends at most `maxSuspended` links, and calls `warn` when there are more. */
+  constructor(environment: Environment, maxSuspended: number, warn: (message: string) => void) {
     this.#environment = environment;
     this.#maxSuspended = maxSuspended;
-    this.#complain = complain;
+    this.#warn = warn;
   }
 
   /**
@@ -190,7 +190,7 @@ export class Containers {
 
   // Ends the oldest link of the peer that has most, unless that peer is `holder`.
   #makePlace(holder: string): boolean {
-    this.#complain(
+    this.#warn(
       `Cannot keep all links that were lost: ${this.#suspended.size} are kept, as many as "maxSuspendedLinks" allows; raise it`,
     );
     let most = holder;

@@ -27,7 +27,13 @@ const NODES: NodesOptions = {
 // The host of nodes, without a broker.
 function hostOf(environment: VirtualTime): Omit<NodeHost, "deadLetter" | "noteUnused" | "noteExpiring"> {
   const budget = () => new RoomBudget(1_000_000, 256 * 1_024 * 1_024);
-  return { budget: budget(), waiting: budget(), keptBytes: new KeptBytes(), environment, log: new Log(null, environment) };
+  return {
+    budget: budget(),
+    waiting: budget(),
+    keptBytes: new KeptBytes(),
+    environment,
+    log: new Log(null, environment),
+  };
 }
 
 test("ATK-18: a full queue gives its producers no credit, and takes them up again in order", async () => {

@@ -124,7 +124,7 @@ export const rules: readonly Mutation[] = [
     rule: "ATK-32: a trace that throws disturbs nothing, and the log is told",
     file: "src/client/connection_base.ts",
     from:
-      'import("./complaints.ts").then(({ writeLog, traceFailed }) => writeLog(this, traceFailed(error))).catch(ignore);',
+      'import("./log_texts.ts").then(({ writeLog, traceFailed }) => writeLog(this, traceFailed(error))).catch(ignore);',
     to: "void error;",
     tests: ["tests/client/fault_test.ts"],
   },

@@ -373,7 +373,7 @@ async function loaded(): Promise<void> {
       import("../../src/client/stream.ts"),
       import("../../src/client/serve.ts"),
       import("../../src/client/receive_batch.ts"),
-      import("../../src/client/complaints.ts"),
+      import("../../src/client/log_texts.ts"),
       import("../../src/client/resume_links.ts"),
       import("../../src/client/streamed_payload.ts"),
       import("../../src/transport/socket/dial.ts"),

@@ -321,7 +321,7 @@ class IncomingConnections {
   #refuse(reason: RefusalReason, { remoteAddress }: Socket): void {
     this.#refused++;
     const { onRefused } = this.#options;
-    if (onRefused === undefined) return this.#complain(reason, remoteAddress);
+    if (onRefused === undefined) return this.#logRefusal(reason, remoteAddress);
     try {
       onRefused({ reason, remoteAddress });
     } catch (error) {
@@ -330,7 +330,7 @@ class IncomingConnections {
   }
 
   // Logs refusals by limits, which are this side's; a client's faults are not logged.
-  #complain(reason: RefusalReason, remoteAddress: string | undefined): void {
+  #logRefusal(reason: RefusalReason, remoteAddress: string | undefined): void {
     const why = REFUSED_BY_LIMIT[reason];
     if (why === undefined || this.#closed) return;
     const from = remoteAddress ?? "unknown address";

@@ -24,7 +24,7 @@ export interface Facts {
 }
 
 /** The kinds of entry that a link writes to the log. */
-export type LinkComplaint =
+export type LinkLogKind =
   | "handlerFailed"
   | "closeWaits"
   | "notSettled"
@@ -34,7 +34,7 @@ export type LinkComplaint =
   | "sharesSession";
 
 // `where` is the node's address and the connection's host.
-const complaints: Record<LinkComplaint, (where: string, facts: Facts) => LogEntry> = {
+const texts: Record<LinkLogKind, (where: string, facts: Facts) => LogEntry> = {
   handlerFailed(where, { automatic, error }) {
     const becomes = automatic ? "goes back as a failed attempt" : "is not settled";
     return {
@@ -96,13 +96,13 @@ const complaints: Record<LinkComplaint, (where: string, facts: Facts) => LogEntr
 };
 
 /** Writes to the log of the connection of `link`. */
-export function complain(
+export function writeLinkLog(
   link: { connection: Parameters<typeof writeLog>[0] & { host: string | undefined }; where: string; address?: string },
-  about: LinkComplaint,
+  kind: LinkLogKind,
   facts: Facts,
 ): void {
   const { connection, where, address } = link;
-  writeLog(connection, { ...complaints[about](where, facts), address, host: connection.host });
+  writeLog(connection, { ...texts[kind](where, facts), address, host: connection.host });
 }
 
 /** The entry for a lost connection that is dialled again in `delayMs`. */
