@@ -13,7 +13,7 @@ import { abortable, Deferred, ignore, type WaitOptions } from "../base/wait.ts";
 const CLOSE_PATIENCE_MS = 1_000;
 
 /** A message that can be returned to the sender. */
-export interface Held {
+export interface Returnable {
   settleByDefault(processed: boolean): void;
 }
 
@@ -45,7 +45,7 @@ export class Handlers implements LinkHandlers {
   /** Running handlers that wait for a close. */
   waiting = 0;
   readonly #environment: Environment;
-  readonly #held: Map<Held, unknown> = new Map();
+  readonly #delayed: Map<Returnable, unknown> = new Map();
   #changed: Deferred<void> | undefined;
 
   constructor(environment: Environment) {
@@ -108,21 +108,21 @@ export class Handlers implements LinkHandlers {
   }
 
   /** Returns a message as a failed attempt after `ms` milliseconds. */
-  handBackLater(delivery: Held, ms: number): void {
+  returnLater(delivery: Returnable, ms: number): void {
     const timer = this.#environment.setTimer(() => {
-      this.#held.delete(delivery);
+      this.#delayed.delete(delivery);
       delivery.settleByDefault(false);
     }, ms);
-    this.#held.set(delivery, timer);
+    this.#delayed.set(delivery, timer);
   }
 
   /** Returns all delayed messages now. */
-  handBack(): void {
-    for (const [delivery, timer] of this.#held) {
+  returnDelayed(): void {
+    for (const [delivery, timer] of this.#delayed) {
       this.#environment.clearTimer(timer);
       delivery.settleByDefault(false);
     }
-    this.#held.clear();
+    this.#delayed.clear();
   }
 
   #change(): Promise<void> {

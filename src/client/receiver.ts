@@ -283,7 +283,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
       await serveEach(source, handler, options);
     } finally {
       this.#concurrency -= concurrency;
-      this.handlers?.handBack();
+      this.handlers?.returnDelayed();
       if (this.open && this.#concurrency === 0 && this.waiting === 0) {
         // Messages fetched ahead go to other receivers.
         this.#queue.release();
@@ -411,7 +411,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
 
   /** {@inheritDoc Link.onclosing} */
   protected override onclosing(): void {
-    this.handlers?.handBack();
+    this.handlers?.returnDelayed();
     this.#queue.release();
     if (this.usable && this.credit > 0 && this.#credit.drained === undefined) {
       this.#queue.finishing = this.#sawSettled || this.endpoint!.sndSettleMode === "settled";
@@ -440,7 +440,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     else this.#queue.end((waiting) => waiting.reject(error));
     this.#credit.handleEnded(error);
     this.#settlement.handleEnded();
-    this.handlers?.handBack();
+    this.handlers?.returnDelayed();
   }
 
   /** @ignore {@inheritDoc Link.handleEvent} */

@@ -61,10 +61,10 @@ export async function serveEach(
       fail(error);
     }
   };
-  const handBack = (delivery: Delivery): void => {
+  const returnFailed = (delivery: Delivery): void => {
     const before = retryDelay === undefined ? 0 : Math.max(failures++, delivery.failedAttempts);
     const delay = typeof retryDelay === "function" ? retryDelay(before) : (retryDelay ?? 0) * 2 ** before;
-    if (delay > 0 && !stopped) source.handlers.handBackLater(delivery, Math.min(MAX_RETRY_DELAY_MS, delay));
+    if (delay > 0 && !stopped) source.handlers.returnLater(delivery, Math.min(MAX_RETRY_DELAY_MS, delay));
     else delivery.settleByDefault(false);
   };
   const work = async (running: Handler, place: number): Promise<void> => {
@@ -84,7 +84,7 @@ export async function serveEach(
         if (source.automatic) delivery.settleByDefault(true);
         failures = 0;
       } catch (error) {
-        if (source.automatic) handBack(delivery);
+        if (source.automatic) returnFailed(delivery);
         report(error, delivery);
       } finally {
         running.end();
