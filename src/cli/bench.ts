@@ -96,13 +96,13 @@ async function measure(work: Work, { flags, terminal, signal }: Context): Promis
     } s`;
   });
   const watch = watchdog(flags.milliseconds("timeout"), () => progress.received + progress.trips);
-  const giveUp = (): void => {
+  const destroyConnections = (): void => {
     const reason = signal.aborted ? signal.reason : watch.signal.reason;
     producer.destroy(reason);
     consumer.destroy(reason);
   };
   const stop = AbortSignal.any([signal, watch.signal]);
-  stop.addEventListener("abort", giveUp);
+  stop.addEventListener("abort", destroyConnections);
   try {
     await flood(work, producer, consumer, progress);
     const seconds = (performance.now() - start) / 1_000;
@@ -125,7 +125,7 @@ async function measure(work: Work, { flags, terminal, signal }: Context): Promis
     terminal.report(`webamqp: time is up, ${done} came`);
     return undefined;
   } finally {
-    stop.removeEventListener("abort", giveUp);
+    stop.removeEventListener("abort", destroyConnections);
     watch.stop();
     hide();
   }

@@ -9,13 +9,13 @@ import { Deferred, onAbort } from "../base/wait.ts";
 import type { Delivery } from "./delivery.ts";
 import { DEFAULT_CREDIT } from "./receive_options.ts";
 
-// Aborted waits that may stand in the line, beside as many as there are live ones, before it is swept.
-const LEAST_GIVEN_UP = 64;
+// Aborted waits that may be kept, beside as many as there are live ones, before they are removed.
+const MIN_ABORTED_WAITS = 64;
 
 /** A pair of queues, one of which is always empty: items that wait to be taken, and callers that wait for an item. */
 export class Arrivals<T> {
   readonly #items = new Fifo<T>();
-  readonly #line = new Fifo<Deferred<T | undefined>>();
+  readonly #waits = new Fifo<Deferred<T | undefined>>();
   #waiting = 0;
 
   /** Items that wait to be taken. */
@@ -30,7 +30,7 @@ export class Arrivals<T> {
   /** Gives an item to the longest-waiting caller; false if nobody waits, and the item is stored. */
   push(item: T): boolean {
     for (;;) {
-      const waiting = this.#line.shift();
+      const waiting = this.#waits.shift();
       if (waiting?.settled) continue;
       if (waiting === undefined) {
         this.keep(item);
@@ -60,10 +60,10 @@ export class Arrivals<T> {
     return this.#items.clear();
   }
 
-  /** Adds a caller to the line; resolves with undefined when there will be no more items. */
+  /** Adds a waiting caller; resolves with undefined when there will be no more items. */
   join(): Deferred<T | undefined> {
     const waiting = new Deferred<T | undefined>();
-    this.#line.push(waiting);
+    this.#waits.push(waiting);
     this.#waiting++;
     return waiting;
   }
@@ -73,13 +73,13 @@ export class Arrivals<T> {
     if (waiting.settled) return;
     end();
     this.#waiting--;
-    if (this.#line.length <= 2 * this.#waiting + LEAST_GIVEN_UP) return;
-    for (const one of this.#line.clear()) if (!one.settled) this.#line.push(one);
+    if (this.#waits.length <= 2 * this.#waiting + MIN_ABORTED_WAITS) return;
+    for (const one of this.#waits.clear()) if (!one.settled) this.#waits.push(one);
   }
 
   end(end: (waiting: Deferred<T | undefined>) => void): void {
     this.#waiting = 0;
-    for (const waiting of this.#line.clear()) if (!waiting.settled) end(waiting);
+    for (const waiting of this.#waits.clear()) if (!waiting.settled) end(waiting);
   }
 }
 

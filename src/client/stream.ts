@@ -51,7 +51,7 @@ export async function sendStream(
   const abort = (): void => {
     if (delivery === undefined) return;
     // A message accepted early has its outcome, but its body stops.
-    if (delivery.context === undefined) return giveUp();
+    if (delivery.context === undefined) return abortDelivery();
     sender.abandon(listener);
     listener.onlost(new SendAbortedError(signal!.reason, delivery.id !== undefined), false);
     source.stop();
@@ -61,7 +61,7 @@ export async function sendStream(
     sender.connection.wake();
   };
   // A receiver that accepts may still read; one that refuses, or is gone, gets no more.
-  const giveUp = (): void => {
+  const abortDelivery = (): void => {
     delivery!.abort();
     source.stop();
     wake();
@@ -70,7 +70,7 @@ export async function sendStream(
   try {
     await sender.ready({ signal });
     delivery = sender.push(source, {}, listener);
-    listener.promise.catch(giveUp);
+    listener.promise.catch(abortDelivery);
     await write(message, body, source, Number(sender.remote?.maxMessageSize || Infinity), wake);
     const outcome = await listener.promise;
     await source.over;
@@ -79,7 +79,7 @@ export async function sendStream(
   } catch (error) {
     if (delivery?.context !== undefined) sender.abandon(listener);
     // A message accepted early has its outcome; its receiver learns that no more comes.
-    else if (delivery !== undefined) giveUp();
+    else if (delivery !== undefined) abortDelivery();
     return await sender.refused(error, { ...message, body: undefined });
   } finally {
     // Only stops the source: not awaited.

@@ -130,7 +130,7 @@ export class Transaction implements AsyncDisposable {
       // The end of the control link rolls back open transactions [transactions 4.3].
       if (this.#ending !== undefined) return;
       this.#state = "rolled-back";
-      this.#giveUp();
+      this.#abortSends();
     });
   }
 
@@ -164,12 +164,12 @@ export class Transaction implements AsyncDisposable {
     } catch (error) {
       return rejected(error);
     }
-    const giveUp = new AbortController();
+    const controller = new AbortController();
     const { signal: given } = options;
-    const callOff = given && onAbort(given, () => giveUp.abort(given.reason));
-    const signal = given?.aborted ? given : giveUp.signal;
+    const callOff = given && onAbort(given, () => controller.abort(given.reason));
+    const signal = given?.aborted ? given : controller.signal;
     const sent = sender.send(message, { ...options, signal, state: { kind: "transactionalState", txnId: this.#id } });
-    this.#sends.set(sent, giveUp);
+    this.#sends.set(sent, controller);
     sent.catch((error) => this.#failure ??= error).finally(() => {
       this.#sends.delete(sent);
       callOff?.();
@@ -292,15 +292,15 @@ export class Transaction implements AsyncDisposable {
   async #rollBack(before: Promise<void> | undefined, options: WaitOptions): Promise<void> {
     await before?.catch(ignore);
     if (this.#state !== "open") return;
-    this.#giveUp();
+    this.#abortSends();
     // An error too leaves nothing: the peer rolls back what it cannot end.
     await this.#coordinator.discharge(this.#control, this.#id, true, options).catch(ignore);
     this.#state = "rolled-back";
   }
 
   // A peer may end the link over a message of an unknown transaction.
-  #giveUp(): void {
-    for (const giveUp of this.#sends.values()) giveUp.abort(this.#ended("send in"));
+  #abortSends(): void {
+    for (const controller of this.#sends.values()) controller.abort(this.#ended("send in"));
   }
 
   // In doubt if the commit had left without an answer; otherwise the end of the control link rolled back.

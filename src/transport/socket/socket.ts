@@ -155,7 +155,7 @@ export abstract class SocketChannel extends Inbound implements PausableChannel {
     this.#timer = guard(this.#closeTimeoutMs, () => {
       // While bytes leave, the peer is slow and not gone.
       if (this.bufferedAmount < buffered) this.watch();
-      else this.#giveUp(this.#closeTimeoutMs);
+      else this.#timeOut(this.#closeTimeoutMs);
     });
   }
 
@@ -163,10 +163,10 @@ export abstract class SocketChannel extends Inbound implements PausableChannel {
   protected limit(timeoutMs: number | undefined): void {
     if (this.#gone || timeoutMs === undefined) return;
     clearTimeout(this.#limit);
-    this.#limit = guard(timeoutMs, () => this.#giveUp(timeoutMs));
+    this.#limit = guard(timeoutMs, () => this.#timeOut(timeoutMs));
   }
 
-  #giveUp(timeoutMs: number): void {
+  #timeOut(timeoutMs: number): void {
     const message = `Cannot close connection: no answer within ${timeoutMs} ms`;
     this.record({ code: 1006, reason: "", cause: new TransportError("timeout", message, { closeCode: 1006 }) });
     this.socket.destroy();

@@ -210,7 +210,7 @@ function handshake(
       signal?.removeEventListener("abort", abort);
       channel.onclose = undefined;
     };
-    const giveUp = (reason: unknown): void => {
+    const fail = (reason: unknown): void => {
       if (!pending) return;
       settle();
       channel.close(1002);
@@ -218,9 +218,9 @@ function handshake(
       if (socket.readyState === CONNECTING) closeCarrier(socket, 1000, "");
       reject(reason);
     };
-    const abort = (): void => giveUp(signal?.reason);
+    const abort = (): void => fail(signal?.reason);
     const timer = guard(handshakeTimeoutMs, () => {
-      giveUp(new TransportError("timeout", `${cannotOpen(target)}: no answer within ${handshakeTimeoutMs} ms`));
+      fail(new TransportError("timeout", `${cannotOpen(target)}: no answer within ${handshakeTimeoutMs} ms`));
     });
     signal?.addEventListener("abort", abort);
     socket.addEventListener("error", (event) => failure = event);
@@ -228,7 +228,7 @@ function handshake(
       if (!pending) return;
       // Deno and Workers accept any subprotocol that the server chose [wsb 2.1].
       const protocol = socket.protocol ?? "";
-      if (!isChosen(protocol, subprotocols)) return giveUp(mismatch(target, protocol, subprotocols));
+      if (!isChosen(protocol, subprotocols)) return fail(mismatch(target, protocol, subprotocols));
       settle();
       resolve(Object.assign(channel, { protocol }));
     });

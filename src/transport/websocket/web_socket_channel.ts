@@ -97,7 +97,7 @@ export class WebSocketChannel extends Inbound implements Channel {
     this.mute();
     if (timeoutMs !== undefined && this.#state !== "closed") {
       clearTimeout(this.#limitTimer);
-      this.#limitTimer = guard(timeoutMs, () => this.#giveUp(timeoutMs));
+      this.#limitTimer = guard(timeoutMs, () => this.#timeOut(timeoutMs));
     }
     if (this.#state !== "open") return;
     this.#state = "closing";
@@ -210,11 +210,11 @@ export class WebSocketChannel extends Inbound implements Channel {
     this.#closeTimer = guard(this.#closeTimeoutMs, () => {
       // While bytes leave, the peer is slow and not gone.
       if (this.#failure === undefined && this.bufferedAmount < buffered) this.#awaitClose();
-      else this.#giveUp(this.#closeTimeoutMs);
+      else this.#timeOut(this.#closeTimeoutMs);
     });
   }
 
-  #giveUp(timeoutMs: number): void {
+  #timeOut(timeoutMs: number): void {
     const message = `Cannot close WebSocket: no answer within ${timeoutMs} ms`;
     this.#failure ??= { code: 1006, cause: new TransportError("timeout", message, { closeCode: 1006 }) };
     if (this.#closing !== undefined) this.#sendClose(this.#closing);
