@@ -58,7 +58,7 @@ interface Piece {
 
 // The beginning of a section, or of several, in parts. They are joined once a section may be complete, so that many small
 // parts cost no more than their bytes.
-class Begun {
+class IncompleteSection {
   readonly #parts: Uint8Array[] = [];
   #size = 0;
   #needed = 0;
@@ -99,7 +99,7 @@ export class StreamedPayload implements PayloadSink {
   readonly #pieces = new Fifo<Piece>();
 
   // The sections before the body, while incomplete, and the offset up to which they were examined.
-  #begunHead: Begun | undefined;
+  #incompleteHead: IncompleteSection | undefined;
   #headAt = 0;
   #headHeld = 0;
   #head: Uint8Array | undefined;
@@ -112,7 +112,7 @@ export class StreamedPayload implements PayloadSink {
   // Unread bytes of the current data section.
   #left = 0;
   // An incomplete section, and the sections behind the body.
-  #begun: Begun | undefined;
+  #incomplete: IncompleteSection | undefined;
   readonly #after: Uint8Array[] = [];
   #afterBytes = 0;
 
@@ -225,7 +225,7 @@ export class StreamedPayload implements PayloadSink {
     this.ended = true;
     if (!this.#hasBegun()) {
       // The message has no body, or ends in the middle of a section.
-      this.#begin(this.#begunHead === undefined ? new Uint8Array(0) : this.#begunHead.all);
+      this.#begin(this.#incompleteHead === undefined ? new Uint8Array(0) : this.#incompleteHead.all);
       this.#held.release(0, this.#headHeld);
     }
     this.#changed();
@@ -266,8 +266,8 @@ export class StreamedPayload implements PayloadSink {
 
   #writeHead(payload: Uint8Array): void {
     // Nearly always the first frame has the whole head.
-    this.#begunHead?.add(payload);
-    const bytes = this.#begunHead === undefined ? payload : this.#begunHead.enough;
+    this.#incompleteHead?.add(payload);
+    const bytes = this.#incompleteHead === undefined ? payload : this.#incompleteHead.enough;
     let needed = 0;
     while (bytes !== undefined) {
       const at = this.#headAt;
@@ -277,7 +277,7 @@ export class StreamedPayload implements PayloadSink {
         this.#begin(bytes.subarray(0, at));
         this.#pieces.push({ bytes: bytes.subarray(at), transfers: 1, held: this.#headHeld + payload.length });
         this.#headHeld = 0;
-        this.#begunHead = undefined;
+        this.#incompleteHead = undefined;
         return;
       }
       if (found === undefined || found.end > bytes.length) {
@@ -286,9 +286,9 @@ export class StreamedPayload implements PayloadSink {
       }
       this.#headAt = found.end;
     }
-    if (this.#begunHead === undefined) (this.#begunHead = new Begun()).add(payload);
-    if (bytes !== undefined) this.#begunHead.need(needed);
-    if (Math.max(needed, this.#begunHead.size) > MAX_MESSAGE_HEAD_BYTES) throw this.#tooLarge("before");
+    if (this.#incompleteHead === undefined) (this.#incompleteHead = new IncompleteSection()).add(payload);
+    if (bytes !== undefined) this.#incompleteHead.need(needed);
+    if (Math.max(needed, this.#incompleteHead.size) > MAX_MESSAGE_HEAD_BYTES) throw this.#tooLarge("before");
     // Releases the window, or a head of many small frames would block itself.
     this.#headHeld += payload.length;
     this.#held.release(1, 0);
@@ -339,7 +339,7 @@ export class StreamedPayload implements PayloadSink {
   }
 
   #readSection(): void {
-    const begun = this.#begun;
+    const begun = this.#incomplete;
     let bytes: Uint8Array | undefined = this.#rest;
     if (begun !== undefined) {
       begun.add(bytes);
@@ -355,17 +355,17 @@ export class StreamedPayload implements PayloadSink {
       const needed = found?.end ?? 0;
       if (Math.max(needed, bytes.length) > MAX_MESSAGE_HEAD_BYTES) throw this.#tooLarge("behind");
       if (begun === undefined) {
-        (this.#begun = new Begun()).add(bytes);
+        (this.#incomplete = new IncompleteSection()).add(bytes);
         this.#advance(bytes.length);
       }
-      return this.#begun!.need(needed);
+      return this.#incomplete!.need(needed);
     }
     if (isData) this.#left = found.end - found.start;
     else this.#keepAfter(bytes.subarray(0, found.end));
     const read = isData ? found.start : found.end;
     if (begun === undefined) return this.#advance(read);
     // The pieces it was joined from are released already.
-    this.#begun = undefined;
+    this.#incomplete = undefined;
     this.#rest = bytes.subarray(read);
     this.#restPiece = { bytes: this.#rest, transfers: 0, held: 0 };
     this.#advance(0);
@@ -379,7 +379,7 @@ export class StreamedPayload implements PayloadSink {
 
   // Adds the sections behind the body, such as the footer.
   #finish(delivery: StreamedDelivery): void {
-    if (this.#left > 0 || this.#begun !== undefined) {
+    if (this.#left > 0 || this.#incomplete !== undefined) {
       throw undecodable("it ends in the middle of a section");
     }
     if (this.#after.length === 0) return;
@@ -442,7 +442,7 @@ export class StreamedPayload implements PayloadSink {
     this.#fault = error;
     this.#held.release(0, this.#headHeld);
     this.#headHeld = 0;
-    this.#begunHead = this.#begun = undefined;
+    this.#incompleteHead = this.#incomplete = undefined;
     this.drop();
     this.#tellBegun();
     this.#changed();
