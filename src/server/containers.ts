@@ -34,7 +34,7 @@ interface AttachedLink {
   readonly link: Link;
   readonly suspendMs: number;
   // True if the peer listed unsettled deliveries, but nothing was kept of them; this side's attach says so.
-  readonly afresh: boolean;
+  readonly unsettledLost: boolean;
 }
 
 interface OpenConnection {
@@ -125,7 +125,7 @@ export class Containers {
   }
 
   /** Registers an accepted link, until it ends. */
-  remember(
+  register(
     connection: Connection,
     endpoint: SenderEndpoint | ReceiverEndpoint,
     link: Link,
@@ -133,13 +133,13 @@ export class Containers {
   ): void {
     const key = linkKey(connection, endpoint);
     const known = this.#keys.get(link) === key;
-    const afresh = !known && (endpoint.remote?.unsettled?.size ?? 0) > 0;
-    this.#links.set(key, { connection, endpoint, link, suspendMs, afresh });
+    const unsettledLost = !known && (endpoint.remote?.unsettled?.size ?? 0) > 0;
+    this.#links.set(key, { connection, endpoint, link, suspendMs, unsettledLost });
     if (known) return;
     this.#keys.set(link, key);
     link.closed.then(() => {
       if (this.#links.get(key)?.link === link) this.#links.delete(key);
-      if (this.#suspended.get(key)?.link === link) this.#wake(key);
+      if (this.#suspended.get(key)?.link === link) this.#removeSuspended(key);
     });
   }
 
@@ -154,15 +154,15 @@ export class Containers {
     const entry = key === undefined ? undefined : this.#links.get(key);
     if (key === undefined || entry?.link !== link || entry.suspendMs === 0) return false;
     this.#links.delete(key);
-    if (entry.afresh && !hasOurAttach(entry.endpoint)) return false;
+    if (entry.unsettledLost && !hasOurAttach(entry.endpoint)) return false;
     const { identity, remote } = entry.connection;
     const holder = JSON.stringify(identity === undefined ? [remote?.containerId] : identity);
-    if (this.#suspended.size >= this.#maxSuspended && !this.#makePlace(holder)) return false;
+    if (this.#suspended.size >= this.#maxSuspended && !this.#makeRoom(holder)) return false;
     const expire = (): void => this.#end(key, expired(link.name));
     // A suspended link is no reason for the process to stay alive.
     const timer = unref(this.#environment.setTimer(expire, entry.suspendMs));
     this.#suspended.set(key, { link, holder, settings: settingsOf(entry.endpoint), timer });
-    this.#holders.set(holder, this.#has(holder) + 1);
+    this.#holders.set(holder, this.#suspendedOf(holder) + 1);
     return true;
   }
 
@@ -174,7 +174,7 @@ export class Containers {
     const key = linkKey(connection, endpoint);
     const kept = this.#suspended.get(key);
     if (kept === undefined) return undefined;
-    this.#wake(key);
+    this.#removeSuspended(key);
     // Also for a link that ends now.
     kept.link.connection = connection;
     if (suspendMs > 0 && endpoint.remote?.unsettled !== undefined && kept.settings === settingsOf(endpoint)) {
@@ -189,12 +189,12 @@ export class Containers {
   }
 
   // Ends the oldest link of the peer that has most, unless that peer is `holder`.
-  #makePlace(holder: string): boolean {
+  #makeRoom(holder: string): boolean {
     this.#warn(
       `Cannot keep all links that were lost: ${this.#suspended.size} are kept, as many as "maxSuspendedLinks" allows; raise it`,
     );
     let most = holder;
-    for (const other of this.#holders.keys()) if (this.#has(other) > this.#has(most)) most = other;
+    for (const other of this.#holders.keys()) if (this.#suspendedOf(other) > this.#suspendedOf(most)) most = other;
     if (most === holder) return false;
     for (const [key, { link, holder }] of this.#suspended) {
       if (holder !== most) continue;
@@ -204,22 +204,22 @@ export class Containers {
     return false;
   }
 
-  #has(holder: string): number {
+  #suspendedOf(holder: string): number {
     return this.#holders.get(holder) ?? 0;
   }
 
   #end(key: string, error: AmqpError): void {
     const { link } = this.#suspended.get(key)!;
-    this.#wake(key);
+    this.#removeSuspended(key);
     link.handleEnded(error);
   }
 
-  #wake(key: string): void {
+  #removeSuspended(key: string): void {
     const { timer, holder } = this.#suspended.get(key)!;
     this.#environment.clearTimer(timer);
     this.#suspended.delete(key);
-    if (this.#has(holder) === 1) this.#holders.delete(holder);
-    else this.#holders.set(holder, this.#has(holder) - 1);
+    if (this.#suspendedOf(holder) === 1) this.#holders.delete(holder);
+    else this.#holders.set(holder, this.#suspendedOf(holder) - 1);
   }
 }
 

@@ -180,7 +180,7 @@ function attached<L extends Sender | Receiver>(
       connection.addAttached(endpoint, kept);
       kept.carryOn(endpoint);
     }
-    containers.remember(connection, endpoint, link, suspendMs);
+    containers.register(connection, endpoint, link, suspendMs);
     return link;
   } catch (error) {
     kept?.handleEnded(error as Error);

@@ -131,8 +131,9 @@ export class SocksTunnel {
       if (this.#input.length < 2) return undefined;
       const [version, method] = this.#take(2);
       if (version !== 5) return this.#fail("proxy-failed", "it does not speak SOCKS 5");
-      if (method === USERNAME_PASSWORD && this.#proxy.hasUser) this.#say("credentials", this.#proxy.credentials(), now);
-      else if (method === NO_AUTHENTICATION) this.#say("reply", this.#request(), now);
+      if (method === USERNAME_PASSWORD && this.#proxy.hasUser) {
+        this.#send("credentials", this.#proxy.credentials(), now);
+      } else if (method === NO_AUTHENTICATION) this.#send("reply", this.#request(), now);
       else {
         const why = this.#proxy.hasUser ? "it takes no user name and password" : "it wants a user name and password";
         return this.#fail("proxy-authentication-failed", why);
@@ -142,7 +143,7 @@ export class SocksTunnel {
       if (this.#input.length < 2) return undefined;
       const [, status] = this.#take(2);
       if (status !== 0) return this.#fail("proxy-authentication-failed", "credentials were refused");
-      this.#say("reply", this.#request(), now);
+      this.#send("reply", this.#request(), now);
     }
     return this.#readReply();
   }
@@ -193,7 +194,7 @@ export class SocksTunnel {
     return concat([Uint8Array.of(5, 1, 0), target, Uint8Array.of(this.#port >> 8, this.#port & 0xff)]);
   }
 
-  #say(state: "credentials" | "reply", bytes: Uint8Array, now: number): void {
+  #send(state: "credentials" | "reply", bytes: Uint8Array, now: number): void {
     this.#state = state;
     this.#output = concat([this.#output, bytes]);
     this.#deadline = now + this.#timeoutMs;

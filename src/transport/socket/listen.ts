@@ -84,7 +84,7 @@ const WAIT_TIMEOUT_MS = 5_000;
 const REFUSAL_TIMEOUT_MS = 1_000;
 
 // Most milliseconds of a slow handshake while others wait: a distant client's round trips for TLS and its request.
-const SHARED_TIMEOUT_MS = 2_000;
+const SLOW_TIMEOUT_MS = 2_000;
 
 const REFUSED_BY_LIMIT: Partial<Record<RefusalReason, string>> = {
   "connections": 'as many as "limits.maxConnections" allows are there; raise it, or end those that are idle',
@@ -194,7 +194,7 @@ class IncomingConnections {
   // Sockets in a handshake, and sockets that wait for one, each in the order of arrival.
   readonly #handshakes = new Map<Socket, Connection>();
   readonly #waiting = new Map<Socket, ReturnType<typeof setTimeout>>();
-  #sharedTimer: ReturnType<typeof setTimeout> | undefined;
+  #slowTimer: ReturnType<typeof setTimeout> | undefined;
   #accepted = 0;
   #refused = 0;
   #closed = false;
@@ -248,13 +248,13 @@ class IncomingConnections {
     // A paused socket costs next to nothing: its bytes stay with the system.
     socket.pause();
     const { waitTimeoutMs = WAIT_TIMEOUT_MS } = this.#limits;
-    this.#waiting.set(socket, guard(waitTimeoutMs, () => this.#turnAway(socket, waitTimeoutMs)));
-    this.#share();
+    this.#waiting.set(socket, guard(waitTimeoutMs, () => this.#refuseWaiting(socket, waitTimeoutMs)));
+    this.#limitSlow();
   }
 
   close(): void {
     this.#closed = true;
-    clearTimeout(this.#sharedTimer);
+    clearTimeout(this.#slowTimer);
     for (const end of this.#sockets.values()) end?.();
     for (const socket of [...this.#handshakes.keys(), ...this.#waiting.keys()]) socket.destroy();
   }
@@ -281,24 +281,24 @@ class IncomingConnections {
   }
 
   // While sockets wait, a handshake that waits for its client's bytes ends early.
-  #share(): void {
-    if (this.#sharedTimer !== undefined || this.#waiting.size === 0 || this.#closed) return;
+  #limitSlow(): void {
+    if (this.#slowTimer !== undefined || this.#waiting.size === 0 || this.#closed) return;
     const slow = this.#handshakes.values().find(({ http, ended }) => !ended && http?.reading !== false);
     if (slow === undefined) return;
-    this.#sharedTimer = guard(Math.max(0, slow.since + SHARED_TIMEOUT_MS - performance.now()), () => {
-      this.#sharedTimer = undefined;
+    this.#slowTimer = guard(Math.max(0, slow.since + SLOW_TIMEOUT_MS - performance.now()), () => {
+      this.#slowTimer = undefined;
       const { since, http } = slow;
       const isSlow = this.#handshakes.has(slow.socket) && http?.reading !== false;
-      if (this.#waiting.size > 0 && isSlow && performance.now() - since >= SHARED_TIMEOUT_MS - 1) {
+      if (this.#waiting.size > 0 && isSlow && performance.now() - since >= SLOW_TIMEOUT_MS - 1) {
         slow.ended = true;
         this.#expire(slow);
       }
-      this.#share();
+      this.#limitSlow();
     });
   }
 
   // Refuses a socket that has waited too long. A client that speaks HTTP learns when to retry.
-  #turnAway(socket: Socket, waitedMs: number): void {
+  #refuseWaiting(socket: Socket, waitedMs: number): void {
     this.#waiting.delete(socket);
     this.#refuse("waited", socket);
     if (!this.#speaks("ws")) return void socket.destroy();

@@ -36,7 +36,7 @@ export class SocketWebSocket extends SocketChannel {
     super(socket, options);
     this.#endpoint = endpoint;
     this.#hooks = options;
-    this.#turn([]);
+    this.#handleAndFlush([]);
   }
 
   /** Bytes that wait for the operating system, frame headers included. */
@@ -77,19 +77,19 @@ export class SocketWebSocket extends SocketChannel {
   accept(accept: string): void {
     this.#endpoint.accept(accept);
     this.#hooks = undefined;
-    this.#turn([]);
+    this.#handleAndFlush([]);
   }
 
   /** Refuses the request with an HTTP status. */
   refuse(status: number, headers: readonly HeaderField[] = []): void {
     this.record({ code: closeCode.abnormal, reason: "" });
     this.#endpoint.refuse(now(), status, headers);
-    this.#turn([]);
+    this.#handleAndFlush([]);
   }
 
   /** Takes a request that was read before this channel existed, and the bytes behind it. */
   receiveRequest(head: RequestHead, surplus: Uint8Array): void {
-    this.#turn(this.#endpoint.receiveRequest(head, surplus, now()));
+    this.#handleAndFlush(this.#endpoint.receiveRequest(head, surplus, now()));
   }
 
   /** Takes bytes that were read before this channel existed. */
@@ -98,15 +98,15 @@ export class SocketWebSocket extends SocketChannel {
   }
 
   protected received(bytes: Uint8Array): void {
-    this.#turn(this.#endpoint.receive(bytes, now()));
+    this.#handleAndFlush(this.#endpoint.receive(bytes, now()));
   }
 
   protected ended(): void {
-    this.#turn(this.#endpoint.end());
+    this.#handleAndFlush(this.#endpoint.end());
   }
 
   protected override broken(error: Error): void {
-    this.#turn(this.#endpoint.end(new Error(reasonOf(error), { cause: error })));
+    this.#handleAndFlush(this.#endpoint.end(new Error(reasonOf(error), { cause: error })));
   }
 
   protected drained(): void {
@@ -116,15 +116,15 @@ export class SocketWebSocket extends SocketChannel {
 
   protected override gone(): void {
     clearTimeout(this.#timer);
-    this.#heed(this.#endpoint.end());
+    this.#handle(this.#endpoint.end());
   }
 
-  #turn(events: readonly EndpointEvent[]): void {
-    this.#heed(events);
+  #handleAndFlush(events: readonly EndpointEvent[]): void {
+    this.#handle(events);
     this.#flush();
   }
 
-  #heed(events: readonly EndpointEvent[]): void {
+  #handle(events: readonly EndpointEvent[]): void {
     for (const event of events) {
       if (event.kind === "bytes") this.deliver(event.bytes);
       else if (event.kind === "open") {
@@ -177,7 +177,7 @@ export class SocketWebSocket extends SocketChannel {
     if (due === undefined) return;
     this.#timer = guard(Math.max(0, due - now()), () => {
       this.#due = undefined;
-      this.#turn(this.#endpoint.tick(now()));
+      this.#handleAndFlush(this.#endpoint.tick(now()));
     });
   }
 }
