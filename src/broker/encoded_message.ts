@@ -86,7 +86,7 @@ export class EncodedMessage {
         if (section >= definitions.properties.code) break;
         annotationsAt = bareAt;
         // Some libraries write null for an empty section.
-        if (reader.generous && reader.peek() === 0x40) reader.code();
+        if (reader.lenient && reader.peek() === 0x40) reader.code();
         else if (section === definitions.header.code) header = decodeAs(reader, "header");
         else readRecord(reader, reader.code(), "symbol", true);
         if (section === sections.deliveryAnnotations.code) annotated = true;
@@ -147,7 +147,7 @@ export class EncodedMessage {
     if (this.messageFormat !== 0 || reader.remaining === 0 || openSection(reader) !== definitions.properties.code) {
       return {};
     }
-    if (reader.generous && reader.peek() === 0x40) return {};
+    if (reader.lenient && reader.peek() === 0x40) return {};
     return decodeAs(reader, "properties");
   }
 

@@ -300,13 +300,13 @@ function missing(reader: Reader, plan: Plan, present: number): Error {
 function decodeField(reader: Reader, field: FieldPlan, code: number, composite: FieldValues): unknown {
   switch (field.form) {
     case uintForm:
-      if (code !== 0x52 && code !== 0x70 && code !== 0x43) return otherwise(reader, field, code, composite);
+      if (code !== 0x52 && code !== 0x70 && code !== 0x43) return decodeOther(reader, field, code, composite);
       return reader.uint(code);
     case booleanForm:
       if (code !== 0x41 && code !== 0x42 && code !== 0x56) throw mistyped(reader, code, "boolean");
       return reader.boolean(code);
     case timestampForm:
-      if (code !== 0x83) return otherwise(reader, field, code, composite);
+      if (code !== 0x83) return decodeOther(reader, field, code, composite);
       return reader.timestamp();
     case enumerationForm:
       return decodeName(reader, field, code);
@@ -319,7 +319,7 @@ function decodeField(reader: Reader, field: FieldPlan, code: number, composite: 
     case compositeForm:
       return decodeNested(reader, field.archetype, code);
     case messageIdForm:
-      if (!isMessageIdType(typeOf(code))) return otherwise(reader, field, code, composite);
+      if (!isMessageIdType(typeOf(code))) return decodeOther(reader, field, code, composite);
       return reader.value(code);
     case anyForm: {
       const type = ambiguousType(code);
@@ -327,13 +327,13 @@ function decodeField(reader: Reader, field: FieldPlan, code: number, composite: 
       return reader.value(code);
     }
     default:
-      if (typeOf(code) !== field.type) return otherwise(reader, field, code, composite);
+      if (typeOf(code) !== field.type) return decodeOther(reader, field, code, composite);
       return reader.scalar(code);
   }
 }
 
-function otherwise(reader: Reader, field: FieldPlan, code: number, composite: FieldValues): unknown {
-  const value = reader.likeness?.(reader, field, code, composite);
+function decodeOther(reader: Reader, field: FieldPlan, code: number, composite: FieldValues): unknown {
+  const value = reader.decodeOtherType?.(reader, field, code, composite);
   if (value === undefined) throw mistyped(reader, code, field.form === messageIdForm ? "message-id" : field.type);
   return value;
 }
@@ -405,7 +405,7 @@ export function readRecord(
   reader: Reader,
   code: number,
   keyType: "symbol" | "string",
-  lenient: boolean = reader.generous,
+  lenient: boolean = reader.lenient,
 ): Fields {
   const outer = reader.end;
   const count = reader.openMap(code);

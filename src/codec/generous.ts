@@ -21,7 +21,7 @@ import { stillFits, type TypedWriter } from "./wire_types.ts";
 export function messageReader(bytes: Uint8Array, limits?: CodecLimits): Reader {
   const reader = new Reader(bytes, limits, "delivery");
   reader.subject = "message";
-  if (limits?.strict !== true) reader.likeness = decodeLike;
+  if (limits?.strict !== true) reader.decodeOtherType = decodeOtherType;
   return reader;
 }
 
@@ -85,7 +85,7 @@ export function readSection(reader: Reader, last: number, seen: number): number 
   }
   const isRepeated = section === last && (section === sections.data.code || section === sections.sequence.code);
   if ((seen & bitOf(section)) !== 0 && !isRepeated) throw reader.fail("a section occurs twice");
-  if (section < last && !reader.generous) throw reader.fail("a section is out of order");
+  if (section < last && !reader.lenient) throw reader.fail("a section is out of order");
   if (isBody(section) && (seen & BODY_BITS & ~bitOf(section)) !== 0) throw reader.fail("the body is of two kinds");
   return section;
 }
@@ -103,19 +103,19 @@ export function isBody(section: number): boolean {
 
 // Reads a field with another type than the table's that says the same: a symbol for a string, an int for a uint. Only in
 // messages; the type is recorded, so that the field is written back as it came.
-function decodeLike(reader: Reader, field: FieldPlan, code: number, composite: object): unknown {
+function decodeOtherType(reader: Reader, field: FieldPlan, code: number, composite: object): unknown {
   const type = typeOf(code);
   const isText = type === "string" || type === "symbol";
   if (type === undefined || !isText && !isInteger(type)) return undefined;
-  const value = alike(field, reader.scalar(code) as string | number | bigint);
+  const value = convert(field, reader.scalar(code) as string | number | bigint);
   if (value === undefined) return undefined;
   const known = reader.noteTypes(composite);
   known.set(field.key, type);
-  known.writeField = encodeLike;
+  known.writeField = encodeOtherType;
   return value;
 }
 
-function alike({ form, type }: FieldPlan, value: string | number | bigint): unknown {
+function convert({ form, type }: FieldPlan, value: string | number | bigint): unknown {
   if (typeof value === "string") {
     if (type === "binary") return utf8(value);
     return form === messageIdForm || type === "string" || type === "symbol" && isAscii(value) ? value : undefined;
@@ -134,7 +134,7 @@ function isInteger(type: PrimitiveType): boolean {
 }
 
 // Writes a field with the type that it came with, other than the table's; false if its value has changed and no longer fits.
-function encodeLike(writer: TypedWriter, type: PrimitiveType | undefined, value: unknown): boolean {
+function encodeOtherType(writer: TypedWriter, type: PrimitiveType | undefined, value: unknown): boolean {
   if (type === undefined) return false;
   const plain = value instanceof Date ? value.getTime() : value instanceof Uint8Array ? decodeUtf8(value) : value;
   const isNumber = typeof plain === "number" || typeof plain === "bigint";

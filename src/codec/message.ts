@@ -140,7 +140,7 @@ export class DecodedMessage implements Message {
       seen |= bitOf(section);
       last = section;
     }
-    if (reader.noted) setOrigin(this, new Origin(this));
+    if (reader.hasWireTypes) setOrigin(this, new Origin(this));
     this.#bytes = inOrder ? bytes : bareOf(bytes);
     this.#bareStart = inOrder ? bareStart : 0;
     this.#bareEnd = inOrder ? bareEnd : this.#bytes.length;
@@ -372,7 +372,7 @@ export function decodeMessage(bytes: Uint8Array, limits?: CodecLimits): DecodedM
 
 function decodeSection(reader: Reader, section: number, message: DecodedMessage): void {
   // Some peers write null for a section without content.
-  if (reader.generous && reader.peek() === 0x40 && !isBody(section)) return void reader.code();
+  if (reader.lenient && reader.peek() === 0x40 && !isBody(section)) return void reader.code();
   switch (section) {
     case definitions.header.code:
       message.header = decodeAs(reader, "header");
@@ -405,7 +405,7 @@ function decodeSection(reader: Reader, section: number, message: DecodedMessage)
 
 function decodeData(reader: Reader, message: DecodedMessage): Uint8Array {
   const code = reader.code();
-  if (code === 0x40 && reader.generous) {
+  if (code === 0x40 && reader.lenient) {
     reader.noteTypes(message).set("body", "null");
     return noBytes();
   }

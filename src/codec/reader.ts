@@ -31,7 +31,7 @@ import {
 import { encodingOf, MAX_ENCODED_DEPTH } from "./writer.ts";
 
 /** Reads a field of another type than the table's; undefined if the value cannot stand for the field. */
-export type Likeness = (reader: Reader, field: FieldPlan, code: number, composite: object) => unknown;
+export type DecodeOtherType = (reader: Reader, field: FieldPlan, code: number, composite: object) => unknown;
 
 /** Any primitive that is not compound, without a wrapper. */
 export type Scalar = PrimitiveValues[Exclude<PrimitiveType, "list" | "map" | "array">];
@@ -56,9 +56,9 @@ export class Reader {
   #values = 0;
 
   /** Reads fields of another type than the table's, in messages that may deviate from the specification. */
-  likeness: Likeness | undefined;
+  decodeOtherType: DecodeOtherType | undefined;
   /** Whether wire types were recorded, as the decoded values alone would be encoded with other types. */
-  noted = false;
+  hasWireTypes = false;
   /** The subject of error messages. */
   subject = "value";
   /** The field of the subject, for error messages. */
@@ -102,8 +102,8 @@ export class Reader {
   }
 
   /** Whether values that deviate from the specification are read. */
-  get generous(): boolean {
-    return this.likeness !== undefined;
+  get lenient(): boolean {
+    return this.decodeOtherType !== undefined;
   }
 
   /** Memory of the values decoded so far, in units of about 32 bytes. */
@@ -255,7 +255,7 @@ export class Reader {
 
   /** The record of the wire types of a container that is being decoded. */
   noteTypes(container: object): WireTypes {
-    this.noted = true;
+    this.hasWireTypes = true;
     const known = wireTypesOf(container);
     if (known !== undefined) return known;
     this.#weigh(TYPES_WEIGHT);

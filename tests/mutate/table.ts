@@ -322,8 +322,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/codec/generous.ts",
-    from: 'if (section < last && !reader.generous) throw reader.fail("a section is out of order");',
-    to: 'if (section <= last && !reader.generous) throw reader.fail("a section is out of order");',
+    from: 'if (section < last && !reader.lenient) throw reader.fail("a section is out of order");',
+    to: 'if (section <= last && !reader.lenient) throw reader.fail("a section is out of order");',
     tests: ["tests/codec"],
   },
   {
