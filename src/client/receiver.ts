@@ -86,7 +86,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     if (recovery === "resume") {
       this.recoverBy(part("resumeLinks", () => import("./resume_links.ts")).then((links) => links.forReceiver(this)));
     } else if (typeof recovery === "object") this.recoverBy(recovery.forReceiver(this));
-    if ("role" in from) this.#credit.grantOwed();
+    if ("role" in from) this.#credit.grantPending();
   }
 
   /** @ignore For a broker: takes each delivery in a call, so that none is buffered or waited for. */
@@ -349,7 +349,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     this.#streams?.takeStreams(endpoint, this);
     // The flow of a link that is attached again waits for the peer's attach: the peer may still hold the former link, and
     // would end the session over a flow for an unknown handle.
-    if (!again) this.#credit.grantOwed();
+    if (!again) this.#credit.grantPending();
     return endpoint;
   }
 
@@ -392,7 +392,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     this.#credit.withheld = false;
     if (this.endpoint === undefined || !this.open) return;
     this.#streams.takeStreams(this.endpoint, this);
-    this.#credit.grantOwed();
+    this.#credit.grantPending();
   }
 
   /** {@inheritDoc Link.inFlight} */

@@ -34,7 +34,7 @@ export class ReceiverCredit {
   withheld = false;
   readonly #receiver: CreditedReceiver;
   // Credit to grant once the link is attached, or attached again.
-  #owed: number;
+  #pending: number;
   #drained: Deferred<void> | undefined;
   // Callers that wait for the drain.
   #draining = 0;
@@ -46,7 +46,7 @@ export class ReceiverCredit {
   constructor(receiver: CreditedReceiver, credit: number | "manual" | undefined) {
     this.#receiver = receiver;
     this.isGiven = credit !== undefined;
-    this.window = this.#owed = typeof credit === "number" ? credit : 0;
+    this.window = this.#pending = typeof credit === "number" ? credit : 0;
   }
 
   /** Messages that the sender may still send. */
@@ -67,16 +67,16 @@ export class ReceiverCredit {
       endpoint.flow({ linkCredit: credit, drain: this.#drained !== undefined });
     } else {
       this.#receiver.requireOpen("grant credit");
-      this.#owed = credit;
+      this.#pending = credit;
     }
     connection.wake();
   }
 
   /** Grants the credit that waited for the attach. */
-  grantOwed(): void {
-    const owed = this.#owed;
-    this.#owed = 0;
-    if (owed > 0) this.grant(owed);
+  grantPending(): void {
+    const pending = this.#pending;
+    this.#pending = 0;
+    if (pending > 0) this.grant(pending);
   }
 
   /** Widens the window to `credit`, unless the program set it. */
@@ -85,7 +85,7 @@ export class ReceiverCredit {
     if (this.isGiven || credit <= this.window || !open) return;
     const more = credit - this.window;
     this.window = credit;
-    if (endpoint === undefined || endpoint.state === "detached") this.#owed = credit;
+    if (endpoint === undefined || endpoint.state === "detached") this.#pending = credit;
     else if (!this.#paused) this.grant(this.left + more);
   }
 
@@ -101,14 +101,14 @@ export class ReceiverCredit {
   handleAttached(resumed: number): void {
     // After a drain the next caller that waits asks for credit.
     const isPaused = this.#paused && this.#receiver.waiting === 0 || !this.#receiver.open;
-    if (isPaused) this.#owed = 0;
+    if (isPaused) this.#pending = 0;
     // Transfers of resumed deliveries use credit, and their outcomes reach the sender only after them.
-    if (resumed > 0 && (isPaused || this.window === 0)) this.#owed += this.left + resumed;
-    this.grantOwed();
+    if (resumed > 0 && (isPaused || this.window === 0)) this.#pending += this.left + resumed;
+    this.grantPending();
   }
 
   handleInterrupted(): void {
-    this.#owed = this.window > 0 ? this.window : this.#owed || this.left;
+    this.#pending = this.window > 0 ? this.window : this.#pending || this.left;
     this.handleDrained();
   }
 
@@ -156,7 +156,7 @@ export class ReceiverCredit {
   pause(): void {
     this.#paused = true;
     if (this.#receiver.usable && this.left > 0 && this.#drained === undefined) this.grant(0);
-    this.#owed = 0;
+    this.#pending = 0;
   }
 
   /** Tops up after the present events: messages among them have used link-credit, but reach the receiver only now. */

@@ -54,8 +54,8 @@ export const planted: readonly Mutation[] = [
   {
     rule: "credit is restored",
     file: "src/client/receiver_credit.ts",
-    from: "    this.#owed = this.window > 0 ? this.window : this.#owed || this.left;",
-    to: "    this.#owed = 0;",
+    from: "    this.#pending = this.window > 0 ? this.window : this.#pending || this.left;",
+    to: "    this.#pending = 0;",
     tests,
   },
   {
