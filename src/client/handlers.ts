@@ -10,7 +10,7 @@ import type { AsyncStorage } from "../transport/socket/dial.ts";
 import { abortable, Deferred, ignore, type WaitOptions } from "../base/wait.ts";
 
 // Milliseconds that a close waits for handlers before a warning is logged.
-const CLOSE_PATIENCE_MS = 1_000;
+const CLOSE_WARNING_MS = 1_000;
 
 /** A message that can be returned to the sender. */
 export interface Returnable {
@@ -87,7 +87,7 @@ export class Handlers implements LinkHandlers {
    * cannot be recognised.
    */
   async idle(before: Promise<void> | undefined, onwait: () => void): Promise<void> {
-    const timer = storage || this.running === 0 ? undefined : this.#environment.setTimer(onwait, CLOSE_PATIENCE_MS);
+    const timer = storage || this.running === 0 ? undefined : this.#environment.setTimer(onwait, CLOSE_WARNING_MS);
     try {
       await before?.catch(ignore);
       while (this.running > 0) await this.#change();

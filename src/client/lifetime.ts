@@ -12,7 +12,7 @@ import { abortable, Deferred, type WaitOptions } from "../base/wait.ts";
 /** The default of {@linkcode CloseOptions.timeoutMs}, in milliseconds. */
 export const DEFAULT_CLOSE_WAIT_MS = 5_000;
 /** Milliseconds that an unbounded wait lasts before a warning is logged. */
-export const PATIENCE_MS = 10_000;
+export const WARNING_DELAY_MS = 10_000;
 
 /** Options of closing a connection, session or link. */
 export interface CloseOptions extends WaitOptions {

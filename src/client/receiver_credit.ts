@@ -8,7 +8,7 @@ import type { Environment } from "../base/environment.ts";
 import { abortable, Deferred } from "../base/wait.ts";
 import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import type { Facts } from "./log_texts.ts";
-import { PATIENCE_MS } from "./lifetime.ts";
+import { WARNING_DELAY_MS } from "./lifetime.ts";
 
 export interface CreditedReceiver {
   readonly connection: { readonly environment: Environment; wake(): void };
@@ -41,7 +41,7 @@ export class ReceiverCredit {
   // True after a drain, and when nobody takes messages any more: no credit until a caller waits.
   #paused = false;
   #toppingUp = false;
-  #patience: unknown;
+  #warningTimer: unknown;
 
   constructor(receiver: CreditedReceiver, credit: number | "manual" | undefined) {
     this.#receiver = receiver;
@@ -94,7 +94,7 @@ export class ReceiverCredit {
       this.#paused = false;
       this.topUp();
     }
-    if (this.#patience === undefined && this.left === 0) this.#watch();
+    if (this.#warningTimer === undefined && this.left === 0) this.#watch();
   }
 
   /** Called when the peer has attached the link and resumes `resumed` deliveries. */
@@ -119,7 +119,7 @@ export class ReceiverCredit {
 
   handleEnded(error: Error): void {
     this.#drained?.reject(error);
-    this.#receiver.connection.environment.clearTimer(this.#patience);
+    this.#receiver.connection.environment.clearTimer(this.#warningTimer);
   }
 
   /** Asks the sender to drain; {@linkcode drained} resolves at its end. */
@@ -188,11 +188,11 @@ export class ReceiverCredit {
   // Without credit nothing comes, and only the program can grant it.
   #watch(): void {
     const { environment } = this.#receiver.connection;
-    this.#patience = environment.setTimer(() => {
-      this.#patience = undefined;
+    this.#warningTimer = environment.setTimer(() => {
+      this.#warningTimer = undefined;
       const { waiting, usable } = this.#receiver;
       if (waiting === 0 || this.left > 0 || !usable || this.#drained !== undefined) return;
       this.#receiver.writeLog("noCredit", { credit: this.window });
-    }, PATIENCE_MS);
+    }, WARNING_DELAY_MS);
   }
 }

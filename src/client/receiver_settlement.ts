@@ -11,7 +11,7 @@ import type { IncomingDelivery } from "../engine/deliveries.ts";
 import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import type { Facts } from "./log_texts.ts";
 import { Delivery, type DeliverySettlement } from "./delivery.ts";
-import { PATIENCE_MS } from "./lifetime.ts";
+import { WARNING_DELAY_MS } from "./lifetime.ts";
 import type { ReceiverRecovery } from "./recovery.ts";
 
 export interface SettlingReceiver {
@@ -45,7 +45,7 @@ export class ReceiverSettlement implements DeliverySettlement {
   readonly #watched: Set<Delivery> = new Set();
   // True once all deliveries of this endpoint are lost, and count no more.
   #cleared = false;
-  #patience: unknown;
+  #warningTimer: unknown;
 
   constructor(receiver: SettlingReceiver, credit: SettlingCredit) {
     this.#receiver = receiver;
@@ -102,7 +102,7 @@ export class ReceiverSettlement implements DeliverySettlement {
   }
 
   handleEnded(): void {
-    this.#receiver.connection.environment.clearTimer(this.#patience);
+    this.#receiver.connection.environment.clearTimer(this.#warningTimer);
   }
 
   handleOutcomeSent(incoming: IncomingDelivery): void {
@@ -135,20 +135,20 @@ export class ReceiverSettlement implements DeliverySettlement {
   // A peer that agreed to settle second and does not holds back the credit of every message [transport 2.6.12].
   #awaitSettlement(): void {
     this.#outcomesSent++;
-    if (this.#patience === undefined) this.#watch();
+    if (this.#warningTimer === undefined) this.#watch();
   }
 
   #watch(): void {
     const settledBefore = this.#settledBySender;
     const look = (): void => {
-      this.#patience = undefined;
+      this.#warningTimer = undefined;
       if (this.#outcomesSent === 0) return;
       // A sender that settles now and then makes progress, and one that is disconnected cannot.
       if (this.#settledBySender !== settledBefore || !this.#receiver.usable) this.#watch();
       else this.#receiver.writeLog("notSettled", { unsettled: this.#outcomesSent });
     };
     // Only the log needs this timer, so it must not keep a process alive, also while the connection is lost.
-    this.#patience = unref(this.#receiver.connection.environment.setTimer(look, PATIENCE_MS));
+    this.#warningTimer = unref(this.#receiver.connection.environment.setTimer(look, WARNING_DELAY_MS));
   }
 
   #lost(symbol: string, why: string, remote?: true): AmqpError {

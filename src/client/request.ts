@@ -28,7 +28,7 @@ export const MAX_IDLE_REQUEST_SENDERS = 32;
 const REPLY_CREDIT = 100;
 // Milliseconds that a response may take before a warning is logged. Not that of lifetime.ts: a lazily loaded file that shares
 // it costs the first load 80 bytes.
-const PATIENCE_MS = 10_000;
+const WARNING_DELAY_MS = 10_000;
 
 /** Options of a request. */
 export interface RequestOptions extends WaitOptions {
@@ -150,22 +150,22 @@ export class Requester {
     };
     for (const key of keys) if (!this.#waiting.has(key)) this.#waiting.set(key, waiting);
     const { environment, host, logging } = this.#connection;
-    const patience = environment.setTimer(() => {
+    const warningTimer = environment.setTimer(() => {
       logOf(logging, environment).write({
         level: "warning",
         code: "request-unanswered",
         message: `Cannot tell the answer of ${quote(address)}${
           host === undefined ? "" : ` at ${host}`
-        } yet: none came in ${PATIENCE_MS / 1000} s; is there who answers? A signal bounds the wait`,
+        } yet: none came in ${WARNING_DELAY_MS / 1000} s; is there who answers? A signal bounds the wait`,
         address,
         host,
       });
-    }, PATIENCE_MS);
+    }, WARNING_DELAY_MS);
     try {
       waiting.send();
       return await abortable(answer.promise, signal);
     } finally {
-      environment.clearTimer(patience);
+      environment.clearTimer(warningTimer);
       sending?.abort();
       sending = undefined;
       for (const key of keys) if (this.#waiting.get(key) === waiting) this.#waiting.delete(key);

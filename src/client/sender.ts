@@ -22,7 +22,7 @@ import { SenderEndpoint, type SenderEvent } from "../engine/sender.ts";
 import type { SessionEndpoint } from "../engine/session.ts";
 import { type Interruption, Link, type LinkConnection } from "./link.ts";
 import type { SendSettings } from "./link_options.ts";
-import { PATIENCE_MS } from "./lifetime.ts";
+import { WARNING_DELAY_MS } from "./lifetime.ts";
 import {
   NO_OPTIONS,
   outcomeOf,
@@ -64,7 +64,7 @@ export class Sender extends Link {
   // Messages with a listener.
   #pending = 0;
   #changed: Deferred<void> | undefined;
-  #patience: unknown;
+  #warningTimer: unknown;
   /** @ignore Runs of `sendAll` and `writable`, which fail when the link ends even while they have nothing to send. */
   readonly parallel: Set<ParallelSends> = new Set();
   /** @ignore See {@linkcode SendSettings.maxInFlight}; undefined for the default. */
@@ -181,7 +181,7 @@ export class Sender extends Link {
     this.connection.admit("length" in payload ? payload.length : 0);
     if (this.credit === 0) {
       this.connection.creditWaits++;
-      if (this.#patience === undefined) this.#watchCredit();
+      if (this.#warningTimer === undefined) this.#watchCredit();
     }
     const delivery = this.#outgoing.push(payload, options);
     delivery.context = listener;
@@ -319,7 +319,7 @@ export class Sender extends Link {
 
   /** {@inheritDoc Link.onended} */
   protected override onended(ending: () => Error): void {
-    this.connection.environment.clearTimer(this.#patience);
+    this.connection.environment.clearTimer(this.#warningTimer);
     // Listeners come last: they may send again at once.
     const ended = this.#outgoing.clear().map((delivery) => ({ left: hasLeft(delivery), delivery }));
     // Recovery keeps a message that has left: a later process may learn its outcome.
@@ -418,13 +418,13 @@ export class Sender extends Link {
   // One timer for all that wait: a link whose delivery-count moves makes progress.
   #watchCredit(): void {
     const sent = this.endpoint?.deliveryCount;
-    this.#patience = this.connection.environment.setTimer(() => {
-      this.#patience = undefined;
+    this.#warningTimer = this.connection.environment.setTimer(() => {
+      this.#warningTimer = undefined;
       const { queued } = this.#outgoing;
       if (queued === 0) return;
       if (sent !== this.endpoint?.deliveryCount) this.#watchCredit();
       else this.writeLog("sendWaits", { queued, attached: this.usable });
-    }, PATIENCE_MS);
+    }, WARNING_DELAY_MS);
   }
 
   #carry(endpoint: SenderEndpoint): SenderEndpoint {
