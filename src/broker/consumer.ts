@@ -96,7 +96,7 @@ export class Consumer {
     return this.sender.open && this.sender.connection.open && this.sender.credit > 0;
   }
 
-  suits(message: QueuedMessage): boolean {
+  matches(message: QueuedMessage): boolean {
     return !message.excludes(this) && (this.#filter === undefined || this.#filter(message.encoded));
   }
 
@@ -118,7 +118,7 @@ export class Consumer {
   /** Notes a message at or before the cursor that the consumer may get. */
   note(message: QueuedMessage): void {
     this.#behind ??= new SortedMessages();
-    if (this.#behind.size >= MAX_BEHIND) return this.lookAgain();
+    if (this.#behind.size >= MAX_BEHIND) return this.rewind();
     this.#behind.insert(message);
   }
 
@@ -128,7 +128,7 @@ export class Consumer {
   }
 
   /** Moves the cursor to the beginning. */
-  lookAgain(): void {
+  rewind(): void {
     this.cursor = -Infinity;
     this.#behind = undefined;
   }

@@ -47,7 +47,7 @@ export class Dispatcher {
   // The consumer of each group, by the group's index.
   #groups: (Consumer | undefined)[] | undefined;
   // Draining links that have not yet seen all messages there are.
-  readonly #looking = new Set<Consumer>();
+  readonly #searching = new Set<Consumer>();
   #steps = MAX_STEPS;
   #running = false;
   // True when the steps of this turn are used up.
@@ -85,11 +85,11 @@ export class Dispatcher {
     if (consumer.inLine) this.#ready.remove(consumer);
     consumer.inLine = false;
     this.#readyBrowsers.delete(consumer);
-    this.#looking.delete(consumer);
+    this.#searching.delete(consumer);
     if (this.#groups?.includes(consumer) !== true) return;
     this.#groups = this.#groups.map((other) => other === consumer ? undefined : other);
     for (const other of this.#consumers) {
-      other.lookAgain();
+      other.rewind();
       this.#join(other);
     }
     this.run();
@@ -99,7 +99,7 @@ export class Dispatcher {
     if (this.#consumers.has(consumer)) this.#join(consumer);
     if (this.#browsers.has(consumer)) this.#readyBrowsers.add(consumer);
     this.run();
-    if (this.#later) this.#awaitLook(consumer);
+    if (this.#later) this.#beginSearch(consumer);
   }
 
   /** Adds a message at its place, new or returned. */
@@ -142,27 +142,27 @@ export class Dispatcher {
     let shown: boolean;
     try {
       shown = this.#readyBrowsers.size === 0 || this.#showAll();
-      this.#handOut();
+      this.#distribute();
     } finally {
       this.#running = false;
     }
     if (!shown || this.#steps < 0) this.#runLater();
   }
 
-  #handOut(): void {
+  #distribute(): void {
     let handed = 0;
     while (this.#steps >= 0 && this.#available.size > 0 && this.#ready.length > 0) {
       const consumer = this.#ready.shift()!;
       consumer.inLine = false;
       if (!consumer.wants) {
-        this.#endLook(consumer);
+        this.#endSearch(consumer);
         continue;
       }
       const message = this.#take(consumer);
       // A searching consumer that has seen all messages is added again by `insert`.
       if (message !== undefined || this.#steps < 0 || !this.#selective.has(consumer)) this.#join(consumer);
       if (message === undefined) {
-        if (this.#steps >= 0) this.#endLook(consumer);
+        if (this.#steps >= 0) this.#endSearch(consumer);
         continue;
       }
       if (this.#selective.delete(consumer)) this.#selective.add(consumer);
@@ -174,13 +174,13 @@ export class Dispatcher {
     // Messages handed out cost no steps, since nobody looks at them again: plain traffic needs no `later`, which a fake
     // clock may never call.
     this.#steps += handed;
-    for (const consumer of this.#looking) if (!consumer.browses) this.#endLook(consumer);
+    for (const consumer of this.#searching) if (!consumer.browses) this.#endSearch(consumer);
   }
 
   #runLater(): void {
     this.#later = true;
     // Consumers that have seen all messages do not wait for the others.
-    if (this.#steps < 0) { for (const consumer of this.#consumers) if (consumer.inLine) this.#awaitLook(consumer); }
+    if (this.#steps < 0) { for (const consumer of this.#consumers) if (consumer.inLine) this.#beginSearch(consumer); }
     this.#queue.later(() => {
       this.#later = false;
       this.#steps = MAX_STEPS;
@@ -188,7 +188,7 @@ export class Dispatcher {
     });
   }
 
-  // Puts a consumer at the end of the line, unless it stands there.
+  // Puts a consumer at the end of the queue, unless it is there.
   #join(consumer: Consumer): void {
     if (consumer.inLine) return;
     consumer.inLine = true;
@@ -196,23 +196,23 @@ export class Dispatcher {
   }
 
   // A drain is answered when the link has seen all messages there are.
-  #awaitLook(consumer: Consumer): void {
+  #beginSearch(consumer: Consumer): void {
     const { sender } = consumer;
     if (!sender.draining || !consumer.wants) return;
-    this.#looking.add(consumer);
-    sender.look(true);
+    this.#searching.add(consumer);
+    sender.setSearching(true);
   }
 
-  #endLook(consumer: Consumer): void {
-    if (this.#looking.delete(consumer)) consumer.sender.look(false);
+  #endSearch(consumer: Consumer): void {
+    if (this.#searching.delete(consumer)) consumer.sender.setSearching(false);
   }
 
   #take(consumer: Consumer): QueuedMessage | undefined {
-    const looks = this.#selective.has(consumer);
+    const searches = this.#selective.has(consumer);
     while (--this.#steps >= 0) {
-      const message = looks ? this.#look(consumer) : this.#available.first;
+      const message = searches ? this.#nextFor(consumer) : this.#available.first;
       if (message === undefined) return undefined;
-      if (looks && !(message.available && this.#suits(consumer, message))) continue;
+      if (searches && !(message.available && this.#matches(consumer, message))) continue;
       this.#available.delete(message);
       message.available = false;
       if (this.#queue.dropExpired(message)) continue;
@@ -226,11 +226,11 @@ export class Dispatcher {
   #showAll(): boolean {
     let shown = true;
     for (const browser of [...this.#readyBrowsers]) {
-      const looks = this.#steps > TAKERS_STEPS;
+      const hasSteps = this.#steps > TAKERS_STEPS;
       if (this.#show(browser)) continue;
       shown = false;
-      this.#awaitLook(browser);
-      if (!looks) continue;
+      this.#beginSearch(browser);
+      if (!hasSteps) continue;
       // The next turn begins with the others.
       this.#readyBrowsers.delete(browser);
       this.#readyBrowsers.add(browser);
@@ -242,21 +242,21 @@ export class Dispatcher {
     while (browser.wants) {
       if (this.#steps <= TAKERS_STEPS) return false;
       this.#steps--;
-      const message = this.#look(browser);
+      const message = this.#nextFor(browser);
       if (message === undefined) {
         this.#readyBrowsers.delete(browser);
         break;
       }
-      if (message.available && this.#suits(browser, message) && !this.#queue.isExpired(message)) {
+      if (message.available && this.#matches(browser, message) && !this.#queue.isExpired(message)) {
         browser.deliver(message);
       }
     }
-    this.#endLook(browser);
+    this.#endSearch(browser);
     return true;
   }
 
   // The next message that a consumer has not seen, or not since the message returned.
-  #look(consumer: Consumer): QueuedMessage | undefined {
+  #nextFor(consumer: Consumer): QueuedMessage | undefined {
     const noted = consumer.takeNoted();
     if (noted !== undefined) return noted;
     const message = this.#available.after(consumer.cursor);
@@ -267,15 +267,15 @@ export class Dispatcher {
   // Notes a message before a consumer's cursor. Without steps left, the filter is asked later.
   #note(consumer: Consumer, message: QueuedMessage): void {
     if (message.rank > consumer.cursor) return;
-    if (this.#steps < 0 || this.#suits(consumer, message)) consumer.note(message);
+    if (this.#steps < 0 || this.#matches(consumer, message)) consumer.note(message);
   }
 
-  #suits(consumer: Consumer, message: QueuedMessage): boolean {
+  #matches(consumer: Consumer, message: QueuedMessage): boolean {
     // A browser takes no message from the consumer of its group.
     const owner = message.group < 0 || consumer.browses ? undefined : this.#groups?.[message.group];
     if (owner !== undefined && owner !== consumer) return false;
-    const suits = consumer.suits(message);
+    const matches = consumer.matches(message);
     this.#steps -= consumer.takeSteps();
-    return suits;
+    return matches;
   }
 }

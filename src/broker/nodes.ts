@@ -164,12 +164,12 @@ export class Nodes {
   // A subscription queue, which has the address of its topic, lasts as long as its subscription.
   #noteExpiring(queue: Queue): void {
     if (queue.kind.passing && this.#nodes.get(queue.address) === queue) {
-      this.#expiring.add(queue.address, queue.nextLook);
+      this.#expiring.add(queue.address, queue.nextCheck);
     }
   }
 
   // `unused` drops expired messages, and a queue that becomes unused by that reports itself.
-  #lookAtExpiring(): void {
+  #checkExpiring(): void {
     for (const address of this.#expiring.take(this.#host.environment.now())) {
       const node = this.#nodes.get(address);
       if (node instanceof Queue && !node.unused) this.#noteExpiring(node);
@@ -183,7 +183,7 @@ export class Nodes {
 
   // Makes room for a node, if necessary by deleting an unused one.
   #makePlace(address: string): boolean {
-    this.#lookAtExpiring();
+    this.#checkExpiring();
     const { budget } = this.#host;
     const takes = () => this.#nodes.size < this.#options.maxQueues && budget.reserve(cost(address));
     for (const [unused] of this.#unused) {
@@ -195,7 +195,7 @@ export class Nodes {
 
   // Deletes nodes that have been unused for long. Runs on lookups, so that no timer is needed.
   #sweep(): void {
-    this.#lookAtExpiring();
+    this.#checkExpiring();
     const before = this.#host.environment.now() - this.#options.idleQueueMs;
     for (const [address, since] of this.#unused) {
       if (since > before) return;

@@ -36,7 +36,7 @@ export interface NodeHost {
   deadLetter(message: QueuedMessage, address: string): boolean;
   /** A node has become unused. */
   noteUnused(node: { readonly address: string }): void;
-  /** A queue without links is kept for messages that expire: the host calls `unused` again at its `nextLook`. */
+  /** A queue without links is kept for messages that expire: the host calls `unused` again at its `nextCheck`. */
   noteExpiring(queue: Queue): void;
 }
 
@@ -113,7 +113,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
   }
 
   /** The time of the next expiry, to ask then whether the queue is unused; Infinity for never. */
-  get nextLook(): number {
+  get nextCheck(): number {
     if (this.#inUse || this.#nextExpiry === Infinity) return Infinity;
     return Math.max(this.#nextExpiry, this.#host.environment.now() + MIN_SWEEP_MS);
   }
@@ -210,7 +210,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     this.#producers.delete(producer);
     this.#granted.delete(producer);
     this.#wantingCredit.delete(producer);
-    this.#restSweep();
+    this.#cancelSweep();
     this.#noteUnused();
   }
 
@@ -314,7 +314,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     const wanting = [...this.#wantingCredit];
     this.#wantingCredit.clear();
     for (const producer of wanting) producer.topUp();
-    this.#restSweep();
+    this.#cancelSweep();
     this.#noteUnused();
   }
 
@@ -391,7 +391,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
 
   #awaitRoom(bytes: number, messages = 1): void {
     const { environment } = this.#host;
-    if (!this.#budget.fits(bytes, messages)) this.#tellFull(bytes, messages);
+    if (!this.#budget.fits(bytes, messages)) this.#warnFull(bytes, messages);
     this.#budget.whenRoom(this, bytes, messages);
     // Expired messages are dropped when their turn comes, or earlier if a producer waits for their room.
     if (this.#nextExpiry === Infinity || this.#sweepTimer !== undefined) return;
@@ -403,7 +403,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     }, delay);
   }
 
-  #tellFull(bytes: number, messages: number): void {
+  #warnFull(bytes: number, messages: number): void {
     const { address } = this;
     const own = !this.#budget.fitsHere(bytes, messages);
     const budget = own ? this.#budget : this.#host.budget;
@@ -417,7 +417,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     });
   }
 
-  #restSweep(): void {
+  #cancelSweep(): void {
     if (this.#sweepTimer === undefined || this.#waiting.size + this.#wantingCredit.size > 0) return;
     this.#host.environment.clearTimer(this.#sweepTimer);
     this.#sweepTimer = undefined;

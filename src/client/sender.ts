@@ -101,11 +101,11 @@ export class Sender extends Link {
     return this.endpoint?.draining ?? false;
   }
 
-  /** @ignore Holds back the answer to a drain while `looking` for messages to send. */
-  look(looking: boolean): void {
+  /** @ignore Holds back the answer to a drain while `searching` for messages to send. */
+  setSearching(searching: boolean): void {
     if (this.endpoint === undefined) return;
-    this.endpoint.looking = looking;
-    if (looking) return;
+    this.endpoint.searching = searching;
+    if (searching) return;
     this.endpoint.wake();
     this.connection.wake();
   }

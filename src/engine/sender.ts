@@ -55,8 +55,8 @@ export class SenderEndpoint extends LinkEndpoint implements OutgoingEndpoint {
   linkCredit = 0;
   /** True when the receiver wants its credit used or handed back. */
   draining = false;
-  /** True while the user looks for messages to send: until then a drain waits for its answer. */
-  looking = false;
+  /** True while the user searches for messages to send: until then a drain waits for its answer. */
+  searching = false;
   /** The link state properties of the receiver's last flow, such as the transaction in which it acquires. */
   flowProperties: Fields | undefined;
   /** True once a flow held the receiver's delivery count, which it has only from our attach. */
@@ -104,7 +104,7 @@ export class SenderEndpoint extends LinkEndpoint implements OutgoingEndpoint {
    * Called with each `transmit`, so a user that hears of the credit has until then to use it.
    */
   drained(): void {
-    if (!this.draining || this.looking || this.state !== "attached" || this.next() !== undefined) return;
+    if (!this.draining || this.searching || this.state !== "attached" || this.next() !== undefined) return;
     // The last frames of a delivery that has begun are still to come.
     if (this.#outgoing?.next?.id !== undefined) return;
     this.deliveryCount = add(this.deliveryCount, this.linkCredit);

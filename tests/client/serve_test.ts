@@ -331,7 +331,7 @@ test("receiveBatch: what it has taken when it is aborted is there for the next c
     await receiver.ready();
     await turn();
     // The drain has no answer.
-    senders[0]!.look(true);
+    senders[0]!.setSearching(true);
     await turn();
     const stop = new AbortController();
     const batch = receiver.receiveBatch(5, { signal: stop.signal });
@@ -347,7 +347,7 @@ test("receiveBatch: what it has taken when it is aborted is there for the next c
     }
     await turn();
     assertEquals([bodies, receiver.unsettled, outcomes], [[0n, 1n, 2n], 0, Array(3).fill("accepted")]);
-    senders[0]!.look(false);
+    senders[0]!.setSearching(false);
     await time.wait(connection.close());
   }
 });

@@ -246,7 +246,7 @@ test("TXN-7: an acquire that is called off leaves neither its transaction nor it
       });
     },
     // This sender never reports that it has nothing.
-    onSender: (request) => request.accept().look(true),
+    onSender: (request) => request.accept().setSearching(true),
   });
   const connection = linkUp(server, { trace: (frame) => void frames.push(frame) });
   const receiver = connection.receiver("orders", { credit: "manual" });
