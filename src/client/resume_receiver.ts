@@ -9,7 +9,7 @@ import type { Attach, DeliveryState } from "../codec/types.ts";
 import { IncomingDelivery, type ReceivingLink, tagKey } from "../engine/deliveries.ts";
 import type { AttachOptions } from "../engine/link.ts";
 import type { ReceiverEndpoint } from "../engine/receiver.ts";
-import { heldBy, SuspendedDeliveries } from "../engine/suspended.ts";
+import { SuspendedDeliveries, unsettledOf } from "../engine/suspended.ts";
 import { arrivedState, isOutcome } from "../recovery/resumption.ts";
 import type { ReceiverRecovery, RecoveringLink, ResumeOptions } from "./recovery.ts";
 import { decodeState, encodeState, LinkResumption, type ListedSettings } from "./resume_link.ts";
@@ -30,7 +30,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
   #dropped: IncomingDelivery[] = [];
   #isListComplete = true;
   // Deliveries lost with a link that the peer closed.
-  #gone = 0;
+  #lostBefore = 0;
   // After an incomplete list: deliveries to be settled before the link is attached for the rest.
   #round: Set<IncomingDelivery> | undefined;
   #settledSome = false;
@@ -108,11 +108,11 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     const isGone = this.#isGone(endpoint);
     this.#isAttached = false;
     if (isGone) {
-      this.#gone += unsettled;
+      this.#lostBefore += unsettled;
       this.#forgetAll();
       return false;
     }
-    for (const delivery of [...this.#dropped, ...heldBy(endpoint)]) this.#held.add(delivery);
+    for (const delivery of [...this.#dropped, ...unsettledOf(endpoint)]) this.#held.add(delivery);
     this.#dropped = [];
     for (const delivery of this.#held) {
       if (isOutcome(delivery.state)) this.#unsentOutcomes.add(delivery);
@@ -141,8 +141,8 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     this.#dropped = [];
     for (const delivery of lost) this.settled(delivery);
     const resumed = reason === undefined ? this.#listed.size : 0;
-    this.reportResumed({ resumed, resent: 0, redelivered: lost.length + this.#gone }, reason);
-    this.#gone = 0;
+    this.reportResumed({ resumed, resent: 0, redelivered: lost.length + this.#lostBefore }, reason);
+    this.#lostBefore = 0;
     const waiting = [...this.#listed].filter((delivery) => this.#held.delete(delivery));
     this.resumed = waiting.length;
     const settledSome = this.#listed.size > 0;
@@ -159,7 +159,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
     this.#endpoint = endpoint;
     endpoint.suspended = new SuspendedDeliveries(endpoint, this.#held);
     this.#held = new Set();
-    return this.list(endpoint.remote!, "receiver", heldBy(endpoint).map(listedAs));
+    return this.list(endpoint.remote!, "receiver", unsettledOf(endpoint).map(listedAs));
   }
 
   #isGone({ closed }: ReceiverEndpoint): boolean {

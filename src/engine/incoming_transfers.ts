@@ -74,7 +74,7 @@ export class IncomingTransfers {
   }
 
   /** Whether `transfer` may continue this delivery: fields that it repeats must be the same [transport 2.7.5]. */
-  goesOn(transfer: Transfer): boolean {
+  isContinuedBy(transfer: Transfer): boolean {
     const { deliveryId, deliveryTag, messageFormat } = transfer;
     return (deliveryId === undefined || deliveryId === this.id) &&
       (deliveryTag === undefined ||

@@ -138,7 +138,7 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     if (!this.takes) return super.receiveTransfer(transfer, payload);
     this.confirm();
     const begun = this.#arriving;
-    if (begun !== undefined && !begun.goesOn(transfer)) {
+    if (begun !== undefined && !begun.isContinuedBy(transfer)) {
       throw this.fault(condition.notAllowed, "Cannot take transfer: it differs from the delivery that has begun");
     }
     const arriving = begun ?? this.#begin(transfer);

@@ -72,6 +72,6 @@ export class SuspendedDeliveries implements Suspended {
 }
 
 /** Deliveries of a receiver that are not settled on both sides, including those that were not resumed yet. */
-export function heldBy({ suspended, unsettled }: ReceiverEndpoint): IncomingDelivery[] {
+export function unsettledOf({ suspended, unsettled }: ReceiverEndpoint): IncomingDelivery[] {
   return [...suspended?.values() ?? [], ...unsettled.values().sort((a, b) => difference(a.id, b.id))];
 }

@@ -131,7 +131,7 @@ export class ProxyTunnel {
     this.#target = formatAuthority(options.hostname, options.port);
     this.#limits = options.limits ?? {};
     this.#parser = responseParser(this.#limits);
-    this.#ask(now);
+    this.#request(now);
   }
 
   /** The bytes to write to the proxy now; may be empty. */
@@ -167,7 +167,7 @@ export class ProxyTunnel {
         return this.#fail(this.#error("proxy-failed", "the proxy closed the connection before it answered"));
       case "body":
         this.#reusable = false;
-        return this.#guard(() => this.#takeUp(now));
+        return this.#guard(() => this.#handleChallenge(now));
       case "credentials":
         this.#reusable = false;
         return undefined;
@@ -203,7 +203,7 @@ export class ProxyTunnel {
         throw this.#error("proxy-authentication-failed", "status is 407, no answer was given", { status: 407 });
       }
       this.#own = value;
-      return this.#askAgain(now);
+      return this.#requestAgain(now);
     });
   }
 
@@ -215,7 +215,7 @@ export class ProxyTunnel {
   reconnected(now: number): void {
     if (this.#state !== "reconnect") throw new TypeError("Cannot go on: no new connection was asked for");
     this.#reused = false;
-    this.#ask(now);
+    this.#request(now);
   }
 
   /** The time to call `tick` at the latest; undefined without a deadline. */
@@ -234,7 +234,7 @@ export class ProxyTunnel {
     return this.#limits.stepTimeoutMs ?? PROXY_STEP_TIMEOUT_MS;
   }
 
-  #ask(now: number): void {
+  #request(now: number): void {
     this.#sent = this.#own === undefined ? this.#proxy.answering : this.#challenge?.scheme;
     this.#output = this.#proxy.request(this.#target, this.#own);
     this.#parser = responseParser(this.#limits);
@@ -270,7 +270,7 @@ export class ProxyTunnel {
       if (this.#proxy.authenticator === undefined) this.#challenge = this.#choose(head);
       else this.#takeChallenges(head);
       this.#reusable = keepsConnection(head);
-      if (!this.#reusable) return this.#takeUp(now);
+      if (!this.#reusable) return this.#handleChallenge(now);
       this.#body = new BodyReader(head, {
         method: "CONNECT",
         maxBodyBytes: this.#limits.maxBodyBytes ?? MAX_CHALLENGE_BODY_BYTES,
@@ -316,10 +316,10 @@ export class ProxyTunnel {
     if (surplus === undefined && body.receive(bytes) === "reading") return undefined;
     // Bytes behind the body answer no request: the connection is out of step.
     this.#reusable = body.state === "complete" && (surplus ?? body.surplus).length === 0;
-    return this.#takeUp(now);
+    return this.#handleChallenge(now);
   }
 
-  #takeUp(now: number): ProxyEvent | undefined {
+  #handleChallenge(now: number): ProxyEvent | undefined {
     this.#body = undefined;
     if (this.#proxy.authenticator !== undefined) {
       this.#state = "credentials";
@@ -347,13 +347,13 @@ export class ProxyTunnel {
       const state = "status is 407, the credentials cannot be used";
       throw this.#error("proxy-authentication-failed", state, { status: 407 }, cause);
     }
-    return this.#askAgain(now);
+    return this.#requestAgain(now);
   }
 
-  #askAgain(now: number): ProxyEvent | undefined {
+  #requestAgain(now: number): ProxyEvent | undefined {
     if (!this.#reusable) return this.#reconnect(now);
     this.#reused = true;
-    this.#ask(now);
+    this.#request(now);
     return undefined;
   }
 
