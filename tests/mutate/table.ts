@@ -212,8 +212,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/codec/composite.ts",
-    from: "if (code !== 0x83) return otherwise(reader, field, code, composite);",
-    to: "if (code === 0x83) return otherwise(reader, field, code, composite);",
+    from: "if (code !== 0x83) return decodeOther(reader, field, code, composite);",
+    to: "if (code === 0x83) return decodeOther(reader, field, code, composite);",
     tests: ["tests/codec"],
   },
   {
