@@ -158,7 +158,9 @@ impl Stream {
             }
         }
         // In one write, since each is a packet of its own.
-        let sent = if head.is_empty() { self.socket.write_all(&self.output) } else {
+        let sent = if head.is_empty() {
+            self.socket.write_all(&self.output)
+        } else {
             head.extend(&self.output);
             self.socket.write_all(&head)
         };

@@ -85,18 +85,21 @@ impl Client {
 
     fn attach(&mut self, name: &str, queue: &str, receives: bool) {
         let (source, target) = (terminus(0x28, queue), terminus(0x29, queue));
-        self.ask(0x12, &[
-            Value::Text(name),
-            Value::Uint(0),
-            if receives { Value::True } else { Value::False },
-            Value::Null,
-            Value::Null,
-            Value::Raw(&source),
-            Value::Raw(&target),
-            Value::Null,
-            Value::Null,
-            if receives { Value::Null } else { Value::Uint(0) },
-        ]);
+        self.ask(
+            0x12,
+            &[
+                Value::Text(name),
+                Value::Uint(0),
+                if receives { Value::True } else { Value::False },
+                Value::Null,
+                Value::Null,
+                Value::Raw(&source),
+                Value::Raw(&target),
+                Value::Null,
+                Value::Null,
+                if receives { Value::Null } else { Value::Uint(0) },
+            ],
+        );
     }
 
     fn ask(&mut self, code: u8, values: &[Value]) {

@@ -229,8 +229,14 @@ impl Peer {
                 let bytes = &link.message[part * most..link.message.len().min((part + 1) * most)];
                 let more = if part + 1 < frames as usize { Value::True } else { Value::False };
                 let tag = link.count.to_be_bytes();
-                let transfer =
-                    [Value::Uint(link.handle), Value::Uint(id), Value::Binary(&tag), Value::Uint(0), Value::False, more];
+                let transfer = [
+                    Value::Uint(link.handle),
+                    Value::Uint(id),
+                    Value::Binary(&tag),
+                    Value::Uint(0),
+                    Value::False,
+                    more,
+                ];
                 let start = stream.output.len();
                 performative(&mut stream.output, 0, link.channel, 0x14, &transfer);
                 stream.output.extend(bytes);
@@ -246,4 +252,3 @@ impl Peer {
         }
     }
 }
-
