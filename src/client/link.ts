@@ -177,7 +177,7 @@ export abstract class Link extends Lifetime implements RecoveringLink {
   /** @ignore Attaches the link to `session`. */
   protected abstract attachAs(settings: AttachOptions, session: SessionEndpoint): SenderEndpoint | ReceiverEndpoint;
   /** @ignore Continues the link on `endpoint`, which the peer attached again. */
-  protected abstract carryAgain(endpoint: SenderEndpoint | ReceiverEndpoint): void;
+  protected abstract resumeEndpoint(endpoint: SenderEndpoint | ReceiverEndpoint): void;
   /** @ignore Handles the endpoint events of one role. */
   abstract handleEvent(event: SenderEvent | ReceiverEvent): void;
   /** Resolves when nothing is in flight. */
@@ -270,9 +270,9 @@ export abstract class Link extends Lifetime implements RecoveringLink {
   }
 
   /** @ignore Continues the link on an endpoint that the peer attached again. */
-  carryOn(endpoint: SenderEndpoint | ReceiverEndpoint): void {
+  resumeOn(endpoint: SenderEndpoint | ReceiverEndpoint): void {
     this.endpoint = endpoint;
-    this.carryAgain(endpoint);
+    this.resumeEndpoint(endpoint);
     this.begin();
   }
 

@@ -363,8 +363,8 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     if (this.#interrupted) this.onreattached?.();
   }
 
-  /** @ignore {@inheritDoc Link.carryAgain} */
-  protected override carryAgain(): void {
+  /** @ignore {@inheritDoc Link.resumeEndpoint} */
+  protected override resumeEndpoint(): void {
     this.onreattached?.();
   }
 

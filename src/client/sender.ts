@@ -85,7 +85,7 @@ export class Sender extends Link {
         part("resumeLinks", () => import("./resume_links.ts")).then((links) => links.forSender(this, this.#outgoing)),
       );
     } else if (typeof recovery === "object") this.recoverBy(recovery.forSender(this, this.#outgoing));
-    if ("role" in from) this.#carry(from);
+    if ("role" in from) this.#useOutgoing(from);
   }
 
   /** Called when the receiver grants credit, or drains: messages sent in the call precede the return of unused credit. */
@@ -281,12 +281,12 @@ export class Sender extends Link {
 
   /** @ignore {@inheritDoc Link.attachAs} */
   protected override attachAs(settings: AttachOptions, session: SessionEndpoint): SenderEndpoint {
-    return this.#carry(session.attach(SenderEndpoint, settings));
+    return this.#useOutgoing(session.attach(SenderEndpoint, settings));
   }
 
-  /** @ignore {@inheritDoc Link.carryAgain} */
-  protected override carryAgain(endpoint: SenderEndpoint): void {
-    this.#carry(endpoint);
+  /** @ignore {@inheritDoc Link.resumeEndpoint} */
+  protected override resumeEndpoint(endpoint: SenderEndpoint): void {
+    this.#useOutgoing(endpoint);
   }
 
   /** {@inheritDoc Link.oninterrupted} */
@@ -427,8 +427,8 @@ export class Sender extends Link {
     }, WARNING_DELAY_MS);
   }
 
-  #carry(endpoint: SenderEndpoint): SenderEndpoint {
-    endpoint.carry(this.#outgoing);
+  #useOutgoing(endpoint: SenderEndpoint): SenderEndpoint {
+    endpoint.useOutgoing(this.#outgoing);
     return this.endpoint = endpoint;
   }
 

@@ -68,7 +68,7 @@ export class SenderEndpoint extends LinkEndpoint implements OutgoingEndpoint {
   #incomplete = false;
 
   get outgoing(): OutgoingLink {
-    if (this.#outgoing === undefined) this.carry(new OutgoingLink());
+    if (this.#outgoing === undefined) this.useOutgoing(new OutgoingLink());
     return this.#outgoing!;
   }
 
@@ -83,8 +83,8 @@ export class SenderEndpoint extends LinkEndpoint implements OutgoingEndpoint {
     return this.outgoing.queued + (this.outgoing.next?.id === undefined ? 0 : 1);
   }
 
-  /** Carries `outgoing` from now on; no other sender may carry it. */
-  carry(outgoing: OutgoingLink): void {
+  /** Sends the deliveries of `outgoing` from now on; no other sender may use it. */
+  useOutgoing(outgoing: OutgoingLink): void {
     this.#outgoing = outgoing;
     outgoing.attachment = this;
     this.wake();

@@ -178,7 +178,7 @@ function attached<L extends Sender | Receiver>(
     const link = kept as L | undefined ?? make(suspendMs > 0 ? resuming : undefined);
     if (kept !== undefined) {
       connection.addAttached(endpoint, kept);
-      kept.carryOn(endpoint);
+      kept.resumeOn(endpoint);
     }
     containers.register(connection, endpoint, link, suspendMs);
     return link;

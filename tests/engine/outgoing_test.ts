@@ -92,7 +92,7 @@ scenario("what was sent and has no outcome goes out again on another attachment,
   const outgoing = new OutgoingLink();
   const one = Pair.opened(settings);
   const [first, receiver] = one.sender(one.begin());
-  first.carry(outgoing);
+  first.useOutgoing(outgoing);
   receiver.flow({ linkCredit: 4 });
   one.run();
   const sent = [1, 2, 3, 4].map((n) => outgoing.push(payload(n)));
@@ -110,7 +110,7 @@ scenario("what was sent and has no outcome goes out again on another attachment,
 
   const two = Pair.opened(settings);
   const [second, other] = two.sender(two.begin());
-  second.carry(outgoing);
+  second.useOutgoing(outgoing);
   other.flow({ linkCredit: 9 });
   two.run();
   assertEquals(two.server.take("delivery").map(({ delivery }) => delivery.payload.length), [2, 4, 5]);
