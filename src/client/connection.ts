@@ -27,7 +27,7 @@ import {
   senderAttach,
   type SenderOptions,
   SESSION_KINDS,
-  twinAttach,
+  streamAttach,
 } from "./link_options.ts";
 import type { Transaction, TransactionController } from "./transaction.ts";
 import { checkAddress, checkOptions, WAIT_KINDS } from "../base/options.ts";
@@ -306,10 +306,10 @@ export class Connection extends LastingConnection {
   }
 
   /** @ignore A further sender with the settings of a link, for a streamed message. */
-  twin({ settings, address }: Link): Sender {
+  senderForStream({ settings, address }: Link): Sender {
     this.requireOpen("attach sender");
     return this.#onOwnSession((session) =>
-      this.addLink(new Sender(this, twinAttach(settings!, address, this.environment), { recovery: "fail" }), session)
+      this.addLink(new Sender(this, streamAttach(settings!, address, this.environment), { recovery: "fail" }), session)
     );
   }
 

@@ -46,7 +46,7 @@ export interface LinkConnection extends Lifetime, RecoveringConnection {
   /** @ignore Called when there is something to write. */
   wake(): void;
   /** @ignore A further sender with the settings of `link`, for a streamed message. */
-  twin?(link: Link): StreamSender;
+  senderForStream?(link: Link): StreamSender;
   /** @ignore Removes and ends a link. */
   endLink(link: Link, error?: Error): void;
 }

@@ -135,7 +135,7 @@ export function senderAttach(options: SenderOptions, { containerId, environment 
 }
 
 /** The attach of a further sender to the same node with the same settings, for a single message. */
-export function twinAttach(
+export function streamAttach(
   settings: AttachOptions,
   address: string | undefined,
   environment: Environment,

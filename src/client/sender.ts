@@ -237,7 +237,7 @@ export class Sender extends Link {
     // A link that ended while the module loaded would never report on the message.
     this.requireOpen("send");
     // Only the peer can attach a further link like one that it attached.
-    const sender = this.returns ? this.connection.twin!(this) : this;
+    const sender = this.returns ? this.connection.senderForStream!(this) : this;
     return await sendStream(sender, sender !== this, message, options);
   }
 
