@@ -112,7 +112,7 @@ export class FastPathReader {
   readonly #offset: number;
   #position = 0;
   #left = 0;
-  #odd = false;
+  #irregular = false;
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
@@ -150,7 +150,7 @@ export class FastPathReader {
     if (stop > end) return undefined;
     this.#position = start + 6;
     this.#left = bytes[start + 5];
-    this.#odd = false;
+    this.#irregular = false;
     const code = bytes[start + 2];
     const body = code === definitions.transfer.code
       ? this.#transfer(stop)
@@ -158,7 +158,7 @@ export class FastPathReader {
       ? this.#disposition()
       : undefined;
     // Fields beyond the list were misread, but then the position shows it.
-    return this.#odd || this.#left > 0 || this.#position !== stop ? undefined : body;
+    return this.#irregular || this.#left > 0 || this.#position !== stop ? undefined : body;
   }
 
   #transfer(stop: number): Transfer | undefined {
@@ -239,6 +239,6 @@ export class FastPathReader {
   }
 
   #none(code: number): undefined {
-    if (code !== 0x40) this.#odd = true;
+    if (code !== 0x40) this.#irregular = true;
   }
 }

@@ -92,7 +92,7 @@ export class Costs {
    * Offsets the flows that a frame of a delivery causes; a whole delivery also offsets a session and a link of its own, for
    * clients that send each message over new ones.
    */
-  relieve(whole: boolean): void {
+  refund(whole: boolean): void {
     this.#work -= whole ? DELIVERY_WORK : 2;
   }
 

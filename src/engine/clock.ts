@@ -8,7 +8,7 @@ export type Due = "open" | "idle" | "keepAlive" | "close";
 
 // A time-out fires only if a second check, so much later, confirms it: where a program was busy, a machine slept or a page was
 // frozen, timers run before the bytes that arrived meanwhile.
-const SECOND_LOOK_MS = 1_000;
+const RECHECK_MS = 1_000;
 // A peer that refuses a link detaches it right behind its answer; a peer that has not by then has accepted it.
 const CONFIRM_AFTER_MS = 1_000;
 
@@ -130,7 +130,7 @@ export class Clock {
   // The announced time-out is half of the enforced one, to leave the peer time [transport 2.4.5].
   get #idleDeadline(): number {
     if (this.#localIdleTimeOut === 0) return Infinity;
-    if (this.#suspectedAt !== undefined) return this.#suspectedAt + Math.min(SECOND_LOOK_MS, this.#localIdleTimeOut);
+    if (this.#suspectedAt !== undefined) return this.#suspectedAt + Math.min(RECHECK_MS, this.#localIdleTimeOut);
     return this.#lastReceived + 2 * this.#localIdleTimeOut;
   }
 

@@ -139,7 +139,7 @@ export abstract class LinkEndpoint implements FrameEndpoint {
   /** True once the link is closed, rather than suspended or lost. */
   closed = false;
 
-  #patient = false;
+  #flowAfterAttach = false;
   #closing = false;
   #attachPending = false;
   #reported = false;
@@ -178,12 +178,12 @@ export abstract class LinkEndpoint implements FrameEndpoint {
 
   /** Whether flows of the link go out now. */
   get flows(): boolean {
-    return this.state !== "attachReceived" && !(this.#patient && this.state === "attachSent");
+    return this.state !== "attachReceived" && !(this.#flowAfterAttach && this.state === "attachSent");
   }
 
   /** Writes our attach, first or as the answer. */
   sendAttach(options: LinkOptions & { readonly flowAfterAttach?: boolean }): void {
-    this.#patient = options.flowAfterAttach ?? false;
+    this.#flowAfterAttach = options.flowAfterAttach ?? false;
     const sends = this.role === "sender";
     const attach: Attach = {
       ...fieldsOf("attach", options),
@@ -258,7 +258,7 @@ export abstract class LinkEndpoint implements FrameEndpoint {
     this.remoteHandle = attach.handle;
     this.onRemoteAttach(attach);
     if (this.state !== "attached") return;
-    if (this.#patient) this.session.markDirty();
+    if (this.#flowAfterAttach) this.session.markDirty();
     this.#attachPending = true;
     // A terminus that is missing from the answer announces the detach that refuses the link [transport 2.6.3].
     const refused = this.role === "sender" ? attach.target === undefined : attach.source === undefined;

@@ -376,7 +376,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     }
     // A transfer that is aborted or dropped changes nothing.
     if (transfer.aborted || !link.takes) this.connection.costs.spend(1);
-    else this.connection.costs.relieve(!transfer.more);
+    else this.connection.costs.refund(!transfer.more);
     link.receiveTransfer(transfer, payload);
   }
 

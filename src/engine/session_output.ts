@@ -247,7 +247,7 @@ export class SessionOutput {
     }
     delivery.offset += written;
     const whole = written === rest.length && (!transfer.more || aborted);
-    connection.costs.relieve(whole);
+    connection.costs.refund(whole);
     if (!whole) return;
     link.finish(delivery);
   }

@@ -434,8 +434,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/codec/fast_path.ts",
-    from: "return this.#odd || this.#left > 0 || this.#position !== stop ? undefined : body;",
-    to: "return this.#odd || this.#left >= 0 || this.#position !== stop ? undefined : body;",
+    from: "return this.#irregular || this.#left > 0 || this.#position !== stop ? undefined : body;",
+    to: "return this.#irregular || this.#left >= 0 || this.#position !== stop ? undefined : body;",
     tests: ["tests/codec"],
   },
   {
@@ -722,8 +722,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/engine/link.ts",
-    from: 'return this.state !== "attachReceived" && !(this.#patient && this.state === "attachSent");',
-    to: 'return this.state !== "attachReceived" && !(this.#patient && this.state !== "attachSent");',
+    from: 'return this.state !== "attachReceived" && !(this.#flowAfterAttach && this.state === "attachSent");',
+    to: 'return this.state !== "attachReceived" && !(this.#flowAfterAttach && this.state !== "attachSent");',
     tests: ENGINE,
   },
   {
