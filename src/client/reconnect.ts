@@ -89,7 +89,7 @@ export class Reconnector {
     this.#connection = connection;
     if (this.#policy?.initial) {
       this.#retry.lost(connection.environment.now(), undefined);
-      await this.#again(undefined);
+      await this.#reconnect(undefined);
       return;
     }
     for (const url of this.#urls) {
@@ -127,12 +127,12 @@ export class Reconnector {
     if (!sent && (this.#policy === undefined || !this.#mayPass(error, false))) return false;
     this.#openedAt = undefined;
     // After the connection has counted its losses.
-    Promise.resolve().then(() => this.#again(error)).catch(ignore);
+    Promise.resolve().then(() => this.#reconnect(error)).catch(ignore);
     return true;
   }
 
   // The only loop: it ends when the peer has opened, or the connection has ended.
-  async #again(last: Error | undefined): Promise<void> {
+  async #reconnect(last: Error | undefined): Promise<void> {
     const connection = this.#connection;
     const { environment } = connection;
     for (;;) {

@@ -151,7 +151,7 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     delivery.settled = true;
     delivery.sentSettled = decision.kind === "settle";
     if (decision.kind === "abort") delivery.aborted = true;
-    this.#go(delivery);
+    this.#makeReady(delivery);
   }
 
   attached(remote: Attach): void {
@@ -174,7 +174,7 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
       if (decision.kind === "send") counts.resent++;
       else counts.resumed++;
       if (incomplete && decision.kind !== "send") this.#open.add(delivery);
-      this.#carryOut(delivery, decision);
+      this.#apply(delivery, decision);
     }
     this.#restored = false;
     this.link.connection.wake();
@@ -188,7 +188,7 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     for (const delivery of this.#waiting()) {
       const decision = decideAsSender(localState(delivery), states.get(tagKey(delivery.tag)));
       // A receiver settles the deliveries that this answer does not list.
-      this.#carryOut(delivery, decision.kind === "settle" ? { ...decision, reported: true } : decision);
+      this.#apply(delivery, decision.kind === "settle" ? { ...decision, reported: true } : decision);
       if (delivery.resume && !delivery.settled) listed.push(delivery);
     }
     return this.list(remote!, "sender", listed.map((delivery) => [delivery.tag, localState(delivery)] as const));
@@ -206,7 +206,7 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
     return unsent.filter(({ settled }) => !settled);
   }
 
-  #carryOut(delivery: OutgoingDelivery, decision: SenderDecision): void {
+  #apply(delivery: OutgoingDelivery, decision: SenderDecision): void {
     if (delivery.settled) return this.#conclude(delivery, decision);
     // The outcome is known, and about to be reported.
     if (isOutcome(delivery.state)) return void this.#decisions.set(delivery, decision);
@@ -218,7 +218,7 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
         delivery.offset = offset;
         delivery.state = state;
         delivery.resumed = true;
-        return this.#go(delivery);
+        return this.#makeReady(delivery);
       }
       case "settle":
       case "restate":
@@ -228,17 +228,17 @@ export class SenderResumption extends LinkResumption<RecoveringSender> implement
       case "abort":
         delivery.aborted = delivery.settled = true;
         this.link.lose(delivery, cannotResume(this.link.where), true);
-        return this.#go(delivery);
+        return this.#makeReady(delivery);
     }
   }
 
   #sendAgain(delivery: OutgoingDelivery): void {
     delivery.resume = undefined;
     delivery.resent = true;
-    this.#go(delivery);
+    this.#makeReady(delivery);
   }
 
-  #go(delivery: OutgoingDelivery): void {
+  #makeReady(delivery: OutgoingDelivery): void {
     delivery.ready = true;
     this.#outgoing.wake();
     this.link.connection.wake();

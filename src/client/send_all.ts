@@ -193,7 +193,7 @@ export class ParallelSends implements SendListener {
   abort(reason: unknown): void {
     this.fail(reason);
     this.#sender.abandon(this);
-    this.#land(this.size);
+    this.#countDone(this.size);
   }
 
   /** Resolves with the value of `coming`, or with undefined once the run has failed. */
@@ -218,19 +218,19 @@ export class ParallelSends implements SendListener {
   onoutcome(state: DeliveryState | undefined): void {
     const outcome = outcomeOf(state, this.#sender.remote?.source?.defaultOutcome);
     if (outcome?.kind !== "accepted") this.fail(failure(outcome, this.#sender.where));
-    this.#land(1);
+    this.#countDone(1);
   }
 
   onsent(): void {
-    this.#land(1);
+    this.#countDone(1);
   }
 
   onlost(error: unknown, left: boolean): void {
     this.fail(left ? lost(error, this.#sender.where) : error);
-    this.#land(1);
+    this.#countDone(1);
   }
 
-  #land(count: number): void {
+  #countDone(count: number): void {
     this.size -= count;
     if (this.size === 0) this.#finish?.();
   }

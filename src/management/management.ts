@@ -180,14 +180,14 @@ export class Management implements AsyncDisposable {
     const messageId = randomName(environment);
     const answer = new Deferred<DecodedMessage>();
     this.#waiting.set(messageId, answer);
-    const late = environment.setTimer(() => answer.reject(this.#late(request, timeoutMs)), timeoutMs);
+    const timer = environment.setTimer(() => answer.reject(this.#timeoutError(request, timeoutMs)), timeoutMs);
     try {
       const replyTo = await abortable(Promise.race([this.#replies(), answer.promise.then(() => "")]), signal);
       const message = messageOf(request, messageId, replyTo);
       this.#requests().send(message, { signal }).catch((error) => answer.reject(error));
       return responseOf(request, this.address, await abortable(answer.promise, signal));
     } finally {
-      environment.clearTimer(late);
+      environment.clearTimer(timer);
       this.#waiting.delete(messageId);
     }
   }
@@ -269,7 +269,7 @@ export class Management implements AsyncDisposable {
     return receiver.address ?? "";
   }
 
-  #late({ operation }: ManagementRequest, timeoutMs: number): AmqpError {
+  #timeoutError({ operation }: ManagementRequest, timeoutMs: number): AmqpError {
     const what = `Cannot do ${quote(operation)} at ${quote(this.address)}: no answer in ${timeoutMs} ms`;
     return new AmqpError(condition.illegalState, what, { scope: "delivery", retryable: true });
   }
