@@ -81,11 +81,11 @@ export function scramServer(
       if (parts === null) return undefined;
       const [, authorizationId, user, clientNonce] = parts as unknown as [string, string | undefined, string, string];
       const username = unescapeName(user);
-      const stranger = await decoy(username);
+      const unknownUser = await decoy(username);
       const found = await find(username, hash);
       const known = found?.hash === hash &&
         (authorizationId === undefined || unescapeName(authorizationId) === username);
-      const { salt, iterations, storedKey, serverKey } = known ? found : stranger;
+      const { salt, iterations, storedKey, serverKey } = known ? found : unknownUser;
 
       const nonce = `${clientNonce}${options.nonce ?? randomName()}`;
       const serverFirst = `r=${nonce},s=${encodeBase64(salt)},i=${iterations}`;

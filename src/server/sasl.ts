@@ -122,14 +122,16 @@ function keysOf(users: Users): FindScramKeys {
     const { kept, model } = await users.find(username, isOfUse);
     const like = typeof model === "object" ? model.salt.length : SALT_LENGTH;
     const salt = await users.secretOf(`salt ${username}`, typeof kept === "string" ? SALT_LENGTH : like);
-    const nobodys = await users.secretOf(`key ${username}`, 64);
+    const decoySecret = await users.secretOf(`key ${username}`, 64);
     if (typeof kept === "object") return kept;
     if (kept === undefined && typeof model === "object") {
-      return { ...model, salt, storedKey: nobodys.subarray(0, model.storedKey.length), serverKey: nobodys };
+      return { ...model, salt, storedKey: decoySecret.subarray(0, model.storedKey.length), serverKey: decoySecret };
     }
     const options = { hash, iterations: MIN_ITERATIONS, salt };
     // A password that SCRAM does not allow never matches; PLAIN accepts it.
-    return await scramKeys(kept ?? encodeHex(nobodys), options).catch(() => scramKeys(encodeHex(nobodys), options));
+    return await scramKeys(kept ?? encodeHex(decoySecret), options).catch(() =>
+      scramKeys(encodeHex(decoySecret), options)
+    );
   };
 }
 

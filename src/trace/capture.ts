@@ -150,10 +150,10 @@ class CapturedStream {
   #begin(direction: Direction, bytes: Uint8Array<ArrayBuffer>, time: number): void {
     this.#heads[direction] = bytes;
     if (bytes.length < 4) return;
-    if (startsWith(bytes, "AMQP")) return this.#become(direction, "amqp", bytes, time);
+    if (startsWith(bytes, "AMQP")) return this.#setProtocol(direction, "amqp", bytes, time);
     if (!startsWith(bytes, "GET ") && !startsWith(bytes, "HTTP")) {
       const isTls = bytes[0] === 0x16 && bytes[1] === 0x03;
-      this.#become(direction, "other", bytes, time);
+      this.#setProtocol(direction, "other", bytes, time);
       return this.#note(
         isTls ? "encrypted" : "not AMQP",
         `${direction}: ${isTls ? "TLS" : "begins with neither AMQP nor HTTP"}`,
@@ -162,15 +162,15 @@ class CapturedStream {
     const end = new TextDecoder("latin1").decode(bytes).indexOf("\r\n\r\n");
     if (end < 0 && bytes.length <= MAX_HEAD_BYTES) return;
     if (end < 0) {
-      this.#become(direction, "other", bytes, time);
+      this.#setProtocol(direction, "other", bytes, time);
       return this.#note("not readable", `${direction}: a head of HTTP has no end in ${MAX_HEAD_BYTES} bytes`);
     }
     const head = new TextDecoder("latin1").decode(bytes.subarray(0, end));
     this.#note(direction === "out" ? "upgrade asked" : "upgrade answered", head.split("\r\n")[0]!.replace(/\?\S*/, ""));
-    this.#become(direction, "websocket", bytes.subarray(end + 4), time);
+    this.#setProtocol(direction, "websocket", bytes.subarray(end + 4), time);
   }
 
-  #become(
+  #setProtocol(
     direction: Direction,
     kind: "amqp" | "websocket" | "other",
     rest: Uint8Array<ArrayBuffer>,

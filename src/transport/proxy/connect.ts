@@ -249,7 +249,7 @@ export class ProxyTunnel {
     let rest = bytes;
     for (let head = this.#parser.receive(rest); head !== undefined; head = this.#parser.receive(rest)) {
       rest = this.#parser.surplus;
-      if (head.status >= 200 || head.status === 101) return this.#judge(head, rest, now);
+      if (head.status >= 200 || head.status === 101) return this.#handleHead(head, rest, now);
       if (++this.#interim > (this.#limits.maxInterimResponses ?? MAX_INTERIM_RESPONSES)) {
         throw this.#error("proxy-failed", "too many interim responses", head);
       }
@@ -258,7 +258,7 @@ export class ProxyTunnel {
     return undefined;
   }
 
-  #judge(head: ResponseHead, rest: Uint8Array, now: number): ProxyEvent | undefined {
+  #handleHead(head: ResponseHead, rest: Uint8Array, now: number): ProxyEvent | undefined {
     if (head.status >= 200 && head.status < 300) {
       // An authenticator's value is for one connection.
       if (this.#own !== undefined && this.#proxy.authenticator === undefined) this.#proxy.remember(this.#own);

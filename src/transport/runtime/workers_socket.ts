@@ -29,7 +29,7 @@ export class WorkersSocket implements Socket {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   readonly #listeners = new Map<string, Set<Listener>>();
-  readonly #back: Uint8Array[] = [];
+  readonly #unshifted: Uint8Array[] = [];
   #paused = true;
   #pumping = false;
   #readEnded = false;
@@ -84,7 +84,7 @@ export class WorkersSocket implements Socket {
   }
 
   unshift(bytes: Uint8Array): void {
-    this.#back.unshift(bytes);
+    this.#unshifted.unshift(bytes);
   }
 
   on(event: string, listener: unknown): void {
@@ -101,10 +101,10 @@ export class WorkersSocket implements Socket {
     this.#pumping = true;
     try {
       while (!this.#paused && !this.destroyed && !this.#readEnded) {
-        const bytes = this.#back.shift() ?? (await this.#reader.read()).value;
+        const bytes = this.#unshifted.shift() ?? (await this.#reader.read()).value;
         if (bytes !== undefined) {
           // Bytes that arrived while the socket was paused are kept for `resume`.
-          if (this.#paused) this.#back.push(bytes);
+          if (this.#paused) this.#unshifted.push(bytes);
           else this.#emit("data", bytes);
         } else {
           this.#readEnded = true;

@@ -381,11 +381,11 @@ class IncomingConnections {
         connection.http = new HttpExchange(socket, this.#http, peer, (channel, request, protocol) => {
           // An idle channel keeps no exchange alive.
           connection.http = undefined;
-          this.#hand(channel, connection, { scheme: connection.secure ? "wss" : "ws", request, protocol });
+          this.#accept(channel, connection, { scheme: connection.secure ? "wss" : "ws", request, protocol });
         });
       } else if ((opening === "amqp" || opening === "sasl") && this.#speaks(connection.secure ? "amqps" : "amqp")) {
         const channel = new StreamChannel(socket, this.#options);
-        this.#hand(channel, connection, { scheme: connection.secure ? "amqps" : "amqp" });
+        this.#accept(channel, connection, { scheme: connection.secure ? "amqps" : "amqp" });
       } else {
         connection.reason = "unknown-protocol";
         socket.destroy();
@@ -400,7 +400,7 @@ class IncomingConnections {
     return this.#schemes.includes(scheme);
   }
 
-  #hand(
+  #accept(
     channel: PausableChannel,
     { socket, secure, certificate }: Connection,
     info: Pick<ListenInfo, "scheme" | "request" | "protocol">,

@@ -36,7 +36,7 @@ export interface Carrier {
 }
 
 // Nothing reports that bufferedAmount fell: poll often at first, then rarely enough to cost nothing.
-const MAX_LOOK_MS = 32;
+const MAX_POLL_MS = 32;
 
 /**
  * A {@linkcode Channel} over anything that sends WebSocket messages; its adapter reports the events.
@@ -57,7 +57,7 @@ export class WebSocketChannel extends Inbound implements Channel {
   #closeTimer: Timer | undefined;
   #limitTimer: Timer | undefined;
   #waiting: Deferred<void> | undefined;
-  #cancelLook: (() => void) | undefined;
+  #cancelPoll: (() => void) | undefined;
   #cancelEnd: (() => void) | undefined;
 
   constructor(carrier: Carrier, options: WebSocketChannelOptions = {}) {
@@ -103,7 +103,7 @@ export class WebSocketChannel extends Inbound implements Channel {
     this.#state = "closing";
     this.#closing = { code, reason };
     this.#awaitClose();
-    this.#look(0);
+    this.#poll(0);
   }
 
   /** Resolves when at most 256 KiB wait, or the channel has ended. */
@@ -111,7 +111,7 @@ export class WebSocketChannel extends Inbound implements Channel {
     if (this.bufferedAmount <= LOW_WATER_BYTES) return Promise.resolve();
     if (this.#waiting === undefined) {
       this.#waiting = new Deferred();
-      this.#look(0);
+      this.#poll(0);
     }
     return this.#waiting.promise;
   }
@@ -131,10 +131,10 @@ export class WebSocketChannel extends Inbound implements Channel {
     while (sent < queue.length && this.#writable) {
       const message = queue[sent++];
       this.#queuedBytes -= message.length;
-      this.#hand(message);
+      this.#sendNow(message);
     }
     queue.splice(0, sent);
-    this.#look(0);
+    this.#poll(0);
   }
 
   /** Called by the adapter for each message. */
@@ -178,12 +178,12 @@ export class WebSocketChannel extends Inbound implements Channel {
 
   #write(message: Uint8Array): void {
     if (this.#state !== "open") return;
-    if (this.#writable) return this.#hand(message);
+    if (this.#writable) return this.#sendNow(message);
     this.#queue.push(message);
     this.#queuedBytes += message.length;
   }
 
-  #hand(message: Uint8Array): void {
+  #sendNow(message: Uint8Array): void {
     try {
       this.#writable = this.#carrier.send(message);
     } catch (cause) {
@@ -223,8 +223,8 @@ export class WebSocketChannel extends Inbound implements Channel {
   }
 
   // Resolves `ready` or sends the close frame if enough bytes have left, and polls while one of them waits.
-  #look(delay: number): void {
-    this.#cancelLook?.();
+  #poll(delay: number): void {
+    this.#cancelPoll?.();
     const buffered = this.bufferedAmount;
     if (this.#waiting !== undefined && buffered <= LOW_WATER_BYTES) {
       this.#waiting.resolve(undefined);
@@ -234,7 +234,7 @@ export class WebSocketChannel extends Inbound implements Channel {
     // left: Deno then reports that nothing waits, which hides whether a slow peer makes progress.
     if (this.#closing !== undefined && this.#connected && buffered === 0) this.#sendClose(this.#closing);
     if ((this.#waiting === undefined && this.#closing === undefined) || !this.#writable) return;
-    this.#cancelLook = later(() => this.#look(Math.min(MAX_LOOK_MS, delay * 2 || 1)), delay);
+    this.#cancelPoll = later(() => this.#poll(Math.min(MAX_POLL_MS, delay * 2 || 1)), delay);
   }
 
   #finish(close: ChannelClose): void {
@@ -245,7 +245,7 @@ export class WebSocketChannel extends Inbound implements Channel {
     clearTimeout(this.#limitTimer);
     this.#cancelEnd?.();
     this.#closing = undefined;
-    this.#look(0);
+    this.#poll(0);
     this.end(close);
   }
 }
