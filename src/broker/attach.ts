@@ -79,11 +79,11 @@ const DELETE_ON_CLOSE = ["amqp:delete-on-close:list", 0x2bn];
 export async function attachProducer(context: AttachContext, request: ReceiverRequest): Promise<void> {
   const { nodes, relay, rights, environment } = context;
   const { connection, attach, dynamic } = request;
-  const wish = attach.target;
-  if (wish === undefined) throw refusal(condition.invalidField, "it has no target");
-  if (wish.kind === "coordinator") return attachCoordinator(transactionsOf(context, connection), request);
-  const type = typeOf(wish);
-  checkLifetime(wish.dynamicNodeProperties);
+  const requested = attach.target;
+  if (requested === undefined) throw refusal(condition.invalidField, "it has no target");
+  if (requested.kind === "coordinator") return attachCoordinator(transactionsOf(context, connection), request);
+  const type = typeOf(requested);
+  checkLifetime(requested.dynamicNodeProperties);
   const address = dynamic ? DYNAMIC + randomName(environment) : request.address ?? "";
   const relayed = address === "";
   if (!relayed) await rights.authorize(connection, dynamic ? "create" : "send", address);
@@ -92,13 +92,13 @@ export async function attachProducer(context: AttachContext, request: ReceiverRe
     : dynamic
     ? nodes.makeDynamic(address, connection, type ?? "queue")
     : nodes.find(address, type);
-  const suspendMs = dynamic ? 0 : suspensionOf(wish, context);
+  const suspendMs = dynamic ? 0 : suspensionOf(requested, context);
   const target: Target = {
     kind: "target",
     address: relayed ? undefined : address,
-    ...expirySettings(wish, suspendMs),
+    ...expirySettings(requested, suspendMs),
     ...dynamicSettings(dynamic),
-    capabilities: inForce(wish, sink),
+    capabilities: inForce(requested, sink),
   };
   const receiver = accept(context, request, {
     target,
@@ -127,18 +127,18 @@ export async function attachProducer(context: AttachContext, request: ReceiverRe
 export async function attachConsumer(context: AttachContext, request: SenderRequest): Promise<void> {
   const { nodes, rights, environment } = context;
   const { connection, attach, dynamic } = request;
-  const wish = attach.source;
-  if (wish === undefined) return lookUpSubscription(context, request);
-  const type = typeOf(wish);
-  checkLifetime(wish.dynamicNodeProperties);
-  const filters = readFilters(wish.filter, containerKey(connection, connection.remote?.containerId));
+  const requested = attach.source;
+  if (requested === undefined) return lookUpSubscription(context, request);
+  const type = typeOf(requested);
+  checkLifetime(requested.dynamicNodeProperties);
+  const filters = readFilters(requested.filter, containerKey(connection, connection.remote?.containerId));
   const address = dynamic ? DYNAMIC + randomName(environment) : request.address ?? "";
   if (address === "") throw refusal(condition.notFound, "its source names no address");
   await rights.authorize(connection, dynamic ? "create" : "receive", address);
   const node = dynamic ? nodes.makeDynamic(address, connection, type ?? "queue") : nodes.find(address, type);
   checkOwner(node, connection);
-  if (node instanceof Queue) attachToQueue(context, request, { node, wish, filters, address });
-  else await attachToTopic(context, request, { node, wish, filters, address });
+  if (node instanceof Queue) attachToQueue(context, request, { node, requested, filters, address });
+  else await attachToTopic(context, request, { node, requested, filters, address });
 }
 
 function checkOwner(node: Queue | Topic, connection: Connection): void {
@@ -155,20 +155,22 @@ function transactionsOf({ transactions, transactionBounds }: AttachContext, conn
 
 interface Wanted<Node> {
   readonly node: Node;
-  readonly wish: Readonly<Source>;
+  readonly requested: Readonly<Source>;
   readonly filters: Filters;
   readonly address: string;
 }
 
 function attachToQueue(context: AttachContext, request: SenderRequest, wanted: Wanted<Queue>): void {
-  const { node, wish, filters, address } = wanted;
-  const mode = wish.distributionMode ?? "move";
+  const { node, requested, filters, address } = wanted;
+  const mode = requested.distributionMode ?? "move";
   if (mode !== "move" && mode !== "copy") throw unknownMode(mode);
-  if (wish.capabilities?.includes("shared")) throw refusal(condition.notImplemented, "a queue has no subscriptions");
-  const suspendMs = request.dynamic || mode === "copy" ? 0 : suspensionOf(wish, context);
+  if (requested.capabilities?.includes("shared")) {
+    throw refusal(condition.notImplemented, "a queue has no subscriptions");
+  }
+  const suspendMs = request.dynamic || mode === "copy" ? 0 : suspensionOf(requested, context);
   const source: Source = {
-    ...sourceSettings(request, wish, filters, node),
-    ...expirySettings(wish, suspendMs),
+    ...sourceSettings(request, requested, filters, node),
+    ...expirySettings(requested, suspendMs),
     distributionMode: mode,
   };
   const sender = accept(context, request, { source, suspendMs });
@@ -193,13 +195,13 @@ function attachToQueue(context: AttachContext, request: SenderRequest, wanted: W
 async function attachToTopic(
   context: AttachContext,
   request: SenderRequest,
-  { node, wish, filters, address }: Wanted<Topic>,
+  { node, requested, filters, address }: Wanted<Topic>,
 ): Promise<void> {
-  const mode = wish.distributionMode ?? "copy";
+  const mode = requested.distributionMode ?? "copy";
   // To move a message out of a topic is to take it out of one's own subscription.
   if (mode !== "move" && mode !== "copy") throw unknownMode(mode);
-  const shared = wish.capabilities?.includes("shared") ?? false;
-  const expiry = expiryOf(wish);
+  const shared = requested.capabilities?.includes("shared") ?? false;
+  const expiry = expiryOf(requested);
   const name = subscriptionName(request, shared, expiry);
   const old = findSubscription(context, name);
   if (old !== undefined && old.topic !== node) {
@@ -212,8 +214,8 @@ async function attachToTopic(
   }
   const subscription = subscribe(context, node, { name, filters, shared, expiry });
   const source: Source = {
-    ...sourceSettings(request, wish, filters, node),
-    durable: lasts(expiry) ? wish.durable : undefined,
+    ...sourceSettings(request, requested, filters, node),
+    durable: lasts(expiry) ? requested.durable : undefined,
     ...lifetimeSettings(expiry),
     distributionMode: "copy",
   };
@@ -388,15 +390,15 @@ function expirySettings(
   return { durable, expiryPolicy, timeout: Math.ceil(suspendMs / 1_000) };
 }
 
-function sourceSettings(request: SenderRequest, wish: Source, filters: Filters, node: Queue | Topic): Source {
+function sourceSettings(request: SenderRequest, requested: Source, filters: Filters, node: Queue | Topic): Source {
   return {
     kind: "source",
     address: node.address,
     ...dynamicSettings(request.dynamic),
     filter: filters.inForce,
-    defaultOutcome: wish.defaultOutcome ?? failed(),
+    defaultOutcome: requested.defaultOutcome ?? failed(),
     outcomes: OUTCOMES,
-    capabilities: inForce(wish, node),
+    capabilities: inForce(requested, node),
   };
 }
 

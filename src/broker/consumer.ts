@@ -56,8 +56,8 @@ export class Consumer {
   readonly sender: Sender;
   /** True if the consumer looks at messages without taking them. */
   readonly browses: boolean;
-  /** True while the consumer stands in its dispatcher's line. */
-  inLine = false;
+  /** True while the consumer is in its dispatcher's queue. */
+  queued = false;
   /** True if some messages are not for this consumer, so that it has to search. */
   selective: boolean;
   /** The rank of the last message that the consumer has looked at. */

@@ -82,8 +82,8 @@ export class Dispatcher {
     this.#consumers.delete(consumer);
     this.#browsers.delete(consumer);
     this.#selective.delete(consumer);
-    if (consumer.inLine) this.#ready.remove(consumer);
-    consumer.inLine = false;
+    if (consumer.queued) this.#ready.remove(consumer);
+    consumer.queued = false;
     this.#readyBrowsers.delete(consumer);
     this.#searching.delete(consumer);
     if (this.#groups?.includes(consumer) !== true) return;
@@ -153,7 +153,7 @@ export class Dispatcher {
     let handed = 0;
     while (this.#steps >= 0 && this.#available.size > 0 && this.#ready.length > 0) {
       const consumer = this.#ready.shift()!;
-      consumer.inLine = false;
+      consumer.queued = false;
       if (!consumer.wants) {
         this.#endSearch(consumer);
         continue;
@@ -180,7 +180,7 @@ export class Dispatcher {
   #runLater(): void {
     this.#later = true;
     // Consumers that have seen all messages do not wait for the others.
-    if (this.#steps < 0) { for (const consumer of this.#consumers) if (consumer.inLine) this.#beginSearch(consumer); }
+    if (this.#steps < 0) { for (const consumer of this.#consumers) if (consumer.queued) this.#beginSearch(consumer); }
     this.#queue.later(() => {
       this.#later = false;
       this.#steps = MAX_STEPS;
@@ -190,8 +190,8 @@ export class Dispatcher {
 
   // Puts a consumer at the end of the queue, unless it is there.
   #join(consumer: Consumer): void {
-    if (consumer.inLine) return;
-    consumer.inLine = true;
+    if (consumer.queued) return;
+    consumer.queued = true;
     this.#ready.push(consumer);
   }
 

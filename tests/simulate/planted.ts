@@ -47,8 +47,8 @@ export const planted: readonly Mutation[] = [
   {
     rule: "one loop makes a connection anew",
     file: "src/client/reconnect.ts",
-    from: "    Promise.resolve().then(() => this.#again(error)).catch(ignore);",
-    to: "    for (let i = 0; i < 2; i++) Promise.resolve().then(() => this.#again(error)).catch(ignore);",
+    from: "    Promise.resolve().then(() => this.#reconnect(error)).catch(ignore);",
+    to: "    for (let i = 0; i < 2; i++) Promise.resolve().then(() => this.#reconnect(error)).catch(ignore);",
     tests,
   },
   {
