@@ -26,7 +26,7 @@ const PROTON_BROKER = "/usr/share/proton/examples/c/broker.c";
 const PROTON_LIBRARIES = ["-l:libqpid-proton-proactor.so.1", "-l:libqpid-proton-core.so.10", "-lpthread"];
 
 // Many times what a round takes.
-const PATIENCE_MS = 18_000;
+const PATIENCE_MS = 50_000;
 // Messages of a round through a broker.
 const THROUGH = 120_000;
 const PACED_WARM_UPS = 8;
@@ -125,7 +125,11 @@ function loading(work: string, url: string, count: number, more: readonly string
 
 /** Runs a program that prints a figure, or a median and a 99th percentile. */
 async function run(program: string, args: readonly (string | number)[]): Promise<Measured> {
-  const { stdout } = await promisify(execFile)(program, args.map(String), { timeout: PATIENCE_MS });
+  const running = promisify(execFile)(program, args.map(String), { timeout: PATIENCE_MS });
+  const { stdout } = await running.catch((error) => {
+    if (error.killed) throw new Error(`Cannot wait for ${program}: no end in ${PATIENCE_MS / 1e3} s`);
+    throw error;
+  });
   const [first, second] = stdout.split(" ").map(Number) as [number, number?];
   return second === undefined ? first : { p50: first, p99: second };
 }
