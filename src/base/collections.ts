@@ -6,7 +6,7 @@
 
 // Items taken before the rest moves to the front: the move then costs less than the takes before it. An empty queue keeps as
 // many places.
-const LEAST_TAKEN = 64;
+const MIN_TAKEN = 64;
 
 /** First in, first out. `Array.shift` moves all items behind the first, in some engines each time. */
 export class Fifo<T> {
@@ -34,9 +34,9 @@ export class Fifo<T> {
     // Lets the garbage collector free the item.
     items[this.#head++] = undefined;
     if (this.#head === this.#tail) {
-      if (items.length > LEAST_TAKEN) this.#items = [];
+      if (items.length > MIN_TAKEN) this.#items = [];
       this.#head = this.#tail = 0;
-    } else if (this.#head >= LEAST_TAKEN && 2 * this.#head >= this.#tail) {
+    } else if (this.#head >= MIN_TAKEN && 2 * this.#head >= this.#tail) {
       items.splice(0, this.#head);
       this.#tail -= this.#head;
       this.#head = 0;
@@ -67,7 +67,7 @@ export class Fifo<T> {
 }
 
 // Deletions before a fresh Map: few enough that little garbage is kept, enough that they cost more than the copy.
-const LEAST_DELETIONS = 1_024;
+const MIN_DELETIONS = 1_024;
 
 /**
  * A map whose entries come and go; it allocates nothing before the first entry.
@@ -98,7 +98,7 @@ export class ChurnMap<K, V> {
 
   delete(key: K): boolean {
     if (this.#map === undefined || !this.#map.delete(key)) return false;
-    if (++this.#deletions >= LEAST_DELETIONS && this.#deletions >= 2 * this.#map.size) {
+    if (++this.#deletions >= MIN_DELETIONS && this.#deletions >= 2 * this.#map.size) {
       this.#map = new Map(this.#map);
       this.#deletions = 0;
     }
@@ -126,7 +126,7 @@ export class ChurnMap<K, V> {
   }
 }
 
-const LEAST_SLOTS = 16;
+const MIN_SLOTS = 16;
 // A table with fewer than one slot in so many taken does not grow.
 const SPARSE = 4;
 // A table of more slots than MANY_SLOTS shrinks when fewer than one in EMPTY is taken: a session that had a hundred thousand
@@ -166,7 +166,7 @@ export class SerialMap<K extends number | string, V> {
     const at = this.#placeOf(key);
     const other = this.#values[at];
     if (length === 0 || (other !== undefined && length <= SPARSE * this.size)) {
-      this.#resize(2 * length || LEAST_SLOTS);
+      this.#resize(2 * length || MIN_SLOTS);
       return this.set(key, value);
     }
     if (other === undefined) this.#placed++;

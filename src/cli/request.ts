@@ -76,7 +76,7 @@ export async function respond(context: Context): Promise<number> {
 }
 
 // Senders to requesters, the most recently used ones.
-const MOST_SENDERS = 64;
+const MAX_SENDERS = 64;
 
 class Answers {
   readonly #connection: Connection;
@@ -97,7 +97,7 @@ class Answers {
     this.#senders.delete(address);
     if (sender === undefined || !sender.open) sender = this.#connection.sender(address);
     this.#senders.set(address, sender);
-    if (this.#senders.size > MOST_SENDERS) {
+    if (this.#senders.size > MAX_SENDERS) {
       const [oldest, old] = this.#senders.entries().next().value!;
       this.#senders.delete(oldest);
       old.close().catch(() => {});

@@ -22,7 +22,7 @@ import {
 } from "./terminal.ts";
 
 // As many as a sender sends in parallel by default.
-const MOST_PENDING = 2_048;
+const MAX_PENDING = 2_048;
 const DEFAULT_SIZE = 100;
 
 export async function send(context: Context): Promise<number> {
@@ -97,7 +97,7 @@ async function sendEach(sender: Sender, items: AsyncIterable<Item>, sending: Sen
       });
       pending.add(sent);
       // A race would leave a reaction with each promise for every message.
-      if (pending.size >= MOST_PENDING) await new Promise<void>((resolve) => room = resolve);
+      if (pending.size >= MAX_PENDING) await new Promise<void>((resolve) => room = resolve);
     }
   } catch (error) {
     // Earlier messages are on their way, and may have failed first.

@@ -23,7 +23,7 @@ export interface TraceFile {
 }
 
 // Most lines that the viewer opens, far more than a person looks through.
-const MOST_VIEWED = 1_000_000;
+const MAX_VIEWED = 1_000_000;
 
 /** Begins the trace of the flags `--trace` (or `--out`) and `--view`; undefined without either. */
 export async function traceFile(
@@ -46,7 +46,7 @@ export async function traceFile(
   const kept: string[] = [];
   const writer = jsonLines((line) => {
     file?.write(line);
-    if (view && kept.length < MOST_VIEWED) kept.push(line);
+    if (view && kept.length < MAX_VIEWED) kept.push(line);
     onLine?.(line);
   }, { title, vantage });
   return {

@@ -18,7 +18,7 @@ import { Deferred } from "../base/wait.ts";
 const MIN_BUFFERED_BYTES = 262_144;
 
 // Unsent answers, as a multiple of the bound, at which a peer that does not read is dropped; honest peers stay far below.
-const MOST_PENDING = 4;
+const MAX_PENDING = 4;
 
 // A flush waits for this many microtasks without new work: a `for await` loop over arrived deliveries settles one every few
 // microtasks, and all these settlements are to leave in one message.
@@ -83,7 +83,7 @@ export class Driver {
       this.#behindBytes += bytes.length;
       this.bytesReceived += bytes.length;
       this.#dispatch(endpoint.receive(bytes, this.#environment.now()));
-      if (this.#congested && endpoint.pendingBytes > MOST_PENDING * this.#maxBufferedBytes) this.destroy(unread());
+      if (this.#congested && endpoint.pendingBytes > MAX_PENDING * this.#maxBufferedBytes) this.destroy(unread());
       this.wake();
     };
     channel.onclose = (close) => this.#onclose(close);

@@ -11,8 +11,8 @@ import { AmqpArray, Described, Typed } from "./values.ts";
 
 const LONGEST_LINE = 2000;
 const LONGEST_BINARY = 32;
-const MOST_ITEMS = 16;
-const MOST_LEVELS = 6;
+const MAX_ITEMS = 16;
+const MAX_LEVELS = 6;
 
 /**
  * A composite as one line, such as `attach(name="a", handle=0, role=sender)`.
@@ -63,7 +63,7 @@ function printField(field: FieldPlan, value: unknown, level: number): string {
 function printValue(value: unknown, level: number): string {
   if (typeof value === "string") return quote(value);
   if (typeof value !== "object" || value === null) return String(value);
-  if (level > MOST_LEVELS) return "…";
+  if (level > MAX_LEVELS) return "…";
   const inner = (item: unknown): string => printValue(item, level + 1);
   if (value instanceof Uint8Array) return printBinary(value);
   if (value instanceof Date) return Number.isNaN(value.getTime()) ? "invalid date" : value.toISOString();
@@ -79,15 +79,15 @@ function printEntries<T>(entries: readonly [unknown, T][], print: (value: T) => 
 }
 
 function printItems<T>(items: readonly T[], print: (item: T) => string): string {
-  const shown = items.slice(0, MOST_ITEMS).map(print);
-  if (items.length > MOST_ITEMS) shown.push(`… ${items.length - MOST_ITEMS} more`);
+  const shown = items.slice(0, MAX_ITEMS).map(print);
+  if (items.length > MAX_ITEMS) shown.push(`… ${items.length - MAX_ITEMS} more`);
   return shown.join(", ");
 }
 
 // Bare where the name cannot be mistaken for anything else.
 function printName(name: unknown): string {
   if (typeof name === "string" && /^[\w.:-]{1,80}$/.test(name)) return name;
-  return printValue(name, MOST_LEVELS);
+  return printValue(name, MAX_LEVELS);
 }
 
 function printBinary(bytes: Uint8Array): string {

@@ -216,7 +216,7 @@ interface TcpStream {
 }
 
 // Segments that may wait for an earlier one; when there are more, the capture has lost that one.
-const MOST_WAITING = 1_000;
+const MAX_WAITING = 1_000;
 
 function readStreams(segments: Iterable<Segment>, listener: CaptureListener): void {
   const streams = new Map<string, TcpStream>();
@@ -266,7 +266,7 @@ function takeSegment(tcp: TcpStream, direction: Direction, { sequence, bytes, sy
   const ahead = (sequence - own.next) | 0;
   if (ahead > 0) {
     own.waiting.set(sequence, bytes);
-    if (own.waiting.size > MOST_WAITING) skipGap(tcp, direction, time);
+    if (own.waiting.size > MAX_WAITING) skipGap(tcp, direction, time);
     return;
   }
   if (-ahead >= bytes.length) return;

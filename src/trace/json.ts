@@ -41,7 +41,7 @@ export interface ToJsonOptions {
 }
 
 const LONGEST_BINARY = 64;
-const MOST_LEVELS = 32;
+const MAX_LEVELS = 32;
 
 /**
  * Converts an AMQP value, or an object of such values, to JSON. Undefined entries are left out.
@@ -58,7 +58,7 @@ export function toJson(value: unknown, options: ToJsonOptions = {}): Json {
 }
 
 function convert(value: unknown, exact: boolean, level: number): Json {
-  if (level > MOST_LEVELS) return "…";
+  if (level > MAX_LEVELS) return "…";
   const inner = (item: unknown): Json => convert(item, exact, level + 1);
   switch (typeof value) {
     case "string":

@@ -192,14 +192,14 @@ export function jsonLines(write: (line: string) => unknown, options: TraceOption
   });
 }
 
-const MOST_TRACKERS = 10_000;
+const MAX_TRACKERS = 10_000;
 
 function trackerOf(trackers: Map<number, ConnectionTracker>, connection: number): ConnectionTracker {
   let tracker = trackers.get(connection);
   if (tracker !== undefined) return tracker;
   tracker = new ConnectionTracker();
   trackers.set(connection, tracker);
-  if (trackers.size > MOST_TRACKERS) trackers.delete(trackers.keys().next().value!);
+  if (trackers.size > MAX_TRACKERS) trackers.delete(trackers.keys().next().value!);
   return tracker;
 }
 

@@ -34,11 +34,11 @@ export interface Flood {
 /** Makes the frames of the `n`-th step of a flood. */
 export type Step = (n: number) => Uint8Array;
 
-const MOST_BYTES = 8_388_608;
+const MAX_BYTES = 8_388_608;
 const PIECE_BYTES = 65_536;
 
 // The bound in docs/limits.md. The broker's fixed memory is more than that for floods that end at once.
-const MOST_KEPT_PER_BYTE = 32;
+const MAX_KEPT_PER_BYTE = 32;
 const TEXT = "x".repeat(200);
 const accepted = { kind: "accepted" } as const;
 const received = (n: number) => ({ kind: "received", sectionNumber: 0, sectionOffset: BigInt(n) }) as const;
@@ -205,7 +205,7 @@ export async function measureFloods(only = ""): Promise<Flood[]> {
   for (const [name, step] of Object.entries(floods)) {
     if (!name.includes(only)) continue;
     await using broker = await filledBroker();
-    found.push({ name, ...await pour(broker, step, MOST_BYTES, () => used(gc)) });
+    found.push({ name, ...await pour(broker, step, MAX_BYTES, () => used(gc)) });
   }
   return found.sort((a, b) => b.kept - a.kept);
 }
@@ -284,8 +284,8 @@ export async function printFloods(only?: string): Promise<void> {
       } ${time.toFixed(0).padStart(8)} ${longest.toFixed(0).padStart(11)}  ${ended ?? "open"}`,
     );
   }
-  const above = found.filter(({ memory }) => memory > MOST_KEPT_PER_BYTE).map(({ name }) => name);
+  const above = found.filter(({ memory }) => memory > MAX_KEPT_PER_BYTE).map(({ name }) => name);
   if (above.length === 0) return;
-  console.error(`More than ${MOST_KEPT_PER_BYTE} bytes are kept for each byte of ${above.join(", ")}`);
+  console.error(`More than ${MAX_KEPT_PER_BYTE} bytes are kept for each byte of ${above.join(", ")}`);
   process.exitCode = 1;
 }

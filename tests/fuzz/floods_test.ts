@@ -8,7 +8,7 @@ import { assertEquals, assertMatch } from "@std/assert";
 import { test } from "../harness.ts";
 import { filledBroker, floods, pour } from "./floods.ts";
 
-const MOST_BYTES = 524_288;
+const MAX_BYTES = 524_288;
 
 // Frames that change nothing; the default bound takes some megabytes more.
 const MAX_IDLE_WORK = 1_000;
@@ -22,7 +22,7 @@ for (const [name, step] of Object.entries(floods)) {
     const other = await broker.connect();
     const sender = other.sender("others");
     await sender.send({ body: 0 });
-    const flooding = pour(broker, step, MOST_BYTES, () => 0);
+    const flooding = pour(broker, step, MAX_BYTES, () => 0);
     const receiver = other.receiver("others", { credit: 1 });
     // Messages of other clients go on between the pieces.
     for (let i = 0; i < 5; i++) {

@@ -17,7 +17,7 @@ import { rules } from "./rules.ts";
 import { type Mutation, mutations } from "./table.ts";
 import { Copy, misfits } from "./tree.ts";
 
-const LEAST_KILLED = 0.95;
+const MIN_KILLED = 0.95;
 const TIMEOUT_MS = 90_000;
 const MAX_OUTPUT_BYTES = 64 * 1_024 * 1_024;
 
@@ -58,7 +58,7 @@ const killed = run - survivors.length;
 const score = `${killed} of ${run} killed, ${(100 * killed / run).toFixed(1)} %`;
 const how = `${killed - timedOut} by a test that failed, ${timedOut} by time-out`;
 console.log(`${score} (${how}); ${chosen.length - run} not run in time`);
-process.exitCode = killed / run < LEAST_KILLED ? 1 : 0;
+process.exitCode = killed / run < MIN_KILLED ? 1 : 0;
 
 /** Fails if no result would mean anything: the table does not fit the source, or its tests fail by themselves. */
 function checkTable(): void {

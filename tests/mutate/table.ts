@@ -668,8 +668,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/base/collections.ts",
-    from: "if (++this.#deletions >= LEAST_DELETIONS && this.#deletions >= 2 * this.#map.size) {",
-    to: "if (++this.#deletions > LEAST_DELETIONS && this.#deletions >= 2 * this.#map.size) {",
+    from: "if (++this.#deletions >= MIN_DELETIONS && this.#deletions >= 2 * this.#map.size) {",
+    to: "if (++this.#deletions > MIN_DELETIONS && this.#deletions >= 2 * this.#map.size) {",
     tests: ["tests/base", "tests/engine"],
   },
   {

@@ -5,7 +5,7 @@
  */
 
 import { OutcomeError } from "../../src/base/errors.ts";
-import { MOST_DISK_MS } from "./process.ts";
+import { MAX_DISK_MS } from "./process.ts";
 import { SendAbortedError } from "../../src/client/outcome.ts";
 
 /** A sent message. */
@@ -148,7 +148,7 @@ export class Ledger {
     this.note(`${sent.body} is accepted${resent ? ", maybe twice" : ""}`);
     sent.state = "accepted";
     // A kept message is reported only when it is erased.
-    if (!together) sent.at = this.#now() - (sent.disk === undefined ? 0 : MOST_DISK_MS);
+    if (!together) sent.at = this.#now() - (sent.disk === undefined ? 0 : MAX_DISK_MS);
     sent.resent = resent;
   }
 

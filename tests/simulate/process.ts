@@ -10,7 +10,7 @@ import type { Random } from "../harness.ts";
 import type { SimulatedTime } from "./world.ts";
 
 /** Most milliseconds to keep or erase a message. */
-export const MOST_DISK_MS = 20;
+export const MAX_DISK_MS = 20;
 
 /** The disk of a machine. */
 export class Disk {
@@ -70,7 +70,7 @@ export class ProcessStore implements UnsettledStore {
   }
 
   async #turn(): Promise<void> {
-    await this.#time.sleep(this.#random.int(MOST_DISK_MS));
+    await this.#time.sleep(this.#random.int(MAX_DISK_MS));
     if (this.dead) await new Promise(() => {});
   }
 }

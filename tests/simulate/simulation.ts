@@ -23,7 +23,7 @@ import { Disk } from "./process.ts";
 import { SimulatedNetwork, SimulatedTime } from "./world.ts";
 
 const COMMANDS = 60;
-const MOST_NARROW = 4;
+const MAX_NARROW = 4;
 const NO_ACCOUNT = "no such account";
 // Longer than any back-off, idle timeout, open timeout, or stall.
 const PATIENCE_MS = 600_000;
@@ -112,7 +112,7 @@ class Simulation {
     const broker = new Broker({
       queues: {
         ...Object.fromEntries([...QUEUES, ASKED].map((name) => [name, {}])),
-        [NARROW]: { maxMessages: MOST_NARROW },
+        [NARROW]: { maxMessages: MAX_NARROW },
       },
       sasl: { anonymous: true, users: (_, password) => password === "secret" },
       // Messages of suspended links of dead programs come back within the time that is waited at the end.

@@ -44,7 +44,7 @@ export interface LastingServer {
 const IN_FLIGHT = 200;
 const CONCURRENCY = 50;
 // Messages that may wait at the broker, so that its memory holds no backlog.
-const MOST_WAITING = 1_000;
+const MAX_WAITING = 1_000;
 
 /** Starts our broker behind a proxy that cuts each connection after `most` bytes at the latest. */
 export async function serveLasting(seed: number, most: number): Promise<LastingServer> {
@@ -90,7 +90,7 @@ export async function lasts(
   const serving = receiver.serve(({ message }) => {
     const number = Number(message.text());
     assert(handled.add(number), `${number} came twice`);
-    if (next - handled.size < MOST_WAITING) waiting.shift()?.();
+    if (next - handled.size < MAX_WAITING) waiting.shift()?.();
     if (over && handled.size === next) all.resolve();
   }, { concurrency: CONCURRENCY, onerror: all.reject });
   const progress = (): LastingProgress => {
@@ -106,7 +106,7 @@ export async function lasts(
   const ticker = setInterval(() => ontick(progress()), everyMs);
   const work = async (): Promise<void> => {
     while (performance.now() - started < ms) {
-      if (next - handled.size >= MOST_WAITING) await new Promise<void>((resolve) => waiting.push(resolve));
+      if (next - handled.size >= MAX_WAITING) await new Promise<void>((resolve) => waiting.push(resolve));
       const number = next++;
       const outcome = await sender.send({ body: `${number}`.padEnd(10 + number % 400) });
       assertEquals(outcome?.kind, "accepted");

@@ -26,7 +26,7 @@ const RUNTIMES = {
 // Milliseconds between memory samples of a lasting soak.
 const SAMPLE_MS = 10_000;
 // The difference of heap and buffers that is no growth.
-const MOST_GROWTH_BYTES = 2_097_152;
+const MAX_GROWTH_BYTES = 2_097_152;
 type RuntimeName = keyof typeof RUNTIMES;
 
 const { values } = parseArgs({
@@ -144,7 +144,7 @@ async function last(name: RuntimeName, ms: number): Promise<void> {
       continue;
     }
     const { heap, resident } = growth;
-    const grows = heap > MOST_GROWTH_BYTES;
+    const grows = heap > MAX_GROWTH_BYTES;
     console.log(
       `${name}, ${side}: from the second third to the last, heap and buffers ${grows ? "GREW" : "flat"} by ` +
         `${megabytes(heap)}, resident by ${megabytes(resident)}`,

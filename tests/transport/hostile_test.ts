@@ -26,7 +26,7 @@ const UPGRADE = `${HELLO}Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSoc
   "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: amqp\r\n\r\n";
 
 // A margin for a runtime's own buffers and lazy collection; an attack would need a multiple of this.
-const MOST_MEMORY = 96 * MIB;
+const MAX_MEMORY = 96 * MIB;
 
 interface Attack {
   readonly id: string;
@@ -460,7 +460,7 @@ for (const id of ["ATK-14", "ATK-15", "ATK-16", "ATK-17", "ATK-18"]) {
       console.log(`${id} | ${sent} | ${actual} | ${(peak / MIB).toFixed(1)} MiB`);
       if (typeof outcome === "string") assertEquals(actual, outcome, sent);
       else assertMatch(actual, outcome, sent);
-      assert(peak < MOST_MEMORY, `${sent}: ${peak} bytes`);
+      assert(peak < MAX_MEMORY, `${sent}: ${peak} bytes`);
     }
   });
 }
