@@ -11,7 +11,7 @@ export interface Waiter {
 }
 
 // Waiters served in a row without effect before the others wait for more room.
-const MAX_TURNS_IN_VAIN = 16;
+const MAX_FAILED_TURNS = 16;
 
 /** Counts messages and bytes against its own limits and those of the whole that it is a part of. */
 export class RoomBudget {
@@ -108,14 +108,14 @@ export class RoomBudget {
 
   // Serves waiters in turn while there is room: a thousand queues shall not all look at room for one message.
   #serve(): void {
-    let inVain = 0;
-    for (let turns = this.#waiting.size; turns > 0 && inVain < MAX_TURNS_IN_VAIN && this.fitsHere(1); turns--) {
+    let failed = 0;
+    for (let turns = this.#waiting.size; turns > 0 && failed < MAX_FAILED_TURNS && this.fitsHere(1); turns--) {
       const waiter = this.#waiting.values().next().value;
       if (waiter === undefined) return;
       this.#waiting.delete(waiter);
       const { messages } = this;
       waiter.handleRoom();
-      if (this.#waiting.has(waiter) && messages === this.messages) inVain++;
+      if (this.#waiting.has(waiter) && messages === this.messages) failed++;
     }
   }
 }

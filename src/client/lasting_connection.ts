@@ -114,7 +114,7 @@ export class LastingConnection extends ConnectionBase {
   }
 
   /** @ignore Detaches a link, and attaches it again, or ends it with `ending`. */
-  attachAfresh(link: Link, ending?: Error): void {
+  attachNew(link: Link, ending?: Error): void {
     const session = this.links.get(link);
     if (this.attachment === undefined || session === undefined) return;
     // Events of the former endpoint are void.

@@ -96,7 +96,7 @@ export interface RecoveringConnection {
   /** @ignore Called when a link with recovery was attached again. */
   handleResumed?(link: RecoveringLink, what: LinkResumed): void;
   /** @ignore Detaches a link, and attaches it again, or ends it with an error. */
-  attachAfresh?(link: RecoveringLink, ending?: Error): void;
+  attachNew?(link: RecoveringLink, ending?: Error): void;
 }
 
 /** A link with recovery. */

@@ -125,9 +125,9 @@ export class LinkResumption<L extends RecoveringLink> {
   protected attachForRest(settledSome: boolean): void {
     const { connection, where } = this.link;
     this.#idleRounds = settledSome ? 0 : this.#idleRounds + 1;
-    if (this.#idleRounds <= MAX_IDLE_ROUNDS) return connection.attachAfresh?.(this.link);
+    if (this.#idleRounds <= MAX_IDLE_ROUNDS) return connection.attachNew?.(this.link);
     const text = `Cannot resume link of ${where}: the peer's list of unsettled deliveries does not end`;
-    connection.attachAfresh?.(this.link, new AmqpError(condition.notAllowed, text, { scope: "link" }));
+    connection.attachNew?.(this.link, new AmqpError(condition.notAllowed, text, { scope: "link" }));
   }
 
   /** Reports the result to events and, if messages may come twice, to the log. */

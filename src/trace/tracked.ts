@@ -56,7 +56,7 @@ export interface TrackedLink {
   /** Messages that are not settled. */
   unsettled: number;
   /** Time since which there has been no credit, if there is none. */
-  dryAt: number | undefined;
+  noCreditSince: number | undefined;
   /** Time at which the first side attached. */
   readonly startedAt: number;
   /** Time at which the last side detached, if one has. */
@@ -192,7 +192,7 @@ export function newLink(id: number, of: Pick<TrackedLink, "name" | "session" | "
     drain: false,
     deliveries: 0,
     unsettled: 0,
-    dryAt: undefined,
+    noCreditSince: undefined,
     detachedAt: undefined,
     drainedAt: undefined,
   };

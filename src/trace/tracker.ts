@@ -344,8 +344,8 @@ export class ConnectionTracker {
   }
 
   #noteCredit(link: TrackedLink): void {
-    if (link.credit > 0) link.dryAt = undefined;
-    else link.dryAt ??= this.#now;
+    if (link.credit > 0) link.noCreditSince = undefined;
+    else link.noCreditSince ??= this.#now;
   }
 
   // A side that announced a time-out expects a frame in that time; half as much again allows for the way.

@@ -68,7 +68,9 @@ function linkWaits(link: TrackedLink, wait: AddWait): void {
   const name = labelOf(link);
   const { attached } = link;
   if (attached.in && attached.out) {
-    if (link.credit <= 0 && link.dryAt !== undefined) wait(link.dryAt, `sender ${name}: no credit`, link);
+    if (link.credit <= 0 && link.noCreditSince !== undefined) {
+      wait(link.noCreditSince, `sender ${name}: no credit`, link);
+    }
     if (link.drainedAt !== undefined) wait(link.drainedAt, `receiver ${name}: drain is not answered`, link);
     return;
   }
