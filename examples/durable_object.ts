@@ -24,8 +24,8 @@ export class Publisher {
     return new Response(`${++this.#sent} sent\n`, { status: 202 });
   }
 
-  // It comes back by itself. One that could not be made, or that has ended for good, as over a password that has changed, is made
-  // anew for the next request.
+  // A lost connection is reopened automatically. One that could not be opened, or has ended for good, as after a change of the
+  // password, is replaced at the next request.
   async #connect(): Promise<Connection> {
     const forget = () => this.#connection = undefined;
     try {

@@ -1,5 +1,5 @@
 // A stand-in for Azure Event Hubs in memory, for tests: partitions, single events and batches by key or partition, readers from
-// a position on, owners who steal from each other, what $management tells. It uses nothing but the public surface of this package.
+// a position on, owners who steal from each other, answers of $management. It uses only the public API of this package.
 //
 //   deno run --allow-net examples/event_hubs.ts 5672
 //

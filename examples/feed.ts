@@ -1,8 +1,8 @@
-// What a browser page shows as it happens, until it is left; feed.html is the page. Built so that it loads little at first:
+// A browser page (feed.html) that shows messages as they come, until the user leaves it. This build loads little at first:
 // npx esbuild examples/feed.ts --bundle --splitting --minify --format=esm --target=es2022 --outdir=examples/dist
 import { connect } from "@webamqp/amqp";
 
-/** Shows each message of a topic. The connection comes back by itself; a first attempt that fails is made again, too. */
+/** Shows each message of a topic. A lost connection is reopened automatically; a failed first attempt is repeated, too. */
 export async function feed(
   url: string,
   topic: string,

@@ -1,8 +1,8 @@
 /**
- * Unsettled deliveries in a file, for `resume({ store })`: what a program has sent or settled and its peer has not heard of yet is
- * there for the next process, also after `kill -9`.
+ * Unsettled deliveries in a file, for `resume({ store })`: messages and outcomes that a program has sent, and whose
+ * settlement is not complete, are there for the next process, also after `kill -9`.
  *
- * Runs on Deno, Bun and Node. Each link has a file, to which a line is added for whatever is kept or forgotten; a promise resolves
+ * Runs on Deno, Bun and Node. Each link has a file, to which every `put` and `delete` adds a line; a promise resolves
  * when its line is on the disk, and lines of one turn are written together.
  *
  * @module

@@ -1,11 +1,11 @@
-// A service that works a queue off for months: it comes back when the broker does, and ends in order when it is told to.
+// A service that consumes a queue for months: it reconnects when the broker restarts, and ends in order at SIGTERM.
 //
 //     deno run -A examples/service.ts ws://user:secret@127.0.0.1:5673     (or bun …, or node …)
 import process from "node:process";
 import { connect } from "@webamqp/amqp";
 
 const connection = await connect(process.argv[2] ?? "ws://127.0.0.1:5673");
-// Takes no more, waits for the handlers that run, then closes; `serve` below returns.
+// Receives no further messages, waits for running handlers, then closes the connection; `serve` below returns.
 process.on("SIGTERM", () => void connection.drain());
 console.log("ready");
 

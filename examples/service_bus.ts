@@ -1,5 +1,5 @@
 // A stand-in for Azure Service Bus in memory, for tests: send, batches, receive, complete, abandon, dead-letter, defer, sessions,
-// locks, scheduling. It uses nothing but the public surface of this package.
+// locks, scheduling. It uses only the public API of this package.
 //
 //   deno run --allow-net examples/service_bus.ts 5672
 //

@@ -1,6 +1,6 @@
 /**
  * Unsettled deliveries in a database, for `resume({ store })`: Deno KV, SQLite, and the storage of a Durable Object. Each takes
- * what the runtime gives, told by the little that it needs of it.
+ * an object of the runtime, of which it declares only the members that it uses.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 // deno run -A examples/survive.ts amqp://127.0.0.1:5672
-// A consumer that survives the restart of its broker: what was in work when it went comes again.
+// A consumer that survives a restart of its broker: messages that it was processing when the broker stopped come again.
 import process from "node:process";
 import { connect } from "@webamqp/amqp";
 
