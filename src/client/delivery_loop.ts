@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Deferred } from "../base/wait.ts";
 import type { Delivery } from "./delivery.ts";
 import type { ValuesOptions } from "./receive_options.ts";
 
@@ -12,10 +13,17 @@ export interface LoopSource {
   readonly automatic: boolean;
   /** The next message, if one has arrived. */
   shift(): Delivery | undefined;
-  /** Waits for the next message; undefined when there will be none. */
-  take(signal: AbortSignal | undefined): Promise<Delivery | undefined>;
+  /** Waits for the next message, which `loop` can call off; undefined when there will be none. */
+  take(signal: AbortSignal | undefined, loop: LoopWait): Promise<Delivery | undefined>;
+  /** Ends a wait with undefined, unless it has its message. */
+  leave(waiting: Deferred<Delivery | undefined>): void;
   /** Called when the loop is left. */
   close(): Promise<void> | undefined;
+}
+
+/** The wait for a message of who may leave before it comes. */
+export interface LoopWait {
+  waiting: Deferred<Delivery | undefined> | undefined;
 }
 
 /**
@@ -28,12 +36,17 @@ export interface LoopSource {
  *         try { yield delivery; processed = true; } finally { settle(processed); }
  *       }
  *     } catch or return { await close(); }
+ *
+ * except that a generator lets `return` and `throw` wait for the next message, if `next` does, perhaps for ever.
  */
-export class DeliveryLoop implements AsyncGenerator<Delivery, void, void> {
+export class DeliveryLoop implements AsyncGenerator<Delivery, void, void>, LoopWait {
+  waiting: Deferred<Delivery | undefined> | undefined;
   readonly #source: LoopSource;
   readonly #options: ValuesOptions;
   #inHand: Delivery | undefined;
   #state: "new" | "begun" | "over" = "new";
+  // True once the program leaves the loop: no call waits for a message any more.
+  #leaving = false;
   // The last unfinished call; each call waits for the one before it.
   #busy: Promise<unknown> | undefined;
 
@@ -57,6 +70,7 @@ export class DeliveryLoop implements AsyncGenerator<Delivery, void, void> {
   }
 
   return(value?: void | PromiseLike<void>): Promise<IteratorResult<Delivery, void>> {
+    this.#callOff();
     return this.#after(async () => {
       await value;
       await this.#leave();
@@ -65,6 +79,7 @@ export class DeliveryLoop implements AsyncGenerator<Delivery, void, void> {
   }
 
   throw(error: unknown): Promise<IteratorResult<Delivery, void>> {
+    this.#callOff();
     return this.#after(() => this.#fail(error));
   }
 
@@ -79,6 +94,11 @@ export class DeliveryLoop implements AsyncGenerator<Delivery, void, void> {
   /** The tag of an async generator. */
   get [Symbol.toStringTag](): string {
     return "AsyncGenerator";
+  }
+
+  #callOff(): void {
+    this.#leaving = true;
+    if (this.waiting !== undefined) this.#source.leave(this.waiting);
   }
 
   #after<T>(call: () => Promise<T>): Promise<T> {
@@ -96,13 +116,17 @@ export class DeliveryLoop implements AsyncGenerator<Delivery, void, void> {
     this.#state = "begun";
     try {
       this.#settle(true);
-      const delivery = this.#source.shift() ?? await this.#source.take(this.#options.signal);
+      const delivery = this.#source.shift() ?? await this.#take();
       if (delivery !== undefined) return this.#hand(delivery);
     } catch (error) {
       return this.#fail(error);
     }
-    this.#state = "over";
+    if (!this.#leaving) this.#state = "over";
     return { done: true, value: undefined };
+  }
+
+  #take(): Promise<Delivery | undefined> | undefined {
+    return this.#leaving ? undefined : this.#source.take(this.#options.signal, this);
   }
 
   async #fail(error: unknown): Promise<never> {

@@ -7,6 +7,7 @@
 import { Fifo } from "../base/collections.ts";
 import { Deferred, onAbort } from "../base/wait.ts";
 import type { Delivery } from "./delivery.ts";
+import type { LoopWait } from "./delivery_loop.ts";
 import { DEFAULT_CREDIT } from "./receive_options.ts";
 
 // Aborted waits that may be kept, beside as many as there are live ones, before they are removed.
@@ -111,13 +112,14 @@ export class DeliveryQueue extends Arrivals<Delivery> {
     this.#credit = credit;
   }
 
-  /** Resolves with the next delivery; undefined when there will be none. */
-  async take(signal: AbortSignal | undefined): Promise<Delivery | undefined> {
+  /** Resolves with the next delivery; undefined when there will be none. `loop` is given the wait. */
+  async take(signal: AbortSignal | undefined, loop?: LoopWait): Promise<Delivery | undefined> {
     signal?.throwIfAborted();
     const ready = this.shift();
     if (ready !== undefined) return ready;
     if (this.#credit.window === 0) this.#credit.raise(DEFAULT_CREDIT);
     const waiting = this.wait();
+    if (loop !== undefined) loop.waiting = waiting;
     if (waiting === undefined || signal === undefined) return waiting?.promise;
     // The wait may be resolved although its promise's reactions have not run yet.
     const callOff = onAbort(signal, () => this.leave(waiting, () => waiting.reject(signal.reason)));

@@ -32,6 +32,9 @@ const MAX_TICKS = 5_000;
 // messages of one read one by one; answering each alone would cost both sides a message. With one message in flight no two
 // flushes come that close.
 const CLOSE_MS = 0.025;
+// Flushes in microtasks after which one waits for the end of the turn: between two ends in one process, whose bytes need no
+// turn of the event loop either, timers and sockets would otherwise wait for as long as both have something to say.
+const MAX_EAGER = 32;
 // Bytes received in a turn before the answers are flushed, so that the peer has work meanwhile.
 const MAX_BEHIND_BYTES = 65_536;
 
@@ -56,6 +59,7 @@ export class Driver {
   #ticks = 0;
   #quietTicks = 0;
   #flushedAt = -Infinity;
+  #eager = 0;
   #behindBytes = 0;
   #awake = false;
   #congested = false;
@@ -120,10 +124,14 @@ export class Driver {
     const ticks = ++this.#ticks;
     if (busy && ticks < BUSY_TICKS) this.#soon.then(this.#tick);
     else if (
-      (busy || environment.now() - this.#flushedAt < CLOSE_MS) && environment.endOfTurn(this.#endTurn)
-    ) return;
+      (busy || this.#eager >= MAX_EAGER || environment.now() - this.#flushedAt < CLOSE_MS) &&
+      environment.endOfTurn(this.#endTurn)
+    ) this.#eager = 0;
     else if (busy && ticks < MAX_TICKS) this.#soon.then(this.#tick);
-    else this.#endTurn();
+    else {
+      this.#eager++;
+      this.#endTurn();
+    }
   };
   readonly #endTurn = (): void => {
     this.#awake = false;

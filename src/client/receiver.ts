@@ -203,7 +203,8 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     return new DeliveryLoop({
       automatic: this.#automatic,
       shift: () => this.#queue.shift(),
-      take: (signal) => this.take(signal),
+      take: (signal, loop) => this.#queue.take(signal, loop),
+      leave: (waiting) => this.#queue.leave(waiting, () => waiting.resolve(undefined)),
       close: () => this.open ? this.close() : undefined,
     }, options);
   }

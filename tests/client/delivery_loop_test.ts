@@ -1,16 +1,35 @@
 import { assertEquals } from "@std/assert";
 import type { Delivery } from "../../src/client/delivery.ts";
-import { DeliveryLoop, type LoopSource } from "../../src/client/delivery_loop.ts";
+import { Deferred } from "../../src/base/wait.ts";
+import { DeliveryLoop, type LoopSource, type LoopWait } from "../../src/client/delivery_loop.ts";
 import { random, seed, test } from "../harness.ts";
 
-/** The loop as an async generator, the model for its every step. */
-async function* generated(source: LoopSource, preventCancel: boolean): AsyncGenerator<Delivery, void, void> {
+/** The loop as an async generator, the model for its every step; only that leaving it ends its wait. */
+function generated(source: LoopSource, preventCancel: boolean): AsyncGenerator<Delivery, void, void> {
+  const waiter: LoopWait & { leaving?: boolean } = { waiting: undefined };
+  const loop = generate(source, preventCancel, waiter);
+  const leave = (): void => {
+    waiter.leaving = true;
+    if (waiter.waiting !== undefined) source.leave(waiter.waiting);
+  };
+  return {
+    next: () => loop.next(),
+    return: () => (leave(), loop.return()),
+    throw: (error: unknown) => (leave(), loop.throw(error)),
+  } as AsyncGenerator<Delivery, void, void>;
+}
+
+async function* generate(
+  source: LoopSource,
+  preventCancel: boolean,
+  waiter: LoopWait & { leaving?: boolean },
+): AsyncGenerator<Delivery, void, void> {
   let left = true;
   try {
     for (;;) {
-      const delivery = source.shift() ?? await source.take(undefined);
+      const delivery = source.shift() ?? (waiter.leaving ? undefined : await source.take(undefined, waiter));
       if (delivery === undefined) {
-        left = false;
+        left = waiter.leaving === true;
         return;
       }
       if (!source.automatic) delivery.handleTaken();
@@ -39,14 +58,19 @@ async function run(
   const seen: string[] = [];
   const buffer: Delivery[] = [];
   let ended: { readonly error: Error | undefined } | undefined;
-  let taken: { resolve(delivery: Delivery | undefined): void; reject(error: Error): void } | undefined;
+  let taken: Deferred<Delivery | undefined> | undefined;
   const loop = make({
     automatic,
     shift: () => buffer.shift(),
-    take: () => {
+    take: (_signal, waiter) => {
       if (ended?.error !== undefined) return Promise.reject(ended.error);
       if (ended !== undefined) return Promise.resolve(undefined);
-      return new Promise((resolve, reject) => taken = { resolve, reject });
+      return (waiter.waiting = taken = new Deferred()).promise;
+    },
+    leave: (waiting) => {
+      if (waiting.settled) return;
+      waiting.resolve(undefined);
+      taken = undefined;
     },
     close: () => {
       told.push("closed");
@@ -75,7 +99,7 @@ async function run(
     );
   for (const [at, step] of [...steps, "end"].entries()) {
     // The next step finds the loop at rest: the two differ in how many turns they take to get there.
-    if (step !== "next" && step !== "return" && step !== "throw") await rest();
+    if (step !== "next") await rest();
     if (step === "next") note(at, loop.next());
     else if (step === "return") note(at, loop.return());
     else if (step === "throw") note(at, loop.throw(new Error("thrown")));
@@ -109,12 +133,25 @@ test("loop: whatever the program does, it sees what an async generator would sho
   }
 });
 
+test("loop: leaving it ends its wait for a message, and no message is lost", async () => {
+  for (const preventCancel of [true, false]) {
+    for (const leave of ["return", "throw"] as const) {
+      const [seen, told] = await run(["next", "next", leave, "come"], true, (source) => {
+        return new DeliveryLoop(source, { preventCancel });
+      });
+      assertEquals(seen, ["0: done", "1: done", leave === "return" ? "2: done" : "2: thrown"]);
+      assertEquals(told, preventCancel ? [] : ["closed"]);
+    }
+  }
+});
+
 test("loop: a message that is there is handed out in one turn of the microtask queue", async () => {
   const delivery = { handleTaken: () => {} } as Delivery;
   const loop = new DeliveryLoop({
     automatic: false,
     shift: () => delivery,
     take: () => Promise.reject(new Error("asked to wait")),
+    leave: () => {},
     close: () => undefined,
   }, {});
   let turns = 0;

@@ -102,6 +102,24 @@ test("work that goes on in a turn is flushed at its end, or when much has come",
   assertEquals(sent[2], [3]);
 });
 
+test("flushes in microtasks alone leave timers and sockets their turn", async () => {
+  const { sent, receive, clock } = driven();
+  await turn();
+  for (let round = 0; round < 3; round++) {
+    for (let i = 0; i < 200; i++) {
+      clock.now += 1;
+      receive(1);
+      await microtasks(20);
+    }
+    // Most answers left at once; one waited for the end of the turn, and those after it with it.
+    const early = sent.splice(0);
+    assertEquals([early.length > 30, early.length <= 32, early.flat().length], [true, true, early.length]);
+    await turn();
+    await turn();
+    assertEquals(sent.splice(0), [new Array(200 - early.length).fill(1)]);
+  }
+});
+
 test("ATK-32: what whoever is told of an event throws ends the connection with it", () => {
   const failed: unknown[] = [];
   const channel = {
