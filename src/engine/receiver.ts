@@ -189,6 +189,8 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     this.#count(ahead);
     // The credit is gone even if the drain was called off meanwhile.
     if (ahead > 0 && this.linkCredit === 0) this.draining = true;
+    // Some senders answer a drain without advancing their count.
+    if (ahead === 0 && this.draining && flow.drain === true && flow.linkCredit === 0) this.linkCredit = 0;
     this.#checkDrained();
   }
 

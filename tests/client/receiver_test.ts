@@ -4,11 +4,13 @@ import { type Message, writeMessage } from "../../src/codec/message.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import type { OutgoingDelivery } from "../../src/engine/outgoing.ts";
 import type { SendListener } from "../../src/client/outcome.ts";
+import { connect } from "../../src/client/connect.ts";
 import type { Connection } from "../../src/client/connection.ts";
 import type { Delivery } from "../../src/client/delivery.ts";
 import { OutcomeError } from "../../src/base/errors.ts";
 import type { Sender } from "../../src/client/sender.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
+import { ScriptedPeer } from "../../src/testing/peer.ts";
 import { test } from "../harness.ts";
 import { linkUp } from "./link_up.ts";
 
@@ -561,4 +563,32 @@ test("DSP-4: what the sender settles by itself makes room for others, also where
     assertThrows(() => deliveries[0]!.accept(), OutcomeError, "has settled it by itself");
   }
   connection.destroy(new Error("over"));
+});
+
+test("FLW-5: a drain ends with a sender's answer that hands back no credit, and a late message still arrives", async () => {
+  const peer = new ScriptedPeer({ ignore: ["empty", "flow", "disposition"] });
+  peer.expectOpening();
+  peer.expect("begin").respond();
+  peer.expect("attach").respond({ initialDeliveryCount: 7 });
+  peer.expect("flow", { linkCredit: 5, drain: true }).send("flow", {
+    nextIncomingId: 0,
+    incomingWindow: 100,
+    nextOutgoingId: 0,
+    outgoingWindow: 100,
+    handle: 0,
+    deliveryCount: 7,
+    linkCredit: 0,
+    drain: true,
+  });
+  const connection = await connect(peer.channel, { reconnect: false });
+  const receiver = connection.receiver("orders", { credit: 5 });
+  await receiver.drain();
+  peer.send("transfer", { handle: 0, deliveryId: 0, deliveryTag: new Uint8Array(1) }, { payload: { body: "late" } });
+  peer.expect("detach").respond();
+  peer.expectClosing();
+  const delivery = await receiver.receive();
+  assertEquals(delivery.message.body, "late");
+  await delivery.accept();
+  await connection.close();
+  await peer.done();
 });
