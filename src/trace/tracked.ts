@@ -129,7 +129,7 @@ export interface TrackedSessionState extends TrackedSession {
   readonly nextOut: Record<Direction, number>;
   readonly endedAt: Record<Direction, number>;
   // Time since which the transfers of each side have had no window, if they have none.
-  readonly shutAt: Record<Direction, number | undefined>;
+  readonly noWindowSince: Record<Direction, number | undefined>;
   readonly nextDelivery: Record<Direction, number | undefined>;
   readonly open: Record<Direction, Map<TrackedLink, TrackedDelivery>>;
 }
@@ -175,7 +175,7 @@ export function newSession(id: number, startedAt: number): TrackedSessionState {
     handleMax: { in: UNLIMITED, out: UNLIMITED },
     nextOut: { in: 0, out: 0 },
     endedAt: { in: 0, out: 0 },
-    shutAt: { in: undefined, out: undefined },
+    noWindowSince: { in: undefined, out: undefined },
     nextDelivery: { in: undefined, out: undefined },
     open: { in: new Map(), out: new Map() },
   };

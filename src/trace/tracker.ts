@@ -339,8 +339,8 @@ export class ConnectionTracker {
 
   #setWindow(session: TrackedSessionState, way: Direction, window: number | undefined): void {
     session.windows[way] = window;
-    if (window !== 0) session.shutAt[way] = undefined;
-    else session.shutAt[way] ??= this.#now;
+    if (window !== 0) session.noWindowSince[way] = undefined;
+    else session.noWindowSince[way] ??= this.#now;
   }
 
   #noteCredit(link: TrackedLink): void {

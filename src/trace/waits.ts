@@ -47,8 +47,8 @@ function sessionWaits(session: TrackedSessionState, wait: AddWait): void {
     if (session.ended[way] && !session.ended[other]) {
       wait(session.endedAt[way], `end ${sent(way)} on channel ${session.channels[way]} is not answered`);
     }
-    const shutAt = session.shutAt[way];
-    if (shutAt !== undefined) wait(shutAt, `session ${session.id}: no window for transfers ${sent(way)}`);
+    const noWindowSince = session.noWindowSince[way];
+    if (noWindowSince !== undefined) wait(noWindowSince, `session ${session.id}: no window for transfers ${sent(way)}`);
     const oldest = session.unsettled[way].values().next().value;
     if (oldest !== undefined) {
       const { size } = session.unsettled[way];
