@@ -262,6 +262,11 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     link.handleEnded(error);
   }
 
+  /** @ignore The highest handle that the peer accepts on the default session, if it has said so. */
+  get peerHandleMax(): number | undefined {
+    return this.#defaultSession?.endpoint?.remote?.handleMax;
+  }
+
   /** @ignore Removes and ends a session. */
   endSession(shared: SharedSession, error?: Error): void {
     this.sessions.delete(shared);

@@ -17,6 +17,8 @@ export const KEPT_SENDER_IDLE_MS = 60_000;
 /** The connection of cached senders. */
 export interface KeepingConnection {
   readonly environment: Environment;
+  /** The highest handle that the peer accepts on the session of the cached senders, if it has said so. */
+  readonly peerHandleMax: number | undefined;
   sender(address: string): Sender;
 }
 
@@ -53,7 +55,9 @@ export class KeptSenders {
   }
 
   #makeRoom(): void {
-    if (this.#kept.size < MAX_KEPT_SENDERS) return;
+    // Half of the peer's links are left to others, and to senders whose detach it has not answered.
+    const { peerHandleMax = Infinity } = this.#connection;
+    if (this.#kept.size < Math.min(MAX_KEPT_SENDERS, Math.ceil(peerHandleMax / 2))) return;
     // A sender that waits for an outcome stays; there are no more of these than waiting messages.
     for (const [address, { sender }] of this.#kept) if (this.#drop(address, sender)) return;
   }

@@ -6,13 +6,14 @@ import { acceptor } from "../../src/server/acceptor.ts";
 import { test } from "../harness.ts";
 import { VirtualNetwork, VirtualTime } from "./virtual.ts";
 
-async function sinks(accept: (address: string | undefined) => boolean = () => true) {
+async function sinks(accept: (address: string | undefined) => boolean = () => true, handleMax = 1_023) {
   const time = new VirtualTime();
   const network = new VirtualNetwork();
   const links = new Set<Receiver>();
   let attached = 0;
   const server = acceptor({
     environment: time,
+    session: { handleMax },
     onReceiver: (request) => {
       attached++;
       if (!accept(request.address)) throw new Error("no");
@@ -52,6 +53,14 @@ test("connection.send keeps no more senders than it should, those used last", as
   assert(![...links].some(({ address }) => address === "q19"));
   await time.wait(connection.send("q20", { body: 0 }));
   assertEquals(attached(), most);
+  await time.wait(connection.close());
+});
+
+test("connection.send keeps no more than half of the links that the peer accepts", async () => {
+  const { time, links, connection } = await sinks(undefined, 7);
+  for (let i = 0; i < 30; i++) await time.wait(connection.send(`q${i}`, { body: i }));
+  await time.pass(1);
+  assertEquals([...links].map(({ address }) => address), ["q26", "q27", "q28", "q29"]);
   await time.wait(connection.close());
 });
 

@@ -187,7 +187,7 @@ export const rules: readonly Mutation[] = [
   {
     rule: "ATK-8: kept senders are bounded",
     file: "src/client/kept_senders.ts",
-    from: "if (this.#kept.size < MAX_KEPT_SENDERS) return;",
+    from: "if (this.#kept.size < Math.min(MAX_KEPT_SENDERS, Math.ceil(peerHandleMax / 2))) return;",
     to: "return;",
     tests: ["tests/client/kept_senders_test.ts"],
   },
