@@ -19,8 +19,8 @@ const GROUP_ID = 10;
 export function expiresAt(message: EncodedMessage, clock: Clock): number {
   if (message.expires) return clock.now() + message.header!.ttl!;
   if (message.propertyCount <= ABSOLUTE_EXPIRY_TIME) return Infinity;
-  const time = message.properties.absoluteExpiryTime;
-  return time instanceof Date ? clock.now() + time.getTime() - Date.now() : Infinity;
+  const time = milliseconds(message.properties.absoluteExpiryTime);
+  return time === undefined ? Infinity : clock.now() + time - Date.now();
 }
 
 /**

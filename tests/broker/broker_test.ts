@@ -1,7 +1,7 @@
 import { assertEquals, assertGreater, assertInstanceOf, assertLess, assertRejects } from "@std/assert";
 import { decodeHex } from "@std/encoding";
 import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
-import { type ErrorFields, type Header, symbol, uint, ulong } from "../../src/codec/types.ts";
+import { type ErrorFields, type Header, symbol, timestamp, uint, ulong } from "../../src/codec/types.ts";
 import { systemEnvironment } from "../../src/base/environment.ts";
 import { test } from "../harness.ts";
 import { encoded, numbers, range, sendNumbers, setUp, take, until } from "./set_up.ts";
@@ -463,6 +463,18 @@ test("MSG-10: expired messages are not delivered, others with what is left of th
   const { ttl } = long!.message.header!;
   assertEquals(ttl! > 0 && ttl! <= 100_000, true);
   assertEquals(ever!.message.header, undefined);
+});
+
+test("MSG-10: an expiry time counts also where no Date can hold it", async () => {
+  await using at = setUp();
+  const sender = at.producer.sender("orders");
+  for (const far of [-(2n ** 62n), 2n ** 62n]) {
+    await sender.send({ properties: { absoluteExpiryTime: timestamp(far) }, body: far });
+  }
+  await sender.send({ properties: { absoluteExpiryTime: new Date(-1) }, body: 0n });
+  const [far] = await take(at.consumer.receiver("orders", { credit: 10 }), 1);
+  assertEquals(far!.message.body, 2n ** 62n);
+  await until(() => at.broker.queue("orders")!.dropped === 2);
 });
 
 test("MSG-10: the ttl that a receiver sees is lowered by the time that the message has waited", async () => {
