@@ -90,7 +90,7 @@ import type { Fields } from "./values.ts";
 
 export * from "./wrappers.ts";
 export * from "./values.ts";
-export * from "./message_types.ts";
+export type * from "./message_types.ts";
 
 ${text}
 /** The nine frame bodies of AMQP proper. */
