@@ -96,8 +96,8 @@ export const planted: readonly Mutation[] = [
   {
     rule: "a process does not give tags anew that one before it has used",
     file: "src/client/resume_sender.ts",
-    from: "numberOf(tag) > last ? numberOf(tag) : last, 0n);",
-    to: "numberOf(tag) > last ? 0n : last, 0n);",
+    from: "    tag.set(this.#process, COUNTER_BYTES);",
+    to: "    new DataView(tag.buffer).setBigUint64(0, BigInt(++this.#process[0]!));",
     tests,
   },
   {
