@@ -4,19 +4,29 @@
  * @module
  */
 
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Mutation } from "./table.ts";
 
-const COPIED = ["mod.ts", "src", "tests", "examples", "compat", "deno.json", "jsr.json", "package.json", "README.md"];
+const NOT_COPIED = [".git", "node_modules"];
 
 export class Copy implements Disposable {
   readonly root: string = mkdtempSync(join(tmpdir(), "mutate-"));
 
-  /** Copies the part of the tree at `origin` that tests need. */
+  /** Copies the tree at `origin`, and shares its packages. */
   constructor(origin: string) {
-    for (const name of COPIED) cpSync(join(origin, name), join(this.root, name), { recursive: true });
+    const copied = readdirSync(origin).filter((name) => !NOT_COPIED.includes(name));
+    for (const name of copied) cpSync(join(origin, name), join(this.root, name), { recursive: true });
     symlinkSync(join(origin, "node_modules"), join(this.root, "node_modules"));
   }
 
