@@ -294,7 +294,7 @@ export abstract class Link extends Lifetime implements RecoveringLink {
    * a link that the peer attached is the peer's to end.
    */
   endingOf(error: Error | undefined): Error | undefined {
-    if (error !== undefined || !this.open || this.#settings === undefined) return error;
+    if (error !== undefined || !this.open || !this.connection.open || this.#settings === undefined) return error;
     return new AmqpError(condition.detachForced, `Link of ${this.where} detached by peer without an error`, {
       scope: "link",
       remote: true,

@@ -15,7 +15,7 @@ import type { FrameTrace } from "../../src/engine/events.ts";
 import { SaslClient } from "../../src/sasl/client.ts";
 import type { SaslAuth } from "../../src/sasl/mechanism.ts";
 import { anonymous } from "../../src/sasl/mechanisms.ts";
-import { type OpenOptions, openOver } from "../../src/client/connect.ts";
+import { type OpenOptions, openOver, publish } from "../../src/client/connect.ts";
 import type { Connection } from "../../src/client/connection.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
 import type { Channel } from "../../src/transport/channel.ts";
@@ -422,6 +422,10 @@ test("bench: a connection that sends a message and ends in order makes no error"
     await connection.sender("sink").send({ body: "one" });
     await connection.close();
     await connection.closed;
+    const [near, far] = channelPair();
+    const server = acceptor({ onReceiver: (request) => request.accept().serve(() => {}) });
+    server.accept(far);
+    await publish("ws://localhost", "sink", { body: "one" }, { dial: () => near });
   } finally {
     for (const kind of [AmqpError, TransportError]) Object.setPrototypeOf(kind, Error);
   }
