@@ -1,9 +1,12 @@
 /**
- * The environment of a connection: time, timers, the end of a turn, randomness; and which runtime this is. No other file of a connection reads a clock or
- * sets a timer, so with another environment a connection runs in virtual time and repeats to the byte.
+ * The environment of a connection: time, timers, the end of a turn, randomness; and which runtime this is. No other file of a
+ * connection reads a clock or sets a timer, so with another environment a connection runs in virtual time and repeats to the
+ * byte.
  *
  * @module
  */
+
+import { hex } from "./text.ts";
 
 /** Time, timers and randomness of a connection. */
 export interface Environment {
@@ -52,7 +55,7 @@ export function randomName(environment: Environment = systemEnvironment): string
   // A random UUID has only 122 random bits.
   const bytes = new Uint8Array(16);
   environment.random(bytes);
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex(bytes);
 }
 
 /** A random number from 0 up to but not including 1, of 32 bits. */

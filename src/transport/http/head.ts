@@ -7,7 +7,7 @@
  * @module
  */
 
-import { quote } from "../../base/text.ts";
+import { hexByte, quote } from "../../base/text.ts";
 import { isToken } from "../url.ts";
 import { TransportError } from "../../base/errors.ts";
 import { elementsOf, hasToken, isControl, trimBlanks } from "./tokens.ts";
@@ -213,7 +213,7 @@ export class LineReader {
         this.#endsInCr = true;
         continue;
       }
-      if (isForbidden(byte)) throw httpViolation(`control character 0x${byte.toString(16).padStart(2, "0")}`);
+      if (isForbidden(byte)) throw httpViolation(`control character 0x${hexByte(byte)}`);
       throw httpViolation(`a line is longer than ${this.#maxLineBytes} bytes`);
     }
     return undefined;
