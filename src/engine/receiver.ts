@@ -212,7 +212,8 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
   }
 
   protected override onRemoteAttach(attach: Attach): void {
-    this.deliveryCount = attach.initialDeliveryCount;
+    // Azure's services leave the count out on `$cbs` and `$management`, and where they refuse a link.
+    this.deliveryCount = attach.initialDeliveryCount ?? 0;
     this.suspended?.compare(attach);
   }
 

@@ -334,9 +334,6 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     if (this.#handles.get(handle) !== undefined) {
       throw this.#connectionFault(condition.handleInUse, `handle ${handle} is in use`);
     }
-    if (attach.role === "sender" && attach.initialDeliveryCount === undefined) {
-      throw this.#fault(condition.invalidField, "Cannot take attach: initial-delivery-count is absent");
-    }
     const role = attach.role === "sender" ? "receiver" : "sender";
     const answered = this.#handles.answered(name, role);
     const kept = this.connection.costs.keep();

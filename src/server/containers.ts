@@ -234,7 +234,7 @@ function settingsOf({ remote }: SenderEndpoint | ReceiverEndpoint): string {
 function hasOurAttach(endpoint: SenderEndpoint | ReceiverEndpoint): boolean {
   return endpoint.role === "sender"
     ? endpoint.counted
-    : endpoint.deliveryCount !== endpoint.remote?.initialDeliveryCount;
+    : endpoint.deliveryCount !== (endpoint.remote?.initialDeliveryCount ?? 0);
 }
 
 function expired(name: string): AmqpError {

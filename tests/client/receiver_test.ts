@@ -592,3 +592,30 @@ test("FLW-5: a drain ends with a sender's answer that hands back no credit, and 
   await connection.close();
   await peer.done();
 });
+
+test("LNK-5: an answer without initial-delivery-count, as of Azure's $cbs, counts from 0, and one that refuses tells why", async () => {
+  const peer = new ScriptedPeer({ ignore: ["empty", "disposition"] });
+  peer.expectOpening();
+  peer.expect("begin").respond();
+  peer.expect("attach").respond({ initialDeliveryCount: undefined });
+  peer.expect("flow", { linkCredit: 1 });
+  peer.send("transfer", { handle: 0, deliveryId: 0, deliveryTag: new Uint8Array(1) }, { payload: { body: "ok" } });
+  const connection = await connect(peer.channel, { reconnect: false });
+  const receiver = connection.receiver("$cbs", { credit: 1 });
+  assertEquals((await receiver.receive()).message.body, "ok");
+  peer.expect("attach", { handle: 1 }).send("attach", {
+    name: "r",
+    handle: 1,
+    role: "sender",
+    initialDeliveryCount: undefined,
+  })
+    .send("detach", { handle: 1, closed: true, error: { condition: "amqp:link:stolen", description: "epoch 0" } });
+  peer.expect("detach");
+  const refused = await assertRejects(() => connection.receiver({ address: "hub", name: "r" }).receive(), AmqpError);
+  assertEquals([refused.condition, refused.scope], ["amqp:link:stolen", "link"]);
+  peer.expect("detach", { handle: 0 }).respond();
+  peer.expectClosing();
+  await receiver.close();
+  await connection.close();
+  await peer.done();
+});
