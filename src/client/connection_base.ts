@@ -56,6 +56,8 @@ export interface ConnectionSettings extends EngineOptions {
   maxBufferedBytes?: number | undefined;
   /** Clock, timers and randomness. Default: the runtime's. */
   environment?: Environment | undefined;
+  /** The environment whose timers the connection's own time-outs use. Default: `environment`. */
+  timers?: Environment | undefined;
   /** The most messages, and bytes of them, that may wait while the connection is lost. */
   maxPending?: { readonly messages: number; readonly bytes: number } | undefined;
   /** Whether the program chose `containerId`. */
@@ -221,7 +223,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
         this.handle(attachment, error && host ? { ...event, error: located(error, host) } as EngineEvent : event);
       },
       maxBufferedBytes: this.settings.maxBufferedBytes,
-      environment: this.environment,
+      environment: this.settings.timers ?? this.environment,
     });
     const attachment: Attachment = { settings, endpoint, driver, links: new ChurnMap(), sessions: new ChurnMap() };
     this.attachment = attachment;

@@ -25,6 +25,7 @@ import { Containers } from "./containers.ts";
 import { asAmqpError, decide, guardHook, type ReceiverRequest, type SenderRequest } from "./link_requests.ts";
 import { ACCEPTOR_KINDS } from "./kinds.ts";
 import { SaslServer } from "../sasl/server.ts";
+import { SharedTimers } from "./shared_timers.ts";
 import { SASL_KINDS, saslMechanisms, type SaslServerOptions } from "./sasl.ts";
 import { CODEC_LIMIT_KINDS, codecLimits, SESSION_KINDS } from "../client/link_options.ts";
 import { abortable, ignore } from "../base/wait.ts";
@@ -257,6 +258,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
       // Not earlier: Workers have no randomness outside a request.
       containerId: options.containerId ?? randomName(options.environment),
       logging,
+      timers: new SharedTimers(options.environment ?? systemEnvironment),
     };
     const { trace } = options;
     const number = ++accepted;
