@@ -24,6 +24,8 @@ export class Windows {
   beyond = 0;
   #nextOutgoingId: number;
   #nextIncomingId: number | undefined;
+  // True once the peer has answered our begin.
+  #answered = false;
 
   constructor(window: number, initialOutgoingId: number) {
     this.window = this.incomingWindow = window;
@@ -43,6 +45,7 @@ export class Windows {
   begun(begin: Begin): void {
     this.#nextIncomingId = begin.nextOutgoingId;
     this.remoteIncomingWindow = begin.incomingWindow;
+    this.#answered = begin.remoteChannel !== undefined;
   }
 
   sent(): void {
@@ -59,8 +62,12 @@ export class Windows {
   receiveFlow(flow: Flow): void {
     // The peer reports next-incoming-id as it stood when it wrote the flow; transfers of ours still in flight are not in it.
     // Subtracting the transfers sent since accounts for them.
-    const behind = difference(this.#nextOutgoingId, flow.nextIncomingId ?? this.initialOutgoingId);
-    this.remoteIncomingWindow = Math.max(0, Math.min(MAX_UINT, flow.incomingWindow - behind));
+    const { nextIncomingId, incomingWindow } = flow;
+    const behind = difference(this.#nextOutgoingId, nextIncomingId ?? this.initialOutgoingId);
+    const room = Math.max(0, Math.min(MAX_UINT, incomingWindow - behind));
+    // A peer that has our begin and still leaves the id out, such as Azure's IoT Hub, keeps no count: its window would never
+    // open again.
+    this.remoteIncomingWindow = room === 0 && nextIncomingId === undefined && this.#answered ? incomingWindow : room;
   }
 
   /** The window fields of a begin or flow of ours, which opens the window again, but for held transfers. */

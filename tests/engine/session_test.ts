@@ -264,6 +264,25 @@ test("SES-9: nothing is sent into a shut window; it is asked for once, and sendi
   script.quiet();
 });
 
+test("SES-10: a peer that never tells next-incoming-id still opens its window, as Azure's IoT Hub does", () => {
+  const script = Script.opened({ role: "client" });
+  const session = script.endpoint.begin();
+  const sender = attachLink(session, { name: "link", role: "sender", target: { kind: "target" } });
+  script.send(begin({ remoteChannel: 0, incomingWindow: 2 }));
+  script.send(attach({ role: "receiver" }));
+  const told = { nextIncomingId: undefined, incomingWindow: 2 };
+  script.send(flow({ ...told, handle: 0, linkCredit: 100 }));
+  for (let i = 0; i < 6; i++) sendOn(sender, tag(i), payload(1));
+  const transfers = () => script.rest().filter(({ kind }) => kind === "transfer").length;
+  assertEquals(transfers(), 2);
+  script.send(flow(told));
+  assertEquals(transfers(), 2);
+  script.send(flow({ ...told, incomingWindow: 0 }));
+  assertEquals(transfers(), 0);
+  script.send(flow(told));
+  assertEquals(transfers(), 2);
+});
+
 test("SES-9: a transfer beyond our window ends the session", () => {
   const script = Script.opened({ role: "server", session: { incomingWindow: 4 } });
   script.send(begin());

@@ -854,8 +854,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/engine/windows.ts",
-    from: "const behind = difference(this.#nextOutgoingId, flow.nextIncomingId ?? this.initialOutgoingId);",
-    to: "const behind = difference(this.#nextOutgoingId, flow.nextIncomingId && this.initialOutgoingId);",
+    from: "const behind = difference(this.#nextOutgoingId, nextIncomingId ?? this.initialOutgoingId);",
+    to: "const behind = difference(this.#nextOutgoingId, nextIncomingId && this.initialOutgoingId);",
     tests: ENGINE,
   },
   {
