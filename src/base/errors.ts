@@ -243,6 +243,10 @@ function isRetryable(symbol: string): boolean {
     case condition.connectionForced:
     case condition.detachForced:
     case condition.transactionTimeout:
+    // Conditions of Azure's services that their own clients try again.
+    case "com.microsoft:server-busy":
+    case "com.microsoft:timeout":
+    case "com.microsoft:operation-cancelled":
       return true;
     default:
       return false;

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { TransportError, type TransportErrorCode } from "../../src/base/errors.ts";
+import { AmqpError, TransportError, type TransportErrorCode } from "../../src/base/errors.ts";
 import { test } from "../harness.ts";
 
 test("trouble of the transport is retryable where waiting may help: not for what was refused", () => {
@@ -20,4 +20,12 @@ test("trouble of the transport is retryable where waiting may help: not for what
     assertEquals(retryable("handshake-failed", status), false, `${status}`);
   }
   assertEquals(new TransportError("timeout", "Cannot connect", { retryable: false }).retryable, false);
+});
+
+test("Azure's conditions of load and time are retryable, its refusals are not", () => {
+  const retryable = (name: string): boolean => new AmqpError(`com.microsoft:${name}`, "Cannot send").retryable;
+  for (const name of ["server-busy", "timeout", "operation-cancelled"]) assertEquals(retryable(name), true, name);
+  for (const name of ["message-lock-lost", "session-lock-lost", "entity-disabled", "argument-error"]) {
+    assertEquals(retryable(name), false, name);
+  }
 });
