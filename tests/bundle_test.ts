@@ -7,7 +7,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { bundle, firstLoad, gzipSize } from "./bundle.ts";
 import { test } from "./harness.ts";
-import { read } from "./source.ts";
+import { list, read } from "./source.ts";
 
 /**
  * Bytes on the wire of both ways of being a client: today's with a small margin, since each runtime packs a little
@@ -67,4 +67,14 @@ test("bundle: a client has nothing of one runtime", () => {
   // The runtime's name in a text, "Deno/2.9", is no use of its global.
   const traces = /node:|\b(?:process|Buffer|require|Deno(?!\/)|Bun|WebSocketPair)\b/g;
   assertEquals(client.code.match(traces), null);
+});
+
+test("bundle: an import that no bundler can resolve is marked as the runtime's own, for webpack and Vite", () => {
+  const dynamic = ["mod.ts", ...list("src", ".ts")].flatMap((path) =>
+    Array.from(read(path).matchAll(/await import\(([^)"]*)\)/g), ([, argument]) => [path, argument!.trim()])
+  );
+  assertEquals(dynamic, [[
+    "src/transport/runtime/workers.ts",
+    "/* webpackIgnore: true */ /* @vite-ignore */ name",
+  ]]);
 });

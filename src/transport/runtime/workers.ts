@@ -94,9 +94,9 @@ export async function dialSocket(url: string | URL, options: WorkersDialOptions 
   const place = `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
   let sockets: CloudflareSockets;
   try {
-    // A specifier in a variable, which bundlers do not resolve.
+    // A specifier in a variable, which bundlers do not resolve; webpack would put an error in its place, and Vite warns.
     const name = "cloudflare:sockets";
-    sockets = await import(name);
+    sockets = await import(/* webpackIgnore: true */ /* @vite-ignore */ name);
   } catch (cause) {
     throw new TransportError("not-supported", "Cannot use sockets: runtime is not Cloudflare Workers", { cause });
   }
