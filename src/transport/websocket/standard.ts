@@ -35,7 +35,11 @@ export interface WebSocketLike {
   /** Sends one binary message. */
   send(data: Uint8Array<ArrayBuffer>): void;
   close(code?: number, reason?: string): void;
-  addEventListener(type: "open" | "message" | "error" | "close", listener: (event: WebSocketEvent) => void): void;
+  addEventListener(
+    type: "open" | "message" | "error" | "close",
+    listener: (event: WebSocketEvent) => void,
+    options?: { once: boolean },
+  ): void;
   /** Drops the connection without a closing handshake; only some implementations have it. */
   terminate?(): void;
 }
@@ -106,21 +110,31 @@ export function webSocketChannel(socket: WebSocketLike, options: WebSocketChanne
 export function channelOver(socket: WebSocketLike, options: WebSocketChannelOptions, copies: boolean): Channel {
   const channel = new WebSocketChannel(new SocketCarrier(socket, copies), options);
   socket.binaryType = "arraybuffer";
-  // Listeners stay: a socket may report an error after its end, and `ws` throws errors without a listener.
-  socket.addEventListener("open", () => channel.opened());
-  socket.addEventListener("message", (event) => channel.received(event.data));
-  socket.addEventListener(
-    "error",
-    (event) => channel.failed(connectionLost(event), socket.readyState === CLOSED),
-  );
-  socket.addEventListener("close", (event) => {
-    // Workers leave the answer to the peer's close frame to the program.
-    if (socket.readyState !== CLOSED) closeCarrier(socket, event.code ?? 1000, "");
-    channel.closed(event.code, event.reason);
-  });
+  // One function for all events, and none for an open event that is over: each takes some hundred bytes as long as the socket.
+  const listener = (event: WebSocketEvent): void => handle(channel, socket, event);
+  socket.addEventListener("open", listener, { once: true });
+  // These stay: a socket may report an error after its end, and `ws` throws errors without a listener.
+  socket.addEventListener("message", listener);
+  socket.addEventListener("error", listener);
+  socket.addEventListener("close", listener);
   if (socket.readyState === OPEN) channel.opened();
   else if (socket.readyState === CLOSED) channel.closed();
   return channel;
+}
+
+function handle(channel: WebSocketChannel, socket: WebSocketLike, event: WebSocketEvent): void {
+  switch (event.type) {
+    case "message":
+      return channel.received(event.data);
+    case "open":
+      return channel.opened();
+    case "error":
+      return channel.failed(connectionLost(event), socket.readyState === CLOSED);
+    case "close":
+      // Workers leave the answer to the peer's close frame to the program.
+      if (socket.readyState !== CLOSED) closeCarrier(socket, event.code ?? 1000, "");
+      channel.closed(event.code, event.reason);
+  }
 }
 
 class SocketCarrier implements Carrier {
