@@ -38,6 +38,8 @@ export interface ConnectionHooks {
   onopen?(connection: ConnectionBase): void;
   /** Performs this side's part of a SASL exchange. */
   onsasl?(frame: SaslFrameBody, endpoint: ConnectionEndpoint, connection: ConnectionBase): void | Promise<void>;
+  /** Returns the answer to the peer's open, which overrides the settings; an error refuses the connection. */
+  answerOpen?(open: Open, connection: ConnectionBase): Partial<Omit<Open, "kind">>;
   /** Decides on a link that the peer attaches. */
   onattach?(link: SenderEndpoint | ReceiverEndpoint, connection: ConnectionBase): void;
   /** Called when the channel is lost; true keeps the connection until there is another channel. */
@@ -192,6 +194,11 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
   /** @ignore For senders: throws when too much waits already. */
   admit(_bytes: number): void {}
 
+  /** @ignore For the engine. */
+  answerOpen(open: Open): Partial<Omit<Open, "kind">> {
+    return this.hooks.answerOpen?.(open, this) ?? {};
+  }
+
   /** @ignore For links and sessions: there is something to write. */
   wake(): void {
     this.attachment?.driver.wake();
@@ -206,7 +213,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     try {
       const { handshake, hostname } = settings;
       const options = handshake === undefined ? this.settings : { ...this.settings, handshake, hostname };
-      endpoint = new ConnectionEndpoint(options, this.environment.now());
+      endpoint = new ConnectionEndpoint(options, this.environment.now(), this);
       settings.onstart?.(endpoint);
       if (endpoint.handshake.client) endpoint.open();
     } catch (error) {

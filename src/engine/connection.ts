@@ -27,6 +27,7 @@ import {
   DEFAULT_MAX_FRAME_SIZE,
   DEFAULT_OPEN_TIMEOUT_MS,
   DEFAULT_SASL_MAX_FRAME_SIZE,
+  type EndpointOwner,
   faultOfOpen,
   MIN_MAX_FRAME_SIZE,
   openOf,
@@ -54,6 +55,7 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
   readonly output: Output;
 
   readonly #options: ConnectionOptions;
+  readonly #owner: EndpointOwner | undefined;
   readonly #clock: Clock;
   readonly #decoder: FrameDecoder;
   #events: EngineEvent[] = [];
@@ -73,12 +75,13 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
    *
    * @throws {RangeError} If `maxFrameSize` is below 512.
    */
-  constructor(options: ConnectionOptions, now: number) {
+  constructor(options: ConnectionOptions, now: number, owner?: EndpointOwner) {
     const maxFrameSize = options.maxFrameSize ?? DEFAULT_MAX_FRAME_SIZE;
     if (!(maxFrameSize >= MIN_MAX_FRAME_SIZE)) {
       throw new RangeError(`Cannot use maxFrameSize ${maxFrameSize}: it is below ${MIN_MAX_FRAME_SIZE}`);
     }
     this.#options = options;
+    this.#owner = owner;
     this.#clock = new Clock(
       now,
       options.openTimeoutMs ?? DEFAULT_OPEN_TIMEOUT_MS,
@@ -404,7 +407,7 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
     const { maxFrameSize, channelMax, idleTimeOut } = withDefaults(open);
     this.#openFault = faultOfOpen(maxFrameSize, idleTimeOut);
     if (this.#openFault !== undefined) return;
-    if (this.state === "openReceived") this.#sendOpen(this.#options.answerOpen?.(open) ?? {}, maxFrameSize);
+    if (this.state === "openReceived") this.#sendOpen(this.#owner?.answerOpen(open) ?? {}, maxFrameSize);
     // The answer may announce less than our options.
     this.#decoder.maxFrameSize = this.local!.maxFrameSize!;
     this.#clock.opened(this.local!.idleTimeOut, idleTimeOut);

@@ -36,6 +36,12 @@ export const DEFAULT_SASL_MAX_FRAME_SIZE = 65_536;
 /** Default size of a flush, in bytes: it fits one WebSocket message that any host accepts [wsb 2.4]. */
 export const DEFAULT_FLUSH_BYTES = 65_535;
 
+/** The owner of our end of a connection. */
+export interface EndpointOwner {
+  /** Returns the server's answer to an open, which overrides the settings; an error refuses the connection. */
+  answerOpen(open: Open): Partial<Omit<Open, "kind">>;
+}
+
 /** The settings of our end of a connection. */
 export interface ConnectionOptions extends CostLimits {
   /** Creates the exchange before AMQP, and sets the role by it: a `ClientHandshake` or a `ServerHandshake`. */
@@ -75,8 +81,6 @@ export interface ConnectionOptions extends CostLimits {
   session?: SessionOptions;
   /** Makes our end of a link that the peer attaches, as `takeLink` does. Default: such links are refused. */
   takeLink?: TakeLink;
-  /** Returns the server's answer to an open, which overrides these settings; an error refuses the connection. */
-  answerOpen?: (open: Open) => Partial<Omit<Open, "kind">>;
   /** Largest open frame that we send, in bytes. Default: {@linkcode MIN_MAX_FRAME_SIZE}, which every peer accepts. */
   maxOpenSize?: number;
   /** Time for the peer's open, in milliseconds. Default: {@linkcode DEFAULT_OPEN_TIMEOUT_MS}. */

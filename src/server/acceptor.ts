@@ -225,8 +225,19 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
     },
     onattach: (link, connection: Connection) => decide(connection, link, options, containers),
     onsuspended: (_, link) => closing === undefined && containers.suspend(link),
+    answerOpen: (open, connection: Connection) => {
+      const answer: Partial<Omit<Open, "kind">> = { ...options.answerOpen?.(open) };
+      const sole = containers.open(connection, open);
+      const capabilities = [options, answer, sole].flatMap(({ offeredCapabilities = [] }) => offeredCapabilities);
+      if (capabilities.length > 0) answer.offeredCapabilities = capabilities;
+      if (answer.properties ?? sole.properties) {
+        answer.properties = { ...options.properties, ...answer.properties, ...sole.properties };
+      }
+      return answer;
+    },
     onclosed: (connection: Connection) => {
       authenticating.delete(connection);
+      containers.closed(connection);
       connections.delete(connection);
       const { error, host } = connection;
       if (isExcess(error)) {
@@ -262,22 +273,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
     };
     const { trace } = options;
     const number = ++accepted;
-    let settings: ConnectionSettings = {
-      ...engineOptions,
-      answerOpen: (open) => {
-        const { offeredCapabilities = [], properties, ...answer } = options.answerOpen?.(open) ?? {};
-        const sole = containers.open(connection, open);
-        return {
-          ...answer,
-          offeredCapabilities: [
-            ...options.offeredCapabilities ?? [],
-            ...offeredCapabilities,
-            ...sole.offeredCapabilities ?? [],
-          ],
-          properties: { ...options.properties, ...properties, ...sole.properties },
-        };
-      },
-    };
+    let settings = engineOptions;
     let carrier = channel;
     if (trace !== undefined) {
       settings = { ...settings, trace: (frame) => trace({ ...frame, connection: number }) };

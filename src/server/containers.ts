@@ -37,12 +37,6 @@ interface AttachedLink {
   readonly unsettledLost: boolean;
 }
 
-interface OpenConnection {
-  readonly connection: Connection;
-  // Undefined for a connection that did not ask to be the only one.
-  readonly policy: number | undefined;
-}
-
 /**
  * The containers of an acceptor's peers.
  *
@@ -57,7 +51,10 @@ export class Containers {
   // Suspended links, the oldest first, and the number of each holder.
   readonly #suspended = new Map<string, SuspendedLink>();
   readonly #holders = new Map<string, number>();
-  readonly #open = new Map<string, Set<OpenConnection>>();
+  // By container; a connection is alone in its container if it asked to be.
+  readonly #open = new Map<string, Connection | Set<Connection>>();
+  // The policies of connections that asked to be the only one of their container.
+  readonly #policies = new Map<Connection, number>();
   readonly #refused = new WeakMap<Connection, AmqpError>();
 
   /** Suspends at most `maxSuspended` links, and calls `warn` when there are more. */
@@ -74,32 +71,46 @@ export class Containers {
    */
   open(connection: Connection, open: Open): { offeredCapabilities?: string[]; properties?: Open["properties"] } {
     const key = containerKey(connection, open.containerId);
-    const others = this.#open.get(key) ?? new Set();
+    const known = this.#open.get(key);
     const asks = open.desiredCapabilities?.includes(SOLE_CONNECTION) ?? false;
     const wanted = open.properties?.[POLICY];
     const policy = asks
       ? Number(typeof wanted === "object" ? (wanted as { value?: unknown })?.value : wanted ?? 0)
       : undefined;
     // An open connection may have asked, too.
-    const enforced = policy ?? [...others].find((other) => other.policy !== undefined)?.policy;
-    if (others.size > 0 && enforced !== undefined) {
+    const enforced = policy ?? (known instanceof Set ? undefined : this.#policies.get(known!));
+    if (known !== undefined && enforced !== undefined) {
       if (enforced !== CLOSE_EXISTING) {
         this.#refused.set(connection, inUse(open.containerId));
         return { properties: { "amqp:connection-establishment-failed": true } };
       }
-      for (const other of others) {
-        other.connection.close({ error: replaced(open.containerId), timeoutMs: 0 }).catch(() => {});
+      this.#open.delete(key);
+      for (const other of known instanceof Set ? [...known] : [known]) {
+        other.close({ error: replaced(open.containerId), timeoutMs: 0 }).catch(() => {});
       }
-      others.clear();
     }
-    const entry = { connection, policy };
-    this.#open.set(key, others.add(entry));
-    connection.closed.then(() => {
-      others.delete(entry);
-      if (others.size === 0 && this.#open.get(key) === others) this.#open.delete(key);
-    });
-    if (!asks) return {};
+    this.#add(key, connection);
+    if (policy === undefined) return {};
+    this.#policies.set(connection, policy);
     return { offeredCapabilities: [SOLE_CONNECTION], properties: { "sole-connection-detection-policy": uint(0) } };
+  }
+
+  /** Removes a connection that has ended. */
+  closed(connection: Connection): void {
+    this.#policies.delete(connection);
+    const key = containerKey(connection, connection.remote?.containerId);
+    const known = this.#open.get(key);
+    if (known instanceof Set) {
+      known.delete(connection);
+      if (known.size === 0) this.#open.delete(key);
+    } else if (known === connection) this.#open.delete(key);
+  }
+
+  #add(key: string, connection: Connection): void {
+    const known = this.#open.get(key);
+    if (known === undefined) this.#open.set(key, connection);
+    else if (known instanceof Set) known.add(connection);
+    else this.#open.set(key, new Set([known, connection]));
   }
 
   /** The error with which to close a newly opened connection, if any. */

@@ -8,7 +8,7 @@ import { assert } from "@std/assert";
 import type { Role, SaslOutcome } from "../../src/codec/types.ts";
 import { takeLink } from "../../src/engine/accept.ts";
 import { ClientHandshake } from "../../src/engine/client_handshake.ts";
-import { ConnectionEndpoint, type ConnectionOptions } from "../../src/engine/connection.ts";
+import { ConnectionEndpoint, type ConnectionOptions, type EndpointOwner } from "../../src/engine/connection.ts";
 import type { AttachOptions } from "../../src/engine/link.ts";
 import { ReceiverEndpoint } from "../../src/engine/receiver.ts";
 import type { DeliveryOptions, OutgoingDelivery } from "../../src/engine/outgoing.ts";
@@ -21,14 +21,20 @@ export interface EndpointOptions extends Partial<Omit<ConnectionOptions, "handsh
   role: "client" | "server";
   /** The client's or the server's SASL. Default: none. */
   sasl?: boolean | "pipelined" | SaslOffer | undefined;
+  /** The server's answer to an open. Default: its settings. */
+  answerOpen?: EndpointOwner["answerOpen"];
 }
 
 /** Makes an endpoint at time 0. */
-export function endpointOf({ role, sasl, ...options }: EndpointOptions): ConnectionEndpoint {
+export function endpointOf({ role, sasl, answerOpen, ...options }: EndpointOptions): ConnectionEndpoint {
   const offer = typeof sasl === "object" ? sasl : undefined;
   const handshake = () =>
     role === "client" ? new ClientHandshake(offer === undefined && sasl as boolean) : new ServerHandshake(offer);
-  return new ConnectionEndpoint({ containerId: "tested", takeLink, ...options, handshake }, 0);
+  return new ConnectionEndpoint(
+    { containerId: "tested", takeLink, ...options, handshake },
+    0,
+    answerOpen && { answerOpen },
+  );
 }
 
 /** Attaches a link of the given role. */

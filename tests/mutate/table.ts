@@ -878,8 +878,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/engine/connection.ts",
-    from: 'if (this.state === "openReceived") this.#sendOpen(this.#options.answerOpen?.(open) ?? {}, maxFrameSize);',
-    to: 'if (this.state !== "openReceived") this.#sendOpen(this.#options.answerOpen?.(open) ?? {}, maxFrameSize);',
+    from: 'if (this.state === "openReceived") this.#sendOpen(this.#owner?.answerOpen(open) ?? {}, maxFrameSize);',
+    to: 'if (this.state !== "openReceived") this.#sendOpen(this.#owner?.answerOpen(open) ?? {}, maxFrameSize);',
     tests: ENGINE,
   },
   {
