@@ -5,7 +5,7 @@
  */
 
 import * as condition from "../base/condition.ts";
-import { type Environment, randomName, systemEnvironment } from "../base/environment.ts";
+import { type Environment, isWorkers, randomName, systemEnvironment } from "../base/environment.ts";
 import { AmqpError, TransportError } from "../base/errors.ts";
 import { checkOptions, type OptionKinds } from "../base/options.ts";
 import { FastPathReader } from "../codec/fast_path.ts";
@@ -269,7 +269,8 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
       // Not earlier: Workers have no randomness outside a request.
       containerId: options.containerId ?? randomName(options.environment),
       logging,
-      timers: new SharedTimers(options.environment ?? systemEnvironment),
+      // A timer of Workers ends with the request in which it was set, and with it the time-outs of all other connections.
+      timers: isWorkers() ? undefined : new SharedTimers(options.environment ?? systemEnvironment),
     };
     const { trace } = options;
     const number = ++accepted;

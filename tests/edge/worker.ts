@@ -39,6 +39,7 @@ export interface Report {
 // Workers must not wait or ask for randomness at load; neither `acceptor` nor `handler` does.
 const replies = new Map<string, Sender>();
 const greeter = acceptor({
+  openTimeoutMs: 1_000,
   sasl: { users: { guest: "welcome" } },
   onSender: (request) => {
     if (!request.dynamic) {

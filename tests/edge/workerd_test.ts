@@ -61,6 +61,22 @@ test("workerd: a worker learns why it is refused", async () => {
   assertEquals(nobody.code, "connect-failed");
 });
 
+test("workerd: a connection is timed by its own request, whichever other ends", async () => {
+  await using worker = await startWorker(config);
+  const url = new URL("/amqp", worker.url).href.replace("http", "ws");
+  // The two connect, and do not say a word.
+  const [first, second] = await Promise.all([1, 2].map(() =>
+    new Promise<WebSocket>((resolve, reject) => {
+      const socket = new WebSocket(url, "amqp");
+      socket.onopen = () => resolve(socket);
+      socket.onerror = () => reject(new Error("refused"));
+    })
+  ));
+  const ended = [first!, second!].map((socket) => new Promise((resolve) => socket.onclose = resolve));
+  first!.close();
+  await Promise.all(ended);
+});
+
 test("workerd: a worker accepts connections", async () => {
   await using worker = await startWorker(config);
   const url = new URL("/amqp", worker.url).href.replace("http", "ws");
