@@ -376,6 +376,12 @@ function decodeUnsettled(reader: Reader, code: number): Map<Uint8Array, unknown>
 function decodeNested(reader: Reader, archetype: number, code: number): unknown {
   const plan = readPlan(reader, code);
   if (plan !== undefined && (plan.provides & archetype) !== 0) return decodeFields(reader, plan);
+  // A peer's own kind of state must not end the connection. Whatever it means, the message was not accepted here.
+  if (plan === undefined && (archetype & (archetypes.deliveryState | archetypes.outcome)) !== 0) {
+    reader.value();
+    const messageAnnotations = { "x-opt-unknown-outcome": true };
+    return { kind: "modified", deliveryFailed: true, undeliverableHere: true, messageAnnotations };
+  }
   // An unknown kind of node is something that this side lacks, not a mistake of the peer [messaging 3.5].
   const isUnknownTerminus = plan === undefined && (archetype & (archetypes.source | archetypes.target)) !== 0;
   throw reader.fail(

@@ -2,7 +2,7 @@ import { assertEquals, assertInstanceOf, assertRejects, assertStrictEquals, asse
 import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
 import { concat } from "@std/bytes";
 import { decodeMessage } from "../../src/codec/message.ts";
-import { openOver } from "../../src/client/connect.ts";
+import { connect, openOver } from "../../src/client/connect.ts";
 import { ScriptedPeer } from "../../src/testing/peer.ts";
 import { SendAbortedError, type SendOptions } from "../../src/client/outcome.ts";
 import { channelPair } from "../../src/transport/pair.ts";
@@ -499,4 +499,24 @@ test("MSG-12: the error of a modified message tells all that the receiver said o
     undefined,
   ]);
   await server.close({ timeoutMs: 0 });
+});
+
+test("MSG-12: a receiver's own kind of outcome fails the one message, told as modified, and the connection goes on", async () => {
+  const peer = new ScriptedPeer({ ignore: ["empty", "flow"] });
+  peer.expectOpening();
+  peer.expect("begin").respond();
+  peer.expect("attach").respond().send("flow", { handle: 0, linkCredit: 10, deliveryCount: 0 });
+  // A settled disposition for delivery 0 whose state is described by a symbol of the peer's own.
+  peer.expect("transfer").sendBytes("0000001d02000000 005315 c01005 41434041 00a3076d792d646f6e65 45");
+  peer.expect("transfer").respond();
+  peer.ignore("detach", "close");
+  const connection = await connect(peer.channel, { reconnect: false });
+  const error = await assertRejects(() => connection.send("q", { body: 1 }), OutcomeError);
+  assertEquals([error.outcome, error.retryable, error.messageAnnotations?.["x-opt-unknown-outcome"]], [
+    "modified",
+    false,
+    true,
+  ]);
+  assertEquals(await connection.send("q", { body: 2 }), { kind: "accepted" });
+  connection.destroy(new Error("over"));
 });
