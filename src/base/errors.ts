@@ -116,8 +116,8 @@ export class OutcomeError extends AmqpError {
 /**
  * The error of a transaction that was not committed.
  *
- * `outcome` is `"rolled-back"` if nothing of the transaction took effect, `"in-doubt"` if the connection was lost during the
- * commit, so that the result is unknown.
+ * `outcome` is `"rolled-back"` if nothing of the transaction took effect, `"in-doubt"` if the result is unknown: the connection
+ * was lost during the commit, or the commit has no answer yet. It is `"committed"` for a call that came after the commit.
  *
  * @example
  * ```ts
@@ -131,11 +131,11 @@ export class TransactionError extends AmqpError {
   /** Always `"TransactionError"`. */
   override name = "TransactionError";
   /** The outcome of the transaction. */
-  readonly outcome: "rolled-back" | "in-doubt";
+  readonly outcome: "rolled-back" | "in-doubt" | "committed";
 
   /** Builds an error from the outcome, its condition and a message of the form "Cannot do this: state". */
   constructor(
-    outcome: "rolled-back" | "in-doubt",
+    outcome: "rolled-back" | "in-doubt" | "committed",
     condition: string,
     message: string,
     options: AmqpErrorOptions = {},

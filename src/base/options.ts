@@ -21,6 +21,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   queue: "address",
   timeout: "signal",
   timeoutms: "signal",
+  waitms: "signal",
   creditwindow: "credit",
   prefetch: "credit",
   autoaccept: "settle",

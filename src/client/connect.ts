@@ -28,7 +28,7 @@ import { attempt, type AttemptOptions, CallbackFailure, loginSettings, type Trac
 import { Connection } from "./connection.ts";
 import { ConnectionBase, type ConnectionSettings } from "./connection_base.ts";
 import { MAX_PENDING, MAX_PENDING_BYTES, type ReconnectOptions, Reconnector } from "./reconnect.ts";
-import type { SendOptions } from "./outcome.ts";
+import { SendAbortedError, type SendOptions } from "./outcome.ts";
 import { Sender } from "./sender.ts";
 import { CODEC_LIMIT_KINDS, codecLimits, senderAttach, SESSION_KINDS } from "./link_options.ts";
 
@@ -312,6 +312,7 @@ export async function publish(
         const final = error instanceof CallbackFailure ? error.cause : error;
         const decided = error instanceof OutcomeError && (error.outcome !== "lost" || options.settled);
         const delayMs = retry.next(environment.now(), randomFraction(environment));
+        if (final instanceof SendAbortedError && !signal?.aborted) throw outOfTime(final);
         if (ending.signal.aborted || decided || !isPassing(final) || delayMs === undefined) throw final;
         failure = final as Error;
         await within(ended, delayMs, environment);
@@ -321,6 +322,12 @@ export async function publish(
     environment.clearTimer(timer);
     signal?.removeEventListener("abort", abort);
   }
+}
+
+// The end of the time that a publish has, as the error that it documents.
+function outOfTime({ cause, sent }: SendAbortedError): unknown {
+  const { message } = cause as Error;
+  return sent ? new TransportError("timeout", `${message}, it has left and may arrive`, { cause }) : cause;
 }
 
 // Loaded before dialling, so that a reconnect need not wait for it.

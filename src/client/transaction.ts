@@ -157,8 +157,8 @@ export class Transaction implements AsyncDisposable {
     message: Message | Uint8Array,
     options: Omit<SendOptions, "settled" | "state"> = {},
   ): Promise<SendOutcome | undefined> {
-    this.#requireOpen("send in");
     try {
+      this.#requireOpen("send in");
       this.#checkLink("send in", "sender", sender, "send");
       checkOptions("send in transaction", options, SEND_KINDS);
     } catch (error) {
@@ -354,7 +354,8 @@ export class Transaction implements AsyncDisposable {
     const state = this.#state === "open" ? "ending" : this.#state;
     const why = error === undefined ? "" : `, ${error.message}`;
     const symbol = error instanceof AmqpError ? error.condition : condition.illegalState;
-    const outcome = this.#state === "in-doubt" ? "in-doubt" : "rolled-back";
+    const ending = this.#committing === undefined ? "rolled-back" : "in-doubt";
+    const outcome = this.#state === "open" ? ending : this.#state;
     return new TransactionError(outcome, symbol, `Cannot ${doing} transaction: it is ${state}${why}`, { cause: error });
   }
 }

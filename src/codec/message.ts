@@ -255,6 +255,9 @@ export function checkMessage(message: unknown): void {
 /** Throws a TypeError if a header or properties have a field that does not exist. */
 export function checkFields(section: "header" | "properties", given: object): void {
   const { fields } = definitions[section];
+  if (typeof given !== "object" || given === null || given instanceof Map) {
+    throw new TypeError(`Cannot encode ${section}: it is ${describeKind(given)}`);
+  }
   for (const key in given) if (!Object.hasOwn(fields, key)) throw absent(section, key, Object.keys(fields));
 }
 

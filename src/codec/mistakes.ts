@@ -5,6 +5,7 @@
  * @module
  */
 
+import { describeKind } from "../base/options.ts";
 import { quote } from "../base/text.ts";
 import { definitions, sections } from "./definitions.ts";
 import { DataBody, type Message, SequenceBody, ValueBody } from "./message.ts";
@@ -25,6 +26,16 @@ const ELSEWHERE: { readonly [name: string]: string } = {
   value: "body",
 };
 
+// The sections that are maps of names.
+const FIELDS = [
+  "header",
+  "deliveryAnnotations",
+  "messageAnnotations",
+  "properties",
+  "applicationProperties",
+  "footer",
+] as const;
+
 /**
  * Returns the error of a message that cannot be written in more words: the section of a misplaced field, or the path of a value
  * without a wire type, such as `body.items[2].fn`, and a remedy. Any other error is returned unchanged.
@@ -32,6 +43,24 @@ const ELSEWHERE: { readonly [name: string]: string } = {
 export function explainMessage(error: unknown, message: unknown): unknown {
   const isMistake = error instanceof TypeError || error instanceof RangeError;
   if (!isMistake || typeof message !== "object" || message === null) return error;
+  if (Array.isArray(message)) {
+    return new TypeError("Cannot encode message: it is an array, sendAll() of a sender takes several messages");
+  }
+  if ("payload" in message && "messageFormat" in message) {
+    return new TypeError(
+      "Cannot encode message: it is a batch, write send(batch.payload, { messageFormat: BATCH_FORMAT })",
+    );
+  }
+  for (const section of FIELDS) {
+    const fields: unknown = (message as Message)[section];
+    const isInstance = describeKind(fields).startsWith("an object of class ") && !(fields instanceof Map);
+    // Fields of header and properties are looked up by their names, so an instance of a class does as well.
+    if (fields === undefined || isRecord(fields) || isInstance && (section === "header" || section === "properties")) {
+      continue;
+    }
+    const remedy = fields instanceof Map ? "write Object.fromEntries(map)" : "give an object such as { name: value }";
+    return new TypeError(`Cannot encode message: ${section} is ${describeKind(fields)}, ${remedy}`);
+  }
   const { header, properties, body } = message as Message;
   for (const [what, given] of Object.entries({ message, header, properties })) {
     const within = what === "message" ? undefined : what;
@@ -41,7 +70,20 @@ export function explainMessage(error: unknown, message: unknown): unknown {
       }
     }
   }
-  return located(error, body instanceof ValueBody ? body.value : body instanceof SequenceBody ? body.lists : body);
+  if (error.message.endsWith("is not a simple value")) {
+    return new TypeError(
+      `${error.message}; give a string, number, boolean, date or bytes, nested values belong in body`,
+    );
+  }
+  for (const section of ["applicationProperties", "messageAnnotations", "deliveryAnnotations", "footer"] as const) {
+    const found = located(error, (message as Message)[section], section);
+    if (found !== error) return found;
+  }
+  return located(
+    error,
+    body instanceof ValueBody ? body.value : body instanceof SequenceBody ? body.lists : body,
+    "body",
+  );
 }
 
 function placeOf(key: string, within?: string): string {
@@ -63,14 +105,14 @@ function placeOf(key: string, within?: string): string {
   return `there is no field ${quote(key)}, what the message carries belongs in body`;
 }
 
-function located(error: TypeError | RangeError, body: unknown): unknown {
-  const found = locate(body, "body", []);
+function located(error: TypeError | RangeError, content: unknown, section: string): unknown {
+  const found = locate(content, section, []);
   if (found === undefined) return error;
   const Class = error instanceof TypeError ? TypeError : RangeError;
   const { path, value, cyclic } = found;
-  if (cyclic) return new TypeError(`Cannot encode body: ${path} holds itself`, { cause: error });
-  const remedy = remedyFor(value);
-  if (path === "body" && remedy === "") return error;
+  if (cyclic) return new TypeError(`Cannot encode ${section}: ${path} holds itself`, { cause: error });
+  const remedy = remedyFor(value, section);
+  if (path === section && remedy === "") return error;
   return new Class(`${error.message} (${path}${remedy})`, { cause: error });
 }
 
@@ -111,7 +153,7 @@ function encodes(value: unknown): boolean {
   }
 }
 
-function remedyFor(value: unknown): string {
+function remedyFor(value: unknown, section: string): string {
   if (typeof value === "bigint") return ": ulong(n) reaches to 2^64-1";
   if (typeof value !== "object" || value === null) return "";
   if (value instanceof ArrayBuffer) return ": write new Uint8Array(buffer)";
@@ -125,5 +167,5 @@ function remedyFor(value: unknown): string {
   if ("entries" in value && !isRecord(value)) return ": write new Map(value)";
   if (value instanceof Blob) return ": write new Uint8Array(await blob.arrayBuffer())";
   if (value instanceof ReadableStream) return ": stream() of a sender takes it";
-  return isRecord(value) || value instanceof DataBody ? "" : ": json(value) sends it as JSON";
+  return isRecord(value) || value instanceof DataBody || section !== "body" ? "" : ": json(value) sends it as JSON";
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkOptions } from "../base/options.ts";
+import { checkOptions, checkText } from "../base/options.ts";
 import { utf8 } from "../base/text.ts";
 import type { SaslMechanism } from "./mechanism.ts";
 
@@ -51,10 +51,9 @@ export function plain(
   options: { authorizationId?: string; allowCleartext?: boolean } = {},
 ): SaslMechanism {
   checkOptions("use PLAIN", options, { authorizationId: "string", allowCleartext: "boolean" });
-  const parts = [options.authorizationId ?? "", username, password];
-  // `join` would turn undefined into an empty part.
-  if (parts.some((part) => typeof part !== "string")) throw new TypeError("Cannot use PLAIN: a part is no string");
-  const text = parts.join("\0");
+  checkText("use PLAIN", "user name", username);
+  checkText("use PLAIN", "password", password);
+  const text = [options.authorizationId ?? "", username, password].join("\0");
   if (username === "" || text.split("\0").length !== 3) {
     throw new RangeError("Cannot use PLAIN: user name is empty, or a part holds NUL");
   }

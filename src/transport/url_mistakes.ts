@@ -52,6 +52,11 @@ function stateOfText(text: string): string | undefined {
     return 'URL has "/", "?" or "#" in its user name or password; write them as "%2F", "%3F" and "%23", an "@" of a path as "%40"';
   }
   if (behind.includes("#")) return 'URL has a fragment; write "#" as "%23"';
-  if (authority.slice(authority.lastIndexOf("@") + 1) === "") return "URL has no host";
-  return /\s/.test(text) ? "URL holds a blank" : undefined;
+  const place = authority.slice(authority.lastIndexOf("@") + 1);
+  if (place === "") return "URL has no host";
+  if (/\s/.test(text)) return "URL holds a blank";
+  if (/^[\da-f]*:[\da-f:]*:/i.test(place)) return 'URL has an IPv6 address without brackets; write "[::1]:5672"';
+  const port = /:([^:\]]+)$/.exec(place)?.[1];
+  if (port === undefined || /^\d+$/.test(port) && Number(port) <= 65_535) return undefined;
+  return "port of the URL is not a number from 0 to 65535";
 }

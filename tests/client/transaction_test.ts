@@ -143,6 +143,18 @@ test("TXN-3: what is left without a commit is rolled back, once", async () => {
   await connection.close();
 });
 
+test("TXN-3: a call after the commit, or while it is under way, is not told that nothing took effect", async () => {
+  const { connection } = peer();
+  const transaction = await connection.transaction();
+  const bills = connection.sender("bills");
+  const committing = transaction.commit();
+  const early = await assertRejects(() => transaction.send(bills, { body: "a" }), TransactionError, "it is ending");
+  await committing;
+  const late = await assertRejects(() => transaction.send(bills, { body: "a" }), TransactionError, "it is committed");
+  assertEquals([early.outcome, late.outcome], ["in-doubt", "committed"]);
+  await connection.close();
+});
+
 test("TXN-5: a refused message fails its send, and the commit becomes a rollback that says why", async () => {
   const { connection, said } = peer({
     posted: () => ({ kind: "rejected", error: { condition: "amqp:precondition-failed", description: "no room" } }),

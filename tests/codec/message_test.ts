@@ -438,6 +438,23 @@ test("mistakes 5-14, 43, 44: what no message has is a TypeError that tells where
     [{ body: 1, timeToLive: 5 }, '"timeToLive" belongs in header.ttl'],
     [{ body: 1, sessionId: "s" }, '"sessionId" belongs in properties.groupId'],
     [{ properties: { ttl: 5 } }, 'Cannot encode properties: "ttl" belongs in header'],
+    [[{ body: 1 }], "Cannot encode message: it is an array, sendAll() of a sender takes several messages"],
+    [entry.batch([{ body: 1 }]), "Cannot encode message: it is a batch, write send(batch.payload, { messageFormat: "],
+    [{ header: null }, "Cannot encode message: header is null, give an object"],
+    [
+      { properties: new Map() },
+      "Cannot encode message: properties is an object of class Map, write Object.fromEntries(map)",
+    ],
+    [
+      { applicationProperties: new Map([["a", 1]]) },
+      "Cannot encode message: applicationProperties is an object of class Map",
+    ],
+    [{ messageAnnotations: "a" }, "Cannot encode message: messageAnnotations is a string, give an object"],
+    [
+      { applicationProperties: { at: new Date(NaN) } },
+      "Cannot encode timestamp: NaN does not fit (applicationProperties.at)",
+    ],
+    [{ applicationProperties: { a: [1] } }, "is not a simple value; give a string, number, boolean, date or bytes"],
     [{ properties: { message_id: 5 } }, 'Cannot encode properties: "message_id" is "messageId" here'],
     [{ properties: { mine: 5 } }, 'there is no field "mine", fields of your own belong in applicationProperties'],
     [{ header: { mine: 5 } }, 'Cannot encode header: there is no field "mine"'],

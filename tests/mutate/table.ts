@@ -352,8 +352,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/codec/mistakes.ts",
-    from: 'if (path === "body" && remedy === "") return error;',
-    to: 'if (path !== "body" && remedy === "") return error;',
+    from: 'if (path === section && remedy === "") return error;',
+    to: 'if (path !== section && remedy === "") return error;',
     tests: ["tests/codec"],
   },
   {

@@ -5,11 +5,14 @@
  */
 
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer, type Socket } from "node:net";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { connect, publish, TransportError } from "../../mod.ts";
+import { connect, publish, SendAbortedError, TransportError } from "../../mod.ts";
+import { Broker } from "../../src/broker/broker.ts";
 import { listen } from "../../src/transport/socket/listen.ts";
 import { test } from "../harness.ts";
 import { keyPair } from "../pki.ts";
@@ -36,6 +39,9 @@ const MISTAKES: ReadonlyArray<readonly [url: unknown, ...texts: string[]]> = [
   ["wss://u:%E0%A4%A@localhost", "user info in URL is not percent-encoded UTF-8"],
   ["wss://host/path#part", "URL has a fragment"],
   ["wss://", "URL has no host"],
+  ["ws://user:s3cret@localhost:99999/", "port of the URL is not a number from 0 to 65535"],
+  ["ws://localhost:port/", "port of the URL is not a number from 0 to 65535"],
+  ["amqp://::1:5672", 'an IPv6 address without brackets; write "[::1]:5672"'],
 ];
 
 test("connect: a URL that cannot be used is a TypeError that says what to write, and nothing secret", async () => {
@@ -171,4 +177,42 @@ test("publish: time that is up tells the host, and why the last attempt failed",
     'Cannot publish to "orders" at 127.0.0.1:9: no outcome in 300 ms, Cannot connect',
   );
   assertEquals([error.code, error.cause instanceof TransportError], ["timeout", true]);
+});
+
+test("connect and publish: a server that takes the connection and says nothing is told with its URL, as a time-out", async () => {
+  const sockets: Socket[] = [];
+  const silent = createServer((socket) => void sockets.push(socket)).listen(0, "127.0.0.1");
+  await once(silent, "listening");
+  const { port } = silent.address() as AddressInfo;
+  const url = `ws://127.0.0.1:${port}/amqp`;
+  const connecting = await assertRejects(
+    () => connect(url, { transport: "socket", limits: { handshakeTimeoutMs: 50 } }),
+    TransportError,
+    `Cannot open WebSocket to "${url}": peer sent no whole handshake in time`,
+  );
+  assertEquals([connecting.code, connecting.retryable], ["timeout", true]);
+  // The message waits for a connection that does not open.
+  const publishing = await assertRejects(
+    () => publish(`amqp://127.0.0.1:${port}`, "orders", { body: "a" }, { timeoutMs: 200 }),
+    TransportError,
+    `Cannot publish to "orders" at 127.0.0.1:${port}: no outcome in 200 ms`,
+  );
+  assertEquals([publishing.code, publishing.retryable, publishing.name], ["timeout", true, "TransportError"]);
+  for (const socket of sockets) socket.destroy();
+  silent.close();
+  await once(silent, "close");
+});
+
+test("publish: time that is up while the outcome is awaited says that the message may arrive", async () => {
+  const broker = new Broker();
+  broker.faults.set(() => ({ dropDispositionsOut: true }));
+  await using listener = await listen({ port: 0, host: "127.0.0.1", acceptor: broker });
+  const url = `amqp://127.0.0.1:${listener.port}`;
+  const error = await assertRejects(() => publish(url, "orders", { body: "a" }, { timeoutMs: 500 }), TransportError);
+  assertStringIncludes(error.message, "no outcome in 500 ms, it has left and may arrive");
+  assertEquals(broker.queue("orders")?.messages, 1);
+  const signal = AbortSignal.timeout(500);
+  const aborted = await assertRejects(() => publish(url, "orders", { body: "a" }, { signal }), SendAbortedError);
+  assertEquals([aborted.sent, aborted.name], [true, "TimeoutError"]);
+  await broker.close();
 });

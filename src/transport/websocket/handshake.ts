@@ -145,6 +145,11 @@ export class ClientUpgrade {
     return undefined;
   }
 
+  /** The handshake in words, for errors. */
+  get doing(): string {
+    return `open WebSocket to "${this.#handshake.label}"`;
+  }
+
   /** The refusal as far as it was read, if the connection or the time ends before its body does. */
   get refusal(): TransportError | undefined {
     return this.#refusal && refusal(this.#handshake, this.#refusal, this.#body);

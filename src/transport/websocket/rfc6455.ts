@@ -14,7 +14,7 @@
  * @module
  */
 
-import { TransportError } from "../../base/errors.ts";
+import { TransportError, type TransportErrorCode } from "../../base/errors.ts";
 import type { HeaderField, HeadLimits, RequestHead } from "../http/head.ts";
 import { CLOSE_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS, isCloseCode, MAX_SENT_MESSAGE_BYTES } from "../channel.ts";
 import {
@@ -278,10 +278,7 @@ export class WebSocketEndpoint {
     if (this.#state === "closed") return events;
     if (this.#state !== "ending") {
       const state = this.#state === "connecting" ? "during the handshake" : "without a close frame";
-      const error = new TransportError("connection-lost", `Cannot read WebSocket: connection ended ${state}`, {
-        cause,
-      });
-      this.#report(this.#client?.refusal ?? error, events);
+      this.#report(this.#broken("connection-lost", `connection ended ${state}`, cause), events);
     }
     this.#move("ended");
     return events;
@@ -308,12 +305,19 @@ export class WebSocketEndpoint {
     const events: EndpointEvent[] = [];
     if (this.#deadline === undefined || now < this.#deadline) return events;
     if (this.#state !== "ending") {
-      const what = this.#state === "connecting" ? "handshake took" : "peer has not answered the close frame for";
-      const error = new TransportError("timeout", `Cannot wait for WebSocket: ${what} too long`);
-      this.#report(this.#client?.refusal ?? error, events);
+      const waited = this.#state === "connecting"
+        ? "peer sent no whole handshake"
+        : "peer has not answered the close frame";
+      this.#report(this.#broken("timeout", `${waited} in time`), events);
     }
     this.#move("expired");
     return events;
+  }
+
+  // The server's refusal, if it has begun, says more.
+  #broken(code: TransportErrorCode, state: string, cause?: unknown): TransportError {
+    const doing = this.#client?.doing ?? (this.#state === "connecting" ? "accept WebSocket" : "read WebSocket");
+    return this.#client?.refusal ?? new TransportError(code, `Cannot ${doing}: ${state}`, { cause });
   }
 
   #requireServer(doing: string): ServerUpgrade {
