@@ -32,9 +32,12 @@ const MAX_TICKS = 5_000;
 // messages of one read one by one; answering each alone would cost both sides a message. With one message in flight no two
 // flushes come that close.
 const CLOSE_MS = 0.025;
-// Flushes in microtasks after which one waits for the end of the turn: between two ends in one process, whose bytes need no
-// turn of the event loop either, timers and sockets would otherwise wait for as long as both have something to say.
+// Flushes in microtasks of one turn after which one waits for the end of the turn: between two ends in one process, whose bytes
+// need no turn of the event loop either, timers and sockets would otherwise wait for as long as both have something to say.
 const MAX_EAGER = 32;
+// Flushes after which the driver asks for the end of the turn, to count anew from there: bytes of a socket come in turns of
+// their own, so their answers never wait.
+const MANY_EAGER = 16;
 // Bytes received in a turn before the answers are flushed, so that the peer has work meanwhile.
 const MAX_BEHIND_BYTES = 65_536;
 
@@ -126,14 +129,16 @@ export class Driver {
     else if (
       (busy || this.#eager >= MAX_EAGER || environment.now() - this.#flushedAt < CLOSE_MS) &&
       environment.endOfTurn(this.#endTurn)
-    ) this.#eager = 0;
+    ) return;
     else if (busy && ticks < MAX_TICKS) this.#soon.then(this.#tick);
     else {
-      this.#eager++;
-      this.#endTurn();
+      if (++this.#eager === MANY_EAGER) environment.endOfTurn(this.#endTurn);
+      this.#awake = false;
+      this.flush();
     }
   };
   readonly #endTurn = (): void => {
+    this.#eager = 0;
     this.#awake = false;
     this.flush();
   };

@@ -120,6 +120,17 @@ test("flushes in microtasks alone leave timers and sockets their turn", async ()
   }
 });
 
+test("answers to what turns of their own brought all leave at once", async () => {
+  const { sent, receive, clock } = driven();
+  for (let i = 0; i < 200; i++) {
+    clock.now += 1;
+    receive(i % 256);
+    await microtasks(20);
+    assertEquals(sent.splice(0), [[i % 256]]);
+    await turn();
+  }
+});
+
 test("ATK-32: what whoever is told of an event throws ends the connection with it", () => {
   const failed: unknown[] = [];
   const channel = {
