@@ -84,9 +84,10 @@ export interface Attachment {
   readonly driver: Driver;
   readonly links: ChurnMap<LinkEndpoint, Link>;
   readonly sessions: ChurnMap<SessionEndpoint, SharedSession>;
-  opened?: boolean;
-  /** True once this side has closed the connection. */
-  closing?: boolean;
+  /** True once the peer has opened the connection. */
+  opened: boolean;
+  /** True once this side has closed it. */
+  closing: boolean;
 }
 
 /**
@@ -118,7 +119,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
   /** @ignore The links, each with its session, in the order in which they were made. */
   protected readonly links: ChurnMap<Link, SharedSession | undefined> = new ChurnMap();
   /** @ignore */
-  protected readonly sessions: Set<SharedSession> = new Set();
+  protected readonly sessions: ChurnMap<SharedSession, true> = new ChurnMap();
   /** @ignore */
   protected attachment: Attachment | undefined;
   /** @ignore Messages that found no credit when sent. */
@@ -232,7 +233,8 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
       maxBufferedBytes: this.settings.maxBufferedBytes,
       environment: this.settings.timers ?? this.environment,
     });
-    const attachment: Attachment = { settings, endpoint, driver, links: new ChurnMap(), sessions: new ChurnMap() };
+    const [links, sessions] = [new ChurnMap<LinkEndpoint, Link>(), new ChurnMap<SessionEndpoint, SharedSession>()];
+    const attachment: Attachment = { settings, endpoint, driver, links, sessions, opened: false, closing: false };
     this.attachment = attachment;
   }
 
@@ -247,7 +249,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
   addSession(session: SharedSession): SharedSession {
     this.requireOpen("begin session");
     if (this.attachment !== undefined) this.beginSession(session, this.attachment);
-    this.sessions.add(session);
+    this.sessions.set(session, true);
     return session;
   }
 
@@ -290,7 +292,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     this.attachment = undefined;
     this.end(error);
     for (const link of [...this.links.keys()]) this.endLink(link, error);
-    for (const session of [...this.sessions]) this.endSession(session, error);
+    for (const session of [...this.sessions.keys()]) this.endSession(session, error);
     this.hooks.onclosed?.(this);
   }
 

@@ -100,40 +100,45 @@ export class EventQueue {
 /** The history of one connection, over all its attachments. */
 export class ConnectionHistory {
   /** The counters, without those of the present attachment. */
-  readonly stats: ConnectionStats = {
-    sent: 0,
-    accepted: 0,
-    rejected: 0,
-    released: 0,
-    modified: 0,
-    creditWaits: 0,
-    received: 0,
-    reconnects: 0,
-    bytesSent: 0,
-    bytesReceived: 0,
-  };
+  get stats(): ConnectionStats {
+    return this.#stats ??= {
+      sent: 0,
+      accepted: 0,
+      rejected: 0,
+      released: 0,
+      modified: 0,
+      creditWaits: 0,
+      received: 0,
+      reconnects: 0,
+      bytesSent: 0,
+      bytesReceived: 0,
+    };
+  }
   /** Whether the peer has ever opened the connection. */
   opened = false;
-  readonly #queues = new Set<EventQueue>();
+  // Made at need, like the two below: a server may have thousands of idle connections.
+  #stats: ConnectionStats | undefined;
+  #queues: Set<EventQueue> | undefined;
   // The fate of messages in flight at the last loss.
-  #returning = { resent: 0, lost: 0, redelivered: 0 };
+  #returning: { resent: number; lost: number; redelivered: number } | undefined;
 
   /** Adds an event for every reader. */
   emit(event: ConnectionEvent): void {
-    for (const queue of this.#queues) queue.push(event);
+    if (this.#queues !== undefined) { for (const queue of this.#queues) queue.push(event); }
   }
 
   /** The events from now on; only the end with `error` if `over`. */
   listen(signal: AbortSignal | undefined, over: boolean, error: Error | undefined): ReturnType<EventQueue["iterate"]> {
     const queue = new EventQueue();
+    const queues = this.#queues ??= new Set();
     if (over) queue.push({ kind: "closed", error });
-    else this.#queues.add(queue);
-    return queue.iterate(signal, () => this.#queues.delete(queue));
+    else queues.add(queue);
+    return queue.iterate(signal, () => queues.delete(queue));
   }
 
   /** Counts the messages of an interrupted link. */
   handleInterrupted({ resent = 0, lost = 0, redelivered = 0 }: Interruption): void {
-    const sum = this.#returning;
+    const sum = this.#returning ??= { resent: 0, lost: 0, redelivered: 0 };
     sum.resent += resent;
     sum.lost += lost;
     sum.redelivered += redelivered;
@@ -142,8 +147,9 @@ export class ConnectionHistory {
   /** Called when the peer has opened the connection, for the first time or again. */
   handleOpened(remote: Open): void {
     if (this.opened) this.stats.reconnects++;
-    this.emit(this.opened ? { kind: "resumed", remote, ...this.#returning } : { kind: "opened", remote });
-    this.#returning = { resent: 0, lost: 0, redelivered: 0 };
+    const { resent = 0, lost = 0, redelivered = 0 } = this.#returning ?? {};
+    this.emit(this.opened ? { kind: "resumed", remote, resent, lost, redelivered } : { kind: "opened", remote });
+    this.#returning = undefined;
     this.opened = true;
   }
 
@@ -169,7 +175,7 @@ export class ConnectionHistory {
 
   handleEnded(error: Error | undefined): void {
     this.emit({ kind: "closed", error });
-    this.#queues.clear();
+    this.#queues?.clear();
   }
 
   #countOutcome(state: DeliveryState | undefined): void {

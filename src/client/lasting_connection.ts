@@ -143,7 +143,7 @@ export class LastingConnection extends ConnectionBase {
   /** @ignore {@inheritDoc ConnectionBase.attach} */
   override attach(channel: Channel, settings?: AttachmentSettings): void {
     super.attach(channel, settings);
-    for (const session of [...this.sessions]) {
+    for (const session of [...this.sessions.keys()]) {
       try {
         this.beginSession(session, this.attachment!);
       } catch (error) {
@@ -244,7 +244,7 @@ export class LastingConnection extends ConnectionBase {
       if (link.returns) this.history.handleInterrupted(link.handleInterrupted(error));
       else this.endLink(link, error);
     }
-    for (const shared of [...this.sessions]) {
+    for (const shared of [...this.sessions.keys()]) {
       detach(shared);
       // A closing session waits for its links.
       if (shared.session?.open === false && this.linksOf(shared).length === 0) this.endSession(shared, error);

@@ -40,10 +40,12 @@ export const CLOSE_KINDS: OptionKinds<CloseOptions> = { signal: "object", timeou
  * ```
  */
 export abstract class Lifetime {
-  #begun = new Deferred<void>();
-  readonly #ended = new Deferred<void>();
-  #closing: Promise<void> | undefined;
+  #begun = false;
   #over = false;
+  // Promises that were asked for: most are not, and a server has thousands of connections.
+  #beginning: Deferred<void> | undefined;
+  #ending: Deferred<void> | undefined;
+  #closing: Promise<void> | undefined;
   #error: Error | undefined;
 
   /** True until the object has ended or begins to close. */
@@ -58,7 +60,9 @@ export abstract class Lifetime {
 
   /** Resolves when the object has ended, in whatever way. */
   get closed(): Promise<void> {
-    return this.#ended.promise;
+    const ending = this.#ending ??= new Deferred<void>();
+    if (this.#over) ending.resolve();
+    return ending.promise;
   }
 
   /**
@@ -72,7 +76,10 @@ export abstract class Lifetime {
     } catch (error) {
       return Promise.reject(error);
     }
-    return abortable(this.#begun.promise, options.signal);
+    const beginning = this.#beginning ??= new Deferred<void>();
+    if (this.#begun) beginning.resolve();
+    else if (this.#over) beginning.reject(this.#error ?? this.endError("wait"));
+    return abortable(beginning.promise, options.signal);
   }
 
   /** Ends the object in order. Never fails because it has ended already. */
@@ -115,7 +122,8 @@ export abstract class Lifetime {
 
   /** Called when the peer has begun its side. */
   protected begin(): void {
-    this.#begun.resolve();
+    this.#begun = true;
+    this.#beginning?.resolve();
   }
 
   /** Runs `work` unless a close is under way, and waits for the close or the signal. */
@@ -126,7 +134,9 @@ export abstract class Lifetime {
 
   /** Called when the peer's side is lost for now; `ready` waits for the next. */
   protected interrupt(): void {
-    if (this.#begun.settled) this.#begun = new Deferred<void>();
+    if (!this.#begun) return;
+    this.#begun = false;
+    this.#beginning = undefined;
   }
 
   /** Marks the end. Returns a lazy error for waiting callers: an orderly end often has none, and errors are slow to make. */
@@ -135,8 +145,8 @@ export abstract class Lifetime {
     this.#error = error;
     let ending = error;
     const endingOf = (): Error => ending ??= this.endError("wait");
-    if (!this.#begun.settled) this.#begun.reject(endingOf());
-    this.#ended.resolve();
+    this.#beginning?.reject(endingOf());
+    this.#ending?.resolve();
     return endingOf;
   }
 }

@@ -85,7 +85,7 @@ const MAX_PIECES = 64;
 export class FrameDecoder {
   /** The largest frame to accept, in bytes; may be changed between frames. */
   maxFrameSize: number;
-  readonly #limits: CodecLimits;
+  readonly #limits: CodecLimits | undefined;
   readonly #fastPath: FastPath | undefined;
   /** Pieces as they were pushed; `#position` is the first unused byte of the first one. */
   readonly #pieces: Uint8Array[] = [];
@@ -100,10 +100,8 @@ export class FrameDecoder {
 
   constructor(options: FrameDecoderOptions) {
     this.maxFrameSize = options.maxFrameSize;
-    const { maxDepth = MAX_DEPTH, maxElements = MAX_ELEMENTS, maxFrameValues = MAX_FRAME_VALUES } = options.limits ??
-      {};
     this.#fastPath = options.fastPath;
-    this.#limits = { maxDepth, maxElements, maxValues: maxFrameValues };
+    this.#limits = options.limits;
   }
 
   /** Memory of the body of the last frame, in units of about 32 bytes, for a user that keeps it. */
@@ -161,7 +159,7 @@ export class FrameDecoder {
         this.weight = 0;
         if (this.#fastPath !== undefined) this.#fastReader ??= new this.#fastPath(piece);
         const fast = this.#fastReader?.frame(start, size);
-        const reader = fast === undefined ? this.#reader ??= new Reader(piece, this.#limits) : undefined;
+        const reader = fast === undefined ? this.#reader ??= frameReader(piece, this.#limits) : undefined;
         this.#buffered -= size;
         this.#skip(piece, size);
         return fast ?? this.#decode(piece, start, size, reader!);
@@ -169,7 +167,7 @@ export class FrameDecoder {
     }
     if (!this.#gather(4) || !this.#gather(this.#sizeAt(this.#gathered, 0))) return undefined;
     const frame = this.#release();
-    return this.#decode(frame, 0, frame.length, new Reader(frame, this.#limits));
+    return this.#decode(frame, 0, frame.length, frameReader(frame, this.#limits));
   }
 
   #decode(bytes: Uint8Array, start: number, size: number, reader: Reader): Frame {
@@ -227,6 +225,11 @@ export class FrameDecoder {
     this.#fastReader = undefined;
     this.#reader = undefined;
   }
+}
+
+function frameReader(bytes: Uint8Array, limits: CodecLimits | undefined): Reader {
+  const { maxDepth = MAX_DEPTH, maxElements = MAX_ELEMENTS, maxFrameValues = MAX_FRAME_VALUES } = limits ?? {};
+  return new Reader(bytes, { maxDepth, maxElements, maxValues: maxFrameValues });
 }
 
 function decodeFrame(bytes: Uint8Array, start: number, size: number, reader: Reader): Frame {

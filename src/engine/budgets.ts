@@ -56,24 +56,38 @@ export interface CostLimits {
   maxIdleWork?: number | undefined;
 }
 
+/** The limits of a connection's costs. */
+export interface CostOptions extends CostLimits {
+  /**
+   * Bytes of partly received deliveries on all links; a delivery that exceeds them ends its link. Default: {@linkcode
+   * DEFAULT_MAX_UNFINISHED_BYTES}.
+   */
+  maxUnfinishedBytes?: number;
+  /** A limit on such bytes that several connections share. Default: none. */
+  unfinished?: Budget;
+}
+
 /** The costs of a connection's peer. */
 export class Costs {
-  /** Bytes of partly received deliveries. */
-  readonly unfinished: Budget;
   /** Memory of the frame that is being received, in bytes. */
   frameBytes = 0;
   readonly #clock: { readonly now: number };
-  readonly #kept: Budget;
-  readonly #maxIdleWork: number;
+  readonly #options: CostOptions;
+  #unfinished: Budget | undefined;
+  #kept = 0;
   // Frames that change nothing, less those that were offset until `#at`.
   #work = 0;
   #at = 0;
 
-  constructor(clock: { readonly now: number }, unfinished: Budget, { maxKeptBytes, maxIdleWork }: CostLimits) {
+  constructor(clock: { readonly now: number }, options: CostOptions) {
     this.#clock = clock;
-    this.unfinished = unfinished;
-    this.#kept = new Budget(maxKeptBytes ?? DEFAULT_MAX_KEPT_BYTES);
-    this.#maxIdleWork = maxIdleWork ?? DEFAULT_MAX_IDLE_WORK;
+    this.#options = options;
+  }
+
+  /** Bytes of partly received deliveries. */
+  get unfinished(): Budget {
+    const { maxUnfinishedBytes = DEFAULT_MAX_UNFINISHED_BYTES, unfinished } = this.#options;
+    return this.#unfinished ??= new Budget(maxUnfinishedBytes, unfinished);
   }
 
   /**
@@ -85,7 +99,7 @@ export class Costs {
     const { now } = this.#clock;
     this.#work = Math.max(0, this.#work - (now - this.#at)) + work;
     this.#at = now;
-    if (this.#work > this.#maxIdleWork) throw tooManyFrames("that change nothing");
+    if (this.#work > (this.#options.maxIdleWork ?? DEFAULT_MAX_IDLE_WORK)) throw tooManyFrames("that change nothing");
   }
 
   /**
@@ -102,12 +116,14 @@ export class Costs {
    * @throws {AmqpError} With `amqp:resource-limit-exceeded` if too much is kept.
    */
   keep(): number {
-    if (!this.#kept.take(this.frameBytes)) throw tooManyFrames("to keep");
+    const kept = this.#kept + this.frameBytes;
+    if (kept > (this.#options.maxKeptBytes ?? DEFAULT_MAX_KEPT_BYTES)) throw tooManyFrames("to keep");
+    this.#kept = kept;
     return this.frameBytes;
   }
 
   release(bytes: number): void {
-    this.#kept.give(bytes);
+    this.#kept -= bytes;
   }
 }
 

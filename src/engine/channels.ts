@@ -96,16 +96,17 @@ export class Channels {
     for (const session of this.#local.values()) if (all || session.dirty) session.flush();
   }
 
-  /** Writes transfers until a flush is `full`; the error of a session goes to `onerror`. */
-  transmit(full: (payloadBytes: number) => boolean, onerror: (error: unknown) => void): void {
+  /** Writes transfers until the flush is full. */
+  transmit(): void {
+    const { output } = this.#connection;
     const sessions = [...this.#local.values()];
-    for (let i = 0; i < sessions.length && !full(0); i++) {
+    for (let i = 0; i < sessions.length && !output.full(0); i++) {
       // The session that filled the last flush comes last in the next.
       const session = sessions[(this.#turn + i) % sessions.length]!;
       try {
-        session.output.transmit(full);
+        session.output.transmit();
       } catch (error) {
-        onerror(error);
+        this.#connection.handleError(error);
       }
     }
     this.#turn++;

@@ -13,7 +13,7 @@ import { withDefaults } from "../codec/composite.ts";
 import { type Frame, FrameDecoder, protocolHeader } from "../codec/frame.ts";
 import type { Attach, Begin, Close, Open, Performative, SaslFrameBody } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
-import { Budget, Costs, DEFAULT_MAX_UNFINISHED_BYTES } from "./budgets.ts";
+import { Costs } from "./budgets.ts";
 import { Channels } from "./channels.ts";
 import { Clock } from "./clock.ts";
 import type { EngineEvent } from "./events.ts";
@@ -66,9 +66,6 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
 
   readonly #channels = new Channels(this);
   #dirty = false;
-  #flushBytes = DEFAULT_FLUSH_BYTES;
-  readonly #onerror = (error: unknown): void => this.#handleError(error);
-  readonly #full = (payloadBytes: number): boolean => this.output.full(payloadBytes, this.#flushBytes);
 
   /**
    * Creates an endpoint; a client with SASL has its protocol header ready to be sent.
@@ -87,8 +84,7 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
       options.openTimeoutMs ?? DEFAULT_OPEN_TIMEOUT_MS,
       options.closeTimeoutMs ?? DEFAULT_CLOSE_TIMEOUT_MS,
     );
-    const unfinished = new Budget(options.maxUnfinishedBytes ?? DEFAULT_MAX_UNFINISHED_BYTES, options.unfinished);
-    this.costs = new Costs(this.#clock, unfinished, options);
+    this.costs = new Costs(this.#clock, options);
     const handshake = options.handshake();
     this.handshake = handshake;
     handshake.trace = options.trace;
@@ -227,7 +223,7 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
   /** Returns bytes to send, at most `flushBytes` unless one frame is larger, or undefined when there are none. */
   transmit(now: number, flushBytes: number = DEFAULT_FLUSH_BYTES): Uint8Array | undefined {
     this.#clock.set(now);
-    this.#flushBytes = flushBytes;
+    this.output.flushBytes = flushBytes;
     const { client, out, holding } = this.handshake;
     if (client && out.length > 0) return out.take();
     if (client && holding) return undefined;
@@ -235,7 +231,7 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
       this.#dirty = false;
       this.#channels.flush(false);
     }
-    if (this.state === "opened") this.#channels.transmit(this.#full, this.#onerror);
+    if (this.state === "opened") this.#channels.transmit();
     const { writer } = this.output;
     if (writer.length === 0) {
       writer.release();
@@ -246,7 +242,7 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
     try {
       this.output.trace();
     } catch (error) {
-      this.#handleError(error);
+      this.handleError(error);
     }
     return bytes;
   }
@@ -313,13 +309,13 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
       try {
         if (!this.#handleOne()) return this.#failOpen();
       } catch (error) {
-        this.#handleError(error);
+        this.handleError(error);
       }
     }
   }
 
   // The only place that turns an error into close, end or detach.
-  #handleError(error: unknown): void {
+  handleError(error: unknown): void {
     try {
       if (error instanceof Fault) error.endpoint.fail(error.error);
       else if (error instanceof AmqpError) this.#failConnection(error);
@@ -336,7 +332,7 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
   #failOpen(): void {
     const fault = this.#openFault;
     this.#openFault = undefined;
-    if (fault !== undefined) this.#handleError(fault);
+    if (fault !== undefined) this.handleError(fault);
   }
 
   #failConnection(error: AmqpError): void {

@@ -10,7 +10,7 @@ import { fieldsOf } from "../codec/composite.ts";
 import type { FastPath } from "../codec/frame.ts";
 import type { CodecLimits } from "../codec/limits.ts";
 import type { Fields, Open } from "../codec/types.ts";
-import type { Budget, CostLimits } from "./budgets.ts";
+import type { CostOptions } from "./budgets.ts";
 import type { FrameTrace } from "./events.ts";
 import type { Handshake } from "./handshake.ts";
 import type { SessionOptions, TakeLink } from "./session.ts";
@@ -43,7 +43,7 @@ export interface EndpointOwner {
 }
 
 /** The settings of our end of a connection. */
-export interface ConnectionOptions extends CostLimits {
+export interface ConnectionOptions extends CostOptions {
   /** Creates the exchange before AMQP, and sets the role by it: a `ClientHandshake` or a `ServerHandshake`. */
   handshake: () => Handshake;
   /** The name of this container. */
@@ -62,13 +62,6 @@ export interface ConnectionOptions extends CostLimits {
    * ones attached is closed. Default: {@linkcode DEFAULT_MAX_LINKS}.
    */
   maxLinks?: number;
-  /**
-   * Bytes of partly received deliveries on all links; a delivery that exceeds them ends its link. Default: {@linkcode
-   * DEFAULT_MAX_UNFINISHED_BYTES}.
-   */
-  maxUnfinishedBytes?: number;
-  /** A limit on such bytes that several connections share. Default: none. */
-  unfinished?: Budget;
   /** Idle time-out to announce, in milliseconds, 0 for none. Default: {@linkcode DEFAULT_IDLE_TIME_OUT}. */
   idleTimeOut?: number;
   properties?: Fields;

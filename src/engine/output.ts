@@ -13,7 +13,7 @@ import type { Performative, Transfer } from "../codec/types.ts";
 import type { Writer } from "../codec/writer.ts";
 import type { FrameTrace } from "./events.ts";
 import { type FrameEndpoint, shortened } from "./fault.ts";
-import { MIN_MAX_FRAME_SIZE } from "./options.ts";
+import { DEFAULT_FLUSH_BYTES, MIN_MAX_FRAME_SIZE } from "./options.ts";
 
 interface HeldFrame {
   readonly channel: number;
@@ -23,14 +23,16 @@ interface HeldFrame {
 
 export class Output {
   readonly writer: Writer;
+  /** Bytes of a flush. */
+  flushBytes: number = DEFAULT_FLUSH_BYTES;
 
   readonly #transferLimit: number;
   readonly #trace: ((frame: FrameTrace) => void) | undefined;
   #limit = MIN_MAX_FRAME_SIZE;
   #opened = false;
   #closed = false;
-  #held: HeldFrame[] = [];
-  #untraced: FrameTrace[] = [];
+  #held: HeldFrame[] | undefined;
+  #untraced: FrameTrace[] | undefined;
 
   /** Starts with the frame size that every peer accepts; transfers never exceed `transferLimit`. */
   constructor(transferLimit: number, trace: ((frame: FrameTrace) => void) | undefined, writer: Writer) {
@@ -40,14 +42,14 @@ export class Output {
   }
 
   /**
-   * True when the next transfer does not fit a flush of `flushBytes`; the first frame of a flush always does.
+   * True when the next transfer does not fit the flush; the first frame of a flush always does.
    *
    * A flush leaves as one WebSocket message, so the peer need not put frames together again.
    */
-  full(payloadBytes: number, flushBytes: number): boolean {
+  full(payloadBytes: number): boolean {
     const { length } = this.writer;
     const frameBytes = Math.min(payloadBytes + MAX_TRANSFER_HEAD_BYTES, this.#limit, this.#transferLimit);
-    return length > 0 && length + frameBytes > flushBytes;
+    return length > 0 && length + frameBytes > this.flushBytes;
   }
 
   /** Writes an open of at most `atLeast` bytes, or more if the peer is known to accept more. */
@@ -63,7 +65,7 @@ export class Output {
   close(body: Performative): void {
     this.#write(0, body, this.#limit);
     this.#closed = true;
-    this.#held = [];
+    this.#held = undefined;
   }
 
   /** Writes an empty frame, which keeps the connection alive [transport 2.4.5]. */
@@ -80,18 +82,17 @@ export class Output {
    */
   write(channel: number, body: Performative, endpoint: FrameEndpoint): void {
     if (this.#closed) return;
-    const first = this.#held.length === 0;
-    if (first && (this.#opened || channel === 0) && this.#write(channel, body, this.#limit)) return;
+    if (this.#held === undefined && (this.#opened || channel === 0) && this.#write(channel, body, this.#limit)) return;
     if (this.#opened) throw this.#tooLarge(body);
-    this.#held.push({ channel, body, endpoint });
+    (this.#held ??= []).push({ channel, body, endpoint });
   }
 
   /** Writes the frames that have waited, now that the peer's limits are known. */
   peerOpened(maxFrameSize: number, channelMax: number): void {
     this.#limit = maxFrameSize;
     this.#opened = true;
-    const held = this.#held;
-    this.#held = [];
+    const held = this.#held ?? [];
+    this.#held = undefined;
     for (const { channel, body, endpoint } of held) {
       // Abandoned because of an earlier frame.
       if (endpoint.state === "ended" || endpoint.state === "detached") continue;
@@ -151,8 +152,8 @@ export class Output {
   /** Traces the frames that leave now: those that waited for SASL leave after the frames of SASL. */
   trace(): void {
     const untraced = this.#untraced;
-    if (untraced.length === 0) return;
-    this.#untraced = [];
+    if (untraced === undefined) return;
+    this.#untraced = undefined;
     for (const frame of untraced) this.#trace?.(frame);
   }
 
@@ -190,7 +191,7 @@ export class Output {
     const shown = body?.kind === "transfer" && body.deliveryTag !== undefined
       ? { ...body, deliveryTag: body.deliveryTag.slice() }
       : body;
-    this.#untraced.push({ direction: "out", channel, body: shown, payloadBytes });
+    (this.#untraced ??= []).push({ direction: "out", channel, body: shown, payloadBytes });
   }
 
   #begin(channel: number, body: Performative): number {

@@ -68,6 +68,8 @@ export type SessionEvent =
 export interface SessionEndpointConnection extends Endpoint, OutputConnection {
   /** True when no more frames of ours go out. */
   readonly closing: boolean;
+  /** Turns an error into the end of what it concerns. */
+  handleError(error: unknown): void;
   sessions(): Iterable<SessionEndpoint>;
   emit(event: SessionEvent): void;
   /** Confirms the link after a while, unless the peer has detached it by then. */

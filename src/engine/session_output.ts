@@ -26,6 +26,8 @@ export interface FrameOutput {
   transfer(channel: number, transfer: Transfer, payload: Uint8Array): number;
   /** Checks that the peer accepts a frame with this body. */
   check(body: Performative): void;
+  /** True when a transfer of so many bytes does not fit the flush. */
+  full(payloadBytes: number): boolean;
 }
 
 /** The part of a connection that the output of a session uses. */
@@ -150,14 +152,15 @@ export class SessionOutput {
     if (this.#session.state === "mapped") this.#session.settlement.write(this.#writeDisposition);
   }
 
-  /** Writes transfers while the peer's window, the links' credit and `full` allow, one link after the other. */
-  transmit(full: (payloadBytes: number) => boolean): void {
+  /** Writes transfers while the peer's window, the links' credit and the flush allow, one link after the other. */
+  transmit(): void {
+    const { output } = this.#session.connection;
     for (const link of this.#links) {
       let delivery = link.next();
       const begun = delivery !== undefined;
       while (delivery !== undefined) {
         if (this.windows.remoteIncomingWindow === 0) return this.#askForWindow();
-        if (full(delivery.payload.length - delivery.offset)) return;
+        if (output.full(delivery.payload.length - delivery.offset)) return;
         this.#writeTransfer(link, delivery);
         delivery = link.next();
         // A link that is alone keeps its turn.

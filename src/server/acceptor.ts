@@ -19,7 +19,7 @@ import { ServerHandshake } from "../engine/server_handshake.ts";
 import type { SessionOptions } from "../engine/session.ts";
 import { type Channel, type PeerInfo, TRY_AGAIN_LATER } from "../transport/channel.ts";
 import { Connection } from "../client/connection.ts";
-import type { ConnectionHooks, ConnectionSettings } from "../client/connection_base.ts";
+import type { AttachmentSettings, ConnectionHooks, ConnectionSettings } from "../client/connection_base.ts";
 import { CLOSE_KINDS, type CloseOptions } from "../client/lifetime.ts";
 import { Containers } from "./containers.ts";
 import { asAmqpError, decide, guardHook, type ReceiverRequest, type SenderRequest } from "./link_requests.ts";
@@ -201,6 +201,8 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
     options.maxSuspendedLinks ?? MAX_SUSPENDED_LINKS,
     (message) => warn(message, "suspended"),
   );
+  // Made once for all connections.
+  const attachment: AttachmentSettings = {};
   let accepted = 0;
   let closing: Promise<void> | undefined;
 
@@ -282,7 +284,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
     }
     if (trusted !== undefined) settings = { ...settings, handshake: () => new ServerHandshake() };
     const connection = new Connection(settings, hooks);
-    connection.attach(carrier);
+    connection.attach(carrier, attachment);
     connections.add(connection);
     if (trusted === undefined) authenticating.set(connection, new SaslServer(mechanisms, info ?? {}));
     else connection.identity = trusted.identity;

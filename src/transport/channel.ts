@@ -113,7 +113,8 @@ export interface PeerInfo {
 export abstract class Inbound {
   #onbytes: ((bytes: Uint8Array) => void) | undefined;
   #onclose: ((close: ChannelClose) => void) | undefined;
-  #held: Uint8Array[] = [];
+  // Undefined for none.
+  #held: Uint8Array[] | undefined;
   #close: ChannelClose | undefined;
   #muted = false;
   #closeReported = false;
@@ -139,8 +140,8 @@ export abstract class Inbound {
   protected deliver(bytes: Uint8Array): void {
     if (this.#muted || this.#close !== undefined || bytes.length === 0) return;
     // Bytes kept earlier go first, even while their turn is still to come.
-    if (this.#onbytes === undefined || this.#held.length > 0) this.#held.push(bytes);
-    else this.#onbytes(bytes);
+    if (this.#onbytes !== undefined && this.#held === undefined) this.#onbytes(bytes);
+    else (this.#held ??= []).push(bytes);
   }
 
   /** Drops all bytes that come from now on. */
@@ -150,7 +151,7 @@ export abstract class Inbound {
 
   /** Drops the kept bytes. */
   protected discard(): void {
-    this.#held = [];
+    this.#held = undefined;
   }
 
   /** Records the end of the channel; the first call counts. */
@@ -171,7 +172,11 @@ export abstract class Inbound {
   #flush(): void {
     this.#scheduled = false;
     try {
-      while (this.#hasBytesToHand()) this.#onbytes!(this.#held.shift()!);
+      while (this.#hasBytesToHand()) {
+        const bytes = this.#held!.shift()!;
+        if (this.#held!.length === 0) this.#held = undefined;
+        this.#onbytes!(bytes);
+      }
       if (!this.#hasEndToTell()) return;
       this.#closeReported = true;
       this.#onclose!(this.#close!);
@@ -182,11 +187,11 @@ export abstract class Inbound {
   }
 
   #hasBytesToHand(): boolean {
-    return this.#onbytes !== undefined && this.#held.length > 0;
+    return this.#onbytes !== undefined && this.#held !== undefined;
   }
 
   #hasEndToTell(): boolean {
-    return this.#close !== undefined && this.#onclose !== undefined && !this.#closeReported && this.#held.length === 0;
+    return this.#close !== undefined && this.#onclose !== undefined && !this.#closeReported && this.#held === undefined;
   }
 }
 

@@ -390,8 +390,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/codec/frame.ts",
-    from: "const reader = fast === undefined ? this.#reader ??= new Reader(piece, this.#limits) : undefined;",
-    to: "const reader = fast !== undefined ? this.#reader ??= new Reader(piece, this.#limits) : undefined;",
+    from: "const reader = fast === undefined ? this.#reader ??= frameReader(piece, this.#limits) : undefined;",
+    to: "const reader = fast !== undefined ? this.#reader ??= frameReader(piece, this.#limits) : undefined;",
     tests: ["tests/codec"],
   },
   {

@@ -50,7 +50,8 @@ export class WebSocketChannel extends Inbound implements Channel {
   #state: "open" | "closing" | "closed" = "open";
   #connected = false;
   #writable = false;
-  #queue: Uint8Array[] = [];
+  // Messages that wait, if any.
+  #queue: Uint8Array[] | undefined;
   #queuedBytes = 0;
   #closing: { code: number; reason: string } | undefined;
   #failure: { code: number; cause: unknown } | undefined;
@@ -126,7 +127,7 @@ export class WebSocketChannel extends Inbound implements Channel {
   /** Called by the adapter when more can be sent after `send` returned false. */
   drained(): void {
     this.#writable = true;
-    const queue = this.#queue;
+    const queue = this.#queue ?? [];
     let sent = 0;
     while (sent < queue.length && this.#writable) {
       const message = queue[sent++];
@@ -134,6 +135,7 @@ export class WebSocketChannel extends Inbound implements Channel {
       this.#sendNow(message);
     }
     queue.splice(0, sent);
+    if (queue.length === 0) this.#queue = undefined;
     this.#poll(0);
   }
 
@@ -179,7 +181,7 @@ export class WebSocketChannel extends Inbound implements Channel {
   #write(message: Uint8Array): void {
     if (this.#state !== "open") return;
     if (this.#writable) return this.#sendNow(message);
-    this.#queue.push(message);
+    (this.#queue ??= []).push(message);
     this.#queuedBytes += message.length;
   }
 
@@ -195,7 +197,7 @@ export class WebSocketChannel extends Inbound implements Channel {
   }
 
   #dropQueue(): void {
-    this.#queue = [];
+    this.#queue = undefined;
     this.#queuedBytes = 0;
   }
 
