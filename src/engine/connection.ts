@@ -408,9 +408,8 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
     this.#decoder.maxFrameSize = this.local!.maxFrameSize!;
     this.#clock.opened(this.local!.idleTimeOut, idleTimeOut);
     this.output.peerOpened(maxFrameSize, channelMax);
-    // An open that announces its own refusal is followed by a close with the reason.
-    const failed = this.handshake.client &&
-      open.properties?.["amqp:connection-establishment-failed"] === true;
+    // An open that announces its own refusal is followed by a close with the reason; Artemis writes "true" as a string.
+    const failed = this.handshake.client && open.properties?.["amqp:connection-establishment-failed"];
     if (this.state === "opened" && !failed) this.emit({ kind: "opened", open });
   }
 

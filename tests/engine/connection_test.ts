@@ -336,25 +336,27 @@ test("CON-5: a server that refuses an open says so in its close", () => {
   assertEquals(script.take("opened"), []);
 });
 
-test("EXT-7: an open that announces its refusal is not reported as opened, the close behind it tells why", () => {
-  const script = new Script({ role: "client" });
-  script.endpoint.open();
-  script.header(0);
-  script.send({
-    kind: "open",
-    containerId: "script",
-    properties: { "amqp:connection-establishment-failed": true },
+for (const announced of [true, "true"]) {
+  test(`EXT-7: an open that announces its refusal is not reported as opened, by ${typeof announced}; its close tells why`, () => {
+    const script = new Script({ role: "client" });
+    script.endpoint.open();
+    script.header(0);
+    script.send({
+      kind: "open",
+      containerId: "script",
+      properties: { "amqp:connection-establishment-failed": announced },
+    });
+    assertEquals(script.events, []);
+    script.send({ kind: "close", error: { condition: condition.invalidField, description: "sole\nconnection" } });
+    checkError(script.one("closed").error, {
+      condition: condition.invalidField,
+      scope: "connection",
+      remote: true,
+      // The peer's text cannot write lines of its own into a log.
+      text: "sole\\u{a}connection",
+    });
   });
-  assertEquals(script.events, []);
-  script.send({ kind: "close", error: { condition: condition.invalidField, description: "sole\nconnection" } });
-  checkError(script.one("closed").error, {
-    condition: condition.invalidField,
-    scope: "connection",
-    remote: true,
-    // The peer's text cannot write lines of its own into a log.
-    text: "sole\\u{a}connection",
-  });
-});
+}
 
 test("CON-8, WSB-14: a server takes header, SASL, open, begin and attach in one piece", () => {
   const script = new Script({ role: "server", sasl: { mechanisms: ["ANONYMOUS"], required: true } });

@@ -55,6 +55,10 @@ export function prepare(): Promise<Suite> {
             const { code, message } = await runtime.call("failure", { url: `amqp://user:guess@${HOST}:${port}` });
             assertEquals([code, message.includes("guess")], ["amqp:unauthorized-access", false]);
           },
+          "a second connection of a container that may have one only": async () => {
+            const { code } = await runtime.call("sole", { url: `amqp://${login}` });
+            assertEquals(code, "amqp:invalid-field");
+          },
           "killed and started again: the connection comes back, nothing that was accepted is lost": async () => {
             const folder = scratch();
             const port = await freePort();

@@ -13,6 +13,7 @@ import { type Prepare, Skipped } from "./suite.ts";
 
 /** A suite is a module of this folder; add further ones here. */
 const SUITES: Readonly<Record<string, () => Promise<{ prepare: Prepare }>>> = {
+  activemq: () => import("./activemq.ts"),
   artemis: () => import("./artemis.ts"),
   "broker-j": () => import("./broker_j.ts"),
   azure: () => import("./azure.ts"),

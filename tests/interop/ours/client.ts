@@ -32,8 +32,10 @@ export interface Place {
   readonly options?: PlaceOptions;
 }
 
+type Carried = "tls" | "proxy" | "transport" | "idleTimeOut" | "hostname" | "containerId" | "desiredCapabilities";
+
 /** The connection options that JSON can carry. */
-export interface PlaceOptions extends Pick<ConnectOptions, "tls" | "proxy" | "transport" | "idleTimeOut" | "hostname"> {
+export interface PlaceOptions extends Pick<ConnectOptions, Carried> {
   /** False to end with the transport. */
   readonly reconnect?: false;
   /** Headers of the upgrade. */
@@ -394,6 +396,12 @@ export const client = {
         delivery.accept();
       }
     }),
+
+  /** Connects twice as a container that may have one connection only; returns the error of the second. */
+  sole: ({ url, options }: Omit<Place, "address">): Promise<Failure> => {
+    const only = { ...options, containerId: "sole", desiredCapabilities: ["sole-connection-for-container"] };
+    return connected({ url, address: "", options: only }, () => client.failure({ url, options: only }));
+  },
 
   /** Connects, which has to fail; returns the error. */
   async failure({ url, options }: Omit<Place, "address">): Promise<Failure> {
