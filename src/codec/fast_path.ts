@@ -1,9 +1,9 @@
 /**
  * The fast path of frames that come with every message, written by hand beside the table: transfers and dispositions in their
- * usual, smallest encoding are read without the table, such transfers are written without it, and the fields of properties are
+ * usual encodings are read without the table, such transfers are written without it, and the fields of properties are
  * read by name.
  *
- * All else is left to the table: long forms, rare fields, malformed frames. Both give the same objects and bytes;
+ * All else is left to the table: other forms, rare fields, malformed frames. Both give the same objects and bytes;
  * tests/codec/fast_path_test.ts holds this file to the table.
  *
  * @module
@@ -144,12 +144,15 @@ export class FastPathReader {
   /** The performative at `start`, if it is a usual one, followed by nothing but a payload. */
   performative(start: number, end: number): Transfer | Disposition | undefined {
     const bytes = this.#bytes;
-    // A described value, its descriptor as a ulong of one byte, and a list with a size of one byte.
-    if (bytes[start] !== 0x00 || bytes[start + 1] !== 0x53 || bytes[start + 3] !== 0xc0) return undefined;
-    const stop = start + 5 + bytes[start + 4];
+    // A described value, its descriptor as a ulong of one byte, and a list; rhea and go-amqp give all lists a size of four bytes.
+    const list = bytes[start + 3];
+    if (bytes[start] !== 0x00 || bytes[start + 1] !== 0x53 || list !== 0xc0 && list !== 0xd0) return undefined;
+    const isShort = list === 0xc0;
+    const sized = start + (isShort ? 5 : 8);
+    const stop = sized + (isShort ? bytes[start + 4] : uint32At(bytes, start + 4));
     if (stop > end) return undefined;
-    this.#position = start + 6;
-    this.#left = bytes[start + 5];
+    this.#left = isShort ? bytes[sized] : uint32At(bytes, sized);
+    this.#position = sized + (isShort ? 1 : 4);
     this.#irregular = false;
     const code = bytes[start + 2];
     const body = code === definitions.transfer.code
@@ -168,6 +171,8 @@ export class FastPathReader {
     const messageFormat = this.#uint();
     const settled = this.#boolean();
     const more = this.#boolean();
+    // Some write the absent fields behind as nulls.
+    for (let i = 0; i < 5 && this.#left > 0; i++) this.#none(this.#code());
     // The first transfer of a delivery has these; an object is made in one go where all fields are known.
     if (handle === undefined || deliveryId === undefined || deliveryTag === undefined || messageFormat === undefined) {
       return undefined;

@@ -40,14 +40,15 @@ const fields = {
 function performative(source: Random): Uint8Array {
   const code = source.pick(["14", "14", "15", "15"] as const);
   const all = fields[code].split(" ") as (keyof typeof forms)[];
-  const most = source.int(10) === 0 ? all.length : Math.min(all.length, code === "14" ? 6 : 5);
-  const parts = all.slice(0, source.int(4) > 0 ? most - source.int(2) : source.int(most + 1)).map((type) => {
-    return source.int(5) > 0 ? forms[type][0] : source.pick<string>(forms[type]);
+  const nulls = code === "14" && source.int(5) === 0;
+  const most = nulls || source.int(10) === 0 ? all.length : code === "14" ? 6 : 5;
+  const parts = all.slice(0, source.int(4) > 0 ? most - source.int(2) : source.int(most + 1)).map((type, i) => {
+    return nulls && i > 5 ? "40" : source.int(5) > 0 ? forms[type][0] : source.pick<string>(forms[type]);
   });
   const contents = wire(parts.join(""));
   const count = source.int(20) === 0 ? source.int(8) : parts.length;
   const size = source.int(20) === 0 ? source.int(40) : contents.length + 1;
-  const head = source.int(20) === 0
+  const head = source.int(3) === 0
     ? Uint8Array.of(0, 0x53, Number.parseInt(code, 16), 0xd0, 0, 0, 0, size + 3, 0, 0, 0, count)
     : Uint8Array.of(0, 0x53, Number.parseInt(code, 16), 0xc0, size, count);
   return Uint8Array.from([...head, ...contents]);
@@ -115,6 +116,24 @@ test("TYP-1: a transfer that is written without the table has the bytes that the
     assertEquals(byHand.take(), byTable.take(), JSON.stringify(transfer));
   }
   assert(ordinary > 1_500, `only ${ordinary} were ordinary`);
+});
+
+test("TYP-1: lists with a size of four bytes and absent fields written as nulls are ordinary", () => {
+  for (
+    const text of [
+      "00 53 14 d0 00000013 00000004 70 00000000 70 00000007 a0 01 07 70 00000000",
+      "00 53 14 d0 00000012 0000000b 43 43 a0 01 07 43 42 42 40 40 40 40 40",
+      "00 53 14 c0 0d 0b 43 43 a0 01 07 43 42 42 40 40 40 40 40",
+      "00 53 15 d0 00000014 00000005 41 70 00000005 70 00000009 41 00 53 24 45",
+    ]
+  ) {
+    const bytes = wire(text);
+    // The size is that of what follows it.
+    if (bytes[3] === 0xd0) bytes[7] = bytes.length - 8;
+    else bytes[4] = bytes.length - 5;
+    assert(agree(bytes), text);
+    for (let length = 0; length < bytes.length; length++) assertEquals(agree(bytes.subarray(0, length)), false);
+  }
 });
 
 test("TYP-4: a frame that is cut anywhere is never ordinary", () => {

@@ -422,8 +422,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/codec/fast_path.ts",
-    from: "if (bytes[start] !== 0x00 || bytes[start + 1] !== 0x53 || bytes[start + 3] !== 0xc0) return undefined;",
-    to: "if (bytes[start] === 0x00 || bytes[start + 1] !== 0x53 || bytes[start + 3] !== 0xc0) return undefined;",
+    from: "if (bytes[start] !== 0x00 || bytes[start + 1] !== 0x53 || list !== 0xc0 && list !== 0xd0) return undefined;",
+    to: "if (bytes[start] === 0x00 || bytes[start + 1] !== 0x53 || list !== 0xc0 && list !== 0xd0) return undefined;",
     tests: ["tests/codec"],
   },
   {
