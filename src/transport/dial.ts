@@ -6,6 +6,7 @@
 
 import type { TransportEvent } from "./channel.ts";
 import { isNode, isWorkers, userAgent } from "../base/environment.ts";
+import { part } from "../base/wait.ts";
 import type { SocketDialOptions, SocketProxyOptions, TlsOptions } from "./socket/dial.ts";
 import { readUrl } from "./url.ts";
 import { dial, type DialedChannel } from "./websocket/standard.ts";
@@ -79,12 +80,15 @@ export async function dialAny(url: string | URL, options: DialAnyOptions = {}): 
     if (transport === "websocket") throw new TypeError(`Cannot connect: ${need} needs transport "socket"`);
   }
   // Imported on use: a page that connects by its own WebSocket never loads it.
-  const { dialSocket, hasOwnDispatcher, hasSockets, noSockets } = await import("./socket/dial.ts");
+  const { dialRemote, hasOwnDispatcher, hasSockets, noSockets } = await part(
+    "sockets",
+    () => import("./socket/dial.ts"),
+  );
   if (need === undefined && transport === "auto" && (!hasSockets() || hasOwnDispatcher())) return await native();
   if (!hasSockets()) {
     throw noSockets(need ?? 'transport "socket"');
   }
-  return await dialSocket(target.url, options as SocketDialOptions);
+  return await dialRemote(target, options as SocketDialOptions);
 }
 
 // The reason why the runtime's own WebSocket will not do. Headers last: Workers can send them without sockets.

@@ -39,8 +39,8 @@ export function readUrl(input: string | URL, schemes: readonly Scheme[] = SCHEME
   if (scheme === undefined || url.hostname === "" || url.href.includes("#") || misread) {
     throw new TypeError(`Cannot connect: URL is not ${schemes.join(" or ")} and a host, without "#" and "@" behind it`);
   }
-  url.username = "";
-  url.password = "";
+  // Even to set what is empty already makes the runtime parse the URL again.
+  if (url.username + url.password !== "") url.username = url.password = "";
   return {
     url,
     scheme,

@@ -18,7 +18,7 @@ import { SocketWebSocket } from "../websocket/own.ts";
 import { checkSubprotocols, readUrl, type RemoteUrl } from "../url.ts";
 import { checkTls, type TlsOptions } from "./tls.ts";
 import { channelLimits, type WebSocketChannelOptions } from "../websocket/web_socket_channel.ts";
-import { HANDSHAKE_TIMEOUT_MS, positive, type TransportEvent } from "../channel.ts";
+import { type ChannelClose, HANDSHAKE_TIMEOUT_MS, positive, type TransportEvent } from "../channel.ts";
 import { prepareUpgrade } from "../websocket/handshake.ts";
 
 export { type AsyncStorage, asyncStorage, hasOwnDispatcher, hasSockets, noSockets } from "../runtime/node.ts";
@@ -104,7 +104,11 @@ export interface DialedSocket extends PausableChannel {
  * @throws The abort reason of `signal`, or the error of a credentials callback.
  */
 export async function dialSocket(url: string | URL, options: SocketDialOptions = {}): Promise<DialedSocket> {
-  const target = readUrl(url);
+  return await dialRemote(readUrl(url), options);
+}
+
+/** Does what {@linkcode dialSocket} does, for a URL that was read. */
+export async function dialRemote(target: RemoteUrl, options: SocketDialOptions): Promise<DialedSocket> {
   const { signal, tls = {}, onstep } = options;
   const steps = {
     signal,
@@ -184,10 +188,11 @@ function openWebSocket(
         resolve(Object.assign(channel, { protocol: subprotocol }));
       },
     });
-    channel.onclose = ({ cause }) => {
+    const closed = ({ cause }: ChannelClose): void => {
       settle();
       reject(cause ?? new TransportError("connect-failed", "Cannot open WebSocket: connection ended"));
     };
+    channel.onclose = closed;
     signal?.addEventListener("abort", abort);
     if (signal?.aborted) abort();
   });
