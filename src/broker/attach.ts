@@ -277,11 +277,12 @@ function subscribe(
   }
   const subscription = topic.subscribe(options);
   subscriptions.set(name, topic);
-  subscription.onended = () => {
+  const onended = (): void => {
     subscriptions.delete(name);
     subscription.ending?.delete(subscription);
     budget.reserved -= bytes;
   };
+  subscription.onended = onended;
   return subscription;
 }
 

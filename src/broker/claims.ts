@@ -167,10 +167,11 @@ export class ClaimsNode {
     const receiver = request.accept({ credit: CREDIT, settle: "manual", maxMessageSize: MAX_TOKEN_BYTES });
     this.#links.set(connection, links + 1);
     receiver.closed.then(() => this.#links.set(connection, this.#links.get(connection)! - 1));
-    receiver.ondelivery = (delivery) => {
+    const take = (delivery: Delivery): void => {
       // Grants credit for the next token, even if this one came settled.
       this.#take(connection, delivery).catch(ignore).finally(() => delivery.handleTaken());
     };
+    receiver.ondelivery = take;
   }
 
   async #take(connection: Connection, delivery: Delivery): Promise<void> {

@@ -82,7 +82,8 @@ export class Consumer {
     this.#lossCount = options.lossCount ?? "oldest";
     this.#clock = options.clock;
     this.transactions = options.transactions;
-    sender.oncredit = () => source.serve(this);
+    const serve = (): void => source.serve(this);
+    sender.oncredit = serve;
   }
 
   /** Continues with a link that the peer has attached again, maybe on another connection. */

@@ -28,7 +28,7 @@ export function attachCoordinator(transactions: Transactions, request: ReceiverR
   });
   const outcomes = request.attach.source?.outcomes;
   const rejectable = outcomes === undefined || outcomes.includes("amqp:rejected:list");
-  receiver.ondelivery = (delivery) => {
+  const ondelivery = (delivery: Delivery): void => {
     const settled = delivery.remoteSettled;
     delivery.handleTaken();
     if (!receiver.usable) return;
@@ -44,6 +44,7 @@ export function attachCoordinator(transactions: Transactions, request: ReceiverR
       else receiver.close({ error: failure, timeoutMs: 0 }).catch(() => {});
     }
   };
+  receiver.ondelivery = ondelivery;
   receiver.closed.then(() => transactions.abandon(receiver));
 }
 

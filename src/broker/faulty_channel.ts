@@ -155,9 +155,12 @@ class FaultyChannel implements Channel {
         channel.close(1000);
       },
     });
-    channel.onbytes = (bytes) => this.#in.take(bytes);
-    // Late bytes come before the close.
-    channel.onclose = (close) => this.#half || this.#in.after(() => this.#tellClosed(close));
+    const onbytes = (bytes: Uint8Array): void => this.#in.take(bytes);
+    const onclose = (close: ChannelClose): void => {
+      // Late bytes come before the close.
+      if (!this.#half) this.#in.after(() => this.#tellClosed(close));
+    };
+    Object.assign(channel, { onbytes, onclose });
   }
 
   get bufferedAmount(): number {

@@ -85,17 +85,20 @@ export class Producer {
     this.#sink = sink;
     this.#options = options;
     sink.addProducer(this);
-    receiver.ondelivery = (delivery) => {
-      if (this.#inspecting) this.#behind.push(delivery);
-      else this.#take(delivery);
-    };
+    receiver.ondelivery = this.#ondelivery;
+    receiver.onsettled = this.#onsettled;
     receiver.closed.then(() => {
       sink.removeProducer(this);
       for (const waitlist of this.#waitlists) waitlist.forgetGone();
     });
-    receiver.onsettled = () => this.topUp();
     this.topUp();
   }
+
+  readonly #ondelivery = (delivery: Delivery): void => {
+    if (this.#inspecting) this.#behind.push(delivery);
+    else this.#take(delivery);
+  };
+  readonly #onsettled = (): void => this.topUp();
 
   /** Continues with a link that the peer has attached again, maybe on another connection. */
   resume(transactions: Transactions): void {

@@ -85,15 +85,8 @@ export class Driver {
     this.#onevent = options.onevent;
     this.#environment = options.environment ?? systemEnvironment;
     this.#maxBufferedBytes = Math.max(options.maxBufferedBytes ?? MAX_BUFFERED_BYTES, MIN_BUFFERED_BYTES);
-    channel.onbytes = (bytes) => {
-      if (this.#behindBytes > MAX_BEHIND_BYTES) this.flush();
-      this.#behindBytes += bytes.length;
-      this.bytesReceived += bytes.length;
-      this.#dispatch(endpoint.receive(bytes, this.#environment.now()));
-      if (this.#congested && endpoint.pendingBytes > MAX_PENDING * this.#maxBufferedBytes) this.destroy(unread());
-      this.wake();
-    };
-    channel.onclose = (close) => this.#onclose(close);
+    channel.onbytes = this.#onbytes;
+    channel.onclose = this.#onclose;
     this.wake();
   }
 
@@ -121,6 +114,25 @@ export class Driver {
     this.#channel.close(this.closeCode, "", this.closeTimeoutMs);
   }
 
+  // V8 puts a function that stands in an assignment to a property into old space, where it keeps what it reaches, the whole
+  // connection, until the next full collection; functions that are fields live and die young.
+  readonly #onbytes = (bytes: Uint8Array): void => {
+    const endpoint = this.#endpoint;
+    if (this.#behindBytes > MAX_BEHIND_BYTES) this.flush();
+    this.#behindBytes += bytes.length;
+    this.bytesReceived += bytes.length;
+    this.#dispatch(endpoint.receive(bytes, this.#environment.now()));
+    if (this.#congested && endpoint.pendingBytes > MAX_PENDING * this.#maxBufferedBytes) this.destroy(unread());
+    this.wake();
+  };
+  readonly #onclose = (close: ChannelClose): void => {
+    if (this.#over) return;
+    this.#over = true;
+    this.#environment.clearTimer(this.#timer);
+    const endpoint = this.#endpoint;
+    this.#dispatch(endpoint.finished ? endpoint.events() : endpoint.disconnect(lost(close)));
+    this.#ended.resolve(close);
+  };
   readonly #tick = (): void => {
     const environment = this.#environment;
     const busy = ++this.#quietTicks < QUIET_TICKS;
@@ -189,15 +201,6 @@ export class Driver {
         events.push(...this.#endpoint.events());
       }
     }
-  }
-
-  #onclose(close: ChannelClose): void {
-    if (this.#over) return;
-    this.#over = true;
-    this.#environment.clearTimer(this.#timer);
-    const endpoint = this.#endpoint;
-    this.#dispatch(endpoint.finished ? endpoint.events() : endpoint.disconnect(lost(close)));
-    this.#ended.resolve(close);
   }
 
   #armTimer(): void {

@@ -205,9 +205,10 @@ export class Requester {
     this.#replies.set(chosen, replies);
     // The dynamic node is a new one after a reconnect: pending requests are sent again with its address.
     if (chosen === undefined) {
-      replies.onreattached = () => {
+      const resend = (): void => {
         for (const waiting of new Set(this.#waiting.values())) if (waiting.replies === replies) waiting.send();
       };
+      replies.onreattached = resend;
     }
     replies.serve(({ message }) => {
       const id = message.properties?.correlationId;

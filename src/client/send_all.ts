@@ -67,10 +67,11 @@ export class ParallelSink {
     this.#sends = new ParallelSends(sender);
     // The stream calls `abort` only after the present write.
     controller.signal.addEventListener("abort", () => this.abort(controller.signal.reason), { once: true });
-    this.#sends.onfailed = (error) => {
+    const fail = (error: unknown): void => {
       this.#sends.leave();
       controller.error(error);
     };
+    this.#sends.onfailed = fail;
   }
 
   /** Sends one message, and waits for room for the next. */
@@ -200,7 +201,8 @@ export class ParallelSends implements SendListener {
   unlessFailed<T>(coming: T | PromiseLike<T>): Promise<T | undefined> {
     return new Promise((resolve, reject) => {
       if (this.failed) return resolve(undefined);
-      this.onfailed = () => resolve(undefined);
+      const stop = (): void => resolve(undefined);
+      this.onfailed = stop;
       Promise.resolve(coming).then(resolve, reject);
     });
   }

@@ -181,8 +181,11 @@ class Pieces implements PayloadSource {
   /** Resolves with the value of `coming`, or with undefined once the stream is stopped. */
   unlessStopped<T>(coming: Promise<T>): Promise<T | undefined> {
     return new Promise((resolve, reject) => {
-      this.#resume = () => this.#stopped && resolve(undefined);
-      this.#resume();
+      const resume = (): void => {
+        if (this.#stopped) resolve(undefined);
+      };
+      this.#resume = resume;
+      resume();
       coming.then(resolve, reject);
     });
   }

@@ -254,7 +254,8 @@ class RunningGateway implements Gateway {
     // The client's bytes stay in its socket until the target can take them.
     client.pause();
     const gone = new AbortController();
-    client.onclose = () => gone.abort();
+    const abort = (): void => gone.abort();
+    client.onclose = abort;
     const relay = ++this.#count;
     const { trace } = this.#options;
     const listener = (event: TransportEvent): void =>

@@ -45,7 +45,7 @@ export class ChannelRelay {
       });
     };
     const { maxBufferedBytes = MAX_BUFFERED_BYTES } = this.#options;
-    from.onbytes = (bytes) => {
+    const onbytes = (bytes: Uint8Array): void => {
       this.#options.onbytes(direction, bytes);
       to.send(bytes);
       if (this.#timer !== undefined) linger();
@@ -53,12 +53,12 @@ export class ChannelRelay {
       from.pause();
       to.ready().then(() => from.resume());
     };
-    from.onend = () => {
+    const onend = (): void => {
       // A WebSocket has no half-close: its answer is awaited before it is closed.
       to.endHalf();
       linger();
     };
-    from.onclose = (close) => {
+    const onclose = (close: ChannelClose): void => {
       to.close(...passedOn(close));
       this.#open--;
       this.#options.onclose?.(direction === "in" ? "client" : "target", close, this.#open === 0);
@@ -66,6 +66,7 @@ export class ChannelRelay {
       clearTimeout(this.#timer);
       this.#ended.resolve();
     };
+    Object.assign(from, { onbytes, onend, onclose });
   }
 }
 

@@ -62,7 +62,8 @@ function measureConnection(connection: Connection, instruments: Instruments): vo
   const { common, connections } = instruments;
   measureLinks(connection, instruments);
   const session = connection.session.bind(connection);
-  connection.session = (options) => measureLinks(session(options), instruments);
+  const measured: Connection["session"] = (options) => measureLinks(session(options), instruments);
+  connection.session = measured;
   connections.add(1, common);
   connection.closed.then(() => connections.add(-1, common));
   void countReconnects(connection, instruments);
@@ -75,11 +76,12 @@ async function countReconnects(connection: Connection, { common, reconnects }: I
 function measureLinks<T extends Connection | Session>(parent: T, instruments: Instruments): T {
   const sender = parent.sender.bind(parent) as Connection["sender"];
   const receiver = parent.receiver.bind(parent) as Connection["receiver"];
-  parent.sender = (...settings: Parameters<Connection["sender"]>) =>
-    measureSender(sender(...settings), instruments, isDynamic(settings));
-  parent.receiver = (...settings: Parameters<Connection["receiver"]>) =>
-    measureReceiver(receiver(...settings), instruments, isDynamic(settings));
-  return parent;
+  return Object.assign(parent, {
+    sender: (...settings: Parameters<Connection["sender"]>) =>
+      measureSender(sender(...settings), instruments, isDynamic(settings)),
+    receiver: (...settings: Parameters<Connection["receiver"]>) =>
+      measureReceiver(receiver(...settings), instruments, isDynamic(settings)),
+  });
 }
 
 // Whether the peer assigns the address.

@@ -15,13 +15,16 @@ export function measureReceiver(receiver: Receiver, instruments: Instruments, te
   const measure = new Measure(receiver, instruments, temporary);
   const receive = receiver.receive.bind(receiver), receiveBatch = receiver.receiveBatch.bind(receiver);
   const serve = receiver.serve.bind(receiver), values = receiver.values.bind(receiver);
-  receiver.receive = async (options) => (await measure.receiving(async () => [await receive(options)]))[0]!;
-  receiver.receiveBatch = (max, options) => measure.receiving(() => receiveBatch(max, options), true);
-  receiver.serve = (handler: (delivery: Delivery) => unknown, options?: ServeOptions) =>
-    // An invalid handler is left for `serve` to refuse.
-    serve(typeof handler === "function" ? (delivery) => measure.process(delivery, handler) : handler, options);
-  receiver.values = (options) => measure.iterate(values(options));
-  receiver[Symbol.asyncIterator] = () => measure.iterate(values());
+  const measured: Partial<Receiver> = {
+    receive: async (options) => (await measure.receiving(async () => [await receive(options)]))[0]!,
+    receiveBatch: (max, options) => measure.receiving(() => receiveBatch(max, options), true),
+    serve: (handler: (delivery: Delivery) => unknown, options?: ServeOptions) =>
+      // An invalid handler is left for `serve` to refuse.
+      serve(typeof handler === "function" ? (delivery) => measure.process(delivery, handler) : handler, options),
+    values: (options) => measure.iterate(values(options)),
+    [Symbol.asyncIterator]: () => measure.iterate(values()),
+  };
+  Object.assign(receiver, measured);
   const readable = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(receiver), "readable")!;
   Object.defineProperty(receiver, "readable", { get: () => measure.stream(readable.get!.call(receiver)) });
   return receiver;
@@ -132,7 +135,7 @@ class Measure {
   #settling(delivery: Delivery, context?: unknown): void {
     for (const name of ["accept", "reject", "release", "modify"] as const) {
       const settle = delivery[name].bind(delivery) as (...args: unknown[]) => void;
-      delivery[name] = (...args: unknown[]) => {
+      const measured = (...args: unknown[]): void => {
         const attributes = { ...this.#attributes("settle", delivery), "webamqp.outcome": OUTCOMES[name] };
         const links = this.#instruments.linksTo([delivery]);
         const span: Span = this.#instruments.span(kindOf.client, attributes, { links }, context);
@@ -145,6 +148,7 @@ class Measure {
           span.end();
         }
       };
+      delivery[name] = measured;
     }
   }
 

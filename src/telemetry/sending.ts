@@ -27,8 +27,9 @@ function measurePromises(sender: Sender, instruments: Instruments, place: () => 
   const measuredSend = (message: Message | Uint8Array, options?: SendOptions) =>
     measured(instruments, place(), message, (carried) => send(carried, options));
   sender.send = measuredSend as Sender["send"];
-  sender.stream = (message: StreamedMessage, options) =>
+  const measuredStream: Sender["stream"] = (message: StreamedMessage, options) =>
     measured(instruments, place(), message, (carried) => stream(carried, options));
+  sender.stream = measuredStream;
 }
 
 /** Measures a message sent by `send`. */
@@ -60,7 +61,7 @@ function measureFlights(sender: Sender, instruments: Instruments, place: () => P
     sending.delete(delivery!);
     measuring.end(error, outcome);
   };
-  sender.push = (message, options, listener) => {
+  const measuredPush: Sender["push"] = (message, options, listener) => {
     if (listener instanceof PromisedOutcome || "read" in message) return push(message, options, listener);
     if (!listening.has(listener)) {
       listening.add(listener);
@@ -76,11 +77,12 @@ function measureFlights(sender: Sender, instruments: Instruments, place: () => P
       throw error;
     }
   };
-  sender.abandon = (listener) => {
+  const measuredAbandon: Sender["abandon"] = (listener) => {
     const given = [...sending.keys()].filter(({ context }) => context === listener);
     abandon(listener);
     for (const delivery of given) end(delivery, new DOMException("sending was aborted", "AbortError"));
   };
+  Object.assign(sender, { push: measuredPush, abandon: measuredAbandon });
 }
 
 function listen(
@@ -89,19 +91,22 @@ function listen(
   end: (delivery: OutgoingDelivery | undefined, error?: unknown, outcome?: string) => void,
 ): void {
   const { onoutcome, onsent, onlost } = listener;
-  listener.onoutcome = (state, delivery) => {
-    const outcome = outcomeOf(state, sender.remote?.source?.defaultOutcome);
-    end(delivery, outcome?.kind === "accepted" ? undefined : failure(outcome, sender.where));
-    onoutcome.call(listener, state, delivery);
+  const measured: Pick<SendListener, "onoutcome" | "onsent" | "onlost"> = {
+    onoutcome: (state, delivery) => {
+      const outcome = outcomeOf(state, sender.remote?.source?.defaultOutcome);
+      end(delivery, outcome?.kind === "accepted" ? undefined : failure(outcome, sender.where));
+      onoutcome.call(listener, state, delivery);
+    },
+    onsent: (delivery) => {
+      end(delivery, undefined, "settled");
+      onsent.call(listener, delivery);
+    },
+    onlost: (error, left, delivery) => {
+      end(delivery, left ? lost(error, sender.where) : error);
+      onlost.call(listener, error, left, delivery);
+    },
   };
-  listener.onsent = (delivery) => {
-    end(delivery, undefined, "settled");
-    onsent.call(listener, delivery);
-  };
-  listener.onlost = (error, left, delivery) => {
-    end(delivery, left ? lost(error, sender.where) : error);
-    onlost.call(listener, error, left, delivery);
-  };
+  Object.assign(listener, measured);
 }
 
 // Measures the time from the first message without credit to the next credit.
@@ -113,16 +118,19 @@ function measureCredit(sender: Sender, instruments: Instruments, place: () => Pl
     ...(!place().temporary && place().address && { "messaging.destination.name": place().address! }),
   });
   let since: number | undefined;
-  sender.push = (...settings) => {
-    if (sender.credit === 0) {
-      since ??= performance.now();
-      creditWaits.add(1, attributes());
-    }
-    return push(...settings);
+  const measured: Pick<Sender, "push" | "handleCredit"> = {
+    push: (...settings) => {
+      if (sender.credit === 0) {
+        since ??= performance.now();
+        creditWaits.add(1, attributes());
+      }
+      return push(...settings);
+    },
+    handleCredit: () => {
+      if (since !== undefined) creditWaitTimes.record((performance.now() - since) / 1_000, attributes());
+      since = undefined;
+      handleCredit();
+    },
   };
-  sender.handleCredit = () => {
-    if (since !== undefined) creditWaitTimes.record((performance.now() - since) / 1_000, attributes());
-    since = undefined;
-    handleCredit();
-  };
+  Object.assign(sender, measured);
 }

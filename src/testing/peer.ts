@@ -11,7 +11,7 @@ import { beginFrame, endFrame, FrameDecoder, protocolHeader, type ProtocolId } f
 import { DecodedMessage, encodeMessage, type Message } from "../codec/message.ts";
 import type { Attach, CompositeOf, DeliveryState, Performative, SaslFrameBody, Transfer } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
-import type { Channel } from "../transport/channel.ts";
+import type { Channel, ChannelClose } from "../transport/channel.ts";
 import { channelPair } from "../transport/pair.ts";
 import { hexBytes } from "../trace/json.ts";
 import { mismatch, type Pattern, shown } from "./match.ts";
@@ -159,8 +159,9 @@ export class ScriptedPeer {
   attach(channel: Channel): void {
     this.#over = channel;
     this.#expectsHeader = true;
-    channel.onbytes = (bytes) => this.#receive(bytes);
-    channel.onclose = ({ code }) => this.#closed(code);
+    const onbytes = (bytes: Uint8Array): void => this.#receive(bytes);
+    const onclose = ({ code }: ChannelClose): void => this.#closed(code);
+    Object.assign(channel, { onbytes, onclose });
   }
 
   /** Makes another pair of channels, and returns the tested side's end. */

@@ -104,11 +104,12 @@ class TracedChannel implements Channel {
   }
   set onclose(listener: Channel["onclose"]) {
     this.#onclose = listener;
-    this.#channel.onclose = (close) => {
-      this.#listener(closedEvent(close));
-      this.#onclose?.(close);
-    };
+    this.#channel.onclose = this.#tell;
   }
+  readonly #tell = (close: ChannelClose): void => {
+    this.#listener(closedEvent(close));
+    this.#onclose?.(close);
+  };
 
   get bufferedAmount(): number {
     return this.#channel.bufferedAmount;

@@ -178,8 +178,11 @@ export abstract class Inbound {
         this.#onbytes!(bytes);
       }
       if (!this.#hasEndToTell()) return;
+      const told = this.#onclose!;
       this.#closeReported = true;
-      this.#onclose!(this.#close!);
+      // A runtime may hold the socket, and so this channel, for a while yet; not the whole connection.
+      this.#onbytes = this.#onclose = undefined;
+      told(this.#close!);
     } finally {
       // A listener that throws does not prevent the next call.
       this.#schedule();
@@ -215,10 +218,11 @@ export function later(call: () => void, ms = 0): () => void {
   }
   const { port1, port2 } = new MessageChannel();
   const close = (): void => port1.close();
-  port1.onmessage = () => {
+  const come = (): void => {
     close();
     call();
   };
+  port1.onmessage = come;
   port2.postMessage(0);
   return close;
 }

@@ -87,3 +87,12 @@ test("WSB-13: rechunk cuts and joins without changing the stream", async () => {
   await left.ready();
   assertEquals(log.bytes(), Uint8Array.from(sent));
 });
+
+test("channel: once its end is told, a channel lets go of its listeners, and with them of the connection", async () => {
+  const [left, right] = channelPair();
+  const closed = new Promise((resolve) => left.onclose = resolve);
+  left.onbytes = () => {};
+  right.close();
+  await closed;
+  assertEquals([left.onbytes, left.onclose], [undefined, undefined]);
+});

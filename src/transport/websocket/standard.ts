@@ -246,10 +246,11 @@ function handshake(
       settle();
       resolve(Object.assign(channel, { protocol }));
     });
-    channel.onclose = () => {
+    const closed = (): void => {
       settle();
       reject(openingFailed(failure, target));
     };
+    channel.onclose = closed;
   });
 }
 
