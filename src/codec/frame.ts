@@ -41,6 +41,8 @@ export interface FrameDecoderOptions {
   readonly limits?: CodecLimits | undefined;
   /** The reader of the frames that come with every message. Default: none, the table reads all. */
   readonly fastPath?: FastPath | undefined;
+  /** True if the memory of pushed bytes is the decoder's, who may move them. Default: false. */
+  readonly owned?: boolean;
 }
 
 /** The smallest frame is its header alone [transport 2.3.1]. */
@@ -67,6 +69,9 @@ export function endFrame(writer: Writer, start: number): void {
 // A piece of one byte takes some 200 bytes of memory.
 const MAX_PIECES = 64;
 
+// Pieces that are worth moving instead of copying: messages of a WebSocket, of which one holds most of a large frame.
+const MIN_MOVED_BYTES = 16_384;
+
 /**
  * Cuts a stream of bytes into protocol headers and frames.
  *
@@ -87,6 +92,7 @@ export class FrameDecoder {
   maxFrameSize: number;
   readonly #limits: CodecLimits | undefined;
   readonly #fastPath: FastPath | undefined;
+  readonly #owned: boolean;
   /** Pieces as they were pushed; `#position` is the first unused byte of the first one. */
   readonly #pieces: Uint8Array[] = [];
   #position = 0;
@@ -101,6 +107,7 @@ export class FrameDecoder {
   constructor(options: FrameDecoderOptions) {
     this.maxFrameSize = options.maxFrameSize;
     this.#fastPath = options.fastPath;
+    this.#owned = options.owned === true;
     this.#limits = options.limits;
   }
 
@@ -164,6 +171,7 @@ export class FrameDecoder {
         this.#skip(piece, size);
         return fast ?? this.#decode(piece, start, size, reader!);
       }
+      if (start === 0 && this.#owned) this.#move(piece, size);
     }
     if (!this.#gather(4) || !this.#gather(this.#sizeAt(this.#gathered, 0))) return undefined;
     const frame = this.#release();
@@ -184,6 +192,21 @@ export class FrameDecoder {
       throw framingError("frame", `a size of ${size} is above the maximum of ${this.maxFrameSize}`);
     }
     return size;
+  }
+
+  // Makes the memory of the first piece that of the frame which begins with it and ends behind it. The old memory is free at once,
+  // where a copy would leave it to the garbage collector, which array buffers keep busy.
+  #move(piece: Uint8Array, size: number): void {
+    const { length, buffer } = piece;
+    if (length < MIN_MOVED_BYTES || length < buffer.byteLength || size > 2 * length) return;
+    try {
+      this.#gathered = new Uint8Array((buffer as ArrayBuffer).transfer(size));
+    } catch {
+      // Shared memory, and what Node's sockets read into, cannot be moved.
+      return;
+    }
+    this.#filled = length;
+    this.#pieces.shift();
   }
 
   // Gathers up to `count` bytes of those that have arrived; true when they are complete.

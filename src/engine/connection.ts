@@ -29,6 +29,7 @@ import {
   DEFAULT_SASL_MAX_FRAME_SIZE,
   type EndpointOwner,
   faultOfOpen,
+  MAX_SENT_TRANSFER_BYTES,
   MIN_MAX_FRAME_SIZE,
   openOf,
 } from "./options.ts";
@@ -88,10 +89,10 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
     const handshake = options.handshake();
     this.handshake = handshake;
     handshake.trace = options.trace;
-    this.#decoder = new FrameDecoder({ maxFrameSize, limits: options.limits, fastPath: options.fastPath });
+    this.#decoder = new FrameDecoder({ maxFrameSize, limits: options.limits, fastPath: options.fastPath, owned: true });
     // A server sends no AMQP before SASL is over, so one writer serves both.
     const writer = handshake.client ? new Writer(512) : handshake.out;
-    this.output = new Output(Math.min(maxFrameSize, DEFAULT_MAX_FRAME_SIZE), options.trace, writer);
+    this.output = new Output(Math.min(maxFrameSize, MAX_SENT_TRANSFER_BYTES), options.trace, writer);
   }
 
   /** True when nothing more is read, and nothing written beyond what `transmit` still holds. */

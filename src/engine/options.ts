@@ -19,6 +19,8 @@ import type { SessionOptions, TakeLink } from "./session.ts";
 export const MIN_MAX_FRAME_SIZE = 512;
 /** Largest frame that we accept by default, in bytes: a body of 64 KiB, a common size, arrives in one. */
 export const DEFAULT_MAX_FRAME_SIZE = 131_072;
+/** Largest transfer that we send, in bytes: two full flushes, or a receiver would have to put a third one of two bytes to them. */
+export const MAX_SENT_TRANSFER_BYTES = 131_070;
 /** Highest channel by default: 256 sessions on a connection. */
 export const DEFAULT_CHANNEL_MAX = 255;
 /** Links on a connection by default: four sessions full of them. */

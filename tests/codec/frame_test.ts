@@ -12,7 +12,7 @@ import { beginFrame, endFrame, type Frame, FrameDecoder, protocolHeader } from "
 import type { Composite, Performative, Transfer } from "../../src/codec/types.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { AmqpError, condition } from "../../src/base/errors.ts";
-import { test } from "../harness.ts";
+import { random, seed, test } from "../harness.ts";
 import { amidst, assertAmqpError, compact, sized, wire, written } from "./bytes.ts";
 import { sample } from "./samples.ts";
 
@@ -158,6 +158,67 @@ test("ATK-6: memory for a frame in pieces grows with what has arrived", () => {
   assertEquals(decoder.buffered, 2008);
   assert(sizes.length > 0);
   assertLessOrEqual(Math.max(...sizes), 2 * 2008);
+});
+
+test("a frame that most of an owned piece begins is put together in the memory of that piece, moved", () => {
+  const frame = frameOf(0, 0, { kind: "transfer", handle: 0 }, new Uint8Array(60_000).fill(7));
+  const [begin, end] = [frame.slice(0, 59_000), frame.slice(59_000)];
+  const decoder = new FrameDecoder({ maxFrameSize: frame.length, owned: true });
+  decoder.push(begin);
+  assertEquals([decoder.frame(), begin.length, decoder.buffered], [undefined, 0, 59_000]);
+  decoder.push(end);
+  const { payload } = decoder.frame()!;
+  assertEquals(payload, new Uint8Array(60_000).fill(7));
+  assertEquals([payload!.buffer.byteLength, decoder.buffered], [frame.length, 0]);
+});
+
+test("a piece stays where it is if it is not owned, has other bytes in its memory, is small, or cannot be moved", () => {
+  const frame = frameOf(0, 0, { kind: "transfer", handle: 0 }, new Uint8Array(80_000).fill(7));
+  const unmovable = new Uint8Array(new WebAssembly.Memory({ initial: 1 }).buffer);
+  unmovable.set(frame.subarray(0, unmovable.length));
+  const cases: [Uint8Array, boolean][] = [
+    [frame.slice(0, 60_000), false],
+    [frame.slice(0, 60_001).subarray(0, 60_000), true],
+    // The announced size alone takes no memory.
+    [frame.slice(0, 39_000), true],
+    [frame.slice(0, 10_000), true],
+    [unmovable, true],
+  ];
+  for (const [piece, owned] of cases) {
+    const { length } = piece;
+    const decoder = new FrameDecoder({ maxFrameSize: frame.length, owned });
+    decoder.push(piece);
+    assertEquals([decoder.frame(), piece.length], [undefined, length]);
+    decoder.push(frame.slice(length));
+    assertEquals(decoder.frame()!.payload, new Uint8Array(80_000).fill(7));
+  }
+});
+
+test("frames are the same from pieces of any size, owned or not, and those before them stay as they were", () => {
+  const source = random(seed());
+  for (let round = 0; round < 100; round++) {
+    const sizes = Array.from(
+      { length: 1 + source.int(5) },
+      () => source.pick([0, 100, 20_000, 65_536]) + source.int(50),
+    );
+    const frames = sizes.map((size, i) =>
+      frameOf(0, 0, { kind: "transfer", handle: i, deliveryTag: source.bytes(4) }, source.bytes(size))
+    );
+    const stream = concat(frames);
+    const [plain, owned] = [false, true].map((owned) => {
+      const cuts = random(round);
+      const decoder = new FrameDecoder({ maxFrameSize: 0xffffffff, owned });
+      const decoded: Frame[] = [];
+      for (let at = 0; at < stream.length;) {
+        const piece = stream.slice(at, at += cuts.pick([1, 5_000, 65_535]) + cuts.int(20_000));
+        decoder.push(piece);
+        decoded.push(...framesOf(decoder));
+      }
+      return decoded;
+    });
+    assertEquals(plain!.length, sizes.length);
+    assertEquals(owned, plain);
+  }
 });
 
 test("FRM-7: a frame of exactly the limit is accepted, in one piece and in many", () => {
