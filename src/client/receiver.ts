@@ -192,18 +192,27 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
    *
    * Closing the receiver ends the loop without waiting for it: an unsettled current message goes back to the sender.
    *
-   * @throws {AmqpError} If the link, session or connection is ended by the peer or fails.
+   * @throws {AmqpError} If the link, session or connection is ended by the peer or fails, or the receiver was closed before.
    */
   values(options: ValuesOptions = {}): AsyncGenerator<Delivery, void, void> {
     checkOptions("iterate", options, { signal: "object", preventCancel: "boolean" });
     return this.#values(options);
   }
 
+  // A loop that begins then would end at once, silently, and a program that begins it again would never do anything else.
+  get #ended(): boolean {
+    return this.over && this.error === undefined && this.buffered === 0;
+  }
+
   #values(options: ValuesOptions): AsyncGenerator<Delivery, void, void> {
+    const ended = this.#ended;
     return new DeliveryLoop({
       automatic: this.#automatic,
       shift: () => this.#queue.shift(),
-      take: (signal, loop) => this.#queue.take(signal, loop),
+      take: (signal, loop) => {
+        if (ended) throw this.endError("receive");
+        return this.#queue.take(signal, loop);
+      },
       leave: (waiting) => this.#queue.leave(waiting, () => waiting.resolve(undefined)),
       close: () => this.open ? this.close() : undefined,
     }, options);
@@ -237,7 +246,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
    *
    * Nobody need await the promise: its rejection is never unhandled, so a peer that disconnects ends no server.
    *
-   * @throws {AmqpError} If the link, session or connection is ended by the peer or fails.
+   * @throws {AmqpError} If the link, session or connection is ended by the peer or fails, or the receiver was closed before.
    * @throws {TypeError} At once, if the handler is no function, or an option does not exist or is of the wrong kind.
    * @throws {RangeError} At once, if `concurrency` is not a whole number from 1, or above an explicit credit of the receiver.
    * @throws The error of `onerror`, once the running handlers are done.
@@ -272,6 +281,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     options: ServeOptions,
     concurrency: number,
   ): Promise<void> {
+    if (this.#ended && !options.signal?.aborted) throw this.endError("serve");
     this.#concurrency += concurrency;
     try {
       // No handler is called before `serve` has returned.

@@ -265,7 +265,10 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
     switch (this.#clock.due(this.output.writer.length > 0)) {
       case "open":
         this.#finish(
-          new TransportError("timeout", `Cannot open connection: time-out, peer sent no open, state is ${this.state}`),
+          new TransportError(
+            "timeout",
+            `Cannot open connection: time-out, peer sent no open, state is ${this.state}; does it speak AMQP 1.0?`,
+          ),
         );
         break;
       case "close":

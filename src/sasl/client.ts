@@ -70,7 +70,7 @@ export class SaslClient {
         // The client's order counts: an attacker may have changed the server's.
         const mechanism = this.#mechanisms.find(({ name }) => offered.includes(name));
         if (mechanism === undefined) {
-          throw refusal(this.names, `server offers ${quote(offered.join(", "), 200)}`);
+          throw refusal(this.names, `server offers ${quote(offered.join(", "), 200)}, use one of these as "auth"`);
         }
         return await this.#begin(mechanism);
       }

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import type { LogEntry } from "../../src/base/log.ts";
-import { OutcomeError } from "../../src/base/errors.ts";
+import { AmqpError, OutcomeError } from "../../src/base/errors.ts";
 import type { Delivery } from "../../src/client/delivery.ts";
 import type { Receiver } from "../../src/client/receiver.ts";
 import type { ServeOptions } from "../../src/client/receive_options.ts";
@@ -364,6 +364,25 @@ test("receiveBatch: waits for the first message as long as it was told", async (
   void senders[0]!.send({ body: "one" });
   assertEquals((await time.wait(batch)).map(({ message }) => message.body), ["one"]);
   assertEquals(time.now() - before, 700);
+  await connection.close();
+});
+
+test("values, serve: what begins on a receiver that was closed says so instead of ending at once, also behind a break", async () => {
+  const { connection } = receiving(numbered(2));
+  const receiver = connection.receiver("orders", { credit: 1 });
+  for await (const delivery of receiver) {
+    delivery.accept();
+    break;
+  }
+  const again = async () => {
+    for await (const delivery of receiver) delivery.accept();
+  };
+  for (const begin of [again, () => receiver.serve(() => {})]) {
+    const error = await assertRejects(begin, AmqpError, 'receiver of "orders"');
+    assertEquals([error.condition, error.message.endsWith("is closed")], ["amqp:illegal-state", true]);
+  }
+  // A program that is told to stop before it serves ends in order.
+  await receiver.serve(() => {}, { signal: AbortSignal.abort() });
   await connection.close();
 });
 
