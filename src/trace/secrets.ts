@@ -11,7 +11,7 @@ const SECRET_NAME =
   /password|passwd|passphrase|pwd$|secret|token|credential|signature|api[-_]?key|access[-_]?key|authorization|cookie/i;
 // Texts that are hidden under any name: header fields of HTTP, tokens of Azure, JSON Web Tokens, private keys.
 const SECRET_TEXT =
-  /^(Bearer|Basic|Digest|SharedAccessSignature)\s|(?<![\w-])eyJ[\w-]{8,}\.[\w-]+\.|-----BEGIN [A-Z ]*PRIVATE KEY/;
+  /^(Bearer|Basic|Digest|SharedAccessSignature)\s|(?:^|[^\w-])eyJ[\w-]{8,}\.[\w-]+\.|-----BEGIN [A-Z ]*PRIVATE KEY/;
 // Parts of URLs and connection strings.
 const SECRET_PART =
   /\b((?:sig|signature|password|pwd|token|access_token|code|SharedAccessKey|client_secret)=)[^&;\s"']+/gi;
