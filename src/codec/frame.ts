@@ -143,7 +143,7 @@ export class FrameDecoder {
     const bytes = this.#gathered.subarray(0, this.#filled);
     const name = [0x41, 0x4d, 0x51, 0x50];
     if (name.some((letter, i) => i < bytes.length && bytes[i] !== letter)) {
-      throw framingError("protocol header", `0x${hex(bytes)} does not begin with "AMQP"`);
+      throw framingError("protocol header", `0x${hex(bytes)} does not begin with "AMQP"${speaker(bytes)}`);
     }
     if (!isComplete) return undefined;
     const [id, major, minor, revision] = this.#release().subarray(4);
@@ -272,6 +272,13 @@ function decodeFrame(bytes: Uint8Array, start: number, size: number, reader: Rea
   }
   const payload = body.kind === "transfer" ? reader.rest() : undefined;
   return { type, channel, body: body as Performative | SaslFrameBody, payload, size };
+}
+
+// The protocol of a wrong port, by its first bytes.
+function speaker([first, second, , , fifth]: Uint8Array): string {
+  if (first === 0x48 && second === 0x54) return ", it is HTTP";
+  if (second === 3) return ", it is TLS";
+  return fifth === 1 ? ", it is OpenWire" : "";
 }
 
 function framingError(subject: string, problem: string): AmqpError {

@@ -66,6 +66,12 @@ export class Handles {
     return this.#remote.get(handle);
   }
 
+  /** The link of ours that a detach without an attach refuses: it has no handle of the peer's, who can only mean ours. */
+  refused(handle: number): LinkEndpoint | undefined {
+    const link = this.#local.get(handle);
+    return link?.state === "attachSent" || link?.state === "detachPipe" ? link : undefined;
+  }
+
   /** Frees the peer's handle of a link that attaches again. */
   unbind(link: LinkEndpoint): void {
     if (link.remoteHandle !== undefined) this.#remote.delete(link.remoteHandle);

@@ -60,9 +60,7 @@ export abstract class Handshake {
     if (major !== 1 || minor !== 0 || revision !== 0 || !this.takes(id)) {
       throw new AmqpError(
         condition.framingError,
-        `Cannot agree on protocol: peer's header is AMQP ${id} ${major} ${minor} ${revision}${
-          major === 0 ? ", it speaks AMQP 0-9-1 and not 1.0" : ""
-        }`,
+        `Cannot agree on protocol: peer's header is AMQP ${id} ${major} ${minor} ${revision}${this.#why(id, major)}`,
       );
     }
     this.expects = id === 0 ? "amqpFrame" : "saslFrame";
@@ -107,6 +105,11 @@ export abstract class Handshake {
   /** Whether this side speaks the protocol `id` now. */
   protected takes(id: number): boolean {
     return id === (this.state === "done" ? 0 : 3);
+  }
+
+  #why(id: number, major: number): string {
+    if (major === 0) return ", it speaks AMQP 0-9-1 and not 1.0";
+    return !this.client ? "" : id === 0 ? ", give auth: null" : id === 3 ? ", give auth" : "";
   }
 
   #traceFrame(direction: "in" | "out", body: SaslFrameBody): void {

@@ -356,7 +356,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   }
 
   #receiveDetach(detach: Detach): void {
-    const link = this.#handles.get(detach.handle);
+    const link = this.#handles.get(detach.handle) ?? this.#handles.refused(detach.handle);
     if (link !== undefined) return link.receiveDetach(detach);
     // One detach may still come for an errant link; more of them change nothing.
     if (!this.#handles.isErrant(detach.handle)) throw this.#unattached(detach.handle, "detach");

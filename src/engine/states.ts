@@ -79,8 +79,9 @@ export const connectionTransitions: Transitions<ConnectionEndpointState, Connect
   openPipe: { receiveHeader: "openSent", sendClose: "openClosePipe" },
   openClosePipe: { receiveHeader: "closePipe" },
   openReceived: { sendOpen: "opened" },
-  openSent: { receiveOpen: "opened", sendClose: "closePipe", fail: "discarding" },
-  closePipe: { receiveOpen: "closeSent", fail: "discarding" },
+  // A close instead of an open has no place in the specification, but says why the peer refuses the connection.
+  openSent: { receiveOpen: "opened", sendClose: "closePipe", receiveClose: "closeReceived", fail: "discarding" },
+  closePipe: { receiveOpen: "closeSent", receiveClose: "end", fail: "discarding" },
   opened: { sendClose: "closeSent", receiveClose: "closeReceived", fail: "discarding" },
   closeReceived: { sendClose: "end" },
   closeSent: { receiveClose: "end", fail: "discarding" },
@@ -103,10 +104,11 @@ export const sessionTransitions: Transitions<SessionEndpointState, SessionStep> 
 /** Transitions of a link. A suspended link is attached again as a new endpoint of the same name. */
 export const linkTransitions: Transitions<LinkState, LinkStep> = {
   unattached: { sendAttach: "attachSent", receiveAttach: "attachReceived" },
-  attachSent: { receiveAttach: "attached", sendDetach: "detachPipe" },
+  // So does a detach instead of an attach.
+  attachSent: { receiveAttach: "attached", sendDetach: "detachPipe", receiveDetach: "detachReceived" },
   attachReceived: { sendAttach: "attached" },
   attached: { sendDetach: "detachSent", receiveDetach: "detachReceived" },
-  detachPipe: { receiveAttach: "detachSent" },
+  detachPipe: { receiveAttach: "detachSent", receiveDetach: "detached" },
   detachSent: { receiveDetach: "detached" },
   detachReceived: { sendDetach: "detached" },
   detached: {},

@@ -1,7 +1,9 @@
 import { assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
 import { AmqpError, TransportError } from "../../src/base/errors.ts";
 import type { Connection, ConnectionEvent } from "../../src/client/connection.ts";
+import { connect } from "../../src/client/connect.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
+import { ScriptedPeer } from "../../src/testing/peer.ts";
 import { channelPair } from "../../src/transport/pair.ts";
 import { test } from "../harness.ts";
 import { linkUp } from "./link_up.ts";
@@ -180,4 +182,53 @@ test("close is aborted by its signal, and goes on", async () => {
   await assertRejects(() => closing, Error, "no time");
   await connection.closed;
   await assertRejects(() => sent, AmqpError);
+});
+
+test("CON-10: a peer that closes instead of opening is quoted with its reason", async () => {
+  const peer = new ScriptedPeer();
+  peer.expect("header", { id: 3 }).respond().send("saslMechanisms", { saslServerMechanisms: ["ANONYMOUS"] });
+  peer.expect("saslInit").respond();
+  peer.expect("header", { id: 0 }).respond();
+  const error = { condition: "amqp:not-found", description: "no such host" };
+  peer.expect("open").send("close", { error });
+  peer.expectClosing();
+  const refused = await assertRejects(() => connect(peer.channel, { reconnect: false }), AmqpError, "no such host");
+  assertEquals([refused.condition, refused.remote], ["amqp:not-found", true]);
+  await peer.done();
+});
+
+test("LNK-4: a peer that detaches instead of attaching refuses that link with its reason, and the others go on", async () => {
+  const peer = new ScriptedPeer({ ignore: ["empty", "flow"] });
+  peer.expectOpening();
+  peer.expect("begin").respond();
+  peer.expect("attach").respond().send("flow", { handle: 0, linkCredit: 10, deliveryCount: 0 });
+  peer.expect("attach", { handle: 1 })
+    .send("detach", { handle: 1, closed: true, error: { condition: "amqp:not-found", description: "no queue" } });
+  peer.expect("detach", { handle: 1 });
+  peer.expect("transfer", { handle: 0 }).respond();
+  peer.expect("detach", { handle: 0 }).respond();
+  peer.expectClosing();
+  const connection = await connect(peer.channel, { reconnect: false, log: null });
+  const sender = connection.sender("good");
+  await sender.ready();
+  const refused = await assertRejects(() => connection.receiver("bad").receive(), AmqpError, "no queue");
+  assertEquals([refused.condition, refused.scope], ["amqp:not-found", "link"]);
+  assertEquals(await sender.send({ body: 1 }), { kind: "accepted" });
+  await sender.close();
+  await connection.close();
+  await peer.done();
+});
+
+test("SASL-2: a peer without SASL, and one that asks for it, are answered with the option to give", async () => {
+  const without = new ScriptedPeer();
+  without.expect("header", { id: 3 }).send("header", { id: 0 });
+  await assertRejects(
+    () => connect(without.channel, { reconnect: false }),
+    AmqpError,
+    "AMQP 0 1 0 0, give auth: null",
+  );
+  const asking = new ScriptedPeer({ ignore: ["open", "close"] });
+  asking.expect("header", { id: 0 }).send("header", { id: 3 });
+  const anonymously = { reconnect: false, auth: null } as const;
+  await assertRejects(() => connect(asking.channel, anonymously), AmqpError, "AMQP 3 1 0 0, give auth");
 });

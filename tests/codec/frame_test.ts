@@ -85,6 +85,19 @@ test("FRM-1 FRM-4: what is no header is refused as soon as that is clear, and sh
     const message = `Cannot decode protocol header: ${shown}`;
     assertAmqpError(() => decoderOf(amidst(bytes)).header(), message, condition.framingError);
   }
+  const speakers: [string, string][] = [
+    ["48 54 54 50 2f 31 2e 31", "it is HTTP"],
+    ["15 03 03 00 02 02 50", "it is TLS"],
+    ["16 03 01 01 ed 01 00 01", "it is TLS"],
+    ["00 00 01 83 01 41 63 74", "it is OpenWire"],
+  ];
+  for (const [bytes, who] of speakers) {
+    assertAmqpError(
+      () => decoderOf(wire(bytes)).header(),
+      `does not begin with "AMQP", ${who}`,
+      condition.framingError,
+    );
+  }
   const error = assertThrows(() => decoderOf(wire("41 4d 51 41")).header(), AmqpError);
   assertEquals(error.scope, "connection");
   assertEquals(decoderOf(wire("41 4d 51")).header(), undefined);
