@@ -222,20 +222,26 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
       throw error;
     }
     this.#host = settings.host ?? this.#host;
-    const driver = new Driver(channel, endpoint, {
-      onevent: (event) => {
-        // Events of a former attachment are void.
-        if (attachment !== this.attachment) return;
-        const { error } = event as { error?: Error };
-        const host = error && this.host;
-        this.handle(attachment, error && host ? { ...event, error: located(error, host) } as EngineEvent : event);
-      },
-      maxBufferedBytes: this.settings.maxBufferedBytes,
-      environment: this.settings.timers ?? this.environment,
-    });
-    const [links, sessions] = [new ChurnMap<LinkEndpoint, Link>(), new ChurnMap<SessionEndpoint, SharedSession>()];
-    const attachment: Attachment = { settings, endpoint, driver, links, sessions, opened: false, closing: false };
-    this.attachment = attachment;
+    const { maxBufferedBytes, timers = this.environment } = this.settings;
+    this.attachment = {
+      settings,
+      endpoint,
+      driver: new Driver(channel, endpoint, this, { maxBufferedBytes, environment: timers }),
+      links: new ChurnMap(),
+      sessions: new ChurnMap(),
+      opened: false,
+      closing: false,
+    };
+  }
+
+  /** @ignore For the driver. */
+  handleEvent(event: EngineEvent, driver: Driver): void {
+    const { attachment } = this;
+    // Events of a former attachment are void.
+    if (attachment?.driver !== driver) return;
+    const { error } = event as { error?: Error };
+    const host = error && this.host;
+    this.handle(attachment, error && host ? { ...event, error: located(error, host) } as EngineEvent : event);
   }
 
   /** @ignore The session of all links without one of their own. */

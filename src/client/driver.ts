@@ -41,6 +41,11 @@ const MANY_EAGER = 16;
 // Bytes received in a turn before the answers are flushed, so that the peer has work meanwhile.
 const MAX_BEHIND_BYTES = 65_536;
 
+export interface DriverOwner {
+  /** Handles an event of the driver's engine. */
+  handleEvent(event: EngineEvent, driver: Driver): void;
+}
+
 /** Drives one connection. */
 export class Driver {
   /** The WebSocket close code to end with after the AMQP close [wsb 4]. */
@@ -53,7 +58,7 @@ export class Driver {
 
   readonly #channel: Channel;
   readonly #endpoint: ConnectionEndpoint;
-  readonly #onevent: (event: EngineEvent) => void;
+  readonly #owner: DriverOwner;
   readonly #maxBufferedBytes: number;
   readonly #environment: Environment;
   readonly #ended = new Deferred<ChannelClose>();
@@ -74,15 +79,12 @@ export class Driver {
   constructor(
     channel: Channel,
     endpoint: ConnectionEndpoint,
-    options: {
-      onevent: (event: EngineEvent) => void;
-      maxBufferedBytes?: number | undefined;
-      environment?: Environment | undefined;
-    },
+    owner: DriverOwner,
+    options: { maxBufferedBytes?: number | undefined; environment?: Environment | undefined } = {},
   ) {
     this.#channel = channel;
     this.#endpoint = endpoint;
-    this.#onevent = options.onevent;
+    this.#owner = owner;
     this.#environment = options.environment ?? systemEnvironment;
     this.#maxBufferedBytes = Math.max(options.maxBufferedBytes ?? MAX_BUFFERED_BYTES, MIN_BUFFERED_BYTES);
     channel.onbytes = this.#onbytes;
@@ -195,7 +197,7 @@ export class Driver {
   #dispatch(events: EngineEvent[]): void {
     for (let i = 0; i < events.length; i++) {
       try {
-        this.#onevent(events[i]!);
+        this.#owner.handleEvent(events[i]!, this);
       } catch (error) {
         this.#endpoint.fail(error instanceof AmqpError ? error : internalFault(error));
         events.push(...this.#endpoint.events());
@@ -211,16 +213,16 @@ export class Driver {
     if (due >= this.#timerDue) return;
     this.#environment.clearTimer(this.#timer);
     this.#timerDue = due;
-    this.#timer = this.#environment.setTimer(() => this.#onTimer(), due - this.#environment.now());
+    this.#timer = this.#environment.setTimer(this.#onTimer, due - this.#environment.now());
   }
 
-  #onTimer(): void {
+  readonly #onTimer = (): void => {
     this.#environment.clearTimer(this.#timer);
     this.#timer = undefined;
     this.#timerDue = Infinity;
     this.#dispatch(this.#endpoint.tick(this.#environment.now()));
     this.flush();
-  }
+  };
 }
 
 function lost({ code, reason, cause }: ChannelClose): TransportError {

@@ -36,10 +36,8 @@ function driven() {
     finished: false,
   } as unknown as ConnectionEndpoint;
   const clock = { now: 1_000 };
-  const driver = new Driver(channel, endpoint, {
-    onevent() {},
-    environment: { ...systemEnvironment, now: () => clock.now },
-  });
+  const environment = { ...systemEnvironment, now: () => clock.now };
+  const driver = new Driver(channel, endpoint, { handleEvent() {} }, { environment });
   return {
     driver,
     sent,
@@ -152,7 +150,7 @@ test("ATK-32: what whoever is told of an event throws ends the connection with i
   } as unknown as ConnectionEndpoint;
   const told: string[] = [];
   new Driver(channel, endpoint, {
-    onevent: ({ kind }) => {
+    handleEvent: ({ kind }) => {
       told.push(kind);
       if (kind as string === "first") throw new Error("a fault of ours");
     },

@@ -4,7 +4,7 @@ import type { Channel } from "../../src/transport/channel.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import type { ConnectOptions } from "../../src/client/connect.ts";
 import type { Delivery } from "../../src/client/delivery.ts";
-import { Driver } from "../../src/client/driver.ts";
+import { Driver, type DriverOwner } from "../../src/client/driver.ts";
 import { resume } from "../../src/client/resume.ts";
 import { decodeMessage, writeMessage } from "../../src/codec/message.ts";
 import type { DeliveryState, Received, Transfer } from "../../src/codec/types.ts";
@@ -45,13 +45,13 @@ function engine(
     sasl: { mechanisms: ["ANONYMOUS"], required: false },
     trace: ({ direction, body }) => direction === "in" && body?.kind === "transfer" && ontransfer(body),
   });
-  return new Driver(channel, endpoint, {
-    environment: time,
-    onevent: (event) => {
+  const owner: DriverOwner = {
+    handleEvent: (event) => {
       if (event.kind === "saslInit") return endpoint.sasl({ kind: "saslOutcome", code: "ok" });
       onevent(event);
     },
-  });
+  };
+  return new Driver(channel, endpoint, owner, { environment: time });
 }
 
 const RECONNECT: ConnectOptions = { reconnect: { initial: true, initialDelayMs: 10 } };
