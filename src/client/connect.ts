@@ -310,7 +310,7 @@ export async function publish(
       } catch (error) {
         const final = error instanceof CallbackFailure ? error.cause : error;
         const decided = error instanceof OutcomeError && (error.outcome !== "lost" || options.settled);
-        const delayMs = retry.next(environment.now(), randomFraction(environment));
+        const delayMs = retry.next(environment.now(), randomFraction(environment), final);
         if (final instanceof SendAbortedError && !signal?.aborted) throw outOfTime(final);
         if (ending.signal.aborted || decided || !isPassing(final) || delayMs === undefined) throw final;
         failure = final as Error;

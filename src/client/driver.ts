@@ -226,7 +226,8 @@ export class Driver {
 }
 
 function lost({ code, reason, cause }: ChannelClose): TransportError {
-  const because = reason === "" ? "" : `, reason ${quote(reason, 125)}`;
+  const known = cause instanceof TransportError ? `, ${cause.message}` : "";
+  const because = reason === "" ? known : `, reason ${quote(reason, 125)}`;
   const message = `Cannot go on: connection ended with code ${code}${because}`;
   return new TransportError("connection-lost", message, { closeCode: code, cause });
 }

@@ -136,7 +136,7 @@ export class Reconnector {
     const connection = this.#connection;
     const { environment } = connection;
     for (;;) {
-      const delayMs = this.#retry.next(environment.now(), randomFraction(environment));
+      const delayMs = this.#retry.next(environment.now(), randomFraction(environment), last);
       if (delayMs === undefined) return connection.finish(last);
       const url = this.#redirected ?? this.#urls[this.#turn++ % this.#urls.length]!;
       const { protocol, host, pathname } = url;

@@ -11,7 +11,10 @@ import { AmqpError, TransportError } from "../base/errors.ts";
 export interface RetryOptions {
   /** Upper bound of the first delay, in milliseconds; it doubles with each attempt. Default: 250. */
   initialDelayMs?: number | undefined;
-  /** Upper bound of every delay, in milliseconds. Default: 30,000. */
+  /**
+   * Upper bound of every delay, in milliseconds; the `Retry-After` of the only server of a service, up to 5 minutes, is added.
+   * Default: 30,000.
+   */
   maxDelayMs?: number | undefined;
   /** Attempts in a row before the last error is final. Default: no limit. */
   maxAttempts?: number | undefined;
@@ -23,6 +26,9 @@ export interface RetryOptions {
 export const INITIAL_DELAY_MS = 250;
 /** The default of {@linkcode RetryOptions.maxDelayMs}. */
 export const MAX_DELAY_MS = 30_000;
+
+/** The most milliseconds that the `Retry-After` of a server adds to a delay. */
+export const MAX_RETRY_AFTER_MS = 300_000;
 
 // Without a bound the factor becomes Infinity, and NaN when the first delay is 0.
 const MAX_DOUBLINGS = 64;
@@ -55,13 +61,18 @@ export class Retry {
     if (heldSince !== undefined || this.#attempts === 0) this.#since = now;
   }
 
-  /** Counts an attempt, and returns the milliseconds until it; undefined at the limit. `chance` is from 0 to 1. */
-  next(now: number, chance: number): number | undefined {
+  /**
+   * Counts an attempt, and returns the milliseconds until it; undefined at the limit. `chance` is from 0 to 1. A server that
+   * asked for time in `error`, and has no other beside it, gets that time as well.
+   */
+  next(now: number, chance: number, error?: unknown): number | undefined {
     const { maxAttempts = Infinity, timeoutMs = Infinity } = this.#options;
     this.#since ??= now;
     const left = this.#since + timeoutMs - now;
     if (this.#attempts >= maxAttempts || left <= 0) return undefined;
-    const delay = chance * this.#bound;
+    const { retryAfterMs = 0 } = Object(error) as { retryAfterMs?: number };
+    const asked = this.#width === 1 ? Math.min(retryAfterMs, MAX_RETRY_AFTER_MS) : 0;
+    const delay = asked + chance * this.#bound;
     this.#attempts++;
     return Math.min(delay, left);
   }

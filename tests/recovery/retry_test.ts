@@ -6,6 +6,7 @@ import {
   isPassing,
   isRefusedLogin,
   MAX_DELAY_MS,
+  MAX_RETRY_AFTER_MS,
   mayReturn,
   Retry,
 } from "../../src/recovery/retry.ts";
@@ -26,6 +27,18 @@ test("delays double up to their bound, full jitter takes any part of them", () =
   assertEquals(retry.next(0, 0.5), MAX_DELAY_MS / 2);
   const two = new Retry({ initialDelayMs: 10 }, 2);
   assertEquals([1, 1, 1, 1].map((chance) => two.next(0, chance)), [10, 10, 20, 20]);
+});
+
+test("a server that asks for time gets it beside the delay, within limits, and not where there is another server", () => {
+  const busy = (seconds: string): TransportError =>
+    new TransportError("handshake-failed", "Cannot open", { status: 503, headers: [["Retry-After", seconds]] });
+  const next = (seconds: string, options = {}, width = 1): number | undefined =>
+    new Retry({ initialDelayMs: 100, ...options }, width).next(0, 0.5, busy(seconds));
+  assertEquals(next("2"), 2_050);
+  for (const none of ["0", "-1", "soon", "Wed, 21 Oct 2026 07:28:00 GMT"]) assertEquals(next(none), 50);
+  assertEquals(next("99999999999"), MAX_RETRY_AFTER_MS + 50);
+  assertEquals(next("2", { timeoutMs: 1_000 }), 1_000);
+  assertEquals(next("2", {}, 2), 50);
 });
 
 test("a first delay of 0 stays 0 however many attempts follow", () => {
