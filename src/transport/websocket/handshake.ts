@@ -129,7 +129,7 @@ export class ClientUpgrade {
   receive(bytes: Uint8Array): Upgraded | undefined {
     let rest = bytes;
     while (this.#refusal === undefined) {
-      const head = this.#parser.receive(rest);
+      const head = this.#readHead(rest);
       if (head === undefined) return undefined;
       rest = this.#parser.surplus;
       if (head.status === 101) {
@@ -155,6 +155,15 @@ export class ClientUpgrade {
     return this.#refusal && refusal(this.#handshake, this.#refusal, this.#body);
   }
 
+  #readHead(bytes: Uint8Array): ResponseHead | undefined {
+    try {
+      return this.#parser.receive(bytes);
+    } catch (cause) {
+      const { code, message } = cause as TransportError;
+      throw new TransportError(code, `Cannot ${this.doing}: ${message}${speaker(bytes)}`, { cause });
+    }
+  }
+
   // An invalid body must not hide the status, so it only ends early.
   #readBody(head: ResponseHead, bytes: Uint8Array): void {
     try {
@@ -165,6 +174,12 @@ export class ClientUpgrade {
     }
     if (this.#body.state !== "reading") throw refusal(this.#handshake, head, this.#body);
   }
+}
+
+// The protocol of a wrong port, by its first bytes.
+function speaker([first, second]: Uint8Array): string {
+  if (first === 0x41 && second === 0x4d) return ', server speaks AMQP without WebSocket, "amqp:" is meant';
+  return first === 0x15 && second === 3 ? ', server speaks TLS, "wss:" is meant' : "";
 }
 
 // Checks a 101 and returns the chosen subprotocol [rfc6455 4.1].

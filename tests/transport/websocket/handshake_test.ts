@@ -242,6 +242,21 @@ test("WSB-4: after a failed handshake nothing more is sent or read", () => {
   assertEquals([...endpoint.receive(latin1("\x82\x01A"), 0), ...endpoint.end(), ...endpoint.tick(1e9)], []);
 });
 
+test("WS-9: an answer that is no HTTP is told with the URL, and what speaks there instead", () => {
+  const speakers: [string, string][] = [
+    ["AMQP\0\x01\0\0", 'server speaks AMQP without WebSocket, "amqp:" is meant'],
+    ["\x15\x03\x03\0\x02\x02P", 'server speaks TLS, "wss:" is meant'],
+    ["SSH-2.0-x\r\n", 'status line is "SSH-2.0-x"'],
+  ];
+  for (const [answer, who] of speakers) {
+    const endpoint = client();
+    flush(endpoint);
+    const { code, message } = failure(endpoint.receive(latin1(answer), 0));
+    assertEquals(code, "protocol-violation");
+    assert(message.startsWith('Cannot open WebSocket to "ws') && message.endsWith(who), message);
+  }
+});
+
 test("WS-8: a refusal tells status, headers and the beginning of the body, however it is framed and cut", () => {
   const body = "Too\r\nmany";
   const cases: [head: string, body: string, ends: boolean][] = [
