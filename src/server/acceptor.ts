@@ -243,7 +243,8 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
       connections.delete(connection);
       const { error, host } = connection;
       if (isExcess(error)) {
-        warn(`Cannot keep connection with ${host ?? "a peer that has not opened it"}`, "limit", { host, error });
+        const peer = host ?? "a peer that has not opened it";
+        warn(`Cannot keep connection with ${peer}: ${error.message}`, "limit", { host, error });
       }
     },
   };
@@ -307,7 +308,7 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
 }
 
 // Whether this side ended the connection for its cost, rather than for the peer's silence.
-function isExcess(error: unknown): boolean {
+function isExcess(error: unknown): error is AmqpError {
   return error instanceof AmqpError && !error.remote && error.condition === condition.resourceLimitExceeded &&
     !(error.cause instanceof TransportError);
 }

@@ -94,6 +94,21 @@ test("ATK-8: an acceptor takes ten thousand connections unless told otherwise", 
   assertEquals(server.connections.size, 0);
 });
 
+test("ATK-8: a peer that is disconnected for what it exceeds is named in the log, with what that is", async () => {
+  const messages: string[] = [];
+  const server = acceptor({ containerId: "server", log: ({ message }) => void messages.push(message) });
+  const peer = new ScriptedPeer();
+  const connection = server.accept(peer.channel)!;
+  peer.send("header", { id: 0 });
+  // With a channel-max of 0 it can be answered on one channel only.
+  peer.send("open", { containerId: "many", channelMax: 0 });
+  for (const channel of [0, 1]) {
+    peer.send("begin", { nextOutgoingId: 0, incomingWindow: 9, outgoingWindow: 9 }, { channel });
+  }
+  await connection.closed;
+  assertEquals(messages, ['Cannot keep connection with "many": Cannot begin session: 1 sessions are open ("many")']);
+});
+
 test("ATK-32: a link hook that fails refuses the link, and the connection lives on", async () => {
   const server = acceptor({
     onReceiver: () => Promise.reject(new Error("secret of the house")),
