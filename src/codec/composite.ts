@@ -404,8 +404,8 @@ function mistyped(reader: Reader, code: number, type: string): Error {
 const nothing = {};
 
 /**
- * Reads a map whose keys all are symbols or all are strings; `lenient` accepts the other kind of key as well, and ulongs, which
- * become their digits.
+ * Reads a map whose keys all are symbols or all are strings; `lenient` accepts the other kind of key as well, and ulongs and
+ * the longs of go-amqp, which become their digits.
  */
 export function readRecord(
   reader: Reader,
@@ -423,7 +423,7 @@ export function readRecord(
     const keyCode = reader.code();
     const type = typeOf(keyCode);
     const isOther = type !== keyType;
-    if (isOther && !(lenient && (type === "symbol" || type === "string" || type === "ulong"))) {
+    if (isOther && !(lenient && /^(symbol|string|u?long)$/.test(type!))) {
       throw reader.fail(`a map key has constructor 0x${hexByte(keyCode)}, not ${keyType}`);
     }
     const key = type === "symbol" ? reader.symbol(keyCode) : String(reader.scalar(keyCode));

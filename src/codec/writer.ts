@@ -315,7 +315,7 @@ export class Writer extends ByteWriter {
 
   // Keys are of the record's key type, except those that were decoded as another.
   #key(type: PrimitiveType, key: string): void {
-    if (type === "ulong") this.typed(type, BigInt(key));
+    if (type === "ulong" || type === "long") this.typed(type, BigInt(key));
     else if (type === "symbol") this.symbol(key);
     else this.string(key);
   }

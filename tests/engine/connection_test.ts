@@ -336,8 +336,9 @@ test("CON-5: a server that refuses an open says so in its close", () => {
   assertEquals(script.take("opened"), []);
 });
 
-for (const announced of [true, "true"]) {
-  test(`EXT-7: an open that announces its refusal is not reported as opened, by ${typeof announced}; its close tells why`, () => {
+test("EXT-7: an open that announces its refusal is not reported as opened, the close behind it tells why", () => {
+  // Artemis writes a string.
+  for (const announced of [true, "true"]) {
     const script = new Script({ role: "client" });
     script.endpoint.open();
     script.header(0);
@@ -355,8 +356,8 @@ for (const announced of [true, "true"]) {
       // The peer's text cannot write lines of its own into a log.
       text: "sole\\u{a}connection",
     });
-  });
-}
+  }
+});
 
 test("CON-8, WSB-14: a server takes header, SASL, open, begin and attach in one piece", () => {
   const script = new Script({ role: "server", sasl: { mechanisms: ["ANONYMOUS"], required: true } });

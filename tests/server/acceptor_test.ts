@@ -94,7 +94,7 @@ test("ATK-8: an acceptor takes ten thousand connections unless told otherwise", 
   assertEquals(server.connections.size, 0);
 });
 
-test("ATK-8: a peer that is disconnected for what it exceeds is named in the log, with what that is", async () => {
+test("a peer that is disconnected for what it exceeds is named in the log, with what that is", async () => {
   const messages: string[] = [];
   const server = acceptor({ containerId: "server", log: ({ message }) => void messages.push(message) });
   const peer = new ScriptedPeer();
