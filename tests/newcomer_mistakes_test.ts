@@ -5,10 +5,14 @@
  */
 
 import { assertEquals } from "@std/assert";
+import { TransportError } from "../src/base/errors.ts";
+import { azure } from "../src/azure/azure.ts";
 import { Broker } from "../src/broker/broker.ts";
+import { connect } from "../src/client/connect.ts";
 import type { Connection } from "../src/client/connection.ts";
 import type { Delivery } from "../src/client/delivery.ts";
 import type { Receiver } from "../src/client/receiver.ts";
+import { resume } from "../src/client/resume.ts";
 import type { Sender } from "../src/client/sender.ts";
 import { data, json, sequence } from "../src/codec/body.ts";
 import { gateway } from "../src/gateway/gateway.ts";
@@ -173,6 +177,21 @@ const MISTAKES: [what: string, text: string | RegExp, make: (place: Place) => un
     'Cannot make scripted peer: there is no option "script", but over, ignore',
     () => new ScriptedPeer({ script: [] } as never),
   ],
+  [
+    "a scripted peer that expects what is no frame",
+    'Cannot expect "atach": there is no such frame',
+    () => new ScriptedPeer().expect("atach" as never),
+  ],
+  [
+    "a store without its methods",
+    'Cannot resume: "load" of the store is undefined, not a function',
+    () => resume({ store: new Map() as never }),
+  ],
+  [
+    "a connection string that the environment lacks",
+    "Cannot use connection string: it is undefined, not a string",
+    () => azure(undefined as never),
+  ],
   ...Object.entries({ deno, bun, workers }).map(([name, handler]): typeof MISTAKES[number] => [
     `the handler of ${name} with a broker`,
     "Cannot make handler: accept is an object of class Broker, give a function such as (channel) => broker.accept(channel)",
@@ -228,4 +247,15 @@ test("newcomer: a client in the process of its broker is silenced, and traced, a
   await connection.send("a", { body: 1 });
   await broker.close();
   assertEquals(lines.some((line) => line.includes('"transfer"')), true);
+});
+
+test("newcomer: a channel that has ended already, as of a scripted peer used twice, opens no connection and waits for none", async () => {
+  const peer = new ScriptedPeer();
+  peer.expectOpening();
+  peer.expectClosing();
+  const first = await connect(peer.channel);
+  await first.close();
+  await peer.done();
+  const error = await connect(peer.channel).catch((error) => error);
+  assertEquals([error instanceof TransportError, error.code], [true, "connection-lost"], String(error));
 });

@@ -17,7 +17,7 @@
  */
 
 import { encodeBase64 } from "@std/encoding";
-import { checkFunction, checkOptions, type OptionKinds } from "../base/options.ts";
+import { checkFunction, checkOptions, checkText, type OptionKinds } from "../base/options.ts";
 import { utf8 } from "../base/text.ts";
 import type { ClaimsOptions, ClaimsToken } from "../client/claims.ts";
 import { anonymous } from "../sasl/mechanisms.ts";
@@ -159,7 +159,7 @@ const SAS = "servicebus.windows.net:sastoken";
 
 function partsOf(text: string): Map<string, string> {
   const parts = new Map<string, string>();
-  if (typeof text !== "string") throw new TypeError("Cannot use connection string: it is no text");
+  checkText("use connection string", "it", text);
   if (/^[\w.-]+(:\d+)?$/.test(text)) return parts.set("endpoint", text);
   for (const part of text.split(";")) {
     // A key may contain equals signs.

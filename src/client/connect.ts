@@ -430,7 +430,8 @@ function connectionSettings(options: Omit<ConnectOptions, keyof AttemptOptions>)
 }
 
 function isChannel(where: unknown): where is Channel {
-  return typeof (where as Partial<Channel> | undefined)?.send === "function";
+  const { send, ready } = Object(where) as Partial<Channel>;
+  return typeof send === "function" && typeof ready === "function";
 }
 
 function shuffled<T>(list: readonly T[], environment: Environment): T[] {

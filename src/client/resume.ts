@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkOptions } from "../base/options.ts";
+import { checkFunction, checkOptions } from "../base/options.ts";
 import { part } from "../base/wait.ts";
 import { checkLink, type Recovery, type ResumeOptions } from "./recovery.ts";
 
@@ -37,6 +37,10 @@ import { checkLink, type Recovery, type ResumeOptions } from "./recovery.ts";
  */
 export function resume(options: ResumeOptions = {}): Recovery {
   checkOptions("resume", options, { store: "object", timeout: "number", onrecovered: "function" });
+  const { store } = options;
+  for (const name of ["load", "put", "delete"] as const) {
+    if (store !== undefined) checkFunction("resume", `"${name}" of the store`, store[name]);
+  }
   return {
     forSender: (sender, outgoing) => {
       checkLink("sender", sender);

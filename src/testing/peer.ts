@@ -5,8 +5,10 @@
  */
 
 import { checkOptions } from "../base/options.ts";
+import { quote } from "../base/text.ts";
 import { Deferred } from "../base/wait.ts";
 import { encodeComposite, print } from "../codec/composite.ts";
+import { definitions } from "../codec/definitions.ts";
 import { beginFrame, endFrame, FrameDecoder, protocolHeader, type ProtocolId } from "../codec/frame.ts";
 import { DecodedMessage, encodeMessage, type Message } from "../codec/message.ts";
 import type { Attach, CompositeOf, DeliveryState, Performative, SaslFrameBody, Transfer } from "../codec/types.ts";
@@ -173,6 +175,9 @@ export class ScriptedPeer {
 
   /** Expects a frame with these fields; others may be anything. */
   expect<K extends PeerKind>(what: K, fields: Expected<K> = {}): Expectation {
+    if (what !== "header" && what !== "empty" && !Object.hasOwn(definitions, what)) {
+      throw new TypeError(`Cannot expect ${quote(String(what))}: there is no such frame`);
+    }
     const answers: ((frame: PeerFrame) => void)[] = [];
     this.#script.push({ kind: "expect", what, fields, answers });
     const add = (answer: (frame: PeerFrame) => void): Expectation => {

@@ -117,7 +117,6 @@ export abstract class Inbound {
   #held: Uint8Array[] | undefined;
   #close: ChannelClose | undefined;
   #muted = false;
-  #closeReported = false;
   #scheduled = false;
 
   get onbytes(): ((bytes: Uint8Array) => void) | undefined {
@@ -179,7 +178,6 @@ export abstract class Inbound {
       }
       if (!this.#hasEndToTell()) return;
       const told = this.#onclose!;
-      this.#closeReported = true;
       // A runtime may hold the socket, and so this channel, for a while yet; not the whole connection.
       this.#onbytes = this.#onclose = undefined;
       told(this.#close!);
@@ -194,7 +192,7 @@ export abstract class Inbound {
   }
 
   #hasEndToTell(): boolean {
-    return this.#close !== undefined && this.#onclose !== undefined && !this.#closeReported && this.#held === undefined;
+    return this.#close !== undefined && this.#onclose !== undefined && this.#held === undefined;
   }
 }
 

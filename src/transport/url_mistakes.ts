@@ -27,10 +27,17 @@ export function explain(input: unknown): TypeError | undefined {
 function stateOf(input: unknown): string | undefined {
   if (input instanceof URL) return stateOfText(input.href);
   if (typeof input === "string") return stateOfText(input.trim());
-  const hint = typeof input === "object" && input !== null && ("host" in input || "hostname" in input)
+  const given = Object(input) as object;
+  const name = given.constructor?.name ?? "Object";
+  const isInstance = typeof input === "object" && input !== null && name !== "Object" && !Array.isArray(input);
+  const kind = input === null ? "null" : Array.isArray(input) ? "an array" : typeof input;
+  const what = isInstance ? `an object of class ${name.slice(0, 64)}` : kind;
+  if ("channel" in given) return `URL is ${what}; give its "channel"`;
+  if ("onmessage" in given) return `URL is ${what}; give the URL instead, or a channel`;
+  const hint = "host" in given || "hostname" in given
     ? ', such as "amqps://host:port" for a host and a port'
     : ', such as "wss://host/path"';
-  return `URL is ${input === null ? "null" : Array.isArray(input) ? "an array" : typeof input} and not a string${hint}`;
+  return `URL is ${what} and not a string${hint}`;
 }
 
 function stateOfText(text: string): string | undefined {

@@ -13,6 +13,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { connect, publish, SendAbortedError, TransportError } from "../../mod.ts";
 import { Broker } from "../../src/broker/broker.ts";
+import { ScriptedPeer } from "../../src/testing/peer.ts";
 import { listen } from "../../src/transport/socket/listen.ts";
 import { test } from "../harness.ts";
 import { keyPair } from "../pki.ts";
@@ -31,6 +32,9 @@ const MISTAKES: ReadonlyArray<readonly [url: unknown, ...texts: string[]]> = [
   [null, "URL is null"],
   [5672, "and not a string"],
   [{ host: "h", port: 5672 }, '"amqps://host:port"'],
+  [new Broker(), 'URL is an object of class Broker and not a string, such as "wss://host/path"'],
+  [new ScriptedPeer(), 'URL is an object of class ScriptedPeer; give its "channel"'],
+  [{ send() {}, close() {}, onmessage: null }, "give the URL instead, or a channel"],
   ["Endpoint=sb://x.example/;SharedAccessKeyName=a;SharedAccessKey=s3cret=", "connection string", "azure"],
   ["wss://Root:12/c=s3cret@localhost", 'URL has "/", "?" or "#" in its user name or password', "%2F"],
   ["wss://root:s3cret/c=@localhost", 'URL has "/", "?" or "#" in its user name or password', "%2F"],
