@@ -214,7 +214,9 @@ class ConsumedDelivery implements SendListener {
   }
 
   onoutcome(state: DeliveryState | undefined): void {
-    this.#settle(outcomeOf(state, this.#consumer.defaultOutcome)!);
+    const outcome = outcomeOf(state, this.#consumer.defaultOutcome);
+    // What the consumer did with the message is not known here, and would be done again.
+    this.#settle(outcome.kind === "unknown" ? { ...failed(), undeliverableHere: true } : outcome);
   }
 
   onprovisional(state: TransactionalState, settled: boolean, delivery: OutgoingDelivery): void {

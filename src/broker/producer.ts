@@ -171,6 +171,8 @@ export class Producer {
   // In a transaction, messages are taken at once or refused: waiting for room would block the transaction.
   #publish(delivery: Delivery, messages: readonly EncodedMessage[]): void {
     const state = delivery.remoteState;
+    // The state may be that of a transaction, outside of which the message must not be published.
+    if (state?.kind === "unknown") throw new AmqpError(state.error.condition, state.error.description!);
     if (state?.kind !== "transactionalState") return this.#sink.publish(new Arrival(this, delivery, messages));
     const { txnId } = state;
     const transaction = this.#options.transactions.get(txnId);

@@ -8,7 +8,15 @@ import * as condition from "../base/condition.ts";
 import { AmqpError, OutcomeError, TransportError } from "../base/errors.ts";
 import { describeKind, type OptionKinds } from "../base/options.ts";
 import { ignore, type WaitOptions } from "../base/wait.ts";
-import type { Accepted, DeliveryState, ErrorFields, Outcome, Rejected, TransactionalState } from "../codec/types.ts";
+import type {
+  Accepted,
+  DeliveryState,
+  ErrorFields,
+  Outcome,
+  Rejected,
+  TransactionalState,
+  UnknownState,
+} from "../codec/types.ts";
 import { fromErrorFields, toErrorFields } from "../engine/fault.ts";
 import type { OutgoingDelivery } from "../engine/outgoing.ts";
 
@@ -69,9 +77,12 @@ export interface SendListener {
  * The outcome of a delivery settled with `state`: a delivery may be settled while it is still being received, or without a
  * state, in which cases the default outcome of the source applies [messaging 3.4.1].
  */
-export function outcomeOf(state: DeliveryState | undefined, byDefault: Outcome | undefined): Outcome | undefined {
+export function outcomeOf<T extends Outcome | undefined>(
+  state: DeliveryState | undefined,
+  byDefault: T,
+): Outcome | UnknownState | T {
   const outcome = state?.kind === "transactionalState" ? state.outcome : state;
-  return outcome === undefined || outcome.kind === "received" ? byDefault : outcome as Outcome;
+  return outcome === undefined || outcome.kind === "received" ? byDefault : outcome as Outcome | UnknownState;
 }
 
 /**
@@ -176,8 +187,12 @@ export function lost(error: unknown, where: string): OutcomeError {
 }
 
 /** The error of a message that was not accepted. */
-export function failure(outcome: Outcome | undefined, where: string): OutcomeError {
+export function failure(outcome: Outcome | UnknownState | undefined, where: string): OutcomeError {
   const what = `Cannot send to ${where}: message was`;
+  if (outcome?.kind === "unknown") {
+    const { condition, description } = outcome.error;
+    return new OutcomeError("lost", condition, `${what} settled with an outcome that is not known: ${description}`);
+  }
   if (outcome === undefined || outcome.kind === "accepted" || outcome.kind === "declared") {
     return new OutcomeError("lost", condition.illegalState, `${what} settled without an outcome`);
   }

@@ -11,7 +11,7 @@ import { ignore } from "../base/wait.ts";
 import { decodeProvider, encodeComposite, fieldsOf } from "../codec/composite.ts";
 import { archetypes } from "../codec/plans.ts";
 import { Reader } from "../codec/reader.ts";
-import type { Attach, Coordinator, DeliveryState, Role, Source, Target } from "../codec/types.ts";
+import type { Attach, Composite, Coordinator, DeliveryState, Role, Source, Target } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
 import type { AttachOptions } from "../engine/link.ts";
 import { type TagKey, tagKey } from "../engine/deliveries.ts";
@@ -213,7 +213,7 @@ export class LinkResumption<L extends RecoveringLink> {
 export function encodeState(state: DeliveryState | undefined): Uint8Array {
   if (state === undefined) return new Uint8Array(0);
   const writer = new Writer();
-  encodeComposite(writer, state);
+  encodeComposite(writer, state as Composite);
   return writer.take();
 }
 

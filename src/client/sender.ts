@@ -179,15 +179,15 @@ export class Sender extends Link {
       ? message
       : this.#encode(message);
     this.connection.admit("length" in payload ? payload.length : 0);
-    if (this.credit === 0) {
-      this.connection.creditWaits++;
-      if (this.#warningTimer === undefined) this.#watchCredit();
-    }
+    const waits = this.credit === 0;
+    if (waits) this.connection.creditWaits++;
     const delivery = this.#outgoing.push(payload, options);
     delivery.context = listener;
     this.recovery?.pushed(delivery);
     this.#pending++;
     this.connection.wake();
+    // Last, as Deno's first timer may run microtasks, in which the link can end.
+    if (waits && this.#warningTimer === undefined) this.#watchCredit();
     return delivery;
   }
 
@@ -372,13 +372,17 @@ export class Sender extends Link {
       return listener.onprovisional(state, settled, delivery);
     }
     let outcome = outcomeOf(state, undefined);
-    if (!settled && outcome === undefined) return;
+    // The receiver waits for this side to settle in mode `second` alone; otherwise an unknown state may be progress.
+    const isOutcome = outcome !== undefined &&
+      (outcome.kind !== "unknown" || this.endpoint?.rcvSettleMode === "second");
+    if (!settled && !isOutcome) return;
     if (kept === undefined && this.recovery?.outcome(delivery, state, settled)) return;
     if (!settled) {
-      const decided = this.#decide(listener, outcome!);
+      const known = outcome!.kind === "unknown" ? undefined : outcome as Outcome;
+      const decided = known && this.#decide(listener, known);
       // A receiver that sends an outcome unsettled waits for this side to settle [transport 2.6.12]. The kind suffices: the
       // rest need not fit into a frame of ours, and some peers take the returned error for one of their own.
-      delivery.settle(decided ?? { kind: outcome!.kind } as SenderState);
+      delivery.settle(decided ?? (known && { kind: known.kind } as SenderState));
       outcome = decided ?? outcome;
       this.connection.wake();
     }
@@ -425,6 +429,7 @@ export class Sender extends Link {
       if (sent !== this.endpoint?.deliveryCount) this.#watchCredit();
       else this.writeLog("sendWaits", { queued, attached: this.usable });
     }, WARNING_DELAY_MS);
+    if (this.over) this.connection.environment.clearTimer(this.#warningTimer);
   }
 
   #useOutgoing(endpoint: SenderEndpoint): SenderEndpoint {

@@ -385,7 +385,7 @@ function checkCoordinator({ remote }: Sender): void {
 }
 
 function refusal(doing: string, state: DeliveryState | undefined): AmqpError {
-  const error = state?.kind === "rejected" ? state.error : undefined;
+  const error = state?.kind === "rejected" || state?.kind === "unknown" ? state.error : undefined;
   const description = error?.description === undefined ? "" : `: ${printable(error.description)}`;
   const what = error === undefined ? `peer answered with ${state?.kind ?? "nothing"}` : printable(error.condition);
   return new AmqpError(error?.condition ?? condition.transactionRollback, `${doing}: ${what}${description}`, {

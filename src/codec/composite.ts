@@ -5,6 +5,7 @@
  */
 
 import * as condition from "../base/condition.ts";
+import { AmqpError } from "../base/errors.ts";
 import { typeOf } from "./codes.ts";
 import {
   anyForm,
@@ -28,7 +29,7 @@ import { Reader } from "./reader.ts";
 import { ambiguousType, type WireTypes, wireTypesOf } from "./wire_types.ts";
 import { hex, hexByte, quote } from "../base/text.ts";
 import { AmqpArray, Described, type Fields, Typed } from "./values.ts";
-import type { Composite, CompositeOf, Composites, DefaultedFields, Kind } from "./types.ts";
+import type { Composite, CompositeOf, Composites, DefaultedFields, ErrorFields, Kind } from "./types.ts";
 import { Writer } from "./writer.ts";
 
 export { print } from "./print.ts";
@@ -317,7 +318,7 @@ function decodeField(reader: Reader, field: FieldPlan, code: number, composite: 
     case unsettledForm:
       return decodeUnsettled(reader, code);
     case compositeForm:
-      return decodeNested(reader, field.archetype, code);
+      return decodeProvided(reader, field.archetype, code);
     case messageIdForm:
       if (!isMessageIdType(typeOf(code))) return decodeOther(reader, field, code, composite);
       return reader.value(code);
@@ -367,26 +368,36 @@ function decodeUnsettled(reader: Reader, code: number): Map<Uint8Array, unknown>
     const tag = reader.binary(tagCode);
     if (tags.size === tags.add(hex(tag)).size) throw reader.fail("a delivery tag occurs twice");
     const stateCode = reader.code();
-    unsettled.set(tag, stateCode === 0x40 ? null : decodeNested(reader, archetypes.deliveryState, stateCode));
+    unsettled.set(tag, stateCode === 0x40 ? null : decodeProvided(reader, archetypes.deliveryState, stateCode));
   }
   reader.close(end);
   return unsettled;
 }
 
+// What cannot be read of one delivery, one link or one error must not end the connection.
+function decodeProvided(reader: Reader, archetype: number, code: number): unknown {
+  if (!reader.skips || !isExtensible(archetype) && archetype !== archetypes.error) {
+    return decodeNested(reader, archetype, code);
+  }
+  const decoded = reader.attempt(() => decodeNested(reader, archetype, code));
+  if (!(decoded instanceof AmqpError)) return decoded;
+  const error: ErrorFields = { condition: decoded.condition, description: decoded.message };
+  return archetype === archetypes.error ? error : { kind: "unknown", error };
+}
+
+// Whether a peer may have types of its own that provide the archetype.
+function isExtensible(archetype: number): boolean {
+  return (archetype & (archetypes.source | archetypes.target | archetypes.deliveryState)) !== 0;
+}
+
 function decodeNested(reader: Reader, archetype: number, code: number): unknown {
   const plan = readPlan(reader, code);
   if (plan !== undefined && (plan.provides & archetype) !== 0) return decodeFields(reader, plan);
-  // A peer's own kind of state must not end the connection. Whatever it means, the message was not accepted here.
-  if (plan === undefined && (archetype & (archetypes.deliveryState | archetypes.outcome)) !== 0) {
-    reader.value();
-    const messageAnnotations = { "x-opt-unknown-outcome": true };
-    return { kind: "modified", deliveryFailed: true, undeliverableHere: true, messageAnnotations };
-  }
-  // An unknown kind of node is something that this side lacks, not a mistake of the peer [messaging 3.5].
-  const isUnknownTerminus = plan === undefined && (archetype & (archetypes.source | archetypes.target)) !== 0;
+  // An unknown kind of node or outcome is something that this side lacks, not a mistake of the peer [messaging 3.5].
+  const isLacking = plan === undefined && isExtensible(archetype);
   throw reader.fail(
     `the descriptor is not that of a known ${archetypeName(archetype)}`,
-    isUnknownTerminus ? condition.notImplemented : condition.decodeError,
+    isLacking ? condition.notImplemented : condition.decodeError,
   );
 }
 

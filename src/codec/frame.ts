@@ -266,6 +266,7 @@ function decodeFrame(bytes: Uint8Array, start: number, size: number, reader: Rea
   const channel = type === 0 ? bytes[start + 6] << 8 | bytes[start + 7] : 0;
   if (offset === size) return { type, channel, body: undefined, payload: undefined, size };
   reader.window(start + offset, start + size);
+  reader.skips = true;
   const body = decodeProvider(reader, type === 0 ? archetypes.frame : archetypes.saslFrame);
   if (body.kind !== "transfer" && reader.remaining > 0) {
     throw reader.fail(`${reader.remaining} bytes follow the ${body.kind}`);

@@ -239,8 +239,23 @@ export interface Properties {
 
 /** The final state of a delivery. */
 export type Outcome = Accepted | Rejected | Released | Modified | Declared;
+/** A delivery state of the peer that cannot be read: of a type that this side does not know, or malformed. */
+export interface UnknownState {
+  /** The kind of the state, which is no composite and cannot be sent. */
+  kind: "unknown";
+  /** What is wrong with it: `amqp:not-implemented` for a type that is not known, otherwise mostly `amqp:decode-error`. */
+  error: ErrorFields;
+}
 /** The state of a delivery, final or not. */
-export type DeliveryState = Received | Accepted | Rejected | Released | Modified | Declared | TransactionalState;
+export type DeliveryState =
+  | Received
+  | Accepted
+  | Rejected
+  | Released
+  | Modified
+  | Declared
+  | TransactionalState
+  | UnknownState;
 /** The condition on which a dynamic node is deleted. */
 export type LifetimePolicy = DeleteOnClose | DeleteOnNoLinks | DeleteOnNoMessages | DeleteOnNoLinksOrMessages;
 /** An end of a link. */

@@ -6,7 +6,7 @@
 
 import { archetypes, compositeForm, enumerationForm, type FieldPlan, planOf, unsettledForm } from "./plans.ts";
 import { hex, quote } from "../base/text.ts";
-import type { Composite, Kind, Unsettled } from "./types.ts";
+import type { Composite, Kind, UnknownState, Unsettled } from "./types.ts";
 import { AmqpArray, Described, Typed } from "./values.ts";
 
 const LONGEST_LINE = 2000;
@@ -32,7 +32,8 @@ export function print(composite: Composite): string {
   return line.length > LONGEST_LINE ? `${line.slice(0, LONGEST_LINE)}…` : line;
 }
 
-function printComposite(kind: Kind, composite: object, level: number): string {
+function printComposite(kind: Kind | "unknown", composite: object, level: number): string {
+  if (kind === "unknown") return `unknown(${printComposite("error", (composite as UnknownState).error, level)})`;
   const plan = planOf(kind);
   const values = composite as Record<string, unknown>;
   const parts: string[] = [];
@@ -53,7 +54,7 @@ function printField(field: FieldPlan, value: unknown, level: number): string {
       return printComposite(field.base === "error" ? "error" : (value as Composite).kind, value as object, level);
     case unsettledForm:
       return printEntries([...value as Unsettled], (state) => {
-        return state === null ? "null" : printComposite(state.kind, state, level + 1);
+        return state === null ? "null" : printComposite(state.kind as Kind, state, level + 1);
       });
     default:
       return printValue(value, level);

@@ -12,8 +12,9 @@ import { leastWidth, typeOf } from "./codes.ts";
 import type { FieldPlan } from "./plans.ts";
 import { ambiguousType, noteTypes, type WireTypes, wireTypesOf } from "./wire_types.ts";
 import { hexByte, quote } from "../base/text.ts";
-import { AmqpArray, Described, type PrimitiveType, type PrimitiveValues, Typed } from "./values.ts";
-import type { Value } from "./values.ts";
+import type { PrimitiveType, PrimitiveValues, Scalar, Value } from "./values.ts";
+import { AmqpArray, Described, Typed } from "./values.ts";
+import { valueEnd } from "./value_end.ts";
 import {
   BINARY_WEIGHT,
   type CodecLimits,
@@ -33,14 +34,11 @@ import { encodingOf, MAX_ENCODED_DEPTH } from "./writer.ts";
 /** Reads a field of another type than the table's; undefined if the value cannot stand for the field. */
 export type DecodeOtherType = (reader: Reader, field: FieldPlan, code: number, composite: object) => unknown;
 
-/** Any primitive that is not compound, without a wrapper. */
-export type Scalar = PrimitiveValues[Exclude<PrimitiveType, "list" | "map" | "array">];
-
 /**
  * Reads AMQP values from bytes, in order.
  *
  * Binaries are views of the given bytes, not copies. Every method throws an {@linkcode AmqpError} with condition
- * `amqp:decode-error` when the bytes are malformed; the reader is of no use after that.
+ * `amqp:decode-error` when the bytes are malformed; the reader is of no use after that, unless {@linkcode attempt} caught it.
  */
 export class Reader {
   readonly #bytes: Uint8Array;
@@ -63,6 +61,8 @@ export class Reader {
   subject = "value";
   /** The field of the subject, for error messages. */
   field: string | undefined;
+  /** Whether a delivery state, an error or a terminus that cannot be read is skipped, rather than an error of all. */
+  skips = false;
 
   /** Starts at the first byte; `scope` is the scope of errors. */
   constructor(bytes: Uint8Array, limits?: CodecLimits, scope: ErrorScope = "connection") {
@@ -93,12 +93,9 @@ export class Reader {
   window(start: number, end: number): void {
     this.subject = "frame";
     this.field = undefined;
-    this.#origin = start;
-    this.#position = start;
+    this.#origin = this.#position = start;
     this.#end = end;
-    this.#depth = 0;
-    this.#elements = 0;
-    this.#values = 0;
+    this.#depth = this.#elements = this.#values = 0;
   }
 
   /** Whether values that deviate from the specification are read. */
@@ -119,8 +116,23 @@ export class Reader {
   /** The error for a problem at this place; the caller throws it. */
   fail(problem: string, symbol: string = condition.decodeError): AmqpError {
     const field = this.field === undefined ? "" : `field ${quote(this.field)} `;
-    const where = `(${field}at byte ${this.#position - this.#origin})`;
-    return new AmqpError(symbol, `Cannot decode ${this.subject}: ${problem} ${where}`, { scope: this.#scope });
+    const text = `Cannot decode ${this.subject}: ${problem} (${field}at byte ${this.#position - this.#origin})`;
+    return new AmqpError(symbol, text, { scope: this.#scope });
+  }
+
+  /** The result of `read`, which begins behind a constructor; for a value that is malformed, skipped as a whole, its error. */
+  attempt<T>(read: () => T): T | AmqpError {
+    const { subject, field, end } = this, start = this.#position - 1, depth = this.#depth;
+    try {
+      return read();
+    } catch (error) {
+      const next = valueEnd(this.#bytes, start);
+      if (!(error instanceof AmqpError) || next > end) throw error;
+      if (error.condition === condition.resourceLimitExceeded) throw error;
+      Object.assign(this, { subject, field });
+      [this.#position, this.#end, this.#depth] = [next, end, depth];
+      return error;
+    }
   }
 
   code(): number {
@@ -165,7 +177,7 @@ export class Reader {
       case 0x50:
         return this.#u8();
       case 0x60:
-        return this.#u16();
+        return this.#u8() << 8 | this.#u8();
       case 0x43:
       case 0x52:
       case 0x70:
@@ -180,7 +192,7 @@ export class Reader {
       case 0x54:
         return this.#u8() << 24 >> 24;
       case 0x61:
-        return this.#u16() << 16 >> 16;
+        return (this.#u8() << 8 | this.#u8()) << 16 >> 16;
       case 0x71:
         return this.#u32() | 0;
       case 0x55:
@@ -226,7 +238,6 @@ export class Reader {
     return code === 0x52 ? this.#u8() : code === 0x43 ? 0 : this.#u32();
   }
 
-  /** Reads the bytes behind the constructor of a binary, as a view. */
   binary(code: number): Uint8Array {
     return this.#view8(code === 0xa0 ? this.#u8() : this.#u32());
   }
@@ -474,11 +485,6 @@ export class Reader {
 
   #u8(): number {
     return this.#bytes[this.#advance(1)];
-  }
-
-  #u16(): number {
-    const at = this.#advance(2);
-    return this.#bytes[at] << 8 | this.#bytes[at + 1];
   }
 
   #u32(): number {

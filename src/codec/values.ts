@@ -61,6 +61,9 @@ export interface PrimitiveValues {
 /** The name of a primitive wire type [types 1.6]. */
 export type PrimitiveType = keyof PrimitiveValues;
 
+/** Any primitive that is not compound, without a wrapper. */
+export type Scalar = PrimitiveValues[Exclude<PrimitiveType, "list" | "map" | "array">];
+
 /**
  * Any AMQP value.
  *

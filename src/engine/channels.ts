@@ -13,7 +13,10 @@ import { type ConnectionOptions, DEFAULT_MAX_LINKS } from "./options.ts";
 import { SessionEndpoint, type SessionEndpointConnection, type SessionOptions } from "./session.ts";
 
 /** The options of a connection that decide on the peer's links. */
-export type TakeOptions = Pick<ConnectionOptions, "maxLinks" | "takeLink">;
+export type TakeOptions = Pick<ConnectionOptions, "maxLinks" | "takeLink"> & {
+  /** The reason to refuse the link, if any. */
+  readonly fault?: AmqpError | undefined;
+};
 
 export class Channels {
   readonly #connection: SessionEndpointConnection;
@@ -118,14 +121,16 @@ export class Channels {
    * @throws {AmqpError} The refusal, if as many links again were refused and are still attached.
    */
   takeLink(session: SessionEndpoint, attach: Attach, handle: number, options: TakeOptions): LinkEndpoint {
-    const { maxLinks = DEFAULT_MAX_LINKS, takeLink } = options;
+    const { maxLinks = DEFAULT_MAX_LINKS, takeLink, fault } = options;
     const count = this.linkCount;
-    if (takeLink !== undefined && count < maxLinks) return takeLink(session, attach, handle);
-    const error = takeLink === undefined
+    const refusal = takeLink === undefined
       ? new AmqpError(condition.notAllowed, "Cannot take attach: this side takes no links")
-      : new AmqpError(condition.resourceLimitExceeded, `Cannot take attach: ${count} links are attached`);
-    if (count >= 2 * maxLinks) throw error;
-    return new RefusedEndpoint(session, attach, handle, error);
+      : count >= maxLinks
+      ? new AmqpError(condition.resourceLimitExceeded, `Cannot take attach: ${count} links are attached`)
+      : fault;
+    if (refusal === undefined) return takeLink!(session, attach, handle);
+    if (count >= 2 * maxLinks) throw refusal;
+    return new RefusedEndpoint(session, attach, handle, refusal);
   }
 
   #requireFree(channel: number): void {

@@ -304,8 +304,8 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
    *
    * @throws {AmqpError} As {@linkcode Channels.takeLink} does.
    */
-  takeLink(session: SessionEndpoint, attach: Attach, handle: number): LinkEndpoint {
-    return this.#channels.takeLink(session, attach, handle, this.#options);
+  takeLink(session: SessionEndpoint, attach: Attach, handle: number, fault: AmqpError | undefined): LinkEndpoint {
+    return this.#channels.takeLink(session, attach, handle, { ...this.#options, fault });
   }
 
   #handle(): void {

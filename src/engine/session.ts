@@ -9,7 +9,20 @@ import { AmqpError } from "../base/errors.ts";
 import { MAX_UINT } from "../codec/checks.ts";
 import { fieldsOf } from "../codec/composite.ts";
 import { quote } from "../base/text.ts";
-import type { Attach, Begin, Detach, End, Fields, Flow, Performative, Transfer } from "../codec/types.ts";
+import type {
+  Attach,
+  Begin,
+  Coordinator,
+  Detach,
+  End,
+  Fields,
+  Flow,
+  Performative,
+  Source,
+  Target,
+  Transfer,
+  UnknownState,
+} from "../codec/types.ts";
 import type { Budget } from "./budgets.ts";
 import { type Endpoint, Fault, type FrameEndpoint, fromErrorFields, toErrorFields } from "./fault.ts";
 import { Handles } from "./handles.ts";
@@ -78,7 +91,8 @@ export interface SessionEndpointConnection extends Endpoint, OutputConnection {
   markDirty(): void;
   /** Drops a session that has ended both ways. */
   forgetSession(session: SessionEndpoint): void;
-  takeLink(session: SessionEndpoint, attach: Attach, handle: number): LinkEndpoint;
+  /** Makes our end of a link; `fault` is the reason to refuse it, if any. */
+  takeLink(session: SessionEndpoint, attach: Attach, handle: number, fault: AmqpError | undefined): LinkEndpoint;
 }
 
 export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSession {
@@ -336,6 +350,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     if (this.#handles.get(handle) !== undefined) {
       throw this.#connectionFault(condition.handleInUse, `handle ${handle} is in use`);
     }
+    const fault = faultOf(attach, "source") ?? faultOf(attach, "target");
     const role = attach.role === "sender" ? "receiver" : "sender";
     const answered = this.#handles.answered(name, role);
     const kept = this.connection.costs.keep();
@@ -343,10 +358,12 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     if (answered !== undefined) {
       answered.kept = kept;
       this.#handles.bind(handle, answered);
-      return answered.receiveAttach(attach);
+      answered.receiveAttach(attach);
+      if (fault !== undefined) throw new Fault(answered, fault);
+      return;
     }
     const ours = this.#handleForPeer(name);
-    const link = this.connection.takeLink(this, attach, ours);
+    const link = this.connection.takeLink(this, attach, ours, fault);
     link.kept = kept;
     this.#handles.add(link);
     this.#handles.bind(handle, link);
@@ -448,4 +465,13 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
       ? this.#fault(condition.errantLink, `Cannot take ${body}: link of handle ${handle} ended with an error`)
       : this.#fault(condition.unattachedHandle, `Cannot take ${body}: handle ${handle} is not attached`);
   }
+}
+
+// The error of a terminus that could not be read, which is then removed.
+function faultOf(attach: Attach, end: "source" | "target"): AmqpError | undefined {
+  const terminus = attach[end] as UnknownState | Source | Target | Coordinator | null | undefined;
+  if (terminus?.kind !== "unknown") return undefined;
+  attach[end] = undefined;
+  const { condition, description } = terminus.error;
+  return new AmqpError(condition, description!, { scope: "link" });
 }

@@ -6,7 +6,7 @@
  */
 
 import { encodeComposite } from "../codec/composite.ts";
-import type { DeliveryState, Outcome, Received } from "../codec/types.ts";
+import type { Composite, DeliveryState, Outcome, Received } from "../codec/types.ts";
 import { sectionEnds } from "../codec/value_end.ts";
 import { Writer } from "../codec/writer.ts";
 
@@ -63,8 +63,14 @@ export function decideAsReceiver(remote: ListedState, incomplete: boolean): Rece
 }
 
 export function isOutcome(state: ListedState): state is Outcome {
-  return state !== null && state !== undefined && state.kind !== "received" && state.kind !== "transactionalState" &&
-    state.kind !== "declared";
+  switch (state?.kind) {
+    case "accepted":
+    case "rejected":
+    case "released":
+    case "modified":
+      return true;
+  }
+  return false;
 }
 
 /**
@@ -107,7 +113,7 @@ export function listUnsettled(
   let bytes = 0;
   for (const [tag, state] of deliveries) {
     writer.truncate(0);
-    if (state !== null) encodeComposite(writer, state);
+    if (state !== null) encodeComposite(writer, state as Composite);
     bytes += 2 + tag.length + Math.max(1, writer.length);
     if (bytes > maxBytes) return { unsettled, incompleteUnsettled: true };
     unsettled.set(tag, state);

@@ -1,8 +1,8 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { randomName, systemEnvironment } from "../../src/base/environment.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import { test } from "../harness.ts";
-import { linkUp } from "./link_up.ts";
+import { linkUp, sending } from "./link_up.ts";
 
 type Globals = Record<string, unknown>;
 
@@ -97,4 +97,32 @@ test("the runtime's own environment tells time and chance, and its timers are th
   systemEnvironment.clearTimer(timer);
   assert(randomName() !== randomName());
   assertEquals(randomName({ ...systemEnvironment, random: (bytes) => void bytes.fill(0xa) }), "0a".repeat(16));
+});
+
+test("a link that ends while its first timer is set, as Deno may run microtasks then, keeps no message", async () => {
+  let ending: (() => void) | undefined;
+  const timers = new Set<unknown>();
+  const { connection } = sending((request) => request.accept({ credit: "manual" }), {
+    environment: {
+      ...systemEnvironment,
+      setTimer(call, ms) {
+        ending?.();
+        const timer = systemEnvironment.setTimer(call, ms);
+        timers.add(timer);
+        return timer;
+      },
+      clearTimer(timer) {
+        timers.delete(timer);
+        systemEnvironment.clearTimer(timer);
+      },
+    },
+  });
+  const sender = connection.sender("orders");
+  await sender.ready();
+  timers.clear();
+  ending = () => sender.handleEnded(new Error("refused"));
+  await assertRejects(() => sender.send({ body: 1 }), Error, "refused");
+  ending = undefined;
+  assertEquals([sender.pending, timers.size], [0, 0]);
+  connection.destroy(new Error("done"));
 });

@@ -58,9 +58,9 @@ function attempt<T>(run: () => T): T | undefined {
   }
 }
 
-/** A decoded composite can be printed and encoded, and decodes again to the same. */
+/** A decoded composite can be printed and encoded, and decodes again to the same; a part that was skipped is not encoded. */
 function assertUsable(composite: Composite): void {
-  print(composite);
+  if (print(composite).includes("unknown(")) return;
   const writer = new Writer();
   encodeComposite(writer, composite);
   assertEquals(decodeComposite(new Reader(amidst(writer.take()))), composite);

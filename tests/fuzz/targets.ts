@@ -359,6 +359,8 @@ class Tested {
       assertLessOrEqual(session.unsettledCount, this.#transfers + this.#outgoing.length);
       assert(session.incomingWindow >= 0 && session.remoteIncomingWindow >= 0);
       for (const link of linksOf(session)) {
+        // A refused link has no credit.
+        if (!("linkCredit" in link)) continue;
         assert(link.linkCredit >= 0);
         if (link.role === "sender") assert(link.sendable >= 0 && link.queued <= this.#outgoing.length);
       }

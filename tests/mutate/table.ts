@@ -860,8 +860,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/engine/channels.ts",
-    from: "const error = takeLink === undefined",
-    to: "const error = takeLink !== undefined",
+    from: "const refusal = takeLink === undefined",
+    to: "const refusal = takeLink !== undefined",
     tests: ENGINE,
   },
   {

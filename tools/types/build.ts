@@ -64,8 +64,15 @@ export type Unsettled = Map<Uint8Array, DeliveryState | null>;
 ${kinds.map(composite).join("\n")}
 /** The final state of a delivery. */
 export type Outcome = ${union("outcome")};
+/** A delivery state of the peer that cannot be read: of a type that this side does not know, or malformed. */
+export interface UnknownState {
+  /** The kind of the state, which is no composite and cannot be sent. */
+  kind: "unknown";
+  /** What is wrong with it: \`amqp:not-implemented\` for a type that is not known, otherwise mostly \`amqp:decode-error\`. */
+  error: ErrorFields;
+}
 /** The state of a delivery, final or not. */
-export type DeliveryState = ${union("deliveryState")};
+export type DeliveryState = ${union("deliveryState")} | UnknownState;
 /** The condition on which a dynamic node is deleted. */
 export type LifetimePolicy = ${union("lifetimePolicy")};
 /** An end of a link. */
