@@ -75,7 +75,23 @@ const { exports: entries } = JSON.parse(read("deno.json")) as { exports: Record<
 // Every entry, so that no declarations depend on this package's own settings.
 const ENTRIES = Object.keys(entries).map((path, i) => `export * as entry${i} from "@webamqp/amqp${path.slice(1)}";\n`);
 
-const SETTINGS = {
+// The libraries of a browser project as Vite makes one, and the one that README names.
+const ES2022 = ["es2022", "dom", "dom.iterable", "esnext.disposable"].map((name) => `lib.${name}.d.ts`);
+
+interface Settings {
+  readonly moduleResolution: ts.ModuleResolutionKind;
+  readonly module: ts.ModuleKind;
+  readonly dom: boolean;
+  readonly lib?: string[];
+}
+
+const SETTINGS: { readonly [name: string]: Settings } = {
+  "bundler, ES2022 with the DOM": {
+    moduleResolution: ts.ModuleResolutionKind.Bundler,
+    module: ts.ModuleKind.ESNext,
+    dom: true,
+    lib: ES2022,
+  },
   "bundler, with the DOM": {
     moduleResolution: ts.ModuleResolutionKind.Bundler,
     module: ts.ModuleKind.ESNext,
@@ -98,14 +114,14 @@ const SETTINGS = {
   },
 };
 
-for (const [name, { dom, ...resolution }] of Object.entries(SETTINGS)) {
+for (const [name, { dom, lib, ...resolution }] of Object.entries(SETTINGS)) {
   test(`publish: a strict program type-checks against the package: ${name}`, () => {
     const file = join(project.folder, "program.ts");
     writeFileSync(file, `${PROGRAM}${ENTRIES.join("")}`);
     const program = ts.createProgram([file], {
       ...resolution,
       target: ts.ScriptTarget.ESNext,
-      lib: ["lib.esnext.d.ts", ...dom ? ["lib.dom.d.ts", "lib.dom.asynciterable.d.ts"] : []],
+      lib: lib ?? ["lib.esnext.d.ts", ...dom ? ["lib.dom.d.ts", "lib.dom.asynciterable.d.ts"] : []],
       // Declares what browsers and runtimes share, such as AbortSignal.
       types: dom ? [] : ["node"],
       typeRoots: [join(root, "node_modules/@types")],
