@@ -198,8 +198,7 @@ export class ReceiverResumption extends LinkResumption<RecoveringLink> implement
         resume: false,
         settled: false,
         state: undefined,
-        bytes: () => payload,
-      });
+      }, payload);
       delivery.state = decodeState(state);
       delivery.suspended = true;
       this.#held.add(delivery);

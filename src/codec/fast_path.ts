@@ -9,7 +9,7 @@
  * @module
  */
 
-import { uint32At } from "./primitives.ts";
+import { leastView, uint32At } from "./primitives.ts";
 import { definitions } from "./definitions.ts";
 import type { ByteWriter } from "./byte_writer.ts";
 import type { DeliveryState, Disposition, Performative, Properties, SaslFrameBody, Transfer } from "./types.ts";
@@ -21,7 +21,10 @@ export interface Frame {
   readonly channel: number;
   /** The performative; undefined in an empty frame, which keeps the connection alive. */
   readonly body: Performative | SaslFrameBody | undefined;
-  /** The payload of a transfer, as a view of the bytes that were pushed; undefined with any other body. */
+  /**
+   * The payload of a transfer, as a view of the bytes that were pushed, or as a copy where a view would keep much more memory
+   * alive; undefined with any other body.
+   */
   readonly payload: Uint8Array | undefined;
   /** The size of the whole frame, in bytes. */
   readonly size: number;
@@ -110,6 +113,7 @@ export class FastPathReader {
   // A view made from these two costs two thirds of one by subarray.
   readonly #buffer: ArrayBufferLike;
   readonly #offset: number;
+  readonly #leastView: number;
   #position = 0;
   #left = 0;
   #irregular = false;
@@ -118,6 +122,7 @@ export class FastPathReader {
     this.#bytes = bytes;
     this.#buffer = bytes.buffer;
     this.#offset = bytes.byteOffset;
+    this.#leastView = leastView(this.#buffer.byteLength);
   }
 
   /** The end of the performative that was read last. */
@@ -137,8 +142,13 @@ export class FastPathReader {
     const body = this.performative(start + 8, end);
     if (body === undefined) return undefined;
     const channel = bytes[start + 6] << 8 | bytes[start + 7];
-    const payload = body.kind === "transfer" ? this.view(this.#position, end) : undefined;
+    const payload = body.kind === "transfer" ? this.#payload(end) : undefined;
     return { type: 0, channel, body, payload, size };
+  }
+
+  #payload(end: number): Uint8Array {
+    const view = this.view(this.#position, end);
+    return view.length < this.#leastView ? new Uint8Array(view) : view;
   }
 
   /** The performative at `start`, if it is a usual one, followed by nothing but a payload. */

@@ -6,7 +6,7 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
-import { joined, noBytes, uint32At } from "./primitives.ts";
+import { joined, leastView, noBytes, uint32At } from "./primitives.ts";
 import { decodeProvider } from "./composite.ts";
 import type { Frame } from "./fast_path.ts";
 import { archetypes } from "./plans.ts";
@@ -271,7 +271,8 @@ function decodeFrame(bytes: Uint8Array, start: number, size: number, reader: Rea
   if (body.kind !== "transfer" && reader.remaining > 0) {
     throw reader.fail(`${reader.remaining} bytes follow the ${body.kind}`);
   }
-  const payload = body.kind === "transfer" ? reader.rest() : undefined;
+  const rest = body.kind === "transfer" ? reader.rest() : undefined;
+  const payload = rest !== undefined && rest.length < leastView(bytes.buffer.byteLength) ? new Uint8Array(rest) : rest;
   return { type, channel, body: body as Performative | SaslFrameBody, payload, size };
 }
 

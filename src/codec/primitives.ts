@@ -142,3 +142,12 @@ export function formatUuid(bytes: Uint8Array, offset: number): string {
 function hexDigit(value: number): number {
   return value < 10 ? 0x30 + value : 0x57 + value;
 }
+
+// A payload is passed on as a view of the transport's chunk, unless that would keep far more alive: a peer could make us keep
+// 16 MiB with one byte of message.
+const KEEP_VIEW_BYTES = 262_144;
+
+/** The least length of a view that may be kept for long, of a buffer of so many bytes; shorter ones are to be copied. */
+export function leastView(byteLength: number): number {
+  return byteLength > KEEP_VIEW_BYTES ? byteLength / 4 : 0;
+}

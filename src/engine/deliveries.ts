@@ -25,7 +25,7 @@ export interface ReceivingLink {
   handleDisposition(delivery: IncomingDelivery, state: DeliveryState | undefined, settled: boolean): void;
 }
 
-/** The parts that an {@linkcode IncomingDelivery} is made of. */
+/** What an {@linkcode IncomingDelivery} is made of, besides its payload. */
 export interface ArrivedDelivery {
   /** The delivery id on its session. */
   readonly id: number;
@@ -39,7 +39,6 @@ export interface ArrivedDelivery {
   readonly settled: boolean;
   /** The last state that the sender reported. */
   readonly state: DeliveryState | undefined;
-  bytes(): Uint8Array;
 }
 
 /** A delivery that has arrived; on a link with streams, one whose first frame has. */
@@ -67,12 +66,12 @@ export class IncomingDelivery {
   /** Data that the user of the link keeps with the delivery. */
   context: unknown;
 
-  constructor(link: ReceivingLink, arrived: ArrivedDelivery) {
+  constructor(link: ReceivingLink, arrived: ArrivedDelivery, payload: Uint8Array) {
     this.link = link;
     this.id = arrived.id;
     this.key = arrived.key;
     this.messageFormat = arrived.messageFormat;
-    this.payload = arrived.bytes();
+    this.payload = payload;
     this.resume = arrived.resume;
     this.remoteSettled = arrived.settled;
     this.remoteState = arrived.state;

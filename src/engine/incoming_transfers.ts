@@ -9,9 +9,6 @@ import type { DeliveryState, Transfer } from "../codec/types.ts";
 import type { Budget } from "./budgets.ts";
 import { MAX_DELIVERY_TAG_BYTES, type TagKey, tagKey } from "./deliveries.ts";
 
-// A payload is passed on as a view of the transport's chunk. A small part of a large chunk is copied, or a peer could make us
-// keep 16 MiB alive with one byte of message.
-const KEEP_VIEW_BYTES = 262_144;
 const FIRST_BUFFER_BYTES = 1_024;
 // Payloads of this size in a delivery of many frames are kept as they came until all are there, unless they are less than half
 // of their chunk: appending each to those before it would copy them all twice more.
@@ -31,13 +28,7 @@ export interface TransferSink {
   end(aborted: boolean): void;
 }
 
-/** A payload that may be kept for long: itself, or a copy where a view would keep much more alive. */
-function keepable(payload: Uint8Array): Uint8Array {
-  const small = payload.length < payload.buffer.byteLength / 4 && payload.buffer.byteLength > KEEP_VIEW_BYTES;
-  return small ? new Uint8Array(payload) : payload;
-}
-
-/** The transfers that have arrived of one delivery. */
+/** The transfers that have arrived of one delivery, of several frames or on a link with streams. */
 export class IncomingTransfers {
   /** The delivery id on its session. */
   readonly id: number;
@@ -65,10 +56,10 @@ export class IncomingTransfers {
   #bytes: Uint8Array | undefined;
   #filled = 0;
 
-  constructor(budget: Budget, id: number, tag: Uint8Array, transfer: Transfer) {
+  constructor(budget: Budget, key: TagKey, transfer: Transfer) {
     this.#budget = budget;
-    this.id = id;
-    this.key = tagKey(tag);
+    this.id = transfer.deliveryId!;
+    this.key = key;
     this.messageFormat = transfer.messageFormat ?? 0;
     this.resume = transfer.resume ?? false;
   }
@@ -86,7 +77,7 @@ export class IncomingTransfers {
   take(payload: Uint8Array, more: boolean): boolean {
     if (this.sink !== undefined) {
       this.size += payload.length;
-      return this.sink.take(keepable(payload));
+      return this.sink.take(payload);
     }
     // A delivery of a single frame is never partly received.
     if (more) {
@@ -120,7 +111,7 @@ export class IncomingTransfers {
     const { length } = payload;
     this.size += length;
     if (this.size === length && !more) {
-      this.#bytes = keepable(payload);
+      this.#bytes = payload;
       this.#filled = length;
       return;
     }

@@ -138,6 +138,10 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     if (!this.takes) return super.receiveTransfer(transfer, payload);
     this.confirm();
     const begun = this.#arriving;
+    const { more, aborted, resume } = transfer;
+    if (begun === undefined && this.streams === undefined && !more && !aborted && !resume) {
+      return this.#receiveWhole(transfer, payload);
+    }
     if (begun !== undefined && !begun.isContinuedBy(transfer)) {
       throw this.fault(condition.notAllowed, "Cannot take transfer: it differs from the delivery that has begun");
     }
@@ -145,24 +149,29 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     // A delivery that we do not hold cannot be resumed [transport 2.6.13].
     const ignored = arriving.resume && !this.#isResumable(arriving.key);
     const held = arriving.resume && this.suspended?.has(arriving.key);
-    if (!transfer.aborted) {
-      this.#check(arriving, transfer, payload.length);
-      if (!ignored && !held && !arriving.take(payload, transfer.more ?? false)) {
+    if (!aborted) {
+      if (transfer.settled) arriving.settled = true;
+      if (transfer.state !== undefined) arriving.state = transfer.state;
+      this.#check(transfer, arriving.settled, arriving.size + payload.length);
+      arriving.emptyFrames = payload.length === 0 ? arriving.emptyFrames + 1 : 0;
+      if (arriving.emptyFrames > MAX_EMPTY_TRANSFERS) {
+        throw this.fault(condition.resourceLimitExceeded, "Cannot take transfer: too many in a row carry nothing");
+      }
+      if (!ignored && !held && !arriving.take(payload, more ?? false)) {
         throw this.fault(condition.resourceLimitExceeded, "Cannot take transfer: too much has arrived in part");
       }
     }
-    this.#arriving = transfer.more && !transfer.aborted ? arriving : undefined;
+    this.#arriving = more && !aborted ? arriving : undefined;
     if (this.#arriving !== undefined) return;
-    arriving.end(transfer.aborted ?? false);
-    if (held) this.suspended!.resume(arriving, transfer.aborted ?? false);
-    if (held || transfer.aborted || ignored) this.session.emit({ kind: "aborted", link: this });
-    else if (arriving.sink === undefined) this.deliver(arriving);
+    arriving.end(aborted ?? false);
+    if (held) this.suspended!.resume(arriving, aborted ?? false);
+    if (held || aborted || ignored) this.session.emit({ kind: "aborted", link: this });
+    else if (arriving.sink === undefined) this.deliver(new IncomingDelivery(this, arriving, arriving.bytes()));
     this.#checkDrained();
   }
 
-  /** Creates and reports the delivery of these transfers, and keeps it until it is settled; for streams. */
-  deliver(arriving: IncomingTransfers): IncomingDelivery {
-    const delivery = new IncomingDelivery(this, arriving);
+  /** Reports a delivery that has arrived, and keeps it until it is settled; for streams. */
+  deliver(delivery: IncomingDelivery): IncomingDelivery {
     if (!delivery.remoteSettled) {
       this.unsettled.set(delivery.key, delivery);
       this.session.settlement.arrived(delivery);
@@ -235,7 +244,24 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     return this.#resumable.has(key);
   }
 
+  // Takes a delivery of one frame, as most are, which is never kept in part.
+  #receiveWhole(transfer: Transfer, payload: Uint8Array): void {
+    const key = this.#start(transfer);
+    const { deliveryId, messageFormat = 0, settled = false, state } = transfer;
+    this.#check(transfer, settled, payload.length);
+    const arrived = { id: deliveryId!, key, messageFormat, resume: false, settled, state };
+    this.deliver(new IncomingDelivery(this, arrived, payload));
+    this.#checkDrained();
+  }
+
   #begin(transfer: Transfer): IncomingTransfers {
+    const arriving = new IncomingTransfers(this.session.unfinished, this.#start(transfer), transfer);
+    if (!arriving.resume) arriving.sink = this.streams?.begin(arriving);
+    return arriving;
+  }
+
+  // Counts a delivery that begins, and returns its tag.
+  #start(transfer: Transfer): TagKey {
     const { deliveryId, deliveryTag } = transfer;
     if (deliveryId === undefined || deliveryTag === undefined) {
       throw this.fault(
@@ -260,28 +286,22 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
       throw this.fault(condition.notAllowed, "Cannot take new delivery: unsettled deliveries are not all known yet");
     }
     this.#count(1);
-    const arriving = new IncomingTransfers(this.session.unfinished, deliveryId, deliveryTag, transfer);
-    if (this.unsettled.get(arriving.key) !== undefined || !arriving.resume && this.suspended?.has(arriving.key)) {
+    const key = tagKey(deliveryTag);
+    if (this.unsettled.get(key) !== undefined || !transfer.resume && this.suspended?.has(key)) {
       throw this.fault(condition.notAllowed, "Cannot take transfer: delivery-tag is that of an unsettled delivery");
     }
-    if (!arriving.resume) arriving.sink = this.streams?.begin(arriving);
-    return arriving;
+    return key;
   }
 
-  #check(arriving: IncomingTransfers, transfer: Transfer, length: number): void {
-    if (transfer.settled) arriving.settled = true;
-    if (transfer.state !== undefined) arriving.state = transfer.state;
+  // Checks a transfer of a delivery that is `settled` by now, and has `size` bytes.
+  #check(transfer: Transfer, settled: boolean, size: number): void {
     if (transfer.settled && this.sndSettleMode === "unsettled") {
       throw this.fault(condition.notAllowed, 'Cannot take transfer: settled on a link of mode "unsettled"');
     }
-    if (!arriving.settled && !transfer.more && this.sndSettleMode === "settled") {
+    if (!settled && !transfer.more && this.sndSettleMode === "settled") {
       throw this.fault(condition.notAllowed, 'Cannot take delivery: not settled on a link of mode "settled"');
     }
-    arriving.emptyFrames = length === 0 ? arriving.emptyFrames + 1 : 0;
-    if (arriving.emptyFrames > MAX_EMPTY_TRANSFERS) {
-      throw this.fault(condition.resourceLimitExceeded, "Cannot take transfer: too many in a row carry nothing");
-    }
-    if (arriving.size + length > this.#maxMessageSize) {
+    if (size > this.#maxMessageSize) {
       throw this.fault(
         condition.messageSizeExceeded,
         `Cannot take delivery: it has more than ${this.#maxMessageSize} bytes`,

@@ -7,7 +7,7 @@
  * @module
  */
 
-import type { IncomingDelivery } from "./deliveries.ts";
+import { IncomingDelivery } from "./deliveries.ts";
 import type { IncomingTransfers, TransferSink, TransferStreams } from "./incoming_transfers.ts";
 import type { ReceiverEndpoint, ReceiverSession } from "./receiver.ts";
 
@@ -87,7 +87,9 @@ class HeldPayload implements TransferSink, HeldTransfers {
     if (!unfinished.take(length)) return false;
     this.#bytes += length;
     if (this.#sink === undefined) {
-      this.#delivery = this.#link.deliver(this.#arriving);
+      this.#delivery = this.#link.deliver(
+        new IncomingDelivery(this.#link, this.#arriving, this.#arriving.bytes()),
+      );
       this.#sink = this.#sinkOf(this.#delivery, this);
     }
     if (length === 0) return true;

@@ -145,8 +145,8 @@ export const rules: readonly Mutation[] = [
   {
     rule: "FLW-2: a delivery that has arrived in part has used its credit",
     file: "src/engine/receiver.ts",
-    from: "    this.#count(1);\n    const arriving",
-    to: "    if (!transfer.more) this.#count(1);\n    const arriving",
+    from: "    this.#count(1);\n    const key",
+    to: "    if (!transfer.more) this.#count(1);\n    const key",
     tests: ["tests/engine/flow_test.ts", "tests/engine/outgoing_test.ts", "tests/client/fault_test.ts"],
   },
   {

@@ -818,8 +818,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/engine/receiver.ts",
-    from: 'if (held || transfer.aborted || ignored) this.session.emit({ kind: "aborted", link: this });',
-    to: 'if (held || transfer.aborted && ignored) this.session.emit({ kind: "aborted", link: this });',
+    from: 'if (held || aborted || ignored) this.session.emit({ kind: "aborted", link: this });',
+    to: 'if (held || aborted && ignored) this.session.emit({ kind: "aborted", link: this });',
     tests: ENGINE,
   },
   {
