@@ -1,7 +1,7 @@
 /**
  * The fast path of frames that come with every message, written by hand beside the table: transfers and dispositions in their
- * usual encodings are read without the table, such transfers are written without it, and the fields of properties are
- * read by name.
+ * usual encodings are read without the table, such transfers are written without it, the fields of
+ * properties are read by name, and a message of nothing but data is read without its sections.
  *
  * All else is left to the table: other forms, rare fields, malformed frames. Both give the same objects and bytes;
  * tests/codec/fast_path_test.ts holds this file to the table.
@@ -10,7 +10,7 @@
  */
 
 import { leastView, uint32At } from "./primitives.ts";
-import { definitions } from "./definitions.ts";
+import { definitions, sections } from "./definitions.ts";
 import type { ByteWriter } from "./byte_writer.ts";
 import type { DeliveryState, Disposition, Performative, Properties, SaslFrameBody, Transfer } from "./types.ts";
 
@@ -105,6 +105,16 @@ function putUint(bytes: Uint8Array, at: number, value: number): number {
   bytes[at + 3] = value >>> 8;
   bytes[at + 4] = value;
   return at + 5;
+}
+
+/** The data of a message that is one section of data and nothing else; undefined for any other message. */
+export function onlyData(bytes: Uint8Array): Uint8Array | undefined {
+  const code = bytes[3];
+  if (bytes[0] !== 0x00 || bytes[1] !== 0x53 || bytes[2] !== sections.data.code) return undefined;
+  if (code !== 0xa0 && code !== 0xb0) return undefined;
+  const start = code === 0xa0 ? 5 : 8;
+  const length = code === 0xa0 ? bytes[4] : uint32At(bytes, 4);
+  return start + length === bytes.length ? bytes.subarray(start) : undefined;
 }
 
 /** Reads the usual performatives from one array of bytes. */

@@ -19,6 +19,7 @@ import {
 import { typeOf } from "./codes.ts";
 import { decodeAs, encodeAs, readRecord } from "./composite.ts";
 import { definitions, sections } from "./definitions.ts";
+import { onlyData } from "./fast_path.ts";
 import { bareOf, bitOf, isBody, messageReader, readSection } from "./generous.ts";
 import type { CodecLimits } from "./limits.ts";
 import type { Reader } from "./reader.ts";
@@ -26,7 +27,7 @@ import { ambiguousType, originOf, setOrigin, type WireTypes, wireTypesOf } from 
 import { describeKind } from "../base/options.ts";
 import { hexByte, quote } from "../base/text.ts";
 import type { Fields, Header, Properties } from "./types.ts";
-import { noBytes, uint32At } from "./primitives.ts";
+import { noBytes } from "./primitives.ts";
 import { Described, type PrimitiveType, type SimpleValue, Typed, type Value } from "./values.ts";
 import { Writer } from "./writer.ts";
 
@@ -119,21 +120,12 @@ export class DecodedMessage implements Message {
 
   /** Decodes a message, as {@linkcode decodeMessage} does. */
   constructor(bytes: Uint8Array, limits?: CodecLimits) {
-    this.header = undefined;
-    this.deliveryAnnotations = undefined;
-    this.messageAnnotations = undefined;
-    this.properties = undefined;
-    this.applicationProperties = undefined;
-    this.body = null;
-    this.footer = undefined;
     const data = limits?.maxValues === undefined ? onlyData(bytes) : undefined;
-    if (data !== undefined) {
-      this.body = data;
-      this.#bytes = bytes;
-      this.#bareStart = 0;
-      this.#bareEnd = bytes.length;
-      return;
-    }
+    this.body = data ?? null;
+    this.#bytes = bytes;
+    this.#bareStart = 0;
+    this.#bareEnd = bytes.length;
+    if (data !== undefined) return;
     const reader = messageReader(bytes, limits);
     let bareStart = bytes.length;
     let bareEnd = bytes.length;
@@ -149,8 +141,8 @@ export class DecodedMessage implements Message {
       last = section;
     }
     if (reader.hasWireTypes) setOrigin(this, new Origin(this));
-    this.#bytes = inOrder ? bytes : bareOf(bytes);
-    this.#bareStart = inOrder ? bareStart : 0;
+    if (!inOrder) this.#bytes = bareOf(bytes);
+    else this.#bareStart = bareStart;
     this.#bareEnd = inOrder ? bareEnd : this.#bytes.length;
   }
 
@@ -378,14 +370,6 @@ export function decodeMessage(bytes: Uint8Array, limits?: CodecLimits): DecodedM
     Object.defineProperty(DecodedMessage.prototype, name, { value: inspectMessage, configurable: true });
   }
   return new DecodedMessage(bytes, limits);
-}
-
-// The data of a message that is one section of data and nothing else, as very many are: no reader is made for these.
-function onlyData(bytes: Uint8Array): Uint8Array | undefined {
-  if (bytes[0] !== 0x00 || bytes[1] !== 0x53 || bytes[2] !== sections.data.code) return undefined;
-  const start = bytes[3] === 0xa0 ? 5 : 8;
-  const length = bytes[3] === 0xa0 ? bytes[4]! : bytes[3] === 0xb0 ? uint32At(bytes, 4) : -1;
-  return start + length === bytes.length ? bytes.subarray(start) : undefined;
 }
 
 function decodeSection(reader: Reader, section: number, message: DecodedMessage): void {

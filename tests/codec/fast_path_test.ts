@@ -2,14 +2,21 @@ import { assert, assertEquals } from "@std/assert";
 import { encodeComposite } from "../../src/codec/composite.ts";
 import { MAX_UINT } from "../../src/codec/checks.ts";
 import { definitions } from "../../src/codec/definitions.ts";
-import { FastPathReader, MAX_TRANSFER_HEAD_BYTES, valuesInOrder, writeTransfer } from "../../src/codec/fast_path.ts";
+import {
+  FastPathReader,
+  MAX_TRANSFER_HEAD_BYTES,
+  onlyData,
+  valuesInOrder,
+  writeTransfer,
+} from "../../src/codec/fast_path.ts";
 import { beginFrame, endFrame } from "../../src/codec/frame.ts";
+import { decodeMessage } from "../../src/codec/message.ts";
 import type { Performative, Transfer } from "../../src/codec/types.ts";
 import { MAX_DELIVERY_TAG_BYTES } from "../../src/engine/deliveries.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { mutated } from "../fuzz/generate.ts";
 import { type Random, random, seed, test } from "../harness.ts";
-import { wire } from "./bytes.ts";
+import { amidst, wire } from "./bytes.ts";
 import { agree } from "./fast_path.ts";
 import { sampleField } from "./samples.ts";
 
@@ -143,6 +150,30 @@ test("TYP-4: a frame that is cut anywhere is never ordinary", () => {
     const bytes = wire(text);
     for (let length = 0; length < bytes.length; length++) assertEquals(agree(bytes.subarray(0, length)), false);
   }
+});
+
+test("MSG-1: a message of one section of data is what its sections are, and no other is read so", () => {
+  const source = random(seed());
+  const read = (bytes: Uint8Array, maxValues?: number): unknown => {
+    try {
+      const { body, bare } = decodeMessage(bytes, { maxDepth: 9, maxElements: 9, maxValues });
+      return [body, bare];
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+  let alone = 0;
+  for (let i = 0; i < 5_000; i++) {
+    const content = source.bytes(source.pick([0, 1, 9, 255, 256, 300]));
+    const { length } = content;
+    const isShort = length < 256 && source.int(2) > 0;
+    const head = isShort ? [0xa0, length] : [0xb0, 0, 0, length >> 8, length & 255];
+    const whole = Uint8Array.from([0x00, 0x53, 0x75, ...head, ...content]);
+    const bytes = source.int(3) > 0 ? whole : mutated(source, whole);
+    assertEquals(read(bytes), read(bytes, 1_000), `${bytes}`);
+    if (onlyData(amidst(bytes)) !== undefined) alone++;
+  }
+  assert(alone > 2_500 && alone < 5_000, `${alone} were alone`);
 });
 
 test("definitions: the fields that are written out beside the table are those of the table, in its order", () => {
