@@ -327,7 +327,9 @@ export async function publish(
 // The end of the time that a publish has, as the error that it documents.
 function outOfTime({ cause, sent }: SendAbortedError): unknown {
   const { message } = cause as Error;
-  return sent ? new TransportError("timeout", `${message}, it has left and may arrive`, { cause }) : cause;
+  return new TransportError("timeout", `${message}, it ${sent ? "has left and may arrive" : "has not left"}`, {
+    cause,
+  });
 }
 
 // Loaded before dialling, so that a reconnect need not wait for it.

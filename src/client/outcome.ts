@@ -108,10 +108,12 @@ export class SendAbortedError extends Error {
   /** True if the message, or a part of it, had left; whether the receiver accepts it is then unknown. */
   readonly sent: boolean;
 
-  /** Made from the signal's reason, which is also the cause. */
-  constructor(reason: unknown, sent: boolean) {
+  /** Made from the signal's reason, which is also the cause; `where` is the node's address and host, for the text. */
+  constructor(reason: unknown, sent: boolean, where = "peer") {
     const { name = "AbortError", message = reason } = Object(reason);
-    super(`Cannot send: aborted ${sent ? "after" : "before"} the message left, ${message}`, { cause: reason });
+    super(`Cannot send to ${where}: aborted ${sent ? "after" : "before"} the message left, ${message}`, {
+      cause: reason,
+    });
     this.name = name;
     this.sent = sent;
   }
@@ -165,7 +167,7 @@ export class PromisedOutcome implements SendListener {
 
   /** Rejects with a `SendAbortedError`. */
   abort(sent: boolean): void {
-    this.#reject(new SendAbortedError(this.signal!.reason, sent));
+    this.#reject(new SendAbortedError(this.signal!.reason, sent, this.#sender.where));
   }
 
   // A rejection that nobody awaits must not end the process as an unhandled one.

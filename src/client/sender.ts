@@ -151,7 +151,7 @@ export class Sender extends Link {
     try {
       checkOptions("send", options, SEND_KINDS);
       const { signal } = options;
-      if (signal?.aborted) throw new SendAbortedError(signal.reason, false);
+      if (signal?.aborted) throw new SendAbortedError(signal.reason, false, this.where);
       if (!this.open) throw this.endError("send");
       const listener = new PromisedOutcome(this, signal, options.decide);
       const delivery = this.push(message, options, listener);

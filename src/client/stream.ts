@@ -53,7 +53,7 @@ export async function sendStream(
     // A message accepted early has its outcome, but its body stops.
     if (delivery.context === undefined) return abortDelivery();
     sender.abandon(listener);
-    listener.onlost(new SendAbortedError(signal!.reason, delivery.id !== undefined), false);
+    listener.onlost(new SendAbortedError(signal!.reason, delivery.id !== undefined, sender.where), false);
     source.stop();
   };
   const wake = (): void => {
@@ -74,7 +74,7 @@ export async function sendStream(
     await write(message, body, source, Number(sender.remote?.maxMessageSize || Infinity), wake);
     const outcome = await listener.promise;
     await source.over;
-    if (signal?.aborted && delivery.aborted) throw new SendAbortedError(signal.reason, true);
+    if (signal?.aborted && delivery.aborted) throw new SendAbortedError(signal.reason, true, sender.where);
     return outcome;
   } catch (error) {
     if (delivery?.context !== undefined) sender.abandon(listener);

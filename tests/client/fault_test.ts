@@ -249,7 +249,7 @@ test("ATK-18: a full channel holds back messages, not what ends them", async () 
       assertEquals(await held, "accepted");
     } else if (ending === "abort") {
       controller.abort(new Error("enough"));
-      assertEquals(await held, "Cannot send: aborted before the message left, enough");
+      assertEquals(await held, `Cannot send to ${sender.where}: aborted before the message left, enough`);
     } else if (ending === "destroy") {
       connection.destroy(new Error("cable cut"));
       assertEquals(await held, "cable cut");

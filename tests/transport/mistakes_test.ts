@@ -199,7 +199,7 @@ test("connect and publish: a server that takes the connection and says nothing i
   const publishing = await assertRejects(
     () => publish(`amqp://127.0.0.1:${port}`, "orders", { body: "a" }, { timeoutMs: 200 }),
     TransportError,
-    `Cannot publish to "orders" at 127.0.0.1:${port}: no outcome in 200 ms`,
+    `Cannot publish to "orders" at 127.0.0.1:${port}: no outcome in 200 ms, it has not left`,
   );
   assertEquals([publishing.code, publishing.retryable, publishing.name], ["timeout", true, "TransportError"]);
   for (const socket of sockets) socket.destroy();
