@@ -160,6 +160,10 @@ const SAS = "servicebus.windows.net:sastoken";
 function partsOf(text: string): Map<string, string> {
   const parts = new Map<string, string>();
   checkText("use connection string", "it", text);
+  // As of a file for `docker --env-file`, which keeps them.
+  if (/^\s*["']/.test(text)) {
+    throw new TypeError("Cannot use connection string: it is in quotation marks, take them off");
+  }
   if (/^[\w.-]+(:\d+)?$/.test(text)) return parts.set("endpoint", text);
   for (const part of text.split(";")) {
     // A key may contain equals signs.
@@ -185,7 +189,7 @@ function tokensOf(parts: Map<string, string>, { credential, ttlMs = TTL_MS }: Az
     return () => ({ token: signature, type: SAS, ...expiresAt });
   }
   const [name, key] = [parts.get("sharedaccesskeyname"), parts.get("sharedaccesskey")];
-  if (name === undefined || key === undefined) {
+  if (!name || !key) {
     throw new TypeError(
       "Cannot use connection string: it has neither SharedAccessKeyName and SharedAccessKey nor SharedAccessSignature; " +
         "give a credential instead",

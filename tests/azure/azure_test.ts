@@ -89,11 +89,15 @@ test("ATK-14: what is no connection string is refused without showing it", () =>
       "Endpoint=ftp://ns.example/;SharedAccessKey=topsecret;SharedAccessKeyName=a",
       "Endpoint=sb://ns.example/topsecret/;SharedAccessKey=topsecret;SharedAccessKeyName=a",
       "ns.servicebus.windows.net",
+      "Endpoint=sb://ns.example/;SharedAccessKey=;SharedAccessKeyName=topsecret",
+      "Endpoint=sb://ns.example/;SharedAccessKey=topsecret;SharedAccessKeyName=",
+      '"Endpoint=sb://ns.example/;SharedAccessKey=topsecret;SharedAccessKeyName=a"',
     ]
   ) {
     const { message } = assertThrows(() => azure(text), TypeError, "Cannot use connection string");
     assert(!message.includes("topsecret"), message);
   }
+  assertThrows(() => azure(`'${ROOT}'`), TypeError, "it is in quotation marks, take them off");
   assertThrows(() => azure(undefined as never), TypeError);
 });
 
