@@ -4,6 +4,8 @@
  * @module
  */
 
+const DIGITS = "0123456789abcdef";
+
 let encoder: TextEncoder | undefined;
 
 export function utf8Encoder(): TextEncoder {
@@ -19,13 +21,13 @@ export function utf8(text: string): Uint8Array<ArrayBuffer> {
 /** Bytes as lower-case hex digits. */
 export function hex(bytes: Uint8Array): string {
   let text = "";
-  for (const byte of bytes) text += hexByte(byte);
+  for (let i = 0; i < bytes.length; i++) text += hexByte(bytes[i]);
   return text;
 }
 
 /** One byte as two lower-case hex digits. */
 export function hexByte(byte: number): string {
-  return (byte < 0x10 ? "0" : "") + byte.toString(16);
+  return DIGITS[byte >> 4] + DIGITS[byte & 15];
 }
 
 /** Text in double quotes on one line, escaped and cut as {@linkcode printable} does; quotes and backslashes are escaped too. */

@@ -72,9 +72,9 @@ export function ignore(): void {}
 export function within(promise: Promise<unknown>, ms: number, environment?: Environment): Promise<boolean> {
   const clock = environment ?? systemEnvironment;
   return new Promise((resolve) => {
-    const timer = clock.setTimer(() => resolve(false), ms);
+    const timer = ms === Infinity ? undefined : clock.setTimer(() => resolve(false), ms);
     promise.catch(ignore).then(() => {
-      clock.clearTimer(timer);
+      if (timer !== undefined) clock.clearTimer(timer);
       resolve(true);
     });
   });

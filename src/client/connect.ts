@@ -7,7 +7,7 @@
 import type { ClaimsOptions } from "./claims.ts";
 import { type Environment, randomFraction, randomName, systemEnvironment } from "../base/environment.ts";
 import { OutcomeError, TransportError } from "../base/errors.ts";
-import { checkAddress, checkOptions, type OptionKinds } from "../base/options.ts";
+import { checkAddress, checkOptions, type Kinds, type OptionKinds } from "../base/options.ts";
 import { quote } from "../base/text.ts";
 import { abortable, ignore, type WaitOptions, within } from "../base/wait.ts";
 import type { LogOption } from "../base/log.ts";
@@ -113,12 +113,12 @@ export interface Telemetry {
   ): Promise<T>;
 }
 
-function connectKinds(): OptionKinds<ConnectOptions> {
+// Of `connect` and `publish`, with those that are of one of them.
+function connectKinds<T extends Kinds>(own: T): T & OptionKinds<Omit<ConnectOptions, "claims">> {
   return {
     auth: "object, array, function or null",
     signal: "object",
     pipelineSasl: "boolean",
-    claims: "object",
     containerId: "string",
     hostname: "string",
     maxFrameSize: "number",
@@ -152,6 +152,7 @@ function connectKinds(): OptionKinds<ConnectOptions> {
     reconnect: "object or boolean",
     redirect: '"same-host" or function',
     proxy: "string or object",
+    ...own,
   };
 }
 
@@ -203,7 +204,7 @@ export async function connect(
   where: string | URL | readonly (string | URL)[] | Channel,
   options: ConnectOptions = {},
 ): Promise<Connection> {
-  checkOptions("connect", options, connectKinds());
+  checkOptions("connect", options, connectKinds({ claims: "object" }));
   const { signal, reconnect } = options;
   if (isChannel(where)) {
     if (reconnect) throw new TypeError('Cannot connect: a channel cannot be dialled again, leave out "reconnect"');
@@ -275,8 +276,7 @@ export async function publish(
   message: Message | Uint8Array,
   options: PublishOptions = {},
 ): Promise<Accepted | undefined> {
-  const { claims: _, ...kinds } = connectKinds();
-  checkOptions("publish", options, { ...kinds, settled: "boolean", timeoutMs: "number" });
+  checkOptions("publish", options, connectKinds({ settled: "boolean", timeoutMs: "number" }));
   checkAddress("publish", address);
   const { signal, reconnect, timeoutMs = PUBLISH_TIMEOUT_MS, telemetry } = options;
   signal?.throwIfAborted();

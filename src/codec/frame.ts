@@ -140,14 +140,15 @@ export class FrameDecoder {
    */
   header(): ProtocolHeader | undefined {
     const isComplete = this.#gather(8);
-    const bytes = this.#gathered.subarray(0, this.#filled);
-    const name = [0x41, 0x4d, 0x51, 0x50];
-    if (name.some((letter, i) => i < bytes.length && bytes[i] !== letter)) {
-      throw framingError("protocol header", `0x${hex(bytes)} does not begin with "AMQP"${speaker(bytes)}`);
+    const bytes = this.#gathered;
+    for (let i = 0; i < this.#filled && i < 4; i++) {
+      if (bytes[i] === "AMQP".charCodeAt(i)) continue;
+      const found = bytes.subarray(0, this.#filled);
+      throw framingError("protocol header", `0x${hex(found)} does not begin with "AMQP"${speaker(found)}`);
     }
     if (!isComplete) return undefined;
-    const [id, major, minor, revision] = this.#release().subarray(4);
-    return { id, major, minor, revision };
+    this.#release();
+    return { id: bytes[4], major: bytes[5], minor: bytes[6], revision: bytes[7] };
   }
 
   /**

@@ -14,7 +14,7 @@ const SCHEMES: readonly Scheme[] = ["ws:", "wss:", "amqp:", "amqps:"];
 
 /** The address of a broker, without any secret. */
 export interface RemoteUrl {
-  /** The URL without user info. */
+  /** The URL without user info; the one that was read, if it has none. */
   readonly url: URL;
   readonly scheme: Scheme;
   /** Whether the scheme implies TLS. */
@@ -32,15 +32,17 @@ export interface RemoteUrl {
  * quote the URL, which may hold a password.
  */
 export function readUrl(input: string | URL, schemes: readonly Scheme[] = SCHEMES): RemoteUrl {
-  const url = parseUrl(input);
+  let url = input instanceof URL ? input : parseUrl(input);
   const scheme = schemes.find((scheme) => scheme === url.protocol);
   // A "/", "?" or "#" in a password ends the host for a URL: "Root:12/c=@localhost" would dial "root".
   const misread = url.username === "" && url.port !== "" && `${url.pathname}${url.search}`.includes("@");
   if (scheme === undefined || url.hostname === "" || url.href.includes("#") || misread) {
     throw new TypeError(`Cannot connect: URL is not ${schemes.join(" or ")} and a host, without "#" and "@" behind it`);
   }
-  // Even to set what is empty already makes the runtime parse the URL again.
-  if (url.username + url.password !== "") url.username = url.password = "";
+  if (url.username + url.password !== "") {
+    url = parseUrl(url);
+    url.username = url.password = "";
+  }
   return {
     url,
     scheme,
