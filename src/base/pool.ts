@@ -10,6 +10,9 @@
  * @module
  */
 
+/** Bytes that writers leave free at the start of a block, for the header that a transport puts in front of what was written. */
+export const BLOCK_HEAD_BYTES = 16;
+
 /** The smallest block that is worth reusing, in bytes. */
 export const MIN_BLOCK_BYTES = 32_768;
 
@@ -62,11 +65,16 @@ export function isLent(view: Uint8Array): boolean {
   return lent !== undefined && lent.has(view);
 }
 
+/** The whole block of a lent view, for a holder that writes around it and lends another view; undefined for any other view. */
+export function claimBlock(view: Uint8Array): Uint8Array<ArrayBuffer> | undefined {
+  return lent?.delete(view) ? new Uint8Array(view.buffer as ArrayBuffer) : undefined;
+}
+
 /** Takes back the block of a lent view, which nobody will read again; false for any other view. */
 export function giveBlock(view: Uint8Array): boolean {
   // Most are parts of a slab, which need not be looked for.
-  if (view.byteOffset > 0 || !lent?.delete(view)) return false;
-  const block = new Uint8Array(view.buffer as ArrayBuffer);
+  const block = view.byteOffset > BLOCK_HEAD_BYTES ? undefined : claimBlock(view);
+  if (block === undefined) return false;
   blockBytes += block.length;
   blocks ??= [];
   blocks.push(block);

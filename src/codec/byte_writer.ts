@@ -4,7 +4,7 @@
  * @module
  */
 
-import { leaveSlab, lend, MIN_BLOCK_BYTES, takeBlock, takeSlab } from "../base/pool.ts";
+import { BLOCK_HEAD_BYTES, leaveSlab, lend, MIN_BLOCK_BYTES, takeBlock, takeSlab } from "../base/pool.ts";
 import { noBytes } from "./primitives.ts";
 import { utf8Encoder } from "../base/text.ts";
 
@@ -169,9 +169,9 @@ export class ByteWriter {
     const size = Math.max(this.#capacity, likely, 2 * written.length, least);
     // A writer of known capacity may keep the memory for long, and takes no more than that.
     const exact = size < MIN_BLOCK_BYTES || size === this.#capacity;
-    this.#hold(exact ? new Uint8Array(size) : takeBlock(size), 0);
-    this.bytes.set(written);
-    this.end = written.length;
+    if (exact) this.#hold(new Uint8Array(size), 0);
+    else this.#hold(takeBlock(BLOCK_HEAD_BYTES + size), BLOCK_HEAD_BYTES);
+    this.append(written);
   }
 
   // Continues in other memory, from `at`.

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertNotStrictEquals, assertStrictEquals } from "@std/assert";
 import { anonymous, connect } from "../../mod.ts";
 import {
+  BLOCK_HEAD_BYTES,
   giveBlock,
   isBlock,
   leaveSlab,
@@ -63,6 +64,13 @@ test("blocks: one that is given back twice has one owner all the same", () => {
   assertEquals(giveBlock(view), false);
   assertNotStrictEquals(takeBlock(SIZE).buffer, view.buffer);
 });
+
+/** Bytes as a writer hands them over: a lent view with room for a header in front. */
+function blockOf(length: number): Uint8Array {
+  const writer = new Writer(16_384);
+  writer.append(new Uint8Array(length).fill(1));
+  return writer.take();
+}
 
 test("slabs: what one writer leaves is written on by the next, behind all that was handed out", () => {
   const first = new Writer(4_096);
@@ -140,7 +148,7 @@ test("blocks: what a writer hands over shares memory with nothing if it is large
   for (const piece of pieces) assert(piece.every((byte) => byte === (piece.length & 0xff)));
   const large = pieces.filter(({ length }) => length > 32_768);
   for (const one of large) {
-    assertEquals(one.byteOffset, 0);
+    assertEquals(one.byteOffset, BLOCK_HEAD_BYTES);
     assertEquals(pieces.filter(({ buffer }) => buffer === one.buffer).length, 1);
   }
 });
@@ -156,17 +164,33 @@ test("blocks: a socket's memory is used again when the system has taken the byte
       resume() {},
     };
     const channel = new SocketWebSocket(socket as unknown as Socket, openServer());
-    const bytes = new Uint8Array(65_000).fill(1);
+    const bytes = blockOf(65_000);
     channel.send(bytes);
-    assertEquals(channel.copied, true);
-    // `send` copied the bytes: the caller may reuse them.
-    bytes.fill(2);
     await Promise.resolve();
     const { bytes: piece, tell } = written[0]!;
-    assertEquals(piece.subarray(4, 65_004), new Uint8Array(65_000).fill(1));
+    assertStrictEquals(piece.buffer, bytes.buffer);
+    assertEquals(piece.subarray(4), new Uint8Array(65_000).fill(1));
     assert(!isSpare(piece));
     tell!(error);
     assertEquals(isSpare(piece), error === undefined);
+  }
+});
+
+test("blocks: our own WebSocket copies what is no block, or has no room around it, and gives back the block that it copied", () => {
+  const tight = blockOf(65_000);
+  const close = lend(new Uint8Array(tight.buffer as ArrayBuffer, 0, 65_000));
+  const cases: [bytes: Uint8Array, given: boolean][] = [
+    [new Uint8Array(65_000).fill(1), false],
+    [new Uint8Array(100_000).fill(1).subarray(16, 65_016), false],
+    [close, true],
+  ];
+  for (const [bytes, given] of cases) {
+    const endpoint = openServer();
+    endpoint.sendBinary(bytes);
+    const piece = endpoint.transmit()!;
+    assertNotStrictEquals(piece.buffer, bytes.buffer);
+    assertEquals(piece.subarray(4), bytes.slice());
+    assertEquals(isSpare(bytes), given);
   }
 });
 

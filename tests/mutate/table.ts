@@ -608,8 +608,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/base/pool.ts",
-    from: "if (view.byteOffset > 0 || !lent?.delete(view)) return false;",
-    to: "if (view.byteOffset > 0 || !lent?.delete(view)) return true;",
+    from: "const block = view.byteOffset > BLOCK_HEAD_BYTES ? undefined : claimBlock(view);",
+    to: "const block = view.byteOffset >= BLOCK_HEAD_BYTES ? undefined : claimBlock(view);",
     tests: ["tests/base"],
   },
   {

@@ -21,7 +21,6 @@ export interface HandshakeHooks {
 
 /** Runs a {@linkcode WebSocketEndpoint} over a socket. */
 export class SocketWebSocket extends SocketChannel {
-  readonly copied = true;
   readonly #endpoint: WebSocketEndpoint;
   // Released with the handshake, with all that only it needs.
   #hooks: HandshakeHooks | undefined;
@@ -44,7 +43,7 @@ export class SocketWebSocket extends SocketChannel {
     return this.socket.destroyed ? 0 : this.#endpoint.bufferedAmount + this.socket.writableLength;
   }
 
-  /** Queues a copy of bytes for sending; all bytes of one turn are written together. */
+  /** Queues bytes for sending; all bytes of one turn are written together. */
   send(bytes: Uint8Array): void {
     if (this.#closing !== undefined || this.socket.destroyed) return;
     this.#endpoint.sendBinary(bytes);

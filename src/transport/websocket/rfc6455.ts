@@ -15,6 +15,7 @@
  */
 
 import { TransportError, type TransportErrorCode } from "../../base/errors.ts";
+import { giveBlock } from "../../base/pool.ts";
 import type { HeaderField, HeadLimits, RequestHead } from "../http/head.ts";
 import { CLOSE_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS, isCloseCode, MAX_SENT_MESSAGE_BYTES } from "../channel.ts";
 import {
@@ -196,7 +197,8 @@ export class WebSocketEndpoint {
   }
 
   /**
-   * Queues a copy of bytes, as one message or as several if they are too many for one.
+   * Queues bytes, as one message or as several if they are too many for one. A lent block is the WebSocket's from then on, other
+   * bytes are copied.
    *
    * Does nothing once the WebSocket is closing.
    *
@@ -206,9 +208,11 @@ export class WebSocketEndpoint {
     if (this.#state === "connecting") throw new TypeError("Cannot send: WebSocket is not open yet");
     if (this.#state !== "open") return;
     const most = this.#limits.maxSentMessageBytes ?? MAX_SENT_MESSAGE_BYTES;
+    if (this.#encoder.block(opcode.binary, bytes, most)) return;
     for (let at = 0; at < bytes.length; at += most) {
       this.#encoder.frame(opcode.binary, bytes.subarray(at, at + most));
     }
+    giveBlock(bytes);
   }
 
   /**

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert
 import { concat } from "@std/bytes";
 import { encodeHex } from "@std/encoding";
 import { TransportError } from "../../../src/base/errors.ts";
+import { BLOCK_HEAD_BYTES, isLent, lend } from "../../../src/base/pool.ts";
 import {
   decodeClose,
   encodeClose,
@@ -315,6 +316,47 @@ test("encoder: small frames leave together, in order, and no piece is written to
   encoder.raw(hex("ff"));
   assertEquals(encoder.take(), hex("820109 ff"));
   assertEquals(first, hex("820100 820101 820102"));
+});
+
+test("encoder: a block is framed where it is, as the same bytes are that are copied, and keeps its place between others", () => {
+  const source = random(seed());
+  for (let round = 0; round < 60; round++) {
+    const most = source.pick([1, 125, 126, 65_535, 65_536, Infinity]) + (round & 1);
+    const length = most < 1_000 ? source.int(800) + 1 : source.int(150_000) + 1;
+    const payload = source.bytes(length);
+    const room = 16 * Math.ceil(length / most);
+    const lent = (): Uint8Array => {
+      const memory = new Uint8Array(BLOCK_HEAD_BYTES + length + room);
+      memory.set(payload, BLOCK_HEAD_BYTES);
+      return lend(memory.subarray(BLOCK_HEAD_BYTES, BLOCK_HEAD_BYTES + length));
+    };
+    for (const masked of [false, true]) {
+      const [copying, placing] = [1, 2].map(() =>
+        new WebSocketFrameEncoder(masked ? new MaskKeys(EXAMPLE_KEY) : undefined)
+      );
+      for (const encoder of [copying!, placing!]) {
+        encoder.frame(opcode.ping, Uint8Array.of(1));
+        const block = lent();
+        if (encoder === copying) {
+          for (let at = 0; at < length; at += most) encoder.frame(opcode.binary, block.subarray(at, at + most));
+        } else assertEquals([encoder.block(opcode.binary, block, most), isLent(block)], [true, false]);
+        encoder.frame(opcode.ping, Uint8Array.of(2));
+      }
+      assertEquals(placing!.length, copying!.length);
+      assertEquals(takeAll(placing!), takeAll(copying!));
+      assertEquals(placing!.length, 0);
+    }
+  }
+});
+
+test("encoder: bytes that are no block, or have no room around them, are not taken", () => {
+  const encoder = new WebSocketFrameEncoder();
+  const memory = new Uint8Array(70_020);
+  for (const view of [memory.subarray(16, 70_016), lend(memory.subarray(3)), lend(memory.subarray(16, 70_017))]) {
+    assertEquals([encoder.block(opcode.binary, view, 65_535), encoder.length], [false, 0]);
+  }
+  // Two headers of four bytes at most.
+  assertEquals(encoder.block(opcode.binary, lend(memory.subarray(4, 70_016)), 65_535), true);
 });
 
 test("encoder: connections take turns with their memory, and no two write to it at a time", () => {
