@@ -9,12 +9,8 @@ import { assert, assertEquals } from "@std/assert";
 import { TransportError } from "../../src/base/errors.ts";
 import { parseChallenges, parseParams } from "../../src/transport/proxy/challenge.ts";
 import { requestParser, responseParser } from "../../src/transport/http/head.ts";
-import {
-  MaskKeys,
-  opcode,
-  WebSocketFrameDecoder,
-  WebSocketFrameEncoder,
-} from "../../src/transport/websocket/frames.ts";
+import { opcode, WebSocketFrameDecoder, WebSocketFrameEncoder } from "../../src/transport/websocket/frames.ts";
+import { MaskKeys } from "../../src/transport/websocket/mask.ts";
 import { pieces } from "../engine/pair.ts";
 import type { Random } from "../harness.ts";
 import { mutated } from "./generate.ts";

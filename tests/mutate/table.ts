@@ -973,15 +973,15 @@ export const mutations: readonly Mutation[] = [
     tests: ENGINE,
   },
   {
-    file: "src/transport/websocket/frames.ts",
+    file: "src/transport/websocket/mask.ts",
     from: "for (; at < length; at++) bytes[at] = bytes[at]! ^ key[(phase + at) & 3]!;",
     to: "for (; at <= length; at++) bytes[at] = bytes[at]! ^ key[(phase + at) & 3]!;",
     tests: ["tests/transport/websocket"],
   },
   {
     file: "src/transport/websocket/frames.ts",
-    from: "if (key !== undefined) mask(bytes.subarray(at, at + length), key, 0);",
-    to: "if (key === undefined) mask(bytes.subarray(at, at + length), key, 0);",
+    from: "mask(bytes.subarray(start, start + length), key, 0);",
+    to: "mask(bytes.subarray(start, start + length), key, 1);",
     tests: ["tests/transport/websocket"],
   },
   {

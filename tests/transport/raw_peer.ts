@@ -6,7 +6,8 @@
 
 import { createHash } from "node:crypto";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
-import { MaskKeys, WebSocketFrameDecoder, WebSocketFrameEncoder } from "../../src/transport/websocket/frames.ts";
+import { WebSocketFrameDecoder, WebSocketFrameEncoder } from "../../src/transport/websocket/frames.ts";
+import { MaskKeys } from "../../src/transport/websocket/mask.ts";
 import { latin1, text } from "./wire.ts";
 
 const HOST = "127.0.0.1";

@@ -24,7 +24,7 @@ import {
   type ResponseHead,
   responseParser,
 } from "../http/head.ts";
-import type { RandomSource } from "./frames.ts";
+import type { RandomSource } from "./mask.ts";
 
 /** The part of the runtime's `crypto.subtle` for the digest. */
 export interface DigestSource {

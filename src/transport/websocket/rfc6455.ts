@@ -23,14 +23,13 @@ import {
   decodeClose,
   encodeClose,
   type FrameLimits,
-  MaskKeys,
   MAX_CONTROL_BYTES,
   opcode,
   type PayloadPiece,
-  type RandomSource,
   WebSocketFrameDecoder,
   WebSocketFrameEncoder,
 } from "./frames.ts";
+import { MaskKeys, type RandomSource } from "./mask.ts";
 import { ClientUpgrade, type PreparedUpgrade } from "./handshake.ts";
 import type { ServerUpgrade, UpgradeRequest } from "./upgrade.ts";
 

@@ -7,14 +7,13 @@ import {
   decodeClose,
   encodeClose,
   type FrameLimits,
-  mask,
-  MaskKeys,
   MAX_FRAGMENTS,
   MAX_MESSAGE_BYTES,
   opcode,
   WebSocketFrameDecoder,
   WebSocketFrameEncoder,
 } from "../../../src/transport/websocket/frames.ts";
+import { mask, MaskKeys } from "../../../src/transport/websocket/mask.ts";
 import { isCloseCode } from "../../../src/transport/channel.ts";
 import { type Random, random, seed, test } from "../../harness.ts";
 import { everyCut, hex, latin1, randomCut } from "../wire.ts";
