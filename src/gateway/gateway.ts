@@ -30,6 +30,7 @@ import type { TransportEvent } from "../transport/channel.ts";
 import { systemEnvironment } from "../base/environment.ts";
 import { Log } from "../base/log.ts";
 import { checkOptions, type OptionKinds } from "../base/options.ts";
+import { printable } from "../base/text.ts";
 import { abortable, type WaitOptions, within } from "../base/wait.ts";
 
 /** A frame that passes through a gateway. */
@@ -300,10 +301,13 @@ class RunningGateway implements Gateway {
 
   #refuse(client: PausableChannel, error: unknown, info: ListenInfo): void {
     this.#failed++;
-    client.close(error instanceof NotAllowed ? closeCode.policyViolation : closeCode.internalError);
+    // The client learns no more: the target is none of its business.
+    const reason = "the gateway cannot use the target";
+    client.close(error instanceof NotAllowed ? closeCode.policyViolation : closeCode.internalError, reason);
     const { onError } = this.#options;
     if (onError === undefined) {
-      const message = `Cannot relay client from ${info.remoteAddress ?? "unknown address"}: its target cannot be used`;
+      const why = error instanceof Error ? error.message : String(error);
+      const message = `Cannot relay client from ${info.remoteAddress ?? "unknown address"}: ${printable(why)}`;
       return this.#log.write({ level: "warning", code: "refused", message, error });
     }
     this.#watched(() => onError(error, info), "onError");

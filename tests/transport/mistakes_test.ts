@@ -13,6 +13,8 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { connect, publish, SendAbortedError, TransportError } from "../../mod.ts";
 import { Broker } from "../../src/broker/broker.ts";
+import type { LogEntry } from "../../src/base/log.ts";
+import { gateway } from "../../src/gateway/gateway.ts";
 import { ScriptedPeer } from "../../src/testing/peer.ts";
 import { listen } from "../../src/transport/socket/listen.ts";
 import { test } from "../harness.ts";
@@ -219,4 +221,28 @@ test("publish: time that is up while the outcome is awaited says that the messag
   const aborted = await assertRejects(() => publish(url, "orders", { body: "a" }, { signal }), SendAbortedError);
   assertEquals([aborted.sent, aborted.name], [true, "TimeoutError"]);
   await broker.close();
+});
+
+test("connect: a proxy that is not there, or whose URL cannot be used, is told as the proxy, with what to write", async () => {
+  const through = (proxy: string) => connect("ws://broker.example/", { proxy, reconnect: false });
+  await assertRejects(() => through("http://127.0.0.1:9"), TransportError, 'Cannot connect to proxy "127.0.0.1:9": ');
+  const cases: [proxy: string, text: string][] = [
+    ["127.0.0.1:3128", 'url cannot be parsed; write one such as "http://proxy.example:3128"'],
+    ["proxy.example:3128", 'url starts with "proxy.example:" and not with "http:" or "https:"; write "http://" before'],
+    ["socks4://proxy.example", 'of SOCKS only "socks5:" is known'],
+  ];
+  for (const [proxy, text] of cases) await assertRejects(() => through(proxy), TypeError, text);
+});
+
+test("gateway: a target that cannot be reached is logged with its reason, and the client learns that the target is at fault", async () => {
+  const entries: LogEntry[] = [];
+  const listening = { port: 0, host: "127.0.0.1", log: (entry: LogEntry) => void entries.push(entry) };
+  await using running = await gateway({ listen: listening, target: "amqp://127.0.0.1:9" });
+  await assertRejects(
+    () => connect(`ws://127.0.0.1:${running.port}`, { transport: "socket", reconnect: false }),
+    TransportError,
+    'connection ended with code 1011, reason "the gateway cannot use the target"',
+  );
+  assertEquals(entries.map(({ code }) => code), ["refused"]);
+  assertStringIncludes(entries[0]!.message, 'Cannot relay client from 127.0.0.1: Cannot connect to "127.0.0.1:9": ');
 });

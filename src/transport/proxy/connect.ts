@@ -295,7 +295,11 @@ export class ProxyTunnel {
     if (stale ? this.#renewed : this.#answered || repeated) throw this.#refused(head);
     if (best === undefined) throw this.#unanswerable(head, values);
     if (!known && this.#proxy.ask === undefined) {
-      throw this.#error("proxy-authentication-failed", "status is 407, no credentials are set", head);
+      throw this.#error(
+        "proxy-authentication-failed",
+        "status is 407, no credentials are set; give its username and password",
+        head,
+      );
     }
     this.#answered = true;
     this.#renewed = stale;

@@ -288,7 +288,10 @@ export function readProxyUrl(
   const port = ports[protocol];
   if (port === undefined) {
     const schemes = Object.keys(ports).map((scheme) => `"${scheme}"`).join(" or ");
-    throw new TypeError(`Cannot use proxy: url starts with "${protocol}" and not with ${schemes}`);
+    const remedy = protocol.startsWith("socks")
+      ? 'of SOCKS only "socks5:" is known'
+      : 'write "http://" before a host and a port';
+    throw new TypeError(`Cannot use proxy: url starts with "${protocol}" and not with ${schemes}; ${remedy}`);
   }
   // URL does not normalize the host of a scheme that it does not know.
   const { hostname } = parseProxyUrl(`http://${url.hostname}`);
@@ -299,7 +302,7 @@ function parseProxyUrl(input: string | URL): URL {
   try {
     return new URL(input);
   } catch {
-    throw new TypeError("Cannot use proxy: url cannot be parsed");
+    throw new TypeError('Cannot use proxy: url cannot be parsed; write one such as "http://proxy.example:3128"');
   }
 }
 

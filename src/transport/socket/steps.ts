@@ -15,12 +15,14 @@ export interface StepOptions {
   /** Milliseconds for each step. */
   timeoutMs: number;
   onstep?: ((event: TransportEvent) => void) | undefined;
+  /** What listens at the place, before its name in errors. Default: nothing. */
+  peer?: "proxy " | undefined;
 }
 
 /** Connects; `bare` if the socket will carry no TLS. */
 export async function openTcp(hostname: string, port: number, options: StepOptions, bare = false): Promise<Socket> {
   const socket = connectTcp(hostname, port, bare);
-  const what = `connect to "${joinAuthority(hostname, port)}"`;
+  const what = `connect to ${options.peer ?? ""}"${joinAuthority(hostname, port)}"`;
   await step(socket, { event: "connect", what, ...options });
   options.onstep?.({ event: "tcp", host: hostname, port, address: socket.remoteAddress });
   return socket;
@@ -43,7 +45,7 @@ export async function openTls(
   }
   const { serverName } = options.tls;
   const named = serverName === undefined || serverName === hostname ? "" : ` as ${quote(serverName)}`;
-  const what = `open TLS to "${joinAuthority(hostname, port)}"${named}`;
+  const what = `open TLS to ${options.peer ?? ""}"${joinAuthority(hostname, port)}"${named}`;
   await step(secured, { event: "secureConnect", what, ...options });
   options.onstep?.({ event: "tls", host: serverName ?? hostname, protocol: secured.getProtocol?.() ?? undefined });
   return secured;
@@ -168,8 +170,9 @@ export async function openTunnel(options: TunnelOptions): Promise<Socket> {
 
 async function openProxy(options: TunnelOptions): Promise<Socket> {
   const { proxy } = options;
-  const socket = await openTcp(proxy.hostname, proxy.port, options);
-  return proxy.secure ? await openTls(socket, proxy.hostname, proxy.port, options) : socket;
+  const steps = { ...options, peer: "proxy " } as const;
+  const socket = await openTcp(proxy.hostname, proxy.port, steps);
+  return proxy.secure ? await openTls(socket, proxy.hostname, proxy.port, steps) : socket;
 }
 
 // One connection to the proxy until its tunnel is open.
