@@ -6,7 +6,7 @@
  */
 
 import type { LogOption } from "../base/log.ts";
-import { abortable } from "../base/wait.ts";
+import { abortable, ignore } from "../base/wait.ts";
 import { ClientHandshake } from "../engine/client_handshake.ts";
 import type { FrameTrace } from "../engine/events.ts";
 import type { RedirectOption } from "../recovery/retry.ts";
@@ -98,13 +98,12 @@ export async function attempt(
   const { handshakeTimeoutMs, closeTimeoutMs } = options.limits ?? {};
   const { trace, dial = dialAny } = options;
   const remote = readUrl(url);
-  const channel = await (trace?.dialling?.(dial, options.log) ?? dial)(remote.url, {
-    ...options,
-    headers,
-    tls,
-    signal,
-    handshakeTimeoutMs,
-    closeTimeoutMs,
+  const settings = { ...options, headers, tls, signal, handshakeTimeoutMs, closeTimeoutMs };
+  const dialled = Promise.resolve((trace?.dialling?.(dial, options.log) ?? dial)(remote.url, settings));
+  const channel = await abortable(dialled, signal).catch((error) => {
+    // A dial of the program may not know of the signal: its channel may come when nobody waits for it.
+    dialled.then((late) => late.close(), ignore);
+    throw error;
   });
   return { channel, login: { ...loginSettings(sasl, saslInit), hostname, host: `${url.hostname}:${remote.port}` } };
 }

@@ -210,9 +210,7 @@ export async function connect(
     if (reconnect) throw new TypeError('Cannot connect: a channel cannot be dialled again, leave out "reconnect"');
     const { auth = anonymous(), hostname } = options;
     const given = typeof auth === "function" ? await abortable(Promise.resolve(auth()), signal) : auth;
-    const connection = openOver(where, given ?? undefined, { ...options, hostname });
-    options.telemetry?.(connection);
-    return await opened(await withClaims(connection, options), undefined, signal);
+    return await opened(openOver(where, given ?? undefined, { ...options, hostname }), undefined, options);
   }
   if (reconnect) {
     checkOptions("connect", { reconnect }, { reconnect: RECONNECT_KINDS });
@@ -225,9 +223,7 @@ export async function connect(
   const settings = { ...connectionSettings(options), fastPath: FastPathReader, maxPending: { messages, bytes } };
   const list = policy?.shuffle ? shuffled(urls, settings.environment) : urls;
   const reconnector = new Reconnector(list, options, policy);
-  const connection = new Connection(settings, reconnector.hooks);
-  options.telemetry?.(connection, list[0]);
-  return await opened(await withClaims(connection, options), reconnector, signal);
+  return await opened(new Connection(settings, reconnector.hooks), reconnector, options, list[0]);
 }
 
 /**
@@ -303,8 +299,8 @@ export async function publish(
       try {
         ending.signal.throwIfAborted();
         const target = urls[retry.attempts % urls.length]!;
-        const { channel, login } = await attempt(target, options, ending.signal);
         const connection = new ConnectionBase(settings, {});
+        const { channel, login } = await attempt(target, options, ending.signal);
         connection.attach(channel, login);
         return await sendOver(connection, address, message, { settled: options.settled, signal: ending.signal });
       } catch (error) {
@@ -332,12 +328,6 @@ function outOfTime({ cause, sent }: SendAbortedError): unknown {
   });
 }
 
-// Loaded before dialling, so that a reconnect need not wait for it.
-async function withClaims(connection: Connection, { claims }: ConnectOptions): Promise<Connection> {
-  if (claims !== undefined) connection.claims = new (await import("./claims.ts")).Claims(connection, claims);
-  return connection;
-}
-
 async function sendOver(
   connection: ConnectionBase,
   address: string,
@@ -356,13 +346,17 @@ async function sendOver(
   }
 }
 
-// Resolves with the connection once the peer has opened it.
+// Resolves with the connection once the peer has opened it; on failure nothing of it is left.
 async function opened(
   connection: Connection,
   reconnector: Reconnector | undefined,
-  signal: AbortSignal | undefined,
+  { claims, telemetry, signal }: ConnectOptions,
+  server?: TelemetryServer,
 ): Promise<Connection> {
   try {
+    telemetry?.(connection, server);
+    // Loaded before dialling, so that a reconnect need not wait for it.
+    if (claims !== undefined) connection.claims = new (await import("./claims.ts")).Claims(connection, claims);
     await abortable(reconnector?.open(connection) ?? Promise.resolve(), signal);
     await connection.ready({ signal });
   } catch (error) {

@@ -199,7 +199,7 @@ export interface Header {
   durable?: boolean | undefined;
   /** The priority, 0 to 255; higher ones go first. Default: 4. */
   priority?: number | undefined;
-  /** Time to live in milliseconds, from the arrival at a node. Default: no limit. */
+  /** Time to live in milliseconds, from the arrival at a node; 0 is no time. Default: no limit. */
   ttl?: number | undefined;
   /** Whether no other link has acquired the message before. Default: false. */
   firstAcquirer?: boolean | undefined;

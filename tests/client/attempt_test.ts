@@ -5,9 +5,12 @@
  */
 
 import { assertEquals, assertRejects } from "@std/assert";
-import { connect } from "../../mod.ts";
+import { connect, publish } from "../../mod.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
+import { TransportError } from "../../src/base/errors.ts";
 import type { Dial } from "../../src/client/attempt.ts";
+import type { Channel, ChannelClose } from "../../src/transport/channel.ts";
+import { channelPair } from "../../src/transport/pair.ts";
 import { test } from "../harness.ts";
 import { turn, VirtualNetwork, VirtualTime } from "./virtual.ts";
 
@@ -108,4 +111,27 @@ test("a pause before the next attempt ends when the runtime says that the networ
   } finally {
     Object.assign(globalThis, { addEventListener, removeEventListener, dispatchEvent });
   }
+});
+
+test("a dial that does not know of the signal holds up no publish, and its channel is closed when it comes", async () => {
+  const [channel, other] = channelPair();
+  other.onbytes = () => {};
+  const closed = new Promise<ChannelClose>((resolve) => other.onclose = resolve);
+  let dialled!: (channel: Channel) => void;
+  const dial = () => new Promise<Channel>((resolve) => dialled = resolve);
+  const publishing = publish("ws://broker.example", "orders", { body: 1 }, { dial, timeoutMs: 5, log: null });
+  await assertRejects(() => publishing, TransportError, "no outcome in 5 ms");
+  dialled(channel);
+  await closed;
+});
+
+test("a connection whose telemetry cannot be made is closed, and so is its channel", async () => {
+  const [channel, other] = channelPair();
+  other.onbytes = () => {};
+  const closed = new Promise<ChannelClose>((resolve) => other.onclose = resolve);
+  const telemetry = () => {
+    throw new Error("no meter");
+  };
+  await assertRejects(() => connect(channel, { log: null, telemetry }), Error, "no meter");
+  await closed;
 });

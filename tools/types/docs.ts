@@ -238,7 +238,7 @@ export const docs: Readonly<Record<string, CompositeDoc>> = {
     fields: {
       durable: "Whether the message must survive a failure of the nodes that keep it. Default: false.",
       priority: "The priority, 0 to 255; higher ones go first. Default: 4.",
-      ttl: "Time to live in milliseconds, from the arrival at a node. Default: no limit.",
+      ttl: "Time to live in milliseconds, from the arrival at a node; 0 is no time. Default: no limit.",
       firstAcquirer: "Whether no other link has acquired the message before. Default: false.",
       deliveryCount: "Earlier delivery attempts that failed. Default: 0.",
     },

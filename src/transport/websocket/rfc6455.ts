@@ -33,20 +33,27 @@ import { MaskKeys, type RandomSource } from "./mask.ts";
 import { ClientUpgrade, type PreparedUpgrade } from "./handshake.ts";
 import type { ServerUpgrade, UpgradeRequest } from "./upgrade.ts";
 
-/** Most control frames per second; a peer that sends more is not measuring round trips. */
+/** Most control frames and empty messages per second; a peer that sends more is not measuring round trips. */
 export const MAX_CONTROL_RATE: number = 1_000;
+
+/**
+ * Most milliseconds that a client waits for its server to end the socket once both have sent a close frame: nothing more can come,
+ * and the program may wait for this end.
+ */
+export const SOCKET_END_MS: number = 1_000;
 
 /** The limits of a peer's cost and time. */
 export interface WebSocketLimits extends HeadLimits, FrameLimits {
   /** Most milliseconds for the handshake. Default: {@linkcode HANDSHAKE_TIMEOUT_MS}. */
   handshakeTimeoutMs?: number | undefined;
   /**
-   * Most milliseconds from `close`, and again from both close frames, to the end. Default: {@linkcode CLOSE_TIMEOUT_MS}.
+   * Most milliseconds from `close`, and again from both close frames, to the end; a client waits at most {@linkcode
+   * SOCKET_END_MS} for the latter. Default: {@linkcode CLOSE_TIMEOUT_MS}.
    */
   closeTimeoutMs?: number | undefined;
   /** Most bytes of a sent message; more are split. Default: {@linkcode MAX_SENT_MESSAGE_BYTES}. */
   maxSentMessageBytes?: number | undefined;
-  /** Most control frames per second. Default: {@linkcode MAX_CONTROL_RATE}. */
+  /** Most control frames and empty messages per second. Default: {@linkcode MAX_CONTROL_RATE}. */
   maxControlRate?: number | undefined;
 }
 
@@ -134,6 +141,8 @@ export class WebSocketEndpoint {
   #outputEnded = false;
   #deadline: number | undefined;
   #pong: Uint8Array | undefined;
+  // Whether a part of the present message has come.
+  #inMessage = false;
   #controlSecond = -Infinity;
   #controlCount = 0;
 
@@ -348,6 +357,9 @@ export class WebSocketEndpoint {
     const piece = this.#decoder.next();
     if (piece === undefined) return false;
     if (piece.kind === "bytes") {
+      // An empty message says as little as a control frame.
+      if (piece.bytes.length === 0 && !this.#inMessage) this.#countControl(now);
+      this.#inMessage = !piece.last;
       events.push(piece);
       return true;
     }
@@ -366,7 +378,7 @@ export class WebSocketEndpoint {
     }
     const most = this.#limits.maxControlRate ?? MAX_CONTROL_RATE;
     if (++this.#controlCount <= most) return;
-    const message = `Cannot read WebSocket: more than ${most} control frames within a second`;
+    const message = `Cannot read WebSocket: more than ${most} control frames or empty messages within a second`;
     throw new TransportError("protocol-violation", message, { closeCode: closeCode.policyViolation });
   }
 
@@ -376,6 +388,7 @@ export class WebSocketEndpoint {
     this.#move("closeReceived", now);
     // The server closes the socket first, so that TCP's TIME_WAIT is not the client's [rfc6455 7.1.1].
     this.#outputEnded = this.#role === "server";
+    if (this.#role === "client") this.#deadline = Math.min(this.#deadline!, now + SOCKET_END_MS);
     events.push({ kind: "close", code, reason });
   }
 

@@ -126,6 +126,21 @@ test("WS-27 and ATK-17: a flood of pings keeps one pong waiting, and ends when i
   assertEquals(closeOf(byDefault.receive(burst, 0)).error?.closeCode, 1008);
 });
 
+test("WSB-17 and ATK-17: empty messages count as control frames do, the empty end of a message does not", () => {
+  const empty = hex("82 00"), ended = hex("02 01 aa 80 00");
+  const honest = openClient({ maxControlRate: 10 });
+  for (let i = 0; i < 50; i++) assertEquals(receive(honest, ended.slice()).events, ["aa."]);
+  for (let i = 0; i < 10; i++) honest.receive(empty.slice(), 0);
+  assertEquals(honest.state, "open");
+  assertEquals(summary(honest.receive(empty.slice(), 999)), ['close 1006 "" 1008']);
+  const slow = openClient({ maxControlRate: 1 });
+  for (let second = 0; second < 100; second++) slow.receive(empty.slice(), 1_000 * second);
+  assertEquals(slow.state, "open");
+  const flood = concat(Array.from({ length: 2_000 }, () => hex("82 80 00000000")));
+  const events = openServer().receive(flood, 0);
+  assertEquals([closeOf(events.slice(-1)).error?.closeCode, events.length], [1008, 1_001]);
+});
+
 test("WS-28: a close frame of two bytes as the last of a read is handled at once", () => {
   assertEquals(receive(openClient(), hex("88 00")), { events: ['close 1005 ""'], sent: "888000000000" });
 });
@@ -204,8 +219,9 @@ test("WS-33: after the own close frame bytes still come in, until the peer's or 
     assertEquals([endpoint.state, endpoint.outputEnded, endpoint.nextTimeout()], ["closing", false, 5_010]);
     assertEquals(receive(endpoint, hex(`82 ${length(1)} ${mask} aa`)).events, ["aa."]);
     assertEquals(receive(endpoint, hex(`88 ${length(2)} ${mask} 03e9`), 20), { events: ['close 1001 ""'], sent: "" });
-    // The server closes the socket first; the client waits for that.
-    assertEquals([endpoint.state, endpoint.outputEnded, endpoint.nextTimeout()], ["ending", role === "server", 5_020]);
+    // The server closes the socket first; the client waits for that, for a second at most.
+    const due = role === "server" ? 5_020 : 1_020;
+    assertEquals([endpoint.state, endpoint.outputEnded, endpoint.nextTimeout()], ["ending", role === "server", due]);
     assertEquals(endpoint.end(), []);
     assertEquals([endpoint.state, endpoint.outputEnded, endpoint.nextTimeout()], ["closed", true, undefined]);
   }
