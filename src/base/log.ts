@@ -34,6 +34,8 @@ export type LogCode =
   | "store-failed"
   /** Bytes that pass a gateway are not AMQP, so its trace ends. */
   | "not-traced"
+  /** A part of the URL has no place in the protocol, such as the path of an `amqp:` URL. */
+  | "url-ignored"
   /** A connection was lost and is being reopened. */
   | "reconnecting";
 

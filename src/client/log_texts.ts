@@ -118,6 +118,15 @@ export function reconnecting(host: string | undefined, delayMs: number, error: E
   };
 }
 
+/** Writes to the log what of the URL has no place in the protocol: over `amqp:` nothing carries a path or a query. */
+export function warnOfUrl(connection: Parameters<typeof writeLog>[0], url: URL): void {
+  const { protocol, host, pathname, search } = url;
+  if (!protocol.startsWith("amqp") || pathname.length < 2 && search === "") return;
+  const message = `Cannot tell ${host} the ${search === "" ? "path" : "query"} of the URL: ${protocol} carries none; ` +
+    'a virtual host is option "hostname", all settings are options';
+  writeLog(connection, { level: "warning", code: "url-ignored", message, host });
+}
+
 export function traceFailed(error: unknown): LogEntry {
   return { level: "error", code: "callback-failed", message: 'Cannot trace: option "trace" threw; mend it', error };
 }

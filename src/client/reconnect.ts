@@ -108,7 +108,7 @@ export class Reconnector {
     this.#askedAgain = false;
     this.#opening?.resolve();
     // Loaded while there is a network.
-    logTexts().catch(ignore);
+    logTexts().then(({ warnOfUrl }) => warnOfUrl(this.#connection, this.#url)).catch(ignore);
   }
 
   #onlost(error: Error): boolean {

@@ -42,6 +42,7 @@ function stateOf(input: unknown): string | undefined {
 
 function stateOfText(text: string): string | undefined {
   if (text === "") return 'URL is empty; write one such as "wss://host/path"';
+  if (/^["']/.test(text)) return "URL is in quotation marks; take them off";
   if (/^endpoint=|;sharedaccesskey/i.test(text)) {
     return 'this is a connection string and not a URL; give it to "azure" of @webamqp/amqp/azure';
   }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { LogEntry } from "../../src/base/log.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import { connect } from "../../src/client/connect.ts";
@@ -12,7 +12,7 @@ import { acceptor } from "../../src/server/acceptor.ts";
 import { channelPair } from "../../src/transport/pair.ts";
 import { test } from "../harness.ts";
 import { linkUp } from "./link_up.ts";
-import { VirtualNetwork, VirtualTime } from "./virtual.ts";
+import { turn, VirtualNetwork, VirtualTime } from "./virtual.ts";
 
 function told(entries: LogEntry[]): unknown[] {
   return entries.map((
@@ -106,6 +106,28 @@ test("log: a connection that is lost and made anew is told with its cause, once 
   assertMatch(second.message, /Cannot connect to "broker\.example": refused; the next attempt/);
   assertEquals(entries.length, 2);
   connection.destroy(new Error("over"));
+});
+
+test("log: a path or query that amqp: does not carry is told, without the query's text", async () => {
+  const network = new VirtualNetwork();
+  const server = acceptor();
+  network.up("broker.example", (channel) => server.accept(channel));
+  const told = async (url: string): Promise<LogEntry[]> => {
+    const entries: LogEntry[] = [];
+    const connection = await connect(url, { dial: network.dial, log: (entry) => entries.push(entry) });
+    await turn();
+    await connection.close();
+    return entries;
+  };
+  for (const url of ["amqp://broker.example", "amqps://broker.example/", "wss://broker.example/amqp?token=s3cret"]) {
+    assertEquals(await told(url), []);
+  }
+  for (const [url, part] of [["amqps://broker.example/shop", "path"], ["amqp://broker.example?pw=s3cret", "query"]]) {
+    const [{ code, message }] = await told(url!) as [LogEntry];
+    assertEquals(code, "url-ignored");
+    assertMatch(message, new RegExp(`^Cannot tell broker\\.example the ${part} of the URL: .*option "hostname"`));
+    assert(!message.includes("s3cret"));
+  }
 });
 
 test("log: what a program closes by itself tells nothing", async () => {

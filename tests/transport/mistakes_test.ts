@@ -26,6 +26,7 @@ const MISTAKES: ReadonlyArray<readonly [url: unknown, ...texts: string[]]> = [
   ["tcp://host:5672", 'write "amqp:"'],
   ["sb://host/", "@webamqp/amqp/azure"],
   ["mqtt://host/", 'URL scheme "mqtt:" is not "wss:", "ws:", "amqps:" or "amqp:"'],
+  ['"amqp://guest:s3cret@localhost"', "URL is in quotation marks; take them off"],
   ["localhost:5672", "URL has no scheme"],
   ["broker.example/path", "URL has no scheme"],
   ["user:s3cret@broker.example", "URL has no scheme"],
