@@ -49,6 +49,8 @@ export class DeliveryLoop implements AsyncGenerator<Delivery, void, void>, LoopW
   #leaving = false;
   // The last unfinished call; each call waits for the one before it.
   #busy: Promise<unknown> | undefined;
+  // Calls that waited, for a message or for a call before them.
+  #calls = 0;
 
   constructor(source: LoopSource, options: ValuesOptions) {
     this.#source = source;
@@ -66,7 +68,10 @@ export class DeliveryLoop implements AsyncGenerator<Delivery, void, void>, LoopW
     }
     // A message that has arrived needs no wait.
     const delivery = this.#source.shift();
-    return delivery === undefined ? this.#after(() => this.#turn()) : Promise.resolve(this.#hand(delivery));
+    if (delivery !== undefined) return Promise.resolve(this.#hand(delivery));
+    const waiting = this.#wait(++this.#calls);
+    this.#busy = waiting;
+    return waiting;
   }
 
   return(value?: void | PromiseLike<void>): Promise<IteratorResult<Delivery, void>> {
@@ -103,12 +108,16 @@ export class DeliveryLoop implements AsyncGenerator<Delivery, void, void>, LoopW
 
   #after<T>(call: () => Promise<T>): Promise<T> {
     const made = this.#busy === undefined ? call() : this.#busy.then(call, call);
-    const done = (): void => {
-      if (this.#busy === made) this.#busy = undefined;
-    };
+    const number = ++this.#calls;
+    const done = (): void => this.#finish(number);
     this.#busy = made;
     made.then(done, done);
     return made;
+  }
+
+  // Lets the next call begin at once, unless another waits for this one.
+  #finish(call: number): void {
+    if (this.#calls === call) this.#busy = undefined;
   }
 
   async #turn(): Promise<IteratorResult<Delivery, void>> {
@@ -116,10 +125,23 @@ export class DeliveryLoop implements AsyncGenerator<Delivery, void, void>, LoopW
     this.#state = "begun";
     try {
       this.#settle(true);
-      const delivery = this.#source.shift() ?? await this.#take();
+      const delivery = this.#source.shift();
       if (delivery !== undefined) return this.#hand(delivery);
     } catch (error) {
       return this.#fail(error);
+    }
+    return await this.#wait(0);
+  }
+
+  // Waits for a message; `call` is the number of a call that is not finished by `#after`.
+  async #wait(call: number): Promise<IteratorResult<Delivery, void>> {
+    try {
+      const delivery = await this.#take();
+      if (delivery !== undefined) return this.#hand(delivery);
+    } catch (error) {
+      return await this.#fail(error);
+    } finally {
+      this.#finish(call);
     }
     if (!this.#leaving) this.#state = "over";
     return { done: true, value: undefined };

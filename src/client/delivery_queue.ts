@@ -112,15 +112,22 @@ export class DeliveryQueue extends Arrivals<Delivery> {
     this.#credit = credit;
   }
 
-  /** Resolves with the next delivery; undefined when there will be none. `loop` is given the wait. */
-  async take(signal: AbortSignal | undefined, loop?: LoopWait): Promise<Delivery | undefined> {
+  /**
+   * Resolves with the next delivery; undefined when there will be none. `loop` is given the wait. Throws if the link ended with
+   * an error, or the signal is aborted already.
+   */
+  take(signal: AbortSignal | undefined, loop?: LoopWait): Promise<Delivery | undefined> {
     signal?.throwIfAborted();
     const ready = this.shift();
-    if (ready !== undefined) return ready;
+    if (ready !== undefined) return Promise.resolve(ready);
     if (this.#credit.window === 0) this.#credit.raise(DEFAULT_CREDIT);
     const waiting = this.wait();
     if (loop !== undefined) loop.waiting = waiting;
-    if (waiting === undefined || signal === undefined) return waiting?.promise;
+    if (waiting === undefined) return Promise.resolve(undefined);
+    return signal === undefined ? waiting.promise : this.#until(waiting, signal);
+  }
+
+  async #until(waiting: Deferred<Delivery | undefined>, signal: AbortSignal): Promise<Delivery | undefined> {
     // The wait may be resolved although its promise's reactions have not run yet.
     const callOff = onAbort(signal, () => this.leave(waiting, () => waiting.reject(signal.reason)));
     try {
