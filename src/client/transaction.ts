@@ -32,6 +32,8 @@ export interface TransactionConnection {
 export class TransactionController {
   readonly #connection: TransactionConnection;
   #control: Sender | undefined;
+  // Transactions that nobody ends yet. A promise of the link's end would keep every one until then.
+  readonly #open = new Set<Transaction>();
 
   constructor(connection: TransactionConnection) {
     this.#connection = connection;
@@ -44,8 +46,16 @@ export class TransactionController {
     const state = await this.#ask(control, new Described(DECLARE, []), options).catch((error) => {
       throw error instanceof Unanswered ? error.cause : error;
     });
-    if (state?.kind === "declared") return new Transaction(this, control, state.txnId);
-    throw refusal("Cannot begin transaction", state);
+    if (state?.kind !== "declared") throw refusal("Cannot begin transaction", state);
+    const transaction = new Transaction(this, control, state.txnId);
+    if (control.over) transaction.handleLost(control);
+    else this.#open.add(transaction);
+    return transaction;
+  }
+
+  /** Forgets a transaction that is about to end. */
+  ending(transaction: Transaction): void {
+    this.#open.delete(transaction);
   }
 
   /** Ends a transaction; resolves with the peer's refusal, if any. */
@@ -62,12 +72,16 @@ export class TransactionController {
 
   #link(): Sender {
     if (this.#control?.open) return this.#control;
-    return this.#control = this.#connection.sender({
+    const control = this.#connection.sender({
       // A request of a lost connection must not be repeated on the next.
       recovery: "fail",
       target: { kind: "coordinator", capabilities: [LOCAL, "amqp:multi-txns-per-ssn", "amqp:multi-ssns-per-txn"] },
       source: { outcomes: ["amqp:accepted:list", "amqp:rejected:list", "amqp:declared:list"] },
     });
+    control.closed.then(() => {
+      for (const transaction of this.#open) transaction.handleLost(control);
+    });
+    return this.#control = control;
   }
 
   // Resolves with the raw state: a declaration has its own outcome, `declared`.
@@ -126,12 +140,14 @@ export class Transaction implements AsyncDisposable {
     this.#coordinator = coordinator;
     this.#control = control;
     this.#id = id;
-    control.closed.then(() => {
-      // The end of the control link rolls back open transactions [transactions 4.3].
-      if (this.#ending !== undefined) return;
-      this.#state = "rolled-back";
-      this.#abortSends();
-    });
+  }
+
+  /** @ignore The end of its control link rolls an open transaction back [transactions 4.3]. */
+  handleLost(control: Sender): void {
+    if (control !== this.#control) return;
+    this.#coordinator.ending(this);
+    this.#state = "rolled-back";
+    this.#abortSends();
   }
 
   /** The transaction-id, at most 32 bytes. */
@@ -241,6 +257,7 @@ export class Transaction implements AsyncDisposable {
     checkOptions("commit transaction", options, WAIT_KINDS);
     if (this.#committing === undefined) {
       if (this.#state !== "open" || this.#ending !== undefined) throw this.#ended("commit");
+      this.#coordinator.ending(this);
       this.#ending = this.#committing = this.#commit(options);
     }
     await abortable(this.#committing, options.signal);
@@ -251,6 +268,7 @@ export class Transaction implements AsyncDisposable {
     checkOptions("roll back transaction", options, WAIT_KINDS);
     if (this.#state === "rolled-back") return;
     if (this.#state === "committed" || this.#state === "in-doubt") throw this.#ended("roll back");
+    this.#coordinator.ending(this);
     await abortable(this.#ending = this.#rollBack(this.#ending, options), options.signal);
   }
 

@@ -100,6 +100,34 @@ test("TXN-1, TXN-2, TXN-3, TXN-5: sends in a transaction carry its id, and take 
   await connection.close();
 });
 
+test("TXN-3: a transaction that has ended is kept by nothing, least of all by a wait for the end of its control link", async () => {
+  const { connection } = peer();
+  await (await connection.transaction()).rollback();
+  const [control] = connection.linksOf();
+  const { closed } = control!;
+  let waits = 0;
+  const { then } = closed;
+  Object.defineProperty(closed, "then", {
+    value: (...reactions: Parameters<typeof then>) => {
+      waits++;
+      return then.apply(closed, reactions);
+    },
+  });
+  for (let i = 0; i < 20; i++) {
+    const transaction = await connection.transaction();
+    await (i % 2 === 0 ? transaction.commit() : transaction.rollback());
+  }
+  assertEquals([connection.linksOf().length, control!.closed === closed, waits], [1, true, 0]);
+  // One that is open hears of the end all the same.
+  const open = await connection.transaction();
+  control!.endpoint!.detach({ closed: true });
+  connection.wake();
+  await closed;
+  await undefined;
+  assertEquals(open.state, "rolled-back");
+  await connection.close();
+});
+
 test("TXN-6: outcomes in a transaction carry its id, each of them", async () => {
   const { connection, said, frames } = peer();
   const receiver = connection.receiver("orders", { credit: 4 });
