@@ -13,7 +13,7 @@ import type { Connection } from "../client/connection.ts";
 import type { Delivery } from "../client/delivery.ts";
 import type { Sender } from "../client/sender.ts";
 import { ignore } from "../base/wait.ts";
-import type { ReceiverRequest, SenderRequest } from "../server/link_requests.ts";
+import { asAmqpError, type ReceiverRequest, type SenderRequest } from "../server/link_requests.ts";
 
 /** The address of the node. */
 export const CLAIMS_NODE = "$cbs";
@@ -182,7 +182,7 @@ export class ClaimsNode {
       failure = error instanceof AmqpError
         ? { status: error.condition === condition.unauthorizedAccess ? 401 : 400, error }
         // The peer learns that the callback failed, not why.
-        : { status: 500, error: new AmqpError(condition.internalError, "Cannot take token: internal error") };
+        : { status: 500, error: asAmqpError(connection, error, "take token") };
     }
     const link = this.#answerTo(connection, delivery);
     if (!delivery.remoteSettled && delivery.usable) {

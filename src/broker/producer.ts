@@ -11,6 +11,7 @@ import type { Receiver } from "../client/receiver.ts";
 import { BATCH_FORMAT } from "../codec/batch.ts";
 import { DataBody, DecodedMessage } from "../codec/message.ts";
 import { ignore } from "../base/wait.ts";
+import { asAmqpError } from "../server/link_requests.ts";
 import { Fifo } from "../base/collections.ts";
 import { deliveryError, EncodedMessage, type MessageSource } from "./encoded_message.ts";
 import { MESSAGE_BYTES } from "./queued_message.ts";
@@ -193,9 +194,8 @@ export class Producer {
   }
 
   #refuse(delivery: Delivery, error: unknown): void {
-    const { condition: symbol, message } = error instanceof AmqpError
-      ? error
-      : new AmqpError(condition.internalError, "Cannot take message: internal error");
+    const { connection, address } = this.receiver;
+    const { condition: symbol, message } = asAmqpError(connection, error, "take message", address);
     refuse(this, delivery, deliveryError(symbol, message, delivery.tag, error));
   }
 }

@@ -212,7 +212,8 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
       const refused = containers.refusal(connection);
       if (refused !== undefined) return void connection.close({ error: refused }).catch(ignore);
       const fail = (error: unknown): void => {
-        if (connection.open) connection.close({ error: asAmqpError(error, "open connection") }).catch(ignore);
+        const told = asAmqpError(connection, error, "open connection");
+        if (connection.open) connection.close({ error: told }).catch(ignore);
       };
       guardHook(() => options.onConnection?.(connection), fail);
     },
@@ -223,7 +224,10 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
       if (sasl === undefined || answer === undefined || endpoint.finished) return;
       connection.identity = sasl.identity;
       endpoint.sasl(answer);
-      if (sasl.error !== undefined) throw sasl.error;
+      if (sasl.error !== undefined) {
+        asAmqpError(connection, sasl.error.cause, "authenticate client");
+        throw sasl.error;
+      }
     },
     onattach: (link, connection: Connection) => decide(connection, link, options, containers),
     onsuspended: (_, link) => closing === undefined && containers.suspend(link),

@@ -6,6 +6,8 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
+import { logOf } from "../base/log.ts";
+import { checkOptions, type OptionKinds } from "../base/options.ts";
 import { quote } from "../base/text.ts";
 import type { Attach } from "../codec/types.ts";
 import { accept as acceptLink } from "../engine/accept.ts";
@@ -51,6 +53,22 @@ export interface AcceptSettings extends LinkOptions {
   suspendMs?: number | undefined;
 }
 
+const ACCEPT_KINDS: OptionKinds<AcceptSettings> = {
+  address: "string",
+  suspendMs: "number",
+  source: "object or null",
+  target: "object or null",
+  sndSettleMode: '"mixed", "settled" or "unsettled"',
+  rcvSettleMode: '"first" or "second"',
+  maxMessageSize: "number or bigint",
+  initialDeliveryCount: "number",
+  unsettled: "object",
+  incompleteUnsettled: "boolean",
+  desiredCapabilities: "array",
+  offeredCapabilities: "array",
+  properties: "object",
+};
+
 /** A peer attaches to receive: this side sends. */
 export type SenderRequest = LinkRequest<"sender", Sender, AcceptSettings & SendSettings>;
 /** A peer attaches to send: this side receives. */
@@ -84,8 +102,10 @@ export function decide(
   }
   const fail = (error: unknown): void => {
     // The hook may fail after accepting, or after the peer has detached.
-    if (link.state === "attachReceived") return request.refuse(asAmqpError(error, `attach link ${quote(link.name)}`));
-    const ending = asAmqpError(error, `keep link ${quote(link.name)}`);
+    if (link.state === "attachReceived") {
+      return request.refuse(asAmqpError(connection, error, `attach link ${quote(link.name)}`, request.address));
+    }
+    const ending = asAmqpError(connection, error, `keep link ${quote(link.name)}`, request.address);
     link.detach({ closed: true, error: ending });
     connection.dropLink(link, ending);
     connection.wake();
@@ -116,7 +136,9 @@ function senderRequest(
     attach,
     address: source?.address,
     dynamic: source?.dynamic ?? false,
-    accept: ({ address, ...settings } = {}) => {
+    accept: (given = {}) => {
+      checkOptions("accept link of a receiver", given, { ...ACCEPT_KINDS, maxInFlight: "number", recovery: "" });
+      const { address, ...settings } = given;
       const options = { source: settings.source ?? (source && { ...source, address: address ?? source.address }) };
       const make = (recovery?: Recovery) => adoptSender(connection, link, { ...settings, recovery });
       return attached(connection, link, containers, { ...settings, ...options }, make);
@@ -138,7 +160,16 @@ function receiverRequest(
     attach,
     address: target?.address,
     dynamic: target?.dynamic ?? false,
-    accept: ({ address, ...settings } = {}) => {
+    accept: (given = {}) => {
+      checkOptions("accept link of a sender", given, {
+        ...ACCEPT_KINDS,
+        credit: 'number or "manual"',
+        settle: '"auto" or "manual"',
+        filterMismatch: "",
+        recovery: "",
+        stream: "boolean",
+      });
+      const { address, ...settings } = given;
       checkCredit(settings.credit);
       const options = {
         maxMessageSize: settings.maxMessageSize ?? (settings.stream ? 0n : undefined),
@@ -197,9 +228,21 @@ function refusal(name: string, symbol: string, why: string): AmqpError {
   return new AmqpError(symbol, `Cannot attach link ${quote(name)}: ${why}`, { scope: "link" });
 }
 
-/** Hides an error other than an AmqpError from the peer, which learns only that the hook failed. */
-export function asAmqpError(error: unknown, doing: string): AmqpError {
+/**
+ * The error that a peer is told when a callback of the program failed. Of one that is no AmqpError the peer learns only that
+ * there was an error; it goes to the log, as no caller waits for it.
+ */
+export function asAmqpError(
+  { host, logging, environment }: Pick<Connection, "host" | "logging" | "environment">,
+  error: unknown,
+  doing: string,
+  address?: string,
+): AmqpError {
   if (error instanceof AmqpError) return error;
+  const where = `${address === undefined ? "" : ` at ${quote(address)}`}${host === undefined ? "" : ` for ${host}`}`;
+  const message =
+    `Cannot ${doing}${where}: a callback of the program threw, the peer is told "internal error"; mend it`;
+  logOf(logging, environment).write({ level: "error", code: "callback-failed", message, address, host, error });
   return new AmqpError(condition.internalError, `Cannot ${doing}: internal error`, { cause: error });
 }
 

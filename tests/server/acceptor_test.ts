@@ -1,4 +1,5 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import type { LogEntry } from "../../src/base/log.ts";
 import { AmqpError, condition, TransportError } from "../../src/base/errors.ts";
 import { plain } from "../../src/sasl/mechanisms.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
@@ -248,4 +249,41 @@ test("ATK-32: an error that cannot be encoded still refuses what it was thrown a
   const other = linkUp(server, { hostname: "elsewhere" });
   await other.closed;
   assertEquals((other.error as AmqpError).condition, condition.notFound);
+});
+
+test("what a callback of the program throws goes to the log, as the peer learns only of an internal error", async () => {
+  const entries: LogEntry[] = [];
+  const told = new Set<string>();
+  const server = acceptor({
+    log: (entry) => void entries.push(entry),
+    sasl: { anonymous: true, users: () => Promise.reject(new Error("no directory")) },
+    onReceiver: ({ address }) => {
+      if (address === "known") throw new AmqpError(condition.notFound, "Cannot attach: it is gone");
+      throw new Error("no database");
+    },
+    onSender: (request) => {
+      request.accept({ prefetch: 5 } as never);
+    },
+  });
+  const connection = linkUp(server);
+  for (const address of ["orders", "known"]) {
+    await connection.sender(address).send({ body: 1 }).catch((error: Error) => told.add(error.message));
+  }
+  await connection.receiver("jobs").receive().catch((error: Error) => told.add(error.message));
+  await linkUp(server, { auth: plain("user", "secret") }).ready().catch((error: Error) => told.add(error.message));
+  assertEquals([...told].filter((text) => /database|directory|prefetch/.test(text)), []);
+  const found = entries.map(({ level, code, address, error }) => [level, code, address, (error as Error).message]);
+  assertEquals(found, [
+    ["error", "callback-failed", "orders", "no database"],
+    [
+      "error",
+      "callback-failed",
+      "jobs",
+      'Cannot accept link of a receiver: there is no option "prefetch", but address, suspendMs, source, target, ' +
+      "sndSettleMode, rcvSettleMode, maxMessageSize, initialDeliveryCount, unsettled, incompleteUnsettled, " +
+      "desiredCapabilities, offeredCapabilities, properties, maxInFlight, recovery",
+    ],
+    ["error", "callback-failed", undefined, "no directory"],
+  ]);
+  await connection.close();
 });
