@@ -39,8 +39,8 @@ export class AzureClients {
     this.#replies.set(connection, known);
     const to = attach.target?.kind === "target" ? attach.target.address : undefined;
     // Some clients have answers sent to the link's target, some to the link by its name, some say nothing. Some never settle
-    // them, pyamqp although it asks for unsettled ones.
-    const sender = request.accept({ sndSettleMode: "mixed" });
+    // them, pyamqp although it asks for unsettled ones. Those of Go end the link if it is not "settled" as they ask.
+    const sender = request.accept({ sndSettleMode: attach.sndSettleMode === "settled" ? "settled" : "mixed" });
     for (const name of [to, attach.name, address]) if (name !== undefined) known.set(name, sender);
   }
 

@@ -12,6 +12,8 @@ import {
   type Connection,
   DecodedMessage,
   type Delivery,
+  Described,
+  described,
   int,
   long,
   type Message,
@@ -215,11 +217,15 @@ export function serviceBus(
       return clients.acceptReplies(request);
     }
     const queue = find(connection, address);
-    const wanted = attach.source?.filter?.["com.microsoft:session-filter"];
-    const session = queue.sessions ? lockSession(queue, wanted) : undefined;
+    // Some clients ask by a described value, as filters should be, and read the answer alike; some by a string or null.
+    const asked = attach.source?.filter?.["com.microsoft:session-filter"];
+    const isDescribed = asked instanceof Described;
+    const session = queue.sessions ? lockSession(queue, isDescribed ? asked.value : asked) : undefined;
     const source = {
       ...attach.source!,
-      filter: session === undefined ? undefined : { "com.microsoft:session-filter": session },
+      filter: session === undefined
+        ? undefined
+        : { "com.microsoft:session-filter": isDescribed ? described(asked.descriptor, session) : session },
     };
     const properties = session === undefined
       ? undefined
@@ -297,7 +303,10 @@ export function serviceBus(
         if (found.length === 0) return await reply(404);
         const messages = found.map((stored) => {
           queue.lock(stored);
-          return { "lock-token": uuid(stored.lock), message: encode(outgoing(stored)) };
+          // The client of Go looks for the token in the message.
+          const token = uuid(stored.lock);
+          const message = encode({ ...outgoing(stored), deliveryAnnotations: { "x-opt-lock-token": token } });
+          return { "lock-token": token, message };
         });
         return await reply(200, { messages });
       }

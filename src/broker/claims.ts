@@ -148,8 +148,11 @@ export class ClaimsNode {
   attach(request: SenderRequest | ReceiverRequest): void {
     const { connection } = request;
     if (request.role === "sender") {
-      // Answers go out settled: some clients never settle them, even those that ask for unsettled ones.
-      const answers = request.accept({ sndSettleMode: "mixed" });
+      // Answers go out settled: some clients never settle them, even those that ask for unsettled ones. Those of Go end the link
+      // if it is not "settled" as they ask.
+      const answers = request.accept({
+        sndSettleMode: request.attach.sndSettleMode === "settled" ? "settled" : "mixed",
+      });
       const address = answers.remote?.target?.kind === "target" ? answers.remote.target.address : undefined;
       const links = this.#answers.get(connection) ?? new Map<string, Sender>();
       this.#answers.set(connection, links);

@@ -31,6 +31,23 @@ test("CBS-1, CBS-3: a link needs a token whose audience is its address, which th
   assertEquals((await assertRejects(() => failed.ready(), AmqpError)).condition, condition.unauthorizedAccess);
 });
 
+test("answers about tokens go out settled, and the link says so to who asks for that, as the Azure clients of Go do", async () => {
+  await using broker = new Broker({ verifyToken: () => true });
+  const client = await broker.connect();
+  for (const [asked, answered] of [["settled", "settled"], ["unsettled", "mixed"], ["mixed", "mixed"]] as const) {
+    const answers = client.receiver({ address: "$cbs", credit: 1, sndSettleMode: asked });
+    await answers.ready();
+    assertEquals(answers.remote?.sndSettleMode ?? "mixed", answered);
+    await client.sender("$cbs").send({
+      applicationProperties: { operation: "put-token", type: "jwt", name: "a" },
+      body: "t",
+    });
+    const delivery = await answers.receive();
+    assertEquals([delivery.remoteSettled, delivery.message.applicationProperties?.["status-code"]], [true, 200]);
+    await answers.close();
+  }
+});
+
 test("CBS-3: only true and a date that is to come are a yes to a token", async () => {
   const soon = new Date(Date.now() + 60_000);
   const noes = [false, undefined, null, 1, "yes", {}, new Date(NaN), new Date(0), Date.now() + 60_000];
