@@ -17,6 +17,8 @@ export class Handles {
   readonly #awaiting = new Map<string, LinkEndpoint>();
   // The peer's handles whose link ended with an error: later frames are an errant link's. Bounded by handle-max.
   readonly #errant = new Set<number>();
+  /** The peer's handles that it has used again before it answered our detach. Bounded by handle-max. */
+  readonly overtaken: Set<number> = new Set();
 
   get size(): number {
     return this.#local.size;
@@ -100,6 +102,7 @@ export class Handles {
     this.#remote.clear();
     this.#awaiting.clear();
     this.#errant.clear();
+    this.overtaken.clear();
   }
 }
 

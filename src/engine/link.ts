@@ -346,19 +346,10 @@ export abstract class LinkEndpoint implements FrameEndpoint {
   }
 
   #answerWithoutTerminus(): void {
-    const remote = this.remote!;
-    // Only the terminus at our end is ours to withhold.
-    const theirs = this.role === "sender" ? { target: remote.target } : { source: remote.source };
+    const { sndSettleMode, rcvSettleMode } = this.remote!;
     try {
-      this.sendAttach({ ...theirs, sndSettleMode: remote.sndSettleMode, rcvSettleMode: remote.rcvSettleMode });
-    } catch {
-      this.#answerWithLeast();
-    }
-  }
-
-  #answerWithLeast(): void {
-    try {
-      this.sendAttach({});
+      // Neither terminus: go-amqp before 1.7 takes a link without only its own for attached.
+      this.sendAttach({ sndSettleMode, rcvSettleMode });
     } catch (error) {
       // The link's name does not fit the peer's own frames, so no answer does.
       const { condition, message } = error as AmqpError;

@@ -347,8 +347,14 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     if (handle > this.#handleMax) {
       throw this.#connectionFault(condition.framingError, `handle is ${handle}, above ${this.#handleMax}`);
     }
-    if (this.#handles.get(handle) !== undefined) {
-      throw this.#connectionFault(condition.handleInUse, `handle ${handle} is in use`);
+    const before = this.#handles.get(handle);
+    if (before !== undefined) {
+      if (before.state !== "detachSent") {
+        throw this.#connectionFault(condition.handleInUse, `handle ${handle} is in use`);
+      }
+      // go-amqp attaches on the handle of a link that we have ended, and its answer to our detach may come behind.
+      before.receiveDetach({ kind: "detach", handle });
+      this.#handles.overtaken.add(handle);
     }
     const fault = faultOf(attach, "source") ?? faultOf(attach, "target");
     const role = attach.role === "sender" ? "receiver" : "sender";
@@ -373,6 +379,9 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   }
 
   #receiveDetach(detach: Detach): void {
+    if (detach.error === undefined && this.#handles.overtaken.delete(detach.handle)) {
+      return this.connection.costs.spend(1);
+    }
     const link = this.#handles.get(detach.handle) ?? this.#handles.refused(detach.handle);
     if (link !== undefined) return link.receiveDetach(detach);
     // One detach may still come for an errant link; more of them change nothing.
