@@ -4,7 +4,7 @@
  * @module
  */
 
-import { closeCode } from "./frames.ts";
+import { closeCode, type PayloadPiece } from "./frames.ts";
 import { TransportError } from "../../base/errors.ts";
 import type { HeaderField, RequestHead } from "../http/head.ts";
 import type { EndpointEvent, OpenEvent, RequestEvent, WebSocketEndpoint } from "./rfc6455.ts";
@@ -124,9 +124,13 @@ export class SocketWebSocket extends SocketChannel {
   }
 
   #handle(events: readonly EndpointEvent[]): void {
-    for (const event of events) {
-      if (event.kind === "bytes") this.deliver(event.bytes);
-      else if (event.kind === "open") {
+    for (let i = 0; i < events.length; i++) {
+      const event = events[i]!;
+      if (event.kind === "bytes") {
+        const end = payloadEnd(events, i);
+        this.deliver(end === i + 1 ? event.bytes : adjoined(events, i, end));
+        i = end - 1;
+      } else if (event.kind === "open") {
         const hooks = this.#hooks;
         this.#hooks = undefined;
         hooks?.onopen?.(event);
@@ -179,6 +183,31 @@ export class SocketWebSocket extends SocketChannel {
       this.#handleAndFlush(this.#endpoint.tick(now()));
     });
   }
+}
+
+// Payloads up to this size move to the end of the one before them; that costs less than to handle them apart.
+const MAX_MOVED_BYTES = 8_192;
+
+// Where the payloads end that follow each other from the one at `first`, and are short enough to move.
+function payloadEnd(events: readonly EndpointEvent[], first: number): number {
+  for (let i = first + 1;; i++) {
+    const event = events[i];
+    if (event?.kind !== "bytes" || event.bytes.length > MAX_MOVED_BYTES) return i;
+  }
+}
+
+// One array of the payloads from `first` to `end`, which are parts of one read, in order: the headers between them are
+// overwritten. So messages that come together cost one reading of frames, and a frame of two messages is not put together.
+function adjoined(events: readonly EndpointEvent[], first: number, end: number): Uint8Array {
+  const { buffer, byteOffset, length } = (events[first] as PayloadPiece).bytes;
+  const read = new Uint8Array(buffer);
+  let at = byteOffset + length;
+  for (let i = first + 1; i < end; i++) {
+    const { byteOffset, length } = (events[i] as PayloadPiece).bytes;
+    read.copyWithin(at, byteOffset, byteOffset + length);
+    at += length;
+  }
+  return read.subarray(byteOffset, at);
 }
 
 function now(): number {
