@@ -54,9 +54,12 @@ export interface AttachContext {
   readonly transactionBounds: TransactionsOptions;
   /** The longest time for which a lost link is kept, in milliseconds. */
   readonly maxSuspendMs: number;
-  /** The consumers of links, to find them when a link is attached again. */
+  /**
+   * The consumers of links, to find them when a link is attached again. Deleted when a link ends: V8 keeps the values of a
+   * WeakMap, and all that they reach, until the next full collection.
+   */
   readonly consumers: WeakMap<Sender, Consumer>;
-  /** The producers of links, to find them when a link is attached again. */
+  /** The producers of links, likewise. */
   readonly producers: WeakMap<Receiver, Producer>;
 }
 
@@ -120,7 +123,10 @@ export async function attachProducer(context: AttachContext, request: ReceiverRe
     transactions,
   });
   context.producers.set(receiver, producer);
-  if (dynamic) receiver.closed.then(() => nodes.delete(address));
+  receiver.closed.then(() => {
+    context.producers.delete(receiver);
+    if (dynamic) nodes.delete(address);
+  });
 }
 
 /** Attaches a link on which a peer receives. */
@@ -187,6 +193,7 @@ function attachToQueue(context: AttachContext, request: SenderRequest, wanted: W
   context.consumers.set(sender, consumer);
   node.addConsumer(consumer);
   sender.closed.then(() => {
+    context.consumers.delete(sender);
     node.removeConsumer(consumer);
     if (request.dynamic) context.nodes.delete(address);
   });
