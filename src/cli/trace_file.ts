@@ -13,7 +13,7 @@ import process from "node:process";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { jsonLines, type TraceOptions, type TraceWriter } from "../trace/writer.ts";
 import { type Context, fileMistake } from "./context.ts";
-import type { Terminal } from "./terminal.ts";
+import { counted, type Terminal } from "./terminal.ts";
 
 export interface TraceFile {
   /** Writes a frame. */
@@ -22,8 +22,34 @@ export interface TraceFile {
   finish(): Promise<void>;
 }
 
-// Most lines that the viewer opens, far more than a person looks through.
-const MAX_VIEWED = 1_000_000;
+/** Most lines that the viewer opens, far more than a person looks through. */
+export const MAX_VIEWED = 1_000_000;
+
+/** The first lines of a trace, for the viewer. */
+export class ViewedLines {
+  readonly #most: number;
+  readonly #lines: string[] = [];
+  #dropped = 0;
+
+  constructor(most: number = MAX_VIEWED) {
+    this.#most = most;
+  }
+
+  push(line: string): void {
+    if (this.#lines.length < this.#most) this.#lines.push(line);
+    else this.#dropped++;
+  }
+
+  /** Opens the viewer, and says what it lacks. */
+  async view(terminal: Pick<Terminal, "report" | "env">): Promise<void> {
+    await openViewer(this.#lines.join(""), terminal);
+    if (this.#dropped === 0) return;
+    const lines = counted(this.#dropped, "line");
+    terminal.report(
+      `webamqp: The viewer has the first ${this.#most} lines, ${lines} more are left out; "--trace" writes all`,
+    );
+  }
+}
 
 /** Begins the trace of the flags `--trace` (or `--out`) and `--view`; undefined without either. */
 export async function traceFile(
@@ -43,17 +69,17 @@ export async function traceFile(
     });
     file.on("error", (error) => terminal.report(`webamqp: Cannot write trace to "${path}": ${error.message}`));
   }
-  const kept: string[] = [];
+  const viewed = view ? new ViewedLines() : undefined;
   const writer = jsonLines((line) => {
     file?.write(line);
-    if (view && kept.length < MAX_VIEWED) kept.push(line);
+    viewed?.push(line);
     onLine?.(line);
   }, { title, vantage });
   return {
     writer,
     async finish() {
       if (file !== undefined) await new Promise<void>((resolve) => file.end(() => resolve()));
-      if (view) await openViewer(kept.join(""), terminal);
+      await viewed?.view(terminal);
     },
   };
 }

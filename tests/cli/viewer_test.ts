@@ -9,7 +9,7 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { gzipSync } from "node:zlib";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { connect } from "../../mod.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
@@ -19,7 +19,7 @@ import { test } from "../harness.ts";
 import { read } from "../source.ts";
 import { root, run, start, watch } from "./run.ts";
 import { sourcesHash } from "../../tools/viewer/build.ts";
-import { viewerWith } from "../../src/cli/trace_file.ts";
+import { ViewedLines, viewerWith } from "../../src/cli/trace_file.ts";
 
 /** A trace with a rejected message and a link without credit, or one of many frames. */
 async function record(messages: number, dry: boolean): Promise<string> {
@@ -164,6 +164,19 @@ test("viewer: --view writes it with the trace in it, --from reads traces and cap
     assertEquals((await run(["trace", "--from", "-"], { input: "what is this\n" })).status, 2);
   } finally {
     rmSync(folder, { recursive: true });
+  }
+});
+
+test("viewer: a trace of more lines than it takes says how many are left out", async () => {
+  for (const [lines, dropped] of [[3, undefined], [5, "2 lines more are left out"]] as const) {
+    const reports: string[] = [];
+    const viewed = new ViewedLines(3);
+    for (let i = 0; i < lines; i++) viewed.push(`{"line":${i}}\n`);
+    await viewed.view({ report: (text) => void reports.push(text), env: { BROWSER: "" } });
+    const page = fileURLToPath(reports[0]!.replace("Viewer: ", ""));
+    assertEquals([readFileSync(page, "utf8").includes('{"line":2}\n'), reports.length], [true, dropped ? 2 : 1]);
+    if (dropped !== undefined) assertStringIncludes(reports[1]!, `the first 3 lines, ${dropped}`);
+    rmSync(dirname(page), { recursive: true });
   }
 });
 
