@@ -74,6 +74,9 @@ export type Scalar = PrimitiveValues[Exclude<PrimitiveType, "list" | "map" | "ar
  * Decoded integers and floats are plain `number`s (`bigint` for ulong and long): their container keeps the wire types that they
  * were decoded with, so that encoding it again gives the same types. A decoded list that is spliced keeps the wire types by
  * index.
+ *
+ * `structuredClone` and `postMessage` make plain objects of wrappers and forget wire types: to another thread a message goes as
+ * bytes, made by `encodeMessage` or taken from `delivery.payload`.
  */
 export type Value =
   | null

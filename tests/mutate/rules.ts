@@ -245,7 +245,7 @@ export const rules: readonly Mutation[] = [
     file: "src/client/lasting_connection.ts",
     from: "  shared.endpoint = undefined;\n",
     to: "",
-    tests: ["tests/client/reconnect_test.ts"],
+    tests: ["tests/client/reconnect_links_test.ts"],
   },
   {
     rule: "ATK-35: the peer's open is kept, and counts",

@@ -1,0 +1,181 @@
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { AmqpError, condition } from "../../src/base/errors.ts";
+import { connect } from "../../src/client/connect.ts";
+import type { Connection } from "../../src/client/connection.ts";
+import type { Sender } from "../../src/client/sender.ts";
+import { acceptor } from "../../src/server/acceptor.ts";
+import { test } from "../harness.ts";
+import { VirtualNetwork, VirtualTime } from "./virtual.ts";
+import { end, engineOf, scripted, world } from "./reconnect_world.ts";
+
+test("a link that the peer ends for a reason that passes is attached again, one that it refuses ends alone", async () => {
+  const senders: Sender[] = [];
+  let refuse: AmqpError | undefined = undefined;
+  const { time, connection, events } = await scripted({
+    onSender: (request) => {
+      if (refuse !== undefined && request.address === "orders") throw refuse;
+      senders.push(request.accept());
+    },
+  });
+  const receiver = connection.receiver({ address: "orders", name: "mine", credit: 5 });
+  const other = connection.receiver("other");
+  await time.wait(Promise.all([receiver.ready(), other.ready()]));
+  const receiving = receiver.receive();
+  const detach = (symbol: string): Promise<void> =>
+    senders.at(-1)!.close({ error: new AmqpError(symbol, "Cannot go on: node moves", { scope: "link" }) });
+  for (const symbol of [condition.detachForced, condition.resourceDeleted]) {
+    const at = senders.length;
+    await time.wait(senders.find((sender) => sender.address === "orders" && sender.open)!.close({
+      error: new AmqpError(symbol, "Cannot go on: node moves", { scope: "link" }),
+    }));
+    await time.wait(receiver.ready());
+    await time.pass(1);
+    assertEquals([senders.length, senders.at(-1)!.name, senders.at(-1)!.credit], [at + 1, "mine", 5]);
+  }
+  void senders.at(-1)!.send({ body: "still here" });
+  assertEquals((await time.wait(receiving)).message.body, "still here");
+  refuse = new AmqpError(condition.unauthorizedAccess, "Cannot attach: not any more", { scope: "link" });
+  await time.wait(detach(condition.detachForced));
+  await time.wait(receiver.closed);
+  assertEquals((receiver.error as AmqpError).condition, condition.unauthorizedAccess);
+  await time.pass(1);
+  assertEquals(events.map(({ kind }) => kind), ["linkLost"]);
+  assertEquals([connection.state, other.open], ["open", true]);
+  await end(connection, time);
+});
+
+test("a link that is refused for a reason that passes when it is first attached: told at once, `initial` goes on", async () => {
+  for (const initial of [false, true]) {
+    let refusals = 3;
+    const { time, connection } = await scripted({
+      onReceiver: (request) => {
+        if (--refusals >= 0) {
+          throw new AmqpError(condition.resourceLimitExceeded, "Cannot attach: busy", { scope: "link" });
+        }
+        void request.accept().serve(() => {});
+      },
+    }, { reconnect: { initial } });
+    const sending = connection.sender("orders").send({ body: 1 });
+    if (initial) assertEquals(await time.wait(sending), { kind: "accepted" });
+    else {
+      const error = await time.wait(assertRejects(() => sending, AmqpError));
+      assertEquals([error.condition, error.retryable, refusals], [condition.resourceLimitExceeded, true, 2]);
+      assertMatch(error.message, /busy .*at its first attach; try again, or have reconnect: \{ initial: true \} do so/);
+    }
+    await end(connection, time);
+  }
+});
+
+test("a session that the peer ends for a reason that passes is begun again with its links", async () => {
+  const accepted: Connection[] = [];
+  const { time, connection } = await scripted({
+    onConnection: (connection) => void accepted.push(connection),
+    onReceiver: (request) => void request.accept().serve(() => {}),
+  });
+  const session = connection.session();
+  const sender = session.sender("orders");
+  await time.wait(sender.send({ body: 1 }));
+  for (const endpoint of engineOf(accepted[0]!).sessions()) {
+    endpoint.end(new AmqpError(condition.resourceLimitExceeded, "Cannot go on: restarting", { scope: "session" }));
+  }
+  accepted[0]!.wake();
+  await time.pass(1);
+  await time.wait(sender.send({ body: 2 }));
+  await time.wait(session.ready());
+  assertEquals([session.open, sender.open], [true, true]);
+  await end(connection, time);
+});
+
+test("a dynamic node is made anew", async () => {
+  const { time, network, connection } = await world();
+  const receiver = connection.receiver({ dynamic: true });
+  await time.wait(receiver.ready());
+  const first = receiver.address!;
+  network.cut("a");
+  await time.pass(1);
+  await time.wait(receiver.ready());
+  assert(receiver.address !== undefined && receiver.address !== first);
+  const receiving = receiver.receive();
+  await time.wait(connection.sender(receiver.address).send({ body: "here" }));
+  assertEquals((await time.wait(receiving)).message.body, "here");
+  await end(connection, time);
+});
+
+test("what is closed while nothing carries it is closed, and comes back no more", async () => {
+  const { time, network, start, connection } = await world();
+  const receiver = connection.receiver("orders");
+  const session = connection.session();
+  const sender = session.sender("orders");
+  await time.wait(Promise.all([receiver.ready(), session.ready(), sender.ready()]));
+  network.down("a");
+  await time.pass(1);
+  await Promise.all([receiver.close(), session.close()]);
+  assertEquals([receiver.error, session.error, sender.open], [undefined, undefined, false]);
+  const broker = start("a");
+  await time.wait(connection.ready());
+  await time.pass(1);
+  assertEquals([broker.connections.size, connection.state], [1, "open"]);
+  await end(connection, time);
+});
+
+test("what closes while its connection is cut goes on when that is back: every send gets its outcome", async () => {
+  for (const closes of ["sender", "session", "connection"] as const) {
+    for (const recovery of ["resend", "resume", "fail"] as const) {
+      const time = new VirtualTime();
+      const network = new VirtualNetwork();
+      let connections = 0;
+      const server = acceptor({
+        environment: time,
+        onConnection: () => void connections++,
+        onReceiver: (request) => {
+          // The first connection gives no outcome, and takes two of the three messages.
+          if (connections > 1) void request.accept({ suspendMs: 60_000, credit: 5 }).serve(() => {});
+          else request.accept({ credit: 2, settle: "manual" });
+        },
+      });
+      network.up("a", (channel) => server.accept(channel));
+      const options = { environment: time, dial: network.dial, containerId: "client", log: null } as const;
+      const connection = await time.wait(connect("ws://a/", options));
+      const session = connection.session();
+      const sender = session.sender({ address: "orders", name: "out", recovery });
+      const told: string[] = [];
+      for (const body of [1, 2, 3]) {
+        sender.send({ body }).then(
+          (outcome) => told.push(`${body} ${outcome.kind}${outcome.resent ? " again" : ""}`),
+          (error) => told.push(`${body} ${error.outcome}`),
+        );
+      }
+      await time.pass(10);
+      const closing = { sender, session, connection }[closes].close();
+      await time.pass(10);
+      network.cut("a");
+      await time.wait(closing);
+      const what = `${closes} ${recovery}`;
+      const [first, second] = recovery === "fail" ? ["1 lost", "2 lost"] : ["1 accepted again", "2 accepted again"];
+      assertEquals(told, [first, second, "3 accepted"], what);
+      assertEquals([sender.open, sender.error, session.open], [false, undefined, closes === "sender"], what);
+      assertEquals([connection.state, connections], [closes === "connection" ? "closed" : "open", 2], what);
+      await end(connection, time);
+      await time.wait(server.close());
+    }
+  }
+});
+
+test("what closes while its connection is cut ends when its time is up, and its sends with it", async () => {
+  const { time, network, connection, events } = await world();
+  const sender = connection.sender("orders");
+  await time.wait(sender.ready());
+  network.down("a");
+  await time.pass(10);
+  const sending = sender.send({ body: 1 });
+  sending.catch(() => {});
+  const closing = connection.close({ timeoutMs: 2_000 });
+  await time.pass(1_900);
+  assertEquals([connection.state, sender.pending], ["closing", 1]);
+  await time.pass(200);
+  assertEquals([connection.state, sender.pending], ["closed", 0]);
+  await closing;
+  await assertRejects(() => sending, AmqpError, "is closed");
+  assertEquals(events.at(-1)?.kind, "closed");
+  await end(connection, time);
+});
