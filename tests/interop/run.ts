@@ -17,6 +17,7 @@ const SUITES: Readonly<Record<string, () => Promise<{ prepare: Prepare }>>> = {
   artemis: () => import("./artemis.ts"),
   "broker-j": () => import("./broker_j.ts"),
   azure: () => import("./azure.ts"),
+  "azure-go": () => import("./azure_go.ts"),
   "azure-python": () => import("./azure_python.ts"),
   chromium: () => import("./chromium.ts"),
   cyrus: () => import("./cyrus.ts"),
