@@ -6,6 +6,7 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
+import { describeKind } from "../base/options.ts";
 import { quote } from "../base/text.ts";
 import type { Connection } from "../client/connection.ts";
 import type { ClaimsNode } from "./claims.ts";
@@ -73,7 +74,9 @@ export class Rights {
     const allowed = authorize === undefined
       ? action === "create" ? audiences.length > 0 : claims!.covers(connection, address)
       : authorize(connection.identity, action, address, { hostname, containerId, audiences, connection });
-    return typeof allowed === "boolean" ? check(allowed) : allowed.then(check);
+    if (typeof allowed === "boolean") return check(allowed);
+    if (typeof allowed?.then === "function") return allowed.then(check);
+    throw new TypeError(`Cannot authorize: "authorize" returned ${describeKind(allowed)}, not true or false`);
   }
 
   /**

@@ -1,4 +1,5 @@
 import { assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
+import type { LogEntry } from "../../src/base/log.ts";
 import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
 import { symbol, uint } from "../../src/codec/types.ts";
 import { external, plain } from "../../src/sasl/mechanisms.ts";
@@ -50,6 +51,17 @@ test("ATK-24: only who is known gets in, and every link is asked for", async () 
   ]);
   assertEquals(asked[5]![2], dynamic.address);
   await Promise.all([nobody.close(), wrong.close()]);
+});
+
+test("ATK-24: an answer of authorize that is neither true nor false lets nobody in, and is logged", async () => {
+  const entries: LogEntry[] = [];
+  await using broker = new Broker({ authorize: () => undefined as never, log: (entry) => void entries.push(entry) });
+  const connection = linkUp(broker);
+  assertEquals(await refusal(connection.sender("orders")), condition.internalError);
+  assertEquals(entries.map(({ code, address, error }) => [code, address, (error as Error).message]), [
+    ["callback-failed", "orders", 'Cannot authorize: "authorize" returned undefined, not true or false'],
+  ]);
+  await connection.close();
 });
 
 for (const kind of ["at once", "later"] as const) {
