@@ -117,8 +117,13 @@ export function onlyData(bytes: Uint8Array): Uint8Array | undefined {
   return start + length === bytes.length ? bytes.subarray(start) : undefined;
 }
 
-/** Reads the usual performatives from one array of bytes. */
-export class FastPathReader {
+/** Reads the usual performatives from one array of bytes, and is the frame that it has read last. */
+export class FastPathReader implements Frame {
+  readonly type = 0;
+  channel = 0;
+  body: Transfer | Disposition | undefined;
+  payload: Uint8Array | undefined;
+  size = 0;
   readonly #bytes: Uint8Array;
   // A view made from these two costs two thirds of one by subarray.
   readonly #buffer: ArrayBufferLike;
@@ -144,16 +149,21 @@ export class FastPathReader {
     return new Uint8Array(this.#buffer, this.#offset + start, end - start);
   }
 
-  /** The frame at `start`, if it is an AMQP frame with a usual performative, and without an extended header. */
+  /**
+   * The frame at `start`, valid until the next call, if it is an AMQP frame with a usual performative, and without an extended
+   * header.
+   */
   frame(start: number, size: number): Frame | undefined {
     const bytes = this.#bytes;
     if (bytes[start + 4] !== 2 || bytes[start + 5] !== 0) return undefined;
     const end = start + size;
     const body = this.performative(start + 8, end);
     if (body === undefined) return undefined;
-    const channel = bytes[start + 6] << 8 | bytes[start + 7];
-    const payload = body.kind === "transfer" ? this.#payload(end) : undefined;
-    return { type: 0, channel, body, payload, size };
+    this.body = body;
+    this.channel = bytes[start + 6] << 8 | bytes[start + 7];
+    this.payload = body.kind === "transfer" ? this.#payload(end) : undefined;
+    this.size = size;
+    return this;
   }
 
   #payload(end: number): Uint8Array {

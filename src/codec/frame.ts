@@ -152,7 +152,7 @@ export class FrameDecoder {
   }
 
   /**
-   * The next frame; undefined while it is incomplete.
+   * The next frame, valid until the next call; undefined while it is incomplete.
    *
    * @throws {AmqpError} With condition `amqp:connection:framing-error` if the size or the frame's header is wrong;
    * no frame can be found after that. With another condition if the body is wrong; the next call goes on after
