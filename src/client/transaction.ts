@@ -128,6 +128,8 @@ export class Transaction implements AsyncDisposable {
   readonly #coordinator: TransactionController;
   readonly #control: Sender;
   readonly #id: Uint8Array;
+  // The control link as it was attached when the transaction began.
+  readonly #endpoint: Sender["endpoint"];
   // Sends without an outcome, each with the controller that aborts it.
   readonly #sends = new Map<Promise<unknown>, AbortController>();
   #failure: unknown;
@@ -139,6 +141,7 @@ export class Transaction implements AsyncDisposable {
   constructor(coordinator: TransactionController, control: Sender, id: Uint8Array) {
     this.#coordinator = coordinator;
     this.#control = control;
+    this.#endpoint = control.endpoint;
     this.#id = id;
   }
 
@@ -157,6 +160,7 @@ export class Transaction implements AsyncDisposable {
 
   /** The transaction's state. */
   get state(): TransactionState {
+    if (this.#ending === undefined) this.#noteLoss();
     return this.#state;
   }
 
@@ -256,6 +260,7 @@ export class Transaction implements AsyncDisposable {
   async commit(options: WaitOptions = {}): Promise<void> {
     checkOptions("commit transaction", options, WAIT_KINDS);
     if (this.#committing === undefined) {
+      if (this.#ending === undefined) this.#noteLoss();
       if (this.#state !== "open" || this.#ending !== undefined) throw this.#ended("commit");
       this.#coordinator.ending(this);
       this.#ending = this.#committing = this.#commit(options);
@@ -285,6 +290,8 @@ export class Transaction implements AsyncDisposable {
       // A send may wait for credit for ever; the peer has not been asked to commit yet.
       this.#failure = error;
     }
+    this.#noteLoss();
+    if (this.#state !== "open") throw this.#ended("commit");
     if (this.#failure !== undefined) {
       await this.#rollBack(undefined, {});
       const why = this.#failure instanceof Error ? this.#failure.message : String(this.#failure);
@@ -309,11 +316,25 @@ export class Transaction implements AsyncDisposable {
 
   async #rollBack(before: Promise<void> | undefined, options: WaitOptions): Promise<void> {
     await before?.catch(ignore);
+    this.#noteLoss();
     if (this.#state !== "open") return;
     this.#abortSends();
     // An error too leaves nothing: the peer rolls back what it cannot end.
     await this.#coordinator.discharge(this.#control, this.#id, true, options).catch(ignore);
     this.#state = "rolled-back";
+  }
+
+  // A transaction ends with the connection that it began on. The control link may come back on the next one, whose peer may
+  // have begun another transaction of the same id.
+  #noteLoss(): void {
+    if (this.#state !== "open" || !this.#isLost) return;
+    this.#coordinator.ending(this);
+    this.#state = "rolled-back";
+    this.#abortSends();
+  }
+
+  get #isLost(): boolean {
+    return this.#control.endpoint !== this.#endpoint || !this.#control.usable;
   }
 
   // A peer may end the link over a message of an unknown transaction.
@@ -364,17 +385,23 @@ export class Transaction implements AsyncDisposable {
   }
 
   #requireOpen(doing: string): void {
+    if (this.#ending === undefined) this.#noteLoss();
     if (this.#state !== "open" || this.#ending !== undefined) throw this.#ended(doing);
   }
 
   #ended(doing: string): TransactionError {
     const { error } = this.#control;
     const state = this.#state === "open" ? "ending" : this.#state;
-    const why = error === undefined ? "" : `, ${error.message}`;
-    const symbol = error instanceof AmqpError ? error.condition : condition.illegalState;
+    const isLost = error === undefined && this.#state === "rolled-back" && this.#isLost;
+    const why = isLost ? ", its connection was lost" : error === undefined ? "" : `, ${error.message}`;
+    const byDefault = isLost ? condition.transactionRollback : condition.illegalState;
+    const symbol = error instanceof AmqpError ? error.condition : byDefault;
     const ending = this.#committing === undefined ? "rolled-back" : "in-doubt";
     const outcome = this.#state === "open" ? ending : this.#state;
-    return new TransactionError(outcome, symbol, `Cannot ${doing} transaction: it is ${state}${why}`, { cause: error });
+    return new TransactionError(outcome, symbol, `Cannot ${doing} transaction: it is ${state}${why}`, {
+      cause: error,
+      ...isLost && { retryable: true },
+    });
   }
 }
 

@@ -10,8 +10,9 @@ import { SendAbortedError } from "../../src/client/outcome.ts";
 import type { Delivery } from "../../src/client/delivery.ts";
 import type { FrameTrace } from "../../src/engine/events.ts";
 import { acceptor, type AcceptorOptions } from "../../src/server/acceptor.ts";
+import type { Channel } from "../../src/transport/channel.ts";
 import { test } from "../harness.ts";
-import { VirtualNetwork, VirtualTime } from "./virtual.ts";
+import { turn, VirtualNetwork, VirtualTime } from "./virtual.ts";
 import { linkUp } from "./link_up.ts";
 
 /** A peer with a coordinator, and a record of its requests. */
@@ -422,8 +423,9 @@ test("TXN-8: a connection that comes back brings no transaction with it, and no 
   network.cut("a");
   await time.pass(60_000);
   assertEquals(connection.state, "open");
-  const error = await assertRejects(() => time.wait(lost.commit()), TransactionError, "unknown");
-  assertEquals([error.outcome, error.condition], ["rolled-back", "amqp:transaction:unknown-id"]);
+  assertEquals(lost.state, "rolled-back");
+  const error = await assertRejects(() => time.wait(lost.commit()), TransactionError, "its connection was lost");
+  assertEquals([error.outcome, error.condition, error.retryable], ["rolled-back", "amqp:transaction:rollback", true]);
 
   const doubtful = await time.wait(connection.transaction());
   await time.wait(doubtful.send(sender, { body: "perhaps" }));
@@ -448,4 +450,58 @@ test("TXN-8: a connection that comes back brings no transaction with it, and no 
   assert(!bodies.includes("never") && bodies.filter((body) => body === "perhaps").length < 2, String(bodies));
   await time.wait(connection.close());
   await time.wait(broker.close());
+});
+
+test("TXN-8: a transaction whose connection is lost ends at once, whether or not another comes, and touches none of the same id", async () => {
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  const said: string[] = [];
+  // Each connection counts its transactions from the same id, as some brokers do.
+  const accept = (channel: Channel): void => {
+    acceptor({
+      environment: time,
+      onReceiver: (request) => {
+        const { target } = request.attach;
+        const receiver = request.accept({ credit: 10, target });
+        void receiver.serve((delivery) => {
+          const { body } = delivery.message;
+          if (target?.kind !== "coordinator") {
+            const outcome = { kind: "accepted" } as const;
+            said.push(`post ${body}`);
+            return delivery.update({ kind: "transactionalState", txnId: Uint8Array.of(1), outcome });
+          }
+          const { descriptor } = body as Described;
+          said.push(descriptor === 0x31n ? "declare" : "discharge");
+          if (descriptor === 0x31n) delivery.update({ kind: "declared", txnId: Uint8Array.of(1) } as never);
+          else delivery.accept();
+        }, { concurrency: 10 });
+      },
+    }).accept(channel);
+  };
+  network.up("a", accept);
+  const connection = await time.wait(connect("ws://a/", { environment: time, dial: network.dial, log: null }));
+  const sender = connection.sender("bills");
+  const begin = () => time.wait(connection.transaction());
+  const [sent, committed, left] = [await begin(), await begin(), await begin()];
+  await time.wait(committed.send(sender, { body: "before" }));
+  network.down("a");
+  await turn();
+  assertEquals(connection.state, "interrupted");
+  // While there is no connection, nothing waits for one.
+  for (const call of [() => committed.commit(), () => sent.send(sender, { body: "never" })]) {
+    const error = await assertRejects(call, TransactionError, "its connection was lost");
+    assertEquals(error.outcome, "rolled-back");
+  }
+  await left.rollback();
+  network.up("a", accept);
+  await time.pass(60_000);
+  const next = await begin();
+  said.length = 0;
+  await assertRejects(() => sent.commit(), TransactionError, "its connection was lost");
+  await left[Symbol.asyncDispose]();
+  assertEquals([next.state, said], ["open", []]);
+  await time.wait(next.send(sender, { body: "after" }));
+  await time.wait(next.commit());
+  assertEquals(said, ["post after", "discharge"]);
+  connection.destroy(new Error("over"));
 });
