@@ -71,7 +71,7 @@ export async function sendStream(
     await sender.ready({ signal });
     delivery = sender.push(source, {}, listener);
     listener.promise.catch(abortDelivery);
-    await write(message, body, source, Number(sender.remote?.maxMessageSize || Infinity), wake);
+    await write(message, body, source, sender, wake);
     const outcome = await listener.promise;
     await source.over;
     if (signal?.aborted && delivery.aborted) throw new SendAbortedError(signal.reason, true, sender.where);
@@ -93,17 +93,17 @@ async function write(
   { body: _, ...sections }: StreamedMessage,
   body: AsyncIterator<Uint8Array>,
   source: Pieces,
-  most: number,
+  { remote, where }: StreamSender,
   wake: () => void,
 ): Promise<void> {
   const writer = new Writer();
+  const most = Number(remote?.maxMessageSize || Infinity);
   const add = (encode: () => void): void => {
     encode();
     source.add(writer.take());
     if (source.size > most) {
-      throw new AmqpError(condition.messageSizeExceeded, `Cannot send: receiver takes ${most} bytes`, {
-        scope: "delivery",
-      });
+      const problem = `message has more bytes, receiver takes ${most} bytes`;
+      throw new AmqpError(condition.messageSizeExceeded, `Cannot send to ${where}: ${problem}`, { scope: "delivery" });
     }
     wake();
   };

@@ -412,7 +412,14 @@ test("a limit for messages holds for streams, and without one collecting has its
   async function* pieces() {
     for (let i = 0; i < 20; i++) yield bytes(100_000);
   }
-  await assertRejects(() => senders[0]!.stream({ body: pieces() }), AmqpError, "receiver takes 500000 bytes");
+  const tooLarge = await assertRejects(() => senders[0]!.stream({ body: pieces() }), AmqpError);
+  assertEquals(
+    [tooLarge.condition, tooLarge.message],
+    [
+      condition.messageSizeExceeded,
+      `Cannot send to ${senders[0]!.where}: message has more bytes, receiver takes 500000 bytes`,
+    ],
+  );
   const free = client.receiver("files", { stream: true });
   await free.ready();
   assertEquals(free.remote?.maxMessageSize, undefined);
