@@ -75,6 +75,8 @@ export function giveBlock(view: Uint8Array): boolean {
   // Most are parts of a slab, which need not be looked for.
   const block = view.byteOffset > BLOCK_HEAD_BYTES ? undefined : claimBlock(view);
   if (block === undefined) return false;
+  // One beyond the bound would drop all others, and then itself.
+  if (block.length > MAX_SPARE_BYTES) return true;
   blockBytes += block.length;
   blocks ??= [];
   blocks.push(block);

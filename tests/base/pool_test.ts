@@ -139,6 +139,16 @@ test("blocks: no more than 8 MiB are kept, and the oldest go first", () => {
   assertEquals(kept.indexOf(true), kept.length - 8);
 });
 
+test("blocks: one of more than 8 MiB is not kept, and drops no other", () => {
+  const others = [1, 2, 3].map(() => lend(new Uint8Array(SIZE)));
+  for (const block of others) giveBlock(block);
+  const huge = lend(new Uint8Array(8 * 1_048_576 + 1));
+  assertEquals(giveBlock(huge), true);
+  assertNotStrictEquals(takeBlock(huge.length).buffer, huge.buffer);
+  const taken = new Set(others.map(() => takeBlock(SIZE).buffer));
+  assert(others.every(({ buffer }) => taken.has(buffer)));
+});
+
 test("blocks: what a writer hands over shares memory with nothing if it is large", () => {
   const writer = new Writer(16_384);
   const pieces = [10, 20, 40_000, 30, 70_000, 70_000, 5].map((length) => {
