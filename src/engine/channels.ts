@@ -22,6 +22,8 @@ export class Channels {
   readonly #connection: SessionEndpointConnection;
   readonly #local = new ChurnMap<number, SessionEndpoint>();
   readonly #remote = new ChurnMap<number, SessionEndpoint>();
+  // The sessions in order; undefined once one has come or gone. A flush would otherwise list them anew for each message.
+  #list: readonly SessionEndpoint[] | undefined;
   #turn = 0;
 
   constructor(connection: SessionEndpointConnection) {
@@ -35,12 +37,13 @@ export class Channels {
 
   get linkCount(): number {
     let count = 0;
-    for (const session of this.#local.values()) count += session.linkCount;
+    for (const session of this.sessions()) count += session.linkCount;
     return count;
   }
 
-  sessions(): Iterable<SessionEndpoint> {
-    return this.#local.values();
+  /** The sessions, as they are now. */
+  sessions(): readonly SessionEndpoint[] {
+    return this.#list ??= [...this.#local.values()];
   }
 
   get(remoteChannel: number): SessionEndpoint | undefined {
@@ -55,7 +58,7 @@ export class Channels {
   begin(options: SessionOptions, channelMax: number, knownHandleMax: number): SessionEndpoint {
     const session = this.#create(options, channelMax, knownHandleMax);
     session.sendBegin();
-    this.#local.set(session.channel, session);
+    this.#add(session);
     return session;
   }
 
@@ -77,32 +80,34 @@ export class Channels {
   begun(begin: Begin, channel: number, options: SessionOptions, channelMax: number): void {
     this.#requireFree(channel);
     const session = this.#create(options, channelMax);
-    this.#local.set(session.channel, session);
+    this.#add(session);
     this.#remote.set(channel, session);
     session.receiveBegin(begin, channel);
   }
 
   forget(session: SessionEndpoint): void {
     this.#local.delete(session.channel);
+    this.#list = undefined;
     if (session.remoteChannel !== undefined) this.#remote.delete(session.remoteChannel);
   }
 
   /** Ends all sessions along with the connection. */
   drop(): void {
-    for (const session of this.#local.values()) session.drop();
+    for (const session of this.sessions()) session.drop();
     this.#local.clear();
+    this.#list = undefined;
     this.#remote.clear();
   }
 
   /** Writes what sessions have deferred; `all` includes sessions that are not dirty. */
   flush(all: boolean): void {
-    for (const session of this.#local.values()) if (all || session.dirty) session.flush();
+    for (const session of this.sessions()) if (all || session.dirty) session.flush();
   }
 
   /** Writes transfers until the flush is full. */
   transmit(): void {
     const { output } = this.#connection;
-    const sessions = [...this.#local.values()];
+    const sessions = this.sessions();
     for (let i = 0; i < sessions.length && !output.full(0); i++) {
       // The session that filled the last flush comes last in the next.
       const session = sessions[(this.#turn + i) % sessions.length]!;
@@ -131,6 +136,11 @@ export class Channels {
     if (refusal === undefined) return takeLink!(session, attach, handle);
     if (count >= 2 * maxLinks) throw refusal;
     return new RefusedEndpoint(session, attach, handle, refusal);
+  }
+
+  #add(session: SessionEndpoint): void {
+    this.#local.set(session.channel, session);
+    this.#list = undefined;
   }
 
   #requireFree(channel: number): void {
