@@ -7,6 +7,7 @@
 import { parseArgs } from "node:util";
 import { type Command, connectionFlags, type Flag, flagsOf } from "./commands.ts";
 import { Flags, type Given } from "./context.ts";
+import { isField } from "./message.ts";
 import { type Terminal, UsageError } from "./terminal.ts";
 
 /**
@@ -42,6 +43,9 @@ export function parse(
       throw new UsageError(`--${name} has no value; one that begins with "-" is written --${name}=-VALUE`);
     }
     const unknown = /^Unknown option '--([^']+)'/.exec(text!)?.[1];
+    if (unknown !== undefined && "set" in known && isField(unknown)) {
+      throw new UsageError(`${text}, write --set ${unknown}=VALUE`);
+    }
     const near = unknown && nearest(unknown, Object.keys(known));
     throw new UsageError(near ? `${text}, did you mean "--${near}"?` : text);
   }

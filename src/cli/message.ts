@@ -44,11 +44,21 @@ const PROPERTIES: Readonly<Record<string, "string" | "symbol" | "binary" | "numb
   replyToGroupId: "string",
 };
 
+/** Whether `--set` knows a field of this name. */
+export function isField(given: string): boolean {
+  const name = camelCased(given);
+  return Object.hasOwn(HEADER, name) || Object.hasOwn(PROPERTIES, name);
+}
+
+function camelCased(name: string): string {
+  return name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
+}
+
 /** The sections from `--set` and `--property`, common to all messages of a command. */
 export function sectionsOf(flags: Flags): Message {
   const header: Record<string, unknown> = {}, properties: Record<string, unknown> = {};
   for (const [given, text] of flags.pairs("set")) {
-    const name = given.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
+    const name = camelCased(given);
     if (Object.hasOwn(HEADER, name)) header[name] = field(given, HEADER[name]!, text);
     else if (Object.hasOwn(PROPERTIES, name)) properties[name] = field(given, PROPERTIES[name]!, text);
     else {

@@ -52,6 +52,8 @@ test("cli: what was meant is told of words too many, flags misspelt, and values 
     [`bench ${url} a b`, 'there is an argument too many: "b"'],
     [`send ${url} orders --cuont 5`, "Unknown option '--cuont', did you mean \"--count\"?"],
     [`send ${url} orders --jsno`, "Unknown option '--jsno', did you mean \"--json\"?"],
+    [`send ${url} orders --ttl 5`, "Unknown option '--ttl', write --set ttl=VALUE"],
+    [`send ${url} orders --message-id 5`, "Unknown option '--message-id', write --set message-id=VALUE"],
     [`receive ${url} orders --max 5`, "Unknown option '--max'"],
     [`send ${url} orders --count`, '--count has no value; one that begins with "-" is written --count=-VALUE'],
     [`send ${url} orders -n -5`, '--count has no value; one that begins with "-" is written --count=-VALUE'],
