@@ -107,6 +107,8 @@ export class SendAbortedError extends Error {
   override name: string;
   /** True if the message, or a part of it, had left; whether the receiver accepts it is then unknown. */
   readonly sent: boolean;
+  /** Whether the message can be sent again without arriving twice: the opposite of `sent`. */
+  readonly retryable: boolean;
 
   /** Made from the signal's reason, which is also the cause; `where` is the node's address and host, for the text. */
   constructor(reason: unknown, sent: boolean, where = "peer") {
@@ -116,6 +118,7 @@ export class SendAbortedError extends Error {
     });
     this.name = name;
     this.sent = sent;
+    this.retryable = !sent;
   }
 }
 

@@ -67,6 +67,8 @@ export class ScriptError extends Error {
   override name = "ScriptError";
   /** All frames, one line each: `>` from the tested peer, `<` to it. */
   readonly trace: readonly string[];
+  /** Always false: the script and the peer do not agree. */
+  readonly retryable = false;
 
   /** Joins the message and the trace into one text. */
   constructor(message: string, trace: readonly string[]) {

@@ -398,7 +398,10 @@ test("an aborted send tells by its error whether the message had left, named as 
   for (const [i, result] of (await errors).entries()) {
     const error = (result as PromiseRejectedResult).reason;
     assertInstanceOf(error, SendAbortedError);
-    assertEquals([error.name, error.sent, error.cause], ["TimeoutError", i === 0, reason]);
+    assertEquals(
+      [error.name, error.sent, error.retryable, error.cause],
+      ["TimeoutError", i === 0, i !== 0, reason],
+    );
   }
   await connection.close({ timeoutMs: 1 });
 });
