@@ -1,7 +1,5 @@
-import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { TransportError } from "../../../src/base/errors.ts";
+import { assertEquals, assertStringIncludes } from "@std/assert";
 import { Broker } from "../../../src/broker/broker.ts";
-import { dialSocket } from "../../../src/transport/runtime/workers.ts";
 import { listen } from "../../../src/transport/socket/listen.ts";
 import { test } from "../../harness.ts";
 import { startWorker } from "./workerd.ts";
@@ -59,11 +57,4 @@ test("workerd: a socket that cannot be opened is connect-failed", () => {
   const [name, code, message] = seen.nobody as string[];
   assertEquals([name, code], ["TransportError", "connect-failed"]);
   assertStringIncludes(message!, 'Cannot connect to "127.0.0.1:1": ');
-});
-
-test("workers: outside of Workers sockets are not supported, and options for others are refused", async () => {
-  const error = await assertRejects(() => dialSocket("amqp://127.0.0.1:1"), TransportError);
-  assertEquals(error.code, "not-supported");
-  await assertRejects(() => dialSocket("ws://127.0.0.1:1"), TypeError, "URL");
-  await assertRejects(() => dialSocket("amqp://127.0.0.1:1", { proxy: "http://x" }), TypeError, '"proxy"');
 });
