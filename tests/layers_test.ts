@@ -245,6 +245,10 @@ test("layers: a client loads neither servers nor adapters", () => {
   assertEquals([...loaded("mod.ts", sources)].filter((path) => NOT_FOR_CLIENTS.test(path)), []);
 });
 
+test("layers: the command line loads what a command needs when it runs", () => {
+  assertEquals([...loaded("src/cli/main.ts", sources)].filter((path) => !path.startsWith("src/cli/")), []);
+});
+
 test("layers: loading a file does nothing", () => {
   const files = [...sources.keys()].filter((path) => !path.startsWith("src/cli/"));
   // Lazy imports and their importers are bundled separately: in one bundle, esbuild would wrap them in code that runs.

@@ -7,7 +7,7 @@
 import { parseArgs } from "node:util";
 import { type Command, connectionFlags, type Flag, flagsOf } from "./commands.ts";
 import { Flags, type Given } from "./context.ts";
-import { isField } from "./message.ts";
+import { isField } from "./fields.ts";
 import { type Terminal, UsageError } from "./terminal.ts";
 
 /**
