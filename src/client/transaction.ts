@@ -253,7 +253,7 @@ export class Transaction implements AsyncDisposable {
   }
 
   /**
-   * Commits. Waits first for the outcomes of all sends, and rolls back if one was refused, or `signal` is aborted before.
+   * Commits. Waits first for the outcomes of all sends, and rolls back as soon as one was refused, or `signal` is aborted before.
    *
    * @throws {TransactionError} If the transaction was rolled back, or is in doubt because the connection was lost meanwhile.
    */
@@ -285,10 +285,11 @@ export class Transaction implements AsyncDisposable {
 
   async #commit(options: WaitOptions): Promise<void> {
     try {
-      await abortable(Promise.allSettled(this.#sends.keys()), options.signal);
+      // Other sends may wait for credit for ever once one was refused.
+      if (this.#failure === undefined) await abortable(Promise.all(this.#sends.keys()), options.signal);
     } catch (error) {
-      // A send may wait for credit for ever; the peer has not been asked to commit yet.
-      this.#failure = error;
+      // The peer has not been asked to commit yet.
+      this.#failure ??= error;
     }
     this.#noteLoss();
     if (this.#state !== "open") throw this.#ended("commit");

@@ -343,6 +343,41 @@ test("TXN-3: a commit that is called off while its sends wait for credit rolls b
   connection.destroy(new Error("done"));
 });
 
+test("TXN-3: a commit with a refused message rolls back at once, though other messages of it wait for credit", async () => {
+  const said: string[] = [];
+  const server = acceptor({
+    onReceiver: (request) => {
+      const { target } = request.attach;
+      if (target?.kind !== "coordinator") {
+        const receiver = request.accept({ credit: "manual" });
+        receiver.grant(1);
+        return void receiver.receive().then((delivery) => delivery.reject());
+      }
+      void request.accept({ credit: 10, target }).serve((delivery) => {
+        const { descriptor, value } = delivery.message.body as Described;
+        if (descriptor === 0x31n) return delivery.update({ kind: "declared", txnId: ID } as DeliveryState);
+        said.push((value as [Uint8Array, boolean])[1] ? "rollback" : "commit");
+        delivery.accept();
+      });
+    },
+  });
+  const connection = linkUp(server);
+  const sender = connection.sender("bills");
+  // Refused while the commit waits, and before it.
+  for (const early of [false, true]) {
+    const transaction = await connection.transaction();
+    const refused = transaction.send(early ? connection.sender("others") : sender, { body: "refused" });
+    const waiting = transaction.send(sender, { body: "without credit" });
+    if (early) await assertRejects(() => refused, OutcomeError);
+    const error = await assertRejects(() => transaction.commit(), TransactionError, "rejected");
+    assert(error.cause instanceof OutcomeError);
+    await assertRejects(() => refused, OutcomeError);
+    assertEquals((await assertRejects(() => waiting, SendAbortedError)).sent, false);
+    assertEquals([transaction.state, said.splice(0)], ["rolled-back", ["rollback"]]);
+  }
+  await connection.close();
+});
+
 test("TXN-10: what waits for credit when its transaction is rolled back is not sent any more", async () => {
   const bodies: unknown[] = [];
   let grant!: () => void;

@@ -20,7 +20,7 @@ export async function transact(
   const { connection, ledger, random, time } = context;
   const unit: Unit = { outcome: "rolled-back", members: [] };
   const signal = context.maybeSignal(8, 500);
-  let transaction;
+  let transaction, receiver;
   try {
     transaction = await ledger.wait("begin of a transaction", connection.transaction({ signal }));
     unit.outcome = "in-doubt";
@@ -37,7 +37,7 @@ export async function transact(
       if (context.chance(3)) await time.sleep(random.int(100));
     }
     const accepted: string[] = [];
-    const receiver = context.chance(2) ? receivers.create(address, 3) : undefined;
+    receiver = context.chance(2) ? receivers.create(address, 3) : undefined;
     if (receiver !== undefined) {
       for (const delivery of await ledger.wait("batch", receiver.receiveBatch(3, { waitMs: 100 }))) {
         receivers.arrive(delivery);
@@ -60,10 +60,10 @@ export async function transact(
       await ledger.wait("end of a transaction", transaction[Symbol.asyncDispose]());
       unit.outcome = "rolled-back";
     }
-    if (receiver !== undefined) {
-      ledger.wait("close after transaction", receiver.close()).catch(ledger.fault);
-    }
   } catch (error) {
     if (error instanceof TransactionError) unit.outcome = error.outcome;
+  } finally {
+    // Also after a failure: it would keep messages that nobody reads, and with them the room of a full queue.
+    if (receiver !== undefined) ledger.wait("close after transaction", receiver.close()).catch(ledger.fault);
   }
 }
