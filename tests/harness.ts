@@ -16,7 +16,7 @@ const TIMEOUT_MS = 60_000;
 const LEAK_MS = 10_000;
 const runtime = globalThis as Runtime;
 
-/** Registers one test with the runtime's own runner; it fails when it takes longer than 20 seconds. */
+/** Registers one test with the runtime's own runner; it fails when it takes longer than a minute. */
 export const test: (name: string, body: Body) => void = await registrar();
 
 async function registrar(): Promise<(name: string, body: Body) => void> {

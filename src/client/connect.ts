@@ -287,6 +287,7 @@ export async function publish(
   const ending = new AbortController();
   // The failure of the last attempt.
   let failure: Error | undefined;
+  let ended: Promise<void> | undefined;
   const abort = (): void => ending.abort(signal!.reason);
   signal?.addEventListener("abort", abort);
   const timer = environment.setTimer(() => {
@@ -310,7 +311,7 @@ export async function publish(
         if (final instanceof SendAbortedError && !signal?.aborted) throw outOfTime(final);
         if (ending.signal.aborted || decided || !isPassing(final) || delayMs === undefined) throw final;
         failure = final as Error;
-        const ended = new Promise<void>((resolve) => ending.signal.addEventListener("abort", () => resolve()));
+        ended ??= new Promise((resolve) => ending.signal.addEventListener("abort", () => resolve()));
         await within(ended, delayMs, environment);
       }
     }

@@ -267,7 +267,9 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
         this.#finish(
           new TransportError(
             "timeout",
-            `Cannot open connection: time-out, peer sent no open, state is ${this.state}; does it speak AMQP 1.0?`,
+            this.state === "opened"
+              ? "Cannot open connection: time-out, peer announced a refusal and sent no close"
+              : `Cannot open connection: time-out, peer sent no open, state is ${this.state}; does it speak AMQP 1.0?`,
           ),
         );
         break;
@@ -410,10 +412,12 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
     if (this.state === "openReceived") this.#sendOpen(this.#owner?.answerOpen(open) ?? {}, maxFrameSize);
     // The answer may announce less than our options.
     this.#decoder.maxFrameSize = this.local!.maxFrameSize!;
-    this.#clock.opened(this.local!.idleTimeOut, idleTimeOut);
-    this.output.peerOpened(maxFrameSize, channelMax);
     // An open that announces its own refusal is followed by a close with the reason; Artemis writes "true" as a string.
-    const failed = this.handshake.client && open.properties?.["amqp:connection-establishment-failed"];
+    const failed = this.handshake.client &&
+      String(open.properties?.["amqp:connection-establishment-failed"]) === "true";
+    // That close has the time that is left for opening.
+    if (!failed) this.#clock.opened(this.local!.idleTimeOut, idleTimeOut);
+    this.output.peerOpened(maxFrameSize, channelMax);
     if (this.state === "opened" && !failed) this.emit({ kind: "opened", open });
   }
 

@@ -9,7 +9,7 @@ import type { Connection } from "../../src/client/connection.ts";
 import { SendAbortedError } from "../../src/client/outcome.ts";
 import type { Delivery } from "../../src/client/delivery.ts";
 import type { FrameTrace } from "../../src/engine/events.ts";
-import { acceptor, type AcceptorOptions } from "../../src/server/acceptor.ts";
+import { acceptor, type AcceptorOptions, type ReceiverRequest } from "../../src/server/acceptor.ts";
 import type { Channel } from "../../src/transport/channel.ts";
 import { test } from "../harness.ts";
 import { turn, VirtualNetwork, VirtualTime } from "./virtual.ts";
@@ -70,6 +70,17 @@ function peer(script: Script = {}): Peer {
   };
   const server = acceptor(options);
   return { connection: linkUp(server, { trace: (frame) => void frames.push(frame) }), said, frames };
+}
+
+// Serves a coordinator that agrees to everything, and says how transactions end.
+function coordinate(request: ReceiverRequest, said: string[]): void {
+  const { target } = request.attach;
+  void request.accept({ credit: 10, target }).serve((delivery) => {
+    const { descriptor, value } = delivery.message.body as Described;
+    if (descriptor === 0x31n) return delivery.update({ kind: "declared", txnId: ID } as DeliveryState);
+    said.push((value as [Uint8Array, boolean])[1] ? "rollback" : "commit");
+    delivery.accept();
+  });
 }
 
 test("TXN-1, TXN-2, TXN-3, TXN-5: sends in a transaction carry its id, and take effect with the commit", async () => {
@@ -318,12 +329,7 @@ test("TXN-3: a commit that is called off while its sends wait for credit rolls b
       const { target } = request.attach;
       // Takes messages for the coordinator only.
       if (target?.kind !== "coordinator") return void request.accept({ credit: "manual" });
-      void request.accept({ credit: 10, target }).serve((delivery) => {
-        const { descriptor, value } = delivery.message.body as Described;
-        if (descriptor === 0x31n) return delivery.update({ kind: "declared", txnId: ID } as DeliveryState);
-        said.push((value as [Uint8Array, boolean])[1] ? "rollback" : "commit");
-        delivery.accept();
-      });
+      coordinate(request, said);
     },
   });
   const connection = linkUp(server);
@@ -353,12 +359,7 @@ test("TXN-3: a commit with a refused message rolls back at once, though other me
         receiver.grant(1);
         return void receiver.receive().then((delivery) => delivery.reject());
       }
-      void request.accept({ credit: 10, target }).serve((delivery) => {
-        const { descriptor, value } = delivery.message.body as Described;
-        if (descriptor === 0x31n) return delivery.update({ kind: "declared", txnId: ID } as DeliveryState);
-        said.push((value as [Uint8Array, boolean])[1] ? "rollback" : "commit");
-        delivery.accept();
-      });
+      coordinate(request, said);
     },
   });
   const connection = linkUp(server);

@@ -359,6 +359,26 @@ test("EXT-7: an open that announces its refusal is not reported as opened, the c
   }
 });
 
+test('EXT-7: a peer that announces a refusal and sends no close has the time of an open for it; "false" announces none', () => {
+  const script = new Script({ role: "client", openTimeoutMs: 400 });
+  script.endpoint.open();
+  script.header(0);
+  script.send({ kind: "open", containerId: "script", properties: { "amqp:connection-establishment-failed": true } });
+  script.tick(399);
+  assertEquals(script.events, []);
+  script.tick(400);
+  assertEquals(
+    script.one("closed").error?.message,
+    "Cannot open connection: time-out, peer announced a refusal and sent no close",
+  );
+
+  const other = new Script({ role: "client" });
+  other.endpoint.open();
+  other.header(0);
+  other.send({ kind: "open", containerId: "script", properties: { "amqp:connection-establishment-failed": "false" } });
+  other.one("opened");
+});
+
 test("CON-8, WSB-14: a server takes header, SASL, open, begin and attach in one piece", () => {
   const script = new Script({ role: "server", sasl: { mechanisms: ["ANONYMOUS"], required: true } });
   script.onevent = (event) => {
