@@ -275,17 +275,25 @@ function decodeFields(reader: Reader, plan: Plan): unknown {
   if (count > fields.length) throw reader.fail(`there are ${count} fields instead of ${fields.length}`);
   const composite: FieldValues = plan.hasKind ? { kind: plan.kind } : {};
   let present = 0;
+  // An attach whose name and handle are known is the matter of its link alone.
+  const isAttach = reader.skips && plan.kind === "attach";
+  let fault: AmqpError | undefined;
   for (let i = 0; i < count; i++) {
     const code = reader.code();
     if (code === 0x40) continue;
     const field = fields[i];
     reader.field = field.key;
-    const value = field.multiple ? decodeSeveral(reader, field, code) : decodeField(reader, field, code, composite);
-    if (value === undefined) continue;
-    composite[field.key] = value;
-    present |= 1 << i;
+    const value = isAttach && !field.mandatory
+      ? reader.attempt(() => decodeFieldOrSeveral(reader, field, code, composite))
+      : decodeFieldOrSeveral(reader, field, code, composite);
+    if (value instanceof AmqpError) fault ??= value;
+    else if (value !== undefined) {
+      composite[field.key] = value;
+      present |= 1 << i;
+    }
   }
   reader.field = undefined;
+  if (fault !== undefined) composite.source = unknown(fault);
   if ((plan.mandatory & ~present) !== 0) throw missing(reader, plan, present);
   reader.close(end);
   reader.subject = subject;
@@ -296,6 +304,10 @@ function decodeFields(reader: Reader, plan: Plan): unknown {
 function missing(reader: Reader, plan: Plan, present: number): Error {
   const field = plan.fields.find(({ mandatory }, i) => mandatory && (present & 1 << i) === 0);
   return reader.fail(`field "${field?.key}" is mandatory`);
+}
+
+function decodeFieldOrSeveral(reader: Reader, field: FieldPlan, code: number, composite: FieldValues): unknown {
+  return field.multiple ? decodeSeveral(reader, field, code) : decodeField(reader, field, code, composite);
 }
 
 function decodeField(reader: Reader, field: FieldPlan, code: number, composite: FieldValues): unknown {
@@ -381,8 +393,12 @@ function decodeProvided(reader: Reader, archetype: number, code: number): unknow
   }
   const decoded = reader.attempt(() => decodeNested(reader, archetype, code));
   if (!(decoded instanceof AmqpError)) return decoded;
-  const error: ErrorFields = { condition: decoded.condition, description: decoded.message };
-  return archetype === archetypes.error ? error : { kind: "unknown", error };
+  return archetype === archetypes.error ? unknown(decoded).error : unknown(decoded);
+}
+
+// Stands for what could not be read.
+function unknown({ condition, message }: AmqpError): { kind: "unknown"; error: ErrorFields } {
+  return { kind: "unknown", error: { condition, description: message } };
 }
 
 // Whether a peer may have types of its own that provide the archetype.

@@ -356,7 +356,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
       before.receiveDetach({ kind: "detach", handle });
       this.#handles.overtaken.add(handle);
     }
-    const fault = faultOf(attach, "source") ?? faultOf(attach, "target");
+    const fault = faultOf(attach);
     const role = attach.role === "sender" ? "receiver" : "sender";
     const answered = this.#handles.answered(name, role);
     const kept = this.connection.costs.keep();
@@ -476,11 +476,12 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   }
 }
 
-// The error of a terminus that could not be read, which is then removed.
-function faultOf(attach: Attach, end: "source" | "target"): AmqpError | undefined {
-  const terminus = attach[end] as UnknownState | Source | Target | Coordinator | null | undefined;
-  if (terminus?.kind !== "unknown") return undefined;
-  attach[end] = undefined;
-  const { condition, description } = terminus.error;
+// The error of an attach of which a part could not be read; without its termini it is one that is refused.
+function faultOf(attach: Attach): AmqpError | undefined {
+  const termini: (UnknownState | Source | Target | Coordinator | undefined)[] = [attach.source, attach.target];
+  const unread = termini.find((terminus) => terminus?.kind === "unknown") as UnknownState | undefined;
+  if (unread === undefined) return undefined;
+  attach.source = attach.target = undefined;
+  const { condition, description } = unread.error;
   return new AmqpError(condition, description!, { scope: "link" });
 }

@@ -2,7 +2,15 @@ import { assertEquals } from "@std/assert";
 import { condition } from "../../src/base/errors.ts";
 import { beginFrame, endFrame } from "../../src/codec/frame.ts";
 import { print } from "../../src/codec/print.ts";
-import { described, type Disposition, uint, ulong, type Value } from "../../src/codec/types.ts";
+import {
+  described,
+  type Disposition,
+  symbol as amqpSymbol,
+  ubyte,
+  uint,
+  ulong,
+  type Value,
+} from "../../src/codec/types.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { test } from "../harness.ts";
 import { attachLink, sendOn } from "./endpoint.ts";
@@ -138,6 +146,52 @@ test("TRM-8: a link of ours that is answered with a terminus that cannot be read
   raw(script, 0x12n, ["link", uint(0), true, null, null, described(0x28n, []), described("shop:shelf:list", [])]);
   script.detachedWith(condition.notImplemented, "not that of a known target");
   assertEquals(script.take("attached"), []);
+});
+
+test("LNK-1, ATK-39: an attach with a field that cannot be read refuses its link, and the session goes on", () => {
+  // The index of the field, its value, and the refusal.
+  const cases: [number, Value, string, string][] = [
+    [3, ubyte(9), condition.invalidField, '"9" is not a senderSettleMode (field "sndSettleMode"'],
+    [4, ubyte(2), condition.invalidField, '"2" is not a receiverSettleMode (field "rcvSettleMode"'],
+    [3, "mixed", condition.decodeError, 'not ubyte (field "sndSettleMode"'],
+    [7, "all", condition.decodeError, 'not map (field "unsettled"'],
+    [7, new Map<Value, Value>([["tag", null]]), condition.decodeError, 'not binary (field "unsettled"'],
+    [9, ulong(1), condition.decodeError, 'not uint (field "initialDeliveryCount"'],
+    [10, "big", condition.decodeError, 'not ulong (field "maxMessageSize"'],
+    [11, [amqpSymbol("a")], condition.decodeError, 'not symbol (field "offeredCapabilities"'],
+    [13, new Map<Value, Value>([["string", 1]]), condition.decodeError, 'not symbol (field "properties"'],
+  ];
+  for (const role of [true, false]) {
+    for (const [index, value, symbol, text] of cases) {
+      const script = Script.begun();
+      script.send(attach({ role: "sender", name: "other", handle: 7 }));
+      script.one("attachRequested");
+      script.rest();
+      const fields: Value[] = ["l", uint(0), role, null, null, described(0x28n, []), described(0x29n, []), null];
+      while (fields.length < 14) fields.push(null);
+      fields[9] = uint(0);
+      fields[index] = value;
+      raw(script, 0x12n, fields);
+      script.expect("attach");
+      script.expect2("detach", symbol, text);
+      script.send({ kind: "detach", handle: 0, closed: true });
+      script.quiet();
+      assertEquals(script.take("attachRequested"), []);
+      assertEquals([...script.endpoint.sessions()][0]!.linkCount, 1);
+      script.alive();
+    }
+  }
+});
+
+test("LNK-1: a link of ours that is answered with a field that cannot be read ends with its error", () => {
+  const script = Script.opened({ role: "client" });
+  attachLink(script.endpoint.begin({}), { name: "link", role: "sender", target: { kind: "target" } });
+  script.send(begin({ remoteChannel: 0 }));
+  script.rest();
+  raw(script, 0x12n, ["link", uint(0), true, ubyte(9), null, described(0x28n, []), described(0x29n, [])]);
+  script.detachedWith(condition.invalidField, '"9" is not a senderSettleMode');
+  assertEquals(script.take("attached"), []);
+  script.alive();
 });
 
 test("ERR-1: a detach, an end and a close whose error cannot be read end what they say", () => {
