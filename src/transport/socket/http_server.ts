@@ -97,10 +97,12 @@ export function upgradeListener(
       openUpgrade(connection, { method: request.method ?? "GET", target, version, headers }, new Uint8Array(head), {
         options: http,
         peer,
-        onupgraded: (channel, request, protocol) => {
-          if (accept === undefined) {
-            callbacks.hand(channel, "acceptor", () => acceptor?.accept(channel, { ...peer, protocol }));
-          } else callbacks.hand(channel, "accept", () => accept(channel, { ...peer, protocol, request }));
+        results: {
+          onupgraded: (channel, request, protocol) => {
+            if (accept === undefined) {
+              callbacks.hand(channel, "acceptor", () => acceptor?.accept(channel, { ...peer, protocol }));
+            } else callbacks.hand(channel, "accept", () => accept(channel, { ...peer, protocol, request }));
+          },
         },
       });
     } catch (error) {

@@ -86,6 +86,9 @@ const REFUSAL_TIMEOUT_MS = 1_000;
 // Most milliseconds of a slow handshake while others wait: a distant client's round trips for TLS and its request.
 const SLOW_TIMEOUT_MS = 2_000;
 
+// Milliseconds to read the first bytes of a client that has waited as long in line: they are there, if it has sent any.
+const SILENT_TIMEOUT_MS = 200;
+
 const REFUSED_BY_LIMIT: Partial<Record<RefusalReason, string>> = {
   "connections": 'as many as "limits.maxConnections" allows are there; raise it, or end those that are idle',
   "connections-per-address":
@@ -193,7 +196,7 @@ class IncomingConnections {
   readonly #addresses = new Map<string, number>();
   // Sockets in a handshake, and sockets that wait for one, each in the order of arrival.
   readonly #handshakes = new Map<Socket, Connection>();
-  readonly #waiting = new Map<Socket, ReturnType<typeof setTimeout>>();
+  readonly #waiting = new Map<Socket, { readonly timer: ReturnType<typeof setTimeout>; readonly arrived: number }>();
   #slowTimer: ReturnType<typeof setTimeout> | undefined;
   #accepted = 0;
   #refused = 0;
@@ -235,28 +238,29 @@ class IncomingConnections {
     socket.on("close", () => {
       this.#sockets.delete(socket);
       this.#leaveAddress(remoteAddress);
-      clearTimeout(this.#waiting.get(socket));
+      clearTimeout(this.#waiting.get(socket)?.timer);
       const connection = this.#handshakes.get(socket);
       if (this.#waiting.delete(socket)) this.#refuse("closed", socket);
-      else if (connection !== undefined) {
-        const { reason, http } = connection;
-        this.#endHandshake(socket);
-        this.#refuse(reason === "closed" && http?.reading === false ? "answered" : reason, socket);
-      }
+      else if (connection !== undefined) this.#endRefused(connection);
     });
-    if (!this.#isFull) return this.#begin(socket);
+    const arrived = performance.now();
+    if (!this.#isFull) return this.#begin(socket, arrived);
     // A paused socket costs next to nothing: its bytes stay with the system.
     socket.pause();
     const { waitTimeoutMs = WAIT_TIMEOUT_MS } = this.#limits;
-    this.#waiting.set(socket, guard(waitTimeoutMs, () => this.#refuseWaiting(socket, waitTimeoutMs)));
+    const timer = guard(waitTimeoutMs, () => this.#refuseWaiting(socket, waitTimeoutMs));
+    this.#waiting.set(socket, { timer, arrived });
     this.#limitSlow();
   }
 
   close(): void {
     this.#closed = true;
     clearTimeout(this.#slowTimer);
-    for (const end of this.#sockets.values()) end?.();
-    for (const socket of [...this.#handshakes.keys(), ...this.#waiting.keys()]) socket.destroy();
+    // Those without a channel are in their handshake, wait for it, or were answered.
+    for (const [socket, end] of this.#sockets) {
+      if (end === undefined) socket.destroy();
+      else end();
+    }
   }
 
   get #limits(): ListenLimits {
@@ -267,8 +271,9 @@ class IncomingConnections {
     return this.#handshakes.size >= (this.#limits.maxHandshakes ?? MAX_HANDSHAKES);
   }
 
-  #begin(socket: Socket): void {
-    const connection: Connection = { socket, secure: false, since: performance.now(), reason: "closed" };
+  #begin(socket: Socket, arrived: number): void {
+    const since = performance.now();
+    const connection: Connection = { socket, secure: false, arrived, since, silent: true, reason: "closed" };
     connection.timer = guard(this.#limits.handshakeTimeoutMs ?? ACCEPT_TIMEOUT_MS, () => this.#expire(connection));
     this.#handshakes.set(socket, connection);
     this.#sniff(socket, connection);
@@ -282,14 +287,16 @@ class IncomingConnections {
 
   // While sockets wait, a handshake that waits for its client's bytes ends early.
   #limitSlow(): void {
-    if (this.#slowTimer !== undefined || this.#waiting.size === 0 || this.#closed) return;
-    const slow = this.#handshakes.values().find(({ http, ended }) => !ended && http?.reading !== false);
+    clearTimeout(this.#slowTimer);
+    if (this.#waiting.size === 0 || this.#closed) return;
+    const slow = this.#handshakes.values().filter(isSlow).reduce<Connection | undefined>(
+      (first, next) => first !== undefined && dueOf(first) <= dueOf(next) ? first : next,
+      undefined,
+    );
     if (slow === undefined) return;
-    this.#slowTimer = guard(Math.max(0, slow.since + SLOW_TIMEOUT_MS - performance.now()), () => {
-      this.#slowTimer = undefined;
-      const { since, http } = slow;
-      const isSlow = this.#handshakes.has(slow.socket) && http?.reading !== false;
-      if (this.#waiting.size > 0 && isSlow && performance.now() - since >= SLOW_TIMEOUT_MS - 1) {
+    this.#slowTimer = guard(Math.max(0, dueOf(slow) - performance.now()), () => {
+      const isHere = this.#handshakes.has(slow.socket) && isSlow(slow);
+      if (this.#waiting.size > 0 && isHere && performance.now() >= dueOf(slow) - 1) {
         slow.ended = true;
         this.#expire(slow);
       }
@@ -350,13 +357,21 @@ class IncomingConnections {
     if (connection === undefined) return false;
     clearTimeout(connection.timer);
     this.#handshakes.delete(socket);
-    for (const [next, timer] of this.#waiting) {
+    for (const [next, { timer, arrived }] of this.#waiting) {
       if (this.#closed || this.#isFull) break;
       this.#waiting.delete(next);
       clearTimeout(timer);
-      this.#begin(next);
+      this.#begin(next, arrived);
     }
+    this.#limitSlow();
     return true;
+  }
+
+  // Ends the handshake of a socket that has closed without a channel, or was answered; the latter's own timer ends it.
+  #endRefused(connection: Connection): void {
+    const { socket, reason, http } = connection;
+    if (!this.#endHandshake(socket)) return;
+    this.#refuse(reason === "closed" && http?.reading === false ? "answered" : reason, socket);
   }
 
   #sniff(socket: Socket, connection: Connection): void {
@@ -364,6 +379,7 @@ class IncomingConnections {
     const pieces: Uint8Array[] = [];
     const onend = (): void => void socket.destroy();
     const ondata = (bytes: Uint8Array): void => {
+      connection.silent = false;
       pieces.push(bytes);
       const opening = sniffer.receive(bytes);
       if (opening === undefined) return;
@@ -378,10 +394,13 @@ class IncomingConnections {
       } else if (opening === "http" && this.#speaks(connection.secure ? "wss" : "ws")) {
         const { secure, certificate } = connection;
         const peer: PeerInfo = { secure, certificate, remoteAddress: socket.remoteAddress };
-        connection.http = new HttpExchange(socket, this.#http, peer, (channel, request, protocol) => {
-          // An idle channel keeps no exchange alive.
-          connection.http = undefined;
-          this.#accept(channel, connection, { scheme: connection.secure ? "wss" : "ws", request, protocol });
+        connection.http = new HttpExchange(socket, this.#http, peer, {
+          onupgraded: (channel, request, protocol) => {
+            // An idle channel keeps no exchange alive.
+            connection.http = undefined;
+            this.#accept(channel, connection, { scheme: connection.secure ? "wss" : "ws", request, protocol });
+          },
+          onanswered: () => this.#endRefused(connection),
         });
       } else if ((opening === "amqp" || opening === "sasl") && this.#speaks(connection.secure ? "amqps" : "amqp")) {
         const channel = new StreamChannel(socket, this.#options);
@@ -446,9 +465,23 @@ interface Connection {
   certificate?: PeerInfo["certificate"];
   http?: HttpExchange;
   timer?: ReturnType<typeof setTimeout>;
-  // The start of the handshake by `performance.now()`, and whether it was ended early for others.
+  // The times by `performance.now()` at which the socket came, and at which its handshake began.
+  readonly arrived: number;
   readonly since: number;
+  // Whether no byte was read yet.
+  silent: boolean;
+  // Whether the handshake was ended early for others.
   ended?: boolean;
   // The reason if the connection ends without a channel.
   reason: RefusalReason;
+}
+
+// Whether a handshake waits for its client, and not for this side.
+function isSlow({ http, ended }: Connection): boolean {
+  return !ended && http?.reading !== false;
+}
+
+// The time at which a slow handshake may end while others wait.
+function dueOf({ arrived, since, silent }: Connection): number {
+  return silent ? Math.max(arrived + SLOW_TIMEOUT_MS, since + SILENT_TIMEOUT_MS) : since + SLOW_TIMEOUT_MS;
 }

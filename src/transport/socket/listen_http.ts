@@ -33,22 +33,27 @@ export interface HttpServiceOptions extends UpgradeOptions {
   limits?: WebSocketLimits | undefined;
 }
 
-/** Receives a channel whose WebSocket is open. */
-export type OnUpgraded = (channel: PausableChannel, request: RequestHead, protocol: string) => void;
+/** The results of a request: one of them is called, unless its client leaves before. */
+export interface HttpResults {
+  /** Receives a channel whose WebSocket is open. */
+  onupgraded(channel: PausableChannel, request: RequestHead, protocol: string): void;
+  /** Called when any other answer was written: only the client's end of the connection is still to come. */
+  onanswered?(): void;
+}
 
 export class HttpExchange {
   readonly #socket: Socket;
   readonly #options: HttpServiceOptions;
   readonly #peer: PeerInfo;
-  readonly #onupgraded: OnUpgraded;
+  readonly #results: HttpResults;
   readonly #parser: ReturnType<typeof requestParser>;
   #reading = true;
 
-  constructor(socket: Socket, options: HttpServiceOptions, peer: PeerInfo, onupgraded: OnUpgraded) {
+  constructor(socket: Socket, options: HttpServiceOptions, peer: PeerInfo, results: HttpResults) {
     this.#socket = socket;
     this.#options = options;
     this.#peer = peer;
-    this.#onupgraded = onupgraded;
+    this.#results = results;
     this.#parser = requestParser(options.limits);
     socket.on("data", this.#ondata);
     socket.on("end", this.#onend);
@@ -110,7 +115,7 @@ export class HttpExchange {
     openUpgrade(this.#socket, head, this.#parser.surplus, {
       options: this.#options,
       peer: this.#peer,
-      onupgraded: this.#onupgraded,
+      results: this.#results,
     });
   }
 
@@ -126,6 +131,7 @@ export class HttpExchange {
     socket.on("data", () => {});
     socket.resume();
     socket.end();
+    this.#results.onanswered?.();
   }
 }
 
@@ -134,7 +140,7 @@ export function openUpgrade(
   socket: Socket,
   request: RequestHead,
   surplus: Uint8Array,
-  { options, peer, onupgraded }: { options: HttpServiceOptions; peer: PeerInfo; onupgraded: OnUpgraded },
+  { options, peer, results }: { options: HttpServiceOptions; peer: PeerInfo; results: HttpResults },
 ): void {
   const { subprotocols, origins = [], limits, maxMessageBytes, closeTimeoutMs } = options;
   const policy = { subprotocols: acceptedSubprotocols(subprotocols), origins };
@@ -144,22 +150,28 @@ export function openUpgrade(
     now: performance.now(),
     limits: { closeTimeoutMs, maxSentMessageBytes: maxMessageBytes, ...limits },
   });
+  const refuse = (status: number, headers?: readonly HeaderField[]): void => {
+    channel.refuse(status, headers);
+    results.onanswered?.();
+  };
   const channel = new SocketWebSocket(socket, endpoint, {
     closeTimeoutMs,
     onrequest: async ({ request: { head, key, subprotocol } }) => {
-      if (!isServed(options, head.target)) return channel.refuse(404);
+      if (!isServed(options, head.target)) return refuse(404);
       const refusal = await options.authenticate?.(head, peer);
-      if (refusal !== undefined) return channel.refuse(refusal.status, refusal.headers);
+      if (refusal !== undefined) return refuse(refusal.status, refusal.headers);
       const accept = await acceptKey(key, crypto.subtle);
       channel.accept(accept);
-      if (endpoint.state === "open") onupgraded(channel, head, subprotocol);
+      if (endpoint.state === "open") results.onupgraded(channel, head, subprotocol);
     },
   });
   channel.receiveRequest(request, surplus);
+  if (endpoint.state === "ending") results.onanswered?.();
 }
 
 export function isServed({ paths }: HttpServiceOptions, target: string): boolean {
-  const path = target.split("?", 1)[0]!;
+  // A request as to a proxy counts as one to this host [rfc9112 3.2.2].
+  const [path] = target.replace(/^https?:\/\/[^/?]*\/?/i, "/").split("?", 1) as [string];
   return paths === undefined || (typeof paths === "function" ? paths(path) : paths.includes(path));
 }
 

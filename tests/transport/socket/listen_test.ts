@@ -159,6 +159,18 @@ test("ATK-20: paths may be a function, and pages are refused by default", async 
   await client.until(" 101 ");
 });
 
+test("RFC9112 3.2.2: a path is found behind scheme and host", async () => {
+  await using listener = await start({ paths: ["/", "/amqp"] });
+  for (const target of ["http://x/amqp", "HTTPS://x:1/amqp?a=/b", "http://x", "http://x?a"]) {
+    await using client = await BareClient.connect(listener.port);
+    client.socket.write(upgrade(target));
+    await client.until(" 101 ");
+  }
+  for (const target of ["http://x/other", "http://x/amqp/", "http:/amqp", "//x/amqp", "/http://x/amqp"]) {
+    assertStringIncludes(await ask(listener.port, upgrade(target)), " 404 ", target);
+  }
+});
+
 test("WS-14: a WebSocket is authenticated before it is opened", async () => {
   const seen: unknown[] = [];
   await using listener = await start({
@@ -331,6 +343,50 @@ test("ATK-8: who says nothing makes room for who comes next", async () => {
   await speaking.until(SASL);
   await Promise.any(mute.map((client) => client.ended));
   assertEquals(listener.counters.refused, 1);
+  for (const client of mute) await client[Symbol.asyncDispose]();
+});
+
+test("ATK-8: who was answered and stays makes room at once, whatever the answer", async () => {
+  const refused: string[] = [];
+  await using listener = await start({
+    limits: { maxHandshakes: 1 },
+    paths: ["/amqp"],
+    authenticate: ({ headers }) => headers.some(([name]) => name === "X-Bad") ? { status: 401 } : undefined,
+    onRefused: ({ reason }) => void refused.push(reason),
+  });
+  const requests: Record<string, string | Uint8Array> = {
+    "200": "GET /amqp HTTP/1.1\r\nHost: x\r\n\r\n",
+    "400": "PRI * HTTP/2.0\r\n\r\n",
+    "401": upgrade("/amqp", { "X-Bad": "1" }),
+    "403": upgrade("/amqp", { Origin: "https://page.example" }),
+    "404": upgrade("/other"),
+    "405": "POST /amqp HTTP/1.1\r\nHost: x\r\n\r\n",
+  };
+  const answered: BareClient[] = [];
+  for (const [status, request] of Object.entries(requests)) {
+    const client = await BareClient.connect(listener.port);
+    // Reads the answer, and stays.
+    client.socket.removeAllListeners("end");
+    client.socket.write(request as Uint8Array);
+    await client.until(`HTTP/1.1 ${status} `);
+    answered.push(client);
+  }
+  await using speaking = await BareClient.connect(listener.port);
+  speaking.socket.write(SASL);
+  await speaking.until(SASL);
+  assertEquals(refused, answered.map(() => "answered"));
+  assertEquals(listener.counters, { connections: 7, accepted: 1, refused: 6 });
+  // Closing does not wait for them.
+  await listener.close();
+  for (const client of answered) await client[Symbol.asyncDispose]();
+});
+
+test("ATK-8: those who have said nothing while they waited in line are passed over", async () => {
+  await using listener = await start({ limits: { maxHandshakes: 1 } });
+  const mute = await Promise.all(Array.from({ length: 6 }, () => BareClient.connect(listener.port)));
+  while (listener.counters.connections < 6) await new Promise((resolve) => setTimeout(resolve, 1));
+  // 503 after five seconds otherwise.
+  assertStringIncludes(await ask(listener.port, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"), "HTTP/1.1 200 ");
   for (const client of mute) await client[Symbol.asyncDispose]();
 });
 
