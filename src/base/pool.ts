@@ -32,10 +32,11 @@ let blocks: Uint8Array<ArrayBuffer>[] | undefined;
 let blockBytes = 0;
 let lent: WeakSet<Uint8Array> | undefined;
 
-// The slabs that no writer holds, the roomier one first. The next writer goes on behind `end`, so that idle connections hold no
-// memory, however many they are. Two, since a flush over a WebSocket has two writers: of AMQP frames and of WebSocket frames.
-let spare: Slab | undefined;
-let second: Slab | undefined;
+// A fresh connection over a WebSocket has as many writers at a time: of SASL, of AMQP frames, of messages, of WebSocket frames.
+const MAX_SPARE_SLABS = 4;
+// The slabs that no writer holds, the roomiest first. The next writer goes on behind `end`, so that idle connections hold no
+// memory, however many they are.
+let spares: Slab[] | undefined;
 
 /** A block of at least `least` bytes, and not much more; it may hold bytes of earlier writers. */
 export function takeBlock(least: number): Uint8Array<ArrayBuffer> {
@@ -87,20 +88,21 @@ export function giveBlock(view: Uint8Array): boolean {
 
 /** A spare slab with room for `least` bytes, if any; the caller writes behind its end, and leaves it later. */
 export function takeSlab(least: number): Slab | undefined {
-  if (spare === undefined || roomOf(spare) < least) return undefined;
-  const slab = spare;
-  spare = second;
-  second = undefined;
-  return slab;
+  const roomiest = spares?.[0];
+  return roomiest === undefined || roomOf(roomiest) < least ? undefined : spares!.shift();
 }
 
-/** Leaves a slab to the next writer. The two roomiest are kept; a block never is. */
+/** Leaves a slab to the next writer. The roomiest are kept; a block never is. */
 export function leaveSlab(slab: Slab): void {
   if (isBlock(slab.bytes) || roomOf(slab) === 0) return;
-  if (spare === undefined || roomOf(slab) > roomOf(spare)) {
-    second = spare;
-    spare = slab;
-  } else if (second === undefined || roomOf(slab) > roomOf(second)) second = slab;
+  spares ??= [];
+  // Each takes the place of the first that has less room.
+  for (let i = 0, left: Slab | undefined = slab; i < MAX_SPARE_SLABS && left !== undefined; i++) {
+    const other: Slab | undefined = spares[i];
+    if (other !== undefined && roomOf(left) <= roomOf(other)) continue;
+    spares[i] = left;
+    left = other;
+  }
 }
 
 export function roomOf({ bytes, end }: Slab): number {

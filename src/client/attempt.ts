@@ -123,10 +123,13 @@ export function loginSettings(sasl: SaslClient | undefined, saslInit?: SaslInit)
 
 type SaslInit = Awaited<ReturnType<SaslClient["begin"]>> | undefined;
 
-async function ask<T>(option: Asked<T>, signal: AbortSignal): Promise<T> {
-  if (typeof option !== "function") return option;
+function ask<T>(option: Asked<T>, signal: AbortSignal): T | Promise<T> {
+  return typeof option === "function" ? answerOf(option as () => T | Promise<T>, signal) : option;
+}
+
+async function answerOf<T>(callback: () => T | Promise<T>, signal: AbortSignal): Promise<T> {
   try {
-    return await abortable(Promise.resolve((option as () => T | Promise<T>)()), signal);
+    return await abortable(Promise.resolve(callback()), signal);
   } catch (cause) {
     throw new CallbackFailure("", { cause });
   }

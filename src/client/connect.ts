@@ -9,7 +9,7 @@ import { type Environment, randomFraction, randomName, systemEnvironment } from 
 import { OutcomeError, TransportError } from "../base/errors.ts";
 import { checkAddress, checkOptions, type Kinds, type OptionKinds } from "../base/options.ts";
 import { quote } from "../base/text.ts";
-import { abortable, ignore, type WaitOptions, within } from "../base/wait.ts";
+import { abortable, Deferred, ignore, onAbort, type WaitOptions, within } from "../base/wait.ts";
 import type { LogOption } from "../base/log.ts";
 import type { Message } from "../codec/message.ts";
 import { FastPathReader } from "../codec/fast_path.ts";
@@ -287,9 +287,10 @@ export async function publish(
   const ending = new AbortController();
   // The failure of the last attempt.
   let failure: Error | undefined;
-  let ended: Promise<void> | undefined;
-  const abort = (): void => ending.abort(signal!.reason);
-  signal?.addEventListener("abort", abort);
+  const ended = new Deferred<void>();
+  // Held from here to the end, so that the waits on the way share one listener.
+  const callsOff = [onAbort(ending.signal, () => ended.resolve())];
+  if (signal !== undefined) callsOff.push(onAbort(signal, () => ending.abort(signal.reason)));
   const timer = environment.setTimer(() => {
     const because = failure === undefined ? "" : `, ${failure.message}`;
     const message = `Cannot publish to ${quote(address)} at ${urls[0]!.host}: no outcome in ${timeoutMs} ms${because}`;
@@ -311,13 +312,12 @@ export async function publish(
         if (final instanceof SendAbortedError && !signal?.aborted) throw outOfTime(final);
         if (ending.signal.aborted || decided || !isPassing(final) || delayMs === undefined) throw final;
         failure = final as Error;
-        ended ??= new Promise((resolve) => ending.signal.addEventListener("abort", () => resolve()));
-        await within(ended, delayMs, environment);
+        await within(ended.promise, delayMs, environment);
       }
     }
   } finally {
     environment.clearTimer(timer);
-    signal?.removeEventListener("abort", abort);
+    for (const callOff of callsOff) callOff();
   }
 }
 

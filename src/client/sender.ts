@@ -320,6 +320,7 @@ export class Sender extends Link {
   /** {@inheritDoc Link.onended} */
   protected override onended(ending: () => Error): void {
     this.connection.environment.clearTimer(this.#warningTimer);
+    this.#writer.release();
     // Listeners come last: they may send again at once.
     const ended = this.#outgoing.clear().map((delivery) => ({ left: hasLeft(delivery), delivery }));
     // Recovery keeps a message that has left: a later process may learn its outcome.

@@ -161,17 +161,17 @@ export class ByteWriter {
   }
 
   #grow(least: number): void {
-    const written = this.view();
+    const written = this.length === 0 ? undefined : this.view();
     // The next output is likely to be as long as the last.
     const likely = Math.min(this.#lastTaken, MAX_AHEAD);
-    const slab = written.length === 0 ? takeSlab(Math.max(likely, least)) : undefined;
+    const slab = written === undefined ? takeSlab(Math.max(likely, least)) : undefined;
     if (slab !== undefined) return this.#hold(slab.bytes, slab.end);
-    const size = Math.max(this.#capacity, likely, 2 * written.length, least);
+    const size = Math.max(this.#capacity, likely, 2 * this.length, least);
     // A writer of known capacity may keep the memory for long, and takes no more than that.
     const exact = size < MIN_BLOCK_BYTES || size === this.#capacity;
     if (exact) this.#hold(new Uint8Array(size), 0);
     else this.#hold(takeBlock(BLOCK_HEAD_BYTES + size), BLOCK_HEAD_BYTES);
-    this.append(written);
+    if (written !== undefined) this.append(written);
   }
 
   // Continues in other memory, from `at`.

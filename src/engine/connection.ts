@@ -226,7 +226,11 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
     this.#clock.set(now);
     this.output.flushBytes = flushBytes;
     const { client, out, holding } = this.handshake;
-    if (client && out.length > 0) return out.take();
+    if (client && out.length > 0) {
+      const first = out.take();
+      out.release();
+      return first;
+    }
     if (client && holding) return undefined;
     if (this.#dirty) {
       this.#dirty = false;

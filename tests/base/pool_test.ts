@@ -100,23 +100,25 @@ test("slabs: the two writers of a flush need no memory of their own each time", 
   assert(buffers.size <= 4, `${buffers.size} slabs for 2,000 bytes`);
 });
 
-test("slabs: the two roomiest are kept, the roomier one and the older of equals first, and taken to the last byte", () => {
+test("slabs: the four roomiest are kept, the roomier ones first, and taken to the last byte", () => {
   const slab = (room: number): Slab => ({ bytes: new Uint8Array(room + 1), end: 1 });
-  const [small, even, other, large] = [slab(10), slab(20), slab(20), slab(30)];
-  const kept = (...left: Slab[]): Array<Slab | undefined> => {
+  const kept = (...rooms: number[]): number[] => {
+    const taken: number[] = [];
     while (takeSlab(0) !== undefined);
-    for (const one of left) leaveSlab(one);
-    return [takeSlab(0), takeSlab(0), takeSlab(0)];
+    for (const room of rooms) leaveSlab(slab(room));
+    for (let next = takeSlab(0); next !== undefined; next = takeSlab(0)) taken.push(next.bytes.length - 1);
+    return taken;
   };
-  for (const left of [[small, even, large], [large, even, small], [even, large, small], [small, large, even]]) {
-    const [first, second, third] = kept(...left);
-    assert(first === large && second === even && third === undefined);
+  for (const rooms of [[5, 10, 20, 20, 30], [30, 20, 20, 10, 5], [20, 30, 5, 20, 10], [5, 5, 10, 30, 20, 20]]) {
+    assertEquals(kept(...rooms), [30, 20, 20, 10]);
   }
-  const [first, second] = kept(even, other);
-  assert(first === even && second === other);
-  leaveSlab(small);
-  assertEquals(takeSlab(11), undefined);
-  assertStrictEquals(takeSlab(10), small);
+  const [older, newer] = [slab(20), slab(20)];
+  leaveSlab(older);
+  leaveSlab(newer);
+  assert(takeSlab(20) === older && takeSlab(20) === newer);
+  leaveSlab(older);
+  assertEquals(takeSlab(21), undefined);
+  assertStrictEquals(takeSlab(20), older);
   leaveSlab({ bytes: new Uint8Array(5), end: 5 });
   leaveSlab({ bytes: new Uint8Array(MIN_BLOCK_BYTES), end: 0 });
   assertEquals(takeSlab(0), undefined);

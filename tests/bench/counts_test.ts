@@ -432,6 +432,46 @@ test("bench: a connection that sends a message and ends in order makes no error"
   assertEquals(made, []);
 });
 
+test("bench: a fresh connection that publishes writes to memory that earlier ones left, and listens to its signal once", async () => {
+  const server = acceptor({ onReceiver: (request) => request.accept().serve(() => {}) });
+  const listened: EventTarget[] = [];
+  const { addEventListener } = EventTarget.prototype;
+  const send = async (): Promise<void> => {
+    const [near, far] = channelPair();
+    server.accept(far);
+    const { signal } = new AbortController();
+    const written = new Set<ArrayBufferLike>();
+    const sent = near.send.bind(near);
+    near.send = (bytes) => {
+      written.add(bytes.buffer);
+      sent(bytes);
+    };
+    await publish("ws://localhost", "sink", { body: "one" }, { dial: () => near, signal, auth: anonymous() });
+    blocks.push(written);
+  };
+  const blocks: Set<ArrayBufferLike>[] = [];
+  for (let i = 0; i < 4; i++) await send();
+  try {
+    EventTarget.prototype.addEventListener = function (
+      this: EventTarget,
+      ...given: Parameters<typeof addEventListener>
+    ) {
+      if (given[0] === "abort") listened.push(this);
+      return addEventListener.apply(this, given);
+    };
+    const work = await workOf(send);
+    // Both sides together.
+    assert(work.arrays <= 44, `${work.arrays} arrays`);
+    assert(work.promises <= 28, `${work.promises} promises`);
+  } finally {
+    EventTarget.prototype.addEventListener = addEventListener;
+  }
+  // The caller's signal, and the one that ends all attempts.
+  assertEquals(listened.length, 2);
+  const before = new Set(blocks.slice(0, -1).flatMap((one) => [...one]));
+  for (const block of blocks.at(-1)!) assert(before.has(block), `${block.byteLength} bytes are new`);
+});
+
 test("bench: 1,000 encoded messages share a few blocks of memory", () => {
   const writer = new Writer(16_384);
   const blocks = new Set<ArrayBuffer>();

@@ -1,6 +1,6 @@
 import { TransportError } from "../../base/errors.ts";
 import { quote } from "../../base/text.ts";
-import { abortable } from "../../base/wait.ts";
+import { abortable, onAbort } from "../../base/wait.ts";
 import { formatAuthority, type HttpProxy, joinAuthority } from "../proxy/http_proxy.ts";
 import { connectTcp, connectTls } from "../runtime/node.ts";
 import { SocksProxy, SocksTunnel } from "../proxy/socks.ts";
@@ -59,7 +59,7 @@ function step(
   return new Promise((resolve, reject) => {
     const settle = (): void => {
       clearTimeout(timer);
-      signal?.removeEventListener("abort", abort);
+      callOff?.();
       socket.off(event, done);
       socket.off("error", broken);
       socket.off("close", ended);
@@ -89,7 +89,7 @@ function step(
     socket.on(event, done);
     socket.on("error", broken);
     socket.on("close", ended);
-    signal?.addEventListener("abort", abort);
+    const callOff = signal && onAbort(signal, abort);
     if (signal?.aborted) abort();
   });
 }

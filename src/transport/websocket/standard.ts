@@ -6,6 +6,7 @@
 
 import { TransportError } from "../../base/errors.ts";
 import { quote } from "../../base/text.ts";
+import { onAbort } from "../../base/wait.ts";
 import { type Channel, guard, HANDSHAKE_TIMEOUT_MS, positive } from "../channel.ts";
 import { checkSubprotocols, isChosen, readUrl, type RemoteUrl, urlLabel } from "../url.ts";
 import {
@@ -221,7 +222,7 @@ function handshake(
     const settle = (): void => {
       pending = false;
       clearTimeout(timer);
-      signal?.removeEventListener("abort", abort);
+      callOff?.();
       channel.onclose = undefined;
     };
     const fail = (reason: unknown): void => {
@@ -232,11 +233,10 @@ function handshake(
       if (socket.readyState === CONNECTING) closeCarrier(socket, 1000, "");
       reject(reason);
     };
-    const abort = (): void => fail(signal?.reason);
     const timer = guard(handshakeTimeoutMs, () => {
       fail(new TransportError("timeout", `${cannotOpen(target)}: no answer within ${handshakeTimeoutMs} ms`));
     });
-    signal?.addEventListener("abort", abort);
+    const callOff = signal && onAbort(signal, () => fail(signal.reason));
     socket.addEventListener("error", (event) => failure = event);
     socket.addEventListener("open", () => {
       if (!pending) return;
