@@ -211,10 +211,17 @@ export class TransportError extends Error {
     this.body = options.body;
   }
 
-  /** Milliseconds that the server asks to wait before another attempt, where `Retry-After` gives them in seconds. */
+  /** Milliseconds that the server asks to wait before another attempt, by `Retry-After` in seconds or as a date. */
   get retryAfterMs(): number | undefined {
-    const seconds = Number(this.headers?.find(([name]) => name.toLowerCase() === "retry-after")?.[1]);
-    return seconds >= 0 ? seconds * 1_000 : undefined;
+    const after = this.#header("retry-after");
+    const seconds = Number(after);
+    // A date counts from that of the response, which the same clock has given [rfc9110 10.2.3].
+    const ms = Number.isNaN(seconds) ? Date.parse(after) - Date.parse(this.#header("date")) : seconds * 1_000;
+    return ms >= 0 ? ms : undefined;
+  }
+
+  #header(wanted: string): string {
+    return this.headers?.find(([name]) => name.toLowerCase() === wanted)?.[1] ?? "none";
   }
 }
 

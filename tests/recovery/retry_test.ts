@@ -30,12 +30,20 @@ test("delays double up to their bound, full jitter takes any part of them", () =
 });
 
 test("a server that asks for time gets it beside the delay, within limits, and not where there is another server", () => {
-  const busy = (seconds: string): TransportError =>
-    new TransportError("handshake-failed", "Cannot open", { status: 503, headers: [["Retry-After", seconds]] });
+  const busy = (after: string): TransportError =>
+    new TransportError("handshake-failed", "Cannot open", {
+      status: 503,
+      headers: [["Date", "Wed, 21 Oct 2026 07:28:00 GMT"], ["Retry-After", after]],
+    });
   const next = (seconds: string, options = {}, width = 1): number | undefined =>
     new Retry({ initialDelayMs: 100, ...options }, width).next(0, 0.5, busy(seconds));
   assertEquals(next("2"), 2_050);
-  for (const none of ["0", "-1", "soon", "Wed, 21 Oct 2026 07:28:00 GMT"]) assertEquals(next(none), 50);
+  for (const none of ["0", "-1", "soon", "Wed, 21 Oct 2026 07:27:00 GMT"]) assertEquals(next(none), 50);
+  // A date counts from the date of the response.
+  assertEquals(next("Wed, 21 Oct 2026 07:28:07 GMT"), 7_050);
+  assertEquals(next("Thu, 22 Oct 2026 07:28:00 GMT"), MAX_RETRY_AFTER_MS + 50);
+  const undated = new TransportError("handshake-failed", "x", { headers: [["retry-after", new Date().toUTCString()]] });
+  assertEquals(undated.retryAfterMs, undefined);
   assertEquals(next("99999999999"), MAX_RETRY_AFTER_MS + 50);
   assertEquals(next("2", { timeoutMs: 1_000 }), 1_000);
   assertEquals(next("2", {}, 2), 50);
