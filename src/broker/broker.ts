@@ -30,7 +30,7 @@ import type { Fields, ReceiverSettleMode } from "../codec/types.ts";
 import type { Channel, PeerInfo } from "../transport/channel.ts";
 import { channelPair } from "../transport/pair.ts";
 import { openOver } from "../client/connect.ts";
-import type { Connection } from "../client/connection.ts";
+import { type Connection, showFacts } from "../client/connection.ts";
 import { CLOSE_KINDS, type CloseOptions } from "../client/lifetime.ts";
 import {
   type Acceptor,
@@ -175,6 +175,8 @@ const IDLE_QUEUE_MS = 300_000;
 const MAX_SUSPEND_MS = 600_000;
 const MAX_TRANSACTIONS = 100;
 const TRANSACTION_TIMEOUT_MS = 60_000;
+// Queues that `console.log` shows.
+const MAX_SHOWN_QUEUES = 20;
 
 /** The settings of {@linkcode Broker.connect}. */
 export interface InProcessOptions {
@@ -245,6 +247,7 @@ export class Broker implements AsyncDisposable {
 
   /** Makes the queues that `options` names; the broker does not listen, see {@linkcode Broker.accept}. */
   constructor(options: BrokerOptions = {}) {
+    showFacts(Broker.prototype, "Broker");
     if (Array.isArray(options?.queues)) {
       throw new TypeError('Cannot make broker: option "queues" is an array, give an object such as { orders: {} }');
     }
@@ -408,6 +411,14 @@ export class Broker implements AsyncDisposable {
   /** The status of each queue, except the queues of subscriptions. */
   queues(): QueueStatus[] {
     return [...this.#nodes.all()].filter((node) => node instanceof Queue).map((queue) => queue.status);
+  }
+
+  /** @ignore The broker's facts by name, for `console.log` and `JSON.stringify`. */
+  facts(): Record<string, unknown> {
+    const { connections, messages, bytes } = this;
+    const counts = this.queues().map(({ address, messages }) => [address, messages] as const);
+    const others = counts.splice(MAX_SHOWN_QUEUES).length || undefined;
+    return { connections: connections.size, messages, bytes, queues: Object.fromEntries(counts), others };
   }
 
   /** Drops the messages of a queue that no consumer holds, and returns their number. */

@@ -365,7 +365,7 @@ export class Connection extends LastingConnection {
 type Inspect = (value: unknown, options: unknown) => string;
 
 /** An object that prints its facts, never a secret. */
-interface Inspected {
+export interface Inspected {
   /** @ignore The facts by name. */
   facts(): Record<string, unknown>;
 }
@@ -375,7 +375,7 @@ interface Inspected {
  *
  * Called when the first object is made, since doing it at the class's declaration would be work at load.
  */
-function showFacts(prototype: Inspected, name: string): void {
+export function showFacts(prototype: Inspected, name: string): void {
   const key = Symbol.for("nodejs.util.inspect.custom");
   if (Object.hasOwn(prototype, key)) return;
   Object.defineProperty(prototype, key, {

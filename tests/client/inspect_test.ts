@@ -52,6 +52,22 @@ test("inspect: connection, session, sender, receiver and delivery show what one 
   assert(shown(receiver)[0]!.includes("closed"));
 });
 
+test("inspect: a broker shows its connections, and its queues with their messages", async () => {
+  const queues = Object.fromEntries(Array.from({ length: 30 }, (_, i) => [`q${i}`, {}]));
+  await using broker = new Broker({ queues, sasl: { users: { shop: "s3cret" } } });
+  await using connection = await broker.connect();
+  await connection.send("q1", { body: "one coffee" });
+  for (const text of [...shown(broker), JSON.stringify(broker)]) {
+    const bare = text.replaceAll(/["' ]/g, "");
+    for (const part of ["connections:1", "messages:1", "bytes:", "q0:0", "q1:1", "q19:0", "others:10"]) {
+      assert(bare.includes(part), `${part} in ${text}`);
+    }
+    assert(!bare.includes("s3cret") && text.length < 1_000, text);
+  }
+  assert(shown(broker)[0]!.startsWith("Broker {"));
+  assert(!shown(new Broker()).join().includes("others"));
+});
+
 test("inspect: what a connection was made with is not shown, be it headers, proxy or certificates", async () => {
   const broker = new Broker();
   await using listener = await listen({ port: 0, host: "127.0.0.1", acceptor: broker });
