@@ -20,6 +20,8 @@ export type LogCode =
   | "not-settled"
   /** A link for streams has no session of its own, as the peer takes no more sessions. */
   | "shares-session"
+  /** A peer gives each receiver of a shared subscription all messages. */
+  | "not-shared"
   /** A request has waited for its answer for a while. */
   | "request-unanswered"
   /** A producer of the broker waits, because a queue or the broker is full. */

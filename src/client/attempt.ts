@@ -17,6 +17,7 @@ import type { Channel } from "../transport/channel.ts";
 import { dialAny, type DialAnyOptions, type TransportOptions } from "../transport/dial.ts";
 import { readUrl, userInfoOf } from "../transport/url.ts";
 import type { AttachmentSettings } from "./connection_base.ts";
+import { located } from "./lifetime.ts";
 
 /** A value, or a function that returns it and is called on every attempt. */
 export type Asked<T> = T | (() => T | Promise<T>);
@@ -64,6 +65,16 @@ export interface AttemptOptions extends Omit<TransportOptions, "headers" | "tls"
 
 /** Wraps what a callback of the program threw, to distinguish it from a failure of the transport. */
 export class CallbackFailure extends Error {}
+
+/**
+ * The error of the last attempt, at `host`, with the texts of the errors of the other servers of a list. `failures` keeps the
+ * last error of each host.
+ */
+export function failureAt({ host }: URL, error: Error, failures: Map<string, Error>): Error {
+  failures.set(host, error);
+  const others = [...failures.values()].filter((one) => one !== error).map((one) => one?.message ?? one);
+  return others.length === 0 ? error : located(error, `before that: ${others.join("; ")}`);
+}
 
 /** True when credentials, headers or certificates come from a function, and so may differ on the next attempt. */
 export function asksAgain({ auth, headers, tls }: AttemptOptions): boolean {

@@ -24,7 +24,7 @@ import type { SaslAuth } from "../sasl/mechanism.ts";
 import { anonymous } from "../sasl/mechanisms.ts";
 import type { Channel } from "../transport/channel.ts";
 import { explainedUrl, parseUrl, readUrl } from "../transport/url.ts";
-import { attempt, type AttemptOptions, CallbackFailure, loginSettings, type Trace } from "./attempt.ts";
+import { attempt, type AttemptOptions, CallbackFailure, failureAt, loginSettings, type Trace } from "./attempt.ts";
 import { Connection } from "./connection.ts";
 import { ConnectionBase, type ConnectionSettings } from "./connection_base.ts";
 import { MAX_PENDING, MAX_PENDING_BYTES, type ReconnectOptions, Reconnector } from "./reconnect.ts";
@@ -285,8 +285,8 @@ export async function publish(
   const { environment } = settings;
   const retry = new Retry(reconnect === false ? { maxAttempts: 0 } : reconnect ?? {}, urls.length);
   const ending = new AbortController();
-  // The failure of the last attempt.
   let failure: Error | undefined;
+  const failures = new Map<string, Error>();
   const ended = new Deferred<void>();
   // Held from here to the end, so that the waits on the way share one listener.
   const callsOff = [onAbort(ending.signal, () => ended.resolve())];
@@ -298,9 +298,9 @@ export async function publish(
   }, timeoutMs);
   try {
     for (;;) {
+      const target = urls[retry.attempts % urls.length]!;
       try {
         ending.signal.throwIfAborted();
-        const target = urls[retry.attempts % urls.length]!;
         const connection = new ConnectionBase(settings, {});
         const { channel, login } = await attempt(target, options, ending.signal);
         connection.attach(channel, login);
@@ -310,8 +310,9 @@ export async function publish(
         const decided = error instanceof OutcomeError && (error.outcome !== "lost" || options.settled);
         const delayMs = retry.next(environment.now(), randomFraction(environment), final);
         if (final instanceof SendAbortedError && !signal?.aborted) throw outOfTime(final);
-        if (ending.signal.aborted || decided || !isPassing(final) || delayMs === undefined) throw final;
-        failure = final as Error;
+        if (ending.signal.aborted || decided) throw final;
+        failure = failureAt(target, final as Error, failures);
+        if (!isPassing(final) || delayMs === undefined) throw failure;
         await within(ended.promise, delayMs, environment);
       }
     }

@@ -5,7 +5,7 @@
  */
 
 import * as condition from "../base/condition.ts";
-import { AmqpError, type ErrorScope, TransportError } from "../base/errors.ts";
+import { AmqpError, type ErrorScope, OutcomeError, TransportError } from "../base/errors.ts";
 import { checkOptions, type OptionKinds, WAIT_KINDS } from "../base/options.ts";
 import { abortable, Deferred, type WaitOptions } from "../base/wait.ts";
 
@@ -151,10 +151,11 @@ export abstract class Lifetime {
   }
 }
 
-/** A copy of the error whose text ends with `where`. */
+/** A copy of the error whose text ends with `where`. An error of the program, or of a message, is returned as it is. */
 export function located(error: Error, where: string): Error {
+  if (!(error instanceof AmqpError || error instanceof TransportError) || error instanceof OutcomeError) return error;
   const message = `${error.message} (${where})`;
   const { cause } = error;
   if (error instanceof AmqpError) return new AmqpError(error.condition, message, { ...error, cause });
-  return error instanceof TransportError ? new TransportError(error.code, message, { ...error, cause }) : error;
+  return new TransportError(error.code, message, { ...error, cause });
 }

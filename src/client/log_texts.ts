@@ -31,7 +31,8 @@ export type LinkLogKind =
   | "noCredit"
   | "sendWaits"
   | "callbackFailed"
-  | "sharesSession";
+  | "sharesSession"
+  | "notShared";
 
 // `where` is the node's address and the connection's host.
 const texts: Record<LinkLogKind, (where: string, facts: Facts) => LogEntry> = {
@@ -82,6 +83,13 @@ const texts: Record<LinkLogKind, (where: string, facts: Facts) => LogEntry> = {
       'read slowly now keeps other links waiting, raise "channelMax" of both sides';
     return { level: "warning", code: "shares-session", message, error };
   },
+  // The peer has attached the link, and says nowhere that it shares messages among the receivers of a subscription.
+  notShared(where) {
+    const message =
+      `Cannot share messages of ${where}: the peer does not offer SHARED-SUBS, so each receiver may get ` +
+      "all of them; receive from a queue instead";
+    return { level: "warning", code: "not-shared", message };
+  },
   // Messages wait to be sent, and no credit has come for a while.
   sendWaits(where, { queued, attached }) {
     const state = attached
@@ -106,11 +114,13 @@ export function writeLinkLog(
 }
 
 /** The entry for a lost connection that is dialled again in `delayMs`. */
-export function reconnecting(host: string | undefined, delayMs: number, error: Error): LogEntry {
+export function reconnecting(host: string, delayMs: number, error: Error): LogEntry {
+  // A callback of the program may have thrown anything.
+  const cause = error instanceof Error ? error.message : String(error);
   return {
     level: "warning",
     code: "reconnecting",
-    message: `Cannot keep connection to ${host}: ${error.message}; the next attempt is in ${
+    message: `Cannot keep connection to ${host}: ${cause}; the next attempt is in ${
       Math.ceil(delayMs)
     } ms, events() tells of each`,
     host,

@@ -9,7 +9,7 @@ import { AmqpError } from "../base/errors.ts";
 import { checkFunction, checkOptions, type OptionKinds } from "../base/options.ts";
 import { quote } from "../base/text.ts";
 import type { WaitOptions } from "../base/wait.ts";
-import type { Attach } from "../codec/types.ts";
+import type { Attach, Open } from "../codec/types.ts";
 import { Described, type Fields, type Value } from "../codec/values.ts";
 import { Writer } from "../codec/writer.ts";
 import type { Delivery } from "./delivery.ts";
@@ -125,6 +125,15 @@ export function filterDifference(local: Attach | undefined, remote: Attach | und
       'with filterMismatch "ignore" unfiltered messages are taken',
     { scope: "link", retryable: false },
   );
+}
+
+/** Whether a shared subscription is at a peer that nowhere offers to share messages among its receivers. */
+export function sharesNothing({ local, remote }: { local?: Attach; remote?: Attach }, peer: Open | undefined): boolean {
+  return isShared(local) && !isShared(remote) && !peer?.offeredCapabilities?.includes("SHARED-SUBS");
+}
+
+function isShared(attach: Attach | undefined): boolean {
+  return attach?.source?.capabilities?.includes("shared") === true;
 }
 
 function isInForce(name: string, asked: Value, inForce: Fields): boolean {

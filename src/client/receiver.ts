@@ -24,6 +24,7 @@ import {
   type ReceiveBatchOptions,
   type ReceiveSettings,
   type ServeOptions,
+  sharesNothing,
   type ValuesOptions,
 } from "./receive_options.ts";
 import { ReceiverCredit } from "./receiver_credit.ts";
@@ -223,10 +224,12 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     return this.#values({});
   }
 
-  /** The messages as a stream; the reader settles each. Cancelling the stream closes the link. */
+  /** The messages as a stream, which fails where {@linkcode values} throws. The reader settles each; cancelling closes the link. */
   get readable(): ReadableStream<Delivery> {
+    const ended = this.#ended;
     return new ReadableStream<Delivery>({
       pull: async (controller) => {
+        if (ended) throw this.endError("receive");
         const delivery = await this.take(undefined);
         if (delivery === undefined) return controller.close();
         delivery.handleTaken();
@@ -372,6 +375,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     }
     this.#credit.handleAttached(this.recovery?.resumed ?? 0);
     if (this.#interrupted) this.onreattached?.();
+    if (sharesNothing(this.endpoint!, this.connection.remote)) this.writeLog("notShared", {});
   }
 
   /** @ignore {@inheritDoc Link.resumeEndpoint} */

@@ -17,7 +17,7 @@ import {
   Retry,
   type RetryOptions,
 } from "../recovery/retry.ts";
-import { asksAgain, attempt, CallbackFailure } from "./attempt.ts";
+import { asksAgain, attempt, CallbackFailure, failureAt } from "./attempt.ts";
 import type { Connection } from "./connection.ts";
 import type { ConnectionHooks } from "./connection_base.ts";
 import { located } from "./lifetime.ts";
@@ -66,6 +66,8 @@ export class Reconnector {
   #wake: (() => void) | undefined;
   #turn = 0;
   #askedAgain = false;
+  // The last error of each host since a connection was open.
+  readonly #failures = new Map<string, Error>();
   // The target of the last redirect, and the number of redirects in a row.
   #redirected: URL | undefined;
   #redirects = 0;
@@ -99,13 +101,15 @@ export class Reconnector {
       this.#turn++;
       if (connection.state === "closed") return;
       if (error === undefined) return;
-      if (url === this.#urls.at(-1) || !this.#mayPass(error, true)) return connection.finish(plain(error));
+      const failure = failureAt(url, plain(error), this.#failures);
+      if (url === this.#urls.at(-1) || !this.#mayPass(error, true)) return connection.finish(failure);
     }
   }
 
   #onopen(): void {
     this.#openedAt = this.#connection.environment.now();
     this.#askedAgain = false;
+    this.#failures.clear();
     this.#opening?.resolve();
     // Loaded while there is a network.
     logTexts().then(({ warnOfUrl }) => warnOfUrl(this.#connection, this.#url)).catch(ignore);
@@ -147,14 +151,17 @@ export class Reconnector {
       if (connection.state === "closed") return;
       const error = await this.#try(url);
       if (error === undefined || connection.state as string === "closed") return;
-      last = plain(error);
+      last = failureAt(url, plain(error), this.#failures);
       if (!this.#mayPass(error, false)) return connection.finish(last);
     }
   }
 
   #logAttempt(delayMs: number, error: Error): void {
     const connection = this.#connection;
-    logTexts().then(({ reconnecting, writeLog }) => writeLog(connection, reconnecting(connection.host, delayMs, error)))
+    const { host } = this.#url;
+    logTexts().then(({ reconnecting, writeLog }) =>
+      writeLog(connection, reconnecting(connection.host ?? host, delayMs, error))
+    )
       .catch(ignore);
   }
 

@@ -4,10 +4,11 @@
  * @module
  */
 
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import type { LogEntry } from "../../src/base/log.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import { connect } from "../../src/client/connect.ts";
+import { sharedSubscription } from "../../src/filters/mod.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
 import { channelPair } from "../../src/transport/pair.ts";
 import { test } from "../harness.ts";
@@ -102,6 +103,15 @@ test("log: a connection that is lost and made anew is told with its cause, once 
     first.message,
     /^Cannot keep connection to broker\.example:443: .*; the next attempt is in \d+ ms, events\(\) tells of each$/,
   );
+  // A server that was never reached is named by the URL.
+  const unreached = connect("wss://nowhere.example/", {
+    dial: network.dial,
+    environment: time,
+    reconnect: { initial: true, maxAttempts: 2 },
+    log: ({ host, message }) =>
+      assertMatch(`${host} ${message}`, /^nowhere\.example Cannot keep connection to nowhere/),
+  });
+  await assertRejects(() => time.wait(unreached));
   // Another cause is logged anew, once for all its attempts.
   assertMatch(second.message, /Cannot connect to "broker\.example": refused; the next attempt/);
   assertEquals(entries.length, 2);
@@ -128,6 +138,29 @@ test("log: a path or query that amqp: does not carry is told, without the query'
     assertMatch(message, new RegExp(`^Cannot tell broker\\.example the ${part} of the URL: .*option "hostname"`));
     assert(!message.includes("s3cret"));
   }
+});
+
+test("log: a shared subscription at a peer that shares none is told", async () => {
+  const entries: LogEntry[] = [];
+  const log = (entry: LogEntry) => void entries.push(entry);
+  const shareless = acceptor({
+    onSender: (request) => void request.accept({ source: { kind: "source", address: "topic/prices" } }),
+  });
+  const sharing = acceptor({ onSender: (request) => void request.accept({}) });
+  for (const server of [shareless, sharing, new Broker()]) {
+    const connection = linkUp(server, { log });
+    await connection.receiver("topic/prices", sharedSubscription("billing")).ready();
+    await connection.receiver("topic/prices").ready();
+    await turn();
+    await connection.close();
+  }
+  assertEquals(told(entries), [[
+    "warning",
+    "not-shared",
+    "topic/prices",
+    'Cannot share messages of "topic/prices" at H: the peer does not offer SHARED-SUBS, so each receiver may get all of ' +
+    "them; receive from a queue instead",
+  ]]);
 });
 
 test("log: what a program closes by itself tells nothing", async () => {

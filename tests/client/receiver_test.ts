@@ -267,6 +267,9 @@ test("a readable hands out messages and closes the link when it is cancelled", a
   }
   await reader.cancel();
   assertEquals(receiver.open, false);
+  await receiver.closed;
+  // Asked of a receiver that has ended, a stream says so, as a loop does.
+  await assertRejects(() => receiver.readable.getReader().read(), AmqpError, "is closed");
   assertEquals(outcomes.slice(0, 3), ["accepted", "accepted", "accepted"]);
   await connection.close();
 });

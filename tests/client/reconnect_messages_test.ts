@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { AmqpError, OutcomeError, TransportError } from "../../src/base/errors.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import { connect, publish } from "../../src/client/connect.ts";
@@ -80,6 +80,11 @@ test("publish tries again until its time is up, a message that was refused or se
     TransportError,
   );
   assertEquals(late.code === "timeout" || late.code === "connect-failed", true);
+  const everywhere = await assertRejects(
+    () => time.wait(publish(["ws://a/", "ws://b/"], "orders", { body: 1 }, { ...options, timeoutMs: 3_000 })),
+    TransportError,
+  );
+  for (const host of ["a", "b"]) assertStringIncludes(everywhere.message, `Cannot connect to "${host}": refused`);
   await assertRejects(
     () => time.wait(publish("ws://a/", "orders", { body: 1 }, { ...options, reconnect: false })),
     TransportError,

@@ -56,7 +56,9 @@ test("connecting tries each server once, and fails with the last error; `initial
   const time = new VirtualTime();
   const network = new VirtualNetwork();
   const options = { environment: time, dial: network.dial };
-  await assertRejects(() => time.wait(connect(["ws://a/", "ws://b/"], options)), TransportError, '"b"');
+  const error = await assertRejects(() => time.wait(connect(["ws://a/", "ws://b/"], options)), TransportError);
+  assertEquals(error.message, 'Cannot connect to "b": refused (before that: Cannot connect to "a": refused)');
+  assertEquals([error.code, error.retryable], ["connect-failed", true]);
   assertEquals(network.dialled, ["a", "b"]);
   const connecting = connect(["ws://a/", "ws://b/"], { ...options, reconnect: { initial: true } });
   await time.pass(60_000);
@@ -68,9 +70,20 @@ test("connecting tries each server once, and fails with the last error; `initial
   assert(network.dialled.length > 6 && network.dialled.length < 30, `${network.dialled.length}`);
   await end(connection, time);
   await assertRejects(
-    () => time.wait(connect("ws://c/", { ...options, reconnect: { initial: true, maxAttempts: 3 } })),
+    () => time.wait(connect(["ws://c/", "ws://d/"], { ...options, reconnect: { initial: true, maxAttempts: 3 } })),
     TransportError,
+    'Cannot connect to "c": refused (before that: Cannot connect to "d": refused)',
   );
+  // What a callback throws is passed on as it is, whatever it is.
+  for (const thrown of [null, "none", new Error("no token")]) {
+    let asked = 0;
+    const auth = () => {
+      if (++asked === 1) throw thrown;
+      throw new TypeError("no token");
+    };
+    const failed = connect(["ws://c/", "ws://d/"], { ...options, auth, reconnect: { initial: true, maxAttempts: 2 } });
+    await assertRejects(() => time.wait(failed), TypeError, "no token");
+  }
   await assertRejects(
     () => time.wait(connect("ws://c/", { ...options, reconnect: { initial: true, timeoutMs: 5_000 } })),
     TransportError,
