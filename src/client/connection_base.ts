@@ -44,6 +44,8 @@ export interface ConnectionHooks {
   onattach?(link: SenderEndpoint | ReceiverEndpoint, connection: ConnectionBase): void;
   /** Called when the channel is lost; true keeps the connection until there is another channel. */
   onlost?(connection: ConnectionBase, error: Error): boolean;
+  /** Whether links are attached again at once that were on a session which the peer ended over another link. */
+  readonly reattaches?: boolean;
   /** Called when the peer has ended a link; true keeps it until it is attached again, an error replaces that of its end. */
   onlinklost?(connection: ConnectionBase, link: Link, error: Error): boolean | Error;
   /** Called when a link of the peer's is lost, but not closed; true keeps it for the peer to attach again. */

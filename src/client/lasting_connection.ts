@@ -7,6 +7,8 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
+import { quote } from "../base/text.ts";
+import { ignore, part } from "../base/wait.ts";
 import { MAX_UINT } from "../codec/checks.ts";
 import type { EngineEvent } from "../engine/events.ts";
 import type { ReceiverEndpoint, ReceiverEvent } from "../engine/receiver.ts";
@@ -22,6 +24,9 @@ import type { LinkResumed } from "./recovery.ts";
 import { Sender } from "./sender.ts";
 import type { SharedSession } from "./session.ts";
 
+// How often in a row a link is attached again at once, without an answer, when its session ended over another link. What is
+// beyond shares the fate of that link, so that the attaches sent stay in proportion to the links.
+const MAX_SPARED = 16;
 // Milliseconds between counts of the waiting messages; one count takes a millisecond or so.
 const RECOUNT_MS = 100;
 
@@ -212,12 +217,18 @@ export class LastingConnection extends ConnectionBase {
       attachment.links.delete(key);
       lost.push(link);
     }
-    // RabbitMQ 3 ends the session over a link that it cannot resume, which is no fault of the other links.
+    // RabbitMQ ends the session over a link that it refuses or cannot resume, which is no fault of the other links.
     const refused = lost.filter((link) => refusesToResume(link, ending)).length > 0;
+    const spares = refused || this.hooks.reattaches === true;
+    const blamed = refused ? () => false : blame(lost);
+    let spared = 0;
     for (const link of lost) {
-      if (refused && link.returns) this.#attachInstead(link, ending);
-      else this.loseLink(link, ending);
+      if (spares && !blamed(link) && link.returns && link.spared++ < MAX_SPARED) {
+        spared++;
+        this.#attachInstead(link, ending);
+      } else this.loseLink(link, link.attachedAt === undefined ? attachError(link, ending) : ending);
     }
+    if (spared > 0 && !refused) this.#logSpared(spared, ending);
     // The session is begun again with the first of its links that is attached again.
     for (const on of this.links.values()) if (on === shared) return shared.session?.handleInterrupted();
     this.endSession(shared, error);
@@ -258,6 +269,12 @@ export class LastingConnection extends ConnectionBase {
     this.attachAgain(link);
   }
 
+  #logSpared(links: number, error: Error): void {
+    part("logTexts", () => import("./log_texts.ts")).then(({ sessionLost, writeLog }) =>
+      writeLog(this, sessionLost(this.host, links, error))
+    ).catch(ignore);
+  }
+
   #countWaiting(): { messages: number; bytes: number } {
     const sum = { messages: 0, bytes: 0 };
     for (const link of this.links.keys()) {
@@ -268,6 +285,21 @@ export class LastingConnection extends ConnectionBase {
     }
     return sum;
   }
+}
+
+// Whose fault the end of a session was: the first link whose attach was not answered, for a peer answers in order; otherwise
+// those with messages on their way; otherwise anybody's.
+function blame(lost: readonly Link[]): (link: Link) => boolean {
+  const attaching = lost.find((link) => link.attachedAt === undefined);
+  if (attaching !== undefined) return (link) => link === attaching;
+  const sends = (link: Link): boolean => link instanceof Sender && link.pending > 0;
+  return lost.some(sends) ? sends : () => true;
+}
+
+function attachError(link: Link, error: AmqpError): AmqpError {
+  const role = link instanceof Sender ? "sender" : "receiver";
+  const message = `Cannot attach ${role} of ${quote(link.address ?? link.name)}: ${error.message}`;
+  return new AmqpError(error.condition, message, { ...error, cause: error });
 }
 
 // Whether a link that the peer does not resume may be attached as a new one.

@@ -111,6 +111,8 @@ export abstract class Link extends Lifetime implements RecoveringLink {
   attachedAt: number | undefined;
   /** @ignore Whether the peer has ever attached it. */
   attachedBefore = false;
+  /** @ignore How often in a row it was attached again because its session ended over another link. */
+  spared = 0;
   /** @ignore The recovery of unsettled deliveries, if any. */
   recovery: LinkRecovery | undefined;
   /** @ignore The wait before the first attach. */
@@ -310,6 +312,7 @@ export abstract class Link extends Lifetime implements RecoveringLink {
     }
     this.attachedAt = this.connection.environment.now();
     this.attachedBefore = true;
+    this.spared = 0;
     this.begin();
     this.onattached();
   }

@@ -128,6 +128,19 @@ export function reconnecting(host: string, delayMs: number, error: Error): LogEn
   };
 }
 
+/** The entry for a session that ended over one of its links, and the `links` others that begin another. */
+export function sessionLost(host: string | undefined, links: number, error: Error): LogEntry {
+  return {
+    level: "warning",
+    code: "session-lost",
+    message:
+      `Cannot keep session with ${host}: ${error.message}; ${links} other links of it begin another, and messages ` +
+      "without an outcome may come twice; give a link that may be refused a session of its own",
+    host,
+    error,
+  };
+}
+
 /** Writes to the log what of the URL has no place in the protocol: over `amqp:` nothing carries a path or a query. */
 export function warnOfUrl(connection: Parameters<typeof writeLog>[0], url: URL): void {
   const { protocol, host, pathname, search } = url;

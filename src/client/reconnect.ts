@@ -45,12 +45,7 @@ export const MAX_PENDING_BYTES = 16_777_216;
 
 /** Dials one connection, again and again. */
 export class Reconnector {
-  readonly hooks: ConnectionHooks = {
-    onopen: () => this.#onopen(),
-    onlost: (_, error) => this.#onlost(error),
-    onlinklost: (_, link, error) => this.#onlinklost(link, error),
-    onclosed: () => this.#stop(),
-  };
+  readonly hooks: ConnectionHooks;
   readonly #urls: readonly URL[];
   readonly #options: Parameters<typeof attempt>[1];
   readonly #policy: ReconnectOptions | undefined;
@@ -84,6 +79,13 @@ export class Reconnector {
     this.#options = options;
     this.#policy = policy;
     this.#retry = new Retry(policy ?? { maxAttempts: MAX_REDIRECTS }, urls.length);
+    this.hooks = {
+      onopen: () => this.#onopen(),
+      onlost: (_, error) => this.#onlost(error),
+      reattaches: policy !== undefined,
+      onlinklost: (_, link, error) => this.#onlinklost(link, error),
+      onclosed: () => this.#stop(),
+    };
   }
 
   /** Opens `connection` for the first time; on failure it ends with the error of the last attempt. */

@@ -25,6 +25,8 @@ export class Channels {
   // The sessions in order; undefined once one has come or gone. A flush would otherwise list them anew for each message.
   #list: readonly SessionEndpoint[] | undefined;
   #turn = 0;
+  // The channel of the session that ended last.
+  #released: number | undefined;
 
   constructor(connection: SessionEndpointConnection) {
     this.#connection = connection;
@@ -51,12 +53,19 @@ export class Channels {
   }
 
   /**
-   * Begins a session on the lowest channel that is free.
+   * Begins a session on the lowest channel that is free, the one released last only if there is no other: peers that end a
+   * session in their own time, as RabbitMQ 4 does, lose a begin on its channel that comes too soon.
    *
    * @throws {AmqpError} With `amqp:resource-limit-exceeded` if that channel is above `channelMax`.
    */
   begin(options: SessionOptions, channelMax: number, knownHandleMax: number): SessionEndpoint {
-    const session = this.#create(options, channelMax, knownHandleMax);
+    const released = this.#released;
+    const session = this.#create(
+      options,
+      channelMax,
+      knownHandleMax,
+      released !== undefined && this.#local.size < channelMax ? released : undefined,
+    );
     session.sendBegin();
     this.#add(session);
     return session;
@@ -87,6 +96,7 @@ export class Channels {
 
   forget(session: SessionEndpoint): void {
     this.#local.delete(session.channel);
+    this.#released = session.channel;
     this.#list = undefined;
     if (session.remoteChannel !== undefined) this.#remote.delete(session.remoteChannel);
   }
@@ -148,9 +158,9 @@ export class Channels {
     throw new AmqpError(condition.notAllowed, `Cannot take begin: channel ${channel} is in use`);
   }
 
-  #create(options: SessionOptions, channelMax: number, knownHandleMax = 0): SessionEndpoint {
+  #create(options: SessionOptions, channelMax: number, knownHandleMax = 0, avoided?: number): SessionEndpoint {
     let channel = 0;
-    while (this.#local.has(channel)) channel++;
+    while (this.#local.has(channel) || channel === avoided) channel++;
     if (channel > channelMax) {
       throw new AmqpError(condition.resourceLimitExceeded, `Cannot begin session: ${channel} sessions are open`);
     }

@@ -86,6 +86,113 @@ test("a session that the peer ends for a reason that passes is begun again with 
   await end(connection, time);
 });
 
+test("a session that the peer ends over one link, as RabbitMQ does, costs that link only", async () => {
+  for (const passing of [false, true]) {
+    for (const initial of [false, true]) {
+      let refusals = 0;
+      const symbol = passing ? condition.resourceLimitExceeded : condition.notFound;
+      const refuses = ({ address, connection }: { address?: string | undefined; connection: Connection }): boolean => {
+        if (address !== "missing") return false;
+        refusals++;
+        for (const session of engineOf(connection).sessions()) {
+          session.end(new AmqpError(symbol, "no queue 'missing'", { scope: "session" }));
+        }
+        return true;
+      };
+      let bodies = 0;
+      const logged: string[] = [];
+      const { time, connection, events } = await scripted({
+        log: null,
+        onReceiver: (request) => {
+          if (refuses(request)) return;
+          void request.accept({ credit: 5, settle: "manual" }).serve((delivery) => {
+            if (delivery.message.body !== "kept") delivery.accept();
+          });
+        },
+        onSender: (request) => void (refuses(request) || request.accept().send({ body: ++bodies }).catch(() => {})),
+      }, {
+        reconnect: { initial, maxAttempts: 1 },
+        log: ({ code, message }) => void logged.push(`${code}: ${message}`),
+      });
+      const receiver = connection.receiver("orders");
+      const busy = connection.sender("busy");
+      (await time.wait(receiver.receive())).accept();
+      await time.wait(busy.ready());
+      const kept = busy.send({ body: "kept" });
+      kept.catch(() => {});
+      await time.pass(1);
+      // Attached before, in the same flight in front of it, and behind it.
+      const before = connection.receiver("orders");
+      const missing = connection.sender("missing");
+      const behind = connection.sender("orders");
+      const [told, sent] = [missing.send({ body: 1 }), behind.send({ body: 2 })];
+      told.catch(() => {});
+      await time.wait(Promise.all([sent, before.ready(), receiver.ready(), busy.ready()]));
+      await time.pass(60_000);
+      const error = await time.wait(assertRejects(() => told, AmqpError));
+      assertEquals([error.condition, refusals], [symbol, passing && initial ? 2 : 1]);
+      assertMatch(error.message, /^Cannot attach sender of "missing": Session ended by peer with .* \(a:80\)/);
+      assertEquals([receiver, busy, before, behind, missing].map(({ open }) => open), [true, true, true, true, false]);
+      assert(Number((await time.wait(receiver.receive())).message.body) > 1);
+      await time.wait(assertRejects(() => busy.close({ timeoutMs: 10 }).then(() => kept), AmqpError));
+      assertMatch(
+        logged.find((line) => line.startsWith("session-lost"))!,
+        /with a:80: .* 4 other links of it begin another/,
+      );
+      assertEquals(events.filter(({ kind }) => kind === "linkLost").length, 1);
+      await end(connection, time);
+    }
+  }
+});
+
+test("a session that the peer ends over a message costs the sender of that message only", async () => {
+  const { time, connection } = await scripted({
+    log: null,
+    onSender: (request) => void request.accept(),
+    onReceiver: (request) => {
+      void request.accept({ credit: 5 }).serve(({ message }) => {
+        if (message.body !== "poison") return;
+        for (const session of engineOf(request.connection).sessions()) {
+          session.end(new AmqpError(condition.unauthorizedAccess, "user-id is not yours", { scope: "session" }));
+        }
+        request.connection.wake();
+        return new Promise(() => {});
+      });
+    },
+  }, { log: null });
+  const receiver = connection.receiver("orders");
+  const [good, bad] = [connection.sender("orders"), connection.sender("poisoned")];
+  await time.wait(Promise.all([receiver.ready(), good.send({ body: 1 }), bad.send({ body: 2 })]));
+  const error = await time.wait(assertRejects(() => bad.send({ body: "poison" }), AmqpError));
+  assertMatch(
+    error.message,
+    /^Cannot tell the outcome of a message to "poisoned" at a:80: Session ended by peer with /,
+  );
+  assertEquals((await time.wait(good.send({ body: 3 }))).kind, "accepted");
+  await time.wait(receiver.ready());
+  assertEquals([receiver.open, good.open, bad.open], [true, true, false]);
+  await end(connection, time);
+});
+
+test("a peer that ends every session ends the links, after attaches in proportion to them", async () => {
+  let attaches = 0;
+  const { time, connection } = await scripted({
+    log: null,
+    onReceiver: ({ connection }) => {
+      attaches++;
+      for (const session of engineOf(connection).sessions()) {
+        session.end(new AmqpError(condition.notAllowed, "no", { scope: "session" }));
+      }
+    },
+  }, { log: null });
+  const senders = Array.from({ length: 300 }, () => connection.sender("orders"));
+  const ends = senders.map((sender) => sender.ready().catch((error) => error.condition));
+  assertEquals(new Set(await time.wait(Promise.all(ends))), new Set([condition.notAllowed]));
+  assert(attaches <= 300 * 17, `${attaches} attaches`);
+  assertEquals(connection.state, "open");
+  await end(connection, time);
+});
+
 test("a dynamic node is made anew", async () => {
   const { time, network, connection } = await world();
   const receiver = connection.receiver({ dynamic: true });

@@ -29,7 +29,25 @@ test("SES-1: the lowest free channel is taken, and only when both ends were seen
   first.end();
   assertEquals(endpoint.begin().channel, 2);
   script.send({ kind: "end" }, { channel: 5 });
-  assertEquals(endpoint.begin().channel, 0);
+  // RabbitMQ 4 loses a begin that follows the end of a session on its channel at once.
+  assertEquals([endpoint.begin().channel, endpoint.begin().channel], [3, 4]);
+});
+
+test("SES-1: the channel of the session that ended last is taken again when another has ended, or all others are in use", () => {
+  const script = Script.opened({ role: "client" }, { channelMax: 2 });
+  const { endpoint } = script;
+  const begun = [0, 1].map((channel) => {
+    const session = endpoint.begin();
+    assertEquals(session.channel, channel);
+    script.send(begin({ remoteChannel: channel }), { channel });
+    return session;
+  });
+  for (const channel of [1, 0]) {
+    begun[channel]!.end();
+    script.send({ kind: "end" }, { channel });
+  }
+  assertEquals([0, 1, 2].map(() => endpoint.begin().channel), [1, 2, 0]);
+  assertThrows(() => endpoint.begin(), AmqpError, "3 sessions are open");
 });
 
 test("SES-1: a begin that answers none of ours, or answers one twice, closes the connection", () => {
