@@ -9,7 +9,7 @@ import type { LogOption } from "../base/log.ts";
 import { abortable, ignore } from "../base/wait.ts";
 import { ClientHandshake } from "../engine/client_handshake.ts";
 import type { FrameTrace } from "../engine/events.ts";
-import type { RedirectOption } from "../recovery/retry.ts";
+import type { RedirectOption } from "../recovery/redirects.ts";
 import { SaslClient } from "../sasl/client.ts";
 import type { SaslAuth, SaslMechanism } from "../sasl/mechanism.ts";
 import { anonymous, plain } from "../sasl/mechanisms.ts";

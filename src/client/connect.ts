@@ -9,7 +9,7 @@ import { type Environment, randomFraction, randomName, systemEnvironment } from 
 import { OutcomeError, TransportError } from "../base/errors.ts";
 import { checkAddress, checkOptions, type Kinds, type OptionKinds } from "../base/options.ts";
 import { quote } from "../base/text.ts";
-import { abortable, Deferred, ignore, onAbort, type WaitOptions, within } from "../base/wait.ts";
+import { abortable, Deferred, ignore, onAbort, part, type WaitOptions, within } from "../base/wait.ts";
 import type { LogOption } from "../base/log.ts";
 import type { Message } from "../codec/message.ts";
 import { FastPathReader } from "../codec/fast_path.ts";
@@ -222,7 +222,9 @@ export async function connect(
   const { maxPending: messages = MAX_PENDING, maxPendingBytes: bytes = MAX_PENDING_BYTES } = policy ?? {};
   const settings = { ...connectionSettings(options), fastPath: FastPathReader, maxPending: { messages, bytes } };
   const list = policy?.shuffle ? shuffled(urls, settings.environment) : urls;
-  const reconnector = new Reconnector(list, options, policy);
+  const redirects = options.redirect &&
+    new (await part("redirects", () => import("../recovery/redirects.ts"))).Redirects(options.redirect);
+  const reconnector = new Reconnector(list, options, policy, redirects);
   return await opened(new Connection(settings, reconnector.hooks), reconnector, options, list[0]);
 }
 

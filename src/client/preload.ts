@@ -7,6 +7,7 @@
 
 import { part } from "../base/wait.ts";
 import * as mistakes from "../codec/mistakes.ts";
+import * as redirects from "../recovery/redirects.ts";
 import * as sockets from "../transport/socket/dial.ts";
 import * as logTexts from "./log_texts.ts";
 import * as batch from "./receive_batch.ts";
@@ -28,6 +29,7 @@ export async function preload(): Promise<void> {
     batch,
     logTexts,
     mistakes,
+    redirects,
     request,
     resumeLinks,
     sendAll,

@@ -7,16 +7,8 @@
 
 import { listenOnline, randomFraction } from "../base/environment.ts";
 import { Deferred, ignore, part, within } from "../base/wait.ts";
-import {
-  isPassing,
-  isRefusedLogin,
-  linkRedirectOf,
-  MAX_REDIRECTS,
-  mayReturn,
-  redirectOf,
-  Retry,
-  type RetryOptions,
-} from "../recovery/retry.ts";
+import type { Redirects } from "../recovery/redirects.ts";
+import { isPassing, isRefusedLogin, mayReturn, Retry, type RetryOptions } from "../recovery/retry.ts";
 import { asksAgain, attempt, CallbackFailure, failureAt } from "./attempt.ts";
 import type { Connection } from "./connection.ts";
 import type { ConnectionHooks } from "./connection_base.ts";
@@ -63,9 +55,10 @@ export class Reconnector {
   #askedAgain = false;
   // The last error of each host since a connection was open.
   readonly #failures = new Map<string, Error>();
-  // The target of the last redirect, and the number of redirects in a row.
+  // Undefined where no redirects are followed.
+  readonly #redirects: Redirects | undefined;
+  // The target of the last redirect.
   #redirected: URL | undefined;
-  #redirects = 0;
   #url: URL;
 
   /** Prepares to dial `urls` in turn; without a policy each is tried once, and a later loss is final. */
@@ -73,12 +66,14 @@ export class Reconnector {
     urls: readonly URL[],
     options: Parameters<typeof attempt>[1],
     policy: ReconnectOptions | undefined,
+    redirects: Redirects | undefined,
   ) {
     this.#urls = urls;
     this.#url = urls[0]!;
     this.#options = options;
     this.#policy = policy;
-    this.#retry = new Retry(policy ?? { maxAttempts: MAX_REDIRECTS }, urls.length);
+    this.#redirects = redirects;
+    this.#retry = new Retry(policy ?? redirects ?? {}, urls.length);
     this.hooks = {
       onopen: () => this.#onopen(),
       onlost: (_, error) => this.#onlost(error),
@@ -127,7 +122,7 @@ export class Reconnector {
     if (heldSince === undefined) return false;
     this.#retry.lost(this.#connection.environment.now(), heldSince);
     // A connection that lasted ends the row of redirects.
-    if (this.#retry.attempts === 0) this.#redirects = 0;
+    if (this.#retry.attempts === 0) this.#redirects?.lasted();
     // The peer may have opened only to redirect.
     const sent = this.#follows(error);
     if (!sent && (this.#policy === undefined || !this.#mayPass(error, false))) return false;
@@ -178,12 +173,11 @@ export class Reconnector {
   #follows(error: Error): boolean {
     this.#redirected = undefined;
     try {
-      if (this.#redirects < MAX_REDIRECTS) this.#redirected = redirectOf(error, this.#url, this.#options.redirect);
+      this.#redirected = this.#redirects?.next(error, this.#url);
     } catch (thrown) {
       // A callback's error has no caller to reach.
       this.#connection.finish(thrown as Error);
     }
-    this.#redirects = this.#redirected === undefined ? 0 : this.#redirects + 1;
     return this.#redirected !== undefined;
   }
 
@@ -225,7 +219,7 @@ export class Reconnector {
 
   #onlinklost(link: Link, error: Error): boolean | Error {
     const { environment } = this.#connection;
-    const address = linkRedirectOf(error, this.#url.hostname, this.#options.redirect);
+    const address = this.#redirects?.addressOf(error, this.#url.hostname);
     if (address !== undefined) link.redirect(address);
     else if (this.#policy === undefined || !mayReturn(error)) return false;
     // A link's first attach fails with the reason, so that the program may decide to try again.
@@ -233,7 +227,7 @@ export class Reconnector {
       return located(error, "at its first attach; try again, or have reconnect: { initial: true } do so");
     }
     let retry = this.#links.get(link);
-    if (retry === undefined) this.#links.set(link, retry = new Retry(this.#policy ?? { maxAttempts: MAX_REDIRECTS }));
+    if (retry === undefined) this.#links.set(link, retry = new Retry(this.#policy ?? this.#redirects ?? {}));
     retry.lost(environment.now(), link.attachedAt);
     const delayMs = retry.next(environment.now(), randomFraction(environment));
     if (delayMs === undefined) return false;

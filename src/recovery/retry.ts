@@ -1,5 +1,5 @@
 /**
- * Whether and when to try again, and where, if the peer redirects. Pure functions of the time and a random number.
+ * Whether and when to try again. Pure functions of the time and a random number.
  *
  * @module
  */
@@ -113,60 +113,4 @@ export function isRefusedLogin(error: unknown): boolean {
 /** Whether a link that the peer ended with `error` may be attached again; a deleted node may be created again. */
 export function mayReturn(error: unknown): boolean {
   return isPassing(error) || error instanceof AmqpError && error.condition === condition.resourceDeleted;
-}
-
-/** The target of a redirect. */
-export interface RedirectTarget {
-  /** The URL, without user info and query. */
-  readonly url: string;
-  /** True if the host is the one connected to; the port may differ. */
-  readonly sameHost: boolean;
-}
-
-/**
- * Which redirects are followed: none, those to the same host, or those for which a function returns true, in which case the
- * other host gets the credentials. Never from TLS to cleartext.
- */
-export type RedirectOption = "same-host" | ((target: RedirectTarget) => boolean) | undefined;
-
-/** The most redirects followed in a row. */
-export const MAX_REDIRECTS = 5;
-
-/** The URL to which `error` redirects a connection to `from`; undefined for no redirect, or one not allowed. */
-export function redirectOf(error: unknown, from: URL, option: RedirectOption): URL | undefined {
-  if (option === undefined || !(error instanceof AmqpError) || error.condition !== condition.connectionRedirect) {
-    return undefined;
-  }
-  const { "network-host": host, port, scheme, path } = error.info ?? {};
-  if (typeof host !== "string" || host === "") return undefined;
-  let target: URL;
-  try {
-    target = new URL(from);
-    // The URL setters ignore a change from a special scheme to another, so the text is assembled.
-    const protocol = typeof scheme === "string" ? `${scheme}:` : from.protocol;
-    const name = host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
-    const at = port === undefined ? "" : `:${Number(port)}`;
-    target = new URL(
-      `${protocol}//${name}${at}${typeof path === "string" ? `/${path.replace(/^\/+/, "")}` : from.pathname}`,
-    );
-  } catch {
-    return undefined;
-  }
-  const { protocol } = target;
-  if (!["ws:", "wss:", "amqp:", "amqps:"].includes(protocol)) return undefined;
-  if (["wss:", "amqps:"].includes(from.protocol) && !["wss:", "amqps:"].includes(protocol)) return undefined;
-  const sameHost = target.hostname === from.hostname;
-  if (option === "same-host" ? !sameHost : option({ url: target.href, sameHost }) !== true) return undefined;
-  target.username = from.username;
-  target.password = from.password;
-  return target;
-}
-
-/** The address on the same peer to which `error` redirects a link; undefined for no redirect, or one not allowed. */
-export function linkRedirectOf(error: unknown, host: string, option: RedirectOption): string | undefined {
-  if (option === undefined || !(error instanceof AmqpError) || error.condition !== condition.linkRedirect) {
-    return undefined;
-  }
-  const { "network-host": other = host, address } = error.info ?? {};
-  return other === host && typeof address === "string" && address !== "" ? address : undefined;
 }

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { AmqpError, condition } from "../../src/base/errors.ts";
-import { linkRedirectOf, redirectOf } from "../../src/recovery/retry.ts";
+import { linkRedirectOf, redirectOf } from "../../src/recovery/redirects.ts";
 import { test } from "../harness.ts";
 
 function redirect(info: Record<string, unknown>): AmqpError {
