@@ -41,7 +41,7 @@ export class CheckSchedule {
     entry.names.delete(name);
     if (entry.names.size > 0) return;
     this.#byTime.delete(entry.rank);
-    this.#entries.delete(entry);
+    this.#entries.delete(entry.rank);
   }
 
   /** Removes and returns the names that are due at `now`, the earliest first. */

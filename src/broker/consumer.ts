@@ -14,7 +14,7 @@ import type { EncodedMessage } from "./encoded_message.ts";
 import type { FilterCost } from "./like.ts";
 import type { QueuedMessage } from "./queued_message.ts";
 import type { OutgoingDelivery } from "../engine/outgoing.ts";
-import { SortedMessages } from "./sorted_messages.ts";
+import { type Ranked, SortedMessages } from "./sorted_messages.ts";
 import type { Transactions } from "./transactions.ts";
 
 /** The queue that a consumer takes messages from. */
@@ -69,7 +69,7 @@ export class Consumer {
   readonly #lossCount: LossCount;
   readonly #clock: Pick<Environment, "now">;
   transactions: Transactions;
-  #behind: SortedMessages<QueuedMessage> | undefined;
+  #behind: SortedMessages<Ranked> | undefined;
   #countedLoss = false;
 
   constructor(sender: Sender, source: ConsumerSource, options: ConsumerOptions) {
@@ -116,16 +116,16 @@ export class Consumer {
     this.selective = true;
   }
 
-  /** Notes a message at or before the cursor that the consumer may get. */
-  note(message: QueuedMessage): void {
+  /** Notes the rank of a message at or before the cursor that the consumer may get. */
+  note(rank: number): void {
     this.#behind ??= new SortedMessages();
     if (this.#behind.size >= MAX_BEHIND) return this.rewind();
-    this.#behind.insert(message);
+    this.#behind.insert({ rank });
   }
 
-  /** Removes and returns the first noted message, if any. */
-  takeNoted(): QueuedMessage | undefined {
-    return this.#behind?.shift();
+  /** Removes and returns the first noted rank, if any; its message may have gone since. */
+  takeNoted(): number | undefined {
+    return this.#behind?.shift()?.rank;
   }
 
   /** Moves the cursor to the beginning. */
@@ -139,6 +139,7 @@ export class Consumer {
     let payload: Uint8Array;
     try {
       payload = message.toSend(this.#clock);
+      if (!this.browses) message.acquire();
     } catch (error) {
       // The queue and its consumers go on without this message.
       return this.#source.handleFault(message, this, error);

@@ -6,7 +6,8 @@
 
 import { Fifo } from "../base/collections.ts";
 import type { Consumer } from "./consumer.ts";
-import type { QueuedMessage } from "./queued_message.ts";
+import { partsOfMessage, type QueuedMessage } from "./queued_message.ts";
+import type { MessageBlock } from "./kept_bytes.ts";
 import { SortedMessages } from "./sorted_messages.ts";
 
 /** The part of its queue that a dispatcher uses. */
@@ -34,7 +35,7 @@ const TAKERS_STEPS = MAX_STEPS / 2;
 /** The messages of a queue that no consumer holds, and the links that want them. */
 export class Dispatcher {
   readonly #queue: DispatchQueue;
-  readonly #available = new SortedMessages<QueuedMessage>();
+  readonly #available = new SortedMessages(partsOfMessage);
   readonly #consumers = new Set<Consumer>();
   readonly #browsers = new Set<Consumer>();
   // Consumers that search, and must learn of messages before their cursor; the last served is last.
@@ -104,7 +105,6 @@ export class Dispatcher {
 
   /** Adds a message at its place, new or returned. */
   insert(message: QueuedMessage, isNew: boolean): void {
-    message.available = true;
     this.#available.insert(message);
     if (message.group >= 0 && this.#groups === undefined) {
       this.#groups = [];
@@ -127,11 +127,9 @@ export class Dispatcher {
     if (this.#consumers.has(consumer)) this.#selective.add(consumer);
   }
 
-  /** Removes the messages that `which` picks, and returns them in order. */
-  extract(which: (message: QueuedMessage) => boolean): QueuedMessage[] {
-    const messages = this.#available.extract(which);
-    for (const message of messages) message.available = false;
-    return messages;
+  /** Removes the messages that `which` picks by what is kept of them, and returns them in order. */
+  extract(which: (kept: QueuedMessage | MessageBlock) => boolean): QueuedMessage[] {
+    return this.#available.extract(which);
   }
 
   /** Hands messages to the consumers in turn, as long as there are both. */
@@ -210,11 +208,12 @@ export class Dispatcher {
   #take(consumer: Consumer): QueuedMessage | undefined {
     const searches = this.#selective.has(consumer);
     while (--this.#steps >= 0) {
-      const message = searches ? this.#nextFor(consumer) : this.#available.first;
+      const message = searches ? this.#nextFor(consumer) : this.#available.shift();
       if (message === undefined) return undefined;
-      if (searches && !(message.available && this.#matches(consumer, message))) continue;
-      this.#available.delete(message);
-      message.available = false;
+      if (searches) {
+        if (!this.#matches(consumer, message)) continue;
+        this.#available.delete(message.rank);
+      }
       if (this.#queue.dropExpired(message)) continue;
       if (message.group >= 0) this.#groups![message.group] = consumer;
       return message;
@@ -247,7 +246,7 @@ export class Dispatcher {
         this.#readyBrowsers.delete(browser);
         break;
       }
-      if (message.available && this.#matches(browser, message) && !this.#queue.isExpired(message)) {
+      if (this.#matches(browser, message) && !this.#queue.isExpired(message)) {
         browser.deliver(message);
       }
     }
@@ -257,8 +256,10 @@ export class Dispatcher {
 
   // The next message that a consumer has not seen, or not since the message returned.
   #nextFor(consumer: Consumer): QueuedMessage | undefined {
-    const noted = consumer.takeNoted();
-    if (noted !== undefined) return noted;
+    for (let rank = consumer.takeNoted(); rank !== undefined; rank = consumer.takeNoted()) {
+      const noted = this.#available.get(rank);
+      if (noted !== undefined) return noted;
+    }
     const message = this.#available.after(consumer.cursor);
     if (message !== undefined) consumer.cursor = message.rank;
     return message;
@@ -267,7 +268,7 @@ export class Dispatcher {
   // Notes a message before a consumer's cursor. Without steps left, the filter is asked later.
   #note(consumer: Consumer, message: QueuedMessage): void {
     if (message.rank > consumer.cursor) return;
-    if (this.#steps < 0 || this.#matches(consumer, message)) consumer.note(message);
+    if (this.#steps < 0 || this.#matches(consumer, message)) consumer.note(message.rank);
   }
 
   #matches(consumer: Consumer, message: QueuedMessage): boolean {

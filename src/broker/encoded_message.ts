@@ -16,16 +16,25 @@ import { noteTypes, wireTypesOf } from "../codec/wire_types.ts";
 import type { ErrorFields, Fields, Header, Properties } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
 import { shortened } from "../engine/fault.ts";
-import type { KeptBytes } from "./kept_bytes.ts";
+import { type KeptBytes, type MessageBlock, type MessageSource, START } from "./kept_bytes.ts";
 
 /** The priority of a message whose header has none [messaging 3.2.1]. */
 export const DEFAULT_PRIORITY = 4;
 
-// Of what the sections in front say.
+// The numbers of a message's record, behind `START`.
+const LENGTH = 1;
+const FORMAT = 2;
+const FACTS = 3;
+const ANNOTATIONS_AT = 4;
+const BARE_AT = 5;
+const HOLDERS = 6;
+
+// The facts: of what the sections in front say, and the index of the message's source in its block.
 const PRIORITY = 0xff;
 const EXPIRES = 0x100;
 const FIRST_ACQUIRER = 0x200;
 const ANNOTATED = 0x400;
+const SOURCE_SHIFT = 11;
 
 /** The changes to a message that is sent on. */
 export interface Changes {
@@ -37,104 +46,132 @@ export interface Changes {
   readonly messageAnnotations: Fields | undefined;
 }
 
-/** Where messages came from: one object for all messages of a link. */
-export interface MessageSource {
-  /** Limits of decoding. */
-  readonly limits: CodecLimits | undefined;
-  /** The sending container, for no-local filters. */
-  readonly container: string | undefined;
+/**
+ * Keeps an encoded message, and reads the sections in front of its bare message. Short messages are copied to `keptBytes`: a
+ * payload is a view of the transport's buffer, and would keep all of that alive.
+ *
+ * @throws {AmqpError} With scope `"delivery"` and condition `amqp:decode-error` if `bytes` are not an AMQP message.
+ */
+export function keepMessage(
+  bytes: Uint8Array,
+  messageFormat: number,
+  source: MessageSource | undefined,
+  keptBytes: KeptBytes,
+): EncodedMessage {
+  const payload = messageFormat === 0 ? inOrder(bytes) : bytes;
+  let header: Header | undefined;
+  let annotated = false;
+  let annotationsAt = 0;
+  let bareAt = 0;
+  if (messageFormat === 0) {
+    const reader = readerOf(payload, 0, payload.length, source?.limits);
+    for (; reader.remaining > 0; bareAt = reader.position) {
+      const section = openSection(reader);
+      if (section >= definitions.properties.code) break;
+      annotationsAt = bareAt;
+      // Some libraries write null for an empty section.
+      if (reader.lenient && reader.peek() === 0x40) reader.code();
+      else if (section === definitions.header.code) header = decodeAs(reader, "header");
+      else readRecord(reader, reader.code(), "symbol", true);
+      if (section === sections.deliveryAnnotations.code) annotated = true;
+      if (section !== sections.messageAnnotations.code) annotationsAt = reader.position;
+    }
+  }
+  const block = keptBytes.keep(payload);
+  const { numbers, last } = block;
+  numbers[last + LENGTH] = payload.length;
+  numbers[last + FORMAT] = messageFormat;
+  numbers[last + FACTS] = (header?.priority ?? DEFAULT_PRIORITY) | (header?.ttl === undefined ? 0 : EXPIRES) |
+    (header?.firstAcquirer ? FIRST_ACQUIRER : 0) | (annotated ? ANNOTATED : 0) |
+    (block.indexOf(source) << SOURCE_SHIFT);
+  numbers[last + ANNOTATIONS_AT] = annotationsAt;
+  numbers[last + BARE_AT] = bareAt;
+  return new EncodedMessage(block, last);
 }
 
-/** An encoded message, decoded only as far as an intermediary needs. */
+/** An encoded message, decoded only as far as an intermediary needs: a view of what a block keeps of it. */
 export class EncodedMessage {
-  /** 0 for an AMQP message; messages of other formats are opaque. */
-  readonly messageFormat: number;
+  readonly block: MessageBlock;
+  /** The index of the message's record in its block. */
+  readonly at: number;
+
+  constructor(block: MessageBlock, at: number) {
+    this.block = block;
+    this.at = at;
+  }
+
+  /** The index of the first byte in the block. */
+  get start(): number {
+    return this.block.numbers[this.at + START]!;
+  }
+
+  /** The index of the message annotations in the message, equal to `bareAt` without any. */
+  get annotationsAt(): number {
+    return this.block.numbers[this.at + ANNOTATIONS_AT]!;
+  }
+
+  /** The index of the bare message in the message. */
+  get bareAt(): number {
+    return this.block.numbers[this.at + BARE_AT]!;
+  }
+
   /** The message's size in bytes. */
-  readonly length: number;
-  /** Where the message came from; undefined for a message of the broker's own. */
-  readonly source: MessageSource | undefined;
+  get length(): number {
+    return this.block.numbers[this.at + LENGTH]!;
+  }
+
+  /** 0 for an AMQP message; messages of other formats are opaque. */
+  get messageFormat(): number {
+    return this.block.numbers[this.at + FORMAT]! >>> 0;
+  }
+
   /** The number of queues that hold the message; the broker counts its bytes once. */
-  holders = 0;
+  get holders(): number {
+    return this.block.numbers[this.at + HOLDERS]!;
+  }
 
-  // No private methods, which would cost each message a field.
-  readonly #block: Uint8Array;
-  readonly #start: number;
-  // The priority, and a bit for each other fact: a queue may hold a million messages.
-  readonly #facts: number;
-  // The index of the message annotations, equal to `#bareAt` without any, and that of the bare message.
-  readonly #annotationsAt: number;
-  readonly #bareAt: number;
+  set holders(holders: number) {
+    this.block.numbers[this.at + HOLDERS] = holders;
+  }
 
-  /**
-   * Reads the sections in front of the bare message. Short messages are copied to `keptBytes`: a payload is a view of the
-   * transport's buffer, and would keep all of that alive.
-   *
-   * @throws {AmqpError} With scope `"delivery"` and condition `amqp:decode-error` if `bytes` are not an AMQP message.
-   */
-  constructor(bytes: Uint8Array, messageFormat: number, source: MessageSource | undefined, keptBytes: KeptBytes) {
-    const payload = messageFormat === 0 ? inOrder(bytes) : bytes;
-    this.messageFormat = messageFormat;
-    this.source = source;
-    let header: Header | undefined;
-    let annotated = false;
-    let annotationsAt = 0;
-    let bareAt = 0;
-    if (messageFormat === 0) {
-      const reader = readerOf(payload, 0, payload.length, source?.limits);
-      for (; reader.remaining > 0; bareAt = reader.position) {
-        const section = openSection(reader);
-        if (section >= definitions.properties.code) break;
-        annotationsAt = bareAt;
-        // Some libraries write null for an empty section.
-        if (reader.lenient && reader.peek() === 0x40) reader.code();
-        else if (section === definitions.header.code) header = decodeAs(reader, "header");
-        else readRecord(reader, reader.code(), "symbol", true);
-        if (section === sections.deliveryAnnotations.code) annotated = true;
-        if (section !== sections.messageAnnotations.code) annotationsAt = reader.position;
-      }
-    }
-    const { block, start } = keptBytes.keep(payload);
-    this.#block = block;
-    this.#start = start;
-    this.length = payload.length;
-    this.#facts = (header?.priority ?? DEFAULT_PRIORITY) | (header?.ttl === undefined ? 0 : EXPIRES) |
-      (header?.firstAcquirer ? FIRST_ACQUIRER : 0) | (annotated ? ANNOTATED : 0);
-    this.#annotationsAt = annotationsAt;
-    this.#bareAt = bareAt;
+  /** Where the message came from; undefined for a message of the broker's own. */
+  get source(): MessageSource | undefined {
+    return this.block.source(this.block.numbers[this.at + FACTS]! >>> SOURCE_SHIFT);
   }
 
   /** Default: 4. */
   get priority(): number {
-    return this.#facts & PRIORITY;
+    return this.block.numbers[this.at + FACTS]! & PRIORITY;
   }
 
   /** True if the header has a time to live. */
   get expires(): boolean {
-    return (this.#facts & EXPIRES) !== 0;
+    return (this.block.numbers[this.at + FACTS]! & EXPIRES) !== 0;
   }
 
   /** The header field `first-acquirer`. */
   get firstAcquirer(): boolean {
-    return (this.#facts & FIRST_ACQUIRER) !== 0;
+    return (this.block.numbers[this.at + FACTS]! & FIRST_ACQUIRER) !== 0;
   }
 
   /** True if the message has delivery annotations. */
   get annotated(): boolean {
-    return (this.#facts & ANNOTATED) !== 0;
+    return (this.block.numbers[this.at + FACTS]! & ANNOTATED) !== 0;
   }
 
   /** The header, decoded anew with each call; undefined without one. */
   get header(): Header | undefined {
-    if (this.messageFormat !== 0 || this.#bareAt === 0) return undefined;
-    const reader = readerOf(this.#block, this.#start, this.#start + this.length, this.source?.limits);
+    if (this.messageFormat !== 0 || this.bareAt === 0) return undefined;
+    const reader = readerFrom(this, 0);
     return openSection(reader) === definitions.header.code ? decodeAs(reader, "header") : undefined;
   }
 
   /** The message as it came; a view. */
   get payload(): Uint8Array {
-    const { length } = this;
-    if (this.#start === 0 && this.#block.length === length) return this.#block;
-    return this.#block.subarray(this.#start, this.#start + length);
+    const { start, length } = this;
+    const { bytes } = this.block;
+    if (start === 0 && bytes.length === length) return bytes;
+    return bytes.subarray(start, start + length);
   }
 
   /**
@@ -143,7 +180,7 @@ export class EncodedMessage {
    * @throws {AmqpError} With `amqp:decode-error` if they are malformed.
    */
   get properties(): Properties {
-    const reader = readerOf(this.#block, this.#start + this.#bareAt, this.#start + this.length, this.source?.limits);
+    const reader = readerFrom(this, this.bareAt);
     if (this.messageFormat !== 0 || reader.remaining === 0 || openSection(reader) !== definitions.properties.code) {
       return {};
     }
@@ -153,9 +190,9 @@ export class EncodedMessage {
 
   /** The number of standard properties on the wire, nulls included; the others are not set. Infinity if unknown. */
   get propertyCount(): number {
-    const at = this.#start + this.#bareAt;
-    const bytes = this.#block;
-    if (this.messageFormat !== 0 || this.length - this.#bareAt < 4 || bytes[at + 1] !== 0x53) return Infinity;
+    const at = this.start + this.bareAt;
+    const { bytes } = this.block;
+    if (this.messageFormat !== 0 || this.length - this.bareAt < 4 || bytes[at + 1] !== 0x53) return Infinity;
     if (bytes[at + 2] !== definitions.properties.code) return 0;
     const constructor = bytes[at + 3];
     return constructor === 0x45 ? 0 : constructor === 0xc0 ? bytes[at + 5]! : Infinity;
@@ -167,7 +204,7 @@ export class EncodedMessage {
    * @throws {AmqpError} With `amqp:decode-error` if they are malformed.
    */
   applicationProperties(): Fields {
-    const reader = readerOf(this.#block, this.#start + this.#bareAt, this.#start + this.length, this.source?.limits);
+    const reader = readerFrom(this, this.bareAt);
     if (this.messageFormat !== 0) return Object.create(null);
     while (reader.remaining > 0) {
       const section = openSection(reader);
@@ -180,13 +217,8 @@ export class EncodedMessage {
 
   /** The message annotations, decoded anew with each call, so that the caller may change them. */
   messageAnnotations(): Fields {
-    if (this.#annotationsAt === this.#bareAt) return Object.create(null);
-    const reader = readerOf(
-      this.#block,
-      this.#start + this.#annotationsAt,
-      this.#start + this.length,
-      this.source?.limits,
-    );
+    if (this.annotationsAt === this.bareAt) return Object.create(null);
+    const reader = readerFrom(this, this.annotationsAt);
     openSection(reader);
     if (reader.peek() === 0x40) return Object.create(null);
     return readRecord(reader, reader.code(), "symbol", true);
@@ -194,10 +226,10 @@ export class EncodedMessage {
 
   /** Whether the message annotations contain these ASCII characters anywhere; faster than decoding them. */
   annotationsMention(text: string): boolean {
-    const bytes = this.#block;
-    const end = this.#start + this.#bareAt - text.length;
+    const { bytes } = this.block;
+    const end = this.start + this.bareAt - text.length;
     const first = text.charCodeAt(0);
-    for (let at = this.#start + this.#annotationsAt; at <= end; at++) {
+    for (let at = this.start + this.annotationsAt; at <= end; at++) {
       if (bytes[at] !== first) continue;
       let i = 1;
       while (i < text.length && bytes[at + i] === text.charCodeAt(i)) i++;
@@ -210,7 +242,7 @@ export class EncodedMessage {
   changed(changes: Changes): Uint8Array {
     const { header, deliveryAnnotations, messageAnnotations } = changes;
     const { payload } = this;
-    const rest = payload.subarray(messageAnnotations === undefined ? this.#annotationsAt : this.#bareAt);
+    const rest = payload.subarray(messageAnnotations === undefined ? this.annotationsAt : this.bareAt);
     if (rest.length === 0) return payload;
     const writer = new Writer(rest.length + 64);
     writeMessage({ header, deliveryAnnotations, messageAnnotations }, writer, rest);
@@ -260,6 +292,10 @@ export function encodeError({ condition, description, info }: ErrorFields): Uint
 /** The error for a refused message, with its delivery tag in case the link ends with it [anonterm 2.2.2]. */
 export function deliveryError(symbol: string, message: string, tag: Uint8Array, cause?: unknown): AmqpError {
   return new AmqpError(symbol, message, { scope: "delivery", info: { "delivery-tag": new Uint8Array(tag) }, cause });
+}
+
+function readerFrom({ block, start, length, source }: EncodedMessage, index: number): Reader {
+  return readerOf(block.bytes, start + index, start + length, source?.limits);
 }
 
 function readerOf(bytes: Uint8Array, start: number, end: number, limits: CodecLimits | undefined): Reader {

@@ -13,9 +13,9 @@ import { DataBody, DecodedMessage } from "../codec/message.ts";
 import { ignore } from "../base/wait.ts";
 import { asAmqpError } from "../server/link_requests.ts";
 import { Fifo } from "../base/collections.ts";
-import { deliveryError, EncodedMessage, type MessageSource } from "./encoded_message.ts";
+import { deliveryError, type EncodedMessage, keepMessage } from "./encoded_message.ts";
 import { MESSAGE_BYTES } from "./queued_message.ts";
-import type { KeptBytes } from "./kept_bytes.ts";
+import type { KeptBytes, MessageSource } from "./kept_bytes.ts";
 import type { Transactions } from "./transactions.ts";
 
 /** A destination of messages: a queue, a topic, or the relay that picks one of them for each message. */
@@ -157,7 +157,7 @@ export class Producer {
   }
 
   #encoded(payload: Uint8Array, messageFormat: number): EncodedMessage {
-    return new EncodedMessage(payload, messageFormat, this.#options.source, this.#options.keptBytes);
+    return keepMessage(payload, messageFormat, this.#options.source, this.#options.keptBytes);
   }
 
   // Publishes all messages of a batch, or none.

@@ -427,9 +427,10 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     const now = this.#host.environment.now();
     if (now < this.#nextExpiry) return;
     this.#nextExpiry = Infinity;
-    const expired = this.#dispatcher.extract((message) => {
-      if (message.expires > now) this.#nextExpiry = Math.min(this.#nextExpiry, message.expires);
-      return message.expires <= now;
+    const expired = this.#dispatcher.extract((kept) => {
+      if (!(kept instanceof QueuedMessage)) return false;
+      if (kept.expires > now) this.#nextExpiry = Math.min(this.#nextExpiry, kept.expires);
+      return kept.expires <= now;
     });
     for (const message of expired) this.#discard(message, "expired");
   }

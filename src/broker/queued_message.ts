@@ -8,9 +8,9 @@ import type { Environment } from "../base/environment.ts";
 import { MAX_UINT } from "../codec/checks.ts";
 import { Reader } from "../codec/reader.ts";
 import type { Described, ErrorFields, Fields, Header, Modified, Value } from "../codec/types.ts";
-import { DEFAULT_PRIORITY, EncodedMessage, encodeError, mergeFields } from "./encoded_message.ts";
-import type { KeptBytes } from "./kept_bytes.ts";
-import type { Ranked } from "./sorted_messages.ts";
+import { DEFAULT_PRIORITY, EncodedMessage, encodeError, keepMessage, mergeFields } from "./encoded_message.ts";
+import type { KeptBytes, MessageBlock } from "./kept_bytes.ts";
+import type { Parts, Ranked } from "./sorted_messages.ts";
 
 /** The overhead of a message that is counted beside its bytes. */
 export const MESSAGE_BYTES = 256;
@@ -24,6 +24,8 @@ export type DeadLetterReason = ErrorFields | "rejected" | "max-deliveries" | "un
 /** The history of a message in its queue. */
 interface Past {
   failures: number;
+  // Only of a message with the header field `first-acquirer`.
+  acquired: boolean;
   // An error is kept as bytes: its fields may be as long as a frame, and keep more memory alive.
   reason: Exclude<DeadLetterReason, ErrorFields> | Uint8Array | undefined;
   excludedFrom: WeakSet<object> | undefined;
@@ -34,8 +36,6 @@ export class QueuedMessage implements Ranked {
   encoded: EncodedMessage;
   /** The place in the queue; lower ranks are delivered first. */
   rank = 0;
-  /** True while the message waits for a consumer. */
-  available = false;
   /** The index of its group in the queue; -1 for none. */
   group = -1;
   /** The index among the messages that consumers hold; -1 if none does. */
@@ -43,7 +43,6 @@ export class QueuedMessage implements Ranked {
 
   // A small integer, rounded down, 0 for never: other numbers cost a heap object each.
   readonly #expires: number;
-  #acquired = false;
   // Few messages have a history, so it is kept apart from them.
   #past: Past | undefined;
 
@@ -80,6 +79,16 @@ export class QueuedMessage implements Ranked {
     this.rank = priority === DEFAULT_PRIORITY ? n : (DEFAULT_PRIORITY - priority) * RANKS_OF_PRIORITY + n;
   }
 
+  /** True if the message can be made again of its encoded bytes and its rank. */
+  get plain(): boolean {
+    return this.#past === undefined && this.#expires === 0 && this.group < 0;
+  }
+
+  /** Notes that a consumer gets the message. */
+  acquire(): void {
+    if (this.encoded.firstAcquirer) (this.#past ??= noPast()).acquired = true;
+  }
+
   fail(): void {
     (this.#past ??= noPast()).failures++;
   }
@@ -107,7 +116,7 @@ export class QueuedMessage implements Ranked {
       const changed = encoded.changed({ header, deliveryAnnotations: undefined, messageAnnotations });
       if (MESSAGE_BYTES + changed.length > most) return;
       const source = { limits: undefined, container: encoded.source?.container };
-      this.encoded = new EncodedMessage(changed, 0, source, keptBytes);
+      this.encoded = keepMessage(changed, 0, source, keptBytes);
     } catch {
       // The receiver's annotations cannot be encoded: the message goes on without them.
     }
@@ -118,19 +127,18 @@ export class QueuedMessage implements Ranked {
     const message = new QueuedMessage(this.encoded, Infinity);
     message.#past = {
       failures: this.#past?.failures ?? 0,
+      acquired: this.#past?.acquired ?? false,
       reason: typeof reason === "object" ? encodeError(reason) ?? "rejected" : reason,
       excludedFrom: undefined,
     };
-    message.#acquired = this.#acquired;
     return message;
   }
 
   /** The bytes to send now: those received, unless a section in front of the bare message has to change. */
   toSend(clock: Pick<Environment, "now">): Uint8Array {
     const { encoded } = this;
-    const again = this.#acquired && encoded.firstAcquirer;
-    this.#acquired = true;
     const past = this.#past;
+    const again = past?.acquired ?? false;
     const reason = past?.reason;
     const same = !encoded.expires && !again && (past === undefined || past.failures === 0);
     if (encoded.messageFormat !== 0 || (same && reason === undefined && !encoded.annotated)) {
@@ -147,6 +155,21 @@ export class QueuedMessage implements Ranked {
   }
 }
 
+/**
+ * What a queue keeps of a message that waits: the block of its bytes and its place there, if that is all there is to it. Two
+ * objects for each cost V8 almost as much again, and pages that few of them keep alive.
+ */
+export const partsOfMessage: Parts<QueuedMessage, QueuedMessage | MessageBlock> = {
+  part: (message) => message.plain ? message.encoded.block : message,
+  place: (message) => message.encoded.at,
+  item(part, place, rank) {
+    if (part instanceof QueuedMessage) return part;
+    const message = new QueuedMessage(new EncodedMessage(part, place), Infinity);
+    message.rank = rank;
+    return message;
+  },
+};
+
 // Adds the annotations in which other brokers' clients, and `deadLetterReason` of a received message, look for the reason.
 function annotationsWith(encoded: EncodedMessage, reason: Described | string): Fields {
   const [condition, description] = typeof reason === "object" ? reason.value as readonly Value[] : [reason];
@@ -159,7 +182,7 @@ function annotationsWith(encoded: EncodedMessage, reason: Described | string): F
 }
 
 function noPast(): Past {
-  return { failures: 0, reason: undefined, excludedFrom: undefined };
+  return { failures: 0, acquired: false, reason: undefined, excludedFrom: undefined };
 }
 
 // Not a private method, which would cost each message a field.

@@ -437,10 +437,12 @@ test("MSG-1: bytes that are no message are rejected", async () => {
   assertEquals(broker.queue("orders")!.messages, 1);
 });
 
-test("MSG-3: first-acquirer does not stay true when a message is delivered again", async () => {
+test("MSG-3: first-acquirer does not stay true when a message is delivered again, but a browser acquires nothing", async () => {
   await using at = setUp();
   const { producer, consumer } = at;
   await producer.sender("orders").send({ header: { firstAcquirer: true }, body: "x" });
+  const browser = consumer.receiver({ address: "orders", credit: 1, source: { distributionMode: "copy" } });
+  assertEquals((await browser.receive()).message.header?.firstAcquirer, true);
   const receiver = consumer.receiver("orders", { credit: 1 });
   const first = await receiver.receive();
   assertEquals(first.message.header?.firstAcquirer, true);

@@ -5,7 +5,7 @@ import { systemEnvironment } from "../../src/base/environment.ts";
 import type { LogEntry } from "../../src/base/log.ts";
 import { ReceiverEndpoint } from "../../src/engine/receiver.ts";
 import { Broker } from "../../src/broker/broker.ts";
-import { EncodedMessage } from "../../src/broker/encoded_message.ts";
+import { keepMessage } from "../../src/broker/encoded_message.ts";
 import { KeptBytes } from "../../src/broker/kept_bytes.ts";
 import { decodeMessage } from "../../src/codec/message.ts";
 import { type Described, type ErrorFields, symbol } from "../../src/codec/types.ts";
@@ -33,7 +33,7 @@ test("ATK-39: a message whose delivery-count is full stays what it is, and its q
 });
 
 test("ATK-39: a rejection whose info nobody could send on is told without it", () => {
-  const encodedMessage = new EncodedMessage(encoded({ body: 1n }), 0, undefined, new KeptBytes());
+  const encodedMessage = keepMessage(encoded({ body: 1n }), 0, undefined, new KeptBytes());
   for (const info of [{ "schlüssel": 1 }, { key: Symbol("no value") }]) {
     const error = { condition: "app:bad", description: "why", info } as unknown as ErrorFields;
     const dead = new QueuedMessage(encodedMessage, Infinity).deadLetter(error);
@@ -232,12 +232,14 @@ test("an open-ended number of messages comes back to any place without a walk th
 test("a message finds its place among many, and is found there, by looking at few of them", () => {
   const count = 20_000;
   let looks = 0;
-  const messages = range(0, count).map((i) => ({
-    get rank() {
+  // Numbers that count how often they are compared.
+  const ranks = range(0, count).map((i) => ({
+    valueOf() {
       looks++;
       return i;
     },
-  }));
+  } as unknown as number));
+  const messages = ranks.map((rank) => ({ rank }));
   const sorted = new SortedMessages<{ readonly rank: number }>();
   const orders: ReadonlyArray<readonly [string, (i: number) => number]> = [
     ["in order", (i) => i],
@@ -248,8 +250,10 @@ test("a message finds its place among many, and is found there, by looking at fe
     looks = 0;
     for (const i of range(0, count)) sorted.insert(messages[at(i)]!);
     assertEquals(sorted.size, count);
-    for (const i of range(0, count)) if (sorted.after(i - 1) !== messages[i]) throw new Error(`${name}: ${i} is lost`);
-    for (const i of range(0, count)) if (!sorted.delete(messages[at(i)]!)) throw new Error(`${name}: ${i} is lost`);
+    for (const i of range(0, count)) {
+      if (sorted.after(ranks[i - 1] ?? -1) !== messages[i]) throw new Error(`${name}: ${i} is lost`);
+    }
+    for (const i of range(0, count)) if (!sorted.delete(ranks[at(i)]!)) throw new Error(`${name}: ${i} is lost`);
     assertEquals(sorted.size, 0);
     // Three times twice the number of halvings.
     assertLessOrEqual(looks, 3 * 2 * 15 * count, name);

@@ -3,7 +3,7 @@ import { AmqpError, condition } from "../../src/base/errors.ts";
 import type { Message } from "../../src/codec/message.ts";
 import { byte, described, type Fields, symbol, ulong } from "../../src/codec/types.ts";
 import type { Receiver } from "../../src/client/receiver.ts";
-import { EncodedMessage } from "../../src/broker/encoded_message.ts";
+import { keepMessage } from "../../src/broker/encoded_message.ts";
 import { readFilters, selectorFilter } from "../../src/broker/filters.ts";
 import { likeMatcher } from "../../src/broker/like.ts";
 import { KeptBytes } from "../../src/broker/kept_bytes.ts";
@@ -25,7 +25,7 @@ const MESSAGE: Message = {
 };
 
 function matches(selector: string, message: Message = MESSAGE): boolean {
-  return selectorFilter(selector)(new EncodedMessage(encoded(message), 0, undefined, new KeptBytes()));
+  return selectorFilter(selector)(keepMessage(encoded(message), 0, undefined, new KeptBytes()));
 }
 
 test("EXT-2: a selector is true, false or unknown, and only what it is true of passes", () => {
@@ -66,7 +66,7 @@ test("EXT-2: a selector is true, false or unknown, and only what it is true of p
     "size LIKE '1%'",
   ];
   for (const selector of fails) assertEquals(matches(selector), false, selector);
-  assertEquals(selectorFilter("TRUE")(new EncodedMessage(Uint8Array.of(1), 5, undefined, new KeptBytes())), false);
+  assertEquals(selectorFilter("TRUE")(keepMessage(Uint8Array.of(1), 5, undefined, new KeptBytes())), false);
 });
 
 test("ATK-31: what is no selector is refused with the place, and so is one that is too long or nests too deep", () => {

@@ -10,7 +10,7 @@ import type { Receiver } from "../../src/client/receiver.ts";
 import type { Sender } from "../../src/client/sender.ts";
 import { VirtualTime } from "../../src/testing/mod.ts";
 import { KeptBytes } from "../../src/broker/kept_bytes.ts";
-import { EncodedMessage } from "../../src/broker/encoded_message.ts";
+import { type EncodedMessage, keepMessage } from "../../src/broker/encoded_message.ts";
 import { test } from "../harness.ts";
 import { encoded, numbers, range, sendNumbers, setUp, take, until } from "./set_up.ts";
 import { linkUp } from "../client/link_up.ts";
@@ -283,7 +283,7 @@ test("ATK-8: queues without links that become empty by a purge, a rollback or th
   const host = hostOf(time);
   const nodes = new Nodes({ ...NODES, maxQueues: 3, idleQueueMs: 1_000 }, host);
   const message = (ttl?: number): EncodedMessage =>
-    new EncodedMessage(encoded({ header: { ttl }, body: 1n }), 0, undefined, host.keptBytes);
+    keepMessage(encoded({ header: { ttl }, body: 1n }), 0, undefined, host.keptBytes);
   const [purged, rolledBack, expired] = ["a", "b", "c"].map((address) => nodes.find(address) as Queue);
   assertEquals(purged!.copy(message()), true);
   const reservation = rolledBack!.reserve(message())!;
@@ -312,7 +312,7 @@ test("ATK-8: a new address among 10,000 nodes in use visits a few of them, and n
   const time = new VirtualTime();
   const host = hostOf(time);
   const nodes = new Nodes({ ...NODES, maxQueues: count + 1, idleQueueMs: 0 }, host);
-  const message = new EncodedMessage(
+  const message = keepMessage(
     encoded({ header: { ttl: 60_000 }, body: 1n }),
     0,
     undefined,
@@ -373,12 +373,12 @@ test("ATK-18: a short message does not keep alive the large piece of memory that
   const chunk = new Uint8Array(65_536);
   chunk.set(bytes, 1_000);
   const part = chunk.subarray(1_000, 1_000 + bytes.length);
-  const { payload } = new EncodedMessage(part, 0, undefined, new KeptBytes());
+  const { payload } = keepMessage(part, 0, undefined, new KeptBytes());
   assertEquals(payload, bytes);
   assertLessOrEqual(payload.buffer.byteLength, 4_096);
   // A large part of a buffer stays where it is.
   const large = new Uint8Array(encoded({ body: new Uint8Array(30_000) }));
-  assertEquals(new EncodedMessage(large, 0, undefined, new KeptBytes()).payload, large);
+  assertEquals(keepMessage(large, 0, undefined, new KeptBytes()).payload, large);
 });
 
 test("purge drops what waits, delete drops all and ends the links", async () => {

@@ -3,7 +3,7 @@ import { type AmqpError, condition, OutcomeError } from "../../src/base/errors.t
 import { Log } from "../../src/base/log.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import { RoomBudget } from "../../src/broker/budget.ts";
-import { EncodedMessage } from "../../src/broker/encoded_message.ts";
+import { keepMessage } from "../../src/broker/encoded_message.ts";
 import { readFilters } from "../../src/broker/filters.ts";
 import { KeptBytes } from "../../src/broker/kept_bytes.ts";
 import type { Arrival } from "../../src/broker/producer.ts";
@@ -240,7 +240,7 @@ test("ATK-36: a subscription that ends for one message of a batch ends once", ()
     topic.subscribe({ name: `s${i}`, filters, shared: false, expiry }).onended = () => ended.push(`s${i}`);
   }
   const messages = [{ n: 1, p: "short" }, { n: 2, p: "a".repeat(100_000) }].map((applicationProperties) =>
-    new EncodedMessage(encoded({ applicationProperties, body: null }), 0, undefined, new KeptBytes())
+    keepMessage(encoded({ applicationProperties, body: null }), 0, undefined, new KeptBytes())
   );
   let accepted = false;
   topic.publish({ messages, bytes: 200_000, accept: () => accepted = true } as unknown as Arrival);
