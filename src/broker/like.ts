@@ -5,7 +5,7 @@
  */
 
 /** Longest pattern, in characters: the time for each character of a text grows with it by steps of 32. */
-export const MAX_PATTERN_LENGTH = 512;
+const MAX_PATTERN_LENGTH = 512;
 
 /** The cost of a link's filters. */
 export interface FilterCost {

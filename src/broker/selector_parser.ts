@@ -18,9 +18,9 @@ export type Lookup = (name: string) => SelectorValue;
 export type Expression = (lookup: Lookup) => SelectorValue;
 
 /** The longest selector, in characters. */
-export const MAX_SELECTOR_LENGTH = 4_096;
+const MAX_SELECTOR_LENGTH = 4_096;
 /** The deepest nesting of a selector's parentheses. */
-export const MAX_SELECTOR_DEPTH = 64;
+const MAX_SELECTOR_DEPTH = 64;
 
 interface Token {
   readonly kind: "name" | "text" | "number" | "sign" | "end";

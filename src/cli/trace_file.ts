@@ -23,7 +23,7 @@ export interface TraceFile {
 }
 
 /** Most lines that the viewer opens, far more than a person looks through. */
-export const MAX_VIEWED = 1_000_000;
+const MAX_VIEWED = 1_000_000;
 
 /** The first lines of a trace, for the viewer. */
 export class ViewedLines {

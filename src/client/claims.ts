@@ -63,13 +63,13 @@ export interface ClaimsConnection {
 }
 
 /** The share of a token's life after which a new one is put, at the latest; up to 0.1 less at random. */
-export const RENEW_AT = 0.85;
+const RENEW_AT = 0.85;
 
 /** The least milliseconds before a renewal, and the most before the first retry of a failed one. */
-export const MIN_RENEW_MS = 1_000;
+const MIN_RENEW_MS = 1_000;
 
 /** The most milliseconds between retries of a failed renewal. */
-export const MAX_RETRY_MS = 30_000;
+const MAX_RETRY_MS = 30_000;
 
 /** Milliseconds within which the peer must answer. */
 export const ANSWER_MS = 30_000;

@@ -65,7 +65,7 @@ export interface ConnectionStats {
 }
 
 /** Events queued for a program that does not read them; the oldest are dropped beyond it. */
-export const MAX_EVENTS = 1_000;
+const MAX_EVENTS = 1_000;
 
 /** The unread events of one reader. */
 export class EventQueue {

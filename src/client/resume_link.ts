@@ -20,7 +20,7 @@ import { listUnsettled, type UnsettledList } from "../recovery/resumption.ts";
 import type { LinkResumed, RecoveringLink, ResumeOptions, UnsettledDelivery } from "./recovery.ts";
 
 /** The default of {@linkcode ResumeOptions.timeout}, in seconds. */
-export const DEFAULT_EXPIRY_SECONDS = 600;
+const DEFAULT_EXPIRY_SECONDS = 600;
 
 /** The fields of an attach that list unsettled deliveries. */
 export type ListedSettings = Pick<AttachOptions, "unsettled" | "incompleteUnsettled">;

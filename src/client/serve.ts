@@ -12,7 +12,7 @@ import type { ServeOptions } from "./receive_options.ts";
 export { Handlers };
 
 /** The longest delay of a failed message's return, in milliseconds. */
-export const MAX_RETRY_DELAY_MS = 30_000;
+const MAX_RETRY_DELAY_MS = 30_000;
 
 /** The receiver of the messages. */
 export interface ServeSource {

@@ -17,7 +17,7 @@ import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import { DeliveryStreams, type HeldTransfers, type PayloadSink } from "../engine/transfer_streams.ts";
 
 /** Most bytes of a streamed message before its body, and most behind it, which are held and decoded as a whole. */
-export const MAX_MESSAGE_HEAD_BYTES = 1_048_576;
+const MAX_MESSAGE_HEAD_BYTES = 1_048_576;
 
 export interface StreamingReceiver {
   /** Woken when the window may have grown. */

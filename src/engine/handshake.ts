@@ -16,7 +16,7 @@ import type { FrameTrace } from "./events.ts";
 import { type SaslState, saslTransitions } from "./states.ts";
 
 /** Most challenges in one exchange. Mechanisms need a few, so this is no option: a peer that sends more comes to no end. */
-export const MAX_SASL_CHALLENGES = 16;
+const MAX_SASL_CHALLENGES = 16;
 
 /** One side's part of a connection before AMQP. */
 export abstract class Handshake {

@@ -28,7 +28,7 @@ export const DEFAULT_MAX_LINKS = 4_096;
 /** Idle time-out that we announce by default, in milliseconds; the connection ends after twice that. */
 export const DEFAULT_IDLE_TIME_OUT = 60_000;
 /** Shortest idle time-out of a peer that we accept, in milliseconds; a shorter one would be a storm of empty frames. */
-export const MIN_PEER_IDLE_TIME_OUT = 100;
+const MIN_PEER_IDLE_TIME_OUT = 100;
 /** Default time from the first byte to the peer's open, in milliseconds. */
 export const DEFAULT_OPEN_TIMEOUT_MS = 30_000;
 /** Default time for the answer to a close, in milliseconds. */

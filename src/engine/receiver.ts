@@ -18,7 +18,7 @@ import { add, type Windows } from "./windows.ts";
  * Consecutive frames without payload that a delivery may have. Nobody needs more than one, so this is no option: a peer that
  * sends more only burns our time.
  */
-export const MAX_EMPTY_TRANSFERS = 100;
+const MAX_EMPTY_TRANSFERS = 100;
 
 export type ReceiverEvent =
   | LinkEvent

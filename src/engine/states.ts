@@ -104,7 +104,7 @@ export const sessionTransitions: Transitions<SessionEndpointState, SessionStep> 
 /** Transitions of a link. A suspended link is attached again as a new endpoint of the same name. */
 export const linkTransitions: Transitions<LinkState, LinkStep> = {
   unattached: { sendAttach: "attachSent", receiveAttach: "attachReceived" },
-  // So does a detach instead of an attach.
+  // A detach instead of an attach has no place in the specification either, and says why the peer refuses the link.
   attachSent: { receiveAttach: "attached", sendDetach: "detachPipe", receiveDetach: "detachReceived" },
   attachReceived: { sendAttach: "attached" },
   attached: { sendDetach: "detachSent", receiveDetach: "detachReceived" },

@@ -19,20 +19,12 @@ export type SenderDecision =
   | { readonly kind: "send" }
   /** The receiver has a part: the rest is sent, as the same delivery. */
   | { readonly kind: "resume"; readonly from: Received }
-  /** The outcome is known: the sender settles, and informs the receiver unless `told`. */
+  /** The outcome is known: the sender settles, and informs the receiver unless `reported`. */
   | { readonly kind: "settle"; readonly state: DeliveryState; readonly reported: boolean }
   /** Both sides have different outcomes: the sender sends its own again, and the receiver settles. */
   | { readonly kind: "restate"; readonly state: DeliveryState }
   /** The part at the receiver is useless: the receiver drops it. */
   | { readonly kind: "abort" };
-
-/** The receiver's decision on an unsettled delivery. */
-export type ReceiverDecision =
-  /** The sender resumes it. */
-  | "wait"
-  | "settle"
-  /** The sender's list is incomplete: undecided. */
-  | "keep";
 
 /** The position of nothing received. */
 const NOTHING: Received = { kind: "received", sectionNumber: 0, sectionOffset: 0n };
@@ -54,12 +46,6 @@ export function decideAsSender(local: DeliveryState | null, remote: ListedState)
   // The part sent before is no longer available.
   if (local !== null && (local.kind !== "received" || isBefore(from, local))) return { kind: "abort" };
   return { kind: "resume", from };
-}
-
-/** The receiver's decision on a delivery by the sender's state of it; `incomplete` for an incomplete list. */
-export function decideAsReceiver(remote: ListedState, incomplete: boolean): ReceiverDecision {
-  if (remote !== undefined) return "wait";
-  return incomplete ? "keep" : "settle";
 }
 
 export function isOutcome(state: ListedState): state is Outcome {

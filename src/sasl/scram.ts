@@ -28,7 +28,7 @@ import {
 } from "./scram_keys.ts";
 
 /** Most iterations that a client computes by default: about half a second. */
-export const MAX_ITERATIONS = 1_000_000;
+const MAX_ITERATIONS = 1_000_000;
 
 /** Options of {@linkcode scram}. */
 export interface ScramOptions {

@@ -247,7 +247,7 @@ export function asAmqpError(
 }
 
 /** Makes a sender of a server's program from the engine's. */
-export function adoptSender(connection: Connection, endpoint: SenderEndpoint, settings: SendSettings): Sender {
+function adoptSender(connection: Connection, endpoint: SenderEndpoint, settings: SendSettings): Sender {
   const link = new Sender(connection, endpoint, settings);
   connection.addAttached(endpoint, link);
   return link;

@@ -54,7 +54,7 @@ export function traceCapture(
  *
  * @throws {TypeError} If the bytes are none.
  */
-export function readCapture(bytes: Uint8Array<ArrayBuffer>, listener: CaptureListener): void {
+function readCapture(bytes: Uint8Array<ArrayBuffer>, listener: CaptureListener): void {
   const packets = readPackets(bytes);
   if (packets !== undefined) return readStreams(packets, listener);
   const stream = new CapturedStream(1, listener);

@@ -4,7 +4,6 @@ import type { DeliveryState, Received } from "../../src/codec/types.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import {
   arrivedState,
-  decideAsReceiver,
   decideAsSender,
   type ListedState,
   listUnsettled,
@@ -54,12 +53,6 @@ test("RES-1: an outcome under a transaction, which has ended with its connection
   };
   assertEquals(decideAsSender(null, provisional), { kind: "abort" });
   assertEquals(decideAsSender(received(0, 0), received(0, 0)), { kind: "resume", from: nothing });
-});
-
-test("RES-2: what the sender does not list is settled, unless its list is incomplete", () => {
-  assertEquals(decideAsReceiver(undefined, false), "settle");
-  assertEquals(decideAsReceiver(undefined, true), "keep");
-  for (const state of [null, nothing, accepted]) assertEquals(decideAsReceiver(state, true), "wait");
 });
 
 function encoded(body: Parameters<typeof writeMessage>[0]): Uint8Array {

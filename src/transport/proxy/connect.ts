@@ -36,10 +36,10 @@ import {
 } from "./http_proxy.ts";
 
 /** Most bytes of a challenge's body that are read to keep the connection; for more, a new connection is cheaper. */
-export const MAX_CHALLENGE_BODY_BYTES: number = 65_536;
+const MAX_CHALLENGE_BODY_BYTES = 65_536;
 
 /** Most challenges of one tunnel for an authenticator; NTLM takes two, Negotiate seldom three. */
-export const MAX_AUTHENTICATION_ROUNDS: number = 8;
+const MAX_AUTHENTICATION_ROUNDS = 8;
 
 /** Milliseconds of one step; a proxy answers only after it has reached the target, or failed to. */
 export const PROXY_STEP_TIMEOUT_MS: number = 30_000;

@@ -34,13 +34,13 @@ import { ClientUpgrade, type PreparedUpgrade } from "./handshake.ts";
 import type { ServerUpgrade, UpgradeRequest } from "./upgrade.ts";
 
 /** Most control frames and empty messages per second; a peer that sends more is not measuring round trips. */
-export const MAX_CONTROL_RATE: number = 1_000;
+const MAX_CONTROL_RATE = 1_000;
 
 /**
  * Most milliseconds that a client waits for its server to end the socket once both have sent a close frame: nothing more can come,
  * and the program may wait for this end.
  */
-export const SOCKET_END_MS: number = 1_000;
+const SOCKET_END_MS = 1_000;
 
 /** The limits of a peer's cost and time. */
 export interface WebSocketLimits extends HeadLimits, FrameLimits {
