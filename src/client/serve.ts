@@ -36,76 +36,110 @@ export async function serveEach(
   handler: (delivery: Delivery) => unknown,
   options: ServeOptions,
 ): Promise<void> {
-  const { concurrency = 1, signal, onerror, retryDelay } = options;
-  // What each handler waits for.
-  const waits = new Array<Deferred<Delivery | undefined> | undefined>(concurrency).fill(undefined);
-  let stopped = signal?.aborted ?? false;
-  let failure: { readonly error: unknown } | undefined;
-  let failures = 0;
-  const stop = (): void => {
-    stopped = true;
-    for (const waiting of waits) {
-      if (waiting !== undefined) source.queue.leave(waiting, () => waiting.resolve(undefined));
-    }
-  };
-  const fail = (error: unknown): void => {
-    failure ??= { error };
-    stop();
-  };
-  const report = (error: unknown, delivery: Delivery): void => {
-    if (onerror === undefined) return source.report(error, delivery);
-    try {
-      const returned = onerror(error, delivery);
-      if (returned instanceof Promise) returned.catch(fail);
-    } catch (error) {
-      fail(error);
-    }
-  };
-  const returnFailed = (delivery: Delivery): void => {
-    const before = retryDelay === undefined ? 0 : Math.max(failures++, delivery.failedAttempts);
-    const delay = typeof retryDelay === "function" ? retryDelay(before) : (retryDelay ?? 0) * 2 ** before;
-    if (delay > 0 && !stopped) source.handlers.returnLater(delivery, Math.min(MAX_RETRY_DELAY_MS, delay));
-    else delivery.settleByDefault(false);
-  };
-  const work = async (running: Handler, place: number): Promise<void> => {
-    while (!stopped) {
-      let delivery = source.queue.shift();
-      // A message that has arrived needs no wait.
-      if (delivery === undefined) {
-        delivery = await (waits[place] = source.queue.wait())?.promise;
-        waits[place] = undefined;
-        if (delivery === undefined) return;
-      }
-      if (!source.automatic) delivery.handleTaken();
-      try {
-        const handling = running.call(handler, delivery);
-        // A synchronous handler needs no wait.
-        if (handling !== undefined) await handling;
-        if (source.automatic) delivery.settleByDefault(true);
-        failures = 0;
-      } catch (error) {
-        if (source.automatic) returnFailed(delivery);
-        report(error, delivery);
-      } finally {
-        running.end();
-      }
-    }
-  };
+  const { signal } = options;
+  const serving = new Serving(source, handler, options);
+  const stop = (): void => serving.stop();
   signal?.addEventListener("abort", stop, { once: true });
   try {
-    const ends = await Promise.allSettled(waits.map((_, place) => {
-      const running = source.handlers.handler();
+    await serving.run();
+  } finally {
+    signal?.removeEventListener("abort", stop);
+  }
+}
+
+/** One call of `serve`: as many loops side by side as its concurrency. */
+class Serving {
+  readonly #source: ServeSource;
+  readonly #handler: (delivery: Delivery) => unknown;
+  readonly #options: ServeOptions;
+  // The message that each loop waits for.
+  readonly #waits: (Deferred<Delivery | undefined> | undefined)[];
+  #stopped: boolean;
+  // What `onerror` threw.
+  #failure: { readonly error: unknown } | undefined;
+  // Handlers in a row that have failed.
+  #failures = 0;
+
+  constructor(source: ServeSource, handler: (delivery: Delivery) => unknown, options: ServeOptions) {
+    this.#source = source;
+    this.#handler = handler;
+    this.#options = options;
+    this.#waits = new Array<undefined>(options.concurrency ?? 1).fill(undefined);
+    this.#stopped = options.signal?.aborted ?? false;
+  }
+
+  /** Resolves when all loops have ended; rejects with what `onerror` threw, or with the failure of the link. */
+  async run(): Promise<void> {
+    const ends = await Promise.allSettled(this.#waits.map((_, place) => {
+      const running = this.#source.handlers.handler();
       return running.within(() =>
-        work(running, place).catch((error) => {
+        this.#loop(running, place).catch((error) => {
           // The link has failed; the other handlers see that too, or take no more messages.
-          stop();
+          this.stop();
           throw error;
         })
       );
     }));
-    if (failure !== undefined) throw failure.error;
+    if (this.#failure !== undefined) throw this.#failure.error;
     for (const end of ends) if (end.status === "rejected") throw end.reason;
-  } finally {
-    signal?.removeEventListener("abort", stop);
+  }
+
+  /** Takes no more messages. */
+  stop(): void {
+    this.#stopped = true;
+    for (const waiting of this.#waits) {
+      if (waiting !== undefined) this.#source.queue.leave(waiting, () => waiting.resolve(undefined));
+    }
+  }
+
+  async #loop(running: Handler, place: number): Promise<void> {
+    const { queue, automatic } = this.#source;
+    while (!this.#stopped) {
+      let delivery = queue.shift();
+      // A message that has arrived needs no wait.
+      if (delivery === undefined) {
+        delivery = await (this.#waits[place] = queue.wait())?.promise;
+        this.#waits[place] = undefined;
+        if (delivery === undefined) return;
+      }
+      if (!automatic) delivery.handleTaken();
+      try {
+        const handling = running.call(this.#handler, delivery);
+        // A synchronous handler needs no wait.
+        if (handling !== undefined) await handling;
+        if (automatic) delivery.settleByDefault(true);
+        this.#failures = 0;
+      } catch (error) {
+        if (automatic) this.#returnFailed(delivery);
+        this.#report(error, delivery);
+      } finally {
+        running.end();
+      }
+    }
+  }
+
+  #returnFailed(delivery: Delivery): void {
+    const { retryDelay } = this.#options;
+    const before = retryDelay === undefined ? 0 : Math.max(this.#failures++, delivery.failedAttempts);
+    const delay = typeof retryDelay === "function" ? retryDelay(before) : (retryDelay ?? 0) * 2 ** before;
+    if (delay > 0 && !this.#stopped) {
+      this.#source.handlers.returnLater(delivery, Math.min(MAX_RETRY_DELAY_MS, delay));
+    } else delivery.settleByDefault(false);
+  }
+
+  #report(error: unknown, delivery: Delivery): void {
+    const { onerror } = this.#options;
+    if (onerror === undefined) return this.#source.report(error, delivery);
+    try {
+      const returned = onerror(error, delivery);
+      if (returned instanceof Promise) returned.catch((error) => this.#fail(error));
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= { error };
+    this.stop();
   }
 }
