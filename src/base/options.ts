@@ -6,8 +6,11 @@
  */
 
 /**
- * The kind of each option of `T`, in words that errors show and the check parses: results of `typeof`, `array`, `null`, and
- * quoted literals, such as `number or "manual"`. An empty string accepts anything; an object holds the kinds of nested options.
+ * The kind of each option of `T`, in words that errors show and the check parses: results of `typeof`, `array`, `Uint8Array`,
+ * `null`, and quoted literals, such as `number or "manual"`. `array of string` tells the kind of its elements, `object with
+ * accept` what the object must have. A number is not negative unless
+ * literals are beside it, further bounds are written as `whole number from 1 to 255`. An empty string accepts anything; an object holds the
+ * kinds of nested options.
  */
 export type OptionKinds<T> = { readonly [K in keyof Required<T>]: string | Kinds };
 
@@ -38,7 +41,8 @@ export const WAIT_KINDS: Kinds = { signal: "object" };
 /**
  * Checks the options of a call; `doing` is the call in words, such as "open sender".
  *
- * If `options` is no object, an option does not exist, or its value is of another kind.
+ * @throws {TypeError} If `options` is no object, an option does not exist, or its value is of another kind.
+ * @throws {RangeError} If a number is negative, NaN or out of the bounds of its kind.
  */
 export function checkOptions(doing: string, options: unknown, kinds: Kinds, within = ""): void {
   if (options === undefined) return;
@@ -49,19 +53,22 @@ export function checkOptions(doing: string, options: unknown, kinds: Kinds, with
   for (const name in given) {
     const value = given[name];
     // Many calls check options for each message: a value that fits at once is not checked further.
-    if (name === "signal" ? !isSignal(value) || !("signal" in kinds) : typeOf(value) !== kinds[name]) {
-      checkOption(doing, given, name, kinds, within);
-    }
+    const fits = name === "signal"
+      ? isSignal(value) && "signal" in kinds
+      : typeOf(value) === kinds[name] && (typeof value !== "number" || value >= 0);
+    if (!fits) checkOption(doing, given, name, kinds, within);
   }
 }
 
 function checkOption(
   doing: string,
   options: Record<string, unknown>,
-  name: string,
+  first: string,
   kinds: Kinds,
   within: string,
 ): void {
+  // A name that does not exist is told before a value that does not fit.
+  const name = Object.keys(options).find((one) => !Object.hasOwn(kinds, one)) ?? first;
   const value = options[name];
   const option = `option "${within}${name.slice(0, 64)}"`;
   if (!Object.hasOwn(kinds, name)) {
@@ -82,9 +89,28 @@ function checkOption(
     const remedy = value instanceof AbortController ? ', give its "signal"' : "";
     refuse(doing, `${option} is ${describeKind(value)}, not an AbortSignal${remedy}`);
   }
-  if (kind.includes(typeOf(value))) return;
-  const text = typeof value === "string" && kind.includes('"') && `"${value.slice(0, 32)}"`;
-  if (!text || !kind.includes(text)) refuse(doing, `${option} is ${text || describeKind(value)}, not ${kind}`);
+  checkKind(doing, option, value, kind);
+}
+
+function checkKind(doing: string, option: string, value: unknown, kind: string): void {
+  const type = typeOf(value);
+  const [own, item] = kind.split(" of ") as [string, string?];
+  if (type === "number" && own.includes(type) && !own.includes('"')) {
+    const [, least, most] = /from (\d+)(?: to (\d+))?/.exec(own) ?? [];
+    const number = value as number;
+    const isWithin = number >= Number(least ?? 0) && number <= Number(most ?? Infinity);
+    if (isWithin && (!own.startsWith("whole") || Number.isInteger(number))) return;
+    throw new RangeError(`Cannot ${doing}: ${option} is ${number}, not ${own}${least === undefined ? " from 0" : ""}`);
+  }
+  const member = type === "object" && / with (\w+)/.exec(own)?.[1];
+  const fits = own.includes(type) && (!member || (value as Record<string, unknown>)[member] !== undefined);
+  const text = type === "string" && own.includes('"') && `"${(value as string).slice(0, 32)}"`;
+  if (!fits && !(text && own.includes(text)) && !(own.includes("Uint8Array") && value instanceof Uint8Array)) {
+    refuse(doing, `${option} is ${text || describeKind(value)}, not ${kind}`);
+  }
+  if (item && type === "array") {
+    (value as unknown[]).forEach((one, i) => checkKind(doing, `${option.slice(0, -1)}[${i}]"`, one, item));
+  }
 }
 
 function isSignal(value: unknown): boolean {

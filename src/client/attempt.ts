@@ -6,6 +6,7 @@
  */
 
 import type { LogOption } from "../base/log.ts";
+import { describeKind } from "../base/options.ts";
 import { abortable, ignore } from "../base/wait.ts";
 import { ClientHandshake } from "../engine/client_handshake.ts";
 import type { FrameTrace } from "../engine/events.ts";
@@ -116,7 +117,14 @@ export async function attempt(
     dialled.then((late) => late.close(), ignore);
     throw error;
   });
+  if (!isChannel(channel)) throw new TypeError(`Cannot connect: "dial" gave ${describeKind(channel)}, not a Channel`);
   return { channel, login: { ...loginSettings(sasl, saslInit), hostname, host: `${url.hostname}:${remote.port}` } };
+}
+
+/** Whether a value is a channel, rather than what is to be dialled. */
+export function isChannel(value: unknown): value is Channel {
+  const { send, ready } = Object(value) as Partial<Channel>;
+  return typeof send === "function" && typeof ready === "function";
 }
 
 /** The handshake and the SASL exchange of a new channel; no SASL without `sasl`. */

@@ -13,24 +13,32 @@ import { abortable, Deferred, ignore, onAbort, part, type WaitOptions, within } 
 import type { LogOption } from "../base/log.ts";
 import type { Message } from "../codec/message.ts";
 import { FastPathReader } from "../codec/fast_path.ts";
-import type { CodecLimits } from "../codec/limits.ts";
+import { CODEC_LIMIT_KINDS, type CodecLimits } from "../codec/limits.ts";
 import type { Accepted, Fields, SaslFrameBody } from "../codec/types.ts";
 import type { CostLimits } from "../engine/budgets.ts";
 import { ClientHandshake } from "../engine/client_handshake.ts";
 import type { SessionOptions } from "../engine/session.ts";
-import { checkRetry, isPassing, Retry, type RetryOptions } from "../recovery/retry.ts";
+import { isPassing, Retry, type RetryOptions } from "../recovery/retry.ts";
 import { SaslClient } from "../sasl/client.ts";
 import type { SaslAuth } from "../sasl/mechanism.ts";
 import { anonymous } from "../sasl/mechanisms.ts";
 import type { Channel } from "../transport/channel.ts";
 import { explainedUrl, parseUrl, readUrl } from "../transport/url.ts";
-import { attempt, type AttemptOptions, CallbackFailure, failureAt, loginSettings, type Trace } from "./attempt.ts";
+import {
+  attempt,
+  type AttemptOptions,
+  CallbackFailure,
+  failureAt,
+  isChannel,
+  loginSettings,
+  type Trace,
+} from "./attempt.ts";
 import { Connection } from "./connection.ts";
 import { ConnectionBase, type ConnectionSettings } from "./connection_base.ts";
 import { MAX_PENDING, MAX_PENDING_BYTES, type ReconnectOptions, Reconnector } from "./reconnect.ts";
 import { SendAbortedError, type SendOptions } from "./outcome.ts";
 import { Sender } from "./sender.ts";
-import { CODEC_LIMIT_KINDS, codecLimits, senderAttach, SESSION_KINDS } from "./link_options.ts";
+import { codecLimits, senderAttach, SESSION_KINDS } from "./link_options.ts";
 
 /** Bounds on what a peer can cost; each has a default. */
 export interface ConnectionLimits extends Partial<CodecLimits>, CostLimits {
@@ -121,12 +129,12 @@ function connectKinds<T extends Kinds>(own: T): T & OptionKinds<Omit<ConnectOpti
     pipelineSasl: "boolean",
     containerId: "string",
     hostname: "string",
-    maxFrameSize: "number",
-    channelMax: "number",
-    idleTimeOut: "number",
+    maxFrameSize: "whole number from 512 to 4294967295",
+    channelMax: "whole number from 0 to 65535",
+    idleTimeOut: "whole number from 0 to 4294967295",
     properties: "object",
-    desiredCapabilities: "array",
-    subprotocols: "array",
+    desiredCapabilities: "array of string",
+    subprotocols: "array of string",
     session: SESSION_KINDS,
     limits: {
       ...CODEC_LIMIT_KINDS,
@@ -143,7 +151,7 @@ function connectKinds<T extends Kinds>(own: T): T & OptionKinds<Omit<ConnectOpti
     trace: "function",
     log: "function or null",
     telemetry: "function",
-    environment: "object",
+    environment: "object with setTimer",
     transport: '"auto", "websocket" or "socket"',
     headers: "object, array or function",
     hostHeader: "string",
@@ -156,11 +164,13 @@ function connectKinds<T extends Kinds>(own: T): T & OptionKinds<Omit<ConnectOpti
   };
 }
 
-const RECONNECT_KINDS: OptionKinds<ReconnectOptions> = {
+const RETRY_KINDS: OptionKinds<RetryOptions> = {
   initialDelayMs: "number",
   maxDelayMs: "number",
   maxAttempts: "number",
   timeoutMs: "number",
+};
+const RECONNECT_KINDS: OptionKinds<Omit<ReconnectOptions, keyof RetryOptions>> = {
   shuffle: "boolean",
   initial: "boolean",
   maxPending: "number",
@@ -208,14 +218,14 @@ export async function connect(
   const { signal, reconnect } = options;
   if (isChannel(where)) {
     if (reconnect) throw new TypeError('Cannot connect: a channel cannot be dialled again, leave out "reconnect"');
+    for (const name of ["headers", "hostHeader", "tls", "proxy", "transport", "dial", "subprotocols"] as const) {
+      if (options[name]) throw new TypeError(`Cannot connect: a channel is not dialled, leave out "${name}"`);
+    }
     const { auth = anonymous(), hostname } = options;
     const given = typeof auth === "function" ? await abortable(Promise.resolve(auth()), signal) : auth;
     return await opened(openOver(where, given ?? undefined, { ...options, hostname }), undefined, options);
   }
-  if (reconnect) {
-    checkOptions("connect", { reconnect }, { reconnect: RECONNECT_KINDS });
-    checkRetry(reconnect);
-  }
+  if (reconnect) checkOptions("connect", { reconnect }, { reconnect: { ...RETRY_KINDS, ...RECONNECT_KINDS } });
   signal?.throwIfAborted();
   const policy = reconnect === false ? undefined : reconnect ?? {};
   const urls = await urlsOf(where);
@@ -275,6 +285,7 @@ export async function publish(
   options: PublishOptions = {},
 ): Promise<Accepted | undefined> {
   checkOptions("publish", options, connectKinds({ settled: "boolean", timeoutMs: "number" }));
+  if (options.reconnect) checkOptions("publish", { reconnect: options.reconnect }, { reconnect: RETRY_KINDS });
   checkAddress("publish", address);
   const { signal, reconnect, timeoutMs = PUBLISH_TIMEOUT_MS, telemetry } = options;
   signal?.throwIfAborted();
@@ -427,11 +438,6 @@ function connectionSettings(options: Omit<ConnectOptions, keyof AttemptOptions>)
     limits: codecLimits(limits),
     logging: { option: options.log },
   };
-}
-
-function isChannel(where: unknown): where is Channel {
-  const { send, ready } = Object(where) as Partial<Channel>;
-  return typeof send === "function" && typeof ready === "function";
 }
 
 function shuffled<T>(list: readonly T[], environment: Environment): T[] {

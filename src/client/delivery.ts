@@ -7,7 +7,7 @@
 import { checkOptions, type Kinds } from "../base/options.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError, OutcomeError } from "../base/errors.ts";
-import { DecodedMessage, decodeMessage } from "../codec/message.ts";
+import { DecodedMessage, readMessage } from "../codec/message.ts";
 import type { DeliveryState, ErrorFields, Modified } from "../codec/types.ts";
 import type { IncomingDelivery } from "../engine/deliveries.ts";
 import { rejection } from "./outcome.ts";
@@ -308,7 +308,7 @@ export class Delivery {
 
   /** @ignore Decodes a message, or some of its sections. */
   decode(bytes: Uint8Array): DecodedMessage {
-    return this.messageFormat === 0 ? decodeMessage(bytes, this.receiver.connection.limits) : rawMessage(bytes);
+    return this.messageFormat === 0 ? readMessage(bytes, this.receiver.connection.limits) : rawMessage(bytes);
   }
 
   async #whole(): Promise<DecodedMessage> {

@@ -23,7 +23,11 @@ export interface CloseOptions extends WaitOptions {
 }
 
 /** The kinds of {@linkcode CloseOptions}. */
-export const CLOSE_KINDS: OptionKinds<CloseOptions> = { signal: "object", timeoutMs: "number", error: "object" };
+export const CLOSE_KINDS: OptionKinds<CloseOptions> = {
+  signal: "object",
+  timeoutMs: "number",
+  error: "object with condition",
+};
 
 /**
  * A connection, session or link, from its beginning to its end.

@@ -73,7 +73,7 @@ const LINK_KINDS: OptionKinds<LinkSettings> = {
   rcvSettleMode: '"first" or "second"',
   source: "object (address is meant)",
   target: "object (address is meant)",
-  desiredCapabilities: "array",
+  desiredCapabilities: "array of string",
   properties: "object",
 };
 
@@ -168,7 +168,11 @@ function isCoordinator(target: LinkSettings["target"]): target is Coordinator {
 }
 
 function senderKinds(): OptionKinds<SenderOptions> {
-  return { ...LINK_KINDS, maxInFlight: "number", recovery: '"resend", "resume", "fail" or object' };
+  return {
+    ...LINK_KINDS,
+    maxInFlight: "number from 1",
+    recovery: '"resend", "resume", "fail" or object with forSender',
+  };
 }
 
 function receiverKinds(): OptionKinds<ReceiverOptions> {
@@ -176,29 +180,20 @@ function receiverKinds(): OptionKinds<ReceiverOptions> {
     ...LINK_KINDS,
     credit: 'number or "manual"',
     settle: '"auto" or "manual"',
-    maxMessageSize: "number or bigint",
+    maxMessageSize: "whole number or bigint",
     filter: "object",
     filterMismatch: '"error" or "ignore"',
-    recovery: '"resend", "resume" or object',
+    recovery: '"resend", "resume" or object with forReceiver',
     stream: "boolean",
   };
 }
 
-/** The kinds of the decoding limits. */
-export const CODEC_LIMIT_KINDS: OptionKinds<CodecLimits> = {
-  maxDepth: "number",
-  maxElements: "number",
-  maxValues: "number",
-  maxFrameValues: "number",
-  strict: "boolean",
-};
-
 export const SESSION_KINDS: OptionKinds<SessionOptions> = {
-  incomingWindow: "number",
-  handleMax: "number",
-  initialOutgoingId: "number",
-  desiredCapabilities: "array",
-  offeredCapabilities: "array",
+  incomingWindow: "whole number from 0 to 4294967295",
+  handleMax: "whole number from 0 to 4294967295",
+  initialOutgoingId: "whole number from 0 to 4294967295",
+  desiredCapabilities: "array of string",
+  offeredCapabilities: "array of string",
   properties: "object",
 };
 

@@ -42,7 +42,7 @@ export const SEND_KINDS: OptionKinds<SendOptions> = {
   signal: "object",
   settled: "boolean",
   messageFormat: "number",
-  tag: "object",
+  tag: "Uint8Array",
   decide: "function",
   state: "object",
 };

@@ -135,13 +135,11 @@ export class ParallelSends implements SendListener {
    * Registers with the sender, whose link may have ended while this file was loaded.
    *
    * @throws {AmqpError} If the link has ended.
-   * @throws {RangeError} If the sender's `maxInFlight` is below 1.
    */
   constructor(sender: ParallelSender) {
     sender.requireOpen("send");
     this.#sender = sender;
     this.#most = sender.maxInFlight ?? MAX_IN_FLIGHT;
-    if (!(this.#most >= 1)) throw new RangeError(`Cannot send: option "maxInFlight" is ${this.#most}`);
     sender.parallel.add(this);
   }
 

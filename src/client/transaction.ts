@@ -104,7 +104,7 @@ export class TransactionController {
 const SEND_KINDS: OptionKinds<Omit<SendOptions, "settled" | "state">> = {
   signal: "object",
   messageFormat: "number",
-  tag: "object",
+  tag: "Uint8Array",
   decide: "function",
 };
 

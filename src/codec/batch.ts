@@ -4,6 +4,7 @@
  * @module
  */
 
+import { checkOptions } from "../base/options.ts";
 import type { CodecLimits } from "./limits.ts";
 import { DataBody } from "./body.ts";
 import { type DecodedMessage, decodeMessage, encodeData, encodeHead, encodeMessage, type Message } from "./message.ts";
@@ -34,6 +35,7 @@ export interface Batch {
  * Encodes as many messages as fit into one batch; the rest begins at index `count`.
  *
  * @throws {RangeError} If there are no messages, or the first one does not fit.
+ * @throws {TypeError} If an option does not exist or is of the wrong kind.
  *
  * @example
  * ```ts
@@ -51,10 +53,14 @@ export interface Batch {
  * ```
  */
 export function batch(messages: readonly Message[], options: BatchOptions = {}): Batch {
+  const { maxMessageSize, head } = options;
+  // The remote attach of a sender has further fields.
+  const given = "kind" in Object(options) ? { maxMessageSize } : options;
+  checkOptions("make batch", given, { maxMessageSize: "number or bigint", head: "object" });
   // Zero is no limit, as in an attach.
-  const most = Number(options.maxMessageSize ?? 0) || Infinity;
+  const most = Number(maxMessageSize ?? 0) || Infinity;
   const whole = new Writer(1_024);
-  if (options.head !== undefined) encodeHead(options.head, whole);
+  if (head !== undefined) encodeHead(head, whole);
   let count = 0;
   for (const message of messages) {
     const before = whole.length;

@@ -281,3 +281,18 @@ function kindOf(value: unknown): [kind: string, call: string] {
     ? ["a map", "json() gives it as an object"]
     : [`a ${typeof value}`, "body has the value"];
 }
+
+/** A body with one more data section; it is null before the first. */
+export function joinedData(body: Body, chunk: Uint8Array): Body {
+  if (body === null) return chunk;
+  if (!(body instanceof DataBody)) return new DataBody([body as Uint8Array, chunk]);
+  (body.chunks as Uint8Array[]).push(chunk);
+  return body;
+}
+
+/** A body with one more sequence; it is null before the first. */
+export function joinedSequence(body: Body, list: Value[]): Body {
+  if (!(body instanceof SequenceBody)) return new SequenceBody([list]);
+  (body.lists as Value[][]).push(list);
+  return body;
+}

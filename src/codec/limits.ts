@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { OptionKinds } from "../base/options.ts";
+
 /** Limits on the cost of decoding, whatever the bytes say. */
 export interface CodecLimits {
   /** Deepest nesting of compound and described values. Default: {@linkcode MAX_DEPTH}; more than 1,000 counts as 1,000. */
@@ -23,6 +25,14 @@ export interface CodecLimits {
    */
   readonly strict?: boolean | undefined;
 }
+
+export const CODEC_LIMIT_KINDS: OptionKinds<CodecLimits> = {
+  maxDepth: "number from 1",
+  maxElements: "number",
+  maxValues: "number",
+  maxFrameValues: "number",
+  strict: "boolean",
+};
 
 /** Largest message that a receiver accepts by default, in bytes; without a limit one delivery could fill the memory. */
 export const DEFAULT_MAX_MESSAGE_SIZE = 67_108_864n;

@@ -8,6 +8,8 @@ import {
   type Body,
   bytesOf,
   DataBody,
+  joinedData,
+  joinedSequence,
   jsonOf,
   type PlainObject,
   type SendableValue,
@@ -21,10 +23,10 @@ import { decodeAs, encodeAs, readRecord } from "./composite.ts";
 import { definitions, sections } from "./definitions.ts";
 import { onlyData } from "./fast_path.ts";
 import { bareOf, bitOf, isBody, messageReader, readSection } from "./generous.ts";
-import type { CodecLimits } from "./limits.ts";
+import { CODEC_LIMIT_KINDS, type CodecLimits } from "./limits.ts";
 import type { Reader } from "./reader.ts";
 import { ambiguousType, originOf, setOrigin, type WireTypes, wireTypesOf } from "./wire_types.ts";
-import { describeKind } from "../base/options.ts";
+import { checkOptions, describeKind } from "../base/options.ts";
 import { hexByte, quote } from "../base/text.ts";
 import type { Fields, Header, Properties } from "./types.ts";
 import { noBytes } from "./primitives.ts";
@@ -353,6 +355,7 @@ export function encodeMessage(message: Message, bare?: Uint8Array): Uint8Array<A
  * body null.
  *
  * @throws {AmqpError} With scope `"delivery"` and condition `amqp:decode-error` if the bytes are not a message.
+ * @throws {TypeError | RangeError} If a limit does not exist, is of the wrong kind or negative.
  *
  * @example
  * ```ts
@@ -363,6 +366,12 @@ export function encodeMessage(message: Message, bare?: Uint8Array): Uint8Array<A
  * ```
  */
 export function decodeMessage(bytes: Uint8Array, limits?: CodecLimits): DecodedMessage {
+  checkOptions("decode message", limits, CODEC_LIMIT_KINDS);
+  return readMessage(bytes, limits);
+}
+
+/** Decodes a message with limits that were checked. */
+export function readMessage(bytes: Uint8Array, limits: CodecLimits | undefined): DecodedMessage {
   if (!inspectable) {
     // Here and not beside the class, where it would be work at load.
     inspectable = true;
@@ -415,24 +424,10 @@ function decodeData(reader: Reader, message: DecodedMessage): Uint8Array {
   return reader.binary(code);
 }
 
-// The body is null before the first section of the body.
-function joinedData(body: Body, chunk: Uint8Array): Body {
-  if (body === null) return chunk;
-  if (!(body instanceof DataBody)) return new DataBody([body as Uint8Array, chunk]);
-  (body.chunks as Uint8Array[]).push(chunk);
-  return body;
-}
-
 function decodeSequence(reader: Reader): Value[] {
   const code = reader.code();
   if (typeOf(code) !== "list") throw reader.fail(`constructor 0x${hexByte(code)} of a sequence is not list`);
   return reader.value(code) as Value[];
-}
-
-function joinedSequence(body: Body, list: Value[]): Body {
-  if (!(body instanceof SequenceBody)) return new SequenceBody([list]);
-  (body.lists as Value[][]).push(list);
-  return body;
 }
 
 function decodeValue(reader: Reader, message: DecodedMessage): Body {

@@ -19,7 +19,7 @@
 import { closeCode } from "../transport/websocket/frames.ts";
 import type { FrameTrace } from "../engine/events.ts";
 import { listen, type Listener, type ListenInfo, type ListenOptions } from "../transport/socket/listen.ts";
-import { dialSocket, type SocketDialOptions, TLS_KINDS } from "../transport/socket/dial.ts";
+import { DIAL_KINDS, dialSocket, type SocketDialOptions } from "../transport/socket/dial.ts";
 import { joinAuthority } from "../transport/proxy/http_proxy.ts";
 import type { PausableChannel } from "../transport/socket/socket.ts";
 import { explainedUrl, readUrl, type RemoteUrl } from "../transport/url.ts";
@@ -93,20 +93,10 @@ export interface GatewayOptions {
   trace?: GatewayTracer | undefined;
 }
 
-const DIAL_KINDS: OptionKinds<GatewayDialOptions> = {
-  subprotocols: "array",
-  headers: "object or array",
-  hostHeader: "string",
-  tls: TLS_KINDS,
-  proxy: "string or object",
-  handshakeTimeoutMs: "number",
-  maxMessageBytes: "number",
-  closeTimeoutMs: "number",
-};
 const GATEWAY_KINDS: OptionKinds<GatewayOptions> = {
   listen: "object",
   target: "string, object or function",
-  targets: "array",
+  targets: "array of string or object",
   dial: DIAL_KINDS,
   lingerMs: "number",
   maxBufferedBytes: "number",

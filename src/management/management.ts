@@ -17,7 +17,7 @@
  * @module
  */
 
-import { checkAddress, checkOptions } from "../base/options.ts";
+import { checkAddress, checkOptions, type Kinds, type OptionKinds } from "../base/options.ts";
 import * as condition from "../base/condition.ts";
 import { randomName } from "../base/environment.ts";
 import { AmqpError, type AmqpErrorOptions } from "../base/errors.ts";
@@ -114,6 +114,22 @@ export class ManagementError extends AmqpError {
 /** The default of {@linkcode ManagementOptions.timeoutMs}. */
 export const MANAGEMENT_TIMEOUT_MS = 30_000;
 
+const REQUEST_KINDS: OptionKinds<ManagementRequest> = {
+  operation: "string",
+  type: "string",
+  name: "string",
+  identity: "string",
+  locales: "string",
+  applicationProperties: "object",
+  body: "",
+};
+const QUERY_KINDS: Kinds = {
+  entityType: "string",
+  attributeNames: "array of string",
+  offset: "whole number",
+  count: "whole number",
+};
+
 /**
  * Opens the management node of `node`: at its address followed by `/$management`, unless it already ends in `$management`.
  *
@@ -172,8 +188,12 @@ export class Management implements AsyncDisposable {
    *
    * @throws {ManagementError} If the status of the response is not from 200 to 299.
    * @throws {OutcomeError | AmqpError} If the request was refused, or no response can come or comes in time.
+   * @throws {TypeError | RangeError} If the request or an option cannot be used.
    */
   async request(request: ManagementRequest, options: ManagementOptions = {}): Promise<ManagementResponse> {
+    checkOptions("manage node", options, { signal: "object", timeoutMs: "number" });
+    checkOptions("manage node", request ?? null, REQUEST_KINDS);
+    if (!request.operation) throw new TypeError('Cannot manage node: "operation" is missing, such as "READ"');
     const { signal, timeoutMs = MANAGEMENT_TIMEOUT_MS } = options;
     signal?.throwIfAborted();
     const { environment } = this.#connection;
@@ -214,13 +234,15 @@ export class Management implements AsyncDisposable {
 
   /** Lists attributes of all entities, or those of one type; all attributes if none are named. */
   async query(
-    { entityType, attributeNames = [], offset, count }: {
+    options: {
       entityType?: string;
       attributeNames?: readonly string[];
       offset?: number;
       count?: number;
     } = {},
   ): Promise<QueryResult> {
+    checkOptions("query node", options, QUERY_KINDS);
+    const { entityType, attributeNames = [], offset, count } = options;
     const given = { entityType, offset, count };
     const applicationProperties: Record<string, SimpleValue> = {};
     for (const [name, value] of Object.entries(given)) if (value !== undefined) applicationProperties[name] = value;

@@ -87,18 +87,6 @@ export class Retry {
   }
 }
 
-/**
- * Checks the numbers in `options`.
- *
- * @throws {RangeError} If one is negative or NaN.
- */
-export function checkRetry(options: RetryOptions): void {
-  for (const name of ["initialDelayMs", "maxDelayMs", "maxAttempts", "timeoutMs"] as const) {
-    const value = options[name];
-    if (value !== undefined && !(value >= 0)) throw new RangeError(`Cannot reconnect: option "${name}" is ${value}`);
-  }
-}
-
 /** Whether waiting may help, by the error's `retryable`; an error without it, such as a caller mistake, does not pass. */
 export function isPassing(error: unknown): boolean {
   return (error as { retryable?: unknown } | undefined)?.retryable === true;

@@ -36,6 +36,7 @@ export interface BearerOptions {
  * ```
  */
 export function oauthbearer(token: Token, options: BearerOptions = {}): SaslMechanism {
+  check("OAUTHBEARER", token, options);
   const user = options.username?.replaceAll("=", "=3D").replaceAll(",", "=2C");
   return mechanism("OAUTHBEARER", token, options, (secret, { hostname, port }) => {
     const host = hostname === undefined ? "" : `host=${hostname}\x01`;
@@ -58,6 +59,7 @@ export function oauthbearer(token: Token, options: BearerOptions = {}): SaslMech
  * ```
  */
 export function xoauth2(token: Token, options: BearerOptions = {}): SaslMechanism {
+  check("XOAUTH2", token, options);
   const { username = "" } = options;
   return mechanism("XOAUTH2", token, options, (secret) => `user=${username}\x01auth=Bearer ${secret}\x01\x01`);
 }
@@ -104,17 +106,20 @@ export function xoauth2Server(verify: VerifyToken): SaslServerMechanism {
   };
 }
 
+function check(name: string, token: Token, options: BearerOptions): void {
+  checkOptions(`use ${name}`, options, { username: "string", allowCleartext: "boolean" });
+  if (typeof token !== "function") checkText(`use ${name}`, "token", token);
+  if (/\p{Cc}/u.test(options.username ?? "")) {
+    throw new RangeError(`Cannot use ${name}: user name holds a control character`);
+  }
+}
+
 function mechanism(
   name: string,
   token: Token,
   options: BearerOptions,
   format: (secret: string, target: Parameters<SaslMechanism["exchange"]>[0]) => string,
 ): SaslMechanism {
-  checkOptions(`use ${name}`, options, { username: "string", allowCleartext: "boolean" });
-  if (typeof token !== "function") checkText(`use ${name}`, "token", token);
-  if (/\p{Cc}/u.test(options.username ?? "")) {
-    throw new RangeError(`Cannot use ${name}: user name holds a control character`);
-  }
   return {
     name,
     needsPrivacy: options.allowCleartext !== true,

@@ -72,7 +72,7 @@ export const SALT_LENGTH = 16;
  * ```
  */
 export async function scramKeys(password: string, options: ScramKeysOptions = {}): Promise<ScramKeys> {
-  checkOptions("make keys of SCRAM", options, { hash: SCRAM_HASHES, iterations: "number", salt: "object" });
+  checkOptions("make keys of SCRAM", options, { hash: SCRAM_HASHES, iterations: "number", salt: "Uint8Array" });
   const { hash = "SHA-256", iterations = DEFAULT_ITERATIONS } = options;
   if (!Number.isSafeInteger(iterations) || iterations < MIN_ITERATIONS) {
     throw new RangeError(`Cannot make keys of SCRAM: ${iterations} iterations are fewer than ${MIN_ITERATIONS}`);

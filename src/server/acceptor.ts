@@ -9,7 +9,7 @@ import { type Environment, isWorkers, randomName, systemEnvironment } from "../b
 import { AmqpError, TransportError } from "../base/errors.ts";
 import { checkOptions, type OptionKinds } from "../base/options.ts";
 import { FastPathReader } from "../codec/fast_path.ts";
-import type { CodecLimits } from "../codec/limits.ts";
+import { CODEC_LIMIT_KINDS, type CodecLimits } from "../codec/limits.ts";
 import { type LogEntry, type LogHolder, logOf, type LogOption } from "../base/log.ts";
 import type { Fields, Open } from "../codec/types.ts";
 import type { FrameTrace } from "../engine/events.ts";
@@ -27,7 +27,7 @@ import { ACCEPTOR_KINDS } from "./kinds.ts";
 import { SaslServer } from "../sasl/server.ts";
 import { SharedTimers } from "./shared_timers.ts";
 import { SASL_KINDS, saslMechanisms, type SaslServerOptions } from "./sasl.ts";
-import { CODEC_LIMIT_KINDS, codecLimits, SESSION_KINDS } from "../client/link_options.ts";
+import { codecLimits, SESSION_KINDS } from "../client/link_options.ts";
 import { abortable, ignore } from "../base/wait.ts";
 
 export type { CostLimits } from "../engine/budgets.ts";

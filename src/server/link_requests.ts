@@ -60,12 +60,12 @@ const ACCEPT_KINDS: OptionKinds<AcceptSettings> = {
   target: "object or null",
   sndSettleMode: '"mixed", "settled" or "unsettled"',
   rcvSettleMode: '"first" or "second"',
-  maxMessageSize: "number or bigint",
+  maxMessageSize: "whole number or bigint",
   initialDeliveryCount: "number",
   unsettled: "object",
   incompleteUnsettled: "boolean",
-  desiredCapabilities: "array",
-  offeredCapabilities: "array",
+  desiredCapabilities: "array of string",
+  offeredCapabilities: "array of string",
   properties: "object",
 };
 
@@ -137,7 +137,7 @@ function senderRequest(
     address: source?.address,
     dynamic: source?.dynamic ?? false,
     accept: (given = {}) => {
-      checkOptions("accept link of a receiver", given, { ...ACCEPT_KINDS, maxInFlight: "number", recovery: "" });
+      checkOptions("accept link of a receiver", given, { ...ACCEPT_KINDS, maxInFlight: "number from 1", recovery: "" });
       const { address, ...settings } = given;
       const options = { source: settings.source ?? (source && { ...source, address: address ?? source.address }) };
       const make = (recovery?: Recovery) => adoptSender(connection, link, { ...settings, recovery });

@@ -55,7 +55,7 @@ export const SASL_KINDS: OptionKinds<SaslServerOptions> = {
   users: "object or function",
   scram: "function",
   external: "function",
-  mechanisms: "array",
+  mechanisms: "array of object",
 };
 
 // SHA-1 is offered only if there are keys of it.

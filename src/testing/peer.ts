@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkOptions } from "../base/options.ts";
+import { checkOptions, type OptionKinds } from "../base/options.ts";
 import { quote } from "../base/text.ts";
 import { Deferred } from "../base/wait.ts";
 import { encodeComposite, print } from "../codec/composite.ts";
@@ -111,6 +111,11 @@ export interface SendFrameOptions {
   readonly payload?: Uint8Array | Message | undefined;
 }
 
+const FRAME_KINDS: OptionKinds<SendFrameOptions> = {
+  channel: "whole number from 0 to 65535",
+  payload: "object or Uint8Array",
+};
+
 const DONE_MS = 5_000;
 // The WebSocket close code for an internal error.
 const NOT_FOLLOWED = 1011;
@@ -152,7 +157,7 @@ export class ScriptedPeer {
 
   /** Listens at once. */
   constructor(options: ScriptedPeerOptions = {}) {
-    checkOptions("make scripted peer", options, { over: "object", ignore: "array" });
+    checkOptions("make scripted peer", options, { over: "object", ignore: "array of string" });
     const [mine, theirs] = options.over === undefined ? channelPair() : [options.over, options.over];
     this.channel = theirs;
     this.#ignored = new Set(options.ignore ?? ["empty"]);
@@ -189,8 +194,10 @@ export class ScriptedPeer {
     const expectation: Expectation = {
       respond: (fields = {}) => add((frame) => this.#respond(frame, fields)),
       settle: (state = { kind: "accepted" }) => add((frame) => this.#settle(frame, state)),
-      send: (kind, fields = {}, options = {}) =>
-        add((frame) => this.#write(kind, fields, { channel: frame.channel, ...options })),
+      send: (kind, fields = {}, options = {}) => {
+        checkOptions("send frame", options, FRAME_KINDS);
+        return add((frame) => this.#write(kind, fields, { channel: frame.channel, ...options }));
+      },
       sendBytes: (bytes) => add(() => this.#put(bytes)),
       then: (call) => add(call),
       drop: (code = 1006) => add(() => this.#over!.close(code)),
@@ -199,8 +206,9 @@ export class ScriptedPeer {
   }
 
   /** Expects and answers a client's opening, up to open: with ANONYMOUS, or without SASL. Default: with. */
-  expectOpening({ sasl = true }: { readonly sasl?: boolean } = {}): void {
-    if (sasl) {
+  expectOpening(options: { readonly sasl?: boolean } = {}): void {
+    checkOptions("expect opening", options, { sasl: "boolean" });
+    if (options.sasl ?? true) {
       this.expect("header", { id: 3 }).respond().send("saslMechanisms", { saslServerMechanisms: ["ANONYMOUS"] });
       this.expect("saslInit", { mechanism: "ANONYMOUS" }).respond();
     }
@@ -220,6 +228,7 @@ export class ScriptedPeer {
 
   /** Sends a frame when all earlier expectations are met. */
   send<K extends PeerKind>(kind: K, fields: Partial<FrameFields<K>> = {}, options: SendFrameOptions = {}): void {
+    checkOptions("send frame", options, FRAME_KINDS);
     this.#act(() => this.#write(kind, fields, options));
   }
 
@@ -243,7 +252,9 @@ export class ScriptedPeer {
    *
    * @throws {ScriptError} If the script was not followed, or did not end within `timeoutMs` (default 5,000).
    */
-  async done({ timeoutMs = DONE_MS }: { readonly timeoutMs?: number } = {}): Promise<void> {
+  async done(options: { readonly timeoutMs?: number } = {}): Promise<void> {
+    checkOptions("end script", options, { timeoutMs: "number" });
+    const { timeoutMs = DONE_MS } = options;
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#script.length === 0) return;
     this.#done ??= new Deferred<void>();

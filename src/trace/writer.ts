@@ -60,7 +60,7 @@ const TRACE_KINDS: OptionKinds<TraceOptions> = {
   title: "string",
   vantage: '"client", "server" or "network"',
   now: "function",
-  start: "object",
+  start: "object with toISOString",
 };
 
 /**

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { checkOptions } from "../base/options.ts";
 import { type Channel, Inbound } from "./channel.ts";
 
 /** The settings of {@linkcode channelPair}. */
@@ -30,8 +31,11 @@ export interface ChannelPairOptions {
  * left.onbytes = () => left.close();
  * left.send(Uint8Array.of(1, 2, 3));
  * ```
+ *
+ * @throws {TypeError} If an option does not exist or is of the wrong kind.
  */
 export function channelPair(options: ChannelPairOptions = {}): [left: Channel, right: Channel] {
+  checkOptions("join channels", options, { rechunk: "function" });
   const left = new PairedChannel(options);
   const right = new PairedChannel(options);
   left.join(right);

@@ -196,8 +196,8 @@ test("faults: what does not exist is refused, rather than a test that shows noth
     refuses({ delayInMs: "20" }, 'option "delayInMs" is a string, not number');
     refuses({ withholdCreditIn: 1 }, 'option "withholdCreditIn" is a number, not boolean');
     refuses("cut", "options are a string, not an object");
-    assertThrows(() => call({ cutAfterIn: NaN }), RangeError, '"cutAfterIn" is NaN, 0 is the least');
-    assertThrows(() => call({ delayOutMs: -1 }), RangeError, '"delayOutMs" is -1, 0 is the least');
+    assertThrows(() => call({ cutAfterIn: NaN }), RangeError, '"cutAfterIn" is NaN, not number from 0');
+    assertThrows(() => call({ delayOutMs: -1 }), RangeError, '"delayOutMs" is -1, not number from 0');
   }
   make({ cutAfterIn: undefined });
   faults.set(undefined);

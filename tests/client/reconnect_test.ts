@@ -225,7 +225,7 @@ test("options of reconnecting that do not exist, or are out of range, are refuse
   const connecting = (reconnect: unknown) => () => connect("ws://a/", { reconnect } as ConnectOptions);
   await assertRejects(connecting({ maxAttempt: 3 }), TypeError, '"maxAttempts" is meant');
   await assertRejects(connecting({ initial: 1 }), TypeError, '"reconnect.initial"');
-  await assertRejects(connecting({ maxDelayMs: -1 }), RangeError, '"maxDelayMs"');
+  await assertRejects(connecting({ maxDelayMs: -1 }), RangeError, '"reconnect.maxDelayMs" is -1, not number from 0');
   await assertRejects(connecting("always"), TypeError, '"reconnect"');
   await assertRejects(() => connect([]), TypeError, "list");
 });

@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
 import type { Message } from "../../src/codec/message.ts";
 import { MAX_IN_FLIGHT } from "../../src/client/send_all.ts";
@@ -92,9 +92,7 @@ test("sendAll and a writable have as many messages under way as their sender say
 test("sendAll and a writable refuse to wait for ever", async () => {
   const { connection } = sending((request) => request.accept());
   for (const maxInFlight of [0, NaN]) {
-    const sender = connection.sender("orders", { maxInFlight });
-    await assertRejects(() => sender.sendAll([{ body: 1 }]), RangeError, "maxInFlight");
-    await assertRejects(() => sender.writable.getWriter().closed, RangeError, "maxInFlight");
+    assertThrows(() => connection.sender("orders", { maxInFlight }), RangeError, `"maxInFlight" is ${maxInFlight}`);
   }
   await connection.close();
 });

@@ -264,7 +264,7 @@ export const mutations: readonly Mutation[] = [
     tests: ["tests/codec"],
   },
   {
-    file: "src/codec/message.ts",
+    file: "src/codec/body.ts",
     from: "if (body === null) return chunk;",
     to: "if (body !== null) return chunk;",
     tests: ["tests/codec"],

@@ -31,7 +31,7 @@ export interface SocketProxyOptions extends ProxyOptions {
 }
 
 export const TLS_KINDS: OptionKinds<TlsOptions> = {
-  ca: "string or array",
+  ca: "string or array of string",
   cert: "string",
   key: "string",
   serverName: "string",
@@ -43,7 +43,7 @@ const PROXY_KINDS: OptionKinds<SocketProxyOptions> = {
   password: "string",
   credentials: "function",
   authenticate: "function",
-  schemes: "array",
+  schemes: 'array of "basic" or "digest"',
   preemptive: "boolean",
   headers: "object",
   tls: "object",
@@ -71,6 +71,17 @@ export interface SocketDialOptions extends WebSocketChannelOptions {
   /** Called with each completed step; events hold no secrets. */
   onstep?: ((event: TransportEvent) => void) | undefined;
 }
+
+export const DIAL_KINDS: OptionKinds<Omit<SocketDialOptions, "signal" | "onstep">> = {
+  subprotocols: "array of string",
+  headers: "object or array of array",
+  hostHeader: "string",
+  tls: TLS_KINDS,
+  proxy: "string or object",
+  handshakeTimeoutMs: "number from 1",
+  maxMessageBytes: "number from 1",
+  closeTimeoutMs: "number from 1",
+};
 
 /** A {@linkcode Channel} over a socket. */
 export interface DialedSocket extends PausableChannel {
@@ -104,6 +115,10 @@ export interface DialedSocket extends PausableChannel {
  * @throws The abort reason of `signal`, or the error of a credentials callback.
  */
 export async function dialSocket(url: string | URL, options: SocketDialOptions = {}): Promise<DialedSocket> {
+  const kinds: OptionKinds<SocketDialOptions> = { ...DIAL_KINDS, signal: "object", onstep: "function" };
+  const known = Object.entries(Object(options)).filter(([name]) => name in kinds);
+  // As the option `dial` of `connect` it is given further options.
+  checkOptions("connect", Object(options) === options ? Object.fromEntries(known) : options, kinds);
   return await dialRemote(readUrl(url), options);
 }
 

@@ -13,7 +13,7 @@ import type { HeaderField, RequestHead } from "../http/head.ts";
 import { adopt } from "../runtime/node.ts";
 import { encodeRefusal, UPGRADE_KINDS, type UpgradeOptions } from "../websocket/upgrade.ts";
 import { Callbacks } from "./callbacks.ts";
-import { type HttpServiceOptions, isServed, openUpgrade } from "./listen_http.ts";
+import { type HttpServiceOptions, isServed, openUpgrade, WEB_SOCKET_LIMIT_KINDS } from "./listen_http.ts";
 import type { PausableChannel } from "./socket.ts";
 
 /** The settings of {@linkcode upgradeListener}. */
@@ -27,12 +27,12 @@ export interface UpgradeListenerOptions extends Omit<HttpServiceOptions, "health
 }
 
 const KINDS: OptionKinds<Omit<UpgradeListenerOptions, keyof UpgradeOptions>> = {
-  acceptor: "object",
+  acceptor: "object with accept",
   accept: "function",
-  paths: "array or function",
+  paths: "function or array of string",
   authenticate: "function",
   log: "function or null",
-  limits: "object",
+  limits: WEB_SOCKET_LIMIT_KINDS,
 };
 
 /** The part of a request of `node:http` that is used. */

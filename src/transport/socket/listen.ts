@@ -9,14 +9,15 @@ import { AmqpError } from "../../base/errors.ts";
 import { systemEnvironment } from "../../base/environment.ts";
 import { Log } from "../../base/log.ts";
 import { abortable, type WaitOptions } from "../../base/wait.ts";
-import { type Channel, guard, type PeerInfo, positive } from "../channel.ts";
+import { type Channel, guard, type PeerInfo } from "../channel.ts";
 import type { HeaderField } from "../http/head.ts";
 import { acceptedSubprotocols, encodeRefusal, UPGRADE_KINDS } from "../websocket/upgrade.ts";
 import { allowListening } from "../runtime/deno_rights.ts";
 import { hasSockets, listenTcp, noSockets, type OnSecure, tlsAcceptor } from "../runtime/node.ts";
 import { Callbacks } from "./callbacks.ts";
-import { HttpExchange, type HttpServiceOptions } from "./listen_http.ts";
+import { HttpExchange, type HttpServiceOptions, WEB_SOCKET_LIMIT_KINDS } from "./listen_http.ts";
 import {
+  LIMIT_KINDS,
   LISTEN_KINDS,
   type ListenInfo,
   type ListenLimits,
@@ -97,15 +98,6 @@ const REFUSED_BY_LIMIT: Partial<Record<RefusalReason, string>> = {
   "waited": 'its handshake did not begin within "limits.waitTimeoutMs"; raise it, or "limits.maxHandshakes"',
 };
 
-const COUNTS = [
-  "maxConnections",
-  "maxConnectionsPerAddress",
-  "maxHandshakes",
-  "maxWaiting",
-  "waitTimeoutMs",
-  "handshakeTimeoutMs",
-] as const;
-
 // Half of what clients wait for.
 const ACCEPT_TIMEOUT_MS = 10_000;
 
@@ -126,9 +118,15 @@ const ACCEPT_TIMEOUT_MS = 10_000;
  * @throws {Error} With the `code` of the system, such as `EADDRINUSE`, if the port is not available.
  */
 export async function listen(options: ListenOptions): Promise<Listener> {
-  checkOptions("listen", options, { ...LISTEN_KINDS, ...UPGRADE_KINDS });
+  const limits = { ...LIMIT_KINDS, ...WEB_SOCKET_LIMIT_KINDS };
+  checkOptions("listen", options, { ...LISTEN_KINDS, ...UPGRADE_KINDS, limits });
   if ((options.acceptor === undefined) === (options.accept === undefined)) {
     throw new TypeError('Cannot listen: give one of "acceptor" and "accept"');
+  }
+  const { port, host } = options;
+  if (port === undefined) throw new TypeError('Cannot listen: "port" is missing; 0 takes a free one');
+  if (host === "") {
+    throw new TypeError('Cannot listen: option "host" is empty, leave it out to listen on all addresses');
   }
   acceptedSubprotocols(options.subprotocols);
   checkTls(options.tls ?? {});
@@ -136,9 +134,6 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   if (clientCertificate !== "none" && ca === undefined) {
     // The runtime's own authorities would accept anybody.
     throw new TypeError("Cannot listen: client certificates need the authority that they come from, in tls.ca");
-  }
-  for (const name of COUNTS) {
-    positive(name, options.limits?.[name] ?? 1);
   }
   if (!hasSockets()) throw noSockets("listen");
   const incoming = new IncomingConnections(options);

@@ -1,4 +1,5 @@
 import { TransportError } from "../../base/errors.ts";
+import type { OptionKinds } from "../../base/options.ts";
 import { type HeaderField, headerHasToken, type RequestHead, requestParser } from "../http/head.ts";
 import { CLOSE_TIMEOUT_MS, guard, type PeerInfo } from "../channel.ts";
 import { WebSocketEndpoint, type WebSocketLimits } from "../websocket/rfc6455.ts";
@@ -40,6 +41,18 @@ export interface HttpResults {
   /** Called when any other answer was written: only the client's end of the connection is still to come. */
   onanswered?(): void;
 }
+
+export const WEB_SOCKET_LIMIT_KINDS: OptionKinds<WebSocketLimits> = {
+  handshakeTimeoutMs: "number from 1",
+  closeTimeoutMs: "number from 1",
+  maxSentMessageBytes: "number from 1",
+  maxControlRate: "number from 1",
+  maxMessageBytes: "number from 1",
+  maxFragments: "number from 1",
+  maxHeadBytes: "number from 1",
+  maxLineBytes: "number from 1",
+  maxHeaderFields: "number from 0",
+};
 
 export class HttpExchange {
   readonly #socket: Socket;

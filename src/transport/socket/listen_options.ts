@@ -96,39 +96,29 @@ export interface ListenOptions extends HttpServiceOptions {
   limits?: ListenLimits | undefined;
 }
 
-const LIMIT_KINDS: OptionKinds<ListenLimits> = {
-  maxConnections: "number",
-  maxConnectionsPerAddress: "number",
-  maxHandshakes: "number",
-  maxWaiting: "number",
-  waitTimeoutMs: "number",
-  handshakeTimeoutMs: "number",
-  closeTimeoutMs: "number",
-  maxSentMessageBytes: "number",
-  maxControlRate: "number",
-  maxMessageBytes: "number",
-  maxFragments: "number",
-  maxHeadBytes: "number",
-  maxLineBytes: "number",
-  maxHeaderFields: "number",
+export const LIMIT_KINDS: OptionKinds<Omit<ListenLimits, keyof WebSocketLimits>> = {
+  maxConnections: "number from 1",
+  maxConnectionsPerAddress: "number from 1",
+  maxHandshakes: "number from 1",
+  maxWaiting: "number from 1",
+  waitTimeoutMs: "number from 1",
 };
 const TLS_KINDS: OptionKinds<TlsServerOptions> = {
   cert: "string",
   key: "string",
-  ca: "string or array",
+  ca: "string or array of string",
   clientCertificate: '"none", "request" or "require"',
 };
-export const LISTEN_KINDS: OptionKinds<Omit<ListenOptions, keyof UpgradeOptions>> = {
-  port: "number",
+export const LISTEN_KINDS: OptionKinds<Omit<ListenOptions, "limits" | keyof UpgradeOptions>> = {
+  port: "whole number from 0 to 65535",
   host: "string",
-  acceptor: "object",
+  acceptor: "object with accept",
   onRefused: "function",
   log: "function or null",
   accept: "function",
   tls: TLS_KINDS,
-  schemes: "array",
-  paths: "array or function",
+  schemes: 'array of "ws", "wss", "amqp" or "amqps"',
+  paths: "function or array of string",
   authenticate: "function",
   health: "string",
-  limits: LIMIT_KINDS,
 };

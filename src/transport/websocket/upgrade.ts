@@ -44,10 +44,10 @@ export interface UpgradeOptions extends WebSocketChannelOptions {
 }
 
 export const UPGRADE_KINDS: OptionKinds<UpgradeOptions> = {
-  subprotocols: "array",
-  origins: '"any", "same-host", array or function',
-  maxMessageBytes: "number",
-  closeTimeoutMs: "number",
+  subprotocols: "array of string",
+  origins: '"any", "same-host", function or array of string',
+  maxMessageBytes: "number from 1",
+  closeTimeoutMs: "number from 1",
 };
 
 /**

@@ -116,7 +116,7 @@ test("ATK-20: a text where a list of origins belongs lets no page in, and is ref
   for (const value of ["https://app.example", "https://app.example.com", ""]) {
     assertEquals(verdict({ origin: value }, { origins }), 403);
   }
-  const told = 'option "origins" is "https://app.example.com", not "any", "same-host", array or function';
+  const told = 'option "origins" is "https://app.example.com", not "any", "same-host", function or array of string';
   const accept = (): void => {};
   for (const handler of [bunHandler, denoHandler, workersHandler]) {
     assertThrows(() => handler(accept, { origins }), TypeError, told);
