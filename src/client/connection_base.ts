@@ -354,7 +354,11 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
 
   #attachNow(link: Link, session: SharedSession, attachment: Attachment): void {
     if (session.endpoint === undefined) this.beginSession(session, attachment);
-    attachment.links.set(link.attachOn(session.endpoint!), link);
+    try {
+      attachment.links.set(link.attachOn(session.endpoint!), link);
+    } catch (error) {
+      throw located(error as Error, link.where);
+    }
     attachment.driver.wake();
   }
 

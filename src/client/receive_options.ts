@@ -11,6 +11,7 @@ import { quote } from "../base/text.ts";
 import type { WaitOptions } from "../base/wait.ts";
 import type { Attach, Open } from "../codec/types.ts";
 import { Described, type Fields, type Value } from "../codec/values.ts";
+import { wireTypesOf } from "../codec/wire_types.ts";
 import { Writer } from "../codec/writer.ts";
 import type { Delivery } from "./delivery.ts";
 import type { Recovery } from "./recovery.ts";
@@ -151,6 +152,7 @@ function isInForce(name: string, asked: Value, inForce: Fields): boolean {
 // Without the descriptor: the peer may return the other of its two forms, symbolic or numeric.
 function bytesOf(value: Value): string {
   const writer = new Writer(64);
-  writer.value(value instanceof Described ? value.value : value);
+  if (value instanceof Described) writer.valueAs(wireTypesOf(value)?.get("value"), value.value);
+  else writer.value(value);
   return String(writer.take());
 }

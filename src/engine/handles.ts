@@ -110,7 +110,7 @@ export class Handles {
 export function tooManyLinks(name: string, count: number): AmqpError {
   return new AmqpError(
     condition.resourceLimitExceeded,
-    `Cannot attach link ${quote(name)}: ${count} links are attached`,
+    `Cannot attach link ${quote(name)}: ${count} links are attached, begin another session`,
     { scope: "link" },
   );
 }

@@ -98,7 +98,12 @@ export function isRefusedLogin(error: unknown): boolean {
   return error instanceof AmqpError && error.condition === condition.unauthorizedAccess;
 }
 
-/** Whether a link that the peer ended with `error` may be attached again; a deleted node may be created again. */
+/**
+ * Whether a link that the peer ended with `error` may be attached again: a deleted node may be created again, and a message that
+ * was on its way to it when it was deleted makes RabbitMQ 4 end the session, as it has no such link any more.
+ */
 export function mayReturn(error: unknown): boolean {
-  return isPassing(error) || error instanceof AmqpError && error.condition === condition.resourceDeleted;
+  if (isPassing(error)) return true;
+  const symbol = error instanceof AmqpError ? error.condition : undefined;
+  return symbol === condition.resourceDeleted || symbol === condition.unattachedHandle;
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { AmqpError, condition, connect, plain, publish } from "../../mod.ts";
 import { acceptor, type AcceptorOptions } from "../../src/server/acceptor.ts";
 import { test } from "../harness.ts";
@@ -52,4 +52,16 @@ test("errors: a connection that breaks names the host, and keeps its code", asyn
   const { name, message, code } = connection.error as Error & { code: string };
   assertMatch(message, /\(broker\.example:443\)$/);
   assertEquals([name, code], ["TransportError", "connection-lost"]);
+});
+
+test("errors: a link that is one too many for its session names its address, and what to do", async () => {
+  const { time, options } = server({ session: { handleMax: 1 }, onReceiver: (request) => void request.accept() });
+  const connection = await time.wait(connect(url, options));
+  await time.wait(Promise.all(["a", "b"].map((address) => connection.sender(address).ready())));
+  for (const kind of ["sender", "receiver"] as const) {
+    const error = assertThrows(() => connection[kind]("orders"), AmqpError);
+    assertMatch(error.message, /: 2 links are attached, begin another session \("orders" at broker\.example:443\)$/);
+    assertEquals(error.condition, condition.resourceLimitExceeded);
+  }
+  await connection.close();
 });

@@ -174,6 +174,34 @@ test("a session that the peer ends over a message costs the sender of that messa
   await end(connection, time);
 });
 
+test("LNK-10: a peer that ends its session over a message to a link that it has just ended, as RabbitMQ does, costs no other", async () => {
+  let deleted = 0;
+  const { time, connection } = await scripted({
+    log: null,
+    onSender: (request) => void request.accept(),
+    onReceiver: (request) => {
+      const receiver = request.accept({ credit: 5 });
+      void receiver.serve(async ({ message }) => {
+        if (message.body !== "late" || deleted++ > 0) return;
+        await receiver.close({
+          error: new AmqpError(condition.resourceDeleted, "queue is deleted", { scope: "link" }),
+        });
+        for (const session of engineOf(request.connection).sessions()) {
+          session.end(new AmqpError(condition.unattachedHandle, "Unknown link handle: 1", { scope: "session" }));
+        }
+        request.connection.wake();
+      }).catch(() => {});
+    },
+  }, { log: null });
+  const receiver = connection.receiver("orders");
+  const [good, late] = [connection.sender("orders"), connection.sender("late")];
+  await time.wait(Promise.all([receiver.ready(), good.send({ body: 1 }), late.ready()]));
+  assertEquals((await time.wait(late.send({ body: "late" })))?.kind, "accepted");
+  await time.wait(Promise.all([receiver.ready(), good.send({ body: 2 })]));
+  assertEquals([receiver.open, good.open, late.open, deleted], [true, true, true, 2]);
+  await end(connection, time);
+});
+
 test("a peer that ends every session ends the links, after attaches in proportion to them", async () => {
   let attaches = 0;
   const { time, connection } = await scripted({

@@ -134,7 +134,11 @@ test("TRM-1, TRM-3, TRM-4, EXT-5, EXT-8: subscriptions, browsing, dynamic nodes,
 
 const asked = { ...selector("a = 1"), ...noLocal() };
 
-async function attach(answer: (filter: Fields) => Fields | undefined, filterMismatch?: "ignore"): Promise<unknown> {
+async function attach(
+  answer: (filter: Fields) => Fields | undefined,
+  filterMismatch?: "ignore",
+  filter = asked,
+): Promise<unknown> {
   const server = acceptor({
     onSender: (request: SenderRequest) => {
       const { source } = request.attach;
@@ -142,7 +146,7 @@ async function attach(answer: (filter: Fields) => Fields | undefined, filterMism
     },
   });
   const connection = linkUp(server);
-  const receiver = connection.receiver("orders", { filter: asked, filterMismatch });
+  const receiver = connection.receiver("orders", { filter, filterMismatch });
   const error = await receiver.ready().then(() => undefined, (thrown) => thrown);
   assertEquals(receiver.open, error === undefined);
   await connection.close();
@@ -192,6 +196,11 @@ test("TRM-5: filters that are in force as asked for are no error, whatever the p
   assertEquals(await attach((filter) => filter), undefined);
   const bySymbol = { "no-local": { ...noLocal() }["no-local"]! };
   assertEquals(await attach((filter) => ({ selector: filter["jms-selector"]!, ...bySymbol })), undefined);
+  for (const offset of [7, 7n, 0, "first", new Date(5)] as const) {
+    assertEquals(await attach((filter) => filter, undefined, streamOffset(offset)), undefined, `offset ${offset}`);
+  }
+  const other = await attach((filter) => filter && streamOffset(8), undefined, streamOffset(7));
+  assertEquals((other as AmqpError).condition, "amqp:not-implemented");
 });
 
 test("TRM-5: a filter that the peer drops, leaves empty or changes is an error unless told otherwise", async () => {

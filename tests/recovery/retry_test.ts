@@ -94,6 +94,7 @@ test("errors that pass are told from those that stand by what they say of themse
   assert(!isPassing(new TypeError("Cannot connect")));
   assert(!isPassing(undefined));
   assert(mayReturn(new AmqpError(condition.resourceDeleted, "Link detached")));
+  assert(mayReturn(new AmqpError(condition.unattachedHandle, "Session ended")));
   assert(!mayReturn(new AmqpError(condition.stolen, "Link detached")));
   assert(isRefusedLogin(new AmqpError(condition.unauthorizedAccess, "Cannot authenticate")));
   assert(isRefusedLogin(new TransportError("handshake-failed", "Cannot connect", { status: 401 })));
