@@ -11,7 +11,8 @@ import { checkOptions, type OptionKinds } from "../base/options.ts";
 import { FastPathReader } from "../codec/fast_path.ts";
 import { CODEC_LIMIT_KINDS, type CodecLimits } from "../codec/limits.ts";
 import { type LogEntry, type LogHolder, logOf, type LogOption } from "../base/log.ts";
-import type { Fields, Open } from "../codec/types.ts";
+import type { Fields, Open, SaslFrameBody } from "../codec/types.ts";
+import type { ConnectionEndpoint } from "../engine/connection.ts";
 import type { FrameTrace } from "../engine/events.ts";
 import { takeLink } from "../engine/accept.ts";
 import { Budget, type CostLimits } from "../engine/budgets.ts";
@@ -180,90 +181,97 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
     limits: CODEC_LIMIT_KINDS,
   };
   checkOptions("make acceptor", options, kinds);
-  const { maxConnections = MAX_CONNECTIONS } = options;
-  const connections = new Set<Connection>();
-  // Connections that are not open yet; their peer info is dropped then.
-  const authenticating = new Map<Connection, SaslServer<PeerInfo>>();
-  const mechanisms = saslMechanisms(options.sasl);
-  const names = mechanisms.map(({ name }) => name);
-  const offer = { mechanisms: names, required: !names.includes("ANONYMOUS") };
-  const logging: LogHolder = { option: options.log };
-  const warn = (message: string, cause: string, entry: Partial<LogEntry> = {}): void =>
-    logOf(logging, options.environment ?? systemEnvironment).write({
-      level: "warning",
-      code: "refused",
-      message,
-      ...entry,
-    }, cause);
-  let engineOptions: ConnectionSettings | undefined;
-  const containers = new Containers(
-    options.environment ?? systemEnvironment,
-    options.maxSuspendedLinks ?? MAX_SUSPENDED_LINKS,
-    (message) => warn(message, "suspended"),
-  );
-  // Made once for all connections.
-  const attachment: AttachmentSettings = {};
-  let accepted = 0;
-  let closing: Promise<void> | undefined;
-
-  const hooks: ConnectionHooks = {
-    onopen: (connection: Connection) => {
-      authenticating.delete(connection);
-      const refused = containers.refusal(connection);
-      if (refused !== undefined) return void connection.close({ error: refused }).catch(ignore);
-      const fail = (error: unknown): void => {
-        const told = asAmqpError(connection, error, "open connection");
-        if (connection.open) connection.close({ error: told }).catch(ignore);
-      };
-      guardHook(() => options.onConnection?.(connection), fail);
-    },
-    onsasl: async (frame, endpoint, connection: Connection) => {
-      const sasl = authenticating.get(connection);
-      const answer = await sasl?.handle(frame);
-      // The channel may have ended while the credentials were checked.
-      if (sasl === undefined || answer === undefined || endpoint.finished) return;
-      connection.identity = sasl.identity;
-      endpoint.sasl(answer);
-      if (sasl.error !== undefined) {
-        asAmqpError(connection, sasl.error.cause, "authenticate client");
-        throw sasl.error;
-      }
-    },
-    onattach: (link, connection: Connection) => decide(connection, link, options, containers),
-    onsuspended: (_, link) => closing === undefined && containers.suspend(link),
-    answerOpen: (open, connection: Connection) => {
-      const answer: Partial<Omit<Open, "kind">> = { ...options.answerOpen?.(open) };
-      const sole = containers.open(connection, open);
-      const capabilities = [options, answer, sole].flatMap(({ offeredCapabilities = [] }) => offeredCapabilities);
-      if (capabilities.length > 0) answer.offeredCapabilities = capabilities;
-      if (answer.properties ?? sole.properties) {
-        answer.properties = { ...options.properties, ...answer.properties, ...sole.properties };
-      }
-      return answer;
-    },
-    onclosed: (connection: Connection) => {
-      authenticating.delete(connection);
-      containers.closed(connection);
-      connections.delete(connection);
-      const { error, host } = connection;
-      if (isExcess(error)) {
-        const peer = host ?? "a peer that has not opened it";
-        warn(`Cannot keep connection with ${peer}: ${error.message}`, "limit", { host, error });
-      }
-    },
+  const accepting = new Accepting(options);
+  return {
+    accept: (channel, info, trusted) => accepting.accept(channel, info, trusted),
+    connections: accepting.connections,
+    close: (options) => accepting.close(options),
+    [Symbol.asyncDispose]: () => accepting.close(),
   };
+}
 
-  function accept(channel: Channel, info?: PeerInfo, trusted?: TrustedPeer): Connection | undefined {
+/** The connections of one acceptor. */
+class Accepting {
+  readonly connections: Set<Connection> = new Set();
+  readonly #options: AcceptorOptions;
+  readonly #environment: Environment;
+  readonly #logging: LogHolder;
+  readonly #containers: Containers;
+  // Connections that are not open yet; their peer info is dropped then.
+  readonly #authenticating = new Map<Connection, SaslServer<PeerInfo>>();
+  readonly #mechanisms: ReturnType<typeof saslMechanisms>;
+  readonly #hooks: ConnectionHooks = {
+    onopen: (connection: Connection) => this.#onopen(connection),
+    onsasl: (frame, endpoint, connection: Connection) => this.#onsasl(frame, endpoint, connection),
+    onattach: (link, connection: Connection) => decide(connection, link, this.#options, this.#containers),
+    onsuspended: (_, link) => this.#closing === undefined && this.#containers.suspend(link),
+    answerOpen: (open, connection: Connection) => this.#answerOpen(open, connection),
+    onclosed: (connection: Connection) => this.#onclosed(connection),
+  };
+  // Made once for all connections.
+  readonly #attachment: AttachmentSettings = {};
+  #settings: ConnectionSettings | undefined;
+  #accepted = 0;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: AcceptorOptions) {
+    this.#options = options;
+    this.#environment = options.environment ?? systemEnvironment;
+    this.#logging = { option: options.log };
+    this.#mechanisms = saslMechanisms(options.sasl);
+    this.#containers = new Containers(
+      this.#environment,
+      options.maxSuspendedLinks ?? MAX_SUSPENDED_LINKS,
+      (message) => this.#warn(message, "suspended"),
+    );
+  }
+
+  accept(channel: Channel, info?: PeerInfo, trusted?: TrustedPeer): Connection | undefined {
     // Checked before anything is allocated.
-    if (closing !== undefined) return void channel.close(GOING_AWAY);
-    if (connections.size >= maxConnections) {
-      warn(
-        `Cannot accept connection: ${connections.size} are there, as many as "maxConnections" allows; raise it`,
+    if (this.#closing !== undefined) return void channel.close(GOING_AWAY);
+    const { maxConnections = MAX_CONNECTIONS, trace, log } = this.#options;
+    const { size } = this.connections;
+    if (size >= maxConnections) {
+      this.#warn(
+        `Cannot accept connection: ${size} are there, as many as "maxConnections" allows; raise it`,
         "connections",
       );
       return void channel.close(TRY_AGAIN_LATER, "Too many connections");
     }
-    engineOptions ??= {
+    const number = ++this.#accepted;
+    let settings = this.#settings ??= this.#makeSettings();
+    let carrier = channel;
+    if (trace !== undefined) {
+      settings = { ...settings, trace: (frame) => trace({ ...frame, connection: number }) };
+      carrier = trace.accepted?.(channel, info, number, log) ?? channel;
+    }
+    if (trusted !== undefined) settings = { ...settings, handshake: () => new ServerHandshake() };
+    const connection = new Connection(settings, this.#hooks);
+    connection.attach(carrier, this.#attachment);
+    this.connections.add(connection);
+    if (trusted === undefined) this.#authenticating.set(connection, new SaslServer(this.#mechanisms, info ?? {}));
+    else connection.identity = trusted.identity;
+    return connection;
+  }
+
+  async close(options: CloseOptions = {}): Promise<void> {
+    checkOptions("close acceptor", options, CLOSE_KINDS);
+    const { signal, ...closeOptions } = options;
+    // The signal ends this wait, not that of another call.
+    this.#closing ??= Promise.all(
+      [...this.connections].map((connection) => connection.close({ error: goingAway(), ...closeOptions })),
+    ).then(() => {});
+    // Their timers would keep the process alive.
+    this.#containers.close(goingAway());
+    await abortable(this.#closing, signal);
+  }
+
+  // The settings of all connections.
+  #makeSettings(): ConnectionSettings {
+    const options = this.#options;
+    const mechanisms = this.#mechanisms.map(({ name }) => name);
+    const offer = { mechanisms, required: !mechanisms.includes("ANONYMOUS") };
+    return {
       ...options,
       trace: undefined,
       handshake: () => new ServerHandshake(offer, options.maxPipelinedBytes),
@@ -275,40 +283,62 @@ export function acceptor(options: AcceptorOptions = {}): Acceptor {
       fastPath: FastPathReader,
       // Not earlier: Workers have no randomness outside a request.
       containerId: options.containerId ?? randomName(options.environment),
-      logging,
+      logging: this.#logging,
       // A timer of Workers ends with the request in which it was set, and with it the time-outs of all other connections.
-      timers: isWorkers() ? undefined : new SharedTimers(options.environment ?? systemEnvironment),
+      timers: isWorkers() ? undefined : new SharedTimers(this.#environment),
     };
-    const { trace } = options;
-    const number = ++accepted;
-    let settings = engineOptions;
-    let carrier = channel;
-    if (trace !== undefined) {
-      settings = { ...settings, trace: (frame) => trace({ ...frame, connection: number }) };
-      carrier = trace.accepted?.(channel, info, number, options.log) ?? channel;
+  }
+
+  #onopen(connection: Connection): void {
+    this.#authenticating.delete(connection);
+    const refused = this.#containers.refusal(connection);
+    if (refused !== undefined) return void connection.close({ error: refused }).catch(ignore);
+    const fail = (thrown: unknown): void => {
+      const error = asAmqpError(connection, thrown, "open connection");
+      if (connection.open) connection.close({ error }).catch(ignore);
+    };
+    guardHook(() => this.#options.onConnection?.(connection), fail);
+  }
+
+  async #onsasl(frame: SaslFrameBody, endpoint: ConnectionEndpoint, connection: Connection): Promise<void> {
+    const sasl = this.#authenticating.get(connection);
+    const answer = await sasl?.handle(frame);
+    // The channel may have ended while the credentials were checked.
+    if (sasl === undefined || answer === undefined || endpoint.finished) return;
+    connection.identity = sasl.identity;
+    endpoint.sasl(answer);
+    if (sasl.error !== undefined) {
+      asAmqpError(connection, sasl.error.cause, "authenticate client");
+      throw sasl.error;
     }
-    if (trusted !== undefined) settings = { ...settings, handshake: () => new ServerHandshake() };
-    const connection = new Connection(settings, hooks);
-    connection.attach(carrier, attachment);
-    connections.add(connection);
-    if (trusted === undefined) authenticating.set(connection, new SaslServer(mechanisms, info ?? {}));
-    else connection.identity = trusted.identity;
-    return connection;
   }
 
-  async function close(options: CloseOptions = {}): Promise<void> {
-    checkOptions("close acceptor", options, CLOSE_KINDS);
-    const { signal, ...closeOptions } = options;
-    // The signal ends this wait, not that of another call.
-    closing ??= Promise.all(
-      [...connections].map((connection) => connection.close({ error: goingAway(), ...closeOptions })),
-    ).then(() => {});
-    // Their timers would keep the process alive.
-    containers.close(goingAway());
-    await abortable(closing, signal);
+  #answerOpen(open: Open, connection: Connection): Partial<Omit<Open, "kind">> {
+    const options = this.#options;
+    const answer: Partial<Omit<Open, "kind">> = { ...options.answerOpen?.(open) };
+    const sole = this.#containers.open(connection, open);
+    const capabilities = [options, answer, sole].flatMap(({ offeredCapabilities = [] }) => offeredCapabilities);
+    if (capabilities.length > 0) answer.offeredCapabilities = capabilities;
+    if (answer.properties ?? sole.properties) {
+      answer.properties = { ...options.properties, ...answer.properties, ...sole.properties };
+    }
+    return answer;
   }
 
-  return { accept, connections, close, [Symbol.asyncDispose]: () => close() };
+  #onclosed(connection: Connection): void {
+    this.#authenticating.delete(connection);
+    this.#containers.closed(connection);
+    this.connections.delete(connection);
+    const { error, host } = connection;
+    if (!isExcess(error)) return;
+    const peer = host ?? "a peer that has not opened it";
+    this.#warn(`Cannot keep connection with ${peer}: ${error.message}`, "limit", { host, error });
+  }
+
+  #warn(message: string, cause: string, entry: Partial<LogEntry> = {}): void {
+    const log = logOf(this.#logging, this.#environment);
+    log.write({ level: "warning", code: "refused", message, ...entry }, cause);
+  }
 }
 
 // Whether this side ended the connection for its cost, rather than for the peer's silence.
