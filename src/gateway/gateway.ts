@@ -23,7 +23,7 @@ import { DIAL_KINDS, dialSocket, type SocketDialOptions } from "../transport/soc
 import { joinAuthority } from "../transport/proxy/http_proxy.ts";
 import type { PausableChannel } from "../transport/socket/socket.ts";
 import { explainedUrl, readUrl, type RemoteUrl } from "../transport/url.ts";
-import { ChannelRelay, type RelayDirection } from "./relay.ts";
+import { ChannelRelay, type RelayDirection, STALL_TIMEOUT_MS } from "./relay.ts";
 import { FrameTracer } from "../trace/frame_tracer.ts";
 import { closedEvent, describedError } from "../trace/transport.ts";
 import type { TransportEvent } from "../transport/channel.ts";
@@ -84,6 +84,8 @@ export interface GatewayOptions {
   lingerMs?: number | undefined;
   /** Bytes that may wait in one side of a relay before the other is no longer read; at least 262,144. Default: 1,048,576. */
   maxBufferedBytes?: number | undefined;
+  /** Milliseconds in which a side has to take some of what waits for it; the relay ends after that. Default: 120,000. */
+  stallTimeoutMs?: number | undefined;
   /** Called when a client's target is not allowed or not reached. Default: the error goes to `log` of `listen`. */
   onError?: ((error: unknown, info: ListenInfo) => void) | undefined;
   /**
@@ -100,6 +102,7 @@ const GATEWAY_KINDS: OptionKinds<GatewayOptions> = {
   dial: DIAL_KINDS,
   lingerMs: "number",
   maxBufferedBytes: "number",
+  stallTimeoutMs: "number",
   onError: "function",
   trace: "function",
 };
@@ -266,6 +269,8 @@ class RunningGateway implements Gateway {
     const joined = new ChannelRelay(client, upstream, {
       lingerMs: this.#options.lingerMs ?? LINGER_MS,
       maxBufferedBytes: this.#options.maxBufferedBytes,
+      stallTimeoutMs: this.#options.stallTimeoutMs,
+      onstall: (side) => this.#reportStall(side, info),
       onbytes: this.#observer(relay, listener),
       onclose: (side, close, last) => listener({ ...closedEvent(close), ...(!last && { event: "half closed" }), side }),
     });
@@ -301,6 +306,13 @@ class RunningGateway implements Gateway {
       return this.#log.write({ level: "warning", code: "refused", message, error });
     }
     this.#watched(() => onError(error, info), "onError");
+  }
+
+  #reportStall(side: "client" | "target", { remoteAddress = "unknown address" }: ListenInfo): void {
+    const { stallTimeoutMs = STALL_TIMEOUT_MS } = this.#options;
+    const message = `Cannot go on with the relay of ${remoteAddress}: its ${side} has taken nothing for ` +
+      `${stallTimeoutMs} ms; it hangs, or "stallTimeoutMs" is too short for it`;
+    this.#log.write({ level: "warning", code: "refused", message }, `stall ${side}`);
   }
 
   // An error of an observing callback must not affect the client.

@@ -144,6 +144,7 @@ test("ATK-18: gateway: what a relay keeps is no more than its limit and the last
     const from: PausableChannel = { ...fake, pause: () => void (paused = true) };
     const to: PausableChannel = {
       ...fake,
+      close: () => {},
       send: (bytes) => void (waiting += bytes.length),
       ready: () => new Promise(() => {}),
       get bufferedAmount(): number {
@@ -153,7 +154,77 @@ test("ATK-18: gateway: what a relay keeps is no more than its limit and the last
     new ChannelRelay(from, to, { lingerMs: 1, maxBufferedBytes, onbytes: () => {} });
     while (!paused) from.onbytes!(new Uint8Array(1_000));
     assertEquals(waiting, Math.floor(limit / 1_000) * 1_000 + 1_000);
+    from.onclose!({ code: 1000, reason: "" });
   }
+});
+
+test("ATK-18: gateway: a side that takes nothing for too long ends the relay, and the log is told which", async () => {
+  const pour = (socket: Socket): void => {
+    const write = (): void => {
+      while (!socket.destroyed && socket.write(new Uint8Array(65_536)));
+    };
+    socket.on("drain", write);
+    write();
+  };
+  for (const side of ["client", "target"] as const) {
+    await using server = await bareServer((socket) => {
+      socket.pause();
+      if (side === "client") pour(socket);
+    });
+    const told: LogEntry[] = [];
+    const running = await gateway({
+      listen: { ...here, closeTimeoutMs: 50, log: (entry) => told.push(entry) },
+      dial: { closeTimeoutMs: 50 },
+      target: `amqp://127.0.0.1:${server.port}`,
+      stallTimeoutMs: 200,
+    });
+    await using client = await BareClient.connect(running.port);
+    client.socket.pause();
+    client.socket.write(latin1(SASL));
+    if (side === "target") pour(client.socket);
+    await waitFor(() => running.counters.opened === 1 && running.counters.relays === 0 || undefined);
+    assertEquals(told.map(({ level, code }) => `${level} ${code}`), ["warning refused"]);
+    assertStringIncludes(
+      told[0]!.message,
+      `Cannot go on with the relay of 127.0.0.1: its ${side} has taken nothing for 200 ms`,
+    );
+    await running.close();
+  }
+});
+
+test("ATK-18: gateway: a slow side that takes a little each time keeps its relay", async () => {
+  const fake = { ...channelPair()[0], pause: () => {}, resume: () => {}, onend: undefined, endHalf: () => true };
+  let waiting = 0;
+  let stalled = 0;
+  const from: PausableChannel = { ...fake, close: () => {} };
+  const to: PausableChannel = {
+    ...fake,
+    close: () => {},
+    send: (bytes) => void (waiting += bytes.length),
+    ready: () => new Promise(() => {}),
+    get bufferedAmount(): number {
+      return waiting;
+    },
+  };
+  // The relay's own timers do not keep the process alive.
+  const alive = setInterval(() => {}, 1_000);
+  await new Promise<void>((resolve) => {
+    const relay = { lingerMs: 1, maxBufferedBytes: 10, stallTimeoutMs: 20, onbytes: () => {} };
+    new ChannelRelay(from, to, {
+      ...relay,
+      onstall: (side) => {
+        assertEquals([side, stalled], ["target", 0]);
+        stalled++;
+        assertEquals(waiting, 90);
+        from.onclose!({ code: 1000, reason: "" });
+        resolve();
+      },
+    });
+    from.onbytes!(new Uint8Array(100));
+    // One step for each of the first ten looks: the number of looks, not the time, counts.
+    Object.defineProperty(to, "bufferedAmount", { get: () => waiting > 90 ? --waiting : waiting });
+  });
+  clearInterval(alive);
 });
 
 test("gateway: halves of TCP end one by one, and a goodbye that comes later still gets through", async () => {
