@@ -3,8 +3,8 @@
  * usual encodings are read without the table, such transfers are written without it, the fields of
  * properties are read by name, and a message of nothing but data is read without its sections.
  *
- * All else is left to the table: other forms, rare fields, malformed frames. Both give the same objects and bytes;
- * tests/codec/fast_path_test.ts holds this file to the table.
+ * All else is left to the table: other forms, rare fields, malformed frames. Both give the same bytes and the same
+ * fields, absent ones perhaps as undefined; tests/codec/fast_path_test.ts holds this file to the table.
  *
  * @module
  */
@@ -107,6 +107,11 @@ function putUint(bytes: Uint8Array, at: number, value: number): number {
   return at + 5;
 }
 
+/** A frame's body for somebody who keeps it: transfers are read and written with one object and one tag for all of them. */
+export function kept<T extends Performative | undefined>(body: T): T {
+  return body?.kind === "transfer" ? { ...body, deliveryTag: body.deliveryTag?.slice() } : body;
+}
+
 /** The data of a message that is one section of data and nothing else; undefined for any other message. */
 export function onlyData(bytes: Uint8Array): Uint8Array | undefined {
   const code = bytes[3];
@@ -129,6 +134,9 @@ export class FastPathReader implements Frame {
   readonly #buffer: ArrayBufferLike;
   readonly #offset: number;
   readonly #leastView: number;
+  // Used again for each transfer, and for each tag of four bytes, as counters make them: nobody keeps those of a frame.
+  #transferBody: Transfer | undefined;
+  #tag: Uint8Array | undefined;
   #position = 0;
   #left = 0;
   #irregular = false;
@@ -203,14 +211,17 @@ export class FastPathReader implements Frame {
     const more = this.#boolean();
     // Some write the absent fields behind as nulls.
     for (let i = 0; i < 5 && this.#left > 0; i++) this.#none(this.#code());
-    // The first transfer of a delivery has these; an object is made in one go where all fields are known.
+    // The first transfer of a delivery has these.
     if (handle === undefined || deliveryId === undefined || deliveryTag === undefined || messageFormat === undefined) {
       return undefined;
     }
-    const transfer: Transfer = settled === undefined
-      ? { kind: "transfer", handle, deliveryId, deliveryTag, messageFormat }
-      : { kind: "transfer", handle, deliveryId, deliveryTag, messageFormat, settled };
-    if (more !== undefined) transfer.more = more;
+    const transfer = this.#transferBody ??= { kind: "transfer", handle };
+    transfer.handle = handle;
+    transfer.deliveryId = deliveryId;
+    transfer.deliveryTag = deliveryTag;
+    transfer.messageFormat = messageFormat;
+    transfer.settled = settled;
+    transfer.more = more;
     return transfer;
   }
 
@@ -223,10 +234,7 @@ export class FastPathReader implements Frame {
     if (isReceiver === undefined || first === undefined || settled === undefined || state === undefined) {
       return undefined;
     }
-    const role = isReceiver ? "receiver" : "sender";
-    return last === undefined
-      ? { kind: "disposition", role, first, settled, state }
-      : { kind: "disposition", role, first, last, settled, state };
+    return { kind: "disposition", role: isReceiver ? "receiver" : "sender", first, last, settled, state };
   }
 
   // The constructor of the next field, or that of null behind the last one.
@@ -260,7 +268,11 @@ export class FastPathReader implements Frame {
     const end = start + this.#bytes[this.#position];
     this.#position = end;
     // Also for a length beyond the end of the array.
-    return end <= stop ? this.view(start, end) : this.#none(code);
+    if (end > stop) return this.#none(code);
+    if (end - start !== 4) return this.view(start, end);
+    const tag = this.#tag ??= new Uint8Array(4);
+    for (let i = 0; i < 4; i++) tag[i] = this.#bytes[start + i];
+    return tag;
   }
 
   #accepted(): DeliveryState | undefined {

@@ -10,6 +10,7 @@
 import * as condition from "../base/condition.ts";
 import { AmqpError, TransportError } from "../base/errors.ts";
 import { withDefaults } from "../codec/composite.ts";
+import { kept } from "../codec/fast_path.ts";
 import { type Frame, FrameDecoder, protocolHeader } from "../codec/frame.ts";
 import type { Attach, Begin, Close, Open, Performative, SaslFrameBody } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
@@ -386,7 +387,7 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
     const body = frame.body as Performative | undefined;
     this.#clock.received();
     if (frame.type !== 0) throw new AmqpError(condition.framingError, "Cannot take frame: type is SASL, not AMQP");
-    this.#options.trace?.({ direction: "in", channel, body, payloadBytes: payload?.length ?? 0 });
+    this.#options.trace?.({ direction: "in", channel, body: kept(body), payloadBytes: payload?.length ?? 0 });
     if (body?.kind === "close") return this.#receiveClose(body);
     if (this.#openFault !== undefined) this.#failOpen();
     if (this.state === "discarding") return;

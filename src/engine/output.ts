@@ -7,7 +7,7 @@
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { encodeComposite } from "../codec/composite.ts";
-import { MAX_TRANSFER_HEAD_BYTES, writeTransfer } from "../codec/fast_path.ts";
+import { kept, MAX_TRANSFER_HEAD_BYTES, writeTransfer } from "../codec/fast_path.ts";
 import { beginFrame, endFrame } from "../codec/frame.ts";
 import type { Performative, Transfer } from "../codec/types.ts";
 import type { Writer } from "../codec/writer.ts";
@@ -187,11 +187,7 @@ export class Output {
 
   #note(channel: number, body: Performative | undefined, payloadBytes: number): void {
     if (this.#trace === undefined) return;
-    // The buffer of a counted tag is reused.
-    const shown = body?.kind === "transfer" && body.deliveryTag !== undefined
-      ? { ...body, deliveryTag: body.deliveryTag.slice() }
-      : body;
-    (this.#untraced ??= []).push({ direction: "out", channel, body: shown, payloadBytes });
+    (this.#untraced ??= []).push({ direction: "out", channel, body: kept(body), payloadBytes });
   }
 
   #begin(channel: number, body: Performative): number {

@@ -458,8 +458,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/codec/fast_path.ts",
-    from: "return end <= stop ? this.view(start, end) : this.#none(code);",
-    to: "return end < stop ? this.view(start, end) : this.#none(code);",
+    from: "if (end > stop) return this.#none(code);",
+    to: "if (end >= stop) return this.#none(code);",
     tests: ["tests/codec"],
   },
   {
