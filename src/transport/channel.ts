@@ -163,7 +163,7 @@ export abstract class Inbound {
   // Never synchronously: a runtime may report the end from inside our own call of `close` or `send`, and a listener should
   // not be called from inside the assignment that sets it.
   #schedule(): void {
-    if (this.#scheduled || !(this.#hasBytesToHand() || this.#hasEndToTell())) return;
+    if (this.#scheduled || !(this.#hasBytesToDeliver() || this.#hasEndToReport())) return;
     this.#scheduled = true;
     Promise.resolve().then(() => this.#flush());
   }
@@ -171,27 +171,27 @@ export abstract class Inbound {
   #flush(): void {
     this.#scheduled = false;
     try {
-      while (this.#hasBytesToHand()) {
+      while (this.#hasBytesToDeliver()) {
         const bytes = this.#held!.shift()!;
         if (this.#held!.length === 0) this.#held = undefined;
         this.#onbytes!(bytes);
       }
-      if (!this.#hasEndToTell()) return;
-      const told = this.#onclose!;
+      if (!this.#hasEndToReport()) return;
+      const onclose = this.#onclose!;
       // A runtime may hold the socket, and so this channel, for a while yet; not the whole connection.
       this.#onbytes = this.#onclose = undefined;
-      told(this.#close!);
+      onclose(this.#close!);
     } finally {
       // A listener that throws does not prevent the next call.
       this.#schedule();
     }
   }
 
-  #hasBytesToHand(): boolean {
+  #hasBytesToDeliver(): boolean {
     return this.#onbytes !== undefined && this.#held !== undefined;
   }
 
-  #hasEndToTell(): boolean {
+  #hasEndToReport(): boolean {
     return this.#close !== undefined && this.#onclose !== undefined && this.#held === undefined;
   }
 }
