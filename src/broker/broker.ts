@@ -20,7 +20,7 @@
  */
 
 import type { Trace } from "../client/attempt.ts";
-import { systemEnvironment } from "../base/environment.ts";
+import { type Environment, systemEnvironment } from "../base/environment.ts";
 import { AmqpError } from "../base/errors.ts";
 import * as condition from "../base/condition.ts";
 import { Log, type LogOption } from "../base/log.ts";
@@ -242,33 +242,54 @@ export class Broker implements AsyncDisposable {
   readonly #acceptor: Acceptor;
   readonly #budget: RoomBudget;
   readonly #nodes: Nodes;
+  readonly #claims: ClaimsNode | undefined;
+  readonly #context: AttachContext;
+  readonly #handlers: Readonly<Record<string, NodeHandler>>;
   /** The faults of this broker, for tests. Default: none. */
   readonly faults: BrokerFaults;
 
   /** Makes the queues that `options` names; the broker does not listen, see {@linkcode Broker.accept}. */
   constructor(options: BrokerOptions = {}) {
     showFacts(Broker.prototype, "Broker");
-    if (Array.isArray(options?.queues)) {
-      throw new TypeError('Cannot make broker: option "queues" is an array, give an object such as { orders: {} }');
-    }
-    checkOptions("make broker", options, { ...ACCEPTOR_KINDS, ...BROKER_KINDS });
-    for (const [address, settings] of Object.entries(options.queues ?? {})) {
-      checkOptions(`make queue ${quote(address)}`, settings, QUEUE_KINDS);
-    }
-    for (const [address, handler] of Object.entries(options.nodes ?? {})) {
-      checkFunction("make broker", `what answers at ${quote(address)}`, handler);
-    }
-    const { maxMessages = MAX_MESSAGES, maxBytes = MAX_BYTES, maxMessageSize = MAX_MESSAGE_SIZE, sasl, queue = {} } =
-      options;
-    const { environment = systemEnvironment, maxQueues = MAX_QUEUES } = options;
+    checkBroker(options);
+    const { environment = systemEnvironment, maxMessages = MAX_MESSAGES, maxBytes = MAX_BYTES, verifyToken } = options;
     this.#budget = new RoomBudget(maxMessages, maxBytes);
+    this.#claims = verifyToken && new ClaimsNode(verifyToken, environment);
+    this.#handlers = options.nodes ?? {};
     const keptBytes = new KeptBytes();
-    this.#nodes = new Nodes({
+    this.#nodes = this.#makeNodes(options, environment, keptBytes);
+    this.#context = this.#makeContext(options, environment, keptBytes);
+    this.faults = new BrokerFaults({
+      environment,
+      connections: () => this.connections,
+      forget: () => {
+        this.#context.subscriptions.clear();
+        this.#nodes.reset();
+      },
+    });
+    this.#acceptor = acceptor({
+      ...Object.fromEntries(Object.entries(options).filter(([name]) => Object.hasOwn(ACCEPTOR_KINDS, name))),
+      offeredCapabilities: ["ANONYMOUS-RELAY", "DELAYED_DELIVERY", "SHARED-SUBS", ...options.offeredCapabilities ?? []],
+      properties: { product: "webamqp", storage: "memory", ...options.properties },
+      onSender: async (request) => {
+        this.faults.check(request.address ?? "");
+        if (!await this.#isHandled(request, "receive")) await attachConsumer(this.#context, request);
+      },
+      onReceiver: async (request) => {
+        this.faults.check(request.address ?? "");
+        if (!await this.#isHandled(request, "send")) await attachProducer(this.#context, request);
+      },
+    });
+  }
+
+  #makeNodes(options: BrokerOptions, environment: Environment, keptBytes: KeptBytes): Nodes {
+    const { maxMessages = MAX_MESSAGES, maxBytes = MAX_BYTES, maxMessageSize = MAX_MESSAGE_SIZE } = options;
+    return new Nodes({
       queues: options.queues ?? {},
-      queue,
+      queue: options.queue ?? {},
       autoCreate: options.autoCreate ?? true,
       topics: options.topics ?? ["topic/*"],
-      maxQueues,
+      maxQueues: options.maxQueues ?? MAX_QUEUES,
       idleQueueMs: options.idleQueueMs ?? IDLE_QUEUE_MS,
     }, {
       budget: this.#budget,
@@ -278,27 +299,29 @@ export class Broker implements AsyncDisposable {
       environment,
       log: new Log(options.log, environment),
     });
-    const claims = options.verifyToken && new ClaimsNode(options.verifyToken, environment);
-    const rights = new Rights({
-      claims,
-      authorize: options.authorize,
-      hasUsers: sasl !== undefined && Object.keys(sasl).some((one) => one !== "anonymous"),
-      refusesDurable: options.durable === "reject",
-    });
-    const context: AttachContext = {
+  }
+
+  #makeContext(options: BrokerOptions, environment: Environment, keptBytes: KeptBytes): AttachContext {
+    const { sasl } = options;
+    return {
       nodes: this.#nodes,
       relay: new Relay(this.#nodes),
-      rights,
+      rights: new Rights({
+        claims: this.#claims,
+        authorize: options.authorize,
+        hasUsers: sasl !== undefined && Object.keys(sasl).some((one) => one !== "anonymous"),
+        refusesDurable: options.durable === "reject",
+      }),
       check: (address) => this.faults.check(address),
       keptBytes,
       splits: (options.batches ?? "split") === "split",
       environment,
-      maxMessageSize,
+      maxMessageSize: options.maxMessageSize ?? MAX_MESSAGE_SIZE,
       settleModes: options.settleModes,
       budget: this.#budget,
       subscriptions: new Map(),
       ending: new WeakMap(),
-      maxSubscriptions: maxQueues,
+      maxSubscriptions: options.maxQueues ?? MAX_QUEUES,
       transactions: new WeakMap(),
       maxSuspendMs: options.maxSuspendMs ?? MAX_SUSPEND_MS,
       consumers: new WeakMap(),
@@ -309,39 +332,19 @@ export class Broker implements AsyncDisposable {
         environment,
       },
     };
-    this.faults = new BrokerFaults({
-      environment,
-      connections: () => this.connections,
-      forget: () => {
-        context.subscriptions.clear();
-        this.#nodes.reset();
-      },
-    });
-    // True if the link is for `$cbs` or a node of the program's own, which then has handled it.
-    const handled = async (request: SenderRequest | ReceiverRequest, action: "send" | "receive"): Promise<boolean> => {
-      const { address = "", connection } = request;
-      if (claims !== undefined && address === CLAIMS_NODE) {
-        claims.attach(request);
-        return true;
-      }
-      if (options.nodes === undefined || !Object.hasOwn(options.nodes, address)) return false;
-      await rights.authorize(connection, action, address);
-      await options.nodes[address]!(request);
+  }
+
+  // True if the link is for `$cbs` or a node of the program's own, which then has handled it.
+  async #isHandled(request: SenderRequest | ReceiverRequest, action: "send" | "receive"): Promise<boolean> {
+    const { address = "", connection } = request;
+    if (this.#claims !== undefined && address === CLAIMS_NODE) {
+      this.#claims.attach(request);
       return true;
-    };
-    this.#acceptor = acceptor({
-      ...Object.fromEntries(Object.entries(options).filter(([name]) => Object.hasOwn(ACCEPTOR_KINDS, name))),
-      offeredCapabilities: ["ANONYMOUS-RELAY", "DELAYED_DELIVERY", "SHARED-SUBS", ...options.offeredCapabilities ?? []],
-      properties: { product: "webamqp", storage: "memory", ...options.properties },
-      onSender: async (request) => {
-        this.faults.check(request.address ?? "");
-        if (!await handled(request, "receive")) await attachConsumer(context, request);
-      },
-      onReceiver: async (request) => {
-        this.faults.check(request.address ?? "");
-        if (!await handled(request, "send")) await attachProducer(context, request);
-      },
-    });
+    }
+    if (!Object.hasOwn(this.#handlers, address)) return false;
+    await this.#context.rights.authorize(connection, action, address);
+    await this.#handlers[address]!(request);
+    return true;
   }
 
   /** Accepts a channel whose peer is about to speak AMQP; undefined if the broker has closed the channel. */
@@ -443,5 +446,18 @@ export class Broker implements AsyncDisposable {
   /** Closes the broker. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+}
+
+function checkBroker(options: BrokerOptions): void {
+  if (Array.isArray(options?.queues)) {
+    throw new TypeError('Cannot make broker: option "queues" is an array, give an object such as { orders: {} }');
+  }
+  checkOptions("make broker", options, { ...ACCEPTOR_KINDS, ...BROKER_KINDS });
+  for (const [address, settings] of Object.entries(options.queues ?? {})) {
+    checkOptions(`make queue ${quote(address)}`, settings, QUEUE_KINDS);
+  }
+  for (const [address, handler] of Object.entries(options.nodes ?? {})) {
+    checkFunction("make broker", `what answers at ${quote(address)}`, handler);
   }
 }
