@@ -33,7 +33,7 @@ export type { Asked, AttemptOptions, Dial, Trace } from "./src/client/attempt.ts
 export type { ReconnectOptions } from "./src/client/reconnect.ts";
 export type { RedirectOption, RedirectTarget } from "./src/recovery/redirects.ts";
 export type { RetryOptions } from "./src/recovery/retry.ts";
-export { anonymous, external, plain } from "./src/sasl/mechanisms.ts";
+export { anonymous, external, plain } from "./src/sasl/client.ts";
 export type { SaslAuth, SaslExchange, SaslMechanism, SaslTarget } from "./src/sasl/mechanism.ts";
 export type { Connection, ConnectionEvent, ConnectionState, ConnectionStats } from "./src/client/connection.ts";
 export type { ConnectionBase } from "./src/client/connection_base.ts";

@@ -13,7 +13,7 @@ import { Broker } from "../src/broker/broker.ts";
 import type { LogEntry } from "../src/base/log.ts";
 import { connect as typedConnect, publish as typedPublish } from "../src/client/connect.ts";
 import { gateway } from "../src/gateway/gateway.ts";
-import { plain } from "../src/sasl/mechanisms.ts";
+import { plain } from "../src/sasl/client.ts";
 import { listen } from "../src/transport/sockets.ts";
 import { linkUp } from "./client/link_up.ts";
 import { turn, VirtualTime } from "./client/virtual.ts";

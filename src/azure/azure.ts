@@ -20,7 +20,7 @@ import { encodeBase64 } from "@std/encoding";
 import { checkFunction, checkOptions, checkText, type OptionKinds } from "../base/options.ts";
 import { utf8 } from "../base/text.ts";
 import type { ClaimsOptions, ClaimsToken } from "../client/claims.ts";
-import { anonymous } from "../sasl/mechanisms.ts";
+import { anonymous } from "../sasl/client.ts";
 import type { SaslExchange, SaslMechanism, SaslTarget } from "../sasl/mechanism.ts";
 
 export type { ClaimsOptions, ClaimsToken, SaslExchange, SaslMechanism, SaslTarget };

@@ -11,7 +11,7 @@ import { messageReader, sectionsInOrder } from "../codec/generous.ts";
 import { writeMessage } from "../codec/message.ts";
 import type { CodecLimits } from "../codec/limits.ts";
 import type { Reader } from "../codec/reader.ts";
-import { valueEnd } from "../codec/value_end.ts";
+import { valueEnd } from "../codec/primitives.ts";
 import { noteTypes, wireTypesOf } from "../codec/wire_types.ts";
 import type { ErrorFields, Fields, Header, Properties } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";

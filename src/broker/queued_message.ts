@@ -5,7 +5,7 @@
  */
 
 import type { Environment } from "../base/environment.ts";
-import { MAX_UINT } from "../codec/checks.ts";
+import { MAX_UINT } from "../codec/codes.ts";
 import { Reader } from "../codec/reader.ts";
 import type { Described, ErrorFields, Fields, Header, Modified, Value } from "../codec/types.ts";
 import { DEFAULT_PRIORITY, EncodedMessage, encodeError, keepMessage, mergeFields } from "./encoded_message.ts";

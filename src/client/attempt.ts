@@ -8,12 +8,11 @@
 import type { LogOption } from "../base/log.ts";
 import { describeKind } from "../base/options.ts";
 import { abortable, ignore } from "../base/wait.ts";
-import { ClientHandshake } from "../engine/client_handshake.ts";
+import { ClientHandshake } from "../engine/handshake.ts";
 import type { FrameTrace } from "../engine/events.ts";
 import type { RedirectOption } from "../recovery/redirects.ts";
-import { SaslClient } from "../sasl/client.ts";
+import { anonymous, plain, SaslClient } from "../sasl/client.ts";
 import type { SaslAuth, SaslMechanism } from "../sasl/mechanism.ts";
-import { anonymous, plain } from "../sasl/mechanisms.ts";
 import type { Channel } from "../transport/channel.ts";
 import { dialAny, type DialAnyOptions, type TransportOptions } from "../transport/dial.ts";
 import { readUrl, userInfoOf } from "../transport/url.ts";

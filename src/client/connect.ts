@@ -16,12 +16,11 @@ import { FastPathReader } from "../codec/fast_path.ts";
 import { CODEC_LIMIT_KINDS, type CodecLimits } from "../codec/limits.ts";
 import type { Accepted, Fields, SaslFrameBody } from "../codec/types.ts";
 import type { CostLimits } from "../engine/budgets.ts";
-import { ClientHandshake } from "../engine/client_handshake.ts";
+import { ClientHandshake } from "../engine/handshake.ts";
 import type { SessionOptions } from "../engine/session.ts";
 import { isPassing, Retry, type RetryOptions } from "../recovery/retry.ts";
-import { SaslClient } from "../sasl/client.ts";
+import { anonymous, SaslClient } from "../sasl/client.ts";
 import type { SaslAuth } from "../sasl/mechanism.ts";
-import { anonymous } from "../sasl/mechanisms.ts";
 import type { Channel } from "../transport/channel.ts";
 import { explainedUrl, parseUrl, readUrl } from "../transport/url.ts";
 import {

@@ -9,7 +9,7 @@ import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { quote } from "../base/text.ts";
 import { ignore, part } from "../base/wait.ts";
-import { MAX_UINT } from "../codec/checks.ts";
+import { MAX_UINT } from "../codec/codes.ts";
 import type { EngineEvent } from "../engine/events.ts";
 import type { ReceiverEndpoint, ReceiverEvent } from "../engine/receiver.ts";
 import type { SenderEndpoint, SenderEvent } from "../engine/sender.ts";

@@ -12,8 +12,7 @@ import type { AttachOptions } from "../engine/link.ts";
 import { ReceiverEndpoint, type ReceiverEvent } from "../engine/receiver.ts";
 import type { SessionEndpoint } from "../engine/session.ts";
 import { Delivery, type DeliveryReceiver } from "./delivery.ts";
-import { DeliveryLoop } from "./delivery_loop.ts";
-import { DeliveryQueue } from "./delivery_queue.ts";
+import { DeliveryLoop, DeliveryQueue } from "./delivery_queue.ts";
 import type { Handlers } from "./handlers.ts";
 import { closeFor, type CloseOptions, type Interruption, Link, type LinkConnection } from "./link.ts";
 import {

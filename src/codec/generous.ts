@@ -6,8 +6,7 @@
  */
 
 import { utf8 } from "../base/text.ts";
-import { fitsInteger, type IntegerType, isAscii } from "./checks.ts";
-import { typeOf } from "./codes.ts";
+import { fitsInteger, type IntegerType, isAscii, typeOf } from "./codes.ts";
 import { readDescriptor } from "./composite.ts";
 import { definitions, sections } from "./definitions.ts";
 import { type FieldPlan, messageIdForm, timestampForm } from "./plans.ts";

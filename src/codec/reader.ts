@@ -6,15 +6,13 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError, type ErrorScope } from "../base/errors.ts";
-import { decodeUtf8, formatUuid, loaded, shortAscii, uint32At } from "./primitives.ts";
-import { isCharacter } from "./checks.ts";
-import { leastWidth, typeOf } from "./codes.ts";
+import { decodeUtf8, formatUuid, loaded, shortAscii, uint32At, valueEnd } from "./primitives.ts";
+import { isCharacter, leastWidth, typeOf } from "./codes.ts";
 import type { FieldPlan } from "./plans.ts";
 import { ambiguousType, noteTypes, type WireTypes, wireTypesOf } from "./wire_types.ts";
 import { hexByte, quote } from "../base/text.ts";
 import type { PrimitiveType, PrimitiveValues, Scalar, Value } from "./values.ts";
 import { AmqpArray, Described, Typed } from "./values.ts";
-import { valueEnd } from "./value_end.ts";
 import {
   BINARY_WEIGHT,
   type CodecLimits,

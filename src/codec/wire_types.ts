@@ -9,8 +9,7 @@
  * @module
  */
 
-import { typeOf } from "./codes.ts";
-import { fitsBigInt, fitsInteger, isAscii } from "./checks.ts";
+import { fitsBigInt, fitsInteger, isAscii, typeOf } from "./codes.ts";
 import type { PrimitiveType } from "./values.ts";
 
 /** Writes a value as a primitive of a given type; a `Writer`. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkAscii, checkBigInt, checkChar, checkInteger, checkLength, checkUuid } from "./checks.ts";
+import { checkAscii, checkBigInt, checkChar, checkInteger, checkLength, checkUuid } from "./codes.ts";
 import { formatUuid } from "./primitives.ts";
 import { AmqpArray, Described, type PrimitiveType, type PrimitiveValues, Typed, type Value } from "./values.ts";
 

@@ -6,8 +6,16 @@
 
 import { ByteWriter } from "./byte_writer.ts";
 import { scratchView, uint32At } from "./primitives.ts";
-import { checkAscii, checkInteger, misfit } from "./checks.ts";
-import { checkFixedWidth, codeFor, type FixedWidthType, type FixedWidthValue, isSmall } from "./codes.ts";
+import {
+  checkAscii,
+  checkFixedWidth,
+  checkInteger,
+  codeFor,
+  type FixedWidthType,
+  type FixedWidthValue,
+  isSmall,
+  misfit,
+} from "./codes.ts";
 import { stillFits, type WireTypes, wireTypesOf } from "./wire_types.ts";
 import { hex, utf8 } from "../base/text.ts";
 import { AmqpArray, Described, type PrimitiveType, Typed, type Value } from "./values.ts";

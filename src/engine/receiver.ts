@@ -6,7 +6,7 @@
 
 import { SerialMap } from "../base/collections.ts";
 import * as condition from "../base/condition.ts";
-import { MAX_UINT } from "../codec/checks.ts";
+import { MAX_UINT } from "../codec/codes.ts";
 import type { Attach, DeliveryState, Fields, Flow, Transfer } from "../codec/types.ts";
 import { IncomingDelivery, MAX_DELIVERY_TAG_BYTES, type ReceivingLink, type TagKey, tagKey } from "./deliveries.ts";
 import type { Budget } from "./budgets.ts";

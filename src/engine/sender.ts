@@ -6,7 +6,7 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
-import { MAX_UINT } from "../codec/checks.ts";
+import { MAX_UINT } from "../codec/codes.ts";
 import type { Attach, DeliveryState, Fields, Flow } from "../codec/types.ts";
 import { LinkEndpoint, type LinkEvent, type LinkOutput, type LinkSession } from "./link.ts";
 import { type OutgoingDelivery, type OutgoingEndpoint, OutgoingLink } from "./outgoing.ts";

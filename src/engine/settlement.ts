@@ -5,7 +5,7 @@
  */
 
 import { SerialMap } from "../base/collections.ts";
-import { MAX_UINT } from "../codec/checks.ts";
+import { MAX_UINT } from "../codec/codes.ts";
 import type { DeliveryState, Disposition, ErrorFields, Role } from "../codec/types.ts";
 import type { IncomingDelivery } from "./deliveries.ts";
 import { shortened } from "./fault.ts";

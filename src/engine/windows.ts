@@ -4,7 +4,7 @@
  * @module
  */
 
-import { MAX_UINT } from "../codec/checks.ts";
+import { MAX_UINT } from "../codec/codes.ts";
 import type { Begin, Flow } from "../codec/types.ts";
 
 /** Counts the transfers of one session and how many more each side accepts. */

@@ -7,7 +7,7 @@
 
 import { encodeComposite } from "../codec/composite.ts";
 import type { Composite, DeliveryState, Outcome, Received } from "../codec/types.ts";
-import { sectionEnds } from "../codec/value_end.ts";
+import { sectionEnds } from "../codec/primitives.ts";
 import { Writer } from "../codec/writer.ts";
 
 /** One side's state of a delivery: null for none, undefined for an unlisted delivery. */

@@ -7,7 +7,7 @@
 import { checkOptions, type OptionKinds } from "../base/options.ts";
 import { type BearerOptions, oauthbearer, type Token, xoauth2 } from "./bearer.ts";
 import type { SaslMechanism } from "./mechanism.ts";
-import { plain } from "./mechanisms.ts";
+import { plain } from "./client.ts";
 import { scram, type ScramOptions } from "./scram.ts";
 import type { ScramHash } from "./scram_keys.ts";
 

@@ -2,7 +2,7 @@ import { assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import type { LogEntry } from "../../src/base/log.ts";
 import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
 import { symbol, uint } from "../../src/codec/types.ts";
-import { external, plain } from "../../src/sasl/mechanisms.ts";
+import { external, plain } from "../../src/sasl/client.ts";
 import { Broker, type BrokerAction, type BrokerOptions } from "../../src/broker/broker.ts";
 import { openOver } from "../../src/client/connect.ts";
 import type { Connection } from "../../src/client/connection.ts";

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import type { Delivery } from "../../src/client/delivery.ts";
 import { Deferred } from "../../src/base/wait.ts";
-import { DeliveryLoop, type LoopSource, type LoopWait } from "../../src/client/delivery_loop.ts";
+import { DeliveryLoop, type LoopSource, type LoopWait } from "../../src/client/delivery_queue.ts";
 import { random, seed, test } from "../harness.ts";
 
 /** The loop as an async generator, the model for its every step; only that leaving it ends its wait. */

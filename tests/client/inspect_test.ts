@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { inspect } from "node:util";
 import { Broker } from "../../src/broker/broker.ts";
-import { plain } from "../../src/sasl/mechanisms.ts";
+import { plain } from "../../src/sasl/client.ts";
 import { connect } from "../../src/client/connect.ts";
 import { listen } from "../../src/transport/sockets.ts";
 import { test } from "../harness.ts";

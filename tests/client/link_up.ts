@@ -4,8 +4,7 @@
  * @module
  */
 
-import { anonymous } from "../../src/sasl/mechanisms.ts";
-import type { SaslClient } from "../../src/sasl/client.ts";
+import { anonymous, type SaslClient } from "../../src/sasl/client.ts";
 import type { SaslAuth } from "../../src/sasl/mechanism.ts";
 import { type OpenOptions, openOver } from "../../src/client/connect.ts";
 import type { Connection } from "../../src/client/connection.ts";

@@ -3,7 +3,7 @@ import { AmqpError, condition, TransportError } from "../../src/base/errors.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import { connect, type ConnectOptions } from "../../src/client/connect.ts";
 import type { FrameTrace } from "../../src/engine/events.ts";
-import { plain } from "../../src/sasl/mechanisms.ts";
+import { plain } from "../../src/sasl/client.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
 import { channelPair } from "../../src/transport/pair.ts";
 import { test } from "../harness.ts";

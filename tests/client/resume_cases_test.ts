@@ -8,7 +8,7 @@ import { Driver, type DriverOwner } from "../../src/client/driver.ts";
 import { resume } from "../../src/client/resume.ts";
 import { decodeMessage, writeMessage } from "../../src/codec/message.ts";
 import type { DeliveryState, Received, Transfer } from "../../src/codec/types.ts";
-import { sectionEnds } from "../../src/codec/value_end.ts";
+import { sectionEnds } from "../../src/codec/primitives.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { accept } from "../../src/engine/accept.ts";
 import { type IncomingDelivery, tagKey } from "../../src/engine/deliveries.ts";

@@ -7,7 +7,7 @@ import type { FrameTrace } from "../../src/engine/events.ts";
 import { bearer, credentials } from "../../src/sasl/credentials.ts";
 import { oauthbearerServer } from "../../src/sasl/bearer.ts";
 import type { SaslAuth, SaslMechanism } from "../../src/sasl/mechanism.ts";
-import { plain } from "../../src/sasl/mechanisms.ts";
+import { plain } from "../../src/sasl/client.ts";
 import { scram } from "../../src/sasl/scram.ts";
 import { scramKeys } from "../../src/sasl/scram_keys.ts";
 import { scramServer } from "../../src/sasl/scram_server.ts";

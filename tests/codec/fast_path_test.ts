@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { encodeComposite } from "../../src/codec/composite.ts";
-import { MAX_UINT } from "../../src/codec/checks.ts";
+import { MAX_UINT } from "../../src/codec/codes.ts";
 import { definitions } from "../../src/codec/definitions.ts";
 import {
   FastPathReader,

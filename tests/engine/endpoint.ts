@@ -7,7 +7,7 @@
 import { assert } from "@std/assert";
 import type { Role, SaslOutcome } from "../../src/codec/types.ts";
 import { takeLink } from "../../src/engine/accept.ts";
-import { ClientHandshake } from "../../src/engine/client_handshake.ts";
+import { ClientHandshake } from "../../src/engine/handshake.ts";
 import { ConnectionEndpoint, type ConnectionOptions, type EndpointOwner } from "../../src/engine/connection.ts";
 import type { AttachOptions } from "../../src/engine/link.ts";
 import { ReceiverEndpoint } from "../../src/engine/receiver.ts";

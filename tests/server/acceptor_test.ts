@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import type { LogEntry } from "../../src/base/log.ts";
 import { AmqpError, condition, TransportError } from "../../src/base/errors.ts";
-import { plain } from "../../src/sasl/mechanisms.ts";
+import { plain } from "../../src/sasl/client.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
 import type { Channel } from "../../src/transport/channel.ts";
 import { channelPair } from "../../src/transport/pair.ts";

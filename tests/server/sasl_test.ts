@@ -1,7 +1,6 @@
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { AmqpError, condition, TransportError } from "../../src/base/errors.ts";
-import { SaslClient } from "../../src/sasl/client.ts";
-import { anonymous, external, plain } from "../../src/sasl/mechanisms.ts";
+import { anonymous, external, plain, SaslClient } from "../../src/sasl/client.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
 import { test } from "../harness.ts";
 import { linkUp } from "../client/link_up.ts";

@@ -11,7 +11,7 @@ import { connect } from "../../src/client/connect.ts";
 import type { Connection } from "../../src/client/connection.ts";
 import { print } from "../../src/codec/composite.ts";
 import type { FrameTrace } from "../../src/engine/events.ts";
-import { anonymous, plain } from "../../src/sasl/mechanisms.ts";
+import { anonymous, plain } from "../../src/sasl/client.ts";
 import type { SaslMechanism } from "../../src/sasl/mechanism.ts";
 import { isRefusedLogin } from "../../src/recovery/retry.ts";
 import { type Random, random } from "../harness.ts";
