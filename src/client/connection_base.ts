@@ -321,6 +321,12 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     if (attachment === undefined) return this.finish(undefined);
     attachment.closing = true;
     const { driver, endpoint } = attachment;
+    // The peer of a lost connection that has not opened again waits for no close, and may never answer one.
+    if (!attachment.opened && this.#remote !== undefined) {
+      this.finish(undefined);
+      driver.closeTimeoutMs = 0;
+      return driver.destroy(new Error("closed"));
+    }
     const { timeoutMs = Infinity } = options;
     if (options.error?.condition === condition.connectionForced) driver.closeCode = 1001;
     if (timeoutMs !== Infinity) driver.closeTimeoutMs = timeoutMs;

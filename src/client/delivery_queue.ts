@@ -102,6 +102,8 @@ export interface QueueCredit {
 export class DeliveryQueue extends Arrivals<Delivery> {
   /** True while the receiver closes and still takes messages sent settled, which the sender does not keep. */
   finishing = false;
+  // Whether a close of this side has ended the waits: a loss of the connection meanwhile is no failure to its callers.
+  #finished = false;
   readonly #receiver: QueueReceiver;
   readonly #credit: QueueCredit;
 
@@ -139,7 +141,7 @@ export class DeliveryQueue extends Arrivals<Delivery> {
   /** Waits for the next delivery; undefined if none can come. Throws if the link ended with an error. */
   wait(): Deferred<Delivery | undefined> | undefined {
     const { open, over, error } = this.#receiver;
-    if (over && error !== undefined) throw error;
+    if (over && error !== undefined && !this.#finished) throw error;
     if (over || !open && !this.finishing) return undefined;
     const waiting = this.join();
     this.#credit.handleWaiting();
@@ -168,6 +170,7 @@ export class DeliveryQueue extends Arrivals<Delivery> {
   /** Ends all waits: there will be no more deliveries. */
   finish(): void {
     this.finishing = false;
+    this.#finished = true;
     this.end((waiting) => waiting.resolve(undefined));
   }
 }

@@ -247,7 +247,8 @@ export class LastingConnection extends ConnectionBase {
   }
 
   /** @ignore {@inheritDoc ConnectionBase.survives} */
-  protected override survives(attachment: Attachment, error: Error): boolean {
+  protected override survives(attachment: Attachment, lost: Error): boolean {
+    const error = this.#overshot(lost) ? passing(lost) : lost;
     if (!this.hooks.onlost?.(this, error)) return false;
     this.interrupt();
     if (attachment.opened) this.emit({ kind: "interrupted", cause: error, retryable: isPassing(error) });
@@ -262,6 +263,20 @@ export class LastingConnection extends ConnectionBase {
       else shared.session?.handleInterrupted();
     }
     return true;
+  }
+
+  // Whether the peer refuses a handle that it accepted before it was started again; the next attach knows better.
+  #overshot(error: Error): error is AmqpError {
+    if (!(error instanceof AmqpError) || !error.remote || error.condition !== condition.framingError) return false;
+    let overshot = false;
+    for (const shared of this.sessions.keys()) {
+      const { endpoint, knownHandleMax = 0 } = shared;
+      const begin = endpoint?.remote;
+      if (endpoint === undefined || knownHandleMax <= (begin === undefined ? 0 : begin.handleMax ?? MAX_UINT)) continue;
+      shared.knownHandleMax = undefined;
+      overshot = true;
+    }
+    return overshot;
   }
 
   #attachInstead(link: Link, error: Error): void {
@@ -305,6 +320,10 @@ function attachError(link: Link, error: AmqpError): AmqpError {
 // Whether a link that the peer does not resume may be attached as a new one.
 function refusesToResume(link: Link, error: Error): boolean {
   return link.returns && link.attachedAt === undefined && (link.recovery?.refused(error) ?? false);
+}
+
+function passing(error: AmqpError): AmqpError {
+  return new AmqpError(error.condition, error.message, { ...error, cause: error.cause, retryable: true });
 }
 
 function detach(shared: SharedSession): void {

@@ -338,17 +338,17 @@ export abstract class Link extends Lifetime implements RecoveringLink {
     const timeoutMs = options.timeoutMs ?? DEFAULT_CLOSE_WAIT_MS;
     const { environment } = this.connection;
     this.onclosing();
-    await within(Promise.race([this.idle(), this.closed]), timeoutMs, environment);
+    const inTime = await within(Promise.race([this.idle(), this.closed]), timeoutMs, environment);
     this.#isLeaving = true;
     if (this.over) return;
     const endpoint = this.endpoint;
     const answerMs = timeoutMs === Infinity ? DEFAULT_CLOSE_WAIT_MS : timeoutMs;
     endpoint?.detach({ closed, error: options.error });
     this.connection.wake();
-    // If the link is not attached, no answer of the peer's can come.
-    if (endpoint !== undefined && endpoint.state !== "detached" && await within(this.closed, answerMs, environment)) {
-      return;
-    }
+    // If the link is not attached, no answer of the peer's can come; nor from one that has not taken it again in all the time.
+    const answers = endpoint !== undefined && endpoint.state !== "detached" &&
+      (inTime || !this.attachedBefore || this.attachedAt !== undefined);
+    if (answers && await within(this.closed, answerMs, environment)) return;
     this.connection.endLink(this);
   }
 }

@@ -37,7 +37,7 @@ export interface SharedSession {
   /** @ignore The engine's endpoint, while begun. */
   endpoint: SessionEndpoint | undefined;
   /** @ignore The peer's last handle-max: after a reconnect as many links attach in one flight with the begin. */
-  knownHandleMax?: number;
+  knownHandleMax?: number | undefined;
   /** The public session; undefined for the connection's default one. */
   readonly session: Session | undefined;
 }

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { Broker } from "../../src/broker/broker.ts";
 import { AmqpError, condition } from "../../src/base/errors.ts";
 import { connect } from "../../src/client/connect.ts";
 import type { Connection } from "../../src/client/connection.ts";
@@ -312,5 +313,59 @@ test("what closes while its connection is cut ends when its time is up, and its 
   await closing;
   await assertRejects(() => sending, AmqpError, "is closed");
   assertEquals(events.at(-1)?.kind, "closed");
+  await end(connection, time);
+});
+
+test("serve ends in order when its connection is cut while the receiver closes: no failure of what was asked to stop", async () => {
+  for (const how of ["close", "drain"] as const) {
+    const { time, network, connection } = await world();
+    await time.wait(Promise.all([1, 2, 3, 4].map((body) => connection.send("orders", { body }))));
+    let handled = 0;
+    const serving = connection.receiver("orders").serve(async () => {
+      await new Promise((resolve) => time.setTimer(() => resolve(undefined), 100));
+      handled++;
+    }, { concurrency: 2 });
+    await time.pass(50);
+    const ending = connection[how]();
+    await time.pass(10);
+    network.cut("a");
+    await time.wait(Promise.all([ending, serving]));
+    assertEquals([handled, connection.state, connection.error], [2, "closed", undefined], how);
+    await end(connection, time);
+  }
+});
+
+test("a close while the next server takes the channel and says nothing is bounded by its time once, not step by step", async () => {
+  const { time, network, connection } = await world();
+  const sender = connection.sender("orders");
+  await time.wait(sender.ready());
+  network.down("a");
+  network.up("a", () => {});
+  const sending = sender.send({ body: 1 });
+  sending.catch(() => {});
+  await time.pass(1_000);
+  assertEquals(connection.state, "interrupted");
+  const start = time.now();
+  await time.wait(connection.close({ timeoutMs: 2_000 }));
+  assertEquals([time.now() - start, connection.state, connection.error], [2_000, "closed", undefined]);
+  await assertRejects(() => sending, AmqpError, "is closed");
+  await end(connection, time);
+});
+
+test("SES-4: a broker that comes back with a lower handle-max is not left for the handles that it took before", async () => {
+  const { time, network, connection, kinds } = await world({ log: null });
+  const senders = ["1", "2", "3", "4"].map((address) => connection.sender(address));
+  await time.wait(Promise.all(senders.map((sender) => sender.ready())));
+  network.down("a");
+  await time.pass(1);
+  const broker = new Broker({ environment: time, session: { handleMax: 1 } } as object);
+  network.up("a", (channel) => broker.accept(channel));
+  const sent = senders.map((sender) => sender.send({ body: sender.address! }));
+  await time.wait(Promise.all(sent.slice(0, 2)));
+  assertEquals(connection.state, "open");
+  assertEquals(kinds(), ["interrupted", "reconnecting", "resumed", "interrupted", "reconnecting", "resumed"]);
+  // A link that is closed makes room for the next.
+  await time.wait(Promise.all(senders.slice(0, 2).map((sender) => sender.close())));
+  await time.wait(Promise.all(sent.slice(2)));
   await end(connection, time);
 });
