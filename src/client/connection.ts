@@ -31,6 +31,7 @@ import {
 } from "./link_options.ts";
 import type { Transaction, TransactionController } from "./transaction.ts";
 import { checkAddress, checkOptions, WAIT_KINDS } from "../base/options.ts";
+import { quote } from "../base/text.ts";
 import { abortable, ignore, part, rejected, type WaitOptions } from "../base/wait.ts";
 
 export type { ConnectionEvent, ConnectionState, ConnectionStats };
@@ -259,7 +260,7 @@ export class Connection extends LastingConnection {
   send(address: string, message: Message | Uint8Array, options?: SendOptions): Promise<SendOutcome | undefined>;
   send(address: string, message: Message | Uint8Array, options: SendOptions = {}): Promise<SendOutcome | undefined> {
     try {
-      if (!this.open) this.requireOpen(`send to "${address}"`);
+      if (!this.open) this.requireOpen(`send to ${quote(String(address))}`);
       return (this.#kept ??= new KeptSenders(this)).get(address).send(message, options);
     } catch (error) {
       return rejected(error);
@@ -295,7 +296,7 @@ export class Connection extends LastingConnection {
 
   /** Iterates over the connection's events from now on, its end included; throws the reason of an aborted `options.signal`. */
   events(options: WaitOptions = {}): AsyncGenerator<ConnectionEvent, void, void> {
-    checkOptions("tell events", options, WAIT_KINDS);
+    checkOptions("iterate events", options, WAIT_KINDS);
     return this.history.listen(options.signal, this.over, this.error);
   }
 

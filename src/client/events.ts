@@ -124,7 +124,7 @@ export class ConnectionHistory {
 
   /** Adds an event for every reader. */
   emit(event: ConnectionEvent): void {
-    if (this.#queues !== undefined) { for (const queue of this.#queues) queue.push(event); }
+    for (const queue of this.#queues ?? []) queue.push(event);
   }
 
   /** The events from now on; only the end with `error` if `over`. */

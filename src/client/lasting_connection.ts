@@ -217,7 +217,8 @@ export class LastingConnection extends ConnectionBase {
       attachment.links.delete(key);
       lost.push(link);
     }
-    // RabbitMQ ends the session over a link that it refuses or cannot resume, which is no fault of the other links.
+    // RabbitMQ ends the session over a link that it refuses or cannot resume, which is no fault of the other links. All are
+    // asked, since each keeps the reason.
     const refused = lost.filter((link) => refusesToResume(link, ending)).length > 0;
     const spares = refused || this.hooks.reattaches === true;
     const blamed = refused ? () => false : blame(lost);

@@ -360,7 +360,7 @@ export class Sender extends Link {
     this.connection.wake();
   }
 
-  /** @ignore Called by the connection when the receiver sent a state. */
+  /** @ignore The receiver sent a state; see {@linkcode RecoveringSender.handleDisposition}. */
   handleDisposition(
     delivery: OutgoingDelivery,
     state: DeliveryState | undefined,

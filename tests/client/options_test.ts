@@ -100,7 +100,7 @@ test("options: a call that runs for each message, or ends something, refuses a n
     ["stream", signal, (options) => sender.stream(message, options)],
     ["receive", signal, (options) => receiver.receive(options)],
     ["drain", signal, (options) => receiver.drain(options)],
-    ["tell events", signal, (options) => open.events(options)],
+    ["iterate events", signal, (options) => open.events(options)],
     ["acquire in transaction", signal, (options) => transaction.acquire(receiver, 1, options)],
     ["commit transaction", signal, (options) => transaction.commit(options)],
     ["roll back transaction", signal, (options) => transaction.rollback(options)],
