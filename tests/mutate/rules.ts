@@ -231,7 +231,7 @@ export const rules: readonly Mutation[] = [
     file: "src/client/delivery_queue.ts",
     from: "if (!this.push(delivery) && !this.#receiver.open) this.release();",
     to: "this.push(delivery);",
-    tests: ["tests/client/receiver_test.ts", "tests/client/serve_test.ts"],
+    tests: ["tests/client/receiver_test.ts", "tests/client/settlement_test.ts"],
   },
   {
     rule: "messages that wait outside a full queue come before those that come later",

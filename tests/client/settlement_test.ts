@@ -1,0 +1,136 @@
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import type { LogEntry } from "../../src/base/log.ts";
+import { OutcomeError } from "../../src/base/errors.ts";
+import type { Sender } from "../../src/client/sender.ts";
+import { acceptor } from "../../src/server/acceptor.ts";
+import { test } from "../harness.ts";
+import { openOver } from "../../src/client/connect.ts";
+import { channelPair } from "../../src/transport/pair.ts";
+import { linkUp } from "./link_up.ts";
+import { turn, VirtualTime } from "./virtual.ts";
+import { numbered, receiving } from "./receiving.ts";
+
+test("DSP-2: a peer that agrees to settle second and never does is told to the log", async () => {
+  const entries: LogEntry[] = [];
+  const time = new VirtualTime();
+  const server = acceptor({
+    environment: time,
+    onSender: (request) => {
+      // A peer that receives outcomes and does not answer.
+      const sender = request.accept({ rcvSettleMode: "second" });
+      sender.handleDisposition = () => {};
+      for (const message of numbered(2)) void sender.send(message).catch(() => {});
+    },
+  });
+  const connection = linkUp(server, { environment: time, log: (entry) => entries.push(entry) });
+  const receiver = connection.receiver("orders", { credit: 2, rcvSettleMode: "second" });
+  for (let i = 0; i < 2; i++) (await receiver.receive()).accept();
+  await time.pass(20_000);
+  assertEquals(entries.map(({ code, level }) => [code, level]), [["not-settled", "warning"]]);
+  assertEquals(
+    entries[0]!.message.replace(/at "\w+"/, "at H"),
+    'Cannot go on with 2 messages of "orders" at H: their outcome was sent, and the peer, which agreed to rcvSettleMode "second", has not settled them; use "first"',
+  );
+  connection.destroy(new Error("over"));
+});
+
+test("DSP-2: a peer that settles some now and then is told to the log only once it settles none", async () => {
+  const entries: LogEntry[] = [];
+  const time = new VirtualTime();
+  let settles = true;
+  const server = acceptor({
+    environment: time,
+    onSender: (request) => {
+      const sender = request.accept({ rcvSettleMode: "second" });
+      const { handleDisposition } = sender;
+      sender.handleDisposition = (...told) => {
+        time.setTimer(() => settles && handleDisposition.apply(sender, told), 9_000);
+      };
+      for (const message of numbered(12)) void sender.send(message).catch(() => {});
+    },
+  });
+  const connection = linkUp(server, { environment: time, log: (entry) => entries.push(entry) });
+  const receiver = connection.receiver("orders", { credit: 4, rcvSettleMode: "second" });
+  for (let i = 0; i < 8; i++) {
+    (await time.wait(receiver.receive())).accept();
+    await time.pass(3_000);
+  }
+  assertEquals(entries, []);
+  settles = false;
+  await time.pass(30_000);
+  assertEquals(entries.map(({ code }) => code), ["not-settled"]);
+  connection.destroy(new Error("over"));
+});
+
+test("DSP-2: rcvSettleMode second that is answered first settles at once", async () => {
+  const outcomes: string[] = [];
+  const server = acceptor({
+    onSender: (request) => {
+      const sender = request.accept({ rcvSettleMode: "first" });
+      for (const message of numbered(9)) void sender.send(message).then((outcome) => outcomes.push(outcome!.kind));
+    },
+  });
+  const connection = linkUp(server);
+  const receiver = connection.receiver("orders", { credit: 2, rcvSettleMode: "second" });
+  for (let i = 0; i < 9; i++) (await receiver.receive()).accept();
+  await receiver.close();
+  assertEquals(outcomes.length, 9);
+  await connection.close();
+});
+
+test("delivery.signal is aborted when the link is lost, and settling afterwards is lost", async () => {
+  const { connection, time } = receiving(numbered(2));
+  const receiver = connection.receiver("orders");
+  const [first, second] = [await receiver.receive(), await receiver.receive()];
+  assertEquals(first.signal.aborted, false);
+  second.accept();
+  assertEquals(second.signal.aborted, false);
+  connection.destroy(new Error("cable cut"));
+  assertEquals([first.signal.aborted, second.signal.aborted], [true, false]);
+  const { outcome, message, cause } = first.signal.reason as OutcomeError;
+  assertEquals([outcome, (cause as Error).message], ["lost", "cable cut"]);
+  assert(message.endsWith("cable cut; the sender hands the message out again"));
+  assertThrows(() => first.accept(), Error, "Cannot settle delivery of");
+  assertEquals(time.pending >= 0, true);
+});
+
+test("delivery.signal is aborted when the sender settles by itself, as brokers do whose consumers take too long", async () => {
+  const [near, far] = channelPair();
+  acceptor({ onSender: (request) => void request.accept().send({ body: 1 }).catch(() => {}) }).accept(far);
+  const connection = openOver(near, undefined);
+  const delivery = await connection.receiver("orders", { credit: 1 }).receive();
+  const { signal } = delivery;
+  await turn();
+  // disposition(role=sender, first=0, settled=true)
+  far.send(Uint8Array.of(0, 0, 0, 18, 2, 0, 0, 0, 0, 0x53, 0x15, 0xc0, 5, 4, 0x42, 0x43, 0x40, 0x41));
+  await turn();
+  assertEquals(signal.aborted, true);
+  assert((signal.reason as Error).message.endsWith("has settled it by itself; the sender hands the message out again"));
+  assertThrows(() => delivery.accept(), OutcomeError, "has settled it by itself");
+  connection.destroy(new Error("over"));
+});
+
+test("a message that arrives while its receiver closes goes back at once, not when the handlers are done", async () => {
+  const senders: Sender[] = [];
+  const connection = linkUp(acceptor({ onSender: (request) => void senders.push(request.accept()) }));
+  let finish = (): void => {};
+  const held = new Promise<void>((resolve) => finish = resolve);
+  let begin = (): void => {};
+  const begun = new Promise<void>((resolve) => begin = resolve);
+  const receiver = connection.receiver("orders", { credit: 3 });
+  const served = receiver.serve(() => {
+    begin();
+    return held;
+  });
+  await receiver.ready();
+  const [sender] = senders;
+  const first = sender!.send({ body: 1 });
+  await begun;
+  const closing = receiver.close();
+  const late = await assertRejects(() => sender!.send({ body: 2 }), OutcomeError);
+  assertEquals(late.outcome, "released");
+  finish();
+  await Promise.all([closing, served]);
+  assertEquals((await first)?.kind, "accepted");
+  await connection.close();
+});
