@@ -78,6 +78,7 @@ export function failureAt({ host }: URL, error: Error, failures: Map<string, Err
 
 /** True when credentials, headers or certificates come from a function, and so may differ on the next attempt. */
 export function asksAgain({ auth, headers, tls }: AttemptOptions): boolean {
+  if (typeof auth !== "function" && [auth].flat().some((mechanism) => mechanism?.renews === true)) return true;
   return [auth, headers, tls].some((option) => typeof option === "function");
 }
 

@@ -404,9 +404,14 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
   #handleSasl({ endpoint, driver, settings }: Attachment, frame: SaslFrameBody): void {
     const fail = (error: unknown) => {
       endpoint.fail(
-        error instanceof AmqpError
-          ? error
-          : new AmqpError(condition.internalError, "Cannot authenticate: mechanism failed", { cause: error }),
+        error instanceof AmqpError ? error : new AmqpError(
+          condition.internalError,
+          `Cannot authenticate: mechanism failed, ${(error as Error)?.message ?? error}`,
+          {
+            cause: error,
+            retryable: (error as { retryable?: unknown } | null)?.retryable !== false,
+          },
+        ),
       );
       driver.wake();
     };

@@ -70,7 +70,7 @@ export function credentials(username: string, password: string, options: Credent
 /**
  * Authenticates with a bearer token, by OAUTHBEARER or else XOAUTH2, whichever the server offers.
  *
- * @throws {RangeError} If the user name holds a control character.
+ * @throws {RangeError} If the user name holds a control character, or a token that is a string is not printable ASCII.
  * @throws {TypeError} If the token is neither a string nor a function, or an option does not exist or is of the wrong kind.
  *
  * @example

@@ -41,6 +41,11 @@ export interface SaslMechanism {
   /** True if the exchange shows the secret to whoever reads along; it is then used only over TLS or on this machine. */
   readonly needsPrivacy: boolean;
   /**
+   * True if each exchange asks for the secret anew, such as a token of a callback: one that is refused may have expired, and is
+   * worth one more attempt. Default: false.
+   */
+  readonly renews?: boolean | undefined;
+  /**
    * Begins an exchange, one for each attempt to connect.
    *
    * The generator first yields the initial response, which goes out with the choice of the mechanism: undefined for none, which

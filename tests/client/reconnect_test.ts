@@ -3,7 +3,9 @@ import { AmqpError, condition, TransportError } from "../../src/base/errors.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import { connect, type ConnectOptions } from "../../src/client/connect.ts";
 import type { FrameTrace } from "../../src/engine/events.ts";
+import { oauthbearerServer } from "../../src/sasl/bearer.ts";
 import { plain } from "../../src/sasl/client.ts";
+import { bearer } from "../../src/sasl/credentials.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
 import { channelPair } from "../../src/transport/pair.ts";
 import { test } from "../harness.ts";
@@ -139,6 +141,49 @@ test("credentials that expire are asked for again, and are final only when the f
   assert(connection.error instanceof AmqpError);
   assertEquals([connection.error.condition, connection.state], [condition.unauthorizedAccess, "closed"]);
   assertEquals(time.pending, 0);
+});
+
+test("a token that a mechanism asks for is asked for again when one is refused, as one that auth returns", async () => {
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  let valid = "one";
+  const server = acceptor({
+    environment: time,
+    sasl: { mechanisms: [oauthbearerServer((token) => token === valid ? "ada" : undefined)] },
+    onReceiver: (request) => void request.accept().serve(() => {}),
+  });
+  network.up("a", (channel) => server.accept(channel));
+  const next = ["one", "one", "two", "two"];
+  const options = { environment: time, dial: () => network.dial(new URL("ws://a/")), log: null };
+  const auth = bearer(() => Promise.resolve(next.shift() ?? "old"));
+  const connection = await time.wait(connect("ws://localhost/", { ...options, auth }));
+  valid = "two";
+  network.cut("a");
+  await time.wait(connection.send("q", { body: 1 }));
+  assertEquals([next, connection.state], [["two"], "open"]);
+  // A fresh one that is refused too is final; one that never changes is final at once.
+  valid = "three";
+  network.cut("a");
+  await time.wait(connection.closed);
+  assertEquals([(connection.error as AmqpError).condition, next.length], [condition.unauthorizedAccess, 0]);
+  const dialled = network.dialled.length;
+  const fixed = connect("ws://localhost/", { ...options, auth: bearer("one") });
+  await time.wait(assertRejects(() => fixed, AmqpError, "refuses"));
+  assertEquals(network.dialled.length, dialled + 1);
+});
+
+test("a failing callback of a mechanism is named, and passes unless it says otherwise", async () => {
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  const server = acceptor({ environment: time, sasl: { mechanisms: [oauthbearerServer(() => "ada")] } });
+  network.up("a", (channel) => server.accept(channel));
+  const options = { environment: time, dial: () => network.dial(new URL("ws://a/")), log: null };
+  for (const retryable of [undefined, true, false]) {
+    const auth = bearer(() => Promise.reject(Object.assign(new Error("no answer from the issuer"), { retryable })));
+    const failing = connect("ws://localhost/", { ...options, auth });
+    const error = await time.wait(assertRejects(() => failing, AmqpError, "no answer from the issuer"));
+    assertEquals(error.retryable, retryable !== false);
+  }
 });
 
 test("closing, or giving up, ends the back-off and everything that waits", async () => {
