@@ -65,3 +65,11 @@ test("errors: a link that is one too many for its session names its address, and
   }
   await connection.close();
 });
+
+test("ATK-14: an address with control characters is escaped, also after the connection's end", async () => {
+  const { options } = server({});
+  const connection = await connect(url, options);
+  await connection.close();
+  const error = await assertRejects(() => connection.send("a\x1b[31m\nb", { body: 1 }), AmqpError);
+  assertMatch(error.message, /^Cannot send to "a\\u\{1b\}\[31m\\u\{a\}b": connection to /);
+});

@@ -42,6 +42,8 @@ export class BodyReader {
   #kept: Uint8Array = new Uint8Array(0);
   #length = 0;
   #lines: LineReader = lineReader();
+  // Bytes of chunk extensions so far, which are not kept and count all the same.
+  #extensions = 0;
   #surplus: Uint8Array = new Uint8Array(0);
 
   /**
@@ -120,7 +122,10 @@ export class BodyReader {
 
   #chunkLine(line: string): void {
     if (this.#part === "chunk-size") {
-      this.#left = chunkSize(line);
+      const { size, extension } = readChunkLine(line);
+      this.#extensions += extension;
+      if (this.#extensions > MAX_HEAD_BYTES) throw httpViolation("too many bytes of chunk extensions");
+      this.#left = size;
       this.#part = this.#left === 0 ? "trailer" : "chunk-data";
       this.#lines = lineReader();
     } else if (this.#part === "chunk-end") {
@@ -177,11 +182,12 @@ function bodyFraming(head: ResponseHead, method: string): { part: Part; length: 
   return { part: length === 0 ? "none" : "sized", length };
 }
 
-function chunkSize(line: string): number {
+// The size of a chunk, and the length of what follows it in its line.
+function readChunkLine(line: string): { size: number; extension: number } {
   // Thirteen digits stay an exact number. Trailing blanks are common, an extension is ignored [rfc9112 7.1.1].
   const digits = /^([0-9A-Fa-f]{1,13})[\t ]*(?:;|$)/.exec(line)?.[1];
   if (digits === undefined) throw httpViolation("a chunk does not start with its size");
-  return Number.parseInt(digits, 16);
+  return { size: Number.parseInt(digits, 16), extension: line.length - digits.length };
 }
 
 // Fresh for each chunk: a long body is bounded by its cap, not by the number of its chunks.

@@ -150,6 +150,11 @@ export class ClientUpgrade {
     return `open WebSocket to "${this.#handshake.label}"`;
   }
 
+  /** Whether the head of a refusal was read. */
+  get isRefused(): boolean {
+    return this.#refusal !== undefined;
+  }
+
   /** The refusal as far as it was read, if the connection or the time ends before its body does. */
   get refusal(): TransportError | undefined {
     return this.#refusal && refusal(this.#handshake, this.#refusal, this.#body);

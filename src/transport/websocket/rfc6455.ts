@@ -42,6 +42,9 @@ const MAX_CONTROL_RATE = 1_000;
  */
 const SOCKET_END_MS = 1_000;
 
+/** Most milliseconds that a client waits for the rest of a refusal: its status is known, and its text may have no end. */
+export const REFUSAL_BODY_MS: number = 2_000;
+
 /** The limits of a peer's cost and time. */
 export interface WebSocketLimits extends HeadLimits, FrameLimits {
   /** Most milliseconds for the handshake. Default: {@linkcode HANDSHAKE_TIMEOUT_MS}. */
@@ -274,7 +277,7 @@ export class WebSocketEndpoint {
   receive(bytes: Uint8Array, now: number): EndpointEvent[] {
     const events: EndpointEvent[] = [];
     try {
-      const frames = this.#state === "connecting" ? this.#receiveHandshake(bytes, events) : bytes;
+      const frames = this.#state === "connecting" ? this.#receiveHandshake(bytes, now, events) : bytes;
       if (this.#receiving) this.#decoder.push(frames);
       while (this.#receiving && this.#receivePiece(now, events));
     } catch (error) {
@@ -342,10 +345,11 @@ export class WebSocketEndpoint {
   }
 
   // Returns the bytes behind the handshake.
-  #receiveHandshake(bytes: Uint8Array, events: EndpointEvent[]): Uint8Array {
+  #receiveHandshake(bytes: Uint8Array, now: number, events: EndpointEvent[]): Uint8Array {
     const request = this.#server?.receive(bytes);
     if (request !== undefined) events.push({ kind: "request", request });
     const upgraded = this.#client?.receive(bytes);
+    if (this.#client?.isRefused) this.#deadline = Math.min(this.#deadline!, now + REFUSAL_BODY_MS);
     if (upgraded === undefined) return bytes;
     this.#move("upgraded");
     events.push({ kind: "open", subprotocol: upgraded.subprotocol, headers: upgraded.headers });
