@@ -48,6 +48,7 @@ export function onAbort(signal: AbortSignal, call: () => void): () => void {
 function runAll(this: AbortSignal): void {
   const calls = aborts!.get(this)!;
   aborts!.delete(this);
+  this.removeEventListener("abort", runAll);
   for (const call of calls) call();
 }
 
