@@ -8,18 +8,25 @@ import { assertEquals } from "@std/assert";
 import { TransportError } from "../src/base/errors.ts";
 import { azure } from "../src/azure/azure.ts";
 import { Broker } from "../src/broker/broker.ts";
-import { connect } from "../src/client/connect.ts";
+import { connect, publish } from "../src/client/connect.ts";
 import type { Connection } from "../src/client/connection.ts";
 import type { Delivery } from "../src/client/delivery.ts";
 import type { Receiver } from "../src/client/receiver.ts";
 import { resume } from "../src/client/resume.ts";
 import type { Sender } from "../src/client/sender.ts";
+import { batch, unbatch } from "../src/codec/batch.ts";
 import { data, json, sequence } from "../src/codec/body.ts";
+import { decodeMessage } from "../src/codec/message.ts";
+import { array } from "../src/codec/wrappers.ts";
 import { gateway } from "../src/gateway/gateway.ts";
 import { management } from "../src/management/management.ts";
+import { anonymous } from "../src/sasl/client.ts";
+import { scramKeys } from "../src/sasl/scram_keys.ts";
+import { acceptor } from "../src/server/acceptor.ts";
 import { ScriptedPeer } from "../src/testing/peer.ts";
 import { jsonLines } from "../src/trace/writer.ts";
 import { upgradeListener } from "../src/transport/socket/http_server.ts";
+import { listen } from "../src/transport/socket/listen.ts";
 import { durableSubscription, sharedSubscription } from "../src/filters/sources.ts";
 import { opentelemetry } from "../src/telemetry/opentelemetry.ts";
 import { handler as bun } from "../src/transport/runtime/bun.ts";
@@ -222,6 +229,89 @@ const MISTAKES: [what: string, text: string | RegExp, make: (place: Place) => un
     "Cannot manage node: address is undefined, give the name of a queue or another node as a string",
     ({ connection }) => management(connection, undefined as never),
   ],
+  [
+    "a management node without its connection",
+    "Cannot manage node: the first argument is no connection: its sender is undefined, not a function",
+    () => management("orders" as never, "$management"),
+  ],
+  [
+    "an error as a message, which has no field of its own",
+    'Cannot encode message: it is an object of class Error, not an object such as { body: "text" }',
+    ({ sender }) => sender.send(new Error("a") as never),
+  ],
+  [
+    "a Map as a message",
+    'Cannot encode message: it is an object of class Map, not an object such as { body: "text" }',
+    ({ sender }) => sender.send(new Map([["body", "a"]]) as never),
+  ],
+  [
+    "a buffer as a message",
+    'Cannot encode message: it is an object of class ArrayBuffer, not an object such as { body: "text" }',
+    ({ connection }) => connection.send("a", new ArrayBuffer(3) as never),
+  ],
+  [
+    "a message that was not awaited",
+    "Cannot encode message: it is a promise, await it first",
+    ({ sender }) => sender.send(Promise.resolve({ body: "a" }) as never),
+  ],
+  [
+    "a message that cannot be sent, published where nothing listens",
+    'Cannot encode message: it is undefined, not an object such as { body: "text" }',
+    () => publish("ws://127.0.0.1:9", "orders", undefined as never),
+  ],
+  [
+    "publish without a message, the options in its place",
+    'Cannot encode message: there is no field "auth", what the message carries belongs in body',
+    () => publish("ws://127.0.0.1:9", "orders", { auth: anonymous() } as never),
+  ],
+  [
+    "text where bytes of a message belong",
+    "Cannot decode message: bytes are a string, not a Uint8Array",
+    () => decodeMessage("text" as never),
+  ],
+  [
+    "a buffer where bytes of a message belong",
+    "Cannot decode message: bytes are an object of class ArrayBuffer, not a Uint8Array",
+    () => decodeMessage(new ArrayBuffer(4) as never),
+  ],
+  [
+    "no messages for a batch",
+    "Cannot make batch: messages are undefined, not an array",
+    () => batch(undefined as never),
+  ],
+  [
+    "a message where a delivery belongs",
+    'Cannot take batch apart: an object with "body" is no delivery',
+    () => unbatch({ body: 1 } as never),
+  ],
+  [
+    "an array of a type that does not exist",
+    'Cannot make array: give a wire type, such as "symbol", and an array of its items',
+    () => array("foo" as never, []),
+  ],
+  [
+    "what is no channel, accepted",
+    "Cannot accept connection: channel is undefined, not a Channel",
+    () => new Broker().accept(undefined as never),
+  ],
+  [
+    "a password that is a number",
+    'Cannot use users: what is kept of "ada" is a number, give a password or scramKeys',
+    () => acceptor({ sasl: { users: { ada: 5 as never } } }),
+  ],
+  [
+    "keys of a user that were not awaited",
+    'Cannot use users: what is kept of "ada" is a promise, await it',
+    async () => {
+      const keys = scramKeys("secret", { iterations: 4_096 });
+      try {
+        return new Broker({ sasl: { users: { ada: keys as never } } });
+      } finally {
+        await keys;
+      }
+    },
+  ],
+  ["listen without options", "Cannot listen: options are null, not an object", () => listen(undefined as never)],
 ];
 
 for (const [what, text, make] of MISTAKES) {

@@ -38,7 +38,7 @@ export type LogCode =
   | "not-traced"
   /** A part of the URL has no place in the protocol, such as the path of an `amqp:` URL. */
   | "url-ignored"
-  /** The peer ended a session over one link or message; its other links are attached again. */
+  /** The peer ended a session over one link or message, and its other links are attached again. */
   | "session-lost"
   /** A connection was lost and is being reopened. */
   | "reconnecting";

@@ -27,7 +27,7 @@ import { Log, type LogOption } from "../base/log.ts";
 import { quote } from "../base/text.ts";
 import { checkFunction, checkOptions, type OptionKinds } from "../base/options.ts";
 import type { Fields, ReceiverSettleMode } from "../codec/types.ts";
-import type { Channel, PeerInfo } from "../transport/channel.ts";
+import { type Channel, checkChannel, type PeerInfo } from "../transport/channel.ts";
 import { channelPair } from "../transport/pair.ts";
 import { openOver } from "../client/connect.ts";
 import { type Connection, showFacts } from "../client/connection.ts";
@@ -349,6 +349,7 @@ export class Broker implements AsyncDisposable {
 
   /** Accepts a channel whose peer is about to speak AMQP; undefined if the broker has closed the channel. */
   accept(channel: Channel, info?: PeerInfo): Connection | undefined {
+    checkChannel("accept connection", channel);
     const carrier = this.faults.carry(channel);
     return carrier && this.#acceptor.accept(carrier, info);
   }

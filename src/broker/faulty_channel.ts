@@ -9,7 +9,7 @@ import { checkOptions, type OptionKinds } from "../base/options.ts";
 import { encodeComposite } from "../codec/composite.ts";
 import { beginFrame, endFrame, type Frame, FrameDecoder } from "../codec/frame.ts";
 import { Writer } from "../codec/writer.ts";
-import type { Channel, ChannelClose } from "../transport/channel.ts";
+import { type Channel, type ChannelClose, checkChannel } from "../transport/channel.ts";
 
 /**
  * The faults of a channel. `In` is the direction to this side, `Out` the direction from it; bytes and frames are counted
@@ -94,6 +94,7 @@ export function checkFaults(faults: Faults): void {
  * ```
  */
 export function faulty(channel: Channel, faults: Faults, environment: Environment = systemEnvironment): Channel {
+  checkChannel("make faulty channel", channel);
   checkFaults(faults);
   return new FaultyChannel(channel, faults, environment);
 }

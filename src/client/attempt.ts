@@ -13,7 +13,7 @@ import type { FrameTrace } from "../engine/events.ts";
 import type { RedirectOption } from "../recovery/redirects.ts";
 import { anonymous, plain, SaslClient } from "../sasl/client.ts";
 import type { SaslAuth, SaslMechanism } from "../sasl/mechanism.ts";
-import type { Channel } from "../transport/channel.ts";
+import { type Channel, isChannel } from "../transport/channel.ts";
 import { dialAny, type DialAnyOptions, type TransportOptions } from "../transport/dial.ts";
 import { readUrl, userInfoOf } from "../transport/url.ts";
 import type { AttachmentSettings } from "./connection_base.ts";
@@ -119,12 +119,6 @@ export async function attempt(
   });
   if (!isChannel(channel)) throw new TypeError(`Cannot connect: "dial" gave ${describeKind(channel)}, not a Channel`);
   return { channel, login: { ...loginSettings(sasl, saslInit), hostname, host: `${url.hostname}:${remote.port}` } };
-}
-
-/** Whether a value is a channel, rather than what is to be dialled. */
-export function isChannel(value: unknown): value is Channel {
-  const { send, ready } = Object(value) as Partial<Channel>;
-  return typeof send === "function" && typeof ready === "function";
 }
 
 /** The handshake and the SASL exchange of a new channel; no SASL without `sasl`. */

@@ -11,7 +11,7 @@ import { checkAddress, checkOptions, type Kinds, type OptionKinds } from "../bas
 import { quote } from "../base/text.ts";
 import { abortable, Deferred, ignore, onAbort, part, type WaitOptions, within } from "../base/wait.ts";
 import type { LogOption } from "../base/log.ts";
-import type { Message } from "../codec/message.ts";
+import { encodeMessage, type Message } from "../codec/message.ts";
 import { FastPathReader } from "../codec/fast_path.ts";
 import { CODEC_LIMIT_KINDS, type CodecLimits } from "../codec/limits.ts";
 import type { Accepted, Fields, SaslFrameBody } from "../codec/types.ts";
@@ -21,22 +21,15 @@ import type { SessionOptions } from "../engine/session.ts";
 import { isPassing, Retry, type RetryOptions } from "../recovery/retry.ts";
 import { anonymous, SaslClient } from "../sasl/client.ts";
 import type { SaslAuth } from "../sasl/mechanism.ts";
-import type { Channel } from "../transport/channel.ts";
+import { type Channel, isChannel } from "../transport/channel.ts";
 import { explainedUrl, parseUrl, readUrl } from "../transport/url.ts";
-import {
-  attempt,
-  type AttemptOptions,
-  CallbackFailure,
-  failureAt,
-  isChannel,
-  loginSettings,
-  type Trace,
-} from "./attempt.ts";
+import { attempt, type AttemptOptions, CallbackFailure, failureAt, loginSettings, type Trace } from "./attempt.ts";
 import { Connection } from "./connection.ts";
 import { ConnectionBase, type ConnectionSettings } from "./connection_base.ts";
 import { MAX_PENDING, MAX_PENDING_BYTES, type ReconnectOptions, Reconnector } from "./reconnect.ts";
 import { SendAbortedError, type SendOptions } from "./outcome.ts";
 import { Sender } from "./sender.ts";
+import { refused } from "./link.ts";
 import { codecLimits, senderAttach, SESSION_KINDS } from "./link_options.ts";
 
 /** Bounds on what a peer can cost; each has a default. */
@@ -293,6 +286,13 @@ export async function publish(
     const unmeasured = { ...options, telemetry: undefined };
     return await telemetry.publish((message) => publish(url, address, message, unmeasured), address, message, urls[0]!);
   }
+  let payload: Uint8Array;
+  try {
+    // A message that cannot be sent is told at once, not when there is a connection.
+    payload = message instanceof Uint8Array ? message : encodeMessage(message);
+  } catch (error) {
+    return await refused(error, message);
+  }
   const settings = connectionSettings(options);
   const { environment } = settings;
   const retry = new Retry(reconnect === false ? { maxAttempts: 0 } : reconnect ?? {}, urls.length);
@@ -316,7 +316,7 @@ export async function publish(
         const connection = new ConnectionBase(settings, {});
         const { channel, login } = await attempt(target, options, ending.signal);
         connection.attach(channel, login);
-        return await sendOver(connection, address, message, { settled: options.settled, signal: ending.signal });
+        return await sendOver(connection, address, payload, { settled: options.settled, signal: ending.signal });
       } catch (error) {
         const final = error instanceof CallbackFailure ? error.cause : error;
         const decided = error instanceof OutcomeError && (error.outcome !== "lost" || options.settled);
@@ -345,12 +345,12 @@ function outOfTime({ cause, sent }: SendAbortedError): unknown {
 async function sendOver(
   connection: ConnectionBase,
   address: string,
-  message: Message | Uint8Array,
+  payload: Uint8Array,
   options: SendOptions,
 ): Promise<Accepted | undefined> {
   try {
     const sender = new Sender(connection, senderAttach({ address }, connection));
-    return await connection.addLink(sender, connection.defaultSession()).send(message, options);
+    return await connection.addLink(sender, connection.defaultSession()).send(payload, options);
   } catch (error) {
     if (!(error instanceof OutcomeError)) connection.abandon(error as Error);
     throw error;

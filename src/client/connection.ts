@@ -5,7 +5,8 @@
  */
 
 import { Delivery } from "./delivery.ts";
-import { checkMessage, type DecodedMessage, type Message } from "../codec/message.ts";
+import type { DecodedMessage, Message } from "../codec/message.ts";
+import { checkMessage } from "../codec/message_checks.ts";
 import type { Channel } from "../transport/channel.ts";
 import type { SessionOptions } from "../engine/session.ts";
 import type { AttachmentSettings } from "./connection_base.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkOptions } from "../base/options.ts";
+import { checkOptions, describeKind } from "../base/options.ts";
 import type { CodecLimits } from "./limits.ts";
 import { DataBody } from "./body.ts";
 import { type DecodedMessage, decodeMessage, encodeData, encodeHead, encodeMessage, type Message } from "./message.ts";
@@ -57,6 +57,9 @@ export function batch(messages: readonly Message[], options: BatchOptions = {}):
   // The remote attach of a sender has further fields.
   const given = "kind" in Object(options) ? { maxMessageSize } : options;
   checkOptions("make batch", given, { maxMessageSize: "number or bigint", head: "object" });
+  if (typeof messages?.[Symbol.iterator] !== "function") {
+    throw new TypeError(`Cannot make batch: messages are ${describeKind(messages)}, not an array`);
+  }
   // Zero is no limit, as in an attach.
   const most = Number(maxMessageSize ?? 0) || Infinity;
   const whole = new Writer(1_024);
@@ -97,7 +100,10 @@ export function unbatch(
   delivery: { readonly messageFormat: number; readonly payload: Uint8Array },
   limits?: CodecLimits,
 ): DecodedMessage[] {
-  const { messageFormat, payload } = delivery;
+  const { messageFormat, payload } = Object(delivery) as typeof delivery;
+  if (!(payload instanceof Uint8Array)) {
+    throw new TypeError(`Cannot take batch apart: ${describeKind(delivery)} is no delivery`);
+  }
   // The lowest byte is the version [transport 2.8.11].
   if (messageFormat >>> 8 !== BATCH_FORMAT >>> 8) {
     if (messageFormat === 0) return [decodeMessage(payload, limits)];

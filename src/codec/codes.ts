@@ -59,6 +59,11 @@ export function typeOf(code: number): PrimitiveType | undefined {
   return types[code];
 }
 
+/** Whether there is a wire type of that name. */
+export function isType(name: string): boolean {
+  return Object.values(types).includes(name as PrimitiveType);
+}
+
 /** The constructor code of a type's widest form, which is its highest. */
 function fullCode(type: PrimitiveType): number {
   if (fullCodes === undefined) {

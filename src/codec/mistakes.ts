@@ -46,6 +46,7 @@ export function explainMessage(error: unknown, message: unknown): unknown {
   if (Array.isArray(message)) {
     return new TypeError("Cannot encode message: it is an array, sendAll() of a sender takes several messages");
   }
+  if (message instanceof Promise) return new TypeError("Cannot encode message: it is a promise, await it first");
   if ("payload" in message && "messageFormat" in message) {
     return new TypeError(
       "Cannot encode message: it is a batch, write send(batch.payload, { messageFormat: BATCH_FORMAT })",

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkAscii, checkBigInt, checkChar, checkInteger, checkLength, checkUuid } from "./codes.ts";
+import { checkAscii, checkBigInt, checkChar, checkInteger, checkLength, checkUuid, isType } from "./codes.ts";
 import { formatUuid } from "./primitives.ts";
 import { AmqpArray, Described, type PrimitiveType, type PrimitiveValues, Typed, type Value } from "./values.ts";
 
@@ -295,6 +295,8 @@ export function described(descriptor: Value, value: Value): Described {
 /**
  * An array of one wire type: `array("symbol", ["a", "b"])`. The items are checked when the array is encoded.
  *
+ * @throws {TypeError} If there is no such type, or the items are no array.
+ *
  * @example
  * ```ts
  * import { array } from "@webamqp/amqp";
@@ -307,5 +309,8 @@ export function array<T extends PrimitiveType>(
   items: readonly PrimitiveValues[T][],
   descriptors: readonly Value[] = [],
 ): AmqpArray<T> {
+  if (!isType(type) || !Array.isArray(items)) {
+    throw new TypeError(`Cannot make array: give a wire type, such as "symbol", and an array of its items`);
+  }
   return new AmqpArray(type, items, descriptors);
 }

@@ -16,7 +16,7 @@ import { checkText, describeKind } from "../base/options.ts";
 import { quote } from "../base/text.ts";
 import type { Properties } from "../codec/types.ts";
 import type { Fields, Typed, Value } from "../codec/values.ts";
-import { checkFields } from "../codec/message.ts";
+import { checkFields } from "../codec/message_checks.ts";
 import { explainMessage } from "../codec/mistakes.ts";
 import { described, symbol, timestamp, uint, ulong } from "../codec/wrappers.ts";
 

@@ -17,7 +17,7 @@
  * @module
  */
 
-import { checkAddress, checkOptions, type Kinds, type OptionKinds } from "../base/options.ts";
+import { checkAddress, checkFunction, checkOptions, type Kinds, type OptionKinds } from "../base/options.ts";
 import * as condition from "../base/condition.ts";
 import { randomName } from "../base/environment.ts";
 import { AmqpError, type AmqpErrorOptions } from "../base/errors.ts";
@@ -147,6 +147,7 @@ const QUERY_KINDS: Kinds = {
  * ```
  */
 export function management(connection: Connection, node: string, settings: ManagementSettings = {}): Management {
+  checkFunction("manage node", "the first argument is no connection: its sender", connection?.sender);
   checkAddress("manage node", node);
   checkOptions("manage node", settings, { replyTo: '"link" or "dynamic"' });
   const address = node.endsWith("$management") ? node : `${node}/$management`;

@@ -18,7 +18,7 @@ import { takeLink } from "../engine/accept.ts";
 import { Budget, type CostLimits } from "../engine/budgets.ts";
 import { ServerHandshake } from "../engine/server_handshake.ts";
 import type { SessionOptions } from "../engine/session.ts";
-import { type Channel, type PeerInfo, TRY_AGAIN_LATER } from "../transport/channel.ts";
+import { type Channel, checkChannel, type PeerInfo, TRY_AGAIN_LATER } from "../transport/channel.ts";
 import { Connection } from "../client/connection.ts";
 import type { AttachmentSettings, ConnectionHooks, ConnectionSettings } from "../client/connection_base.ts";
 import { CLOSE_KINDS, type CloseOptions } from "../client/lifetime.ts";
@@ -228,6 +228,7 @@ class Accepting {
 
   accept(channel: Channel, info?: PeerInfo, trusted?: TrustedPeer): Connection | undefined {
     // Checked before anything is allocated.
+    checkChannel("accept connection", channel);
     if (this.#closing !== undefined) return void channel.close(GOING_AWAY);
     const { maxConnections = MAX_CONNECTIONS, trace, log } = this.#options;
     const { size } = this.connections;

@@ -6,8 +6,8 @@
 
 import { encodeHex } from "@std/encoding";
 import { randomName } from "../base/environment.ts";
-import type { OptionKinds } from "../base/options.ts";
-import { utf8 } from "../base/text.ts";
+import { describeKind, type OptionKinds } from "../base/options.ts";
+import { quote, utf8 } from "../base/text.ts";
 import type { SaslServerMechanism } from "../sasl/mechanism.ts";
 import {
   equalBytes,
@@ -94,6 +94,13 @@ class Users {
   #secret: string | undefined;
 
   constructor(table: UserTable) {
+    for (const [name, kept] of Object.entries<unknown>(table)) {
+      if (typeof kept === "string" || typeof kept === "object" && kept !== null && "hash" in kept) continue;
+      const given = kept instanceof Promise
+        ? "a promise, await it"
+        : `${describeKind(kept)}, give a password or scramKeys`;
+      throw new TypeError(`Cannot use users: what is kept of ${quote(name)} is ${given}`);
+    }
     this.#table = table;
   }
 

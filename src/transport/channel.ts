@@ -5,6 +5,7 @@
  */
 
 import { MAX_TIMER_MS, unref } from "../base/environment.ts";
+import { describeKind } from "../base/options.ts";
 
 /** Default bound of the bytes that wait in a channel. */
 export const MAX_BUFFERED_BYTES = 1_048_576;
@@ -233,4 +234,19 @@ export function later(call: () => void, ms = 0): () => void {
 export function positive(name: string, value: number): number {
   if (value >= 1) return value;
   throw new RangeError(`Cannot open channel: option "${name}" is ${value}`);
+}
+
+/** Whether a value is a channel, rather than what is to be dialled. */
+export function isChannel(value: unknown): value is Channel {
+  const { send, ready } = Object(value) as Partial<Channel>;
+  return typeof send === "function" && typeof ready === "function";
+}
+
+/**
+ * Checks that what is to be accepted is a channel.
+ *
+ * @throws {TypeError} If it is none.
+ */
+export function checkChannel(doing: string, value: unknown): void {
+  if (!isChannel(value)) throw new TypeError(`Cannot ${doing}: channel is ${describeKind(value)}, not a Channel`);
 }

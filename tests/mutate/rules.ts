@@ -24,7 +24,7 @@ export const rules: readonly Mutation[] = [
   },
   {
     rule: "MSG-7: application properties are simple values",
-    file: "src/codec/message.ts",
+    file: "src/codec/message_checks.ts",
     from: "throw new TypeError(`Cannot encode application properties:",
     to: "return void (`Cannot encode application properties:",
     tests: ["tests/codec/message_test.ts"],

@@ -119,7 +119,7 @@ const ACCEPT_TIMEOUT_MS = 10_000;
  */
 export async function listen(options: ListenOptions): Promise<Listener> {
   const limits = { ...LIMIT_KINDS, ...WEB_SOCKET_LIMIT_KINDS };
-  checkOptions("listen", options, { ...LISTEN_KINDS, ...UPGRADE_KINDS, limits });
+  checkOptions("listen", options ?? null, { ...LISTEN_KINDS, ...UPGRADE_KINDS, limits });
   if ((options.acceptor === undefined) === (options.accept === undefined)) {
     throw new TypeError('Cannot listen: give one of "acceptor" and "accept"');
   }

@@ -1,0 +1,66 @@
+/**
+ * Checks of a message that is about to be written: nothing that a program gives is dropped in silence.
+ *
+ * @module
+ */
+
+import { describeKind } from "../base/options.ts";
+import { quote } from "../base/text.ts";
+import { definitions } from "./definitions.ts";
+import { isRecord } from "./writer.ts";
+import { Described, type SimpleValue, Typed } from "./values.ts";
+
+const SECTIONS = [
+  "body",
+  "properties",
+  "applicationProperties",
+  "header",
+  "messageAnnotations",
+  "deliveryAnnotations",
+  "footer",
+];
+
+/** Throws a TypeError if a message is no object, or has a field that is no section: nothing is dropped in silence. */
+export function checkMessage(message: unknown): void {
+  if (typeof message !== "object" || message === null) {
+    const given = describeKind(message);
+    throw new TypeError(`Cannot encode message: it is ${given}, not an object such as { body: "text" }`);
+  }
+  let isEmpty = true;
+  for (const key in message) {
+    isEmpty = false;
+    // The sections of most messages are compared one by one, which costs each 50 ns less than the list.
+    const isUsual = key === "body" || key === "properties" || key === "applicationProperties" || key === "header";
+    if (!isUsual && !SECTIONS.includes(key)) throw absent("message", key, SECTIONS);
+  }
+  // An error, a promise or a map would be sent as a message without a body.
+  if (isEmpty && !isRecord(message) && !("body" in message)) {
+    throw new TypeError(
+      `Cannot encode message: it is ${describeKind(message)}, not an object such as { body: "text" }`,
+    );
+  }
+}
+
+/** Throws a TypeError if a header or properties have a field that does not exist. */
+export function checkFields(section: "header" | "properties", given: object): void {
+  const { fields } = definitions[section];
+  if (typeof given !== "object" || given === null || given instanceof Map) {
+    throw new TypeError(`Cannot encode ${section}: it is ${describeKind(given)}`);
+  }
+  for (const key in given) if (!Object.hasOwn(fields, key)) throw absent(section, key, Object.keys(fields));
+}
+
+function absent(what: string, key: string, names: string[]): TypeError {
+  return new TypeError(`Cannot encode ${what}: there is no field ${quote(key)}, but ${names.join(", ")}`);
+}
+
+/**
+ * Throws a TypeError if a value is no application property: those are for filters and routing, which know no compound values
+ * [messaging 3.2.5].
+ */
+export function checkSimple(key: string, value: SimpleValue | undefined): void {
+  if (typeof value !== "object" || value === null || value instanceof Date || value instanceof Uint8Array) return;
+  if (value instanceof Described) return;
+  if (value instanceof Typed && value.type !== "list" && value.type !== "map" && value.type !== "array") return;
+  throw new TypeError(`Cannot encode application properties: ${quote(key)} is not a simple value`);
+}
