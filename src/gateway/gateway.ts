@@ -102,9 +102,9 @@ const GATEWAY_KINDS: OptionKinds<GatewayOptions> = {
   dial: DIAL_KINDS,
   lingerMs: "number",
   maxBufferedBytes: "number",
-  stallTimeoutMs: "number",
   onError: "function",
   trace: "function",
+  stallTimeoutMs: "number",
 };
 
 /** A running gateway; made by {@linkcode gateway}. */
