@@ -48,7 +48,7 @@ export function readUrl(input: string | URL, schemes: readonly Scheme[] = SCHEME
     scheme,
     secure: scheme === "wss:" || scheme === "amqps:",
     // URL does not normalize the host of a scheme that it does not know.
-    hostname: parseUrl(`ws://${url.hostname}`).hostname.replace(/^\[|\]$/g, ""),
+    hostname: (scheme.startsWith("ws") ? url : parseUrl(`ws://${url.hostname}`)).hostname.replace(/^\[|\]$/g, ""),
     port: url.port === "" ? DEFAULT_PORTS[scheme] : Number(url.port),
   };
 }
