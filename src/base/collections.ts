@@ -1,5 +1,5 @@
 /**
- * Collections for entries that come and go by the thousand.
+ * Collections for entries that come and go by the thousand, and the arithmetic of the serial numbers by which some are kept.
  *
  * @module
  */
@@ -214,4 +214,19 @@ export class SerialMap<K extends number | string, V> {
       if (value !== undefined) this.set(keys[i]!, value);
     });
   }
+}
+
+/** The serial number `n` after [rfc1982] `a`; `n` may be negative. */
+export function add(a: number, n: number): number {
+  return (a + n) >>> 0;
+}
+
+/**
+ * How far `a` lies after `b`: negative when `a` comes first.
+ *
+ * At a distance of 2^31 the order is undefined [rfc1982 3.2]; the answer there is -2^31 both ways round, so a caller that
+ * asks for "not negative" refuses it.
+ */
+export function difference(a: number, b: number): number {
+  return (a - b) | 0;
 }

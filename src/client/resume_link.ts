@@ -9,13 +9,13 @@ import { AmqpError } from "../base/errors.ts";
 import { type LogEntry, logOf } from "../base/log.ts";
 import { ignore } from "../base/wait.ts";
 import { decodeProvider, encodeComposite, fieldsOf } from "../codec/composite.ts";
+import { MIN_MAX_FRAME_SIZE } from "../codec/limits.ts";
 import { archetypes } from "../codec/plans.ts";
 import { Reader } from "../codec/reader.ts";
 import type { Attach, Composite, Coordinator, DeliveryState, Role, Source, Target } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
 import type { AttachOptions } from "../engine/link.ts";
 import { type TagKey, tagKey } from "../engine/deliveries.ts";
-import { MIN_MAX_FRAME_SIZE } from "../engine/options.ts";
 import { listUnsettled, type UnsettledList } from "../recovery/resumption.ts";
 import type { LinkResumed, RecoveringLink, ResumeOptions, UnsettledDelivery } from "./recovery.ts";
 

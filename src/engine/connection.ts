@@ -12,6 +12,7 @@ import { AmqpError, TransportError } from "../base/errors.ts";
 import { withDefaults } from "../codec/composite.ts";
 import { kept } from "../codec/fast_path.ts";
 import { type Frame, FrameDecoder, protocolHeader } from "../codec/frame.ts";
+import { MIN_MAX_FRAME_SIZE } from "../codec/limits.ts";
 import type { Attach, Begin, Close, Open, Performative, SaslFrameBody } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
 import { Costs } from "./budgets.ts";
@@ -31,7 +32,6 @@ import {
   type EndpointOwner,
   faultOfOpen,
   MAX_SENT_TRANSFER_BYTES,
-  MIN_MAX_FRAME_SIZE,
   openOf,
 } from "./options.ts";
 import { Output } from "./output.ts";

@@ -9,11 +9,12 @@ import { AmqpError } from "../base/errors.ts";
 import { encodeComposite } from "../codec/composite.ts";
 import { kept, MAX_TRANSFER_HEAD_BYTES, writeTransfer } from "../codec/fast_path.ts";
 import { beginFrame, endFrame } from "../codec/frame.ts";
+import { MIN_MAX_FRAME_SIZE } from "../codec/limits.ts";
 import type { Performative, Transfer } from "../codec/types.ts";
 import type { Writer } from "../codec/writer.ts";
 import type { FrameTrace } from "./events.ts";
 import { type FrameEndpoint, shortened } from "./fault.ts";
-import { DEFAULT_FLUSH_BYTES, MIN_MAX_FRAME_SIZE } from "./options.ts";
+import { DEFAULT_FLUSH_BYTES } from "./options.ts";
 
 interface HeldFrame {
   readonly channel: number;

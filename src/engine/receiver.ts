@@ -4,7 +4,7 @@
  * @module
  */
 
-import { SerialMap } from "../base/collections.ts";
+import { add, SerialMap } from "../base/collections.ts";
 import * as condition from "../base/condition.ts";
 import { MAX_UINT } from "../codec/codes.ts";
 import type { Attach, DeliveryState, Fields, Flow, Transfer } from "../codec/types.ts";
@@ -12,7 +12,7 @@ import { IncomingDelivery, MAX_DELIVERY_TAG_BYTES, type ReceivingLink, type TagK
 import type { Budget } from "./budgets.ts";
 import { IncomingTransfers, type TransferStreams } from "./incoming_transfers.ts";
 import { LinkEndpoint, type LinkEvent, type LinkOutput, type LinkSession } from "./link.ts";
-import { add, type Windows } from "./windows.ts";
+import type { Windows } from "./windows.ts";
 
 /**
  * Consecutive frames without payload that a delivery may have. Nobody needs more than one, so this is no option: a peer that

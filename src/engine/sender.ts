@@ -4,13 +4,13 @@
  * @module
  */
 
+import { add, difference } from "../base/collections.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { MAX_UINT } from "../codec/codes.ts";
 import type { Attach, DeliveryState, Fields, Flow } from "../codec/types.ts";
 import { LinkEndpoint, type LinkEvent, type LinkOutput, type LinkSession } from "./link.ts";
 import { type OutgoingDelivery, type OutgoingEndpoint, OutgoingLink } from "./outgoing.ts";
-import { add, difference } from "./windows.ts";
 
 export type SenderEvent =
   | LinkEvent

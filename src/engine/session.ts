@@ -4,6 +4,7 @@
  * @module
  */
 
+import { add } from "../base/collections.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { MAX_UINT } from "../codec/codes.ts";
@@ -32,7 +33,6 @@ import type { SenderEndpoint, SenderEvent, SenderSession } from "./sender.ts";
 import { type OutputConnection, SessionOutput } from "./session_output.ts";
 import { Settlement } from "./settlement.ts";
 import { inWords, type SessionEndpointState, type SessionStep, sessionTransitions } from "./states.ts";
-import { add } from "./windows.ts";
 
 /** Default incoming window: transfers that the peer may have in flight on a session. */
 export const DEFAULT_INCOMING_WINDOW = 2_048;

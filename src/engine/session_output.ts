@@ -4,6 +4,7 @@
  * @module
  */
 
+import { add } from "../base/collections.ts";
 import { AmqpError } from "../base/errors.ts";
 import type { Begin, Disposition, Flow, Performative, Transfer } from "../codec/types.ts";
 import type { Costs } from "./budgets.ts";
@@ -13,7 +14,7 @@ import type { LinkEndpoint } from "./link.ts";
 import { type OutgoingDelivery, writeTag } from "./outgoing.ts";
 import type { SenderEndpoint } from "./sender.ts";
 import type { Settlement } from "./settlement.ts";
-import { add, Windows } from "./windows.ts";
+import { Windows } from "./windows.ts";
 
 /** The part of a connection's output that sessions use. */
 export interface FrameOutput {

@@ -4,13 +4,12 @@
  * @module
  */
 
-import { SerialMap } from "../base/collections.ts";
+import { add, difference, SerialMap } from "../base/collections.ts";
 import { MAX_UINT } from "../codec/codes.ts";
 import type { DeliveryState, Disposition, ErrorFields, Role } from "../codec/types.ts";
 import type { IncomingDelivery } from "./deliveries.ts";
 import { shortened } from "./fault.ts";
 import type { OutgoingDelivery } from "./outgoing.ts";
-import { add, difference } from "./windows.ts";
 
 export interface SettlementSession {
   /** Checks that the peer accepts a frame with this body. */

@@ -4,11 +4,11 @@
  * @module
  */
 
+import { difference } from "../base/collections.ts";
 import type { Attach, DeliveryState } from "../codec/types.ts";
 import { type IncomingDelivery, type TagKey, tagKey } from "./deliveries.ts";
 import type { IncomingTransfers } from "./incoming_transfers.ts";
 import type { ReceiverEndpoint, Suspended } from "./receiver.ts";
-import { difference } from "./windows.ts";
 
 /** The suspended deliveries of one receiver, which its attach lists as unsettled. */
 export class SuspendedDeliveries implements Suspended {

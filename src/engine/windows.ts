@@ -1,9 +1,10 @@
 /**
- * Transfer ids and windows of a session, both directions [transport 2.5.6], and their serial number arithmetic.
+ * Transfer ids and windows of a session, both directions [transport 2.5.6].
  *
  * @module
  */
 
+import { add, difference } from "../base/collections.ts";
 import { MAX_UINT } from "../codec/codes.ts";
 import type { Begin, Flow } from "../codec/types.ts";
 
@@ -81,19 +82,4 @@ export class Windows {
       outgoingWindow: MAX_UINT,
     };
   }
-}
-
-/** The serial number `n` after [rfc1982] `a`; `n` may be negative. */
-export function add(a: number, n: number): number {
-  return (a + n) >>> 0;
-}
-
-/**
- * How far `a` lies after `b`: negative when `a` comes first.
- *
- * At a distance of 2^31 the order is undefined [rfc1982 3.2]; the answer there is -2^31 both ways round, so a caller that
- * asks for "not negative" refuses it.
- */
-export function difference(a: number, b: number): number {
-  return (a - b) | 0;
 }

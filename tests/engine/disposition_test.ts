@@ -4,7 +4,7 @@ import type { DeliveryState, Disposition, Fields } from "../../src/codec/types.t
 import type { LinkOptions } from "../../src/engine/link.ts";
 import { type IncomingDelivery, tagKey, tagOf } from "../../src/engine/deliveries.ts";
 import { DeliveriesById } from "../../src/engine/settlement.ts";
-import { add, difference } from "../../src/engine/windows.ts";
+import { add, difference } from "../../src/base/collections.ts";
 import { random, seed, test } from "../harness.ts";
 import { Pair, payload, scenario, type Settings, tag } from "./pair.ts";
 import { attachLink, sendOn, unsettledOf } from "./endpoint.ts";

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { AmqpError, condition } from "../../src/base/errors.ts";
 import type { ReceiverEndpoint } from "../../src/engine/receiver.ts";
 import type { SenderEndpoint } from "../../src/engine/sender.ts";
-import { add } from "../../src/engine/windows.ts";
+import { add } from "../../src/base/collections.ts";
 import { test } from "../harness.ts";
 import { Pair, payload, scenario, type Settings, tag } from "./pair.ts";
 import { accept } from "../../src/engine/accept.ts";

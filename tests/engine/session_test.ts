@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertGreaterOrEqual, assertLessOrEqual, assertThrows } from "@std/assert";
 import { AmqpError, condition } from "../../src/base/errors.ts";
-import { add, difference } from "../../src/engine/windows.ts";
+import { add, difference } from "../../src/base/collections.ts";
 import { test } from "../harness.ts";
 import { Pair, payload, scenario, tag } from "./pair.ts";
 import { attachLink, sendOn } from "./endpoint.ts";

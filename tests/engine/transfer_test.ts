@@ -4,7 +4,7 @@ import type { Transfer } from "../../src/codec/types.ts";
 import { DEFAULT_MAX_FRAME_SIZE } from "../../src/engine/options.ts";
 import type { LinkOptions } from "../../src/engine/link.ts";
 import type { ReceiverEndpoint } from "../../src/engine/receiver.ts";
-import { add } from "../../src/engine/windows.ts";
+import { add } from "../../src/base/collections.ts";
 import { test } from "../harness.ts";
 import { Pair, payload, scenario, tag } from "./pair.ts";
 import { accept } from "../../src/engine/accept.ts";
