@@ -5,10 +5,12 @@
  */
 
 import { assert } from "@std/assert";
+import { AmqpError, condition } from "../../src/base/errors.ts";
 import type { Role, SaslOutcome } from "../../src/codec/types.ts";
 import { takeLink } from "../../src/engine/accept.ts";
 import { ClientHandshake } from "../../src/engine/handshake.ts";
 import { ConnectionEndpoint, type ConnectionOptions, type EndpointOwner } from "../../src/engine/connection.ts";
+import type { EngineEvent } from "../../src/engine/events.ts";
 import type { AttachOptions } from "../../src/engine/link.ts";
 import { ReceiverEndpoint } from "../../src/engine/receiver.ts";
 import type { DeliveryOptions, OutgoingDelivery } from "../../src/engine/outgoing.ts";
@@ -97,4 +99,14 @@ export function sendOn(
   // A delivery without a context is not sent again.
   delivery.context = tag;
   return delivery;
+}
+
+/** The error of a link to a node that does not exist. */
+export function notFound(): AmqpError {
+  return new AmqpError(condition.notFound, 'Cannot attach link "link": no such node', { scope: "link" });
+}
+
+/** Refuses each link that the peer attaches. */
+export function refuseLinks(event: EngineEvent): void {
+  if (event.kind === "attachRequested") event.link.refuse(notFound());
 }
