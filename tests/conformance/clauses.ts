@@ -702,7 +702,7 @@ export const reasons: Readonly<Record<string, string>> = {
   "MSG-14": "Held by the tests of generous reading, which name the peers.",
   "TRM-9": "Held by the tests of attaches.",
   "CBS-4": "Not used: tokens are put again, and end with their connection.",
-  "MGT-3": "Not spoken.",
+  "MGT-3": "Spoken by the program itself, see docs/brokers/rabbitmq.md.",
   "MGT-4": "Held by the tests of ./azure and ./management as far as they read properties.",
   "SBX-2": "Not spoken: rules are managed by Azure's own clients.",
   "SBX-5": "Held by the property tests of described values.",
