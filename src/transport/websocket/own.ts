@@ -6,6 +6,7 @@
 
 import { closeCode, type PayloadPiece } from "./frames.ts";
 import { TransportError } from "../../base/errors.ts";
+import { MIN_BLOCK_BYTES } from "../../base/pool.ts";
 import type { HeaderField, RequestHead } from "../http/head.ts";
 import type { EndpointEvent, OpenEvent, RequestEvent, WebSocketEndpoint } from "./rfc6455.ts";
 import { reasonOf, type Socket, SocketChannel, type SocketChannelOptions } from "../socket/socket.ts";
@@ -43,10 +44,14 @@ export class SocketWebSocket extends SocketChannel {
     return this.socket.destroyed ? 0 : this.#endpoint.bufferedAmount + this.socket.writableLength;
   }
 
-  /** Queues bytes for sending; all bytes of one turn are written together. */
+  /** Writes a block at once, so that the peer has work while the next one is made; all other bytes of a turn together. */
   send(bytes: Uint8Array): void {
     if (this.#closing !== undefined || this.socket.destroyed) return;
     this.#endpoint.sendBinary(bytes);
+    if (bytes.length >= MIN_BLOCK_BYTES) {
+      this.#flush();
+      return this.wake();
+    }
     if (this.#scheduled) return;
     this.#scheduled = true;
     Promise.resolve().then(() => {

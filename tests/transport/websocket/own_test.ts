@@ -11,10 +11,12 @@ import { openClient, openServer } from "../endpoints.ts";
 class QuietSocket {
   readonly writableLength = 0;
   readonly destroyed = false;
+  writes = 0;
   read: (bytes: Uint8Array) => void = () => {};
   close: () => void = () => {};
 
   write(): boolean {
+    this.writes++;
     return true;
   }
   on(event: string, listener: (bytes?: Uint8Array) => void): void {
@@ -60,6 +62,24 @@ test("WSB-16: the end of a flush above 65,535 bytes is delivered with the messag
   const { socket, delivered } = opened("client");
   socket.read(framesOf("client", [65_535, 60, 65_535, 60, 8_193, 8_192].map((size) => new Uint8Array(size))));
   assertEquals(delivered.map(({ length }) => length), [65_595, 65_595, 8_193 + 8_192]);
+});
+
+test("WSB-16: a full flush leaves at once, with what waits before it, and small ones together", async () => {
+  for (const role of ["client", "server"] as const) {
+    const { socket, channel } = opened(role);
+    channel.send(new Uint8Array(65_535));
+    assertEquals(socket.writes, 1);
+    for (let i = 0; i < 10; i++) channel.send(new Uint8Array(100));
+    assertEquals(socket.writes, 1);
+    await Promise.resolve();
+    assertEquals(socket.writes, 2);
+    channel.send(new Uint8Array(100));
+    channel.send(new Uint8Array(65_535));
+    assertEquals(channel.bufferedAmount, 0);
+    const { writes } = socket;
+    await Promise.resolve();
+    assertEquals(socket.writes, writes);
+  }
 });
 
 test("WSB-28: messages between control frames and before a close frame are delivered in order", async () => {
