@@ -262,7 +262,7 @@ export class Connection extends LastingConnection {
   send(address: string, message: Message | Uint8Array, options: SendOptions = {}): Promise<SendOutcome | undefined> {
     try {
       if (!this.open) this.requireOpen(`send to ${quote(String(address))}`);
-      return (this.#kept ??= new KeptSenders(this)).get(address).send(message, options);
+      return (this.#kept ??= new KeptSenders(this)).send(address, message, options);
     } catch (error) {
       return rejected(error);
     }

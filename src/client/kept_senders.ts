@@ -4,19 +4,25 @@
  * @module
  */
 
-import { checkAddress } from "../base/options.ts";
+import { checkAddress, checkOptions } from "../base/options.ts";
 import type { Environment } from "../base/environment.ts";
-import { ignore } from "../base/wait.ts";
+import { quote } from "../base/text.ts";
+import { ignore, onAbort } from "../base/wait.ts";
+import type { Message } from "../codec/message.ts";
+import { SEND_KINDS, SendAbortedError, type SendOptions, type SendOutcome } from "./outcome.ts";
 import type { Sender } from "./sender.ts";
 
 /** The default size of the cache: a quarter of the links that most peers accept on a session. */
 export const MAX_KEPT_SENDERS = 256;
+/** The most senders with messages under way: as many more may still wait for the answer to their detach. */
+export const MAX_BUSY_SENDERS = 384;
 /** Milliseconds that an idle sender is cached by default. */
 export const KEPT_SENDER_IDLE_MS = 60_000;
 
 /** The connection of cached senders. */
 export interface KeepingConnection {
   readonly environment: Environment;
+  readonly host: string | undefined;
   /** The highest handle that the peer accepts on the session of the cached senders, if it has said so. */
   readonly peerHandleMax: number | undefined;
   sender(address: string): Sender;
@@ -27,22 +33,56 @@ export class KeptSenders {
   readonly #connection: KeepingConnection;
   // In order of last use, the latest last.
   readonly #kept = new Map<string, { readonly sender: Sender; readonly usedAt: number }>();
+  // Sends for which no further sender has room yet, by address.
+  readonly #waiting = new Map<string, (() => void)[]>();
   #timer: unknown;
 
   constructor(connection: KeepingConnection) {
     this.#connection = connection;
   }
 
-  /** The sender to `address`, attached now unless cached. */
-  get(address: string): Sender {
+  /** Sends to `address`: at once, or when a sender to another address has nothing more to do. */
+  send(address: string, message: Message | Uint8Array, options: SendOptions): Promise<SendOutcome | undefined> {
+    const others = this.#waiting.get(address);
+    if (others === undefined && this.#hasRoom(address)) return this.#get(address).send(message, options);
+    checkOptions("send", options, SEND_KINDS);
+    const { signal } = options;
+    return new Promise((resolve, reject) => {
+      const { host } = this.#connection;
+      const where = host === undefined ? quote(address) : `${quote(address)} at ${host}`;
+      const abort = (): void => reject(new SendAbortedError(signal!.reason, false, where));
+      if (signal?.aborted) return abort();
+      const cancel = signal && onAbort(signal, abort);
+      const start = (): void => {
+        cancel?.();
+        if (!signal?.aborted) this.#start(address, message, options).then(resolve, reject);
+      };
+      if (others === undefined) this.#waiting.set(address, [start]);
+      else others.push(start);
+    });
+  }
+
+  async #start(address: string, message: Message | Uint8Array, options: SendOptions): Promise<SendOutcome | undefined> {
+    return await this.#get(address).send(message, options);
+  }
+
+  #startNext(): void {
+    for (const [address, starts] of this.#waiting) {
+      if (!this.#hasRoom(address)) return;
+      this.#waiting.delete(address);
+      for (const start of starts) start();
+    }
+  }
+
+  // The sender to `address`, attached now unless cached.
+  #get(address: string): Sender {
     const { environment } = this.#connection;
     const kept = this.#kept.get(address);
     this.#kept.delete(address);
-    if (kept?.sender.open !== true) {
-      checkAddress("send", address);
-      this.#makeRoom();
-    }
     const sender = kept?.sender.open ? kept.sender : this.#connection.sender(address);
+    sender.onidle ??= () => {
+      if (this.#waiting.size > 0) queueMicrotask(() => this.#startNext());
+    };
     this.#kept.set(address, { sender, usedAt: environment.now() });
     this.#timer ??= environment.setTimer(() => this.#dropIdle(), KEPT_SENDER_IDLE_MS);
     return sender;
@@ -52,14 +92,21 @@ export class KeptSenders {
   clear(): void {
     this.#connection.environment.clearTimer(this.#timer);
     this.#kept.clear();
+    const waiting = [...this.#waiting.values()].flat();
+    this.#waiting.clear();
+    for (const start of waiting) start();
   }
 
-  #makeRoom(): void {
+  // Whether there is a sender to `address`, or room for one, once the least used of those without messages under way is gone.
+  #hasRoom(address: string): boolean {
+    if (this.#kept.get(address)?.sender.open) return true;
+    checkAddress("send", address);
     // Half of the peer's links are left to others, and to senders whose detach it has not answered.
     const { peerHandleMax = Infinity } = this.#connection;
-    if (this.#kept.size < Math.min(MAX_KEPT_SENDERS, Math.ceil(peerHandleMax / 2))) return;
-    // A sender that waits for an outcome stays; there are no more of these than waiting messages.
-    for (const [address, { sender }] of this.#kept) if (this.#drop(address, sender)) return;
+    const half = Math.ceil(peerHandleMax / 2);
+    if (this.#kept.size < Math.min(MAX_KEPT_SENDERS, half)) return true;
+    for (const [address, { sender }] of this.#kept) if (this.#drop(address, sender)) return true;
+    return this.#kept.size < Math.min(MAX_BUSY_SENDERS, half);
   }
 
   #dropIdle(): void {

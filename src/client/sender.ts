@@ -67,6 +67,8 @@ export class Sender extends Link {
   #warningTimer: unknown;
   /** @ignore Runs of `sendAll` and `writable`, which fail when the link ends even while they have nothing to send. */
   readonly parallel: Set<ParallelSends> = new Set();
+  /** @ignore Called when no message is under way any more. */
+  onidle: (() => void) | undefined;
   /** @ignore See {@linkcode SendSettings.maxInFlight}; undefined for the default. */
   readonly maxInFlight: number | undefined;
 
@@ -474,7 +476,7 @@ export class Sender extends Link {
     const listener = delivery.context as SendListener | undefined;
     if (listener === undefined) return undefined;
     delivery.context = undefined;
-    this.#pending--;
+    if (--this.#pending === 0) this.onidle?.();
     (listener as { callOff?: () => void }).callOff?.();
     return listener;
   }

@@ -1,6 +1,8 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { AmqpError } from "../../src/base/errors.ts";
 import { connect } from "../../src/client/connect.ts";
-import { KEPT_SENDER_IDLE_MS, MAX_KEPT_SENDERS } from "../../src/client/kept_senders.ts";
+import { KEPT_SENDER_IDLE_MS, MAX_BUSY_SENDERS, MAX_KEPT_SENDERS } from "../../src/client/kept_senders.ts";
+import { SendAbortedError } from "../../src/client/outcome.ts";
 import type { Receiver } from "../../src/client/receiver.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
 import { test } from "../harness.ts";
@@ -95,4 +97,41 @@ test("connection.drain lets handlers come to their end, and what they send", asy
   await time.wait(consumer.drain());
   await serving;
   assertEquals([taken, sent, consumer.state, time.pending], [1, [1], "closed", 0]);
+});
+
+test("connection.send to more addresses at once than the peer takes links sends all, each address in its order", async () => {
+  const { time, links, connection } = await sinks();
+  const order: string[] = [];
+  const sends = Array.from({ length: 3_000 }, async (_, i) => {
+    const address = `q${i % 1_500}`;
+    await connection.send(address, { body: i });
+    order.push(address, String(i));
+  });
+  await time.wait(Promise.all(sends));
+  for (let i = 0; i < 1_500; i++) assert(order.indexOf(String(i)) < order.indexOf(String(i + 1_500)));
+  assert(links.size <= MAX_BUSY_SENDERS, `${links.size}`);
+  await time.wait(connection.close());
+});
+
+test("connection.send that waits for others can be called off, and ends with its connection", async () => {
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  const server = acceptor({ environment: time, onReceiver: (request) => void request.accept({ credit: "manual" }) });
+  network.up("a", (channel) => server.accept(channel));
+  const connection = await time.wait(connect("ws://a/", { environment: time, dial: network.dial, log: null }));
+  for (let i = 0; i < MAX_BUSY_SENDERS; i++) connection.send(`q${i}`, { body: i }).catch(() => {});
+  const called = new AbortController();
+  const aborted = assertRejects(
+    () => connection.send("more", { body: 1 }, { signal: called.signal }),
+    SendAbortedError,
+    'Cannot send to "more" at ',
+  );
+  const ended = assertRejects(() => connection.send("more", { body: 2 }), AmqpError);
+  await time.pass(1);
+  called.abort(new Error("enough"));
+  await aborted;
+  const { signal } = called;
+  await assertRejects(() => connection.send("more", { body: 3 }, { signal }), SendAbortedError, "before the message");
+  await time.wait(connection.close({ timeoutMs: 10 }).catch(() => {}));
+  await ended;
 });
