@@ -245,6 +245,14 @@ test("layers: a client loads neither servers nor adapters", () => {
   assertEquals([...loaded("mod.ts", sources)].filter((path) => NOT_FOR_CLIENTS.test(path)), []);
 });
 
+test("layers: dialling over TCP loads neither WebSockets nor proxies, and over a WebSocket no proxies", () => {
+  const needless = (path: string, folders: RegExp) => [...loaded(path, sources)].filter((found) => folders.test(found));
+  const dial = "src/transport/socket/dial.ts";
+  // Bounds of messages are those of all WebSockets.
+  assertEquals(needless(dial, /\/(?:websocket\/(?!web_socket_channel)|http\/|proxy\/)/), []);
+  assertEquals(needless("src/transport/socket/web_socket.ts", /\/proxy\//), []);
+});
+
 test("layers: the command line loads what a command needs when it runs", () => {
   assertEquals([...loaded("src/cli/main.ts", sources)].filter((path) => !path.startsWith("src/cli/")), []);
 });
@@ -260,8 +268,12 @@ test("layers: loading a file does nothing", () => {
   const apart = files.filter((path) => [...loaded(path, sources)].some((reached) => lazy.includes(reached)));
   const together = files.filter((path) => !apart.includes(path)).map((path) => `import "./${path}";`).join("\n");
   const root = fileURLToPath(new URL("../", import.meta.url));
-  assertEquals(workAtLoad(together, lazy.map((path) => `${root}${path}`)), "");
-  for (const path of apart) assertEquals(workAtLoad(`import "./${path}";`), "", path);
+  const left = (paths: readonly string[]): string[] => paths.map((path) => `${root}${path}`);
+  assertEquals(workAtLoad(together, left(lazy)), "");
+  for (const path of apart) {
+    const reached = loaded(path, sources);
+    assertEquals(workAtLoad(`import "./${path}";`, left(lazy.filter((other) => !reached.has(other)))), "", path);
+  }
 });
 
 test("layers: no function is written straight into a property, where V8 would keep what it reaches", () => {

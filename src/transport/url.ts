@@ -117,3 +117,8 @@ export function checkSubprotocols(names: readonly string[] = [DEFAULT_SUBPROTOCO
 export function isChosen(name: string, offered: readonly string[]): boolean {
   return offered.length === 0 ? name === "" : offered.includes(name);
 }
+
+/** Host and port as one text, an IPv6 address in brackets. */
+export function joinAuthority(hostname: string, port: number): string {
+  return `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
+}

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { joinAuthority } from "../url.ts";
 import { encodeHex } from "@std/encoding";
 import {
   basicAuthorization,
@@ -262,11 +263,6 @@ export function formatAuthority(hostname: string, port: number): string {
     throw new TypeError(`Cannot open tunnel: port ${port} is not within 1 to 65535`);
   }
   return joinAuthority(bare, port);
-}
-
-/** Host and port as one text, an IPv6 address in brackets. */
-export function joinAuthority(hostname: string, port: number): string {
-  return `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
 }
 
 /** The schemes of HTTP proxies with their default ports. */

@@ -4,50 +4,19 @@
  * @module
  */
 
-import { TransportError } from "../../base/errors.ts";
 import { checkOptions, type OptionKinds } from "../../base/options.ts";
-import { HttpProxy, type ProxyOptions } from "../proxy/http_proxy.ts";
-import type { HeaderField } from "../http/head.ts";
-import { environment, hash } from "../runtime/node.ts";
-import { SocksProxy } from "../proxy/socks.ts";
-import { proxyFromEnvironment } from "../proxy/environment.ts";
-import { WebSocketEndpoint } from "../websocket/rfc6455.ts";
+import { part } from "../../base/wait.ts";
 import { type PausableChannel, type Socket, StreamChannel } from "./socket.ts";
-import { openTcp, openTls, openTunnel, type StepOptions } from "./steps.ts";
-import { SocketWebSocket } from "../websocket/own.ts";
-import { checkSubprotocols, readUrl, type RemoteUrl } from "../url.ts";
-import { checkTls, type TlsOptions } from "./tls.ts";
+import { openTcp, openTls, type StepOptions } from "./steps.ts";
+import { readUrl, type RemoteUrl } from "../url.ts";
+import type { SocketProxyOptions } from "./tunnel.ts";
+import { checkTls, TLS_KINDS, type TlsOptions } from "./tls.ts";
 import { channelLimits, type WebSocketChannelOptions } from "../websocket/web_socket_channel.ts";
-import { type ChannelClose, HANDSHAKE_TIMEOUT_MS, positive, type TransportEvent } from "../channel.ts";
-import { prepareUpgrade } from "../websocket/handshake.ts";
+import { HANDSHAKE_TIMEOUT_MS, positive, type TransportEvent } from "../channel.ts";
 
 export { type AsyncStorage, asyncStorage, hasOwnDispatcher, hasSockets, noSockets } from "../runtime/node.ts";
+export type { SocketProxyOptions } from "./tunnel.ts";
 export type { TlsOptions } from "./tls.ts";
-
-/** A proxy, with the settings of TLS to it for an `https:` URL. */
-export interface SocketProxyOptions extends ProxyOptions {
-  /** The TLS settings for the proxy itself. Default: only `ca` of the connection's own `tls`. */
-  tls?: TlsOptions | undefined;
-}
-
-export const TLS_KINDS: OptionKinds<TlsOptions> = {
-  ca: "string or array of string",
-  cert: "string",
-  key: "string",
-  serverName: "string",
-};
-
-const PROXY_KINDS: OptionKinds<SocketProxyOptions> = {
-  url: "string or object",
-  username: "string",
-  password: "string",
-  credentials: "function",
-  authenticate: "function",
-  schemes: 'array of "basic" or "digest"',
-  preemptive: "boolean",
-  headers: "object",
-  tls: "object",
-};
 
 /** The settings of {@linkcode dialSocket}. */
 export interface SocketDialOptions extends WebSocketChannelOptions {
@@ -134,110 +103,29 @@ export async function dialRemote(target: RemoteUrl, options: SocketDialOptions):
   checkOptions("use tls", tls, TLS_KINDS);
   checkTls(tls);
   const isWebSocket = target.scheme.startsWith("ws");
-  const handshake = isWebSocket ? await prepareHandshake(target, options) : undefined;
-  const proxy = proxyOf(target, options.proxy);
+  // Each is loaded where it is needed, before anything is dialled: a first connection in a process waits for what it loads.
+  const webSocket = isWebSocket ? await part("ownWebSocket", () => import("./web_socket.ts")) : undefined;
+  const handshake = await webSocket?.prepareHandshake(target, options);
+  const tunnel = options.proxy === undefined ? undefined : await tunnelOf(target, options.proxy, tls);
   signal?.throwIfAborted();
 
-  let socket = proxy === undefined
-    ? await openTcp(target.hostname, target.port, steps, !target.secure)
-    : await openTunnel({ ...steps, proxy, tls: proxyTls(options), hostname: target.hostname, port: target.port });
+  const { hostname, port } = target;
+  let socket = await (tunnel?.({ ...steps, hostname, port }) ?? openTcp(hostname, port, steps, !target.secure));
   if (target.secure) {
     const alpn = isWebSocket ? { alpn: ["http/1.1"] } : {};
-    socket = await openTls(socket, target.hostname, target.port, { ...steps, tls: { ...tls, ...alpn } });
+    socket = await openTls(socket, hostname, port, { ...steps, tls: { ...tls, ...alpn } });
   }
-  if (handshake === undefined) {
-    return Object.assign(new StreamChannel(socket, options), { protocol: "" });
-  }
-  return await openWebSocket(socket, handshake, { ...options, ...steps });
+  if (webSocket === undefined) return Object.assign(new StreamChannel(socket, options), { protocol: "" });
+  return await webSocket.openWebSocket(socket, handshake!, { ...options, ...steps });
 }
 
-function prepareHandshake(target: RemoteUrl, options: SocketDialOptions): ReturnType<typeof prepareUpgrade> {
-  const subprotocols = checkSubprotocols(options.subprotocols);
-  return prepareUpgrade({
-    url: target.url,
-    crypto,
-    subprotocols,
-    host: options.hostHeader,
-    headers: headerFields(options.headers),
-  });
-}
-
-function headerFields(headers: SocketDialOptions["headers"] = []): HeaderField[] {
-  const entries = Symbol.iterator in headers ? headers : Object.entries(headers);
-  return Array.from(entries as Iterable<readonly [string, string]>, (field) => {
-    if (Array.isArray(field) && field.every((part) => typeof part === "string")) return [field[0], field[1]];
-    throw new TypeError(
-      'Cannot use headers: they are no object such as { authorization: "Bearer …" }, nor pairs of strings',
-    );
-  });
-}
-
-function openWebSocket(
-  socket: Socket,
-  handshake: Awaited<ReturnType<typeof prepareUpgrade>>,
-  options: SocketDialOptions & StepOptions,
-): Promise<DialedSocket> {
-  const { signal, timeoutMs, closeTimeoutMs, maxMessageBytes } = options;
-  return new Promise((resolve, reject) => {
-    const endpoint = new WebSocketEndpoint({
-      role: "client",
-      handshake,
-      random: crypto,
-      now: performance.now(),
-      limits: { handshakeTimeoutMs: timeoutMs, closeTimeoutMs, maxSentMessageBytes: maxMessageBytes },
-    });
-    const settle = (): void => {
-      signal?.removeEventListener("abort", abort);
-      channel.onclose = undefined;
-    };
-    const abort = (): void => {
-      settle();
-      channel.close();
-      reject(signal?.reason);
-    };
-    const channel = new SocketWebSocket(socket, endpoint, {
-      closeTimeoutMs,
-      onopen: ({ subprotocol }) => {
-        settle();
-        options.onstep?.({ event: "upgraded", status: 101, subprotocol });
-        resolve(Object.assign(channel, { protocol: subprotocol }));
-      },
-    });
-    const closed = ({ cause }: ChannelClose): void => {
-      settle();
-      reject(cause ?? new TransportError("connect-failed", "Cannot open WebSocket: connection ended"));
-    };
-    channel.onclose = closed;
-    signal?.addEventListener("abort", abort);
-    if (signal?.aborted) abort();
-  });
-}
-
-// Connections with the same options object share a proxy's challenge, which saves each a round trip.
-let known: WeakMap<SocketProxyOptions, HttpProxy> | undefined;
-
-function proxyOf(target: RemoteUrl, proxy: SocketDialOptions["proxy"]): HttpProxy | SocksProxy | undefined {
-  if (proxy === undefined) return undefined;
-  const options: SocketProxyOptions = typeof proxy === "string" || proxy instanceof URL ? { url: proxy } : proxy;
-  checkOptions("use proxy", options, PROXY_KINDS);
-  if (options.url === undefined) {
-    throw new TypeError('Cannot use proxy: "url" is missing, such as "http://proxy.example:3128"');
-  }
-  const url = options.url === "env" ? proxyFromEnvironment(environment(), target) : options.url;
-  if (url === undefined) return undefined;
-  if (/^socks5h?:/i.test(`${url}`)) return new SocksProxy({ ...options, url });
-  let found = url === options.url ? known?.get(options) : undefined;
-  if (found === undefined) {
-    const random = (length: number): Uint8Array => crypto.getRandomValues(new Uint8Array(length));
-    found = new HttpProxy({ ...options, url }, { hash, random });
-    known ??= new WeakMap();
-    if (url === options.url) known.set(options, found);
-  }
-  return found;
-}
-
-function proxyTls({ proxy, tls }: SocketDialOptions): TlsOptions {
-  const own = typeof proxy === "object" && "tls" in proxy ? proxy.tls : undefined;
-  // The client certificate is for the target.
-  return own ?? (tls?.ca === undefined ? {} : { ca: tls.ca });
+// Opens tunnels through the proxy; undefined if the environment names none.
+async function tunnelOf(
+  target: RemoteUrl,
+  given: NonNullable<SocketDialOptions["proxy"]>,
+  tls: TlsOptions,
+): Promise<((place: StepOptions & { hostname: string; port: number }) => Promise<Socket>) | undefined> {
+  const { openTunnel, proxyOf, proxyTls } = await part("tunnels", () => import("./tunnel.ts"));
+  const proxy = proxyOf(target, given);
+  return proxy && ((place) => openTunnel({ ...place, proxy, tls: proxyTls(given, tls) }));
 }

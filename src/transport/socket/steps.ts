@@ -1,13 +1,11 @@
 import { TransportError } from "../../base/errors.ts";
 import { quote } from "../../base/text.ts";
-import { abortable, onAbort } from "../../base/wait.ts";
-import { formatAuthority, type HttpProxy, joinAuthority } from "../proxy/http_proxy.ts";
+import { onAbort } from "../../base/wait.ts";
 import { connectTcp, connectTls } from "../runtime/node.ts";
-import { SocksProxy, SocksTunnel } from "../proxy/socks.ts";
-import { type ProxyEvent, ProxyTunnel } from "../proxy/connect.ts";
 import { reasonOf, type Socket } from "./socket.ts";
 import type { TlsOptions } from "./tls.ts";
 import { guard, type TransportEvent } from "../channel.ts";
+import { joinAuthority } from "../url.ts";
 
 /** The bounds of every step of dialling. */
 export interface StepOptions {
@@ -119,151 +117,4 @@ function remedyFor(text: string, event: "connect" | "secureConnect"): [remedy: s
     return ["; does this port speak TLS? ws: and amqp: do without", true];
   }
   return ["", true];
-}
-
-/** The target and the proxy of a tunnel. */
-export interface TunnelOptions extends StepOptions {
-  proxy: HttpProxy | SocksProxy;
-  /** The TLS settings for the proxy itself. */
-  tls: TlsOptions;
-  hostname: string;
-  port: number;
-}
-
-/** Opens a tunnel through a proxy, reconnecting as often as authentication needs it. */
-export async function openTunnel(options: TunnelOptions): Promise<Socket> {
-  const { proxy, hostname, port, timeoutMs, onstep } = options;
-  // Checks the target before anything is dialled.
-  const target = formatAuthority(hostname, port);
-  let connection = await openProxy(options);
-  const settings = { hostname, port, limits: { stepTimeoutMs: timeoutMs } };
-  const tunnel = proxy instanceof SocksProxy
-    ? new SocksTunnel({ ...settings, proxy }, now())
-    : new ProxyTunnel({ ...settings, proxy }, now());
-  let exchange = new Exchange(connection, tunnel, options);
-  for (;;) {
-    const event = await exchange.next();
-    switch (event.kind) {
-      case "open":
-        exchange.detach();
-        onstep?.({ event: "proxy", answer: "tunnel", target });
-        if (event.surplus.length > 0) connection.unshift(event.surplus);
-        return connection;
-      case "credentials":
-      case "challenge":
-        onstep?.({ event: "proxy", answer: "authentication required" });
-        await exchange.authenticate(event);
-        break;
-      case "reconnect":
-        onstep?.({ event: "proxy", answer: "authentication required, on a connection of its own" });
-        exchange.end();
-        connection = await openProxy(options);
-        (tunnel as ProxyTunnel).reconnected(now());
-        exchange = new Exchange(connection, tunnel, options);
-        break;
-      case "failed":
-        exchange.end();
-        throw event.error;
-    }
-  }
-}
-
-async function openProxy(options: TunnelOptions): Promise<Socket> {
-  const { proxy } = options;
-  const steps = { ...options, peer: "proxy " } as const;
-  const socket = await openTcp(proxy.hostname, proxy.port, steps);
-  return proxy.secure ? await openTls(socket, proxy.hostname, proxy.port, steps) : socket;
-}
-
-// One connection to the proxy until its tunnel is open.
-class Exchange {
-  readonly #socket: Socket;
-  readonly #tunnel: ProxyTunnel | SocksTunnel;
-  readonly #options: TunnelOptions;
-  readonly #events: ProxyEvent[] = [];
-  #waiting: { resolve: (event: ProxyEvent) => void; reject: (reason: unknown) => void } | undefined;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-
-  constructor(socket: Socket, tunnel: ProxyTunnel | SocksTunnel, options: TunnelOptions) {
-    this.#socket = socket;
-    this.#tunnel = tunnel;
-    this.#options = options;
-    socket.on("data", this.#ondata);
-    socket.on("end", this.#onend);
-    socket.on("close", this.#onend);
-    options.signal?.addEventListener("abort", this.#onabort);
-    this.#handle(undefined);
-  }
-
-  next(): Promise<ProxyEvent> {
-    return new Promise((resolve, reject) => {
-      this.#waiting = { resolve, reject };
-      if (this.#options.signal?.aborted) return this.#onabort();
-      const event = this.#events.shift();
-      if (event !== undefined) this.#handle(event);
-    });
-  }
-
-  async authenticate(event: Extract<ProxyEvent, { kind: "credentials" | "challenge" }>): Promise<void> {
-    const { signal } = this.#options;
-    // Only HTTP proxies ask for credentials.
-    const [proxy, tunnel] = [this.#options.proxy as HttpProxy, this.#tunnel as ProxyTunnel];
-    try {
-      // A person may have to type them, which may take forever.
-      if (event.kind === "credentials") {
-        const credentials = await abortable(Promise.resolve(proxy.ask?.(event.request)), signal);
-        this.#handle(tunnel.authenticate(credentials, now()));
-      } else {
-        const challenge = { ...event.challenge, signal };
-        const answer = await abortable(Promise.resolve(proxy.authenticator?.(challenge)), signal);
-        this.#handle(tunnel.respond(answer, now()));
-      }
-    } catch (error) {
-      this.end();
-      throw error;
-    }
-  }
-
-  /** Stops using the socket. */
-  detach(): void {
-    clearTimeout(this.#timer);
-    this.#options.signal?.removeEventListener("abort", this.#onabort);
-    this.#socket.off("data", this.#ondata);
-    this.#socket.off("end", this.#onend);
-    this.#socket.off("close", this.#onend);
-  }
-
-  end(): void {
-    this.detach();
-    this.#socket.destroy();
-  }
-
-  readonly #ondata = (bytes: Uint8Array): void => this.#handle(this.#tunnel.receive(new Uint8Array(bytes), now()));
-  readonly #onend = (): void => this.#handle(this.#tunnel.end(now()));
-  readonly #onabort = (): void => {
-    this.end();
-    this.#waiting?.reject(this.#options.signal?.reason);
-  };
-
-  #handle(event: ProxyEvent | undefined): void {
-    if (event !== undefined) {
-      // Further bytes belong to the tunnel's other end.
-      if (event.kind === "open") {
-        this.#socket.pause();
-        this.detach();
-      }
-      if (this.#waiting === undefined) this.#events.push(event);
-      else this.#waiting.resolve(event);
-      this.#waiting = undefined;
-    }
-    const output = this.#tunnel.transmit();
-    if (output.length > 0) this.#socket.write(output);
-    clearTimeout(this.#timer);
-    const due = this.#tunnel.nextTimeout();
-    if (due !== undefined) this.#timer = guard(Math.max(0, due - now()), () => this.#handle(this.#tunnel.tick(now())));
-  }
-}
-
-function now(): number {
-  return performance.now();
 }

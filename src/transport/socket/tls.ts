@@ -1,3 +1,5 @@
+import type { OptionKinds } from "../../base/options.ts";
+
 /** The TLS settings of a client; certificates and keys are PEM. */
 export interface TlsOptions {
   /** The trusted authorities. Default: those of the runtime. */
@@ -9,6 +11,13 @@ export interface TlsOptions {
   /** The name to ask for, which the peer's certificate must bear. Default: the host of the URL. */
   serverName?: string | undefined;
 }
+
+export const TLS_KINDS: OptionKinds<TlsOptions> = {
+  ca: "string or array of string",
+  cert: "string",
+  key: "string",
+  serverName: "string",
+};
 
 /** The TLS settings of a server; certificates and keys are PEM. */
 export interface TlsServerOptions {
