@@ -22,8 +22,8 @@ export interface TransportOptions {
    * or the scheme need the latter, or the runtime is Deno, whose WebSocket takes 44 ms for a message that a socket carries
    * in 0.3, or Node, whose WebSocket takes almost twice as long for large messages. On Node with a dispatcher set for
    * `fetch`, as by `NODE_USE_ENV_PROXY`, `"auto"` takes Node's WebSocket, which uses that dispatcher. `"websocket"` takes a
-   * global `WebSocket` that the program has replaced. Those of Bun and Node may offer `permessage-deflate`, which a program
-   * cannot prevent; `"socket"` never does, and no adapter of this module accepts it.
+   * global `WebSocket` that the program has replaced. Those of Node and of browsers may offer `permessage-deflate`, which
+   * a program cannot prevent; `"socket"` never does, and no adapter of this module accepts it.
    */
   transport?: "auto" | "websocket" | "socket" | undefined;
   /**

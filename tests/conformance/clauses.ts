@@ -33,7 +33,7 @@ export const chapters: readonly Chapter[] = [
       "WSB-9":
         "Accepting side: when several known names are offered prefer the one first in own preference order; send exactly one",
       "WSB-10":
-        'Do not offer or accept `permessage-deflate` by default: WSB defines none, it opens CRIME-like and bomb risks. The runtime\'s own WebSocket of a client may offer it, which no program can forbid: `transport: "socket"` never does',
+        'Do not offer or accept `permessage-deflate` by default: WSB defines none, it opens CRIME-like and bomb risks. The own WebSocket of Node and of browsers may offer it, which no program can forbid: `transport: "socket"` never does',
     },
   },
   {

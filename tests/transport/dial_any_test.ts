@@ -40,11 +40,22 @@ test("transport: auto takes a socket on Deno and Node, whose own WebSockets are 
   const server = await rawServer((peer) => peer.refuse(403));
   const fields = async (transport: DialAnyOptions["transport"]): Promise<string[]> => {
     await assertRejects(() => dialAny(server.url, { transport }), TransportError);
-    return server.peers.at(-1)!.head.split("\r\n").map((line) => line.split(":", 1)[0]!.toLowerCase()).sort();
+    return server.peers.at(-1)!.head.split("\r\n").map((line) => line.split(":", 1)[0]!);
   };
   const [auto, native, own] = [await fields("auto"), await fields("websocket"), await fields("socket")];
   assertNotEquals(native, own);
   assertEquals(auto, /^(Deno|Node\.js)\//.test(navigator.userAgent) ? own : native);
+  await server.close();
+});
+
+test("WSB-10, ATK-17: the runtime's own WebSocket offers no compression where it can be told so", async () => {
+  const server = await rawServer((peer) => peer.refuse(403));
+  for (const subprotocols of [["amqp"], ["one", "two"], []]) {
+    await assertRejects(() => dialAny(server.url, { transport: "websocket", subprotocols }), TransportError);
+    const { head } = server.peers.at(-1)!;
+    assertEquals(/^sec-websocket-protocol: (.*)\r$/im.exec(head)?.[1]?.split(/, ?/) ?? [], subprotocols);
+    if (!navigator.userAgent.startsWith("Node.js/")) assertEquals(/^sec-websocket-extensions:/im.test(head), false);
+  }
   await server.close();
 });
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { userAgent } from "../../base/environment.ts";
 import { TransportError } from "../../base/errors.ts";
 import { quote } from "../../base/text.ts";
 import { onAbort } from "../../base/wait.ts";
@@ -202,7 +203,7 @@ export async function dial(url: string | URL, options: DialOptions = {}): Promis
   }
   let socket: WebSocketLike;
   try {
-    socket = new WebSocket(target.url.href, [...subprotocols]);
+    socket = new WebSocket(target.url.href, argumentFor(WebSocket, [...subprotocols]));
   } catch (error) {
     throw openingFailed({ type: "error", error }, target);
   }
@@ -216,7 +217,7 @@ function handshake(
 ): Promise<DialedChannel> {
   const { signal, subprotocols, handshakeTimeoutMs } = options;
   return new Promise((resolve, reject) => {
-    const channel = channelOver(socket, options, options.webSocket === undefined && isPlatforms(socket));
+    const channel = channelOver(socket, options, options.webSocket === undefined && isPlatforms(socket.constructor));
     let pending = true;
     let failure: WebSocketEvent | undefined;
     const settle = (): void => {
@@ -255,8 +256,14 @@ function handshake(
 }
 
 // A replaced WebSocket may keep the bytes, and send them later.
-function isPlatforms(socket: WebSocketLike): boolean {
-  return Function.prototype.toString.call(socket.constructor).includes("[native code]");
+function isPlatforms(constructor: unknown): boolean {
+  return Function.prototype.toString.call(constructor).includes("[native code]");
+}
+
+// Bun offers compression unless it is told not to: 300 KB from a server would take 300 MB.
+function argumentFor(constructor: WebSocketConstructor, protocols: string[]): string[] {
+  const takesOptions = userAgent().startsWith("Bun/") && isPlatforms(constructor);
+  return takesOptions ? { protocols, perMessageDeflate: false } as unknown as string[] : protocols;
 }
 
 function cannotOpen(target: RemoteUrl): string {
