@@ -195,10 +195,9 @@ export class TransportError extends Error {
   readonly retryable: boolean;
   /** The WebSocket close code, where there was one. */
   readonly closeCode: number | undefined;
-  /** Response headers of the failed handshake, where the runtime exposes them. */
-  readonly headers: ReadonlyArray<readonly [string, string]> | undefined;
-  /** The start of the failed handshake's response body, at most 8,192 bytes, where it was read; untrusted. */
-  readonly body: Uint8Array | undefined;
+  // Private, so that a printed error does not show what a server repeats of a request, such as a token in a redirect's URL.
+  readonly #headers: ReadonlyArray<readonly [string, string]> | undefined;
+  readonly #body: Uint8Array | undefined;
 
   /** Builds an error from its code and a message of the form "Cannot do this: state". */
   constructor(code: TransportErrorCode, message: string, options: TransportErrorOptions = {}) {
@@ -207,8 +206,18 @@ export class TransportError extends Error {
     this.retryable = options.retryable ?? mayPass(code, options.status);
     this.status = options.status;
     this.closeCode = options.closeCode;
-    this.headers = options.headers;
-    this.body = options.body;
+    this.#headers = options.headers;
+    this.#body = options.body;
+  }
+
+  /** Response headers of the failed handshake, where the runtime exposes them. */
+  get headers(): ReadonlyArray<readonly [string, string]> | undefined {
+    return this.#headers;
+  }
+
+  /** The start of the failed handshake's response body, at most 8,192 bytes, where it was read; untrusted. */
+  get body(): Uint8Array | undefined {
+    return this.#body;
   }
 
   /** Milliseconds that the server asks to wait before another attempt, by `Retry-After` in seconds or as a date. */

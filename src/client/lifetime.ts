@@ -161,5 +161,6 @@ export function located(error: Error, where: string): Error {
   const message = `${error.message} (${where})`;
   const { cause } = error;
   if (error instanceof AmqpError) return new AmqpError(error.condition, message, { ...error, cause });
-  return new TransportError(error.code, message, { ...error, cause });
+  const { headers, body } = error;
+  return new TransportError(error.code, message, { ...error, headers, body, cause });
 }

@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { inspect } from "node:util";
 import { AmqpError, TransportError, type TransportErrorCode } from "../../src/base/errors.ts";
 import { test } from "../harness.ts";
 
@@ -20,6 +21,18 @@ test("trouble of the transport is retryable where waiting may help: not for what
     assertEquals(retryable("handshake-failed", status), false, `${status}`);
   }
   assertEquals(new TransportError("timeout", "Cannot connect", { retryable: false }).retryable, false);
+});
+
+test("ATK-14: a printed error shows neither headers nor body of the answer, which may repeat the request's secrets", () => {
+  const error = new TransportError("handshake-failed", "Cannot open WebSocket", {
+    status: 302,
+    headers: [["Location", "https://broker.example/?token=secret"]],
+    body: new TextEncoder().encode("secret"),
+  });
+  assertEquals([error.headers?.[0]?.[0], error.body?.length, error.status], ["Location", 6, 302]);
+  for (const printed of [inspect(error), JSON.stringify(error)]) {
+    assertEquals([printed.includes("secret"), /body|headers/.test(printed)], [false, false], printed);
+  }
 });
 
 test("Azure's conditions of load and time are retryable, its refusals are not", () => {
