@@ -8,9 +8,12 @@ import { lookup } from "node:dns/promises";
 import { connect as connectTcp, isIP } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
 import { AmqpError, connect, type Connection, type ConnectOptions, TransportError } from "../../mod.ts";
+import { abortable } from "../base/wait.ts";
 import { dialSocket, type SocketDialOptions } from "../transport/sockets.ts";
 import { HTTP_PROXY_PORTS, readProxyUrl } from "../transport/proxy/http_proxy.ts";
 import { SOCKS_PORTS } from "../transport/proxy/socks.ts";
+import { readUrl } from "../transport/url.ts";
+import { explain } from "../transport/url_mistakes.ts";
 import type { TraceWriter } from "../trace/writer.ts";
 import { CLEAR_ONLY, commandLabel, connectOptions, isClearOnly } from "./connecting.ts";
 import { type Context, missingUrl, splitUrl } from "./context.ts";
@@ -51,7 +54,7 @@ export async function doctor(context: Context): Promise<number> {
       const late = deadline(timeoutMs);
       try {
         const stop = AbortSignal.any([signal, late.signal]);
-        await report.passed(step, await orAbort(step.run(stop), stop), performance.now() - start);
+        await report.passed(step, await abortable(step.run(stop), stop), performance.now() - start);
       } catch (error) {
         if (signal.aborted) throw signal.reason;
         const reason = late.signal.aborted ? new Error(`no answer in ${timeoutMs / 1_000} s`) : error as Error;
@@ -69,30 +72,14 @@ export async function doctor(context: Context): Promise<number> {
   }
 }
 
-function orAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-    work.then(resolve, reject);
-  });
-}
-
 function targetOf(text: string): BrokerUrl {
-  let url: URL;
   try {
-    url = new URL(text);
-  } catch {
-    throw new UsageError("URL is not valid; a password in it must have / ? # @ : percent-encoded");
+    const { scheme, hostname, port, secure } = readUrl(text);
+    return { url: text, hostname, port, secure, websocket: scheme.startsWith("ws") };
+  } catch (error) {
+    const { message } = explain(text) ?? error as Error;
+    throw new UsageError(message.replace(/^Cannot connect: /, ""));
   }
-  const ports: Record<string, number> = { "ws:": 80, "wss:": 443, "amqp:": 5672, "amqps:": 5671 };
-  const port = ports[url.protocol];
-  if (port === undefined) throw new UsageError(`URL scheme is "${url.protocol}", not ws:, wss:, amqp: or amqps:`);
-  return {
-    url: text,
-    hostname: url.hostname.replace(/^\[|\]$/g, ""),
-    port: url.port === "" ? port : Number(url.port),
-    secure: url.protocol === "wss:" || url.protocol === "amqps:",
-    websocket: url.protocol === "ws:" || url.protocol === "wss:",
-  };
 }
 
 interface Tried {
@@ -102,8 +89,9 @@ interface Tried {
   readonly writer: TraceWriter | undefined;
 }
 
-function stepsOf(target: BrokerUrl, options: ConnectOptions, { address, open, writer }: Tried): Step[] {
-  const { url, hostname, port, secure, websocket } = target;
+function stepsOf(target: BrokerUrl, options: ConnectOptions, tried: Tried): Step[] {
+  const { hostname, port, secure } = target;
+  const { address } = tried;
   const steps: Step[] = [];
   const direct = options.proxy === undefined;
   const place = direct ? { hostname, port } : proxyPlace(options.proxy!);
@@ -111,8 +99,13 @@ function stepsOf(target: BrokerUrl, options: ConnectOptions, { address, open, wr
     steps.push(dnsStep(place.hostname), tcpStep(place, direct ? "TCP" : "TCP to the proxy"));
     if (secure && direct) steps.push(tlsStep(target, options));
   }
-  const how = direct ? "" : " through the proxy";
-  steps.push({
+  steps.push(socketStep(target, options, direct ? "" : " through the proxy"), openStep(target, options, tried));
+  if (address !== undefined) steps.push(linkStep("sender", address, tried), linkStep("receiver", address, tried));
+  return steps;
+}
+
+function socketStep({ url, secure, websocket }: BrokerUrl, options: ConnectOptions, how: string): Step {
+  return {
     name: websocket ? "upgrade" : "socket",
     what: websocket ? `WebSocket handshake${how}` : `${secure ? "TLS" : "TCP"} socket${how}`,
     async run(signal) {
@@ -122,20 +115,23 @@ function stepsOf(target: BrokerUrl, options: ConnectOptions, { address, open, wr
       channel.close();
       return websocket ? `subprotocol "${protocol}"` : "connected";
     },
-  });
-  let connection: Connection | undefined;
-  let mechanisms = "";
-  let authenticated = false;
-  steps.push({
+  };
+}
+
+function openStep({ url }: BrokerUrl, options: ConnectOptions, { open, writer }: Tried): Step {
+  return {
     name: "sasl",
     what: "SASL and open",
     async run(signal) {
+      let mechanisms = "";
+      let authenticated = false;
       const trace: ConnectOptions["trace"] = (frame) => {
         const { body } = frame;
         writer?.(frame);
         if (body?.kind === "saslMechanisms") mechanisms = body.saslServerMechanisms.join(", ");
         if (body?.kind === "saslOutcome") authenticated = body.code === "ok";
       };
+      let connection: Connection;
       try {
         connection = await connect(url, { ...options, signal, trace });
       } catch (error) {
@@ -150,23 +146,24 @@ function stepsOf(target: BrokerUrl, options: ConnectOptions, { address, open, wr
       const sasl = mechanisms === "" ? "without SASL" : `server offers ${mechanisms}`;
       return `${sasl}; peer "${containerId}"${product === "" ? "" : `, ${product}`}`;
     },
-  });
-  if (address === undefined) return steps;
-  for (const role of ["sender", "receiver"] as const) {
-    steps.push({
-      name: role,
-      what: `link to ${role === "sender" ? "send to" : "receive from"} "${address}"`,
-      async run(signal) {
-        const link = role === "sender" ? connection!.sender(address) : connection!.receiver(address, { credit: 0 });
-        await link.ready({ signal });
-        const most = link.remote?.maxMessageSize;
-        const detail = role === "sender" && most !== undefined && most > 0n ? `, messages up to ${most} bytes` : "";
-        await link.close();
-        return `attached${detail}`;
-      },
-    });
-  }
-  return steps;
+  };
+}
+
+function linkStep(role: "sender" | "receiver", address: string, { open }: Tried): Step {
+  const sends = role === "sender";
+  return {
+    name: role,
+    what: `link to ${sends ? "send to" : "receive from"} "${address}"`,
+    async run(signal) {
+      const connection = open[0]!;
+      const link = sends ? connection.sender(address) : connection.receiver(address, { credit: 0 });
+      await link.ready({ signal });
+      const most = link.remote?.maxMessageSize;
+      const detail = sends && most !== undefined && most > 0n ? `, messages up to ${most} bytes` : "";
+      await link.close();
+      return `attached${detail}`;
+    },
+  };
 }
 
 function proxyPlace(proxy: NonNullable<ConnectOptions["proxy"]>): { hostname: string; port: number } | undefined {

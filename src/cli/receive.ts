@@ -73,15 +73,9 @@ async function sweep(context: Context, browses: boolean, what: string): Promise<
       const asked = Math.min(WINDOW, most - counter.messages);
       if (asked === 0) break;
       receiver.grant(asked);
-      const late = deadline(timeoutMs);
-      try {
-        await receiver.drain({ signal: AbortSignal.any([signal, late.signal]) });
-      } catch (error) {
-        if (!late.signal.aborted || signal.aborted) throw error;
+      if (!await drained(receiver, signal, timeoutMs)) {
         terminal.report("webamqp: time is up, the broker has not told whether that is all");
         return 3;
-      } finally {
-        late.stop();
       }
       const came = receiver.buffered;
       for (let i = 0; i < came; i++) {
@@ -98,6 +92,20 @@ async function sweep(context: Context, browses: boolean, what: string): Promise<
   }
   await receiver.close();
   return 0;
+}
+
+// Waits until the broker has sent what it has; false if the time is up before.
+async function drained(receiver: Receiver, signal: AbortSignal, timeoutMs: number | undefined): Promise<boolean> {
+  const late = deadline(timeoutMs);
+  try {
+    await receiver.drain({ signal: AbortSignal.any([signal, late.signal]) });
+    return true;
+  } catch (error) {
+    if (!late.signal.aborted || signal.aborted) throw error;
+    return false;
+  } finally {
+    late.stop();
+  }
 }
 
 function topUp(receiver: Receiver, window: number, wanted: number): void {
