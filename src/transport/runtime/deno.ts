@@ -13,6 +13,9 @@ export type { Accept, OriginPolicy, UpgradeInfo, UpgradeOptions } from "../webso
 /**
  * Makes a request handler that upgrades to AMQP over WebSocket and refuses everything else.
  *
+ * `Deno.serve` gathers the fragments of a WebSocket message without a limit: where anybody may connect, use `listen` of `./node`,
+ * which runs on Deno, too.
+ *
  * @example
  * ```ts ignore
  * Deno.serve({ port: 5673 }, handler((channel, { protocol }) => {}));
