@@ -555,7 +555,7 @@ const MISTAKES: [number, string, RegExp, Mistake][] = [
   [
     45,
     "a request that nobody answers",
-    /^Error: Cannot tell the answer of "nobody" at "\w+" yet: none came in 10 s; is there who answers\? A signal bounds the wait/,
+    /^Error: Cannot tell the answer of "nobody" at "\w+" yet: none came in 10 s; does anybody answer there\? A signal bounds the wait/,
     (place) => onceLogged(place, place.connection.request("nobody", { body: 1 }), "request-unanswered"),
   ],
   [

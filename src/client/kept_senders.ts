@@ -81,7 +81,7 @@ export class KeptSenders {
     this.#kept.delete(address);
     const sender = kept?.sender.open ? kept.sender : this.#connection.sender(address);
     sender.onidle ??= () => {
-      if (this.#waiting.size > 0) queueMicrotask(() => this.#startNext());
+      if (this.#waiting.size > 0) Promise.resolve().then(() => this.#startNext());
     };
     this.#kept.set(address, { sender, usedAt: environment.now() });
     this.#timer ??= environment.setTimer(() => this.#dropIdle(), KEPT_SENDER_IDLE_MS);

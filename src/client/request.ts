@@ -157,7 +157,7 @@ export class Requester {
         code: "request-unanswered",
         message: `Cannot tell the answer of ${quote(address)}${
           host === undefined ? "" : ` at ${host}`
-        } yet: none came in ${WARNING_DELAY_MS / 1000} s; is there who answers? A signal bounds the wait`,
+        } yet: none came in ${WARNING_DELAY_MS / 1000} s; does anybody answer there? A signal bounds the wait`,
         address,
         host,
       });

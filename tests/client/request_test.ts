@@ -125,7 +125,7 @@ test("log: a request that nobody answers, and a send that nobody gives credit fo
     [
       "request-unanswered",
       "nobody",
-      'Cannot tell the answer of "nobody" at H yet: none came in 10 s; is there who answers? A signal bounds the wait',
+      'Cannot tell the answer of "nobody" at H yet: none came in 10 s; does anybody answer there? A signal bounds the wait',
     ],
     [
       "send-waits",

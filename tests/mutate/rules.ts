@@ -187,8 +187,8 @@ export const rules: readonly Mutation[] = [
   {
     rule: "ATK-8: kept senders are bounded",
     file: "src/client/kept_senders.ts",
-    from: "if (this.#kept.size < Math.min(MAX_KEPT_SENDERS, Math.ceil(peerHandleMax / 2))) return;",
-    to: "return;",
+    from: "return this.#kept.size < Math.min(MAX_BUSY_SENDERS, half);",
+    to: "return true;",
     tests: ["tests/client/kept_senders_test.ts"],
   },
   {
