@@ -207,6 +207,11 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     this.attachment?.driver.wake();
   }
 
+  /** @ignore For receivers: there is something to write that the peer can go on with. */
+  hurry(): void {
+    this.attachment?.driver.hurry();
+  }
+
   /**
    * @ignore Attaches the connection to `channel`; a client's open, sessions and links leave in one flight with the turn's
    * sends.

@@ -69,6 +69,8 @@ export class Driver {
   #flushedAt = -Infinity;
   #eager = 0;
   #behindBytes = 0;
+  // Above 0 while the engine takes bytes, or its events are handled: `hurry` writes nothing in between.
+  #depth = 0;
   #awake = false;
   #congested = false;
   #timer: unknown;
@@ -110,6 +112,18 @@ export class Driver {
     this.#soon.then(this.#tick);
   }
 
+  /** As `wake`, for what the peer can go on with, such as credit: behind many bytes of its own it leaves at once. */
+  hurry(): void {
+    this.wake();
+    if (this.#behindBytes <= MAX_BEHIND_BYTES || this.#depth > 0 || this.#over) return;
+    try {
+      // Events wait for the flush: the caller may be in the midst of something.
+      this.#write();
+    } catch (error) {
+      this.destroy(internalFault(error));
+    }
+  }
+
   /** Closes the channel without an AMQP close; every wait on the connection fails with `cause`. */
   destroy(cause: Error): void {
     this.#dispatch(this.#endpoint.disconnect(cause));
@@ -123,7 +137,9 @@ export class Driver {
     if (this.#behindBytes > MAX_BEHIND_BYTES) this.flush();
     this.#behindBytes += bytes.length;
     this.bytesReceived += bytes.length;
+    this.#depth++;
     this.#dispatch(endpoint.receive(bytes, this.#environment.now()));
+    this.#depth--;
     if (this.#congested && endpoint.pendingBytes > MAX_PENDING * this.#maxBufferedBytes) this.destroy(unread());
     this.wake();
   };
@@ -168,6 +184,14 @@ export class Driver {
 
   #flushNow(): void {
     if (this.#over) return;
+    this.#write();
+    this.#dispatch(this.#endpoint.events());
+    // Even if the peer does not read what is left: the channel bounds the time of its own end.
+    if (this.#endpoint.finished) this.#channel.close(this.closeCode, "", this.closeTimeoutMs);
+    this.#armTimer();
+  }
+
+  #write(): void {
     this.#behindBytes = 0;
     while (!this.#congested) {
       const sendingAt = this.#environment.now();
@@ -179,10 +203,6 @@ export class Driver {
       if (this.#channel.copied === true) giveBlock(bytes);
       if (this.#channel.bufferedAmount > this.#maxBufferedBytes) this.#awaitReady();
     }
-    this.#dispatch(this.#endpoint.events());
-    // Even if the peer does not read what is left: the channel bounds the time of its own end.
-    if (this.#endpoint.finished) this.#channel.close(this.closeCode, "", this.closeTimeoutMs);
-    this.#armTimer();
   }
 
   #awaitReady(): void {
@@ -195,6 +215,7 @@ export class Driver {
   }
 
   #dispatch(events: EngineEvent[]): void {
+    this.#depth++;
     for (let i = 0; i < events.length; i++) {
       try {
         this.#owner.handleEvent(events[i]!, this);
@@ -203,6 +224,7 @@ export class Driver {
         events.push(...this.#endpoint.events());
       }
     }
+    this.#depth--;
   }
 
   #armTimer(): void {

@@ -45,6 +45,8 @@ export interface LinkConnection extends Lifetime, RecoveringConnection {
   creditWaits: number;
   /** @ignore Called when there is something to write. */
   wake(): void;
+  /** @ignore Called when there is something to write that the peer can go on with. */
+  hurry(): void;
   /** @ignore A further sender with the settings of `link`, for a streamed message. */
   senderForStream?(link: Link): StreamSender;
   /** @ignore Removes and ends a link. */

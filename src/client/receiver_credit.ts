@@ -11,7 +11,7 @@ import type { Facts } from "./log_texts.ts";
 import { WARNING_DELAY_MS } from "./lifetime.ts";
 
 export interface CreditedReceiver {
-  readonly connection: { readonly environment: Environment; wake(): void };
+  readonly connection: { readonly environment: Environment; wake(): void; hurry(): void };
   /** The engine's endpoint, once attached. */
   readonly endpoint: ReceiverEndpoint | undefined;
   readonly open: boolean;
@@ -69,7 +69,7 @@ export class ReceiverCredit {
       this.#receiver.requireOpen("grant credit");
       this.#pending = credit;
     }
-    connection.wake();
+    connection.hurry();
   }
 
   /** Grants the credit that waited for the attach. */

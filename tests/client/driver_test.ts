@@ -10,6 +10,8 @@ import { test } from "../harness.ts";
 function driven() {
   let pending: number[] = [];
   const sent: number[][] = [];
+  // Called for an event each of the next bytes that arrive.
+  const handled: (() => void)[] = [];
   const channel = {
     send(bytes: Uint8Array) {
       sent.push([...bytes]);
@@ -23,7 +25,7 @@ function driven() {
   const endpoint = {
     receive(bytes: Uint8Array) {
       for (const byte of bytes) pending.push(byte);
-      return [];
+      return [...handled];
     },
     transmit: () => {
       const bytes = pending.length === 0 ? undefined : Uint8Array.from(pending);
@@ -37,10 +39,11 @@ function driven() {
   } as unknown as ConnectionEndpoint;
   const clock = { now: 1_000 };
   const environment = { ...systemEnvironment, now: () => clock.now };
-  const driver = new Driver(channel, endpoint, { handleEvent() {} }, { environment });
+  const driver = new Driver(channel, endpoint, { handleEvent: () => handled.shift()?.() }, { environment });
   return {
     driver,
     sent,
+    handled,
     clock,
     receive: (first: number, length = 1) => channel.onbytes!(new Uint8Array(length).fill(first)),
   };
@@ -98,6 +101,27 @@ test("work that goes on in a turn is flushed at its end, or when much has come",
   await turn();
   await turn();
   assertEquals(sent[2], [3]);
+});
+
+test("what the peer can go on with leaves at once behind much of its own, but not while events are handled", async () => {
+  const { driver, sent, receive, handled } = driven();
+  await turn();
+  receive(1, 66_000);
+  assertEquals(sent, []);
+  driver.hurry();
+  assertEquals(sent.splice(0).length, 1);
+  receive(2, 60_000);
+  driver.hurry();
+  assertEquals(sent, []);
+  await turn();
+  await turn();
+  assertEquals(sent.splice(0).length, 1);
+  handled.push(() => driver.hurry());
+  receive(3, 66_000);
+  assertEquals([handled.length, sent.length], [0, 0]);
+  await turn();
+  await turn();
+  assertEquals(sent.length, 1);
 });
 
 test("flushes in microtasks alone leave timers and sockets their turn", async () => {
