@@ -6,6 +6,7 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
+import { quote } from "../base/text.ts";
 import { type FilterCost, likeMatcher } from "./like.ts";
 
 /** The value of an expression for one message; undefined for unknown, such as a missing property. */
@@ -214,6 +215,8 @@ class Parser {
         const word = token.text.toUpperCase();
         if (word === "TRUE" || word === "FALSE") return () => word === "TRUE";
         if (RESERVED.includes(word)) break;
+        // As a name of a property it would be missing in each message, and the filter pass none.
+        if (token.text.startsWith("amqp.annotation.")) throw invalid(`it names an annotation, ${quote(token.text)}`);
         return (lookup) => lookup(token.text);
       }
       case "sign": {
