@@ -82,6 +82,10 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
   // Deliveries that the sender may begin by the most generous flow that it may have seen: withdrawing credit does not call back
   // deliveries on their way [transport 2.6.10].
   #allowed = 0;
+  // Flows with a drain that the sender may still answer; some senders answer none whose credit they have used up.
+  #asked = 0;
+  // Whether the sender hands back credit by advancing its count.
+  #advances = false;
   // The largest credit that was ever granted. Brokers that renew credit without counting deliveries on their way to the wire,
   // as RabbitMQ before 4.0 does, exceed it by as much; a peer that goes further breaks the rules.
   #largestGrant = 0;
@@ -196,17 +200,25 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
       );
     }
     this.#count(ahead);
+    if (ahead > 0) this.#advances = true;
+    if (flow.drain === true && this.#asked > 0) this.#asked--;
     // The credit is gone even if the drain was called off meanwhile.
     if (ahead > 0 && this.linkCredit === 0) this.draining = true;
-    // Some senders answer a drain without advancing their count.
-    if (ahead === 0 && this.draining && flow.drain === true && flow.linkCredit === 0) this.linkCredit = 0;
+    // Some senders answer a drain without advancing their count, as those do that had used up all credit; the answer to an
+    // earlier drain, which may come after its last delivery has ended it, is none to this one.
+    const isAnswer = ahead === 0 && flow.drain === true && flow.linkCredit === 0 && this.#asked === 0 &&
+      !this.#advances;
+    if (isAnswer && this.draining) this.linkCredit = 0;
     this.#checkDrained();
   }
 
   override describe(flow: Flow): void {
     flow.deliveryCount = this.deliveryCount;
     flow.linkCredit = this.linkCredit;
-    if (this.draining) flow.drain = true;
+    if (this.draining) {
+      flow.drain = true;
+      this.#asked++;
+    }
     if (this.#properties !== undefined) flow.properties = this.#properties;
     if (this.#echo) {
       flow.echo = true;

@@ -429,3 +429,27 @@ test("FLW-8: a flow for a handle that is not attached ends the session", () => {
   script.send(flow({ handle: 3, linkCredit: 1 }));
   script.endedWith(condition.unattachedHandle, "handle 3");
 });
+
+test("FLW-5: the answer to a drain that its last delivery has ended comes late, and ends no later drain", () => {
+  for (const answers of [1, 2]) {
+    const { script, receiver } = receiving();
+    const deliver = (id: number): void => script.send(transfer(id), { payload: payload(1) });
+    const answer = (deliveryCount: number): void =>
+      script.send(flow({ nextIncomingId: 0, handle: 0, deliveryCount, linkCredit: 0, drain: true }));
+    const drained = (): number => script.events.filter(({ kind }) => kind === "drained").length;
+    for (let i = 0; i < answers; i++) {
+      receiver.flow({ linkCredit: 1, drain: true });
+      script.rest();
+      deliver(i);
+      assertEquals(drained(), i + 1);
+    }
+    receiver.flow({ linkCredit: 2, drain: true });
+    script.rest();
+    for (let i = 0; i < answers; i++) answer(answers);
+    assertEquals([drained(), receiver.draining, receiver.linkCredit], [answers, true, 2]);
+    deliver(answers);
+    // One message of two: the rest of the credit comes back.
+    answer(answers + 2);
+    assertEquals([drained(), receiver.draining, receiver.linkCredit], [answers + 1, false, 0]);
+  }
+});
