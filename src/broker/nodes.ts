@@ -139,8 +139,12 @@ export class Nodes {
   }
 
   #add<Node extends Queue | Topic>(node: Node): Node {
-    if (this.#makePlace(node.address)) return this.#insert(node);
-    throw refusal(condition.resourceLimitExceeded, "there are too many queues");
+    const { address } = node;
+    if (this.#makePlace(address)) return this.#insert(node);
+    const state = `there are too many queues, ${this.#nodes.size}`;
+    const message = `Cannot make ${quote(address)}: ${state}; raise "maxQueues", or set "autoCreate" to false`;
+    this.#host.log.write({ level: "warning", code: "refused", message }, "queues");
+    throw refusal(condition.resourceLimitExceeded, state);
   }
 
   #insert<Node extends Queue | Topic>(node: Node): Node {

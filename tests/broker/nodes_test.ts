@@ -1,5 +1,6 @@
 import { assertEquals, assertInstanceOf, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
+import type { LogEntry } from "../../src/base/log.ts";
 import type { Message } from "../../src/codec/message.ts";
 import { test } from "../harness.ts";
 import { numbers, range, setUp, take, until } from "./set_up.ts";
@@ -51,6 +52,21 @@ test("a subscriber that falls too far behind is dropped with a reason, and nobod
   await quick.close();
   await served;
   assertEquals([broker.messages, broker.bytes], [0, 0]);
+});
+
+test("ATK-8: the log is told once when there are too many queues, whatever addresses come", async () => {
+  const told: LogEntry[] = [];
+  await using at = setUp({ maxQueues: 2, log: (entry) => told.push(entry) });
+  await at.producer.send("one", { body: 1 });
+  await at.producer.send("two", { body: 1 });
+  for (const address of ["three\n", "four", "five"]) {
+    const error = await assertRejects(() => at.producer.send(address, { body: 1 }), AmqpError);
+    assertMatch(error.message, /Cannot attach link: there are too many queues, 2 /);
+  }
+  assertEquals(told.map(({ level, code }) => `${level} ${code}`), ["warning refused"]);
+  assertMatch(told[0]!.message, /^Cannot make "three\\u\{a\}": there are too many queues, 2; raise "maxQueues"/);
+  // Those that are there go on.
+  await at.producer.send("one", { body: 2 });
 });
 
 test("a topic whose last subscriber was dropped leaves its place to another node", async () => {
