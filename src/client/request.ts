@@ -150,27 +150,27 @@ export class Requester {
       },
     };
     for (const key of keys) if (!this.#waiting.has(key)) this.#waiting.set(key, waiting);
-    const { environment, host, logging } = this.#connection;
-    const warningTimer = environment.setTimer(() => {
-      logOf(logging, environment).write({
-        level: "warning",
-        code: "request-unanswered",
-        message: `Cannot tell the answer of ${quote(address)}${
-          host === undefined ? "" : ` at ${host}`
-        } yet: none came in ${WARNING_DELAY_MS / 1000} s; does anybody answer there? A signal bounds the wait`,
-        address,
-        host,
-      });
-    }, WARNING_DELAY_MS);
+    const warningTimer = this.#watch(address);
     try {
       waiting.send();
       return await abortable(answer.promise, signal);
     } finally {
-      environment.clearTimer(warningTimer);
+      this.#connection.environment.clearTimer(warningTimer);
       sending?.abort();
       sending = undefined;
       for (const key of keys) if (this.#waiting.get(key) === waiting) this.#waiting.delete(key);
     }
+  }
+
+  // Warns when an answer is late; returns the timer.
+  #watch(address: string): unknown {
+    const { environment, host, logging } = this.#connection;
+    return environment.setTimer(() => {
+      const node = host === undefined ? quote(address) : `${quote(address)} at ${host}`;
+      const message = `Cannot tell the answer of ${node} yet: none came in ${WARNING_DELAY_MS / 1000} s; ` +
+        "does anybody answer there? A signal bounds the wait";
+      logOf(logging, environment).write({ level: "warning", code: "request-unanswered", message, address, host });
+    }, WARNING_DELAY_MS);
   }
 
   /** Responds to the requests of a receiver, see {@linkcode Connection.respond}. */
