@@ -157,7 +157,7 @@ export interface SenderRecovery extends LinkRecovery {
 }
 
 export interface ReceiverRecovery extends LinkRecovery {
-  /** Stores an outcome, then calls `tell`; false if nothing is stored. */
+  /** Stores an outcome, then calls `send`; false if nothing is stored. */
   keep(delivery: IncomingDelivery, state: DeliveryState, send: () => void): boolean;
   settled(delivery: IncomingDelivery): void;
   /** Called when the link is interrupted; false if none of its `unsettled` deliveries can be resumed. */
