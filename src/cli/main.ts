@@ -44,7 +44,7 @@ const programs: Readonly<Record<string, () => Promise<Program>>> = {
 
 /**
  * Runs the command in the words behind `webamqp`, and resolves with the exit status: 0 done, 1 failed, 2 usage error, 3
- * timeout, 130 after SIGINT, 143 after SIGTERM.
+ * time-out, 130 after SIGINT, 143 after SIGTERM.
  *
  * @example
  * ```ts

@@ -78,7 +78,7 @@ export class HttpExchange {
     return this.#reading;
   }
 
-  /** Ends the exchange at its timeout: an incomplete request is answered with 408, others are dropped. */
+  /** Ends the exchange at its time-out: an incomplete request is answered with 408, others are dropped. */
   expire(): void {
     if (!this.#reading) return void this.#socket.destroy();
     this.#read();
