@@ -8,8 +8,6 @@ import type { CodecLimits } from "../codec/limits.ts";
 
 // A separate array costs some hundred bytes beside the message's; one long-lived message keeps at most a block alive.
 const BLOCK_BYTES = 4_096;
-// Longer messages have arrays of their own.
-const MAX_SHARED_BYTES = 1_024;
 
 /** The numbers that a block keeps beside the bytes of each message, 32 bits each. */
 export const RECORD_NUMBERS = 7;
@@ -17,6 +15,8 @@ export const RECORD_NUMBERS = 7;
 export const START = 0;
 
 const RECORD_BYTES = 4 * RECORD_NUMBERS;
+// Longer messages, of which fewer than four fill a block, have arrays of their own.
+const MAX_SHARED_BYTES = BLOCK_BYTES / 4 - RECORD_BYTES;
 
 /** Where messages came from: one object for all messages of a link. */
 export interface MessageSource {
