@@ -45,13 +45,12 @@ export class MessageBlock {
 
   /** The index of a source here, which is added if it is new; undefined is the source of the broker's own messages. */
   indexOf(source: MessageSource | undefined): number {
-    if (this.#sources === undefined) {
-      this.#sources = [source];
-      return 0;
-    }
-    // Most messages come from where those before them came from.
-    const at = this.#sources.lastIndexOf(source);
-    return at < 0 ? this.#sources.push(source) - 1 : at;
+    const sources = this.#sources ??= [source];
+    // Most messages come from where the one before them came from.
+    const newest = sources.length - 1;
+    if (sources[newest] === source) return newest;
+    const at = sources.indexOf(source);
+    return at < 0 ? sources.push(source) - 1 : at;
   }
 
   source(index: number): MessageSource | undefined {

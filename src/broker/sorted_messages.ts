@@ -12,6 +12,8 @@ export interface Ranked {
 
 // Items that an insertion or removal moves; with more, moving costs more than finding the chunk.
 const CHUNK = 256;
+// Places of the last chunk that are kept when it has become empty, as many queues are empty again and again.
+const MAX_SPARE = 64;
 
 /** How a list keeps items that are many: as two values each, of which it makes them again. */
 export interface Parts<M, P> {
@@ -35,7 +37,7 @@ interface Chunk<P> {
 /** A sorted list that appends, takes from the front, and takes returned items back at any place, all without walks. */
 export class SortedMessages<M extends Ranked, P = M> {
   readonly #how: Parts<M, P> | undefined;
-  // No chunk is empty.
+  // No chunk is empty, except one that has no other beside it.
   #chunks: Chunk<P>[] = [];
   // The only item of the list, as it is: many lists have no more at a time.
   #only: M | undefined;
@@ -52,8 +54,7 @@ export class SortedMessages<M extends Ranked, P = M> {
 
   /** The first item, which stays in the list. */
   get first(): M | undefined {
-    const chunk = this.#chunks[0];
-    return chunk === undefined ? this.#only : this.#itemAt(chunk, chunk.start);
+    return this.#only ?? (this.#size === 0 ? undefined : this.#itemAt(this.#chunks[0]!, this.#chunks[0]!.start));
   }
 
   /** Inserts an item at its place; does nothing if there is one of its rank already. */
@@ -68,17 +69,16 @@ export class SortedMessages<M extends Ranked, P = M> {
   }
 
   shift(): M | undefined {
-    const chunk = this.#chunks[0];
-    if (chunk === undefined) {
-      const only = this.#only;
-      this.#only = undefined;
-      this.#size = 0;
-      return only;
-    }
-    const item = this.#itemAt(chunk, chunk.start);
-    chunk.parts[chunk.start++] = undefined;
-    if (chunk.start === chunk.parts.length) this.#chunks.shift();
+    const item = this.first;
+    if (item === undefined) return undefined;
     this.#size--;
+    if (this.#only !== undefined) {
+      this.#only = undefined;
+      return item;
+    }
+    const chunk = this.#chunks[0]!;
+    chunk.parts[chunk.start++] = undefined;
+    this.#dropEmpty(0);
     return item;
   }
 
@@ -96,7 +96,7 @@ export class SortedMessages<M extends Ranked, P = M> {
       chunk.parts.splice(at, 1);
       chunk.places.splice(at, 1);
     }
-    if (chunk.start === chunk.parts.length) this.#chunks.splice(index, 1);
+    this.#dropEmpty(index);
     this.#size--;
     return true;
   }
@@ -139,6 +139,14 @@ export class SortedMessages<M extends Ranked, P = M> {
     }
     this.#size -= picked.length;
     return picked;
+  }
+
+  #dropEmpty(index: number): void {
+    const chunks = this.#chunks;
+    const { start, parts } = chunks[index]!;
+    if (start < parts.length || (chunks.length === 1 && parts.length <= MAX_SPARE)) return;
+    if (index === 0) chunks.shift();
+    else chunks.splice(index, 1);
   }
 
   // Puts the only item into a chunk, for what looks there.
