@@ -41,9 +41,9 @@ export function accept(link: SenderEndpoint | ReceiverEndpoint, options: LinkOpt
 
 // A link belongs to whoever attached it last [transport 2.6.1].
 function steal({ connection }: SessionEndpoint, { name, role }: Attach): void {
+  const ours = role === "sender" ? "receiver" : "sender";
   for (const session of connection.sessions()) {
-    for (const link of session.links()) {
-      if (link.name !== name || link.role === role) continue;
+    for (const link of [...session.linksNamed(name, ours)]) {
       if (link.state !== "attached" && link.state !== "attachReceived") continue;
       link.fail(
         new AmqpError(condition.stolen, `Cannot keep link ${quote(name)}: it was attached again`, { scope: "link" }),

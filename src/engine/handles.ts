@@ -15,6 +15,10 @@ export class Handles {
   readonly #local = new Map<number, LinkEndpoint>();
   readonly #remote = new Map<number, LinkEndpoint>();
   readonly #awaiting = new Map<string, LinkEndpoint>();
+  // The links of a name and role: more than one while former ones end.
+  readonly #named = new Map<string, readonly LinkEndpoint[]>();
+  // No handle of ours below it is free.
+  #lowest = 0;
   // The peer's handles whose link ended with an error: later frames are an errant link's. Bounded by handle-max.
   readonly #errant = new Set<number>();
   /** The peer's handles that it has used again before it answered our detach. Bounded by handle-max. */
@@ -34,8 +38,9 @@ export class Handles {
    * @throws {AmqpError} With `amqp:resource-limit-exceeded` if that is above `most`.
    */
   free(name: string, most: number): number {
-    let handle = 0;
+    let handle = this.#lowest;
     while (this.#local.has(handle)) handle++;
+    this.#lowest = handle;
     if (handle <= most) return handle;
     throw tooManyLinks(name, handle);
   }
@@ -43,6 +48,12 @@ export class Handles {
   /** Adds a link under our handle. */
   add(link: LinkEndpoint): void {
     this.#local.set(link.handle, link);
+    this.#named.set(keyOf(link.name, link.role), [...this.named(link.name, link.role), link]);
+  }
+
+  /** The links of that name and role. */
+  named(name: string, role: Role): readonly LinkEndpoint[] {
+    return this.#named.get(keyOf(name, role)) ?? [];
   }
 
   /** Expects the peer's attach for a link. */
@@ -92,8 +103,12 @@ export class Handles {
 
   delete(link: LinkEndpoint): void {
     this.#local.delete(link.handle);
+    this.#lowest = Math.min(this.#lowest, link.handle);
     const key = keyOf(link.name, link.role);
     if (this.#awaiting.get(key) === link) this.#awaiting.delete(key);
+    const named = this.named(link.name, link.role).filter((other) => other !== link);
+    if (named.length > 0) this.#named.set(key, named);
+    else this.#named.delete(key);
     if (link.remoteHandle !== undefined) this.#remote.delete(link.remoteHandle);
   }
 
@@ -101,6 +116,8 @@ export class Handles {
     this.#local.clear();
     this.#remote.clear();
     this.#awaiting.clear();
+    this.#named.clear();
+    this.#lowest = 0;
     this.#errant.clear();
     this.overtaken.clear();
   }

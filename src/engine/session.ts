@@ -19,6 +19,7 @@ import type {
   Fields,
   Flow,
   Performative,
+  Role,
   Source,
   Target,
   Transfer,
@@ -154,6 +155,11 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     return this.#handles.links();
   }
 
+  /** The links of that name and of our role. */
+  linksNamed(name: string, role: Role): readonly LinkEndpoint[] {
+    return this.#handles.named(name, role);
+  }
+
   /** Writes our begin, first or as the answer. */
   sendBegin(): void {
     const next = this.#next("sendBegin");
@@ -198,8 +204,8 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     if (!this.#writable || this.connection.closing) throw this.#illegal(`attach link ${quote(name)}`);
     const handle = this.#handles.free(name, Math.min(this.remote?.handleMax ?? MAX_UINT, this.#handleMax));
     const link = new Link(this, name, handle);
-    for (const other of this.links()) {
-      if (other.name !== name || other.role !== link.role || other.state === "detachSent") continue;
+    for (const { state } of this.#handles.named(name, link.role)) {
+      if (state === "detachSent") continue;
       throw new AmqpError(condition.illegalState, `Cannot attach link ${quote(name)}: the name is in use`, {
         scope: "link",
       });
@@ -323,7 +329,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   }
 
   expectAgain(link: LinkEndpoint): boolean {
-    for (const other of this.links()) if (other !== link && other.name === link.name) return false;
+    if (this.linksNamed(link.name, "sender").length + this.linksNamed(link.name, "receiver").length > 1) return false;
     this.#handles.unbind(link);
     this.#handles.expect(link);
     return true;
