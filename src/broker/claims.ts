@@ -36,6 +36,8 @@ export type VerifyPutToken = (token: PutToken) => boolean | Date | Promise<boole
 // The most valid audiences of a connection.
 const MAX_CLAIMS = 1_000;
 const MAX_TOKEN_BYTES = 262_144n;
+// Longer than any URL: each attach compares its address with all audiences.
+const MAX_AUDIENCE_LENGTH = 2_048;
 // The most links on which a connection puts tokens, and the tokens of one link under verification at a time.
 const MAX_LINKS = 8;
 const CREDIT = 20;
@@ -234,6 +236,9 @@ export class ClaimsNode {
     const operation = properties.subject === "set-token" ? "set-token" : applicationProperties.operation;
     const audience = operation === "set-token" ? "" : applicationProperties.name;
     if (typeof audience !== "string") throw invalid('property "name" is not a string');
+    if (audience.length > MAX_AUDIENCE_LENGTH) {
+      throw invalid(`property "name" has ${audience.length} characters, ${MAX_AUDIENCE_LENGTH} are the most`);
+    }
     const claims = this.#claimsOf(connection);
     if (operation === "delete-token") return await claims.inOrder(audience, () => claims.delete(audience));
     if (operation !== "put-token" && operation !== "set-token") throw invalid("its operation is not known");

@@ -67,6 +67,23 @@ test("CBS-3: only true and a date that is to come are a yes to a token", async (
   }
 });
 
+test("CBS-3, ATK-18: an audience is no longer than 2,048 characters, as each attach looks at all of them", async () => {
+  const seen: number[] = [];
+  await using broker = new Broker({ verifyToken: ({ audience }) => seen.push(audience.length) > 0 });
+  const client = await broker.connect();
+  const tokens = client.sender("$cbs");
+  const put = (length: number) =>
+    tokens.send({
+      applicationProperties: { operation: "put-token", type: "jwt", name: "a".repeat(length) },
+      body: "t",
+    });
+  await put(2_048);
+  const error = await assertRejects(() => put(2_049), OutcomeError);
+  assertEquals(error.condition, condition.invalidField);
+  assertEquals(error.message.includes('property "name" has 2049 characters, 2048 are the most'), true, error.message);
+  assertEquals(seen, [2_048]);
+});
+
 test("CBS-4: what is asked of one audience is done in its order, however long a token is looked at", async () => {
   const looked = Promise.withResolvers<boolean>();
   await using broker = new Broker({ verifyToken: ({ token }) => token === "slow" ? looked.promise : true });
