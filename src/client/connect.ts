@@ -11,10 +11,11 @@ import { checkAddress, checkOptions, type Kinds, type OptionKinds } from "../bas
 import { quote } from "../base/text.ts";
 import { abortable, Deferred, ignore, onAbort, part, type WaitOptions, within } from "../base/wait.ts";
 import type { LogOption } from "../base/log.ts";
-import { encodeMessage, type Message } from "../codec/message.ts";
+import { type Message, writeMessage } from "../codec/message.ts";
 import { FastPathReader } from "../codec/fast_path.ts";
 import { CODEC_LIMIT_KINDS, type CodecLimits } from "../codec/limits.ts";
 import type { Accepted, Fields, SaslFrameBody } from "../codec/types.ts";
+import { Writer } from "../codec/writer.ts";
 import type { CostLimits } from "../engine/budgets.ts";
 import { ClientHandshake } from "../engine/handshake.ts";
 import type { SessionOptions } from "../engine/session.ts";
@@ -28,7 +29,7 @@ import { Connection } from "./connection.ts";
 import { ConnectionBase, type ConnectionSettings } from "./connection_base.ts";
 import { MAX_PENDING, MAX_PENDING_BYTES, type ReconnectOptions, Reconnector } from "./reconnect.ts";
 import { SendAbortedError, type SendOptions } from "./outcome.ts";
-import { Sender } from "./sender.ts";
+import { BLOCK_BYTES, Sender } from "./sender.ts";
 import { refused } from "./link.ts";
 import { codecLimits, senderAttach, SESSION_KINDS } from "./link_options.ts";
 
@@ -289,7 +290,7 @@ export async function publish(
   let payload: Uint8Array;
   try {
     // A message that cannot be sent is told at once, not when there is a connection.
-    payload = message instanceof Uint8Array ? message : encodeMessage(message);
+    payload = message instanceof Uint8Array ? message : encoded(message);
   } catch (error) {
     return await refused(error, message);
   }
@@ -340,6 +341,15 @@ function outOfTime({ cause, sent }: SendAbortedError): unknown {
   return new TransportError("timeout", `${message}, it ${sent ? "has left and may arrive" : "has not left"}`, {
     cause,
   });
+}
+
+// In memory of which the next writer takes the rest.
+function encoded(message: Message): Uint8Array {
+  const writer = new Writer(BLOCK_BYTES);
+  writeMessage(message, writer);
+  const bytes = writer.take();
+  writer.release();
+  return bytes;
 }
 
 async function sendOver(

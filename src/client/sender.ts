@@ -38,7 +38,7 @@ import type { ParallelSends, ParallelSink } from "./send_all.ts";
 import type { StreamedMessage } from "./stream.ts";
 
 // Room for some dozens of small messages; a message that is held for long keeps no more memory alive than one block.
-const BLOCK_BYTES = 16_384;
+export const BLOCK_BYTES = 16_384;
 
 /**
  * Sends messages to one address; made by `sender` of a connection or session.

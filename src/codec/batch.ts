@@ -62,7 +62,7 @@ export function batch(messages: readonly Message[], options: BatchOptions = {}):
   }
   // Zero is no limit, as in an attach.
   const most = Number(maxMessageSize ?? 0) || Infinity;
-  const whole = new Writer(1_024);
+  const whole = new Writer(1_024, true);
   if (head !== undefined) encodeHead(head, whole);
   let count = 0;
   for (const message of messages) {

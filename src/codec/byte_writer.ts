@@ -30,11 +30,16 @@ export class ByteWriter {
   protected end = 0;
 
   readonly #capacity: number;
+  readonly #isOwn: boolean;
   #lastTaken = 0;
 
-  /** Starts empty; memory is taken at the first write, `capacity` bytes or more at a time. */
-  constructor(capacity = 256) {
+  /**
+   * Starts empty; memory is taken at the first write, `capacity` bytes or more at a time. `isOwn` for what a program gets: others
+   * neither have written to that memory, nor will.
+   */
+  constructor(capacity = 256, isOwn = false) {
     this.#capacity = capacity;
+    this.#isOwn = isOwn;
   }
 
   /** Bytes that were written and not taken. */
@@ -164,7 +169,7 @@ export class ByteWriter {
     const written = this.length === 0 ? undefined : this.view();
     // The next output is likely to be as long as the last.
     const likely = Math.min(this.#lastTaken, MAX_AHEAD);
-    const slab = written === undefined ? takeSlab(Math.max(likely, least)) : undefined;
+    const slab = written === undefined && !this.#isOwn ? takeSlab(Math.max(likely, least)) : undefined;
     if (slab !== undefined) return this.#hold(slab.bytes, slab.end);
     const size = Math.max(this.#capacity, likely, 2 * this.length, least);
     // A writer of known capacity may keep the memory for long, and takes no more than that.

@@ -143,7 +143,7 @@ export function withDefaults(composite: FieldValues & { kind?: Kind }, kind = co
 
 /** A composite as a described value, for places where any value may stand: a message body, an entry of a map. */
 export function toDescribed(composite: Composite): Described {
-  const writer = new Writer();
+  const writer = new Writer(256, true);
   encodeComposite(writer, composite);
   return new Reader(writer.take()).value() as Described;
 }
@@ -155,7 +155,7 @@ export function toDescribed(composite: Composite): Described {
  */
 export function fromDescribed(value: unknown): Composite | undefined {
   if (!(value instanceof Described)) return undefined;
-  const writer = new Writer();
+  const writer = new Writer(256, true);
   writer.value(value);
   const reader = new Reader(writer.take(), undefined, "delivery");
   const plan = readPlan(reader, reader.code());

@@ -308,7 +308,7 @@ export function encodeFooter(message: Message, writer: Writer): void {
  * ```
  */
 export function encodeMessage(message: Message, bare?: Uint8Array): Uint8Array<ArrayBuffer> {
-  const writer = new Writer(1_024);
+  const writer = new Writer(1_024, true);
   writeMessage(message, writer, bare);
   return writer.take();
 }

@@ -15,6 +15,7 @@ import {
   encodeData,
   encodeFooter,
   encodeHead,
+  encodeMessage,
   json,
   type Message,
   sequence,
@@ -530,4 +531,18 @@ test("ATK-2: a hundred thousand empty data sections are one body", () => {
   for (let i = 0; i < bytes.length; i += 5) bytes.set(section, i);
   const { body } = decodeMessage(bytes);
   assertEquals((body as DataBody).chunks.length, 100_000);
+});
+
+test("encodeMessage: the program's bytes stand in memory that nobody else has written to, or will", () => {
+  const others = Array.from({ length: 10 }, () => {
+    const writer = new Writer(512);
+    writer.u32(7);
+    const bytes = writer.take();
+    writer.release();
+    return bytes.buffer;
+  });
+  const ours = encodeMessage({ body: "hi" }).buffer;
+  const later = new Writer(512);
+  later.u32(7);
+  assert(![...others, later.take().buffer].includes(ours));
 });
