@@ -173,7 +173,24 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
    * closes with the peer. Never fails because the connection has ended already.
    */
   override close(options: CloseOptions = {}): Promise<void> {
-    return this.closeBy(() => this.#close(options), options);
+    return this.closeBy(() => this.#close(options), options, {
+      environment: this.environment,
+      drop: (timeoutMs) => this.#drop(timeoutMs),
+    });
+  }
+
+  /** @ignore {@inheritDoc LinkConnection.closeTimeoutMs} */
+  get closeTimeoutMs(): number {
+    return this.settings.closeTimeoutMs ?? DEFAULT_CLOSE_WAIT_MS;
+  }
+
+  // The peer has not closed in time.
+  #drop(timeoutMs: number): void {
+    const { attachment } = this;
+    if (attachment === undefined) return this.finish(undefined);
+    attachment.driver.closeTimeoutMs = 0;
+    const message = `Cannot close connection: no answer within ${timeoutMs} ms`;
+    attachment.driver.destroy(new TransportError("timeout", message));
   }
 
   /** Drops the connection without waiting or a close frame; every call that waits on it fails with `cause`. */
@@ -310,7 +327,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
   }
 
   /** Runs before the close is sent. */
-  protected beforeClose(_timeoutMs: number): Promise<void> | undefined {
+  protected beforeClose(_timeoutMs: number | undefined): Promise<void> | undefined {
     return undefined;
   }
 
@@ -321,7 +338,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
   }
 
   async #close(options: CloseOptions): Promise<void> {
-    if (!this.over) await this.beforeClose(options.timeoutMs ?? DEFAULT_CLOSE_WAIT_MS);
+    if (!this.over) await this.beforeClose(options.timeoutMs);
     const attachment = this.attachment;
     if (attachment === undefined) return this.finish(undefined);
     attachment.closing = true;
@@ -338,10 +355,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
     endpoint.close(options.error);
     driver.wake();
     // The engine bounds the wait for the peer's close, the channel the wait for its own; an explicit time bounds both.
-    if (!await within(driver.ended, timeoutMs, this.environment)) {
-      driver.closeTimeoutMs = 0;
-      driver.destroy(new TransportError("timeout", `Cannot close connection: no answer within ${timeoutMs} ms`));
-    }
+    if (!await within(driver.ended, timeoutMs, this.environment)) this.#drop(timeoutMs);
     await driver.ended;
   }
 

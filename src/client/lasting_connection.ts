@@ -167,7 +167,7 @@ export class LastingConnection extends ConnectionBase {
   }
 
   /** {@inheritDoc ConnectionBase.beforeClose} */
-  protected override beforeClose(timeoutMs: number): Promise<void> {
+  protected override beforeClose(timeoutMs: number | undefined): Promise<void> {
     return this.closeLinks({ timeoutMs });
   }
 

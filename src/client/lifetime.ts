@@ -5,9 +5,10 @@
  */
 
 import * as condition from "../base/condition.ts";
+import type { Environment } from "../base/environment.ts";
 import { AmqpError, type ErrorScope, OutcomeError, TransportError } from "../base/errors.ts";
 import { checkOptions, type OptionKinds, WAIT_KINDS } from "../base/options.ts";
-import { abortable, Deferred, type WaitOptions } from "../base/wait.ts";
+import { abortable, Deferred, type WaitOptions, within } from "../base/wait.ts";
 
 /** The default of {@linkcode CloseOptions.timeoutMs}, in milliseconds. */
 export const DEFAULT_CLOSE_WAIT_MS = 5_000;
@@ -16,10 +17,20 @@ export const WARNING_DELAY_MS = 10_000;
 
 /** Options of closing a connection, session or link. */
 export interface CloseOptions extends WaitOptions {
-  /** Milliseconds to wait for messages in flight, and again for the peer's answer. Default: 5,000. */
+  /**
+   * Milliseconds to wait for messages in flight, and again for the peer's answer. Default: 5,000, for the answer the
+   * `closeTimeoutMs` of the connection's limits. A close that is under way already ends within them, too.
+   */
   timeoutMs?: number | undefined;
   /** The error to send to the peer. Default: none, an orderly close. */
   error?: AmqpError | undefined;
+}
+
+/** What a close needs of what is closed. */
+export interface Dropping {
+  readonly environment: Environment;
+  /** Ends it without waiting for the peer, which has had its milliseconds. */
+  drop(timeoutMs: number): void;
 }
 
 /** The kinds of {@linkcode CloseOptions}. */
@@ -130,10 +141,18 @@ export abstract class Lifetime {
     this.#beginning?.resolve();
   }
 
-  /** Runs `work` unless a close is under way, and waits for the close or the signal. */
-  protected async closeBy(work: () => Promise<void>, options: CloseOptions): Promise<void> {
+  /** @ignore Runs `work` unless a close is under way, and waits for the close or the signal. */
+  protected async closeBy(work: () => Promise<void>, options: CloseOptions, dropping: Dropping): Promise<void> {
     checkOptions(`close ${this.describe().label}`, options, CLOSE_KINDS);
-    await abortable(this.#closing ??= work(), options.signal);
+    const { signal, timeoutMs } = options;
+    let closed = this.#closing;
+    // A close that is under way may wait for longer than this caller wants to.
+    if (closed !== undefined && timeoutMs !== undefined) {
+      const { environment } = dropping;
+      closed = within(closed, timeoutMs, environment).then((inTime) => inTime || this.#over || dropping.drop(timeoutMs))
+        .then(() => this.#closing);
+    }
+    await abortable(closed ?? (this.#closing = work()), signal);
   }
 
   /** Called when the peer's side is lost for now; `ready` waits for the next. */

@@ -16,7 +16,7 @@ import type { ReceiverEndpoint, ReceiverEvent } from "../engine/receiver.ts";
 import type { SenderEndpoint, SenderEvent } from "../engine/sender.ts";
 import type { SessionEndpoint } from "../engine/session.ts";
 import type * as LogTexts from "./log_texts.ts";
-import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, Lifetime } from "./lifetime.ts";
+import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, type Dropping, Lifetime } from "./lifetime.ts";
 import type { LinkRecovery, RecoveringConnection, RecoveringLink } from "./recovery.ts";
 import type { StreamSender } from "./stream.ts";
 import { ignore, part, rejected, type WaitOptions, within } from "../base/wait.ts";
@@ -39,6 +39,8 @@ export interface LinkConnection extends Lifetime, RecoveringConnection {
   admit(bytes: number): void;
   /** The peer's host and port, or the container-id of a peer that connected to us; undefined before it is known. */
   readonly host: string | undefined;
+  /** @ignore The default of the milliseconds to wait for the peer's answer to a detach or an end. */
+  readonly closeTimeoutMs: number;
   /** @ignore The log. */
   readonly logging: LogHolder;
   /** @ignore Messages that found no credit when sent. */
@@ -163,12 +165,22 @@ export abstract class Link extends Lifetime implements RecoveringLink {
    * In flight are sends without an outcome, and the running handlers of {@linkcode Receiver.serve}.
    */
   override close(options: CloseOptions = {}): Promise<void> {
-    return this.closeBy(() => this.#close(true, options), options);
+    return this.closeBy(() => this.#close(true, options), options, this.#dropping());
   }
 
   /** Suspends the link: both sides keep the terminus and the unsettled deliveries, as far as they can. */
   detach(options: CloseOptions = {}): Promise<void> {
-    return this.closeBy(() => this.#close(false, options), options);
+    return this.closeBy(() => this.#close(false, options), options, this.#dropping());
+  }
+
+  #dropping(): Dropping {
+    const { environment } = this.connection;
+    const drop = (): void => {
+      if (!this.#isLeaving) this.endpoint?.detach({ closed: true });
+      this.connection.wake();
+      this.connection.endLink(this);
+    };
+    return { environment, drop };
   }
 
   /** @ignore True once the link was closed, rather than suspended or lost. */
@@ -339,12 +351,12 @@ export abstract class Link extends Lifetime implements RecoveringLink {
     if (this.over) return;
     const timeoutMs = options.timeoutMs ?? DEFAULT_CLOSE_WAIT_MS;
     const { environment } = this.connection;
+    const answerMs = answerWait(this.connection, options);
     this.onclosing();
     const inTime = await within(Promise.race([this.idle(), this.closed]), timeoutMs, environment);
     this.#isLeaving = true;
     if (this.over) return;
     const endpoint = this.endpoint;
-    const answerMs = timeoutMs === Infinity ? DEFAULT_CLOSE_WAIT_MS : timeoutMs;
     endpoint?.detach({ closed, error: options.error });
     this.connection.wake();
     // If the link is not attached, no answer of the peer's can come; nor from one that has not taken it again in all the time.
@@ -353,6 +365,11 @@ export abstract class Link extends Lifetime implements RecoveringLink {
     if (answers && await within(this.closed, answerMs, environment)) return;
     this.connection.endLink(this);
   }
+}
+
+/** Milliseconds to wait for the peer's answer to a detach or an end. */
+export function answerWait({ closeTimeoutMs }: LinkConnection, { timeoutMs = Infinity }: CloseOptions): number {
+  return timeoutMs === Infinity ? closeTimeoutMs : timeoutMs;
 }
 
 /** Rejects with `error`; an encoding error is explained in detail if the module that does so can be loaded. */

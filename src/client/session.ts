@@ -7,8 +7,8 @@
 import * as condition from "../base/condition.ts";
 import { AmqpError, type ErrorScope } from "../base/errors.ts";
 import type { SessionEndpoint, SessionOptions } from "../engine/session.ts";
-import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, Lifetime } from "./lifetime.ts";
-import { closeFor, type Link, type LinkConnection } from "./link.ts";
+import { type CloseOptions, Lifetime } from "./lifetime.ts";
+import { answerWait, closeFor, type Link, type LinkConnection } from "./link.ts";
 import type { Receiver } from "./receiver.ts";
 import type { Sender } from "./sender.ts";
 import { checkedOptions, type ReceiverOptions, type SenderOptions } from "./link_options.ts";
@@ -97,7 +97,16 @@ export class Session extends Lifetime {
 
   /** Closes the links of the session, then ends it. Never fails because the session has ended already. */
   override close(options: CloseOptions = {}): Promise<void> {
-    const close = (): Promise<void> => this.closeBy(() => this.#close(options), options);
+    const close = (): Promise<void> =>
+      this.closeBy(() => this.#close(options), options, {
+        environment: this.connection.environment,
+        drop: () => {
+          this.#shared.endpoint?.end();
+          this.connection.wake();
+          for (const link of this.connection.linksOf(this.#shared)) this.connection.endLink(link);
+          this.connection.endSession(this.#shared);
+        },
+      });
     return closeFor(close, this.connection.linksOf(this.#shared), options);
   }
 
@@ -135,15 +144,15 @@ export class Session extends Lifetime {
   }
 
   async #close(options: CloseOptions): Promise<void> {
-    const timeoutMs = options.timeoutMs ?? DEFAULT_CLOSE_WAIT_MS;
-    await this.connection.closeLinks({ timeoutMs, error: options.error }, this.#shared);
+    const { timeoutMs, error } = options;
+    await this.connection.closeLinks({ timeoutMs, error }, this.#shared);
     if (this.over) return;
     const { endpoint } = this.#shared;
     endpoint?.end(options.error);
     this.connection.wake();
     if (
       endpoint !== undefined && endpoint.state !== "ended" &&
-      await within(this.closed, timeoutMs, this.connection.environment)
+      await within(this.closed, answerWait(this.connection, options), this.connection.environment)
     ) return;
     this.connection.endSession(this.#shared);
   }

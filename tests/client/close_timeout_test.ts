@@ -52,6 +52,39 @@ for (const [scheme, transport] of [["ws", "websocket"], ["ws", "socket"], ["amqp
     assert(performance.now() - start < 1_000);
   });
 
+  test(`close: ${scheme} over ${transport}: limits.closeTimeoutMs bounds the answers about links and sessions, too`, async () => {
+    await using server = await freezing({ onReceiver: (request) => void request.accept() });
+    const limits = { closeTimeoutMs: 50 };
+    const connection = await connect(`${scheme}://127.0.0.1:${server.port}`, { transport, limits });
+    const session = connection.session();
+    const senders = [connection.sender("a"), session.sender("b"), connection.sender("c")];
+    for (const sender of senders) await sender.ready();
+    server.freeze();
+    const start = performance.now();
+    await senders[2].close();
+    await session.close();
+    await connection.close();
+    assert(performance.now() - start < 2_000);
+  });
+
+  test(`close: ${scheme} over ${transport}: a second call ends the first within its own timeoutMs`, async () => {
+    await using server = await freezing({ onReceiver: (request) => void request.accept() });
+    const connection = await connect(`${scheme}://127.0.0.1:${server.port}`, { transport });
+    const session = connection.session();
+    const [sender, other] = [connection.sender("a"), session.sender("b")];
+    await Promise.all([sender.ready(), other.ready()]);
+    server.freeze();
+    const start = performance.now();
+    const first = [sender.close(), session.close()];
+    await Promise.all([sender.close({ timeoutMs: 50 }), session.close({ timeoutMs: 50 })]);
+    await Promise.all(first);
+    first.push(connection.close());
+    await connection.close({ timeoutMs: 50 });
+    await Promise.all(first);
+    assert(performance.now() - start < 2_000);
+    assertEquals([sender.open, session.open, connection.state], [false, false, "closed"]);
+  });
+
   test(`publish: ${scheme} over ${transport}: timeoutMs bounds the whole, down to the socket, whatever the server leaves out`, async () => {
     // This server answers nothing, not even the transport's handshake.
     await using mute = await bareServer(silent);
