@@ -59,7 +59,7 @@ export class ByteWriter {
   take(): Uint8Array<ArrayBuffer> {
     const taken = this.view();
     this.#lastTaken = taken.length;
-    if (this.bytes.length >= MIN_BLOCK_BYTES) {
+    if (this.bytes.length >= MIN_BLOCK_BYTES && !this.#isOwn) {
       lend(taken);
       this.#hold(noBytes(), 0);
     } else this.start = this.end;
@@ -173,7 +173,7 @@ export class ByteWriter {
     if (slab !== undefined) return this.#hold(slab.bytes, slab.end);
     const size = Math.max(this.#capacity, likely, 2 * this.length, least);
     // A writer of known capacity may keep the memory for long, and takes no more than that.
-    const exact = size < MIN_BLOCK_BYTES || size === this.#capacity;
+    const exact = this.#isOwn || size < MIN_BLOCK_BYTES || size === this.#capacity;
     if (exact) this.#hold(new Uint8Array(size), 0);
     else this.#hold(takeBlock(BLOCK_HEAD_BYTES + size), BLOCK_HEAD_BYTES);
     if (written !== undefined) this.append(written);

@@ -42,6 +42,8 @@ import type { CodecLimits } from "../../src/codec/limits.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import * as entry from "../../mod.ts";
 import { hex } from "../../src/base/text.ts";
+import { Broker } from "../../src/broker/broker.ts";
+import { linkUp } from "../client/link_up.ts";
 import { test } from "../harness.ts";
 import { amidst, assertAmqpError, compact, sized, wire, written } from "./bytes.ts";
 
@@ -545,4 +547,15 @@ test("encodeMessage: the program's bytes stand in memory that nobody else has wr
   const later = new Writer(512);
   later.u32(7);
   assert(![...others, later.take().buffer].includes(ours));
+});
+
+test("encodeMessage: a large message stays as it is after it was sent", async () => {
+  const connection = linkUp(new Broker({ log: null }));
+  const bytes = encodeMessage({ body: new Uint8Array(65_536).fill(1) });
+  const before = bytes.slice();
+  const sender = connection.sender("queue");
+  await sender.send(bytes);
+  for (let i = 0; i < 4; i++) await sender.send({ body: new Uint8Array(65_536).fill(2) });
+  assert(bytes.every((byte, i) => byte === before[i]));
+  await connection.close();
 });
