@@ -86,6 +86,8 @@ interface Grant {
   failures: number;
   // Counts the puts: the result of an older put is ignored.
   turn: number;
+  // When the last token expires, by the connection's clock.
+  until: number;
 }
 
 /** The tokens of one connection. */
@@ -94,6 +96,8 @@ export class Claims {
   readonly #options: ClaimsOptions;
   readonly #grants = new Map<string, Grant>();
   readonly #waiting = new Map<string, Deferred<DecodedMessage>>();
+  // What the option "token" threw, unless it says that waiting does not help.
+  readonly #passing = new WeakSet<object>();
   #sender: Sender | undefined;
   #receiver: Receiver | undefined;
 
@@ -124,6 +128,7 @@ export class Claims {
         timer: undefined,
         failures: 0,
         turn: 0,
+        until: Infinity,
       };
       this.#grants.set(audience, grant);
     }
@@ -138,10 +143,33 @@ export class Claims {
     return grant.put;
   }
 
+  /**
+   * Whether a link that was attached before and ended with `error` may be attached again with a fresh token: its token has
+   * expired, or none could be had.
+   */
+  mayReturn(link: ClaimsLink, error: Error): boolean {
+    if (this.#passing.has(error)) return true;
+    const { address = "" } = link;
+    const grant = this.#grants.get((this.#options.audience ?? same)(address) ?? "");
+    const isRefused = error instanceof AmqpError && error.condition === condition.unauthorizedAccess;
+    if (!isRefused || grant === undefined || this.#connection.environment.now() < grant.until) return false;
+    grant.attachment = undefined;
+    return true;
+  }
+
+  async #ask(audience: string): Promise<ClaimsToken> {
+    try {
+      return await this.#options.token(audience);
+    } catch (error) {
+      if (error instanceof Error && (error as { retryable?: unknown }).retryable !== false) this.#passing.add(error);
+      throw error;
+    }
+  }
+
   async #put(audience: string, grant: Grant): Promise<void> {
     const turn = ++grant.turn;
     this.#connection.environment.clearTimer(grant.timer);
-    const given = await this.#options.token(audience);
+    const given = await this.#ask(audience);
     checkToken(audience, given);
     const lifeMs = given.expiresAt === undefined ? Infinity : given.expiresAt.getTime() - Date.now();
     if (!(lifeMs > 0)) {
@@ -168,6 +196,7 @@ export class Claims {
     }
     if (turn !== grant.turn) return;
     grant.failures = 0;
+    grant.until = environment.now() + lifeMs;
     if (lifeMs === Infinity) return;
     const share = RENEW_AT - 0.1 * randomFraction(this.#connection.environment);
     this.#renewAfter(Math.max(MIN_RENEW_MS, lifeMs * share), audience, grant);

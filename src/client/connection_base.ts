@@ -127,7 +127,10 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
   /** @ignore Messages that found no credit when sent. */
   creditWaits = 0;
   /** @ignore Puts tokens before links attach. */
-  claims: { beforeAttach(link: Link, attachment: unknown): Promise<void> | undefined } | undefined;
+  claims: {
+    beforeAttach(link: Link, attachment: unknown): Promise<void> | undefined;
+    mayReturn(link: Link, error: Error): boolean;
+  } | undefined;
   #remote: Open | undefined;
   #host: string | undefined;
   #defaultSession: SharedSession | undefined;

@@ -301,6 +301,8 @@ export abstract class Link extends Lifetime implements RecoveringLink {
 
   /** @ignore Interrupts the link, which is to be attached again. */
   handleInterrupted(error: Error): Interruption {
+    // What fails before the next attach is no loss of a link that has lasted.
+    this.attachedAt = undefined;
     this.interrupt();
     return this.oninterrupted(error);
   }

@@ -221,7 +221,7 @@ export class Reconnector {
     const { environment } = this.#connection;
     const address = this.#redirects?.addressOf(error, this.#url.hostname);
     if (address !== undefined) link.redirect(address);
-    else if (this.#policy === undefined || !mayReturn(error)) return false;
+    else if (this.#policy === undefined || !mayReturn(error) && !this.#mayRenew(link, error)) return false;
     // A link's first attach fails with the reason, so that the program may decide to try again.
     else if (!link.attachedBefore && !this.#policy.initial) {
       return located(error, "at its first attach; try again, or have reconnect: { initial: true } do so");
@@ -237,6 +237,11 @@ export class Reconnector {
     }, delayMs);
     this.#timers.add(timer);
     return true;
+  }
+
+  // Whether a fresh token may bring back a link that was attached before.
+  #mayRenew(link: Link, error: Error): boolean {
+    return link.attachedBefore && (this.#connection.claims?.mayReturn(link, error) ?? false);
   }
 
   async #sleep(ms: number): Promise<void> {

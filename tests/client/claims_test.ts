@@ -342,3 +342,39 @@ test("CBS-1, CBS-6: our broker's node for tokens takes ours, renews them, and re
   await time.wait(connection.close());
   await time.wait(broker.close());
 });
+
+test("CBS-6: a token that cannot be had for a while costs no link: after a reconnect, nor when the old one expires", async () => {
+  for (const how of ["reconnect", "expiry"] as const) {
+    const time = new VirtualTime();
+    const network = new VirtualNetwork();
+    const broker = new Broker({ environment: time, log: null, verifyToken: () => later(100_000) });
+    network.up("a", (channel) => broker.accept(channel));
+    let failing = false;
+    let asked = 0;
+    const connection = await time.wait(connect("ws://a/", {
+      environment: time,
+      dial: network.dial,
+      log: null,
+      claims: {
+        token: () => {
+          asked++;
+          if (failing) throw new Error("no answer from the issuer");
+          return { token: `t${asked}`, type: "jwt", expiresAt: later(100_000) };
+        },
+      },
+    }));
+    const sender = connection.sender("orders");
+    await time.wait(sender.send({ body: 1 }));
+    failing = true;
+    if (how === "reconnect") network.cut("a");
+    await time.pass(200_000);
+    // At growing intervals, beside the one of the first token.
+    assert(asked > 3 && asked < 40, `${asked} asked`);
+    const sending = sender.send({ body: 2 });
+    failing = false;
+    await time.wait(sending);
+    assertEquals([sender.open, broker.queue("orders")?.messages], [true, 2], how);
+    await time.wait(connection.close());
+    await time.wait(broker.close());
+  }
+});

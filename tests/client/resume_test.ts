@@ -322,6 +322,7 @@ test("resume: a link that waits before it is attached again, as for a token, goe
   let attached = 0;
   let fails = false;
   connection.claims = {
+    mayReturn: () => false,
     beforeAttach: async ({ name }) => {
       if (name === "out") attached++;
       await Promise.resolve();
