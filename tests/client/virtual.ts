@@ -6,6 +6,8 @@
 
 import { type Environment, systemEnvironment } from "../../src/base/environment.ts";
 import { TransportError } from "../../src/base/errors.ts";
+// Loaded here, as loading it at first use takes real time, for which a virtual clock does not wait.
+import "../../src/client/preload.ts";
 import type { Channel } from "../../src/transport/channel.ts";
 import { channelPair } from "../../src/transport/pair.ts";
 import { random } from "../harness.ts";
