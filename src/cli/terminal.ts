@@ -127,13 +127,18 @@ export function showProgress(terminal: Terminal, line: () => string): () => void
 /** The lines of a byte stream, without their endings. */
 export async function* linesOf(input: AsyncIterable<Uint8Array>): AsyncGenerator<string, void, void> {
   const decoder = new TextDecoder();
-  let rest = "";
+  // The pieces of a line that has not ended: joined once, since a line of 100 MB comes in thousands.
+  let pieces: string[] = [];
   for await (const chunk of input) {
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-    rest = lines.pop()!;
-    for (const line of lines) yield line.endsWith("\r") ? line.slice(0, -1) : line;
+    const [first, ...others] = decoder.decode(chunk, { stream: true }).split("\n");
+    pieces.push(first!);
+    for (const next of others) {
+      const line = pieces.join("");
+      pieces = [next];
+      yield line.endsWith("\r") ? line.slice(0, -1) : line;
+    }
   }
-  rest += decoder.decode();
+  const rest = pieces.join("") + decoder.decode();
   if (rest !== "") yield rest;
 }
 

@@ -16,6 +16,7 @@ import { fileURLToPath } from "node:url";
 import { type AmqpError, condition, connect } from "../../mod.ts";
 import { Broker, type BrokerOptions } from "../../src/broker/broker.ts";
 import { commands } from "../../src/cli/commands.ts";
+import { linesOf } from "../../src/cli/terminal.ts";
 import { jsonLines } from "../../src/trace/writer.ts";
 import { listen } from "../../src/transport/sockets.ts";
 import { test } from "../harness.ts";
@@ -374,4 +375,19 @@ test("cli: one binary by `bun build --compile`", async () => {
     const page = readFileSync(fileURLToPath(/Viewer: (.*)/.exec(viewed.err)![1]!), "utf8");
     assertEquals([page.includes('"kind":"close"'), page.includes("<title>")], [true, true]);
   });
+});
+
+test("cli: lines of the input are the same however it comes in pieces", async () => {
+  const text = "one\r\n\nthree \u20ac\n\rfour\r\n\n\nlast";
+  const bytes = new TextEncoder().encode(text);
+  for (const ending of ["", "\n"]) {
+    const input = new Uint8Array([...bytes, ...new TextEncoder().encode(ending)]);
+    for (let size = 1; size <= input.length; size++) {
+      const pieces = async function* (): AsyncGenerator<Uint8Array, void, void> {
+        for (let at = 0; at < input.length; at += size) yield await Promise.resolve(input.subarray(at, at + size));
+      };
+      const lines = await Array.fromAsync(linesOf(pieces()));
+      assertEquals(lines, ["one", "", "three \u20ac", "\rfour", "", "", "last"], `${size} bytes`);
+    }
+  }
 });
