@@ -25,7 +25,7 @@ export interface BearerOptions {
 /**
  * Authenticates with a bearer token by OAUTHBEARER [rfc7628].
  *
- * @throws {RangeError} If the user name holds a control character, or a token that is a string is not printable ASCII.
+ * @throws {RangeError} If the user name holds a control character, or a token that is a string is not printable ASCII without blanks.
  * @throws {TypeError} If the token is neither a string nor a function, or an option does not exist or is of the wrong kind.
  *
  * @example
@@ -48,14 +48,14 @@ export function oauthbearer(token: Token, options: BearerOptions = {}): SaslMech
 /**
  * Authenticates with a bearer token by XOAUTH2.
  *
- * @throws {RangeError} If the user name holds a control character, or a token that is a string is not printable ASCII.
+ * @throws {RangeError} If the user name holds a control character, or a token that is a string is not printable ASCII without blanks.
  * @throws {TypeError} If the token is neither a string nor a function, or an option does not exist or is of the wrong kind.
  *
  * @example
  * ```ts
  * import { xoauth2 } from "@webamqp/amqp/sasl";
  *
- * console.assert(xoauth2("a token", { username: "user" }).name === "XOAUTH2");
+ * console.assert(xoauth2("a-token", { username: "user" }).name === "XOAUTH2");
  * ```
  */
 export function xoauth2(token: Token, options: BearerOptions = {}): SaslMechanism {
@@ -110,7 +110,7 @@ function check(name: string, token: Token, options: BearerOptions): void {
   checkOptions(`use ${name}`, options, { username: "string", allowCleartext: "boolean" });
   if (typeof token !== "function") {
     checkText(`use ${name}`, "token", token);
-    if (!isToken(token)) throw new RangeError(`Cannot use ${name}: token is not printable ASCII`);
+    if (!isToken(token)) throw new RangeError(`Cannot use ${name}: token is not printable ASCII without blanks`);
   }
   if (/\p{Cc}/u.test(options.username ?? "")) {
     throw new RangeError(`Cannot use ${name}: user name holds a control character`);
@@ -133,7 +133,7 @@ function mechanism(
     renews: typeof token === "function",
     async *exchange(target): SaslExchange {
       const secret = typeof token === "function" ? await token() : token;
-      if (!isToken(secret)) throw new TypeError(`Cannot use ${name}: token is not printable ASCII`);
+      if (!isToken(secret)) throw new TypeError(`Cannot use ${name}: token is not printable ASCII without blanks`);
       const said = yield utf8(format(secret, target));
       if (said === undefined || said.length === 0) return;
       // A refusal comes as a challenge with the reason; the answer lets the server send its outcome [rfc7628 3.2.3].
