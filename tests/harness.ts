@@ -19,6 +19,12 @@ const runtime = globalThis as Runtime;
 /** Registers one test with the runtime's own runner; it fails when it takes longer than a minute. */
 export const test: (name: string, body: Body) => void = await registrar();
 
+/**
+ * Registers a test that starts something else and judges that, such as a browser or the compiler: on Node only, as the others
+ * would only do the same again.
+ */
+export const testOnNode: typeof test = runtime.Deno === undefined && runtime.Bun === undefined ? test : () => {};
+
 async function registrar(): Promise<(name: string, body: Body) => void> {
   const { Bun, Deno } = runtime;
   if (Deno !== undefined) return (name, body) => Deno.test({ name, fn: body, timeout: TIMEOUT_MS });

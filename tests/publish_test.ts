@@ -12,7 +12,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import ts from "typescript";
 import { startBroker } from "./broker_server.ts";
-import { test } from "./harness.ts";
+import { test, testOnNode } from "./harness.ts";
 import { start } from "./program.ts";
 import { install } from "./published.ts";
 import { list, read } from "./source.ts";
@@ -115,7 +115,7 @@ const SETTINGS: { readonly [name: string]: Settings } = {
 };
 
 for (const [name, { dom, lib, ...resolution }] of Object.entries(SETTINGS)) {
-  test(`publish: a strict program type-checks against the package: ${name}`, () => {
+  testOnNode(`publish: a strict program type-checks against the package: ${name}`, () => {
     const file = join(project.folder, "program.ts");
     writeFileSync(file, `${PROGRAM}${ENTRIES.join("")}`);
     const program = ts.createProgram([file], {
@@ -169,16 +169,21 @@ test("publish: the command line runs from the package as it is installed, as the
   assertEquals([String(value).includes("one coffee"), await receiving.end()], [true, 0]);
 });
 
-test("publish: an option that may be left out takes undefined, as from process.env, whatever the compiler is told", () => {
-  const refusing: string[] = [];
-  for (const path of list("src", ".ts").filter((path) => !/^src\/(?:engine|cli|codec)\//.test(path))) {
-    for (
-      const [, name, body] of read(path).matchAll(/^export interface (\w+(?:Options|Settings))\b[^\n]*\{\n([^]*?)^\}/gm)
-    ) {
-      for (const [, option, type] of body.matchAll(/^ {2}(?:readonly )?(\w+)\?: (.*);$/gm)) {
-        if (!type.includes("undefined")) refusing.push(`${path}: ${name}.${option}`);
+testOnNode(
+  "publish: an option that may be left out takes undefined, as from process.env, whatever the compiler is told",
+  () => {
+    const refusing: string[] = [];
+    for (const path of list("src", ".ts").filter((path) => !/^src\/(?:engine|cli|codec)\//.test(path))) {
+      for (
+        const [, name, body] of read(path).matchAll(
+          /^export interface (\w+(?:Options|Settings))\b[^\n]*\{\n([^]*?)^\}/gm,
+        )
+      ) {
+        for (const [, option, type] of body.matchAll(/^ {2}(?:readonly )?(\w+)\?: (.*);$/gm)) {
+          if (!type.includes("undefined")) refusing.push(`${path}: ${name}.${option}`);
+        }
       }
     }
-  }
-  assertEquals(refusing, []);
-});
+    assertEquals(refusing, []);
+  },
+);

@@ -170,7 +170,7 @@ test("TRM-10: an acceptor's program that says nothing has a receiver settle as i
     onSender: (request) => void request.accept().send({ body: 1n }).catch(() => {}),
     onReceiver: (request) => void request.accept({ credit: 1 }),
   });
-  const connection = linkUp(server);
+  await using connection = linkUp(server);
   const receiver = connection.receiver("a", { rcvSettleMode: "second" });
   const sender = connection.sender("a", { rcvSettleMode: "second" });
   await Promise.all([receiver.ready(), sender.ready()]);

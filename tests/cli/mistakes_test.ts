@@ -170,10 +170,11 @@ test("cli: when time is up it is told what is missing", async () => {
 
 test("cli: a broker that leaves a drain without an answer is told when time is up", async () => {
   const accept = (channel: Channel): void => {
-    const peer = new ScriptedPeer({ over: channel, ignore: ["empty", "flow", "detach", "end"] });
+    const peer = new ScriptedPeer({ over: channel, ignore: ["empty", "flow", "end"] });
     peer.expectOpening();
     peer.expect("begin").respond();
     peer.expect("attach").respond();
+    peer.expect("detach").respond();
     peer.expectClosing();
   };
   const listener = await listen({ host: "127.0.0.1", port: 0, accept });

@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildSite, sourcesHash } from "../../tools/site/build.ts";
-import { test } from "../harness.ts";
+import { test, testOnNode } from "../harness.ts";
 import { read } from "../source.ts";
 import { root, watch } from "./run.ts";
 
@@ -23,7 +23,7 @@ test("site: the front page was built from its sources: npm run site", () => {
   assertEquals(built, sourcesHash());
 });
 
-test("site: the front page's demo sends, asks and shows its frames, in Chromium", async () => {
+testOnNode("site: the front page's demo sends, asks and shows its frames, in Chromium", async () => {
   const folder = mkdtempSync(join(tmpdir(), "webamqp-site-"));
   try {
     const path = join(folder, "index.html");

@@ -15,7 +15,7 @@ import { connect } from "../../mod.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
 import { jsonLines } from "../../src/trace/writer.ts";
 import { listen } from "../../src/transport/sockets.ts";
-import { test } from "../harness.ts";
+import { test, testOnNode } from "../harness.ts";
 import { read } from "../source.ts";
 import { root, run, start, watch } from "./run.ts";
 import { sourcesHash } from "../../tools/viewer/build.ts";
@@ -69,7 +69,7 @@ test("viewer: the file was built from its sources: npm run viewer", () => {
   assertEquals(built, `<meta name="sources" content="${sourcesHash()}">`);
 });
 
-test("viewer: a trace, and files that are dropped, in Chromium", () =>
+testOnNode("viewer: a trace, and files that are dropped, in Chromium", () =>
   inChromium(async (folder) => {
     const trace = await record(60, true);
     const packed = gzipSync(trace);
@@ -113,13 +113,13 @@ async function hostile(): Promise<string> {
   ].join("\n");
 }
 
-test("viewer: a hostile trace is text and nothing more, in Chromium", () =>
+testOnNode("viewer: a hostile trace is text and nothing more, in Chromium", () =>
   inChromium(async (folder) => {
     writeFileSync(join(folder, "hostile.html"), await viewerWith(await hostile()));
     return ["hostile", "hostile.html"];
   }));
 
-test("viewer: 100,000 frames, in Chromium", () =>
+testOnNode("viewer: 100,000 frames, in Chromium", () =>
   inChromium(async (folder) => {
     writeFileSync(join(folder, "many.html"), await viewerWith(many(await record(60, true), 100_000)));
     return ["many", "many.html"];

@@ -164,6 +164,8 @@ test("DSP-3: what rhea sends settled costs no outcome, and its credit comes back
     sendAll(sender!, Array.from({ length: 50 }, (_, i) => ({ body: i })));
     hear(sender as never, heard);
   });
+  // What is settled when it is sent is fetched before the receiver closes.
+  server.container.on("sender_draining", ({ sender }) => sender!.set_drained(true));
   await using connection = await connect(server.url);
   const receiver = connection.receiver({ address: "q", credit: 5, settle: "manual" });
   for (let i = 0; i < 25; i++) {
