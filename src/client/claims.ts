@@ -86,8 +86,8 @@ interface Grant {
   failures: number;
   // Counts the puts: the result of an older put is ignored.
   turn: number;
-  // When the last token expires, by the connection's clock.
-  until: number;
+  // When the last token is to be renewed, by the connection's clock.
+  due: number;
 }
 
 /** The tokens of one connection. */
@@ -128,7 +128,7 @@ export class Claims {
         timer: undefined,
         failures: 0,
         turn: 0,
-        until: Infinity,
+        due: Infinity,
       };
       this.#grants.set(audience, grant);
     }
@@ -144,15 +144,15 @@ export class Claims {
   }
 
   /**
-   * Whether a link that was attached before and ended with `error` may be attached again with a fresh token: its token has
-   * expired, or none could be had.
+   * Whether a link that was attached before and ended with `error` may be attached again with a fresh token: none could be
+   * had, or its token has not been renewed in time. When it has expired the peer's clock tells, not ours.
    */
   mayReturn(link: ClaimsLink, error: Error): boolean {
     if (this.#passing.has(error)) return true;
     const { address = "" } = link;
     const grant = this.#grants.get((this.#options.audience ?? same)(address) ?? "");
     const isRefused = error instanceof AmqpError && error.condition === condition.unauthorizedAccess;
-    if (!isRefused || grant === undefined || this.#connection.environment.now() < grant.until) return false;
+    if (!isRefused || grant === undefined || this.#connection.environment.now() < grant.due) return false;
     grant.attachment = undefined;
     return true;
   }
@@ -196,10 +196,12 @@ export class Claims {
     }
     if (turn !== grant.turn) return;
     grant.failures = 0;
-    grant.until = environment.now() + lifeMs;
+    grant.due = Infinity;
     if (lifeMs === Infinity) return;
     const share = RENEW_AT - 0.1 * randomFraction(this.#connection.environment);
-    this.#renewAfter(Math.max(MIN_RENEW_MS, lifeMs * share), audience, grant);
+    const delayMs = Math.max(MIN_RENEW_MS, lifeMs * share);
+    grant.due = environment.now() + delayMs;
+    this.#renewAfter(delayMs, audience, grant);
   }
 
   #renewAfter(ms: number, audience: string, grant: Grant): void {
