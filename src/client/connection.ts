@@ -12,7 +12,7 @@ import type { SessionOptions } from "../engine/session.ts";
 import type { AttachmentSettings } from "./connection_base.ts";
 import type { ConnectionEvent, ConnectionState, ConnectionStats } from "./events.ts";
 import { KeptSenders } from "./kept_senders.ts";
-import type { CloseOptions } from "./lifetime.ts";
+import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS } from "./lifetime.ts";
 import { LastingConnection } from "./lasting_connection.ts";
 import { closeFor, type Link, refused } from "./link.ts";
 import { checkCredit, checkServe, type ServeOptions } from "./receive_options.ts";
@@ -33,7 +33,7 @@ import {
 import type { Transaction, TransactionController } from "./transaction.ts";
 import { checkAddress, checkOptions, WAIT_KINDS } from "../base/options.ts";
 import { quote } from "../base/text.ts";
-import { abortable, ignore, part, rejected, type WaitOptions } from "../base/wait.ts";
+import { abortable, ignore, part, type WaitOptions, within } from "../base/wait.ts";
 
 export type { ConnectionEvent, ConnectionState, ConnectionStats };
 
@@ -264,8 +264,33 @@ export class Connection extends LastingConnection {
       if (!this.open) this.requireOpen(`send to ${quote(String(address))}`);
       return (this.#kept ??= new KeptSenders(this)).send(address, message, options);
     } catch (error) {
-      return rejected(error);
+      return refused(error, message);
     }
+  }
+
+  /** @ignore For sends whose message waited for one of the kept senders, also while the connection closes. */
+  keptSender(address: string): Sender {
+    if (this.over) throw this.endError(`send to ${quote(address)}`);
+    const options = { address };
+    return this.addLink(new Sender(this, senderAttach(options, this)), this.defaultSession());
+  }
+
+  /** @ignore {@inheritDoc LastingConnection.countWaiting} */
+  protected override countWaiting(): { messages: number; bytes: number } {
+    const { messages, bytes } = super.countWaiting();
+    const { messages: more = 0, bytes: moreBytes = 0 } = this.#kept?.waiting ?? {};
+    return { messages: messages + more, bytes: bytes + moreBytes };
+  }
+
+  /** @ignore Messages that wait for a kept sender leave before the senders close. */
+  protected override async beforeClose(timeoutMs: number | undefined): Promise<void> {
+    const kept = this.#kept;
+    if (!kept?.waiting.messages) return await super.beforeClose(timeoutMs);
+    const started = within(kept.allStarted(), timeoutMs ?? DEFAULT_CLOSE_WAIT_MS, this.environment);
+    const senders = kept.senders();
+    const others = this.linksOf().filter((link) => !senders.has(link));
+    await Promise.all([started, ...others.map((link) => link.close({ timeoutMs }))]);
+    await super.beforeClose(await started ? timeoutMs : 0);
   }
 
   /**

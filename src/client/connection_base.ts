@@ -273,9 +273,10 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
 
   /** @ignore The session of all links without one of their own. */
   defaultSession(): SharedSession {
+    if (this.#defaultSession !== undefined) return this.#defaultSession;
     this.requireOpen("attach link");
     const { session: options = {} } = this.settings;
-    return this.#defaultSession ??= this.addSession({ options, endpoint: undefined, session: undefined });
+    return this.#defaultSession = this.addSession({ options, endpoint: undefined, session: undefined });
   }
 
   /** @ignore Adds `session`, to be begun on each attachment. */

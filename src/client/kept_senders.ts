@@ -7,8 +7,9 @@
 import { checkAddress, checkOptions } from "../base/options.ts";
 import type { Environment } from "../base/environment.ts";
 import { quote } from "../base/text.ts";
-import { ignore, onAbort } from "../base/wait.ts";
-import type { Message } from "../codec/message.ts";
+import { Deferred, ignore, onAbort, rejected } from "../base/wait.ts";
+import { encodeMessage, type Message } from "../codec/message.ts";
+import type { Link } from "./link.ts";
 import { SEND_KINDS, SendAbortedError, type SendOptions, type SendOutcome } from "./outcome.ts";
 import type { Sender } from "./sender.ts";
 
@@ -25,7 +26,10 @@ export interface KeepingConnection {
   readonly host: string | undefined;
   /** The highest handle that the peer accepts on the session of the cached senders, if it has said so. */
   readonly peerHandleMax: number | undefined;
-  sender(address: string): Sender;
+  /** Throws when too much waits already while the connection is lost. */
+  admit(bytes: number): void;
+  /** Attaches a sender, also while the connection waits for sends before it closes. */
+  keptSender(address: string): Sender;
 }
 
 /** The cached senders of one connection, by address. */
@@ -33,8 +37,11 @@ export class KeptSenders {
   readonly #connection: KeepingConnection;
   // In order of last use, the latest last.
   readonly #kept = new Map<string, { readonly sender: Sender; readonly usedAt: number }>();
-  // Sends for which no further sender has room yet, by address.
-  readonly #waiting = new Map<string, (() => void)[]>();
+  // Starts of sends for which no further sender has room yet, by address.
+  readonly #waiting = new Map<string, Set<() => void>>();
+  /** Messages of these sends, and their bytes. */
+  readonly waiting: { messages: number; bytes: number } = { messages: 0, bytes: 0 };
+  #allStarted: Deferred<void> | undefined;
   #timer: unknown;
 
   constructor(connection: KeepingConnection) {
@@ -46,24 +53,57 @@ export class KeptSenders {
     const others = this.#waiting.get(address);
     if (others === undefined && this.#hasRoom(address)) return this.#get(address).send(message, options);
     checkOptions("send", options, SEND_KINDS);
+    // Encoded now, as by a sender, so that it may be changed after the call.
+    const bytes = message instanceof Uint8Array ? message : encodeMessage(message);
+    return this.#wait(address, bytes, options);
+  }
+
+  /** The cached senders. */
+  senders(): Set<Link> {
+    return new Set(Array.from(this.#kept.values(), ({ sender }) => sender));
+  }
+
+  /** Resolves when no send waits for a sender. */
+  allStarted(): Promise<void> {
+    return (this.#allStarted ??= new Deferred<void>()).promise;
+  }
+
+  #wait(address: string, bytes: Uint8Array, options: SendOptions): Promise<SendOutcome | undefined> {
     const { signal } = options;
+    const { host } = this.#connection;
+    const where = host === undefined ? quote(address) : `${quote(address)} at ${host}`;
+    const abort = (): SendAbortedError => new SendAbortedError(signal!.reason, false, where);
+    if (signal?.aborted) return rejected(abort());
+    this.#connection.admit(bytes.length);
+    this.#count(1, bytes);
     return new Promise((resolve, reject) => {
-      const { host } = this.#connection;
-      const where = host === undefined ? quote(address) : `${quote(address)} at ${host}`;
-      const abort = (): void => reject(new SendAbortedError(signal!.reason, false, where));
-      if (signal?.aborted) return abort();
-      const cancel = signal && onAbort(signal, abort);
+      const cancel = signal && onAbort(signal, () => {
+        reject(abort());
+        const starts = this.#waiting.get(address);
+        if (starts?.delete(start) && starts.size === 0) this.#waiting.delete(address);
+        this.#count(-1, bytes);
+      });
       const start = (): void => {
         cancel?.();
-        if (!signal?.aborted) this.#start(address, message, options).then(resolve, reject);
+        this.#count(-1, bytes);
+        this.#start(address, bytes, options).then(resolve, reject);
       };
-      if (others === undefined) this.#waiting.set(address, [start]);
-      else others.push(start);
+      const starts = this.#waiting.get(address);
+      if (starts === undefined) this.#waiting.set(address, new Set([start]));
+      else starts.add(start);
     });
   }
 
-  async #start(address: string, message: Message | Uint8Array, options: SendOptions): Promise<SendOutcome | undefined> {
-    return await this.#get(address).send(message, options);
+  #count(messages: 1 | -1, { length }: Uint8Array): void {
+    this.waiting.messages += messages;
+    this.waiting.bytes += messages * length;
+    if (this.waiting.messages > 0) return;
+    this.#allStarted?.resolve();
+    this.#allStarted = undefined;
+  }
+
+  async #start(address: string, bytes: Uint8Array, options: SendOptions): Promise<SendOutcome | undefined> {
+    return await this.#get(address).send(bytes, options);
   }
 
   #startNext(): void {
@@ -79,7 +119,7 @@ export class KeptSenders {
     const { environment } = this.#connection;
     const kept = this.#kept.get(address);
     this.#kept.delete(address);
-    const sender = kept?.sender.open ? kept.sender : this.#connection.sender(address);
+    const sender = kept?.sender.open ? kept.sender : this.#connection.keptSender(address);
     sender.onidle ??= () => {
       if (this.#waiting.size > 0) Promise.resolve().then(() => this.#startNext());
     };
@@ -92,9 +132,9 @@ export class KeptSenders {
   clear(): void {
     this.#connection.environment.clearTimer(this.#timer);
     this.#kept.clear();
-    const waiting = [...this.#waiting.values()].flat();
+    // Without a connection they fail.
+    for (const starts of this.#waiting.values()) for (const start of starts) start();
     this.#waiting.clear();
-    for (const start of waiting) start();
   }
 
   // Whether there is a sender to `address`, or room for one, once the least used of those without messages under way is gone.

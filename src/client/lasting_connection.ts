@@ -99,7 +99,7 @@ export class LastingConnection extends ConnectionBase {
     // Recounted once per interval, not for each refused message.
     if (this.#waiting === undefined || isFull(this.#waiting) && now >= this.#countedAt + RECOUNT_MS) {
       this.#countedAt = now;
-      this.#waiting = this.#countWaiting();
+      this.#waiting = this.countWaiting();
     }
     if (isFull(this.#waiting)) {
       const { messages, bytes: held } = this.#waiting;
@@ -291,7 +291,8 @@ export class LastingConnection extends ConnectionBase {
     ).catch(ignore);
   }
 
-  #countWaiting(): { messages: number; bytes: number } {
+  /** @ignore Counts the messages that wait for credit or for their outcome, and their bytes. */
+  protected countWaiting(): { messages: number; bytes: number } {
     const sum = { messages: 0, bytes: 0 };
     for (const link of this.links.keys()) {
       if (!(link instanceof Sender)) continue;

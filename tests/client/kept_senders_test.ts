@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { AmqpError } from "../../src/base/errors.ts";
 import { connect } from "../../src/client/connect.ts";
 import { KEPT_SENDER_IDLE_MS, MAX_BUSY_SENDERS, MAX_KEPT_SENDERS } from "../../src/client/kept_senders.ts";
+import type { ReconnectOptions } from "../../src/client/reconnect.ts";
 import { SendAbortedError } from "../../src/client/outcome.ts";
 import type { Receiver } from "../../src/client/receiver.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
@@ -28,6 +29,35 @@ async function sinks(accept: (address: string | undefined) => boolean = () => tr
   network.up("a", (channel) => server.accept(channel));
   const connection = await time.wait(connect("ws://a/", { environment: time, dial: network.dial }));
   return { time, network, links, connection, attached: () => attached };
+}
+
+// A peer that grants no credit until `release` is called.
+async function stuck(reconnect: ReconnectOptions = {}) {
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  const receivers: Receiver[] = [];
+  const taken = new Set<unknown>();
+  let credit = 0;
+  const serve = (receiver: Receiver): void => {
+    receiver.grant(credit);
+    void receiver.serve(({ message }) => void taken.add(message.body));
+  };
+  const server = acceptor({
+    environment: time,
+    onReceiver: (request) => {
+      const receiver = request.accept({ credit: "manual" });
+      receivers.push(receiver);
+      if (credit > 0) serve(receiver);
+    },
+  });
+  network.up("a", (channel) => server.accept(channel));
+  const options = { environment: time, dial: network.dial, log: null, reconnect };
+  const connection = await time.wait(connect("ws://a/", options));
+  const release = (): void => {
+    credit = 10;
+    receivers.forEach(serve);
+  };
+  return { time, network, connection, receivers, taken, release };
 }
 
 test("connection.send keeps a sender for each address, and lets idle ones go", async () => {
@@ -114,11 +144,7 @@ test("connection.send to more addresses at once than the peer takes links sends 
 });
 
 test("connection.send that waits for others can be called off, and ends with its connection", async () => {
-  const time = new VirtualTime();
-  const network = new VirtualNetwork();
-  const server = acceptor({ environment: time, onReceiver: (request) => void request.accept({ credit: "manual" }) });
-  network.up("a", (channel) => server.accept(channel));
-  const connection = await time.wait(connect("ws://a/", { environment: time, dial: network.dial, log: null }));
+  const { time, connection } = await stuck();
   for (let i = 0; i < MAX_BUSY_SENDERS; i++) connection.send(`q${i}`, { body: i }).catch(() => {});
   const called = new AbortController();
   const aborted = assertRejects(
@@ -134,4 +160,68 @@ test("connection.send that waits for others can be called off, and ends with its
   await assertRejects(() => connection.send("more", { body: 3 }, { signal }), SendAbortedError, "before the message");
   await time.wait(connection.close({ timeoutMs: 10 }).catch(() => {}));
   await ended;
+});
+
+for (const end of ["close", "drain"] as const) {
+  test(`connection.${end} waits for sends that wait for one of the kept senders`, async () => {
+    const { time, connection, attached } = await sinks();
+    const count = MAX_BUSY_SENDERS + 300;
+    const sends = Array.from({ length: count }, (_, i) => connection.send(`q${i}`, { body: i }));
+    const closed = connection[end]();
+    const outcomes = await time.wait(Promise.all(sends));
+    assert(outcomes.every((outcome) => outcome?.kind === "accepted"));
+    await time.wait(closed);
+    assertEquals([attached(), connection.state, time.pending], [count, "closed", 0]);
+  });
+}
+
+test("connection.close waits no longer than it may for sends that wait for one of the kept senders", async () => {
+  const { time, connection } = await stuck();
+  const sends = Array.from({ length: MAX_BUSY_SENDERS + 1 }, (_, i) => connection.send(`q${i}`, { body: i }));
+  const failed = Promise.all(sends.map((send) => assertRejects(() => send, AmqpError)));
+  const from = time.now();
+  await time.wait(connection.close({ timeoutMs: 1_000 }));
+  await failed;
+  assert(time.now() - from <= 1_010, `${time.now() - from}`);
+  await assertRejects(() => sends.at(-1)!, AmqpError, `"q${MAX_BUSY_SENDERS}"`);
+});
+
+test("connection.send that waits for others sends what was passed, and keeps nothing once called off", async () => {
+  const { time, connection, receivers, release, taken } = await stuck();
+  for (let i = 0; i < MAX_BUSY_SENDERS; i++) connection.send(`q${i}`, { body: i }).catch(() => {});
+  const message = { body: "before" };
+  const sent = connection.send("more", message);
+  message.body = "after";
+  await assertRejects(
+    () => connection.send("more", { body: Symbol() as never }),
+    TypeError,
+    "there is no AMQP type for a symbol",
+  );
+  const called = new AbortController();
+  const off = Array.from({ length: 1_000 }, () => connection.send("off", message, { signal: called.signal }));
+  called.abort(new Error("enough"));
+  for (const one of await Promise.allSettled(off)) assertEquals(one.status, "rejected");
+  release();
+  await time.wait(sent);
+  await time.wait(connection.close());
+  assertEquals([taken.has("before"), taken.has("after")], [true, false]);
+  assertEquals(receivers.some(({ address }) => address === "off"), false);
+});
+
+test("sends that wait for one of the kept senders count for maxPending", async () => {
+  const { time, connection, network } = await stuck({ maxPending: MAX_BUSY_SENDERS + 2 });
+  const send = (i: number) => connection.send(`q${i}`, { body: i });
+  const sends = Array.from({ length: MAX_BUSY_SENDERS }, (_, i) => send(i));
+  await time.pass(1);
+  network.down("a");
+  await time.pass(1);
+  assertEquals(connection.state, "interrupted");
+  sends.push(send(MAX_BUSY_SENDERS), send(MAX_BUSY_SENDERS + 1));
+  const refusal = "Cannot send: connection is interrupted, and 386 messages of ";
+  await assertRejects(() => send(MAX_BUSY_SENDERS + 2), AmqpError, refusal);
+  // They are counted anew by then.
+  await time.pass(1_000);
+  await assertRejects(() => send(MAX_BUSY_SENDERS + 2), AmqpError, refusal);
+  connection.destroy(new Error("enough"));
+  await Promise.allSettled(sends);
 });
