@@ -46,7 +46,7 @@ export interface OpenTelemetryApi {
     };
     setSpan(context: unknown, span: Span): unknown;
     /** The span context in `context`. */
-    getSpanContext(context: unknown): unknown;
+    getSpanContext(context: unknown): { spanId: string } | undefined;
   };
   /** The active context. */
   readonly context: {
@@ -57,7 +57,7 @@ export interface OpenTelemetryApi {
   /** Writes contexts into messages and reads them. */
   readonly propagation: {
     inject(context: unknown, carrier: unknown): void;
-    extract(context: unknown, carrier: unknown): unknown;
+    extract(context: unknown, carrier: unknown, getter?: unknown): unknown;
   };
   /** Makes meters. */
   readonly metrics: {

@@ -6,6 +6,7 @@
 
 import type { Delivery } from "../client/delivery.ts";
 import type { TelemetryServer } from "../client/connect.ts";
+import { hex } from "../base/text.ts";
 import type { DecodedMessage, Message } from "../codec/message.ts";
 import { isRecord } from "../codec/writer.ts";
 import type { Attributes, Counter, Histogram, OpenTelemetryApi, Span } from "./api.ts";
@@ -93,8 +94,8 @@ export class Instruments {
       "messaging.operation.type": operation,
       ...(address && { "messaging.destination.name": address }),
       ...(temporary && { "messaging.destination.temporary": true }),
-      ...(messageId !== undefined && { "messaging.message.id": String(messageId) }),
-      ...(correlationId !== undefined && { "messaging.message.conversation_id": String(correlationId) }),
+      ...(messageId !== undefined && { "messaging.message.id": idText(messageId) }),
+      ...(correlationId !== undefined && { "messaging.message.conversation_id": idText(correlationId) }),
     };
   }
 
@@ -146,21 +147,20 @@ export class Instruments {
     return { ...message, applicationProperties: { ...carrier, ...applicationProperties } };
   }
 
-  /** The context in a message, if any. */
+  /** The active context with what a message carries: the span that sent it, baggage, or what else is propagated. */
   contextOf(delivery: Delivery): unknown {
+    const active = this.api.context.active();
     const properties = messageOf(delivery)?.applicationProperties;
-    if (properties === undefined) return undefined;
-    const { traceparent = properties["Diagnostic-Id"], tracestate } = properties;
-    if (typeof traceparent !== "string") return undefined;
-    const carrier = { traceparent, ...(typeof tracestate === "string" && { tracestate }) };
-    const context = this.api.propagation.extract(this.api.context.active(), carrier);
-    return this.api.trace.getSpanContext(context) === undefined ? undefined : context;
+    return properties === undefined ? active : this.api.propagation.extract(active, properties, PROPERTIES);
   }
 
   /** Links to the sending spans of messages. */
   linksTo(deliveries: readonly Delivery[]): { context: unknown }[] {
-    const contexts = deliveries.map((delivery) => this.contextOf(delivery)).filter((context) => context !== undefined);
-    return contexts.map((context) => ({ context: this.api.trace.getSpanContext(context) }));
+    const { trace, context } = this.api;
+    const active = trace.getSpanContext(context.active());
+    return deliveries.map((delivery) => trace.getSpanContext(this.contextOf(delivery)))
+      .filter((sent) => sent !== undefined && sent.spanId !== active?.spanId)
+      .map((sent) => ({ context: sent }));
   }
 }
 
@@ -169,6 +169,22 @@ export interface Place {
   readonly address: string | undefined;
   /** True for a dynamic node. */
   readonly temporary?: boolean;
+}
+
+// How propagators read application properties, which may be of any type.
+const PROPERTIES = {
+  keys: (properties: Properties): string[] => Object.keys(properties),
+  get(properties: Properties, name: string): string | undefined {
+    const value = properties[name] ?? (name === "traceparent" ? properties["Diagnostic-Id"] : undefined);
+    return typeof value === "string" ? value : undefined;
+  },
+};
+
+type Properties = Readonly<Record<string, unknown>>;
+
+// A binary id is told in hex.
+function idText(id: unknown): string {
+  return id instanceof Uint8Array ? hex(id) : String(id);
 }
 
 /** The attributes of a measurement: without ids and temporary names, which are unbounded. */

@@ -114,7 +114,7 @@ class Measure {
   #processing(delivery: Delivery): { context: unknown; end(error?: unknown): void } {
     const { api, consumed, processing } = this.#instruments;
     const attributes = this.#attributes("process", delivery);
-    const parent = this.#instruments.contextOf(delivery) ?? api.context.active();
+    const parent = this.#instruments.contextOf(delivery);
     const links = this.#instruments.linksTo([delivery]);
     const span = this.#instruments.span(kindOf.consumer, attributes, { links }, parent);
     const context = api.trace.setSpan(parent, span);

@@ -318,6 +318,58 @@ test("telemetry: properties of another realm carry the context too, as jest make
   delivery.accept();
 });
 
+test("telemetry: baggage, and the context of any propagator, arrive as they were sent", async () => {
+  await using at = await setUp();
+  const { connection, named } = at;
+  // As @opentelemetry/core and propagator-b3 write them; neither expects a value that is no text.
+  api.propagation.disable();
+  api.propagation.setGlobalPropagator({
+    inject(context, carrier, setter) {
+      const span = api.trace.getSpanContext(context);
+      if (span !== undefined) setter.set(carrier, "b3", `${span.traceId}-${span.spanId}-1`);
+      const [[key, entry] = []] = api.propagation.getBaggage(context)?.getAllEntries() ?? [];
+      if (entry !== undefined) setter.set(carrier, "baggage", `${key}=${entry.value}`);
+    },
+    extract(context, carrier, getter) {
+      const [b3, baggage] = ["b3", "baggage"].map((name) => getter.get(carrier, name) as string | undefined);
+      const [traceId, spanId] = b3?.split("-") ?? [];
+      const spanned = traceId && spanId
+        ? api.trace.setSpanContext(context, { traceId, spanId, traceFlags: 1, isRemote: true })
+        : context;
+      const [key, value] = baggage?.split("=") ?? [];
+      return key && value
+        ? api.propagation.setBaggage(spanned, api.propagation.createBaggage({ [key]: { value } }))
+        : spanned;
+    },
+    fields: () => ["b3", "baggage"],
+  });
+  const baggage = api.propagation.createBaggage({ tenant: { value: "acme" } });
+  const orders = connection.sender("orders");
+  await api.context.with(
+    api.propagation.setBaggage(api.context.active(), baggage),
+    () => orders.send({ body: 1, properties: { messageId: new Uint8Array([1, 2, 255]) } }),
+  );
+  await orders.send({ body: 2, applicationProperties: { b3: 5, baggage: 7 } });
+  const tenants: unknown[] = [];
+  const stop = new AbortController();
+  const tracer = api.trace.getTracer("a test");
+  await tracer.startActiveSpan("serving", async (serving) => {
+    await connection.receiver("orders").serve((delivery) => {
+      tenants.push(api.propagation.getActiveBaggage()?.getEntry("tenant")?.value);
+      delivery.accept();
+      if (tenants.length === 2) stop.abort();
+    }, { signal: stop.signal, concurrency: 1 });
+    serving.end();
+  });
+  assertEquals(tenants, ["acme", undefined]);
+  const [sent] = named("send orders"), [first, second] = named("process orders"), [serving] = named("serving");
+  assertEquals(first!.parentSpanContext?.spanId, sent!.spanContext().spanId);
+  assertEquals(first!.links.map(({ context }) => context.spanId), [sent!.spanContext().spanId]);
+  assertEquals(first!.attributes["messaging.message.id"], "0102ff");
+  // A message that carries nothing hangs on the span around it, and has no link to it.
+  assertEquals([second!.parentSpanContext?.spanId, second!.links], [serving!.spanContext().spanId, []]);
+});
+
 test("telemetry: without it nothing is changed on a connection", async () => {
   const broker = new Broker();
   const [client, server] = channelPair();
