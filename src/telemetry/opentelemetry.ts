@@ -2,7 +2,7 @@
  * OpenTelemetry for connections: spans, metrics and context propagation, with the program's own `@opentelemetry/api`.
  *
  * Spans follow the semantic conventions for messaging: `send` for each message, however it is sent, `receive` for `receive`
- * and each batch, `process` for handlers and loops, `settle` for each explicit outcome. The context travels in application
+ * and each batch, `process` for handlers and loops, `settle` for each outcome. The context travels in application
  * properties as `traceparent` and `tracestate`, and as `Diagnostic-Id`, which older Azure clients read.
  *
  * Counters: `messaging.client.sent.messages`, `messaging.client.consumed.messages`, `webamqp.outcomes`, `webamqp.credit_waits`,
@@ -77,11 +77,18 @@ function measureLinks<T extends Connection | Session>(parent: T, instruments: In
   const sender = parent.sender.bind(parent) as Connection["sender"];
   const receiver = parent.receiver.bind(parent) as Connection["receiver"];
   return Object.assign(parent, {
-    sender: (...settings: Parameters<Connection["sender"]>) =>
-      measureSender(sender(...settings), instruments, isDynamic(settings)),
+    sender(...settings: Parameters<Connection["sender"]>) {
+      const made = sender(...settings);
+      return isControl(settings) ? made : measureSender(made, instruments, isDynamic(settings));
+    },
     receiver: (...settings: Parameters<Connection["receiver"]>) =>
       measureReceiver(receiver(...settings), instruments, isDynamic(settings)),
   });
+}
+
+// Whether the link begins and ends transactions: it carries no messages of the program.
+function isControl(settings: readonly unknown[]): boolean {
+  return settings.some((setting) => Object(Object(setting).target).kind === "coordinator");
 }
 
 // Whether the peer assigns the address.

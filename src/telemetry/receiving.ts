@@ -7,6 +7,7 @@
 import type { Delivery } from "../client/delivery.ts";
 import type { Receiver } from "../client/receiver.ts";
 import type { ServeOptions } from "../client/receive_options.ts";
+import type { DeliveryState } from "../codec/types.ts";
 import type { Attributes, Span } from "./api.ts";
 import { fail, type Instruments, kindOf, measuredBy, messageOf, type Place } from "./instruments.ts";
 
@@ -131,12 +132,14 @@ class Measure {
     };
   }
 
-  // A span for each explicit outcome; settling by default needs none.
+  // A span for each outcome, be it given by the program, by the end of its handler, or within a transaction.
   #settling(delivery: Delivery, context?: unknown): void {
-    for (const name of ["accept", "reject", "release", "modify"] as const) {
+    for (const name of ["accept", "reject", "release", "modify", "update"] as const) {
       const settle = delivery[name].bind(delivery) as (...args: unknown[]) => void;
       const measured = (...args: unknown[]): void => {
-        const attributes = { ...this.#attributes("settle", delivery), "webamqp.outcome": OUTCOMES[name] };
+        const outcome = name === "update" ? outcomeOf(args[0] as DeliveryState) : OUTCOMES[name];
+        if (outcome === undefined) return settle(...args);
+        const attributes = { ...this.#attributes("settle", delivery), "webamqp.outcome": outcome };
         const links = this.#instruments.linksTo([delivery]);
         const span: Span = this.#instruments.span(kindOf.client, attributes, { links }, context);
         try {
@@ -159,6 +162,12 @@ class Measure {
   #attributes(operation: string, delivery: Delivery): Attributes {
     return this.#instruments.attributes(operation, this.#place, messageOf(delivery));
   }
+}
+
+// A state that is sent on the way, such as how much was received, is no outcome.
+function outcomeOf(state: DeliveryState): string | undefined {
+  const outcome = state?.kind === "transactionalState" ? state.outcome : state;
+  return outcome === undefined || outcome.kind === "received" ? undefined : outcome.kind;
 }
 
 const OUTCOMES = { accept: "accepted", reject: "rejected", release: "released", modify: "modified" } as const;

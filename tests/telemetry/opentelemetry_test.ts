@@ -370,6 +370,25 @@ test("telemetry: baggage, and the context of any propagator, arrive as they were
   assertEquals([second!.parentSpanContext?.spanId, second!.links], [serving!.spanContext().spanId, []]);
 });
 
+test("telemetry: a transaction tells the messages and outcomes in it, not its own link's", async () => {
+  await using at = await setUp();
+  const { connection, spans, points } = at;
+  await connection.send("orders", { body: 1 });
+  const delivery = await connection.receiver("orders").receive();
+  spans.reset();
+  const transaction = await connection.transaction();
+  await transaction.send(connection.sender("bills"), { body: 2 });
+  transaction.accept(delivery);
+  await transaction.commit();
+  const told = spans.getFinishedSpans()
+    .map(({ name, status, attributes }) => [name, status.code, attributes["webamqp.outcome"]]);
+  assertEquals(told, [["send bills", 0, undefined], ["settle orders", 0, "accepted"]]);
+  assertEquals((await points("webamqp.outcomes")).map(({ attributes }) => attributes.outcome), [
+    "accepted",
+    "accepted",
+  ]);
+});
+
 test("telemetry: without it nothing is changed on a connection", async () => {
   const broker = new Broker();
   const [client, server] = channelPair();
