@@ -64,6 +64,9 @@ function measureConnection(connection: Connection, instruments: Instruments): vo
   const session = connection.session.bind(connection);
   const measured: Connection["session"] = (options) => measureLinks(session(options), instruments);
   connection.session = measured;
+  const keptSender = connection.keptSender.bind(connection);
+  const measuredKept: Connection["keptSender"] = (address) => measureSender(keptSender(address), instruments, false);
+  connection.keptSender = measuredKept;
   connections.add(1, common);
   connection.closed.then(() => connections.add(-1, common));
   void countReconnects(connection, instruments);
