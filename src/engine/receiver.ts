@@ -20,6 +20,12 @@ import type { Windows } from "./windows.ts";
  */
 const MAX_EMPTY_TRANSFERS = 100;
 
+/**
+ * Answers to earlier drains that a sender may still owe when it is asked to drain again. An answer follows the last delivery,
+ * which makes two at the most; more are those of a sender that never answers a drain whose credit it has used up.
+ */
+const MAX_LATE_ANSWERS = 8;
+
 export type ReceiverEvent =
   | LinkEvent
   /** The sender has used or handed back all credit in a drain. */
@@ -84,6 +90,8 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
   #allowed = 0;
   // Flows with a drain that the sender may still answer; some senders answer none whose credit they have used up.
   #asked = 0;
+  // Of these, those up to the first of the present drain; 0 before it is written.
+  #due = 0;
   // Whether the sender hands back credit by advancing its count.
   #advances = false;
   // The largest credit that was ever granted. Brokers that renew credit without counting deliveries on their way to the wire,
@@ -119,6 +127,7 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     if (this.state !== "attached" && this.state !== "attachSent") throw this.illegal("grant credit on");
     this.linkCredit = linkCredit;
     this.draining = drain;
+    this.#due = 0;
     if (echo) this.#echo = true;
     if (options.properties !== undefined) this.#properties = options.properties;
     this.session.output.queueFlow(this);
@@ -201,15 +210,22 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     }
     this.#count(ahead);
     if (ahead > 0) this.#advances = true;
-    if (flow.drain === true && this.#asked > 0) this.#asked--;
     // The credit is gone even if the drain was called off meanwhile.
     if (ahead > 0 && this.linkCredit === 0) this.draining = true;
-    // Some senders answer a drain without advancing their count, as those do that had used up all credit; the answer to an
-    // earlier drain, which may come after its last delivery has ended it, is none to this one.
-    const isAnswer = ahead === 0 && flow.drain === true && flow.linkCredit === 0 && this.#asked === 0 &&
-      !this.#advances;
-    if (isAnswer && this.draining) this.linkCredit = 0;
+    if (flow.drain === true) this.#receiveAnswer(flow.linkCredit === 0 && !this.#advances);
     this.#checkDrained();
+  }
+
+  // Some senders answer a drain without advancing their count, as those do that had used up all credit; the answer to an
+  // earlier drain, which may come after its last delivery has ended it, is none to this one. Whether that is owed is not
+  // known, so the drain is asked for again: of as many answers as may be due, the last is one to it.
+  #receiveAnswer(keepsCount: boolean): void {
+    const due = this.#due;
+    if (this.#asked > 0) this.#asked--;
+    if (due > 0) this.#due--;
+    if (!keepsCount || !this.draining || due === 0) return;
+    if (due === 1) this.linkCredit = 0;
+    else this.session.output.queueFlow(this);
   }
 
   override describe(flow: Flow): void {
@@ -218,6 +234,7 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     if (this.draining) {
       flow.drain = true;
       this.#asked++;
+      this.#due ||= Math.min(this.#asked, MAX_LATE_ANSWERS + 1);
     }
     if (this.#properties !== undefined) flow.properties = this.#properties;
     if (this.#echo) {

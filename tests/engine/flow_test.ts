@@ -453,3 +453,39 @@ test("FLW-5: the answer to a drain that its last delivery has ended comes late, 
     assertEquals([drained(), receiver.draining, receiver.linkCredit], [answers + 1, false, 0]);
   }
 });
+
+test("FLW-5: a drain ends at a sender that keeps its count and answers no drain whose credit it has used up", () => {
+  for (const unanswered of [1, 2, 300]) {
+    const { script, receiver } = receiving();
+    for (let i = 0; i < unanswered; i++) {
+      receiver.flow({ linkCredit: 1, drain: true });
+      script.rest();
+      script.send(transfer(i), { payload: payload(1) });
+      assertEquals(script.events.filter(({ kind }) => kind === "drained").length, i + 1);
+    }
+    receiver.flow({ linkCredit: 2, drain: true });
+    let flows = 0;
+    while (receiver.draining) {
+      const { drain, linkCredit } = script.expect("flow");
+      assertEquals([drain, linkCredit], [true, 2]);
+      script.send(flow({ nextIncomingId: 0, handle: 0, deliveryCount: unanswered, linkCredit: 0, drain: true }));
+      flows++;
+    }
+    assertEquals([flows, receiver.linkCredit], [Math.min(unanswered, 8) + 1, 0]);
+    script.quiet();
+  }
+});
+
+test("FLW-5: the answer to an earlier drain does not end one that is not written yet", () => {
+  const { script, receiver } = receiving();
+  receiver.flow({ linkCredit: 1, drain: true });
+  script.rest();
+  script.send(transfer(0), { payload: payload(1) });
+  receiver.flow({ linkCredit: 2, drain: true });
+  const answer = { nextIncomingId: 0, handle: 0, deliveryCount: 1, linkCredit: 0, drain: true };
+  script.send(flow(answer));
+  assertEquals([receiver.draining, receiver.linkCredit], [true, 2]);
+  script.rest();
+  script.send(flow({ ...answer, deliveryCount: 3 }));
+  assertEquals([receiver.draining, receiver.linkCredit], [false, 0]);
+});
