@@ -29,7 +29,7 @@ import { Reader } from "./reader.ts";
 import { ambiguousType, type WireTypes, wireTypesOf } from "./wire_types.ts";
 import { hex, hexByte, quote } from "../base/text.ts";
 import { AmqpArray, Described, type Fields, Typed } from "./values.ts";
-import type { Composite, CompositeOf, Composites, DefaultedFields, ErrorFields, Kind } from "./types.ts";
+import type { Composite, CompositeOf, Composites, DefaultedFields, Kind, UnknownState } from "./types.ts";
 import { Writer } from "./writer.ts";
 
 export { print } from "./print.ts";
@@ -275,15 +275,15 @@ function decodeFields(reader: Reader, plan: Plan): unknown {
   if (count > fields.length) throw reader.fail(`there are ${count} fields instead of ${fields.length}`);
   const composite: FieldValues = plan.hasKind ? { kind: plan.kind } : {};
   let present = 0;
-  // An attach whose name and handle are known is the matter of its link alone.
-  const isAttach = reader.skips && plan.kind === "attach";
+  const isSpared = reader.skips && SPARED.includes(plan.kind);
   let fault: AmqpError | undefined;
   for (let i = 0; i < count; i++) {
     const code = reader.code();
     if (code === 0x40) continue;
     const field = fields[i];
     reader.field = field.key;
-    const value = isAttach && !field.mandatory
+    // A begin is an answer or none.
+    const value = isSpared && !field.mandatory && field.key !== "remoteChannel"
       ? reader.attempt(() => decodeFieldOrSeveral(reader, field, code, composite))
       : decodeFieldOrSeveral(reader, field, code, composite);
     if (value instanceof AmqpError) fault ??= value;
@@ -293,12 +293,20 @@ function decodeFields(reader: Reader, plan: Plan): unknown {
     }
   }
   reader.field = undefined;
-  if (fault !== undefined) composite.source = unknown(fault);
+  if (fault !== undefined) composite.unread = unknown(fault);
   if ((plan.mandatory & ~present) !== 0) throw missing(reader, plan, present);
   reader.close(end);
   reader.subject = subject;
   reader.field = outerField;
   return composite;
+}
+
+// Where the mandatory fields are known, others that cannot be read are the matter of one session or link alone.
+const SPARED = ["begin", "attach", "flow", "transfer"];
+
+/** What is wrong with a performative of which an optional field could not be read, and is left out. */
+export function unreadOf(composite: object): UnknownState | undefined {
+  return (composite as { unread?: UnknownState }).unread;
 }
 
 function missing(reader: Reader, plan: Plan, present: number): Error {
@@ -397,7 +405,7 @@ function decodeProvided(reader: Reader, archetype: number, code: number): unknow
 }
 
 // Stands for what could not be read.
-function unknown({ condition, message }: AmqpError): { kind: "unknown"; error: ErrorFields } {
+function unknown({ condition, message }: AmqpError): UnknownState {
   return { kind: "unknown", error: { condition, description: message } };
 }
 

@@ -43,6 +43,9 @@ function printComposite(kind: Kind | "unknown", composite: object, level: number
     const isSecret = (plan.provides & archetypes.saslFrame) !== 0 && value instanceof Uint8Array;
     parts.push(`${field.key}=${isSecret ? `<${value.length} bytes>` : printField(field, value, level + 1)}`);
   }
+  // See unreadOf in composite.ts.
+  const { unread } = values as { unread?: UnknownState };
+  if (unread !== undefined) parts.push(`unread=${printComposite("unknown", unread, level + 1)}`);
   return `${kind}(${parts.join(", ")})`;
 }
 

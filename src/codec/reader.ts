@@ -59,7 +59,7 @@ export class Reader {
   subject = "value";
   /** The field of the subject, for error messages. */
   field: string | undefined;
-  /** Whether a delivery state, an error or a terminus that cannot be read is skipped, rather than an error of all. */
+  /** Whether what cannot be read of one delivery, link, session or error is skipped, rather than an error of all. */
   skips = false;
 
   /** Starts at the first byte; `scope` is the scope of errors. */

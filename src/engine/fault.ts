@@ -6,7 +6,8 @@
 
 import { AmqpError, type ErrorScope } from "../base/errors.ts";
 import { printable } from "../base/text.ts";
-import type { ErrorFields } from "../codec/types.ts";
+import { unreadOf } from "../codec/composite.ts";
+import type { Attach, Coordinator, ErrorFields, Performative, Source, Target, UnknownState } from "../codec/types.ts";
 
 /** An endpoint that a violation by the peer can end: a connection, a session or a link. */
 export interface Endpoint {
@@ -61,4 +62,24 @@ export function fromErrorFields(fields: ErrorFields, what: string, scope: ErrorS
     remote: true,
     info: fields.info,
   });
+}
+
+/** The error of a performative of which a part could not be read. */
+export function faultOf(body: Performative, scope: ErrorScope): AmqpError | undefined {
+  const unread = unreadOf(body);
+  return unread && faultOfUnknown(unread, scope);
+}
+
+/** The error of an attach of which a part could not be read; without its termini it is one that is refused. */
+export function faultOfAttach(attach: Attach): AmqpError | undefined {
+  const termini: (UnknownState | Source | Target | Coordinator | undefined)[] = [attach.source, attach.target];
+  const unknown = termini.find((terminus) => terminus?.kind === "unknown") as UnknownState | undefined;
+  const unread = unknown ?? unreadOf(attach);
+  if (unread === undefined) return undefined;
+  attach.source = attach.target = undefined;
+  return faultOfUnknown(unread, "link");
+}
+
+function faultOfUnknown({ error: { condition, description } }: UnknownState, scope: ErrorScope): AmqpError {
+  return new AmqpError(condition, description!, { scope });
 }

@@ -10,23 +10,17 @@ import { AmqpError } from "../base/errors.ts";
 import { MAX_UINT } from "../codec/codes.ts";
 import { fieldsOf } from "../codec/composite.ts";
 import { quote } from "../base/text.ts";
-import type {
-  Attach,
-  Begin,
-  Coordinator,
-  Detach,
-  End,
-  Fields,
-  Flow,
-  Performative,
-  Role,
-  Source,
-  Target,
-  Transfer,
-  UnknownState,
-} from "../codec/types.ts";
+import type { Attach, Begin, Detach, End, Fields, Flow, Performative, Role, Transfer } from "../codec/types.ts";
 import type { Budget } from "./budgets.ts";
-import { type Endpoint, Fault, type FrameEndpoint, fromErrorFields, toErrorFields } from "./fault.ts";
+import {
+  type Endpoint,
+  Fault,
+  faultOf,
+  faultOfAttach,
+  type FrameEndpoint,
+  fromErrorFields,
+  toErrorFields,
+} from "./fault.ts";
 import { Handles } from "./handles.ts";
 import type { AttachOptions, LinkEndpoint } from "./link.ts";
 import type { ReceiverEndpoint, ReceiverEvent, ReceiverSession } from "./receiver.ts";
@@ -187,6 +181,8 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     const remote = this.state === "beginReceived";
     if (remote) this.sendBegin();
     if (this.state !== "mapped") return;
+    const fault = faultOf(begin, "session");
+    if (fault !== undefined) throw new Fault(this, fault);
     this.output.release(begin.handleMax ?? MAX_UINT);
     this.connection.emit({ kind: "begun", session: this, remote });
   }
@@ -362,7 +358,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
       before.receiveDetach({ kind: "detach", handle });
       this.#handles.overtaken.add(handle);
     }
-    const fault = faultOf(attach);
+    const fault = faultOfAttach(attach);
     const role = attach.role === "sender" ? "receiver" : "sender";
     const answered = this.#handles.answered(name, role);
     const kept = this.connection.costs.keep();
@@ -405,6 +401,11 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     if (link.role === "sender") {
       throw this.#fault(condition.notAllowed, `Cannot take transfer: we are the sender on link ${quote(link.name)}`);
     }
+    const fault = link.takes ? faultOf(transfer, "link") : undefined;
+    if (fault !== undefined) {
+      this.skipDelivery(transfer.deliveryId);
+      throw new Fault(link, fault);
+    }
     // A transfer that is aborted or dropped changes nothing.
     if (transfer.aborted || !link.takes) this.connection.costs.spend(1);
     else this.connection.costs.refund(!transfer.more);
@@ -414,11 +415,17 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   #receiveFlow(flow: Flow): void {
     this.connection.costs.spend(1);
     this.output.receiveFlow(flow);
-    if (flow.handle === undefined) return;
+    if (flow.handle === undefined) {
+      const fault = faultOf(flow, "session");
+      if (fault !== undefined) throw new Fault(this, fault);
+      return;
+    }
     const link = this.#handles.get(flow.handle);
     if (link === undefined) throw this.#unattached(flow.handle, "flow");
     // A receiver may give credit without waiting for our attach.
     if (!link.takes) return;
+    const fault = faultOf(flow, "link");
+    if (fault !== undefined) throw new Fault(link, fault);
     link.receiveFlow(flow);
     if (flow.echo) this.output.queueFlow(link);
   }
@@ -480,14 +487,4 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
       ? this.#fault(condition.errantLink, `Cannot take ${body}: link of handle ${handle} ended with an error`)
       : this.#fault(condition.unattachedHandle, `Cannot take ${body}: handle ${handle} is not attached`);
   }
-}
-
-// The error of an attach of which a part could not be read; without its termini it is one that is refused.
-function faultOf(attach: Attach): AmqpError | undefined {
-  const termini: (UnknownState | Source | Target | Coordinator | undefined)[] = [attach.source, attach.target];
-  const unread = termini.find((terminus) => terminus?.kind === "unknown") as UnknownState | undefined;
-  if (unread === undefined) return undefined;
-  attach.source = attach.target = undefined;
-  const { condition, description } = unread.error;
-  return new AmqpError(condition, description!, { scope: "link" });
 }

@@ -9,6 +9,7 @@ import {
   ubyte,
   uint,
   ulong,
+  ushort,
   type Value,
 } from "../../src/codec/types.ts";
 import { Writer } from "../../src/codec/writer.ts";
@@ -17,14 +18,19 @@ import { attachLink, sendOn } from "./endpoint.ts";
 import { tag } from "./pair.ts";
 import { attach, begin, flow, Script, transfer } from "./script.ts";
 
-/** A performative whose fields may be anything. */
-function raw(script: Script, code: bigint, fields: Value[], payload = new Uint8Array(0)): void {
+/** A frame with a performative whose fields may be anything. */
+function frameOf(code: bigint, fields: Value[], channel: number, payload: Uint8Array = new Uint8Array(0)): Uint8Array {
   const writer = new Writer();
-  const start = beginFrame(writer, 0, 0);
+  const start = beginFrame(writer, 0, channel);
   writer.value(described(code, fields));
   writer.append(payload);
   endFrame(writer, start);
-  script.raw(writer.take());
+  return writer.take();
+}
+
+/** Sends one on channel 0. */
+function raw(script: Script, code: bigint, fields: Value[], payload?: Uint8Array): void {
+  script.raw(frameOf(code, fields, 0, payload));
 }
 
 const UNKNOWN: [Value, string, string][] = [
@@ -106,6 +112,23 @@ test("LNK-8: an unsettled map may have states that cannot be read", () => {
   assertEquals(kinds, ["unknown", "accepted"]);
 });
 
+/** Sends an attach of "l" on handle 0 that is to be refused, and checks that only its link ends. */
+function refuses(fields: Value[], symbol: string, text: string): void {
+  const script = Script.begun();
+  script.send(attach({ role: "sender", name: "other", handle: 7 }));
+  script.one("attachRequested");
+  script.rest();
+  raw(script, 0x12n, fields);
+  const answer = script.expect("attach");
+  assertEquals(fields[2] ? answer.source : answer.target, undefined);
+  script.expect2("detach", symbol, text);
+  script.send({ kind: "detach", handle: 0, closed: true });
+  script.quiet();
+  assertEquals(script.take("attachRequested"), []);
+  assertEquals([...script.endpoint.sessions()][0]!.linkCount, 1);
+  script.alive();
+}
+
 test("TRM-8, TRM-6: a terminus that cannot be read refuses its link, and the session goes on", () => {
   const cases: [Value, Value, string, string][] = [
     [described("shop:shelf:list", []), described(0x29n, []), condition.notImplemented, "not that of a known source"],
@@ -121,19 +144,7 @@ test("TRM-8, TRM-6: a terminus that cannot be read refuses its link, and the ses
   ];
   for (const role of [true, false]) {
     for (const [source, target, symbol, text] of cases) {
-      const script = Script.begun();
-      script.send(attach({ role: "sender", name: "other", handle: 7 }));
-      script.one("attachRequested");
-      script.rest();
-      raw(script, 0x12n, ["l", uint(0), role, null, null, source, target, null, null, uint(0)]);
-      const answer = script.expect("attach");
-      assertEquals(role ? answer.source : answer.target, undefined);
-      script.expect2("detach", symbol, text);
-      script.send({ kind: "detach", handle: 0, closed: true });
-      script.quiet();
-      assertEquals(script.take("attachRequested"), []);
-      assertEquals([...script.endpoint.sessions()][0]!.linkCount, 1);
-      script.alive();
+      refuses(["l", uint(0), role, null, null, source, target, null, null, uint(0)], symbol, text);
     }
   }
 });
@@ -163,22 +174,11 @@ test("LNK-1, ATK-39: an attach with a field that cannot be read refuses its link
   ];
   for (const role of [true, false]) {
     for (const [index, value, symbol, text] of cases) {
-      const script = Script.begun();
-      script.send(attach({ role: "sender", name: "other", handle: 7 }));
-      script.one("attachRequested");
-      script.rest();
       const fields: Value[] = ["l", uint(0), role, null, null, described(0x28n, []), described(0x29n, []), null];
       while (fields.length < 14) fields.push(null);
       fields[9] = uint(0);
       fields[index] = value;
-      raw(script, 0x12n, fields);
-      script.expect("attach");
-      script.expect2("detach", symbol, text);
-      script.send({ kind: "detach", handle: 0, closed: true });
-      script.quiet();
-      assertEquals(script.take("attachRequested"), []);
-      assertEquals([...script.endpoint.sessions()][0]!.linkCount, 1);
-      script.alive();
+      refuses(fields, symbol, text);
     }
   }
 });
@@ -192,6 +192,72 @@ test("LNK-1: a link of ours that is answered with a field that cannot be read en
   script.detachedWith(condition.invalidField, '"9" is not a senderSettleMode');
   assertEquals(script.take("attached"), []);
   script.alive();
+});
+
+/** A server with two links of the peer's senders, of handles 0 and 1. */
+function receivingTwo() {
+  const script = Script.begun();
+  for (const handle of [0, 1]) {
+    script.send(attach({ role: "sender", name: `l${handle}`, handle }));
+    const { link } = script.one("attachRequested");
+    if (link.role === "receiver") link.flow({ linkCredit: 10 });
+  }
+  script.rest();
+  return script;
+}
+
+test("TRF-5, ATK-39: a transfer with a field that cannot be read ends its link, and the session goes on", () => {
+  const tag = Uint8Array.of(0, 0, 0, 0);
+  const cases: [Value[], string, string][] = [
+    [[tag, uint(0), false, false, ubyte(2)], condition.invalidField, '"2" is not a receiverSettleMode'],
+    [[tag, uint(0), "no"], condition.decodeError, 'not boolean (field "settled"'],
+    [["tag"], condition.decodeError, 'not binary (field "deliveryTag"'],
+  ];
+  for (const [fields, symbol, text] of cases) {
+    const script = receivingTwo();
+    raw(script, 0x14n, [uint(0), uint(0), ...fields], Uint8Array.of(1, 2, 3));
+    script.detachedWith(symbol, text);
+    // The delivery counts for the session all the same.
+    script.send(transfer(1, { handle: 1 }), { payload: Uint8Array.of(4) });
+    script.one("delivery");
+    script.alive();
+  }
+});
+
+test("FLW-4, ATK-39: a flow with a field that cannot be read ends its link, or its session if it is of no link", () => {
+  const session = [uint(1), uint(100), uint(0), uint(100)];
+  const bad = new Map<Value, Value>([["string", 1]]);
+  for (const [handle, isLink] of [[uint(0), true], [null, false], ["0", false]] as const) {
+    const script = receivingTwo();
+    raw(script, 0x13n, [...session, handle, uint(0), uint(1), null, false, false, bad]);
+    const text = handle === "0" ? 'not uint (field "handle"' : "a map key has constructor 0xa1, not symbol";
+    if (isLink) script.detachedWith(condition.decodeError, text);
+    else script.endedWith(condition.decodeError, text);
+    if (isLink) script.send(transfer(0, { handle: 1 }), { payload: Uint8Array.of(4) });
+    script.alive();
+  }
+});
+
+test("SES-1, ATK-39: a begin with a field that cannot be read ends its session, ours and the peer's", () => {
+  const fields = (remoteChannel: Value): Value[] => [remoteChannel, uint(0), uint(9), uint(9), uint(9), null, null, 5];
+  const own = Script.begun();
+  own.send(attach({ role: "sender" }));
+  own.one("attachRequested");
+  own.rest();
+  own.raw(frameOf(0x11n, fields(null), 3));
+  own.expect("begin");
+  own.expect2("end", condition.decodeError, "Cannot decode begin: constructor 0x82 is not map");
+  assertEquals(own.events.at(-1)?.kind, "ended");
+  own.alive();
+  const script = Script.opened({ role: "client" });
+  script.endpoint.begin({});
+  script.rest();
+  script.raw(frameOf(0x11n, fields(ushort(0)), 0));
+  script.endedWith(condition.decodeError, "Cannot decode begin");
+  script.alive();
+  // Whose answer it is cannot be told.
+  script.raw(frameOf(0x11n, fields("0"), 1));
+  script.closedWith(condition.decodeError, 'field "remoteChannel"');
 });
 
 test("ERR-1: a detach, an end and a close whose error cannot be read end what they say", () => {
@@ -226,5 +292,11 @@ test("a state that cannot be read is printed", () => {
   assertEquals(
     print(disposition),
     'disposition(role=receiver, first=1, state=unknown(error(condition="amqp:decode-error", description="bad\\u{a}")))',
+  );
+  const flow = { kind: "flow", incomingWindow: 1, nextOutgoingId: 0, outgoingWindow: 1, unread: state } as const;
+  assertEquals(
+    print(flow),
+    "flow(incomingWindow=1, nextOutgoingId=0, outgoingWindow=1, " +
+      'unread=unknown(error(condition="amqp:decode-error", description="bad\\u{a}")))',
   );
 });
