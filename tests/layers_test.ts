@@ -86,6 +86,12 @@ function runtimeTraces(path: string, source: Source): string[] {
   return found;
 }
 
+// Each realm has built-in classes of its own: jsdom's in a test runner, an iframe's, those of a context of node:vm.
+function blindToRealms(path: string, { code }: Source): string[] {
+  const found = path === "src/base/kinds.ts" ? [] : code.match(/\binstanceof (Uint8Array|Map|Date)\b/g) ?? [];
+  return found.map((test) => `${path} has ${test}, for which src/base/kinds.ts has a function`);
+}
+
 /** The circles of imports, type imports included; each as its files, the last importing the first. */
 function circles(sources: ReadonlyMap<string, Source>): string[][] {
   const found: string[][] = [];
@@ -239,6 +245,11 @@ test("layers: one name, one meaning: no two files export the same name", () => {
 
 test("layers: each runtime is known to its adapter alone, the console to the command line and the log", () => {
   assertEquals([...sources].flatMap(([path, source]) => runtimeTraces(path, source)), []);
+});
+
+test("layers: built-in classes are told by what tells them in every realm", () => {
+  assertEquals([...sources].flatMap(([path, source]) => blindToRealms(path, source)), []);
+  assertEquals(blindToRealms("src/client/a.ts", parse("if (a instanceof Map) {} // instanceof Date")).length, 1);
 });
 
 test("layers: a client loads neither servers nor adapters", () => {

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { isPromise } from "./kinds.ts";
+
 /** The kind of a {@linkcode LogEntry}: stable, unlike its message. */
 export type LogCode =
   /** A handler of `serve` or `respond` failed, and no `onerror` was given. */
@@ -112,7 +114,7 @@ export class Log {
       const returned: unknown = this.#option(
         last === undefined || last.kept === 0 ? entry : { ...entry, repeated: last.kept },
       );
-      if (returned instanceof Promise) returned.catch(failed);
+      if (isPromise(returned)) returned.then(undefined, failed);
     } catch (error) {
       failed(error);
     }

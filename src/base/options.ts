@@ -5,6 +5,8 @@
  * @module
  */
 
+import { isBytes } from "./kinds.ts";
+
 /**
  * The kind of each option of `T`, in words that errors show and the check parses: results of `typeof`, `array`, `Uint8Array`,
  * `null`, and quoted literals, such as `number or "manual"`. `array of string` tells the kind of its elements, `object with
@@ -105,7 +107,7 @@ function checkKind(doing: string, option: string, value: unknown, kind: string):
   const member = type === "object" && / with (\w+)/.exec(own)?.[1];
   const fits = own.includes(type) && (!member || (value as Record<string, unknown>)[member] !== undefined);
   const text = type === "string" && own.includes('"') && `"${(value as string).slice(0, 32)}"`;
-  if (!fits && !(text && own.includes(text)) && !(own.includes("Uint8Array") && value instanceof Uint8Array)) {
+  if (!fits && !(text && own.includes(text)) && !(own.includes("Uint8Array") && isBytes(value))) {
     refuse(doing, `${option} is ${text || describeKind(value)}, not ${kind}`);
   }
   if (item && type === "array") {

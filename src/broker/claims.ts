@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isDate } from "../base/kinds.ts";
 import * as condition from "../base/condition.ts";
 import type { Environment } from "../base/environment.ts";
 import { AmqpError } from "../base/errors.ts";
@@ -249,7 +250,7 @@ export class ClaimsNode {
     await claims.inOrder(audience, async () => {
       const good = await looked;
       // Anything but true or a date is a refusal.
-      if (good !== true && !(good instanceof Date)) {
+      if (good !== true && !isDate(good)) {
         throw new AmqpError(condition.unauthorizedAccess, "Cannot take token: it is not good");
       }
       const lasts = good === true ? Infinity : good.getTime() - Date.now();

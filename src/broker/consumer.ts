@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isBytes } from "../base/kinds.ts";
 import type { Environment } from "../base/environment.ts";
 import { AmqpError } from "../base/errors.ts";
 import type { DeliveryState, Modified, Outcome, TransactionalState } from "../codec/types.ts";
@@ -270,5 +271,5 @@ class BrowsedDelivery implements SendListener {
 // The transaction that the receiver acquires messages in.
 function acquiring({ endpoint }: Sender): Uint8Array | undefined {
   const txnId = endpoint?.flowProperties?.["txn-id"];
-  return txnId instanceof Uint8Array ? txnId : undefined;
+  return isBytes(txnId) ? txnId : undefined;
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isDate } from "../base/kinds.ts";
 import { encodeHex } from "@std/encoding";
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
@@ -144,7 +145,7 @@ function idText(id: MessageId | undefined): SelectorValue {
 }
 
 function simple(value: Value | undefined): SelectorValue {
-  if (value instanceof Date) return BigInt(value.getTime());
+  if (isDate(value)) return BigInt(value.getTime());
   if (value instanceof Typed) return simple(value.value as Value);
   switch (typeof value) {
     case "string":

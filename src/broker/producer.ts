@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isBytes } from "../base/kinds.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import type { Delivery } from "../client/delivery.ts";
@@ -284,7 +285,7 @@ function chunksOf(payload: Uint8Array, messageFormat: number): readonly Uint8Arr
   if (messageFormat >>> 8 !== BATCH_FORMAT >>> 8) return undefined;
   try {
     const { body } = new DecodedMessage(payload);
-    return body instanceof DataBody ? body.chunks : body instanceof Uint8Array ? [body] : undefined;
+    return body instanceof DataBody ? body.chunks : isBytes(body) ? [body] : undefined;
   } catch {
     return undefined;
   }

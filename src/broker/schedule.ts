@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isDate } from "../base/kinds.ts";
 import type { Environment } from "../base/environment.ts";
 import type { EncodedMessage } from "./encoded_message.ts";
 import { GROUPS } from "./dispatcher.ts";
@@ -47,7 +48,7 @@ export function groupOf(message: EncodedMessage): number {
 }
 
 function milliseconds(value: unknown): number | undefined {
-  if (value instanceof Date) return value.getTime();
+  if (isDate(value)) return value.getTime();
   if (typeof value === "bigint") return Number(value);
   if (typeof value === "number") return value;
   const inner = (value as { value?: unknown } | undefined)?.value;

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isBytes, isDate } from "../base/kinds.ts";
 import { decodeBase64, encodeBase64 } from "@std/encoding";
 import {
   type Body,
@@ -97,7 +98,7 @@ function bodyOf(json: { [key: string]: Json }): Body {
   if (json.sequence !== undefined) return sequence(fromJson(json.sequence) as []);
   const body = json.body === undefined ? null : fromJson(json.body);
   // A bare binary would become a data section.
-  return body instanceof Uint8Array ? value(body) : body;
+  return isBytes(body) ? value(body) : body;
 }
 
 /** A message as the JSON that {@linkcode messageOfJson} reads. */
@@ -115,13 +116,13 @@ function propertiesToJson(properties: Record<string, unknown>): Json {
     if (field === undefined || field === null) continue;
     // An integer id is always a ulong [messaging 3.2.11].
     if (typeof field === "bigint") json[name] = { $ulong: String(field) };
-    else json[name] = field instanceof Date ? field.toISOString() : toJson(field);
+    else json[name] = isDate(field) ? field.toISOString() : toJson(field);
   }
   return json;
 }
 
 function bodyToJson(body: Body): { [key: string]: Json } {
-  if (body instanceof Uint8Array) return { data: encodeBase64(body), ...readable(body) };
+  if (isBytes(body)) return { data: encodeBase64(body), ...readable(body) };
   if (body instanceof DataBody) {
     return { data: body.chunks.map((chunk) => encodeBase64(chunk)), ...readable(...body.chunks) };
   }

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { isDate } from "../base/kinds.ts";
 import * as condition from "../base/condition.ts";
 import { type Environment, randomFraction, randomName } from "../base/environment.ts";
 import { AmqpError } from "../base/errors.ts";
@@ -316,8 +317,8 @@ function same(address: string): string {
 // Another type than a string would be encoded as such, and the peer would find no token in it.
 function checkToken(audience: string, given: ClaimsToken): void {
   const { token, type, expiresAt } = Object(given);
-  const isDate = expiresAt === undefined || expiresAt instanceof Date;
-  if (typeof token === "string" && token !== "" && typeof type === "string" && isDate) return;
+  const isTime = expiresAt === undefined || isDate(expiresAt);
+  if (typeof token === "string" && token !== "" && typeof type === "string" && isTime) return;
   throw new TypeError(
     `Cannot put token for ${quote(audience)}: option "token" of claims returned something else than ` +
       "{ token, type } of strings, with a Date as expiresAt if it expires",

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isBytes } from "../base/kinds.ts";
 import type { ClaimsOptions } from "./claims.ts";
 import { type Environment, randomFraction, randomName, systemEnvironment } from "../base/environment.ts";
 import { OutcomeError, TransportError } from "../base/errors.ts";
@@ -290,7 +291,7 @@ export async function publish(
   let payload: Uint8Array;
   try {
     // A message that cannot be sent is told at once, not when there is a connection.
-    payload = message instanceof Uint8Array ? message : encoded(message);
+    payload = isBytes(message) ? message : encoded(message);
   } catch (error) {
     return await refused(error, message);
   }

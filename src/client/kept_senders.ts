@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isBytes } from "../base/kinds.ts";
 import { checkAddress, checkOptions } from "../base/options.ts";
 import type { Environment } from "../base/environment.ts";
 import { quote } from "../base/text.ts";
@@ -54,7 +55,7 @@ export class KeptSenders {
     if (others === undefined && this.#hasRoom(address)) return this.#get(address).send(message, options);
     checkOptions("send", options, SEND_KINDS);
     // Encoded now, as by a sender, so that it may be changed after the call.
-    const bytes = message instanceof Uint8Array ? message : encodeMessage(message);
+    const bytes = isBytes(message) ? message : encodeMessage(message);
     return this.#wait(address, bytes, options);
   }
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isBytes } from "../base/kinds.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { type Environment, randomName } from "../base/environment.ts";
@@ -227,7 +228,7 @@ export class Requester {
 // Ids of different types are different, even if they look alike [messaging 3.2.11].
 function keyOf(id: MessageId): string {
   if (typeof id === "string" || typeof id === "bigint") return `${typeof id} ${id}`;
-  return id instanceof Uint8Array ? `binary ${hex(id)}` : `uuid ${id}`;
+  return isBytes(id) ? `binary ${hex(id)}` : `uuid ${id}`;
 }
 
 function replyError(replies: Receiver): Error {

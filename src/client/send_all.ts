@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isBytes } from "../base/kinds.ts";
 import { describeKind } from "../base/options.ts";
 import type { WaitOptions } from "../base/wait.ts";
 import type { Message } from "../codec/message.ts";
@@ -34,7 +35,7 @@ export interface ParallelSender extends SendingSender {
 type Messages = Iterable<Message | Uint8Array> | AsyncIterable<Message | Uint8Array>;
 
 function isIterable(messages: unknown): boolean {
-  if (typeof messages !== "object" || messages === null || messages instanceof Uint8Array) return false;
+  if (typeof messages !== "object" || messages === null || isBytes(messages)) return false;
   return Symbol.iterator in messages || Symbol.asyncIterator in messages;
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isBytes } from "../base/kinds.ts";
 import { checkOptions, WAIT_KINDS } from "../base/options.ts";
 import { giveBlock } from "../base/pool.ts";
 import { Deferred, onAbort, part, type WaitOptions } from "../base/wait.ts";
@@ -441,7 +442,7 @@ export class Sender extends Link {
   }
 
   #encode(message: Message | Uint8Array): Uint8Array {
-    if (message instanceof Uint8Array) return message;
+    if (isBytes(message)) return message;
     writeMessage(message, this.#writer);
     return this.#writer.take();
   }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isPromise } from "../base/kinds.ts";
 import type { Deferred } from "../base/wait.ts";
 import type { Delivery } from "./delivery.ts";
 import { type Handler, Handlers } from "./handlers.ts";
@@ -132,7 +133,7 @@ class Serving {
     if (onerror === undefined) return this.#source.report(error, delivery);
     try {
       const returned = onerror(error, delivery);
-      if (returned instanceof Promise) returned.catch((error) => this.#fail(error));
+      if (isPromise(returned)) returned.then(undefined, (error) => this.#fail(error));
     } catch (error) {
       this.#fail(error);
     }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isBytes } from "../base/kinds.ts";
 import { checkOptions, describeKind } from "../base/options.ts";
 import type { CodecLimits } from "./limits.ts";
 import { DataBody } from "./body.ts";
@@ -101,7 +102,7 @@ export function unbatch(
   limits?: CodecLimits,
 ): DecodedMessage[] {
   const { messageFormat, payload } = Object(delivery) as typeof delivery;
-  if (!(payload instanceof Uint8Array)) {
+  if (!isBytes(payload)) {
     throw new TypeError(`Cannot take batch apart: ${describeKind(delivery)} is no delivery`);
   }
   // The lowest byte is the version [transport 2.8.11].
@@ -110,7 +111,7 @@ export function unbatch(
     throw new TypeError(`Cannot take batch apart: message format is 0x${messageFormat.toString(16)}`);
   }
   const { body } = decodeMessage(payload, limits);
-  const chunks = body instanceof DataBody ? body.chunks : body instanceof Uint8Array ? [body] : undefined;
+  const chunks = body instanceof DataBody ? body.chunks : isBytes(body) ? [body] : undefined;
   if (chunks === undefined) throw new TypeError("Cannot take batch apart: its body is not of data sections");
   return chunks.map((chunk) => decodeMessage(chunk, limits));
 }

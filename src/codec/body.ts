@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isBytes, isDate, isMap } from "../base/kinds.ts";
 import { hex, utf8 } from "../base/text.ts";
 import { decodeUtf8, joined } from "./primitives.ts";
 import { AmqpArray, Described, Typed, type Value } from "./values.ts";
@@ -123,8 +124,8 @@ export type SendableValue =
  * ```
  */
 export function data(chunks: Uint8Array | readonly Uint8Array[]): DataBody {
-  const list = chunks instanceof Uint8Array ? [chunks] : chunks;
-  if (!Array.isArray(list) || !list.every((chunk) => chunk instanceof Uint8Array)) {
+  const list = isBytes(chunks) ? [chunks] : chunks;
+  if (!Array.isArray(list) || !list.every((chunk) => isBytes(chunk))) {
     throw new TypeError("Cannot make data: give bytes or an array of them, such as new TextEncoder().encode(text)");
   }
   return new DataBody(list);
@@ -192,7 +193,7 @@ export function json(value: unknown): DataBody {
 /** The bytes of a body of data, a binary, or text; none for null. */
 export function bytesOf(body: Body, what = "bytes"): Uint8Array {
   const plain = body instanceof ValueBody ? body.value : body;
-  if (plain instanceof Uint8Array) return plain;
+  if (isBytes(plain)) return plain;
   if (plain instanceof DataBody) return plain.chunks.length === 1 ? plain.chunks[0] : joined(plain.chunks);
   if (plain === null) return new Uint8Array(0);
   if (typeof plain === "string") return utf8(plain);
@@ -211,7 +212,7 @@ export function textOf(body: Body): string {
 export function jsonOf(body: Body): unknown {
   const plain = body instanceof ValueBody ? body.value : body;
   if (plain === undefined) return bytesOf(plain, "JSON");
-  if (typeof plain !== "string" && !(plain instanceof Uint8Array) && !(plain instanceof DataBody)) {
+  if (typeof plain !== "string" && !isBytes(plain) && !(plain instanceof DataBody)) {
     return plainOf(plain);
   }
   const text = textOf(plain);
@@ -235,15 +236,15 @@ export function shownBody(body: unknown): unknown {
 
 function plainOf(value: unknown): unknown {
   if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : value;
-  if (typeof value !== "object" || value === null || value instanceof Date) return value;
-  if (value instanceof Uint8Array) return readable(value);
+  if (typeof value !== "object" || value === null || isDate(value)) return value;
+  if (isBytes(value)) return readable(value);
   if (value instanceof DataBody) return readable(bytesOf(value));
   if (value instanceof SequenceBody) return plainOf(value.lists.flat());
   if (value instanceof ValueBody || value instanceof Typed || value instanceof Described) return plainOf(value.value);
   if (value instanceof AmqpArray) return value.items.map(plainOf);
   if (Array.isArray(value)) return value.map(plainOf);
   const plain: Record<string, unknown> = {};
-  for (const [key, entry] of value instanceof Map ? value : Object.entries(value)) {
+  for (const [key, entry] of isMap(value) ? value : Object.entries(value)) {
     // By definition instead of assignment: a key may be "__proto__".
     Object.defineProperty(plain, textKey(key), {
       value: plainOf(entry),
@@ -256,11 +257,7 @@ function plainOf(value: unknown): unknown {
 }
 
 function textKey(key: unknown): string {
-  return key instanceof Uint8Array
-    ? hex(key)
-    : typeof key === "object" && key !== null
-    ? JSON.stringify(plainOf(key))
-    : String(key);
+  return isBytes(key) ? hex(key) : typeof key === "object" && key !== null ? JSON.stringify(plainOf(key)) : String(key);
 }
 
 function readable(bytes: Uint8Array): unknown {
@@ -272,11 +269,11 @@ function readable(bytes: Uint8Array): unknown {
 function kindOf(value: unknown): [kind: string, call: string] {
   if (value === undefined) return ["streamed", "await text(), json() or bytes() of the delivery, or read its stream()"];
   if (value instanceof SequenceBody) return ["a sequence", "json() gives it as an array"];
-  if (value instanceof Map) return ["a map", "json() gives it as an object"];
+  if (isMap(value)) return ["a map", "json() gives it as an object"];
   if (Array.isArray(value) || value instanceof AmqpArray) return ["a list", "json() gives it as an array"];
   if (value instanceof Typed) return [`of type ${value.type}`, "body has the value"];
   if (value instanceof Described) return ["a described value", "body has it"];
-  if (value instanceof Date) return ["a timestamp", "body has the Date"];
+  if (isDate(value)) return ["a timestamp", "body has the Date"];
   return typeof value === "object"
     ? ["a map", "json() gives it as an object"]
     : [`a ${typeof value}`, "body has the value"];

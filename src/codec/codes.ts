@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isBytes, isDate } from "../base/kinds.ts";
 import { describeKind } from "../base/options.ts";
 import { quote } from "../base/text.ts";
 import { parseUuid } from "./primitives.ts";
@@ -118,7 +119,7 @@ export function checkFixedWidth(type: FixedWidthType, value: unknown): FixedWidt
     case "long":
       return checkBigInt(type, value);
     case "timestamp":
-      return checkBigInt(type, value instanceof Date ? value.getTime() : value);
+      return checkBigInt(type, isDate(value) ? value.getTime() : value);
     case "char":
       return checkChar(value);
     case "uuid":
@@ -202,7 +203,7 @@ export function checkBigInt(type: BigIntType, value: unknown): bigint {
 
 export function checkLength(type: OpaqueType, bytes: unknown): Uint8Array {
   const length = type === "decimal32" ? 4 : type === "decimal64" ? 8 : 16;
-  if (!(bytes instanceof Uint8Array) || bytes.length !== length) throw misfit(type, bytes);
+  if (!isBytes(bytes) || bytes.length !== length) throw misfit(type, bytes);
   return bytes;
 }
 
@@ -246,12 +247,12 @@ export function misfit(type: string, value: unknown): RangeError | TypeError {
     ? ", write new Date(text)"
     : "";
   const message = `Cannot encode ${type}: ${describe(value)} does not fit${remedy}`;
-  return typeof value === "object" && !(value instanceof Uint8Array) ? new TypeError(message) : new RangeError(message);
+  return typeof value === "object" && !isBytes(value) ? new TypeError(message) : new RangeError(message);
 }
 
 // An object is described by its kind: its contents may be long, or private.
 function describe(value: unknown): string {
   if (typeof value === "string") return quote(value);
-  if (value instanceof Uint8Array) return `a binary of ${value.length} bytes`;
+  if (isBytes(value)) return `a binary of ${value.length} bytes`;
   return typeof value === "object" || typeof value === "function" ? describeKind(value) : String(value);
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isBytes, isMap } from "../base/kinds.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { typeOf } from "./codes.ts";
@@ -229,7 +230,7 @@ function encodeName(writer: Writer, field: FieldPlan, value: unknown): void {
 }
 
 function encodeUnsettled(writer: Writer, value: unknown): void {
-  if (!(value instanceof Map)) throw new TypeError("Cannot encode map: the value is not a Map");
+  if (!isMap(value)) throw new TypeError("Cannot encode map: the value is not a Map");
   const start = writer.open();
   for (const [tag, state] of value) {
     writer.binary(tag);
@@ -250,7 +251,7 @@ function encodeNested(writer: Writer, archetype: number, value: unknown): void {
 function encodeMessageId(writer: Writer, value: unknown): void {
   if (typeof value === "string") return writer.string(value);
   if (typeof value === "bigint") return writer.typed("ulong", value);
-  if (value instanceof Uint8Array) return writer.binary(value);
+  if (isBytes(value)) return writer.binary(value);
   if (value instanceof Typed && isMessageIdType(value.type)) return writer.typed(value.type, value.value);
   const remedy = typeof value === "number" ? `; write String(${value}) or BigInt(${value})` : "";
   throw new TypeError(`Cannot encode message id: it is neither string, bigint, Uint8Array nor uuid${remedy}`);

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { isBytes, isDate } from "../base/kinds.ts";
 import { utf8 } from "../base/text.ts";
 import { fitsInteger, type IntegerType, isAscii, typeOf } from "./codes.ts";
 import { readDescriptor } from "./composite.ts";
@@ -135,7 +136,7 @@ function isInteger(type: PrimitiveType): boolean {
 // Writes a field with the type that it came with, other than the table's; false if its value has changed and no longer fits.
 function encodeOtherType(writer: TypedWriter, type: PrimitiveType | undefined, value: unknown): boolean {
   if (type === undefined) return false;
-  const plain = value instanceof Date ? value.getTime() : value instanceof Uint8Array ? decodeUtf8(value) : value;
+  const plain = isDate(value) ? value.getTime() : isBytes(value) ? decodeUtf8(value) : value;
   const isNumber = typeof plain === "number" || typeof plain === "bigint";
   const given = !isNumber || !isInteger(type)
     ? plain

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isBytes, isDate } from "../base/kinds.ts";
 import {
   type Body,
   bytesOf,
@@ -82,7 +83,7 @@ function typesOf(message: Message, section: keyof Message): WireTypes | undefine
 let inspectable = false;
 
 function inspectMessage(this: DecodedMessage): unknown {
-  return { ...this.toJSON(), body: this.body instanceof Uint8Array ? shownBody(this.body) : this.body };
+  return { ...this.toJSON(), body: isBytes(this.body) ? shownBody(this.body) : this.body };
 }
 
 /**
@@ -203,7 +204,7 @@ export class DecodedMessage implements Message {
   /** The time at which a broker enqueued the message, if given, as by Azure's and ActiveMQ. */
   get enqueuedTime(): Date | undefined {
     const time = this.messageAnnotations?.["x-opt-enqueued-time"] ?? this.messageAnnotations?.["x-opt-ingress-time"];
-    return time instanceof Date ? time : undefined;
+    return isDate(time) ? time : undefined;
   }
 
   /** The number that a broker gave the message in its queue or partition, if any. */
@@ -332,7 +333,7 @@ export function encodeMessage(message: Message, bare?: Uint8Array): Uint8Array<A
  * ```
  */
 export function decodeMessage(bytes: Uint8Array, limits?: CodecLimits): DecodedMessage {
-  if (!(bytes instanceof Uint8Array)) {
+  if (!isBytes(bytes)) {
     throw new TypeError(`Cannot decode message: bytes are ${describeKind(bytes)}, not a Uint8Array`);
   }
   checkOptions("decode message", limits, CODEC_LIMIT_KINDS);
@@ -404,7 +405,7 @@ function decodeValue(reader: Reader, message: DecodedMessage): Body {
   const type = ambiguousType(code);
   if (type !== undefined) reader.noteTypes(message).set("body", type);
   const value = reader.value(code);
-  return value instanceof Uint8Array ? new ValueBody(value) : value;
+  return isBytes(value) ? new ValueBody(value) : value;
 }
 
 function encodeAnnotations(message: Message, writer: Writer): void {
@@ -429,7 +430,7 @@ function encodeFields(
 
 function encodeBody(message: Message, writer: Writer): void {
   const { body } = message;
-  if (body instanceof Uint8Array) {
+  if (isBytes(body)) {
     if (body.length > 0 || originOf<Origin>(message)?.body !== "null") return encodeData(body, writer);
     beginSection(writer, sections.data.code);
     return writer.value(null);

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isBytes, isDate, isMap } from "../base/kinds.ts";
 import { describeKind } from "../base/options.ts";
 import { quote } from "../base/text.ts";
 import { definitions } from "./definitions.ts";
@@ -44,7 +45,7 @@ export function checkMessage(message: unknown): void {
 /** Throws a TypeError if a header or properties have a field that does not exist. */
 export function checkFields(section: "header" | "properties", given: object): void {
   const { fields } = definitions[section];
-  if (typeof given !== "object" || given === null || given instanceof Map) {
+  if (typeof given !== "object" || given === null || isMap(given)) {
     throw new TypeError(`Cannot encode ${section}: it is ${describeKind(given)}`);
   }
   for (const key in given) if (!Object.hasOwn(fields, key)) throw absent(section, key, Object.keys(fields));
@@ -59,7 +60,7 @@ function absent(what: string, key: string, names: string[]): TypeError {
  * [messaging 3.2.5].
  */
 export function checkSimple(key: string, value: SimpleValue | undefined): void {
-  if (typeof value !== "object" || value === null || value instanceof Date || value instanceof Uint8Array) return;
+  if (typeof value !== "object" || value === null || isDate(value) || isBytes(value)) return;
   if (value instanceof Described) return;
   if (value instanceof Typed && value.type !== "list" && value.type !== "map" && value.type !== "array") return;
   throw new TypeError(`Cannot encode application properties: ${quote(key)} is not a simple value`);

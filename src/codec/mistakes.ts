@@ -5,6 +5,7 @@
  * @module
  */
 
+import { isMap, isPromise } from "../base/kinds.ts";
 import { describeKind } from "../base/options.ts";
 import { quote } from "../base/text.ts";
 import { definitions, sections } from "./definitions.ts";
@@ -46,7 +47,7 @@ export function explainMessage(error: unknown, message: unknown): unknown {
   if (Array.isArray(message)) {
     return new TypeError("Cannot encode message: it is an array, sendAll() of a sender takes several messages");
   }
-  if (message instanceof Promise) return new TypeError("Cannot encode message: it is a promise, await it first");
+  if (isPromise(message)) return new TypeError("Cannot encode message: it is a promise, await it first");
   if ("payload" in message && "messageFormat" in message) {
     return new TypeError(
       "Cannot encode message: it is a batch, write send(batch.payload, { messageFormat: BATCH_FORMAT })",
@@ -54,12 +55,12 @@ export function explainMessage(error: unknown, message: unknown): unknown {
   }
   for (const section of FIELDS) {
     const fields: unknown = (message as Message)[section];
-    const isInstance = describeKind(fields).startsWith("an object of class ") && !(fields instanceof Map);
+    const isInstance = describeKind(fields).startsWith("an object of class ") && !isMap(fields);
     // Fields of header and properties are looked up by their names, so an instance of a class does as well.
     if (fields === undefined || isRecord(fields) || isInstance && (section === "header" || section === "properties")) {
       continue;
     }
-    const remedy = fields instanceof Map ? "write Object.fromEntries(map)" : "give an object such as { name: value }";
+    const remedy = isMap(fields) ? "write Object.fromEntries(map)" : "give an object such as { name: value }";
     return new TypeError(`Cannot encode message: ${section} is ${describeKind(fields)}, ${remedy}`);
   }
   const { header, properties, body } = message as Message;
@@ -139,7 +140,7 @@ function locate(value: unknown, path: string, above: unknown[]): Found | undefin
 
 function childrenOf(value: object): Iterable<[string, unknown]> {
   if (Array.isArray(value)) return value.map((child, i): [string, unknown] => [`[${i}]`, child]);
-  const entries = value instanceof Map ? [...value] : isRecord(value) ? Object.entries(value) : [];
+  const entries = isMap(value) ? [...value] : isRecord(value) ? Object.entries(value) : [];
   return entries.map(([key, child]): [string, unknown] => {
     return [typeof key === "string" && /^[\w$]{1,64}$/.test(key) ? `.${key}` : `[${quote(String(key))}]`, child];
   });
@@ -161,7 +162,7 @@ function remedyFor(value: unknown, section: string): string {
   if (ArrayBuffer.isView(value)) {
     return ': write new Uint8Array(view.buffer, view.byteOffset, view.byteLength), or array("double", [...view])';
   }
-  if (value instanceof Promise) return ": await it first";
+  if (isPromise(value)) return ": await it first";
   if (value instanceof Set) return ": write [...set]";
   if (value instanceof URL) return ": write String(url)";
   // Forms, search parameters and headers, which are empty in JSON.

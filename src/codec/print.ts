@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isBytes, isDate, isMap } from "../base/kinds.ts";
 import { archetypes, compositeForm, enumerationForm, type FieldPlan, planOf, unsettledForm } from "./plans.ts";
 import { hex, quote } from "../base/text.ts";
 import type { Composite, Kind, UnknownState, Unsettled } from "./types.ts";
@@ -40,7 +41,7 @@ function printComposite(kind: Kind | "unknown", composite: object, level: number
   for (const field of plan.fields) {
     const value = values[field.key];
     if (value === undefined || value === null) continue;
-    const isSecret = (plan.provides & archetypes.saslFrame) !== 0 && value instanceof Uint8Array;
+    const isSecret = (plan.provides & archetypes.saslFrame) !== 0 && isBytes(value);
     parts.push(`${field.key}=${isSecret ? `<${value.length} bytes>` : printField(field, value, level + 1)}`);
   }
   // See unreadOf in composite.ts.
@@ -69,13 +70,13 @@ function printValue(value: unknown, level: number): string {
   if (typeof value !== "object" || value === null) return String(value);
   if (level > MAX_LEVELS) return "…";
   const inner = (item: unknown): string => printValue(item, level + 1);
-  if (value instanceof Uint8Array) return printBinary(value);
-  if (value instanceof Date) return Number.isNaN(value.getTime()) ? "invalid date" : value.toISOString();
+  if (isBytes(value)) return printBinary(value);
+  if (isDate(value)) return Number.isNaN(value.getTime()) ? "invalid date" : value.toISOString();
   if (value instanceof Typed) return `${value.type} ${inner(value.value)}`;
   if (value instanceof Described) return `@${inner(value.descriptor)} ${inner(value.value)}`;
   if (value instanceof AmqpArray) return `[${printItems(value.items, inner)}]`;
   if (Array.isArray(value)) return `[${printItems(value, inner)}]`;
-  return printEntries(value instanceof Map ? [...value] : Object.entries(value), inner);
+  return printEntries(isMap(value) ? [...value] : Object.entries(value), inner);
 }
 
 function printEntries<T>(entries: readonly [unknown, T][], print: (value: T) => string): string {

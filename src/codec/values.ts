@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isBytes } from "../base/kinds.ts";
 import { hex } from "../base/text.ts";
 
 /** The JavaScript form of each primitive wire type, inside a {@linkcode Typed} or as an item of an {@linkcode AmqpArray}. */
@@ -125,12 +126,12 @@ export class Typed<T extends PrimitiveType = PrimitiveType> {
 
   /** The value as text; bytes as hex. */
   toString(): string {
-    return this.value instanceof Uint8Array ? hex(this.value) : String(this.value);
+    return isBytes(this.value) ? hex(this.value) : String(this.value);
   }
 
   /** The value for `JSON.stringify`: as it is where JSON has it, else as text. */
   toJSON(): unknown {
-    return typeof this.value === "bigint" || this.value instanceof Uint8Array ? this.toString() : this.value;
+    return typeof this.value === "bigint" || isBytes(this.value) ? this.toString() : this.value;
   }
 
   /** The value, so that `uint(5) > 4` holds. */

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isDate } from "../base/kinds.ts";
 import { checkAscii, checkBigInt, checkChar, checkInteger, checkLength, checkUuid, isType } from "./codes.ts";
 import { formatUuid } from "./primitives.ts";
 import { AmqpArray, Described, type PrimitiveType, type PrimitiveValues, Typed, type Value } from "./values.ts";
@@ -257,7 +258,7 @@ export function symbol(value: string): Typed<"symbol"> {
  * ```
  */
 export function timestamp(value: Date | number | bigint): Typed<"timestamp"> {
-  return new Typed("timestamp", checkBigInt("timestamp", value instanceof Date ? value.getTime() : value));
+  return new Typed("timestamp", checkBigInt("timestamp", isDate(value) ? value.getTime() : value));
 }
 
 /**

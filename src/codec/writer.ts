@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isBytes, isDate, isMap } from "../base/kinds.ts";
 import { ByteWriter } from "./byte_writer.ts";
 import { scratchView, uint32At } from "./primitives.ts";
 import {
@@ -125,7 +126,7 @@ export class Writer extends ByteWriter {
 
   /** Writes a timestamp: a date, or milliseconds since 1970. */
   timestamp(value: unknown): void {
-    const time = value instanceof Date ? value.getTime() : NaN;
+    const time = isDate(value) ? value.getTime() : NaN;
     // A number is exact for all dates, and spares three bigints for each message with a time.
     if (Number.isNaN(time)) return this.#scalar("timestamp", checkFixedWidth("timestamp", value));
     this.u8(0x83);
@@ -143,7 +144,7 @@ export class Writer extends ByteWriter {
   }
 
   binary(value: unknown): void {
-    if (!(value instanceof Uint8Array)) throw misfit("binary", value);
+    if (!isBytes(value)) throw misfit("binary", value);
     this.#sized(0xa0, value);
   }
 
@@ -205,10 +206,10 @@ export class Writer extends ByteWriter {
   }
 
   #object(value: Exclude<Value, null | boolean | string | number | bigint>): void {
-    if (value instanceof Uint8Array) return this.binary(value);
+    if (isBytes(value)) return this.binary(value);
     if (value instanceof Typed) return this.typed(value.type, value.value);
     if (Array.isArray(value)) return this.typed("list", value);
-    if (value instanceof Date) return this.typed("timestamp", value);
+    if (isDate(value)) return this.typed("timestamp", value);
     if (value instanceof AmqpArray) return this.typed("array", value);
     if (!(value instanceof Described)) return this.typed("map", value);
     this.#descend();
@@ -264,12 +265,12 @@ export class Writer extends ByteWriter {
         if (!Array.isArray(value)) throw misfit(type, value);
         return this.#elements(value);
       case "map":
-        return value instanceof Map ? this.#entries(value) : this.#record(value, "string", undefined);
+        return isMap(value) ? this.#entries(value as Map<Value, Value>) : this.#record(value, "string", undefined);
       case "array":
         if (!(value instanceof AmqpArray)) throw misfit(type, value);
         return this.#items(value);
       case "binary":
-        if (!(value instanceof Uint8Array)) throw misfit(type, value);
+        if (!isBytes(value)) throw misfit(type, value);
         this.append(value);
         return 0;
       case "string":

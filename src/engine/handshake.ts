@@ -6,6 +6,7 @@
  * @module
  */
 
+import { isBytes } from "../base/kinds.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { encodeComposite } from "../codec/composite.ts";
@@ -137,7 +138,7 @@ export abstract class Handshake {
 export function withoutSaslSecrets(body: SaslFrameBody): SaslFrameBody {
   const shown = Object.entries(body).map((
     [key, value],
-  ) => [key, value instanceof Uint8Array ? new Uint8Array(0) : value]);
+  ) => [key, isBytes(value) ? new Uint8Array(0) : value]);
   return Object.fromEntries(shown);
 }
 

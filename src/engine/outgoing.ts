@@ -6,6 +6,7 @@
  * @module
  */
 
+import { isBytes } from "../base/kinds.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import type { DeliveryState } from "../codec/types.ts";
@@ -105,7 +106,7 @@ export class OutgoingDelivery {
 
   constructor(link: OutgoingLink, payload: Uint8Array | PayloadSource, options: DeliveryOptions) {
     this.link = link;
-    const whole = payload instanceof Uint8Array;
+    const whole = isBytes(payload);
     this.payload = whole ? payload : new Uint8Array(0);
     this.source = whole ? undefined : payload;
     this.messageFormat = options.messageFormat ?? 0;

@@ -12,6 +12,7 @@
  * @module
  */
 
+import { isDate } from "../base/kinds.ts";
 import { checkText, describeKind } from "../base/options.ts";
 import { quote } from "../base/text.ts";
 import type { Properties } from "../codec/types.ts";
@@ -216,10 +217,10 @@ export function applicationPropertiesFilter(properties: Readonly<Record<string, 
  */
 export function streamOffset(from: "first" | "last" | "next" | bigint | number | Date): Fields {
   const isEnd = from === "first" || from === "last" || from === "next";
-  if (!isEnd && !(from instanceof Date) && typeof from !== "number" && typeof from !== "bigint") {
+  if (!isEnd && !isDate(from) && typeof from !== "number" && typeof from !== "bigint") {
     refuse("offset", from, '"first", "last", "next", a number or a Date');
   }
-  const value = isEnd ? from : from instanceof Date ? timestamp(from) : ulong(from);
+  const value = isEnd ? from : isDate(from) ? timestamp(from) : ulong(from);
   return { "rabbitmq:stream-offset-spec": described("rabbitmq:stream-offset-spec", value) };
 }
 
@@ -310,7 +311,7 @@ function checkPosition(position: EventPosition): void {
     }
   } else if (!("enqueuedTime" in position)) {
     refuse("position", position, "one with offset, sequenceNumber or enqueuedTime");
-  } else if (!(position.enqueuedTime instanceof Date)) refuse("enqueuedTime", position.enqueuedTime, "a Date");
+  } else if (!isDate(position.enqueuedTime)) refuse("enqueuedTime", position.enqueuedTime, "a Date");
 }
 
 function checkRecord(what: string, value: unknown): void {

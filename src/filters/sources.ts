@@ -6,6 +6,7 @@
  * @module
  */
 
+import { isDate } from "../base/kinds.ts";
 import { checkOptions, describeKind, type Kinds } from "../base/options.ts";
 import { quote } from "../base/text.ts";
 import type { Source } from "../codec/types.ts";
@@ -151,7 +152,7 @@ export function nodeProperties(lifetime: NodeLifetime, supportedDistModes?: read
  */
 export function delayed(when: Date | number, options: { serviceBus?: boolean | undefined } = {}): Fields {
   checkOptions("delay message", options, { serviceBus: "boolean" });
-  if (!(when instanceof Date) && !(typeof when === "number" && when >= 0)) {
+  if (!isDate(when) && !(typeof when === "number" && when >= 0)) {
     const given = typeof when === "number" ? when : describeKind(when);
     throw new TypeError(`Cannot delay message: time is ${given}, not a Date or a number of milliseconds from 0 on`);
   }

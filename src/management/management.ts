@@ -17,6 +17,7 @@
  * @module
  */
 
+import { isMap } from "../base/kinds.ts";
 import { checkAddress, checkFunction, checkOptions, type Kinds, type OptionKinds } from "../base/options.ts";
 import * as condition from "../base/condition.ts";
 import { randomName } from "../base/environment.ts";
@@ -249,9 +250,7 @@ export class Management implements AsyncDisposable {
     for (const [name, value] of Object.entries(given)) if (value !== undefined) applicationProperties[name] = value;
     const body = { attributeNames: [...attributeNames] };
     const response = await this.request({ operation: "QUERY", applicationProperties, body });
-    const found = response.body instanceof Map
-      ? Object.fromEntries(response.body)
-      : response.body as Partial<QueryResult>;
+    const found = isMap(response.body) ? Object.fromEntries(response.body) : response.body as Partial<QueryResult>;
     return { attributeNames: found?.attributeNames ?? [], results: found?.results ?? [] };
   }
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isPromise } from "../base/kinds.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { logOf } from "../base/log.ts";
@@ -117,7 +118,7 @@ export function decide(
 export function guardHook(hook: () => void | Promise<void>, fail: (error: unknown) => void): void {
   try {
     const done = hook();
-    if (done instanceof Promise) done.catch(fail);
+    if (isPromise(done)) done.then(undefined, fail);
   } catch (error) {
     fail(error);
   }

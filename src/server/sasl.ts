@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isPromise } from "../base/kinds.ts";
 import { encodeHex } from "@std/encoding";
 import { randomName } from "../base/environment.ts";
 import { describeKind, type OptionKinds } from "../base/options.ts";
@@ -96,9 +97,7 @@ class Users {
   constructor(table: UserTable) {
     for (const [name, kept] of Object.entries<unknown>(table)) {
       if (typeof kept === "string" || typeof kept === "object" && kept !== null && "hash" in kept) continue;
-      const given = kept instanceof Promise
-        ? "a promise, await it"
-        : `${describeKind(kept)}, give a password or scramKeys`;
+      const given = isPromise(kept) ? "a promise, await it" : `${describeKind(kept)}, give a password or scramKeys`;
       throw new TypeError(`Cannot use users: what is kept of ${quote(name)} is ${given}`);
     }
     this.#table = table;

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isBytes } from "../base/kinds.ts";
 import type { Delivery } from "../client/delivery.ts";
 import type { TelemetryServer } from "../client/connect.ts";
 import { hex } from "../base/text.ts";
@@ -184,7 +185,7 @@ type Properties = Readonly<Record<string, unknown>>;
 
 // A binary id is told in hex.
 function idText(id: unknown): string {
-  return id instanceof Uint8Array ? hex(id) : String(id);
+  return isBytes(id) ? hex(id) : String(id);
 }
 
 /** The attributes of a measurement: without ids and temporary names, which are unbounded. */
@@ -215,5 +216,5 @@ export function messageOf(delivery: Delivery): DecodedMessage | undefined {
 }
 
 function isMessage(message: unknown): message is Message {
-  return typeof message === "object" && message !== null && !(message instanceof Uint8Array);
+  return typeof message === "object" && message !== null && !isBytes(message);
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isBytes, isDate, isMap } from "../base/kinds.ts";
 import { toJson } from "../trace/json.ts";
 import { AmqpArray, Described, Typed } from "../codec/types.ts";
 
@@ -40,7 +41,7 @@ export function mismatch(value: unknown, pattern: unknown, path: string): string
 
 function isPlain(value: unknown): value is Record<string, unknown> {
   if (value === null || typeof value !== "object") return false;
-  return !(Array.isArray(value) || value instanceof Uint8Array || value instanceof Date || value instanceof Map ||
+  return !(Array.isArray(value) || isBytes(value) || isDate(value) || isMap(value) ||
     value instanceof Typed || value instanceof Described || value instanceof AmqpArray);
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isBytes } from "../base/kinds.ts";
 import { checkOptions, type OptionKinds } from "../base/options.ts";
 import { quote } from "../base/text.ts";
 import { Deferred } from "../base/wait.ts";
@@ -390,7 +391,7 @@ export class ScriptedPeer {
     const writer = new Writer();
     const start = beginFrame(writer, kind.startsWith("sasl") ? 1 : 0, channel);
     if (body !== undefined) encodeComposite(writer, body as never);
-    if (payload instanceof Uint8Array) writer.append(payload);
+    if (isBytes(payload)) writer.append(payload);
     else if (payload !== undefined) writer.append(encodeMessage(payload));
     endFrame(writer, start);
     this.#trace.push(`< ${body === undefined ? "empty" : print(body as never)} on channel ${channel}`);

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { isBytes, isDate, isMap } from "../base/kinds.ts";
 import {
   AmqpArray,
   array,
@@ -74,15 +75,15 @@ function convert(value: unknown, exact: boolean, level: number): Json {
       return null;
   }
   if (value === null) return null;
-  if (value instanceof Uint8Array) return binary(value, exact);
-  if (value instanceof Date) return exact ? { $timestamp: value.toISOString() } : value.toISOString();
+  if (isBytes(value)) return binary(value, exact);
+  if (isDate(value)) return exact ? { $timestamp: value.toISOString() } : value.toISOString();
   if (value instanceof Typed) return exact ? typed(value, inner) : inner(value.value);
   if (value instanceof Described) return { $described: [inner(value.descriptor), inner(value.value)] };
   if (value instanceof AmqpArray) {
     return exact ? { $array: [value.type, ...value.items.map(inner)] } : value.items.map(inner);
   }
   if (Array.isArray(value)) return value.map(inner);
-  if (value instanceof Map) return map(value, inner);
+  if (isMap(value)) return map(value, inner);
   return record(value, inner);
 }
 
@@ -92,8 +93,8 @@ function binary(bytes: Uint8Array, exact: boolean): Json {
 }
 
 function typed({ type, value }: Typed, inner: (item: unknown) => Json): Json {
-  if (value instanceof Date) return { [`$${type}`]: value.toISOString() };
-  if (value instanceof Uint8Array) return { [`$${type}`]: hex(value) };
+  if (isDate(value)) return { [`$${type}`]: value.toISOString() };
+  if (isBytes(value)) return { [`$${type}`]: hex(value) };
   return { [`$${type}`]: typeof value === "bigint" ? String(value) : inner(value) };
 }
 

@@ -138,7 +138,7 @@ export const rules: readonly Mutation[] = [
   {
     rule: "ATK-32: a handler that fails refuses its link and nothing more",
     file: "src/server/link_requests.ts",
-    from: "if (done instanceof Promise) done.catch(fail);",
+    from: "if (isPromise(done)) done.then(undefined, fail);",
     to: "",
     tests: ["tests/server/acceptor_test.ts"],
   },

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isPromise } from "../../base/kinds.ts";
 import type { Log } from "../../base/log.ts";
 import { describeKind } from "../../base/options.ts";
 import { encodeRefusal } from "../websocket/upgrade.ts";
@@ -58,7 +59,7 @@ export class Callbacks {
     };
     try {
       const taken = take();
-      if (taken instanceof Promise) taken.catch(fail);
+      if (isPromise(taken)) taken.then(undefined, fail);
       return taken;
     } catch (error) {
       fail(error);
