@@ -15,7 +15,7 @@ import type { Receiver } from "../src/client/receiver.ts";
 import { resume } from "../src/client/resume.ts";
 import type { Sender } from "../src/client/sender.ts";
 import { batch, unbatch } from "../src/codec/batch.ts";
-import { data, json, sequence } from "../src/codec/body.ts";
+import { data, json, sequence, value } from "../src/codec/body.ts";
 import { decodeMessage } from "../src/codec/message.ts";
 import { array } from "../src/codec/wrappers.ts";
 import { gateway } from "../src/gateway/gateway.ts";
@@ -310,6 +310,71 @@ const MISTAKES: [what: string, text: string | RegExp, make: (place: Place) => un
         await keys;
       }
     },
+  ],
+  [
+    "a body as message",
+    "Cannot encode message: it is a body, write { body: json(value) }, and likewise for data, value and sequence",
+    ({ sender }) => sender.send(json({ id: 1 }) as never),
+  ],
+  [
+    "a value as message",
+    "Cannot encode message: it is a body, write { body: json(value) }, and likewise for data, value and sequence",
+    ({ connection }) => connection.send("a", value(1) as never),
+  ],
+  [
+    "a delivery as message",
+    'Cannot encode message: it is a delivery, give its "message"',
+    async (place) => place.sender.send(await received((delivery) => delivery)(place) as never),
+  ],
+  [
+    "text in bytes as message, as amqplib takes it",
+    "Cannot encode message: the bytes are text and no encoded message, write { body: bytes }",
+    ({ sender }) => sender.send(new TextEncoder().encode('{"id":1}')),
+  ],
+  [
+    "text in bytes as message of publish",
+    "Cannot encode message: the bytes are text and no encoded message, write { body: bytes }",
+    () => publish("ws://localhost:1", "a", new TextEncoder().encode("one coffee")),
+  ],
+  [
+    "a field of amqplib",
+    'Cannot encode message: "persistent" belongs in header.durable',
+    ({ sender }) => sender.send({ body: 1, persistent: true } as never),
+  ],
+  [
+    "a field of AMQP 0-9-1 in properties",
+    'Cannot encode properties: "type" belongs in properties.subject',
+    properties({ type: "order" }),
+  ],
+  [
+    "a body that is a date of no time",
+    "Cannot encode timestamp: NaN does not fit (body: it is no valid date)",
+    body(new Date(NaN)),
+  ],
+  [
+    "a body that is an error",
+    "Cannot encode map: an object of class Error does not fit (body.cause: write String(error))",
+    body({ cause: new Error("no stock") }),
+  ],
+  [
+    "a body that is a response",
+    "Cannot encode map: an object of class Response does not fit (body: write new Uint8Array(await value.arrayBuffer()))",
+    body(new Response("text")),
+  ],
+  [
+    "a transaction as an option of send",
+    'Cannot send: there is no option "transaction", "send() of the transaction" is meant',
+    ({ sender }) => sender.send({ body: 1 }, { transaction: {} } as never),
+  ],
+  [
+    "a selector as an option",
+    'Cannot attach receiver: there is no option "selector", "filter" is meant',
+    ({ connection }) => connection.receiver("a", { selector: "a = 1" } as never),
+  ],
+  [
+    "a filter as text",
+    'Cannot attach receiver: option "filter" is a string, not object as selector() makes',
+    ({ connection }) => connection.receiver("a", { filter: "a = 1" } as never),
   ],
   ["listen without options", "Cannot listen: options are null, not an object", () => listen(undefined as never)],
 ];

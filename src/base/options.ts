@@ -35,6 +35,9 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   users: "sasl",
   heartbeat: "idleTimeOut",
   hostname: "host",
+  selector: "filter",
+  durable: "source",
+  transaction: "send() of the transaction",
 };
 
 /** The kinds of the options of a call that only waits. */
@@ -159,7 +162,7 @@ export function meant(name: string, names: readonly string[]): string | undefine
   const wanted = bare(name);
   if (names.includes(`${name}Ms`)) return `${name}Ms`;
   const other = ELSEWHERE[wanted];
-  if (Object.hasOwn(ELSEWHERE, wanted) && names.includes(other)) return other;
+  if (Object.hasOwn(ELSEWHERE, wanted) && (names.includes(other) || other.includes(" "))) return other;
   // A third of the characters may differ: less finds nothing for short names, more finds unrelated names.
   let least = Math.max(1, Math.floor(wanted.length / 3)) + 1;
   let nearest: string | undefined;

@@ -13,6 +13,7 @@ import { quote } from "../base/text.ts";
 import { abortable, Deferred, ignore, onAbort, part, type WaitOptions, within } from "../base/wait.ts";
 import type { LogOption } from "../base/log.ts";
 import { type Message, writeMessage } from "../codec/message.ts";
+import { checkEncoded } from "../codec/message_checks.ts";
 import { FastPathReader } from "../codec/fast_path.ts";
 import { CODEC_LIMIT_KINDS, type CodecLimits } from "../codec/limits.ts";
 import type { Accepted, Fields, SaslFrameBody } from "../codec/types.ts";
@@ -291,7 +292,7 @@ export async function publish(
   let payload: Uint8Array;
   try {
     // A message that cannot be sent is told at once, not when there is a connection.
-    payload = isBytes(message) ? message : encoded(message);
+    payload = encoded(message);
   } catch (error) {
     return await refused(error, message);
   }
@@ -345,7 +346,11 @@ function outOfTime({ cause, sent }: SendAbortedError): unknown {
 }
 
 // In memory of which the next writer takes the rest.
-function encoded(message: Message): Uint8Array {
+function encoded(message: Message | Uint8Array): Uint8Array {
+  if (isBytes(message)) {
+    checkEncoded(message);
+    return message;
+  }
   const writer = new Writer(BLOCK_BYTES);
   writeMessage(message, writer);
   const bytes = writer.take();

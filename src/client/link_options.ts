@@ -181,7 +181,7 @@ function receiverKinds(): OptionKinds<ReceiverOptions> {
     credit: 'number or "manual"',
     settle: '"auto" or "manual"',
     maxMessageSize: "whole number or bigint",
-    filter: "object",
+    filter: "object as selector() makes",
     filterMismatch: '"error" or "ignore"',
     recovery: '"resend", "resume" or object with forReceiver',
     stream: "boolean",

@@ -9,6 +9,7 @@ import { checkOptions, WAIT_KINDS } from "../base/options.ts";
 import { giveBlock } from "../base/pool.ts";
 import { Deferred, onAbort, part, type WaitOptions } from "../base/wait.ts";
 import { type Message, writeMessage } from "../codec/message.ts";
+import { checkEncoded } from "../codec/message_checks.ts";
 import type { DeliveryState, Outcome, TransactionalState } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
 import type { AttachOptions } from "../engine/link.ts";
@@ -180,7 +181,7 @@ export class Sender extends Link {
   ): OutgoingDelivery {
     const payload = typeof message === "object" && message !== null && "read" in message
       ? message
-      : this.#encode(message);
+      : this.#encode(message, options.messageFormat);
     this.connection.admit("length" in payload ? payload.length : 0);
     const waits = this.credit === 0;
     if (waits) this.connection.creditWaits++;
@@ -441,8 +442,11 @@ export class Sender extends Link {
     return this.endpoint = endpoint;
   }
 
-  #encode(message: Message | Uint8Array): Uint8Array {
-    if (isBytes(message)) return message;
+  #encode(message: Message | Uint8Array, messageFormat: number | undefined): Uint8Array {
+    if (isBytes(message)) {
+      if (!messageFormat) checkEncoded(message);
+      return message;
+    }
     writeMessage(message, this.#writer);
     return this.#writer.take();
   }

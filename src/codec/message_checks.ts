@@ -42,6 +42,16 @@ export function checkMessage(message: unknown): void {
   }
 }
 
+/**
+ * Throws a TypeError if bytes that are to be sent as an encoded message are text: a program that gives them means a body. Any other
+ * bytes that are no message are the program's affair; every section begins with 0x00 [types 1.1.2].
+ */
+export function checkEncoded(bytes: Uint8Array): void {
+  if (bytes[0]! >= 0x20 && bytes[0]! < 0x7f) {
+    throw new TypeError("Cannot encode message: the bytes are text and no encoded message, write { body: bytes }");
+  }
+}
+
 /** Throws a TypeError if a header or properties have a field that does not exist. */
 export function checkFields(section: "header" | "properties", given: object): void {
   const { fields } = definitions[section];

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { isMap, isPromise } from "../base/kinds.ts";
+import { isDate, isMap, isPromise } from "../base/kinds.ts";
 import { describeKind } from "../base/options.ts";
 import { quote } from "../base/text.ts";
 import { definitions, sections } from "./definitions.ts";
@@ -21,6 +21,10 @@ const ELSEWHERE: { readonly [name: string]: string } = {
   partitionKey: 'messageAnnotations["x-opt-partition-key"]',
   scheduledEnqueueTimeUtc: 'messageAnnotations["x-opt-scheduled-enqueue-time"]',
   headers: "applicationProperties",
+  persistent: "header.durable",
+  expiration: "header.ttl",
+  type: "properties.subject",
+  routingKey: "the address",
   content: "body",
   payload: "body",
   data: "body",
@@ -48,6 +52,14 @@ export function explainMessage(error: unknown, message: unknown): unknown {
     return new TypeError("Cannot encode message: it is an array, sendAll() of a sender takes several messages");
   }
   if (isPromise(message)) return new TypeError("Cannot encode message: it is a promise, await it first");
+  if (message instanceof DataBody || message instanceof ValueBody || message instanceof SequenceBody) {
+    return new TypeError(
+      "Cannot encode message: it is a body, write { body: json(value) }, and likewise for data, value and sequence",
+    );
+  }
+  if ("message" in message && "accept" in message) {
+    return new TypeError('Cannot encode message: it is a delivery, give its "message"');
+  }
   if ("payload" in message && "messageFormat" in message) {
     return new TypeError(
       "Cannot encode message: it is a batch, write send(batch.payload, { messageFormat: BATCH_FORMAT })",
@@ -163,11 +175,17 @@ function remedyFor(value: unknown, section: string): string {
     return ': write new Uint8Array(view.buffer, view.byteOffset, view.byteLength), or array("double", [...view])';
   }
   if (isPromise(value)) return ": await it first";
+  if (value instanceof Error) return ": write String(error)";
+  if (value instanceof RegExp) return ": write value.source";
+  if (value instanceof Response || value instanceof Request) return ": write new Uint8Array(await value.arrayBuffer())";
+  // A form may have files, for which JSON and maps have no place.
+  if (value instanceof FormData) return ": write new Map(value) if it has no files";
   if (value instanceof Set) return ": write [...set]";
   if (value instanceof URL) return ": write String(url)";
   // Forms, search parameters and headers, which are empty in JSON.
   if ("entries" in value && !isRecord(value)) return ": write new Map(value)";
   if (value instanceof Blob) return ": write new Uint8Array(await blob.arrayBuffer())";
   if (value instanceof ReadableStream) return ": stream() of a sender takes it";
-  return isRecord(value) || value instanceof DataBody || section !== "body" ? "" : ": json(value) sends it as JSON";
+  if (isRecord(value) || value instanceof DataBody || section !== "body") return "";
+  return isDate(value) ? ": it is no valid date" : ": json(value) sends it as JSON";
 }

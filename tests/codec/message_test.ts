@@ -471,7 +471,7 @@ test("mistakes 5-14, 43, 44: what no message has is a TypeError that tells where
     ],
     [{ body: { later: Promise.resolve() } }, "(body.later: await it first)"],
     [{ body: new URLSearchParams("a=1") }, "(body: write new Map(value))"],
-    [{ body: [new FormData()] }, "(body[0]: write new Map(value))"],
+    [{ body: [new FormData()] }, "(body[0]: write new Map(value) if it has no files)"],
     [{ body: new Headers() }, "(body: write new Map(value))"],
     [{ body: new Set() }, "(body: write [...set])"],
     [{ body: new URL("http://a") }, "(body: write String(url))"],
