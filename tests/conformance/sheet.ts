@@ -9,8 +9,8 @@ import { chapters, reasons } from "./clauses.ts";
 import { type PeerAnswers, peerAnswers } from "./peers.ts";
 import { probes } from "./probes.ts";
 
-// The names of tests, in any quotes.
-const TEST = /\btest\(\s*(["`])((?:(?!\1).)+)\1/gs;
+// The names of tests, in any quotes; a scenario of two engines is one, too.
+const TEST = /\b(?:test|scenario)\(\s*(["`])((?:(?!\1).)+)\1/gs;
 const ID = /\b[A-Z]{2,4}-\d+\b/g;
 
 /** The names of all tests by the ids in them. */
