@@ -57,7 +57,9 @@ const MODIFY_KINDS: Kinds = { deliveryFailed: "boolean", undeliverableHere: "boo
  * One received message, from its arrival until it is settled.
  *
  * A delivery ends in one of four outcomes, sent by {@linkcode accept}, {@linkcode reject}, {@linkcode release} or
- * {@linkcode modify}; the first call counts, and returns the delivery's credit to the sender.
+ * {@linkcode modify}; the first call counts, and returns the delivery's credit to the sender. Where the source names the
+ * outcomes that it takes, and this one is not among them, the nearest of those is sent: `modified` for a rejection, otherwise
+ * `released`, or none, for which the sender applies its default.
  *
  * @example
  * ```ts
@@ -354,7 +356,7 @@ export class Delivery {
       const keeps = this.receiver.recovery?.keep(this.#incoming, state, () => this.#sendState(state));
       // Throws for a state that cannot be encoded; the caller may then send another.
       if (!keeps) this.#incoming.update(state);
-      this.#outcome = state;
+      this.#outcome = keeps ? state : this.#incoming.state ?? state;
       this.#unwatch();
       this.#streamed?.settled();
       if (keeps) return;

@@ -156,7 +156,16 @@ export function receiverAttach(options: ReceiverOptions, { containerId, environm
   return {
     ...options,
     name,
-    source: { kind: "source", address, dynamic, filter, ...source },
+    // Without these a peer need accept no outcome but accepted: Broker-J ends the link at the first other one.
+    source: {
+      kind: "source",
+      address,
+      dynamic,
+      filter,
+      outcomes: OUTCOMES,
+      defaultOutcome: { kind: "modified", deliveryFailed: true },
+      ...source,
+    },
     flowAfterAttach: options.name !== undefined,
     target: isCoordinator(target) ? target : { kind: "target", address: containerId, ...target },
     maxMessageSize: maxMessageSize === undefined ? undefined : BigInt(maxMessageSize),

@@ -18,6 +18,8 @@ export interface ReceivingLink {
   /** `"first"` if an outcome settles at once. */
   readonly rcvSettleMode: ReceiverSettleMode;
   readonly session: { readonly settlement: { fit(state: DeliveryState): DeliveryState } };
+  /** The state to send for `state`: the nearest outcome that the source takes; undefined for its default outcome. */
+  agreed(state: DeliveryState): DeliveryState | undefined;
   /** Sends the state of `delivery`; `again` if one was sent before. */
   update(delivery: IncomingDelivery, again: boolean): void;
   forget(delivery: IncomingDelivery): void;
@@ -86,7 +88,7 @@ export class IncomingDelivery {
    * Sends our state of the delivery to the sender. An outcome also settles the delivery, unless the link settles in two steps.
    *
    * In two steps (`rcvSettleMode` `"second"`) an outcome goes out unsettled, and the delivery is settled when the sender
-   * settles it [transport 2.6.12].
+   * settles it [transport 2.6.12]. An outcome that the source does not take is replaced by the nearest that it takes.
    *
    * @throws {AmqpError} With `amqp:illegal-state` if the delivery is settled, `amqp:frame-size-too-small` if the state is
    * larger than the peer accepts.
@@ -99,8 +101,9 @@ export class IncomingDelivery {
       throw new AmqpError(condition.illegalState, "Cannot update delivery: it is settled", { scope: "delivery" });
     }
     const again = this.state !== undefined;
-    this.state = this.remoteSettled ? state : this.link.session.settlement.fit(state);
-    this.settled = settled || this.remoteSettled;
+    const agreed = this.remoteSettled ? state : this.link.agreed(state);
+    this.state = this.remoteSettled || agreed === undefined ? agreed : this.link.session.settlement.fit(agreed);
+    this.settled = settled || agreed === undefined || this.remoteSettled;
     if (!this.remoteSettled) this.link.update(this, again);
   }
 

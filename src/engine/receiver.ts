@@ -138,6 +138,17 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
     this.session.settlement.update(delivery, again);
   }
 
+  agreed(state: DeliveryState): DeliveryState | undefined {
+    const outcomes = this.remote?.source?.outcomes, { kind } = state;
+    if (outcomes === undefined || kind !== "rejected" && kind !== "released" && kind !== "modified") return state;
+    const takes = (outcome: string) => outcomes.includes(`amqp:${outcome}:list`);
+    // An outcome that was not agreed on may end the link [messaging 3.5.3].
+    if (takes(kind)) return state;
+    const failed = kind === "rejected";
+    if (takes("modified")) return { kind: "modified", deliveryFailed: failed, undeliverableHere: failed };
+    return takes("released") ? { kind: "released" } : undefined;
+  }
+
   forget(delivery: IncomingDelivery): void {
     if (this.unsettled.get(delivery.key) === delivery) this.unsettled.delete(delivery.key);
   }

@@ -1,7 +1,9 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import type { LogEntry } from "../../src/base/log.ts";
 import { OutcomeError } from "../../src/base/errors.ts";
+import type { Delivery } from "../../src/client/delivery.ts";
 import type { Sender } from "../../src/client/sender.ts";
+import type { Disposition } from "../../src/codec/types.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
 import { test } from "../harness.ts";
 import { openOver } from "../../src/client/connect.ts";
@@ -78,6 +80,73 @@ test("DSP-2: rcvSettleMode second that is answered first settles at once", async
   await connection.close();
 });
 
+test("TRM-9: a receiver names all outcomes, and the one for what is settled without", async () => {
+  const senders: Sender[] = [];
+  const connection = linkUp(acceptor({ onSender: (request) => void senders.push(request.accept()) }));
+  await connection.receiver("orders").ready();
+  await connection.receiver({ address: "orders", source: { outcomes: ["amqp:accepted:list"] } }).ready();
+  const [all, one] = senders.map((sender) => sender.remote?.source);
+  assertEquals(all?.outcomes?.length, 4);
+  assertEquals(all?.defaultOutcome, { kind: "modified", deliveryFailed: true });
+  assertEquals(one?.outcomes, ["amqp:accepted:list"]);
+  await connection.close();
+});
+
+test("TRM-6: an outcome that the source does not take is replaced by the nearest that it takes", async () => {
+  const calls: ((delivery: Delivery) => void)[] = [
+    (delivery) => delivery.accept(),
+    (delivery) => delivery.reject({ condition: "x:y" }),
+    (delivery) => delivery.modify({ undeliverableHere: true }),
+    (delivery) => delivery.release(),
+  ];
+  const failed = { kind: "modified", deliveryFailed: true, undeliverableHere: true };
+  const rejected = { kind: "rejected", error: { condition: "x:y" } };
+  const released = { kind: "released" };
+  for (
+    const [kinds, ...expected] of [
+      [["released", "modified"], failed, { kind: "modified", undeliverableHere: true }, released],
+      [["rejected", "modified"], rejected, { kind: "modified", undeliverableHere: true }, {
+        kind: "modified",
+        deliveryFailed: false,
+        undeliverableHere: false,
+      }],
+      [["rejected", "released"], rejected, released, released],
+      [[], undefined, undefined, undefined],
+      [undefined, rejected, { kind: "modified", undeliverableHere: true }, released],
+    ] as const
+  ) {
+    for (const rcvSettleMode of ["first", "second"] as const) {
+      const outcomes = kinds?.map((kind) => `amqp:${kind}:list`).concat("amqp:accepted:list");
+      const sent: Disposition[] = [];
+      const server = acceptor({
+        onSender: (request) => {
+          const sender = request.accept({ rcvSettleMode, source: { kind: "source", address: "orders", outcomes } });
+          for (const message of numbered(4)) void sender.send(message).catch(() => {});
+        },
+        trace: ({ direction, body }) => {
+          if (direction === "in" && body?.kind === "disposition") sent.push(body as Disposition);
+        },
+      });
+      const connection = linkUp(server);
+      const receiver = connection.receiver("orders", { rcvSettleMode });
+      const told: unknown[] = [];
+      for (const call of calls) {
+        const delivery = await receiver.receive();
+        call(delivery);
+        told.push(delivery.outcome);
+        await turn();
+      }
+      assertEquals(sent.map(({ state }) => state && shown(state)), [{ kind: "accepted" }, ...expected].map(shown));
+      assertEquals(
+        sent.map(({ settled = false }) => settled),
+        sent.map(({ state }) => rcvSettleMode === "first" || state === undefined),
+      );
+      if (kinds !== undefined && kinds.length > 0) assertEquals(told.map(shown), sent.map(({ state }) => shown(state)));
+      connection.destroy(new Error("over"));
+    }
+  }
+});
+
 test("delivery.signal is aborted when the link is lost, and settling afterwards is lost", async () => {
   const { connection, time } = receiving(numbered(2));
   const receiver = connection.receiver("orders");
@@ -134,3 +203,7 @@ test("a message that arrives while its receiver closes goes back at once, not wh
   assertEquals((await first)?.kind, "accepted");
   await connection.close();
 });
+
+function shown(state: unknown): unknown {
+  return state === undefined ? undefined : JSON.parse(JSON.stringify(state));
+}

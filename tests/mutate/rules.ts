@@ -74,8 +74,8 @@ export const rules: readonly Mutation[] = [
   {
     rule: "TRM-6: senders name the outcomes that they take",
     file: "src/client/link_options.ts",
-    from: "      outcomes: OUTCOMES,\n",
-    to: "",
+    from: '      outcomes: OUTCOMES,\n      defaultOutcome: { kind: "released" },\n',
+    to: '      defaultOutcome: { kind: "released" },\n',
     tests: ["tests/client/sender_test.ts", "tests/client/connection_test.ts", "tests/client/options_test.ts"],
   },
   {
@@ -84,6 +84,20 @@ export const rules: readonly Mutation[] = [
     from: '      defaultOutcome: { kind: "released" },\n',
     to: "",
     tests: ["tests/client/sender_test.ts", "tests/client/connection_test.ts", "tests/client/options_test.ts"],
+  },
+  {
+    rule: "TRM-9: receivers name the outcomes that they send",
+    file: "src/client/link_options.ts",
+    from: '      outcomes: OUTCOMES,\n      defaultOutcome: { kind: "modified", deliveryFailed: true },\n',
+    to: "",
+    tests: ["tests/client/settlement_test.ts"],
+  },
+  {
+    rule: "TRM-6: an outcome that the source does not take is not sent",
+    file: "src/engine/receiver.ts",
+    from: "if (takes(kind)) return state;",
+    to: "return state;",
+    tests: ["tests/client/settlement_test.ts"],
   },
   {
     rule: "SASL-7: an empty initial response is not an absent one",
