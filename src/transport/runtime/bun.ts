@@ -12,6 +12,7 @@ import {
   type UpgradeInfo,
   type UpgradeOptions,
 } from "../websocket/upgrade.ts";
+import { TurnPieces } from "../websocket/turn_pieces.ts";
 import { type Carrier, WebSocketChannel } from "../websocket/web_socket_channel.ts";
 
 export type { Accept, OriginPolicy, UpgradeInfo, UpgradeOptions } from "../websocket/upgrade.ts";
@@ -40,7 +41,7 @@ export function handler(accept: Accept, options: UpgradeOptions = {}): BunHandle
       idleTimeout: 0,
       perMessageDeflate: false,
       open(socket): void {
-        const channel = new WebSocketChannel(new BunCarrier(socket), options);
+        const channel = new WebSocketChannel(new BunCarrier(socket), options, TurnPieces);
         const data = dataOf(socket);
         const { info } = data;
         // Dropped, since a request costs many times what the channel does.

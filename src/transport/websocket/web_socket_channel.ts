@@ -1,4 +1,5 @@
 import { TransportError } from "../../base/errors.ts";
+import { isBytes } from "../../base/kinds.ts";
 import { Deferred } from "../../base/wait.ts";
 import {
   type Channel,
@@ -12,6 +13,7 @@ import {
   MAX_SENT_MESSAGE_BYTES,
   positive,
 } from "../channel.ts";
+import type { TurnPieces } from "./turn_pieces.ts";
 
 /** The settings of a channel over a WebSocket. */
 export interface WebSocketChannelOptions {
@@ -45,6 +47,7 @@ const MAX_POLL_MS = 32;
  */
 export class WebSocketChannel extends Inbound implements Channel {
   readonly #carrier: Carrier;
+  readonly #pieces: TurnPieces | undefined;
   readonly #maxMessageBytes: number;
   readonly #closeTimeoutMs: number;
   #state: "open" | "closing" | "closed" = "open";
@@ -61,9 +64,11 @@ export class WebSocketChannel extends Inbound implements Channel {
   #cancelPoll: (() => void) | undefined;
   #cancelEnd: (() => void) | undefined;
 
-  constructor(carrier: Carrier, options: WebSocketChannelOptions = {}) {
+  /** With `Pieces`, messages that come in one turn are joined. */
+  constructor(carrier: Carrier, options: WebSocketChannelOptions = {}, Pieces?: typeof TurnPieces) {
     super();
     this.#carrier = carrier;
+    if (Pieces !== undefined) this.#pieces = new Pieces((bytes) => this.deliver(bytes));
     const { maxMessageBytes, closeTimeoutMs } = channelLimits(options);
     this.#maxMessageBytes = maxMessageBytes;
     this.#closeTimeoutMs = closeTimeoutMs;
@@ -142,6 +147,8 @@ export class WebSocketChannel extends Inbound implements Channel {
   /** Called by the adapter for each message. */
   received(data: unknown): void {
     if (this.#state === "closed") return;
+    if (this.#pieces !== undefined && isBytes(data)) return this.#pieces.take(data);
+    this.#pieces?.flush();
     const bytes = bytesOf(data);
     if (bytes !== undefined) return this.deliver(bytes);
     if (this.#state !== "open") return;
@@ -242,6 +249,7 @@ export class WebSocketChannel extends Inbound implements Channel {
   #finish(close: ChannelClose): void {
     if (this.#state === "closed") return;
     this.#state = "closed";
+    this.#pieces?.flush();
     this.#dropQueue();
     clearTimeout(this.#closeTimer);
     clearTimeout(this.#limitTimer);
