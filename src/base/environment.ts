@@ -30,19 +30,43 @@ export const MAX_TIMER_MS = 0x7fffffff;
  * traffic, which needs none of them, goes on.
  */
 export const systemEnvironment: Environment = {
-  now: () => performance.now(),
+  now: () => isClockFake() ? fakeNow() : performance.now(),
   setTimer: (call, ms) => setTimeout(call, Math.min(MAX_TIMER_MS, Math.max(0, ms))),
   clearTimer: (timer) => clearTimeout(timer as number),
   endOfTurn(call) {
     // Node, Deno and Bun have `setImmediate`, Workers and most browsers do not.
     const { setImmediate } = globalThis as { setImmediate?: (call: () => void) => unknown };
-    // A fake `setImmediate` fires when its test says so, perhaps never; all known fakes have one of these two marks.
-    if (setImmediate?.name !== "setImmediate" || Object.hasOwn(setImmediate, "clock")) return false;
-    setImmediate(call);
+    // A fake `setImmediate` fires when its test says so, perhaps never; under fake timers of Bun the real one never does.
+    if (isFake(setImmediate, "setImmediate") || Object.hasOwn(setTimeout, "clock")) return false;
+    setImmediate!(call);
     return true;
   },
   random,
 };
+
+// All known fakes have one of these two marks.
+function isFake(timer: { name: string } | undefined, name: string): boolean {
+  return timer?.name !== name || Object.hasOwn(timer, "clock");
+}
+
+// Fake timers move `Date`, but those of Deno, Node and older vitest leave `performance` alone: by its clock a timer of theirs
+// would fire early, and whoever waits would set the next one. Monitoring replaces `setTimeout` too, but not `Date`.
+function isClockFake(): boolean {
+  return isFake(setTimeout, "setTimeout") && !Object.hasOwn(performance, "now") &&
+    !/^function Date\(.*native/s.test(Function.prototype.toString.call(Date));
+}
+
+// The fake `Date` that was read last, and what was added to its time so that the clock went on from where it was.
+let fakeDate: DateConstructor | undefined;
+let ahead = 0;
+
+function fakeNow(): number {
+  if (fakeDate !== Date) {
+    fakeDate = Date;
+    ahead = performance.now() - Date.now();
+  }
+  return Date.now() + ahead;
+}
 
 // Random bytes that nobody has seen yet, from `taken` on: a call of the system costs more than all of a name's hex.
 let pool: Uint8Array<ArrayBuffer> | undefined;

@@ -6,37 +6,55 @@ import { linkUp, sending } from "./link_up.ts";
 
 type Globals = Record<string, unknown>;
 
+type Fake = (...args: never[]) => unknown;
+
+const named = (fake: Fake, value: string): Fake => Object.defineProperty(fake, "name", { value });
+const clocked = (fake: Fake, name: string): Fake => Object.assign(named(fake, name), { clock: {} });
+
 // The functions that each kind of fake timers replaces, and the mark on them.
-const FAKES: Record<string, { names: string[]; mark: (fake: () => number) => () => number }> = {
+const FAKES: Record<string, { names: string[]; mark: (fake: Fake, name: string) => Fake }> = {
   // @sinonjs/fake-timers, which vitest and jest use.
   sinon: {
     names: ["setTimeout", "clearTimeout", "setImmediate", "clearImmediate", "queueMicrotask", "setInterval"],
-    mark: (fake) => Object.assign(Object.defineProperty(fake, "name", { value: "setImmediate" }), { clock: {} }),
+    mark: clocked,
   },
   // MockTimers of Node.
-  node: { names: ["setTimeout", "clearTimeout", "setImmediate", "clearImmediate"], mark: (fake) => fake.bind(null) },
-  // FakeTime of Deno's standard library; Bun's do as much.
-  deno: { names: ["setTimeout", "clearTimeout", "setInterval"], mark: (fake) => fake },
+  node: {
+    names: ["setTimeout", "clearTimeout", "setImmediate", "clearImmediate"],
+    mark: (fake) => fake.bind(null) as Fake,
+  },
+  // FakeTime of Deno's standard library.
+  deno: { names: ["setTimeout", "clearTimeout", "setInterval"], mark: (fake, name) => named(fake, `fake ${name}`) },
+  // Bun's leave `setImmediate` what it was, but it calls nothing any more.
+  bun: {
+    names: ["setTimeout", "clearTimeout", "setImmediate"],
+    mark: (fake, name) => name === "setImmediate" ? named(fake, name) : clocked(fake, name),
+  },
 };
 
-async function underFakeTimers(kind: string, work: () => Promise<void>): Promise<void> {
+async function underFakeTimers(
+  kind: string,
+  fakes: Record<string, Fake>,
+  others: Globals,
+  work: () => Promise<void>,
+): Promise<void> {
   const { names, mark } = FAKES[kind]!;
   const globals = globalThis as unknown as Globals;
-  const real = Object.fromEntries(names.map((name) => [name, globals[name]]));
-  const { now } = performance;
+  const real = Object.fromEntries([...names, ...Object.keys(others)].map((name) => [name, globals[name]]));
   try {
-    for (const name of names) globals[name] = mark(() => 0);
-    performance.now = () => 0;
+    for (const name of names) globals[name] = mark(fakes[name] ?? (() => 0), name);
+    Object.assign(globals, others);
     await work();
   } finally {
     Object.assign(globals, real);
-    performance.now = now;
   }
 }
 
 for (const kind of Object.keys(FAKES)) {
   test(`traffic flows under fake timers of the kind of ${kind}, only time-outs wait`, async () => {
-    await underFakeTimers(kind, async () => {
+    // All but Deno's and Node's stop this clock too.
+    const performance = { now: () => 0 };
+    await underFakeTimers(kind, {}, { performance }, async () => {
       const broker = new Broker({ queues: { orders: {} } });
       const connection = linkUp(broker);
       const sender = connection.sender("orders");
@@ -47,6 +65,67 @@ for (const kind of Object.keys(FAKES)) {
         delivery.accept();
         if (++count === 550) break;
       }
+      await connection.close();
+      await broker.close();
+    });
+  });
+}
+
+// Timers and a `Date` that move when told to, while `performance` does not.
+function fakeClock(start: number) {
+  let now = start, ids = 0;
+  const timers = new Map<number, { due: number; call: () => void }>();
+  const fakes: Record<string, Fake> = {
+    setTimeout: (call: () => void, ms: number) => (timers.set(++ids, { due: now + Math.trunc(ms), call }), ids),
+    clearTimeout: (id: number) => void timers.delete(id),
+  };
+  class FakeDate extends Date {
+    static override now = () => now;
+  }
+  // Deno's lets turns of the event loop pass, others promise jobs alone.
+  const { setTimeout: turn } = globalThis;
+  const settled = async (): Promise<void> => {
+    for (let i = 0; i < 2_000; i++) await undefined;
+    await new Promise<void>((resolve) => turn(resolve, 0));
+  };
+  const advance = async (ms: number): Promise<void> => {
+    const end = now + ms;
+    for (;;) {
+      const [id, first] = [...timers].sort(([, a], [, b]) => a.due - b.due)[0] ?? [];
+      if (first === undefined || first.due > end) break;
+      timers.delete(id!);
+      now = Math.max(now, first.due);
+      first.call();
+      await settled();
+    }
+    now = end;
+  };
+  return { fakes, FakeDate, advance, settled };
+}
+
+// Node's clock starts at the epoch.
+for (const [kind, start] of [["sinon", Date.now()], ["deno", Date.now()], ["node", 0]] as const) {
+  test(`time-outs end when fake timers of the kind of ${kind} say so that leave performance.now() alone`, async () => {
+    const { fakes, FakeDate, advance, settled } = fakeClock(start);
+    // Own in Bun, which it is elsewhere only once it is a fake.
+    if (Object.hasOwn(performance, "now")) return;
+    await underFakeTimers(kind, fakes, { Date: FakeDate }, async () => {
+      const broker = new Broker({ queues: { orders: {} } });
+      const connection = await broker.connect();
+      await connection.send("orders", { body: 1, header: { ttl: 30_000 } });
+      await advance(20_000);
+      assertEquals(broker.queue("orders")!.messages, 1);
+      await advance(20_000);
+      assertEquals(broker.queue("orders")!.messages, 0);
+      let batch: unknown[] | undefined;
+      void connection.receiver("orders", { credit: "manual" }).receiveBatch(5, { waitMs: 10_000 }).then((b) =>
+        batch = b
+      );
+      await settled();
+      await advance(9_000);
+      assertEquals(batch, undefined);
+      await advance(2_000);
+      assertEquals(batch, []);
       await connection.close();
       await broker.close();
     });
