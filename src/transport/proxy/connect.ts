@@ -38,6 +38,9 @@ import {
 /** Most bytes of a challenge's body that are read to keep the connection; for more, a new connection is cheaper. */
 const MAX_CHALLENGE_BODY_BYTES = 65_536;
 
+/** Milliseconds for the body of a challenge; for one that takes longer, or is shorter than it says, a new connection is made. */
+export const CHALLENGE_BODY_TIMEOUT_MS: number = 1_000;
+
 /** Most challenges of one tunnel for an authenticator; NTLM takes two, Negotiate seldom three. */
 const MAX_AUTHENTICATION_ROUNDS = 8;
 
@@ -48,6 +51,8 @@ export const PROXY_STEP_TIMEOUT_MS: number = 30_000;
 export interface ProxyLimits extends HeadLimits {
   /** Most bytes of a challenge's body to read. Default: {@linkcode MAX_CHALLENGE_BODY_BYTES}. */
   maxBodyBytes?: number | undefined;
+  /** Milliseconds for the body of a challenge. Default: {@linkcode CHALLENGE_BODY_TIMEOUT_MS}. */
+  bodyTimeoutMs?: number | undefined;
   /** Most interim responses to one request. Default: {@linkcode MAX_INTERIM_RESPONSES}. */
   maxInterimResponses?: number | undefined;
   /** Milliseconds for each answer and each reconnection. Default: {@linkcode PROXY_STEP_TIMEOUT_MS}. */
@@ -223,9 +228,10 @@ export class ProxyTunnel {
     return this.#deadline;
   }
 
-  /** Ends the attempt if the current step has taken too long. */
+  /** Ends the attempt if the current step has taken too long; a body that does not end is given up for a new connection. */
   tick(now: number): ProxyEvent | undefined {
     if (this.#deadline === undefined || now < this.#deadline) return undefined;
+    if (this.#state === "body") return this.end(now);
     const what = this.#state === "reconnect" ? "no new connection" : "no answer";
     return this.#fail(this.#error("timeout", `${what} within ${this.#stepTimeoutMs} ms`));
   }
@@ -276,6 +282,7 @@ export class ProxyTunnel {
         maxBodyBytes: this.#limits.maxBodyBytes ?? MAX_CHALLENGE_BODY_BYTES,
       });
       this.#state = "body";
+      this.#deadline = Math.min(this.#deadline!, now + (this.#limits.bodyTimeoutMs ?? CHALLENGE_BODY_TIMEOUT_MS));
       return this.#readBody(rest, now);
     }
     // Some proxies refuse a wrong password with the status for origin servers.

@@ -165,7 +165,10 @@ export class ClientUpgrade {
       return this.#parser.receive(bytes);
     } catch (cause) {
       const { code, message } = cause as TransportError;
-      throw new TransportError(code, `Cannot ${this.doing}: ${message}${speaker(bytes)}`, { cause });
+      const other = speaker(bytes);
+      // The same port speaks the same protocol later.
+      const retryable = other === "" ? undefined : false;
+      throw new TransportError(code, `Cannot ${this.doing}: ${message}${other}`, { cause, retryable });
     }
   }
 

@@ -2,7 +2,7 @@ import { MAX_INTERIM_RESPONSES } from "../../../src/transport/http/head.ts";
 import { assert, assertEquals, assertFalse, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { TransportError } from "../../../src/base/errors.ts";
 import { formatAuthority, HttpProxy, type ProxyOptions } from "../../../src/transport/proxy/http_proxy.ts";
-import { ProxyTunnel } from "../../../src/transport/proxy/connect.ts";
+import { CHALLENGE_BODY_TIMEOUT_MS, ProxyTunnel } from "../../../src/transport/proxy/connect.ts";
 import { random, seed, test } from "../../harness.ts";
 import {
   answerIn,
@@ -243,6 +243,19 @@ test("PXY-5: a connection that breaks off inside the body is replaced", () => {
   const { connections, outcome } = converse([{ say: challenge(BASIC_ASKED).slice(0, -1), close: true }, OPEN]);
   opened(outcome);
   assertEquals(connections, 2);
+});
+
+test("PXY-5: a body that is shorter than it says is given up for a new connection", () => {
+  for (const limits of [{}, { bodyTimeoutMs: 50 }]) {
+    const { bodyTimeoutMs = CHALLENGE_BODY_TIMEOUT_MS } = limits;
+    const tunnel = new ProxyTunnel({ proxy: proxyOf({ schemes: ["basic"] }), hostname: "a", port: 1, limits }, 0);
+    assertEquals(tunnel.receive(bytesOf(challenge(BASIC_ASKED).slice(0, -1)), 10), undefined);
+    assertEquals([tunnel.nextTimeout(), tunnel.tick(9 + bodyTimeoutMs)], [10 + bodyTimeoutMs, undefined]);
+    assertEquals(tunnel.tick(10 + bodyTimeoutMs)?.kind, "reconnect");
+    tunnel.reconnected(2_000);
+    assertStringIncludes(textOf(tunnel.transmit()), BASIC);
+    opened(tunnel.receive(bytesOf(OPEN), 2_001));
+  }
 });
 
 test("PXY-5: a kept connection that closes before it says a byte is replaced once", () => {
