@@ -224,9 +224,13 @@ export abstract class Link extends Lifetime implements RecoveringLink {
 
   /** @ignore The node, for errors and the log: its address and the connection's host. */
   get where(): string {
+    return this.whereIs(this.address ?? this.name);
+  }
+
+  /** A node by its address, as in {@linkcode where}. */
+  protected whereIs(address: string): string {
     const { host } = this.connection;
-    const node = quote(this.address ?? this.name);
-    return host === undefined ? node : `${node} at ${host}`;
+    return host === undefined ? quote(address) : `${quote(address)} at ${host}`;
   }
 
   /** {@inheritDoc Lifetime.describe} */

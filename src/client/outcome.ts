@@ -8,6 +8,9 @@ import * as condition from "../base/condition.ts";
 import { AmqpError, OutcomeError, TransportError } from "../base/errors.ts";
 import { describeKind, type OptionKinds } from "../base/options.ts";
 import { ignore, type WaitOptions } from "../base/wait.ts";
+import { decodeAs, readDescriptor } from "../codec/composite.ts";
+import { definitions } from "../codec/definitions.ts";
+import { Reader } from "../codec/reader.ts";
 import type {
   Accepted,
   DeliveryState,
@@ -126,6 +129,8 @@ export class SendAbortedError extends Error {
 export interface SendingSender {
   /** The node's address and the connection's host. */
   readonly where: string;
+  /** As `where`, but the address of the message on a link without one. */
+  whereOf(delivery: OutgoingDelivery | undefined): string;
   readonly remote: { readonly source?: { readonly defaultOutcome?: Outcome } } | undefined;
   /** Rejects with `error`; if that is of a message that cannot be written, in more words, where they can be loaded. */
   refused(error: unknown, message: unknown): Promise<never>;
@@ -153,30 +158,48 @@ export class PromisedOutcome implements SendListener {
     });
   }
 
-  onoutcome(state: DeliveryState | undefined, { resent, resumed }: OutgoingDelivery): void {
+  onoutcome(state: DeliveryState | undefined, delivery: OutgoingDelivery): void {
+    const { resent, resumed } = delivery;
     const outcome = outcomeOf(state, this.#sender.remote?.source?.defaultOutcome);
     if (outcome?.kind === "accepted") {
       this.#resolve(resent ? { ...outcome, resent } : resumed ? { ...outcome, resumed } : outcome);
-    } else this.#reject(failure(outcome, this.#sender.where));
+    } else this.#reject(failure(outcome, this.#sender.whereOf(delivery)));
   }
 
   onsent(): void {
     this.#resolve(undefined);
   }
 
-  onlost(error: unknown, left: boolean): void {
-    this.#reject(left ? lost(error, this.#sender.where) : error);
+  onlost(error: unknown, left: boolean, delivery?: OutgoingDelivery): void {
+    this.#reject(left ? lost(error, this.#sender.whereOf(delivery)) : error);
   }
 
   /** Rejects with a `SendAbortedError`. */
-  abort(sent: boolean): void {
-    this.#reject(new SendAbortedError(this.signal!.reason, sent, this.#sender.where));
+  abort(sent: boolean, delivery: OutgoingDelivery): void {
+    this.#reject(new SendAbortedError(this.signal!.reason, sent, this.#sender.whereOf(delivery)));
   }
 
   // A rejection that nobody awaits must not end the process as an unhandled one.
   #reject(error: unknown): void {
     this.promise.catch(ignore);
     this.#rejected(error);
+  }
+}
+
+/** The node that a message names itself, as those of an anonymous terminus do, for errors; undefined if it names none. */
+export function addresseeOf(delivery: OutgoingDelivery | undefined): string | undefined {
+  if (delivery === undefined || delivery.source !== undefined) return undefined;
+  try {
+    const reader = new Reader(delivery.payload);
+    while (reader.remaining > 0 && reader.code() === 0) {
+      if (readDescriptor(reader) === definitions.properties.code) {
+        const { to } = decodeAs(reader, "properties");
+        return to === undefined || to === null ? undefined : String(to);
+      }
+      reader.value();
+    }
+  } catch {
+    // Bytes that are no message have no addressee.
   }
 }
 

@@ -9,6 +9,7 @@ import { describeKind } from "../base/options.ts";
 import type { WaitOptions } from "../base/wait.ts";
 import type { Message } from "../codec/message.ts";
 import type { DeliveryState } from "../codec/types.ts";
+import type { OutgoingDelivery } from "../engine/outgoing.ts";
 import { failure, lost, outcomeOf, type SendingSender, type SendListener } from "./outcome.ts";
 
 /** The default of `maxInFlight`: enough for a fast and distant peer. */
@@ -216,9 +217,9 @@ export class ParallelSends implements SendListener {
     return result;
   }
 
-  onoutcome(state: DeliveryState | undefined): void {
+  onoutcome(state: DeliveryState | undefined, delivery: OutgoingDelivery): void {
     const outcome = outcomeOf(state, this.#sender.remote?.source?.defaultOutcome);
-    if (outcome?.kind !== "accepted") this.fail(failure(outcome, this.#sender.where));
+    if (outcome?.kind !== "accepted") this.fail(failure(outcome, this.#sender.whereOf(delivery)));
     this.#countDone(1);
   }
 
@@ -226,8 +227,8 @@ export class ParallelSends implements SendListener {
     this.#countDone(1);
   }
 
-  onlost(error: unknown, left: boolean): void {
-    this.fail(left ? lost(error, this.#sender.where) : error);
+  onlost(error: unknown, left: boolean, delivery?: OutgoingDelivery): void {
+    this.fail(left ? lost(error, this.#sender.whereOf(delivery)) : error);
     this.#countDone(1);
   }
 

@@ -26,6 +26,7 @@ import { type Interruption, Link, type LinkConnection } from "./link.ts";
 import type { SendSettings } from "./link_options.ts";
 import { WARNING_DELAY_MS } from "./lifetime.ts";
 import {
+  addresseeOf,
   NO_OPTIONS,
   outcomeOf,
   PromisedOutcome,
@@ -164,6 +165,12 @@ export class Sender extends Link {
     } catch (error) {
       return this.refused(error, message);
     }
+  }
+
+  /** @ignore {@inheritDoc SendingSender.whereOf} */
+  whereOf(delivery: OutgoingDelivery | undefined): string {
+    const node = this.address ?? addresseeOf(delivery);
+    return node === undefined ? this.where : this.whereIs(node);
   }
 
   /** @ignore For a broker: sends an encoded message, and reports to the listener in calls. */
@@ -455,7 +462,7 @@ export class Sender extends Link {
   #abortBy(signal: AbortSignal, delivery: OutgoingDelivery, listener: PromisedOutcome): void {
     listener.callOff = onAbort(signal, () => {
       this.#abandon(delivery);
-      listener.abort(hasLeft(delivery));
+      listener.abort(hasLeft(delivery), delivery);
       this.#notify();
       this.connection.wake();
     });

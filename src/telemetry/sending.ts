@@ -94,7 +94,7 @@ function listen(
   const measured: Pick<SendListener, "onoutcome" | "onsent" | "onlost"> = {
     onoutcome: (state, delivery) => {
       const outcome = outcomeOf(state, sender.remote?.source?.defaultOutcome);
-      end(delivery, outcome?.kind === "accepted" ? undefined : failure(outcome, sender.where));
+      end(delivery, outcome?.kind === "accepted" ? undefined : failure(outcome, sender.whereOf(delivery)));
       onoutcome.call(listener, state, delivery);
     },
     onsent: (delivery) => {
@@ -102,7 +102,7 @@ function listen(
       onsent.call(listener, delivery);
     },
     onlost: (error, left, delivery) => {
-      end(delivery, left ? lost(error, sender.where) : error);
+      end(delivery, left ? lost(error, sender.whereOf(delivery)) : error);
       onlost.call(listener, error, left, delivery);
     },
   };

@@ -66,6 +66,32 @@ test("errors: a link that is one too many for its session names its address, and
   await connection.close();
 });
 
+test("errors: on a link without an address, messages are named by the node that each is for", async () => {
+  const error = new AmqpError(condition.notFound, "no such queue");
+  const { time, options, network } = server({
+    onReceiver: (request) => {
+      const receiver = request.accept({ credit: 9 });
+      void receiver.serve((delivery) => delivery.message.body === 0 ? new Promise(() => {}) : delivery.reject(error));
+    },
+  });
+  const connection = await time.wait(connect(url, options));
+  const sender = connection.sender({ name: "to-anybody" });
+  const to = (node: string | undefined, body: number) => ({ properties: { to: node, subject: "x" }, body });
+  const fails = (sending: Promise<unknown>, text: string) => assertRejects(() => sending, Error, text);
+  await fails(sender.send(to("orders", 1)), 'Cannot send to "orders" at broker.example:443: message was rejected');
+  await fails(sender.send({ header: { durable: true }, ...to("a\n", 1) }), 'Cannot send to "a\\u{a}" at');
+  await fails(sender.send(to(undefined, 1)), 'Cannot send to "to-anybody" at');
+  await fails(sender.send(Uint8Array.of(1, 2)), 'Cannot send to "to-anybody" at');
+  await fails(sender.sendAll([to("bills", 1)]), 'Cannot send to "bills" at');
+  const off = new AbortController();
+  const aborted = fails(sender.send(to("late", 0), { signal: off.signal }), 'Cannot send to "late" at');
+  const lost = fails(sender.send(to("lost", 0)), 'Cannot tell the outcome of a message to "lost" at');
+  await time.pass(10);
+  off.abort();
+  network.down("broker.example");
+  await Promise.all([aborted, lost]);
+});
+
 test("ATK-14: an address with control characters is escaped, also after the connection's end", async () => {
   const { options } = server({});
   const connection = await connect(url, options);
