@@ -148,7 +148,7 @@ export class Driver {
     this.#over = true;
     this.#environment.clearTimer(this.#timer);
     const endpoint = this.#endpoint;
-    this.#dispatch(endpoint.finished ? endpoint.events() : endpoint.disconnect(lost(close)));
+    this.#dispatch(endpoint.finished ? endpoint.events() : endpoint.disconnect(lost(close, endpoint)));
     this.#ended.resolve(close);
   };
   readonly #tick = (): void => {
@@ -247,10 +247,13 @@ export class Driver {
   };
 }
 
-function lost({ code, reason, cause }: ChannelClose): TransportError {
+function lost({ code, reason, cause }: ChannelClose, { handshake, local, remote }: ConnectionEndpoint): TransportError {
   const known = cause instanceof TransportError ? `, ${cause.message}` : "";
   const because = reason === "" ? known : `, reason ${quote(reason, 125)}`;
-  const message = `Cannot go on: connection ended with code ${code}${because}`;
+  // RabbitMQ drops the connection, without a frame, for a virtual host that it does not have.
+  const { hostname } = handshake.client && handshake.expects === "amqpFrame" && !remote && local || {};
+  const hint = hostname === undefined ? "" : `; does the peer know the "hostname" ${quote(hostname)}?`;
+  const message = `Cannot go on: connection ended with code ${code}${because}${hint}`;
   return new TransportError("connection-lost", message, { closeCode: code, cause });
 }
 

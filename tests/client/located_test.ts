@@ -6,7 +6,9 @@
 
 import { assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { AmqpError, condition, connect, plain, publish } from "../../mod.ts";
+import { protocolHeader } from "../../src/codec/frame.ts";
 import { acceptor, type AcceptorOptions } from "../../src/server/acceptor.ts";
+import { channelPair } from "../../src/transport/pair.ts";
 import { test } from "../harness.ts";
 import { VirtualNetwork, VirtualTime } from "./virtual.ts";
 
@@ -90,6 +92,24 @@ test("errors: on a link without an address, messages are named by the node that 
   off.abort();
   network.down("broker.example");
   await Promise.all([aborted, lost]);
+});
+
+test("errors: a connection that is dropped for its open, as RabbitMQ does, tells the hostname that was asked for", async () => {
+  for (
+    const [hostname, hint] of [["vhost:none", '; does the peer know the "hostname" "vhost:none"?'], [undefined, ""]]
+  ) {
+    for (const answer of [protocolHeader(0), undefined]) {
+      const [near, far] = channelPair();
+      const drop = (): void => {
+        if (answer !== undefined) far.send(answer);
+        far.close(1006);
+      };
+      far.onbytes = drop;
+      const error = await assertRejects(() => connect(near, { auth: null, reconnect: false, hostname }), Error);
+      const told = answer === undefined ? "" : hint;
+      assertEquals(error.message, `Cannot go on: connection ended with code 1006${told}`);
+    }
+  }
 });
 
 test("ATK-14: an address with control characters is escaped, also after the connection's end", async () => {
