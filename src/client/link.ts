@@ -12,11 +12,13 @@ import { quote } from "../base/text.ts";
 import type { CodecLimits } from "../codec/limits.ts";
 import type { Attach, Open, Role } from "../codec/types.ts";
 import type { AttachOptions } from "../engine/link.ts";
+import type { OutgoingDelivery } from "../engine/outgoing.ts";
 import type { ReceiverEndpoint, ReceiverEvent } from "../engine/receiver.ts";
 import type { SenderEndpoint, SenderEvent } from "../engine/sender.ts";
 import type { SessionEndpoint } from "../engine/session.ts";
 import type * as LogTexts from "./log_texts.ts";
 import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, type Dropping, Lifetime } from "./lifetime.ts";
+import { addresseeOf } from "./outcome.ts";
 import type { LinkRecovery, RecoveringConnection, RecoveringLink } from "./recovery.ts";
 import type { StreamSender } from "./stream.ts";
 import { ignore, part, rejected, type WaitOptions, within } from "../base/wait.ts";
@@ -224,13 +226,14 @@ export abstract class Link extends Lifetime implements RecoveringLink {
 
   /** @ignore The node, for errors and the log: its address and the connection's host. */
   get where(): string {
-    return this.whereIs(this.address ?? this.name);
+    return this.whereOf(undefined);
   }
 
-  /** A node by its address, as in {@linkcode where}. */
-  protected whereIs(address: string): string {
+  /** @ignore As `where`; on a sender without an address the node that a message names itself. */
+  whereOf(delivery: OutgoingDelivery | undefined): string {
     const { host } = this.connection;
-    return host === undefined ? quote(address) : `${quote(address)} at ${host}`;
+    const node = quote(this.address ?? addresseeOf(delivery) ?? this.name);
+    return host === undefined ? node : `${node} at ${host}`;
   }
 
   /** {@inheritDoc Lifetime.describe} */

@@ -26,7 +26,6 @@ import { type Interruption, Link, type LinkConnection } from "./link.ts";
 import type { SendSettings } from "./link_options.ts";
 import { WARNING_DELAY_MS } from "./lifetime.ts";
 import {
-  addresseeOf,
   NO_OPTIONS,
   outcomeOf,
   PromisedOutcome,
@@ -165,12 +164,6 @@ export class Sender extends Link {
     } catch (error) {
       return this.refused(error, message);
     }
-  }
-
-  /** @ignore {@inheritDoc SendingSender.whereOf} */
-  whereOf(delivery: OutgoingDelivery | undefined): string {
-    const node = this.address ?? addresseeOf(delivery);
-    return node === undefined ? this.where : this.whereIs(node);
   }
 
   /** @ignore For a broker: sends an encoded message, and reports to the listener in calls. */
