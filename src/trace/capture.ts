@@ -86,8 +86,9 @@ function hexLines(text: string): { direction: Direction; bytes: Uint8Array<Array
   const found: { direction: Direction; bytes: Uint8Array<ArrayBuffer> }[] = [];
   for (const line of text.split("\n")) {
     const match = /^\s*(?:(>|<|out\b|in\b)\s*:?)?\s*(?:[\da-f]{4,8}:\s)?([^#|]*)/i.exec(line)!;
-    // The text column of xxd and hexdump stands behind two spaces.
-    const digits = match[2]!.split(/\s{2,}(?=\S*[^\s\da-f]|\S+\s*$)/i)[0]!;
+    // The text column of xxd and hexdump stands behind two spaces. A run of them is tried from its begin only, which keeps
+    // long runs linear.
+    const digits = match[2]!.split(/(?<!\s)\s{2,}(?=\S*[^\s\da-f]|\S+\s*$)/i)[0]!;
     if (digits.trim() === "") continue;
     const direction = match[1] === "<" || match[1]?.toLowerCase() === "in" ? "in" : "out";
     if (!/^[\s\da-f]*$/i.test(digits)) throw notCapture();

@@ -149,6 +149,16 @@ test("trace: a head of HTTP that never ends is given up, however long the captur
   assertEquals(told, ["connection", "not readable"]);
 });
 
+test("ATK-18: trace: hexadecimal text with a million blanks in a row is read like any other", () => {
+  // Trying each of the blanks as the begin of a column of text would take hours.
+  const header = "41 4d 51 50 00 01 00 00";
+  const blanks = " ".repeat(1_000_000);
+  assertEquals(
+    captured(new TextEncoder().encode(`${header.slice(0, 8)}${blanks}${header.slice(8)} `)),
+    captured(new TextEncoder().encode(header)),
+  );
+});
+
 test("trace: a gateway tells the frames of each relay", async () => {
   const broker = new Broker();
   const listener = await listen({ host: "127.0.0.1", port: 0, acceptor: broker });
