@@ -386,7 +386,7 @@ export class Broker implements AsyncDisposable {
       client.close(1000);
       throw new AmqpError(condition.connectionForced, "Cannot connect to broker: it takes no more connections");
     }
-    const connection = openOver(client, undefined, options);
+    const connection = openOver(client, undefined, { ...options, environment: this.#context.environment });
     try {
       await connection.ready({ signal });
     } catch (error) {

@@ -31,6 +31,8 @@ export interface StreamedMessage extends Omit<Message, "body"> {
 export interface StreamSender extends SendingSender {
   readonly remote: SendingSender["remote"] & { readonly maxMessageSize?: bigint } | undefined;
   readonly connection: { wake(): void };
+  readonly over: boolean;
+  requireOpen(doing: string): void;
   ready(options: WaitOptions): Promise<void>;
   push(source: PayloadSource, options: object, listener: SendListener): OutgoingDelivery;
   abandon(listener: SendListener): void;
@@ -69,6 +71,8 @@ export async function sendStream(
   signal?.addEventListener("abort", abort, { once: true });
   try {
     await sender.ready({ signal });
+    // The link may have ended in the turn that attached it, and would never report on the message.
+    if (sender.over) sender.requireOpen("send");
     delivery = sender.push(source, {}, listener);
     listener.promise.catch(abortDelivery);
     await write(message, body, source, sender, wake);

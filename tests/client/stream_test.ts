@@ -1,10 +1,14 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { concat } from "@std/bytes";
 import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
+import { connect } from "../../src/client/connect.ts";
 import { SendAbortedError } from "../../src/client/outcome.ts";
 import type { Attach } from "../../src/codec/types.ts";
 import { DataBody } from "../../src/codec/body.ts";
 import type { Receiver } from "../../src/client/receiver.ts";
 import { acceptor, type ReceiverRequest } from "../../src/server/acceptor.ts";
+import { ScriptedPeer } from "../../src/testing/mod.ts";
+import { channelPair } from "../../src/transport/pair.ts";
 import { test } from "../harness.ts";
 import { turn } from "./virtual.ts";
 import { linkUp, type LinkUpOptions } from "./link_up.ts";
@@ -250,4 +254,24 @@ test("a stream whose link ends before the first of it is queued fails, and does 
   await turn();
   assert(told instanceof AmqpError, `${told}`);
   assert(told.message.endsWith("is closed, enough"), told.message);
+});
+
+test("a stream whose link is attached and ends in one turn fails, and does not wait for ever", async () => {
+  // All that the peer writes in a turn arrives together.
+  const [near, far] = channelPair({ rechunk: (pieces) => [concat([...pieces])] });
+  const peer = new ScriptedPeer({ over: far, ignore: ["flow"] });
+  peer.expectOpening();
+  peer.expect("begin").respond();
+  peer.expect("attach").respond();
+  peer.expect("begin").respond();
+  peer.expect("attach").respond().send("close", { error: { condition: condition.connectionForced } });
+  peer.expect("close");
+  const connection = await connect(near);
+  const sender = connection.sender("files");
+  await sender.ready();
+  let told: unknown;
+  sender.stream({ body: new Blob(["x"]).stream() }).catch((error) => told = error);
+  await turn();
+  assert(told instanceof AmqpError && told.condition === condition.connectionForced, `${told}`);
+  await peer.done();
 });

@@ -199,3 +199,27 @@ test("testing: time-outs of a client by a clock that the test turns", async () =
   await peer.done();
   assert(connection.error instanceof Error);
 });
+
+test("testing: a client in the process of a broker lives by the broker's clock", async () => {
+  const time = new VirtualTime();
+  const broker = new Broker({ environment: time, log: null });
+  const connection = await broker.connect();
+  const receiver = connection.receiver("orders");
+  // Both ends announce an idle time-out of a minute, and a client in real time would be dropped.
+  await time.advance(3_600_000);
+  assertEquals([connection.state, broker.connections.size], ["open", 1]);
+  // More exchanges than a client in real time makes before it asks for a turn of the event loop, in microtasks alone.
+  for (let i = 0; i < 100; i++) {
+    let received: unknown;
+    connection.send("orders", { body: i }).then(() => receiver.receive()).then((delivery) => {
+      received = delivery.message.body;
+      delivery.accept();
+    });
+    await time.advance(1);
+    assertEquals(received, i);
+  }
+  connection.close();
+  broker.close();
+  await time.advance(10_000);
+  assertEquals([connection.state, time.timers], ["closed", 0]);
+});
