@@ -97,6 +97,17 @@ export class Frames {
     return composite as unknown as Composite;
   }
 
+  /** The same composite with one field absent, or with a random value of its type. */
+  altered<C extends Composite>(composite: C): C {
+    const { int, pick } = this.#random;
+    const fields: Readonly<Record<string, string>> = definitions[composite.kind].fields;
+    const key = pick(Object.keys(fields));
+    if (key === undefined) return composite;
+    // What is mandatory cannot be left out here: that is left to the changes of bytes.
+    const value = int(4) === 0 && !fields[key]!.includes("!") ? undefined : this.#field(fields[key]!);
+    return { ...composite, [key]: value ?? undefined };
+  }
+
   // Values with which a frame passes the first checks.
   #aimed(kind: Kind, key: string): unknown {
     const { int, pick } = this.#random;

@@ -45,7 +45,7 @@ do {
   for (const [name, target] of chosen) {
     const started = performance.now();
     try {
-      target(random(first + cases));
+      await target(random(first + cases));
     } catch (error) {
       console.error(`case ${first + cases} of "${name}" failed: --target ${name} --seed ${first + cases} --seconds 0`);
       console.error(error);

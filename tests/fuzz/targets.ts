@@ -35,9 +35,10 @@ import {
   saslResponse,
   sendOn,
 } from "../engine/endpoint.ts";
+import { fuzzBroker, fuzzClient } from "./whole_targets.ts";
 import { fuzzChallenge, fuzzHead, fuzzWebSocket } from "./transport_targets.ts";
 
-export type Target = (random: Random) => void;
+export type Target = (random: Random) => void | Promise<void>;
 
 /** All targets by name. */
 export const targets: Readonly<Record<string, Target>> = {
@@ -50,6 +51,8 @@ export const targets: Readonly<Record<string, Target>> = {
   webSocket: fuzzWebSocket,
   head: fuzzHead,
   challenge: fuzzChallenge,
+  client: fuzzClient,
+  broker: fuzzBroker,
 };
 
 /** Corrupted frames in pieces are frames or AMQP errors, and never more is buffered than one frame may have. */
