@@ -139,9 +139,10 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
   }
 
   agreed(state: DeliveryState): DeliveryState | undefined {
-    const outcomes = this.remote?.source?.outcomes, { kind } = state;
+    const { outcomes, defaultOutcome } = this.remote?.source ?? {}, { kind } = state;
     if (outcomes === undefined || kind !== "rejected" && kind !== "released" && kind !== "modified") return state;
-    const takes = (outcome: string) => outcomes.includes(`amqp:${outcome}:list`);
+    // Broker-J takes its default outcome, modified, and does not list it.
+    const takes = (outcome: string) => outcomes.includes(`amqp:${outcome}:list`) || outcome === defaultOutcome?.kind;
     // An outcome that was not agreed on may end the link [messaging 3.5.3].
     if (takes(kind)) return state;
     const failed = kind === "rejected";

@@ -103,16 +103,17 @@ test("TRM-6: an outcome that the source does not take is replaced by the nearest
   const rejected = { kind: "rejected", error: { condition: "x:y" } };
   const released = { kind: "released" };
   for (
-    const [kinds, ...expected] of [
-      [["released", "modified"], failed, { kind: "modified", undeliverableHere: true }, released],
-      [["rejected", "modified"], rejected, { kind: "modified", undeliverableHere: true }, {
+    const [kinds, defaultOutcome, ...expected] of [
+      [["released", "modified"], undefined, failed, { kind: "modified", undeliverableHere: true }, released],
+      [["rejected", "modified"], undefined, rejected, { kind: "modified", undeliverableHere: true }, {
         kind: "modified",
         deliveryFailed: false,
         undeliverableHere: false,
       }],
-      [["rejected", "released"], rejected, released, released],
-      [[], undefined, undefined, undefined],
-      [undefined, rejected, { kind: "modified", undeliverableHere: true }, released],
+      [["rejected", "released"], undefined, rejected, released, released],
+      [["released"], "modified", failed, { kind: "modified", undeliverableHere: true }, released],
+      [[], undefined, undefined, undefined, undefined],
+      [undefined, undefined, rejected, { kind: "modified", undeliverableHere: true }, released],
     ] as const
   ) {
     for (const rcvSettleMode of ["first", "second"] as const) {
@@ -120,7 +121,11 @@ test("TRM-6: an outcome that the source does not take is replaced by the nearest
       const sent: Disposition[] = [];
       const server = acceptor({
         onSender: (request) => {
-          const sender = request.accept({ rcvSettleMode, source: { kind: "source", address: "orders", outcomes } });
+          const source = { kind: "source", address: "orders", outcomes } as const;
+          const sender = request.accept({
+            rcvSettleMode,
+            source: defaultOutcome === undefined ? source : { ...source, defaultOutcome: { kind: defaultOutcome } },
+          });
           for (const message of numbered(4)) void sender.send(message).catch(() => {});
         },
         trace: ({ direction, body }) => {
