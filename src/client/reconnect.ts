@@ -183,12 +183,13 @@ export class Reconnector {
 
   async #dial(url: URL): Promise<Error | undefined> {
     this.#url = url;
+    const hostname = (this.#redirected && this.#redirects?.hostname) ?? this.#options.hostname;
     this.#redirected = undefined;
     const connection = this.#connection;
     const opening = this.#opening = new Deferred<void>();
     try {
       const { signal } = this.#stopped;
-      const { channel, login } = await attempt(url, this.#options, signal);
+      const { channel, login } = await attempt(url, { ...this.#options, hostname }, signal);
       // The connection ended while the channel opened.
       if (connection.state === "closed") return void channel.close();
       connection.attach(channel, login);

@@ -28,6 +28,8 @@ export const MAX_REDIRECTS = 5;
 export class Redirects {
   /** The bound of attempts where redirects are followed and nothing else is tried again. */
   readonly maxAttempts: number = MAX_REDIRECTS;
+  /** The virtual host of the last target; undefined for that of its URL [transport 2.8.16]. */
+  hostname: string | undefined;
   readonly #option: RedirectOption;
   #inRow = 0;
 
@@ -44,7 +46,10 @@ export class Redirects {
     const earlier = this.#inRow;
     this.#inRow = 0;
     const target = earlier < MAX_REDIRECTS ? redirectOf(error, from, this.#option) : undefined;
-    if (target !== undefined) this.#inRow = earlier + 1;
+    if (target === undefined) return undefined;
+    this.#inRow = earlier + 1;
+    const { hostname } = (error as AmqpError).info ?? {};
+    this.hostname = typeof hostname === "string" && hostname !== "" ? hostname : undefined;
     return target;
   }
 
@@ -66,13 +71,16 @@ export function redirectOf(error: unknown, from: URL, option: RedirectOption): U
   }
   const { "network-host": host, port, scheme, path } = error.info ?? {};
   if (typeof host !== "string" || host === "") return undefined;
+  // Of any integer type; the URL refuses what is beyond a port.
+  const number = Number(port ?? undefined);
+  if (port !== undefined && port !== null && !(Number.isInteger(number) && number > 0)) return undefined;
   let target: URL;
   try {
     target = new URL(from);
     // The URL setters ignore a change from a special scheme to another, so the text is assembled.
     const protocol = typeof scheme === "string" ? `${scheme}:` : from.protocol;
     const name = host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
-    const at = port === undefined ? "" : `:${Number(port)}`;
+    const at = Number.isNaN(number) ? "" : `:${number}`;
     target = new URL(
       `${protocol}//${name}${at}${typeof path === "string" ? `/${path.replace(/^\/+/, "")}` : from.pathname}`,
     );

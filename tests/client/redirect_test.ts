@@ -38,6 +38,33 @@ test("WSB-32: a redirect is followed where it may be, a few times in a row", asy
   assertEquals(time.pending, 0);
 });
 
+test("WSB-32, WSB-22: the host of the open is that of the URL, or the option, or the one that a redirect names", async () => {
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  const seen: (string | undefined)[] = [];
+  const serve = (host: string, info?: Record<string, unknown>): void => {
+    const server = acceptor({
+      environment: time,
+      onConnection: ({ remote }) => {
+        seen.push(remote?.hostname);
+        if (info !== undefined) throw new AmqpError(condition.connectionRedirect, "Cannot serve here", { info });
+      },
+    });
+    network.up(host, (channel) => server.accept(channel));
+  };
+  serve("a", { "network-host": "b", hostname: "virtual" });
+  serve("b", { "network-host": "c" });
+  serve("c");
+  const options = { environment: time, dial: network.dial, redirect: (): boolean => true };
+  for (const hostname of [undefined, "mine"]) {
+    const connection = await time.wait(connect("ws://a/", { ...options, hostname }));
+    const sender = connection.sender("q");
+    await time.wait(sender.ready().catch(() => {}));
+    await end(connection, time);
+  }
+  assertEquals(seen, ["a", "virtual", "c", "mine", "virtual", "mine"]);
+});
+
 test("WSB-32: a callback that throws when it is asked for a redirect ends the connection with what it threw", async () => {
   const time = new VirtualTime();
   const network = new VirtualNetwork();

@@ -33,6 +33,15 @@ test("WSB-32, ATK-29: a redirect is followed only where it may be, and never fro
   );
 });
 
+test("EXT-10: the port of a redirect is an integer of any type from 1 to 65,535, or left out", () => {
+  const from = new URL("wss://a.example:9000/amqp");
+  const port = (port: unknown) => redirectOf(redirect({ "network-host": "b", port }), from, () => true)?.href;
+  for (const one of [5671, 5671n, "5671"]) assertEquals(port(one), "wss://b:5671/amqp");
+  for (const none of [undefined, null]) assertEquals(port(none), "wss://b/amqp");
+  assertEquals([port(1), port(65_535n)], ["wss://b:1/amqp", "wss://b:65535/amqp"]);
+  for (const bad of [0, 0n, -1, 1.5, 65_536, 1e9, "x", NaN, {}]) assertEquals(port(bad), undefined, String(bad));
+});
+
 test("a link is sent to another address of the same peer only", () => {
   const error = (info: Record<string, unknown>) =>
     new AmqpError(condition.linkRedirect, "Link detached", { scope: "link", info });
