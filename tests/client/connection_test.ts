@@ -7,6 +7,7 @@ import { ScriptedPeer } from "../../src/testing/peer.ts";
 import { channelPair } from "../../src/transport/pair.ts";
 import { test } from "../harness.ts";
 import { linkUp } from "./link_up.ts";
+import { VirtualTime } from "./virtual.ts";
 
 test("CON-2: an open that would not fit 512 bytes is refused here, unless asked for", async () => {
   const properties = { text: "x".repeat(600) };
@@ -31,6 +32,39 @@ test("events tell opened and closed, also to who comes late", async () => {
   const late: ConnectionEvent[] = [];
   for await (const event of connection.events()) late.push(event);
   assertEquals(late, [{ kind: "closed", error: undefined }]);
+});
+
+test("WSB-25: an error of AMQP leaves in a close, and the channel ends with 1000 after the answer, or without one in time", async () => {
+  for (const side of ["client", "server"] as const) {
+    for (const answers of [true, false]) {
+      const time = new VirtualTime();
+      const peer = new ScriptedPeer({ ignore: ["empty"] });
+      if (side === "client") peer.expectOpening();
+      else {
+        peer.send("header", { id: 0 });
+        peer.send("open", { containerId: "peer" });
+        peer.expect("header", { id: 0 });
+        peer.expect("open");
+      }
+      // A flow on a channel without a session.
+      peer.send("flow", { incomingWindow: 1, nextOutgoingId: 0, outgoingWindow: 1 }, { channel: 3 });
+      const closing = peer.expect("close", { error: { condition: "amqp:not-allowed" } });
+      if (answers) closing.respond();
+      peer.expectEnd(1000);
+      const connection = side === "client"
+        ? await connect(peer.channel, { environment: time, log: null })
+        : acceptor({ environment: time, log: null }).accept(peer.channel)!;
+      const ended = connection.closed.then(() => "ended");
+      if (!answers) {
+        // Long before the limit nothing has ended but the connection's use.
+        await time.pass(1_000);
+        assertEquals(peer.frames.at(-1)!.kind, "close");
+        await time.pass(10_000);
+      }
+      await peer.done();
+      assertEquals([await ended, (connection.error as AmqpError).condition], ["ended", "amqp:not-allowed"]);
+    }
+  }
 });
 
 test("WSB-27: a channel that breaks ends every pending call at once", async () => {

@@ -33,7 +33,7 @@ function refuses(run: () => unknown, scope: string): void {
   assertEquals([error.condition, error.scope], [condition.resourceLimitExceeded, scope]);
 }
 
-test("ATK-3: a message of more values than maxValues is an error of that delivery", () => {
+test("ATK-3, ATK-34: a message of more values than maxValues is an error of that delivery", () => {
   for (
     const item of ["40", "45", "c1 01 00", "a0 00", "a3 00", "43", "00 53 01 40", "83 0000000000000000", "e0 02 00 40"]
   ) {
@@ -73,7 +73,7 @@ test("ATK-3: what ordinary messages hold is far from the defaults", () => {
   refuses(() => decodeMessage(listOf(MAX_VALUES, "40")), "delivery");
 });
 
-test("ATK-3: a frame of more values than maxFrameValues is an error of the connection, and each has its own budget", () => {
+test("ATK-3, ATK-34: a frame of more values than maxFrameValues is an error of the connection, and each has its own budget", () => {
   const writer = new Writer();
   const at = beginFrame(writer, 0, 0);
   const values = new Uint8Array(1_005).fill(0x45);

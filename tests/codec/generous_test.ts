@@ -7,7 +7,7 @@
 import { assertEquals, assertNotStrictEquals, assertThrows } from "@std/assert";
 import { sectionsInOrder } from "../../src/codec/generous.ts";
 import { type DecodedMessage, decodeMessage, type Message, writeMessage } from "../../src/codec/message.ts";
-import { described, type Properties } from "../../src/codec/types.ts";
+import { described, type Properties, type Value } from "../../src/codec/types.ts";
 import { AmqpError } from "../../src/base/errors.ts";
 import { test } from "../harness.ts";
 import { compact, decode, sized, wire, written } from "./bytes.ts";
@@ -50,14 +50,37 @@ test("MSG-7: application properties keyed by symbols are read, and leave as they
   assertWrittenBack({ ...message }, hex);
 });
 
-test("MSG-7: described values are application properties like others, both ways", () => {
+test("MSG-7, MSG-14: described values are application properties like others, both ways", () => {
   const hex = `00 53 74 ${sized("c1", 2, "a1 01 61 00 a3 01 78 a1 01 76")} ${body}`;
   const message = decodeMessage(wire(hex), strict);
   assertEquals(message.applicationProperties!.a, described("x", "v"));
   assertWrittenBack({ applicationProperties: { a: described("x", "v") }, body: null }, hex);
 });
 
-test("MSG-3: properties whose text, numbers and times have another type are read, and leave as they came", () => {
+test("SBX-5: time spans, URIs and times with an offset of .NET pass through, wherever they stand", () => {
+  const ascii = (text: string) => [...text].map((letter) => letter.charCodeAt(0).toString(16)).join("");
+  const name = (text: string) => text.length.toString(16).padStart(2, "0") + ascii(text);
+  const cases: [symbol: string, value: string, decoded: Value][] = [
+    ["com.microsoft:timespan", "81 0000000861c46800", 36_000_000_000n],
+    ["com.microsoft:uri", `a1 ${name("https://a.example/")}`, "https://a.example/"],
+    ["com.microsoft:datetime-offset", "81 08da000000000001", 0x08da_0000_0000_0001n],
+  ];
+  for (const [descriptor, value, decoded] of cases) {
+    const one = `00 a3 ${name(descriptor)} ${value}`;
+    const annotations = `00 53 72 ${sized("c1", 2, `a3 ${name("x-opt-one")} ${one}`)}`;
+    const properties = `00 53 74 ${sized("c1", 2, `a1 01 61 ${one}`)}`;
+    for (const inBody of [one, sized("c0", 1, one), sized("c1", 2, `a1 01 61 ${one}`)]) {
+      const hex = `${annotations} ${properties} 00 53 77 ${inBody}`;
+      const message = decodeMessage(wire(hex), strict);
+      assertEquals(message.applicationProperties!.a, described(descriptor, decoded));
+      assertEquals(message.messageAnnotations!["x-opt-one"], described(descriptor, decoded));
+      assertWrittenBack(message, hex);
+      assertWrittenBack({ ...message }, hex);
+    }
+  }
+});
+
+test("MSG-3, MSG-14: properties whose text, numbers and times have another type are read, and leave as they came", () => {
   const cases: [place: number, hex: string, field: keyof Properties, value: unknown][] = [
     [0, "a3 01 69", "messageId", "i"],
     [0, "52 07", "messageId", 7n],
@@ -98,7 +121,7 @@ test("MSG-3: what says nothing that the field could hold is refused", () => {
   }
 });
 
-test("MSG-2: null in a data section is no bytes, and leaves as it came", () => {
+test("MSG-2, MSG-14: null in a data section is no bytes, and leaves as it came", () => {
   const message = read("00 53 75 40");
   assertEquals(message.body, new Uint8Array(0));
   assertWrittenBack(message, "00 53 75 40");
@@ -115,7 +138,7 @@ test("MSG-1: a section that is null says nothing", () => {
   }
 });
 
-test("MSG-1: the bare message of sections in another order is each as it came, in the order of the specification", () => {
+test("MSG-1, MSG-14: the bare message of sections in another order is each as it came, in the order of the specification", () => {
   const data = "00 53 75 a0 01 01 00 53 75 a0 01 02";
   const properties = "00 53 73 c0 04 01 a1 01 69";
   const header = "00 53 70 c0 02 01 41";

@@ -112,7 +112,7 @@ test("WSB-28: a socket that ends right behind the handshake still gives its byte
   assertEquals(log.events, [Uint8Array.of(1), { code: 1000, reason: "" }]);
 });
 
-test("WSB-33: user info is not sent, the path stays as it is", async () => {
+test("WSB-33, WSB-34: user info is not sent, the path stays as it is", async () => {
   const url = new URL(URL_WITH_SECRETS);
   const trial = attempt({}, url);
   assertEquals(trial.url, "wss://broker.example/amqp/$servicebus?sig=secret&x=1");

@@ -204,7 +204,7 @@ test("WS-14: a WebSocket is authenticated before it is opened", async () => {
   await log.closed;
 });
 
-test("EXTERNAL: the client's certificate says who it is", async () => {
+test("WSB-20: the client's certificate says who it is", async () => {
   const identities: (string | undefined)[] = [];
   const server = acceptor({
     sasl: {
@@ -390,7 +390,7 @@ test("ATK-8: those who have said nothing while they waited in line are passed ov
   for (const client of mute) await client[Symbol.asyncDispose]();
 });
 
-test("ATK-8: a burst of connections waits in line for its handshake, and all get through", async () => {
+test("ATK-8, ATK-38: a burst of connections waits in line for its handshake, and all get through", async () => {
   await using listener = await start({ limits: { maxHandshakes: 3 } });
   const url = `ws://127.0.0.1:${listener.port}`;
   const channels = await Promise.all(Array.from({ length: 150 }, () => dialSocket(url)));
@@ -399,7 +399,7 @@ test("ATK-8: a burst of connections waits in line for its handshake, and all get
   await isLeft(listener, 0);
 });
 
-test("ATK-8: who waits too long gets 503 and Retry-After, who comes above the line is dropped; both are told of", async () => {
+test("ATK-8, ATK-38: who waits too long gets 503 and Retry-After, who comes above the line is dropped; both are told of", async () => {
   const refused: string[] = [];
   await using listener = await start({
     limits: { maxHandshakes: 1, maxWaiting: 2, waitTimeoutMs: 200 },

@@ -89,7 +89,7 @@ test("WSB-17: empty messages bring no bytes and end nothing", () => {
   assertEquals(receiveCut(openClient, hex("82 00 02 00 80 00 82 01 aa")).events.join(""), "..aa.");
 });
 
-test("WS-26: a ping is answered with its payload, several in one turn by the last only", () => {
+test("WS-26, WSB-23: a ping is answered with its payload, several in one turn by the last only", () => {
   assertEquals(receiveCut(openClient, hex("89 02 0102")), { events: [], sent: "8a8200000000" + "0102" });
   assertEquals(receive(openClient(), hex("89 01 01 89 01 02 82 01 aa 89 01 03")), {
     events: ["aa."],
