@@ -3,6 +3,7 @@
  *
  *     node tests/cli/viewer_checks.ts trace TRACE.html EMPTY.html
  *     node tests/cli/viewer_checks.ts many MANY.html
+ *     node tests/cli/viewer_checks.ts crowd CROWD.html
  *     node tests/cli/viewer_checks.ts hostile HOSTILE.html
  *
  * @module
@@ -104,6 +105,26 @@ async function checkMany(page: Page, path: string): Promise<void> {
   assert(await page.locator(".row").count() < 80);
 }
 
+async function checkCrowd(page: Page, path: string): Promise<void> {
+  await page.goto(pathToFileURL(path).href);
+  assertMatch(await text(page, "#status"), / 6 connections /);
+  // The connections that have no lane of their own share the last one, which says so, as each of their frames does.
+  assertEquals(
+    await page.locator("#lanes span:first-child").allTextContents(),
+    [1, 2, 3, "4…"].map((n) => `client ${n}`),
+  );
+  await page.keyboard.press("G");
+  assertEquals(await text(page, ".row.selected .label .times"), "6");
+  await page.locator("#tree .node", { hasText: "Connection 6" }).click();
+  assertEquals(await page.locator("#lanes span:first-child").allTextContents(), ["client 6"]);
+  assertEquals(await page.locator(".row:visible .label .times", { hasText: /^6$/ }).count(), 0);
+  const panel = page.locator("#panel");
+  assert(
+    await panel.evaluate(({ scrollWidth, clientWidth }) => scrollWidth <= clientWidth),
+    "a long name leaves the panel",
+  );
+}
+
 async function checkHostile(page: Page, path: string): Promise<void> {
   const errors: string[] = [];
   page.on("pageerror", (error) => errors.push(error.message));
@@ -133,6 +154,7 @@ try {
   const [which, first, second] = process.argv.slice(2);
   if (which === "many") await checkMany(page, first!);
   else if (which === "hostile") await checkHostile(page, first!);
+  else if (which === "crowd") await checkCrowd(page, first!);
   else {
     await checkTrace(page, first!);
     await checkFiles(page, second!);

@@ -125,6 +125,22 @@ testOnNode("viewer: 100,000 frames, in Chromium", () =>
     return ["many", "many.html"];
   }));
 
+testOnNode(
+  "viewer: connections that share a lane are told apart, and long names stay in the panel, in Chromium",
+  () =>
+    inChromium(async (folder) => {
+      const lines = (await record(3, false)).replaceAll('"orders"', () => `"orders/${"x".repeat(200)}"`).trim().split(
+        "\n",
+      );
+      const ids = [1, 2, 3, 4, 5, 6];
+      const crowd = ids.flatMap((id) =>
+        lines.slice(1).map((line) => line.replace('"connection":1', `"connection":${id}`))
+      );
+      writeFileSync(join(folder, "crowd.html"), await viewerWith([lines[0], ...crowd].join("\n")));
+      return ["crowd", "crowd.html"];
+    }),
+);
+
 async function inChromium(make: (folder: string) => Promise<string[]>): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "webamqp-viewer-"));
   try {

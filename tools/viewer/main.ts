@@ -182,11 +182,15 @@ function drawKinds(): void {
 
 function lanes(): number[] {
   if (filter.connection !== undefined) return [filter.connection];
-  return [...model.connections.keys()].slice(0, MOST_LANES);
+  const first: number[] = [];
+  for (const connection of model.connections.keys()) {
+    if (first.length === MOST_LANES) break;
+    first.push(connection);
+  }
+  return first;
 }
 
-function laneOf(connection: number): number {
-  const all = lanes();
+function laneOf(connection: number, all: readonly number[]): number {
   const at = all.indexOf(connection);
   // More connections than lanes share the last one.
   return at < 0 ? all.length - 1 : at;
@@ -195,8 +199,10 @@ function laneOf(connection: number): number {
 function drawLanes(): void {
   const us = model.vantage === "server" ? "server" : "client", them = model.vantage === "server" ? "client" : "broker";
   byId("lanes").replaceChildren(
-    ...lanes().map((connection) => {
-      const number = model.connections.size > 1 ? ` ${connection}` : "";
+    ...lanes().map((connection, lane) => {
+      const isShared = filter.connection === undefined && lane === MOST_LANES - 1 &&
+        model.connections.size > MOST_LANES;
+      const number = model.connections.size > 1 ? ` ${connection}${isShared ? "…" : ""}` : "";
       return make("div", "", make("span", "", `${us}${number}`), make("span", "", `${them}${number}`));
     }),
   );
@@ -252,8 +258,8 @@ function drawRow(element: HTMLElement, at: number): void {
   );
   if (item.link !== undefined) about.style.color = colorOf(item.link.index);
   const parts: HTMLElement[] = [time, since, about];
-  const own = laneOf(item.connection);
-  lanes().forEach((_, lane) => parts.push(lane === own ? laneWith(item, row, count) : make("div", "lane")));
+  const all = lanes(), own = laneOf(item.connection, all);
+  all.forEach((_, lane) => parts.push(lane === own ? laneWith(item, row, count, all[lane]!) : make("div", "lane")));
   element.replaceChildren(...parts);
 }
 
@@ -263,9 +269,11 @@ function holds(row: Row, index: number): boolean {
     : passes(model.items[index]!, filter) && model.items[index]!.kind === row.item.kind;
 }
 
-function laneWith(item: Item, row: Row, count: number): HTMLElement {
+function laneWith(item: Item, row: Row, count: number, connection: number): HTMLElement {
   const lane = make("div", "lane");
   const label = make("span", "label");
+  // A lane that is shared names the connection of each frame.
+  if (item.connection !== connection) label.append(make("span", "times", String(item.connection)));
   if (count > 1) label.append(make("span", "times", `×${count.toLocaleString("en")}`));
   label.append(make("b", "", item.way === "note" ? item.kind : nameOf(item.kind)));
   const summary = count > 1 ? foldedSummary(row) : item.summary;
