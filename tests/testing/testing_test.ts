@@ -223,3 +223,20 @@ test("testing: a client in the process of a broker lives by the broker's clock",
   await time.advance(10_000);
   assertEquals([connection.state, time.timers], ["closed", 0]);
 });
+
+test("testing: a client in the process of its broker takes the same clock, and retries for an hour in no time", async () => {
+  const time = new VirtualTime();
+  const broker = new Broker({ environment: time });
+  const connection = await broker.connect();
+  const attempts: number[] = [];
+  const fail = (): never => {
+    attempts.push(time.now());
+    throw new Error("out of stock");
+  };
+  connection.receiver("orders").serve(fail, { retryDelay: () => 60_000, onerror: () => {} });
+  await connection.send("orders", { body: "one coffee" });
+  await time.advance(180_000);
+  assertEquals(attempts, [0, 30_000, 60_000, 90_000, 120_000, 150_000, 180_000]);
+  await connection.close();
+  await broker.close();
+});
