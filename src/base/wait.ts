@@ -19,11 +19,25 @@ export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefine
   if (signal === undefined) return promise;
   if (signal.aborted) {
     promise.catch(ignore);
-    return Promise.reject(signal.reason);
+    return Promise.reject(abortReason(signal));
   }
   return new Promise((resolve, reject) => {
-    promise.then(resolve, reject).finally(onAbort(signal, () => reject(signal.reason)));
+    promise.then(resolve, reject).finally(onAbort(signal, () => reject(abortReason(signal))));
   });
+}
+
+/**
+ * Why `signal` was aborted. Signals of React Native and of packages that came before those of the runtimes tell no reason, and
+ * have no `throwIfAborted`.
+ */
+export function abortReason(signal: AbortSignal | undefined): unknown {
+  const reason: unknown = signal?.reason;
+  return reason === undefined ? Object.assign(new Error("This operation was aborted"), { name: "AbortError" }) : reason;
+}
+
+/** Throws why `signal` was aborted, if it is. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw abortReason(signal);
 }
 
 let aborts: WeakMap<AbortSignal, Set<() => void>> | undefined;

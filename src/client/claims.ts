@@ -12,7 +12,7 @@ import { type Environment, randomFraction, randomName } from "../base/environmen
 import { AmqpError } from "../base/errors.ts";
 import { type LogHolder, logOf } from "../base/log.ts";
 import { printable, quote } from "../base/text.ts";
-import { abortable, Deferred, ignore } from "../base/wait.ts";
+import { abortable, Deferred, ignore, throwIfAborted } from "../base/wait.ts";
 import type { DecodedMessage, Message } from "../codec/message.ts";
 import type { Open } from "../codec/types.ts";
 import type { Receiver } from "./receiver.ts";
@@ -245,7 +245,7 @@ export class Claims {
     try {
       await this.#node().send({ properties: { subject: "set-token" }, applicationProperties, body: token }, { signal });
     } catch (error) {
-      signal.throwIfAborted();
+      throwIfAborted(signal);
       const cause = error as AmqpError;
       throw new AmqpError(cause.condition, `Cannot set token for ${quote(audience)}: ${cause.message}`, {
         scope: "link",

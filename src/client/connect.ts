@@ -10,7 +10,17 @@ import { type Environment, randomFraction, randomName, systemEnvironment } from 
 import { OutcomeError, TransportError } from "../base/errors.ts";
 import { checkAddress, checkOptions, type Kinds, type OptionKinds } from "../base/options.ts";
 import { quote } from "../base/text.ts";
-import { abortable, Deferred, ignore, onAbort, part, type WaitOptions, within } from "../base/wait.ts";
+import {
+  abortable,
+  abortReason,
+  Deferred,
+  ignore,
+  onAbort,
+  part,
+  throwIfAborted,
+  type WaitOptions,
+  within,
+} from "../base/wait.ts";
 import type { LogOption } from "../base/log.ts";
 import { type Message, writeMessage } from "../codec/message.ts";
 import { checkEncoded } from "../codec/message_checks.ts";
@@ -221,7 +231,7 @@ export async function connect(
     return await opened(openOver(where, given ?? undefined, { ...options, hostname }), undefined, options);
   }
   if (reconnect) checkOptions("connect", { reconnect }, { reconnect: { ...RETRY_KINDS, ...RECONNECT_KINDS } });
-  signal?.throwIfAborted();
+  throwIfAborted(signal);
   const policy = reconnect === false ? undefined : reconnect ?? {};
   const urls = await urlsOf(where);
   const { maxPending: messages = MAX_PENDING, maxPendingBytes: bytes = MAX_PENDING_BYTES } = policy ?? {};
@@ -283,7 +293,7 @@ export async function publish(
   if (options.reconnect) checkOptions("publish", { reconnect: options.reconnect }, { reconnect: RETRY_KINDS });
   checkAddress("publish", address);
   const { signal, reconnect, timeoutMs = PUBLISH_TIMEOUT_MS, telemetry } = options;
-  signal?.throwIfAborted();
+  throwIfAborted(signal);
   const urls = await urlsOf(url);
   if (telemetry?.publish) {
     const unmeasured = { ...options, telemetry: undefined };
@@ -305,7 +315,7 @@ export async function publish(
   const ended = new Deferred<void>();
   // Held from here to the end, so that the waits on the way share one listener.
   const callsOff = [onAbort(ending.signal, () => ended.resolve())];
-  if (signal !== undefined) callsOff.push(onAbort(signal, () => ending.abort(signal.reason)));
+  if (signal !== undefined) callsOff.push(onAbort(signal, () => ending.abort(abortReason(signal))));
   const timer = environment.setTimer(() => {
     const because = failure === undefined ? "" : `, ${failure.message}`;
     const message = `Cannot publish to ${quote(address)} at ${urls[0]!.host}: no outcome in ${timeoutMs} ms${because}`;
@@ -315,7 +325,7 @@ export async function publish(
     for (;;) {
       const target = urls[retry.attempts % urls.length]!;
       try {
-        ending.signal.throwIfAborted();
+        throwIfAborted(ending.signal);
         const connection = new ConnectionBase(settings, {});
         const { channel, login } = await attempt(target, options, ending.signal);
         connection.attach(channel, login);

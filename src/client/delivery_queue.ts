@@ -5,7 +5,7 @@
  */
 
 import { Fifo } from "../base/collections.ts";
-import { Deferred, onAbort } from "../base/wait.ts";
+import { abortReason, Deferred, onAbort, throwIfAborted } from "../base/wait.ts";
 import type { Delivery } from "./delivery.ts";
 import { DEFAULT_CREDIT, type ValuesOptions } from "./receive_options.ts";
 
@@ -118,7 +118,7 @@ export class DeliveryQueue extends Arrivals<Delivery> {
    * an error, or the signal is aborted already.
    */
   take(signal: AbortSignal | undefined, loop?: LoopWait): Promise<Delivery | undefined> {
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
     const ready = this.shift();
     if (ready !== undefined) return Promise.resolve(ready);
     if (this.#credit.window === 0) this.#credit.raise(DEFAULT_CREDIT);
@@ -130,7 +130,7 @@ export class DeliveryQueue extends Arrivals<Delivery> {
 
   async #until(waiting: Deferred<Delivery | undefined>, signal: AbortSignal): Promise<Delivery | undefined> {
     // The wait may be resolved although its promise's reactions have not run yet.
-    const callOff = onAbort(signal, () => this.leave(waiting, () => waiting.reject(signal.reason)));
+    const callOff = onAbort(signal, () => this.leave(waiting, () => waiting.reject(abortReason(signal))));
     try {
       return await waiting.promise;
     } finally {

@@ -8,7 +8,7 @@ import { isBytes } from "../base/kinds.ts";
 import { checkAddress, checkOptions } from "../base/options.ts";
 import type { Environment } from "../base/environment.ts";
 import { quote } from "../base/text.ts";
-import { Deferred, ignore, onAbort, rejected } from "../base/wait.ts";
+import { abortReason, Deferred, ignore, onAbort, rejected } from "../base/wait.ts";
 import { encodeMessage, type Message } from "../codec/message.ts";
 import type { Link } from "./link.ts";
 import { SEND_KINDS, SendAbortedError, type SendOptions, type SendOutcome } from "./outcome.ts";
@@ -73,7 +73,7 @@ export class KeptSenders {
     const { signal } = options;
     const { host } = this.#connection;
     const where = host === undefined ? quote(address) : `${quote(address)} at ${host}`;
-    const abort = (): SendAbortedError => new SendAbortedError(signal!.reason, false, where);
+    const abort = (): SendAbortedError => new SendAbortedError(abortReason(signal), false, where);
     if (signal?.aborted) return rejected(abort());
     this.#connection.admit(bytes.length);
     this.#count(1, bytes);

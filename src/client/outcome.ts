@@ -7,7 +7,7 @@
 import * as condition from "../base/condition.ts";
 import { AmqpError, OutcomeError, TransportError } from "../base/errors.ts";
 import { describeKind, type OptionKinds } from "../base/options.ts";
-import { ignore, type WaitOptions } from "../base/wait.ts";
+import { abortReason, ignore, type WaitOptions } from "../base/wait.ts";
 import { decodeAs, readDescriptor } from "../codec/composite.ts";
 import { definitions } from "../codec/definitions.ts";
 import { Reader } from "../codec/reader.ts";
@@ -176,7 +176,7 @@ export class PromisedOutcome implements SendListener {
 
   /** Rejects with a `SendAbortedError`. */
   abort(sent: boolean, delivery: OutgoingDelivery): void {
-    this.#reject(new SendAbortedError(this.signal!.reason, sent, this.#sender.whereOf(delivery)));
+    this.#reject(new SendAbortedError(abortReason(this.signal), sent, this.#sender.whereOf(delivery)));
   }
 
   // A rejection that nobody awaits must not end the process as an unhandled one.

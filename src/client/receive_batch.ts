@@ -6,7 +6,7 @@
 
 import { describeKind } from "../base/options.ts";
 import type { Environment } from "../base/environment.ts";
-import { onAbort, type WaitOptions } from "../base/wait.ts";
+import { onAbort, throwIfAborted, type WaitOptions } from "../base/wait.ts";
 import type { Delivery } from "./delivery.ts";
 import type { ReceiveBatchOptions } from "./receive_options.ts";
 
@@ -98,7 +98,7 @@ async function takeWithin(
   try {
     return await receiver.take(late.signal);
   } catch (error) {
-    if (signal?.aborted) throw signal.reason;
+    throwIfAborted(signal);
     if (!late.signal.aborted) throw error;
     return undefined;
   } finally {

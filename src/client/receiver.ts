@@ -5,7 +5,7 @@
  */
 
 import { checkOptions, WAIT_KINDS } from "../base/options.ts";
-import { abortable, ignore, part, type WaitOptions } from "../base/wait.ts";
+import { abortable, ignore, part, throwIfAborted, type WaitOptions } from "../base/wait.ts";
 import type { AmqpError } from "../base/errors.ts";
 import type { IncomingDelivery } from "../engine/deliveries.ts";
 import type { AttachOptions } from "../engine/link.ts";
@@ -314,7 +314,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   async drain(options: WaitOptions = {}): Promise<void> {
     checkOptions("drain", options, WAIT_KINDS);
     const { signal } = options;
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
     if (!this.open) throw this.endError("drain");
     if (this.#credit.window === 0) this.#credit.raise(DEFAULT_CREDIT);
     await this.ready({ signal });

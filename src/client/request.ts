@@ -18,7 +18,7 @@ import type { Receiver } from "./receiver.ts";
 import type { ServeOptions } from "./receive_options.ts";
 import type { Sender } from "./sender.ts";
 import type { ReceiverOptions } from "./link_options.ts";
-import { abortable, Deferred, ignore, type WaitOptions } from "../base/wait.ts";
+import { abortable, Deferred, ignore, throwIfAborted, type WaitOptions } from "../base/wait.ts";
 
 /**
  * Idle senders cached for the next request or response to their address. Beyond it nothing is refused, so it is no option:
@@ -114,7 +114,7 @@ export class Requester {
   /** Sends a request and waits for the response with its id. */
   async request(address: string, message: Message, options: RequestOptions): Promise<DecodedMessage> {
     const { signal } = options;
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
     const chosen = options.replyTo ?? message.properties?.replyTo ?? undefined;
     const replies = this.#receiver(chosen, options.receiver);
     await replies.ready({ signal });

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { abortReason, throwIfAborted } from "../base/wait.ts";
 import { isBytes } from "../base/kinds.ts";
 import { describeKind } from "../base/options.ts";
 import type { WaitOptions } from "../base/wait.ts";
@@ -43,14 +44,14 @@ function isIterable(messages: unknown): boolean {
 /** Implements `sendAll` of a sender. */
 export async function sendEach(sender: ParallelSender, messages: Messages, options: ParallelOptions): Promise<number> {
   const { signal } = options;
-  signal?.throwIfAborted();
+  throwIfAborted(signal);
   if (!isIterable(messages)) {
     throw new TypeError(
       `Cannot send all: messages are ${describeKind(messages)}, give an array of them; send() takes one`,
     );
   }
   const sends = new ParallelSends(sender);
-  const abort = (): void => sends.abort(signal!.reason);
+  const abort = (): void => sends.abort(abortReason(signal));
   signal?.addEventListener("abort", abort, { once: true });
   try {
     return await send(messages, options, sends);

@@ -7,7 +7,7 @@
 import { isBytes } from "../base/kinds.ts";
 import { checkOptions, WAIT_KINDS } from "../base/options.ts";
 import { giveBlock } from "../base/pool.ts";
-import { Deferred, onAbort, part, type WaitOptions } from "../base/wait.ts";
+import { abortReason, Deferred, onAbort, part, throwIfAborted, type WaitOptions } from "../base/wait.ts";
 import { type Message, writeMessage } from "../codec/message.ts";
 import { checkEncoded } from "../codec/message_checks.ts";
 import type { DeliveryState, Outcome, TransactionalState } from "../codec/types.ts";
@@ -155,7 +155,7 @@ export class Sender extends Link {
     try {
       checkOptions("send", options, SEND_KINDS);
       const { signal } = options;
-      if (signal?.aborted) throw new SendAbortedError(signal.reason, false, this.where);
+      if (signal?.aborted) throw new SendAbortedError(abortReason(signal), false, this.where);
       if (!this.open) throw this.endError("send");
       const listener = new PromisedOutcome(this, signal, options.decide);
       const delivery = this.push(message, options, listener);
@@ -235,7 +235,7 @@ export class Sender extends Link {
    */
   async stream(message: StreamedMessage, options: WaitOptions = {}): Promise<SendOutcome | undefined> {
     checkOptions("stream", options, WAIT_KINDS);
-    options.signal?.throwIfAborted();
+    throwIfAborted(options.signal);
     this.requireOpen("send");
     const { sendStream } = await part("stream", () => import("./stream.ts"));
     // A link that ended while the module loaded would never report on the message.

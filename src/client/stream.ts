@@ -7,7 +7,7 @@
 import { describeKind } from "../base/options.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
-import { Deferred, ignore, type WaitOptions } from "../base/wait.ts";
+import { abortReason, Deferred, ignore, type WaitOptions } from "../base/wait.ts";
 import { encodeData, encodeFooter, encodeHead, type Message } from "../codec/message.ts";
 import { Writer } from "../codec/writer.ts";
 import type { OutgoingDelivery, PayloadSource } from "../engine/outgoing.ts";
@@ -55,7 +55,7 @@ export async function sendStream(
     // A message accepted early has its outcome, but its body stops.
     if (delivery.context === undefined) return abortDelivery();
     sender.abandon(listener);
-    listener.onlost(new SendAbortedError(signal!.reason, delivery.id !== undefined, sender.where), false);
+    listener.onlost(new SendAbortedError(abortReason(signal), delivery.id !== undefined, sender.where), false);
     source.stop();
   };
   const wake = (): void => {
@@ -78,7 +78,7 @@ export async function sendStream(
     await write(message, body, source, sender, wake);
     const outcome = await listener.promise;
     await source.over;
-    if (signal?.aborted && delivery.aborted) throw new SendAbortedError(signal.reason, true, sender.where);
+    if (signal?.aborted && delivery.aborted) throw new SendAbortedError(abortReason(signal), true, sender.where);
     return outcome;
   } catch (error) {
     if (delivery?.context !== undefined) sender.abandon(listener);

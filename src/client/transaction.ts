@@ -8,7 +8,7 @@ import * as condition from "../base/condition.ts";
 import { AmqpError, TransactionError } from "../base/errors.ts";
 import { printable } from "../base/text.ts";
 import { checkOptions, describeKind, type OptionKinds, WAIT_KINDS } from "../base/options.ts";
-import { abortable, ignore, onAbort, rejected, type WaitOptions } from "../base/wait.ts";
+import { abortable, abortReason, ignore, onAbort, rejected, type WaitOptions } from "../base/wait.ts";
 import { type Message, value, writeMessage } from "../codec/message.ts";
 import type { DeliveryState, ErrorFields, Modified, Outcome } from "../codec/types.ts";
 import { Described, type Value } from "../codec/values.ts";
@@ -186,7 +186,7 @@ export class Transaction implements AsyncDisposable {
     }
     const controller = new AbortController();
     const { signal: given } = options;
-    const callOff = given && onAbort(given, () => controller.abort(given.reason));
+    const callOff = given && onAbort(given, () => controller.abort(abortReason(given)));
     const signal = given?.aborted ? given : controller.signal;
     const sent = sender.send(message, { ...options, signal, state: { kind: "transactionalState", txnId: this.#id } });
     this.#sends.set(sent, controller);

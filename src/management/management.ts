@@ -23,7 +23,7 @@ import * as condition from "../base/condition.ts";
 import { randomName } from "../base/environment.ts";
 import { AmqpError, type AmqpErrorOptions } from "../base/errors.ts";
 import { printable, quote } from "../base/text.ts";
-import { abortable, Deferred, ignore, type WaitOptions } from "../base/wait.ts";
+import { abortable, Deferred, ignore, throwIfAborted, type WaitOptions } from "../base/wait.ts";
 import type { Body, DecodedMessage, Message } from "../codec/message.ts";
 import type { SimpleValue, Value } from "../codec/values.ts";
 import { conditionOfStatus } from "../client/claims.ts";
@@ -197,7 +197,7 @@ export class Management implements AsyncDisposable {
     checkOptions("manage node", request ?? null, REQUEST_KINDS);
     if (!request.operation) throw new TypeError('Cannot manage node: "operation" is missing, such as "READ"');
     const { signal, timeoutMs = MANAGEMENT_TIMEOUT_MS } = options;
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
     const { environment } = this.#connection;
     const messageId = randomName(environment);
     const answer = new Deferred<DecodedMessage>();

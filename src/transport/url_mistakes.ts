@@ -46,6 +46,9 @@ function stateOfText(text: string): string | undefined {
   if (/^endpoint=|;sharedaccesskey/i.test(text)) {
     return 'this is a connection string and not a URL; give it to "azure" of @webamqp/amqp/azure';
   }
+  if (/^failover:|,(\w+:\/\/)?[^/@]+:\d+(?=[,/)]|$)/i.test(text)) {
+    return "URL names several servers; give connect an array of URLs";
+  }
   const scheme = /^([a-z][a-z\d+.-]*:)\/\//i.exec(text)?.[1]?.toLowerCase();
   if (scheme === undefined) return `URL has no scheme; write ${SCHEMES} and "//" before its host`;
   if (scheme === "sb:") return 'URL scheme is "sb:"; give the connection string to "azure" of @webamqp/amqp/azure';
@@ -64,6 +67,9 @@ function stateOfText(text: string): string | undefined {
   if (place === "") return "URL has no host";
   if (/\s/.test(text)) return "URL holds a blank";
   if (/^[\da-f]*:[\da-f:]*:/i.test(place)) return 'URL has an IPv6 address without brackets; write "[::1]:5672"';
+  if (/^\[[^\]]*%/.test(place)) {
+    return "URL has a zone in its IPv6 address, which no URL holds; write a name of the host";
+  }
   const port = /:([^:\]]+)$/.exec(place)?.[1];
   if (port === undefined || /^\d+$/.test(port) && Number(port) <= 65_535) return undefined;
   return "port of the URL is not a number from 0 to 65535";

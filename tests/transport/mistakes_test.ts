@@ -48,6 +48,9 @@ const MISTAKES: ReadonlyArray<readonly [url: unknown, ...texts: string[]]> = [
   ["wss://", "URL has no host"],
   ["ws://user:s3cret@localhost:99999/", "port of the URL is not a number from 0 to 65535"],
   ["ws://localhost:port/", "port of the URL is not a number from 0 to 65535"],
+  ["failover:(amqp://u:s3cret@a.example:5672,amqp://b.example:5672)", "several servers; give connect an array of URLs"],
+  ["amqp://a.example:5672,b.example:5672", "several servers; give connect an array of URLs"],
+  ["wss://[fe80::1%25eth0]:443/amqp", "a zone in its IPv6 address"],
   ["amqp://::1:5672", 'an IPv6 address without brackets; write "[::1]:5672"'],
 ];
 

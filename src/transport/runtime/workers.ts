@@ -8,7 +8,7 @@
  */
 
 import { TransportError } from "../../base/errors.ts";
-import { abortable, within } from "../../base/wait.ts";
+import { abortable, throwIfAborted, within } from "../../base/wait.ts";
 import type { Channel } from "../channel.ts";
 import { HANDSHAKE_TIMEOUT_MS, positive } from "../channel.ts";
 import { StreamChannel } from "../socket/socket.ts";
@@ -90,7 +90,7 @@ export async function dialSocket(url: string | URL, options: WorkersDialOptions 
   for (const name of ["tls", "proxy"] as const) {
     if (options[name] !== undefined) throw new TypeError(`Cannot use option "${name}": sockets of Workers have none`);
   }
-  signal?.throwIfAborted();
+  throwIfAborted(signal);
   const place = `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
   let sockets: CloudflareSockets;
   try {

@@ -5,7 +5,7 @@
  */
 
 import { checkOptions, type OptionKinds } from "../../base/options.ts";
-import { part } from "../../base/wait.ts";
+import { part, throwIfAborted } from "../../base/wait.ts";
 import { type PausableChannel, type Socket, StreamChannel } from "./socket.ts";
 import { openTcp, openTls, type StepOptions } from "./steps.ts";
 import { readUrl, type RemoteUrl } from "../url.ts";
@@ -107,7 +107,7 @@ export async function dialRemote(target: RemoteUrl, options: SocketDialOptions):
   const webSocket = isWebSocket ? await part("ownWebSocket", () => import("./web_socket.ts")) : undefined;
   const handshake = await webSocket?.prepareHandshake(target, options);
   const tunnel = options.proxy === undefined ? undefined : await tunnelOf(target, options.proxy, tls);
-  signal?.throwIfAborted();
+  throwIfAborted(signal);
 
   const { hostname, port } = target;
   let socket = await (tunnel?.({ ...steps, hostname, port }) ?? openTcp(hostname, port, steps, !target.secure));

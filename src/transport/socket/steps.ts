@@ -1,6 +1,6 @@
 import { TransportError } from "../../base/errors.ts";
 import { quote } from "../../base/text.ts";
-import { onAbort } from "../../base/wait.ts";
+import { abortReason, onAbort } from "../../base/wait.ts";
 import { connectTcp, connectTls } from "../runtime/node.ts";
 import { reasonOf, type Socket } from "./socket.ts";
 import type { TlsOptions } from "./tls.ts";
@@ -71,7 +71,7 @@ function step(
       settle();
       resolve();
     };
-    const abort = (): void => fail(signal?.reason);
+    const abort = (): void => fail(abortReason(signal));
     const broken = (cause: Error): void => {
       const reason = reasonOf(cause);
       const [remedy, passes] = remedyFor(`${reason} ${cause.message}`, event);

@@ -5,7 +5,7 @@
  */
 
 import { checkOptions, type OptionKinds } from "../../base/options.ts";
-import { abortable } from "../../base/wait.ts";
+import { abortable, abortReason } from "../../base/wait.ts";
 import { guard } from "../channel.ts";
 import { type ProxyEvent, ProxyTunnel } from "../proxy/connect.ts";
 import { proxyFromEnvironment } from "../proxy/environment.ts";
@@ -189,7 +189,7 @@ class Exchange {
   readonly #onend = (): void => this.#handle(this.#tunnel.end(now()));
   readonly #onabort = (): void => {
     this.end();
-    this.#waiting?.reject(this.#options.signal?.reason);
+    this.#waiting?.reject(abortReason(this.#options.signal));
   };
 
   #handle(event: ProxyEvent | undefined): void {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { abortReason } from "../../base/wait.ts";
 import { TransportError } from "../../base/errors.ts";
 import type { ChannelClose } from "../channel.ts";
 import type { HeaderField } from "../http/head.ts";
@@ -66,7 +67,7 @@ export function openWebSocket(
     const abort = (): void => {
       settle();
       channel.close();
-      reject(signal?.reason);
+      reject(abortReason(signal));
     };
     const channel = new SocketWebSocket(socket, endpoint, {
       closeTimeoutMs,

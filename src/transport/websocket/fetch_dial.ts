@@ -4,6 +4,7 @@
  * @module
  */
 
+import { abortReason, throwIfAborted } from "../../base/wait.ts";
 import { checkSubprotocols, isChosen } from "../url.ts";
 import { TransportError } from "../../base/errors.ts";
 import { quote } from "../../base/text.ts";
@@ -54,9 +55,9 @@ async function request(
   headers: Headers,
   { signal, handshakeTimeoutMs = HANDSHAKE_TIMEOUT_MS, label }: SocketDialOptions & { label: string },
 ): Promise<UpgradeResponse> {
-  signal?.throwIfAborted();
+  throwIfAborted(signal);
   const controller = new AbortController();
-  const abort = (): void => controller.abort(signal?.reason);
+  const abort = (): void => controller.abort(abortReason(signal));
   const timer = guard(handshakeTimeoutMs, () => {
     controller.abort(new TransportError("timeout", `${label}: no answer within ${handshakeTimeoutMs} ms`));
   });

@@ -7,7 +7,7 @@
 import { userAgent } from "../../base/environment.ts";
 import { TransportError } from "../../base/errors.ts";
 import { quote } from "../../base/text.ts";
-import { onAbort, part } from "../../base/wait.ts";
+import { abortReason, onAbort, part, throwIfAborted } from "../../base/wait.ts";
 import { type Channel, guard, HANDSHAKE_TIMEOUT_MS, positive } from "../channel.ts";
 import { checkSubprotocols, isChosen, readUrl, type RemoteUrl, urlLabel } from "../url.ts";
 import {
@@ -212,7 +212,7 @@ export async function dial(url: string | URL, options: DialOptions = {}): Promis
   const special = userAgent().startsWith("Bun/") && isPlatforms(WebSocket)
     ? await part("turnPieces", () => import("./turn_pieces.ts"))
     : undefined;
-  options.signal?.throwIfAborted();
+  throwIfAborted(options.signal);
   let socket: WebSocketLike;
   try {
     socket = new WebSocket(target.url.href, special?.withoutCompression(subprotocols) ?? [...subprotocols]);
@@ -255,7 +255,7 @@ function handshake(
     const timer = guard(handshakeTimeoutMs, () => {
       fail(new TransportError("timeout", `${cannotOpen(target)}: no answer within ${handshakeTimeoutMs} ms`));
     });
-    const callOff = signal && onAbort(signal, () => fail(signal.reason));
+    const callOff = signal && onAbort(signal, () => fail(abortReason(signal)));
     socket.addEventListener("error", (event) => failure = event);
     socket.addEventListener("open", () => {
       if (!pending) return;

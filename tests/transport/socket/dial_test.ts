@@ -52,7 +52,9 @@ test("tls: serverName is the name that is asked for and checked", async () => {
   };
   await using server = await bareServer(onsocket, keyPair("wrong_host"));
   await assertEchoes(`amqps://127.0.0.1:${server.port}`, { tls: { ca, serverName: "elsewhere.example" } });
-  assertEquals(asked, ["elsewhere.example"]);
+  // The dot of a fully qualified name is not sent [rfc6066 3].
+  await assertEchoes(`amqps://127.0.0.1:${server.port}`, { tls: { ca, serverName: "elsewhere.example." } });
+  assertEquals(asked, ["elsewhere.example", "elsewhere.example"]);
 });
 
 test("tls: wss speaks HTTP/1.1 by ALPN, and shows its certificate where it is asked", async () => {
