@@ -72,6 +72,9 @@ const MAX_PIECES = 64;
 // Pieces that are worth moving instead of copying: messages of a WebSocket, of which one holds most of a large frame.
 const MIN_MOVED_BYTES = 16_384;
 
+// A frame up to this size takes its memory at once when MIN_MOVED_BYTES of it have arrived; the largest that is accepted by default.
+const MAX_WHOLE_BYTES = 131_072;
+
 /**
  * Cuts a stream of bytes into protocol headers and frames.
  *
@@ -223,11 +226,12 @@ export class FrameDecoder {
     return this.#filled >= count;
   }
 
-  // Doubles the memory, so that a trickle is not copied over and over, and a frame of which half has arrived is moved once; the
-  // announced size alone takes no memory.
+  // Doubles the memory, so that a trickle is not copied over and over; the announced size alone takes no memory. A frame of usual
+  // size, of which enough has arrived, has all of its memory at once, and is copied once.
   #makeRoom(least: number, most: number): void {
     if (least <= this.#gathered.length) return;
-    const room = new Uint8Array(Math.min(2 * least, most));
+    const isUsual = least >= MIN_MOVED_BYTES && most <= MAX_WHOLE_BYTES;
+    const room = new Uint8Array(isUsual ? most : Math.min(2 * least, most));
     room.set(this.#gathered.subarray(0, this.#filled));
     this.#gathered = room;
   }
