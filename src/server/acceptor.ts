@@ -199,11 +199,17 @@ class Accepting {
   readonly #containers: Containers;
   // Connections that are not open yet; their peer info is dropped then.
   readonly #authenticating = new Map<Connection, SaslServer<PeerInfo>>();
+  // Connections that were open for no more than to be told why they are closed.
+  readonly #refused = new WeakSet<Connection>();
   readonly #mechanisms: ReturnType<typeof saslMechanisms>;
   readonly #hooks: ConnectionHooks = {
     onopen: (connection: Connection) => this.#onopen(connection),
     onsasl: (frame, endpoint, connection: Connection) => this.#onsasl(frame, endpoint, connection),
-    onattach: (link, connection: Connection) => decide(connection, link, this.#options, this.#containers),
+    onattach: (link, connection: Connection) => {
+      // The close that says why is on its way; an answer to what came in one flight with the open would give another reason.
+      if (this.#refused.has(connection)) return;
+      decide(connection, link, this.#options, this.#containers);
+    },
     onsuspended: (_, link) => this.#closing === undefined && this.#containers.suspend(link),
     answerOpen: (open, connection: Connection) => this.#answerOpen(open, connection),
     onclosed: (connection: Connection) => this.#onclosed(connection),
@@ -293,12 +299,13 @@ class Accepting {
   #onopen(connection: Connection): void {
     this.#authenticating.delete(connection);
     const refused = this.#containers.refusal(connection);
-    if (refused !== undefined) return void connection.close({ error: refused }).catch(ignore);
     const fail = (thrown: unknown): void => {
       const error = asAmqpError(connection, thrown, "open connection");
       if (connection.open) connection.close({ error }).catch(ignore);
     };
-    guardHook(() => this.#options.onConnection?.(connection), fail);
+    if (refused !== undefined) connection.close({ error: refused }).catch(ignore);
+    else guardHook(() => this.#options.onConnection?.(connection), fail);
+    if (!connection.open) this.#refused.add(connection);
   }
 
   async #onsasl(frame: SaslFrameBody, endpoint: ConnectionEndpoint, connection: Connection): Promise<void> {

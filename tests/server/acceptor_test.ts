@@ -1,6 +1,8 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import type { LogEntry } from "../../src/base/log.ts";
 import { AmqpError, condition, TransportError } from "../../src/base/errors.ts";
+import { publish } from "../../src/client/connect.ts";
+import type { Connection } from "../../src/client/connection.ts";
 import { plain } from "../../src/sasl/client.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
 import type { Channel } from "../../src/transport/channel.ts";
@@ -28,6 +30,25 @@ test("onConnection refuses by throwing, with its error or without telling it", a
     await connection.closed;
     assertEquals((connection.error as AmqpError).condition, symbol);
     assertEquals(connection.error!.message.includes("secret"), false);
+  }
+});
+
+test("who sends in one flight to a server that refuses the connection learns the server's reason", async () => {
+  const error = new AmqpError(condition.notAllowed, "Cannot serve tenant");
+  for (const throws of [true, false]) {
+    const onConnection = (connection: Connection): void => {
+      if (throws) throw error;
+      void connection.close({ error });
+    };
+    const server = acceptor({ onConnection, onReceiver: (request) => void request.accept() });
+    const dial = (): Promise<Channel> => {
+      const [ours, theirs] = channelPair();
+      server.accept(theirs);
+      return Promise.resolve(ours);
+    };
+    const failure = await assertRejects(() => publish("ws://a/", "q", { body: 1 }, { dial }), AmqpError);
+    assertEquals(failure.condition, condition.notAllowed);
+    await server.close();
   }
 });
 
