@@ -55,8 +55,9 @@ export interface AttemptOptions extends Omit<TransportOptions, "headers" | "tls"
   /** WebSocket subprotocols to offer, none with `[]`. Default: `["amqp"]`; Azure wants `["AMQPWSB10"]`. */
   subprotocols?: readonly string[] | undefined;
   /**
-   * Which redirects by the peer are followed, both of connections and of links to another address at the same host:
-   * `"same-host"`, or a function that decides. Default: none, a redirect is an error.
+   * Which redirects by the peer are followed, both of connections and of links to another address at the same host and port:
+   * `"same-host"`, or a function that decides. The peer may name another `hostname` for there. Default: none, a redirect is an
+   * error.
    */
   redirect?: RedirectOption | undefined;
   /** Opens the channel in place of the runtime's WebSockets and sockets, such as in a test that needs no network. */

@@ -31,6 +31,7 @@ import { Writer } from "../codec/writer.ts";
 import type { CostLimits } from "../engine/budgets.ts";
 import { ClientHandshake } from "../engine/handshake.ts";
 import type { SessionOptions } from "../engine/session.ts";
+import type { MessageTarget, Redirects } from "../recovery/redirects.ts";
 import { isPassing, Retry, type RetryOptions } from "../recovery/retry.ts";
 import { anonymous, SaslClient } from "../sasl/client.ts";
 import type { SaslAuth } from "../sasl/mechanism.ts";
@@ -237,8 +238,7 @@ export async function connect(
   const { maxPending: messages = MAX_PENDING, maxPendingBytes: bytes = MAX_PENDING_BYTES } = policy ?? {};
   const settings = { ...connectionSettings(options), fastPath: FastPathReader, maxPending: { messages, bytes } };
   const list = policy?.shuffle ? shuffled(urls, settings.environment) : urls;
-  const redirects = options.redirect &&
-    new (await part("redirects", () => import("../recovery/redirects.ts"))).Redirects(options.redirect);
+  const redirects = await redirectsOf(options);
   const reconnector = new Reconnector(list, options, policy, redirects);
   return await opened(new Connection(settings, reconnector.hooks), reconnector, options, list[0]);
 }
@@ -309,6 +309,8 @@ export async function publish(
   const settings = connectionSettings(options);
   const { environment } = settings;
   const retry = new Retry(reconnect === false ? { maxAttempts: 0 } : reconnect ?? {}, urls.length);
+  const redirects = await redirectsOf(options);
+  let moved: MessageTarget | undefined;
   const ending = new AbortController();
   let failure: Error | undefined;
   const failures = new Map<string, Error>();
@@ -323,20 +325,23 @@ export async function publish(
   }, timeoutMs);
   try {
     for (;;) {
-      const target = urls[retry.attempts % urls.length]!;
+      const target = moved ?? { url: urls[retry.attempts % urls.length]!, address };
+      const { url, hostname = options.hostname } = target;
+      const connection = new ConnectionBase(settings, {});
       try {
         throwIfAborted(ending.signal);
-        const connection = new ConnectionBase(settings, {});
-        const { channel, login } = await attempt(target, options, ending.signal);
+        const { channel, login } = await attempt(url, { ...options, hostname }, ending.signal);
         connection.attach(channel, login);
-        return await sendOver(connection, address, payload, { settled: options.settled, signal: ending.signal });
+        return await sendOver(connection, target.address, payload, { settled: options.settled, signal: ending.signal });
       } catch (error) {
         const final = error instanceof CallbackFailure ? error.cause : error;
         const decided = error instanceof OutcomeError && (error.outcome !== "lost" || options.settled);
         const delayMs = retry.next(environment.now(), randomFraction(environment), final);
         if (final instanceof SendAbortedError && !signal?.aborted) throw outOfTime(final);
         if (ending.signal.aborted || decided) throw final;
-        failure = failureAt(target, final as Error, failures);
+        moved = redirects?.moved(final instanceof OutcomeError ? final.cause : final, target, connection.host!);
+        if (moved !== undefined) continue;
+        failure = failureAt(url, final as Error, failures);
         if (!isPassing(final) || delayMs === undefined) throw failure;
         await within(ended.promise, delayMs, environment);
       }
@@ -345,6 +350,11 @@ export async function publish(
     environment.clearTimer(timer);
     for (const callOff of callsOff) callOff();
   }
+}
+
+// What follows redirects, loaded where the options allow any.
+async function redirectsOf({ redirect }: AttemptOptions): Promise<Redirects | undefined> {
+  return redirect && new (await part("redirects", () => import("../recovery/redirects.ts"))).Redirects(redirect);
 }
 
 // The end of the time that a publish has, as the error that it documents.

@@ -7,7 +7,7 @@
 
 import { listenOnline, randomFraction } from "../base/environment.ts";
 import { Deferred, ignore, part, within } from "../base/wait.ts";
-import type { Redirects } from "../recovery/redirects.ts";
+import type { DialTarget, Redirects } from "../recovery/redirects.ts";
 import { isPassing, isRefusedLogin, mayReturn, Retry, type RetryOptions } from "../recovery/retry.ts";
 import { asksAgain, attempt, CallbackFailure, failureAt } from "./attempt.ts";
 import type { Connection } from "./connection.ts";
@@ -58,7 +58,7 @@ export class Reconnector {
   // Undefined where no redirects are followed.
   readonly #redirects: Redirects | undefined;
   // The target of the last redirect.
-  #redirected: URL | undefined;
+  #redirected: DialTarget | undefined;
   #url: URL;
 
   /** Prepares to dial `urls` in turn; without a policy each is tried once, and a later loss is final. */
@@ -92,9 +92,9 @@ export class Reconnector {
       return;
     }
     for (const url of this.#urls) {
-      let error = await this.#try(url);
+      let error = await this.#try({ url });
       // A token may have expired before it was used.
-      if (error !== undefined && this.#asksAgain(error)) error = await this.#try(url);
+      if (error !== undefined && this.#asksAgain(error)) error = await this.#try({ url });
       this.#turn++;
       if (connection.state === "closed") return;
       if (error === undefined) return;
@@ -139,14 +139,15 @@ export class Reconnector {
     for (;;) {
       const delayMs = this.#retry.next(environment.now(), randomFraction(environment), last);
       if (delayMs === undefined) return connection.finish(last);
-      const url = this.#redirected ?? this.#urls[this.#turn++ % this.#urls.length]!;
+      const to = this.#redirected ?? { url: this.#urls[this.#turn++ % this.#urls.length]! };
+      const { url } = to;
       const { protocol, host, pathname } = url;
       const attempt = this.#retry.attempts;
       connection.emit({ kind: "reconnecting", attempt, delayMs, url: `${protocol}//${host}${pathname}` });
       if (last !== undefined) this.#logAttempt(delayMs, last);
       await this.#sleep(this.#redirected === undefined ? delayMs : 0);
       if (connection.state === "closed") return;
-      const error = await this.#try(url);
+      const error = await this.#try(to);
       if (error === undefined || connection.state as string === "closed") return;
       last = failureAt(url, plain(error), this.#failures);
       if (!this.#mayPass(error, false)) return connection.finish(last);
@@ -163,8 +164,8 @@ export class Reconnector {
   }
 
   // Dials, follows redirects, and returns the error that prevented the open, if any.
-  async #try(url: URL): Promise<Error | undefined> {
-    let error = await this.#dial(url);
+  async #try(to: DialTarget): Promise<Error | undefined> {
+    let error = await this.#dial(to);
     while (error !== undefined && this.#follows(error)) error = await this.#dial(this.#redirected!);
     return error;
   }
@@ -181,9 +182,8 @@ export class Reconnector {
     return this.#redirected !== undefined;
   }
 
-  async #dial(url: URL): Promise<Error | undefined> {
+  async #dial({ url, hostname = this.#options.hostname }: DialTarget): Promise<Error | undefined> {
     this.#url = url;
-    const hostname = (this.#redirected && this.#redirects?.hostname) ?? this.#options.hostname;
     this.#redirected = undefined;
     const connection = this.#connection;
     const opening = this.#opening = new Deferred<void>();
@@ -220,7 +220,7 @@ export class Reconnector {
 
   #onlinklost(link: Link, error: Error): boolean | Error {
     const { environment } = this.#connection;
-    const address = this.#redirects?.addressOf(error, this.#url.hostname);
+    const address = this.#redirects?.addressOf(error, this.#connection.host!);
     if (address !== undefined) link.redirect(address);
     else if (this.#policy === undefined || !mayReturn(error) && !this.#mayRenew(link, error)) return false;
     // A link's first attach fails with the reason, so that the program may decide to try again.

@@ -1,7 +1,7 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { AmqpError, condition } from "../../src/base/errors.ts";
 import { Broker } from "../../src/broker/broker.ts";
-import { connect } from "../../src/client/connect.ts";
+import { connect, publish } from "../../src/client/connect.ts";
 import type { Connection } from "../../src/client/connection.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
 import { test } from "../harness.ts";
@@ -134,4 +134,53 @@ test("a link is attached at the address that the peer names instead", async () =
   assertEquals(await time.wait(connection.sender("old").send({ body: 1 })), { kind: "accepted" });
   assertEquals(addresses, ["old", "new"]);
   await end(connection, time);
+});
+
+test("WSB-32: publish opens with the hostname that a redirect names", async () => {
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  const opened: unknown[] = [];
+  const server = acceptor({
+    environment: time,
+    onConnection: ({ remote }) => {
+      opened.push(remote?.hostname);
+      const info = { hostname: "tenant-b", "network-host": "a", port: 81 };
+      if (opened.length % 2 === 1) throw new AmqpError(condition.connectionRedirect, "Cannot serve here", { info });
+    },
+    onReceiver: (request) => void request.accept().serve(() => {}),
+  });
+  network.up("a", (channel) => server.accept(channel));
+  network.up("a:81", (channel) => server.accept(channel));
+  const options = { environment: time, dial: network.dial, redirect: "same-host", log: null } as const;
+  for (const hostname of [undefined, "tenant-a"]) {
+    opened.length = 0;
+    assertEquals(await time.wait(publish("ws://a/", "q", { body: 1 }, { ...options, hostname })), { kind: "accepted" });
+    assertEquals(opened, [hostname ?? "a", "tenant-b"]);
+  }
+});
+
+test("WSB-32: publish follows redirects of connection and link where it may, a few times in a row", async () => {
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  const addresses: string[] = [];
+  const server = acceptor({
+    environment: time,
+    onReceiver: (request) => {
+      addresses.push(request.address!);
+      const info = { address: { old: "new", ping: "pong", pong: "ping" }[request.address!] };
+      if (info.address) throw new AmqpError(condition.linkRedirect, "Cannot take here", { scope: "link", info });
+      void request.accept().serve(() => {});
+    },
+  });
+  network.up("a", (channel) => server.accept(channel));
+  const sends = (address: string, options: { redirect?: "same-host"; reconnect?: false }) =>
+    time.wait(publish("ws://a/", address, { body: 1 }, { environment: time, dial: network.dial, ...options }));
+  assertEquals(await sends("old", { redirect: "same-host" }), { kind: "accepted" });
+  assertEquals(await sends("old", { redirect: "same-host", reconnect: false }), { kind: "accepted" });
+  assertEquals(addresses, ["old", "new", "old", "new"]);
+  for (const [address, options] of [["old", {}], ["ping", { redirect: "same-host" }]] as const) {
+    const error = await assertRejects(() => sends(address, options), AmqpError);
+    assertEquals(error.condition, condition.linkRedirect);
+  }
+  assertEquals(addresses.length, 4 + 1 + 6);
 });

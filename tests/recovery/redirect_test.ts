@@ -11,7 +11,7 @@ test("WSB-32, ATK-29: a redirect is followed only where it may be, and never fro
   const from = new URL("wss://user:secret@a.example/amqp");
   const always = (): boolean => true;
   const to = (info: Record<string, unknown>, option: Parameters<typeof redirectOf>[2] | null = always) =>
-    redirectOf(redirect(info), from, option ?? undefined)?.href;
+    redirectOf(redirect(info), from, option ?? undefined)?.url.href;
   assertEquals(to({ "network-host": "b.example" }, null), undefined);
   assertEquals(to({ "network-host": "b.example" }, "same-host"), undefined);
   assertEquals(to({ "network-host": "a.example", port: 8443 }, "same-host"), "wss://user:secret@a.example:8443/amqp");
@@ -26,7 +26,14 @@ test("WSB-32, ATK-29: a redirect is followed only where it may be, and never fro
   }
   const asked: unknown[] = [];
   to({ "network-host": "b.example" }, (target) => asked.push(target) > 1);
-  assertEquals(asked, [{ url: "wss://b.example/amqp", sameHost: false }]);
+  to({ "network-host": "b.example", hostname: "b" }, (target) => asked.push(target) > 1);
+  assertEquals(asked, [
+    { url: "wss://b.example/amqp", sameHost: false, hostname: undefined },
+    { url: "wss://b.example/amqp", sameHost: false, hostname: "b" },
+  ]);
+  for (const hostname of ["", 5]) {
+    assertEquals(redirectOf(redirect({ "network-host": "b", hostname }), from, always)?.hostname, undefined);
+  }
   assertEquals(
     redirectOf(new AmqpError(condition.notAllowed, "Cannot", { info: { "network-host": "b" } }), from, always),
     undefined,
@@ -35,7 +42,7 @@ test("WSB-32, ATK-29: a redirect is followed only where it may be, and never fro
 
 test("EXT-10: the port of a redirect is an integer of any type from 1 to 65,535, or left out", () => {
   const from = new URL("wss://a.example:9000/amqp");
-  const port = (port: unknown) => redirectOf(redirect({ "network-host": "b", port }), from, () => true)?.href;
+  const port = (port: unknown) => redirectOf(redirect({ "network-host": "b", port }), from, () => true)?.url.href;
   for (const one of [5671, 5671n, "5671"]) assertEquals(port(one), "wss://b:5671/amqp");
   for (const none of [undefined, null]) assertEquals(port(none), "wss://b/amqp");
   assertEquals([port(1), port(65_535n)], ["wss://b:1/amqp", "wss://b:65535/amqp"]);
@@ -45,9 +52,15 @@ test("EXT-10: the port of a redirect is an integer of any type from 1 to 65,535,
 test("a link is sent to another address of the same peer only", () => {
   const error = (info: Record<string, unknown>) =>
     new AmqpError(condition.linkRedirect, "Link detached", { scope: "link", info });
-  assertEquals(linkRedirectOf(error({ address: "q2" }), "a", "same-host"), "q2");
-  assertEquals(linkRedirectOf(error({ address: "q2", "network-host": "a" }), "a", "same-host"), "q2");
-  assertEquals(linkRedirectOf(error({ address: "q2", "network-host": "b" }), "a", "same-host"), undefined);
-  assertEquals(linkRedirectOf(error({ address: "q2" }), "a", undefined), undefined);
-  assertEquals(linkRedirectOf(error({}), "a", "same-host"), undefined);
+  const to = (info: Record<string, unknown>, host = "a:5672") => linkRedirectOf(error(info), host, "same-host");
+  assertEquals(to({ address: "q2" }), "q2");
+  assertEquals(to({ address: "q2", "network-host": "a" }), "q2");
+  assertEquals(to({ address: "q2", "network-host": "a", port: 5672 }), "q2");
+  assertEquals(to({ address: "q2", "network-host": null, port: null }), "q2");
+  assertEquals(to({ address: "q2", "network-host": "::1" }, "[::1]:5672"), "q2");
+  assertEquals(to({ address: "q2", "network-host": "b" }), undefined);
+  assertEquals(to({ address: "q2", "network-host": "a", port: 5673 }), undefined);
+  assertEquals(to({ address: "q2", "network-host": 5 }), undefined);
+  assertEquals(linkRedirectOf(error({ address: "q2" }), "a:5672", undefined), undefined);
+  assertEquals(to({}), undefined);
 });
