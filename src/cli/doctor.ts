@@ -243,6 +243,9 @@ function adviceFor(step: Step, error: Error, target: BrokerUrl): string {
     case "dns":
       return "Look at the spelling of the host, and whether this machine may ask a name server; behind a proxy, give --proxy.";
     case "tcp":
+      if (code === "ECONNREFUSED" && step.what.includes("proxy")) {
+        return "No proxy listens at that port: look at --proxy.";
+      }
       if (code === "ECONNREFUSED") return "Nothing listens at that port: is the broker running, is it the right port?";
       return "A firewall may drop it: try port 443 with wss:, or --proxy.";
     case "tls":
@@ -250,12 +253,17 @@ function adviceFor(step: Step, error: Error, target: BrokerUrl): string {
         return "The certificate is of an authority that is not trusted here: give its file with --ca.";
       }
       if (/ALTNAME|NotValidForName/i.test(`${code} ${error.message}`)) return "The certificate is for another name.";
+      if (/EXPIRED/i.test(`${code} ${error.message}`)) {
+        return "The certificate has expired, or the clock of this machine is wrong.";
+      }
       return `Does port ${target.port} speak TLS at all? Try ${target.websocket ? "ws:" : "amqp:"} to see.`;
     case "upgrade":
       if (cause instanceof TransportError && cause.status !== undefined) {
         if (cause.status === 401 || cause.status === 403) {
           return "The server wants --header, or refuses this Origin or path.";
         }
+        if (cause.status >= 300 && cause.status < 400) return "The server is elsewhere: try the URL that it names.";
+        if (cause.status >= 500) return "The server, or a proxy before it, cannot serve now: look at its log.";
         if (cause.status === 404) {
           return "The path is wrong: many brokers have one, such as /amqp or /$servicebus/websocket.";
         }
@@ -264,6 +272,9 @@ function adviceFor(step: Step, error: Error, target: BrokerUrl): string {
             ? "The proxy wants user name and password, unencrypted: put them into --proxy, and give --proxy-basic if that may be."
             : "The proxy wants user name and password: put them into --proxy.";
         }
+      }
+      if (error.message.startsWith("Cannot open tunnel")) {
+        return `The proxy opens no tunnel: is its scheme right in --proxy, and may it reach port ${target.port}?`;
       }
       if (cause instanceof TransportError && cause.code === "subprotocol-mismatch") {
         return "Try --subprotocol AMQPWSB10 for Azure.";
@@ -280,7 +291,9 @@ function adviceFor(step: Step, error: Error, target: BrokerUrl): string {
       if (cause instanceof AmqpError && cause.condition === "amqp:unauthorized-access") {
         return "User name or password are wrong, or the mechanism: see --user, --password, --mechanism.";
       }
-      return "The server spoke no AMQP 1.0 here, or closed: look at its log.";
+      if (error.message.includes("it is HTTP")) return "A web server listens there: try ws:.";
+      if (target.secure || target.websocket) return "The server spoke no AMQP 1.0 here, or closed: look at its log.";
+      return "The server spoke no AMQP 1.0 here, or closed: look at its log; try amqps: in case it wants TLS.";
     default:
       return "The broker refuses the link: does the address exist, and may this user use it?";
   }

@@ -262,6 +262,22 @@ test("cli: gateway joins a WebSocket and TCP", async () => {
   assertEquals(served.broker.queue("orders")!.messages, 1);
 });
 
+type Failures = readonly [target: string, step: string, advice: RegExp][];
+
+async function assertFailures(failures: Failures): Promise<void> {
+  await Promise.all(failures.map(async ([target, step, advice]) => {
+    const { status, out } = await run(["doctor", ...target.split(" "), "--json", "-t", "5"]);
+    const last = JSON.parse(out.trimEnd().split("\n").at(-1)!);
+    assertEquals([status, last.step, last.ok], [1, step, false], out);
+    assertMatch(last.advice, advice);
+    assertEquals(out.includes("guess"), false);
+  }));
+}
+
+function portOf(server: { address(): unknown }): number {
+  return (server.address() as AddressInfo).port;
+}
+
 test("cli: doctor tells each step, and the one that fails with what to do", async () => {
   await using served = await serve({ sasl: { users: { user: "secret" } } });
   const url = served.url.replace("//", "//user:secret@");
@@ -289,7 +305,6 @@ test("cli: doctor tells each step, and the one that fails with what to do", asyn
     .on("upgrade", (_, socket) => socket.resume().end("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"));
   const other = createTcpServer((socket) => socket.on("error", () => {}).resume().end("AMQP\0\0\x09\x01"));
   for (const server of [misled, other]) await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
-  const portOf = (server: { address(): unknown }) => (server.address() as AddressInfo).port;
   failures.push(
     [`wss://127.0.0.1:${secured.port}`, "tls", /--ca/],
     [`ws://127.0.0.1:${portOf(misled)}/x`, "upgrade", /path/],
@@ -297,17 +312,29 @@ test("cli: doctor tells each step, and the one that fails with what to do", asyn
     [served.url, "sasl", /--user/],
     [`${served.url} --proxy ${proxy.url.replace("//", "//puser:guess@")}`, "upgrade", /--proxy-basic/],
   );
-  await Promise.all(failures.map(async ([target, step, advice]) => {
-    const { status, out } = await run(["doctor", ...target.split(" "), "--json", "-t", "5"]);
-    const last = JSON.parse(out.trimEnd().split("\n").at(-1)!);
-    assertEquals([status, last.step, last.ok], [1, step, false], out);
-    assertMatch(last.advice, advice);
-    assertEquals(out.includes("guess"), false);
-  }));
+  await assertFailures(failures);
   const through = proxy.url.replace("//", `//${PROXY_USER.username}:${encodeURIComponent(PROXY_USER.password)}@`);
   assertEquals((await run(["doctor", url, "--proxy", through, "--proxy-basic"])).status, 0);
   await secured.close();
   for (const server of [misled, other]) await new Promise((done) => server.close(done));
+});
+
+test("cli: doctor tells what to do where something else answers than a broker", async () => {
+  const says = (text: string) => createTcpServer((socket) => socket.on("error", () => {}).resume().end(text));
+  const moved = says("HTTP/1.1 302 Found\r\nlocation: /amqp\r\ncontent-length: 0\r\n\r\n");
+  const broken = says("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n");
+  const closing = says("");
+  const servers = [moved, broken, closing];
+  for (const server of servers) await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  await assertFailures([
+    [`ws://127.0.0.1:${portOf(moved)}/x`, "upgrade", /elsewhere: try the URL/],
+    [`ws://127.0.0.1:${portOf(broken)}/x`, "upgrade", /cannot serve now/],
+    [`amqp://127.0.0.1:${portOf(broken)}`, "sasl", /try ws:/],
+    [`amqp://127.0.0.1:${portOf(closing)}`, "sasl", /try amqps:/],
+    ["ws://127.0.0.1:2 --proxy http://127.0.0.1:1", "tcp", /No proxy listens/],
+    [`ws://127.0.0.1:2 --proxy http://127.0.0.1:${portOf(closing)}`, "upgrade", /opens no tunnel/],
+  ]);
+  for (const server of servers) await new Promise((done) => server.close(done));
 });
 
 test("cli: doctor takes a proxy at an IPv6 address as one, and tells no password of a proxy's URL", async () => {
