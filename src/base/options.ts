@@ -10,9 +10,8 @@ import { isBytes } from "./kinds.ts";
 /**
  * The kind of each option of `T`, in words that errors show and the check parses: results of `typeof`, `array`, `Uint8Array`,
  * `null`, and quoted literals, such as `number or "manual"`. `array of string` tells the kind of its elements, `object with
- * accept` what the object must have. A number is not negative unless
- * literals are beside it, further bounds are written as `whole number from 1 to 255`. An empty string accepts anything; an object holds the
- * kinds of nested options.
+ * accept` what the object must have. A number is not negative unless literals are beside it; further bounds are written as
+ * `whole number from 1 to 255`. An empty string accepts anything; an object holds the kinds of nested options.
  */
 export type OptionKinds<T> = { readonly [K in keyof Required<T>]: string | Kinds };
 

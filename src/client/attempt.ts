@@ -109,9 +109,11 @@ export async function attempt(
   const headers = await ask(options.headers, signal);
   const tls = await ask(options.tls, signal);
   const { handshakeTimeoutMs, closeTimeoutMs } = options.limits ?? {};
-  const { trace, dial = dialAny } = options;
+  const { trace, dial = dialAny, subprotocols, hostHeader, proxy, transport } = options;
   const remote = readUrl(url);
-  const settings = { ...options, headers, tls, signal, handshakeTimeoutMs, closeTimeoutMs };
+  // Without what is not of dialling, so that a dial may refuse names that it does not know.
+  const asked = { subprotocols, hostHeader, proxy, transport, headers, tls };
+  const settings = { ...asked, signal, handshakeTimeoutMs, closeTimeoutMs };
   const dialled = Promise.resolve((trace?.dialling?.(dial, options.log) ?? dial)(remote.url, settings));
   const channel = await abortable(dialled, signal).catch((error) => {
     // A dial of the program may not know of the signal: its channel may come when nobody waits for it.

@@ -8,6 +8,7 @@
  */
 
 import { TransportError } from "../../base/errors.ts";
+import { checkOptions, type Kinds, type OptionKinds } from "../../base/options.ts";
 import { abortable, throwIfAborted, within } from "../../base/wait.ts";
 import type { Channel } from "../channel.ts";
 import { HANDSHAKE_TIMEOUT_MS, positive } from "../channel.ts";
@@ -85,6 +86,7 @@ export interface WorkersDialOptions {
  */
 export async function dialSocket(url: string | URL, options: WorkersDialOptions = {}): Promise<Channel> {
   const { hostname, port, secure } = readUrl(url, ["amqp:", "amqps:"]);
+  checkOptions("connect", options, DIAL_KINDS);
   const { signal, closeTimeoutMs, handshakeTimeoutMs = HANDSHAKE_TIMEOUT_MS } = options;
   positive("handshakeTimeoutMs", handshakeTimeoutMs);
   for (const name of ["tls", "proxy"] as const) {
@@ -114,6 +116,20 @@ export async function dialSocket(url: string | URL, options: WorkersDialOptions 
     throw new TransportError("connect-failed", `Cannot connect to "${place}": ${message}`, { cause });
   }
 }
+
+const DIAL_KINDS: OptionKinds<WorkersDialOptions> & Kinds = {
+  signal: "object",
+  handshakeTimeoutMs: "number from 1",
+  closeTimeoutMs: "number from 1",
+  tls: "",
+  proxy: "",
+  // What the option `dial` of `connect` is given besides, and has no meaning without a WebSocket.
+  headers: "",
+  hostHeader: "",
+  subprotocols: "",
+  transport: "",
+  onstep: "",
+};
 
 interface CloudflareSockets {
   connect(

@@ -85,9 +85,8 @@ export interface DialedSocket extends PausableChannel {
  */
 export async function dialSocket(url: string | URL, options: SocketDialOptions = {}): Promise<DialedSocket> {
   const kinds: OptionKinds<SocketDialOptions> = { ...DIAL_KINDS, signal: "object", onstep: "function" };
-  const known = Object.entries(Object(options)).filter(([name]) => name in kinds);
-  // As the option `dial` of `connect` it is given further options.
-  checkOptions("connect", Object(options) === options ? Object.fromEntries(known) : options, kinds);
+  // As the option `dial` of `connect` it is given the transport, too.
+  checkOptions("connect", options, { ...kinds, transport: "string" });
   return await dialRemote(readUrl(url), options);
 }
 

@@ -8,4 +8,6 @@ test("workers: outside of Workers sockets are not supported, and options for oth
   assertEquals(error.code, "not-supported");
   await assertRejects(() => dialSocket("ws://127.0.0.1:1"), TypeError, "URL");
   await assertRejects(() => dialSocket("amqp://127.0.0.1:1", { proxy: "http://x" }), TypeError, '"proxy"');
+  const unknown = { timeoutMs: 5 } as never;
+  await assertRejects(() => dialSocket("amqp://127.0.0.1:1", unknown), TypeError, 'there is no option "timeoutMs"');
 });

@@ -2,6 +2,8 @@ import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows
 import { spawn } from "node:child_process";
 import process from "node:process";
 import { TransportError } from "../../../src/base/errors.ts";
+import type { Dial } from "../../../src/client/attempt.ts";
+import { connect } from "../../../src/client/connect.ts";
 import { dialSocket, type SocketDialOptions } from "../../../src/transport/socket/dial.ts";
 import type { PausableChannel } from "../../../src/transport/socket/socket.ts";
 import { test } from "../../harness.ts";
@@ -428,4 +430,28 @@ test("dial: on Node a listener that throws spoils nothing of what came before an
   child.stdout.setEncoding("utf8").on("data", (text: string) => out += text);
   await new Promise((resolve) => child.on("close", resolve));
   assertEquals(out, "mine\n111,222,333,444\n");
+});
+
+test("dialSocket refuses options that it does not know, also as the dial of connect", async () => {
+  const unknown = { header: { a: "b" } } as never;
+  const url = "ws://127.0.0.1:1";
+  await assertRejects(() => dialSocket(url, unknown), TypeError, 'there is no option "header", "headers" is meant');
+  let given: string[] = [];
+  const dial: Dial = (to, options) => {
+    given = Object.keys(options).toSorted();
+    return dialSocket(to, options as SocketDialOptions);
+  };
+  const options = { dial, auth: null, reconnect: false, containerId: "a", properties: { b: 1 } } as const;
+  await assertRejects(() => connect(url, options), TransportError);
+  assertEquals(given, [
+    "closeTimeoutMs",
+    "handshakeTimeoutMs",
+    "headers",
+    "hostHeader",
+    "proxy",
+    "signal",
+    "subprotocols",
+    "tls",
+    "transport",
+  ]);
 });
