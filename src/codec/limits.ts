@@ -29,8 +29,8 @@ export interface CodecLimits {
 export const CODEC_LIMIT_KINDS: OptionKinds<CodecLimits> = {
   maxDepth: "number from 1",
   maxElements: "number",
-  maxValues: "number",
-  maxFrameValues: "number",
+  maxValues: "number from 1",
+  maxFrameValues: "number from 1",
   strict: "boolean",
 };
 

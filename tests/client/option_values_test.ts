@@ -203,3 +203,27 @@ test("options: what an array or an object holds is checked where it is given", a
   await open.close();
   assertEquals(open.state, "closed");
 });
+
+test("limits: 0 is refused where nothing would work under it, and Infinity is no limit", async () => {
+  const names = "handshakeTimeoutMs openTimeoutMs closeTimeoutMs saslFrameSize maxKeptBytes maxIdleWork " +
+    "maxDepth maxValues maxFrameValues";
+  const broker = new Broker({ log: null });
+  const dial = () => {
+    const [near, far] = channelPair();
+    broker.accept(far);
+    return near;
+  };
+  for (const name of names.split(" ")) {
+    await assertRejects(
+      () => connect("ws://a", { dial, limits: { [name]: 0 } }),
+      RangeError,
+      `option "limits.${name}" is 0, not number from `,
+    );
+    await using connection = await connect("ws://a", { dial, limits: { [name]: Infinity } });
+    await connection.send("queue", { body: [name] });
+    const delivery = await connection.receiver("queue").receive();
+    assertEquals(delivery?.message.body, [name]);
+    await delivery?.accept();
+  }
+  await broker.close();
+});
