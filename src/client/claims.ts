@@ -40,7 +40,10 @@ export interface ClaimsOptions {
    * outcome is the answer; `"auto"` waits for the peer's open, and sets where it offers `AMQP_CBS_V1_0`. Default: `"auto"`.
    */
   variant?: "put-token" | "set-token" | "auto" | undefined;
-  /** Called when a token could not be renewed; renewal is tried again until the old token expires. Default: none. */
+  /**
+   * Called when a token could not be renewed, which is tried again until the old token expires, or not be had for a link that is
+   * attached again. Default: none.
+   */
   onerror?: ((error: unknown, audience: string) => void) | undefined;
 }
 
@@ -48,6 +51,10 @@ export interface ClaimsLink {
   readonly address: string | undefined;
   /** False once the link ends. */
   readonly open: boolean;
+  /** The time of the peer's attach, if the link is attached. */
+  readonly attachedAt: number | undefined;
+  /** Whether the peer has ever attached it. */
+  readonly attachedBefore: boolean;
 }
 
 /** The part of a connection that {@linkcode Claims} uses. */
@@ -68,6 +75,9 @@ const RENEW_AT = 0.85;
 
 /** The least milliseconds before a renewal, and the most before the first retry of a failed one. */
 const MIN_RENEW_MS = 1_000;
+
+/** The least milliseconds for which a link has held that the peer did not refuse for want of rights. */
+const MIN_HELD_MS = 1_000;
 
 /** The most milliseconds between retries of a failed renewal. */
 const MAX_RETRY_MS = 30_000;
@@ -139,21 +149,27 @@ export class Claims {
       grant.attachment = attachment;
       const put = grant.put = this.#put(audience, grant);
       // A failure reaches the links that wait now; the next link puts a token again.
-      put.catch(() => grant.put === put && (grant.attachment = undefined));
+      put.catch((error) => {
+        if (grant.put === put) grant.attachment = undefined;
+        if (link.attachedBefore) this.#report(error, audience);
+      });
     }
     return grant.put;
   }
 
   /**
    * Whether a link that was attached before and ended with `error` may be attached again with a fresh token: none could be
-   * had, or its token has not been renewed in time. When it has expired the peer's clock tells, not ours.
+   * had, or its token has not been renewed in time. When it has expired the peer's clock tells, not ours, so that an earlier
+   * end is worth a new token, too, unless it comes as soon as the link is attached.
    */
   mayReturn(link: ClaimsLink, error: Error): boolean {
     if (this.#passing.has(error)) return true;
     const { address = "" } = link;
     const grant = this.#grants.get((this.#options.audience ?? same)(address) ?? "");
     const isRefused = error instanceof AmqpError && error.condition === condition.unauthorizedAccess;
-    if (!isRefused || grant === undefined || this.#connection.environment.now() < grant.due) return false;
+    if (!isRefused || grant === undefined) return false;
+    const now = this.#connection.environment.now();
+    if (now < grant.due && !(now - link.attachedAt! >= MIN_HELD_MS)) return false;
     grant.attachment = undefined;
     return true;
   }

@@ -379,3 +379,44 @@ test("CBS-6: a token that cannot be had for a while costs no link: after a recon
     await time.wait(broker.close());
   }
 });
+
+test("CBS-6: a token that the peer ends before its time is asked for anew, but not for a link that it refuses at once", async () => {
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  const told: string[] = [];
+  let asked = 0;
+  let lifeMs = 10_000;
+  let failing = false;
+  const broker = new Broker({ environment: time, log: null, verifyToken: () => later(lifeMs) });
+  network.up("a", (channel) => broker.accept(channel));
+  const connection = await time.wait(connect("ws://a/", {
+    environment: time,
+    dial: network.dial,
+    log: null,
+    claims: {
+      token: () => {
+        asked++;
+        if (failing) throw new Error("no answer from the issuer");
+        return { token: `t${asked}`, type: "jwt" };
+      },
+      onerror: (error, audience) => told.push(`${audience}: ${(error as Error).message}`),
+    },
+  }));
+  const links = [connection.sender("orders"), connection.receiver("orders")];
+  await time.wait(Promise.all(links.map((link) => link.ready())));
+  await time.pass(25_000);
+  assertEquals([asked, links.map(({ open }) => open)], [3, [true, true]]);
+  // What fails on the way back has nobody else to be told to.
+  failing = true;
+  await time.pass(8_000);
+  assertEquals(told.every((text) => text === "orders: no answer from the issuer"), true);
+  assert(told.length > 0 && links.every(({ open }) => open), told.join());
+  failing = false;
+  lifeMs = 100;
+  await time.pass(60_000);
+  assertEquals(links.map(({ open }) => open), [false, false]);
+  assertStringIncludes(links[0]!.error!.message, "unauthorized-access");
+  assert(asked < 20, `${asked} asked`);
+  await time.wait(connection.close());
+  await time.wait(broker.close());
+});
