@@ -167,7 +167,7 @@ export class Consumer {
       commit: () => {},
       rollback: () => {
         if (delivery !== undefined && !delivery.settled && this.sender.open) this.sender.conclude(delivery, state);
-        listener.onfault({ kind: "released" });
+        listener.onrollback();
       },
     });
   }
@@ -208,6 +208,7 @@ class ConsumedDelivery implements SendListener {
   readonly #consumer: Consumer;
   readonly #source: ConsumerSource;
   #done = false;
+  #isTried = false;
 
   constructor(message: QueuedMessage, consumer: Consumer, source: ConsumerSource) {
     this.#message = message;
@@ -224,6 +225,7 @@ class ConsumedDelivery implements SendListener {
   onprovisional(state: TransactionalState, settled: boolean, delivery: OutgoingDelivery): void {
     const { outcome = this.#consumer.defaultOutcome, txnId } = state;
     const { sender, transactions } = this.#consumer;
+    this.#isTried = true;
     if (!settled) sender.conclude(delivery, state);
     try {
       transactions.get(txnId).add({
@@ -248,7 +250,12 @@ class ConsumedDelivery implements SendListener {
     else this.#settle({ kind: "released" });
   }
 
-  /** The message was never sent, or its transaction is rolled back. */
+  /** The transaction that the message was acquired in is rolled back; one that was settled in it was tried in vain. */
+  onrollback(): void {
+    this.#settle(this.#isTried ? failed() : { kind: "released" });
+  }
+
+  /** The message was never sent. */
   onfault(outcome: Outcome): void {
     this.#settle(outcome);
   }

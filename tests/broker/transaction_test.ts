@@ -140,3 +140,19 @@ test("TXN-7: what is acquired in a transaction goes back with a rollback, and st
   await kept.commit();
   await until(() => broker.messages === 0);
 });
+
+test("TXN-7: what is acquired and settled in a transaction counts as a failed attempt after a rollback", async () => {
+  await using at = setUp();
+  const { producer, consumer, broker } = at;
+  await sendNumbers(producer, "orders", 2);
+  const receiver = consumer.receiver({ address: "orders", credit: "manual", settle: "manual" });
+  const lost = await consumer.transaction();
+  const [first] = await lost.acquire(receiver, 2);
+  lost.accept(first!);
+  await lost.rollback();
+  await until(() => broker.queue("orders")!.messages === 2);
+  const kept = await consumer.transaction();
+  const counts = (await kept.acquire(receiver, 2)).map(({ message }) => message.header?.deliveryCount ?? 0);
+  assertEquals(counts.toSorted(), [0, 1]);
+  await kept.rollback();
+});
