@@ -274,9 +274,10 @@ export class Management implements AsyncDisposable {
         : this.#connection.receiver(this.address, { name, target: { address: name } });
       const replies = receiver;
       replies.serve(({ message }) => {
-        const id = message.properties?.correlationId;
+        const { correlationId: id, messageId: own } = message.properties ?? {};
         // A response to an unknown or abandoned request is dropped.
         if (typeof id === "string") this.#waiting.get(id)?.resolve(message);
+        else if (typeof own === "string") this.#waiting.get(own)?.reject(this.#queueError());
       }).catch(ignore);
       replies.closed.then(() => {
         const error = replies.error ??
@@ -291,8 +292,17 @@ export class Management implements AsyncDisposable {
     return receiver.address ?? "";
   }
 
+  // A broker that makes a queue for any address hands the request itself to the link for answers.
+  #queueError(): AmqpError {
+    const state = "it is a queue, which gave the request back, and no management node";
+    return new AmqpError(condition.notImplemented, `Cannot manage node ${quote(this.address)}: ${state}`, {
+      scope: "delivery",
+    });
+  }
+
   #timeoutError({ operation }: ManagementRequest, timeoutMs: number): AmqpError {
-    const what = `Cannot do ${quote(operation)} at ${quote(this.address)}: no answer in ${timeoutMs} ms`;
+    const state = `no answer in ${timeoutMs} ms, is it a management node?`;
+    const what = `Cannot do ${quote(operation)} at ${quote(this.address)}: ${state}`;
     return new AmqpError(condition.illegalState, what, { scope: "delivery", retryable: true });
   }
 }

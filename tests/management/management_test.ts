@@ -1,5 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { AmqpError } from "../../src/base/errors.ts";
+import { Broker } from "../../src/broker/broker.ts";
 import type { Sender } from "../../src/client/sender.ts";
 import type { DecodedMessage, Message } from "../../src/codec/message.ts";
 import { int } from "../../src/codec/wrappers.ts";
@@ -160,4 +161,17 @@ test("MGT-1: no answer, an answer to nobody, an abort, a node that is not there"
   const none = linkUp(acceptor());
   await assertRejects(() => management(none, "q").request({ operation: "READ" }), AmqpError);
   await none.close();
+});
+
+test("MGT-1: a plain queue in the place of a management node gives the request back, which is told at once", async () => {
+  const broker = new Broker({ queues: { orders: {} }, log: null });
+  await using connection = linkUp(broker);
+  await using node = management(connection, "orders");
+  const error = await assertRejects(
+    () => node.read("queue", "orders"),
+    AmqpError,
+    'Cannot manage node "orders/$management": it is a queue, which gave the request back, and no management node',
+  );
+  assertEquals(error.condition, "amqp:not-implemented");
+  await broker.close();
 });
