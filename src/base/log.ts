@@ -24,6 +24,10 @@ export type LogCode =
   | "shares-session"
   /** A peer gives each receiver of a shared subscription all messages. */
   | "not-shared"
+  /** A durable subscription cannot be found again, as the connection's `containerId` is random. */
+  | "not-durable"
+  /** A receiver holds messages that nobody asks it for. */
+  | "unread"
   /** A request has waited for its answer for a while. */
   | "request-unanswered"
   /** A producer of the broker waits, because a queue or the broker is full. */

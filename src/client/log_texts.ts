@@ -32,7 +32,9 @@ export type LinkLogKind =
   | "sendWaits"
   | "callbackFailed"
   | "sharesSession"
-  | "notShared";
+  | "notShared"
+  | "notDurable"
+  | "unread";
 
 // `where` is the node's address and the connection's host.
 const texts: Record<LinkLogKind, (where: string, facts: Facts) => LogEntry> = {
@@ -89,6 +91,18 @@ const texts: Record<LinkLogKind, (where: string, facts: Facts) => LogEntry> = {
       `Cannot share messages of ${where}: the peer does not offer SHARED-SUBS, so each receiver may get ` +
       "all of them; receive from a queue instead";
     return { level: "warning", code: "not-shared", message };
+  },
+  // The peer knows a durable subscription by the names of container and link, of which the former is random.
+  notDurable(where) {
+    const message = `Cannot find the subscription to ${where} again from another connection: the peer knows it by ` +
+      'the "containerId" of connect, which is random here and must be given, and the "name" of the receiver';
+    return { level: "warning", code: "not-durable", message };
+  },
+  // A receiver was asked for single messages, and then for none.
+  unread(where, { queued }) {
+    const message = `Cannot give ${queued} messages of ${where} to others: they came ahead to a receiver that was ` +
+      'asked for none in 10 s; close it, or keep it for the next call; credit "manual" with receiveBatch() takes none ahead';
+    return { level: "warning", code: "unread", message };
   },
   // Messages wait to be sent, and no credit has come for a while.
   sendWaits(where, { queued, attached }) {

@@ -14,6 +14,7 @@ import { Described, type Fields, type Value } from "../codec/values.ts";
 import { wireTypesOf } from "../codec/wire_types.ts";
 import { Writer } from "../codec/writer.ts";
 import type { Delivery } from "./delivery.ts";
+import type { Facts } from "./log_texts.ts";
 import type { Recovery } from "./recovery.ts";
 
 /** The default window of a receiver outside {@linkcode Receiver.serve}, in messages. */
@@ -128,9 +129,25 @@ export function filterDifference(local: Attach | undefined, remote: Attach | und
   );
 }
 
-/** Whether a shared subscription is at a peer that nowhere offers to share messages among its receivers. */
-export function sharesNothing({ local, remote }: { local?: Attach; remote?: Attach }, peer: Open | undefined): boolean {
-  return isShared(local) && !isShared(remote) && !peer?.offeredCapabilities?.includes("SHARED-SUBS");
+/** A receiver that the peer has attached, as its subscription is checked. */
+export interface SubscribedReceiver {
+  readonly endpoint: { readonly local?: Attach; readonly remote?: Attach } | undefined;
+  readonly connection: { readonly isNamed: boolean; readonly remote: Readonly<Open> | undefined };
+  writeLog(kind: "notShared" | "notDurable", facts: Facts): void;
+}
+
+/**
+ * Warns of a subscription that the peer nowhere offers to share among receivers, and of a durable one that nobody will find again,
+ * since its container has a random name.
+ */
+export function checkSubscription(receiver: SubscribedReceiver): void {
+  const { local, remote } = receiver.endpoint!;
+  const { isNamed, remote: peer } = receiver.connection;
+  const isOffered = isShared(remote) || peer?.offeredCapabilities?.includes("SHARED-SUBS");
+  if (isShared(local) && !isOffered) receiver.writeLog("notShared", {});
+  const { durable = "none", capabilities } = local?.source ?? {};
+  // A global subscription is that of all containers.
+  if (durable !== "none" && !isNamed && !capabilities?.includes("global")) receiver.writeLog("notDurable", {});
 }
 
 function isShared(attach: Attach | undefined): boolean {

@@ -18,12 +18,12 @@ import { closeFor, type CloseOptions, type Interruption, Link, type LinkConnecti
 import {
   checkCredit,
   checkServe,
+  checkSubscription,
   DEFAULT_CREDIT,
   filterDifference,
   type ReceiveBatchOptions,
   type ReceiveSettings,
   type ServeOptions,
-  sharesNothing,
   type ValuesOptions,
 } from "./receive_options.ts";
 import { ReceiverCredit } from "./receiver_credit.ts";
@@ -154,6 +154,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     const delivery = await this.take(options?.signal);
     if (delivery === undefined) throw this.endError("receive");
     delivery.handleTaken();
+    this.#credit.watchUnread();
     return delivery;
   }
 
@@ -374,7 +375,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     }
     this.#credit.handleAttached(this.recovery?.resumed ?? 0);
     if (this.#interrupted) this.onreattached?.();
-    if (sharesNothing(this.endpoint!, this.connection.remote)) this.writeLog("notShared", {});
+    if (this.returns) checkSubscription(this);
   }
 
   /** @ignore {@inheritDoc Link.resumeEndpoint} */

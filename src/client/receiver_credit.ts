@@ -17,11 +17,13 @@ export interface CreditedReceiver {
   readonly open: boolean;
   readonly usable: boolean;
   readonly unsettled: number;
+  /** Messages that have arrived, and nobody has taken. */
+  readonly buffered: number;
   readonly waiting: number;
   /** Called when the sender has settled a delivery after its outcome. */
   readonly onsettled: (() => void) | undefined;
   requireOpen(doing: string): void;
-  writeLog(kind: "noCredit", facts: Facts): void;
+  writeLog(kind: "noCredit" | "unread", facts: Facts): void;
 }
 
 /** The credit of one receiver, over all its endpoints. */
@@ -42,6 +44,9 @@ export class ReceiverCredit {
   #paused = false;
   #toppingUp = false;
   #warningTimer: unknown;
+  #unreadTimer: unknown;
+  // Single messages that callers were given.
+  #read = 0;
 
   constructor(receiver: CreditedReceiver, credit: number | "manual" | undefined) {
     this.#receiver = receiver;
@@ -119,7 +124,9 @@ export class ReceiverCredit {
 
   handleEnded(error: Error): void {
     this.#drained?.reject(error);
-    this.#receiver.connection.environment.clearTimer(this.#warningTimer);
+    const { environment } = this.#receiver.connection;
+    environment.clearTimer(this.#warningTimer);
+    environment.clearTimer(this.#unreadTimer);
   }
 
   /** Asks the sender to drain; {@linkcode drained} resolves at its end. */
@@ -183,6 +190,24 @@ export class ReceiverCredit {
     // At half the window one flow serves many messages; without credit no other message can trigger the flow.
     if (free * 2 < this.window && (granted > 0 || free <= 0)) return;
     this.grant(granted + free);
+  }
+
+  /**
+   * Called for each message that a caller took by itself. A program that takes one and forgets the receiver keeps those that came
+   * ahead from all others.
+   */
+  watchUnread(): void {
+    const read = ++this.#read;
+    if (this.#unreadTimer !== undefined || !this.#receiver.open) return;
+    const { environment } = this.#receiver.connection;
+    this.#unreadTimer = environment.setTimer(() => {
+      this.#unreadTimer = undefined;
+      const { buffered, unsettled, waiting } = this.#receiver;
+      // A program that has a message in hand may come back for the next.
+      if (buffered === 0 || unsettled > buffered || waiting > 0) return;
+      if (read === this.#read) this.#receiver.writeLog("unread", { queued: buffered });
+      else this.watchUnread();
+    }, WARNING_DELAY_MS);
   }
 
   // Without credit nothing comes, and only the program can grant it.

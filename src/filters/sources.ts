@@ -47,7 +47,7 @@ function checkSubscription(name: unknown, kinds: Kinds, options: SubscriptionOpt
  * A durable subscription to a topic: messages wait for it while nobody receives.
  *
  * A subscription is identified by its name and the connection's `containerId`, which must be the same every time. `detach()`
- * of the receiver keeps it, `close()` deletes it.
+ * of the receiver keeps it, `close()` deletes it. Write a filter beside it as `filter`, for another `source` would replace this one.
  *
  * @example
  * ```ts
@@ -91,6 +91,9 @@ export function sharedSubscription(name: string, options: Omit<SubscriptionOptio
 
 /**
  * Browses: messages are copied, and stay for others.
+ *
+ * Write a filter beside it as `{ ...browse(), filter: selector("…") }`: another `source` would replace this one, and a receiver
+ * without it takes messages away.
  *
  * @example
  * ```ts

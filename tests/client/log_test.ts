@@ -8,7 +8,9 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import type { LogEntry } from "../../src/base/log.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import { connect } from "../../src/client/connect.ts";
-import { sharedSubscription } from "../../src/filters/mod.ts";
+import type { Delivery } from "../../src/client/delivery.ts";
+import type { Receiver } from "../../src/client/receiver.ts";
+import { durableSubscription, sharedSubscription } from "../../src/filters/mod.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
 import { channelPair } from "../../src/transport/pair.ts";
 import { test } from "../harness.ts";
@@ -172,4 +174,63 @@ test("log: what a program closes by itself tells nothing", async () => {
   await connection.send("orders", { body: 1 });
   await time.wait(connection.close());
   assertEquals([entries, time.pending], [[], 0]);
+});
+
+test("log: a durable subscription over a connection with a random container-id is told, for no other will find it", async () => {
+  const entries: LogEntry[] = [];
+  const log = (entry: LogEntry) => void entries.push(entry);
+  const broker = new Broker();
+  for (
+    const [containerId, options] of [["billing", undefined], [undefined, { shared: true, global: true }], [
+      undefined,
+    ]] as const
+  ) {
+    const connection = linkUp(broker, { log, containerId });
+    await connection.receiver("topic/prices", durableSubscription("mine", options)).ready();
+    await turn();
+    await connection.close();
+  }
+  assertEquals(told(entries), [[
+    "warning",
+    "not-durable",
+    "topic/prices",
+    'Cannot find the subscription to "topic/prices" at H again from another connection: the peer knows it by the ' +
+    '"containerId" of connect, which is random here and must be given, and the "name" of the receiver',
+  ]]);
+});
+
+test("log: messages that came ahead to a receiver that nobody asks any more are told after 10 s, once", async () => {
+  const time = new VirtualTime();
+  const entries: LogEntry[] = [];
+  const broker = new Broker({ environment: time });
+  const connection = linkUp(broker, { environment: time, log: (entry) => entries.push(entry) });
+  for (let i = 0; i < 9; i++) connection.send("orders", { body: i });
+  await time.pass(10);
+  const receive = async (receiver: Receiver) => (await receiver.receive()).accept();
+  const receiver = connection.receiver("orders");
+  // A program that comes back within 10 s each time, and one that has a message in hand, do not forget the receiver.
+  for (let i = 0; i < 3; i++) {
+    receive(receiver);
+    await time.pass(8_000);
+  }
+  let inHand: Delivery | undefined;
+  receiver.receive().then((delivery) => inHand = delivery);
+  await time.pass(30_000);
+  assertEquals([entries, receiver.buffered], [[], 5]);
+  inHand!.accept();
+  receive(receiver);
+  await time.pass(60_000);
+  assertEquals(told(entries), [[
+    "warning",
+    "unread",
+    "orders",
+    'Cannot give 4 messages of "orders" at H to others: they came ahead to a receiver that was asked for none in 10 s; ' +
+    'close it, or keep it for the next call; credit "manual" with receiveBatch() takes none ahead',
+  ]]);
+  receive(receiver);
+  await time.pass(10);
+  connection.destroy(new Error("over"));
+  broker.close();
+  await time.pass(10_000);
+  assertEquals(time.pending, 0);
 });
