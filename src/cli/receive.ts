@@ -68,6 +68,7 @@ async function sweep(context: Context, browses: boolean, what: string): Promise<
   });
   await receiver.ready({ signal });
   const counter = new Counter(terminal, () => "");
+  const prints = browses || flags.on("print");
   try {
     for (;;) {
       const asked = Math.min(WINDOW, most - counter.messages);
@@ -80,7 +81,7 @@ async function sweep(context: Context, browses: boolean, what: string): Promise<
       const came = receiver.buffered;
       for (let i = 0; i < came; i++) {
         const delivery = await receiver.receive();
-        if (browses || flags.on("print")) await counter.take(delivery, flags);
+        if (prints) await counter.take(delivery, flags);
         else counter.messages++;
         delivery.accept();
       }
@@ -88,7 +89,8 @@ async function sweep(context: Context, browses: boolean, what: string): Promise<
     }
   } finally {
     counter.end();
-    terminal.report(`${counted(counter.messages, "message")} ${what}`);
+    if (flags.on("json") && !prints) await terminal.write(`${JSON.stringify({ [what]: counter.messages })}\n`);
+    else terminal.report(`${counted(counter.messages, "message")} ${what}`);
   }
   await receiver.close();
   return 0;
