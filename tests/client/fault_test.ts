@@ -62,7 +62,10 @@ function congestible(server: { accept(channel: Channel): unknown }) {
 
 test("CON-10: the peer's time to answer a close counts from the close", async () => {
   const [client, accepted] = channelPair();
-  const later = (action: () => void) => void setTimeout(action, 2);
+  const acts: Promise<void>[] = [];
+  const later = (action: () => void): void => {
+    acts.push(new Promise((resolve) => setTimeout(() => resolve(action()), 2)));
+  };
   acceptor().accept(between(accepted, {
     send: (bytes) => later(() => accepted.send(bytes)),
     close: (code) => later(() => accepted.close(code)),
@@ -77,6 +80,8 @@ test("CON-10: the peer's time to answer a close counts from the close", async ()
     performance.now = now;
   }
   assertEquals(connection.error, undefined);
+  // The accepting side closes its channel again once this side has.
+  for (const act of acts) await act;
 });
 
 test("an option that the engine refuses leaves no channel open", async () => {
