@@ -4,8 +4,8 @@
  * @module
  */
 
-import { encodeMessage, type Message } from "../../src/codec/message.ts";
-import type { DeliveryState, Fields, Source, Target } from "../../src/codec/types.ts";
+import { decodeMessage, encodeMessage, type Message } from "../../src/codec/message.ts";
+import type { DeliveryState, Fields, MessageId, Source, Target } from "../../src/codec/types.ts";
 import { randomValue } from "../codec/random_values.ts";
 import type { Random } from "../harness.ts";
 import { type Frames, mutated } from "./generate.ts";
@@ -49,6 +49,8 @@ export const ODD: readonly Uint8Array[] = [
 export class HostileContent {
   readonly #random: Random;
   readonly #frames: Frames;
+  // What answers are for: message-ids of the other side.
+  readonly #asked: (MessageId | undefined)[] = [undefined];
 
   /** Draws from `random`, and from `frames` what no protocol would send. */
   constructor(random: Random, frames: Frames) {
@@ -94,6 +96,17 @@ export class HostileContent {
     );
   }
 
+  /** Learns from a message of the other side what to answer. */
+  learn(payload: Uint8Array): void {
+    try {
+      const { messageId } = decodeMessage(payload).properties ?? {};
+      if (messageId !== undefined) this.#asked.push(messageId);
+    } catch {
+      // A part of a message.
+    }
+    if (this.#asked.length > 5) this.#asked.shift();
+  }
+
   /** An encoded message, mostly one that can be read. */
   message(): Uint8Array {
     const { int, pick, bytes } = this.#random;
@@ -104,7 +117,7 @@ export class HostileContent {
         : { ttl: pick(FAR), priority: int(256), deliveryCount: pick(FAR), durable: int(2) === 0 },
       properties: int(3) > 0 ? undefined : {
         replyTo: pick([undefined, "q", "", TEXT]),
-        correlationId: pick([undefined, "a", 1n]),
+        correlationId: int(4) > 0 ? pick(this.#asked) : pick([undefined, "a", 1n]),
         messageId: pick([undefined, "a", 1n]),
         to: pick([undefined, "q", "none"]),
         groupId: pick([undefined, "g"]),
@@ -124,9 +137,12 @@ export class HostileContent {
           randomValue(this.#random, 1).given,
         ],
       ] as never) as never,
-      applicationProperties: int(3) > 0
-        ? undefined
-        : { [pick(["a", "__proto__", "constructor", "operation"])]: pick([1, "b", null, "put-token"]) },
+      applicationProperties: int(2) > 0 ? undefined : {
+        [pick(["a", "__proto__", "constructor", "operation"])]: pick([1, "b", null, "put-token"]),
+        "status-code": pick([200, 202, 401, 404, 500, "200", null, -1]),
+        statusCode: pick([200, 204, 500, 1e9]),
+        "status-description": pick([TEXT, "\u001b[31m", 5]),
+      },
     };
     let encoded: Uint8Array;
     try {

@@ -272,6 +272,7 @@ export class HostilePeer {
       if (this.#role === "server" && this.#random.int(200) > 0) this.#raw(protocolHeader(0));
     }
     for (let one = this.#decoder.frame(); one !== undefined; one = this.#decoder.frame()) {
+      if (one.payload !== undefined) this.#content.learn(one.payload);
       if (one.body !== undefined && !this.#quiet) this.#answer(one.body as Composite, one.channel);
     }
   }

@@ -15,6 +15,7 @@ import type { Receiver } from "../../src/client/receiver.ts";
 import type { Sender } from "../../src/client/sender.ts";
 // Loaded here, as loading it at first use takes real time, for which a virtual clock does not wait.
 import "../../src/client/preload.ts";
+import { management } from "../../src/management/management.ts";
 import { VirtualTime } from "../../src/testing/virtual_time.ts";
 import { channelPair } from "../../src/transport/pair.ts";
 import type { Random } from "../harness.ts";
@@ -49,6 +50,13 @@ export async function fuzzClient(random: Random): Promise<void> {
     redirect: "same-host",
     session: { incomingWindow: pick([1, 10, 2_048]) },
     maxFrameSize: pick([512, 4_096, 131_072]),
+    ...int(4) > 0 ? {} : {
+      claims: {
+        token: () => ({ token: "t", type: "jwt", expiresAt: new Date(Date.now() + pick([0, 100, 60_000])) }),
+        variant: pick(["put-token", "set-token", "auto"] as const),
+        onerror: () => {},
+      },
+    },
   });
   watch.add("connect", opening);
   await time.advance(60_000);
@@ -177,7 +185,7 @@ class Program {
     const connection = this.#connection;
     const watch = this.#watch;
     try {
-      switch (int(22)) {
+      switch (int(24)) {
         case 0:
         case 1: {
           if (this.#senders.length > 4) return;
@@ -252,6 +260,10 @@ class Program {
           if (link !== undefined) watch.add("close of a link", int(2) === 0 ? link.close() : link.detach());
           return;
         }
+        case 21:
+          return void watch.add("management", management(connection, "$management").read("queue", "q"));
+        case 22:
+          return void watch.add("query", management(connection, "q", { replyTo: "dynamic" }).query());
         default:
           if (int(6) === 0) watch.add("respond", connection.respond("q", () => ({ body: 1 }), { onerror: () => {} }));
       }
