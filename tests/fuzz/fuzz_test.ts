@@ -13,6 +13,7 @@ const CASES: Readonly<Record<string, number>> = {
   challenge: 2_000,
   client: 30,
   broker: 20,
+  acceptor: 20,
 };
 
 for (const [name, target] of Object.entries(targets)) {

@@ -35,7 +35,7 @@ import {
   saslResponse,
   sendOn,
 } from "../engine/endpoint.ts";
-import { fuzzBroker, fuzzClient } from "./whole_targets.ts";
+import { fuzzAcceptor, fuzzBroker, fuzzClient } from "./whole_targets.ts";
 import { fuzzChallenge, fuzzHead, fuzzWebSocket } from "./transport_targets.ts";
 
 export type Target = (random: Random) => void | Promise<void>;
@@ -53,6 +53,7 @@ export const targets: Readonly<Record<string, Target>> = {
   challenge: fuzzChallenge,
   client: fuzzClient,
   broker: fuzzBroker,
+  acceptor: fuzzAcceptor,
 };
 
 /** Corrupted frames in pieces are frames or AMQP errors, and never more is buffered than one frame may have. */

@@ -1,5 +1,5 @@
 /**
- * Fuzz targets that are asynchronous: a whole client, and a whole broker, with hostile peers in virtual time.
+ * Fuzz targets that are asynchronous: a whole client, broker and acceptor, with hostile peers in virtual time.
  *
  * @module
  */
@@ -16,6 +16,7 @@ import type { Sender } from "../../src/client/sender.ts";
 // Loaded here, as loading it at first use takes real time, for which a virtual clock does not wait.
 import "../../src/client/preload.ts";
 import { management } from "../../src/management/management.ts";
+import { acceptor } from "../../src/server/acceptor.ts";
 import { VirtualTime } from "../../src/testing/virtual_time.ts";
 import { channelPair } from "../../src/transport/pair.ts";
 import type { Random } from "../harness.ts";
@@ -337,5 +338,75 @@ async function* chunks(count: number): AsyncGenerator<Uint8Array<ArrayBuffer>, v
   for (let i = 0; i < count; i++) {
     await undefined;
     yield new Uint8Array(300);
+  }
+}
+
+/** An acceptor whose handlers do all they may, with hostile clients: each promise ends, and nothing is left. */
+export async function fuzzAcceptor(random: Random): Promise<void> {
+  const { int, pick } = random;
+  const time = new VirtualTime(int(2 ** 32));
+  const watch = new Watch(time);
+  const server = acceptor({
+    environment: time,
+    log: watch.log,
+    onSender: (request) => {
+      if (int(12) === 0) throw new Error(PLANNED);
+      if (int(12) === 0) return request.refuse(new AmqpError("amqp:not-found", "Cannot attach: there is none"));
+      if (int(12) === 0) return;
+      watch.add("sending", send(request.accept(), random));
+    },
+    onReceiver: async (request) => {
+      if (int(6) === 0) await undefined;
+      if (int(12) === 0) throw new Error(PLANNED);
+      if (int(12) === 0) return request.refuse(new AmqpError("amqp:not-found", "Cannot attach: there is none"));
+      watch.add("receiving", receive(request.accept({ credit: 1 + int(10), stream: int(3) === 0 }), random));
+    },
+  });
+  for (let peers = 1 + int(3); peers > 0; peers--) {
+    const [near, far] = channelPair();
+    server.accept(far);
+    const peer = new HostilePeer(near, "client", random, maliceOf(random));
+    for (let steps = 20 + int(200); steps > 0 && !peer.over; steps--) {
+      for (let acts = int(4); acts > 0; acts--) peer.act();
+      await time.advance(pick([0, 0, 0, 1, 10, 200]));
+    }
+    if (int(3) > 0) peer.cut();
+  }
+  await time.advance(LONG_MS);
+  assertEquals(server.connections.size, 0, "a hostile client is still connected");
+  watch.add("close of the acceptor", server.close());
+  await time.advance(LONG_MS);
+  watch.finish();
+  assertEquals(time.timers, 0, "timers are left");
+}
+
+async function send(sender: Sender, { int }: Random): Promise<void> {
+  switch (int(4)) {
+    case 0:
+      await sender.sendAll(Array.from({ length: 20 }, (_, i) => ({ body: i })));
+      break;
+    case 1:
+      await sender.stream({ body: chunks(10) });
+      break;
+    case 2:
+      for (let i = 0; i < 5; i++) await sender.send({ body: "x".repeat(int(2_000)) }, { settled: int(2) === 0 });
+      break;
+    default:
+      await sender.ready();
+  }
+  await (int(2) === 0 ? sender.close() : sender.closed);
+}
+
+async function receive(receiver: Receiver, { int, pick }: Random): Promise<void> {
+  if (int(3) === 0) {
+    return await receiver.serve(async (delivery) => {
+      if (int(4) === 0) throw new Error(PLANNED);
+      if (int(3) === 0) await delivery.bytes().catch(() => {});
+    }, { concurrency: 1, onerror: () => {} });
+  }
+  for await (const delivery of receiver) {
+    if (int(20) === 0) break;
+    if (int(3) === 0) await delivery.bytes().catch(() => {});
+    delivery[pick(["accept", "release", "reject", "modify"] as const)]();
   }
 }
