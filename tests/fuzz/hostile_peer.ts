@@ -78,7 +78,7 @@ export class HostilePeer {
       this.#send({
         kind: "open",
         containerId: random.pick(["hostile", "hostile", "client"]),
-        idleTimeOut: random.pick([undefined, undefined, 100, 1_000, 60_000]),
+        idleTimeOut: random.pick([undefined, undefined, 1_000, 60_000]),
         maxFrameSize: random.pick([undefined, 512, 4_096]),
       });
       this.#begin();
@@ -287,7 +287,7 @@ export class HostilePeer {
             kind: "open",
             containerId: "hostile",
             channelMax: pick([undefined, undefined, undefined, 0, 1]),
-            idleTimeOut: pick([undefined, undefined, 100, 60_000]),
+            idleTimeOut: pick([undefined, undefined, 60_000]),
             maxFrameSize: pick([undefined, 512, 4_096]),
           });
         }

@@ -24,7 +24,7 @@ import { HostilePeer, type Malice } from "./hostile_peer.ts";
 
 const PLANNED = "the program failed as planned";
 // After this everything that waits for a peer has given up.
-const LONG_MS = 3_600_000;
+const LONG_MS = 900_000;
 
 /** A client whose server is hostile, and whose program uses it in all ways: each of its promises ends, with a typed error if any. */
 export async function fuzzClient(random: Random): Promise<void> {
