@@ -71,6 +71,7 @@ const MAX_EVENTS = 1_000;
 export class EventQueue {
   readonly #events: ConnectionEvent[] = [];
   #arrived = new Deferred<void>();
+  #left = false;
 
   /** Adds an event; of consecutive unread attempts only the last is kept. */
   push(event: ConnectionEvent): void {
@@ -81,11 +82,35 @@ export class EventQueue {
     this.#arrived.resolve();
   }
 
-  /** Yields the events, up to and including the end; calls `leave` when the reader is done. */
-  async *iterate(signal: AbortSignal | undefined, leave: () => void): AsyncGenerator<ConnectionEvent, void, void> {
+  /**
+   * Yields the events, up to and including the end; calls `leave` when the reader is done. As with deliveries, and unlike with a
+   * generator, leaving ends a wait for the next event, and a reader that has never asked is done as well.
+   */
+  iterate(signal: AbortSignal | undefined, leave: () => void): AsyncGenerator<ConnectionEvent, void, void> {
+    const steps = this.#steps(signal, leave);
+    const end = (): void => {
+      this.#left = true;
+      this.#arrived.resolve();
+      leave();
+    };
+    const [finish, fail] = [steps.return.bind(steps), steps.throw.bind(steps)];
+    return Object.assign(steps, {
+      return(value: void | PromiseLike<void>) {
+        end();
+        return finish(value);
+      },
+      throw(error: unknown) {
+        end();
+        return fail(error);
+      },
+    });
+  }
+
+  async *#steps(signal: AbortSignal | undefined, leave: () => void): AsyncGenerator<ConnectionEvent, void, void> {
     try {
       for (;;) {
         await abortable(this.#arrived.promise, signal);
+        if (this.#left) return;
         const event = this.#events.shift();
         if (event === undefined) this.#arrived = new Deferred<void>();
         else yield event;

@@ -86,7 +86,17 @@ class Measure {
     }
   }
 
-  async *iterate(deliveries: AsyncGenerator<Delivery, void, void>): AsyncGenerator<Delivery, void, void> {
+  // Leaving is told to the deliveries first: it ends their wait for a message, for which a generator would wait.
+  iterate(deliveries: AsyncGenerator<Delivery, void, void>): AsyncGenerator<Delivery, void, void> {
+    const steps = this.#steps(deliveries);
+    const finish = steps.return.bind(steps);
+    return Object.assign(steps, {
+      return: (value: void | PromiseLike<void>) => deliveries.return(value).finally(finish),
+      throw: (error: unknown) => deliveries.throw(error).finally(finish),
+    });
+  }
+
+  async *#steps(deliveries: AsyncGenerator<Delivery, void, void>): AsyncGenerator<Delivery, void, void> {
     for await (const delivery of deliveries) {
       const { end } = this.#processing(delivery);
       try {

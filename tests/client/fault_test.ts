@@ -4,6 +4,7 @@ import type { LogEntry } from "../../src/base/log.ts";
 import type { DecodedMessage } from "../../src/codec/message.ts";
 import { openOver } from "../../src/client/connect.ts";
 import type { Connection } from "../../src/client/connection.ts";
+import { EventQueue } from "../../src/client/events.ts";
 import { MAX_IDLE_REQUEST_SENDERS } from "../../src/client/request.ts";
 import type { Receiver } from "../../src/client/receiver.ts";
 import type { Sender } from "../../src/client/sender.ts";
@@ -147,6 +148,24 @@ test("a loop over events that was left is told nothing more", async () => {
   await connection.close();
   assertEquals((await next).value?.kind, "closed");
   assertEquals((await events.next()).done, true);
+});
+
+test("API: leaving events ends the wait for the next one, and what was never read is not kept", async () => {
+  const connection = linkUp(acceptor());
+  await connection.ready();
+  for (const leave of ["return", "throw"] as const) {
+    const events = connection.events();
+    const next = events.next();
+    const error = new Error("seen enough");
+    const left = leave === "return" ? events.return() : events.throw(error).catch((reason) => reason);
+    assertEquals((await next).done, true);
+    assertEquals(await left, leave === "return" ? { done: true, value: undefined } : error);
+    assertEquals((await events.next()).done, true);
+  }
+  let left = 0;
+  await new EventQueue().iterate(undefined, () => left++).return();
+  assertEquals(left, 1);
+  await connection.close();
 });
 
 test("a loop over events ends with its signal, before or while it waits", async () => {

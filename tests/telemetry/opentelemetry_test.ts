@@ -267,6 +267,25 @@ test("telemetry: a batch is one span with a link for each message; streams and l
   assertEquals(await sum("messaging.client.consumed.messages"), 6);
 });
 
+test("telemetry: leaving a loop ends its wait for a message, as without it", async () => {
+  const broker = new Broker();
+  const [channel, accepted] = channelPair();
+  broker.accept(accepted);
+  const connection = await connect(channel, { telemetry: opentelemetry(api) });
+  for (const leave of ["return", "throw"] as const) {
+    const receiver = connection.receiver("empty");
+    const loop = receiver.values();
+    const next = loop.next();
+    const error = new Error("enough");
+    const left = leave === "return" ? loop.return() : loop.throw(error).catch((reason) => reason);
+    assertEquals((await next).done, true);
+    assertEquals(await left, leave === "return" ? { done: true, value: undefined } : error);
+    assertEquals(receiver.open, false);
+  }
+  await connection.close();
+  await broker.close();
+});
+
 test("telemetry: waits for credit are counted and timed, connections that come back are counted", async () => {
   await using at = await setUp();
   const { connection, points, sum, broker } = at;
