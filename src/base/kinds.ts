@@ -14,25 +14,22 @@ export function isBytes(value: unknown): value is Uint8Array {
 
 /** Whether a value is a `Map`. */
 export function isMap(value: unknown): value is Map<unknown, unknown> {
-  return value instanceof Map || (isObject(value) && tagOf(value) === "Map" && "get" in value);
+  return value instanceof Map || tagOf(value) === "Map";
 }
 
 /** Whether a value is a `Date`. */
 export function isDate(value: unknown): value is Date {
-  // Dates alone have no tag; most objects are told from them by what they lack.
+  // Dates alone have no tag; most values are told from them by what they lack.
   return value instanceof Date ||
-    (isObject(value) && "getTime" in value && Object.prototype.toString.call(value) === "[object Date]");
+    ((value as Partial<Date> | null | undefined)?.getTime !== undefined &&
+      Object.prototype.toString.call(value) === "[object Date]");
 }
 
 /** Whether a value is a promise, of whichever library. */
 export function isPromise(value: unknown): value is PromiseLike<unknown> {
-  return isObject(value) && "then" in value && typeof value.then === "function";
+  return typeof (value as Partial<PromiseLike<unknown>> | null | undefined)?.then === "function";
 }
 
-function isObject(value: unknown): value is object {
-  return typeof value === "object" && value !== null;
-}
-
-function tagOf(value: object): unknown {
-  return (value as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag];
+function tagOf(value: unknown): unknown {
+  return (value as { [Symbol.toStringTag]?: unknown } | null | undefined)?.[Symbol.toStringTag];
 }

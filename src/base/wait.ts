@@ -32,7 +32,7 @@ export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefine
  */
 export function abortReason(signal: AbortSignal | undefined): unknown {
   const reason: unknown = signal?.reason;
-  return reason === undefined ? Object.assign(new Error("This operation was aborted"), { name: "AbortError" }) : reason;
+  return reason === undefined ? Object.assign(new Error("aborted"), { name: "AbortError" }) : reason;
 }
 
 /** Throws why `signal` was aborted, if it is. */

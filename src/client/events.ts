@@ -88,20 +88,13 @@ export class EventQueue {
    */
   iterate(signal: AbortSignal | undefined, leave: () => void): AsyncGenerator<ConnectionEvent, void, void> {
     const steps = this.#steps(signal, leave);
-    const end = (): void => {
-      this.#left = true;
-      this.#arrived.resolve();
-      leave();
-    };
-    const [finish, fail] = [steps.return.bind(steps), steps.throw.bind(steps)];
+    const finish = steps.return.bind(steps);
     return Object.assign(steps, {
-      return(value: void | PromiseLike<void>) {
-        end();
+      return: (value: void | PromiseLike<void>) => {
+        this.#left = true;
+        this.#arrived.resolve();
+        leave();
         return finish(value);
-      },
-      throw(error: unknown) {
-        end();
-        return fail(error);
       },
     });
   }

@@ -10,6 +10,7 @@ import { describeKind } from "../base/options.ts";
 import { quote } from "../base/text.ts";
 import { definitions, sections } from "./definitions.ts";
 import { DataBody, type Message, SequenceBody, ValueBody } from "./message.ts";
+import { AmqpArray, Described, Typed } from "./values.ts";
 import { isRecord, Writer } from "./writer.ts";
 
 // Fields of other libraries; names of the specification are found without this table.
@@ -85,6 +86,8 @@ export function explainMessage(error: unknown, message: unknown): unknown {
     }
   }
   if (error.message.endsWith("is not a simple value")) {
+    const values = Object.values((message as Message).applicationProperties ?? {});
+    if (values.some(isOfAnotherCopy)) return new TypeError(`${error.message}${OTHER_COPY}`);
     return new TypeError(
       `${error.message}; give a string, number, boolean, date or bytes, nested values belong in body`,
     );
@@ -167,9 +170,19 @@ function encodes(value: unknown): boolean {
   }
 }
 
+const OTHER_COPY = ": it is of another copy or version of this package, load one alone";
+
+// Whether a value is of a class that has the name of one of this package, and is none of them.
+function isOfAnotherCopy(value: unknown): boolean {
+  const own = [Typed, Described, AmqpArray, DataBody, SequenceBody, ValueBody];
+  const name: unknown = Object(value).constructor?.name;
+  return own.some((Class) => Class.name === name) && !own.some((Class) => value instanceof Class);
+}
+
 function remedyFor(value: unknown, section: string): string {
   if (typeof value === "bigint") return ": ulong(n) reaches to 2^64-1";
   if (typeof value !== "object" || value === null) return "";
+  if (isOfAnotherCopy(value)) return OTHER_COPY;
   if (value instanceof ArrayBuffer) return ": write new Uint8Array(buffer)";
   if (ArrayBuffer.isView(value)) {
     return ': write new Uint8Array(view.buffer, view.byteOffset, view.byteLength), or array("double", [...view])';

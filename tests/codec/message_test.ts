@@ -476,6 +476,13 @@ test("mistakes 5-14, 43, 44: what no message has is a TypeError that tells where
     [{ body: new Set() }, "(body: write [...set])"],
     [{ body: new URL("http://a") }, "(body: write String(url))"],
     [{ body: new (class Order {})() }, "(body: json(value) sends it as JSON)"],
+    // As a second copy of the package has them.
+    [{ body: [new (class Typed {})()] }, "(body[0]: it is of another copy or version of this package, load one alone)"],
+    [{ body: new (class DataBody {})() }, "(body: it is of another copy or version of this package, load one alone)"],
+    [
+      { applicationProperties: { n: new (class Typed {})() } },
+      "value: it is of another copy or version of this package",
+    ],
     [{ body: cyclic }, "Cannot encode body: body.a.b[0] holds itself"],
   ];
   for (const [message, text] of cases) {
