@@ -21,7 +21,8 @@ export interface CodecLimits {
   readonly maxFrameValues?: number | undefined;
   /**
    * True refuses messages that are readable but deviate from the specification: annotation keys that are strings or ulongs,
-   * sections in another order, null in a data section, a symbol where a string belongs. Default: false.
+   * sections in another order, null in a data section, a symbol where a string belongs, an application property that is described
+   * or compound. Default: false.
    */
   readonly strict?: boolean | undefined;
 }

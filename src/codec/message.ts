@@ -24,7 +24,7 @@ import { decodeAs, encodeAs, readRecord } from "./composite.ts";
 import { definitions, sections } from "./definitions.ts";
 import { onlyData } from "./fast_path.ts";
 import { bareOf, bitOf, isBody, messageReader, readSection } from "./generous.ts";
-import { checkFields, checkMessage, checkSimple } from "./message_checks.ts";
+import { checkFields, checkMessage, checkSimple, isSimple } from "./message_checks.ts";
 import { CODEC_LIMIT_KINDS, type CodecLimits } from "./limits.ts";
 import type { Reader } from "./reader.ts";
 import { ambiguousType, originOf, setOrigin, type WireTypes, wireTypesOf } from "./wire_types.ts";
@@ -369,6 +369,9 @@ function decodeSection(reader: Reader, section: number, message: DecodedMessage)
       break;
     case sections.applicationProperties.code:
       message.applicationProperties = readRecord(reader, reader.code(), "string") as { [key: string]: SimpleValue };
+      if (!reader.lenient && !Object.values(message.applicationProperties).every(isSimple)) {
+        throw reader.fail("an application property is not a simple value");
+      }
       break;
     case sections.data.code:
       message.body = joinedData(message.body, decodeData(reader, message));

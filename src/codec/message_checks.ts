@@ -65,13 +65,14 @@ function absent(what: string, key: string, names: string[]): TypeError {
   return new TypeError(`Cannot encode ${what}: there is no field ${quote(key)}, but ${names.join(", ")}`);
 }
 
-/**
- * Throws a TypeError if a value is no application property: those are for filters and routing, which know no compound values
- * [messaging 3.2.5].
- */
+/** Whether a value may be an application property by the letter: those route and filter, and are not compound [messaging 3.2.5]. */
+export function isSimple(value: unknown): boolean {
+  if (typeof value !== "object" || value === null || isDate(value) || isBytes(value)) return true;
+  return value instanceof Typed && value.type !== "list" && value.type !== "map" && value.type !== "array";
+}
+
+/** Throws a TypeError if a value is no application property; a described one, as .NET writes times and URIs, is. */
 export function checkSimple(key: string, value: SimpleValue | undefined): void {
-  if (typeof value !== "object" || value === null || isDate(value) || isBytes(value)) return;
-  if (value instanceof Described) return;
-  if (value instanceof Typed && value.type !== "list" && value.type !== "map" && value.type !== "array") return;
+  if (isSimple(value) || value instanceof Described) return;
   throw new TypeError(`Cannot encode application properties: ${quote(key)} is not a simple value`);
 }

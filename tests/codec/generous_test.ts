@@ -6,7 +6,13 @@
 
 import { assertEquals, assertNotStrictEquals, assertThrows } from "@std/assert";
 import { sectionsInOrder } from "../../src/codec/generous.ts";
-import { type DecodedMessage, decodeMessage, type Message, writeMessage } from "../../src/codec/message.ts";
+import {
+  type DecodedMessage,
+  decodeMessage,
+  encodeMessage,
+  type Message,
+  writeMessage,
+} from "../../src/codec/message.ts";
 import { described, type Properties, type Value } from "../../src/codec/types.ts";
 import { AmqpError } from "../../src/base/errors.ts";
 import { test } from "../harness.ts";
@@ -52,9 +58,23 @@ test("MSG-7: application properties keyed by symbols are read, and leave as they
 
 test("MSG-7, MSG-14: described values are application properties like others, both ways", () => {
   const hex = `00 53 74 ${sized("c1", 2, "a1 01 61 00 a3 01 78 a1 01 76")} ${body}`;
-  const message = decodeMessage(wire(hex), strict);
+  const message = read(hex);
   assertEquals(message.applicationProperties!.a, described("x", "v"));
   assertWrittenBack({ applicationProperties: { a: described("x", "v") }, body: null }, hex);
+});
+
+test("MSG-7, MSG-14: compound application properties are read, and not sent", () => {
+  for (const value of ["45", sized("c0", 1, "41"), sized("c1", 2, "a1 01 61 41"), "e0 03 01 56 01"]) {
+    const hex = `00 53 74 ${sized("c1", 4, `a1 01 61 ${value} a1 01 62 a3 01 63`)} ${body}`;
+    const message = read(hex);
+    assertEquals(Object.keys(message.applicationProperties!), ["a", "b"]);
+    assertThrows(() => encodeMessage({ ...message }), TypeError, '"a" is not a simple value');
+  }
+  for (
+    const simple of ["40", "41", "a0 00", "a3 01 61", "83 0000000000000000", `98 ${"00".repeat(16)}`, "73 00000061"]
+  ) {
+    decodeMessage(wire(`00 53 74 ${sized("c1", 2, `a1 01 61 ${simple}`)} ${body}`), strict);
+  }
 });
 
 test("SBX-5: time spans, URIs and times with an offset of .NET pass through, wherever they stand", () => {
@@ -71,7 +91,7 @@ test("SBX-5: time spans, URIs and times with an offset of .NET pass through, whe
     const properties = `00 53 74 ${sized("c1", 2, `a1 01 61 ${one}`)}`;
     for (const inBody of [one, sized("c0", 1, one), sized("c1", 2, `a1 01 61 ${one}`)]) {
       const hex = `${annotations} ${properties} 00 53 77 ${inBody}`;
-      const message = decodeMessage(wire(hex), strict);
+      const message = read(hex);
       assertEquals(message.applicationProperties!.a, described(descriptor, decoded));
       assertEquals(message.messageAnnotations!["x-opt-one"], described(descriptor, decoded));
       assertWrittenBack(message, hex);
