@@ -28,6 +28,7 @@ import { jsonLines } from "../src/trace/writer.ts";
 import { upgradeListener } from "../src/transport/socket/http_server.ts";
 import { listen } from "../src/transport/socket/listen.ts";
 import { durableSubscription, sharedSubscription } from "../src/filters/sources.ts";
+import { noLocal, selector } from "../src/filters/mod.ts";
 import { opentelemetry } from "../src/telemetry/opentelemetry.ts";
 import { handler as bun } from "../src/transport/runtime/bun.ts";
 import { handler as deno } from "../src/transport/runtime/deno.ts";
@@ -375,6 +376,11 @@ const MISTAKES: [what: string, text: string | RegExp, make: (place: Place) => un
     "a filter as text",
     'Cannot attach receiver: option "filter" is a string, not object as selector() makes',
     ({ connection }) => connection.receiver("a", { filter: "a = 1" } as never),
+  ],
+  [
+    "filters in two places",
+    'Cannot attach receiver: "filter" and "source.filter" are given, merge them',
+    ({ connection }) => connection.receiver("a", { filter: selector("a = 1"), source: { filter: noLocal() } }),
   ],
   ["listen without options", "Cannot listen: options are null, not an object", () => listen(undefined as never)],
 ];

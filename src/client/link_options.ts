@@ -152,6 +152,9 @@ export function streamAttach(
 export function receiverAttach(options: ReceiverOptions, { containerId, environment }: Container): AttachOptions {
   const { name = randomName(environment), dynamic, filter, source, target, stream } = options;
   const { maxMessageSize = stream ? 0 : undefined } = options;
+  if (filter && source?.filter) {
+    throw new TypeError('Cannot attach receiver: "filter" and "source.filter" are given, merge them');
+  }
   const address = options.address ?? undefined;
   return {
     ...options,
