@@ -65,17 +65,33 @@ function readCapture(bytes: Uint8Array<ArrayBuffer>, listener: CaptureListener):
   }
 }
 
-/** The bytes of a file, decompressed if it is gzip; of a truncated file, the part that is there. */
-export async function unpacked(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
+/** The most that a packed file may hold, in bytes: a few megabytes of gzip can hold any number. */
+export const MAX_UNPACKED_BYTES = 536_870_912;
+
+/**
+ * The bytes of a file, decompressed if it is gzip; of a truncated file, the part that is there.
+ *
+ * @throws {RangeError} If there are more than `most`.
+ */
+export async function unpacked(
+  bytes: Uint8Array<ArrayBuffer>,
+  most: number = MAX_UNPACKED_BYTES,
+): Promise<Uint8Array<ArrayBuffer>> {
   if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
   const reader = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")).getReader();
   const pieces: Uint8Array<ArrayBuffer>[] = [];
+  let size = 0;
   try {
-    for (let next = await reader.read(); !next.done; next = await reader.read()) {
+    for (let next = await reader.read(); !next.done && size <= most; next = await reader.read()) {
       pieces.push(new Uint8Array(next.value));
+      size += next.value.length;
     }
   } catch {
     // The end is missing, as in a file that is still being written.
+  }
+  if (size > most) {
+    reader.cancel().catch(() => {});
+    throw new RangeError(`Cannot read file: unpacked it has more than ${most} bytes, cut it into parts`);
   }
   return new Uint8Array(await new Blob(pieces).arrayBuffer());
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { concat } from "@std/bytes";
 import { type AddressInfo, connect as connectTcp, createServer } from "node:net";
 import { connect, plain } from "../../mod.ts";
@@ -130,6 +130,9 @@ test("trace: what gzip has packed is unpacked, and as much as is there of what w
   assertEquals(await unpacked(packed), text);
   const cut = await unpacked(packed.slice(0, packed.length - 12));
   assertEquals(cut, text.slice(0, cut.length));
+  // A few bytes of gzip may hold any number.
+  await assertRejects(() => unpacked(packed, 100_000), RangeError, "more than 100000 bytes");
+  assertEquals((await unpacked(packed, text.length)).length, text.length);
 });
 
 test("trace: what is no capture is refused; TLS is told", () => {

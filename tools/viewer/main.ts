@@ -57,12 +57,12 @@ function show(text: string): void {
 }
 
 async function openFile(file: File): Promise<void> {
-  const bytes = await unpacked(new Uint8Array(await file.arrayBuffer()));
-  // Without a byte order mark.
-  const text = new TextDecoder().decode(bytes.subarray(0, 8)).trimStart();
-  if (text.startsWith("{")) return show(new TextDecoder().decode(bytes));
-  const lines: string[] = [];
   try {
+    const bytes = await unpacked(new Uint8Array(await file.arrayBuffer()));
+    // Without a byte order mark.
+    const text = new TextDecoder().decode(bytes.subarray(0, 8)).trimStart();
+    if (text.startsWith("{")) return show(new TextDecoder().decode(bytes));
+    const lines: string[] = [];
     traceCapture(bytes, (line) => lines.push(line), { title: file.name });
     show(lines.join(""));
   } catch (error) {
