@@ -4,10 +4,10 @@
  * @module
  */
 
-import { isDate } from "../base/kinds.ts";
 import * as condition from "../base/condition.ts";
 import type { Environment } from "../base/environment.ts";
 import { AmqpError } from "../base/errors.ts";
+import { isDate } from "../base/kinds.ts";
 import type { Message } from "../codec/message.ts";
 import { int } from "../codec/types.ts";
 import type { Connection } from "../client/connection.ts";

@@ -4,9 +4,9 @@
  * @module
  */
 
-import { isBytes } from "../base/kinds.ts";
 import type { Environment } from "../base/environment.ts";
 import { AmqpError } from "../base/errors.ts";
+import { isBytes } from "../base/kinds.ts";
 import type { DeliveryState, Modified, Outcome, TransactionalState } from "../codec/types.ts";
 import { outcomeOf, type SendListener } from "../client/outcome.ts";
 import type { Sender } from "../client/sender.ts";

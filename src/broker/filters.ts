@@ -4,10 +4,10 @@
  * @module
  */
 
-import { isDate } from "../base/kinds.ts";
 import { encodeHex } from "@std/encoding";
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
+import { isDate } from "../base/kinds.ts";
 import { quote } from "../base/text.ts";
 import { Described, type Fields, type MessageId, Typed, type Value } from "../codec/types.ts";
 import type { MessageFilter } from "./consumer.ts";

@@ -4,7 +4,6 @@
  * @module
  */
 
-import { isBytes } from "../base/kinds.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import type { Delivery } from "../client/delivery.ts";
@@ -14,6 +13,7 @@ import { DataBody, DecodedMessage } from "../codec/message.ts";
 import { ignore } from "../base/wait.ts";
 import { asAmqpError } from "../server/link_requests.ts";
 import { Fifo } from "../base/collections.ts";
+import { isBytes } from "../base/kinds.ts";
 import { deliveryError, type EncodedMessage, keepMessage } from "./encoded_message.ts";
 import { MESSAGE_BYTES } from "./queued_message.ts";
 import type { KeptBytes, MessageSource } from "./kept_bytes.ts";

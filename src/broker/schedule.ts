@@ -4,8 +4,8 @@
  * @module
  */
 
-import { isDate } from "../base/kinds.ts";
 import type { Environment } from "../base/environment.ts";
+import { isDate } from "../base/kinds.ts";
 import type { EncodedMessage } from "./encoded_message.ts";
 import { GROUPS } from "./dispatcher.ts";
 

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { isBytes, isDate } from "../base/kinds.ts";
 import { decodeBase64, encodeBase64 } from "@std/encoding";
+import { isBytes, isDate } from "../base/kinds.ts";
 import {
   type Body,
   data,

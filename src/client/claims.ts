@@ -6,10 +6,10 @@
  * @module
  */
 
-import { isDate } from "../base/kinds.ts";
 import * as condition from "../base/condition.ts";
 import { type Environment, randomFraction, randomName } from "../base/environment.ts";
 import { AmqpError } from "../base/errors.ts";
+import { isDate } from "../base/kinds.ts";
 import { type LogHolder, logOf } from "../base/log.ts";
 import { printable, quote } from "../base/text.ts";
 import { abortable, Deferred, ignore, throwIfAborted } from "../base/wait.ts";

@@ -4,10 +4,10 @@
  * @module
  */
 
-import { isBytes } from "../base/kinds.ts";
 import type { ClaimsOptions } from "./claims.ts";
 import { type Environment, randomFraction, randomName, systemEnvironment } from "../base/environment.ts";
 import { OutcomeError, TransportError } from "../base/errors.ts";
+import { isBytes } from "../base/kinds.ts";
 import { checkAddress, checkOptions, type Kinds, type OptionKinds } from "../base/options.ts";
 import { quote } from "../base/text.ts";
 import {

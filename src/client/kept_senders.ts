@@ -4,9 +4,9 @@
  * @module
  */
 
-import { isBytes } from "../base/kinds.ts";
 import { checkAddress, checkOptions } from "../base/options.ts";
 import type { Environment } from "../base/environment.ts";
+import { isBytes } from "../base/kinds.ts";
 import { quote } from "../base/text.ts";
 import { abortReason, Deferred, ignore, onAbort, rejected } from "../base/wait.ts";
 import { encodeMessage, type Message } from "../codec/message.ts";

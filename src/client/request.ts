@@ -4,10 +4,10 @@
  * @module
  */
 
-import { isBytes } from "../base/kinds.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { type Environment, randomName } from "../base/environment.ts";
+import { isBytes } from "../base/kinds.ts";
 import { type LogHolder, logOf } from "../base/log.ts";
 import { hex, quote } from "../base/text.ts";
 import type { DecodedMessage, Message } from "../codec/message.ts";

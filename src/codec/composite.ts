@@ -4,9 +4,9 @@
  * @module
  */
 
-import { isBytes, isMap } from "../base/kinds.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
+import { isBytes, isMap } from "../base/kinds.ts";
 import { typeOf } from "./codes.ts";
 import {
   anyForm,

@@ -6,9 +6,9 @@
  * @module
  */
 
-import { isBytes } from "../base/kinds.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
+import { isBytes } from "../base/kinds.ts";
 import type { DeliveryState } from "../codec/types.ts";
 import { MAX_DELIVERY_TAG_BYTES, type TagKey, tagKey } from "./deliveries.ts";
 

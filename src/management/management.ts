@@ -17,11 +17,11 @@
  * @module
  */
 
-import { isMap } from "../base/kinds.ts";
 import { checkAddress, checkFunction, checkOptions, type Kinds, type OptionKinds } from "../base/options.ts";
 import * as condition from "../base/condition.ts";
 import { randomName } from "../base/environment.ts";
 import { AmqpError, type AmqpErrorOptions } from "../base/errors.ts";
+import { isMap } from "../base/kinds.ts";
 import { printable, quote } from "../base/text.ts";
 import { abortable, Deferred, ignore, throwIfAborted, type WaitOptions } from "../base/wait.ts";
 import type { Body, DecodedMessage, Message } from "../codec/message.ts";

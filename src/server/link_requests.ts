@@ -4,9 +4,9 @@
  * @module
  */
 
-import { isPromise } from "../base/kinds.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
+import { isPromise } from "../base/kinds.ts";
 import { logOf } from "../base/log.ts";
 import { checkOptions, type OptionKinds } from "../base/options.ts";
 import { quote } from "../base/text.ts";

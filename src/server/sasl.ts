@@ -4,9 +4,9 @@
  * @module
  */
 
-import { isPromise } from "../base/kinds.ts";
 import { encodeHex } from "@std/encoding";
 import { randomName } from "../base/environment.ts";
+import { isPromise } from "../base/kinds.ts";
 import { describeKind, type OptionKinds } from "../base/options.ts";
 import { quote, utf8 } from "../base/text.ts";
 import type { SaslServerMechanism } from "../sasl/mechanism.ts";
