@@ -16,10 +16,13 @@ const CASES: Readonly<Record<string, number>> = {
   acceptor: 20,
 };
 
+// All cases on one runtime, some on the others, which run the same code.
+const SHARE = "Deno" in globalThis ? 1 : 4;
+
 for (const [name, target] of Object.entries(targets)) {
   test(`ATK-33, ATK-8: whatever arrives, the ${name} gives a result or a typed error`, async () => {
     const first = seed();
-    for (let i = 0; i < CASES[name]!; i++) {
+    for (let i = 0; i < CASES[name]! / SHARE; i++) {
       try {
         await target(random(first + i));
       } catch (error) {
