@@ -7,7 +7,7 @@
 import { add, SerialMap } from "../base/collections.ts";
 import * as condition from "../base/condition.ts";
 import { MAX_UINT } from "../codec/codes.ts";
-import type { Attach, DeliveryState, Fields, Flow, Transfer } from "../codec/types.ts";
+import type { Attach, DeliveryState, Fields, Flow, Outcome, Transfer } from "../codec/types.ts";
 import { IncomingDelivery, MAX_DELIVERY_TAG_BYTES, type ReceivingLink, type TagKey, tagKey } from "./deliveries.ts";
 import type { Budget } from "./budgets.ts";
 import { IncomingTransfers, type TransferStreams } from "./incoming_transfers.ts";
@@ -139,6 +139,12 @@ export class ReceiverEndpoint extends LinkEndpoint implements ReceivingLink {
   }
 
   agreed(state: DeliveryState): DeliveryState | undefined {
+    if (state.kind !== "transactionalState") return this.#nearest(state);
+    // Without an outcome it stands for the source's default.
+    return { ...state, outcome: state.outcome && this.#nearest(state.outcome) };
+  }
+
+  #nearest<S extends DeliveryState>(state: S): S | Outcome | undefined {
     const { outcomes, defaultOutcome } = this.remote?.source ?? {}, { kind } = state;
     if (outcomes === undefined || kind !== "rejected" && kind !== "released" && kind !== "modified") return state;
     // Broker-J takes its default outcome, modified, and does not list it.
