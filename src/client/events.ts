@@ -88,14 +88,15 @@ export class EventQueue {
    */
   iterate(signal: AbortSignal | undefined, leave: () => void): AsyncGenerator<ConnectionEvent, void, void> {
     const steps = this.#steps(signal, leave);
-    const finish = steps.return.bind(steps);
+    const [finish, fail] = [steps.return.bind(steps), steps.throw.bind(steps)];
+    const left = (): void => {
+      this.#left = true;
+      this.#arrived.resolve();
+      leave();
+    };
     return Object.assign(steps, {
-      return: (value: void | PromiseLike<void>) => {
-        this.#left = true;
-        this.#arrived.resolve();
-        leave();
-        return finish(value);
-      },
+      return: (value: void | PromiseLike<void>) => (left(), finish(value)),
+      throw: (error: unknown) => (left(), fail(error)),
     });
   }
 

@@ -157,6 +157,11 @@ test("API: leaving events ends the wait for the next one, and what was never rea
   const next = events.next();
   assertEquals(await events.return(), { done: true, value: undefined });
   assertEquals([(await next).done, (await events.next()).done], [true, true]);
+  const others = connection.events();
+  const waiting = others.next();
+  const mine = new Error("mine");
+  assertEquals(await others.throw(mine).catch((error) => error), mine);
+  assertEquals((await waiting).done, true);
   let left = 0;
   await new EventQueue().iterate(undefined, () => left++).return();
   assertEquals(left, 1);
