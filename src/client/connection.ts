@@ -286,11 +286,14 @@ export class Connection extends LastingConnection {
   protected override async beforeClose(timeoutMs: number | undefined): Promise<void> {
     const kept = this.#kept;
     if (!kept?.waiting.messages) return await super.beforeClose(timeoutMs);
-    const started = within(kept.allStarted(), timeoutMs ?? DEFAULT_CLOSE_WAIT_MS, this.environment);
+    const { environment } = this;
+    const from = environment.now();
+    const started = within(kept.allStarted(), timeoutMs ?? DEFAULT_CLOSE_WAIT_MS, environment);
     const senders = kept.senders();
     const others = this.linksOf().filter((link) => !senders.has(link));
     await Promise.all([started, ...others.map((link) => link.close({ timeoutMs }))]);
-    await super.beforeClose(await started ? timeoutMs : 0);
+    const left = timeoutMs && Math.max(0, timeoutMs - (environment.now() - from));
+    await super.beforeClose(await started ? left : 0);
   }
 
   /**

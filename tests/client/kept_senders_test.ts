@@ -186,6 +186,21 @@ test("connection.close waits no longer than it may for sends that wait for one o
   await assertRejects(() => sends.at(-1)!, AmqpError, `"q${MAX_BUSY_SENDERS}"`);
 });
 
+test("connection.close gives its time once, whenever a send that waited for one of the kept senders has left", async () => {
+  const { time, connection } = await stuck();
+  const called = new AbortController();
+  const sends = [connection.send("q", { body: 0 }, { signal: called.signal })];
+  for (let i = 0; i < MAX_BUSY_SENDERS; i++) sends.push(connection.send(`q${i}`, { body: i }));
+  const failed = Promise.allSettled(sends);
+  const from = time.now();
+  const closing = connection.close({ timeoutMs: 1_000 });
+  await time.pass(900);
+  called.abort(new Error("enough"));
+  await time.wait(closing);
+  assert(time.now() - from <= 1_010, `${time.now() - from}`);
+  await failed;
+});
+
 test("connection.send that waits for others sends what was passed, and keeps nothing once called off", async () => {
   const { time, connection, receivers, release, taken } = await stuck();
   for (let i = 0; i < MAX_BUSY_SENDERS; i++) connection.send(`q${i}`, { body: i }).catch(() => {});
