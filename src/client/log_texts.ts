@@ -101,7 +101,7 @@ const texts: Record<LinkLogKind, (where: string, facts: Facts) => LogEntry> = {
   // A receiver was asked for single messages, and then for none.
   unread(where, { queued }) {
     const message = `Cannot give ${queued} messages of ${where} to others: they came ahead to a receiver that was ` +
-      'asked for none in 10 s; close it, or keep it for the next call; credit "manual" with receiveBatch() takes none ahead';
+      'asked for none for a while; close it, or keep it for the next call; credit "manual" with receiveBatch() takes none ahead';
     return { level: "warning", code: "unread", message };
   },
   // Messages wait to be sent, and no credit has come for a while.

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Environment } from "../base/environment.ts";
+import { type Environment, unref } from "../base/environment.ts";
 import { abortable, Deferred } from "../base/wait.ts";
 import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import type { Facts } from "./log_texts.ts";
@@ -197,17 +197,22 @@ export class ReceiverCredit {
    * ahead from all others.
    */
   watchUnread(): void {
-    const read = ++this.#read;
-    if (this.#unreadTimer !== undefined || !this.#receiver.open) return;
-    const { environment } = this.#receiver.connection;
-    this.#unreadTimer = environment.setTimer(() => {
+    this.#read++;
+    if (this.#unreadTimer === undefined && this.#receiver.open) this.#awaitRead();
+  }
+
+  #awaitRead(): void {
+    const read = this.#read;
+    const look = (): void => {
       this.#unreadTimer = undefined;
       const { buffered, unsettled, waiting } = this.#receiver;
       // A program that has a message in hand may come back for the next.
       if (buffered === 0 || unsettled > buffered || waiting > 0) return;
       if (read === this.#read) this.#receiver.writeLog("unread", { queued: buffered });
-      else this.watchUnread();
-    }, WARNING_DELAY_MS);
+      else this.#awaitRead();
+    };
+    // A warning keeps no process alive.
+    this.#unreadTimer = unref(this.#receiver.connection.environment.setTimer(look, WARNING_DELAY_MS));
   }
 
   // Without credit nothing comes, and only the program can grant it.
