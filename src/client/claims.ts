@@ -169,7 +169,8 @@ export class Claims {
     const isRefused = error instanceof AmqpError && error.condition === condition.unauthorizedAccess;
     if (!isRefused || grant === undefined) return false;
     const now = this.#connection.environment.now();
-    if (now < grant.due && !(now - link.attachedAt! >= MIN_HELD_MS)) return false;
+    const heldMs = now - (link.attachedAt ?? now);
+    if (now < grant.due && heldMs < MIN_HELD_MS) return false;
     grant.attachment = undefined;
     return true;
   }

@@ -245,9 +245,9 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
    * log; unless the handler settled it or the receiver was attached with `settle: "manual"`.
    *
    * Resolves when the receiver is closed on this side or `signal` is aborted, after the running handlers. Messages fetched
-   * ahead are released then, and no more are requested.
+   * ahead are released then, and no more are requested. Several calls share the messages, and their `concurrency` adds up.
    *
-   * Several calls share the messages, and their `concurrency` adds up. Nobody need await the promise: its rejection is never unhandled, so a peer that disconnects ends no server.
+   * Nobody need await the promise: its rejection is never unhandled, so a peer that disconnects ends no server.
    *
    * @throws {AmqpError} If the link, session or connection is ended by the peer or fails, or the receiver was closed before.
    * @throws {TypeError} At once, if the handler is no function, or an option does not exist or is of the wrong kind.

@@ -4,10 +4,9 @@
  * @module
  */
 
-import { abortReason, throwIfAborted } from "../base/wait.ts";
 import { isBytes } from "../base/kinds.ts";
 import { describeKind } from "../base/options.ts";
-import type { WaitOptions } from "../base/wait.ts";
+import { abortReason, throwIfAborted, type WaitOptions } from "../base/wait.ts";
 import type { Message } from "../codec/message.ts";
 import type { DeliveryState } from "../codec/types.ts";
 import type { OutgoingDelivery } from "../engine/outgoing.ts";

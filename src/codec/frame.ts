@@ -10,7 +10,7 @@ import { joined, leastView, noBytes, uint32At } from "./primitives.ts";
 import { decodeProvider } from "./composite.ts";
 import type { Frame } from "./fast_path.ts";
 import { archetypes } from "./plans.ts";
-import { type CodecLimits, MAX_DEPTH, MAX_ELEMENTS, MAX_FRAME_VALUES } from "./limits.ts";
+import { type CodecLimits, DEFAULT_MAX_FRAME_SIZE, MAX_DEPTH, MAX_ELEMENTS, MAX_FRAME_VALUES } from "./limits.ts";
 import { Reader } from "./reader.ts";
 import { hex, hexByte } from "../base/text.ts";
 import type { Performative, SaslFrameBody } from "./types.ts";
@@ -71,9 +71,6 @@ const MAX_PIECES = 64;
 
 // Pieces that are worth moving instead of copying: messages of a WebSocket, of which one holds most of a large frame.
 const MIN_MOVED_BYTES = 16_384;
-
-// A frame up to this size takes its memory at once when MIN_MOVED_BYTES of it have arrived; the largest that is accepted by default.
-const MAX_WHOLE_BYTES = 131_072;
 
 /**
  * Cuts a stream of bytes into protocol headers and frames.
@@ -226,11 +223,11 @@ export class FrameDecoder {
     return this.#filled >= count;
   }
 
-  // Doubles the memory, so that a trickle is not copied over and over; the announced size alone takes no memory. A frame of usual
-  // size, of which enough has arrived, has all of its memory at once, and is copied once.
+  // Doubles the memory, so that a trickle is not copied over and over; the announced size alone takes no memory. A frame that
+  // any peer may send by default, of which enough has arrived, has all of its memory at once, and is copied once.
   #makeRoom(least: number, most: number): void {
     if (least <= this.#gathered.length) return;
-    const isUsual = least >= MIN_MOVED_BYTES && most <= MAX_WHOLE_BYTES;
+    const isUsual = least >= MIN_MOVED_BYTES && most <= DEFAULT_MAX_FRAME_SIZE;
     const room = new Uint8Array(isUsual ? most : Math.min(2 * least, most));
     room.set(this.#gathered.subarray(0, this.#filled));
     this.#gathered = room;

@@ -38,6 +38,9 @@ export const CODEC_LIMIT_KINDS: OptionKinds<CodecLimits> = {
 /** Largest frame that every peer takes, whatever it announced or will announce [transport 2.4.1]. */
 export const MIN_MAX_FRAME_SIZE = 512;
 
+/** Largest frame that we accept by default, in bytes: a body of 64 KiB, a common size, arrives in one. */
+export const DEFAULT_MAX_FRAME_SIZE = 131_072;
+
 /** Largest message that a receiver accepts by default, in bytes; without a limit one delivery could fill the memory. */
 export const DEFAULT_MAX_MESSAGE_SIZE = 67_108_864n;
 

@@ -12,7 +12,7 @@ import { AmqpError, TransportError } from "../base/errors.ts";
 import { withDefaults } from "../codec/composite.ts";
 import { kept } from "../codec/fast_path.ts";
 import { type Frame, FrameDecoder, protocolHeader } from "../codec/frame.ts";
-import { MIN_MAX_FRAME_SIZE } from "../codec/limits.ts";
+import { DEFAULT_MAX_FRAME_SIZE, MIN_MAX_FRAME_SIZE } from "../codec/limits.ts";
 import type { Attach, Begin, Close, Open, Performative, SaslFrameBody } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
 import { Costs } from "./budgets.ts";
@@ -26,7 +26,6 @@ import {
   type ConnectionOptions,
   DEFAULT_CLOSE_TIMEOUT_MS,
   DEFAULT_FLUSH_BYTES,
-  DEFAULT_MAX_FRAME_SIZE,
   DEFAULT_OPEN_TIMEOUT_MS,
   DEFAULT_SASL_MAX_FRAME_SIZE,
   type EndpointOwner,

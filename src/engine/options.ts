@@ -8,15 +8,13 @@ import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { fieldsOf } from "../codec/composite.ts";
 import type { FastPath } from "../codec/frame.ts";
-import { type CodecLimits, MIN_MAX_FRAME_SIZE } from "../codec/limits.ts";
+import { type CodecLimits, DEFAULT_MAX_FRAME_SIZE, MIN_MAX_FRAME_SIZE } from "../codec/limits.ts";
 import type { Fields, Open } from "../codec/types.ts";
 import type { CostOptions } from "./budgets.ts";
 import type { FrameTrace } from "./events.ts";
 import type { Handshake } from "./handshake.ts";
 import type { SessionOptions, TakeLink } from "./session.ts";
 
-/** Largest frame that we accept by default, in bytes: a body of 64 KiB, a common size, arrives in one. */
-export const DEFAULT_MAX_FRAME_SIZE = 131_072;
 /** Largest transfer that we send, in bytes: two full flushes, or a receiver would have to put a third one of two bytes to them. */
 export const MAX_SENT_TRANSFER_BYTES = 131_070;
 /** Highest channel by default: 256 sessions on a connection. */

@@ -5,7 +5,7 @@ import { StreamedPayload } from "../../src/client/streamed_payload.ts";
 import { data, decodeMessage, json, type Message, sequence, value, writeMessage } from "../../src/codec/message.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import type { FrameTrace } from "../../src/engine/events.ts";
-import { DEFAULT_MAX_FRAME_SIZE } from "../../src/engine/options.ts";
+import { DEFAULT_MAX_FRAME_SIZE } from "../../src/codec/limits.ts";
 import { STREAM_WINDOW } from "../../src/engine/transfer_streams.ts";
 import { random, seed, test } from "../harness.ts";
 import { bytes, joined, read, settle, turn } from "./streaming.ts";

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertInstanceOf, assertLessOrEqual, assertThrows } from "@std/assert";
 import { AmqpError, condition } from "../../src/base/errors.ts";
 import type { Transfer } from "../../src/codec/types.ts";
-import { DEFAULT_MAX_FRAME_SIZE } from "../../src/engine/options.ts";
+import { DEFAULT_MAX_FRAME_SIZE } from "../../src/codec/limits.ts";
 import type { LinkOptions } from "../../src/engine/link.ts";
 import type { ReceiverEndpoint } from "../../src/engine/receiver.ts";
 import { add } from "../../src/base/collections.ts";

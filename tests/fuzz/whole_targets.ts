@@ -18,6 +18,7 @@ import "../../src/client/preload.ts";
 import { management } from "../../src/management/management.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
 import { VirtualTime } from "../../src/testing/virtual_time.ts";
+import type { Channel } from "../../src/transport/channel.ts";
 import { channelPair } from "../../src/transport/pair.ts";
 import type { Random } from "../harness.ts";
 import { HostilePeer, type Malice } from "./hostile_peer.ts";
@@ -79,7 +80,7 @@ export async function fuzzClient(random: Random): Promise<void> {
 
 /** A broker with a hostile client, and an honest one beside it that goes on unharmed; afterwards nothing is left. */
 export async function fuzzBroker(random: Random): Promise<void> {
-  const { int, pick } = random;
+  const { int } = random;
   const time = new VirtualTime(int(2 ** 32));
   const watch = new Watch(time);
   const broker = new Broker({
@@ -94,22 +95,13 @@ export async function fuzzBroker(random: Random): Promise<void> {
   const sender = honest.sender("honest");
   const receiver = honest.receiver({ address: "honest", credit: 2 });
   await quickly(time, honest.sender("full").sendAll(Array.from({ length: 30 }, (_, i) => ({ body: i }))));
-  for (let peers = 1 + int(3); peers > 0; peers--) {
-    const [near, far] = channelPair();
-    broker.accept(far);
-    const peer = new HostilePeer(near, "client", random, maliceOf(random));
-    for (let steps = 20 + int(200); steps > 0 && !peer.over; steps--) {
-      for (let acts = int(4); acts > 0; acts--) peer.act();
-      await time.advance(pick([0, 0, 0, 1, 10, 200]));
-      if (int(20) > 0) continue;
-      await quickly(time, sender.send({ body: steps }));
-      const delivery = await quickly(time, receiver.receive());
-      assertEquals(delivery.message.body, steps);
-      delivery.accept();
-    }
-    if (int(3) > 0) peer.cut();
-  }
-  await time.advance(LONG_MS);
+  await visit(broker, time, random, async (step) => {
+    if (int(20) > 0) return;
+    await quickly(time, sender.send({ body: step }));
+    const delivery = await quickly(time, receiver.receive());
+    assertEquals(delivery.message.body, step);
+    delivery.accept();
+  });
   assertEquals(broker.connections.size, 1, "a hostile client is still connected");
   await quickly(time, honest.close());
   watch.add("close of the broker", broker.close());
@@ -239,13 +231,7 @@ class Program {
         case 13:
           return void watch.add("receive", this.#receive(this.#receiver()));
         case 14:
-          return void watch.add(
-            "serve",
-            this.#receiver().serve(async (delivery) => {
-              if (int(4) === 0) throw new Error(PLANNED);
-              if (int(3) === 0) await delivery.bytes().catch(() => {});
-            }, { concurrency: 1, onerror: () => {} }),
-          );
+          return void watch.add("serve", serveAtRandom(this.#receiver(), this.#random));
         case 15:
           return void watch.add("loop", this.#loop(this.#receiver()));
         case 16:
@@ -312,6 +298,36 @@ class Program {
   }
 }
 
+/** Hostile clients of `server`, one after another, until it has given up whatever they left; `between` follows each step. */
+async function visit(
+  server: { accept(channel: Channel): unknown },
+  time: VirtualTime,
+  random: Random,
+  between: (step: number) => void | Promise<void>,
+): Promise<void> {
+  const { int, pick } = random;
+  for (let peers = 1 + int(3); peers > 0; peers--) {
+    const [near, far] = channelPair();
+    server.accept(far);
+    const peer = new HostilePeer(near, "client", random, maliceOf(random));
+    for (let steps = 20 + int(200); steps > 0 && !peer.over; steps--) {
+      for (let acts = int(4); acts > 0; acts--) peer.act();
+      await time.advance(pick([0, 0, 0, 1, 10, 200]));
+      await between(steps);
+    }
+    if (int(3) > 0) peer.cut();
+  }
+  await time.advance(LONG_MS);
+}
+
+/** Serves `receiver` by a handler that fails now and then, and reads the bodies of some messages. */
+function serveAtRandom(receiver: Receiver, { int }: Random): Promise<void> {
+  return receiver.serve(async (delivery) => {
+    if (int(4) === 0) throw new Error(PLANNED);
+    if (int(3) === 0) await delivery.bytes().catch(() => {});
+  }, { concurrency: 1, onerror: () => {} });
+}
+
 function maliceOf(random: Random): Malice {
   return random.pick([
     { altered: 0, mutated: 0, dropped: 0 },
@@ -343,7 +359,7 @@ async function* chunks(count: number): AsyncGenerator<Uint8Array<ArrayBuffer>, v
 
 /** An acceptor whose handlers do all they may, with hostile clients: each promise ends, and nothing is left. */
 export async function fuzzAcceptor(random: Random): Promise<void> {
-  const { int, pick } = random;
+  const { int } = random;
   const time = new VirtualTime(int(2 ** 32));
   const watch = new Watch(time);
   const server = acceptor({
@@ -362,17 +378,7 @@ export async function fuzzAcceptor(random: Random): Promise<void> {
       watch.add("receiving", receive(request.accept({ credit: 1 + int(10), stream: int(3) === 0 }), random));
     },
   });
-  for (let peers = 1 + int(3); peers > 0; peers--) {
-    const [near, far] = channelPair();
-    server.accept(far);
-    const peer = new HostilePeer(near, "client", random, maliceOf(random));
-    for (let steps = 20 + int(200); steps > 0 && !peer.over; steps--) {
-      for (let acts = int(4); acts > 0; acts--) peer.act();
-      await time.advance(pick([0, 0, 0, 1, 10, 200]));
-    }
-    if (int(3) > 0) peer.cut();
-  }
-  await time.advance(LONG_MS);
+  await visit(server, time, random, () => {});
   assertEquals(server.connections.size, 0, "a hostile client is still connected");
   watch.add("close of the acceptor", server.close());
   await time.advance(LONG_MS);
@@ -397,13 +403,9 @@ async function send(sender: Sender, { int }: Random): Promise<void> {
   await (int(2) === 0 ? sender.close() : sender.closed);
 }
 
-async function receive(receiver: Receiver, { int, pick }: Random): Promise<void> {
-  if (int(3) === 0) {
-    return await receiver.serve(async (delivery) => {
-      if (int(4) === 0) throw new Error(PLANNED);
-      if (int(3) === 0) await delivery.bytes().catch(() => {});
-    }, { concurrency: 1, onerror: () => {} });
-  }
+async function receive(receiver: Receiver, random: Random): Promise<void> {
+  const { int, pick } = random;
+  if (int(3) === 0) return await serveAtRandom(receiver, random);
   for await (const delivery of receiver) {
     if (int(20) === 0) break;
     if (int(3) === 0) await delivery.bytes().catch(() => {});
