@@ -1,6 +1,6 @@
 /**
  * Changes one thing in the source at a time and runs the tests that must notice: `npm run mutate -- [--rules] [--only TEXT]
- * [--minutes 25]`.
+ * [--minutes 25] [--seconds 90]`: minutes for all, and seconds for one mutation's tests.
  *
  * It works in a copy of the tree, where the unchanged tests have to pass first, prints survivors and score, and ends with
  * status 1 below 95 percent. A mutation whose tests do not end counts as killed, and separately.
@@ -18,15 +18,20 @@ import { type Mutation, mutations } from "./table.ts";
 import { Copy, misfits } from "./tree.ts";
 
 const MIN_KILLED = 0.95;
-const TIMEOUT_MS = 90_000;
 const MAX_OUTPUT_BYTES = 64 * 1_024 * 1_024;
 
 type Outcome = "passed" | "failed" | "time-out";
 
 const { values } = parseArgs({
-  options: { only: { type: "string" }, minutes: { type: "string", default: "25" }, rules: { type: "boolean" } },
+  options: {
+    only: { type: "string" },
+    minutes: { type: "string", default: "25" },
+    seconds: { type: "string", default: "90" },
+    rules: { type: "boolean" },
+  },
 });
 const root = fileURLToPath(new URL("../../", import.meta.url));
+const timeout = 1_000 * Number(values.seconds);
 const copy = new Copy(root);
 
 const deadline = performance.now() + 60_000 * Number(values.minutes);
@@ -45,7 +50,7 @@ try {
     const what = `${rule === undefined ? "" : `${rule}: `}${file}: ${from.trim()} → ${to.trim()}`;
     if (outcome === "time-out") {
       timedOut++;
-      console.log(`killed by time-out after ${TIMEOUT_MS / 1_000} s: ${what}`);
+      console.log(`killed by time-out after ${values.seconds} s: ${what}`);
     } else if (outcome === "passed") {
       survivors.push(mutation);
       console.log(`survives: ${what}`);
@@ -73,7 +78,7 @@ function checkTable(): void {
     const { outcome, output } = runTests(tests);
     if (outcome === "passed") continue;
     console.log(output);
-    const state = outcome === "failed" ? "fail" : `take more than ${TIMEOUT_MS / 1_000} s`;
+    const state = outcome === "failed" ? "fail" : `take more than ${values.seconds} s`;
     throw new Error(`Cannot mutate: tests ${state} before anything is changed: ${names}`);
   }
   console.log(`${sets.size} sets of tests pass unchanged, ${chosen.length} mutations follow`);
@@ -87,7 +92,7 @@ function runTests(tests: readonly string[]): { outcome: Outcome; output: string 
   const { status, stdout, stderr, error } = spawnSync(
     join(root, "node_modules/.bin/deno"),
     ["test", "-A", "--no-check", "--fail-fast", ...tests],
-    { cwd: copy.root, timeout: TIMEOUT_MS, encoding: "utf8", maxBuffer: MAX_OUTPUT_BYTES },
+    { cwd: copy.root, timeout, encoding: "utf8", maxBuffer: MAX_OUTPUT_BYTES },
   );
   const code = (error as { code?: string } | undefined)?.code;
   if (code === "ETIMEDOUT") return { outcome: "time-out", output: "" };
