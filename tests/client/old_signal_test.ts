@@ -1,7 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { connect, publish, SendAbortedError } from "../../mod.ts";
 import { Broker } from "../../src/broker/broker.ts";
+// Loaded here, as loading at first use takes real time, for which a virtual clock does not wait.
+import { preload } from "../../src/client/preload.ts";
 import { management } from "../../src/management/management.ts";
+import { VirtualTime } from "../../src/testing/virtual_time.ts";
 import { channelPair } from "../../src/transport/pair.ts";
 import { test } from "../harness.ts";
 
@@ -38,16 +41,18 @@ function namesOf(results: PromiseSettledResult<unknown>[]): string[] {
 }
 
 test("API: signals without a reason abort whatever waits, before and during it", async () => {
-  const broker = new Broker();
+  await preload();
+  const environment = new VirtualTime();
+  const broker = new Broker({ environment });
   // Sends wait for credit.
   broker.faults.set(() => ({ withholdCreditOut: true }));
   const connection = await broker.connect();
-  const silent = () => connect(channelPair()[0], { signal });
+  const silent = () => connect(channelPair()[0], { environment, signal });
   let old = new OldSignal();
   let signal = old as unknown as AbortSignal;
   const calls = (): Promise<unknown>[] => [
     silent(),
-    publish("ws://192.0.2.1:9/", "q", { body: 1 }, { signal }),
+    publish("ws://silent.example", "q", { body: 1 }, { environment, dial: () => channelPair()[0], signal }),
     connection.receiver("empty").receive({ signal }),
     connection.receiver("empty").receiveBatch(1, { waitMs: 60_000, signal }),
     connection.receiver("empty").serve(() => {}, { signal }),
@@ -56,7 +61,7 @@ test("API: signals without a reason abort whatever waits, before and during it",
     management(connection, "void").request({ operation: "READ" }, { signal }),
   ];
   const waits = Promise.allSettled(calls());
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await environment.advance(1_000);
   old.abort();
   const during = namesOf(await waits);
   assertEquals(old.listeners, 0);

@@ -14,7 +14,7 @@ import type { Channel } from "../channel.ts";
 import { HANDSHAKE_TIMEOUT_MS, positive } from "../channel.ts";
 import { StreamChannel } from "../socket/socket.ts";
 import { readUrl } from "../url.ts";
-import { type CloudflareSocket, WorkersSocket } from "./workers_socket.ts";
+import { closeSocket, type CloudflareSocket, WorkersSocket } from "./workers_socket.ts";
 import { type Accept, admit, checkHandler, type UpgradeOptions } from "../websocket/upgrade.ts";
 import { webSocketChannel, type WebSocketLike } from "../websocket/standard.ts";
 
@@ -110,7 +110,7 @@ export async function dialSocket(url: string | URL, options: WorkersDialOptions 
     else throw new TransportError("timeout", `Cannot connect to "${place}": no answer within ${handshakeTimeoutMs} ms`);
     return new StreamChannel(new WorkersSocket(socket), closeTimeoutMs === undefined ? {} : { closeTimeoutMs });
   } catch (cause) {
-    socket?.close().catch(() => {});
+    if (socket !== undefined) closeSocket(socket);
     if (cause instanceof TransportError || signal?.aborted) throw cause;
     const { message } = cause as Error;
     throw new TransportError("connect-failed", `Cannot connect to "${place}": ${message}`, { cause });

@@ -15,6 +15,15 @@ export interface CloudflareSocket {
   close(): Promise<void>;
 }
 
+/** Closes a socket, whether it still can be closed or not: it may throw as well as reject. */
+export async function closeSocket(socket: CloudflareSocket): Promise<void> {
+  try {
+    await socket.close();
+  } catch {
+    // It has ended by itself.
+  }
+}
+
 type Listener = (argument?: unknown) => void;
 
 // Node's default.
@@ -70,7 +79,7 @@ export class WorkersSocket implements Socket {
     this.destroyed = true;
     this.writableLength = 0;
     this.#reader.cancel().catch(() => {});
-    this.#socket.close().catch(() => {});
+    closeSocket(this.#socket);
     Promise.resolve().then(() => this.#emit("close"));
   }
 
