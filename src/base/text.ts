@@ -17,6 +17,11 @@ export function utf8(text: string): Uint8Array<ArrayBuffer> {
   return utf8Encoder().encode(text);
 }
 
+/** Whether a text is free of lone surrogates; also in browsers before `String.prototype.isWellFormed`, such as Safari 16.3. */
+export function isWellFormed(text: string): boolean {
+  return (text as Partial<string>).isWellFormed?.call(text) ?? !/\p{Surrogate}/u.test(text);
+}
+
 // Not the one of @std/encoding: a client loads this file first, and that one adds 600 bytes (gzip) of alphabets for one line.
 /** Bytes as lower-case hex digits. */
 export function hex(bytes: Uint8Array): string {

@@ -35,6 +35,13 @@ export function abortReason(signal: AbortSignal | undefined): unknown {
   return reason === undefined ? Object.assign(new Error("aborted"), { name: "AbortError" }) : reason;
 }
 
+/** Aborts with a reason that {@linkcode abortReason} finds, also where the runtime's own controllers take none. */
+export function abortWith(controller: AbortController, reason: unknown): void {
+  const { signal } = controller;
+  if (!("reason" in signal)) Object.assign(signal, { reason });
+  controller.abort(reason);
+}
+
 /** Throws why `signal` was aborted, if it is. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw abortReason(signal);

@@ -12,7 +12,7 @@ import { AmqpError } from "../base/errors.ts";
 import { isDate } from "../base/kinds.ts";
 import { type LogHolder, logOf } from "../base/log.ts";
 import { printable, quote } from "../base/text.ts";
-import { abortable, Deferred, ignore, throwIfAborted } from "../base/wait.ts";
+import { abortable, abortWith, Deferred, ignore, throwIfAborted } from "../base/wait.ts";
 import type { DecodedMessage, Message } from "../codec/message.ts";
 import type { Open } from "../codec/types.ts";
 import type { Receiver } from "./receiver.ts";
@@ -203,7 +203,7 @@ export class Claims {
     const isSet = await this.#variant() === "set-token";
     const late = new AbortController();
     const timer = environment.setTimer(
-      () => late.abort(refusal(audience, condition.illegalState, `no answer in ${ANSWER_MS} ms`, true)),
+      () => abortWith(late, refusal(audience, condition.illegalState, `no answer in ${ANSWER_MS} ms`, true)),
       ANSWER_MS,
     );
     try {

@@ -13,6 +13,7 @@ import { quote } from "../base/text.ts";
 import {
   abortable,
   abortReason,
+  abortWith,
   Deferred,
   ignore,
   onAbort,
@@ -317,11 +318,11 @@ export async function publish(
   const ended = new Deferred<void>();
   // Held from here to the end, so that the waits on the way share one listener.
   const callsOff = [onAbort(ending.signal, () => ended.resolve())];
-  if (signal !== undefined) callsOff.push(onAbort(signal, () => ending.abort(abortReason(signal))));
+  if (signal !== undefined) callsOff.push(onAbort(signal, () => abortWith(ending, abortReason(signal))));
   const timer = environment.setTimer(() => {
     const because = failure === undefined ? "" : `, ${failure.message}`;
     const message = `Cannot publish to ${quote(address)} at ${urls[0]!.host}: no outcome in ${timeoutMs} ms${because}`;
-    ending.abort(new TransportError("timeout", message, { cause: failure }));
+    abortWith(ending, new TransportError("timeout", message, { cause: failure }));
   }, timeoutMs);
   try {
     for (;;) {

@@ -7,6 +7,7 @@
 import { checkOptions, type Kinds } from "../base/options.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError, OutcomeError } from "../base/errors.ts";
+import { abortWith } from "../base/wait.ts";
 import { DecodedMessage, readMessage } from "../codec/message.ts";
 import type { DeliveryState, ErrorFields, Modified } from "../codec/types.ts";
 import type { IncomingDelivery } from "../engine/deliveries.ts";
@@ -209,7 +210,7 @@ export class Delivery {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
       if (this.usable) this.#settlement.watch(this, true);
-      else if (this.#outcome === undefined) this.#controller.abort(this.#lostError());
+      else if (this.#outcome === undefined) abortWith(this.#controller, this.#lostError());
     }
     return this.#controller.signal;
   }
@@ -305,7 +306,7 @@ export class Delivery {
     if (this.#outcome !== undefined) return;
     this.#lost = cause;
     this.#unwatch();
-    this.#controller?.abort(this.#lostError());
+    if (this.#controller !== undefined) abortWith(this.#controller, this.#lostError());
   }
 
   /** @ignore Decodes a message, or some of its sections. */

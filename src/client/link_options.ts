@@ -7,6 +7,7 @@
 import { type Environment, randomName } from "../base/environment.ts";
 import { type CodecLimits, MAX_DEPTH, MAX_ELEMENTS } from "../codec/limits.ts";
 import type { Coordinator, Fields, ReceiverSettleMode, SenderSettleMode, Source, Target } from "../codec/types.ts";
+import { quote } from "../base/text.ts";
 import type { AttachOptions } from "../engine/link.ts";
 import type { SessionOptions } from "../engine/session.ts";
 import { checkAddress, checkOptions, type OptionKinds } from "../base/options.ts";
@@ -90,16 +91,27 @@ export function checkedOptions<T extends LinkSettings>(
   const doing = `attach ${role}`;
   const isObject = typeof address === "object" && address !== null;
   if (!isObject) checkAddress(doing, address);
-  else if (options !== undefined) throw new TypeError(`Cannot ${doing}: both arguments are options, give one of them`);
+  else if (options !== undefined) refuse("both arguments are options, give one of them");
   const given = isObject ? address : options;
   checkOptions(doing, given, role === "sender" ? senderKinds() : receiverKinds());
-  if (!isObject) return { ...options, address } as T;
-  const { dynamic, source, target } = address;
-  const node = role === "receiver" ? source : isCoordinator(target) ? undefined : target;
+  const merged = isObject ? address : { ...options, address } as T;
+  const { dynamic, source, target } = merged;
+  const node: Partial<Source> = (role === "receiver" ? source : isCoordinator(target) ? undefined : target) ?? {};
   // A sender without a fixed target has no `address` key; null is explicit.
-  const free = address.address === null || role === "sender" && !("address" in address);
-  if (!free && !dynamic && node?.address === undefined && !node?.dynamic) checkAddress(doing, address.address);
-  return address;
+  const free = merged.address === null || role === "sender" && !("address" in merged);
+  const other = node.address ?? merged.address;
+  if (dynamic || node.dynamic) {
+    // The peer names the node [messaging 3.5.3].
+    if (other) refuse(`a dynamic node gets its address from the peer, leave out ${quote(other)}`);
+  } else if (!free && node.address === undefined) checkAddress(doing, merged.address);
+  if (merged.address && other !== merged.address) {
+    refuse(`addresses ${quote(merged.address)} and ${quote(other!)} are given, leave out one of them`);
+  }
+  return merged;
+
+  function refuse(state: string): never {
+    throw new TypeError(`Cannot ${doing}: ${state}`);
+  }
 }
 
 export const OUTCOMES: string[] = [

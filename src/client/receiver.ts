@@ -154,7 +154,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     const delivery = await this.take(options?.signal);
     if (delivery === undefined) throw this.endError("receive");
     delivery.handleTaken();
-    this.#credit.watchUnread();
+    this.#credit.handleRead();
     return delivery;
   }
 

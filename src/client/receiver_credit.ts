@@ -20,6 +20,8 @@ export interface CreditedReceiver {
   /** Messages that have arrived, and nobody has taken. */
   readonly buffered: number;
   readonly waiting: number;
+  /** Takes each delivery in a call, so that none is buffered. */
+  readonly ondelivery: unknown;
   /** Called when the sender has settled a delivery after its outcome. */
   readonly onsettled: (() => void) | undefined;
   requireOpen(doing: string): void;
@@ -110,6 +112,10 @@ export class ReceiverCredit {
     // Transfers of resumed deliveries use credit, and their outcomes reach the sender only after them.
     if (resumed > 0 && (isPaused || this.window === 0)) this.#pending += this.left + resumed;
     this.grantPending();
+    // Of a program that set the credit and has not asked for a message yet, perhaps none ever comes.
+    if (this.isGiven && this.window > 0 && this.#receiver.ondelivery === undefined && this.#receiver.waiting === 0) {
+      this.#watchUnread();
+    }
   }
 
   handleInterrupted(): void {
@@ -196,8 +202,12 @@ export class ReceiverCredit {
    * Called for each message that a caller took by itself. A program that takes one and forgets the receiver keeps those that came
    * ahead from all others.
    */
-  watchUnread(): void {
+  handleRead(): void {
     this.#read++;
+    this.#watchUnread();
+  }
+
+  #watchUnread(): void {
     if (this.#unreadTimer === undefined && this.#receiver.open) this.#awaitRead();
   }
 

@@ -68,7 +68,7 @@ export class ParallelSink {
   constructor(sender: ParallelSender, controller: { readonly signal: AbortSignal; error(reason: unknown): void }) {
     this.#sends = new ParallelSends(sender);
     // The stream calls `abort` only after the present write.
-    controller.signal.addEventListener("abort", () => this.abort(controller.signal.reason), { once: true });
+    controller.signal.addEventListener("abort", () => this.abort(abortReason(controller.signal)), { once: true });
     const fail = (error: unknown): void => {
       this.#sends.leave();
       controller.error(error);

@@ -8,7 +8,7 @@ import * as condition from "../base/condition.ts";
 import { AmqpError, TransactionError } from "../base/errors.ts";
 import { printable } from "../base/text.ts";
 import { checkOptions, describeKind, type OptionKinds, WAIT_KINDS } from "../base/options.ts";
-import { abortable, abortReason, ignore, onAbort, rejected, type WaitOptions } from "../base/wait.ts";
+import { abortable, abortReason, abortWith, ignore, onAbort, rejected, type WaitOptions } from "../base/wait.ts";
 import { type Message, value, writeMessage } from "../codec/message.ts";
 import type { DeliveryState, ErrorFields, Modified, Outcome } from "../codec/types.ts";
 import { Described, type Value } from "../codec/values.ts";
@@ -186,7 +186,7 @@ export class Transaction implements AsyncDisposable {
     }
     const controller = new AbortController();
     const { signal: given } = options;
-    const callOff = given && onAbort(given, () => controller.abort(abortReason(given)));
+    const callOff = given && onAbort(given, () => abortWith(controller, abortReason(given)));
     const signal = given?.aborted ? given : controller.signal;
     const sent = sender.send(message, { ...options, signal, state: { kind: "transactionalState", txnId: this.#id } });
     this.#sends.set(sent, controller);
@@ -340,7 +340,7 @@ export class Transaction implements AsyncDisposable {
 
   // A peer may end the link over a message of an unknown transaction.
   #abortSends(): void {
-    for (const controller of this.#sends.values()) controller.abort(this.#ended("send in"));
+    for (const controller of this.#sends.values()) abortWith(controller, this.#ended("send in"));
   }
 
   // In doubt if the commit had left without an answer; otherwise the end of the control link rolled back.

@@ -9,6 +9,7 @@
  * @module
  */
 
+import { isWellFormed } from "../base/text.ts";
 import { fitsBigInt, fitsInteger, isAscii, typeOf } from "./codes.ts";
 import type { PrimitiveType } from "./values.ts";
 
@@ -108,7 +109,7 @@ export function stillFits(type: PrimitiveType, value: unknown): boolean {
     case "ulong":
       return typeof value === "bigint" && fitsBigInt(type, value);
     case "string":
-      return typeof value === "string" && value.isWellFormed();
+      return typeof value === "string" && isWellFormed(value);
     case "symbol":
       return typeof value === "string" && isAscii(value);
     default:

@@ -18,7 +18,7 @@ import {
   misfit,
 } from "./codes.ts";
 import { stillFits, type WireTypes, wireTypesOf } from "./wire_types.ts";
-import { hex, utf8 } from "../base/text.ts";
+import { hex, isWellFormed, utf8 } from "../base/text.ts";
 import { AmqpArray, Described, type PrimitiveType, Typed, type Value } from "./values.ts";
 
 /** Deepest nesting of values that are encoded: far from overflowing the stack, so that a cycle is an error. */
@@ -428,7 +428,7 @@ const variableCodes = { string: 0xa1, symbol: 0xa3, binary: 0xa0, list: 0xc0, ma
 
 // An encoder would silently replace a lone surrogate by U+FFFD.
 function wellFormed(text: string): Uint8Array {
-  if (!text.isWellFormed()) throw new RangeError("Cannot encode string: it has half of a UTF-16 pair");
+  if (!isWellFormed(text)) throw new RangeError("Cannot encode string: it has half of a UTF-16 pair");
   return utf8(text);
 }
 

@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { abortable, onAbort } from "../../src/base/wait.ts";
+import { abortable, abortWith, onAbort } from "../../src/base/wait.ts";
 import { test } from "../harness.ts";
 
 /** A signal that counts its listeners. */
@@ -46,4 +46,25 @@ test("a signal loses its listener with the last that waits for it, and gets anot
   onAbort(signal, () => called.push("three"));
   abort();
   assertEquals([called, listeners()], [["three"], [2, 2]]);
+});
+
+test("a controller that takes no reason, as React Native's, still tells the one that it is aborted with", async () => {
+  // The package `abort-controller`: no `reason`, no `throwIfAborted`.
+  class Signal extends EventTarget {
+    aborted = false;
+  }
+  class Controller {
+    signal = new Signal();
+    abort(): void {
+      this.signal.aborted = true;
+      this.signal.dispatchEvent(new Event("abort"));
+    }
+  }
+  for (const kind of [Controller, AbortController]) {
+    const controller = new kind() as AbortController;
+    const waiting = abortable(new Promise<void>(() => {}), controller.signal);
+    abortWith(controller, new RangeError("enough"));
+    await assertRejects(() => waiting, RangeError, "enough");
+    await assertRejects(() => abortable(Promise.resolve(), controller.signal), RangeError, "enough");
+  }
 });

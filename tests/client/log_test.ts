@@ -227,6 +227,14 @@ test("log: messages that came ahead to a receiver that nobody asks any more are 
     'Cannot give 4 messages of "orders" at H to others: they came ahead to a receiver that was asked for none for a while; ' +
     'close it, or keep it for the next call; credit "manual" with receiveBatch() takes none ahead',
   ]]);
+  entries.length = 0;
+  // One that was given credit, and is never asked for a message; and one whose program has none in hand yet, but waits.
+  const forgotten = connection.receiver("drinks", { credit: 2 });
+  connection.receiver("food", { credit: 2 }).serve(() => {}).catch(() => {});
+  for (const address of ["drinks", "food"]) connection.send(address, { body: 1 });
+  await time.pass(30_000);
+  assertEquals(entries.map(({ code, address }) => [code, address]), [["unread", "drinks"]]);
+  await forgotten.close();
   receive(receiver);
   await time.pass(10);
   connection.destroy(new Error("over"));

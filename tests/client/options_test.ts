@@ -179,6 +179,17 @@ test("addresses: what is no address, or none at all, is refused where it is give
     await refused(() => (publish as Loose)(URL, { body: 1 }, "orders")),
     `Cannot publish: address is an object with "body"${why}`,
   );
+  const twice = 'addresses "orders" and "jobs" are given, leave out one of them';
+  assertEquals(await attach(receiver, "orders", { source: { address: "jobs" } }), `Cannot attach receiver: ${twice}`);
+  assertEquals(
+    await attach(sender, { address: "orders", target: { address: "jobs" } }),
+    `Cannot attach sender: ${twice}`,
+  );
+  // [messaging 3.5.3]
+  const named = 'a dynamic node gets its address from the peer, leave out "orders"';
+  assertEquals(await attach(receiver, "orders", { dynamic: true }), `Cannot attach receiver: ${named}`);
+  assertEquals(await attach(sender, "orders", { target: { dynamic: true } }), `Cannot attach sender: ${named}`);
+  receiver("orders", { source: { address: "orders" } });
   // Without a fixed target, or for a dynamic node, there is no address.
   assertThrows(() => receiver({}), TypeError);
   for (const options of [{}, { address: null }, { dynamic: true }]) sender(options);

@@ -219,9 +219,22 @@ test("TYP-7: a byte order mark is a character like any other", () => {
   assertEquals(encode("\ufeffA"), "a104efbbbf41");
 });
 
-test("TYP-7: half of a UTF-16 pair is not replaced but refused", () => {
-  for (const text of ["\ud800", "a\udc00", "x".repeat(100) + "\ud800"]) {
-    assertThrows(() => encode(text), RangeError, "Cannot encode string: it has half of a UTF-16 pair");
+test("TYP-7: half of a UTF-16 pair is not replaced but refused, also where strings have no isWellFormed", () => {
+  const { isWellFormed } = String.prototype;
+  try {
+    for (const older of [false, true]) {
+      if (older) Reflect.deleteProperty(String.prototype, "isWellFormed");
+      for (const text of ["\ud800", "a\udc00", "x".repeat(100) + "\ud800", "\udc00\ud800"]) {
+        assertThrows(() => encode(text), RangeError, "Cannot encode string: it has half of a UTF-16 pair");
+      }
+      assertEquals(encode("\u{1f600}"), "a104f09f9880");
+    }
+  } finally {
+    Object.defineProperty(String.prototype, "isWellFormed", {
+      value: isWellFormed,
+      writable: true,
+      configurable: true,
+    });
   }
 });
 
