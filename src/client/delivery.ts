@@ -4,14 +4,14 @@
  * @module
  */
 
-import { checkOptions, type Kinds } from "../base/options.ts";
+import { checkOptions } from "../base/options.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError, OutcomeError } from "../base/errors.ts";
 import { abortWith } from "../base/wait.ts";
 import { DecodedMessage, readMessage } from "../codec/message.ts";
 import type { DeliveryState, ErrorFields, Modified } from "../codec/types.ts";
 import type { IncomingDelivery } from "../engine/deliveries.ts";
-import { rejection } from "./outcome.ts";
+import { MODIFY_KINDS, rejection } from "./outcome.ts";
 import type { Link } from "./link.ts";
 import type { ReceiverRecovery } from "./recovery.ts";
 
@@ -51,8 +51,6 @@ export interface DeliveryPayload {
   collect(): Promise<Uint8Array>;
   settled(): void;
 }
-
-const MODIFY_KINDS: Kinds = { deliveryFailed: "boolean", undeliverableHere: "boolean", messageAnnotations: "object" };
 
 /**
  * One received message, from its arrival until it is settled.

@@ -229,7 +229,7 @@ export class DeliveryLoop implements AsyncGenerator<Delivery, void, void>, LoopW
     if (this.#busy !== undefined || this.#state === "over") return this.#after(() => this.#turn());
     this.#state = "begun";
     try {
-      this.#settle(true);
+      this.#finishLast();
     } catch (error) {
       return this.#after(() => this.#fail(error));
     }
@@ -291,7 +291,7 @@ export class DeliveryLoop implements AsyncGenerator<Delivery, void, void>, LoopW
     if (this.#state === "over") return { done: true, value: undefined };
     this.#state = "begun";
     try {
-      this.#settle(true);
+      this.#finishLast();
       const delivery = this.#source.shift();
       if (delivery !== undefined) return this.#hand(delivery);
     } catch (error) {
@@ -337,6 +337,12 @@ export class DeliveryLoop implements AsyncGenerator<Delivery, void, void>, LoopW
     if (this.#source.automatic) this.#inHand = delivery;
     else delivery.handleTaken();
     return { done: false, value: delivery };
+  }
+
+  // Settles the message before; throws if no other is to follow, also where some have arrived.
+  #finishLast(): void {
+    this.#settle(true);
+    throwIfAborted(this.#options.signal);
   }
 
   #settle(processed: boolean): void {

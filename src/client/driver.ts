@@ -127,7 +127,16 @@ export class Driver {
   /** Closes the channel without an AMQP close; every wait on the connection fails with `cause`. */
   destroy(cause: Error): void {
     this.#dispatch(this.#endpoint.disconnect(cause));
-    this.#channel.close(this.closeCode, "", this.closeTimeoutMs);
+    this.#close();
+  }
+
+  #close(): void {
+    try {
+      this.#channel.close(this.closeCode, "", this.closeTimeoutMs);
+    } catch (cause) {
+      // A channel of the program that throws may never report its end.
+      this.#onclose({ code: 1006, reason: "", cause });
+    }
   }
 
   // V8 puts a function that stands in an assignment to a property into old space, where it keeps what it reaches, the whole
@@ -187,7 +196,7 @@ export class Driver {
     this.#write();
     this.#dispatch(this.#endpoint.events());
     // Even if the peer does not read what is left: the channel bounds the time of its own end.
-    if (this.#endpoint.finished) this.#channel.close(this.closeCode, "", this.closeTimeoutMs);
+    if (this.#endpoint.finished) this.#close();
     this.#armTimer();
   }
 
@@ -207,11 +216,12 @@ export class Driver {
 
   #awaitReady(): void {
     this.#congested = true;
-    this.#channel.ready().then(() => {
+    const resume = (): void => {
       this.#congested = false;
-      if (this.#over) return;
-      this.flush();
-    });
+      if (!this.#over) this.flush();
+    };
+    // A channel that has ended reports that by itself.
+    this.#channel.ready().then(resume, resume);
   }
 
   #dispatch(events: EngineEvent[]): void {

@@ -6,7 +6,7 @@
 
 import * as condition from "../base/condition.ts";
 import { AmqpError, OutcomeError, TransportError } from "../base/errors.ts";
-import { describeKind, type OptionKinds } from "../base/options.ts";
+import { describeKind, type Kinds, type OptionKinds } from "../base/options.ts";
 import { abortReason, ignore, type WaitOptions } from "../base/wait.ts";
 import { decodeAs, readDescriptor } from "../codec/composite.ts";
 import { definitions } from "../codec/definitions.ts";
@@ -232,6 +232,13 @@ export function failure(outcome: Outcome | UnknownState | undefined, where: stri
   const retryable = kind === "released" || (kind === "modified" && !outcome.undeliverableHere);
   return new OutcomeError(kind, `amqp:${kind}:list`, `${what} ${kind}`, { ...outcome, remote: true, retryable });
 }
+
+/** The kinds of the changes to a message that goes back modified. */
+export const MODIFY_KINDS: Kinds = {
+  deliveryFailed: "boolean",
+  undeliverableHere: "boolean",
+  messageAnnotations: "object",
+};
 
 /**
  * The outcome of a message that the program rejects with `error`.

@@ -252,7 +252,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
    * @throws {AmqpError} If the link, session or connection is ended by the peer or fails, or the receiver was closed before.
    * @throws {TypeError} At once, if the handler is no function, or an option does not exist or is of the wrong kind.
    * @throws {RangeError} At once, if `concurrency` is not a whole number from 1, or above an explicit credit of the receiver.
-   * @throws The error of `onerror`, once the running handlers are done.
+   * @throws The error of `onerror` or `retryDelay`, once the running handlers are done.
    *
    * @example
    * ```ts

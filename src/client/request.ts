@@ -115,7 +115,7 @@ export class Requester {
   async request(address: string, message: Message, options: RequestOptions): Promise<DecodedMessage> {
     const { signal } = options;
     throwIfAborted(signal);
-    const chosen = options.replyTo ?? message.properties?.replyTo ?? undefined;
+    const chosen = options.replyTo ?? message.properties?.replyTo ?? options.receiver?.address ?? undefined;
     const replies = this.#receiver(chosen, options.receiver);
     await replies.ready({ signal });
     // An unguessable id, so that nobody else can respond.

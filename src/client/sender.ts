@@ -345,14 +345,17 @@ export class Sender extends Link {
       case "sent":
         return this.#settled(event.delivery)?.onsent(event.delivery);
       case "refused":
-        // The message does not fit the link.
         return this.#settled(event.delivery)?.onlost(event.error, false, event.delivery);
     }
   }
 
   /** @ignore Called by the connection when credit comes. */
   handleCredit(): void {
-    this.oncredit?.();
+    try {
+      this.oncredit?.();
+    } catch (error) {
+      this.writeLog("callbackFailed", { callback: "oncredit", error });
+    }
     this.#notify();
   }
 

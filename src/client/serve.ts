@@ -56,7 +56,7 @@ class Serving {
   // The message that each loop waits for.
   readonly #waits: (Deferred<Delivery | undefined> | undefined)[];
   #stopped: boolean;
-  // What `onerror` threw.
+  // What `onerror` or `retryDelay` threw.
   #failure: { readonly error: unknown } | undefined;
   // Handlers in a row that have failed.
   #failures = 0;
@@ -69,7 +69,7 @@ class Serving {
     this.#stopped = options.signal?.aborted ?? false;
   }
 
-  /** Resolves when all loops have ended; rejects with what `onerror` threw, or with the failure of the link. */
+  /** Resolves when all loops have ended; rejects with what `onerror` or `retryDelay` threw, or with the failure of the link. */
   async run(): Promise<void> {
     const ends = await Promise.allSettled(this.#waits.map((_, place) => {
       const running = this.#source.handlers.handler();
@@ -122,7 +122,12 @@ class Serving {
   #returnFailed(delivery: Delivery): void {
     const { retryDelay } = this.#options;
     const before = retryDelay === undefined ? 0 : Math.max(this.#failures++, delivery.failedAttempts);
-    const delay = typeof retryDelay === "function" ? retryDelay(before) : (retryDelay ?? 0) * 2 ** before;
+    let delay = 0;
+    try {
+      delay = typeof retryDelay === "function" ? retryDelay(before) : (retryDelay ?? 0) * 2 ** before;
+    } catch (error) {
+      this.#fail(error);
+    }
     if (delay > 0 && !this.#stopped) {
       this.#source.handlers.returnLater(delivery, Math.min(MAX_RETRY_DELAY_MS, delay));
     } else delivery.settleByDefault(false);

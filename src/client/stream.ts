@@ -47,8 +47,8 @@ export async function sendStream(
   { signal }: WaitOptions,
 ): Promise<SendOutcome | undefined> {
   const listener = new PromisedOutcome(sender, undefined, undefined);
-  const body = piecesOf(message?.body);
   const source = new Pieces();
+  let body: AsyncIterator<Uint8Array> | undefined;
   let delivery: OutgoingDelivery | undefined;
   const abort = (): void => {
     if (delivery === undefined) return;
@@ -70,6 +70,7 @@ export async function sendStream(
   };
   signal?.addEventListener("abort", abort, { once: true });
   try {
+    body = piecesOf(message?.body);
     await sender.ready({ signal });
     // The link may have ended in the turn that attached it, and would never report on the message.
     if (sender.over) sender.requireOpen("send");
@@ -87,7 +88,7 @@ export async function sendStream(
     return await sender.refused(error, { ...message, body: undefined });
   } finally {
     // Only stops the source: not awaited.
-    if (!source.ended) (async () => await body.return?.())().catch(ignore);
+    if (!source.ended) (async () => await body?.return?.())().catch(ignore);
     signal?.removeEventListener("abort", abort);
     if (isOwn) void sender.close();
   }

@@ -13,7 +13,7 @@ import { type Message, value, writeMessage } from "../codec/message.ts";
 import type { DeliveryState, ErrorFields, Modified, Outcome } from "../codec/types.ts";
 import { Described, type Value } from "../codec/values.ts";
 import { Writer } from "../codec/writer.ts";
-import { rejection } from "./outcome.ts";
+import { MODIFY_KINDS, rejection } from "./outcome.ts";
 import type { Delivery } from "./delivery.ts";
 import type { Link } from "./link.ts";
 import type { SendOptions, SendOutcome } from "./outcome.ts";
@@ -214,6 +214,7 @@ export class Transaction implements AsyncDisposable {
 
   /** Modifies a message with the commit. */
   modify(delivery: Delivery, changes: Omit<Modified, "kind"> = {}): void {
+    checkOptions("modify delivery", changes, MODIFY_KINDS);
     this.#settle(delivery, { kind: "modified", ...changes });
   }
 

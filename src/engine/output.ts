@@ -85,7 +85,18 @@ export class Output {
     if (this.#closed) return;
     if (this.#held === undefined && (this.#opened || channel === 0) && this.#write(channel, body, this.#limit)) return;
     if (this.#opened) throw this.#tooLarge(body);
+    this.checkHeld(body);
     (this.#held ??= []).push({ channel, body, endpoint });
+  }
+
+  /**
+   * Checks that a frame which is to wait can be encoded: later there is no caller whose mistake it would be. What an error
+   * carries is cut to what can.
+   *
+   * @throws {TypeError | RangeError} If the body holds a value that AMQP cannot express.
+   */
+  checkHeld(body: Performative): void {
+    if (!("error" in body)) this.#measure(body);
   }
 
   /** Writes the frames that have waited, now that the peer's limits are known. */
@@ -116,10 +127,7 @@ export class Output {
    * @throws {TypeError | RangeError} If the body holds a value that AMQP cannot express.
    */
   check(body: Performative): void {
-    const start = this.#begin(0, body);
-    const size = this.writer.length - start;
-    this.writer.truncate(start);
-    if (size > this.#limit) throw this.#tooLarge(body);
+    if (this.#measure(body) > this.#limit) throw this.#tooLarge(body);
   }
 
   /**
@@ -189,6 +197,13 @@ export class Output {
   #note(channel: number, body: Performative | undefined, payloadBytes: number): void {
     if (this.#trace === undefined) return;
     (this.#untraced ??= []).push({ direction: "out", channel, body: kept(body), payloadBytes });
+  }
+
+  #measure(body: Performative): number {
+    const start = this.#begin(0, body);
+    const size = this.writer.length - start;
+    this.writer.truncate(start);
+    return size;
   }
 
   #begin(channel: number, body: Performative): number {

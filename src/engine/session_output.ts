@@ -27,6 +27,8 @@ export interface FrameOutput {
   transfer(channel: number, transfer: Transfer, payload: Uint8Array): number;
   /** Checks that the peer accepts a frame with this body. */
   check(body: Performative): void;
+  /** Checks that a frame which is to wait can be encoded. */
+  checkHeld(body: Performative): void;
   /** True when a transfer of so many bytes does not fit the flush. */
   full(payloadBytes: number): boolean;
 }
@@ -75,9 +77,13 @@ export class SessionOutput {
   }
 
   write(body: Performative, endpoint: FrameEndpoint): void {
-    if (this.#holds(endpoint)) return void this.#held.push({ body, link: endpoint as LinkEndpoint });
+    const { output } = this.#session.connection;
+    if (this.#holds(endpoint)) {
+      output.checkHeld(body);
+      return void this.#held.push({ body, link: endpoint as LinkEndpoint });
+    }
     this.writeDispositions();
-    this.#session.connection.output.write(this.#session.channel, body, endpoint);
+    output.write(this.#session.channel, body, endpoint);
   }
 
   /** Writes the frames that waited for the peer's begin; a link with a handle that the peer does not accept ends instead. */

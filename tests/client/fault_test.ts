@@ -109,6 +109,58 @@ test("ATK-32: a trace that throws disturbs nothing, and the log is told what it 
   }
 });
 
+test("a link or session with a property that AMQP cannot express fails by itself, also before the peer has answered", async () => {
+  const server = acceptor({ onReceiver: (request) => void request.accept({ credit: 1 }) });
+  const properties = { flag: Symbol("no value") } as unknown as Record<string, string>;
+  for (const opened of [false, true]) {
+    const connection = linkUp(server);
+    if (opened) await connection.ready();
+    const [one, session] = [connection.sender("one"), connection.session()];
+    const other = session.sender("other");
+    for (const from of [connection, session]) {
+      assertThrows(() => from.sender({ address: "two", properties }), TypeError, "no AMQP type for a symbol (attach");
+    }
+    assertThrows(() => connection.session({ properties }), TypeError, "no AMQP type for a symbol (begin");
+    await Promise.all([one.ready(), other.ready()]);
+    await connection.close();
+    assertEquals(connection.error, undefined);
+  }
+});
+
+test("an oncredit that throws ends nothing, and the log is told", async () => {
+  const told = new Deferred<LogEntry>();
+  const server = acceptor({ onReceiver: (request) => void request.accept({ credit: 1 }) });
+  const connection = linkUp(server, { log: (entry) => told.resolve(entry) });
+  const sender = connection.sender("orders");
+  sender.oncredit = () => {
+    throw new Error("no");
+  };
+  await sender.send({ body: 1 }, { settled: true });
+  const { code, error } = await told.promise;
+  assertEquals([code, (error as Error).message], ["callback-failed", "no"]);
+  await connection.close();
+  assertEquals(connection.error, undefined);
+});
+
+test("a channel of the program whose ready() rejects, or whose close() throws, hangs nothing", async () => {
+  const server = acceptor({ onReceiver: (request) => void request.accept({ credit: 9 }) });
+  const [client, accepted] = channelPair();
+  server.accept(accepted);
+  let full = true;
+  const channel = between(client, {
+    buffered: () => full ? 1e9 : 0,
+    ready: () => Promise.reject(new Error(`ready ${full = false}`)),
+    close: () => {
+      throw new Error("cannot close");
+    },
+  });
+  const connection = openOver(channel, undefined);
+  await connection.sender("orders").send({ body: 1 }, { settled: true });
+  await connection.close();
+  assertEquals(connection.state, "closed");
+  client.close();
+});
+
 test("a session that is closing takes no more links, and tells what it ended with", async () => {
   const connection = linkUp(acceptor({ onReceiver: (request) => void request.accept() }));
   const session = connection.session();

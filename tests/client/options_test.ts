@@ -127,6 +127,10 @@ test("options: a call that runs for each message, or ends something, refuses a n
     );
   }
   assertEquals(
+    await refused(() => transaction.modify({}, { deliveryfailed: true })),
+    'Cannot modify delivery: there is no option "deliveryfailed", "deliveryFailed" is meant',
+  );
+  assertEquals(
     await refused(() => receiver.receive({ signal: AbortSignal.timeout(60_000), timeoutMs: 5 })),
     `Cannot receive: there is no option "timeoutMs", ${signal}`,
   );

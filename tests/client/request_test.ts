@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { Broker } from "../../src/broker/broker.ts";
 import { OutcomeError } from "../../src/base/errors.ts";
 import type { LogEntry } from "../../src/base/log.ts";
@@ -52,6 +52,9 @@ test("MGT-1: request takes its answers where it was told to, and without a settl
   void server.respond("echo", (request) => ({ body: request.properties!.replyTo! }));
   assertEquals((await client.request("echo", { body: 1 }, { replyTo: "my-answers" })).body, "my-answers");
   assertEquals((await client.request("echo", { properties: { replyTo: "others" } })).body, "others");
+  assertEquals((await client.request("echo", { body: 1 }, { receiver: { address: "theirs" } })).body, "theirs");
+  // The node of one request is not that of the next.
+  assertMatch((await client.request("echo", { body: 1 })).body as string, /^dynamic\//);
   await Promise.all([client.close(), server.close()]);
   // A peer that answers requests, and never settles them.
   const replies = new Map<string, (id: MessageId) => void>();

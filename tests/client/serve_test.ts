@@ -143,13 +143,14 @@ test("values: leaving the loop closes the receiver, preventCancel keeps it, a si
   await assertRejects(
     async () => {
       for await (const delivery of receiver.values({ signal: stop.signal })) {
-        if (delivery.message.body === 5n) stop.abort(new Error("enough"));
+        // The last message has arrived by then, and is not handed out any more.
+        if (delivery.message.body === 4n) await turn().then(() => stop.abort(new Error("enough")));
       }
     },
     Error,
     "enough",
   );
-  assertEquals([receiver.open, outcomes.slice(4)], [false, ["accepted", "accepted"]]);
+  assertEquals([receiver.open, outcomes.slice(4)], [false, ["accepted", "released"]]);
   assertThrows(
     () => receiver.values({ preventCanel: true } as unknown as { preventCancel: boolean }),
     TypeError,
@@ -176,6 +177,22 @@ test("serve: retryDelay holds a failed message back, longer each time, and it co
     assertEquals(waits, [100, 200, 400]);
     await connection.close();
   }
+});
+
+test("serve: a retryDelay that throws ends it, and the message and its handler's error are not lost", async () => {
+  const { connection, outcomes } = receiving(numbered(2));
+  const told: unknown[] = [];
+  const serving = connection.receiver("orders").serve(() => {
+    throw new Error("no");
+  }, {
+    retryDelay: () => {
+      throw new Error("no delay");
+    },
+    onerror: (error) => void told.push((error as Error).message),
+  });
+  await assertRejects(() => serving, Error, "no delay");
+  await connection.close();
+  assertEquals([told, outcomes], [["no"], ["modified", "released"]]);
 });
 
 test("serve: what is held back goes back at once when the receiver closes", async () => {

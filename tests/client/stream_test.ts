@@ -244,6 +244,20 @@ test("a stream's own link is attached with the settings of its sender, but for t
   await connection.close();
 });
 
+test("a stream of what is no body, or is read by another, leaves no link and no session behind", async () => {
+  const connection = taking((request) => request.accept({ credit: 10 }));
+  const sender = connection.sender("files");
+  const locked = new Blob(["x"]).stream();
+  locked.getReader();
+  for (const body of ["text", undefined, locked] as ReadableStream<Uint8Array<ArrayBuffer>>[]) {
+    await assertRejects(() => sender.stream({ body }), TypeError);
+  }
+  await turn();
+  const { sessions, links } = connection.facts();
+  assertEquals([sessions, links], [1, 1]);
+  await connection.close();
+});
+
 test("a stream whose link ends before the first of it is queued fails, and does not wait for ever", async () => {
   const connection = taking((request) => request.accept({ credit: 10 }));
   const sender = connection.sender("files");
