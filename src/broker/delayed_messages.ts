@@ -8,19 +8,17 @@ import type { Environment } from "../base/environment.ts";
 import type { QueuedMessage } from "./queued_message.ts";
 import { SortedMessages } from "./sorted_messages.ts";
 
-// Messages that come due within the same millisecond keep their order.
-const DELAYED_PER_MS = 65_536;
-
-interface Delayed {
+// The messages that come due in one millisecond, in the order in which they came.
+interface Entry {
   readonly rank: number;
-  readonly message: QueuedMessage;
+  readonly messages: QueuedMessage[];
 }
 
 export class DelayedMessages {
   readonly #environment: Environment;
   readonly #ondue: (messages: QueuedMessage[]) => void;
-  readonly #messages = new SortedMessages<Delayed>();
-  #lastPlace = 0;
+  readonly #entries = new SortedMessages<Entry>();
+  #size = 0;
   #timer: unknown;
   #due = Infinity;
 
@@ -31,17 +29,21 @@ export class DelayedMessages {
   }
 
   get size(): number {
-    return this.#messages.size;
+    return this.#size;
   }
 
   add(message: QueuedMessage, due: number): void {
-    const rank = Math.ceil(due) * DELAYED_PER_MS + ++this.#lastPlace % DELAYED_PER_MS;
-    this.#messages.insert({ rank, message });
-    if (due < this.#due) this.#wait(due);
+    const rank = Math.ceil(due);
+    const entry = this.#entries.get(rank);
+    if (entry === undefined) this.#entries.insert({ rank, messages: [message] });
+    else entry.messages.push(message);
+    this.#size++;
+    if (rank < this.#due) this.#wait(rank);
   }
 
   extract(): QueuedMessage[] {
-    return this.#messages.extract(() => true).map(({ message }) => message);
+    this.#size = 0;
+    return this.#entries.extract(() => true).flatMap(({ messages }) => messages);
   }
 
   /** Cancels the timer. */
@@ -57,16 +59,17 @@ export class DelayedMessages {
 
   #take(): void {
     const now = this.#environment.now();
-    const messages: QueuedMessage[] = [];
+    const taken: QueuedMessage[][] = [];
     this.#due = Infinity;
-    for (let next = this.#messages.first; next !== undefined; next = this.#messages.first) {
-      const due = Math.floor(next.rank / DELAYED_PER_MS);
-      if (due > now) {
-        this.#wait(due);
+    for (let next = this.#entries.first; next !== undefined; next = this.#entries.first) {
+      if (next.rank > now) {
+        this.#wait(next.rank);
         break;
       }
-      messages.push(this.#messages.shift()!.message);
+      taken.push(this.#entries.shift()!.messages);
     }
+    const messages = taken.flat();
+    this.#size -= messages.length;
     this.#ondue(messages);
   }
 }

@@ -1,5 +1,8 @@
 import { assertEquals } from "@std/assert";
 import { CheckSchedule } from "../../src/broker/check_schedule.ts";
+import { DelayedMessages } from "../../src/broker/delayed_messages.ts";
+import type { QueuedMessage } from "../../src/broker/queued_message.ts";
+import { VirtualTime } from "../client/virtual.ts";
 import { random, test } from "../harness.ts";
 import { range } from "./set_up.ts";
 
@@ -37,4 +40,18 @@ test("a schedule gives what a walk through all names would give", () => {
       assertEquals(schedule.take(now).sort(), due.sort(), `seed ${seed}`);
     }
   }
+});
+
+test("EXT-8: of very many messages for one time, or for one years ahead, none is lost, and their order stays", () => {
+  const time = new VirtualTime();
+  const delayed = new DelayedMessages(time, () => {});
+  const tenYears = time.now() + 3.2e11;
+  // More than any number that a millisecond could be divided by.
+  const messages = range(0, 70_000).map((bytes) => ({ bytes }) as QueuedMessage);
+  for (const message of messages) delayed.add(message, tenYears + 0.5);
+  delayed.add(messages[0]!, 5_000);
+  assertEquals(delayed.size, messages.length + 1);
+  assertEquals(delayed.extract().map(({ bytes }) => bytes), [0, ...range(0, 70_000)]);
+  assertEquals(delayed.size, 0);
+  delayed.close();
 });
