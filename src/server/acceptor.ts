@@ -264,12 +264,15 @@ class Accepting {
   async close(options: CloseOptions = {}): Promise<void> {
     checkOptions("close acceptor", options, CLOSE_KINDS);
     const { signal, ...closeOptions } = options;
-    // The signal ends this wait, not that of another call.
-    this.#closing ??= Promise.all(
+    const before = this.#closing;
+    // A close that is under way ends within this call's milliseconds, too.
+    const closing = Promise.all(
       [...this.connections].map((connection) => connection.close({ error: goingAway(), ...closeOptions })),
-    ).then(() => {});
+    );
+    this.#closing = Promise.all([before, closing]).then(() => {});
     // Their timers would keep the process alive.
     this.#containers.close(goingAway());
+    // The signal ends this wait, not that of another call.
     await abortable(this.#closing, signal);
   }
 

@@ -79,6 +79,24 @@ test("WSB-30: an acceptor that closes tells its clients that it goes away", asyn
   await late.close();
 });
 
+test("close: a second one with less time does not wait for the first", async () => {
+  const handled = new Deferred<void>();
+  const server = acceptor({
+    onReceiver: (request) =>
+      void request.accept({ credit: 1 }).serve(() => {
+        handled.resolve();
+        return new Promise(() => {});
+      }),
+  });
+  const connection = linkUp(server);
+  void connection.sender("orders").send({ body: 1 });
+  await handled.promise;
+  const first = server.close({ timeoutMs: 3_600_000 });
+  await server.close({ timeoutMs: 5 });
+  await first;
+  assertEquals(server.connections.size, 0);
+});
+
 test("ATK-8: connections above the limit are closed before anything is made for them, and make room when they end", async () => {
   const server = acceptor({ maxConnections: 2 });
   const connections = [linkUp(server), linkUp(server)];
