@@ -272,7 +272,9 @@ export class ProxyTunnel {
       this.#finish();
       return { kind: "open", surplus: rest };
     }
-    if (head.status === 407) {
+    // Some proxies ask with the status for origin servers, and refuse a wrong password with it.
+    const { status } = head;
+    if (status === 407 || status === 401 && this.#sent === undefined && this.#proxy.authenticator === undefined) {
       if (this.#proxy.authenticator === undefined) this.#challenge = this.#choose(head);
       else this.#takeChallenges(head);
       this.#reusable = keepsConnection(head);
@@ -285,15 +287,14 @@ export class ProxyTunnel {
       this.#deadline = Math.min(this.#deadline!, now + (this.#limits.bodyTimeoutMs ?? CHALLENGE_BODY_TIMEOUT_MS));
       return this.#readBody(rest, now);
     }
-    // Some proxies refuse a wrong password with the status for origin servers.
-    if (head.status === 401) throw this.#refused(head);
-    throw this.#error("proxy-failed", `status is ${head.status}`, head);
+    if (status === 401) throw this.#refused(head);
+    throw this.#error("proxy-failed", `status is ${status}`, head);
   }
 
   // Decides whether to answer: at most once for each challenge, and once more for a stale nonce.
   #choose(head: ResponseHead): UsableChallenge {
     const values = headerValues(head.headers, "proxy-authenticate");
-    const [best] = this.#proxy.rank(values);
+    const [best = this.#unnamed(values)] = this.#proxy.rank(values);
     const sent = this.#sent;
     const stale = sent === "digest" && best?.scheme === "digest" && best.digest.stale;
     const known = this.#proxy.knowsCredentials(stale);
@@ -304,13 +305,19 @@ export class ProxyTunnel {
     if (!known && this.#proxy.ask === undefined) {
       throw this.#error(
         "proxy-authentication-failed",
-        "status is 407, no credentials are set; give its username and password",
+        `status is ${head.status}, no credentials are set; give its username and password`,
         head,
       );
     }
     this.#answered = true;
     this.#renewed = stale;
     return best;
+  }
+
+  // A proxy that names no scheme, against the rule [rfc9110 15.5.8], knows Basic: its other clients send that unasked.
+  #unnamed(values: readonly string[]): UsableChallenge | undefined {
+    const isUnnamed = values.length === 0 && !this.#answered && this.#proxy.schemes.includes("basic");
+    return isUnnamed ? { scheme: "basic", realm: undefined } : undefined;
   }
 
   #takeChallenges(head: ResponseHead): void {
@@ -409,8 +416,10 @@ export class ProxyTunnel {
     const state = offered.includes("basic") && !this.#proxy.schemes.includes("basic")
       ? 'Basic would show the password on an unencrypted link and is not allowed by "schemes"'
       // The names are tokens and safe to print, but of any length.
+      : values.length === 0
+      ? 'no challenge came; "basic" among the schemes answers that'
       : `no challenge can be answered (${JSON.stringify(offered.join(", ").slice(0, 60))})`;
-    return this.#error("proxy-authentication-failed", `status is 407, ${state}`, head);
+    return this.#error("proxy-authentication-failed", `status is ${head.status}, ${state}`, head);
   }
 
   #error(
