@@ -126,3 +126,7 @@ export function isWorkers(): boolean {
 export function isNode(): boolean {
   return userAgent().startsWith("Node.js/");
 }
+
+export function isDeno(): boolean {
+  return userAgent().startsWith("Deno/");
+}

@@ -5,7 +5,7 @@
  */
 
 import type { TransportEvent } from "./channel.ts";
-import { isNode, isWorkers, userAgent } from "../base/environment.ts";
+import { isDeno, isNode, isWorkers } from "../base/environment.ts";
 import { part } from "../base/wait.ts";
 import type { SocketDialOptions, SocketProxyOptions, TlsOptions } from "./socket/dial.ts";
 import { readUrl } from "./url.ts";
@@ -108,5 +108,5 @@ function needOf(scheme: string, options: TransportOptions): string | undefined {
  * tenth longer, large ones almost twice as long.
  */
 function prefersSockets(): boolean {
-  return isNode() || userAgent().startsWith("Deno/");
+  return isNode() || isDeno();
 }

@@ -1,6 +1,7 @@
+import { isDeno } from "../../base/environment.ts";
 import { TransportError } from "../../base/errors.ts";
 import { quote } from "../../base/text.ts";
-import { abortReason, onAbort } from "../../base/wait.ts";
+import { abortReason, onAbort, part } from "../../base/wait.ts";
 import { connectTcp, connectTls } from "../runtime/node.ts";
 import { reasonOf, type Socket } from "./socket.ts";
 import type { TlsOptions } from "./tls.ts";
@@ -19,7 +20,8 @@ export interface StepOptions {
 
 /** Connects; `bare` if the socket will carry no TLS. */
 export async function openTcp(hostname: string, port: number, options: StepOptions, bare = false): Promise<Socket> {
-  const socket = connectTcp(hostname, port, bare);
+  const own = bare && isDeno() ? await part("denoSocket", () => import("../runtime/deno_socket.ts")) : undefined;
+  const socket = own?.connectDeno(hostname, port) ?? connectTcp(hostname, port, bare);
   const what = `connect to ${options.peer ?? ""}"${joinAuthority(hostname, port)}"`;
   await step(socket, { event: "connect", what, ...options });
   options.onstep?.({ event: "tcp", host: hostname, port, address: socket.remoteAddress });
