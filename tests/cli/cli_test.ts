@@ -19,10 +19,10 @@ import { commands } from "../../src/cli/commands.ts";
 import { linesOf } from "../../src/cli/terminal.ts";
 import { jsonLines } from "../../src/trace/writer.ts";
 import { listen } from "../../src/transport/sockets.ts";
-import { test } from "../harness.ts";
+import { test, testOnNode } from "../harness.ts";
 import { keyPair } from "../pki.ts";
 import { connectProxy, PROXY_USER } from "../transport/proxy/connect_proxy.ts";
-import { commandLine, root, run, start, watch } from "./run.ts";
+import { commandLine, root, run, runProgram, start, watch } from "./run.ts";
 
 interface Served {
   readonly broker: Broker;
@@ -66,10 +66,12 @@ test("cli: help of each command fits a screen, and so does that of all", async (
 test("cli: send and receive, by arguments, lines, JSON Lines and the environment", async () => {
   await using served = await serve();
   const env = { WEBAMQP_URL: served.url };
-  const sent = await run(["send", "orders", "one coffee", "two teas", "-s", "subject=drinks", "-p", "n=5"], { env });
+  const sent = await runProgram(["send", "orders", "one coffee", "two teas", "-s", "subject=drinks", "-p", "n=5"], {
+    env,
+  });
   assertEquals([sent.status, sent.out], [0, ""]);
   assertMatch(sent.err, /^2 messages sent: 2 accepted \(/);
-  const first = await run(["receive", "orders", "-n", "1", "--json"], { env });
+  const first = await runProgram(["receive", "orders", "-n", "1", "--json"], { env });
   assertEquals([first.status, JSON.parse(first.out)], [0, {
     properties: { subject: "drinks" },
     applicationProperties: { n: 5 },
@@ -135,7 +137,7 @@ test("cli: request and respond, with a text, a command, and nobody", async () =>
   const command = start(["respond", served.url, "shout", "--exec", "tr a-z A-Z", "-n", "1", "--json"]);
   assertEquals((await run(["request", served.url, "shout", "one coffee"])).out, "ONE COFFEE\n");
   assertEquals((await command.result).out, '{"answered":1}\n');
-  const nobody = await run(["request", served.url, "nobody", "now", "-t", "0.3"]);
+  const nobody = await runProgram(["request", served.url, "nobody", "now", "-t", "0.3"]);
   assertEquals([nobody.status, nobody.err], [3, 'webamqp: no answer from "nobody" in 0.3 s\n']);
 });
 
@@ -369,7 +371,7 @@ test("cli: completion of bash completes commands and flags; all shells parse the
   assertEquals((await run(["completion", "tcsh"])).status, 2);
 });
 
-test("cli: one binary by `bun build --compile`", async () => {
+testOnNode("cli: one binary by `bun build --compile`", async () => {
   await withFolder(async (folder) => {
     const binary = join(folder, "webamqp");
     const bun = join(root, "node_modules/.bin/bun");

@@ -1,5 +1,5 @@
 /**
- * Runs the command line as a separate process, under the runtime of the tests.
+ * Runs the command line: in this process, or as one of its own, under the runtime of the tests.
  *
  * @module
  */
@@ -7,7 +7,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import process from "node:process";
 import { createInterface } from "node:readline";
+import { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
+import { runCommand } from "../../src/cli/run.ts";
 
 /** The result of a finished program. */
 export interface Result {
@@ -59,8 +61,27 @@ export function start(words: readonly string[], options: StartOptions = {}): Run
   );
 }
 
-/** Runs `webamqp` to its end. */
-export function run(words: readonly string[], options: StartOptions = {}): Promise<Result> {
+/** Runs `webamqp` to its end in this process, which starts none: its input, output and environment are those given here. */
+export async function run(words: readonly string[], options: StartOptions = {}): Promise<Result> {
+  let out = "", err = "";
+  const decoder = new TextDecoder();
+  const status = await runCommand(words, {
+    interactive: false,
+    typed: false,
+    input: Readable.from([new TextEncoder().encode(options.input ?? "")]),
+    env: { NO_COLOR: "1", BROWSER: "", ...options.env },
+    write(text) {
+      out += typeof text === "string" ? text : decoder.decode(text, { stream: true });
+      return Promise.resolve();
+    },
+    report: (line) => void (err += `${line}\n`),
+    progress() {},
+  });
+  return { status, out, err };
+}
+
+/** Runs `webamqp` to its end as a process. */
+export function runProgram(words: readonly string[], options: StartOptions = {}): Promise<Result> {
   return start(words, options).result;
 }
 
