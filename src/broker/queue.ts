@@ -179,13 +179,13 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
   /** Takes a copy of a message published to a topic; false if this queue is full, whatever room the broker has. */
   copy(encoded: EncodedMessage): boolean {
     if (this.#closed || !this.#budget.fitsHere(MESSAGE_BYTES + encoded.length)) return false;
-    this.#append(new QueuedMessage(encoded, expiresAt(encoded, this.#host.environment)));
+    this.#append(this.#messageOf(encoded));
     this.#dispatcher.run();
     return true;
   }
 
   reserve(encoded: EncodedMessage): Reservation | undefined {
-    const message = new QueuedMessage(encoded, expiresAt(encoded, this.#host.environment));
+    const message = this.#messageOf(encoded);
     if (this.#closed || !this.#budget.fits(message.bytes)) return undefined;
     this.#count(message);
     return {
@@ -343,8 +343,7 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
   }
 
   #admit(arrival: Arrival): void {
-    const { environment } = this.#host;
-    for (const encoded of arrival.messages) this.#append(new QueuedMessage(encoded, expiresAt(encoded, environment)));
+    for (const message of arrival.messages.map((encoded) => this.#messageOf(encoded))) this.#append(message);
     arrival.accept();
     this.#dispatcher.run();
     // A producer's messages may still be on their way, but it shall send no more.
@@ -352,6 +351,13 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     const granted = [...this.#granted];
     this.#granted.clear();
     for (const producer of granted) producer.topUp();
+  }
+
+  // Reads all that the queue will ask of a message, which may fail, before it counts for anything.
+  #messageOf(encoded: EncodedMessage): QueuedMessage {
+    const message = new QueuedMessage(encoded, expiresAt(encoded, this.#host.environment));
+    message.group = groupOf(encoded);
+    return message;
   }
 
   #append(message: QueuedMessage): void {
@@ -369,7 +375,6 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
 
   #enqueue(message: QueuedMessage): void {
     message.assignRank(++this.#lastPlace);
-    message.group = groupOf(message.encoded);
     this.#dispatcher.insert(message, true);
     this.#noteExpiry(message);
   }

@@ -125,6 +125,7 @@ export class QueuedMessage implements Ranked {
   /** The message for a dead-letter queue: without expiry, open to all consumers, and with its reason in the annotations. */
   deadLetter(reason: DeadLetterReason): QueuedMessage {
     const message = new QueuedMessage(this.encoded, Infinity);
+    message.group = this.group;
     message.#past = {
       failures: this.#past?.failures ?? 0,
       acquired: this.#past?.acquired ?? false,

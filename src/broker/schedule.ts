@@ -47,6 +47,15 @@ export function groupOf(message: EncodedMessage): number {
   return (hash >>> 0) % GROUPS;
 }
 
+/**
+ * Reads what the functions above read beside the annotations, which were read when the message came.
+ *
+ * @throws {AmqpError} With `amqp:decode-error` if it is malformed.
+ */
+export function checkSchedule(message: EncodedMessage): void {
+  if (message.propertyCount > ABSOLUTE_EXPIRY_TIME) void message.properties;
+}
+
 function milliseconds(value: unknown): number | undefined {
   if (isDate(value)) return value.getTime();
   if (typeof value === "bigint") return Number(value);

@@ -7,6 +7,7 @@
 import { Fifo } from "../base/collections.ts";
 import type { RoomBudget } from "./budget.ts";
 import type { Arrival, Waitlist } from "./producer.ts";
+import { checkSchedule } from "./schedule.ts";
 
 /** The messages that wait for room in one node, in order. */
 export class WaitingMessages {
@@ -26,9 +27,14 @@ export class WaitingMessages {
     return this.#arrivals.first;
   }
 
-  /** Adds an arrival to the list of `waitlist`; false if too many wait. */
+  /**
+   * Adds an arrival to the list of `waitlist`; false if too many wait.
+   *
+   * @throws {AmqpError} With `amqp:decode-error` if a queue could not read a message: later nobody would expect that.
+   */
   add(arrival: Arrival, waitlist: Waitlist): boolean {
     const { bytes, messages } = arrival;
+    for (const message of messages) checkSchedule(message);
     if (!this.#budget.fits(bytes, messages.length)) return false;
     this.#budget.add(bytes, bytes, messages.length);
     this.#arrivals.push(arrival);

@@ -1,10 +1,12 @@
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { decodeHex } from "@std/encoding";
+import { OutcomeError, TransactionError } from "../../src/base/errors.ts";
 import type { LogEntry } from "../../src/base/log.ts";
 import type { BrokerOptions } from "../../src/broker/broker.ts";
 import { QueuedMessage } from "../../src/broker/queued_message.ts";
 import { type Described, symbol } from "../../src/codec/types.ts";
 import { test } from "../harness.ts";
-import { numbers, sendNumbers, type Setup, setUp, take } from "./set_up.ts";
+import { numbers, sendNumbers, type Setup, setUp, take, until } from "./set_up.ts";
 
 // A broker that cannot encode the first message of its queue for its first consumer.
 async function withFault(options: BrokerOptions, run: (at: Setup, told: LogEntry[]) => Promise<void>): Promise<void> {
@@ -57,4 +59,43 @@ test("undeliverable: a browser goes on with the next message, and the queue keep
     assertEquals(numbers(await take(browser, 1)), [1]);
     assertEquals([broker.queue("orders")!.messages, told.map(({ code }) => code)], [2, ["not-delivered"]]);
   });
+});
+
+// A header with a time to live, properties whose group-id is a number, and a body.
+const MISTYPED = decodeHex(
+  "005370c00803404070000186a0" + "005373c00d0b" + "40".repeat(10) + "5205" + "005377a10161",
+);
+
+test("ATK-1: a message whose properties no queue can read takes no room, ends no transaction by halves", async () => {
+  await using at = setUp({ queue: { maxMessages: 3 } });
+  const sender = at.producer.sender("orders");
+  for (let i = 0; i < 5; i++) await assertRejects(() => sender.send(MISTYPED), OutcomeError, "group");
+  assertEquals([at.broker.messages, at.broker.bytes], [0, 0]);
+  const transaction = await at.producer.transaction();
+  const sends = [{ body: 1n }, MISTYPED, { body: 2n }].map((message) => transaction.send(sender, message));
+  await Promise.allSettled(sends);
+  await assertRejects(() => transaction.commit(), TransactionError);
+  assertEquals([at.broker.messages, at.broker.bytes], [0, 0]);
+});
+
+test("ATK-1: a message that cannot be read is refused at once, also by a queue or topic without room", async () => {
+  for (const address of ["orders", "topic/orders"]) {
+    await using at = setUp({ queue: { maxMessages: 1 }, log: null });
+    const source = { expiryPolicy: "never", durable: "unsettled-state" } as const;
+    const receiver = at.consumer.receiver({
+      address,
+      name: "one",
+      credit: "manual",
+      ...(address !== "orders" && { source }),
+    });
+    await receiver.ready();
+    const senders = [at.producer.sender(address), at.producer.sender(address)];
+    await Promise.all(senders.map((sender) => sender.ready()));
+    await until(() => senders.every(({ credit }) => credit > 0));
+    const [sent, refused] = senders.map((sender, i) => sender.send(i === 0 ? { body: 0n } : MISTYPED));
+    await assertRejects(() => refused!, OutcomeError, "group");
+    receiver.grant(1);
+    (await receiver.receive()).accept();
+    assertEquals((await sent)!.kind, "accepted");
+  }
 });
