@@ -63,6 +63,7 @@ export async function main(url: string, signal: AbortSignal | undefined): Promis
       ? taken.message.properties.correlationId
       : undefined;
     if (bytes === undefined) break;
+    for await (const part of taken.stream()) if (part.length > 5) break;
   }
   await publish(url, "orders", { body: new Uint8Array(3) });
   await connection.close();
@@ -76,7 +77,9 @@ const { exports: entries } = JSON.parse(read("deno.json")) as { exports: Record<
 const ENTRIES = Object.keys(entries).map((path, i) => `export * as entry${i} from "@webamqp/amqp${path.slice(1)}";\n`);
 
 // The libraries of a browser project as Vite makes one, and the one that README names.
-const ES2022 = ["es2022", "dom", "dom.iterable", "esnext.disposable"].map((name) => `lib.${name}.d.ts`);
+const ES2022 = ["es2022", "dom", "dom.iterable", "dom.asynciterable", "esnext.disposable"].map((name) =>
+  `lib.${name}.d.ts`
+);
 
 interface Settings {
   readonly moduleResolution: ts.ModuleResolutionKind;

@@ -7,7 +7,7 @@
  * ```ts ignore
  * import { gateway } from "@webamqp/amqp/gateway";
  *
- * await using running = await gateway({
+ * const running = await gateway({
  *   listen: { port: 443, schemes: ["wss"], tls: { cert, key }, origins: ["https://app.example"] },
  *   target: "amqps://broker.example:5671",
  * });

@@ -7,7 +7,7 @@
  * import { listen } from "@webamqp/amqp/node";
  *
  * const broker = new Broker({ sasl: { users: { user: "secret" } } });
- * await using listener = await listen({ port: 5672, acceptor: broker });
+ * const listener = await listen({ port: 5672, acceptor: broker });
  * ```
  *
  * @module
