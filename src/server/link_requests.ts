@@ -5,7 +5,7 @@
  */
 
 import * as condition from "../base/condition.ts";
-import { AmqpError } from "../base/errors.ts";
+import { AmqpError, TransportError } from "../base/errors.ts";
 import { isPromise } from "../base/kinds.ts";
 import { logOf } from "../base/log.ts";
 import { checkOptions, type OptionKinds } from "../base/options.ts";
@@ -106,6 +106,8 @@ export function decide(
     if (link.state === "attachReceived") {
       return request.refuse(asAmqpError(connection, error, `attach link ${quote(link.name)}`, request.address));
     }
+    // No fault of the program: its link, for which the hook waited, has ended with the connection.
+    if (!connection.open && error instanceof TransportError) return;
     const ending = asAmqpError(connection, error, `keep link ${quote(link.name)}`, request.address);
     link.detach({ closed: true, error: ending });
     connection.dropLink(link, ending);

@@ -1,7 +1,7 @@
-import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import type { LogEntry } from "../../src/base/log.ts";
 import { AmqpError, condition, TransportError } from "../../src/base/errors.ts";
-import { publish } from "../../src/client/connect.ts";
+import { connect, publish } from "../../src/client/connect.ts";
 import type { Connection } from "../../src/client/connection.ts";
 import { plain } from "../../src/sasl/client.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
@@ -288,6 +288,30 @@ test("ATK-32: an error that cannot be encoded still refuses what it was thrown a
   const other = linkUp(server, { hostname: "elsewhere" });
   await other.closed;
   assertEquals((other.error as AmqpError).condition, condition.notFound);
+});
+
+test("a hook that serves its link is not blamed for the end of the connection", async () => {
+  const entries: LogEntry[] = [];
+  const failed = new Deferred<unknown>();
+  const server = acceptor({
+    log: (entry) => void entries.push(entry),
+    onReceiver: async (request) => {
+      try {
+        await request.accept().serve(() => {});
+      } catch (error) {
+        failed.resolve(error);
+        throw error;
+      }
+    },
+  });
+  const [near, far] = channelPair();
+  server.accept(far);
+  await using connection = await connect(near, { log: null });
+  await connection.send("orders", { body: 1 });
+  near.close(1000);
+  assert(await failed.promise instanceof TransportError);
+  await server.close();
+  assertEquals(entries, []);
 });
 
 test("what a callback of the program throws goes to the log, as the peer learns only of an internal error", async () => {
