@@ -25,7 +25,7 @@ import { AmqpError } from "../base/errors.ts";
 import * as condition from "../base/condition.ts";
 import { Log, type LogOption } from "../base/log.ts";
 import { quote } from "../base/text.ts";
-import { checkFunction, checkOptions, type OptionKinds } from "../base/options.ts";
+import { checkFunction, checkOptions, checkText, type OptionKinds } from "../base/options.ts";
 import type { Fields, ReceiverSettleMode } from "../codec/types.ts";
 import { type Channel, checkChannel, type PeerInfo } from "../transport/channel.ts";
 import { channelPair } from "../transport/pair.ts";
@@ -45,7 +45,7 @@ import { attachConsumer, type AttachContext, attachProducer } from "./attach.ts"
 import { RoomBudget } from "./budget.ts";
 import { CLAIMS_NODE, ClaimsNode, type VerifyPutToken } from "./claims.ts";
 import { BrokerFaults } from "./faults.ts";
-import { Nodes } from "./nodes.ts";
+import { matches, Nodes } from "./nodes.ts";
 import { Queue } from "./queue.ts";
 import type { QueueOptions, QueueStatus } from "./queue_options.ts";
 import { Relay } from "./relay.ts";
@@ -61,8 +61,11 @@ export type { Authorize, BrokerAction, BrokerPeer } from "./rights.ts";
 export type { LogCode, LogEntry, LogOption } from "../base/log.ts";
 export type { AcceptorOptions, ReceiverRequest, SaslServerOptions, SenderRequest } from "../server/acceptor.ts";
 
-/** Accepts or refuses a link that a peer attaches at a node of the program's own; throwing refuses it with the error. */
-export type NodeHandler = (link: SenderRequest | ReceiverRequest) => void | Promise<void>;
+/**
+ * Accepts or refuses a link that a peer attaches at a node of the program's own; throwing refuses it with the error. Returning
+ * false, before either, leaves the link to the queue or topic of that address.
+ */
+export type NodeHandler = (link: SenderRequest | ReceiverRequest) => void | false | Promise<void | false>;
 
 /** The settings of a {@linkcode Broker}. */
 export interface BrokerOptions extends Omit<AcceptorOptions, "onSender" | "onReceiver"> {
@@ -75,8 +78,8 @@ export interface BrokerOptions extends Omit<AcceptorOptions, "onSender" | "onRec
   /** The addresses of topics; a trailing `*` matches any ending. Default: `["topic/*"]`. */
   topics?: readonly string[] | undefined;
   /**
-   * Nodes of the program's own, by address: each link attached there is handed to the handler once `authorize` allows it.
-   * This is where a test double adds parts of a service that are not queues.
+   * Nodes of the program's own, by address, where a trailing `*` matches any ending: each link attached there is handed to
+   * the handler once `authorize` allows it. This is where a test double adds parts of a service that are not queues.
    */
   nodes?: Readonly<Record<string, NodeHandler>> | undefined;
   /**
@@ -341,10 +344,12 @@ export class Broker implements AsyncDisposable {
       this.#claims.attach(request);
       return true;
     }
-    if (!Object.hasOwn(this.#handlers, address)) return false;
+    const handled = Object.hasOwn(this.#handlers, address)
+      ? address
+      : Object.keys(this.#handlers).find((pattern) => matches(pattern, address));
+    if (handled === undefined) return false;
     await this.#context.rights.authorize(connection, action, address);
-    await this.#handlers[address]!(request);
-    return true;
+    return await this.#handlers[handled]!(request) !== false;
   }
 
   /** Accepts a channel whose peer is about to speak AMQP; undefined if the broker has closed the channel. */
@@ -423,6 +428,25 @@ export class Broker implements AsyncDisposable {
     const counts = this.queues().map(({ address, messages }) => [address, messages] as const);
     const others = counts.splice(MAX_SHOWN_QUEUES).length || undefined;
     return { connections: connections.size, messages, bytes, queues: Object.fromEntries(counts), others };
+  }
+
+  /**
+   * Makes a queue that lasts until it is deleted; false if there is a queue or topic at that address, which stays as it is.
+   *
+   * @throws {AmqpError} With `amqp:resource-limit-exceeded` if there are `maxQueues`.
+   *
+   * @example
+   * ```ts
+   * import { Broker } from "@webamqp/amqp/broker";
+   *
+   * await using broker = new Broker({ autoCreate: false });
+   * console.assert(broker.declare("orders", { maxMessages: 1_000 }));
+   * ```
+   */
+  declare(address: string, options: QueueOptions = {}): boolean {
+    checkText("make queue", "its address", address);
+    checkOptions(`make queue ${quote(address)}`, options, QUEUE_KINDS);
+    return this.#nodes.declare(address, options);
   }
 
   /** Drops the messages of a queue that no consumer holds, and returns their number. */

@@ -96,6 +96,17 @@ export class Nodes {
   }
 
   /**
+   * Makes a queue that lasts until it is deleted; false if there is a node already.
+   *
+   * @throws {AmqpError} With scope `"link"` if there are too many nodes.
+   */
+  declare(address: string, settings: QueueOptions): boolean {
+    if (this.get(address) !== undefined) return false;
+    this.#add(new Queue(this.#host, address, settings));
+    return true;
+  }
+
+  /**
    * Makes a dynamic node for the connection `owner`.
    *
    * @throws {AmqpError} With scope `"link"` if there are too many nodes.
@@ -225,6 +236,7 @@ function cost(address: string): number {
   return 2 * address.length;
 }
 
-function matches(topic: string, address: string): boolean {
-  return topic.endsWith("*") ? address.startsWith(topic.slice(0, -1)) : address === topic;
+/** True for the address of which `pattern` is the beginning, before a trailing `*`, or the whole. */
+export function matches(pattern: string, address: string): boolean {
+  return pattern.endsWith("*") ? address.startsWith(pattern.slice(0, -1)) : address === pattern;
 }

@@ -1,4 +1,11 @@
-import { assertEquals, assertInstanceOf, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
+import {
+  assertEquals,
+  assertInstanceOf,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { AmqpError, condition, OutcomeError } from "../../src/base/errors.ts";
 import type { LogEntry } from "../../src/base/log.ts";
 import type { Message } from "../../src/codec/message.ts";
@@ -237,4 +244,18 @@ test("a queue that is there from the start counts with its address, and gives ba
   broker.delete(named);
   for (let n = 0; n < 3; n++) await attach(n);
   assertEquals((await assertRejects(() => attach(3), AmqpError)).condition, condition.resourceLimitExceeded);
+});
+
+test("a queue that the program declares has its settings, and makes no room for others", async () => {
+  await using at = setUp({ maxQueues: 1, log: null });
+  const { broker, producer } = at;
+  assertEquals([broker.declare("orders", { maxMessages: 1 }), broker.declare("orders")], [true, false]);
+  assertThrows(() => broker.declare("more"), AmqpError, "too many queues");
+  assertThrows(() => broker.declare("orders", { maxMessage: 1 } as never), TypeError, "maxMessages");
+  await assertRejects(() => producer.send("others", { body: 1 }), AmqpError, "too many queues");
+  await producer.send("orders", { body: 1 });
+  const full = producer.send("orders", { body: 2 });
+  await until(() => broker.queue("orders")?.messages === 1);
+  assertEquals(broker.purge("orders"), 1);
+  await full;
 });

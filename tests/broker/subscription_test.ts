@@ -183,6 +183,8 @@ test("nodes of the program's own are handed their links", async () => {
             new AmqpError(condition.notImplemented, "Cannot receive: nothing is sent here", { scope: "link" }),
           );}
       },
+      "own/*": (link) =>
+        link.address === "own/yes" ? false : void (link.role === "receiver" && link.accept({ credit: 5 })),
     },
     authorize: (identity) => identity === "me",
   });
@@ -190,6 +192,10 @@ test("nodes of the program's own are handed their links", async () => {
   await me.sender("$service").ready();
   const receiver = me.receiver("$service");
   assertEquals((await assertRejects(() => receiver.ready(), AmqpError)).condition, condition.notImplemented);
+  // A pattern, at which false leaves the link to the queue of that address.
+  await me.send("own/yes", { body: 1 });
+  await me.sender("own/no").ready();
+  assertEquals([broker.queue("own/yes")?.messages, broker.queue("own/no")], [1, undefined]);
   const stranger = (await broker.connect()).sender("$service");
   assertEquals((await assertRejects(() => stranger.ready(), AmqpError)).condition, condition.unauthorizedAccess);
   assertEquals(seen, ["receiver", "sender"]);
