@@ -29,6 +29,7 @@ const SUITES: Readonly<Record<string, () => Promise<{ prepare: Prepare }>>> = {
   "proton-python": () => import("./proton_python.ts"),
   proxies: () => import("./tunnels.ts"),
   rabbitmq: () => import("./rabbitmq.ts"),
+  "rabbitmq-clients": () => import("./rabbitmq_clients.ts"),
   terminal: () => import("./terminal.ts"),
   tshark: () => import("./tshark.ts"),
   ws: () => import("./ws.ts"),
