@@ -130,10 +130,17 @@ export abstract class SocketChannel extends Inbound implements PausableChannel {
 
   /** Writes, notes whether there is room for more, and returns a block to the pool once it has left. */
   protected write(bytes: Uint8Array): void {
-    // After a failed write, the system may still read the block.
-    const written = isLent(bytes) ? (error?: Error | null) => void (error || giveBlock(bytes)) : undefined;
-    this.writable = this.socket.write(bytes, written);
+    const isBlock = isLent(bytes);
+    this.writable = this.socket.write(bytes, (error) => {
+      // After a failed write, the system may still read the block.
+      if (error) return;
+      if (isBlock) giveBlock(bytes);
+      this.left();
+    });
   }
+
+  /** A write has left; the socket tells of room only where it had none. */
+  protected left(): void {}
 
   /** Records the end, which is reported when the socket is gone; the first call counts. */
   protected record(close: ChannelClose): void {

@@ -118,6 +118,10 @@ export class SocketWebSocket extends SocketChannel {
     this.#closeWhenEmpty();
   }
 
+  protected override left(): void {
+    this.#closeWhenEmpty();
+  }
+
   protected override gone(): void {
     clearTimeout(this.#timer);
     this.#handle(this.#endpoint.end());

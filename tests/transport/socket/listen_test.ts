@@ -12,7 +12,7 @@ import { dialSocket } from "../../../src/transport/socket/dial.ts";
 import { test } from "../../harness.ts";
 import { ca, keyPair } from "../../pki.ts";
 import { BareClient } from "../bare.ts";
-import { record } from "../channel_log.ts";
+import { type ChannelLog, record } from "../channel_log.ts";
 import { latin1, text } from "../wire.ts";
 
 const KEY = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -488,6 +488,28 @@ test("listen: close is aborted by its signal, and goes on", async () => {
   assertEquals(await listener.close({ signal: AbortSignal.abort(reason) }).catch((error) => error), reason);
   await listener.close();
   await isLeft(listener, 0);
+});
+
+test("websocket: a close behind bytes that are on their way ends in order, in clear and under TLS", async () => {
+  const received: Promise<ChannelLog>[] = [];
+  await using listener = await listen({
+    port: 0,
+    host: "127.0.0.1",
+    tls: keyPair("server"),
+    accept: (channel) => {
+      const log = record(channel);
+      received.push(log.closed.then(() => log));
+    },
+  });
+  for (const [scheme, size] of [["ws", 10], ["ws", 60_000], ["wss", 10], ["wss", 60_000]] as const) {
+    const url = `${scheme}://localhost:${listener.port}`;
+    const channel = await dialSocket(url, { tls: { ca }, closeTimeoutMs: 1_000 });
+    const { closed } = record(channel);
+    channel.send(new Uint8Array(size));
+    channel.close();
+    assertEquals(await closed, { code: 1000, reason: "" });
+    assertEquals((await received.pop()!).received, size);
+  }
 });
 
 // Texts of clients that may break a program's callback.
