@@ -9,8 +9,10 @@
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { isBytes } from "../base/kinds.ts";
+import { quote } from "../base/text.ts";
 import { encodeComposite } from "../codec/composite.ts";
 import { beginFrame, endFrame, type Frame, type FrameDecoder, protocolHeader } from "../codec/frame.ts";
+import { decodeUtf8 } from "../codec/primitives.ts";
 import type { SaslFrameBody } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
 import type { FrameTrace } from "./events.ts";
@@ -159,6 +161,8 @@ export class ClientHandshake extends Handshake {
   readonly #pipelined: boolean;
   #unconfirmed: boolean;
   #mechanism = "SASL";
+  // Why the server refuses a token, which it says in JSON before the outcome [rfc7628 3.2.2].
+  #reason = "";
 
   /**
    * With SASL the header is ready to be sent; `"pipelined"` sends AMQP without waiting for the outcome. With `confirms` an
@@ -194,12 +198,17 @@ export class ClientHandshake extends Handshake {
 
   override receive(frame: Frame): SaslFrameBody {
     const body = super.receive(frame);
+    if (body.kind === "saslChallenge" && body.challenge[0] === 0x7b) {
+      this.#reason = `, server says ${quote(decodeUtf8(body.challenge) ?? "", 200)}`;
+    }
     if (body.kind !== "saslOutcome") return body;
     if (body.code !== "ok") {
       throw new AmqpError(
         // Other codes report a failure of the server, not wrong credentials [security 5.3.3.6].
         body.code === "auth" ? condition.unauthorizedAccess : condition.internalError,
-        `Cannot authenticate with ${this.#mechanism}: ${REFUSALS[body.code]}, SASL outcome is "${body.code}"`,
+        `Cannot authenticate with ${this.#mechanism}: ${
+          REFUSALS[body.code]
+        }, SASL outcome is "${body.code}"${this.#reason}`,
         // Only this code says that the same credentials may succeed later.
         { remote: true, retryable: body.code === "sys-temp" },
       );

@@ -111,6 +111,8 @@ export function scram(username: string, password: string, options: ScramOptions 
       const first = yield utf8(gs2 + clientFirst);
       if (first === undefined) throw refuse("server said yes without a proof");
       const serverFirst = decodeUtf8(first) ?? "";
+      // Some servers refuse an unknown user here already.
+      if (serverFirst.startsWith("e=")) throw refuse(`server says ${quote(serverFirst.slice(2))}`);
       // Fields after these three are ignored, one before them is refused [rfc5802 5.1].
       const parts = /^r=([\x21-\x2b\x2d-\x7e]+),s=([A-Za-z\d+/]+={0,2}),i=([1-9]\d{0,9})(,.*)?$/.exec(serverFirst);
       if (parts === null || fromBase64(parts[2]!).length === 0) throw refuse("server's first message is malformed");

@@ -91,14 +91,16 @@ test("SASL-5: a wrong password names the mechanism and says what the server said
   assertEquals(identities, []);
 });
 
-test("OAUTHBEARER: the identity is what the token stands for", async () => {
+test("OAUTHBEARER: the identity is what the token stands for, and a refused one is told why", async () => {
   const verify = (token: string) => token === "fresh" ? "alice" : undefined;
   const { server, identities } = setUp({ mechanisms: [oauthbearerServer(verify)] });
   const good = linkUp(server, { auth: bearer(() => Promise.resolve("fresh")) });
   await good.ready();
   await good.close();
   const stale = linkUp(server, { auth: bearer("stale") });
-  await assertRejects(() => stale.ready(), AmqpError, "OAUTHBEARER");
+  const error = await assertRejects(() => stale.ready(), AmqpError, "OAUTHBEARER");
+  assertStringIncludes(error.message, 'outcome is "auth", server says "{');
+  assertStringIncludes(error.message, "invalid_token");
   await stale.close();
   assertEquals(identities, ["alice"]);
 });

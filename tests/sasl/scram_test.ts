@@ -110,6 +110,7 @@ test("SCR-2, ATK-13: a server's first message that does not go on from ours, or 
     [(r) => `r=${r}x,s=Q,i=4096`, "malformed"],
     [(r) => `m=new,r=${r}x,s=QSXCR+Q6sek8bf92,i=4096`, "malformed"],
     [(r) => `r=${r}\u00e9,s=QSXCR+Q6sek8bf92,i=4096`, "malformed"],
+    [() => "e=unknown-user", 'server says "unknown-user"'],
     [() => "", "malformed"],
   ];
   for (const [first, why] of cases) {
