@@ -34,6 +34,9 @@ export interface BatchQueue {
   clear(): Delivery[];
 }
 
+/** The default of {@linkcode ReceiveBatchOptions.drainMs}. Some senders never answer a drain. */
+export const DRAIN_MS = 2_000;
+
 export async function receiveBatch(
   receiver: BatchReceiver,
   max: number,
@@ -62,7 +65,7 @@ export async function receiveBatch(
 async function take(
   receiver: BatchReceiver,
   max: number,
-  { signal, waitMs = 0 }: ReceiveBatchOptions,
+  { signal, waitMs = 0, drainMs = DRAIN_MS }: ReceiveBatchOptions,
   credit: BatchCredit,
   batch: Delivery[],
 ): Promise<void> {
@@ -77,26 +80,30 @@ async function take(
     // No more than requested: other receivers of the node would miss the rest.
     else if (credit.window === 0 && credit.left < missing) credit.grant(missing);
     if (batch.length === 0 && receiver.buffered === 0 && waitMs > 0) {
-      const first = await takeWithin(receiver, waitMs, signal);
+      const first = await upTo(receiver, waitMs, signal, (late) => receiver.take(late));
       if (first !== undefined) batch.push(first);
     }
     await takeReady();
-    if (batch.length < max && receiver.open) await receiver.drain({ signal });
+    if (batch.length < max && receiver.open) {
+      await upTo(receiver, drainMs, signal, (late) => receiver.drain({ signal: late }));
+    }
     await takeReady();
   }
 }
 
-async function takeWithin(
+// Waits no longer than `ms`; undefined when nothing came.
+async function upTo<T>(
   receiver: BatchReceiver,
   ms: number,
   signal: AbortSignal | undefined,
-): Promise<Delivery | undefined> {
+  wait: (late: AbortSignal) => Promise<T>,
+): Promise<T | undefined> {
   const { environment } = receiver.connection;
   const late = new AbortController();
   const timer = environment.setTimer(() => late.abort(), ms);
   const callOff = signal && onAbort(signal, () => late.abort());
   try {
-    return await receiver.take(late.signal);
+    return await wait(late.signal);
   } catch (error) {
     throwIfAborted(signal);
     if (!late.signal.aborted) throw error;

@@ -57,6 +57,11 @@ export interface ReceiveSettings {
 export interface ReceiveBatchOptions extends WaitOptions {
   /** Milliseconds to wait for the first message. Default: 0, only messages available now. */
   waitMs?: number | undefined;
+  /**
+   * Milliseconds to wait for the sender to hand back unused credit, at the end of a batch that is not full; what a sender that
+   * does not answer sends later is for the next call. Default: 2,000.
+   */
+  drainMs?: number | undefined;
 }
 
 /** Options of {@linkcode Receiver.values}. */

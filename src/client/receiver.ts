@@ -179,7 +179,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
    * ```
    */
   async receiveBatch(max: number, options: ReceiveBatchOptions = {}): Promise<Delivery[]> {
-    checkOptions("receive batch", options, { signal: "object", waitMs: "number" });
+    checkOptions("receive batch", options, { signal: "object", waitMs: "number", drainMs: "number" });
     const { receiveBatch } = await part("batch", () => import("./receive_batch.ts"));
     return await receiveBatch(this, max, options, this.#credit, this.#queue);
   }

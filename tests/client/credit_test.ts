@@ -1,8 +1,10 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { connect } from "../../src/client/connect.ts";
 import type { Delivery } from "../../src/client/delivery.ts";
 import type { Receiver } from "../../src/client/receiver.ts";
+import { ScriptedPeer } from "../../src/testing/peer.ts";
 import { test } from "../harness.ts";
-import { turn } from "./virtual.ts";
+import { turn, VirtualTime } from "./virtual.ts";
 import { numbered, queue, receiving } from "./receiving.ts";
 
 test("credit: none given is taken at first use, by serve from its concurrency and half as much, else 32", async () => {
@@ -179,4 +181,32 @@ test("log: who waits for messages without any credit is told after a while why n
       await time.wait(connection.close());
     }
   }
+});
+
+test("receiveBatch: a sender that does not answer a drain holds back no batch, and what it sends later is for the next", async () => {
+  const peer = new ScriptedPeer({ ignore: ["empty", "flow", "disposition"] });
+  peer.expectOpening();
+  peer.expect("begin").respond();
+  peer.expect("attach").respond();
+  const send = (id: number) =>
+    peer.send("transfer", { handle: 0, deliveryId: id, deliveryTag: Uint8Array.of(id) }, {
+      payload: { body: `${id}` },
+    });
+  const time = new VirtualTime();
+  const connection = await connect(peer.channel, { environment: time });
+  const receiver = connection.receiver("orders");
+  await receiver.ready();
+  const bodies = async (batch: Promise<Delivery[]>) => (await time.wait(batch)).map(({ message }) => message.body);
+  const first = receiver.receiveBatch(5, { waitMs: 50 });
+  await turn();
+  send(0);
+  const before = time.now();
+  assertEquals(await bodies(first), ["0"]);
+  assertEquals(time.now() - before, 2_000);
+  assertEquals(await bodies(receiver.receiveBatch(5, { drainMs: 10 })), []);
+  send(1);
+  assertEquals((await time.wait(receiver.receive())).message.body, "1");
+  send(2);
+  assertEquals(await bodies(receiver.receiveBatch(1, { waitMs: 50 })), ["2"]);
+  connection.destroy(new Error("over"));
 });
