@@ -467,10 +467,14 @@ export function readRecord(
     // An object moves integer keys to the front.
     if (order === undefined && isDigit(key.charCodeAt(0))) order = Object.keys(record);
     order?.push(key);
-    const valueType = ambiguousType(reader.peek());
+    const code = reader.peek();
+    const valueType = ambiguousType(code);
+    // Lists, maps and arrays, and the empty list.
+    const isCompound = code >= 0xc0 || code === 0x45;
     record[key] = reader.value();
-    if (valueType === undefined && !isOther) continue;
+    if (valueType === undefined && !isOther && !isCompound) continue;
     known ??= reader.noteTypes(record);
+    if (isCompound) known.isNested = true;
     if (valueType !== undefined) known.set(key, valueType);
     if (isOther) (known.keys ??= new Map()).set(key, type!);
   }

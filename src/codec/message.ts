@@ -270,12 +270,9 @@ export function encodeHead(message: Message, writer: Writer): void {
   else if (properties !== undefined) encodeAs(writer, "properties", properties, typesOf(message, "properties"));
   if (applicationProperties === undefined) return;
   beginSection(writer, sections.applicationProperties.code);
-  writer.record(
-    applicationProperties as Record<string, SimpleValue>,
-    "string",
-    checkSimple,
-    typesOf(message, "applicationProperties"),
-  );
+  const known = typesOf(message, "applicationProperties");
+  const check = known?.isNested ? undefined : checkSimple;
+  writer.record(applicationProperties as Record<string, SimpleValue>, "string", check, known);
 }
 
 /** Writes one data section, for a message whose body follows in parts. */

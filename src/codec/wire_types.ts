@@ -25,6 +25,8 @@ export class WireTypes {
   keys: Map<unknown, PrimitiveType> | undefined = undefined;
   /** The keys of a record in wire order, where the record loses it. */
   order: readonly string[] | undefined = undefined;
+  /** Whether a record came with a list, map or array: where only simple values belong, it leaves as it came. */
+  isNested = false;
   /**
    * Writes a field of a composite with another type than the table's; false if that type does not hold the value. Set where a
    * field came with such a type.
