@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ignore } from "../base/wait.ts";
 import { failure, lost, outcomeOf, PromisedOutcome, type SendListener, type SendOptions } from "../client/outcome.ts";
 import type { Sender } from "../client/sender.ts";
 import type { StreamedMessage } from "../client/stream.ts";
@@ -32,8 +33,19 @@ function measurePromises(sender: Sender, instruments: Instruments, place: () => 
   sender.stream = measuredStream;
 }
 
-/** Measures a message sent by `send`. */
-export async function measured<M, T>(
+/** Measures a message sent by `send`, whose failure, as without telemetry, nobody need await. */
+export function measured<M, T>(
+  instruments: Instruments,
+  place: Place,
+  message: M,
+  send: (message: M) => Promise<T>,
+): Promise<T> {
+  const measuring = measure(instruments, place, message, send);
+  measuring.catch(ignore);
+  return measuring;
+}
+
+async function measure<M, T>(
   instruments: Instruments,
   place: Place,
   message: M,
@@ -62,7 +74,7 @@ function measureFlights(sender: Sender, instruments: Instruments, place: () => P
     measuring.end(error, outcome);
   };
   const measuredPush: Sender["push"] = (message, options, listener) => {
-    if (listener instanceof PromisedOutcome || "read" in message) return push(message, options, listener);
+    if (listener instanceof PromisedOutcome || "read" in Object(message)) return push(message, options, listener);
     if (!listening.has(listener)) {
       listening.add(listener);
       listen(sender, listener, end);

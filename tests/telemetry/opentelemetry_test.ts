@@ -327,6 +327,24 @@ test("telemetry: a message is what it is without it: what is no record of proper
   assertEquals(outcomes, { failed: 3, accepted: 1, settled: 2 });
 });
 
+test("telemetry: a send that fails, and that nobody awaits, is no unhandled rejection, and a mistake keeps its text", async () => {
+  await using at = await setUp();
+  const { connection, points } = at;
+  const orders = connection.sender("orders");
+  const mistaken = { bodi: 1 } as unknown as { body: number };
+  void orders.send(mistaken);
+  void connection.send("orders", mistaken);
+  await assertRejects(
+    () => orders.sendAll(["text" as unknown as { body: string }]),
+    TypeError,
+    "it is a string, not an object",
+  );
+  await orders.close();
+  void orders.send({ body: 1 });
+  await new Promise((resolve) => setTimeout(resolve));
+  assertEquals((await points("webamqp.outcomes")).reduce((sum, { value }) => sum + Number(value), 0), 4);
+});
+
 test("telemetry: properties of another realm carry the context too, as jest makes them", async () => {
   await using at = await setUp();
   const { connection } = at;
