@@ -28,7 +28,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   trace: ["base", "codec", "engine", "transport"],
   gateway: ["base", "codec", "engine", "transport", "trace"],
   telemetry: ["base", "codec", "client"],
-  testing: ["base", "codec", "transport", "trace", "broker"],
+  testing: ["base", "codec", "transport", "trace", "client", "broker"],
   cli: ["base", "sasl", "entry", "transport", "server", "broker", "gateway", "trace"],
   entry: ["base", "codec", "engine", "sasl", "transport", "recovery", "client"],
 };

@@ -73,7 +73,12 @@ function runAll(this: AbortSignal): void {
   for (const call of calls) call();
 }
 
-let parts: Record<string, Promise<unknown> | undefined> | undefined;
+interface Part {
+  readonly loading: Promise<unknown>;
+  exports?: unknown;
+}
+
+let parts: Record<string, Part | undefined> | undefined;
 
 /**
  * Loads a part of the module when it is first needed, and caches it: even a repeated import takes a turn of the event loop. A
@@ -81,10 +86,17 @@ let parts: Record<string, Promise<unknown> | undefined> | undefined;
  */
 export function part<T>(name: string, load: () => Promise<T>): Promise<T> {
   const known = parts ??= {};
-  return (known[name] ??= load().catch((error) => {
+  const loading = known[name]?.loading ?? load().then((exports) => known[name]!.exports = exports, (error) => {
     known[name] = undefined;
     throw error;
-  })) as Promise<T>;
+  });
+  known[name] ??= { loading };
+  return loading as Promise<T>;
+}
+
+/** A part that was loaded before; undefined for any other. */
+export function loadedPart<T>(name: string): T | undefined {
+  return parts?.[name]?.exports as T | undefined;
 }
 
 /** Swallows an error that is reported elsewhere. */

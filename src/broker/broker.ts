@@ -30,7 +30,8 @@ import type { Fields, ReceiverSettleMode } from "../codec/types.ts";
 import { type Channel, checkChannel, type PeerInfo } from "../transport/channel.ts";
 import { channelPair } from "../transport/pair.ts";
 import { openOver } from "../client/connect.ts";
-import { type Connection, showFacts } from "../client/connection.ts";
+import type { Connection } from "../client/connection.ts";
+import { showFacts } from "../client/inspect.ts";
 import { CLOSE_KINDS, type CloseOptions } from "../client/lifetime.ts";
 import {
   type Acceptor,

@@ -407,7 +407,10 @@ async function opened(
   try {
     telemetry?.(connection, server);
     // Loaded before dialling, so that a reconnect need not wait for it.
-    if (claims !== undefined) connection.claims = new (await import("./claims.ts")).Claims(connection, claims);
+    if (claims !== undefined) {
+      await part("receiving", () => import("./subscription.ts"));
+      connection.claims = new (await import("./claims.ts")).Claims(connection, claims);
+    }
     await abortable(reconnector?.open(connection) ?? Promise.resolve(), signal);
     await connection.ready({ signal });
   } catch (error) {

@@ -4,7 +4,6 @@
  * @module
  */
 
-import { Delivery } from "./delivery.ts";
 import type { DecodedMessage, Message } from "../codec/message.ts";
 import { checkMessage } from "../codec/message_checks.ts";
 import type { Channel } from "../transport/channel.ts";
@@ -12,6 +11,7 @@ import type { SessionOptions } from "../engine/session.ts";
 import type { AttachmentSettings } from "./connection_base.ts";
 import type { ConnectionEvent, ConnectionState, ConnectionStats } from "./events.ts";
 import { KeptSenders } from "./kept_senders.ts";
+import { showFacts } from "./inspect.ts";
 import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS } from "./lifetime.ts";
 import { LastingConnection } from "./lasting_connection.ts";
 import { closeFor, type Link, refused } from "./link.ts";
@@ -371,7 +371,6 @@ export class Connection extends LastingConnection {
     showFacts(Session.prototype, "Session");
     showFacts(Sender.prototype, "Sender");
     showFacts(Receiver.prototype, "Receiver");
-    showFacts(Delivery.prototype, "Delivery");
     super.attach(channel, settings);
   }
 
@@ -390,35 +389,4 @@ export class Connection extends LastingConnection {
   override close(options: CloseOptions = {}): Promise<void> {
     return closeFor(() => super.close(options), this.linksOf(), options);
   }
-}
-
-type Inspect = (value: unknown, options: unknown) => string;
-
-/** An object that prints its facts, never a secret. */
-export interface Inspected {
-  /** @ignore The facts by name. */
-  facts(): Record<string, unknown>;
-}
-
-/**
- * Makes `console.log` and `JSON.stringify`, which log writers use, print the facts of all objects of a class.
- *
- * Called when the first object is made, since doing it at the class's declaration would be work at load.
- */
-export function showFacts(prototype: Inspected, name: string): void {
-  const key = Symbol.for("nodejs.util.inspect.custom");
-  if (Object.hasOwn(prototype, key)) return;
-  Object.defineProperty(prototype, key, {
-    value(this: Inspected, _depth: number, options: unknown, inspect?: Inspect): unknown {
-      const facts = Object.fromEntries(Object.entries(this.facts()).filter(([, fact]) => fact !== undefined));
-      return inspect === undefined ? facts : `${name} ${inspect(facts, options)}`;
-    },
-    configurable: true,
-  });
-  Object.defineProperty(prototype, "toJSON", {
-    value(this: Inspected): unknown {
-      return this.facts();
-    },
-    configurable: true,
-  });
 }

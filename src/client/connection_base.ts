@@ -374,8 +374,10 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
   /** @ignore Attaches a link, once it holds the token and the recovery that it waits for. */
   protected attachLink(link: Link, session: SharedSession, attachment: Attachment): void {
     const claimed = this.claims?.beforeAttach(link, attachment);
-    const waits = link.prepared?.then(() => claimed) ?? claimed;
+    const waits = link.prepare()?.then(() => claimed) ?? claimed;
     if (waits === undefined) return this.#attachNow(link, session, attachment);
+    // Told at once, as of a link that does not wait.
+    this.#located(link, () => session.endpoint?.freeHandle(link.name));
     const stillWaits = (): boolean => this.attachment === attachment && this.links.has(link) && !link.carried;
     waits.then(() => stillWaits() && this.#attachNow(link, session, attachment))
       .catch((error) => stillWaits() && this.loseLink(link, error));
@@ -383,12 +385,16 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
 
   #attachNow(link: Link, session: SharedSession, attachment: Attachment): void {
     if (session.endpoint === undefined) this.beginSession(session, attachment);
+    this.#located(link, () => attachment.links.set(link.attachOn(session.endpoint!), link));
+    attachment.driver.wake();
+  }
+
+  #located(link: Link, call: () => void): void {
     try {
-      attachment.links.set(link.attachOn(session.endpoint!), link);
+      call();
     } catch (error) {
       throw located(error as Error, link.where);
     }
-    attachment.driver.wake();
   }
 
   /** @ignore Dispatches an event of the engine. */

@@ -8,7 +8,7 @@ import { checkOptions } from "../base/options.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError, OutcomeError } from "../base/errors.ts";
 import { abortWith } from "../base/wait.ts";
-import { DecodedMessage, readMessage } from "../codec/message.ts";
+import type { DecodedMessage } from "../codec/message.ts";
 import type { DeliveryState, ErrorFields, Modified } from "../codec/types.ts";
 import type { IncomingDelivery } from "../engine/deliveries.ts";
 import { MODIFY_KINDS, rejection } from "./outcome.ts";
@@ -23,6 +23,8 @@ export interface DeliveryReceiver extends Link {
   readonly where: string;
   /** @ignore The recovery of unsettled deliveries, if any. */
   readonly recovery: ReceiverRecovery | undefined;
+  /** @ignore Decodes a message of a format, or some of its sections. */
+  decode(bytes: Uint8Array, messageFormat: number): DecodedMessage;
 }
 
 /** The settlement of a receiver's deliveries, as a delivery uses it. */
@@ -309,7 +311,7 @@ export class Delivery {
 
   /** @ignore Decodes a message, or some of its sections. */
   decode(bytes: Uint8Array): DecodedMessage {
-    return this.messageFormat === 0 ? readMessage(bytes, this.receiver.connection.limits) : rawMessage(bytes);
+    return this.receiver.decode(bytes, this.messageFormat);
   }
 
   async #whole(): Promise<DecodedMessage> {
@@ -369,11 +371,4 @@ export class Delivery {
     this.#incoming.update(state);
     this.#settlement.handleOutcomeSent(this.#incoming);
   }
-}
-
-// The meaning of the bytes depends on the message format [messaging 3.2.16].
-function rawMessage(payload: Uint8Array): DecodedMessage {
-  const message = new DecodedMessage(new Uint8Array(0));
-  message.body = payload;
-  return message;
 }

@@ -270,6 +270,11 @@ export abstract class Link extends Lifetime implements RecoveringLink {
     return this.endpoint = this.attachAs(this.recovery?.settings(full) ?? full, session);
   }
 
+  /** @ignore What the next attach waits for, if anything. */
+  prepare(): Promise<unknown> | undefined {
+    return this.prepared;
+  }
+
   /** @ignore Uses `recovery` for unsettled deliveries; the first attach waits until it is prepared. */
   protected recoverBy(recovery: LinkRecovery | Promise<LinkRecovery>): void {
     const use = (made: LinkRecovery): Promise<unknown> | undefined => (this.recovery = made).prepared;

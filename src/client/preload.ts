@@ -39,6 +39,8 @@ export async function preload(): Promise<void> {
     streams,
     transaction,
   };
+  // Not above: it loads some of them itself when it is used.
+  await part("receiving", () => import("./subscription.ts"));
   for (const [name, exports] of Object.entries(loaded)) {
     await part(name, () => Promise.resolve<unknown>(exports));
   }

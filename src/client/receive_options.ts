@@ -1,20 +1,12 @@
 /**
- * Options of receiving, and the check of the filters among them [messaging 3.5.3].
+ * Options of receiving, and their checks.
  *
  * @module
  */
 
-import * as condition from "../base/condition.ts";
-import { AmqpError } from "../base/errors.ts";
 import { checkFunction, checkOptions, type OptionKinds } from "../base/options.ts";
-import { quote } from "../base/text.ts";
 import type { WaitOptions } from "../base/wait.ts";
-import type { Attach, Open } from "../codec/types.ts";
-import { Described, type Fields, type Value } from "../codec/values.ts";
-import { wireTypesOf } from "../codec/wire_types.ts";
-import { Writer } from "../codec/writer.ts";
 import type { Delivery } from "./delivery.ts";
-import type { Facts } from "./log_texts.ts";
 import type { Recovery } from "./recovery.ts";
 
 /** The default window of a receiver outside {@linkcode Receiver.serve}, in messages. */
@@ -115,66 +107,4 @@ export function checkServe(doing: string, handler: unknown, options: ServeOption
   const { concurrency = 1 } = options;
   if (Number.isSafeInteger(concurrency) && concurrency >= 1) return concurrency;
   throw new RangeError(`Cannot ${doing}: concurrency ${concurrency} is not a whole number from 1`);
-}
-
-/** The error if the peer's attach leaves out or changes a requested filter; undefined when all are in force. */
-export function filterDifference(local: Attach | undefined, remote: Attach | undefined): AmqpError | undefined {
-  const asked = local?.source?.filter;
-  // A peer without a source is about to refuse the link.
-  if (asked == null || remote?.source === undefined) return undefined;
-  const inForce = remote.source.filter ?? {};
-  const dropped = Object.keys(asked).filter((name) => !isInForce(name, asked[name]!, inForce));
-  if (dropped.length === 0) return undefined;
-  const names = dropped.map((name) => quote(name)).join(", ");
-  return new AmqpError(
-    condition.notImplemented,
-    `Cannot receive from ${quote(local!.source!.address ?? "a dynamic node")}: peer does not apply filter ${names}; ` +
-      'with filterMismatch "ignore" unfiltered messages are taken',
-    { scope: "link", retryable: false },
-  );
-}
-
-/** A receiver that the peer has attached, as its subscription is checked. */
-export interface SubscribedReceiver {
-  readonly endpoint: { readonly local?: Attach; readonly remote?: Attach } | undefined;
-  readonly connection: { readonly isNamed: boolean; readonly remote: Readonly<Open> | undefined };
-  writeLog(kind: "notShared" | "notDurable", facts: Facts): void;
-}
-
-/**
- * Warns of a subscription that the peer nowhere offers to share among receivers, and of a durable one that nobody will find again,
- * since its container has a random name.
- */
-export function checkSubscription(receiver: SubscribedReceiver): void {
-  const { local, remote } = receiver.endpoint!;
-  const { isNamed, remote: peer } = receiver.connection;
-  const isOffered = isShared(remote) || peer?.offeredCapabilities?.includes("SHARED-SUBS");
-  if (isShared(local) && !isOffered) receiver.writeLog("notShared", {});
-  const { durable = "none", capabilities } = local?.source ?? {};
-  // A global subscription is that of all containers.
-  if (durable !== "none" && !isNamed && !capabilities?.includes("global")) receiver.writeLog("notDurable", {});
-}
-
-function isShared(attach: Attach | undefined): boolean {
-  return attach?.source?.capabilities?.includes("shared") === true;
-}
-
-function isInForce(name: string, asked: Value, inForce: Fields): boolean {
-  // Null requests no filter.
-  if (asked === null) return true;
-  const same = bytesOf(asked);
-  if (Object.hasOwn(inForce, name)) return bytesOf(inForce[name]!) === same;
-  // The peer may know the filter by another name, but not by another descriptor.
-  return Object.values(inForce).some((value) =>
-    value instanceof Described && asked instanceof Described && value.descriptor === asked.descriptor &&
-    bytesOf(value) === same
-  );
-}
-
-// Without the descriptor: the peer may return the other of its two forms, symbolic or numeric.
-function bytesOf(value: Value): string {
-  const writer = new Writer(64);
-  if (value instanceof Described) writer.valueAs(wireTypesOf(value)?.get("value"), value.value);
-  else writer.value(value);
-  return String(writer.take());
 }

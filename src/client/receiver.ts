@@ -5,31 +5,35 @@
  */
 
 import { checkOptions, WAIT_KINDS } from "../base/options.ts";
-import { abortable, ignore, part, throwIfAborted, type WaitOptions } from "../base/wait.ts";
+import { abortable, Deferred, ignore, loadedPart, part, throwIfAborted, type WaitOptions } from "../base/wait.ts";
 import type { AmqpError } from "../base/errors.ts";
-import type { IncomingDelivery } from "../engine/deliveries.ts";
+import { DecodedMessage, readMessage } from "../codec/message.ts";
 import type { AttachOptions } from "../engine/link.ts";
-import { ReceiverEndpoint, type ReceiverEvent } from "../engine/receiver.ts";
+import type { ReceiverEndpoint, ReceiverEvent } from "../engine/receiver.ts";
 import type { SessionEndpoint } from "../engine/session.ts";
-import { Delivery, type DeliveryReceiver } from "./delivery.ts";
-import { DeliveryLoop, DeliveryQueue } from "./delivery_queue.ts";
+import type { Delivery, DeliveryReceiver } from "./delivery.ts";
 import type { Handlers } from "./handlers.ts";
+import { showFacts } from "./inspect.ts";
 import { closeFor, type CloseOptions, type Interruption, Link, type LinkConnection } from "./link.ts";
 import {
   checkCredit,
   checkServe,
-  checkSubscription,
-  DEFAULT_CREDIT,
-  filterDifference,
   type ReceiveBatchOptions,
   type ReceiveSettings,
   type ServeOptions,
   type ValuesOptions,
 } from "./receive_options.ts";
-import { ReceiverCredit } from "./receiver_credit.ts";
-import { ReceiverSettlement } from "./receiver_settlement.ts";
+import type { Receiving } from "./receiving.ts";
+import type * as Subscribed from "./subscription.ts";
 import type { ReceiverRecovery } from "./recovery.ts";
-import type * as Streams from "./streamed_payload.ts";
+
+// What a receiver has while its receiving is loaded, which the first receiver of a program waits for.
+interface Beginning {
+  readonly receiving: Deferred<Receiving>;
+  loading: Promise<void> | undefined;
+  /** Credit to grant. */
+  credit: number | undefined;
+}
 
 /**
  * Receives messages from one address; made by `receiver` of a connection or session.
@@ -53,40 +57,70 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   declare recovery: ReceiverRecovery | undefined;
   /** @ignore The handlers of `serve`, once it was called. */
   declare handlers: Handlers | undefined;
-  readonly #credit: ReceiverCredit;
-  readonly #settlement: ReceiverSettlement;
-  readonly #queue: DeliveryQueue;
-  readonly #automatic: boolean;
-  readonly #filterMismatch: "error" | "ignore";
+  readonly #settings: ReceiveSettings;
+  // Undefined until it is loaded; an attach waits for it.
+  #receiving: Receiving | undefined;
+  #beginning: Beginning | undefined;
   // The sum of the concurrency of all `serve` calls.
   #concurrency = 0;
-  #sawSettled = false;
-  #interrupted = false;
-  // Loads the module for streams; no credit is granted until it is there.
-  #loading: Promise<void> | undefined;
-  #streams: typeof Streams | undefined;
-  // The payload whose last frame may still be to come.
-  #arriving: Streams.StreamedPayload | undefined;
 
-  /** Made by the connection or session. */
-  constructor(connection: LinkConnection, from: AttachOptions | ReceiverEndpoint, settings: ReceiveSettings) {
+  /** Made by the connection or session; a link that the peer attached needs its receiving at once. */
+  constructor(
+    connection: LinkConnection,
+    from: AttachOptions | ReceiverEndpoint,
+    settings: ReceiveSettings,
+    Made: typeof Receiving | undefined = loadedPart<typeof Subscribed>("receiving")?.SubscribedReceiving,
+  ) {
     super(connection, from);
-    this.#credit = new ReceiverCredit(this, settings.credit);
-    this.#settlement = new ReceiverSettlement(this, this.#credit);
-    this.#queue = new DeliveryQueue(this, this.#credit);
-    this.#automatic = (settings.settle ?? "auto") === "auto";
-    this.#filterMismatch = settings.filterMismatch ?? "error";
+    this.#settings = settings;
     const { recovery = "resend", stream } = settings;
-    if (stream) {
-      // Parts of a message that were read cannot be read again, which resuming would require.
-      if (recovery !== "resend") throw new TypeError('Cannot attach receiver: streams need recovery "resend"');
-      this.#credit.withheld = true;
-      this.#loading = this.#load();
+    // Parts of a message that were read cannot be read again, which resuming would require.
+    if (stream && recovery !== "resend") {
+      throw new TypeError('Cannot attach receiver: streams need recovery "resend"');
+    }
+    if (Made !== undefined) this.#receive(Made);
+    else {
+      this.#beginning = { receiving: new Deferred(), loading: undefined, credit: undefined };
+      this.prepare()?.catch(ignore);
     }
     if (recovery === "resume") {
       this.recoverBy(part("resumeLinks", () => import("./resume_links.ts")).then((links) => links.forReceiver(this)));
     } else if (typeof recovery === "object") this.recoverBy(recovery.forReceiver(this));
-    if ("role" in from) this.#credit.grantPending();
+    if ("role" in from) this.#receiving!.credit.grantPending();
+  }
+
+  /** @ignore {@inheritDoc Link.prepare} */
+  override prepare(): Promise<unknown> | undefined {
+    const beginning = this.#beginning;
+    if (beginning === undefined) return super.prepare();
+    const load = async (): Promise<void> => {
+      const { SubscribedReceiving } = await part("receiving", () => import("./subscription.ts"));
+      if (this.over) return;
+      const receiving = this.#receive(SubscribedReceiving);
+      if (beginning.credit !== undefined) receiving.credit.grant(beginning.credit);
+      this.#beginning = undefined;
+      beginning.receiving.resolve(receiving);
+    };
+    // A network that is down for the connection is down for the part, too: the next attachment tries again.
+    const retry = (): void => {
+      beginning.loading = undefined;
+    };
+    if (beginning.loading === undefined) (beginning.loading = load()).catch(retry);
+    return beginning.loading.then(() => super.prepare());
+  }
+
+  #receive(Made: typeof Receiving): Receiving {
+    const receiving = this.#receiving = new Made(this, this.#settings);
+    showFacts(receiving.shown, "Delivery");
+    return receiving;
+  }
+
+  // Waits for the receiving; undefined if the receiver was closed meanwhile.
+  async #loaded(doing: string, signal?: AbortSignal): Promise<Receiving | undefined> {
+    if (this.over) throw this.error ?? this.endError(doing);
+    await abortable(Promise.race([this.#beginning!.receiving.promise, this.closed]), signal);
+    if (this.#receiving === undefined && this.error !== undefined) throw this.error;
+    return this.#receiving;
   }
 
   /** @ignore For a broker: takes each delivery in a call, so that none is buffered or waited for. */
@@ -100,17 +134,17 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
 
   /** Messages that the sender may still send. */
   get credit(): number {
-    return this.#credit.left;
+    return this.endpoint?.linkCredit ?? 0;
   }
 
   /** Messages that have arrived and wait to be taken. */
   get buffered(): number {
-    return this.#queue.length;
+    return this.#receiving?.queue.length ?? 0;
   }
 
   /** Messages that have arrived and are not settled, including those that wait to be taken. */
   get unsettled(): number {
-    return this.#settlement.unsettled;
+    return this.#receiving?.settlement.unsettled ?? 0;
   }
 
   /** Messages that the sender reports as available; 0 if it does not report. */
@@ -120,7 +154,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
 
   /** @ignore Callers that wait for a message. */
   get waiting(): number {
-    return this.#queue.waiting;
+    return this.#receiving?.queue.waiting ?? 0;
   }
 
   /** @ignore {@inheritDoc Link.facts} */
@@ -140,7 +174,9 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
    */
   grant(credit: number): void {
     checkCredit(credit);
-    this.#credit.grant(credit);
+    if (this.#receiving !== undefined) return this.#receiving.credit.grant(credit);
+    this.requireOpen("grant credit");
+    this.#beginning!.credit = credit;
   }
 
   /**
@@ -151,10 +187,12 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
    */
   async receive(options?: WaitOptions): Promise<Delivery> {
     checkOptions("receive", options, WAIT_KINDS);
-    const delivery = await this.take(options?.signal);
+    const signal = options?.signal;
+    const receiving = this.#receiving ?? await this.#loaded("receive", signal);
+    const delivery = await receiving?.queue.take(signal);
     if (delivery === undefined) throw this.endError("receive");
     delivery.handleTaken();
-    this.#credit.handleRead();
+    receiving!.credit.handleRead();
     return delivery;
   }
 
@@ -181,7 +219,9 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   async receiveBatch(max: number, options: ReceiveBatchOptions = {}): Promise<Delivery[]> {
     checkOptions("receive batch", options, { signal: "object", waitMs: "number", drainMs: "number" });
     const { receiveBatch } = await part("batch", () => import("./receive_batch.ts"));
-    return await receiveBatch(this, max, options, this.#credit, this.#queue);
+    const receiving = this.#receiving ?? await this.#loaded("receive", options.signal);
+    if (receiving === undefined) throw this.endError("receive");
+    return await receiveBatch(this, max, options, receiving.credit, receiving.queue);
   }
 
   /**
@@ -206,17 +246,9 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   }
 
   #values(options: ValuesOptions): AsyncGenerator<Delivery, void, void> {
-    const ended = this.#ended;
-    return new DeliveryLoop({
-      automatic: this.#automatic,
-      shift: () => this.#queue.shift(),
-      take: (signal, loop) => {
-        if (ended) throw this.endError("receive");
-        return this.#queue.take(signal, loop);
-      },
-      leave: (waiting) => this.#queue.leave(waiting, () => waiting.resolve(undefined)),
-      close: () => this.open ? this.close() : undefined,
-    }, options);
+    const ended = this.#ended ? this.endError("receive") : undefined;
+    if (this.#receiving !== undefined) return this.#receiving.loop(options, ended);
+    return new LateLoop(this.#loaded("receive").then((receiving) => receiving?.loop(options, ended) ?? noDeliveries()));
   }
 
   /** Iterates over the messages, see {@linkcode values}. */
@@ -268,10 +300,10 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
   serve(handler: (delivery: Delivery) => unknown, options: ServeOptions = {}): Promise<void> {
     const concurrency = checkServe("serve", handler, options);
     const total = this.#concurrency + concurrency;
-    const { isGiven, window } = this.#credit;
-    if (isGiven && window > 0 && total > window) {
+    const { credit } = this.#settings;
+    if (typeof credit === "number" && credit > 0 && total > credit) {
       throw new RangeError(
-        `Cannot serve ${this.where}: concurrency ${total} is above the receiver's credit ${window}, raise or leave out the credit`,
+        `Cannot serve ${this.where}: concurrency ${total} is above the receiver's credit ${credit}, raise or leave out the credit`,
       );
     }
     const serving = this.#serve(handler, options, concurrency);
@@ -287,22 +319,11 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     if (this.#ended && !options.signal?.aborted) throw this.endError("serve");
     this.#concurrency += concurrency;
     try {
-      // No handler is called before `serve` has returned.
-      const { Handlers, serveEach } = await part("serve", () => import("./serve.ts"));
-      const handlers = this.handlers ??= new Handlers(this.connection.environment);
-      await handlers.prepare(() => part("sockets", () => import("../transport/socket/dial.ts")));
-      this.#credit.raise(this.#concurrency + Math.max(1, this.#concurrency >> 1));
-      const report = (error: unknown) => this.writeLog("handlerFailed", { automatic: this.#automatic, error });
-      const source = { handlers, automatic: this.#automatic, queue: this.#queue, report };
-      await serveEach(source, handler, options);
+      const receiving = this.#receiving ?? await this.#loaded("serve");
+      await receiving?.serve(handler, options, () => this.#concurrency);
     } finally {
       this.#concurrency -= concurrency;
-      this.handlers?.returnDelayed();
-      if (this.open && this.#concurrency === 0 && this.waiting === 0) {
-        // Messages fetched ahead go to other receivers.
-        this.#queue.release();
-        this.#credit.pause();
-      }
+      this.#receiving?.handleServed(this.#concurrency);
     }
   }
 
@@ -317,16 +338,14 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
     const { signal } = options;
     throwIfAborted(signal);
     if (!this.open) throw this.endError("drain");
-    if (this.#credit.window === 0) this.#credit.raise(DEFAULT_CREDIT);
-    await this.ready({ signal });
-    if (this.#loading !== undefined) await abortable(Promise.race([this.#loading, this.closed]), signal);
-    if (!this.open) throw this.endError("drain");
-    await this.#credit.drain(signal);
+    const receiving = this.#receiving ?? await this.#loaded("drain", signal);
+    if (!await receiving?.drain(signal)) throw this.endError("drain");
   }
 
   /** @ignore Whether only the program grants credit. */
   get isManual(): boolean {
-    return this.#credit.isGiven && this.#credit.window === 0;
+    const { credit } = this.#settings;
+    return credit === "manual" || credit === 0;
   }
 
   /**
@@ -357,25 +376,12 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
 
   /** @ignore {@inheritDoc Link.attachAs} */
   protected override attachAs(settings: AttachOptions, session: SessionEndpoint): ReceiverEndpoint {
-    const again = this.endpoint !== undefined;
-    const endpoint = this.endpoint = session.attach(ReceiverEndpoint, settings);
-    this.recovery?.attaching(endpoint);
-    this.#streams?.takeStreams(endpoint, this);
-    // The flow of a link that is attached again waits for the peer's attach: the peer may still hold the former link, and
-    // would end the session over a flow for an unknown handle.
-    if (!again) this.#credit.grantPending();
-    return endpoint;
+    return (this.#receiving as Subscribed.SubscribedReceiving).attach(settings, session);
   }
 
   /** {@inheritDoc Link.onattached} */
   protected override onattached(): void {
-    for (const incoming of this.recovery?.attached(this.remote!) ?? []) {
-      const lost = this.#settlement.lose(incoming);
-      if (lost !== undefined) this.#queue.remove(lost);
-    }
-    this.#credit.handleAttached(this.recovery?.resumed ?? 0);
-    if (this.#interrupted) this.onreattached?.();
-    if (this.returns) checkSubscription(this);
+    this.#receiving!.handleAttached();
   }
 
   /** @ignore {@inheritDoc Link.resumeEndpoint} */
@@ -385,29 +391,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
 
   /** {@inheritDoc Link.oninterrupted} */
   protected override oninterrupted(error: Error): Interruption {
-    this.#credit.handleInterrupted();
-    this.#interrupted = true;
-    this.#arriving?.fail(error);
-    // Resumable deliveries can still be settled, and their transfers on the next link use up credit.
-    if (this.endpoint !== undefined && this.recovery?.interrupted(this.endpoint, this.unsettled)) return {};
-    // The sender delivers unsettled deliveries again, so they no longer count; only those sent settled remain.
-    const arrived = this.#settlement.clear();
-    this.#queue.drop();
-    this.#settlement.abort(error);
-    return { redelivered: arrived - this.buffered };
-  }
-
-  async #load(): Promise<void> {
-    try {
-      this.#streams = await part("streams", () => import("./streamed_payload.ts"));
-    } catch (error) {
-      return this.connection.endLink(this, error as Error);
-    }
-    this.#loading = undefined;
-    this.#credit.withheld = false;
-    if (this.endpoint === undefined || !this.open) return;
-    this.#streams.takeStreams(this.endpoint, this);
-    this.#credit.grantPending();
+    return this.#receiving?.handleInterrupted(error) ?? {};
   }
 
   /** {@inheritDoc Link.inFlight} */
@@ -417,84 +401,85 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
 
   /** {@inheritDoc Link.idle} */
   protected override async idle(): Promise<void> {
-    const { handlers } = this;
-    const { drained } = this.#credit;
-    const warn = () => this.writeLog("closeWaits", { running: handlers!.running });
-    await (handlers?.idle(drained, warn) ?? drained?.catch(ignore));
-    await this.recovery?.idle();
+    await this.#receiving?.idle();
   }
 
   /** {@inheritDoc Link.onclosing} */
   protected override onclosing(): void {
-    this.handlers?.returnDelayed();
-    this.#queue.release();
-    if (this.usable && this.credit > 0 && this.#credit.drained === undefined) {
-      this.#queue.finishing = this.#sawSettled || this.endpoint!.sndSettleMode === "settled";
-      if (this.#queue.finishing) this.#credit.startDrain();
-      // While handlers run, further messages would only be released.
-      else this.grant(0);
-    }
-    if (!this.#queue.finishing) this.#queue.finish();
+    this.#receiving?.handleClosing();
   }
 
   /** {@inheritDoc Link.checkAttached} */
   protected override checkAttached(): AmqpError | undefined {
-    if (this.#filterMismatch === "ignore") return undefined;
-    return filterDifference(this.endpoint?.local, this.remote);
+    return (this.#receiving as Subscribed.SubscribedReceiving).checkAttached();
   }
 
   /** {@inheritDoc Link.onended} */
   protected override onended(ending: () => Error): void {
     const error = ending();
     this.recovery?.ended(this.endpoint);
-    this.#arriving?.fail(error);
-    // Unsettled deliveries cannot be settled any more: the sender delivers them again, so work on them is wasted.
-    this.#queue.drop();
-    this.#settlement.abort(error);
-    if (this.error === undefined) this.#queue.finish();
-    else this.#queue.end((waiting) => waiting.reject(error));
-    this.#credit.handleEnded(error);
-    this.#settlement.handleEnded();
-    this.handlers?.returnDelayed();
+    this.#receiving?.handleEnded(error);
   }
 
   /** @ignore {@inheritDoc Link.handleEvent} */
   override handleEvent(event: ReceiverEvent): void {
-    switch (event.kind) {
-      case "delivery":
-        return this.#handleDelivery(event.delivery);
-      case "disposition":
-        if (event.settled) this.#settlement.handleSettled(event.delivery);
-        break;
-      case "drained":
-        this.#credit.handleDrained();
-        if (this.#queue.finishing) this.#queue.finish();
-        return this.#credit.topUpLater();
-      case "aborted":
-        // A delivery that the sender aborted has used its credit.
-        return this.#credit.topUpLater();
-    }
+    this.#receiving!.handleEvent(event);
+  }
+
+  // Here and not in what is loaded later: a program that publishes would have it, too, since bundlers know only whole files.
+  /** @ignore {@inheritDoc DeliveryReceiver.decode} */
+  decode(bytes: Uint8Array, messageFormat: number): DecodedMessage {
+    return messageFormat === 0 ? readMessage(bytes, this.connection.limits) : rawMessage(bytes);
   }
 
   /** @ignore The next message, or undefined when there will be none. */
-  take(signal: AbortSignal | undefined): Promise<Delivery | undefined> {
-    return this.#queue.take(signal);
+  async take(signal: AbortSignal | undefined): Promise<Delivery | undefined> {
+    const receiving = this.#receiving ?? await this.#loaded("receive", signal);
+    return await receiving?.queue.take(signal);
+  }
+}
+
+// The meaning of the bytes depends on the message format [messaging 3.2.16].
+function rawMessage(payload: Uint8Array): DecodedMessage {
+  const message = new DecodedMessage(new Uint8Array(0));
+  message.body = payload;
+  return message;
+}
+
+async function* noDeliveries(): AsyncGenerator<Delivery, void, void> {}
+
+/** A loop that may begin before what it takes its messages from is loaded. */
+class LateLoop implements AsyncGenerator<Delivery, void, void> {
+  readonly #loading: Promise<AsyncGenerator<Delivery, void, void>>;
+  #loop: AsyncGenerator<Delivery, void, void> | undefined;
+
+  constructor(loading: Promise<AsyncGenerator<Delivery, void, void>>) {
+    this.#loading = loading;
+    loading.then((loop) => this.#loop = loop, ignore);
   }
 
-  #handleDelivery(incoming: IncomingDelivery): void {
-    const payload = this.#arriving = incoming.context as Streams.StreamedPayload | undefined;
-    const delivery = new Delivery(this, this.#settlement, incoming, payload);
-    this.#settlement.add(incoming, delivery);
-    if (incoming.remoteSettled) this.#sawSettled = true;
-    if (this.ondelivery !== undefined && this.open) return this.ondelivery(delivery);
-    // A program may settle only in large batches: credit withheld at its last settlement is granted when the rest is used up.
-    if (this.#credit.left === 0) this.#credit.topUpLater();
-    if (payload === undefined) return this.#queue.add(delivery);
-    const aborted = (error: Error): void => {
-      delivery.handleLost(error);
-      this.#queue.remove(delivery);
-      this.#settlement.handleDone(incoming);
-    };
-    payload.listen(() => this.#queue.add(delivery), aborted);
+  next(): Promise<IteratorResult<Delivery, void>> {
+    return this.#loop?.next() ?? this.#loading.then((loop) => loop.next());
+  }
+
+  return(value?: void | PromiseLike<void>): Promise<IteratorResult<Delivery, void>> {
+    return this.#loop?.return(value) ?? this.#loading.then((loop) => loop.return(value));
+  }
+
+  throw(error: unknown): Promise<IteratorResult<Delivery, void>> {
+    return this.#loop?.throw(error) ?? this.#loading.then((loop) => loop.throw(error));
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return();
+  }
+
+  /** The tag of an async generator. */
+  get [Symbol.toStringTag](): string {
+    return "AsyncGenerator";
   }
 }

@@ -198,7 +198,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   attach<L extends LinkEndpoint>(Link: LinkClass<L>, options: AttachOptions): L {
     const { name } = options;
     if (!this.#writable || this.connection.closing) throw this.#illegal(`attach link ${quote(name)}`);
-    const handle = this.#handles.free(name, Math.min(this.remote?.handleMax ?? MAX_UINT, this.#handleMax));
+    const handle = this.freeHandle(name);
     const link = new Link(this, name, handle);
     for (const { state } of this.#handles.named(name, link.role)) {
       if (state === "detachSent") continue;
@@ -211,6 +211,11 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
     this.#handles.add(link);
     this.#handles.expect(link);
     return link;
+  }
+
+  /** The handle that the next link gets; throws if there are too many links. */
+  freeHandle(name: string): number {
+    return this.#handles.free(name, Math.min(this.remote?.handleMax ?? MAX_UINT, this.#handleMax));
   }
 
   /** Ends the session, with an error or without. Does nothing when it has ended already. */

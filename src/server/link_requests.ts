@@ -18,6 +18,7 @@ import type { SenderEndpoint } from "../engine/sender.ts";
 import type { Connection } from "../client/connection.ts";
 import { checkCredit, type ReceiveSettings } from "../client/receive_options.ts";
 import { Receiver } from "../client/receiver.ts";
+import { Receiving } from "../client/receiving.ts";
 import type { Recovery } from "../client/recovery.ts";
 import { ReceiverResumption } from "../client/resume_receiver.ts";
 import { SenderResumption } from "../client/resume_sender.ts";
@@ -258,7 +259,7 @@ function adoptSender(connection: Connection, endpoint: SenderEndpoint, settings:
 
 /** Makes a receiver of a server's program from the engine's. */
 export function adoptReceiver(connection: Connection, endpoint: ReceiverEndpoint, settings: ReceiveSettings): Receiver {
-  const link = new Receiver(connection, endpoint, settings);
+  const link = new Receiver(connection, endpoint, settings, Receiving);
   connection.addAttached(endpoint, link);
   return link;
 }

@@ -28,6 +28,7 @@ export class VirtualTime implements Environment {
   #now = 0;
   #count = 0;
   #state: number;
+  #loaded: Promise<void> | undefined;
 
   /** Starts at 0 with the seed of the randomness. */
   constructor(seed = 1) {
@@ -71,6 +72,8 @@ export class VirtualTime implements Environment {
   /** Advances time, calling each timer at its time; after each the promises it triggered are settled. */
   async advance(ms: number): Promise<void> {
     const end = this.#now + ms;
+    // Loading takes real time, which a clock that stands still would not see.
+    await (this.#loaded ??= import("../client/preload.ts").then(({ preload }) => preload()));
     await settle();
     for (let next = this.#next(end); next !== undefined; next = this.#next(end)) {
       const { at, call } = this.#timers.get(next)!;

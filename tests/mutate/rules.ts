@@ -45,14 +45,14 @@ export const rules: readonly Mutation[] = [
   },
   {
     rule: "TRM-5: a filter that the peer dropped is an error",
-    file: "src/client/receive_options.ts",
+    file: "src/client/subscription.ts",
     from: "if (dropped.length === 0) return undefined;",
     to: "if (dropped.length === 0 || Object.keys(inForce).length === 0) return undefined;",
     tests: ["tests/filters/filters_test.ts"],
   },
   {
     rule: "TRM-5: a filter under another name is the same only with the same descriptor",
-    file: "src/client/receive_options.ts",
+    file: "src/client/subscription.ts",
     from: "value.descriptor === asked.descriptor &&",
     to: "",
     tests: ["tests/filters/filters_test.ts"],
