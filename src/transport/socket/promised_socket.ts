@@ -90,7 +90,12 @@ export abstract class PromisedSocket implements Socket {
       // Whoever resumes, perhaps in a constructor, goes on before anything is told.
       await undefined;
       while (!this.#paused && !this.destroyed && !this.#readEnded) {
-        const bytes = this.#unshifted.shift() ?? await this.#next();
+        let bytes = this.#unshifted.shift();
+        try {
+          bytes ??= await this.read();
+        } catch (error) {
+          this.break(error as Error);
+        }
         if (this.destroyed) return;
         // Bytes that arrived while the socket was paused are kept for `resume`.
         if (this.#paused && bytes !== undefined) this.#unshifted.push(bytes);
@@ -103,14 +108,6 @@ export abstract class PromisedSocket implements Socket {
       }
     } finally {
       this.#reading = false;
-    }
-  }
-
-  async #next(): Promise<Uint8Array | undefined> {
-    try {
-      return await this.read();
-    } catch (error) {
-      this.break(error as Error);
     }
   }
 
@@ -144,7 +141,7 @@ export abstract class PromisedSocket implements Socket {
   }
 
   /** Tells of a failure, and ends both halves. */
-  protected break(error: Error): void {
+  break(error: Error): void {
     if (this.destroyed) return;
     this.emit("error", error);
     this.destroy();
