@@ -131,8 +131,9 @@ export class Driver {
   }
 
   #close(): void {
+    const end = this.#endpoint.answered && this.#channel.closeNow ? "closeNow" : "close";
     try {
-      this.#channel.close(this.closeCode, "", this.closeTimeoutMs);
+      this.#channel[end]!(this.closeCode, "", this.closeTimeoutMs);
     } catch (cause) {
       // A channel of the program that throws may never report its end.
       this.#onclose({ code: 1006, reason: "", cause });
@@ -197,7 +198,7 @@ export class Driver {
     this.#dispatch(this.#endpoint.events());
     // Even if the peer does not read what is left: the channel bounds the time of its own end.
     if (this.#endpoint.finished) this.#close();
-    this.#armTimer();
+    else this.#armTimer();
   }
 
   #write(): void {

@@ -49,6 +49,8 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
   local: Open | undefined;
   /** The peer's open, once received. */
   remote: Open | undefined;
+  /** True once the peer has answered our close, so that it has read all and sends nothing more. */
+  answered = false;
   /** The exchange before AMQP: protocol headers and SASL. */
   readonly handshake: Handshake;
   readonly costs: Costs;
@@ -431,7 +433,7 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
       this.#channels.flush(true);
       this.output.close({ kind: "close" });
       this.state = this.#next("sendClose");
-    }
+    } else this.answered = true;
     this.#finish(close.error && fromErrorFields(close.error, "Connection closed", "connection"));
   }
 

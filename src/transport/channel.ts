@@ -62,6 +62,11 @@ export interface Channel {
    * as long as bytes leave, and then for the time that it was made with.
    */
   close(code?: number, reason?: string, timeoutMs?: number): void;
+  /**
+   * As `close`, for an owner whose peer has said goodbye, too, so that nothing comes any more: TCP then waits for no end of the
+   * peer's. Absent where that is no gain.
+   */
+  closeNow?(code?: number, reason?: string, timeoutMs?: number): void;
   /** Bytes accepted by `send` that have not left yet. */
   readonly bufferedAmount: number;
   /** Resolves when `bufferedAmount` has fallen to where sending more makes sense, or the channel ended. */

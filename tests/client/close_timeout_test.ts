@@ -31,6 +31,28 @@ async function freezing(
   };
 }
 
+test("close, publish: over TCP nothing waits for a server that answers the close and keeps its socket", async () => {
+  const ends: (() => void)[] = [];
+  const server = acceptor({ onReceiver: (request) => request.accept().serve(() => {}) });
+  const listener = await listen({
+    port: 0,
+    host: "127.0.0.1",
+    accept: (channel, info) => {
+      ends.push(channel.close.bind(channel, 1000, "", 0));
+      channel.close = () => {};
+      server.accept(channel, info);
+    },
+  });
+  const url = `amqp://127.0.0.1:${listener.port}`;
+  const limits = { closeTimeoutMs: 600_000 };
+  assertEquals(await publish(url, "orders", { body: 1 }, { limits }), { kind: "accepted" });
+  const connection = await connect(url, { limits });
+  await connection.close();
+  assertEquals([connection.state, ends.length], ["closed", 2]);
+  for (const end of ends) end();
+  await listener.close();
+});
+
 for (const [scheme, transport] of [["ws", "websocket"], ["ws", "socket"], ["amqp", "socket"]] as const) {
   // Half a second more than asked for, a tenth of what the defaults take.
   test(`close: ${scheme} over ${transport}: timeoutMs bounds AMQP's goodbye and the carrier's`, async () => {

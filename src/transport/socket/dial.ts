@@ -109,12 +109,13 @@ export async function dialRemote(target: RemoteUrl, options: SocketDialOptions):
   throwIfAborted(signal);
 
   const { hostname, port } = target;
-  let socket = await (tunnel?.({ ...steps, hostname, port }) ?? openTcp(hostname, port, steps, !target.secure));
+  const bare = tunnel === undefined && !target.secure;
+  let socket = await (tunnel?.({ ...steps, hostname, port }) ?? openTcp(hostname, port, steps, bare));
   if (target.secure) {
     const alpn = isWebSocket ? { alpn: ["http/1.1"] } : {};
     socket = await openTls(socket, hostname, port, { ...steps, tls: { ...tls, ...alpn } });
   }
-  if (webSocket === undefined) return Object.assign(new StreamChannel(socket, options), { protocol: "" });
+  if (webSocket === undefined) return Object.assign(new StreamChannel(socket, options, bare), { protocol: "" });
   return await webSocket.openWebSocket(socket, handshake!, { ...options, ...steps });
 }
 

@@ -205,6 +205,13 @@ export class StreamChannel extends SocketChannel {
   #state: "open" | "ending" | "closing" = "open";
   #halfEnded = false;
   #code: number | undefined;
+  readonly #bare: boolean;
+
+  /** `bare` for TCP without TLS on the way: TLS ends in order, as its peer could not tell another end from an attack. */
+  constructor(socket: Socket, options: SocketChannelOptions = {}, bare = false) {
+    super(socket, options);
+    this.#bare = bare;
+  }
 
   get bufferedAmount(): number {
     return this.socket.destroyed ? 0 : this.socket.writableLength;
@@ -224,6 +231,16 @@ export class StreamChannel extends SocketChannel {
     this.drain();
     this.socket.end();
     this.watch();
+  }
+
+  /** Ends both halves at once, where TCP is bare and all bytes have left. */
+  closeNow(code = 1000, reason = "", timeoutMs?: number): void {
+    if (!this.#bare || this.#state !== "open" || this.bufferedAmount > 0) return this.close(code, reason, timeoutMs);
+    this.#code = code;
+    this.#state = "closing";
+    this.mute();
+    this.discard();
+    this.socket.destroy();
   }
 
   endHalf(): boolean {

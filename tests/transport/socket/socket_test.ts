@@ -72,6 +72,31 @@ test("stream: close sends what was queued, hears no more, and waits for the peer
   await channel.ready();
 });
 
+test("stream: closeNow waits for no end of the peer's; with bytes that wait it ends in order", async () => {
+  let received = 0;
+  let held: Socket | undefined;
+  await using server = await bareServer((socket) => {
+    held = socket.on("data", (bytes: Uint8Array) => received += bytes.length);
+  });
+  const open = () => dialSocket(at(server), { closeTimeoutMs: 600_000 });
+  const channel = await open();
+  const log = record(channel);
+  channel.send(latin1("x"));
+  while (channel.bufferedAmount > 0 || received === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  channel.closeNow!();
+  channel.closeNow!(1011);
+  assertEquals(await log.closed, { code: 1000, reason: "" });
+  held!.end();
+  const full = await open();
+  const last = record(full);
+  for (let i = 0; i < 8; i++) full.send(new Uint8Array(MIB));
+  full.closeNow!(1001);
+  while (received < 8 * MIB + 1) await new Promise((resolve) => setTimeout(resolve, 1));
+  assertEquals(last.events.length, 0);
+  held!.end();
+  assertEquals(await last.closed, { code: 1001, reason: "" });
+});
+
 test("stream: a peer that breaks off is 1006 with what the system says", async () => {
   await using server = await bareServer((socket) => socket.once("data", () => socket.resetAndDestroy()));
   const channel = await dialSocket(at(server));
