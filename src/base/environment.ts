@@ -71,7 +71,7 @@ function fakeNow(): number {
 // Random bytes that nobody has seen yet, from `taken` on: a call of the system costs more than all of a name's hex.
 let pool: Uint8Array<ArrayBuffer> | undefined;
 let taken = 0;
-const POOL_BYTES = 256;
+const POOL_BYTES = 2_048;
 
 function random(bytes: Uint8Array<ArrayBuffer>): void {
   if (bytes.length > POOL_BYTES) return void crypto.getRandomValues(bytes);

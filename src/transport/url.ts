@@ -43,14 +43,21 @@ export function readUrl(input: string | URL, schemes: readonly Scheme[] = SCHEME
     url = parseUrl(url);
     url.username = url.password = "";
   }
+  // URL does not normalize the host of a scheme that it does not know. Most hosts are normal, and a URL more costs time.
+  const isKnown = scheme.startsWith("ws") || isNormal(url.hostname);
   return {
     url,
     scheme,
     secure: scheme === "wss:" || scheme === "amqps:",
-    // URL does not normalize the host of a scheme that it does not know.
-    hostname: (scheme.startsWith("ws") ? url : parseUrl(`ws://${url.hostname}`)).hostname.replace(/^\[|\]$/g, ""),
+    hostname: (isKnown ? url : parseUrl(`ws://${url.hostname}`)).hostname.replace(/^\[|\]$/g, ""),
     port: url.port === "" ? DEFAULT_PORTS[scheme] : Number(url.port),
   };
+}
+
+// Whether URL leaves a host as it is: a name whose last label is no number, not in Punycode, which it checks; or an address of
+// four decimals.
+function isNormal(host: string): boolean {
+  return /^(?!.*xn--)(?:[a-z\d-]+\.)*[a-z][a-z\d-]*$|^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\.?\b){4}$/.test(host);
 }
 
 /**

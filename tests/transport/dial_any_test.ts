@@ -1,9 +1,10 @@
-import { assertEquals, assertNotEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertNotEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import process from "node:process";
 import { connect, TransportError } from "../../mod.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
 import { hasOwnDispatcher } from "../../src/transport/runtime/node.ts";
 import { dialAny, type DialAnyOptions } from "../../src/transport/dial.ts";
+import { readUrl } from "../../src/transport/url.ts";
 import { listen } from "../../src/transport/socket/listen.ts";
 import { test } from "../harness.ts";
 import { ca } from "../pki.ts";
@@ -46,6 +47,29 @@ test("transport: auto takes a socket on Deno and Node, whose own WebSockets are 
   assertNotEquals(native, own);
   assertEquals(auto, /^(Deno|Node\.js)\//.test(navigator.userAgent) ? own : native);
   await server.close();
+});
+
+test("transport: the host of an amqp: URL is written as that of a ws: URL, whether it needs a second look or not", () => {
+  const plain = ["localhost", "a.b-c.example", "127.0.0.1", "255.249.199.99", "a--b", "1.a", "-a"];
+  const others = [
+    "EXAMPLE",
+    "127.1",
+    "0x7f.1",
+    "%61",
+    "b\u00fccher.example",
+    "xn--bcher-kva.example",
+    "a.",
+    "[::1]",
+    "1.2.3.4.",
+  ];
+  for (const host of [...plain, ...others]) {
+    const normal = new URL(`ws://${host}`).hostname.replace(/^\[|\]$/g, "");
+    assertEquals(readUrl(`amqp://${host}`).hostname, normal, host);
+    assertEquals(normal === host, plain.includes(host) || ["a.", "xn--bcher-kva.example"].includes(host), host);
+  }
+  for (const host of ["256.1.1.1", "1.2.3.4.5", "xn--a", "a.1"]) {
+    assertThrows(() => readUrl(`amqp://${host}`), TypeError);
+  }
 });
 
 test("WSB-10, ATK-17: the runtime's own WebSocket offers no compression where it can be told so", async () => {
